@@ -1,0 +1,145 @@
+//! Wire formats, byte by byte: what both ends of a link agree on. Constants only; the codecs are in the modules beside
+//! this one (controller's end) and in `hwsim` (machine's end), written independently from this page.
+//!
+//! # 1. Simulated links (`sim` here, `hwsim serve` there)
+//!
+//! `hwsim serve` listens on one Unix stream socket. A connection begins with one frame from the controller:
+//!
+//! ```text
+//! hello  = length u32 BE | UTF-8 JSON {"station": "chip-1", "device": "reader" | "machine" | "transport"}
+//! answer = length u32 BE | UTF-8 JSON {"simulated": true} or {"error": "..."}
+//! ```
+//!
+//! After that, `machine` and `transport` are plain byte streams (sections 2 to 5), and `reader` is a sequence of
+//! exchanges, each one request and one answer:
+//!
+//! ```text
+//! request = kind u8 | length u32 BE | body      answer = kind u8 | length u32 BE | body      length at most 65,544
+//!   01 power on                                   81 body = ATR
+//!   02 transmit, body = command APDU              82 body = response APDU
+//!   03 power off                                  83
+//!                                                 FF body = 1 byte: 01 no card, 02 mute, 03 card removed
+//! ```
+//!
+//! # 2. Framed machines: embosser, printer, transport
+//!
+//! ```text
+//! command  STX(02) cmd data ETX(03) BCC        answer  STX(02) cmd status data ETX(03) BCC
+//! ```
+//!
+//! `cmd` and `status` are one printable ASCII character each. BCC = XOR of all bytes on the wire from `cmd` to ETX
+//! inclusive. In `cmd status data`, the bytes 02, 03, 06, 10, 15 are sent as 10 (DLE) followed by the byte xor 40; data
+//! is at most 1,024 bytes before that stuffing. The BCC byte itself is never stuffed.
+//!
+//! The machine answers a command at once with one byte: ACK (06) it will do it, NAK (15) damaged, send again (at most
+//! 3 times in all), DLE (10) alone: refused, not a command of this machine. DLE is followed by nothing. After ACK, when
+//! the work is done, it sends its answer; the controller acknowledges it with ACK, or asks again with NAK (at most 3
+//! times in all). A command that is the byte-for-byte repetition of the one just answered, because our ACK was lost,
+//! cannot be told from a new one; the controller therefore never repeats a command after an ACK.
+//!
+//! Status: '0' done, '1' jam, '2' no card in the station, '3' bad data, '4' supply out (foil, ribbon, hopper empty),
+//! '5' failed, '6' output full.
+//!
+//! # 3. Embosser
+//!
+//! ```text
+//! 'C'                      clear the buffer
+//! 'L' lines                add complete lines "~EM%font;x;y;text" CR LF (standards: vendor page, see `embosser`)
+//! 'E'                      emboss the buffer on the card (the machine's work time)
+//! 'S'                      status; answer data = model name, ASCII
+//! ```
+//!
+//! # 4. Card printer
+//!
+//! ```text
+//! 'C'                      clear both sides
+//! 'H' side length          side 'F' or 'B', length = u32 BE of the PNG that follows
+//! 'D' chunk                next bytes of that PNG
+//! 'P'                      print (the machine's work time); '3' if an image is incomplete or no PNG
+//! 'S'                      status; answer data = model name, ASCII
+//! ```
+//!
+//! # 5. Transport
+//!
+//! One transport link for each station, and one named `output`.
+//!
+//! ```text
+//! at a station:  'F'             feed a blank from the hopper into this station ('4' hopper empty)
+//!                'T' station     take the card that lies in that station ("chip-3") into this one
+//!                'R'             throw the card of this station into the reject bin
+//! at `output`:   'T' station     take the card of that station into the output's hand
+//!                'B' slot        put the card in hand into buffer place `slot` (u16 BE)
+//!                'K' slot pos    stack the card of that buffer place at `pos` (u32 BE), the good cards' stacker
+//!                'M' slot pos    stack it apart, in the remakes' stacker
+//! both:          'S'             status
+//! ```
+//!
+//! # 6. Magnetic stripe encoder MSR605/MSR206
+//!
+//! As the vendor's manual gives it (standards.md 5.2): ESC commands, 9600 8N1. The machine adds sentinels on write and
+//! returns them on read. A card must lie in the station; "swipe" happens by itself.
+
+/// Start of a frame.
+pub const STX: u8 = 0x02;
+/// End of a frame, before the BCC.
+pub const ETX: u8 = 0x03;
+/// Accepted.
+pub const ACK: u8 = 0x06;
+/// Refused when alone; escapes a byte inside a frame.
+pub const DLE: u8 = 0x10;
+/// Damaged, send again.
+pub const NAK: u8 = 0x15;
+/// Flipped in an escaped byte.
+pub const ESCAPE_XOR: u8 = 0x40;
+/// Most data bytes of a frame, before stuffing.
+pub const FRAME_DATA_MAX: usize = 1024;
+/// Attempts at one command or one answer, the first included.
+pub const FRAME_TRIES: u32 = 3;
+/// Longest body of an exchange with a simulated reader: an extended APDU and its header.
+pub const READER_BODY_MAX: usize = 65_544;
+/// Escape of the MSR605.
+pub const ESC: u8 = 0x1B;
+/// Ends an MSR605 data block, after `?`.
+pub const FS: u8 = 0x1C;
+
+/// Kinds of a simulated reader's exchange.
+pub mod reader {
+    /// Request: reset the card.
+    pub const POWER_ON: u8 = 0x01;
+    /// Request: one APDU.
+    pub const TRANSMIT: u8 = 0x02;
+    /// Request: power off.
+    pub const POWER_OFF: u8 = 0x03;
+    /// Answer to [`POWER_ON`]: ATR.
+    pub const ATR: u8 = 0x81;
+    /// Answer to [`TRANSMIT`].
+    pub const RESPONSE: u8 = 0x82;
+    /// Answer to [`POWER_OFF`].
+    pub const OFF: u8 = 0x83;
+    /// Answer: failed, one byte says why.
+    pub const FAILED: u8 = 0xFF;
+    /// No card in the reader.
+    pub const NO_CARD: u8 = 0x01;
+    /// No ATR.
+    pub const MUTE: u8 = 0x02;
+    /// Card gone.
+    pub const REMOVED: u8 = 0x03;
+}
+
+/// Status characters of a framed machine.
+pub mod status {
+    /// Done.
+    pub const DONE: u8 = b'0';
+    /// Jam.
+    pub const JAM: u8 = b'1';
+    /// No card in the station.
+    pub const NO_CARD: u8 = b'2';
+    /// Bad data.
+    pub const BAD_DATA: u8 = b'3';
+    /// Foil, ribbon or hopper empty.
+    pub const SUPPLY: u8 = b'4';
+    /// Failed.
+    pub const FAILED: u8 = b'5';
+    /// Output full.
+    pub const FULL: u8 = b'6';
+}

@@ -1,0 +1,182 @@
+//! One key type for the two families of block ciphers of a CWF1 file, TDES (2-key) and AES, with the modes that the
+//! file and the channel need. Key schedules and buffers are zeroized when dropped.
+//!
+//! Padding 80 00..: ISO 9797-1 method 2.
+
+use aes::{Aes128, Aes256};
+use cbc::cipher::{
+    BlockCipherDecrypt, BlockCipherEncrypt, BlockModeDecrypt, BlockModeEncrypt, KeyInit, KeyIvInit,
+    block_padding::NoPadding,
+};
+use cmac::{Cmac, Mac};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use super::des::{TdesKey, retail_mac, tdes_cbc_decrypt, tdes_cbc_encrypt};
+use crate::ids::Kcv;
+
+/// Why a primitive could not work. Never says anything about the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CryptoError {
+    /// The data is not a whole number of blocks.
+    #[error("not a multiple of the block")]
+    Length,
+    /// The key has the wrong number of bytes for its type.
+    #[error("wrong key length")]
+    KeyLength,
+    /// The padding is not 80 00...
+    #[error("wrong padding")]
+    Padding,
+}
+
+/// A secret key with its cipher. Shows nothing of itself.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub enum CipherKey {
+    /// TDES, two keys (16 bytes).
+    Tdes(TdesKey),
+    /// AES with 16 bytes.
+    Aes128([u8; 16]),
+    /// AES with 32 bytes.
+    Aes256([u8; 32]),
+}
+
+impl CipherKey {
+    /// A two-key TDES key of 16 bytes; parity is not looked at.
+    pub fn tdes(bytes: &[u8]) -> Result<Self, CryptoError> {
+        Ok(Self::Tdes(TdesKey::new(bytes.try_into().map_err(|_| CryptoError::KeyLength)?)))
+    }
+
+    /// An AES key of 16 or 32 bytes.
+    pub fn aes(bytes: &[u8]) -> Result<Self, CryptoError> {
+        if let Ok(key) = <[u8; 16]>::try_from(bytes) {
+            return Ok(Self::Aes128(key));
+        }
+        Ok(Self::Aes256(bytes.try_into().map_err(|_| CryptoError::KeyLength)?))
+    }
+
+    /// Block of the cipher in bytes: 8 or 16.
+    pub fn block(&self) -> usize {
+        match self {
+            Self::Tdes(_) => 8,
+            Self::Aes128(_) | Self::Aes256(_) => 16,
+        }
+    }
+
+    /// CBC with zero IV, in place. `data` is a multiple of the block.
+    pub fn cbc_encrypt(&self, data: &mut [u8]) -> Result<(), CryptoError> {
+        whole(data, self.block())?;
+        match self {
+            Self::Tdes(key) => tdes_cbc_encrypt(key, &[0; 8], data),
+            Self::Aes128(key) => cbc_enc(cbc::Encryptor::<Aes128>::new(key.into(), &[0; 16].into()), data),
+            Self::Aes256(key) => cbc_enc(cbc::Encryptor::<Aes256>::new(key.into(), &[0; 16].into()), data),
+        }
+    }
+
+    /// CBC with zero IV, in place. `data` is a multiple of the block.
+    pub fn cbc_decrypt(&self, data: &mut [u8]) -> Result<(), CryptoError> {
+        whole(data, self.block())?;
+        match self {
+            Self::Tdes(key) => tdes_cbc_decrypt(key, &[0; 8], data),
+            Self::Aes128(key) => cbc_dec(cbc::Decryptor::<Aes128>::new(key.into(), &[0; 16].into()), data),
+            Self::Aes256(key) => cbc_dec(cbc::Decryptor::<Aes256>::new(key.into(), &[0; 16].into()), data),
+        }
+    }
+
+    /// ECB, in place. `data` is a multiple of the block.
+    pub fn ecb_encrypt(&self, data: &mut [u8]) -> Result<(), CryptoError> {
+        whole(data, self.block())?;
+        match self {
+            Self::Tdes(key) => key.ecb_encrypt(data),
+            Self::Aes128(key) => ecb(&Aes128::new(key.into()), data),
+            Self::Aes256(key) => ecb(&Aes256::new(key.into()), data),
+        }
+    }
+
+    /// ECB, in place. `data` is a multiple of the block.
+    pub fn ecb_decrypt(&self, data: &mut [u8]) -> Result<(), CryptoError> {
+        whole(data, self.block())?;
+        match self {
+            Self::Tdes(key) => key.ecb_decrypt(data),
+            Self::Aes128(key) => ecb_dec(&Aes128::new(key.into()), data),
+            Self::Aes256(key) => ecb_dec(&Aes256::new(key.into()), data),
+        }
+    }
+
+    /// The MAC of CWF1 with this key: ISO 9797-1 algorithm 3 with padding 2, 8 bytes (TDES), or AES-CMAC, 16 bytes.
+    pub fn mac(&self, message: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Tdes(key) => retail_mac(key, &[0; 8], message).to_vec(),
+            Self::Aes128(key) => cmac_of(<Cmac<Aes128> as KeyInit>::new(key.into()), message),
+            Self::Aes256(key) => cmac_of(<Cmac<Aes256> as KeyInit>::new(key.into()), message),
+        }
+    }
+
+    /// Key check value: first 3 bytes of E(8 × 00) for TDES, of E(16 × 01) for AES.
+    pub fn kcv(&self) -> Kcv {
+        let mut block = match self {
+            Self::Tdes(_) => vec![0; 8],
+            Self::Aes128(_) | Self::Aes256(_) => vec![1; 16],
+        };
+        // A single whole block always encrypts.
+        let _ = self.ecb_encrypt(&mut block);
+        match block.as_slice() {
+            [a, b, c, ..] => Kcv([*a, *b, *c]),
+            _ => Kcv([0; 3]),
+        }
+    }
+}
+
+fn whole(data: &[u8], block: usize) -> Result<(), CryptoError> {
+    if data.len().is_multiple_of(block) { Ok(()) } else { Err(CryptoError::Length) }
+}
+
+fn cbc_enc<E: BlockModeEncrypt>(mode: E, data: &mut [u8]) -> Result<(), CryptoError> {
+    let length = data.len();
+    mode.encrypt_padded::<NoPadding>(data, length).map(|_| ()).map_err(|_| CryptoError::Length)
+}
+
+fn cbc_dec<D: BlockModeDecrypt>(mode: D, data: &mut [u8]) -> Result<(), CryptoError> {
+    mode.decrypt_padded::<NoPadding>(data).map(|_| ()).map_err(|_| CryptoError::Length)
+}
+
+fn ecb<C: BlockCipherEncrypt>(cipher: &C, data: &mut [u8]) -> Result<(), CryptoError> {
+    for chunk in data.chunks_exact_mut(C::block_size()) {
+        let block = chunk.try_into().map_err(|_| CryptoError::Length)?;
+        cipher.encrypt_block(block);
+    }
+    Ok(())
+}
+
+fn ecb_dec<C: BlockCipherDecrypt>(cipher: &C, data: &mut [u8]) -> Result<(), CryptoError> {
+    for chunk in data.chunks_exact_mut(C::block_size()) {
+        let block = chunk.try_into().map_err(|_| CryptoError::Length)?;
+        cipher.decrypt_block(block);
+    }
+    Ok(())
+}
+
+fn cmac_of<M: Mac>(mut mac: M, message: &[u8]) -> Vec<u8> {
+    mac.update(message);
+    mac.finalize().into_bytes().to_vec()
+}
+
+/// Appends 80 00.. up to a multiple of `block`: always at least one byte.
+pub fn pad_80(data: &mut Vec<u8>, block: usize) {
+    data.push(0x80);
+    while !data.len().is_multiple_of(block) {
+        data.push(0);
+    }
+}
+
+/// The length without 80 00.. at the end. The padding must begin within the last `block` bytes.
+pub fn unpad_80(data: &[u8], block: usize) -> Result<usize, CryptoError> {
+    let mut tail = Zeroizing::new(0u8);
+    for (place, byte) in data.iter().enumerate().rev().take(block) {
+        *tail = *byte;
+        match *tail {
+            0x00 => {}
+            0x80 => return Ok(place),
+            _ => return Err(CryptoError::Padding),
+        }
+    }
+    Err(CryptoError::Padding)
+}

@@ -1,0 +1,81 @@
+//! The exit codes of the programs: every expected failure has its own, and only bugs end with 1.
+//!
+//! `README.md` lists them for operators; a test compares the two. 2 is clap's (wrong words on the command line).
+
+/// How a program ended. The number is part of the interface: never change one, only add.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Everything asked for was done: every record GOOD, every check verified.
+    Ok = 0,
+    /// A fault of ours.
+    Bug = 1,
+    /// Wrong words on the command line.
+    Usage = 2,
+    /// `inspect` without keys: structure and digest hold, MACs were not checked.
+    StructureOnly = 3,
+    /// The run ended, but not every record selected is GOOD.
+    NotAllGood = 4,
+    /// The run was stopped by the operator; no card is half done.
+    Stopped = 5,
+    /// The output file is refused: framing, counts, sequence, names, sections.
+    FileFormat = 10,
+    /// The file's digest is wrong.
+    FileDigest = 11,
+    /// The Trailer's MAC is wrong.
+    FileMac = 12,
+    /// The file breaks a rule of the line or product profile (unknown MIC, product, application).
+    FileProfile = 13,
+    /// This file was accepted before: same file_id, or same digest.
+    FileSeen = 14,
+    /// A record's data is wrong (application MAC, padding): it is CANCELLED(data) and the job is held.
+    RecordData = 15,
+    /// An input of the preparation (CSV) is wrong.
+    Input = 16,
+    /// The file uses a KEK that the key store does not hold.
+    KeyUnknown = 20,
+    /// A key's type, KCV or issuer differs from what the file states.
+    KeyMismatch = 21,
+    /// The key store is refused: malformed, usage not allowed here, LIVE.
+    KeyStore = 22,
+    /// The HSM host cannot be reached or died.
+    Hsm = 23,
+    /// A profile is wrong: unknown field, missing field, contradiction.
+    Profile = 30,
+    /// The line cannot be opened, or a device failed and the line stopped.
+    Device = 31,
+    /// The ledger cannot be opened or written.
+    Ledger = 40,
+    /// The ledger holds this job open; the message names the next command.
+    JobOpen = 41,
+    /// The ledger refuses the change: the laws of card accountability forbid it.
+    Denied = 42,
+    /// No such job or card in the ledger.
+    NotFound = 43,
+    /// A file or socket of ours cannot be read or written (permissions, disk).
+    Io = 50,
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// An expected failure on its way to the operator: its code and one message that says who is to blame, where, and
+/// what to do next.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// How the program ends.
+    pub exit: Exit,
+    /// For people; no secret, no cardholder data.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure with its message.
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into() }
+    }
+}

@@ -1,0 +1,386 @@
+//! The names of the field as types: what identifies a card, an application, a key or a piece of data.
+//!
+//! Not here: anything secret. All of these may appear in logs, events and the ledger.
+//! Shapes follow DESIGN.md sections 3 to 5 (CWF1) and EMV CPS 3.2 (DGI).
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a name was refused. Never quotes the value: it may hold cardholder data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// The value is empty where something is required.
+    #[error("is empty")]
+    Empty,
+    /// The value is longer than its field allows.
+    #[error("is longer than {0} characters")]
+    TooLong(usize),
+    /// A character outside the field's set.
+    #[error("holds a character that is not allowed")]
+    Character,
+    /// A run of 12 or more digits: it could be an account number.
+    #[error("holds 12 or more consecutive digits, which could be an account number")]
+    LooksLikePan,
+    /// Not the number of bytes or hex digits that the field has.
+    #[error("has the wrong length")]
+    Length,
+}
+
+macro_rules! text_name {
+    ($(#[$doc:meta])* $name:ident, $check:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// Checks and keeps the text.
+            pub fn new(text: impl Into<String>) -> Result<Self, NameError> {
+                let text = text.into();
+                let check: fn(&str) -> Result<(), NameError> = $check;
+                check(&text)?;
+                Ok(Self(text))
+            }
+
+            /// Checks bytes of a file.
+            pub fn from_bytes(bytes: &[u8]) -> Result<Self, NameError> {
+                Self::new(std::str::from_utf8(bytes).map_err(|_| NameError::Character)?)
+            }
+
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = NameError;
+            fn try_from(text: String) -> Result<Self, NameError> {
+                Self::new(text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> String {
+                name.0
+            }
+        }
+    };
+}
+
+/// Printable ASCII, 1 to 255 characters: the strings of the CWF1 header (L1 fields).
+fn header_text(text: &str) -> Result<(), NameError> {
+    if text.is_empty() {
+        return Err(NameError::Empty);
+    }
+    if text.len() > 255 {
+        return Err(NameError::TooLong(255));
+    }
+    if !text.bytes().all(|b| (0x20..=0x7E).contains(&b)) {
+        return Err(NameError::Character);
+    }
+    Ok(())
+}
+
+text_name!(
+    /// Identifies an output file; unique per issuer (DESIGN.md section 3). Printable ASCII, 1-255.
+    FileId,
+    header_text
+);
+text_name!(
+    /// The issuer of a file; a KEK belongs to exactly one. Printable ASCII, 1-255.
+    IssuerId,
+    header_text
+);
+text_name!(
+    /// The name of a card product profile. Printable ASCII, 1-255.
+    ProductName,
+    header_text
+);
+text_name!(
+    /// The only name of a card outside the HSM and the chip: 1-40 printable ASCII characters, never 12 or more
+    /// consecutive digits.
+    CardRef,
+    |text| {
+        header_text(text)?;
+        if text.len() > 40 {
+            return Err(NameError::TooLong(40));
+        }
+        let mut run = 0usize;
+        for b in text.bytes() {
+            run = if b.is_ascii_digit() { run + 1 } else { 0 };
+            if run >= 12 {
+                return Err(NameError::LooksLikePan);
+            }
+        }
+        Ok(())
+    }
+);
+text_name!(
+    /// Module identifier code: 1-7 characters A-Z 0-9 (DESIGN.md section 3).
+    Mic,
+    |text| {
+        if text.is_empty() {
+            return Err(NameError::Empty);
+        }
+        if text.len() > 7 {
+            return Err(NameError::TooLong(7));
+        }
+        if !text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit()) {
+            return Err(NameError::Character);
+        }
+        Ok(())
+    }
+);
+
+macro_rules! hex_name {
+    ($(#[$doc:meta])* $name:ident, $bytes:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(pub [u8; $bytes]);
+
+        impl $name {
+            /// From exactly as many hex digits as the field has.
+            pub fn from_hex(text: &str) -> Result<Self, NameError> {
+                let bytes = hex::decode(text).map_err(|_| NameError::Character)?;
+                Ok(Self(bytes.try_into().map_err(|_| NameError::Length)?))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&hex::encode_upper(self.0))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = NameError;
+            fn try_from(text: String) -> Result<Self, NameError> {
+                Self::from_hex(&text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> String {
+                name.to_string()
+            }
+        }
+    };
+}
+
+hex_name!(
+    /// KEYDATA, 10 bytes: KMC_ID (6) then CSN (4). INITIALIZE UPDATE response bytes 0-9 (GPCS Table E-8).
+    KeyData,
+    10
+);
+hex_name!(
+    /// Chip serial number, 4 bytes: the name of a blank in events, ledger and dumps.
+    Csn,
+    4
+);
+hex_name!(
+    /// KEKID: issuer identifier (4 bytes, first 8 digits of the IIN, BCD, right-padded with F), then the version
+    /// (01-FE). DESIGN.md section 3.
+    KekId,
+    5
+);
+hex_name!(
+    /// Key check value, 3 bytes. TDES: E(8 × 00). AES: E(16 × 01) (GPCS B.6).
+    Kcv,
+    3
+);
+
+impl KeyData {
+    /// The supplier's KMC_ID, bytes 0-5.
+    pub fn kmc_id(&self) -> [u8; 6] {
+        let [a, b, c, d, e, f, ..] = self.0;
+        [a, b, c, d, e, f]
+    }
+
+    /// The chip serial number, bytes 6-9.
+    pub fn csn(&self) -> Csn {
+        let [.., a, b, c, d] = self.0;
+        Csn([a, b, c, d])
+    }
+}
+
+/// A supplier's master key: KMC_ID and key version number. Written `FFFFFF476173:1`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct KmcRef {
+    /// KMC_ID, the first six bytes of KEYDATA.
+    pub id: [u8; 6],
+    /// Key version number, byte 10 of the INITIALIZE UPDATE response.
+    pub version: u8,
+}
+
+impl KmcRef {
+    /// From `12 hex digits:decimal version`.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        let (id, version) = text.split_once(':').ok_or(NameError::Length)?;
+        let id = hex::decode(id).map_err(|_| NameError::Character)?;
+        Ok(Self {
+            id: id.try_into().map_err(|_| NameError::Length)?,
+            version: version.parse().map_err(|_| NameError::Character)?,
+        })
+    }
+}
+
+impl fmt::Display for KmcRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", hex::encode_upper(self.id), self.version)
+    }
+}
+
+impl TryFrom<String> for KmcRef {
+    type Error = NameError;
+    fn try_from(text: String) -> Result<Self, NameError> {
+        Self::parse(&text)
+    }
+}
+
+impl From<KmcRef> for String {
+    fn from(kmc: KmcRef) -> String {
+        kmc.to_string()
+    }
+}
+
+/// Data grouping identifier, two bytes (EMV CPS 3.2).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Dgi(pub u16);
+
+impl fmt::Display for Dgi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04X}", self.0)
+    }
+}
+
+impl fmt::Debug for Dgi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Dgi({self})")
+    }
+}
+
+impl TryFrom<String> for Dgi {
+    type Error = NameError;
+    fn try_from(text: String) -> Result<Self, NameError> {
+        if text.len() != 4 {
+            return Err(NameError::Length);
+        }
+        Ok(Self(u16::from_str_radix(&text, 16).map_err(|_| NameError::Character)?))
+    }
+}
+
+impl From<Dgi> for String {
+    fn from(dgi: Dgi) -> String {
+        dgi.to_string()
+    }
+}
+
+/// Application identifier: 1-16 bytes (ISO 7816-4 says 5-16; CWF1 only that it is not empty).
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Aid(Vec<u8>);
+
+impl Aid {
+    /// Checks the length and keeps the bytes.
+    pub fn new(bytes: &[u8]) -> Result<Self, NameError> {
+        match bytes.len() {
+            0 => Err(NameError::Empty),
+            1..=16 => Ok(Self(bytes.to_vec())),
+            _ => Err(NameError::TooLong(16)),
+        }
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Aid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode_upper(&self.0))
+    }
+}
+
+impl fmt::Debug for Aid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Aid({self})")
+    }
+}
+
+impl TryFrom<String> for Aid {
+    type Error = NameError;
+    fn try_from(text: String) -> Result<Self, NameError> {
+        Self::new(&hex::decode(text).map_err(|_| NameError::Character)?)
+    }
+}
+
+impl From<Aid> for String {
+    fn from(aid: Aid) -> String {
+        aid.to_string()
+    }
+}
+
+/// Security level of a channel: P1 of EXTERNAL AUTHENTICATE (GPCS Table E-11). SCP02 levels only, so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum SecLevel {
+    /// 00: authentication only; EXTERNAL AUTHENTICATE itself still has its C-MAC.
+    Authenticated,
+    /// 01: C-MAC on every command.
+    Mac,
+    /// 03: C-MAC and command encryption.
+    MacEnc,
+}
+
+impl SecLevel {
+    /// From the byte of the PDI; `None` for a level that no supported channel has.
+    pub fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            0x00 => Some(Self::Authenticated),
+            0x01 => Some(Self::Mac),
+            0x03 => Some(Self::MacEnc),
+            _ => None,
+        }
+    }
+
+    /// P1 of EXTERNAL AUTHENTICATE.
+    pub fn byte(self) -> u8 {
+        match self {
+            Self::Authenticated => 0x00,
+            Self::Mac => 0x01,
+            Self::MacEnc => 0x03,
+        }
+    }
+}
+
+impl TryFrom<String> for SecLevel {
+    type Error = NameError;
+    fn try_from(text: String) -> Result<Self, NameError> {
+        let byte = u8::from_str_radix(&text, 16).map_err(|_| NameError::Character)?;
+        Self::from_byte(byte).ok_or(NameError::Character)
+    }
+}
+
+impl From<SecLevel> for String {
+    fn from(level: SecLevel) -> String {
+        format!("{:02X}", level.byte())
+    }
+}

@@ -1,0 +1,305 @@
+//! What is said to the ledger and what it says back. Pure data.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{CardRef, FileId, IssuerId, KekId, KeyData, ProductName};
+
+/// Number of a job in one ledger, from 1; written `J1`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct JobId(pub u32);
+
+impl std::fmt::Display for JobId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "J{}", self.0)
+    }
+}
+
+impl std::str::FromStr for JobId {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.strip_prefix(['J', 'j']).unwrap_or(text);
+        digits.parse().map(Self).map_err(|_| format!("{text:?} is no job; jobs are written J1, J2 ..."))
+    }
+}
+
+/// A file that acceptance let in: becomes a job.
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    /// Header.
+    pub issuer_id: IssuerId,
+    /// Header; unique per issuer in a ledger.
+    pub file_id: FileId,
+    /// Header.
+    pub product: ProductName,
+    /// SHA-256 of the whole file; unique in a ledger.
+    pub digest: [u8; 32],
+    /// KEK of the Trailer.
+    pub kek: KekId,
+    /// Line profile's name.
+    pub line: String,
+    /// Whether the line shreds rejects (DESIGN.md section 6, the law of new attempts).
+    pub rejects_shredded: bool,
+    /// Marked SIMULATED everywhere.
+    pub simulated: bool,
+    /// Path of the spool.
+    pub spool: String,
+    /// One for each record, sequence 1, 2, 3 ...
+    pub cards: Vec<CardRef>,
+}
+
+/// State of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum RecordState {
+    /// Waiting.
+    Queued,
+    /// An attempt is under way.
+    InFlight,
+    /// Personalized and stacked.
+    Good,
+    /// To be made again.
+    Remake,
+    /// Its attempt's outcome is not known; a person decides.
+    Unknown,
+    /// Will not be made.
+    Cancelled,
+}
+
+/// State of an attempt: one record on one blank.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum AttemptState {
+    /// Record and blank belong together; nothing of the record has left yet.
+    Bound,
+    /// Data of the record is going to the card.
+    Personalizing,
+    /// Every module has written.
+    Written,
+    /// Checks passed.
+    Verified,
+    /// In the good cards' stacker.
+    Stacked,
+    /// Thrown out.
+    Rejected,
+    /// Outcome not known.
+    Unknown,
+    /// A person saw it destroyed.
+    Destroyed,
+    /// Was UNKNOWN; a person found it good.
+    Good,
+}
+
+/// A change of the truth. `seq` is the record's sequence; `blank` the number of the blank in the job, in order of
+/// feeding from 1.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// A blank came from the hopper; it is in the line, unbound.
+    Fed {
+        /// New number, one more than the last.
+        blank: u32,
+    },
+    /// An unbound blank was thrown out; its record does not notice.
+    RejectedUnbound {
+        /// Which.
+        blank: u32,
+        /// As far as the chip was asked.
+        key_data: Option<KeyData>,
+    },
+    /// An unbound blank lies unused where it was fed, and goes back to stock.
+    Returned {
+        /// Which.
+        blank: u32,
+    },
+    /// Record and blank become an attempt: QUEUED or (released) REMAKE → IN_FLIGHT; attempt BOUND.
+    Bound {
+        /// Record.
+        seq: u32,
+        /// Blank.
+        blank: u32,
+        /// From INITIALIZE UPDATE, where a chip was asked.
+        key_data: Option<KeyData>,
+    },
+    /// The current attempt of a record moves on (PERSONALIZING, WRITTEN).
+    Attempt {
+        /// Record.
+        seq: u32,
+        /// To.
+        to: AttemptState,
+    },
+    /// VERIFIED, with what was compared.
+    Verified {
+        /// Record.
+        seq: u32,
+        /// "stripe read-back, status words".
+        compared: String,
+    },
+    /// STACKED: attempt STACKED, record GOOD.
+    Stacked {
+        /// Record.
+        seq: u32,
+        /// Place in the stacker, from 1.
+        position: u32,
+    },
+    /// Attempt REJECTED, record REMAKE.
+    Rejected {
+        /// Record.
+        seq: u32,
+    },
+    /// Attempt and record UNKNOWN.
+    Lost {
+        /// Record.
+        seq: u32,
+    },
+    /// A queued (or REMAKE) record will not be made.
+    Cancelled {
+        /// Record.
+        seq: u32,
+    },
+    /// A person saw the last attempt's card destroyed: REJECTED → DESTROYED; or UNKNOWN → DESTROYED, record REMAKE.
+    Destroyed {
+        /// Record.
+        seq: u32,
+    },
+    /// A person found an UNKNOWN card good: attempt GOOD, record GOOD.
+    FoundGood {
+        /// Record.
+        seq: u32,
+    },
+    /// A person lets a REMAKE record be made again. Refused unless every earlier attempt is DESTROYED, or REJECTED
+    /// where the line shreds.
+    RemakeReleased {
+        /// Record.
+        seq: u32,
+    },
+    /// The job stops (operator, fault) and waits.
+    Held,
+    /// The job goes on.
+    Released,
+    /// Refused unless nothing is queued, in flight, remake or unknown and every attempt rejected after PERSONALIZING
+    /// is DESTROYED.
+    Closed,
+}
+
+/// Where, why and by whom; goes with every change.
+#[derive(Debug, Clone, Default)]
+pub struct Context {
+    /// Station, e.g. `chip-3`.
+    pub station: Option<String>,
+    /// Module, e.g. `chip`.
+    pub module: Option<String>,
+    /// Stable word; see `modules::Fault::reason`.
+    pub reason: Option<String>,
+    /// For people.
+    pub detail: Option<String>,
+    /// Command header of the APDU that failed.
+    pub header: Option<String>,
+    /// Status word of it.
+    pub sw: Option<u16>,
+    /// Milliseconds that the step took.
+    pub ms: Option<u64>,
+    /// Who asked: `line`, or a person's name.
+    pub actor: Option<String>,
+}
+
+/// A change that is durable: what `--events` writes, one JSON object a line, and `cardwright log` shows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Number in the ledger, from 1 without a gap.
+    pub n: u64,
+    /// Unix time in milliseconds.
+    pub ts: u64,
+    /// `J1`.
+    pub job: String,
+    /// Record, if the change is about one.
+    pub seq: Option<u32>,
+    /// Its card_ref.
+    pub card_ref: Option<String>,
+    /// Attempt, from 1.
+    pub attempt: Option<u32>,
+    /// CSN hex where known, else `#` and the blank's number.
+    pub blank: Option<String>,
+    /// Station.
+    pub station: Option<String>,
+    /// Module.
+    pub module: Option<String>,
+    /// State before: of the attempt, else of the record, else of the blank or job.
+    pub from: Option<String>,
+    /// State after.
+    pub to: String,
+    /// Why.
+    pub reason: Option<String>,
+    /// For people.
+    pub detail: Option<String>,
+    /// Command header.
+    pub header: Option<String>,
+    /// Status word, hex.
+    pub sw: Option<String>,
+    /// Stack position.
+    pub position: Option<u32>,
+    /// Duration of the step.
+    pub ms: Option<u64>,
+    /// Who.
+    pub actor: Option<String>,
+    /// Always present, so that simulated output can never pass for live.
+    pub simulated: bool,
+}
+
+/// Both balances of a job (DESIGN.md section 6); all counts are of this instant.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Balance {
+    /// Records of the job.
+    pub records: u64,
+    /// QUEUED.
+    pub queued: u64,
+    /// IN_FLIGHT.
+    pub in_flight: u64,
+    /// GOOD.
+    pub good: u64,
+    /// REMAKE.
+    pub remake: u64,
+    /// UNKNOWN records.
+    pub unknown: u64,
+    /// CANCELLED.
+    pub cancelled: u64,
+    /// Blanks fed.
+    pub blanks_fed: u64,
+    /// Blanks in the line, bound or not.
+    pub blanks_in_line: u64,
+    /// Blanks of attempts STACKED or found GOOD.
+    pub blanks_good: u64,
+    /// Blanks rejected, bound or not (DESTROYED ones were rejected or unknown before and count here).
+    pub blanks_rejected: u64,
+    /// Blanks of UNKNOWN attempts.
+    pub blanks_unknown: u64,
+    /// Blanks returned to stock.
+    pub blanks_returned: u64,
+    /// Sample cards.
+    pub blanks_sample: u64,
+}
+
+impl Balance {
+    /// Records less what became of them: 0, or something is lost.
+    pub fn records_off(&self) -> i128 {
+        i128::from(self.records)
+            - [self.queued, self.in_flight, self.good, self.remake, self.unknown, self.cancelled]
+                .into_iter()
+                .map(i128::from)
+                .sum::<i128>()
+    }
+
+    /// Blanks fed less where they are: 0, or something is lost.
+    pub fn blanks_off(&self) -> i128 {
+        i128::from(self.blanks_fed)
+            - [
+                self.blanks_in_line,
+                self.blanks_good,
+                self.blanks_rejected,
+                self.blanks_unknown,
+                self.blanks_returned,
+                self.blanks_sample,
+            ]
+            .into_iter()
+            .map(i128::from)
+            .sum::<i128>()
+    }
+}

@@ -1,0 +1,21 @@
+//! Cardwright: the controller of a smart card personalization line, and the issuer's preparation that feeds it.
+//!
+//! The map of the modules, the data flow and what must *not* be where stands in `src/ARCHITECTURE.md`.
+//! This library is the body of the `cardwright` and `cardwright-prep` programs; it implements the system of
+//! WO 99/19846 in its modern form (EMV Card Personalization, GlobalPlatform secure channels).
+
+pub mod chip;
+pub mod cli;
+pub mod crypto;
+pub mod exit;
+pub mod hsm;
+pub mod ids;
+pub mod ledger;
+pub mod modules;
+pub mod pipeline;
+pub mod prep;
+pub mod profile;
+pub mod record;
+pub mod report;
+pub mod scp;
+pub mod tlv;

@@ -1,0 +1,158 @@
+//! Product profiles: what a card product's chip and plastic need beyond what the output file says.
+//!
+//! A card's oddity is a field here, never an `if name` in the code. The `[prep]` table belongs to the issuer's
+//! preparation (`prep`), which reads it from the same file; the bureau does not look at it.
+
+use serde::Deserialize;
+
+use crate::crypto::Suite;
+use crate::exit::{Exit, Failure};
+use crate::hsm::Derivation;
+use crate::ids::{Aid, Dgi};
+
+/// A card product. Unknown keys are errors.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Product {
+    /// Its name, as in the Header.
+    pub name: String,
+    /// For people.
+    pub description: String,
+    /// Weakest protection that a file of this product may use.
+    pub min_suite: MinSuite,
+    /// Whether values under the TK may be ECB (CMODE 11, 13).
+    #[serde(default)]
+    pub allow_ecb: bool,
+    /// The chip; a product without one has none.
+    #[serde(default)]
+    pub chip: Option<Chip>,
+    /// Applications in any order; the file says which a card gets.
+    #[serde(default, rename = "application")]
+    pub applications: Vec<Application>,
+    /// Of the preparation; not interpreted at the bureau.
+    #[serde(default)]
+    pub prep: Option<toml::Table>,
+}
+
+/// `min_suite`, from weak to strong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MinSuite {
+    /// TYPEtk 40 and above.
+    Tdes,
+    /// TYPEtk 41 and above.
+    Aes128,
+    /// TYPEtk 42.
+    Aes256,
+}
+
+impl MinSuite {
+    /// Whether a suite is strong enough.
+    pub fn admits(self, suite: Suite) -> bool {
+        let have = match suite {
+            Suite::Tdes => Self::Tdes,
+            Suite::Aes128 => Self::Aes128,
+            Suite::Aes256 => Self::Aes256,
+        };
+        have >= self
+    }
+}
+
+/// The chip and its channel.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Chip {
+    /// ATRs that blanks of this product may show, hex.
+    pub atr: Vec<String>,
+    /// How card keys come from the KMC.
+    pub derivation: Derivation,
+    /// SCP02 "i" parameter: 15 or 55, hex.
+    pub scp02_i: Scp02I,
+}
+
+/// SCP02 "i" parameters that are supported (GPCS Table E-1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum Scp02I {
+    /// Explicit initiation, C-MAC on modified APDU, ICV encryption, 3 keys.
+    #[serde(rename = "15")]
+    I15,
+    /// As 15, with pseudo-random card challenge.
+    #[serde(rename = "55")]
+    I55,
+}
+
+impl Scp02I {
+    /// The byte.
+    pub fn byte(self) -> u8 {
+        match self {
+            Self::I15 => 0x15,
+            Self::I55 => 0x55,
+        }
+    }
+}
+
+/// An application on the card.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Application {
+    /// AID to SELECT.
+    pub aid: Aid,
+    /// For people, reports and messages.
+    pub name: String,
+    /// Whether several DGIs may share one STORE DATA without a GROUP saying so.
+    #[serde(default)]
+    pub pack: bool,
+    /// What ends personalization.
+    pub finalize: Finalize,
+    /// DGIs that are secret already under a key known to the card: passed through, sent with P1 "encrypted".
+    #[serde(default)]
+    pub pass_through: Vec<Dgi>,
+}
+
+/// What ends the personalization of an application (standards.md 1.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Finalize {
+    /// P1 b8 of the last STORE DATA.
+    LastStoreData,
+    /// SET STATUS of the application to 07 afterwards.
+    SetStatus,
+}
+
+impl Product {
+    /// Loads and checks a shipped product by name, or a `.toml` file.
+    pub fn load(name: &str) -> Result<Self, Failure> {
+        let (text, origin) = super::text(super::PRODUCTS, "product", name)?;
+        Self::from_toml(&text, &origin)
+    }
+
+    /// Parses and checks.
+    pub fn from_toml(text: &str, origin: &str) -> Result<Self, Failure> {
+        let product: Self = super::parse(text, origin)?;
+        product.check().map_err(|what| Failure::new(Exit::Profile, format!("profile {origin}: {what}")))?;
+        Ok(product)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let mut aids = std::collections::BTreeSet::new();
+        for application in &self.applications {
+            if !aids.insert(&application.aid) {
+                return Err(format!("application {} stands twice", application.aid));
+            }
+        }
+        if self.chip.is_some() == self.applications.is_empty() {
+            return Err("a chip needs applications, and applications need a [chip]".into());
+        }
+        for atr in self.chip.iter().flat_map(|c| &c.atr) {
+            if hex::decode(atr).map_or(true, |b| !(2..=33).contains(&b.len())) {
+                return Err("an ATR is 2 to 33 bytes in hex".into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The application with this AID.
+    pub fn application(&self, aid: &Aid) -> Option<&Application> {
+        self.applications.iter().find(|a| a.aid == *aid)
+    }
+}
