@@ -1,0 +1,87 @@
+//! The four applications of product `multiapp`: what each takes, what it needs to be PERSONALIZED (DESIGN section 8).
+
+use super::apdu::Sw;
+use super::rules::{self, Dgis};
+
+/// What the card's makers put into ROM.
+pub(super) struct Rom {
+    pub(super) aid: &'static [u8],
+    /// DGIs taken beside records.
+    pub(super) accepts: &'static [u16],
+    /// DGIs without which it does not become PERSONALIZED.
+    required: &'static [u16],
+    /// Whether it answers GET PROCESSING OPTIONS, VERIFY and GENERATE AC.
+    pub(super) pays: bool,
+}
+
+/// AID of the issuer security domain.
+pub(super) const SECURITY_DOMAIN: &[u8] = &[0xA0, 0, 0, 0, 0x03, 0, 0, 0];
+
+const PSE: Rom =
+    Rom { aid: b"1PAY.SYS.DDF01", accepts: &[0x9102, 0x7FFF], required: &[0x0101, 0x9102], pays: false };
+const PAYMENT: Rom = Rom {
+    aid: &[0xA0, 0, 0, 0, 0x03, 0x10, 0x10],
+    accepts: &[
+        0x3000, 0x3001, 0x8000, 0x8010, 0x8201, 0x8202, 0x8203, 0x8204, 0x8205, 0x9000, 0x9010, 0x9102,
+        0x9104, 0x7FFF,
+    ],
+    required: &[0x0101, 0x8000, 0x9000],
+    pays: true,
+};
+const PURSE: Rom = Rom {
+    aid: b"\xF0CWPURSE",
+    accepts: &[0x8020, 0x8201, 0x8202, 0x8203, 0x8204, 0x8205, 0x9020, 0x9102, 0x7FFF],
+    required: &[0x0101, 0x8020, 0x9020],
+    pays: false,
+};
+/// The only one with both A001 and 8020, hence with an order between them (standards.md 1.7).
+const LOYALTY: Rom = Rom {
+    aid: b"\xF0CWLOYAL",
+    accepts: &[0x8020, 0x9020, 0x9102, 0xA001, 0x7FFF],
+    required: &[0x0101, 0x9102, 0xA001],
+    pays: false,
+};
+
+/// An application on a card.
+pub(super) struct Application {
+    pub(super) rom: &'static Rom,
+    pub(super) personalized: bool,
+    /// Everything received, secret values after decryption.
+    pub(super) dgis: Dgis,
+    /// Application transaction counter (9F36).
+    pub(super) atc: u16,
+    /// PIN tries left (9F17).
+    pub(super) tries: u8,
+    /// Whether GET PROCESSING OPTIONS went well since SELECT. Volatile.
+    pub(super) transaction: bool,
+}
+
+impl Application {
+    /// The applications of a fresh blank.
+    pub(super) fn all() -> Vec<Self> {
+        let fresh =
+            |rom| Self { rom, personalized: false, dgis: Dgis::new(), atc: 0, tries: 0, transaction: false };
+        [&PSE, &PAYMENT, &PURSE, &LOYALTY].map(fresh).into()
+    }
+
+    /// Whether it takes this DGI at all.
+    pub(super) fn accepts(&self, dgi: u16) -> bool {
+        rules::is_record(dgi) || self.rom.accepts.contains(&dgi)
+    }
+
+    /// EEPROM bytes that these DGIs take: number, length, value.
+    pub(super) fn size(dgis: &Dgis) -> usize {
+        dgis.values().map(|v| v.len().saturating_add(4)).sum()
+    }
+
+    /// Ends personalization with these DGIs; `6A86` if something that it needs is missing.
+    pub(super) fn personalize(&mut self, dgis: Dgis) -> Result<(), Sw> {
+        if !self.rom.required.iter().all(|dgi| dgis.contains_key(dgi)) {
+            return Err(Sw::P1P2);
+        }
+        self.dgis = dgis;
+        self.personalized = true;
+        self.start_counters();
+        Ok(())
+    }
+}

@@ -1,0 +1,364 @@
+//! The card around its applications: power, selection, dispatch, secure channel, counters, faults.
+
+use zeroize::Zeroize;
+
+use super::apdu::{Command, Sw};
+use super::application::{Application, SECURITY_DOMAIN};
+use super::channel::{CardKeys, Channel, Opening, SessionKeys};
+use super::store::Loader;
+use super::{BlankSpec, Cost, Fault, ber, terminal};
+
+/// EEPROM for DGIs of a fresh blank, bytes.
+const MEMORY: usize = 32 * 1024;
+
+const SELECT: u8 = 0xA4;
+const INITIALIZE_UPDATE: u8 = 0x50;
+const EXTERNAL_AUTHENTICATE: u8 = 0x82;
+const SET_STATUS: u8 = 0xF0;
+
+/// A simulated card. See the module for what it plays.
+pub struct Card {
+    blank: BlankSpec,
+    keys: CardKeys,
+    /// SCP02 sequence counter; the next channel uses it, an accepted EXTERNAL AUTHENTICATE counts it up.
+    pub(super) sequence: u16,
+    random: u64,
+    /// Tests of published examples only: card challenges in place of random ones.
+    #[cfg(test)]
+    pub(super) fixed_challenge: Option<[u8; 6]>,
+    memory: usize,
+    applications: Vec<Application>,
+    powered: bool,
+    /// Index of the selected application; `None` is the security domain.
+    selected: Option<usize>,
+    secure: Secure,
+    faults: Faults,
+    stores: u32,
+    writes: u64,
+    cost: Cost,
+}
+
+/// The secure channel, volatile.
+#[derive(Default)]
+enum Secure {
+    #[default]
+    None,
+    Opening(Opening),
+    Open(Session),
+}
+
+struct Session {
+    channel: Channel,
+    loader: Loader,
+}
+
+#[derive(Default)]
+struct Faults {
+    deaf: bool,
+    wrong_cryptogram: bool,
+    statuses: Vec<(u32, Sw)>,
+    /// Commands until the card is gone.
+    left: Option<u32>,
+}
+
+impl Card {
+    /// A fresh blank: applications SELECTABLE and empty, sequence counter 0000, not powered.
+    pub fn new(mut blank: BlankSpec) -> Self {
+        let keys = CardKeys::from_kmc(&blank.kmc, &blank.key_data);
+        blank.kmc.zeroize();
+        Self {
+            keys,
+            sequence: 0,
+            random: blank.seed,
+            #[cfg(test)]
+            fixed_challenge: None,
+            memory: MEMORY,
+            applications: Application::all(),
+            powered: false,
+            selected: None,
+            secure: Secure::None,
+            faults: Faults::default(),
+            stores: 0,
+            writes: 0,
+            cost: Cost::default(),
+            blank,
+        }
+    }
+
+    /// Changes the EEPROM for DGIs, in bytes over all applications (4 more than its value for each DGI).
+    pub fn set_memory(&mut self, bytes: usize) {
+        self.memory = bytes;
+    }
+
+    /// Plays a fault from now on.
+    pub fn force(&mut self, fault: Fault) {
+        match fault {
+            Fault::Deaf => self.faults.deaf = true,
+            Fault::WrongCryptogram => self.faults.wrong_cryptogram = true,
+            Fault::Status { store_data, sw } => self.faults.statuses.push((store_data, Sw(sw))),
+            Fault::RemoveAfter(commands) => self.faults.left = Some(commands),
+        }
+    }
+
+    /// Cold or warm reset: the ATR, or `None` from a deaf or removed card. Selects the security domain; channel and
+    /// everything volatile are lost.
+    pub fn power_on(&mut self) -> Option<Vec<u8>> {
+        self.power_off();
+        if self.faults.deaf || self.faults.left == Some(0) {
+            return None;
+        }
+        self.powered = true;
+        Some(self.blank.atr.clone())
+    }
+
+    /// Takes the power away.
+    pub fn power_off(&mut self) {
+        self.powered = false;
+        self.select(None);
+    }
+
+    /// Answers a command APDU, any bytes: data and status word, or `None` if the card has no power or is gone.
+    pub fn transmit(&mut self, apdu: &[u8]) -> Option<Vec<u8>> {
+        if !self.powered {
+            return None;
+        }
+        if let Some(left) = &mut self.faults.left {
+            *left = left.checked_sub(1)?;
+        }
+        let (mut answer, sw) = match self.answer(apdu) {
+            Ok(data) => (data, Sw::OK),
+            Err(sw) => (Vec::new(), sw),
+        };
+        answer.extend(sw.0.to_be_bytes());
+        let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        self.cost.commands = self.cost.commands.saturating_add(1);
+        self.cost.bytes_in = self.cost.bytes_in.saturating_add(length(apdu));
+        self.cost.bytes_out = self.cost.bytes_out.saturating_add(length(&answer));
+        Some(answer)
+    }
+
+    /// What the card did since the last call.
+    pub fn take_cost(&mut self) -> Cost {
+        std::mem::take(&mut self.cost)
+    }
+
+    /// Commands that changed the blank: STORE DATA and SET STATUS that were accepted. What using a card counts up
+    /// (sequence counter, ATC, PIN tries) does not make it another card.
+    pub fn writes(&self) -> u64 {
+        self.writes
+    }
+
+    /// The `chip` object of DESIGN section 8: `{"applications": [{aid, state, dgis}]}`, hex in upper case, secret
+    /// values in clear with their padding.
+    pub fn chip_dump(&self) -> serde_json::Value {
+        let application = |a: &Application| {
+            let dgis =
+                a.dgis.iter().map(|(dgi, value)| (format!("{dgi:04X}"), hex::encode_upper(value).into()));
+            serde_json::json!({
+                "aid": hex::encode_upper(a.rom.aid),
+                "state": if a.personalized { "PERSONALIZED" } else { "SELECTABLE" },
+                "dgis": dgis.collect::<serde_json::Map<_, _>>(),
+            })
+        };
+        serde_json::json!({ "applications": self.applications.iter().map(application).collect::<Vec<_>>() })
+    }
+
+    fn answer(&mut self, apdu: &[u8]) -> Result<Vec<u8>, Sw> {
+        let command = Command::parse(apdu)?;
+        if !matches!(command.cla, 0x00 | 0x04 | 0x80 | 0x84) {
+            return Err(Sw::CLA);
+        }
+        let command = self.unsecure(command)?;
+        match (command.cla & 0x80, command.ins) {
+            (0x80, EXTERNAL_AUTHENTICATE) => self.external_authenticate(&command),
+            (0x80, INITIALIZE_UPDATE) => self.initialize_update(&command),
+            (0x80, Command::STORE_DATA) => self.store_data(&command),
+            (0x80, SET_STATUS) => self.set_status(&command),
+            (0x00, SELECT) => self.select_by_name(&command),
+            (_, 0xCA) => match self.application() {
+                Ok(application) => application.get_data(&command),
+                Err(_) => self.domain_data(&command),
+            },
+            (0x00, 0xB2) => self.application()?.read_record(&command),
+            (0x80, 0xA8) => self.use_card(|application| application.processing_options(&command)),
+            (0x80, 0xAE) => self.use_card(|application| application.generate_ac(&command)),
+            (0x00, 0x20) => self.use_card(|application| application.verify(&command)),
+            _ => Err(Sw::INS),
+        }
+    }
+
+    /// Takes secure messaging off, or ends the channel. SELECT and INITIALIZE UPDATE need none; EXTERNAL AUTHENTICATE
+    /// while opening carries the first C-MAC and is checked by `external_authenticate`.
+    fn unsecure(&mut self, command: Command) -> Result<Command, Sw> {
+        let starts_anew = !command.is_secured() && matches!(command.ins, SELECT | INITIALIZE_UPDATE);
+        match std::mem::take(&mut self.secure) {
+            Secure::Open(mut session) => {
+                let clear = if starts_anew { command } else { session.channel.unwrap(command)? };
+                self.secure = Secure::Open(session);
+                Ok(clear)
+            }
+            Secure::Opening(opening) if command.is_secured() && command.ins == EXTERNAL_AUTHENTICATE => {
+                self.secure = Secure::Opening(opening);
+                Ok(command)
+            }
+            _ if command.ins == EXTERNAL_AUTHENTICATE => Err(Sw::CONDITIONS),
+            _ if command.is_secured() => Err(Sw::SECURITY),
+            _ => Ok(command),
+        }
+    }
+
+    fn select_by_name(&mut self, command: &Command) -> Result<Vec<u8>, Sw> {
+        if command.p1p2() != 0x0400 {
+            return Err(Sw::P1P2);
+        }
+        if command.data.is_empty() || command.data == SECURITY_DOMAIN {
+            self.select(None);
+            return terminal::security_domain_fci();
+        }
+        let index = self.applications.iter().position(|a| a.rom.aid == command.data).ok_or(Sw::NO_FILE)?;
+        self.select(Some(index));
+        self.application()?.fci()
+    }
+
+    fn select(&mut self, index: Option<usize>) {
+        self.selected = index;
+        self.secure = Secure::None;
+        for application in &mut self.applications {
+            application.transaction = false;
+        }
+    }
+
+    /// The selected application; the security domain knows none of its commands.
+    fn application(&mut self) -> Result<&mut Application, Sw> {
+        self.selected.and_then(|index| self.applications.get_mut(index)).ok_or(Sw::INS)
+    }
+
+    /// A terminal's command that may write a counter.
+    fn use_card(&mut self, run: impl FnOnce(&mut Application) -> Result<Vec<u8>, Sw>) -> Result<Vec<u8>, Sw> {
+        self.write_pages(1);
+        run(self.application()?)
+    }
+
+    fn write_pages(&mut self, pages: u32) {
+        self.cost.pages = self.cost.pages.saturating_add(pages);
+    }
+
+    /// GET DATA of the security domain: 00CF KEYDATA, 9F7F CPLC (standards.md 1.2, 1.10).
+    fn domain_data(&self, command: &Command) -> Result<Vec<u8>, Sw> {
+        let object = match command.p1p2() {
+            0x00CF => ber::build(&[0xCF], &self.blank.key_data),
+            0x9F7F => ber::build(&[0x9F, 0x7F], &self.cplc()),
+            _ => return Err(Sw::NOT_FOUND),
+        };
+        object.ok_or(Sw::MEMORY)
+    }
+
+    /// CPLC: the CSN as IC serial number (12..16), a batch (16..18); every other field unknown (0).
+    fn cplc(&self) -> [u8; 42] {
+        let [_, _, _, _, _, _, csn @ ..] = self.blank.key_data;
+        let [.., batch_high, batch_low] = self.blank.seed.to_be_bytes();
+        let mut cplc = [0; 42];
+        for (to, from) in cplc.iter_mut().skip(12).zip(csn.into_iter().chain([batch_high, batch_low])) {
+            *to = from;
+        }
+        cplc
+    }
+
+    /// INITIALIZE UPDATE `80 50 KVN 00 08 RTERM`: KEYDATA, KVN, 02, sequence, RCARD, card cryptogram.
+    fn initialize_update(&mut self, command: &Command) -> Result<Vec<u8>, Sw> {
+        self.secure = Secure::None;
+        if command.p2 != 0 {
+            return Err(Sw::P1P2);
+        }
+        let host_challenge = command.data.as_slice().try_into().map_err(|_| Sw::LENGTH)?;
+        if command.p1 != 0 && command.p1 != self.blank.version {
+            return Err(Sw::NOT_FOUND);
+        }
+        // The last counter value is never used up (GPCS E.1.2.3).
+        if self.sequence == u16::MAX {
+            return Err(Sw::CONDITIONS);
+        }
+        let session = SessionKeys::derive(&self.keys, self.sequence);
+        let random = self.random_challenge();
+        let aid = self.application().map_or(SECURITY_DOMAIN, |a| a.rom.aid);
+        let challenge = session.card_challenge(self.blank.scp02_i, aid, random);
+        let (opening, mut cryptogram) =
+            Opening::new(session, self.blank.scp02_i, self.sequence, challenge, host_challenge);
+        self.secure = Secure::Opening(opening);
+        if self.faults.wrong_cryptogram {
+            cryptogram = cryptogram.map(|b| !b);
+        }
+        let sequence = self.sequence.to_be_bytes();
+        Ok([&self.blank.key_data[..], &[self.blank.version, 0x02], &sequence, &challenge, &cryptogram]
+            .concat())
+    }
+
+    fn external_authenticate(&mut self, command: &Command) -> Result<Vec<u8>, Sw> {
+        let Secure::Opening(opening) = std::mem::take(&mut self.secure) else { return Err(Sw::CONDITIONS) };
+        let channel = opening.authenticate(command)?;
+        self.sequence = self.sequence.saturating_add(1);
+        self.secure = Secure::Open(Session { channel, loader: Loader::default() });
+        self.cost.channels = self.cost.channels.saturating_add(1);
+        self.write_pages(1);
+        Ok(Vec::new())
+    }
+
+    fn store_data(&mut self, command: &Command) -> Result<Vec<u8>, Sw> {
+        self.stores = self.stores.saturating_add(1);
+        let others = self.applications.iter().enumerate().filter(|&(i, _)| Some(i) != self.selected);
+        let room = self.memory.saturating_sub(others.map(|(_, a)| Application::size(&a.dgis)).sum());
+        let application = self.selected.and_then(|i| self.applications.get_mut(i)).ok_or(Sw::INS)?;
+        if application.personalized {
+            return Err(Sw::CONDITIONS);
+        }
+        let Secure::Open(session) = &mut self.secure else { return Err(Sw::SECURITY) };
+        if let Some(&(_, sw)) = self.faults.statuses.iter().find(|&&(n, _)| n == self.stores) {
+            session.loader.skip();
+            return Err(sw);
+        }
+        let pages = session.loader.receive(command, &session.channel, application, room)?;
+        if application.personalized {
+            self.secure = Secure::None;
+        }
+        self.writes = self.writes.saturating_add(1);
+        self.write_pages(pages);
+        Ok(Vec::new())
+    }
+
+    /// SET STATUS `F0 40 07 Lc AID` of the selected application within its channel: PERSONALIZED.
+    fn set_status(&mut self, command: &Command) -> Result<Vec<u8>, Sw> {
+        let application = self.selected.and_then(|i| self.applications.get_mut(i)).ok_or(Sw::INS)?;
+        if application.personalized {
+            return Err(Sw::CONDITIONS);
+        }
+        let Secure::Open(session) = &self.secure else { return Err(Sw::SECURITY) };
+        if command.p1p2() != 0x4007 {
+            return Err(Sw::P1P2);
+        }
+        if command.data != application.rom.aid {
+            return Err(Sw::NOT_FOUND);
+        }
+        if session.loader.is_inside_dgi() {
+            return Err(Sw::CONDITIONS);
+        }
+        application.personalize(application.dgis.clone())?;
+        self.secure = Secure::None;
+        self.writes = self.writes.saturating_add(1);
+        self.write_pages(1);
+        Ok(Vec::new())
+    }
+
+    /// Six bytes of SplitMix64: enough for a challenge that a simulation can repeat.
+    fn random_challenge(&mut self) -> [u8; 6] {
+        #[cfg(test)]
+        if let Some(challenge) = self.fixed_challenge {
+            return challenge;
+        }
+        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        let [challenge @ .., _, _] = (z ^ (z >> 31)).to_be_bytes();
+        challenge
+    }
+}

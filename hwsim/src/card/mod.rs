@@ -1,0 +1,81 @@
+//! The simulated smart card: an SCP02 chip with a security domain and the four applications of product `multiapp`.
+//!
+//! Written from the standards alone (GlobalPlatform Card Specification 2.3.1 appendix E, EMV CPS as in standards.md
+//! section 1), sharing no function with the controller, so that a mistake made twice in the same way cannot hide.
+//! Not here: time (a [`Cost`] is handed out instead), T=0 procedure bytes and GET RESPONSE (answers are complete),
+//! the plastic. It holds TEST keys and shows everything that it was told in [`Card::chip_dump`]; being no target of
+//! attack it compares plainly and does not hide its memory.
+//!
+//! ```text
+//! life of an application:   SELECTABLE --last STORE DATA (P1 b8) or SET STATUS 07--> PERSONALIZED
+//!                           STORE DATA needs an open channel             reads as a terminal does
+//! life of a channel:        none --INITIALIZE UPDATE--> opening --EXTERNAL AUTHENTICATE--> open
+//!                           any other command, a wrong cryptogram or MAC, SELECT, reset: none
+//! ```
+//!
+//! `apdu` takes commands apart, `tdes` is the cryptography, `channel` the card side of SCP02, `application` what an
+//! application accepts and needs, `store` STORE DATA, `terminal` what a terminal may do, `engine` the card around them.
+
+mod apdu;
+mod application;
+mod ber;
+mod channel;
+mod engine;
+mod rules;
+mod store;
+mod tdes;
+mod terminal;
+#[cfg(test)]
+mod tests;
+
+pub use engine::Card;
+
+/// What makes one blank differ from another. TEST keys only.
+pub struct BlankSpec {
+    /// KEYDATA: KMC_ID (6 bytes), then the CSN (4 bytes) (standards.md 1.2).
+    pub key_data: [u8; 10],
+    /// Version number of the card's key set, 01-7F.
+    pub version: u8,
+    /// The KMC from which KEYDATA derives the card's three keys (standards.md 1.3).
+    pub kmc: [u8; 16],
+    /// SCP02 parameter "i" (GPCS Table E-1). Bits 5 (ICV encryption) and 7 (pseudo-random card challenge) are
+    /// honoured; the others are taken as in 15 and 55: three keys, explicit initiation, C-MAC on the modified APDU.
+    pub scp02_i: u8,
+    /// Answer to reset, sent as it is.
+    pub atr: Vec<u8>,
+    /// Of the card challenge where "i" asks for no pseudo-random one, and of the chip's batch number.
+    pub seed: u64,
+}
+
+/// A fault to play. Faults add up; none can be taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// No answer to reset.
+    Deaf,
+    /// Every INITIALIZE UPDATE answers with a wrong card cryptogram.
+    WrongCryptogram,
+    /// One STORE DATA is refused and not stored.
+    Status {
+        /// Which one: 1-based, counted over the life of the card, refused ones included.
+        store_data: u32,
+        /// The status word that it gets.
+        sw: u16,
+    },
+    /// After that many more commands the card answers nothing any more, not even a reset.
+    RemoveAfter(u32),
+}
+
+/// What the card was made to do, for a timing model (standards.md 7.3).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Commands answered.
+    pub commands: u32,
+    /// Bytes of the commands.
+    pub bytes_in: u32,
+    /// Bytes of the answers, status words included.
+    pub bytes_out: u32,
+    /// EEPROM pages of 64 bytes written.
+    pub pages: u32,
+    /// Secure channels opened.
+    pub channels: u32,
+}

@@ -1,0 +1,144 @@
+//! What a DGI must be (standards.md 1.5-1.7): secret or clear, its form, what has to come before it.
+//!
+//! Which application takes which DGI is `application`'s matter.
+
+use std::collections::BTreeMap;
+
+use super::apdu::Sw;
+use super::ber;
+use super::tdes::{self, Key};
+
+/// DGIs by number, as the card holds them.
+pub(super) type Dgis = BTreeMap<u16, Vec<u8>>;
+
+/// Longest record (EMV Book 1, 10.2: what READ RECORD returns); 1 to 254 bytes.
+const MAX_RECORD: usize = 254;
+/// Highest and lowest number of a record DGI: record 01 of SFI 1 to record FF of SFI 30.
+const RECORDS: std::ops::RangeInclusive<u16> = 0x0101..=0x1EFF;
+
+/// One line of the table.
+pub(super) struct Rule {
+    from: u16,
+    to: u16,
+    /// Sent under the session DEK (P1 b7b6 = 11), and only so.
+    pub(super) secret: bool,
+    form: Form,
+    /// A DGI that has to be there already, in an application that takes it at all.
+    after: Option<u16>,
+}
+
+/// The form of a value, in clear.
+enum Form {
+    /// A record of SFI 1-10: one complete template 70.
+    Template70,
+    /// A record of SFI 11-30.
+    RawRecord,
+    /// Data objects.
+    Objects,
+    /// GPO data: objects 82 (AIP, 2 bytes) and 94 (AFL, 4 bytes per entry).
+    GpoData,
+    /// One complete template A5.
+    TemplateA5,
+    /// Two-key triple DES keys, 16 bytes each.
+    Keys,
+    /// 3 bytes for each key of that DGI, in its order.
+    KcvsOf(u16),
+    /// ISO 9564 format 2 PIN block.
+    PinBlock,
+    /// Try counter and limit, as two bytes or as 9F17 01 counter, limit.
+    PinTries,
+    /// Something, then 80 00.. to whole blocks, always.
+    Padded,
+    /// Anything.
+    Free,
+}
+
+const fn clear(from: u16, to: u16, form: Form) -> Rule {
+    Rule { from, to, secret: false, form, after: None }
+}
+
+const fn secret(from: u16, to: u16, form: Form, after: Option<u16>) -> Rule {
+    Rule { from, to, secret: true, form, after }
+}
+
+const RULES: &[Rule] = &[
+    clear(0x0101, 0x0AFF, Form::Template70),
+    clear(0x0B01, 0x1EFF, Form::RawRecord),
+    clear(0x3000, 0x3001, Form::Objects),
+    clear(0x7FFF, 0x7FFF, Form::Free),
+    secret(0x8000, 0x8000, Form::Keys, None),
+    secret(0x8010, 0x8010, Form::PinBlock, Some(0x9010)),
+    secret(0x8020, 0x8020, Form::Keys, Some(0xA001)),
+    secret(0x8201, 0x8205, Form::Padded, None),
+    clear(0x9000, 0x9000, Form::KcvsOf(0x8000)),
+    clear(0x9010, 0x9010, Form::PinTries),
+    clear(0x9020, 0x9020, Form::KcvsOf(0x8020)),
+    clear(0x9102, 0x9102, Form::TemplateA5),
+    clear(0x9104, 0x9104, Form::GpoData),
+    clear(0xA001, 0xA001, Form::Free),
+];
+
+/// Whether this is the number of a record, which every application takes.
+pub(super) fn is_record(dgi: u16) -> bool {
+    RECORDS.contains(&dgi) && dgi & 0xFF != 0
+}
+
+/// The rule for a DGI.
+pub(super) fn rule(dgi: u16) -> Option<&'static Rule> {
+    RULES.iter().find(|r| (r.from..=r.to).contains(&dgi))
+}
+
+impl Rule {
+    /// Checks a value in clear against its form and against what an application with `accepts` has already.
+    pub(super) fn check(&self, value: &[u8], have: &Dgis, accepts: &[u16]) -> Result<(), Sw> {
+        if self.after.is_some_and(|first| accepts.contains(&first) && !have.contains_key(&first)) {
+            return Err(Sw::ORDER);
+        }
+        let right = match self.form {
+            Form::Template70 => value.len() <= MAX_RECORD && ber::is_template(0x70, value),
+            Form::RawRecord => (1..=MAX_RECORD).contains(&value.len()),
+            Form::Objects => ber::is_valid(value),
+            Form::GpoData => is_gpo_data(value),
+            Form::TemplateA5 => ber::is_template(0xA5, value),
+            Form::Keys => !value.is_empty() && value.len().is_multiple_of(16),
+            Form::KcvsOf(keys) => return check_kcvs(have.get(&keys), value),
+            Form::PinBlock => is_format_2(value),
+            Form::PinTries => tries(value).is_some(),
+            Form::Padded => tdes::unpad(value).is_some_and(|part| !part.is_empty()),
+            Form::Free => true,
+        };
+        if right { Ok(()) } else { Err(Sw::DATA) }
+    }
+}
+
+/// The value of 9010 as (counter, limit): counter within limit, limit 1 to 15.
+pub(super) fn tries(value: &[u8]) -> Option<(u8, u8)> {
+    let (counter, limit) = match *value {
+        [counter, limit] | [0x9F, 0x17, 0x01, counter, limit] => (counter, limit),
+        _ => return None,
+    };
+    ((1..=0x0F).contains(&limit) && counter <= limit).then_some((counter, limit))
+}
+
+fn check_kcvs(keys: Option<&Vec<u8>>, kcvs: &[u8]) -> Result<(), Sw> {
+    let keys = keys.ok_or(Sw::KCV)?;
+    let expected: Vec<u8> = keys.as_chunks::<16>().0.iter().flat_map(|key: &Key| tdes::kcv(key)).collect();
+    if expected == kcvs { Ok(()) } else { Err(Sw::KCV) }
+}
+
+/// `2N`, N = 4 to 12 digits, F to the end of 8 bytes.
+fn is_format_2(block: &[u8]) -> bool {
+    let digits: Vec<u8> = block.iter().flat_map(|b| [b >> 4, b & 0x0F]).collect();
+    let Some((&[control, length], rest)) = digits.split_first_chunk() else { return false };
+    let Some((pin, fill)) = rest.split_at_checked(length.into()) else { return false };
+    block.len() == 8
+        && control == 2
+        && (4..=12).contains(&length)
+        && pin.iter().all(|&d| d <= 9)
+        && fill.iter().all(|&d| d == 0x0F)
+}
+
+fn is_gpo_data(value: &[u8]) -> bool {
+    let afl = ber::find(0x94, value).is_some_and(|afl| !afl.is_empty() && afl.len().is_multiple_of(4));
+    ber::is_valid(value) && ber::find(0x82, value).is_some_and(|aip| aip.len() == 2) && afl
+}

@@ -1,0 +1,161 @@
+//! STORE DATA (EMV CPS; standards.md 1.1 P1/P2, 1.6 data field, 1.8 status words).
+//!
+//! A refused command changes nothing but the block counter: none of its DGIs is kept, a long DGI under way is dropped.
+
+use super::apdu::{Command, Sw};
+use super::application::Application;
+use super::ber::Cursor;
+use super::channel::Channel;
+use super::rules::{self, Dgis, Rule};
+
+/// P1 b8: last STORE DATA of this application.
+const LAST: u8 = 0x80;
+/// P1 b7 b6.
+const ENCRYPTION: u8 = 0x60;
+/// P1 b7 b6 = 11: every value is encrypted under the session DEK.
+const ALL_SECRET: u8 = 0x60;
+/// P1 b5 b4.
+const STRUCTURE: u8 = 0x18;
+/// P1 b5 b4 = 01: DGI format (00 says nothing).
+const DGI_FORMAT: u8 = 0x08;
+/// P1 b3 b2: reserved.
+const RESERVED: u8 = 0x06;
+/// EEPROM page, bytes.
+const PAGE: usize = 64;
+
+/// The state of STORE DATA within one channel.
+#[derive(Default)]
+pub(super) struct Loader {
+    /// P2 of the next command; wraps after FF.
+    block: u8,
+    /// A DGI longer than its command.
+    open: Option<Long>,
+}
+
+/// A DGI under way.
+struct Long {
+    dgi: u16,
+    rule: &'static Rule,
+    length: usize,
+    value: Vec<u8>,
+}
+
+impl Loader {
+    /// Whether a DGI is half received.
+    pub(super) fn is_inside_dgi(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// A command that is refused for outside reasons: it has used up its block number.
+    pub(super) fn skip(&mut self) {
+        self.block = self.block.wrapping_add(1);
+        self.open = None;
+    }
+
+    /// Takes a command without its secure messaging; `room` is what this application may occupy, in bytes.
+    /// Returns the EEPROM pages written.
+    pub(super) fn receive(
+        &mut self,
+        command: &Command,
+        channel: &Channel,
+        application: &mut Application,
+        room: usize,
+    ) -> Result<u32, Sw> {
+        if command.p2 != self.block {
+            return Err(Sw::P1P2);
+        }
+        let open = self.open.take();
+        self.skip();
+        let p1 = command.p1;
+        let last = p1 & LAST != 0;
+        let secret = match p1 & ENCRYPTION {
+            0 => false,
+            ALL_SECRET => true,
+            _ => return Err(Sw::P1P2),
+        };
+        if !matches!(p1 & STRUCTURE, 0 | DGI_FORMAT) || p1 & RESERVED != 0 {
+            return Err(Sw::P1P2);
+        }
+        if command.data.is_empty() && !last {
+            return Err(Sw::DATA);
+        }
+        let mut staged = Staged { dgis: application.dgis.clone(), room, pages: 0 };
+        let open = staged.parse(&command.data, open, secret, channel, application)?;
+        if !last {
+            application.dgis = staged.dgis;
+            self.open = open;
+            return Ok(staged.pages);
+        }
+        if open.is_some() {
+            return Err(Sw::DATA);
+        }
+        application.personalize(staged.dgis)?;
+        Ok(staged.pages.saturating_add(1))
+    }
+}
+
+/// What the application will hold if the command is accepted.
+struct Staged {
+    dgis: Dgis,
+    room: usize,
+    pages: u32,
+}
+
+impl Staged {
+    /// Takes the data field apart, going on with `open` if there is one; returns the DGI that is not complete.
+    fn parse(
+        &mut self,
+        data: &[u8],
+        mut open: Option<Long>,
+        secret: bool,
+        channel: &Channel,
+        application: &Application,
+    ) -> Result<Option<Long>, Sw> {
+        let mut data = Cursor(data);
+        while !data.0.is_empty() {
+            let mut long = match open.take() {
+                Some(long) => long,
+                None => self.header(&mut data, application)?,
+            };
+            if long.rule.secret != secret {
+                return Err(Sw::DATA);
+            }
+            let missing = long.length.saturating_sub(long.value.len());
+            long.value.extend(data.take(missing.min(data.0.len())).ok_or(Sw::DATA)?);
+            if long.value.len() < long.length {
+                return Ok(Some(long));
+            }
+            self.complete(long, channel, application)?;
+        }
+        Ok(open)
+    }
+
+    /// DGI(2) and length: one byte 00-FE, or FF and two bytes for 255 and more.
+    fn header(&self, data: &mut Cursor<'_>, application: &Application) -> Result<Long, Sw> {
+        let dgi = data.u16().ok_or(Sw::DATA)?;
+        let length = match data.u8().ok_or(Sw::DATA)? {
+            0xFF => data.u16().filter(|&n| n >= 0xFF).ok_or(Sw::DATA)?,
+            short => short.into(),
+        };
+        let length = usize::from(length);
+        let rule = rules::rule(dgi).filter(|_| application.accepts(dgi)).ok_or(Sw::NOT_FOUND)?;
+        let replaced = self.dgis.get(&dgi).map_or(0, |old| old.len().saturating_add(4));
+        let used =
+            Application::size(&self.dgis).saturating_sub(replaced).saturating_add(length).saturating_add(4);
+        if used > self.room {
+            return Err(Sw::MEMORY);
+        }
+        Ok(Long { dgi, rule, length, value: Vec::new() })
+    }
+
+    fn complete(&mut self, mut long: Long, channel: &Channel, application: &Application) -> Result<(), Sw> {
+        if long.rule.secret {
+            channel.decrypt(&mut long.value)?;
+        }
+        long.rule.check(&long.value, &self.dgis, application.rom.accepts)?;
+        let pages = long.length.saturating_add(4).div_ceil(PAGE);
+        self.pages = self.pages.saturating_add(u32::try_from(pages).unwrap_or(u32::MAX));
+        self.dgis.insert(long.dgi, long.value);
+        Ok(())
+    }
+}

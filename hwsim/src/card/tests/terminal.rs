@@ -1,0 +1,151 @@
+//! Reading a personalized card as a terminal does.
+
+use super::*;
+
+fn payment() -> Card {
+    let mut card = card();
+    personalize_payment(&mut card, 3);
+    card.power_on();
+    select(&mut card, PAYMENT);
+    card
+}
+
+#[test]
+fn before_personalization_only_a_minimal_fci() {
+    let mut card = card();
+    let fci = "6F0B8407A0000000031010A500";
+    assert_eq!(send(&mut card, "00A4040007A000000003101000"), (fci.into(), 0x9000));
+    let mut host = Host::open(&mut card, PAYMENT, 0);
+    assert_eq!(host.store(&mut card, "9102", "A50450025445", false, false), 0x9000);
+    assert_eq!(host.store(&mut card, "0101", RECORD, false, false), 0x9000);
+    assert_eq!(send(&mut card, "00A4040007A0000000031010"), (fci.into(), 0x9000));
+    for command in
+        ["00B2010C00", "80A80000028300", "80CA9F3600", "0020008008241234FFFFFFFFFF", "80AE80000100"]
+    {
+        assert_eq!(send(&mut card, command), (String::new(), 0x6985), "{command}");
+    }
+}
+
+#[test]
+fn select_and_records() {
+    let mut card = payment();
+    assert_eq!(
+        send(&mut card, "00A4040007A000000003101000"),
+        ("6F0F8407A0000000031010A50450025445".into(), 0x9000)
+    );
+    assert_eq!(send(&mut card, "00B2010C00"), (RECORD.into(), 0x9000));
+    assert_eq!(send(&mut card, "00B2015C00"), ("FACE".into(), 0x9000));
+    for (command, answer) in [
+        ("00B2020C00", 0x6A83),
+        ("00B2011400", 0x6A82),
+        ("00B2000C00", 0x6A86),
+        ("00B2010800", 0x6A86),
+        ("00B2010400", 0x6A86),
+        ("00B201FC00", 0x6A86),
+        ("80B2010C00", 0x6D00),
+    ] {
+        assert_eq!(sw(&mut card, command), answer, "{command}");
+    }
+    for (aid, answer) in [("A00000000310", 0x6A82), ("A000000003101000", 0x6A82)] {
+        assert_eq!(sw(&mut card, &format!("00A40400{:02X}{aid}", aid.len() / 2)), answer);
+    }
+    assert_eq!(sw(&mut card, "00A4000007A0000000031010"), 0x6A86);
+}
+
+/// The ARQC is the retail MAC of 00..1C | ATC under UDK-AC, computed with `openssl enc -des-ede` (3.0).
+#[test]
+fn transaction() {
+    let mut card = payment();
+    let first_ac = format!("80AE80001D{}00", (0..29).map(|b| format!("{b:02X}")).collect::<String>());
+    assert_eq!(send(&mut card, "80CA9F3600"), ("9F36020007".into(), 0x9000), "as personalized in 3000");
+    assert_eq!(send(&mut card, "80CA9F1300"), ("9F13020000".into(), 0x9000));
+    assert_eq!(sw(&mut card, &first_ac), 0x6985, "no GET PROCESSING OPTIONS yet");
+    for (command, answer) in [("80A8000100", 0x6A86), ("80A80000", 0x6A80), ("80A8000003830100", 0x9000)] {
+        assert_eq!(sw(&mut card, command), answer, "{command}");
+    }
+    assert_eq!(send(&mut card, "80A8000002830000"), ("770A82023C00940408010100".into(), 0x9000));
+    assert_eq!(send(&mut card, "80CA9F3600").0, "9F36020009");
+    for p1 in ["00", "40", "81"] {
+        assert_eq!(sw(&mut card, &first_ac.replacen("AE80", &format!("AE{p1}"), 1)), 0x6A86);
+    }
+    let (ac, _) = send(&mut card, &first_ac);
+    assert_eq!(&ac[..30], "77149F2701809F360200099F2608".to_owned() + &ac[28..30]);
+    assert_eq!(ac.len() / 2, 22);
+    assert_eq!(sw(&mut card, &first_ac), 0x6985, "one cryptogram per transaction");
+}
+
+#[test]
+fn openssl_arqc_with_atc_0001() {
+    let mut card = card();
+    let mut host = Host::open(&mut card, PAYMENT, 0);
+    for (number, value, secret) in payment_dgis().into_iter().filter(|(n, ..)| *n != "3000") {
+        assert_eq!(host.store(&mut card, number, value, secret, number == "9000"), 0x9000);
+    }
+    assert_eq!(sw(&mut card, "80A8000002830000"), 0x9000);
+    let data: String = (0..29).map(|b| format!("{b:02X}")).collect();
+    assert_eq!(
+        send(&mut card, &format!("80AE80001D{data}00")),
+        ("77149F2701809F360200019F2608145CB56A37105E74".into(), 0x9000)
+    );
+}
+
+#[test]
+fn verify_counts_tries() {
+    let mut card = payment();
+    let (right, wrong) = ("0020008008241234FFFFFFFFFF", "0020008008241235FFFFFFFFFF");
+    let tries = |card: &mut Card| send(card, "80CA9F1700").0;
+    assert_eq!(tries(&mut card), "9F170103");
+    assert_eq!(sw(&mut card, wrong), 0x63C2);
+    assert_eq!(sw(&mut card, right), 0x9000);
+    assert_eq!(tries(&mut card), "9F170103");
+    assert_eq!(sw(&mut card, "0020008108241234FFFFFFFFFF"), 0x6A86);
+    assert_eq!(sw(&mut card, "002000800424123400"), 0x6700);
+    for answer in [0x63C2, 0x63C1, 0x63C0, 0x6983] {
+        assert_eq!(sw(&mut card, wrong), answer);
+        card.power_on();
+        select(&mut card, PAYMENT);
+    }
+    assert_eq!(sw(&mut card, right), 0x6983);
+    assert_eq!(tries(&mut card), "9F170100");
+}
+
+#[test]
+fn purse_and_loyalty_and_pse_read_back() {
+    let mut card = card();
+    let mut host = Host::open(&mut card, PURSE, 3);
+    let purse = "700BDF030400001000DF070109";
+    for (number, value, secret) in
+        [("0101", purse, false), ("8020", &UDKS[..64], true), ("9020", "08D7B4491510", false)]
+    {
+        assert_eq!(host.store(&mut card, number, value, secret, number == "9020"), 0x9000);
+    }
+    assert_eq!(send(&mut card, "00B2010C00"), (purse.into(), 0x9000));
+    for command in ["80A8000002830000", "80AE80000100", "0020008008241234FFFFFFFFFF"] {
+        assert_eq!(sw(&mut card, command), 0x6D00, "no payment application");
+    }
+    let mut host = Host::open(&mut card, PSE, 1);
+    // One STORE DATA each, as in the CScript trace (standards.md 8).
+    assert_eq!(
+        host.raw(&mut card, 0, "01011C701A61184F07A0000000041010500A4D617374657263617264870101"),
+        0x9000
+    );
+    assert_eq!(host.raw(&mut card, 0x80, "91020EA50C8801015F2D02656E9F110101"), 0x9000);
+    assert_eq!(
+        send(&mut card, &format!("00A404000E{PSE}00")).0,
+        format!("6F1E840E{PSE}A50C8801015F2D02656E9F110101")
+    );
+    assert_eq!(send(&mut card, "00B2010C00").0, "701A61184F07A0000000041010500A4D617374657263617264870101");
+}
+
+#[test]
+fn secret_dgis_cannot_be_read() {
+    let mut card = payment();
+    let secrets = [&UDKS[..32], &UDKS[32..64], &UDKS[64..], "241234", &CRT_PADDED[..32]];
+    for (cla, ins) in [(0x00, 0xB2), (0x00, 0xCA), (0x80, 0xCA), (0x00, 0xB0)] {
+        for p1p2 in 0..=u16::MAX {
+            let [p1, p2] = p1p2.to_be_bytes();
+            let (data, _) = split(card.transmit(&[cla, ins, p1, p2, 0]).unwrap());
+            assert!(!secrets.iter().any(|s| data.contains(s)), "{ins:02X} {p1p2:04X}");
+        }
+    }
+}
