@@ -152,9 +152,6 @@ impl Channel {
         let mac = *command.data.last_chunk::<8>().ok_or(Sw::SECURITY)?;
         command.data.truncate(command.data.len().saturating_sub(8));
         if self.level == Level::MacAndDecryption && !command.data.is_empty() {
-            if !command.data.len().is_multiple_of(8) {
-                return Err(Sw::SECURITY);
-            }
             tdes::cbc_decrypt(&self.keys.enc, &mut command.data);
             let clear = tdes::unpad(&command.data).ok_or(Sw::SECURITY)?.len();
             command.data.truncate(clear);
@@ -165,13 +162,9 @@ impl Channel {
         Ok(command)
     }
 
-    /// Decrypts a secret value under the session DEK: ECB, whole blocks; `6A80` if it is not.
-    pub(super) fn decrypt(&self, value: &mut [u8]) -> Result<(), Sw> {
-        if !value.len().is_multiple_of(8) {
-            return Err(Sw::DATA);
-        }
+    /// Decrypts a secret value under the session DEK: ECB. The form of every secret DGI asks for whole blocks.
+    pub(super) fn decrypt(&self, value: &mut [u8]) {
         tdes::ecb_decrypt(&self.keys.dek, value);
-        Ok(())
     }
 
     /// Checks the C-MAC over the header and the data in clear, and chains it.

@@ -94,7 +94,7 @@ pub(super) fn pad(message: &[u8]) -> Vec<u8> {
     padded
 }
 
-/// What stands before the padding 80 00.. of whole blocks; `None` if there is none within the last block.
+/// What stands before the padding 80 00.. ; `None` if these are no whole blocks with padding within the last one.
 pub(super) fn unpad(padded: &[u8]) -> Option<&[u8]> {
     let end = padded.iter().rposition(|&b| b != 0)?;
     let (message, padding) = padded.split_at_checked(end)?;

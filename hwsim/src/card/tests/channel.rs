@@ -95,6 +95,17 @@ fn store_data_without_channel() {
     assert_eq!(card.writes(), 0);
 }
 
+#[test]
+fn a_secured_select_needs_its_mac_and_a_refused_update_ends_the_channel() {
+    let mut card = card();
+    let mut host = Host::open(&mut card, PAYMENT, 1);
+    assert_eq!(sw(&mut card, &format!("04A404000F{PAYMENT}0000000000000000")), 0x6982);
+    assert_eq!(host.store(&mut card, "0101", RECORD, false, false), 0x6982);
+    let mut host = Host::open(&mut card, PAYMENT, 1);
+    assert_eq!(sw(&mut card, "8050070008010203040506070800"), 0x6A88);
+    assert_eq!(host.store(&mut card, "0101", RECORD, false, false), 0x6982);
+}
+
 type Spoil = fn(&mut Vec<u8>);
 
 #[test]
@@ -191,6 +202,11 @@ fn faults() {
     assert_eq!(card.transmit(&hex("00A4040000")), None);
 
     let mut card = Card::new(blank(0x55));
+    card.power_on();
+    card.power_off();
+    assert_eq!(card.transmit(&hex("00A4040000")), None);
+
+    let mut card = Card::new(blank(0x55));
     card.force(Fault::Deaf);
     assert_eq!(card.power_on(), None);
     assert_eq!(card.transmit(&hex("00A4040000")), None);
@@ -217,6 +233,12 @@ fn refused_store_data_is_counted_over_the_card_and_not_stored() {
         assert_eq!(host.store(&mut card, "0201", RECORD, false, false), 0x9000);
         assert_eq!(dump(&card, PAYMENT).1, serde_json::json!({ "0201": RECORD }));
         assert_eq!(card.writes(), 3);
+        // Inside a long DGI: all of it is lost.
+        card.force(Fault::Status { store_data: 6, sw: 0x6581 });
+        assert_eq!(host.raw(&mut card, 0, "0B0103AA"), 0x9000);
+        assert_eq!(host.raw(&mut card, 0, "BBCC"), 0x6581);
+        assert_eq!(host.store(&mut card, "0B02", "DD", false, false), 0x9000);
+        assert_eq!(dump(&card, PAYMENT).1, serde_json::json!({ "0201": RECORD, "0B02": "DD" }));
     }
 }
 

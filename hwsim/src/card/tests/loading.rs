@@ -74,12 +74,14 @@ fn records() {
             ("0101", "7003770112", false, 0x6A80),
             ("0101", "70035A0212", false, 0x6A80),
             ("0101", "70025F34", false, 0x6A80),
-            ("0101", "7002009F", false, 0x6A80),
+            ("0101", "70020000", false, 0x6A80),
+            ("0101", "7002FF00", false, 0x6A80),
+            ("0101", "70005A00", false, 0x6A80),
             ("0101", "70", false, 0x6A80),
             ("0101", "7080", false, 0x6A80),
             ("0101", "7083000000", false, 0x6A80),
             ("0101", "", false, 0x6A80),
-            ("0101", "70059FFFFFFF7F", false, 0x6A80),
+            ("0101", "70069FFFFFFF7F00", false, 0x6A80),
             ("0102", &deep_8, false, 0x9000),
             ("0103", &deep_9, false, 0x6A80),
             ("0B01", "01", false, 0x9000),
@@ -116,6 +118,7 @@ fn forms_of_clear_dgis() {
             ("9104", "82023C009403080101", false, 0x6A80),
             ("9104", "82023C009400", false, 0x6A80),
             ("9104", "82023C009404080101", false, 0x6A80),
+            ("9104", "82023C0094040801010050", false, 0x6A80),
             ("3000", "9F36020001", false, 0x9000),
             ("3001", "9F3602", false, 0x6A80),
             ("9010", "0303", false, 0x9000),
@@ -360,7 +363,13 @@ fn extended_length_store_data() {
     assert_eq!(sw(&mut card, &format!("80E20000 00{:04X}{data}", data.len() / 2).replace(' ', "")), 0x9000);
     assert_eq!(dump(&card, LOYALTY).1["A001"], "AB".repeat(600));
     assert_eq!(sw(&mut card, "80E20001000002A001"), 0x6A80);
-    for malformed in ["80E2000100000000", "80E20001000003A001", "80E20001000002A00100", "00A4040000000100"] {
+    for malformed in [
+        "80E2000100000000",
+        "80E20001000000",
+        "80E20001000003A001",
+        "80E20001000002A00100",
+        "00A4040000000100",
+    ] {
         assert_eq!(sw(&mut card, malformed), 0x6700, "{malformed}");
     }
 }

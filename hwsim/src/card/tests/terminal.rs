@@ -72,6 +72,9 @@ fn transaction() {
     assert_eq!(&ac[..30], "77149F2701809F360200099F2608".to_owned() + &ac[28..30]);
     assert_eq!(ac.len() / 2, 22);
     assert_eq!(sw(&mut card, &first_ac), 0x6985, "one cryptogram per transaction");
+    assert_eq!(sw(&mut card, "80A8000002830000"), 0x9000);
+    select(&mut card, PAYMENT);
+    assert_eq!(sw(&mut card, &first_ac), 0x6985, "SELECT starts anew");
 }
 
 #[test]

@@ -46,6 +46,17 @@ fn gppro_session_key_kcvs_of_sequence_0000() {
     assert_eq!([&session.enc, &session.mac, &session.dek].map(kcv), ["F2DCDD", "5FCC69", "85272E"]);
 }
 
+#[test]
+fn padding_is_80_00_within_the_last_block() {
+    assert_eq!(tdes::unpad(&hex("0102030405060780")), Some(&hex("01020304050607")[..]));
+    assert_eq!(tdes::unpad(&hex("8000000000000000")), Some(&[][..]));
+    for wrong in
+        ["", "00", "80", "0000000000000000", "0102030405060708", "018000", "80000000000000000000000000000000"]
+    {
+        assert_eq!(tdes::unpad(&hex(wrong)), None, "{wrong}");
+    }
+}
+
 /// A vector of standards.md 2.2: card keys, host challenge, response, the session keys, EXTERNAL AUTHENTICATE, and
 /// wrapped commands with the data that they carry.
 struct Vector<'a> {
