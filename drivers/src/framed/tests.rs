@@ -165,6 +165,15 @@ fn an_answer_that_breaks_off_is_asked_for_again() {
 }
 
 #[test]
+fn a_stray_stx_does_not_swallow_what_follows() {
+    let answer = frame(b"S0ok");
+    for cut in 1..answer.len() - 1 {
+        let script = Script::new().give(&[0x02]).expect(&frame(b"S")).give(&[0x02, 0x06]);
+        assert_eq!(run(script.give(&answer[..cut]).give(&answer).expect(&[0x06])).unwrap(), b"ok");
+    }
+}
+
+#[test]
 fn escapes_that_nobody_writes_are_damage() {
     for inner in [&b"S0\x10A\x03"[..], b"S0\x10\x03", b"S0\x10\x10\x03", b"\x03"] {
         let bcc = inner.iter().fold(0, |sum, byte| sum ^ byte);
