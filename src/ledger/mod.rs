@@ -4,8 +4,39 @@
 //! States and laws are those of DESIGN.md section 6 and are enforced here: an illegal change is refused, whoever asks.
 //! The ledger holds no PAN and no secret: a card is a card_ref, a blank is a CSN.
 //!
+//! ```text
+//! Ledger::record ─▶ bounded channel ─▶ writer: book (laws) ─▶ store (rows, chain) ─▶ COMMIT ─▶ Ticket, subscribers
+//!                                                                                 └─▶ Reader (own connections)
+//! ```
+//!
+//! | file | holds |
+//! |---|---|
+//! | `types`, `views` | what goes in, what comes out |
+//! | `book` | a job's working state and the laws; pure |
+//! | `chain` | canonical bytes of an event and their hash; pure |
+//! | `store` | all SQL: schema and migrations, writing, loading, reading, verifying |
+//! | `writer`, `handle` | the thread that writes, and what callers hold |
+//! | `law`, `error` | why a change is refused, and the next command for the operator |
+//!
 //! Not here: deciding what happens next (`pipeline`, operators), showing it (`report`).
 
+mod book;
+mod chain;
+mod error;
+mod handle;
+mod law;
+mod names;
+mod store;
 pub mod types;
+mod views;
+mod writer;
 
+#[cfg(test)]
+mod tests;
+
+pub use error::LedgerError;
+pub use handle::{Ledger, Ticket};
+pub use law::Law;
+pub use store::{Head, Reader, verify_chain};
 pub use types::*;
+pub use views::*;

@@ -47,6 +47,28 @@ pub struct NewJob {
     pub cards: Vec<CardRef>,
 }
 
+/// What a new job got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// Its number.
+    pub job: JobId,
+    /// Sequences whose card_ref stands in another file of the issuer. If there are any, the job is HELD and waits
+    /// for a supervisor; else it is OPEN.
+    pub seen_before: Vec<u32>,
+}
+
+/// State of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum JobState {
+    /// May be run: cards may be bound.
+    Open,
+    /// Waits for a person; cards that are under way may finish, no new one is bound.
+    Held,
+    /// Accounted for; nothing changes any more.
+    Closed,
+}
+
 /// State of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
@@ -137,7 +159,7 @@ pub enum Change {
     Stacked {
         /// Record.
         seq: u32,
-        /// Place in the stacker, from 1.
+        /// Place in the stacker, from 1; above every earlier one of the job.
         position: u32,
     },
     /// Attempt REJECTED, record REMAKE.
@@ -155,7 +177,8 @@ pub enum Change {
         /// Record.
         seq: u32,
     },
-    /// A person saw the last attempt's card destroyed: REJECTED → DESTROYED; or UNKNOWN → DESTROYED, record REMAKE.
+    /// A person saw the card of the last attempt that is REJECTED or UNKNOWN destroyed: REJECTED → DESTROYED; or
+    /// UNKNOWN → DESTROYED, record REMAKE.
     Destroyed {
         /// Record.
         seq: u32,
@@ -171,12 +194,13 @@ pub enum Change {
         /// Record.
         seq: u32,
     },
-    /// The job stops (operator, fault) and waits.
+    /// The job stops (operator, fault) and waits: cards under way may finish, none is bound. A HELD job may be held
+    /// again, for another reason: stopping is never refused.
     Held,
-    /// The job goes on.
+    /// The job goes on. Refused unless it is HELD.
     Released,
-    /// Refused unless nothing is queued, in flight, remake or unknown and every attempt rejected after PERSONALIZING
-    /// is DESTROYED.
+    /// Refused unless nothing is queued, in flight, remake or unknown, every attempt rejected after PERSONALIZING
+    /// is DESTROYED, and no blank is in the line.
     Closed,
 }
 
@@ -216,7 +240,8 @@ pub struct Event {
     pub card_ref: Option<String>,
     /// Attempt, from 1.
     pub attempt: Option<u32>,
-    /// CSN hex where known, else `#` and the blank's number.
+    /// CSN hex where known (then the event that made it known tells the number in `detail`), else `#` and the
+    /// blank's number.
     pub blank: Option<String>,
     /// Station.
     pub station: Option<String>,

@@ -1,0 +1,434 @@
+//! The working state of one job and the laws that every change must keep. Pure: no I/O, no clock.
+//!
+//! ```text
+//! record:  QUEUED → IN_FLIGHT → GOOD | REMAKE | UNKNOWN;  REMAKE (released) → IN_FLIGHT;  QUEUED, REMAKE → CANCELLED
+//!          UNKNOWN → REMAKE | GOOD (a person)
+//! attempt: BOUND → PERSONALIZING → WRITTEN → VERIFIED → STACKED
+//!          BOUND .. VERIFIED → REJECTED | UNKNOWN;  REJECTED → DESTROYED;  UNKNOWN → DESTROYED | GOOD
+//! blank:   FED → BOUND (from then on the attempt tells) | REJECTED | RETURNED
+//! job:     OPEN ⇄ HELD;  OPEN, HELD → CLOSED
+//! ```
+//!
+//! DESIGN.md section 6. A change is checked as a whole before anything is touched: after a refusal the book is as
+//! it was.
+
+use std::collections::BTreeSet;
+
+use super::law::Law;
+use super::types::{AttemptState, Balance, Change, JobState, RecordState};
+use crate::ids::{Csn, KeyData};
+
+/// State of a blank, as far as it is not told by an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlankState {
+    /// In the line, unbound.
+    Fed,
+    /// Part of an attempt.
+    Bound,
+    /// Thrown out unbound.
+    Rejected,
+    /// Back to stock.
+    Returned,
+}
+
+/// One record on one blank.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Attempt {
+    /// Number of the blank.
+    pub(super) blank: u32,
+    /// Its CSN, where a chip was asked.
+    pub(super) csn: Option<Csn>,
+    /// State.
+    pub(super) state: AttemptState,
+    /// It was PERSONALIZING once: its chip may hold live keys.
+    pub(super) wrote: bool,
+}
+
+/// One record.
+#[derive(Debug, Clone)]
+pub(super) struct Record {
+    /// Its card_ref.
+    pub(super) card_ref: Box<str>,
+    /// State.
+    pub(super) state: RecordState,
+    /// REMAKE only: a person let it be made again.
+    pub(super) released: bool,
+    /// In order; the first is number 1.
+    pub(super) attempts: Vec<Attempt>,
+}
+
+impl Record {
+    /// A record that waits.
+    pub(super) fn queued(card_ref: &str) -> Self {
+        Self { card_ref: card_ref.into(), state: RecordState::Queued, released: false, attempts: Vec::new() }
+    }
+}
+
+/// A job.
+#[derive(Debug, Clone)]
+pub(super) struct Book {
+    /// The line shreds rejects.
+    pub(super) rejects_shredded: bool,
+    /// Marked SIMULATED.
+    pub(super) simulated: bool,
+    /// State.
+    pub(super) state: JobState,
+    /// Kept with every change.
+    pub(super) balance: Balance,
+    /// By sequence, from 1.
+    pub(super) records: Vec<Record>,
+    /// Blanks in the line, unbound.
+    pub(super) in_line: BTreeSet<u32>,
+    /// Number of the last blank fed; 0 before the first.
+    pub(super) last_blank: u32,
+    /// Last position given; 0 before the first.
+    pub(super) last_position: u32,
+}
+
+/// What a change did: the rows to write and what the event says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Effect {
+    /// Record that the event is about.
+    pub(super) seq: Option<u32>,
+    /// New state of that record, and whether a remake is released.
+    pub(super) record: Option<(RecordState, bool)>,
+    /// Attempt number, and the attempt as it is now.
+    pub(super) attempt: Option<(u32, Attempt)>,
+    /// Blank that the event is about.
+    pub(super) blank: Option<(u32, Option<Csn>)>,
+    /// New state of that blank.
+    pub(super) blank_state: Option<BlankState>,
+    /// New state of the job.
+    pub(super) job: Option<JobState>,
+    /// State before, for the event.
+    pub(super) from: Option<&'static str>,
+    /// State after, for the event.
+    pub(super) to: &'static str,
+    /// Stack position given.
+    pub(super) position: Option<u32>,
+}
+
+/// The attempt's own state machine.
+fn may(from: AttemptState, to: AttemptState) -> bool {
+    use AttemptState::{
+        Bound, Destroyed, Good, Personalizing, Rejected, Stacked, Unknown, Verified, Written,
+    };
+    matches!(
+        (from, to),
+        (Bound, Personalizing)
+            | (Personalizing, Written)
+            | (Written, Verified)
+            | (Verified, Stacked)
+            | (Bound | Personalizing | Written | Verified, Rejected | Unknown)
+            | (Rejected, Destroyed)
+            | (Unknown, Destroyed | Good)
+    )
+}
+
+/// Where the balance counts a record of this state.
+fn of_records(balance: &mut Balance, state: RecordState) -> &mut u64 {
+    match state {
+        RecordState::Queued => &mut balance.queued,
+        RecordState::InFlight => &mut balance.in_flight,
+        RecordState::Good => &mut balance.good,
+        RecordState::Remake => &mut balance.remake,
+        RecordState::Unknown => &mut balance.unknown,
+        RecordState::Cancelled => &mut balance.cancelled,
+    }
+}
+
+/// Where the balance counts the blank of an attempt of this state.
+fn of_blanks(balance: &mut Balance, state: AttemptState) -> &mut u64 {
+    match state {
+        AttemptState::Bound
+        | AttemptState::Personalizing
+        | AttemptState::Written
+        | AttemptState::Verified => &mut balance.blanks_in_line,
+        AttemptState::Stacked | AttemptState::Good => &mut balance.blanks_good,
+        AttemptState::Rejected | AttemptState::Destroyed => &mut balance.blanks_rejected,
+        AttemptState::Unknown => &mut balance.blanks_unknown,
+    }
+}
+
+/// One less; never below 0, where the sum would show it as off.
+fn take(count: &mut u64) {
+    *count = count.saturating_sub(1);
+}
+
+impl Book {
+    /// A new job: every record QUEUED, no blank fed.
+    pub(super) fn new(records: Vec<Record>, rejects_shredded: bool, simulated: bool) -> Self {
+        let count = u64::try_from(records.len()).unwrap_or(u64::MAX);
+        Self {
+            rejects_shredded,
+            simulated,
+            state: JobState::Open,
+            balance: Balance { records: count, queued: count, ..Balance::default() },
+            records,
+            in_line: BTreeSet::new(),
+            last_blank: 0,
+            last_position: 0,
+        }
+    }
+
+    /// The record of a sequence.
+    pub(super) fn record(&self, seq: u32) -> Option<&Record> {
+        self.records.get(usize::try_from(seq).ok()?.checked_sub(1)?)
+    }
+
+    fn record_mut(&mut self, seq: u32) -> Result<&mut Record, Law> {
+        let index = usize::try_from(seq).ok().and_then(|s| s.checked_sub(1)).ok_or(Law::NoRecord)?;
+        self.records.get_mut(index).ok_or(Law::NoRecord)
+    }
+
+    /// Makes a change, or names the law that forbids it and leaves everything as it was.
+    pub(super) fn apply(&mut self, change: &Change) -> Result<Effect, Law> {
+        if self.state == JobState::Closed {
+            return Err(Law::JobClosed);
+        }
+        match change {
+            Change::Fed { blank } => self.fed(*blank),
+            Change::RejectedUnbound { blank, key_data } => {
+                self.leaves_unbound(*blank, *key_data, BlankState::Rejected)
+            }
+            Change::Returned { blank } => self.leaves_unbound(*blank, None, BlankState::Returned),
+            Change::Bound { seq, blank, key_data } => self.bound(*seq, *blank, *key_data),
+            Change::Attempt { seq, to } => match to {
+                AttemptState::Personalizing | AttemptState::Written => self.moves(*seq, *to),
+                _ => Err(self.no_way(*seq, *to)),
+            },
+            Change::Verified { seq, .. } => self.moves(*seq, AttemptState::Verified),
+            Change::Stacked { seq, position } => self.stacked(*seq, *position),
+            Change::Rejected { seq } => self.moves(*seq, AttemptState::Rejected),
+            Change::Lost { seq } => self.moves(*seq, AttemptState::Unknown),
+            Change::Cancelled { seq } => self.cancelled(*seq),
+            Change::Destroyed { seq } => self.moves(*seq, AttemptState::Destroyed),
+            Change::FoundGood { seq } => self.moves(*seq, AttemptState::Good),
+            Change::RemakeReleased { seq } => self.remake_released(*seq),
+            Change::Held => Ok(self.job(JobState::Held)),
+            Change::Released if self.state == JobState::Held => Ok(self.job(JobState::Open)),
+            Change::Released => Err(Law::JobNotHeld),
+            Change::Closed => self.closed(),
+        }
+    }
+
+    fn fed(&mut self, blank: u32) -> Result<Effect, Law> {
+        let next = self.last_blank.saturating_add(1);
+        if blank != next || blank == self.last_blank {
+            return Err(Law::BlankNumber { next, got: blank });
+        }
+        self.last_blank = blank;
+        self.in_line.insert(blank);
+        self.balance.blanks_fed += 1;
+        self.balance.blanks_in_line += 1;
+        Ok(Effect {
+            blank: Some((blank, None)),
+            blank_state: Some(BlankState::Fed),
+            to: BlankState::Fed.name(),
+            ..Effect::default()
+        })
+    }
+
+    fn leaves_unbound(
+        &mut self,
+        blank: u32,
+        key_data: Option<KeyData>,
+        to: BlankState,
+    ) -> Result<Effect, Law> {
+        if !self.in_line.remove(&blank) {
+            return Err(Law::BlankNotFree(blank));
+        }
+        take(&mut self.balance.blanks_in_line);
+        match to {
+            BlankState::Returned => self.balance.blanks_returned += 1,
+            _ => self.balance.blanks_rejected += 1,
+        }
+        Ok(Effect {
+            blank: Some((blank, key_data.map(|k| k.csn()))),
+            blank_state: Some(to),
+            from: Some(BlankState::Fed.name()),
+            to: to.name(),
+            ..Effect::default()
+        })
+    }
+
+    fn bound(&mut self, seq: u32, blank: u32, key_data: Option<KeyData>) -> Result<Effect, Law> {
+        let (held, shredded) = (self.state == JobState::Held, self.rejects_shredded);
+        let free = self.in_line.contains(&blank);
+        let record = self.record_mut(seq)?;
+        match record.state {
+            RecordState::Queued => {}
+            RecordState::Remake if record.released => {}
+            RecordState::Remake => return Err(Law::NotReleased),
+            is => return Err(Law::Record { is, needs: "QUEUED or a released REMAKE" }),
+        }
+        new_attempt_allowed(record, shredded)?;
+        if held {
+            return Err(Law::JobHeld);
+        }
+        if !free {
+            return Err(Law::BlankNotFree(blank));
+        }
+        let csn = key_data.map(|k| k.csn());
+        let attempt = Attempt { blank, csn, state: AttemptState::Bound, wrote: false };
+        let from = std::mem::replace(&mut record.state, RecordState::InFlight);
+        record.released = false;
+        record.attempts.push(attempt);
+        let number = u32::try_from(record.attempts.len()).unwrap_or(u32::MAX);
+        self.in_line.remove(&blank);
+        take(of_records(&mut self.balance, from));
+        self.balance.in_flight += 1;
+        Ok(Effect {
+            seq: Some(seq),
+            record: Some((RecordState::InFlight, false)),
+            attempt: Some((number, attempt)),
+            blank: Some((blank, csn)),
+            blank_state: Some(BlankState::Bound),
+            from: Some(from.name()),
+            to: AttemptState::Bound.name(),
+            ..Effect::default()
+        })
+    }
+
+    fn stacked(&mut self, seq: u32, position: u32) -> Result<Effect, Law> {
+        let last = self.last_position;
+        if position <= last {
+            self.record_mut(seq)?;
+            return Err(Law::Position { last, got: position });
+        }
+        let effect = self.moves(seq, AttemptState::Stacked)?;
+        self.last_position = position;
+        Ok(Effect { position: Some(position), ..effect })
+    }
+
+    /// Moves the attempt that the state asked for is about: the last one, or for DESTROYED the last that waits for it.
+    fn moves(&mut self, seq: u32, to: AttemptState) -> Result<Effect, Law> {
+        let record = self.record_mut(seq)?;
+        let waits = |a: &Attempt| may(a.state, to);
+        let index = match to {
+            AttemptState::Destroyed => record.attempts.iter().rposition(waits),
+            _ => None,
+        };
+        let index = index.or_else(|| record.attempts.len().checked_sub(1)).ok_or(Law::NoAttempt)?;
+        let number = u32::try_from(index).unwrap_or(u32::MAX).saturating_add(1);
+        let attempt = record.attempts.get_mut(index).ok_or(Law::NoAttempt)?;
+        let from = attempt.state;
+        if !may(from, to) {
+            return Err(Law::Attempt { attempt: number, is: from, to });
+        }
+        attempt.state = to;
+        attempt.wrote |= to == AttemptState::Personalizing;
+        let attempt = *attempt;
+        let was = record.state;
+        record.state = match (from, to) {
+            (_, AttemptState::Stacked | AttemptState::Good) => RecordState::Good,
+            (_, AttemptState::Rejected) | (AttemptState::Unknown, AttemptState::Destroyed) => {
+                RecordState::Remake
+            }
+            (_, AttemptState::Unknown) => RecordState::Unknown,
+            _ => was,
+        };
+        let (now, released) = (record.state, record.released);
+        take(of_records(&mut self.balance, was));
+        *of_records(&mut self.balance, now) += 1;
+        take(of_blanks(&mut self.balance, from));
+        *of_blanks(&mut self.balance, to) += 1;
+        Ok(Effect {
+            seq: Some(seq),
+            record: (was != now).then_some((now, released)),
+            attempt: Some((number, attempt)),
+            blank: Some((attempt.blank, attempt.csn)),
+            from: Some(from.name()),
+            to: to.name(),
+            ..Effect::default()
+        })
+    }
+
+    /// The refusal of a state that cannot be asked for in this way.
+    fn no_way(&self, seq: u32, to: AttemptState) -> Law {
+        let Some(record) = self.record(seq) else { return Law::NoRecord };
+        match record.attempts.last() {
+            Some(last) => Law::Attempt {
+                attempt: u32::try_from(record.attempts.len()).unwrap_or(u32::MAX),
+                is: last.state,
+                to,
+            },
+            None => Law::NoAttempt,
+        }
+    }
+
+    fn cancelled(&mut self, seq: u32) -> Result<Effect, Law> {
+        let record = self.record_mut(seq)?;
+        let from = record.state;
+        if !matches!(from, RecordState::Queued | RecordState::Remake) {
+            return Err(Law::Record { is: from, needs: "QUEUED or REMAKE" });
+        }
+        record.state = RecordState::Cancelled;
+        record.released = false;
+        take(of_records(&mut self.balance, from));
+        self.balance.cancelled += 1;
+        Ok(Effect {
+            seq: Some(seq),
+            record: Some((RecordState::Cancelled, false)),
+            from: Some(from.name()),
+            to: RecordState::Cancelled.name(),
+            ..Effect::default()
+        })
+    }
+
+    fn remake_released(&mut self, seq: u32) -> Result<Effect, Law> {
+        let shredded = self.rejects_shredded;
+        let record = self.record_mut(seq)?;
+        if record.state != RecordState::Remake {
+            return Err(Law::Record { is: record.state, needs: "REMAKE" });
+        }
+        if record.released {
+            return Err(Law::AlreadyReleased);
+        }
+        new_attempt_allowed(record, shredded)?;
+        record.released = true;
+        Ok(Effect {
+            seq: Some(seq),
+            record: Some((RecordState::Remake, true)),
+            from: Some(RecordState::Remake.name()),
+            to: "RELEASED",
+            ..Effect::default()
+        })
+    }
+
+    fn job(&mut self, to: JobState) -> Effect {
+        let from = std::mem::replace(&mut self.state, to);
+        Effect { job: Some(to), from: Some(from.name()), to: to.name(), ..Effect::default() }
+    }
+
+    fn closed(&mut self) -> Result<Effect, Law> {
+        let Balance { queued, in_flight, remake, unknown, blanks_in_line: blanks, .. } = self.balance;
+        let rejects = self.undestroyed();
+        if [queued, in_flight, remake, unknown, blanks, rejects] != [0; 6] {
+            return Err(Law::Closing { queued, in_flight, remake, unknown, rejects, blanks });
+        }
+        Ok(self.job(JobState::Closed))
+    }
+
+    /// Attempts rejected after PERSONALIZING that nobody saw destroyed: their chips may hold live keys.
+    fn undestroyed(&self) -> u64 {
+        let attempts = self.records.iter().flat_map(|r| &r.attempts);
+        let count = attempts.filter(|a| a.state == AttemptState::Rejected && a.wrote).count();
+        u64::try_from(count).unwrap_or(u64::MAX)
+    }
+}
+
+/// The law of new attempts.
+fn new_attempt_allowed(record: &Record, shredded: bool) -> Result<(), Law> {
+    for (attempt, number) in record.attempts.iter().zip(1..) {
+        let settled = match attempt.state {
+            AttemptState::Destroyed => true,
+            AttemptState::Rejected => shredded,
+            _ => false,
+        };
+        if !settled {
+            return Err(Law::EarlierAttempt { attempt: number, is: attempt.state });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! What can go wrong with the ledger, and how that is told to an operator.
+
+use std::path::{Path, PathBuf};
+
+use super::law::Law;
+use super::types::JobId;
+use crate::exit::{Exit, Failure};
+
+/// A ledger that cannot be used, or a change that it refuses. `Clone`, because a failed commit is told to everybody
+/// who waits.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LedgerError {
+    /// The change is against a law; nothing else was disturbed.
+    #[error("{job}{}: refused: {law}", seq.map(|s| format!(" record {s}")).unwrap_or_default())]
+    Denied {
+        /// Job.
+        job: JobId,
+        /// Record, if the change is about one.
+        seq: Option<u32>,
+        /// The law.
+        law: Law,
+    },
+    /// The file cannot become a job.
+    #[error("the file cannot become a job: {0}")]
+    NotAJob(Law),
+    /// The file was accepted before: same issuer and file_id, or same digest.
+    #[error("this file is {job} already, {}", if *open { "which is not closed" } else { "which is CLOSED" })]
+    Seen {
+        /// The job that it became.
+        job: JobId,
+        /// Whether that job is OPEN or HELD.
+        open: bool,
+    },
+    /// No such job.
+    #[error("the ledger has no job {0}")]
+    NoJob(JobId),
+    /// Another process writes to it.
+    #[error(
+        "ledger {path}: another process{} has it open for writing; wait for it or stop it",
+        pid.map(|p| format!(" (pid {p})")).unwrap_or_default()
+    )]
+    InUse {
+        /// The ledger.
+        path: PathBuf,
+        /// The other process, if it said.
+        pid: Option<u32>,
+    },
+    /// There is no such file (readers do not make one).
+    #[error("ledger {0}: no such file; name it by --ledger or CARDWRIGHT_LEDGER")]
+    Missing(PathBuf),
+    /// A database of another program.
+    #[error("{0} is not a ledger of cardwright")]
+    NotALedger(PathBuf),
+    /// Written by a newer program.
+    #[error("ledger {path} has schema {found}, this program knows up to {known}; use the newer program")]
+    Newer {
+        /// The ledger.
+        path: PathBuf,
+        /// Its schema version.
+        found: u32,
+        /// The newest that is known here.
+        known: u32,
+    },
+    /// What stands in it contradicts itself.
+    #[error("the ledger is damaged: {0}; keep it as it is and restore or audit a copy")]
+    Damaged(String),
+    /// Reading or writing failed (disk full, permissions). A ledger that failed to write takes nothing more.
+    #[error("ledger: {0}")]
+    Io(String),
+    /// It was closed.
+    #[error("the ledger is closed")]
+    Closed,
+}
+
+impl LedgerError {
+    /// An I/O failure about a path.
+    pub(super) fn io(path: &Path, error: impl std::fmt::Display) -> Self {
+        Self::Io(format!("{}: {error}", path.display()))
+    }
+}
+
+impl From<rusqlite::Error> for LedgerError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Io(error.to_string())
+    }
+}
+
+impl From<LedgerError> for Failure {
+    fn from(error: LedgerError) -> Self {
+        let (exit, next) = match &error {
+            LedgerError::Denied { job, seq, law } => {
+                let exit = if *law == Law::NoRecord { Exit::NotFound } else { Exit::Denied };
+                (exit, law.next(*job, *seq))
+            }
+            LedgerError::Seen { job, open: true } => {
+                (Exit::JobOpen, Some(format!("cardwright job show {job}, then cardwright job resume {job}")))
+            }
+            LedgerError::Seen { job, open: false } => {
+                (Exit::FileSeen, Some(format!("cardwright job report {job}")))
+            }
+            LedgerError::NotAJob(_) => (Exit::FileFormat, None),
+            LedgerError::NoJob(_) => (Exit::NotFound, Some("cardwright job list".to_owned())),
+            LedgerError::InUse { .. }
+            | LedgerError::Missing(_)
+            | LedgerError::NotALedger(_)
+            | LedgerError::Newer { .. }
+            | LedgerError::Damaged(_)
+            | LedgerError::Io(_)
+            | LedgerError::Closed => (Exit::Ledger, None),
+        };
+        let message = match next {
+            Some(next) => format!("{error}; next: {next}"),
+            None => error.to_string(),
+        };
+        Self::new(exit, message)
+    }
+}

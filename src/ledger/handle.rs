@@ -1,0 +1,163 @@
+//! What callers hold: the ledger and a ticket for each change.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::error::LedgerError;
+use super::store::{Reader, Store};
+use super::types::{Accepted, Change, Context, Event, JobId, NewJob};
+use super::writer::{Message, Writer};
+
+/// Changes that may wait for the writer; the caller of one more waits.
+const QUEUE: usize = 4096;
+
+/// Events that may wait for one subscriber: some thousand cards, about 30 MB at most.
+const BACKLOG: usize = 65_536;
+
+/// The ledger, open for writing by this process alone. Clones share it; it is closed by [`Ledger::close`] or when the
+/// last clone is dropped.
+#[derive(Clone)]
+pub struct Ledger(Arc<Inner>);
+
+struct Inner {
+    path: PathBuf,
+    messages: Sender<Message>,
+    poison: Arc<OnceLock<LedgerError>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// The answer to one change, to be waited for where it matters that the change is durable.
+#[must_use = "a change may be refused; wait for the answer"]
+pub struct Ticket(Result<Answer, LedgerError>);
+
+/// Where the answer comes, and why it may never come.
+struct Answer {
+    event: Receiver<Result<Event, LedgerError>>,
+    poison: Arc<OnceLock<LedgerError>>,
+}
+
+impl Ledger {
+    /// Opens a ledger, or makes one (mode 0600), and takes over what an earlier process left under way: its attempts
+    /// between BOUND and VERIFIED become UNKNOWN, blanks that lay unbound in the line count as rejected, and their
+    /// jobs are HELD, all with reason `restart`.
+    ///
+    /// Errors: [`LedgerError::InUse`] if another process (or this one) has it open for writing,
+    /// [`LedgerError::Newer`], [`LedgerError::NotALedger`], [`LedgerError::Damaged`], [`LedgerError::Io`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, LedgerError> {
+        let store = Store::open(path.as_ref())?;
+        let path = store.path().to_owned();
+        let poison = Arc::new(OnceLock::new());
+        let mut writer = Writer::new(store, Arc::clone(&poison));
+        writer.take_over()?;
+        let (messages, queue) = bounded(QUEUE);
+        let thread = std::thread::Builder::new()
+            .name("ledger".to_owned())
+            .spawn(move || writer.run(&queue))
+            .map_err(|e| LedgerError::Io(e.to_string()))?;
+        Ok(Self(Arc::new(Inner { path, messages, poison, thread: Mutex::new(Some(thread)) })))
+    }
+
+    /// Where it is, absolute.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// A reader of what is durable; one per thread.
+    pub fn reader(&self) -> Result<Reader, LedgerError> {
+        Reader::open(&self.0.path)
+    }
+
+    /// Makes a file a job; durable when it returns. OPEN, or HELD if card_refs stand in another file of the issuer.
+    ///
+    /// Errors: [`LedgerError::Seen`] (same issuer and file_id, or same digest), [`LedgerError::NotAJob`] (no
+    /// records, or a card_ref twice), and those of the file system.
+    pub fn new_job(&self, new: NewJob) -> Result<Accepted, LedgerError> {
+        let (reply, answer) = bounded(1);
+        self.0.send(Message::NewJob(Box::new(new), reply))?;
+        answer.recv().map_err(|_| self.0.why())?
+    }
+
+    /// Says what happens. The order of calls is the order of events; waits while the queue is full. The change is
+    /// durable when [`Ticket::wait`] has returned it, not before.
+    pub fn record(&self, job: JobId, change: Change, context: Context) -> Ticket {
+        let (reply, event) = bounded(1);
+        let sent = self.0.send(Message::Change(job, change, context, reply));
+        Ticket(sent.map(|()| Answer { event, poison: Arc::clone(&self.0.poison) }))
+    }
+
+    /// Every event that is committed from now on, in order, none left out. The channel ends when the ledger closes or
+    /// fails.
+    ///
+    /// A subscriber that is 65,536 events behind stops the writer, and with it the line, until it catches up: an
+    /// `--events` file may have no hole, and memory has an end. So whoever shows things to people reads the
+    /// channel in a thread that never waits for a terminal.
+    pub fn subscribe(&self) -> Receiver<Event> {
+        let (subscriber, events) = bounded(BACKLOG);
+        if self.0.send(Message::Subscribe(subscriber)).is_err() {
+            tracing::debug!("subscribed to a ledger that is closed");
+        }
+        events
+    }
+
+    /// Writes what is queued and closes the file; other clones get [`LedgerError::Closed`] from then on. The error is
+    /// that of the write that failed, if one did.
+    pub fn close(self) -> Result<(), LedgerError> {
+        self.0.stop();
+        match self.0.poison.get() {
+            Some(error) => Err(error.clone()),
+            None => Ok(()),
+        }
+    }
+
+    /// From now on the file may grow by `more` pages only.
+    #[cfg(test)]
+    pub(super) fn fill_disk(&self, more: u32) {
+        self.0.send(Message::FillDisk(more)).unwrap();
+    }
+}
+
+impl Inner {
+    fn send(&self, message: Message) -> Result<(), LedgerError> {
+        self.messages.send(message).map_err(|_| self.why())
+    }
+
+    /// Why the writer does not answer.
+    fn why(&self) -> LedgerError {
+        self.poison.get().cloned().unwrap_or(LedgerError::Closed)
+    }
+
+    fn stop(&self) {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(thread) = thread else { return };
+        // An error means that the writer is gone already.
+        if self.messages.send(Message::Stop).is_err() {
+            tracing::debug!("the ledger's writer had ended");
+        }
+        if thread.join().is_err() {
+            tracing::error!("the ledger's writer panicked");
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Ticket {
+    /// Waits until the change is durable, and gives its event.
+    ///
+    /// Errors: [`LedgerError::Denied`] names the law that forbids it; [`LedgerError::NoJob`]; [`LedgerError::Io`] if
+    /// it or an earlier one could not be written: then nothing is written any more and no card may be bound.
+    pub fn wait(self) -> Result<Event, LedgerError> {
+        let Answer { event, poison } = self.0?;
+        match event.recv() {
+            Ok(result) => result,
+            Err(_) => Err(poison.get().cloned().unwrap_or(LedgerError::Closed)),
+        }
+    }
+}

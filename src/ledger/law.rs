@@ -1,0 +1,142 @@
+//! Why a change is refused: the laws of card accountability (DESIGN.md section 6), each with what to do instead.
+
+use super::types::{AttemptState, JobId, RecordState};
+
+/// The law that forbids a change.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Law {
+    /// The job has no record of that sequence.
+    #[error("the job has no such record")]
+    NoRecord,
+    /// A job without records, or with more than fit.
+    #[error("a job has 1 to 4,294,967,295 records")]
+    RecordCount,
+    /// A card_ref stands twice in one job; the number is the second sequence.
+    #[error("the card_ref of record {0} stands twice in the file")]
+    CardRefTwice(u32),
+    /// A CLOSED job does not change.
+    #[error("the job is CLOSED, nothing about it changes any more")]
+    JobClosed,
+    /// No binding while HELD.
+    #[error("the job is HELD, no record is bound to a blank before the job is released")]
+    JobHeld,
+    /// Only a HELD job is released.
+    #[error("the job is not HELD")]
+    JobNotHeld,
+    /// Blanks are numbered in the order of feeding.
+    #[error("blank #{got} is not the next one, #{next}")]
+    BlankNumber {
+        /// Number that the next blank has.
+        next: u32,
+        /// Number that was told.
+        got: u32,
+    },
+    /// A blank is bound, thrown out or returned only once, and only after it was fed.
+    #[error("blank #{0} does not lie unbound in the line")]
+    BlankNotFree(u32),
+    /// The record is in the wrong state for the change.
+    #[error("the record is {is}, and only {needs} allows this")]
+    Record {
+        /// Its state.
+        is: RecordState,
+        /// States that allow it.
+        needs: &'static str,
+    },
+    /// The record has no attempt that could change.
+    #[error("no card was begun for this record")]
+    NoAttempt,
+    /// The attempt is in the wrong state for the change.
+    #[error("attempt {attempt} is {is}, it cannot become {to}")]
+    Attempt {
+        /// Its number.
+        attempt: u32,
+        /// Its state.
+        is: AttemptState,
+        /// The state asked for.
+        to: AttemptState,
+    },
+    /// The remake of this record was let go already.
+    #[error("the remake is released already")]
+    AlreadyReleased,
+    /// A remake waits for a person.
+    #[error("the record is REMAKE, and nobody has released it")]
+    NotReleased,
+    /// The law of new attempts.
+    #[error(
+        "attempt {attempt} is {is}: a new attempt starts only when every earlier one is DESTROYED, or REJECTED on a \
+         line that shreds"
+    )]
+    EarlierAttempt {
+        /// Number of the attempt that stands against it.
+        attempt: u32,
+        /// Its state.
+        is: AttemptState,
+    },
+    /// Places in the stacker are given in rising order.
+    #[error("stack position {got} is not above the last one, {last}")]
+    Position {
+        /// Last position given in this job.
+        last: u32,
+        /// Position that was told.
+        got: u32,
+    },
+    /// The law of closing.
+    #[error(
+        "the job is not accounted for: {queued} records QUEUED, {in_flight} IN_FLIGHT, {remake} REMAKE, {unknown} \
+         UNKNOWN, {rejects} cards rejected after PERSONALIZING and not DESTROYED, {blanks} blanks in the line"
+    )]
+    Closing {
+        /// Records QUEUED.
+        queued: u64,
+        /// Records IN_FLIGHT.
+        in_flight: u64,
+        /// Records REMAKE.
+        remake: u64,
+        /// Records UNKNOWN.
+        unknown: u64,
+        /// Attempts REJECTED after PERSONALIZING and not DESTROYED.
+        rejects: u64,
+        /// Blanks in the line.
+        blanks: u64,
+    },
+}
+
+impl Law {
+    /// What a person does next, as a command where there is one. `None` where only the program can be at fault.
+    pub fn next(&self, job: JobId, seq: Option<u32>) -> Option<String> {
+        let card = |verb: &str| seq.map(|seq| format!("cardwright card {verb} {job} {seq}"));
+        match self {
+            Self::NoRecord | Self::JobClosed => Some(format!("cardwright job show {job}")),
+            Self::JobHeld => Some(format!("cardwright job resume {job}")),
+            Self::Record { is: RecordState::Unknown, .. }
+            | Self::EarlierAttempt { is: AttemptState::Unknown, .. } => {
+                seq.map(|seq| format!("cardwright card resolve {job} {seq} --destroyed (or --good)"))
+            }
+            Self::EarlierAttempt { .. } => {
+                seq.map(|seq| format!("cardwright card resolve {job} {seq} --destroyed"))
+            }
+            Self::NotReleased => card("remake"),
+            Self::AlreadyReleased => Some(format!("cardwright job resume {job}")),
+            Self::Record { .. } | Self::Attempt { .. } | Self::NoAttempt => card("show"),
+            Self::Closing { queued, in_flight, remake, unknown, rejects, .. } => Some(if *unknown > 0 {
+                format!("cardwright card resolve {job} all --destroyed (or --good)")
+            } else if *rejects > 0 {
+                format!("cardwright card resolve {job} all --destroyed")
+            } else if *remake > 0 {
+                format!("cardwright card remake {job} all (or card cancel)")
+            } else if *queued > 0 {
+                format!("cardwright job resume {job} (or cardwright card cancel {job} all)")
+            } else if *in_flight > 0 {
+                format!("let the line finish; cardwright job show {job}")
+            } else {
+                format!("clear the line; cardwright job show {job}")
+            }),
+            Self::RecordCount
+            | Self::CardRefTwice(_)
+            | Self::JobNotHeld
+            | Self::BlankNumber { .. }
+            | Self::BlankNotFree(_)
+            | Self::Position { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! All SQL of the ledger: schema, writing, loading, reading, verifying. Knows rows, not laws (`book`).
+//!
+//! One writing connection, held exclusively: WAL, `synchronous = FULL` read back after it was set (with NORMAL the
+//! last commits are lost when the power fails), foreign keys on. Readers have connections of their own.
+
+mod load;
+mod lock;
+mod open;
+mod read;
+mod row;
+mod verify;
+mod write;
+
+pub use read::Reader;
+pub(super) use verify::recount;
+pub use verify::{Head, verify_chain};
+
+use std::path::PathBuf;
+
+use rusqlite::Connection;
+
+use super::chain::Hash;
+
+/// The writing side. Fields are dropped in order: the connection before the lock.
+pub(super) struct Store {
+    connection: Connection,
+    path: PathBuf,
+    /// Number and hash of the last event.
+    head: (u64, Hash),
+    /// Of the last event: time never goes back in the ledger.
+    last_ts: u64,
+    scratch: Vec<u8>,
+    _lock: lock::Lock,
+}

@@ -1,0 +1,270 @@
+//! The reading side: views of what is durable, from a read-only connection of its own. Short reads, each of one
+//! moment; a reader never waits for the writer, and the writer never for a reader.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::load::csn;
+use super::row::{self, blank_name, signed};
+use crate::ids::KekId;
+use crate::ledger::error::LedgerError;
+use crate::ledger::law::Law;
+use crate::ledger::types::{AttemptState, Balance, Event, JobId, RecordState};
+use crate::ledger::views::{AttemptView, CardView, Gap, JobView, RejectView, Remade, StackView};
+
+/// Reads a ledger. One per thread.
+pub struct Reader {
+    connection: Connection,
+}
+
+const JOB: &str = "id, state, simulated, issuer_id, file_id, product, job.records, digest, kek, line, \
+                   rejects_shredded, spool, accepted";
+
+impl Reader {
+    /// Opens a ledger for reading; also while another process writes to it.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, LedgerError> {
+        Ok(Self { connection: super::open::open_reader(path.as_ref())? })
+    }
+
+    /// All jobs, oldest first.
+    pub fn jobs(&self) -> Result<Vec<JobView>, LedgerError> {
+        let sql =
+            format!("SELECT {JOB}, {} FROM job JOIN balance ON job = id ORDER BY id", balance_columns());
+        let mut query = self.connection.prepare_cached(&sql)?;
+        let rows = query.query_map([], job_view)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// One job.
+    pub fn job(&self, job: JobId) -> Result<JobView, LedgerError> {
+        let sql =
+            format!("SELECT {JOB}, {} FROM job JOIN balance ON job = id WHERE id = ?1", balance_columns());
+        let view = self.connection.prepare_cached(&sql)?.query_row([job.0], job_view).optional()?;
+        view.ok_or(LedgerError::NoJob(job))
+    }
+
+    /// Both balances of a job, as kept with every change.
+    pub fn balance(&self, job: JobId) -> Result<Balance, LedgerError> {
+        let sql = format!("SELECT {} FROM balance WHERE job = ?1", row::BALANCE);
+        let balance =
+            self.connection.prepare_cached(&sql)?.query_row([job.0], |r| row::balance(r, 0)).optional()?;
+        balance.ok_or(LedgerError::NoJob(job))
+    }
+
+    /// Both balances of a job, by counting its records, blanks and attempts; equal to [`Reader::balance`], or the
+    /// ledger is damaged.
+    pub fn recount(&self, job: JobId) -> Result<Balance, LedgerError> {
+        super::recount(&self.connection, job)
+    }
+
+    /// A record with its attempts and events.
+    pub fn card(&self, job: JobId, seq: u32) -> Result<CardView, LedgerError> {
+        let record = self
+            .connection
+            .prepare_cached("SELECT card_ref, state, released FROM record WHERE job = ?1 AND seq = ?2")?
+            .query_row(params![job.0, seq], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))
+            .optional()?;
+        let Some((card_ref, state, released)) = record else {
+            self.job(job)?;
+            return Err(LedgerError::Denied { job, seq: Some(seq), law: Law::NoRecord });
+        };
+        let mut attempts = self.connection.prepare_cached(
+            "SELECT a.number, a.state, a.blank, b.key_data, a.wrote, a.position, a.compared FROM attempt AS a \
+             JOIN blank AS b ON b.job = a.job AND b.number = a.blank WHERE a.job = ?1 AND a.seq = ?2 ORDER BY 1",
+        )?;
+        let attempts = attempts.query_map(params![job.0, seq], attempt_view)?.collect::<Result<_, _>>()?;
+        let sql = format!("SELECT {} FROM event WHERE job = ?1 AND seq = ?2 ORDER BY n", row::EVENT);
+        let mut events = self.connection.prepare_cached(&sql)?;
+        let events = events.query_map(params![job.0, seq], row::event)?.collect::<Result<_, _>>()?;
+        Ok(CardView { job, seq, card_ref, state, released, attempts, events })
+    }
+
+    /// Sequences to be made next, in file order: QUEUED, and REMAKE that a person released.
+    pub fn pending(&self, job: JobId) -> Result<Vec<u32>, LedgerError> {
+        self.sequences(
+            job,
+            "SELECT seq FROM record WHERE job = ?1 AND (state = 'QUEUED' OR (state = 'REMAKE' AND released)) \
+             ORDER BY seq",
+        )
+    }
+
+    /// Sequences of records in a state, in file order.
+    pub fn in_state(&self, job: JobId, state: RecordState) -> Result<Vec<u32>, LedgerError> {
+        let mut query = self
+            .connection
+            .prepare_cached("SELECT seq FROM record WHERE job = ?1 AND state = ?2 ORDER BY seq")?;
+        let rows = query.query_map(params![job.0, state], |r| r.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Every sequence, in file order.
+    pub fn all(&self, job: JobId) -> Result<Vec<u32>, LedgerError> {
+        self.sequences(job, "SELECT seq FROM record WHERE job = ?1 ORDER BY seq")
+    }
+
+    /// Sequences of the attempts that are REJECTED or UNKNOWN, one for each such attempt, in file order: what a
+    /// person sees destroyed.
+    pub fn to_destroy(&self, job: JobId) -> Result<Vec<u32>, LedgerError> {
+        self.sequences(
+            job,
+            "SELECT seq FROM attempt WHERE job = ?1 AND state IN ('REJECTED', 'UNKNOWN') ORDER BY seq, number",
+        )
+    }
+
+    /// Sequences of REMAKE records that nobody released yet, in file order.
+    pub fn unreleased(&self, job: JobId) -> Result<Vec<u32>, LedgerError> {
+        self.sequences(
+            job,
+            "SELECT seq FROM record WHERE job = ?1 AND state = 'REMAKE' AND NOT released ORDER BY seq",
+        )
+    }
+
+    /// Blanks that were thrown out or lost, bound or not, in the order of time.
+    pub fn rejects(&self, job: JobId) -> Result<Vec<RejectView>, LedgerError> {
+        let mut query = self.connection.prepare_cached(
+            "SELECT e.seq, e.card_ref, e.attempt, e.blank, a.state, coalesce(a.state = 'REJECTED' AND a.wrote, 0), \
+             e.station, e.module, e.reason, e.detail, e.header, e.sw, e.ts FROM event AS e LEFT JOIN attempt AS a \
+             ON a.job = e.job AND a.seq = e.seq AND a.number = e.attempt \
+             WHERE e.job = ?1 AND e.to_state IN ('REJECTED', 'UNKNOWN') ORDER BY e.n",
+        )?;
+        let rows = query.query_map([job.0], |r| {
+            Ok(RejectView {
+                seq: r.get(0)?,
+                card_ref: r.get(1)?,
+                attempt: r.get(2)?,
+                blank: r.get(3)?,
+                state: r.get(4)?,
+                to_destroy: r.get(5)?,
+                station: r.get(6)?,
+                module: r.get(7)?,
+                reason: r.get(8)?,
+                detail: r.get(9)?,
+                header: r.get(10)?,
+                sw: r.get(11)?,
+                ts: row::number(r, 12)?,
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// How the stack differs from the file: gaps, and remakes listed apart.
+    pub fn stack(&self, job: JobId) -> Result<StackView, LedgerError> {
+        let mut query = self.connection.prepare_cached(
+            "SELECT r.seq, r.card_ref, r.state, a.number, a.state, a.position FROM record AS r LEFT JOIN attempt AS a \
+             ON a.job = r.job AND a.seq = r.seq WHERE r.job = ?1 ORDER BY r.seq, a.number",
+        )?;
+        let mut rows = query.query([job.0])?;
+        let (mut view, mut before) = (StackView::default(), 0);
+        while let Some(row) = rows.next()? {
+            let (seq, card_ref, state): (u32, String, RecordState) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let attempt: Option<(u32, AttemptState)> = match row.get(3)? {
+                Some(number) => Some((number, row.get(4)?)),
+                None => None,
+            };
+            match (attempt, row.get::<_, Option<u32>>(5)?) {
+                (Some((1, _)), Some(position)) => before = position,
+                (Some((attempt, _)), Some(position)) => {
+                    view.remakes.push(Remade { seq, card_ref, attempt, position });
+                }
+                (Some((1, attempt)), None) if left_the_line(attempt) => {
+                    view.gaps.push(Gap { seq, card_ref, state, after_position: before });
+                }
+                (None, _) if state == RecordState::Cancelled => {
+                    view.gaps.push(Gap { seq, card_ref, state, after_position: before });
+                }
+                _ => {}
+            }
+        }
+        view.remakes.sort_by_key(|r| r.position);
+        Ok(view)
+    }
+
+    /// Events after number `after`, of one job or of all, in order, at most `limit`.
+    pub fn events(&self, job: Option<JobId>, after: u64, limit: u32) -> Result<Vec<Event>, LedgerError> {
+        let filter = if job.is_some() { "AND job = ?3" } else { "AND ?3 IS NULL" };
+        let sql = format!("SELECT {} FROM event WHERE n > ?1 {filter} ORDER BY n LIMIT ?2", row::EVENT);
+        let mut query = self.connection.prepare_cached(&sql)?;
+        let rows = query.query_map(params![signed(after), limit, job.map(|j| j.0)], row::event)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Number of the last event; 0 in an empty ledger.
+    pub fn last_event(&self) -> Result<u64, LedgerError> {
+        Ok(self.connection.query_row("SELECT n FROM head", [], |r| row::number(r, 0))?)
+    }
+
+    /// Number that the next blank of a job gets.
+    pub fn next_blank(&self, job: JobId) -> Result<u32, LedgerError> {
+        self.next(job, "SELECT coalesce(max(number), 0) + 1 FROM blank WHERE job = ?1")
+    }
+
+    /// Stack position that the next good card of a job gets.
+    pub fn next_position(&self, job: JobId) -> Result<u32, LedgerError> {
+        self.next(
+            job,
+            "SELECT coalesce(max(position), 0) + 1 FROM attempt WHERE job = ?1 AND position IS NOT NULL",
+        )
+    }
+
+    /// Walks the whole chain; see [`super::verify_chain`].
+    pub fn verify_chain(&self) -> Result<super::Head, LedgerError> {
+        super::verify_chain(&self.connection)
+    }
+
+    fn next(&self, job: JobId, sql: &str) -> Result<u32, LedgerError> {
+        Ok(self.connection.prepare_cached(sql)?.query_row([job.0], |r| r.get(0))?)
+    }
+
+    fn sequences(&self, job: JobId, sql: &str) -> Result<Vec<u32>, LedgerError> {
+        let mut query = self.connection.prepare_cached(sql)?;
+        let rows = query.query_map([job.0], |r| r.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+/// Whether an attempt without a position has given up its place in the stack.
+fn left_the_line(state: AttemptState) -> bool {
+    matches!(
+        state,
+        AttemptState::Rejected | AttemptState::Unknown | AttemptState::Destroyed | AttemptState::Good
+    )
+}
+
+/// The columns of a balance in a join, where `records` stands in both tables.
+fn balance_columns() -> String {
+    row::BALANCE.replacen("records", "balance.records", 1)
+}
+
+fn job_view(row: &Row<'_>) -> rusqlite::Result<JobView> {
+    Ok(JobView {
+        job: JobId(row.get(0)?),
+        state: row.get(1)?,
+        simulated: row.get(2)?,
+        issuer_id: row.get(3)?,
+        file_id: row.get(4)?,
+        product: row.get(5)?,
+        records: row.get(6)?,
+        digest: hex::encode_upper(row.get::<_, [u8; 32]>(7)?),
+        kek: KekId(row.get(8)?).to_string(),
+        line: row.get(9)?,
+        rejects_shredded: row.get(10)?,
+        spool: row.get(11)?,
+        accepted: row::number(row, 12)?,
+        balance: row::balance(row, 13)?,
+    })
+}
+
+fn attempt_view(row: &Row<'_>) -> rusqlite::Result<AttemptView> {
+    let (number, key_data): (u32, Option<[u8; 10]>) = (row.get(2)?, row.get(3)?);
+    Ok(AttemptView {
+        attempt: row.get(0)?,
+        state: row.get(1)?,
+        blank_number: number,
+        blank: blank_name(number, csn(key_data)),
+        key_data: key_data.map(hex::encode_upper),
+        wrote: row.get(4)?,
+        position: row.get(5)?,
+        compared: row.get(6)?,
+    })
+}

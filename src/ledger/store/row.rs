@@ -1,0 +1,99 @@
+//! Columns as values. A value that cannot stand there is an error, never a guess.
+
+use rusqlite::Row;
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Type, ValueRef};
+
+use crate::ledger::book::BlankState;
+use crate::ledger::types::{AttemptState, Balance, Event, JobId, JobState, RecordState};
+
+macro_rules! state_columns {
+    ($($type:ty),+) => {$(
+        impl FromSql for $type {
+            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+                Self::from_name(value.as_str()?).ok_or(FromSqlError::InvalidType)
+            }
+        }
+        impl ToSql for $type {
+            fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+                Ok(self.name().into())
+            }
+        }
+    )+};
+}
+state_columns!(JobState, RecordState, AttemptState, BlankState);
+
+/// A count, number or time: SQLite's integers are signed.
+pub(super) fn number(row: &Row<'_>, index: usize) -> rusqlite::Result<u64> {
+    let value: i64 = row.get(index)?;
+    u64::try_from(value)
+        .map_err(|e| rusqlite::Error::FromSqlConversionFailure(index, Type::Integer, Box::new(e)))
+}
+
+/// As [`number`], where there may be none.
+fn optional_number(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<u64>> {
+    row.get::<_, Option<i64>>(index)?.map(|_| number(row, index)).transpose()
+}
+
+/// For binding; a count above 2^63 does not happen.
+pub(super) fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// Columns of [`event`], in its order.
+pub(super) const EVENT: &str = "n, ts, job, seq, card_ref, attempt, blank, station, module, from_state, to_state, \
+                                reason, detail, header, sw, position, ms, actor, simulated";
+
+/// An event row, columns [`EVENT`].
+pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
+    Ok(Event {
+        n: number(row, 0)?,
+        ts: number(row, 1)?,
+        job: JobId(row.get(2)?).to_string(),
+        seq: row.get(3)?,
+        card_ref: row.get(4)?,
+        attempt: row.get(5)?,
+        blank: row.get(6)?,
+        station: row.get(7)?,
+        module: row.get(8)?,
+        from: row.get(9)?,
+        to: row.get(10)?,
+        reason: row.get(11)?,
+        detail: row.get(12)?,
+        header: row.get(13)?,
+        sw: row.get(14)?,
+        position: row.get(15)?,
+        ms: optional_number(row, 16)?,
+        actor: row.get(17)?,
+        simulated: row.get(18)?,
+    })
+}
+
+/// Columns of [`balance`], in its order.
+pub(super) const BALANCE: &str = "records, queued, in_flight, good, remake, unknown, cancelled, blanks_fed, \
+                                  blanks_in_line, blanks_good, blanks_rejected, blanks_unknown, blanks_returned, \
+                                  blanks_sample";
+
+/// A balance, columns [`BALANCE`] from `first` on.
+pub(super) fn balance(row: &Row<'_>, first: usize) -> rusqlite::Result<Balance> {
+    Ok(Balance {
+        records: number(row, first)?,
+        queued: number(row, first + 1)?,
+        in_flight: number(row, first + 2)?,
+        good: number(row, first + 3)?,
+        remake: number(row, first + 4)?,
+        unknown: number(row, first + 5)?,
+        cancelled: number(row, first + 6)?,
+        blanks_fed: number(row, first + 7)?,
+        blanks_in_line: number(row, first + 8)?,
+        blanks_good: number(row, first + 9)?,
+        blanks_rejected: number(row, first + 10)?,
+        blanks_unknown: number(row, first + 11)?,
+        blanks_returned: number(row, first + 12)?,
+        blanks_sample: number(row, first + 13)?,
+    })
+}
+
+/// What a blank is called: CSN where known, else `#` and its number.
+pub(in crate::ledger) fn blank_name(number: u32, csn: Option<crate::ids::Csn>) -> String {
+    csn.map_or_else(|| format!("#{number}"), |csn| csn.to_string())
+}

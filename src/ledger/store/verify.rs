@@ -1,0 +1,72 @@
+//! Proofs: the chain from the first event to the head, and the balances by counting rows.
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::row;
+use crate::ledger::chain::{GENESIS, Hash, hash};
+use crate::ledger::error::LedgerError;
+use crate::ledger::types::{Balance, JobId};
+
+/// The end of a chain that was verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// Number of the last event; 0 in an empty ledger.
+    pub n: u64,
+    /// Its hash.
+    pub hash: [u8; 32],
+}
+
+/// Walks every event: numbers without a gap, every hash, and the head. A fault is [`LedgerError::Damaged`] and names
+/// the event. That nobody rewrote the whole chain, head included, needs a copy of an earlier [`Head`] kept elsewhere.
+pub fn verify_chain(connection: &Connection) -> Result<Head, LedgerError> {
+    // One transaction, so that events and head are of one moment while a writer goes on.
+    let moment = connection.unchecked_transaction()?;
+    let head: Option<(u64, Hash)> = moment
+        .query_row("SELECT n, hash FROM head", [], |r| Ok((row::number(r, 0)?, r.get(1)?)))
+        .optional()?;
+    let mut query = moment.prepare(&format!("SELECT {}, hash FROM event ORDER BY n", row::EVENT))?;
+    let mut rows = query.query([])?;
+    let (mut n, mut previous, mut scratch) = (0u64, GENESIS, Vec::with_capacity(512));
+    while let Some(row) = rows.next()? {
+        let event = row::event(row)?;
+        if event.n != n + 1 {
+            return Err(LedgerError::Damaged(format!("after event {n} comes event {}", event.n)));
+        }
+        n = event.n;
+        previous = hash(&previous, &event, &mut scratch);
+        if row.get::<_, Hash>(19)? != previous {
+            return Err(LedgerError::Damaged(format!(
+                "event {n} is not what was hashed when it was written"
+            )));
+        }
+    }
+    if head != Some((n, previous)) {
+        return Err(LedgerError::Damaged(format!("the chain's head is not event {n}, the last one")));
+    }
+    Ok(Head { n, hash: previous })
+}
+
+/// Both balances of a job by counting its records, blanks and attempts.
+pub(in crate::ledger) fn recount(connection: &Connection, job: JobId) -> Result<Balance, LedgerError> {
+    Ok(connection
+        .prepare_cached(
+            "WITH r AS (SELECT state, count(*) AS c FROM record WHERE job = ?1 GROUP BY state), \
+             b AS (SELECT coalesce(a.state, b.state || ' unbound') AS state, count(*) AS c FROM blank AS b \
+                   LEFT JOIN attempt AS a ON a.job = b.job AND a.blank = b.number WHERE b.job = ?1 GROUP BY 1) \
+             SELECT (SELECT coalesce(sum(c), 0) FROM r), \
+             (SELECT coalesce(sum(c), 0) FROM r WHERE state = 'QUEUED'), \
+             (SELECT coalesce(sum(c), 0) FROM r WHERE state = 'IN_FLIGHT'), \
+             (SELECT coalesce(sum(c), 0) FROM r WHERE state = 'GOOD'), \
+             (SELECT coalesce(sum(c), 0) FROM r WHERE state = 'REMAKE'), \
+             (SELECT coalesce(sum(c), 0) FROM r WHERE state = 'UNKNOWN'), \
+             (SELECT coalesce(sum(c), 0) FROM r WHERE state = 'CANCELLED'), \
+             (SELECT coalesce(sum(c), 0) FROM b), \
+             (SELECT coalesce(sum(c), 0) FROM b \
+              WHERE state IN ('FED unbound', 'BOUND', 'PERSONALIZING', 'WRITTEN', 'VERIFIED')), \
+             (SELECT coalesce(sum(c), 0) FROM b WHERE state IN ('STACKED', 'GOOD')), \
+             (SELECT coalesce(sum(c), 0) FROM b WHERE state IN ('REJECTED unbound', 'REJECTED', 'DESTROYED')), \
+             (SELECT coalesce(sum(c), 0) FROM b WHERE state = 'UNKNOWN'), \
+             (SELECT coalesce(sum(c), 0) FROM b WHERE state = 'RETURNED unbound'), 0",
+        )?
+        .query_row([job.0], |r| row::balance(r, 0))?)
+}

@@ -1,0 +1,199 @@
+//! Power cuts, full disks and second openers.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::*;
+
+/// One card in each place where a card can be when the power fails.
+fn half_a_run(ledger: &Ledger) -> JobId {
+    let job = ledger.new_job(file("F", 9)).unwrap().job;
+    for n in 1..=5 {
+        all(ledger, job, bind(n, n));
+    }
+    all(ledger, job, make(2).into_iter().take(1));
+    all(ledger, job, make(3).into_iter().take(2));
+    all(ledger, job, make(4));
+    all(ledger, job, make(5));
+    all(ledger, job, [Change::Stacked { seq: 5, position: 1 }]);
+    all(ledger, job, bind(6, 6));
+    all(ledger, job, [Change::Rejected { seq: 6 }, Change::Fed { blank: 7 }, Change::Cancelled { seq: 9 }]);
+    job
+}
+
+#[test]
+fn after_a_kill_what_was_under_way_is_unknown_and_the_job_held() {
+    let directory = directory();
+    let (live, copy) = (directory.path().join("live.db"), directory.path().join("copy.db"));
+    let ledger = Ledger::open(&live).unwrap();
+    let job = half_a_run(&ledger);
+    copy_as_it_is(&live, &copy);
+
+    let reader = Ledger::open(&copy).unwrap().reader().unwrap();
+    sound(&reader);
+    assert_eq!(reader.job(job).unwrap().state, JobState::Held);
+    let states: Vec<_> = (1..=9).map(|seq| reader.card(job, seq).unwrap().state.name()).collect();
+    let expected =
+        ["UNKNOWN", "UNKNOWN", "UNKNOWN", "UNKNOWN", "GOOD", "REMAKE", "QUEUED", "QUEUED", "CANCELLED"];
+    assert_eq!(states, expected);
+    let restart: Vec<_> = reader
+        .events(Some(job), 0, 1000)
+        .unwrap()
+        .into_iter()
+        .filter(|e| e.reason.as_deref() == Some("restart"))
+        .map(|e| (e.seq, e.blank, e.from.unwrap(), e.to))
+        .collect();
+    let row = |seq, blank: Option<&str>, from: &str, to: &str| {
+        (seq, blank.map(str::to_owned), from.to_owned(), to.to_owned())
+    };
+    assert_eq!(
+        restart,
+        [
+            row(Some(1), Some("#1"), "BOUND", "UNKNOWN"),
+            row(Some(2), Some("#2"), "PERSONALIZING", "UNKNOWN"),
+            row(Some(3), Some("#3"), "WRITTEN", "UNKNOWN"),
+            row(Some(4), Some("#4"), "VERIFIED", "UNKNOWN"),
+            row(None, Some("#7"), "FED", "REJECTED"),
+            row(None, None, "OPEN", "HELD"),
+        ]
+    );
+    // Nobody but a person goes on with them, and nothing is bound before the job is released.
+    let ledger = Ledger::open(&copy).unwrap();
+    for change in make(2) {
+        assert!(matches!(say(&ledger, job, change), Err(LedgerError::Denied { .. })));
+    }
+    say(&ledger, job, Change::Fed { blank: 8 }).unwrap();
+    let bound = Change::Bound { seq: 7, blank: 8, key_data: None };
+    let denied = say(&ledger, job, bound.clone());
+    assert_eq!(denied, Err(LedgerError::Denied { job, seq: Some(7), law: Law::JobHeld }));
+    say(&ledger, job, Change::Released).unwrap();
+    say(&ledger, job, bound).unwrap();
+}
+
+#[test]
+fn a_clean_stop_holds_nothing() {
+    let directory = directory();
+    let path = directory.path().join("l.db");
+    let ledger = Ledger::open(&path).unwrap();
+    let job = ledger.new_job(file("F", 2)).unwrap().job;
+    all(&ledger, job, bind(1, 1).into_iter().chain(make(1)).chain([Change::Stacked { seq: 1, position: 1 }]));
+    ledger.close().unwrap();
+    let ledger = Ledger::open(&path).unwrap();
+    assert_eq!(ledger.reader().unwrap().job(job).unwrap().state, JobState::Open);
+    assert_eq!(ledger.reader().unwrap().pending(job).unwrap(), [2]);
+}
+
+/// The WAL cut anywhere leaves a prefix of the events, and the laws hold.
+#[test]
+fn a_wal_cut_anywhere_leaves_a_prefix() {
+    let directory = directory();
+    let live = directory.path().join("live.db");
+    let ledger = Ledger::open(&live).unwrap();
+    half_a_run(&ledger);
+    let whole = ledger.reader().unwrap().events(None, 0, 10_000).unwrap();
+    let wal = std::fs::read(live.with_extension("db-wal")).unwrap();
+    let mut lengths = std::collections::BTreeSet::new();
+    for step in 0..40 {
+        let copy = directory.path().join(format!("cut-{step}.db"));
+        std::fs::copy(&live, &copy).unwrap();
+        let cut = wal.len() * step / 39;
+        // Not on a frame's edge only: a few bytes off.
+        std::fs::write(copy.with_extension("db-wal"), &wal[..cut.saturating_sub(step % 5)]).unwrap();
+        let ledger = Ledger::open(&copy).unwrap();
+        let reader = ledger.reader().unwrap();
+        sound(&reader);
+        let events = reader.events(None, 0, 10_000).unwrap();
+        let kept = events.iter().take_while(|e| e.reason.as_deref() != Some("restart")).count();
+        assert_eq!(events[..kept], whole[..kept]);
+        lengths.insert(kept);
+        for job in reader.jobs().unwrap() {
+            assert_eq!((job.balance.in_flight, job.balance.blanks_in_line), (0, 0));
+        }
+    }
+    assert!(lengths.len() > 8, "the cuts hit different places: {lengths:?}");
+}
+
+/// What was acknowledged before the copy began is in the copy, at whatever moment it was taken.
+#[test]
+fn acknowledged_changes_survive_a_kill_at_any_moment() {
+    let directory = directory();
+    let live = directory.path().join("live.db");
+    let ledger = Ledger::open(&live).unwrap();
+    let job = ledger.new_job(file("F", 2000)).unwrap().job;
+    let (acknowledged, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for seq in 1..=2000 {
+                if stop.load(Ordering::SeqCst) {
+                    break;
+                }
+                let changes = bind(seq, seq).into_iter().chain(make(seq));
+                let tickets: Vec<_> = changes.map(|c| ledger.record(job, c, Context::default())).collect();
+                for ticket in tickets {
+                    acknowledged.store(ticket.wait().unwrap().n, Ordering::SeqCst);
+                }
+            }
+        });
+        for moment in 0..12 {
+            std::thread::sleep(std::time::Duration::from_millis(7));
+            let before = acknowledged.load(Ordering::SeqCst);
+            let copy = directory.path().join(format!("copy-{moment}.db"));
+            copy_as_it_is(&live, &copy);
+            let reader = Ledger::open(&copy).unwrap().reader().unwrap();
+            sound(&reader);
+            let events = reader.events(None, 0, 100_000).unwrap();
+            let kept = events.iter().filter(|e| e.reason.as_deref() != Some("restart")).count();
+            assert!(kept as u64 >= before, "{kept} kept of {before} acknowledged");
+        }
+        stop.store(true, Ordering::SeqCst);
+    });
+    assert!(acknowledged.load(Ordering::SeqCst) > 10);
+}
+
+#[test]
+fn a_full_disk_stops_everything_and_loses_nothing_acknowledged() {
+    let directory = directory();
+    let path = directory.path().join("l.db");
+    let ledger = Ledger::open(&path).unwrap();
+    let job = ledger.new_job(file("F", 100)).unwrap().job;
+    let events = ledger.subscribe();
+    ledger.fill_disk(2);
+    let mut acknowledged = 0;
+    let error = loop {
+        match say(&ledger, job, Change::Held) {
+            Ok(event) => acknowledged = event.n,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(&error, LedgerError::Io(text) if text.contains("full")), "{error:?}");
+    assert!(acknowledged > 1);
+    // Everybody hears of it, whatever they ask for, and no event follows.
+    assert_eq!(say(&ledger, job, Change::Fed { blank: 1 }), Err(error.clone()));
+    assert_eq!(ledger.new_job(file("G", 1)), Err(error.clone()));
+    assert_eq!(events.iter().last().unwrap().n, acknowledged);
+    assert_eq!(ledger.close(), Err(error));
+
+    let ledger = Ledger::open(&path).unwrap();
+    let reader = ledger.reader().unwrap();
+    sound(&reader);
+    assert_eq!(reader.last_event().unwrap(), acknowledged);
+    say(&ledger, job, Change::Fed { blank: 1 }).unwrap();
+}
+
+#[test]
+fn a_second_opener_is_refused_and_told_who() {
+    let directory = directory();
+    let path = directory.path().join("l.db");
+    let ledger = Ledger::open(&path).unwrap();
+    // By another name too.
+    let link = directory.path().join("link.db");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    for path in [&path, &link] {
+        let error = Ledger::open(path).err().unwrap();
+        assert!(matches!(error, LedgerError::InUse { pid, .. } if pid == Some(std::process::id())));
+    }
+    let clone = ledger.clone();
+    drop(ledger);
+    assert!(Ledger::open(&path).is_err(), "a clone still holds it");
+    clone.close().unwrap();
+    Ledger::open(&path).unwrap();
+}

@@ -1,0 +1,86 @@
+//! Tests of the whole ledger: laws against a model, durability, crashes, the chain. All names are synthetic.
+#![allow(clippy::cast_possible_truncation, reason = "small numbers")]
+
+mod chain;
+mod crash;
+mod model;
+mod store;
+
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::ids::{CardRef, FileId, IssuerId, KekId, KeyData, ProductName};
+
+/// A file of `cards` records; `name` makes file_id, digest and card_refs.
+fn file(name: &str, cards: u32) -> NewJob {
+    let mut digest = [0u8; 32];
+    digest[..name.len()].copy_from_slice(name.as_bytes());
+    NewJob {
+        issuer_id: IssuerId::new("TESTBANK").unwrap(),
+        file_id: FileId::new(name).unwrap(),
+        product: ProductName::new("multiapp").unwrap(),
+        digest,
+        kek: KekId([0x47, 0x61, 0x73, 0x99, 0x01]),
+        line: "sim-8".to_owned(),
+        rejects_shredded: false,
+        simulated: true,
+        spool: format!("/spool/{name}"),
+        cards: (1..=cards).map(|n| CardRef::new(format!("{name}-{n}")).unwrap()).collect(),
+    }
+}
+
+fn key_data(n: u8) -> Option<KeyData> {
+    Some(KeyData([0xFF, 0xFF, 0xFF, 0x47, 0x61, 0x73, 0, 0, 0, n]))
+}
+
+fn directory() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+/// Says it and waits.
+fn say(ledger: &Ledger, job: JobId, change: Change) -> Result<Event, LedgerError> {
+    ledger.record(job, change, Context::default()).wait()
+}
+
+/// Says all, each of which must be allowed.
+fn all(ledger: &Ledger, job: JobId, changes: impl IntoIterator<Item = Change>) {
+    let tickets: Vec<_> = changes.into_iter().map(|c| ledger.record(job, c, Context::default())).collect();
+    for ticket in tickets {
+        ticket.wait().unwrap();
+    }
+}
+
+/// Feeds the blank and binds the record to it.
+fn bind(seq: u32, blank: u32) -> [Change; 2] {
+    [Change::Fed { blank }, Change::Bound { seq, blank, key_data: None }]
+}
+
+/// From BOUND to VERIFIED.
+fn make(seq: u32) -> [Change; 3] {
+    [
+        Change::Attempt { seq, to: AttemptState::Personalizing },
+        Change::Attempt { seq, to: AttemptState::Written },
+        Change::Verified { seq, compared: "stripe read-back".to_owned() },
+    ]
+}
+
+/// Copies database and WAL while the ledger may be open: what a power cut leaves.
+fn copy_as_it_is(from: &Path, to: &Path) {
+    std::fs::copy(from, to).unwrap();
+    let wal = |p: &Path| p.with_extension("db-wal");
+    if wal(from).exists() {
+        std::fs::copy(wal(from), wal(to)).unwrap();
+    }
+}
+
+/// Everything that must hold at every instant.
+fn sound(reader: &Reader) {
+    reader.verify_chain().unwrap();
+    for job in reader.jobs().unwrap() {
+        assert_eq!(job.balance, reader.recount(job.job).unwrap(), "{}", job.job);
+        assert_eq!((job.balance.records_off(), job.balance.blanks_off()), (0, 0), "{:?}", job.balance);
+        assert_eq!(u64::from(job.records), job.balance.records);
+    }
+}

@@ -1,0 +1,274 @@
+//! Jobs, files, settings, group commit, subscribers, views.
+
+use std::os::unix::fs::PermissionsExt;
+
+use rusqlite::Connection;
+
+use super::*;
+use crate::exit::{Exit, Failure};
+
+#[test]
+fn the_file_is_private_and_synchronous() {
+    let directory = directory();
+    let path = directory.path().join("l.db");
+    let ledger = Ledger::open(&path).unwrap();
+    ledger.new_job(file("F", 1)).unwrap();
+    for name in ["l.db", "l.db-wal", "l.db-lock"] {
+        let mode = std::fs::metadata(directory.path().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}
+
+#[test]
+fn strangers_and_newer_ledgers_are_refused() {
+    let directory = directory();
+    let path = |name: &str| directory.path().join(name);
+    std::fs::write(path("text.db"), "this is not a database, by far not one of ours").unwrap();
+    Connection::open(path("other.db")).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
+    for name in ["text.db", "other.db"] {
+        assert!(matches!(Ledger::open(path(name)), Err(LedgerError::NotALedger(_))), "{name}");
+        assert!(matches!(Reader::open(path(name)), Err(LedgerError::NotALedger(_))), "{name}");
+    }
+    std::fs::write(path("empty.db"), "").unwrap();
+    assert!(matches!(Reader::open(path("empty.db")), Err(LedgerError::NotALedger(_))));
+    assert!(matches!(Reader::open(path("none.db")), Err(LedgerError::Missing(_))));
+    assert!(!path("none.db").exists());
+
+    drop(Ledger::open(path("new.db")).unwrap());
+    Connection::open(path("new.db")).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    let newer = |e| matches!(e, LedgerError::Newer { found: 99, .. });
+    assert!(newer(Ledger::open(path("new.db")).err().unwrap()));
+    assert!(newer(Reader::open(path("new.db")).err().unwrap()));
+}
+
+#[test]
+fn a_file_is_seen_by_name_and_by_digest() {
+    let directory = directory();
+    let ledger = Ledger::open(directory.path().join("l.db")).unwrap();
+    let job = ledger.new_job(file("F", 1)).unwrap().job;
+    assert_eq!(job, JobId(1));
+    let renamed = NewJob { file_id: FileId::new("G").unwrap(), ..file("F", 1) };
+    let changed = NewJob { digest: [9; 32], ..file("F", 1) };
+    for new in [file("F", 1), renamed, changed.clone()] {
+        assert_eq!(ledger.new_job(new), Err(LedgerError::Seen { job, open: true }));
+    }
+    // Another issuer may call a file as it likes, and its card_refs are its own.
+    let other = NewJob { issuer_id: IssuerId::new("OTHERBANK").unwrap(), ..changed.clone() };
+    assert_eq!(ledger.new_job(other), Ok(Accepted { job: JobId(2), seen_before: vec![] }));
+    all(&ledger, job, [Change::Cancelled { seq: 1 }, Change::Closed]);
+    assert_eq!(ledger.new_job(changed), Err(LedgerError::Seen { job, open: false }));
+    let failure = |open| Failure::from(LedgerError::Seen { job, open });
+    assert_eq!((failure(true).exit, failure(false).exit), (Exit::JobOpen, Exit::FileSeen));
+    sound(&ledger.reader().unwrap());
+}
+
+#[test]
+fn card_refs_seen_in_another_file_hold_the_job() {
+    let directory = directory();
+    let ledger = Ledger::open(directory.path().join("l.db")).unwrap();
+    ledger.new_job(file("F", 5)).unwrap();
+    let mut second = file("G", 4);
+    second.cards[1] = CardRef::new("F-3").unwrap();
+    second.cards[3] = CardRef::new("F-1").unwrap();
+    let accepted = ledger.new_job(second).unwrap();
+    assert_eq!(accepted.seen_before, [2, 4]);
+    let job = accepted.job;
+    assert_eq!(ledger.reader().unwrap().job(job).unwrap().state, JobState::Held);
+    let events = ledger.reader().unwrap().events(Some(job), 0, 10).unwrap();
+    let shown: Vec<_> = events.iter().map(|e| (e.to.as_str(), e.reason.as_deref())).collect();
+    assert_eq!(shown, [("ACCEPTED", None), ("HELD", Some("card-ref-seen"))]);
+    say(&ledger, job, Change::Fed { blank: 1 }).unwrap();
+    let bound = Change::Bound { seq: 1, blank: 1, key_data: None };
+    assert!(say(&ledger, job, bound.clone()).is_err());
+    say(&ledger, job, Change::Released).unwrap();
+    say(&ledger, job, bound).unwrap();
+}
+
+#[test]
+fn what_cannot_be_a_job_leaves_no_trace() {
+    let directory = directory();
+    let ledger = Ledger::open(directory.path().join("l.db")).unwrap();
+    let mut twice = file("F", 3);
+    twice.cards[2] = twice.cards[0].clone();
+    assert_eq!(ledger.new_job(twice), Err(LedgerError::NotAJob(Law::CardRefTwice(3))));
+    assert_eq!(ledger.new_job(file("F", 0)), Err(LedgerError::NotAJob(Law::RecordCount)));
+    assert_eq!(ledger.reader().unwrap().last_event().unwrap(), 0);
+    ledger.new_job(file("F", 3)).unwrap();
+    let none = JobId(7);
+    assert_eq!(say(&ledger, none, Change::Held), Err(LedgerError::NoJob(none)));
+    assert_eq!(ledger.reader().unwrap().card(none, 1), Err(LedgerError::NoJob(none)));
+    let failure = Failure::from(ledger.reader().unwrap().card(JobId(1), 4).unwrap_err());
+    assert_eq!(failure.exit, Exit::NotFound);
+}
+
+/// Each acknowledged change is seen by a connection that reads only what is committed.
+#[test]
+fn acknowledged_is_committed() {
+    let directory = directory();
+    let path = directory.path().join("l.db");
+    let ledger = Ledger::open(&path).unwrap();
+    let job = ledger.new_job(file("F", 200)).unwrap().job;
+    let witness = Connection::open(&path).unwrap();
+    std::thread::scope(|scope| {
+        // Others keep the batches full.
+        for _ in 0..3 {
+            scope.spawn(|| (0..200).for_each(|_| drop(say(&ledger, job, Change::Held))));
+        }
+        for _ in 0..200 {
+            let event = say(&ledger, job, Change::Held).unwrap();
+            let seen: Result<String, _> = witness.query_row(
+                "SELECT to_state FROM event WHERE n = ?1",
+                [i64::try_from(event.n).unwrap()],
+                |r| r.get(0),
+            );
+            assert_eq!(seen.unwrap(), "HELD");
+        }
+    });
+}
+
+#[test]
+fn a_subscriber_gets_every_event_once_in_order() {
+    let directory = directory();
+    let path = directory.path().join("l.db");
+    let ledger = Ledger::open(&path).unwrap();
+    let (events, gone) = (ledger.subscribe(), ledger.subscribe());
+    drop(gone);
+    let job = ledger.new_job(file("F", 50)).unwrap().job;
+    for seq in 1..=50 {
+        drop(ledger.record(job, Change::Fed { blank: seq }, Context::default()));
+        drop(ledger.record(job, Change::Fed { blank: 1 }, Context::default()));
+        drop(ledger.record(
+            job,
+            Change::Bound { seq, blank: seq, key_data: key_data(seq as u8) },
+            Context::default(),
+        ));
+    }
+    let late = ledger.subscribe();
+    say(&ledger, job, Change::Held).unwrap();
+    let reader = ledger.reader().unwrap();
+    ledger.close().unwrap();
+    let heard: Vec<_> = events.iter().collect();
+    assert_eq!(heard.len(), 102);
+    assert_eq!(heard, reader.events(None, 0, 1000).unwrap());
+    assert_eq!(heard.iter().map(|e| e.n).collect::<Vec<_>>(), (1..=102).collect::<Vec<_>>());
+    assert_eq!(late.iter().map(|e| e.n).collect::<Vec<_>>(), [102]);
+}
+
+#[test]
+fn a_closed_ledger_says_so() {
+    let directory = directory();
+    let ledger = Ledger::open(directory.path().join("l.db")).unwrap();
+    let job = ledger.new_job(file("F", 1)).unwrap().job;
+    let clone = ledger.clone();
+    let ticket = ledger.record(job, Change::Held, Context::default());
+    ledger.close().unwrap();
+    assert_eq!(ticket.wait().unwrap().to, "HELD");
+    assert_eq!(say(&clone, job, Change::Held), Err(LedgerError::Closed));
+    assert_eq!(clone.new_job(file("G", 1)), Err(LedgerError::Closed));
+    assert!(clone.subscribe().recv().is_err());
+}
+
+#[test]
+fn events_tell_card_blank_place_and_cause() {
+    let directory = directory();
+    let ledger = Ledger::open(directory.path().join("l.db")).unwrap();
+    let job = ledger.new_job(file("F", 3)).unwrap().job;
+    let fed = say(&ledger, job, Change::Fed { blank: 1 }).unwrap();
+    assert_eq!(
+        (fed.seq, fed.blank.as_deref(), fed.from.as_deref(), &*fed.to),
+        (None, Some("#1"), None, "FED")
+    );
+    let bound = say(&ledger, job, Change::Bound { seq: 2, blank: 1, key_data: key_data(0xAB) }).unwrap();
+    assert_eq!(bound.card_ref.as_deref(), Some("F-2"));
+    assert_eq!((bound.attempt, bound.blank.as_deref()), (Some(1), Some("000000AB")));
+    assert_eq!((bound.from.as_deref(), &*bound.to), (Some("QUEUED"), "BOUND"));
+    assert_eq!(bound.detail.as_deref(), Some("blank #1"));
+    assert!(bound.simulated);
+    let context = Context {
+        station: Some("chip-3".to_owned()),
+        reason: Some("sw-6A84".to_owned()),
+        header: Some("84E20001".to_owned()),
+        sw: Some(0x6A84),
+        ..Context::default()
+    };
+    let rejected = ledger.record(job, Change::Rejected { seq: 2 }, context).wait().unwrap();
+    assert_eq!((rejected.from.as_deref(), &*rejected.to), (Some("BOUND"), "REJECTED"));
+    assert_eq!(rejected.sw.as_deref(), Some("6A84"));
+    let reader = ledger.reader().unwrap();
+    let card = reader.card(job, 2).unwrap();
+    assert_eq!((card.state, card.events.len()), (RecordState::Remake, 2));
+    assert_eq!(card.attempts[0].key_data.as_deref(), Some("FFFFFF476173000000AB"));
+    let rejects = reader.rejects(job).unwrap();
+    assert_eq!(rejects.len(), 1);
+    assert_eq!((rejects[0].sw.as_deref(), rejects[0].to_destroy), (Some("6A84"), false));
+}
+
+#[test]
+fn gaps_and_remakes_are_listed_apart() {
+    let directory = directory();
+    let ledger = Ledger::open(directory.path().join("l.db")).unwrap();
+    let job = ledger.new_job(file("F", 6)).unwrap().job;
+    let good = |seq, blank, position| {
+        bind(seq, blank).into_iter().chain(make(seq)).chain([Change::Stacked { seq, position }])
+    };
+    all(&ledger, job, good(1, 1, 1));
+    all(&ledger, job, bind(2, 2));
+    all(
+        &ledger,
+        job,
+        [Change::Attempt { seq: 2, to: AttemptState::Personalizing }, Change::Rejected { seq: 2 }],
+    );
+    all(&ledger, job, good(3, 3, 2));
+    all(&ledger, job, [Change::Cancelled { seq: 4 }]);
+    all(&ledger, job, good(5, 4, 3));
+    let reader = ledger.reader().unwrap();
+    assert!(reader.rejects(job).unwrap()[0].to_destroy);
+    // Closing, remaking and cancelling are refused with their laws until a person saw the card destroyed.
+    let law = |r: Result<Event, LedgerError>| match r {
+        Err(LedgerError::Denied { law, .. }) => law,
+        other => panic!("{other:?}"),
+    };
+    let released = Change::RemakeReleased { seq: 2 };
+    assert_eq!(
+        law(say(&ledger, job, released.clone())),
+        Law::EarlierAttempt { attempt: 1, is: AttemptState::Rejected }
+    );
+    let closing = law(say(&ledger, job, Change::Closed));
+    let expected = Law::Closing { queued: 1, in_flight: 0, remake: 1, unknown: 0, rejects: 1, blanks: 0 };
+    assert_eq!(closing, expected);
+    all(&ledger, job, [Change::Destroyed { seq: 2 }, released]);
+    assert_eq!(reader.pending(job).unwrap(), [2, 6]);
+    all(&ledger, job, good(2, 5, 4));
+    all(&ledger, job, good(6, 6, 5));
+    all(&ledger, job, [Change::Closed]);
+    let stack = reader.stack(job).unwrap();
+    let gaps: Vec<_> = stack.gaps.iter().map(|g| (g.seq, g.state, g.after_position)).collect();
+    assert_eq!(gaps, [(2, RecordState::Good, 1), (4, RecordState::Cancelled, 2)]);
+    let remakes: Vec<_> = stack.remakes.iter().map(|r| (r.seq, r.attempt, r.position)).collect();
+    assert_eq!(remakes, [(2, 2, 4)]);
+    assert_eq!(law(say(&ledger, job, Change::Held)), Law::JobClosed);
+    sound(&reader);
+}
+
+/// On a shredding line a record is made again at once, but its first card still has to be seen destroyed before the
+/// job closes.
+#[test]
+fn a_shredded_card_is_destroyed_after_its_remake() {
+    let directory = directory();
+    let ledger = Ledger::open(directory.path().join("l.db")).unwrap();
+    let job = ledger.new_job(NewJob { rejects_shredded: true, ..file("F", 1) }).unwrap().job;
+    all(&ledger, job, bind(1, 1));
+    all(
+        &ledger,
+        job,
+        [Change::Attempt { seq: 1, to: AttemptState::Personalizing }, Change::Rejected { seq: 1 }],
+    );
+    all(&ledger, job, [Change::RemakeReleased { seq: 1 }]);
+    all(&ledger, job, bind(1, 2).into_iter().chain(make(1)).chain([Change::Stacked { seq: 1, position: 1 }]));
+    assert!(say(&ledger, job, Change::Closed).is_err());
+    let destroyed = say(&ledger, job, Change::Destroyed { seq: 1 }).unwrap();
+    assert_eq!(destroyed.attempt, Some(1));
+    assert!(say(&ledger, job, Change::Destroyed { seq: 1 }).is_err());
+    assert_eq!(ledger.reader().unwrap().card(job, 1).unwrap().state, RecordState::Good);
+    all(&ledger, job, [Change::Closed]);
+}

@@ -1,0 +1,309 @@
+//! The one thread that writes. It drains up to [`BATCH`] queued changes into one transaction, acknowledges them after
+//! COMMIT, and then tells the subscribers.
+//!
+//! A change against a law is refused before anything is written and does not disturb its batch. A write that fails
+//! (disk full) undoes the batch and poisons the ledger: that batch and every later change get the error, so that
+//! nothing is bound that is not on disk.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, OnceLock};
+
+use crossbeam_channel::{Receiver, Sender};
+
+use super::book::{Book, Record};
+use super::error::LedgerError;
+use super::law::Law;
+use super::store::Store;
+use super::types::{Accepted, Change, Context, Event, JobId, JobState, NewJob, RecordState};
+
+/// Changes in one transaction at most (dependencies.md 3.4).
+pub(super) const BATCH: usize = 512;
+
+/// How one caller hears of one change.
+pub(super) type Reply<T> = Sender<Result<T, LedgerError>>;
+
+/// What is said to the writer.
+pub(super) enum Message {
+    /// A change.
+    Change(JobId, Change, Context, Reply<Event>),
+    /// A new job; a transaction of its own.
+    NewJob(Box<NewJob>, Reply<Accepted>),
+    /// Somebody wants every event that is committed from here on.
+    Subscribe(Sender<Event>),
+    /// Nothing follows.
+    Stop,
+    /// Lets the disk be full.
+    #[cfg(test)]
+    FillDisk(u32),
+}
+
+/// The writing thread's state.
+pub(super) struct Writer {
+    store: Store,
+    /// Of the jobs that were touched.
+    books: HashMap<JobId, Book>,
+    subscribers: Vec<Sender<Event>>,
+    /// Why nothing is written any more.
+    poison: Arc<OnceLock<LedgerError>>,
+}
+
+impl Writer {
+    /// A writer on an open store.
+    pub(super) fn new(store: Store, poison: Arc<OnceLock<LedgerError>>) -> Self {
+        Self { store, books: HashMap::new(), subscribers: Vec::new(), poison }
+    }
+
+    /// What an earlier process left under way: attempts become UNKNOWN, unbound blanks rejected, their jobs HELD,
+    /// all for the reason `restart`.
+    pub(super) fn take_over(&mut self) -> Result<(), LedgerError> {
+        let context = || Context { reason: Some("restart".to_owned()), ..Context::default() };
+        self.store.begin()?;
+        for job in self.store.interrupted()? {
+            let book = self.store.load(job)?.ok_or(LedgerError::NoJob(job))?;
+            let lost = book
+                .records
+                .iter()
+                .zip(1u32..)
+                .filter(|(record, _)| record.state == RecordState::InFlight)
+                .map(|(_, seq)| Change::Lost { seq });
+            let thrown = book.in_line.iter().map(|&blank| Change::RejectedUnbound { blank, key_data: None });
+            let held = (book.state == JobState::Open).then_some(Change::Held);
+            let changes: Vec<_> = lost.chain(thrown).chain(held).collect();
+            self.books.insert(job, book);
+            for change in &changes {
+                self.change(job, change, context())?;
+            }
+            self.write_balances([job])?;
+        }
+        self.store.commit()
+    }
+
+    /// Writes until told to stop, or until nobody is left who could say anything.
+    pub(super) fn run(mut self, messages: &Receiver<Message>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        while let Ok(first) = messages.recv() {
+            let mut next = Some(first);
+            while let Some(message) = next.take() {
+                match message {
+                    Message::Change(job, change, context, reply) => {
+                        batch.push((job, change, context, reply));
+                        if batch.len() < BATCH {
+                            next = messages.try_recv().ok();
+                        }
+                    }
+                    other => {
+                        self.write(&mut batch);
+                        if self.other(other) {
+                            return;
+                        }
+                    }
+                }
+            }
+            self.write(&mut batch);
+        }
+    }
+
+    /// Everything but a change; true ends the writer.
+    fn other(&mut self, message: Message) -> bool {
+        match message {
+            Message::NewJob(new, reply) => {
+                let result = match self.poison.get() {
+                    Some(error) => Err(error.clone()),
+                    None => self.new_job(&new),
+                };
+                let (accepted, events) = match result {
+                    Ok((accepted, events)) => (Ok(accepted), events),
+                    Err(error) => (Err(error), Vec::new()),
+                };
+                answer(&reply, accepted);
+                events.iter().for_each(|event| self.publish(event));
+            }
+            Message::Subscribe(subscriber) => {
+                if self.poison.get().is_none() {
+                    self.subscribers.push(subscriber);
+                }
+            }
+            Message::Stop => return true,
+            #[cfg(test)]
+            Message::FillDisk(more) => self.store.fill_disk(more),
+            Message::Change(..) => {}
+        }
+        false
+    }
+
+    /// One transaction.
+    fn write(&mut self, batch: &mut Vec<(JobId, Change, Context, Reply<Event>)>) {
+        if batch.is_empty() {
+            return;
+        }
+        let mut results = Vec::with_capacity(batch.len());
+        let committed = match self.poison.get() {
+            Some(error) => Err(error.clone()),
+            None => self.commit(batch, &mut results),
+        };
+        if let Err(error) = committed {
+            self.fail(&error);
+            for (_, _, _, reply) in batch.drain(..) {
+                answer(&reply, Err(error.clone()));
+            }
+            return;
+        }
+        let mut events = Vec::with_capacity(results.len());
+        for ((_, _, _, reply), result) in batch.drain(..).zip(results) {
+            if let (Ok(event), false) = (&result, self.subscribers.is_empty()) {
+                events.push(event.clone());
+            }
+            answer(&reply, result);
+        }
+        events.iter().for_each(|event| self.publish(event));
+    }
+
+    /// Makes the changes of a batch durable. The error is the whole batch's; `results` holds each change's own.
+    fn commit(
+        &mut self,
+        batch: &mut [(JobId, Change, Context, Reply<Event>)],
+        results: &mut Vec<Result<Event, LedgerError>>,
+    ) -> Result<(), LedgerError> {
+        self.store.begin()?;
+        let mut touched = BTreeSet::new();
+        for (job, change, context, _) in batch {
+            let result = self.change(*job, change, std::mem::take(context));
+            match result {
+                Ok(_) => {
+                    touched.insert(*job);
+                }
+                Err(LedgerError::Denied { .. } | LedgerError::NoJob(_)) => {}
+                Err(error) => return Err(error),
+            }
+            results.push(result);
+        }
+        self.write_balances(touched)?;
+        self.store.commit()?;
+        self.books.retain(|_, book| book.state != JobState::Closed);
+        Ok(())
+    }
+
+    /// One change: the laws, then the rows.
+    fn change(&mut self, job: JobId, change: &Change, context: Context) -> Result<Event, LedgerError> {
+        if !self.books.contains_key(&job) {
+            let book = self.store.load(job)?.ok_or(LedgerError::NoJob(job))?;
+            self.books.insert(job, book);
+        }
+        let book = self.books.get_mut(&job).ok_or(LedgerError::NoJob(job))?;
+        let effect = book.apply(change).map_err(|law| LedgerError::Denied { job, seq: change.seq(), law })?;
+        self.store.write(job, book, change, &effect, context)
+    }
+
+    fn write_balances(&self, jobs: impl IntoIterator<Item = JobId>) -> Result<(), LedgerError> {
+        for job in jobs {
+            if let Some(book) = self.books.get(&job) {
+                self.store.write_balance(job, &book.balance)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn new_job(&mut self, new: &NewJob) -> Result<(Accepted, Vec<Event>), LedgerError> {
+        match self.add_job(new) {
+            Ok((accepted, book, events)) => {
+                self.books.insert(accepted.job, book);
+                Ok((accepted, events))
+            }
+            Err(error) => {
+                if !matches!(error, LedgerError::NotAJob(_) | LedgerError::Seen { .. }) {
+                    self.fail(&error);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn add_job(&mut self, new: &NewJob) -> Result<(Accepted, Book, Vec<Event>), LedgerError> {
+        if new.cards.is_empty() || u32::try_from(new.cards.len()).is_err() {
+            return Err(LedgerError::NotAJob(Law::RecordCount));
+        }
+        let mut refs = BTreeSet::new();
+        for (card_ref, seq) in new.cards.iter().zip(1u32..) {
+            if !refs.insert(card_ref) {
+                return Err(LedgerError::NotAJob(Law::CardRefTwice(seq)));
+            }
+        }
+        if let Some((job, state)) = self.store.seen(new)? {
+            return Err(LedgerError::Seen { job, open: state != JobState::Closed });
+        }
+        let records = new.cards.iter().map(|c| Record::queued(c.as_str())).collect();
+        let mut book = Book::new(records, new.rejects_shredded, new.simulated);
+        self.store.begin()?;
+        let job = self.store.insert_job(new, &book)?;
+        let mut events = vec![self.store.accepted(job, new, &book)?];
+        let seen_before = self.store.seen_cards(job)?;
+        if !seen_before.is_empty() {
+            let context = Context {
+                reason: Some("card-ref-seen".to_owned()),
+                detail: Some(seen_detail(&seen_before)),
+                ..Context::default()
+            };
+            let effect = book.apply(&Change::Held).map_err(LedgerError::NotAJob)?;
+            events.push(self.store.write(job, &book, &Change::Held, &effect, context)?);
+        }
+        self.store.commit()?;
+        Ok((Accepted { job, seen_before }, book, events))
+    }
+
+    /// Nothing is written from now on.
+    fn fail(&mut self, error: &LedgerError) {
+        self.store.rollback();
+        if self.poison.set(error.clone()).is_ok() {
+            tracing::error!(%error, "the ledger takes nothing more");
+        }
+        // Their channels end: no event follows.
+        self.subscribers.clear();
+    }
+
+    /// Tells every subscriber, and waits for one that is behind: see `Ledger::subscribe`. Forgets those that left.
+    fn publish(&mut self, event: &Event) {
+        self.subscribers.retain(|subscriber| subscriber.send(event.clone()).is_ok());
+    }
+}
+
+/// Answers; a refusal that nobody waits for is at least logged.
+fn answer<T>(reply: &Reply<T>, result: Result<T, LedgerError>) {
+    if let Err(crossbeam_channel::SendError(Err(error))) = reply.send(result) {
+        tracing::error!(%error, "a change was refused and nobody waited for the answer");
+    }
+}
+
+/// The first sequences, for people.
+fn seen_detail(seen: &[u32]) -> String {
+    let shown: Vec<_> = seen.iter().take(20).map(u32::to_string).collect();
+    let more = if seen.len() > shown.len() { " ..." } else { "" };
+    format!(
+        "{} card_refs stand in another file of the issuer: records {}{more}",
+        seen.len(),
+        shown.join(", ")
+    )
+}
+
+impl Change {
+    /// The record that the change is about.
+    pub fn seq(&self) -> Option<u32> {
+        match self {
+            Self::Bound { seq, .. }
+            | Self::Attempt { seq, .. }
+            | Self::Verified { seq, .. }
+            | Self::Stacked { seq, .. }
+            | Self::Rejected { seq }
+            | Self::Lost { seq }
+            | Self::Cancelled { seq }
+            | Self::Destroyed { seq }
+            | Self::FoundGood { seq }
+            | Self::RemakeReleased { seq } => Some(*seq),
+            Self::Fed { .. }
+            | Self::RejectedUnbound { .. }
+            | Self::Returned { .. }
+            | Self::Held
+            | Self::Released
+            | Self::Closed => None,
+        }
+    }
+}
