@@ -1,1 +1,207 @@
-//! To be written.
+//! The STX framing of embosser, printer and transport, controller's end (wire section 2; after the framing that the
+//! Star TCP300 manual, p. 8, publishes).
+//!
+//! ```text
+//! us       STX cmd data ETX BCC                                    ACK (or NAK: again)
+//! machine                        ACK | NAK | DLE ... work ... STX cmd status data ETX BCC
+//! ```
+//!
+//! - Repeated is only what the machine answered with NAK. A command whose acknowledgement got lost is not: the machine
+//!   may be doing it, and a card must not be embossed twice. It ends as [`DeviceError::Timeout`].
+//! - Answers to earlier commands can still arrive. What comes before our ACK, and what names another command, is
+//!   acknowledged, so that the machine gets on, and dropped.
+//! - The acknowledgement is one byte without a check. An ACK that the line turns into NAK makes us send a command twice;
+//!   nothing in this protocol can prevent that.
+//! - The BCC sees every single changed byte but one that turns into ETX: that one cuts an answer's data short with a
+//!   chance of 1 in 256. Command and status are safe from it, and no answer's data decides anything.
+
+mod decoder;
+#[cfg(test)]
+mod tests;
+
+use std::time::{Duration, Instant};
+
+use zeroize::Zeroizing;
+
+use self::decoder::{Decoder, Event};
+use crate::error::{Condition, DeviceError, Passage};
+use crate::link::{Link, LinkError};
+use crate::port::Port;
+use crate::wire::{ACK, DLE, ESCAPE_XOR, ETX, FRAME_DATA_MAX, FRAME_TRIES, NAK, STX};
+
+/// For the acknowledgement. The longest stuffed frame is on the wire for 2.1 s at 9600 bit/s before the machine can
+/// judge it.
+const ACKNOWLEDGE_TIME: Duration = Duration::from_secs(5);
+/// For an answer that we asked for again: the work is done, it only has to be sent (2.1 s at most).
+const REPEAT_TIME: Duration = Duration::from_secs(5);
+/// Longest silence inside a frame; a byte takes 1 ms at 9600 bit/s. After it the frame counts as damaged.
+const GAP_TIME: Duration = Duration::from_millis(500);
+/// For commands that only fill or clear a buffer.
+pub(crate) const QUICK_WORK: Duration = Duration::from_secs(5);
+
+/// The framing over a link.
+pub struct Framed<L> {
+    port: Port<L>,
+    decoder: Decoder,
+}
+
+impl<L: Link> Framed<L> {
+    /// Takes the link over.
+    pub fn new(link: L) -> Self {
+        Self { port: Port::new(link), decoder: Decoder::default() }
+    }
+
+    /// Gives a command (one printable ASCII character, at most 1,024 bytes of data) and waits for the machine to do it,
+    /// at most `work` after it accepted. Returns the data of its answer.
+    pub fn command(&mut self, cmd: u8, data: &[u8], work: Duration) -> Result<Vec<u8>, DeviceError> {
+        let frame = encode(cmd, data)?;
+        self.settle()?;
+        self.offer(cmd, &frame)?;
+        let body = self.answer(cmd, work)?;
+        let (_, rest) = body.split_first().unwrap_or((&0, &[]));
+        let (status, data) = rest.split_first().ok_or(DeviceError::Unexpected("answer without a status"))?;
+        match Condition::of_framed(*status) {
+            None => Ok(data.to_vec()),
+            Some(meaning) => Err(DeviceError::Status { status: *status, meaning }),
+        }
+    }
+
+    /// Command 'S' of embosser and printer: the model's name, printable ASCII.
+    pub(crate) fn model(&mut self) -> Result<String, DeviceError> {
+        String::from_utf8(self.command(b'S', &[], QUICK_WORK)?)
+            .ok()
+            .filter(|name| name.bytes().all(|b| (0x20..=0x7E).contains(&b)))
+            .ok_or(DeviceError::Unexpected("model name that is not printable ASCII"))
+    }
+
+    /// Drops what arrived unasked since the last command.
+    fn settle(&mut self) -> Result<(), DeviceError> {
+        let mut late = 0u32;
+        let decoder = &mut self.decoder;
+        self.port.drain(|byte| {
+            if let Some(Event::Frame(_)) = decoder.push(byte) {
+                late = late.saturating_add(1);
+            }
+        })?;
+        for _ in 0..late {
+            tracing::debug!("dropped a late answer");
+            self.port.send(&[ACK])?;
+        }
+        Ok(())
+    }
+
+    /// Sends the command until the machine accepts it.
+    fn offer(&mut self, cmd: u8, frame: &[u8]) -> Result<(), DeviceError> {
+        for _ in 0..FRAME_TRIES {
+            self.port.send(frame)?;
+            match self.acknowledgement()? {
+                ACK => return Ok(()),
+                DLE => return Err(DeviceError::Refused(char::from(cmd))),
+                _ => tracing::debug!(cmd = %char::from(cmd), "the machine asks for the command again"),
+            }
+        }
+        Err(DeviceError::Damaged(Passage::Command))
+    }
+
+    /// ACK, NAK or DLE.
+    fn acknowledgement(&mut self) -> Result<u8, DeviceError> {
+        let deadline = Instant::now() + ACKNOWLEDGE_TIME;
+        loop {
+            match self.event(deadline) {
+                Ok(Event::Control(byte)) => return Ok(byte),
+                Ok(Event::Frame(_)) => self.drop_late()?,
+                Ok(Event::Damaged) => {}
+                Err(LinkError::Timeout(_)) => return Err(DeviceError::Timeout(ACKNOWLEDGE_TIME)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// The answer's body: cmd, status, data.
+    fn answer(&mut self, cmd: u8, work: Duration) -> Result<Zeroizing<Vec<u8>>, DeviceError> {
+        let mut deadline = Instant::now() + work;
+        let mut tries = 1;
+        loop {
+            match self.event(deadline) {
+                Ok(Event::Frame(body)) if body.first() == Some(&cmd) => {
+                    // The machine's word counts, even if our thanks do not reach it.
+                    if self.port.send(&[ACK]).is_err() {
+                        tracing::warn!("could not acknowledge an answer");
+                    }
+                    return Ok(body);
+                }
+                Ok(Event::Frame(_)) => self.drop_late()?,
+                Ok(Event::Control(_)) => {}
+                Ok(Event::Damaged) if tries == FRAME_TRIES => {
+                    return Err(DeviceError::Damaged(Passage::Answer));
+                }
+                Ok(Event::Damaged) => {
+                    tries += 1;
+                    self.port.send(&[NAK])?;
+                    deadline = Instant::now() + REPEAT_TIME;
+                }
+                Err(LinkError::Timeout(_)) => return Err(DeviceError::Timeout(work)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn drop_late(&mut self) -> Result<(), DeviceError> {
+        tracing::debug!("dropped a late answer");
+        self.port.send(&[ACK])
+    }
+
+    /// The next thing that the machine says before the deadline.
+    fn event(&mut self, deadline: Instant) -> Result<Event, LinkError> {
+        loop {
+            let inside = self.decoder.inside();
+            let until = if inside { deadline.min(Instant::now() + GAP_TIME) } else { deadline };
+            match self.port.byte(until) {
+                Ok(byte) => {
+                    if let Some(event) = self.decoder.push(byte) {
+                        return Ok(event);
+                    }
+                }
+                Err(LinkError::Timeout(_)) if inside => {
+                    self.decoder = Decoder::default();
+                    return Ok(Event::Damaged);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// Whether a byte is escaped inside a frame.
+fn is_special(byte: u8) -> bool {
+    matches!(byte, STX | ETX | ACK | DLE | NAK)
+}
+
+/// STX, cmd and data stuffed, ETX, BCC.
+fn encode(cmd: u8, data: &[u8]) -> Result<Zeroizing<Vec<u8>>, DeviceError> {
+    if !cmd.is_ascii_graphic() {
+        return Err(DeviceError::Unsupported("a command is one printable character"));
+    }
+    if data.len() > FRAME_DATA_MAX {
+        return Err(DeviceError::Data("more than one frame holds"));
+    }
+    let mut frame = Zeroizing::new(Vec::with_capacity(2 * data.len() + 4));
+    frame.push(STX);
+    let mut bcc = 0;
+    let mut put = |byte: u8| {
+        bcc ^= byte;
+        frame.push(byte);
+    };
+    put(cmd);
+    for &byte in data {
+        if is_special(byte) {
+            put(DLE);
+            put(byte ^ ESCAPE_XOR);
+        } else {
+            put(byte);
+        }
+    }
+    put(ETX);
+    frame.push(bcc);
+    Ok(frame)
+}

@@ -3,12 +3,25 @@
 //! A driver moves bytes and reports device condition; it knows no record, key, ledger or job. Codecs are generic over
 //! the link ([`link::Link`], [`link::CardLink`]), so that the same codec runs on a serial port, on a PTY and on
 //! `hwsim`. The wire formats stand in [`wire`], and `hwsim` uses nothing else of this crate.
+//!
+//! | layer | modules |
+//! |---|---|
+//! | links | [`link`] (traits), [`serial`] (a serial port), [`sim`] (`hwsim`) |
+//! | codecs | [`framed`] (STX frames); [`msr605`] has its own |
+//! | machines | [`embosser`], [`printer`], [`transport`], [`msr605`] |
 
 pub mod embosser;
+mod error;
 pub mod framed;
 pub mod link;
 pub mod msr605;
+mod port;
 pub mod printer;
+pub mod serial;
 pub mod sim;
+#[cfg(test)]
+mod testing;
 pub mod transport;
 pub mod wire;
+
+pub use error::{Condition, DeviceError, Passage};

@@ -5,12 +5,22 @@
 
 use std::time::Duration;
 
-/// A byte link to one machine.
+/// A byte link to one machine. A timeout of zero means: whatever is possible at once, without waiting.
 pub trait Link: Send {
     /// Sends all the bytes, or fails.
     fn send(&mut self, bytes: &[u8], timeout: Duration) -> Result<(), LinkError>;
     /// Waits for at least one byte and takes at most `buffer.len()`; gives how many.
     fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, LinkError>;
+}
+
+impl<L: Link + ?Sized> Link for Box<L> {
+    fn send(&mut self, bytes: &[u8], timeout: Duration) -> Result<(), LinkError> {
+        (**self).send(bytes, timeout)
+    }
+
+    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, LinkError> {
+        (**self).receive(buffer, timeout)
+    }
 }
 
 /// Why a link did not carry the bytes.
@@ -35,6 +45,20 @@ pub trait CardLink: Send {
     fn transmit(&mut self, command: &[u8], timeout: Duration) -> Result<Vec<u8>, CardError>;
     /// Takes the power off.
     fn power_off(&mut self, timeout: Duration) -> Result<(), CardError>;
+}
+
+impl<C: CardLink + ?Sized> CardLink for Box<C> {
+    fn power_on(&mut self, timeout: Duration) -> Result<Vec<u8>, CardError> {
+        (**self).power_on(timeout)
+    }
+
+    fn transmit(&mut self, command: &[u8], timeout: Duration) -> Result<Vec<u8>, CardError> {
+        (**self).transmit(command, timeout)
+    }
+
+    fn power_off(&mut self, timeout: Duration) -> Result<(), CardError> {
+        (**self).power_off(timeout)
+    }
 }
 
 /// Why there is no answer from a card.

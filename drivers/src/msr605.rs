@@ -1,1 +1,418 @@
-//! To be written.
+//! Magnetic stripe encoder MSR605 and its family (MSR206, MSRE206): one command set, ESC and a letter, 9600 8N1.
+//!
+//! Source: the vendors' manual pages (MSR605 p. 10, 12, 14; Unitech MSR206 p. 12-16; MSRE206 p. 11-12), collected in
+//! standards 5.2. The machine adds the sentinels on write and returns them on read; [`Tracks`] has none. Not here: what
+//! stands on a track, comparing, deciding what a blank stripe is.
+//!
+//! The protocol has neither check bytes nor names in its replies. So a wrong byte shows only in a comparison with what
+//! was meant, and after a reply that did not come, the next one cannot be trusted: the driver then resets the machine,
+//! waits for its communication test and sets again what had been set.
+
+mod block;
+mod tracks;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use zeroize::Zeroizing;
+
+pub use self::block::RawTracks;
+pub use self::tracks::Tracks;
+use crate::error::{Condition, DeviceError};
+use crate::link::{Link, LinkError};
+use crate::port::Port;
+use crate::wire::{ESC, FS};
+
+/// For a command without a card; replies are at most a dozen bytes.
+const REPLY_TIME: Duration = Duration::from_secs(3);
+/// For a pass of the card, until the reply begins.
+const SWIPE_TIME: Duration = Duration::from_secs(15);
+/// For the rest of a reply that has begun: at most 800 bytes, 0.8 s at 9600 bit/s.
+const REST_TIME: Duration = Duration::from_secs(3);
+/// Longest version of the firmware: "REV?X.XX" has eight characters.
+const VERSION_MAX: usize = 16;
+/// The end of a version, which has no end mark.
+const VERSION_GAP: Duration = Duration::from_millis(200);
+
+/// How strong the field is that writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Coercivity {
+    /// 2750 to 4000 Oe (ISO 7811-6).
+    Hi,
+    /// 300 Oe (ISO 7811-2).
+    Lo,
+}
+
+/// A track by its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Track {
+    /// Track 1, IATA.
+    T1,
+    /// Track 2, ABA.
+    T2,
+    /// Track 3, THRIFT.
+    T3,
+}
+
+/// Recording density.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Density {
+    /// 75 bit/inch.
+    Bpi75,
+    /// 210 bit/inch.
+    Bpi210,
+}
+
+/// The lamps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Led {
+    /// All off.
+    Off,
+    /// All on.
+    All,
+    /// Green alone.
+    Green,
+    /// Yellow alone.
+    Yellow,
+    /// Red alone.
+    Red,
+}
+
+/// An MSR605 on a link.
+pub struct Msr605<L> {
+    port: Port<L>,
+    /// A reply may still be under way.
+    unsure: bool,
+    /// Setting commands that the machine confirmed, by kind and track: to be given again after a reset.
+    settings: BTreeMap<(u8, u8), Vec<u8>>,
+}
+
+impl<L: Link> Msr605<L> {
+    /// Takes the link over.
+    pub fn new(link: L) -> Self {
+        Self { port: Port::new(link), unsure: false, settings: BTreeMap::new() }
+    }
+
+    /// Resets the machine to its own settings and waits until it passes the communication test.
+    pub fn reset(&mut self) -> Result<(), DeviceError> {
+        self.settings.clear();
+        self.unsure = true;
+        self.ready()
+    }
+
+    /// Asks for a sign of life.
+    pub fn comm_test(&mut self) -> Result<(), DeviceError> {
+        self.ask(b"e", REPLY_TIME, |device, until| match device.escaped(until)? {
+            b'y' => Ok(()),
+            _ => Err(DeviceError::Unexpected("communication test not answered with ESC y")),
+        })
+    }
+
+    /// Waits until a card passes the sensor.
+    pub fn sensor_test(&mut self) -> Result<(), DeviceError> {
+        self.ask(&[0x86], SWIPE_TIME, Self::status)
+    }
+
+    /// Tests the machine's memory.
+    pub fn ram_test(&mut self) -> Result<(), DeviceError> {
+        self.ask(&[0x87], REPLY_TIME, Self::status)
+    }
+
+    /// Switches the lamps; the machine does not confirm it.
+    pub fn led(&mut self, led: Led) -> Result<(), DeviceError> {
+        self.ready()?;
+        let command = match led {
+            Led::Off => 0x81,
+            Led::All => 0x82,
+            Led::Green => 0x83,
+            Led::Yellow => 0x84,
+            Led::Red => 0x85,
+        };
+        self.port.send(&[ESC, command])
+    }
+
+    /// Sets the strength for writing.
+    pub fn set_coercivity(&mut self, coercivity: Coercivity) -> Result<(), DeviceError> {
+        let letter = match coercivity {
+            Coercivity::Hi => b'x',
+            Coercivity::Lo => b'y',
+        };
+        self.set((b'x', 0), &[letter])
+    }
+
+    /// Reads the strength that is set.
+    pub fn coercivity(&mut self) -> Result<Coercivity, DeviceError> {
+        self.ask(b"d", REPLY_TIME, |device, until| match device.escaped(until)? {
+            b'H' => Ok(Coercivity::Hi),
+            b'L' => Ok(Coercivity::Lo),
+            _ => Err(DeviceError::Unexpected("coercivity that is neither H nor L")),
+        })
+    }
+
+    /// Sets the clocking zeros written before the start sentinel: tracks 1 and 3 (61 by default), track 2 (22).
+    pub fn set_leading_zeros(&mut self, t13: u8, t2: u8) -> Result<(), DeviceError> {
+        self.set((b'z', 0), &[b'z', t13, t2])
+    }
+
+    /// Reads the clocking zeros: tracks 1 and 3, track 2.
+    pub fn leading_zeros(&mut self) -> Result<(u8, u8), DeviceError> {
+        self.ask(b"l", REPLY_TIME, |device, until| Ok((device.escaped(until)?, device.port.byte(until)?)))
+    }
+
+    /// Sets the density of one track.
+    pub fn select_bpi(&mut self, track: Track, density: Density) -> Result<(), DeviceError> {
+        let (number, code) = match (track, density) {
+            (Track::T1, Density::Bpi210) => (1, 0xA1),
+            (Track::T1, Density::Bpi75) => (1, 0xA0),
+            (Track::T2, Density::Bpi210) => (2, 0xD2),
+            (Track::T2, Density::Bpi75) => (2, 0x4B),
+            (Track::T3, Density::Bpi210) => (3, 0xC1),
+            (Track::T3, Density::Bpi75) => (3, 0xC0),
+        };
+        self.set((b'b', number), &[b'b', code])
+    }
+
+    /// Sets the bits per character of each track, 5 to 8, for raw data.
+    pub fn set_bpc(&mut self, bits: [u8; 3]) -> Result<(), DeviceError> {
+        if !bits.iter().all(|b| (5..=8).contains(b)) {
+            return Err(DeviceError::Unsupported("bits per character are 5 to 8"));
+        }
+        let [t1, t2, t3] = bits;
+        self.set((b'o', 0), &[b'o', t1, t2, t3])
+    }
+
+    /// Reads the stripe of the card.
+    pub fn read(&mut self) -> Result<Tracks, DeviceError> {
+        self.ask(b"r", SWIPE_TIME, |device, until| {
+            let block = device.text_block(until)?;
+            device.status(Instant::now() + REST_TIME)?;
+            block::parse_text(&block)
+        })
+    }
+
+    /// Writes the stripe of the card. A track that is `None` goes out as an empty one.
+    pub fn write(&mut self, tracks: &Tracks) -> Result<(), DeviceError> {
+        let command = block::text(b'w', tracks)?;
+        self.ask(&command, SWIPE_TIME, Self::status)
+    }
+
+    /// Erases tracks: bit 0 track 1, bit 1 track 2, bit 2 track 3.
+    pub fn erase(&mut self, mask: u8) -> Result<(), DeviceError> {
+        let code = match mask {
+            // The manual gives 00, not 01, for track 1 alone.
+            1 => 0,
+            2..=7 => mask,
+            _ => return Err(DeviceError::Unsupported("only tracks 1 to 3 can be erased, and at least one")),
+        };
+        self.ask(&[b'c', code], SWIPE_TIME, Self::status)
+    }
+
+    /// Reads the bits of the stripe, packed as [`Self::set_bpc`] says.
+    pub fn read_raw(&mut self) -> Result<RawTracks, DeviceError> {
+        self.ask(b"m", SWIPE_TIME, |device, until| {
+            let raw = device.raw_block(until)?;
+            device.status(Instant::now() + REST_TIME)?;
+            Ok(raw)
+        })
+    }
+
+    /// Writes bits, packed as [`Self::set_bpc`] says; at most 255 bytes a track.
+    pub fn write_raw(&mut self, tracks: &RawTracks) -> Result<(), DeviceError> {
+        let command = block::raw(b'n', tracks)?;
+        self.ask(&command, SWIPE_TIME, Self::status)
+    }
+
+    /// The model: one character, which says which tracks it has.
+    pub fn model(&mut self) -> Result<char, DeviceError> {
+        self.ask(b"t", REPLY_TIME, |device, until| {
+            let model = device.escaped(until)?;
+            let end = device.port.byte(until)?;
+            if !model.is_ascii_graphic() || end != b'S' {
+                return Err(DeviceError::Unexpected("model that is not one character and S"));
+            }
+            Ok(char::from(model))
+        })
+    }
+
+    /// The version of the firmware, "REV?X.XX". It has no end mark: what comes within 0.2 s belongs to it.
+    pub fn firmware(&mut self) -> Result<String, DeviceError> {
+        self.ask(b"v", REPLY_TIME, |device, until| {
+            let mut version = String::from(char::from(device.escaped(until)?));
+            while version.len() < VERSION_MAX {
+                match device.port.byte(Instant::now() + VERSION_GAP) {
+                    Ok(byte) => version.push(char::from(byte)),
+                    Err(LinkError::Timeout(_)) => break,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            if version.chars().all(|c| matches!(c, ' '..='~')) {
+                Ok(version)
+            } else {
+                Err(DeviceError::Unexpected("firmware version that is not printable ASCII"))
+            }
+        })
+    }
+
+    /// One command, ESC not included, and its reply, which must begin within `time`.
+    fn ask<T>(
+        &mut self,
+        command: &[u8],
+        time: Duration,
+        reply: impl FnOnce(&mut Self, Instant) -> Result<T, DeviceError>,
+    ) -> Result<T, DeviceError> {
+        self.ready()?;
+        self.exchange(command, time, reply)
+    }
+
+    /// As [`Self::ask`], to a machine that is ready.
+    fn exchange<T>(
+        &mut self,
+        command: &[u8],
+        time: Duration,
+        reply: impl FnOnce(&mut Self, Instant) -> Result<T, DeviceError>,
+    ) -> Result<T, DeviceError> {
+        let mut message = Zeroizing::new(Vec::with_capacity(1 + command.len()));
+        message.push(ESC);
+        message.extend_from_slice(command);
+        self.unsure = true;
+        self.port.send(&message)?;
+        let outcome = reply(self, Instant::now() + time);
+        match &outcome {
+            // A whole reply came, even if it says no.
+            Ok(_) | Err(DeviceError::Status { .. }) => self.unsure = false,
+            Err(DeviceError::Timeout(_)) => return Err(DeviceError::Timeout(time)),
+            Err(_) => {}
+        }
+        outcome
+    }
+
+    /// A setting that has to survive a reset of the machine.
+    fn set(&mut self, key: (u8, u8), command: &[u8]) -> Result<(), DeviceError> {
+        self.ready()?;
+        self.give_setting(command)?;
+        self.settings.insert(key, command.to_vec());
+        Ok(())
+    }
+
+    fn give_setting(&mut self, command: &[u8]) -> Result<(), DeviceError> {
+        self.exchange(command, REPLY_TIME, |device, until| {
+            device.status(until)?;
+            // Bits per character come back, the others only as "done".
+            let (kind, values) = command.split_first().unwrap_or((&0, &[]));
+            if *kind == b'o' {
+                for value in values {
+                    if device.port.byte(until)? != *value {
+                        return Err(DeviceError::Unexpected("other bits per character than asked for"));
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Nothing is under way on the line any more. After a reply that did not come or made no sense: reset, until the
+    /// communication test passes, and all settings again.
+    fn ready(&mut self) -> Result<(), DeviceError> {
+        self.port.drain(drop)?;
+        if !self.unsure {
+            return Ok(());
+        }
+        self.port.send(&[ESC, b'a'])?;
+        self.port.send(&[ESC, b'e'])?;
+        let until = Instant::now() + REPLY_TIME;
+        let mut last = 0;
+        loop {
+            // Whatever else comes is the rest of what was under way: the machine replies in order.
+            let byte = self.port.byte(until).map_err(|error| match error {
+                LinkError::Timeout(_) => DeviceError::Timeout(REPLY_TIME),
+                error => error.into(),
+            })?;
+            if (last, byte) == (ESC, b'y') {
+                break;
+            }
+            last = byte;
+        }
+        self.unsure = false;
+        let settings: Vec<Vec<u8>> = self.settings.values().cloned().collect();
+        settings.iter().try_for_each(|command| self.give_setting(command))
+    }
+
+    /// The byte after the next ESC; what comes before it is noise.
+    fn escaped(&mut self, until: Instant) -> Result<u8, DeviceError> {
+        while self.port.byte(until)? != ESC {}
+        Ok(self.port.byte(until)?)
+    }
+
+    /// ESC status.
+    fn status(&mut self, until: Instant) -> Result<(), DeviceError> {
+        let status = self.escaped(until)?;
+        match meaning(status) {
+            None => Ok(()),
+            Some(meaning) => Err(DeviceError::Status { status, meaning }),
+        }
+    }
+
+    /// ESC 's', which begins a block; a status in its place ends the command.
+    fn block_begins(&mut self, until: Instant) -> Result<(), DeviceError> {
+        match self.escaped(until)? {
+            b's' => Ok(()),
+            status => match meaning(status) {
+                Some(meaning) => Err(DeviceError::Status { status, meaning }),
+                None => Err(DeviceError::Unexpected("done, but no data came")),
+            },
+        }
+    }
+
+    /// A text block, from behind ESC 's' up to, not including, FS.
+    fn text_block(&mut self, until: Instant) -> Result<Zeroizing<Vec<u8>>, DeviceError> {
+        self.block_begins(until)?;
+        let until = Instant::now() + REST_TIME;
+        let mut block = Zeroizing::new(Vec::with_capacity(block::TEXT_MAX));
+        loop {
+            match self.port.byte(until)? {
+                FS => return Ok(block),
+                _ if block.len() == block::TEXT_MAX => {
+                    return Err(DeviceError::Unexpected("stripe data without end"));
+                }
+                byte => block.push(byte),
+            }
+        }
+    }
+
+    /// A raw block: each track ESC n LEN bytes, then `?` FS.
+    fn raw_block(&mut self, until: Instant) -> Result<RawTracks, DeviceError> {
+        self.block_begins(until)?;
+        let until = Instant::now() + REST_TIME;
+        let mut raw = RawTracks::default();
+        for (number, track) in (1..).zip(raw.each_mut()) {
+            if (self.port.byte(until)?, self.port.byte(until)?) != (ESC, number) {
+                return Err(DeviceError::Unexpected("raw tracks not in the order 1, 2, 3"));
+            }
+            let length = usize::from(self.port.byte(until)?);
+            track.reserve_exact(length);
+            for _ in 0..length {
+                track.push(self.port.byte(until)?);
+            }
+        }
+        if (self.port.byte(until)?, self.port.byte(until)?) != (b'?', FS) {
+            return Err(DeviceError::Unexpected("raw tracks without their end mark"));
+        }
+        Ok(raw)
+    }
+}
+
+/// Meaning of a status byte; `None` when it is "done".
+fn meaning(status: u8) -> Option<Condition> {
+    Some(match status {
+        0x30 => return None,
+        0x31 => Condition::Stripe,
+        0x32 => Condition::CommandFormat,
+        0x34 => Condition::CommandUnknown,
+        0x39 => Condition::Swipe,
+        0x41 => Condition::Failed,
+        _ => Condition::Unknown,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,147 @@
-//! To be written.
+//! Transport: how cards get from the hopper through the stations to the stackers (wire section 5).
+//!
+//! One link for each station and one for the output. Not here: which card goes where and in which order.
+
+use std::time::Duration;
+
+use crate::error::{Condition, DeviceError};
+use crate::framed::{Framed, QUICK_WORK};
+use crate::link::Link;
+
+/// For one movement of a card; a line moves a card in well under a second.
+const MOVE_WORK: Duration = Duration::from_secs(15);
+
+/// The transport's end at one station, or at the output.
+pub struct Transport<L> {
+    framed: Framed<L>,
+    work: Duration,
+}
+
+impl<L: Link> Transport<L> {
+    /// Takes the link over.
+    pub fn new(link: L) -> Self {
+        Self { framed: Framed::new(link), work: MOVE_WORK }
+    }
+
+    /// Another time limit for one movement than 15 s.
+    pub fn with_work_time(self, work: Duration) -> Self {
+        Self { work, ..self }
+    }
+
+    /// Feeds a blank from the hopper into this station; [`DeviceError::HopperEmpty`] when there is none.
+    pub fn feed(&mut self) -> Result<(), DeviceError> {
+        self.motion(b'F', &[]).map_err(|error| match error.condition() {
+            Some(Condition::Supply) => DeviceError::HopperEmpty,
+            _ => error,
+        })
+    }
+
+    /// Takes the card that lies in station `from` ("chip-3") into this one, or into the output's hand.
+    pub fn take(&mut self, from: &str) -> Result<(), DeviceError> {
+        self.motion(b'T', from.as_bytes())
+    }
+
+    /// Throws the card of this station into the reject bin.
+    pub fn reject(&mut self) -> Result<(), DeviceError> {
+        self.motion(b'R', &[])
+    }
+
+    /// At the output: puts the card in hand into buffer place `slot`.
+    pub fn park(&mut self, slot: u16) -> Result<(), DeviceError> {
+        self.motion(b'B', &slot.to_be_bytes())
+    }
+
+    /// At the output: stacks the card of buffer place `slot` with the good cards, as number `position`.
+    pub fn stack(&mut self, slot: u16, position: u32) -> Result<(), DeviceError> {
+        self.motion(b'K', &place(slot, position))
+    }
+
+    /// At the output: stacks the card of buffer place `slot` with the remakes, as number `position`.
+    pub fn stack_remake(&mut self, slot: u16, position: u32) -> Result<(), DeviceError> {
+        self.motion(b'M', &place(slot, position))
+    }
+
+    /// Asks whether the transport is ready.
+    pub fn status(&mut self) -> Result<(), DeviceError> {
+        self.framed.command(b'S', &[], QUICK_WORK).map(drop)
+    }
+
+    fn motion(&mut self, cmd: u8, data: &[u8]) -> Result<(), DeviceError> {
+        self.framed.command(cmd, data, self.work).map(drop)
+    }
+}
+
+/// slot u16 BE, position u32 BE.
+fn place(slot: u16, position: u32) -> [u8; 6] {
+    let [a, b] = slot.to_be_bytes();
+    let [c, d, e, f] = position.to_be_bytes();
+    [a, b, c, d, e, f]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::Link;
+    use crate::testing::{Script, frame};
+
+    type Act = fn(&mut Transport<Box<dyn Link>>) -> Result<(), DeviceError>;
+
+    /// Every command and its body as wire section 5 gives it; slot 258, position 66,051.
+    const COMMANDS: [(Act, &[u8]); 7] = [
+        (|t| t.feed(), b"F"),
+        (|t| t.take("chip-3"), b"Tchip-3"),
+        (|t| t.reject(), b"R"),
+        (|t| t.park(0x0102), b"B\x01\x02"),
+        (|t| t.stack(0x0102, 0x0001_0203), b"K\x01\x02\x00\x01\x02\x03"),
+        (|t| t.stack_remake(0x0102, 0x0001_0203), b"M\x01\x02\x00\x01\x02\x03"),
+        (|t| t.status(), b"S"),
+    ];
+
+    fn run(act: Act, body: &[u8], status: u8) -> Result<(), DeviceError> {
+        let (link, check) = Script::new()
+            .expect(&frame(body))
+            .give(&[0x06])
+            .give(&frame(&[body[0], status]))
+            .expect(&[0x06])
+            .build();
+        let boxed: Box<dyn Link> = Box::new(link);
+        let outcome = act(&mut Transport::new(boxed));
+        check.finished();
+        outcome
+    }
+
+    #[test]
+    fn every_command_goes_out_as_wire_section_5_says() {
+        for (act, body) in COMMANDS {
+            run(act, body, b'0').unwrap();
+        }
+    }
+
+    #[test]
+    fn every_status_of_every_command_is_reported() {
+        for (act, body) in COMMANDS {
+            for status in (0x20..=0x7E).filter(|s| *s != b'0') {
+                let error = run(act, body, status).unwrap_err();
+                match (body, status) {
+                    (b"F", b'4') => assert_eq!(error, DeviceError::HopperEmpty),
+                    _ => assert!(matches!(error, DeviceError::Status { status: s, .. } if s == status)),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_empty_hopper_is_no_jam() {
+        let (act, body) = COMMANDS[0];
+        assert!(run(act, body, b'1').unwrap_err().is_jam());
+        assert!(!run(act, body, b'4').unwrap_err().is_jam());
+    }
+
+    #[test]
+    fn a_machine_that_stays_silent_ends_as_timeout() {
+        let (link, check) = Script::new().expect(&frame(b"F")).give(&[0x06]).build();
+        let work = Duration::from_secs(1);
+        assert_eq!(Transport::new(link).with_work_time(work).feed(), Err(DeviceError::Timeout(work)));
+        check.finished();
+    }
+}

@@ -1,0 +1,209 @@
+//! What went wrong with a machine, in the words of the technician who has to go there.
+//!
+//! Not here: what that means for card, record and job (the modules decide), and readers (`link::CardError`). No error
+//! quotes what was sent or read: that is cardholder data.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::link::LinkError;
+use crate::wire::{FRAME_TRIES, status};
+
+/// Why a machine did not do what it was told.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DeviceError {
+    /// Nothing, or not all, came from the machine in time. Whether it did the work is not known.
+    #[error("the machine did not answer within {0:?}: is it switched on, connected and ready?")]
+    Timeout(Duration),
+    /// The link is closed. Whether the machine did its last work is not known.
+    #[error("the connection to the machine is closed: check the cable, then reconnect")]
+    Closed,
+    /// The operating system's word about the link.
+    #[error("the connection to the machine failed: {0}")]
+    Link(String),
+    /// DLE: the machine does not know the command. Wrong model, or wrong machine on this port.
+    #[error("the machine refuses command '{0}': is it the model that the line profile names?")]
+    Refused(char),
+    /// Every try arrived damaged.
+    #[error("{0} damaged {FRAME_TRIES} times running: check cable, plug and baud rate")]
+    Damaged(Passage),
+    /// The machine took the command and reports that it failed. `status` is its raw byte.
+    #[error("the machine reports: {meaning} (status {status:02X}h)")]
+    Status {
+        /// As the machine sent it.
+        status: u8,
+        /// What it stands for.
+        meaning: Condition,
+    },
+    /// No blank left to feed.
+    #[error("the hopper is empty: load blanks of the job's stock")]
+    HopperEmpty,
+    /// An answer that its format does not allow.
+    #[error("the machine's answer makes no sense: {0}")]
+    Unexpected(&'static str),
+    /// The machine has no such setting or command.
+    #[error("the machine cannot do this: {0}")]
+    Unsupported(&'static str),
+    /// The data cannot go on the card by this machine; nothing was sent.
+    #[error("the data does not fit the machine: {0}")]
+    Data(&'static str),
+}
+
+impl DeviceError {
+    /// The condition that the machine itself reported, if it did.
+    pub fn condition(&self) -> Option<Condition> {
+        match self {
+            Self::Status { meaning, .. } => Some(*meaning),
+            Self::HopperEmpty => Some(Condition::Supply),
+            _ => None,
+        }
+    }
+
+    /// A card is stuck: somebody has to open the machine.
+    pub fn is_jam(&self) -> bool {
+        self.condition() == Some(Condition::Jam)
+    }
+
+    /// Foil, ribbon or blanks are used up: somebody has to refill.
+    pub fn is_supply(&self) -> bool {
+        self.condition() == Some(Condition::Supply)
+    }
+
+    /// The data is to blame, not the machine or the card.
+    pub fn is_data(&self) -> bool {
+        matches!(self, Self::Data(_)) || self.condition() == Some(Condition::BadData)
+    }
+}
+
+impl From<LinkError> for DeviceError {
+    fn from(error: LinkError) -> Self {
+        match error {
+            LinkError::Timeout(time) => Self::Timeout(time),
+            LinkError::Closed => Self::Closed,
+            LinkError::Io(text) => Self::Link(text),
+        }
+    }
+}
+
+/// Which way a frame went that arrived damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passage {
+    /// From us to the machine, which answered NAK: the work was not begun.
+    Command,
+    /// From the machine to us: the work may be done.
+    Answer,
+}
+
+impl fmt::Display for Passage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Command => "our command reached the machine",
+            Self::Answer => "the machine's answer reached us",
+        })
+    }
+}
+
+/// What a status byte of a machine stands for. Framed machines and the MSR605 use the same bytes for different things.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Condition {
+    /// A card is stuck.
+    Jam,
+    /// No card lies in the station.
+    NoCard,
+    /// The machine cannot work with the data sent.
+    BadData,
+    /// Foil, ribbon or hopper empty.
+    Supply,
+    /// The machine's work failed; it does not say why.
+    Failed,
+    /// No room in stacker or bin.
+    OutputFull,
+    /// MSR605: the stripe could not be written or read.
+    Stripe,
+    /// MSR605: card moved wrongly, or no card was moved in write mode.
+    Swipe,
+    /// MSR605: command format error.
+    CommandFormat,
+    /// MSR605: command not known.
+    CommandUnknown,
+    /// A status byte that the machine's manual does not list.
+    Unknown,
+}
+
+impl Condition {
+    /// Meaning of a framed machine's status (wire section 2); `None` when it is "done".
+    pub(crate) fn of_framed(byte: u8) -> Option<Self> {
+        Some(match byte {
+            status::DONE => return None,
+            status::JAM => Self::Jam,
+            status::NO_CARD => Self::NoCard,
+            status::BAD_DATA => Self::BadData,
+            status::SUPPLY => Self::Supply,
+            status::FAILED => Self::Failed,
+            status::FULL => Self::OutputFull,
+            _ => Self::Unknown,
+        })
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Jam => "card jam: open the machine and remove the card",
+            Self::NoCard => "no card in the station",
+            Self::BadData => "it cannot work with the data sent",
+            Self::Supply => "foil, ribbon or hopper empty: refill",
+            Self::Failed => "its work failed",
+            Self::OutputFull => "output full: empty the stacker or bin",
+            Self::Stripe => "the stripe could not be read or written: check coercivity, clean the head",
+            Self::Swipe => "the card moved wrongly past the head",
+            Self::CommandFormat => "format of the command wrong",
+            Self::CommandUnknown => "command not known: is it an MSR605 or MSR206?",
+            Self::Unknown => "a status that its manual does not list",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn framed_status_bytes_mean_what_wire_section_2_lists() {
+        let table = [
+            (b'1', Condition::Jam),
+            (b'2', Condition::NoCard),
+            (b'3', Condition::BadData),
+            (b'4', Condition::Supply),
+            (b'5', Condition::Failed),
+            (b'6', Condition::OutputFull),
+        ];
+        assert_eq!(Condition::of_framed(b'0'), None);
+        for byte in (0..=255u8).filter(|b| *b != b'0') {
+            let listed = table.iter().find(|(b, _)| *b == byte).map(|(_, c)| *c);
+            assert_eq!(Condition::of_framed(byte), Some(listed.unwrap_or(Condition::Unknown)));
+        }
+    }
+
+    #[test]
+    fn the_same_byte_of_two_machines_is_told_apart() {
+        let jam = DeviceError::Status { status: 0x31, meaning: Condition::Jam };
+        let stripe = DeviceError::Status { status: 0x31, meaning: Condition::Stripe };
+        assert!(jam.is_jam() && !stripe.is_jam());
+        assert!(!jam.is_supply() && DeviceError::HopperEmpty.is_supply());
+        assert!(DeviceError::Data("x").is_data() && !jam.is_data());
+    }
+
+    #[test]
+    fn messages_say_what_to_do() {
+        assert_eq!(
+            DeviceError::Damaged(Passage::Command).to_string(),
+            "our command reached the machine damaged 3 times running: check cable, plug and baud rate"
+        );
+        assert_eq!(
+            DeviceError::Status { status: b'1', meaning: Condition::Jam }.to_string(),
+            "the machine reports: card jam: open the machine and remove the card (status 31h)"
+        );
+    }
+}

@@ -1,0 +1,98 @@
+//! Bytes of a framed machine, one by one, into what they say. No I/O.
+//!
+//! ```text
+//! outside ──STX──▶ inside ──ETX──▶ check ──BCC──▶ outside: Frame or Damaged
+//!    │ ACK NAK DLE: Control   │ STX: begins anew   │
+//!    │ ETX: Damaged           │ ACK NAK: Control, outside
+//!    │ else: noise            │ DLE: the next byte is escaped
+//! ```
+//!
+//! STX, ETX, ACK and NAK never stand unescaped between STX and ETX, so a raw one there means that the beginning or the
+//! rest was noise. An ETX outside is the end of a frame whose STX got lost.
+
+use zeroize::Zeroizing;
+
+use super::is_special;
+use crate::wire::{ACK, DLE, ESCAPE_XOR, ETX, FRAME_DATA_MAX, NAK, STX};
+
+/// cmd, status and data.
+const BODY_MAX: usize = FRAME_DATA_MAX + 2;
+
+/// What a machine said.
+pub(super) enum Event {
+    /// ACK, NAK or DLE outside a frame.
+    Control(u8),
+    /// An intact frame: cmd, status, data; at least one byte.
+    Frame(Zeroizing<Vec<u8>>),
+    /// A frame that is not intact, or the end of one.
+    Damaged,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+enum State {
+    #[default]
+    Outside,
+    Inside,
+    Escaped,
+    Check,
+}
+
+/// Collects one frame; never more than its longest body.
+#[derive(Default)]
+pub(super) struct Decoder {
+    state: State,
+    body: Zeroizing<Vec<u8>>,
+    bcc: u8,
+    broken: bool,
+}
+
+impl Decoder {
+    /// Whether a frame has begun and not ended.
+    pub(super) fn inside(&self) -> bool {
+        self.state != State::Outside
+    }
+
+    /// Takes one byte; an event if it completes one.
+    pub(super) fn push(&mut self, byte: u8) -> Option<Event> {
+        match (self.state, byte) {
+            (State::Check, _) => return Some(self.finish(byte)),
+            (_, STX) => *self = Self { state: State::Inside, ..Self::default() },
+            (State::Outside, ACK | NAK | DLE) => return Some(Event::Control(byte)),
+            (State::Outside, ETX) => return Some(Event::Damaged),
+            (State::Outside, _) => {}
+            (_, ACK | NAK) => {
+                *self = Self::default();
+                return Some(Event::Control(byte));
+            }
+            (state, ETX) => {
+                self.broken |= state == State::Escaped;
+                self.bcc ^= byte;
+                self.state = State::Check;
+            }
+            (State::Inside, DLE) => {
+                self.bcc ^= byte;
+                self.state = State::Escaped;
+            }
+            (state, _) => {
+                self.bcc ^= byte;
+                let plain = if state == State::Escaped { byte ^ ESCAPE_XOR } else { byte };
+                self.broken |= state == State::Escaped && !is_special(plain);
+                self.state = State::Inside;
+                if self.body.len() < BODY_MAX {
+                    self.body.push(plain);
+                } else {
+                    self.broken = true;
+                }
+            }
+        }
+        None
+    }
+
+    fn finish(&mut self, bcc: u8) -> Event {
+        let done = std::mem::take(self);
+        if done.broken || done.bcc != bcc || done.body.is_empty() {
+            return Event::Damaged;
+        }
+        Event::Frame(done.body)
+    }
+}

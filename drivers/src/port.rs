@@ -1,0 +1,92 @@
+//! A link with a receive buffer of our own: bytes one by one, each with a deadline.
+//!
+//! A link hands out what has arrived, in pieces of any size; a codec wants the next byte. Bytes that arrived are never
+//! lost to a timeout, and a machine that never stops sending cannot hold us past the deadline. The buffer is wiped:
+//! stripes and lines pass through it.
+
+use std::time::{Duration, Instant};
+
+use zeroize::Zeroize;
+
+use crate::error::DeviceError;
+use crate::link::{Link, LinkError};
+
+/// Bytes taken from the link at once.
+const CHUNK: usize = 512;
+/// Most stale bytes thrown away before a command; more is a machine out of its mind.
+const STALE_MAX: usize = 16 * 1024;
+/// For the bytes to leave: the longest stuffed frame (2,053 bytes) takes 2.1 s at 9600 bit/s.
+const SEND_TIME: Duration = Duration::from_secs(5);
+
+/// A link and what has arrived on it and was not yet asked for.
+pub(crate) struct Port<L> {
+    link: L,
+    held: Vec<u8>,
+    next: usize,
+}
+
+impl<L: Link> Port<L> {
+    pub(crate) fn new(link: L) -> Self {
+        Self { link, held: Vec::new(), next: 0 }
+    }
+
+    /// Sends all of `bytes`.
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<(), DeviceError> {
+        Ok(self.link.send(bytes, SEND_TIME)?)
+    }
+
+    /// The next byte. [`LinkError::Timeout`] when the deadline passes without one.
+    pub(crate) fn byte(&mut self, deadline: Instant) -> Result<u8, LinkError> {
+        loop {
+            if let Some(byte) = self.take() {
+                return Ok(byte);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(LinkError::Timeout(left));
+            }
+            self.fill(left)?;
+        }
+    }
+
+    /// Hands every byte that is there already to `each`, without waiting for more.
+    pub(crate) fn drain(&mut self, mut each: impl FnMut(u8)) -> Result<(), DeviceError> {
+        for _ in 0..STALE_MAX {
+            if let Some(byte) = self.take() {
+                each(byte);
+                continue;
+            }
+            match self.fill(Duration::ZERO) {
+                Ok(()) => {}
+                Err(LinkError::Timeout(_)) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(DeviceError::Unexpected("it sends without end and unasked"))
+    }
+
+    fn take(&mut self) -> Option<u8> {
+        let byte = self.held.get(self.next).copied()?;
+        self.next += 1;
+        Some(byte)
+    }
+
+    fn fill(&mut self, timeout: Duration) -> Result<(), LinkError> {
+        self.held.zeroize();
+        self.next = 0;
+        self.held.resize(CHUNK, 0);
+        let got = self.link.receive(&mut self.held, timeout);
+        self.held.truncate(*got.as_ref().unwrap_or(&0));
+        match got {
+            Ok(0) => Err(LinkError::Closed),
+            Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl<L> Drop for Port<L> {
+    fn drop(&mut self) {
+        self.held.zeroize();
+    }
+}

@@ -1,0 +1,149 @@
+//! Test helper: a link that plays a script, in pieces, without waiting; and frames built from the page in `wire` by
+//! other means than the codec.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::link::{Link, LinkError};
+
+enum Step {
+    Expect(Vec<u8>),
+    Give(VecDeque<u8>),
+    Silence,
+    Close,
+}
+
+/// What happens on the link, in order.
+pub(crate) struct Script {
+    steps: VecDeque<Step>,
+    sent: Vec<u8>,
+    piece: usize,
+}
+
+/// The link that plays it.
+pub(crate) struct ScriptLink(Arc<Mutex<Script>>);
+
+/// Asks afterwards whether all of it happened and nothing else.
+pub(crate) struct Check(Arc<Mutex<Script>>);
+
+impl Script {
+    pub(crate) fn new() -> Self {
+        Self { steps: VecDeque::new(), sent: Vec::new(), piece: 3 }
+    }
+
+    /// Bytes come in pieces of at most this.
+    pub(crate) fn pieces_of(mut self, piece: usize) -> Self {
+        self.piece = piece;
+        self
+    }
+
+    /// We must send exactly this before anything more comes.
+    pub(crate) fn expect(mut self, bytes: &[u8]) -> Self {
+        self.steps.push_back(Step::Expect(bytes.to_vec()));
+        self
+    }
+
+    /// This comes.
+    pub(crate) fn give(mut self, bytes: &[u8]) -> Self {
+        self.steps.push_back(Step::Give(bytes.iter().copied().collect()));
+        self
+    }
+
+    /// A framed machine takes this command and does it: ACK, status 0, and our ACK.
+    pub(crate) fn done(self, cmd: u8, data: &[u8]) -> Self {
+        self.expect(&frame(&[&[cmd], data].concat())).give(&[0x06]).give(&frame(&[cmd, b'0'])).expect(&[0x06])
+    }
+
+    /// One wait ends in a timeout.
+    pub(crate) fn silence(mut self) -> Self {
+        self.steps.push_back(Step::Silence);
+        self
+    }
+
+    /// The other end goes away.
+    pub(crate) fn close(mut self) -> Self {
+        self.steps.push_back(Step::Close);
+        self
+    }
+
+    pub(crate) fn build(self) -> (ScriptLink, Check) {
+        let shared = Arc::new(Mutex::new(self));
+        (ScriptLink(Arc::clone(&shared)), Check(shared))
+    }
+
+    /// Passes over what was sent as expected.
+    fn advance(&mut self) {
+        loop {
+            match self.steps.front() {
+                Some(Step::Expect(bytes)) if self.sent.starts_with(bytes) => {
+                    self.sent.drain(..bytes.len());
+                    self.steps.pop_front();
+                }
+                Some(Step::Give(bytes)) if bytes.is_empty() => {
+                    self.steps.pop_front();
+                }
+                _ => return,
+            }
+        }
+    }
+}
+
+impl Link for ScriptLink {
+    fn send(&mut self, bytes: &[u8], _: Duration) -> Result<(), LinkError> {
+        let mut script = self.0.lock().unwrap();
+        script.sent.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, LinkError> {
+        let mut script = self.0.lock().unwrap();
+        script.advance();
+        let piece = script.piece.min(buffer.len());
+        match script.steps.front_mut() {
+            Some(Step::Give(bytes)) => {
+                let n = piece.min(bytes.len());
+                for (to, byte) in buffer.iter_mut().zip(bytes.drain(..n)) {
+                    *to = byte;
+                }
+                Ok(n)
+            }
+            Some(Step::Silence) => {
+                script.steps.pop_front();
+                Err(LinkError::Timeout(timeout))
+            }
+            Some(Step::Close) => Err(LinkError::Closed),
+            Some(Step::Expect(_)) | None => Err(LinkError::Timeout(timeout)),
+        }
+    }
+}
+
+impl Check {
+    /// Everything expected was sent, in order, and nothing more; everything given was taken.
+    pub(crate) fn finished(&self) {
+        let mut script = self.0.lock().unwrap();
+        script.advance();
+        let left = script.steps.iter().find(|s| !matches!(s, Step::Close));
+        match left {
+            None => assert_eq!(script.sent, b"", "sent more than expected"),
+            Some(Step::Expect(bytes)) => panic!("expected {bytes:02X?}, sent {:02X?}", script.sent),
+            Some(Step::Give(bytes)) => panic!("not taken: {bytes:02X?}"),
+            Some(_) => panic!("no wait for the silence"),
+        }
+    }
+}
+
+/// A frame with this body (cmd and data, or cmd, status and data), built from wire section 2 by table.
+pub(crate) fn frame(body: &[u8]) -> Vec<u8> {
+    let table = [(2, b'B'), (3, b'C'), (6, b'F'), (16, b'P'), (21, b'U')];
+    let mut inner = Vec::new();
+    for byte in body {
+        match table.iter().find(|(special, _)| special == byte) {
+            Some((_, stuffed)) => inner.extend([16, *stuffed]),
+            None => inner.push(*byte),
+        }
+    }
+    inner.push(3);
+    let bcc = inner.iter().fold(0, |sum, byte| sum ^ byte);
+    [vec![2], inner, vec![bcc]].concat()
+}
