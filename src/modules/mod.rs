@@ -5,7 +5,23 @@
 //! reports to `pipeline`. The order is always: [`Module::prepare`] (no card needed) → card is fed or taken →
 //! [`Module::inspect`] (changes nothing on the card) → binding is durable → [`Module::personalize`].
 
+mod chip;
+mod embosser;
+mod fault;
+mod printer;
+pub mod sections;
+mod stripe;
+pub mod template;
+#[cfg(test)]
+mod testing;
+
 use std::sync::Arc;
+
+pub use chip::ChipModule;
+pub use embosser::EmbosserModule;
+pub use printer::PrinterModule;
+pub use sections::check_section;
+pub use stripe::StripeModule;
 
 use crate::hsm::Verified;
 use crate::ids::{Aid, Csn, KeyData};

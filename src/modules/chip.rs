@@ -1,0 +1,272 @@
+//! The chip module: a card in a reader gets its applications.
+//!
+//! ```text
+//! prepare      plan every application; nothing is kept
+//! inspect      power on → ATR → SELECT first → INITIALIZE UPDATE → its KMC is allowed      nothing written
+//! personalize  for each application: (SELECT → INITIALIZE UPDATE, same KEYDATA) → HSM open → HSM personalize
+//!                                    → EXTERNAL AUTHENTICATE → STORE DATA ... → power off
+//! ```
+//!
+//! After a wrong card cryptogram the card gets no second INITIALIZE UPDATE: wrong keys must not eat cards. Not here:
+//! what the commands are (`chip`), keys and wrapping (`hsm`). EMV CPS 4, DESIGN.md sections 2 and 5.
+
+use std::time::Duration;
+
+use drivers::link::CardLink;
+
+use super::{Blame, Blank, Checked, Done, Fault, LoggedDgi, Module, Work};
+use crate::chip::apdu::{self, CardKeys, Exchange, Next};
+use crate::chip::status::{Phase, Verdict, judge};
+use crate::chip::{Plan, plan};
+use crate::hsm::{Hsm, OpenRequest, Opened, PersonalizeRequest};
+use crate::ids::{Aid, KmcRef};
+use crate::profile::product;
+
+/// For an ATR: a card may take 20,160 etu for it, 2.1 s at 3.58 MHz (ISO 7816-3, 8.1), and readers try twice.
+const POWER_ON_TIME: Duration = Duration::from_secs(5);
+/// For one APDU: a card asks for more time itself while it writes or checks an RSA key; ten times the worst known.
+const TRANSMIT_TIME: Duration = Duration::from_secs(30);
+/// For taking the power off: nothing of the card's is waited for.
+const POWER_OFF_TIME: Duration = Duration::from_secs(2);
+
+/// A chip station: one reader and a connection to the HSM.
+pub struct ChipModule {
+    link: Box<dyn CardLink>,
+    hsm: Box<dyn Hsm>,
+    /// The KMCs of the HSM, as far as asked.
+    kmcs: Vec<KmcRef>,
+    /// The first application's, between inspect and personalize.
+    challenged: Option<Challenged>,
+    /// APDUs of this card so far.
+    commands: u32,
+}
+
+/// An application that answered INITIALIZE UPDATE.
+struct Challenged {
+    host_challenge: [u8; 8],
+    response: Vec<u8>,
+    keys: CardKeys,
+}
+
+impl ChipModule {
+    /// A station on these links.
+    pub fn new(link: Box<dyn CardLink>, hsm: Box<dyn Hsm>) -> Self {
+        Self { link, hsm, kmcs: Vec::new(), challenged: None, commands: 0 }
+    }
+
+    fn look(&mut self, work: &Work, first: &Checked) -> Result<CardKeys, Fault> {
+        let atr = self.link.power_on(POWER_ON_TIME)?;
+        let expected = &chip_of(work)?.atr;
+        if !expected.iter().any(|e| hex::decode(e).is_ok_and(|e| e == atr)) {
+            return Err(Fault::card(
+                "wrong-atr",
+                format!(
+                    "ATR {} is none of product {}; take these blanks out",
+                    hex::encode_upper(&atr),
+                    work.product.name
+                ),
+            ));
+        }
+        let challenged = self.challenge(&first.application.aid)?;
+        let keys = challenged.keys;
+        let kmc = keys.kmc();
+        if let Some(foreign) = work.applications.iter().find(|c| !c.verified.allow.contains(&kmc)) {
+            return Err(Fault::card(
+                "unknown-kmc",
+                format!("application {} must not go to cards of KMC {kmc}", foreign.application.aid),
+            ));
+        }
+        if !self.knows(kmc)? {
+            return Err(Fault::card(
+                "unknown-kmc",
+                format!("KMC {kmc} is not in the key store; import it, or take these blanks out"),
+            ));
+        }
+        self.challenged = Some(challenged);
+        Ok(keys)
+    }
+
+    /// Whether the HSM has this KMC; asks again before it says no, because keys are imported while a line runs.
+    fn knows(&mut self, kmc: KmcRef) -> Result<bool, Fault> {
+        if !self.kmcs.contains(&kmc) {
+            self.kmcs = self.hsm.info()?.kmcs.iter().map(|k| k.kmc).collect();
+        }
+        Ok(self.kmcs.contains(&kmc))
+    }
+
+    /// SELECT and INITIALIZE UPDATE with a fresh challenge.
+    fn challenge(&mut self, aid: &Aid) -> Result<Challenged, Fault> {
+        self.send(&apdu::select(aid), Phase::Select)?;
+        let mut host_challenge = [0; 8];
+        getrandom::fill(&mut host_challenge)
+            .map_err(|e| Fault::us(format!("the operating system gives no random numbers: {e}")))?;
+        let command = apdu::initialize_update(&host_challenge);
+        let (response, _) = self.send(&command, Phase::InitializeUpdate)?;
+        let keys = CardKeys::parse(&response).map_err(|what| {
+            Fault::card("malformed-response", format!("INITIALIZE UPDATE answered {what}"))
+                .at(apdu::header(&command), Some(0x9000))
+        })?;
+        Ok(Challenged { host_challenge, response, keys })
+    }
+
+    fn write(&mut self, work: &Work, first: Challenged) -> Result<Done, Fault> {
+        let mut done = Done::default();
+        let key_data = first.keys.key_data;
+        let mut first = Some(first);
+        for checked in &work.applications {
+            let challenged = match first.take() {
+                Some(challenged) => challenged,
+                None => self.challenge(&checked.application.aid)?,
+            };
+            if challenged.keys.key_data != key_data {
+                let aid = &checked.application.aid;
+                return Err(Fault::card(
+                    "keydata-changed",
+                    format!("application {aid} shows another KEYDATA than the first one"),
+                ));
+            }
+            self.application(work, checked, challenged, &mut done)?;
+        }
+        Ok(done)
+    }
+
+    /// One application from the HSM's open to the last status word.
+    fn application(
+        &mut self,
+        work: &Work,
+        checked: &Checked,
+        challenged: Challenged,
+        done: &mut Done,
+    ) -> Result<(), Fault> {
+        let plan = plan_of(work, checked)?;
+        done.hsm_calls += 1;
+        let opened = self.open(work, challenged)?;
+        let (commands, steps): (Vec<_>, Vec<_>) =
+            plan.steps.into_iter().map(|s| (s.command, (s.phase, s.ends))).unzip();
+        done.hsm_calls += 1;
+        let wrapped = self.hsm.personalize(&PersonalizeRequest {
+            handle: checked.verified.handle,
+            channel: opened.channel,
+            level: checked.application.pdi.level,
+            commands,
+        })?;
+        let Some((authenticate, apdus)) = wrapped.apdus.split_first().filter(|(_, a)| a.len() == steps.len())
+        else {
+            return Err(Fault::new(Blame::Hsm, "hsm", "device: the HSM gave another number of commands"));
+        };
+        self.send(authenticate, Phase::ExternalAuthenticate)?;
+        for (apdu, (phase, ends)) in apdus.iter().zip(&steps) {
+            let (_, sw) = self.send(apdu, *phase)?;
+            let logged = ends.iter().filter(|(dgi, _)| checked.application.log.contains(dgi));
+            done.log.extend(logged.map(|(dgi, length)| LoggedDgi {
+                aid: checked.application.aid.clone(),
+                dgi: *dgi,
+                length: *length,
+                sw,
+            }));
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, work: &Work, challenged: Challenged) -> Result<Opened, Fault> {
+        let chip = chip_of(work)?;
+        Ok(self.hsm.open(&OpenRequest {
+            derivation: chip.derivation,
+            scp02_i: chip.scp02_i.byte(),
+            host_challenge: challenged.host_challenge,
+            response: challenged.response,
+        })?)
+    }
+
+    /// One command to its final status word; anything but "go on" is a fault.
+    fn send(&mut self, command: &[u8], phase: Phase) -> Result<(Vec<u8>, u16), Fault> {
+        let at = |fault: Fault, sw| fault.at(apdu::header(command), sw);
+        let mut exchange = Exchange::new(command);
+        let mut next: Option<Vec<u8>> = None;
+        loop {
+            self.commands += 1;
+            let response = self.link.transmit(next.as_deref().unwrap_or(command), TRANSMIT_TIME);
+            match exchange.answer(&response.map_err(|e| at(e.into(), None))?) {
+                Next::Send(more) => next = Some(more),
+                Next::Malformed => {
+                    let detail = format!("device: the answer to {} is no response APDU", phase.command());
+                    return Err(at(Fault::new(Blame::Device, "reader", detail), None));
+                }
+                Next::Done { data, sw } => {
+                    return match judge(phase, sw) {
+                        Verdict::Done | Verdict::Tolerated => Ok((data, sw)),
+                        Verdict::Reject { reason, detail } => {
+                            Err(at(Fault::new(Blame::Card, reason, detail), Some(sw)))
+                        }
+                    };
+                }
+            }
+        }
+    }
+
+    /// The card is done with, whatever happened to it: a reader that fails now shows that at the next card.
+    fn power_off(&mut self) {
+        if let Err(error) = self.link.power_off(POWER_OFF_TIME) {
+            tracing::warn!(%error, "power off failed");
+        }
+    }
+}
+
+impl Module for ChipModule {
+    fn prepare(&mut self, work: &Work) -> Result<(), Fault> {
+        if self.wants(work) {
+            chip_of(work)?;
+        }
+        work.applications.iter().try_for_each(|checked| plan_of(work, checked).map(|_| ()))
+    }
+
+    fn inspect(&mut self, work: &Work) -> Result<Blank, Fault> {
+        self.challenged = None;
+        self.commands = 0;
+        let Some(first) = work.applications.first() else { return Ok(Blank::default()) };
+        match self.look(work, first) {
+            Ok(keys) => Ok(Blank { key_data: Some(keys.key_data) }),
+            Err(fault) => {
+                self.power_off();
+                Err(fault)
+            }
+        }
+    }
+
+    fn personalize(&mut self, work: &Work) -> Result<Done, Fault> {
+        if !self.wants(work) {
+            return Ok(Done::default());
+        }
+        let challenged = self
+            .challenged
+            .take()
+            .ok_or_else(|| Fault::us("a card was to be personalized before inspection"))?;
+        let outcome = self.write(work, challenged);
+        self.power_off();
+        outcome.map(|done| Done { commands: self.commands, ..done })
+    }
+
+    fn wants(&self, work: &Work) -> bool {
+        !work.applications.is_empty()
+    }
+}
+
+fn chip_of(work: &Work) -> Result<&product::Chip, Fault> {
+    work.product
+        .chip
+        .as_ref()
+        .ok_or_else(|| Fault::data(format!("product {} has no chip", work.product.name)))
+}
+
+fn plan_of(work: &Work, checked: &Checked) -> Result<Plan, Fault> {
+    let aid = &checked.application.aid;
+    let product = work
+        .product
+        .application(aid)
+        .ok_or_else(|| Fault::data(format!("application {aid} is not in product {}", work.product.name)))?;
+    plan(&checked.application, &checked.verified, product)
+        .map_err(|e| Fault::data(format!("application {aid}: {e}")))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,437 @@
+//! A scripted card and a scripted HSM: what is sent, what stops, who is blamed.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use drivers::link::{CardError, LinkError};
+use zeroize::Zeroizing;
+
+use super::*;
+use crate::hsm::{
+    Channel, DataPart, Handle, HsmError, HsmInfo, KmcInfo, Personalized, Realm, TrailerRequest, Verified,
+    VerifyRequest,
+};
+use crate::ids::{Dgi, Kcv, KekId, SecLevel};
+use crate::modules::testing;
+use crate::record::chip::{Application, Cmode, DgiValue, EncType, Pdi};
+
+const ATR: &str = "3B751300005443415244";
+/// Standards 1.9.
+const RESPONSE: &str = "FFFFFF4761730102030401020001112233445566AB20563DD039E65D9000";
+const PSE: &str = "315041592E5359532E4444463031";
+const PAYMENT: &str = "A0000000031010";
+
+/// What happens at a station, in one order: `on`, `off`, APDUs in hex, `open`, `personalize`.
+type Trace = Arc<Mutex<Vec<String>>>;
+
+/// A card that gives the answer whose header prefix fits, else 9000.
+struct Card {
+    trace: Trace,
+    atr: Result<Vec<u8>, CardError>,
+    /// (prefix of the command, answers in turn; the last one stays).
+    answers: Vec<(String, VecDeque<Result<String, CardError>>)>,
+}
+
+impl CardLink for Card {
+    fn power_on(&mut self, _: Duration) -> Result<Vec<u8>, CardError> {
+        self.trace.lock().unwrap().push("on".into());
+        self.atr.clone()
+    }
+
+    fn transmit(&mut self, command: &[u8], _: Duration) -> Result<Vec<u8>, CardError> {
+        let command = hex::encode_upper(command);
+        self.trace.lock().unwrap().push(command.clone());
+        let Some((_, queue)) =
+            self.answers.iter_mut().find(|(prefix, _)| command.starts_with(prefix.as_str()))
+        else {
+            return Ok(vec![0x90, 0x00]);
+        };
+        let answer = if queue.len() > 1 { queue.pop_front().unwrap() } else { queue[0].clone() };
+        answer.map(|a| hex::decode(a).unwrap())
+    }
+
+    fn power_off(&mut self, _: Duration) -> Result<(), CardError> {
+        self.trace.lock().unwrap().push("off".into());
+        Ok(())
+    }
+}
+
+/// An HSM that "wraps" by making CLA 84.
+struct FakeHsm {
+    trace: Trace,
+    kmcs: Vec<&'static str>,
+    open: Option<HsmError>,
+    personalize: Option<HsmError>,
+    drop_one: bool,
+}
+
+impl Hsm for FakeHsm {
+    fn info(&mut self) -> Result<HsmInfo, HsmError> {
+        let kmc = |k: &&str| KmcInfo { label: "k".into(), kmc: KmcRef::parse(k).unwrap(), kcv: Kcv([0; 3]) };
+        Ok(HsmInfo { realm: Realm::Test, keks: vec![], kmcs: self.kmcs.iter().map(kmc).collect() })
+    }
+    fn verify_trailer(&mut self, _: &TrailerRequest) -> Result<(), HsmError> {
+        panic!("not of a station")
+    }
+    fn verify(&mut self, _: &VerifyRequest) -> Result<Verified, HsmError> {
+        panic!("not of a station")
+    }
+    fn open(&mut self, request: &OpenRequest) -> Result<Opened, HsmError> {
+        self.trace.lock().unwrap().push("open".into());
+        if let Some(error) = self.open.clone() {
+            return Err(error);
+        }
+        assert_ne!(request.host_challenge, [0; 8]);
+        assert_eq!(request.scp02_i, 0x55);
+        let keys = CardKeys::parse(&request.response).unwrap();
+        Ok(Opened { channel: Channel([1; 16]), key_data: keys.key_data, kmc: keys.kmc() })
+    }
+    fn personalize(&mut self, request: &PersonalizeRequest) -> Result<Personalized, HsmError> {
+        self.trace.lock().unwrap().push("personalize".into());
+        if let Some(error) = self.personalize.clone() {
+            return Err(error);
+        }
+        let mut apdus = vec![vec![0x84, 0x82, request.level.byte(), 0x00, 0x10]];
+        for command in &request.commands {
+            let mut apdu = vec![0x84, command.ins, command.p1, command.p2, 0];
+            for part in &command.data {
+                match part {
+                    DataPart::Clear(bytes) => apdu.extend_from_slice(bytes),
+                    DataPart::Protected { from, to, .. } => apdu.extend(vec![0xEE; usize::from(to - from)]),
+                }
+            }
+            apdu[4] = u8::try_from(apdu.len() - 5).unwrap();
+            apdus.push(apdu);
+        }
+        if self.drop_one {
+            apdus.pop();
+        }
+        Ok(Personalized { apdus })
+    }
+    fn release(&mut self, _: &[Handle]) -> Result<(), HsmError> {
+        Ok(())
+    }
+}
+
+/// A station to be changed before [`Bench::module`].
+struct Bench {
+    card: Card,
+    hsm: FakeHsm,
+    trace: Trace,
+}
+
+fn bench() -> Bench {
+    let trace = Trace::default();
+    let mut bench = Bench {
+        card: Card { trace: Arc::clone(&trace), atr: Ok(hex::decode(ATR).unwrap()), answers: vec![] },
+        hsm: FakeHsm {
+            trace: Arc::clone(&trace),
+            kmcs: vec!["FFFFFF476173:1"],
+            open: None,
+            personalize: None,
+            drop_one: false,
+        },
+        trace,
+    };
+    bench.answer("8050", &[RESPONSE]);
+    bench
+}
+
+impl Bench {
+    fn answer(&mut self, prefix: &str, answers: &[&str]) -> &mut Self {
+        let queue = answers.iter().map(|a| Ok((*a).to_owned())).collect();
+        self.card.answers.insert(0, (prefix.to_owned(), queue));
+        self
+    }
+
+    fn module(self) -> (ChipModule, Trace) {
+        (ChipModule::new(Box::new(self.card), Box::new(self.hsm)), self.trace)
+    }
+
+    /// Prepares, inspects and personalizes; the trace with challenges blanked.
+    fn run(self, work: &Work) -> (Result<Done, Fault>, Vec<String>) {
+        let (mut module, trace) = self.module();
+        let outcome =
+            module.prepare(work).and_then(|()| module.inspect(work)).and_then(|_| module.personalize(work));
+        let trace = trace.lock().unwrap().iter().map(|line| masked(line)).collect();
+        (outcome, trace)
+    }
+}
+
+fn masked(line: &str) -> String {
+    if line.starts_with("8050") { format!("{}..{}", &line[..10], &line[26..]) } else { line.to_owned() }
+}
+
+fn checked(aid: &str, dgis: &[(u16, &[u8])]) -> Checked {
+    Checked {
+        application: Application {
+            aid: Aid::new(&hex::decode(aid).unwrap()).unwrap(),
+            kek: KekId([0; 5]),
+            tk_type: 0x40,
+            cmode: Cmode::Cbc,
+            protected: vec![],
+            pdi: Pdi {
+                order: vec![],
+                version_control: vec![],
+                enc: vec![],
+                group: vec![],
+                level: SecLevel::Mac,
+                update_cplc: 0,
+            },
+            log: vec![],
+            dgis: dgis
+                .iter()
+                .map(|(d, v)| DgiValue { dgi: Dgi(*d), value: Zeroizing::new(v.to_vec()) })
+                .collect(),
+            wrapped_mac_key: vec![],
+            mac: vec![],
+            raw: Zeroizing::new(vec![]),
+            maced: 0..0,
+        },
+        verified: Verified {
+            handle: Handle([9; 16]),
+            protected: vec![],
+            allow: vec![KmcRef::parse("FFFFFF476173:1").unwrap(), KmcRef::parse("FFFFFF476173:2").unwrap()],
+        },
+    }
+}
+
+/// PSE and payment, the latter with a secret DGI and a log.
+fn work() -> Work {
+    let mut work = testing::work(&[]);
+    let mut payment =
+        checked(PAYMENT, &[(0x0101, b"\x70\x00"), (0x8000, &[0; 16]), (0x9000, b"\x01\x02\x03")]);
+    payment.application.protected = vec![Dgi(0x8000)];
+    payment.application.pdi.enc = vec![(Dgi(0x8000), EncType::AsIs)];
+    payment.application.log = vec![Dgi(0x9000), Dgi(0x0101)];
+    payment.verified.protected = vec![(Dgi(0x8000), 16)];
+    work.applications = vec![checked(PSE, &[(0x0101, b"\x61")]), payment];
+    work
+}
+
+#[test]
+fn two_applications_go_on_one_card() {
+    let (outcome, trace) = bench().run(&work());
+    let done = outcome.unwrap();
+    assert_eq!(
+        trace,
+        [
+            "on",
+            "00A404000E315041592E5359532E444446303100",
+            "8050000008..00",
+            "open",
+            "personalize",
+            "8482010010",
+            "84E280000401010161",
+            "00A4040007A000000003101000",
+            "8050000008..00",
+            "open",
+            "personalize",
+            "8482010010",
+            "84E20000050101027000",
+            "84E2600113800010EEEEEEEEEEEEEEEEEEEEEEEEEEEEEEEE",
+            "84E2800206900003010203",
+            "off",
+        ]
+    );
+    assert_eq!((done.hsm_calls, done.commands), (4, 10));
+    let log: Vec<_> =
+        done.log.iter().map(|l| (l.aid.to_string(), l.dgi.to_string(), l.length, l.sw)).collect();
+    assert_eq!(log, [(PAYMENT.into(), "0101".into(), 2, 0x9000), (PAYMENT.into(), "9000".into(), 3, 0x9000)]);
+}
+
+#[test]
+fn inspection_gives_keydata_and_writes_nothing() {
+    let (mut module, trace) = bench().module();
+    let work = work();
+    module.prepare(&work).unwrap();
+    assert!(trace.lock().unwrap().is_empty());
+    let blank = module.inspect(&work).unwrap();
+    assert_eq!(blank.key_data.unwrap().to_string(), "FFFFFF47617301020304");
+    assert_eq!(blank.csn().unwrap().to_string(), "01020304");
+    assert_eq!(trace.lock().unwrap().len(), 3);
+    // Every card gets its own challenge.
+    module.inspect(&work).unwrap();
+    let trace = trace.lock().unwrap();
+    assert_ne!(trace[2], trace[5]);
+}
+
+#[test]
+fn a_wrong_cryptogram_ends_the_card_without_another_initialize_update() {
+    let mut bench = bench();
+    bench.hsm.open = Some(HsmError::CardCryptogram(KmcRef::parse("FFFFFF476173:1").unwrap()));
+    let (mut module, trace) = bench.module();
+    let work = work();
+    module.inspect(&work).unwrap();
+    let fault = module.personalize(&work).unwrap_err();
+    assert_eq!((fault.blame, fault.reason.as_str()), (Blame::Card, "cryptogram"));
+    {
+        let trace = trace.lock().unwrap();
+        assert_eq!(trace.iter().filter(|t| t.starts_with("8050")).count(), 1);
+        assert_eq!(trace[3..], ["open", "off"]);
+    }
+    // Not even if it is asked to go on: the answer of the first one is used up.
+    let fault = module.personalize(&work).unwrap_err();
+    assert_eq!((fault.blame, fault.reason.as_str()), (Blame::Us, "bug"));
+    assert_eq!(trace.lock().unwrap().iter().filter(|t| t.starts_with("8050")).count(), 1);
+}
+
+#[test]
+fn the_first_status_word_that_is_no_success_stops_the_card() {
+    for (prefix, header, sw, reason) in [
+        ("00A4", "00A40400", "6A82", "sw-6A82"),
+        ("00A4", "00A40400", "6999", "sw-6999"),
+        ("8482", "84820100", "6300", "sw-6300"),
+        ("84E28000", "84E28000", "6A84", "sw-6A84"),
+        ("84E20000", "84E20000", "6A80", "sw-6A80"),
+        ("84E26001", "84E26001", "6A88", "sw-6A88"),
+        ("84E28002", "84E28002", "6A86", "sw-6A86"),
+        ("84E26001", "84E26001", "6982", "sw-6982"),
+        ("84E20000", "84E20000", "6C10", "sw-6C10"),
+        ("84E20000", "84E20000", "9001", "sw-9001"),
+        ("8050", "80500000", "6A88", "sw-6A88"),
+    ] {
+        let mut bench = bench();
+        bench.answer(prefix, &[sw]);
+        let (outcome, trace) = bench.run(&work());
+        let fault = outcome.unwrap_err();
+        assert_eq!((fault.blame, fault.reason.as_str()), (Blame::Card, reason), "{prefix}");
+        assert_eq!(fault.header.as_deref(), Some(header));
+        assert_eq!(fault.sw, Some(u16::from_str_radix(sw, 16).unwrap()));
+        // Nothing after the refused command but taking the power off.
+        assert!(trace[trace.len() - 2].starts_with(prefix), "{trace:?}");
+        assert_eq!(trace.last().unwrap(), "off");
+    }
+}
+
+#[test]
+fn only_a_version_controlled_dgi_may_be_refused_with_6a88() {
+    let mut work = work();
+    work.applications[1].application.pdi.version_control = vec![Dgi(0x0101)];
+    let mut tolerant = bench();
+    tolerant.answer("84E20000", &["6A88"]);
+    let (outcome, trace) = tolerant.run(&work);
+    let done = outcome.unwrap();
+    assert_eq!(trace[trace.len() - 2], "84E2800206900003010203");
+    assert_eq!(done.log.iter().map(|l| l.sw).collect::<Vec<_>>(), [0x6A88, 0x9000]);
+    // Other words are no version question, and the neighbour is not controlled.
+    for (prefix, sw) in [("84E20000", "6A80"), ("84E26001", "6A88"), ("84E28002", "6A88")] {
+        let mut bench = bench();
+        bench.answer(prefix, &[sw]);
+        assert!(bench.run(&work).0.is_err());
+    }
+}
+
+#[test]
+fn t0_cards_are_asked_for_their_answers() {
+    let mut bench = bench();
+    bench
+        .answer("8050", &["611C"])
+        .answer("00C000001C", &[RESPONSE])
+        .answer("00A4", &["6110"])
+        .answer("00C0000010", &["6F009000"]);
+    let (outcome, trace) = bench.run(&work());
+    assert_eq!(outcome.unwrap().commands, 14);
+    assert_eq!(trace[2], "00C0000010");
+    assert_eq!(trace[4], "00C000001C");
+}
+
+#[test]
+fn blanks_that_do_not_fit_are_refused_before_the_binding() {
+    let expect = |bench: Bench, work: &Work, blame, reason: &str| {
+        let (mut module, trace) = bench.module();
+        let fault = module.inspect(work).unwrap_err();
+        assert_eq!((fault.blame, fault.reason.as_str()), (blame, reason));
+        assert_eq!(trace.lock().unwrap().last().unwrap(), "off");
+        assert!(!trace.lock().unwrap().iter().any(|t| t == "open"));
+    };
+    let mut mute = bench();
+    mute.card.atr = Err(CardError::Mute);
+    expect(mute, &work(), Blame::Card, "mute");
+    let mut foreign = bench();
+    foreign.card.atr = Ok(vec![0x3B, 0x00]);
+    expect(foreign, &work(), Blame::Card, "wrong-atr");
+    let mut gone = bench();
+    gone.card.answers.insert(0, ("8050".into(), VecDeque::from([Err(CardError::Removed)])));
+    expect(gone, &work(), Blame::Card, "card-removed");
+    let mut reader = bench();
+    reader
+        .card
+        .answers
+        .insert(0, ("00A4".into(), VecDeque::from([Err(CardError::Reader(LinkError::Closed))])));
+    expect(reader, &work(), Blame::Device, "reader");
+    let mut nonsense = bench();
+    nonsense.answer("00A4", &["90"]);
+    expect(nonsense, &work(), Blame::Device, "reader");
+    let mut short = bench();
+    short.answer("8050", &["FFFFFF4761739000"]);
+    expect(short, &work(), Blame::Card, "malformed-response");
+    let mut scp03 = bench();
+    scp03.answer("8050", &["FFFFFF4761730102030401030001112233445566AB20563DD039E65D9000"]);
+    expect(scp03, &work(), Blame::Card, "malformed-response");
+
+    // One application that does not allow the KMC is enough; so is a KMC that the HSM lacks.
+    let mut narrow = work();
+    narrow.applications[1].verified.allow = vec![KmcRef::parse("FFFFFF476173:2").unwrap()];
+    expect(bench(), &narrow, Blame::Card, "unknown-kmc");
+    let mut lacking = bench();
+    lacking.hsm.kmcs = vec!["FFFFFF476173:2"];
+    expect(lacking, &work(), Blame::Card, "unknown-kmc");
+}
+
+#[test]
+fn a_card_that_becomes_another_one_gets_nothing_more() {
+    let mut bench = bench();
+    let other = RESPONSE.replacen("01020304", "01020305", 1);
+    bench.answer("8050", &[RESPONSE, &other]);
+    let (outcome, trace) = bench.run(&work());
+    let fault = outcome.unwrap_err();
+    assert_eq!((fault.blame, fault.reason.as_str()), (Blame::Card, "keydata-changed"));
+    assert_eq!(trace.iter().filter(|t| *t == "open").count(), 1);
+}
+
+#[test]
+fn hsm_faults_stop_before_the_card_hears_of_them() {
+    let mut lost = bench();
+    lost.hsm.personalize = Some(HsmError::Host("gone".into()));
+    let (outcome, trace) = lost.run(&work());
+    let fault = outcome.unwrap_err();
+    assert_eq!((fault.blame, fault.reason.as_str()), (Blame::Hsm, "hsm"));
+    assert!(!trace.iter().any(|t| t.starts_with("8482")));
+    let mut short = bench();
+    short.hsm.drop_one = true;
+    let (outcome, trace) = short.run(&work());
+    assert_eq!(outcome.unwrap_err().blame, Blame::Hsm);
+    assert!(!trace.iter().any(|t| t.starts_with("8482")));
+}
+
+#[test]
+fn wrong_data_is_found_before_a_card_comes() {
+    let (mut module, trace) = bench().module();
+    let mut empty = work();
+    empty.applications[1].application.dgis.clear();
+    let mut cplc = work();
+    cplc.applications[0].application.pdi.update_cplc = 1;
+    let mut foreign = work();
+    foreign.applications.push(checked("A000000099", &[(1, b"x")]));
+    let mut chipless = work();
+    let mut product = (*chipless.product).clone();
+    product.chip = None;
+    chipless.product = Arc::new(product);
+    for wrong in [empty, cplc, foreign, chipless] {
+        let fault = module.prepare(&wrong).unwrap_err();
+        assert_eq!((fault.blame, fault.reason.as_str()), (Blame::Data, "data"));
+    }
+    assert!(trace.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_record_without_chip_leaves_the_reader_alone() {
+    let (mut module, trace) = bench().module();
+    let work = testing::work(&[]);
+    assert!(!module.wants(&work));
+    module.prepare(&work).unwrap();
+    assert_eq!(module.inspect(&work).unwrap(), Blank::default());
+    assert_eq!(module.personalize(&work).unwrap().commands, 0);
+    assert!(trace.lock().unwrap().is_empty());
+}

@@ -1,0 +1,63 @@
+//! The embosser module: EMB and IND lines go to the machine in one pass.
+//!
+//! Not here: fonts and positions, which the file gives. The machine reports no more than that it did its work, so
+//! nothing is compared.
+
+use drivers::embosser::Embosser;
+use drivers::link::Link;
+use zeroize::Zeroizing;
+
+use super::sections::emboss_lines;
+use super::{Blank, Done, Fault, Module, Work};
+use crate::ids::Mic;
+
+/// An embosser station.
+pub struct EmbosserModule {
+    machine: Embosser<Box<dyn Link>>,
+    /// EMB before IND.
+    mics: Vec<Mic>,
+}
+
+impl EmbosserModule {
+    /// A station that works the sections of these MICs of the line profile.
+    pub fn new(machine: Embosser<Box<dyn Link>>, mut mics: Vec<Mic>) -> Self {
+        mics.sort();
+        Self { machine, mics }
+    }
+
+    fn lines(&self, work: &Work) -> Result<Zeroizing<Vec<String>>, Fault> {
+        let mut lines = Zeroizing::new(Vec::new());
+        for mic in &self.mics {
+            if let Some(data) = work.record.section(mic.as_str()) {
+                let parsed =
+                    emboss_lines(data).map_err(|what| Fault::data(format!("section {mic}: {what}")))?;
+                lines.extend(parsed.iter().map(super::sections::EmbossLine::to_text));
+            }
+        }
+        Ok(lines)
+    }
+}
+
+impl Module for EmbosserModule {
+    fn prepare(&mut self, work: &Work) -> Result<(), Fault> {
+        self.lines(work).map(|_| ())
+    }
+
+    fn inspect(&mut self, _: &Work) -> Result<Blank, Fault> {
+        Ok(Blank::default())
+    }
+
+    fn personalize(&mut self, work: &Work) -> Result<Done, Fault> {
+        if self.wants(work) {
+            self.machine.emboss(&self.lines(work)?)?;
+        }
+        Ok(Done::default())
+    }
+
+    fn wants(&self, work: &Work) -> bool {
+        self.mics.iter().any(|mic| work.record.section(mic.as_str()).is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests;

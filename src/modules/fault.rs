@@ -1,0 +1,146 @@
+//! What a device, a card, the HSM or the data did, as the [`Fault`] that pipeline, ledger and people see.
+
+use drivers::link::{CardError, LinkError};
+use drivers::{Condition, DeviceError};
+
+use super::{Blame, Fault};
+use crate::hsm::HsmError;
+
+impl Fault {
+    /// Without a command.
+    pub fn new(blame: Blame, reason: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { blame, reason: reason.into(), detail: detail.into(), header: None, sw: None }
+    }
+
+    /// The record's data is at fault.
+    pub(super) fn data(detail: impl std::fmt::Display) -> Self {
+        Self::new(Blame::Data, "data", format!("file: {detail}"))
+    }
+
+    /// A bug of ours.
+    pub(super) fn us(detail: impl std::fmt::Display) -> Self {
+        Self::new(Blame::Us, "bug", format!("us: {detail}"))
+    }
+
+    /// The card.
+    pub(super) fn card(reason: impl Into<String>, detail: impl std::fmt::Display) -> Self {
+        Self::new(Blame::Card, reason, format!("card: {detail}"))
+    }
+
+    /// The same, at a command.
+    pub(super) fn at(self, header: String, sw: Option<u16>) -> Self {
+        Self { header: Some(header), sw, ..self }
+    }
+}
+
+impl From<CardError> for Fault {
+    fn from(error: CardError) -> Self {
+        let detail = format!("card: {error}");
+        match error {
+            CardError::Mute => Self::new(Blame::Card, "mute", detail),
+            CardError::Absent | CardError::Removed => Self::new(Blame::Card, "card-removed", detail),
+            CardError::Reader(LinkError::Timeout(_)) => {
+                Self::new(Blame::Device, "timeout", format!("device: {error}; check reader and cable"))
+            }
+            CardError::Reader(_) | CardError::Malformed => {
+                Self::new(Blame::Device, "reader", format!("device: {error}; check reader and cable"))
+            }
+        }
+    }
+}
+
+impl From<DeviceError> for Fault {
+    fn from(error: DeviceError) -> Self {
+        let reason = match &error {
+            e if e.is_jam() => "jam",
+            e if e.is_supply() => "supply",
+            e if e.is_data() => return Self::new(Blame::Data, "data", format!("file: {e}")),
+            // A stripe that takes no writing is bad plastic.
+            e if e.condition() == Some(Condition::Stripe) => {
+                return Self::new(Blame::Card, "stripe-failed", format!("card: {e}"));
+            }
+            DeviceError::Timeout(_) => "timeout",
+            DeviceError::Status { .. } => "device-failed",
+            _ => "device",
+        };
+        Self::new(Blame::Device, reason, format!("device: {error}"))
+    }
+}
+
+impl From<HsmError> for Fault {
+    fn from(error: HsmError) -> Self {
+        let (blame, reason) = match &error {
+            HsmError::CardCryptogram(_) => (Blame::Card, "cryptogram"),
+            HsmError::Response(_) => (Blame::Card, "malformed-response"),
+            HsmError::Data { .. } => (Blame::Data, "data"),
+            HsmError::Refused(_) => (Blame::Us, "hsm-refused"),
+            _ => (Blame::Hsm, "hsm"),
+        };
+        // The HSM's own words say who is to blame and what to do.
+        Self::new(blame, reason, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::hsm::{DataFault, Refusal};
+    use crate::ids::{Dgi, KmcRef};
+
+    fn status(meaning: Condition) -> DeviceError {
+        DeviceError::Status { status: b'1', meaning }
+    }
+
+    #[test]
+    fn machines_faults_go_to_who_can_help() {
+        for (error, blame, reason) in [
+            (status(Condition::Jam), Blame::Device, "jam"),
+            (status(Condition::Supply), Blame::Device, "supply"),
+            (DeviceError::HopperEmpty, Blame::Device, "supply"),
+            (status(Condition::BadData), Blame::Data, "data"),
+            (status(Condition::Failed), Blame::Device, "device-failed"),
+            (status(Condition::NoCard), Blame::Device, "device-failed"),
+            (status(Condition::Stripe), Blame::Card, "stripe-failed"),
+            (DeviceError::Timeout(Duration::from_secs(1)), Blame::Device, "timeout"),
+            (DeviceError::Closed, Blame::Device, "device"),
+            (DeviceError::Refused('E'), Blame::Device, "device"),
+        ] {
+            let fault = Fault::from(error);
+            assert_eq!((fault.blame, fault.reason.as_str()), (blame, reason));
+        }
+    }
+
+    #[test]
+    fn a_card_that_goes_is_the_cards_and_a_reader_that_goes_the_devices() {
+        for (error, blame, reason) in [
+            (CardError::Mute, Blame::Card, "mute"),
+            (CardError::Absent, Blame::Card, "card-removed"),
+            (CardError::Removed, Blame::Card, "card-removed"),
+            (CardError::Reader(LinkError::Closed), Blame::Device, "reader"),
+            (CardError::Reader(LinkError::Timeout(Duration::ZERO)), Blame::Device, "timeout"),
+            (CardError::Malformed, Blame::Device, "reader"),
+        ] {
+            let fault = Fault::from(error);
+            assert_eq!((fault.blame, fault.reason.as_str()), (blame, reason));
+        }
+    }
+
+    #[test]
+    fn the_hsm_stops_the_line_unless_card_or_data_are_to_blame() {
+        let kmc = KmcRef { id: [0xFF; 6], version: 1 };
+        for (error, blame, reason) in [
+            (HsmError::CardCryptogram(kmc), Blame::Card, "cryptogram"),
+            (HsmError::Response("x".into()), Blame::Card, "malformed-response"),
+            (HsmError::Data { aid: "A0".into(), fault: DataFault::Mac }, Blame::Data, "data"),
+            (HsmError::UnknownKmc(kmc), Blame::Hsm, "hsm"),
+            (HsmError::Unknown("handle".into()), Blame::Hsm, "hsm"),
+            (HsmError::Host("gone".into()), Blame::Hsm, "hsm"),
+            (HsmError::Refused(Refusal::ForeignDgi(Dgi(1))), Blame::Us, "hsm-refused"),
+        ] {
+            let fault = Fault::from(error);
+            assert_eq!((fault.blame, fault.reason.as_str()), (blame, reason));
+        }
+    }
+}

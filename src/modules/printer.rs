@@ -1,0 +1,69 @@
+//! The printer module: the record's texts on the product's template go to the card's front.
+//!
+//! Not here: drawing (`template`). The machine reports no more than that it did its work, so nothing is compared.
+
+use drivers::link::Link;
+use drivers::printer::Printer;
+use zeroize::Zeroizing;
+
+use super::{Blank, Done, Fault, Module, Work, sections, template};
+use crate::ids::Mic;
+
+/// A card printer station.
+pub struct PrinterModule {
+    machine: Printer<Box<dyn Link>>,
+    mic: Mic,
+    ready: Option<Ready>,
+}
+
+/// The picture made by `prepare`, with the section that it was made from: it can never go on another card.
+struct Ready {
+    section: Zeroizing<Vec<u8>>,
+    picture: Zeroizing<Vec<u8>>,
+}
+
+impl PrinterModule {
+    /// A station that prints the section of this MIC of the line profile.
+    pub fn new(machine: Printer<Box<dyn Link>>, mic: Mic) -> Self {
+        Self { machine, mic, ready: None }
+    }
+
+    fn render(&self, section: &[u8]) -> Result<Zeroizing<Vec<u8>>, Fault> {
+        let wrong = |what: String| Fault::data(format!("section {}: {what}", self.mic));
+        let graphics = sections::graphics(section).map_err(wrong)?;
+        template::shipped(graphics.template).and_then(|t| t.render(&graphics)).map_err(wrong)
+    }
+}
+
+impl Module for PrinterModule {
+    fn prepare(&mut self, work: &Work) -> Result<(), Fault> {
+        self.ready = None;
+        if let Some(section) = work.record.section(self.mic.as_str()) {
+            let picture = self.render(section)?;
+            self.ready = Some(Ready { section: Zeroizing::new(section.to_vec()), picture });
+        }
+        Ok(())
+    }
+
+    fn inspect(&mut self, _: &Work) -> Result<Blank, Fault> {
+        Ok(Blank::default())
+    }
+
+    fn personalize(&mut self, work: &Work) -> Result<Done, Fault> {
+        if let Some(section) = work.record.section(self.mic.as_str()) {
+            let front = match self.ready.take() {
+                Some(ready) if ready.section.as_slice() == section => ready.picture,
+                _ => self.render(section)?,
+            };
+            self.machine.print(Some(&front), None)?;
+        }
+        Ok(Done::default())
+    }
+
+    fn wants(&self, work: &Work) -> bool {
+        work.record.section(self.mic.as_str()).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests;

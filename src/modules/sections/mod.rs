@@ -1,0 +1,68 @@
+//! What the sections of a record say, by MIC: pure parsers with the limits of the standards.
+//!
+//! Acceptance calls [`check_section`] for every section of a file; the modules parse again when they work. Not here:
+//! CHP (`record::chip` and `chip`). No error quotes data: it is cardholder data. DESIGN.md section 3 gives the formats.
+
+mod lines;
+mod stripe;
+mod tlv;
+
+pub use lines::{EmbossLine, emboss_lines};
+pub use stripe::{TrackTexts, tracks};
+pub use tlv::{Fulfilment, Graphics, fulfilment, graphics};
+
+use super::template;
+use crate::ids::Mic;
+
+/// Checks a section at acceptance, before any card. A MIC that is not known here is none of this function's business.
+pub fn check_section(mic: &Mic, data: &[u8]) -> Result<(), String> {
+    match mic.as_str() {
+        "EMB" | "IND" => emboss_lines(data).map(|_| ()),
+        "MAG" => tracks(data).map(|_| ()),
+        "GFX" => graphics(data).and_then(|g| template::check(&g)),
+        "FUL" => fulfilment(data).map(|_| ()),
+        _ => Ok(()),
+    }
+    .map_err(|what| format!("section {mic}: {what}"))
+}
+
+/// The lines of a section, each ended by CR LF, without it. At least one.
+fn crlf_lines(data: &[u8]) -> Result<Vec<&[u8]>, String> {
+    let mut lines = Vec::new();
+    let mut rest = data;
+    while !rest.is_empty() {
+        let end = rest.windows(2).position(|pair| pair == b"\r\n");
+        let Some((line, after)) = end.and_then(|end| rest.split_at_checked(end)) else {
+            return Err(format!("line {} does not end with CR LF", lines.len() + 1));
+        };
+        lines.push(line);
+        rest = after.get(2..).unwrap_or_default();
+    }
+    if lines.is_empty() { Err("is empty".into()) } else { Ok(lines) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shipped_mic_is_checked_and_others_are_not() {
+        for mic in ["EMB", "IND", "MAG", "GFX", "FUL"] {
+            let error = check_section(&Mic::new(mic).unwrap(), b"nonsense").unwrap_err();
+            assert!(error.starts_with(&format!("section {mic}: ")), "{error}");
+            assert!(!error.contains("nonsense"));
+        }
+        for mic in ["CHP", "XYZ"] {
+            assert_eq!(check_section(&Mic::new(mic).unwrap(), b"nonsense"), Ok(()));
+        }
+    }
+
+    #[test]
+    fn lines_end_with_cr_lf() {
+        assert_eq!(crlf_lines(b"a\r\nb\r\n").unwrap(), [b"a", b"b"]);
+        assert_eq!(crlf_lines(b"\r\n").unwrap(), [b""]);
+        for wrong in [&b""[..], b"a", b"a\r", b"a\n", b"a\r\nb", b"a\r\nb\r"] {
+            assert!(crlf_lines(wrong).is_err());
+        }
+    }
+}

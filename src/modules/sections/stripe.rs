@@ -1,0 +1,121 @@
+//! MAG: lines `~1%...?`, `~2;...?`, `~3;...?`, sentinels included, LRC not.
+//!
+//! Character sets and lengths: ISO 7811 as the tables of standards 5.1. The machine adds sentinels and LRC itself.
+
+use super::crlf_lines;
+
+/// The text of each track, without sentinels. Cardholder data: no `Debug`.
+#[derive(Default)]
+pub struct TrackTexts<'a> {
+    /// Track 1, IATA.
+    pub t1: Option<&'a str>,
+    /// Track 2, ABA.
+    pub t2: Option<&'a str>,
+    /// Track 3, THRIFT.
+    pub t3: Option<&'a str>,
+}
+
+/// What a track may hold.
+struct Format {
+    start: u8,
+    /// First and last character of its set.
+    set: std::ops::RangeInclusive<u8>,
+    /// Most characters on the stripe, with both sentinels and the LRC.
+    length: usize,
+}
+
+const TRACK_1: Format = Format { start: b'%', set: 0x20..=0x5F, length: 79 };
+const TRACK_2: Format = Format { start: b';', set: 0x30..=0x3F, length: 40 };
+const TRACK_3: Format = Format { start: b';', set: 0x30..=0x3F, length: 107 };
+const END: u8 = b'?';
+
+/// Parses a MAG section: at least one track, each at most once.
+pub fn tracks(data: &[u8]) -> Result<TrackTexts<'_>, String> {
+    let mut tracks = TrackTexts::default();
+    for (i, line) in crlf_lines(data)?.into_iter().enumerate() {
+        let (place, format, rest) = match line {
+            [b'~', b'1', rest @ ..] => (&mut tracks.t1, TRACK_1, rest),
+            [b'~', b'2', rest @ ..] => (&mut tracks.t2, TRACK_2, rest),
+            [b'~', b'3', rest @ ..] => (&mut tracks.t3, TRACK_3, rest),
+            _ => return Err(format!("line {} does not begin with ~1, ~2 or ~3", i + 1)),
+        };
+        let text = track(&format, rest).map_err(|what| format!("line {}: {what}", i + 1))?;
+        if place.replace(text).is_some() {
+            return Err(format!("line {}: the track stands twice", i + 1));
+        }
+    }
+    Ok(tracks)
+}
+
+fn track<'a>(format: &Format, line: &'a [u8]) -> Result<&'a str, String> {
+    if line.len() + 1 > format.length {
+        return Err(format!("longer than {} characters with sentinels and LRC", format.length));
+    }
+    let text = match line {
+        [start, text @ .., end] if *start == format.start && *end == END => text,
+        _ => return Err("a sentinel is missing".into()),
+    };
+    if !text.iter().all(|b| format.set.contains(b) && *b != format.start && *b != END) {
+        return Err("a character outside the track's set, or a sentinel inside".into());
+    }
+    std::str::from_utf8(text).map_err(|_| "a character outside the track's set".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tracks_of_standards_5_1_are_read() {
+        let section =
+            b"~1%B4761739001010119^TEST/CARD^22122011143878089?\r\n~2;4761739001010119=22122011143878089?\r\n";
+        let tracks = tracks(section).unwrap();
+        assert_eq!(tracks.t1, Some("B4761739001010119^TEST/CARD^22122011143878089"));
+        assert_eq!(tracks.t2, Some("4761739001010119=22122011143878089"));
+        assert_eq!(tracks.t3, None);
+    }
+
+    #[test]
+    fn standard_lengths_hold_with_sentinels_and_lrc() {
+        for (track, start, length) in [('1', '%', 79), ('2', ';', 40), ('3', ';', 107)] {
+            for (n, good) in [(length - 3, true), (length - 2, false)] {
+                let line = format!("~{track}{start}{}?\r\n", "1".repeat(n));
+                assert_eq!(tracks(line.as_bytes()).is_ok(), good, "{track} {n}");
+            }
+        }
+    }
+
+    #[test]
+    fn wrong_sections_are_refused() {
+        for wrong in [
+            "",
+            "~1%A?",
+            "~1%A?\n",
+            "~4%A?\r\n",
+            "~1;1?\r\n",
+            "~1%A\r\n",
+            "~1A?\r\n",
+            "~1%\r\n",
+            "~2%1?\r\n",
+            "~2;A?\r\n",
+            "~2;1?2?\r\n",
+            "~2;1;2?\r\n",
+            "~2;1%2?\r\n",
+            "~1%a?\r\n",
+            "~1%A%B?\r\n",
+            "~1%A?B?\r\n",
+            "~1%\u{DC}?\r\n",
+            "~2;1?\r\n~2;1?\r\n",
+            "~2;1?\r\n\r\n",
+            " ~2;1?\r\n",
+        ] {
+            assert!(tracks(wrong.as_bytes()).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn errors_quote_nothing() {
+        let error = tracks(b"~2;4761739001010119A?\r\n").err().unwrap();
+        assert!(!error.contains("4761"), "{error}");
+    }
+}

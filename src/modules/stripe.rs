@@ -1,0 +1,83 @@
+//! The stripe module: writes the tracks and reads them back.
+//!
+//! A stripe that holds something already is no blank. The MSR605 adds sentinels and LRC itself, so the texts go and
+//! come without them.
+
+use drivers::link::Link;
+use drivers::msr605::{Coercivity, Msr605, Tracks};
+
+use super::{Blank, Done, Fault, Module, Work, sections};
+use crate::ids::Mic;
+use crate::profile::line;
+
+/// A magnetic stripe station.
+pub struct StripeModule {
+    machine: Msr605<Box<dyn Link>>,
+    coercivity: Coercivity,
+    mic: Mic,
+}
+
+impl StripeModule {
+    /// A station that encodes the section of this MIC of the line profile on plastic of this coercivity.
+    pub fn new(machine: Msr605<Box<dyn Link>>, coercivity: line::Coercivity, mic: Mic) -> Self {
+        let coercivity = match coercivity {
+            line::Coercivity::Hico => Coercivity::Hi,
+            line::Coercivity::Loco => Coercivity::Lo,
+        };
+        Self { machine, coercivity, mic }
+    }
+
+    fn tracks(&self, section: &[u8]) -> Result<Tracks, Fault> {
+        let texts =
+            sections::tracks(section).map_err(|what| Fault::data(format!("section {}: {what}", self.mic)))?;
+        let owned = |t: Option<&str>| t.map(str::to_owned);
+        Ok(Tracks { t1: owned(texts.t1), t2: owned(texts.t2), t3: owned(texts.t3) })
+    }
+}
+
+impl Module for StripeModule {
+    fn prepare(&mut self, work: &Work) -> Result<(), Fault> {
+        match work.record.section(self.mic.as_str()) {
+            Some(section) => self.tracks(section).map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    fn inspect(&mut self, work: &Work) -> Result<Blank, Fault> {
+        if self.wants(work) {
+            let found = self.machine.read()?;
+            if [&found.t1, &found.t2, &found.t3].into_iter().flatten().any(|text| !text.is_empty()) {
+                return Err(Fault::card(
+                    "stripe-not-blank",
+                    "the stripe holds data already; this card is no blank",
+                ));
+            }
+        }
+        Ok(Blank::default())
+    }
+
+    fn personalize(&mut self, work: &Work) -> Result<Done, Fault> {
+        let Some(section) = work.record.section(self.mic.as_str()) else { return Ok(Done::default()) };
+        let tracks = self.tracks(section)?;
+        self.machine.set_coercivity(self.coercivity)?;
+        self.machine.write(&tracks)?;
+        let found = self.machine.read()?;
+        let same = |wanted: &Option<String>, found: &Option<String>| {
+            wanted.as_deref().unwrap_or_default() == found.as_deref().unwrap_or_default()
+        };
+        if !(same(&tracks.t1, &found.t1) && same(&tracks.t2, &found.t2) && same(&tracks.t3, &found.t3)) {
+            return Err(Fault::card(
+                "stripe-read-back",
+                "the stripe reads otherwise than it was written; check coercivity and head if it happens again",
+            ));
+        }
+        Ok(Done { compared: vec!["stripe read-back"], ..Done::default() })
+    }
+
+    fn wants(&self, work: &Work) -> bool {
+        work.record.section(self.mic.as_str()).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests;

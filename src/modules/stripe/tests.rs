@@ -1,0 +1,78 @@
+use std::sync::{Arc, Mutex};
+
+use super::*;
+use crate::modules::Blame;
+use crate::modules::testing::{Stripe, msr605, work};
+
+const SECTION: &[u8] = b"~1%B4761739001010119^TEST/CARD^2212201?\r\n~2;4761739001010119=2212201?\r\n";
+
+fn station(stripe: Stripe, coercivity: line::Coercivity) -> (StripeModule, Arc<Mutex<Stripe>>) {
+    let (link, card) =
+        msr605(Stripe { status: if stripe.status == 0 { 0x30 } else { stripe.status }, ..stripe });
+    (StripeModule::new(Msr605::new(link), coercivity, Mic::new("MAG").unwrap()), card)
+}
+
+#[test]
+fn a_blank_stripe_is_written_and_read_back() {
+    let work = work(&[("MAG", SECTION)]);
+    for (coercivity, hico) in [(line::Coercivity::Hico, true), (line::Coercivity::Loco, false)] {
+        let (mut module, card) = station(Stripe { hico: !hico, ..Stripe::default() }, coercivity);
+        assert!(module.wants(&work));
+        module.prepare(&work).unwrap();
+        assert_eq!(module.inspect(&work).unwrap(), Blank::default());
+        assert_eq!(card.lock().unwrap().writes, 0);
+        assert_eq!(module.personalize(&work).unwrap().compared, ["stripe read-back"]);
+        let card = card.lock().unwrap();
+        assert_eq!((card.hico, card.writes), (hico, 1));
+        assert_eq!(card.tracks[0], b"B4761739001010119^TEST/CARD^2212201");
+        assert_eq!(card.tracks[1], b"4761739001010119=2212201");
+        assert_eq!(card.tracks[2], b"");
+    }
+}
+
+#[test]
+fn a_stripe_with_data_is_no_blank() {
+    let used = Stripe { tracks: [vec![], vec![], b"1".to_vec()], ..Stripe::default() };
+    let (mut module, card) = station(used, line::Coercivity::Hico);
+    let fault = module.inspect(&work(&[("MAG", SECTION)])).unwrap_err();
+    assert_eq!((fault.reason.as_str(), fault.blame), ("stripe-not-blank", Blame::Card));
+    assert_eq!(card.lock().unwrap().writes, 0);
+}
+
+#[test]
+fn what_reads_otherwise_is_rejected() {
+    let (mut module, _) = station(Stripe { lossy: true, ..Stripe::default() }, line::Coercivity::Hico);
+    let fault = module.personalize(&work(&[("MAG", SECTION)])).unwrap_err();
+    assert_eq!((fault.reason.as_str(), fault.blame), ("stripe-read-back", Blame::Card));
+    assert!(!fault.detail.contains("4761"));
+    // A track that the record does not have must stay empty too.
+    let leftover = Stripe { tracks: [vec![], vec![], b"1".to_vec()], ..Stripe::default() };
+    let (mut module, card) = station(leftover, line::Coercivity::Hico);
+    module.personalize(&work(&[("MAG", SECTION)])).unwrap();
+    assert_eq!(card.lock().unwrap().tracks[2], b"");
+}
+
+#[test]
+fn a_stripe_that_takes_no_writing_is_bad_plastic() {
+    let (mut module, _) = station(Stripe { status: 0x31, ..Stripe::default() }, line::Coercivity::Hico);
+    let fault = module.personalize(&work(&[("MAG", SECTION)])).unwrap_err();
+    assert_eq!((fault.reason.as_str(), fault.blame), ("stripe-failed", Blame::Card));
+}
+
+#[test]
+fn wrong_data_is_found_before_a_card_comes() {
+    let (mut module, _) = station(Stripe::default(), line::Coercivity::Hico);
+    let fault = module.prepare(&work(&[("MAG", b"~2;476173900101A?\r\n")])).unwrap_err();
+    assert_eq!((fault.reason.as_str(), fault.blame), ("data", Blame::Data));
+}
+
+#[test]
+fn a_record_without_stripe_leaves_the_machine_alone() {
+    let (mut module, card) = station(Stripe::default(), line::Coercivity::Hico);
+    let work = work(&[("GFX", b"")]);
+    assert!(!module.wants(&work));
+    module.prepare(&work).unwrap();
+    module.inspect(&work).unwrap();
+    assert!(module.personalize(&work).unwrap().compared.is_empty());
+    assert_eq!(card.lock().unwrap().writes, 0);
+}

@@ -1,0 +1,172 @@
+//! For the tests of the modules: records, and machines at the other end of a link, written from `drivers::wire` and
+//! the MSR605 pages (standards 5.2).
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use drivers::link::{Link, LinkError};
+use zeroize::Zeroizing;
+
+use super::Work;
+use crate::ids::{CardRef, Mic};
+use crate::profile::Product;
+use crate::record::{Record, Section};
+
+/// A record of these sections for product multiapp, without applications.
+pub fn work(sections: &[(&str, &[u8])]) -> Work {
+    Work {
+        record: Record {
+            sequence: 1,
+            card_ref: CardRef::new("CARD-1").unwrap(),
+            sections: sections
+                .iter()
+                .map(|(mic, data)| Section {
+                    mic: Mic::new(*mic).unwrap(),
+                    data: Zeroizing::new(data.to_vec()),
+                })
+                .collect(),
+        },
+        applications: vec![],
+        product: Arc::new(Product::load("multiapp").unwrap()),
+    }
+}
+
+/// What a machine does with a complete command: the bytes that it answers.
+type Behaviour = Box<dyn FnMut(&[u8]) -> Vec<u8> + Send>;
+
+/// A machine: takes bytes until `complete` says how many make a command, and answers it.
+struct Machine {
+    input: Vec<u8>,
+    output: Vec<u8>,
+    complete: fn(&[u8]) -> Option<usize>,
+    behaviour: Behaviour,
+}
+
+impl Link for Machine {
+    fn send(&mut self, bytes: &[u8], _: Duration) -> Result<(), LinkError> {
+        self.input.extend_from_slice(bytes);
+        while let Some(length) = (self.complete)(&self.input) {
+            let command: Vec<u8> = self.input.drain(..length).collect();
+            self.output.extend((self.behaviour)(&command));
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, LinkError> {
+        if self.output.is_empty() {
+            return Err(LinkError::Timeout(timeout));
+        }
+        let n = buffer.len().min(self.output.len());
+        buffer[..n].copy_from_slice(&self.output[..n]);
+        self.output.drain(..n);
+        Ok(n)
+    }
+}
+
+/// Every command of a framed machine as (cmd, data), in the order in which they came.
+pub type Log = Arc<Mutex<Vec<(u8, Vec<u8>)>>>;
+
+/// A framed machine (wire section 2) that gives `status` to the command `bad` and '0' to every other.
+pub fn framed(bad: u8, status: u8) -> (Box<dyn Link>, Log) {
+    let log = Log::default();
+    let seen = Arc::clone(&log);
+    let machine = Machine {
+        input: vec![],
+        output: vec![],
+        complete: |bytes| match bytes {
+            [0x02, ..] => {
+                bytes.iter().position(|b| *b == 0x03).map(|etx| etx + 2).filter(|n| bytes.len() >= *n)
+            }
+            // Our acknowledgement of an answer.
+            [_, ..] => Some(1),
+            [] => None,
+        },
+        behaviour: Box::new(move |frame| {
+            let [0x02, cmd, stuffed @ .., 0x03, _] = frame else { return vec![] };
+            let mut data = vec![];
+            let mut escaped = false;
+            for byte in stuffed {
+                match byte {
+                    0x10 if !escaped => escaped = true,
+                    _ => {
+                        data.push(if escaped { byte ^ 0x40 } else { *byte });
+                        escaped = false;
+                    }
+                }
+            }
+            seen.lock().unwrap().push((*cmd, data));
+            let status = if *cmd == bad { status } else { b'0' };
+            vec![0x06, 0x02, *cmd, status, 0x03, cmd ^ status ^ 0x03]
+        }),
+    };
+    (Box::new(machine), log)
+}
+
+/// The stripe of a card in an MSR605, and what the machine does.
+#[derive(Default)]
+pub struct Stripe {
+    /// Texts without sentinels.
+    pub tracks: [Vec<u8>; 3],
+    /// High coercivity chosen.
+    pub hico: bool,
+    /// Writes so far.
+    pub writes: u32,
+    /// Loses the last character of track 2.
+    pub lossy: bool,
+    /// Status of every write.
+    pub status: u8,
+}
+
+/// An MSR605 with a card.
+pub fn msr605(stripe: Stripe) -> (Box<dyn Link>, Arc<Mutex<Stripe>>) {
+    let card = Arc::new(Mutex::new(stripe));
+    let inside = Arc::clone(&card);
+    let machine = Machine {
+        input: vec![],
+        output: vec![],
+        complete: |bytes| match bytes {
+            [0x1B, b'w', ..] => bytes.iter().position(|b| *b == 0x1C).map(|fs| fs + 1),
+            [0x1B, _, ..] => Some(2),
+            _ => None,
+        },
+        behaviour: Box::new(move |command| {
+            let mut card = inside.lock().unwrap();
+            match command {
+                [_, b'x'] => {
+                    card.hico = true;
+                    vec![0x1B, 0x30]
+                }
+                [_, b'y'] => {
+                    card.hico = false;
+                    vec![0x1B, 0x30]
+                }
+                [_, b'w', 0x1B, b's', 0x1B, 1, rest @ .., b'?', 0x1C] => {
+                    card.writes += 1;
+                    let mut tracks = rest.split(|b| *b == 0x1B);
+                    card.tracks[0] = tracks.next().unwrap().to_vec();
+                    card.tracks[1] = tracks.next().unwrap()[1..].to_vec();
+                    card.tracks[2] = tracks.next().unwrap()[1..].to_vec();
+                    if card.lossy {
+                        card.tracks[1].pop();
+                    }
+                    vec![0x1B, card.status]
+                }
+                [_, b'r'] => {
+                    let mut block = vec![0x1B, b's'];
+                    for (i, (text, start)) in card.tracks.iter().zip([b'%', b';', b';']).enumerate() {
+                        block.extend([0x1B, u8::try_from(i).unwrap() + 1]);
+                        if !text.is_empty() {
+                            block.push(start);
+                            block.extend_from_slice(text);
+                            block.push(b'?');
+                        }
+                    }
+                    block.extend([b'?', 0x1C, 0x1B, 0x30]);
+                    block
+                }
+                _ => vec![],
+            }
+        }),
+    };
+    (Box::new(machine), card)
+}
