@@ -29,6 +29,7 @@
 
 pub mod blank;
 pub mod card;
+pub mod device;
 pub mod faults;
 pub mod hopper;
 pub mod pace;
