@@ -35,6 +35,7 @@ pub mod hopper;
 pub mod pace;
 pub mod profile;
 pub mod rng;
+pub mod server;
 pub mod stripe;
 mod sync;
 #[cfg(test)]
