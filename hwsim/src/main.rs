@@ -1,2 +1,148 @@
-//! x
-fn main() {}
+//! `hwsim`: the simulated line as a program. What it does stands in the library's documentation.
+
+use std::io::{Read, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use clap::{Args, Parser, Subcommand};
+use hwsim::faults::Faults;
+use hwsim::profile::Line;
+use hwsim::server::Server;
+use hwsim::witness::Witness;
+use hwsim::world::World;
+use nix::sys::signal::{SigSet, Signal};
+
+/// Simulated cards and machines for Cardwright; TEST keys only.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve a simulated line on a Unix socket
+    Serve(Serve),
+}
+
+#[derive(Args)]
+struct Serve {
+    /// Shipped line profile, or a .toml file with a [sim] table
+    #[arg(long)]
+    line: String,
+    /// Socket to listen on [default: a new one in the directory for temporary files]
+    #[arg(long)]
+    socket: Option<PathBuf>,
+    /// Divides all times; 0 = no waiting
+    #[arg(long, default_value = "1")]
+    speed: f64,
+    /// Directory for one JSON object per blank, and journals of cards and faults
+    #[arg(long)]
+    dump: Option<PathBuf>,
+    /// Which blanks get which faults (TOML)
+    #[arg(long)]
+    faults: Option<PathBuf>,
+    /// Repeats a pile of blanks and its faults [default: a random one]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Stop when standard input ends, so as not to outlive the program that started this one
+    #[arg(long)]
+    until_stdin_closes: bool,
+}
+
+fn main() -> Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match Cli::parse().command {
+        Command::Serve(args) => serve(&args),
+    }
+}
+
+fn serve(args: &Serve) -> Result<()> {
+    ensure!(args.speed >= 0.0 && args.speed.is_finite(), "--speed must be 0 or more");
+    let line = Line::load(&args.line)?;
+    let seed = match args.seed {
+        Some(seed) => seed,
+        None => getrandom::u64()?,
+    };
+    let faults = match &args.faults {
+        None => Faults::default(),
+        Some(path) => std::fs::read_to_string(path)
+            .map_err(anyhow::Error::from)
+            .and_then(|text| Faults::from_toml(&text, seed))
+            .with_context(|| format!("faults file {}", path.display()))?,
+    };
+    let witness = Witness::open(args.dump.as_deref())?;
+    let world = World::new(line, seed, faults, args.speed, witness)?;
+    // Before the first thread, which would otherwise take the signal and die of it.
+    let signals: SigSet = [Signal::SIGTERM, Signal::SIGINT].into_iter().collect();
+    signals.thread_block()?;
+
+    let directory = match &args.socket {
+        Some(_) => None,
+        None => Some(TemporaryDirectory::new()?),
+    };
+    let path = match (&args.socket, &directory) {
+        (Some(path), _) => path.clone(),
+        (None, directory) => directory.iter().map(|d| d.0.join("line.sock")).collect(),
+    };
+    let server = start(world, &path)?;
+    tracing::info!(seed, "ready");
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "hwsim SIMULATED listening on {}", path.display())?;
+    out.flush()?;
+    wait(&signals, args.until_stdin_closes)?;
+    ensure!(server.stop(), "the dump is not complete; see the messages above");
+    Ok(())
+}
+
+fn start(world: World, path: &Path) -> Result<Server> {
+    ensure!(
+        std::fs::symlink_metadata(path).is_err(),
+        "socket {} exists; remove it if no other hwsim serves there, or give another",
+        path.display()
+    );
+    Server::start(world, path)
+}
+
+/// Waits for a signal, or for the end of standard input.
+fn wait(signals: &SigSet, until_stdin_closes: bool) -> Result<()> {
+    let (stop, stopped) = crossbeam_channel::bounded(2);
+    if until_stdin_closes {
+        let stop = stop.clone();
+        std::thread::Builder::new().name("stdin".into()).spawn(move || {
+            let mut sink = [0; 256];
+            let mut stdin = std::io::stdin().lock();
+            while matches!(stdin.read(&mut sink), Ok(n) if n > 0) {}
+            let _ = stop.send(()); // fails only if the other reason came first
+        })?;
+    }
+    let signals = *signals;
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        if let Err(error) = signals.wait() {
+            tracing::error!(%error, "waiting for signals");
+        }
+        let _ = stop.send(());
+    })?;
+    stopped.recv().context("both waiting threads died")
+}
+
+/// A directory of our own for the socket, removed at the end.
+struct TemporaryDirectory(PathBuf);
+
+impl TemporaryDirectory {
+    fn new() -> Result<Self> {
+        let name = format!("hwsim-{}-{:08x}", std::process::id(), getrandom::u32()?);
+        let path = std::env::temp_dir().join(name);
+        std::fs::DirBuilder::new().mode(0o700).create(&path).with_context(|| path.display().to_string())?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for TemporaryDirectory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0); // best effort: it lies among the temporary files
+    }
+}

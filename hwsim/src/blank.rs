@@ -1,0 +1,200 @@
+//! One piece of plastic: chip, stripe, printed and embossed faces, the faults it was given, and what the witness says of
+//! it (DESIGN section 8).
+//!
+//! Not here: where it lies ([`crate::world`]) and who changes it ([`crate::device`]).
+
+use serde_json::{Value, json};
+
+use crate::card::{BlankSpec, Card, Fault as ChipFault};
+use crate::faults::{Fault, Kind};
+use crate::profile::Coercivity;
+use crate::stripe::Stripe;
+
+/// ATR of a blank with [`Kind::WrongAtr`]: T=0 and nothing else.
+const WRONG_ATR: [u8; 4] = [0x3B, 0x60, 0x00, 0x00];
+
+/// A line of embossing or indent print, as the machine did it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EmbossLine {
+    /// Font, 1-11, plus 20 for the other side.
+    pub font: u8,
+    /// Centre of the first character from the left edge, mils.
+    pub x: u16,
+    /// Middle of the line from the bottom edge, mils.
+    pub y: u16,
+    /// What, ISO 8859-1 in the job, UTF-8 here.
+    pub text: String,
+}
+
+/// A fault given to a blank, and whether it has taken effect.
+#[derive(Debug)]
+struct Given {
+    fault: Fault,
+    done: bool,
+}
+
+/// A blank, from the hopper on.
+pub struct Blank {
+    /// Feed ordinal, from 1.
+    pub n: u64,
+    /// KMC_ID and CSN.
+    pub keydata: [u8; 10],
+    /// The chip.
+    pub chip: Card,
+    /// The chip was reset and has power.
+    pub powered: bool,
+    /// The chip has left the contacts and does not come back.
+    pub pulled: bool,
+    /// The stripe.
+    pub stripe: Stripe,
+    /// Embossed and indent-printed, in order.
+    pub emboss: Vec<EmbossLine>,
+    /// SHA-256 of the front's raster.
+    pub front: Option<[u8; 32]>,
+    /// SHA-256 of the back's raster.
+    pub back: Option<[u8; 32]>,
+    /// Device jobs that changed it.
+    pub jobs: u64,
+    /// It is stuck where it lies: nothing but the reject bin takes it.
+    pub jammed: bool,
+    faults: Vec<Given>,
+}
+
+impl Blank {
+    /// A blank as it comes out of the hopper.
+    pub fn new(n: u64, mut spec: BlankSpec, coercivity: Coercivity, faults: Vec<Fault>) -> Self {
+        let has = |kind| faults.iter().any(|f| f.kind == kind);
+        if has(Kind::WrongAtr) {
+            spec.atr = WRONG_ATR.to_vec();
+        }
+        let stripe = Stripe::new(coercivity, has(Kind::StripeDirty));
+        let keydata = spec.key_data;
+        let mut chip = Card::new(spec);
+        for fault in &faults {
+            match fault.kind {
+                Kind::Mute => chip.force(ChipFault::Deaf),
+                Kind::WrongCryptogram => chip.force(ChipFault::WrongCryptogram),
+                Kind::Status => {
+                    chip.force(ChipFault::Status { store_data: fault.store_data, sw: fault.sw });
+                }
+                Kind::CardPulled => chip.force(ChipFault::RemoveAfter(fault.after)),
+                _ => {}
+            }
+        }
+        let faults = faults.into_iter().map(|fault| Given { fault, done: false }).collect();
+        Self {
+            n,
+            keydata,
+            chip,
+            powered: false,
+            pulled: false,
+            stripe,
+            emboss: Vec::new(),
+            front: None,
+            back: None,
+            jobs: 0,
+            jammed: false,
+            faults,
+        }
+    }
+
+    /// Card serial number in upper case hex: the name of the blank.
+    pub fn csn(&self) -> String {
+        let (_, csn) = self.keydata.split_at(6);
+        hex::encode_upper(csn)
+    }
+
+    /// The fault of this kind that it was given, done or not.
+    pub fn fault(&self, kind: Kind) -> Option<Fault> {
+        self.faults.iter().map(|g| g.fault).find(|f| f.kind == kind)
+    }
+
+    /// A fault of this kind takes effect: true the first time, and only if it was given.
+    pub fn strike(&mut self, kind: Kind) -> bool {
+        match self.faults.iter_mut().find(|g| g.fault.kind == kind && !g.done) {
+            Some(given) => {
+                given.done = true;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Takes the power off the chip, as when the card leaves the contacts.
+    pub fn power_off(&mut self) {
+        if std::mem::take(&mut self.powered) {
+            self.chip.power_off();
+        }
+    }
+
+    /// The witness's object, with the fate and stack position given.
+    pub fn witness(&self, fate: &Fate) -> Value {
+        let [one, two, three] = &self.stripe.tracks;
+        let emboss: Vec<Value> = self
+            .emboss
+            .iter()
+            .map(|l| json!({ "font": l.font, "x": l.x, "y": l.y, "text": l.text }))
+            .collect();
+        let mut object = json!({
+            "simulated": true,
+            "n": self.n,
+            "blank": self.csn(),
+            "keydata": hex::encode_upper(self.keydata),
+            "fate": fate.name(),
+            "position": fate.position(),
+            "stripe": { "1": one.witness(), "2": two.witness(), "3": three.witness() },
+            "emboss": emboss,
+            "graphics": { "front": self.front.map(hex::encode_upper), "back": self.back.map(hex::encode_upper) },
+            "chip": self.chip.chip_dump(),
+            "writes": self.chip.writes() + self.jobs,
+        });
+        if let (Some(stacker), Some(map)) = (fate.stacker(), object.as_object_mut()) {
+            map.insert("stacker".into(), stacker.into());
+        }
+        object
+    }
+}
+
+/// How a blank left the line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// Into a stacker, at this position.
+    Stacked {
+        /// As the controller gave it.
+        position: u32,
+        /// The remakes' stacker, not the good cards'.
+        remake: bool,
+    },
+    /// Into the reject bin.
+    Rejected,
+    /// It did not: the line was switched off with the card in it.
+    Left,
+}
+
+impl Fate {
+    /// As the witness writes it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Stacked { .. } => "stacked",
+            Self::Rejected => "rejected",
+            Self::Left => "left",
+        }
+    }
+
+    /// Place in the stacker.
+    pub fn position(&self) -> Option<u32> {
+        match self {
+            Self::Stacked { position, .. } => Some(*position),
+            _ => None,
+        }
+    }
+
+    /// Which stacker: `good` or `remake`.
+    pub fn stacker(&self) -> Option<&'static str> {
+        match self {
+            Self::Stacked { remake: false, .. } => Some("good"),
+            Self::Stacked { remake: true, .. } => Some("remake"),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Embosser with indent wheel (`drivers::wire` section 3) and its lines, the escape form of a published desktop driver
+//! (standards.md 6.2): `~EM%font;x;y;text` CR LF, `EM` in any case, blanks allowed behind `;` before a number, the text
+//! being all that follows the third `;`.
+//!
+//! Limits are the vendor's without topping: x 100-3275, y 135-1460 mils, fonts 1-11 and the same plus 20 for the other
+//! side; text in ISO 8859-1 without control characters, `<` and `>`. A frame with one bad line adds none of its lines.
+//! The buffer stays after 'E' until 'C', so a controller that forgets to clear embosses one card's name on the next; 'E'
+//! with an empty buffer is '3'.
+
+use drivers::wire::status;
+
+use super::frame::{Answer, Machine};
+use crate::blank::EmbossLine;
+use crate::faults::Kind;
+use crate::pace::Pace;
+use crate::sync::lock;
+use crate::world::{Move, Station, World};
+
+/// Answer to 'S'.
+const MODEL: &str = "hwsim embosser SIMULATED";
+/// Lines that the buffer holds.
+const LINES_MAX: usize = 64;
+
+/// An embosser at a station.
+pub struct Embosser<'a> {
+    world: &'a World,
+    station: &'a Station,
+    pace: Pace,
+    buffer: Vec<EmbossLine>,
+}
+
+impl<'a> Embosser<'a> {
+    /// With an empty buffer.
+    pub fn new(world: &'a World, station: &'a Station) -> Self {
+        Self { world, station, pace: Pace::new(world.speed), buffer: Vec::new() }
+    }
+
+    fn add(&mut self, data: &[u8]) -> Move {
+        let lines = lines(data).ok_or(status::BAD_DATA)?;
+        if self.buffer.len() + lines.len() > LINES_MAX {
+            return Err(status::BAD_DATA);
+        }
+        self.buffer.extend(lines);
+        Ok(())
+    }
+
+    fn emboss(&mut self) -> Move {
+        let slot = self.station.slot();
+        let card = slot.card().ok_or(status::NO_CARD)?;
+        if self.world.jams(&mut lock(card), Kind::JamEmbosser, self.station) {
+            return Err(status::JAM);
+        }
+        if self.buffer.is_empty() {
+            return Err(status::BAD_DATA);
+        }
+        self.pace.work(self.world.sim.embosser_s);
+        let mut blank = lock(card);
+        blank.emboss.extend(self.buffer.iter().cloned());
+        blank.jobs += 1;
+        Ok(())
+    }
+}
+
+impl Machine for Embosser<'_> {
+    const COMMANDS: &'static [u8] = b"CLES";
+
+    fn run(&mut self, command: u8, data: &[u8]) -> Answer {
+        let done = match (command, data) {
+            (b'C', []) => {
+                self.buffer.clear();
+                Ok(())
+            }
+            (b'L', data) => self.add(data),
+            (b'E', []) => self.emboss(),
+            (b'S', []) => return Answer::model(MODEL),
+            _ => Err(status::BAD_DATA),
+        };
+        Answer::of(done)
+    }
+}
+
+/// Complete lines, each ended by CR LF, at least one; `None` if any is bad.
+fn lines(mut data: &[u8]) -> Option<Vec<EmbossLine>> {
+    let mut lines = Vec::new();
+    loop {
+        let end = data.windows(2).position(|w| w == b"\r\n")?;
+        let (text, rest) = data.split_at_checked(end)?;
+        lines.push(line(text)?);
+        data = rest.strip_prefix(b"\r\n")?;
+        if data.is_empty() {
+            return Some(lines);
+        }
+    }
+}
+
+/// One line without its CR LF.
+fn line(line: &[u8]) -> Option<EmbossLine> {
+    let (escape, rest) = line.split_first_chunk::<4>()?;
+    if !escape.eq_ignore_ascii_case(b"~EM%") {
+        return None;
+    }
+    let mut fields = rest.splitn(4, |b| *b == b';');
+    let font = u8::try_from(number(fields.next()?)?).ok()?;
+    let x = number(fields.next()?)?;
+    let y = number(fields.next()?)?;
+    let text = fields.next()?;
+    let fits = matches!(font, 1..=11 | 21..=31)
+        && (100..=3275).contains(&x)
+        && (135..=1460).contains(&y)
+        && text.iter().all(|c| matches!(c, 0x20..=0x7E | 0xA0..=0xFF) && !matches!(c, b'<' | b'>'));
+    fits.then(|| EmbossLine { font, x, y, text: text.iter().copied().map(char::from).collect() })
+}
+
+/// Decimal digits, blanks before them allowed.
+fn number(field: &[u8]) -> Option<u16> {
+    let digits = std::str::from_utf8(field).ok()?.trim_start_matches(' ');
+    if digits.bytes().all(|b| b.is_ascii_digit()) { digits.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &[u8]) -> Option<Vec<(u8, u16, u16, String)>> {
+        Some(lines(text)?.into_iter().map(|l| (l.font, l.x, l.y, l.text)).collect())
+    }
+
+    /// The vendor driver's samples (standards.md 6.1, 6.2), with made-up numbers.
+    #[test]
+    fn lines_of_the_vendor() {
+        let data = b"~EM%2;401;843;4761 7390 0101 0119\r\n~em%1; 307; 480;12/22\r\n~EM%21;307;328;A;B;C \r\n";
+        assert_eq!(
+            parsed(data).unwrap(),
+            [
+                (2, 401, 843, "4761 7390 0101 0119".to_owned()),
+                (1, 307, 480, "12/22".to_owned()),
+                (21, 307, 328, "A;B;C ".to_owned()),
+            ]
+        );
+        assert_eq!(parsed(b"~EM%1;100;135;M\xDCLLER\r\n").unwrap()[0].3, "MÜLLER");
+        assert_eq!(parsed(b"~EM%11;3275;1460;\r\n").unwrap()[0].3, "");
+    }
+
+    #[test]
+    fn bad_lines() {
+        let cases: &[&[u8]] = &[
+            b"",
+            b"\r\n",
+            b"~EM%1;307;328;A",
+            b"~EM%1;307;328;A\n",
+            b"~EM%1;307;328;A\r\nB",
+            b"~EM%1;307;328;A\r\n\r\n",
+            b"~EM%1;307;328;A\rB\r\n",
+            b"~EM1;307;328;A\r\n",
+            b"EM%1;307;328;A\r\n",
+            b" ~EM%1;307;328;A\r\n",
+            b"~EM%1;307;328\r\n",
+            b"~EM%;307;328;A\r\n",
+            b"~EM%0;307;328;A\r\n",
+            b"~EM%12;307;328;A\r\n",
+            b"~EM%20;307;328;A\r\n",
+            b"~EM%32;307;328;A\r\n",
+            b"~EM%257;307;328;A\r\n",
+            b"~EM%1;99;328;A\r\n",
+            b"~EM%1;3276;328;A\r\n",
+            b"~EM%1;307;134;A\r\n",
+            b"~EM%1;307;1461;A\r\n",
+            b"~EM%1;+307;328;A\r\n",
+            b"~EM%1;-307;328;A\r\n",
+            b"~EM%1;30.7;328;A\r\n",
+            b"~EM%1;307 ;328;A\r\n",
+            b"~EM%1;66000;328;A\r\n",
+            b"~EM%1;307;328;<A>\r\n",
+            b"~EM%1;307;328;A\x1fB\r\n",
+            b"~EM%1;307;328;A\x7fB\r\n",
+            b"~EM%1;307;328;A\x85B\r\n",
+        ];
+        for case in cases {
+            assert!(lines(case).is_none(), "{}", String::from_utf8_lossy(case));
+        }
+    }
+}

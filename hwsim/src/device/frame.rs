@@ -1,0 +1,232 @@
+//! Machine's end of the framed links (`drivers::wire` section 2): stuffing, BCC, ACK, NAK, DLE, repeated answers.
+//!
+//! Damage is never acted on. A frame counts only if its BCC is right *and* nothing follows it before we acknowledge,
+//! because a data byte that became an ETX may happen to be followed by a matching BCC. After any damage the line is
+//! listened to until it is quiet, and then exactly one NAK is sent: a second NAK for the same burst would make the
+//! controller repeat a command that was already accepted.
+//!
+//! Not here: what the commands do ([`Machine`]).
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use drivers::wire::{ACK, DLE, ESCAPE_XOR, ETX, FRAME_DATA_MAX, FRAME_TRIES, NAK, STX, status};
+
+/// A gap within a burst that ends it.
+pub const QUIET: Duration = Duration::from_millis(50);
+
+/// What a machine answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Status character.
+    pub status: u8,
+    /// At most [`FRAME_DATA_MAX`] bytes.
+    pub data: Vec<u8>,
+}
+
+impl Answer {
+    /// An answer without data.
+    pub fn status(status: u8) -> Self {
+        Self { status, data: Vec::new() }
+    }
+
+    /// Done, or why not.
+    pub fn of(result: Result<(), u8>) -> Self {
+        Self::status(result.err().unwrap_or(status::DONE))
+    }
+
+    /// Done, with the model's name.
+    pub fn model(name: &str) -> Self {
+        Self { status: status::DONE, data: name.as_bytes().to_vec() }
+    }
+}
+
+/// A machine behind framed commands.
+pub trait Machine {
+    /// Its command characters.
+    const COMMANDS: &'static [u8];
+    /// Does one of them; takes the machine's time.
+    fn run(&mut self, command: u8, data: &[u8]) -> Answer;
+}
+
+/// Serves a machine until the other end hangs up. With `instant` the machine takes no time, so the ACK travels in one
+/// piece with the answer.
+pub fn serve<M: Machine>(
+    stream: &UnixStream,
+    machine: &mut M,
+    instant: bool,
+    quiet: Duration,
+) -> io::Result<()> {
+    let mut line = Wire { stream, quiet, buffer: [0; 4096], start: 0, end: 0 };
+    let mut body = Vec::with_capacity(FRAME_DATA_MAX + 1);
+    let mut out = Vec::with_capacity(64);
+    let mut first = line.next()?;
+    while let Some(byte) = first {
+        let verdict = match byte {
+            ACK | NAK => {
+                first = line.next()?; // a stray one, of an exchange that is over
+                continue;
+            }
+            STX => line.frame(&mut body)?,
+            _ => Verdict::Damaged,
+        };
+        first = match (verdict, body.split_first()) {
+            (Verdict::Whole, Some((command, data))) if M::COMMANDS.contains(command) => {
+                out.clear();
+                out.push(ACK);
+                if !instant {
+                    line.send(&out)?;
+                    out.clear();
+                }
+                let answer = machine.run(*command, data);
+                let from = out.len();
+                encode(*command, &answer, &mut out);
+                line.send(&out)?;
+                line.acknowledged(out.get(from..).unwrap_or_default())?
+            }
+            (Verdict::Whole, _) => {
+                line.send(&[DLE])?;
+                line.next()?
+            }
+            (Verdict::Damaged, _) => {
+                line.settle()?;
+                line.send(&[NAK])?;
+                line.next()?
+            }
+        };
+    }
+    Ok(())
+}
+
+fn is_special(byte: u8) -> bool {
+    matches!(byte, STX | ETX | ACK | DLE | NAK)
+}
+
+/// The answer's frame: STX cmd status data ETX BCC.
+fn encode(command: u8, answer: &Answer, out: &mut Vec<u8>) {
+    out.push(STX);
+    let from = out.len();
+    for byte in [command, answer.status].iter().chain(answer.data.iter().take(FRAME_DATA_MAX)) {
+        if is_special(*byte) {
+            out.extend([DLE, byte ^ ESCAPE_XOR]);
+        } else {
+            out.push(*byte);
+        }
+    }
+    out.push(ETX);
+    out.push(out.iter().skip(from).fold(0, |bcc, byte| bcc ^ byte));
+}
+
+enum Verdict {
+    Whole,
+    Damaged,
+}
+
+/// The incoming bytes, read as many at a time as there are.
+struct Wire<'a> {
+    stream: &'a UnixStream,
+    quiet: Duration,
+    buffer: [u8; 4096],
+    start: usize,
+    end: usize,
+}
+
+impl Wire<'_> {
+    fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
+    /// Next byte, however long it takes; `None` at the end.
+    fn next(&mut self) -> io::Result<Option<u8>> {
+        while self.start == self.end {
+            self.start = 0;
+            self.end = 0;
+            match self.stream.read(&mut self.buffer) {
+                Ok(0) => return Ok(None),
+                Ok(n) => self.end = n,
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        let byte = self.buffer.get(self.start).copied();
+        self.start += 1;
+        Ok(byte)
+    }
+
+    /// Next byte of a burst; `None` if the line falls quiet, or at the end.
+    fn next_in_burst(&mut self) -> io::Result<Option<u8>> {
+        if self.start != self.end {
+            return self.next();
+        }
+        self.stream.set_read_timeout(Some(self.quiet))?;
+        let byte = self.next();
+        self.stream.set_read_timeout(None)?;
+        match byte {
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Ok(None),
+            other => other,
+        }
+    }
+
+    /// Drops all bytes until the line is quiet.
+    fn settle(&mut self) -> io::Result<()> {
+        while self.next_in_burst()?.is_some() {
+            self.start = self.end;
+        }
+        Ok(())
+    }
+
+    /// Reads a frame behind its STX into `body` (command, data).
+    fn frame(&mut self, body: &mut Vec<u8>) -> io::Result<Verdict> {
+        body.clear();
+        let mut bcc = 0;
+        loop {
+            let Some(byte) = self.next_in_burst()? else { return Ok(Verdict::Damaged) };
+            bcc ^= byte;
+            match byte {
+                ETX => break,
+                DLE => match self.next_in_burst()? {
+                    Some(escaped) if is_special(escaped ^ ESCAPE_XOR) => {
+                        bcc ^= escaped;
+                        body.push(escaped ^ ESCAPE_XOR);
+                    }
+                    _ => return Ok(Verdict::Damaged),
+                },
+                STX | ACK | NAK => return Ok(Verdict::Damaged),
+                _ => body.push(byte),
+            }
+            if body.len() > FRAME_DATA_MAX + 1 {
+                return Ok(Verdict::Damaged);
+            }
+        }
+        let right = self.next_in_burst()? == Some(bcc)
+            && self.start == self.end
+            && body.first().is_some_and(|c| (0x20..0x7F).contains(c));
+        Ok(if right { Verdict::Whole } else { Verdict::Damaged })
+    }
+
+    /// Waits until our answer is acknowledged, repeating it when asked. Gives the byte that begins the next command:
+    /// one that comes instead of an ACK says that the controller has moved on.
+    fn acknowledged(&mut self, answer: &[u8]) -> io::Result<Option<u8>> {
+        let mut tries = 1;
+        loop {
+            match self.next()? {
+                Some(ACK) => return self.next(),
+                Some(STX) => return Ok(Some(STX)),
+                None => return Ok(None),
+                Some(byte) if tries < FRAME_TRIES => {
+                    if byte != NAK {
+                        self.settle()?;
+                    }
+                    self.send(answer)?;
+                    tries += 1;
+                }
+                Some(_) => return self.next(),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "frame_tests.rs"]
+mod tests;

@@ -1,0 +1,269 @@
+//! Magnetic stripe encoder MSR605/MSR206 (vendor manuals; standards.md 5.2): ESC commands, the machine adds sentinels on
+//! write and returns them on read.
+//!
+//! Where the manuals are silent: without a card under the head, read and write end with status 39 and erase with 41; a
+//! track that is empty in a write keeps what it has; a track of a wrong set, length or with sentinels is status 32 and
+//! nothing is written; a jam is status 31; reset brings back the settings of power-on (HiCo, leading zeros 61 and 22,
+//! 7-5-5 bits); a raw track read as ISO is empty and status 31.
+
+mod parser;
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+
+use drivers::wire::{ESC, FS};
+
+use crate::blank::Blank;
+use crate::faults::Kind;
+use crate::pace::Pace;
+use crate::profile::Coercivity;
+use crate::stripe::{END, FORMATS, Track};
+use crate::sync::lock;
+use crate::world::{Station, World};
+use parser::{Command, Parser, Tracks};
+
+/// Status bytes behind ESC.
+mod status {
+    pub const OK: u8 = 0x30;
+    pub const READ_WRITE: u8 = 0x31;
+    pub const FORMAT: u8 = 0x32;
+    pub const INVALID: u8 = 0x34;
+    pub const SWIPE: u8 = 0x39;
+    /// Of settings, RAM test and erase.
+    pub const FAIL: u8 = 0x41;
+}
+
+/// Model byte: three tracks, read and write.
+const MODEL: u8 = b'3';
+/// As "REV?X.XX".
+const FIRMWARE: &[u8] = b"REVS1.00";
+
+/// Serves the encoder of a station until the other end hangs up.
+pub fn serve(stream: &UnixStream, world: &World, station: &Station) -> io::Result<()> {
+    let mut stream = stream;
+    let mut encoder = Encoder::new(world, station);
+    let mut parser = Parser::default();
+    let mut buffer = [0; 1024];
+    let mut out = Vec::new();
+    loop {
+        let n = match stream.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(n) => n,
+            Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+            Err(e) => return Err(e),
+        };
+        for byte in buffer.iter().take(n) {
+            if let Some(command) = parser.push(*byte) {
+                encoder.run(command, &mut out);
+            }
+        }
+        if !out.is_empty() {
+            stream.write_all(&out)?;
+            out.clear();
+        }
+    }
+}
+
+/// What the commands set.
+struct Settings {
+    coercivity: Coercivity,
+    /// Leading zeros of tracks 1 and 3, of track 2.
+    zeros: [u8; 2],
+}
+
+impl Settings {
+    /// At power-on.
+    const DEFAULT: Self = Self { coercivity: Coercivity::Hico, zeros: [61, 22] };
+}
+
+struct Encoder<'a> {
+    world: &'a World,
+    station: &'a Station,
+    pace: Pace,
+    settings: Settings,
+}
+
+impl<'a> Encoder<'a> {
+    fn new(world: &'a World, station: &'a Station) -> Self {
+        Self { world, station, pace: Pace::new(world.speed), settings: Settings::DEFAULT }
+    }
+
+    /// Does a command; its reply is put behind `out`.
+    fn run(&mut self, command: Command, out: &mut Vec<u8>) {
+        let verdict = |ok: bool| [ESC, if ok { status::OK } else { status::FAIL }];
+        match command {
+            Command::Reset => self.settings = Settings::DEFAULT,
+            Command::Leds => {}
+            Command::CommTest => out.extend([ESC, b'y']),
+            Command::SensorTest => {
+                if self.station.slot().card().is_some() {
+                    out.extend([ESC, status::OK]);
+                }
+            }
+            Command::RamTest => out.extend([ESC, status::OK]),
+            Command::SetZeros(zeros) => {
+                self.settings.zeros = zeros;
+                out.extend([ESC, status::OK]);
+            }
+            Command::GetZeros => {
+                let [t13, t2] = self.settings.zeros;
+                out.extend([ESC, t13, t2]);
+            }
+            Command::SelectBpi(x) => {
+                out.extend(verdict(matches!(x, 0xD2 | 0x4B | 0xA1 | 0xA0 | 0xC1 | 0xC0)));
+            }
+            Command::SetBpc(bits) if bits.iter().all(|b| (5..=8).contains(b)) => {
+                out.extend([ESC, status::OK]);
+                out.extend(bits);
+            }
+            Command::SetBpc(_) => out.extend([ESC, status::FAIL]),
+            Command::Hico => {
+                self.settings.coercivity = Coercivity::Hico;
+                out.extend([ESC, status::OK]);
+            }
+            Command::Loco => {
+                self.settings.coercivity = Coercivity::Loco;
+                out.extend([ESC, status::OK]);
+            }
+            Command::Coercivity => {
+                let letter = if self.settings.coercivity == Coercivity::Hico { b'H' } else { b'L' };
+                out.extend([ESC, letter]);
+            }
+            Command::Model => out.extend([ESC, MODEL, b'S']),
+            Command::Firmware => {
+                out.push(ESC);
+                out.extend(FIRMWARE);
+            }
+            Command::Erase(mask) => out.extend(verdict(self.erase(mask))),
+            Command::ReadIso => self.read(out, iso_track),
+            Command::ReadRaw => self.read(out, raw_track),
+            Command::WriteIso(tracks) => {
+                let status = iso_tracks(tracks).map_or(status::FORMAT, |tracks| self.put(tracks));
+                out.extend([ESC, status]);
+            }
+            Command::WriteRaw(tracks) => {
+                let status = self.put(tracks.map(|t| if t.is_empty() { None } else { Some(Track::Raw(t)) }));
+                out.extend([ESC, status]);
+            }
+            Command::Malformed => out.extend([ESC, status::FORMAT]),
+            Command::Unknown => out.extend([ESC, status::INVALID]),
+        }
+    }
+
+    /// Moves the card past the head, if one lies there that moves.
+    fn swipe<T>(&mut self, at_head: impl FnOnce(&mut Blank) -> T) -> Result<T, u8> {
+        let slot = self.station.slot();
+        let card = slot.card().ok_or(status::SWIPE)?;
+        if self.world.jams(&mut lock(card), Kind::JamStripe, self.station) {
+            return Err(status::READ_WRITE);
+        }
+        self.pace.work(self.world.sim.stripe_s);
+        Ok(at_head(&mut lock(card)))
+    }
+
+    /// Writes or erases the tracks that are given.
+    fn put(&mut self, tracks: [Option<Track>; 3]) -> u8 {
+        let current = self.settings.coercivity;
+        let done = self.swipe(|blank| {
+            blank.stripe.put(current, tracks);
+            blank.jobs += 1;
+        });
+        done.err().unwrap_or(status::OK)
+    }
+
+    /// Bits 0 to 2 are tracks 1 to 3; none of them is track 1 alone.
+    fn erase(&mut self, mask: u8) -> bool {
+        let mask = if mask == 0 { 1 } else { mask };
+        let erased = |bit: u8| (mask & bit != 0).then_some(Track::Empty);
+        mask < 8 && self.put([erased(1), erased(2), erased(4)]) == status::OK
+    }
+
+    /// Reads all tracks; `form` puts one of them, with its number, behind `out` and says if it could be read.
+    fn read(&mut self, out: &mut Vec<u8>, form: fn(usize, &Track, &mut Vec<u8>) -> bool) {
+        let (world, station) = (self.world, self.station);
+        let seen = self.swipe(|blank| seen(world, station, blank));
+        out.extend([ESC, b's']);
+        let (tracks, mut status) = match seen {
+            Ok(tracks) => (tracks, status::OK),
+            Err(why) => (Default::default(), why),
+        };
+        for (at, track) in tracks.iter().enumerate() {
+            out.extend([ESC, u8::try_from(at + 1).unwrap_or_default()]);
+            if !form(at, track, out) {
+                status = status::READ_WRITE;
+            }
+        }
+        out.extend([END, FS, ESC, status]);
+    }
+}
+
+/// What the head sees: the tracks, with the faults that the card was given.
+fn seen(world: &World, station: &Station, blank: &mut Blank) -> [Track; 3] {
+    if blank.stripe.dirty {
+        world.strikes(blank, Kind::StripeDirty, station);
+    }
+    let mut tracks = blank.stripe.tracks.clone();
+    let misread = blank.fault(Kind::StripeMisread).is_some();
+    if misread && tracks.iter_mut().zip(&FORMATS).any(|(track, format)| blur(track, format)) {
+        world.strikes(blank, Kind::StripeMisread, station);
+    }
+    tracks
+}
+
+/// Changes the character in the middle of a track; false if there is none.
+fn blur(track: &mut Track, format: &crate::stripe::Format) -> bool {
+    let Track::Text(text) = track else { return false };
+    let middle = text.len() / 2;
+    match text.get_mut(middle) {
+        Some(c) if *c != format.start && *c != END => {
+            *c = format.neighbour(*c);
+            true
+        }
+        _ => false,
+    }
+}
+
+/// A track of an ISO read: its characters, nothing if empty.
+fn iso_track(_: usize, track: &Track, out: &mut Vec<u8>) -> bool {
+    if let Track::Text(text) = track {
+        out.extend(text);
+    }
+    !matches!(track, Track::Raw(_))
+}
+
+/// A track of a raw read: length and bytes, LEN 00 if empty.
+fn raw_track(at: usize, track: &Track, out: &mut Vec<u8>) -> bool {
+    let bytes = match (track, FORMATS.get(at)) {
+        (Track::Text(text), Some(format)) => format.bits(text),
+        (Track::Raw(bytes), _) => bytes.clone(),
+        _ => Vec::new(),
+    };
+    match u8::try_from(bytes.len()) {
+        Ok(length) => {
+            out.push(length);
+            out.extend(bytes);
+            true
+        }
+        Err(_) => {
+            out.push(0);
+            false
+        }
+    }
+}
+
+/// The tracks of an ISO write with their sentinels; `None` if any is not of its standard.
+fn iso_tracks(tracks: Tracks) -> Option<[Option<Track>; 3]> {
+    let mut out = [None, None, None];
+    for ((text, format), to) in tracks.into_iter().zip(&FORMATS).zip(&mut out) {
+        if !format.allows(&text) {
+            return None;
+        }
+        if !text.is_empty() {
+            *to = Some(Track::Text([&[format.start][..], &text, &[END]].concat()));
+        }
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests;

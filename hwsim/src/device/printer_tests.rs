@@ -1,0 +1,126 @@
+//! Tests of the card printer: complete images, decoded rasters, bounds.
+
+use super::*;
+use crate::device::frame::{QUIET, serve};
+use crate::testing::{Client, feed, link, look, world};
+
+/// A PNG of these samples.
+fn png(width: u32, height: u32, color: ColorType, depth: png::BitDepth, samples: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut encoder = png::Encoder::new(&mut out, width, height);
+    encoder.set_color(color);
+    encoder.set_depth(depth);
+    let mut writer = encoder.write_header().unwrap();
+    writer.write_image_data(samples).unwrap();
+    writer.finish().unwrap();
+    out
+}
+
+fn send(client: &mut Client, side: u8, png: &[u8]) {
+    let length = u32::try_from(png.len()).unwrap().to_be_bytes();
+    assert_eq!(client.command(b'H', &[&[side][..], &length].concat()).0, b'0');
+    for chunk in png.chunks(1024) {
+        assert_eq!(client.command(b'D', chunk).0, b'0');
+    }
+}
+
+fn printing<T>(faults: &str, client: impl FnOnce(&World, &Station, &mut Client) -> T) -> T {
+    let world = world(faults);
+    let station = feed(&world, "printer-1");
+    let mut printer = Printer::new(&world, station);
+    link(|stream| serve(stream, &mut printer, true, QUIET), |c| client(&world, station, c))
+}
+
+/// One picture in every colour type is one raster; the digest is of the RGBA bytes, computed here from them.
+#[test]
+fn the_raster_not_the_encoding_is_witnessed() {
+    use png::BitDepth::{Eight, Four, Sixteen};
+    let rgba = [0, 0, 0, 255, 255, 255, 255, 255, 119, 119, 119, 255, 0, 0, 0, 255];
+    let expected: [u8; 32] = Sha256::digest(rgba).into();
+    let grey = [0, 255, 119, 0];
+    let wide: Vec<u8> = grey.iter().flat_map(|v| [*v, *v]).collect();
+    let rgb: Vec<u8> = grey.iter().flat_map(|v| [*v, *v, *v]).collect();
+    let with_alpha: Vec<u8> = grey.iter().flat_map(|v| [*v, 255]).collect();
+    assert_eq!(raster(&png(2, 2, ColorType::Rgba, Eight, &rgba)).unwrap(), expected);
+    assert_eq!(raster(&png(2, 2, ColorType::Rgb, Eight, &rgb)).unwrap(), expected);
+    assert_eq!(raster(&png(2, 2, ColorType::Grayscale, Eight, &grey)).unwrap(), expected);
+    assert_eq!(raster(&png(2, 2, ColorType::GrayscaleAlpha, Eight, &with_alpha)).unwrap(), expected);
+    assert_eq!(raster(&png(2, 2, ColorType::Grayscale, Sixteen, &wide)).unwrap(), expected);
+    assert_eq!(raster(&png(2, 2, ColorType::Grayscale, Four, &[0x0F, 0x70])).unwrap(), expected);
+}
+
+#[test]
+fn what_is_no_picture() {
+    use png::BitDepth::Eight;
+    let good = png(4, 4, ColorType::Grayscale, Eight, &[7; 16]);
+    assert!(raster(&good).is_some());
+    assert!(raster(b"").is_none());
+    assert!(raster(b"\xFF\xD8\xFF\xE0 a JPEG").is_none());
+    for length in 0..good.len() {
+        assert!(raster(&good[..length]).is_none(), "cut at {length}");
+    }
+    let mut bad = good.clone();
+    bad[45] ^= 1; // inside the image data: its CRC is wrong
+    assert!(raster(&bad).is_none());
+    assert!(raster(&png(2049, 1, ColorType::Grayscale, Eight, &[0; 2049])).is_none());
+    assert!(raster(&png(1, 2049, ColorType::Grayscale, Eight, &[0; 2049])).is_none());
+    assert!(raster(&png(2048, 2048, ColorType::Rgba, Eight, &vec![9; RASTER_MAX])).is_some());
+}
+
+#[test]
+fn both_sides_are_printed() {
+    let front = png(2, 1, ColorType::Grayscale, png::BitDepth::Eight, &[1, 2]);
+    let noise: Vec<u8> = (0..4000u32).map(|n| ((n * n) >> 3).to_le_bytes()[0]).collect();
+    let back = png(100, 40, ColorType::Grayscale, png::BitDepth::Eight, &noise);
+    assert!(back.len() > 1024, "more than one chunk");
+    printing("", |_, station, client| {
+        send(client, b'F', &front);
+        send(client, b'B', &back);
+        assert_eq!(client.command(b'P', b"").0, b'0');
+        look(station, |blank| {
+            assert_eq!((blank.front, blank.back), (raster(&front), raster(&back)));
+            assert_eq!(blank.jobs, 1);
+        });
+        // Cleared: nothing to print. Front alone: the back stays as it is.
+        assert_eq!(client.command(b'C', b"").0, b'0');
+        assert_eq!(client.command(b'P', b"").0, b'3');
+        send(client, b'F', &back);
+        assert_eq!(client.command(b'P', b"").0, b'0');
+        look(station, |blank| assert_eq!((blank.front, blank.back), (raster(&back), raster(&back))));
+    });
+}
+
+#[test]
+fn incomplete_and_wrong_images_print_nothing() {
+    let good = png(2, 1, ColorType::Grayscale, png::BitDepth::Eight, &[1, 2]);
+    printing("", |_, station, client| {
+        assert_eq!(client.command(b'P', b"").0, b'3', "no image");
+        assert_eq!(client.command(b'D', b"x").0, b'3', "no header");
+        for header in [&b"F"[..], b"X\0\0\0\x09", b"F\0\0\0\0", b"F\0\0\0", b"F\x02\0\0\0", b"F\0\0\0\x01\0"]
+        {
+            assert_eq!(client.command(b'H', header).0, b'3', "{header:?}");
+        }
+        send(client, b'F', &good[..good.len() - 1]);
+        assert_eq!(client.command(b'P', b"").0, b'3', "no PNG");
+        assert_eq!(client.command(b'D', b"x").0, b'3', "more than announced");
+        send(client, b'F', &good);
+        assert_eq!(client.command(b'H', b"B\0\0\0\x09").0, b'0');
+        assert_eq!(client.command(b'P', b"").0, b'3', "back announced, not sent");
+        look(station, |blank| assert_eq!((blank.front, blank.back, blank.jobs), (None, None, 0)));
+    });
+}
+
+#[test]
+fn no_card_jam_and_model() {
+    let fault = "[[fault]]\nkind = \"jam-printer\"\nblanks = [1]";
+    let good = png(2, 1, ColorType::Grayscale, png::BitDepth::Eight, &[1, 2]);
+    printing(fault, |world, station, client| {
+        send(client, b'F', &good);
+        assert_eq!(client.command(b'P', b"").0, b'1');
+        assert_eq!(client.command(b'P', b"").0, b'1', "still jammed");
+        world.reject(station, &mut Pace::new(0.0)).unwrap();
+        assert_eq!(client.command(b'P', b"").0, b'2');
+        assert_eq!(client.command(b'S', b""), (b'0', MODEL.into()));
+        assert_eq!(client.command(b'C', b"x").0, b'3');
+    });
+}

@@ -1,0 +1,139 @@
+//! Simulated chip reader (`drivers::wire` section 1): power on, transmit, power off.
+//!
+//! A card that was pulled, or a blank that is jammed in the feed, does not touch the contacts: "no card" at power on. A
+//! transmit to a card without power is "card removed". A request that is none ends the connection.
+
+use std::io::{self, BufReader, ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+
+use drivers::wire::{READER_BODY_MAX, reader};
+
+use crate::blank::Blank;
+use crate::faults::Kind;
+use crate::pace::Pace;
+use crate::sync::lock;
+use crate::world::{Station, World};
+
+/// INS of INITIALIZE UPDATE, where a wrong supplier or cryptogram shows.
+const INITIALIZE_UPDATE: u8 = 0x50;
+/// INS of STORE DATA, where an injected status shows.
+const STORE_DATA: u8 = 0xE2;
+
+/// Serves the reader of a station until the other end hangs up.
+pub fn serve(stream: &UnixStream, world: &World, station: &Station) -> io::Result<()> {
+    let mut requests = BufReader::new(stream);
+    let mut answers = stream;
+    let mut pace = Pace::new(world.speed);
+    let mut body = Vec::new();
+    let mut answer = Vec::new();
+    loop {
+        let mut header = [0; 5];
+        match requests.read_exact(&mut header) {
+            Ok(()) => {}
+            Err(e) if e.kind() == ErrorKind::UnexpectedEof => return Ok(()),
+            Err(e) => return Err(e),
+        }
+        let [kind, length @ ..] = header;
+        let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+        if length > READER_BODY_MAX {
+            return Err(io::Error::new(ErrorKind::InvalidData, "request too long"));
+        }
+        body.resize(length, 0);
+        requests.read_exact(&mut body)?;
+        let (kind, said) = match (kind, &body[..]) {
+            (reader::POWER_ON, []) => power_on(world, station, &mut pace),
+            (reader::TRANSMIT, command) => transmit(world, station, command, &mut pace),
+            (reader::POWER_OFF, []) => power_off(station),
+            _ => return Err(io::Error::new(ErrorKind::InvalidData, "not a request of a reader")),
+        };
+        answer.clear();
+        answer.push(kind);
+        answer.extend(u32::try_from(said.len()).unwrap_or(u32::MAX).to_be_bytes());
+        answer.extend(said);
+        answers.write_all(&answer)?;
+    }
+}
+
+type Said = (u8, Vec<u8>);
+
+fn failed(why: u8) -> Said {
+    (reader::FAILED, vec![why])
+}
+
+fn power_on(world: &World, station: &Station, pace: &mut Pace) -> Said {
+    let slot = station.slot();
+    let Some(card) = slot.card() else { return failed(reader::NO_CARD) };
+    let mut blank = lock(card);
+    if blank.pulled || blank.jammed {
+        return failed(reader::NO_CARD);
+    }
+    let atr = blank.chip.power_on();
+    blank.powered = atr.is_some();
+    match atr {
+        Some(atr) => {
+            world.strikes(&mut blank, Kind::WrongAtr, station);
+            drop(blank);
+            pace.work(world.chip_timing.reset(&atr));
+            (reader::ATR, atr)
+        }
+        None if blank.fault(Kind::Mute).is_some() => {
+            world.strikes(&mut blank, Kind::Mute, station);
+            failed(reader::MUTE)
+        }
+        None => {
+            pull(world, station, &mut blank);
+            failed(reader::NO_CARD)
+        }
+    }
+}
+
+/// The card has left the contacts, as its fault says.
+fn pull(world: &World, station: &Station, blank: &mut Blank) {
+    blank.powered = false;
+    blank.pulled = true;
+    world.strikes(blank, Kind::CardPulled, station);
+}
+
+fn transmit(world: &World, station: &Station, command: &[u8], pace: &mut Pace) -> Said {
+    let slot = station.slot();
+    let Some(card) = slot.card() else { return failed(reader::REMOVED) };
+    let (response, cost) = {
+        let mut blank = lock(card);
+        if !blank.powered {
+            return failed(reader::REMOVED);
+        }
+        let Some(response) = blank.chip.transmit(command) else {
+            pull(world, station, &mut blank);
+            return failed(reader::REMOVED);
+        };
+        note(world, station, &mut blank, command, &response);
+        (response, blank.chip.take_cost())
+    };
+    pace.work(world.chip_timing.exchange(command, &response, &cost));
+    (reader::RESPONSE, response)
+}
+
+/// Tells the witness of chip faults that show in this exchange.
+fn note(world: &World, station: &Station, blank: &mut Blank, command: &[u8], response: &[u8]) {
+    match command.get(1) {
+        Some(&INITIALIZE_UPDATE) if response.ends_with(&[0x90, 0x00]) => {
+            world.strikes(blank, Kind::UnknownKmc, station);
+            world.strikes(blank, Kind::WrongCryptogram, station);
+        }
+        Some(&STORE_DATA) if blank.fault(Kind::Status).is_some_and(|f| response == f.sw.to_be_bytes()) => {
+            world.strikes(blank, Kind::Status, station);
+        }
+        _ => {}
+    }
+}
+
+fn power_off(station: &Station) -> Said {
+    if let Some(card) = station.slot().card() {
+        lock(card).power_off();
+    }
+    (reader::OFF, Vec::new())
+}
+
+#[cfg(test)]
+#[path = "reader_tests.rs"]
+mod tests;

@@ -1,0 +1,108 @@
+//! Tests of the reader: what a controller sees of faulty cards, and what the witness is told.
+
+use std::time::Instant;
+
+use super::*;
+use crate::faults::Faults;
+use crate::profile::Line;
+use crate::testing::{feed, look, world};
+use crate::witness::Witness;
+
+const SELECT: &[u8] = &[0x00, 0xA4, 0x04, 0x00, 0x00];
+
+fn now() -> Pace {
+    Pace::new(0.0)
+}
+
+#[test]
+fn a_pulled_card_stays_away_in_transmit_and_reset() {
+    let world = world("[[fault]]\nkind = \"card-pulled\"\nevery = 1\nafter = 1");
+    let station = feed(&world, "chip-1");
+    assert_eq!(power_on(&world, station, &mut now()).0, reader::ATR);
+    assert_eq!(transmit(&world, station, SELECT, &mut now()).0, reader::RESPONSE);
+    // After its last APDU a reset shows it as well as the next command.
+    assert_eq!(power_on(&world, station, &mut now()), failed(reader::NO_CARD));
+    look(station, |blank| assert!(!blank.strike(Kind::CardPulled), "noted"));
+    assert_eq!(transmit(&world, station, SELECT, &mut now()), failed(reader::REMOVED));
+    assert_eq!(power_on(&world, station, &mut now()), failed(reader::NO_CARD));
+    world.reject(station, &mut now()).unwrap();
+}
+
+#[test]
+fn a_mute_card_is_noted_at_reset() {
+    let world = world("[[fault]]\nkind = \"mute\"\nevery = 1");
+    let station = feed(&world, "chip-1");
+    look(station, |blank| assert!(blank.fault(Kind::Mute).is_some()));
+    assert_eq!(power_on(&world, station, &mut now()), failed(reader::MUTE));
+    assert_eq!(transmit(&world, station, SELECT, &mut now()), failed(reader::REMOVED));
+    look(station, |blank| assert!(!blank.strike(Kind::Mute), "noted"));
+}
+
+#[test]
+fn a_blank_that_jammed_in_the_feed_touches_no_contact() {
+    let world = world("[[fault]]\nkind = \"feed-jam\"\nevery = 1");
+    let station = world.station("chip-1").unwrap();
+    assert!(world.feed(station, &mut now()).is_err());
+    assert_eq!(power_on(&world, station, &mut now()), failed(reader::NO_CARD));
+}
+
+#[test]
+fn power_is_lost_on_the_way_to_another_station() {
+    let world = world("");
+    let station = feed(&world, "chip-1");
+    assert_eq!(power_on(&world, station, &mut now()).0, reader::ATR);
+    let other = world.station("chip-2").unwrap();
+    world.take_to_station(other, "chip-1", &mut now()).unwrap();
+    assert_eq!(transmit(&world, other, SELECT, &mut now()), failed(reader::REMOVED));
+    assert_eq!(power_on(&world, other, &mut now()).0, reader::ATR);
+    assert_eq!(transmit(&world, other, SELECT, &mut now()).0, reader::RESPONSE);
+    power_off(other);
+    assert_eq!(transmit(&world, other, SELECT, &mut now()), failed(reader::REMOVED));
+}
+
+/// Chip faults are noted in the exchange in which they show, and not before.
+#[test]
+fn which_exchange_shows_a_fault() {
+    let init: &[u8] = &[0x80, 0x50, 0x01, 0x00];
+    let store: &[u8] = &[0x84, 0xE2, 0x00, 0x00];
+    let cases: &[(&str, &[u8], &[u8], bool)] = &[
+        ("kind = \"unknown-kmc\"", init, &[0x01, 0x90, 0x00], true),
+        ("kind = \"unknown-kmc\"", init, &[0x6A, 0x88], false),
+        ("kind = \"unknown-kmc\"", SELECT, &[0x90, 0x00], false),
+        ("kind = \"wrong-cryptogram\"", init, &[0x01, 0x90, 0x00], true),
+        ("kind = \"status\"\nsw = \"6A84\"", store, &[0x6A, 0x84], true),
+        ("kind = \"status\"\nsw = \"6A84\"", store, &[0x90, 0x00], false),
+        ("kind = \"status\"\nsw = \"6A84\"", init, &[0x6A, 0x84], false),
+        ("kind = \"jam-stripe\"", store, &[0x6A, 0x84], false),
+    ];
+    for (fault, command, response, noted) in cases {
+        let world = world(&format!("[[fault]]\n{fault}\nevery = 1"));
+        let station = feed(&world, "chip-1");
+        look(station, |blank| {
+            let kinds = [Kind::UnknownKmc, Kind::WrongCryptogram, Kind::Status, Kind::JamStripe];
+            note(&world, station, blank, command, response);
+            let left = kinds.into_iter().any(|kind| blank.strike(kind));
+            assert_eq!(left, !noted, "{fault} {command:02X?}");
+        });
+    }
+}
+
+/// A reset takes the characters of its ATR at 9622 baud, a command its own at TA1 13: 10 x 12 etu and 7 x 12 etu, and the
+/// 2 ms of the card's system.
+#[test]
+fn exchanges_take_their_time() {
+    let line = Line::load("sim-8").unwrap();
+    let world = World::new(line, 1, Faults::default(), 1.0, Witness::default()).unwrap();
+    let station = feed(&world, "chip-1");
+    let mut pace = Pace::new(1.0);
+    let start = Instant::now();
+    for _ in 0..10 {
+        power_on(&world, station, &mut pace);
+        for _ in 0..5 {
+            transmit(&world, station, &[0x80, 0xFE, 0x00, 0x00], &mut pace);
+        }
+    }
+    let took = start.elapsed().as_secs_f64();
+    let expected = 10.0 * (120.0 / 9622.0 + 5.0 * (84.0 / 38490.0 + 0.002));
+    assert!((expected - 0.002..expected + 0.15).contains(&took), "{took} {expected}");
+}

@@ -1,0 +1,85 @@
+//! Waiting: the machine's seconds, divided by `--speed`, are slept on average exactly.
+//!
+//! A sleep of 50 µs takes 110 µs, so small waits are collected until they are worth a sleep, and what a sleep took too
+//! long is subtracted from the next ones. One [`Pace`] belongs to one link, so one station.
+
+use std::time::{Duration, Instant};
+
+/// Waits shorter than this are collected first, in seconds.
+const WORTH_A_SLEEP_S: f64 = 0.001;
+/// A credit greater than this is given up, in seconds: a host that was stopped for a minute shall not race afterwards.
+const CREDIT_MAX_S: f64 = 0.05;
+
+/// The waits of one link.
+#[derive(Debug)]
+pub struct Pace {
+    speed: f64,
+    debt_s: f64,
+}
+
+impl Pace {
+    /// `speed` divides all times; 0 = no waiting.
+    pub fn new(speed: f64) -> Self {
+        Self { speed, debt_s: 0.0 }
+    }
+
+    /// True if nothing ever waits.
+    pub fn is_instant(&self) -> bool {
+        self.speed == 0.0
+    }
+
+    /// Spends `seconds` of the machine's time.
+    pub fn work(&mut self, seconds: f64) {
+        if self.is_instant() {
+            return;
+        }
+        self.debt_s += seconds / self.speed;
+        if self.debt_s >= WORTH_A_SLEEP_S {
+            let start = Instant::now();
+            std::thread::sleep(Duration::from_secs_f64(self.debt_s));
+            self.debt_s = (self.debt_s - start.elapsed().as_secs_f64()).max(-CREDIT_MAX_S);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spend(speed: f64, times: u32, seconds: f64) -> f64 {
+        let mut pace = Pace::new(speed);
+        let start = Instant::now();
+        for _ in 0..times {
+            pace.work(seconds);
+        }
+        start.elapsed().as_secs_f64()
+    }
+
+    #[test]
+    fn thousands_of_small_waits_are_right_on_average() {
+        let took = spend(100.0, 3000, 0.010); // 0.1 ms each
+        assert!((0.295..0.40).contains(&took), "{took}");
+    }
+
+    #[test]
+    fn small_waits_are_collected_and_long_sleeps_are_credited() {
+        let mut pace = Pace::new(1.0);
+        pace.work(0.0006);
+        assert!((pace.debt_s - 0.0006).abs() < 1e-9, "not worth a sleep");
+        pace.work(0.0006);
+        assert!(pace.debt_s <= 0.0, "slept at least that long; what was too much is a credit");
+        pace.debt_s = -10.0;
+        pace.work(10.5);
+        assert!(pace.debt_s <= 0.0);
+        pace.debt_s = 0.0015 - 10.0;
+        pace.work(10.0); // sleeps 1.5 ms
+        assert!(pace.debt_s >= -CREDIT_MAX_S);
+    }
+
+    #[test]
+    fn speed_divides_and_zero_does_not_wait() {
+        let took = spend(10.0, 1, 1.0);
+        assert!((0.1..0.2).contains(&took), "{took}");
+        assert!(spend(0.0, 1000, 1000.0) < 0.05);
+    }
+}

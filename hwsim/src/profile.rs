@@ -1,0 +1,271 @@
+//! What `hwsim` reads of a line profile: the modules with their stations, and the `[sim]` table.
+//!
+//! The rest of the file (MICs, links, what becomes of rejects) belongs to the controller and is passed over. The `[sim]`
+//! table is ours alone, so an unknown key in it is an error.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Deserializer};
+
+use crate::timing;
+
+/// Line profiles that are built in, by name.
+const SHIPPED: &[(&str, &str)] = &[
+    ("sim-8", include_str!("../../profiles/lines/sim-8.toml")),
+    ("sim-chip-8", include_str!("../../profiles/lines/sim-chip-8.toml")),
+];
+
+/// A line that can be simulated.
+#[derive(Debug, Clone)]
+pub struct Line {
+    /// Its name.
+    pub name: String,
+    /// How many cards the output's buffer holds.
+    pub reorder_buffer: u32,
+    /// Modules in line order.
+    pub modules: Vec<Module>,
+    /// Times and blanks.
+    pub sim: Sim,
+}
+
+/// The file as it stands.
+#[derive(Deserialize)]
+struct File {
+    name: String,
+    reorder_buffer: u32,
+    #[serde(rename = "module")]
+    modules: Vec<Module>,
+    sim: Option<Sim>,
+}
+
+/// A processing module.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Module {
+    /// Its name; stations are `name-1`, `name-2` ...
+    pub name: String,
+    /// What it does.
+    pub kind: Kind,
+    /// How many stations.
+    #[serde(default = "one")]
+    pub stations: u32,
+    /// Stripe modules: coercivity of the plastic on this line.
+    #[serde(default)]
+    pub coercivity: Option<Coercivity>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// Kinds of module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Chip reader.
+    Chip,
+    /// Magnetic stripe encoder MSR605.
+    Stripe,
+    /// Card printer.
+    Printer,
+    /// Embosser.
+    Embosser,
+    /// Data for reports; no station.
+    Fulfilment,
+}
+
+/// Coercivity of a stripe, or of the encoder's write current.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Coercivity {
+    /// ISO 7811-6, 2750 Oe.
+    Hico,
+    /// ISO 7811-2, 300 Oe.
+    Loco,
+}
+
+/// The `[sim]` table. Seconds are the machine's, before `--speed` divides them.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sim {
+    /// Hopper to station.
+    pub feed_s: f64,
+    /// Station to station, to the output's hand or to the reject bin.
+    pub transfer_s: f64,
+    /// Buffer place to stacker.
+    pub stack_s: f64,
+    /// One pass of the stripe.
+    pub stripe_s: f64,
+    /// One card printed.
+    pub printer_s: f64,
+    /// One card embossed.
+    pub embosser_s: f64,
+    /// TA1 of ISO 7816-3: wire rate of the chip.
+    #[serde(deserialize_with = "one_byte")]
+    pub ta1: u8,
+    /// EEPROM page write, ms.
+    pub page_ms: f64,
+    /// Opening of a secure channel, ms.
+    pub crypto_ms: f64,
+    /// Operating system of the card, per command, ms.
+    pub command_ms: f64,
+    /// The pile of blanks.
+    pub blanks: Vec<Supply>,
+}
+
+/// One kind of blank in the hopper. TEST keys.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Supply {
+    /// The product that the chip was made for; for people.
+    pub product: String,
+    /// KMC_ID, 6 bytes.
+    #[serde(deserialize_with = "byte_array")]
+    pub kmc_id: [u8; 6],
+    /// Key version number.
+    pub version: u8,
+    /// The KMC.
+    #[serde(deserialize_with = "byte_array")]
+    pub kmc: [u8; 16],
+    /// Option "i" of SCP02.
+    #[serde(deserialize_with = "one_byte")]
+    pub scp02_i: u8,
+    /// Answer to reset.
+    #[serde(deserialize_with = "bytes")]
+    pub atr: Vec<u8>,
+    /// Its share of the pile.
+    pub weight: u32,
+}
+
+fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    hex::decode(&text).map_err(|e| serde::de::Error::custom(format!("not hex: {e}")))
+}
+
+fn byte_array<'de, D: Deserializer<'de>, const N: usize>(deserializer: D) -> Result<[u8; N], D::Error> {
+    let bytes = bytes(deserializer)?;
+    bytes.try_into().map_err(|_| serde::de::Error::custom(format!("not {N} bytes of hex")))
+}
+
+fn one_byte<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
+    byte_array(deserializer).map(|[byte]: [u8; 1]| byte)
+}
+
+impl Line {
+    /// Loads a shipped line by its name, or a file whose name ends in `.toml`.
+    pub fn load(name: &str) -> Result<Self> {
+        if let Some((_, text)) = SHIPPED.iter().find(|(shipped, _)| *shipped == name) {
+            return Self::from_toml(text).with_context(|| format!("shipped line {name}"));
+        }
+        let path = Path::new(name);
+        if path.extension().is_none_or(|e| e != "toml") {
+            let known: Vec<&str> = SHIPPED.iter().map(|(shipped, _)| *shipped).collect();
+            bail!("no shipped line is called {name}; give one of {} or a .toml file", known.join(", "));
+        }
+        let text = std::fs::read_to_string(path).with_context(|| format!("line profile {name}"))?;
+        Self::from_toml(&text).with_context(|| format!("line profile {name}"))
+    }
+
+    /// Parses and checks.
+    pub fn from_toml(text: &str) -> Result<Self> {
+        let File { name, reorder_buffer, modules, sim } = toml::from_str(text)?;
+        let Some(sim) = sim else { bail!("line {name} has no [sim] table, so it cannot be simulated") };
+        let line = Self { name, reorder_buffer, modules, sim };
+        line.check()?;
+        Ok(line)
+    }
+
+    fn check(&self) -> Result<()> {
+        let sim = &self.sim;
+        let times = [
+            ("feed_s", sim.feed_s),
+            ("transfer_s", sim.transfer_s),
+            ("stack_s", sim.stack_s),
+            ("stripe_s", sim.stripe_s),
+            ("printer_s", sim.printer_s),
+            ("embosser_s", sim.embosser_s),
+            ("page_ms", sim.page_ms),
+            ("crypto_ms", sim.crypto_ms),
+            ("command_ms", sim.command_ms),
+        ];
+        for (name, value) in times {
+            ensure!((0.0..=3600.0).contains(&value), "sim.{name} must be from 0 to 3600");
+        }
+        ensure!(timing::baud(sim.ta1).is_some(), "sim.ta1 = {:02X} is reserved in ISO 7816-3", sim.ta1);
+        ensure!(sim.blanks.iter().any(|b| b.weight > 0), "sim.blanks: the hopper is empty");
+        let mut names = std::collections::BTreeSet::new();
+        for module in &self.modules {
+            ensure!(names.insert(&module.name), "module {} stands twice", module.name);
+            ensure!((1..=256).contains(&module.stations), "module {}: 1 to 256 stations", module.name);
+        }
+        Ok(())
+    }
+
+    /// Names and kinds of all stations, in line order.
+    pub fn stations(&self) -> impl Iterator<Item = (String, Kind)> + '_ {
+        self.modules
+            .iter()
+            .filter(|m| m.kind != Kind::Fulfilment)
+            .flat_map(|m| (1..=m.stations).map(move |n| (format!("{}-{n}", m.name), m.kind)))
+    }
+
+    /// Coercivity of the plastic: what the stripe module says, HiCo on a line without one.
+    pub fn coercivity(&self) -> Coercivity {
+        self.modules.iter().find_map(|m| m.coercivity).unwrap_or(Coercivity::Hico)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shipped_line_loads() {
+        for (name, _) in SHIPPED {
+            let line = Line::load(name).unwrap();
+            assert_eq!(&line.name, name);
+            assert!(line.stations().count() >= 8);
+        }
+        let names: Vec<String> = Line::load("sim-8").unwrap().stations().map(|(name, _)| name).collect();
+        assert_eq!(names.len(), 11);
+        assert!(names.contains(&"chip-8".to_owned()) && names.contains(&"embosser-1".to_owned()));
+    }
+
+    /// Every shipped profile that has a `[sim]` table is built in under its name.
+    #[test]
+    fn no_shipped_line_is_forgotten() {
+        for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../profiles/lines")).unwrap() {
+            let path = entry.unwrap().path();
+            let simulated = std::fs::read_to_string(&path).unwrap().contains("\n[sim]");
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            assert!(!simulated || SHIPPED.iter().any(|(shipped, _)| *shipped == name), "{name}");
+        }
+    }
+
+    #[test]
+    fn bad_lines_are_refused() {
+        let good = SHIPPED[0].1;
+        assert!(Line::from_toml(good).is_ok());
+        let cases = [
+            ("ta1 = \"13\"", "ta1 = \"70\"", "reserved"),
+            ("feed_s = 0.30", "feed_s = -1.0", "feed_s"),
+            ("feed_s = 0.30", "feed_s = nan", "feed_s"),
+            ("page_ms = 3.0", "pages_ms = 3.0", "pages_ms"),
+            ("kmc_id = \"FFFFFF476173\"", "kmc_id = \"FFFFFF4761\"", "6 bytes"),
+            ("kmc_id = \"FFFFFF476173\"", "kmc_id = \"FFFFFF47617X\"", "hex"),
+            ("weight = ", "weight = -", "invalid value"),
+            ("stations = 8", "stations = 0", "stations"),
+            ("name = \"stripe\"", "name = \"chip\"", "twice"),
+            ("kind = \"stripe\"", "kind = \"laser\"", "laser"),
+        ];
+        for (from, to, said) in cases {
+            let bad = good.replace(from, to);
+            assert_ne!(bad, good, "{from}");
+            let error = format!("{:#}", Line::from_toml(&bad).unwrap_err());
+            assert!(error.contains(said), "{to}: {error}");
+        }
+        let without = good.split("[sim]").next().unwrap();
+        assert!(Line::from_toml(without).unwrap_err().to_string().contains("no [sim] table"));
+        assert!(Line::load("no-such-line").unwrap_err().to_string().contains("sim-chip-8"));
+    }
+}

@@ -1,0 +1,174 @@
+//! The Unix socket of the line: hello, then one device per connection, one thread per connection (`drivers::wire`
+//! section 1). All reads block; nothing polls.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::device::{embosser::Embosser, frame, msr605, printer::Printer, reader, transport};
+use crate::profile::Kind;
+use crate::world::{Station, World};
+
+/// Longest hello that is read.
+const HELLO_MAX: u32 = 4096;
+/// After a failed accept (no descriptors or threads left), before the next.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+/// Name of the transport that is no station's.
+const OUTPUT: &str = "output";
+
+/// What the controller says first.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Hello {
+    station: String,
+    device: Device,
+}
+
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum Device {
+    Reader,
+    Machine,
+    Transport,
+}
+
+/// A line that listens.
+pub struct Server {
+    world: Arc<World>,
+    path: PathBuf,
+}
+
+impl Server {
+    /// Binds the socket and serves from now on.
+    pub fn start(world: World, path: &Path) -> Result<Self> {
+        let listener = UnixListener::bind(path).with_context(|| format!("socket {}", path.display()))?;
+        let world = Arc::new(world);
+        let shared = Arc::clone(&world);
+        std::thread::Builder::new().name("accept".into()).spawn(move || accept(&listener, &shared))?;
+        Ok(Self { world, path: path.to_owned() })
+    }
+
+    /// Where it listens.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Switches the line off: what lies in it is left. Says whether the witness is complete.
+    pub fn stop(self) -> bool {
+        self.world.switch_off();
+        !self.world.witness_has_failed()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Best effort: a socket left behind is refused by name at the next start.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn accept(listener: &UnixListener, world: &Arc<World>) {
+    for stream in listener.incoming() {
+        let world = Arc::clone(world);
+        let spawned = stream.and_then(|stream| {
+            std::thread::Builder::new().name("link".into()).spawn(move || {
+                if let Err(error) = serve(&stream, &world)
+                    && !matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
+                {
+                    tracing::warn!(%error, "connection ended");
+                }
+            })
+        });
+        if let Err(error) = spawned {
+            tracing::error!(%error, "a connection could not be served");
+            std::thread::sleep(ACCEPT_AGAIN);
+        }
+    }
+}
+
+/// Serves one connection until the other end hangs up.
+fn serve(stream: &UnixStream, world: &World) -> io::Result<()> {
+    let hello = match hello(stream) {
+        Ok(hello) => hello,
+        Err(error) if error.kind() == ErrorKind::InvalidData => return refuse(stream, &error.to_string()),
+        Err(error) => return Err(error),
+    };
+    let instant = world.speed == 0.0;
+    if hello.device == Device::Transport && hello.station == OUTPUT {
+        welcome(stream)?;
+        return frame::serve(stream, &mut transport::AtOutput::new(world), instant, frame::QUIET);
+    }
+    let Some(station) = world.station(&hello.station) else {
+        return refuse(stream, &format!("no station {} in this line", hello.station));
+    };
+    serve_station(stream, world, station, hello.device, instant)
+}
+
+fn serve_station(
+    stream: &UnixStream,
+    world: &World,
+    station: &Station,
+    device: Device,
+    instant: bool,
+) -> io::Result<()> {
+    match (device, station.kind) {
+        (Device::Transport, _) => {
+            welcome(stream)?;
+            let mut machine = transport::AtStation::new(world, station);
+            frame::serve(stream, &mut machine, instant, frame::QUIET)
+        }
+        (Device::Reader, Kind::Chip) => {
+            welcome(stream)?;
+            reader::serve(stream, world, station)
+        }
+        (Device::Machine, Kind::Stripe) => {
+            welcome(stream)?;
+            msr605::serve(stream, world, station)
+        }
+        (Device::Machine, Kind::Printer) => {
+            welcome(stream)?;
+            frame::serve(stream, &mut Printer::new(world, station), instant, frame::QUIET)
+        }
+        (Device::Machine, Kind::Embosser) => {
+            welcome(stream)?;
+            frame::serve(stream, &mut Embosser::new(world, station), instant, frame::QUIET)
+        }
+        (Device::Reader | Device::Machine, _) => {
+            refuse(stream, &format!("station {} has no such device", station.name))
+        }
+    }
+}
+
+fn hello(mut stream: &UnixStream) -> io::Result<Hello> {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length)?;
+    let length = u32::from_be_bytes(length);
+    if length > HELLO_MAX {
+        return Err(io::Error::new(ErrorKind::InvalidData, "hello too long"));
+    }
+    let mut body = vec![0; usize::try_from(length).unwrap_or_default()];
+    stream.read_exact(&mut body)?;
+    serde_json::from_slice(&body).map_err(|e| io::Error::new(ErrorKind::InvalidData, format!("hello: {e}")))
+}
+
+fn welcome(stream: &UnixStream) -> io::Result<()> {
+    say(stream, &json!({ "simulated": true }))
+}
+
+fn refuse(stream: &UnixStream, why: &str) -> io::Result<()> {
+    tracing::warn!(why, "hello refused");
+    say(stream, &json!({ "error": why }))
+}
+
+fn say(mut stream: &UnixStream, object: &serde_json::Value) -> io::Result<()> {
+    let text = object.to_string();
+    let mut bytes = u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes().to_vec();
+    bytes.extend(text.bytes());
+    stream.write_all(&bytes)
+}

@@ -1,0 +1,134 @@
+//! What several unit tests need: a line that takes no time, and a client's end of a link.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use crate::blank::Blank;
+use crate::faults::Faults;
+use crate::pace::Pace;
+use crate::profile::Line;
+use crate::sync::lock;
+use crate::witness::Witness;
+use crate::world::{Station, World};
+
+/// `sim-8` without waiting and with these faults.
+pub fn world(faults: &str) -> World {
+    world_with_dump(faults, None)
+}
+
+/// The same with a witness.
+pub fn world_with_dump(faults: &str, dir: Option<&std::path::Path>) -> World {
+    let faults = Faults::from_toml(faults, 1).unwrap();
+    World::new(Line::load("sim-8").unwrap(), 1, faults, 0.0, Witness::open(dir).unwrap()).unwrap()
+}
+
+/// Feeds a blank into the station of this name.
+pub fn feed<'a>(world: &'a World, station: &str) -> &'a Station {
+    let station = world.station(station).unwrap();
+    world.feed(station, &mut Pace::new(0.0)).unwrap();
+    station
+}
+
+/// Looks at the card that lies in a station.
+pub fn look<T>(station: &Station, at: impl FnOnce(&mut Blank) -> T) -> T {
+    at(&mut lock(station.slot().card().unwrap()))
+}
+
+/// Serves one end of a pair of streams in a thread while `client` has the other.
+pub fn link<T>(
+    serve: impl FnOnce(&UnixStream) -> std::io::Result<()> + Send,
+    client: impl FnOnce(&mut Client) -> T,
+) -> T {
+    let (near, far) = UnixStream::pair().unwrap();
+    near.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    std::thread::scope(|scope| {
+        let server = scope.spawn(move || serve(&far));
+        let result = client(&mut Client(&near));
+        near.shutdown(std::net::Shutdown::Both).unwrap();
+        let end = server.join().unwrap();
+        assert!(end.is_ok() || end.unwrap_err().kind() == std::io::ErrorKind::BrokenPipe);
+        result
+    })
+}
+
+/// A client that sends and expects bytes.
+pub struct Client<'a>(pub &'a UnixStream);
+
+impl Client<'_> {
+    /// Sends.
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.0.write_all(bytes).unwrap();
+    }
+
+    /// Takes so many bytes.
+    pub fn take(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        self.0.read_exact(&mut bytes).unwrap();
+        bytes
+    }
+
+    /// Expects exactly these bytes next.
+    #[track_caller]
+    pub fn expect(&mut self, bytes: &[u8]) {
+        assert_eq!(hex::encode(self.take(bytes.len())), hex::encode(bytes));
+    }
+
+    /// Expects that nothing comes for a while.
+    #[track_caller]
+    pub fn expect_silence(&mut self) {
+        self.0.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        let mut byte = [0];
+        let got = self.0.read(&mut byte);
+        self.0.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        assert!(got.is_err(), "{got:?} {byte:02x?}");
+    }
+
+    /// One framed command through to its answer's status and data; panics if the machine does not accept it.
+    #[track_caller]
+    pub fn command(&mut self, command: u8, data: &[u8]) -> (u8, Vec<u8>) {
+        self.send(&frame(&[&[command], data].concat()));
+        self.expect(&[0x06]);
+        let answer = self.answer();
+        self.send(&[0x06]);
+        assert_eq!(answer[0], command);
+        (answer[1], answer[2..].to_vec())
+    }
+
+    /// Reads a frame: command, status, data.
+    pub fn answer(&mut self) -> Vec<u8> {
+        self.expect(&[0x02]);
+        let mut wire = Vec::new();
+        let mut body = Vec::new();
+        loop {
+            let byte = self.take(1)[0];
+            wire.push(byte);
+            match byte {
+                0x03 => break,
+                0x10 => {
+                    let escaped = self.take(1)[0];
+                    wire.push(escaped);
+                    body.push(escaped ^ 0x40);
+                }
+                _ => body.push(byte),
+            }
+        }
+        let bcc = self.take(1)[0];
+        assert_eq!(bcc, wire.iter().fold(0, |a, b| a ^ b));
+        body
+    }
+}
+
+/// A frame around command and data, written here from the page and not with the machine's code.
+pub fn frame(body: &[u8]) -> Vec<u8> {
+    let mut wire = Vec::new();
+    for byte in body {
+        match byte {
+            0x02 | 0x03 | 0x06 | 0x10 | 0x15 => wire.extend([0x10, byte ^ 0x40]),
+            _ => wire.push(*byte),
+        }
+    }
+    wire.push(0x03);
+    let bcc = wire.iter().fold(0, |a, b| a ^ b);
+    [&[0x02][..], &wire, &[bcc]].concat()
+}

@@ -1,0 +1,105 @@
+//! The independent witness: what happened to every piece of plastic, written beside the controller and without it.
+//!
+//! In the directory of `--dump`:
+//!
+//! ```text
+//! CSN.json       one object per blank that left the line (DESIGN section 8), renamed into place
+//! line.jsonl     {"n", "blank", "what": "fed" | "left", ...}: a card entered or left the line
+//! faults.jsonl   {"n", "blank", "kind", "station"}: an injected fault took effect
+//! ```
+//!
+//! Without `--dump` nothing is written. The objects show clear values: simulated cards and TEST keys only.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use crate::blank::{Blank, Fate};
+use crate::faults::Kind;
+use crate::sync::lock;
+
+/// Writes the dump, or nothing.
+#[derive(Default)]
+pub struct Witness {
+    dump: Option<Dump>,
+    failed: AtomicBool,
+}
+
+struct Dump {
+    dir: PathBuf,
+    line: Mutex<File>,
+    faults: Mutex<File>,
+}
+
+impl Witness {
+    /// Opens the directory, making it if need be; `None` = write nothing.
+    pub fn open(dir: Option<&Path>) -> Result<Self> {
+        let Some(dir) = dir else { return Ok(Self::default()) };
+        std::fs::create_dir_all(dir).with_context(|| format!("dump directory {}", dir.display()))?;
+        let journal = |name: &str| {
+            let path = dir.join(name);
+            let file = OpenOptions::new().create(true).append(true).open(&path);
+            file.map(Mutex::new).with_context(|| path.display().to_string())
+        };
+        let dump =
+            Dump { dir: dir.to_owned(), line: journal("line.jsonl")?, faults: journal("faults.jsonl")? };
+        Ok(Self { dump: Some(dump), failed: AtomicBool::new(false) })
+    }
+
+    /// True if something could not be written: the dump is not complete.
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// A blank entered the line at `station`.
+    pub fn fed(&self, blank: &Blank, station: &str) {
+        self.write(|dump| {
+            let line = json!({ "n": blank.n, "blank": blank.csn(), "what": "fed", "station": station });
+            append(&dump.line, &line)
+        });
+    }
+
+    /// A blank left the line: its object, then its line.
+    pub fn left(&self, blank: &Blank, fate: &Fate) {
+        self.write(|dump| {
+            let csn = blank.csn();
+            let temporary = dump.dir.join(format!(".{csn}.tmp"));
+            std::fs::write(&temporary, blank.witness(fate).to_string())?;
+            std::fs::rename(&temporary, dump.dir.join(format!("{csn}.json")))?;
+            let line = json!({
+                "n": blank.n,
+                "blank": csn,
+                "what": "left",
+                "fate": fate.name(),
+                "position": fate.position(),
+                "stacker": fate.stacker(),
+            });
+            append(&dump.line, &line)
+        });
+    }
+
+    /// An injected fault took effect.
+    pub fn struck(&self, blank: &Blank, kind: Kind, station: &str) {
+        self.write(|dump| {
+            let line = json!({ "n": blank.n, "blank": blank.csn(), "kind": kind.name(), "station": station });
+            append(&dump.faults, &line)
+        });
+    }
+
+    fn write(&self, what: impl FnOnce(&Dump) -> std::io::Result<()>) {
+        let Some(dump) = &self.dump else { return };
+        if let Err(error) = what(dump) {
+            tracing::error!(dir = %dump.dir.display(), %error, "the witness cannot write; the dump is not complete");
+            self.failed.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+fn append(file: &Mutex<File>, line: &Value) -> std::io::Result<()> {
+    lock(file).write_all(format!("{line}\n").as_bytes())
+}

@@ -1,0 +1,300 @@
+//! The line as a place: which card lies where, and the moves of the card transport.
+//!
+//! ```text
+//! hopper --F--> station --T--> station ... --T--> output's hand --B--> buffer place --K--> good cards' stacker
+//!                  |                                                               \--M--> remakes' stacker
+//!                  R--> reject bin
+//! ```
+//!
+//! Each place has its own lock. A machine holds the lock of its station while it works, so no card leaves from under a
+//! head; the transport never holds two locks and none while it waits, so stations work at the same time. A place that a
+//! card is on its way to is reserved.
+//!
+//! A jammed card lies where it lay, and nothing but the reject bin takes it; a card that jams in a transfer still lies
+//! in the station that it was to be taken from, a blank that jams in the feed in the station that it was fed to.
+//!
+//! Not here: what machines do to a card ([`crate::device`]).
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use drivers::wire::status;
+
+use crate::blank::{Blank, Fate};
+use crate::faults::{Faults, Kind};
+use crate::hopper::Hopper;
+use crate::pace::Pace;
+use crate::profile::{self, Line, Sim};
+use crate::sync::lock;
+use crate::timing::ChipTiming;
+use crate::witness::Witness;
+
+/// A blank, wherever it lies.
+pub type Card = Arc<Mutex<Blank>>;
+
+/// What a place holds.
+#[derive(Default)]
+pub enum Place {
+    /// Nothing.
+    #[default]
+    Empty,
+    /// Nothing yet: a card is on its way.
+    Reserved,
+    /// A card.
+    Card(Card),
+}
+
+impl Place {
+    /// The card that lies here.
+    pub fn card(&self) -> Option<&Card> {
+        match self {
+            Self::Card(card) => Some(card),
+            _ => None,
+        }
+    }
+
+    /// Takes the card away, if one lies here.
+    fn take(&mut self) -> Option<Card> {
+        match std::mem::take(self) {
+            Self::Card(card) => Some(card),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
+
+    /// Keeps the place for a card; false if it is not free.
+    fn reserve(&mut self) -> bool {
+        let free = matches!(self, Self::Empty);
+        if free {
+            *self = Self::Reserved;
+        }
+        free
+    }
+}
+
+/// A station and the place under its head.
+pub struct Station {
+    /// `chip-1` and so on.
+    pub name: String,
+    /// What machine stands here.
+    pub kind: profile::Kind,
+    slot: Mutex<Place>,
+}
+
+impl Station {
+    /// The place of this station, for the time of a machine's work.
+    pub fn slot(&self) -> MutexGuard<'_, Place> {
+        lock(&self.slot)
+    }
+}
+
+/// The cards in the line, until the line is switched off.
+enum Present {
+    Running(BTreeMap<u64, Card>),
+    SwitchedOff,
+}
+
+/// A simulated line.
+pub struct World {
+    /// Times of the machines.
+    pub sim: Sim,
+    /// Times of the chips.
+    pub chip_timing: ChipTiming,
+    /// Divides all times; 0 = no waiting.
+    pub speed: f64,
+    stations: Vec<Station>,
+    hand: Mutex<Place>,
+    buffer: Mutex<HashMap<u16, Card>>,
+    buffer_places: usize,
+    hopper: Mutex<Hopper>,
+    present: Mutex<Present>,
+    witness: Witness,
+}
+
+/// A move of the transport: done, or the status character that says why not.
+pub type Move = Result<(), u8>;
+
+impl World {
+    /// Sets up the line with nothing in it.
+    pub fn new(line: Line, seed: u64, faults: Faults, speed: f64, witness: Witness) -> anyhow::Result<Self> {
+        let stations =
+            line.stations().map(|(name, kind)| Station { name, kind, slot: Mutex::default() }).collect();
+        let hopper = Mutex::new(Hopper::new(&line, seed, faults));
+        let chip_timing =
+            ChipTiming::new(&line.sim).ok_or_else(|| anyhow::anyhow!("sim.ta1 is reserved in ISO 7816-3"))?;
+        Ok(Self {
+            chip_timing,
+            speed,
+            stations,
+            hand: Mutex::default(),
+            buffer: Mutex::default(),
+            buffer_places: usize::try_from(line.reorder_buffer)?,
+            hopper,
+            present: Mutex::new(Present::Running(BTreeMap::new())),
+            witness,
+            sim: line.sim,
+        })
+    }
+
+    /// The station of this name.
+    pub fn station(&self, name: &str) -> Option<&Station> {
+        self.stations.iter().find(|s| s.name == name)
+    }
+
+    /// True if the witness could not write something.
+    pub fn witness_has_failed(&self) -> bool {
+        self.witness.has_failed()
+    }
+
+    /// Feeds a blank from the hopper into the station.
+    pub fn feed(&self, station: &Station, pace: &mut Pace) -> Move {
+        {
+            let mut slot = station.slot();
+            if slot.card().is_some_and(|card| lock(card).jammed) {
+                return Err(status::JAM);
+            }
+            if !slot.reserve() {
+                return Err(status::FAILED);
+            }
+        }
+        let Some((card, jammed)) = self.enter(station) else {
+            *station.slot() = Place::Empty;
+            return Err(status::SUPPLY);
+        };
+        pace.work(self.sim.feed_s);
+        *station.slot() = Place::Card(card);
+        if jammed { Err(status::JAM) } else { Ok(()) }
+    }
+
+    /// A blank comes out of the hopper; says whether it jams on its way to the station.
+    fn enter(&self, station: &Station) -> Option<(Card, bool)> {
+        let mut blank = lock(&self.hopper).draw()?;
+        let n = blank.n;
+        let mut present = lock(&self.present);
+        let Present::Running(cards) = &mut *present else { return None };
+        self.witness.fed(&blank, &station.name);
+        let jammed = self.jams(&mut blank, Kind::FeedJam, station);
+        let card = Arc::new(Mutex::new(blank));
+        cards.insert(n, Arc::clone(&card));
+        Some((card, jammed))
+    }
+
+    /// Takes the card that lies in station `from` into `station`.
+    pub fn take_to_station(&self, station: &Station, from: &str, pace: &mut Pace) -> Move {
+        if from == station.name {
+            return Err(status::BAD_DATA);
+        }
+        self.take(&station.slot, from, status::FAILED, pace)
+    }
+
+    /// Takes the card that lies in station `from` into the output's hand.
+    pub fn take_to_hand(&self, from: &str, pace: &mut Pace) -> Move {
+        self.take(&self.hand, from, status::FULL, pace)
+    }
+
+    fn take(&self, to: &Mutex<Place>, from: &str, occupied: u8, pace: &mut Pace) -> Move {
+        let from = self.station(from).ok_or(status::BAD_DATA)?;
+        if !lock(to).reserve() {
+            return Err(occupied);
+        }
+        match self.lift(from) {
+            Ok(card) => {
+                pace.work(self.sim.transfer_s);
+                *lock(to) = Place::Card(card);
+                Ok(())
+            }
+            Err(why) => {
+                *lock(to) = Place::Empty;
+                Err(why)
+            }
+        }
+    }
+
+    /// Lifts the card out of a station, if it lets itself be lifted.
+    fn lift(&self, from: &Station) -> Result<Card, u8> {
+        let mut slot = from.slot();
+        let card = slot.card().ok_or(status::NO_CARD)?;
+        let mut blank = lock(card);
+        if self.jams(&mut blank, Kind::JamTransfer, from) {
+            return Err(status::JAM);
+        }
+        blank.power_off();
+        drop(blank);
+        slot.take().ok_or(status::NO_CARD)
+    }
+
+    /// Throws the card of the station into the reject bin, jammed or not.
+    pub fn reject(&self, station: &Station, pace: &mut Pace) -> Move {
+        let card = station.slot().take().ok_or(status::NO_CARD)?;
+        lock(&card).power_off();
+        pace.work(self.sim.transfer_s);
+        self.leave(&card, &Fate::Rejected);
+        Ok(())
+    }
+
+    /// Puts the card in hand into a buffer place. Which numbers places have is the controller's affair; how many there
+    /// are is the profile's `reorder_buffer`.
+    pub fn buffer(&self, place: u16) -> Move {
+        let mut buffer = lock(&self.buffer);
+        if buffer.contains_key(&place) || buffer.len() >= self.buffer_places {
+            return Err(status::FULL);
+        }
+        let card = lock(&self.hand).take().ok_or(status::NO_CARD)?;
+        buffer.insert(place, card);
+        Ok(())
+    }
+
+    /// Stacks the card of a buffer place.
+    pub fn stack(&self, place: u16, position: u32, remake: bool, pace: &mut Pace) -> Move {
+        let card = lock(&self.buffer).remove(&place).ok_or(status::NO_CARD)?;
+        pace.work(self.sim.stack_s);
+        self.leave(&card, &Fate::Stacked { position, remake });
+        Ok(())
+    }
+
+    /// A card leaves the line; the witness writes it, unless the line was switched off before. The lock is held until it
+    /// has, so that switching off waits for it.
+    fn leave(&self, card: &Card, fate: &Fate) {
+        let blank = lock(card);
+        let mut present = lock(&self.present);
+        if let Present::Running(cards) = &mut *present
+            && cards.remove(&blank.n).is_some()
+        {
+            self.witness.left(&blank, fate);
+        }
+    }
+
+    /// Switches the line off: what lies in it is left there, nothing enters or leaves after that. Cards that are just
+    /// being moved count as left.
+    pub fn switch_off(&self) {
+        let before = std::mem::replace(&mut *lock(&self.present), Present::SwitchedOff);
+        if let Present::Running(cards) = before {
+            for card in cards.values() {
+                self.witness.left(&lock(card), &Fate::Left);
+            }
+        }
+    }
+
+    /// True if the card is jammed, or jams now because it was given this fault.
+    pub fn jams(&self, blank: &mut Blank, kind: Kind, station: &Station) -> bool {
+        if !blank.jammed && self.strikes(blank, kind, station) {
+            blank.jammed = true;
+        }
+        blank.jammed
+    }
+
+    /// True if a fault of this kind takes effect now, for the first time; the witness writes it.
+    pub fn strikes(&self, blank: &mut Blank, kind: Kind, station: &Station) -> bool {
+        let struck = blank.strike(kind);
+        if struck {
+            self.witness.struck(blank, kind, &station.name);
+        }
+        struck
+    }
+}
+
+#[cfg(test)]
+#[path = "world_tests.rs"]
+mod tests;
