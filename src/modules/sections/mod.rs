@@ -43,7 +43,20 @@ fn crlf_lines(data: &[u8]) -> Result<Vec<&[u8]>, String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_a_parser_panic(data in proptest::collection::vec(
+            prop_oneof![any::<u8>(), proptest::sample::select(b"~EM%123;?\r\n\0\x01\x02".to_vec())], 0..80))
+        {
+            for mic in ["EMB", "MAG", "GFX", "FUL"] {
+                let _ = check_section(&Mic::new(mic).unwrap(), &data);
+            }
+        }
+    }
 
     #[test]
     fn every_shipped_mic_is_checked_and_others_are_not() {
