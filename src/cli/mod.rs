@@ -1,1 +1,8 @@
 //! To be written.
+
+pub mod card;
+pub mod common;
+pub mod job;
+#[cfg(test)]
+mod ledger_tests;
+pub mod log;
