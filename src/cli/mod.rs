@@ -1,3 +1,9 @@
 //! To be written.
 
 pub mod inspect;
+pub mod card;
+pub mod common;
+pub mod job;
+#[cfg(test)]
+mod ledger_tests;
+pub mod log;

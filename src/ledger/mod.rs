@@ -16,6 +16,7 @@
 //! | `chain` | canonical bytes of an event and their hash; pure |
 //! | `store` | all SQL: schema and migrations, writing, loading, reading, verifying |
 //! | `writer`, `handle` | the thread that writes, and what callers hold |
+//! | `time` | time as text |
 //! | `law`, `error` | why a change is refused, and the next command for the operator |
 //!
 //! Not here: deciding what happens next (`pipeline`, operators), showing it (`report`).
@@ -27,16 +28,18 @@ mod handle;
 mod law;
 mod names;
 mod store;
+mod time;
 pub mod types;
 mod views;
 mod writer;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use error::LedgerError;
 pub use handle::{Ledger, Ticket};
 pub use law::Law;
 pub use store::{Head, Reader, verify_chain};
+pub use time::rfc3339;
 pub use types::*;
 pub use views::*;

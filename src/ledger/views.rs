@@ -32,7 +32,8 @@ pub struct JobView {
     pub rejects_shredded: bool,
     /// Path of the spool.
     pub spool: String,
-    /// Unix time in milliseconds at which the file became a job.
+    /// Unix time in milliseconds at which the file became a job; in JSON as RFC 3339.
+    #[serde(serialize_with = "as_time")]
     pub accepted: u64,
     /// Both balances.
     pub balance: Balance,
@@ -54,7 +55,8 @@ pub struct CardView {
     pub released: bool,
     /// In order.
     pub attempts: Vec<AttemptView>,
-    /// Everything that happened to it, in order.
+    /// Everything that happened to it, in order. Not in its JSON: `report::events` knows how events are written.
+    #[serde(skip)]
     pub events: Vec<Event>,
 }
 
@@ -106,7 +108,8 @@ pub struct RejectView {
     pub header: Option<String>,
     /// Status word, hex.
     pub sw: Option<String>,
-    /// Unix time in milliseconds.
+    /// Unix time in milliseconds; in JSON as RFC 3339.
+    #[serde(serialize_with = "as_time")]
     pub ts: u64,
 }
 
@@ -147,4 +150,8 @@ pub struct Remade {
 
 fn as_text<S: serde::Serializer>(job: &JobId, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(job)
+}
+
+fn as_time<S: serde::Serializer>(unix_ms: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&super::time::rfc3339(*unix_ms))
 }

@@ -14,7 +14,7 @@ use super::*;
 use crate::ids::{CardRef, FileId, IssuerId, KekId, KeyData, ProductName};
 
 /// A file of `cards` records; `name` makes file_id, digest and card_refs.
-fn file(name: &str, cards: u32) -> NewJob {
+pub(crate) fn file(name: &str, cards: u32) -> NewJob {
     let mut digest = [0u8; 32];
     digest[..name.len()].copy_from_slice(name.as_bytes());
     NewJob {
@@ -35,17 +35,17 @@ fn key_data(n: u8) -> Option<KeyData> {
     Some(KeyData([0xFF, 0xFF, 0xFF, 0x47, 0x61, 0x73, 0, 0, 0, n]))
 }
 
-fn directory() -> TempDir {
+pub(crate) fn directory() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
 /// Says it and waits.
-fn say(ledger: &Ledger, job: JobId, change: Change) -> Result<Event, LedgerError> {
+pub(crate) fn say(ledger: &Ledger, job: JobId, change: Change) -> Result<Event, LedgerError> {
     ledger.record(job, change, Context::default()).wait()
 }
 
 /// Says all, each of which must be allowed.
-fn all(ledger: &Ledger, job: JobId, changes: impl IntoIterator<Item = Change>) {
+pub(crate) fn all(ledger: &Ledger, job: JobId, changes: impl IntoIterator<Item = Change>) {
     let tickets: Vec<_> = changes.into_iter().map(|c| ledger.record(job, c, Context::default())).collect();
     for ticket in tickets {
         ticket.wait().unwrap();
@@ -53,12 +53,12 @@ fn all(ledger: &Ledger, job: JobId, changes: impl IntoIterator<Item = Change>) {
 }
 
 /// Feeds the blank and binds the record to it.
-fn bind(seq: u32, blank: u32) -> [Change; 2] {
+pub(crate) fn bind(seq: u32, blank: u32) -> [Change; 2] {
     [Change::Fed { blank }, Change::Bound { seq, blank, key_data: None }]
 }
 
 /// From BOUND to VERIFIED.
-fn make(seq: u32) -> [Change; 3] {
+pub(crate) fn make(seq: u32) -> [Change; 3] {
     [
         Change::Attempt { seq, to: AttemptState::Personalizing },
         Change::Attempt { seq, to: AttemptState::Written },
@@ -83,4 +83,9 @@ fn sound(reader: &Reader) {
         assert_eq!((job.balance.records_off(), job.balance.blanks_off()), (0, 0), "{:?}", job.balance);
         assert_eq!(u64::from(job.records), job.balance.records);
     }
+}
+
+/// Some SQL behind the ledger's back.
+pub(crate) fn tamper(path: &Path, sql: &str) {
+    rusqlite::Connection::open(path).unwrap().execute_batch(sql).unwrap();
 }

@@ -1,0 +1,248 @@
+//! `cardwright card`: look at cards, and say what a person has seen or decided about them.
+
+use std::io::Write;
+
+use serde::Serialize;
+
+use super::common::{ByArg, Early, LedgerArg, Selection, json, on_stdout};
+use crate::exit::{Exit, Failure};
+use crate::ledger::{CardView, Change, Context, JobId, Ledger, LedgerError, Reader, RecordState};
+use crate::report::{self, events::Line, events::text};
+
+/// Looks at cards and decides about them.
+#[derive(Debug, clap::Args)]
+pub struct CardArgs {
+    #[command(flatten)]
+    ledger: LedgerArg,
+    /// One JSON document
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    verb: CardVerb,
+}
+
+/// Which job and records.
+#[derive(Debug, clap::Args)]
+struct Which {
+    /// Job, e.g. J1
+    #[arg(value_name = "J")]
+    job: JobId,
+    /// Record: a sequence, a list such as 3,7-9, or `all` to which the command applies
+    #[arg(value_name = "SEQ")]
+    seq: Selection,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum CardVerb {
+    /// Show records with their attempts and everything that happened to them
+    Show {
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Say what you found of cards that are REJECTED or UNKNOWN
+    #[command(group = clap::ArgGroup::new("found").required(true))]
+    Resolve {
+        #[command(flatten)]
+        which: Which,
+        /// You saw the card destroyed
+        #[arg(long, group = "found")]
+        destroyed: bool,
+        /// You checked the UNKNOWN card: it is good and in hand
+        #[arg(long, group = "found")]
+        good: bool,
+        #[command(flatten)]
+        by: ByArg,
+    },
+    /// Let REMAKE records be made again
+    Remake {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        by: ByArg,
+    },
+    /// Give QUEUED or REMAKE records up
+    Cancel {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        by: ByArg,
+    },
+}
+
+/// A record as JSON.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    card: &'a CardView,
+    events: Vec<Line<'a>>,
+}
+
+impl<'a> From<&'a CardView> for Shown<'a> {
+    fn from(card: &'a CardView) -> Self {
+        Self { card, events: card.events.iter().map(Line::from).collect() }
+    }
+}
+
+/// What a command did.
+#[derive(Serialize)]
+struct Outcome<'a> {
+    job: String,
+    changed: Vec<Line<'a>>,
+    refused: &'a [Refused],
+}
+
+/// One record that the ledger did not let change.
+#[derive(Serialize)]
+struct Refused {
+    seq: u32,
+    why: String,
+}
+
+/// Does it.
+pub fn run(args: CardArgs) -> Result<Exit, Failure> {
+    on_stdout(|out| execute(&args, out))
+}
+
+pub(super) fn execute(args: &CardArgs, out: &mut dyn Write) -> Result<Exit, Early> {
+    let reader = Reader::open(&args.ledger.ledger)?;
+    let (which, by) = match &args.verb {
+        CardVerb::Show { which } => return show(&reader, which, args.json, out),
+        CardVerb::Resolve { which, by, .. }
+        | CardVerb::Remake { which, by }
+        | CardVerb::Cancel { which, by } => (which, by),
+    };
+    let records = reader.job(which.job)?.records;
+    // From here on alone: what an earlier process left under way is UNKNOWN now.
+    let ledger = Ledger::open(&args.ledger.ledger)?;
+    let sequences = match which.seq.sequences(records) {
+        Some(sequences) => sequences,
+        None => applicable(&reader, which.job, &args.verb)?,
+    };
+    let tickets: Vec<_> = sequences
+        .into_iter()
+        .filter_map(|seq| Some((seq, change(&args.verb, seq)?)))
+        .map(|(seq, change)| {
+            let context = Context { actor: Some(by.actor()), ..Context::default() };
+            (seq, ledger.record(which.job, change, context))
+        })
+        .collect();
+    let (mut changed, mut refused, mut first) = (Vec::new(), Vec::new(), None);
+    for (seq, ticket) in tickets {
+        match ticket.wait() {
+            Ok(event) => changed.push(event),
+            Err(error @ LedgerError::Denied { .. }) => {
+                refused.push(Refused { seq, why: error.to_string() });
+                first.get_or_insert(error);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    ledger.close()?;
+    if args.json {
+        let lines = changed.iter().map(Line::from).collect();
+        json(out, &Outcome { job: which.job.to_string(), changed: lines, refused: &refused })?;
+    } else {
+        changed.iter().try_for_each(|event| writeln!(out, "{}", text(event)))?;
+        if let Some(next) = next(&args.verb, which.job, changed.is_empty(), refused.is_empty()) {
+            writeln!(out, "{next}")?;
+        }
+    }
+    match first {
+        None => Ok(Exit::Ok),
+        Some(error) => Err(all_refusals(error, &refused).into()),
+    }
+}
+
+/// The records that `all` means.
+fn applicable(reader: &Reader, job: JobId, verb: &CardVerb) -> Result<Vec<u32>, LedgerError> {
+    match verb {
+        CardVerb::Show { .. } => reader.all(job),
+        CardVerb::Resolve { good: true, .. } => reader.in_state(job, RecordState::Unknown),
+        CardVerb::Resolve { .. } => reader.to_destroy(job),
+        CardVerb::Remake { .. } => reader.unreleased(job),
+        CardVerb::Cancel { .. } => {
+            let mut both = reader.in_state(job, RecordState::Queued)?;
+            both.extend(reader.in_state(job, RecordState::Remake)?);
+            both.sort_unstable();
+            Ok(both)
+        }
+    }
+}
+
+fn change(verb: &CardVerb, seq: u32) -> Option<Change> {
+    match verb {
+        CardVerb::Show { .. } => None,
+        CardVerb::Resolve { good: true, .. } => Some(Change::FoundGood { seq }),
+        CardVerb::Resolve { .. } => Some(Change::Destroyed { seq }),
+        CardVerb::Remake { .. } => Some(Change::RemakeReleased { seq }),
+        CardVerb::Cancel { .. } => Some(Change::Cancelled { seq }),
+    }
+}
+
+/// What a person does next.
+fn next(verb: &CardVerb, job: JobId, none_changed: bool, none_refused: bool) -> Option<String> {
+    match verb {
+        _ if none_changed && none_refused => {
+            Some(format!("nothing to do in {job}; cardwright job show {job}"))
+        }
+        _ if none_changed => None,
+        CardVerb::Remake { .. } => Some(format!("next: cardwright job resume {job}")),
+        CardVerb::Resolve { destroyed: true, .. } => {
+            let remake = format!("next: cardwright card remake {job} all (or card cancel)");
+            Some(format!("{remake}, then cardwright job resume {job}"))
+        }
+        _ => Some(format!("next: cardwright job report {job}")),
+    }
+}
+
+/// One message for all that was refused: the first law, and how many more.
+fn all_refusals(first: LedgerError, refused: &[Refused]) -> Failure {
+    let mut failure = Failure::from(first);
+    if refused.len() > 1 {
+        let others: Vec<_> = refused.iter().skip(1).take(20).map(|r| r.seq.to_string()).collect();
+        let more = if refused.len() > 21 { " ..." } else { "" };
+        failure.message = format!("{}; also refused: records {}{more}", failure.message, others.join(", "));
+    }
+    failure
+}
+
+fn show(reader: &Reader, which: &Which, as_json: bool, out: &mut dyn Write) -> Result<Exit, Early> {
+    let job = reader.job(which.job)?;
+    let sequences = match which.seq.sequences(job.records) {
+        Some(sequences) => sequences,
+        None => reader.all(which.job)?,
+    };
+    let cards =
+        sequences.into_iter().map(|seq| reader.card(which.job, seq)).collect::<Result<Vec<_>, _>>()?;
+    match (as_json, &which.seq, cards.as_slice()) {
+        (true, Selection::One(_), [card]) => json(out, &Shown::from(card))?,
+        (true, _, cards) => json(out, &cards.iter().map(Shown::from).collect::<Vec<_>>())?,
+        (false, _, cards) => {
+            if job.simulated {
+                writeln!(out, "*** {} ***", report::SIMULATED)?;
+            }
+            for card in cards {
+                print(card, out)?;
+            }
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+fn print(card: &CardView, out: &mut dyn Write) -> std::io::Result<()> {
+    let released = if card.released { ", released" } else { "" };
+    writeln!(out, "{} record {} {}: {}{released}", card.job, card.seq, card.card_ref, card.state)?;
+    for attempt in &card.attempts {
+        let position = attempt.position.map(|p| format!(", position {p}")).unwrap_or_default();
+        let compared = attempt.compared.as_ref().map(|c| format!(", compared: {c}")).unwrap_or_default();
+        writeln!(
+            out,
+            "  attempt {}: {}, blank {} (#{}){position}{compared}",
+            attempt.attempt, attempt.state, attempt.blank, attempt.blank_number
+        )?;
+    }
+    for event in &card.events {
+        writeln!(out, "  {}", text(event))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,79 @@
+//! `cardwright log`: every change that the ledger holds, in order.
+
+use std::io::Write;
+use std::time::Duration;
+
+use super::common::{Early, LedgerArg, on_stdout};
+use crate::exit::{Exit, Failure};
+use crate::ledger::{Event, JobId, Reader};
+use crate::report::events::{text, write_json};
+
+/// Events read at a time: short reads let the writer checkpoint.
+const PAGE: u32 = 1000;
+
+/// How often `--follow` looks for more.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Shows the events of a ledger.
+#[derive(Debug, clap::Args)]
+pub struct LogArgs {
+    #[command(flatten)]
+    ledger: LedgerArg,
+    /// Only this job
+    #[arg(long, value_name = "J")]
+    job: Option<JobId>,
+    /// Go on with what happens from now on
+    #[arg(long)]
+    follow: bool,
+    /// One JSON array; with --follow one JSON object per line
+    #[arg(long)]
+    json: bool,
+}
+
+/// Shows them on standard output.
+pub fn run(args: LogArgs) -> Result<Exit, Failure> {
+    on_stdout(|out| show(&args, out))
+}
+
+pub(super) fn show(args: &LogArgs, out: &mut dyn Write) -> Result<Exit, Early> {
+    let reader = Reader::open(&args.ledger.ledger)?;
+    if let Some(job) = args.job {
+        reader.job(job)?;
+    }
+    let array = args.json && !args.follow;
+    if array {
+        out.write_all(b"[")?;
+    }
+    let (mut after, mut first) = (0, true);
+    loop {
+        let events = reader.events(args.job, after, PAGE)?;
+        for event in &events {
+            after = event.n;
+            match (args.json, array, std::mem::take(&mut first)) {
+                (true, true, true) => out.write_all(b"\n")?,
+                (true, true, false) => out.write_all(b",\n")?,
+                _ => {}
+            }
+            one(event, args.json, out)?;
+            if !array {
+                out.write_all(b"\n")?;
+            }
+        }
+        if !events.is_empty() {
+            continue;
+        }
+        if !args.follow {
+            break;
+        }
+        out.flush()?;
+        std::thread::sleep(LOOK);
+    }
+    if array {
+        out.write_all(b"\n]\n")?;
+    }
+    Ok(Exit::Ok)
+}
+
+fn one(event: &Event, json: bool, out: &mut dyn Write) -> std::io::Result<()> {
+    if json { write_json(event, out) } else { out.write_all(text(event).as_bytes()) }
+}

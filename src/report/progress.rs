@@ -1,0 +1,221 @@
+//! The progress of a run: a bar on a terminal, a plain line every few seconds elsewhere, on standard error.
+//!
+//! Two threads: one counts events and never waits for anything else, so that a stopped terminal cannot stop the
+//! ledger; the other draws.
+
+use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::ledger::{Event, JobId};
+
+/// How often the bar is drawn.
+const BAR: Duration = Duration::from_millis(200);
+/// How often a plain line is printed.
+const PLAIN: Duration = Duration::from_secs(5);
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// A bar, drawn over and over.
+    Bar,
+    /// A line every five seconds.
+    Plain,
+    /// Nothing (`--json`, `--quiet`).
+    Nothing,
+}
+
+impl Shown {
+    /// What suits standard error, unless it must be quiet.
+    pub fn suitable(quiet: bool) -> Self {
+        match (quiet, std::io::stderr().is_terminal()) {
+            (true, _) => Self::Nothing,
+            (false, true) => Self::Bar,
+            (false, false) => Self::Plain,
+        }
+    }
+}
+
+/// What the run has done so far.
+#[derive(Default)]
+struct Counts {
+    good: AtomicU64,
+    rejected: AtomicU64,
+    unknown: AtomicU64,
+    cancelled: AtomicU64,
+    in_flight: AtomicU64,
+    held: AtomicBool,
+}
+
+/// A run's progress on standard error.
+pub struct Progress {
+    counter: JoinHandle<()>,
+    drawer: JoinHandle<()>,
+    /// Dropped to end the drawer.
+    end: Sender<()>,
+}
+
+impl Progress {
+    /// Begins to show the events of a job; `total` is the number of records that this run is to make.
+    pub fn start(events: Receiver<Event>, job: JobId, total: u64, simulated: bool, shown: Shown) -> Self {
+        let counts = Arc::new(Counts::default());
+        let (end, ended) = bounded(0);
+        let name = if simulated { format!("{} {job}", super::SIMULATED) } else { job.to_string() };
+        let drawn = Arc::clone(&counts);
+        let drawer = std::thread::spawn(move || match shown {
+            Shown::Bar => draw_bar(&drawn, &ended, name, total),
+            Shown::Plain => print_lines(&drawn, &ended, &name, total),
+            Shown::Nothing => {}
+        });
+        let job = job.to_string();
+        let counter = std::thread::spawn(move || {
+            events.iter().filter(|e| e.job == job).for_each(|e| counts.count(&e));
+        });
+        Self { counter, drawer, end }
+    }
+
+    /// Waits for the last event (the ledger must be closed, or the channel never ends) and shows the last state.
+    pub fn finish(self) {
+        // A panic of these threads has shown itself; the run's outcome does not depend on them.
+        let _counted = self.counter.join();
+        drop(self.end);
+        let _drawn = self.drawer.join();
+    }
+}
+
+impl Counts {
+    fn count(&self, event: &Event) {
+        let add = |count: &AtomicU64| count.fetch_add(1, Ordering::Relaxed);
+        let under_way =
+            matches!(event.from.as_deref(), Some("BOUND" | "PERSONALIZING" | "WRITTEN" | "VERIFIED"));
+        match event.to.as_str() {
+            "BOUND" => {
+                add(&self.in_flight);
+            }
+            "STACKED" => {
+                add(&self.good);
+            }
+            "REJECTED" => {
+                add(&self.rejected);
+            }
+            "UNKNOWN" => {
+                add(&self.unknown);
+            }
+            "CANCELLED" => {
+                add(&self.cancelled);
+            }
+            "HELD" => self.held.store(true, Ordering::Relaxed),
+            "OPEN" => self.held.store(false, Ordering::Relaxed),
+            _ => {}
+        }
+        if under_way && matches!(event.to.as_str(), "STACKED" | "REJECTED" | "UNKNOWN") {
+            self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// One line: what became of the cards, speed, time left.
+    fn text(&self, total: u64, elapsed: Duration) -> String {
+        let get = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let (good, cancelled) = (get(&self.good), get(&self.cancelled));
+        let mut text = format!(
+            "{good} GOOD, {} rejected, {} unknown, {} in flight",
+            get(&self.rejected),
+            get(&self.unknown),
+            get(&self.in_flight)
+        );
+        let seconds = elapsed.as_secs();
+        if let Some(per_hour) = good.saturating_mul(3600).checked_div(seconds.max(1))
+            && good > 0
+        {
+            let left = total.saturating_sub(good).saturating_sub(cancelled);
+            let eta = left.saturating_mul(seconds) / good;
+            text.push_str(&format!(", {per_hour} cards/h, {} left", clock(eta)));
+        }
+        if self.held.load(Ordering::Relaxed) {
+            text.push_str(", HELD");
+        }
+        text
+    }
+}
+
+/// h:mm:ss.
+fn clock(seconds: u64) -> String {
+    format!("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
+fn draw_bar(counts: &Counts, ended: &Receiver<()>, name: String, total: u64) {
+    let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template("{prefix} [{bar:30}] {pos}/{len} {msg}") {
+        bar.set_style(style);
+    }
+    bar.set_prefix(name);
+    let begun = Instant::now();
+    loop {
+        let end = ended.recv_timeout(BAR) != Err(RecvTimeoutError::Timeout);
+        bar.set_position(counts.good.load(Ordering::Relaxed));
+        bar.set_message(counts.text(total, begun.elapsed()));
+        if end {
+            bar.abandon();
+            return;
+        }
+    }
+}
+
+fn print_lines(counts: &Counts, ended: &Receiver<()>, name: &str, total: u64) {
+    let begun = Instant::now();
+    loop {
+        let end = ended.recv_timeout(PLAIN) != Err(RecvTimeoutError::Timeout);
+        let text = counts.text(total, begun.elapsed());
+        // Nobody reads it: nothing to be done about that.
+        let _unread = writeln!(std::io::stderr(), "{name} {}: {text}", clock(begun.elapsed().as_secs()));
+        if end {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(from: Option<&str>, to: &str) -> Event {
+        let json =
+            serde_json::json!({ "n": 1, "ts": 0, "job": "J1", "from": from, "to": to, "simulated": false });
+        serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn events_are_counted_once() {
+        let counts = Counts::default();
+        for n in 0..6 {
+            counts.count(&event(Some("QUEUED"), "BOUND"));
+            if n < 3 {
+                counts.count(&event(Some("VERIFIED"), "STACKED"));
+            }
+        }
+        counts.count(&event(Some("PERSONALIZING"), "REJECTED"));
+        // An unbound blank was never in flight; a card seen destroyed left long ago.
+        counts.count(&event(Some("FED"), "REJECTED"));
+        counts.count(&event(Some("WRITTEN"), "UNKNOWN"));
+        counts.count(&event(Some("UNKNOWN"), "DESTROYED"));
+        counts.count(&event(Some("OPEN"), "HELD"));
+        let text = counts.text(9, Duration::from_secs(10));
+        assert_eq!(text, "3 GOOD, 2 rejected, 1 unknown, 1 in flight, 1080 cards/h, 0:00:20 left, HELD");
+    }
+
+    #[test]
+    fn it_ends_with_the_events() {
+        for shown in [Shown::Bar, Shown::Nothing] {
+            let (sender, events) = bounded(1);
+            let progress = Progress::start(events, JobId(1), 0, true, shown);
+            sender.send(event(None, "ACCEPTED")).unwrap();
+            drop(sender);
+            progress.finish();
+        }
+    }
+}

@@ -1,0 +1,428 @@
+//! The report of a job: what the ledger says, and what a run measured. For people as text, for programs as JSON.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::events::cause;
+use crate::exit::{Exit, Failure};
+use crate::ledger::{Balance, Gap, JobId, JobState, JobView, Law, LedgerError, Reader, RejectView, Remade};
+
+/// What a run measured.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RunStats {
+    /// Cards that left the line in this run, good or not.
+    pub cards: u64,
+    /// From the first card to the last.
+    pub elapsed: Duration,
+    /// Calls to the HSM.
+    pub hsm_calls: u64,
+    /// Applications that were personalized or tried.
+    pub applications: u64,
+    /// By station name.
+    pub stations: BTreeMap<String, StationStats>,
+}
+
+/// What one station did in a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct StationStats {
+    /// Its module.
+    pub module: String,
+    /// Cards that it worked on.
+    pub cards: u64,
+    /// Of these, those that it did not finish.
+    pub faults: u64,
+    /// Milliseconds that it worked.
+    pub busy_ms: u64,
+}
+
+/// Where things are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Places {
+    /// The ledger.
+    pub ledger: PathBuf,
+    /// The event stream, if one was written.
+    pub events: Option<PathBuf>,
+    /// The dumps of the simulated line, if asked for.
+    pub dumps: Option<PathBuf>,
+    /// This report, if saved.
+    pub report: Option<PathBuf>,
+}
+
+/// The figures of a run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunFigures {
+    /// Cards that left the line, good or not.
+    pub cards: u64,
+    /// Seconds.
+    pub elapsed: f64,
+    /// Cards that left the line, in an hour.
+    pub cards_per_hour: f64,
+    /// Calls to the HSM.
+    pub hsm_calls: u64,
+    /// Per card.
+    pub hsm_calls_per_card: f64,
+    /// Applications that were personalized or tried.
+    pub applications: u64,
+    /// Per application.
+    pub hsm_calls_per_application: f64,
+    /// Sums over the stations of a module.
+    pub modules: BTreeMap<String, StationStats>,
+    /// By station name.
+    pub stations: BTreeMap<String, StationStats>,
+}
+
+/// A report.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Summary {
+    /// No card of this report is real.
+    pub simulated: bool,
+    /// The job and both balances.
+    pub job: JobView,
+    /// Records less what became of them; 0, or something is lost.
+    pub records_off: i64,
+    /// Blanks less where they are; 0, or something is lost.
+    pub blanks_off: i64,
+    /// The run, if the report is about one.
+    pub run: Option<RunFigures>,
+    /// Blanks thrown out or lost, in the order of time.
+    pub rejects: Vec<RejectView>,
+    /// Cards stacked at a later attempt.
+    pub remakes: Vec<Remade>,
+    /// Places in the stack that were freed.
+    pub gaps: Vec<Gap>,
+    /// What a person does next; none when the job is closed.
+    pub next: Option<String>,
+    /// Where things are.
+    #[serde(flatten)]
+    pub places: Places,
+}
+
+impl Summary {
+    /// Reads a job from the ledger; `run` is what the run measured, if there was one. Counts rows as well: balances
+    /// that differ from the counts are [`LedgerError::Damaged`].
+    pub fn build(
+        reader: &Reader,
+        job: JobId,
+        run: Option<RunStats>,
+        places: Places,
+    ) -> Result<Self, LedgerError> {
+        let view = reader.job(job)?;
+        let stack = reader.stack(job)?;
+        let rejects = reader.rejects(job)?;
+        if reader.recount(job)? != view.balance && reader.balance(job)? == view.balance {
+            return Err(LedgerError::Damaged(format!("{job}: the balance is not what the rows add up to")));
+        }
+        Ok(Self {
+            simulated: view.simulated,
+            records_off: off(view.balance.records_off()),
+            blanks_off: off(view.balance.blanks_off()),
+            next: next(&view, &rejects),
+            run: run.map(RunFigures::from),
+            rejects,
+            remakes: stack.remakes,
+            gaps: stack.gaps,
+            job: view,
+            places,
+        })
+    }
+
+    /// Writes the report as JSON.
+    pub fn save(&self, path: &Path) -> Result<(), Failure> {
+        let failure = |e: std::io::Error| Failure::new(Exit::Io, format!("report {}: {e}", path.display()));
+        let mut file = std::io::BufWriter::new(std::fs::File::create(path).map_err(failure)?);
+        serde_json::to_writer_pretty(&mut file, self).map_err(|e| failure(e.into()))?;
+        file.write_all(b"\n").and_then(|()| file.flush()).map_err(failure)
+    }
+}
+
+impl From<RunStats> for RunFigures {
+    fn from(stats: RunStats) -> Self {
+        let mut modules: BTreeMap<String, StationStats> = BTreeMap::new();
+        for station in stats.stations.values() {
+            let module = modules.entry(station.module.clone()).or_default();
+            module.module.clone_from(&station.module);
+            module.cards += station.cards;
+            module.faults += station.faults;
+            module.busy_ms += station.busy_ms;
+        }
+        let elapsed = stats.elapsed.as_secs_f64();
+        Self {
+            cards: stats.cards,
+            elapsed,
+            cards_per_hour: ratio(stats.cards, elapsed) * 3600.0,
+            hsm_calls: stats.hsm_calls,
+            hsm_calls_per_card: ratio(stats.hsm_calls, float(stats.cards)),
+            applications: stats.applications,
+            hsm_calls_per_application: ratio(stats.hsm_calls, float(stats.applications)),
+            modules,
+            stations: stats.stations,
+        }
+    }
+}
+
+fn off(value: i128) -> i64 {
+    i64::try_from(value).unwrap_or(if value < 0 { i64::MIN } else { i64::MAX })
+}
+
+/// A count as a number to divide by; exact up to 2^53.
+#[allow(clippy::cast_precision_loss)]
+fn float(count: u64) -> f64 {
+    count as f64
+}
+
+/// 0 where nothing was done.
+fn ratio(count: u64, per: f64) -> f64 {
+    if per > 0.0 { float(count) / per } else { 0.0 }
+}
+
+/// What a person does next with a job.
+fn next(job: &JobView, rejects: &[RejectView]) -> Option<String> {
+    let Balance { queued, in_flight, remake, unknown, blanks_in_line: blanks, .. } = job.balance;
+    let rejects = u64::try_from(rejects.iter().filter(|r| r.to_destroy).count()).unwrap_or(u64::MAX);
+    if job.state == JobState::Closed {
+        return None;
+    }
+    if [queued, in_flight, remake, unknown, blanks, rejects] == [0; 6] {
+        return Some(format!("cardwright job close {}", job.job));
+    }
+    Law::Closing { queued, in_flight, remake, unknown, rejects, blanks }.next(job.job, None)
+}
+
+impl std::fmt::Display for Summary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.simulated {
+            writeln!(f, "*** {}: no card of this report is real ***", super::SIMULATED)?;
+        }
+        write_job(&self.job, f)?;
+        if let Some(run) = &self.run {
+            write_run(run, f)?;
+        }
+        write_list(f, "Rejected or lost", &self.rejects, write_reject)?;
+        write_list(f, "Gaps in the stack", &self.gaps, |gap, f| {
+            write!(
+                f,
+                "record {} {}, {}, behind position {}",
+                gap.seq, gap.card_ref, gap.state, gap.after_position
+            )
+        })?;
+        write_list(f, "Remakes", &self.remakes, |r, f| {
+            write!(f, "record {} {}, attempt {}, position {}", r.seq, r.card_ref, r.attempt, r.position)
+        })?;
+        writeln!(f, "Ledger    {}", self.places.ledger.display())?;
+        let places =
+            [("Events", &self.places.events), ("Dumps", &self.places.dumps), ("Report", &self.places.report)];
+        for (name, place) in places {
+            if let Some(place) = place {
+                writeln!(f, "{name:<9} {}", place.display())?;
+            }
+        }
+        if let Some(next) = &self.next {
+            writeln!(f, "Next      {next}")?;
+        }
+        if self.simulated {
+            writeln!(f, "*** {} ***", super::SIMULATED)?;
+        }
+        Ok(())
+    }
+}
+
+/// The job's name, state and both balances.
+pub fn write_job(job: &JobView, f: &mut dyn std::fmt::Write) -> std::fmt::Result {
+    let b = &job.balance;
+    writeln!(
+        f,
+        "Job       {} {}: file {} of {}, product {}",
+        job.job, job.state, job.file_id, job.issuer_id, job.product
+    )?;
+    writeln!(f, "          line {}, KEK {}, SHA-256 {}", job.line, job.kek, job.digest)?;
+    writeln!(
+        f,
+        "Records   {} = {} queued + {} in flight + {} good + {} remake + {} unknown + {} cancelled (off {})",
+        b.records,
+        b.queued,
+        b.in_flight,
+        b.good,
+        b.remake,
+        b.unknown,
+        b.cancelled,
+        b.records_off()
+    )?;
+    writeln!(
+        f,
+        "Blanks    {} fed = {} in line + {} good + {} rejected + {} unknown + {} returned + {} sample (off {})",
+        b.blanks_fed,
+        b.blanks_in_line,
+        b.blanks_good,
+        b.blanks_rejected,
+        b.blanks_unknown,
+        b.blanks_returned,
+        b.blanks_sample,
+        b.blanks_off()
+    )
+}
+
+fn write_run(run: &RunFigures, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    writeln!(
+        f,
+        "Speed     {} cards in {:.1} s, {:.0} cards per hour",
+        run.cards, run.elapsed, run.cards_per_hour
+    )?;
+    writeln!(
+        f,
+        "HSM       {} calls, {:.2} per card, {:.2} per application ({} applications)",
+        run.hsm_calls, run.hsm_calls_per_card, run.hsm_calls_per_application, run.applications
+    )?;
+    for (title, counts) in [("Modules", &run.modules), ("Stations", &run.stations)] {
+        for (name, count) in counts {
+            let StationStats { cards, faults, busy_ms, .. } = count;
+            writeln!(f, "{title:<9} {name}: {cards} cards, {faults} faults, busy {busy_ms} ms")?;
+        }
+    }
+    Ok(())
+}
+
+fn write_reject(reject: &RejectView, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    match (reject.seq, &reject.card_ref, reject.attempt) {
+        (Some(seq), Some(card_ref), Some(attempt)) => {
+            write!(f, "record {seq} {card_ref}, attempt {attempt}")?;
+        }
+        _ => write!(f, "unbound")?,
+    }
+    if let Some(blank) = &reject.blank {
+        write!(f, ", blank {blank}")?;
+    }
+    if let Some(station) = reject.station.as_ref().or(reject.module.as_ref()) {
+        write!(f, ", {station}")?;
+    }
+    let texts = [&reject.reason, &reject.header, &reject.sw, &reject.detail].map(|t| t.as_deref());
+    let [reason, header, sw, detail] = texts;
+    if let Some(cause) = cause(reason, header, sw, detail) {
+        write!(f, ": {cause}")?;
+    }
+    if let Some(state) = reject.state {
+        write!(f, "; {state}")?;
+    }
+    if reject.to_destroy {
+        write!(f, ", to be destroyed")?;
+    }
+    Ok(())
+}
+
+fn write_list<T>(
+    f: &mut std::fmt::Formatter<'_>,
+    title: &str,
+    list: &[T],
+    write: impl Fn(&T, &mut std::fmt::Formatter<'_>) -> std::fmt::Result,
+) -> std::fmt::Result {
+    if list.is_empty() {
+        return Ok(());
+    }
+    writeln!(f, "{title}: {}", list.len())?;
+    for one in list {
+        write!(f, "  ")?;
+        write(one, f)?;
+        writeln!(f)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::tests::{all, bind, directory, file, make};
+    use crate::ledger::{Change, Context, Ledger, NewJob};
+
+    fn stats() -> RunStats {
+        let station = |module: &str, cards, faults| StationStats {
+            module: module.to_owned(),
+            cards,
+            faults,
+            busy_ms: 100 * cards,
+        };
+        RunStats {
+            cards: 4,
+            elapsed: Duration::from_secs(8),
+            hsm_calls: 24,
+            applications: 12,
+            stations: BTreeMap::from([
+                ("chip-1".to_owned(), station("chip", 3, 1)),
+                ("chip-2".to_owned(), station("chip", 2, 0)),
+                ("stripe-1".to_owned(), station("stripe", 4, 0)),
+            ]),
+        }
+    }
+
+    #[test]
+    fn a_report_tells_what_became_of_everything() {
+        let directory = directory();
+        let path = directory.path().join("l.db");
+        let ledger = Ledger::open(&path).unwrap();
+        let job = ledger.new_job(NewJob { simulated: false, ..file("F", 3) }).unwrap().job;
+        all(
+            &ledger,
+            job,
+            bind(1, 1).into_iter().chain(make(1)).chain([Change::Stacked { seq: 1, position: 1 }]),
+        );
+        all(&ledger, job, bind(2, 2).into_iter().chain(make(2)));
+        let context = Context {
+            station: Some("stripe-1".to_owned()),
+            reason: Some("stripe-read-back".to_owned()),
+            ..Context::default()
+        };
+        ledger.record(job, Change::Rejected { seq: 2 }, context).wait().unwrap();
+        all(&ledger, job, [Change::Fed { blank: 3 }, Change::Returned { blank: 3 }]);
+        let reader = ledger.reader().unwrap();
+        let places = Places { ledger: path.clone(), dumps: Some("dumps".into()), ..Places::default() };
+        let summary = Summary::build(&reader, job, Some(stats()), places).unwrap();
+        let text = summary.to_string();
+        for part in [
+            "Records   3 = 1 queued + 0 in flight + 1 good + 1 remake + 0 unknown + 0 cancelled (off 0)",
+            "Blanks    3 fed = 0 in line + 1 good + 1 rejected + 0 unknown + 1 returned + 0 sample (off 0)",
+            "4 cards in 8.0 s, 1800 cards per hour",
+            "24 calls, 6.00 per card, 2.00 per application (12 applications)",
+            "chip: 5 cards, 1 faults, busy 500 ms",
+            "record 2 F-2, attempt 1, blank #2, stripe-1: stripe-read-back; REJECTED, to be destroyed",
+            "record 2 F-2, REMAKE, behind position 1",
+            "Dumps     dumps",
+            "Next      cardwright card resolve J1 all --destroyed",
+        ] {
+            assert!(text.contains(part), "no {part:?} in\n{text}");
+        }
+        assert!(!text.contains("SIMULATED"));
+        let saved = directory.path().join("report.json");
+        summary.save(&saved).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&std::fs::read(saved).unwrap()).unwrap();
+        assert_eq!(json["job"]["balance"]["blanks_fed"], 3);
+        assert_eq!(json["run"]["modules"]["chip"]["cards"], 5);
+        assert_eq!((&json["records_off"], &json["simulated"]), (&0.into(), &false.into()));
+        assert_eq!(summary.save(Path::new("/no/such/directory/r")).unwrap_err().exit, Exit::Io);
+    }
+
+    #[test]
+    fn nothing_done_divides_by_nothing() {
+        let figures = RunFigures::from(RunStats::default());
+        assert_eq!(
+            (figures.cards_per_hour, figures.hsm_calls_per_card, figures.hsm_calls_per_application),
+            (0.0, 0.0, 0.0)
+        );
+    }
+
+    #[test]
+    fn a_balance_that_was_tampered_with_is_no_report() {
+        let directory = directory();
+        let path = directory.path().join("l.db");
+        let ledger = Ledger::open(&path).unwrap();
+        let job = ledger.new_job(file("F", 3)).unwrap().job;
+        let reader = ledger.reader().unwrap();
+        assert!(
+            Summary::build(&reader, job, None, Places::default()).unwrap().to_string().contains("SIMULATED")
+        );
+        crate::ledger::tests::tamper(&path, "UPDATE balance SET good = 1, queued = 2");
+        let damaged = Summary::build(&reader, job, None, Places::default());
+        assert!(matches!(damaged, Err(LedgerError::Damaged(_))));
+    }
+}
