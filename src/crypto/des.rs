@@ -34,6 +34,13 @@ impl TdesKey {
         Self { bytes, ede: TdesEde2::new(&bytes.into()), left: half(left), right: half(right) }
     }
 
+    /// As [`TdesKey::new`], and wipes the caller's copy.
+    pub fn wiping(bytes: &mut [u8; 16]) -> Self {
+        let key = Self::new(*bytes);
+        bytes.zeroize();
+        key
+    }
+
     /// The key itself, for deriving from it and for storing it sealed.
     pub fn expose(&self) -> &[u8; 16] {
         &self.bytes
@@ -128,3 +135,6 @@ pub fn set_odd_parity(key: &mut [u8]) {
         *byte = (*byte & 0xFE) | u8::from((*byte >> 1).count_ones().is_multiple_of(2));
     }
 }
+
+#[cfg(test)]
+mod tests;
