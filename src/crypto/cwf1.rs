@@ -120,7 +120,7 @@ impl<'a> ApplicationScope<'a> {
     /// TK = leading bytes of ECB under the KEK of SHA-256("CWF1" | purpose | L1 issuer_id | L1 file_id | sequence |
     /// L1 card_ref | L1 AID); TDES: odd parity set.
     pub fn derive(&self, kek: &CipherKey, suite: Suite, purpose: Purpose) -> Result<CipherKey, CryptoError> {
-        suite.key(&*self.derive_bytes(kek, suite, purpose)?)
+        suite.key(&self.derive_bytes(kek, suite, purpose)?)
     }
 
     fn derive_bytes(

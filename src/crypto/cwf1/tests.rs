@@ -19,12 +19,12 @@ fn hash(letter: u8, scope: &ApplicationScope<'_>) -> Vec<u8> {
     let mut text = b"CWF1".to_vec();
     text.push(letter);
     for part in [scope.issuer_id.as_bytes(), scope.file_id.as_bytes()] {
-        text.push(part.len() as u8);
+        text.push(u8::try_from(part.len()).unwrap());
         text.extend(part);
     }
     text.extend(scope.sequence.to_be_bytes());
     for part in [scope.card_ref.as_bytes(), scope.aid] {
-        text.push(part.len() as u8);
+        text.push(u8::try_from(part.len()).unwrap());
         text.extend(part);
     }
     Sha256::digest(&text).to_vec()

@@ -13,7 +13,7 @@ fn key(hex_digits: &str) -> TdesKey {
 fn oracle(key: &[u8; 16], message: &[u8]) -> [u8; 8] {
     let mut padded = message.to_vec();
     padded.push(0x80);
-    while padded.len() % 8 != 0 {
+    while !padded.len().is_multiple_of(8) {
         padded.push(0);
     }
     let mut mac = RetailMac::<Des>::new_from_slice(key).unwrap();
@@ -33,7 +33,7 @@ fn iso_9797_1_2011_b4_mac_algorithm_3() {
         }
         key.encrypt_left(&mut state);
     }
-    key.right.decrypt_block((&mut state).into());
+    key.0.right.decrypt_block((&mut state).into());
     key.encrypt_left(&mut state);
     assert_eq!(hex::encode_upper(state), "A1C72E74EA3FA9B6");
 }
