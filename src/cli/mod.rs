@@ -7,3 +7,4 @@ pub mod job;
 #[cfg(test)]
 mod ledger_tests;
 pub mod log;
+pub mod keys;
