@@ -120,7 +120,7 @@ impl<'a> ApplicationScope<'a> {
     /// TK = leading bytes of ECB under the KEK of SHA-256("CWF1" | purpose | L1 issuer_id | L1 file_id | sequence |
     /// L1 card_ref | L1 AID); TDES: odd parity set.
     pub fn derive(&self, kek: &CipherKey, suite: Suite, purpose: Purpose) -> Result<CipherKey, CryptoError> {
-        suite.key(&*self.derive_bytes(kek, suite, purpose)?)
+        suite.key(&self.derive_bytes(kek, suite, purpose)?)
     }
 
     fn derive_bytes(
@@ -175,6 +175,9 @@ impl<'a> ApplicationScope<'a> {
     }
 }
 
+/// Most bytes of "CWF1A", three names with their length bytes and the sequence: the input is built without moving.
+const MAX_NAMES: usize = 5 + 3 * 256 + 4;
+
 /// What an application's MAC covers: "CWF1A" | L1 issuer_id | L1 file_id | sequence u32 | L1 card_ref | `others`
 /// (SHA-256 of every `L1 MIC | L4 data` of the record but CHP) | `maced` (from the length byte of `L1 AID` to the
 /// last byte of the wrapped MACkey). The scope's AID is not used: it stands in `maced`.
@@ -183,7 +186,7 @@ pub fn application_mac_input(
     others: &[u8; 32],
     maced: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
-    let mut input = Zeroizing::new(Vec::with_capacity(128 + maced.len()));
+    let mut input = Zeroizing::new(Vec::with_capacity(MAX_NAMES + others.len() + maced.len()));
     input.extend_from_slice(b"CWF1A");
     for (text, after) in
         [(scope.issuer_id, None), (scope.file_id, Some(scope.sequence)), (scope.card_ref, None)]
@@ -213,7 +216,8 @@ fn field(hash: &mut Sha256, bytes: &[u8]) -> Result<(), CryptoError> {
 
 /// MACkey | 80 00.. to 24 (TDES) or 32 (AES) bytes, CBC with zero IV under TKm.
 pub fn wrap_mac_key(tk: &CipherKey, suite: Suite, mac_key: &[u8; 16]) -> Result<Vec<u8>, CryptoError> {
-    let mut block = Zeroizing::new(mac_key.to_vec());
+    let mut block = Zeroizing::new(Vec::with_capacity(suite.wrapped_length()));
+    block.extend_from_slice(mac_key);
     block.push(0x80);
     block.resize(suite.wrapped_length(), 0);
     tk.cbc_encrypt(&mut block)?;
@@ -253,3 +257,6 @@ pub fn mac_key_is_sound(suite: Suite, key: &[u8; 16]) -> bool {
     // `weak_key_test` on the whole key refuses weak and semi-weak halves and equal halves.
     (difference == 0) & des::weak_key_test(key).is_ok()
 }
+
+#[cfg(test)]
+mod tests;

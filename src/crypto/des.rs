@@ -12,8 +12,11 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::symmetric::CryptoError;
 
-/// A two-key TDES key, 16 bytes, with its schedules ready: setting up costs as much as half a block.
-pub struct TdesKey {
+/// A two-key TDES key, 16 bytes, with its schedules ready: setting up costs as much as half a block. On the heap, so that
+/// moving it leaves no copy behind.
+pub struct TdesKey(Box<Schedules>);
+
+struct Schedules {
     bytes: [u8; 16],
     ede: TdesEde2,
     left: Des,
@@ -31,23 +34,35 @@ impl TdesKey {
             key.zeroize();
             des
         };
-        Self { bytes, ede: TdesEde2::new(&bytes.into()), left: half(left), right: half(right) }
+        Self(Box::new(Schedules {
+            bytes,
+            ede: TdesEde2::new(&bytes.into()),
+            left: half(left),
+            right: half(right),
+        }))
+    }
+
+    /// As [`TdesKey::new`], and wipes the caller's copy.
+    pub fn wiping(bytes: &mut [u8; 16]) -> Self {
+        let key = Self::new(*bytes);
+        bytes.zeroize();
+        key
     }
 
     /// The key itself, for deriving from it and for storing it sealed.
     pub fn expose(&self) -> &[u8; 16] {
-        &self.bytes
+        &self.0.bytes
     }
 
     /// Single DES under the left half, in place: the ICV encryption of SCP02.
     pub fn encrypt_left(&self, block: &mut [u8; 8]) {
-        self.left.encrypt_block(block.into());
+        self.0.left.encrypt_block(block.into());
     }
 
     /// ECB, in place.
     pub fn ecb_encrypt(&self, data: &mut [u8]) -> Result<(), CryptoError> {
         for chunk in data.chunks_mut(8) {
-            self.ede.encrypt_block(chunk.try_into().map_err(|_| CryptoError::Length)?);
+            self.0.ede.encrypt_block(chunk.try_into().map_err(|_| CryptoError::Length)?);
         }
         Ok(())
     }
@@ -55,7 +70,7 @@ impl TdesKey {
     /// ECB, in place.
     pub fn ecb_decrypt(&self, data: &mut [u8]) -> Result<(), CryptoError> {
         for chunk in data.chunks_mut(8) {
-            self.ede.decrypt_block(chunk.try_into().map_err(|_| CryptoError::Length)?);
+            self.0.ede.decrypt_block(chunk.try_into().map_err(|_| CryptoError::Length)?);
         }
         Ok(())
     }
@@ -63,18 +78,18 @@ impl TdesKey {
 
 impl Zeroize for TdesKey {
     fn zeroize(&mut self) {
-        self.bytes.zeroize();
-        // The schedules wipe themselves when dropped (feature `zeroize` of `des`).
+        // The schedules wipe themselves when replaced or dropped (feature `zeroize` of `des`).
         let nothing = Array::default();
-        self.ede = TdesEde2::new(&[0; 16].into());
-        self.left = Des::new(&nothing);
-        self.right = Des::new(&nothing);
+        self.0.bytes.zeroize();
+        self.0.ede = TdesEde2::new(&[0; 16].into());
+        self.0.left = Des::new(&nothing);
+        self.0.right = Des::new(&nothing);
     }
 }
 
 impl Drop for TdesKey {
     fn drop(&mut self) {
-        self.bytes.zeroize();
+        self.0.bytes.zeroize();
     }
 }
 
@@ -83,7 +98,7 @@ impl ZeroizeOnDrop for TdesKey {}
 /// CBC, in place. `data` is a multiple of 8.
 pub fn tdes_cbc_encrypt(key: &TdesKey, iv: &[u8; 8], data: &mut [u8]) -> Result<(), CryptoError> {
     let length = data.len();
-    cbc::Encryptor::inner_iv_init(&key.ede, iv.into())
+    cbc::Encryptor::inner_iv_init(&key.0.ede, iv.into())
         .encrypt_padded::<NoPadding>(data, length)
         .map(|_| ())
         .map_err(|_| CryptoError::Length)
@@ -91,7 +106,7 @@ pub fn tdes_cbc_encrypt(key: &TdesKey, iv: &[u8; 8], data: &mut [u8]) -> Result<
 
 /// CBC, in place. `data` is a multiple of 8.
 pub fn tdes_cbc_decrypt(key: &TdesKey, iv: &[u8; 8], data: &mut [u8]) -> Result<(), CryptoError> {
-    cbc::Decryptor::inner_iv_init(&key.ede, iv.into())
+    cbc::Decryptor::inner_iv_init(&key.0.ede, iv.into())
         .decrypt_padded::<NoPadding>(data)
         .map(|_| ())
         .map_err(|_| CryptoError::Length)
@@ -105,7 +120,7 @@ pub fn retail_mac(key: &TdesKey, iv: &[u8; 8], message: &[u8]) -> [u8; 8] {
         for (s, b) in state.iter_mut().zip(block) {
             *s ^= b;
         }
-        key.left.encrypt_block((&mut state).into());
+        key.0.left.encrypt_block((&mut state).into());
     };
     let (blocks, rest) = message.as_chunks::<8>();
     for block in blocks {
@@ -117,8 +132,8 @@ pub fn retail_mac(key: &TdesKey, iv: &[u8; 8], message: &[u8]) -> [u8; 8] {
     }
     absorb(&last);
     last.zeroize();
-    key.right.decrypt_block((&mut state).into());
-    key.left.encrypt_block((&mut state).into());
+    key.0.right.decrypt_block((&mut state).into());
+    key.0.left.encrypt_block((&mut state).into());
     state
 }
 
@@ -128,3 +143,6 @@ pub fn set_odd_parity(key: &mut [u8]) {
         *byte = (*byte & 0xFE) | u8::from((*byte >> 1).count_ones().is_multiple_of(2));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 //!
 //! Padding 80 00..: ISO 9797-1 method 2.
 
-use aes::{Aes128, Aes256};
+use aes::{Aes128, Aes192, Aes256};
 use cbc::cipher::{
     BlockCipherDecrypt, BlockCipherEncrypt, BlockModeDecrypt, BlockModeEncrypt, KeyInit, KeyIvInit,
     block_padding::NoPadding,
@@ -35,6 +35,8 @@ pub enum CipherKey {
     Tdes(TdesKey),
     /// AES with 16 bytes.
     Aes128([u8; 16]),
+    /// AES with 24 bytes. No TK has this type; issuers' keys may.
+    Aes192([u8; 24]),
     /// AES with 32 bytes.
     Aes256([u8; 32]),
 }
@@ -45,10 +47,13 @@ impl CipherKey {
         Ok(Self::Tdes(TdesKey::new(bytes.try_into().map_err(|_| CryptoError::KeyLength)?)))
     }
 
-    /// An AES key of 16 or 32 bytes.
+    /// An AES key of 16, 24 or 32 bytes.
     pub fn aes(bytes: &[u8]) -> Result<Self, CryptoError> {
         if let Ok(key) = <[u8; 16]>::try_from(bytes) {
             return Ok(Self::Aes128(key));
+        }
+        if let Ok(key) = <[u8; 24]>::try_from(bytes) {
+            return Ok(Self::Aes192(key));
         }
         Ok(Self::Aes256(bytes.try_into().map_err(|_| CryptoError::KeyLength)?))
     }
@@ -57,7 +62,7 @@ impl CipherKey {
     pub fn block(&self) -> usize {
         match self {
             Self::Tdes(_) => 8,
-            Self::Aes128(_) | Self::Aes256(_) => 16,
+            Self::Aes128(_) | Self::Aes192(_) | Self::Aes256(_) => 16,
         }
     }
 
@@ -67,6 +72,7 @@ impl CipherKey {
         match self {
             Self::Tdes(key) => tdes_cbc_encrypt(key, &[0; 8], data),
             Self::Aes128(key) => cbc_enc(cbc::Encryptor::<Aes128>::new(key.into(), &[0; 16].into()), data),
+            Self::Aes192(key) => cbc_enc(cbc::Encryptor::<Aes192>::new(key.into(), &[0; 16].into()), data),
             Self::Aes256(key) => cbc_enc(cbc::Encryptor::<Aes256>::new(key.into(), &[0; 16].into()), data),
         }
     }
@@ -77,6 +83,7 @@ impl CipherKey {
         match self {
             Self::Tdes(key) => tdes_cbc_decrypt(key, &[0; 8], data),
             Self::Aes128(key) => cbc_dec(cbc::Decryptor::<Aes128>::new(key.into(), &[0; 16].into()), data),
+            Self::Aes192(key) => cbc_dec(cbc::Decryptor::<Aes192>::new(key.into(), &[0; 16].into()), data),
             Self::Aes256(key) => cbc_dec(cbc::Decryptor::<Aes256>::new(key.into(), &[0; 16].into()), data),
         }
     }
@@ -87,6 +94,7 @@ impl CipherKey {
         match self {
             Self::Tdes(key) => key.ecb_encrypt(data),
             Self::Aes128(key) => ecb(&Aes128::new(key.into()), data),
+            Self::Aes192(key) => ecb(&Aes192::new(key.into()), data),
             Self::Aes256(key) => ecb(&Aes256::new(key.into()), data),
         }
     }
@@ -97,6 +105,7 @@ impl CipherKey {
         match self {
             Self::Tdes(key) => key.ecb_decrypt(data),
             Self::Aes128(key) => ecb_dec(&Aes128::new(key.into()), data),
+            Self::Aes192(key) => ecb_dec(&Aes192::new(key.into()), data),
             Self::Aes256(key) => ecb_dec(&Aes256::new(key.into()), data),
         }
     }
@@ -106,6 +115,7 @@ impl CipherKey {
         match self {
             Self::Tdes(key) => retail_mac(key, &[0; 8], message).to_vec(),
             Self::Aes128(key) => cmac_of(<Cmac<Aes128> as KeyInit>::new(key.into()), message),
+            Self::Aes192(key) => cmac_of(<Cmac<Aes192> as KeyInit>::new(key.into()), message),
             Self::Aes256(key) => cmac_of(<Cmac<Aes256> as KeyInit>::new(key.into()), message),
         }
     }
@@ -114,7 +124,7 @@ impl CipherKey {
     pub fn kcv(&self) -> Kcv {
         let mut block = match self {
             Self::Tdes(_) => vec![0; 8],
-            Self::Aes128(_) | Self::Aes256(_) => vec![1; 16],
+            Self::Aes128(_) | Self::Aes192(_) | Self::Aes256(_) => vec![1; 16],
         };
         // A single whole block always encrypts.
         let _ = self.ecb_encrypt(&mut block);
@@ -159,7 +169,8 @@ fn cmac_of<M: Mac>(mut mac: M, message: &[u8]) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
-/// Appends 80 00.. up to a multiple of `block`: always at least one byte.
+/// Appends 80 00.. up to a multiple of `block`: always at least one byte. Reserve `block` bytes before when `data` is
+/// secret, so that it does not move and leave a copy behind.
 pub fn pad_80(data: &mut Vec<u8>, block: usize) {
     data.push(0x80);
     while !data.len().is_multiple_of(block) {
@@ -180,3 +191,6 @@ pub fn unpad_80(data: &[u8], block: usize) -> Result<usize, CryptoError> {
     }
     Err(CryptoError::Padding)
 }
+
+#[cfg(test)]
+mod tests;

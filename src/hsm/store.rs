@@ -1,1 +1,92 @@
-//! To be written.
+//! The key store: the file that holds keys at rest, and the keys in memory while a process needs them.
+//!
+//! Only TEST stores so far: they open without a passphrase and are good for nothing else. A LIVE store needs custody
+//! (components, two people, a sealed file) and is refused. A bureau's store refuses issuers' keys (DESIGN.md
+//! section 5).
+//!
+//! `entry` says what a key is, `list` reads the TOML of DESIGN.md section 8 and holds its rules, `file` the file.
+//! Not here: what keys do (`soft`, `scp`, `prep`).
+
+mod entry;
+mod file;
+mod list;
+
+use std::path::Path;
+
+pub use entry::{KekRules, KeyType, SecretEntry, Side, Usage};
+
+use super::Realm;
+use crate::exit::{Exit, Failure};
+use crate::ids::{KekId, KmcRef};
+
+/// An open key store. Values are zeroized when it is dropped; it shows none of them.
+pub struct Store {
+    side: Side,
+    entries: Vec<SecretEntry>,
+}
+
+impl Store {
+    /// Reads a key list (TOML, DESIGN.md section 8), checks every rule, and writes it to a new TEST store at `path`,
+    /// mode 0600. An existing file is never replaced: a KEKID has one value for ever.
+    pub fn create_test(toml_text: &str, path: &Path, side: Side) -> Result<Self, Failure> {
+        let entries = list::parse(toml_text, side)?;
+        file::create(path, side, toml_text)?;
+        Ok(Self { side, entries })
+    }
+
+    /// Opens a TEST store: its owner, mode, version and digest must be right, and every rule is checked again.
+    pub fn open(path: &Path) -> Result<Self, Failure> {
+        let (side, text) = file::read(path)?;
+        Ok(Self { side, entries: list::parse(&text, side)? })
+    }
+
+    /// TEST, so far always.
+    pub fn realm(&self) -> Realm {
+        Realm::Test
+    }
+
+    /// Whose store it is.
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
+    /// Every key, in the order of the list.
+    pub fn entries(&self) -> &[SecretEntry] {
+        &self.entries
+    }
+
+    /// A key encryption key with its rules.
+    pub fn kek(&self, id: KekId) -> Option<(&SecretEntry, &KekRules)> {
+        self.entries.iter().find_map(|e| e.kek().filter(|rules| rules.id == id).map(|rules| (e, rules)))
+    }
+
+    /// A supplier's master key.
+    pub fn kmc(&self, kmc: KmcRef) -> Option<&SecretEntry> {
+        self.entries.iter().find(|e| e.kmc() == Some(kmc))
+    }
+
+    /// A key by usage and id (hex, either case). Without a version it must be the only one.
+    ///
+    /// Fails with [`Exit::KeyUnknown`], naming what was looked for and, where the version decides, those there are.
+    pub fn key(&self, usage: Usage, id: &str, version: Option<u8>) -> Result<&SecretEntry, Failure> {
+        let mut found = self.entries.iter().filter(|e| {
+            e.usage() == usage
+                && e.id().eq_ignore_ascii_case(id)
+                && version.is_none_or(|wanted| wanted == e.version())
+        });
+        let missing = |what: String| Err(Failure::new(Exit::KeyUnknown, what));
+        match (found.next(), found.next()) {
+            (Some(entry), None) => Ok(entry),
+            (None, _) => {
+                let version = version.map_or(String::new(), |v| format!(" version {v}"));
+                missing(format!("key: the key store holds no {usage} {id}{version}; import it"))
+            }
+            (Some(_), Some(_)) => {
+                missing(format!("key: the key store holds several versions of {usage} {id}; name one"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

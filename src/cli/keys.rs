@@ -1,0 +1,101 @@
+//! `key init`, `key list`, `key check`: the key store, for `cardwright` (a bureau's) and `cardwright-prep` (an
+//! issuer's). Never shows a value.
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use crate::exit::{Exit, Failure};
+use crate::hsm::store::{Side, Store};
+
+/// Most bytes of a key list.
+const MAX_LIST: u64 = 1 << 20;
+
+/// What to do with a key store.
+#[derive(Debug, clap::Subcommand)]
+pub enum KeyCommand {
+    /// Make a new store from a key list.
+    Init {
+        /// The keys are TEST keys, which anybody may know. Without it: refused, LIVE keys come with custody.
+        #[arg(long)]
+        test: bool,
+        /// Key list (TOML).
+        #[arg(long, value_name = "FILE")]
+        from: PathBuf,
+        /// Store to make; an existing one is not replaced.
+        #[arg(long, value_name = "STORE")]
+        store: PathBuf,
+    },
+    /// List the keys: label, usage, type, id:version, KCV.
+    List {
+        /// Store to read.
+        #[arg(long, value_name = "STORE")]
+        store: PathBuf,
+    },
+    /// Check a store: owner, mode, digest, and every rule of its keys.
+    Check {
+        /// Store to check.
+        #[arg(long, value_name = "STORE")]
+        store: PathBuf,
+    },
+}
+
+/// Runs one of the key commands, printing to standard output; `side` says whose program it is.
+pub fn run(command: &KeyCommand, side: Side) -> Result<Exit, Failure> {
+    run_to(command, side, &mut std::io::stdout().lock())
+}
+
+/// As [`run`], printing to `out`.
+pub fn run_to(command: &KeyCommand, side: Side, out: &mut impl Write) -> Result<Exit, Failure> {
+    match command {
+        KeyCommand::Init { test: false, .. } => {
+            return Err(Failure::new(
+                Exit::KeyStore,
+                "key: only TEST stores can be made so far (--test); LIVE keys come with custody: components, two people",
+            ));
+        }
+        KeyCommand::Init { test: true, from, store } => {
+            list(&Store::create_test(&key_list(from)?, store, side)?, out)
+        }
+        KeyCommand::List { store } => list(&Store::open(store)?, out),
+        KeyCommand::Check { store } => check(&Store::open(store)?, side, out),
+    }
+    .and_then(|()| out.flush())
+    .map_err(|e| Failure::new(Exit::Io, format!("us: cannot print: {e}")))?;
+    Ok(Exit::Ok)
+}
+
+fn key_list(path: &Path) -> Result<Zeroizing<String>, Failure> {
+    let fail = |e: std::io::Error| Failure::new(Exit::Io, format!("key list {}: {e}", path.display()));
+    let mut text = Zeroizing::new(String::new());
+    std::fs::File::open(path).map_err(fail)?.take(MAX_LIST + 1).read_to_string(&mut text).map_err(fail)?;
+    if u64::try_from(text.len()).map_or(true, |length| length > MAX_LIST) {
+        return Err(Failure::new(Exit::KeyStore, format!("key list {}: is too large", path.display())));
+    }
+    Ok(text)
+}
+
+fn list(store: &Store, out: &mut impl Write) -> std::io::Result<()> {
+    for key in store.entries() {
+        writeln!(
+            out,
+            "{:<20}  {:<7}  {:<6}  {:<16}  {}  TEST{}",
+            key.label(),
+            key.usage().to_string(),
+            key.key_type().to_string(),
+            format!("{}:{}", key.id(), key.version()),
+            key.kcv(),
+            if key.odd_parity() { "" } else { "  parity is not odd (DES ignores it)" },
+        )?;
+    }
+    Ok(())
+}
+
+fn check(store: &Store, side: Side, out: &mut impl Write) -> std::io::Result<()> {
+    writeln!(out, "{} keys, {} store, TEST: every rule holds", store.entries().len(), store.side())?;
+    if store.side() != side {
+        writeln!(out, "note: this is the {side}'s program, the store is the {}'s", store.side())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,222 @@
+//! What a key is: usage, type, identifiers, rules, and the value that nobody is shown.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+use crate::crypto::{CipherKey, Suite};
+use crate::ids::{IssuerId, Kcv, KekId, KmcRef, SecLevel};
+
+/// Whose store: what it may hold depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// KEK and KMC only.
+    Bureau,
+    /// Issuers' keys too.
+    Issuer,
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bureau => "bureau",
+            Self::Issuer => "issuer",
+        })
+    }
+}
+
+/// What a key is for (DESIGN.md section 5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum Usage {
+    /// Key encryption key: gives the keys that protect a file.
+    #[serde(rename = "KEK")]
+    Kek,
+    /// Supplier's master key: gives the keys of each blank.
+    #[serde(rename = "KMC")]
+    Kmc,
+    /// Issuer's master load key of the purse.
+    #[serde(rename = "KML")]
+    Kml,
+    /// Issuer's master update key of the purse.
+    #[serde(rename = "KMU")]
+    Kmu,
+    /// Issuer master key, application cryptograms.
+    #[serde(rename = "IMK-AC")]
+    ImkAc,
+    /// Issuer master key, secure messaging for integrity.
+    #[serde(rename = "IMK-SMI")]
+    ImkSmi,
+    /// Issuer master key, secure messaging for confidentiality.
+    #[serde(rename = "IMK-SMC")]
+    ImkSmc,
+    /// Card verification key pair.
+    #[serde(rename = "CVK")]
+    Cvk,
+    /// PIN verification key pair.
+    #[serde(rename = "PVK")]
+    Pvk,
+}
+
+impl Usage {
+    /// Whether a store of this side may hold it.
+    pub fn allowed(self, side: Side) -> bool {
+        side == Side::Issuer || matches!(self, Self::Kek | Self::Kmc)
+    }
+}
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kek => "KEK",
+            Self::Kmc => "KMC",
+            Self::Kml => "KML",
+            Self::Kmu => "KMU",
+            Self::ImkAc => "IMK-AC",
+            Self::ImkSmi => "IMK-SMI",
+            Self::ImkSmc => "IMK-SMC",
+            Self::Cvk => "CVK",
+            Self::Pvk => "PVK",
+        })
+    }
+}
+
+/// Cipher and length of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum KeyType {
+    /// Two-key TDES, 16 bytes.
+    #[serde(rename = "TDES2")]
+    Tdes2,
+    /// 16 bytes.
+    #[serde(rename = "AES128")]
+    Aes128,
+    /// 24 bytes.
+    #[serde(rename = "AES192")]
+    Aes192,
+    /// 32 bytes.
+    #[serde(rename = "AES256")]
+    Aes256,
+}
+
+impl KeyType {
+    /// Bytes of the key.
+    pub fn length(self) -> usize {
+        match self {
+            Self::Tdes2 | Self::Aes128 => 16,
+            Self::Aes192 => 24,
+            Self::Aes256 => 32,
+        }
+    }
+
+    /// What a KEK of this type protects a file with; AES-192 is none of them.
+    pub fn suite(self) -> Option<Suite> {
+        match self {
+            Self::Tdes2 => Some(Suite::Tdes),
+            Self::Aes128 => Some(Suite::Aes128),
+            Self::Aes192 => None,
+            Self::Aes256 => Some(Suite::Aes256),
+        }
+    }
+}
+
+impl fmt::Display for KeyType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tdes2 => "TDES2",
+            Self::Aes128 => "AES128",
+            Self::Aes192 => "AES192",
+            Self::Aes256 => "AES256",
+        })
+    }
+}
+
+/// What a KEK has beyond other keys.
+#[derive(Debug, Clone)]
+pub struct KekRules {
+    /// Issuer identifier and version.
+    pub id: KekId,
+    /// Cipher family of everything under it: TYPEtk.
+    pub suite: Suite,
+    /// The one issuer to whom it belongs.
+    pub issuer_id: IssuerId,
+    /// The KMCs to which its secrets may go.
+    pub allow: Vec<KmcRef>,
+    /// Lowest level of an application with secrets.
+    pub min_seclev: SecLevel,
+}
+
+/// What else an entry is, by usage.
+pub(super) enum Role {
+    Kek(KekRules),
+    Kmc(KmcRef),
+    Issuer,
+}
+
+/// A key of the store. Shows everything but its value.
+pub struct SecretEntry {
+    pub(super) label: String,
+    pub(super) usage: Usage,
+    pub(super) key_type: KeyType,
+    pub(super) id: String,
+    pub(super) version: u8,
+    pub(super) key: CipherKey,
+    pub(super) odd_parity: bool,
+    pub(super) role: Role,
+}
+
+impl SecretEntry {
+    /// Operator's name for it.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// What it is for.
+    pub fn usage(&self) -> Usage {
+        self.usage
+    }
+
+    /// Cipher and length.
+    pub fn key_type(&self) -> KeyType {
+        self.key_type
+    }
+
+    /// Issuer identifier (8 hex digits) or, for a KMC, KMC_ID (12), in upper case.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Version; for a KMC the key version number.
+    pub fn version(&self) -> u8 {
+        self.version
+    }
+
+    /// Key check value, computed from the key.
+    pub fn kcv(&self) -> Kcv {
+        self.key.kcv()
+    }
+
+    /// The key, for use; see `CipherKey` for what can be done with it.
+    pub fn key(&self) -> &CipherKey {
+        &self.key
+    }
+
+    /// False for a TDES key with a byte of even parity: DES ignores it, but it may be a typing error.
+    pub fn odd_parity(&self) -> bool {
+        self.odd_parity
+    }
+
+    /// The rules, if it is a KEK.
+    pub fn kek(&self) -> Option<&KekRules> {
+        match &self.role {
+            Role::Kek(rules) => Some(rules),
+            Role::Kmc(_) | Role::Issuer => None,
+        }
+    }
+
+    /// The reference, if it is a KMC.
+    pub fn kmc(&self) -> Option<KmcRef> {
+        match &self.role {
+            Role::Kmc(kmc) => Some(*kmc),
+            Role::Kek(_) | Role::Issuer => None,
+        }
+    }
+}

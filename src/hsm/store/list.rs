@@ -1,0 +1,225 @@
+//! The key list: TOML of DESIGN.md section 8, and the rules that every list keeps. Messages never quote a value.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer, Visitor};
+use zeroize::Zeroizing;
+
+use super::entry::{KekRules, KeyType, Role, SecretEntry, Side, Usage};
+use crate::crypto::{CipherKey, set_odd_parity};
+use crate::exit::{Exit, Failure};
+use crate::ids::{IssuerId, Kcv, KekId, KmcRef, SecLevel};
+
+/// Most characters of a label.
+const MAX_LABEL: usize = 64;
+/// A run of so many hex digits in a parser's message could be part of a key, so the message is not shown.
+const QUOTED_KEY: usize = 6;
+
+/// The file: `[[key]]`, nothing else.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyList {
+    key: Vec<RawKey>,
+}
+
+/// One `[[key]]` as written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawKey {
+    label: String,
+    usage: Usage,
+    #[serde(rename = "type")]
+    key_type: KeyType,
+    id: String,
+    /// Required for KEK and KMC; an issuer's key has version 1 without it.
+    version: Option<u8>,
+    value: HexValue,
+    kcv: Option<Kcv>,
+    issuer_id: Option<IssuerId>,
+    allow: Option<Vec<KmcRef>>,
+    min_seclev: Option<SecLevel>,
+    wrap: Option<String>,
+}
+
+/// A key's bytes from hex. Its errors do not quote it.
+struct HexValue(Zeroizing<Vec<u8>>);
+
+impl<'de> Deserialize<'de> for HexValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Hex;
+        impl Visitor<'_> for Hex {
+            type Value = HexValue;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the key in hex")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<HexValue, E> {
+                let mut bytes = Zeroizing::new(vec![0; text.len() / 2]);
+                hex::decode_to_slice(text, &mut bytes).map_err(|_| E::custom("the value is not hex"))?;
+                Ok(HexValue(bytes))
+            }
+        }
+        deserializer.deserialize_str(Hex)
+    }
+}
+
+/// Parses and checks a whole list.
+pub(super) fn parse(text: &str, side: Side) -> Result<Vec<SecretEntry>, Failure> {
+    let list: KeyList = toml::from_str(text).map_err(|error| malformed(text, &error))?;
+    if list.key.is_empty() {
+        return Err(refuse("the key list holds no [[key]]"));
+    }
+    no_value_twice(&list.key)?;
+    let mut entries: Vec<SecretEntry> = Vec::with_capacity(list.key.len());
+    for raw in list.key {
+        let entry = check(raw, side)?;
+        if entries.iter().any(|e| e.label == entry.label) {
+            return Err(refuse(format!("label {:?} stands twice; labels are unique", entry.label)));
+        }
+        if let Some(other) =
+            entries.iter().find(|e| e.usage == entry.usage && e.id == entry.id && e.version == entry.version)
+        {
+            return Err(refuse(format!(
+                "{:?} and {:?} are both {} {}:{}; an identifier has one type and value for ever",
+                other.label, entry.label, entry.usage, entry.id, entry.version
+            )));
+        }
+        entries.push(entry);
+    }
+    Ok(entries)
+}
+
+fn refuse(what: impl Into<String>) -> Failure {
+    Failure::new(Exit::KeyStore, format!("key: {}", what.into()))
+}
+
+/// TOML faults by line; the source line is never shown, because it may be the one with the value.
+fn malformed(text: &str, error: &toml::de::Error) -> Failure {
+    let line = error
+        .span()
+        .and_then(|span| text.get(..span.start))
+        .map_or(1, |before| before.bytes().filter(|b| *b == b'\n').count() + 1);
+    let mut run = 0usize;
+    let quotes = error.message().bytes().any(|b| {
+        run = if b.is_ascii_hexdigit() { run + 1 } else { 0 };
+        run >= QUOTED_KEY
+    });
+    let what = if quotes { "malformed (not quoted: it may be a key)" } else { error.message() };
+    refuse(format!("key list, line {line}: {what}"))
+}
+
+/// No two KEK entries with one value. Parity bits make no difference to DES.
+fn no_value_twice(keys: &[RawKey]) -> Result<(), Failure> {
+    let same = |key: &RawKey| {
+        let mut value = key.value.0.clone();
+        if key.key_type == KeyType::Tdes2 {
+            set_odd_parity(&mut value);
+        }
+        value
+    };
+    let keks: Vec<_> =
+        keys.iter().filter(|k| k.usage == Usage::Kek).map(|k| (k.label.as_str(), same(k))).collect();
+    for (place, (label, value)) in keks.iter().enumerate() {
+        if let Some((other, _)) = keks.iter().take(place).find(|(_, v)| v == value) {
+            return Err(refuse(format!(
+                "KEKs {other:?} and {label:?} have the same value; each needs its own"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The rules of one key.
+fn check(raw: RawKey, side: Side) -> Result<SecretEntry, Failure> {
+    let label = raw.label;
+    if label.is_empty() || label.len() > MAX_LABEL || !label.bytes().all(|b| (0x20..0x7F).contains(&b)) {
+        return Err(refuse(format!("a label is 1 to {MAX_LABEL} printable ASCII characters")));
+    }
+    let refuse = |what: String| refuse(format!("{label:?}: {what}"));
+    if !raw.usage.allowed(side) {
+        return Err(refuse(format!(
+            "a {side} key store holds KEK and KMC only; {} is an issuer's key and never leaves the issuer",
+            raw.usage
+        )));
+    }
+    if raw.value.0.len() != raw.key_type.length() {
+        return Err(refuse(format!("{} has {} bytes", raw.key_type, raw.key_type.length())));
+    }
+    let key = match raw.key_type {
+        KeyType::Tdes2 => CipherKey::tdes(&raw.value.0),
+        KeyType::Aes128 | KeyType::Aes192 | KeyType::Aes256 => CipherKey::aes(&raw.value.0),
+    }
+    .map_err(|e| refuse(e.to_string()))?;
+    if raw.kcv.is_some_and(|kcv| kcv != key.kcv()) {
+        return Err(Failure::new(
+            Exit::KeyMismatch,
+            format!("key: {label:?}: the KCV of the value is {}, not the one stated", key.kcv()),
+        ));
+    }
+    let odd_parity =
+        raw.key_type != KeyType::Tdes2 || raw.value.0.iter().all(|byte| byte.count_ones() % 2 == 1);
+
+    let kek_fields =
+        raw.issuer_id.is_some() || raw.allow.is_some() || raw.min_seclev.is_some() || raw.wrap.is_some();
+    if raw.usage != Usage::Kek && kek_fields {
+        return Err(refuse("issuer_id, allow, min_seclev and wrap belong to a KEK".into()));
+    }
+    let id = raw.id.to_ascii_uppercase();
+    let (version, role) = match raw.usage {
+        Usage::Kek => {
+            let [a, b, c, d] = issuer_identifier(&id).ok_or_else(|| refuse(ISSUER_RULE.into()))?;
+            let version = raw.version.filter(|v| (0x01..=0xFE).contains(v));
+            let version = version.ok_or_else(|| refuse("a KEK has a version from 1 to 254".into()))?;
+            let suite = raw.key_type.suite();
+            match raw.wrap.as_deref() {
+                None | Some("cwf1") => {}
+                Some("cps") => {
+                    return Err(refuse(
+                        "wrap = \"cps\" (files of other writers) is not supported yet; take this key out"
+                            .into(),
+                    ));
+                }
+                Some(_) => return Err(refuse("wrap is \"cwf1\" or \"cps\"".into())),
+            }
+            let rules = KekRules {
+                id: KekId([a, b, c, d, version]),
+                suite: suite.ok_or_else(|| refuse("a KEK is TDES2, AES128 or AES256".into()))?,
+                issuer_id: raw.issuer_id.ok_or_else(|| refuse("a KEK names its issuer_id".into()))?,
+                allow: raw.allow.ok_or_else(|| {
+                    refuse("a KEK lists in allow the KMCs to which its secrets may go".into())
+                })?,
+                // Not named: secrets still need a C-MAC.
+                min_seclev: raw.min_seclev.unwrap_or(SecLevel::Mac),
+            };
+            (version, Role::Kek(rules))
+        }
+        Usage::Kmc => {
+            let id = hex::decode(&id).ok().and_then(|b| <[u8; 6]>::try_from(b).ok());
+            let id = id.ok_or_else(|| refuse("the id of a KMC is KMC_ID, 12 hex digits".into()))?;
+            let version = raw.version.filter(|v| *v > 0);
+            let version = version.ok_or_else(|| refuse("a KMC has a version from 1 to 255".into()))?;
+            (version, Role::Kmc(KmcRef { id, version }))
+        }
+        Usage::Cvk | Usage::Pvk if raw.key_type != KeyType::Tdes2 => {
+            return Err(refuse(format!("a {} is TDES2", raw.usage)));
+        }
+        _ => {
+            issuer_identifier(&id).ok_or_else(|| refuse(ISSUER_RULE.into()))?;
+            (raw.version.unwrap_or(1), Role::Issuer)
+        }
+    };
+    Ok(SecretEntry { label, usage: raw.usage, key_type: raw.key_type, id, version, key, odd_parity, role })
+}
+
+const ISSUER_RULE: &str = "the id is the issuer identifier, up to 8 digits, padded on the right with F to 8";
+
+/// Digits, then F: 4 bytes.
+fn issuer_identifier(id: &str) -> Option<[u8; 4]> {
+    let digits = id.trim_end_matches('F');
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    hex::decode(id).ok()?.try_into().ok()
+}
