@@ -1,8 +1,25 @@
 //! The chip section (FIG 5C, 5D in the EMV CPS layout; DESIGN.md section 4).
 //!
 //! Values under the TK stay ciphertext here; only the HSM opens them. Clear values are cardholder data: no `Debug`.
+//! [`walk`] checks a section and borrows; [`ChipSection::parse`] is the same with copies. The coding is canonical:
+//! what parses, encodes to the same bytes. Not here: files of other writers (`wrap = "cps"`).
+
+mod encode;
+mod error;
+#[cfg(test)]
+#[allow(clippy::cast_possible_truncation)]
+mod props;
+mod rules;
+#[cfg(test)]
+#[allow(clippy::cast_possible_truncation)]
+mod tests;
+mod view;
 
 use zeroize::Zeroizing;
+
+pub use error::{ChipError, ChipFault, List};
+pub use rules::Scratch;
+pub use view::{ApplicationView, walk};
 
 use crate::ids::{Aid, CardRef, Dgi, KekId, SecLevel};
 
@@ -38,7 +55,8 @@ pub struct Application {
     pub mac: Vec<u8>,
     /// The bytes from the length byte of `L1 { L1 AID ..` to the last byte of the MAC, as they stand in the file.
     pub raw: Zeroizing<Vec<u8>>,
-    /// How many leading bytes of `raw` the MAC covers: from the length byte of `L1 AID` is `raw[1..]`.
+    /// The bytes of `raw` that the MAC covers: from the length byte of `L1 AID` (`raw[0]` is the length byte around
+    /// it) to the last byte of the wrapped MACkey, so `1..raw.len() - mac.len()`.
     pub maced: std::ops::Range<usize>,
 }
 
@@ -92,7 +110,102 @@ pub enum EncType {
     PinBlock,
 }
 
+impl Cmode {
+    /// From its byte.
+    pub fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            0x10 => Some(Self::Cbc),
+            0x11 => Some(Self::Ecb),
+            0x12 => Some(Self::CbcPadded),
+            0x13 => Some(Self::EcbPadded),
+            _ => None,
+        }
+    }
+
+    /// Its byte.
+    pub fn byte(self) -> u8 {
+        match self {
+            Self::Cbc => 0x10,
+            Self::Ecb => 0x11,
+            Self::CbcPadded => 0x12,
+            Self::EcbPadded => 0x13,
+        }
+    }
+}
+
+impl EncType {
+    /// From its byte.
+    pub fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            0x11 => Some(Self::AsIs),
+            0x12 => Some(Self::Pad),
+            0x22 => Some(Self::PinBlock),
+            _ => None,
+        }
+    }
+
+    /// Its byte.
+    pub fn byte(self) -> u8 {
+        match self {
+            Self::AsIs => 0x11,
+            Self::Pad => 0x12,
+            Self::PinBlock => 0x22,
+        }
+    }
+}
+
+impl ChipSection {
+    /// Reads and checks the data of a CHP section. What needs the record or the product is checked apart:
+    /// [`Self::check_crn`], [`Application::check_protection`].
+    pub fn parse(data: &[u8]) -> Result<Self, ChipError> {
+        let mut applications = Vec::new();
+        let crn = walk(data, &mut Scratch::default(), |application| {
+            applications.push(application.to_application()?);
+            Ok(())
+        })?;
+        let crn = match crn {
+            [] => None,
+            bytes => Some(view::name(view::CRN_AT, "CRN", CardRef::from_bytes(bytes))?),
+        };
+        Ok(Self { crn, applications })
+    }
+
+    /// A CRN, if there is one, is the record's card_ref.
+    pub fn check_crn(&self, card_ref: &CardRef) -> Result<(), ChipError> {
+        check_crn(self.crn.as_ref().map_or(&[], |crn| crn.as_str().as_bytes()), card_ref)
+    }
+}
+
+/// [`ChipSection::check_crn`] for the CRN that [`walk`] gives.
+pub fn check_crn(crn: &[u8], card_ref: &CardRef) -> Result<(), ChipError> {
+    if crn.is_empty() || crn == card_ref.as_str().as_bytes() {
+        Ok(())
+    } else {
+        Err(ChipError { at: view::CRN_AT, fault: ChipFault::Crn })
+    }
+}
+
 impl Application {
+    /// Reads and checks an application from exactly the bytes of [`Self::raw`].
+    pub fn parse(raw: &[u8]) -> Result<Self, ChipError> {
+        ApplicationView::parse(raw, 0, &mut Scratch::default())?.to_application()
+    }
+
+    /// A DGI that is in ENC but not under the TK must be one that the product passes through, secret already under a
+    /// key known to the card. The reverse is checked by [`Self::parse`]. The error stands at the application's start.
+    pub fn check_protection(&self, pass_through: &[Dgi]) -> Result<(), ChipError> {
+        let open = self
+            .pdi
+            .enc
+            .iter()
+            .map(|(dgi, _)| *dgi)
+            .find(|dgi| !self.protected.contains(dgi) && !pass_through.contains(dgi));
+        match open {
+            Some(dgi) => Err(ChipError { at: 0, fault: ChipFault::NotUnderTk(dgi) }),
+            None => Ok(()),
+        }
+    }
+
     /// Whether the application has secret values.
     pub fn has_secrets(&self) -> bool {
         !self.protected.is_empty() || !self.pdi.enc.is_empty()

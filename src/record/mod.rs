@@ -1,10 +1,39 @@
 //! The output file CWF1 (WO 99/19846 FIG 5A-5D; DESIGN.md sections 3 and 4): streaming reader and writer, the chip
 //! section, and acceptance into the spool.
 //!
+//! ```text
+//! bytes → Window (buffer, running SHA-256) → Reader → Frame (borrowed) → Record (owned)
+//!                                                      └ CHP → chip::ApplicationView → chip::Application
+//! accept: Reader over a copy into the spool | Spool: one record again, only if its bytes hash to what was accepted
+//! ```
+//!
 //! The codec does no I/O of its own beyond the `Read`/`Write` it is given, reads no clock, and holds one record in
-//! memory. Not here: keys (a file's MACs are checked by `hsm`), what a section means to a machine (`modules`).
+//! memory; only [`accept()`] and [`Spool`] know files. Not here: keys (a file's MACs are checked by `hsm`), what a
+//! section means to a machine (`modules`), which MICs and products a line serves (the caller's [`Checks`]).
 
+mod accept;
 pub mod chip;
+mod cursor;
+mod error;
+mod fields;
+mod frame;
+mod reader;
+mod spool;
+#[cfg(test)]
+#[allow(clippy::cast_possible_truncation)]
+pub(crate) mod testfile;
+#[cfg(test)]
+#[allow(clippy::cast_possible_truncation)]
+mod tests;
 mod types;
+mod unique;
+mod window;
+mod writer;
 
+pub use accept::{Accepted, Checks, accept};
+pub use error::{FileError, FileFault};
+pub use frame::{Frame, SectionRef, others_digest};
+pub use reader::{End, Limits, Reader};
+pub use spool::Spool;
 pub use types::*;
+pub use writer::{Finished, TrailerKey, Writer};

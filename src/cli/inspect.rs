@@ -1,0 +1,179 @@
+//! `cardwright inspect`: whether an output file is right, and what is in it, without touching a ledger or a line.
+//!
+//! Structure and digest always; with an HSM also the Trailer's MAC and every application of every record. The file is
+//! read once, one record in memory. Not here: the rules of a line profile (acceptance asks those), card data.
+
+mod report;
+mod verify;
+
+#[cfg(test)]
+#[allow(clippy::cast_possible_truncation)]
+mod tests;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use crate::exit::{Exit, Failure};
+use crate::hsm::Hsm;
+use crate::ids::{KekId, NameError, ProductName};
+use crate::record::chip::{ApplicationView, ChipError, Scratch, check_crn, walk};
+use crate::record::{FileError, FileFault, Frame, Limits, Reader, SectionRef};
+use report::Report;
+use verify::Verifier;
+
+/// MICs that this program knows (DESIGN.md section 3).
+const SHIPPED: [&str; 6] = ["EMB", "IND", "MAG", "GFX", "CHP", "FUL"];
+
+/// Words on the command line.
+#[derive(Debug, clap::Args)]
+pub struct InspectArgs {
+    /// The output file (CWF1)
+    pub file: PathBuf,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Inspects a file and prints what was found to standard output. Without an HSM the best exit is
+/// [`Exit::StructureOnly`]; wrong application data gives [`Exit::RecordData`] and is listed; whatever refuses the
+/// file as a whole is a [`Failure`], and nothing is printed.
+pub fn run(args: InspectArgs, hsm: Option<&mut dyn Hsm>) -> Result<Exit, Failure> {
+    let report = inspect(&args.file, hsm)?;
+    let text = if args.json { report.json()? } else { report.text() };
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|e| Failure::new(Exit::Io, format!("the report cannot be written: {e}")))?;
+    Ok(report.exit())
+}
+
+fn inspect(path: &Path, hsm: Option<&mut dyn Hsm>) -> Result<Report, Failure> {
+    let shown = path.display().to_string();
+    let file =
+        File::open(path).map_err(|e| Failure::new(Exit::Io, format!("{shown} cannot be opened: {e}")))?;
+    let mut reader = Reader::open(file, Limits::default())?;
+    let header = reader.header().clone();
+    let mut verifier = hsm.map(|hsm| Verifier::new(hsm, &header));
+    let mut counts = Counts::new();
+    while let Some(frame) = reader.next_frame()? {
+        counts.record(&frame, header.product.as_str(), verifier.as_mut())?;
+    }
+    let end = reader.finish()?;
+    let outcome = verifier.map(|verifier| verifier.finish(&end)).transpose()?;
+    Ok(Report::new(shown, &header, &end, &counts, outcome))
+}
+
+/// What is counted on the way.
+struct Counts {
+    /// Records with each of [`SHIPPED`].
+    mics: [u32; SHIPPED.len()],
+    /// Records with each application.
+    aids: HashMap<Vec<u8>, u32>,
+    /// Applications under each key.
+    keks: HashMap<(KekId, u8), u64>,
+    /// Records of each product.
+    products: HashMap<String, u32>,
+    scratch: Scratch,
+}
+
+impl Counts {
+    fn new() -> Self {
+        Self {
+            mics: [0; SHIPPED.len()],
+            aids: HashMap::new(),
+            keks: HashMap::new(),
+            products: HashMap::new(),
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// `product` is the Header's, for a record whose FUL section names none.
+    fn record(
+        &mut self,
+        frame: &Frame<'_>,
+        product: &str,
+        verifier: Option<&mut Verifier<'_>>,
+    ) -> Result<(), Failure> {
+        let refuse = |offset, fault| FileError { record: Some(frame.sequence), offset, fault };
+        let (mut chip, mut named) = (None, None);
+        for section in frame.sections() {
+            let Some((mic, count)) = SHIPPED.iter().zip(&mut self.mics).find(|(mic, _)| **mic == section.mic)
+            else {
+                let message = format!("no module is known for the MIC {}", section.mic);
+                return Err(refuse(section.offset, FileFault::Profile(message)).into());
+            };
+            *count += 1;
+            match *mic {
+                "CHP" => chip = Some(section),
+                "FUL" => {
+                    let name = ful_product(section.data);
+                    named = name.map_err(|fault| refuse(section.offset, fault))?;
+                }
+                _ => {}
+            }
+        }
+        let product = named.unwrap_or(product);
+        let mut applications = Vec::new();
+        if let Some(chip) = chip {
+            let keep = verifier.is_some();
+            let read = self.chip(&chip, frame, |application| {
+                if keep {
+                    applications.push(application);
+                }
+            });
+            read.map_err(|error| {
+                let at = u64::try_from(error.at).unwrap_or_default();
+                refuse(chip.offset + at, FileFault::Chip(error))
+            })?;
+        }
+        if let Some(verifier) = verifier {
+            verifier.record(frame, product, &applications)?;
+        }
+        match self.products.get_mut(product) {
+            Some(count) => *count += 1,
+            None => {
+                self.products.insert(product.to_owned(), 1);
+            }
+        }
+        Ok(())
+    }
+
+    fn chip<'a>(
+        &mut self,
+        section: &SectionRef<'a>,
+        frame: &Frame<'_>,
+        mut each: impl FnMut(ApplicationView<'a>),
+    ) -> Result<(), ChipError> {
+        let Self { aids, keks, scratch, .. } = self;
+        let crn = walk(section.data, scratch, |application| {
+            match aids.get_mut(application.aid) {
+                Some(count) => *count += 1,
+                None => {
+                    aids.insert(application.aid.to_vec(), 1);
+                }
+            }
+            *keks.entry((application.kek, application.suite.tk_type())).or_default() += 1;
+            each(application);
+            Ok(())
+        })?;
+        check_crn(crn, &frame.card_ref)
+    }
+}
+
+/// The product in a FUL section: tag 01 of its TLVs (tag u8, length u32, value), if there is one.
+fn ful_product(data: &[u8]) -> Result<Option<&str>, FileFault> {
+    let mut rest = data;
+    while let [tag, a, b, c, d, after @ ..] = rest {
+        let length = usize::try_from(u32::from_be_bytes([*a, *b, *c, *d])).map_err(|_| FileFault::Field)?;
+        let (value, after) = after.split_at_checked(length).ok_or(FileFault::Field)?;
+        if *tag == 0x01 {
+            let name = |fault| FileFault::Name { field: "the product in FUL", fault };
+            ProductName::from_bytes(value).map_err(name)?;
+            return std::str::from_utf8(value).map(Some).map_err(|_| name(NameError::Character));
+        }
+        rest = after;
+    }
+    if rest.is_empty() { Ok(None) } else { Err(FileFault::Field) }
+}

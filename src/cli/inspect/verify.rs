@@ -1,0 +1,172 @@
+//! The checks of `inspect` that need keys: every application, then the Trailer.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+
+use crate::exit::{Exit, Failure};
+use crate::hsm::{Handle, Hsm, HsmError, TrailerRequest, VerifyRequest};
+use crate::ids::{Aid, CardRef, Dgi};
+use crate::profile::{PRODUCTS, Product};
+use crate::record::chip::ApplicationView;
+use crate::record::{End, Frame, Header};
+
+/// Handles that the HSM holds at once before they are given back.
+const BATCH: usize = 256;
+/// Faults that are listed; all are counted.
+const LISTED: usize = 100;
+/// Block of the session DEK's cipher in bytes: SCP02 has TDES.
+const CARD_BLOCK: u8 = 8;
+
+/// What the HSM said.
+#[derive(Default)]
+pub(super) struct Outcome {
+    /// Applications that are right.
+    pub verified: u64,
+    /// Applications that are not.
+    pub failed: u64,
+    /// The first of them.
+    pub faults: Vec<RecordFault>,
+}
+
+/// An application whose data is wrong.
+#[derive(Serialize)]
+pub(super) struct RecordFault {
+    pub record: u32,
+    pub card_ref: CardRef,
+    pub aid: String,
+    pub fault: String,
+}
+
+pub(super) struct Verifier<'h> {
+    hsm: &'h mut dyn Hsm,
+    header: Header,
+    products: HashMap<String, Product>,
+    handles: Vec<Handle>,
+    outcome: Outcome,
+}
+
+impl<'h> Verifier<'h> {
+    pub fn new(hsm: &'h mut dyn Hsm, header: &Header) -> Self {
+        let (products, handles) = (HashMap::new(), Vec::new());
+        Self { hsm, header: header.clone(), products, handles, outcome: Outcome::default() }
+    }
+
+    pub fn record(
+        &mut self,
+        frame: &Frame<'_>,
+        product: &str,
+        applications: &[ApplicationView<'_>],
+    ) -> Result<(), Failure> {
+        if applications.is_empty() {
+            return Ok(());
+        }
+        let others = frame.others_digest();
+        for application in applications {
+            let (pass_through, allow_ecb) = self.rules(frame.sequence, product, application.aid)?;
+            let request = VerifyRequest {
+                issuer_id: self.header.issuer_id.clone(),
+                file_id: self.header.file_id.clone(),
+                sequence: frame.sequence,
+                card_ref: frame.card_ref.clone(),
+                others,
+                application: application.raw.to_vec(),
+                card_block: CARD_BLOCK,
+                pass_through,
+                allow_ecb,
+            };
+            match self.hsm.verify(&request) {
+                Ok(verified) => {
+                    self.outcome.verified += 1;
+                    self.handles.push(verified.handle);
+                }
+                Err(HsmError::Data { fault, .. }) => {
+                    self.outcome.failed += 1;
+                    if self.outcome.faults.len() < LISTED {
+                        self.outcome.faults.push(RecordFault {
+                            record: frame.sequence,
+                            card_ref: frame.card_ref.clone(),
+                            aid: hex::encode_upper(application.aid),
+                            fault: fault.to_string(),
+                        });
+                    }
+                }
+                Err(error) => return Err(failure(error, Some(frame.sequence))),
+            }
+            if self.handles.len() >= BATCH {
+                self.release()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives all handles back and checks the Trailer.
+    pub fn finish(mut self, end: &End) -> Result<Outcome, Failure> {
+        self.release()?;
+        let trailer = &end.trailer;
+        let request = TrailerRequest {
+            issuer_id: self.header.issuer_id.clone(),
+            file_id: self.header.file_id.clone(),
+            kek: trailer.kek,
+            tk_type: trailer.tk_type,
+            kcv: trailer.kcv,
+            body: end.body.clone(),
+            wrapped_mac_key: trailer.wrapped_mac_key.clone(),
+            mac: trailer.mac.clone(),
+        };
+        self.hsm.verify_trailer(&request).map_err(|error| failure(error, None))?;
+        Ok(self.outcome)
+    }
+
+    fn release(&mut self) -> Result<(), Failure> {
+        if self.handles.is_empty() {
+            return Ok(());
+        }
+        self.hsm.release(&self.handles).map_err(|error| failure(error, None))?;
+        self.handles.clear();
+        Ok(())
+    }
+
+    /// What the product says about an application: pass-through DGIs, and whether ECB is allowed.
+    fn rules(&mut self, sequence: u32, product: &str, aid: &[u8]) -> Result<(Vec<Dgi>, bool), Failure> {
+        let refuse = |what: String| {
+            Failure::new(
+                Exit::FileProfile,
+                format!("file: record {sequence}: {what}, so its MACs cannot be checked"),
+            )
+        };
+        // The name comes from the file: it must not be taken for a path.
+        if !PRODUCTS.iter().any(|(shipped, _)| *shipped == product) {
+            return Err(refuse(format!("no product profile {product:?} is shipped")));
+        }
+        if !self.products.contains_key(product) {
+            self.products.insert(product.to_owned(), Product::load(product)?);
+        }
+        let profile = self.products.get(product);
+        let application =
+            profile.and_then(|p| p.applications.iter().find(|a| a.aid.as_bytes() == aid).map(|a| (p, a)));
+        match application {
+            Some((profile, application)) => Ok((application.pass_through.clone(), profile.allow_ecb)),
+            None => {
+                let aid = Aid::new(aid).map(|aid| aid.to_string()).unwrap_or_default();
+                Err(refuse(format!("product {product} has no application {aid}")))
+            }
+        }
+    }
+}
+
+/// An error of the HSM as the end of the program.
+fn failure(error: HsmError, record: Option<u32>) -> Failure {
+    let exit = match &error {
+        HsmError::Data { .. } => Exit::RecordData,
+        HsmError::TrailerMac => Exit::FileMac,
+        HsmError::UnknownKek(_) => Exit::KeyUnknown,
+        HsmError::KekMismatch(_) | HsmError::KekIssuer(_) => Exit::KeyMismatch,
+        HsmError::Host(_) | HsmError::Unsupported(_) => Exit::Hsm,
+        _ => Exit::Bug,
+    };
+    match record {
+        Some(record) => Failure::new(exit, format!("record {record}: {error}")),
+        None => Failure::new(exit, error.to_string()),
+    }
+}

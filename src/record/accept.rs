@@ -1,0 +1,199 @@
+//! Acceptance: reads the whole file once into a spool that nobody else can write, and refuses it as a whole at the
+//! first fault (DESIGN.md section 3).
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use super::chip::ChipSection;
+use super::{End, FileError, FileFault, Frame, Header, Limits, Reader, Record, Trailer};
+use crate::exit::Failure;
+use crate::ids::{Aid, CardRef, KekId, Mic};
+
+/// The rules that the file alone cannot tell: keys, profiles, what was accepted before.
+pub trait Checks {
+    /// Before the first record.
+    fn header(&mut self, header: &Header) -> Result<(), Failure>;
+    /// One record, whose structure is right. The message is for people and quotes no data.
+    fn record(&mut self, record: &Record, chip: Option<&ChipSection>) -> Result<(), String>;
+    /// After the last record; `body` is what the Trailer's MAC covers behind "CWF1T".
+    fn trailer(&mut self, header: &Header, trailer: &Trailer, body: &[u8]) -> Result<(), Failure>;
+}
+
+/// A file in the spool.
+#[derive(Debug)]
+pub struct Accepted {
+    /// Its Header.
+    pub header: Header,
+    /// Its Trailer.
+    pub trailer: Trailer,
+    /// SHA-256 of the whole file; [`super::Spool::open`] asks for it.
+    pub digest: [u8; 32],
+    /// Bytes of the whole file.
+    pub length: u64,
+    /// The card_ref of each record, in order.
+    pub cards: Vec<CardRef>,
+    /// Records that have each MIC.
+    pub mics: BTreeMap<Mic, u32>,
+    /// Records that have each application.
+    pub aids: BTreeMap<Aid, u32>,
+    /// Key ids and TYPEtk of all applications and of the Trailer.
+    pub keks: BTreeSet<(KekId, u8)>,
+    /// Where the copy lies.
+    pub spool: PathBuf,
+}
+
+/// Copies the file at `path` to `spool_path` while checking it. The spool's directory is made if it is missing, and
+/// must belong to us and be closed to others. After an error nothing of the copy remains; a file that exists at
+/// `spool_path` is an error and is left alone.
+pub fn accept(
+    path: &Path,
+    spool_path: &Path,
+    limits: Limits,
+    checks: &mut dyn Checks,
+) -> Result<Accepted, FileError> {
+    let input = open_input(path)?;
+    let mut part = Part::create(spool_path)?;
+    let mut reader = Reader::open(Copy { input, part: &mut part }, limits)?;
+    let header = reader.header().clone();
+    checks.header(&header).map_err(|failure| FileError::at(0, FileFault::Refused(failure)))?;
+    let mut seen = Seen::default();
+    while let Some(frame) = reader.next_frame()? {
+        seen.record(&frame, checks)?;
+    }
+    let End { trailer, body, digest, length } = reader.finish()?;
+    checks
+        .trailer(&header, &trailer, &body)
+        .map_err(|failure| FileError::at(length, FileFault::Refused(failure)))?;
+    seen.keks.insert((trailer.kek, trailer.tk_type));
+    part.keep(spool_path)?;
+    let Seen { cards, mics, aids, keks } = seen;
+    let spool = spool_path.to_owned();
+    Ok(Accepted { header, trailer, digest, length, cards, mics, aids, keks, spool })
+}
+
+#[derive(Default)]
+struct Seen {
+    cards: Vec<CardRef>,
+    mics: BTreeMap<Mic, u32>,
+    aids: BTreeMap<Aid, u32>,
+    keks: BTreeSet<(KekId, u8)>,
+}
+
+impl Seen {
+    fn record(&mut self, frame: &Frame<'_>, checks: &mut dyn Checks) -> Result<(), FileError> {
+        let refuse = |offset, fault| FileError { record: Some(frame.sequence), offset, fault };
+        let record = frame.to_record();
+        let chip = match frame.sections().find(|s| s.mic == "CHP") {
+            None => None,
+            Some(section) => {
+                let chip = ChipSection::parse(section.data);
+                let chip = chip.and_then(|chip| chip.check_crn(&frame.card_ref).map(|()| chip));
+                Some(chip.map_err(|error| {
+                    refuse(section.offset + super::frame::offset(error.at), FileFault::Chip(error))
+                })?)
+            }
+        };
+        let checked = checks.record(&record, chip.as_ref());
+        checked.map_err(|message| refuse(frame.offset, FileFault::Profile(message)))?;
+        for application in chip.into_iter().flat_map(|chip| chip.applications) {
+            *self.aids.entry(application.aid.clone()).or_default() += 1;
+            self.keks.insert((application.kek, application.tk_type));
+        }
+        for section in record.sections {
+            *self.mics.entry(section.mic).or_default() += 1;
+        }
+        self.cards.push(record.card_ref);
+        Ok(())
+    }
+}
+
+fn open_input(path: &Path) -> Result<File, FileError> {
+    let io = |e| FileError::io(format!("{} cannot be opened", path.display()), e);
+    // A pipe would block the open, and could not be told apart from a file that ends early.
+    if !std::fs::metadata(path).map_err(io)?.is_file() {
+        return Err(io(io::Error::from(io::ErrorKind::InvalidInput)));
+    }
+    File::open(path).map_err(io)
+}
+
+/// Reads the input and writes what it read to the spool.
+struct Copy<'a> {
+    input: File,
+    part: &'a mut Part,
+}
+
+impl Read for Copy<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(buffer)?;
+        let bytes = buffer.get(..count).unwrap_or_default();
+        self.part
+            .file
+            .write_all(bytes)
+            .map_err(|e| io::Error::new(e.kind(), format!("its copy in the spool cannot be written: {e}")))?;
+        Ok(count)
+    }
+}
+
+/// A copy that is not complete; removed when dropped.
+struct Part {
+    file: File,
+    path: PathBuf,
+    directory: PathBuf,
+}
+
+impl Part {
+    fn create(spool: &Path) -> Result<Self, FileError> {
+        let io = |e| FileError::io(format!("{}: no spool file can be made there", spool.display()), e);
+        let name = spool.file_name().ok_or_else(|| io(io::ErrorKind::InvalidInput.into()))?;
+        let directory = match spool.parent() {
+            Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+            Some(parent) => parent,
+            None => return Err(io(io::ErrorKind::InvalidInput.into())),
+        };
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(io)?;
+        let about = std::fs::metadata(directory).map_err(io)?;
+        if about.permissions().mode() & 0o077 != 0 || about.uid() != nix::unistd::geteuid().as_raw() {
+            let what = format!(
+                "the spool directory {} must be owned by the user who runs this and have mode 0700",
+                directory.display()
+            );
+            return Err(FileError::io(what, io::ErrorKind::PermissionDenied.into()));
+        }
+        let mut random = [0u8; 8];
+        getrandom::fill(&mut random).map_err(|_| io(io::ErrorKind::Other.into()))?;
+        let mut part = name.to_owned();
+        part.push(format!(".{}.part", hex::encode(random)));
+        let path = directory.join(part);
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(io)?;
+        Ok(Self { file, path, directory: directory.to_owned() })
+    }
+
+    /// Makes the copy durable under its final name, which must be free.
+    fn keep(self, spool: &Path) -> Result<(), FileError> {
+        let io = |e| FileError::io(format!("{} cannot be completed", spool.display()), e);
+        self.file.sync_all().map_err(io)?;
+        // Not `rename`, which would replace an accepted file without a word. The name with .part goes when `self`
+        // is dropped.
+        std::fs::hard_link(&self.path, spool).map_err(io)?;
+        let synced = File::open(&self.directory).and_then(|directory| directory.sync_all());
+        if let Err(error) = synced {
+            // Not durable, so not accepted.
+            let _ = std::fs::remove_file(spool);
+            return Err(io(error));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // Nothing can be done about a failure; the directory is closed to others.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}

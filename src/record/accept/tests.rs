@@ -1,0 +1,224 @@
+//! Acceptance and the spool, on real directories.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+use super::super::testfile::{App, Chip, KEKID, file, record};
+use super::super::{FileFault, Spool};
+use super::*;
+use crate::exit::Exit;
+
+/// Counts what it is asked; refuses as it is told.
+#[derive(Default)]
+struct Ask {
+    records: u32,
+    chips: u32,
+    trailer: Vec<u8>,
+    refuse_header: bool,
+    refuse_record: Option<u32>,
+    refuse_trailer: bool,
+}
+
+impl Checks for Ask {
+    fn header(&mut self, _: &Header) -> Result<(), Failure> {
+        if self.refuse_header { Err(Failure::new(Exit::FileSeen, "seen")) } else { Ok(()) }
+    }
+
+    fn record(&mut self, record: &Record, chip: Option<&ChipSection>) -> Result<(), String> {
+        self.records += 1;
+        self.chips += u32::from(chip.is_some());
+        if self.refuse_record == Some(record.sequence) { Err("no module for X".into()) } else { Ok(()) }
+    }
+
+    fn trailer(&mut self, _: &Header, _: &Trailer, body: &[u8]) -> Result<(), Failure> {
+        self.trailer = body.to_vec();
+        if self.refuse_trailer { Err(Failure::new(Exit::FileMac, "mac")) } else { Ok(()) }
+    }
+}
+
+struct Place {
+    _directory: TempDir,
+    input: PathBuf,
+    spool: PathBuf,
+}
+
+fn place(bytes: &[u8]) -> Place {
+    let directory = tempfile::tempdir().unwrap();
+    let input = directory.path().join("in.cwf");
+    fs::write(&input, bytes).unwrap();
+    let spool = directory.path().join("spool/job-1.cwf");
+    Place { _directory: directory, input, spool }
+}
+
+fn good() -> Vec<u8> {
+    let chip = Chip::new(&[App::default()]).bytes();
+    file(&[record(1, "CARD-1", &[("EMB", b"e"), ("CHP", &chip)]), record(2, "CARD-2", &[("EMB", b"f")])])
+}
+
+fn files(place: &Place) -> Vec<String> {
+    let directory = place.spool.parent().unwrap();
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+fn refused(place: &Place, ask: &mut Ask) -> FileError {
+    let error = accept(&place.input, &place.spool, Limits::default(), ask).err().unwrap();
+    assert_eq!(files(place), Vec::<String>::new(), "something of the spool remains");
+    error
+}
+
+#[test]
+fn an_accepted_file_lies_in_the_spool_closed_to_others() {
+    let (bytes, mut ask) = (good(), Ask::default());
+    let place = place(&bytes);
+    let accepted = accept(&place.input, &place.spool, Limits::default(), &mut ask).unwrap();
+    assert_eq!(fs::read(&place.spool).unwrap(), bytes);
+    assert_eq!(files(&place), ["job-1.cwf"]);
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&place.spool), 0o600);
+    assert_eq!(mode(place.spool.parent().unwrap()), 0o700);
+    assert_eq!(accepted.digest[..], Sha256::digest(&bytes)[..]);
+    assert_eq!(accepted.length, bytes.len() as u64);
+    assert_eq!(accepted.cards.iter().map(CardRef::as_str).collect::<Vec<_>>(), ["CARD-1", "CARD-2"]);
+    let mics: Vec<_> = accepted.mics.iter().map(|(mic, n)| (mic.as_str(), *n)).collect();
+    assert_eq!(mics, [("CHP", 1), ("EMB", 2)]);
+    assert_eq!(accepted.aids.into_iter().collect::<Vec<_>>(), [(Aid::new(&App::default().aid).unwrap(), 1)]);
+    assert_eq!(accepted.keks.into_iter().collect::<Vec<_>>(), [(KekId(KEKID), 0x40)]);
+    assert_eq!((ask.records, ask.chips), (2, 1));
+    assert!(bytes.windows(ask.trailer.len()).any(|window| window == ask.trailer));
+}
+
+#[test]
+fn a_file_refused_at_any_point_leaves_nothing_behind() {
+    let bytes = good();
+    let fault = |ask: &mut Ask| refused(&place(&bytes), ask);
+    let error = fault(&mut Ask { refuse_header: true, ..Ask::default() });
+    assert_eq!((error.exit(), Failure::from(error).message.as_str()), (Exit::FileSeen, "seen"));
+    let error = fault(&mut Ask { refuse_record: Some(2), ..Ask::default() });
+    assert_eq!((error.exit(), error.record), (Exit::FileProfile, Some(2)));
+    let error = fault(&mut Ask { refuse_trailer: true, ..Ask::default() });
+    assert_eq!(error.exit(), Exit::FileMac);
+    for length in [0, 20, bytes.len() / 2, bytes.len() - 1] {
+        let error = refused(&place(&bytes[..length]), &mut Ask::default());
+        assert!(matches!(error.fault, FileFault::Truncated));
+    }
+}
+
+#[test]
+fn the_trailer_is_not_asked_about_before_the_digest_is_right() {
+    let mut bytes = good();
+    let at = bytes.len() - 130;
+    bytes[at] ^= 1;
+    let mut ask = Ask::default();
+    let error = refused(&place(&bytes), &mut ask);
+    assert_eq!(error.exit(), Exit::FileDigest);
+    assert!(ask.trailer.is_empty());
+}
+
+#[test]
+fn a_malformed_chip_section_is_refused_with_its_place_in_the_file() {
+    let chip = Chip { vnl: b"02.1".to_vec(), ..Chip::new(&[App::default()]) }.bytes();
+    let bytes = file(&[record(1, "CARD-1", &[("EMB", b"e"), ("CHP", &chip)])]);
+    let error = refused(&place(&bytes), &mut Ask::default());
+    let at = bytes.windows(4).position(|window| window == b"02.1").unwrap();
+    assert_eq!((error.record, error.offset, error.exit()), (Some(1), at as u64, Exit::FileFormat));
+}
+
+#[test]
+fn a_crn_other_than_the_card_ref_is_refused() {
+    for (crn, right) in [("CARD-1", true), ("CARD-2", false)] {
+        let chip = Chip { crn: crn.into(), ..Chip::new(&[App::default()]) }.bytes();
+        let place = place(&file(&[record(1, "CARD-1", &[("CHP", &chip)])]));
+        let accepted = accept(&place.input, &place.spool, Limits::default(), &mut Ask::default());
+        assert_eq!(accepted.is_ok(), right, "{crn}");
+    }
+}
+
+#[test]
+fn an_accepted_file_is_never_overwritten() {
+    let place = place(&good());
+    accept(&place.input, &place.spool, Limits::default(), &mut Ask::default()).unwrap();
+    let other = file(&[record(1, "OTHER", &[("EMB", b"e")])]);
+    fs::write(&place.input, other).unwrap();
+    let error = accept(&place.input, &place.spool, Limits::default(), &mut Ask::default()).err().unwrap();
+    assert_eq!(error.exit(), Exit::Io);
+    assert_eq!(files(&place), ["job-1.cwf"]);
+    assert_eq!(fs::read(&place.spool).unwrap(), good());
+}
+
+#[test]
+fn a_spool_directory_open_to_others_is_refused() {
+    let place = place(&good());
+    let directory = place.spool.parent().unwrap();
+    fs::create_dir(directory).unwrap();
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o750)).unwrap();
+    let error = refused(&place, &mut Ask::default());
+    assert!(error.to_string().contains("0700"), "{error}");
+}
+
+#[test]
+fn what_is_no_file_or_not_there_is_io() {
+    let mut place = place(&good());
+    place.input = place.input.with_extension("missing");
+    assert_eq!(refused(&place, &mut Ask::default()).exit(), Exit::Io);
+    place.input = place.input.parent().unwrap().to_owned();
+    assert_eq!(refused(&place, &mut Ask::default()).exit(), Exit::Io);
+}
+
+fn accepted() -> (Place, Accepted) {
+    let place = place(&good());
+    let accepted = accept(&place.input, &place.spool, Limits::default(), &mut Ask::default()).unwrap();
+    (place, accepted)
+}
+
+#[test]
+fn the_spool_gives_every_record_in_any_order() {
+    let (place, accepted) = accepted();
+    let mut spool = Spool::open(&place.spool, &accepted.digest).unwrap();
+    assert_eq!((spool.header(), spool.trailer()), (&accepted.header, &accepted.trailer));
+    for sequence in [2, 1, 2] {
+        let record = spool.read(sequence).unwrap();
+        assert_eq!(record.sequence, sequence);
+        assert_eq!(record.card_ref.as_str(), format!("CARD-{sequence}"));
+    }
+    for sequence in [0, 3] {
+        assert!(matches!(spool.read(sequence).err().unwrap().fault, FileFault::NoSuchRecord));
+    }
+}
+
+#[test]
+fn a_spool_with_another_digest_does_not_open() {
+    let (place, accepted) = accepted();
+    let mut digest = accepted.digest;
+    digest[31] ^= 1;
+    assert!(matches!(Spool::open(&place.spool, &digest).err().unwrap().fault, FileFault::Spool));
+    // Another right file in its place.
+    fs::write(&place.spool, file(&[record(1, "OTHER", &[("EMB", b"e")])])).unwrap();
+    assert!(matches!(Spool::open(&place.spool, &accepted.digest).err().unwrap().fault, FileFault::Spool));
+    // A damaged one.
+    fs::write(&place.spool, &good()[..50]).unwrap();
+    assert!(matches!(Spool::open(&place.spool, &accepted.digest).err().unwrap().fault, FileFault::Spool));
+}
+
+#[test]
+fn a_record_changed_in_the_open_spool_is_not_used() {
+    let (place, accepted) = accepted();
+    let mut spool = Spool::open(&place.spool, &accepted.digest).unwrap();
+    let mut bytes = good();
+    let at = bytes.windows(6).position(|window| window == b"CARD-2").unwrap();
+    bytes[at + 5] = b'3';
+    fs::write(&place.spool, &bytes).unwrap();
+    assert!(spool.read(1).is_ok());
+    let error = spool.read(2).err().unwrap();
+    assert!(matches!(error.fault, FileFault::Spool));
+    assert_eq!((error.record, error.exit()), (Some(2), Exit::FileDigest));
+}
+
+#[test]
+fn a_spool_moves_between_threads() {
+    fn is_send<T: Send>() {}
+    is_send::<Spool>();
+}

@@ -1,0 +1,109 @@
+//! What is wrong with a chip section, and where. DGIs are named, values never.
+
+use crate::ids::{Dgi, NameError};
+use crate::record::cursor::Short;
+
+/// A malformed chip section or application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("offset {at}: {fault}")]
+pub struct ChipError {
+    /// Offset from the start of the section, or of the application where only that was given.
+    pub at: usize,
+    /// What is wrong.
+    pub fault: ChipFault,
+}
+
+/// The rule of DESIGN.md section 4 that is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ChipFault {
+    /// A field goes on behind the end of what holds it.
+    #[error("a length points beyond the field that holds it")]
+    Short,
+    /// Bytes behind the last field of a structure.
+    #[error("{0} holds bytes behind its last field")]
+    Leftover(&'static str),
+    /// A field with another value than the one, or those, that it may have.
+    #[error("{0}")]
+    Value(&'static str),
+    /// More than a length field can say, or than a section may have.
+    #[error("{0} is too long")]
+    TooLong(&'static str),
+    /// A length in a longer form than it needs.
+    #[error("a length in {0} is not minimal")]
+    NotMinimal(&'static str),
+    /// CRN or AID outside the rules for names.
+    #[error("{0} {1}")]
+    Name(&'static str, NameError),
+    /// The CRN is not the record's card_ref.
+    #[error("the CRN is not the card_ref of the record")]
+    Crn,
+    /// An AID twice in the list.
+    #[error("an AID stands twice")]
+    AidTwice,
+    /// An application under another AID than the list has in its place.
+    #[error("the application has not the AID that the list of AIDs has in its place")]
+    AidOrder,
+    /// A DGI twice in one list.
+    #[error("DGI {1} stands twice in {0}")]
+    Twice(List, Dgi),
+    /// A DGI that is named but not in the data.
+    #[error("{0} names DGI {1}, which is not in the data")]
+    NotInData(List, Dgi),
+    /// A group without a DGI.
+    #[error("{0} has an empty group")]
+    EmptyGroup(List),
+    /// A protected value that would be sent in clear.
+    #[error("DGI {0} is under the TK but not in ENC")]
+    NotInEnc(Dgi),
+    /// A value to be sent as secret that nobody protected.
+    #[error("DGI {0} is in ENC but not under the TK, and the product does not pass it through")]
+    NotUnderTk(Dgi),
+    /// Clear and secret DGIs in one STORE DATA.
+    #[error("the GROUP of DGI {0} mixes clear and secret DGIs")]
+    MixedGroup(Dgi),
+    /// DGIs of a GROUP with another one between them in ORDER.
+    #[error("ORDER puts another DGI between DGI {0} and others of its GROUP")]
+    SplitGroup(Dgi),
+    /// A secret DGI in LOGDATA.
+    #[error("LOGDATA names the secret DGI {0}")]
+    SecretLogged(Dgi),
+}
+
+/// The lists of DGIs in an application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum List {
+    /// The DGIs themselves.
+    Data,
+    /// Behind the TK.
+    Tk,
+    /// ORDER of the PDI.
+    Order,
+    /// VERCNTL of the PDI.
+    VersionControl,
+    /// ENC of the PDI.
+    Enc,
+    /// GROUP of the PDI.
+    Group,
+    /// LOGDATA.
+    Log,
+}
+
+impl std::fmt::Display for List {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Data => "the data",
+            Self::Tk => "the TK's list",
+            Self::Order => "ORDER",
+            Self::VersionControl => "VERCNTL",
+            Self::Enc => "ENC",
+            Self::Group => "GROUP",
+            Self::Log => "LOGDATA",
+        })
+    }
+}
+
+impl From<Short> for ChipError {
+    fn from(short: Short) -> Self {
+        Self { at: short.at, fault: ChipFault::Short }
+    }
+}

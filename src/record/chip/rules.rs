@@ -1,0 +1,155 @@
+//! The rules between the lists of an application (DESIGN.md section 4, last paragraph).
+
+use super::EncType;
+use super::error::{ChipError, ChipFault, List};
+use super::view::{ApplicationView, at, groups, pairs, triples};
+use crate::ids::Dgi;
+use crate::record::cursor::Field;
+use crate::tlv;
+use crate::tlv::dgi::DgiError;
+
+/// Working space, kept from record to record: sorted lists, so that no list costs more than n log n.
+#[derive(Default)]
+pub struct Scratch {
+    /// AIDs of the section.
+    pub(super) aids: Vec<(usize, u128)>,
+    /// DGIs of the application.
+    data: Vec<Dgi>,
+    /// Of them, those in ENC.
+    secret: Vec<Dgi>,
+    /// The list that is being checked.
+    list: Vec<Dgi>,
+    /// DGIs in GROUPs, each with the offset of its group.
+    grouped: Vec<(Dgi, usize)>,
+}
+
+pub(super) fn check(view: &ApplicationView<'_>, scratch: &mut Scratch) -> Result<(), ChipError> {
+    let Scratch { data, secret, list, grouped, .. } = scratch;
+    collect_data(view.data, data)?;
+
+    whole(view.enc, 3, "ENC")?;
+    if triples(view.enc.bytes).any(|(_, kind)| EncType::from_byte(kind).is_none()) {
+        return Err(at(view.enc.at, ChipFault::Value("an ENC type is not known")));
+    }
+    once(List::Enc, view.enc.at, triples(view.enc.bytes).map(|(dgi, _)| dgi), secret, data)?;
+
+    once(List::Tk, view.protected.at, pairs(view.protected.bytes), list, data)?;
+    if let Some(dgi) = list.iter().find(|dgi| !holds(secret, **dgi)) {
+        return Err(at(view.protected.at, ChipFault::NotInEnc(*dgi)));
+    }
+
+    whole(view.version_control, 2, "VERCNTL")?;
+    once(List::VersionControl, view.version_control.at, pairs(view.version_control.bytes), list, data)?;
+
+    whole(view.log, 2, "LOGDATA")?;
+    once(List::Log, view.log.at, pairs(view.log.bytes), list, data)?;
+    // All under the TK are in ENC.
+    if let Some(dgi) = list.iter().find(|dgi| holds(secret, **dgi)) {
+        return Err(at(view.log.at, ChipFault::SecretLogged(*dgi)));
+    }
+
+    grouped.clear();
+    for group in groups(List::Group, view.group) {
+        let group = group?;
+        let secrets = pairs(group.bytes).filter(|dgi| holds(secret, *dgi)).count();
+        if let (Some(dgi), true) =
+            (pairs(group.bytes).next(), secrets != 0 && 2 * secrets != group.bytes.len())
+        {
+            return Err(at(group.at, ChipFault::MixedGroup(dgi)));
+        }
+        grouped.extend(pairs(group.bytes).map(|dgi| (dgi, group.at)));
+    }
+    once(List::Group, view.group.at, grouped.iter().map(|(dgi, _)| *dgi), list, data)?;
+    grouped.sort_unstable();
+    check_order(view, list, data, grouped)
+}
+
+/// ORDER itself, and that no ORDER group puts a DGI between two of one GROUP, which share one STORE DATA.
+fn check_order(
+    view: &ApplicationView<'_>,
+    list: &mut Vec<Dgi>,
+    data: &[Dgi],
+    grouped: &[(Dgi, usize)],
+) -> Result<(), ChipError> {
+    let mut ordered = Vec::new();
+    for group in groups(List::Order, view.order) {
+        let group = group?;
+        ordered.extend(pairs(group.bytes));
+        if grouped.is_empty() {
+            continue;
+        }
+        let group_of = |dgi| {
+            let place = grouped.binary_search_by_key(&dgi, |(member, _)| *member).ok()?;
+            grouped.get(place).map(|(_, group)| *group)
+        };
+        let (mut current, mut left) = (None, Vec::new());
+        for dgi in pairs(group.bytes) {
+            let next = group_of(dgi);
+            if next != current {
+                left.extend(current);
+                if next.is_some_and(|next| left.contains(&next)) {
+                    return Err(at(group.at, ChipFault::SplitGroup(dgi)));
+                }
+                current = next;
+            }
+        }
+    }
+    once(List::Order, view.order.at, ordered.iter().copied(), list, data)
+}
+
+/// The DGIs of the data, sorted, each once, lengths minimal.
+fn collect_data(field: Field<'_>, data: &mut Vec<Dgi>) -> Result<(), ChipError> {
+    data.clear();
+    let mut groupings = tlv::dgi::read(field.bytes);
+    while let Some(grouping) = groupings.next() {
+        match grouping {
+            Ok((dgi, _)) => data.push(dgi),
+            Err(error) => {
+                let fault = match error {
+                    DgiError::NotMinimal => ChipFault::NotMinimal("the data"),
+                    DgiError::Truncated | DgiError::TooLong => ChipFault::Short,
+                };
+                return Err(at(field.at + groupings.position(), fault));
+            }
+        }
+    }
+    sorted_once(List::Data, field.at, data)
+}
+
+/// Puts a list, sorted, into `list`: no DGI twice, each in `data`.
+fn once(
+    name: List,
+    position: usize,
+    dgis: impl Iterator<Item = Dgi>,
+    list: &mut Vec<Dgi>,
+    data: &[Dgi],
+) -> Result<(), ChipError> {
+    list.clear();
+    list.extend(dgis);
+    sorted_once(name, position, list)?;
+    match list.iter().find(|dgi| !holds(data, **dgi)) {
+        Some(dgi) => Err(at(position, ChipFault::NotInData(name, *dgi))),
+        None => Ok(()),
+    }
+}
+
+fn sorted_once(name: List, position: usize, list: &mut [Dgi]) -> Result<(), ChipError> {
+    list.sort_unstable();
+    match list.windows(2).find(|pair| matches!(pair, [a, b] if a == b)) {
+        Some([dgi, ..]) => Err(at(position, ChipFault::Twice(name, *dgi))),
+        _ => Ok(()),
+    }
+}
+
+fn holds(sorted: &[Dgi], dgi: Dgi) -> bool {
+    sorted.binary_search(&dgi).is_ok()
+}
+
+/// A list whose length is no multiple of its entries'.
+fn whole(field: Field<'_>, entry: usize, name: &'static str) -> Result<(), ChipError> {
+    if field.bytes.len().is_multiple_of(entry) {
+        Ok(())
+    } else {
+        Err(at(field.at + field.bytes.len(), ChipFault::Leftover(name)))
+    }
+}

@@ -1,0 +1,308 @@
+//! The chip section field by field, borrowed from the record (DESIGN.md section 4; names of EMV CPS).
+
+use zeroize::Zeroizing;
+
+use super::error::{ChipError, ChipFault, List};
+use super::rules::{self, Scratch};
+use super::{Application, Cmode, DgiValue, EncType, Pdi};
+use crate::crypto::Suite;
+use crate::ids::{Aid, CardRef, Dgi, KekId, NameError, SecLevel};
+use crate::record::cursor::{Cursor, Field};
+use crate::record::fields::kek_id_is_sound;
+use crate::tlv;
+
+/// Version of the layout: VNL.
+pub(super) const VNL: &[u8; 4] = b"02.2";
+/// Where the CRN of every section begins: VNL (4), L2, L2, L1.
+pub(super) const CRN_AT: usize = 9;
+/// A section's longest data: what an L2 can say.
+const LONGEST: usize = 65_535;
+
+/// One application, checked, borrowed from the record.
+#[derive(Clone)]
+pub struct ApplicationView<'a> {
+    /// From the length byte of `L1 { L1 AID ..` to the last byte of the MAC.
+    pub raw: &'a [u8],
+    /// Its AID, 1 to 16 bytes.
+    pub aid: &'a [u8],
+    /// TKID.
+    pub kek: KekId,
+    /// TYPEtk.
+    pub suite: Suite,
+    /// CMODE.
+    pub cmode: Cmode,
+    pub(super) protected: Field<'a>,
+    pub(super) order: Field<'a>,
+    pub(super) version_control: Field<'a>,
+    pub(super) enc: Field<'a>,
+    pub(super) group: Field<'a>,
+    level: SecLevel,
+    update_cplc: u8,
+    pub(super) log: Field<'a>,
+    pub(super) data: Field<'a>,
+    wrapped_mac_key: &'a [u8],
+    mac: &'a [u8],
+}
+
+/// Reads and checks a section; `each` gets the applications in order. Gives the CRN, empty if there is none.
+pub fn walk<'a>(
+    data: &'a [u8],
+    scratch: &mut Scratch,
+    mut each: impl FnMut(ApplicationView<'a>) -> Result<(), ChipError>,
+) -> Result<&'a [u8], ChipError> {
+    if data.len() > LONGEST {
+        return Err(at(LONGEST, ChipFault::TooLong("the chip section")));
+    }
+    let mut outer = Cursor::new(data, 0);
+    fixed(&mut outer, VNL, "VNL is not 02.2")?;
+    let mut section = outer.l2()?.cursor();
+    ends(&outer, "the chip section")?;
+
+    let mut card = section.l2()?.cursor();
+    let crn = card.l1()?;
+    if !crn.bytes.is_empty() {
+        name(crn.at, "CRN", CardRef::from_bytes(crn.bytes))?;
+    }
+    fixed(&mut card, b"00", "STATUScoll is not \"00\"")?;
+    fixed(&mut card, &[0x00], "NUMBERpid is not 00")?;
+    let count = card.u8()?;
+    let mut aids = Cursor::new(card.rest(), card.at());
+    scratch.aids.clear();
+    for _ in 0..count {
+        let aid = card.l1()?;
+        scratch.aids.push(aid_number(aid)?);
+    }
+    ends(&card, "the list of AIDs")?;
+    scratch.aids.sort_unstable();
+    if scratch.aids.windows(2).any(|pair| matches!(pair, [a, b] if a == b)) {
+        return Err(at(aids.at(), ChipFault::AidTwice));
+    }
+
+    while !aids.is_empty() {
+        let aid = aids.l1()?;
+        let field = section.l2()?;
+        let application = ApplicationView::parse(field.bytes, field.at, scratch)?;
+        if application.aid != aid.bytes {
+            return Err(at(field.at, ChipFault::AidOrder));
+        }
+        each(application)?;
+    }
+    ends(&section, "the chip section")?;
+    Ok(crn.bytes)
+}
+
+impl<'a> ApplicationView<'a> {
+    /// Reads and checks an application; offsets of errors count from `base` at its first byte.
+    pub fn parse(raw: &'a [u8], base: usize, scratch: &mut Scratch) -> Result<Self, ChipError> {
+        let mut all = Cursor::new(raw, base);
+
+        // 3a.1: L1 { L1 AID | L1 { 01 | TKID | TYPEtk | CMODE | NUMBERdgi | DGIs } }
+        let mut first = all.l1()?.cursor();
+        let aid = first.l1()?;
+        aid_number(aid)?;
+        let mut tk = first.l1()?.cursor();
+        ends(&first, "3a.1")?;
+        fixed(&mut tk, &[0x01], "the TK's version is not 01")?;
+        let id = tk.take(5)?;
+        let kek = id.bytes.try_into().ok().map(KekId).filter(|kek| kek_id_is_sound(*kek));
+        let kek = kek.ok_or_else(|| at(id.at, ChipFault::Value("the TKID is malformed")))?;
+        let suite = known(&mut tk, Suite::from_tk_type, "the TYPEtk is not known")?;
+        let cmode = known(&mut tk, Cmode::from_byte, "the CMODE is not known")?;
+        let count = tk.u8()?;
+        let protected = tk.take(2 * usize::from(count))?;
+        ends(&tk, "the TK's data (one TK only)")?;
+
+        // 3a.2: L2 { L1 IDowner | L2 { L2 { ACT REQ TAG | L2 PDI | Lpointer } } }
+        let mut second = all.l2()?.cursor();
+        let owner = second.l1()?;
+        if kek.0.get(..4) != Some(owner.bytes) {
+            return Err(at(owner.at, ChipFault::Value("IDowner is not the issuer identifier of the TKID")));
+        }
+        let mut steps = second.l2()?.cursor();
+        ends(&second, "3a.2")?;
+        let mut step = steps.l2()?.cursor();
+        ends(&steps, "the list of steps (one step only)")?;
+        fixed(&mut step, &[0x0F], "ACT is not 0F")?;
+        fixed(&mut step, &[0x01], "REQ is not 01")?;
+        fixed(&mut step, &[0xEF], "TAG is not EF")?;
+        let mut pdi = step.l2()?.cursor();
+        fixed(&mut step, &[0x00, 0x00], "Lpointer is not 0000")?;
+        ends(&step, "the step")?;
+        let (order, version_control, enc) = (pdi.l2()?, pdi.l2()?, pdi.l2()?);
+        let random = pdi.l2()?;
+        if !random.bytes.is_empty() {
+            return Err(at(random.at, ChipFault::Value("RANDOM is not empty")));
+        }
+        let group = pdi.l2()?;
+        let level = known(&mut pdi, SecLevel::from_byte, "the SECLEV is not known")?;
+        let cplc = |byte| (byte <= 1).then_some(byte);
+        let update_cplc = known(&mut pdi, cplc, "UPDATEcplc is neither 00 nor 01")?;
+        ends(&pdi, "the PDI")?;
+
+        // 3b, 3c, 3d
+        let log = all.l2()?;
+        let mut icc = all.l2()?.cursor();
+        fixed(&mut icc, &[0xEF], "the data's tag is not EF")?;
+        let data = ber_field(&mut icc)?;
+        ends(&icc, "the data")?;
+        let mut mac = all.l1()?.cursor();
+        ends(&all, "the application")?;
+        let (wrapped, tail) = (mac.take(suite.wrapped_length())?, mac.take(suite.mac_length())?);
+        ends(&mac, "MACdata")?;
+
+        let view = Self {
+            raw,
+            aid: aid.bytes,
+            kek,
+            suite,
+            cmode,
+            protected,
+            order,
+            version_control,
+            enc,
+            group,
+            level,
+            update_cplc,
+            log,
+            data,
+            wrapped_mac_key: wrapped.bytes,
+            mac: tail.bytes,
+        };
+        rules::check(&view, scratch)?;
+        Ok(view)
+    }
+
+    /// A copy that lives on.
+    pub fn to_application(&self) -> Result<Application, ChipError> {
+        let dgis = |field: Field<'_>| pairs(field.bytes).collect::<Vec<_>>();
+        let enc = triples(self.enc.bytes)
+            .map(|(dgi, kind)| {
+                let fault = ChipFault::Value("an ENC type is not known");
+                Ok((dgi, EncType::from_byte(kind).ok_or_else(|| at(self.enc.at, fault))?))
+            })
+            .collect::<Result<_, ChipError>>()?;
+        let groups = |list, field| {
+            groups(list, field)
+                .map(|group| Ok(pairs(group?.bytes).collect()))
+                .collect::<Result<_, ChipError>>()
+        };
+        let values = tlv::dgi::read(self.data.bytes)
+            .flatten()
+            .map(|(dgi, value)| DgiValue { dgi, value: Zeroizing::new(value.to_vec()) });
+        Ok(Application {
+            aid: name(0, "AID", Aid::new(self.aid))?,
+            kek: self.kek,
+            tk_type: self.suite.tk_type(),
+            cmode: self.cmode,
+            protected: dgis(self.protected),
+            pdi: Pdi {
+                order: groups(List::Order, self.order)?,
+                version_control: dgis(self.version_control),
+                enc,
+                group: groups(List::Group, self.group)?,
+                level: self.level,
+                update_cplc: self.update_cplc,
+            },
+            log: dgis(self.log),
+            dgis: values.collect(),
+            wrapped_mac_key: self.wrapped_mac_key.to_vec(),
+            mac: self.mac.to_vec(),
+            raw: Zeroizing::new(self.raw.to_vec()),
+            maced: 1..self.raw.len() - self.mac.len(),
+        })
+    }
+}
+
+/// `{ DGI }*`; an odd byte at the end is not given.
+pub(super) fn pairs(bytes: &[u8]) -> impl Iterator<Item = Dgi> + Clone {
+    bytes.as_chunks::<2>().0.iter().map(|pair| Dgi(u16::from_be_bytes(*pair)))
+}
+
+/// `{ DGI, type }*`; what is left at the end is not given.
+pub(super) fn triples(bytes: &[u8]) -> impl Iterator<Item = (Dgi, u8)> + Clone {
+    bytes.as_chunks::<3>().0.iter().map(|[a, b, kind]| (Dgi(u16::from_be_bytes([*a, *b])), *kind))
+}
+
+/// `{ n u8, n DGIs }*`, the DGIs of each group; ends after the first error.
+pub(super) fn groups(list: List, field: Field<'_>) -> impl Iterator<Item = Result<Field<'_>, ChipError>> {
+    let mut cursor = field.cursor();
+    let mut failed = false;
+    std::iter::from_fn(move || {
+        if failed || cursor.is_empty() {
+            return None;
+        }
+        let from = cursor.at();
+        let group = cursor.u8().and_then(|count| cursor.take(2 * usize::from(count)));
+        let group = match group {
+            Ok(group) if group.bytes.is_empty() => Err(at(from, ChipFault::EmptyGroup(list))),
+            other => other.map_err(ChipError::from),
+        };
+        failed = group.is_err();
+        Some(group)
+    })
+}
+
+pub(super) fn at(at: usize, fault: ChipFault) -> ChipError {
+    ChipError { at, fault }
+}
+
+pub(super) fn name<T>(
+    position: usize,
+    field: &'static str,
+    result: Result<T, NameError>,
+) -> Result<T, ChipError> {
+    result.map_err(|fault| at(position, ChipFault::Name(field, fault)))
+}
+
+fn ends(cursor: &Cursor<'_>, what: &'static str) -> Result<(), ChipError> {
+    if cursor.is_empty() { Ok(()) } else { Err(at(cursor.at(), ChipFault::Leftover(what))) }
+}
+
+fn fixed(cursor: &mut Cursor<'_>, value: &[u8], fault: &'static str) -> Result<(), ChipError> {
+    let field = cursor.take(value.len())?;
+    if field.bytes == value { Ok(()) } else { Err(at(field.at, ChipFault::Value(fault))) }
+}
+
+fn known<T>(
+    cursor: &mut Cursor<'_>,
+    from_byte: impl Fn(u8) -> Option<T>,
+    fault: &'static str,
+) -> Result<T, ChipError> {
+    let position = cursor.at();
+    from_byte(cursor.u8()?).ok_or_else(|| at(position, ChipFault::Value(fault)))
+}
+
+/// An AID as length and number, which compares as the AID does; its length is checked as [`Aid`] does.
+fn aid_number(aid: Field<'_>) -> Result<(usize, u128), ChipError> {
+    let fault = match aid.bytes.len() {
+        0 => NameError::Empty,
+        1..=16 => {
+            let number = aid.bytes.iter().fold(0, |number, byte| number << 8 | u128::from(*byte));
+            return Ok((aid.bytes.len(), number));
+        }
+        _ => NameError::TooLong(16),
+    };
+    Err(at(aid.at, ChipFault::Name("AID", fault)))
+}
+
+/// BER length, minimal, and as many bytes.
+fn ber_field<'a>(cursor: &mut Cursor<'a>) -> Result<Field<'a>, ChipError> {
+    let (position, all) = (cursor.at(), cursor.rest());
+    let (length, rest) = match tlv::read_length(all) {
+        Ok(read) => read,
+        Err(tlv::TlvError::Truncated) => return Err(at(position, ChipFault::Short)),
+        Err(_) => return Err(at(position, ChipFault::Value("the data's length is malformed"))),
+    };
+    let coded = all.len() - rest.len();
+    let minimal = match length {
+        0..=0x7F => 1,
+        0x80..=0xFF => 2,
+        0x100..=0xFFFF => 3,
+        _ => 4,
+    };
+    if coded != minimal {
+        return Err(at(position, ChipFault::NotMinimal("the data")));
+    }
+    cursor.take(coded)?;
+    Ok(cursor.take(length)?)
+}

@@ -1,0 +1,160 @@
+//! Bodies of Header and Trailer, and the rules for key ids that Trailer and chip section share (DESIGN.md section 3).
+
+use sha2::{Digest, Sha256};
+
+use super::cursor::{Cursor, Short};
+use super::{FileFault, Header, Trailer};
+use crate::crypto::Suite;
+use crate::ids::{FileId, IssuerId, Kcv, KekId, NameError, ProductName};
+
+/// "CWF1" and version 0001.
+const MAGIC: &[u8; 4] = b"CWF1";
+const VERSION: u16 = 1;
+
+/// A fault inside a body: offset in the body, and what.
+pub(super) type InBody<T> = Result<T, (usize, FileFault)>;
+
+impl From<Short> for (usize, FileFault) {
+    fn from(short: Short) -> Self {
+        (short.at, FileFault::Field)
+    }
+}
+
+fn l1_name<T>(
+    cursor: &mut Cursor<'_>,
+    field: &'static str,
+    new: fn(&[u8]) -> Result<T, NameError>,
+) -> InBody<T> {
+    let text = cursor.l1()?;
+    new(text.bytes).map_err(|fault| (text.at, FileFault::Name { field, fault }))
+}
+
+pub(super) fn ends(cursor: &Cursor<'_>) -> InBody<()> {
+    if cursor.is_empty() { Ok(()) } else { Err((cursor.at(), FileFault::Leftover)) }
+}
+
+/// `"CWF1" | version u16 | L1 file_id | L1 issuer_id | L1 product | created u64 | records u32`
+pub(super) fn read_header(body: &[u8]) -> InBody<Header> {
+    let mut cursor = Cursor::new(body, 0);
+    if cursor.array().ok() != Some(*MAGIC) {
+        return Err((0, FileFault::NotCwf1));
+    }
+    if cursor.u16()? != VERSION {
+        return Err((4, FileFault::Version));
+    }
+    let header = Header {
+        file_id: l1_name(&mut cursor, "file_id", FileId::from_bytes)?,
+        issuer_id: l1_name(&mut cursor, "issuer_id", IssuerId::from_bytes)?,
+        product: l1_name(&mut cursor, "product", ProductName::from_bytes)?,
+        created: cursor.u64()?,
+        records: cursor.u32()?,
+    };
+    ends(&cursor)?;
+    if header.records == 0 {
+        return Err((body.len() - 4, FileFault::NoRecords));
+    }
+    Ok(header)
+}
+
+pub(super) fn write_header(header: &Header) -> Vec<u8> {
+    let mut body = Vec::new();
+    body.extend(MAGIC);
+    body.extend(VERSION.to_be_bytes());
+    for text in [header.file_id.as_str(), header.issuer_id.as_str(), header.product.as_str()] {
+        // The types of these names hold 1 to 255 bytes.
+        body.push(u8::try_from(text.len()).unwrap_or(u8::MAX));
+        body.extend_from_slice(text.as_bytes());
+    }
+    body.extend(header.created.to_be_bytes());
+    body.extend(header.records.to_be_bytes());
+    body
+}
+
+/// `records u32 | SHA-256 (32) | KEKID (5) | TYPEtk u8 | KEK KCV (3) | L1 wrapped MAC key | L1 MAC`; gives also the
+/// length of what the MAC covers, up to and including the wrapped key.
+pub(super) fn read_trailer(body: &[u8]) -> InBody<(Trailer, usize)> {
+    let mut cursor = Cursor::new(body, 0);
+    let records = cursor.u32()?;
+    let digest = cursor.array()?;
+    let kek = KekId(cursor.array()?);
+    if !kek_id_is_sound(kek) {
+        return Err((36, FileFault::KekId));
+    }
+    let at = cursor.at();
+    let tk_type = cursor.u8()?;
+    let suite = Suite::from_tk_type(tk_type).ok_or((at, FileFault::TkType))?;
+    let kcv = Kcv(cursor.array()?);
+    let wrapped = cursor.l1()?;
+    if wrapped.bytes.len() != suite.wrapped_length() {
+        return Err((wrapped.at, FileFault::SuiteLength("the wrapped MAC key")));
+    }
+    let maced = cursor.at();
+    let mac = cursor.l1()?;
+    if mac.bytes.len() != suite.mac_length() {
+        return Err((mac.at, FileFault::SuiteLength("the MAC")));
+    }
+    ends(&cursor)?;
+    let trailer = Trailer {
+        records,
+        digest,
+        kek,
+        tk_type,
+        kcv,
+        wrapped_mac_key: wrapped.bytes.to_vec(),
+        mac: mac.bytes.to_vec(),
+    };
+    Ok((trailer, maced))
+}
+
+/// The body without the MAC and its length byte.
+pub(super) fn write_trailer(trailer: &Trailer) -> Vec<u8> {
+    let mut body = Vec::with_capacity(128);
+    body.extend(trailer.records.to_be_bytes());
+    body.extend(trailer.digest);
+    body.extend(trailer.kek.0);
+    body.push(trailer.tk_type);
+    body.extend(trailer.kcv.0);
+    // `read_trailer` checks the length afterwards.
+    body.push(u8::try_from(trailer.wrapped_mac_key.len()).unwrap_or(u8::MAX));
+    body.extend_from_slice(&trailer.wrapped_mac_key);
+    body
+}
+
+/// Issuer identifier: 1 to 8 BCD digits, right-padded with F; version 01-FE.
+pub(super) fn kek_id_is_sound(kek: KekId) -> bool {
+    let KekId([issuer @ .., version]) = kek;
+    let mut digits = issuer.iter().flat_map(|byte| [byte >> 4, byte & 0x0F]).peekable();
+    let begins = digits.peek().is_some_and(|digit| *digit <= 9);
+    let padded = digits.skip_while(|digit| *digit <= 9).all(|digit| digit == 0xF);
+    begins && padded && (0x01..=0xFE).contains(&version)
+}
+
+/// SHA-256 of all that `pieces` give, in order.
+pub(super) fn sha256<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for piece in pieces {
+        hash.update(piece);
+    }
+    hash.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kek_ids() {
+        for (hex, sound) in [
+            ("4761739901", true),
+            ("476173FF01", true),
+            ("4FFFFFFFFE", true),
+            ("4761739900", false),
+            ("47617399FF", false),
+            ("FFFFFFFF01", false),
+            ("47F1739901", false),
+            ("4761739A01", false),
+        ] {
+            assert_eq!(kek_id_is_sound(KekId::from_hex(hex).unwrap()), sound, "{hex}");
+        }
+    }
+}

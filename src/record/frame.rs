@@ -1,0 +1,171 @@
+//! A record as it stands in the file, checked and borrowed: no copy of its sections is made.
+
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::cursor::Cursor;
+use super::fields::{InBody, ends, sha256};
+use super::{FileFault, Record, Section};
+use crate::ids::{CardRef, Mic};
+
+/// Bytes before the body of an element: type and length.
+pub(super) const HEAD: usize = 5;
+
+/// What the rules of DESIGN.md section 3 found in the body of a record.
+pub(super) struct Parsed {
+    pub sequence: u32,
+    pub card_ref: CardRef,
+    /// Where in the body the sections begin.
+    pub sections: usize,
+}
+
+/// A record in the reader's buffer. Holds cardholder data, so it has no `Debug`.
+pub struct Frame<'a> {
+    /// 1, 2, 3 ...
+    pub sequence: u32,
+    /// The card's only name outside HSM and chip.
+    pub card_ref: CardRef,
+    /// Where in the file the element begins.
+    pub offset: u64,
+    body: &'a [u8],
+    sections: usize,
+}
+
+/// One section of a [`Frame`].
+#[derive(Clone, Copy)]
+pub struct SectionRef<'a> {
+    /// Which module; follows the rules of [`Mic`].
+    pub mic: &'a str,
+    /// Its data.
+    pub data: &'a [u8],
+    /// Where in the file the data begins.
+    pub offset: u64,
+    /// `L1 MIC | L4 data` as it stands in the file.
+    raw: &'a [u8],
+}
+
+/// Checks a record's body: sequence, card_ref, at least one section, every MIC by the rules and once, nothing left.
+/// `mics` is scratch space.
+pub(super) fn parse(body: &[u8], sequence: u32, mics: &mut Vec<u64>) -> InBody<Parsed> {
+    let mut cursor = Cursor::new(body, 0);
+    let found = cursor.u32()?;
+    if found != sequence {
+        return Err((0, FileFault::Sequence { expected: sequence, found }));
+    }
+    let name = cursor.l1()?;
+    let card_ref = CardRef::from_bytes(name.bytes)
+        .map_err(|fault| (name.at, FileFault::Name { field: "card_ref", fault }))?;
+    let sections = cursor.at();
+    mics.clear();
+    while !cursor.is_empty() {
+        let mic = cursor.l1()?;
+        mics.push(mic_code(mic.bytes).ok_or_else(|| (mic.at, mic_fault(mic.bytes)))?);
+        cursor.l4()?;
+    }
+    ends(&cursor)?;
+    if mics.is_empty() {
+        return Err((sections, FileFault::NoSections));
+    }
+    mics.sort_unstable();
+    if mics.windows(2).any(|pair| matches!(pair, [a, b] if a == b)) {
+        return Err(mic_twice(body, sections));
+    }
+    Ok(Parsed { sequence, card_ref, sections })
+}
+
+/// A MIC as a number, if it follows the rules of [`Mic`], without allocating.
+fn mic_code(mic: &[u8]) -> Option<u64> {
+    let known =
+        (1..=7).contains(&mic.len()) && mic.iter().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+    known.then(|| mic.iter().fold(0, |code, byte| code << 8 | u64::from(*byte)))
+}
+
+fn mic_fault(mic: &[u8]) -> FileFault {
+    match Mic::from_bytes(mic) {
+        Err(fault) => FileFault::Name { field: "MIC", fault },
+        Ok(_) => FileFault::Field,
+    }
+}
+
+/// Says which MIC stands twice, and where the second time.
+fn mic_twice(body: &[u8], sections: usize) -> (usize, FileFault) {
+    let mut seen = std::collections::HashSet::new();
+    let found = iterate(body, sections, 0).find_map(|s| (!seen.insert(s.mic)).then_some((s.offset, s.mic)));
+    match found.map(|(at, mic)| (usize::try_from(at), Mic::new(mic))) {
+        Some((Ok(at), Ok(mic))) => (at, FileFault::MicTwice(mic)),
+        _ => (sections, FileFault::Field),
+    }
+}
+
+/// The sections of a body that [`parse`] found right.
+fn iterate(body: &[u8], sections: usize, base: u64) -> impl Iterator<Item = SectionRef<'_>> {
+    let mut cursor = Cursor::new(body.get(sections..).unwrap_or_default(), sections);
+    std::iter::from_fn(move || {
+        let from = cursor.at();
+        let mic = cursor.l1().ok()?;
+        let data = cursor.l4().ok()?;
+        Some(SectionRef {
+            mic: std::str::from_utf8(mic.bytes).ok()?,
+            data: data.bytes,
+            offset: base + offset(data.at),
+            raw: body.get(from..cursor.at()).unwrap_or_default(),
+        })
+    })
+}
+
+/// A length of something in memory as a file offset.
+pub(super) fn offset(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}
+
+impl<'a> Frame<'a> {
+    pub(super) fn new(parsed: Parsed, body: &'a [u8], offset: u64) -> Self {
+        let Parsed { sequence, card_ref, sections } = parsed;
+        Self { sequence, card_ref, offset, body, sections }
+    }
+
+    /// The sections in file order.
+    pub fn sections(&self) -> impl Iterator<Item = SectionRef<'a>> {
+        iterate(self.body, self.sections, self.offset + offset(HEAD))
+    }
+
+    /// SHA-256 of every `L1 MIC | L4 data` but CHP, concatenated in file order: what binds a chip application to
+    /// the rest of its card (DESIGN.md section 4).
+    pub fn others_digest(&self) -> [u8; 32] {
+        sha256(self.sections().filter(|s| s.mic != "CHP").map(|s| s.raw))
+    }
+
+    /// SHA-256 of the whole element.
+    pub(super) fn digest(&self) -> [u8; 32] {
+        // A body's length came from a u32.
+        let length = u32::try_from(self.body.len()).unwrap_or(u32::MAX);
+        sha256([b"R".as_slice(), &length.to_be_bytes(), self.body])
+    }
+
+    /// Length of the whole element in bytes.
+    pub(super) fn length(&self) -> usize {
+        HEAD + self.body.len()
+    }
+
+    /// A copy that lives on.
+    pub fn to_record(&self) -> Record {
+        let sections = self.sections().filter_map(|s| {
+            Some(Section { mic: Mic::new(s.mic).ok()?, data: Zeroizing::new(s.data.to_vec()) })
+        });
+        Record { sequence: self.sequence, card_ref: self.card_ref.clone(), sections: sections.collect() }
+    }
+}
+
+/// [`Frame::others_digest`] of an owned record.
+pub fn others_digest(record: &Record) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for section in record.sections.iter().filter(|s| s.mic.as_str() != "CHP") {
+        let mic = section.mic.as_str();
+        // A MIC has 1 to 7 characters and the data came from, or goes into, an L4.
+        hash.update([u8::try_from(mic.len()).unwrap_or(u8::MAX)]);
+        hash.update(mic);
+        hash.update(u32::try_from(section.data.len()).unwrap_or(u32::MAX).to_be_bytes());
+        hash.update(section.data.as_slice());
+    }
+    hash.finalize().into()
+}

@@ -1,0 +1,193 @@
+//! The streaming reader: Header, then one record at a time, then the Trailer, which it checks against all before.
+
+use std::io::Read;
+use std::ops::Range;
+
+use subtle::ConstantTimeEq;
+
+use super::fields::{InBody, read_header, read_trailer};
+use super::frame::{Frame, HEAD, Parsed, offset, parse};
+use super::unique::Unique;
+use super::window::Window;
+use super::{FileError, FileFault, Header, Record, Trailer};
+
+/// Bounds on what a file may ask of memory.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Longest body of an element in bytes.
+    pub body: u32,
+}
+
+impl Default for Limits {
+    /// 16 MiB.
+    fn default() -> Self {
+        Self { body: 16 * 1024 * 1024 }
+    }
+}
+
+/// What stands after the last record, and what is known only then.
+#[derive(Debug, Clone)]
+pub struct End {
+    /// The Trailer; its count and digest are right, its MAC is not checked here.
+    pub trailer: Trailer,
+    /// Its body up to and including the wrapped MAC key: what the MAC covers behind "CWF1T".
+    pub body: Vec<u8>,
+    /// SHA-256 of the whole file.
+    pub digest: [u8; 32],
+    /// Bytes of the whole file.
+    pub length: u64,
+}
+
+/// Reads a file once, from front to back, and refuses it at the first fault.
+pub struct Reader<R> {
+    window: Window<R>,
+    limits: Limits,
+    header: Header,
+    /// Records read.
+    read: u32,
+    unique: Unique,
+    mics: Vec<u64>,
+    state: State,
+}
+
+enum State {
+    Records,
+    Ended(Box<End>),
+    Broken,
+}
+
+impl<R: Read> Reader<R> {
+    /// Reads the Header.
+    pub fn open(input: R, limits: Limits) -> Result<Self, FileError> {
+        let mut window = Window::new(input);
+        let begins = window.peek(HEAD + 4).map_err(|fault| FileError::at(0, fault))?;
+        // Before anything else: a file of another kind must not be reported as a strange length.
+        match (begins.first(), begins.get(HEAD..)) {
+            (Some(b'H'), magic) if b"CWF1".starts_with(magic.unwrap_or_default()) => {}
+            (None, _) => return Err(FileError::at(0, FileFault::Truncated)),
+            _ => return Err(FileError::at(0, FileFault::NotCwf1)),
+        }
+        let body = element(&mut window, b'H', "the Header", limits)?;
+        let header = in_body(read_header(window.bytes(body)), None, offset(HEAD))?;
+        let (unique, mics) = (Unique::new(), Vec::new());
+        Ok(Self { window, limits, header, read: 0, unique, mics, state: State::Records })
+    }
+
+    /// The Header.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The next record, borrowed from the buffer; `None` once the last was read and the Trailer found right.
+    pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, FileError> {
+        match self.state {
+            State::Records => {}
+            State::Ended(_) => return Ok(None),
+            State::Broken => return Err(FileError::at(self.window.offset(), FileFault::Broken)),
+        }
+        // Only a step that comes through restores the state.
+        self.state = State::Broken;
+        if self.read == self.header.records {
+            let end = self.end()?;
+            self.state = State::Ended(Box::new(end));
+            return Ok(None);
+        }
+        let at = self.window.offset();
+        let (parsed, body) = self.record()?;
+        self.state = State::Records;
+        Ok(Some(Frame::new(parsed, self.window.bytes(body), at)))
+    }
+
+    /// As [`Self::next_frame`], as a copy that lives on.
+    pub fn next_record(&mut self) -> Result<Option<Record>, FileError> {
+        Ok(self.next_frame()?.map(|frame| frame.to_record()))
+    }
+
+    /// What the Trailer says, once every record was read.
+    pub fn finish(self) -> Result<End, FileError> {
+        match self.state {
+            State::Ended(end) => Ok(*end),
+            _ => Err(FileError::at(self.window.offset(), FileFault::Broken)),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.window.room()
+    }
+
+    fn record(&mut self) -> Result<(Parsed, Range<usize>), FileError> {
+        // At most `header.records`, which is a u32.
+        let sequence = self.read + 1;
+        let at = self.window.offset();
+        let inside = |error: FileError| FileError { record: Some(sequence), ..error };
+        let next = self.window.peek(1).map_err(|fault| inside(FileError::at(at, fault)))?;
+        if next == b"T" {
+            let fault = FileFault::Count { stated: self.header.records, found: self.read };
+            return Err(FileError::at(at, fault));
+        }
+        let body = element(&mut self.window, b'R', "a record", self.limits).map_err(inside)?;
+        let parsed = parse(self.window.bytes(body.clone()), sequence, &mut self.mics);
+        let parsed = in_body(parsed, Some(sequence), at + offset(HEAD))?;
+        self.unique.add(parsed.card_ref.as_str(), sequence, at);
+        self.read = sequence;
+        Ok((parsed, body))
+    }
+
+    fn end(&mut self) -> Result<End, FileError> {
+        let at = self.window.offset();
+        let digest = self.window.digest();
+        let body = element(&mut self.window, b'T', "the Trailer", self.limits)?;
+        let bytes = self.window.bytes(body);
+        let (trailer, maced) = in_body(read_trailer(bytes), None, at + offset(HEAD))?;
+        let body = bytes.get(..maced).unwrap_or_default().to_vec();
+        if trailer.records != self.read {
+            let fault = FileFault::Count { stated: trailer.records, found: self.read };
+            return Err(FileError::at(at + offset(HEAD), fault));
+        }
+        if !bool::from(trailer.digest.ct_eq(&digest)) {
+            return Err(FileError::at(at + offset(HEAD + 4), FileFault::Digest));
+        }
+        let length = self.window.offset();
+        let after = self.window.peek(1).map_err(|fault| FileError::at(length, fault))?;
+        if !after.is_empty() {
+            return Err(FileError::at(length, FileFault::AfterTrailer));
+        }
+        if let Some(repeated) = self.unique.repeated() {
+            let fault = FileFault::CardRefTwice { first: repeated.first };
+            return Err(FileError { record: Some(repeated.second), offset: repeated.offset, fault });
+        }
+        Ok(End { trailer, body, digest: self.window.digest(), length })
+    }
+}
+
+/// Takes a whole element of the type that belongs here off the window; gives where its body lies.
+fn element<R: Read>(
+    window: &mut Window<R>,
+    kind: u8,
+    name: &'static str,
+    limits: Limits,
+) -> Result<Range<usize>, FileError> {
+    let at = window.offset();
+    let length = match *window.peek(HEAD).map_err(|fault| FileError::at(at, fault))? {
+        [first, ..] if first != kind => return Err(FileError::at(at, FileFault::Element(name))),
+        [_, a, b, c, d] => u32::from_be_bytes([a, b, c, d]),
+        ref short => return Err(FileError::at(at + offset(short.len()), FileFault::Truncated)),
+    };
+    let limit = limits.body;
+    let body = usize::try_from(length).ok().filter(|_| length <= limit);
+    let Some(body) = body else {
+        return Err(FileError::at(at + 1, FileFault::TooLong { length, limit }));
+    };
+    let all = window.peek(HEAD + body).map_err(|fault| FileError::at(at, fault))?.len();
+    if all < HEAD + body {
+        return Err(FileError::at(at + offset(all), FileFault::Truncated));
+    }
+    let element = window.consume(all);
+    Ok(element.start + HEAD..element.end)
+}
+
+/// Puts a fault inside a body at its place in the file.
+fn in_body<T>(result: InBody<T>, record: Option<u32>, body: u64) -> Result<T, FileError> {
+    result.map_err(|(at, fault)| FileError { record, offset: body + offset(at), fault })
+}

@@ -1,0 +1,69 @@
+//! Finds a card_ref that stands twice among millions, at 24 bytes each.
+//!
+//! An entry is a 96-bit keyed hash of the name (SipHash under two keys drawn for this reader) above the 32-bit
+//! sequence, so that sorting brings equal names together with the records that hold them. Two different names have
+//! the same hash with odds of n² / 2^97: 6 in 10^18 for a million records, and nobody can aim for it without the
+//! keys. That is far below the odds of a memory fault, so a hit is believed and needs no second look at the file.
+
+use std::hash::{BuildHasher, RandomState};
+
+pub(super) struct Unique {
+    keys: [RandomState; 2],
+    seen: Vec<u128>,
+    /// Where each record begins, by sequence from 1.
+    offsets: Vec<u64>,
+}
+
+/// A record whose name another one had before it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Repeated {
+    pub first: u32,
+    pub second: u32,
+    /// Where the second begins.
+    pub offset: u64,
+}
+
+impl Unique {
+    pub fn new() -> Self {
+        Self { keys: [RandomState::new(), RandomState::new()], seen: Vec::new(), offsets: Vec::new() }
+    }
+
+    /// Remembers the name and place of the next record.
+    pub fn add(&mut self, name: &str, sequence: u32, offset: u64) {
+        let [high, low] = &self.keys;
+        let hash = u128::from(high.hash_one(name)) << 64 | u128::from(low.hash_one(name));
+        self.seen.push(hash >> 32 << 32 | u128::from(sequence));
+        self.offsets.push(offset);
+    }
+
+    /// The earliest record whose name another one had before it. Call it once, at the end.
+    pub fn repeated(&mut self) -> Option<Repeated> {
+        self.seen.sort_unstable();
+        let sequence = |entry: u128| u32::try_from(entry & u128::from(u32::MAX)).ok();
+        let pairs = self.seen.windows(2).filter_map(|pair| match *pair {
+            [a, b] if a >> 32 == b >> 32 => Some((sequence(a)?, sequence(b)?)),
+            _ => None,
+        });
+        let (first, second) = pairs.min_by_key(|(_, second)| *second)?;
+        let place = usize::try_from(second).ok()?.checked_sub(1)?;
+        Some(Repeated { first, second, offset: self.offsets.get(place).copied().unwrap_or_default() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_repeated_name_is_found_with_both_places() {
+        let mut unique = Unique::new();
+        for sequence in 1..=100_000u32 {
+            unique.add(&format!("CARD-{sequence}"), sequence, 100 + u64::from(sequence));
+        }
+        assert_eq!(unique.repeated(), None);
+        unique.add("CARD-77000", 100_001, 200_001);
+        unique.add("CARD-5", 100_002, 200_002);
+        let found = Repeated { first: 77_000, second: 100_001, offset: 200_001 };
+        assert_eq!(unique.repeated(), Some(found));
+    }
+}

@@ -1,0 +1,167 @@
+//! The writer: what it lets through, the reader reads.
+
+#[cfg(test)]
+#[allow(clippy::cast_possible_truncation)]
+mod tests;
+
+use std::io::Write;
+
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::fields::{read_header, read_trailer, write_header, write_trailer};
+use super::frame::{HEAD, offset, parse};
+use super::unique::Unique;
+use super::{FileError, FileFault, Header, Limits, Record, Trailer};
+use crate::ids::{Kcv, KekId};
+
+/// Writes a file: `new`, `record` for each card, `finish`.
+pub struct Writer<W> {
+    out: W,
+    hash: Sha256,
+    length: u64,
+    records: u32,
+    written: u32,
+    limits: Limits,
+    unique: Unique,
+    mics: Vec<u64>,
+    element: Zeroizing<Vec<u8>>,
+}
+
+/// The key that MACs a file, as its Trailer names it.
+#[derive(Debug, Clone)]
+pub struct TrailerKey {
+    /// KEKID.
+    pub kek: KekId,
+    /// TYPEtk: 40, 41, 42.
+    pub tk_type: u8,
+    /// KCV of the KEK.
+    pub kcv: Kcv,
+    /// MAC key under the TK for "T": 24 or 32 bytes.
+    pub wrapped_mac_key: Vec<u8>,
+}
+
+/// A file that is complete; not yet synced to disk.
+pub struct Finished<W> {
+    /// What was written to.
+    pub out: W,
+    /// As written.
+    pub trailer: Trailer,
+    /// SHA-256 of the whole file.
+    pub digest: [u8; 32],
+    /// Bytes of the whole file.
+    pub length: u64,
+}
+
+impl<W: Write> Writer<W> {
+    /// Writes the Header. Bodies are bounded by the default [`Limits`].
+    pub fn new(out: W, header: &Header) -> Result<Self, FileError> {
+        let body = write_header(header);
+        read_header(&body).map_err(|(at, fault)| FileError::at(offset(HEAD + at), fault))?;
+        let mut writer = Self {
+            out,
+            hash: Sha256::new(),
+            length: 0,
+            records: header.records,
+            written: 0,
+            limits: Limits::default(),
+            unique: Unique::new(),
+            mics: Vec::new(),
+            element: Zeroizing::default(),
+        };
+        writer.begin(b'H', body.len())?;
+        writer.element.extend(body);
+        writer.put()?;
+        Ok(writer)
+    }
+
+    /// Writes a record: the next in sequence.
+    pub fn record(&mut self, record: &Record) -> Result<(), FileError> {
+        let sequence = self.written.saturating_add(1);
+        let at = self.length;
+        let refuse = |at, fault| FileError { record: Some(sequence), offset: at, fault };
+        if self.written == self.records {
+            return Err(refuse(at, FileFault::Count { stated: self.records, found: sequence }));
+        }
+        let sections = record.sections.iter().map(|s| 1 + s.mic.as_str().len() + 4 + s.data.len());
+        let name = record.card_ref.as_str();
+        let length = 4 + 1 + name.len() + sections.sum::<usize>();
+        self.begin(b'R', length).map_err(|error| refuse(at, error.fault))?;
+        let element = &mut *self.element;
+        element.extend(record.sequence.to_be_bytes());
+        // Names have at most 40 characters, MICs 7; a section is shorter than the element, which `begin` bounded.
+        element.push(u8::try_from(name.len()).unwrap_or(u8::MAX));
+        element.extend_from_slice(name.as_bytes());
+        for section in &record.sections {
+            let mic = section.mic.as_str();
+            element.push(u8::try_from(mic.len()).unwrap_or(u8::MAX));
+            element.extend_from_slice(mic.as_bytes());
+            element.extend(u32::try_from(section.data.len()).unwrap_or(u32::MAX).to_be_bytes());
+            element.extend_from_slice(&section.data);
+        }
+        let body = element.get(HEAD..).unwrap_or_default();
+        parse(body, sequence, &mut self.mics)
+            .map_err(|(inside, fault)| refuse(at + offset(HEAD + inside), fault))?;
+        self.put().map_err(|error| refuse(at, error.fault))?;
+        self.unique.add(name, sequence, at);
+        self.written = sequence;
+        Ok(())
+    }
+
+    /// Writes the Trailer and flushes. `mac` gets the Trailer's body up to and including the wrapped MAC key and
+    /// gives the MAC over "CWF1T" and it ([`crate::crypto::trailer_mac_input`]).
+    pub fn finish<E: From<FileError>>(
+        mut self,
+        key: TrailerKey,
+        mac: impl FnOnce(&[u8]) -> Result<Vec<u8>, E>,
+    ) -> Result<Finished<W>, E> {
+        let at = self.length;
+        if self.written != self.records {
+            let fault = FileFault::Count { stated: self.records, found: self.written };
+            return Err(FileError::at(at, fault).into());
+        }
+        if let Some(repeated) = self.unique.repeated() {
+            let fault = FileFault::CardRefTwice { first: repeated.first };
+            return Err(FileError { record: Some(repeated.second), offset: repeated.offset, fault }.into());
+        }
+        let TrailerKey { kek, tk_type, kcv, wrapped_mac_key } = key;
+        let digest = self.hash.clone().finalize().into();
+        let records = self.records;
+        let mut trailer = Trailer { records, digest, kek, tk_type, kcv, wrapped_mac_key, mac: Vec::new() };
+        let mut body = write_trailer(&trailer);
+        trailer.mac = mac(&body)?;
+        body.push(u8::try_from(trailer.mac.len()).unwrap_or(u8::MAX));
+        body.extend_from_slice(&trailer.mac);
+        read_trailer(&body).map_err(|(inside, fault)| FileError::at(at + offset(HEAD + inside), fault))?;
+        self.begin(b'T', body.len())?;
+        self.element.extend(body);
+        self.put()?;
+        self.out.flush().map_err(|e| FileError::io("the file cannot be written", e))?;
+        Ok(Finished { out: self.out, trailer, digest: self.hash.finalize().into(), length: self.length })
+    }
+
+    /// Starts an element with its type and length; bodies over the limit are refused.
+    fn begin(&mut self, kind: u8, body: usize) -> Result<(), FileError> {
+        let limit = self.limits.body;
+        let length = u32::try_from(body).unwrap_or(u32::MAX);
+        if length > limit {
+            return Err(FileError::at(self.length, FileFault::TooLong { length, limit }));
+        }
+        if self.element.capacity() < HEAD + body {
+            // A new one, so that growing leaves no copy behind.
+            self.element = Zeroizing::new(Vec::with_capacity(HEAD + body));
+        }
+        self.element.clear();
+        self.element.push(kind);
+        self.element.extend(length.to_be_bytes());
+        Ok(())
+    }
+
+    fn put(&mut self) -> Result<(), FileError> {
+        let written = self.out.write_all(&self.element);
+        written.map_err(|e| FileError::io("the file cannot be written", e))?;
+        self.hash.update(self.element.as_slice());
+        self.length += offset(self.element.len());
+        Ok(())
+    }
+}

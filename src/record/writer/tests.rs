@@ -1,0 +1,139 @@
+//! What the writer writes, the reader reads; what the reader would refuse, the writer does.
+
+use proptest::prelude::*;
+use zeroize::Zeroizing;
+
+use super::super::testfile::{KEKID, file, record};
+use super::super::{End, Reader, Section};
+use super::*;
+use crate::ids::{CardRef, FileId, IssuerId, Kcv, KekId, Mic, ProductName};
+
+fn read(bytes: &[u8]) -> (Header, Vec<Record>, End) {
+    let mut reader = Reader::open(bytes, Limits::default()).unwrap();
+    let mut records = Vec::new();
+    while let Some(record) = reader.next_record().unwrap() {
+        records.push(record);
+    }
+    (reader.header().clone(), records, reader.finish().unwrap())
+}
+
+fn owned(sequence: u32, name: &str, sections: &[(&str, &[u8])]) -> Record {
+    let section = |(mic, data): &(&str, &[u8])| Section {
+        mic: Mic::new(*mic).unwrap(),
+        data: Zeroizing::new(data.to_vec()),
+    };
+    Record {
+        sequence,
+        card_ref: CardRef::new(name).unwrap(),
+        sections: sections.iter().map(section).collect(),
+    }
+}
+
+fn header_of(records: u32) -> Header {
+    Header {
+        file_id: FileId::new("F-0001").unwrap(),
+        issuer_id: IssuerId::new("TESTBANK").unwrap(),
+        product: ProductName::new("multiapp").unwrap(),
+        created: 1_767_225_600,
+        records,
+    }
+}
+
+fn key() -> TrailerKey {
+    TrailerKey {
+        kek: KekId(KEKID),
+        tk_type: 0x40,
+        kcv: Kcv([0xAA, 0xBB, 0xCC]),
+        wrapped_mac_key: vec![0x11; 24],
+    }
+}
+
+fn mac(_: &[u8]) -> Result<Vec<u8>, FileError> {
+    Ok(vec![0x22; 8])
+}
+
+#[test]
+fn the_writer_writes_the_bytes_put_together_by_hand() {
+    let mut out = Vec::new();
+    let mut writer = Writer::new(&mut out, &header_of(2)).unwrap();
+    writer.record(&owned(1, "CARD-1", &[("EMB", b"~EM%1;2;3;A\r\n"), ("CHP", b"x")])).unwrap();
+    writer.record(&owned(2, "CARD-2", &[("MAG", b"")])).unwrap();
+    let mut maced = Vec::new();
+    let finished = writer
+        .finish(key(), |body| {
+            maced = body.to_vec();
+            mac(body)
+        })
+        .unwrap();
+    let (digest, length) = (finished.digest, finished.length);
+    let expected = file(&[
+        record(1, "CARD-1", &[("EMB", b"~EM%1;2;3;A\r\n"), ("CHP", b"x")]),
+        record(2, "CARD-2", &[("MAG", b"")]),
+    ]);
+    assert_eq!(out, expected);
+    let end = read(&expected).2;
+    assert_eq!((maced, digest, length), (end.body, end.digest, end.length));
+}
+
+#[test]
+fn the_writer_refuses_what_the_reader_would() {
+    let start = |count| Writer::new(Vec::new(), &header_of(count)).unwrap();
+    assert!(Writer::new(Vec::new(), &header_of(0)).is_err());
+
+    let fault = |record: Record| start(1).record(&record).unwrap_err().fault;
+    assert!(matches!(fault(owned(2, "A", &[("MAG", b"")])), FileFault::Sequence { expected: 1, found: 2 }));
+    assert!(matches!(fault(owned(1, "A", &[])), FileFault::NoSections));
+    assert!(matches!(fault(owned(1, "A", &[("MAG", b""), ("MAG", b"")])), FileFault::MicTwice(_)));
+    assert!(matches!(fault(owned(1, "A", &[("GFX", &vec![0; 16 << 20])])), FileFault::TooLong { .. }));
+
+    let mut writer = start(1);
+    writer.record(&owned(1, "A", &[("MAG", b"")])).unwrap();
+    assert!(matches!(
+        writer.record(&owned(2, "B", &[("MAG", b"")])).unwrap_err().fault,
+        FileFault::Count { stated: 1, found: 2 }
+    ));
+    assert!(matches!(
+        start(1).finish(key(), mac).err().unwrap().fault,
+        FileFault::Count { stated: 1, found: 0 }
+    ));
+
+    let mut writer = start(2);
+    writer.record(&owned(1, "A", &[("MAG", b"")])).unwrap();
+    writer.record(&owned(2, "A", &[("MAG", b"")])).unwrap();
+    assert!(matches!(writer.finish(key(), mac).err().unwrap().fault, FileFault::CardRefTwice { first: 1 }));
+
+    let mut writer = start(1);
+    writer.record(&owned(1, "A", &[("MAG", b"")])).unwrap();
+    let wrong = |_: &[u8]| Ok::<_, FileError>(vec![0; 4]);
+    assert!(matches!(writer.finish(key(), wrong).err().unwrap().fault, FileFault::SuiteLength("the MAC")));
+}
+
+fn names() -> impl Strategy<Value = String> {
+    "[ -~]{1,40}".prop_filter("a card_ref", |name| CardRef::new(name.as_str()).is_ok())
+}
+
+fn sections() -> impl Strategy<Value = Vec<(String, Vec<u8>)>> {
+    prop::collection::btree_map("[A-Z0-9]{1,7}", prop::collection::vec(any::<u8>(), 0..200), 1..24)
+        .prop_map(|map| map.into_iter().collect())
+}
+
+proptest! {
+    #[test]
+    fn round_trip(cards in prop::collection::btree_map(names(), sections(), 1..6)) {
+        let mut out = Vec::new();
+        let mut writer = Writer::new(&mut out, &header_of(cards.len() as u32)).unwrap();
+        for (sequence, (name, sections)) in (1..).zip(&cards) {
+            let sections: Vec<_> = sections.iter().map(|(m, d)| (m.as_str(), d.as_slice())).collect();
+            writer.record(&owned(sequence, name, &sections)).unwrap();
+        }
+        let trailer = writer.finish(key(), mac).unwrap().trailer;
+        let (header, records, end) = read(&out);
+        prop_assert_eq!(header, header_of(cards.len() as u32));
+        prop_assert_eq!(end.trailer, trailer);
+        let back: Vec<_> = records.iter().map(|r| {
+            let sections = r.sections.iter().map(|s| (s.mic.as_str().to_owned(), s.data.to_vec())).collect::<Vec<_>>();
+            (r.card_ref.as_str().to_owned(), sections)
+        }).collect();
+        prop_assert_eq!(back, cards.into_iter().collect::<Vec<_>>());
+    }
+}
