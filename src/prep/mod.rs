@@ -1,1 +1,33 @@
-//! To be written.
+//! The issuer's data preparation: cardholder data and master keys become an output file (WO 99/19846 FIG 2 and 3).
+//!
+//! ```text
+//! CSV ─ input ─► Cardholder ─ fields ─► computed values ─ clear ─► ClearCard ─ protect ─► record::Writer ─► file
+//!       columns              emv, verification, pin      plan, template, plastic
+//! ```
+//!
+//! What a product's cards hold stands in the `[prep]` tables of its profile ([`tables`] shows them); the code knows
+//! fields, not products. Master keys stay with the issuer: only card keys, encrypted, leave. No RSA yet: certificates
+//! and card key pairs (FIG 4) are absent. Not here: custody of keys (`hsm::store`), the layout of the file (`record`).
+
+pub mod clear;
+pub mod columns;
+mod digits;
+mod emv;
+pub mod fields;
+pub mod input;
+pub mod keys;
+mod pin;
+pub mod plan;
+mod plastic;
+pub mod sample;
+pub mod tables;
+pub mod template;
+mod verification;
+
+use crate::exit::{Exit, Failure};
+
+/// Random bytes of the operating system.
+fn fill_random(bytes: &mut [u8]) -> Result<(), Failure> {
+    getrandom::fill(bytes)
+        .map_err(|e| Failure::new(Exit::Io, format!("device: the system gives no random numbers: {e}")))
+}

@@ -1,0 +1,210 @@
+//! The columns of the preparation's input and what may stand in them.
+//!
+//! A check says what is wrong in words and never repeats the value: these are cardholder data. Rules between columns
+//! stand in `input`.
+
+use super::digits::luhn_holds;
+
+/// A column of the CSV file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Column {
+    /// The card's only name outside chip and HSM.
+    CardRef,
+    /// Primary account number.
+    Pan,
+    /// PAN sequence number.
+    Psn,
+    /// Cardholder name.
+    Name,
+    /// Last month of validity.
+    Expiry,
+    /// First month of validity.
+    Effective,
+    /// Service code of the stripe.
+    ServiceCode,
+    /// Reference PIN.
+    Pin,
+    /// Purse: identifier of the IEP.
+    PurseId,
+    /// Purse: balance in minor units.
+    Balance,
+    /// Purse: maximum balance in minor units.
+    MaxBalance,
+    /// Currency.
+    Currency,
+    /// Decimal places of the currency.
+    CurrencyExponent,
+    /// Loyalty: member number.
+    Member,
+    /// Loyalty: points.
+    Points,
+    /// Loyalty: free text on the chip.
+    Offer,
+    /// Fulfilment: plastic stock code.
+    Stock,
+    /// Fulfilment: carrier.
+    Carrier,
+    /// Fulfilment: ship group.
+    ShipGroup,
+    /// Fulfilment: priority.
+    Priority,
+    /// Fulfilment: cards that go together.
+    Group,
+}
+
+/// One column: its name in the header line, whether a file must have it, and the shape of its values.
+pub struct Definition {
+    /// Which.
+    pub column: Column,
+    /// In the header line.
+    pub name: &'static str,
+    /// Whether the header must name it and every line fill it. Others may be left out or empty.
+    pub required: bool,
+    /// What is wrong with a value that is not empty, in words.
+    pub check: fn(&str) -> Result<(), &'static str>,
+    /// For people: shape and unit.
+    pub help: &'static str,
+}
+
+/// Every column, in the order in which `sample` writes them. The header may have any order.
+pub const COLUMNS: &[Definition] = &[
+    column(
+        Column::CardRef,
+        "card_ref",
+        true,
+        card_ref,
+        "1-40 printable ASCII characters, unique in the file",
+    ),
+    column(Column::Pan, "pan", true, pan, "12-19 digits, Luhn check digit last"),
+    column(
+        Column::Psn,
+        "psn",
+        false,
+        psn,
+        "2 digits, 00 if left out; pan and psn together unique in the file",
+    ),
+    column(Column::Name, "name", true, name, "SURNAME/FIRST, 2-26 of A-Z 0-9 . - ' ( ) blank"),
+    column(Column::Expiry, "expiry", true, year_month, "YYMM (20YY), last month of validity"),
+    column(Column::Effective, "effective", true, year_month, "YYMM (20YY), first month of validity"),
+    column(Column::ServiceCode, "service_code", true, service_code, "3 digits"),
+    column(Column::Pin, "pin", false, pin, "4-12 digits; without one the card has no offline PIN"),
+    column(Column::PurseId, "purse_id", false, purse_id, "10 digits; without one the card has no purse"),
+    column(Column::Balance, "balance", false, amount, "up to 12 digits, minor units, at most max_balance"),
+    column(Column::MaxBalance, "max_balance", false, amount, "up to 12 digits, minor units"),
+    column(Column::Currency, "currency", false, currency, "3 digits, ISO 4217 numeric"),
+    column(Column::CurrencyExponent, "currency_exponent", false, exponent, "1 digit: decimal places"),
+    column(Column::Member, "member", false, member, "1-16 of A-Z 0-9; without one the card has no loyalty"),
+    column(Column::Points, "points", false, points, "0-4294967295"),
+    column(Column::Offer, "offer", false, text, "1-64 printable ASCII characters"),
+    column(Column::Stock, "stock", false, text, "1-64 printable ASCII characters"),
+    column(Column::Carrier, "carrier", false, text, "1-64 printable ASCII characters"),
+    column(Column::ShipGroup, "ship_group", false, text, "1-64 printable ASCII characters"),
+    column(Column::Priority, "priority", false, text, "1-64 printable ASCII characters"),
+    column(Column::Group, "group", false, text, "1-64 printable ASCII characters: cards that go together"),
+];
+
+const fn column(
+    column: Column,
+    name: &'static str,
+    required: bool,
+    check: fn(&str) -> Result<(), &'static str>,
+    help: &'static str,
+) -> Definition {
+    Definition { column, name, required, check, help }
+}
+
+/// The column with this name in the header.
+pub fn by_name(name: &str) -> Option<&'static Definition> {
+    COLUMNS.iter().find(|d| d.name == name)
+}
+
+impl Column {
+    /// Its name in the header.
+    pub fn name(self) -> &'static str {
+        COLUMNS.iter().find(|d| d.column == self).map_or("", |d| d.name)
+    }
+}
+
+fn only(good: bool, otherwise: &'static str) -> Result<(), &'static str> {
+    if good { Ok(()) } else { Err(otherwise) }
+}
+
+fn digits(text: &str, lengths: std::ops::RangeInclusive<usize>) -> bool {
+    lengths.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn card_ref(text: &str) -> Result<(), &'static str> {
+    use crate::ids::{CardRef, NameError};
+    CardRef::new(text).map(|_| ()).map_err(|e| match e {
+        NameError::LooksLikePan => "holds 12 or more consecutive digits, which could be an account number",
+        NameError::TooLong(_) => "has more than 40 characters",
+        _ => "holds a character that is not printable ASCII",
+    })
+}
+
+fn pan(text: &str) -> Result<(), &'static str> {
+    only(digits(text, 12..=19), "is not 12 to 19 digits")?;
+    only(luhn_holds(text), "has a wrong check digit (Luhn)")
+}
+
+fn psn(text: &str) -> Result<(), &'static str> {
+    only(digits(text, 2..=2), "is not 2 digits")
+}
+
+/// Track 1 characters that stripe, embossing and chip all take: no sentinels and separators, none that ISO/IEC
+/// 7811-2 keeps for hardware control, no `<` and `>`. One `/` divides surname and first name.
+fn name(text: &str) -> Result<(), &'static str> {
+    only((2..=26).contains(&text.len()), "is not 2 to 26 characters")?;
+    let allowed = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b" .-'()/".contains(&b);
+    only(text.bytes().all(allowed), "holds a character outside A-Z 0-9 . - ' ( ) / and blank")?;
+    match text.split_once('/') {
+        Some((surname, first)) if !surname.trim().is_empty() => {
+            only(!first.contains('/'), "holds more than one / between surname and first name")
+        }
+        _ => Err("is not SURNAME/FIRST"),
+    }
+}
+
+fn year_month(text: &str) -> Result<(), &'static str> {
+    only(digits(text, 4..=4), "is not YYMM")?;
+    let month = text.get(2..).unwrap_or_default();
+    only(("01"..="12").contains(&month), "has a month outside 01-12")
+}
+
+fn service_code(text: &str) -> Result<(), &'static str> {
+    only(digits(text, 3..=3), "is not 3 digits")
+}
+
+fn pin(text: &str) -> Result<(), &'static str> {
+    only(digits(text, 4..=12), "is not 4 to 12 digits")
+}
+
+fn purse_id(text: &str) -> Result<(), &'static str> {
+    only(digits(text, 10..=10), "is not 10 digits")
+}
+
+fn amount(text: &str) -> Result<(), &'static str> {
+    only(digits(text, 1..=12), "is not 1 to 12 digits")
+}
+
+fn currency(text: &str) -> Result<(), &'static str> {
+    only(digits(text, 3..=3), "is not 3 digits")
+}
+
+fn exponent(text: &str) -> Result<(), &'static str> {
+    only(digits(text, 1..=1), "is not 1 digit")
+}
+
+fn member(text: &str) -> Result<(), &'static str> {
+    let fits = text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+    only(fits && text.len() <= 16, "is not 1 to 16 of A-Z 0-9")
+}
+
+fn points(text: &str) -> Result<(), &'static str> {
+    only(digits(text, 1..=10) && text.parse::<u32>().is_ok(), "is not a number from 0 to 4294967295")
+}
+
+fn text(text: &str) -> Result<(), &'static str> {
+    let fits = text.bytes().all(|b| (0x20..=0x7E).contains(&b));
+    only(fits && text.len() <= 64, "is not 1 to 64 printable ASCII characters")
+}

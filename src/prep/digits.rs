@@ -1,0 +1,100 @@
+//! Decimal digits as the payment world packs them: Luhn, BCD, compressed numeric, decimalization.
+//!
+//! ISO/IEC 7812-1 (check digit), EMV Book 3 4.3 (formats n and cn), EMV Book 2 A1.4 and the scheme rules for CVV and
+//! PVV (decimalization: digits first, then the letters minus 10). No meaning of fields here.
+
+use zeroize::Zeroizing;
+
+/// Whether the text is digits only and its last one is the Luhn check digit of the others.
+pub fn luhn_holds(digits: &str) -> bool {
+    let Some((check, body)) = digits.as_bytes().split_last() else { return false };
+    digits.bytes().all(|b| b.is_ascii_digit()) && luhn_digit(body.iter().copied()) == *check
+}
+
+/// The check digit (an ASCII digit) that belongs behind `body` (ASCII digits).
+pub fn luhn_digit(body: impl DoubleEndedIterator<Item = u8>) -> u8 {
+    let sum: u32 = body
+        .rev()
+        .enumerate()
+        .map(|(place, digit)| {
+            let value = u32::from(digit.wrapping_sub(b'0'));
+            match (place % 2, value * 2) {
+                (0, double) if double > 9 => double - 9,
+                (0, double) => double,
+                _ => value,
+            }
+        })
+        .sum();
+    b'0' + u8::try_from((10 - sum % 10) % 10).unwrap_or(0)
+}
+
+/// Packed digits, right-justified: padded with a leading 0 to whole bytes (format n). Nothing but digits goes in.
+pub fn bcd(digits: &str) -> Zeroizing<Vec<u8>> {
+    let mut text = Zeroizing::new(Vec::with_capacity(digits.len() + 1));
+    if !digits.len().is_multiple_of(2) {
+        text.push(b'0');
+    }
+    text.extend_from_slice(digits.as_bytes());
+    pack(&text)
+}
+
+/// Packed digits, left-justified: padded with F to whole bytes (format cn). `=` packs as D, as in tag 57.
+pub fn compressed(digits: &str) -> Zeroizing<Vec<u8>> {
+    let mut text = Zeroizing::new(Vec::with_capacity(digits.len() + 1));
+    text.extend_from_slice(digits.as_bytes());
+    if !text.len().is_multiple_of(2) {
+        text.push(b'?');
+    }
+    pack(&text)
+}
+
+/// Two characters to a byte: the low nibble of 0-9 is the digit, of `=` is D, of `?` is F.
+fn pack(text: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut packed = Zeroizing::new(Vec::with_capacity(text.len() / 2));
+    let (pairs, _) = text.as_chunks::<2>();
+    packed.extend(pairs.iter().map(|[high, low]| (high << 4) | (low & 0x0F)));
+    packed
+}
+
+/// The first `count` characters of: the decimal nibbles in order, then the others minus 10.
+pub fn decimalize(bytes: &[u8], count: usize) -> Zeroizing<String> {
+    let nibbles = || bytes.iter().flat_map(|b| [b >> 4, b & 0x0F]);
+    let mut digits = Zeroizing::new(String::with_capacity(count));
+    for nibble in
+        nibbles().filter(|n| *n < 10).chain(nibbles().filter(|n| *n >= 10).map(|n| n - 10)).take(count)
+    {
+        digits.push(char::from(b'0' + nibble));
+    }
+    digits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn luhn_of_published_test_numbers() {
+        // standards.md 5.1, section 3.1; ISO/IEC 7812-1 Annex B example 4992 73 9871 6.
+        for good in ["4761739001010119", "49927398716", "6228000100001117"] {
+            assert!(luhn_holds(good));
+        }
+        for bad in ["4761739001010118", "4761739001011019", "", "47617390O1010119", "４"] {
+            assert!(!luhn_holds(bad));
+        }
+    }
+
+    #[test]
+    fn packing() {
+        assert_eq!(bcd("201").as_slice(), [0x02, 0x01]);
+        assert_eq!(bcd("2201").as_slice(), [0x22, 0x01]);
+        assert_eq!(compressed("476173900101011").as_slice(), hex::decode("476173900101011F").unwrap());
+        assert_eq!(compressed("47=22").as_slice(), [0x47, 0xD2, 0x2F]);
+        assert!(bcd("").is_empty());
+    }
+
+    #[test]
+    fn decimalization_takes_digits_then_letters() {
+        assert_eq!(decimalize(&[0xA1, 0xB2, 0xFF], 6).as_str(), "120155");
+        assert_eq!(decimalize(&[0xA1, 0xB2, 0xFF], 3).as_str(), "120");
+    }
+}

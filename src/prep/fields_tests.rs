@@ -1,0 +1,190 @@
+//! The fields of one card, put together from the published vectors of standards.md 3.1, 3.4 and 5.1.
+
+use super::super::input::{Defaults, Reader};
+use super::*;
+
+const MASTER: &str = "0123456789ABCDEFFEDCBA9876543210";
+
+/// Every master key is the one of the vectors; the PVK has index 1.
+fn keys() -> IssuerKeys {
+    let mut keys = IssuerKeys::default();
+    for master in Master::ALL {
+        keys.add(master, 1, TdesKey::new(hex::decode(MASTER).unwrap().try_into().unwrap()));
+    }
+    keys
+}
+
+fn card(line: &str) -> Cardholder {
+    let text = format!(
+        "card_ref,pan,psn,name,expiry,effective,service_code,pin,purse_id,balance,max_balance,currency,\
+         currency_exponent,member,points,offer\n{line}\n"
+    );
+    let defaults = Defaults::new();
+    Reader::new(text.as_bytes(), &defaults).unwrap().next().unwrap().unwrap()
+}
+
+fn full() -> Cardholder {
+    card("C1,4761739001010119,01,TEST/CARD,2212,2001,201,1234,1234567890,500,10000,978,2,M42,258,HELLO")
+}
+
+fn compute(card: &Cardholder, keys: &IssuerKeys, field: Field) -> Option<Vec<u8>> {
+    let values = CardValues::compute(&BTreeSet::from([field]), card, keys, Option14::A).unwrap();
+    values.value(field).map(<[u8]>::to_vec)
+}
+
+fn hex_of(field: Field) -> String {
+    hex::encode_upper(compute(&full(), &keys(), field).unwrap())
+}
+
+fn text_of(card: &Cardholder, field: Field) -> String {
+    String::from_utf8(compute(card, &keys(), field).unwrap()).unwrap()
+}
+
+#[test]
+fn chip_fields() {
+    for (field, value) in [
+        (Field::Pan, "4761739001010119"),
+        (Field::Psn, "01"),
+        (Field::ExpiryDate, "221231"),
+        (Field::EffectiveDate, "200101"),
+        (Field::ServiceCode, "0201"),
+        // iCVV 204, PVKI 1, PVV 0949 (psec, standards.md 3.4).
+        (Field::Track2Chip, "4761739001010119D221220110949204"),
+        (Field::PurseId, "1234567890"),
+        (Field::Balance, "000000000500"),
+        (Field::MaxBalance, "000000010000"),
+        (Field::Currency, "0978"),
+        (Field::CurrencyExponent, "02"),
+        (Field::Points, "00000102"),
+        (Field::ImkVersion, "01"),
+        (Field::KmlVersion, "01"),
+    ] {
+        assert_eq!(hex_of(field), value, "{field:?}");
+    }
+    assert_eq!(text_of(&full(), Field::Track1Disc), "10949204");
+    assert_eq!(text_of(&full(), Field::Name), "TEST/CARD");
+    assert_eq!(text_of(&full(), Field::Member), "M42");
+    assert_eq!(text_of(&full(), Field::Offer), "HELLO");
+}
+
+#[test]
+fn derived_keys_and_check_values_pyemv() {
+    for field in [Field::UdkAc, Field::UdkSmi, Field::UdkSmc, Field::Kdl, Field::Kdu] {
+        assert_eq!(hex_of(field), "80A89B585BBF64C2F12915BF578FABE0");
+    }
+    for field in [Field::KcvAc, Field::KcvSmi, Field::KcvSmc, Field::KcvKdl, Field::KcvKdu] {
+        assert_eq!(hex_of(field), "DEEE3D");
+    }
+}
+
+#[test]
+fn each_key_field_has_its_own_master() {
+    for (field, master) in [
+        (Field::UdkAc, Master::Ac),
+        (Field::UdkSmi, Master::Smi),
+        (Field::UdkSmc, Master::Smc),
+        (Field::Kdl, Master::Kml),
+        (Field::Kdu, Master::Kmu),
+        (Field::KcvAc, Master::Ac),
+        (Field::KcvSmi, Master::Smi),
+        (Field::KcvSmc, Master::Smc),
+        (Field::KcvKdl, Master::Kml),
+        (Field::KcvKdu, Master::Kmu),
+    ] {
+        let mut other = keys();
+        other.add(master, 2, TdesKey::new([0x5D; 16]));
+        for wanted in FIELDS.iter().filter(|d| d.field == field || d.name.starts_with("udk")) {
+            let differs = compute(&full(), &other, wanted.field) != compute(&full(), &keys(), wanted.field);
+            assert_eq!(differs, wanted.needs == [master], "{} under another {master:?}", wanted.name);
+        }
+    }
+}
+
+#[test]
+fn stripe_and_plastic() {
+    let card = full();
+    for (field, value) in [
+        // CVV 497, CVV2 014 (psec, standards.md 3.4); track layout of standards.md 5.1.
+        (Field::Track1, "%B4761739001010119^TEST/CARD^221220110949497?"),
+        (Field::Track2, ";4761739001010119=221220110949497?"),
+        (Field::Cvv2, "014"),
+        (Field::PanGrouped, "4761 7390 0101 0119"),
+        (Field::PanLast4, "0119"),
+        (Field::NamePrinted, "CARD TEST"),
+        (Field::ExpiryPrinted, "12/22"),
+    ] {
+        assert_eq!(text_of(&card, field), value);
+    }
+}
+
+#[test]
+fn a_long_pan_fits_the_number_line_and_the_tracks() {
+    let card =
+        card("C1,4761739001010101128,01,ABCDEFGHIJKLMNOPQRSTUVWX/Y,2212,2001,201,123456789012,,,,,,,,");
+    assert_eq!(text_of(&card, Field::PanGrouped), "4761739001010101128");
+    assert!(text_of(&card, Field::Track1).len() < 79);
+    assert!(text_of(&card, Field::Track2).len() < 40);
+    let pan = compute(&card, &keys(), Field::Pan).unwrap();
+    assert_eq!(hex::encode_upper(pan), "4761739001010101128F");
+}
+
+#[test]
+fn without_pin_or_pvk_there_is_no_pvv() {
+    let no_pin = card("C1,4761739001010119,01,TEST/,2212,2001,201,,,,,,,,,");
+    assert_eq!(text_of(&no_pin, Field::Track2), ";4761739001010119=221220100000497?");
+    assert_eq!(text_of(&no_pin, Field::NamePrinted), "TEST");
+    let mut no_pvk = IssuerKeys::default();
+    no_pvk.add(Master::Cvk, 1, TdesKey::new(hex::decode(MASTER).unwrap().try_into().unwrap()));
+    assert_eq!(compute(&full(), &no_pvk, Field::Track2).unwrap(), b";4761739001010119=221220100000497?");
+}
+
+#[test]
+fn fields_that_the_card_lacks_have_no_value() {
+    let bare = card("C1,4761739001010119,,TEST/,2212,2001,201,,,,,,,,,");
+    for field in [
+        Field::PinBlock,
+        Field::PurseId,
+        Field::Balance,
+        Field::MaxBalance,
+        Field::Currency,
+        Field::CurrencyExponent,
+        Field::Member,
+        Field::Points,
+        Field::Offer,
+    ] {
+        assert_eq!(compute(&bare, &keys(), field), None, "{field:?}");
+    }
+    assert_eq!(compute(&bare, &keys(), Field::Psn), Some(vec![0]));
+}
+
+#[test]
+fn pin_blocks_are_format_1_and_never_alike() {
+    let blocks: BTreeSet<_> = (0..20).map(|_| compute(&full(), &keys(), Field::PinBlock).unwrap()).collect();
+    assert_eq!(blocks.len(), 20);
+    assert!(blocks.iter().all(|b| b[..3] == [0x14, 0x12, 0x34]));
+}
+
+#[test]
+fn last_days() {
+    for (month, day) in [("2301", 31), ("2302", 28), ("2402", 29), ("0002", 29), ("2304", 30), ("2312", 31)] {
+        assert_eq!(last_day(month), day, "{month}");
+    }
+}
+
+#[test]
+fn a_missing_key_is_named() {
+    let card = full();
+    let used = BTreeSet::from([Field::Kdu]);
+    let failure = CardValues::compute(&used, &card, &IssuerKeys::default(), Option14::A).err().unwrap();
+    assert_eq!(failure.exit, Exit::KeyUnknown);
+    assert!(failure.message.contains("KMU"));
+}
+
+#[test]
+fn every_field_is_listed_once() {
+    let names: BTreeSet<_> = FIELDS.iter().map(|d| d.name).collect();
+    let fields: BTreeSet<_> = FIELDS.iter().map(|d| d.field).collect();
+    assert_eq!((names.len(), fields.len()), (FIELDS.len(), FIELDS.len()));
+    let secret: Vec<_> = FIELDS.iter().filter(|d| d.secret).map(|d| d.name).collect();
+    assert_eq!(secret, ["udk_ac", "udk_smi", "udk_smc", "kdl", "kdu", "pin_block"]);
+}

@@ -1,0 +1,282 @@
+//! What a product's `[prep]` tables ask for, parsed and checked once per run.
+//!
+//! A profile that would put a secret where it can be read is refused here: keys and PIN blocks only in DGIs with ENC,
+//! the PIN block alone and with ENC 22, nothing secret on stripe, plastic or in LOGDATA. Not here: building a card
+//! (`clear`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::columns;
+use super::fields::{self, Field};
+use super::input::Defaults;
+use super::keys::Master;
+use super::tables;
+use super::template::Template;
+use crate::exit::{Exit, Failure};
+use crate::ids::{Aid, Dgi, SecLevel};
+use crate::profile::Product;
+use crate::record::chip::EncType;
+
+pub use super::emv::Option14;
+
+/// The preparation of one product.
+pub struct Plan {
+    /// How card keys come from the issuer's.
+    pub card_keys: Option14,
+    /// For columns that the input leaves empty.
+    pub defaults: Defaults,
+    /// MAG: track number and content.
+    pub stripe: Vec<(u8, Template)>,
+    /// EMB.
+    pub emboss: Vec<Line>,
+    /// IND.
+    pub indent: Vec<Line>,
+    /// GFX: template name, then text fields.
+    pub graphics: Option<(String, BTreeMap<String, Template>)>,
+    /// CHP.
+    pub applications: Vec<Application>,
+    /// Every field that a card may need.
+    pub used: BTreeSet<Field>,
+}
+
+/// A line of EMB or IND.
+pub struct Line {
+    /// Font number.
+    pub font: u8,
+    /// Mils.
+    pub x: u16,
+    /// Mils.
+    pub y: u16,
+    /// What it says.
+    pub text: Template,
+}
+
+/// An application.
+pub struct Application {
+    /// Its AID.
+    pub aid: Aid,
+    /// SECLEV.
+    pub level: SecLevel,
+    /// Only on cards with this field.
+    pub when: Option<Field>,
+    /// ORDER.
+    pub order: Vec<Vec<Dgi>>,
+    /// VERCNTL.
+    pub version_control: Vec<Dgi>,
+    /// GROUP.
+    pub group: Vec<Vec<Dgi>>,
+    /// LOGDATA.
+    pub log: Vec<Dgi>,
+    /// In file order.
+    pub dgis: Vec<DataGroup>,
+}
+
+/// A DGI.
+pub struct DataGroup {
+    /// Which.
+    pub dgi: Dgi,
+    /// What is in it.
+    pub value: Template,
+    /// Secret, and how it goes to the card.
+    pub enc: Option<EncType>,
+    /// Only on cards with this field.
+    pub when: Option<Field>,
+}
+
+impl Plan {
+    /// Parses and checks the `[prep]` of a product.
+    pub fn load(product: &Product) -> Result<Self, Failure> {
+        let fail =
+            |what: String| Failure::new(Exit::Profile, format!("profile {}: [prep]: {what}", product.name));
+        let Some(table) = &product.prep else {
+            return Err(fail("is missing, so the product cannot be prepared".into()));
+        };
+        let tables: tables::Prep = table.clone().try_into().map_err(|e| fail(e.to_string()))?;
+        Self::from_tables(tables, product).map_err(fail)
+    }
+
+    fn from_tables(tables: tables::Prep, product: &Product) -> Result<Self, String> {
+        let tracks = [(1, tables.stripe.track1), (2, tables.stripe.track2), (3, tables.stripe.track3)];
+        let mut stripe = Vec::new();
+        for (number, text) in tracks {
+            if let Some(text) = text {
+                stripe.push((number, public(&text, &format!("track {number}"))?));
+            }
+        }
+        let lines = |lines: Vec<tables::Line>| lines.into_iter().map(line).collect::<Result<Vec<_>, _>>();
+        let mut plan = Self {
+            card_keys: tables.card_keys,
+            defaults: defaults(tables.defaults)?,
+            stripe,
+            emboss: lines(tables.emboss)?,
+            indent: lines(tables.indent)?,
+            graphics: tables.graphics.map(graphics).transpose()?,
+            applications: Vec::new(),
+            used: BTreeSet::new(),
+        };
+        for table in tables.applications {
+            let aid = table.aid.clone();
+            if product.application(&aid).is_none() {
+                return Err(format!("application {aid} is not one of the product's"));
+            }
+            if plan.applications.iter().any(|a| a.aid == aid) {
+                return Err(format!("application {aid} stands twice"));
+            }
+            plan.applications.push(application(table).map_err(|what| format!("application {aid}: {what}"))?);
+        }
+        plan.used = plan.named().collect();
+        Ok(plan)
+    }
+
+    /// Every field named by a template or a `when`.
+    fn named(&self) -> impl Iterator<Item = Field> {
+        let lines = self.emboss.iter().chain(&self.indent).map(|l| &l.text);
+        let graphics = self.graphics.iter().flat_map(|(_, text)| text.values());
+        let dgis = || self.applications.iter().flat_map(|a| &a.dgis);
+        let templates =
+            self.stripe.iter().map(|(_, t)| t).chain(lines).chain(graphics).chain(dgis().map(|d| &d.value));
+        let when = self.applications.iter().filter_map(|a| a.when).chain(dgis().filter_map(|d| d.when));
+        templates.flat_map(Template::fields).chain(when)
+    }
+
+    /// Issuer keys without which no card can be prepared. The PVK is not among them: without one there is no PVV.
+    pub fn needs(&self) -> BTreeSet<Master> {
+        self.used.iter().flat_map(|f| f.needs()).copied().collect()
+    }
+}
+
+fn defaults(table: BTreeMap<String, String>) -> Result<Defaults, String> {
+    let mut defaults = Defaults::new();
+    for (name, value) in table {
+        let known = columns::by_name(&name).filter(|d| !d.required);
+        let definition =
+            known.ok_or_else(|| format!("defaults: {name:?} is no column that may be left out"))?;
+        let check = if value.is_empty() { Err("is empty") } else { (definition.check)(&value) };
+        check.map_err(|what| format!("defaults: {name} {what}"))?;
+        defaults.insert(definition.column, value);
+    }
+    Ok(defaults)
+}
+
+/// A template for stripe or plastic: nothing secret.
+fn public(text: &str, place: &str) -> Result<Template, String> {
+    let template = Template::parse(text).map_err(|e| format!("{place}: {e}"))?;
+    match template.fields().into_iter().find(|f| f.secret()) {
+        Some(secret) => Err(format!("{place}: {} is secret", secret.name())),
+        None => Ok(template),
+    }
+}
+
+/// Limits of standards.md 6.2.
+fn line(table: tables::Line) -> Result<Line, String> {
+    let tables::Line { font, x, y, text } = table;
+    let place = format!("line {font};{x};{y}");
+    if !matches!(font, 1..=11 | 21..=31) || !(100..=3275).contains(&x) || !(135..=1460).contains(&y) {
+        return Err(format!("{place}: font is 1-11 or 21-31, x 100-3275 mils, y 135-1460 mils"));
+    }
+    Ok(Line { font, x, y, text: public(&text, &place)? })
+}
+
+fn graphics(table: tables::Graphics) -> Result<(String, BTreeMap<String, Template>), String> {
+    let mut text = BTreeMap::new();
+    for (name, template) in table.text {
+        if !(1..=255).contains(&name.len()) {
+            return Err("graphics: a field name has 1 to 255 bytes".into());
+        }
+        let template = public(&template, &format!("graphics field {name}"))?;
+        text.insert(name, template);
+    }
+    Ok((table.template, text))
+}
+
+fn application(table: tables::Application) -> Result<Application, String> {
+    let mut dgis: Vec<DataGroup> = Vec::new();
+    for group in table.dgis {
+        let dgi = group.dgi;
+        if dgis.iter().any(|d| d.dgi == dgi) {
+            return Err(format!("DGI {dgi} stands twice"));
+        }
+        dgis.push(data_group(group).map_err(|what| format!("DGI {dgi}: {what}"))?);
+    }
+    if dgis.is_empty() {
+        return Err("has no DGI".into());
+    }
+    let application = Application {
+        aid: table.aid,
+        level: table.seclev,
+        when: table.when.map(|name| field(&name)).transpose()?,
+        order: table.order,
+        version_control: table.version_control,
+        group: table.group,
+        log: table.log,
+        dgis,
+    };
+    lists(&application)?;
+    Ok(application)
+}
+
+/// Every DGI of a list is in the data, and in one list only once (DESIGN.md section 4).
+fn lists(application: &Application) -> Result<(), String> {
+    let secret = |dgi: Dgi| application.dgis.iter().find(|d| d.dgi == dgi).map(|d| d.enc.is_some());
+    for (name, list) in [
+        ("order", application.order.concat()),
+        ("version_control", application.version_control.clone()),
+        ("group", application.group.concat()),
+        ("log", application.log.clone()),
+    ] {
+        let mut seen = BTreeSet::new();
+        for dgi in list {
+            match secret(dgi) {
+                None => return Err(format!("{name}: DGI {dgi} is not in the data")),
+                Some(true) if name == "log" => return Err(format!("log: DGI {dgi} is secret")),
+                Some(_) if !seen.insert(dgi) => return Err(format!("{name}: DGI {dgi} stands twice")),
+                Some(_) => {}
+            }
+        }
+    }
+    for group in application.order.iter().chain(&application.group) {
+        if !(1..=255).contains(&group.len()) {
+            return Err("a list of order or group has 1 to 255 DGIs".into());
+        }
+    }
+    let mixed = |group: &&Vec<Dgi>| {
+        !group.iter().map(|d| secret(*d)).all(|s| s == group.first().and_then(|d| secret(*d)))
+    };
+    match application.group.iter().find(mixed) {
+        Some(_) => Err("group: DGIs of one group are all clear or all secret".into()),
+        None => Ok(()),
+    }
+}
+
+fn data_group(table: tables::DataGroup) -> Result<DataGroup, String> {
+    let value = Template::parse(&table.value).map_err(|e| e.to_string())?;
+    let enc = match table.enc.as_deref() {
+        None => None,
+        Some("11") => Some(EncType::AsIs),
+        Some("12") => Some(EncType::Pad),
+        Some("22") => Some(EncType::PinBlock),
+        Some(_) => return Err("enc is 11, 12 or 22".into()),
+    };
+    let names = value.fields();
+    if let (None, Some(secret)) = (enc, names.iter().find(|f| f.secret())) {
+        return Err(format!("{} is secret, so the DGI needs enc", secret.name()));
+    }
+    if (enc == Some(EncType::PinBlock)) != names.contains(&Field::PinBlock)
+        || (enc == Some(EncType::PinBlock)) != value.is_field(Field::PinBlock)
+    {
+        return Err("pin_block stands alone in its DGI, with enc 22, and only it does".into());
+    }
+    // Records of SFI 1-10 are complete 70 templates (EMV CPS 3.2).
+    if (0x01..=0x0A).contains(&(table.dgi.0 >> 8)) && !value.is_one(&[0x70]) {
+        return Err("a record of SFI 1-10 is one 70{...}".into());
+    }
+    Ok(DataGroup { dgi: table.dgi, value, enc, when: table.when.map(|name| field(&name)).transpose()? })
+}
+
+fn field(name: &str) -> Result<Field, String> {
+    fields::by_name(name).ok_or_else(|| format!("when: no computed field {name:?}"))
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -1,0 +1,121 @@
+//! The sections of a record for stripe, embossing, print and fulfilment (DESIGN.md section 3, table of MICs).
+//!
+//! Not here: the chip (`clear`, `protect`), what a machine does with the lines.
+
+use zeroize::Zeroizing;
+
+use super::columns::Column;
+use super::input::Cardholder;
+use super::plan::{Line, Plan};
+use super::template::{Template, Values};
+
+type Bytes = Zeroizing<Vec<u8>>;
+
+/// The MIC of every section that the card has, with its data, in file order. The error says what the product asks for
+/// and the card cannot give; it quotes no value.
+pub fn sections(
+    plan: &Plan,
+    card: &Cardholder,
+    values: &impl Values,
+) -> Result<Vec<(&'static str, Bytes)>, String> {
+    let mut sections = Vec::new();
+    let mut add = |mic, data: Bytes| {
+        if !data.is_empty() {
+            sections.push((mic, data));
+        }
+    };
+    add("MAG", stripe(&plan.stripe, values)?);
+    add("EMB", lines(&plan.emboss, values)?);
+    add("IND", lines(&plan.indent, values)?);
+    add("GFX", graphics(plan, values)?);
+    add("FUL", fulfilment(card)?);
+    Ok(sections)
+}
+
+/// Room enough that no growing leaves cardholder data behind.
+fn buffer() -> Bytes {
+    Zeroizing::new(Vec::with_capacity(1024))
+}
+
+/// `~n` and the track with its sentinels. The longest tracks are 79, 40 and 107 characters with LRC (standards.md 5.1).
+fn stripe(tracks: &[(u8, Template)], values: &impl Values) -> Result<Bytes, String> {
+    let mut data = buffer();
+    for (number, template) in tracks {
+        let track = text(template, values)?;
+        let (first, longest) = match number {
+            1 => (b'%', 78),
+            2 => (b';', 39),
+            _ => (b';', 106),
+        };
+        if track.len() > longest || track.first() != Some(&first) || track.last() != Some(&b'?') {
+            return Err(format!("track {number} lacks its sentinels or is longer than {longest} characters"));
+        }
+        data.extend_from_slice(format!("~{number}").as_bytes());
+        data.extend_from_slice(&track);
+        data.extend_from_slice(b"\r\n");
+    }
+    Ok(data)
+}
+
+fn lines(lines: &[Line], values: &impl Values) -> Result<Bytes, String> {
+    let mut data = buffer();
+    for line in lines {
+        let text = text(&line.text, values)?;
+        if text.iter().any(|b| matches!(b, b'<' | b'>')) {
+            return Err("a line of embossing or indent print holds < or >".into());
+        }
+        data.extend_from_slice(format!("~EM%{};{};{};", line.font, line.x, line.y).as_bytes());
+        data.extend_from_slice(&text);
+        data.extend_from_slice(b"\r\n");
+    }
+    Ok(data)
+}
+
+/// 01 template name; 02 text fields: L1 name, then UTF-8.
+fn graphics(plan: &Plan, values: &impl Values) -> Result<Bytes, String> {
+    let mut data = buffer();
+    let Some((template, fields)) = &plan.graphics else { return Ok(data) };
+    push_tlv(&mut data, 0x01, &[template.as_bytes()])?;
+    for (name, template) in fields {
+        let length =
+            u8::try_from(name.len()).map_err(|_| "a graphics field name is over 255 bytes".to_owned())?;
+        push_tlv(&mut data, 0x02, &[&[length], name.as_bytes(), &text(template, values)?])?;
+    }
+    Ok(data)
+}
+
+/// 02 stock, 03 carrier, 04 ship group, 05 priority, 06 group. 01 is left out: the product is the Header's.
+fn fulfilment(card: &Cardholder) -> Result<Bytes, String> {
+    let mut data = buffer();
+    for (tag, column) in [
+        (0x02, Column::Stock),
+        (0x03, Column::Carrier),
+        (0x04, Column::ShipGroup),
+        (0x05, Column::Priority),
+        (0x06, Column::Group),
+    ] {
+        if let Some(value) = card.get(column) {
+            push_tlv(&mut data, tag, &[value.as_bytes()])?;
+        }
+    }
+    Ok(data)
+}
+
+/// Tag u8, length u32, value.
+fn push_tlv(data: &mut Bytes, tag: u8, value: &[&[u8]]) -> Result<(), String> {
+    let length: usize = value.iter().map(|part| part.len()).sum();
+    let length = u32::try_from(length).map_err(|_| "a value is over 4 GiB".to_owned())?;
+    data.push(tag);
+    data.extend_from_slice(&length.to_be_bytes());
+    value.iter().for_each(|part| data.extend_from_slice(part));
+    Ok(())
+}
+
+/// A rendered text: printable ASCII, which is ISO 8859-1 and UTF-8 as well.
+fn text(template: &Template, values: &impl Values) -> Result<Bytes, String> {
+    let text = template.render(values).map_err(|f| format!("the card has no {}", f.name()))?;
+    match text.iter().all(|b| (0x20..=0x7E).contains(b)) {
+        true => Ok(text),
+        false => Err("a text of stripe or plastic holds more than printable ASCII".into()),
+    }
+}

@@ -1,0 +1,207 @@
+//! The language in which a product says what stands in a DGI or a line: `70{57{track2_chip} 9F1F{track1_disc} 00}`.
+//!
+//! ```text
+//! template = item*                      items are joined; blanks separate them and mean nothing
+//! item     = HEX                        bytes: an even number of 0-9 A-F (upper case)
+//!          | 'text'                     printable ASCII, without '
+//!          | name                       a computed field (`fields::FIELDS`): a-z 0-9 _, begins with a-z
+//!          | TAG{ template }            BER-TLV: the tag as HEX, directly before the brace; length minimal
+//! ```
+//!
+//! Strict: an unknown name, a tag that is not one BER tag, a constructed tag with anything but TLVs inside and a
+//! primitive one with TLVs inside are errors, found when the profile is read. ISO/IEC 8825-1 8.1, ISO 7816-4 5.2.2.
+
+use zeroize::Zeroizing;
+
+use super::fields::{self, Field};
+
+/// A template, parsed once per run.
+pub struct Template(Vec<Item>);
+
+enum Item {
+    Bytes(Vec<u8>),
+    Field(Field),
+    Tlv { tag: Vec<u8>, content: Template },
+}
+
+/// Why a template is wrong: where, counted in characters from 1, and what. Profiles hold no secrets.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("template, character {at}: {what}")]
+pub struct TemplateError {
+    /// Character, from 1.
+    pub at: usize,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// What a field is worth on the card at hand; `None` if the card has none.
+pub trait Values {
+    /// Its bytes.
+    fn value(&self, field: Field) -> Option<&[u8]>;
+}
+
+/// A DGI has 64 KiB at most, so three levels of templates are generous; deeper ones are mistakes.
+const MAX_DEPTH: usize = 8;
+
+impl Template {
+    /// Parses and checks.
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        let mut parser = Parser { rest: text, length: text.len() };
+        let template = parser.template(0)?;
+        match parser.peek() {
+            None => Ok(template),
+            Some(_) => Err(parser.error("a } without its {")),
+        }
+    }
+
+    /// The bytes for one card; the error is the field that it lacks.
+    pub fn render(&self, values: &impl Values) -> Result<Zeroizing<Vec<u8>>, Field> {
+        // Room for nearly every value, so that a secret is not left behind by growing.
+        let mut out = Zeroizing::new(Vec::with_capacity(512));
+        for item in &self.0 {
+            match item {
+                Item::Bytes(bytes) => out.extend_from_slice(bytes),
+                Item::Field(field) => out.extend_from_slice(values.value(*field).ok_or(*field)?),
+                Item::Tlv { tag, content } => {
+                    let content = content.render(values)?;
+                    out.extend_from_slice(tag);
+                    push_length(&mut out, content.len());
+                    out.extend_from_slice(&content);
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    /// Every field that it names.
+    pub fn fields(&self) -> Vec<Field> {
+        let each = |item: &Item| match item {
+            Item::Bytes(_) => Vec::new(),
+            Item::Field(field) => vec![*field],
+            Item::Tlv { content, .. } => content.fields(),
+        };
+        self.0.iter().flat_map(each).collect()
+    }
+
+    /// Whether it is exactly one TLV with this tag.
+    pub fn is_one(&self, wanted: &[u8]) -> bool {
+        matches!(self.0.as_slice(), [Item::Tlv { tag, .. }] if tag == wanted)
+    }
+
+    /// Whether it is exactly this one field.
+    pub fn is_field(&self, wanted: Field) -> bool {
+        matches!(self.0.as_slice(), [Item::Field(field)] if *field == wanted)
+    }
+}
+
+/// BER length, definite, minimal. A rendered value is at most 64 KiB, so two length bytes do.
+fn push_length(out: &mut Vec<u8>, length: usize) {
+    match length {
+        0..=0x7F => {}
+        0x80..=0xFF => out.push(0x81),
+        _ => {
+            out.push(0x82);
+            out.push(length.to_be_bytes().iter().rev().nth(1).copied().unwrap_or(0));
+        }
+    }
+    out.push(length.to_be_bytes().last().copied().unwrap_or(0));
+}
+
+struct Parser<'a> {
+    rest: &'a str,
+    length: usize,
+}
+
+impl<'a> Parser<'a> {
+    fn template(&mut self, depth: usize) -> Result<Template, TemplateError> {
+        if depth > MAX_DEPTH {
+            return Err(self.error("templates nested too deep"));
+        }
+        let mut items = Vec::new();
+        loop {
+            match self.peek() {
+                None | Some('}') => return Ok(Template(items)),
+                Some(' ' | '\n' | '\r' | '\t') => drop(self.take_while(|c| c.is_ascii_whitespace())),
+                Some('\'') => items.push(self.text()?),
+                Some('a'..='z') => items.push(self.field()?),
+                Some('0'..='9' | 'A'..='F') => items.push(self.hex_or_tlv(depth)?),
+                Some(_) => return Err(self.error("neither HEX, 'text', a field name nor TAG{...}")),
+            }
+        }
+    }
+
+    fn text(&mut self) -> Result<Item, TemplateError> {
+        let Some((text, rest)) = self.rest.strip_prefix('\'').and_then(|r| r.split_once('\'')) else {
+            return Err(self.error("a text without its closing '"));
+        };
+        if !text.bytes().all(|b| (0x20..=0x7E).contains(&b)) {
+            return Err(self.error("a text that is not printable ASCII"));
+        }
+        self.rest = rest;
+        Ok(Item::Bytes(text.as_bytes().to_vec()))
+    }
+
+    fn field(&mut self) -> Result<Item, TemplateError> {
+        let before = self.error("");
+        let name = self.take_while(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        match fields::by_name(name) {
+            Some(field) => Ok(Item::Field(field)),
+            None => Err(TemplateError { what: format!("no computed field {name:?}"), ..before }),
+        }
+    }
+
+    fn hex_or_tlv(&mut self, depth: usize) -> Result<Item, TemplateError> {
+        let before = self.error("");
+        let fail = |what: &str| TemplateError { what: what.into(), ..before.clone() };
+        let digits = self.take_while(|c| matches!(c, '0'..='9' | 'A'..='F'));
+        let bytes = hex::decode(digits).map_err(|_| fail("an odd number of hex digits"))?;
+        let Some(inside) = self.rest.strip_prefix('{') else { return Ok(Item::Bytes(bytes)) };
+        if !is_tag(&bytes) {
+            return Err(fail("what stands before the { is not one BER tag"));
+        }
+        self.rest = inside;
+        let content = self.template(depth + 1)?;
+        self.rest = self.rest.strip_prefix('}').ok_or_else(|| fail("a { without its }"))?;
+        let constructed = bytes.first().is_some_and(|b| b & 0x20 != 0);
+        let fits = content.0.iter().all(|item| matches!(item, Item::Tlv { .. }) == constructed);
+        if !fits {
+            return Err(fail(match constructed {
+                true => "a constructed tag holds only TLVs",
+                false => "a primitive tag holds no TLVs",
+            }));
+        }
+        Ok(Item::Tlv { tag: bytes, content })
+    }
+
+    fn peek(&self) -> Option<char> {
+        self.rest.chars().next()
+    }
+
+    fn take_while(&mut self, wanted: impl Fn(char) -> bool) -> &'a str {
+        let end = self.rest.find(|c| !wanted(c)).unwrap_or(self.rest.len());
+        let (taken, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        taken
+    }
+
+    fn error(&self, what: &str) -> TemplateError {
+        TemplateError { at: self.length - self.rest.len() + 1, what: what.into() }
+    }
+}
+
+/// One BER tag of 1 to 3 bytes: low five bits of the first all set = more follow, as long as bit 8 is set.
+fn is_tag(bytes: &[u8]) -> bool {
+    match bytes {
+        [0x00 | 0xFF] | [] => false,
+        [one] => one & 0x1F != 0x1F,
+        [first, middle @ .., last] => {
+            let long = first & 0x1F == 0x1F && bytes.len() <= 3;
+            let leading_zero = matches!(bytes, [_, 0x80, ..]);
+            long && !leading_zero && middle.iter().all(|b| b & 0x80 != 0) && last & 0x80 == 0
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "template_tests.rs"]
+mod tests;
