@@ -315,7 +315,10 @@ proptest! {
     #[test]
     fn random_bytes_never_panic_or_hang(
         early in proptest::collection::vec(any::<u8>(), 0..64),
-        bytes in proptest::collection::vec(prop_oneof![any::<u8>(), Just(0x02), Just(0x03), Just(0x06), Just(0x10), Just(b'S')], 0..2000),
+        bytes in proptest::collection::vec(
+            prop_oneof![any::<u8>(), Just(0x02), Just(0x03), Just(0x06), Just(0x10), Just(b'S')],
+            0..2000,
+        ),
         accepted in any::<bool>(),
         piece in 1usize..64,
     ) {

@@ -175,7 +175,9 @@ fn a_body_of_the_longest_size_passes_and_one_more_is_not_sent() {
 
 proptest! {
     #[test]
-    fn random_bytes_never_panic_or_hang(bytes in proptest::collection::vec(prop_oneof![any::<u8>(), Just(0), Just(0x82)], 0..200)) {
+    fn random_bytes_never_panic_or_hang(
+        bytes in proptest::collection::vec(prop_oneof![any::<u8>(), Just(0), Just(0x82)], 0..200),
+    ) {
         let (mut card, mut end) = pair();
         end.write_all(&bytes).unwrap();
         end.shutdown(std::net::Shutdown::Write).unwrap();

@@ -1,0 +1,337 @@
+//! Who may name what (DESIGN section 2, rules of dependency).
+
+use crate::sources::{Source, named, places, repository};
+use crate::{every, finds, hold};
+
+/// The only places for FFI and `unsafe` (DESIGN section 2, rule 3).
+const UNSAFE_ALLOWED: [&str; 3] = ["drivers/src/pcsc", "src/hsm/pkcs11", "src/hardening"];
+
+/// No I/O, no clock, nothing spawned (rule 4).
+const PURE: [&str; 8] = [
+    "src/record/",
+    "src/scp/",
+    "src/chip/",
+    "src/tlv/",
+    "src/crypto/",
+    "src/crypto.rs",
+    "src/ids.rs",
+    "drivers/src/wire.rs",
+];
+
+/// Of those, what reads the output file and writes the spool.
+const PURE_EXCEPT: [&str; 2] = ["src/record/accept", "src/record/spool"];
+
+/// What a pure module cannot name.
+const IMPURE: [&str; 29] = [
+    "std::fs",
+    "std::net",
+    "std::thread",
+    "std::process",
+    "std::env",
+    "fs::",
+    "net::",
+    "thread::",
+    "Instant",
+    "SystemTime",
+    "UNIX_EPOCH",
+    "UnixStream",
+    "UnixListener",
+    "TcpStream",
+    "TcpListener",
+    "OpenOptions",
+    "File::open",
+    "File::create",
+    "stdin",
+    "stdout",
+    "stderr",
+    "print!",
+    "println!",
+    "eprint!",
+    "eprintln!",
+    "tokio::",
+    "crossbeam_channel",
+    "nix::",
+    "getrandom",
+];
+
+/// Concrete links and HSMs, and the modules that hold them (rule 3).
+const CONCRETE: [&str; 9] = [
+    "SimLink",
+    "SimReader",
+    "SerialLink",
+    "SoftHsm",
+    "drivers::sim",
+    "drivers::serial",
+    "hsm::client",
+    "hsm::soft",
+    "hsm::host",
+];
+
+/// Who may: the composition root, and the HSM itself.
+const CONCRETE_ALLOWED: [&str; 3] = ["src/cli/", "src/hsm/", "src/bin/"];
+
+fn drivers_alone(sources: &[Source]) -> Vec<String> {
+    every(sources, |s| match s.path.strip_prefix("drivers/") {
+        Some(_) => named(s, &s.code, &["cardwright", "hwsim"], "in `drivers`, which knows neither"),
+        None => vec![],
+    })
+}
+
+#[test]
+fn drivers_know_nothing_of_the_controller() {
+    finds(
+        drivers_alone,
+        &[
+            ("drivers/src/a.rs", "use cardwright::record::Record;"),
+            ("drivers/tests/a.rs", "fn a() { hwsim::b() }"),
+        ],
+        &[
+            ("drivers/src/a.rs", "//! For hwsim and cardwright.\nuse crate::link;"),
+            ("src/a.rs", "use cardwright::a;"),
+        ],
+    );
+    hold(&drivers_alone(&repository()));
+}
+
+fn hwsim_alone(sources: &[Source]) -> Vec<String> {
+    every(sources, |s| {
+        if !s.path.starts_with("hwsim/") {
+            return vec![];
+        }
+        let allowed = places(&s.code, "drivers::wire");
+        let other = places(&s.code, "drivers").into_iter().filter(|at| !allowed.contains(at));
+        let mut findings: Vec<String> =
+            other.map(|at| s.finding(at, "`hwsim` takes only `drivers::wire`")).collect();
+        findings.extend(named(s, &s.code, &["cardwright"], "in `hwsim`, which shares no code with it"));
+        findings
+    })
+}
+
+#[test]
+fn hwsim_takes_only_the_wire_formats_of_drivers() {
+    finds(
+        hwsim_alone,
+        &[
+            ("hwsim/src/a.rs", "use drivers::framed::Framed;"),
+            ("hwsim/src/a.rs", "use drivers::{wire, link};"),
+            ("hwsim/src/a.rs", "use drivers as d;"),
+            ("hwsim/tests/a.rs", "use cardwright::scp;"),
+        ],
+        &[
+            ("hwsim/src/a.rs", "use drivers::wire::{ACK, STX};\n// drivers::link"),
+            ("src/a.rs", "use drivers::link;"),
+        ],
+    );
+    hold(&hwsim_alone(&repository()));
+}
+
+/// The crates of the workspace that a manifest must not depend on, and whether for tests it may.
+fn manifests(sources: &[Source]) -> Vec<String> {
+    every(sources, |s| {
+        if s.path != "Cargo.toml" && !s.path.ends_with("/Cargo.toml") {
+            return vec![];
+        }
+        let mut findings = Vec::new();
+        let mut section = "";
+        let mut offset = 0;
+        for line in s.text.split_inclusive('\n') {
+            let code = line.split('#').next().unwrap_or_default().trim();
+            if code.starts_with('[') {
+                section = code.trim_matches(['[', ']']);
+            }
+            let for_tests =
+                section.contains("dev-dependencies") || section.starts_with("workspace.dependencies");
+            let normal = section.contains("dependencies") && !for_tests;
+            if normal && places(code, "hwsim").len() + places(section, "hwsim").len() > 0 {
+                findings.push(s.finding(offset, "a normal dependency on `hwsim`"));
+            }
+            let root = section.contains("dependencies") && !places(code, "cardwright").is_empty();
+            if root && s.path != "Cargo.toml" {
+                findings.push(s.finding(offset, "a dependency on `cardwright`"));
+            }
+            offset += line.len();
+        }
+        findings
+    })
+}
+
+#[test]
+fn no_crate_depends_on_the_simulator() {
+    finds(
+        manifests,
+        &[
+            ("Cargo.toml", "[dependencies]\nhwsim = { path = \"hwsim\" }"),
+            ("Cargo.toml", "[dependencies.hwsim]\npath = \"hwsim\""),
+            ("drivers/Cargo.toml", "[build-dependencies]\nsim = { package = \"hwsim\" }"),
+            ("Cargo.toml", "[target.'cfg(unix)'.dependencies]\nhwsim.workspace = true"),
+            ("hwsim/Cargo.toml", "[dev-dependencies]\ncardwright = { path = \"..\" }"),
+        ],
+        &[
+            (
+                "Cargo.toml",
+                "[workspace]\nmembers = [\"hwsim\"]\n[dev-dependencies]\nhwsim = { path = \"hwsim\" }",
+            ),
+            ("hwsim/Cargo.toml", "[package]\nname = \"hwsim\"\n[dependencies]\nhex = \"0.4\" # hwsim"),
+        ],
+    );
+    hold(&manifests(&repository()));
+}
+
+/// Shapes of SQL; SELECT and UPDATE alone are chip commands.
+fn is_sql(text: &str) -> bool {
+    let words: Vec<&str> =
+        text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|w| !w.is_empty()).collect();
+    let pair = |a: &str, b: &[&str]| words.windows(2).any(|w| w[0] == a && b.contains(&w[1]));
+    let select = words.iter().position(|w| *w == "SELECT");
+    select.is_some_and(|at| words[at..].contains(&"FROM"))
+        || pair("INSERT", &["INTO", "OR"])
+        || pair("DELETE", &["FROM"])
+        || pair("CREATE", &["TABLE", "INDEX", "UNIQUE", "VIEW", "TRIGGER"])
+        || words.windows(3).any(|w| w[0] == "UPDATE" && w[2] == "SET")
+        || words.first() == Some(&"PRAGMA")
+}
+
+fn ledger_owns_sql(sources: &[Source]) -> Vec<String> {
+    every(sources, |s| {
+        if s.path.starts_with("src/ledger/") {
+            return vec![];
+        }
+        let mut findings = named(s, &s.live, &["rusqlite"], "outside the ledger");
+        let sql = s.live_strings().filter(|(_, text)| is_sql(text));
+        findings.extend(sql.map(|(at, _)| s.finding(*at, "SQL outside the ledger")));
+        if s.path.ends_with(".sql") {
+            findings.push(s.finding(0, "SQL outside the ledger"));
+        }
+        findings
+    })
+}
+
+#[test]
+fn only_the_ledger_holds_sql() {
+    finds(
+        ledger_owns_sql,
+        &[
+            ("src/report/a.rs", "const A: &str = \"SELECT *\n FROM card\";"),
+            ("src/report/a.rs", "const A: &str = r#\"INSERT INTO card VALUES (1)\"#;"),
+            ("src/report/a.rs", "const A: &str = \"UPDATE card SET state = 1\";"),
+            ("src/report/a.rs", "const A: &str = \"CREATE TABLE a (b)\";"),
+            ("src/report/a.rs", "use rusqlite::Connection;"),
+            ("src/report/a.sql", "x"),
+        ],
+        &[
+            ("src/ledger/store.rs", "use rusqlite::Connection; const A: &str = \"DELETE FROM a\";"),
+            (
+                "src/chip/a.rs",
+                "const A: &str = \"SELECT the application\"; const B: &str = \"INITIALIZE UPDATE\";",
+            ),
+            (
+                "src/a.rs",
+                "// SELECT a FROM b\n#[cfg(test)]\nmod tests { const A: &str = \"SELECT a FROM b\"; }",
+            ),
+            ("tests/a.rs", "use rusqlite::Connection;"),
+        ],
+    );
+    hold(&ledger_owns_sql(&repository()));
+}
+
+fn ffi(sources: &[Source]) -> Vec<String> {
+    every(sources, |s| match s.within(&UNSAFE_ALLOWED) {
+        true => vec![],
+        false => named(s, &s.code, &["unsafe", "unsafe_code"], "outside the places for FFI"),
+    })
+}
+
+#[test]
+fn unsafe_stands_only_where_ffi_is() {
+    finds(
+        ffi,
+        &[("src/a.rs", "fn a() { unsafe { b() } }"), ("tests/a.rs", "#![allow(unsafe_code)]")],
+        &[
+            ("src/hardening.rs", "fn a() { unsafe { b() } }"),
+            ("src/a.rs", "// unsafe\nconst A: &str = \"unsafe\";"),
+        ],
+    );
+    hold(&ffi(&repository()));
+}
+
+fn pure(sources: &[Source]) -> Vec<String> {
+    every(sources, |s| match s.within(&PURE) && !s.within(&PURE_EXCEPT) {
+        true => named(s, &s.live, &IMPURE, "in a module without I/O, clock and threads"),
+        false => vec![],
+    })
+}
+
+#[test]
+fn protocol_code_does_no_io_and_reads_no_clock() {
+    finds(
+        pure,
+        &[
+            ("src/record/a.rs", "use std::fs::File;"),
+            ("src/scp/a.rs", "use std::{fs, io};\nfn a() { fs::read(b) }"),
+            ("src/chip/a.rs", "fn a() { println!(\"x\") }"),
+            ("src/tlv/a.rs", "use std::time::Instant;"),
+            ("src/crypto.rs", "fn a() { std::thread::spawn(b); }"),
+            ("src/ids.rs", "fn a() { std::time::SystemTime::now(); }"),
+        ],
+        &[
+            ("src/record/accept.rs", "use std::fs::File;"),
+            ("src/ledger/a.rs", "use std::fs::File;"),
+            ("src/scp/a.rs", "use std::time::Duration; // std::fs\n#[cfg(test)]\nmod tests { use std::fs; }"),
+            ("src/tlv/tests.rs", "use std::fs;"),
+        ],
+    );
+    hold(&pure(&repository()));
+}
+
+fn composition(sources: &[Source]) -> Vec<String> {
+    every(sources, |s| match s.path.starts_with("src/") && !s.within(&CONCRETE_ALLOWED) {
+        true => named(s, &s.live, &CONCRETE, "outside the composition root"),
+        false => vec![],
+    })
+}
+
+#[test]
+fn only_the_composition_root_names_concrete_links_and_hsms() {
+    finds(
+        composition,
+        &[
+            ("src/pipeline/a.rs", "use drivers::sim::SimLink;"),
+            ("src/modules/a.rs", "fn a() { SerialLink::open(b) }"),
+            ("src/modules/a.rs", "use crate::hsm::client::Client;"),
+            ("src/prep/a.rs", "use crate::hsm::soft::SoftHsm;"),
+        ],
+        &[
+            ("src/cli/run.rs", "use drivers::sim::SimLink; use crate::hsm::soft::SoftHsm;"),
+            ("src/hsm/host.rs", "use crate::hsm::soft::SoftHsm;"),
+            ("src/modules/a.rs", "use drivers::link::Link;\n#[cfg(test)]\nuse crate::hsm::soft::SoftHsm;"),
+        ],
+    );
+    hold(&composition(&repository()));
+}
+
+/// Rule 6: what is wiped is secret, and what is secret does not show itself.
+fn secrets_show(sources: &[Source]) -> Vec<String> {
+    every(sources, |s| {
+        let derives = places(&s.live, "#[derive(").into_iter().filter_map(|at| {
+            let list = s.live[at..].split(']').next()?;
+            let wiped = places(list, "Zeroize").len() + places(list, "ZeroizeOnDrop").len() > 0;
+            let shows =
+                ["Debug", "Display", "Serialize"].iter().find(|show| !places(list, show).is_empty())?;
+            wiped.then(|| s.finding(at, &format!("a type that is wiped derives {shows}")))
+        });
+        derives.collect()
+    })
+}
+
+#[test]
+fn types_that_are_wiped_do_not_show_themselves() {
+    finds(
+        secrets_show,
+        &[
+            ("src/a.rs", "#[derive(Debug, Zeroize)]\nstruct A;"),
+            ("src/a.rs", "#[derive(ZeroizeOnDrop, Serialize)]\nstruct A;"),
+        ],
+        &[("src/a.rs", "#[derive(Clone, Zeroize)]\nstruct A;\n#[derive(Debug)]\nstruct B;")],
+    );
+    hold(&secrets_show(&repository()));
+}
