@@ -1,5 +1,6 @@
 //! To be written.
 
+pub mod hsm_host;
 pub mod inspect;
 pub mod card;
 pub mod common;
