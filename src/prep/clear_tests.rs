@@ -57,7 +57,7 @@ fn stripe_emboss_indent() {
         section(&card, "EMB").unwrap(),
         "~EM%2;401;843;4761 7390 0101 0119\r\n~EM%1;307;480;12/22\r\n~EM%1;307;328;CARD TEST\r\n"
     );
-    assert_eq!(section(&card, "IND").unwrap(), "~EM%10;2400;1050;0119 014\r\n");
+    assert_eq!(section(&card, "IND").unwrap(), "~EM%30;2400;1050;0119 014\r\n");
 }
 
 #[test]

@@ -3,6 +3,8 @@
 //!
 //! Always CMODE 12: CBC, padded 80 00... Not here: the layout (`record`), the primitives (`crypto`).
 
+use std::io::Write;
+
 use zeroize::Zeroizing;
 
 use super::clear::{ClearApplication, ClearCard};
@@ -14,7 +16,7 @@ use crate::crypto::{
 use crate::exit::{Exit, Failure};
 use crate::ids::{KekId, Mic};
 use crate::record::chip::{Application, ChipError, ChipSection, Cmode, DgiValue};
-use crate::record::{Header, Record, Section, TrailerKey, others_digest};
+use crate::record::{Finished, Header, Record, Section, TrailerKey, Writer, others_digest};
 
 /// Protects the records of one file under one KEK.
 pub struct Protector<'a> {
@@ -98,8 +100,8 @@ impl Protector<'_> {
         Ok(application)
     }
 
-    /// The key of the Trailer and what makes its MAC from the Trailer's body.
-    pub fn trailer(&self) -> Result<(TrailerKey, impl FnOnce(&[u8]) -> Result<Vec<u8>, Failure>), Failure> {
+    /// Writes the Trailer behind the last record.
+    pub fn finish<W: Write>(&self, writer: Writer<W>) -> Result<Finished<W>, Failure> {
         let scope = ApplicationScope::trailer(self.header.issuer_id.as_str(), self.header.file_id.as_str());
         let (mac_key, wrapped_mac_key) = self.mac_key(&scope, Purpose::TrailerKey)?;
         let blinded = scope.blinded(self.kek, self.suite, Purpose::TrailerBlind, &mac_key);
@@ -110,7 +112,7 @@ impl Protector<'_> {
             kcv: self.kek.kcv(),
             wrapped_mac_key,
         };
-        Ok((named, move |body: &[u8]| Ok(key.mac(&trailer_mac_input(body)))))
+        writer.finish(named, |body| Ok(key.mac(&trailer_mac_input(body))))
     }
 
     /// A fresh MACkey, clear and wrapped.

@@ -107,8 +107,7 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
             let what = "input: the file changed while it was read; nothing was written, start again";
             return Err(Failure::new(Exit::Input, what));
         }
-        let (key, mac) = protector.trailer()?;
-        let Finished { digest, length, .. } = writer.finish(key, mac)?;
+        let Finished { digest, length, .. } = protector.finish(writer)?;
         Ok((digest, length))
     })?;
     summary(args, &header, kek, rules, finished)
