@@ -1,2 +1,45 @@
-//! x
-fn main() {}
+//! `cardwright-prep`: the issuer's data preparation. Words on the command line in, exit code out; the work is in the
+//! library (`prep`, `cli::keys`).
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use cardwright::cli::keys::{self, KeyCommand};
+use cardwright::hsm::store::Side;
+use cardwright::prep::{self, RunArgs, SampleArgs};
+use clap::{Parser, Subcommand};
+
+/// Prepares the output file for a personalization bureau from cardholder data and the issuer's keys.
+#[derive(Parser)]
+#[command(name = "cardwright-prep", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make an output file from cardholder data.
+    Run(RunArgs),
+    /// Make, list and check the issuer's key store.
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Make a CSV file of made-up cardholders, for demonstrations and measurements.
+    Sample(SampleArgs),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(args) => prep::run(&args),
+        Command::Key(command) => keys::run(&command, Side::Issuer),
+        Command::Sample(args) => prep::sample(&args),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            // If nobody hears it, the exit code still says it.
+            let _ = writeln!(std::io::stderr(), "cardwright-prep: {}", failure.message);
+            failure.exit.into()
+        }
+    }
+}

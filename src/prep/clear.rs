@@ -3,7 +3,6 @@
 //! For `protect`, and for tests that compare a personalized card with what went in. Holds keys and PINs: no `Debug`,
 //! wiped when dropped, never written anywhere.
 
-use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::fields::CardValues;
@@ -67,25 +66,6 @@ impl ClearDgi {
             }
         }
     }
-}
-
-impl ClearCard {
-    /// SHA-256 of every `L1 MIC | L4 data` of the record but CHP, in file order (DESIGN.md section 4, MACINP).
-    pub fn others_digest(&self) -> Result<[u8; 32], Failure> {
-        let mut hash = Sha256::new();
-        for section in &self.sections {
-            let mic = section.mic.as_str().as_bytes();
-            hash.update([u8::try_from(mic.len()).map_err(|_| too_long("MIC"))?]);
-            hash.update(mic);
-            hash.update(u32::try_from(section.data.len()).map_err(|_| too_long("section"))?.to_be_bytes());
-            hash.update(&*section.data);
-        }
-        Ok(hash.finalize().into())
-    }
-}
-
-fn too_long(what: &str) -> Failure {
-    Failure::new(Exit::Bug, format!("us: a {what} is too long for its length field"))
 }
 
 /// Makes clear cards of one product with one issuer's keys.

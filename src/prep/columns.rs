@@ -208,3 +208,13 @@ fn text(text: &str) -> Result<(), &'static str> {
     let fits = text.bytes().all(|b| (0x20..=0x7E).contains(&b));
     only(fits && text.len() <= 64, "is not 1 to 64 printable ASCII characters")
 }
+
+/// The columns as a text for `--help`.
+pub fn help() -> String {
+    let lines = COLUMNS.iter().map(|d| {
+        let need = if d.required { "required" } else { "optional" };
+        format!("  {:<18} {need}  {}\n", d.name, d.help)
+    });
+    let body: String = lines.collect();
+    format!("Columns of the input, in any order, named in its first line:\n{body}")
+}

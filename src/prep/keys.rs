@@ -4,8 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::crypto::TdesKey;
+use crate::crypto::{CipherKey, TdesKey};
 use crate::exit::{Exit, Failure};
+use crate::hsm::store::{KekRules, SecretEntry, Side, Store, Usage};
 
 /// What an issuer key is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,16 +31,16 @@ impl Master {
     /// All of them.
     pub const ALL: [Self; 7] = [Self::Ac, Self::Smi, Self::Smc, Self::Kml, Self::Kmu, Self::Cvk, Self::Pvk];
 
-    /// Its `usage` in a key store.
-    pub fn usage(self) -> &'static str {
+    /// Its usage in a key store.
+    pub fn usage(self) -> Usage {
         match self {
-            Self::Ac => "IMK-AC",
-            Self::Smi => "IMK-SMI",
-            Self::Smc => "IMK-SMC",
-            Self::Kml => "KML",
-            Self::Kmu => "KMU",
-            Self::Cvk => "CVK",
-            Self::Pvk => "PVK",
+            Self::Ac => Usage::ImkAc,
+            Self::Smi => Usage::ImkSmi,
+            Self::Smc => Usage::ImkSmc,
+            Self::Kml => Usage::Kml,
+            Self::Kmu => Usage::Kmu,
+            Self::Cvk => Usage::Cvk,
+            Self::Pvk => Usage::Pvk,
         }
     }
 }
@@ -57,6 +58,28 @@ pub struct MasterKey {
 pub struct IssuerKeys(BTreeMap<Master, MasterKey>);
 
 impl IssuerKeys {
+    /// The keys of the issuer whose identifier (8 hex digits) this is.
+    pub fn from_store(store: &Store, issuer: &str) -> Result<Self, Failure> {
+        let mut keys = Self::default();
+        for entry in store.entries().iter().filter(|e| e.id() == issuer) {
+            let Some(master) = Master::ALL.into_iter().find(|m| m.usage() == entry.usage()) else { continue };
+            let fail = |what: &str| {
+                Err(Failure::new(
+                    Exit::KeyStore,
+                    format!("key: {:?}: a {} {what}", entry.label(), entry.usage()),
+                ))
+            };
+            let CipherKey::Tdes(key) = entry.key() else {
+                return fail("of another type than TDES2 is not supported yet");
+            };
+            if master == Master::Pvk && !(1..=6).contains(&entry.version()) {
+                return fail("has a version from 1 to 6, which is its index PVKI");
+            }
+            keys.add(master, entry.version(), TdesKey::new(*key.expose()));
+        }
+        Ok(keys)
+    }
+
     /// Adds a key, unless a higher version of it is there.
     pub fn add(&mut self, master: Master, version: u8, key: TdesKey) {
         if self.find(master).is_none_or(|held| held.version < version) {
@@ -79,4 +102,37 @@ impl IssuerKeys {
             )
         })
     }
+}
+
+/// The KEK that protects the file. `wanted` is `issuer identifier:version`, as `476173FF:1`; without it the issuer's
+/// strongest type, and of that the highest version. A store with KEKs of several issuers needs `wanted`.
+pub fn choose_kek<'a>(
+    store: &'a Store,
+    wanted: Option<&str>,
+) -> Result<(&'a SecretEntry, &'a KekRules), Failure> {
+    let unknown = |what: String| Failure::new(Exit::KeyUnknown, format!("key: {what}"));
+    if store.side() != Side::Issuer {
+        let what = "key: this is a bureau's key store; preparation needs the issuer's own (cardwright-prep key init)";
+        return Err(Failure::new(Exit::KeyStore, what));
+    }
+    let keks = || store.entries().iter().filter_map(|e| e.kek().map(|rules| (e, rules)));
+    if let Some(wanted) = wanted {
+        return keks()
+            .find(|(e, _)| format!("{}:{}", e.id(), e.version()).eq_ignore_ascii_case(wanted))
+            .ok_or_else(|| {
+                unknown(
+                    "the key store holds no such KEK; `cardwright-prep key list` shows id:version of each"
+                        .into(),
+                )
+            });
+    }
+    let best = keks().max_by_key(|(e, rules)| (rules.suite.tk_type(), e.version()));
+    let best = best
+        .ok_or_else(|| unknown("the key store holds no KEK; import the one agreed with the bureau".into()))?;
+    if keks().any(|(e, rules)| rules.issuer_id != best.1.issuer_id || e.id() != best.0.id()) {
+        return Err(unknown(
+            "the key store holds KEKs of several issuers; name one with --kek ISSUER:VERSION".into(),
+        ));
+    }
+    Ok(best)
 }

@@ -16,13 +16,18 @@ mod emv;
 pub mod fields;
 pub mod input;
 pub mod keys;
+mod output;
 mod pin;
 pub mod plan;
 mod plastic;
-pub mod sample;
+mod protect;
+mod run;
+mod samples;
 pub mod tables;
 pub mod template;
 mod verification;
+
+pub use run::{RunArgs, SampleArgs, run, sample};
 
 use crate::exit::{Exit, Failure};
 

@@ -1,0 +1,93 @@
+//! A file that is there whole or not at all: written under another name in the same directory, synced, renamed.
+//!
+//! Mode 0600 from the first byte. An earlier file of the same name is replaced.
+
+use std::fs::{File, OpenOptions};
+use std::io::BufWriter;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::fill_random;
+use crate::exit::{Exit, Failure};
+
+/// Lets `write` fill a new file at `path`; if it fails, nothing is left.
+pub fn write_whole<T>(
+    path: &Path,
+    write: impl FnOnce(BufWriter<&File>) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let fail = |e: std::io::Error| Failure::new(Exit::Io, format!("output {}: {e}", path.display()));
+    let mut random = [0u8; 6];
+    fill_random(&mut random)?;
+    let Some(name) = path.file_name() else {
+        return Err(Failure::new(Exit::Io, format!("output {}: is not the name of a file", path.display())));
+    };
+    let temporary = path.with_file_name(format!(".{}.{}.tmp", name.to_string_lossy(), hex::encode(random)));
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).map_err(fail)?;
+    let unfinished = Unfinished(Some(temporary));
+    let result = write(BufWriter::with_capacity(256 * 1024, &file))?;
+    file.sync_all().map_err(fail)?;
+    unfinished.rename(path).map_err(fail)?;
+    let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(directory).and_then(|d| d.sync_all()).map_err(fail)?;
+    Ok(result)
+}
+
+/// Removes what was not renamed.
+struct Unfinished(Option<PathBuf>);
+
+impl Unfinished {
+    fn rename(mut self, to: &Path) -> std::io::Result<()> {
+        if let Some(from) = &self.0 {
+            std::fs::rename(from, to)?;
+        }
+        self.0 = None;
+        Ok(())
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            // It is of no use; that it stays does no harm but to tidiness.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn whole_and_for_its_owner_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out.cwf");
+        write_whole(&path, |mut out| out.write_all(b"abc").map_err(|_| unreachable!())).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"abc");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_failure_leaves_nothing_and_keeps_what_was_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out.cwf");
+        std::fs::write(&path, b"old").unwrap();
+        let failed: Result<(), _> = write_whole(&path, |mut out| {
+            out.write_all(&[0; 1 << 20]).unwrap();
+            Err(Failure::new(Exit::Bug, "x"))
+        });
+        assert!(failed.is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn no_directory_is_an_io_failure() {
+        let failed = write_whole(Path::new("/nonexistent/out.cwf"), |_| Ok(()));
+        assert_eq!(failed.unwrap_err().exit, Exit::Io);
+        assert_eq!(write_whole(Path::new("/"), |_| Ok(())).unwrap_err().exit, Exit::Io);
+    }
+}

@@ -1,0 +1,157 @@
+//! Protection of a file's records: values under TKd, a fresh MACkey for each application, MACs (DESIGN.md sections 3
+//! and 4).
+//!
+//! Always CMODE 12: CBC, padded 80 00... Not here: the layout (`record`), the primitives (`crypto`).
+
+use std::io::Write;
+
+use zeroize::Zeroizing;
+
+use super::clear::{ClearApplication, ClearCard};
+use super::fill_random;
+use crate::crypto::{
+    ApplicationScope, CipherKey, CryptoError, Purpose, Suite, application_mac_input, mac_key_is_sound,
+    pad_80, set_odd_parity, trailer_mac_input, wrap_mac_key,
+};
+use crate::exit::{Exit, Failure};
+use crate::ids::{KekId, Mic};
+use crate::record::chip::{Application, ChipError, ChipSection, Cmode, DgiValue};
+use crate::record::{Finished, Header, Record, Section, TrailerKey, Writer, others_digest};
+
+/// Protects the records of one file under one KEK.
+pub struct Protector<'a> {
+    /// The KEK itself; it encrypts no data.
+    pub kek: &'a CipherKey,
+    /// Its name.
+    pub kek_id: KekId,
+    /// Its cipher family.
+    pub suite: Suite,
+    /// The file.
+    pub header: &'a Header,
+}
+
+impl Protector<'_> {
+    /// The record of a card.
+    pub fn record(&self, sequence: u32, card: ClearCard) -> Result<Record, Failure> {
+        let ClearCard { card_ref, sections, applications } = card;
+        let mut record = Record { sequence, card_ref, sections };
+        if applications.is_empty() {
+            return Ok(record);
+        }
+        let others = others_digest(&record);
+        let applications = applications
+            .into_iter()
+            .map(|a| self.application(&record, &others, a))
+            .collect::<Result<_, _>>()?;
+        let section = ChipSection { crn: Some(record.card_ref.clone()), applications };
+        let mic = Mic::new("CHP").map_err(|e| bug(&e))?;
+        record.sections.push(Section { mic, data: section.encode().map_err(layout)? });
+        Ok(record)
+    }
+
+    fn application(
+        &self,
+        record: &Record,
+        others: &[u8; 32],
+        clear: ClearApplication,
+    ) -> Result<Application, Failure> {
+        let scope = ApplicationScope {
+            issuer_id: self.header.issuer_id.as_str(),
+            file_id: self.header.file_id.as_str(),
+            sequence: record.sequence,
+            card_ref: record.card_ref.as_str(),
+            aid: clear.aid.as_bytes(),
+        };
+        let protected: Vec<_> = clear.dgis.iter().filter(|d| d.enc.is_some()).map(|d| d.dgi).collect();
+        let tkd = match protected.as_slice() {
+            [] => None,
+            _ => Some(scope.derive(self.kek, self.suite, Purpose::Data).map_err(|e| bug(&e))?),
+        };
+        let mut dgis = Vec::with_capacity(clear.dgis.len());
+        for group in clear.dgis {
+            let value = match (&tkd, group.enc) {
+                (Some(tkd), Some(_)) => sealed(tkd, &group.value).map_err(|e| bug(&e))?,
+                _ => group.value,
+            };
+            dgis.push(DgiValue { dgi: group.dgi, value });
+        }
+        let (mac_key, wrapped_mac_key) = self.mac_key(&scope, Purpose::MacKey)?;
+        let mut application = Application {
+            aid: clear.aid.clone(),
+            kek: self.kek_id,
+            tk_type: self.suite.tk_type(),
+            cmode: Cmode::CbcPadded,
+            protected,
+            pdi: clear.pdi,
+            log: clear.log,
+            dgis,
+            wrapped_mac_key,
+            mac: vec![0; self.suite.mac_length()],
+            raw: Zeroizing::default(),
+            maced: 0..0,
+        };
+        // From the length byte of `L1 AID`, behind that of 3a.1, to the last byte of the wrapped MACkey.
+        let raw = application.encode().map_err(layout)?;
+        let end = raw.len().saturating_sub(application.mac.len());
+        let maced = raw.get(1..end).ok_or_else(|| bug(&CryptoError::Length))?;
+        let input = application_mac_input(&scope, others, maced).map_err(|e| bug(&e))?;
+        let key = scope.blinded(self.kek, self.suite, Purpose::Blind, &mac_key).map_err(|e| bug(&e))?;
+        application.mac = key.mac(&input);
+        Ok(application)
+    }
+
+    /// Writes the Trailer behind the last record.
+    pub fn finish<W: Write>(&self, writer: Writer<W>) -> Result<Finished<W>, Failure> {
+        let scope = ApplicationScope::trailer(self.header.issuer_id.as_str(), self.header.file_id.as_str());
+        let (mac_key, wrapped_mac_key) = self.mac_key(&scope, Purpose::TrailerKey)?;
+        let blinded = scope.blinded(self.kek, self.suite, Purpose::TrailerBlind, &mac_key);
+        let key = blinded.map_err(|e| bug(&e))?;
+        let named = TrailerKey {
+            kek: self.kek_id,
+            tk_type: self.suite.tk_type(),
+            kcv: self.kek.kcv(),
+            wrapped_mac_key,
+        };
+        writer.finish(named, |body| Ok(key.mac(&trailer_mac_input(body))))
+    }
+
+    /// A fresh MACkey, clear and wrapped.
+    fn mac_key(
+        &self,
+        scope: &ApplicationScope<'_>,
+        purpose: Purpose,
+    ) -> Result<(Zeroizing<[u8; 16]>, Vec<u8>), Failure> {
+        let mut key = Zeroizing::new([0u8; 16]);
+        loop {
+            fill_random(&mut *key)?;
+            if self.suite == Suite::Tdes {
+                set_odd_parity(&mut *key);
+            }
+            // One in 2^50 is weak; then there is another.
+            if mac_key_is_sound(self.suite, &key) {
+                break;
+            }
+        }
+        let tk = scope.derive(self.kek, self.suite, purpose).map_err(|e| bug(&e))?;
+        let wrapped = wrap_mac_key(&tk, self.suite, &key).map_err(|e| bug(&e))?;
+        Ok((key, wrapped))
+    }
+}
+
+/// Padded 80 00.., then CBC with zero IV: CMODE 12.
+fn sealed(tkd: &CipherKey, value: &[u8]) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
+    let mut sealed = Zeroizing::new(Vec::with_capacity(value.len() + tkd.block()));
+    sealed.extend_from_slice(value);
+    pad_80(&mut sealed, tkd.block());
+    tkd.cbc_encrypt(&mut sealed)?;
+    Ok(sealed)
+}
+
+fn bug(error: &dyn std::fmt::Display) -> Failure {
+    Failure::new(Exit::Bug, format!("us: a card could not be protected: {error}"))
+}
+
+/// What the product's tables ask for does not fit the file's layout.
+fn layout(error: ChipError) -> Failure {
+    Failure::new(Exit::Profile, format!("profile: [prep]: the chip section cannot be written: {error}"))
+}

@@ -1,0 +1,244 @@
+//! The commands `run` and `sample`: files in, files out, what the operator sees.
+//!
+//! The input is read twice, because the Header states the number of cards and because nothing shall be written for an
+//! input with a fault.
+
+use std::fs::File;
+use std::io::{BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use sha2::{Digest, Sha256};
+
+use super::clear::Builder;
+use super::input::{Reader, check};
+use super::keys::{IssuerKeys, choose_kek};
+use super::output::write_whole;
+use super::protect::Protector;
+use super::{columns, fill_random, samples};
+use crate::exit::{Exit, Failure};
+use crate::hsm::store::{KekRules, SecretEntry, Store};
+use crate::ids::{FileId, ProductName};
+use crate::profile::Product;
+use crate::record::{Finished, Header, Writer};
+
+/// `cardwright-prep run`.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = columns::help())]
+pub struct RunArgs {
+    /// Cardholder data: CSV with a header line (--help lists the columns).
+    #[arg(long, value_name = "FILE.csv")]
+    pub input: PathBuf,
+    /// Product: a shipped one by name, or a .toml file.
+    #[arg(long)]
+    pub product: String,
+    /// The issuer's key store.
+    #[arg(long, value_name = "STORE")]
+    pub keys: PathBuf,
+    /// Output file; replaced if it exists.
+    #[arg(long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Name of the output file, unique for the issuer for ever [default: issuer, time and a random number]
+    #[arg(long, value_name = "ID")]
+    pub file_id: Option<String>,
+    /// KEK as issuer identifier and version, as 476173FF:1 [default: the issuer's strongest and newest]
+    #[arg(long, value_name = "ISSUER:VERSION")]
+    pub kek: Option<String>,
+    /// Time of creation that the file states [default: now]
+    #[arg(long, value_name = "UNIX SECONDS")]
+    pub created: Option<u64>,
+    /// Print the summary as one JSON document.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `cardwright-prep sample`.
+#[derive(Debug, clap::Args)]
+pub struct SampleArgs {
+    /// How many cards.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(samples::MAX_COUNT)))]
+    pub count: u32,
+    /// CSV file to write; replaced if it exists.
+    #[arg(long, value_name = "FILE.csv")]
+    pub output: PathBuf,
+    /// The same seed makes the same cards.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// Writes made-up cardholders.
+pub fn sample(args: &SampleArgs) -> Result<Exit, Failure> {
+    write_whole(&args.output, |out| {
+        samples::write(out, args.count, args.seed)
+            .map_err(|e| Failure::new(Exit::Io, format!("output {}: {e}", args.output.display())))
+    })?;
+    Ok(Exit::Ok)
+}
+
+/// Prepares one output file from one input.
+pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
+    let product = Product::load(&args.product)?;
+    let store = Store::open(&args.keys)?;
+    let (kek, rules) = choose_kek(&store, args.kek.as_deref())?;
+    let builder = Builder::new(&product, IssuerKeys::from_store(&store, kek.id())?)?;
+    admitted(&product, &builder, kek, rules)?;
+
+    let mut source = Source::open(&args.input)?;
+    let records = check(Reader::new(&mut source, &builder.plan().defaults).map_err(|e| faulty(&[e]))?)
+        .map_err(|faults| faulty(&faults))?;
+    let digest = source.finish()?;
+
+    let header = header(args, &product, rules, records)?;
+    let protector = Protector { kek: kek.key(), kek_id: rules.id, suite: rules.suite, header: &header };
+    let finished = write_whole(&args.output, |out| {
+        let mut writer = Writer::new(out, &header)?;
+        let mut source = Source::open(&args.input)?;
+        let bar = progress(records);
+        let cards = Reader::new(&mut source, &builder.plan().defaults).map_err(|e| faulty(&[e]))?;
+        // The first pass counted a u32, and stops the second if the file has grown.
+        for (sequence, card) in (1..=records).zip(cards) {
+            let clear = builder.card(&card.map_err(|e| faulty(&[e]))?)?;
+            writer.record(&protector.record(sequence, clear)?)?;
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        if source.finish()? != digest {
+            let what = "input: the file changed while it was read; nothing was written, start again";
+            return Err(Failure::new(Exit::Input, what));
+        }
+        let Finished { digest, length, .. } = protector.finish(writer)?;
+        Ok((digest, length))
+    })?;
+    summary(args, &header, kek, rules, finished)
+        .map_err(|e| Failure::new(Exit::Io, format!("us: cannot print: {e}")))?;
+    Ok(Exit::Ok)
+}
+
+/// What the bureau would refuse later: a KEK too weak for the product, a level too low for the KEK.
+fn admitted(
+    product: &Product,
+    builder: &Builder,
+    kek: &SecretEntry,
+    rules: &KekRules,
+) -> Result<(), Failure> {
+    if !product.min_suite.admits(rules.suite) {
+        let what = format!(
+            "key: KEK {}:{} is {}, weaker than min_suite of product {}; name another with --kek",
+            kek.id(),
+            kek.version(),
+            kek.key_type(),
+            product.name
+        );
+        return Err(Failure::new(Exit::KeyMismatch, what));
+    }
+    let too_low = |a: &&super::plan::Application| {
+        a.dgis.iter().any(|d| d.enc.is_some()) && a.level.byte() < rules.min_seclev.byte()
+    };
+    match builder.plan().applications.iter().find(too_low) {
+        Some(application) => Err(Failure::new(
+            Exit::Profile,
+            format!(
+                "profile {}: seclev of application {} is below min_seclev of the KEK",
+                product.name, application.aid
+            ),
+        )),
+        None => Ok(()),
+    }
+}
+
+fn header(args: &RunArgs, product: &Product, rules: &KekRules, records: u32) -> Result<Header, Failure> {
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let created = args.created.unwrap_or_else(now);
+    let file_id = match &args.file_id {
+        Some(name) => name.clone(),
+        None => {
+            let mut random = [0u8; 4];
+            fill_random(&mut random)?;
+            format!("{}-{created}-{}", rules.issuer_id, hex::encode(random))
+        }
+    };
+    let file_id =
+        FileId::new(file_id).map_err(|e| Failure::new(Exit::Usage, format!("--file-id: the name {e}")))?;
+    let name = ProductName::new(product.name.clone())
+        .map_err(|e| Failure::new(Exit::Profile, format!("profile: the product's name {e}")))?;
+    Ok(Header { file_id, issuer_id: rules.issuer_id.clone(), product: name, created, records })
+}
+
+fn faulty(faults: &[super::input::InputError]) -> Failure {
+    let mut lines: Vec<_> = faults.iter().map(ToString::to_string).collect();
+    lines.push("nothing was written; correct the input and start again".into());
+    Failure::new(Exit::Input, lines.join("\n"))
+}
+
+/// The input, hashed as it is read.
+struct Source {
+    file: BufReader<File>,
+    hash: Sha256,
+    name: String,
+}
+
+impl Source {
+    fn open(path: &Path) -> Result<Self, Failure> {
+        let name = path.display().to_string();
+        let file = File::open(path).map_err(|e| Failure::new(Exit::Io, format!("input {name}: {e}")))?;
+        Ok(Self { file: BufReader::with_capacity(256 * 1024, file), hash: Sha256::new(), name })
+    }
+
+    /// SHA-256 of the whole file, whatever was not read yet included.
+    fn finish(mut self) -> Result<[u8; 32], Failure> {
+        std::io::copy(&mut self, &mut std::io::sink())
+            .map_err(|e| Failure::new(Exit::Io, format!("input {}: {e}", self.name)))?;
+        Ok(self.hash.finalize().into())
+    }
+}
+
+impl Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        self.hash.update(buffer.get(..count).unwrap_or_default());
+        Ok(count)
+    }
+}
+
+/// A bar on a terminal, nothing elsewhere.
+fn progress(records: u32) -> ProgressBar {
+    let target = ProgressDrawTarget::stderr_with_hz(4);
+    let bar = ProgressBar::with_draw_target(Some(records.into()), target);
+    match ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} cards, {eta} left") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+fn summary(
+    args: &RunArgs,
+    header: &Header,
+    kek: &SecretEntry,
+    rules: &KekRules,
+    (digest, length): ([u8; 32], u64),
+) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    let id = format!("{}:{}", kek.id(), kek.version());
+    let digest = hex::encode(digest);
+    if args.json {
+        let document = serde_json::json!({
+            "output": args.output.display().to_string(),
+            "file_id": header.file_id,
+            "issuer_id": header.issuer_id,
+            "product": header.product,
+            "created": header.created,
+            "records": header.records,
+            "bytes": length,
+            "sha256": digest,
+            "kek": { "id": id, "type": kek.key_type().to_string(), "tk_type": rules.suite.tk_type(), "kcv": kek.kcv() },
+        });
+        return writeln!(out, "{document:#}");
+    }
+    writeln!(out, "{}: {} cards of {}", args.output.display(), header.records, header.product)?;
+    writeln!(out, "file_id    {}", header.file_id)?;
+    writeln!(out, "issuer_id  {}", header.issuer_id)?;
+    writeln!(out, "KEK        {id} {} KCV {}", kek.key_type(), kek.kcv())?;
+    writeln!(out, "bytes      {length}")?;
+    writeln!(out, "SHA-256    {digest}")
+}

@@ -1,0 +1,267 @@
+//! `cardwright-prep` as its operator meets it: exit codes, messages, what is left on the disk.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod prep_support;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use cardwright::exit::Exit;
+use cardwright::record::{Limits, Reader};
+use prep_support::*;
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Runs, expects this exit and nothing at `output`, gives stderr.
+fn refused(command: &mut assert_cmd::Command, output: &Path, exit: Exit) -> String {
+    let result = command.output().unwrap();
+    assert_eq!(result.status.code(), Some(exit as i32), "{}", text(&result.stderr));
+    assert!(!output.exists());
+    let directory = output.parent().unwrap();
+    let left = std::fs::read_dir(directory)
+        .unwrap()
+        .filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().ends_with(".tmp"));
+    assert_eq!(left.count(), 0, "an unfinished file was left");
+    text(&result.stderr)
+}
+
+#[test]
+fn a_file_for_its_owner_with_the_names_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, output) = (issuer_store(dir.path()), dir.path().join("out.cwf"));
+    let result = run(&data("cards-4.csv"), &store, &output)
+        .args(["--file-id", "F-2026-1", "--created", "1234567890", "--json"])
+        .output()
+        .unwrap();
+    assert!(result.status.success());
+    assert!(result.stderr.is_empty(), "no bar without a terminal");
+    assert_eq!(std::fs::metadata(&output).unwrap().permissions().mode() & 0o777, 0o600);
+
+    let bytes = std::fs::read(&output).unwrap();
+    let mut reader = Reader::open(bytes.as_slice(), Limits::default()).unwrap();
+    let header = reader.header().clone();
+    assert_eq!(header.file_id.as_str(), "F-2026-1");
+    assert_eq!(header.issuer_id.as_str(), "TESTBANK");
+    assert_eq!(header.product.as_str(), "multiapp");
+    assert_eq!((header.created, header.records), (1_234_567_890, 4));
+    while reader.next_record().unwrap().is_some() {}
+    let end = reader.finish().unwrap();
+
+    let summary: serde_json::Value = serde_json::from_slice(&result.stdout).unwrap();
+    assert_eq!(summary["file_id"], "F-2026-1");
+    assert_eq!(summary["records"], 4);
+    assert_eq!(summary["bytes"], u64::try_from(bytes.len()).unwrap());
+    assert_eq!(summary["sha256"], hex::encode(end.digest));
+    // The strongest of the issuer's KEKs.
+    assert_eq!(summary["kek"]["id"], "476173FF:1");
+    assert_eq!(summary["kek"]["type"], "AES256");
+    assert_eq!(summary["kek"]["kcv"], end.trailer.kcv.to_string());
+}
+
+#[test]
+fn an_earlier_output_is_replaced_only_by_a_whole_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, output) = (issuer_store(dir.path()), dir.path().join("out.cwf"));
+    std::fs::write(&output, "old").unwrap();
+    let bad = dir.path().join("bad.csv");
+    std::fs::write(&bad, "card_ref\nC1\n").unwrap();
+    run(&bad, &store, &output).assert().code(Exit::Input as i32);
+    assert_eq!(std::fs::read(&output).unwrap(), b"old");
+    run(&data("cards-4.csv"), &store, &output).assert().success();
+    assert_ne!(std::fs::read(&output).unwrap(), b"old");
+}
+
+#[test]
+fn faults_of_the_input_name_line_and_column_and_no_value() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, output) = (issuer_store(dir.path()), dir.path().join("out.cwf"));
+    let good = std::fs::read_to_string(data("cards-4.csv")).unwrap();
+    for (from, to, place) in [
+        ("4761739001010119,02", "4761739001010118,02", "line 3, column pan"),
+        ("4761739001010119,02", "4761739001010119,01", "line 3, column pan"),
+        ("C000002", "C000001", "line 3, column card_ref"),
+        ("SUHARTO/", "SUHARTO?", "line 4, column name"),
+        (",987654,", ",98765X,", "line 3, column pin"),
+        ("20000,978", "20000,EURO", "line 3, column currency"),
+        (",GOLD-02,,,,", ",GOLD-02,,,", "line 4"),
+        ("max_balance", "maximum", "line 1"),
+    ] {
+        assert!(good.contains(from), "{from}");
+        let input = dir.path().join("in.csv");
+        std::fs::write(&input, good.replacen(from, to, 1)).unwrap();
+        let message = refused(&mut run(&input, &store, &output), &output, Exit::Input);
+        assert!(message.contains(&format!("input: {place}")), "{place}: {message}");
+        for value in ["4761739001010", "9876", "98765X", "SUHARTO", "O'BRIEN", "EURO", "C000001"] {
+            assert!(!message.contains(value), "{value} is quoted: {message}");
+        }
+    }
+}
+
+#[test]
+fn faults_of_a_card_are_found_before_anything_is_renamed() {
+    // A member without the points that the loyalty record needs, in a product without that default.
+    let dir = tempfile::tempdir().unwrap();
+    let (store, output) = (issuer_store(dir.path()), dir.path().join("out.cwf"));
+    let profile = std::fs::read_to_string(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles/products/multiapp.toml"),
+    )
+    .unwrap();
+    let product = dir.path().join("other.toml");
+    std::fs::write(&product, profile.replace("points = \"0\"\n", "")).unwrap();
+    let input = dir.path().join("in.csv");
+    std::fs::write(
+        &input,
+        std::fs::read_to_string(data("cards-4.csv")).unwrap().replace("M0002,0,", "M0002,,"),
+    )
+    .unwrap();
+    let mut command = program();
+    command.arg("run").arg("--input").arg(&input).arg("--product").arg(&product);
+    command.arg("--keys").arg(&store).arg("--output").arg(&output);
+    let message = refused(&mut command, &output, Exit::Input);
+    assert!(message.contains("line 3: application F043574C4F59414C: DGI 0101 needs points"), "{message}");
+}
+
+#[test]
+fn keys_that_are_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, output) = (issuer_store(dir.path()), dir.path().join("out.cwf"));
+    let csv = data("cards-4.csv");
+    refused(run(&csv, &store, &output).args(["--kek", "476173FF:9"]), &output, Exit::KeyUnknown);
+    refused(&mut run(&csv, &dir.path().join("none"), &output), &output, Exit::Io);
+
+    let list = std::fs::read_to_string(data("keys-issuer.toml")).unwrap();
+    let of_kmu = |kind: &str, id: &str| format!("usage = \"KMU\"\ntype = \"{kind}\"\nid = \"{id}\"");
+    let of_pvk =
+        |version: u8| format!("usage = \"PVK\"\ntype = \"TDES2\"\nid = \"476173FF\"\nversion = {version}");
+    for (from, to, exit) in [
+        // The KMU of another issuer; without its own the purse cannot be made.
+        (of_kmu("TDES2", "476173FF"), of_kmu("TDES2", "476174FF"), Exit::KeyUnknown),
+        // A PVKI is 1-6.
+        (of_pvk(1), of_pvk(7), Exit::KeyStore),
+        ("issuer_id = \"TESTBANK\"".into(), "issuer_id = \"OTHERBANK\"".into(), Exit::KeyUnknown),
+    ] {
+        let (from, to) = (from.as_str(), to.as_str());
+        assert!(list.contains(from), "{from}");
+        let (other, store) = (dir.path().join("other.toml"), dir.path().join("other.keys"));
+        std::fs::write(&other, list.replacen(from, to, 1)).unwrap();
+        let _ = std::fs::remove_file(&store);
+        program()
+            .args(["key", "init", "--test", "--from"])
+            .arg(&other)
+            .arg("--store")
+            .arg(&store)
+            .assert()
+            .success();
+        let message = refused(&mut run(&csv, &store, &output), &output, exit);
+        assert!(message.starts_with("cardwright-prep: key: "), "{message}");
+    }
+}
+
+#[test]
+fn a_level_below_the_minimum_of_the_kek() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, output) = (dir.path().join("strict.keys"), dir.path().join("out.cwf"));
+    let list = std::fs::read_to_string(data("keys-issuer.toml")).unwrap();
+    let strict = dir.path().join("strict.toml");
+    std::fs::write(&strict, list.replace("min_seclev = \"01\"", "min_seclev = \"03\"")).unwrap();
+    program()
+        .args(["key", "init", "--test", "--from"])
+        .arg(&strict)
+        .arg("--store")
+        .arg(&store)
+        .assert()
+        .success();
+    // PSE and loyalty are at 01 and have no secrets.
+    run(&data("cards-4.csv"), &store, &output).assert().success();
+    std::fs::remove_file(&output).unwrap();
+
+    let profile = Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles/products/multiapp.toml");
+    let product = dir.path().join("low.toml");
+    let low = std::fs::read_to_string(profile).unwrap().replace("seclev = \"03\"", "seclev = \"01\"");
+    std::fs::write(&product, low).unwrap();
+    let mut command = program();
+    command.arg("run").arg("--product").arg(&product).arg("--input").arg(data("cards-4.csv"));
+    command.arg("--keys").arg(&store).arg("--output").arg(&output);
+    let message = refused(&mut command, &output, Exit::Profile);
+    assert!(message.contains("A0000000031010 is below min_seclev"), "{message}");
+}
+
+#[test]
+fn a_bureaus_store_is_refused() {
+    use cardwright::hsm::store::{Side, Store};
+    let dir = tempfile::tempdir().unwrap();
+    let (store, output) = (dir.path().join("bureau.keys"), dir.path().join("out.cwf"));
+    let list = std::fs::read_to_string(data("keys-bureau.toml")).unwrap();
+    Store::create_test(&list, &store, Side::Bureau).unwrap();
+    let message = refused(&mut run(&data("cards-4.csv"), &store, &output), &output, Exit::KeyStore);
+    assert!(message.contains("bureau's key store"), "{message}");
+}
+
+#[test]
+fn both_key_lists_hold_the_same_keks() {
+    for label in ["kek-1", "kek-2", "kek-3"] {
+        assert_eq!(listed("keys-issuer.toml", label), listed("keys-bureau.toml", label));
+    }
+}
+
+#[test]
+fn profiles_and_names_that_do_not_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, output) = (issuer_store(dir.path()), dir.path().join("out.cwf"));
+    let csv = data("cards-4.csv");
+    let mut unknown = program();
+    unknown.args(["run", "--product", "nothing", "--input"]).arg(&csv).arg("--keys").arg(&store);
+    refused(unknown.arg("--output").arg(&output), &output, Exit::Profile);
+    refused(run(&csv, &store, &output).args(["--file-id", "täglich"]), &output, Exit::Usage);
+    refused(run(&csv, &store, &output).args(["--file-id", ""]), &output, Exit::Usage);
+    refused(run(&csv, &store, &output).args(["--colour", "red"]), &output, Exit::Usage);
+    refused(&mut run(&dir.path().join("none.csv"), &store, &output), &output, Exit::Io);
+
+    let profile = Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles/products/multiapp.toml");
+    let profile = std::fs::read_to_string(profile).unwrap();
+    for (from, to, exit) in [
+        ("min_suite = \"tdes\"", "min_suite = \"aes256\"", Exit::KeyMismatch),
+        ("enc = \"11\"", "", Exit::Profile),
+        ("udk_ac udk_smi", "udk_ac udk_xyz", Exit::Profile),
+    ] {
+        assert!(profile.contains(from), "{from}");
+        let product = dir.path().join("other.toml");
+        std::fs::write(&product, profile.replacen(from, to, 1)).unwrap();
+        let mut command = program();
+        command.arg("run").arg("--product").arg(&product).arg("--input").arg(&csv).arg("--keys").arg(&store);
+        let command = command.arg("--output").arg(&output).args(["--kek", "476173FF:2"]);
+        refused(command, &output, exit);
+    }
+}
+
+#[test]
+fn samples_are_prepared() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, output) = (issuer_store(dir.path()), dir.path().join("out.cwf"));
+    let csv = dir.path().join("sample.csv");
+    program().args(["sample", "--count", "120", "--seed", "9", "--output"]).arg(&csv).assert().success();
+    run(&csv, &store, &output).assert().success();
+    let bytes = std::fs::read(&output).unwrap();
+    let mut reader = Reader::open(bytes.as_slice(), Limits::default()).unwrap();
+    let mut count = 0;
+    while let Some(record) = reader.next_record().unwrap() {
+        count += 1;
+        assert_eq!(record.card_ref.as_str(), format!("C{count:06}"));
+        let mics: Vec<_> = record.sections.iter().map(|s| s.mic.as_str()).collect();
+        assert_eq!(mics, ["MAG", "EMB", "IND", "GFX", "FUL", "CHP"]);
+    }
+    assert_eq!(count, 120);
+    program().args(["sample", "--count", "0", "--output"]).arg(&csv).assert().code(Exit::Usage as i32);
+}
+
+#[test]
+fn help_lists_every_column() {
+    let result = program().args(["run", "--help"]).output().unwrap();
+    let help = text(&result.stdout);
+    for column in cardwright::prep::columns::COLUMNS {
+        assert!(help.contains(column.name), "{}", column.name);
+    }
+}
