@@ -52,6 +52,8 @@ pub enum Exit {
     Denied = 42,
     /// No such job or card in the ledger.
     NotFound = 43,
+    /// The job is held for a supervisor.
+    Held = 44,
     /// A file or socket of ours cannot be read or written (permissions, disk).
     Io = 50,
 }

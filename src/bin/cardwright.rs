@@ -1,2 +1,56 @@
-//! x
-fn main() {}
+//! `cardwright`: the operator's command line. What the verbs do stands in `cardwright::cli`.
+
+use cardwright::cli;
+use cardwright::exit::Failure;
+use cardwright::hsm::store::Side;
+use clap::{Parser, Subcommand};
+
+/// Controller of a smart card personalization line.
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Accept an output file and personalize it in the foreground.
+    Run(cli::run::RunArgs),
+    /// Look into an output file.
+    Inspect(cli::look::LookArgs),
+    /// Jobs in the ledger.
+    Job(cli::job::JobArgs),
+    /// Cards in the ledger.
+    Card(cli::card::CardArgs),
+    /// Every change in the ledger.
+    Log(cli::log::LogArgs),
+    /// The bureau's key store.
+    #[command(subcommand)]
+    Key(cli::keys::KeyCommand),
+    /// Line and product profiles.
+    #[command(subcommand)]
+    Profile(cli::profile::ProfileCommand),
+    /// The process that holds the keys; started by the others.
+    #[command(hide = true)]
+    HsmHost(cli::hsm_host::HsmHostArgs),
+}
+
+fn main() -> std::process::ExitCode {
+    let arguments = Arguments::parse();
+    cli::init_logs();
+    cli::end(run(arguments.verb))
+}
+
+fn run(verb: Verb) -> Result<cardwright::exit::Exit, Failure> {
+    match verb {
+        Verb::Run(args) => cli::run::run(&args),
+        Verb::Inspect(args) => cli::look::run(args),
+        Verb::Job(args) => cli::job::run(args),
+        Verb::Card(args) => cli::card::run(args),
+        Verb::Log(args) => cli::log::run(args),
+        Verb::Key(command) => cli::keys::run(&command, Side::Bureau),
+        Verb::Profile(command) => cli::profile::run(&command),
+        Verb::HsmHost(args) => cli::hsm_host::run(&args),
+    }
+}

@@ -35,6 +35,14 @@ enum JobVerb {
         #[arg(value_name = "J")]
         job: JobId,
     },
+    /// Go on with an open job in the foreground: what is queued, and remakes that are released
+    Resume {
+        /// Job, e.g. J1
+        #[arg(value_name = "J")]
+        job: JobId,
+        #[command(flatten)]
+        line: super::run::LineArgs,
+    },
     /// Close a job, if every record and every blank is accounted for
     Close {
         /// Job, e.g. J1
@@ -47,12 +55,17 @@ enum JobVerb {
 
 /// Does it.
 pub fn run(args: JobArgs) -> Result<Exit, Failure> {
+    if let JobVerb::Resume { job, line } = &args.verb {
+        return super::run::resume(*job, line, &args.ledger, args.json);
+    }
     on_stdout(|out| execute(&args, out))
 }
 
 pub(super) fn execute(args: &JobArgs, out: &mut dyn Write) -> Result<Exit, Early> {
     let reader = Reader::open(&args.ledger.ledger)?;
     match &args.verb {
+        // Not about the ledger alone: `run` has sent it on.
+        JobVerb::Resume { .. } => {}
         JobVerb::List => list(&reader.jobs()?, args.json, out)?,
         JobVerb::Show { job } => show(&reader.job(*job)?, args.json, out)?,
         JobVerb::Report { job } => report(&reader, *job, args, out)?,

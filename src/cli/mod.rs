@@ -1,11 +1,61 @@
-//! To be written.
+//! The command lines of `cardwright` and `cardwright-prep`: one file for each verb, and the composition root that puts
+//! a line together (`line`). Here, and only here, concrete drivers, links and HSMs are named.
+//!
+//! Not here: what the verbs mean; each calls one part and prints what it says.
 
-pub mod hsm_host;
-pub mod inspect;
+pub mod accept;
 pub mod card;
 pub mod common;
+pub mod hsm_host;
+pub mod inspect;
 pub mod job;
+pub mod keys;
 #[cfg(test)]
 mod ledger_tests;
 pub mod log;
-pub mod keys;
+pub mod look;
+pub mod profile;
+pub mod run;
+mod simulator;
+mod stations;
+
+use std::os::unix::fs::PermissionsExt;
+
+use crate::exit::{Exit, Failure};
+
+/// Ends a program: prints an expected failure in one line, and gives its exit code.
+#[allow(clippy::print_stderr)]
+pub fn end(result: Result<Exit, Failure>) -> std::process::ExitCode {
+    match result {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            failure.exit.into()
+        }
+    }
+}
+
+/// A directory for sockets that nobody else can enter; gone with its value.
+fn socket_directory() -> Result<tempfile::TempDir, Failure> {
+    tempfile::Builder::new()
+        .prefix("cardwright-")
+        .permissions(std::fs::Permissions::from_mode(0o700))
+        .tempdir()
+        .map_err(|e| Failure::new(Exit::Io, format!("no directory for sockets: {e}")))
+}
+
+/// This program, to start it again in another role.
+fn own_program() -> Result<std::path::PathBuf, Failure> {
+    std::env::current_exe().map_err(|e| Failure::new(Exit::Io, format!("own program: {e}")))
+}
+
+/// Logs go to stderr, as `CARDWRIGHT_LOG` asks (default: warnings); JSON with `CARDWRIGHT_LOG_FORMAT=json`.
+pub fn init_logs() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_env("CARDWRIGHT_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let json = std::env::var("CARDWRIGHT_LOG_FORMAT").is_ok_and(|f| f == "json");
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    // A second initialization (tests) is no fault.
+    let _ = if json { builder.json().try_init() } else { builder.try_init() };
+}

@@ -1,1 +1,133 @@
-//! To be written.
+//! The pipeline: many cards under way at once, each visiting its modules in line order, good ones leaving in file
+//! order.
+//!
+//! ```text
+//!             next record            order                       card
+//! [source] ───────────────► dispatcher ───────► [station threads] ───► next station ... ───► [output thread]
+//!  spool, HSM verify         │  ▲  one owner of state   │ what happened                         buffer, stacker
+//!                            ▼  └───────────────────────┘
+//!                          ledger (every change; the binding is durable before the first byte)
+//! ```
+//!
+//! One dispatcher owns the state and gives orders; one thread per station does what blocks; channels are bounded. A
+//! card physically lies in the station that worked on it until the next one takes it, so a slow module backs the line
+//! up to the hopper and nothing piles up in memory. Cards under way are at most the line's `reorder_buffer`; that is
+//! also the number of buffer places at the output, so the output can always take a card and the line cannot lock.
+//!
+//! Not here: what a module does to a card (`modules`), which states are legal (`ledger`), how the line is put
+//! together from links (`cli`, the composition root).
+
+mod dispatcher;
+mod floor;
+mod output;
+mod source;
+mod station;
+
+use crossbeam_channel::Receiver;
+use drivers::link::Link;
+use drivers::transport::Transport;
+
+use crate::hsm::Hsm;
+use crate::ids::Mic;
+use crate::ledger::{JobId, Ledger};
+use crate::modules::{Fault, Module};
+use crate::record::Spool;
+use crate::report::RunStats;
+
+/// A transport over whatever link the station has.
+pub type CardTransport = Transport<Box<dyn Link>>;
+
+/// A station, ready to work.
+pub struct StationSetup {
+    /// `chip-3`.
+    pub name: String,
+    /// What it does to a card.
+    pub module: Box<dyn Module>,
+    /// How cards come in and are thrown out.
+    pub transport: CardTransport,
+}
+
+/// A processing module with its stations.
+pub struct StageSetup {
+    /// Module name, as in the line profile.
+    pub name: String,
+    /// A card visits this module if its record has one of these.
+    pub mics: Vec<Mic>,
+    /// At least one.
+    pub stations: Vec<StationSetup>,
+}
+
+/// A line with its links open.
+pub struct LineSetup {
+    /// Modules in line order.
+    pub stages: Vec<StageSetup>,
+    /// Stacker and buffer places.
+    pub output: CardTransport,
+    /// Cards under way at once; also the number of buffer places.
+    pub reorder_buffer: u16,
+}
+
+/// What is to be made.
+pub struct Batch {
+    /// The job.
+    pub job: JobId,
+    /// Sequences in file order.
+    pub sequences: Vec<u32>,
+    /// Those of them that were attempted before: stacked apart.
+    pub remakes: std::collections::BTreeSet<u32>,
+    /// Number that the next blank gets.
+    pub next_blank: u32,
+    /// Stack position that the next good card gets.
+    pub next_position: u32,
+    /// The job's records.
+    pub spool: Spool,
+    /// Of the file.
+    pub issuer_id: crate::ids::IssuerId,
+    /// Of the file.
+    pub file_id: crate::ids::FileId,
+    /// Of the file.
+    pub product: std::sync::Arc<crate::profile::Product>,
+}
+
+/// What a run did, for its report; the ledger has the truth about cards.
+#[derive(Debug, Clone, Default)]
+pub struct Outcome {
+    /// Records stacked.
+    pub good: u64,
+    /// What was measured.
+    pub stats: RunStats,
+    /// Why the line stopped before all was made.
+    pub stopped: Option<Stop>,
+}
+
+/// Why a line stops feeding. Cards under way are finished first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stop {
+    /// The operator asked.
+    Operator,
+    /// A record's data is wrong: it is CANCELLED, the job is held.
+    Data {
+        /// Which.
+        seq: u32,
+        /// What.
+        fault: Fault,
+    },
+    /// The spool does not give the record.
+    Spool(String),
+    /// A station, the HSM or the ledger failed in a way that the next card would meet too.
+    Fault {
+        /// Where.
+        station: String,
+        /// What.
+        fault: Fault,
+    },
+    /// The ledger cannot be written: nothing may be bound any more.
+    Ledger(String),
+}
+
+/// Runs a batch to its end: every record made or out, or the line stopped with no card half done.
+///
+/// `stop` receives a message, or is disconnected, when the operator wants the line to stop feeding.
+pub fn run(line: LineSetup, batch: Batch, hsm: Box<dyn Hsm>, ledger: &Ledger, stop: Receiver<()>) -> Outcome {
+    dispatcher::Dispatcher::start(line, batch, hsm, ledger, stop).run()
+}

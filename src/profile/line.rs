@@ -7,6 +7,8 @@ use serde::Deserialize;
 use crate::exit::{Exit, Failure};
 use crate::ids::Mic;
 
+const LINE: super::Kind = super::Kind { noun: "line", folder: "lines", shipped: super::LINES };
+
 /// A personalization line. Unknown keys are errors.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -107,10 +109,15 @@ pub struct Link {
 }
 
 impl Line {
-    /// Loads and checks a shipped line by name, or a `.toml` file.
+    /// Loads and checks the line that an operator names: by name, or by the path of a `.toml` file.
     pub fn load(name: &str) -> Result<Self, Failure> {
-        let (text, origin) = super::text(super::LINES, "line", name)?;
+        let (text, origin) = Self::source(name)?;
         Self::from_toml(&text, &origin)
+    }
+
+    /// Text and origin of that line, for `hwsim`.
+    pub fn source(name: &str) -> Result<(String, String), Failure> {
+        super::chosen(LINE, name)
     }
 
     /// Parses and checks.

@@ -13,26 +13,55 @@ pub use shipped::{LINES, PRODUCTS, TEMPLATES};
 
 use crate::exit::{Exit, Failure};
 
-/// Reads a shipped profile by name, or a file if `name` ends in `.toml`. Gives its text and where it came from.
-fn text(shipped: &[(&str, &'static str)], kind: &str, name: &str) -> Result<(String, String), Failure> {
-    if name.ends_with(".toml") {
-        let text = std::fs::read_to_string(name)
-            .map_err(|e| Failure::new(Exit::Profile, format!("profile {name}: cannot be read: {e}")))?;
-        return Ok((text, name.to_owned()));
-    }
-    match shipped.iter().find(|(n, _)| *n == name) {
-        Some((_, text)) => Ok(((*text).to_owned(), format!("shipped {kind} {name}"))),
-        None => {
-            let known: Vec<_> = shipped.iter().map(|(n, _)| *n).collect();
-            Err(Failure::new(
-                Exit::Profile,
-                format!(
-                    "no {kind} profile {name:?}; shipped are {}; a path to a .toml file works too",
-                    known.join(", ")
-                ),
-            ))
+/// A directory with `lines/` and `products/` of the bureau's own; they come before the shipped ones.
+const OWN: &str = "CARDWRIGHT_PROFILES";
+
+/// What a profile is of.
+#[derive(Clone, Copy)]
+struct Kind {
+    /// For people.
+    noun: &'static str,
+    /// Folder in the bureau's own directory.
+    folder: &'static str,
+    /// Name and text of each shipped one.
+    shipped: &'static [(&'static str, &'static str)],
+}
+
+/// Text and origin of a profile that an operator names: by name, or by the path of a `.toml` file.
+fn chosen(kind: Kind, name: &str) -> Result<(String, String), Failure> {
+    if name.ends_with(".toml") { file(std::path::Path::new(name)) } else { named(kind, name) }
+}
+
+/// Text and origin of a profile by its name alone. Safe on a name out of an issuer's file: it never leaves the
+/// profiles' own folders.
+fn named(kind: Kind, name: &str) -> Result<(String, String), Failure> {
+    let plain = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    if plain && let Some(own) = std::env::var_os(OWN) {
+        let path = std::path::Path::new(&own).join(kind.folder).join(format!("{name}.toml"));
+        if path.exists() {
+            return file(&path);
         }
     }
+    if let Some((_, text)) = kind.shipped.iter().find(|(n, _)| *n == name) {
+        return Ok(((*text).to_owned(), format!("shipped {} {name}", kind.noun)));
+    }
+    let known: Vec<_> = kind.shipped.iter().map(|(n, _)| *n).collect();
+    Err(Failure::new(
+        Exit::Profile,
+        format!(
+            "no {} profile {name:?}; shipped are {}; your own go into {}/ of the directory that {OWN} names",
+            kind.noun,
+            known.join(", "),
+            kind.folder
+        ),
+    ))
+}
+
+fn file(path: &std::path::Path) -> Result<(String, String), Failure> {
+    let origin = path.display().to_string();
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| Failure::new(Exit::Profile, format!("profile {origin}: cannot be read: {e}")))?;
+    Ok((text, origin))
 }
 
 /// Parses a profile; the message names the place and the key.

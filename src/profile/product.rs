@@ -8,7 +8,9 @@ use serde::Deserialize;
 use crate::crypto::Suite;
 use crate::exit::{Exit, Failure};
 use crate::hsm::Derivation;
-use crate::ids::{Aid, Dgi};
+use crate::ids::{Aid, Dgi, ProductName};
+
+const PRODUCT: super::Kind = super::Kind { noun: "product", folder: "products", shipped: super::PRODUCTS };
 
 /// A card product. Unknown keys are errors.
 #[derive(Debug, Clone, Deserialize)]
@@ -120,9 +122,15 @@ pub enum Finalize {
 }
 
 impl Product {
-    /// Loads and checks a shipped product by name, or a `.toml` file.
+    /// Loads and checks the product that a person names: by name, or by the path of a `.toml` file.
     pub fn load(name: &str) -> Result<Self, Failure> {
-        let (text, origin) = super::text(super::PRODUCTS, "product", name)?;
+        let (text, origin) = super::chosen(PRODUCT, name)?;
+        Self::from_toml(&text, &origin)
+    }
+
+    /// Loads and checks the product that a file's Header names: by name alone.
+    pub fn named(name: &ProductName) -> Result<Self, Failure> {
+        let (text, origin) = super::named(PRODUCT, name.as_str())?;
         Self::from_toml(&text, &origin)
     }
 

@@ -20,7 +20,7 @@ pub trait Checks {
     /// Before the first record.
     fn header(&mut self, header: &Header) -> Result<(), Failure>;
     /// One record, whose structure is right. The message is for people and quotes no data.
-    fn record(&mut self, record: &Record, chip: Option<&ChipSection>) -> Result<(), String>;
+    fn record(&mut self, record: &Record, chip: Option<&ChipSection>) -> Result<(), Failure>;
     /// After the last record; `body` is what the Trailer's MAC covers behind "CWF1T".
     fn trailer(&mut self, header: &Header, trailer: &Trailer, body: &[u8]) -> Result<(), Failure>;
 }
@@ -100,7 +100,7 @@ impl Seen {
             }
         };
         let checked = checks.record(&record, chip.as_ref());
-        checked.map_err(|message| refuse(frame.offset, FileFault::Profile(message)))?;
+        checked.map_err(|failure| refuse(frame.offset, FileFault::Refused(failure)))?;
         for application in chip.into_iter().flat_map(|chip| chip.applications) {
             *self.aids.entry(application.aid.clone()).or_default() += 1;
             self.keks.insert((application.kek, application.tk_type));

@@ -22,6 +22,8 @@ pub struct RunStats {
     pub hsm_calls: u64,
     /// Applications that were personalized or tried.
     pub applications: u64,
+    /// Commands sent to chips.
+    pub commands: u64,
     /// By station name.
     pub stations: BTreeMap<String, StationStats>,
 }
@@ -348,6 +350,7 @@ mod tests {
             elapsed: Duration::from_secs(8),
             hsm_calls: 24,
             applications: 12,
+            commands: 90,
             stations: BTreeMap::from([
                 ("chip-1".to_owned(), station("chip", 3, 1)),
                 ("chip-2".to_owned(), station("chip", 2, 0)),

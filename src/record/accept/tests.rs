@@ -27,10 +27,11 @@ impl Checks for Ask {
         if self.refuse_header { Err(Failure::new(Exit::FileSeen, "seen")) } else { Ok(()) }
     }
 
-    fn record(&mut self, record: &Record, chip: Option<&ChipSection>) -> Result<(), String> {
+    fn record(&mut self, record: &Record, chip: Option<&ChipSection>) -> Result<(), Failure> {
         self.records += 1;
         self.chips += u32::from(chip.is_some());
-        if self.refuse_record == Some(record.sequence) { Err("no module for X".into()) } else { Ok(()) }
+        let refused = self.refuse_record == Some(record.sequence);
+        if refused { Err(Failure::new(Exit::FileProfile, "no module for X")) } else { Ok(()) }
     }
 
     fn trailer(&mut self, _: &Header, _: &Trailer, body: &[u8]) -> Result<(), Failure> {

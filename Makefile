@@ -1,0 +1,48 @@
+# Cardwright: what a fresh Debian 12 with a Rust toolchain needs to build, test, show and measure it.
+#
+#   make demo    personalize 500 cards on a simulated line
+#   make test    all the tests
+#   make bench   the figures
+#   make lint    formatting, clippy, licences and sources
+
+SHELL := /bin/sh
+CARGO ?= cargo
+# Debian packages: a C compiler for SQLite, pkg-config for serial ports, sqlite3 and openssl for tests and benches.
+PACKAGES := gcc libc6-dev pkg-config openssl sqlite3
+
+.PHONY: all setup build demo test bench soak lint
+
+all: build
+
+setup:
+	@missing=""; for p in $(PACKAGES); do \
+	  dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'install ok installed' || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then \
+	  echo "setup: installing Debian packages:$$missing"; \
+	  sudo=""; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	  $$sudo apt-get update -q && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -q --no-install-recommends $$missing; \
+	else echo "setup: Debian packages present: $(PACKAGES)"; fi
+	@command -v $(CARGO) >/dev/null || { echo "setup: no Rust toolchain: install rustup's stable first"; exit 1; }
+
+build: setup
+	$(CARGO) build --workspace --bins
+
+demo: build
+	tests/demo.sh
+
+test: build
+	$(CARGO) test --workspace --no-fail-fast
+
+soak: build
+	PROPTEST_CASES=1000000 $(CARGO) test --workspace --no-fail-fast
+
+bench: setup
+	$(CARGO) build --release --workspace --bins
+	$(CARGO) bench -p cardwright
+	tests/bench.sh
+
+lint: setup
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	@command -v cargo-deny >/dev/null || { echo "lint: installing cargo-deny"; $(CARGO) install cargo-deny --locked --version ^0.20; }
+	$(CARGO) deny check licenses bans sources

@@ -1,0 +1,139 @@
+//! Acceptance as the bureau does it: what the line and product profiles and the key store say about a file, record by
+//! record, while it is copied into the spool.
+
+use std::sync::Arc;
+
+use crate::crypto::Suite;
+use crate::exit::{Exit, Failure};
+use crate::hsm::{Hsm, HsmInfo, TrailerRequest};
+use crate::ids::KekId;
+use crate::profile::{Line, Product};
+use crate::record::chip::{Application, ChipSection};
+use crate::record::{Checks, Header, Record, Trailer};
+
+/// The rules of one line, and of the product once the Header has named it.
+pub struct Rules<'a> {
+    line: &'a Line,
+    hsm: &'a mut dyn Hsm,
+    info: HsmInfo,
+    product: Option<(Header, Arc<Product>)>,
+}
+
+impl<'a> Rules<'a> {
+    /// Asks the HSM once which keys there are.
+    pub fn new(line: &'a Line, hsm: &'a mut dyn Hsm) -> Result<Self, Failure> {
+        let info = hsm.info()?;
+        Ok(Self { line, hsm, info, product: None })
+    }
+
+    /// The product of the file, once accepted.
+    pub fn product(self) -> Option<Arc<Product>> {
+        self.product.map(|(_, product)| product)
+    }
+
+    fn application(
+        &self,
+        header: &Header,
+        product: &Product,
+        application: &Application,
+    ) -> Result<(), Failure> {
+        let of_product = product.application(&application.aid).ok_or_else(|| {
+            Failure::new(
+                Exit::FileProfile,
+                format!("application {} is not in product {}", application.aid, product.name),
+            )
+        })?;
+        self.key(header, application.kek, application.tk_type)?;
+        let suite = Suite::from_tk_type(application.tk_type);
+        if !suite.is_some_and(|suite| product.min_suite.admits(suite)) {
+            return Err(Failure::new(
+                Exit::FileProfile,
+                format!(
+                    "application {}: TYPEtk {:02X} is weaker than the product's min_suite",
+                    application.aid, application.tk_type
+                ),
+            ));
+        }
+        application
+            .check_protection(&of_product.pass_through)
+            .map_err(|e| Failure::new(Exit::FileFormat, format!("application {}: {e}", application.aid)))?;
+        crate::chip::check(application, of_product).map_err(|what| {
+            Failure::new(Exit::FileProfile, format!("application {}: {what}", application.aid))
+        })
+    }
+
+    fn key(&self, header: &Header, kek: KekId, tk_type: u8) -> Result<(), Failure> {
+        let known = self.info.keks.iter().find(|k| k.id == kek).ok_or_else(|| {
+            Failure::new(
+                Exit::KeyUnknown,
+                format!(
+                    "key: KEK {kek} is not in the key store; import it, or ask the issuer which KEK it is"
+                ),
+            )
+        })?;
+        if known.issuer_id != header.issuer_id {
+            return Err(Failure::new(
+                Exit::KeyMismatch,
+                format!(
+                    "key: KEK {kek} belongs to another issuer than the file names ({})",
+                    header.issuer_id
+                ),
+            ));
+        }
+        if known.tk_type != tk_type {
+            return Err(Failure::new(
+                Exit::KeyMismatch,
+                format!("key: KEK {kek} is of TYPEtk {:02X}, the file says {tk_type:02X}", known.tk_type),
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Checks for Rules<'_> {
+    fn header(&mut self, header: &Header) -> Result<(), Failure> {
+        let product = Product::named(&header.product).map_err(|f| {
+            Failure::new(Exit::FileProfile, format!("the file is of product {}: {f}", header.product))
+        })?;
+        self.product = Some((header.clone(), Arc::new(product)));
+        Ok(())
+    }
+
+    fn record(&mut self, record: &Record, chip: Option<&ChipSection>) -> Result<(), Failure> {
+        for section in &record.sections {
+            if self.line.module_of(&section.mic).is_none() && !self.line.ignore.contains(&section.mic) {
+                return Err(Failure::new(
+                    Exit::FileProfile,
+                    format!(
+                        "MIC {} has no module on line {} and is not ignored",
+                        section.mic, self.line.name
+                    ),
+                ));
+            }
+            crate::modules::check_section(&section.mic, &section.data)
+                .map_err(|what| Failure::new(Exit::FileFormat, format!("MIC {}: {what}", section.mic)))?;
+        }
+        let Some((header, product)) = &self.product else {
+            return Err(Failure::new(Exit::Bug, "us: a record was checked before the Header"));
+        };
+        for application in chip.iter().flat_map(|c| &c.applications) {
+            self.application(header, product, application)?;
+        }
+        Ok(())
+    }
+
+    fn trailer(&mut self, header: &Header, trailer: &Trailer, body: &[u8]) -> Result<(), Failure> {
+        self.key(header, trailer.kek, trailer.tk_type)?;
+        let request = TrailerRequest {
+            issuer_id: header.issuer_id.clone(),
+            file_id: header.file_id.clone(),
+            kek: trailer.kek,
+            tk_type: trailer.tk_type,
+            kcv: trailer.kcv,
+            body: body.to_vec(),
+            wrapped_mac_key: trailer.wrapped_mac_key.clone(),
+            mac: trailer.mac.clone(),
+        };
+        Ok(self.hsm.verify_trailer(&request)?)
+    }
+}

@@ -1,0 +1,47 @@
+//! `cardwright profile list | check FILE`: the shipped profiles, and whether one of your own holds.
+
+use std::path::PathBuf;
+
+use crate::exit::{Exit, Failure};
+use crate::profile::{LINES, Line, PRODUCTS, Product};
+
+/// `cardwright profile ...`
+#[derive(Debug, clap::Subcommand)]
+pub enum ProfileCommand {
+    /// The shipped lines and products.
+    List,
+    /// Load and check a profile file: a line (it has `[[module]]`) or a product.
+    Check {
+        /// A .toml file.
+        file: PathBuf,
+    },
+}
+
+/// Does it.
+#[allow(clippy::print_stdout)]
+pub fn run(command: &ProfileCommand) -> Result<Exit, Failure> {
+    match command {
+        ProfileCommand::List => {
+            for (name, _) in LINES {
+                println!("line     {name:<14} {}", Line::load(name)?.description);
+            }
+            for (name, _) in PRODUCTS {
+                println!("product  {name:<14} {}", Product::load(name)?.description);
+            }
+        }
+        ProfileCommand::Check { file } => {
+            let origin = file.display().to_string();
+            let text = std::fs::read_to_string(file)
+                .map_err(|e| Failure::new(Exit::Profile, format!("profile {origin}: cannot be read: {e}")))?;
+            let table: toml::Table = toml::from_str(&text)
+                .map_err(|e| Failure::new(Exit::Profile, format!("profile {origin}: {e}")))?;
+            let (kind, name) = if table.contains_key("module") {
+                ("line", Line::from_toml(&text, &origin)?.name)
+            } else {
+                ("product", Product::from_toml(&text, &origin)?.name)
+            };
+            println!("{kind} {name}: no fault found");
+        }
+    }
+    Ok(Exit::Ok)
+}

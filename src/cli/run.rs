@@ -1,0 +1,344 @@
+//! `cardwright run FILE` and `cardwright job resume J`: one job in the foreground, without a daemon.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crossbeam_channel::Receiver;
+
+use super::accept::Rules;
+use super::common::{ByArg, LedgerArg};
+use super::simulator::{SimulateArgs, Simulator};
+use super::stations;
+use crate::exit::{Exit, Failure};
+use crate::hsm::Hsm;
+use crate::hsm::client::{Client, HostProcess};
+use crate::ledger::{Change, Context, JobId, JobState, Ledger, LedgerError, NewJob, RecordState};
+use crate::pipeline::{Batch, Outcome, Stop};
+use crate::profile::{Line, Product};
+use crate::record::{Limits, Spool, accept};
+use crate::report::{EventWriter, Places, Progress, Shown, Summary};
+
+/// `cardwright run`.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// The issuer's output file (CWF1)
+    file: PathBuf,
+    /// Print the report as one JSON document
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    ledger: LedgerArg,
+    #[command(flatten)]
+    line: LineArgs,
+}
+
+/// The line, and what a run of it leaves behind.
+#[derive(Debug, clap::Args)]
+pub struct LineArgs {
+    /// Line profile: a shipped name or a .toml file
+    #[arg(long)]
+    line: String,
+    /// The bureau's key store
+    #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE")]
+    keys: PathBuf,
+    /// Write every status change there, one JSON object a line
+    #[arg(long, value_name = "FILE")]
+    events: Option<PathBuf>,
+    /// Write the report there as JSON
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Make at most so many records
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    #[command(flatten)]
+    simulate: SimulateArgs,
+    #[command(flatten)]
+    by: ByArg,
+}
+
+/// A job ready to be made.
+struct Job {
+    id: JobId,
+    spool: Spool,
+    product: Arc<Product>,
+}
+
+/// What stands around a job: directory for sockets, HSM host, ledger.
+struct Bench<'a> {
+    args: &'a LineArgs,
+    json: bool,
+    line: Line,
+    directory: tempfile::TempDir,
+    _host: HostProcess,
+    socket: PathBuf,
+    ledger: Ledger,
+}
+
+impl<'a> Bench<'a> {
+    fn set_up(args: &'a LineArgs, ledger: &LedgerArg, json: bool) -> Result<Self, Failure> {
+        let line = Line::load(&args.line)?;
+        if !args.simulate.simulate {
+            return Err(Failure::new(
+                Exit::Device,
+                "this version drives simulated lines only: add --simulate; real readers come with the devices",
+            ));
+        }
+        if line.sim.is_none() {
+            return Err(Failure::new(
+                Exit::Profile,
+                format!("line {} has no [sim] table: it cannot be simulated", line.name),
+            ));
+        }
+        let directory = super::socket_directory()?;
+        let ledger = Ledger::open(&ledger.ledger)?;
+        let socket = directory.path().join("hsm.sock");
+        let host = HostProcess::start(&super::own_program()?, &args.keys, &socket)?;
+        Ok(Self { args, json, line, directory, _host: host, socket, ledger })
+    }
+
+    fn hsm(&self) -> Result<Box<dyn Hsm>, Failure> {
+        Ok(Box::new(Client::connect(&self.socket)?))
+    }
+}
+
+/// Accepts a file and makes it.
+pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
+    let bench = Bench::set_up(&args.line, &args.ledger, args.json)?;
+    let job = new_job(&bench, &args.file)?;
+    make(bench, job)
+}
+
+/// `cardwright job resume J`: goes on with a job that the ledger holds open.
+pub fn resume(id: JobId, args: &LineArgs, ledger: &LedgerArg, json: bool) -> Result<Exit, Failure> {
+    let bench = Bench::set_up(args, ledger, json)?;
+    let view = bench.ledger.reader()?.job(id)?;
+    if view.simulated != args.simulate.simulate {
+        return Err(Failure::new(Exit::Denied, "a simulated job stays simulated, and a live one live"));
+    }
+    let digest = hex::decode(&view.digest).ok().and_then(|d| d.try_into().ok());
+    let digest = digest.ok_or_else(|| Failure::new(Exit::Ledger, format!("job {id} has no digest")))?;
+    let spool = Spool::open(Path::new(&view.spool), &digest)?;
+    let product = Arc::new(Product::named(&spool.header().product)?);
+    make(bench, Job { id, spool, product })
+}
+
+fn new_job(bench: &Bench<'_>, file: &Path) -> Result<Job, Failure> {
+    let spool_path = spool_path(bench.ledger.path())?;
+    let mut hsm = bench.hsm()?;
+    let mut rules = Rules::new(&bench.line, &mut *hsm)?;
+    let accepted = accept(file, &spool_path, Limits::default(), &mut rules)?;
+    let product = rules.product().ok_or_else(|| Failure::new(Exit::Bug, "us: accepted without a Header"))?;
+    let new = NewJob {
+        issuer_id: accepted.header.issuer_id.clone(),
+        file_id: accepted.header.file_id.clone(),
+        product: accepted.header.product.clone(),
+        digest: accepted.digest,
+        kek: accepted.trailer.kek,
+        line: bench.line.name.clone(),
+        rejects_shredded: bench.line.rejects == crate::profile::line::Rejects::Shredded,
+        simulated: bench.args.simulate.simulate,
+        spool: spool_path.display().to_string(),
+        cards: accepted.cards,
+    };
+    let accepted_job = bench.ledger.new_job(new).map_err(|error| {
+        // A refused file leaves no copy behind; a copy that cannot be removed does no harm.
+        let _ = std::fs::remove_file(&spool_path);
+        seen(error, bench)
+    })?;
+    if !accepted_job.seen_before.is_empty() {
+        return Err(Failure::new(
+            Exit::Held,
+            format!(
+                "file: job {} is held: {} of its card_refs were in an earlier file of the issuer (first: record {}); a \
+                 supervisor looks at them and releases the job with `cardwright job resume {}`",
+                accepted_job.job,
+                accepted_job.seen_before.len(),
+                accepted_job.seen_before.first().copied().unwrap_or_default(),
+                accepted_job.job
+            ),
+        ));
+    }
+    let spool = Spool::open(&spool_path, &accepted.digest)?;
+    Ok(Job { id: accepted_job.job, spool, product })
+}
+
+fn seen(error: LedgerError, bench: &Bench<'_>) -> Failure {
+    match error {
+        LedgerError::Seen { job, open: true } => Failure::new(
+            Exit::JobOpen,
+            format!(
+                "operator: this file is job {job}, which is open; go on with `cardwright job resume {job} --line {}`, \
+                 or look at it with `cardwright job show {job}`",
+                bench.args.line
+            ),
+        ),
+        other => other.into(),
+    }
+}
+
+/// `<ledger>.spool/<time>-<pid>.cwf1`, absolute.
+fn spool_path(ledger: &Path) -> Result<PathBuf, Failure> {
+    let ledger =
+        std::path::absolute(ledger).map_err(|e| Failure::new(Exit::Io, format!("ledger path: {e}")))?;
+    let mut directory = ledger.into_os_string();
+    directory.push(".spool");
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Ok(PathBuf::from(directory).join(format!("{}-{}.cwf1", now.as_micros(), std::process::id())))
+}
+
+fn make(bench: Bench<'_>, job: Job) -> Result<Exit, Failure> {
+    let args = bench.args;
+    let reader = bench.ledger.reader()?;
+    let view = reader.job(job.id)?;
+    if view.state == JobState::Closed {
+        return Err(Failure::new(
+            Exit::Denied,
+            format!("job {} is closed; nothing can be made of it", job.id),
+        ));
+    }
+    let mut sequences = reader.pending(job.id)?;
+    sequences.truncate(args.limit.unwrap_or(usize::MAX));
+    let selected = sequences.len();
+    let header = job.spool.header();
+    let batch = Batch {
+        job: job.id,
+        sequences,
+        remakes: reader.in_state(job.id, RecordState::Remake)?.into_iter().collect(),
+        next_blank: reader.next_blank(job.id)?,
+        next_position: reader.next_position(job.id)?,
+        issuer_id: header.issuer_id.clone(),
+        file_id: header.file_id.clone(),
+        spool: job.spool,
+        product: job.product,
+    };
+    let places = Places {
+        ledger: bench.ledger.path().to_owned(),
+        events: args.events.clone(),
+        dumps: args.simulate.dump.clone(),
+        report: args.report.clone(),
+    };
+
+    let events =
+        args.events.as_ref().map(|p| EventWriter::start(bench.ledger.subscribe(), &p.display().to_string()));
+    let events = events.transpose()?;
+    let total = u64::try_from(selected).unwrap_or(u64::MAX);
+    let shown = Shown::suitable(bench.json);
+    let progress = Progress::start(bench.ledger.subscribe(), job.id, total, view.simulated, shown);
+    let by = || Context { actor: Some(args.by.actor()), ..Context::default() };
+    if view.state == JobState::Held {
+        bench.ledger.record(job.id, Change::Released, by()).wait()?;
+    }
+
+    let simulator = Simulator::start(&args.line, &args.simulate, bench.directory.path())?;
+    let line = stations::simulated(&bench.line, simulator.socket(), || bench.hsm())?;
+    let outcome = crate::pipeline::run(line, batch, bench.hsm()?, &bench.ledger, on_signal());
+    simulator.end()?;
+
+    match &outcome.stopped {
+        // Nothing more can be written there.
+        Some(Stop::Ledger(_)) => {}
+        Some(stop) => {
+            let context =
+                Context { reason: Some(stop_word(stop).into()), detail: Some(stop_text(stop)), ..by() };
+            bench.ledger.record(job.id, Change::Held, context).wait()?;
+        }
+        // Refused while rejects wait for their destruction or remakes for their release: the job stays open.
+        None => drop(bench.ledger.record(job.id, Change::Closed, by()).wait()),
+    }
+    // A ledger that failed says so again here; the outcome below tells it better.
+    let closed = bench.ledger.close();
+    progress.finish();
+    if let Some(events) = events {
+        events.finish()?;
+    }
+    if !matches!(outcome.stopped, Some(Stop::Ledger(_))) {
+        closed?;
+    }
+
+    let summary = Summary::build(&reader, job.id, Some(outcome.stats.clone()), places)?;
+    if let Some(path) = &args.report {
+        summary.save(path)?;
+    }
+    print(&summary, bench.json)?;
+    ended(&outcome, selected)
+}
+
+fn print(summary: &Summary, as_json: bool) -> Result<(), Failure> {
+    let text = if as_json {
+        serde_json::to_string_pretty(summary)
+            .map_err(|e| Failure::new(Exit::Bug, format!("us: the report is no JSON: {e}")))?
+    } else {
+        summary.to_string()
+    };
+    writeln!(std::io::stdout(), "{text}").map_err(|e| Failure::new(Exit::Io, format!("standard output: {e}")))
+}
+
+fn ended(outcome: &Outcome, selected: usize) -> Result<Exit, Failure> {
+    let all_good = usize::try_from(outcome.good).is_ok_and(|good| good == selected);
+    let exit = match &outcome.stopped {
+        None if all_good => return Ok(Exit::Ok),
+        None => return Ok(Exit::NotAllGood),
+        Some(Stop::Operator) => return Ok(Exit::Stopped),
+        Some(Stop::Data { .. }) => Exit::RecordData,
+        Some(Stop::Spool(_)) => Exit::FileDigest,
+        Some(Stop::Fault { fault, .. }) if fault.blame == crate::modules::Blame::Hsm => Exit::Hsm,
+        Some(Stop::Fault { fault, .. }) if fault.blame == crate::modules::Blame::Us => Exit::Bug,
+        Some(Stop::Fault { .. }) => Exit::Device,
+        Some(Stop::Ledger(_)) => Exit::Ledger,
+    };
+    let text = outcome.stopped.as_ref().map(stop_text).unwrap_or_default();
+    Err(Failure::new(exit, text))
+}
+
+fn stop_word(stop: &Stop) -> &str {
+    match stop {
+        Stop::Operator => "operator",
+        Stop::Data { .. } => "data",
+        Stop::Spool(_) => "spool",
+        Stop::Fault { fault, .. } => &fault.reason,
+        Stop::Ledger(_) => "ledger",
+    }
+}
+
+fn stop_text(stop: &Stop) -> String {
+    match stop {
+        Stop::Operator => "stopped by the operator; no card is half done".into(),
+        Stop::Data { seq, fault } => {
+            format!(
+                "record {seq} is CANCELLED and the job is held: {}; ask the issuer for the record again",
+                fault.detail
+            )
+        }
+        Stop::Spool(what) => format!("the spool differs from what was accepted: {what}"),
+        Stop::Fault { station, fault } => format!("station {station} stopped the line: {fault}"),
+        Stop::Ledger(what) => format!("the ledger cannot be written, so no card may be bound: {what}"),
+    }
+}
+
+/// A channel that gets a message at SIGINT or SIGTERM.
+fn on_signal() -> Receiver<()> {
+    let (say, hear) = crossbeam_channel::bounded(1);
+    std::thread::spawn(move || {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+        runtime.block_on(async {
+            use tokio::signal::unix::{SignalKind, signal};
+            let (Ok(mut interrupt), Ok(mut terminate)) =
+                (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+            else {
+                // Without handlers the default action ends the program: said here, found at the restart.
+                tracing::error!("no signal handlers: a stop will not be orderly");
+                return std::future::pending().await;
+            };
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            let _ = say.send(());
+            // The senders stay: hanging up would be another stop.
+            std::future::pending::<()>().await;
+        });
+    });
+    hear
+}

@@ -1,0 +1,57 @@
+//! The output's thread: takes finished cards into buffer places and stacks them when their turn comes.
+
+use crossbeam_channel::{Receiver, Sender};
+
+use super::CardTransport;
+
+/// What the dispatcher orders.
+pub enum Order {
+    /// Take the card from a station into a buffer place.
+    Collect {
+        /// Record.
+        seq: u32,
+        /// Station where the card lies.
+        from: String,
+        /// Buffer place.
+        slot: u16,
+    },
+    /// Stack the card of a buffer place.
+    Stack {
+        /// Record.
+        seq: u32,
+        /// Buffer place.
+        slot: u16,
+        /// Stack position.
+        position: u32,
+        /// In the remakes' stacker.
+        remake: bool,
+    },
+}
+
+/// What happened at the output.
+pub enum Happening {
+    /// The card has left its station, or is lost on the way (`Err`): a person must look.
+    Collected(u32, Result<(), drivers::DeviceError>),
+    /// The card is in the stacker, or is lost on the way.
+    Stacked(u32, Result<(), drivers::DeviceError>),
+}
+
+/// Runs the output until the dispatcher hangs up.
+pub fn run(mut transport: CardTransport, orders: &Receiver<Order>, say: &Sender<Happening>) {
+    for order in orders {
+        let happening = match order {
+            Order::Collect { seq, from, slot } => {
+                Happening::Collected(seq, transport.take(&from).and_then(|()| transport.park(slot)))
+            }
+            Order::Stack { seq, slot, position, remake: false } => {
+                Happening::Stacked(seq, transport.stack(slot, position))
+            }
+            Order::Stack { seq, slot, position, remake: true } => {
+                Happening::Stacked(seq, transport.stack_remake(slot, position))
+            }
+        };
+        if say.send(happening).is_err() {
+            return;
+        }
+    }
+}

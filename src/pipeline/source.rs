@@ -1,0 +1,129 @@
+//! The source: reads the next record from the spool and has the HSM verify its applications, before any blank moves.
+//!
+//! Works only as far ahead as the dispatcher asks; every record in its hands counts as a card under way.
+
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::hsm::{Handle, Hsm, HsmError, VerifyRequest};
+use crate::ids::{FileId, IssuerId};
+use crate::modules::{Blame, Checked, Fault, Work};
+use crate::profile::Product;
+use crate::record::chip::ChipSection;
+use crate::record::{Record, Spool, others_digest};
+
+/// Block of the DEK cipher of an SCP02 card, in bytes.
+const CARD_BLOCK: u8 = 8;
+
+/// What the dispatcher asks for.
+pub enum Ask {
+    /// The record with this sequence.
+    Next(u32),
+    /// Forget what was verified for a card that will not be made.
+    Release(Vec<Handle>),
+}
+
+/// What it gets.
+pub struct Prepared {
+    /// Which record.
+    pub seq: u32,
+    /// Its work, or why there is none.
+    pub work: Result<Arc<Work>, Unready>,
+    /// Calls made to the HSM.
+    pub hsm_calls: u32,
+}
+
+/// Why a record cannot be made now.
+pub enum Unready {
+    /// Its data, or the HSM.
+    Fault(Fault),
+    /// The spool.
+    Spool(String),
+}
+
+/// The source's own state; runs in a thread until `asks` ends.
+pub struct Source {
+    /// The job's records.
+    pub spool: Spool,
+    /// Connection of its own.
+    pub hsm: Box<dyn Hsm>,
+    /// Of the file.
+    pub issuer_id: IssuerId,
+    /// Of the file.
+    pub file_id: FileId,
+    /// Of the file.
+    pub product: Arc<Product>,
+}
+
+impl Source {
+    /// Serves until the dispatcher hangs up.
+    pub fn run(mut self, asks: &Receiver<Ask>, prepared: &Sender<Prepared>) {
+        for ask in asks {
+            match ask {
+                Ask::Next(seq) => {
+                    let mut hsm_calls = 0;
+                    let work = self.prepare(seq, &mut hsm_calls);
+                    if prepared.send(Prepared { seq, work, hsm_calls }).is_err() {
+                        return;
+                    }
+                }
+                // A handle that stays is dropped by the HSM host with the connection.
+                Ask::Release(handles) => drop(self.hsm.release(&handles)),
+            }
+        }
+    }
+
+    fn prepare(&mut self, seq: u32, hsm_calls: &mut u32) -> Result<Arc<Work>, Unready> {
+        let record = self.spool.read(seq).map_err(|e| Unready::Spool(e.to_string()))?;
+        let applications = self.verify(&record, hsm_calls).map_err(Unready::Fault)?;
+        Ok(Arc::new(Work { record, applications, product: Arc::clone(&self.product) }))
+    }
+
+    fn verify(&mut self, record: &Record, hsm_calls: &mut u32) -> Result<Vec<Checked>, Fault> {
+        let Some(chip) = record.section("CHP") else { return Ok(Vec::new()) };
+        let section = ChipSection::parse(chip).map_err(|e| data_fault(format!("chip section: {e}")))?;
+        let others = others_digest(record);
+        let mut checked = Vec::with_capacity(section.applications.len());
+        for application in section.applications {
+            let product = self.product.application(&application.aid).ok_or_else(|| {
+                data_fault(format!("application {} is not in the product", application.aid))
+            })?;
+            let request = VerifyRequest {
+                issuer_id: self.issuer_id.clone(),
+                file_id: self.file_id.clone(),
+                sequence: record.sequence,
+                card_ref: record.card_ref.clone(),
+                others,
+                application: application.raw.to_vec(),
+                card_block: CARD_BLOCK,
+                pass_through: product.pass_through.clone(),
+                allow_ecb: self.product.allow_ecb,
+            };
+            *hsm_calls += 1;
+            match self.hsm.verify(&request) {
+                Ok(verified) => checked.push(Checked { application, verified }),
+                Err(error) => {
+                    let handles: Vec<_> = checked.iter().map(|c| c.verified.handle).collect();
+                    drop(self.hsm.release(&handles));
+                    return Err(hsm_fault(&error));
+                }
+            }
+        }
+        Ok(checked)
+    }
+}
+
+fn data_fault(detail: String) -> Fault {
+    Fault { blame: Blame::Data, reason: "data".into(), detail, header: None, sw: None }
+}
+
+fn hsm_fault(error: &HsmError) -> Fault {
+    let blame = match error {
+        HsmError::Data { .. } => Blame::Data,
+        HsmError::Refused(_) | HsmError::Unknown(_) => Blame::Us,
+        _ => Blame::Hsm,
+    };
+    let reason = if blame == Blame::Data { "data" } else { "hsm" };
+    Fault { blame, reason: reason.into(), detail: error.to_string(), header: None, sw: None }
+}
