@@ -4,23 +4,24 @@
 //! read once, one record in memory. Not here: the rules of a line profile (acceptance asks those), card data.
 
 mod report;
+mod tally;
 mod verify;
 
 #[cfg(test)]
 #[allow(clippy::cast_possible_truncation)]
 mod tests;
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::exit::{Exit, Failure};
 use crate::hsm::Hsm;
-use crate::ids::{KekId, NameError, ProductName};
+use crate::ids::{NameError, ProductName};
 use crate::record::chip::{ApplicationView, ChipError, Scratch, check_crn, walk};
 use crate::record::{FileError, FileFault, Frame, Limits, Reader, SectionRef};
 use report::Report;
+use tally::Tally;
 use verify::Verifier;
 
 /// MICs that this program knows (DESIGN.md section 3).
@@ -56,7 +57,7 @@ fn inspect(path: &Path, hsm: Option<&mut dyn Hsm>) -> Result<Report, Failure> {
     let mut reader = Reader::open(file, Limits::default())?;
     let header = reader.header().clone();
     let mut verifier = hsm.map(|hsm| Verifier::new(hsm, &header));
-    let mut counts = Counts::new();
+    let mut counts = Counts::default();
     while let Some(frame) = reader.next_frame()? {
         counts.record(&frame, header.product.as_str(), verifier.as_mut())?;
     }
@@ -66,29 +67,20 @@ fn inspect(path: &Path, hsm: Option<&mut dyn Hsm>) -> Result<Report, Failure> {
 }
 
 /// What is counted on the way.
+#[derive(Default)]
 struct Counts {
     /// Records with each of [`SHIPPED`].
-    mics: [u32; SHIPPED.len()],
+    mics: [u64; SHIPPED.len()],
     /// Records with each application.
-    aids: HashMap<Vec<u8>, u32>,
-    /// Applications under each key.
-    keks: HashMap<(KekId, u8), u64>,
+    aids: Tally,
+    /// Applications under each key: KEKID, TYPEtk.
+    keks: Tally,
     /// Records of each product.
-    products: HashMap<String, u32>,
+    products: Tally,
     scratch: Scratch,
 }
 
 impl Counts {
-    fn new() -> Self {
-        Self {
-            mics: [0; SHIPPED.len()],
-            aids: HashMap::new(),
-            keks: HashMap::new(),
-            products: HashMap::new(),
-            scratch: Scratch::default(),
-        }
-    }
-
     /// `product` is the Header's, for a record whose FUL section names none.
     fn record(
         &mut self,
@@ -99,15 +91,16 @@ impl Counts {
         let refuse = |offset, fault| FileError { record: Some(frame.sequence), offset, fault };
         let (mut chip, mut named) = (None, None);
         for section in frame.sections() {
-            let Some((mic, count)) = SHIPPED.iter().zip(&mut self.mics).find(|(mic, _)| **mic == section.mic)
-            else {
-                let message = format!("no module is known for the MIC {}", section.mic);
+            let place = shipped(section.mic);
+            let Some(count) = place.and_then(|place| self.mics.get_mut(place)) else {
+                let mic = String::from_utf8_lossy(section.mic);
+                let message = format!("no module is known for the MIC {mic}");
                 return Err(refuse(section.offset, FileFault::Profile(message)).into());
             };
             *count += 1;
-            match *mic {
-                "CHP" => chip = Some(section),
-                "FUL" => {
+            match section.mic {
+                b"CHP" => chip = Some(section),
+                b"FUL" => {
                     let name = ful_product(section.data);
                     named = name.map_err(|fault| refuse(section.offset, fault))?;
                 }
@@ -131,12 +124,7 @@ impl Counts {
         if let Some(verifier) = verifier {
             verifier.record(frame, product, &applications)?;
         }
-        match self.products.get_mut(product) {
-            Some(count) => *count += 1,
-            None => {
-                self.products.insert(product.to_owned(), 1);
-            }
-        }
+        self.products.add(product.as_bytes());
         Ok(())
     }
 
@@ -148,18 +136,21 @@ impl Counts {
     ) -> Result<(), ChipError> {
         let Self { aids, keks, scratch, .. } = self;
         let crn = walk(section.data, scratch, |application| {
-            match aids.get_mut(application.aid) {
-                Some(count) => *count += 1,
-                None => {
-                    aids.insert(application.aid.to_vec(), 1);
-                }
-            }
-            *keks.entry((application.kek, application.suite.tk_type())).or_default() += 1;
+            aids.add(application.aid);
+            let [a, b, c, d, e] = application.kek.0;
+            keks.add(&[a, b, c, d, e, application.suite.tk_type()]);
             each(application);
             Ok(())
         })?;
-        check_crn(crn, &frame.card_ref)
+        check_crn(crn, frame.card_ref)
     }
+}
+
+/// The place of a MIC in [`SHIPPED`].
+fn shipped(mic: &[u8]) -> Option<usize> {
+    // Of one length, so that the comparison is of three bytes and no call.
+    let mic = <&[u8; 3]>::try_from(mic).ok()?;
+    SHIPPED.iter().position(|shipped| shipped.as_bytes() == mic)
 }
 
 /// The product in a FUL section: tag 01 of its TLVs (tag u8, length u32, value), if there is one.

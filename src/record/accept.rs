@@ -88,12 +88,12 @@ struct Seen {
 impl Seen {
     fn record(&mut self, frame: &Frame<'_>, checks: &mut dyn Checks) -> Result<(), FileError> {
         let refuse = |offset, fault| FileError { record: Some(frame.sequence), offset, fault };
-        let record = frame.to_record();
-        let chip = match frame.sections().find(|s| s.mic == "CHP") {
+        let record = frame.to_record()?;
+        let chip = match frame.sections().find(|s| s.mic == b"CHP") {
             None => None,
             Some(section) => {
                 let chip = ChipSection::parse(section.data);
-                let chip = chip.and_then(|chip| chip.check_crn(&frame.card_ref).map(|()| chip));
+                let chip = chip.and_then(|chip| chip.check_crn(&record.card_ref).map(|()| chip));
                 Some(chip.map_err(|error| {
                     refuse(section.offset + super::frame::offset(error.at), FileFault::Chip(error))
                 })?)

@@ -172,13 +172,13 @@ impl ChipSection {
 
     /// A CRN, if there is one, is the record's card_ref.
     pub fn check_crn(&self, card_ref: &CardRef) -> Result<(), ChipError> {
-        check_crn(self.crn.as_ref().map_or(&[], |crn| crn.as_str().as_bytes()), card_ref)
+        check_crn(self.crn.as_ref().map_or(&[], |crn| crn.as_str().as_bytes()), card_ref.as_str())
     }
 }
 
 /// [`ChipSection::check_crn`] for the CRN that [`walk`] gives.
-pub fn check_crn(crn: &[u8], card_ref: &CardRef) -> Result<(), ChipError> {
-    if crn.is_empty() || crn == card_ref.as_str().as_bytes() {
+pub fn check_crn(crn: &[u8], card_ref: &str) -> Result<(), ChipError> {
+    if crn.is_empty() || crn == card_ref.as_bytes() {
         Ok(())
     } else {
         Err(ChipError { at: view::CRN_AT, fault: ChipFault::Crn })

@@ -1,20 +1,24 @@
 //! A record as it stands in the file, checked and borrowed: no copy of its sections is made.
 
+use std::ops::Range;
+
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::cursor::Cursor;
 use super::fields::{InBody, ends, sha256};
-use super::{FileFault, Record, Section};
-use crate::ids::{CardRef, Mic};
+use super::{FileError, FileFault, Record, Section};
+use crate::ids::{CardRef, Mic, NameError};
 
 /// Bytes before the body of an element: type and length.
 pub(super) const HEAD: usize = 5;
 
 /// What the rules of DESIGN.md section 3 found in the body of a record.
+#[derive(Clone)]
 pub(super) struct Parsed {
     pub sequence: u32,
-    pub card_ref: CardRef,
+    /// Where in the body the card_ref stands.
+    pub card_ref: Range<usize>,
     /// Where in the body the sections begin.
     pub sections: usize,
 }
@@ -23,8 +27,8 @@ pub(super) struct Parsed {
 pub struct Frame<'a> {
     /// 1, 2, 3 ...
     pub sequence: u32,
-    /// The card's only name outside HSM and chip.
-    pub card_ref: CardRef,
+    /// The card's only name outside HSM and chip; follows the rules of [`CardRef`].
+    pub card_ref: &'a str,
     /// Where in the file the element begins.
     pub offset: u64,
     body: &'a [u8],
@@ -35,7 +39,7 @@ pub struct Frame<'a> {
 #[derive(Clone, Copy)]
 pub struct SectionRef<'a> {
     /// Which module; follows the rules of [`Mic`].
-    pub mic: &'a str,
+    pub mic: &'a [u8],
     /// Its data.
     pub data: &'a [u8],
     /// Where in the file the data begins.
@@ -53,13 +57,17 @@ pub(super) fn parse(body: &[u8], sequence: u32, mics: &mut Vec<u64>) -> InBody<P
         return Err((0, FileFault::Sequence { expected: sequence, found }));
     }
     let name = cursor.l1()?;
-    let card_ref = CardRef::from_bytes(name.bytes)
-        .map_err(|fault| (name.at, FileFault::Name { field: "card_ref", fault }))?;
+    if !is_card_ref(name.bytes) {
+        return Err((name.at, name_fault("card_ref", CardRef::from_bytes(name.bytes))));
+    }
+    let card_ref = name.at..name.at + name.bytes.len();
     let sections = cursor.at();
     mics.clear();
     while !cursor.is_empty() {
         let mic = cursor.l1()?;
-        mics.push(mic_code(mic.bytes).ok_or_else(|| (mic.at, mic_fault(mic.bytes)))?);
+        mics.push(
+            mic_code(mic.bytes).ok_or_else(|| (mic.at, name_fault("MIC", Mic::from_bytes(mic.bytes))))?,
+        );
         cursor.l4()?;
     }
     ends(&cursor)?;
@@ -75,23 +83,35 @@ pub(super) fn parse(body: &[u8], sequence: u32, mics: &mut Vec<u64>) -> InBody<P
 
 /// A MIC as a number, if it follows the rules of [`Mic`], without allocating.
 fn mic_code(mic: &[u8]) -> Option<u64> {
-    let known =
-        (1..=7).contains(&mic.len()) && mic.iter().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
-    known.then(|| mic.iter().fold(0, |code, byte| code << 8 | u64::from(*byte)))
+    if !(1..=7).contains(&mic.len()) {
+        return None;
+    }
+    mic.iter().try_fold(0, |code, byte| {
+        (byte.is_ascii_uppercase() || byte.is_ascii_digit()).then_some(code << 8 | u64::from(*byte))
+    })
 }
 
-fn mic_fault(mic: &[u8]) -> FileFault {
-    match Mic::from_bytes(mic) {
-        Err(fault) => FileFault::Name { field: "MIC", fault },
-        Ok(_) => FileFault::Field,
-    }
+/// Whether a name follows the rules of [`CardRef`], without allocating.
+fn is_card_ref(name: &[u8]) -> bool {
+    let mut run = 0;
+    let right = name.iter().all(|byte| {
+        run = if byte.is_ascii_digit() { run + 1 } else { 0 };
+        (0x20..=0x7E).contains(byte) && run < 12
+    });
+    right && (1..=40).contains(&name.len())
+}
+
+/// What the type of a name says about one that the fast check refused.
+fn name_fault<T>(field: &'static str, result: Result<T, NameError>) -> FileFault {
+    let fault = result.err().unwrap_or(NameError::Character);
+    FileFault::Name { field, fault }
 }
 
 /// Says which MIC stands twice, and where the second time.
 fn mic_twice(body: &[u8], sections: usize) -> (usize, FileFault) {
     let mut seen = std::collections::HashSet::new();
     let found = iterate(body, sections, 0).find_map(|s| (!seen.insert(s.mic)).then_some((s.offset, s.mic)));
-    match found.map(|(at, mic)| (usize::try_from(at), Mic::new(mic))) {
+    match found.map(|(at, mic)| (usize::try_from(at), Mic::from_bytes(mic))) {
         Some((Ok(at), Ok(mic))) => (at, FileFault::MicTwice(mic)),
         _ => (sections, FileFault::Field),
     }
@@ -105,7 +125,7 @@ fn iterate(body: &[u8], sections: usize, base: u64) -> impl Iterator<Item = Sect
         let mic = cursor.l1().ok()?;
         let data = cursor.l4().ok()?;
         Some(SectionRef {
-            mic: std::str::from_utf8(mic.bytes).ok()?,
+            mic: mic.bytes,
             data: data.bytes,
             offset: base + offset(data.at),
             raw: body.get(from..cursor.at()).unwrap_or_default(),
@@ -121,6 +141,9 @@ pub(super) fn offset(length: usize) -> u64 {
 impl<'a> Frame<'a> {
     pub(super) fn new(parsed: Parsed, body: &'a [u8], offset: u64) -> Self {
         let Parsed { sequence, card_ref, sections } = parsed;
+        // ASCII, as `parse` found.
+        let name = body.get(card_ref).and_then(|name| std::str::from_utf8(name).ok());
+        let card_ref = name.unwrap_or_default();
         Self { sequence, card_ref, offset, body, sections }
     }
 
@@ -132,7 +155,7 @@ impl<'a> Frame<'a> {
     /// SHA-256 of every `L1 MIC | L4 data` but CHP, concatenated in file order: what binds a chip application to
     /// the rest of its card (DESIGN.md section 4).
     pub fn others_digest(&self) -> [u8; 32] {
-        sha256(self.sections().filter(|s| s.mic != "CHP").map(|s| s.raw))
+        sha256(self.sections().filter(|s| s.mic != b"CHP").map(|s| s.raw))
     }
 
     /// SHA-256 of the whole element.
@@ -147,12 +170,24 @@ impl<'a> Frame<'a> {
         HEAD + self.body.len()
     }
 
+    /// The card_ref as a value of its own.
+    pub fn to_card_ref(&self) -> Result<CardRef, FileError> {
+        CardRef::new(self.card_ref).map_err(|_| self.contradiction())
+    }
+
     /// A copy that lives on.
-    pub fn to_record(&self) -> Record {
-        let sections = self.sections().filter_map(|s| {
-            Some(Section { mic: Mic::new(s.mic).ok()?, data: Zeroizing::new(s.data.to_vec()) })
+    pub fn to_record(&self) -> Result<Record, FileError> {
+        let sections = self.sections().map(|s| {
+            let mic = Mic::from_bytes(s.mic).map_err(|_| self.contradiction())?;
+            Ok(Section { mic, data: Zeroizing::new(s.data.to_vec()) })
         });
-        Record { sequence: self.sequence, card_ref: self.card_ref.clone(), sections: sections.collect() }
+        let sections = sections.collect::<Result<_, FileError>>()?;
+        Ok(Record { sequence: self.sequence, card_ref: self.to_card_ref()?, sections })
+    }
+
+    /// [`parse`] found a name right that its type refuses: a fault of ours.
+    fn contradiction(&self) -> FileError {
+        FileError { record: Some(self.sequence), offset: self.offset, fault: FileFault::Broken }
     }
 }
 

@@ -100,7 +100,7 @@ impl<R: Read> Reader<R> {
 
     /// As [`Self::next_frame`], as a copy that lives on.
     pub fn next_record(&mut self) -> Result<Option<Record>, FileError> {
-        Ok(self.next_frame()?.map(|frame| frame.to_record()))
+        self.next_frame()?.map(|frame| frame.to_record()).transpose()
     }
 
     /// What the Trailer says, once every record was read.
@@ -129,7 +129,8 @@ impl<R: Read> Reader<R> {
         let body = element(&mut self.window, b'R', "a record", self.limits).map_err(inside)?;
         let parsed = parse(self.window.bytes(body.clone()), sequence, &mut self.mics);
         let parsed = in_body(parsed, Some(sequence), at + offset(HEAD))?;
-        self.unique.add(parsed.card_ref.as_str(), sequence, at);
+        let name = self.window.bytes(body.clone()).get(parsed.card_ref.clone()).unwrap_or_default();
+        self.unique.add(name, sequence, at);
         self.read = sequence;
         Ok((parsed, body))
     }

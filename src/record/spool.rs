@@ -85,6 +85,6 @@ impl Spool {
         let body = element.get(HEAD..).unwrap_or_default();
         let parsed = parse(body, sequence, &mut Vec::new())
             .map_err(|(at, fault)| refuse(place.offset + offset(HEAD + at), fault))?;
-        Ok(Frame::new(parsed, body, place.offset).to_record())
+        Frame::new(parsed, body, place.offset).to_record()
     }
 }

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::testfile::{KEKID, close, element, file, front, header, l1, l4, record, trailer};
 use super::*;
 use crate::exit::{Exit, Failure};
-use crate::ids::{Kcv, KekId, Mic, NameError};
+use crate::ids::{CardRef, Kcv, KekId, Mic, NameError};
 
 /// Reads to the end.
 fn read(bytes: &[u8]) -> Result<(Header, Vec<Record>, End), FileError> {
@@ -464,7 +464,7 @@ fn others_digest_is_over_all_but_chp_in_file_order() {
     let frame = reader.next_frame().unwrap().unwrap();
     let expected = Sha256::digest([l1(b"MAG"), l4(b"m"), l1(b"EMB"), l4(b"ee")].concat());
     assert_eq!(frame.others_digest()[..], expected[..]);
-    assert_eq!(others_digest(&frame.to_record())[..], expected[..]);
+    assert_eq!(others_digest(&frame.to_record().unwrap())[..], expected[..]);
 }
 
 #[test]
@@ -485,6 +485,13 @@ proptest! {
     fn a_mic_is_a_mic(text in "[A-Za-z0-9 -]{0,9}") {
         let fits = Mic::new(text.as_str()).is_ok();
         prop_assert_eq!(read(&file(&[record(1, "A", &[(&text, b"")])])).is_ok(), fits);
+    }
+
+    /// The fast check of a card_ref and the type agree.
+    #[test]
+    fn a_card_ref_is_a_card_ref(text in "([0-9]{0,13}[ -~\\x7f]?){1,4}") {
+        let fits = CardRef::new(text.as_str()).is_ok();
+        prop_assert_eq!(read(&file(&[record(1, &text, &[("MAG", b"")])])).is_ok(), fits);
     }
 
     #[test]

@@ -103,7 +103,7 @@ impl<W: Write> Writer<W> {
         parse(body, sequence, &mut self.mics)
             .map_err(|(inside, fault)| refuse(at + offset(HEAD + inside), fault))?;
         self.put().map_err(|error| refuse(at, error.fault))?;
-        self.unique.add(name, sequence, at);
+        self.unique.add(name.as_bytes(), sequence, at);
         self.written = sequence;
         Ok(())
     }

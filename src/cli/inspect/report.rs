@@ -30,10 +30,10 @@ pub(super) struct Report {
     digest: &'static str,
     trailer: TrailerKey,
     /// Records with each MIC.
-    mics: BTreeMap<&'static str, u32>,
+    mics: BTreeMap<&'static str, u64>,
     applications: Vec<Application>,
     /// Records of each product.
-    products: BTreeMap<String, u32>,
+    products: BTreeMap<String, u64>,
     /// Keys of the applications.
     keys: Vec<Key>,
     /// Whether every MAC was checked and right.
@@ -56,7 +56,7 @@ struct TrailerKey {
 #[derive(Serialize)]
 struct Application {
     aid: String,
-    records: u32,
+    records: u64,
 }
 
 #[derive(Serialize)]
@@ -69,10 +69,6 @@ struct Key {
 impl Report {
     pub fn new(file: String, header: &Header, end: &End, counts: &Counts, outcome: Option<Outcome>) -> Self {
         let header = header.clone();
-        let mut keys: Vec<_> = counts.keks.iter().map(|((kek, tk_type), n)| (*kek, *tk_type, *n)).collect();
-        keys.sort_unstable();
-        let mut aids: Vec<_> = counts.aids.iter().collect();
-        aids.sort_unstable();
         let checked = outcome.is_some();
         let Outcome { verified, failed, faults } = outcome.unwrap_or_default();
         Self {
@@ -93,19 +89,19 @@ impl Report {
                 mac: if checked { "verified" } else { "not checked" },
             },
             mics: SHIPPED.into_iter().zip(counts.mics).filter(|(_, count)| *count > 0).collect(),
-            applications: aids
+            applications: counts
+                .aids
+                .sorted()
                 .into_iter()
-                .map(|(aid, records)| Application { aid: hex::encode_upper(aid), records: *records })
+                .map(|(aid, records)| Application { aid: hex::encode_upper(aid), records })
                 .collect(),
-            products: counts.products.iter().map(|(name, count)| (name.clone(), *count)).collect(),
-            keys: keys
+            products: counts
+                .products
+                .sorted()
                 .into_iter()
-                .map(|(kek, tk_type, applications)| Key {
-                    kek,
-                    tk_type: format!("{tk_type:02X}"),
-                    applications,
-                })
+                .map(|(name, records)| (String::from_utf8_lossy(name).into_owned(), records))
                 .collect(),
+            keys: counts.keks.sorted().into_iter().filter_map(key).collect(),
             verified: checked && failed == 0,
             applications_verified: verified,
             applications_failed: failed,
@@ -159,11 +155,10 @@ impl Report {
         ] {
             line(&mut out, &format!("{name:<13}{value}"));
         }
-        let count = |n: &u32| u64::from(*n);
-        table(&mut out, "Section", "records", self.mics.iter().map(|(m, n)| ((*m).to_owned(), count(n))));
-        let aids = self.applications.iter().map(|a| (a.aid.clone(), count(&a.records)));
+        table(&mut out, "Section", "records", self.mics.iter().map(|(m, n)| ((*m).to_owned(), *n)));
+        let aids = self.applications.iter().map(|a| (a.aid.clone(), a.records));
         table(&mut out, "Application", "records", aids);
-        table(&mut out, "Product", "records", self.products.iter().map(|(p, n)| (p.clone(), count(n))));
+        table(&mut out, "Product", "records", self.products.iter().map(|(p, n)| (p.clone(), *n)));
         let keys = self.keys.iter();
         let keys = keys.map(|k| (format!("{} {}", k.kek, type_name(&k.tk_type)), k.applications));
         table(&mut out, "KEK", "applications", keys);
@@ -180,6 +175,12 @@ impl Report {
         }
         out
     }
+}
+
+/// A key from KEKID and TYPEtk, as they were counted.
+fn key((name, applications): (&[u8], u64)) -> Option<Key> {
+    let (kek, [tk_type]) = name.split_first_chunk()? else { return None };
+    Some(Key { kek: KekId(*kek), tk_type: format!("{tk_type:02X}"), applications })
 }
 
 fn line(out: &mut String, text: &str) {

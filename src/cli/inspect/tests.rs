@@ -15,7 +15,7 @@ use crate::hsm::{
     DataFault, Handle, HsmError, HsmInfo, OpenRequest, Opened, PersonalizeRequest, Personalized,
     TrailerRequest, Verified, VerifyRequest,
 };
-use crate::ids::{CardRef, FileId, IssuerId, Kcv, Mic};
+use crate::ids::{CardRef, FileId, IssuerId, Kcv, KekId, Mic};
 use crate::record::chip::{Application, ChipSection};
 use crate::record::testfile::{App, Chip, KEKID, file, record};
 use crate::record::{Header, Record, Section, TrailerKey, Writer, others_digest};

@@ -62,13 +62,14 @@ impl<'h> Verifier<'h> {
             return Ok(());
         }
         let others = frame.others_digest();
+        let card_ref = frame.to_card_ref()?;
         for application in applications {
             let (pass_through, allow_ecb) = self.rules(frame.sequence, product, application.aid)?;
             let request = VerifyRequest {
                 issuer_id: self.header.issuer_id.clone(),
                 file_id: self.header.file_id.clone(),
                 sequence: frame.sequence,
-                card_ref: frame.card_ref.clone(),
+                card_ref: card_ref.clone(),
                 others,
                 application: application.raw.to_vec(),
                 card_block: CARD_BLOCK,
@@ -85,7 +86,7 @@ impl<'h> Verifier<'h> {
                     if self.outcome.faults.len() < LISTED {
                         self.outcome.faults.push(RecordFault {
                             record: frame.sequence,
-                            card_ref: frame.card_ref.clone(),
+                            card_ref: card_ref.clone(),
                             aid: hex::encode_upper(application.aid),
                             fault: fault.to_string(),
                         });

@@ -21,10 +21,14 @@ pub struct Scratch {
     list: Vec<Dgi>,
     /// DGIs in GROUPs, each with the offset of its group.
     grouped: Vec<(Dgi, usize)>,
+    /// DGIs in ORDER.
+    ordered: Vec<Dgi>,
+    /// GROUPs that an ORDER group has passed.
+    passed: Vec<usize>,
 }
 
 pub(super) fn check(view: &ApplicationView<'_>, scratch: &mut Scratch) -> Result<(), ChipError> {
-    let Scratch { data, secret, list, grouped, .. } = scratch;
+    let Scratch { data, secret, list, grouped, ordered, passed, .. } = scratch;
     collect_data(view.data, data)?;
 
     whole(view.enc, 3, "ENC")?;
@@ -61,40 +65,34 @@ pub(super) fn check(view: &ApplicationView<'_>, scratch: &mut Scratch) -> Result
     }
     once(List::Group, view.group.at, grouped.iter().map(|(dgi, _)| *dgi), list, data)?;
     grouped.sort_unstable();
-    check_order(view, list, data, grouped)
-}
 
-/// ORDER itself, and that no ORDER group puts a DGI between two of one GROUP, which share one STORE DATA.
-fn check_order(
-    view: &ApplicationView<'_>,
-    list: &mut Vec<Dgi>,
-    data: &[Dgi],
-    grouped: &[(Dgi, usize)],
-) -> Result<(), ChipError> {
-    let mut ordered = Vec::new();
+    ordered.clear();
     for group in groups(List::Order, view.order) {
         let group = group?;
         ordered.extend(pairs(group.bytes));
-        if grouped.is_empty() {
-            continue;
-        }
-        let group_of = |dgi| {
-            let place = grouped.binary_search_by_key(&dgi, |(member, _)| *member).ok()?;
-            grouped.get(place).map(|(_, group)| *group)
-        };
-        let (mut current, mut left) = (None, Vec::new());
-        for dgi in pairs(group.bytes) {
-            let next = group_of(dgi);
-            if next != current {
-                left.extend(current);
-                if next.is_some_and(|next| left.contains(&next)) {
-                    return Err(at(group.at, ChipFault::SplitGroup(dgi)));
-                }
-                current = next;
-            }
+        if !grouped.is_empty() {
+            unsplit(group, grouped, passed)?;
         }
     }
     once(List::Order, view.order.at, ordered.iter().copied(), list, data)
+}
+
+/// A group of ORDER puts no DGI between two of one GROUP, which share one STORE DATA.
+fn unsplit(group: Field<'_>, grouped: &[(Dgi, usize)], passed: &mut Vec<usize>) -> Result<(), ChipError> {
+    passed.clear();
+    let mut current = None;
+    for dgi in pairs(group.bytes) {
+        let place = grouped.binary_search_by_key(&dgi, |(member, _)| *member);
+        let next = place.ok().and_then(|place| grouped.get(place)).map(|(_, group)| *group);
+        if next != current {
+            passed.extend(current);
+            if next.is_some_and(|next| passed.contains(&next)) {
+                return Err(at(group.at, ChipFault::SplitGroup(dgi)));
+            }
+            current = next;
+        }
+    }
+    Ok(())
 }
 
 /// The DGIs of the data, sorted, each once, lengths minimal.
