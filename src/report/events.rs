@@ -261,7 +261,12 @@ mod tests {
         let path = directory.path().join("e.jsonl");
         let (sender, events) = crossbeam_channel::bounded(4);
         let writer = EventWriter::start(events, path.to_str().unwrap()).unwrap();
-        (1..=1000).for_each(|n| sender.send(event(n)).unwrap());
+        sender.send(event(1)).unwrap();
+        // A line is out while the run goes on.
+        while std::fs::read_to_string(&path).unwrap().lines().count() == 0 {
+            std::thread::yield_now();
+        }
+        (2..=1000).for_each(|n| sender.send(event(n)).unwrap());
         drop(sender);
         assert_eq!(writer.finish().unwrap(), 1000);
         let text = std::fs::read_to_string(path).unwrap();

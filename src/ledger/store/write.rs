@@ -183,7 +183,7 @@ impl Store {
             _ => None,
         };
         self.execute(
-            "UPDATE attempt SET state = ?4, wrote = ?5, position = coalesce(?6, position), \
+            "UPDATE attempt SET state = ?4, wrote = ?5, position = ?6, \
              compared = coalesce(?7, compared) WHERE job = ?1 AND seq = ?2 AND number = ?3",
             params![job.0, seq, number, attempt.state, attempt.wrote, effect.position, compared],
         )

@@ -221,7 +221,17 @@ fn gaps_and_remakes_are_listed_apart() {
     all(&ledger, job, good(3, 3, 2));
     all(&ledger, job, [Change::Cancelled { seq: 4 }]);
     all(&ledger, job, good(5, 4, 3));
+    // Positions go on where they were, also in another process.
+    ledger.close().unwrap();
+    let ledger = Ledger::open(directory.path().join("l.db")).unwrap();
+    all(&ledger, job, [Change::Fed { blank: 5 }, Change::Bound { seq: 6, blank: 5, key_data: None }]);
+    all(&ledger, job, make(6));
+    let again = say(&ledger, job, Change::Stacked { seq: 6, position: 3 });
+    let law = Law::Position { last: 3, got: 3 };
+    assert_eq!(again, Err(LedgerError::Denied { job, seq: Some(6), law }));
+    all(&ledger, job, [Change::Stacked { seq: 6, position: 4 }]);
     let reader = ledger.reader().unwrap();
+    assert_eq!(reader.card(job, 6).unwrap().attempts[0].compared.as_deref(), Some("stripe read-back"));
     assert!(reader.rejects(job).unwrap()[0].to_destroy);
     // Closing, remaking and cancelling are refused with their laws until a person saw the card destroyed.
     let law = |r: Result<Event, LedgerError>| match r {
@@ -234,18 +244,17 @@ fn gaps_and_remakes_are_listed_apart() {
         Law::EarlierAttempt { attempt: 1, is: AttemptState::Rejected }
     );
     let closing = law(say(&ledger, job, Change::Closed));
-    let expected = Law::Closing { queued: 1, in_flight: 0, remake: 1, unknown: 0, rejects: 1, blanks: 0 };
+    let expected = Law::Closing { queued: 0, in_flight: 0, remake: 1, unknown: 0, rejects: 1, blanks: 0 };
     assert_eq!(closing, expected);
     all(&ledger, job, [Change::Destroyed { seq: 2 }, released]);
-    assert_eq!(reader.pending(job).unwrap(), [2, 6]);
-    all(&ledger, job, good(2, 5, 4));
-    all(&ledger, job, good(6, 6, 5));
+    assert_eq!(reader.pending(job).unwrap(), [2]);
+    all(&ledger, job, good(2, 6, 5));
     all(&ledger, job, [Change::Closed]);
     let stack = reader.stack(job).unwrap();
     let gaps: Vec<_> = stack.gaps.iter().map(|g| (g.seq, g.state, g.after_position)).collect();
     assert_eq!(gaps, [(2, RecordState::Good, 1), (4, RecordState::Cancelled, 2)]);
     let remakes: Vec<_> = stack.remakes.iter().map(|r| (r.seq, r.attempt, r.position)).collect();
-    assert_eq!(remakes, [(2, 2, 4)]);
+    assert_eq!(remakes, [(2, 2, 5)]);
     assert_eq!(law(say(&ledger, job, Change::Held)), Law::JobClosed);
     sound(&reader);
 }
