@@ -1,3 +1,5 @@
+//! The embosser module against a scripted machine.
+
 use super::*;
 use crate::modules::Blame;
 use crate::modules::testing::{Log, framed, work};

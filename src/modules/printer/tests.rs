@@ -1,3 +1,5 @@
+//! Rendering and printing: what a record may put on the plastic, and what the printer gets.
+
 use resvg::tiny_skia::Pixmap;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The stripe module against a scripted encoder.
+
 use std::sync::{Arc, Mutex};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Templates: what is refused in them and in the texts that fill them.
+
 use super::*;
 
 fn open(width: u32) -> String {

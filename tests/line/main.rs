@@ -1,0 +1,14 @@
+//! The whole line with real programs: issuer's preparation, controller, HSM host, simulator. One binary for all of it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss
+)]
+
+mod smoke;
+mod support;

@@ -1,0 +1,146 @@
+//! An issuer and a bureau in a temporary directory, with the real programs.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// Key lists of both sides, TEST keys only.
+pub const ISSUER_KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/keys-issuer.toml");
+pub const BUREAU_KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/keys-bureau.toml");
+
+/// A world of its own: two key stores, and room for files, ledger, events, dumps.
+pub struct World {
+    directory: tempfile::TempDir,
+}
+
+/// How a program ended.
+pub struct Ended {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl World {
+    pub fn new() -> Self {
+        let world = Self { directory: tempfile::tempdir().unwrap() };
+        let made = world.prep(&["key", "init", "--test", "--from", ISSUER_KEYS, "--store", "issuer.store"]);
+        assert_eq!(made.code, 0, "{}", made.stderr);
+        let made =
+            world.cardwright(&["key", "init", "--test", "--from", BUREAU_KEYS, "--store", "bureau.store"]);
+        assert_eq!(made.code, 0, "{}", made.stderr);
+        world
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// `count` synthetic cardholders as `NAME.csv`, prepared as `NAME.cwf1`; gives the file's path.
+    pub fn prepared(&self, name: &str, count: u32, seed: u64) -> PathBuf {
+        let (csv, file) = (format!("{name}.csv"), format!("{name}.cwf1"));
+        let (count, seed) = (count.to_string(), seed.to_string());
+        let made = self.prep(&["sample", "--count", &count, "--output", &csv, "--seed", &seed]);
+        assert_eq!(made.code, 0, "{}", made.stderr);
+        let made = self.prep(&[
+            "run",
+            "--input",
+            &csv,
+            "--product",
+            "multiapp",
+            "--keys",
+            "issuer.store",
+            "--kek",
+            "476173FF:1",
+            "--output",
+            &file,
+        ]);
+        assert_eq!(made.code, 0, "{}", made.stderr);
+        self.path(&file)
+    }
+
+    /// `cardwright-prep ARGS`, in the world's directory.
+    pub fn prep(&self, args: &[&str]) -> Ended {
+        self.program(Path::new(env!("CARGO_BIN_EXE_cardwright-prep")), args)
+    }
+
+    /// `cardwright ARGS`, in the world's directory; the ledger is `cardwright.db` there.
+    pub fn cardwright(&self, args: &[&str]) -> Ended {
+        self.program(Path::new(env!("CARGO_BIN_EXE_cardwright")), args)
+    }
+
+    /// `cardwright run FILE --line LINE --simulate --speed 0 --dump dumps --events events.jsonl --report report.json`.
+    pub fn run(&self, file: &str, line: &str, more: &[&str]) -> Ended {
+        self.made(&["run", file], line, more)
+    }
+
+    /// The same for `job resume J1`.
+    pub fn resume(&self, line: &str, more: &[&str]) -> Ended {
+        self.made(&["job", "resume", "J1"], line, more)
+    }
+
+    fn made(&self, verb: &[&str], line: &str, more: &[&str]) -> Ended {
+        let common = [
+            "--line",
+            line,
+            "--keys",
+            "bureau.store",
+            "--simulate",
+            "--speed",
+            "0",
+            "--dump",
+            "dumps",
+            "--events",
+            "events.jsonl",
+            "--report",
+            "report.json",
+        ];
+        self.cardwright(&[verb, &common, more].concat())
+    }
+
+    fn program(&self, program: &Path, args: &[&str]) -> Ended {
+        assert!(program.with_file_name("hwsim").exists(), "hwsim is not built: run `make build` first");
+        let output = Command::new(program)
+            .args(args)
+            .current_dir(self.directory.path())
+            .env_remove("CARDWRIGHT_LEDGER")
+            .env_remove("CARDWRIGHT_KEYS")
+            .env_remove("CARDWRIGHT_PROFILES")
+            .output()
+            .unwrap();
+        Ended::from(output)
+    }
+
+    /// The report of the last run.
+    pub fn report(&self) -> Value {
+        serde_json::from_slice(&std::fs::read(self.path("report.json")).unwrap()).unwrap()
+    }
+
+    /// The events of the last run.
+    pub fn events(&self) -> Vec<Value> {
+        lines(&self.path("events.jsonl"))
+    }
+
+    /// Every dump, one for each blank that left a line.
+    pub fn dumps(&self) -> Vec<Value> {
+        let entries = std::fs::read_dir(self.path("dumps")).unwrap().map(|e| e.unwrap().path());
+        let dumps = entries.filter(|p| p.extension().is_some_and(|e| e == "json"));
+        dumps.map(|p| serde_json::from_slice(&std::fs::read(p).unwrap()).unwrap()).collect()
+    }
+}
+
+/// A file of JSON lines.
+pub fn lines(path: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+impl From<Output> for Ended {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
