@@ -120,6 +120,60 @@ fn number(field: &[u8]) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::frame::{QUIET, serve};
+    use crate::testing::{Client, feed, link, look, world};
+
+    fn embossing<T>(faults: &str, client: impl FnOnce(&World, &Station, &mut Client) -> T) -> T {
+        let world = world(faults);
+        let station = feed(&world, "embosser-1");
+        let mut embosser = Embosser::new(&world, station);
+        link(|stream| serve(stream, &mut embosser, true, QUIET), |c| client(&world, station, c))
+    }
+
+    fn texts(station: &Station) -> Vec<String> {
+        look(station, |blank| blank.emboss.iter().map(|line| line.text.clone()).collect())
+    }
+
+    #[test]
+    fn lines_are_collected_embossed_and_kept_until_cleared() {
+        embossing("", |_, station, client| {
+            assert_eq!(client.command(b'E', b"").0, b'3', "empty buffer");
+            assert_eq!(client.command(b'L', b"~EM%2;401;843;A\r\n~EM%1;307;328;B\r\n").0, b'0');
+            assert_eq!(client.command(b'L', b"~EM%10;307;600;C\r\n").0, b'0');
+            assert_eq!(client.command(b'L', b"~EM%1;307;328;D\r\n~EM%99;307;328;E\r\n").0, b'3', "neither");
+            assert_eq!(client.command(b'E', b"").0, b'0');
+            assert_eq!(texts(station), ["A", "B", "C"]);
+            assert_eq!(client.command(b'E', b"").0, b'0', "not cleared: again, as the machine would");
+            assert_eq!(texts(station).len(), 6);
+            assert_eq!(client.command(b'C', b"").0, b'0');
+            assert_eq!(client.command(b'E', b"").0, b'3');
+            assert_eq!(look(station, |blank| blank.jobs), 2);
+            assert_eq!(client.command(b'S', b""), (b'0', MODEL.into()));
+            assert_eq!(client.command(b'E', b"x").0, b'3');
+        });
+    }
+
+    #[test]
+    fn the_buffer_is_bounded() {
+        embossing("", |_, _, client| {
+            for n in 0..=LINES_MAX {
+                let status = client.command(b'L', b"~EM%1;307;328;A\r\n").0;
+                assert_eq!(status, if n < LINES_MAX { b'0' } else { b'3' });
+            }
+        });
+    }
+
+    #[test]
+    fn jam_and_no_card() {
+        embossing("[[fault]]\nkind = \"jam-embosser\"\nevery = 1", |world, station, client| {
+            assert_eq!(client.command(b'L', b"~EM%1;307;328;A\r\n").0, b'0');
+            assert_eq!(client.command(b'E', b"").0, b'1');
+            assert_eq!(client.command(b'E', b"").0, b'1');
+            assert!(texts(station).is_empty());
+            world.reject(station, &mut Pace::new(0.0)).unwrap();
+            assert_eq!(client.command(b'E', b"").0, b'2');
+        });
+    }
 
     fn parsed(text: &[u8]) -> Option<Vec<(u8, u16, u16, String)>> {
         Some(lines(text)?.into_iter().map(|l| (l.font, l.x, l.y, l.text)).collect())

@@ -160,6 +160,20 @@ fn unknown_commands_are_refused() {
     });
 }
 
+/// Control bytes that are not stuffed, escapes of nothing: damage, even under a BCC that is right.
+#[test]
+fn bytes_that_cannot_stand_in_a_frame() {
+    echo(true, |client| {
+        for inside in [&[STX][..], &[ACK], &[NAK], &[DLE, b'A'], &[DLE, STX], &[DLE, DLE]] {
+            let mut wire = [b"LA", inside, b"B", &[ETX]].concat();
+            wire.push(wire.iter().fold(0, |bcc, byte| bcc ^ byte));
+            client.send(&[&[STX], &wire[..]].concat());
+            client.expect(&[NAK]);
+        }
+        client.expect_silence();
+    });
+}
+
 #[test]
 fn too_much_data_is_damage() {
     echo(true, |client| {

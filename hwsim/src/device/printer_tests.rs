@@ -103,6 +103,10 @@ fn incomplete_and_wrong_images_print_nothing() {
         send(client, b'F', &good[..good.len() - 1]);
         assert_eq!(client.command(b'P', b"").0, b'3', "no PNG");
         assert_eq!(client.command(b'D', b"x").0, b'3', "more than announced");
+        let more = u32::try_from(good.len() + 1).unwrap().to_be_bytes();
+        assert_eq!(client.command(b'H', &[&b"F"[..], &more].concat()).0, b'0');
+        assert_eq!(client.command(b'D', &good).0, b'0');
+        assert_eq!(client.command(b'P', b"").0, b'3', "one byte missing");
         send(client, b'F', &good);
         assert_eq!(client.command(b'H', b"B\0\0\0\x09").0, b'0');
         assert_eq!(client.command(b'P', b"").0, b'3', "back announced, not sent");

@@ -85,3 +85,76 @@ impl Machine for AtOutput<'_> {
 fn station_name(data: &[u8]) -> Result<&str, u8> {
     std::str::from_utf8(data).map_err(|_| status::BAD_DATA)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::frame::{QUIET, serve};
+    use crate::testing::{Client, feed, link, look, world, world_with_dump};
+
+    fn at<T>(world: &World, station: &str, client: impl FnOnce(&mut Client) -> T) -> T {
+        let mut transport = AtStation::new(world, world.station(station).unwrap());
+        link(|stream| serve(stream, &mut transport, true, QUIET), client)
+    }
+
+    fn at_output<T>(world: &World, client: impl FnOnce(&mut Client) -> T) -> T {
+        let mut transport = AtOutput::new(world);
+        link(|stream| serve(stream, &mut transport, true, QUIET), client)
+    }
+
+    #[test]
+    fn a_station_feeds_takes_and_rejects() {
+        let world = world("[[fault]]\nkind = \"feed-jam\"\nblanks = [2]");
+        at(&world, "chip-1", |client| {
+            assert_eq!(client.command(b'S', b""), (b'0', MODEL.into()));
+            assert_eq!(client.command(b'F', b"").0, b'0');
+            assert_eq!(client.command(b'F', b"").0, b'5', "occupied");
+            assert_eq!(client.command(b'F', b"x").0, b'3');
+            assert_eq!(client.command(b'R', b"x").0, b'3');
+            assert_eq!(client.command(b'R', b"").0, b'0');
+            assert_eq!(client.command(b'R', b"").0, b'2');
+            assert_eq!(client.command(b'F', b"").0, b'1');
+            assert_eq!(client.command(b'S', b"").0, b'1', "a jammed card lies here");
+            assert_eq!(client.command(b'R', b"").0, b'0');
+            assert_eq!(client.command(b'S', b"").0, b'0');
+            assert_eq!(client.command(b'F', b"").0, b'0');
+        });
+        at(&world, "stripe-1", |client| {
+            for bad in [&b""[..], b"chip-99", b"chip-1 ", b"stripe-1", b"\xFF"] {
+                assert_eq!(client.command(b'T', bad).0, b'3');
+            }
+            assert_eq!(client.command(b'T', b"chip-2").0, b'2');
+            assert_eq!(client.command(b'T', b"chip-1").0, b'0');
+        });
+        look(world.station("stripe-1").unwrap(), |blank| assert_eq!(blank.n, 3));
+    }
+
+    /// Places and positions are big-endian, and the two stackers are not one.
+    #[test]
+    fn the_output_stacks_where_it_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let world = world_with_dump("", Some(dir.path()));
+        feed(&world, "chip-1");
+        feed(&world, "chip-2");
+        at_output(&world, |client| {
+            assert_eq!(client.command(b'S', b"").0, b'0');
+            assert_eq!(client.command(b'B', b"\x01\x02").0, b'2');
+            assert_eq!(client.command(b'T', b"chip-1").0, b'0');
+            assert_eq!(client.command(b'B', b"\x01").0, b'3');
+            assert_eq!(client.command(b'B', b"\x01\x02").0, b'0');
+            assert_eq!(client.command(b'T', b"chip-2").0, b'0');
+            assert_eq!(client.command(b'B', b"\x01\x02").0, b'6', "taken");
+            assert_eq!(client.command(b'B', b"\x02\x01").0, b'0');
+            assert_eq!(client.command(b'K', b"\x02\x02\0\0\0\x01").0, b'2', "nothing there");
+            assert_eq!(client.command(b'K', b"\x01\x02\0\0\0").0, b'3');
+            assert_eq!(client.command(b'M', b"\x01\x02\0\0\0\x01\0").0, b'3');
+            assert_eq!(client.command(b'K', b"\x01\x02\0\x01\x02\x03").0, b'0');
+            assert_eq!(client.command(b'M', b"\x02\x01\0\0\0\x01").0, b'0');
+        });
+        let line = std::fs::read_to_string(dir.path().join("line.jsonl")).unwrap();
+        let left: Vec<serde_json::Value> =
+            line.lines().skip(2).map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!((&left[0]["position"], &left[0]["stacker"]), (&0x01_0203.into(), &"good".into()));
+        assert_eq!((&left[1]["position"], &left[1]["stacker"]), (&1.into(), &"remake".into()));
+    }
+}
