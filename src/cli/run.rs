@@ -234,7 +234,8 @@ fn make(bench: Bench<'_>, job: Job) -> Result<Exit, Failure> {
     let simulator = Simulator::start(&args.line, &args.simulate, bench.directory.path())?;
     let line = stations::simulated(&bench.line, simulator.socket(), || bench.hsm())?;
     let outcome = crate::pipeline::run(line, batch, bench.hsm()?, &bench.ledger, on_signal());
-    simulator.end()?;
+    // Told at the end: what happened to the cards comes first.
+    let simulated = simulator.end();
 
     match &outcome.stopped {
         // Nothing more can be written there.
@@ -262,7 +263,8 @@ fn make(bench: Bench<'_>, job: Job) -> Result<Exit, Failure> {
         summary.save(path)?;
     }
     print(&summary, bench.json)?;
-    ended(&outcome, selected)
+    let exit = ended(&outcome, selected)?;
+    simulated.map(|()| exit)
 }
 
 fn print(summary: &Summary, as_json: bool) -> Result<(), Failure> {
