@@ -286,6 +286,16 @@ pub fn asked(kek: &Kek, app: &App) -> VerifyRequest {
 
 /// A Trailer of a file of ten records.
 pub fn trailer(kek: &Kek, issuer_id: &'static str, file_id: &'static str) -> TrailerRequest {
+    trailer_stating(kek, issuer_id, file_id, None)
+}
+
+/// A Trailer whose body states another wrapped key than the one that its MAC was made with.
+pub fn trailer_stating(
+    kek: &Kek,
+    issuer_id: &'static str,
+    file_id: &'static str,
+    stated: Option<&[u8]>,
+) -> TrailerRequest {
     let mac_key = hex::decode("FEDCBA98765432100123456789ABCDEF").unwrap().try_into().unwrap();
     let scope = Scope { issuer_id, file_id, sequence: 0, card_ref: "", others: [0; 32] };
     let wrapped = wrap_mac_key(kek, &mac_key, &tk(kek, b'T', &scope, &[]));
@@ -298,7 +308,7 @@ pub fn trailer(kek: &Kek, issuer_id: &'static str, file_id: &'static str) -> Tra
     body.extend(kek.id);
     body.push(kek.tk_type);
     body.extend(&kcv[..3]);
-    body.extend(l1(&wrapped));
+    body.extend(l1(stated.unwrap_or(&wrapped)));
     let key = blinded(kek, &mac_key, &tk(kek, b'U', &scope, &[]));
     let mac = raw::mac(kek.tk_type, &key, &[b"CWF1T", body.as_slice()].concat());
     TrailerRequest {

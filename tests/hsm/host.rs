@@ -167,6 +167,16 @@ fn a_host_process_serves_keeps_its_memory_to_itself_and_ends_with_its_owner() {
 }
 
 #[test]
+fn a_host_that_hangs_is_killed_with_its_owner() {
+    let place = place();
+    std::fs::write(&place.program, "#!/bin/sh\necho ready\nexec sleep 1000\n").unwrap();
+    let host = HostProcess::start(&place.program, &place.store, &place.socket).unwrap();
+    let (id, start) = (host.id(), Instant::now());
+    drop(host);
+    assert!(gone(id) && start.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
 fn a_host_ends_when_its_standard_input_closes() {
     let place = place();
     let mut child = std::process::Command::new(&place.program)

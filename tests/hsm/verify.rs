@@ -120,8 +120,11 @@ fn a_mackey_replaced_by_other_ciphertext_of_the_file_is_a_mac_fault() {
     let kek = file::kek_tdes();
     let tkd = file::tk(&kek, b'D', &SCOPE, &app(0x12, 1).aid);
     let ciphertext = raw::cbc(raw::TDES, &tkd, &raw::pad(&file::key_set(), 8));
-    let app = App { forged_wrap: Some(ciphertext[..24].to_vec()), ..app(0x12, 1) };
-    assert_eq!(fault(&asked(&kek, &app)), DataFault::Mac);
+    // Not even a key of zeros, which is what is left of a MACkey that does not open, gives a right MAC.
+    for mac_key in [app(0x12, 1).mac_key, [0; 16]] {
+        let app = App { forged_wrap: Some(ciphertext[..24].to_vec()), mac_key, ..app(0x12, 1) };
+        assert_eq!(fault(&asked(&kek, &app)), DataFault::Mac);
+    }
 }
 
 #[test]
@@ -202,6 +205,9 @@ fn a_wrong_trailer_is_refused() {
         // The Trailer of another file, with its own right MAC.
         let other = file::trailer(&kek, "TESTBANK", "FILE-2");
         let bad = cardwright::hsm::TrailerRequest { file_id: good.file_id.clone(), ..other };
+        assert_eq!(hsm.verify_trailer(&bad), Err(HsmError::TrailerMac));
+        // A right MAC over a body that names another wrapped key.
+        let bad = file::trailer_stating(&kek, "TESTBANK", "FILE-1", Some(&[7; 24]));
         assert_eq!(hsm.verify_trailer(&bad), Err(HsmError::TrailerMac));
         let bad = file::trailer(&kek, "OTHERBANK", "FILE-1");
         assert_eq!(hsm.verify_trailer(&bad), Err(HsmError::KekIssuer(id)));
