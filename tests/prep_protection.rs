@@ -195,6 +195,33 @@ fn nothing_repeats_between_two_files_of_one_input() {
 }
 
 #[test]
+fn every_mac_key_is_fresh() {
+    for (kek_id, label) in KEKS {
+        let (kek, _) = listed("keys-bureau.toml", label);
+        let prepared = prepare(kek_id);
+        let mut keys = std::collections::BTreeSet::new();
+        let mut count = 0;
+        for record in &prepared.records {
+            let chip = ChipSection::parse(record.section("CHP").unwrap()).unwrap();
+            for application in &chip.applications {
+                let scope = Scope {
+                    issuer_id: "TESTBANK",
+                    file_id: prepared.header.file_id.as_str(),
+                    sequence: record.sequence,
+                    card_ref: record.card_ref.as_str(),
+                    aid: application.aid.as_bytes(),
+                };
+                let family = Family::of(application.tk_type);
+                let opened = cbc_decrypt(family, &scope.tk(family, &kek, b'M'), &application.wrapped_mac_key);
+                keys.insert(opened[..16].to_vec());
+                count += 1;
+            }
+        }
+        assert_eq!(keys.len(), count);
+    }
+}
+
+#[test]
 fn no_secret_in_the_file() {
     let mut secrets: Vec<(String, Vec<u8>)> = Vec::new();
     for list in ["keys-issuer.toml", "keys-bureau.toml"] {

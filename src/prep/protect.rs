@@ -115,23 +115,32 @@ impl Protector<'_> {
         writer.finish(named, |body| Ok(key.mac(&trailer_mac_input(body))))
     }
 
+    /// 16 random bytes that can be a MACkey.
+    fn fresh_key(&self) -> Result<Zeroizing<[u8; 16]>, Failure> {
+        let mut key = Zeroizing::new([0u8; 16]);
+        // Fewer than one in 2^50 is weak: two in a row mean a broken source.
+        for _ in 0..2 {
+            fill_random(&mut *key)?;
+            if self.suite == Suite::Tdes {
+                set_odd_parity(&mut *key);
+            }
+            if mac_key_is_sound(self.suite, &key) {
+                return Ok(key);
+            }
+        }
+        Err(Failure::new(
+            Exit::Io,
+            "device: the system's random numbers are not random; do not use this machine",
+        ))
+    }
+
     /// A fresh MACkey, clear and wrapped.
     fn mac_key(
         &self,
         scope: &ApplicationScope<'_>,
         purpose: Purpose,
     ) -> Result<(Zeroizing<[u8; 16]>, Vec<u8>), Failure> {
-        let mut key = Zeroizing::new([0u8; 16]);
-        loop {
-            fill_random(&mut *key)?;
-            if self.suite == Suite::Tdes {
-                set_odd_parity(&mut *key);
-            }
-            // One in 2^50 is weak; then there is another.
-            if mac_key_is_sound(self.suite, &key) {
-                break;
-            }
-        }
+        let key = self.fresh_key()?;
         let tk = scope.derive(self.kek, self.suite, purpose).map_err(|e| bug(&e))?;
         let wrapped = wrap_mac_key(&tk, self.suite, &key).map_err(|e| bug(&e))?;
         Ok((key, wrapped))
