@@ -5,6 +5,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
@@ -136,6 +137,8 @@ impl HostProcess {
             .arg(store)
             .arg("--socket")
             .arg(socket)
+            // A group of its own: the operator's Ctrl-C is for us, and cards under way still need the HSM.
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -153,7 +156,7 @@ impl HostProcess {
             Err(mpsc::RecvTimeoutError::Disconnected) => {
                 let status = host.child.wait().map_err(|e| fail(format!("is lost: {e}")))?;
                 let said = complaint.join().unwrap_or_default();
-                let said = said.trim();
+                let said = said.trim().trim_start_matches("error: ");
                 let exit = [Exit::KeyStore, Exit::KeyMismatch, Exit::Io]
                     .into_iter()
                     .find(|exit| status.code() == Some(i32::from(*exit as u8)));
