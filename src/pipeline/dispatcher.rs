@@ -327,7 +327,10 @@ impl<'a> Dispatcher<'a> {
         self.worked(place, took, true);
         self.outcome.stats.cards += 1;
         self.record(Change::Rejected { seq }, self.fault_context(place, &fault, took));
-        self.floor.remove(seq);
+        // The applications that were not reached still have their handles.
+        if let Some(card) = self.floor.remove(seq) {
+            self.release(card.work.as_deref());
+        }
         self.station_after(place, fault);
     }
 
