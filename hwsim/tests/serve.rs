@@ -24,8 +24,9 @@ impl Link {
     fn dial(socket: &Path, hello: &str) -> (Self, Value) {
         let mut stream = UnixStream::connect(socket).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        stream.write_all(&u32::try_from(hello.len()).unwrap().to_be_bytes()).unwrap();
-        stream.write_all(hello.as_bytes()).unwrap();
+        // In one piece: a hello that is too long is refused, and the socket closed, before its body is read.
+        let length = u32::try_from(hello.len()).unwrap().to_be_bytes();
+        stream.write_all(&[&length[..], hello.as_bytes()].concat()).unwrap();
         let mut link = Self(stream);
         let length: [u8; 4] = link.take(4).try_into().unwrap();
         let answer = link.take(u32::from_be_bytes(length) as usize);
