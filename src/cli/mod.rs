@@ -1,4 +1,5 @@
 //! To be written.
 
+pub mod hsm_host;
 pub mod inspect;
 pub mod keys;

@@ -12,6 +12,7 @@
 //! (`pipeline`).
 
 pub mod client;
+mod failure;
 pub mod host;
 pub mod soft;
 pub mod store;

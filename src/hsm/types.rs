@@ -331,6 +331,9 @@ pub enum Refusal {
     /// An instruction outside STORE DATA, SET STATUS and INSTALL [for personalization].
     #[error("instruction {0:02X} is not allowed in a personalization session")]
     Instruction(u8),
+    /// So many verified applications wait for their cards that no more are taken.
+    #[error("{0} verified applications are waiting; personalize or release some first")]
+    TooMany(usize),
     /// The command list does not make sense: a DGI cut short, a range outside the value, too long a command.
     #[error("malformed command list: {0}")]
     Commands(String),

@@ -183,6 +183,9 @@ pub struct Session {
 impl Session {
     /// The command APDU, without Le: CLA 80 and plain at level 00; CLA 84 with C-MAC at 01; encrypted too at 03.
     pub fn wrap(&mut self, [ins, p1, p2]: Header, data: &[u8]) -> Result<Vec<u8>, TooLong> {
+        if data.len() > room(self.level) {
+            return Err(TooLong(data.len()));
+        }
         let body = self.body_length(data.len());
         let lc = u8::try_from(body).map_err(|_| TooLong(data.len()))?;
         if self.level == SecLevel::Authenticated {

@@ -1,0 +1,110 @@
+//! A session in one call: the rules of its command list, then wrapping.
+//!
+//! Allowed: `INSTALL [for personalization]` (E6, P1 20) of the handle's application before the first STORE DATA, STORE
+//! DATA (E2) of the handle's DGIs, `SET STATUS` (F0, P1 40) of the handle's application (standards.md 1.1).
+
+use zeroize::Zeroizing;
+
+use super::stream::Stream;
+use super::tables::OpenChannel;
+use super::verify::{Expected, Prepared};
+use crate::hsm::{DataPart, HsmError, PersonalizeRequest, Personalized, PlainCommand, Refusal};
+use crate::scp::scp02::{Session, TooLong};
+
+/// Most data of a short APDU before wrapping.
+pub(super) const MAX_DATA: usize = 255;
+/// Block of SCP02's DEK cipher.
+const SCP02_BLOCK: u8 = 8;
+
+const STORE_DATA: u8 = 0xE2;
+const SET_STATUS: u8 = 0xF0;
+const INSTALL: u8 = 0xE6;
+
+/// Wraps the session's commands.
+pub(super) fn run(
+    mut prepared: Prepared,
+    channel: OpenChannel,
+    request: &PersonalizeRequest,
+) -> Result<Personalized, HsmError> {
+    if !prepared.allow.contains(&channel.kmc) {
+        return Err(HsmError::KmcNotAllowed { kek: prepared.kek, kmc: channel.kmc });
+    }
+    if request.level != prepared.level {
+        return Err(Refusal::Level.into());
+    }
+    if prepared.card_block != SCP02_BLOCK {
+        return Err(
+            Refusal::Commands("the application was verified for a card of another block".into()).into()
+        );
+    }
+    let (mut session, first) = channel.verified.authenticate(request.level);
+    encrypt(&mut prepared, &session)?;
+    let mut stream = Stream::new(&prepared.values);
+    let mut apdus = Vec::with_capacity(request.commands.len() + 1);
+    apdus.push(first);
+    let mut stored = false;
+    for (place, command) in request.commands.iter().enumerate() {
+        let data = match command.ins {
+            STORE_DATA => {
+                stored = true;
+                stream.command(encrypted(command.p1)?, &command.data)?
+            }
+            INSTALL | SET_STATUS if !stream.at_rest() => {
+                return Err(Refusal::Commands("a DGI is cut short by another command".into()).into());
+            }
+            INSTALL if command.p1 == 0x20 && !stored => {
+                let aid = prepared.aid.as_bytes();
+                let length = u8::try_from(aid.len()).unwrap_or(u8::MAX);
+                exactly(command, &[&[0, 0, length], aid, &[0, 0, 0]].concat())?
+            }
+            SET_STATUS if command.p1 == 0x40 => exactly(command, prepared.aid.as_bytes())?,
+            other => return Err(Refusal::Instruction(other).into()),
+        };
+        let apdu =
+            session.wrap([command.ins, command.p1, command.p2], &data).map_err(|TooLong(length)| {
+                Refusal::Commands(format!("command {} has {length} bytes of data, too many", place + 1))
+            })?;
+        apdus.push(apdu);
+    }
+    if !stream.at_rest() {
+        return Err(Refusal::Commands("the last DGI is cut short".into()).into());
+    }
+    Ok(Personalized { apdus })
+}
+
+/// Protected values become what the card gets. They are whole blocks since they were verified.
+fn encrypt(prepared: &mut Prepared, session: &Session) -> Result<(), HsmError> {
+    for (dgi, expected) in &mut prepared.values {
+        if let Expected::Protected(value) = expected {
+            session
+                .encrypt_secret(value)
+                .map_err(|_| Refusal::Commands(format!("DGI {dgi} is not whole blocks")))?;
+        }
+    }
+    Ok(())
+}
+
+/// P1 b7 b6 of STORE DATA: 00 nothing encrypted, 11 every value encrypted. A mixture is never asked for.
+fn encrypted(p1: u8) -> Result<bool, Refusal> {
+    match p1 & 0x60 {
+        0x00 => Ok(false),
+        0x60 => Ok(true),
+        _ => Err(Refusal::Commands("P1 b7 b6 of STORE DATA is neither 00 nor 11".into())),
+    }
+}
+
+/// The data of a command that may say one thing only.
+fn exactly(command: &PlainCommand, right: &[u8]) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+    let mut data = Zeroizing::new(Vec::with_capacity(MAX_DATA));
+    for part in &command.data {
+        match part {
+            DataPart::Clear(bytes) => data.extend_from_slice(bytes),
+            DataPart::Protected { dgi, .. } => return Err(Refusal::ProtectedInClear(*dgi)),
+        }
+    }
+    if *data != right {
+        let what = format!("instruction {:02X} names something else than its application", command.ins);
+        return Err(Refusal::Commands(what));
+    }
+    Ok(data)
+}

@@ -1,0 +1,183 @@
+//! Reading a session's STORE DATA again: every DGI must be the handle's, clear values those that were verified,
+//! protected values only by reference, in order, whole, and only in commands that say "encrypted".
+//!
+//! `DGI (2) | length (00-FE, or FF and 2 bytes) | value`, repeated and cut anywhere across commands (standards.md
+//! 1.6).
+
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::verify::Expected;
+use crate::hsm::{DataPart, Refusal};
+use crate::ids::Dgi;
+
+/// The walk over the data of all STORE DATA of a session.
+pub(super) struct Stream<'a> {
+    values: &'a [(Dgi, Expected)],
+    sent: Vec<Dgi>,
+    place: Place<'a>,
+}
+
+enum Place<'a> {
+    /// Before or inside `DGI | length`.
+    Header(Vec<u8>),
+    /// Inside a value.
+    Value(Open<'a>),
+}
+
+struct Open<'a> {
+    dgi: Dgi,
+    expected: &'a Expected,
+    length: usize,
+    offset: usize,
+    hash: Sha256,
+}
+
+fn malformed<T>(what: impl Into<String>) -> Result<T, Refusal> {
+    Err(Refusal::Commands(what.into()))
+}
+
+impl<'a> Stream<'a> {
+    /// Protected values are given as encrypted under the session DEK.
+    pub(super) fn new(values: &'a [(Dgi, Expected)]) -> Self {
+        Self { values, sent: Vec::new(), place: Place::Header(Vec::new()) }
+    }
+
+    /// Whether no DGI is cut short here.
+    pub(super) fn at_rest(&self) -> bool {
+        matches!(&self.place, Place::Header(bytes) if bytes.is_empty())
+    }
+
+    /// The data field of the next STORE DATA. `encrypted`: P1 b7 b6 = 11.
+    pub(super) fn command(
+        &mut self,
+        encrypted: bool,
+        parts: &[DataPart],
+    ) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+        let mut data = Zeroizing::new(Vec::with_capacity(super::personalize::MAX_DATA));
+        for part in parts {
+            let bytes = match part {
+                DataPart::Clear(bytes) => {
+                    self.clear(encrypted, bytes)?;
+                    bytes.as_slice()
+                }
+                DataPart::Protected { dgi, from, to } => {
+                    self.protected(encrypted, *dgi, (*from).into(), (*to).into())?
+                }
+            };
+            if data.len() + bytes.len() > super::personalize::MAX_DATA {
+                return malformed("more data than a command can hold");
+            }
+            data.extend_from_slice(bytes);
+        }
+        Ok(data)
+    }
+
+    /// Bytes as they are: headers, clear values, values that pass through.
+    fn clear(&mut self, encrypted: bool, mut bytes: &[u8]) -> Result<(), Refusal> {
+        while let Some((first, rest)) = bytes.split_first() {
+            match &mut self.place {
+                Place::Header(header) => {
+                    header.push(*first);
+                    bytes = rest;
+                    if let Some((dgi, length)) = complete(header)? {
+                        self.begin(dgi, length)?;
+                    }
+                }
+                Place::Value(open) => {
+                    let dgi = open.dgi;
+                    match (open.expected, encrypted) {
+                        (Expected::Clear(..), false) | (Expected::PassThrough(..), true) => {}
+                        (Expected::Clear(..), true) => {
+                            return malformed(format!("clear value of DGI {dgi} in an encrypted command"));
+                        }
+                        (Expected::PassThrough(..), false) => return Err(Refusal::ProtectedInClear(dgi)),
+                        (Expected::Protected(_), _) => {
+                            return malformed(format!("bytes in place of the protected value of DGI {dgi}"));
+                        }
+                    }
+                    let (now, later) = bytes.split_at(bytes.len().min(open.length - open.offset));
+                    open.hash.update(now);
+                    open.offset += now.len();
+                    bytes = later;
+                    self.end_if_complete()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes of a protected value.
+    fn protected(&mut self, encrypted: bool, dgi: Dgi, from: usize, to: usize) -> Result<&'a [u8], Refusal> {
+        let known = self.values.iter().find(|(d, _)| *d == dgi).map(|(_, expected)| expected);
+        let Expected::Protected(value) = known.ok_or(Refusal::ForeignDgi(dgi))? else {
+            return malformed(format!("DGI {dgi} is not a protected one"));
+        };
+        if !encrypted {
+            return Err(Refusal::ProtectedInClear(dgi));
+        }
+        match &mut self.place {
+            Place::Value(open) if open.dgi == dgi && open.offset == from => {
+                let Some(bytes) = value.get(from..to) else {
+                    return malformed(format!("a range outside the value of DGI {dgi}"));
+                };
+                open.offset = to;
+                self.end_if_complete()?;
+                Ok(bytes)
+            }
+            _ => malformed(format!("the protected value of DGI {dgi} is out of place")),
+        }
+    }
+
+    /// A header is complete: is it the handle's, and new?
+    fn begin(&mut self, dgi: Dgi, length: usize) -> Result<(), Refusal> {
+        let known = self.values.iter().find(|(d, _)| *d == dgi).map(|(_, expected)| expected);
+        let expected = known.ok_or(Refusal::ForeignDgi(dgi))?;
+        if self.sent.contains(&dgi) {
+            return malformed(format!("DGI {dgi} stands twice"));
+        }
+        self.sent.push(dgi);
+        match expected {
+            Expected::Clear(right, _) | Expected::PassThrough(right, _) if *right != length => {
+                return Err(Refusal::ClearDiffers(dgi));
+            }
+            Expected::Protected(value) if value.len() != length => {
+                return malformed(format!("the length of the protected DGI {dgi} is {}", value.len()));
+            }
+            _ => {}
+        }
+        self.place = Place::Value(Open { dgi, expected, length, offset: 0, hash: Sha256::new() });
+        self.end_if_complete()
+    }
+
+    /// At the end of a value, a clear one must be the verified one.
+    fn end_if_complete(&mut self) -> Result<(), Refusal> {
+        let Place::Value(open) = &mut self.place else { return Ok(()) };
+        if open.offset < open.length {
+            return Ok(());
+        }
+        if let Expected::Clear(_, digest) | Expected::PassThrough(_, digest) = open.expected
+            && open.hash.finalize_reset().as_slice() != digest
+        {
+            return Err(Refusal::ClearDiffers(open.dgi));
+        }
+        self.place = Place::Header(Vec::new());
+        Ok(())
+    }
+}
+
+/// DGI and length once a header is complete. A length below FF in three bytes is refused.
+fn complete(header: &[u8]) -> Result<Option<(Dgi, usize)>, Refusal> {
+    let (dgi, length) = match header {
+        [a, b, 0xFF, high, low] => ([*a, *b], u16::from_be_bytes([*high, *low])),
+        [_, _, 0xFF, ..] | [] | [_] | [_, _] => return Ok(None),
+        [a, b, length, ..] => ([*a, *b], u16::from(*length)),
+    };
+    if header.len() > 3 && length < 0xFF {
+        return malformed("a DGI length that is longer than needed");
+    }
+    Ok(Some((Dgi(u16::from_be_bytes(dgi)), length.into())))
+}
+
+#[cfg(test)]
+mod tests;

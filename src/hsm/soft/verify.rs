@@ -1,0 +1,207 @@
+//! Checking what comes from a file: MACs first, then every protected value and every rule of protection.
+//!
+//! Nothing is decrypted for anybody before the MAC was right, and one answer covers everything that can be wrong with
+//! MAC and MACkey: no padding oracle (DESIGN.md sections 3 and 4).
+
+use sha2::{Digest, Sha256};
+use subtle::{Choice, ConstantTimeEq};
+use zeroize::Zeroizing;
+
+use super::secrets;
+use crate::crypto::{
+    ApplicationScope, CipherKey, CryptoError, Purpose, Suite, application_mac_input, trailer_mac_input,
+    unwrap_mac_key,
+};
+use crate::hsm::store::{KekRules, SecretEntry, Store};
+use crate::hsm::{DataFault, HsmError, TrailerRequest, VerifyRequest};
+use crate::ids::{Aid, Dgi, IssuerId, KekId, KmcRef, SecLevel};
+use crate::record::chip::{Application, Cmode, EncType};
+
+/// Blocks of DEK ciphers: SCP02 has 8, SCP03 16.
+const CARD_BLOCKS: [u8; 2] = [8, 16];
+
+/// What a DGI's value must be when its card is personalized.
+pub(super) enum Expected {
+    /// Clear, with this length and SHA-256.
+    Clear(usize, [u8; 32]),
+    /// Secret already under a key of the card: as `Clear`, but sent as encrypted.
+    PassThrough(usize, [u8; 32]),
+    /// To be encrypted under the session DEK: a multiple of the card's block.
+    Protected(Zeroizing<Vec<u8>>),
+}
+
+/// A verified application, opened.
+pub(super) struct Prepared {
+    pub(super) aid: Aid,
+    pub(super) kek: KekId,
+    pub(super) allow: Vec<KmcRef>,
+    pub(super) level: SecLevel,
+    pub(super) card_block: u8,
+    pub(super) values: Vec<(Dgi, Expected)>,
+}
+
+impl Prepared {
+    /// Protected DGIs with the length that the card gets.
+    pub(super) fn protected(&self) -> Result<Vec<(Dgi, u16)>, HsmError> {
+        let protected = self.values.iter().filter_map(|(dgi, expected)| match expected {
+            Expected::Protected(value) => Some((*dgi, value.len())),
+            Expected::Clear(..) | Expected::PassThrough(..) => None,
+        });
+        protected
+            .map(|(dgi, length)| match u16::try_from(length) {
+                Ok(length) => Ok((dgi, length)),
+                Err(_) => Err(fault(&self.aid, DataFault::Padding(dgi))),
+            })
+            .collect()
+    }
+}
+
+fn fault(aid: &Aid, fault: DataFault) -> HsmError {
+    HsmError::Data { aid: aid.to_string(), fault }
+}
+
+/// The KEK that a file names, if type and issuer are those of the store.
+fn kek<'s>(
+    store: &'s Store,
+    id: KekId,
+    tk_type: u8,
+    issuer_id: &IssuerId,
+) -> Result<(&'s SecretEntry, &'s KekRules), HsmError> {
+    let (entry, rules) = store.kek(id).ok_or(HsmError::UnknownKek(id))?;
+    if rules.suite.tk_type() != tk_type {
+        return Err(HsmError::KekMismatch(id));
+    }
+    if rules.issuer_id != *issuer_id {
+        return Err(HsmError::KekIssuer(id));
+    }
+    Ok((entry, rules))
+}
+
+/// Whether a MAC under a wrapped and blinded MACkey is right. Takes the same way whatever is wrong.
+fn mac_is_right(
+    scope: &ApplicationScope<'_>,
+    kek: &CipherKey,
+    suite: Suite,
+    (wrap, blind): (Purpose, Purpose),
+    wrapped: &[u8],
+    input: &[u8],
+    mac: &[u8],
+) -> Result<bool, CryptoError> {
+    let mac_key = unwrap_mac_key(&scope.derive(kek, suite, wrap)?, suite, wrapped);
+    let sound = Choice::from(u8::from(mac_key.is_some()));
+    let mac_key = mac_key.unwrap_or_default();
+    let computed = scope.blinded(kek, suite, blind, &mac_key)?.mac(input);
+    Ok(bool::from(sound & computed.ct_eq(mac)))
+}
+
+/// The Trailer's MAC.
+pub(super) fn trailer(store: &Store, request: &TrailerRequest) -> Result<(), HsmError> {
+    let (entry, rules) = kek(store, request.kek, request.tk_type, &request.issuer_id)?;
+    if entry.kcv() != request.kcv {
+        return Err(HsmError::KekMismatch(request.kek));
+    }
+    let scope = ApplicationScope::trailer(request.issuer_id.as_str(), request.file_id.as_str());
+    let right = mac_is_right(
+        &scope,
+        entry.key(),
+        rules.suite,
+        (Purpose::TrailerKey, Purpose::TrailerBlind),
+        &request.wrapped_mac_key,
+        &trailer_mac_input(&request.body),
+        &request.mac,
+    );
+    // The MAC must cover the very key that it was made with.
+    if right == Ok(true) && request.body.ends_with(&request.wrapped_mac_key) {
+        Ok(())
+    } else {
+        Err(HsmError::TrailerMac)
+    }
+}
+
+/// One application: its MAC, then its rules, then its values.
+pub(super) fn application(store: &Store, request: &VerifyRequest) -> Result<Prepared, HsmError> {
+    if !CARD_BLOCKS.contains(&request.card_block) {
+        return Err(HsmError::Unsupported(format!("a card block of {} bytes", request.card_block)));
+    }
+    let application = Application::parse(&request.application).map_err(|e| HsmError::Data {
+        aid: "not readable".into(),
+        fault: DataFault::Malformed(e.to_string()),
+    })?;
+    let (entry, rules) = kek(store, application.kek, application.tk_type, &request.issuer_id)?;
+    let scope = ApplicationScope {
+        issuer_id: request.issuer_id.as_str(),
+        file_id: request.file_id.as_str(),
+        sequence: request.sequence,
+        card_ref: request.card_ref.as_str(),
+        aid: application.aid.as_bytes(),
+    };
+    let wrong = |what| fault(&application.aid, what);
+    let unreadable = |e: CryptoError| fault(&application.aid, DataFault::Malformed(e.to_string()));
+    let maced = application.raw.get(application.maced.clone()).unwrap_or_default();
+    let input = application_mac_input(&scope, &request.others, maced).map_err(unreadable)?;
+    let purposes = (Purpose::MacKey, Purpose::Blind);
+    let (wrapped, mac) = (&application.wrapped_mac_key, &application.mac);
+    if !mac_is_right(&scope, entry.key(), rules.suite, purposes, wrapped, &input, mac).map_err(unreadable)? {
+        return Err(wrong(DataFault::Mac));
+    }
+
+    consistent(&application, request).map_err(wrong)?;
+    let level = application.pdi.level;
+    if application.has_secrets() && level < rules.min_seclev {
+        return Err(wrong(DataFault::LevelBelowMinimum(level.into())));
+    }
+
+    let tk = scope.derive(entry.key(), rules.suite, Purpose::Data).map_err(unreadable)?;
+    let mut values = Vec::with_capacity(application.dgis.len());
+    for data in &application.dgis {
+        let enc = application.pdi.enc.iter().find(|(dgi, _)| *dgi == data.dgi).map(|(_, enc)| *enc);
+        let expected = match enc {
+            Some(enc) if application.protected.contains(&data.dgi) => {
+                let mut value =
+                    secrets::open(&tk, application.cmode, data.dgi, &data.value).map_err(wrong)?;
+                secrets::for_card(enc, data.dgi, &mut value, request.card_block.into()).map_err(wrong)?;
+                Expected::Protected(value)
+            }
+            _ if request.pass_through.contains(&data.dgi) => {
+                Expected::PassThrough(data.value.len(), Sha256::digest(&*data.value).into())
+            }
+            _ => Expected::Clear(data.value.len(), Sha256::digest(&*data.value).into()),
+        };
+        values.push((data.dgi, expected));
+    }
+    Ok(Prepared {
+        aid: application.aid,
+        kek: rules.id,
+        allow: rules.allow.clone(),
+        level,
+        card_block: request.card_block,
+        values,
+    })
+}
+
+/// DESIGN.md section 4: under the TK and in ENC go together; in ENC without the TK only what the product marks as
+/// pass-through, which nobody here can pad or convert; ECB only where the product allows it.
+fn consistent(application: &Application, request: &VerifyRequest) -> Result<(), DataFault> {
+    let protected = &application.protected;
+    for data in &application.dgis {
+        let dgi = data.dgi;
+        let enc = application.pdi.enc.iter().find(|(d, _)| *d == dgi).map(|(_, enc)| *enc);
+        let passes = request.pass_through.contains(&dgi);
+        match (protected.contains(&dgi), enc) {
+            (true, Some(_)) => {}
+            (false, None) if !passes => {}
+            (false, None | Some(EncType::AsIs)) if passes => {
+                if !data.value.len().is_multiple_of(request.card_block.into()) {
+                    return Err(DataFault::Padding(dgi));
+                }
+            }
+            _ => return Err(DataFault::Protection(dgi)),
+        }
+    }
+    match protected.first() {
+        Some(dgi) if matches!(application.cmode, Cmode::Ecb | Cmode::EcbPadded) && !request.allow_ecb => {
+            Err(DataFault::Protection(*dgi))
+        }
+        _ => Ok(()),
+    }
+}

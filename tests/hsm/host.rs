@@ -1,0 +1,217 @@
+//! The host over a real socket and in a real process: this test program runs itself as one.
+
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use cardwright::cli::hsm_host::{HsmHostArgs, run};
+use cardwright::exit::Exit;
+use cardwright::hsm::client::{Client, HostProcess};
+use cardwright::hsm::store::{Side, Store};
+use cardwright::hsm::{Hsm, HsmError, PersonalizeRequest, Realm, host};
+use cardwright::ids::SecLevel;
+
+use crate::card::blank;
+use crate::file::{self, KEYS, app, asked};
+use crate::personalize::{open, session};
+use crate::verify::soft;
+
+/// Set for the child that is a host: its command line, one argument a line.
+const CHILD: &str = "CARDWRIGHT_TEST_HSM_HOST";
+
+/// Not a test of its own: the body of the child process.
+#[test]
+fn child() {
+    let Ok(words) = std::env::var(CHILD) else { return };
+    let words: Vec<&str> = words.split_whitespace().collect();
+    let ["hsm-host", "--keys", keys, "--socket", socket] = words[..] else { panic!("{words:?}") };
+    match run(&HsmHostArgs { keys: keys.into(), socket: socket.into() }) {
+        Ok(exit) => std::process::exit(exit as i32),
+        Err(failure) => {
+            writeln!(std::io::stderr(), "{failure}").unwrap();
+            std::process::exit(failure.exit as i32);
+        }
+    }
+}
+
+struct Place {
+    folder: tempfile::TempDir,
+    program: PathBuf,
+    store: PathBuf,
+    socket: PathBuf,
+}
+
+fn place() -> Place {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (program, store, socket) = (at("program"), at("store"), at("socket"));
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+    // The test harness must not print on the line of `ready`.
+    let script = format!(
+        "#!/bin/sh\n{CHILD}=\"$*\" exec {:?} --exact host::child -q --nocapture --test-threads=2\n",
+        std::env::current_exe().unwrap()
+    );
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+    Store::create_test(KEYS, &store, Side::Bureau).unwrap();
+    Place { folder, program, store, socket }
+}
+
+/// A host in threads of this process.
+fn threads(place: &Place) {
+    let listener = host::listen(&place.socket).unwrap();
+    let hsm = soft();
+    std::thread::spawn(move || host::serve(&hsm, &listener));
+}
+
+fn whole_session(client: &mut Client, other: &mut Client) {
+    let app = app(0x12, 3);
+    let verified = client.verify(&asked(&file::kek_aes256(), &app)).unwrap();
+    let card = blank();
+    // Another connection of the same line may open the channel.
+    let channel = open(other, &card).unwrap().channel;
+    let commands = session(&app, &verified, 239);
+    let request = PersonalizeRequest { handle: verified.handle, channel, level: SecLevel::MacEnc, commands };
+    let apdus = client.personalize(&request).unwrap().apdus;
+    assert_eq!(card.personalize([1, 2, 3, 4, 5, 6, 7, 8], &apdus).dgis.len(), 7);
+    assert!(matches!(other.personalize(&request), Err(HsmError::Refused(_))));
+    client.verify_trailer(&file::trailer(&file::kek_tdes(), "TESTBANK", "FILE-1")).unwrap();
+    client.release(&[verified.handle]).unwrap();
+}
+
+#[test]
+fn a_client_does_over_the_socket_what_the_hsm_does() {
+    let place = place();
+    threads(&place);
+    let mut client = Client::connect(&place.socket).unwrap();
+    assert_eq!(client.realm(), Realm::Test);
+    assert_eq!(client.info().unwrap().keks.len(), 3);
+    whole_session(&mut client, &mut Client::connect(&place.socket).unwrap());
+    // An error is an answer: the connection goes on.
+    assert!(matches!(client.verify(&asked(&file::kek_tdes(), &app(0x11, 1))), Err(HsmError::Data { .. })));
+    client.info().unwrap();
+}
+
+#[test]
+fn the_socket_is_0600_in_a_folder_of_ones_own() {
+    let place = place();
+    let listener = host::listen(&place.socket).unwrap();
+    assert_eq!(place.socket.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(host::listen(&place.socket).unwrap_err().exit, Exit::Io, "exists");
+    drop(listener);
+    let open = place.folder.path().join("open");
+    std::fs::create_dir(&open).unwrap();
+    for mode in [0o755, 0o750, 0o701, 0o770] {
+        std::fs::set_permissions(&open, std::fs::Permissions::from_mode(mode)).unwrap();
+        assert_eq!(host::listen(&open.join("socket")).unwrap_err().exit, Exit::Io, "{mode:o}");
+    }
+}
+
+#[test]
+fn rubbish_on_the_socket_ends_that_connection_only() {
+    let place = place();
+    threads(&place);
+    for rubbish in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0, 0, 0, 1, 77], &[0xFF; 64], &[0, 0, 0, 9, 1]] {
+        let mut stream = UnixStream::connect(&place.socket).unwrap();
+        stream.write_all(rubbish).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut rest = Vec::new();
+        // A reset is as good as an end.
+        let _ = stream.read_to_end(&mut rest);
+        assert!(rest.len() <= 8, "the greeting and nothing else");
+    }
+    Client::connect(&place.socket).unwrap().info().unwrap();
+}
+
+#[test]
+fn something_else_behind_the_socket_is_refused() {
+    let place = place();
+    assert!(matches!(Client::connect(&place.socket), Err(HsmError::Host(_))), "nobody there");
+    let listener = std::os::unix::net::UnixListener::bind(&place.socket).unwrap();
+    std::thread::spawn(move || {
+        for greeting in [&b"SSH-2.0-x"[..], b"CWHSM\0\x63T", b"CWHSM"] {
+            listener.accept().unwrap().0.write_all(greeting).unwrap();
+        }
+    });
+    for _ in 0..3 {
+        assert!(matches!(Client::connect(&place.socket), Err(HsmError::Host(_))));
+    }
+}
+
+/// Waits until a process is gone.
+fn gone(id: u32) -> bool {
+    let path = PathBuf::from(format!("/proc/{id}"));
+    let start = Instant::now();
+    while path.exists() && start.elapsed() < Duration::from_secs(10) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    !path.exists()
+}
+
+#[test]
+fn a_host_process_serves_keeps_its_memory_to_itself_and_ends_with_its_owner() {
+    let place = place();
+    let host = HostProcess::start(&place.program, &place.store, &place.socket).unwrap();
+    let id = host.id();
+    let mut client = Client::connect(&place.socket).unwrap();
+    whole_session(&mut client, &mut Client::connect(&place.socket).unwrap());
+    let limits = std::fs::read_to_string(format!("/proc/{id}/limits")).unwrap();
+    let core = limits.lines().find(|l| l.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "no core dump");
+    drop(host);
+    assert!(gone(id));
+    assert!(matches!(client.info(), Err(HsmError::Host(_))), "the host was killed");
+    assert!(matches!(client.info(), Err(HsmError::Host(_))), "and stays dead");
+}
+
+#[test]
+fn a_host_that_hangs_is_killed_with_its_owner() {
+    let place = place();
+    std::fs::write(&place.program, "#!/bin/sh\necho ready\nexec sleep 1000\n").unwrap();
+    let host = HostProcess::start(&place.program, &place.store, &place.socket).unwrap();
+    let (id, start) = (host.id(), Instant::now());
+    drop(host);
+    assert!(gone(id) && start.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn a_host_ends_when_its_standard_input_closes() {
+    let place = place();
+    let mut child = std::process::Command::new(&place.program)
+        .args([
+            "hsm-host",
+            "--keys",
+            place.store.to_str().unwrap(),
+            "--socket",
+            place.socket.to_str().unwrap(),
+        ])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let start = Instant::now();
+    while !place.socket.exists() && start.elapsed() < Duration::from_secs(10) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
+    assert!(!place.socket.exists(), "it leaves no socket behind");
+}
+
+#[test]
+fn a_host_that_cannot_start_says_why_with_its_own_exit_code() {
+    let place = place();
+    let start =
+        |store: &Path| HostProcess::start(&place.program, store, &place.socket).err().expect("started");
+    assert_eq!(start(&place.folder.path().join("nothing")).exit, Exit::Io);
+    std::fs::set_permissions(&place.store, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let failure = start(&place.store);
+    assert_eq!(failure.exit, Exit::KeyStore);
+    assert!(failure.message.contains("0600"), "{failure}");
+    let failure = HostProcess::start(Path::new("/nonexistent"), &place.store, &place.socket).err().unwrap();
+    assert_eq!(failure.exit, Exit::Hsm);
+    let failure = HostProcess::start(Path::new("/bin/true"), &place.store, &place.socket).err().unwrap();
+    assert_eq!(failure.exit, Exit::Hsm);
+}

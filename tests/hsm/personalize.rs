@@ -1,0 +1,467 @@
+//! Sessions: what arrives in a card made from the standard, and what the HSM refuses to wrap.
+
+use cardwright::hsm::soft::SoftHsm;
+use cardwright::hsm::{
+    Channel, DataPart, Derivation, Handle, Hsm, HsmError, OpenRequest, Opened, PersonalizeRequest,
+    PlainCommand, Refusal, Verified,
+};
+use cardwright::ids::SecLevel;
+
+use crate::card::{Card, blank, foreign_blank};
+use crate::file::{self, App, app, asked, dgi};
+use crate::verify::soft;
+
+const RTERM: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
+
+pub fn open(hsm: &mut impl Hsm, card: &Card) -> Result<Opened, HsmError> {
+    hsm.open(&OpenRequest {
+        derivation: Derivation::EmvCps,
+        scp02_i: 0x55,
+        host_challenge: RTERM,
+        response: card.initialize_update(RTERM),
+    })
+}
+
+fn header(number: u16, length: usize) -> Vec<u8> {
+    let mut out = number.to_be_bytes().to_vec();
+    if length < 0xFF {
+        out.push(length as u8);
+    } else {
+        out.push(0xFF);
+        out.extend(u16::try_from(length).unwrap().to_be_bytes());
+    }
+    out
+}
+
+fn store(p1: u8, data: Vec<DataPart>) -> PlainCommand {
+    PlainCommand { ins: 0xE2, p1, p2: 0, data }
+}
+
+/// Every DGI in commands of its own, cut at `room`; the last command says so.
+pub fn session(app: &App, verified: &Verified, room: usize) -> Vec<PlainCommand> {
+    let mut commands = Vec::new();
+    for (number, value) in &app.dgis {
+        let protected =
+            verified.protected.iter().find(|(d, _)| *d == dgi(*number)).map(|(_, n)| usize::from(*n));
+        let length = protected.unwrap_or(value.len());
+        let head = header(*number, length);
+        let encrypted = protected.is_some() || app.enc.iter().any(|(d, _)| d == number);
+        let p1 = if encrypted { 0x60 } else { 0x00 };
+        let (mut from, mut lead) = (0, head);
+        loop {
+            let to = length.min(from + room - lead.len());
+            let mut data = Vec::new();
+            if protected.is_some() {
+                data.push(DataPart::Clear(std::mem::take(&mut lead)));
+                data.push(DataPart::Protected { dgi: dgi(*number), from: from as u16, to: to as u16 });
+            } else {
+                lead.extend(&value[from..to]);
+                data.push(DataPart::Clear(std::mem::take(&mut lead)));
+            }
+            commands.push(store(p1, data));
+            from = to;
+            if from == length {
+                break;
+            }
+        }
+    }
+    for (place, command) in commands.iter_mut().enumerate() {
+        command.p2 = place as u8;
+    }
+    commands.last_mut().unwrap().p1 |= 0x80;
+    commands
+}
+
+struct Ready {
+    hsm: SoftHsm,
+    app: App,
+    verified: Verified,
+    card: Card,
+}
+
+fn ready(seclev: u8) -> Ready {
+    let mut hsm = soft();
+    let app = app(0x12, seclev);
+    let verified = hsm.verify(&asked(&file::kek_tdes(), &app)).unwrap();
+    Ready { hsm, app, verified, card: blank() }
+}
+
+impl Ready {
+    fn request(&mut self, commands: Vec<PlainCommand>) -> PersonalizeRequest {
+        let channel = open(&mut self.hsm, &self.card).unwrap().channel;
+        let level = SecLevel::from_byte(self.app.seclev).unwrap();
+        PersonalizeRequest { handle: self.verified.handle, channel, level, commands }
+    }
+
+    /// Wraps, or says why not.
+    fn run(&mut self, commands: Vec<PlainCommand>) -> Result<Vec<Vec<u8>>, HsmError> {
+        let request = self.request(commands);
+        self.hsm.personalize(&request).map(|p| p.apdus)
+    }
+
+    fn refused(&mut self, commands: Vec<PlainCommand>) -> Refusal {
+        match self.run(commands) {
+            Err(HsmError::Refused(refusal)) => refusal,
+            Err(other) => panic!("{other}"),
+            Ok(_) => panic!("wrapped"),
+        }
+    }
+
+    fn session(&self) -> Vec<PlainCommand> {
+        session(&self.app, &self.verified, 200)
+    }
+
+    /// The session with a change.
+    fn refused_with(seclev: u8, change: impl FnOnce(&mut Vec<PlainCommand>)) -> Refusal {
+        let mut ready = ready(seclev);
+        let mut commands = ready.session();
+        change(&mut commands);
+        ready.refused(commands)
+    }
+}
+
+fn is_malformed(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::Commands(_))
+}
+
+#[test]
+fn a_card_made_from_the_standard_gets_what_the_issuer_wrote() {
+    for kek in [file::kek_tdes(), file::kek_aes128(), file::kek_aes256()] {
+        for (seclev, room) in [(0, 255), (1, 247), (3, 239), (3, 16), (0, 9)] {
+            let mut hsm = soft();
+            let app = app(0x12, seclev);
+            let verified = match hsm.verify(&asked(&kek, &app)) {
+                Ok(verified) => verified,
+                Err(_) => continue, // below the minimum of this KEK
+            };
+            let card = blank();
+            let opened = open(&mut hsm, &card).unwrap();
+            assert_eq!(opened.key_data.0, card.key_data);
+            assert_eq!(opened.kmc.to_string(), "FFFFFF476173:1");
+            let apdus = hsm
+                .personalize(&PersonalizeRequest {
+                    handle: verified.handle,
+                    channel: opened.channel,
+                    level: SecLevel::from_byte(seclev).unwrap(),
+                    commands: session(&app, &verified, room),
+                })
+                .unwrap()
+                .apdus;
+            let contents = card.personalize(RTERM, &apdus);
+            assert_eq!(contents.level, seclev);
+            assert!(contents.last);
+            let prime: Vec<u8> = (0..64u8).chain([0x80, 0, 0, 0, 0, 0, 0, 0]).collect();
+            let expected: Vec<(u16, Vec<u8>, bool)> = app
+                .dgis
+                .iter()
+                .map(|(number, value)| match number {
+                    0x8000 => (0x8000, file::key_set(), true),
+                    0x8205 => (0x8205, prime.clone(), true),
+                    0x8010 => (0x8010, hex::decode("241234FFFFFFFFFF").unwrap(), true),
+                    other => (*other, value.clone(), false),
+                })
+                .collect();
+            assert_eq!(contents.dgis, expected);
+        }
+    }
+}
+
+#[test]
+fn pass_through_values_go_as_they_are_in_encrypted_commands() {
+    let mut hsm = soft();
+    let mut app = app(0x12, 1);
+    app.protected.retain(|d| *d != 0x8000);
+    let mut request = asked(&file::kek_tdes(), &app);
+    request.pass_through = vec![dgi(0x8000)];
+    let verify = |hsm: &mut SoftHsm| hsm.verify(&request).unwrap();
+    let verified = verify(&mut hsm);
+    let commands = session(&app, &verified, 200);
+    let mut ready = Ready { verified, app: app.clone(), hsm: hsm.clone(), card: blank() };
+    let apdus = ready.run(commands.clone()).unwrap();
+    let arrived = |apdus: &[Vec<u8>]| apdus.iter().any(|a| a.windows(48).any(|w| w == file::key_set()));
+    assert!(arrived(&apdus), "ciphertext for the card, not touched");
+
+    ready.verified = verify(&mut hsm);
+    let mut in_clear = commands;
+    for command in &mut in_clear {
+        command.p1 &= !0x60;
+    }
+    assert_eq!(ready.refused(in_clear), Refusal::ProtectedInClear(dgi(0x8000)));
+}
+
+#[test]
+fn install_and_set_status_of_the_own_application_are_wrapped() {
+    let mut ready = ready(1);
+    let aid = ready.app.aid.clone();
+    let install = [&[0, 0, 7], aid.as_slice(), &[0, 0, 0]].concat();
+    let mut commands = ready.session();
+    commands.insert(0, PlainCommand { ins: 0xE6, p1: 0x20, p2: 0, data: vec![DataPart::Clear(install)] });
+    commands.push(PlainCommand { ins: 0xF0, p1: 0x40, p2: 7, data: vec![DataPart::Clear(aid.clone())] });
+    let apdus = ready.run(commands).unwrap();
+    let others = ready.card.personalize(RTERM, &apdus).others;
+    assert_eq!(hex::encode_upper(&others[0]), "E62000000007A0000000031010000000");
+    assert_eq!(hex::encode_upper(&others[1]), "F04007A0000000031010");
+}
+
+#[test]
+fn a_card_of_a_kmc_that_the_kek_does_not_allow_is_refused() {
+    let mut ready = ready(1);
+    ready.card = foreign_blank();
+    let error = ready.run(ready.session()).unwrap_err();
+    assert!(matches!(error, HsmError::KmcNotAllowed { kmc, .. } if kmc.to_string() == "FFFFFF476175:1"));
+}
+
+#[test]
+fn another_level_than_the_verified_one_is_refused() {
+    for (seclev, other) in
+        [(0, SecLevel::Mac), (1, SecLevel::Authenticated), (3, SecLevel::Mac), (1, SecLevel::MacEnc)]
+    {
+        let mut ready = ready(seclev);
+        let mut request = ready.request(ready.session());
+        request.level = other;
+        assert_eq!(ready.hsm.personalize(&request).err(), Some(HsmError::Refused(Refusal::Level)));
+    }
+}
+
+#[test]
+fn a_handle_is_used_once() {
+    let mut ready = ready(1);
+    let commands = ready.session();
+    ready.run(commands.clone()).unwrap();
+    assert_eq!(ready.refused(commands), Refusal::HandleUsed);
+}
+
+#[test]
+fn a_handle_is_used_up_by_a_refusal_and_gone_after_release() {
+    let mut ready = ready(1);
+    let commands = ready.session();
+    ready.refused(vec![store(0x20, vec![])]);
+    assert_eq!(ready.refused(commands.clone()), Refusal::HandleUsed);
+
+    ready.verified = ready.hsm.verify(&asked(&file::kek_tdes(), &ready.app)).unwrap();
+    ready.hsm.release(&[ready.verified.handle]).unwrap();
+    assert_eq!(ready.run(commands).err(), Some(HsmError::Unknown("handle".into())));
+}
+
+#[test]
+fn unknown_handles_and_channels_are_refused_and_a_channel_is_used_once() {
+    let mut ready = ready(1);
+    let mut request = ready.request(ready.session());
+    let right = request.handle;
+    request.handle = Handle([9; 16]);
+    assert_eq!(ready.hsm.personalize(&request).err(), Some(HsmError::Unknown("handle".into())));
+    // The channel went with it.
+    request.handle = right;
+    assert_eq!(ready.hsm.personalize(&request).err(), Some(HsmError::Unknown("channel".into())));
+    request.channel = Channel([9; 16]);
+    assert_eq!(ready.hsm.personalize(&request).err(), Some(HsmError::Refused(Refusal::HandleUsed)));
+}
+
+#[test]
+fn a_protected_value_in_a_clear_command_is_refused() {
+    let refusal = Ready::refused_with(1, |commands| commands[1].p1 = 0x00);
+    assert_eq!(refusal, Refusal::ProtectedInClear(dgi(0x8000)));
+    let refusal = Ready::refused_with(1, |commands| {
+        commands[0].data.push(DataPart::Protected { dgi: dgi(0x8000), from: 0, to: 48 });
+    });
+    assert_eq!(refusal, Refusal::ProtectedInClear(dgi(0x8000)));
+    let refusal = Ready::refused_with(1, |commands| {
+        let data = vec![DataPart::Protected { dgi: dgi(0x8000), from: 0, to: 48 }];
+        commands.push(PlainCommand { ins: 0xF0, p1: 0x40, p2: 7, data });
+    });
+    assert_eq!(refusal, Refusal::ProtectedInClear(dgi(0x8000)));
+}
+
+#[test]
+fn a_mixture_and_the_reserved_value_of_p1_are_refused() {
+    for p1 in [0x20, 0x40] {
+        assert!(is_malformed(&Ready::refused_with(1, |commands| commands[1].p1 = p1)));
+    }
+}
+
+#[test]
+fn a_clear_value_in_an_encrypted_command_is_refused() {
+    assert!(is_malformed(&Ready::refused_with(1, |commands| commands[0].p1 = 0x60)));
+}
+
+#[test]
+fn a_dgi_that_the_handle_does_not_have_is_refused() {
+    let foreign = |p1, data: Vec<DataPart>| Ready::refused_with(1, |commands| commands.push(store(p1, data)));
+    assert_eq!(foreign(0, vec![DataPart::Clear(vec![0x03, 0x01, 1, 7])]), Refusal::ForeignDgi(dgi(0x0301)));
+    let data = vec![DataPart::Protected { dgi: dgi(0x8001), from: 0, to: 8 }];
+    assert_eq!(foreign(0x60, data), Refusal::ForeignDgi(dgi(0x8001)));
+}
+
+#[test]
+fn a_clear_value_that_differs_is_refused() {
+    let change = |byte: usize| {
+        Ready::refused_with(1, |commands| {
+            let DataPart::Clear(bytes) = &mut commands[0].data[0] else { panic!() };
+            bytes[byte] ^= 1;
+        })
+    };
+    for byte in 3..19 {
+        assert_eq!(change(byte), Refusal::ClearDiffers(dgi(0x0101)), "byte {byte}");
+    }
+}
+
+#[test]
+fn a_clear_value_of_another_length_is_refused() {
+    let refusal = Ready::refused_with(1, |commands| {
+        commands[0] = store(0, vec![DataPart::Clear(vec![0x01, 0x01, 1, 0x70])]);
+    });
+    assert_eq!(refusal, Refusal::ClearDiffers(dgi(0x0101)));
+}
+
+#[test]
+fn protected_values_are_whole_in_order_and_in_place() {
+    let with = |data: Vec<DataPart>| Ready::refused_with(1, |commands| commands[1].data = data);
+    let head = || DataPart::Clear(header(0x8000, 48));
+    let part = |from, to| DataPart::Protected { dgi: dgi(0x8000), from, to };
+    for (data, what) in [
+        (vec![head(), part(0, 40)], "cut short"),
+        (vec![head(), part(8, 48)], "without its beginning"),
+        (vec![head(), part(0, 24), part(16, 48)], "twice the same bytes"),
+        (vec![head(), part(0, 56)], "beyond its end"),
+        (vec![head(), part(8, 0)], "backwards"),
+        (vec![head(), part(0, 48), part(0, 48)], "once more behind it"),
+        (vec![part(0, 48)], "without header"),
+        (vec![head(), DataPart::Clear(vec![0; 48])], "bytes in its place"),
+        (vec![DataPart::Clear(header(0x8000, 40)), part(0, 40)], "another length"),
+        (vec![head(), DataPart::Protected { dgi: dgi(0x8205), from: 0, to: 48 }], "another DGI's value"),
+        (vec![head(), DataPart::Protected { dgi: dgi(0x0101), from: 0, to: 16 }], "a clear DGI by reference"),
+    ] {
+        let refusal = with(data);
+        assert!(is_malformed(&refusal), "{what}: {refusal}");
+    }
+}
+
+#[test]
+fn a_dgi_twice_is_refused() {
+    assert!(is_malformed(&Ready::refused_with(1, |commands| {
+        let again = commands[1].clone();
+        commands.insert(2, again);
+    })));
+    assert!(is_malformed(&Ready::refused_with(1, |commands| {
+        let again = commands[0].clone();
+        commands.insert(1, again);
+    })));
+}
+
+#[test]
+fn a_dgi_cut_short_is_refused() {
+    assert!(is_malformed(&Ready::refused_with(1, |commands| {
+        commands.pop();
+        commands.push(store(0x80, vec![DataPart::Clear(vec![0x90, 0x00])]));
+    })));
+    assert!(is_malformed(&Ready::refused_with(1, |commands| {
+        commands.pop();
+        commands.push(store(0x80, vec![DataPart::Clear(vec![0x90, 0x00, 9, 9, 9])]));
+    })));
+    // Another command between the two halves of a DGI.
+    assert!(is_malformed(&Ready::refused_with(1, |commands| {
+        let aid = hex::decode("A0000000031010").unwrap();
+        let place =
+            commands.iter().position(|c| matches!(&c.data[0], DataPart::Clear(b) if b[..2] == [2, 2]));
+        let status = PlainCommand { ins: 0xF0, p1: 0x40, p2: 7, data: vec![DataPart::Clear(aid)] };
+        commands.insert(place.unwrap() + 1, status);
+    })));
+}
+
+#[test]
+fn a_length_in_three_bytes_that_fits_one_is_refused() {
+    assert!(is_malformed(&Ready::refused_with(1, |commands| {
+        let DataPart::Clear(bytes) = &mut commands[0].data[0] else { panic!() };
+        let value = bytes.split_off(3);
+        *bytes = [vec![0x01, 0x01, 0xFF, 0, 16], value].concat();
+    })));
+}
+
+#[test]
+fn other_instructions_are_refused() {
+    let aid = || vec![DataPart::Clear(hex::decode("A0000000031010").unwrap())];
+    for (ins, p1) in
+        [(0xD8, 0), (0xE4, 0), (0xE8, 0), (0xCA, 0), (0x82, 1), (0x50, 0), (0xE6, 0x04), (0xF0, 0x80)]
+    {
+        let refusal = Ready::refused_with(1, |c| c.push(PlainCommand { ins, p1, p2: 0, data: aid() }));
+        assert_eq!(refusal, Refusal::Instruction(ins), "{ins:02X} {p1:02X}");
+    }
+    // INSTALL comes first, or not at all.
+    let install = vec![DataPart::Clear(hex::decode("000007A0000000031010000000").unwrap())];
+    let refusal =
+        Ready::refused_with(1, |c| c.push(PlainCommand { ins: 0xE6, p1: 0x20, p2: 0, data: install }));
+    assert_eq!(refusal, Refusal::Instruction(0xE6));
+}
+
+#[test]
+fn install_and_set_status_of_another_application_are_refused() {
+    let other = hex::decode("A0000000041010").unwrap();
+    assert!(is_malformed(&Ready::refused_with(1, |commands| {
+        let data = vec![DataPart::Clear(other.clone())];
+        commands.push(PlainCommand { ins: 0xF0, p1: 0x40, p2: 7, data });
+    })));
+    assert!(is_malformed(&Ready::refused_with(1, |commands| {
+        let data = vec![DataPart::Clear([&[0, 0, 7], other.as_slice(), &[0, 0, 0]].concat())];
+        commands.insert(0, PlainCommand { ins: 0xE6, p1: 0x20, p2: 0, data });
+    })));
+}
+
+#[test]
+fn commands_that_no_short_apdu_can_hold_are_refused() {
+    for (seclev, room) in [(0, 256), (1, 248), (3, 240)] {
+        let mut ready = ready(seclev);
+        let commands = session(&ready.app, &ready.verified, room);
+        assert!(is_malformed(&ready.refused(commands)), "level {seclev}");
+    }
+}
+
+#[test]
+fn a_wrong_card_cryptogram_is_the_cards_fault_and_opens_nothing() {
+    let mut hsm = soft();
+    let card = blank();
+    for place in 12..28 {
+        let mut response = card.initialize_update(RTERM);
+        response[place] ^= 1;
+        let request =
+            OpenRequest { derivation: Derivation::EmvCps, scp02_i: 0x15, host_challenge: RTERM, response };
+        let error = hsm.open(&request).err();
+        assert!(matches!(error, Some(HsmError::CardCryptogram(_))), "byte {place}");
+    }
+}
+
+#[test]
+fn a_response_that_is_no_scp02_one_or_of_an_unknown_kmc_is_refused() {
+    let mut hsm = soft();
+    let good = blank().initialize_update(RTERM);
+    let mut ask = |scp02_i, response: Vec<u8>| {
+        hsm.open(&OpenRequest { derivation: Derivation::EmvCps, scp02_i, host_challenge: RTERM, response })
+            .unwrap_err()
+    };
+    assert!(matches!(ask(0x15, good[..27].to_vec()), HsmError::Response(_)));
+    assert!(matches!(ask(0x15, vec![]), HsmError::Response(_)));
+    let mut scp03 = good.clone();
+    scp03[11] = 3;
+    assert!(matches!(ask(0x15, scp03), HsmError::Response(_)));
+    let mut version = good.clone();
+    version[10] = 2;
+    assert!(matches!(ask(0x15, version), HsmError::UnknownKmc(kmc) if kmc.version == 2));
+    let mut supplier = good.clone();
+    supplier[0] = 0;
+    assert!(matches!(ask(0x15, supplier), HsmError::UnknownKmc(_)));
+    let mut aes = good.clone();
+    aes[10] = 48;
+    assert!(matches!(ask(0x15, aes), HsmError::Unsupported(_)));
+    for other in [0x04, 0x05, 0x1A, 0x45] {
+        assert!(matches!(ask(other, good.clone()), HsmError::Unsupported(_)), "i = {other:02X}");
+    }
+}
+
+#[test]
+fn the_oldest_channel_goes_when_too_many_are_open() {
+    let mut ready = ready(1);
+    let request = ready.request(ready.session());
+    for _ in 0..1000 {
+        open(&mut ready.hsm, &ready.card).unwrap();
+    }
+    assert_eq!(ready.hsm.personalize(&request).err(), Some(HsmError::Unknown("channel".into())));
+}

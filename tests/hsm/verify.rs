@@ -1,0 +1,400 @@
+//! What a file may do to the HSM: right ones, and more wrong ones.
+
+use cardwright::hsm::soft::SoftHsm;
+use cardwright::hsm::store::{Side, Store};
+use cardwright::hsm::{DataFault, Hsm, HsmError, Refusal, VerifyRequest};
+use cardwright::ids::{Kcv, KekId};
+use proptest::prelude::*;
+
+use crate::file::{self, App, KEYS, Kek, SCOPE, Scope, app, asked, build, dgi, request};
+use crate::raw;
+
+pub fn soft() -> SoftHsm {
+    let folder = tempfile::tempdir().unwrap();
+    SoftHsm::new(Store::create_test(KEYS, &folder.path().join("store"), Side::Bureau).unwrap()).unwrap()
+}
+
+fn keks() -> [Kek; 3] {
+    [file::kek_tdes(), file::kek_aes128(), file::kek_aes256()]
+}
+
+/// The fault that the HSM finds in an application's data.
+fn fault(request: &VerifyRequest) -> DataFault {
+    match soft().verify(request) {
+        Err(HsmError::Data { fault, .. }) => fault,
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("accepted"),
+    }
+}
+
+/// A key list's KEKs have minimum levels; this one fits all of them.
+const MAC_ENC: u8 = 0x03;
+
+#[test]
+fn applications_of_every_suite_and_mode_are_verified() {
+    for kek in keks() {
+        for cmode in [0x10, 0x11, 0x12, 0x13] {
+            let mut app = app(cmode, MAC_ENC);
+            if kek.tk_type != raw::TDES && cmode < 0x12 {
+                // 8 bytes are no whole block of AES.
+                app.protected.retain(|d| *d != 0x8010);
+                app.enc.retain(|(d, _)| *d != 0x8010);
+            }
+            let mut request = asked(&kek, &app);
+            request.allow_ecb = true;
+            let verified = soft().verify(&request).unwrap_or_else(|e| panic!("{cmode:02X}: {e}"));
+            let prime = if cmode < 0x12 { 40 } else { 72 };
+            assert_eq!(verified.protected[..2], [(dgi(0x8000), 48), (dgi(0x8205), prime)]);
+            if app.protected.len() == 3 {
+                assert_eq!(verified.protected[2], (dgi(0x8010), 8));
+            }
+            assert!(verified.allow.iter().any(|kmc| kmc.to_string() == "FFFFFF476173:1"));
+        }
+    }
+}
+
+#[test]
+fn no_flipped_bit_of_an_application_is_accepted() {
+    for kek in keks() {
+        let mut app = app(0x12, MAC_ENC);
+        app.dgis.retain(|(d, _)| *d != 0x0202);
+        let good = asked(&kek, &app);
+        let mut hsm = soft();
+        hsm.verify(&good).unwrap();
+        for place in 0..good.application.len() {
+            let mut bad = good.clone();
+            bad.application[place] ^= 1 << (place % 8);
+            assert!(hsm.verify(&bad).is_err(), "byte {place}");
+        }
+    }
+}
+
+#[test]
+fn a_wrong_application_mac_is_a_mac_fault() {
+    for kek in keks() {
+        let mut request = asked(&kek, &app(0x12, MAC_ENC));
+        *request.application.last_mut().unwrap() ^= 1;
+        assert_eq!(fault(&request), DataFault::Mac);
+    }
+}
+
+#[test]
+fn the_application_of_another_record_file_or_section_is_a_mac_fault() {
+    let application = build(&file::kek_tdes(), &app(0x12, 1), &SCOPE);
+    for other in [
+        Scope { sequence: 8, ..SCOPE },
+        Scope { card_ref: "CARD-8", ..SCOPE },
+        Scope { file_id: "FILE-2", ..SCOPE },
+        Scope { others: [0x0E; 32], ..SCOPE },
+    ] {
+        assert_eq!(fault(&request(application.clone(), &other)), DataFault::Mac);
+    }
+}
+
+#[test]
+fn two_records_with_exchanged_applications_are_both_mac_faults() {
+    let second = Scope { sequence: 8, card_ref: "CARD-8", ..SCOPE };
+    let one = build(&file::kek_tdes(), &app(0x12, 1), &SCOPE);
+    let two = build(&file::kek_tdes(), &app(0x12, 1), &second);
+    assert_eq!(fault(&request(two, &SCOPE)), DataFault::Mac);
+    assert_eq!(fault(&request(one, &second)), DataFault::Mac);
+}
+
+#[test]
+fn a_dgi_moved_from_another_card_is_a_mac_fault() {
+    let kek = file::kek_tdes();
+    let second = Scope { sequence: 8, card_ref: "CARD-8", ..SCOPE };
+    let tkd = file::tk(&kek, b'D', &second, &app(0x12, 1).aid);
+    let theirs = raw::cbc(raw::TDES, &tkd, &raw::pad(&file::key_set(), 8));
+    let mut application = build(&kek, &app(0x12, 1), &SCOPE);
+    let ours =
+        raw::cbc(raw::TDES, &file::tk(&kek, b'D', &SCOPE, &app(0x12, 1).aid), &raw::pad(&file::key_set(), 8));
+    let place = application.windows(ours.len()).position(|w| w == ours).unwrap();
+    application[place..place + ours.len()].copy_from_slice(&theirs);
+    assert_eq!(fault(&request(application, &SCOPE)), DataFault::Mac);
+}
+
+#[test]
+fn a_mackey_replaced_by_other_ciphertext_of_the_file_is_a_mac_fault() {
+    // Even with a MAC that was made with the right key over the replaced bytes.
+    let kek = file::kek_tdes();
+    let tkd = file::tk(&kek, b'D', &SCOPE, &app(0x12, 1).aid);
+    let ciphertext = raw::cbc(raw::TDES, &tkd, &raw::pad(&file::key_set(), 8));
+    // Not even a key of zeros, which is what is left of a MACkey that does not open, gives a right MAC.
+    for mac_key in [app(0x12, 1).mac_key, [0; 16]] {
+        let app = App { forged_wrap: Some(ciphertext[..24].to_vec()), mac_key, ..app(0x12, 1) };
+        assert_eq!(fault(&asked(&kek, &app)), DataFault::Mac);
+    }
+}
+
+#[test]
+fn a_mackey_that_is_weak_or_of_even_parity_is_a_mac_fault() {
+    for bad in [
+        "01010101010101010123456789ABCDEF",
+        "0123456789ABCDEF0123456789ABCDEF",
+        "0023456789ABCDEFFEDCBA9876543210",
+    ] {
+        let mac_key = hex::decode(bad).unwrap().try_into().unwrap();
+        assert_eq!(
+            fault(&asked(&file::kek_tdes(), &App { mac_key, ..app(0x12, 1) })),
+            DataFault::Mac,
+            "{bad}"
+        );
+    }
+    // AES has no parity and no weak keys.
+    let app = App { mac_key: [0; 16], ..app(0x12, MAC_ENC) };
+    soft().verify(&asked(&file::kek_aes256(), &app)).unwrap();
+}
+
+#[test]
+fn an_unknown_kek_is_named() {
+    let kek = Kek { id: [0x47, 0x61, 0x73, 0x99, 9], ..file::kek_tdes() };
+    let error = soft().verify(&asked(&kek, &app(0x12, 1))).unwrap_err();
+    assert_eq!(error, HsmError::UnknownKek(KekId(kek.id)));
+    assert!(error.to_string().contains("4761739909"));
+}
+
+#[test]
+fn a_kek_of_another_type_or_issuer_is_refused() {
+    let kek = Kek { tk_type: raw::AES128, ..file::kek_tdes() };
+    let error = soft().verify(&asked(&kek, &app(0x12, 1))).unwrap_err();
+    assert_eq!(error, HsmError::KekMismatch(KekId(kek.id)));
+
+    let scope = Scope { issuer_id: "OTHERBANK", ..SCOPE };
+    let kek = file::kek_tdes();
+    let error = soft().verify(&request(build(&kek, &app(0x12, 1), &scope), &scope)).unwrap_err();
+    assert_eq!(error, HsmError::KekIssuer(KekId(kek.id)));
+}
+
+#[test]
+fn trailers_of_every_suite_are_verified() {
+    for kek in keks() {
+        soft().verify_trailer(&file::trailer(&kek, "TESTBANK", "FILE-1")).unwrap();
+    }
+}
+
+#[test]
+fn a_wrong_trailer_is_refused() {
+    let mut hsm = soft();
+    for kek in keks() {
+        let good = file::trailer(&kek, "TESTBANK", "FILE-1");
+        let id = KekId(kek.id);
+        let mut bad = good.clone();
+        bad.mac[0] ^= 1;
+        assert_eq!(hsm.verify_trailer(&bad), Err(HsmError::TrailerMac));
+        for place in 0..good.body.len() {
+            let mut bad = good.clone();
+            bad.body[place] ^= 1;
+            assert_eq!(hsm.verify_trailer(&bad), Err(HsmError::TrailerMac), "byte {place}");
+        }
+        let mut bad = good.clone();
+        bad.wrapped_mac_key[0] ^= 1;
+        assert_eq!(hsm.verify_trailer(&bad), Err(HsmError::TrailerMac));
+        let mut bad = good.clone();
+        bad.mac.truncate(4);
+        assert_eq!(hsm.verify_trailer(&bad), Err(HsmError::TrailerMac), "a short MAC");
+        let mut bad = good.clone();
+        bad.mac.clear();
+        assert_eq!(hsm.verify_trailer(&bad), Err(HsmError::TrailerMac), "no MAC");
+        let bad = cardwright::hsm::TrailerRequest { kcv: Kcv([0; 3]), ..good.clone() };
+        assert_eq!(hsm.verify_trailer(&bad), Err(HsmError::KekMismatch(id)));
+        let bad = cardwright::hsm::TrailerRequest { tk_type: 0x20, ..good.clone() };
+        assert_eq!(hsm.verify_trailer(&bad), Err(HsmError::KekMismatch(id)));
+        let bad = cardwright::hsm::TrailerRequest { kek: KekId([9; 5]), ..good.clone() };
+        assert_eq!(hsm.verify_trailer(&bad), Err(HsmError::UnknownKek(KekId([9; 5]))));
+        // The Trailer of another file, with its own right MAC.
+        let other = file::trailer(&kek, "TESTBANK", "FILE-2");
+        let bad = cardwright::hsm::TrailerRequest { file_id: good.file_id.clone(), ..other };
+        assert_eq!(hsm.verify_trailer(&bad), Err(HsmError::TrailerMac));
+        // A right MAC over a body that names another wrapped key.
+        let bad = file::trailer_stating(&kek, "TESTBANK", "FILE-1", Some(&[7; 24]));
+        assert_eq!(hsm.verify_trailer(&bad), Err(HsmError::TrailerMac));
+        let bad = file::trailer(&kek, "OTHERBANK", "FILE-1");
+        assert_eq!(hsm.verify_trailer(&bad), Err(HsmError::KekIssuer(id)));
+    }
+}
+
+#[test]
+fn ecb_is_only_for_products_that_allow_it() {
+    for cmode in [0x11, 0x13] {
+        let mut request = asked(&file::kek_tdes(), &app(cmode, 1));
+        assert_eq!(fault(&request), DataFault::Protection(dgi(0x8000)));
+        request.allow_ecb = true;
+        soft().verify(&request).unwrap();
+    }
+}
+
+#[test]
+fn a_dgi_under_the_tk_without_enc_is_inconsistent() {
+    let mut app = app(0x12, 1);
+    app.enc.retain(|(d, _)| *d != 0x8205);
+    // The chip section's own rules may find it first.
+    let fault = fault(&asked(&file::kek_tdes(), &app));
+    assert!(matches!(fault, DataFault::Malformed(_) | DataFault::Protection(_)), "{fault}");
+    assert!(fault.to_string().contains("8205"));
+}
+
+#[test]
+fn a_dgi_in_enc_without_the_tk_needs_the_products_pass_through() {
+    let mut app = app(0x12, 1);
+    app.protected.retain(|d| *d != 0x8000);
+    let mut request = asked(&file::kek_tdes(), &app);
+    assert_eq!(fault(&request), DataFault::Protection(dgi(0x8000)));
+    request.pass_through = vec![dgi(0x8000)];
+    let verified = soft().verify(&request).unwrap();
+    assert!(!verified.protected.iter().any(|(d, _)| *d == dgi(0x8000)));
+
+    // The product's word is enough: ENC need not repeat it.
+    let mut silent = app.clone();
+    silent.enc.remove(0);
+    let mut request = asked(&file::kek_tdes(), &silent);
+    request.pass_through = vec![dgi(0x8000)];
+    soft().verify(&request).unwrap();
+
+    // Nobody here can pad or convert what is secret already; and the card wants whole blocks.
+    for enc in [0x12, 0x22] {
+        let mut app = app.clone();
+        app.enc[0].1 = enc;
+        let mut request = asked(&file::kek_tdes(), &app);
+        request.pass_through = vec![dgi(0x8000)];
+        assert_eq!(fault(&request), DataFault::Protection(dgi(0x8000)));
+    }
+    app.dgis[1].1.pop();
+    let mut request = asked(&file::kek_tdes(), &app);
+    request.pass_through = vec![dgi(0x8000)];
+    assert_eq!(fault(&request), DataFault::Padding(dgi(0x8000)));
+}
+
+#[test]
+fn padding_that_is_not_80_00_is_a_padding_fault() {
+    for plain in [vec![0; 48], vec![1; 48], [vec![1; 40], vec![0x80, 0, 0, 0, 0, 0, 0, 1]].concat()] {
+        for cmode in [0x12, 0x13] {
+            let app = App { raw_plain: vec![(0x8000, plain.clone())], ..app(cmode, 1) };
+            let mut request = asked(&file::kek_tdes(), &app);
+            request.allow_ecb = true;
+            assert_eq!(fault(&request), DataFault::Padding(dgi(0x8000)));
+        }
+    }
+}
+
+#[test]
+fn values_that_are_no_whole_blocks_are_padding_faults() {
+    let kek = file::kek_tdes();
+    // Of the file's cipher.
+    for cmode in [0x10, 0x12] {
+        let app = App { forged: vec![(0x8000, vec![7; 47])], ..app(cmode, 1) };
+        assert_eq!(fault(&asked(&kek, &app)), DataFault::Padding(dgi(0x8000)));
+    }
+    // Of the card's cipher: unpadded under CMODE 12, but ENC 11 takes it as it is.
+    let mut bad = app(0x12, 1);
+    bad.dgis[1].1.pop();
+    assert_eq!(fault(&asked(&kek, &bad)), DataFault::Padding(dgi(0x8000)));
+    // 48 bytes are whole blocks of 16, 8 of a PIN block are padded, but 8 bytes under ENC 11 are not.
+    let mut request = asked(&kek, &app(0x12, 1));
+    request.card_block = 16;
+    let verified = soft().verify(&request).unwrap();
+    assert_eq!(verified.protected, [(dgi(0x8000), 48), (dgi(0x8205), 80), (dgi(0x8010), 16)]);
+    let mut as_it_is = app(0x12, 1);
+    as_it_is.enc[2].1 = 0x11;
+    let mut request = asked(&kek, &as_it_is);
+    request.card_block = 16;
+    assert_eq!(fault(&request), DataFault::Padding(dgi(0x8010)));
+    request.card_block = 12;
+    assert!(matches!(soft().verify(&request), Err(HsmError::Unsupported(_))));
+}
+
+#[test]
+fn enc_22_takes_only_a_format_1_pin_block() {
+    for bad in ["241234FFFFFFFFFF", "131234FFFFFFFFFF", "14123AFFFFFFFFFF", "141234FFFFFFFF"] {
+        let mut app = app(0x12, 1);
+        app.dgis[5].1 = hex::decode(bad).unwrap();
+        assert_eq!(fault(&asked(&file::kek_tdes(), &app)), DataFault::PinBlock(dgi(0x8010)), "{bad}");
+    }
+}
+
+#[test]
+fn an_enc_type_or_cmode_that_does_not_exist_is_refused() {
+    for enc in [0x00, 0x10, 0x13, 0x21, 0x23] {
+        let mut app = app(0x12, 1);
+        app.enc[0].1 = enc;
+        assert!(matches!(
+            fault(&asked(&file::kek_tdes(), &app)),
+            DataFault::Malformed(_) | DataFault::Protection(_)
+        ));
+    }
+    for cmode in [0x00, 0x01, 0x14, 0x20] {
+        assert!(matches!(fault(&asked(&file::kek_tdes(), &app(cmode, 1))), DataFault::Malformed(_)));
+    }
+}
+
+#[test]
+fn a_level_below_the_keks_minimum_is_refused_for_secrets_only() {
+    for (kek, seclev, good) in [
+        (file::kek_tdes(), 0, true),
+        (file::kek_aes128(), 0, false),
+        (file::kek_aes128(), 1, true),
+        (file::kek_aes256(), 1, false),
+        (file::kek_aes256(), 3, true),
+    ] {
+        let request = asked(&kek, &app(0x12, seclev));
+        if good {
+            soft().verify(&request).unwrap();
+        } else {
+            assert_eq!(fault(&request), DataFault::LevelBelowMinimum(format!("{seclev:02X}")));
+        }
+        let mut open = app(0x12, seclev);
+        open.protected.clear();
+        open.enc.clear();
+        soft().verify(&asked(&kek, &open)).unwrap();
+    }
+}
+
+#[test]
+fn waiting_applications_are_bounded_and_release_makes_room() {
+    let mut hsm = soft();
+    let mut small = app(0x12, 1);
+    small.dgis.truncate(1);
+    small.protected.clear();
+    small.enc.clear();
+    let request = asked(&file::kek_tdes(), &small);
+    let mut handles = Vec::new();
+    let full = loop {
+        match hsm.verify(&request) {
+            Ok(verified) => handles.push(verified.handle),
+            Err(error) => break error,
+        }
+        assert!(handles.len() < 100_000);
+    };
+    assert_eq!(full, HsmError::Refused(Refusal::TooMany(handles.len())));
+    hsm.release(&handles[..1]).unwrap();
+    hsm.release(&handles[..1]).unwrap();
+    hsm.verify(&request).unwrap();
+    assert!(hsm.verify(&request).is_err());
+}
+
+#[test]
+fn info_shows_references_and_kcvs() {
+    let info = soft().info().unwrap();
+    assert_eq!(info.keks.len(), 3);
+    assert_eq!(info.keks[0].id.to_string(), "4761739901");
+    assert_eq!(info.keks[2].tk_type, 0x42);
+    assert_eq!(info.kmcs[0].kcv.to_string(), "8BAF47");
+    let json = serde_json::to_string(&info).unwrap().to_uppercase();
+    for value in KEYS.lines().filter_map(|l| l.strip_prefix("value = ")) {
+        assert!(!json.contains(value.trim_matches('"')));
+    }
+}
+
+proptest! {
+    #[test]
+    fn rubbish_is_refused_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        prop_assert!(soft().verify(&request(bytes, &SCOPE)).is_err());
+    }
+
+    #[test]
+    fn a_cut_application_is_refused(end in 0usize..700) {
+        let mut asked = asked(&file::kek_tdes(), &app(0x12, 1));
+        asked.application.truncate(end);
+        prop_assert!(soft().verify(&asked).is_err());
+    }
+}
