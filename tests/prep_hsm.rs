@@ -1,0 +1,72 @@
+//! The bureau's HSM takes what the preparation writes: every Trailer and every application, under each kind of KEK.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod prep_support;
+
+use cardwright::hsm::soft::SoftHsm;
+use cardwright::hsm::store::{Side, Store};
+use cardwright::hsm::{DataFault, Hsm, HsmError, TrailerRequest, VerifyRequest};
+use cardwright::record::chip::ChipSection;
+use cardwright::record::{Limits, Reader, others_digest};
+use prep_support::*;
+
+#[test]
+fn every_trailer_and_every_application_verifies() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = issuer_store(dir.path());
+    let list = std::fs::read_to_string(data("keys-bureau.toml")).unwrap();
+    let mut hsm =
+        SoftHsm::new(Store::create_test(&list, &dir.path().join("bureau.keys"), Side::Bureau).unwrap())
+            .unwrap();
+
+    for kek in ["476173FF:1", "476173FF:2", "476173FF:3"] {
+        let output = dir.path().join("out.cwf");
+        run(&data("cards-4.csv"), &store, &output).args(["--kek", kek]).assert().success();
+        let bytes = std::fs::read(&output).unwrap();
+        let mut reader = Reader::open(bytes.as_slice(), Limits::default()).unwrap();
+        let header = reader.header().clone();
+        while let Some(record) = reader.next_record().unwrap() {
+            let chip = ChipSection::parse(record.section("CHP").unwrap()).unwrap();
+            let mut secrets = Vec::new();
+            for application in chip.applications {
+                let mut request = VerifyRequest {
+                    issuer_id: header.issuer_id.clone(),
+                    file_id: header.file_id.clone(),
+                    sequence: record.sequence,
+                    card_ref: record.card_ref.clone(),
+                    others: others_digest(&record),
+                    application: application.raw.to_vec(),
+                    card_block: 8,
+                    pass_through: Vec::new(),
+                    allow_ecb: false,
+                };
+                let verified = hsm.verify(&request).unwrap();
+                assert_eq!(verified.allow.len(), 3);
+                secrets.extend(verified.protected.iter().map(|(_, length)| *length));
+                // The same application on another card of the file is not the issuer's.
+                request.sequence += 1;
+                let moved = hsm.verify(&request).unwrap_err();
+                assert!(matches!(moved, HsmError::Data { fault: DataFault::Mac, .. }), "{moved}");
+            }
+            if record.sequence == 1 {
+                // As the card gets them: PIN block, three keys, KDL and KDU.
+                assert_eq!(secrets, [8, 48, 32]);
+            }
+        }
+        let end = reader.finish().unwrap();
+        let trailer = end.trailer;
+        let request = TrailerRequest {
+            issuer_id: header.issuer_id,
+            file_id: header.file_id,
+            kek: trailer.kek,
+            tk_type: trailer.tk_type,
+            kcv: trailer.kcv,
+            body: end.body,
+            wrapped_mac_key: trailer.wrapped_mac_key,
+            mac: trailer.mac,
+        };
+        hsm.verify_trailer(&request).unwrap();
+        std::fs::remove_file(&output).unwrap();
+    }
+}
