@@ -10,5 +10,10 @@
     clippy::cast_sign_loss
 )]
 
+mod again;
+mod books;
+mod expected;
 mod smoke;
+mod storm;
 mod support;
+mod truth;

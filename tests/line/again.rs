@@ -1,0 +1,133 @@
+//! One file, more than once: run again, in parts, and after a stop in the middle.
+
+use std::io::Read;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::books::{Witness, balanced, cards, none, number, stacked, word};
+use crate::expected;
+use crate::support::{World, lines};
+
+#[test]
+fn a_file_in_parts_and_again() {
+    let world = World::new();
+    let expected = expected::prepared(&world, "job", 12, 1);
+    let ended = world.run("job.cwf1", "sim-chip-8", &["--limit", "5"]);
+    assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
+    let mut runs = vec![Witness::keep(&world, 1)];
+    let job = balanced(&world, &runs);
+    let (good, queued) = (number(&job["balance"], "good"), number(&job["balance"], "queued"));
+    assert_eq!((good, queued, word(&job, "state")), (5, 7, "OPEN".into()));
+    assert_eq!(runs[0].dumps.len(), 5, "a blank was fed beyond the limit");
+    let states: Vec<_> = cards(&world).iter().map(|c| word(c, "state")).collect();
+    assert_eq!(states, [["GOOD"; 5].as_slice(), &["QUEUED"; 7]].concat());
+
+    // While the job is open the file is refused, and the next command is named. No blank is touched.
+    for file in ["job.cwf1", "copy.cwf1"] {
+        if file == "copy.cwf1" {
+            std::fs::copy(world.path("job.cwf1"), world.path(file)).unwrap();
+        }
+        let refused = world.run(file, "sim-chip-8", &[]);
+        assert_eq!(refused.code, 41, "{}", refused.stderr);
+        assert!(refused.stderr.contains("cardwright job resume J1 --line sim-chip-8"), "{}", refused.stderr);
+    }
+    assert!(!world.path("dumps").exists());
+    assert_eq!(balanced(&world, &runs), job);
+    let refused = world.cardwright(&["job", "close", "J1"]);
+    assert_eq!(refused.code, 42, "{}", refused.stderr);
+
+    let ended = world.resume("sim-chip-8", &["--limit", "1"]);
+    assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
+    runs.push(Witness::keep(&world, 2));
+    let ended = world.resume("sim-chip-8", &[]);
+    assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
+    runs.push(Witness::keep(&world, 3));
+    let job = balanced(&world, &runs);
+    assert_eq!((word(&job, "state"), number(&job["balance"], "good")), ("CLOSED".into(), 12));
+    assert_eq!(runs.iter().map(|r| r.dumps.len()).collect::<Vec<_>>(), [5, 1, 6]);
+    assert_eq!(expected.len(), 12);
+    let positions: Vec<_> = cards(&world).iter().map(|c| number(&c["attempts"][0], "position")).collect();
+    assert_eq!(positions, (1..=12).collect::<Vec<_>>());
+
+    // Closed: the file was used once and for all.
+    let refused = world.run("job.cwf1", "sim-chip-8", &[]);
+    assert_eq!(refused.code, 14, "{}", refused.stderr);
+    let refused = world.resume("sim-chip-8", &[]);
+    assert_eq!(refused.code, 42, "{}", refused.stderr);
+    assert!(!world.path("dumps").exists());
+    assert_eq!(balanced(&world, &runs), job);
+}
+
+#[test]
+fn stopped_by_signals_no_card_is_half_done_and_none_is_made_twice() {
+    const CARDS: u32 = 60;
+    let world = World::new();
+    let expected = expected::prepared(&world, "job", CARDS, 6);
+    let mut runs = Vec::new();
+    let mut made = Vec::new();
+    let run = ["run", "job.cwf1"];
+    let resume = ["job", "resume", "J1"];
+    for (verb, signal) in [(&run[..], Signal::SIGINT), (&resume, Signal::SIGTERM), (&resume, Signal::SIGINT)]
+    {
+        let (code, said) = stopped(&world, verb, signal);
+        assert_eq!(code, Some(5), "{said}");
+        let witness = Witness::keep(&world, runs.len() + 1);
+        witness.holds(&world);
+        assert!(
+            witness.dumps.iter().all(|d| d["fate"] == "stacked"),
+            "no fault, and every blank fed was bound"
+        );
+        made.extend(stacked(&world.events(), &witness));
+        runs.push(witness);
+        let job = balanced(&world, &runs);
+        let count = |name: &str| number(&job["balance"], name);
+        assert_eq!((word(&job, "state"), count("in_flight"), count("unknown")), ("HELD".into(), 0, 0));
+        assert!(count("queued") > 0, "stopped too late to prove anything");
+    }
+    let ended = world.resume("sim-8", &[]);
+    assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
+    let witness = Witness::keep(&world, runs.len() + 1);
+    made.extend(stacked(&world.events(), &witness));
+    runs.push(witness);
+    let job = balanced(&world, &runs);
+    assert_eq!((word(&job, "state"), number(&job["balance"], "good")), ("CLOSED".into(), u64::from(CARDS)));
+    none(&expected.differences(&made, 1));
+    assert_eq!((made.len(), expected.len()), (CARDS as usize, CARDS as usize));
+    for (card, n) in cards(&world).iter().zip(1..) {
+        let [attempt] = card["attempts"].as_array().unwrap().as_slice() else { panic!("not once: {card}") };
+        assert_eq!((number(card, "seq"), number(attempt, "position")), (n, n));
+    }
+}
+
+/// Starts `cardwright VERB` at twenty times the machine's speed and sends it a signal when four cards are stacked.
+/// The exit code, and what it said.
+fn stopped(world: &World, verb: &[&str], signal: Signal) -> (Option<i32>, String) {
+    let events = world.path("events.jsonl");
+    // The last run's would look like this one's.
+    drop(std::fs::remove_file(&events));
+    let line = ["--line", "sim-8", "--keys", "bureau.store", "--events", "events.jsonl"];
+    let simulated = ["--simulate", "--speed", "20", "--dump", "dumps"];
+    let mut child = Command::new(env!("CARGO_BIN_EXE_cardwright"))
+        .args([verb, &line, &simulated].concat())
+        .current_dir(world.path(""))
+        .env_remove("CARDWRIGHT_LEDGER")
+        .env_remove("CARDWRIGHT_PROFILES")
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    // A line may be half written when it is read.
+    let stacked = || std::fs::read_to_string(&events).unwrap_or_default().matches("\"STACKED\"").count();
+    while stacked() < 4 && Instant::now() < deadline && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), signal).unwrap();
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(lines(&events).iter().any(|e| e["to"] == "STACKED"), "nothing was made: {said}");
+    (child.wait().unwrap().code(), said)
+}

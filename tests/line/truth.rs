@@ -1,0 +1,183 @@
+//! What came out of the line is what the issuer ordered, card by card and DGI by DGI.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::books::{self, Witness, balanced, none, number, stacked, word};
+use crate::expected;
+use crate::support::{BUREAU_KEYS, World};
+
+const CARDS: u32 = 2_000;
+
+#[test]
+fn two_thousand_cards_hold_what_was_ordered() {
+    let world = World::new();
+    let expected = expected::prepared(&world, "job", CARDS, 3);
+    let ended = world.run("job.cwf1", "sim-8", &["--seed", "11"]);
+    assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
+    let events = world.events();
+    let runs = [Witness::keep(&world, 1)];
+    let [run] = &runs;
+    run.holds(&world);
+    assert!(run.faults.is_empty());
+
+    let made = stacked(&events, run);
+    in_file_order(&events);
+    none(&expected.differences(&made, 5));
+    assert_eq!(expected.len(), CARDS as usize);
+    assert_eq!(made.iter().map(|(name, _)| name).collect::<BTreeSet<_>>().len(), CARDS as usize);
+    // No two fronts are alike, because no two numbers are.
+    let fronts: BTreeSet<_> = made.iter().map(|(_, d)| word(&d["graphics"], "front")).collect();
+    assert_eq!(fronts.len(), CARDS as usize);
+    let suppliers: BTreeSet<_> = made.iter().map(|(_, d)| word(d, "keydata")[..12].to_owned()).collect();
+    assert_eq!(suppliers, ["FFFFFF476173", "FFFFFF622800"].map(str::to_owned).into());
+    every_card_took_every_step(&events);
+
+    let job = balanced(&world, &runs);
+    assert_eq!((word(&job, "state"), number(&job["balance"], "good")), ("CLOSED".into(), u64::from(CARDS)));
+    let report = world.report();
+    assert_eq!((&report["records_off"], &report["blanks_off"]), (&0.into(), &0.into()));
+    assert_eq!((&report["simulated"], &report["job"]["balance"]), (&true.into(), &job["balance"]));
+    assert_eq!(
+        (&report["rejects"], &report["gaps"], &report["remakes"]),
+        (&none_at_all(), &none_at_all(), &none_at_all())
+    );
+    // DESIGN section 5: at most four calls for an application and card. Every application of the file was made.
+    let applications: usize = made.iter().map(|(_, dump)| personalized(dump)).sum();
+    assert_eq!(number(&report["run"], "applications"), applications as u64);
+    assert!(number(&report["run"], "hsm_calls") <= 4 * applications as u64, "{}", report["run"]);
+}
+
+fn none_at_all() -> Value {
+    Value::Array(Vec::new())
+}
+
+fn personalized(dump: &Value) -> usize {
+    let all = dump["chip"]["applications"].as_array().unwrap();
+    all.iter().filter(|a| a["state"] == "PERSONALIZED").count()
+}
+
+/// Positions 1, 2, 3 ... and sequences the same: nothing was left out.
+fn in_file_order(events: &[Value]) {
+    let stacked = events.iter().filter(|e| e["to"] == "STACKED");
+    let places: Vec<_> = stacked.map(|e| (number(e, "seq"), number(e, "position"))).collect();
+    assert_eq!(places, (1..=u64::from(CARDS)).map(|n| (n, n)).collect::<Vec<_>>());
+}
+
+/// The attempt's states in the order of DESIGN section 6, and the stripe compared.
+fn every_card_took_every_step(events: &[Value]) {
+    let mut steps: BTreeMap<u64, Vec<&str>> = BTreeMap::new();
+    for event in events.iter().filter(|e| e["seq"].is_u64()) {
+        steps.entry(number(event, "seq")).or_default().push(event["to"].as_str().unwrap());
+    }
+    assert_eq!(steps.len(), CARDS as usize);
+    for (seq, steps) in steps {
+        assert_eq!(steps, ["BOUND", "PERSONALIZING", "WRITTEN", "VERIFIED", "STACKED"], "record {seq}");
+    }
+}
+
+/// The comparison is worth nothing if it finds nothing.
+#[test]
+fn the_comparison_sees_every_difference() {
+    let world = World::new();
+    let expected = expected::prepared(&world, "job", 4, 3);
+    assert_eq!(world.run("job.cwf1", "sim-8", &[]).code, 0);
+    let made = stacked(&world.events(), &Witness::keep(&world, 1));
+    none(&expected.differences(&made, 1));
+    let (card_ref, good) = &made[1];
+    let see = |what: &str, card_ref: &str, dump: Value| {
+        assert!(!expected.differences(&[(card_ref.to_owned(), dump)], 1).is_empty(), "{what} was not seen");
+    };
+    see("another's card", &made[0].0, good.clone());
+    see("nobody's card", "C999999", good.clone());
+    let dgi = |app: usize, dgi: &str| format!("/chip/applications/{app}/dgis/{dgi}");
+    let flipped = |path: &str| {
+        let mut text = good.pointer(path).unwrap().as_str().unwrap().to_owned();
+        let last = if text.ends_with('0') { "1" } else { "0" };
+        text.replace_range(text.len() - 1.., last);
+        Value::from(text)
+    };
+    let mut changes: Vec<(String, Value)> = vec![
+        ("/fate".into(), "rejected".into()),
+        ("/simulated".into(), false.into()),
+        ("/keydata".into(), flipped("/keydata")),
+        ("/stripe/1".into(), Value::Null),
+        ("/stripe/2".into(), flipped("/stripe/2")),
+        ("/stripe/3".into(), ";1?".into()),
+        ("/emboss".into(), none_at_all()),
+        ("/emboss/0/x".into(), 402.into()),
+        ("/emboss/3/text".into(), flipped("/emboss/3/text")),
+        ("/graphics/front".into(), made[0].1["graphics"]["front"].clone()),
+        ("/graphics/back".into(), good["graphics"]["front"].clone()),
+        ("/chip/applications/3/state".into(), "SELECTABLE".into()),
+        ("/chip/applications/2/dgis".into(), serde_json::json!({})),
+    ];
+    for (app, number) in
+        [(0, "0101"), (1, "0101"), (1, "8000"), (1, "8010"), (1, "9000"), (2, "8020"), (3, "A001")]
+    {
+        changes.push((dgi(app, number), flipped(&dgi(app, number))));
+    }
+    for (path, value) in changes {
+        let mut dump = good.clone();
+        *dump.pointer_mut(&path).unwrap() = value;
+        see(&path, card_ref, dump);
+    }
+    let mut more = good.clone();
+    more["chip"]["applications"][0]["dgis"]["0102"] = "70".into();
+    see("a DGI too many", card_ref, more);
+}
+
+/// Blanks of two suppliers and of two key versions of one of them lie mixed in the stack. Whose KMC the bureau lacks is
+/// thrown out unbound; with all KMCs the very same blanks become good cards.
+#[test]
+fn two_kmcs_and_two_key_versions_in_one_stack() {
+    const CARDS: u32 = 60;
+    let made = |missing: Option<&str>| {
+        let world = World::new();
+        let expected = expected::prepared(&world, "job", CARDS, 4);
+        if let Some(missing) = missing {
+            without(&world, missing);
+        }
+        let ended = world.run("job.cwf1", "sim-chip-8", &["--seed", "7"]);
+        assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
+        let (events, runs) = (world.events(), [Witness::keep(&world, 1)]);
+        balanced(&world, &runs);
+        assert_eq!(stacked(&events, &runs[0]).len(), expected.len());
+        assert!(books::cards(&world).iter().all(|card| card["attempts"].as_array().unwrap().len() == 1));
+        let [run] = runs;
+        (events, run)
+    };
+    let (_, all) = made(None);
+    assert_eq!(all.fate("rejected").count(), 0);
+    for (label, kmc) in
+        [("kmc-1", "FFFFFF476173:1"), ("kmc-2", "FFFFFF476173:2"), ("kmc-3", "FFFFFF622800:1")]
+    {
+        let (events, run) = made(Some(label));
+        let rejects: Vec<_> = events.iter().filter(|e| e["to"] == "REJECTED").collect();
+        assert!(rejects.len() >= 5, "{label}: {}", rejects.len());
+        assert_eq!(rejects.len(), run.fate("rejected").count());
+        for event in rejects {
+            assert_eq!((&event["seq"], &event["attempt"]), (&Value::Null, &Value::Null));
+            assert_eq!(event["reason"], "unknown-kmc");
+            assert!(word(event, "detail").contains(kmc), "{event}");
+        }
+        let thrown_out = run.fate("rejected").filter(|d| number(d, "n") <= u64::from(CARDS));
+        for dump in thrown_out {
+            assert!(word(dump, "keydata").starts_with(&kmc[..12]), "{dump}");
+            let same = all.dumps.iter().find(|d| d["blank"] == dump["blank"]).unwrap();
+            assert_eq!((&same["n"], &same["fate"]), (&dump["n"], &"stacked".into()));
+        }
+    }
+}
+
+/// The bureau's key store without one key.
+fn without(world: &World, label: &str) {
+    let list = std::fs::read_to_string(BUREAU_KEYS).unwrap();
+    let keys: Vec<_> = list.split("[[key]]").filter(|k| !k.contains(&format!("{label:?}"))).collect();
+    std::fs::write(world.path("fewer.toml"), keys.join("[[key]]")).unwrap();
+    std::fs::remove_file(world.path("bureau.store")).unwrap();
+    let made =
+        world.cardwright(&["key", "init", "--test", "--from", "fewer.toml", "--store", "bureau.store"]);
+    assert_eq!(made.code, 0, "{}", made.stderr);
+}
