@@ -7,6 +7,7 @@ use crate::crypto::Suite;
 use crate::exit::{Exit, Failure};
 use crate::hsm::{Hsm, HsmInfo, TrailerRequest};
 use crate::ids::KekId;
+use crate::modules::sections::fulfilment;
 use crate::profile::{Line, Product};
 use crate::record::chip::{Application, ChipSection};
 use crate::record::{Checks, Header, Record, Trailer};
@@ -112,6 +113,12 @@ impl Checks for Rules<'_> {
         let Some((header, product)) = &self.product else {
             return Err(Failure::new(Exit::Bug, "us: a record was checked before the Header"));
         };
+        // Checked above.
+        let fulfilment = record.section("FUL").and_then(|data| fulfilment(data).ok()).unwrap_or_default();
+        if fulfilment.product.is_some_and(|of_card| of_card != header.product) {
+            let what = "FUL names another product than the Header, and this version makes one product a file";
+            return Err(refused(Exit::FileProfile, what));
+        }
         for application in chip.iter().flat_map(|c| &c.applications) {
             self.application(header, product, application)?;
         }
