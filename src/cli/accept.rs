@@ -7,6 +7,7 @@ use crate::crypto::Suite;
 use crate::exit::{Exit, Failure};
 use crate::hsm::{Hsm, HsmInfo, TrailerRequest};
 use crate::ids::KekId;
+use crate::modules::sections::fulfilment;
 use crate::profile::{Line, Product};
 use crate::record::chip::{Application, ChipSection};
 use crate::record::{Checks, Header, Record, Trailer};
@@ -37,29 +38,20 @@ impl<'a> Rules<'a> {
         product: &Product,
         application: &Application,
     ) -> Result<(), Failure> {
-        let of_product = product.application(&application.aid).ok_or_else(|| {
-            Failure::new(
-                Exit::FileProfile,
-                format!("application {} is not in product {}", application.aid, product.name),
-            )
-        })?;
+        let wrong = |exit, what: &str| refused(exit, format!("application {}: {what}", application.aid));
+        let of_product = product
+            .application(&application.aid)
+            .ok_or_else(|| wrong(Exit::FileProfile, &format!("product {} does not have it", product.name)))?;
         self.key(header, application.kek, application.tk_type)?;
         let suite = Suite::from_tk_type(application.tk_type);
         if !suite.is_some_and(|suite| product.min_suite.admits(suite)) {
-            return Err(Failure::new(
-                Exit::FileProfile,
-                format!(
-                    "application {}: TYPEtk {:02X} is weaker than the product's min_suite",
-                    application.aid, application.tk_type
-                ),
-            ));
+            let what = format!("TYPEtk {:02X} is weaker than the product's min_suite", application.tk_type);
+            return Err(wrong(Exit::FileProfile, &what));
         }
         application
             .check_protection(&of_product.pass_through)
-            .map_err(|e| Failure::new(Exit::FileFormat, format!("application {}: {e}", application.aid)))?;
-        crate::chip::check(application, of_product).map_err(|what| {
-            Failure::new(Exit::FileProfile, format!("application {}: {what}", application.aid))
-        })
+            .map_err(|e| wrong(Exit::FileFormat, &e.fault.to_string()))?;
+        crate::chip::check(application, of_product).map_err(|what| refused(Exit::FileProfile, what))
     }
 
     fn key(&self, header: &Header, kek: KekId, tk_type: u8) -> Result<(), Failure> {
@@ -75,7 +67,8 @@ impl<'a> Rules<'a> {
             return Err(Failure::new(
                 Exit::KeyMismatch,
                 format!(
-                    "key: KEK {kek} belongs to another issuer than the file names ({})",
+                    "key: KEK {kek} belongs to another issuer than the file names ({}); ask the issuer which KEK it \
+                     is",
                     header.issuer_id
                 ),
             ));
@@ -83,18 +76,24 @@ impl<'a> Rules<'a> {
         if known.tk_type != tk_type {
             return Err(Failure::new(
                 Exit::KeyMismatch,
-                format!("key: KEK {kek} is of TYPEtk {:02X}, the file says {tk_type:02X}", known.tk_type),
+                format!(
+                    "key: KEK {kek} is of TYPEtk {:02X}, the file says {tk_type:02X}; compare both with the issuer",
+                    known.tk_type
+                ),
             ));
         }
         Ok(())
     }
 }
 
+/// The file breaks a rule. Acceptance adds where, and what to do next.
+fn refused(exit: Exit, what: impl std::fmt::Display) -> Failure {
+    Failure::new(exit, format!("file: {what}"))
+}
+
 impl Checks for Rules<'_> {
     fn header(&mut self, header: &Header) -> Result<(), Failure> {
-        let product = Product::named(&header.product).map_err(|f| {
-            Failure::new(Exit::FileProfile, format!("the file is of product {}: {f}", header.product))
-        })?;
+        let product = Product::named(&header.product)?;
         self.product = Some((header.clone(), Arc::new(product)));
         Ok(())
     }
@@ -102,20 +101,24 @@ impl Checks for Rules<'_> {
     fn record(&mut self, record: &Record, chip: Option<&ChipSection>) -> Result<(), Failure> {
         for section in &record.sections {
             if self.line.module_of(&section.mic).is_none() && !self.line.ignore.contains(&section.mic) {
-                return Err(Failure::new(
-                    Exit::FileProfile,
-                    format!(
-                        "MIC {} has no module on line {} and is not ignored",
-                        section.mic, self.line.name
-                    ),
-                ));
+                let (mic, line) = (&section.mic, &self.line.name);
+                let what = format!(
+                    "MIC {mic} has no module on line {line} and is not ignored there; choose a line that serves it"
+                );
+                return Err(refused(Exit::FileProfile, what));
             }
             crate::modules::check_section(&section.mic, &section.data)
-                .map_err(|what| Failure::new(Exit::FileFormat, format!("MIC {}: {what}", section.mic)))?;
+                .map_err(|what| refused(Exit::FileFormat, what))?;
         }
         let Some((header, product)) = &self.product else {
             return Err(Failure::new(Exit::Bug, "us: a record was checked before the Header"));
         };
+        // Checked above.
+        let fulfilment = record.section("FUL").and_then(|data| fulfilment(data).ok()).unwrap_or_default();
+        if fulfilment.product.is_some_and(|of_card| of_card != header.product) {
+            let what = "FUL names another product than the Header, and this version makes one product a file";
+            return Err(refused(Exit::FileProfile, what));
+        }
         for application in chip.iter().flat_map(|c| &c.applications) {
             self.application(header, product, application)?;
         }

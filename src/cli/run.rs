@@ -14,11 +14,14 @@ use super::stations;
 use crate::exit::{Exit, Failure};
 use crate::hsm::Hsm;
 use crate::hsm::client::{Client, HostProcess};
-use crate::ledger::{Change, Context, JobId, JobState, Ledger, LedgerError, NewJob, RecordState};
+use crate::ledger::{Change, Context, JobId, JobState, Ledger, LedgerError, NewJob, Reader, RecordState};
 use crate::pipeline::{Batch, Outcome, Stop};
 use crate::profile::{Line, Product};
 use crate::record::{Limits, Spool, accept};
 use crate::report::{EventWriter, Places, Progress, Shown, Summary};
+
+/// Records that a message names; the ledger has them all.
+const NAMED: usize = 20;
 
 /// `cardwright run`.
 #[derive(Debug, clap::Args)]
@@ -174,6 +177,13 @@ fn seen(error: LedgerError, bench: &Bench<'_>) -> Failure {
                 bench.args.line
             ),
         ),
+        LedgerError::Seen { job, open: false } => Failure::new(
+            Exit::FileSeen,
+            format!(
+                "file: this file was accepted before: job {job}, which is closed; see `cardwright job report {job}`, and \
+                 ask the issuer for a new file if it is to be made again"
+            ),
+        ),
         other => other.into(),
     }
 }
@@ -263,7 +273,10 @@ fn make(bench: Bench<'_>, job: Job) -> Result<Exit, Failure> {
         summary.save(path)?;
     }
     print(&summary, bench.json)?;
-    let exit = ended(&outcome, selected)?;
+    let exit = ended(&outcome, selected).map_err(|failure| match &outcome.stopped {
+        Some(Stop::Data { .. }) => after_cancelling(failure, &reader, job.id, &args.line),
+        _ => failure,
+    })?;
     simulated.map(|()| exit)
 }
 
@@ -292,6 +305,21 @@ fn ended(outcome: &Outcome, selected: usize) -> Result<Exit, Failure> {
     };
     let text = outcome.stopped.as_ref().map(stop_text).unwrap_or_default();
     Err(Failure::new(exit, text))
+}
+
+/// Adds what to do next, and every record that the job has lost to its data: one run may find several.
+fn after_cancelling(failure: Failure, reader: &Reader, job: JobId, line: &str) -> Failure {
+    // The ledger was written a moment ago; a list that cannot be read is no reason to hide the failure.
+    let cancelled = reader.in_state(job, RecordState::Cancelled).unwrap_or_default();
+    let mut named: Vec<String> = cancelled.iter().take(NAMED).map(u32::to_string).collect();
+    if cancelled.len() > NAMED {
+        named.push(format!("and {} more", cancelled.len() - NAMED));
+    }
+    let next = format!(
+        "cancelled in this job: {}; make the others with `cardwright job resume {job} --line {line}`",
+        named.join(", ")
+    );
+    Failure::new(failure.exit, format!("{failure}; {next}"))
 }
 
 fn stop_word(stop: &Stop) -> &str {

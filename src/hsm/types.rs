@@ -251,7 +251,7 @@ pub enum HsmError {
     )]
     KekMismatch(KekId),
     /// The KEK belongs to another issuer than the file's.
-    #[error("key: KEK {0} belongs to another issuer than the file names")]
+    #[error("key: KEK {0} belongs to another issuer than the file names; ask the issuer which KEK it is")]
     KekIssuer(KekId),
     /// A KMC that the store does not hold.
     #[error("key: KMC {0} is not in the key store; import it, or take these blanks out")]

@@ -29,32 +29,35 @@ struct Kind {
 
 /// Text and origin of a profile that an operator names: by name, or by the path of a `.toml` file.
 fn chosen(kind: Kind, name: &str) -> Result<(String, String), Failure> {
-    if name.ends_with(".toml") { file(std::path::Path::new(name)) } else { named(kind, name) }
+    if name.ends_with(".toml") {
+        return file(std::path::Path::new(name));
+    }
+    named(kind, name)?.ok_or_else(|| Failure::new(Exit::Profile, unknown(kind, name)))
 }
 
-/// Text and origin of a profile by its name alone. Safe on a name out of an issuer's file: it never leaves the
-/// profiles' own folders.
-fn named(kind: Kind, name: &str) -> Result<(String, String), Failure> {
+/// Text and origin of a profile by its name alone, if there is one. Safe on a name out of an issuer's file: it never
+/// leaves the profiles' own folders.
+fn named(kind: Kind, name: &str) -> Result<Option<(String, String)>, Failure> {
     let plain = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     if plain && let Some(own) = std::env::var_os(OWN) {
         let path = std::path::Path::new(&own).join(kind.folder).join(format!("{name}.toml"));
         if path.exists() {
-            return file(&path);
+            return file(&path).map(Some);
         }
     }
-    if let Some((_, text)) = kind.shipped.iter().find(|(n, _)| *n == name) {
-        return Ok(((*text).to_owned(), format!("shipped {} {name}", kind.noun)));
-    }
+    let shipped = kind.shipped.iter().find(|(n, _)| *n == name);
+    Ok(shipped.map(|(_, text)| ((*text).to_owned(), format!("shipped {} {name}", kind.noun))))
+}
+
+/// What is said about a name that no profile has.
+fn unknown(kind: Kind, name: &str) -> String {
     let known: Vec<_> = kind.shipped.iter().map(|(n, _)| *n).collect();
-    Err(Failure::new(
-        Exit::Profile,
-        format!(
-            "no {} profile {name:?}; shipped are {}; your own go into {}/ of the directory that {OWN} names",
-            kind.noun,
-            known.join(", "),
-            kind.folder
-        ),
-    ))
+    format!(
+        "no {} profile {name:?}; shipped are {}; your own go into {}/ of the directory that {OWN} names",
+        kind.noun,
+        known.join(", "),
+        kind.folder
+    )
 }
 
 fn file(path: &std::path::Path) -> Result<(String, String), Failure> {

@@ -128,9 +128,12 @@ impl Product {
         Self::from_toml(&text, &origin)
     }
 
-    /// Loads and checks the product that a file's Header names: by name alone.
+    /// Loads and checks the product that a file's Header names: by name alone. Where there is none, the file is at
+    /// fault ([`Exit::FileProfile`]); where it is wrong, the profile ([`Exit::Profile`]).
     pub fn named(name: &ProductName) -> Result<Self, Failure> {
-        let (text, origin) = super::named(PRODUCT, name.as_str())?;
+        let unknown = || format!("file: {}", super::unknown(PRODUCT, name.as_str()));
+        let (text, origin) = super::named(PRODUCT, name.as_str())?
+            .ok_or_else(|| Failure::new(Exit::FileProfile, unknown()))?;
         Self::from_toml(&text, &origin)
     }
 

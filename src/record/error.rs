@@ -157,6 +157,10 @@ impl std::error::Error for FileError {}
 impl std::fmt::Display for FileError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (&self.fault, self.record) {
+            // Its message names who is to blame and comes first.
+            (FileFault::Refused(failure), Some(record)) => {
+                write!(f, "{failure} (record {record}, byte {})", self.offset)
+            }
             (FileFault::Io { .. } | FileFault::Refused(_), _) => write!(f, "{}", self.fault),
             (fault, Some(record)) => write!(f, "file: record {record}, byte {}: {fault}", self.offset),
             (fault, None) => write!(f, "file: byte {}: {fault}", self.offset),
@@ -167,22 +171,16 @@ impl std::fmt::Display for FileError {
 impl From<FileError> for Failure {
     fn from(error: FileError) -> Self {
         let exit = error.exit();
-        let message = match (error.fault, exit) {
-            (FileFault::Refused(failure), _) => return failure,
+        let message = match (&error.fault, exit) {
             (FileFault::Spool, _) => {
                 "us: the spool differs from what was accepted: hold the job, find out who can write to the spool \
                  directory, and submit the file again"
                     .to_owned()
             }
-            (fault, exit) => {
-                let shown = FileError { fault, ..error };
-                match exit {
-                    Exit::FileFormat | Exit::FileDigest => {
-                        format!("{shown}; nothing of this file is used: ask the issuer for a correct one")
-                    }
-                    _ => shown.to_string(),
-                }
+            (_, Exit::FileFormat | Exit::FileDigest | Exit::FileProfile) => {
+                format!("{error}; nothing of this file is used: ask the issuer for a correct one")
             }
+            _ => error.to_string(),
         };
         Self::new(exit, message)
     }

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::exit::{Exit, Failure};
 use crate::hsm::{Handle, Hsm, HsmError, TrailerRequest, VerifyRequest};
-use crate::ids::{Aid, CardRef, Dgi};
-use crate::profile::{PRODUCTS, Product};
+use crate::ids::{Aid, CardRef, Dgi, ProductName};
+use crate::profile::Product;
 use crate::record::chip::ApplicationView;
 use crate::record::{End, Frame, Header};
 
@@ -133,15 +133,22 @@ impl<'h> Verifier<'h> {
         let refuse = |what: String| {
             Failure::new(
                 Exit::FileProfile,
-                format!("file: record {sequence}: {what}, so its MACs cannot be checked"),
+                format!(
+                    "file: record {sequence}: {what}, so its MACs cannot be checked; ask the issuer for a correct file"
+                ),
             )
         };
-        // The name comes from the file: it must not be taken for a path.
-        if !PRODUCTS.iter().any(|(shipped, _)| *shipped == product) {
-            return Err(refuse(format!("no product profile {product:?} is shipped")));
-        }
         if !self.products.contains_key(product) {
-            self.products.insert(product.to_owned(), Product::load(product)?);
+            let name = ProductName::new(product)
+                .map_err(|fault| Failure::new(Exit::Bug, format!("us: the product's name {fault}")))?;
+            let profile = Product::named(&name).map_err(|failure| match failure.exit {
+                Exit::FileProfile => {
+                    let next = "add the profile, or ask the issuer for a correct file";
+                    Failure::new(failure.exit, format!("{failure} (record {sequence}); {next}"))
+                }
+                _ => failure,
+            })?;
+            self.products.insert(product.to_owned(), profile);
         }
         let profile = self.products.get(product);
         let application =
@@ -167,7 +174,7 @@ fn failure(error: HsmError, record: Option<u32>) -> Failure {
         _ => Exit::Bug,
     };
     match record {
-        Some(record) => Failure::new(exit, format!("record {record}: {error}")),
+        Some(record) => Failure::new(exit, format!("{error} (record {record})")),
         None => Failure::new(exit, error.to_string()),
     }
 }
