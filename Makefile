@@ -39,7 +39,6 @@ soak: build
 bench: setup
 	$(CARGO) build --release --workspace --bins
 	$(CARGO) bench -p cardwright
-	tests/bench.sh
 
 lint: setup
 	$(CARGO) fmt --all --check

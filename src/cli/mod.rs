@@ -6,6 +6,7 @@
 pub mod accept;
 pub mod card;
 pub mod common;
+mod cpu;
 pub mod hsm_host;
 pub mod inspect;
 pub mod job;

@@ -9,6 +9,7 @@ use crossbeam_channel::Receiver;
 
 use super::accept::Rules;
 use super::common::{ByArg, LedgerArg};
+use super::cpu;
 use super::simulator::{SimulateArgs, Simulator};
 use super::stations;
 use crate::exit::{Exit, Failure};
@@ -74,7 +75,7 @@ struct Bench<'a> {
     json: bool,
     line: Line,
     directory: tempfile::TempDir,
-    _host: HostProcess,
+    host: HostProcess,
     socket: PathBuf,
     ledger: Ledger,
 }
@@ -98,7 +99,7 @@ impl<'a> Bench<'a> {
         let ledger = Ledger::open(&ledger.ledger)?;
         let socket = directory.path().join("hsm.sock");
         let host = HostProcess::start(&super::own_program()?, &args.keys, &socket)?;
-        Ok(Self { args, json, line, directory, _host: host, socket, ledger })
+        Ok(Self { args, json, line, directory, host, socket, ledger })
     }
 
     fn hsm(&self) -> Result<Box<dyn Hsm>, Failure> {
@@ -243,9 +244,15 @@ fn make(bench: Bench<'_>, job: Job) -> Result<Exit, Failure> {
 
     let simulator = Simulator::start(&args.line, &args.simulate, bench.directory.path())?;
     let line = stations::simulated(&bench.line, simulator.socket(), || bench.hsm())?;
-    let outcome = crate::pipeline::run(line, batch, bench.hsm()?, &bench.ledger, on_signal());
+    let mut outcome = crate::pipeline::run(line, batch, bench.hsm()?, &bench.ledger, on_signal());
+    let before = cpu::of_children();
     // Told at the end: what happened to the cards comes first.
     let simulated = simulator.end();
+    let with_simulator = cpu::of_children();
+    // Every connection to it is gone.
+    drop(bench.host);
+    outcome.stats.cpu.simulator = with_simulator.saturating_sub(before);
+    outcome.stats.cpu.hsm_host = cpu::of_children().saturating_sub(with_simulator);
 
     match &outcome.stopped {
         // Nothing more can be written there.
@@ -268,6 +275,7 @@ fn make(bench: Bench<'_>, job: Job) -> Result<Exit, Failure> {
         closed?;
     }
 
+    outcome.stats.cpu.controller = cpu::own();
     let summary = Summary::build(&reader, job.id, Some(outcome.stats.clone()), places)?;
     if let Some(path) = &args.report {
         summary.save(path)?;

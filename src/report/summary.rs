@@ -24,8 +24,21 @@ pub struct RunStats {
     pub applications: u64,
     /// Commands sent to chips.
     pub commands: u64,
+    /// What the processes of the run used.
+    pub cpu: Cpu,
     /// By station name.
     pub stations: BTreeMap<String, StationStats>,
+}
+
+/// User and system CPU time of each process of a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cpu {
+    /// The controller, with acceptance and ledger.
+    pub controller: Duration,
+    /// The HSM host.
+    pub hsm_host: Duration,
+    /// `hwsim`: test equipment, no part of the line.
+    pub simulator: Duration,
 }
 
 /// What one station did in a run.
@@ -71,6 +84,16 @@ pub struct RunFigures {
     pub applications: u64,
     /// Per application.
     pub hsm_calls_per_application: f64,
+    /// Commands sent to chips.
+    pub commands: u64,
+    /// Per card.
+    pub commands_per_card: f64,
+    /// User and system CPU seconds of the controller.
+    pub cpu_controller_s: f64,
+    /// The same of the HSM host.
+    pub cpu_hsm_host_s: f64,
+    /// The same of `hwsim`, which is test equipment.
+    pub cpu_simulator_s: f64,
     /// Sums over the stations of a module.
     pub modules: BTreeMap<String, StationStats>,
     /// By station name.
@@ -160,6 +183,11 @@ impl From<RunStats> for RunFigures {
             hsm_calls_per_card: ratio(stats.hsm_calls, float(stats.cards)),
             applications: stats.applications,
             hsm_calls_per_application: ratio(stats.hsm_calls, float(stats.applications)),
+            commands: stats.commands,
+            commands_per_card: ratio(stats.commands, float(stats.cards)),
+            cpu_controller_s: stats.cpu.controller.as_secs_f64(),
+            cpu_hsm_host_s: stats.cpu.hsm_host.as_secs_f64(),
+            cpu_simulator_s: stats.cpu.simulator.as_secs_f64(),
             modules,
             stations: stats.stations,
         }
@@ -278,6 +306,20 @@ fn write_run(run: &RunFigures, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Res
         "HSM       {} calls, {:.2} per card, {:.2} per application ({} applications)",
         run.hsm_calls, run.hsm_calls_per_card, run.hsm_calls_per_application, run.applications
     )?;
+    writeln!(f, "Commands  {} to chips, {:.1} per card", run.commands, run.commands_per_card)?;
+    let per_card = if run.cards > 0 {
+        format!(
+            ", {:.2} ms per card",
+            (run.cpu_controller_s + run.cpu_hsm_host_s) * 1000.0 / float(run.cards)
+        )
+    } else {
+        String::new()
+    };
+    writeln!(
+        f,
+        "CPU       controller {:.2} s, HSM host {:.2} s{per_card}",
+        run.cpu_controller_s, run.cpu_hsm_host_s
+    )?;
     for (title, counts) in [("Modules", &run.modules), ("Stations", &run.stations)] {
         for (name, count) in counts {
             let StationStats { cards, faults, busy_ms, .. } = count;
@@ -351,6 +393,11 @@ mod tests {
             hsm_calls: 24,
             applications: 12,
             commands: 90,
+            cpu: Cpu {
+                controller: Duration::from_millis(20),
+                hsm_host: Duration::from_millis(30),
+                simulator: Duration::from_secs(9),
+            },
             stations: BTreeMap::from([
                 ("chip-1".to_owned(), station("chip", 3, 1)),
                 ("chip-2".to_owned(), station("chip", 2, 0)),
@@ -387,6 +434,8 @@ mod tests {
             "Blanks    3 fed = 0 in line + 1 good + 1 rejected + 0 unknown + 1 returned + 0 sample (off 0)",
             "4 cards in 8.0 s, 1800 cards per hour",
             "24 calls, 6.00 per card, 2.00 per application (12 applications)",
+            "Commands  90 to chips, 22.5 per card",
+            "CPU       controller 0.02 s, HSM host 0.03 s, 12.50 ms per card",
             "chip: 5 cards, 1 faults, busy 500 ms",
             "record 2 F-2, attempt 1, blank #2, stripe-1: stripe-read-back; REJECTED, to be destroyed",
             "record 2 F-2, REMAKE, behind position 1",
@@ -401,6 +450,7 @@ mod tests {
         let json: serde_json::Value = serde_json::from_slice(&std::fs::read(saved).unwrap()).unwrap();
         assert_eq!(json["job"]["balance"]["blanks_fed"], 3);
         assert_eq!(json["run"]["modules"]["chip"]["cards"], 5);
+        assert_eq!((&json["run"]["cpu_hsm_host_s"], &json["run"]["commands"]), (&0.03.into(), &90.into()));
         assert_eq!((&json["records_off"], &json["simulated"]), (&0.into(), &false.into()));
         assert_eq!(summary.save(Path::new("/no/such/directory/r")).unwrap_err().exit, Exit::Io);
     }

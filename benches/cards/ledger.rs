@@ -1,0 +1,81 @@
+//! What a card costs in the ledger alone: the changes of a good card, eight cards under way, on disk.
+
+use std::path::Path;
+use std::time::Duration;
+
+use cardwright::ids::{CardRef, FileId, IssuerId, KekId, ProductName};
+use cardwright::ledger::{AttemptState, Change, Context, JobId, Ledger, NewJob, Ticket};
+
+use crate::support::{cpu_of_self, key_data};
+
+/// As many as `sim-chip-8` has stations.
+const UNDER_WAY: usize = 8;
+/// FED, BOUND, PERSONALIZING, WRITTEN, VERIFIED, STACKED.
+pub const EVENTS: usize = 6;
+
+/// A job with so many records in a new ledger.
+pub fn job(path: &Path, cards: u32) -> (Ledger, JobId) {
+    let ledger = Ledger::open(path).unwrap();
+    let new = NewJob {
+        issuer_id: IssuerId::new("TESTBANK").unwrap(),
+        file_id: FileId::new("BENCH").unwrap(),
+        product: ProductName::new("multiapp").unwrap(),
+        digest: [7; 32],
+        kek: KekId([0x47, 0x61, 0x73, 0xFF, 1]),
+        line: "sim-chip-8".into(),
+        rejects_shredded: false,
+        simulated: true,
+        spool: "none".into(),
+        cards: (1..=cards).map(|n| CardRef::new(format!("C{n:06}")).unwrap()).collect(),
+    };
+    let job = ledger.new_job(new).unwrap().job;
+    (ledger, job)
+}
+
+/// CPU time of making so many good cards in a ledger.
+pub fn cards(path: &Path, cards: u32) -> Duration {
+    let (ledger, job) = job(path, cards);
+    let before = cpu_of_self();
+    let record = |change| ledger.record(job, change, context());
+    let all: Vec<u32> = (1..=cards).collect();
+    for under_way in all.chunks(UNDER_WAY) {
+        let mut later: Vec<Ticket> = under_way.iter().map(|n| record(Change::Fed { blank: *n })).collect();
+        // A station waits for its own binding only; the eight reach the disk together.
+        let bound: Vec<_> = under_way.iter().map(|n| record(bound(*n))).collect();
+        bound.into_iter().for_each(|ticket| drop(ticket.wait().unwrap()));
+        for n in under_way {
+            later.extend(made(*n).map(record));
+        }
+        later.into_iter().for_each(|ticket| drop(ticket.wait().unwrap()));
+    }
+    let used = cpu_of_self() - before;
+    ledger.close().unwrap();
+    used
+}
+
+/// The binding of record `n` to blank `n`.
+pub fn bound(n: u32) -> Change {
+    Change::Bound { seq: n, blank: n, key_data: Some(key_data(n)) }
+}
+
+/// What follows the binding of a card that becomes good.
+fn made(seq: u32) -> [Change; 4] {
+    [
+        Change::Attempt { seq, to: AttemptState::Personalizing },
+        Change::Attempt { seq, to: AttemptState::Written },
+        Change::Verified { seq, compared: "device status".into() },
+        Change::Stacked { seq, position: seq },
+    ]
+}
+
+/// As the dispatcher gives it.
+pub fn context() -> Context {
+    let text = |text: &str| Some(text.to_owned());
+    Context {
+        station: text("chip-1"),
+        module: text("chip"),
+        actor: text("line"),
+        ms: Some(1),
+        ..Context::default()
+    }
+}

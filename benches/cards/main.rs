@@ -1,0 +1,245 @@
+//! What a card costs, whole programs: CPU time of controller and HSM host for each chip-only card at SECLEV 03 against
+//! the floor of block operations (`floor`), with ledger, IPC and graphics apart; cards per second with stations that
+//! take no time; commands per card against the fewest possible.
+//!
+//! Aim: at most 3 times the floor. `CARDS` says how many cards (4,000). The runs alternate with the floor; medians.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss
+)]
+
+#[allow(dead_code)]
+#[path = "../../tests/hsm/card.rs"]
+mod card;
+mod floor;
+mod ledger;
+mod links;
+#[allow(dead_code)]
+#[path = "../../tests/hsm/raw.rs"]
+mod raw;
+mod session;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use cardwright::chip;
+use cardwright::hsm::Hsm;
+use cardwright::hsm::client::{Client, HostProcess};
+use cardwright::hsm::soft::SoftHsm;
+use cardwright::hsm::store::Store;
+use cardwright::ids::{FileId, IssuerId, ProductName};
+use cardwright::modules::{sections, template};
+use cardwright::profile::Product;
+use cardwright::record::{Limits, Reader, Record};
+use floor::Floor;
+use serde_json::Value;
+use session::Session;
+use support::{CARDWRIGHT, World, cpu_of_children, cpu_of_self, cpu_of_thread, median, micros_each};
+
+/// Runs of everything that alternates.
+const ROUNDS: usize = 5;
+/// Cards of the parts that are measured apart.
+const PART: usize = 500;
+/// SELECT, INITIALIZE UPDATE, EXTERNAL AUTHENTICATE.
+const OPENING: usize = 3;
+
+fn main() {
+    let count: u32 = std::env::var("CARDS").map_or(4_000, |n| n.parse().unwrap());
+    assert!(Path::new(CARDWRIGHT).with_file_name("hwsim").exists(), "hwsim is not built: run `make bench`");
+    let world = World::new().with_seclev_03();
+    let file = world.prepared("cards", count);
+    let records = support::records(&file);
+    let product = Product::named(&ProductName::new("multiapp").unwrap()).unwrap();
+    let mut hsm = SoftHsm::new(Store::open(&world.path("bureau.store")).unwrap()).unwrap();
+    let sessions = sessions(&file, &records[..records.len().min(PART)]);
+    let mut floor = Floor::new();
+    let mut fewest = 0;
+    for session in &sessions {
+        let verified: Vec<_> = session.verify.iter().map(|v| hsm.verify(v).unwrap()).collect();
+        floor.add(session, &verified, &product);
+        let each = session.applications.iter().zip(&verified);
+        fewest +=
+            each.map(|(application, verified)| fewest_of(application, verified, &product)).sum::<usize>();
+        hsm.release(&verified.iter().map(|v| v.handle).collect::<Vec<_>>()).unwrap();
+    }
+    let fewest = fewest as f64 / sessions.len() as f64;
+
+    println!("cards: {count} cards of multiapp, every application at SECLEV 03, line sim-chip-8, no waiting");
+    let mut runs = Vec::new();
+    for _ in 0..ROUNDS {
+        floor.run();
+        let before = cpu_of_thread();
+        floor.run();
+        let floor = micros_each(cpu_of_thread() - before, floor.cards());
+        runs.push((Run::of(&world, "sim-chip-8", &file), floor));
+    }
+    let of = |what: fn(&(Run, f64)) -> f64| median(runs.iter().map(what).collect());
+    let floor_us = of(|(_, floor)| *floor);
+    let total = of(|(run, _)| run.controller + run.hsm_host);
+    let b = floor.blocks();
+    println!(
+        "  floor               {floor_us:7.1} us per card: {} TDES, {} DES, {} AES blocks, {} key schedules, {} SHA-256 blocks",
+        b.tdes, b.des, b.aes, b.schedules, b.sha256
+    );
+    println!("  controller          {:7.1} us CPU per card", of(|(run, _)| run.controller));
+    println!("  HSM host            {:7.1} us CPU per card", of(|(run, _)| run.hsm_host));
+    println!(
+        "  together            {total:7.1} us = {:.2} times the floor (aim 3)",
+        of(|(run, floor)| (run.controller + run.hsm_host) / floor)
+    );
+    println!("  hwsim, not counted  {:7.1} us", of(|(run, _)| run.simulator));
+
+    println!("apart, each alone, CPU per card:");
+    let (inside, through) = hsm_calls(&world, &sessions, &product);
+    println!("  HSM in process      {inside:7.1} us, {} calls", sessions[0].calls());
+    println!(
+        "  IPC with HSM host   {:7.1} us: the same calls through the socket, both ends, less those",
+        through - inside
+    );
+    let commands: Vec<_> = sessions.iter().map(|s| s.run(&mut hsm, &product)).collect();
+    let links = micros_each(links::cards(&world.path(""), &commands), commands.len());
+    println!("  IPC with devices    {links:7.1} us: {} commands, 4 motions", commands[0].len());
+    let ledger = micros_each(ledger::cards(&world.path("part.db"), PART as u32), PART);
+    println!("  ledger              {ledger:7.1} us, {} events", ledger::EVENTS);
+    println!(
+        "  together less IPC and ledger: {:.2} times the floor",
+        (total - (through - inside) - links - ledger) / floor_us
+    );
+    println!(
+        "  graphics            {:7.1} us (printer lines only)",
+        graphics(&records[..records.len().min(100)])
+    );
+
+    println!(
+        "cards per second with stations that take no time (2 processes of ours beside hwsim, {} cores):",
+        cores()
+    );
+    println!("  sim-chip-8          {:7.0}", of(|(run, _)| run.speed));
+    let few = world.prepared("few", (count / 8).max(8));
+    println!(
+        "  sim-8               {:7.0}",
+        median((0..3).map(|_| Run::of(&world, "sim-8", &few).speed).collect())
+    );
+    println!(
+        "commands per card: {:.2} sent, {fewest:.2} at least (DGIs allow no fewer; with SELECT, INITIALIZE UPDATE, EXTERNAL \
+         AUTHENTICATE and SET STATUS)",
+        of(|(run, _)| run.commands)
+    );
+}
+
+/// What a run of the line showed; CPU in microseconds per card.
+struct Run {
+    controller: f64,
+    hsm_host: f64,
+    simulator: f64,
+    /// Cards per second, from the first feed to the last card out.
+    speed: f64,
+    /// Per card.
+    commands: f64,
+}
+
+impl Run {
+    fn of(world: &World, line: &str, file: &Path) -> Self {
+        let before = cpu_of_children();
+        let started = Instant::now();
+        let arguments =
+            ["run", file.to_str().unwrap(), "--line", line, "--keys", "bureau.store", "--ledger", "run.db"];
+        let simulate = ["--simulate", "--speed", "0", "--report", "report.json", "--json"];
+        let mut command = world.command(CARDWRIGHT, &[&arguments[..], &simulate].concat());
+        let status = command.stdout(Stdio::null()).status().unwrap();
+        assert!(status.success(), "cardwright run ended after {:?} with {status}", started.elapsed());
+        let all = cpu_of_children() - before;
+        let report: Value =
+            serde_json::from_slice(&std::fs::read(world.path("report.json")).unwrap()).unwrap();
+        let figure = |name: &str| report["run"][name].as_f64().unwrap();
+        let cards = figure("cards");
+        for name in ["run.db", "run.db-wal", "run.db-shm"] {
+            let _ = std::fs::remove_file(world.path(name));
+        }
+        std::fs::remove_dir_all(world.path("run.db.spool")).unwrap();
+        let (hsm_host, simulator) = (figure("cpu_hsm_host_s"), figure("cpu_simulator_s"));
+        // With start, acceptance and report, to the last instruction.
+        let controller = all.as_secs_f64() - hsm_host - simulator;
+        Self {
+            controller: controller / cards * 1e6,
+            hsm_host: hsm_host / cards * 1e6,
+            simulator: simulator / cards * 1e6,
+            speed: cards / figure("elapsed"),
+            commands: figure("commands_per_card"),
+        }
+    }
+}
+
+fn sessions(file: &Path, records: &[Record]) -> Vec<Session> {
+    let reader = Reader::open(std::fs::File::open(file).unwrap(), Limits::default()).unwrap();
+    let (issuer, name): (&IssuerId, &FileId) = (&reader.header().issuer_id, &reader.header().file_id);
+    records.iter().map(|record| Session::new(record, issuer, name)).collect()
+}
+
+/// The fewest commands for an application: what its DGIs need at least, and what every application needs.
+fn fewest_of(
+    application: &cardwright::record::chip::Application,
+    verified: &cardwright::hsm::Verified,
+    product: &Product,
+) -> usize {
+    let rules = product.application(&application.aid).unwrap();
+    let status = usize::from(rules.finalize == cardwright::profile::product::Finalize::SetStatus);
+    OPENING + chip::fewest_commands(application, verified, rules) + status
+}
+
+/// CPU per card of all HSM calls, in process and through the socket with both ends, alternating; microseconds.
+fn hsm_calls(world: &World, sessions: &[Session], product: &Product) -> (f64, f64) {
+    let store = world.path("bureau.store");
+    let round = |hsm: &mut dyn Hsm| {
+        let before = cpu_of_self();
+        sessions.iter().for_each(|session| drop(session.run(hsm, product)));
+        cpu_of_self() - before
+    };
+    // What a host costs that does nothing.
+    let idle = host(world, &store, |_| Duration::ZERO);
+    let (mut inside, mut through) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let mut soft = SoftHsm::new(Store::open(&store).unwrap()).unwrap();
+        inside.push(micros_each(round(&mut soft), sessions.len()));
+        let both = host(world, &store, |client| round(client));
+        through.push(micros_each(both.saturating_sub(idle), sessions.len()));
+    }
+    (median(inside), median(through))
+}
+
+/// CPU of a host that lives for `work`, and what `work` says.
+fn host(world: &World, store: &Path, work: impl FnOnce(&mut Client) -> Duration) -> Duration {
+    let folder = world.folder();
+    let socket = folder.path().join("hsm.sock");
+    let before = cpu_of_children();
+    let process = HostProcess::start(Path::new(CARDWRIGHT), store, &socket).unwrap();
+    let mut client = Client::connect(&socket).unwrap();
+    let ours = work(&mut client);
+    drop((client, process));
+    ours + (cpu_of_children() - before)
+}
+
+/// CPU per card of rendering its picture, in microseconds; the template is ready.
+fn graphics(records: &[Record]) -> f64 {
+    let render = |record: &Record| {
+        let graphics = sections::graphics(record.section("GFX").unwrap()).unwrap();
+        template::shipped(graphics.template).unwrap().render(&graphics).unwrap()
+    };
+    drop(render(&records[0]));
+    let before = cpu_of_thread();
+    records.iter().for_each(|record| drop(render(record)));
+    micros_each(cpu_of_thread() - before, records.len())
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}

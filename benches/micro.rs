@@ -1,0 +1,182 @@
+//! What the parts of a card cost, with criterion: channel, HSM in process and through its socket, ledger, picture,
+//! reader, dispatcher's decisions.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss
+)]
+
+#[allow(dead_code)]
+#[path = "../tests/hsm/card.rs"]
+mod card;
+#[allow(dead_code)]
+#[path = "cards/ledger.rs"]
+mod ledger;
+#[allow(dead_code)]
+#[path = "../tests/hsm/raw.rs"]
+mod raw;
+#[allow(dead_code)]
+#[path = "cards/session.rs"]
+mod session;
+#[allow(dead_code)]
+mod support;
+
+use std::hint::black_box;
+use std::path::Path;
+use std::time::Duration;
+
+use cardwright::crypto::{CipherKey, TdesKey};
+use cardwright::hsm::Hsm;
+use cardwright::hsm::client::{Client, HostProcess};
+use cardwright::hsm::soft::SoftHsm;
+use cardwright::hsm::store::Store;
+use cardwright::ids::{KeyData, ProductName, SecLevel};
+use cardwright::ledger::Change;
+use cardwright::modules::{sections, template};
+use cardwright::profile::Product;
+use cardwright::record::{Limits, Reader, others_digest};
+use cardwright::scp::derive::CardKeys;
+use cardwright::scp::scp02::{InitializeUpdate, Session as Channel};
+use criterion::{BatchSize, Criterion, Throughput};
+use session::Session;
+use support::{CARDWRIGHT, World};
+
+/// Cards in the file.
+const CARDS: u32 = 1000;
+/// Host challenge of the channel.
+const CHALLENGE: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
+
+fn main() {
+    let mut criterion = Criterion::default()
+        .configure_from_args()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(3));
+    let world = World::new().with_seclev_03();
+    let file = world.prepared("micro", CARDS);
+    channel(&mut criterion);
+    hsm(&mut criterion, &world, &file);
+    records(&mut criterion, &file);
+    ledger_batches(&mut criterion, &world);
+    criterion.final_summary();
+}
+
+fn open_channel() -> Channel {
+    let card = card::blank();
+    let kmc: [u8; 16] = std::array::from_fn(|n| 0x40 + n as u8);
+    let keys = CardKeys::emv_cps(&TdesKey::new(kmc), &KeyData(card.key_data));
+    let response = InitializeUpdate::parse(&card.initialize_update(CHALLENGE)).unwrap();
+    keys.initialize_update(&response, CHALLENGE).verify().unwrap().authenticate(SecLevel::MacEnc).0
+}
+
+fn channel(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("scp02");
+    let card = card::blank();
+    let kmc = CipherKey::tdes(&(0x40..0x50).collect::<Vec<u8>>()).unwrap();
+    let response = card.initialize_update(CHALLENGE);
+    group.bench_function("open, from KMC to EXTERNAL AUTHENTICATE", |b| {
+        b.iter(|| {
+            let CipherKey::Tdes(kmc) = &kmc else { panic!() };
+            let response = InitializeUpdate::parse(black_box(&response)).unwrap();
+            let keys = CardKeys::emv_cps(kmc, &response.key_data);
+            let pending = keys.initialize_update(&response, CHALLENGE);
+            pending.verify().unwrap().authenticate(SecLevel::MacEnc).1
+        });
+    });
+    let data = [0x5A; 230];
+    group.throughput(Throughput::Bytes(data.len() as u64));
+    let mut channel = open_channel();
+    group.bench_function("wrap STORE DATA of 230 bytes at 03", |b| {
+        b.iter(|| channel.wrap([0xE2, 0x00, 0x00], black_box(&data)).unwrap());
+    });
+    group.finish();
+}
+
+fn hsm(criterion: &mut Criterion, world: &World, file: &Path) {
+    let product = Product::named(&ProductName::new("multiapp").unwrap()).unwrap();
+    let record = support::records(file).swap_remove(0);
+    let reader = Reader::open(std::fs::File::open(file).unwrap(), Limits::default()).unwrap();
+    let header = reader.header();
+    let card = Session::new(&record, &header.issuer_id, &header.file_id);
+    let store = world.path("bureau.store");
+    let folder = world.folder();
+    let socket = folder.path().join("hsm.sock");
+    let _host = HostProcess::start(Path::new(CARDWRIGHT), &store, &socket).unwrap();
+    let soft = SoftHsm::new(Store::open(&store).unwrap()).unwrap();
+    let client = Client::connect(&socket).unwrap();
+    let both: [(&str, Box<dyn Hsm>); 2] = [("in process", Box::new(soft)), ("socket", Box::new(client))];
+
+    let mut group = criterion.benchmark_group("hsm");
+    // The payment application has most.
+    let largest = card.verify.iter().max_by_key(|v| v.application.len()).unwrap();
+    for (place, mut hsm) in both {
+        group.bench_function(format!("verify and release the payment application, {place}"), |b| {
+            b.iter(|| {
+                let handle = hsm.verify(black_box(largest)).unwrap().handle;
+                hsm.release(&[handle]).unwrap();
+            });
+        });
+        group.bench_function(format!("all calls of a card, {place}"), |b| {
+            b.iter(|| card.run(&mut *hsm, &product));
+        });
+    }
+    group.finish();
+}
+
+fn records(criterion: &mut Criterion, file: &Path) {
+    let mut group = criterion.benchmark_group("record");
+    let bytes = std::fs::read(file).unwrap();
+    group.throughput(Throughput::Bytes(bytes.len() as u64));
+    group.bench_function("read a file, structure and digest", |b| {
+        b.iter(|| {
+            let mut reader = Reader::open(black_box(bytes.as_slice()), Limits::default()).unwrap();
+            while reader.next_frame().unwrap().is_some() {}
+            reader.finish().unwrap().digest
+        });
+    });
+    let record = support::records(file).swap_remove(0);
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("digest of the sections but CHP", |b| b.iter(|| others_digest(black_box(&record))));
+    group.bench_function("picture", |b| {
+        b.iter(|| {
+            let graphics = sections::graphics(record.section("GFX").unwrap()).unwrap();
+            template::shipped(graphics.template).unwrap().render(&graphics).unwrap()
+        });
+    });
+    group.finish();
+}
+
+/// Bindings that become durable together; each leaves its blank unfed before, so a pair of changes counts as one.
+fn ledger_batches(criterion: &mut Criterion, world: &World) {
+    let mut group = criterion.benchmark_group("ledger");
+    for in_flight in [1u32, 8, 64] {
+        let path = world.path(&format!("{in_flight}.db"));
+        // More than criterion can use up.
+        let (ledger, job) = ledger::job(&path, 1_000_000);
+        let mut next = 0;
+        group.throughput(Throughput::Elements(u64::from(in_flight)));
+        group.bench_function(format!("feed and bind, {in_flight} in flight"), |b| {
+            b.iter_batched(
+                || {
+                    next += in_flight;
+                    next + 1 - in_flight..=next
+                },
+                |numbers| {
+                    let record = |change| ledger.record(job, change, ledger::context());
+                    let tickets: Vec<_> = numbers
+                        .flat_map(|n| [record(Change::Fed { blank: n }), record(ledger::bound(n))])
+                        .collect();
+                    tickets.into_iter().for_each(|ticket| drop(ticket.wait().unwrap()));
+                },
+                BatchSize::PerIteration,
+            );
+        });
+        ledger.close().unwrap();
+    }
+    group.finish();
+}

@@ -1,0 +1,126 @@
+//! What the benches share: a bureau and an issuer in a directory on disk, prepared files, CPU time, medians.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use cardwright::ids::KeyData;
+use cardwright::record::{Limits, Reader, Record};
+use nix::sys::resource::{Usage, UsageWho, getrusage};
+
+/// The programs under test.
+pub const CARDWRIGHT: &str = env!("CARGO_BIN_EXE_cardwright");
+const PREP: &str = env!("CARGO_BIN_EXE_cardwright-prep");
+/// TEST keys of both sides.
+const ISSUER_KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/keys-issuer.toml");
+const BUREAU_KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/keys-bureau.toml");
+const PRODUCT: &str = include_str!("../../profiles/products/multiapp.toml");
+
+/// An issuer and a bureau with TEST keys; gone with its value.
+pub struct World {
+    directory: tempfile::TempDir,
+}
+
+impl World {
+    /// In the build's own directory: on disk, where a temporary file system could hold everything in memory.
+    pub fn new() -> Self {
+        let world = Self { directory: tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap() };
+        world.ran(PREP, &["key", "init", "--test", "--from", ISSUER_KEYS, "--store", "issuer.store"]);
+        world.ran(CARDWRIGHT, &["key", "init", "--test", "--from", BUREAU_KEYS, "--store", "bureau.store"]);
+        world
+    }
+
+    /// Raises the level of every application of the product to 03, for all programs of this world.
+    pub fn with_seclev_03(self) -> Self {
+        let products = self.path("profiles/products");
+        std::fs::create_dir_all(&products).unwrap();
+        let raised = PRODUCT.replace("seclev = \"01\"", "seclev = \"03\"");
+        assert_ne!(raised, PRODUCT);
+        std::fs::write(products.join("multiapp.toml"), raised).unwrap();
+        self
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// A folder that nobody else can enter, for sockets.
+    pub fn folder(&self) -> tempfile::TempDir {
+        let private = std::fs::Permissions::from_mode(0o700);
+        tempfile::Builder::new().permissions(private).tempdir_in(&self.directory).unwrap()
+    }
+
+    /// `NAME.cwf1` with so many cards of product multiapp, every application on each.
+    pub fn prepared(&self, name: &str, cards: u32) -> PathBuf {
+        let (csv, file, cards) = (format!("{name}.csv"), format!("{name}.cwf1"), cards.to_string());
+        self.ran(PREP, &["sample", "--count", &cards, "--output", &csv]);
+        let run = ["run", "--input", &csv, "--product", "multiapp", "--keys", "issuer.store"];
+        self.ran(PREP, &[&run[..], &["--kek", "476173FF:1", "--output", &file]].concat());
+        self.path(&file)
+    }
+
+    /// A program with these words, in this world's directory.
+    pub fn command(&self, program: &str, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.args(args).current_dir(self.directory.path());
+        command.env_remove("CARDWRIGHT_LEDGER").env_remove("CARDWRIGHT_KEYS");
+        let own = self.path("profiles");
+        if own.exists() {
+            command.env("CARDWRIGHT_PROFILES", own);
+        } else {
+            command.env_remove("CARDWRIGHT_PROFILES");
+        }
+        command
+    }
+
+    /// Runs it to its end, which must be a good one.
+    pub fn ran(&self, program: &str, args: &[&str]) -> Output {
+        let output = self.command(program, args).output().unwrap();
+        assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        output
+    }
+}
+
+/// Every record of a file.
+pub fn records(file: &Path) -> Vec<Record> {
+    let mut reader = Reader::open(std::fs::File::open(file).unwrap(), Limits::default()).unwrap();
+    std::iter::from_fn(|| reader.next_record().unwrap()).collect()
+}
+
+/// KEYDATA number `n` of KMC FFFFFF476173.
+pub fn key_data(n: u32) -> KeyData {
+    let [a, b, c, d] = n.to_be_bytes();
+    KeyData([0xFF, 0xFF, 0xFF, 0x47, 0x61, 0x73, a, b, c, d])
+}
+
+/// The middle one.
+pub fn median<T: PartialOrd + Copy>(mut values: Vec<T>) -> T {
+    values.sort_by(|a, b| a.partial_cmp(b).unwrap());
+    values[values.len() / 2]
+}
+
+/// User and system CPU time of this process.
+pub fn cpu_of_self() -> Duration {
+    cpu(&getrusage(UsageWho::RUSAGE_SELF).unwrap())
+}
+
+/// Of the calling thread.
+pub fn cpu_of_thread() -> Duration {
+    cpu(&getrusage(UsageWho::RUSAGE_THREAD).unwrap())
+}
+
+/// Of the children that were waited for, with theirs.
+pub fn cpu_of_children() -> Duration {
+    cpu(&getrusage(UsageWho::RUSAGE_CHILDREN).unwrap())
+}
+
+fn cpu(usage: &Usage) -> Duration {
+    let time = [usage.user_time(), usage.system_time()];
+    time.iter().map(|t| Duration::new(t.tv_sec() as u64, t.tv_usec() as u32 * 1000)).sum()
+}
+
+/// Microseconds of one of `count`.
+pub fn micros_each(time: Duration, count: usize) -> f64 {
+    time.as_secs_f64() * 1e6 / count as f64
+}
