@@ -1,9 +1,7 @@
 //! The HSM calls of one card, made ready: what the source and a chip station ask, with a card that answers.
 
 use cardwright::chip::{self, Step, apdu};
-use cardwright::hsm::{
-    Derivation, Hsm, OpenRequest, PersonalizeRequest, PlainCommand, Verified, VerifyRequest,
-};
+use cardwright::hsm::{Derivation, Hsm, OpenRequest, PlainCommand, SessionRequest, Verified, VerifyRequest};
 use cardwright::ids::{FileId, IssuerId};
 use cardwright::profile::Product;
 use cardwright::record::chip::{Application, ChipSection};
@@ -61,28 +59,23 @@ impl Session {
 
     /// Every call for this card, in the order of a run; gives the commands in the order in which the card gets them.
     pub fn run(&self, hsm: &mut dyn Hsm, product: &Product) -> Vec<Vec<u8>> {
-        let verified: Vec<_> = self.verify.iter().map(|request| hsm.verify(request).unwrap()).collect();
+        let verified = hsm.verify_all(&self.verify).unwrap();
         let mut commands = Vec::new();
         for (number, (verified, open)) in verified.iter().zip(&self.open).enumerate() {
             let application = &self.applications[number];
             commands.push(apdu::select(&application.aid));
             commands.push(apdu::initialize_update(&HOST_CHALLENGE));
-            let channel = hsm.open(open).unwrap().channel;
             let steps = self.steps(number, verified, product);
             let plain: Vec<PlainCommand> = steps.into_iter().map(|step| step.command).collect();
-            let request = PersonalizeRequest {
-                handle: verified.handle,
-                channel,
-                level: application.pdi.level,
-                commands: plain,
-            };
-            commands.extend(hsm.personalize(&request).unwrap().apdus);
+            let level = application.pdi.level;
+            let request = SessionRequest { handle: verified.handle, level, commands: plain };
+            commands.extend(hsm.session(open, request).unwrap().apdus);
         }
         commands
     }
 
     /// Calls that [`Self::run`] makes.
     pub fn calls(&self) -> usize {
-        3 * self.applications.len()
+        1 + self.applications.len()
     }
 }

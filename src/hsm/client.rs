@@ -12,10 +12,10 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::wire::{self, Answer, Reply, RequestRef};
+use super::wire::{self, Answer, Frames, Reply, RequestRef};
 use super::{
     Handle, Hsm, HsmError, HsmInfo, OpenRequest, Opened, PersonalizeRequest, Personalized, Realm,
-    TrailerRequest, Verified, VerifyRequest,
+    SessionRequest, TrailerRequest, Verified, VerifyRequest,
 };
 use crate::exit::{Exit, Failure};
 
@@ -30,7 +30,7 @@ const MAX_COMPLAINT: usize = 4096;
 
 /// One connection to an HSM host.
 pub struct Client {
-    stream: Option<UnixStream>,
+    frames: Option<Frames<UnixStream>>,
     realm: Realm,
 }
 
@@ -51,7 +51,7 @@ impl Client {
         stream.set_read_timeout(Some(ANSWER_LIMIT)).map_err(|e| broken(&e))?;
         stream.set_write_timeout(Some(ANSWER_LIMIT)).map_err(|e| broken(&e))?;
         let realm = wire::greeted(&mut stream).map_err(|e| broken(&e))?;
-        Ok(Self { stream: Some(stream), realm })
+        Ok(Self { frames: Some(Frames::new(stream)), realm })
     }
 
     /// TEST or LIVE, as the host greeted.
@@ -61,12 +61,12 @@ impl Client {
 
     fn ask(&mut self, request: &RequestRef<'_>) -> Result<Answer, HsmError> {
         // Taken out, and put back only after a whole answer.
-        let mut stream =
-            self.stream.take().ok_or_else(|| HsmError::Host("the connection failed before".into()))?;
-        wire::send(&mut stream, request).map_err(|e| broken(&e))?;
-        let reply: Option<Reply> = wire::receive(&mut stream).map_err(|e| broken(&e))?;
+        let mut frames =
+            self.frames.take().ok_or_else(|| HsmError::Host("the connection failed before".into()))?;
+        wire::send(frames.stream(), request).map_err(|e| broken(&e))?;
+        let reply: Option<Reply> = frames.receive().map_err(|e| broken(&e))?;
         let reply = reply.ok_or_else(|| HsmError::Host("it closed the connection".into()))?;
-        self.stream = Some(stream);
+        self.frames = Some(frames);
         reply
     }
 }
@@ -98,6 +98,13 @@ impl Hsm for Client {
         }
     }
 
+    fn verify_all(&mut self, requests: &[VerifyRequest]) -> Result<Vec<Verified>, HsmError> {
+        match self.ask(&RequestRef::VerifyAll(requests))? {
+            Answer::AllVerified(verified) if verified.len() == requests.len() => Ok(verified),
+            _ => mixed_up(),
+        }
+    }
+
     fn open(&mut self, request: &OpenRequest) -> Result<Opened, HsmError> {
         match self.ask(&RequestRef::Open(request))? {
             Answer::Opened(opened) => Ok(opened),
@@ -107,6 +114,13 @@ impl Hsm for Client {
 
     fn personalize(&mut self, request: &PersonalizeRequest) -> Result<Personalized, HsmError> {
         match self.ask(&RequestRef::Personalize(request))? {
+            Answer::Personalized(personalized) => Ok(personalized),
+            _ => mixed_up(),
+        }
+    }
+
+    fn session(&mut self, open: &OpenRequest, session: SessionRequest) -> Result<Personalized, HsmError> {
+        match self.ask(&RequestRef::Session(open, &session))? {
             Answer::Personalized(personalized) => Ok(personalized),
             _ => mixed_up(),
         }

@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use zeroize::Zeroize;
 
 use super::soft::SoftHsm;
-use super::wire::{self, Answer, Reply, Request};
-use super::{DataPart, Hsm};
+use super::wire::{self, Answer, Frames, Reply, Request};
+use super::{DataPart, Hsm, PlainCommand};
 use crate::exit::{Exit, Failure};
 
 /// Connections at a time: a line has tens of threads that talk to the HSM.
@@ -88,8 +88,10 @@ impl Drop for Slot {
 /// One connection.
 fn converse(mut hsm: SoftHsm, mut stream: UnixStream) -> std::io::Result<()> {
     wire::greet(&mut stream, hsm.realm())?;
-    while let Some(request) = wire::receive(&mut stream)? {
-        wire::send(&mut stream, &answer(&mut hsm, request))?;
+    let mut frames = Frames::new(stream);
+    while let Some(request) = frames.receive()? {
+        let reply = answer(&mut hsm, request);
+        wire::send(frames.stream(), &reply)?;
     }
     Ok(())
 }
@@ -104,16 +106,33 @@ fn answer(hsm: &mut SoftHsm, request: Request) -> Reply {
             request.application.zeroize();
             verified.map(Answer::Verified)
         }
+        Request::VerifyAll(mut requests) => {
+            let verified = hsm.verify_all(&requests);
+            requests.iter_mut().for_each(|request| request.application.zeroize());
+            verified.map(Answer::AllVerified)
+        }
         Request::Open(request) => hsm.open(&request).map(Answer::Opened),
         Request::Personalize(mut request) => {
             let wrapped = hsm.personalize(&request);
-            for part in request.commands.iter_mut().flat_map(|c| &mut c.data) {
-                if let DataPart::Clear(bytes) = part {
-                    bytes.zeroize();
-                }
-            }
+            wipe(&mut request.commands);
             wrapped.map(Answer::Personalized)
         }
+        Request::Session(open, mut session) => match hsm.open(&open) {
+            Ok(opened) => answer(hsm, Request::Personalize(session.on(opened.channel))),
+            Err(error) => {
+                wipe(&mut session.commands);
+                Err(error)
+            }
+        },
         Request::Release(handles) => hsm.release(&handles).map(|()| Answer::Done),
+    }
+}
+
+/// Clear values are cardholder data.
+fn wipe(commands: &mut [PlainCommand]) {
+    for part in commands.iter_mut().flat_map(|c| &mut c.data) {
+        if let DataPart::Clear(bytes) = part {
+            bytes.zeroize();
+        }
     }
 }

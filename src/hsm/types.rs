@@ -13,11 +13,34 @@ pub trait Hsm: Send {
     fn verify_trailer(&mut self, request: &TrailerRequest) -> Result<(), HsmError>;
     /// Checks one application of one record and opens it inside; gives a handle for one later personalization.
     fn verify(&mut self, request: &VerifyRequest) -> Result<Verified, HsmError>;
+    /// [`Hsm::verify`] for several applications in one call. All or nothing: after an error none of their handles
+    /// exists.
+    fn verify_all(&mut self, requests: &[VerifyRequest]) -> Result<Vec<Verified>, HsmError> {
+        let mut verified = Vec::with_capacity(requests.len());
+        for request in requests {
+            match self.verify(request) {
+                Ok(one) => verified.push(one),
+                Err(error) => {
+                    let handles: Vec<_> = verified.iter().map(|v| v.handle).collect();
+                    // What was wrong comes first; an HSM that cannot release will say so again.
+                    drop(self.release(&handles));
+                    return Err(error);
+                }
+            }
+        }
+        Ok(verified)
+    }
     /// Derives card and session keys from KEYDATA and checks the card's cryptogram. After an error the card must
     /// not get another INITIALIZE UPDATE.
     fn open(&mut self, request: &OpenRequest) -> Result<Opened, HsmError>;
     /// Wraps a session's commands, EXTERNAL AUTHENTICATE first. Ends handle and channel, whatever the outcome.
     fn personalize(&mut self, request: &PersonalizeRequest) -> Result<Personalized, HsmError>;
+    /// [`Hsm::open`] and [`Hsm::personalize`] in one call; the errors are theirs. After an error of `open` the handle
+    /// still exists.
+    fn session(&mut self, open: &OpenRequest, session: SessionRequest) -> Result<Personalized, HsmError> {
+        let channel = self.open(open)?.channel;
+        self.personalize(&session.on(channel))
+    }
     /// Forgets handles that will not be used (a cancelled record). Unknown ones are ignored.
     fn release(&mut self, handles: &[Handle]) -> Result<(), HsmError>;
 }
@@ -181,6 +204,24 @@ pub struct PersonalizeRequest {
     pub level: SecLevel,
     /// The commands after EXTERNAL AUTHENTICATE, in order.
     pub commands: Vec<PlainCommand>,
+}
+
+/// A [`PersonalizeRequest`] for a channel that is opened in the same call.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SessionRequest {
+    /// From [`Hsm::verify`].
+    pub handle: Handle,
+    /// P1 of EXTERNAL AUTHENTICATE; must be the handle's.
+    pub level: SecLevel,
+    /// The commands after EXTERNAL AUTHENTICATE, in order.
+    pub commands: Vec<PlainCommand>,
+}
+
+impl SessionRequest {
+    /// The same for a channel that is open.
+    pub fn on(self, channel: Channel) -> PersonalizeRequest {
+        PersonalizeRequest { handle: self.handle, channel, level: self.level, commands: self.commands }
+    }
 }
 
 /// A command before secure messaging. CLA is 80 on the way in; the HSM makes it 84 where the level asks for it.

@@ -6,25 +6,30 @@
 //! host    length u32 | postcard of Result<Answer, HsmError>
 //! ```
 //!
-//! Integers are big-endian. Frames are wiped after use: they carry cardholder data (never keys).
+//! Integers are big-endian. Frames are wiped after use: they carry cardholder data (never keys). A frame is one write and,
+//! as far as it fits [`ROOM`], one read: at a line's speed the wake-ups of both processes cost more than what they do.
 
 use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::os::unix::net::UnixStream;
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::{
-    Handle, HsmError, HsmInfo, OpenRequest, Opened, PersonalizeRequest, Personalized, Realm, TrailerRequest,
-    Verified, VerifyRequest,
+    Handle, HsmError, HsmInfo, OpenRequest, Opened, PersonalizeRequest, Personalized, Realm, SessionRequest,
+    TrailerRequest, Verified, VerifyRequest,
 };
 
 const MAGIC: [u8; 5] = *b"CWHSM";
 /// Rises with every change of a message: postcard carries no names.
-pub(super) const PROTOCOL: u16 = 1;
+pub(super) const PROTOCOL: u16 = 2;
 /// Most bytes of a frame: an application has at most 65,535, its wrapped commands little more.
 pub(super) const MAX_FRAME: usize = 1 << 20;
+/// Bytes of the length before a frame.
+const LENGTH: usize = 4;
+/// Room for a frame: four times what the largest application of the shipped product needs.
+const ROOM: usize = 8 << 10;
 
 /// What a client asks: one for each method of `Hsm`.
 #[derive(Serialize, Deserialize)]
@@ -32,8 +37,10 @@ pub(super) enum Request {
     Info,
     VerifyTrailer(TrailerRequest),
     Verify(VerifyRequest),
+    VerifyAll(Vec<VerifyRequest>),
     Open(OpenRequest),
     Personalize(PersonalizeRequest),
+    Session(OpenRequest, SessionRequest),
     Release(Vec<Handle>),
 }
 
@@ -43,8 +50,10 @@ pub(super) enum RequestRef<'a> {
     Info,
     VerifyTrailer(&'a TrailerRequest),
     Verify(&'a VerifyRequest),
+    VerifyAll(&'a [VerifyRequest]),
     Open(&'a OpenRequest),
     Personalize(&'a PersonalizeRequest),
+    Session(&'a OpenRequest, &'a SessionRequest),
     Release(&'a [Handle]),
 }
 
@@ -54,6 +63,7 @@ pub(super) enum Answer {
     Info(HsmInfo),
     Done,
     Verified(Verified),
+    AllVerified(Vec<Verified>),
     Opened(Opened),
     Personalized(Personalized),
 }
@@ -96,33 +106,92 @@ pub(super) fn greeted(stream: &mut impl Read) -> Result<Realm> {
 
 /// Writes one frame.
 pub(super) fn send<T: Serialize>(stream: &mut impl Write, message: &T) -> Result<()> {
-    let bytes =
-        Zeroizing::new(postcard::to_allocvec(message).map_err(|_| invalid("a message cannot be encoded"))?);
-    if bytes.len() > MAX_FRAME {
-        return Err(invalid("a message is too long"));
+    let mut frame = Vec::with_capacity(ROOM);
+    frame.resize(LENGTH, 0);
+    let frame = postcard::to_extend(message, frame).map_err(|_| invalid("a message cannot be encoded"))?;
+    let mut frame = Zeroizing::new(frame);
+    let length = u32::try_from(frame.len().saturating_sub(LENGTH));
+    let length = length.ok().filter(|_| frame.len() <= MAX_FRAME + LENGTH);
+    let length = length.ok_or_else(|| invalid("a message is too long"))?;
+    if let Some(place) = frame.first_chunk_mut::<LENGTH>() {
+        *place = length.to_be_bytes();
     }
-    let length = u32::try_from(bytes.len()).map_err(|_| invalid("a message is too long"))?;
-    stream.write_all(&length.to_be_bytes())?;
-    stream.write_all(&bytes)?;
+    stream.write_all(&frame)?;
     stream.flush()
 }
 
-/// Reads one frame; `None` if the other side closed before it began.
-pub(super) fn receive<T: DeserializeOwned>(stream: &mut impl Read) -> Result<Option<T>> {
-    let mut length = [0u8; 4];
-    if stream.read(&mut length[..1])? == 0 {
-        return Ok(None);
+/// The receiving side of a connection.
+pub(super) struct Frames<S> {
+    stream: S,
+    /// Received, not yet a whole frame.
+    held: Zeroizing<Vec<u8>>,
+}
+
+impl<S> Frames<S> {
+    /// Takes the stream over, behind the greeting.
+    pub(super) fn new(stream: S) -> Self {
+        Self { stream, held: Zeroizing::new(Vec::with_capacity(ROOM)) }
     }
-    stream.read_exact(&mut length[1..])?;
-    let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
-    if length > MAX_FRAME {
-        return Err(invalid("a message is too long"));
+
+    /// The sending side.
+    pub(super) fn stream(&mut self) -> &mut S {
+        &mut self.stream
     }
-    let mut bytes = Zeroizing::new(vec![0; length]);
-    stream.read_exact(&mut bytes)?;
-    match postcard::take_from_bytes(&bytes) {
-        Ok((message, [])) => Ok(Some(message)),
-        _ => Err(invalid("a message does not read")),
+}
+
+impl<S: Read> Frames<S> {
+    /// Reads one frame; `None` if the other side closed before it began.
+    pub(super) fn receive<T: DeserializeOwned>(&mut self) -> Result<Option<T>> {
+        if !self.fill(LENGTH)? {
+            return if self.held.is_empty() { Ok(None) } else { Err(ErrorKind::UnexpectedEof.into()) };
+        }
+        let length = self.held.first_chunk::<LENGTH>().copied().unwrap_or_default();
+        let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+        if length > MAX_FRAME {
+            return Err(invalid("a message is too long"));
+        }
+        let end = LENGTH + length;
+        if !self.fill(end)? {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        let message = match postcard::take_from_bytes(self.held.get(LENGTH..end).unwrap_or_default()) {
+            Ok((message, [])) => message,
+            _ => return Err(invalid("a message does not read")),
+        };
+        self.held.copy_within(end.., 0);
+        let rest = self.held.len() - end;
+        if let Some(done) = self.held.get_mut(rest..) {
+            done.zeroize();
+        }
+        self.held.truncate(rest);
+        Ok(Some(message))
+    }
+
+    /// Reads until so many bytes are there; false if the stream ends before.
+    fn fill(&mut self, wanted: usize) -> Result<bool> {
+        if self.held.capacity() < wanted {
+            // A new one, so that growing leaves no copy behind.
+            let mut larger = Zeroizing::new(Vec::with_capacity(wanted));
+            larger.extend_from_slice(&self.held);
+            self.held = larger;
+        }
+        while self.held.len() < wanted {
+            let have = self.held.len();
+            let room = self.held.capacity();
+            self.held.resize(room, 0);
+            let got = match self.held.get_mut(have..) {
+                Some(free) => self.stream.read(free),
+                None => Ok(0),
+            };
+            self.held.truncate(have + got.as_ref().copied().unwrap_or(0));
+            match got {
+                Ok(0) => return Ok(false),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
     }
 }
 
@@ -143,10 +212,42 @@ mod tests {
         let mut bytes = Vec::new();
         send(&mut bytes, &RequestRef::Release(&handles)).unwrap();
         send(&mut bytes, &RequestRef::Info).unwrap();
-        let mut rest = bytes.as_slice();
-        assert!(matches!(receive(&mut rest).unwrap(), Some(Request::Release(h)) if h == handles));
-        assert!(matches!(receive(&mut rest).unwrap(), Some(Request::Info)));
-        assert!(receive::<Request>(&mut rest).unwrap().is_none());
+        let mut frames = Frames::new(bytes.as_slice());
+        assert!(matches!(frames.receive().unwrap(), Some(Request::Release(h)) if h == handles));
+        assert!(matches!(frames.receive().unwrap(), Some(Request::Info)));
+        assert!(frames.receive::<Request>().unwrap().is_none());
+    }
+
+    /// Gives what it has byte by byte.
+    struct Dribble<'a>(&'a [u8]);
+
+    impl Read for Dribble<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+            let now = buffer.len().min(1);
+            self.0.read(&mut buffer[..now])
+        }
+    }
+
+    #[test]
+    fn frames_come_in_any_pieces_and_sizes() {
+        let mut bytes = Vec::new();
+        let sizes = [0, 1, 600, ROOM / 16 + 1, 3 * ROOM / 16, 5];
+        for size in sizes {
+            send(&mut bytes, &RequestRef::Release(&vec![Handle([7; 16]); size])).unwrap();
+        }
+        let mut whole = Frames::new(bytes.as_slice());
+        let mut pieces = Frames::new(Dribble(&bytes));
+        for size in sizes {
+            assert!(matches!(whole.receive().unwrap(), Some(Request::Release(h)) if h.len() == size));
+            assert!(matches!(pieces.receive().unwrap(), Some(Request::Release(h)) if h.len() == size));
+        }
+        assert!(whole.receive::<Request>().unwrap().is_none() && pieces.held.is_empty());
+        // With the kind and the number of handles, the last that fits and the first that does not.
+        let mut longest = Vec::new();
+        send(&mut longest, &RequestRef::Release(&vec![Handle([7; 16]); MAX_FRAME / 16 - 1])).unwrap();
+        let longest: Option<Request> = Frames::new(longest.as_slice()).receive().unwrap();
+        assert!(matches!(longest, Some(Request::Release(h)) if h.len() == MAX_FRAME / 16 - 1));
+        assert!(send(&mut bytes, &RequestRef::Release(&vec![Handle([7; 16]); MAX_FRAME / 16])).is_err());
     }
 
     #[test]
@@ -156,14 +257,14 @@ mod tests {
             greet(&mut bytes, realm).unwrap();
             assert_eq!(greeted(&mut bytes.as_slice()).unwrap(), realm);
         }
-        for bad in [&b"CWHSM\0\x02T"[..], b"CWHSN\0\x01T", b"CWHSM\0\x01X", b"CWHSM\0\x01", b""] {
+        for bad in [&b"CWHSM\0\x01T"[..], b"CWHSN\0\x02T", b"CWHSM\0\x02X", b"CWHSM\0\x02", b""] {
             assert!(greeted(&mut &*bad).is_err());
         }
     }
 
     #[test]
     fn frames_that_are_too_long_cut_or_followed_by_something_are_refused() {
-        let refused = |bytes: &[u8]| receive::<Request>(&mut &*bytes).is_err();
+        let refused = |bytes: &[u8]| Frames::new(bytes).receive::<Request>().is_err();
         assert!(refused(&[0, 0x10, 0, 1]));
         assert!(refused(&[0xFF, 0xFF, 0xFF, 0xFF]));
         assert!(refused(&[0, 0]));
@@ -178,8 +279,8 @@ mod tests {
         fn whatever_arrives_nothing_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let mut frame = u32::try_from(bytes.len()).unwrap().to_be_bytes().to_vec();
             frame.extend(&bytes);
-            let _ = receive::<Request>(&mut frame.as_slice());
-            let _ = receive::<Reply>(&mut bytes.as_slice());
+            let _ = Frames::new(frame.as_slice()).receive::<Request>();
+            let _ = Frames::new(bytes.as_slice()).receive::<Reply>();
         }
     }
 }

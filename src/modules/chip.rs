@@ -3,7 +3,7 @@
 //! ```text
 //! prepare      plan every application; nothing is kept
 //! inspect      power on → ATR → SELECT first → INITIALIZE UPDATE → its KMC is allowed      nothing written
-//! personalize  for each application: (SELECT → INITIALIZE UPDATE, same KEYDATA) → HSM open → HSM personalize
+//! personalize  for each application: (SELECT → INITIALIZE UPDATE, same KEYDATA) → HSM: open and wrap, one call
 //!                                    → EXTERNAL AUTHENTICATE → STORE DATA ... → power off
 //! ```
 //!
@@ -18,7 +18,7 @@ use super::{Blame, Blank, Checked, Done, Fault, LoggedDgi, Module, Work};
 use crate::chip::apdu::{self, CardKeys, Exchange, Next};
 use crate::chip::status::{Phase, Verdict, judge};
 use crate::chip::{Plan, plan};
-use crate::hsm::{Hsm, OpenRequest, Opened, PersonalizeRequest};
+use crate::hsm::{Hsm, OpenRequest, SessionRequest};
 use crate::ids::{Aid, KmcRef};
 use crate::profile::product;
 
@@ -139,17 +139,19 @@ impl ChipModule {
         done: &mut Done,
     ) -> Result<(), Fault> {
         let plan = plan_of(work, checked)?;
-        done.hsm_calls += 1;
-        let opened = self.open(work, challenged)?;
         let (commands, steps): (Vec<_>, Vec<_>) =
             plan.steps.into_iter().map(|s| (s.command, (s.phase, s.ends))).unzip();
+        let chip = chip_of(work)?;
+        let open = OpenRequest {
+            derivation: chip.derivation,
+            scp02_i: chip.scp02_i.byte(),
+            host_challenge: challenged.host_challenge,
+            response: challenged.response,
+        };
+        let level = checked.application.pdi.level;
         done.hsm_calls += 1;
-        let wrapped = self.hsm.personalize(&PersonalizeRequest {
-            handle: checked.verified.handle,
-            channel: opened.channel,
-            level: checked.application.pdi.level,
-            commands,
-        })?;
+        let session = SessionRequest { handle: checked.verified.handle, level, commands };
+        let wrapped = self.hsm.session(&open, session)?;
         let Some((authenticate, apdus)) = wrapped.apdus.split_first().filter(|(_, a)| a.len() == steps.len())
         else {
             return Err(Fault::new(Blame::Hsm, "hsm", "device: the HSM gave another number of commands"));
@@ -166,16 +168,6 @@ impl ChipModule {
             }));
         }
         Ok(())
-    }
-
-    fn open(&mut self, work: &Work, challenged: Challenged) -> Result<Opened, Fault> {
-        let chip = chip_of(work)?;
-        Ok(self.hsm.open(&OpenRequest {
-            derivation: chip.derivation,
-            scp02_i: chip.scp02_i.byte(),
-            host_challenge: challenged.host_challenge,
-            response: challenged.response,
-        })?)
     }
 
     /// One command to its final status word; anything but "go on" is a fault.

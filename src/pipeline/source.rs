@@ -84,12 +84,12 @@ impl Source {
         let Some(chip) = record.section("CHP") else { return Ok(Vec::new()) };
         let section = ChipSection::parse(chip).map_err(|e| data_fault(format!("chip section: {e}")))?;
         let others = others_digest(record);
-        let mut checked = Vec::with_capacity(section.applications.len());
-        for application in section.applications {
+        let mut requests = Vec::with_capacity(section.applications.len());
+        for application in &section.applications {
             let product = self.product.application(&application.aid).ok_or_else(|| {
                 data_fault(format!("application {} is not in the product", application.aid))
             })?;
-            let request = VerifyRequest {
+            requests.push(VerifyRequest {
                 issuer_id: self.issuer_id.clone(),
                 file_id: self.file_id.clone(),
                 sequence: record.sequence,
@@ -99,18 +99,12 @@ impl Source {
                 card_block: CARD_BLOCK,
                 pass_through: product.pass_through.clone(),
                 allow_ecb: self.product.allow_ecb,
-            };
-            *hsm_calls += 1;
-            match self.hsm.verify(&request) {
-                Ok(verified) => checked.push(Checked { application, verified }),
-                Err(error) => {
-                    let handles: Vec<_> = checked.iter().map(|c| c.verified.handle).collect();
-                    drop(self.hsm.release(&handles));
-                    return Err(hsm_fault(&error));
-                }
-            }
+            });
         }
-        Ok(checked)
+        *hsm_calls += 1;
+        let verified = self.hsm.verify_all(&requests).map_err(|error| hsm_fault(&error))?;
+        let both = section.applications.into_iter().zip(verified);
+        Ok(both.map(|(application, verified)| Checked { application, verified }).collect())
     }
 }
 

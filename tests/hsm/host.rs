@@ -10,12 +10,14 @@ use cardwright::cli::hsm_host::{HsmHostArgs, run};
 use cardwright::exit::Exit;
 use cardwright::hsm::client::{Client, HostProcess};
 use cardwright::hsm::store::{Side, Store};
-use cardwright::hsm::{Hsm, HsmError, PersonalizeRequest, Realm, host};
+use cardwright::hsm::{
+    Derivation, Hsm, HsmError, OpenRequest, PersonalizeRequest, Realm, Refusal, SessionRequest, host,
+};
 use cardwright::ids::SecLevel;
 
 use crate::card::blank;
 use crate::file::{self, KEYS, app, asked};
-use crate::personalize::{open, session};
+use crate::personalize::{RTERM, open, session};
 use crate::verify::soft;
 
 /// Set for the child that is a host: its command line, one argument a line.
@@ -214,4 +216,36 @@ fn a_host_that_cannot_start_says_why_with_its_own_exit_code() {
     assert_eq!(failure.exit, Exit::Hsm);
     let failure = HostProcess::start(Path::new("/bin/true"), &place.store, &place.socket).err().unwrap();
     assert_eq!(failure.exit, Exit::Hsm);
+}
+
+#[test]
+fn a_session_in_one_call_is_open_and_personalize() {
+    let place = place();
+    threads(&place);
+    let mut client = Client::connect(&place.socket).unwrap();
+    let (app, card) = (app(0x12, 3), blank());
+    let open = |card: &crate::card::Card| OpenRequest {
+        derivation: Derivation::EmvCps,
+        scp02_i: 0x55,
+        host_challenge: RTERM,
+        response: card.initialize_update(RTERM),
+    };
+    for hsm in [&mut client as &mut dyn Hsm, &mut soft()] {
+        let asked = [asked(&file::kek_aes256(), &app), asked(&file::kek_tdes(), &app)];
+        let verified = hsm.verify_all(&asked).unwrap();
+        assert_eq!(verified.len(), 2);
+        let wanted = |n: usize| SessionRequest {
+            handle: verified[n].handle,
+            level: SecLevel::MacEnc,
+            commands: session(&app, &verified[n], 239),
+        };
+        let apdus = hsm.session(&open(&card), wanted(0)).unwrap().apdus;
+        assert_eq!(card.personalize(RTERM, &apdus).dgis.len(), 7);
+        assert!(matches!(hsm.session(&open(&card), wanted(0)), Err(HsmError::Refused(Refusal::HandleUsed))));
+        // A card that is none of the KMC's costs no handle.
+        let mut wrong = open(&card);
+        wrong.response[27] ^= 1;
+        assert!(matches!(hsm.session(&wrong, wanted(1)), Err(HsmError::CardCryptogram(_))));
+        hsm.session(&open(&card), wanted(1)).unwrap();
+    }
 }

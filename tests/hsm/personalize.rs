@@ -11,7 +11,7 @@ use crate::card::{Card, blank, foreign_blank};
 use crate::file::{self, App, app, asked, dgi};
 use crate::verify::soft;
 
-const RTERM: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
+pub const RTERM: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
 
 pub fn open(hsm: &mut impl Hsm, card: &Card) -> Result<Opened, HsmError> {
     hsm.open(&OpenRequest {

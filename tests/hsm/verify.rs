@@ -3,7 +3,7 @@
 use cardwright::hsm::soft::SoftHsm;
 use cardwright::hsm::store::{Side, Store};
 use cardwright::hsm::{DataFault, Hsm, HsmError, Refusal, VerifyRequest};
-use cardwright::ids::{Kcv, KekId};
+use cardwright::ids::{FileId, Kcv, KekId};
 use proptest::prelude::*;
 
 use crate::file::{self, App, KEYS, Kek, SCOPE, Scope, app, asked, build, dgi, request};
@@ -368,7 +368,14 @@ fn waiting_applications_are_bounded_and_release_makes_room() {
     assert_eq!(full, HsmError::Refused(Refusal::TooMany(handles.len())));
     hsm.release(&handles[..1]).unwrap();
     hsm.release(&handles[..1]).unwrap();
-    hsm.verify(&request).unwrap();
+    // In one call, all or none: what is wrong in the end takes the handle of the first back.
+    let wrong = VerifyRequest { file_id: FileId::new("ANOTHER").unwrap(), ..request.clone() };
+    for _ in 0..2 {
+        let fault = hsm.verify_all(&[request.clone(), wrong.clone()]).unwrap_err();
+        assert!(matches!(fault, HsmError::Data { fault: DataFault::Mac, .. }));
+    }
+    assert!(hsm.verify_all(&[request.clone(), request.clone()]).is_err());
+    assert_eq!(hsm.verify_all(std::slice::from_ref(&request)).unwrap().len(), 1);
     assert!(hsm.verify(&request).is_err());
 }
 

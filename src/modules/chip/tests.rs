@@ -8,8 +8,8 @@ use zeroize::Zeroizing;
 
 use super::*;
 use crate::hsm::{
-    Channel, DataPart, Handle, HsmError, HsmInfo, KmcInfo, Personalized, Realm, TrailerRequest, Verified,
-    VerifyRequest,
+    Channel, DataPart, Handle, HsmError, HsmInfo, KmcInfo, Opened, PersonalizeRequest, Personalized, Realm,
+    TrailerRequest, Verified, VerifyRequest,
 };
 use crate::ids::{Dgi, Kcv, KekId, SecLevel};
 use crate::modules::testing;
@@ -234,7 +234,7 @@ fn two_applications_go_on_one_card() {
             "off",
         ]
     );
-    assert_eq!((done.hsm_calls, done.commands), (4, 10));
+    assert_eq!((done.hsm_calls, done.commands), (2, 10));
     let log: Vec<_> =
         done.log.iter().map(|l| (l.aid.to_string(), l.dgi.to_string(), l.length, l.sw)).collect();
     assert_eq!(log, [(PAYMENT.into(), "0101".into(), 2, 0x9000), (PAYMENT.into(), "9000".into(), 3, 0x9000)]);
