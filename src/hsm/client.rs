@@ -5,6 +5,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
@@ -136,6 +137,8 @@ impl HostProcess {
             .arg(store)
             .arg("--socket")
             .arg(socket)
+            // A group of its own: the operator's Ctrl-C is for us, and cards under way still need their keys.
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
