@@ -1,10 +1,11 @@
 //! One file, more than once: run again, in parts, and after a stop in the middle.
 
 use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 use crate::books::{Witness, balanced, cards, none, number, stacked, word};
@@ -72,7 +73,7 @@ fn stopped_by_signals_no_card_is_half_done_and_none_is_made_twice() {
     let resume = ["job", "resume", "J1"];
     for (verb, signal) in [(&run[..], Signal::SIGINT), (&resume, Signal::SIGTERM), (&resume, Signal::SIGINT)]
     {
-        let (code, said) = stopped(&world, verb, signal);
+        let (code, said) = stopped(&world, verb, "sim-8", signal);
         assert_eq!(code, Some(5), "{said}");
         let witness = Witness::keep(&world, runs.len() + 1);
         witness.holds(&world);
@@ -102,19 +103,34 @@ fn stopped_by_signals_no_card_is_half_done_and_none_is_made_twice() {
     }
 }
 
+/// Here every chip station is in the middle of a card when the operator presses Ctrl-C.
+#[test]
+fn a_stop_lets_the_chips_under_way_finish() {
+    let world = World::new();
+    expected::prepared(&world, "job", 200, 6);
+    let (code, said) = stopped(&world, &["run", "job.cwf1"], "sim-chip-8", Signal::SIGINT);
+    assert_eq!(code, Some(5), "{said}");
+    let runs = [Witness::keep(&world, 1)];
+    let job = balanced(&world, &runs);
+    assert_eq!((word(&job, "state"), runs[0].fate("rejected").count()), ("HELD".into(), 0));
+    let good = number(&job["balance"], "good");
+    assert!((4..150).contains(&good), "{good}");
+}
+
 /// Starts `cardwright VERB` at twenty times the machine's speed and sends it a signal when four cards are stacked.
-/// The exit code, and what it said.
-fn stopped(world: &World, verb: &[&str], signal: Signal) -> (Option<i32>, String) {
+/// SIGINT goes to its whole process group, as a terminal's Ctrl-C does. The exit code, and what it said.
+fn stopped(world: &World, verb: &[&str], line: &str, signal: Signal) -> (Option<i32>, String) {
     let events = world.path("events.jsonl");
     // The last run's would look like this one's.
     drop(std::fs::remove_file(&events));
-    let line = ["--line", "sim-8", "--keys", "bureau.store", "--events", "events.jsonl"];
+    let line = ["--line", line, "--keys", "bureau.store", "--events", "events.jsonl"];
     let simulated = ["--simulate", "--speed", "20", "--dump", "dumps"];
     let mut child = Command::new(env!("CARGO_BIN_EXE_cardwright"))
         .args([verb, &line, &simulated].concat())
         .current_dir(world.path(""))
         .env_remove("CARDWRIGHT_LEDGER")
         .env_remove("CARDWRIGHT_PROFILES")
+        .process_group(0)
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
@@ -125,7 +141,12 @@ fn stopped(world: &World, verb: &[&str], signal: Signal) -> (Option<i32>, String
     while stacked() < 4 && Instant::now() < deadline && child.try_wait().unwrap().is_none() {
         std::thread::sleep(Duration::from_millis(10));
     }
-    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), signal).unwrap();
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
+    if signal == Signal::SIGINT {
+        killpg(pid, signal).unwrap()
+    } else {
+        kill(pid, signal).unwrap()
+    }
     let mut said = String::new();
     child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     assert!(lines(&events).iter().any(|e| e["to"] == "STACKED"), "nothing was made: {said}");

@@ -85,10 +85,14 @@ fn shown(world: &World, args: &[&str]) -> Value {
 }
 
 /// Which card_ref's each stacked card is: the ledger's STACKED events name the blank, the dump is looked up by it.
+/// Good cards leave in file order, whatever happened to the others.
 pub fn stacked(events: &[Value], run: &Witness) -> Vec<(String, Value)> {
     let by_blank: BTreeMap<_, _> = run.fate("stacked").map(|d| (word(d, "blank"), d)).collect();
-    let stacked = events.iter().filter(|e| e["to"] == "STACKED");
+    let stacked: Vec<_> = events.iter().filter(|e| e["to"] == "STACKED").collect();
+    assert!(stacked.is_sorted_by(|a, b| number(a, "seq") < number(b, "seq")));
+    assert!(stacked.is_sorted_by(|a, b| number(a, "position") < number(b, "position")));
     let cards: Vec<_> = stacked
+        .iter()
         .map(|e| {
             let dump = by_blank.get(&word(e, "blank")).unwrap_or_else(|| panic!("no stacked dump: {e}"));
             assert_eq!(dump["position"], e["position"], "{e}");

@@ -160,10 +160,6 @@ impl Storm {
         let made = stacked(&events, run);
         none(&self.expected.differences(&made, 1));
         self.good.extend(made);
-        // Within a run good cards leave in file order.
-        let order: Vec<_> = events.iter().filter(|e| e["to"] == "STACKED").collect();
-        assert!(order.is_sorted_by(|a, b| number(a, "seq") < number(b, "seq")));
-        assert!(order.is_sorted_by(|a, b| number(a, "position") < number(b, "position")));
         job
     }
 
