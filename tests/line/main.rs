@@ -10,5 +10,8 @@
     clippy::cast_sign_loss
 )]
 
+mod bad_input;
+mod bad_profile;
+mod exit_codes;
 mod smoke;
 mod support;
