@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
@@ -47,17 +48,29 @@ struct Serve {
     /// Repeats a pile of blanks and its faults [default: a random one]
     #[arg(long)]
     seed: Option<u64>,
+    /// Only check the line and the faults, and end
+    #[arg(long)]
+    check: bool,
     /// Stop when standard input ends, so as not to outlive the program that started this one
     #[arg(long)]
     until_stdin_closes: bool,
 }
 
-fn main() -> Result<()> {
+#[allow(clippy::print_stderr)]
+fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    match Cli::parse().command {
+    let ended = match Cli::parse().command {
         Command::Serve(args) => serve(&args),
-    }
+    };
+    // What went wrong and where, without the way there: an operator reads this.
+    ended.map_or_else(
+        |error| {
+            eprintln!("hwsim: {error:#}");
+            ExitCode::FAILURE
+        },
+        |()| ExitCode::SUCCESS,
+    )
 }
 
 fn serve(args: &Serve) -> Result<()> {
@@ -74,6 +87,9 @@ fn serve(args: &Serve) -> Result<()> {
             .and_then(|text| Faults::from_toml(&text, seed))
             .with_context(|| format!("faults file {}", path.display()))?,
     };
+    if args.check {
+        return Ok(());
+    }
     let witness = Witness::open(args.dump.as_deref())?;
     let world = World::new(line, seed, faults, args.speed, witness)?;
     // Before the first thread, which would otherwise take the signal and die of it.

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Deserializer};
 
 use crate::timing;
@@ -168,7 +168,10 @@ impl Line {
 
     /// Parses and checks.
     pub fn from_toml(text: &str) -> Result<Self> {
-        let File { name, reorder_buffer, modules, sim } = toml::from_str(text)?;
+        let File { name, reorder_buffer, modules, sim } = toml::from_str(text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            anyhow!("line {}: {}", before.matches('\n').count() + 1, error.message())
+        })?;
         let Some(sim) = sim else { bail!("line {name} has no [sim] table, so it cannot be simulated") };
         let line = Self { name, reorder_buffer, modules, sim };
         line.check()?;

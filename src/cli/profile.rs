@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use super::simulator::{SimulateArgs, Simulator};
 use crate::exit::{Exit, Failure};
+use crate::prep::plan::Plan;
 use crate::profile::{LINES, Line, PRODUCTS, Product};
 
 /// `cardwright profile ...`
@@ -33,15 +35,35 @@ pub fn run(command: &ProfileCommand) -> Result<Exit, Failure> {
             let origin = file.display().to_string();
             let text = std::fs::read_to_string(file)
                 .map_err(|e| Failure::new(Exit::Profile, format!("profile {origin}: cannot be read: {e}")))?;
-            let table: toml::Table = toml::from_str(&text)
-                .map_err(|e| Failure::new(Exit::Profile, format!("profile {origin}: {e}")))?;
+            let table: toml::Table = crate::profile::parse(&text, &origin)?;
             let (kind, name) = if table.contains_key("module") {
-                ("line", Line::from_toml(&text, &origin)?.name)
+                let line = Line::from_toml(&text, &origin)?;
+                if line.sim.is_some() {
+                    simulated(&text, &origin)?;
+                }
+                ("line", line.name)
             } else {
-                ("product", Product::from_toml(&text, &origin)?.name)
+                let product = Product::from_toml(&text, &origin)?;
+                if product.prep.is_some() {
+                    Plan::load(&product)?;
+                }
+                ("product", product.name)
             };
             println!("{kind} {name}: no fault found");
         }
     }
     Ok(Exit::Ok)
+}
+
+/// The `[sim]` table is hwsim's to check; where hwsim is not installed, nobody needs the table either.
+#[allow(clippy::print_stdout)]
+fn simulated(text: &str, origin: &str) -> Result<(), Failure> {
+    let directory = super::socket_directory()?;
+    match Simulator::check(text, origin, &SimulateArgs::default(), directory.path()) {
+        Err(failure) if failure.exit == Exit::Device => {
+            println!("[sim] was not checked: {failure}");
+            Ok(())
+        }
+        other => other,
+    }
 }

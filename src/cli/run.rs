@@ -74,6 +74,8 @@ struct Bench<'a> {
     args: &'a LineArgs,
     json: bool,
     line: Line,
+    /// Text of its profile.
+    profile: String,
     directory: tempfile::TempDir,
     host: HostProcess,
     socket: PathBuf,
@@ -82,7 +84,8 @@ struct Bench<'a> {
 
 impl<'a> Bench<'a> {
     fn set_up(args: &'a LineArgs, ledger: &LedgerArg, json: bool) -> Result<Self, Failure> {
-        let line = Line::load(&args.line)?;
+        let (profile, origin) = Line::source(&args.line)?;
+        let line = Line::from_toml(&profile, &origin)?;
         if !args.simulate.simulate {
             return Err(Failure::new(
                 Exit::Device,
@@ -96,10 +99,16 @@ impl<'a> Bench<'a> {
             ));
         }
         let directory = super::socket_directory()?;
+        // A job is not opened for a line that cannot run.
+        Simulator::check(&profile, &origin, &args.simulate, directory.path())?;
         let ledger = Ledger::open(&ledger.ledger)?;
         let socket = directory.path().join("hsm.sock");
         let host = HostProcess::start(&super::own_program()?, &args.keys, &socket)?;
+<<<<<<< HEAD
         Ok(Self { args, json, line, directory, host, socket, ledger })
+=======
+        Ok(Self { args, json, line, profile, directory, _host: host, socket, ledger })
+>>>>>>> t-chip
     }
 
     fn hsm(&self) -> Result<Box<dyn Hsm>, Failure> {
@@ -242,7 +251,7 @@ fn make(bench: Bench<'_>, job: Job) -> Result<Exit, Failure> {
         bench.ledger.record(job.id, Change::Released, by()).wait()?;
     }
 
-    let simulator = Simulator::start(&args.line, &args.simulate, bench.directory.path())?;
+    let simulator = Simulator::start(&bench.profile, &args.simulate, bench.directory.path())?;
     let line = stations::simulated(&bench.line, simulator.socket(), || bench.hsm())?;
     let mut outcome = crate::pipeline::run(line, batch, bench.hsm()?, &bench.ledger, on_signal());
     let before = cpu::of_children();

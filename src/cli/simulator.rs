@@ -13,7 +13,7 @@ use crate::exit::{Exit, Failure};
 const END: Duration = Duration::from_secs(10);
 
 /// What is passed on to `hwsim`.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub struct SimulateArgs {
     /// Replace every device link by one of hwsim; all output is marked SIMULATED.
     #[arg(long)]
@@ -39,24 +39,26 @@ pub struct Simulator {
 }
 
 impl Simulator {
-    /// Starts `hwsim serve` for a line and waits until it listens.
-    pub fn start(line: &str, args: &SimulateArgs, directory: &Path) -> Result<Self, Failure> {
-        let socket = directory.join("hwsim.sock");
-        // hwsim reads the very text that we read, wherever the profile came from.
-        let profile = directory.join("line.toml");
-        let (text, _) = crate::profile::Line::source(line)?;
-        std::fs::write(&profile, text)
-            .map_err(|e| Failure::new(Exit::Io, format!("{}: {e}", profile.display())))?;
-        let mut command = Command::new(program()?);
-        command.arg("serve").arg("--line").arg(&profile).arg("--socket").arg(&socket);
-        command.args(["--speed", &args.speed.to_string()]).arg("--until-stdin-closes");
-        for (name, path) in [("--dump", &args.dump), ("--faults", &args.faults)] {
-            if let Some(path) = path {
-                command.arg(name).arg(path);
-            }
+    /// Has `hwsim` check the parts of a line profile that are its own, and the faults, before a file is accepted.
+    /// `text` is the profile's, which came from `origin`; `directory` is for a copy of it.
+    pub fn check(text: &str, origin: &str, args: &SimulateArgs, directory: &Path) -> Result<(), Failure> {
+        let mut command = serve(text, args, directory)?;
+        let output = command.arg("--check").stdin(Stdio::null()).output().map_err(not_started)?;
+        if output.status.success() {
+            return Ok(());
         }
-        if let Some(seed) = args.seed {
-            command.args(["--seed", &seed.to_string()]);
+        let copy = profile_copy(directory).display().to_string();
+        let said = String::from_utf8_lossy(&output.stderr).replace(&copy, origin);
+        Err(Failure::new(Exit::Profile, said.trim_end().to_owned()))
+    }
+
+    /// Starts `hwsim serve` for the text of a line profile and waits until it listens.
+    pub fn start(text: &str, args: &SimulateArgs, directory: &Path) -> Result<Self, Failure> {
+        let socket = directory.join("hwsim.sock");
+        let mut command = serve(text, args, directory)?;
+        command.arg("--socket").arg(&socket).arg("--until-stdin-closes");
+        if let Some(dump) = &args.dump {
+            command.arg("--dump").arg(dump);
         }
         let mut child = command
             // A group of its own: the operator's Ctrl-C is for us, and we end hwsim when the last card is out.
@@ -64,7 +66,7 @@ impl Simulator {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .map_err(|e| Failure::new(Exit::Device, format!("hwsim cannot be started: {e}")))?;
+            .map_err(not_started)?;
         let mut ready = String::new();
         let read = child.stdout.take().map(|out| std::io::BufReader::new(out).read_line(&mut ready));
         if !matches!(read, Some(Ok(n)) if n > 0) {
@@ -112,6 +114,31 @@ impl Drop for Simulator {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// `hwsim serve` with what a check and a run have in common.
+fn serve(text: &str, args: &SimulateArgs, directory: &Path) -> Result<Command, Failure> {
+    // hwsim reads the very text that we read, wherever the profile came from.
+    let profile = profile_copy(directory);
+    std::fs::write(&profile, text)
+        .map_err(|e| Failure::new(Exit::Io, format!("{}: {e}", profile.display())))?;
+    let mut command = Command::new(program()?);
+    command.arg("serve").arg("--line").arg(&profile).args(["--speed", &args.speed.to_string()]);
+    if let Some(faults) = &args.faults {
+        command.arg("--faults").arg(faults);
+    }
+    if let Some(seed) = args.seed {
+        command.args(["--seed", &seed.to_string()]);
+    }
+    Ok(command)
+}
+
+fn profile_copy(directory: &Path) -> PathBuf {
+    directory.join("line.toml")
+}
+
+fn not_started(error: std::io::Error) -> Failure {
+    Failure::new(Exit::Device, format!("hwsim cannot be started: {error}"))
 }
 
 /// `hwsim` beside our own program, else on the PATH.

@@ -149,6 +149,16 @@ impl Line {
             if !stations_fit {
                 return Err(format!("module {} cannot have {} stations", module.name, module.stations));
             }
+            let chip = module.mics.iter().any(|mic| mic.as_str() == "CHP");
+            if (module.kind == Kind::Chip) != chip {
+                return Err(format!(
+                    "module {}: MIC CHP belongs to chip modules, and they need it",
+                    module.name
+                ));
+            }
+            if module.mics.len() > 1 && matches!(module.kind, Kind::Chip | Kind::Stripe | Kind::Printer) {
+                return Err(format!("module {}: its device takes one MIC", module.name));
+            }
             if (module.kind == Kind::Stripe) != module.coercivity.is_some() {
                 return Err(format!(
                     "module {}: coercivity belongs to stripe modules, and they need it",

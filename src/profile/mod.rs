@@ -67,7 +67,12 @@ fn file(path: &std::path::Path) -> Result<(String, String), Failure> {
     Ok((text, origin))
 }
 
-/// Parses a profile; the message names the place and the key.
-fn parse<T: serde::de::DeserializeOwned>(text: &str, origin: &str) -> Result<T, Failure> {
-    toml::from_str(text).map_err(|e| Failure::new(Exit::Profile, format!("profile {origin}: {e}")))
+/// Parses a profile; the message names the line and the key, and quotes nothing else.
+pub(crate) fn parse<T: serde::de::DeserializeOwned>(text: &str, origin: &str) -> Result<T, Failure> {
+    toml::from_str(text).map_err(|error| {
+        let before = error.span().and_then(|span| text.get(..span.start));
+        let place = before.map(|before| format!("line {}: ", before.matches('\n').count() + 1));
+        let (place, what) = (place.unwrap_or_default(), error.message());
+        Failure::new(Exit::Profile, format!("profile {origin}: {place}{what}"))
+    })
 }

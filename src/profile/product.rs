@@ -134,7 +134,12 @@ impl Product {
         let unknown = || format!("file: {}", super::unknown(PRODUCT, name.as_str()));
         let (text, origin) = super::named(PRODUCT, name.as_str())?
             .ok_or_else(|| Failure::new(Exit::FileProfile, unknown()))?;
-        Self::from_toml(&text, &origin)
+        let product = Self::from_toml(&text, &origin)?;
+        if product.name != name.as_str() {
+            let what = format!("profile {origin}: its name is {:?}", product.name);
+            return Err(Failure::new(Exit::Profile, what));
+        }
+        Ok(product)
     }
 
     /// Parses and checks.

@@ -11,7 +11,10 @@
 )]
 
 mod again;
+mod bad_input;
+mod bad_profile;
 mod books;
+mod exit_codes;
 mod expected;
 mod smoke;
 mod storm;

@@ -1,0 +1,107 @@
+//! A flipped bit anywhere: in this process, with the bureau's own rules and the software HSM, a bit at a time.
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use cardwright::cli::accept::Rules;
+use cardwright::hsm::soft::SoftHsm;
+use cardwright::hsm::store::Store;
+use cardwright::hsm::{Hsm, VerifyRequest};
+use cardwright::profile::Line;
+use cardwright::record::chip::ChipSection;
+use cardwright::record::{Limits, Spool, accept, others_digest};
+
+use super::file::{File, elements};
+use super::prepare;
+use crate::support::World;
+
+/// A file of one card.
+fn one_card() -> &'static [u8] {
+    static ONE: OnceLock<Vec<u8>> = OnceLock::new();
+    ONE.get_or_init(|| prepare(1, 7).bytes)
+}
+
+struct Acceptance {
+    world: World,
+    line: Line,
+    hsm: SoftHsm,
+}
+
+impl Acceptance {
+    fn new() -> Self {
+        let world = World::new();
+        let hsm = SoftHsm::new(Store::open(&world.path("bureau.store")).unwrap()).unwrap();
+        Self { world, line: Line::load("sim-8").unwrap(), hsm }
+    }
+
+    /// Whether acceptance lets these bytes in, and then the HSM every application of them.
+    fn would_be_made(&mut self, bytes: &[u8]) -> bool {
+        let (input, spool) = (self.world.path("bit.cwf1"), self.world.path("spool/bit.cwf1"));
+        std::fs::write(&input, bytes).unwrap();
+        let mut rules = Rules::new(&self.line, &mut self.hsm).unwrap();
+        let Ok(accepted) = accept(&input, &spool, Limits::default(), &mut rules) else {
+            assert!(!spool.exists());
+            return false;
+        };
+        let product = rules.product().unwrap();
+        let record = Spool::open(&spool, &accepted.digest).unwrap().read(1).unwrap();
+        remove(&spool);
+        let chip = ChipSection::parse(record.section("CHP").unwrap()).unwrap();
+        // A card without its applications is another card than the issuer ordered.
+        chip.applications.len() == 4
+            && chip.applications.iter().all(|application| {
+                let request = VerifyRequest {
+                    issuer_id: accepted.header.issuer_id.clone(),
+                    file_id: accepted.header.file_id.clone(),
+                    sequence: record.sequence,
+                    card_ref: record.card_ref.clone(),
+                    others: others_digest(&record),
+                    application: application.raw.to_vec(),
+                    card_block: 8,
+                    pass_through: product.application(&application.aid).unwrap().pass_through.clone(),
+                    allow_ecb: product.allow_ecb,
+                };
+                let verified = self.hsm.verify(&request);
+                verified.is_ok_and(|verified| self.hsm.release(&[verified.handle]).is_ok())
+            })
+    }
+}
+
+fn remove(spool: &Path) {
+    std::fs::remove_file(spool).unwrap();
+}
+
+fn flipped(bytes: &[u8], bit: usize) -> Vec<u8> {
+    let mut damaged = bytes.to_vec();
+    damaged[bit / 8] ^= 0x80 >> (bit % 8);
+    damaged
+}
+
+#[test]
+fn flipped_bit_anywhere() {
+    let good = one_card();
+    let mut acceptance = Acceptance::new();
+    assert!(acceptance.would_be_made(good));
+    let places = elements(good);
+    let [header, record, trailer] = &places[..] else { panic!("three elements") };
+    let all = |bytes: &std::ops::Range<usize>| bytes.start * 8..bytes.end * 8;
+    for bit in all(header).chain(all(record).step_by(97)).chain(all(trailer)) {
+        assert!(!acceptance.would_be_made(&flipped(good, bit)), "bit {bit} of {} bytes", good.len());
+    }
+}
+
+/// Digest and Trailer MAC made right again: every bit of a record is also under the MAC of its applications, or has
+/// only one value that it may have.
+#[test]
+fn flipped_bit_anywhere_in_a_record_of_a_file_sealed_anew() {
+    let good = one_card();
+    let pieces = File::split(good);
+    let mut acceptance = Acceptance::new();
+    let places = elements(good);
+    let [_, record, trailer] = &places[..] else { panic!("three elements") };
+    assert!(acceptance.would_be_made(&pieces.closed(&good[..trailer.start])));
+    for bit in (record.start * 8..record.end * 8).step_by(13) {
+        let damaged = pieces.closed(&flipped(good, bit)[..trailer.start]);
+        assert!(!acceptance.would_be_made(&damaged), "bit {bit} of {} bytes", good.len());
+    }
+}

@@ -1,0 +1,171 @@
+//! Bad input: every fault of a file is refused as a whole before a card is touched, every fault of a record before a
+//! blank is bound to it. The files are good ones, damaged with `file` and `chip`.
+
+mod chip;
+mod file;
+mod flips;
+mod framing;
+#[path = "../../prep_support/mod.rs"]
+mod prep_support;
+mod records;
+mod rules;
+mod seals;
+mod seen;
+
+use std::sync::OnceLock;
+
+use cardwright::exit::Exit;
+
+use crate::support::{Ended, World};
+use file::File;
+
+/// Cards of the good file.
+const CARDS: u32 = 3;
+
+/// A prepared file and what must never be shown of it.
+pub struct Prepared {
+    pub bytes: Vec<u8>,
+    private: Vec<String>,
+}
+
+fn prepare(count: u32, seed: u64) -> Prepared {
+    let world = World::new();
+    let bytes = std::fs::read(world.prepared("good", count, seed)).unwrap();
+    let csv = std::fs::read_to_string(world.path("good.csv")).unwrap();
+    let mut private = Vec::new();
+    for card in csv.lines().skip(1) {
+        let columns: Vec<&str> = card.split(',').collect();
+        let (pan, name, purse) = (columns[1], columns[3], columns[8]);
+        assert!(pan.len() == 16 && name.contains('/') && purse.len() == 10, "{card}");
+        let grouped = pan.as_bytes().chunks(4).map(String::from_utf8_lossy).collect::<Vec<_>>().join(" ");
+        private.extend([pan[6..15].to_owned(), grouped, hex::encode_upper(name), purse.to_owned()]);
+        private.extend(name.split('/').map(str::to_owned));
+    }
+    Prepared { bytes, private }
+}
+
+/// The file that all tests damage; made once.
+pub fn good() -> &'static Prepared {
+    static GOOD: OnceLock<Prepared> = OnceLock::new();
+    GOOD.get_or_init(|| prepare(CARDS, 5))
+}
+
+/// The good file in pieces.
+pub fn pieces() -> File {
+    File::split(&good().bytes)
+}
+
+/// A bureau of its own, and what its programs are to answer.
+struct Bureau {
+    world: World,
+}
+
+/// How the programs end that meet a file.
+#[derive(Clone, Copy)]
+struct Ends {
+    run: Exit,
+    /// Without and with keys.
+    inspect: [Exit; 2],
+}
+
+impl Ends {
+    fn alike(exit: Exit) -> Self {
+        Self { run: exit, inspect: [exit; 2] }
+    }
+}
+
+impl Bureau {
+    fn new() -> Self {
+        let world = World::new();
+        std::fs::write(world.path("good.cwf1"), &good().bytes).unwrap();
+        Self { world }
+    }
+
+    /// `run` refuses this file with a message that holds all of `says` (who is to blame, where, what, what next), no
+    /// card is touched, nothing of it stays, and `inspect` sees it too.
+    fn refuses(&self, bytes: &[u8], ends: Ends, says: &[&str]) {
+        std::fs::write(self.world.path("bad.cwf1"), bytes).unwrap();
+        let ended = self.world.run("bad.cwf1", "sim-8", &[]);
+        let message = one_message(&ended, ends.run);
+        for word in says {
+            assert!(message.contains(word), "{word:?} is not in {message:?}");
+        }
+        self.untouched();
+        for (keys, exit) in [&[][..], &["--keys", "bureau.store"]].into_iter().zip(ends.inspect) {
+            let ended = self.world.cardwright(&[&["inspect", "bad.cwf1"], keys].concat());
+            shows_nothing_private(&ended);
+            assert_eq!(ended.code, exit as i32, "inspect {keys:?}: {}{}", ended.stdout, ended.stderr);
+            if !matches!(exit, Exit::Ok | Exit::StructureOnly | Exit::RecordData) {
+                one_message(&ended, exit);
+            }
+        }
+    }
+
+    /// No job, no spool file, no event, no card.
+    fn untouched(&self) {
+        let jobs = self.world.cardwright(&["job", "list", "--json"]);
+        assert_eq!((jobs.code, jobs.stdout.trim()), (0, "[]"), "{}", jobs.stderr);
+        let spool = std::fs::read_dir(self.world.path("cardwright.db.spool")).unwrap();
+        assert_eq!(spool.count(), 0, "the spool holds something");
+        for made in ["dumps", "events.jsonl", "report.json"] {
+            assert!(!self.world.path(made).exists(), "{made} was made: hwsim was started");
+        }
+    }
+
+    /// What was refused before is no reason to refuse the file that it was made of.
+    fn still_accepts_the_good_file(&self) {
+        let ended = self.world.run("good.cwf1", "sim-chip-8", &[]);
+        assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
+        assert_eq!(self.world.dumps().len(), CARDS as usize);
+    }
+}
+
+/// The one line that a program leaves on stderr when it refuses something; nothing stands on stdout.
+fn one_message(ended: &Ended, exit: Exit) -> String {
+    shows_nothing_private(ended);
+    let shown = format!("{}{}", ended.stdout, ended.stderr);
+    assert_eq!((ended.code, ended.stdout.as_str()), (exit as i32, ""), "{shown}");
+    let message = ended.stderr.strip_prefix("error: ").unwrap_or_else(|| panic!("{shown}"));
+    assert_eq!(message.lines().count(), 1, "{shown}");
+    let blamed = ["file: ", "key: ", "record "].iter().any(|blame| message.starts_with(blame));
+    assert!(blamed, "nobody is blamed: {message}");
+    let next = ["ask the issuer", "with the issuer", "import it", "`cardwright ", "next: cardwright "];
+    assert!(next.iter().any(|next| message.contains(next)), "nothing to do next: {message}");
+    message.to_owned()
+}
+
+/// The message of a run that was stopped; its report stands on stdout.
+fn one_message_and_report(ended: &Ended, exit: Exit) -> String {
+    assert!(ended.stdout.contains("Records "), "{}", ended.stdout);
+    let message = ended.stderr.lines().filter(|line| line.starts_with("error: ")).collect::<Vec<_>>();
+    shows_nothing_private(ended);
+    assert_eq!((ended.code, message.len()), (exit as i32, 1), "{}", ended.stderr);
+    message.concat()
+}
+
+/// No account number, name or number of a purse of the good file.
+fn shows_nothing_private(ended: &Ended) {
+    for private in &good().private {
+        let shown = ended.stdout.contains(private) || ended.stderr.contains(private);
+        assert!(!shown, "{private}: {}{}", ended.stdout, ended.stderr);
+    }
+}
+
+#[test]
+fn taking_a_file_apart_and_sealing_it_again_changes_nothing() {
+    let mut file = pieces();
+    assert_eq!(file.bytes(), good().bytes);
+    assert_eq!(file.sealed(), good().bytes);
+    for record in 0..CARDS as usize {
+        file.change_chip(record, |chip| assert_eq!(chip.applications.len(), 4));
+        assert_eq!(file.sealed(), good().bytes, "record {}", record + 1);
+    }
+}
+
+#[test]
+fn the_good_file_is_right() {
+    let bureau = Bureau::new();
+    let inspect = |keys: &[&str]| bureau.world.cardwright(&[&["inspect", "good.cwf1"], keys].concat()).code;
+    assert_eq!((inspect(&[]), inspect(&["--keys", "bureau.store"])), (Exit::StructureOnly as i32, 0));
+    bureau.still_accepts_the_good_file();
+}
