@@ -12,6 +12,7 @@ pub mod hsm;
 pub mod ids;
 pub mod ledger;
 pub mod modules;
+pub mod outputs;
 pub mod pipeline;
 pub mod prep;
 pub mod profile;

@@ -36,7 +36,7 @@ impl Pace {
         self.debt_s += seconds / self.speed;
         if self.debt_s >= WORTH_A_SLEEP_S {
             let start = Instant::now();
-            std::thread::sleep(Duration::from_secs_f64(self.debt_s));
+            std::thread::sleep(Duration::try_from_secs_f64(self.debt_s).unwrap_or(Duration::MAX));
             self.debt_s = (self.debt_s - start.elapsed().as_secs_f64()).max(-CREDIT_MAX_S);
         }
     }

@@ -52,6 +52,9 @@ pub fn run(args: InspectArgs, hsm: Option<&mut dyn Hsm>) -> Result<Exit, Failure
 
 fn inspect(path: &Path, hsm: Option<&mut dyn Hsm>) -> Result<Report, Failure> {
     let shown = path.display().to_string();
+    if std::fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
+        return Err(Failure::new(Exit::Io, format!("operator: {shown} is no regular file")));
+    }
     let file =
         File::open(path).map_err(|e| Failure::new(Exit::Io, format!("{shown} cannot be opened: {e}")))?;
     let mut reader = Reader::open(file, Limits::default())?;

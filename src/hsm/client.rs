@@ -151,11 +151,7 @@ impl HostProcess {
             .arg(store)
             .arg("--socket")
             .arg(socket)
-<<<<<<< HEAD
-            // A group of its own: the operator's Ctrl-C is for us, and cards under way still need the HSM.
-=======
             // A group of its own: the operator's Ctrl-C is for us, and cards under way still need their keys.
->>>>>>> t-card
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -134,6 +134,12 @@ impl<R: Read> Iterator for Reader<'_, R> {
 
 /// Rules between the columns of one line.
 fn related(card: &Cardholder) -> Result<(), (Column, &'static str)> {
+    // card_ref stands in logs and reports, whatever parts its digits.
+    let digits: Zeroizing<String> =
+        Zeroizing::new(card.card_ref.as_str().chars().filter(char::is_ascii_digit).collect());
+    if digits.contains(card.required(Column::Pan)) {
+        return Err((Column::CardRef, "holds the account number"));
+    }
     // YYMM of one century compares as text.
     if card.required(Column::Effective) > card.required(Column::Expiry) {
         return Err((Column::Effective, "is after the expiry"));

@@ -20,6 +20,7 @@ use super::{columns, fill_random, samples};
 use crate::exit::{Exit, Failure};
 use crate::hsm::store::{KekRules, SecretEntry, Store};
 use crate::ids::{FileId, ProductName};
+use crate::outputs;
 use crate::profile::Product;
 use crate::record::{Finished, Header, Writer};
 
@@ -69,6 +70,7 @@ pub struct SampleArgs {
 
 /// Writes made-up cardholders.
 pub fn sample(args: &SampleArgs) -> Result<Exit, Failure> {
+    outputs::check(&args.output, outputs::Kind::Csv)?;
     write_whole(&args.output, |out| {
         samples::write(out, args.count, args.seed)
             .map_err(|e| Failure::new(Exit::Io, format!("output {}: {e}", args.output.display())))
@@ -78,6 +80,7 @@ pub fn sample(args: &SampleArgs) -> Result<Exit, Failure> {
 
 /// Prepares one output file from one input.
 pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
+    outputs::check(&args.output, outputs::Kind::Cwf1)?;
     let product = Product::load(&args.product)?;
     let store = Store::open(&args.keys)?;
     let (kek, rules) = choose_kek(&store, args.kek.as_deref())?;
@@ -181,7 +184,12 @@ struct Source {
 impl Source {
     fn open(path: &Path) -> Result<Self, Failure> {
         let name = path.display().to_string();
-        let file = File::open(path).map_err(|e| Failure::new(Exit::Io, format!("input {name}: {e}")))?;
+        let fail = |what: String| Failure::new(Exit::Io, format!("input {name}: {what}"));
+        // It is read twice, and must have an end.
+        if !std::fs::metadata(path).map_err(|e| fail(e.to_string()))?.is_file() {
+            return Err(fail("is no regular file".into()));
+        }
+        let file = File::open(path).map_err(|e| fail(e.to_string()))?;
         Ok(Self { file: BufReader::with_capacity(256 * 1024, file), hash: Sha256::new(), name })
     }
 

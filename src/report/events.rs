@@ -132,12 +132,14 @@ pub struct EventWriter {
 }
 
 impl EventWriter {
-    /// Begins to write to a file, which is emptied first, or to standard output (`-`). Each line is out as soon as
-    /// nothing more is waiting.
+    /// Begins to write to the end of a file, or to standard output (`-`). Each line is out as soon as nothing more is
+    /// waiting.
     pub fn start(events: Receiver<Event>, path: &str) -> Result<Self, Failure> {
         let out: Box<dyn Write + Send> = match path {
             "-" => Box::new(std::io::stdout()),
-            _ => Box::new(File::create(path).map_err(|e| failure(path, &e))?),
+            _ => {
+                Box::new(File::options().create(true).append(true).open(path).map_err(|e| failure(path, &e))?)
+            }
         };
         let thread = std::thread::Builder::new()
             .name("events".to_owned())

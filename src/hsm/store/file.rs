@@ -71,6 +71,12 @@ pub(super) fn create(path: &Path, side: Side, list: &str) -> Result<(), Failure>
 
 /// Reads a store; gives its side and key list.
 pub(super) fn read(path: &Path) -> Result<(Side, Zeroizing<String>), Failure> {
+    if std::fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
+        return Err(Failure::new(
+            Exit::KeyStore,
+            format!("key store {}: is no regular file", path.display()),
+        ));
+    }
     let file = File::open(path).map_err(|e| io(path, "cannot be opened", &e))?;
     let meta = file.metadata().map_err(|e| io(path, "cannot be read", &e))?;
     if !meta.is_file() {
