@@ -20,17 +20,18 @@ pub mod run;
 mod simulator;
 mod stations;
 
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 
 use crate::exit::{Exit, Failure};
 
 /// Ends a program: prints an expected failure in one line, and gives its exit code.
-#[allow(clippy::print_stderr)]
 pub fn end(result: Result<Exit, Failure>) -> std::process::ExitCode {
     match result {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            eprintln!("error: {failure}");
+            // Nobody may be listening any more; the exit code says it too.
+            let _ = writeln!(std::io::stderr(), "error: {failure}");
             failure.exit.into()
         }
     }

@@ -16,9 +16,11 @@ use crate::exit::{Exit, Failure};
 use crate::hsm::Hsm;
 use crate::hsm::client::{Client, HostProcess};
 use crate::ledger::{Change, Context, JobId, JobState, Ledger, LedgerError, NewJob, Reader, RecordState};
+use crate::outputs;
 use crate::pipeline::{Batch, Outcome, Stop};
 use crate::profile::{Line, Product};
-use crate::record::{Limits, Spool, accept};
+use crate::record::chip::ChipSection;
+use crate::record::{Checks, Limits, Spool, accept};
 use crate::report::{EventWriter, Places, Progress, Shown, Summary};
 
 /// Records that a message names; the ledger has them all.
@@ -98,17 +100,31 @@ impl<'a> Bench<'a> {
                 format!("line {} has no [sim] table: it cannot be simulated", line.name),
             ));
         }
+        for output in [&args.events, &args.report].into_iter().flatten().filter(|p| p.as_os_str() != "-") {
+            outputs::check(output, outputs::Kind::Json)?;
+        }
         let directory = super::socket_directory()?;
         // A job is not opened for a line that cannot run.
         Simulator::check(&profile, &origin, &args.simulate, directory.path())?;
+        let existed = ledger.ledger.exists();
+        if !existed && has_spool(&ledger.ledger) {
+            return Err(Failure::new(
+                Exit::Ledger,
+                format!(
+                    "operator: ledger {} is missing, but files that it accepted lie in its spool: restore it, or move the \
+                     spool away if you mean to begin anew",
+                    ledger.ledger.display()
+                ),
+            ));
+        }
         let ledger = Ledger::open(&ledger.ledger)?;
+        if existed {
+            ledger.reader()?.verify_chain()?;
+        }
+        sweep(ledger.path());
         let socket = directory.path().join("hsm.sock");
         let host = HostProcess::start(&super::own_program()?, &args.keys, &socket)?;
-<<<<<<< HEAD
-        Ok(Self { args, json, line, directory, host, socket, ledger })
-=======
-        Ok(Self { args, json, line, profile, directory, _host: host, socket, ledger })
->>>>>>> t-chip
+        Ok(Self { args, json, line, profile, directory, host, socket, ledger })
     }
 
     fn hsm(&self) -> Result<Box<dyn Hsm>, Failure> {
@@ -130,10 +146,21 @@ pub fn resume(id: JobId, args: &LineArgs, ledger: &LedgerArg, json: bool) -> Res
     if view.simulated != args.simulate.simulate {
         return Err(Failure::new(Exit::Denied, "a simulated job stays simulated, and a live one live"));
     }
+    let shredded = bench.line.rejects == crate::profile::line::Rejects::Shredded;
+    if view.line != bench.line.name || view.rejects_shredded != shredded {
+        return Err(Failure::new(
+            Exit::Denied,
+            format!(
+                "operator: job {id} was accepted for line {}, whose modules and rejects its cards count on; go on with \
+                 `--line {}`",
+                view.line, view.line
+            ),
+        ));
+    }
     let digest = hex::decode(&view.digest).ok().and_then(|d| d.try_into().ok());
     let digest = digest.ok_or_else(|| Failure::new(Exit::Ledger, format!("job {id} has no digest")))?;
-    let spool = Spool::open(Path::new(&view.spool), &digest)?;
-    let product = Arc::new(Product::named(&spool.header().product)?);
+    let mut spool = Spool::open(Path::new(&view.spool), &digest)?;
+    let product = recheck(&bench, id, &mut spool)?;
     make(bench, Job { id, spool, product })
 }
 
@@ -198,14 +225,54 @@ fn seen(error: LedgerError, bench: &Bench<'_>) -> Failure {
     }
 }
 
+/// Holds what is still to be made against the profiles of today: they may have changed since acceptance, and a record
+/// must not be cancelled for that.
+fn recheck(bench: &Bench<'_>, id: JobId, spool: &mut Spool) -> Result<Arc<Product>, Failure> {
+    let mut hsm = bench.hsm()?;
+    let mut rules = Rules::new(&bench.line, &mut *hsm)?;
+    rules.header(spool.header())?;
+    for seq in bench.ledger.reader()?.pending(id)? {
+        let record = spool.read(seq)?;
+        // What is wrong with the section itself is the record's own fault, which the run deals with.
+        let chip = record.section("CHP").and_then(|data| ChipSection::parse(data).ok());
+        rules.record(&record, chip.as_ref()).map_err(|failure| {
+            Failure::new(
+                failure.exit,
+                format!("record {seq} was accepted, but no longer fits the profiles or keys: {failure}"),
+            )
+        })?;
+    }
+    rules.product().ok_or_else(|| Failure::new(Exit::Bug, "us: rechecked without a Header"))
+}
+
+/// Whether accepted files lie beside a ledger.
+fn has_spool(ledger: &Path) -> bool {
+    let files = spool_directory(ledger).and_then(|d| std::fs::read_dir(d).ok()).into_iter().flatten();
+    files.flatten().any(|file| file.path().extension().is_some_and(|e| e == "cwf1"))
+}
+
+/// Removes what an acceptance that was killed has left behind. The ledger is open, so nobody else accepts into it.
+fn sweep(ledger: &Path) {
+    let files = spool_directory(ledger).and_then(|d| std::fs::read_dir(d).ok()).into_iter().flatten();
+    for file in files.flatten().filter(|f| f.path().extension().is_some_and(|e| e == "part")) {
+        if let Err(error) = std::fs::remove_file(file.path()) {
+            tracing::warn!(%error, "an unfinished copy stays in the spool");
+        }
+    }
+}
+
+fn spool_directory(ledger: &Path) -> Option<PathBuf> {
+    let mut directory = std::path::absolute(ledger).ok()?.into_os_string();
+    directory.push(".spool");
+    Some(PathBuf::from(directory))
+}
+
 /// `<ledger>.spool/<time>-<pid>.cwf1`, absolute.
 fn spool_path(ledger: &Path) -> Result<PathBuf, Failure> {
-    let ledger =
-        std::path::absolute(ledger).map_err(|e| Failure::new(Exit::Io, format!("ledger path: {e}")))?;
-    let mut directory = ledger.into_os_string();
-    directory.push(".spool");
+    let directory = spool_directory(ledger)
+        .ok_or_else(|| Failure::new(Exit::Io, "the ledger's path cannot be resolved"))?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Ok(PathBuf::from(directory).join(format!("{}-{}.cwf1", now.as_micros(), std::process::id())))
+    Ok(directory.join(format!("{}-{}.cwf1", now.as_micros(), std::process::id())))
 }
 
 fn make(bench: Bench<'_>, job: Job) -> Result<Exit, Failure> {
@@ -216,6 +283,16 @@ fn make(bench: Bench<'_>, job: Job) -> Result<Exit, Failure> {
         return Err(Failure::new(
             Exit::Denied,
             format!("job {} is closed; nothing can be made of it", job.id),
+        ));
+    }
+    if reader.recount(job.id)? != view.balance {
+        return Err(Failure::new(
+            Exit::Ledger,
+            format!(
+                "the ledger's counts of job {} differ from its records and attempts: somebody else has changed it; \
+                 restore it, or count the cards by hand",
+                job.id
+            ),
         ));
     }
     let mut sequences = reader.pending(job.id)?;
@@ -360,20 +437,25 @@ fn stop_text(stop: &Stop) -> String {
         }
         Stop::Spool(what) => format!("the spool differs from what was accepted: {what}"),
         Stop::Fault { station, fault } => format!("station {station} stopped the line: {fault}"),
-        Stop::Ledger(what) => format!("the ledger cannot be written, so no card may be bound: {what}"),
+        Stop::Ledger(what) => format!(
+            "the ledger cannot be written, so no card was bound any more: {what}; cards that were under way were finished \
+             but are not recorded, so look for them in the stackers: they are UNKNOWN at the next start"
+        ),
     }
 }
 
-/// A channel that gets a message at SIGINT or SIGTERM.
+/// A channel that gets a message at SIGINT, SIGTERM, or SIGHUP (the terminal is gone).
 fn on_signal() -> Receiver<()> {
     let (say, hear) = crossbeam_channel::bounded(1);
     std::thread::spawn(move || {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
         runtime.block_on(async {
             use tokio::signal::unix::{SignalKind, signal};
-            let (Ok(mut interrupt), Ok(mut terminate)) =
-                (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-            else {
+            let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hang_up)) = (
+                signal(SignalKind::interrupt()),
+                signal(SignalKind::terminate()),
+                signal(SignalKind::hangup()),
+            ) else {
                 // Without handlers the default action ends the program: said here, found at the restart.
                 tracing::error!("no signal handlers: a stop will not be orderly");
                 return std::future::pending().await;
@@ -381,6 +463,7 @@ fn on_signal() -> Receiver<()> {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
+                _ = hang_up.recv() => {}
             }
             let _ = say.send(());
             // The senders stay: hanging up would be another stop.

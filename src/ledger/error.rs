@@ -48,6 +48,12 @@ pub enum LedgerError {
     /// There is no such file (readers do not make one).
     #[error("ledger {0}: no such file; name it by --ledger or CARDWRIGHT_LEDGER")]
     Missing(PathBuf),
+    /// A file of no bytes: no ledger of ours is ever that short once it was made.
+    #[error(
+        "ledger {0} is empty: it was truncated, or making it was interrupted; restore it from a backup, and remove it \
+         only if no job was ever in it"
+    )]
+    Empty(PathBuf),
     /// A database of another program.
     #[error("{0} is not a ledger of cardwright")]
     NotALedger(PathBuf),
@@ -103,6 +109,7 @@ impl From<LedgerError> for Failure {
             LedgerError::InUse { .. }
             | LedgerError::Missing(_)
             | LedgerError::NotALedger(_)
+            | LedgerError::Empty(_)
             | LedgerError::Newer { .. }
             | LedgerError::Damaged(_)
             | LedgerError::Io(_)

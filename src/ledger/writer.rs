@@ -123,7 +123,10 @@ impl Writer {
                     self.subscribers.push(subscriber);
                 }
             }
-            Message::Stop => return true,
+            Message::Stop => {
+                self.store.fold();
+                return true;
+            }
             #[cfg(test)]
             Message::FillDisk(more) => self.store.fill_disk(more),
             Message::Change(..) => {}

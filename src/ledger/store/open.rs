@@ -30,6 +30,9 @@ const STATEMENTS: usize = 64;
 impl Store {
     /// Opens a ledger for writing, alone; makes it (mode 0600) if there is none.
     pub(in crate::ledger) fn open(path: &Path) -> Result<Self, LedgerError> {
+        if path.metadata().is_ok_and(|meta| meta.is_file() && meta.len() == 0) {
+            return Err(LedgerError::Empty(path.to_owned()));
+        }
         OpenOptions::new()
             .write(true)
             .create(true)
@@ -59,6 +62,13 @@ impl Store {
     /// Where it is, absolute.
     pub(in crate::ledger) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Brings the WAL into the file, so that the file alone is the ledger. Nothing depends on it.
+    pub(in crate::ledger) fn fold(&self) {
+        if let Err(error) = self.connection.pragma(None, "wal_checkpoint", "TRUNCATE", |_| Ok(())) {
+            tracing::debug!(%error, "the WAL stays");
+        }
     }
 
     /// Lets the file grow no further than a few pages from now: the disk is full.

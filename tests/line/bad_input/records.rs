@@ -73,7 +73,7 @@ fn balanced(report: &Value) {
 }
 
 /// An application of record `seq`.
-fn of<'a>(file: &'a File, seq: u32, aid: &str) -> Application {
+fn of(file: &File, seq: u32, aid: &str) -> Application {
     let mut file: File = File::clone(file);
     file.forge_chip(seq as usize - 1, |chip| chip.application(aid).clone())
 }
