@@ -64,7 +64,7 @@ fn a_file_in_parts_and_again() {
 
 #[test]
 fn stopped_by_signals_no_card_is_half_done_and_none_is_made_twice() {
-    const CARDS: u32 = 60;
+    const CARDS: u32 = 100;
     let world = World::new();
     let expected = expected::prepared(&world, "job", CARDS, 6);
     let mut runs = Vec::new();
@@ -73,7 +73,7 @@ fn stopped_by_signals_no_card_is_half_done_and_none_is_made_twice() {
     let resume = ["job", "resume", "J1"];
     for (verb, signal) in [(&run[..], Signal::SIGINT), (&resume, Signal::SIGTERM), (&resume, Signal::SIGINT)]
     {
-        let (code, said) = stopped(&world, verb, "sim-8", signal);
+        let (code, said) = stopped(&world, verb, ["sim-8", "20"], signal);
         assert_eq!(code, Some(5), "{said}");
         let witness = Witness::keep(&world, runs.len() + 1);
         witness.holds(&world);
@@ -108,7 +108,7 @@ fn stopped_by_signals_no_card_is_half_done_and_none_is_made_twice() {
 fn a_stop_lets_the_chips_under_way_finish() {
     let world = World::new();
     expected::prepared(&world, "job", 200, 6);
-    let (code, said) = stopped(&world, &["run", "job.cwf1"], "sim-chip-8", Signal::SIGINT);
+    let (code, said) = stopped(&world, &["run", "job.cwf1"], ["sim-chip-8", "5"], Signal::SIGINT);
     assert_eq!(code, Some(5), "{said}");
     let runs = [Witness::keep(&world, 1)];
     let job = balanced(&world, &runs);
@@ -117,14 +117,14 @@ fn a_stop_lets_the_chips_under_way_finish() {
     assert!((4..150).contains(&good), "{good}");
 }
 
-/// Starts `cardwright VERB` at twenty times the machine's speed and sends it a signal when four cards are stacked.
+/// Starts `cardwright VERB` on a line at a speed and sends it a signal when four cards are stacked.
 /// SIGINT goes to its whole process group, as a terminal's Ctrl-C does. The exit code, and what it said.
-fn stopped(world: &World, verb: &[&str], line: &str, signal: Signal) -> (Option<i32>, String) {
+fn stopped(world: &World, verb: &[&str], [line, speed]: [&str; 2], signal: Signal) -> (Option<i32>, String) {
     let events = world.path("events.jsonl");
     // The last run's would look like this one's.
     drop(std::fs::remove_file(&events));
     let line = ["--line", line, "--keys", "bureau.store", "--events", "events.jsonl"];
-    let simulated = ["--simulate", "--speed", "20", "--dump", "dumps"];
+    let simulated = ["--simulate", "--speed", speed, "--dump", "dumps"];
     let mut child = Command::new(env!("CARGO_BIN_EXE_cardwright"))
         .args([verb, &line, &simulated].concat())
         .current_dir(world.path(""))
