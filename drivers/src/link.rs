@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use crate::wire::SW_DONE;
+
 /// A byte link to one machine. A timeout of zero means: whatever is possible at once, without waiting.
 pub trait Link: Send {
     /// Sends all the bytes, or fails.
@@ -43,6 +45,25 @@ pub trait CardLink: Send {
     fn power_on(&mut self, timeout: Duration) -> Result<Vec<u8>, CardError>;
     /// One command APDU, one response APDU (data, SW1, SW2). No 61xx or 6Cxx handling here.
     fn transmit(&mut self, command: &[u8], timeout: Duration) -> Result<Vec<u8>, CardError>;
+    /// Several command APDUs one after the other, each at most `timeout`, until one is answered with something else
+    /// than 9000: what follows that one has not been sent. Adds the responses to `responses`; after an error the
+    /// command that failed is the next one.
+    fn transmit_all(
+        &mut self,
+        commands: &[&[u8]],
+        timeout: Duration,
+        responses: &mut Vec<Vec<u8>>,
+    ) -> Result<(), CardError> {
+        for command in commands {
+            let response = self.transmit(command, timeout)?;
+            let done = response.ends_with(&SW_DONE);
+            responses.push(response);
+            if !done {
+                break;
+            }
+        }
+        Ok(())
+    }
     /// Takes the power off.
     fn power_off(&mut self, timeout: Duration) -> Result<(), CardError>;
 }
@@ -54,6 +75,15 @@ impl<C: CardLink + ?Sized> CardLink for Box<C> {
 
     fn transmit(&mut self, command: &[u8], timeout: Duration) -> Result<Vec<u8>, CardError> {
         (**self).transmit(command, timeout)
+    }
+
+    fn transmit_all(
+        &mut self,
+        commands: &[&[u8]],
+        timeout: Duration,
+        responses: &mut Vec<Vec<u8>>,
+    ) -> Result<(), CardError> {
+        (**self).transmit_all(commands, timeout, responses)
     }
 
     fn power_off(&mut self, timeout: Duration) -> Result<(), CardError> {

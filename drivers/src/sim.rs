@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::link::{CardError, CardLink, Link, LinkError};
-use crate::wire::{READER_BODY_MAX, reader};
+use crate::wire::{READER_BODY_MAX, SW_DONE, reader};
 
 /// For the hello and its answer.
 const HELLO_TIME: Duration = Duration::from_secs(5);
@@ -154,7 +154,8 @@ fn fault(error: &std::io::Error, timeout: Duration) -> LinkError {
 /// A card link to a reader of `hwsim`.
 ///
 /// Answers come in the order of the requests. An answer that did not come in time is still owed, and is dropped when it
-/// comes, so that it is never taken for the answer of a later request.
+/// comes, so that it is never taken for the answer of a later request. Of several commands sent at once nobody knows how
+/// many answers are owed: after a timeout there the reader is lost until connected anew.
 pub struct SimReader {
     link: SimLink,
     /// Received, not yet a whole answer.
@@ -181,10 +182,20 @@ impl SimReader {
         expected: u8,
         timeout: Duration,
     ) -> Result<Vec<u8>, CardError> {
+        let deadline = Instant::now() + timeout;
+        self.request(request, body, timeout)?;
+        let answer = self.own_answer(deadline, timeout);
+        self.lost =
+            matches!(&answer, Err(error) if !matches!(error, CardError::Reader(LinkError::Timeout(_))));
+        body_of(answer?, expected)
+    }
+
+    /// Sends a request. The reader counts as lost until its answers were read: one that went out in part leaves the
+    /// exchanges out of step.
+    fn request(&mut self, request: u8, body: &[u8], timeout: Duration) -> Result<(), CardError> {
         if self.lost {
             return Err(CardError::Reader(LinkError::Closed));
         }
-        let deadline = Instant::now() + timeout;
         let length = u32::try_from(body.len()).ok().filter(|_| body.len() <= READER_BODY_MAX);
         let length =
             length.ok_or_else(|| CardError::Reader(LinkError::Io("command longer than an APDU".into())))?;
@@ -192,34 +203,57 @@ impl SimReader {
         message.push(request);
         message.extend_from_slice(&length.to_be_bytes());
         message.extend_from_slice(body);
-        // A request that went out in part leaves the exchanges out of step.
         self.lost = true;
         self.link.send(&message, timeout).map_err(CardError::Reader)?;
         self.owed += 1;
-        let outcome = loop {
-            match self.answer(deadline, timeout) {
-                Ok(_) if self.owed > 1 => self.owed -= 1,
-                Ok(answer) => {
-                    self.owed -= 1;
-                    break answer;
-                }
-                Err(error) => {
-                    self.lost = !matches!(error, CardError::Reader(LinkError::Timeout(_)));
-                    return Err(error);
-                }
+        Ok(())
+    }
+
+    /// The first answer to the last request; those that are owed to earlier ones are dropped.
+    fn own_answer(&mut self, deadline: Instant, timeout: Duration) -> Result<(u8, Vec<u8>), CardError> {
+        loop {
+            let answer = self.answer(deadline, timeout)?;
+            self.owed -= 1;
+            if self.owed == 0 {
+                return Ok(answer);
             }
-        };
-        self.lost = false;
-        match outcome {
-            (kind, body) if kind == expected => Ok(body),
-            (reader::FAILED, why) => Err(match why.as_slice() {
-                [reader::NO_CARD] => CardError::Absent,
-                [reader::MUTE] => CardError::Mute,
-                [reader::REMOVED] => CardError::Removed,
-                _ => CardError::Malformed,
-            }),
-            _ => Err(CardError::Malformed),
         }
+    }
+
+    /// Sends so many of the commands as fit one request; false if one of them stopped.
+    fn several(
+        &mut self,
+        commands: &[&[u8]],
+        timeout: Duration,
+        responses: &mut Vec<Vec<u8>>,
+    ) -> Result<bool, CardError> {
+        let mut body = Zeroizing::new(Vec::with_capacity(commands.iter().map(|c| 2 + c.len()).sum()));
+        for command in commands {
+            // Shorter than a body, which was looked at before.
+            body.extend_from_slice(&u16::try_from(command.len()).unwrap_or(u16::MAX).to_be_bytes());
+            body.extend_from_slice(command);
+        }
+        self.request(reader::TRANSMIT_ALL, &body, timeout)?;
+        for _ in commands {
+            let deadline = Instant::now() + timeout;
+            let answer = if self.owed > 0 {
+                self.own_answer(deadline, timeout)
+            } else {
+                self.answer(deadline, timeout)
+            };
+            let answer = answer?;
+            let failed = answer.0 == reader::FAILED;
+            self.lost = !failed;
+            let response = body_of(answer, reader::RESPONSE)?;
+            let done = response.ends_with(&SW_DONE);
+            responses.push(response);
+            if !done {
+                self.lost = false;
+                return Ok(false);
+            }
+        }
+        self.lost = false;
+        Ok(true)
     }
 
     /// The next whole answer: kind and body.
@@ -251,6 +285,30 @@ impl SimReader {
     }
 }
 
+/// The body of an answer of this kind, or what failed.
+fn body_of((kind, body): (u8, Vec<u8>), expected: u8) -> Result<Vec<u8>, CardError> {
+    match (kind, body.as_slice()) {
+        (kind, _) if kind == expected => Ok(body),
+        (reader::FAILED, [reader::NO_CARD]) => Err(CardError::Absent),
+        (reader::FAILED, [reader::MUTE]) => Err(CardError::Mute),
+        (reader::FAILED, [reader::REMOVED]) => Err(CardError::Removed),
+        _ => Err(CardError::Malformed),
+    }
+}
+
+/// How many of these commands one request can carry; at least the first.
+fn fitting(commands: &[&[u8]]) -> usize {
+    let mut room = READER_BODY_MAX;
+    let fits = |command: &&&[u8]| match room.checked_sub(2 + command.len()) {
+        Some(left) => {
+            room = left;
+            true
+        }
+        None => false,
+    };
+    commands.iter().take_while(fits).count().max(1)
+}
+
 impl CardLink for SimReader {
     fn power_on(&mut self, timeout: Duration) -> Result<Vec<u8>, CardError> {
         self.exchange(reader::POWER_ON, &[], reader::ATR, timeout)
@@ -258,6 +316,31 @@ impl CardLink for SimReader {
 
     fn transmit(&mut self, command: &[u8], timeout: Duration) -> Result<Vec<u8>, CardError> {
         self.exchange(reader::TRANSMIT, command, reader::RESPONSE, timeout)
+    }
+
+    fn transmit_all(
+        &mut self,
+        commands: &[&[u8]],
+        timeout: Duration,
+        responses: &mut Vec<Vec<u8>>,
+    ) -> Result<(), CardError> {
+        let mut rest = commands;
+        while let Some((first, _)) = rest.split_first() {
+            let (now, later) = rest.split_at(fitting(rest));
+            let goes_on = if now.len() > 1 {
+                self.several(now, timeout, responses)?
+            } else {
+                let response = self.transmit(first, timeout)?;
+                let done = response.ends_with(&SW_DONE);
+                responses.push(response);
+                done
+            };
+            if !goes_on {
+                break;
+            }
+            rest = later;
+        }
+        Ok(())
     }
 
     fn power_off(&mut self, timeout: Duration) -> Result<(), CardError> {

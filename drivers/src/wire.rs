@@ -11,15 +11,20 @@
 //! ```
 //!
 //! After that, `machine` and `transport` are plain byte streams (sections 2 to 5), and `reader` is a sequence of
-//! exchanges, each one request and one answer:
+//! exchanges, each one request and one answer (04: one answer for each command):
 //!
 //! ```text
 //! request = kind u8 | length u32 BE | body      answer = kind u8 | length u32 BE | body      length at most 65,544
 //!   01 power on                                   81 body = ATR
 //!   02 transmit, body = command APDU              82 body = response APDU
 //!   03 power off                                  83
+//!   04 transmit all, body = { length u16 BE | command APDU }+
+//!                                                 82 for each command, as it comes
 //!                                                 FF body = 1 byte: 01 no card, 02 mute, 03 card removed
 //! ```
+//!
+//! The stop rule of 04: after an answer other than a response APDU that ends with 9000, no further command is sent to
+//! the card and no further answer comes.
 //!
 //! # 2. Framed machines: embosser, printer, transport
 //!
@@ -97,6 +102,8 @@ pub const FRAME_DATA_MAX: usize = 1024;
 pub const FRAME_TRIES: u32 = 3;
 /// Longest body of an exchange with a simulated reader: an extended APDU and its header.
 pub const READER_BODY_MAX: usize = 65_544;
+/// The status word after which [`reader::TRANSMIT_ALL`] goes on.
+pub const SW_DONE: [u8; 2] = [0x90, 0x00];
 /// Escape of the MSR605.
 pub const ESC: u8 = 0x1B;
 /// Ends an MSR605 data block, after `?`.
@@ -110,9 +117,11 @@ pub mod reader {
     pub const TRANSMIT: u8 = 0x02;
     /// Request: power off.
     pub const POWER_OFF: u8 = 0x03;
+    /// Request: several APDUs, until one is not answered with 9000.
+    pub const TRANSMIT_ALL: u8 = 0x04;
     /// Answer to [`POWER_ON`]: ATR.
     pub const ATR: u8 = 0x81;
-    /// Answer to [`TRANSMIT`].
+    /// Answer to [`TRANSMIT`] and to each command of [`TRANSMIT_ALL`].
     pub const RESPONSE: u8 = 0x82;
     /// Answer to [`POWER_OFF`].
     pub const OFF: u8 = 0x83;

@@ -96,12 +96,12 @@ impl ChipModule {
 
     /// SELECT and INITIALIZE UPDATE with a fresh challenge.
     fn challenge(&mut self, aid: &Aid) -> Result<Challenged, Fault> {
-        self.send(&apdu::select(aid), Phase::Select)?;
         let mut host_challenge = [0; 8];
         getrandom::fill(&mut host_challenge)
             .map_err(|e| Fault::us(format!("the operating system gives no random numbers: {e}")))?;
-        let command = apdu::initialize_update(&host_challenge);
-        let (response, _) = self.send(&command, Phase::InitializeUpdate)?;
+        let (select, command) = (apdu::select(aid), apdu::initialize_update(&host_challenge));
+        let both = [(select.as_slice(), Phase::Select), (command.as_slice(), Phase::InitializeUpdate)];
+        let (response, _) = self.send(&both)?.pop().unwrap_or_default();
         let keys = CardKeys::parse(&response).map_err(|what| {
             Fault::card("malformed-response", format!("INITIALIZE UPDATE answered {what}"))
                 .at(apdu::header(&command), Some(0x9000))
@@ -156,9 +156,10 @@ impl ChipModule {
         else {
             return Err(Fault::new(Blame::Hsm, "hsm", "device: the HSM gave another number of commands"));
         };
-        self.send(authenticate, Phase::ExternalAuthenticate)?;
-        for (apdu, (phase, ends)) in apdus.iter().zip(&steps) {
-            let (_, sw) = self.send(apdu, *phase)?;
+        let mut session = vec![(authenticate.as_slice(), Phase::ExternalAuthenticate)];
+        session.extend(apdus.iter().zip(&steps).map(|(apdu, (phase, _))| (apdu.as_slice(), *phase)));
+        let answers = self.send(&session)?;
+        for ((_, sw), (_, ends)) in answers.into_iter().skip(1).zip(&steps) {
             let logged = ends.iter().filter(|(dgi, _)| checked.application.log.contains(dgi));
             done.log.extend(logged.map(|(dgi, length)| LoggedDgi {
                 aid: checked.application.aid.clone(),
@@ -170,16 +171,43 @@ impl ChipModule {
         Ok(())
     }
 
-    /// One command to its final status word; anything but "go on" is a fault.
-    fn send(&mut self, command: &[u8], phase: Phase) -> Result<(Vec<u8>, u16), Fault> {
+    /// Commands in order, each to its final status word; anything but "go on" is a fault, and what follows that command
+    /// is not sent. Gives data and status word of each.
+    fn send(&mut self, commands: &[(&[u8], Phase)]) -> Result<Vec<(Vec<u8>, u16)>, Fault> {
+        let mut answers = Vec::with_capacity(commands.len());
+        while let Some(rest) = commands.get(answers.len()..).filter(|rest| !rest.is_empty()) {
+            let apdus: Vec<&[u8]> = rest.iter().map(|(command, _)| *command).collect();
+            let mut responses = Vec::with_capacity(rest.len());
+            let outcome = self.link.transmit_all(&apdus, TRANSMIT_TIME, &mut responses);
+            self.commands += u32::try_from(responses.len()).unwrap_or(u32::MAX);
+            let mut rest = rest.iter();
+            for (response, (command, phase)) in responses.iter().zip(rest.by_ref()) {
+                answers.push(self.finish(command, *phase, response)?);
+            }
+            if let (Err(error), Some((command, _))) = (outcome, rest.next()) {
+                self.commands += 1;
+                return Err(Fault::from(error).at(apdu::header(command), None));
+            }
+            if responses.is_empty() {
+                return Err(Fault::us("a reader gave neither an answer nor an error"));
+            }
+        }
+        Ok(answers)
+    }
+
+    /// A command from its first response to its final status word.
+    fn finish(&mut self, command: &[u8], phase: Phase, response: &[u8]) -> Result<(Vec<u8>, u16), Fault> {
         let at = |fault: Fault, sw| fault.at(apdu::header(command), sw);
         let mut exchange = Exchange::new(command);
-        let mut next: Option<Vec<u8>> = None;
+        let mut next = exchange.answer(response);
         loop {
-            self.commands += 1;
-            let response = self.link.transmit(next.as_deref().unwrap_or(command), TRANSMIT_TIME);
-            match exchange.answer(&response.map_err(|e| at(e.into(), None))?) {
-                Next::Send(more) => next = Some(more),
+            match next {
+                Next::Send(more) => {
+                    self.commands += 1;
+                    let response =
+                        self.link.transmit(&more, TRANSMIT_TIME).map_err(|e| at(e.into(), None))?;
+                    next = exchange.answer(&response);
+                }
                 Next::Malformed => {
                     let detail = format!("device: the answer to {} is no response APDU", phase.command());
                     return Err(at(Fault::new(Blame::Device, "reader", detail), None));

@@ -173,6 +173,107 @@ fn a_body_of_the_longest_size_passes_and_one_more_is_not_sent() {
     ));
 }
 
+/// Commands of one byte each, and what becomes of them when the other end has said `answers`.
+fn all(
+    commands: &[&[u8]],
+    answers: &[Vec<u8>],
+) -> (SimReader, UnixStream, Vec<Vec<u8>>, Result<(), CardError>) {
+    let (mut card, mut end) = pair();
+    end.write_all(&answers.concat()).unwrap();
+    let mut responses = Vec::new();
+    let outcome = card.transmit_all(commands, SOON, &mut responses);
+    (card, end, responses, outcome)
+}
+
+#[test]
+fn several_commands_are_one_request_with_an_answer_each() {
+    let done = message(0x82, b"a\x90\x00");
+    let (_, mut end, responses, outcome) =
+        all(&[b"1", b"22", b"3"], &[done.clone(), done.clone(), done.clone()]);
+    assert_eq!((responses, outcome), (vec![b"a\x90\x00".to_vec(); 3], Ok(())));
+    let mut sent = [0; 5 + 10];
+    end.read_exact(&mut sent).unwrap();
+    assert_eq!(sent, *b"\x04\0\0\0\x0A\0\x011\0\x0222\0\x013");
+    // One alone goes out as one; none at all does nothing.
+    let (_, mut end, _, outcome) = all(&[b"1"], std::slice::from_ref(&done));
+    assert_eq!(outcome, Ok(()));
+    end.read_exact(&mut sent[..6]).unwrap();
+    assert_eq!(sent[..6], *b"\x02\0\0\0\x011");
+    assert_eq!(all(&[], &[]).3, Ok(()));
+}
+
+#[test]
+fn several_commands_stop_at_the_first_that_is_not_done_or_fails() {
+    let done = message(0x82, b"\x90\x00");
+    for (stop, expected) in [
+        (message(0x82, b"\x6A\x84"), Ok(())),
+        (message(0x82, b"\x61\x1C"), Ok(())),
+        (message(0x82, b"\x90"), Ok(())),
+        (message(0x82, b""), Ok(())),
+        (message(0xFF, &[3]), Err(CardError::Removed)),
+        (message(0xFF, &[9]), Err(CardError::Malformed)),
+    ] {
+        let (mut card, mut end, responses, outcome) = all(&[b"1", b"2", b"3"], &[done.clone(), stop.clone()]);
+        assert_eq!(outcome, expected, "{stop:02X?}");
+        assert_eq!(responses.len(), if outcome.is_ok() { 2 } else { 1 });
+        // Request and answers are in step again.
+        end.write_all(&message(0x83, &[])).unwrap();
+        card.power_off(LONG).unwrap();
+    }
+}
+
+#[test]
+fn several_commands_without_all_answers_lose_the_reader() {
+    let done = message(0x82, b"\x90\x00");
+    let late = Err(CardError::Reader(LinkError::Timeout(SOON)));
+    for (answers, expected) in [
+        (vec![], late.clone()),
+        (vec![done.clone()], late),
+        (vec![done.clone(), message(0x83, b"")], Err(CardError::Malformed)),
+        (vec![message(0x81, b"\x90\x00")], Err(CardError::Malformed)),
+    ] {
+        let (mut card, mut end, _, outcome) = all(&[b"1", b"2", b"3"], &answers);
+        assert_eq!(outcome, expected, "{answers:02X?}");
+        end.write_all(&message(0x83, &[])).unwrap();
+        assert_eq!(card.power_off(SOON), Err(CardError::Reader(LinkError::Closed)));
+    }
+}
+
+#[test]
+fn answers_owed_from_before_are_not_taken_for_those_of_several() {
+    let (mut card, mut end) = pair();
+    assert_eq!(card.transmit(b"0", SOON), Err(CardError::Reader(LinkError::Timeout(SOON))));
+    for text in [b"old\x90\x00", b"one\x90\x00", b"two\x90\x00"] {
+        end.write_all(&message(0x82, text)).unwrap();
+    }
+    let mut responses = Vec::new();
+    card.transmit_all(&[b"1", b"2"], SOON, &mut responses).unwrap();
+    assert_eq!(responses, [b"one\x90\x00", b"two\x90\x00"]);
+}
+
+#[test]
+fn more_than_one_request_holds_are_several_requests() {
+    let (mut card, mut end) = pair();
+    let helper = thread::spawn(move || {
+        let mut bodies = Vec::new();
+        for count in [2, 1] {
+            let mut header = [0; 5];
+            end.read_exact(&mut header).unwrap();
+            let mut body = vec![0; u32::from_be_bytes([header[1], header[2], header[3], header[4]]) as usize];
+            end.read_exact(&mut body).unwrap();
+            bodies.push((header[0], body.len()));
+            (0..count).for_each(|_| end.write_all(&message(0x82, b"\x90\x00")).unwrap());
+        }
+        (bodies, end)
+    });
+    // With their lengths, two fill a request to the last byte.
+    let (half, one) = (vec![7; READER_BODY_MAX / 2 - 2], [1]);
+    let mut responses = Vec::new();
+    card.transmit_all(&[&half, &half, &one], LONG, &mut responses).unwrap();
+    assert_eq!(responses.len(), 3);
+    assert_eq!(helper.join().unwrap().0, [(0x04, READER_BODY_MAX), (0x02, 1)]);
+}
+
 proptest! {
     #[test]
     fn random_bytes_never_panic_or_hang(
@@ -184,5 +285,9 @@ proptest! {
         for _ in 0..5 {
             let _ = card.transmit(b"\x00", LONG);
         }
+        let (mut card, mut end) = pair();
+        end.write_all(&bytes).unwrap();
+        end.shutdown(std::net::Shutdown::Write).unwrap();
+        let _ = card.transmit_all(&[&b"\x00"[..]; 3], LONG, &mut Vec::new());
     }
 }

@@ -1,12 +1,13 @@
 //! Simulated chip reader (`drivers::wire` section 1): power on, transmit, power off.
 //!
 //! A card that was pulled, or a blank that is jammed in the feed, does not touch the contacts: "no card" at power on. A
-//! transmit to a card without power is "card removed". A request that is none ends the connection.
+//! transmit to a card without power is "card removed". A request that is none ends the connection. Of several commands
+//! each answer leaves as soon as its time has passed; where nothing takes time, they leave together.
 
 use std::io::{self, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 
-use drivers::wire::{READER_BODY_MAX, reader};
+use drivers::wire::{READER_BODY_MAX, SW_DONE, reader};
 
 use crate::blank::Blank;
 use crate::faults::Kind;
@@ -40,18 +41,49 @@ pub fn serve(stream: &UnixStream, world: &World, station: &Station) -> io::Resul
         }
         body.resize(length, 0);
         requests.read_exact(&mut body)?;
-        let (kind, said) = match (kind, &body[..]) {
-            (reader::POWER_ON, []) => power_on(world, station, &mut pace),
-            (reader::TRANSMIT, command) => transmit(world, station, command, &mut pace),
-            (reader::POWER_OFF, []) => power_off(station),
-            _ => return Err(io::Error::new(ErrorKind::InvalidData, "not a request of a reader")),
-        };
         answer.clear();
-        answer.push(kind);
-        answer.extend(u32::try_from(said.len()).unwrap_or(u32::MAX).to_be_bytes());
-        answer.extend(said);
+        match (kind, &body[..]) {
+            (reader::POWER_ON, []) => put(&mut answer, &power_on(world, station, &mut pace)),
+            (reader::TRANSMIT, command) => put(&mut answer, &transmit(world, station, command, &mut pace)),
+            (reader::TRANSMIT_ALL, commands) => {
+                for command in split(commands).ok_or_else(no_request)? {
+                    let said = transmit(world, station, command, &mut pace);
+                    put(&mut answer, &said);
+                    if !pace.is_instant() {
+                        answers.write_all(&answer)?;
+                        answer.clear();
+                    }
+                    if !matches!(said, (reader::RESPONSE, response) if response.ends_with(&SW_DONE)) {
+                        break;
+                    }
+                }
+            }
+            (reader::POWER_OFF, []) => put(&mut answer, &power_off(station)),
+            _ => return Err(no_request()),
+        }
         answers.write_all(&answer)?;
     }
+}
+
+fn no_request() -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, "not a request of a reader")
+}
+
+fn put(answer: &mut Vec<u8>, (kind, said): &Said) {
+    answer.push(*kind);
+    answer.extend(u32::try_from(said.len()).unwrap_or(u32::MAX).to_be_bytes());
+    answer.extend(said);
+}
+
+/// `{ length u16 BE | command }+`.
+fn split(mut body: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut commands = Vec::new();
+    while let Some((length, rest)) = body.split_first_chunk() {
+        let (command, rest) = rest.split_at_checked(u16::from_be_bytes(*length).into())?;
+        commands.push(command);
+        body = rest;
+    }
+    (body.is_empty() && !commands.is_empty()).then_some(commands)
 }
 
 type Said = (u8, Vec<u8>);

@@ -106,3 +106,49 @@ fn exchanges_take_their_time() {
     let expected = 10.0 * (120.0 / 9622.0 + 5.0 * (84.0 / 38490.0 + 0.002));
     assert!((expected - 0.002..expected + 0.15).contains(&took), "{took} {expected}");
 }
+
+/// What a reader with a card answers to these requests, until the other end hangs up; `None` if it ended by itself.
+fn served(requests: &[u8]) -> Option<Vec<u8>> {
+    let world = world("");
+    let station = feed(&world, "chip-1");
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let mut ends = &ours;
+    ends.write_all(requests).unwrap();
+    ours.shutdown(std::net::Shutdown::Write).unwrap();
+    serve(&theirs, &world, station).ok()?;
+    drop(theirs);
+    let mut said = Vec::new();
+    ends.read_to_end(&mut said).unwrap();
+    Some(said)
+}
+
+#[test]
+fn several_commands_are_answered_until_one_is_not_done() {
+    const POWER_ON: &[u8] = &[1, 0, 0, 0, 0];
+    const DONE: &[u8] = &[0x82, 0, 0, 0, 2, 0x90, 0x00];
+    let select: Vec<u8> = [&[0x00, 0xA4, 0x04, 0x00, 0x07], &b"\xA0\0\0\0\x03\x10\x10"[..], &[0x00]].concat();
+    let several = |commands: &[&[u8]]| {
+        let body: Vec<u8> = commands.iter().flat_map(|c| [&[0, c.len() as u8], *c].concat()).collect();
+        [POWER_ON, &[4, 0, 0, 0, body.len() as u8], &body].concat()
+    };
+    let alone = served(&[POWER_ON, &[2, 0, 0, 0, select.len() as u8], &select].concat()).unwrap();
+    let (atr, response) = alone.split_at(5 + usize::from(alone[4]));
+    let done = response.ends_with(&[0x90, 0x00]);
+    assert!(done || response.len() > DONE.len(), "{response:02X?}");
+    let unknown: &[u8] = &[0x00, 0xA4, 0x04, 0x00, 0x05, 1, 2, 3, 4, 5, 0x00];
+    let refused = served(&several(&[unknown])).unwrap()[atr.len()..].to_vec();
+    assert_eq!(refused[..5], [0x82, 0, 0, 0, 2]);
+    assert_ne!(refused[5..], [0x90, 0x00]);
+
+    let said = served(&several(&[&select, &select, unknown, &select])).unwrap();
+    assert_eq!(said, [atr, response, response, &refused].concat(), "nothing behind the refused one");
+    let said = served(&several(&[unknown, &select])).unwrap();
+    assert_eq!(said, [atr, &refused].concat());
+
+    // No power, no card.
+    assert_eq!(served(&several(&[&select])[5..]).unwrap(), [0xFF, 0, 0, 0, 1, 3]);
+    // Not requests.
+    for body in [&[][..], &[0], &[0, 2, 1], &[0, 1, 7, 0], &[0xFF, 0xFF]] {
+        assert_eq!(served(&[&[4, 0, 0, 0, body.len() as u8], body].concat()), None, "{body:02X?}");
+    }
+}
