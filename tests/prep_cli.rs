@@ -65,13 +65,23 @@ fn a_file_for_its_owner_with_the_names_asked_for() {
 fn an_earlier_output_is_replaced_only_by_a_whole_one() {
     let dir = tempfile::tempdir().unwrap();
     let (store, output) = (issuer_store(dir.path()), dir.path().join("out.cwf"));
-    std::fs::write(&output, "old").unwrap();
+    run(&data("cards-4.csv"), &store, &output).assert().success();
+    let old = std::fs::read(&output).unwrap();
     let bad = dir.path().join("bad.csv");
     std::fs::write(&bad, "card_ref\nC1\n").unwrap();
     run(&bad, &store, &output).assert().code(Exit::Input as i32);
-    assert_eq!(std::fs::read(&output).unwrap(), b"old");
+    assert_eq!(std::fs::read(&output).unwrap(), old);
     run(&data("cards-4.csv"), &store, &output).assert().success();
-    assert_ne!(std::fs::read(&output).unwrap(), b"old");
+    assert_ne!(std::fs::read(&output).unwrap(), old);
+}
+
+#[test]
+fn a_key_store_is_never_written_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = issuer_store(dir.path());
+    let keys = std::fs::read(&store).unwrap();
+    run(&data("cards-4.csv"), &store, &store).assert().code(Exit::Io as i32);
+    assert_eq!(std::fs::read(&store).unwrap(), keys);
 }
 
 #[test]

@@ -79,7 +79,9 @@ impl World {
         self.made(&["job", "resume", "J1"], line, more)
     }
 
+    /// Events are added to the end of their file; here each run has a file of its own.
     fn made(&self, verb: &[&str], line: &str, more: &[&str]) -> Ended {
+        let _ = std::fs::remove_file(self.path("events.jsonl"));
         let common = [
             "--line",
             line,
