@@ -10,5 +10,6 @@
     clippy::cast_sign_loss
 )]
 
+mod secrets;
 mod smoke;
 mod support;
