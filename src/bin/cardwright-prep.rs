@@ -5,6 +5,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use cardwright::cli::keys::{self, KeyCommand};
+use cardwright::hsm::host;
 use cardwright::hsm::store::Side;
 use cardwright::prep::{self, RunArgs, SampleArgs};
 use clap::{Parser, Subcommand};
@@ -30,7 +31,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Run(args) => prep::run(&args),
+        Command::Run(args) => host::harden().and_then(|()| prep::run(&args)),
         Command::Key(command) => keys::run(&command, Side::Issuer),
         Command::Sample(args) => prep::sample(&args),
     };

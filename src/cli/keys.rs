@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use crate::exit::{Exit, Failure};
+use crate::hsm::host;
 use crate::hsm::store::{Side, Store};
 
 /// Most bytes of a key list.
@@ -41,8 +42,10 @@ pub enum KeyCommand {
     },
 }
 
-/// Runs one of the key commands, printing to standard output; `side` says whose program it is.
+/// Runs one of the key commands, printing to standard output; `side` says whose program it is. No core dump of this
+/// process shows a key.
 pub fn run(command: &KeyCommand, side: Side) -> Result<Exit, Failure> {
+    host::harden()?;
     run_to(command, side, &mut std::io::stdout().lock())
 }
 

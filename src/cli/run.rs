@@ -267,12 +267,13 @@ fn spool_directory(ledger: &Path) -> Option<PathBuf> {
     Some(PathBuf::from(directory))
 }
 
-/// `<ledger>.spool/<time>-<pid>.cwf1`, absolute.
+/// `<ledger>.spool/<Unix time>-<pid>.cwf1`, absolute. Whole seconds: a name with 13 digits or more, which stands in the
+/// ledger and in reports, could be taken for an account number.
 fn spool_path(ledger: &Path) -> Result<PathBuf, Failure> {
     let directory = spool_directory(ledger)
         .ok_or_else(|| Failure::new(Exit::Io, "the ledger's path cannot be resolved"))?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Ok(directory.join(format!("{}-{}.cwf1", now.as_micros(), std::process::id())))
+    Ok(directory.join(format!("{}-{}.cwf1", now.as_secs(), std::process::id())))
 }
 
 fn make(bench: Bench<'_>, job: Job) -> Result<Exit, Failure> {

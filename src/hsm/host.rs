@@ -21,11 +21,11 @@ use crate::exit::{Exit, Failure};
 /// Connections at a time: a line has tens of threads that talk to the HSM.
 const MAX_CONNECTIONS: usize = 256;
 
-/// Makes the process keep its memory to itself: no core dump, no debugger, no `/proc/self/mem` for others.
+/// Makes a process that holds keys keep its memory to itself: no core dump, no debugger, no `/proc/self/mem` for others.
 pub fn harden() -> Result<(), Failure> {
     use nix::sys::resource::{Resource, setrlimit};
     let failed =
-        |e: nix::Error| Failure::new(Exit::Io, format!("us: cannot protect the memory of the HSM host: {e}"));
+        |e: nix::Error| Failure::new(Exit::Io, format!("us: cannot protect the memory of this process: {e}"));
     nix::sys::prctl::set_dumpable(false).map_err(failed)?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(failed)
 }

@@ -177,21 +177,26 @@ impl From<RunStats> for RunFigures {
         let elapsed = stats.elapsed.as_secs_f64();
         Self {
             cards: stats.cards,
-            elapsed,
-            cards_per_hour: ratio(stats.cards, elapsed) * 3600.0,
+            elapsed: rounded(elapsed),
+            cards_per_hour: rounded(ratio(stats.cards, elapsed) * 3600.0),
             hsm_calls: stats.hsm_calls,
-            hsm_calls_per_card: ratio(stats.hsm_calls, float(stats.cards)),
+            hsm_calls_per_card: rounded(ratio(stats.hsm_calls, float(stats.cards))),
             applications: stats.applications,
-            hsm_calls_per_application: ratio(stats.hsm_calls, float(stats.applications)),
+            hsm_calls_per_application: rounded(ratio(stats.hsm_calls, float(stats.applications))),
             commands: stats.commands,
-            commands_per_card: ratio(stats.commands, float(stats.cards)),
-            cpu_controller_s: stats.cpu.controller.as_secs_f64(),
-            cpu_hsm_host_s: stats.cpu.hsm_host.as_secs_f64(),
-            cpu_simulator_s: stats.cpu.simulator.as_secs_f64(),
+            commands_per_card: rounded(ratio(stats.commands, float(stats.cards))),
+            cpu_controller_s: rounded(stats.cpu.controller.as_secs_f64()),
+            cpu_hsm_host_s: rounded(stats.cpu.hsm_host.as_secs_f64()),
+            cpu_simulator_s: rounded(stats.cpu.simulator.as_secs_f64()),
             modules,
             stations: stats.stations,
         }
     }
+}
+
+/// To three decimals: the sixteen that JSON would get can be taken for an account number.
+fn rounded(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
 }
 
 fn off(value: i128) -> i64 {

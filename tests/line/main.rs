@@ -16,6 +16,7 @@ mod bad_profile;
 mod books;
 mod exit_codes;
 mod expected;
+mod secrets;
 mod smoke;
 mod storm;
 mod support;

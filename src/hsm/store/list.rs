@@ -13,7 +13,8 @@ use crate::ids::{IssuerId, Kcv, KekId, KmcRef, SecLevel};
 
 /// Most characters of a label.
 const MAX_LABEL: usize = 64;
-/// A run of so many hex digits in a parser's message could be part of a key, so the message is not shown.
+/// A run of so many hex digits in a parser's message could be part of a key, so the message is not shown. Keys are often
+/// written in groups: what parts them (anything but other letters) does not end a run.
 const QUOTED_KEY: usize = 6;
 
 /// The file: `[[key]]`, nothing else.
@@ -102,7 +103,7 @@ fn malformed(text: &str, error: &toml::de::Error) -> Failure {
         .and_then(|span| text.get(..span.start))
         .map_or(1, |before| before.bytes().filter(|b| *b == b'\n').count() + 1);
     let mut run = 0usize;
-    let quotes = error.message().bytes().any(|b| {
+    let quotes = error.message().bytes().filter(u8::is_ascii_alphanumeric).any(|b| {
         run = if b.is_ascii_hexdigit() { run + 1 } else { 0 };
         run >= QUOTED_KEY
     });

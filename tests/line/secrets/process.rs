@@ -1,0 +1,199 @@
+//! What others on the machine could see of a running line: command lines, environments, files, sockets, memory.
+
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::no_leaks;
+use super::scene::{CARDS, Evidence, Scene};
+use super::search::Search;
+use crate::support::World;
+
+/// More than any of these programs needs to get going.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(start.elapsed() < PATIENCE, "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn of_process(id: u32, what: &str) -> std::io::Result<Vec<u8>> {
+    std::fs::read(format!("/proc/{id}/{what}"))
+}
+
+/// Words of a command line.
+fn words(id: u32) -> Vec<String> {
+    let line = of_process(id, "cmdline").unwrap_or_default();
+    line.split(|b| *b == 0).map(|w| String::from_utf8_lossy(w).into_owned()).collect()
+}
+
+/// The child of a process with this word on its command line.
+fn child_with(parent: u32, word: &str) -> Option<u32> {
+    let tasks = std::fs::read_dir(format!("/proc/{parent}/task")).ok()?;
+    let children = tasks.flatten().flat_map(|task| {
+        let list = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        list.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<u32>>()
+    });
+    children.into_iter().find(|id| words(*id).iter().any(|w| w == word))
+}
+
+fn dumps_core(id: u32) -> bool {
+    let limits = String::from_utf8(of_process(id, "limits").unwrap()).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    core.split_whitespace().skip(4).take(2).any(|limit| limit != "0")
+}
+
+fn mode(path: &Path) -> u32 {
+    std::fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+/// Ended, whatever happens.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_running_line_shows_no_secret_to_other_users() {
+    let mut scene = Scene::new("text");
+    scene.prepare(CARDS, 13);
+    // At this speed the whole job would take seconds.
+    let args = "run job.cwf1 --line sim-8 --keys bureau.store --simulate --speed 5 --dump dumps --events events.jsonl";
+    let args: Vec<_> = args.split(' ').collect();
+    let mut command = scene.command(env!("CARGO_BIN_EXE_cardwright"), &args);
+    let mut line = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    let id = line.0.id();
+    let host = wait_for("an HSM host", || child_with(id, "hsm-host"));
+    let hwsim = wait_for("hwsim", || child_with(id, "--until-stdin-closes"));
+    let sockets = wait_for("both sockets", || {
+        let directory = std::fs::read_dir(scene.world.path("tmp")).unwrap().next()?.unwrap().path();
+        let there = ["hsm.sock", "hwsim.sock"].iter().all(|name| directory.join(name).exists());
+        there.then_some(directory)
+    });
+    let spool = wait_for("a spool", || {
+        let spools = std::fs::read_dir(scene.world.path("cardwright.db.spool")).ok()?;
+        spools.flatten().map(|e| e.path()).find(|p| p.extension().is_some_and(|e| e == "cwf1"))
+    });
+
+    let mut seen = Vec::new();
+    for (program, id) in [("cardwright", id), ("hsm-host", host), ("hwsim", hwsim)] {
+        assert!(!of_process(id, "cmdline").unwrap().is_empty());
+        for what in ["cmdline", "environ"] {
+            // The environment of a process that keeps to itself is root's to read.
+            let Ok(bytes) = of_process(id, what) else { continue };
+            seen.push(Evidence { name: format!("{what} of {program}"), bytes, of_cardholders: false });
+        }
+    }
+    if let Ok(environment) = of_process(host, "environ") {
+        let environment = String::from_utf8_lossy(&environment).into_owned();
+        assert!(environment.split('\0').any(|v| v == "CARDWRIGHT_LOG=trace"), "the host logs as its parent");
+    }
+    assert!(!dumps_core(host), "the HSM host dumps no core");
+
+    assert_eq!(mode(&sockets), 0o700);
+    assert_eq!(mode(&sockets.join("hsm.sock")), 0o600);
+    assert_eq!(mode(spool.parent().unwrap()), 0o700);
+    let files = [
+        "job.cwf1",
+        "issuer.store",
+        "bureau.store",
+        "cardwright.db",
+        "cardwright.db-wal",
+        "cardwright.db-shm",
+    ];
+    let files = files.iter().chain(&["cardwright.db-lock"]).map(|name| scene.world.path(name));
+    for file in files.chain([spool]) {
+        assert_eq!(mode(&file), 0o600, "{}", file.display());
+    }
+
+    wait_for("a card", || {
+        let events = std::fs::read_to_string(scene.world.path("events.jsonl")).ok()?;
+        events.contains("BOUND").then_some(())
+    });
+    // As an operator stops it: the cards under way are finished.
+    let id = nix::unistd::Pid::from_raw(id as i32);
+    nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGTERM).unwrap();
+    assert_eq!(line.0.wait().unwrap().code(), Some(5));
+    let search = Search::new(scene.needles());
+    no_leaks(&search, &seen);
+}
+
+/// Nobody's user and group.
+const NOBODY: u32 = 65_534;
+
+/// A command of an ordinary user: root could look into everything.
+fn ordinary(command: &mut Command) -> &mut Command {
+    if nix::unistd::geteuid().is_root() { command.uid(NOBODY).gid(NOBODY) } else { command }
+}
+
+/// Whether another process of the same user can look into a process.
+fn open_to_its_user(id: u32) -> bool {
+    let mut cat = Command::new("cat");
+    cat.arg(format!("/proc/{id}/environ")).stdout(Stdio::null()).stderr(Stdio::null());
+    ordinary(&mut cat).status().unwrap().success()
+}
+
+/// A program of ours where every user can run it.
+fn program(program: &str) -> (std::fs::File, PathBuf) {
+    let file = std::fs::File::open(program).unwrap();
+    let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    (file, path)
+}
+
+#[test]
+fn the_hsm_host_is_closed_even_to_its_own_user() {
+    let world = World::new();
+    std::fs::set_permissions(world.path(""), std::fs::Permissions::from_mode(0o700)).unwrap();
+    if nix::unistd::geteuid().is_root() {
+        for path in ["", "bureau.store"] {
+            chown(world.path(path), Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+    }
+    let (_open, cardwright) = program(env!("CARGO_BIN_EXE_cardwright"));
+    let mut command = Command::new(cardwright);
+    command.args(["hsm-host", "--keys", "bureau.store", "--socket", "hsm.sock"]).current_dir(world.path(""));
+    let host = ordinary(&mut command).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let host = Running(host);
+    wait_for("a socket", || world.path("hsm.sock").exists().then_some(()));
+    assert!(!open_to_its_user(host.0.id()));
+
+    // An ordinary process is open: the question can be answered with yes.
+    let other = Running(ordinary(&mut Command::new("cat")).stdin(Stdio::piped()).spawn().unwrap());
+    wait_for("cat", || words(other.0.id()).contains(&"cat".to_owned()).then_some(()));
+    assert!(open_to_its_user(other.0.id()));
+}
+
+#[test]
+fn the_preparation_dumps_no_core_while_it_holds_the_issuers_keys() {
+    let world = World::new();
+    let input = world.path("input");
+    nix::unistd::mkfifo(&input, nix::sys::stat::Mode::S_IRUSR | nix::sys::stat::Mode::S_IWUSR).unwrap();
+    let args = "run --input input --product multiapp --keys issuer.store --kek 476173FF:1 --output job.cwf1";
+    let prep = Command::new(env!("CARGO_BIN_EXE_cardwright-prep"))
+        .args(args.split(' '))
+        .current_dir(world.path(""))
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let prep = Running(prep);
+    // It can be opened once the preparation has: then its keys are read, and it waits for the cardholders.
+    let mut pipe = std::fs::OpenOptions::new();
+    pipe.write(true).custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits());
+    let mut pipe = wait_for("the preparation to read", || pipe.open(&input).ok());
+    assert!(!dumps_core(prep.0.id()));
+    pipe.write_all(b"nothing\n").unwrap();
+}
