@@ -100,8 +100,8 @@ fn a_file_refused_at_any_point_leaves_nothing_behind() {
     assert_eq!((error.exit(), Failure::from(error).message.as_str()), (Exit::FileSeen, "seen"));
     let error = fault(&mut Ask { refuse_record: Some(2), ..Ask::default() });
     assert_eq!((error.exit(), error.record), (Exit::FileProfile, Some(2)));
-    let place = format!("no module for X (record 2, byte {}); ", error.offset);
-    assert!(Failure::from(error).message.starts_with(&place));
+    let said = format!("no module for X (record 2, byte {}); ", error.offset);
+    assert!(Failure::from(error).message.starts_with(&said));
     let error = fault(&mut Ask { refuse_trailer: true, ..Ask::default() });
     assert_eq!(error.exit(), Exit::FileMac);
     for length in [0, 20, bytes.len() / 2, bytes.len() - 1] {

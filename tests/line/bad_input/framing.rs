@@ -124,7 +124,7 @@ fn repeated_card_ref() {
 
 #[test]
 fn a_card_ref_with_12_to_19_digits_in_a_row() {
-    let digits = "4761730123456789015";
+    let digits = "4761730123456789016";
     let named = |name: String| {
         changed(|file| {
             file.records[1].card_ref.clone_from(&name);

@@ -73,8 +73,8 @@ fn balanced(report: &Value) {
 }
 
 /// An application of record `seq`.
-fn of<'a>(file: &'a File, seq: u32, aid: &str) -> Application {
-    let mut file: File = File::clone(file);
+fn of(file: &File, seq: u32, aid: &str) -> Application {
+    let mut file = file.clone();
     file.forge_chip(seq as usize - 1, |chip| chip.application(aid).clone())
 }
 
