@@ -16,6 +16,8 @@ mod bad_profile;
 mod books;
 mod exit_codes;
 mod expected;
+#[path = "../prep_support/mod.rs"]
+mod prep_support;
 mod secrets;
 mod smoke;
 mod storm;

@@ -128,10 +128,12 @@ fn several_commands_are_answered_until_one_is_not_done() {
     const DONE: &[u8] = &[0x82, 0, 0, 0, 2, 0x90, 0x00];
     let select: Vec<u8> = [&[0x00, 0xA4, 0x04, 0x00, 0x07], &b"\xA0\0\0\0\x03\x10\x10"[..], &[0x00]].concat();
     let several = |commands: &[&[u8]]| {
-        let body: Vec<u8> = commands.iter().flat_map(|c| [&[0, c.len() as u8], *c].concat()).collect();
-        [POWER_ON, &[4, 0, 0, 0, body.len() as u8], &body].concat()
+        let body: Vec<u8> =
+            commands.iter().flat_map(|c| [&[0, u8::try_from(c.len()).unwrap()], *c].concat()).collect();
+        [POWER_ON, &[4, 0, 0, 0, u8::try_from(body.len()).unwrap()], &body].concat()
     };
-    let alone = served(&[POWER_ON, &[2, 0, 0, 0, select.len() as u8], &select].concat()).unwrap();
+    let alone =
+        served(&[POWER_ON, &[2, 0, 0, 0, u8::try_from(select.len()).unwrap()], &select].concat()).unwrap();
     let (atr, response) = alone.split_at(5 + usize::from(alone[4]));
     let done = response.ends_with(&[0x90, 0x00]);
     assert!(done || response.len() > DONE.len(), "{response:02X?}");
@@ -149,6 +151,10 @@ fn several_commands_are_answered_until_one_is_not_done() {
     assert_eq!(served(&several(&[&select])[5..]).unwrap(), [0xFF, 0, 0, 0, 1, 3]);
     // Not requests.
     for body in [&[][..], &[0], &[0, 2, 1], &[0, 1, 7, 0], &[0xFF, 0xFF]] {
-        assert_eq!(served(&[&[4, 0, 0, 0, body.len() as u8], body].concat()), None, "{body:02X?}");
+        assert_eq!(
+            served(&[&[4, 0, 0, 0, u8::try_from(body.len()).unwrap()], body].concat()),
+            None,
+            "{body:02X?}"
+        );
     }
 }

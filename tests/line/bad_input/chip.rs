@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::file::{Fields, File, kek, l1, l2, l4};
-use super::prep_support::{Family, mac};
+use crate::prep_support::{Family, mac};
 
 /// AIDs of product multiapp.
 pub const PAYMENT: &str = "A0000000031010";

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use sha2::{Digest, Sha256};
 
-use super::prep_support::{Family, Scope, listed, mac};
+use crate::prep_support::{Family, Scope, listed, mac};
 
 /// A file in pieces. Fields stand in file order.
 #[derive(Clone)]

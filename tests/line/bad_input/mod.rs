@@ -5,8 +5,6 @@ mod chip;
 mod file;
 mod flips;
 mod framing;
-#[path = "../../prep_support/mod.rs"]
-mod prep_support;
 mod records;
 mod rules;
 mod seals;

@@ -7,8 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use cardwright::record::{TrailerKey, Writer};
 
 use super::needles::{OutputFile, listed};
-use super::prep_support::{Family, mac};
 use super::scene::Scene;
+use crate::prep_support::{Family, mac};
 use crate::support::{BUREAU_KEYS, ISSUER_KEYS};
 
 /// The first KEK of both key lists, as the lists write it.

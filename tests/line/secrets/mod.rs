@@ -6,8 +6,6 @@ mod complaints;
 mod forms;
 mod needles;
 mod planted;
-#[path = "../../prep_support/mod.rs"]
-mod prep_support;
 mod process;
 mod scene;
 mod search;

@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use cardwright::record::chip::{Application, ChipSection};
 use cardwright::record::{Header, Limits, Reader, Record, Trailer};
 
-use super::prep_support::{Family, Scope, cbc_decrypt, ecb_encrypt, unpad};
 use super::search::{Kind, Needle, Value};
+use crate::prep_support::{Family, Scope, cbc_decrypt, ecb_encrypt, unpad};
 
 /// Shortest PIN that is searched as digits.
 const PIN_DIGITS: usize = 8;
