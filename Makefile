@@ -34,7 +34,7 @@ test: build
 	$(CARGO) test --workspace --no-fail-fast
 
 soak: build
-	PROPTEST_CASES=1000000 $(CARGO) test --workspace --no-fail-fast
+	PROPTEST_CASES=20000 $(CARGO) test --workspace --no-fail-fast
 
 bench: setup
 	$(CARGO) build --release --workspace --bins
