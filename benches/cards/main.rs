@@ -105,9 +105,12 @@ fn main() {
         "  IPC with HSM host   {:7.1} us: the same calls through the socket, both ends, less those",
         through - inside
     );
-    let commands: Vec<_> = sessions.iter().map(|s| s.run(&mut hsm, &product)).collect();
-    let links = micros_each(links::cards(&world.path(""), &commands), commands.len());
-    println!("  IPC with devices    {links:7.1} us: {} commands, 4 motions", commands[0].len());
+    let messages: Vec<_> = sessions.iter().map(|s| s.run(&mut hsm, &product)).collect();
+    let links = micros_each(links::cards(&world.path(""), &messages), messages.len());
+    println!(
+        "  IPC with devices    {links:7.1} us: {} messages with commands, reset, 4 motions",
+        messages[0].len()
+    );
     let ledger = micros_each(ledger::cards(&world.path("part.db"), PART as u32), PART);
     println!("  ledger              {ledger:7.1} us, {} events", ledger::EVENTS);
     println!(
