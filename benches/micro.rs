@@ -157,7 +157,7 @@ fn ledger_batches(criterion: &mut Criterion, world: &World) {
     for in_flight in [1u32, 8, 64] {
         let path = world.path(&format!("{in_flight}.db"));
         // More than criterion can use up.
-        let (ledger, job) = ledger::job(&path, 1_000_000);
+        let (ledger, job) = ledger::job(&path, 300_000);
         let mut next = 0;
         group.throughput(Throughput::Elements(u64::from(in_flight)));
         group.bench_function(format!("feed and bind, {in_flight} in flight"), |b| {

@@ -9,25 +9,33 @@ use std::time::Duration;
 use drivers::link::CardLink;
 use drivers::sim::{Device, SimLink, SimReader};
 use drivers::transport::Transport;
-use drivers::wire::{ACK, ETX, STX, reader, status};
+use drivers::wire::{ACK, ETX, STX, SW_DONE, reader, status};
 
 use crate::support::cpu_of_thread;
 
 const LIMIT: Duration = Duration::from_secs(5);
-/// More than any command of this bench.
-const ROOM: usize = 4096;
+/// More than any message of this bench.
+const ROOM: usize = 16 << 10;
 
-/// CPU time of sending each card's commands through a simulated reader, and of moving it: feed, take, park, stack.
-pub fn cards(folder: &Path, cards: &[Vec<Vec<u8>>]) -> Duration {
+/// CPU time of sending each card's messages through a simulated reader, and of moving it: feed, take, park, stack.
+pub fn cards(folder: &Path, cards: &[Vec<Vec<Vec<u8>>>]) -> Duration {
     let socket = machine(&folder.join("reader.sock"), |request, answer| {
-        let (kind, body): (_, &[u8]) = match request[0] {
-            reader::POWER_ON => (reader::ATR, &[0x3B, 0x00]),
-            reader::TRANSMIT => (reader::RESPONSE, &[0x90, 0x00]),
-            _ => (reader::OFF, &[]),
+        let mut say = |kind, body: &[u8]| {
+            answer.push(kind);
+            answer.extend((body.len() as u32).to_be_bytes());
+            answer.extend(body);
         };
-        answer.push(kind);
-        answer.extend((body.len() as u32).to_be_bytes());
-        answer.extend(body);
+        match request[0] {
+            reader::POWER_ON => say(reader::ATR, &[0x3B, 0x00]),
+            reader::TRANSMIT_ALL => {
+                let mut rest = &request[5..];
+                while let [high, low, more @ ..] = rest {
+                    say(reader::RESPONSE, &SW_DONE);
+                    rest = &more[usize::from(u16::from_be_bytes([*high, *low]))..];
+                }
+            }
+            _ => say(reader::OFF, &[]),
+        }
     });
     let mut reader = SimReader::connect(&socket, "chip-1").unwrap();
     let socket = machine(&folder.join("transport.sock"), |request, answer| {
@@ -40,11 +48,14 @@ pub fn cards(folder: &Path, cards: &[Vec<Vec<u8>>]) -> Duration {
     let mut transport = Transport::new(SimLink::connect(&socket, "output", Device::Transport).unwrap());
 
     let before = cpu_of_thread();
-    for (commands, number) in cards.iter().zip(1..) {
+    for (messages, number) in cards.iter().zip(1..) {
         transport.feed().unwrap();
         reader.power_on(LIMIT).unwrap();
-        for command in commands {
-            reader.transmit(command, LIMIT).unwrap();
+        for commands in messages {
+            let commands: Vec<&[u8]> = commands.iter().map(Vec::as_slice).collect();
+            let mut responses = Vec::new();
+            reader.transmit_all(&commands, LIMIT, &mut responses).unwrap();
+            assert_eq!(responses.len(), commands.len());
         }
         reader.power_off(LIMIT).unwrap();
         transport.take("chip-1").unwrap();

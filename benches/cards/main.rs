@@ -26,10 +26,12 @@ mod raw;
 mod session;
 #[path = "../support/mod.rs"]
 mod support;
+mod threads;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cardwright::chip;
 use cardwright::hsm::Hsm;
@@ -98,6 +100,31 @@ fn main() {
     );
     println!("  hwsim, not counted  {:7.1} us", of(|(run, _)| run.simulator));
 
+    println!("the controller by thread, in the same runs, user + system:");
+    let thread = |name: &str| {
+        let part = |of: fn(&threads::Time) -> f64| {
+            median(runs.iter().map(|(run, _)| run.threads.get(name).map_or(0.0, of)).collect())
+        };
+        (part(|t| t.user), part(|t| t.system))
+    };
+    let mut ipc = 0.0;
+    for (name, what) in [
+        ("chip", "stations; system time is IPC"),
+        ("output", "output; system time is IPC"),
+        ("source", "source; system time is IPC"),
+        ("main", "acceptance, dispatcher, report"),
+        ("ledger", "ledger"),
+    ] {
+        let (user, system) = thread(name);
+        println!("  {name:<8} {user:6.1} + {system:6.1} us  {what}");
+        ipc += if what.contains("IPC") { system } else { 0.0 };
+    }
+    let (user, system) = thread("ledger");
+    println!(
+        "  less the ledger and this IPC, with all of the HSM host: {:.2} times the floor",
+        (total - ipc - user - system) / floor_us
+    );
+
     println!("apart, each alone, CPU per card:");
     let (inside, through) = hsm_calls(&world, &sessions, &product);
     println!("  HSM in process      {inside:7.1} us, {} calls", sessions[0].calls());
@@ -105,15 +132,14 @@ fn main() {
         "  IPC with HSM host   {:7.1} us: the same calls through the socket, both ends, less those",
         through - inside
     );
-    let commands: Vec<_> = sessions.iter().map(|s| s.run(&mut hsm, &product)).collect();
-    let links = micros_each(links::cards(&world.path(""), &commands), commands.len());
-    println!("  IPC with devices    {links:7.1} us: {} commands, 4 motions", commands[0].len());
+    let messages: Vec<_> = sessions.iter().map(|s| s.run(&mut hsm, &product)).collect();
+    let links = micros_each(links::cards(&world.path(""), &messages), messages.len());
+    println!(
+        "  IPC with devices    {links:7.1} us: {} messages with commands, reset, 4 motions",
+        messages[0].len()
+    );
     let ledger = micros_each(ledger::cards(&world.path("part.db"), PART as u32), PART);
     println!("  ledger              {ledger:7.1} us, {} events", ledger::EVENTS);
-    println!(
-        "  together less IPC and ledger: {:.2} times the floor",
-        (total - (through - inside) - links - ledger) / floor_us
-    );
     println!(
         "  graphics            {:7.1} us (printer lines only)",
         graphics(&records[..records.len().min(100)])
@@ -145,18 +171,18 @@ struct Run {
     speed: f64,
     /// Per card.
     commands: f64,
+    /// The controller's, microseconds per card.
+    threads: BTreeMap<String, threads::Time>,
 }
 
 impl Run {
     fn of(world: &World, line: &str, file: &Path) -> Self {
         let before = cpu_of_children();
-        let started = Instant::now();
         let arguments =
             ["run", file.to_str().unwrap(), "--line", line, "--keys", "bureau.store", "--ledger", "run.db"];
         let simulate = ["--simulate", "--speed", "0", "--report", "report.json", "--json"];
         let mut command = world.command(CARDWRIGHT, &[&arguments[..], &simulate].concat());
-        let status = command.stdout(Stdio::null()).status().unwrap();
-        assert!(status.success(), "cardwright run ended after {:?} with {status}", started.elapsed());
+        let mut threads = threads::watch(&mut command.stdout(Stdio::null()).spawn().unwrap());
         let all = cpu_of_children() - before;
         let report: Value =
             serde_json::from_slice(&std::fs::read(world.path("report.json")).unwrap()).unwrap();
@@ -167,6 +193,10 @@ impl Run {
         }
         std::fs::remove_dir_all(world.path("run.db.spool")).unwrap();
         let (hsm_host, simulator) = (figure("cpu_hsm_host_s"), figure("cpu_simulator_s"));
+        for time in threads.values_mut() {
+            time.user *= 1e6 / cards;
+            time.system *= 1e6 / cards;
+        }
         // With start, acceptance and report, to the last instruction.
         let controller = all.as_secs_f64() - hsm_host - simulator;
         Self {
@@ -175,6 +205,7 @@ impl Run {
             simulator: simulator / cards * 1e6,
             speed: cards / figure("elapsed"),
             commands: figure("commands_per_card"),
+            threads,
         }
     }
 }

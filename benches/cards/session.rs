@@ -57,21 +57,20 @@ impl Session {
         chip::plan(application, verified, product.application(&application.aid).unwrap()).unwrap().steps
     }
 
-    /// Every call for this card, in the order of a run; gives the commands in the order in which the card gets them.
-    pub fn run(&self, hsm: &mut dyn Hsm, product: &Product) -> Vec<Vec<u8>> {
+    /// Every call for this card, in the order of a run; gives the messages to its reader, each some commands.
+    pub fn run(&self, hsm: &mut dyn Hsm, product: &Product) -> Vec<Vec<Vec<u8>>> {
         let verified = hsm.verify_all(&self.verify).unwrap();
-        let mut commands = Vec::new();
+        let mut messages = Vec::new();
         for (number, (verified, open)) in verified.iter().zip(&self.open).enumerate() {
             let application = &self.applications[number];
-            commands.push(apdu::select(&application.aid));
-            commands.push(apdu::initialize_update(&HOST_CHALLENGE));
+            messages.push(vec![apdu::select(&application.aid), apdu::initialize_update(&HOST_CHALLENGE)]);
             let steps = self.steps(number, verified, product);
             let plain: Vec<PlainCommand> = steps.into_iter().map(|step| step.command).collect();
             let level = application.pdi.level;
             let request = SessionRequest { handle: verified.handle, level, commands: plain };
-            commands.extend(hsm.session(open, request).unwrap().apdus);
+            messages.push(hsm.session(open, request).unwrap().apdus);
         }
-        commands
+        messages
     }
 
     /// Calls that [`Self::run`] makes.
