@@ -1,8 +1,7 @@
 //! What others on the machine could see of a running line: command lines, environments, files, sockets, memory.
 
-use std::io::Write;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -180,9 +179,10 @@ fn the_hsm_host_is_closed_even_to_its_own_user() {
 #[test]
 fn the_preparation_dumps_no_core_while_it_holds_the_issuers_keys() {
     let world = World::new();
-    let input = world.path("input");
-    nix::unistd::mkfifo(&input, nix::sys::stat::Mode::S_IRUSR | nix::sys::stat::Mode::S_IWUSR).unwrap();
-    let args = "run --input input --product multiapp --keys issuer.store --kek 476173FF:1 --output job.cwf1";
+    // So many that the preparation is still at work when it is looked at.
+    assert_eq!(world.prep(&["sample", "--count", "20000", "--output", "job.csv"]).code, 0);
+    let args =
+        "run --input job.csv --product multiapp --keys issuer.store --kek 476173FF:1 --output job.cwf1";
     let prep = Command::new(env!("CARGO_BIN_EXE_cardwright-prep"))
         .args(args.split(' '))
         .current_dir(world.path(""))
@@ -190,10 +190,9 @@ fn the_preparation_dumps_no_core_while_it_holds_the_issuers_keys() {
         .spawn()
         .unwrap();
     let prep = Running(prep);
-    // It can be opened once the preparation has: then its keys are read, and it waits for the cardholders.
-    let mut pipe = std::fs::OpenOptions::new();
-    pipe.write(true).custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits());
-    let mut pipe = wait_for("the preparation to read", || pipe.open(&input).ok());
+    wait_for("an unfinished output file", || {
+        let names = std::fs::read_dir(world.path("")).unwrap().flatten().map(|e| e.file_name());
+        names.into_iter().find(|name| name.to_string_lossy().ends_with(".tmp"))
+    });
     assert!(!dumps_core(prep.0.id()));
-    pipe.write_all(b"nothing\n").unwrap();
 }
