@@ -18,6 +18,7 @@ mod exit_codes;
 mod expected;
 #[path = "../prep_support/mod.rs"]
 mod prep_support;
+mod resumed;
 mod secrets;
 mod smoke;
 mod storm;
