@@ -191,13 +191,8 @@ impl<'a> Dispatcher<'a> {
                 }
             }
             Move::ThrowOut(_, place) => {
-                let fault = Fault {
-                    blame: Blame::Device,
-                    reason: "no-station".into(),
-                    detail: "the next module has no station in service".into(),
-                    header: None,
-                    sw: None,
-                };
+                let fault =
+                    Fault::new(Blame::Device, "no-station", "the next module has no station in service");
                 self.send(place, Order::ThrowOut(fault));
             }
             Move::Collect(seq, from, slot) => {
@@ -223,8 +218,7 @@ impl<'a> Dispatcher<'a> {
                     .collect::<Vec<_>>();
                 if route.is_empty() {
                     let detail = "the record has no section for any module of this line".to_owned();
-                    let fault =
-                        Fault { blame: Blame::Data, reason: "data".into(), detail, header: None, sw: None };
+                    let fault = Fault::new(Blame::Data, "data", detail);
                     self.cancel(seq, fault);
                 } else {
                     self.floor.ready(seq, work, route);
@@ -399,7 +393,7 @@ impl<'a> Dispatcher<'a> {
     fn lost(&mut self, seq: u32, error: &drivers::DeviceError) {
         let detail =
             format!("the output did not confirm the card ({error}); find it and resolve record {seq}");
-        let fault = Fault { blame: Blame::Device, reason: "output".into(), detail, header: None, sw: None };
+        let fault = Fault::new(Blame::Device, "output", detail);
         let context = Context {
             reason: Some(fault.reason.clone()),
             detail: Some(fault.detail.clone()),

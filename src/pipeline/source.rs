@@ -109,7 +109,7 @@ impl Source {
 }
 
 fn data_fault(detail: String) -> Fault {
-    Fault { blame: Blame::Data, reason: "data".into(), detail, header: None, sw: None }
+    Fault::new(Blame::Data, "data", detail)
 }
 
 fn hsm_fault(error: &HsmError) -> Fault {
@@ -119,5 +119,5 @@ fn hsm_fault(error: &HsmError) -> Fault {
         _ => Blame::Hsm,
     };
     let reason = if blame == Blame::Data { "data" } else { "hsm" };
-    Fault { blame, reason: reason.into(), detail: error.to_string(), header: None, sw: None }
+    Fault::new(blame, reason, error.to_string())
 }

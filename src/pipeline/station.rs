@@ -141,13 +141,7 @@ fn feed(
                 let Ok(ticket) = binds.recv() else { return false };
                 if let Err(error) = ticket.wait() {
                     // Not bound: nothing of the record has left, and the blank stays where it is for a person.
-                    return tell(Happening::Void(Fault {
-                        blame: Blame::Us,
-                        reason: "ledger".into(),
-                        detail: error.to_string(),
-                        header: None,
-                        sw: None,
-                    }));
+                    return tell(Happening::Void(Fault::new(Blame::Us, "ledger", error.to_string())));
                 }
                 return personalize(setup, work, start, tell);
             }
@@ -168,16 +162,14 @@ fn feed(
             }
         }
     }
-    tell(Happening::Void(Fault {
-        blame: Blame::Device,
-        reason: "bad-blanks".into(),
-        detail: format!(
+    tell(Happening::Void(Fault::new(
+        Blame::Device,
+        "bad-blanks",
+        format!(
             "{BAD_BLANKS_IN_A_ROW} blanks in a row failed before binding; check the stack in the hopper, the reader \
              and the key store's KMCs"
         ),
-        header: None,
-        sw: None,
-    }))
+    )))
 }
 
 fn take(setup: &mut StationSetup, from: &str, work: &Work, tell: &mut impl FnMut(Happening) -> bool) -> bool {
@@ -248,11 +240,5 @@ fn transport_fault(doing: &str, error: &drivers::DeviceError) -> Fault {
     } else {
         "transport"
     };
-    Fault {
-        blame: Blame::Device,
-        reason: reason.into(),
-        detail: format!("{doing}: {error}"),
-        header: None,
-        sw: None,
-    }
+    Fault::new(Blame::Device, reason, format!("{doing}: {error}"))
 }
