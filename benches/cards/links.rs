@@ -6,7 +6,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use drivers::link::CardLink;
+use drivers::link::{CardLink, Limits, Protocols, Reset, Step};
 use drivers::sim::{Device, SimLink, SimReader};
 use drivers::transport::Transport;
 use drivers::wire::{ACK, ETX, STX, SW_DONE, reader, status};
@@ -29,7 +29,7 @@ pub fn cards(folder: &Path, cards: &[Vec<Vec<Vec<u8>>>]) -> Duration {
             reader::POWER_ON => say(reader::ATR, &[0x3B, 0x00]),
             reader::TRANSMIT_ALL => {
                 let mut rest = &request[5..];
-                while let [high, low, more @ ..] = rest {
+                while let [0, high, low, more @ ..] = rest {
                     say(reader::RESPONSE, &SW_DONE);
                     rest = &more[usize::from(u16::from_be_bytes([*high, *low]))..];
                 }
@@ -50,11 +50,11 @@ pub fn cards(folder: &Path, cards: &[Vec<Vec<Vec<u8>>>]) -> Duration {
     let before = cpu_of_thread();
     for (messages, number) in cards.iter().zip(1..) {
         transport.feed().unwrap();
-        reader.power_on(LIMIT).unwrap();
+        reader.power_on(Reset::Cold, Protocols::ANY, LIMIT).unwrap();
         for commands in messages {
-            let commands: Vec<&[u8]> = commands.iter().map(Vec::as_slice).collect();
+            let steps: Vec<Step<'_>> = commands.iter().map(|command| Step { command, go_on: &[] }).collect();
             let mut responses = Vec::new();
-            reader.transmit_all(&commands, LIMIT, &mut responses).unwrap();
+            reader.transmit_all(&steps, Limits { each: LIMIT, all: LIMIT }, &mut responses).unwrap();
             assert_eq!(responses.len(), commands.len());
         }
         reader.power_off(LIMIT).unwrap();

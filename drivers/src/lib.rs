@@ -6,12 +6,13 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | links | [`link`] (traits), [`serial`] (a serial port), [`sim`] (`hwsim`) |
+//! | links | [`link`] (traits), [`serial`] (a serial port), [`sim`] (`hwsim`), [`exchange`] (a reader over a byte link) |
 //! | codecs | [`framed`] (STX frames); [`msr605`] has its own |
 //! | machines | [`embosser`], [`printer`], [`transport`], [`msr605`] |
 
 pub mod embosser;
 mod error;
+pub mod exchange;
 pub mod framed;
 pub mod link;
 pub mod msr605;

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::wire::SW_DONE;
+use crate::wire::{SW_DONE, reader};
 
 /// A byte link to one machine. A timeout of zero means: whatever is possible at once, without waiting.
 pub trait Link: Send {
@@ -13,6 +13,8 @@ pub trait Link: Send {
     fn send(&mut self, bytes: &[u8], timeout: Duration) -> Result<(), LinkError>;
     /// Waits for at least one byte and takes at most `buffer.len()`; gives how many.
     fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, LinkError>;
+    /// Gives the connection up and makes a new one, whatever state the old one is in.
+    fn reopen(&mut self, timeout: Duration) -> Result<(), LinkError>;
 }
 
 impl<L: Link + ?Sized> Link for Box<L> {
@@ -22,6 +24,10 @@ impl<L: Link + ?Sized> Link for Box<L> {
 
     fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, LinkError> {
         (**self).receive(buffer, timeout)
+    }
+
+    fn reopen(&mut self, timeout: Duration) -> Result<(), LinkError> {
+        (**self).reopen(timeout)
     }
 }
 
@@ -39,38 +45,100 @@ pub enum LinkError {
     Io(String),
 }
 
+/// How a card is reset (ISO 7816-3, 6.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reset {
+    /// Power off and on.
+    Cold,
+    /// The RST line alone.
+    Warm,
+}
+
+/// Transmission protocols (ISO 7816-3) that may be used with a card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Protocols {
+    /// T=0.
+    pub t0: bool,
+    /// T=1.
+    pub t1: bool,
+}
+
+impl Protocols {
+    /// Whichever the card offers first.
+    pub const ANY: Self = Self { t0: true, t1: true };
+
+    /// As on the wire.
+    pub fn to_byte(self) -> u8 {
+        u8::from(self.t0) * reader::T0 + u8::from(self.t1) * reader::T1
+    }
+
+    /// From the wire; `None` if none or an unknown one is named.
+    pub fn from_byte(byte: u8) -> Option<Self> {
+        let known = byte != 0 && byte & !(reader::T0 | reader::T1) == 0;
+        known.then_some(Self { t0: byte & reader::T0 != 0, t1: byte & reader::T1 != 0 })
+    }
+}
+
+/// A command of a session and its stop rule.
+#[derive(Debug, Clone, Copy)]
+pub struct Step<'a> {
+    /// Command APDU.
+    pub command: &'a [u8],
+    /// Status words besides 9000 after which the next command may be sent.
+    pub go_on: &'a [u16],
+}
+
+impl Step<'_> {
+    /// Whether the next command may be sent after this response.
+    pub fn goes_on_after(&self, response: &[u8]) -> bool {
+        response.ends_with(&SW_DONE) || self.go_on.iter().any(|sw| response.ends_with(&sw.to_be_bytes()))
+    }
+}
+
+/// How long a session may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Each command.
+    pub each: Duration,
+    /// All of them together.
+    pub all: Duration,
+}
+
 /// A link to one card reader with at most one card.
 pub trait CardLink: Send {
     /// Resets the card in the reader; gives its ATR (ISO 7816-3).
-    fn power_on(&mut self, timeout: Duration) -> Result<Vec<u8>, CardError>;
+    fn power_on(
+        &mut self,
+        reset: Reset,
+        protocols: Protocols,
+        timeout: Duration,
+    ) -> Result<Vec<u8>, CardError>;
     /// One command APDU, one response APDU (data, SW1, SW2). No 61xx or 6Cxx handling here.
     fn transmit(&mut self, command: &[u8], timeout: Duration) -> Result<Vec<u8>, CardError>;
-    /// Several command APDUs one after the other, each at most `timeout`, until one is answered with something else
-    /// than 9000: what follows that one has not been sent. Adds the responses to `responses`; after an error the
-    /// command that failed is the next one.
+    /// Several command APDUs one after the other, until the stop rule of one of them holds: what follows that one has not
+    /// been sent. Adds the responses to `responses`; after an error the command that failed is the next one.
     fn transmit_all(
         &mut self,
-        commands: &[&[u8]],
-        timeout: Duration,
+        steps: &[Step<'_>],
+        limits: Limits,
         responses: &mut Vec<Vec<u8>>,
-    ) -> Result<(), CardError> {
-        for command in commands {
-            let response = self.transmit(command, timeout)?;
-            let done = response.ends_with(&SW_DONE);
-            responses.push(response);
-            if !done {
-                break;
-            }
-        }
-        Ok(())
-    }
+    ) -> Result<(), CardError>;
     /// Takes the power off.
     fn power_off(&mut self, timeout: Duration) -> Result<(), CardError>;
+    /// Whether the reader answers, with a card in it or without.
+    fn probe(&mut self, timeout: Duration) -> Result<(), CardError>;
+    /// Gives the connection to the reader up and makes a new one, whatever state the old one is in.
+    fn reopen(&mut self, timeout: Duration) -> Result<(), CardError>;
 }
 
 impl<C: CardLink + ?Sized> CardLink for Box<C> {
-    fn power_on(&mut self, timeout: Duration) -> Result<Vec<u8>, CardError> {
-        (**self).power_on(timeout)
+    fn power_on(
+        &mut self,
+        reset: Reset,
+        protocols: Protocols,
+        timeout: Duration,
+    ) -> Result<Vec<u8>, CardError> {
+        (**self).power_on(reset, protocols, timeout)
     }
 
     fn transmit(&mut self, command: &[u8], timeout: Duration) -> Result<Vec<u8>, CardError> {
@@ -79,15 +147,23 @@ impl<C: CardLink + ?Sized> CardLink for Box<C> {
 
     fn transmit_all(
         &mut self,
-        commands: &[&[u8]],
-        timeout: Duration,
+        steps: &[Step<'_>],
+        limits: Limits,
         responses: &mut Vec<Vec<u8>>,
     ) -> Result<(), CardError> {
-        (**self).transmit_all(commands, timeout, responses)
+        (**self).transmit_all(steps, limits, responses)
     }
 
     fn power_off(&mut self, timeout: Duration) -> Result<(), CardError> {
         (**self).power_off(timeout)
+    }
+
+    fn probe(&mut self, timeout: Duration) -> Result<(), CardError> {
+        (**self).probe(timeout)
+    }
+
+    fn reopen(&mut self, timeout: Duration) -> Result<(), CardError> {
+        (**self).reopen(timeout)
     }
 }
 
@@ -103,6 +179,15 @@ pub enum CardError {
     /// The card went away or stopped answering.
     #[error("the card was removed or stopped answering")]
     Removed,
+    /// The card speaks none of the protocols that the product allows.
+    #[error("the card refuses the protocol: it speaks neither T=0 nor T=1 as the product wants")]
+    Protocol,
+    /// The reader is in somebody else's hands.
+    #[error("the reader is held by another program, or still busy with a card that does not answer")]
+    Held,
+    /// No reader of that name or place.
+    #[error("{0}")]
+    NoReader(String),
     /// The reader itself.
     #[error("reader: {0}")]
     Reader(LinkError),

@@ -5,7 +5,7 @@
 //! without a limit, so it is not called; the crate's time limit is set before every call. Left over: bytes that arrive
 //! together with the hang-up are lost with it (the crate answers BrokenPipe), and the command ends as "closed".
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use serialport::{DataBits, FlowControl, Parity, SerialPort, StopBits};
@@ -18,36 +18,52 @@ const WRITE_MAX: usize = 256;
 
 /// An open serial port; other opens fail while it lives (TIOCEXCL and a lock).
 pub struct SerialLink {
-    port: Box<dyn SerialPort>,
+    path: String,
+    baud: u32,
+    /// `None` while it is being opened anew.
+    port: Option<Box<dyn SerialPort>>,
 }
 
 impl SerialLink {
     /// Opens `path` (`/dev/ttyS0`) at `baud` bit/s. The error names the port.
     pub fn open(path: &str, baud: u32) -> Result<Self, LinkError> {
-        let port = serialport::new(path, baud)
-            .data_bits(DataBits::Eight)
-            .parity(Parity::None)
-            .stop_bits(StopBits::One)
-            .flow_control(FlowControl::None)
-            .exclusive(true)
-            .open()
-            .map_err(|error| LinkError::Io(format!("serial port {path}: {error}")))?;
-        Ok(Self { port })
+        Ok(Self { path: path.to_owned(), baud, port: Some(port(path, baud)?) })
     }
 
-    fn limit(&mut self, timeout: Duration) -> Result<(), LinkError> {
-        self.port.set_timeout(timeout).map_err(|error| LinkError::Io(error.to_string()))
+    /// The open port, set to wait at most so long.
+    fn within(&mut self, timeout: Duration) -> Result<&mut dyn SerialPort, LinkError> {
+        let port = self.port.as_mut().ok_or(LinkError::Closed)?;
+        port.set_timeout(timeout).map_err(|error| LinkError::Io(error.to_string()))?;
+        Ok(&mut **port)
     }
 }
 
+fn port(path: &str, baud: u32) -> Result<Box<dyn SerialPort>, LinkError> {
+    serialport::new(path, baud)
+        .data_bits(DataBits::Eight)
+        .parity(Parity::None)
+        .stop_bits(StopBits::One)
+        .flow_control(FlowControl::None)
+        .exclusive(true)
+        .open()
+        .map_err(|error| LinkError::Io(format!("serial port {path}: {error}")))
+}
+
 impl Link for SerialLink {
+    fn reopen(&mut self, _: Duration) -> Result<(), LinkError> {
+        // The old one first: it is open for us alone.
+        self.port = None;
+        self.port = Some(port(&self.path, self.baud)?);
+        Ok(())
+    }
+
     fn send(&mut self, bytes: &[u8], timeout: Duration) -> Result<(), LinkError> {
         let deadline = Instant::now() + timeout;
         let mut rest = bytes;
         while !rest.is_empty() {
-            self.limit(deadline.saturating_duration_since(Instant::now()))?;
+            let port = self.within(deadline.saturating_duration_since(Instant::now()))?;
             let piece = rest.get(..WRITE_MAX).unwrap_or(rest);
-            match self.port.write(piece) {
+            match port.write(piece) {
                 Ok(0) => return Err(LinkError::Closed),
                 Ok(n) => rest = rest.get(n..).unwrap_or_default(),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -60,8 +76,8 @@ impl Link for SerialLink {
     fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, LinkError> {
         let deadline = Instant::now() + timeout;
         loop {
-            self.limit(deadline.saturating_duration_since(Instant::now()))?;
-            match self.port.read(buffer) {
+            let port = self.within(deadline.saturating_duration_since(Instant::now()))?;
+            match port.read(buffer) {
                 Ok(0) => return Err(LinkError::Closed),
                 Ok(n) => return Ok(n),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -82,6 +98,7 @@ fn fault(error: &std::io::Error, timeout: Duration) -> LinkError {
 #[cfg(test)]
 mod tests {
     use std::fs::File;
+    use std::io::{Read, Write};
     use std::os::fd::OwnedFd;
     use std::sync::mpsc;
     use std::thread;

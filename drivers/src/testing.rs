@@ -90,6 +90,10 @@ impl Script {
 }
 
 impl Link for ScriptLink {
+    fn reopen(&mut self, _: Duration) -> Result<(), LinkError> {
+        Ok(())
+    }
+
     fn send(&mut self, bytes: &[u8], _: Duration) -> Result<(), LinkError> {
         let mut script = self.0.lock().unwrap();
         script.sent.extend_from_slice(bytes);

@@ -36,17 +36,23 @@ impl<L: Link> Transport<L> {
         })
     }
 
-    /// Takes the card that lies in station `from` ("chip-3") into this one, or into the output's hand.
+    /// Lifts the card that lies in station `from` ("chip-3"): it is on its way to this one, or into the output's hand, and
+    /// that station is free.
     pub fn take(&mut self, from: &str) -> Result<(), DeviceError> {
         self.motion(b'T', from.as_bytes())
     }
 
-    /// Throws the card of this station into the reject bin.
+    /// Waits until the card on its way lies in this station.
+    pub fn arrive(&mut self) -> Result<(), DeviceError> {
+        self.motion(b'A', &[])
+    }
+
+    /// Throws the card of this station, or on its way to it, into the reject bin.
     pub fn reject(&mut self) -> Result<(), DeviceError> {
         self.motion(b'R', &[])
     }
 
-    /// At the output: puts the card in hand into buffer place `slot`.
+    /// At the output: waits for the card on its way and puts it into buffer place `slot`.
     pub fn park(&mut self, slot: u16) -> Result<(), DeviceError> {
         self.motion(b'B', &slot.to_be_bytes())
     }
@@ -87,9 +93,10 @@ mod tests {
     type Act = fn(&mut Transport<Box<dyn Link>>) -> Result<(), DeviceError>;
 
     /// Every command and its body as wire section 5 gives it; slot 258, position 66,051.
-    const COMMANDS: [(Act, &[u8]); 7] = [
+    const COMMANDS: [(Act, &[u8]); 8] = [
         (|t| t.feed(), b"F"),
         (|t| t.take("chip-3"), b"Tchip-3"),
+        (|t| t.arrive(), b"A"),
         (|t| t.reject(), b"R"),
         (|t| t.park(0x0102), b"B\x01\x02"),
         (|t| t.stack(0x0102, 0x0001_0203), b"K\x01\x02\x00\x01\x02\x03"),

@@ -6,25 +6,31 @@
 //! `hwsim serve` listens on one Unix stream socket. A connection begins with one frame from the controller:
 //!
 //! ```text
-//! hello  = length u32 BE | UTF-8 JSON {"station": "chip-1", "device": "reader" | "machine" | "transport"}
+//! hello  = length u32 BE | UTF-8 JSON {"station": "chip-1", "device": "reader" | "machine" | "stream" | "transport"}
 //! answer = length u32 BE | UTF-8 JSON {"simulated": true} or {"error": "..."}
 //! ```
 //!
-//! After that, `machine` and `transport` are plain byte streams (sections 2 to 5), and `reader` is a sequence of
-//! exchanges, each one request and one answer (04: one answer for each command):
+//! After that, `machine`, `stream` and `transport` are plain byte streams (sections 2 to 6 and 8), and `reader` is a
+//! sequence of exchanges, each one request and one answer (04: one answer for each command):
 //!
 //! ```text
 //! request = kind u8 | length u32 BE | body      answer = kind u8 | length u32 BE | body      length at most 65,544
-//!   01 power on                                   81 body = ATR
+//!   01 power on, body = reset u8 | protocols u8   81 body = ATR
 //!   02 transmit, body = command APDU              82 body = response APDU
 //!   03 power off                                  83
-//!   04 transmit all, body = { length u16 BE | command APDU }+
+//!   04 transmit all, body = { n u8 | n x status word u16 BE | length u16 BE | command APDU }+
 //!                                                 82 for each command, as it comes
-//!                                                 FF body = 1 byte: 01 no card, 02 mute, 03 card removed
+//!   05 probe                                      85 the reader answers, with a card or without
+//!                                                 FF body = 1 byte: 01 no card, 02 mute, 03 card removed,
+//!                                                    04 protocol refused, 05 held by another program,
+//!                                                    06 no such reader, 07 the reader failed;
+//!                                                    06 and 07: then UTF-8 text for a technician
 //! ```
 //!
-//! The stop rule of 04: after an answer other than a response APDU that ends with 9000, no further command is sent to
-//! the card and no further answer comes.
+//! reset: 00 cold, 01 warm (ISO 7816-3, 6.2). protocols: the sum of 01 (T=0) and 02 (T=1), those that the product allows.
+//!
+//! The stop rule of 04: after an answer other than a response APDU that ends with 9000 or with one of that command's n
+//! status words, no further command is sent to the card and no further answer comes.
 //!
 //! # 2. Framed machines: embosser, printer, transport
 //!
@@ -57,12 +63,21 @@
 //! # 4. Card printer
 //!
 //! ```text
-//! 'C'                      clear both sides
-//! 'H' side length          side 'F' or 'B', length = u32 BE of the PNG that follows
-//! 'D' chunk                next bytes of that PNG
-//! 'P'                      print (the machine's work time); '3' if an image is incomplete or no PNG
-//! 'S'                      status; answer data = model name, ASCII
+//! 'C'                      nothing announced, for both sides
+//! 'H' side length digest   side 'F' or 'B', length = u32 BE of the side's PNG, digest = its SHA-256 (32 bytes)
+//! 'P'                      print the sides announced (the machine's work time); '3' if an image does not come within 5 s,
+//!                          is not the one that was announced, or is no PNG
+//! 'S'                      status; answer data = model name, ASCII; '4' while the ribbon is out
 //! ```
+//!
+//! The PNGs, which are rasters in full colour and compressed, travel over a link of their own (`stream`), of which the
+//! printer says nothing back:
+//!
+//! ```text
+//! image = side u8 | length u32 BE | PNG
+//! ```
+//!
+//! For each side the printer keeps the last whole image; the digest tells whether it is the one that was announced.
 //!
 //! # 5. Transport
 //!
@@ -70,10 +85,12 @@
 //!
 //! ```text
 //! at a station:  'F'             feed a blank from the hopper into this station ('4' hopper empty)
-//!                'T' station     take the card that lies in that station ("chip-3") into this one
-//!                'R'             throw the card of this station into the reject bin
-//! at `output`:   'T' station     take the card of that station into the output's hand
-//!                'B' slot        put the card in hand into buffer place `slot` (u16 BE)
+//!                'T' station     lift the card that lies in that station ("chip-3"): it is on its way to this one, and that
+//!                                station is free
+//!                'A'             wait until the card that is on its way lies in this station
+//!                'R'             throw the card of this station, or on its way to it, into the reject bin
+//! at `output`:   'T' station     lift the card of that station: it is on its way into the output's hand
+//!                'B' slot        wait for the card on its way, and put it into buffer place `slot` (u16 BE)
 //!                'K' slot pos    stack the card of that buffer place at `pos` (u32 BE), the good cards' stacker
 //!                'M' slot pos    stack it apart, in the remakes' stacker
 //! both:          'S'             status
@@ -83,6 +100,27 @@
 //!
 //! As the vendor's manual gives it (standards.md 5.2): ESC commands, 9600 8N1. The machine adds sentinels on write and
 //! returns them on read. A card must lie in the station; "swipe" happens by itself.
+//!
+//! # 7. Station hosts (`host` here, both ends of this crate)
+//!
+//! A station host is a process that owns one device. It speaks on its standard input, which is one end of a socket pair:
+//!
+//! ```text
+//! hello  = "CWSH" | version u16 BE = 0001 | length u32 BE | UTF-8 JSON of the device to open    length at most 4,096
+//! answer = "CWSH" | version u16 BE = 0001 | length u32 BE | UTF-8 JSON {"opened": "..."} or {"error": "..."}
+//! ```
+//!
+//! After that a reader's host speaks section 1's exchanges, and a byte link's host these frames, both ways:
+//!
+//! ```text
+//! frame = kind u8 | length u32 BE | body, at most 4,096 bytes        10 bytes        11 the link is closed, body = why
+//! ```
+//!
+//! # 8. Magnetic stripe encoder MSE-630T
+//!
+//! Public facts are few (standards.md 5.2, end): a write is `STX %t1? ;t2? +t3? ETX BCC`, sentinels included, tracks that
+//! are absent left out; the machine echoes the package when it has written it, or answers NAK (15). BCC here = XOR of all
+//! bytes behind STX up to and including ETX (not confirmed by a source). Reading is not described, so it cannot read back.
 
 /// Start of a frame.
 pub const STX: u8 = 0x02;
@@ -109,6 +147,21 @@ pub const ESC: u8 = 0x1B;
 /// Ends an MSR605 data block, after `?`.
 pub const FS: u8 = 0x1C;
 
+/// Begins both ends' first message between daemon and station host.
+pub const HOST_MAGIC: [u8; 4] = *b"CWSH";
+/// Version of what follows it.
+pub const HOST_VERSION: u16 = 1;
+/// Longest JSON of a hello, and longest body of a byte link's frame.
+pub const HOST_BODY_MAX: usize = 4096;
+
+/// Kinds of a byte link's frame between daemon and station host.
+pub mod host {
+    /// Bytes of the link.
+    pub const BYTES: u8 = 0x10;
+    /// The link is closed; the body says why.
+    pub const CLOSED: u8 = 0x11;
+}
+
 /// Kinds of a simulated reader's exchange.
 pub mod reader {
     /// Request: reset the card.
@@ -119,12 +172,16 @@ pub mod reader {
     pub const POWER_OFF: u8 = 0x03;
     /// Request: several APDUs, until one is not answered with 9000.
     pub const TRANSMIT_ALL: u8 = 0x04;
+    /// Request: does the reader answer?
+    pub const PROBE: u8 = 0x05;
     /// Answer to [`POWER_ON`]: ATR.
     pub const ATR: u8 = 0x81;
     /// Answer to [`TRANSMIT`] and to each command of [`TRANSMIT_ALL`].
     pub const RESPONSE: u8 = 0x82;
     /// Answer to [`POWER_OFF`].
     pub const OFF: u8 = 0x83;
+    /// Answer to [`PROBE`].
+    pub const READY: u8 = 0x85;
     /// Answer: failed, one byte says why.
     pub const FAILED: u8 = 0xFF;
     /// No card in the reader.
@@ -133,6 +190,22 @@ pub mod reader {
     pub const MUTE: u8 = 0x02;
     /// Card gone.
     pub const REMOVED: u8 = 0x03;
+    /// The card speaks none of the protocols allowed.
+    pub const PROTOCOL: u8 = 0x04;
+    /// Another program has the reader, or the reader's own is stuck.
+    pub const HELD: u8 = 0x05;
+    /// No reader of that name or place.
+    pub const NO_READER: u8 = 0x06;
+    /// The reader itself.
+    pub const BROKEN: u8 = 0x07;
+    /// [`POWER_ON`]: cold reset.
+    pub const COLD: u8 = 0x00;
+    /// [`POWER_ON`]: warm reset.
+    pub const WARM: u8 = 0x01;
+    /// [`POWER_ON`]: T=0 is allowed.
+    pub const T0: u8 = 0x01;
+    /// [`POWER_ON`]: T=1 is allowed.
+    pub const T1: u8 = 0x02;
 }
 
 /// Status characters of a framed machine.

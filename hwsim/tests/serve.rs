@@ -104,12 +104,12 @@ fn feed_take_personalize_stack_and_reject() {
     let open = |station, device| Link::open(&socket, station, device);
     let (mut feeder, mut reader) = (open("chip-1", "transport"), open("chip-1", "reader"));
 
-    assert_eq!(reader.exchange(1, &[]), (0xFF, vec![1]), "no card");
+    assert_eq!(reader.exchange(1, &[0, 3]), (0xFF, vec![1]), "no card");
     assert_eq!(reader.exchange(2, &[0, 0xA4, 4, 0]), (0xFF, vec![3]));
     assert_eq!(reader.exchange(3, &[]), (0x83, vec![]));
     assert_eq!(feeder.command(b"F"), '0');
     assert_eq!(reader.exchange(2, &[0, 0xA4, 4, 0]), (0xFF, vec![3]), "no power");
-    let (kind, atr) = reader.exchange(1, &[]);
+    let (kind, atr) = reader.exchange(1, &[0, 3]);
     assert_eq!((kind, hex::encode_upper(atr).as_str()), (0x81, "3B751300005443415244"));
     // KEYDATA by GET DATA or not, any card answers a SELECT with two status bytes at least.
     let (kind, response) = reader.exchange(2, &[0x00, 0xA4, 0x04, 0x00, 0x00]);
@@ -118,7 +118,7 @@ fn feed_take_personalize_stack_and_reject() {
 
     let (mut at_stripe, mut stripe) = (open("stripe-1", "transport"), open("stripe-1", "machine"));
     assert_eq!(at_stripe.command(b"Tchip-1"), '0');
-    assert_eq!(reader.exchange(1, &[]), (0xFF, vec![1]));
+    assert_eq!(reader.exchange(1, &[0, 3]), (0xFF, vec![1]));
     stripe.0.write_all(b"\x1bw\x1bs\x1b\x01\x1b\x0212=34\x1b\x03\x3f\x1c").unwrap();
     assert_eq!(stripe.take(2), b"\x1b0");
     let (mut at_embosser, mut embosser) = (open("embosser-1", "transport"), open("embosser-1", "machine"));
@@ -138,16 +138,16 @@ fn feed_take_personalize_stack_and_reject() {
 
     // Mute, wrong ATR, pulled: all into the bin.
     assert_eq!(feeder.command(b"F"), '0');
-    assert_eq!(reader.exchange(1, &[]), (0xFF, vec![2]));
+    assert_eq!(reader.exchange(1, &[0, 3]), (0xFF, vec![2]));
     assert_eq!(feeder.command(b"R"), '0');
     assert_eq!(feeder.command(b"F"), '0');
-    assert_ne!(hex::encode_upper(reader.exchange(1, &[]).1), "3B751300005443415244");
+    assert_ne!(hex::encode_upper(reader.exchange(1, &[0, 3]).1), "3B751300005443415244");
     assert_eq!(feeder.command(b"R"), '0');
     assert_eq!(feeder.command(b"F"), '0');
-    assert_eq!(reader.exchange(1, &[]).0, 0x81);
+    assert_eq!(reader.exchange(1, &[0, 3]).0, 0x81);
     assert_eq!(reader.exchange(2, &[0x00, 0xA4, 0x04, 0x00, 0x00]).0, 0x82);
     assert_eq!(reader.exchange(2, &[0x00, 0xA4, 0x04, 0x00, 0x00]), (0xFF, vec![3]));
-    assert_eq!(reader.exchange(1, &[]), (0xFF, vec![1]));
+    assert_eq!(reader.exchange(1, &[0, 3]), (0xFF, vec![1]));
     assert_eq!(feeder.command(b"R"), '0');
     assert_eq!(feeder.command(b"R"), '2');
     assert!(server.stop());
@@ -197,7 +197,7 @@ fn hello_is_checked() {
         assert!(reader.is_closed());
         reader = Link::open(&socket, "chip-1", "reader");
     }
-    assert_eq!(reader.exchange(1, &[]), (0xFF, vec![1]));
+    assert_eq!(reader.exchange(1, &[0, 3]), (0xFF, vec![1]));
     assert!(server.stop());
     assert!(!socket.exists());
 }

@@ -51,6 +51,14 @@ pub fn judge(phase: Phase, sw: u16) -> Verdict {
 }
 
 impl Phase {
+    /// Status words besides 9000 that do not stop the session: those that [`judge`] tolerates.
+    pub fn tolerated(self) -> &'static [u16] {
+        match self {
+            Self::StoreData { may_refuse: true } => &[0x6A88],
+            _ => &[],
+        }
+    }
+
     /// The command's name.
     pub fn command(self) -> &'static str {
         match self {

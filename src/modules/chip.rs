@@ -12,7 +12,7 @@
 
 use std::time::Duration;
 
-use drivers::link::CardLink;
+use drivers::link::{CardLink, Limits, Protocols, Reset, Step};
 
 use super::{Blame, Blank, Checked, Done, Fault, LoggedDgi, Module, Work};
 use crate::chip::apdu::{self, CardKeys, Exchange, Next};
@@ -26,6 +26,8 @@ use crate::profile::product;
 const POWER_ON_TIME: Duration = Duration::from_secs(5);
 /// For one APDU: a card asks for more time itself while it writes or checks an RSA key; ten times the worst known.
 const TRANSMIT_TIME: Duration = Duration::from_secs(30);
+/// For all commands of one application.
+const SESSION_TIME: Duration = Duration::from_secs(120);
 /// For taking the power off: nothing of the card's is waited for.
 const POWER_OFF_TIME: Duration = Duration::from_secs(2);
 
@@ -55,7 +57,7 @@ impl ChipModule {
     }
 
     fn look(&mut self, work: &Work, first: &Checked) -> Result<CardKeys, Fault> {
-        let atr = self.link.power_on(POWER_ON_TIME)?;
+        let atr = self.link.power_on(Reset::Cold, Protocols::ANY, POWER_ON_TIME)?;
         let expected = &chip_of(work)?.atr;
         if !expected.iter().any(|e| hex::decode(e).is_ok_and(|e| e == atr)) {
             return Err(Fault::card(
@@ -176,9 +178,11 @@ impl ChipModule {
     fn send(&mut self, commands: &[(&[u8], Phase)]) -> Result<Vec<(Vec<u8>, u16)>, Fault> {
         let mut answers = Vec::with_capacity(commands.len());
         while let Some(rest) = commands.get(answers.len()..).filter(|rest| !rest.is_empty()) {
-            let apdus: Vec<&[u8]> = rest.iter().map(|(command, _)| *command).collect();
+            let steps: Vec<Step<'_>> =
+                rest.iter().map(|(command, phase)| Step { command, go_on: phase.tolerated() }).collect();
             let mut responses = Vec::with_capacity(rest.len());
-            let outcome = self.link.transmit_all(&apdus, TRANSMIT_TIME, &mut responses);
+            let limits = Limits { each: TRANSMIT_TIME, all: SESSION_TIME };
+            let outcome = self.link.transmit_all(&steps, limits, &mut responses);
             self.commands += u32::try_from(responses.len()).unwrap_or(u32::MAX);
             let mut rest = rest.iter();
             for (response, (command, phase)) in responses.iter().zip(rest.by_ref()) {

@@ -39,6 +39,9 @@ impl From<CardError> for Fault {
         match error {
             CardError::Mute => Self::new(Blame::Card, "mute", detail),
             CardError::Absent | CardError::Removed => Self::new(Blame::Card, "card-removed", detail),
+            CardError::Protocol => Self::new(Blame::Card, "protocol", detail),
+            CardError::Held => Self::new(Blame::Device, "reader-held", format!("device: {error}")),
+            CardError::NoReader(_) => Self::new(Blame::Device, "no-reader", format!("device: {error}")),
             CardError::Reader(LinkError::Timeout(_)) => {
                 Self::new(Blame::Device, "timeout", format!("device: {error}; check reader and cable"))
             }
@@ -118,6 +121,9 @@ mod tests {
             (CardError::Mute, Blame::Card, "mute"),
             (CardError::Absent, Blame::Card, "card-removed"),
             (CardError::Removed, Blame::Card, "card-removed"),
+            (CardError::Protocol, Blame::Card, "protocol"),
+            (CardError::Held, Blame::Device, "reader-held"),
+            (CardError::NoReader("x".into()), Blame::Device, "no-reader"),
             (CardError::Reader(LinkError::Closed), Blame::Device, "reader"),
             (CardError::Reader(LinkError::Timeout(Duration::ZERO)), Blame::Device, "timeout"),
             (CardError::Malformed, Blame::Device, "reader"),

@@ -186,6 +186,10 @@ fn take(setup: &mut StationSetup, from: &str, work: &Work, tell: &mut impl FnMut
     if !tell(Happening::Taken) {
         return false;
     }
+    if let Err(error) = setup.transport.arrive() {
+        let fault = thrown_out(&mut setup.transport, transport_fault("bringing the card", &error));
+        return tell(Happening::CardOut { fault, took: start.elapsed() });
+    }
     match prepared.and_then(|()| setup.module.inspect(work)) {
         Ok(_) => personalize(setup, work, start, tell),
         Err(fault) => {

@@ -30,6 +30,12 @@ pub struct Line {
     /// Stations on real links, by station name; not needed for a simulated run.
     #[serde(default)]
     pub link: std::collections::BTreeMap<String, Link>,
+    /// Which keys may be used on the real links.
+    #[serde(default)]
+    pub keys: Keys,
+    /// Time limits.
+    #[serde(default)]
+    pub limits: Limits,
     /// Of `hwsim`; a line without it cannot be simulated.
     #[serde(default)]
     pub sim: Option<toml::Table>,
@@ -58,9 +64,19 @@ pub struct Module {
     /// How many stations work in parallel.
     #[serde(default = "one")]
     pub stations: u32,
+    /// Name of the driver, where there are several for its kind.
+    #[serde(default)]
+    pub driver: Option<String>,
     /// Stripe only: coercivity of the plastic.
     #[serde(default)]
     pub coercivity: Option<Coercivity>,
+    /// Stripe only: whether the stripe is looked at before and read back after writing.
+    #[serde(default = "yes")]
+    pub read_back: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn one() -> u32 {
@@ -93,19 +109,66 @@ pub enum Coercivity {
     Loco,
 }
 
-/// How a station is reached.
-#[derive(Debug, Clone, Deserialize)]
+/// How a station is reached on a real line. A station has what its kind needs; the output has a transport alone.
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Link {
-    /// Serial device, for the machine.
+    /// Chip: name of the PC/SC reader, without the two numbers that pcscd puts behind it.
+    #[serde(default)]
+    pub reader: Option<String>,
+    /// Chip: which slot of a reader with several, from 0.
+    #[serde(default)]
+    pub slot: u8,
+    /// Chip: USB path of the reader ("1-4.2"), instead of its name.
+    #[serde(default)]
+    pub usb: Option<String>,
+    /// Chip: socket of the pcscd that has the reader; without it, the system's.
+    #[serde(default)]
+    pub pcscd: Option<String>,
+    /// Serial device of the machine.
     #[serde(default)]
     pub serial: Option<String>,
-    /// Bits per second.
+    /// Its bits per second.
     #[serde(default)]
     pub baud: Option<u32>,
+    /// Printer: address of its link for images, `host:port`.
+    #[serde(default)]
+    pub stream: Option<String>,
     /// Serial device of the station's card transport.
     #[serde(default)]
     pub transport: Option<String>,
+}
+
+/// Time limits, in seconds. They end a blocked device call from outside.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// One command to a chip.
+    pub command: f64,
+    /// One phase of a chip: looking at the blank, or one application.
+    pub phase: f64,
+    /// All of a chip's work on one card.
+    pub card: f64,
+    /// How long a module may be without any station in service before the line stops.
+    pub recover: f64,
+}
+
+impl Default for Limits {
+    /// A card asks for more time itself while it writes or checks an RSA key; a command takes ten times the worst known.
+    fn default() -> Self {
+        Self { command: 30.0, phase: 120.0, card: 300.0, recover: 60.0 }
+    }
+}
+
+/// Which keys a line on real devices works with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Keys {
+    /// LIVE keys; a TEST store is refused.
+    #[default]
+    Live,
+    /// TEST keys; what it makes is marked TEST.
+    Test,
 }
 
 impl Line {

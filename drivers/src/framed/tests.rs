@@ -216,6 +216,10 @@ fn an_answer_longer_than_a_frame_is_damage() {
 fn a_machine_that_never_stops_sending_does_not_hold_us() {
     struct Babble(u8);
     impl Link for Babble {
+        fn reopen(&mut self, _: Duration) -> Result<(), LinkError> {
+            Ok(())
+        }
+
         fn send(&mut self, _: &[u8], _: Duration) -> Result<(), LinkError> {
             Ok(())
         }
@@ -235,6 +239,10 @@ fn a_machine_that_never_stops_sending_does_not_hold_us() {
 
     struct Flood;
     impl Link for Flood {
+        fn reopen(&mut self, _: Duration) -> Result<(), LinkError> {
+            Ok(())
+        }
+
         fn send(&mut self, _: &[u8], _: Duration) -> Result<(), LinkError> {
             Ok(())
         }

@@ -43,22 +43,23 @@ pub fn serve(stream: &UnixStream, world: &World, station: &Station) -> io::Resul
         requests.read_exact(&mut body)?;
         answer.clear();
         match (kind, &body[..]) {
-            (reader::POWER_ON, []) => put(&mut answer, &power_on(world, station, &mut pace)),
+            (reader::POWER_ON, [_, _]) => put(&mut answer, &power_on(world, station, &mut pace)),
             (reader::TRANSMIT, command) => put(&mut answer, &transmit(world, station, command, &mut pace)),
             (reader::TRANSMIT_ALL, commands) => {
-                for command in split(commands).ok_or_else(no_request)? {
+                for (command, go_on) in split(commands).ok_or_else(no_request)? {
                     let said = transmit(world, station, command, &mut pace);
                     put(&mut answer, &said);
                     if !pace.is_instant() {
                         answers.write_all(&answer)?;
                         answer.clear();
                     }
-                    if !matches!(said, (reader::RESPONSE, response) if response.ends_with(&SW_DONE)) {
+                    if !matches!(said, (reader::RESPONSE, response) if goes_on_after(&response, go_on)) {
                         break;
                     }
                 }
             }
             (reader::POWER_OFF, []) => put(&mut answer, &power_off(station)),
+            (reader::PROBE, []) => put(&mut answer, &(reader::READY, Vec::new())),
             _ => return Err(no_request()),
         }
         answers.write_all(&answer)?;
@@ -75,15 +76,23 @@ fn put(answer: &mut Vec<u8>, (kind, said): &Said) {
     answer.extend(said);
 }
 
-/// `{ length u16 BE | command }+`.
-fn split(mut body: &[u8]) -> Option<Vec<&[u8]>> {
+/// Whether the next command is sent: after 9000, or a status word of the command's own list (2 bytes each).
+fn goes_on_after(response: &[u8], go_on: &[u8]) -> bool {
+    let (words, _) = go_on.as_chunks::<2>();
+    response.ends_with(&SW_DONE) || words.iter().any(|sw| response.ends_with(sw))
+}
+
+/// `{ n u8 | n x status word | length u16 BE | command }+`: commands with their status words.
+fn split(mut body: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
     let mut commands = Vec::new();
-    while let Some((length, rest)) = body.split_first_chunk() {
+    while let Some((n, rest)) = body.split_first() {
+        let (go_on, rest) = rest.split_at_checked(2 * usize::from(*n))?;
+        let (length, rest) = rest.split_first_chunk()?;
         let (command, rest) = rest.split_at_checked(u16::from_be_bytes(*length).into())?;
-        commands.push(command);
+        commands.push((command, go_on));
         body = rest;
     }
-    (body.is_empty() && !commands.is_empty()).then_some(commands)
+    (!commands.is_empty()).then_some(commands)
 }
 
 type Said = (u8, Vec<u8>);

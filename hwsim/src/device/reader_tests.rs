@@ -124,12 +124,12 @@ fn served(requests: &[u8]) -> Option<Vec<u8>> {
 
 #[test]
 fn several_commands_are_answered_until_one_is_not_done() {
-    const POWER_ON: &[u8] = &[1, 0, 0, 0, 0];
+    const POWER_ON: &[u8] = &[1, 0, 0, 0, 2, 0, 3];
     const DONE: &[u8] = &[0x82, 0, 0, 0, 2, 0x90, 0x00];
     let select: Vec<u8> = [&[0x00, 0xA4, 0x04, 0x00, 0x07], &b"\xA0\0\0\0\x03\x10\x10"[..], &[0x00]].concat();
     let several = |commands: &[&[u8]]| {
         let body: Vec<u8> =
-            commands.iter().flat_map(|c| [&[0, u8::try_from(c.len()).unwrap()], *c].concat()).collect();
+            commands.iter().flat_map(|c| [&[0, 0, u8::try_from(c.len()).unwrap()], *c].concat()).collect();
         [POWER_ON, &[4, 0, 0, 0, u8::try_from(body.len()).unwrap()], &body].concat()
     };
     let alone =
@@ -148,9 +148,9 @@ fn several_commands_are_answered_until_one_is_not_done() {
     assert_eq!(said, [atr, &refused].concat());
 
     // No power, no card.
-    assert_eq!(served(&several(&[&select])[5..]).unwrap(), [0xFF, 0, 0, 0, 1, 3]);
+    assert_eq!(served(&several(&[&select])[7..]).unwrap(), [0xFF, 0, 0, 0, 1, 3]);
     // Not requests.
-    for body in [&[][..], &[0], &[0, 2, 1], &[0, 1, 7, 0], &[0xFF, 0xFF]] {
+    for body in [&[][..], &[0], &[0, 0], &[0, 0, 2, 1], &[0, 0, 1, 7, 0], &[0xFF, 0xFF], &[1, 0x6A]] {
         assert_eq!(
             served(&[&[4, 0, 0, 0, u8::try_from(body.len()).unwrap()], body].concat()),
             None,

@@ -29,13 +29,14 @@ impl<'a> AtStation<'a> {
 }
 
 impl Machine for AtStation<'_> {
-    const COMMANDS: &'static [u8] = b"FTRS";
+    const COMMANDS: &'static [u8] = b"FTARS";
 
     fn run(&mut self, command: u8, data: &[u8]) -> Answer {
         let done = match (command, data) {
             (b'F', []) => self.world.feed(self.station, &mut self.pace),
             (b'T', name) => station_name(name)
                 .and_then(|from| self.world.take_to_station(self.station, from, &mut self.pace)),
+            (b'A', []) => self.station.slot().card().map(|_| ()).ok_or(status::NO_CARD),
             (b'R', []) => self.world.reject(self.station, &mut self.pace),
             (b'S', []) => match self.station.slot().card() {
                 Some(card) if lock(card).jammed => Err(status::JAM),

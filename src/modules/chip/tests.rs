@@ -33,7 +33,7 @@ struct Card {
 }
 
 impl CardLink for Card {
-    fn power_on(&mut self, _: Duration) -> Result<Vec<u8>, CardError> {
+    fn power_on(&mut self, _: Reset, _: Protocols, _: Duration) -> Result<Vec<u8>, CardError> {
         self.trace.lock().unwrap().push("on".into());
         self.atr.clone()
     }
@@ -50,8 +50,33 @@ impl CardLink for Card {
         answer.map(|a| hex::decode(a).unwrap())
     }
 
+    fn transmit_all(
+        &mut self,
+        steps: &[Step<'_>],
+        limits: Limits,
+        responses: &mut Vec<Vec<u8>>,
+    ) -> Result<(), CardError> {
+        for step in steps {
+            let response = self.transmit(step.command, limits.each)?;
+            let goes_on = step.goes_on_after(&response);
+            responses.push(response);
+            if !goes_on {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     fn power_off(&mut self, _: Duration) -> Result<(), CardError> {
         self.trace.lock().unwrap().push("off".into());
+        Ok(())
+    }
+
+    fn probe(&mut self, _: Duration) -> Result<(), CardError> {
+        Ok(())
+    }
+
+    fn reopen(&mut self, _: Duration) -> Result<(), CardError> {
         Ok(())
     }
 }

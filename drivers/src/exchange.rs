@@ -1,0 +1,254 @@
+//! A card reader behind a byte link: the exchanges of wire section 1, controller's end. `hwsim` and the station hosts of
+//! real readers speak them.
+//!
+//! Not here: what is behind the link.
+
+use std::time::{Duration, Instant};
+
+use zeroize::Zeroizing;
+
+use crate::link::{CardError, CardLink, Limits, Link, LinkError, Protocols, Reset, Step};
+use crate::wire::{READER_BODY_MAX, reader};
+
+/// kind u8, length u32.
+const HEADER: usize = 5;
+
+/// A card link over a byte link.
+///
+/// Answers come in the order of the requests. An answer that did not come in time is still owed, and is dropped when it
+/// comes, so that it is never taken for the answer of a later request. Of several commands sent at once nobody knows how
+/// many answers are owed: after a timeout there the reader is lost until connected anew.
+pub struct Exchange<L> {
+    link: L,
+    /// Received, not yet a whole answer.
+    held: Zeroizing<Vec<u8>>,
+    owed: u32,
+    /// Set when the exchanges cannot be told apart any more.
+    lost: bool,
+}
+
+impl<L: Link> Exchange<L> {
+    /// Takes a link over that is ready for the first request.
+    pub fn over(link: L) -> Self {
+        Self { link, held: Zeroizing::new(Vec::new()), owed: 0, lost: false }
+    }
+
+    fn exchange(
+        &mut self,
+        request: u8,
+        body: &[u8],
+        expected: u8,
+        timeout: Duration,
+    ) -> Result<Vec<u8>, CardError> {
+        let deadline = Instant::now() + timeout;
+        self.request(request, body, timeout)?;
+        let answer = self.own_answer(deadline, timeout);
+        self.lost =
+            matches!(&answer, Err(error) if !matches!(error, CardError::Reader(LinkError::Timeout(_))));
+        body_of(answer?, expected)
+    }
+
+    /// Sends a request. The reader counts as lost until its answers were read: one that went out in part leaves the
+    /// exchanges out of step.
+    fn request(&mut self, request: u8, body: &[u8], timeout: Duration) -> Result<(), CardError> {
+        if self.lost {
+            return Err(CardError::Reader(LinkError::Closed));
+        }
+        let length = u32::try_from(body.len()).ok().filter(|_| body.len() <= READER_BODY_MAX);
+        let length =
+            length.ok_or_else(|| CardError::Reader(LinkError::Io("command longer than an APDU".into())))?;
+        let mut message = Zeroizing::new(Vec::with_capacity(HEADER + body.len()));
+        message.push(request);
+        message.extend_from_slice(&length.to_be_bytes());
+        message.extend_from_slice(body);
+        self.lost = true;
+        self.link.send(&message, timeout).map_err(CardError::Reader)?;
+        self.owed += 1;
+        Ok(())
+    }
+
+    /// The first answer to the last request; those that are owed to earlier ones are dropped.
+    fn own_answer(&mut self, deadline: Instant, timeout: Duration) -> Result<(u8, Vec<u8>), CardError> {
+        loop {
+            let answer = self.answer(deadline, timeout)?;
+            self.owed -= 1;
+            if self.owed == 0 {
+                return Ok(answer);
+            }
+        }
+    }
+
+    /// Sends so many of the commands as fit one request; false if one of them stopped.
+    fn several(
+        &mut self,
+        steps: &[Step<'_>],
+        each: Duration,
+        until: Instant,
+        responses: &mut Vec<Vec<u8>>,
+    ) -> Result<bool, CardError> {
+        let mut body = Zeroizing::new(Vec::with_capacity(steps.iter().map(size).sum()));
+        for step in steps {
+            // Both are shorter than a body, which was looked at before.
+            body.push(u8::try_from(step.go_on.len()).unwrap_or(u8::MAX));
+            step.go_on.iter().for_each(|sw| body.extend_from_slice(&sw.to_be_bytes()));
+            body.extend_from_slice(&u16::try_from(step.command.len()).unwrap_or(u16::MAX).to_be_bytes());
+            body.extend_from_slice(step.command);
+        }
+        self.request(reader::TRANSMIT_ALL, &body, left(each, until)?)?;
+        for step in steps {
+            let time = left(each, until)?;
+            let deadline = Instant::now() + time;
+            let answer =
+                if self.owed > 0 { self.own_answer(deadline, time) } else { self.answer(deadline, time) };
+            let answer = answer?;
+            let failed = answer.0 == reader::FAILED;
+            self.lost = !failed;
+            let response = body_of(answer, reader::RESPONSE)?;
+            let goes_on = step.goes_on_after(&response);
+            responses.push(response);
+            if !goes_on {
+                self.lost = false;
+                return Ok(false);
+            }
+        }
+        self.lost = false;
+        Ok(true)
+    }
+
+    /// The next whole answer: kind and body.
+    fn answer(&mut self, deadline: Instant, timeout: Duration) -> Result<(u8, Vec<u8>), CardError> {
+        loop {
+            if let Some(&[kind, a, b, c, d]) = self.held.first_chunk::<HEADER>() {
+                let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
+                if length > READER_BODY_MAX {
+                    return Err(CardError::Malformed);
+                }
+                if let Some(body) = self.held.get(HEADER..HEADER + length) {
+                    let body = body.to_vec();
+                    let rest = self.held.get(HEADER + length..).unwrap_or_default().to_vec();
+                    self.held = Zeroizing::new(rest);
+                    return Ok((kind, body));
+                }
+            }
+            let mut piece = Zeroizing::new([0; 4096]);
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(CardError::Reader(LinkError::Timeout(timeout)));
+            }
+            let n = self.link.receive(&mut piece[..], left).map_err(|error| match error {
+                LinkError::Timeout(_) => CardError::Reader(LinkError::Timeout(timeout)),
+                error => CardError::Reader(error),
+            })?;
+            self.held.extend_from_slice(piece.get(..n).unwrap_or_default());
+        }
+    }
+}
+
+/// The time for the next command.
+fn left(each: Duration, until: Instant) -> Result<Duration, CardError> {
+    let left = each.min(until.saturating_duration_since(Instant::now()));
+    if left.is_zero() { Err(CardError::Reader(LinkError::Timeout(each))) } else { Ok(left) }
+}
+
+/// The body of an answer of this kind, or what failed.
+fn body_of((kind, body): (u8, Vec<u8>), expected: u8) -> Result<Vec<u8>, CardError> {
+    match (kind, body.as_slice()) {
+        (kind, _) if kind == expected => Ok(body),
+        (reader::FAILED, [reader::NO_CARD]) => Err(CardError::Absent),
+        (reader::FAILED, [reader::MUTE]) => Err(CardError::Mute),
+        (reader::FAILED, [reader::REMOVED]) => Err(CardError::Removed),
+        (reader::FAILED, [reader::PROTOCOL]) => Err(CardError::Protocol),
+        (reader::FAILED, [reader::HELD]) => Err(CardError::Held),
+        (reader::FAILED, [reader::NO_READER, text @ ..]) => Err(CardError::NoReader(shown(text))),
+        (reader::FAILED, [reader::BROKEN, text @ ..]) => Err(CardError::Reader(LinkError::Io(shown(text)))),
+        _ => Err(CardError::Malformed),
+    }
+}
+
+/// Text of the other end, fit to be shown.
+fn shown(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).chars().filter(|c| !c.is_control()).take(200).collect()
+}
+
+/// Bytes of a step in a request.
+fn size(step: &Step<'_>) -> usize {
+    1 + 2 * step.go_on.len() + 2 + step.command.len()
+}
+
+/// How many of these steps one request can carry; at least the first.
+fn fitting(steps: &[Step<'_>]) -> usize {
+    let mut room = READER_BODY_MAX;
+    let fits = |step: &&Step<'_>| match room.checked_sub(size(step)) {
+        Some(left) => {
+            room = left;
+            true
+        }
+        None => false,
+    };
+    steps.iter().take_while(fits).count().max(1)
+}
+
+impl<L: Link> CardLink for Exchange<L> {
+    fn power_on(
+        &mut self,
+        reset: Reset,
+        protocols: Protocols,
+        timeout: Duration,
+    ) -> Result<Vec<u8>, CardError> {
+        let reset = match reset {
+            Reset::Cold => reader::COLD,
+            Reset::Warm => reader::WARM,
+        };
+        self.exchange(reader::POWER_ON, &[reset, protocols.to_byte()], reader::ATR, timeout)
+    }
+
+    fn transmit(&mut self, command: &[u8], timeout: Duration) -> Result<Vec<u8>, CardError> {
+        self.exchange(reader::TRANSMIT, command, reader::RESPONSE, timeout)
+    }
+
+    fn transmit_all(
+        &mut self,
+        steps: &[Step<'_>],
+        limits: Limits,
+        responses: &mut Vec<Vec<u8>>,
+    ) -> Result<(), CardError> {
+        let until = Instant::now() + limits.all;
+        let mut rest = steps;
+        while let Some((first, _)) = rest.split_first() {
+            let (now, later) = rest.split_at(fitting(rest));
+            let goes_on = if now.len() > 1 {
+                self.several(now, limits.each, until, responses)?
+            } else {
+                let response = self.transmit(first.command, left(limits.each, until)?)?;
+                let goes_on = first.goes_on_after(&response);
+                responses.push(response);
+                goes_on
+            };
+            if !goes_on {
+                break;
+            }
+            rest = later;
+        }
+        Ok(())
+    }
+
+    fn power_off(&mut self, timeout: Duration) -> Result<(), CardError> {
+        self.exchange(reader::POWER_OFF, &[], reader::OFF, timeout).map(drop)
+    }
+
+    fn probe(&mut self, timeout: Duration) -> Result<(), CardError> {
+        self.exchange(reader::PROBE, &[], reader::READY, timeout).map(drop)
+    }
+
+    fn reopen(&mut self, timeout: Duration) -> Result<(), CardError> {
+        self.held = Zeroizing::new(Vec::new());
+        self.owed = 0;
+        self.lost = true;
+        self.link.reopen(timeout).map_err(CardError::Reader)?;
+        self.lost = false;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
