@@ -153,6 +153,25 @@ pub struct Limits {
     pub recover: f64,
 }
 
+impl Limits {
+    /// Longer than any of them may be: a day.
+    const MAX: f64 = 86_400.0;
+
+    fn check(&self) -> Result<(), String> {
+        let Self { command, phase, card, recover } = *self;
+        // Not a number is in no range.
+        let sound = [command, phase, card].iter().all(|s| *s > 0.0 && *s <= Self::MAX)
+            && (0.0..=Self::MAX).contains(&recover);
+        if !sound {
+            return Err("limits are seconds: more than 0 (recover: or 0) and at most a day".into());
+        }
+        if command > phase || phase > card {
+            return Err("limits: a command ends within its phase, and a phase within its card".into());
+        }
+        Ok(())
+    }
+}
+
 impl Default for Limits {
     /// A card asks for more time itself while it writes or checks an RSA key; a command takes ten times the worst known.
     fn default() -> Self {
@@ -229,6 +248,7 @@ impl Line {
                 ));
             }
         }
+        self.limits.check()?;
         let stations: u32 = self.working().map(|m| m.stations).sum();
         if stations == 0 {
             return Err("no module with a station".into());
