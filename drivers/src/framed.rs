@@ -51,6 +51,12 @@ impl<L: Link> Framed<L> {
         Self { port: Port::new(link), decoder: Decoder::default() }
     }
 
+    /// Connects anew, whatever state the old connection is in.
+    pub fn reopen(&mut self, timeout: Duration) -> Result<(), DeviceError> {
+        self.decoder = Decoder::default();
+        self.port.reopen(timeout)
+    }
+
     /// Gives a command (one printable ASCII character, at most 1,024 bytes of data) and waits for the machine to do it,
     /// at most `work` after it accepted. Returns the data of its answer.
     pub fn command(&mut self, cmd: u8, data: &[u8], work: Duration) -> Result<Vec<u8>, DeviceError> {

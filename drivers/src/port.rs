@@ -30,6 +30,15 @@ impl<L: Link> Port<L> {
         Self { link, held: Vec::new(), next: 0 }
     }
 
+    /// Connects anew; what had arrived is forgotten.
+    pub(crate) fn reopen(&mut self, timeout: Duration) -> Result<(), DeviceError> {
+        self.link.reopen(timeout)?;
+        self.held.zeroize();
+        self.held.clear();
+        self.next = 0;
+        Ok(())
+    }
+
     /// Sends all of `bytes`.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<(), DeviceError> {
         Ok(self.link.send(bytes, SEND_TIME)?)

@@ -1,6 +1,7 @@
 //! The composition root of a line: from the profile's modules to stations with drivers on open links.
 
 use std::path::Path;
+use std::time::Duration;
 
 use drivers::link::{CardLink, Link};
 use drivers::sim::{Device, SimLink, SimReader};
@@ -26,7 +27,7 @@ pub fn simulated(
                 Kind::Chip => {
                     let reader: Box<dyn CardLink> =
                         Box::new(SimReader::connect(socket, &name).map_err(|e| refused(&name, &e))?);
-                    Box::new(ChipModule::new(reader, connect_hsm()?))
+                    Box::new(ChipModule::new(name.clone(), reader, connect_hsm()?, line.limits))
                 }
                 Kind::Stripe => {
                     let coercivity = module.coercivity.unwrap_or(Coercivity::Hico);
@@ -49,7 +50,8 @@ pub fn simulated(
     let output = Transport::new(link(socket, "output", Device::Transport)?);
     let reorder_buffer = u16::try_from(line.reorder_buffer)
         .map_err(|_| Failure::new(Exit::Profile, "reorder_buffer is too large"))?;
-    Ok(LineSetup { stages, output, reorder_buffer })
+    let recover = Duration::from_secs_f64(line.limits.recover);
+    Ok(LineSetup { stages, output, reorder_buffer, recover })
 }
 
 fn machine(socket: &Path, station: &str) -> Result<Box<dyn Link>, Failure> {

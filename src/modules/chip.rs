@@ -7,32 +7,37 @@
 //!                                    → EXTERNAL AUTHENTICATE → STORE DATA ... → power off
 //! ```
 //!
+//! Looking is one phase, each application another; a call that does not end within its limit (line profile) is a fault
+//! `timeout` that says which limit, which command and which reader. A reader that did not answer is not asked to take the
+//! power off: its link is made anew before the next card.
+//!
 //! After a wrong card cryptogram the card gets no second INITIALIZE UPDATE: wrong keys must not eat cards. Not here:
 //! what the commands are (`chip`), keys and wrapping (`hsm`). EMV CPS 4, DESIGN.md sections 2 and 5.
 
+mod deadline;
+
 use std::time::Duration;
 
-use drivers::link::{CardLink, Limits, Protocols, Reset, Step};
+use drivers::link::{CardError, CardLink, LinkError, Protocols, Reset, Step};
 
+use self::deadline::Deadline;
 use super::{Blame, Blank, Checked, Done, Fault, LoggedDgi, Module, Work};
 use crate::chip::apdu::{self, CardKeys, Exchange, Next};
 use crate::chip::status::{Phase, Verdict, judge};
 use crate::chip::{Plan, plan};
 use crate::hsm::{Hsm, OpenRequest, SessionRequest};
 use crate::ids::{Aid, KmcRef};
-use crate::profile::product;
+use crate::profile::{line, product};
 
-/// For an ATR: a card may take 20,160 etu for it, 2.1 s at 3.58 MHz (ISO 7816-3, 8.1), and readers try twice.
-const POWER_ON_TIME: Duration = Duration::from_secs(5);
-/// For one APDU: a card asks for more time itself while it writes or checks an RSA key; ten times the worst known.
-const TRANSMIT_TIME: Duration = Duration::from_secs(30);
-/// For all commands of one application.
-const SESSION_TIME: Duration = Duration::from_secs(120);
 /// For taking the power off: nothing of the card's is waited for.
 const POWER_OFF_TIME: Duration = Duration::from_secs(2);
+/// For a reader to be connected anew, and to answer then.
+const PROBE_TIME: Duration = Duration::from_secs(2);
 
 /// A chip station: one reader and a connection to the HSM.
 pub struct ChipModule {
+    /// Of the reader, for people.
+    reader: String,
     link: Box<dyn CardLink>,
     hsm: Box<dyn Hsm>,
     /// The KMCs of the HSM, as far as asked.
@@ -41,6 +46,9 @@ pub struct ChipModule {
     challenged: Option<Challenged>,
     /// APDUs of this card so far.
     commands: u32,
+    limits: line::Limits,
+    /// Of this card.
+    deadline: Deadline,
 }
 
 /// An application that answered INITIALIZE UPDATE.
@@ -51,13 +59,16 @@ struct Challenged {
 }
 
 impl ChipModule {
-    /// A station on these links.
-    pub fn new(link: Box<dyn CardLink>, hsm: Box<dyn Hsm>) -> Self {
-        Self { link, hsm, kmcs: Vec::new(), challenged: None, commands: 0 }
+    /// A station on these links; `reader` is named in faults.
+    pub fn new(reader: String, link: Box<dyn CardLink>, hsm: Box<dyn Hsm>, limits: line::Limits) -> Self {
+        let deadline = Deadline::new(limits);
+        Self { reader, link, hsm, kmcs: Vec::new(), challenged: None, commands: 0, limits, deadline }
     }
 
     fn look(&mut self, work: &Work, first: &Checked) -> Result<CardKeys, Fault> {
-        let atr = self.link.power_on(Reset::Cold, Protocols::ANY, POWER_ON_TIME)?;
+        let time = self.deadline.session().ok_or_else(|| self.too_long("power on"))?.each;
+        let atr = self.link.power_on(Reset::Cold, Protocols::ANY, time);
+        let atr = atr.map_err(|error| self.failed(error, "power on"))?;
         let expected = &chip_of(work)?.atr;
         if !expected.iter().any(|e| hex::decode(e).is_ok_and(|e| e == atr)) {
             return Err(Fault::card(
@@ -116,6 +127,7 @@ impl ChipModule {
         let key_data = first.keys.key_data;
         let mut first = Some(first);
         for checked in &work.applications {
+            self.deadline.next_phase();
             let challenged = match first.take() {
                 Some(challenged) => challenged,
                 None => self.challenge(&checked.application.aid)?,
@@ -181,16 +193,18 @@ impl ChipModule {
             let steps: Vec<Step<'_>> =
                 rest.iter().map(|(command, phase)| Step { command, go_on: phase.tolerated() }).collect();
             let mut responses = Vec::with_capacity(rest.len());
-            let limits = Limits { each: TRANSMIT_TIME, all: SESSION_TIME };
-            let outcome = self.link.transmit_all(&steps, limits, &mut responses);
+            let outcome = match self.deadline.session() {
+                Some(limits) => self.link.transmit_all(&steps, limits, &mut responses),
+                None => Err(CardError::Reader(LinkError::Timeout(Duration::ZERO))),
+            };
             self.commands += u32::try_from(responses.len()).unwrap_or(u32::MAX);
             let mut rest = rest.iter();
             for (response, (command, phase)) in responses.iter().zip(rest.by_ref()) {
                 answers.push(self.finish(command, *phase, response)?);
             }
-            if let (Err(error), Some((command, _))) = (outcome, rest.next()) {
+            if let (Err(error), Some((command, phase))) = (outcome, rest.next()) {
                 self.commands += 1;
-                return Err(Fault::from(error).at(apdu::header(command), None));
+                return Err(self.failed(error, phase.command()).at(apdu::header(command), None));
             }
             if responses.is_empty() {
                 return Err(Fault::us("a reader gave neither an answer nor an error"));
@@ -208,9 +222,11 @@ impl ChipModule {
             match next {
                 Next::Send(more) => {
                     self.commands += 1;
-                    let response =
-                        self.link.transmit(&more, TRANSMIT_TIME).map_err(|e| at(e.into(), None))?;
-                    next = exchange.answer(&response);
+                    let late = || at(self.too_long(phase.command()), None);
+                    let time = self.deadline.session().ok_or_else(late)?.each;
+                    let response = self.link.transmit(&more, time);
+                    let failed = |error| at(self.failed(error, phase.command()), None);
+                    next = exchange.answer(&response.map_err(failed)?);
                 }
                 Next::Malformed => {
                     let detail = format!("device: the answer to {} is no response APDU", phase.command());
@@ -228,10 +244,32 @@ impl ChipModule {
         }
     }
 
-    /// The card is done with, whatever happened to it: a reader that fails now shows that at the next card.
-    fn power_off(&mut self) {
+    /// Why the reader gave no answer to this, in words.
+    fn failed(&self, error: CardError, doing: &str) -> Fault {
+        match error {
+            CardError::Reader(LinkError::Timeout(_)) => self.too_long(doing),
+            error => {
+                let fault = Fault::from(error);
+                Fault { detail: format!("{}; reader {}, {doing}", fault.detail, self.reader), ..fault }
+            }
+        }
+    }
+
+    fn too_long(&self, doing: &str) -> Fault {
+        let (reader, limit) = (&self.reader, self.deadline.exceeded());
+        let detail =
+            format!("device: {doing} at reader {reader} did not end within {limit}; check card and reader");
+        Fault::new(Blame::Device, "timeout", detail)
+    }
+
+    /// The card is done with, whatever happened to it: a reader that fails now shows that at the next card. One that did
+    /// not answer would not do so now either, and the card is to leave at once.
+    fn end(&mut self, fault: Option<&Fault>) {
+        if fault.is_some_and(Fault::wants_probe) {
+            return;
+        }
         if let Err(error) = self.link.power_off(POWER_OFF_TIME) {
-            tracing::warn!(%error, "power off failed");
+            tracing::warn!(reader = %self.reader, %error, "power off failed");
         }
     }
 }
@@ -247,11 +285,12 @@ impl Module for ChipModule {
     fn inspect(&mut self, work: &Work) -> Result<Blank, Fault> {
         self.challenged = None;
         self.commands = 0;
+        self.deadline = Deadline::new(self.limits);
         let Some(first) = work.applications.first() else { return Ok(Blank::default()) };
         match self.look(work, first) {
             Ok(keys) => Ok(Blank { key_data: Some(keys.key_data) }),
             Err(fault) => {
-                self.power_off();
+                self.end(Some(&fault));
                 Err(fault)
             }
         }
@@ -266,12 +305,17 @@ impl Module for ChipModule {
             .take()
             .ok_or_else(|| Fault::us("a card was to be personalized before inspection"))?;
         let outcome = self.write(work, challenged);
-        self.power_off();
+        self.end(outcome.as_ref().err());
         outcome.map(|done| Done { commands: self.commands, ..done })
     }
 
     fn wants(&self, work: &Work) -> bool {
         !work.applications.is_empty()
+    }
+
+    fn probe(&mut self) -> Result<(), Fault> {
+        self.link.reopen(PROBE_TIME)?;
+        Ok(self.link.probe(PROBE_TIME)?)
     }
 }
 

@@ -57,6 +57,10 @@ impl Module for EmbosserModule {
     fn wants(&self, work: &Work) -> bool {
         self.mics.iter().any(|mic| work.record.section(mic.as_str()).is_some())
     }
+
+    fn probe(&mut self) -> Result<(), Fault> {
+        Ok(self.machine.model().map(drop)?)
+    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,14 @@ impl Fault {
         Self { blame, reason: reason.into(), detail: detail.into(), header: None, sw: None }
     }
 
+    /// Whether the device itself did not answer, or waits for supplies: no card can be worked on there until a
+    /// [probe](super::Module::probe) finds it ready. A device that answers, even with a failure, goes on.
+    pub fn wants_probe(&self) -> bool {
+        self.blame == Blame::Device
+            && ["timeout", "reader-held", "no-reader", "reader", "device", "supply"]
+                .contains(&self.reason.as_str())
+    }
+
     /// The record's data is at fault.
     pub(super) fn data(detail: impl std::fmt::Display) -> Self {
         Self::new(Blame::Data, "data", format!("file: {detail}"))
@@ -131,6 +139,35 @@ mod tests {
             let fault = Fault::from(error);
             assert_eq!((fault.blame, fault.reason.as_str()), (blame, reason));
         }
+    }
+
+    #[test]
+    fn only_a_device_that_does_not_answer_is_probed() {
+        let timeout = LinkError::Timeout(Duration::ZERO);
+        for error in [
+            CardError::Held,
+            CardError::NoReader("x".into()),
+            CardError::Reader(timeout),
+            CardError::Reader(LinkError::Closed),
+            CardError::Malformed,
+        ] {
+            assert!(Fault::from(error.clone()).wants_probe(), "{error}");
+        }
+        for error in [CardError::Mute, CardError::Absent, CardError::Removed, CardError::Protocol] {
+            assert!(!Fault::from(error.clone()).wants_probe(), "{error}");
+        }
+        for (error, wanted) in [
+            (DeviceError::Timeout(Duration::ZERO), true),
+            (DeviceError::Closed, true),
+            (status(Condition::Supply), true),
+            (status(Condition::Jam), false),
+            (status(Condition::Failed), false),
+            (status(Condition::BadData), false),
+            (status(Condition::Stripe), false),
+        ] {
+            assert_eq!(Fault::from(error.clone()).wants_probe(), wanted, "{error}");
+        }
+        assert!(!Fault::from(HsmError::Host("gone".into())).wants_probe());
     }
 
     #[test]

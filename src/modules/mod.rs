@@ -3,7 +3,8 @@
 //!
 //! A module knows the record and its device; it does not know the ledger, other stations, or what happens next: it
 //! reports to `pipeline`. The order is always: [`Module::prepare`] (no card needed) → card is fed or taken →
-//! [`Module::inspect`] (changes nothing on the card) → binding is durable → [`Module::personalize`].
+//! [`Module::inspect`] (changes nothing on the card) → binding is durable → [`Module::personalize`]. After a fault that
+//! [wants it](Fault::wants_probe), and with no card in the station: [`Module::probe`].
 
 mod chip;
 mod embosser;
@@ -71,6 +72,9 @@ pub trait Module: Send {
     fn personalize(&mut self, work: &Work) -> Result<Done, Fault>;
     /// Whether the record has anything for this module.
     fn wants(&self, work: &Work) -> bool;
+    /// Without a card: connects anew to a device that did not answer, and asks whether it is ready. Takes a few seconds
+    /// at most.
+    fn probe(&mut self) -> Result<(), Fault>;
 }
 
 /// What a module did.

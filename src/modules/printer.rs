@@ -63,6 +63,10 @@ impl Module for PrinterModule {
     fn wants(&self, work: &Work) -> bool {
         work.record.section(self.mic.as_str()).is_some()
     }
+
+    fn probe(&mut self) -> Result<(), Fault> {
+        Ok(self.machine.model().map(drop)?)
+    }
 }
 
 #[cfg(test)]

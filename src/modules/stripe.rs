@@ -77,6 +77,10 @@ impl Module for StripeModule {
     fn wants(&self, work: &Work) -> bool {
         work.record.section(self.mic.as_str()).is_some()
     }
+
+    fn probe(&mut self) -> Result<(), Fault> {
+        Ok(self.machine.comm_test()?)
+    }
 }
 
 #[cfg(test)]

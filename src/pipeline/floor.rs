@@ -2,13 +2,26 @@
 //! dispatcher acts.
 //!
 //! A card's route is the modules that its record has data for. The lowest sequence goes first everywhere, so a card
-//! is overtaken only while it is being worked on.
+//! is overtaken only while it is being worked on. Sequences are asked for in file order.
+//!
+//! A module that has stations in service goes on with those. While it has none, but one may come back, the cards that
+//! wait for it stay where they lie, and no blank is fed that would have to wait for it. When it is lost, cards that wait
+//! for it are thrown out.
+//!
+//! Every question is answered from an index (by station, by stage, by what a card waits for), so that a line of many
+//! stations costs no more for each move than a small one.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod stations;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+pub use self::stations::{Service, Stations};
 use super::station::Place;
 use crate::modules::Work;
+
+/// Prepared records that wait for a station, at most: enough for stations that become free at once.
+const READY_MAX: usize = 16;
 
 /// Where a card is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,8 +34,10 @@ pub enum Where {
     Working(Place),
     /// Done there, lies there.
     Waiting(Place),
-    /// On its way into a buffer place.
+    /// To be lifted from there, for a buffer place.
     Leaving(Place, u16),
+    /// Lifted, on its way into a buffer place.
+    Parking(u16),
     /// In a buffer place.
     Buffered(u16),
     /// On its way into the stacker.
@@ -34,13 +49,29 @@ pub struct Card {
     /// Once the source gave it.
     pub work: Option<Arc<Work>>,
     /// Stages to visit, in line order.
-    pub route: Vec<usize>,
+    route: Vec<usize>,
     /// Index in `route` of the stage that works on it or works next.
     pub leg: usize,
-    /// Where it is.
-    pub at: Where,
+    at: Where,
     /// What was compared so far.
     pub compared: Vec<&'static str>,
+}
+
+impl Card {
+    /// The stage that works on it or works next; none when it is done.
+    fn stage(&self) -> Option<usize> {
+        self.route.get(self.leg).copied()
+    }
+
+    /// Whether every module is done with it.
+    pub fn finished(&self) -> bool {
+        self.stage().is_none()
+    }
+
+    /// Whether a blank was fed for it, or is about to be.
+    fn fed(&self) -> bool {
+        !matches!(self.at, Where::Asked | Where::Ready)
+    }
 }
 
 /// What should move next.
@@ -65,19 +96,21 @@ pub enum Move {
     Stack(u32, u16),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Station {
-    Free,
-    Occupied,
-    OutOfService,
-}
-
 /// The floor.
 pub struct Floor {
-    stations: Vec<Vec<Station>>,
+    /// In service or not.
+    pub stations: Stations,
     cards: BTreeMap<u32, Card>,
-    /// Sequences under way in file order; the front is the next to be stacked.
-    order: VecDeque<u32>,
+    asked: usize,
+    /// By first stage.
+    ready: Vec<BTreeSet<u32>>,
+    working: BTreeMap<Place, u32>,
+    /// By the stage that they wait for.
+    waiting: Vec<BTreeSet<u32>>,
+    /// Wait for the output.
+    done: BTreeSet<u32>,
+    /// Cards for which a blank was fed.
+    fed: BTreeSet<u32>,
     free_slots: BTreeSet<u16>,
     output_busy: bool,
     window: usize,
@@ -87,9 +120,14 @@ impl Floor {
     /// An empty floor: stations per stage, and the number of buffer places.
     pub fn new(stations: &[usize], buffer: u16) -> Self {
         Self {
-            stations: stations.iter().map(|n| vec![Station::Free; *n]).collect(),
+            stations: Stations::new(stations),
             cards: BTreeMap::new(),
-            order: VecDeque::new(),
+            asked: 0,
+            ready: vec![BTreeSet::new(); stations.len()],
+            working: BTreeMap::new(),
+            waiting: vec![BTreeSet::new(); stations.len()],
+            done: BTreeSet::new(),
+            fed: BTreeSet::new(),
             free_slots: (0..buffer).collect(),
             output_busy: false,
             window: usize::from(buffer),
@@ -98,34 +136,62 @@ impl Floor {
 
     /// Whether one more record may be asked for: the window is not full, and not more wait than stations can use.
     pub fn wants_more(&self) -> bool {
-        let waiting = self.cards.values().filter(|c| matches!(c.at, Where::Asked | Where::Ready)).count();
-        let widest = self.stations.iter().map(Vec::len).max().unwrap_or(0);
-        self.cards.len() < self.window && waiting <= widest.min(8)
+        let unfed = self.cards.len() - self.fed.len();
+        self.cards.len() < self.window && unfed <= self.stations.widest().min(READY_MAX)
     }
 
     /// A record was asked for.
     pub fn asked(&mut self, seq: u32) {
-        self.order.push_back(seq);
-        self.cards.insert(
-            seq,
-            Card { work: None, route: Vec::new(), leg: 0, at: Where::Asked, compared: Vec::new() },
-        );
+        let card = Card { work: None, route: Vec::new(), leg: 0, at: Where::Asked, compared: Vec::new() };
+        self.cards.insert(seq, card);
+        self.asked += 1;
     }
 
-    /// Its work is ready.
+    /// Its work is ready; the route has at least one stage.
     pub fn ready(&mut self, seq: u32, work: Arc<Work>, route: Vec<usize>) {
         if let Some(card) = self.cards.get_mut(&seq) {
             card.work = Some(work);
             card.route = route;
-            card.at = Where::Ready;
+            self.put(seq, Where::Ready);
         }
     }
 
     /// A feed order was void for a reason of the station: the record waits again.
-    pub fn back(&mut self, seq: u32) {
+    pub fn unfeed(&mut self, seq: u32) {
+        self.put(seq, Where::Ready);
+    }
+
+    /// The module is done with the card, which lies in its station.
+    pub fn done(&mut self, seq: u32, place: Place) {
         if let Some(card) = self.cards.get_mut(&seq) {
-            card.at = Where::Ready;
+            card.leg += 1;
+            self.put(seq, Where::Waiting(place));
         }
+    }
+
+    /// The card was not taken: it still lies in the station before, which throws it out.
+    pub fn not_taken(&mut self, seq: u32, before: Place) {
+        self.put(seq, Where::Working(before));
+    }
+
+    /// The output has lifted the card; its station is free. Gives that station.
+    pub fn lifted(&mut self, seq: u32) -> Option<Place> {
+        let Where::Leaving(place, slot) = self.cards.get(&seq)?.at else { return None };
+        self.put(seq, Where::Parking(slot));
+        Some(place)
+    }
+
+    /// The card lies in its buffer place; the output is free.
+    pub fn parked(&mut self, seq: u32) {
+        self.output_busy = false;
+        if let Some(Where::Parking(slot)) = self.cards.get(&seq).map(|card| card.at) {
+            self.put(seq, Where::Buffered(slot));
+        }
+    }
+
+    /// The output is free again.
+    pub fn output_free(&mut self) {
+        self.output_busy = false;
     }
 
     /// A card under way.
@@ -140,59 +206,80 @@ impl Floor {
 
     /// The card that a station works on.
     pub fn working_at(&self, place: Place) -> Option<u32> {
-        self.cards.iter().find(|(_, c)| c.at == Where::Working(place)).map(|(seq, _)| *seq)
+        self.working.get(&place).copied()
     }
 
-    /// Cards that have been fed and are not out yet, or that a station is about to feed.
+    /// Whether cards have been fed and are not out yet, or are about to be fed.
     pub fn moving(&self) -> bool {
-        self.cards.values().any(|c| !matches!(c.at, Where::Asked | Where::Ready))
+        !self.fed.is_empty()
     }
 
     /// Whether the source still owes an answer.
     pub fn asked_open(&self) -> bool {
-        self.cards.values().any(|c| c.at == Where::Asked)
+        self.asked > 0
     }
 
-    /// A card is out, stacked or void; its place in the order is free. Gives it back.
-    pub fn remove(&mut self, seq: u32) -> Option<Card> {
-        let card = self.cards.remove(&seq)?;
-        if let Where::Leaving(_, slot) | Where::Buffered(slot) | Where::Stacking(slot) = card.at {
-            self.free_slots.insert(slot);
-        }
-        self.order.retain(|s| *s != seq);
-        Some(card)
+    /// Whether prepared records wait for a station.
+    pub fn ready_waits(&self) -> bool {
+        self.ready.iter().any(|stage| !stage.is_empty())
     }
 
     /// Cards that were prepared and never fed.
     pub fn unfed(&self) -> Vec<u32> {
-        self.cards.iter().filter(|(_, c)| c.at == Where::Ready).map(|(seq, _)| *seq).collect()
+        self.ready.iter().flatten().copied().collect()
     }
 
-    /// A station is free again.
-    pub fn free(&mut self, place: Place) {
-        self.set(place, Station::Free);
-    }
-
-    /// A station needs a person.
-    pub fn out_of_service(&mut self, place: Place) {
-        self.set(place, Station::OutOfService);
-    }
-
-    /// Whether a stage has a station in service.
-    pub fn in_service(&self, stage: usize) -> bool {
-        self.stations.get(stage).is_some_and(|s| s.iter().any(|s| *s != Station::OutOfService))
-    }
-
-    /// The output is free again.
-    pub fn output_free(&mut self) {
-        self.output_busy = false;
-    }
-
-    fn set(&mut self, place: Place, state: Station) {
-        if let Some(station) = self.stations.get_mut(place.stage).and_then(|s| s.get_mut(place.station))
-            && *station != Station::OutOfService
+    /// A card is out, stacked or void; its place in the order is free. Gives it back.
+    pub fn remove(&mut self, seq: u32) -> Option<Card> {
+        self.unindex(seq);
+        let card = self.cards.remove(&seq)?;
+        if let Where::Leaving(_, slot)
+        | Where::Parking(slot)
+        | Where::Buffered(slot)
+        | Where::Stacking(slot) = card.at
         {
-            *station = state;
+            self.free_slots.insert(slot);
+        }
+        Some(card)
+    }
+
+    fn put(&mut self, seq: u32, at: Where) {
+        self.unindex(seq);
+        if let Some(card) = self.cards.get_mut(&seq) {
+            card.at = at;
+        }
+        self.index(seq);
+    }
+
+    fn index(&mut self, seq: u32) {
+        let Some(card) = self.cards.get(&seq) else { return };
+        if card.fed() {
+            self.fed.insert(seq);
+        }
+        let stage = card.stage();
+        match card.at {
+            Where::Asked => self.asked += 1,
+            Where::Ready => set(&mut self.ready, stage, |waits| waits.insert(seq)),
+            Where::Working(place) => drop(self.working.insert(place, seq)),
+            Where::Waiting(_) if card.finished() => {
+                self.done.insert(seq);
+            }
+            Where::Waiting(_) => set(&mut self.waiting, stage, |waits| waits.insert(seq)),
+            _ => {}
+        }
+    }
+
+    /// Out of every index, wherever it stands.
+    fn unindex(&mut self, seq: u32) {
+        let Some(card) = self.cards.get(&seq) else { return };
+        self.fed.remove(&seq);
+        self.done.remove(&seq);
+        match card.at {
+            Where::Asked => self.asked -= 1,
+            Where::Ready => set(&mut self.ready, card.stage(), |waits| waits.remove(&seq)),
+            Where::Working(place) => drop(self.working.remove(&place)),
+            Where::Waiting(_) => set(&mut self.waiting, card.stage(), |waits| waits.remove(&seq)),
+            _ => {}
         }
     }
 
@@ -204,75 +291,89 @@ impl Floor {
         Some(next)
     }
 
+    /// Collecting frees a station, so it comes first, until a quarter of the buffer places is left.
+    ///
+    /// There is a place for every card under way, so one of both is always possible, and the next card of the order can
+    /// always be collected: the line cannot lock.
     fn output_move(&self, feeding: bool) -> Option<Move> {
         if self.output_busy {
             return None;
         }
-        // A record that will not be fed any more holds nobody up.
-        let counts = |card: &Card| feeding || !matches!(card.at, Where::Asked | Where::Ready);
-        let mut under_way = self.order.iter().filter_map(|seq| self.cards.get_key_value(seq));
-        if let Some((front, card)) = under_way.find(|(_, card)| counts(card))
-            && let Where::Buffered(slot) = card.at
-        {
-            return Some(Move::Stack(*front, slot));
-        }
-        let slot = *self.free_slots.first()?;
-        self.cards.iter().find_map(|(seq, card)| match card.at {
-            Where::Waiting(place) if card.leg >= card.route.len() => Some(Move::Collect(*seq, place, slot)),
+        let short = self.free_slots.len() <= self.window / 4;
+        let (first, second) = (self.collect(), self.stack(feeding));
+        if short { second.or(first) } else { first.or(second) }
+    }
+
+    fn collect(&self) -> Option<Move> {
+        let (seq, slot) = (*self.done.first()?, *self.free_slots.first()?);
+        match self.cards.get(&seq)?.at {
+            Where::Waiting(place) => Some(Move::Collect(seq, place, slot)),
             _ => None,
-        })
+        }
+    }
+
+    fn stack(&self, feeding: bool) -> Option<Move> {
+        // A record that will not be fed any more holds nobody up.
+        let front = if feeding { self.cards.keys().next() } else { self.fed.first() };
+        let front = *front?;
+        match self.cards.get(&front)?.at {
+            Where::Buffered(slot) => Some(Move::Stack(front, slot)),
+            _ => None,
+        }
     }
 
     fn station_move(&self, feeding: bool) -> Option<Move> {
-        let mut seen = BTreeSet::new();
-        self.cards.iter().find_map(|(seq, card)| {
-            let stage = *card.route.get(card.leg)?;
-            let from = match card.at {
-                Where::Ready if feeding => None,
-                Where::Waiting(place) => Some(place),
-                _ => return None,
-            };
-            if let Some(from) = from
-                && !self.in_service(stage)
-            {
-                return Some(Move::ThrowOut(*seq, from));
+        (0..self.stations.stages()).find_map(|stage| {
+            let waits = self.waiting.get(stage).and_then(BTreeSet::first).copied();
+            let from = waits.and_then(|seq| self.cards.get(&seq)).and_then(|card| match card.at {
+                Where::Waiting(from) => Some(from),
+                _ => None,
+            });
+            if let (Some(seq), Some(from), Service::Lost) = (waits, from, self.stations.service(stage)) {
+                return Some(Move::ThrowOut(seq, from));
             }
-            // The lowest sequence has asked for this stage already and found no station.
-            if seen.contains(&stage) {
-                return None;
+            let to = self.stations.any_free(stage)?;
+            let ready = if feeding { self.feedable(stage) } else { None };
+            match (waits.zip(from), ready) {
+                (Some((seq, from)), ready) if ready.is_none_or(|ready| seq < ready) => {
+                    Some(Move::Take { seq, from, to })
+                }
+                (_, ready) => ready.map(|seq| Move::Feed(seq, to)),
             }
-            let Some(station) = self.stations.get(stage)?.iter().position(|s| *s == Station::Free) else {
-                seen.insert(stage);
-                return None;
-            };
-            let to = Place { stage, station };
-            Some(match from {
-                None => Move::Feed(*seq, to),
-                Some(from) => Move::Take { seq: *seq, from, to },
-            })
         })
     }
 
+    /// The first record that begins at this stage and can get through the line.
+    fn feedable(&self, stage: usize) -> Option<u32> {
+        let passes =
+            |card: &Card| card.route.iter().all(|stage| self.stations.service(*stage) == Service::Up);
+        self.ready.get(stage)?.iter().copied().find(|seq| self.cards.get(seq).is_some_and(passes))
+    }
+
     fn enter(&mut self, next: Move) {
-        let (seq, at) = match next {
+        match next {
             Move::Feed(seq, to) | Move::Take { seq, to, .. } => {
-                self.set(to, Station::Occupied);
-                (seq, Where::Working(to))
+                self.stations.occupy(to);
+                self.put(seq, Where::Working(to));
             }
-            Move::ThrowOut(seq, place) => (seq, Where::Working(place)),
+            Move::ThrowOut(seq, place) => self.put(seq, Where::Working(place)),
             Move::Collect(seq, place, slot) => {
                 self.output_busy = true;
                 self.free_slots.remove(&slot);
-                (seq, Where::Leaving(place, slot))
+                self.put(seq, Where::Leaving(place, slot));
             }
             Move::Stack(seq, slot) => {
                 self.output_busy = true;
-                (seq, Where::Stacking(slot))
+                self.put(seq, Where::Stacking(slot));
             }
-        };
-        if let Some(card) = self.cards.get_mut(&seq) {
-            card.at = at;
         }
+    }
+}
+
+/// Changes the set of a stage.
+fn set(stages: &mut [BTreeSet<u32>], stage: Option<usize>, change: impl FnOnce(&mut BTreeSet<u32>) -> bool) {
+    if let Some(waits) = stage.and_then(|stage| stages.get_mut(stage)) {
+        change(waits);
     }
 }
 

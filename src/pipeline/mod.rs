@@ -65,6 +65,8 @@ pub struct LineSetup {
     pub output: CardTransport,
     /// Cards under way at once; also the number of buffer places.
     pub reorder_buffer: u16,
+    /// How long a module may be without any station in service before the line stops.
+    pub recover: std::time::Duration,
 }
 
 /// What is to be made.

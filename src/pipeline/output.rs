@@ -30,7 +30,11 @@ pub enum Order {
 
 /// What happened at the output.
 pub enum Happening {
-    /// The card has left its station, or is lost on the way (`Err`): a person must look.
+    /// The card is out of its station, on its way to a buffer place.
+    Lifted(u32),
+    /// Whether it is out of its station is not known: a person must look.
+    NotLifted(u32, drivers::DeviceError),
+    /// The card is in its buffer place, or is lost on the way (`Err`): a person must look.
     Collected(u32, Result<(), drivers::DeviceError>),
     /// The card is in the stacker, or is lost on the way.
     Stacked(u32, Result<(), drivers::DeviceError>),
@@ -40,9 +44,11 @@ pub enum Happening {
 pub fn run(mut transport: CardTransport, orders: &Receiver<Order>, say: &Sender<Happening>) {
     for order in orders {
         let happening = match order {
-            Order::Collect { seq, from, slot } => {
-                Happening::Collected(seq, transport.take(&from).and_then(|()| transport.park(slot)))
-            }
+            Order::Collect { seq, from, slot } => match transport.take(&from) {
+                Ok(()) if say.send(Happening::Lifted(seq)).is_err() => return,
+                Ok(()) => Happening::Collected(seq, transport.park(slot)),
+                Err(error) => Happening::NotLifted(seq, error),
+            },
             Order::Stack { seq, slot, position, remake: false } => {
                 Happening::Stacked(seq, transport.stack(slot, position))
             }

@@ -1,24 +1,30 @@
-//! A station's thread: gets the card in, lets the module work, throws a bad card out, and says what happened.
+//! A station's thread: gets the card in, lets the module work, throws a bad card out, and says what happened. While its
+//! device does not answer, it tries it again and again.
 //!
 //! ```text
 //! feed order:  prepare → feed → inspect ──fault──► throw out, feed the next blank (no attempt is lost)
 //!                                  │
 //!                                  └─► ask to bind → wait until durable → personalize → done | throw out
-//! take order:  prepare → take from the station before → inspect → personalize → done | throw out
+//! take order:  prepare → lift from the station before → arrive → inspect → personalize → done | throw out
+//!
+//! in service ──the device did not answer; the card is out──► out of service: probe, wait, probe ... ──answer──► in service
+//!     └──────a card cannot be thrown out, a person is needed──► stuck ◄──────a card found there cannot be thrown out
 //! ```
 
+mod card;
+mod probe;
+
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
-use super::{CardTransport, StationSetup};
+use super::StationSetup;
 use crate::ledger::Ticket;
-use crate::modules::{Blame, Blank, Done, Fault, Work};
+use crate::modules::{Blank, Done, Fault, Work};
 
-/// Blanks that may fail in a row before the station asks for a person: a whole stack of wrong ones must not go to
-/// the reject bin.
-const BAD_BLANKS_IN_A_ROW: u32 = 10;
+/// Reason of a card that could not be thrown out: a person has to find it.
+pub const STUCK: &str = "stuck";
 
 /// Which station: stage and place in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +50,17 @@ pub enum Order {
     ThrowOut(Fault),
 }
 
+/// What a station is good for once an order has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// The next card.
+    InService,
+    /// Nothing, until its device answers: it is probed.
+    Probed,
+    /// Nothing, until a person came.
+    Stuck,
+}
+
 /// What happened at a station.
 pub enum Happening {
     /// A blank came in.
@@ -62,7 +79,7 @@ pub enum Happening {
     /// The card is out of the station before.
     Taken,
     /// The card did not come: it still lies in the station before.
-    NotTaken(Fault),
+    NotTaken(Fault, Standing),
     /// The binding is durable, or the station has the card: data is going to it.
     Writing,
     /// The module is done; the card waits in the station.
@@ -78,171 +95,67 @@ pub enum Happening {
         fault: Fault,
         /// Time with the card.
         took: Duration,
+        /// Of the station without it.
+        standing: Standing,
     },
-    /// No card was touched: the record's data, or the line, is at fault. The order is void.
-    Void(Fault),
+    /// No card was touched: the record's data, the station or the line is at fault. The order is void.
+    Void(Fault, Standing),
+    /// Out of service, it threw a blank out of which it had not known whether it was fed.
+    Found(Fault),
+    /// Its device answers again.
+    Back,
+    /// Out of service, it found what only a person can clear.
+    Stuck(Fault),
 }
 
-/// Runs a station until the dispatcher hangs up.
+/// The dispatcher has hung up.
+struct HungUp;
+
+/// Runs a station until the dispatcher hangs up; that ends probing, too, at once or within one probe.
 pub fn run(
-    mut setup: StationSetup,
+    setup: StationSetup,
     place: Place,
     orders: &Receiver<Order>,
     binds: &Receiver<Ticket>,
     say: &Sender<(Place, Happening)>,
 ) {
-    let mut tell = |happening| say.send((place, happening)).is_ok();
-    for order in orders {
-        let goes_on = match order {
-            Order::Feed(work) => feed(&mut setup, &work, binds, &mut tell),
-            Order::Take { from, work } => take(&mut setup, &from, &work, &mut tell),
-            Order::ThrowOut(fault) => {
-                let fault = thrown_out(&mut setup.transport, fault);
-                tell(Happening::CardOut { fault, took: Duration::ZERO })
-            }
+    let mut runner = Runner { setup, place, binds, say, outages: 0, out: None };
+    while let Some(order) = runner.next(orders) {
+        let obeyed = match order {
+            Order::Feed(work) => runner.feed(&work),
+            Order::Take { from, work } => runner.take(&from, &work),
+            Order::ThrowOut(fault) => runner.throw_out(fault, Duration::ZERO),
         };
-        if !goes_on {
+        if obeyed.is_err() {
             return;
         }
     }
 }
 
-fn feed(
-    setup: &mut StationSetup,
-    work: &Work,
-    binds: &Receiver<Ticket>,
-    tell: &mut impl FnMut(Happening) -> bool,
-) -> bool {
-    if let Err(fault) = setup.module.prepare(work) {
-        return tell(Happening::Void(fault));
+struct Runner<'a> {
+    setup: StationSetup,
+    place: Place,
+    binds: &'a Receiver<Ticket>,
+    say: &'a Sender<(Place, Happening)>,
+    /// Without a card finished since.
+    outages: u32,
+    out: Option<probe::Outage>,
+}
+
+impl Runner<'_> {
+    fn tell(&self, happening: Happening) -> Result<(), HungUp> {
+        self.say.send((self.place, happening)).map_err(|_| HungUp)
     }
-    for _ in 0..BAD_BLANKS_IN_A_ROW {
-        let start = Instant::now();
-        if let Err(error) = setup.transport.feed() {
-            let fault = transport_fault("feeding a blank", &error);
-            // A jammed blank that can be thrown out was fed all the same, and is accounted for.
-            if !error.is_jam() || setup.transport.reject().is_err() {
-                return tell(Happening::Void(fault));
-            }
-            let out = Happening::BlankOut { blank: Blank::default(), fault, took: start.elapsed() };
-            if !tell(Happening::Fed) || !tell(out) {
-                return false;
-            }
-            continue;
-        }
-        if !tell(Happening::Fed) {
-            return false;
-        }
-        match setup.module.inspect(work) {
-            Ok(blank) => {
-                if !tell(Happening::MayBind(blank)) {
-                    return false;
-                }
-                let Ok(ticket) = binds.recv() else { return false };
-                if let Err(error) = ticket.wait() {
-                    // Not bound: nothing of the record has left, and the blank stays where it is for a person.
-                    return tell(Happening::Void(Fault::new(Blame::Us, "ledger", error.to_string())));
-                }
-                return personalize(setup, work, start, tell);
-            }
-            Err(fault) => {
-                let fault = thrown_out(&mut setup.transport, fault);
-                let stuck = fault.reason == STUCK;
-                let happening = Happening::BlankOut {
-                    blank: Blank::default(),
-                    fault: fault.clone(),
-                    took: start.elapsed(),
-                };
-                if !tell(happening) {
-                    return false;
-                }
-                if stuck || matches!(fault.blame, Blame::Hsm | Blame::Us) {
-                    return tell(Happening::Void(fault));
-                }
+
+    /// Waits for an order; a station that is out of service tries its device meanwhile.
+    fn next(&mut self, orders: &Receiver<Order>) -> Option<Order> {
+        loop {
+            let Some(outage) = &mut self.out else { return orders.recv().ok() };
+            match orders.recv_timeout(outage.wait()) {
+                Ok(order) => return Some(order),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => self.probe().ok()?,
             }
         }
     }
-    tell(Happening::Void(Fault::new(
-        Blame::Device,
-        "bad-blanks",
-        format!(
-            "{BAD_BLANKS_IN_A_ROW} blanks in a row failed before binding; check the stack in the hopper, the reader \
-             and the key store's KMCs"
-        ),
-    )))
-}
-
-fn take(setup: &mut StationSetup, from: &str, work: &Work, tell: &mut impl FnMut(Happening) -> bool) -> bool {
-    // The card is bound: whatever happens from here ends with the card out or done.
-    let start = Instant::now();
-    let prepared = setup.module.prepare(work);
-    if let Err(error) = setup.transport.take(from) {
-        let fault = transport_fault("taking the card", &error);
-        return match setup.transport.reject() {
-            Ok(()) => tell(Happening::Taken) && tell(Happening::CardOut { fault, took: start.elapsed() }),
-            Err(_) => tell(Happening::NotTaken(fault)),
-        };
-    }
-    if !tell(Happening::Taken) {
-        return false;
-    }
-    if let Err(error) = setup.transport.arrive() {
-        let fault = thrown_out(&mut setup.transport, transport_fault("bringing the card", &error));
-        return tell(Happening::CardOut { fault, took: start.elapsed() });
-    }
-    match prepared.and_then(|()| setup.module.inspect(work)) {
-        Ok(_) => personalize(setup, work, start, tell),
-        Err(fault) => {
-            let fault = thrown_out(&mut setup.transport, fault);
-            tell(Happening::CardOut { fault, took: start.elapsed() })
-        }
-    }
-}
-
-fn personalize(
-    setup: &mut StationSetup,
-    work: &Work,
-    start: Instant,
-    tell: &mut impl FnMut(Happening) -> bool,
-) -> bool {
-    if !tell(Happening::Writing) {
-        return false;
-    }
-    match setup.module.personalize(work) {
-        Ok(done) => tell(Happening::Done { done, took: start.elapsed() }),
-        Err(fault) => {
-            let fault = thrown_out(&mut setup.transport, fault);
-            tell(Happening::CardOut { fault, took: start.elapsed() })
-        }
-    }
-}
-
-/// Reason of a card that could not be thrown out: the station needs a person.
-pub const STUCK: &str = "stuck";
-
-/// Throws the card out; if even that fails, the fault says that the card is still there.
-fn thrown_out(transport: &mut CardTransport, fault: Fault) -> Fault {
-    match transport.reject() {
-        Ok(()) => fault,
-        Err(error) => Fault {
-            blame: Blame::Device,
-            reason: STUCK.into(),
-            detail: format!(
-                "after {}: {}; the card could not be thrown out ({error}): take it out by hand and destroy it",
-                fault.reason, fault.detail
-            ),
-            ..fault
-        },
-    }
-}
-
-fn transport_fault(doing: &str, error: &drivers::DeviceError) -> Fault {
-    let reason = if error.is_jam() {
-        "jam"
-    } else if error.is_supply() {
-        "supply"
-    } else {
-        "transport"
-    };
-    Fault::new(Blame::Device, reason, format!("{doing}: {error}"))
 }

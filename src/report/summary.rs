@@ -52,6 +52,10 @@ pub struct StationStats {
     pub faults: u64,
     /// Milliseconds that it worked.
     pub busy_ms: u64,
+    /// How often it went out of service.
+    pub outages: u64,
+    /// Milliseconds that it was out of service.
+    pub out_ms: u64,
 }
 
 /// Where things are.
@@ -173,6 +177,8 @@ impl From<RunStats> for RunFigures {
             module.cards += station.cards;
             module.faults += station.faults;
             module.busy_ms += station.busy_ms;
+            module.outages += station.outages;
+            module.out_ms += station.out_ms;
         }
         let elapsed = stats.elapsed.as_secs_f64();
         Self {
@@ -328,8 +334,12 @@ fn write_run(run: &RunFigures, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Res
     )?;
     for (title, counts) in [("Modules", &run.modules), ("Stations", &run.stations)] {
         for (name, count) in counts {
-            let StationStats { cards, faults, busy_ms, .. } = count;
-            writeln!(f, "{title:<9} {name}: {cards} cards, {faults} faults, busy {busy_ms} ms")?;
+            let StationStats { cards, faults, busy_ms, outages, out_ms, .. } = count;
+            write!(f, "{title:<9} {name}: {cards} cards, {faults} faults, busy {busy_ms} ms")?;
+            if *outages > 0 {
+                write!(f, ", {outages} times out of service, {out_ms} ms")?;
+            }
+            writeln!(f)?;
         }
     }
     Ok(())
@@ -392,6 +402,8 @@ mod tests {
             cards,
             faults,
             busy_ms: 100 * cards,
+            outages: faults,
+            out_ms: 250 * faults,
         };
         RunStats {
             cards: 4,
@@ -442,7 +454,8 @@ mod tests {
             "24 calls, 6.00 per card, 2.00 per application (12 applications)",
             "Commands  90 to chips, 22.5 per card",
             "CPU       controller 0.02 s, HSM host 0.03 s, 12.50 ms per card",
-            "chip: 5 cards, 1 faults, busy 500 ms",
+            "chip: 5 cards, 1 faults, busy 500 ms, 1 times out of service, 250 ms\n",
+            "stripe-1: 4 cards, 0 faults, busy 400 ms\n",
             "record 2 F-2, attempt 1, blank #2, stripe-1: stripe-read-back; REJECTED, to be destroyed",
             "record 2 F-2, REMAKE, behind position 1",
             "Dumps     dumps",
@@ -456,6 +469,8 @@ mod tests {
         let json: serde_json::Value = serde_json::from_slice(&std::fs::read(saved).unwrap()).unwrap();
         assert_eq!(json["job"]["balance"]["blanks_fed"], 3);
         assert_eq!(json["run"]["modules"]["chip"]["cards"], 5);
+        assert_eq!(json["run"]["stations"]["chip-1"]["outages"], 1);
+        assert_eq!(json["run"]["modules"]["chip"]["out_ms"], 250);
         assert_eq!((&json["run"]["cpu_hsm_host_s"], &json["run"]["commands"]), (&0.03.into(), &90.into()));
         assert_eq!((&json["records_off"], &json["simulated"]), (&0.into(), &false.into()));
         assert_eq!(summary.save(Path::new("/no/such/directory/r")).unwrap_err().exit, Exit::Io);

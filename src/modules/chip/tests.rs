@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
-use drivers::link::{CardError, LinkError};
+use drivers::link::{CardError, Limits, LinkError};
 use zeroize::Zeroizing;
 
 use super::*;
@@ -30,17 +31,33 @@ struct Card {
     atr: Result<Vec<u8>, CardError>,
     /// (prefix of the command, answers in turn; the last one stays).
     answers: Vec<(String, VecDeque<Result<String, CardError>>)>,
+    /// How long a command with this prefix takes ("on" is the reset).
+    slow: Vec<(&'static str, Duration)>,
+    /// Whether it still answers a probe.
+    dead: bool,
+}
+
+impl Card {
+    /// Takes its time, at most `timeout`.
+    fn take(&self, command: &str, timeout: Duration) -> Result<(), CardError> {
+        let time = self.slow.iter().find(|(prefix, _)| command.starts_with(prefix));
+        let time = time.map_or(Duration::ZERO, |(_, time)| *time);
+        std::thread::sleep(time.min(timeout));
+        if time > timeout { Err(CardError::Reader(LinkError::Timeout(timeout))) } else { Ok(()) }
+    }
 }
 
 impl CardLink for Card {
-    fn power_on(&mut self, _: Reset, _: Protocols, _: Duration) -> Result<Vec<u8>, CardError> {
+    fn power_on(&mut self, _: Reset, _: Protocols, timeout: Duration) -> Result<Vec<u8>, CardError> {
         self.trace.lock().unwrap().push("on".into());
+        self.take("on", timeout)?;
         self.atr.clone()
     }
 
-    fn transmit(&mut self, command: &[u8], _: Duration) -> Result<Vec<u8>, CardError> {
+    fn transmit(&mut self, command: &[u8], timeout: Duration) -> Result<Vec<u8>, CardError> {
         let command = hex::encode_upper(command);
         self.trace.lock().unwrap().push(command.clone());
+        self.take(&command, timeout)?;
         let Some((_, queue)) =
             self.answers.iter_mut().find(|(prefix, _)| command.starts_with(prefix.as_str()))
         else {
@@ -56,8 +73,10 @@ impl CardLink for Card {
         limits: Limits,
         responses: &mut Vec<Vec<u8>>,
     ) -> Result<(), CardError> {
+        let start = Instant::now();
         for step in steps {
-            let response = self.transmit(step.command, limits.each)?;
+            let left = limits.each.min(limits.all.saturating_sub(start.elapsed()));
+            let response = self.transmit(step.command, left)?;
             let goes_on = step.goes_on_after(&response);
             responses.push(response);
             if !goes_on {
@@ -73,10 +92,12 @@ impl CardLink for Card {
     }
 
     fn probe(&mut self, _: Duration) -> Result<(), CardError> {
-        Ok(())
+        self.trace.lock().unwrap().push("probe".into());
+        if self.dead { Err(CardError::Held) } else { Ok(()) }
     }
 
     fn reopen(&mut self, _: Duration) -> Result<(), CardError> {
+        self.trace.lock().unwrap().push("reopen".into());
         Ok(())
     }
 }
@@ -141,6 +162,7 @@ impl Hsm for FakeHsm {
 /// A station to be changed before [`Bench::module`].
 struct Bench {
     card: Card,
+    limits: line::Limits,
     hsm: FakeHsm,
     trace: Trace,
 }
@@ -148,7 +170,14 @@ struct Bench {
 fn bench() -> Bench {
     let trace = Trace::default();
     let mut bench = Bench {
-        card: Card { trace: Arc::clone(&trace), atr: Ok(hex::decode(ATR).unwrap()), answers: vec![] },
+        card: Card {
+            trace: Arc::clone(&trace),
+            atr: Ok(hex::decode(ATR).unwrap()),
+            answers: vec![],
+            slow: vec![],
+            dead: false,
+        },
+        limits: line::Limits::default(),
         hsm: FakeHsm {
             trace: Arc::clone(&trace),
             kmcs: vec!["FFFFFF476173:1"],
@@ -170,7 +199,8 @@ impl Bench {
     }
 
     fn module(self) -> (ChipModule, Trace) {
-        (ChipModule::new(Box::new(self.card), Box::new(self.hsm)), self.trace)
+        let (card, hsm) = (Box::new(self.card), Box::new(self.hsm));
+        (ChipModule::new("chip-3".into(), card, hsm, self.limits), self.trace)
     }
 
     /// Prepares, inspects and personalizes; the trace with challenges blanked.
@@ -367,7 +397,9 @@ fn blanks_that_do_not_fit_are_refused_before_the_binding() {
         let (mut module, trace) = bench.module();
         let fault = module.inspect(work).unwrap_err();
         assert_eq!((fault.blame, fault.reason.as_str()), (blame, reason));
-        assert_eq!(trace.lock().unwrap().last().unwrap(), "off");
+        // A reader that does not answer is asked for nothing more.
+        let off = trace.lock().unwrap().last().unwrap() == "off";
+        assert_eq!(off, blame != Blame::Device);
         assert!(!trace.lock().unwrap().iter().any(|t| t == "open"));
     };
     let mut mute = bench();
@@ -459,4 +491,70 @@ fn a_record_without_chip_leaves_the_reader_alone() {
     assert_eq!(module.inspect(&work).unwrap(), Blank::default());
     assert_eq!(module.personalize(&work).unwrap().commands, 0);
     assert!(trace.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_call_that_hangs_ends_within_its_limit_and_the_fault_says_which_where_and_at_what() {
+    let hang = Duration::from_secs(60);
+    let limits = |command, phase, card| line::Limits { command, phase, card, recover: 1.0 };
+    for (slow, limits, at, header, of) in [
+        (vec![("on", hang)], limits(0.1, 1.0, 2.0), "power on", None, "0ms for a command"),
+        (vec![("00A4", hang)], limits(0.1, 1.0, 2.0), "SELECT", Some("00A40400"), "100ms for a command"),
+        (vec![("8050", hang)], limits(1.0, 1.0, 2.0), "INITIALIZE UPDATE", Some("80500000"), "looking at"),
+        (vec![("84E28000", hang)], limits(0.2, 1.0, 2.0), "STORE DATA", Some("84E28000"), "for a command"),
+        // Each command is quick enough, all of them together are not.
+        (
+            vec![("84E28000", Duration::from_millis(150)), ("84E20000", hang)],
+            limits(0.2, 0.2, 9.0),
+            "STORE DATA",
+            Some("84E20000"),
+            "200ms for looking at a card or for one application",
+        ),
+        (
+            vec![("on", Duration::from_millis(100)), ("8050", Duration::from_millis(100)), ("84E2", hang)],
+            limits(0.3, 0.3, 0.3),
+            "STORE DATA",
+            Some("84E28000"),
+            "300ms for the chip's work on a card",
+        ),
+    ] {
+        let mut bench = bench();
+        bench.card.slow = slow;
+        bench.limits = limits;
+        let start = Instant::now();
+        let (outcome, trace) = bench.run(&work());
+        assert!(start.elapsed() < Duration::from_millis(1300), "{at}: {:?}", start.elapsed());
+        let fault = outcome.unwrap_err();
+        assert_eq!((fault.blame, fault.reason.as_str()), (Blame::Device, "timeout"));
+        assert_eq!((fault.header.as_deref(), fault.sw), (header, None));
+        for part in [at, of, "reader chip-3"] {
+            assert!(fault.detail.contains(part), "no {part:?} in {}", fault.detail);
+        }
+        assert_ne!(trace.last().unwrap(), "off");
+    }
+}
+
+#[test]
+fn a_card_whose_time_is_up_gets_no_command_more() {
+    let mut bench = bench();
+    bench.limits = line::Limits { command: 0.05, phase: 0.05, card: 0.05, recover: 1.0 };
+    let (mut module, trace) = bench.module();
+    let work = work();
+    module.inspect(&work).unwrap();
+    std::thread::sleep(Duration::from_millis(60));
+    let fault = module.personalize(&work).unwrap_err();
+    assert_eq!((fault.reason.as_str(), fault.header.as_deref()), ("timeout", Some("84820100")));
+    assert!(!trace.lock().unwrap().iter().any(|t| t.starts_with("84")));
+    // The next card has its own time.
+    module.inspect(&work).unwrap();
+}
+
+#[test]
+fn a_probe_connects_anew_and_asks_the_reader() {
+    let (mut module, trace) = bench().module();
+    module.probe().unwrap();
+    assert_eq!(*trace.lock().unwrap(), ["reopen", "probe"]);
+    let mut held = bench();
+    held.card.dead = true;
+    assert_eq!(held.module().0.probe().unwrap_err().reason, "reader-held");
 }

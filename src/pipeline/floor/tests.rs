@@ -1,5 +1,6 @@
-//! The floor against a random world: stations take random times, cards and stations fail at random, and whatever
-//! happens, good cards leave in file order, nothing is lost, no place holds two cards and the line never locks.
+//! The floor against a random world: stations take random times, cards fail, stations go out of service, come back, are
+//! waited for in vain or get stuck, and whatever happens, good cards leave in file order, nothing is lost, no place holds
+//! two cards, what can move does, and the run ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,105 +28,298 @@ fn work(seq: u32) -> Arc<Work> {
 /// What the world knows by itself, without asking the floor.
 #[derive(Default)]
 struct World {
+    stations: BTreeMap<Place, Health>,
     /// Card that physically lies at a place.
     at: BTreeMap<Place, u32>,
+    /// Places that an order goes to, with a card or without.
+    ordered: BTreeSet<Place>,
+    /// Cards that lie done in their station, and the stages that they still want.
+    lying: BTreeMap<u32, Vec<usize>>,
+    /// Prepared and not fed, and the stages that they want.
+    ready: BTreeMap<u32, Vec<usize>>,
     /// Buffer places in use.
     buffer: BTreeMap<u16, u32>,
-    /// Moves under way.
-    under_way: Vec<Move>,
+    /// Stages that were waited for in vain.
+    given_up: BTreeSet<usize>,
+    /// Moves under way; of a collection, whether the card is lifted.
+    under_way: Vec<(Move, bool)>,
     stacked: Vec<u32>,
     out: BTreeSet<u32>,
+    /// No blank is fed any more.
+    stopped: bool,
 }
 
-/// Runs `cards` records; `dice` says which move ends next, which cards fail and which stations die.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Health {
+    Works,
+    Probed,
+    Stuck,
+}
+
+/// How often what goes wrong, of 1000.
+#[derive(Debug, Clone, Copy)]
+struct Odds {
+    card: u32,
+    outage: u32,
+    stuck: u32,
+}
+
+const FAIR: Odds = Odds { card: 0, outage: 0, stuck: 0 };
+
+/// One line with its world.
+struct Play<'a> {
+    floor: Floor,
+    world: World,
+    routes: &'a [Vec<usize>],
+    buffer: usize,
+    odds: Odds,
+    dice: &'a mut dyn FnMut(u32) -> u32,
+}
+
+/// Runs the records; the dice say which move ends next, which cards fail and which stations.
 fn play(
     stations: &[usize],
     buffer: u16,
     routes: &[Vec<usize>],
-    dice: &mut impl FnMut(u32) -> u32,
-    fail: u32,
+    dice: &mut dyn FnMut(u32) -> u32,
+    odds: Odds,
 ) -> World {
-    let cards = u32::try_from(routes.len()).unwrap();
-    let mut floor = Floor::new(stations, buffer);
     let mut world = World::default();
-    let mut next = 1;
-    let mut stopped = false;
-    for _ in 0..100_000 {
-        while !stopped && next <= cards && floor.wants_more() {
-            floor.asked(next);
-            // The source answers at once here.
-            floor.ready(next, work(next), routes[next as usize - 1].clone());
-            next += 1;
-        }
-        while let Some(step) = floor.next_move(!stopped) {
-            match step {
-                Move::Feed(_, to) => assert!(!world.at.contains_key(&to), "two cards at {to:?}"),
-                Move::Take { seq, from, to } => {
-                    assert_eq!(world.at.get(&from), Some(&seq));
-                    assert!(!world.at.contains_key(&to), "two cards at {to:?}");
-                }
-                Move::ThrowOut(seq, from) | Move::Collect(seq, from, _) => {
-                    assert_eq!(world.at.get(&from), Some(&seq));
-                }
-                Move::Stack(seq, slot) => assert_eq!(world.buffer.get(&slot), Some(&seq)),
+    for (stage, count) in stations.iter().enumerate() {
+        world.stations.extend((0..*count).map(|station| (Place { stage, station }, Health::Works)));
+    }
+    let floor = Floor::new(stations, buffer);
+    Play { floor, world, routes, buffer: usize::from(buffer), odds, dice }.run()
+}
+
+impl Play<'_> {
+    fn run(mut self) -> World {
+        let mut next = 1;
+        for _ in 0..100_000 {
+            while !self.world.stopped && (next as usize) <= self.routes.len() && self.floor.wants_more() {
+                self.floor.asked(next);
+                // The source answers at once here.
+                let route = self.routes[next as usize - 1].clone();
+                self.floor.ready(next, work(next), route.clone());
+                self.world.ready.insert(next, route);
+                next += 1;
             }
-            world.under_way.push(step);
+            while let Some(step) = self.floor.next_move(!self.world.stopped) {
+                self.began(step);
+            }
+            self.nothing_else_can_move();
+            let probed = self.places(Health::Probed);
+            if self.world.under_way.is_empty() {
+                let waits = !self.world.stopped && self.floor.ready_waits();
+                if !self.floor.moving() && !waits {
+                    return self.world;
+                }
+                assert!(!probed.is_empty(), "the line locked");
+            }
+            let total = self.world.under_way.len() + probed.len();
+            let choice = self.roll(total);
+            if choice < self.world.under_way.len() {
+                let (step, lifted) = self.world.under_way.swap_remove(choice);
+                self.ended(step, lifted);
+            } else {
+                self.probed(probed[choice - self.world.under_way.len()]);
+            }
         }
-        if world.under_way.is_empty() {
-            assert!(!floor.moving(), "the line locked");
-            return world;
-        }
-        let choice = dice(u32::try_from(world.under_way.len()).unwrap()) as usize;
-        match world.under_way.swap_remove(choice) {
+        panic!("no end");
+    }
+
+    fn roll(&mut self, n: usize) -> usize {
+        (self.dice)(u32::try_from(n).unwrap()) as usize
+    }
+
+    fn chance(&mut self, of_1000: u32) -> bool {
+        of_1000 > 0 && (self.dice)(1000) < of_1000
+    }
+
+    fn places(&self, health: Health) -> Vec<Place> {
+        self.world.stations.iter().filter(|(_, h)| **h == health).map(|(p, _)| *p).collect()
+    }
+
+    fn up(&self, stage: usize) -> bool {
+        self.world.stations.iter().any(|(p, h)| p.stage == stage && *h == Health::Works)
+    }
+
+    fn lost(&self, stage: usize) -> bool {
+        let any = |health| self.world.stations.iter().any(|(p, h)| p.stage == stage && *h == health);
+        !any(Health::Works) && (!any(Health::Probed) || self.world.given_up.contains(&stage))
+    }
+
+    fn has_free(&self, stage: usize) -> bool {
+        self.world.stations.iter().any(|(p, health)| {
+            p.stage == stage
+                && *health == Health::Works
+                && !self.world.at.contains_key(p)
+                && !self.world.ordered.contains(p)
+        })
+    }
+
+    /// The order must be possible.
+    fn began(&mut self, step: Move) {
+        let world = &mut self.world;
+        let mut free = |to: Place| {
+            assert!(!world.at.contains_key(&to), "two cards at {to:?}");
+            assert!(world.ordered.insert(to), "two orders at {to:?}");
+            assert!(world.stations[&to] == Health::Works, "an order to {to:?}, which is out of service");
+        };
+        match step {
             Move::Feed(seq, to) => {
-                world.at.insert(to, seq);
-                finish(&mut floor, &mut world, seq, to, dice(1000) < fail);
+                free(to);
+                let route = world.ready.remove(&seq).expect("not ready");
+                assert!(!world.stopped);
+                assert!(route.iter().all(|stage| self.up(*stage)), "fed for a module that is out");
             }
             Move::Take { seq, from, to } => {
-                world.at.remove(&from);
-                floor.free(from);
-                world.at.insert(to, seq);
-                finish(&mut floor, &mut world, seq, to, dice(1000) < fail);
-                if dice(1000) < fail / 10 {
-                    floor.out_of_service(from);
-                    stopped |= !floor.in_service(from.stage);
-                }
+                free(to);
+                assert_eq!(world.at.get(&from), Some(&seq));
+                world.lying.remove(&seq).expect("not done");
             }
             Move::ThrowOut(seq, from) => {
-                world.at.remove(&from);
-                floor.free(from);
-                floor.remove(seq);
-                world.out.insert(seq);
+                assert_eq!(world.at.get(&from), Some(&seq));
+                let wanted = world.lying.remove(&seq).expect("not done");
+                assert!(self.lost(wanted[0]), "thrown out, but a station may come");
             }
-            Move::Collect(seq, from, slot) => {
-                world.at.remove(&from);
-                floor.free(from);
-                assert!(world.buffer.insert(slot, seq).is_none(), "two cards in one buffer place");
-                assert!(world.buffer.len() <= usize::from(buffer));
-                floor.card_mut(seq).unwrap().at = Where::Buffered(slot);
-                floor.output_free();
+            Move::Collect(seq, from, _) => {
+                assert_eq!(world.at.get(&from), Some(&seq));
+                assert_eq!(world.lying.remove(&seq), Some(vec![]));
+            }
+            Move::Stack(seq, slot) => assert_eq!(world.buffer.get(&slot), Some(&seq)),
+        }
+        let world = &mut self.world;
+        world.under_way.push((step, false));
+        let output = world.under_way.iter().filter(|(m, _)| matches!(m, Move::Collect(..) | Move::Stack(..)));
+        assert!(output.count() <= 1, "the output has two orders");
+    }
+
+    /// What the floor left undone is impossible.
+    fn nothing_else_can_move(&self) {
+        let world = &self.world;
+        let output_busy =
+            world.under_way.iter().any(|(m, _)| matches!(m, Move::Collect(..) | Move::Stack(..)));
+        for (seq, wanted) in &world.lying {
+            match wanted.first() {
+                None => assert!(output_busy, "card {seq} could be collected"),
+                Some(stage) => {
+                    assert!(!self.has_free(*stage), "card {seq} could be taken");
+                    assert!(!self.lost(*stage), "card {seq} waits for ever");
+                }
+            }
+        }
+        for (seq, route) in world.ready.iter().filter(|_| !world.stopped) {
+            let passes = route.iter().all(|stage| self.up(*stage));
+            assert!(!passes || !self.has_free(route[0]), "card {seq} could be fed");
+        }
+        let unfed = |seq: &u32| world.stopped && world.ready.contains_key(seq);
+        let front = self.floor.cards.keys().find(|seq| !unfed(seq));
+        let front_buffered = front.is_some_and(|seq| world.buffer.values().any(|s| s == seq));
+        assert!(output_busy || !front_buffered, "card {front:?} could be stacked");
+    }
+
+    fn ended(&mut self, step: Move, lifted: bool) {
+        match step {
+            Move::Feed(seq, to) => {
+                self.world.ordered.remove(&to);
+                // The device does not answer before the binding: the record waits again.
+                if self.chance(self.odds.outage) {
+                    self.floor.unfeed(seq);
+                    self.world.ready.insert(seq, self.routes[seq as usize - 1].clone());
+                    self.goes_out(to);
+                } else {
+                    self.works(seq, to);
+                }
+            }
+            Move::Take { seq, from, to } if !lifted => {
+                if self.chance(self.odds.stuck) {
+                    // Nobody took it: the station before throws it out.
+                    self.floor.not_taken(seq, from);
+                    self.world.ordered.remove(&to);
+                    self.world.under_way.push((Move::ThrowOut(seq, from), false));
+                    return self.goes_out(to);
+                }
+                assert_eq!(self.world.at.remove(&from), Some(seq));
+                self.floor.stations.free(from);
+                self.world.under_way.push((step, true));
+            }
+            Move::Take { seq, to, .. } => {
+                self.world.ordered.remove(&to);
+                self.works(seq, to);
+            }
+            Move::ThrowOut(seq, from) => {
+                self.world.at.insert(from, seq);
+                self.rejected(seq, from);
+            }
+            Move::Collect(seq, from, _) if !lifted => {
+                assert_eq!(self.world.at.remove(&from), Some(seq));
+                assert_eq!(self.floor.lifted(seq), Some(from));
+                self.floor.stations.free(from);
+                self.world.under_way.push((step, true));
+            }
+            Move::Collect(seq, _, slot) => {
+                assert!(self.world.buffer.insert(slot, seq).is_none(), "two cards in one buffer place");
+                assert!(self.world.buffer.len() <= self.buffer);
+                self.floor.parked(seq);
             }
             Move::Stack(seq, slot) => {
-                world.buffer.remove(&slot);
-                world.stacked.push(seq);
-                floor.remove(seq);
-                floor.output_free();
+                self.world.buffer.remove(&slot);
+                self.world.stacked.push(seq);
+                self.floor.remove(seq);
+                self.floor.output_free();
             }
         }
     }
-    panic!("no end");
-}
 
-fn finish(floor: &mut Floor, world: &mut World, seq: u32, at: Place, fails: bool) {
-    if fails {
-        world.at.remove(&at);
-        floor.free(at);
-        floor.remove(seq);
-        world.out.insert(seq);
-    } else {
-        let card = floor.card_mut(seq).unwrap();
-        card.leg += 1;
-        card.at = Where::Waiting(at);
+    /// A module has the card: done with it, or it is out.
+    fn works(&mut self, seq: u32, at: Place) {
+        assert!(self.world.at.insert(at, seq).is_none());
+        if self.chance(self.odds.card) || self.chance(self.odds.outage) {
+            return self.rejected(seq, at);
+        }
+        self.floor.done(seq, at);
+        let wanted = self.routes[seq as usize - 1].iter().skip_while(|stage| **stage <= at.stage);
+        self.world.lying.insert(seq, wanted.copied().collect());
+    }
+
+    fn rejected(&mut self, seq: u32, at: Place) {
+        self.world.at.remove(&at);
+        self.floor.remove(seq);
+        assert!(self.world.out.insert(seq), "out twice");
+        if self.chance(self.odds.outage * 2) { self.goes_out(at) } else { self.floor.stations.free(at) }
+    }
+
+    fn goes_out(&mut self, at: Place) {
+        let stuck = self.chance(self.odds.stuck * 5);
+        if stuck {
+            self.floor.stations.stuck(at);
+        } else {
+            self.floor.stations.out_of_service(at);
+        }
+        self.world.stations.insert(at, if stuck { Health::Stuck } else { Health::Probed });
+        self.world.stopped |= self.lost(at.stage);
+    }
+
+    /// A probe is answered, shows that a person is needed, or comes too late for the line's patience.
+    fn probed(&mut self, at: Place) {
+        match self.roll(10) {
+            0 if !self.up(at.stage) => {
+                self.floor.stations.give_up(at.stage);
+                self.world.given_up.insert(at.stage);
+                self.world.stopped = true;
+            }
+            1 if self.odds.stuck > 0 => {
+                self.floor.stations.stuck(at);
+                self.world.stations.insert(at, Health::Stuck);
+                self.world.stopped |= self.lost(at.stage);
+            }
+            _ => {
+                self.floor.stations.back(at);
+                self.world.stations.insert(at, Health::Works);
+                self.world.given_up.remove(&at.stage);
+            }
+        }
     }
 }
 
@@ -133,12 +327,20 @@ proptest! {
     // A failure prints its own input; nothing is written beside the sources.
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn good_cards_leave_in_file_order_and_nothing_is_lost(
+    fn whatever_fails_good_cards_leave_in_file_order_and_nothing_is_lost(
         stations in prop::collection::vec(1usize..5, 1..4),
         extra in 0u16..6,
         picks in prop::collection::vec(0u8..8, 1..60),
         seed in any::<u64>(),
-        fail in prop_oneof![Just(0u32), Just(50), Just(300)],
+        odds in prop_oneof![
+            Just(FAIR),
+            Just(Odds { card: 50, ..FAIR }),
+            Just(Odds { card: 300, ..FAIR }),
+            Just(Odds { card: 20, outage: 100, stuck: 0 }),
+            Just(Odds { card: 20, outage: 400, stuck: 0 }),
+            Just(Odds { card: 20, outage: 100, stuck: 20 }),
+            Just(Odds { card: 0, outage: 300, stuck: 100 }),
+        ],
     ) {
         let total: usize = stations.iter().sum();
         let buffer = u16::try_from(total).unwrap() + extra;
@@ -157,13 +359,18 @@ proptest! {
             state ^= state << 17;
             u32::try_from(state % u64::from(n)).unwrap()
         };
-        let world = play(&stations, buffer, &routes, &mut dice, fail);
+        let world = play(&stations, buffer, &routes, &mut dice, odds);
         prop_assert!(world.stacked.is_sorted(), "out of order: {:?}", world.stacked);
         prop_assert!(world.at.is_empty() && world.buffer.is_empty(), "cards left in the line");
         let stacked: BTreeSet<_> = world.stacked.iter().copied().collect();
         prop_assert_eq!(stacked.len(), world.stacked.len());
         prop_assert!(stacked.is_disjoint(&world.out));
-        if fail == 0 {
+        let never_fed = |seq: &u32| !stacked.contains(seq) && !world.out.contains(seq);
+        let all = 1..=u32::try_from(picks.len()).unwrap();
+        if !world.stopped {
+            prop_assert_eq!(all.filter(never_fed).count(), 0);
+        }
+        if odds.card + odds.outage == 0 {
             prop_assert_eq!(stacked.len(), picks.len());
         }
     }
@@ -173,7 +380,63 @@ proptest! {
 fn a_slow_first_card_holds_the_others_in_the_buffer_and_then_all_leave_in_order() {
     let routes = vec![vec![0]; 6];
     // Always end the newest move first: card 1 is the last to be done.
-    let mut dice = |n: u32| if n == 1000 { 999 } else { n - 1 };
-    let world = play(&[3], 6, &routes, &mut dice, 0);
+    let mut dice = |n: u32| n - 1;
+    let world = play(&[3], 6, &routes, &mut dice, FAIR);
     assert_eq!(world.stacked, [1, 2, 3, 4, 5, 6]);
+}
+
+#[test]
+fn collecting_comes_first_until_buffer_places_run_short() {
+    let mut floor = Floor::new(&[4], 4);
+    for seq in 1..=4 {
+        floor.asked(seq);
+        floor.ready(seq, work(seq), vec![0]);
+        assert!(matches!(floor.next_move(true), Some(Move::Feed(..))));
+    }
+    let place = |station| Place { stage: 0, station };
+    let collects = |floor: &mut Floor, seq| {
+        assert!(matches!(floor.next_move(true), Some(Move::Collect(s, ..)) if s == seq));
+        assert_eq!(floor.lifted(seq), Some(place(seq as usize - 1)));
+        floor.parked(seq);
+    };
+    floor.done(1, place(0));
+    floor.done(2, place(1));
+    collects(&mut floor, 1);
+    collects(&mut floor, 2);
+    floor.done(3, place(2));
+    floor.done(4, place(3));
+    // Two of four places are left, then one: now the stacker comes first.
+    collects(&mut floor, 3);
+    assert!(matches!(floor.next_move(true), Some(Move::Stack(1, _))));
+}
+
+#[test]
+fn while_a_module_is_awaited_its_cards_wait_and_no_blank_is_fed_for_it() {
+    let mut floor = Floor::new(&[2, 1], 4);
+    let (chip, printer) = (Place { stage: 0, station: 0 }, Place { stage: 1, station: 0 });
+    for (seq, route) in [(1, vec![0, 1]), (2, vec![0, 1]), (3, vec![0])] {
+        floor.asked(seq);
+        floor.ready(seq, work(seq), route);
+    }
+    assert_eq!(floor.next_move(true), Some(Move::Feed(1, chip)));
+    floor.stations.occupy(printer);
+    floor.stations.out_of_service(printer);
+    // The third card does not need the printer.
+    assert_eq!(floor.next_move(true), Some(Move::Feed(3, Place { stage: 0, station: 1 })));
+    floor.done(1, chip);
+    assert_eq!(floor.next_move(true), None);
+    assert_eq!(floor.stations.service(1), Service::Awaited);
+    floor.stations.back(printer);
+    assert_eq!(floor.next_move(true), Some(Move::Take { seq: 1, from: chip, to: printer }));
+    // In vain.
+    floor.not_taken(1, chip);
+    floor.remove(1);
+    floor.stations.out_of_service(printer);
+    floor.stations.free(chip);
+    assert_eq!(floor.next_move(true), None);
+    assert!(floor.ready_waits());
+    floor.stations.give_up(1);
+    assert_eq!(floor.stations.service(1), Service::Lost);
+    floor.stations.back(printer);
+    assert_eq!(floor.next_move(true), Some(Move::Feed(2, chip)));
 }

@@ -1,0 +1,133 @@
+//! What the dispatcher writes down: changes for the ledger, figures for the report.
+
+use std::time::{Duration, Instant};
+
+use super::Dispatcher;
+use crate::ledger::{Change, Context, Ticket};
+use crate::modules::{Fault, Work};
+use crate::pipeline::Stop;
+use crate::pipeline::source::Ask;
+use crate::pipeline::station::{Place, Standing};
+use crate::report::StationStats;
+
+/// Ledger changes whose outcome is looked at later; more than these at once, and the dispatcher waits for the oldest.
+const TICKETS: usize = 512;
+
+impl Dispatcher<'_> {
+    pub(super) fn record(&mut self, change: Change, context: Context) {
+        let ticket = self.ledger.record(self.job, change, context);
+        self.tickets.push_back(ticket);
+        if self.tickets.len() > TICKETS
+            && let Some(oldest) = self.tickets.pop_front()
+        {
+            self.settle(oldest);
+        }
+    }
+
+    pub(super) fn settle(&mut self, ticket: Ticket) {
+        if let Err(error) = ticket.wait() {
+            self.stop_feeding(Stop::Ledger(error.to_string()));
+        }
+    }
+
+    /// A record that the line will not make: its data is wrong.
+    pub(super) fn cancel(&mut self, seq: u32, fault: Fault) {
+        let context = Context {
+            reason: Some(fault.reason.clone()),
+            detail: Some(fault.detail.clone()),
+            actor: Some("line".into()),
+            ..Context::default()
+        };
+        self.record(Change::Cancelled { seq }, context);
+        if let Some(card) = self.floor.remove(seq) {
+            self.release(card.work.as_deref());
+        }
+        self.stop_feeding(Stop::Data { seq, fault });
+    }
+
+    pub(super) fn release(&mut self, work: Option<&Work>) {
+        let handles: Vec<_> = work.iter().flat_map(|w| &w.applications).map(|a| a.verified.handle).collect();
+        if !handles.is_empty() {
+            self.outcome.stats.hsm_calls += 1;
+            drop(self.asks.send(Ask::Release(handles)));
+        }
+    }
+
+    /// A station has worked on a card.
+    pub(super) fn worked(&mut self, place: Place, took: Duration, fault: bool) {
+        let station = self.stats(place);
+        station.cards += 1;
+        station.faults += u64::from(fault);
+        station.busy_ms += millis(took).unwrap_or(0);
+    }
+
+    /// A station is out of service from now on.
+    pub(super) fn outage(&mut self, place: Place, fault: &Fault, standing: Standing) {
+        let name = self.name(place);
+        let (reason, detail) = (&fault.reason, &fault.detail);
+        match standing {
+            Standing::Stuck => {
+                tracing::warn!(station = %name, reason, detail, "out of service: it needs a person");
+            }
+            _ => tracing::warn!(station = %name, reason, detail, "out of service: its device is probed"),
+        }
+        let Some(station) = self.station(place) else { return };
+        if station.out.is_none() {
+            station.out = Some(Instant::now());
+            self.stats(place).outages += 1;
+        }
+    }
+
+    /// A station is in service again.
+    pub(super) fn outage_over(&mut self, place: Place) {
+        let Some(since) = self.station(place).and_then(|s| s.out.take()) else { return };
+        let out_ms = millis(since.elapsed()).unwrap_or(0);
+        self.stats(place).out_ms += out_ms;
+        tracing::info!(station = %self.name(place), out_ms, "in service again");
+    }
+
+    /// At the end of a run: outages that are not over.
+    pub(super) fn count_outages(&mut self) {
+        let places: Vec<(Place, Instant)> = (self.stages.iter().enumerate())
+            .flat_map(|(stage, s)| s.stations.iter().enumerate().map(move |(n, s)| (stage, n, s.out)))
+            .filter_map(|(stage, station, out)| Some((Place { stage, station }, out?)))
+            .collect();
+        for (place, since) in places {
+            self.stats(place).out_ms += millis(since.elapsed()).unwrap_or(0);
+        }
+    }
+
+    fn stats(&mut self, place: Place) -> &mut StationStats {
+        let (name, stage) = (self.name(place), self.stages.get(place.stage));
+        let station = self.outcome.stats.stations.entry(name).or_default();
+        if let Some(stage) = stage.filter(|_| station.module.is_empty()) {
+            station.module.clone_from(&stage.name);
+        }
+        station
+    }
+
+    pub(super) fn context(&self, place: Place) -> Context {
+        Context {
+            station: Some(self.name(place)),
+            module: self.stages.get(place.stage).map(|s| s.name.clone()),
+            actor: Some("line".into()),
+            ..Context::default()
+        }
+    }
+
+    pub(super) fn fault_context(&self, place: Place, fault: &Fault, took: Duration) -> Context {
+        Context {
+            reason: Some(fault.reason.clone()),
+            detail: Some(fault.detail.clone()),
+            header: fault.header.clone(),
+            sw: fault.sw,
+            ms: millis(took),
+            ..self.context(place)
+        }
+    }
+}
+
+/// For the ledger.
+pub fn millis(took: Duration) -> Option<u64> {
+    u64::try_from(took.as_millis()).ok()
+}

@@ -1,0 +1,74 @@
+//! What the dispatcher does when it hears from the output.
+
+use super::Dispatcher;
+use crate::ledger::{Change, Context};
+use crate::modules::{Blame, Fault};
+use crate::pipeline::Stop;
+use crate::pipeline::output::Happening;
+use crate::pipeline::station::Standing;
+
+impl Dispatcher<'_> {
+    pub(super) fn output_happened(&mut self, happening: Happening) {
+        match happening {
+            Happening::Lifted(seq) => {
+                if let Some(place) = self.floor.lifted(seq) {
+                    self.floor.stations.free(place);
+                }
+            }
+            Happening::NotLifted(seq, error) => {
+                self.floor.output_free();
+                // Whether the card still lies there is for a person to see.
+                if let Some(place) = self.floor.lifted(seq) {
+                    self.floor.stations.stuck(place);
+                    let fault = Fault::new(
+                        Blame::Device,
+                        "output",
+                        format!("the output could not lift the card: {error}"),
+                    );
+                    self.outage(place, &fault, Standing::Stuck);
+                }
+                self.lost(seq, &error);
+            }
+            Happening::Collected(seq, result) => {
+                self.floor.parked(seq);
+                if let Err(error) = result {
+                    self.lost(seq, &error);
+                }
+            }
+            Happening::Stacked(seq, result) => {
+                self.floor.output_free();
+                if let Err(error) = result {
+                    return self.lost(seq, &error);
+                }
+                let position = self.next_position - 1;
+                self.record(Change::Stacked { seq, position }, output_context());
+                self.floor.remove(seq);
+                self.outcome.good += 1;
+                self.outcome.stats.cards += 1;
+            }
+        }
+    }
+
+    fn lost(&mut self, seq: u32, error: &drivers::DeviceError) {
+        let detail =
+            format!("the output did not confirm the card ({error}); find it and resolve record {seq}");
+        let fault = Fault::new(Blame::Device, "output", detail);
+        let context = Context {
+            reason: Some(fault.reason.clone()),
+            detail: Some(fault.detail.clone()),
+            ..output_context()
+        };
+        self.record(Change::Lost { seq }, context);
+        self.floor.remove(seq);
+        self.stop_feeding(Stop::Fault { station: "output".into(), fault });
+    }
+}
+
+fn output_context() -> Context {
+    Context {
+        station: Some("output".into()),
+        module: Some("output".into()),
+        actor: Some("line".into()),
+        ..Context::default()
+    }
+}

@@ -1,0 +1,117 @@
+//! Starts the threads of a line and ends them.
+
+use std::collections::VecDeque;
+
+use crossbeam_channel::{Receiver, bounded};
+
+use super::{Dispatcher, Stage, Station};
+use crate::hsm::Hsm;
+use crate::ledger::Ledger;
+use crate::pipeline::floor::Floor;
+use crate::pipeline::source::Source;
+use crate::pipeline::station::{self, Place};
+use crate::pipeline::{Batch, LineSetup, Outcome, output};
+
+impl<'a> Dispatcher<'a> {
+    /// Starts the threads of a line.
+    pub fn start(
+        line: LineSetup,
+        batch: Batch,
+        hsm: Box<dyn Hsm>,
+        ledger: &'a Ledger,
+        stop: Receiver<()>,
+    ) -> Self {
+        let counts: Vec<usize> = line.stages.iter().map(|s| s.stations.len()).collect();
+        let total: usize = counts.iter().sum();
+        let spawn = |name: String, body: Box<dyn FnOnce() + Send>| {
+            // Without threads there is no line: the operating system's refusal ends up as an empty floor below.
+            std::thread::Builder::new()
+                .name(name)
+                .spawn(body)
+                .inspect_err(|error| tracing::error!(%error, "cannot start a thread"))
+                .ok()
+        };
+
+        let (asks, asked) = bounded(usize::from(line.reorder_buffer) + 1);
+        let (give, prepared) = bounded(usize::from(line.reorder_buffer));
+        let source = Source {
+            spool: batch.spool,
+            hsm,
+            issuer_id: batch.issuer_id,
+            file_id: batch.file_id,
+            product: batch.product,
+        };
+        let source = spawn("source".into(), Box::new(move || source.run(&asked, &give)));
+
+        let (say, happenings) = bounded(4 * total);
+        let mut stages = Vec::new();
+        for (stage, setup) in line.stages.into_iter().enumerate() {
+            let mut stations = Vec::new();
+            for (station, setup) in setup.stations.into_iter().enumerate() {
+                let (orders, ordered) = bounded(1);
+                let (binds, bound) = bounded(1);
+                let (name, say) = (setup.name.clone(), say.clone());
+                let place = Place { stage, station };
+                let run = move || station::run(setup, place, &ordered, &bound, &say);
+                let thread = spawn(name.clone(), Box::new(run));
+                stations.push(Station { name, thread, orders, binds, blank: None, taking: None, out: None });
+            }
+            stages.push(Stage { name: setup.name, mics: setup.mics, stations, awaited: None });
+        }
+
+        let (to_output, output_orders) = bounded(1);
+        let (output_says, from_output) = bounded(2);
+        let output =
+            spawn("output".into(), Box::new(move || output::run(line.output, &output_orders, &output_says)));
+
+        Self {
+            ledger,
+            job: batch.job,
+            floor: Floor::new(&counts, line.reorder_buffer),
+            stages,
+            recover: line.recover,
+            asks,
+            to_output,
+            prepared,
+            happenings,
+            from_output,
+            stop,
+            threads: source.into_iter().chain(output).collect(),
+            pending: batch.sequences.into(),
+            remakes: batch.remakes,
+            next_blank: batch.next_blank,
+            next_position: batch.next_position,
+            tickets: VecDeque::new(),
+            outcome: Outcome::default(),
+            first_feed: None,
+        }
+    }
+
+    /// Settles what is open, hangs up, and waits for the threads.
+    pub(super) fn finish(mut self) -> Outcome {
+        for seq in self.floor.unfed() {
+            if let Some(card) = self.floor.remove(seq) {
+                self.release(card.work.as_deref());
+            }
+        }
+        self.outcome.stats.elapsed = self.first_feed.map(|t| t.elapsed()).unwrap_or_default();
+        while let Some(ticket) = self.tickets.pop_front() {
+            self.settle(ticket);
+        }
+        self.count_outages();
+        // Hanging up ends the threads. One that is trying a device that does not answer ends with that try; nobody
+        // waits for it.
+        let Self { asks, to_output, prepared, happenings, from_output, stages, mut threads, outcome, .. } =
+            self;
+        drop((asks, to_output, prepared, happenings, from_output));
+        for station in stages.into_iter().flat_map(|stage| stage.stations) {
+            threads.extend(station.thread.filter(|_| station.out.is_none()));
+        }
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the line panicked");
+            }
+        }
+        outcome
+    }
+}

@@ -1,0 +1,162 @@
+//! What the dispatcher does when it hears from a station.
+
+use std::time::{Duration, Instant};
+
+use super::Dispatcher;
+use super::books::millis;
+use crate::ledger::{AttemptState, Change, Context};
+use crate::modules::{Blame, Blank, Done, Fault};
+use crate::pipeline::Stop;
+use crate::pipeline::station::{Happening, Place, Standing};
+
+impl Dispatcher<'_> {
+    pub(super) fn happened(&mut self, place: Place, happening: Happening) {
+        // A station that is out of service works on no card.
+        match happening {
+            Happening::Found(fault) => return self.found(place, &fault),
+            Happening::Back => {
+                self.floor.stations.back(place);
+                if let Some(stage) = self.stages.get_mut(place.stage) {
+                    stage.awaited = None;
+                }
+                return self.outage_over(place);
+            }
+            Happening::Stuck(fault) => return self.station_after(place, fault, Standing::Stuck),
+            _ => {}
+        }
+        let Some(seq) = self.floor.working_at(place) else { return };
+        match happening {
+            Happening::Fed => self.fed(place),
+            Happening::BlankOut { blank: seen, fault, took } => {
+                self.worked(place, took, true);
+                if let Some(blank) = self.take_blank(place) {
+                    let change = Change::RejectedUnbound { blank, key_data: seen.key_data };
+                    self.record(change, self.fault_context(place, &fault, took));
+                }
+            }
+            Happening::MayBind(seen) => self.bind(place, seq, seen),
+            Happening::Taken => {
+                if let Some(before) = self.station(place).and_then(|s| s.taking.take()) {
+                    self.floor.stations.free(before);
+                }
+            }
+            Happening::NotTaken(fault, standing) => {
+                if let Some(before) = self.station(place).and_then(|s| s.taking.take()) {
+                    self.floor.not_taken(seq, before);
+                    self.send(before, super::Order::ThrowOut(fault.clone()));
+                }
+                self.station_after(place, fault, standing);
+            }
+            Happening::Writing => {
+                if self.floor.card(seq).is_some_and(|c| c.leg == 0) {
+                    let change = Change::Attempt { seq, to: AttemptState::Personalizing };
+                    self.record(change, self.context(place));
+                }
+            }
+            Happening::Done { done, took } => self.done(place, seq, &done, took),
+            Happening::CardOut { fault, took, standing } => self.card_out(place, seq, fault, took, standing),
+            Happening::Void(fault, standing) => self.void(place, seq, fault, standing),
+            Happening::Found(_) | Happening::Back | Happening::Stuck(_) => {}
+        }
+    }
+
+    fn fed(&mut self, place: Place) {
+        self.first_feed.get_or_insert_with(Instant::now);
+        let blank = self.next_blank;
+        self.next_blank += 1;
+        if let Some(station) = self.station(place) {
+            station.blank = Some(blank);
+        }
+        self.record(Change::Fed { blank }, self.context(place));
+    }
+
+    /// A blank whose feeding nobody had confirmed is fed and out.
+    fn found(&mut self, place: Place, fault: &Fault) {
+        self.fed(place);
+        if let Some(blank) = self.take_blank(place) {
+            let change = Change::RejectedUnbound { blank, key_data: None };
+            self.record(change, self.fault_context(place, fault, Duration::ZERO));
+        }
+    }
+
+    fn bind(&mut self, place: Place, seq: u32, seen: Blank) {
+        let Some(blank) = self.take_blank(place) else { return };
+        let change = Change::Bound { seq, blank, key_data: seen.key_data };
+        let ticket = self.ledger.record(self.job, change, self.context(place));
+        if let Some(station) = self.station(place) {
+            drop(station.binds.send(ticket));
+        }
+    }
+
+    fn done(&mut self, place: Place, seq: u32, done: &Done, took: Duration) {
+        let name = self.name(place);
+        self.worked(place, took, false);
+        self.outcome.stats.hsm_calls += u64::from(done.hsm_calls);
+        self.outcome.stats.commands += u64::from(done.commands);
+        for logged in &done.log {
+            let (aid, dgi, length, sw) = (&logged.aid, logged.dgi, logged.length, logged.sw);
+            tracing::info!(job = %self.job, seq, station = %name, %aid, %dgi, length, sw = format!("{sw:04X}"), "LOGDATA");
+        }
+        self.floor.done(seq, place);
+        let Some(card) = self.floor.card_mut(seq) else { return };
+        card.compared.extend(&done.compared);
+        if !card.finished() {
+            return;
+        }
+        let compared =
+            if card.compared.is_empty() { "device status".to_owned() } else { card.compared.join(", ") };
+        let applications = card.work.as_ref().map_or(0, |w| w.applications.len());
+        self.outcome.stats.applications += u64::try_from(applications).unwrap_or(0);
+        let context = Context { ms: millis(took), ..self.context(place) };
+        self.record(Change::Attempt { seq, to: AttemptState::Written }, context);
+        self.record(Change::Verified { seq, compared }, self.context(place));
+    }
+
+    fn card_out(&mut self, place: Place, seq: u32, fault: Fault, took: Duration, standing: Standing) {
+        self.worked(place, took, true);
+        self.outcome.stats.cards += 1;
+        self.record(Change::Rejected { seq }, self.fault_context(place, &fault, took));
+        // The applications that were not reached still have their handles.
+        if let Some(card) = self.floor.remove(seq) {
+            self.release(card.work.as_deref());
+        }
+        self.station_after(place, fault, standing);
+    }
+
+    fn void(&mut self, place: Place, seq: u32, fault: Fault, standing: Standing) {
+        if fault.blame == Blame::Data {
+            self.cancel(seq, fault);
+            self.floor.stations.free(place);
+            return;
+        }
+        if fault.reason == "ledger" {
+            // The blank is neither bound nor out; the ledger could not be told.
+            self.floor.remove(seq);
+            self.floor.stations.stuck(place);
+            self.stop_feeding(Stop::Ledger(fault.detail));
+            return;
+        }
+        self.floor.unfeed(seq);
+        self.station_after(place, fault, standing);
+    }
+
+    /// What a fault means for its station and for the line.
+    fn station_after(&mut self, place: Place, fault: Fault, standing: Standing) {
+        match standing {
+            Standing::InService => self.floor.stations.free(place),
+            Standing::Probed => self.floor.stations.out_of_service(place),
+            Standing::Stuck => self.floor.stations.stuck(place),
+        }
+        if standing != Standing::InService {
+            self.outage(place, &fault, standing);
+        }
+        if matches!(fault.blame, Blame::Hsm | Blame::Us) {
+            self.stop_feeding(Stop::Fault { station: self.name(place), fault: fault.clone() });
+        }
+        self.module_after(place, fault);
+    }
+
+    fn take_blank(&mut self, place: Place) -> Option<u32> {
+        self.station(place).and_then(|s| s.blank.take())
+    }
+}

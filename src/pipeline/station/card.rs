@@ -1,0 +1,143 @@
+//! A station with a card, from the order to the card's leaving.
+
+use std::time::{Duration, Instant};
+
+use drivers::Condition;
+
+use super::probe::{Lying, transport_fault};
+use super::{Happening, HungUp, Runner, STUCK, Standing};
+use crate::modules::{Blame, Blank, Fault, Work};
+
+/// Blanks that may fail in a row before the station asks for a person: a whole stack of wrong ones must not go to
+/// the reject bin.
+const BAD_BLANKS_IN_A_ROW: u32 = 10;
+
+impl Runner<'_> {
+    pub(super) fn feed(&mut self, work: &Work) -> Result<(), HungUp> {
+        if let Err(fault) = self.setup.module.prepare(work) {
+            return self.tell(Happening::Void(fault, Standing::InService));
+        }
+        for _ in 0..BAD_BLANKS_IN_A_ROW {
+            let start = Instant::now();
+            if let Err(error) = self.setup.transport.feed() {
+                let fault = transport_fault("feeding a blank", &error);
+                // A jammed blank that can be thrown out was fed all the same, and is accounted for.
+                let failed = if error.is_jam() { self.setup.transport.reject() } else { Err(error) };
+                if let Err(error) = failed {
+                    let standing = self.after_transport(&error, Lying::Blank(fault.clone()));
+                    return self.tell(Happening::Void(fault, standing));
+                }
+                let out = Happening::BlankOut { blank: Blank::default(), fault, took: start.elapsed() };
+                self.tell(Happening::Fed)?;
+                self.tell(out)?;
+                continue;
+            }
+            self.tell(Happening::Fed)?;
+            let fault = match self.setup.module.inspect(work) {
+                Ok(blank) => {
+                    self.tell(Happening::MayBind(blank))?;
+                    let ticket = self.binds.recv().map_err(|_| HungUp)?;
+                    if let Err(error) = ticket.wait() {
+                        // Not bound: nothing of the record has left, and the blank stays where it is for a person.
+                        let fault = Fault::new(Blame::Us, "ledger", error.to_string());
+                        return self.tell(Happening::Void(fault, Standing::Stuck));
+                    }
+                    return self.personalize(work, start);
+                }
+                Err(fault) => fault,
+            };
+            let (fault, standing) = self.thrown_out(fault);
+            let (blank, took) = (Blank::default(), start.elapsed());
+            self.tell(Happening::BlankOut { blank, fault: fault.clone(), took })?;
+            if standing != Standing::InService || matches!(fault.blame, Blame::Hsm | Blame::Us) {
+                return self.tell(Happening::Void(fault, standing));
+            }
+        }
+        let fault = Fault::new(
+            Blame::Device,
+            "bad-blanks",
+            format!(
+                "{BAD_BLANKS_IN_A_ROW} blanks in a row failed before binding; check the stack in the hopper, the reader \
+                 and the key store's KMCs"
+            ),
+        );
+        self.tell(Happening::Void(fault, Standing::Stuck))
+    }
+
+    pub(super) fn take(&mut self, from: &str, work: &Work) -> Result<(), HungUp> {
+        // The card is bound: whatever happens from here ends with the card out or done.
+        let start = Instant::now();
+        let prepared = self.setup.module.prepare(work);
+        if let Err(error) = self.setup.transport.take(from) {
+            return self.not_taken(transport_fault("taking the card", &error), start);
+        }
+        self.tell(Happening::Taken)?;
+        if let Err(error) = self.setup.transport.arrive() {
+            return self.throw_out(transport_fault("bringing the card", &error), start.elapsed());
+        }
+        match prepared.and_then(|()| self.setup.module.inspect(work)) {
+            Ok(_) => self.personalize(work, start),
+            Err(fault) => self.throw_out(fault, start.elapsed()),
+        }
+    }
+
+    /// Whether it was lifted all the same shows when it is thrown out.
+    fn not_taken(&mut self, fault: Fault, start: Instant) -> Result<(), HungUp> {
+        match self.setup.transport.reject() {
+            Ok(()) => {
+                self.tell(Happening::Taken)?;
+                let (took, standing) = (start.elapsed(), Standing::InService);
+                self.tell(Happening::CardOut { fault, took, standing })
+            }
+            Err(error) if error.condition() == Some(Condition::NoCard) => {
+                self.tell(Happening::NotTaken(fault, Standing::InService))
+            }
+            Err(error) => {
+                let standing = self.after_transport(&error, Lying::Known);
+                self.tell(Happening::NotTaken(fault, standing))
+            }
+        }
+    }
+
+    fn personalize(&mut self, work: &Work, start: Instant) -> Result<(), HungUp> {
+        self.tell(Happening::Writing)?;
+        match self.setup.module.personalize(work) {
+            Ok(done) => {
+                self.outages = 0;
+                self.tell(Happening::Done { done, took: start.elapsed() })
+            }
+            Err(fault) => self.throw_out(fault, start.elapsed()),
+        }
+    }
+
+    /// Throws the bound card out and says so.
+    pub(super) fn throw_out(&mut self, fault: Fault, worked: Duration) -> Result<(), HungUp> {
+        let start = Instant::now();
+        let (fault, standing) = self.thrown_out(fault);
+        self.tell(Happening::CardOut { fault, took: worked + start.elapsed(), standing })
+    }
+
+    /// Throws the card out; if even that fails, the fault says that somebody has to find it.
+    fn thrown_out(&mut self, fault: Fault) -> (Fault, Standing) {
+        let Err(error) = self.setup.transport.reject() else {
+            let standing = self.after(&fault);
+            return (fault, standing);
+        };
+        let standing = if error.condition() == Some(Condition::NoCard) {
+            self.after(&fault)
+        } else {
+            self.after_transport(&error, Lying::Known)
+        };
+        let fault = Fault {
+            blame: Blame::Device,
+            reason: STUCK.into(),
+            detail: format!(
+                "after {}: {}; the card could not be thrown out ({error}): look for it in the station and in the reject \
+                 bin, and destroy it",
+                fault.reason, fault.detail
+            ),
+            ..fault
+        };
+        (fault, standing)
+    }
+}
