@@ -19,6 +19,7 @@ mod stuck;
 use std::time::Duration;
 
 use drivers::host::{Device, HostReader, HostSpec};
+use drivers::pcsc::ReaderSpec;
 use pcscd_support::scene::Scene;
 
 /// More than any exchange takes on a loaded machine.
@@ -33,10 +34,15 @@ fn station(scene: &Scene, n: usize) -> HostReader {
 
 /// The same with another time to wait for a card.
 fn waiting(scene: &Scene, n: usize, wait: Duration) -> HostReader {
+    by(scene, scene.reader(n, wait))
+}
+
+/// A station's link to a reader of a scene's pcscd.
+fn by(scene: &Scene, reader: ReaderSpec) -> HostReader {
     HostReader::new(HostSpec {
         program: env!("CARGO_BIN_EXE_cardwright").into(),
         arguments: vec!["station-host".into()],
         pcscd: Some(scene.socket()),
-        device: Device::Reader(scene.reader(n, wait)),
+        device: Device::Reader(reader),
     })
 }

@@ -42,6 +42,8 @@ pub struct Scene {
     folder: tempfile::TempDir,
     holder: Child,
     pcscd: Option<Child>,
+    /// Of each pair of readers.
+    names: Vec<String>,
 }
 
 impl Scene {
@@ -73,8 +75,9 @@ impl Scene {
         let mut line = String::new();
         BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
         assert_eq!(line, "ready\n", "no namespaces for a pcscd: is this container allowed to make them?");
-        let mut scene = Self { folder, holder, pcscd: None };
         let order: Vec<usize> = (0..readers.div_ceil(2)).collect();
+        let names = order.iter().map(|pair| format!("Cardwright Test {pair}")).collect();
+        let mut scene = Self { folder, holder, pcscd: None, names };
         scene.plug(&order);
         scene.start_pcscd();
         scene
@@ -101,7 +104,12 @@ impl Scene {
 
     /// Name of reader `n` without pcscd's numbers.
     pub fn name(&self, n: usize) -> String {
-        format!("Cardwright Test {}", n / 2)
+        self.names[n / 2].clone()
+    }
+
+    /// Gives a pair of readers another name, from the next [`Scene::plug`] on.
+    pub fn rename(&mut self, pair: usize, name: &str) {
+        self.names[pair] = name.into();
     }
 
     /// How a station is bound to reader `n`; a power-on waits so long for a card.

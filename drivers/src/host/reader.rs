@@ -35,7 +35,9 @@ impl HostReader {
         let begun = Instant::now();
         if !self.exchange.link().is_running() {
             let outcome = self.exchange.reopen(timeout);
-            outcome.map_err(|error| self.exchange.link_mut().refused.take().unwrap_or(error))?;
+            outcome
+                .map_err(|error| self.exchange.link_mut().refused.take().unwrap_or(error))
+                .map_err(|error| within(timeout, error))?;
         }
         Ok(timeout.saturating_sub(begun.elapsed()))
     }
@@ -64,7 +66,7 @@ impl CardLink for HostReader {
     ) -> Result<Vec<u8>, CardError> {
         let left = self.ready(timeout)?;
         let outcome = self.exchange.power_on(reset, protocols, left);
-        self.judged(outcome)
+        self.judged(outcome).map_err(|error| within(timeout, error))
     }
 
     fn transmit(&mut self, command: &[u8], timeout: Duration) -> Result<Vec<u8>, CardError> {
@@ -90,11 +92,19 @@ impl CardLink for HostReader {
     fn probe(&mut self, timeout: Duration) -> Result<(), CardError> {
         let left = self.ready(timeout)?;
         let outcome = self.exchange.probe(left);
-        self.judged(outcome)
+        self.judged(outcome).map_err(|error| within(timeout, error))
     }
 
     fn reopen(&mut self, timeout: Duration) -> Result<(), CardError> {
         self.exchange.link_mut().kill();
         self.ready(timeout).map(drop)
+    }
+}
+
+/// A timeout as the caller knows it, not what starting a host had left of it.
+fn within(timeout: Duration, error: CardError) -> CardError {
+    match error {
+        CardError::Reader(LinkError::Timeout(_)) => CardError::Reader(LinkError::Timeout(timeout)),
+        error => error,
     }
 }

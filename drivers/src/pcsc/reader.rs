@@ -20,7 +20,7 @@ use pcsc::{Attribute, Card, Context, Disposition, Error, ReaderState, Scope, Sha
 use zeroize::{Zeroize, Zeroizing};
 
 use super::select::{By, ReaderSpec, by_channel, by_name};
-use super::usb;
+use super::{atr, usb};
 use crate::link::{CardError, LinkError, Protocols, Reset};
 
 /// Longest answer to an extended APDU and what PC/SC adds: its MAX_BUFFER_SIZE_EXTENDED.
@@ -28,6 +28,8 @@ const ANSWER_MAX: usize = 65_548;
 /// How long a reader may be in other hands: a host that looks for its own reader has each for an instant, and pcscd
 /// notices a moment later that a host was killed.
 const HELD_PATIENCE: Duration = Duration::from_millis(300);
+/// Within which pcscd notices that a card has gone: it asks a reader without interrupts every 400 ms.
+const NOTICE_TIME: Duration = Duration::from_millis(600);
 /// Between two attempts to connect.
 const PAUSE: Duration = Duration::from_millis(10);
 /// The kernel's view of USB.
@@ -120,6 +122,8 @@ impl PcscReader {
     pub fn transmit(&mut self, command: &[u8]) -> Result<&[u8], CardError> {
         let Some(card) = &self.card else { return Err(CardError::Removed) };
         match card.transmit(command, &mut self.answer).map(<[u8]>::len) {
+            // What a driver makes of a card that went away during the command.
+            Ok(0) => Err(CardError::Removed),
             Ok(length) => Ok(self.answer.get(..length).unwrap_or_default()),
             Err(error) => Err(match error.into() {
                 Trouble::Final(error) => error,
@@ -192,7 +196,56 @@ impl PcscReader {
         self.context = None;
     }
 
+    /// A reset, and another one if the card gives no ATR or one of another protocol: that may be a card that has gone,
+    /// which pcscd notices only after a while, sometimes together with the next one.
     fn reset(&mut self, reset: Reset, protocols: Protocols) -> Result<Vec<u8>, Trouble> {
+        let until = Instant::now() + Duration::from_millis(self.spec.wait_ms.into());
+        let mut outcome = self.reset_now(reset, protocols, until);
+        if let Err(Trouble::Final(CardError::Mute | CardError::Protocol)) = outcome {
+            self.settle()?;
+            outcome = self.reset_now(reset, protocols, until);
+        }
+        match outcome {
+            // pcscd calls a garbled ATR so, too.
+            Err(Trouble::Final(CardError::Protocol)) if !atr::is_whole(&self.last_atr()?) => {
+                Err(Trouble::Final(CardError::Mute))
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Gives pcscd the time to notice that a card has gone.
+    fn settle(&self) -> Result<(), Trouble> {
+        let (Some(context), Some(name)) = (&self.context, &self.reader) else { return Ok(()) };
+        let until = Instant::now() + NOTICE_TIME;
+        let mut states = [ReaderState::new(name.clone(), State::UNAWARE)];
+        context.get_status_change(Duration::ZERO, &mut states)?;
+        let [state] = &states;
+        let before = state.event_count();
+        loop {
+            let [state] = &mut states;
+            if state.event_state().contains(State::EMPTY) || state.event_count() != before {
+                return Ok(());
+            }
+            // What changed was who has it.
+            state.sync_current_state();
+            match context.get_status_change(until.saturating_duration_since(Instant::now()), &mut states) {
+                Err(Error::Timeout) => return Ok(()),
+                outcome => outcome?,
+            }
+        }
+    }
+
+    /// The ATR that pcscd has for the card in the reader.
+    fn last_atr(&self) -> Result<Vec<u8>, Trouble> {
+        let (Some(context), Some(name)) = (&self.context, &self.reader) else { return Ok(Vec::new()) };
+        let mut states = [ReaderState::new(name.clone(), State::UNAWARE)];
+        context.get_status_change(Duration::ZERO, &mut states)?;
+        let [state] = &states;
+        Ok(state.atr().to_vec())
+    }
+
+    fn reset_now(&mut self, reset: Reset, protocols: Protocols, until: Instant) -> Result<Vec<u8>, Trouble> {
         let mut allowed = pcsc::Protocols::UNDEFINED;
         allowed.set(pcsc::Protocols::T0, protocols.t0);
         allowed.set(pcsc::Protocols::T1, protocols.t1);
@@ -213,7 +266,6 @@ impl PcscReader {
                 }
             }
         }
-        let until = Instant::now() + Duration::from_millis(self.spec.wait_ms.into());
         let mut card = self.connect(allowed, until)?;
         match card.reconnect(ShareMode::Exclusive, allowed, how) {
             Ok(()) => self.keep(card),
@@ -227,9 +279,9 @@ impl PcscReader {
     /// The ATR of a card that was just reset, which is ours from now on.
     fn keep(&mut self, card: Card) -> Result<Vec<u8>, Trouble> {
         let (mut names, mut atr) = ([0; 256], [0; pcsc::MAX_ATR_SIZE]);
-        let atr = card.status2(&mut names, &mut atr).map(|status| status.atr().to_vec());
+        let status = card.status2(&mut names, &mut atr).map(|status| status.atr().to_vec());
         self.card = Some(card);
-        Ok(atr?)
+        Ok(status?)
     }
 
     /// Connects for us alone; waits for a card until then.

@@ -1,7 +1,7 @@
 //! Which of the readers that PC/SC lists is meant.
 //!
-//! pcscd makes a reader's name of what its driver calls it and two numbers in hexadecimal, `XX YY`: XX counts the readers
-//! in the order in which they were plugged in and changes, YY is the slot and stays (pcsc-lite 1.9.9,
+//! pcscd makes a reader's name of what its driver calls it and two numbers in hexadecimal, `XX YY`: XX tells readers of one
+//! name apart in the order in which they were plugged in and changes, YY is the slot and stays (pcsc-lite 1.9.9,
 //! `RFSetReaderName`). A station is bound to what stays, or to the USB path; never to a place in the list.
 
 use serde::{Deserialize, Serialize};
