@@ -7,8 +7,9 @@
 
 SHELL := /bin/sh
 CARGO ?= cargo
-# Debian packages: a C compiler for SQLite, pkg-config for serial ports, sqlite3 and openssl for tests and benches.
-PACKAGES := gcc libc6-dev pkg-config openssl sqlite3
+# Debian packages: a C compiler for SQLite, pkg-config for serial ports, sqlite3 and openssl for tests and benches, PC/SC, and
+# for its tests pcscd with virtual readers in namespaces of its own.
+PACKAGES := gcc libc6-dev pkg-config openssl sqlite3 libpcsclite-dev pcscd vsmartcard-vpcd iproute2 util-linux
 
 .PHONY: all setup build demo test bench soak lint
 

@@ -25,6 +25,7 @@ pub fn job(path: &Path, cards: u32) -> (Ledger, JobId) {
         line: "sim-chip-8".into(),
         rejects_shredded: false,
         simulated: true,
+        test_keys: true,
         spool: "none".into(),
         cards: (1..=cards).map(|n| CardRef::new(format!("C{n:06}")).unwrap()).collect(),
     };

@@ -12,6 +12,8 @@ use crate::wire::{READER_BODY_MAX, reader};
 
 /// kind u8, length u32.
 const HEADER: usize = 5;
+/// Most characters of the other end's text: 16 readers with names of 128 bytes.
+const SHOWN_MAX: usize = 2400;
 
 /// A card link over a byte link.
 ///
@@ -31,6 +33,21 @@ impl<L: Link> Exchange<L> {
     /// Takes a link over that is ready for the first request.
     pub fn over(link: L) -> Self {
         Self { link, held: Zeroizing::new(Vec::new()), owed: 0, lost: false }
+    }
+
+    /// What is under the exchanges.
+    pub(crate) fn link(&self) -> &L {
+        &self.link
+    }
+
+    /// The same, to end it.
+    pub(crate) fn link_mut(&mut self) -> &mut L {
+        &mut self.link
+    }
+
+    /// Whether only a new connection helps.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost
     }
 
     fn exchange(
@@ -152,22 +169,45 @@ fn left(each: Duration, until: Instant) -> Result<Duration, CardError> {
 
 /// The body of an answer of this kind, or what failed.
 fn body_of((kind, body): (u8, Vec<u8>), expected: u8) -> Result<Vec<u8>, CardError> {
-    match (kind, body.as_slice()) {
-        (kind, _) if kind == expected => Ok(body),
-        (reader::FAILED, [reader::NO_CARD]) => Err(CardError::Absent),
-        (reader::FAILED, [reader::MUTE]) => Err(CardError::Mute),
-        (reader::FAILED, [reader::REMOVED]) => Err(CardError::Removed),
-        (reader::FAILED, [reader::PROTOCOL]) => Err(CardError::Protocol),
-        (reader::FAILED, [reader::HELD]) => Err(CardError::Held),
-        (reader::FAILED, [reader::NO_READER, text @ ..]) => Err(CardError::NoReader(shown(text))),
-        (reader::FAILED, [reader::BROKEN, text @ ..]) => Err(CardError::Reader(LinkError::Io(shown(text)))),
+    match kind {
+        kind if kind == expected => Ok(body),
+        reader::FAILED => Err(failure_of(&body).unwrap_or(CardError::Malformed)),
         _ => Err(CardError::Malformed),
     }
 }
 
-/// Text of the other end, fit to be shown.
-fn shown(text: &[u8]) -> String {
-    String::from_utf8_lossy(text).chars().filter(|c| !c.is_control()).take(200).collect()
+/// What the body of [`reader::FAILED`] says.
+pub(crate) fn failure_of(body: &[u8]) -> Option<CardError> {
+    match body {
+        [reader::NO_CARD] => Some(CardError::Absent),
+        [reader::MUTE] => Some(CardError::Mute),
+        [reader::REMOVED] => Some(CardError::Removed),
+        [reader::PROTOCOL] => Some(CardError::Protocol),
+        [reader::HELD] => Some(CardError::Held),
+        [reader::NO_READER, text @ ..] => Some(CardError::NoReader(shown(text))),
+        [reader::BROKEN, text @ ..] => Some(CardError::Reader(LinkError::Io(shown(text)))),
+        _ => None,
+    }
+}
+
+/// Such a body for the other end.
+pub(crate) fn failure(error: &CardError) -> Vec<u8> {
+    let (code, text) = match error {
+        CardError::Absent => (reader::NO_CARD, String::new()),
+        CardError::Mute => (reader::MUTE, String::new()),
+        CardError::Removed => (reader::REMOVED, String::new()),
+        CardError::Protocol => (reader::PROTOCOL, String::new()),
+        CardError::Held => (reader::HELD, String::new()),
+        CardError::NoReader(text) => (reader::NO_READER, text.clone()),
+        CardError::Reader(error) => (reader::BROKEN, error.to_string()),
+        CardError::Malformed => (reader::BROKEN, error.to_string()),
+    };
+    [&[code], text.as_bytes()].concat()
+}
+
+/// Text of the other end, fit to be shown: the names of all readers that there can be fit in.
+pub(crate) fn shown(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).chars().filter(|c| !c.is_control()).take(SHOWN_MAX).collect()
 }
 
 /// Bytes of a step in a request.

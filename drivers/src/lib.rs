@@ -7,6 +7,7 @@
 //! | layer | modules |
 //! |---|---|
 //! | links | [`link`] (traits), [`serial`] (a serial port), [`sim`] (`hwsim`), [`exchange`] (a reader over a byte link) |
+//! | real readers | [`pcsc`] (one reader of PC/SC), [`host`] (a process of its own for each reader or machine) |
 //! | codecs | [`framed`] (STX frames); [`msr605`] has its own |
 //! | machines | [`embosser`], [`printer`], [`transport`], [`msr605`] |
 
@@ -14,12 +15,15 @@ pub mod embosser;
 mod error;
 pub mod exchange;
 pub mod framed;
+pub mod host;
 pub mod link;
 pub mod msr605;
+pub mod pcsc;
 mod port;
 pub mod printer;
 pub mod serial;
 pub mod sim;
+mod stream;
 #[cfg(test)]
 mod testing;
 pub mod transport;

@@ -30,6 +30,13 @@ impl SerialLink {
         Ok(Self { path: path.to_owned(), baud, port: Some(port(path, baud)?) })
     }
 
+    /// A second handle, so that bytes go both ways at once; neither can be opened anew while the other lives.
+    pub fn second(&self) -> Result<Self, LinkError> {
+        let port = self.port.as_ref().ok_or(LinkError::Closed)?;
+        let port = port.try_clone().map_err(|error| LinkError::Io(error.to_string()))?;
+        Ok(Self { path: self.path.clone(), baud: self.baud, port: Some(port) })
+    }
+
     /// The open port, set to wait at most so long.
     fn within(&mut self, timeout: Duration) -> Result<&mut dyn SerialPort, LinkError> {
         let port = self.port.as_mut().ok_or(LinkError::Closed)?;

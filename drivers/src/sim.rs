@@ -3,13 +3,13 @@
 //! Not here: starting `hwsim`. The other end must say that it is simulated; a link that does not is refused, so that
 //! nothing live can be reached through a simulated line.
 
-use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::exchange::Exchange;
 use crate::link::{Link, LinkError};
+use crate::stream;
 use serde::{Deserialize, Serialize};
 
 /// For the hello and its answer.
@@ -82,13 +82,13 @@ impl SimLink {
         self.send(&[&length.to_be_bytes(), &body[..]].concat(), HELLO_TIME)?;
 
         let mut length = [0; 4];
-        self.receive_all(&mut length, deadline)?;
+        stream::receive_all(&mut self.stream, &mut length, deadline)?;
         let length = usize::try_from(u32::from_be_bytes(length)).map_err(|_| no_simulator())?;
         if length > HELLO_MAX {
             return Err(no_simulator());
         }
         let mut body = vec![0; length];
-        self.receive_all(&mut body, deadline)?;
+        stream::receive_all(&mut self.stream, &mut body, deadline)?;
         let answer: Answer = serde_json::from_slice(&body).map_err(|_| no_simulator())?;
         match answer.error {
             Some(text) => {
@@ -98,31 +98,6 @@ impl SimLink {
             None if answer.simulated => Ok(()),
             None => Err(LinkError::Io("the other end does not say that it is simulated".to_string())),
         }
-    }
-
-    fn receive_all(&mut self, mut buffer: &mut [u8], deadline: Instant) -> Result<(), LinkError> {
-        while !buffer.is_empty() {
-            let n = self.receive(buffer, deadline.saturating_duration_since(Instant::now()))?;
-            buffer = buffer.get_mut(n..).unwrap_or_default();
-        }
-        Ok(())
-    }
-
-    /// One read or write with the time that is left; without any, it does not wait.
-    fn attempt(
-        &mut self,
-        left: Duration,
-        limit: fn(&UnixStream, Option<Duration>) -> std::io::Result<()>,
-        mut act: impl FnMut(&mut UnixStream) -> std::io::Result<usize>,
-    ) -> std::io::Result<usize> {
-        if left.is_zero() {
-            self.stream.set_nonblocking(true)?;
-            let outcome = act(&mut self.stream);
-            self.stream.set_nonblocking(false)?;
-            return outcome;
-        }
-        limit(&self.stream, Some(left))?;
-        act(&mut self.stream)
     }
 }
 
@@ -140,39 +115,11 @@ impl Link for SimLink {
     }
 
     fn send(&mut self, bytes: &[u8], timeout: Duration) -> Result<(), LinkError> {
-        let deadline = Instant::now() + timeout;
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.attempt(left, UnixStream::set_write_timeout, |stream| stream.write(rest)) {
-                Ok(0) => return Err(LinkError::Closed),
-                Ok(n) => rest = rest.get(n..).unwrap_or_default(),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(fault(&error, timeout)),
-            }
-        }
-        Ok(())
+        stream::send(&mut self.stream, bytes, timeout)
     }
 
     fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, LinkError> {
-        let deadline = Instant::now() + timeout;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.attempt(left, UnixStream::set_read_timeout, |stream| stream.read(buffer)) {
-                Ok(0) => return Err(LinkError::Closed),
-                Ok(n) => return Ok(n),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(fault(&error, timeout)),
-            }
-        }
-    }
-}
-
-fn fault(error: &std::io::Error, timeout: Duration) -> LinkError {
-    match error.kind() {
-        ErrorKind::TimedOut | ErrorKind::WouldBlock => LinkError::Timeout(timeout),
-        ErrorKind::BrokenPipe | ErrorKind::ConnectionReset | ErrorKind::NotConnected => LinkError::Closed,
-        _ => LinkError::Io(error.to_string()),
+        stream::receive(&mut self.stream, buffer, timeout)
     }
 }
 

@@ -107,10 +107,14 @@
 //!
 //! ```text
 //! hello  = "CWSH" | version u16 BE = 0001 | length u32 BE | UTF-8 JSON of the device to open    length at most 4,096
-//! answer = "CWSH" | version u16 BE = 0001 | length u32 BE | UTF-8 JSON {"opened": "..."} or {"error": "..."}
+//! answer = "CWSH" | version u16 BE = 0001 | length u32 BE | UTF-8 JSON {"opened": "..."} or {"error": "...", "why": n}
+//!
+//! device = {"reader": {"by": {"name": "..."} | {"usb": "1-4.2"}, "slot": n, "wait_ms": n}}
+//!        | {"serial": {"path": "...", "baud": n}} | {"tcp": {"address": "host:port"}}
 //! ```
 //!
-//! After that a reader's host speaks section 1's exchanges, and a byte link's host these frames, both ways:
+//! `wait_ms`: how long a power-on waits for a card. `why`: the first byte of section 1's FF. After an error the host ends.
+//! After a hello that opened its device, a reader's host speaks section 1's exchanges, and a byte link's host these frames, both ways:
 //!
 //! ```text
 //! frame = kind u8 | length u32 BE | body, at most 4,096 bytes        10 bytes        11 the link is closed, body = why
@@ -151,7 +155,7 @@ pub const FS: u8 = 0x1C;
 pub const HOST_MAGIC: [u8; 4] = *b"CWSH";
 /// Version of what follows it.
 pub const HOST_VERSION: u16 = 1;
-/// Longest JSON of a hello, and longest body of a byte link's frame.
+/// Longest JSON of a hello, and longest body of a byte link's frame, in bytes.
 pub const HOST_BODY_MAX: usize = 4096;
 
 /// Kinds of a byte link's frame between daemon and station host.

@@ -34,6 +34,9 @@ enum Verb {
     /// The process that holds the keys; started by the others.
     #[command(hide = true)]
     HsmHost(cli::hsm_host::HsmHostArgs),
+    /// The process that owns one reader or machine; started by the others.
+    #[command(hide = true)]
+    StationHost(cli::station_host::StationHostArgs),
 }
 
 fn main() -> std::process::ExitCode {
@@ -52,5 +55,6 @@ fn run(verb: Verb) -> Result<cardwright::exit::Exit, Failure> {
         Verb::Key(command) => cli::keys::run(&command, Side::Bureau),
         Verb::Profile(command) => cli::profile::run(&command),
         Verb::HsmHost(args) => cli::hsm_host::run(&args),
+        Verb::StationHost(args) => cli::station_host::run(&args),
     }
 }

@@ -218,8 +218,8 @@ fn show(reader: &Reader, which: &Which, as_json: bool, out: &mut dyn Write) -> R
         (true, Selection::One(_), [card]) => json(out, &Shown::from(card))?,
         (true, _, cards) => json(out, &cards.iter().map(Shown::from).collect::<Vec<_>>())?,
         (false, _, cards) => {
-            if job.simulated {
-                writeln!(out, "*** {} ***", report::SIMULATED)?;
+            if let Some(mark) = report::mark(&job) {
+                writeln!(out, "*** {mark} ***")?;
             }
             for card in cards {
                 print(card, out)?;

@@ -87,10 +87,10 @@ fn list(jobs: &[JobView], as_json: bool, out: &mut dyn Write) -> Result<(), Earl
     }
     for job in jobs {
         let b = &job.balance;
-        let simulated = if job.simulated { report::SIMULATED } else { "" };
+        let mark = report::mark(job).unwrap_or_default();
         writeln!(
             out,
-            "{:<5} {:<6} {}/{} of {}: {} of {} good, {} remake, {} unknown, {} cancelled {simulated}",
+            "{:<5} {:<6} {}/{} of {}: {} of {} good, {} remake, {} unknown, {} cancelled {mark}",
             job.job.to_string(),
             job.state.name(),
             job.file_id,
@@ -111,8 +111,8 @@ fn show(job: &JobView, as_json: bool, out: &mut dyn Write) -> Result<(), Early> 
         return json(out, job);
     }
     let mut text = String::new();
-    if job.simulated {
-        writeln!(out, "*** {} ***", report::SIMULATED)?;
+    if let Some(mark) = report::mark(job) {
+        writeln!(out, "*** {mark} ***")?;
     }
     report::summary::write_job(job, &mut text).map_err(std::io::Error::other)?;
     write!(out, "{text}")?;

@@ -18,6 +18,7 @@ pub mod look;
 pub mod profile;
 pub mod run;
 mod simulator;
+pub mod station_host;
 mod stations;
 
 use std::io::Write;

@@ -179,6 +179,7 @@ fn new_job(bench: &Bench<'_>, file: &Path) -> Result<Job, Failure> {
         line: bench.line.name.clone(),
         rejects_shredded: bench.line.rejects == crate::profile::line::Rejects::Shredded,
         simulated: bench.args.simulate.simulate,
+        test_keys: bench.hsm()?.info()?.realm == crate::hsm::Realm::Test,
         spool: spool_path.display().to_string(),
         cards: accepted.cards,
     };
@@ -323,7 +324,8 @@ fn make(bench: Bench<'_>, job: Job) -> Result<Exit, Failure> {
     let events = events.transpose()?;
     let total = u64::try_from(selected).unwrap_or(u64::MAX);
     let shown = Shown::suitable(bench.json);
-    let progress = Progress::start(bench.ledger.subscribe(), job.id, total, view.simulated, shown);
+    let progress =
+        Progress::start(bench.ledger.subscribe(), job.id, total, crate::report::mark(&view), shown);
     let by = || Context { actor: Some(args.by.actor()), ..Context::default() };
     if view.state == JobState::Held {
         bench.ledger.record(job.id, Change::Released, by()).wait()?;

@@ -41,6 +41,8 @@ pub struct NewJob {
     pub rejects_shredded: bool,
     /// Marked SIMULATED everywhere.
     pub simulated: bool,
+    /// Made with TEST keys: marked everywhere.
+    pub test_keys: bool,
     /// Path of the spool.
     pub spool: String,
     /// One for each record, sequence 1, 2, 3 ...

@@ -14,6 +14,8 @@ pub struct JobView {
     pub state: JobState,
     /// Marked SIMULATED everywhere.
     pub simulated: bool,
+    /// Made with TEST keys: marked everywhere.
+    pub test_keys: bool,
     /// Header.
     pub issuer_id: String,
     /// Header.

@@ -7,6 +7,9 @@ use serde::Deserialize;
 use crate::exit::{Exit, Failure};
 use crate::ids::Mic;
 
+/// Name of the place where cards leave the line.
+pub const OUTPUT: &str = "output";
+
 const LINE: super::Kind = super::Kind { noun: "line", folder: "lines", shipped: super::LINES };
 
 /// A personalization line. Unknown keys are errors.
@@ -249,6 +252,7 @@ impl Line {
             }
         }
         self.limits.check()?;
+        self.check_links()?;
         let stations: u32 = self.working().map(|m| m.stations).sum();
         if stations == 0 {
             return Err("no module with a station".into());
@@ -257,6 +261,69 @@ impl Line {
             return Err(format!("reorder_buffer must be from {stations} (its stations) to 4096"));
         }
         Ok(())
+    }
+
+    /// What is given for the links is meant for a station that exists and can use it.
+    fn check_links(&self) -> Result<(), String> {
+        for (station, link) in &self.link {
+            let kind = self.kind_of(station).ok_or_else(|| {
+                format!("link.{station}: no such station; there are {}", self.link_names().join(", "))
+            })?;
+            let given = [
+                ("reader", link.reader.is_some(), kind == Some(Kind::Chip)),
+                ("usb", link.usb.is_some(), kind == Some(Kind::Chip)),
+                ("pcscd", link.pcscd.is_some(), kind == Some(Kind::Chip)),
+                ("serial", link.serial.is_some(), kind.is_some_and(|k| k != Kind::Chip)),
+                ("baud", link.baud.is_some(), kind.is_some_and(|k| k != Kind::Chip)),
+                ("stream", link.stream.is_some(), kind == Some(Kind::Printer)),
+            ];
+            if let Some((what, ..)) = given.into_iter().find(|(_, given, wanted)| *given && !*wanted) {
+                return Err(format!("link.{station}: it has no use for {what}"));
+            }
+            if link.reader.is_some() && link.usb.is_some() {
+                return Err(format!("link.{station}: either reader or usb"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What a run on real devices lacks: one sentence for each link that is not given.
+    pub fn missing_links(&self) -> Vec<String> {
+        let none = Link::default();
+        let mut missing = Vec::new();
+        for station in self.link_names() {
+            let link = self.link.get(&station).unwrap_or(&none);
+            let mut needs = |given: bool, what: &str| {
+                if !given {
+                    missing.push(format!("link.{station} has no {what}"));
+                }
+            };
+            needs(link.transport.is_some(), "transport");
+            match self.kind_of(&station).flatten() {
+                Some(Kind::Chip) => needs(link.reader.is_some() || link.usb.is_some(), "reader (or usb)"),
+                Some(Kind::Printer) => {
+                    needs(link.serial.is_some(), "serial");
+                    needs(link.stream.is_some(), "stream");
+                }
+                Some(_) => needs(link.serial.is_some(), "serial"),
+                None => {}
+            }
+        }
+        missing
+    }
+
+    /// The stations' names, and `output`.
+    fn link_names(&self) -> Vec<String> {
+        let stations = self.working().flat_map(Module::station_names);
+        stations.chain(std::iter::once(OUTPUT.to_owned())).collect()
+    }
+
+    /// The kind of a station by its name, none for the output; `None` if there is no such place.
+    fn kind_of(&self, station: &str) -> Option<Option<Kind>> {
+        if station == OUTPUT {
+            return Some(None);
+        }
+        self.working().find(|m| m.station_names().any(|name| name == station)).map(|m| Some(m.kind))
     }
 
     /// Modules that have stations, in line order.

@@ -61,11 +61,12 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Begins to show the events of a job; `total` is the number of records that this run is to make.
-    pub fn start(events: Receiver<Event>, job: JobId, total: u64, simulated: bool, shown: Shown) -> Self {
+    /// Begins to show the events of a job; `total` is the number of records that this run is to make, `mark`
+    /// stands before its name.
+    pub fn start(events: Receiver<Event>, job: JobId, total: u64, mark: Option<&str>, shown: Shown) -> Self {
         let counts = Arc::new(Counts::default());
         let (end, ended) = bounded(0);
-        let name = if simulated { format!("{} {job}", super::SIMULATED) } else { job.to_string() };
+        let name = mark.map_or_else(|| job.to_string(), |mark| format!("{mark} {job}"));
         let drawn = Arc::clone(&counts);
         let drawer = std::thread::spawn(move || match shown {
             Shown::Bar => draw_bar(&drawn, &ended, name, total),
@@ -212,7 +213,7 @@ mod tests {
     fn it_ends_with_the_events() {
         for shown in [Shown::Bar, Shown::Nothing] {
             let (sender, events) = bounded(1);
-            let progress = Progress::start(events, JobId(1), 0, true, shown);
+            let progress = Progress::start(events, JobId(1), 0, Some("SIMULATED"), shown);
             sender.send(event(None, "ACCEPTED")).unwrap();
             drop(sender);
             progress.finish();

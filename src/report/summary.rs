@@ -235,8 +235,9 @@ fn next(job: &JobView, rejects: &[RejectView]) -> Option<String> {
 
 impl std::fmt::Display for Summary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.simulated {
-            writeln!(f, "*** {}: no card of this report is real ***", super::SIMULATED)?;
+        let mark = super::mark(&self.job);
+        if let Some(mark) = mark {
+            writeln!(f, "*** {mark}: no card of this report is for a cardholder ***")?;
         }
         write_job(&self.job, f)?;
         if let Some(run) = &self.run {
@@ -264,8 +265,8 @@ impl std::fmt::Display for Summary {
         if let Some(next) = &self.next {
             writeln!(f, "Next      {next}")?;
         }
-        if self.simulated {
-            writeln!(f, "*** {} ***", super::SIMULATED)?;
+        if let Some(mark) = mark {
+            writeln!(f, "*** {mark} ***")?;
         }
         Ok(())
     }

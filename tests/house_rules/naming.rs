@@ -55,13 +55,18 @@ const IMPURE: [&str; 29] = [
 ];
 
 /// Concrete links and HSMs, and the modules that hold them (rule 3).
-const CONCRETE: [&str; 9] = [
+const CONCRETE: [&str; 14] = [
     "SimLink",
     "SimReader",
     "SerialLink",
+    "PcscReader",
+    "HostReader",
+    "HostLink",
     "SoftHsm",
     "drivers::sim",
     "drivers::serial",
+    "drivers::pcsc",
+    "drivers::host",
     "hsm::client",
     "hsm::soft",
     "hsm::host",

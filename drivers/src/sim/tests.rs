@@ -1,5 +1,6 @@
 //! Simulated links against a socket played by hand from wire section 1.
 
+use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 use std::thread::{self, JoinHandle};
 

@@ -16,7 +16,7 @@ const APPLICATION_ID: u32 = 0x4357_4C31;
 
 /// The schema, one migration per version; `user_version` is the number of those that were run. Never edit one that
 /// was shipped: add the next.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
 
 /// How long a connection waits for another one's short lock (checkpoints, recovery).
 const BUSY: Duration = Duration::from_secs(5);
@@ -79,19 +79,29 @@ impl Store {
     }
 }
 
-/// Opens a ledger for reading only.
+/// Opens a ledger for reading only; one of an earlier version is brought up to date first, which needs it alone.
 pub(super) fn open_reader(path: &Path) -> Result<Connection, LedgerError> {
     if !path.is_file() {
         return Err(LedgerError::Missing(path.to_owned()));
     }
+    let (connection, version) = read_only(path)?;
+    if usize::try_from(version).is_ok_and(|version| version >= MIGRATIONS.len()) {
+        return Ok(connection);
+    }
+    drop(connection);
+    drop(Store::open(path)?);
+    read_only(path).map(|(connection, _)| connection)
+}
+
+fn read_only(path: &Path) -> Result<(Connection, u32), LedgerError> {
     let connection = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    identify(&connection, path, false)?;
-    Ok(connection)
+    let version = identify(&connection, path, false)?;
+    Ok((connection, version))
 }
 
 /// The schema version of a file; refuses other programs' databases and newer ledgers. An empty file has version 0

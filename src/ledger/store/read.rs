@@ -19,7 +19,7 @@ pub struct Reader {
 }
 
 const JOB: &str = "id, state, simulated, issuer_id, file_id, product, job.records, digest, kek, line, \
-                   rejects_shredded, spool, accepted";
+                   rejects_shredded, spool, accepted, test_keys";
 
 impl Reader {
     /// Opens a ledger for reading; also while another process writes to it.
@@ -251,7 +251,8 @@ fn job_view(row: &Row<'_>) -> rusqlite::Result<JobView> {
         rejects_shredded: row.get(10)?,
         spool: row.get(11)?,
         accepted: row::number(row, 12)?,
-        balance: row::balance(row, 13)?,
+        test_keys: row.get(13)?,
+        balance: row::balance(row, 14)?,
     })
 }
 

@@ -54,7 +54,7 @@ impl Store {
         self.connection
             .prepare_cached(
                 "INSERT INTO job (issuer_id, file_id, product, digest, kek, line, rejects_shredded, simulated, spool, \
-                 accepted, records, state) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                 accepted, records, state, test_keys) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
             )?
             .execute(params![
                 new.issuer_id.as_str(),
@@ -69,6 +69,7 @@ impl Store {
                 signed(self.now()),
                 records,
                 JobState::Open,
+                new.test_keys,
             ])?;
         let id = u32::try_from(self.connection.last_insert_rowid())
             .map_err(|_| LedgerError::Damaged("too many jobs".to_owned()))?;

@@ -26,6 +26,7 @@ pub(crate) fn file(name: &str, cards: u32) -> NewJob {
         line: "sim-8".to_owned(),
         rejects_shredded: false,
         simulated: true,
+        test_keys: true,
         spool: format!("/spool/{name}"),
         cards: (1..=cards).map(|n| CardRef::new(format!("{name}-{n}")).unwrap()).collect(),
     }

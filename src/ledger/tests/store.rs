@@ -41,6 +41,30 @@ fn strangers_and_newer_ledgers_are_refused() {
     assert!(newer(Reader::open(path("new.db")).err().unwrap()));
 }
 
+/// `v1.sql` was written by version 1. Readers and writers bring it up to date, and nothing in it changes.
+#[test]
+fn a_ledger_of_an_earlier_version_opens() {
+    let directory = directory();
+    for (name, reads_first) in [("a.db", false), ("b.db", true)] {
+        let path = directory.path().join(name);
+        Connection::open(&path).unwrap().execute_batch(include_str!("v1.sql")).unwrap();
+        if reads_first {
+            assert_eq!(Reader::open(&path).unwrap().jobs().unwrap().len(), 1);
+        }
+        let ledger = Ledger::open(&path).unwrap();
+        let reader = ledger.reader().unwrap();
+        reader.verify_chain().unwrap();
+        let view = reader.job(JobId(1)).unwrap();
+        assert_eq!((view.simulated, view.test_keys, view.state), (true, true, JobState::Open));
+        assert_eq!((view.balance.good, view.balance.remake, view.balance.blanks_rejected), (2, 1, 1));
+        assert_eq!(reader.recount(JobId(1)).unwrap(), view.balance);
+        all(&ledger, JobId(1), [Change::Destroyed { seq: 1 }, Change::Held]);
+        let new = NewJob { simulated: false, test_keys: false, ..file("F", 1) };
+        let job = ledger.new_job(new).unwrap().job;
+        assert!(!reader.job(job).unwrap().test_keys);
+    }
+}
+
 #[test]
 fn a_file_is_seen_by_name_and_by_digest() {
     let directory = directory();

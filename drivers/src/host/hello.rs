@@ -1,0 +1,118 @@
+//! The first message of each end: what to open, and whether it is open.
+
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use crate::exchange;
+use crate::link::{CardError, LinkError};
+use crate::pcsc::ReaderSpec;
+use crate::stream::{self, Socket};
+use crate::wire::{HOST_BODY_MAX, HOST_MAGIC, HOST_VERSION, reader};
+
+/// magic (4), version u16, length u32.
+const HEADER: usize = 10;
+
+/// Longest text in an answer, in bytes: it fits in a hello, however it is escaped, as names without control characters.
+const TEXT_MAX: usize = HOST_BODY_MAX / 2 - 64;
+
+/// The device of a station host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Device {
+    /// A reader of PC/SC.
+    Reader(ReaderSpec),
+    /// A serial port, 8N1.
+    Serial {
+        /// `/dev/ttyS0`.
+        path: String,
+        /// Bits per second.
+        baud: u32,
+    },
+    /// A machine on the network.
+    Tcp {
+        /// `host:port`.
+        address: String,
+    },
+}
+
+/// The host's answer: one of the first two.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Answer {
+    /// What was opened, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) opened: Option<String>,
+    /// Why nothing was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) error: Option<String>,
+    /// The same as section 1's byte says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) why: Option<u8>,
+}
+
+impl Answer {
+    /// As the controller sees it.
+    pub(super) fn outcome(self) -> Result<String, CardError> {
+        match (self.opened, self.error) {
+            (Some(name), None) => Ok(exchange::shown(name.as_bytes())),
+            (None, Some(text)) => {
+                let why = self.why.unwrap_or(reader::BROKEN);
+                let with_text = matches!(why, reader::NO_READER | reader::BROKEN);
+                let text = if with_text { text.as_bytes() } else { b"" };
+                Err(exchange::failure_of(&[&[why], text].concat()).unwrap_or(CardError::Malformed))
+            }
+            _ => Err(CardError::Malformed),
+        }
+    }
+
+    /// As the host says it.
+    pub(super) fn refusal(error: &CardError) -> Self {
+        let mut text = match error {
+            CardError::Reader(error) => error.to_string(),
+            error => error.to_string(),
+        };
+        text.truncate(text.floor_char_boundary(TEXT_MAX));
+        Self { opened: None, error: Some(text), why: exchange::failure(error).first().copied() }
+    }
+}
+
+/// One message of either end.
+pub(super) fn send<T: Serialize>(
+    socket: &mut impl Socket,
+    message: &T,
+    deadline: Instant,
+) -> Result<(), LinkError> {
+    let body = serde_json::to_vec(message).map_err(|_| LinkError::Io("a hello that is no JSON".into()))?;
+    let length = u32::try_from(body.len()).ok().filter(|_| body.len() <= HOST_BODY_MAX);
+    let length = length.ok_or_else(|| LinkError::Io("a hello that is too long".into()))?;
+    let version = HOST_VERSION.to_be_bytes();
+    let message = [&HOST_MAGIC[..], &version, &length.to_be_bytes(), &body].concat();
+    stream::send(socket, &message, deadline.saturating_duration_since(Instant::now()))
+}
+
+/// The message of the other end; the error says what is wrong with it.
+pub(super) fn receive<T: for<'a> Deserialize<'a>>(
+    socket: &mut impl Socket,
+    deadline: Instant,
+) -> Result<T, LinkError> {
+    let fault = |what: &str| LinkError::Io(format!("station host: {what}"));
+    let mut header = [0; HEADER];
+    stream::receive_all(socket, &mut header, deadline)?;
+    let [m0, m1, m2, m3, v0, v1, l0, l1, l2, l3] = header;
+    if [m0, m1, m2, m3] != HOST_MAGIC {
+        return Err(fault("the other end speaks something else"));
+    }
+    let version = u16::from_be_bytes([v0, v1]);
+    if version != HOST_VERSION {
+        return Err(fault(&format!(
+            "the other end speaks version {version}, this one {HOST_VERSION}; both must come from one build"
+        )));
+    }
+    let length = usize::try_from(u32::from_be_bytes([l0, l1, l2, l3])).unwrap_or(usize::MAX);
+    if length > HOST_BODY_MAX {
+        return Err(fault("the other end says hello at too great a length"));
+    }
+    let mut body = vec![0; length];
+    stream::receive_all(socket, &mut body, deadline)?;
+    serde_json::from_slice(&body).map_err(|_| fault("the other end says hello in words that are not known"))
+}

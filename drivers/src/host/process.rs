@@ -1,0 +1,160 @@
+//! Starts, kills and reaps a host process; the controller's end of its socket.
+
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::hello::{self, Answer, Device};
+use crate::link::{CardError, Link, LinkError};
+use crate::stream;
+
+/// Between two starts of one station's host: a device that cannot be opened costs no more than this often a process.
+const START_INTERVAL: Duration = Duration::from_millis(250);
+/// How long a killed process is waited for here; one that the kernel cannot end yet is left to a thread.
+const REAP_TIME: Duration = Duration::from_millis(500);
+/// Between two looks at it.
+const REAP_PAUSE: Duration = Duration::from_millis(1);
+/// Which socket the PC/SC library connects to.
+const PCSCD_SOCKET: &str = "PCSCLITE_CSOCK_NAME";
+
+/// How to start a station's host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostSpec {
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+    /// Socket of the pcscd that has the reader; without it, the system's.
+    pub pcscd: Option<PathBuf>,
+    /// What it opens.
+    pub device: Device,
+}
+
+/// A running host.
+struct Running {
+    child: Child,
+    socket: UnixStream,
+}
+
+/// The connection to a station's host, which may be dead.
+pub(super) struct HostPipe {
+    spec: HostSpec,
+    running: Option<Running>,
+    started: Option<Instant>,
+    /// Why the last start failed.
+    pub(super) refused: Option<CardError>,
+    /// What the host opened, for people.
+    pub(super) opened: String,
+}
+
+impl HostPipe {
+    /// Starts nothing yet.
+    pub(super) fn new(spec: HostSpec) -> Self {
+        Self { spec, running: None, started: None, refused: None, opened: String::new() }
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// The process of the host that runs.
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.running.as_ref().map(|running| running.child.id())
+    }
+
+    /// Ends the host, if there is one.
+    pub(super) fn kill(&mut self) {
+        if let Some(Running { child, socket }) = self.running.take() {
+            tracing::debug!(pid = child.id(), "station host killed");
+            drop(socket);
+            end(child);
+        }
+    }
+
+    fn start(&mut self, deadline: Instant) -> Result<(), CardError> {
+        if let Some(started) = self.started {
+            let pause = START_INTERVAL.saturating_sub(started.elapsed());
+            thread::sleep(pause.min(deadline.saturating_duration_since(Instant::now())));
+        }
+        self.started = Some(Instant::now());
+        let fault = |what: String| CardError::Reader(LinkError::Io(format!("station host: {what}")));
+        let (ours, theirs) = UnixStream::pair().map_err(|e| fault(format!("no socket pair: {e}")))?;
+        let mut command = Command::new(&self.spec.program);
+        // A group of its own: an interrupt at the keyboard is the controller's to answer.
+        command.args(&self.spec.arguments).process_group(0);
+        command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::null());
+        if let Some(socket) = &self.spec.pcscd {
+            command.env(PCSCD_SOCKET, socket);
+        }
+        let child = command
+            .spawn()
+            .map_err(|e| fault(format!("{} cannot start: {e}", self.spec.program.display())))?;
+        // With the command goes our copy of the host's end: when the host dies, the socket closes.
+        drop(command);
+        let running = self.running.insert(Running { child, socket: ours });
+        let hello = hello::send(&mut running.socket, &self.spec.device, deadline)
+            .and_then(|()| hello::receive::<Answer>(&mut running.socket, deadline));
+        let hello = hello.map_err(|error| match error {
+            LinkError::Closed => fault("it ended before it said hello".into()),
+            error => CardError::Reader(error),
+        });
+        self.opened = hello.and_then(Answer::outcome)?;
+        Ok(())
+    }
+
+    fn socket(&mut self) -> Result<&mut UnixStream, LinkError> {
+        self.running.as_mut().map(|running| &mut running.socket).ok_or(LinkError::Closed)
+    }
+}
+
+impl Link for HostPipe {
+    fn send(&mut self, bytes: &[u8], timeout: Duration) -> Result<(), LinkError> {
+        stream::send(self.socket()?, bytes, timeout)
+    }
+
+    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, LinkError> {
+        stream::receive(self.socket()?, buffer, timeout)
+    }
+
+    /// A new host; a link's error cannot say all that `refused` does.
+    fn reopen(&mut self, timeout: Duration) -> Result<(), LinkError> {
+        let deadline = Instant::now() + timeout;
+        self.kill();
+        self.refused = None;
+        self.start(deadline).map_err(|error| {
+            self.kill();
+            self.refused = Some(error.clone());
+            match error {
+                CardError::Reader(LinkError::Timeout(_)) => LinkError::Timeout(timeout),
+                CardError::Reader(error) => error,
+                error => LinkError::Io(error.to_string()),
+            }
+        })
+    }
+}
+
+impl Drop for HostPipe {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Kills and reaps; never waits long for a process that the kernel holds.
+fn end(mut child: Child) {
+    // It fails only where the process has ended.
+    let _ = child.kill();
+    let until = Instant::now() + REAP_TIME;
+    while Instant::now() < until {
+        match child.try_wait() {
+            Ok(None) => thread::sleep(REAP_PAUSE),
+            _ => return,
+        }
+    }
+    tracing::warn!(pid = child.id(), "a killed station host does not end yet");
+    thread::spawn(move || child.wait());
+}

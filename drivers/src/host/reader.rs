@@ -1,0 +1,110 @@
+//! The controller's end of a reader's host.
+
+use std::time::{Duration, Instant};
+
+use super::process::{HostPipe, HostSpec};
+use crate::exchange::Exchange;
+use crate::link::{CardError, CardLink, Limits, LinkError, Protocols, Reset, Step};
+
+/// A card link to a reader in a host process.
+///
+/// Nothing runs until the first power-on, probe or reopening. A command after the host has gone is answered with
+/// "closed": its card has lost its session.
+pub struct HostReader {
+    exchange: Exchange<HostPipe>,
+}
+
+impl HostReader {
+    /// Starts nothing yet; [`CardLink::reopen`] does, and tells whether the reader is there.
+    pub fn new(spec: HostSpec) -> Self {
+        Self { exchange: Exchange::over(HostPipe::new(spec)) }
+    }
+
+    /// The whole name of the reader, once a host has opened it.
+    pub fn opened(&self) -> &str {
+        &self.exchange.link().opened
+    }
+
+    /// Process of the host that runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.exchange.link().pid()
+    }
+
+    /// A host for the next exchange, and what it leaves of the time.
+    fn ready(&mut self, timeout: Duration) -> Result<Duration, CardError> {
+        let begun = Instant::now();
+        if !self.exchange.link().is_running() {
+            let outcome = self.exchange.reopen(timeout);
+            outcome
+                .map_err(|error| self.exchange.link_mut().refused.take().unwrap_or(error))
+                .map_err(|error| within(timeout, error))?;
+        }
+        Ok(timeout.saturating_sub(begun.elapsed()))
+    }
+
+    /// After a timeout or a fault of the protocol the host is of no use any more.
+    fn judged<T>(&mut self, outcome: Result<T, CardError>) -> Result<T, CardError> {
+        if let Err(error) = &outcome {
+            let fault = matches!(
+                error,
+                CardError::Malformed | CardError::Reader(LinkError::Timeout(_) | LinkError::Closed)
+            );
+            if fault || self.exchange.is_lost() {
+                self.exchange.link_mut().kill();
+            }
+        }
+        outcome
+    }
+}
+
+impl CardLink for HostReader {
+    fn power_on(
+        &mut self,
+        reset: Reset,
+        protocols: Protocols,
+        timeout: Duration,
+    ) -> Result<Vec<u8>, CardError> {
+        let left = self.ready(timeout)?;
+        let outcome = self.exchange.power_on(reset, protocols, left);
+        self.judged(outcome).map_err(|error| within(timeout, error))
+    }
+
+    fn transmit(&mut self, command: &[u8], timeout: Duration) -> Result<Vec<u8>, CardError> {
+        let outcome = self.exchange.transmit(command, timeout);
+        self.judged(outcome)
+    }
+
+    fn transmit_all(
+        &mut self,
+        steps: &[Step<'_>],
+        limits: Limits,
+        responses: &mut Vec<Vec<u8>>,
+    ) -> Result<(), CardError> {
+        let outcome = self.exchange.transmit_all(steps, limits, responses);
+        self.judged(outcome)
+    }
+
+    fn power_off(&mut self, timeout: Duration) -> Result<(), CardError> {
+        let outcome = self.exchange.power_off(timeout);
+        self.judged(outcome)
+    }
+
+    fn probe(&mut self, timeout: Duration) -> Result<(), CardError> {
+        let left = self.ready(timeout)?;
+        let outcome = self.exchange.probe(left);
+        self.judged(outcome).map_err(|error| within(timeout, error))
+    }
+
+    fn reopen(&mut self, timeout: Duration) -> Result<(), CardError> {
+        self.exchange.link_mut().kill();
+        self.ready(timeout).map(drop)
+    }
+}
+
+/// A timeout as the caller knows it, not what starting a host had left of it.
+fn within(timeout: Duration, error: CardError) -> CardError {
+    match error {
+        CardError::Reader(LinkError::Timeout(_)) => CardError::Reader(LinkError::Timeout(timeout)),
+        error => error,
+    }
+}

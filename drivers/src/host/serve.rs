@@ -1,0 +1,253 @@
+//! The host's end of a reader: the exchanges of wire section 1, one after the other, until the socket closes.
+//!
+//! Not here: time limits, which are the controller's. A message that is none ends the host before anything of it was
+//! sent to the card.
+
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use zeroize::{Zeroize, Zeroizing};
+
+use super::hello::{self, Answer, Device};
+use super::pump;
+use crate::exchange;
+use crate::link::{CardError, LinkError, Protocols, Reset, Step};
+use crate::pcsc::PcscReader;
+use crate::wire::{READER_BODY_MAX, reader};
+
+/// For the hello, which the controller sends at once.
+const HELLO_TIME: Duration = Duration::from_secs(10);
+/// kind u8, length u32.
+const HEADER: usize = 5;
+
+/// What a host serves as a reader. Calls may block for ever.
+pub trait Reader {
+    /// Resets the card; gives its ATR.
+    fn power_on(&mut self, reset: Reset, protocols: Protocols) -> Result<Vec<u8>, CardError>;
+    /// One command APDU, one response APDU.
+    fn transmit(&mut self, command: &[u8]) -> Result<&[u8], CardError>;
+    /// Takes the power off.
+    fn power_off(&mut self) -> Result<(), CardError>;
+    /// Whether the reader answers.
+    fn probe(&mut self) -> Result<(), CardError>;
+}
+
+impl Reader for PcscReader {
+    fn power_on(&mut self, reset: Reset, protocols: Protocols) -> Result<Vec<u8>, CardError> {
+        self.power_on(reset, protocols)
+    }
+
+    fn transmit(&mut self, command: &[u8]) -> Result<&[u8], CardError> {
+        self.transmit(command)
+    }
+
+    fn power_off(&mut self) -> Result<(), CardError> {
+        self.power_off()
+    }
+
+    fn probe(&mut self) -> Result<(), CardError> {
+        self.probe()
+    }
+}
+
+/// Why a host ends before its controller does.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The other end is no controller, or not of this build.
+    #[error("{0}")]
+    Hello(LinkError),
+    /// The controller was told that the device cannot be opened.
+    #[error("{0}")]
+    Device(CardError),
+    /// A message that is none.
+    #[error("the controller sent {0}")]
+    Protocol(&'static str),
+    /// The socket.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// Serves the device that the other end names, until that end closes.
+pub fn serve(mut socket: UnixStream) -> Result<(), HostError> {
+    let deadline = Instant::now() + HELLO_TIME;
+    let device: Device = hello::receive(&mut socket, deadline).map_err(HostError::Hello)?;
+    match device {
+        Device::Reader(spec) => {
+            let mut reader = opened(&mut socket, PcscReader::open(spec), PcscReader::name)?;
+            exchanges(&mut socket, &mut reader)
+        }
+        Device::Serial { path, baud } => {
+            let ends = opened(&mut socket, pump::serial(&path, baud).map_err(CardError::Reader), |_| path)?;
+            pump::pump(socket, ends)
+        }
+        Device::Tcp { address } => {
+            let ends = opened(&mut socket, pump::tcp(&address).map_err(CardError::Reader), |_| address)?;
+            pump::pump(socket, ends)
+        }
+    }
+}
+
+/// Ends this process when the other end of the socket closes, whatever blocks at that time.
+pub fn end_with(socket: &UnixStream) -> std::io::Result<()> {
+    let socket = socket.try_clone()?;
+    let watch = move || {
+        // Nothing is asked for but what is always told: that the other end has closed.
+        let mut closed = [PollFd::new(socket.as_fd(), PollFlags::empty())];
+        while !matches!(poll(&mut closed, PollTimeout::NONE), Ok(n) if n > 0) {}
+        // The only way that no call of a library can hold up.
+        let _ = kill(Pid::this(), Signal::SIGKILL);
+    };
+    thread::Builder::new().name("controller".into()).spawn(watch).map(drop)
+}
+
+/// Answers the hello.
+fn opened<T>(
+    socket: &mut UnixStream,
+    device: Result<T, CardError>,
+    name: impl FnOnce(&T) -> String,
+) -> Result<T, HostError> {
+    let answer = match &device {
+        Ok(device) => Answer { opened: Some(name(device)), ..Answer::default() },
+        Err(error) => Answer::refusal(error),
+    };
+    hello::send(socket, &answer, Instant::now() + HELLO_TIME).map_err(HostError::Hello)?;
+    socket.set_read_timeout(None)?;
+    socket.set_write_timeout(None)?;
+    device.map_err(HostError::Device)
+}
+
+/// Requests and answers until the other end closes.
+pub(super) fn exchanges<S: Read + Write>(socket: &mut S, device: &mut impl Reader) -> Result<(), HostError> {
+    let mut body = Zeroizing::new(Vec::new());
+    let mut answers = Answers { socket, message: Zeroizing::new(Vec::new()) };
+    while let Some(kind) = message(answers.socket, &mut body, READER_BODY_MAX)? {
+        match (kind, body.as_slice()) {
+            (reader::POWER_ON, [reset @ (reader::COLD | reader::WARM), protocols]) => {
+                let reset = if *reset == reader::WARM { Reset::Warm } else { Reset::Cold };
+                let protocols = Protocols::from_byte(*protocols);
+                let protocols = protocols.ok_or(HostError::Protocol("a protocol that is none"))?;
+                let atr = device.power_on(reset, protocols);
+                answers.give(reader::ATR, atr.as_deref())?;
+            }
+            (reader::TRANSMIT, command) => {
+                answers.give(reader::RESPONSE, device.transmit(command).as_deref())?;
+            }
+            (reader::TRANSMIT_ALL, commands) => all(&mut answers, device, commands)?,
+            (reader::POWER_OFF, []) => {
+                answers.give(reader::OFF, device.power_off().as_ref().map(|()| &[][..]))?;
+            }
+            (reader::PROBE, []) => {
+                answers.give(reader::READY, device.probe().as_ref().map(|()| &[][..]))?;
+            }
+            _ => return Err(HostError::Protocol("a request that is none")),
+        }
+        body.zeroize();
+    }
+    Ok(())
+}
+
+/// Commands until the stop rule of one of them holds.
+fn all<S: Write>(
+    answers: &mut Answers<'_, S>,
+    device: &mut impl Reader,
+    commands: &[u8],
+) -> Result<(), HostError> {
+    let none = || HostError::Protocol("commands that are none");
+    // All of them are looked at before the first one is sent.
+    let mut steps = Vec::new();
+    let mut rest = commands;
+    while !rest.is_empty() {
+        steps.push(Asked::split_off(&mut rest).ok_or_else(none)?);
+    }
+    if steps.is_empty() {
+        return Err(none());
+    }
+    for Asked { command, go_on } in &steps {
+        let response = device.transmit(command);
+        let goes_on = response.as_ref().is_ok_and(|response| Step { command, go_on }.goes_on_after(response));
+        answers.give(reader::RESPONSE, response.as_deref())?;
+        if !goes_on {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// A step as the controller asks for it.
+struct Asked<'a> {
+    command: &'a [u8],
+    go_on: Vec<u16>,
+}
+
+impl<'a> Asked<'a> {
+    /// The first one: n u8 | n x status word u16 | length u16 | command.
+    fn split_off(bytes: &mut &'a [u8]) -> Option<Self> {
+        let (&n, rest) = bytes.split_first()?;
+        let (words, rest) = rest.split_at_checked(2 * usize::from(n))?;
+        let (length, rest) = rest.split_first_chunk()?;
+        let (command, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+        let word = |sw: &[u8]| sw.first_chunk().map(|sw| u16::from_be_bytes(*sw));
+        *bytes = rest;
+        Some(Self { command, go_on: words.chunks_exact(2).filter_map(word).collect() })
+    }
+}
+
+/// Kind and body of the next message; `None` when the other end closed between two of them.
+pub(super) fn message(
+    socket: &mut impl Read,
+    body: &mut Vec<u8>,
+    longest: usize,
+) -> Result<Option<u8>, HostError> {
+    let mut kind = [0];
+    loop {
+        match socket.read(&mut kind) {
+            Ok(0) => return Ok(None),
+            Ok(_) => break,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let mut length = [0; HEADER - 1];
+    socket.read_exact(&mut length)?;
+    let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+    if length > longest {
+        return Err(HostError::Protocol("a message that is too long"));
+    }
+    body.resize(length, 0);
+    socket.read_exact(body)?;
+    let [kind] = kind;
+    Ok(Some(kind))
+}
+
+/// Where answers go, each in one write.
+struct Answers<'a, S> {
+    socket: &'a mut S,
+    message: Zeroizing<Vec<u8>>,
+}
+
+impl<S: Write> Answers<'_, S> {
+    fn give(&mut self, kind: u8, body: Result<&[u8], &CardError>) -> Result<(), HostError> {
+        let failure;
+        let (kind, body) = match body {
+            Ok(body) => (kind, body),
+            Err(error) => {
+                failure = exchange::failure(error);
+                (reader::FAILED, failure.as_slice())
+            }
+        };
+        let length = u32::try_from(body.len()).ok().filter(|_| body.len() <= READER_BODY_MAX);
+        let length = length.ok_or_else(|| std::io::Error::other("the card answers longer than an APDU"))?;
+        self.message.zeroize();
+        self.message.push(kind);
+        self.message.extend_from_slice(&length.to_be_bytes());
+        self.message.extend_from_slice(body);
+        Ok(self.socket.write_all(&self.message)?)
+    }
+}

@@ -1,0 +1,366 @@
+//! One reader: connect, reset, transmit, disconnect.
+//!
+//! ```text
+//! no context ──establish──> context ──choose──> reader ──connect, exclusive──> card
+//!     ^                        |                  |                              |
+//!     └── service gone (pcscd stopped or was restarted: old handles never recover)
+//!                              └── unknown reader: chosen anew                   └── power off: disconnected, unpowered
+//! ```
+//!
+//! A cold reset always takes the power away and gives it again, also right after a connect: only so the ATR is certain
+//! to be the card's that lies in the reader now, whatever pcscd noticed of a change of cards. A card is let go of
+//! explicitly; `Drop` of the `pcsc` crate's card would reset it.
+
+use std::ffi::{CStr, CString};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use pcsc::{Attribute, Card, Context, Disposition, Error, ReaderState, Scope, ShareMode, State};
+use zeroize::{Zeroize, Zeroizing};
+
+use super::select::{By, ReaderSpec, by_channel, by_name};
+use super::{atr, usb};
+use crate::link::{CardError, LinkError, Protocols, Reset};
+
+/// Longest answer to an extended APDU and what PC/SC adds: its MAX_BUFFER_SIZE_EXTENDED.
+const ANSWER_MAX: usize = 65_548;
+/// How long a reader may be in other hands: a host that looks for its own reader has each for an instant, and pcscd
+/// notices a moment later that a host was killed.
+const HELD_PATIENCE: Duration = Duration::from_millis(300);
+/// Within which pcscd notices that a card has gone: it asks a reader without interrupts every 400 ms.
+const NOTICE_TIME: Duration = Duration::from_millis(600);
+/// Between two attempts to connect.
+const PAUSE: Duration = Duration::from_millis(10);
+/// The kernel's view of USB.
+const SYSFS: &str = "/sys";
+
+/// A reader of PC/SC and the card in it.
+pub struct PcscReader {
+    spec: ReaderSpec,
+    sysfs: PathBuf,
+    // In the order in which they have to go.
+    card: Option<Card>,
+    reader: Option<CString>,
+    context: Option<Context>,
+    answer: Zeroizing<Vec<u8>>,
+}
+
+/// Why a call did not work.
+enum Trouble {
+    /// What was known of the service or the reader holds no more; another attempt with nothing known may work.
+    Outdated(CardError),
+    /// That is how it is.
+    Final(CardError),
+}
+
+impl Trouble {
+    fn error(self) -> CardError {
+        match self {
+            Self::Outdated(error) | Self::Final(error) => error,
+        }
+    }
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        let said = || CardError::Reader(LinkError::Io(format!("PC/SC: {error}")));
+        match error {
+            Error::NoSmartcard => Self::Final(CardError::Absent),
+            Error::UnresponsiveCard | Error::UnpoweredCard | Error::UnsupportedCard | Error::InvalidAtr => {
+                Self::Final(CardError::Mute)
+            }
+            // What a driver says of an exchange with a card that went away or stays silent.
+            Error::RemovedCard
+            | Error::ResetCard
+            | Error::NotTransacted
+            | Error::CommError
+            | Error::Timeout => Self::Final(CardError::Removed),
+            Error::ProtoMismatch => Self::Final(CardError::Protocol),
+            Error::SharingViolation => Self::Final(CardError::Held),
+            Error::UnknownReader | Error::NoReadersAvailable => {
+                Self::Outdated(CardError::NoReader("the reader is gone".into()))
+            }
+            Error::NoService | Error::ServiceStopped | Error::InvalidHandle => Self::Outdated(said()),
+            _ => Self::Final(said()),
+        }
+    }
+}
+
+impl PcscReader {
+    /// Looks for the reader, without connecting to it.
+    pub fn open(spec: ReaderSpec) -> Result<Self, CardError> {
+        Self::open_in(spec, Path::new(SYSFS))
+    }
+
+    /// The same with another root of sysfs.
+    pub fn open_in(spec: ReaderSpec, sysfs: &Path) -> Result<Self, CardError> {
+        spec.check()?;
+        let mut reader = Self {
+            spec,
+            sysfs: sysfs.to_owned(),
+            card: None,
+            reader: None,
+            context: None,
+            answer: Zeroizing::new(vec![0; ANSWER_MAX]),
+        };
+        reader.choose().map_err(Trouble::error)?;
+        Ok(reader)
+    }
+
+    /// The whole name under which PC/SC lists the reader now.
+    pub fn name(&self) -> String {
+        self.reader.as_deref().map(CStr::to_string_lossy).unwrap_or_default().into_owned()
+    }
+
+    /// Resets the card and gives its ATR; waits for the card if there is none, as long as the spec says.
+    pub fn power_on(&mut self, reset: Reset, protocols: Protocols) -> Result<Vec<u8>, CardError> {
+        self.twice(|reader| reader.reset(reset, protocols))
+    }
+
+    /// One command APDU, one response APDU, as they are.
+    pub fn transmit(&mut self, command: &[u8]) -> Result<&[u8], CardError> {
+        let Some(card) = &self.card else { return Err(CardError::Removed) };
+        match card.transmit(command, &mut self.answer).map(<[u8]>::len) {
+            // What a driver makes of a card that went away during the command.
+            Ok(0) => Err(CardError::Removed),
+            Ok(length) => Ok(self.answer.get(..length).unwrap_or_default()),
+            Err(error) => Err(match error.into() {
+                Trouble::Final(error) => error,
+                Trouble::Outdated(error) => {
+                    self.forget();
+                    error
+                }
+            }),
+        }
+    }
+
+    /// Takes the power off and lets go of the card.
+    pub fn power_off(&mut self) -> Result<(), CardError> {
+        self.answer.as_mut_slice().zeroize();
+        match self.card.take().map(|card| card.disconnect(Disposition::UnpowerCard)) {
+            None | Some(Ok(())) => Ok(()),
+            // The card that went away has no power.
+            Some(Err((_, Error::RemovedCard | Error::NoSmartcard | Error::ResetCard))) => Ok(()),
+            Some(Err((_, error))) => {
+                let trouble = Trouble::from(error);
+                if let Trouble::Outdated(_) = trouble {
+                    self.forget();
+                }
+                Err(trouble.error())
+            }
+        }
+    }
+
+    /// Whether the reader answers, with a card or without.
+    pub fn probe(&mut self) -> Result<(), CardError> {
+        self.twice(|reader| {
+            if let Some(card) = &reader.card {
+                return match card.status2_len() {
+                    Ok(_) | Err(Error::RemovedCard | Error::ResetCard) => Ok(()),
+                    Err(error) => Err(error.into()),
+                };
+            }
+            match reader.connect(pcsc::Protocols::ANY, Instant::now()) {
+                // Failure to take the power off again is no fault of a reader that answers.
+                Ok(card) => drop(card.disconnect(Disposition::UnpowerCard)),
+                Err(Trouble::Final(CardError::Absent | CardError::Mute | CardError::Protocol)) => {}
+                Err(trouble) => return Err(trouble),
+            }
+            Ok(())
+        })
+    }
+
+    /// Tries, and once again with nothing known if what was known is outdated.
+    fn twice<T>(&mut self, attempt: impl Fn(&mut Self) -> Result<T, Trouble>) -> Result<T, CardError> {
+        match attempt(self) {
+            Err(Trouble::Outdated(_)) => {
+                self.forget();
+                let again = attempt(self);
+                if let Err(Trouble::Outdated(_)) = again {
+                    self.forget();
+                }
+                again.map_err(Trouble::error)
+            }
+            outcome => outcome.map_err(Trouble::error),
+        }
+    }
+
+    /// Nothing of the old connection is of use any more.
+    fn forget(&mut self) {
+        if let Some(card) = self.card.take() {
+            // It answers nothing anyway.
+            drop(card.disconnect(Disposition::UnpowerCard));
+        }
+        self.reader = None;
+        self.context = None;
+    }
+
+    /// A reset, and another one if the card gives no ATR or one of another protocol: that may be a card that has gone,
+    /// which pcscd notices only after a while, sometimes together with the next one.
+    fn reset(&mut self, reset: Reset, protocols: Protocols) -> Result<Vec<u8>, Trouble> {
+        let until = Instant::now() + Duration::from_millis(self.spec.wait_ms.into());
+        let mut outcome = self.reset_now(reset, protocols, until);
+        if let Err(Trouble::Final(CardError::Mute | CardError::Protocol)) = outcome {
+            self.settle()?;
+            outcome = self.reset_now(reset, protocols, until);
+        }
+        match outcome {
+            // pcscd calls a garbled ATR so, too.
+            Err(Trouble::Final(CardError::Protocol)) if !atr::is_whole(&self.last_atr()?) => {
+                Err(Trouble::Final(CardError::Mute))
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Gives pcscd the time to notice that a card has gone.
+    fn settle(&self) -> Result<(), Trouble> {
+        let (Some(context), Some(name)) = (&self.context, &self.reader) else { return Ok(()) };
+        let until = Instant::now() + NOTICE_TIME;
+        let mut states = [ReaderState::new(name.clone(), State::UNAWARE)];
+        context.get_status_change(Duration::ZERO, &mut states)?;
+        let [state] = &states;
+        let before = state.event_count();
+        loop {
+            let [state] = &mut states;
+            if state.event_state().contains(State::EMPTY) || state.event_count() != before {
+                return Ok(());
+            }
+            // What changed was who has it.
+            state.sync_current_state();
+            match context.get_status_change(until.saturating_duration_since(Instant::now()), &mut states) {
+                Err(Error::Timeout) => return Ok(()),
+                outcome => outcome?,
+            }
+        }
+    }
+
+    /// The ATR that pcscd has for the card in the reader.
+    fn last_atr(&self) -> Result<Vec<u8>, Trouble> {
+        let (Some(context), Some(name)) = (&self.context, &self.reader) else { return Ok(Vec::new()) };
+        let mut states = [ReaderState::new(name.clone(), State::UNAWARE)];
+        context.get_status_change(Duration::ZERO, &mut states)?;
+        let [state] = &states;
+        Ok(state.atr().to_vec())
+    }
+
+    fn reset_now(&mut self, reset: Reset, protocols: Protocols, until: Instant) -> Result<Vec<u8>, Trouble> {
+        let mut allowed = pcsc::Protocols::UNDEFINED;
+        allowed.set(pcsc::Protocols::T0, protocols.t0);
+        allowed.set(pcsc::Protocols::T1, protocols.t1);
+        let how = match reset {
+            Reset::Cold => Disposition::UnpowerCard,
+            Reset::Warm => Disposition::ResetCard,
+        };
+        if let Some(mut card) = self.card.take() {
+            match card.reconnect(ShareMode::Exclusive, allowed, how) {
+                Ok(()) => return self.keep(card),
+                Err(error) => {
+                    // It lies there or not, without a session.
+                    drop(card.disconnect(Disposition::UnpowerCard));
+                    let gone = matches!(error, Error::RemovedCard | Error::NoSmartcard | Error::ResetCard);
+                    if !gone || reset == Reset::Warm {
+                        return Err(error.into());
+                    }
+                }
+            }
+        }
+        let mut card = self.connect(allowed, until)?;
+        match card.reconnect(ShareMode::Exclusive, allowed, how) {
+            Ok(()) => self.keep(card),
+            Err(error) => {
+                drop(card.disconnect(Disposition::UnpowerCard));
+                Err(error.into())
+            }
+        }
+    }
+
+    /// The ATR of a card that was just reset, which is ours from now on.
+    fn keep(&mut self, card: Card) -> Result<Vec<u8>, Trouble> {
+        let (mut names, mut atr) = ([0; 256], [0; pcsc::MAX_ATR_SIZE]);
+        let status = card.status2(&mut names, &mut atr).map(|status| status.atr().to_vec());
+        self.card = Some(card);
+        Ok(status?)
+    }
+
+    /// Connects for us alone; waits for a card until then.
+    fn connect(&mut self, protocols: pcsc::Protocols, until: Instant) -> Result<Card, Trouble> {
+        self.choose()?;
+        let (Some(context), Some(name)) = (&self.context, &self.reader) else {
+            return Err(Error::NoService.into());
+        };
+        let free = Instant::now() + HELD_PATIENCE;
+        loop {
+            let outcome = context.connect(name, ShareMode::Exclusive, protocols);
+            let now = Instant::now();
+            match outcome {
+                Ok(card) => return Ok(card),
+                Err(Error::NoSmartcard) if now < until => await_card(context, name, until - now)?,
+                Err(Error::SharingViolation) if now < free => {}
+                Err(error) => return Err(error.into()),
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+
+    /// Establishes a context and chooses the reader, where that was not done.
+    fn choose(&mut self) -> Result<(), Trouble> {
+        if self.context.is_none() {
+            self.reader = None;
+            self.context = Some(Context::establish(Scope::System)?);
+        }
+        let Some(context) = self.context.as_ref().filter(|_| self.reader.is_none()) else { return Ok(()) };
+        let listed = match context.list_readers_owned() {
+            Ok(listed) => listed,
+            Err(Error::NoReadersAvailable) => Vec::new(),
+            Err(error) => return Err(error.into()),
+        };
+        let text = |name: &CString| name.to_string_lossy().into_owned();
+        let chosen = match &self.spec.by {
+            By::Name(name) => by_name(&listed.iter().map(text).collect::<Vec<_>>(), &self.spec, name),
+            By::Usb(path) => usb::channel(&self.sysfs, path).and_then(|channel| {
+                let there: Vec<_> =
+                    listed.iter().map(|name| (text(name), channel_of(context, name))).collect();
+                by_channel(&there, &self.spec, channel)
+            }),
+        };
+        let chosen = chosen.map_err(Trouble::Final)?;
+        self.reader = listed.into_iter().find(|name| text(name) == chosen);
+        Ok(())
+    }
+}
+
+impl Drop for PcscReader {
+    fn drop(&mut self) {
+        self.forget();
+    }
+}
+
+/// Waits until a card lies in the reader; that it does not come in time is no fault here.
+fn await_card(context: &Context, name: &CStr, time: Duration) -> Result<(), Error> {
+    let until = Instant::now() + time;
+    let mut states = [ReaderState::new(name, State::UNAWARE)];
+    loop {
+        match context.get_status_change(until.saturating_duration_since(Instant::now()), &mut states) {
+            Ok(()) => {}
+            Err(Error::Timeout) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        let [state] = &mut states;
+        if !state.event_state().contains(State::EMPTY) {
+            return Ok(());
+        }
+        state.sync_current_state();
+    }
+}
+
+/// Where the driver says that the reader is plugged in. A reader that others have is asked later; ours they do not have.
+fn channel_of(context: &Context, name: &CStr) -> Option<u32> {
+    let card = context.connect(name, ShareMode::Direct, pcsc::Protocols::UNDEFINED).ok()?;
+    let mut value = [0; 8];
+    let channel = card.get_attribute(Attribute::ChannelId, &mut value).ok();
+    let channel = channel.and_then(|value| value.first_chunk()).map(|chunk| u32::from_ne_bytes(*chunk));
+    drop(card.disconnect(Disposition::LeaveCard));
+    channel
+}

@@ -1,0 +1,115 @@
+//! Readers by name, several pcscd, a pcscd that is restarted.
+
+use drivers::link::{CardError, CardLink, LinkError, Protocols, Reset};
+use drivers::pcsc::{By, ReaderSpec};
+
+use crate::pcscd_support::card::{ATR_T0, ATR_T1, Card};
+use crate::pcscd_support::scene::{READERS_MAX, Scene};
+use crate::{LONG, WAIT, by, station};
+
+/// ATRs that tell sixteen readers apart.
+fn atr(n: usize) -> Vec<u8> {
+    vec![0x3B, 0x02, 0x14, u8::try_from(n).unwrap()]
+}
+
+#[test]
+fn sixteen_readers_keep_their_stations_in_whatever_order_they_are_plugged_in() {
+    let mut scene = Scene::start(READERS_MAX);
+    let mut stations: Vec<_> = (0..READERS_MAX).map(|n| station(&scene, n)).collect();
+    let cards = |scene: &Scene| -> Vec<_> {
+        (0..READERS_MAX).map(|n| Card::echo(&atr(n)).insert(scene, n)).collect()
+    };
+    let mut inserted = cards(&scene);
+    for order in [[0, 1, 2, 3, 4, 5, 6, 7], [7, 3, 5, 0, 1, 6, 2, 4]] {
+        scene.kill_pcscd();
+        scene.plug(&order);
+        scene.start_pcscd();
+        inserted.clear();
+        inserted = cards(&scene);
+        for (n, station) in stations.iter_mut().enumerate() {
+            station.reopen(LONG).unwrap();
+            assert_eq!(station.power_on(Reset::Cold, Protocols::ANY, LONG).unwrap(), atr(n), "{n}");
+        }
+    }
+}
+
+#[test]
+fn a_name_that_is_not_there_is_told_with_those_that_are() {
+    let scene = Scene::start(2);
+    for spec in [
+        ReaderSpec { by: By::Name("Omni 9".into()), slot: 0, wait_ms: 0 },
+        ReaderSpec { by: By::Name(scene.name(0)), slot: 2, wait_ms: 0 },
+        ReaderSpec { by: By::Name(scene.name(0) + " 00 00"), slot: 0, wait_ms: 0 },
+        // Readers on the network have no place on USB.
+        ReaderSpec { by: By::Usb("1-99".into()), slot: 0, wait_ms: 0 },
+    ] {
+        let name = matches!(spec.by, By::Name(_));
+        let mut reader = by(&scene, spec);
+        let Err(CardError::NoReader(text)) = reader.reopen(LONG) else { panic!("opened") };
+        assert_eq!(text.contains(&(scene.name(0) + " 00 01")), name, "{text}");
+        assert!(matches!(reader.probe(LONG), Err(CardError::NoReader(_))));
+    }
+}
+
+#[test]
+fn of_two_readers_with_one_name_none_is_taken() {
+    let mut scene = Scene::start(4);
+    scene.kill_pcscd();
+    scene.rename(1, &scene.name(0));
+    scene.plug(&[0, 1]);
+    scene.start_pcscd();
+    let mut reader = station(&scene, 0);
+    let Err(CardError::NoReader(text)) = reader.reopen(LONG) else { panic!("opened") };
+    assert!(text.contains("2 readers") && text.contains("USB path"), "{text}");
+}
+
+#[test]
+fn a_pcscd_that_is_restarted_is_found_again() {
+    let mut scene = Scene::start(1);
+    let card = Card::echo(ATR_T1).insert(&scene, 0);
+    let mut reader = station(&scene, 0);
+    reader.power_on(Reset::Cold, Protocols::ANY, LONG).unwrap();
+    reader.transmit(&[0, 1, 2, 3], LONG).unwrap();
+    let host = reader.pid();
+    // In the middle of a card.
+    scene.kill_pcscd();
+    assert!(matches!(reader.transmit(&[0, 1, 2, 3], LONG), Err(CardError::Reader(LinkError::Io(_)))));
+    assert_eq!(reader.transmit(&[0, 1, 2, 3], LONG), Err(CardError::Removed));
+    let Err(CardError::Reader(LinkError::Io(text))) = reader.probe(LONG) else { panic!("no pcscd") };
+    assert!(text.contains("PC/SC"), "{text}");
+    drop(card);
+    scene.start_pcscd();
+    let _card = Card::echo(ATR_T0).insert(&scene, 0);
+    // The same host: it needs no new one.
+    assert_eq!(reader.power_on(Reset::Cold, Protocols::ANY, LONG).unwrap(), ATR_T0);
+    assert_eq!(reader.transmit(&[0, 1, 2, 3], LONG).unwrap(), [0x90, 0x00]);
+    assert_eq!(reader.pid(), host);
+}
+
+#[test]
+fn without_a_pcscd_that_is_told_and_a_later_one_is_found() {
+    let mut scene = Scene::start(1);
+    scene.kill_pcscd();
+    let mut reader = station(&scene, 0);
+    assert!(matches!(reader.reopen(LONG), Err(CardError::Reader(LinkError::Io(_)))));
+    assert_eq!(reader.pid(), None);
+    scene.start_pcscd();
+    let _card = Card::echo(ATR_T0).insert(&scene, 0);
+    assert_eq!(reader.power_on(Reset::Cold, Protocols::ANY, LONG).unwrap(), ATR_T0);
+}
+
+#[test]
+fn two_pcscd_serve_readers_of_one_name_at_the_same_time() {
+    let scenes = [Scene::start(1), Scene::start(1)];
+    let _cards =
+        [ATR_T0, ATR_T1].iter().zip(&scenes).map(|(atr, s)| Card::echo(atr).insert(s, 0)).collect::<Vec<_>>();
+    let mut readers = scenes.each_ref().map(|scene| by(scene, scene.reader(0, WAIT)));
+    for _ in 0..2 {
+        for (reader, atr) in readers.iter_mut().zip([ATR_T0, ATR_T1]) {
+            assert_eq!(reader.power_on(Reset::Cold, Protocols::ANY, LONG).unwrap(), atr);
+        }
+        for reader in &mut readers {
+            assert_eq!(reader.transmit(&[0, 1, 2, 3], LONG).unwrap(), [0x90, 0x00]);
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! What a card in order and a card that is not does to an exchange.
+
+use std::time::{Duration, Instant};
+
+use drivers::link::{CardError, CardLink, Limits, Protocols, Reset, Step};
+
+use crate::pcscd_support::card::{ATR_T0, ATR_T1, Act, Card};
+use crate::pcscd_support::scene::Scene;
+use crate::{LONG, station, waiting};
+
+const T0: Protocols = Protocols { t0: true, t1: false };
+const T1: Protocols = Protocols { t0: false, t1: true };
+const LIMITS: Limits = Limits { each: LONG, all: LONG };
+
+#[test]
+fn an_atr_comes_for_each_protocol_and_the_other_one_is_refused() {
+    let scene = Scene::start(2);
+    let _cards = [Card::echo(ATR_T0).insert(&scene, 0), Card::echo(ATR_T1).insert(&scene, 1)];
+    for (n, atr, own, other) in [(0, ATR_T0, T0, T1), (1, ATR_T1, T1, T0)] {
+        let mut reader = station(&scene, n);
+        for protocols in [own, Protocols::ANY, own] {
+            assert_eq!(reader.power_on(Reset::Cold, protocols, LONG).unwrap(), atr);
+            assert_eq!(reader.transmit(&[0, 1, 2, 3, 1, 9], LONG).unwrap(), [9, 0x90, 0x00]);
+        }
+        assert_eq!(reader.power_on(Reset::Cold, other, LONG), Err(CardError::Protocol));
+        assert_eq!(reader.transmit(&[0, 1, 2, 3], LONG), Err(CardError::Removed));
+        // A refusal leaves a reader that works.
+        assert_eq!(reader.power_on(Reset::Cold, own, LONG).unwrap(), atr);
+        reader.power_off(LONG).unwrap();
+        assert!(reader.opened().starts_with(&scene.name(n)));
+    }
+}
+
+#[test]
+fn more_data_and_wrong_lengths_pass_as_they_are() {
+    let scene = Scene::start(1);
+    let _card = Card::new(ATR_T0, |command| match command[1] {
+        0xA4 => Act::Answer(vec![0x61, 0x10]),
+        0xCA => Act::Answer(vec![0x6C, 0x05]),
+        _ => Act::Answer(vec![0x6D, 0x00]),
+    })
+    .insert(&scene, 0);
+    let mut reader = station(&scene, 0);
+    reader.power_on(Reset::Cold, T0, LONG).unwrap();
+    assert_eq!(reader.transmit(&[0, 0xA4, 4, 0, 1, 0xAA], LONG).unwrap(), [0x61, 0x10]);
+    assert_eq!(reader.transmit(&[0, 0xCA, 0, 0, 0], LONG).unwrap(), [0x6C, 0x05]);
+    assert_eq!(reader.transmit(&[0, 0xB0, 0, 0, 0], LONG).unwrap(), [0x6D, 0x00]);
+}
+
+#[test]
+fn long_commands_and_answers_pass() {
+    let scene = Scene::start(1);
+    let card = Card::new(ATR_T1, |command| {
+        let data = command.get(7..).unwrap_or_default();
+        Act::Answer([data, &[0x90, 0x00]].concat())
+    })
+    .insert(&scene, 0);
+    let mut reader = station(&scene, 0);
+    reader.power_on(Reset::Cold, T1, LONG).unwrap();
+    for length in [1_u16, 255, 256, 1_100, 4_000, 32_000, 65_000] {
+        let data: Vec<u8> = (0..length).map(|n| n.to_be_bytes()[1]).collect();
+        let command = [&[0x80, 0xE2, 0, 0, 0][..], &length.to_be_bytes(), &data].concat();
+        let answer = reader.transmit(&command, LONG).unwrap();
+        assert!(answer.ends_with(&[0x90, 0x00]) && answer[..answer.len() - 2] == data, "{length}");
+        assert_eq!(card.seen().commands.last().unwrap(), &command);
+    }
+}
+
+#[test]
+fn a_card_notices_which_reset_it_gets() {
+    let scene = Scene::start(1);
+    let card = Card::echo(ATR_T1).insert(&scene, 0);
+    let mut reader = station(&scene, 0);
+    reader.power_on(Reset::Cold, T1, LONG).unwrap();
+    let first = card.seen();
+    reader.power_on(Reset::Warm, T1, LONG).unwrap();
+    let second = card.seen();
+    assert_eq!((second.powered, second.resets), (first.powered, first.resets + 1));
+    reader.power_on(Reset::Cold, T1, LONG).unwrap();
+    let third = card.seen();
+    assert_eq!((third.powered, third.resets), (second.powered + 1, second.resets));
+}
+
+#[test]
+fn a_card_without_an_answer_to_reset_is_mute() {
+    let scene = Scene::start(2);
+    // One that gives none, and one whose ATR is garbled.
+    let _cards = [Card::echo(&[]).insert(&scene, 0), Card::echo(&[0x00, 0xFF, 0x3B]).insert(&scene, 1)];
+    for n in [0, 1] {
+        let mut reader = station(&scene, n);
+        let outcome = reader.power_on(Reset::Cold, Protocols::ANY, LONG);
+        assert!(matches!(outcome, Err(CardError::Mute | CardError::Absent)), "{n}: {outcome:?}");
+        reader.probe(LONG).unwrap();
+    }
+}
+
+#[test]
+fn an_empty_reader_is_told_in_time_and_a_card_that_comes_is_taken() {
+    let scene = Scene::start(1);
+    let mut reader = waiting(&scene, 0, Duration::from_millis(700));
+    reader.reopen(LONG).unwrap();
+    reader.probe(LONG).unwrap();
+    let begun = Instant::now();
+    assert_eq!(reader.power_on(Reset::Cold, T1, LONG), Err(CardError::Absent));
+    assert!(begun.elapsed() >= Duration::from_millis(700) && begun.elapsed() < Duration::from_secs(4));
+    let mut reader = station(&scene, 0);
+    std::thread::scope(|scope| {
+        let atr = scope.spawn(|| reader.power_on(Reset::Cold, T1, LONG));
+        std::thread::sleep(Duration::from_millis(300));
+        let card = Card::echo(ATR_T1).insert(&scene, 0);
+        assert_eq!(atr.join().unwrap().unwrap(), ATR_T1);
+        drop(card);
+    });
+}
+
+#[test]
+fn a_card_pulled_between_any_two_commands_is_told() {
+    let scene = Scene::start(1);
+    let mut reader = station(&scene, 0);
+    const COMMANDS: usize = 5;
+    for last in 0..COMMANDS {
+        let mut left = last;
+        let card = Card::new(ATR_T1, move |_| match left.checked_sub(1) {
+            Some(less) => {
+                left = less;
+                Act::Answer(vec![0x90, 0x00])
+            }
+            None => Act::Leave,
+        })
+        .insert(&scene, 0);
+        reader.power_on(Reset::Cold, T1, LONG).unwrap();
+        let command = [0x80, 0xE2, 0, 0, 0];
+        let steps = [Step { command: &command, go_on: &[] }; COMMANDS];
+        let mut responses = Vec::new();
+        let outcome = reader.transmit_all(&steps, LIMITS, &mut responses);
+        assert_eq!((outcome, responses.len()), (Err(CardError::Removed), last));
+        assert_eq!(reader.transmit(&command, LONG), Err(CardError::Removed));
+        drop(card);
+    }
+}
+
+#[test]
+fn after_a_change_of_cards_the_atr_is_that_of_the_new_one() {
+    let scene = Scene::start(1);
+    let mut reader = station(&scene, 0);
+    let mut atrs = [ATR_T0, ATR_T1, &[0x3B, 0x02, 0x14, 0x50]].into_iter().cycle();
+    // With and without taking the power off, fast and slow.
+    for (off, pause) in [(true, 0), (false, 0), (true, 600), (false, 600), (true, 0), (false, 0)] {
+        let atr = atrs.next().unwrap();
+        let card = Card::echo(atr).insert(&scene, 0);
+        let outcome = reader.power_on(Reset::Cold, Protocols::ANY, LONG);
+        assert_eq!(outcome.as_deref(), Ok(atr), "{off} {pause}");
+        assert_eq!(reader.transmit(&[0, 1, 2, 3], LONG).unwrap(), [0x90, 0x00]);
+        if off {
+            reader.power_off(LONG).unwrap();
+        }
+        drop(card);
+        std::thread::sleep(Duration::from_millis(pause));
+    }
+}
+
+#[test]
+fn nothing_behind_a_stop_reaches_the_card() {
+    let scene = Scene::start(1);
+    let card = Card::new(ATR_T1, |command| match command[2] {
+        1 => Act::Answer(vec![1, 2, 3, 0x90, 0x00]),
+        2 => Act::Answer(vec![0x6A, 0x88]),
+        3 => Act::Answer(vec![0x63, 0x10]),
+        _ => Act::Answer(vec![0x69, 0x85]),
+    })
+    .insert(&scene, 0);
+    let mut reader = station(&scene, 0);
+    reader.power_on(Reset::Cold, T1, LONG).unwrap();
+    let commands: Vec<[u8; 5]> = (0..6).map(|n| [0x80, 0xE2, n, 0, 0]).collect();
+    let run = |reader: &mut dyn CardLink, order: &[(usize, &[u16])]| {
+        let steps: Vec<Step<'_>> =
+            order.iter().map(|(n, go_on)| Step { command: &commands[*n], go_on }).collect();
+        let before = card.seen().commands.len();
+        let mut responses = Vec::new();
+        reader.transmit_all(&steps, LIMITS, &mut responses).unwrap();
+        let seen: Vec<u8> = card.seen().commands[before..].iter().map(|c| c[2]).collect();
+        assert_eq!(seen.len(), responses.len());
+        seen
+    };
+    assert_eq!(run(&mut reader, &[(1, &[]), (1, &[]), (5, &[]), (1, &[])]), [1, 1, 5]);
+    assert_eq!(run(&mut reader, &[(1, &[]), (2, &[]), (1, &[])]), [1, 2]);
+    assert_eq!(run(&mut reader, &[(2, &[0x6A88]), (1, &[]), (3, &[0x6A88]), (1, &[])]), [2, 1, 3]);
+    assert_eq!(run(&mut reader, &[(3, &[0x6A88, 0x6310]), (2, &[0x6310, 0x6A88]), (1, &[])]), [3, 2, 1]);
+    assert_eq!(run(&mut reader, &[(5, &[]), (1, &[])]), [5]);
+}

@@ -1,0 +1,152 @@
+//! Cards and readers that do not answer, and who holds them.
+
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use drivers::link::{CardError, CardLink, Limits, LinkError, Protocols, Reset, Step};
+
+use crate::bystander::Bystander;
+use crate::pcscd_support::card::{ATR_T1, Act, Card};
+use crate::pcscd_support::scene::Scene;
+use crate::{LONG, station};
+
+/// A limit that is certain to pass, and what ending a host may add to it.
+const SHORT: Duration = Duration::from_millis(400);
+const GRACE: Duration = Duration::from_secs(1);
+const COMMAND: &[u8] = &[0x80, 0xE2, 0, 0, 0];
+
+/// Answers until the command with that P1, and freezes there.
+fn freezing() -> Card {
+    Card::new(ATR_T1, |command| match command[2] {
+        0xFF => Act::Freeze(vec![0x90, 0x00]),
+        _ => Act::Answer(vec![0x90, 0x00]),
+    })
+}
+
+/// Probes as a station out of service is, until the reader answers.
+fn heal(reader: &mut dyn CardLink) {
+    let until = Instant::now() + LONG;
+    loop {
+        match reader.probe(Duration::from_secs(2)) {
+            Ok(()) => return,
+            Err(error) => assert!(Instant::now() < until, "{error}"),
+        }
+    }
+}
+
+#[test]
+fn a_card_that_stands_still_costs_its_own_reader_only_and_heals() {
+    let scene = Scene::start(4);
+    let stopped = freezing().insert(&scene, 0);
+    // One of them behind the same driver's instance.
+    let _others = [1, 2].map(|n| Card::echo(ATR_T1).insert(&scene, n));
+    let mut reader = station(&scene, 0);
+    let mut others = [1, 2].map(|n| station(&scene, n));
+    for reader in others.iter_mut().chain([&mut reader]) {
+        reader.power_on(Reset::Cold, Protocols::ANY, LONG).unwrap();
+    }
+    let first = reader.pid().unwrap();
+
+    let commands = [&[0x80, 0xE2, 1, 0, 0][..], &[0x80, 0xE2, 0xFF, 0, 0], COMMAND];
+    let steps = commands.map(|command| Step { command, go_on: &[] });
+    let mut responses = Vec::new();
+    let begun = Instant::now();
+    let outcome = reader.transmit_all(&steps, Limits { each: SHORT, all: LONG }, &mut responses);
+    assert_eq!((outcome, responses.len()), (Err(CardError::Reader(LinkError::Timeout(SHORT))), 1));
+    assert!(begun.elapsed() < SHORT + GRACE, "{:?}", begun.elapsed());
+    assert!(!Path::new(&format!("/proc/{first}")).exists(), "the host was not reaped");
+    assert_eq!(reader.pid(), None);
+    assert_eq!(reader.transmit(COMMAND, SHORT), Err(CardError::Reader(LinkError::Closed)));
+    stopped.await_frozen();
+
+    // The others do not notice.
+    let begun = Instant::now();
+    for other in &mut others {
+        for _ in 0..50 {
+            assert_eq!(other.transmit(COMMAND, LONG).unwrap(), [0x90, 0x00]);
+        }
+    }
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+
+    // Until the card goes on, the reader is held by the one that was killed.
+    for _ in 0..2 {
+        let outcome = reader.probe(SHORT);
+        assert!(
+            matches!(outcome, Err(CardError::Held | CardError::Reader(LinkError::Timeout(_)))),
+            "{outcome:?}"
+        );
+    }
+    stopped.thaw();
+    heal(&mut reader);
+    assert_eq!(reader.power_on(Reset::Cold, Protocols::ANY, LONG).unwrap(), ATR_T1);
+    assert_eq!(reader.transmit(COMMAND, LONG).unwrap(), [0x90, 0x00]);
+    assert_ne!(reader.pid(), Some(first));
+    // What stood behind the command that hung was never sent.
+    let sent: Vec<u8> = stopped.seen().commands.iter().map(|command| command[2]).collect();
+    assert_eq!(sent, [1, 0xFF, 0]);
+}
+
+#[test]
+fn a_reset_that_hangs_ends_at_the_limit() {
+    let scene = Scene::start(2);
+    let card = Card::echo(ATR_T1).insert(&scene, 0);
+    let mut reader = station(&scene, 0);
+    reader.power_on(Reset::Cold, Protocols::ANY, LONG).unwrap();
+    card.freeze();
+    let begun = Instant::now();
+    let outcome = reader.power_on(Reset::Cold, Protocols::ANY, SHORT);
+    assert_eq!(outcome, Err(CardError::Reader(LinkError::Timeout(SHORT))));
+    assert!(begun.elapsed() < SHORT + GRACE, "{:?}", begun.elapsed());
+    card.thaw();
+    heal(&mut reader);
+    reader.power_on(Reset::Cold, Protocols::ANY, LONG).unwrap();
+}
+
+#[test]
+fn a_reader_of_another_program_is_held_and_free_when_that_ends() {
+    let scene = Scene::start(1);
+    let _card = Card::echo(ATR_T1).insert(&scene, 0);
+    for how in ["exclusive", "shared", "transaction"] {
+        let other = Bystander::start(&scene, 0, how);
+        let mut reader = station(&scene, 0);
+        let begun = Instant::now();
+        let outcome = reader.power_on(Reset::Cold, Protocols::ANY, GRACE);
+        // pcscd lets a connect wait for the end of a transaction.
+        assert!(
+            matches!(outcome, Err(CardError::Held | CardError::Reader(LinkError::Timeout(_)))),
+            "{how}: {outcome:?}"
+        );
+        assert!(begun.elapsed() < GRACE + GRACE, "{how}: {:?}", begun.elapsed());
+        drop(other);
+        heal(&mut reader);
+        assert_eq!(reader.power_on(Reset::Cold, Protocols::ANY, LONG).unwrap(), ATR_T1, "{how}");
+    }
+}
+
+#[test]
+fn a_reader_of_ours_is_held_for_a_second_station() {
+    let scene = Scene::start(1);
+    let _card = Card::echo(ATR_T1).insert(&scene, 0);
+    let mut first = station(&scene, 0);
+    first.power_on(Reset::Cold, Protocols::ANY, LONG).unwrap();
+    let mut second = station(&scene, 0);
+    assert_eq!(second.power_on(Reset::Cold, Protocols::ANY, LONG), Err(CardError::Held));
+    assert_eq!(first.transmit(COMMAND, LONG).unwrap(), [0x90, 0x00]);
+    first.power_off(LONG).unwrap();
+    assert_eq!(second.power_on(Reset::Cold, Protocols::ANY, LONG).unwrap(), ATR_T1);
+}
+
+#[test]
+fn a_host_ends_with_its_controller_whatever_it_does() {
+    let scene = Scene::start(1);
+    let card = freezing().insert(&scene, 0);
+    let mut reader = station(&scene, 0);
+    reader.power_on(Reset::Cold, Protocols::ANY, LONG).unwrap();
+    let host = reader.pid().unwrap();
+    // The controller goes while the host hangs in a command: as much as a link does when its thread dies.
+    let hung = thread::spawn(move || reader.transmit(&[0x80, 0xE2, 0xFF, 0, 0], SHORT));
+    card.await_frozen();
+    assert!(hung.join().unwrap().is_err());
+    assert!(!Path::new(&format!("/proc/{host}")).exists());
+}
