@@ -14,7 +14,7 @@ pub mod sections;
 mod stripe;
 pub mod template;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 use std::sync::Arc;
 

@@ -1,0 +1,307 @@
+//! A station's thread with a scripted module and a scripted transport: what it does, says, and is good for afterwards.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use crossbeam_channel::{bounded, unbounded};
+use drivers::link::{Link, LinkError};
+use drivers::transport::Transport;
+
+use super::*;
+use crate::modules::{Blame, Module};
+
+/// What happens at the station, in one order.
+type Trace = Arc<Mutex<Vec<String>>>;
+
+/// A framed machine that gives these status characters to each command in turn, then '0'; `None` is silence.
+struct Machine {
+    trace: Trace,
+    script: BTreeMap<char, VecDeque<Option<u8>>>,
+    output: VecDeque<u8>,
+}
+
+impl Link for Machine {
+    fn send(&mut self, bytes: &[u8], _: Duration) -> Result<(), LinkError> {
+        // Our own acknowledgement is one byte.
+        if let [0x02, cmd, ..] = bytes {
+            let cmd = *cmd as char;
+            self.trace.lock().unwrap().push(cmd.to_string());
+            let status = self.script.get_mut(&cmd).and_then(VecDeque::pop_front).unwrap_or(Some(b'0'));
+            if let Some(status) = status {
+                self.output.extend([0x06, 0x02, cmd as u8, status, 0x03, cmd as u8 ^ status ^ 0x03]);
+            }
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, LinkError> {
+        let n = buffer.len().min(self.output.len());
+        buffer.iter_mut().zip(self.output.drain(..n)).for_each(|(to, byte)| *to = byte);
+        if n == 0 { Err(LinkError::Timeout(timeout)) } else { Ok(n) }
+    }
+
+    fn reopen(&mut self, _: Duration) -> Result<(), LinkError> {
+        self.trace.lock().unwrap().push("reopen".into());
+        Ok(())
+    }
+}
+
+/// A module that fails as told, each in turn, then no more.
+struct Worker {
+    trace: Trace,
+    inspect: VecDeque<Fault>,
+    personalize: VecDeque<Fault>,
+    probe: VecDeque<Fault>,
+}
+
+impl Worker {
+    fn step(trace: &Trace, name: &str, faults: &mut VecDeque<Fault>) -> Result<(), Fault> {
+        trace.lock().unwrap().push(name.into());
+        faults.pop_front().map_or(Ok(()), Err)
+    }
+}
+
+impl Module for Worker {
+    fn prepare(&mut self, _: &Work) -> Result<(), Fault> {
+        Ok(())
+    }
+    fn inspect(&mut self, _: &Work) -> Result<Blank, Fault> {
+        Self::step(&self.trace, "inspect", &mut self.inspect).map(|()| Blank::default())
+    }
+    fn personalize(&mut self, _: &Work) -> Result<Done, Fault> {
+        Self::step(&self.trace, "write", &mut self.personalize).map(|()| Done::default())
+    }
+    fn wants(&self, _: &Work) -> bool {
+        true
+    }
+    fn probe(&mut self) -> Result<(), Fault> {
+        Self::step(&self.trace, "probe", &mut self.probe)
+    }
+}
+
+fn hung() -> Fault {
+    Fault::new(Blame::Device, "timeout", "no answer")
+}
+
+fn bad_card() -> Fault {
+    Fault::new(Blame::Card, "mute", "no ATR")
+}
+
+/// A station that runs.
+struct Bench {
+    /// Orders and bindings; none once hung up.
+    line: Option<(Sender<Order>, Sender<Ticket>)>,
+    said: Receiver<(Place, Happening)>,
+    trace: Trace,
+    thread: std::thread::JoinHandle<()>,
+}
+
+fn start(
+    script: &[(char, &[Option<u8>])],
+    inspect: Vec<Fault>,
+    personalize: Vec<Fault>,
+    probe: Vec<Fault>,
+) -> Bench {
+    let trace = Trace::default();
+    let script = script.iter().map(|(cmd, answers)| (*cmd, answers.iter().copied().collect())).collect();
+    let machine = Machine { trace: Arc::clone(&trace), script, output: VecDeque::new() };
+    let module = Worker {
+        trace: Arc::clone(&trace),
+        inspect: inspect.into(),
+        personalize: personalize.into(),
+        probe: probe.into(),
+    };
+    let setup = StationSetup {
+        name: "chip-1".into(),
+        module: Box::new(module),
+        transport: Transport::new(Box::new(machine) as Box<dyn Link>),
+    };
+    let (orders, ordered) = bounded(1);
+    let (say, said) = unbounded();
+    let (binds, bound) = bounded(1);
+    let thread = std::thread::spawn(move || {
+        run(setup, Place { stage: 0, station: 0 }, &ordered, &bound, &say);
+    });
+    Bench { line: Some((orders, binds)), said, trace, thread }
+}
+
+impl Bench {
+    fn order(&self, order: Order) {
+        self.line.as_ref().unwrap().0.send(order).unwrap();
+    }
+
+    fn feed(&self) {
+        self.order(Order::Feed(work()));
+    }
+
+    fn take(&self) {
+        self.order(Order::Take { from: "chip-0".into(), work: work() });
+    }
+
+    /// The next things that it says, in short.
+    fn says(&self, expected: &[&str]) {
+        for expected in expected {
+            let (_, happening) = self.said.recv_timeout(Duration::from_secs(20)).expect(expected);
+            assert_eq!(short(&happening), *expected);
+        }
+    }
+
+    fn did(&self) -> String {
+        std::mem::take(&mut *self.trace.lock().unwrap()).join(" ")
+    }
+
+    /// Hangs up; the thread must end at once.
+    fn end(mut self) {
+        self.line = None;
+        let start = Instant::now();
+        self.thread.join().unwrap();
+        assert!(start.elapsed() < Duration::from_millis(90), "{:?}", start.elapsed());
+    }
+}
+
+fn work() -> Arc<Work> {
+    Arc::new(crate::modules::testing::work(&[]))
+}
+
+fn short(happening: &Happening) -> String {
+    match happening {
+        Happening::Fed => "fed".into(),
+        Happening::BlankOut { fault, .. } => format!("blank out: {}", fault.reason),
+        Happening::MayBind(_) => "may bind".into(),
+        Happening::Taken => "taken".into(),
+        Happening::NotTaken(fault, standing) => format!("not taken: {} {standing:?}", fault.reason),
+        Happening::Writing => "writing".into(),
+        Happening::Done { .. } => "done".into(),
+        Happening::CardOut { fault, standing, .. } => format!("card out: {} {standing:?}", fault.reason),
+        Happening::Void(fault, standing) => format!("void: {} {standing:?}", fault.reason),
+        Happening::Found(fault) => format!("found: {}", fault.reason),
+        Happening::Back => "back".into(),
+        Happening::Stuck(fault) => format!("stuck: {}", fault.reason),
+    }
+}
+
+#[test]
+fn a_reader_that_hangs_before_the_binding_costs_a_blank_and_is_probed_until_it_answers() {
+    let bench = start(&[], vec![hung()], vec![], vec![hung(), hung()]);
+    bench.feed();
+    let begun = Instant::now();
+    bench.says(&["fed", "blank out: timeout", "void: timeout Probed", "back"]);
+    // 0.1, 0.2 and 0.4 s.
+    assert!(begun.elapsed() >= Duration::from_millis(700));
+    assert_eq!(bench.did(), "F inspect R probe probe probe");
+    bench.feed();
+    bench.says(&["fed", "may bind"]);
+    bench.end();
+}
+
+#[test]
+fn a_bad_blank_is_followed_by_the_next_one_and_by_no_probe() {
+    let bench = start(&[], vec![bad_card()], vec![], vec![]);
+    bench.feed();
+    bench.says(&["fed", "blank out: mute", "fed", "may bind"]);
+    assert_eq!(bench.did(), "F inspect R F inspect");
+    bench.end();
+}
+
+#[test]
+fn a_device_that_hangs_with_a_bound_card_loses_it_and_comes_back() {
+    let bench = start(&[], vec![], vec![hung(), bad_card()], vec![]);
+    bench.take();
+    bench.says(&["taken", "writing", "card out: timeout Probed", "back"]);
+    assert_eq!(bench.did(), "T A inspect write R probe");
+    bench.take();
+    bench.says(&["taken", "writing", "card out: mute InService"]);
+    bench.take();
+    bench.says(&["taken", "writing", "done"]);
+    bench.end();
+}
+
+#[test]
+fn a_device_that_answers_probes_and_no_card_ends_with_a_person() {
+    let bench = start(&[], vec![], vec![hung(); 11], vec![]);
+    for _ in 0..10 {
+        bench.take();
+        bench.says(&["taken", "writing", "card out: timeout Probed", "back"]);
+    }
+    bench.take();
+    bench.says(&["taken", "writing", "card out: timeout Stuck"]);
+    bench.end();
+}
+
+#[test]
+fn hanging_up_ends_the_probing_at_once() {
+    let bench = start(&[], vec![], vec![hung()], vec![hung(); 100]);
+    bench.take();
+    bench.says(&["taken", "writing", "card out: timeout Probed"]);
+    // In the middle of the wait before the fourth probe.
+    std::thread::sleep(Duration::from_millis(1000));
+    assert_eq!(bench.did(), "T A inspect write R probe probe probe");
+    bench.end();
+}
+
+#[test]
+fn what_a_silent_transport_fed_is_thrown_out_and_counted_when_it_answers() {
+    for (reject, says) in [
+        // A blank lay there; none did; the transport needs more time; it is jammed.
+        (&[Some(b'0')][..], &["found: transport", "back"][..]),
+        (&[Some(b'2')], &["back"]),
+        (&[None, Some(b'0')], &["found: transport", "back"]),
+        (&[Some(b'1')], &["stuck: jam"]),
+    ] {
+        let bench = start(&[('F', &[None]), ('R', reject)], vec![], vec![], vec![]);
+        bench.feed();
+        bench.says(&["void: transport Probed"]);
+        bench.says(says);
+        let reopened = "reopen R ".repeat(reject.len());
+        let probed = if says.ends_with(&["back"]) { "probe" } else { "" };
+        assert_eq!(bench.did(), format!("F {reopened}{probed}").trim_end());
+        bench.end();
+    }
+}
+
+#[test]
+fn a_jam_that_cannot_be_cleared_and_an_empty_hopper_need_a_person() {
+    for (script, says) in [
+        (&[('F', &[Some(b'1')][..]), ('R', &[Some(b'1')])][..], &["void: jam Stuck"][..]),
+        (&[('F', &[Some(b'1')])], &["fed", "blank out: jam", "fed", "may bind"]),
+        (&[('F', &[Some(b'4')])], &["void: supply Stuck"]),
+    ] {
+        let bench = start(script, vec![], vec![], vec![]);
+        bench.feed();
+        bench.says(says);
+        bench.end();
+    }
+}
+
+#[test]
+fn a_card_that_cannot_be_thrown_out_is_a_persons_and_a_silent_transport_is_asked_again() {
+    for (reject, says) in [
+        (&[Some(b'1')][..], &["card out: stuck Stuck"][..]),
+        (&[None, Some(b'0')], &["card out: stuck Probed", "back"]),
+        // Somebody took it out already: the station is clear.
+        (&[Some(b'2')], &["card out: stuck InService"]),
+    ] {
+        let bench = start(&[('R', reject)], vec![], vec![bad_card()], vec![]);
+        bench.take();
+        bench.says(&["taken", "writing"]);
+        bench.says(says);
+        bench.end();
+    }
+}
+
+#[test]
+fn a_card_that_does_not_come_is_thrown_out_here_or_left_there() {
+    for (script, says) in [
+        (&[('T', &[Some(b'1')][..])][..], &["taken", "card out: jam InService"][..]),
+        (&[('T', &[Some(b'5')]), ('R', &[Some(b'2')])], &["not taken: transport InService"]),
+        (&[('T', &[Some(b'5')]), ('R', &[Some(b'1')])], &["not taken: transport Stuck"]),
+        (&[('T', &[None]), ('R', &[None])], &["not taken: transport Probed", "back"]),
+        (&[('A', &[Some(b'1')])], &["taken", "card out: jam InService"]),
+    ] {
+        let bench = start(script, vec![], vec![], vec![]);
+        bench.take();
+        bench.says(says);
+        bench.end();
+    }
+}
