@@ -66,6 +66,12 @@ impl<L: Link> Framed<L> {
         }
     }
 
+    /// A new connection; a frame that was under way is dropped.
+    pub fn reopen(&mut self, timeout: Duration) -> Result<(), DeviceError> {
+        self.decoder = Decoder::default();
+        self.port.reopen(timeout)
+    }
+
     /// Command 'S' of embosser and printer: the model's name, printable ASCII.
     pub(crate) fn model(&mut self) -> Result<String, DeviceError> {
         String::from_utf8(self.command(b'S', &[], QUICK_WORK)?)

@@ -7,19 +7,21 @@
 //! | layer | modules |
 //! |---|---|
 //! | links | [`link`] (traits), [`serial`] (a serial port), [`sim`] (`hwsim`), [`exchange`] (a reader over a byte link) |
-//! | codecs | [`framed`] (STX frames); [`msr605`] has its own |
-//! | machines | [`embosser`], [`printer`], [`transport`], [`msr605`] |
+//! | codecs | [`framed`] (STX frames); the encoders under [`stripe`] have their own |
+//! | machines | a trait for each family, and its drivers: [`stripe`], [`printer`], [`embosser`]; [`transport`] |
+//! | which | [`registry`]: every driver by name, with what it can do |
 
 pub mod embosser;
 mod error;
 pub mod exchange;
 pub mod framed;
 pub mod link;
-pub mod msr605;
 mod port;
 pub mod printer;
+pub mod registry;
 pub mod serial;
 pub mod sim;
+pub mod stripe;
 #[cfg(test)]
 mod testing;
 pub mod transport;

@@ -65,6 +65,13 @@ impl<L: Link> Port<L> {
         Err(DeviceError::Unexpected("it sends without end and unasked"))
     }
 
+    /// A new connection; what had arrived on the old one is dropped.
+    pub(crate) fn reopen(&mut self, timeout: Duration) -> Result<(), DeviceError> {
+        self.held.zeroize();
+        self.next = 0;
+        Ok(self.link.reopen(timeout)?)
+    }
+
     fn take(&mut self) -> Option<u8> {
         let byte = self.held.get(self.next).copied()?;
         self.next += 1;

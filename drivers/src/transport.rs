@@ -72,6 +72,11 @@ impl<L: Link> Transport<L> {
         self.framed.command(b'S', &[], QUICK_WORK).map(drop)
     }
 
+    /// Gives the connection up and makes a new one, within `timeout`. A movement that was under way may still happen.
+    pub fn reopen(&mut self, timeout: Duration) -> Result<(), DeviceError> {
+        self.framed.reopen(timeout)
+    }
+
     fn motion(&mut self, cmd: u8, data: &[u8]) -> Result<(), DeviceError> {
         self.framed.command(cmd, data, self.work).map(drop)
     }
