@@ -2,16 +2,15 @@
 //!
 //! Not here: drawing (`template`). The machine reports no more than that it did its work, so nothing is compared.
 
-use drivers::link::Link;
-use drivers::printer::Printer;
+use drivers::printer::CardPrinter;
 use zeroize::Zeroizing;
 
-use super::{Blank, Done, Fault, Module, Work, sections, template};
+use super::{Blank, Done, Fault, Module, REOPEN_TIME, Work, sections, template};
 use crate::ids::Mic;
 
 /// A card printer station.
 pub struct PrinterModule {
-    machine: Printer<Box<dyn Link>>,
+    machine: Box<dyn CardPrinter>,
     mic: Mic,
     ready: Option<Ready>,
 }
@@ -24,7 +23,7 @@ struct Ready {
 
 impl PrinterModule {
     /// A station that prints the section of this MIC of the line profile.
-    pub fn new(machine: Printer<Box<dyn Link>>, mic: Mic) -> Self {
+    pub fn new(machine: Box<dyn CardPrinter>, mic: Mic) -> Self {
         Self { machine, mic, ready: None }
     }
 
@@ -65,7 +64,8 @@ impl Module for PrinterModule {
     }
 
     fn probe(&mut self) -> Result<(), Fault> {
-        Ok(self.machine.model().map(drop)?)
+        self.machine.reopen(REOPEN_TIME)?;
+        Ok(self.machine.ready().map(drop)?)
     }
 }
 
