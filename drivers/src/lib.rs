@@ -9,8 +9,9 @@
 //! | links | [`link`] (traits), [`serial`] (a serial port), [`sim`] (`hwsim`), [`exchange`] (a reader over a byte link) |
 //! | codecs | [`framed`] (STX frames); the encoders under [`stripe`] have their own |
 //! | machines | a trait for each family, and its drivers: [`stripe`], [`printer`], [`embosser`]; [`transport`] |
-//! | which | [`registry`]: every driver by name, with what it can do |
+//! | which | [`registry`]: every driver by name, with what it can do; [`conformance`]: whether it does |
 
+pub mod conformance;
 pub mod embosser;
 mod error;
 pub mod exchange;
