@@ -10,8 +10,9 @@
 //! | real readers | [`pcsc`] (one reader of PC/SC), [`host`] (a process of its own for each reader or machine) |
 //! | codecs | [`framed`] (STX frames); the encoders under [`stripe`] have their own |
 //! | machines | a trait for each family, and its drivers: [`stripe`], [`printer`], [`embosser`]; [`transport`] |
-//! | which | [`registry`]: every driver by name, with what it can do |
+//! | which | [`registry`]: every driver by name, with what it can do; [`conformance`]: whether it does |
 
+pub mod conformance;
 pub mod embosser;
 mod error;
 pub mod exchange;
