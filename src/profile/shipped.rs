@@ -3,7 +3,9 @@
 /// Lines: `profiles/lines/`.
 pub const LINES: &[(&str, &str)] = &[
     ("sim-8", include_str!("../../profiles/lines/sim-8.toml")),
+    ("sim-64", include_str!("../../profiles/lines/sim-64.toml")),
     ("sim-chip-8", include_str!("../../profiles/lines/sim-chip-8.toml")),
+    ("sim-line", include_str!("../../profiles/lines/sim-line.toml")),
 ];
 
 /// Products: `profiles/products/`.
