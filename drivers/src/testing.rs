@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use crate::link::{Link, LinkError};
 
 enum Step {
@@ -144,6 +146,18 @@ impl Check {
         script.advance();
         assert_eq!(script.sent, b"", "sent more than expected");
     }
+}
+
+/// Random bytes, up to `most`; every other one on average out of `special`, so that they get somewhere. Cheap: a soak
+/// asks for a million of them.
+pub(crate) fn noise(most: usize, special: &'static [u8]) -> impl Strategy<Value = Vec<u8>> {
+    proptest::collection::vec(any::<u16>(), 0..most).prop_map(move |words| {
+        let byte = |word: u16| {
+            let [high, low] = word.to_be_bytes();
+            if high < 128 { special[usize::from(high) % special.len()] } else { low }
+        };
+        words.into_iter().map(byte).collect()
+    })
 }
 
 /// A machine at the other end: takes a byte, and says what it says to it.

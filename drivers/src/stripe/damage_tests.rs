@@ -103,15 +103,16 @@ fn an_msr605_session_damaged_anywhere_accepts_only_what_stands_on_the_card() {
     let block = b"\x1Bs\x1B\x01AB\x1B\x0212\x1B\x033?\x1C";
     // x, d, z, l, w, r; and what comes back, with two sentinels a track.
     let (ours, its) = (2 + 2 + 4 + 2 + 2 + block.len() + 2, 2 + 2 + 2 + 3 + 2 + block.len() + 6 + 2);
-    let mut taken = 0;
-    for damage in damages(ours, its) {
+    for damage in damages(ours, its).chain([Damage::None]) {
         let (line, machine) = Line::new(Msr::default(), damage);
         let mut encoder = Msr605::new(line);
         let outcome = accepted(&mut encoder);
         if outcome == Ok(true) {
             let written = machine.lock().unwrap().written.clone().unwrap();
             assert_eq!(written, (block.to_vec(), true, [30, 12]));
-            taken += 1;
+        }
+        if matches!(damage, Damage::None) {
+            assert_eq!(outcome, Ok(true));
         }
         if matches!(damage, Damage::Break(_)) {
             assert_eq!(outcome, Err(DeviceError::Closed));
@@ -119,7 +120,6 @@ fn an_msr605_session_damaged_anywhere_accepts_only_what_stands_on_the_card() {
             assert_eq!(accepted(&mut encoder), Ok(true), "after the connection came back");
         }
     }
-    assert!(taken < 255, "damage that was not noticed {taken} times did none");
 }
 
 /// An MSE-630T with a card (wire section 8).
