@@ -47,6 +47,9 @@ pub enum DeviceError {
     /// The machine has no such setting or command.
     #[error("the machine cannot do this: {0}")]
     Unsupported(&'static str),
+    /// The machine may still do what an earlier card was meant for, and no command takes that back.
+    #[error("the machine must be switched off and on, and its connection opened anew: {0}")]
+    Restart(&'static str),
     /// The data cannot go on the card by this machine; nothing was sent.
     #[error("the data does not fit the machine: {0}")]
     Data(&'static str),

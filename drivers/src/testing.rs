@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use crate::link::{Link, LinkError};
 
 enum Step {
@@ -144,6 +146,114 @@ impl Check {
         script.advance();
         assert_eq!(script.sent, b"", "sent more than expected");
     }
+}
+
+/// Random bytes, up to `most`; every other one on average out of `special`, so that they get somewhere. Cheap: a soak
+/// asks for a million of them.
+pub(crate) fn noise(most: usize, special: &'static [u8]) -> impl Strategy<Value = Vec<u8>> {
+    proptest::collection::vec(any::<u16>(), 0..most).prop_map(move |words| {
+        let byte = |word: u16| {
+            let [high, low] = word.to_be_bytes();
+            if high < 128 { special[usize::from(high) % special.len()] } else { low }
+        };
+        words.into_iter().map(byte).collect()
+    })
+}
+
+/// A machine at the other end: takes a byte, and says what it says to it.
+pub(crate) trait Behaves: Send {
+    fn take(&mut self, byte: u8) -> Vec<u8>;
+    /// The connection was made anew.
+    fn reopened(&mut self) {}
+}
+
+/// What a line does to the bytes on it, which are counted from 0 in each direction.
+#[derive(Clone, Copy)]
+pub(crate) enum Damage {
+    None,
+    /// This byte of ours arrives as if xored.
+    Ours(usize, u8),
+    /// This byte of the machine's.
+    Its(usize, u8),
+    /// The connection breaks when so many bytes, both ways, were on it.
+    Break(usize),
+}
+
+/// A link to a machine, over a line that does damage once. Waits for nothing.
+pub(crate) struct Line<M> {
+    machine: Arc<Mutex<M>>,
+    on_its_way: VecDeque<u8>,
+    damage: Damage,
+    /// Bytes so far: ours, the machine's.
+    counted: (usize, usize),
+    broken: bool,
+}
+
+impl<M: Behaves> Line<M> {
+    pub(crate) fn new(machine: M, damage: Damage) -> (Self, Arc<Mutex<M>>) {
+        let machine = Arc::new(Mutex::new(machine));
+        let shared = Arc::clone(&machine);
+        let line = Self { machine, on_its_way: VecDeque::new(), damage, counted: (0, 0), broken: false };
+        (line, shared)
+    }
+
+    fn breaks(&mut self) -> bool {
+        self.broken |= matches!(self.damage, Damage::Break(at) if self.counted.0 + self.counted.1 == at);
+        self.broken
+    }
+}
+
+impl<M: Behaves> Link for Line<M> {
+    fn send(&mut self, bytes: &[u8], _: Duration) -> Result<(), LinkError> {
+        for byte in bytes {
+            if self.breaks() {
+                return Err(LinkError::Closed);
+            }
+            let flip = if let Damage::Ours(at, flip) = self.damage
+                && at == self.counted.0
+            {
+                flip
+            } else {
+                0
+            };
+            self.counted.0 += 1;
+            self.on_its_way.extend(self.machine.lock().unwrap().take(byte ^ flip));
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, LinkError> {
+        if self.breaks() {
+            return Err(LinkError::Closed);
+        }
+        let byte = self.on_its_way.pop_front().ok_or(LinkError::Timeout(timeout))?;
+        let flip = if let Damage::Its(at, flip) = self.damage
+            && at == self.counted.1
+        {
+            flip
+        } else {
+            0
+        };
+        self.counted.1 += 1;
+        buffer[0] = byte ^ flip;
+        Ok(1)
+    }
+
+    fn reopen(&mut self, _: Duration) -> Result<(), LinkError> {
+        self.on_its_way.clear();
+        self.damage = Damage::None;
+        self.broken = false;
+        self.machine.lock().unwrap().reopened();
+        Ok(())
+    }
+}
+
+/// Every change of one byte, and every break, in a session of so many bytes each way.
+pub(crate) fn damages(ours: usize, its: usize) -> impl Iterator<Item = Damage> {
+    let flips = |n: usize| (0..n).flat_map(|at| (1..=255u8).map(move |flip| (at, flip)));
+    let ours_damaged = flips(ours).map(|(at, flip)| Damage::Ours(at, flip));
+    let its_damaged = flips(its).map(|(at, flip)| Damage::Its(at, flip));
+    ours_damaged.chain(its_damaged).chain((0..ours + its).map(Damage::Break))
 }
 
 /// A frame with this body (cmd and data, or cmd, status and data), built from wire section 2 by table.

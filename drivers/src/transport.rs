@@ -150,6 +150,16 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_that_broke_is_made_anew() {
+        let (link, check) = Script::new().done(b'F', b"").done(b'S', b"").build();
+        let mut transport = Transport::new(link);
+        transport.feed().unwrap();
+        transport.reopen(Duration::from_secs(1)).unwrap();
+        transport.status().unwrap();
+        check.finished();
+    }
+
+    #[test]
     fn a_machine_that_stays_silent_ends_as_timeout() {
         let (link, check) = Script::new().expect(&frame(b"F")).give(&[0x06]).build();
         let work = Duration::from_secs(1);

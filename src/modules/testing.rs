@@ -167,6 +167,8 @@ pub fn msr605(stripe: Stripe) -> (Box<dyn Link>, Arc<Mutex<Stripe>>) {
                     card.hico = false;
                     vec![0x1B, 0x30]
                 }
+                [_, b'd'] => vec![0x1B, if card.hico { b'H' } else { b'L' }],
+                [_, b'l'] => [&[0x1B], &card.set[0][1..]].concat(),
                 [_, b'z' | b'b', ..] => {
                     card.set.push(command[1..].to_vec());
                     vec![0x1B, 0x30]

@@ -112,10 +112,30 @@ fn a_line_that_contradicts_itself() {
         ("reorder_buffer = 32", "reorder_buffer = 4097", "reorder_buffer must be from 11"),
         ("coercivity = \"hico\"", "", "module stripe: coercivity"),
         ("kind = \"printer\"", "kind = \"printer\"\ncoercivity = \"hico\"", "module printer: coercivity"),
+        ("kind = \"printer\"", "kind = \"printer\"\nread_back = false", "belong to stripe modules"),
         ("kind = \"fulfilment\"", "kind = \"fulfilment\"\nstations = 2", "module fulfilment cannot have 2"),
         ("mics = [\"CHP\"]", "mics = [\"CHIP\"]", "module chip: MIC CHP belongs to chip modules"),
         ("kind = \"chip\"", "kind = \"embosser\"", "module chip: MIC CHP belongs to chip modules"),
         ("mics = [\"GFX\"]", "mics = [\"GFX\", \"GFX2\"]", "module printer: its device takes one MIC"),
+    ]);
+}
+
+#[test]
+fn a_line_whose_driver_is_unknown_or_cannot_do_it() {
+    bad_lines(&[
+        (
+            "kind = \"stripe\"",
+            "kind = \"stripe\"\ndriver = \"laser\"",
+            "module stripe: no stripe driver is called \"laser\"; there are msr605, mse630",
+        ),
+        ("kind = \"chip\"", "kind = \"chip\"\ndriver = \"msr605\"", "there is reader"),
+        ("kind = \"stripe\"", "kind = \"stripe\"\ndriver = \"mse630\"", "cannot read back what it wrote"),
+        (
+            "kind = \"stripe\"",
+            "kind = \"stripe\"\ndriver = \"mse630\"\nread_back = false\nbpi = [210, 75, 210]",
+            "cannot set the density; msr605 can",
+        ),
+        ("kind = \"stripe\"", "kind = \"stripe\"\nbpi = [210, 76, 210]", "bpi is 75 or 210"),
     ]);
 }
 

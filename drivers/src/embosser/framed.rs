@@ -91,6 +91,8 @@ fn pack(lines: &[String]) -> Result<Vec<Zeroizing<Vec<u8>>>, DeviceError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::error::Condition;
     use crate::testing::{Script, frame};
@@ -171,6 +173,25 @@ mod tests {
                 Script::new().expect(&frame(b"S")).give(&[0x06]).give(&frame(answer)).expect(&[0x06]).build();
             assert_eq!(Embosser::new(link).ready().is_ok(), good);
             check.finished();
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_lines_are_packed_whole_or_refused(
+            texts in proptest::collection::vec("\\PC{0,40}", 0..6),
+            repeat in 1usize..30,
+        ) {
+            let lines: Vec<String> = texts.iter().map(|t| format!("~EM%1;1;1;{}", t.repeat(repeat))).collect();
+            match pack(&lines) {
+                Ok(frames) => {
+                    let all: Vec<u8> = frames.iter().flat_map(|frame| frame.to_vec()).collect();
+                    let wanted: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
+                    prop_assert_eq!(all.iter().map(|byte| char::from(*byte)).collect::<String>(), wanted);
+                    prop_assert!(frames.iter().all(|f| f.len() <= FRAME_DATA_MAX && f.ends_with(b"\r\n")));
+                }
+                Err(error) => prop_assert!(error.is_data()),
+            }
         }
     }
 }

@@ -100,9 +100,7 @@ impl<L: Link> StripeEncoder for Mse630<L> {
         self.set(how)?;
         let package = package(tracks)?;
         if self.unsure {
-            return Err(DeviceError::Unexpected(
-                "it may still hold the last card's stripe: switch it off and on, then open the connection anew",
-            ));
+            return Err(DeviceError::Restart("it may still hold the last card's stripe"));
         }
         self.port.drain(drop)?;
         self.unsure = true;

@@ -5,8 +5,10 @@
 //! stands on a track, comparing, deciding what a blank stripe is.
 //!
 //! The protocol has neither check bytes nor names in its replies. So a wrong byte shows only in a comparison with what
-//! was meant, and after a reply that did not come, the next one cannot be trusted: the driver then resets the machine,
-//! waits for its communication test and sets again what had been set.
+//! was meant: of the stripe by reading it back (which its caller does), of coercivity and leading zeros by asking for
+//! them. A density that arrives damaged shows in the read-back at best. And after a reply that did not come, the next one
+//! cannot be trusted: the driver then resets the machine, waits for its communication test and sets again what had been
+//! set.
 
 mod block;
 
@@ -417,11 +419,18 @@ impl<L: Link> StripeEncoder for Msr605<L> {
         self.read_bits()
     }
 
-    /// Every time, even if nothing changed: the machine may have been switched off and on, and forgets.
+    /// Every time, even if nothing changed: the machine may have been switched off and on, and forgets. What can be asked
+    /// for is asked for, since a damaged setting is confirmed like any other.
     fn set(&mut self, how: &Recording) -> Result<(), DeviceError> {
         self.set_coercivity(how.coercivity)?;
+        if self.coercivity()? != how.coercivity {
+            return Err(DeviceError::Unexpected("another coercivity than asked for"));
+        }
         if let Some(zeros) = how.leading_zeros {
             self.set_leading_zeros(zeros)?;
+            if self.leading_zeros()? != zeros {
+                return Err(DeviceError::Unexpected("other leading zeros than asked for"));
+            }
         }
         if let Some(densities) = how.density {
             for (track, density) in [Track::T1, Track::T2, Track::T3].into_iter().zip(densities) {

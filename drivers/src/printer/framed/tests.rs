@@ -1,7 +1,9 @@
 //! The framed printer against scripts on both of its links.
 
+use proptest::prelude::*;
+
 use super::*;
-use crate::testing::{Check, Script, ScriptLink, frame};
+use crate::testing::{Check, Script, ScriptLink, frame, noise};
 
 const SOON: Duration = Duration::from_secs(1);
 
@@ -147,4 +149,14 @@ fn a_printer_that_stays_silent_ends_as_timeout() {
     let error = machine.with_work_time(work).print(Some(b"x"), None).unwrap_err();
     assert_eq!(error, DeviceError::Timeout(work));
     commands.finished();
+}
+
+proptest! {
+    #[test]
+    fn random_bytes_never_panic_or_hang(bytes in noise(64, b"\x02\x03\x06\x10\x15CHP0"), image in noise(32, b"x")) {
+        let (mut machine, _, _) = printer(Script::new().pieces_of(64).give(&bytes), Script::new());
+        let _ = machine.print(Some(&image), Some(b"x"));
+        let _ = machine.ready();
+        let _ = machine.reopen(SOON);
+    }
 }

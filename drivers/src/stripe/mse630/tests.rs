@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::registry::Capability;
 use crate::stripe::{Coercivity, Density, LeadingZeros, RawTracks};
-use crate::testing::Script;
+use crate::testing::{Script, noise};
 
 const HOW: Recording = Recording { coercivity: Coercivity::Hi, leading_zeros: None, density: None };
 
@@ -106,7 +106,7 @@ fn silence_is_a_timeout_and_nothing_more_is_sent_until_it_is_opened_anew() {
         .build();
     let mut encoder = Mse630::new(link);
     assert_eq!(encoder.write(&tracks(), &HOW), Err(DeviceError::Timeout(SWIPE_TIME)));
-    assert!(matches!(encoder.write(&tracks(), &HOW), Err(DeviceError::Unexpected(_))));
+    assert!(matches!(encoder.write(&tracks(), &HOW), Err(DeviceError::Restart(_))));
     encoder.reopen(SWIPE_TIME).unwrap();
     encoder.write(&tracks(), &HOW).unwrap();
     check.finished();
@@ -157,11 +157,11 @@ fn an_echo_changed_cut_or_short_of_a_byte_anywhere_is_never_taken() {
 
 proptest! {
     #[test]
-    fn random_bytes_never_panic_hang_or_pass(bytes in proptest::collection::vec(any::<u8>(), 0..64), piece in 1usize..64) {
+    fn random_bytes_never_panic_hang_or_pass(bytes in noise(64, PACKAGE), piece in 1usize..64) {
         let (link, _) = Script::new().pieces_of(piece).expect(PACKAGE).give(&bytes).build();
         let mut encoder = Mse630::new(link);
-        prop_assume!(!bytes.windows(PACKAGE.len()).any(|window| window == PACKAGE));
-        prop_assert!(encoder.write(&tracks(), &HOW).is_err());
+        let echoed = bytes.windows(PACKAGE.len()).any(|window| window == PACKAGE);
+        prop_assert!(echoed || encoder.write(&tracks(), &HOW).is_err());
         let _ = encoder.reopen(SWIPE_TIME);
         let _ = encoder.write(&tracks(), &HOW);
     }
@@ -173,7 +173,9 @@ proptest! {
         t3 in proptest::option::of("[0-:<=>]{0,104}"),
     ) {
         let data = Tracks { t1, t2, t3 };
-        prop_assume!(!data.is_blank());
+        if data.is_blank() {
+            return Ok(());
+        }
         let package = package(&data).unwrap();
         prop_assert!(package.len() <= PACKAGE_MAX && package[0] == STX);
         prop_assert_eq!(package[1..].iter().fold(0, |sum, byte| sum ^ byte), 0);
