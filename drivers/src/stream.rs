@@ -3,7 +3,7 @@
 //! Not here: what the bytes mean, and making the connection.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ pub(crate) trait Socket: Read + Write {
     fn limit_reads(&self, limit: Option<Duration>) -> std::io::Result<()>;
     fn limit_writes(&self, limit: Option<Duration>) -> std::io::Result<()>;
     fn wait(&self, wait: bool) -> std::io::Result<()>;
+    fn end_writes(&self) -> std::io::Result<()>;
 }
 
 impl Socket for UnixStream {
@@ -28,6 +29,10 @@ impl Socket for UnixStream {
     fn wait(&self, wait: bool) -> std::io::Result<()> {
         self.set_nonblocking(!wait)
     }
+
+    fn end_writes(&self) -> std::io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
 }
 
 impl Socket for TcpStream {
@@ -41,6 +46,10 @@ impl Socket for TcpStream {
 
     fn wait(&self, wait: bool) -> std::io::Result<()> {
         self.set_nonblocking(!wait)
+    }
+
+    fn end_writes(&self) -> std::io::Result<()> {
+        self.shutdown(Shutdown::Write)
     }
 }
 
@@ -100,6 +109,11 @@ impl<S: Socket> Timed<S> {
             buffer = buffer.get_mut(n..).unwrap_or_default();
         }
         Ok(())
+    }
+
+    /// Tells the other end that nothing more comes.
+    pub(crate) fn finish(&self) -> std::io::Result<()> {
+        self.socket.end_writes()
     }
 
     /// The socket, without limits.

@@ -39,10 +39,13 @@ impl From<Vec<u8>> for Act {
     }
 }
 
+/// How a card behaves: what it does with each command APDU.
+type Behaviour = Box<dyn FnMut(&[u8]) -> Act + Send>;
+
 /// A card that is not in a reader yet.
 pub struct Card {
     atr: Vec<u8>,
-    act: Box<dyn FnMut(&[u8]) -> Act + Send>,
+    act: Behaviour,
 }
 
 impl Card {

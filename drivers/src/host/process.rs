@@ -15,6 +15,8 @@ use crate::stream::Timed;
 
 /// Between two starts of one station's host: a device that cannot be opened costs no more than this often a process.
 const START_INTERVAL: Duration = Duration::from_millis(250);
+/// How long a host has to bring its last bytes to the device and to take the power off, when it is not needed any more.
+const LEAVE_TIME: Duration = Duration::from_millis(200);
 /// How long a killed process is waited for here; one that the kernel cannot end yet is left to a thread.
 const REAP_TIME: Duration = Duration::from_millis(500);
 /// Between two looks at it.
@@ -97,9 +99,10 @@ impl HostPipe {
         // With the command goes our copy of the host's end: when the host dies, the socket closes.
         drop(command);
         let running = self.running.insert(Running { child, socket: Timed::new(ours) });
-        let hello = hello::send(&mut running.socket, &self.spec.device, deadline)
-            .and_then(|()| hello::receive::<Answer>(&mut running.socket, deadline));
-        let hello = hello.map_err(|error| match error {
+        // One that ends at once may have said why before it took our hello.
+        let sent = hello::send(&mut running.socket, &self.spec.device, deadline);
+        let heard = hello::receive::<Answer>(&mut running.socket, deadline);
+        let hello = heard.and_then(|hello| sent.map(|()| hello)).map_err(|error| match error {
             LinkError::Closed => fault("it ended before it said hello".into()),
             error => CardError::Reader(error),
         });
@@ -139,7 +142,13 @@ impl Link for HostPipe {
 }
 
 impl Drop for HostPipe {
+    /// Lets the host finish what it was given, for a moment.
     fn drop(&mut self) {
+        if let Some(running) = &mut self.running
+            && running.socket.finish().is_ok()
+        {
+            ended_within(&mut running.child, LEAVE_TIME);
+        }
         self.kill();
     }
 }
@@ -148,13 +157,20 @@ impl Drop for HostPipe {
 fn end(mut child: Child) {
     // It fails only where the process has ended.
     let _ = child.kill();
-    let until = Instant::now() + REAP_TIME;
+    if !ended_within(&mut child, REAP_TIME) {
+        tracing::warn!(pid = child.id(), "a killed station host does not end yet");
+        thread::spawn(move || child.wait());
+    }
+}
+
+/// Whether a process ends, and is reaped, in time.
+fn ended_within(child: &mut Child, time: Duration) -> bool {
+    let until = Instant::now() + time;
     while Instant::now() < until {
         match child.try_wait() {
             Ok(None) => thread::sleep(REAP_PAUSE),
-            _ => return,
+            _ => return true,
         }
     }
-    tracing::warn!(pid = child.id(), "a killed station host does not end yet");
-    thread::spawn(move || child.wait());
+    false
 }

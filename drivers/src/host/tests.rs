@@ -1,1 +1,378 @@
-//! Tests.
+//! Both ends of the station host protocol, each against the other or against bytes made by hand from wire section 7.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
+use super::hello::{self, Answer};
+use super::process::HostPipe;
+use super::serve::exchanges;
+use super::*;
+use crate::exchange::Exchange;
+use crate::link::{CardError, CardLink, Limits, Link, LinkError, Protocols, Reset, Step};
+use crate::pcsc::{By, ReaderSpec};
+use crate::sim::{SimLink, SimReader};
+use crate::stream::Timed;
+
+const LONG: Duration = Duration::from_secs(20);
+const SHORT: Duration = Duration::from_millis(300);
+const LIMITS: Limits = Limits { each: LONG, all: LONG };
+
+/// A reader that answers each command with its second byte as status word 90xx, and keeps what it was asked for.
+#[derive(Default)]
+struct Fake {
+    asked: Vec<Vec<u8>>,
+    answer: Vec<u8>,
+}
+
+impl Reader for Fake {
+    fn power_on(&mut self, reset: Reset, protocols: Protocols) -> Result<Vec<u8>, CardError> {
+        match reset {
+            Reset::Cold => Ok(vec![0x3B, protocols.to_byte()]),
+            Reset::Warm => Err(CardError::Mute),
+        }
+    }
+
+    fn transmit(&mut self, command: &[u8]) -> Result<&[u8], CardError> {
+        self.asked.push(command.to_vec());
+        match command.get(1) {
+            Some(0xFF) | None => Err(CardError::Removed),
+            Some(low) => {
+                self.answer = vec![0x90, *low];
+                Ok(&self.answer)
+            }
+        }
+    }
+
+    fn power_off(&mut self) -> Result<(), CardError> {
+        Err(CardError::NoReader("gone; there are: A, B".into()))
+    }
+
+    fn probe(&mut self) -> Result<(), CardError> {
+        Ok(())
+    }
+}
+
+/// Work at the controller's end of a fake reader; gives the commands that reached the reader.
+fn with_fake(work: impl FnOnce(&mut SimReader)) -> Vec<Vec<u8>> {
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let host = thread::spawn(move || {
+        let mut fake = Fake::default();
+        exchanges(&mut theirs, &mut fake).unwrap();
+        fake.asked
+    });
+    let mut link = Exchange::over(SimLink::bare(ours));
+    work(&mut link);
+    drop(link);
+    host.join().unwrap()
+}
+
+#[test]
+fn both_ends_understand_each_other() {
+    let asked = with_fake(|link| {
+        link.probe(LONG).unwrap();
+        for protocols in [Protocols::ANY, Protocols { t0: true, t1: false }] {
+            assert_eq!(link.power_on(Reset::Cold, protocols, LONG), Ok(vec![0x3B, protocols.to_byte()]));
+        }
+        assert_eq!(link.power_on(Reset::Warm, Protocols::ANY, LONG), Err(CardError::Mute));
+        assert_eq!(link.transmit(&[0, 5], LONG), Ok(vec![0x90, 5]));
+        assert_eq!(link.transmit(&[], LONG), Err(CardError::Removed));
+        assert_eq!(link.power_off(LONG), Err(CardError::NoReader("gone; there are: A, B".into())));
+    });
+    assert_eq!(asked, [vec![0, 5], vec![]]);
+}
+
+#[test]
+fn every_failure_arrives_as_it_was() {
+    for error in [
+        CardError::Absent,
+        CardError::Mute,
+        CardError::Removed,
+        CardError::Protocol,
+        CardError::Held,
+        CardError::NoReader("no reader; there are: A".into()),
+        CardError::Reader(LinkError::Io("PC/SC: sad".into())),
+    ] {
+        assert_eq!(crate::exchange::failure_of(&crate::exchange::failure(&error)), Some(error.clone()));
+        assert_eq!(Answer::refusal(&error).outcome(), Err(error));
+    }
+    assert_eq!(Answer::default().outcome(), Err(CardError::Malformed));
+}
+
+#[test]
+fn the_hello_of_each_device_is_as_written_on_the_page() {
+    let by_name = ReaderSpec { by: By::Name("ACS".into()), slot: 1, wait_ms: 500 };
+    let by_usb = ReaderSpec { by: By::Usb("1-4.2".into()), slot: 0, wait_ms: 0 };
+    for (device, text) in [
+        (Device::Reader(by_name), r#"{"reader":{"by":{"name":"ACS"},"slot":1,"wait_ms":500}}"#),
+        (Device::Reader(by_usb), r#"{"reader":{"by":{"usb":"1-4.2"},"slot":0,"wait_ms":0}}"#),
+        (
+            Device::Serial { path: "/dev/ttyS0".into(), baud: 9600 },
+            r#"{"serial":{"path":"/dev/ttyS0","baud":9600}}"#,
+        ),
+        (Device::Tcp { address: "printer:9100".into() }, r#"{"tcp":{"address":"printer:9100"}}"#),
+    ] {
+        assert_eq!(serde_json::to_string(&device).unwrap(), text);
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        hello::send(&mut Timed::new(ours), &device, Instant::now() + LONG).unwrap();
+        let mut sent = Vec::new();
+        theirs.read_to_end(&mut sent).unwrap();
+        let length = u8::try_from(text.len()).unwrap();
+        assert_eq!(sent, [b"CWSH\0\x01\0\0\0", &[length][..], text.as_bytes()].concat());
+    }
+}
+
+/// What the host says of these bytes, and what it answers.
+fn said_to_host(bytes: &[u8]) -> (Result<(), HostError>, Vec<u8>) {
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    ours.write_all(bytes).unwrap();
+    ours.shutdown(std::net::Shutdown::Write).unwrap();
+    let outcome = serve(theirs);
+    let mut answer = Vec::new();
+    // A host that ends before it has read everything resets the connection.
+    let _ = ours.read_to_end(&mut answer);
+    (outcome, answer)
+}
+
+fn hello_of(magic: &[u8], version: u16, length: u32, body: &[u8]) -> Vec<u8> {
+    [magic, &version.to_be_bytes(), &length.to_be_bytes(), body].concat()
+}
+
+#[test]
+fn a_host_refuses_what_is_no_hello() {
+    for (bytes, why) in [
+        (vec![], "closed"),
+        (b"GET / HTTP/1.1\r\n\r\n".to_vec(), "something else"),
+        (hello_of(b"CWSH", 2, 2, b"{}"), "version 2"),
+        (hello_of(b"CWSH", 1, 4097, b"{}"), "too great a length"),
+        (hello_of(b"CWSH", 1, u32::MAX, b"{}"), "too great a length"),
+        (hello_of(b"CWSH", 1, 9, b"{}"), "closed"),
+        (hello_of(b"CWSH", 1, 2, b"{}"), "not known"),
+        (hello_of(b"CWSH", 1, 18, br#"{"floppy":{"a":1}}"#), "not known"),
+    ] {
+        let (outcome, answer) = said_to_host(&bytes);
+        let text = outcome.unwrap_err().to_string();
+        assert!(text.contains(why), "{text}");
+        assert!(answer.is_empty());
+    }
+}
+
+#[test]
+fn a_host_says_what_it_cannot_open() {
+    let body = br#"{"serial":{"path":"/dev/no-such-port","baud":9600}}"#;
+    let (outcome, answer) = said_to_host(&hello_of(b"CWSH", 1, u32::try_from(body.len()).unwrap(), body));
+    assert!(matches!(outcome, Err(HostError::Device(_))));
+    assert!(answer.starts_with(b"CWSH\0\x01\0\0"));
+    let text = String::from_utf8(answer[10..].to_vec()).unwrap();
+    assert!(text.contains(r#""error":"#) && text.contains("/dev/no-such-port"), "{text}");
+}
+
+/// A host that is a shell script, with its arguments; what it writes to descriptor 0 comes to us.
+fn script(script: &str, arguments: &[&str]) -> HostSpec {
+    HostSpec {
+        program: "/bin/sh".into(),
+        arguments: ["-c", script, "sh"].iter().chain(arguments).map(Into::into).collect(),
+        pcscd: None,
+        device: Device::Tcp { address: "nowhere:1".into() },
+    }
+}
+
+/// For `printf`.
+fn octal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("\\{byte:03o}")).collect()
+}
+
+/// A host that says this and then ends, or stays and listens.
+fn saying(bytes: &[u8], stays: bool) -> HostSpec {
+    let after = if stays { "exec cat >/dev/null" } else { "exit" };
+    script(&format!("printf \"$1\" >&0; {after}"), &[&octal(bytes)])
+}
+
+fn opened_hello() -> Vec<u8> {
+    let body = br#"{"opened":"ACS 00 00"}"#;
+    hello_of(b"CWSH", 1, u32::try_from(body.len()).unwrap(), body)
+}
+
+fn is_gone(pid: u32) -> bool {
+    !Path::new(&format!("/proc/{pid}")).exists()
+}
+
+#[test]
+fn a_controller_refuses_what_is_no_hello() {
+    for (bytes, why) in [
+        (vec![], "before it said hello"),
+        (b"Usage: cardwright".to_vec(), "something else"),
+        (hello_of(b"CWSH", 3, 2, b"{}"), "version 3"),
+        (hello_of(b"CWSH", 1, 5000, b"{}"), "too great a length"),
+        (hello_of(b"CWSH", 1, 2, b"[]"), "not known"),
+        (hello_of(b"CWSH", 1, 2, b"{}"), "malformed"),
+        (hello_of(b"CWSH", 1, 15, br#"{"error":"why"}"#), "why"),
+        (hello_of(b"CWSH", 1, 23, br#"{"error":"why","why":5}"#), "held by another"),
+    ] {
+        let mut reader = HostReader::new(saying(&bytes, false));
+        let text = reader.reopen(LONG).unwrap_err().to_string();
+        assert!(text.contains(why), "{text}");
+        assert_eq!(reader.pid(), None);
+    }
+}
+
+#[test]
+fn a_program_that_cannot_start_is_named() {
+    let spec = HostSpec { program: "/no/such/program".into(), ..script("", &[]) };
+    let text = HostReader::new(spec).reopen(LONG).unwrap_err().to_string();
+    assert!(text.contains("/no/such/program"), "{text}");
+}
+
+#[test]
+fn a_host_that_says_nothing_is_killed_at_the_limit() {
+    let mut reader = HostReader::new(script("exec sleep 60", &[]));
+    let begun = Instant::now();
+    assert_eq!(reader.probe(SHORT), Err(CardError::Reader(LinkError::Timeout(SHORT))));
+    assert_eq!(reader.reopen(SHORT), Err(CardError::Reader(LinkError::Timeout(SHORT))));
+    assert!(begun.elapsed() < 2 * SHORT + Duration::from_secs(1));
+    assert_eq!(reader.pid(), None);
+}
+
+#[test]
+fn a_host_that_does_not_answer_is_killed_and_the_next_one_starts_not_at_once() {
+    let mut reader = HostReader::new(saying(&opened_hello(), true));
+    reader.reopen(LONG).unwrap();
+    let first = reader.pid().unwrap();
+    assert_eq!(reader.opened(), "ACS 00 00");
+    assert_eq!(reader.transmit(&[0, 1], SHORT), Err(CardError::Reader(LinkError::Timeout(SHORT))));
+    assert!(is_gone(first));
+    // Nothing is started for a session that is lost.
+    assert_eq!(reader.transmit(&[0, 1], SHORT), Err(CardError::Reader(LinkError::Closed)));
+    assert_eq!(reader.power_off(SHORT), Err(CardError::Reader(LinkError::Closed)));
+    assert_eq!(reader.pid(), None);
+    let begun = Instant::now();
+    for _ in 0..4 {
+        reader.reopen(LONG).unwrap();
+    }
+    assert!(begun.elapsed() >= 3 * Duration::from_millis(250), "{:?}", begun.elapsed());
+    let last = reader.pid().unwrap();
+    drop(reader);
+    assert!(is_gone(last));
+}
+
+#[test]
+fn garbage_behind_the_hello_ends_the_host() {
+    for garbage in [&[0x77, 0, 0, 0, 0][..], &[0x82, 0xFF, 0, 0, 0], &[0xFF, 0, 0, 0, 1, 0x55]] {
+        let mut reader = HostReader::new(saying(&[&opened_hello(), garbage].concat(), true));
+        reader.reopen(LONG).unwrap();
+        let pid = reader.pid().unwrap();
+        assert_eq!(reader.transmit(&[0, 1], LONG), Err(CardError::Malformed), "{garbage:?}");
+        assert!(is_gone(pid));
+    }
+}
+
+#[test]
+fn a_byte_link_gives_what_came_in_whatever_pieces_and_says_why_it_closed() {
+    let frames =
+        [&b"\x10\0\0\0\x05hello"[..], b"\x10\0\0\0\0", b"\x10\0\0\0\x01!", b"\x11\0\0\0\x03off"].concat();
+    let mut link = HostLink::new(saying(&[opened_hello(), frames].concat(), true));
+    assert_eq!(link.receive(&mut [0; 4], SHORT), Err(LinkError::Closed));
+    link.reopen(LONG).unwrap();
+    let pid = link.pid().unwrap();
+    let mut got = Vec::new();
+    for size in [1, 2, 9, 9] {
+        let mut buffer = vec![0; size];
+        let n = link.receive(&mut buffer, LONG).unwrap();
+        got.extend_from_slice(&buffer[..n]);
+    }
+    assert_eq!(got, b"hello!");
+    assert_eq!(link.receive(&mut [0; 4], LONG), Err(LinkError::Io("off".into())));
+    assert!(is_gone(pid));
+    assert_eq!(link.send(b"x", LONG), Err(LinkError::Closed));
+}
+
+#[test]
+fn a_host_that_takes_no_bytes_is_ended_at_the_limit() {
+    let mut link = HostLink::new(script("printf \"$1\" >&0; exec sleep 60", &[&octal(&opened_hello())]));
+    link.reopen(LONG).unwrap();
+    let begun = Instant::now();
+    assert_eq!(link.send(&vec![0; 4_000_000], SHORT), Err(LinkError::Timeout(SHORT)));
+    assert!(begun.elapsed() < SHORT + Duration::from_secs(1));
+    assert_eq!(link.pid(), None);
+}
+
+#[test]
+fn nothing_is_left_of_a_host() {
+    let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let mut pids = Vec::new();
+    // Other tests of this process open files, too: only what grows with the number of hosts counts.
+    let before = open();
+    for _ in 0..40 {
+        let mut pipe = HostPipe::new(saying(&opened_hello(), true));
+        pipe.reopen(LONG).unwrap();
+        pids.push(pipe.pid().unwrap());
+    }
+    assert!(open() < before + 40, "{before} descriptors, then {}", open());
+    assert!(pids.into_iter().all(is_gone));
+}
+
+proptest! {
+    #[test]
+    fn a_host_survives_whatever_it_hears(bytes in prop::collection::vec(any::<u8>(), 0..200), good in any::<bool>()) {
+        let bytes = if good { [b"CWSH\0\x01", &bytes[..]].concat() } else { bytes };
+        said_to_host(&bytes).0.unwrap_err();
+    }
+
+    #[test]
+    fn requests_that_are_none_send_nothing_behind_them(
+        kind in 0_u8..8,
+        body in prop::collection::vec(0_u8..6, 0..40),
+    ) {
+        let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+        let length = u32::try_from(body.len()).unwrap().to_be_bytes();
+        ours.write_all(&[&[kind], &length[..], &body, &[0x77, 0, 0, 0, 0]].concat()).unwrap();
+        drop(ours.shutdown(std::net::Shutdown::Write));
+        let mut fake = Fake::default();
+        let outcome = exchanges(&mut theirs, &mut fake);
+        prop_assert!(matches!(outcome, Err(HostError::Protocol(_))));
+        // Together, the commands are never more than was said.
+        prop_assert!(fake.asked.concat().len() <= body.len());
+        if kind != 2 && kind != 4 {
+            prop_assert!(fake.asked.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_session_stops_where_its_rules_say(
+        steps in prop::collection::vec((0_u8..4, prop::collection::vec(0x9000_u16..0x9004, 0..3)), 1..12),
+    ) {
+        let commands: Vec<[u8; 2]> = steps.iter().map(|(low, _)| [0x80, *low]).collect();
+        let asked: Vec<Step<'_>> = commands
+            .iter()
+            .zip(&steps)
+            .map(|(command, (_, go_on))| Step { command, go_on })
+            .collect();
+        let stops = |(low, go_on): &(u8, Vec<u16>)| *low != 0 && !go_on.contains(&(0x9000 + u16::from(*low)));
+        let expected = steps.iter().position(stops).map_or(steps.len(), |at| at + 1);
+        let mut responses = Vec::new();
+        let sent = with_fake(|link| link.transmit_all(&asked, LIMITS, &mut responses).unwrap());
+        prop_assert_eq!(sent, &commands[..expected]);
+        prop_assert_eq!(responses.len(), expected);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        // Each one starts a process.
+        cases: ProptestConfig::default().cases / 8,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn a_controller_survives_whatever_it_hears(bytes in prop::collection::vec(any::<u8>(), 0..60), good in any::<bool>()) {
+        let bytes = if good { [opened_hello(), bytes].concat() } else { bytes };
+        let mut reader = HostReader::new(saying(&bytes, false));
+        // Only a whole answer to the question could be right.
+        let outcome = reader.probe(LONG);
+        prop_assert!(outcome.is_err() || bytes.get(32..37) == Some(&[0x85, 0, 0, 0, 0]), "{outcome:?}");
+    }
+}
