@@ -13,6 +13,7 @@ pub mod ids;
 pub mod ledger;
 pub mod modules;
 pub mod outputs;
+pub mod picture;
 pub mod pipeline;
 pub mod prep;
 pub mod profile;

@@ -1,165 +1,22 @@
-//! Embosser, also for indent print (wire section 3; lines as Datacard's published escape `~EM%font;x;y;text`).
+//! Embossers, also for indent print: what a line asks of any of them.
 //!
-//! Not here: fonts, positions and what stands on the card: the record brings complete lines, checked when the file was
-//! accepted. Checked here is only what would break the transmission.
+//! Not here: how a model does it ([`framed`]), fonts and positions: the record brings complete lines.
+
+pub mod framed;
 
 use std::time::Duration;
 
-use zeroize::Zeroizing;
-
 use crate::error::DeviceError;
-use crate::framed::{Framed, QUICK_WORK};
-use crate::link::Link;
-use crate::wire::FRAME_DATA_MAX;
 
-/// For embossing one card. Machines take one to three seconds; warming the topping foil comes on top.
-const EMBOSS_WORK: Duration = Duration::from_secs(20);
-
-/// An embosser on a link.
-pub struct Embosser<L> {
-    framed: Framed<L>,
-    work: Duration,
-}
-
-impl<L: Link> Embosser<L> {
-    /// Takes the link over.
-    pub fn new(link: L) -> Self {
-        Self { framed: Framed::new(link), work: EMBOSS_WORK }
-    }
-
-    /// Another time limit for embossing one card than 20 s.
-    pub fn with_work_time(self, work: Duration) -> Self {
-        Self { work, ..self }
-    }
-
+/// An embosser at a station, with at most one card in it.
+pub trait CardEmbosser: Send {
     /// Embosses the card in the station. Each line is complete, `~EM%font;x;y;text`, without CR LF; its characters are
-    /// those of ISO 8859-1 and go out as such.
-    pub fn emboss(&mut self, lines: &[String]) -> Result<(), DeviceError> {
-        let frames = pack(lines)?;
-        self.framed.command(b'C', &[], QUICK_WORK)?;
-        for frame in &frames {
-            self.framed.command(b'L', frame, QUICK_WORK)?;
-        }
-        self.framed.command(b'E', &[], self.work)?;
-        Ok(())
-    }
+    /// those of ISO 8859-1.
+    fn emboss(&mut self, lines: &[String]) -> Result<(), DeviceError>;
 
-    /// The model's name.
-    pub fn model(&mut self) -> Result<String, DeviceError> {
-        self.framed.model()
-    }
-}
+    /// Whether it could emboss now; gives the model as far as it tells it.
+    fn ready(&mut self) -> Result<String, DeviceError>;
 
-/// The lines as the machine wants them, as many complete ones to a frame as fit.
-fn pack(lines: &[String]) -> Result<Vec<Zeroizing<Vec<u8>>>, DeviceError> {
-    let mut frames = Vec::new();
-    // Never grows beyond a frame, so no copy of the text stays behind in freed memory.
-    let mut frame = Zeroizing::new(Vec::with_capacity(FRAME_DATA_MAX));
-    for line in lines {
-        if !line.starts_with("~EM%") {
-            return Err(DeviceError::Data("an emboss line does not begin with ~EM%"));
-        }
-        let length = line.chars().count() + 2;
-        if length > FRAME_DATA_MAX {
-            return Err(DeviceError::Data("an emboss line is longer than a frame"));
-        }
-        if frame.len() + length > FRAME_DATA_MAX {
-            frames.push(std::mem::replace(&mut frame, Zeroizing::new(Vec::with_capacity(FRAME_DATA_MAX))));
-        }
-        for character in line.chars() {
-            let byte = u8::try_from(u32::from(character)).ok().filter(|_| !character.is_control());
-            frame.push(byte.ok_or(DeviceError::Data("an emboss line holds a character outside ISO 8859-1"))?);
-        }
-        frame.extend_from_slice(b"\r\n");
-    }
-    if !frame.is_empty() {
-        frames.push(frame);
-    }
-    Ok(frames)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::error::Condition;
-    use crate::testing::{Script, frame};
-
-    #[test]
-    fn clears_loads_and_embosses() {
-        let script = Script::new().done(b'C', b"");
-        let script = script.done(b'L', b"~EM%2;401;843;4761 7390\r\n~EM%1;307;328;M\xDCLLER;X\r\n");
-        let script = script.done(b'E', b"");
-        let (link, check) = script.build();
-        let lines = ["~EM%2;401;843;4761 7390".to_string(), "~EM%1;307;328;MÜLLER;X".to_string()];
-        Embosser::new(link).emboss(&lines).unwrap();
-        check.finished();
-    }
-
-    #[test]
-    fn lines_are_never_cut_between_frames() {
-        let line = |n: usize| format!("~EM%1;1;1;{}", "X".repeat(n - 10));
-        // 340 + 2, three times, is 1,026: the third goes to the second frame. 1,022 + 2 is exactly one frame.
-        let frames = pack(&[line(340), line(340), line(340), line(1022)]).unwrap();
-        assert_eq!(frames.iter().map(|f| f.len()).collect::<Vec<_>>(), [684, 342, 1024]);
-        assert!(frames.iter().all(|f| f.starts_with(b"~EM%") && f.ends_with(b"\r\n")));
-        assert_eq!(pack(&[line(339), line(339), line(340)]).unwrap().len(), 1, "1,024 is a full frame");
-        assert_eq!(pack(&[]).unwrap().len(), 0);
-    }
-
-    #[test]
-    fn what_would_break_the_transmission_is_not_sent() {
-        for line in [
-            "",
-            "EM%1;1;1;A",
-            "~EM%1;1;1;A\r\n~EM%1;1;1;B",
-            "~EM%1;1;1;A\u{85}",
-            "~EM%1;1;1;Ł",
-            "~EM%1;1;1;\u{0}",
-        ] {
-            let (link, check) = Script::new().build();
-            assert!(Embosser::new(link).emboss(&[line.to_string()]).unwrap_err().is_data(), "{line:?}");
-            check.finished();
-        }
-        let (link, _) = Script::new().build();
-        let long = format!("~EM%1;1;1;{}", "X".repeat(1013));
-        assert!(Embosser::new(link).emboss(&[long]).unwrap_err().is_data());
-    }
-
-    #[test]
-    fn a_fault_ends_the_card_and_nothing_more_is_sent() {
-        let script = Script::new()
-            .done(b'C', b"")
-            .expect(&frame(b"L~EM%1;1;1;A\r\n"))
-            .give(&[0x06])
-            .give(&frame(b"L3"))
-            .expect(&[0x06]);
-        let (link, check) = script.build();
-        let error = Embosser::new(link).emboss(&["~EM%1;1;1;A".to_string()]).unwrap_err();
-        assert_eq!(error, DeviceError::Status { status: b'3', meaning: Condition::BadData });
-        check.finished();
-    }
-
-    #[test]
-    fn a_machine_that_stays_silent_ends_as_timeout() {
-        let script = Script::new().done(b'C', b"").expect(&frame(b"E")).give(&[0x06]);
-        let (link, check) = script.build();
-        let work = Duration::from_secs(2);
-        assert_eq!(
-            Embosser::new(link).with_work_time(work).emboss(&[]).unwrap_err(),
-            DeviceError::Timeout(work)
-        );
-        check.finished();
-    }
-
-    #[test]
-    fn model_is_printable() {
-        for (answer, good) in
-            [(&b"S0CWE-1 rev. 2"[..], true), (b"S0", true), (b"S0A\x07", false), (b"S0\xFF", false)]
-        {
-            let (link, check) =
-                Script::new().expect(&frame(b"S")).give(&[0x06]).give(&frame(answer)).expect(&[0x06]).build();
-            assert_eq!(Embosser::new(link).model().is_ok(), good);
-            check.finished();
-        }
-    }
+    /// Gives the connection up and makes a new one, within `timeout`; what was under way is forgotten.
+    fn reopen(&mut self, timeout: Duration) -> Result<(), DeviceError>;
 }

@@ -41,6 +41,9 @@ pub enum DeviceError {
     /// An answer that its format does not allow.
     #[error("the machine's answer makes no sense: {0}")]
     Unexpected(&'static str),
+    /// A picture did not get to the printer.
+    #[error("the printer's link for images: {0}: check its cable and address")]
+    Image(String),
     /// The machine has no such setting or command.
     #[error("the machine cannot do this: {0}")]
     Unsupported(&'static str),

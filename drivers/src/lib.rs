@@ -8,22 +8,25 @@
 //! |---|---|
 //! | links | [`link`] (traits), [`serial`] (a serial port), [`sim`] (`hwsim`), [`exchange`] (a reader over a byte link) |
 //! | real readers | [`pcsc`] (one reader of PC/SC), [`host`] (a process of its own for each reader or machine) |
-//! | codecs | [`framed`] (STX frames); [`msr605`] has its own |
-//! | machines | [`embosser`], [`printer`], [`transport`], [`msr605`] |
+//! | codecs | [`framed`] (STX frames); the encoders under [`stripe`] have their own |
+//! | machines | a trait for each family, and its drivers: [`stripe`], [`printer`], [`embosser`]; [`transport`] |
+//! | which | [`registry`]: every driver by name, with what it can do; [`conformance`]: whether it does |
 
+pub mod conformance;
 pub mod embosser;
 mod error;
 pub mod exchange;
 pub mod framed;
 pub mod host;
 pub mod link;
-pub mod msr605;
 pub mod pcsc;
 mod port;
 pub mod printer;
+pub mod registry;
 pub mod serial;
 pub mod sim;
 mod stream;
+pub mod stripe;
 #[cfg(test)]
 mod testing;
 pub mod transport;

@@ -115,7 +115,7 @@ mod tests {
 
     use super::*;
     use crate::framed::Framed;
-    use crate::msr605::Msr605;
+    use crate::stripe::msr605::Msr605;
 
     const SOON: Duration = Duration::from_millis(200);
 
@@ -174,7 +174,7 @@ mod tests {
             machine.write_all(b"\x1Bs\x1B\x01%A?\x1B\x02\x1B\x03?\x1C\x1B0").unwrap();
             machine
         });
-        let tracks = Msr605::new(SerialLink::open(&path, 9600).unwrap()).read().unwrap();
+        let tracks = Msr605::new(SerialLink::open(&path, 9600).unwrap()).read_text().unwrap();
         assert!(tracks.t1.as_deref() == Some("A") && tracks.t2.is_none() && tracks.t3.is_none());
         let _still_there = end.join().unwrap();
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::exchange::Exchange;
 use crate::link::{Link, LinkError};
-use crate::stream;
+use crate::stream::Timed;
 use serde::{Deserialize, Serialize};
 
 /// For the hello and its answer.
@@ -46,7 +46,7 @@ struct Answer {
 
 /// A byte link to a machine of `hwsim`.
 pub struct SimLink {
-    stream: UnixStream,
+    stream: Timed<UnixStream>,
     to: To,
 }
 
@@ -70,7 +70,7 @@ impl SimLink {
     #[cfg(test)]
     pub(crate) fn bare(stream: UnixStream) -> Self {
         let to = To { socket: PathBuf::new(), station: String::new(), device: Device::Reader };
-        Self { stream, to }
+        Self { stream: Timed::new(stream), to }
     }
 
     fn hello(&mut self) -> Result<(), LinkError> {
@@ -82,13 +82,13 @@ impl SimLink {
         self.send(&[&length.to_be_bytes(), &body[..]].concat(), HELLO_TIME)?;
 
         let mut length = [0; 4];
-        stream::receive_all(&mut self.stream, &mut length, deadline)?;
+        self.stream.receive_all(&mut length, deadline)?;
         let length = usize::try_from(u32::from_be_bytes(length)).map_err(|_| no_simulator())?;
         if length > HELLO_MAX {
             return Err(no_simulator());
         }
         let mut body = vec![0; length];
-        stream::receive_all(&mut self.stream, &mut body, deadline)?;
+        self.stream.receive_all(&mut body, deadline)?;
         let answer: Answer = serde_json::from_slice(&body).map_err(|_| no_simulator())?;
         match answer.error {
             Some(text) => {
@@ -102,8 +102,9 @@ impl SimLink {
 }
 
 impl To {
-    fn connect(&self) -> Result<UnixStream, LinkError> {
+    fn connect(&self) -> Result<Timed<UnixStream>, LinkError> {
         UnixStream::connect(&self.socket)
+            .map(Timed::new)
             .map_err(|error| LinkError::Io(format!("simulator at {}: {error}", self.socket.display())))
     }
 }
@@ -115,11 +116,11 @@ impl Link for SimLink {
     }
 
     fn send(&mut self, bytes: &[u8], timeout: Duration) -> Result<(), LinkError> {
-        stream::send(&mut self.stream, bytes, timeout)
+        self.stream.send(bytes, timeout)
     }
 
     fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, LinkError> {
-        stream::receive(&mut self.stream, buffer, timeout)
+        self.stream.receive(buffer, timeout)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Not here: what the bytes mean, and making the connection.
 
-use std::io::{ErrorKind, Read, Result, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -11,104 +11,125 @@ use crate::link::LinkError;
 
 /// A stream socket whose calls can be limited in time.
 pub(crate) trait Socket: Read + Write {
-    fn limit_reads(&self, limit: Option<Duration>) -> Result<()>;
-    fn limit_writes(&self, limit: Option<Duration>) -> Result<()>;
-    fn wait(&self, wait: bool) -> Result<()>;
+    fn limit_reads(&self, limit: Option<Duration>) -> std::io::Result<()>;
+    fn limit_writes(&self, limit: Option<Duration>) -> std::io::Result<()>;
+    fn wait(&self, wait: bool) -> std::io::Result<()>;
 }
 
 impl Socket for UnixStream {
-    fn limit_reads(&self, limit: Option<Duration>) -> Result<()> {
+    fn limit_reads(&self, limit: Option<Duration>) -> std::io::Result<()> {
         self.set_read_timeout(limit)
     }
 
-    fn limit_writes(&self, limit: Option<Duration>) -> Result<()> {
+    fn limit_writes(&self, limit: Option<Duration>) -> std::io::Result<()> {
         self.set_write_timeout(limit)
     }
 
-    fn wait(&self, wait: bool) -> Result<()> {
+    fn wait(&self, wait: bool) -> std::io::Result<()> {
         self.set_nonblocking(!wait)
     }
 }
 
 impl Socket for TcpStream {
-    fn limit_reads(&self, limit: Option<Duration>) -> Result<()> {
+    fn limit_reads(&self, limit: Option<Duration>) -> std::io::Result<()> {
         self.set_read_timeout(limit)
     }
 
-    fn limit_writes(&self, limit: Option<Duration>) -> Result<()> {
+    fn limit_writes(&self, limit: Option<Duration>) -> std::io::Result<()> {
         self.set_write_timeout(limit)
     }
 
-    fn wait(&self, wait: bool) -> Result<()> {
+    fn wait(&self, wait: bool) -> std::io::Result<()> {
         self.set_nonblocking(!wait)
     }
 }
 
-/// Sends all the bytes, or fails; see [`crate::link::Link::send`].
-pub(crate) fn send(
-    socket: &mut impl Socket,
-    bytes: &[u8],
-    timeout: Duration,
-) -> std::result::Result<(), LinkError> {
-    let deadline = Instant::now() + timeout;
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        let left = deadline.saturating_duration_since(Instant::now());
-        match attempt(socket, left, Socket::limit_writes, |socket| socket.write(rest)) {
-            Ok(0) => return Err(LinkError::Closed),
-            Ok(n) => rest = rest.get(n..).unwrap_or_default(),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(fault(&error, timeout)),
-        }
-    }
-    Ok(())
+/// A limit that differs from the one that the socket has by less stays: every change is a call to the kernel, for each
+/// answer of a session.
+const CLOSE_ENOUGH: Duration = Duration::from_millis(5);
+
+/// A socket and the limits that were set on it.
+pub(crate) struct Timed<S> {
+    socket: S,
+    reads: Option<Duration>,
+    writes: Option<Duration>,
 }
 
-/// Waits for at least one byte; see [`crate::link::Link::receive`].
-pub(crate) fn receive(
-    socket: &mut impl Socket,
-    buffer: &mut [u8],
-    timeout: Duration,
-) -> std::result::Result<usize, LinkError> {
-    let deadline = Instant::now() + timeout;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        match attempt(socket, left, Socket::limit_reads, |socket| socket.read(buffer)) {
-            Ok(0) => return Err(LinkError::Closed),
-            Ok(n) => return Ok(n),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(fault(&error, timeout)),
+impl<S: Socket> Timed<S> {
+    /// A socket without limits.
+    pub(crate) fn new(socket: S) -> Self {
+        Self { socket, reads: None, writes: None }
+    }
+
+    /// Sends all the bytes, or fails; see [`crate::link::Link::send`].
+    pub(crate) fn send(&mut self, bytes: &[u8], timeout: Duration) -> Result<(), LinkError> {
+        let deadline = Instant::now() + timeout;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let limit = Limit(S::limit_writes, &mut self.writes);
+            match attempt(&mut self.socket, left, limit, |socket| socket.write(rest)) {
+                Ok(0) => return Err(LinkError::Closed),
+                Ok(n) => rest = rest.get(n..).unwrap_or_default(),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(fault(&error, timeout)),
+            }
         }
+        Ok(())
+    }
+
+    /// Waits for at least one byte; see [`crate::link::Link::receive`].
+    pub(crate) fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, LinkError> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let limit = Limit(S::limit_reads, &mut self.reads);
+            match attempt(&mut self.socket, left, limit, |socket| socket.read(buffer)) {
+                Ok(0) => return Err(LinkError::Closed),
+                Ok(n) => return Ok(n),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(fault(&error, timeout)),
+            }
+        }
+    }
+
+    /// Fills the buffer, or fails.
+    pub(crate) fn receive_all(&mut self, mut buffer: &mut [u8], deadline: Instant) -> Result<(), LinkError> {
+        while !buffer.is_empty() {
+            let n = self.receive(buffer, deadline.saturating_duration_since(Instant::now()))?;
+            buffer = buffer.get_mut(n..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// The socket, without limits.
+    pub(crate) fn into_inner(self) -> std::io::Result<S> {
+        self.socket.limit_reads(None)?;
+        self.socket.limit_writes(None)?;
+        Ok(self.socket)
     }
 }
 
-/// Fills the buffer, or fails.
-pub(crate) fn receive_all(
-    socket: &mut impl Socket,
-    mut buffer: &mut [u8],
-    deadline: Instant,
-) -> std::result::Result<(), LinkError> {
-    while !buffer.is_empty() {
-        let n = receive(socket, buffer, deadline.saturating_duration_since(Instant::now()))?;
-        buffer = buffer.get_mut(n..).unwrap_or_default();
-    }
-    Ok(())
-}
+/// How one direction is limited, and to what it is.
+struct Limit<'a, S>(fn(&S, Option<Duration>) -> std::io::Result<()>, &'a mut Option<Duration>);
 
 /// One read or write with the time that is left; without any, it does not wait.
 fn attempt<S: Socket>(
     socket: &mut S,
     left: Duration,
-    limit: fn(&S, Option<Duration>) -> Result<()>,
-    mut act: impl FnMut(&mut S) -> Result<usize>,
-) -> Result<usize> {
+    Limit(limit, set): Limit<'_, S>,
+    mut act: impl FnMut(&mut S) -> std::io::Result<usize>,
+) -> std::io::Result<usize> {
     if left.is_zero() {
         socket.wait(false)?;
         let outcome = act(socket);
         socket.wait(true)?;
         return outcome;
     }
-    limit(socket, Some(left))?;
+    if set.is_none_or(|set| set < left || set > left + CLOSE_ENOUGH) {
+        limit(socket, Some(left))?;
+        *set = Some(left);
+    }
     act(socket)
 }
 

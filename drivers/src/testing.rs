@@ -137,6 +137,15 @@ impl Check {
     }
 }
 
+impl Check {
+    /// Whatever was expected and given so far: nothing else was sent.
+    pub(crate) fn no_more_sent(&self) {
+        let mut script = self.0.lock().unwrap();
+        script.advance();
+        assert_eq!(script.sent, b"", "sent more than expected");
+    }
+}
+
 /// A frame with this body (cmd and data, or cmd, status and data), built from wire section 2 by table.
 pub(crate) fn frame(body: &[u8]) -> Vec<u8> {
     let table = [(2, b'B'), (3, b'C'), (6, b'F'), (16, b'P'), (21, b'U')];

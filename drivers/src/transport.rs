@@ -67,14 +67,14 @@ impl<L: Link> Transport<L> {
         self.motion(b'M', &place(slot, position))
     }
 
-    /// Connects anew, whatever state the old connection is in.
-    pub fn reopen(&mut self, timeout: Duration) -> Result<(), DeviceError> {
-        self.framed.reopen(timeout)
-    }
-
     /// Asks whether the transport is ready.
     pub fn status(&mut self) -> Result<(), DeviceError> {
         self.framed.command(b'S', &[], QUICK_WORK).map(drop)
+    }
+
+    /// Gives the connection up and makes a new one, within `timeout`. A movement that was under way may still happen.
+    pub fn reopen(&mut self, timeout: Duration) -> Result<(), DeviceError> {
+        self.framed.reopen(timeout)
     }
 
     fn motion(&mut self, cmd: u8, data: &[u8]) -> Result<(), DeviceError> {

@@ -3,6 +3,8 @@
 //!
 //! Not here: where it lies ([`crate::world`]) and who changes it ([`crate::device`]).
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
 
 use crate::card::{BlankSpec, Card, Fault as ChipFault};
@@ -57,6 +59,8 @@ pub struct Blank {
     pub jobs: u64,
     /// It is stuck where it lies: nothing but the reject bin takes it.
     pub jammed: bool,
+    /// When its last work was done: its feed, or a device's job.
+    pub worked: Instant,
     faults: Vec<Given>,
 }
 
@@ -94,6 +98,7 @@ impl Blank {
             back: None,
             jobs: 0,
             jammed: false,
+            worked: Instant::now(),
             faults,
         }
     }
@@ -118,6 +123,12 @@ impl Blank {
             }
             None => false,
         }
+    }
+
+    /// A device has changed it.
+    pub fn worked_on(&mut self) {
+        self.jobs += 1;
+        self.worked = Instant::now();
     }
 
     /// Takes the power off the chip, as when the card leaves the contacts.

@@ -30,10 +30,21 @@ impl Pace {
 
     /// Spends `seconds` of the machine's time.
     pub fn work(&mut self, seconds: f64) {
-        if self.is_instant() {
-            return;
+        if !self.is_instant() {
+            self.sleep(seconds / self.speed);
         }
-        self.debt_s += seconds / self.speed;
+    }
+
+    /// Spends what is left of `seconds` of the machine's time that began at `start`.
+    pub fn until(&mut self, start: Instant, seconds: f64) {
+        if !self.is_instant() {
+            self.sleep((seconds / self.speed - start.elapsed().as_secs_f64()).max(0.0));
+        }
+    }
+
+    /// Sleeps so many seconds of ours, now or later.
+    fn sleep(&mut self, seconds: f64) {
+        self.debt_s += seconds;
         if self.debt_s >= WORTH_A_SLEEP_S {
             let start = Instant::now();
             std::thread::sleep(Duration::try_from_secs_f64(self.debt_s).unwrap_or(Duration::MAX));
@@ -74,6 +85,18 @@ mod tests {
         pace.debt_s = 0.0015 - 10.0;
         pace.work(10.0); // sleeps 1.5 ms
         assert!(pace.debt_s >= -CREDIT_MAX_S);
+    }
+
+    #[test]
+    fn what_has_passed_is_not_waited_for_again() {
+        let mut pace = Pace::new(10.0);
+        let start = Instant::now();
+        std::thread::sleep(Duration::from_millis(30));
+        pace.until(start, 0.5);
+        assert!((0.05..0.12).contains(&start.elapsed().as_secs_f64()));
+        let later = Instant::now();
+        pace.until(start, 0.5);
+        assert!(later.elapsed().as_secs_f64() < 0.02);
     }
 
     #[test]

@@ -13,7 +13,9 @@ use crate::timing;
 /// Line profiles that are built in, by name.
 const SHIPPED: &[(&str, &str)] = &[
     ("sim-8", include_str!("../../profiles/lines/sim-8.toml")),
+    ("sim-64", include_str!("../../profiles/lines/sim-64.toml")),
     ("sim-chip-8", include_str!("../../profiles/lines/sim-chip-8.toml")),
+    ("sim-line", include_str!("../../profiles/lines/sim-line.toml")),
 ];
 
 /// A line that can be simulated.
@@ -88,6 +90,9 @@ pub enum Coercivity {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sim {
+    /// Feeding and transport overlap with the machines' work ([`crate::world`]).
+    #[serde(default)]
+    pub continuous: bool,
     /// Hopper to station.
     pub feed_s: f64,
     /// Station to station, to the output's hand or to the reject bin.
@@ -100,6 +105,9 @@ pub struct Sim {
     pub printer_s: f64,
     /// One card embossed.
     pub embosser_s: f64,
+    /// A card's chip work takes at least so long, from its reset to the power off, which waits for the rest.
+    #[serde(default)]
+    pub chip_s: f64,
     /// TA1 of ISO 7816-3: wire rate of the chip.
     #[serde(deserialize_with = "one_byte")]
     pub ta1: u8,
@@ -187,6 +195,7 @@ impl Line {
             ("stripe_s", sim.stripe_s),
             ("printer_s", sim.printer_s),
             ("embosser_s", sim.embosser_s),
+            ("chip_s", sim.chip_s),
             ("page_ms", sim.page_ms),
             ("crypto_ms", sim.crypto_ms),
             ("command_ms", sim.command_ms),

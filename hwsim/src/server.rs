@@ -35,6 +35,7 @@ struct Hello {
 enum Device {
     Reader,
     Machine,
+    Stream,
     Transport,
 }
 
@@ -135,11 +136,15 @@ fn serve_station(
             welcome(stream)?;
             frame::serve(stream, &mut Printer::new(world, station), instant, frame::QUIET)
         }
+        (Device::Stream, Kind::Printer) => {
+            welcome(stream)?;
+            station.inbox.receive(stream)
+        }
         (Device::Machine, Kind::Embosser) => {
             welcome(stream)?;
             frame::serve(stream, &mut Embosser::new(world, station), instant, frame::QUIET)
         }
-        (Device::Reader | Device::Machine, _) => {
+        (Device::Reader | Device::Machine | Device::Stream, _) => {
             refuse(stream, &format!("station {} has no such device", station.name))
         }
     }

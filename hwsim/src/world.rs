@@ -10,6 +10,16 @@
 //! head; the transport never holds two locks and none while it waits, so stations work at the same time. A place that a
 //! card is on its way to is reserved.
 //!
+//! A transport command lifts a card, and another waits until it has arrived: the station that it lay in is free at once,
+//! and `transfer_s` passes between lifting and arrival. On a continuous machine (`[sim] continuous`) moves overlap with
+//! the machines' work, so what they take counts from earlier:
+//!
+//! ```text
+//! feed      the next blank waits before its station: until feed_s has passed since the last feed there
+//! arrival   the card travels while the next station is busy: until transfer_s has passed since its last work was done
+//! stacking  the card leaves the hand at once: until stack_s has passed since the last card was stacked
+//! ```
+//!
 //! A jammed card lies where it lay, and nothing but the reject bin takes it; a card that jams in a transfer still lies
 //! in the station that it was to be taken from, a blank that jams in the feed in the station that it was fed to.
 //!
@@ -17,10 +27,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
 
 use drivers::wire::status;
 
 use crate::blank::{Blank, Fate};
+use crate::device::printer::Inbox;
 use crate::faults::{Faults, Kind};
 use crate::hopper::Hopper;
 use crate::pace::Pace;
@@ -38,8 +50,10 @@ pub enum Place {
     /// Nothing.
     #[default]
     Empty,
-    /// Nothing yet: a card is on its way.
+    /// Nothing yet: a blank is being fed.
     Reserved,
+    /// A card on its way, and when that began.
+    Coming(Card, Instant),
     /// A card.
     Card(Card),
 }
@@ -53,15 +67,23 @@ impl Place {
         }
     }
 
-    /// Takes the card away, if one lies here.
+    /// Takes the card away that lies here or is on its way.
     fn take(&mut self) -> Option<Card> {
         match std::mem::take(self) {
-            Self::Card(card) => Some(card),
+            Self::Card(card) | Self::Coming(card, _) => Some(card),
             other => {
                 *self = other;
                 None
             }
         }
+    }
+
+    /// A card that was on its way lies here now; false if there is none.
+    fn settle(&mut self) -> bool {
+        if let Self::Coming(card, _) = self {
+            *self = Self::Card(Arc::clone(card));
+        }
+        self.card().is_some()
     }
 
     /// Keeps the place for a card; false if it is not free.
@@ -81,6 +103,9 @@ pub struct Station {
     /// What machine stands here.
     pub kind: profile::Kind,
     slot: Mutex<Place>,
+    last_feed: Mutex<Option<Instant>>,
+    /// Printers: images that have come.
+    pub inbox: Inbox,
 }
 
 impl Station {
@@ -106,6 +131,7 @@ pub struct World {
     pub speed: f64,
     stations: Vec<Station>,
     hand: Mutex<Place>,
+    last_stacked: Mutex<Option<Instant>>,
     buffer: Mutex<HashMap<u16, Card>>,
     buffer_places: usize,
     hopper: Mutex<Hopper>,
@@ -119,8 +145,16 @@ pub type Move = Result<(), u8>;
 impl World {
     /// Sets up the line with nothing in it.
     pub fn new(line: Line, seed: u64, faults: Faults, speed: f64, witness: Witness) -> anyhow::Result<Self> {
-        let stations =
-            line.stations().map(|(name, kind)| Station { name, kind, slot: Mutex::default() }).collect();
+        let stations = line
+            .stations()
+            .map(|(name, kind)| Station {
+                name,
+                kind,
+                slot: Mutex::default(),
+                last_feed: Mutex::default(),
+                inbox: Inbox::default(),
+            })
+            .collect();
         let hopper = Mutex::new(Hopper::new(&line, seed, faults));
         let chip_timing =
             ChipTiming::new(&line.sim).ok_or_else(|| anyhow::anyhow!("sim.ta1 is reserved in ISO 7816-3"))?;
@@ -129,6 +163,7 @@ impl World {
             speed,
             stations,
             hand: Mutex::default(),
+            last_stacked: Mutex::default(),
             buffer: Mutex::default(),
             buffer_places: usize::try_from(line.reorder_buffer)?,
             hopper,
@@ -163,7 +198,8 @@ impl World {
             *station.slot() = Place::Empty;
             return Err(status::SUPPLY);
         };
-        pace.work(self.sim.feed_s);
+        self.step(&station.last_feed, self.sim.feed_s, pace);
+        lock(&card).worked = Instant::now();
         *station.slot() = Place::Card(card);
         if jammed { Err(status::JAM) } else { Ok(()) }
     }
@@ -181,28 +217,40 @@ impl World {
         Some((card, jammed))
     }
 
-    /// Takes the card that lies in station `from` into `station`.
-    pub fn take_to_station(&self, station: &Station, from: &str, pace: &mut Pace) -> Move {
+    /// Passes the time of a step that a continuous machine repeats: what is left since the last one.
+    fn step(&self, last: &Mutex<Option<Instant>>, seconds: f64, pace: &mut Pace) {
+        if !self.sim.continuous {
+            return pace.work(seconds);
+        }
+        let before = *lock(last);
+        if let Some(before) = before {
+            pace.until(before, seconds);
+        }
+        *lock(last) = Some(Instant::now());
+    }
+
+    /// Lifts the card that lies in station `from`; it is on its way to `station`.
+    pub fn lift_to_station(&self, station: &Station, from: &str) -> Move {
         if from == station.name {
             return Err(status::BAD_DATA);
         }
-        self.take(&station.slot, from, status::FAILED, pace)
+        self.lift_to(&station.slot, from, status::FAILED)
     }
 
-    /// Takes the card that lies in station `from` into the output's hand.
-    pub fn take_to_hand(&self, from: &str, pace: &mut Pace) -> Move {
-        self.take(&self.hand, from, status::FULL, pace)
+    /// Lifts the card that lies in station `from`; it is on its way to the output's hand.
+    pub fn lift_to_hand(&self, from: &str) -> Move {
+        self.lift_to(&self.hand, from, status::FULL)
     }
 
-    fn take(&self, to: &Mutex<Place>, from: &str, occupied: u8, pace: &mut Pace) -> Move {
+    fn lift_to(&self, to: &Mutex<Place>, from: &str, occupied: u8) -> Move {
         let from = self.station(from).ok_or(status::BAD_DATA)?;
         if !lock(to).reserve() {
             return Err(occupied);
         }
         match self.lift(from) {
             Ok(card) => {
-                pace.work(self.sim.transfer_s);
-                *lock(to) = Place::Card(card);
+                let began = if self.sim.continuous { lock(&card).worked } else { Instant::now() };
+                *lock(to) = Place::Coming(card, began);
                 Ok(())
             }
             Err(why) => {
@@ -210,6 +258,22 @@ impl World {
                 Err(why)
             }
         }
+    }
+
+    /// Waits until the card that is on its way to the station lies there.
+    pub fn arrive(&self, station: &Station, pace: &mut Pace) -> Move {
+        self.arrive_at(&station.slot, pace)
+    }
+
+    fn arrive_at(&self, to: &Mutex<Place>, pace: &mut Pace) -> Move {
+        let began = match &*lock(to) {
+            Place::Coming(_, began) => Some(*began),
+            _ => None,
+        };
+        if let Some(began) = began {
+            pace.until(began, self.sim.transfer_s);
+        }
+        if lock(to).settle() { Ok(()) } else { Err(status::NO_CARD) }
     }
 
     /// Lifts the card out of a station, if it lets itself be lifted.
@@ -225,7 +289,7 @@ impl World {
         slot.take().ok_or(status::NO_CARD)
     }
 
-    /// Throws the card of the station into the reject bin, jammed or not.
+    /// Throws the card of the station, or on its way to it, into the reject bin, jammed or not.
     pub fn reject(&self, station: &Station, pace: &mut Pace) -> Move {
         let card = station.slot().take().ok_or(status::NO_CARD)?;
         lock(&card).power_off();
@@ -234,9 +298,10 @@ impl World {
         Ok(())
     }
 
-    /// Puts the card in hand into a buffer place. Which numbers places have is the controller's affair; how many there
+    /// Waits for the card on its way to the hand, and puts it into a buffer place. Which numbers places have is the controller's affair; how many there
     /// are is the profile's `reorder_buffer`.
-    pub fn buffer(&self, place: u16) -> Move {
+    pub fn buffer(&self, place: u16, pace: &mut Pace) -> Move {
+        self.arrive_at(&self.hand, pace)?;
         let mut buffer = lock(&self.buffer);
         if buffer.contains_key(&place) || buffer.len() >= self.buffer_places {
             return Err(status::FULL);
@@ -249,7 +314,7 @@ impl World {
     /// Stacks the card of a buffer place.
     pub fn stack(&self, place: u16, position: u32, remake: bool, pace: &mut Pace) -> Move {
         let card = lock(&self.buffer).remove(&place).ok_or(status::NO_CARD)?;
-        pace.work(self.sim.stack_s);
+        self.step(&self.last_stacked, self.sim.stack_s, pace);
         self.leave(&card, &Fate::Stacked { position, remake });
         Ok(())
     }

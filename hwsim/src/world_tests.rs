@@ -27,17 +27,19 @@ fn a_card_goes_through_the_line() {
     let chip = feed(&world, "chip-3");
     let csn = look(chip, |blank| blank.csn());
     let stripe = world.station("stripe-1").unwrap();
-    world.take_to_station(stripe, "chip-3", &mut now()).unwrap();
+    world.lift_to_station(stripe, "chip-3").unwrap();
+    assert!(stripe.slot().card().is_none(), "on its way");
+    world.arrive(stripe, &mut now()).unwrap();
     assert!(chip.slot().card().is_none());
     look(stripe, |blank| {
         assert_eq!(blank.csn(), csn);
         blank.stripe.put(Coercivity::Hico, [None, Some(Track::Text(b";1?".to_vec())), None]);
         blank.emboss.push(EmbossLine { font: 2, x: 401, y: 843, text: "4761".into() });
         blank.front = Some([0xAB; 32]);
-        blank.jobs += 1;
+        blank.worked_on();
     });
-    world.take_to_hand("stripe-1", &mut now()).unwrap();
-    world.buffer(7).unwrap();
+    world.lift_to_hand("stripe-1").unwrap();
+    world.buffer(7, &mut now()).unwrap();
     assert!(!dir.path().join(format!("{csn}.json")).exists());
     world.stack(7, 12, false, &mut now()).unwrap();
 
@@ -76,26 +78,33 @@ fn moves_that_cannot_be() {
     let chip = feed(&world, "chip-1");
     let other = world.station("chip-2").unwrap();
     assert_eq!(world.feed(chip, &mut now()), Err(FAILED), "occupied");
-    assert_eq!(world.take_to_station(other, "chip-3", &mut now()), Err(NO_CARD));
-    assert_eq!(world.take_to_station(other, "laser-1", &mut now()), Err(BAD_DATA));
-    assert_eq!(world.take_to_station(other, "chip-2", &mut now()), Err(BAD_DATA));
+    assert_eq!(world.lift_to_station(other, "chip-3"), Err(NO_CARD));
+    assert_eq!(world.lift_to_station(other, "laser-1"), Err(BAD_DATA));
+    assert_eq!(world.lift_to_station(other, "chip-2"), Err(BAD_DATA));
     assert_eq!(world.reject(other, &mut now()), Err(NO_CARD));
     feed(&world, "chip-2");
-    assert_eq!(world.take_to_station(other, "chip-1", &mut now()), Err(FAILED), "occupied");
-    assert_eq!(world.buffer(0), Err(NO_CARD));
-    world.take_to_hand("chip-1", &mut now()).unwrap();
-    assert_eq!(world.take_to_hand("chip-2", &mut now()), Err(FULL));
+    assert_eq!(world.lift_to_station(other, "chip-1"), Err(FAILED), "occupied");
+    assert_eq!(world.buffer(0, &mut now()), Err(NO_CARD));
+    world.lift_to_hand("chip-1").unwrap();
+    assert_eq!(world.lift_to_hand("chip-2"), Err(FULL));
     assert!(other.slot().card().is_some(), "it still lies there");
-    world.buffer(0).unwrap();
-    world.take_to_hand("chip-2", &mut now()).unwrap();
-    assert_eq!(world.buffer(0), Err(FULL));
+    world.buffer(0, &mut now()).unwrap();
+    world.lift_to_hand("chip-2").unwrap();
+    assert_eq!(world.buffer(0, &mut now()), Err(FULL));
     assert_eq!(world.stack(1, 1, false, &mut now()), Err(NO_CARD));
     world.stack(0, 1, false, &mut now()).unwrap();
     assert_eq!(world.stack(0, 1, false, &mut now()), Err(NO_CARD));
-    world.buffer(0).unwrap();
+    world.buffer(0, &mut now()).unwrap();
+    assert_eq!(world.arrive(world.station("chip-7").unwrap(), &mut now()), Err(NO_CARD), "none on its way");
     // A refused move leaves no place reserved.
     feed(&world, "chip-1");
-    world.take_to_station(world.station("chip-3").unwrap(), "chip-1", &mut now()).unwrap();
+    let third = world.station("chip-3").unwrap();
+    world.lift_to_station(third, "chip-1").unwrap();
+    assert_eq!(world.lift_to_station(other, "chip-3"), Err(NO_CARD), "not yet there");
+    assert_eq!(world.feed(third, &mut now()), Err(FAILED), "one is on its way");
+    // A card on its way can be thrown out.
+    world.reject(third, &mut now()).unwrap();
+    assert_eq!(world.arrive(third, &mut now()), Err(NO_CARD));
 }
 
 #[test]
@@ -103,8 +112,8 @@ fn the_buffer_has_as_many_places_as_the_profile_says() {
     let world = world("");
     for place in 0..=32u16 {
         feed(&world, "chip-1");
-        world.take_to_hand("chip-1", &mut now()).unwrap();
-        assert_eq!(world.buffer(1000 + place), if place < 32 { Ok(()) } else { Err(FULL) });
+        world.lift_to_hand("chip-1").unwrap();
+        assert_eq!(world.buffer(1000 + place, &mut now()), if place < 32 { Ok(()) } else { Err(FULL) });
     }
 }
 
@@ -116,9 +125,9 @@ fn left_remade_and_rejected() {
         feed(&world, station);
     }
     world.reject(world.station("chip-2").unwrap(), &mut now()).unwrap();
-    world.take_to_hand("chip-3", &mut now()).unwrap();
-    world.buffer(3).unwrap();
-    world.take_to_hand("chip-4", &mut now()).unwrap();
+    world.lift_to_hand("chip-3").unwrap();
+    world.buffer(3, &mut now()).unwrap();
+    world.lift_to_hand("chip-4").unwrap();
     world.stack(3, 1, true, &mut now()).unwrap();
     world.switch_off();
     world.switch_off();
@@ -153,11 +162,11 @@ fn jams_in_feed_and_transfer() {
     let stripe = world.station("stripe-1").unwrap();
     assert_eq!(world.feed(chip, &mut now()), Err(JAM));
     assert_eq!(world.feed(chip, &mut now()), Err(JAM), "still in the way, and no other blank was drawn");
-    assert_eq!(world.take_to_station(stripe, "chip-1", &mut now()), Err(JAM));
+    assert_eq!(world.lift_to_station(stripe, "chip-1"), Err(JAM));
     world.reject(chip, &mut now()).unwrap();
     world.feed(chip, &mut now()).unwrap();
-    assert_eq!(world.take_to_station(stripe, "chip-1", &mut now()), Err(JAM));
-    assert_eq!(world.take_to_hand("chip-1", &mut now()), Err(JAM));
+    assert_eq!(world.lift_to_station(stripe, "chip-1"), Err(JAM));
+    assert_eq!(world.lift_to_hand("chip-1"), Err(JAM));
     assert_eq!(world.reject(stripe, &mut now()), Err(NO_CARD), "it lies where it lay");
     world.reject(chip, &mut now()).unwrap();
     // A fault that never comes to effect is not noted: blank 3 is never taken.
@@ -177,9 +186,8 @@ fn a_working_station_does_not_let_go() {
     feed(&world, "chip-2");
     let working = chip.slot();
     std::thread::scope(|scope| {
-        let taking =
-            scope.spawn(|| world.take_to_station(world.station("stripe-1").unwrap(), "chip-1", &mut now()));
-        world.take_to_hand("chip-2", &mut now()).unwrap();
+        let taking = scope.spawn(|| world.lift_to_station(world.station("stripe-1").unwrap(), "chip-1"));
+        world.lift_to_hand("chip-2").unwrap();
         std::thread::sleep(std::time::Duration::from_millis(30));
         assert!(!taking.is_finished());
         drop(working);
@@ -196,4 +204,54 @@ fn a_dump_that_cannot_be_written_is_told() {
     assert!(!world.witness_has_failed());
     world.reject(chip, &mut now()).unwrap();
     assert!(world.witness_has_failed());
+}
+
+/// A continuous line at speed 1.
+fn continuous() -> World {
+    let mut line = Line::load("sim-8").unwrap();
+    line.sim.continuous = true;
+    (line.sim.feed_s, line.sim.transfer_s, line.sim.stack_s) = (0.2, 0.1, 0.1);
+    World::new(line, 1, Faults::default(), 1.0, Witness::default()).unwrap()
+}
+
+/// Seconds that something takes.
+fn seconds(what: impl FnOnce()) -> f64 {
+    let start = Instant::now();
+    what();
+    start.elapsed().as_secs_f64()
+}
+
+#[test]
+fn moves_of_a_continuous_machine_overlap_with_its_work() {
+    let world = continuous();
+    let (chip, stripe) = (world.station("chip-1").unwrap(), world.station("stripe-1").unwrap());
+    let pace = &mut Pace::new(1.0);
+    assert!(seconds(|| world.feed(chip, pace).unwrap()) < 0.05, "the first blank waits already");
+    std::thread::sleep(std::time::Duration::from_millis(150));
+    world.lift_to_station(stripe, "chip-1").unwrap();
+    assert!(seconds(|| world.arrive(stripe, pace).unwrap()) < 0.05, "it lay there long enough");
+    let took = seconds(|| world.feed(chip, pace).unwrap());
+    assert!((0.01..0.1).contains(&took), "the rest of 0.2 s: {took}");
+    look(stripe, |blank| blank.worked_on());
+    world.lift_to_hand("stripe-1").unwrap();
+    let took = seconds(|| world.buffer(0, pace).unwrap());
+    assert!((0.08..0.18).contains(&took), "{took}");
+    assert!(seconds(|| world.stack(0, 1, false, pace).unwrap()) < 0.05);
+    world.lift_to_hand("chip-1").unwrap();
+    assert!(seconds(|| world.buffer(0, pace).unwrap()) < 0.1);
+    assert!(seconds(|| world.stack(0, 2, false, pace).unwrap()) < 0.1);
+}
+
+#[test]
+fn a_transfer_takes_its_time_between_lifting_and_arrival() {
+    let mut line = Line::load("sim-8").unwrap();
+    line.sim.transfer_s = 0.1;
+    let world = World::new(line, 1, Faults::default(), 1.0, Witness::default()).unwrap();
+    feed(&world, "chip-1");
+    let stripe = world.station("stripe-1").unwrap();
+    let pace = &mut Pace::new(1.0);
+    assert!(seconds(|| world.lift_to_station(stripe, "chip-1").unwrap()) < 0.05);
+    assert!(world.station("chip-1").unwrap().slot().card().is_none(), "free at once");
+    let took = seconds(|| world.arrive(stripe, pace).unwrap());
+    assert!((0.08..0.2).contains(&took), "{took}");
 }

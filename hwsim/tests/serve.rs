@@ -118,6 +118,7 @@ fn feed_take_personalize_stack_and_reject() {
 
     let (mut at_stripe, mut stripe) = (open("stripe-1", "transport"), open("stripe-1", "machine"));
     assert_eq!(at_stripe.command(b"Tchip-1"), '0');
+    assert_eq!(at_stripe.command(b"A"), '0');
     assert_eq!(reader.exchange(1, &[0, 3]), (0xFF, vec![1]));
     stripe.0.write_all(b"\x1bw\x1bs\x1b\x01\x1b\x0212=34\x1b\x03\x3f\x1c").unwrap();
     assert_eq!(stripe.take(2), b"\x1b0");
@@ -125,6 +126,8 @@ fn feed_take_personalize_stack_and_reject() {
     assert_eq!(embosser.command(b"L~EM%2;401;843;1234\r\n"), '0');
     assert_eq!(embosser.command(b"E"), '2', "no card yet");
     assert_eq!(at_embosser.command(b"Tstripe-1"), '0');
+    assert_eq!(embosser.command(b"E"), '2', "on its way");
+    assert_eq!(at_embosser.command(b"A"), '0');
     assert_eq!(embosser.command(b"E"), '0');
     assert_eq!(embosser.command(b"L~EM%2;401;843;1234"), '3');
     assert_eq!(embosser.command(b"C"), '0');
@@ -176,6 +179,7 @@ fn hello_is_checked() {
         ("{\"station\": \"chip-9\", \"device\": \"reader\"}", "no station"),
         ("{\"station\": \"chip-1\", \"device\": \"machine\"}", "no such device"),
         ("{\"station\": \"stripe-1\", \"device\": \"reader\"}", "no such device"),
+        ("{\"station\": \"stripe-1\", \"device\": \"stream\"}", "no such device"),
         ("{\"station\": \"output\", \"device\": \"machine\"}", "no station"),
         ("{\"station\": \"chip-1\", \"device\": \"laser\"}", "laser"),
         ("{\"station\": \"chip-1\"}", "device"),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::simulator::{SimulateArgs, Simulator};
+use super::stations;
 use crate::exit::{Exit, Failure};
 use crate::prep::plan::Plan;
 use crate::profile::{LINES, Line, PRODUCTS, Product};
@@ -38,6 +39,7 @@ pub fn run(command: &ProfileCommand) -> Result<Exit, Failure> {
             let table: toml::Table = crate::profile::parse(&text, &origin)?;
             let (kind, name) = if table.contains_key("module") {
                 let line = Line::from_toml(&text, &origin)?;
+                stations::check(&line)?;
                 if line.sim.is_some() {
                     simulated(&text, &origin)?;
                 }

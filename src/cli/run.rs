@@ -88,6 +88,7 @@ impl<'a> Bench<'a> {
     fn set_up(args: &'a LineArgs, ledger: &LedgerArg, json: bool) -> Result<Self, Failure> {
         let (profile, origin) = Line::source(&args.line)?;
         let line = Line::from_toml(&profile, &origin)?;
+        stations::check(&line)?;
         if !args.simulate.simulate {
             return Err(Failure::new(
                 Exit::Device,

@@ -3,24 +3,23 @@
 //! Not here: fonts and positions, which the file gives. The machine reports no more than that it did its work, so
 //! nothing is compared.
 
-use drivers::embosser::Embosser;
-use drivers::link::Link;
+use drivers::embosser::CardEmbosser;
 use zeroize::Zeroizing;
 
 use super::sections::emboss_lines;
-use super::{Blank, Done, Fault, Module, Work};
+use super::{Blank, Done, Fault, Module, REOPEN_TIME, Work};
 use crate::ids::Mic;
 
 /// An embosser station.
 pub struct EmbosserModule {
-    machine: Embosser<Box<dyn Link>>,
+    machine: Box<dyn CardEmbosser>,
     /// EMB before IND.
     mics: Vec<Mic>,
 }
 
 impl EmbosserModule {
     /// A station that works the sections of these MICs of the line profile.
-    pub fn new(machine: Embosser<Box<dyn Link>>, mut mics: Vec<Mic>) -> Self {
+    pub fn new(machine: Box<dyn CardEmbosser>, mut mics: Vec<Mic>) -> Self {
         mics.sort();
         Self { machine, mics }
     }
@@ -59,7 +58,8 @@ impl Module for EmbosserModule {
     }
 
     fn probe(&mut self) -> Result<(), Fault> {
-        Ok(self.machine.model().map(drop)?)
+        self.machine.reopen(REOPEN_TIME)?;
+        Ok(self.machine.ready().map(drop)?)
     }
 }
 

@@ -29,6 +29,9 @@ use crate::ids::{Aid, Csn, KeyData};
 use crate::profile::Product;
 use crate::record::Record;
 
+/// For connecting anew to a machine, while probing it.
+const REOPEN_TIME: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// One card's work: its record, checked.
 pub struct Work {
     /// The record as it stands in the file. Holds cardholder data: never shown.

@@ -1,34 +1,34 @@
-//! The printer module: the record's texts on the product's template go to the card's front.
+//! The printer module: the record's texts and images on the product's template go to the card's front and back.
 //!
 //! Not here: drawing (`template`). The machine reports no more than that it did its work, so nothing is compared.
 
-use drivers::link::Link;
-use drivers::printer::Printer;
+use drivers::printer::CardPrinter;
 use zeroize::Zeroizing;
 
-use super::{Blank, Done, Fault, Module, Work, sections, template};
+use super::template::Pictures;
+use super::{Blank, Done, Fault, Module, REOPEN_TIME, Work, sections, template};
 use crate::ids::Mic;
 
 /// A card printer station.
 pub struct PrinterModule {
-    machine: Printer<Box<dyn Link>>,
+    machine: Box<dyn CardPrinter>,
     mic: Mic,
     ready: Option<Ready>,
 }
 
-/// The picture made by `prepare`, with the section that it was made from: it can never go on another card.
+/// The pictures made by `prepare`, with the section that they were made from: they can never go on another card.
 struct Ready {
     section: Zeroizing<Vec<u8>>,
-    picture: Zeroizing<Vec<u8>>,
+    pictures: Pictures,
 }
 
 impl PrinterModule {
     /// A station that prints the section of this MIC of the line profile.
-    pub fn new(machine: Printer<Box<dyn Link>>, mic: Mic) -> Self {
+    pub fn new(machine: Box<dyn CardPrinter>, mic: Mic) -> Self {
         Self { machine, mic, ready: None }
     }
 
-    fn render(&self, section: &[u8]) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    fn render(&self, section: &[u8]) -> Result<Pictures, Fault> {
         let wrong = |what: String| Fault::data(format!("section {}: {what}", self.mic));
         let graphics = sections::graphics(section).map_err(wrong)?;
         template::shipped(graphics.template).and_then(|t| t.render(&graphics)).map_err(wrong)
@@ -39,8 +39,8 @@ impl Module for PrinterModule {
     fn prepare(&mut self, work: &Work) -> Result<(), Fault> {
         self.ready = None;
         if let Some(section) = work.record.section(self.mic.as_str()) {
-            let picture = self.render(section)?;
-            self.ready = Some(Ready { section: Zeroizing::new(section.to_vec()), picture });
+            let pictures = self.render(section)?;
+            self.ready = Some(Ready { section: Zeroizing::new(section.to_vec()), pictures });
         }
         Ok(())
     }
@@ -51,11 +51,12 @@ impl Module for PrinterModule {
 
     fn personalize(&mut self, work: &Work) -> Result<Done, Fault> {
         if let Some(section) = work.record.section(self.mic.as_str()) {
-            let front = match self.ready.take() {
-                Some(ready) if ready.section.as_slice() == section => ready.picture,
+            let pictures = match self.ready.take() {
+                Some(ready) if ready.section.as_slice() == section => ready.pictures,
                 _ => self.render(section)?,
             };
-            self.machine.print(Some(&front), None)?;
+            let back = pictures.back.as_ref().map(|back| back.as_slice());
+            self.machine.print(Some(&pictures.front), back)?;
         }
         Ok(Done::default())
     }
@@ -65,7 +66,8 @@ impl Module for PrinterModule {
     }
 
     fn probe(&mut self) -> Result<(), Fault> {
-        Ok(self.machine.model().map(drop)?)
+        self.machine.reopen(REOPEN_TIME)?;
+        Ok(self.machine.ready().map(drop)?)
     }
 }
 

@@ -1,30 +1,26 @@
 //! The stripe module: writes the tracks and reads them back.
 //!
-//! A stripe that holds something already is no blank. The MSR605 adds sentinels and LRC itself, so the texts go and
-//! come without them.
+//! A stripe that holds something already is no blank. Encoders add sentinels and LRC themselves, so the texts go and come
+//! without them. On a line whose profile says `read_back = false`, for an encoder that does not read, the stripe is neither
+//! looked at nor compared: the encoder's word is all there is, and nothing counts as compared.
 
-use drivers::link::Link;
-use drivers::msr605::{Coercivity, Msr605, Tracks};
+use drivers::stripe::{Recording, StripeEncoder, Tracks};
 
-use super::{Blank, Done, Fault, Module, Work, sections};
+use super::{Blank, Done, Fault, Module, REOPEN_TIME, Work, sections};
 use crate::ids::Mic;
-use crate::profile::line;
 
 /// A magnetic stripe station.
 pub struct StripeModule {
-    machine: Msr605<Box<dyn Link>>,
-    coercivity: Coercivity,
+    machine: Box<dyn StripeEncoder>,
+    recording: Recording,
+    read_back: bool,
     mic: Mic,
 }
 
 impl StripeModule {
-    /// A station that encodes the section of this MIC of the line profile on plastic of this coercivity.
-    pub fn new(machine: Msr605<Box<dyn Link>>, coercivity: line::Coercivity, mic: Mic) -> Self {
-        let coercivity = match coercivity {
-            line::Coercivity::Hico => Coercivity::Hi,
-            line::Coercivity::Loco => Coercivity::Lo,
-        };
-        Self { machine, coercivity, mic }
+    /// A station that records the section of this MIC of the line profile in this way.
+    pub fn new(machine: Box<dyn StripeEncoder>, recording: Recording, read_back: bool, mic: Mic) -> Self {
+        Self { machine, recording, read_back, mic }
     }
 
     fn tracks(&self, section: &[u8]) -> Result<Tracks, Fault> {
@@ -44,7 +40,7 @@ impl Module for StripeModule {
     }
 
     fn inspect(&mut self, work: &Work) -> Result<Blank, Fault> {
-        if self.wants(work) {
+        if self.read_back && self.wants(work) {
             let found = self.machine.read()?;
             if [&found.t1, &found.t2, &found.t3].into_iter().flatten().any(|text| !text.is_empty()) {
                 return Err(Fault::card(
@@ -59,8 +55,10 @@ impl Module for StripeModule {
     fn personalize(&mut self, work: &Work) -> Result<Done, Fault> {
         let Some(section) = work.record.section(self.mic.as_str()) else { return Ok(Done::default()) };
         let tracks = self.tracks(section)?;
-        self.machine.set_coercivity(self.coercivity)?;
-        self.machine.write(&tracks)?;
+        self.machine.write(&tracks, &self.recording)?;
+        if !self.read_back {
+            return Ok(Done::default());
+        }
         let found = self.machine.read()?;
         let same = |wanted: &Option<String>, found: &Option<String>| {
             wanted.as_deref().unwrap_or_default() == found.as_deref().unwrap_or_default()
@@ -79,7 +77,8 @@ impl Module for StripeModule {
     }
 
     fn probe(&mut self) -> Result<(), Fault> {
-        Ok(self.machine.comm_test()?)
+        self.machine.reopen(REOPEN_TIME)?;
+        Ok(self.machine.ready().map(drop)?)
     }
 }
 

@@ -1,114 +1,100 @@
-//! Graphics templates: an SVG with `{{name}}` where a record's text goes, rendered to the printer's pixels.
+//! Graphics templates: an SVG for the front and perhaps one for the back, rendered to the printer's pixels.
 //!
-//! A template is drawn on white in two layers. Everything before its last group `<g id="fields">` is the same on every
-//! card and is rendered once; the group is rendered for each card over a copy of it. Only the embedded font is known: no
-//! system fonts, no references to files or images. Not here: photos (they come with the devices), the printer.
+//! A side is drawn on white from bottom to top:
+//!
+//! 1. The background: everything before the last group `<g id="fields">`. The same on every card, rendered once.
+//! 2. Slots: a shape of the background with `id="slot:NAME"` is where the record's image of that name goes, as
+//!    `<rect id="slot:photo" x="763" y="140" width="184" height="230" rx="12" fill="#ddd"/>`. The image is scaled to cover
+//!    the shape's box, cut evenly at both ends of its longer side, clipped to the shape, and drawn over it with its
+//!    transparency. With `id="optional-slot:NAME"` a card may lack the image: the shape itself is what stays. Any
+//!    shape on the card will do, with a fill or without, but not one with an `opacity` (use `fill-opacity`).
+//! 3. Fields: the group `<g id="fields">`, last element of the SVG, with `{{name}}` where a record's text goes. A side
+//!    without the group is the same on every card and packed once.
+//!
+//! A name may stand on both sides and then shows the same text or image on both. Only the embedded font is known: no
+//! system fonts, no references to files or images.
+//!
+//! What is checked when: acceptance ([`check`]) sees that template, fields and images are the right ones, that texts have
+//! printable characters, and what `picture::check` sees of an image. [`Template::render`], which the printer's module
+//! calls before the card is fed, sees the rest: a text too wide, an image broken inside. Either is a fault of the data and
+//! costs no blank.
 
-use std::sync::{Arc, OnceLock};
+mod side;
+mod slot;
 
-use resvg::tiny_skia::{Color, Pixmap, Transform};
-use resvg::usvg::{self, fontdb};
-use zeroize::{Zeroize, Zeroizing};
+use std::sync::OnceLock;
 
+use zeroize::Zeroizing;
+
+use self::side::Side;
 use super::sections::Graphics;
+use crate::picture;
 use crate::profile::TEMPLATES;
 
-/// CR80 at 300 dpi: 85.60 × 53.98 mm.
-const WIDTH: u32 = 1011;
-/// See [`WIDTH`].
-const HEIGHT: u32 = 638;
-/// Room for a picture, so that growing seldom leaves a copy behind: the shipped template needs half of it.
-const PNG_ROOM: usize = 128 << 10;
 /// Longest text of a field, in characters: twice what a card's name line holds (27, ISO 7811-3) and some.
 const TEXT_MAX: usize = 64;
-/// Liberation Sans 2.1.5, SIL Open Font License 1.1: `profiles/graphics/LiberationSans-OFL.txt`.
-const FONT: &[u8] = include_bytes!("../../profiles/graphics/LiberationSans-Regular.ttf");
-/// The family name inside [`FONT`].
-const FONT_FAMILY: &str = "Liberation Sans";
-/// What could reach outside the template.
-const FORBIDDEN: &[&str] =
-    &["<!DOCTYPE", "<!ENTITY", "href", "<image", "@import", "<script", "<foreignObject"];
-/// Where the layer of a card begins.
-const FIELDS: &str = "<g id=\"fields\"";
-const CLOSE: &str = "</svg>";
 
 /// A template, ready to render.
 pub struct Template {
-    /// The `<svg ...>` tag, for the layer of a card.
-    open: String,
-    pieces: Vec<Piece>,
-    background: Pixmap,
+    front: Side,
+    back: Option<Side>,
 }
 
-/// The layer of a card is these, one after the other.
-enum Piece {
-    Literal(String),
-    Field(String),
+/// What goes to the printer: PNGs of 1011 x 638 pixels.
+pub struct Pictures {
+    /// The front.
+    pub front: Zeroizing<Vec<u8>>,
+    /// The back, if the template has one.
+    pub back: Option<Zeroizing<Vec<u8>>>,
 }
 
-/// Checks what a record wants printed, as far as that needs no drawing: template and fields exist, texts are of
-/// sensible length and characters.
+/// Checks what a record wants printed, as far as that needs no drawing: template, fields and images are the right ones,
+/// texts of sensible length and characters, images of a sensible kind and size.
 pub fn check(graphics: &Graphics<'_>) -> Result<(), String> {
     shipped(graphics.template)?.check(graphics)
 }
 
 /// A shipped template; parsed and its background drawn at first use.
 pub fn shipped(name: &str) -> Result<&'static Template, String> {
-    static SHIPPED: OnceLock<Vec<(&'static str, Result<Template, String>)>> = OnceLock::new();
-    let templates =
-        SHIPPED.get_or_init(|| TEMPLATES.iter().map(|(name, svg)| (*name, Template::parse(svg))).collect());
-    match templates.iter().find(|(n, _)| *n == name) {
-        Some((_, Ok(template))) => Ok(template),
-        Some((name, Err(what))) => Err(format!("the shipped template {name} is broken: {what}")),
-        None => {
-            let known: Vec<_> = TEMPLATES.iter().map(|(n, _)| *n).collect();
-            Err(format!("names a template that does not exist; shipped are {}", known.join(", ")))
-        }
+    type Parsed = OnceLock<Result<Template, String>>;
+    static SHIPPED: [Parsed; TEMPLATES.len()] = [const { Parsed::new() }; TEMPLATES.len()];
+    let Some((source, place)) = TEMPLATES.iter().zip(&SHIPPED).find(|(t, _)| t.name == name) else {
+        let known: Vec<_> = TEMPLATES.iter().map(|t| t.name).collect();
+        return Err(format!("names a template that does not exist; shipped are {}", known.join(", ")));
+    };
+    match place.get_or_init(|| Template::parse(source.front, source.back)) {
+        Ok(template) => Ok(template),
+        Err(what) => Err(format!("the shipped template {name} is broken: {what}")),
     }
 }
 
 impl Template {
-    /// Parses a template and draws its background.
-    pub fn parse(svg: &str) -> Result<Self, String> {
-        if let Some(what) = FORBIDDEN.iter().find(|what| svg.contains(**what)) {
-            return Err(format!("{what} is not allowed in a template"));
-        }
-        let start = svg.find("<svg").ok_or("no <svg> element")?;
-        let open = svg.get(start..).and_then(|s| s.split_inclusive('>').next()).ok_or("no <svg> element")?;
-        let (before, fields) =
-            svg.rfind(FIELDS).and_then(|at| svg.split_at_checked(at)).ok_or("no group \"fields\"")?;
-        let fields =
-            fields.trim_end().strip_suffix(CLOSE).ok_or("the group \"fields\" is not the last element")?;
-        if before.contains("{{") {
-            return Err("a field outside the group \"fields\"".into());
-        }
-        let mut background = Pixmap::new(WIDTH, HEIGHT).ok_or("no memory for the picture")?;
-        background.fill(Color::WHITE);
-        draw(&tree(&format!("{before}{CLOSE}"))?, &mut background)?;
-        let template = Self { open: open.to_owned(), pieces: pieces(fields)?, background };
-        // The layer must be well-formed with any text in it.
-        template.layer(|_| "")?;
-        Ok(template)
+    /// Parses a template and draws its backgrounds.
+    pub fn parse(front: &str, back: Option<&str>) -> Result<Self, String> {
+        let front = Side::parse(front).map_err(|what| format!("front: {what}"))?;
+        let back = back.map(Side::parse).transpose().map_err(|what| format!("back: {what}"))?;
+        Ok(Self { front, back })
+    }
+
+    fn sides(&self) -> impl Iterator<Item = &Side> {
+        std::iter::once(&self.front).chain(&self.back)
     }
 
     /// Names of the fields, in the order in which they stand, each once.
     pub fn fields(&self) -> Vec<&str> {
         let mut names = Vec::new();
-        for piece in &self.pieces {
-            if let Piece::Field(name) = piece
-                && !names.contains(&name.as_str())
-            {
-                names.push(name.as_str());
+        for name in self.sides().flat_map(Side::fields) {
+            if !names.contains(&name) {
+                names.push(name);
             }
         }
         names
     }
 
-    /// Every field of the template and no other, no image, texts that can be printed.
+    /// Every field of the template and no other, every image that it needs and none that it has no slot for; texts and
+    /// images that can be printed.
     pub fn check(&self, graphics: &Graphics<'_>) -> Result<(), String> {
-        if !graphics.images.is_empty() {
-            return Err("images are not supported yet; they come with the devices".into());
-        }
+        self.check_images(graphics)?;
         let names = self.fields();
         if let Some(missing) = names.iter().find(|n| !graphics.fields.iter().any(|(f, _)| f == *n)) {
             return Err(format!("field {missing} of the template is missing"));
@@ -128,36 +114,27 @@ impl Template {
         Ok(())
     }
 
-    /// Draws the card: a PNG of 1011 × 638 pixels, the same bytes for the same texts.
-    pub fn render(&self, graphics: &Graphics<'_>) -> Result<Zeroizing<Vec<u8>>, String> {
-        self.check(graphics)?;
-        let layer = self.layer(|name| value(graphics, name))?;
-        fits(layer.root())?;
-        let mut card = self.background.clone();
-        let png = draw(&layer, &mut card).and_then(|()| encode(&card).map_err(|e| e.to_string()));
-        card.data_mut().zeroize();
-        png
+    fn check_images(&self, graphics: &Graphics<'_>) -> Result<(), String> {
+        let slots = || self.sides().flat_map(|side| side.slots());
+        if let Some(missing) = slots().find(|s| !s.optional && s.image(graphics).is_none()) {
+            return Err(format!("image {} of the template is missing", missing.name));
+        }
+        for (name, image) in &graphics.images {
+            // The template's spelling: nothing of the record is quoted.
+            let Some(slot) = slots().find(|s| s.name == *name) else {
+                return Err("has an image for which the template has no slot".into());
+            };
+            picture::check(image).map_err(|what| format!("image {} {what}", slot.name))?;
+        }
+        Ok(())
     }
 
-    /// The layer of a card with these texts. A text is put in once and never looked at again, so that a field marker
-    /// inside it stays text; what XML would understand is escaped.
-    fn layer<'a>(&self, text_of: impl Fn(&str) -> &'a str) -> Result<usvg::Tree, String> {
-        let mut svg = Zeroizing::new(self.open.clone());
-        for piece in &self.pieces {
-            match piece {
-                Piece::Literal(literal) => svg.push_str(literal),
-                Piece::Field(name) => text_of(name).chars().for_each(|c| match c {
-                    '&' => svg.push_str("&amp;"),
-                    '<' => svg.push_str("&lt;"),
-                    '>' => svg.push_str("&gt;"),
-                    '"' => svg.push_str("&quot;"),
-                    '\'' => svg.push_str("&apos;"),
-                    c => svg.push(c),
-                }),
-            }
-        }
-        svg.push_str(CLOSE);
-        tree(&svg)
+    /// Draws the card: the same bytes for the same texts and images.
+    pub fn render(&self, graphics: &Graphics<'_>) -> Result<Pictures, String> {
+        self.check(graphics)?;
+        let front = self.front.render(graphics)?;
+        let back = self.back.as_ref().map(|side| side.render(graphics)).transpose()?;
+        Ok(Pictures { front, back })
     }
 }
 
@@ -172,91 +149,6 @@ fn printable(c: char) -> bool {
         ' '..='~' | '\u{A0}'..='\u{AC}' | '\u{AE}'..='\u{17F}'
         | '\u{386}'..='\u{38A}' | 'Ό' | 'Ύ'..='Ρ' | 'Σ'..='ώ'
         | '\u{400}'..='\u{45F}')
-}
-
-/// Cuts at `{{name}}`.
-fn pieces(fields: &str) -> Result<Vec<Piece>, String> {
-    let mut parts = fields.split("{{");
-    let mut pieces = vec![Piece::Literal(parts.next().unwrap_or_default().to_owned())];
-    for part in parts {
-        let (name, literal) = part.split_once("}}").ok_or("a field marker without }}")?;
-        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-        {
-            return Err("a field name is made of a-z, 0-9 and -".into());
-        }
-        pieces.push(Piece::Field(name.to_owned()));
-        pieces.push(Piece::Literal(literal.to_owned()));
-    }
-    Ok(pieces)
-}
-
-/// Every character has a glyph, and every text lies on the card.
-fn fits(group: &usvg::Group) -> Result<(), String> {
-    for node in group.children() {
-        match node {
-            usvg::Node::Group(group) => fits(group)?,
-            usvg::Node::Text(text) => {
-                if text.layouted().iter().flat_map(|s| &s.positioned_glyphs).any(|g| g.id.0 == 0) {
-                    return Err("a text has a character that the font lacks".into());
-                }
-                let area = text.abs_bounding_box();
-                // Both are small whole numbers: exact as f32.
-                #[expect(clippy::cast_precision_loss)]
-                let (width, height) = (WIDTH as f32, HEIGHT as f32);
-                if area.left() < 0.0 || area.top() < 0.0 || area.right() > width || area.bottom() > height {
-                    return Err("a text does not fit on the card: shorten it".into());
-                }
-            }
-            usvg::Node::Path(_) | usvg::Node::Image(_) => {}
-        }
-    }
-    Ok(())
-}
-
-/// Parses with the embedded font and nothing from outside. The error does not quote the input.
-fn tree(svg: &str) -> Result<usvg::Tree, String> {
-    static FONTS: OnceLock<Arc<fontdb::Database>> = OnceLock::new();
-    let fonts = FONTS.get_or_init(|| {
-        let mut fonts = fontdb::Database::new();
-        fonts.load_font_source(fontdb::Source::Binary(Arc::new(FONT)));
-        fonts.set_serif_family(FONT_FAMILY);
-        fonts.set_sans_serif_family(FONT_FAMILY);
-        Arc::new(fonts)
-    });
-    let options = usvg::Options {
-        fontdb: Arc::clone(fonts),
-        font_family: FONT_FAMILY.to_owned(),
-        image_href_resolver: usvg::ImageHrefResolver {
-            resolve_data: Box::new(|_, _, _| None),
-            resolve_string: Box::new(|_, _| None),
-        },
-        ..usvg::Options::default()
-    };
-    usvg::Tree::from_str(svg, &options).map_err(|_| "the template is not well-formed SVG".into())
-}
-
-fn draw(tree: &usvg::Tree, card: &mut Pixmap) -> Result<(), String> {
-    #[expect(clippy::cast_precision_loss)]
-    let size = usvg::Size::from_wh(WIDTH as f32, HEIGHT as f32);
-    if Some(tree.size()) != size {
-        return Err(format!("the template is not {WIDTH} x {HEIGHT}"));
-    }
-    resvg::render(tree, Transform::identity(), &mut card.as_mut());
-    Ok(())
-}
-
-/// A PNG of an opaque picture: a white one that was drawn on. Packed fast: the best packing takes ten times as long, more
-/// than the drawing, and halves what a printer's link carries in no time.
-fn encode(card: &Pixmap) -> Result<Zeroizing<Vec<u8>>, png::EncodingError> {
-    let mut out = Zeroizing::new(Vec::with_capacity(PNG_ROOM));
-    let mut encoder = png::Encoder::new(&mut *out, WIDTH, HEIGHT);
-    encoder.set_color(png::ColorType::Rgba);
-    encoder.set_depth(png::BitDepth::Eight);
-    encoder.set_compression(png::Compression::Fast);
-    let mut writer = encoder.write_header()?;
-    writer.write_image_data(card.data())?;
-    writer.finish()?;
-    Ok(out)
 }
 
 #[cfg(test)]

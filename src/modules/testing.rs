@@ -106,6 +106,22 @@ pub fn framed(bad: u8, status: u8) -> (Box<dyn Link>, Log) {
     (Box::new(machine), log)
 }
 
+/// A link that takes everything and says nothing, and what it took.
+pub fn sink() -> (Box<dyn Link>, Arc<Mutex<Vec<u8>>>) {
+    let taken = Arc::new(Mutex::new(Vec::new()));
+    let into = Arc::clone(&taken);
+    let machine = Machine {
+        input: vec![],
+        output: vec![],
+        complete: |bytes| Some(bytes.len()).filter(|n| *n > 0),
+        behaviour: Box::new(move |bytes| {
+            into.lock().unwrap().extend_from_slice(bytes);
+            vec![]
+        }),
+    };
+    (Box::new(machine), taken)
+}
+
 /// The stripe of a card in an MSR605, and what the machine does.
 #[derive(Default)]
 pub struct Stripe {
@@ -113,6 +129,10 @@ pub struct Stripe {
     pub tracks: [Vec<u8>; 3],
     /// High coercivity chosen.
     pub hico: bool,
+    /// Leading zeros and densities set, as the bytes of their commands.
+    pub set: Vec<Vec<u8>>,
+    /// Reads so far.
+    pub reads: u32,
     /// Writes so far.
     pub writes: u32,
     /// Loses the last character of track 2.
@@ -130,6 +150,9 @@ pub fn msr605(stripe: Stripe) -> (Box<dyn Link>, Arc<Mutex<Stripe>>) {
         output: vec![],
         complete: |bytes| match bytes {
             [0x1B, b'w', ..] => bytes.iter().position(|b| *b == 0x1C).map(|fs| fs + 1),
+            [0x1B, b'z', _, _, ..] => Some(4),
+            [0x1B, b'b', _, ..] => Some(3),
+            [0x1B, b'z' | b'b', ..] => None,
             [0x1B, _, ..] => Some(2),
             _ => None,
         },
@@ -144,6 +167,10 @@ pub fn msr605(stripe: Stripe) -> (Box<dyn Link>, Arc<Mutex<Stripe>>) {
                     card.hico = false;
                     vec![0x1B, 0x30]
                 }
+                [_, b'z' | b'b', ..] => {
+                    card.set.push(command[1..].to_vec());
+                    vec![0x1B, 0x30]
+                }
                 [_, b'w', 0x1B, b's', 0x1B, 1, rest @ .., b'?', 0x1C] => {
                     card.writes += 1;
                     let mut tracks = rest.split(|b| *b == 0x1B);
@@ -156,6 +183,7 @@ pub fn msr605(stripe: Stripe) -> (Box<dyn Link>, Arc<Mutex<Stripe>>) {
                     vec![0x1B, card.status]
                 }
                 [_, b'r'] => {
+                    card.reads += 1;
                     let mut block = vec![0x1B, b's'];
                     for (i, (text, start)) in card.tracks.iter().zip([b'%', b';', b';']).enumerate() {
                         block.extend([0x1B, u8::try_from(i).unwrap() + 1]);

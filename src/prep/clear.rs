@@ -3,6 +3,8 @@
 //! For `protect`, and for tests that compare a personalized card with what went in. Holds keys and PINs: no `Debug`,
 //! wiped when dropped, never written anywhere.
 
+use std::path::{Path, PathBuf};
+
 use zeroize::Zeroizing;
 
 use super::fields::CardValues;
@@ -72,6 +74,7 @@ impl ClearDgi {
 pub struct Builder {
     plan: Plan,
     keys: IssuerKeys,
+    folder: PathBuf,
 }
 
 impl Builder {
@@ -81,7 +84,14 @@ impl Builder {
         for master in plan.needs() {
             keys.get(master)?;
         }
-        Ok(Self { plan, keys })
+        Ok(Self { plan, keys, folder: PathBuf::new() })
+    }
+
+    /// Looks for photos beside the input, not in the working directory.
+    #[must_use]
+    pub fn beside(mut self, input: &Path) -> Self {
+        self.folder = input.parent().map(Path::to_path_buf).unwrap_or_default();
+        self
     }
 
     /// The product's preparation.
@@ -95,7 +105,7 @@ impl Builder {
         let fail = |what: String| Failure::new(Exit::Input, format!("input: line {line}: {what}"));
         let values = CardValues::compute(&self.plan.used, holder, &self.keys, self.plan.card_keys)?;
         let mut sections = Vec::new();
-        for (mic, data) in plastic::sections(&self.plan, holder, &values).map_err(fail)? {
+        for (mic, data) in plastic::sections(&self.plan, holder, &values, &self.folder).map_err(fail)? {
             let mic = Mic::new(mic).map_err(|e| Failure::new(Exit::Bug, format!("us: MIC {mic} {e}")))?;
             sections.push(Section { mic, data });
         }

@@ -65,7 +65,7 @@ fn graphics_and_fulfilment() {
     let card = build(FULL);
     assert_eq!(
         section(&card, "GFX").unwrap(),
-        "\x01\0\0\0\x0Emultiapp-front\x02\0\0\0\x0C\x06expiry12/22\x02\0\0\0\x0E\x04nameCARD TEST\
+        "\x01\0\0\0\x08multiapp\x02\0\0\0\x0C\x06expiry12/22\x02\0\0\0\x0E\x04nameCARD TEST\
          \x02\0\0\0\x1A\x06number4761 7390 0101 0119"
     );
     assert_eq!(section(&card, "FUL").unwrap(), "\x02\0\0\0\x08WHITE-01\x05\0\0\0\x03STD");

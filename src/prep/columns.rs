@@ -50,6 +50,8 @@ pub enum Column {
     Priority,
     /// Fulfilment: cards that go together.
     Group,
+    /// Graphics: file of the cardholder's photo.
+    Photo,
 }
 
 /// One column: its name in the header line, whether a file must have it, and the shape of its values.
@@ -101,6 +103,13 @@ pub const COLUMNS: &[Definition] = &[
     column(Column::ShipGroup, "ship_group", false, text, "1-64 printable ASCII characters"),
     column(Column::Priority, "priority", false, text, "1-64 printable ASCII characters"),
     column(Column::Group, "group", false, text, "1-64 printable ASCII characters: cards that go together"),
+    column(
+        Column::Photo,
+        "photo",
+        false,
+        path,
+        "file of a PNG or JPEG photo, relative to the input's folder and not above it; at most 1 MiB",
+    ),
 ];
 
 const fn column(
@@ -207,6 +216,14 @@ fn points(text: &str) -> Result<(), &'static str> {
 fn text(text: &str) -> Result<(), &'static str> {
     let fits = text.bytes().all(|b| (0x20..=0x7E).contains(&b));
     only(fits && text.len() <= 64, "is not 1 to 64 printable ASCII characters")
+}
+
+/// A name of a file in the input's folder or below it, written the same everywhere.
+fn path(text: &str) -> Result<(), &'static str> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-/ ".contains(&b);
+    only(text.len() <= 255 && text.bytes().all(plain), "is not 1 to 255 of A-Z a-z 0-9 . _ - / and blank")?;
+    let inside = text.split('/').all(|part| !matches!(part, "" | "." | ".."));
+    only(inside, "is not a path in the folder of the input or below")
 }
 
 /// The columns as a text for `--help`.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! CSV ─ input ─► Cardholder ─ fields ─► computed values ─ clear ─► ClearCard ─ protect ─► record::Writer ─► file
-//!       columns              emv, verification, pin      plan, template, plastic
+//!       columns              emv, verification, pin      plan, template, plastic, photo
 //! ```
 //!
 //! What a product's cards hold stands in the `[prep]` tables of its profile ([`tables`] shows them); the code knows
@@ -17,6 +17,7 @@ pub mod fields;
 pub mod input;
 pub mod keys;
 mod output;
+mod photo;
 mod pin;
 pub mod plan;
 mod plastic;

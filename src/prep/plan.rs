@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::columns;
+use super::columns::{self, Column};
 use super::fields::{self, Field};
 use super::input::Defaults;
 use super::keys::Master;
@@ -31,12 +31,22 @@ pub struct Plan {
     pub emboss: Vec<Line>,
     /// IND.
     pub indent: Vec<Line>,
-    /// GFX: template name, then text fields.
-    pub graphics: Option<(String, BTreeMap<String, Template>)>,
+    /// GFX.
+    pub graphics: Option<Graphics>,
     /// CHP.
     pub applications: Vec<Application>,
     /// Every field that a card may need.
     pub used: BTreeSet<Field>,
+}
+
+/// What GFX says.
+pub struct Graphics {
+    /// Name of the graphics template.
+    pub template: String,
+    /// Text fields.
+    pub text: BTreeMap<String, Template>,
+    /// Image slots, and the column that names the file; a card without one has no image there.
+    pub images: BTreeMap<String, Column>,
 }
 
 /// A line of EMB or IND.
@@ -131,7 +141,7 @@ impl Plan {
     /// Every field named by a template or a `when`.
     fn named(&self) -> impl Iterator<Item = Field> {
         let lines = self.emboss.iter().chain(&self.indent).map(|l| &l.text);
-        let graphics = self.graphics.iter().flat_map(|(_, text)| text.values());
+        let graphics = self.graphics.iter().flat_map(|g| g.text.values());
         let dgis = || self.applications.iter().flat_map(|a| &a.dgis);
         let templates =
             self.stripe.iter().map(|(_, t)| t).chain(lines).chain(graphics).chain(dgis().map(|d| &d.value));
@@ -177,16 +187,28 @@ fn line(table: tables::Line) -> Result<Line, String> {
     Ok(Line { font, x, y, text: public(&text, &place)? })
 }
 
-fn graphics(table: tables::Graphics) -> Result<(String, BTreeMap<String, Template>), String> {
+fn graphics(table: tables::Graphics) -> Result<Graphics, String> {
     let mut text = BTreeMap::new();
     for (name, template) in table.text {
-        if !(1..=255).contains(&name.len()) {
-            return Err("graphics: a field name has 1 to 255 bytes".into());
-        }
+        name_fits(&name)?;
         let template = public(&template, &format!("graphics field {name}"))?;
         text.insert(name, template);
     }
-    Ok((table.template, text))
+    let mut images = BTreeMap::new();
+    for (name, column) in table.images {
+        name_fits(&name)?;
+        if column != Column::Photo.name() {
+            return Err(format!("graphics image {name}: only column photo names a file"));
+        }
+        images.insert(name, Column::Photo);
+    }
+    Ok(Graphics { template: table.template, text, images })
+}
+
+/// L1.
+fn name_fits(name: &str) -> Result<(), String> {
+    let fits = (1..=255).contains(&name.len());
+    if fits { Ok(()) } else { Err("graphics: a field or image name has 1 to 255 bytes".into()) }
 }
 
 fn application(table: tables::Application) -> Result<Application, String> {

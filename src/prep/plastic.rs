@@ -2,21 +2,25 @@
 //!
 //! Not here: the chip (`clear`, `protect`), what a machine does with the lines.
 
+use std::path::Path;
+
 use zeroize::Zeroizing;
 
 use super::columns::Column;
 use super::input::Cardholder;
+use super::photo;
 use super::plan::{Line, Plan};
 use super::template::{Template, Values};
 
 type Bytes = Zeroizing<Vec<u8>>;
 
 /// The MIC of every section that the card has, with its data, in file order. The error says what the product asks for
-/// and the card cannot give; it quotes no value.
+/// and the card cannot give; it quotes no value. Photos lie in the folder.
 pub fn sections(
     plan: &Plan,
     card: &Cardholder,
     values: &impl Values,
+    folder: &Path,
 ) -> Result<Vec<(&'static str, Bytes)>, String> {
     let mut sections = Vec::new();
     let mut add = |mic, data: Bytes| {
@@ -27,7 +31,7 @@ pub fn sections(
     add("MAG", stripe(&plan.stripe, values)?);
     add("EMB", lines(&plan.emboss, values)?);
     add("IND", lines(&plan.indent, values)?);
-    add("GFX", graphics(plan, values)?);
+    add("GFX", graphics(plan, card, values, folder)?);
     add("FUL", fulfilment(card)?);
     Ok(sections)
 }
@@ -71,17 +75,31 @@ fn lines(lines: &[Line], values: &impl Values) -> Result<Bytes, String> {
     Ok(data)
 }
 
-/// 01 template name; 02 text fields: L1 name, then UTF-8.
-fn graphics(plan: &Plan, values: &impl Values) -> Result<Bytes, String> {
-    let mut data = buffer();
-    let Some((template, fields)) = &plan.graphics else { return Ok(data) };
-    push_tlv(&mut data, 0x01, &[template.as_bytes()])?;
-    for (name, template) in fields {
-        let length =
-            u8::try_from(name.len()).map_err(|_| "a graphics field name is over 255 bytes".to_owned())?;
-        push_tlv(&mut data, 0x02, &[&[length], name.as_bytes(), &text(template, values)?])?;
+/// 01 template name; 02 text fields: L1 name, then UTF-8; 03 images: L1 slot, then PNG or JPEG.
+fn graphics(plan: &Plan, card: &Cardholder, values: &impl Values, folder: &Path) -> Result<Bytes, String> {
+    let Some(graphics) = &plan.graphics else { return Ok(buffer()) };
+    let mut images = Vec::new();
+    for (slot, column) in &graphics.images {
+        if let Some(file) = card.get(*column) {
+            let image =
+                photo::read(folder, file).map_err(|what| format!("column {}: {what}", column.name()))?;
+            images.push((slot, image));
+        }
+    }
+    let room: usize = images.iter().map(|(_, image)| image.len()).sum();
+    let mut data = Zeroizing::new(Vec::with_capacity(2048 + room));
+    push_tlv(&mut data, 0x01, &[graphics.template.as_bytes()])?;
+    for (name, template) in &graphics.text {
+        push_tlv(&mut data, 0x02, &[&[length(name)?], name.as_bytes(), &text(template, values)?])?;
+    }
+    for (slot, image) in images {
+        push_tlv(&mut data, 0x03, &[&[length(slot)?], slot.as_bytes(), &image])?;
     }
     Ok(data)
+}
+
+fn length(name: &str) -> Result<u8, String> {
+    u8::try_from(name.len()).map_err(|_| "a graphics name is over 255 bytes".to_owned())
 }
 
 /// 02 stock, 03 carrier, 04 ship group, 05 priority, 06 group. 01 is left out: the product is the Header's.

@@ -84,7 +84,7 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let product = Product::load(&args.product)?;
     let store = Store::open(&args.keys)?;
     let (kek, rules) = choose_kek(&store, args.kek.as_deref())?;
-    let builder = Builder::new(&product, IssuerKeys::from_store(&store, kek.id())?)?;
+    let builder = Builder::new(&product, IssuerKeys::from_store(&store, kek.id())?)?.beside(&args.input);
     admitted(&product, &builder, kek, rules)?;
 
     let mut source = Source::open(&args.input)?;

@@ -13,8 +13,9 @@
 //! y = 843                           # mils from the bottom edge
 //! text = "pan_grouped"
 //! [prep.graphics]                   # GFX
-//! template = "multiapp-front"
+//! template = "multiapp"
 //! text = { name = "name_printed" }  # text fields of the template, each a template of ours
+//! images = { photo = "photo" }      # image slots of the template, each a column that names a file
 //! [[prep.application]]
 //! aid = "A0000000031010"
 //! seclev = "03"
@@ -93,6 +94,9 @@ pub struct Graphics {
     pub template: String,
     /// Text field of the graphics template, and our template for it.
     pub text: BTreeMap<String, String>,
+    /// Image slot of the graphics template, and the column that names its file.
+    #[serde(default)]
+    pub images: BTreeMap<String, String>,
 }
 
 /// `[[prep.application]]`.

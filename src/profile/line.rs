@@ -76,6 +76,34 @@ pub struct Module {
     /// Stripe only: whether the stripe is looked at before and read back after writing.
     #[serde(default = "yes")]
     pub read_back: bool,
+    /// Stripe only: clocking zeros of tracks 1 and 3, and of track 2; without it, the machine's own.
+    #[serde(default)]
+    pub leading_zeros: Option<[u8; 2]>,
+    /// Stripe only: bits per inch of tracks 1, 2 and 3; without it, the machine's own.
+    #[serde(default)]
+    pub bpi: Option<[Bpi; 3]>,
+}
+
+/// Recording density of a track.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u16")]
+pub enum Bpi {
+    /// 75 bits per inch.
+    Bpi75,
+    /// 210 bits per inch.
+    Bpi210,
+}
+
+impl TryFrom<u16> for Bpi {
+    type Error = &'static str;
+
+    fn try_from(number: u16) -> Result<Self, Self::Error> {
+        match number {
+            75 => Ok(Self::Bpi75),
+            210 => Ok(Self::Bpi210),
+            _ => Err("bpi is 75 or 210"),
+        }
+    }
 }
 
 fn yes() -> bool {
@@ -92,7 +120,7 @@ fn one() -> u32 {
 pub enum Kind {
     /// Contact chip: driver `reader`.
     Chip,
-    /// Magnetic stripe: driver `msr605`.
+    /// Magnetic stripe: driver `msr605`, or `mse630` (with `read_back = false`).
     Stripe,
     /// Card printer: driver `card-printer`.
     Printer,
@@ -243,6 +271,13 @@ impl Line {
             }
             if module.mics.len() > 1 && matches!(module.kind, Kind::Chip | Kind::Stripe | Kind::Printer) {
                 return Err(format!("module {}: its device takes one MIC", module.name));
+            }
+            let stripes_own = module.leading_zeros.is_some() || module.bpi.is_some() || !module.read_back;
+            if stripes_own && module.kind != Kind::Stripe {
+                return Err(format!(
+                    "module {}: read_back, leading_zeros and bpi belong to stripe modules",
+                    module.name
+                ));
             }
             if (module.kind == Kind::Stripe) != module.coercivity.is_some() {
                 return Err(format!(

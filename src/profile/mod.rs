@@ -9,7 +9,7 @@ mod shipped;
 
 pub use line::Line;
 pub use product::Product;
-pub use shipped::{LINES, PRODUCTS, TEMPLATES};
+pub use shipped::{LINES, PRODUCTS, TEMPLATES, TemplateSource};
 
 use crate::exit::{Exit, Failure};
 

@@ -3,12 +3,30 @@
 /// Lines: `profiles/lines/`.
 pub const LINES: &[(&str, &str)] = &[
     ("sim-8", include_str!("../../profiles/lines/sim-8.toml")),
+    ("sim-64", include_str!("../../profiles/lines/sim-64.toml")),
     ("sim-chip-8", include_str!("../../profiles/lines/sim-chip-8.toml")),
+    ("sim-line", include_str!("../../profiles/lines/sim-line.toml")),
 ];
 
 /// Products: `profiles/products/`.
 pub const PRODUCTS: &[(&str, &str)] = &[("multiapp", include_str!("../../profiles/products/multiapp.toml"))];
 
+/// A graphics template: `modules/template.rs` says what may stand in it.
+pub struct TemplateSource {
+    /// As records name it.
+    pub name: &'static str,
+    /// SVG of the front.
+    pub front: &'static str,
+    /// SVG of the back; without one the back stays as it is.
+    pub back: Option<&'static str>,
+}
+
+const MULTIAPP_FRONT: &str = include_str!("../../profiles/graphics/multiapp-front.svg");
+const MULTIAPP_BACK: &str = include_str!("../../profiles/graphics/multiapp-back.svg");
+
 /// Graphics templates: `profiles/graphics/`.
-pub const TEMPLATES: &[(&str, &str)] =
-    &[("multiapp-front", include_str!("../../profiles/graphics/multiapp-front.svg"))];
+pub const TEMPLATES: &[TemplateSource] = &[
+    TemplateSource { name: "multiapp", front: MULTIAPP_FRONT, back: Some(MULTIAPP_BACK) },
+    // For files that were prepared before there was a back, and for printers of one side.
+    TemplateSource { name: "multiapp-front", front: MULTIAPP_FRONT, back: None },
+];

@@ -25,6 +25,12 @@ const PAYMENT: &str = "A0000000031010";
 const PURSE: &str = "F043575055525345";
 const LOYALTY: &str = "F043574C4F59414C";
 
+/// Photos that some cardholders have.
+const PHOTOS: [(&str, &[u8]); 2] = [
+    ("one.jpg", include_bytes!("../../src/picture/samples/baseline.jpg")),
+    ("two.jpg", include_bytes!("../../src/picture/samples/progressive.jpg")),
+];
+
 /// One line of the CSV, by column.
 pub type Row = BTreeMap<String, String>;
 
@@ -32,6 +38,7 @@ pub type Row = BTreeMap<String, String>;
 struct Ordered {
     row: Row,
     clear: ClearCard,
+    photo: Option<Vec<u8>>,
 }
 
 /// Every card of a CSV, by card_ref.
@@ -43,12 +50,15 @@ impl Expected {
         let text = std::fs::read_to_string(world.path(csv)).unwrap();
         let store = Store::open(&world.path("issuer.store")).unwrap();
         let keys = IssuerKeys::from_store(&store, "476173FF").unwrap();
-        let builder = Builder::new(&Product::load("multiapp").unwrap(), keys).unwrap();
+        let builder =
+            Builder::new(&Product::load("multiapp").unwrap(), keys).unwrap().beside(&world.path(csv));
         let holders = Reader::new(text.as_bytes(), &builder.plan().defaults).unwrap();
         let cards = rows(&text).into_iter().zip(holders).map(|(row, holder)| {
             let clear = builder.card(&holder.unwrap()).unwrap();
             assert_eq!(row["card_ref"], clear.card_ref.as_str());
-            (row["card_ref"].clone(), Ordered { row, clear })
+            let photo = Some(&row["photo"]).filter(|p| !p.is_empty());
+            let photo = photo.map(|name| std::fs::read(world.path(name)).unwrap());
+            (row["card_ref"].clone(), Ordered { row, clear, photo })
         });
         Self(cards.collect())
     }
@@ -57,10 +67,10 @@ impl Expected {
         self.0.len()
     }
 
-    /// How the dumps of good cards differ from what was ordered under these card_refs. Of every `fronts`th card the
-    /// front is drawn once more, which takes 20 ms; 1 = of all.
-    pub fn differences(&self, made: &[(String, Value)], fronts: usize) -> Vec<String> {
-        let work: Vec<_> = made.iter().zip((0..fronts).cycle()).collect();
+    /// How the dumps of good cards differ from what was ordered under these card_refs. Of every `drawn`th card both
+    /// sides are drawn once more, which takes 40 ms; 1 = of all.
+    pub fn differences(&self, made: &[(String, Value)], drawn: usize) -> Vec<String> {
+        let work: Vec<_> = made.iter().zip((0..drawn).cycle()).collect();
         std::thread::scope(|scope| {
             let start = |part: &'_ [(&(String, Value), usize)]| -> Vec<String> {
                 part.iter().flat_map(|((name, dump), nth)| self.differs(name, dump, *nth == 0)).collect()
@@ -85,10 +95,13 @@ impl Expected {
         as_prepared(&mut found, &ordered.clear, dump);
         as_in_the_csv(&mut found, &ordered.row, dump);
         if draw {
-            found.same("front", &dump["graphics"]["front"], front(&ordered.row));
+            let [front, back] = sides(&ordered.row, ordered.photo.as_deref());
+            found.same("front", &dump["graphics"]["front"], front);
+            found.same("back", &dump["graphics"]["back"], back);
         }
-        found.holds("front", dump["graphics"]["front"].as_str().is_some_and(|hash| hash.len() == 64));
-        found.same("back", &dump["graphics"]["back"], Value::Null);
+        for side in ["front", "back"] {
+            found.holds(side, dump["graphics"][side].as_str().is_some_and(|hash| hash.len() == 64));
+        }
         found.all
     }
 }
@@ -249,18 +262,21 @@ fn check_values(found: &mut Findings<'_>, dgis: &Value, keys: &str, kcvs: &str) 
     found.same("check values", &dgis[kcvs], keys.chunks_exact(16).map(kcv).collect::<String>());
 }
 
-/// SHA-256 of the raster of the front with this line's texts: the template drawn here once more.
-fn front(row: &Row) -> String {
+/// SHA-256 of the rasters of front and back with this line's texts and photo: the template drawn here once more.
+fn sides(row: &Row, photo: Option<&[u8]>) -> [String; 2] {
     let (surname, first) = row["name"].split_once('/').unwrap();
     let (name, number) = (format!("{first} {surname}"), grouped(&row["pan"]));
     let expiry = format!("{}/{}", &row["expiry"][2..], &row["expiry"][..2]);
     let fields = vec![("name", name.as_str()), ("number", &number), ("expiry", &expiry)];
-    let wanted = Graphics { template: "multiapp-front", fields, images: Vec::new() };
-    let png = template::shipped("multiapp-front").unwrap().render(&wanted).unwrap();
-    let raster = resvg::tiny_skia::Pixmap::decode_png(&png).unwrap();
-    // Nothing shows through, so premultiplied or not is the same.
-    assert!(raster.pixels().iter().all(|p| p.alpha() == 255));
-    hex::encode_upper(Sha256::digest(raster.data()))
+    let images = photo.map(|photo| ("photo", photo)).into_iter().collect();
+    let wanted = Graphics { template: "multiapp", fields, images };
+    let pictures = template::shipped("multiapp").unwrap().render(&wanted).unwrap();
+    [&pictures.front, pictures.back.as_ref().unwrap()].map(|png| {
+        let raster = resvg::tiny_skia::Pixmap::decode_png(png).unwrap();
+        // Nothing shows through, so premultiplied or not is the same.
+        assert!(raster.pixels().iter().all(|p| p.alpha() == 255));
+        hex::encode_upper(Sha256::digest(raster.data()))
+    })
 }
 
 /// Groups of four where the number line's 19 places are enough.
@@ -302,7 +318,7 @@ fn rows(csv: &str) -> Vec<Row> {
     lines.map(|line| header.iter().cloned().zip(line).collect()).collect()
 }
 
-/// As [`World::prepared`], but cardholders of many shapes: without PIN, purse or loyalty, with long numbers and names.
+/// As [`World::prepared`], but cardholders of many shapes: without PIN, purse or loyalty, with long numbers and names, with photos.
 pub fn prepared(world: &World, name: &str, count: u32, seed: u64) -> Expected {
     let (csv, count, seed) = (format!("{name}.csv"), count.to_string(), seed.to_string());
     let made = world.prep(&["sample", "--count", &count, "--output", "sample.csv", "--seed", &seed]);
@@ -316,6 +332,9 @@ pub fn prepared(world: &World, name: &str, count: u32, seed: u64) -> Expected {
         text.push('\n');
     }
     std::fs::write(world.path(&csv), &text).unwrap();
+    for (name, photo) in PHOTOS {
+        std::fs::write(world.path(name), photo).unwrap();
+    }
     let file = format!("{name}.cwf1");
     let files = ["--input", &csv, "--output", &file];
     let keys = ["--product", "multiapp", "--keys", "issuer.store", "--kek", "476173FF:1"];
@@ -326,7 +345,9 @@ pub fn prepared(world: &World, name: &str, count: u32, seed: u64) -> Expected {
 
 fn vary(row: &mut Row, n: usize) {
     let mut set = |column: &str, value: &str| drop(row.insert(column.to_owned(), value.to_owned()));
-    let changes: [(usize, &[(&str, &str)]); 8] = [
+    let changes: [(usize, &[(&str, &str)]); 10] = [
+        (2, &[("photo", "one.jpg")]),
+        (10, &[("photo", "two.jpg")]),
         (5, &[("service_code", "221"), ("offer", "TWO COFFEES FOR ONE")]),
         (6, &[("currency", "840")]),
         (7, &[("pin", "")]),

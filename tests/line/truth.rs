@@ -110,6 +110,8 @@ fn the_comparison_sees_every_difference() {
         ("/emboss/3/text".into(), flipped("/emboss/3/text")),
         ("/graphics/front".into(), made[0].1["graphics"]["front"].clone()),
         ("/graphics/back".into(), good["graphics"]["front"].clone()),
+        ("/graphics/back".into(), made[0].1["graphics"]["back"].clone()),
+        ("/graphics/back".into(), Value::Null),
         ("/chip/applications/3/state".into(), "SELECTABLE".into()),
         ("/chip/applications/2/dgis".into(), serde_json::json!({})),
     ];

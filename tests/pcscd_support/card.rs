@@ -33,9 +33,9 @@ pub enum Act {
     Leave,
 }
 
-impl From<&[u8]> for Act {
-    fn from(response: &[u8]) -> Self {
-        Self::Answer(response.to_vec())
+impl From<Vec<u8>> for Act {
+    fn from(response: Vec<u8>) -> Self {
+        Self::Answer(response)
     }
 }
 

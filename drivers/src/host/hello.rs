@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::exchange;
 use crate::link::{CardError, LinkError};
 use crate::pcsc::ReaderSpec;
-use crate::stream::{self, Socket};
+use crate::stream::{Socket, Timed};
 use crate::wire::{HOST_BODY_MAX, HOST_MAGIC, HOST_VERSION, reader};
 
 /// magic (4), version u16, length u32.
@@ -78,7 +78,7 @@ impl Answer {
 
 /// One message of either end.
 pub(super) fn send<T: Serialize>(
-    socket: &mut impl Socket,
+    socket: &mut Timed<impl Socket>,
     message: &T,
     deadline: Instant,
 ) -> Result<(), LinkError> {
@@ -87,17 +87,17 @@ pub(super) fn send<T: Serialize>(
     let length = length.ok_or_else(|| LinkError::Io("a hello that is too long".into()))?;
     let version = HOST_VERSION.to_be_bytes();
     let message = [&HOST_MAGIC[..], &version, &length.to_be_bytes(), &body].concat();
-    stream::send(socket, &message, deadline.saturating_duration_since(Instant::now()))
+    socket.send(&message, deadline.saturating_duration_since(Instant::now()))
 }
 
 /// The message of the other end; the error says what is wrong with it.
 pub(super) fn receive<T: for<'a> Deserialize<'a>>(
-    socket: &mut impl Socket,
+    socket: &mut Timed<impl Socket>,
     deadline: Instant,
 ) -> Result<T, LinkError> {
     let fault = |what: &str| LinkError::Io(format!("station host: {what}"));
     let mut header = [0; HEADER];
-    stream::receive_all(socket, &mut header, deadline)?;
+    socket.receive_all(&mut header, deadline)?;
     let [m0, m1, m2, m3, v0, v1, l0, l1, l2, l3] = header;
     if [m0, m1, m2, m3] != HOST_MAGIC {
         return Err(fault("the other end speaks something else"));
@@ -113,6 +113,6 @@ pub(super) fn receive<T: for<'a> Deserialize<'a>>(
         return Err(fault("the other end says hello at too great a length"));
     }
     let mut body = vec![0; length];
-    stream::receive_all(socket, &mut body, deadline)?;
+    socket.receive_all(&mut body, deadline)?;
     serde_json::from_slice(&body).map_err(|_| fault("the other end says hello in words that are not known"))
 }

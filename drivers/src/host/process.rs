@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::hello::{self, Answer, Device};
 use crate::link::{CardError, Link, LinkError};
-use crate::stream;
+use crate::stream::Timed;
 
 /// Between two starts of one station's host: a device that cannot be opened costs no more than this often a process.
 const START_INTERVAL: Duration = Duration::from_millis(250);
@@ -38,7 +38,7 @@ pub struct HostSpec {
 /// A running host.
 struct Running {
     child: Child,
-    socket: UnixStream,
+    socket: Timed<UnixStream>,
 }
 
 /// The connection to a station's host, which may be dead.
@@ -96,7 +96,7 @@ impl HostPipe {
             .map_err(|e| fault(format!("{} cannot start: {e}", self.spec.program.display())))?;
         // With the command goes our copy of the host's end: when the host dies, the socket closes.
         drop(command);
-        let running = self.running.insert(Running { child, socket: ours });
+        let running = self.running.insert(Running { child, socket: Timed::new(ours) });
         let hello = hello::send(&mut running.socket, &self.spec.device, deadline)
             .and_then(|()| hello::receive::<Answer>(&mut running.socket, deadline));
         let hello = hello.map_err(|error| match error {
@@ -107,18 +107,18 @@ impl HostPipe {
         Ok(())
     }
 
-    fn socket(&mut self) -> Result<&mut UnixStream, LinkError> {
+    fn socket(&mut self) -> Result<&mut Timed<UnixStream>, LinkError> {
         self.running.as_mut().map(|running| &mut running.socket).ok_or(LinkError::Closed)
     }
 }
 
 impl Link for HostPipe {
     fn send(&mut self, bytes: &[u8], timeout: Duration) -> Result<(), LinkError> {
-        stream::send(self.socket()?, bytes, timeout)
+        self.socket()?.send(bytes, timeout)
     }
 
     fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, LinkError> {
-        stream::receive(self.socket()?, buffer, timeout)
+        self.socket()?.receive(buffer, timeout)
     }
 
     /// A new host; a link's error cannot say all that `refused` does.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::serve::{HostError, message};
 use crate::link::{Link, LinkError};
 use crate::serial::SerialLink;
-use crate::stream;
+use crate::stream::Timed;
 use crate::wire::{HOST_BODY_MAX, host};
 
 /// How long a machine may take no bytes. At 9600 bit/s the longest frame takes 4.3 s.
@@ -40,19 +40,19 @@ pub(super) fn tcp(address: &str) -> Result<Ends, LinkError> {
     let socket = TcpStream::connect_timeout(&found, CONNECT_TIME).map_err(|e| fault(&e))?;
     socket.set_nodelay(true).map_err(|e| fault(&e))?;
     let second = socket.try_clone().map_err(|e| fault(&e))?;
-    Ok((Box::new(Tcp(second)), Box::new(Tcp(socket))))
+    Ok((Box::new(Tcp(Timed::new(second))), Box::new(Tcp(Timed::new(socket)))))
 }
 
 /// One connection; not opened again, because its host is.
-struct Tcp(TcpStream);
+struct Tcp(Timed<TcpStream>);
 
 impl Link for Tcp {
     fn send(&mut self, bytes: &[u8], timeout: Duration) -> Result<(), LinkError> {
-        stream::send(&mut self.0, bytes, timeout)
+        self.0.send(bytes, timeout)
     }
 
     fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, LinkError> {
-        stream::receive(&mut self.0, buffer, timeout)
+        self.0.receive(buffer, timeout)
     }
 
     fn reopen(&mut self, _: Duration) -> Result<(), LinkError> {

@@ -19,6 +19,7 @@ use super::pump;
 use crate::exchange;
 use crate::link::{CardError, LinkError, Protocols, Reset, Step};
 use crate::pcsc::PcscReader;
+use crate::stream::Timed;
 use crate::wire::{READER_BODY_MAX, reader};
 
 /// For the hello, which the controller sends at once.
@@ -74,20 +75,23 @@ pub enum HostError {
 }
 
 /// Serves the device that the other end names, until that end closes.
-pub fn serve(mut socket: UnixStream) -> Result<(), HostError> {
+pub fn serve(socket: UnixStream) -> Result<(), HostError> {
     let deadline = Instant::now() + HELLO_TIME;
+    let mut socket = Timed::new(socket);
     let device: Device = hello::receive(&mut socket, deadline).map_err(HostError::Hello)?;
     match device {
         Device::Reader(spec) => {
-            let mut reader = opened(&mut socket, PcscReader::open(spec), PcscReader::name)?;
+            let (mut socket, mut reader) = opened(socket, PcscReader::open(spec), PcscReader::name)?;
             exchanges(&mut socket, &mut reader)
         }
         Device::Serial { path, baud } => {
-            let ends = opened(&mut socket, pump::serial(&path, baud).map_err(CardError::Reader), |_| path)?;
+            let ends = pump::serial(&path, baud).map_err(CardError::Reader);
+            let (socket, ends) = opened(socket, ends, |_| path)?;
             pump::pump(socket, ends)
         }
         Device::Tcp { address } => {
-            let ends = opened(&mut socket, pump::tcp(&address).map_err(CardError::Reader), |_| address)?;
+            let ends = pump::tcp(&address).map_err(CardError::Reader);
+            let (socket, ends) = opened(socket, ends, |_| address)?;
             pump::pump(socket, ends)
         }
     }
@@ -108,18 +112,16 @@ pub fn end_with(socket: &UnixStream) -> std::io::Result<()> {
 
 /// Answers the hello.
 fn opened<T>(
-    socket: &mut UnixStream,
+    mut socket: Timed<UnixStream>,
     device: Result<T, CardError>,
     name: impl FnOnce(&T) -> String,
-) -> Result<T, HostError> {
+) -> Result<(UnixStream, T), HostError> {
     let answer = match &device {
         Ok(device) => Answer { opened: Some(name(device)), ..Answer::default() },
         Err(error) => Answer::refusal(error),
     };
-    hello::send(socket, &answer, Instant::now() + HELLO_TIME).map_err(HostError::Hello)?;
-    socket.set_read_timeout(None)?;
-    socket.set_write_timeout(None)?;
-    device.map_err(HostError::Device)
+    hello::send(&mut socket, &answer, Instant::now() + HELLO_TIME).map_err(HostError::Hello)?;
+    Ok((socket.into_inner()?, device.map_err(HostError::Device)?))
 }
 
 /// Requests and answers until the other end closes.

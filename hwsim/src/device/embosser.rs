@@ -56,7 +56,7 @@ impl<'a> Embosser<'a> {
         self.pace.work(self.world.sim.embosser_s);
         let mut blank = lock(card);
         blank.emboss.extend(self.buffer.iter().cloned());
-        blank.jobs += 1;
+        blank.worked_on();
         Ok(())
     }
 }

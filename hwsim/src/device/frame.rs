@@ -7,11 +7,12 @@
 //!
 //! Not here: what the commands do ([`Machine`]).
 
-use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::net::UnixStream;
+use std::io;
 use std::time::Duration;
 
 use drivers::wire::{ACK, DLE, ESCAPE_XOR, ETX, FRAME_DATA_MAX, FRAME_TRIES, NAK, STX, status};
+
+use super::link::Link;
 
 /// A gap within a burst that ends it.
 pub const QUIET: Duration = Duration::from_millis(50);
@@ -53,7 +54,7 @@ pub trait Machine {
 /// Serves a machine until the other end hangs up. With `instant` the machine takes no time, so the ACK travels in one
 /// piece with the answer.
 pub fn serve<M: Machine>(
-    stream: &UnixStream,
+    stream: &impl Link,
     machine: &mut M,
     instant: bool,
     quiet: Duration,
@@ -124,17 +125,17 @@ enum Verdict {
 }
 
 /// The incoming bytes, read as many at a time as there are.
-struct Wire<'a> {
-    stream: &'a UnixStream,
+struct Wire<'a, L> {
+    stream: &'a L,
     quiet: Duration,
     buffer: [u8; 4096],
     start: usize,
     end: usize,
 }
 
-impl Wire<'_> {
+impl<L: Link> Wire<'_, L> {
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.write_all(bytes)
+        self.stream.send(bytes)
     }
 
     /// Next byte, however long it takes; `None` at the end.
@@ -142,11 +143,9 @@ impl Wire<'_> {
         while self.start == self.end {
             self.start = 0;
             self.end = 0;
-            match self.stream.read(&mut self.buffer) {
-                Ok(0) => return Ok(None),
-                Ok(n) => self.end = n,
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
+            self.end = self.stream.receive(&mut self.buffer)?;
+            if self.end == 0 {
+                return Ok(None);
             }
         }
         let byte = self.buffer.get(self.start).copied();
@@ -156,16 +155,10 @@ impl Wire<'_> {
 
     /// Next byte of a burst; `None` if the line falls quiet, or at the end.
     fn next_in_burst(&mut self) -> io::Result<Option<u8>> {
-        if self.start != self.end {
-            return self.next();
+        if self.start == self.end && !self.stream.stirs_within(self.quiet)? {
+            return Ok(None);
         }
-        self.stream.set_read_timeout(Some(self.quiet))?;
-        let byte = self.next();
-        self.stream.set_read_timeout(None)?;
-        match byte {
-            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Ok(None),
-            other => other,
-        }
+        self.next()
     }
 
     /// Drops all bytes until the line is quiet.

@@ -5,6 +5,7 @@
 
 pub mod embosser;
 pub mod frame;
+pub mod link;
 pub mod msr605;
 pub mod printer;
 pub mod reader;

@@ -1,16 +1,21 @@
-//! Card printer (`drivers::wire` section 4). It keeps no picture: of each side it keeps the SHA-256 of the decoded
+//! Card printer (`drivers::wire` section 4). Of a card it keeps no picture: of each side the SHA-256 of the decoded
 //! raster, RGBA with 8 bits each, not premultiplied, rows from top to bottom without padding.
 //!
-//! Bounds: 1 to 2048 pixels each way, and no PNG longer than such a raster. 'P' with no image, or with one that is
-//! incomplete or no PNG, is '3' and prints nothing. Like the embosser's buffer, the images stay until 'C'.
+//! Images come over the `stream` link of the station, and the last whole one of each side lies in its [`Inbox`], from
+//! which 'P' takes what 'H' announced. Bounds: 1 to 2048 pixels each way, and no PNG longer than such a raster. 'P' with
+//! nothing announced is '3' and prints nothing. Announcements stay until 'C' or the next 'H' of that side; a stream that
+//! sends what is no image is closed.
 
-use std::io::Cursor;
+use std::io::{self, Cursor, ErrorKind};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use drivers::wire::status;
 use png::{ColorType, Transformations};
 use sha2::{Digest, Sha256};
 
 use super::frame::{Answer, Machine};
+use super::link::{Link, read_exact};
 use crate::faults::Kind;
 use crate::pace::Pace;
 use crate::sync::lock;
@@ -22,23 +27,8 @@ const MODEL: &str = "hwsim printer SIMULATED";
 const SIDE_MAX: u32 = 2048;
 /// Bytes of such a raster; a longer PNG is not accepted, and its decoder gets no more memory.
 const RASTER_MAX: usize = 2048 * 2048 * 4;
-
-/// An image under way: what was announced, and what has come.
-struct Image {
-    announced: usize,
-    png: Vec<u8>,
-}
-
-/// A printer at a station.
-pub struct Printer<'a> {
-    world: &'a World,
-    station: &'a Station,
-    pace: Pace,
-    front: Option<Image>,
-    back: Option<Image>,
-    /// The side whose chunks come.
-    side: Side,
-}
+/// How long 'P' waits for an image (`drivers::wire` section 4); not divided by `--speed`.
+const IMAGE_WAIT: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy)]
 enum Side {
@@ -46,40 +36,121 @@ enum Side {
     Back,
 }
 
-impl<'a> Printer<'a> {
-    /// With no images.
-    pub fn new(world: &'a World, station: &'a Station) -> Self {
-        let pace = Pace::new(world.speed);
-        Self { world, station, pace, front: None, back: None, side: Side::Front }
+impl Side {
+    fn of(byte: u8) -> Option<Self> {
+        match byte {
+            b'F' => Some(Self::Front),
+            b'B' => Some(Self::Back),
+            _ => None,
+        }
     }
+}
 
-    fn image(&mut self) -> &mut Option<Image> {
-        match self.side {
+/// One thing for each side.
+#[derive(Default)]
+struct Sides<T> {
+    front: Option<T>,
+    back: Option<T>,
+}
+
+impl<T> Sides<T> {
+    fn at(&mut self, side: Side) -> &mut Option<T> {
+        match side {
             Side::Front => &mut self.front,
             Side::Back => &mut self.back,
         }
     }
+}
 
-    fn begin(&mut self, side: u8, length: u32) -> Move {
-        self.side = match side {
-            b'F' => Side::Front,
-            b'B' => Side::Back,
-            _ => return Err(status::BAD_DATA),
-        };
-        let announced = usize::try_from(length).unwrap_or(usize::MAX);
-        if announced == 0 || announced > RASTER_MAX {
-            return Err(status::BAD_DATA);
+/// A PNG that has come, as it was sent.
+#[derive(Default)]
+struct Image {
+    digest: [u8; 32],
+    png: Vec<u8>,
+}
+
+/// The images that have come to a printer: the last of each side.
+#[derive(Default)]
+pub struct Inbox {
+    images: Mutex<Sides<Image>>,
+    arrived: Condvar,
+}
+
+impl Inbox {
+    /// Takes images from the stream until the other end hangs up.
+    pub fn receive(&self, stream: &impl Link) -> io::Result<()> {
+        let no_image = || io::Error::new(ErrorKind::InvalidData, "not an image of a side");
+        loop {
+            let mut header = [0; 5];
+            match read_exact(stream, &mut header) {
+                Err(e) if e.kind() == ErrorKind::UnexpectedEof => return Ok(()),
+                other => other?,
+            }
+            let [side, length @ ..] = header;
+            let side = Side::of(side).ok_or_else(no_image)?;
+            let mut png = vec![0; png_length(length).ok_or_else(no_image)?];
+            read_exact(stream, &mut png)?;
+            let digest = Sha256::digest(&png).into();
+            *lock(&self.images).at(side) = Some(Image { digest, png });
+            self.arrived.notify_all();
         }
-        *self.image() = Some(Image { announced, png: Vec::new() });
-        Ok(())
     }
 
-    fn chunk(&mut self, data: &[u8]) -> Move {
-        let image = self.image().as_mut().ok_or(status::BAD_DATA)?;
-        if data.is_empty() || image.png.len() + data.len() > image.announced {
-            return Err(status::BAD_DATA);
+    /// Waits for the image that was announced; gives the digest of its raster, or `None` if it does not come or is none.
+    fn raster_of(&self, side: Side, announced: &Announced) -> Option<[u8; 32]> {
+        let missing = |images: &mut Sides<Image>| {
+            let here = images.at(side).as_ref();
+            here.is_none_or(|i| i.digest != announced.digest || i.png.len() != announced.length)
+        };
+        let images = lock(&self.images);
+        let waited = self.arrived.wait_timeout_while(images, IMAGE_WAIT, missing);
+        let (mut images, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        if waited.timed_out() {
+            return None;
         }
-        image.png.extend_from_slice(data);
+        // Decoded without the lock: the next card's image may come meanwhile.
+        let image = images.at(side).take()?;
+        drop(images);
+        let raster = raster(&image.png);
+        lock(&self.images).at(side).get_or_insert(image);
+        raster
+    }
+}
+
+/// The length of a PNG, if it is within bounds.
+fn png_length(length: [u8; 4]) -> Option<usize> {
+    let length = usize::try_from(u32::from_be_bytes(length)).ok()?;
+    (1..=RASTER_MAX).contains(&length).then_some(length)
+}
+
+/// What 'H' said of a side.
+#[derive(Default)]
+struct Announced {
+    length: usize,
+    digest: [u8; 32],
+}
+
+/// A printer at a station.
+pub struct Printer<'a> {
+    world: &'a World,
+    station: &'a Station,
+    pace: Pace,
+    announced: Sides<Announced>,
+}
+
+impl<'a> Printer<'a> {
+    /// With nothing announced.
+    pub fn new(world: &'a World, station: &'a Station) -> Self {
+        Self { world, station, pace: Pace::new(world.speed), announced: Sides::default() }
+    }
+
+    /// `side | length u32 | SHA-256`.
+    fn announce(&mut self, data: &[u8]) -> Move {
+        let (&[side, ref length @ ..], digest) = data.split_first_chunk::<5>().ok_or(status::BAD_DATA)?;
+        let side = Side::of(side).ok_or(status::BAD_DATA)?;
+        let length = png_length(*length).ok_or(status::BAD_DATA)?;
+        let digest = digest.try_into().map_err(|_| status::BAD_DATA)?;
+        *self.announced.at(side) = Some(Announced { length, digest });
         Ok(())
     }
 
@@ -89,47 +160,41 @@ impl<'a> Printer<'a> {
         if self.world.jams(&mut lock(card), Kind::JamPrinter, self.station) {
             return Err(status::JAM);
         }
-        if self.front.is_none() && self.back.is_none() {
+        let Sides { front, back } = &self.announced;
+        if front.is_none() && back.is_none() {
             return Err(status::BAD_DATA);
         }
-        let front = raster_of(self.front.as_ref())?;
-        let back = raster_of(self.back.as_ref())?;
+        let raster_of = |side, announced: &Option<Announced>| match announced {
+            None => Ok(None),
+            Some(a) => self.station.inbox.raster_of(side, a).map(Some).ok_or(status::BAD_DATA),
+        };
+        let front = raster_of(Side::Front, front)?;
+        let back = raster_of(Side::Back, back)?;
         self.pace.work(self.world.sim.printer_s);
         let mut blank = lock(card);
         blank.front = front.or(blank.front);
         blank.back = back.or(blank.back);
-        blank.jobs += 1;
+        blank.worked_on();
         Ok(())
     }
 }
 
 impl Machine for Printer<'_> {
-    const COMMANDS: &'static [u8] = b"CHDPS";
+    const COMMANDS: &'static [u8] = b"CHPS";
 
     fn run(&mut self, command: u8, data: &[u8]) -> Answer {
         let done = match (command, data) {
             (b'C', []) => {
-                self.front = None;
-                self.back = None;
+                self.announced = Sides::default();
                 Ok(())
             }
-            (b'H', [side, a, b, c, d]) => self.begin(*side, u32::from_be_bytes([*a, *b, *c, *d])),
-            (b'D', chunk) => self.chunk(chunk),
+            (b'H', data) => self.announce(data),
             (b'P', []) => self.print(),
             (b'S', []) => return Answer::model(MODEL),
             _ => Err(status::BAD_DATA),
         };
         Answer::of(done)
     }
-}
-
-/// The raster of a side that was begun: an error if it is not complete or no PNG.
-fn raster_of(image: Option<&Image>) -> Result<Option<[u8; 32]>, u8> {
-    let Some(image) = image else { return Ok(None) };
-    if image.png.len() != image.announced {
-        return Err(status::BAD_DATA);
-    }
-    raster(&image.png).map(Some).ok_or(status::BAD_DATA)
 }
 
 /// SHA-256 of the raster of a PNG: RGBA8, rows top to bottom. `None` if it is none, or out of bounds.

@@ -16,12 +16,30 @@ fn png(width: u32, height: u32, color: ColorType, depth: png::BitDepth, samples:
     out
 }
 
-fn send(client: &mut Client, side: u8, png: &[u8]) {
+/// Announces an image, and lets it come.
+fn send(station: &Station, client: &mut Client, side: u8, png: &[u8]) {
+    assert_eq!(client.command(b'H', &announcement(side, png)).0, b'0');
+    come(station, &image(side, png)).unwrap();
+}
+
+fn announcement(side: u8, png: &[u8]) -> Vec<u8> {
     let length = u32::try_from(png.len()).unwrap().to_be_bytes();
-    assert_eq!(client.command(b'H', &[&[side][..], &length].concat()).0, b'0');
-    for chunk in png.chunks(1024) {
-        assert_eq!(client.command(b'D', chunk).0, b'0');
-    }
+    [&[side][..], &length, &Sha256::digest(png)].concat()
+}
+
+fn image(side: u8, png: &[u8]) -> Vec<u8> {
+    [&[side][..], &u32::try_from(png.len()).unwrap().to_be_bytes(), png].concat()
+}
+
+/// Sends bytes over a stream link, and hangs up.
+fn come(station: &Station, bytes: &[u8]) -> io::Result<()> {
+    let (mut near, far) = std::os::unix::net::UnixStream::pair().unwrap();
+    std::thread::scope(|scope| {
+        let inbox = scope.spawn(move || station.inbox.receive(&far));
+        let _ = io::Write::write_all(&mut near, bytes);
+        drop(near);
+        inbox.join().unwrap()
+    })
 }
 
 fn printing<T>(faults: &str, client: impl FnOnce(&World, &Station, &mut Client) -> T) -> T {
@@ -74,8 +92,8 @@ fn both_sides_are_printed() {
     let back = png(100, 40, ColorType::Grayscale, png::BitDepth::Eight, &noise);
     assert!(back.len() > 1024, "more than one chunk");
     printing("", |_, station, client| {
-        send(client, b'F', &front);
-        send(client, b'B', &back);
+        send(station, client, b'F', &front);
+        send(station, client, b'B', &back);
         assert_eq!(client.command(b'P', b"").0, b'0');
         look(station, |blank| {
             assert_eq!((blank.front, blank.back), (raster(&front), raster(&back)));
@@ -84,9 +102,29 @@ fn both_sides_are_printed() {
         // Cleared: nothing to print. Front alone: the back stays as it is.
         assert_eq!(client.command(b'C', b"").0, b'0');
         assert_eq!(client.command(b'P', b"").0, b'3');
-        send(client, b'F', &back);
+        send(station, client, b'F', &back);
         assert_eq!(client.command(b'P', b"").0, b'0');
         look(station, |blank| assert_eq!((blank.front, blank.back), (raster(&back), raster(&back))));
+    });
+}
+
+#[test]
+fn an_image_may_come_while_it_is_waited_for_and_the_last_one_counts() {
+    let one = png(2, 1, ColorType::Grayscale, png::BitDepth::Eight, &[1, 2]);
+    let two = png(2, 1, ColorType::Grayscale, png::BitDepth::Eight, &[3, 4]);
+    printing("", |_, station, client| {
+        send(station, client, b'F', &one);
+        assert_eq!(client.command(b'H', &announcement(b'F', &two)).0, b'0');
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(50));
+                come(station, &image(b'F', &two)).unwrap();
+            });
+            assert_eq!(client.command(b'P', b"").0, b'0');
+        });
+        look(station, |blank| assert_eq!(blank.front, raster(&two)));
+        // It is kept: the next card may have the same.
+        assert_eq!(client.command(b'P', b"").0, b'0');
     });
 }
 
@@ -94,22 +132,23 @@ fn both_sides_are_printed() {
 fn incomplete_and_wrong_images_print_nothing() {
     let good = png(2, 1, ColorType::Grayscale, png::BitDepth::Eight, &[1, 2]);
     printing("", |_, station, client| {
-        assert_eq!(client.command(b'P', b"").0, b'3', "no image");
-        assert_eq!(client.command(b'D', b"x").0, b'3', "no header");
-        for header in [&b"F"[..], b"X\0\0\0\x09", b"F\0\0\0\0", b"F\0\0\0", b"F\x02\0\0\0", b"F\0\0\0\x01\0"]
-        {
-            assert_eq!(client.command(b'H', header).0, b'3', "{header:?}");
+        assert_eq!(client.command(b'P', b"").0, b'3', "nothing announced");
+        let digest = [7; 32];
+        for header in [&b"F"[..], b"X\0\0\0\x09", b"F\0\0\0\0", b"F\x02\0\0\0"] {
+            assert_eq!(client.command(b'H', &[header, &digest].concat()).0, b'3', "{header:?}");
         }
-        send(client, b'F', &good[..good.len() - 1]);
+        assert_eq!(client.command(b'H', b"F\0\0\0\x09").0, b'3', "no digest");
+        assert_eq!(client.command(b'H', &[&b"F\0\0\0\x09"[..], &[7; 33]].concat()).0, b'3');
+        send(station, client, b'F', &good[..good.len() - 1]);
         assert_eq!(client.command(b'P', b"").0, b'3', "no PNG");
-        assert_eq!(client.command(b'D', b"x").0, b'3', "more than announced");
-        let more = u32::try_from(good.len() + 1).unwrap().to_be_bytes();
-        assert_eq!(client.command(b'H', &[&b"F"[..], &more].concat()).0, b'0');
-        assert_eq!(client.command(b'D', &good).0, b'0');
-        assert_eq!(client.command(b'P', b"").0, b'3', "one byte missing");
-        send(client, b'F', &good);
-        assert_eq!(client.command(b'H', b"B\0\0\0\x09").0, b'0');
-        assert_eq!(client.command(b'P', b"").0, b'3', "back announced, not sent");
+        assert_eq!(client.command(b'C', b"").0, b'0');
+        let cut = image(b'B', &good);
+        assert!(come(station, &cut[..cut.len() - 1]).is_err());
+        assert!(come(station, b"X\0\0\0\x01x").is_err());
+        assert!(come(station, b"F\0\0\0\0").is_err());
+        assert!(come(station, b"F\xFF\0\0\0").is_err());
+        assert_eq!(client.command(b'H', &announcement(b'B', &good)).0, b'0');
+        assert_eq!(client.command(b'P', b"").0, b'3', "it does not come in time");
         look(station, |blank| assert_eq!((blank.front, blank.back, blank.jobs), (None, None, 0)));
     });
 }
@@ -119,7 +158,7 @@ fn no_card_jam_and_model() {
     let fault = "[[fault]]\nkind = \"jam-printer\"\nblanks = [1]";
     let good = png(2, 1, ColorType::Grayscale, png::BitDepth::Eight, &[1, 2]);
     printing(fault, |world, station, client| {
-        send(client, b'F', &good);
+        send(station, client, b'F', &good);
         assert_eq!(client.command(b'P', b"").0, b'1');
         assert_eq!(client.command(b'P', b"").0, b'1', "still jammed");
         world.reject(station, &mut Pace::new(0.0)).unwrap();

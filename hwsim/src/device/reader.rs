@@ -6,6 +6,7 @@
 
 use std::io::{self, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::time::Instant;
 
 use drivers::wire::{READER_BODY_MAX, SW_DONE, reader};
 
@@ -24,7 +25,7 @@ const STORE_DATA: u8 = 0xE2;
 pub fn serve(stream: &UnixStream, world: &World, station: &Station) -> io::Result<()> {
     let mut requests = BufReader::new(stream);
     let mut answers = stream;
-    let mut pace = Pace::new(world.speed);
+    let mut contacts = Contacts::new(world, station);
     let mut body = Vec::new();
     let mut answer = Vec::new();
     loop {
@@ -43,13 +44,13 @@ pub fn serve(stream: &UnixStream, world: &World, station: &Station) -> io::Resul
         requests.read_exact(&mut body)?;
         answer.clear();
         match (kind, &body[..]) {
-            (reader::POWER_ON, [_, _]) => put(&mut answer, &power_on(world, station, &mut pace)),
-            (reader::TRANSMIT, command) => put(&mut answer, &transmit(world, station, command, &mut pace)),
+            (reader::POWER_ON, [_, _]) => put(&mut answer, &contacts.power_on()),
+            (reader::TRANSMIT, command) => put(&mut answer, &contacts.transmit(command)),
             (reader::TRANSMIT_ALL, commands) => {
                 for (command, go_on) in split(commands).ok_or_else(no_request)? {
-                    let said = transmit(world, station, command, &mut pace);
+                    let said = contacts.transmit(command);
                     put(&mut answer, &said);
-                    if !pace.is_instant() {
+                    if !contacts.pace.is_instant() {
                         answers.write_all(&answer)?;
                         answer.clear();
                     }
@@ -58,7 +59,7 @@ pub fn serve(stream: &UnixStream, world: &World, station: &Station) -> io::Resul
                     }
                 }
             }
-            (reader::POWER_OFF, []) => put(&mut answer, &power_off(station)),
+            (reader::POWER_OFF, []) => put(&mut answer, &contacts.power_off()),
             (reader::PROBE, []) => put(&mut answer, &(reader::READY, Vec::new())),
             _ => return Err(no_request()),
         }
@@ -101,78 +102,110 @@ fn failed(why: u8) -> Said {
     (reader::FAILED, vec![why])
 }
 
-fn power_on(world: &World, station: &Station, pace: &mut Pace) -> Said {
-    let slot = station.slot();
-    let Some(card) = slot.card() else { return failed(reader::NO_CARD) };
-    let mut blank = lock(card);
-    if blank.pulled || blank.jammed {
-        return failed(reader::NO_CARD);
-    }
-    let atr = blank.chip.power_on();
-    blank.powered = atr.is_some();
-    match atr {
-        Some(atr) => {
-            world.strikes(&mut blank, Kind::WrongAtr, station);
-            drop(blank);
-            pace.work(world.chip_timing.reset(&atr));
-            (reader::ATR, atr)
-        }
-        None if blank.fault(Kind::Mute).is_some() => {
-            world.strikes(&mut blank, Kind::Mute, station);
-            failed(reader::MUTE)
-        }
-        None => {
-            pull(world, station, &mut blank);
-            failed(reader::NO_CARD)
-        }
-    }
+/// The contacts of a chip station, and the time that its card takes.
+pub struct Contacts<'a> {
+    world: &'a World,
+    station: &'a Station,
+    pace: Pace,
+    /// When the card was reset that has power.
+    reset: Option<Instant>,
 }
 
-/// The card has left the contacts, as its fault says.
-fn pull(world: &World, station: &Station, blank: &mut Blank) {
-    blank.powered = false;
-    blank.pulled = true;
-    world.strikes(blank, Kind::CardPulled, station);
-}
+impl<'a> Contacts<'a> {
+    /// Of this station.
+    pub fn new(world: &'a World, station: &'a Station) -> Self {
+        Self { world, station, pace: Pace::new(world.speed), reset: None }
+    }
 
-fn transmit(world: &World, station: &Station, command: &[u8], pace: &mut Pace) -> Said {
-    let slot = station.slot();
-    let Some(card) = slot.card() else { return failed(reader::REMOVED) };
-    let (response, cost) = {
+    fn power_on(&mut self) -> Said {
+        let (world, station) = (self.world, self.station);
+        let slot = station.slot();
+        let Some(card) = slot.card() else { return failed(reader::NO_CARD) };
         let mut blank = lock(card);
+        if blank.pulled || blank.jammed {
+            return failed(reader::NO_CARD);
+        }
         if !blank.powered {
-            return failed(reader::REMOVED);
+            self.reset = None;
         }
-        let Some(response) = blank.chip.transmit(command) else {
-            pull(world, station, &mut blank);
-            return failed(reader::REMOVED);
+        let atr = blank.chip.power_on();
+        blank.powered = atr.is_some();
+        match atr {
+            Some(atr) => {
+                world.strikes(&mut blank, Kind::WrongAtr, station);
+                drop(blank);
+                self.reset.get_or_insert_with(Instant::now);
+                self.pace.work(world.chip_timing.reset(&atr));
+                (reader::ATR, atr)
+            }
+            None if blank.fault(Kind::Mute).is_some() => {
+                world.strikes(&mut blank, Kind::Mute, station);
+                failed(reader::MUTE)
+            }
+            None => {
+                self.pull(&mut blank);
+                failed(reader::NO_CARD)
+            }
+        }
+    }
+
+    /// The card has left the contacts, as its fault says.
+    fn pull(&self, blank: &mut Blank) {
+        blank.powered = false;
+        blank.pulled = true;
+        self.world.strikes(blank, Kind::CardPulled, self.station);
+    }
+
+    fn transmit(&mut self, command: &[u8]) -> Said {
+        let slot = self.station.slot();
+        let Some(card) = slot.card() else { return failed(reader::REMOVED) };
+        let (response, cost) = {
+            let mut blank = lock(card);
+            if !blank.powered {
+                return failed(reader::REMOVED);
+            }
+            let Some(response) = blank.chip.transmit(command) else {
+                self.pull(&mut blank);
+                return failed(reader::REMOVED);
+            };
+            self.note(&mut blank, command, &response);
+            (response, blank.chip.take_cost())
         };
-        note(world, station, &mut blank, command, &response);
-        (response, blank.chip.take_cost())
-    };
-    pace.work(world.chip_timing.exchange(command, &response, &cost));
-    (reader::RESPONSE, response)
-}
-
-/// Tells the witness of chip faults that show in this exchange.
-fn note(world: &World, station: &Station, blank: &mut Blank, command: &[u8], response: &[u8]) {
-    match command.get(1) {
-        Some(&INITIALIZE_UPDATE) if response.ends_with(&[0x90, 0x00]) => {
-            world.strikes(blank, Kind::UnknownKmc, station);
-            world.strikes(blank, Kind::WrongCryptogram, station);
-        }
-        Some(&STORE_DATA) if blank.fault(Kind::Status).is_some_and(|f| response == f.sw.to_be_bytes()) => {
-            world.strikes(blank, Kind::Status, station);
-        }
-        _ => {}
+        self.pace.work(self.world.chip_timing.exchange(command, &response, &cost));
+        lock(card).worked = Instant::now();
+        (reader::RESPONSE, response)
     }
-}
 
-fn power_off(station: &Station) -> Said {
-    if let Some(card) = station.slot().card() {
-        lock(card).power_off();
+    /// Tells the witness of chip faults that show in this exchange.
+    fn note(&self, blank: &mut Blank, command: &[u8], response: &[u8]) {
+        let mut strikes = |kind| self.world.strikes(blank, kind, self.station);
+        match command.get(1) {
+            Some(&INITIALIZE_UPDATE) if response.ends_with(&SW_DONE) => {
+                strikes(Kind::UnknownKmc);
+                strikes(Kind::WrongCryptogram);
+            }
+            Some(&STORE_DATA)
+                if blank.fault(Kind::Status).is_some_and(|f| response == f.sw.to_be_bytes()) =>
+            {
+                self.world.strikes(blank, Kind::Status, self.station);
+            }
+            _ => {}
+        }
     }
-    (reader::OFF, Vec::new())
+
+    /// Off, when the chip work has taken as long as the profile says.
+    fn power_off(&mut self) -> Said {
+        let slot = self.station.slot();
+        if let Some(card) = slot.card() {
+            let powered = lock(card).powered;
+            if let Some(reset) = self.reset.take().filter(|_| powered) {
+                self.pace.until(reset, self.world.sim.chip_s);
+                lock(card).worked = Instant::now();
+            }
+            lock(card).power_off();
+        }
+        (reader::OFF, Vec::new())
+    }
 }
 
 #[cfg(test)]

@@ -14,17 +14,25 @@ fn now() -> Pace {
     Pace::new(0.0)
 }
 
+fn power_on(world: &World, station: &Station) -> Said {
+    Contacts::new(world, station).power_on()
+}
+
+fn transmit(world: &World, station: &Station, command: &[u8]) -> Said {
+    Contacts::new(world, station).transmit(command)
+}
+
 #[test]
 fn a_pulled_card_stays_away_in_transmit_and_reset() {
     let world = world("[[fault]]\nkind = \"card-pulled\"\nevery = 1\nafter = 1");
     let station = feed(&world, "chip-1");
-    assert_eq!(power_on(&world, station, &mut now()).0, reader::ATR);
-    assert_eq!(transmit(&world, station, SELECT, &mut now()).0, reader::RESPONSE);
+    assert_eq!(power_on(&world, station).0, reader::ATR);
+    assert_eq!(transmit(&world, station, SELECT).0, reader::RESPONSE);
     // After its last APDU a reset shows it as well as the next command.
-    assert_eq!(power_on(&world, station, &mut now()), failed(reader::NO_CARD));
+    assert_eq!(power_on(&world, station), failed(reader::NO_CARD));
     look(station, |blank| assert!(!blank.strike(Kind::CardPulled), "noted"));
-    assert_eq!(transmit(&world, station, SELECT, &mut now()), failed(reader::REMOVED));
-    assert_eq!(power_on(&world, station, &mut now()), failed(reader::NO_CARD));
+    assert_eq!(transmit(&world, station, SELECT), failed(reader::REMOVED));
+    assert_eq!(power_on(&world, station), failed(reader::NO_CARD));
     world.reject(station, &mut now()).unwrap();
 }
 
@@ -33,8 +41,8 @@ fn a_mute_card_is_noted_at_reset() {
     let world = world("[[fault]]\nkind = \"mute\"\nevery = 1");
     let station = feed(&world, "chip-1");
     look(station, |blank| assert!(blank.fault(Kind::Mute).is_some()));
-    assert_eq!(power_on(&world, station, &mut now()), failed(reader::MUTE));
-    assert_eq!(transmit(&world, station, SELECT, &mut now()), failed(reader::REMOVED));
+    assert_eq!(power_on(&world, station), failed(reader::MUTE));
+    assert_eq!(transmit(&world, station, SELECT), failed(reader::REMOVED));
     look(station, |blank| assert!(!blank.strike(Kind::Mute), "noted"));
 }
 
@@ -43,21 +51,22 @@ fn a_blank_that_jammed_in_the_feed_touches_no_contact() {
     let world = world("[[fault]]\nkind = \"feed-jam\"\nevery = 1");
     let station = world.station("chip-1").unwrap();
     assert!(world.feed(station, &mut now()).is_err());
-    assert_eq!(power_on(&world, station, &mut now()), failed(reader::NO_CARD));
+    assert_eq!(power_on(&world, station), failed(reader::NO_CARD));
 }
 
 #[test]
 fn power_is_lost_on_the_way_to_another_station() {
     let world = world("");
     let station = feed(&world, "chip-1");
-    assert_eq!(power_on(&world, station, &mut now()).0, reader::ATR);
+    assert_eq!(power_on(&world, station).0, reader::ATR);
     let other = world.station("chip-2").unwrap();
-    world.take_to_station(other, "chip-1", &mut now()).unwrap();
-    assert_eq!(transmit(&world, other, SELECT, &mut now()), failed(reader::REMOVED));
-    assert_eq!(power_on(&world, other, &mut now()).0, reader::ATR);
-    assert_eq!(transmit(&world, other, SELECT, &mut now()).0, reader::RESPONSE);
-    power_off(other);
-    assert_eq!(transmit(&world, other, SELECT, &mut now()), failed(reader::REMOVED));
+    world.lift_to_station(other, "chip-1").unwrap();
+    world.arrive(other, &mut now()).unwrap();
+    assert_eq!(transmit(&world, other, SELECT), failed(reader::REMOVED));
+    assert_eq!(power_on(&world, other).0, reader::ATR);
+    assert_eq!(transmit(&world, other, SELECT).0, reader::RESPONSE);
+    Contacts::new(&world, other).power_off();
+    assert_eq!(transmit(&world, other, SELECT), failed(reader::REMOVED));
 }
 
 /// Chip faults are noted in the exchange in which they show, and not before.
@@ -80,7 +89,7 @@ fn which_exchange_shows_a_fault() {
         let station = feed(&world, "chip-1");
         look(station, |blank| {
             let kinds = [Kind::UnknownKmc, Kind::WrongCryptogram, Kind::Status, Kind::JamStripe];
-            note(&world, station, blank, command, response);
+            Contacts::new(&world, station).note(blank, command, response);
             let left = kinds.into_iter().any(|kind| blank.strike(kind));
             assert_eq!(left, !noted, "{fault} {command:02X?}");
         });
@@ -94,17 +103,36 @@ fn exchanges_take_their_time() {
     let line = Line::load("sim-8").unwrap();
     let world = World::new(line, 1, Faults::default(), 1.0, Witness::default()).unwrap();
     let station = feed(&world, "chip-1");
-    let mut pace = Pace::new(1.0);
+    let mut contacts = Contacts::new(&world, station);
     let start = Instant::now();
     for _ in 0..10 {
-        power_on(&world, station, &mut pace);
+        contacts.power_on();
         for _ in 0..5 {
-            transmit(&world, station, &[0x80, 0xFE, 0x00, 0x00], &mut pace);
+            contacts.transmit(&[0x80, 0xFE, 0x00, 0x00]);
         }
     }
     let took = start.elapsed().as_secs_f64();
     let expected = 10.0 * (120.0 / 9622.0 + 5.0 * (84.0 / 38490.0 + 0.002));
     assert!((expected - 0.002..expected + 0.15).contains(&took), "{took} {expected}");
+}
+
+/// A card takes as long as its profile says, from the reset to the power off.
+#[test]
+fn chip_work_takes_its_time_at_least() {
+    let mut line = Line::load("sim-8").unwrap();
+    line.sim.chip_s = 0.2;
+    let world = World::new(line, 1, Faults::default(), 1.0, Witness::default()).unwrap();
+    let station = feed(&world, "chip-1");
+    let mut contacts = Contacts::new(&world, station);
+    let start = Instant::now();
+    assert_eq!(contacts.power_on().0, reader::ATR);
+    contacts.transmit(SELECT);
+    assert!(start.elapsed().as_secs_f64() < 0.15);
+    contacts.power_off();
+    let took = start.elapsed().as_secs_f64();
+    assert!((0.2..0.3).contains(&took), "{took}");
+    contacts.power_off();
+    assert!(start.elapsed().as_secs_f64() < took + 0.1, "it has no power any more");
 }
 
 /// What a reader with a card answers to these requests, until the other end hangs up; `None` if it ended by itself.

@@ -34,9 +34,10 @@ impl Machine for AtStation<'_> {
     fn run(&mut self, command: u8, data: &[u8]) -> Answer {
         let done = match (command, data) {
             (b'F', []) => self.world.feed(self.station, &mut self.pace),
-            (b'T', name) => station_name(name)
-                .and_then(|from| self.world.take_to_station(self.station, from, &mut self.pace)),
-            (b'A', []) => self.station.slot().card().map(|_| ()).ok_or(status::NO_CARD),
+            (b'T', name) => {
+                station_name(name).and_then(|from| self.world.lift_to_station(self.station, from))
+            }
+            (b'A', []) => self.world.arrive(self.station, &mut self.pace),
             (b'R', []) => self.world.reject(self.station, &mut self.pace),
             (b'S', []) => match self.station.slot().card() {
                 Some(card) if lock(card).jammed => Err(status::JAM),
@@ -72,8 +73,8 @@ impl Machine for AtOutput<'_> {
 
     fn run(&mut self, command: u8, data: &[u8]) -> Answer {
         let done = match (command, data) {
-            (b'T', name) => station_name(name).and_then(|from| self.world.take_to_hand(from, &mut self.pace)),
-            (b'B', [hi, lo]) => self.world.buffer(u16::from_be_bytes([*hi, *lo])),
+            (b'T', name) => station_name(name).and_then(|from| self.world.lift_to_hand(from)),
+            (b'B', [hi, lo]) => self.world.buffer(u16::from_be_bytes([*hi, *lo]), &mut self.pace),
             (b'K', data) => self.stack(data, false),
             (b'M', data) => self.stack(data, true),
             (b'S', []) => return Answer::model(MODEL),
@@ -125,7 +126,10 @@ mod tests {
                 assert_eq!(client.command(b'T', bad).0, b'3');
             }
             assert_eq!(client.command(b'T', b"chip-2").0, b'2');
+            assert_eq!(client.command(b'A', b"").0, b'2');
             assert_eq!(client.command(b'T', b"chip-1").0, b'0');
+            assert_eq!(client.command(b'A', b"").0, b'0');
+            assert_eq!(client.command(b'A', b"x").0, b'3');
         });
         look(world.station("stripe-1").unwrap(), |blank| assert_eq!(blank.n, 3));
     }

@@ -1,5 +1,7 @@
 //! The embosser module against a scripted machine.
 
+use drivers::embosser::framed::Embosser;
+
 use super::*;
 use crate::modules::Blame;
 use crate::modules::testing::{Log, framed, work};
@@ -10,7 +12,7 @@ const IND: &[u8] = b"~EM%10;500;500;0119 123\r\n";
 fn station(mics: &[&str], bad: u8, status: u8) -> (EmbosserModule, Log) {
     let (link, log) = framed(bad, status);
     let mics = mics.iter().map(|m| Mic::new(*m).unwrap()).collect();
-    (EmbosserModule::new(Embosser::new(link), mics), log)
+    (EmbosserModule::new(Box::new(Embosser::new(link)), mics), log)
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! Rendering and printing: what a record may put on the plastic, and what the printer gets.
 
+use std::sync::{Arc, Mutex};
+
+use drivers::printer::framed::Printer;
 use resvg::tiny_skia::Pixmap;
 
 use super::*;
 use crate::modules::Blame;
-use crate::modules::testing::{Log, framed, work};
+use crate::modules::testing::{Log, framed, sink, work};
 
 fn section(name: &str) -> Vec<u8> {
     let tlv = |tag: u8, value: &[u8]| {
@@ -23,25 +26,34 @@ fn section(name: &str) -> Vec<u8> {
 }
 
 fn station(bad: u8, status: u8) -> (PrinterModule, Log) {
-    let (link, log) = framed(bad, status);
-    (PrinterModule::new(Printer::new(link), Mic::new("GFX").unwrap()), log)
+    let (module, log, _) = with_images(bad, status);
+    (module, log)
 }
 
-/// The picture that the machine got.
-fn printed(log: &Log) -> Vec<u8> {
-    log.lock().unwrap().iter().filter(|(c, _)| *c == b'D').flat_map(|(_, d)| d.clone()).collect()
+/// A station, its commands, and what came over its link for images.
+fn with_images(bad: u8, status: u8) -> (PrinterModule, Log, Arc<Mutex<Vec<u8>>>) {
+    let ((link, log), (stream, images)) = (framed(bad, status), sink());
+    (PrinterModule::new(Box::new(Printer::new(link, stream)), Mic::new("GFX").unwrap()), log, images)
+}
+
+/// The one picture that the machine got: behind side and length.
+fn printed(images: &Mutex<Vec<u8>>) -> Vec<u8> {
+    let images = images.lock().unwrap();
+    let length = usize::try_from(u32::from_be_bytes(images[1..5].try_into().unwrap())).unwrap();
+    assert_eq!((images[0], images.len()), (b'F', 5 + length));
+    images[5..].to_vec()
 }
 
 #[test]
 fn the_front_is_printed_once_as_prepared() {
     let data = section("JANE DOE");
     let work = work(&[("GFX", &data)]);
-    let (mut module, log) = station(0, 0);
+    let (mut module, log, images) = with_images(0, 0);
     module.prepare(&work).unwrap();
     assert!(log.lock().unwrap().is_empty());
     module.inspect(&work).unwrap();
     module.personalize(&work).unwrap();
-    let picture = Pixmap::decode_png(&printed(&log)).unwrap();
+    let picture = Pixmap::decode_png(&printed(&images)).unwrap();
     assert_eq!((picture.width(), picture.height()), (1011, 638));
     let log = log.lock().unwrap();
     assert_eq!(log.iter().filter(|(c, _)| *c == b'P').count(), 1);
@@ -52,12 +64,12 @@ fn the_front_is_printed_once_as_prepared() {
 #[test]
 fn a_prepared_picture_never_goes_on_another_card() {
     let (jane, john) = (section("JANE DOE"), section("JOHN ROE"));
-    let (mut module, log) = station(0, 0);
+    let (mut module, _, images) = with_images(0, 0);
     module.prepare(&work(&[("GFX", &jane)])).unwrap();
     module.personalize(&work(&[("GFX", &john)])).unwrap();
-    let (mut other, other_log) = station(0, 0);
+    let (mut other, _, other_images) = with_images(0, 0);
     other.personalize(&work(&[("GFX", &john)])).unwrap();
-    assert_eq!(printed(&log), printed(&other_log));
+    assert_eq!(printed(&images), printed(&other_images));
 }
 
 #[test]
@@ -74,9 +86,10 @@ fn wrong_data_is_found_before_a_card_comes() {
 }
 
 #[test]
-fn ribbon_and_jam_are_the_devices() {
+fn ribbon_jam_and_a_lost_picture_are_the_devices() {
     let data = section("JANE DOE");
-    for (status, reason) in [(b'4', "supply"), (b'1', "jam")] {
+    // '3': the picture did not arrive. We made it, so the record is not to blame.
+    for (status, reason) in [(b'4', "supply"), (b'1', "jam"), (b'3', "device")] {
         let (mut module, _) = station(b'P', status);
         let fault = module.personalize(&work(&[("GFX", &data)])).unwrap_err();
         assert_eq!((fault.blame, fault.reason.as_str()), (Blame::Device, reason));

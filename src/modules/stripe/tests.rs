@@ -2,22 +2,55 @@
 
 use std::sync::{Arc, Mutex};
 
+use drivers::stripe::msr605::Msr605;
+use drivers::stripe::{Coercivity, Density, LeadingZeros};
+
 use super::*;
 use crate::modules::Blame;
 use crate::modules::testing::{Stripe, msr605, work};
 
 const SECTION: &[u8] = b"~1%B4761739001010119^TEST/CARD^2212201?\r\n~2;4761739001010119=2212201?\r\n";
 
-fn station(stripe: Stripe, coercivity: line::Coercivity) -> (StripeModule, Arc<Mutex<Stripe>>) {
+fn station(stripe: Stripe, coercivity: Coercivity) -> (StripeModule, Arc<Mutex<Stripe>>) {
+    recording(stripe, Recording::on(coercivity), true)
+}
+
+fn recording(stripe: Stripe, how: Recording, read_back: bool) -> (StripeModule, Arc<Mutex<Stripe>>) {
     let (link, card) =
         msr605(Stripe { status: if stripe.status == 0 { 0x30 } else { stripe.status }, ..stripe });
-    (StripeModule::new(Msr605::new(link), coercivity, Mic::new("MAG").unwrap()), card)
+    let encoder = Box::new(Msr605::new(link));
+    (StripeModule::new(encoder, how, read_back, Mic::new("MAG").unwrap()), card)
+}
+
+#[test]
+fn the_encoder_is_set_as_the_profile_says() {
+    let how = Recording {
+        coercivity: Coercivity::Lo,
+        leading_zeros: Some(LeadingZeros { t13: 30, t2: 12 }),
+        density: Some([Density::Bpi210, Density::Bpi75, Density::Bpi75]),
+    };
+    let (mut module, card) = recording(Stripe { hico: true, ..Stripe::default() }, how, true);
+    module.personalize(&work(&[("MAG", SECTION)])).unwrap();
+    let card = card.lock().unwrap();
+    assert_eq!((card.hico, card.writes), (false, 1));
+    assert_eq!(card.set, [&b"z\x1E\x0C"[..], b"b\xA1", b"b\x4B", b"b\xC0"]);
+}
+
+#[test]
+fn without_read_back_the_stripe_is_neither_looked_at_nor_compared() {
+    let used = Stripe { tracks: [vec![], vec![], b"1".to_vec()], ..Stripe::default() };
+    let (mut module, card) = recording(used, Recording::on(Coercivity::Hi), false);
+    let work = work(&[("MAG", SECTION)]);
+    module.inspect(&work).unwrap();
+    assert!(module.personalize(&work).unwrap().compared.is_empty());
+    let card = card.lock().unwrap();
+    assert_eq!((card.reads, card.writes), (0, 1));
 }
 
 #[test]
 fn a_blank_stripe_is_written_and_read_back() {
     let work = work(&[("MAG", SECTION)]);
-    for (coercivity, hico) in [(line::Coercivity::Hico, true), (line::Coercivity::Loco, false)] {
+    for (coercivity, hico) in [(Coercivity::Hi, true), (Coercivity::Lo, false)] {
         let (mut module, card) = station(Stripe { hico: !hico, ..Stripe::default() }, coercivity);
         assert!(module.wants(&work));
         module.prepare(&work).unwrap();
@@ -35,7 +68,7 @@ fn a_blank_stripe_is_written_and_read_back() {
 #[test]
 fn a_stripe_with_data_is_no_blank() {
     let used = Stripe { tracks: [vec![], vec![], b"1".to_vec()], ..Stripe::default() };
-    let (mut module, card) = station(used, line::Coercivity::Hico);
+    let (mut module, card) = station(used, Coercivity::Hi);
     let fault = module.inspect(&work(&[("MAG", SECTION)])).unwrap_err();
     assert_eq!((fault.reason.as_str(), fault.blame), ("stripe-not-blank", Blame::Card));
     assert_eq!(card.lock().unwrap().writes, 0);
@@ -43,34 +76,34 @@ fn a_stripe_with_data_is_no_blank() {
 
 #[test]
 fn what_reads_otherwise_is_rejected() {
-    let (mut module, _) = station(Stripe { lossy: true, ..Stripe::default() }, line::Coercivity::Hico);
+    let (mut module, _) = station(Stripe { lossy: true, ..Stripe::default() }, Coercivity::Hi);
     let fault = module.personalize(&work(&[("MAG", SECTION)])).unwrap_err();
     assert_eq!((fault.reason.as_str(), fault.blame), ("stripe-read-back", Blame::Card));
     assert!(!fault.detail.contains("4761"));
     // A track that the record does not have must stay empty too.
     let leftover = Stripe { tracks: [vec![], vec![], b"1".to_vec()], ..Stripe::default() };
-    let (mut module, card) = station(leftover, line::Coercivity::Hico);
+    let (mut module, card) = station(leftover, Coercivity::Hi);
     module.personalize(&work(&[("MAG", SECTION)])).unwrap();
     assert_eq!(card.lock().unwrap().tracks[2], b"");
 }
 
 #[test]
 fn a_stripe_that_takes_no_writing_is_bad_plastic() {
-    let (mut module, _) = station(Stripe { status: 0x31, ..Stripe::default() }, line::Coercivity::Hico);
+    let (mut module, _) = station(Stripe { status: 0x31, ..Stripe::default() }, Coercivity::Hi);
     let fault = module.personalize(&work(&[("MAG", SECTION)])).unwrap_err();
     assert_eq!((fault.reason.as_str(), fault.blame), ("stripe-failed", Blame::Card));
 }
 
 #[test]
 fn wrong_data_is_found_before_a_card_comes() {
-    let (mut module, _) = station(Stripe::default(), line::Coercivity::Hico);
+    let (mut module, _) = station(Stripe::default(), Coercivity::Hi);
     let fault = module.prepare(&work(&[("MAG", b"~2;476173900101A?\r\n")])).unwrap_err();
     assert_eq!((fault.reason.as_str(), fault.blame), ("data", Blame::Data));
 }
 
 #[test]
 fn a_record_without_stripe_leaves_the_machine_alone() {
-    let (mut module, card) = station(Stripe::default(), line::Coercivity::Hico);
+    let (mut module, card) = station(Stripe::default(), Coercivity::Hi);
     let work = work(&[("GFX", b"")]);
     assert!(!module.wants(&work));
     module.prepare(&work).unwrap();

@@ -1,13 +1,21 @@
 //! Templates: what is refused in them and in the texts that fill them.
 
+use super::side::{FIELDS, HEIGHT, WIDTH, draw, fits, tree};
 use super::*;
+use crate::profile::TemplateSource;
+use resvg::tiny_skia::Pixmap;
+use resvg::usvg;
 
 fn open(width: u32) -> String {
     format!("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"638\">")
 }
 
 fn template(fields: &str) -> Result<Template, String> {
-    Template::parse(&format!("{}<rect width=\"9\" height=\"9\"/>{FIELDS}>{fields}</g></svg>", open(1011)))
+    Template::parse(&svg("", fields), None)
+}
+
+fn svg(ground: &str, fields: &str) -> String {
+    format!("{}<rect width=\"9\" height=\"9\"/>{ground}{FIELDS}>{fields}</g></svg>", open(1011))
 }
 
 fn graphics<'a>(fields: &[(&'a str, &'a str)]) -> Graphics<'a> {
@@ -28,36 +36,40 @@ fn pixels(png: &[u8]) -> Pixmap {
 
 #[test]
 fn every_shipped_template_renders_at_cr80_and_300_dpi() {
-    for (name, _) in TEMPLATES {
+    for TemplateSource { name, back, .. } in TEMPLATES {
         let template = shipped(name).unwrap();
         let texts: Vec<(&str, &str)> = template.fields().into_iter().map(|f| (f, "ÅX 09")).collect();
-        let png = template.render(&graphics(&texts)).unwrap();
-        let card = pixels(&png);
-        assert_eq!((card.width(), card.height()), (1011, 638));
-        assert!(card.pixels().iter().all(|p| p.alpha() == 255), "{name} leaves holes");
+        let pictures = template.render(&graphics(&texts)).unwrap();
+        assert_eq!(pictures.back.is_some(), back.is_some());
+        for png in [Some(pictures.front), pictures.back].into_iter().flatten() {
+            let card = pixels(&png);
+            assert_eq!((card.width(), card.height()), (1011, 638));
+            assert!(card.pixels().iter().all(|p| p.alpha() == 255), "{name} leaves holes");
+        }
     }
 }
 
 #[test]
 fn two_layers_give_the_same_picture_as_one() {
-    let (_, svg) = TEMPLATES.iter().find(|(n, _)| *n == "multiapp-front").unwrap();
-    let whole = svg
+    let source = TEMPLATES.iter().find(|t| t.name == "multiapp-front").unwrap();
+    let whole = source
+        .front
         .replace("{{name}}", "JANE DOE")
         .replace("{{number}}", "4761 7390 0101 0119")
         .replace("{{expiry}}", "12/29");
     let mut expected = Pixmap::new(WIDTH, HEIGHT).unwrap();
     draw(&tree(&whole).unwrap(), &mut expected).unwrap();
-    let card = pixels(&shipped("multiapp-front").unwrap().render(&front("JANE DOE")).unwrap());
+    let card = pixels(&shipped("multiapp-front").unwrap().render(&front("JANE DOE")).unwrap().front);
     assert!(card.data() == expected.data());
 }
 
 #[test]
 fn the_same_texts_give_the_same_bytes_and_others_do_not() {
     let template = shipped("multiapp-front").unwrap();
-    let first = template.render(&front("JANE DOE")).unwrap();
-    assert_eq!(*first, *template.render(&front("JANE DOE")).unwrap());
-    assert_ne!(*first, *template.render(&front("JANE DOF")).unwrap());
-    assert_ne!(*first, *template.render(&front("")).unwrap());
+    let first = template.render(&front("JANE DOE")).unwrap().front;
+    assert_eq!(*first, *template.render(&front("JANE DOE")).unwrap().front);
+    assert_ne!(*first, *template.render(&front("JANE DOF")).unwrap().front);
+    assert_ne!(*first, *template.render(&front("")).unwrap().front);
 }
 
 #[test]
@@ -74,7 +86,7 @@ fn texts_stay_texts() {
         "]]>",
         "&#65;",
     ] {
-        let layer = template.layer(|_| text).unwrap();
+        let layer = template.front.layer(|_| text).unwrap();
         let mut texts = vec![];
         collect(layer.root(), &mut texts);
         assert_eq!(texts, [text]);
@@ -102,7 +114,7 @@ fn fields_must_be_the_templates() {
     assert!(template.check(&graphics(&[("a", "X"), ("b", "Y"), ("SECRET", "Z")])).is_err());
     let mut with_image = graphics(&[("a", "X"), ("b", "Y")]);
     with_image.images.push(("photo", b"\x89PNG"));
-    assert!(template.check(&with_image).unwrap_err().contains("images"));
+    assert!(template.check(&with_image).unwrap_err().contains("no slot"));
     assert!(check(&Graphics { template: "nowhere", fields: vec![], images: vec![] }).is_err());
 }
 
@@ -135,7 +147,7 @@ fn every_printable_character_has_a_glyph() {
     let template = template("<text y=\"300\" font-size=\"4\">{{a}}</text>").unwrap();
     for c in (' '..='\u{FFFF}').filter(|c| printable(*c)) {
         let text = c.to_string();
-        let layer = template.layer(|_| &text).unwrap();
+        let layer = template.front.layer(|_| &text).unwrap();
         assert_eq!(fits(layer.root()), Ok(()), "U+{:04X}", u32::from(c));
     }
 }
@@ -145,7 +157,7 @@ fn broken_or_reaching_templates_are_refused() {
     let fields = "<g id=\"fields\"></g>";
     for (wrong, svg) in [
         ("no svg", "<x/>".into()),
-        ("no fields", format!("{}</svg>", open(1011))),
+        ("no end", format!("{}{fields}", open(1011))),
         ("fields not last", format!("{}{fields}<rect/></g></svg><x>", open(1011))),
         ("field outside", format!("{}<text>{{{{a}}}}</text>{fields}</svg>", open(1011))),
         ("wrong size", format!("{}{fields}</svg>", open(1012))),
@@ -158,6 +170,12 @@ fn broken_or_reaching_templates_are_refused() {
         ("entity", format!("<!DOCTYPE svg [<!ENTITY x SYSTEM 'file:///x'>]>{}{fields}</svg>", open(1011))),
         ("style import", format!("{}<style>@import 'x';</style>{fields}</svg>", open(1011))),
     ] {
-        assert!(Template::parse(&svg).is_err(), "{wrong}");
+        assert!(Template::parse(&svg, None).is_err(), "{wrong}");
+        assert!(
+            Template::parse(&format!("{}</svg>", open(1011)), Some(&svg)).is_err(),
+            "{wrong} on the back"
+        );
     }
 }
+
+mod slots;

@@ -143,7 +143,7 @@ fn output_files(scene: &mut Scene) {
         ("~EM%2;401", "~EM%Z;401"),
         ("~EM%2;401;843;4", "~EM%2;401;843;<"),
         ("~EM%30;", "~EM%90;"),
-        ("multiapp-front", "multiapp-other"),
+        ("\u{8}multiapp\u{2}", "\u{8}multiOTH\u{2}"),
         ("\u{4}name", "\u{4}nome"),
         ("\u{6}number4", "\u{6}number\u{7F}"),
         ("MAG", "MOG"),

@@ -8,11 +8,11 @@
 
 mod parser;
 
-use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::net::UnixStream;
+use std::io;
 
 use drivers::wire::{ESC, FS};
 
+use super::link::Link;
 use crate::blank::Blank;
 use crate::faults::Kind;
 use crate::pace::Pace;
@@ -39,26 +39,23 @@ const MODEL: u8 = b'3';
 const FIRMWARE: &[u8] = b"REVS1.00";
 
 /// Serves the encoder of a station until the other end hangs up.
-pub fn serve(stream: &UnixStream, world: &World, station: &Station) -> io::Result<()> {
-    let mut stream = stream;
+pub fn serve(stream: &impl Link, world: &World, station: &Station) -> io::Result<()> {
     let mut encoder = Encoder::new(world, station);
     let mut parser = Parser::default();
     let mut buffer = [0; 1024];
     let mut out = Vec::new();
     loop {
-        let n = match stream.read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(n) => n,
-            Err(e) if e.kind() == ErrorKind::Interrupted => continue,
-            Err(e) => return Err(e),
-        };
+        let n = stream.receive(&mut buffer)?;
+        if n == 0 {
+            return Ok(());
+        }
         for byte in buffer.iter().take(n) {
             if let Some(command) = parser.push(*byte) {
                 encoder.run(command, &mut out);
             }
         }
         if !out.is_empty() {
-            stream.write_all(&out)?;
+            stream.send(&out)?;
             out.clear();
         }
     }
@@ -166,7 +163,7 @@ impl<'a> Encoder<'a> {
         let current = self.settings.coercivity;
         let done = self.swipe(|blank| {
             blank.stripe.put(current, tracks);
-            blank.jobs += 1;
+            blank.worked_on();
         });
         done.err().unwrap_or(status::OK)
     }

@@ -7,32 +7,15 @@
 //!
 //! Neither ESC nor FS is in any track's character set, so a text block can be cut at them; a raw block goes by LEN.
 
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use zeroize::Zeroizing;
 
-use super::Track;
-use super::tracks::{Format, Tracks};
 use crate::error::DeviceError;
+use crate::stripe::Track;
+use crate::stripe::tracks::{Format, RawTracks, Tracks};
 use crate::wire::{ESC, FS};
 
 /// Longest text block from behind ESC 's' up to FS: marks, tracks with sentinels, `?`.
 pub(super) const TEXT_MAX: usize = 3 * 2 + (78 + 39 + 106) + 1;
-
-/// The bits of the three tracks. Cardholder data: it cannot be printed, and is wiped. An empty track has no data.
-#[derive(Default, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
-pub struct RawTracks {
-    /// Track 1, at most 255 bytes.
-    pub t1: Vec<u8>,
-    /// Track 2, at most 255 bytes.
-    pub t2: Vec<u8>,
-    /// Track 3, at most 255 bytes.
-    pub t3: Vec<u8>,
-}
-
-impl RawTracks {
-    pub(super) fn each_mut(&mut self) -> [&mut Vec<u8>; 3] {
-        [&mut self.t1, &mut self.t2, &mut self.t3]
-    }
-}
 
 /// `letter` and a text block. Fails if a track cannot hold its text.
 pub(super) fn text(letter: u8, tracks: &Tracks) -> Result<Zeroizing<Vec<u8>>, DeviceError> {

@@ -29,7 +29,7 @@ fn setting_commands_as_in_the_manuals() {
     let done = b"\x1B0";
     with(b"\x1Bx", done, |d| d.set_coercivity(Coercivity::Hi)).unwrap();
     with(b"\x1By", done, |d| d.set_coercivity(Coercivity::Lo)).unwrap();
-    with(b"\x1Bz\x3D\x16", done, |d| d.set_leading_zeros(61, 22)).unwrap();
+    with(b"\x1Bz\x3D\x16", done, |d| d.set_leading_zeros(LeadingZeros { t13: 61, t2: 22 })).unwrap();
     with(b"\x1Bb\xA1", done, |d| d.select_bpi(Track::T1, Density::Bpi210)).unwrap();
     with(b"\x1Bb\xA0", done, |d| d.select_bpi(Track::T1, Density::Bpi75)).unwrap();
     with(b"\x1Bb\xD2", done, |d| d.select_bpi(Track::T2, Density::Bpi210)).unwrap();
@@ -46,9 +46,9 @@ fn asking_commands_as_in_the_manuals() {
     with(b"\x1B\x87", b"\x1B0", |d| d.ram_test()).unwrap();
     assert_eq!(with(b"\x1Bd", b"\x1BH", |d| d.coercivity()), Ok(Coercivity::Hi));
     assert_eq!(with(b"\x1Bd", b"\x1BL", |d| d.coercivity()), Ok(Coercivity::Lo));
-    assert_eq!(with(b"\x1Bl", b"\x1B\x3D\x16", |d| d.leading_zeros()), Ok((61, 22)));
+    assert_eq!(with(b"\x1Bl", b"\x1B\x3D\x16", |d| d.leading_zeros()), Ok(LeadingZeros { t13: 61, t2: 22 }));
     // 1B is a value here, not an escape.
-    assert_eq!(with(b"\x1Bl", b"\x1B\x1B\x1B", |d| d.leading_zeros()), Ok((27, 27)));
+    assert_eq!(with(b"\x1Bl", b"\x1B\x1B\x1B", |d| d.leading_zeros()), Ok(LeadingZeros { t13: 27, t2: 27 }));
     assert_eq!(with(b"\x1Bt", b"\x1B3S", |d| d.model()), Ok('3'));
     assert_eq!(with(b"\x1Bv", b"\x1BREVH1.31", |d| d.firmware()).unwrap(), "REVH1.31");
 }
@@ -72,17 +72,17 @@ fn reset_is_followed_by_the_communication_test() {
 fn erase_masks_as_in_the_manuals() {
     // 00: track 1 only.
     for (mask, code) in [(1, 0), (2, 2), (3, 3), (4, 4), (5, 5), (6, 6), (7, 7)] {
-        with(&[0x1B, 0x63, code], b"\x1B0", |d| d.erase(mask)).unwrap();
+        with(&[0x1B, 0x63, code], b"\x1B0", |d| d.erase_tracks(mask)).unwrap();
     }
     for mask in [0, 8, 255] {
-        assert!(matches!(with(b"", b"", |d| d.erase(mask)), Err(DeviceError::Unsupported(_))));
+        assert!(matches!(with(b"", b"", |d| d.erase_tracks(mask)), Err(DeviceError::Unsupported(_))));
     }
 }
 
 #[test]
 fn reads_the_sample_of_the_ezwriter_manual() {
     let reply = b"\x1Bs\x1B\x01%01?\x1B\x02;23?\x1B\x03;45??\x1C\x1B0";
-    let read = with(b"\x1Br", reply, |d| d.read()).unwrap();
+    let read = with(b"\x1Br", reply, |d| d.read_text()).unwrap();
     assert!(read == tracks(Some("01"), Some("23"), Some("45")));
 }
 
@@ -91,17 +91,17 @@ fn writes_without_sentinels() {
     let data = tracks(Some("B4761739001010119^TEST/CARD^2212"), Some("4761739001010119=2212"), None);
     let command =
         b"\x1Bw\x1Bs\x1B\x01B4761739001010119^TEST/CARD^2212\x1B\x024761739001010119=2212\x1B\x03?\x1C";
-    with(command, b"\x1B0", |d| d.write(&data)).unwrap();
+    with(command, b"\x1B0", |d| d.write_text(&data)).unwrap();
 }
 
 #[test]
 fn a_track_without_data_is_none() {
-    let read = with(b"\x1Br", &reading(b"\x1B\x01\x1B\x02;1?\x1B\x03", b'0'), |d| d.read()).unwrap();
+    let read = with(b"\x1Br", &reading(b"\x1B\x01\x1B\x02;1?\x1B\x03", b'0'), |d| d.read_text()).unwrap();
     assert!(read == tracks(None, Some("1"), None) && !read.is_blank());
-    let read = with(b"\x1Br", &reading(b"\x1B\x01\x1B\x02\x1B\x03", b'0'), |d| d.read()).unwrap();
+    let read = with(b"\x1Br", &reading(b"\x1B\x01\x1B\x02\x1B\x03", b'0'), |d| d.read_text()).unwrap();
     assert!(read.is_blank());
     // Sentinels with nothing between them are data.
-    let read = with(b"\x1Br", &reading(b"\x1B\x01%?\x1B\x02\x1B\x03", b'0'), |d| d.read()).unwrap();
+    let read = with(b"\x1Br", &reading(b"\x1B\x01%?\x1B\x02\x1B\x03", b'0'), |d| d.read_text()).unwrap();
     assert!(read == tracks(Some(""), None, None));
 }
 
@@ -119,17 +119,17 @@ fn every_status_byte_is_told() {
     for (status, meaning) in table {
         let error = DeviceError::Status { status, meaning };
         let reply = [0x1B, status];
-        assert_eq!(with(b"\x1Bc\x07", &reply, |d| d.erase(7)), Err(error.clone()));
+        assert_eq!(with(b"\x1Bc\x07", &reply, |d| d.erase_tracks(7)), Err(error.clone()));
         assert_eq!(with(b"\x1Bx", &reply, |d| d.set_coercivity(Coercivity::Hi)), Err(error.clone()));
-        assert_eq!(with(b"\x1Br", &reply, |d| d.read().err()), Some(error.clone()));
-        assert_eq!(with(b"\x1Bm", &reply, |d| d.read_raw().err()), Some(error.clone()));
+        assert_eq!(with(b"\x1Br", &reply, |d| d.read_text().err()), Some(error.clone()));
+        assert_eq!(with(b"\x1Bm", &reply, |d| d.read_bits().err()), Some(error.clone()));
         let block = reading(b"\x1B\x01%A?\x1B\x02\x1B\x03", status);
-        assert_eq!(with(b"\x1Br", &block, |d| d.read().err()), Some(error.clone()));
+        assert_eq!(with(b"\x1Br", &block, |d| d.read_text().err()), Some(error.clone()));
         let empty = b"\x1Bw\x1Bs\x1B\x01\x1B\x02\x1B\x03?\x1C";
-        assert_eq!(with(empty, &reply, |d| d.write(&Tracks::default())), Err(error));
+        assert_eq!(with(empty, &reply, |d| d.write_text(&Tracks::default())), Err(error));
         assert_ne!(meaning, Condition::Jam);
     }
-    assert!(matches!(with(b"\x1Br", b"\x1B0", |d| d.read().err()), Some(DeviceError::Unexpected(_))));
+    assert!(matches!(with(b"\x1Br", b"\x1B0", |d| d.read_text().err()), Some(DeviceError::Unexpected(_))));
 }
 
 #[test]
@@ -159,18 +159,18 @@ fn replies_that_mean_nothing_are_refused() {
         b"\x1B\x01\x1B\x02;A?\x1B\x03",
         b"\x1B\x01\x1B\x02\x1B\x03;1/?",
     ] {
-        assert!(bad(with(b"\x1Br", &reading(block, b'0'), |d| d.read().err())), "{block:02X?}");
+        assert!(bad(with(b"\x1Br", &reading(block, b'0'), |d| d.read_text().err())), "{block:02X?}");
     }
     // One '?' too few, one character too many.
-    assert!(bad(with(b"\x1Br", b"\x1Bs\x1B\x01\x1B\x02\x1B\x03\x1C\x1B0", |d| d.read().err())));
+    assert!(bad(with(b"\x1Br", b"\x1Bs\x1B\x01\x1B\x02\x1B\x03\x1C\x1B0", |d| d.read_text().err())));
     let long = [b"\x1B\x01\x1B\x02;", "1".repeat(38).as_bytes(), b"?\x1B\x03"].concat();
-    assert!(bad(with(b"\x1Br", &reading(&long, b'0'), |d| d.read().err())));
+    assert!(bad(with(b"\x1Br", &reading(&long, b'0'), |d| d.read_text().err())));
 }
 
 #[test]
 fn stripe_data_without_end_is_cut_off() {
     let (link, _) = Script::new().pieces_of(100).expect(b"\x1Br").give(b"\x1Bs").give(&[b'A'; 5000]).build();
-    assert!(matches!(Msr605::new(link).read().err(), Some(DeviceError::Unexpected(_))));
+    assert!(matches!(Msr605::new(link).read_text().err(), Some(DeviceError::Unexpected(_))));
 }
 
 #[test]
@@ -199,28 +199,32 @@ fn what_a_track_cannot_hold_is_not_sent() {
         t3("1 2"),
     ];
     for data in &bad {
-        assert!(with(b"", b"", |d| d.write(data)).unwrap_err().is_data());
+        assert!(with(b"", b"", |d| d.write_text(data)).unwrap_err().is_data());
     }
     let good = tracks(Some(&"Z_ ^".repeat(19)), Some(&"9".repeat(37)), Some(&"0=<>:123".repeat(13)));
     let (link, _) = Script::new().build();
-    assert_eq!(Msr605::new(link).write(&good), Err(DeviceError::Timeout(SWIPE_TIME)), "sent, not refused");
+    assert_eq!(
+        Msr605::new(link).write_text(&good),
+        Err(DeviceError::Timeout(SWIPE_TIME)),
+        "sent, not refused"
+    );
 }
 
 #[test]
 fn raw_blocks_go_by_length() {
     let data = RawTracks { t1: vec![0x1B, 0x1C, 0x3F], t2: Vec::new(), t3: vec![0x1B, 0x02] };
     let block = b"\x1Bs\x1B\x01\x03\x1B\x1C\x3F\x1B\x02\x00\x1B\x03\x02\x1B\x02?\x1C";
-    with(&[b"\x1Bn", &block[..]].concat(), b"\x1B0", |d| d.write_raw(&data)).unwrap();
-    let read = with(b"\x1Bm", &[block, &b"\x1B0"[..]].concat(), |d| d.read_raw()).unwrap();
+    with(&[b"\x1Bn", &block[..]].concat(), b"\x1B0", |d| d.write_bits(&data)).unwrap();
+    let read = with(b"\x1Bm", &[block, &b"\x1B0"[..]].concat(), |d| d.read_bits()).unwrap();
     assert!(read == data);
     let long = RawTracks { t1: vec![0; 256], t2: Vec::new(), t3: Vec::new() };
-    assert!(with(b"", b"", |d| d.write_raw(&long)).unwrap_err().is_data());
+    assert!(with(b"", b"", |d| d.write_bits(&long)).unwrap_err().is_data());
     for bad in [
         &b"\x1Bs\x1B\x02\x00\x1B\x01\x00\x1B\x03\x00?\x1C\x1B0"[..],
         b"\x1Bs\x1B\x01\x00\x1B\x02\x00\x1B\x03\x00!\x1C\x1B0",
     ] {
         let (link, _) = Script::new().expect(b"\x1Bm").give(bad).build();
-        assert!(matches!(Msr605::new(link).read_raw().err(), Some(DeviceError::Unexpected(_))));
+        assert!(matches!(Msr605::new(link).read_bits().err(), Some(DeviceError::Unexpected(_))));
     }
 }
 
@@ -236,7 +240,7 @@ fn noise_before_a_reply_and_pieces_of_any_size() {
     for piece in 1..20 {
         let script = Script::new().pieces_of(piece).expect(b"\x1Br").give(b"\x00\xFF");
         let (link, check) = script.give(b"\x1Bs\x1B\x01%01?\x1B\x02\x1B\x03?\x1C\x1B0").build();
-        assert!(Msr605::new(link).read().unwrap() == tracks(Some("01"), None, None));
+        assert!(Msr605::new(link).read_text().unwrap() == tracks(Some("01"), None, None));
         check.finished();
     }
 }
@@ -258,8 +262,8 @@ fn a_late_reply_is_never_taken_for_the_next() {
             .give(b"\x1Bs\x1B\x01%NEXT?\x1B\x02\x1B\x03?\x1C\x1B0")
             .build();
         let mut device = Msr605::new(link);
-        assert_eq!(device.read().err(), Some(DeviceError::Timeout(SWIPE_TIME)));
-        assert!(device.read().unwrap() == tracks(Some("NEXT"), None, None));
+        assert_eq!(device.read_text().err(), Some(DeviceError::Timeout(SWIPE_TIME)));
+        assert!(device.read_text().unwrap() == tracks(Some("NEXT"), None, None));
         check.finished();
     }
 }
@@ -298,7 +302,7 @@ fn a_refusal_needs_no_reset() {
     let (link, check) =
         Script::new().expect(b"\x1Bc\x02").give(b"\x1B9").expect(b"\x1Be").give(b"\x1By").build();
     let mut device = Msr605::new(link);
-    assert!(device.erase(2).is_err());
+    assert!(device.erase_tracks(2).is_err());
     device.comm_test().unwrap();
     check.finished();
 }
@@ -306,7 +310,7 @@ fn a_refusal_needs_no_reset() {
 #[test]
 fn a_closed_link_is_told() {
     let (link, _) = Script::new().expect(b"\x1Br").give(b"\x1Bs\x1B").close().build();
-    assert_eq!(Msr605::new(link).read().err(), Some(DeviceError::Closed));
+    assert_eq!(Msr605::new(link).read_text().err(), Some(DeviceError::Closed));
 }
 
 #[test]
@@ -318,7 +322,7 @@ fn a_byte_changed_anywhere_never_passes_for_another_structure() {
             let mut bad = good.clone();
             bad[position] ^= flip;
             let (link, _) = Script::new().pieces_of(64).expect(b"\x1Br").give(&bad).build();
-            if let Ok(read) = Msr605::new(link).read() {
+            if let Ok(read) = Msr605::new(link).read_text() {
                 let lengths = [&read.t1, &read.t2, &read.t3].map(|t| t.as_ref().map(String::len));
                 assert_eq!(lengths, [Some(2), Some(2), Some(1)], "position {position}, flip {flip:02X}");
             }
@@ -347,7 +351,7 @@ proptest! {
         prop_assert_eq!(&sent[..], wanted.as_bytes());
         let reply = reading(block("%", ";", "?").as_bytes(), b'0');
         let (link, check) = Script::new().pieces_of(31).expect(b"\x1Br").give(&reply).build();
-        prop_assert!(Msr605::new(link).read().unwrap() == data);
+        prop_assert!(Msr605::new(link).read_text().unwrap() == data);
         check.finished();
     }
 
@@ -364,9 +368,9 @@ proptest! {
         let (link, _) = Script::new().pieces_of(piece).expect(command).give(&bytes).build();
         let mut device = Msr605::new(link);
         if raw {
-            let _ = device.read_raw();
+            let _ = device.read_bits();
         } else {
-            let _ = device.read();
+            let _ = device.read_text();
         }
         let _ = device.comm_test();
     }

@@ -23,6 +23,23 @@ impl Tracks {
     }
 }
 
+/// The bits of the three tracks. Cardholder data: it cannot be printed, and is wiped. An empty track has no data.
+#[derive(Default, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+pub struct RawTracks {
+    /// Track 1, at most 255 bytes.
+    pub t1: Vec<u8>,
+    /// Track 2, at most 255 bytes.
+    pub t2: Vec<u8>,
+    /// Track 3, at most 255 bytes.
+    pub t3: Vec<u8>,
+}
+
+impl RawTracks {
+    pub(super) fn each_mut(&mut self) -> [&mut Vec<u8>; 3] {
+        [&mut self.t1, &mut self.t2, &mut self.t3]
+    }
+}
+
 /// What a track can hold.
 pub(super) struct Format {
     /// Start sentinel; the end sentinel is `?` on all.

@@ -9,18 +9,17 @@
 //! waits for its communication test and sets again what had been set.
 
 mod block;
-mod tracks;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
-pub use self::block::RawTracks;
-pub use self::tracks::Tracks;
+use super::{Coercivity, Density, LeadingZeros, RawTracks, Recording, StripeEncoder, Track, Tracks};
 use crate::error::{Condition, DeviceError};
 use crate::link::{Link, LinkError};
 use crate::port::Port;
+use crate::registry::Capability;
 use crate::wire::{ESC, FS};
 
 /// For a command without a card; replies are at most a dozen bytes.
@@ -33,35 +32,6 @@ const REST_TIME: Duration = Duration::from_secs(3);
 const VERSION_MAX: usize = 16;
 /// The end of a version, which has no end mark.
 const VERSION_GAP: Duration = Duration::from_millis(200);
-
-/// How strong the field is that writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Coercivity {
-    /// 2750 to 4000 Oe (ISO 7811-6).
-    Hi,
-    /// 300 Oe (ISO 7811-2).
-    Lo,
-}
-
-/// A track by its number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Track {
-    /// Track 1, IATA.
-    T1,
-    /// Track 2, ABA.
-    T2,
-    /// Track 3, THRIFT.
-    T3,
-}
-
-/// Recording density.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Density {
-    /// 75 bit/inch.
-    Bpi75,
-    /// 210 bit/inch.
-    Bpi210,
-}
 
 /// The lamps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +47,24 @@ pub enum Led {
     /// Red alone.
     Red,
 }
+
+/// Bit/s of its serial port.
+pub const BAUD: u32 = 9600;
+
+/// What it can do.
+pub const CAPABILITIES: &[Capability] = &[
+    Capability::Track1,
+    Capability::Track2,
+    Capability::Track3,
+    Capability::HiCo,
+    Capability::LoCo,
+    Capability::ReadBack,
+    Capability::Erase,
+    Capability::Raw,
+    Capability::Density,
+    Capability::LeadingZeros,
+    Capability::TellsSettings,
+];
 
 /// An MSR605 on a link.
 pub struct Msr605<L> {
@@ -97,7 +85,7 @@ impl<L: Link> Msr605<L> {
     pub fn reset(&mut self) -> Result<(), DeviceError> {
         self.settings.clear();
         self.unsure = true;
-        self.ready()
+        self.settle()
     }
 
     /// Asks for a sign of life.
@@ -120,7 +108,7 @@ impl<L: Link> Msr605<L> {
 
     /// Switches the lamps; the machine does not confirm it.
     pub fn led(&mut self, led: Led) -> Result<(), DeviceError> {
-        self.ready()?;
+        self.settle()?;
         let command = match led {
             Led::Off => 0x81,
             Led::All => 0x82,
@@ -137,7 +125,7 @@ impl<L: Link> Msr605<L> {
             Coercivity::Hi => b'x',
             Coercivity::Lo => b'y',
         };
-        self.set((b'x', 0), &[letter])
+        self.keep((b'x', 0), &[letter])
     }
 
     /// Reads the strength that is set.
@@ -150,26 +138,28 @@ impl<L: Link> Msr605<L> {
     }
 
     /// Sets the clocking zeros written before the start sentinel: tracks 1 and 3 (61 by default), track 2 (22).
-    pub fn set_leading_zeros(&mut self, t13: u8, t2: u8) -> Result<(), DeviceError> {
-        self.set((b'z', 0), &[b'z', t13, t2])
+    pub fn set_leading_zeros(&mut self, zeros: LeadingZeros) -> Result<(), DeviceError> {
+        self.keep((b'z', 0), &[b'z', zeros.t13, zeros.t2])
     }
 
-    /// Reads the clocking zeros: tracks 1 and 3, track 2.
-    pub fn leading_zeros(&mut self) -> Result<(u8, u8), DeviceError> {
-        self.ask(b"l", REPLY_TIME, |device, until| Ok((device.escaped(until)?, device.port.byte(until)?)))
+    /// Reads the clocking zeros.
+    pub fn leading_zeros(&mut self) -> Result<LeadingZeros, DeviceError> {
+        self.ask(b"l", REPLY_TIME, |device, until| {
+            Ok(LeadingZeros { t13: device.escaped(until)?, t2: device.port.byte(until)? })
+        })
     }
 
     /// Sets the density of one track.
     pub fn select_bpi(&mut self, track: Track, density: Density) -> Result<(), DeviceError> {
-        let (number, code) = match (track, density) {
-            (Track::T1, Density::Bpi210) => (1, 0xA1),
-            (Track::T1, Density::Bpi75) => (1, 0xA0),
-            (Track::T2, Density::Bpi210) => (2, 0xD2),
-            (Track::T2, Density::Bpi75) => (2, 0x4B),
-            (Track::T3, Density::Bpi210) => (3, 0xC1),
-            (Track::T3, Density::Bpi75) => (3, 0xC0),
+        let code = match (track, density) {
+            (Track::T1, Density::Bpi210) => 0xA1,
+            (Track::T1, Density::Bpi75) => 0xA0,
+            (Track::T2, Density::Bpi210) => 0xD2,
+            (Track::T2, Density::Bpi75) => 0x4B,
+            (Track::T3, Density::Bpi210) => 0xC1,
+            (Track::T3, Density::Bpi75) => 0xC0,
         };
-        self.set((b'b', number), &[b'b', code])
+        self.keep((b'b', number(track)), &[b'b', code])
     }
 
     /// Sets the bits per character of each track, 5 to 8, for raw data.
@@ -178,11 +168,11 @@ impl<L: Link> Msr605<L> {
             return Err(DeviceError::Unsupported("bits per character are 5 to 8"));
         }
         let [t1, t2, t3] = bits;
-        self.set((b'o', 0), &[b'o', t1, t2, t3])
+        self.keep((b'o', 0), &[b'o', t1, t2, t3])
     }
 
     /// Reads the stripe of the card.
-    pub fn read(&mut self) -> Result<Tracks, DeviceError> {
+    pub fn read_text(&mut self) -> Result<Tracks, DeviceError> {
         self.ask(b"r", SWIPE_TIME, |device, until| {
             let block = device.text_block(until)?;
             device.status(Instant::now() + REST_TIME)?;
@@ -191,13 +181,13 @@ impl<L: Link> Msr605<L> {
     }
 
     /// Writes the stripe of the card. A track that is `None` goes out as an empty one.
-    pub fn write(&mut self, tracks: &Tracks) -> Result<(), DeviceError> {
+    pub fn write_text(&mut self, tracks: &Tracks) -> Result<(), DeviceError> {
         let command = block::text(b'w', tracks)?;
         self.ask(&command, SWIPE_TIME, Self::status)
     }
 
     /// Erases tracks: bit 0 track 1, bit 1 track 2, bit 2 track 3.
-    pub fn erase(&mut self, mask: u8) -> Result<(), DeviceError> {
+    pub fn erase_tracks(&mut self, mask: u8) -> Result<(), DeviceError> {
         let code = match mask {
             // The manual gives 00, not 01, for track 1 alone.
             1 => 0,
@@ -208,7 +198,7 @@ impl<L: Link> Msr605<L> {
     }
 
     /// Reads the bits of the stripe, packed as [`Self::set_bpc`] says.
-    pub fn read_raw(&mut self) -> Result<RawTracks, DeviceError> {
+    pub fn read_bits(&mut self) -> Result<RawTracks, DeviceError> {
         self.ask(b"m", SWIPE_TIME, |device, until| {
             let raw = device.raw_block(until)?;
             device.status(Instant::now() + REST_TIME)?;
@@ -217,7 +207,7 @@ impl<L: Link> Msr605<L> {
     }
 
     /// Writes bits, packed as [`Self::set_bpc`] says; at most 255 bytes a track.
-    pub fn write_raw(&mut self, tracks: &RawTracks) -> Result<(), DeviceError> {
+    pub fn write_bits(&mut self, tracks: &RawTracks) -> Result<(), DeviceError> {
         let command = block::raw(b'n', tracks)?;
         self.ask(&command, SWIPE_TIME, Self::status)
     }
@@ -260,7 +250,7 @@ impl<L: Link> Msr605<L> {
         time: Duration,
         reply: impl FnOnce(&mut Self, Instant) -> Result<T, DeviceError>,
     ) -> Result<T, DeviceError> {
-        self.ready()?;
+        self.settle()?;
         self.exchange(command, time, reply)
     }
 
@@ -287,8 +277,8 @@ impl<L: Link> Msr605<L> {
     }
 
     /// A setting that has to survive a reset of the machine.
-    fn set(&mut self, key: (u8, u8), command: &[u8]) -> Result<(), DeviceError> {
-        self.ready()?;
+    fn keep(&mut self, key: (u8, u8), command: &[u8]) -> Result<(), DeviceError> {
+        self.settle()?;
         self.give_setting(command)?;
         self.settings.insert(key, command.to_vec());
         Ok(())
@@ -312,7 +302,7 @@ impl<L: Link> Msr605<L> {
 
     /// Nothing is under way on the line any more. After a reply that did not come or made no sense: reset, until the
     /// communication test passes, and all settings again.
-    fn ready(&mut self) -> Result<(), DeviceError> {
+    fn settle(&mut self) -> Result<(), DeviceError> {
         self.port.drain(drop)?;
         if !self.unsure {
             return Ok(());
@@ -398,6 +388,74 @@ impl<L: Link> Msr605<L> {
             return Err(DeviceError::Unexpected("raw tracks without their end mark"));
         }
         Ok(raw)
+    }
+}
+
+impl<L: Link> StripeEncoder for Msr605<L> {
+    fn write(&mut self, tracks: &Tracks, how: &Recording) -> Result<(), DeviceError> {
+        self.set(how)?;
+        self.write_text(tracks)
+    }
+
+    fn read(&mut self) -> Result<Tracks, DeviceError> {
+        self.read_text()
+    }
+
+    fn erase(&mut self, tracks: &[Track], how: &Recording) -> Result<(), DeviceError> {
+        self.set(how)?;
+        self.erase_tracks(tracks.iter().fold(0, |mask, track| mask | 1 << (number(*track) - 1)))
+    }
+
+    fn write_raw(&mut self, tracks: &RawTracks, bits: [u8; 3], how: &Recording) -> Result<(), DeviceError> {
+        self.set(how)?;
+        self.set_bpc(bits)?;
+        self.write_bits(tracks)
+    }
+
+    fn read_raw(&mut self, bits: [u8; 3]) -> Result<RawTracks, DeviceError> {
+        self.set_bpc(bits)?;
+        self.read_bits()
+    }
+
+    /// Every time, even if nothing changed: the machine may have been switched off and on, and forgets.
+    fn set(&mut self, how: &Recording) -> Result<(), DeviceError> {
+        self.set_coercivity(how.coercivity)?;
+        if let Some(zeros) = how.leading_zeros {
+            self.set_leading_zeros(zeros)?;
+        }
+        if let Some(densities) = how.density {
+            for (track, density) in [Track::T1, Track::T2, Track::T3].into_iter().zip(densities) {
+                self.select_bpi(track, density)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The density cannot be asked for.
+    fn settings(&mut self) -> Result<Recording, DeviceError> {
+        Ok(Recording {
+            coercivity: self.coercivity()?,
+            leading_zeros: Some(self.leading_zeros()?),
+            density: None,
+        })
+    }
+
+    fn ready(&mut self) -> Result<String, DeviceError> {
+        self.comm_test()?;
+        Ok(format!("MSR605 family, model {}, firmware {}", self.model()?, self.firmware()?))
+    }
+
+    fn reopen(&mut self, timeout: Duration) -> Result<(), DeviceError> {
+        self.unsure = true;
+        self.port.reopen(timeout)
+    }
+}
+
+fn number(track: Track) -> u8 {
+    match track {
+        Track::T1 => 1,
+        Track::T2 => 2,
+        Track::T3 => 3,
     }
 }
 

@@ -1,0 +1,114 @@
+//! Conformance: does what stands behind a link do what its family's trait promises? The same checks for a simulated
+//! machine, a bench and a line at its opening.
+//!
+//! Not here: opening links, feeding cards. Checks are of two kinds: those without a card change nothing but settings and
+//! put them back; those with one spoil it. What a driver does not declare must be refused as not supported, not tried.
+//! The data written is made up and no cardholder's.
+
+mod embosser;
+mod printer;
+mod reader;
+mod stripe;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+pub use self::embosser::embosser;
+pub use self::printer::printer;
+pub use self::reader::{Chip, ReaderSuite, reader};
+pub use self::stripe::stripe;
+use crate::error::DeviceError;
+use crate::registry::{Driver, Machine};
+use crate::stripe::Recording;
+
+/// For a connection that is made anew.
+const OPEN_TIME: Duration = Duration::from_secs(5);
+
+/// What one check found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What was checked, in a few words that do not change.
+    pub check: &'static str,
+    /// Good, or what is wrong in a technician's words.
+    pub outcome: Result<(), String>,
+}
+
+/// What lies in the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Card {
+    /// Nothing, or a card that must not be touched.
+    None,
+    /// A card that may be spoilt; its stripe, if it has one, takes this recording.
+    Spoil(Recording),
+}
+
+/// All the checks of a driver's family, in order.
+pub fn machine(driver: &Driver, machine: &mut Machine, card: Card) -> Vec<Finding> {
+    match machine {
+        Machine::Stripe(encoder) => stripe(&mut **encoder, driver.capabilities, card),
+        Machine::Printer(machine) => printer(&mut **machine, driver.capabilities, card),
+        Machine::Embosser(machine) => embosser(&mut **machine, driver.capabilities, card),
+    }
+}
+
+/// Collects findings.
+#[derive(Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    /// Adds a check's outcome; whether it was good.
+    fn add<E: ToString>(&mut self, check: &'static str, outcome: Result<(), E>) -> bool {
+        let outcome = outcome.map_err(|error| error.to_string());
+        let good = outcome.is_ok();
+        self.0.push(Finding { check, outcome });
+        good
+    }
+
+    /// What every machine does: it answers, tells the same twice, and does so over a new connection. False: there is no
+    /// use in asking more.
+    fn begin<M: ?Sized>(
+        &mut self,
+        machine: &mut M,
+        ready: fn(&mut M) -> Result<String, DeviceError>,
+        reopen: fn(&mut M, Duration) -> Result<(), DeviceError>,
+    ) -> bool {
+        let first = ready(machine);
+        if !self.add("it answers", first.clone().map(drop)) {
+            return false;
+        }
+        let first = first.unwrap_or_default();
+        let printable = !first.is_empty() && first.chars().all(|c| !c.is_control());
+        self.add("it says what it is", told(printable, "its name is empty, or has control characters"));
+        let again = ready(machine).map_err(|error| error.to_string());
+        let same = again.and_then(|name| told(name == first, "another name than before: is there noise?"));
+        self.add("it says the same again", same);
+        let anew =
+            reopen(machine, OPEN_TIME).and_then(|()| ready(machine)).map_err(|error| error.to_string());
+        let anew = anew.and_then(|name| told(name == first, "another name over a new connection"));
+        self.add("it answers over a new connection", anew)
+    }
+}
+
+/// Good, or this sentence.
+fn told(good: bool, otherwise: &str) -> Result<(), String> {
+    if good { Ok(()) } else { Err(otherwise.to_owned()) }
+}
+
+/// What is not declared must be refused as not supported.
+fn refused<T>(outcome: Result<T, DeviceError>) -> Result<(), String> {
+    match outcome {
+        Err(DeviceError::Unsupported(_)) => Ok(()),
+        Err(error) => Err(format!("not declared, yet it was tried: {error}")),
+        Ok(_) => Err("not declared, yet it was done: declare it".to_owned()),
+    }
+}
+
+/// Data that cannot go on a card must be refused as such.
+fn refused_as_data(outcome: Result<(), DeviceError>) -> Result<(), String> {
+    match outcome {
+        Err(error) if error.is_data() => Ok(()),
+        Err(error) => Err(format!("wrong data was not refused as wrong data: {error}")),
+        Ok(()) => Err("wrong data was accepted".to_owned()),
+    }
+}

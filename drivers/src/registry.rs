@@ -1,0 +1,285 @@
+//! Every machine driver by name: its family, the links that it needs, what it can do, and how it is made.
+//!
+//! Not here: opening links (the composition root does), card readers (they are all one driver over a
+//! [`crate::link::CardLink`]) and card transports. What a line needs and a driver does not declare is refused when the line
+//! is opened, before a card is touched.
+
+use std::fmt;
+
+use crate::embosser::{self, CardEmbosser};
+use crate::link::Link;
+use crate::printer::{self, CardPrinter};
+use crate::stripe::{StripeEncoder, mse630, msr605};
+
+/// Every driver. The first of a family is the one for a module that names none.
+pub const DRIVERS: &[Driver] = &[
+    Driver {
+        name: "msr605",
+        model: "MSR605, MSR206, MSRE206",
+        baud: msr605::BAUD,
+        capabilities: msr605::CAPABILITIES,
+        make: Make::Stripe(|serial| Box::new(msr605::Msr605::new(serial))),
+    },
+    Driver {
+        name: "mse630",
+        model: "MSE-630T",
+        baud: mse630::BAUD,
+        capabilities: mse630::CAPABILITIES,
+        make: Make::Stripe(|serial| Box::new(mse630::Mse630::new(serial))),
+    },
+    Driver {
+        name: "card-printer",
+        model: "framed card printer with a link for images",
+        baud: printer::framed::BAUD,
+        capabilities: printer::framed::CAPABILITIES,
+        make: Make::Printer(|serial, stream| Box::new(printer::framed::Printer::new(serial, stream))),
+    },
+    Driver {
+        name: "embosser",
+        model: "framed embosser with indent wheel",
+        baud: embosser::framed::BAUD,
+        capabilities: embosser::framed::CAPABILITIES,
+        make: Make::Embosser(|serial| Box::new(embosser::framed::Embosser::new(serial))),
+    },
+];
+
+/// A link whatever it runs on.
+pub type BoxLink = Box<dyn Link>;
+
+/// One driver.
+pub struct Driver {
+    /// As a line profile names it.
+    pub name: &'static str,
+    /// The machines that it drives, for people.
+    pub model: &'static str,
+    /// Bit/s of its serial link if the line profile gives none.
+    pub baud: u32,
+    /// What it can do.
+    pub capabilities: &'static [Capability],
+    make: Make,
+}
+
+/// How a driver is made, from the links that it needs.
+enum Make {
+    Stripe(fn(BoxLink) -> Box<dyn StripeEncoder>),
+    Printer(fn(BoxLink, BoxLink) -> Box<dyn CardPrinter>),
+    Embosser(fn(BoxLink) -> Box<dyn CardEmbosser>),
+}
+
+/// A driver on its links.
+pub enum Machine {
+    /// A magnetic stripe encoder.
+    Stripe(Box<dyn StripeEncoder>),
+    /// A card printer.
+    Printer(Box<dyn CardPrinter>),
+    /// An embosser.
+    Embosser(Box<dyn CardEmbosser>),
+}
+
+/// What kind of machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// Magnetic stripe encoders.
+    Stripe,
+    /// Card printers.
+    Printer,
+    /// Embossers.
+    Embosser,
+}
+
+/// A link that a driver needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wire {
+    /// Commands and status.
+    Serial,
+    /// Images.
+    Stream,
+}
+
+/// What a machine can do, as far as lines differ in what they need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Capability {
+    /// Stripe: writes track 1.
+    Track1,
+    /// Stripe: writes track 2.
+    Track2,
+    /// Stripe: writes track 3.
+    Track3,
+    /// Stripe: plastic of ISO 7811-6.
+    HiCo,
+    /// Stripe: plastic of ISO 7811-2.
+    LoCo,
+    /// Stripe: reads what stands on the stripe.
+    ReadBack,
+    /// Stripe: erases tracks.
+    Erase,
+    /// Stripe: reads and writes bits.
+    Raw,
+    /// Stripe: the density of each track can be set.
+    Density,
+    /// Stripe: the clocking zeros can be set.
+    LeadingZeros,
+    /// Stripe: tells how it is set.
+    TellsSettings,
+    /// Printer: the front.
+    Front,
+    /// Printer: the back.
+    Back,
+    /// Printer: full colour.
+    FullColour,
+    /// Embosser: relief, fonts 1 (names) and 2 (numbers).
+    Emboss,
+    /// Embosser: indent print, font 10.
+    Indent,
+}
+
+impl Driver {
+    /// Its family.
+    pub fn family(&self) -> Family {
+        match self.make {
+            Make::Stripe(_) => Family::Stripe,
+            Make::Printer(_) => Family::Printer,
+            Make::Embosser(_) => Family::Embosser,
+        }
+    }
+
+    /// The links that it needs.
+    pub fn wires(&self) -> &'static [Wire] {
+        match self.make {
+            Make::Stripe(_) | Make::Embosser(_) => &[Wire::Serial],
+            Make::Printer(_) => &[Wire::Serial, Wire::Stream],
+        }
+    }
+
+    /// Makes it, on links that `open` gives: once for each of [`Self::wires`].
+    pub fn open<E>(&self, mut open: impl FnMut(Wire) -> Result<BoxLink, E>) -> Result<Machine, E> {
+        Ok(match self.make {
+            Make::Stripe(make) => Machine::Stripe(make(open(Wire::Serial)?)),
+            Make::Printer(make) => Machine::Printer(make(open(Wire::Serial)?, open(Wire::Stream)?)),
+            Make::Embosser(make) => Machine::Embosser(make(open(Wire::Serial)?)),
+        })
+    }
+
+    /// Whether it can do this.
+    pub fn can(&self, what: Capability) -> bool {
+        self.capabilities.contains(&what)
+    }
+
+    /// Fails, in a technician's words, if it lacks something of what is needed.
+    pub fn check(&self, needs: &[Capability]) -> Result<(), String> {
+        let lacks: Vec<String> = needs.iter().filter(|n| !self.can(**n)).map(ToString::to_string).collect();
+        if lacks.is_empty() {
+            return Ok(());
+        }
+        let able = family(self.family()).filter(|d| needs.iter().all(|n| d.can(*n))).map(|d| d.name);
+        let able: Vec<&str> = able.collect();
+        let instead = match able.as_slice() {
+            [] => "no driver can".to_owned(),
+            names => format!("{} can", names.join(" or ")),
+        };
+        let (name, model) = (self.name, self.model);
+        Err(format!("driver {name} ({model}) cannot {}; {instead}", lacks.join(", ")))
+    }
+}
+
+/// The drivers of a family.
+fn family(family: Family) -> impl Iterator<Item = &'static Driver> {
+    DRIVERS.iter().filter(move |d| d.family() == family)
+}
+
+/// The driver of this name, or the family's first. The error names those there are.
+pub fn find(of: Family, name: Option<&str>) -> Result<&'static Driver, String> {
+    family(of).find(|d| name.is_none_or(|name| d.name == name)).ok_or_else(|| {
+        let known: Vec<&str> = family(of).map(|d| d.name).collect();
+        let name = name.unwrap_or_default();
+        format!("no {of} driver is called {name:?}; there are {}", known.join(", "))
+    })
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stripe => "stripe",
+            Self::Printer => "printer",
+            Self::Embosser => "embosser",
+        })
+    }
+}
+
+/// Goes on after "it can" and "it cannot".
+impl fmt::Display for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Track1 => "write track 1",
+            Self::Track2 => "write track 2",
+            Self::Track3 => "write track 3",
+            Self::HiCo => "write HiCo plastic",
+            Self::LoCo => "write LoCo plastic",
+            Self::ReadBack => "read back what it wrote",
+            Self::Erase => "erase",
+            Self::Raw => "read and write bits",
+            Self::Density => "set the density",
+            Self::LeadingZeros => "set the leading zeros",
+            Self::TellsSettings => "tell how it is set",
+            Self::Front => "print the front",
+            Self::Back => "print the back",
+            Self::FullColour => "print in full colour",
+            Self::Emboss => "emboss",
+            Self::Indent => "print indent",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::testing::Script;
+
+    #[test]
+    fn names_are_unique_and_every_driver_can_be_made() {
+        let names: BTreeSet<&str> = DRIVERS.iter().map(|d| d.name).collect();
+        assert_eq!(names.len(), DRIVERS.len());
+        for driver in DRIVERS {
+            let mut asked = vec![];
+            let made = driver.open(|wire| {
+                asked.push(wire);
+                Ok::<_, ()>(Box::new(Script::new().build().0) as BoxLink)
+            });
+            let family = match made.unwrap() {
+                Machine::Stripe(_) => Family::Stripe,
+                Machine::Printer(_) => Family::Printer,
+                Machine::Embosser(_) => Family::Embosser,
+            };
+            assert_eq!((family, asked.as_slice()), (driver.family(), driver.wires()), "{}", driver.name);
+            assert!(!driver.capabilities.is_empty() && driver.baud >= 1200);
+        }
+    }
+
+    #[test]
+    fn a_driver_is_found_by_name_within_its_family() {
+        let name = |family, name| find(family, name).map(|d| d.name);
+        assert_eq!(name(Family::Stripe, None), Ok("msr605"));
+        assert_eq!(name(Family::Printer, None), Ok("card-printer"));
+        assert_eq!(name(Family::Embosser, None), Ok("embosser"));
+        assert_eq!(name(Family::Stripe, Some("mse630")), Ok("mse630"));
+        assert_eq!(
+            name(Family::Stripe, Some("embosser")),
+            Err("no stripe driver is called \"embosser\"; there are msr605, mse630".into())
+        );
+    }
+
+    #[test]
+    fn what_a_driver_lacks_is_told_with_the_driver_that_has_it() {
+        let mse630 = find(Family::Stripe, Some("mse630")).unwrap();
+        assert_eq!(mse630.check(&[Capability::Track1, Capability::HiCo]), Ok(()));
+        assert_eq!(
+            mse630.check(&[Capability::HiCo, Capability::ReadBack, Capability::Erase]),
+            Err("driver mse630 (MSE-630T) cannot read back what it wrote, erase; msr605 can".into())
+        );
+        let said = mse630.check(&[Capability::Emboss]).unwrap_err();
+        assert!(said.ends_with("cannot emboss; no driver can"), "{said}");
+    }
+}

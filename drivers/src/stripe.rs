@@ -1,0 +1,115 @@
+//! Magnetic stripe encoders: what a line asks of any of them, and what they write.
+//!
+//! Not here: how a model does it ([`msr605`], [`mse630`]), what stands on a track, comparing, deciding what a blank stripe
+//! is. An encoder that cannot do something answers [`DeviceError::Unsupported`] and sends nothing; its entry in
+//! [`crate::registry`] says so beforehand.
+
+pub mod mse630;
+pub mod msr605;
+mod tracks;
+
+use std::time::Duration;
+
+pub use self::tracks::{RawTracks, Tracks};
+use crate::error::DeviceError;
+
+/// An encoder at a station, with at most one card under its head.
+pub trait StripeEncoder: Send {
+    /// Writes the stripe of the card, recorded as `how` says.
+    fn write(&mut self, tracks: &Tracks, how: &Recording) -> Result<(), DeviceError>;
+
+    /// Reads the stripe of the card.
+    fn read(&mut self) -> Result<Tracks, DeviceError> {
+        Err(DeviceError::Unsupported("it does not read"))
+    }
+
+    /// Erases these tracks of the card; at least one.
+    fn erase(&mut self, _tracks: &[Track], _how: &Recording) -> Result<(), DeviceError> {
+        Err(DeviceError::Unsupported("it does not erase"))
+    }
+
+    /// Writes bits, packed by `bits` (5 to 8) per character of each track.
+    fn write_raw(
+        &mut self,
+        _tracks: &RawTracks,
+        _bits: [u8; 3],
+        _how: &Recording,
+    ) -> Result<(), DeviceError> {
+        Err(DeviceError::Unsupported("it does not write bits"))
+    }
+
+    /// Reads the bits of the stripe, packed by `bits` (5 to 8) per character of each track.
+    fn read_raw(&mut self, _bits: [u8; 3]) -> Result<RawTracks, DeviceError> {
+        Err(DeviceError::Unsupported("it does not read bits"))
+    }
+
+    /// Sets how it records, without a card.
+    fn set(&mut self, how: &Recording) -> Result<(), DeviceError>;
+
+    /// Asks how it is set to record.
+    fn settings(&mut self) -> Result<Recording, DeviceError> {
+        Err(DeviceError::Unsupported("it does not tell how it is set"))
+    }
+
+    /// Whether it answers; gives model and firmware as far as it tells them.
+    fn ready(&mut self) -> Result<String, DeviceError>;
+
+    /// Gives the connection up and makes a new one, within `timeout`; what was under way is forgotten.
+    fn reopen(&mut self, timeout: Duration) -> Result<(), DeviceError>;
+}
+
+/// How a stripe is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recording {
+    /// That of the plastic.
+    pub coercivity: Coercivity,
+    /// Clocking zeros; `None`: the machine's own.
+    pub leading_zeros: Option<LeadingZeros>,
+    /// Of tracks 1, 2 and 3; `None`: the machine's own.
+    pub density: Option<[Density; 3]>,
+}
+
+impl Recording {
+    /// For plastic of this coercivity, else as the machine does by itself.
+    pub fn on(coercivity: Coercivity) -> Self {
+        Self { coercivity, leading_zeros: None, density: None }
+    }
+}
+
+/// Clocking zeros, each one bit long, before the start sentinel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeadingZeros {
+    /// Of tracks 1 and 3.
+    pub t13: u8,
+    /// Of track 2.
+    pub t2: u8,
+}
+
+/// How strong the field is that writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Coercivity {
+    /// 2750 to 4000 Oe (ISO 7811-6).
+    Hi,
+    /// 300 Oe (ISO 7811-2).
+    Lo,
+}
+
+/// A track by its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Track {
+    /// Track 1, IATA.
+    T1,
+    /// Track 2, ABA.
+    T2,
+    /// Track 3, THRIFT.
+    T3,
+}
+
+/// Recording density.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Density {
+    /// 75 bit/inch.
+    Bpi75,
+    /// 210 bit/inch.
+    Bpi210,
+}

@@ -1,0 +1,166 @@
+//! Magnetic stripe encoder MSE-630T (wire section 8, standards 5.2 end): packages between STX and BCC.
+//!
+//! ```text
+//! us       STX %t1? ;t2? +t3? ETX BCC           (no blanks; tracks that are absent left out)
+//! machine                              the same package: written  |  NAK: not written
+//! ```
+//!
+//! Not here: reading (not described in what is public), erasing, settings. The coercivity is that of the machine; the
+//! profile's word about the plastic cannot be checked or set.
+//!
+//! - Only an echo that equals the package byte for byte counts as written. So no damage on the line, in either direction,
+//!   can pass for success; a damaged echo after a good write costs a card.
+//! - NAK repeats the package, at most 3 times in all; writing the same stripe twice does no harm. A NAK counts only if it
+//!   comes alone: with bytes behind it, it is an echo whose first byte was damaged.
+//! - No command takes a package back. After an answer that did not come or made no sense, the machine may still write the
+//!   last package on the next card that passes; so the driver refuses to go on until the connection was opened anew,
+//!   and what is late by then is dropped.
+
+#[cfg(test)]
+mod tests;
+
+use std::time::{Duration, Instant};
+
+use zeroize::Zeroizing;
+
+use super::tracks::Format;
+use super::{Recording, StripeEncoder, Track, Tracks};
+use crate::error::{Condition, DeviceError};
+use crate::link::{Link, LinkError};
+use crate::port::Port;
+use crate::registry::Capability;
+use crate::wire::{ETX, FRAME_TRIES, NAK, STX};
+
+/// Bit/s of its serial port. Not stated in what is public; that of the other encoders.
+pub const BAUD: u32 = 9600;
+
+/// What it can do: see the head of this module.
+pub const CAPABILITIES: &[Capability] =
+    &[Capability::Track1, Capability::Track2, Capability::Track3, Capability::HiCo, Capability::LoCo];
+
+/// Longest package: STX, three tracks with sentinels, ETX, BCC.
+const PACKAGE_MAX: usize = 1 + (78 + 39 + 106) + 2;
+/// For a pass of the card, until the echo begins.
+const SWIPE_TIME: Duration = Duration::from_secs(15);
+/// For the rest of an echo that has begun: at most 225 bytes, 0.24 s at 9600 bit/s.
+const REST_TIME: Duration = Duration::from_secs(2);
+/// After a NAK, for bytes that would show that it is none; a byte takes 1 ms at 9600 bit/s.
+const ALONE_TIME: Duration = Duration::from_millis(100);
+
+/// An MSE-630T on a link.
+pub struct Mse630<L> {
+    port: Port<L>,
+    /// A package may still be in the machine.
+    unsure: bool,
+}
+
+/// What came for a package.
+enum Answer {
+    Written,
+    NotWritten,
+}
+
+impl<L: Link> Mse630<L> {
+    /// Takes the link over.
+    pub fn new(link: L) -> Self {
+        Self { port: Port::new(link), unsure: false }
+    }
+
+    /// The machine's word on the package that was sent.
+    fn answer(&mut self, package: &[u8]) -> Result<Answer, DeviceError> {
+        let late = |error: LinkError, time: Duration| match error {
+            LinkError::Timeout(_) => DeviceError::Timeout(time),
+            error => error.into(),
+        };
+        let until = Instant::now() + SWIPE_TIME;
+        let mut first = self.port.byte(until).map_err(|error| late(error, SWIPE_TIME))?;
+        if first == NAK {
+            return match self.port.byte(Instant::now() + ALONE_TIME) {
+                Err(LinkError::Timeout(_)) => Ok(Answer::NotWritten),
+                Ok(_) => Err(DeviceError::Unexpected("more than a NAK, and no echo: it may have written")),
+                Err(error) => Err(error.into()),
+            };
+        }
+        // Noise before the echo.
+        while first != STX {
+            first = self.port.byte(until).map_err(|error| late(error, SWIPE_TIME))?;
+        }
+        let until = Instant::now() + REST_TIME;
+        for expected in package.iter().skip(1) {
+            if self.port.byte(until).map_err(|error| late(error, REST_TIME))? != *expected {
+                return Err(DeviceError::Unexpected("the echo differs from what was to be written"));
+            }
+        }
+        Ok(Answer::Written)
+    }
+}
+
+impl<L: Link> StripeEncoder for Mse630<L> {
+    fn write(&mut self, tracks: &Tracks, how: &Recording) -> Result<(), DeviceError> {
+        self.set(how)?;
+        let package = package(tracks)?;
+        if self.unsure {
+            return Err(DeviceError::Unexpected(
+                "it may still hold the last card's stripe: switch it off and on, then open the connection anew",
+            ));
+        }
+        self.port.drain(drop)?;
+        self.unsure = true;
+        for _ in 0..FRAME_TRIES {
+            self.port.send(&package)?;
+            match self.answer(&package)? {
+                Answer::Written => {
+                    self.unsure = false;
+                    return Ok(());
+                }
+                Answer::NotWritten => tracing::debug!("the encoder did not write"),
+            }
+        }
+        self.unsure = false;
+        Err(DeviceError::Status { status: NAK, meaning: Condition::Stripe })
+    }
+
+    fn set(&mut self, how: &Recording) -> Result<(), DeviceError> {
+        if how.leading_zeros.is_some() || how.density.is_some() {
+            return Err(DeviceError::Unsupported("leading zeros and density are fixed"));
+        }
+        Ok(())
+    }
+
+    /// It has no command that asks for it: says only that the connection is there.
+    fn ready(&mut self) -> Result<String, DeviceError> {
+        self.port.drain(drop)?;
+        Ok("MSE-630T (not asked: it has no command for it)".to_owned())
+    }
+
+    fn reopen(&mut self, timeout: Duration) -> Result<(), DeviceError> {
+        self.unsure = true;
+        self.port.reopen(timeout)?;
+        self.port.drain(drop)?;
+        self.unsure = false;
+        Ok(())
+    }
+}
+
+/// STX, the tracks with their sentinels, ETX, BCC. Fails if a track cannot hold its text, or nothing is to be written.
+fn package(tracks: &Tracks) -> Result<Zeroizing<Vec<u8>>, DeviceError> {
+    let mut package = Zeroizing::new(Vec::with_capacity(PACKAGE_MAX));
+    package.push(STX);
+    for (track, start, text) in
+        [(Track::T1, b'%', &tracks.t1), (Track::T2, b';', &tracks.t2), (Track::T3, b'+', &tracks.t3)]
+    {
+        if let Some(text) = text {
+            Format::of(track).check(text.as_bytes()).map_err(DeviceError::Data)?;
+            package.push(start);
+            package.extend_from_slice(text.as_bytes());
+            package.push(b'?');
+        }
+    }
+    if package.len() == 1 {
+        return Err(DeviceError::Data("no track to write"));
+    }
+    package.push(ETX);
+    let bcc = package.iter().skip(1).fold(0, |sum, byte| sum ^ byte);
+    package.push(bcc);
+    Ok(package)
+}

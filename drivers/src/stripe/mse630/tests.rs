@@ -1,0 +1,181 @@
+//! The MSE-630T against scripts: the bytes of wire section 8, then everything that a line can do to them.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::registry::Capability;
+use crate::stripe::{Coercivity, Density, LeadingZeros, RawTracks};
+use crate::testing::Script;
+
+const HOW: Recording = Recording { coercivity: Coercivity::Hi, leading_zeros: None, density: None };
+
+/// By hand: 25 41 3F 3B 31 3F 2B 32 3F 03, whose XOR is 4B.
+const PACKAGE: &[u8] = b"\x02%A?;1?+2?\x03\x4B";
+
+fn tracks() -> Tracks {
+    Tracks { t1: Some("A".into()), t2: Some("1".into()), t3: Some("2".into()) }
+}
+
+fn write(script: Script) -> Result<(), DeviceError> {
+    let (link, check) = script.build();
+    let outcome = Mse630::new(link).write(&tracks(), &HOW);
+    check.finished();
+    outcome
+}
+
+#[test]
+fn a_package_is_that_of_wire_section_8_and_its_echo_says_written() {
+    write(Script::new().expect(PACKAGE).give(PACKAGE)).unwrap();
+    for (absent, bytes) in [
+        (Tracks { t1: Some("A".into()), t2: None, t3: None }, &b"\x02%A?\x03\x58"[..]),
+        (Tracks { t1: None, t2: Some("1".into()), t3: None }, b"\x02;1?\x03\x36"),
+        (Tracks { t1: None, t2: None, t3: Some("2".into()) }, b"\x02+2?\x03\x25"),
+        (Tracks { t1: Some(String::new()), t2: None, t3: None }, b"\x02%?\x03\x19"),
+    ] {
+        assert_eq!(package(&absent).unwrap()[..], bytes[..]);
+    }
+}
+
+#[test]
+fn what_cannot_be_written_is_not_sent() {
+    let (link, check) = Script::new().build();
+    let mut encoder = Mse630::new(link);
+    for bad in [
+        Tracks::default(),
+        Tracks { t1: Some("a".into()), t2: None, t3: None },
+        Tracks { t1: Some("A\x03".into()), t2: None, t3: None },
+        Tracks { t1: None, t2: Some("1".repeat(38)), t3: None },
+        Tracks { t1: None, t2: None, t3: Some("+".into()) },
+    ] {
+        assert!(encoder.write(&bad, &HOW).unwrap_err().is_data());
+    }
+    let zeros = Recording { leading_zeros: Some(LeadingZeros { t13: 61, t2: 22 }), ..HOW };
+    let density = Recording { density: Some([Density::Bpi210; 3]), ..HOW };
+    for how in [zeros, density] {
+        assert!(matches!(encoder.write(&tracks(), &how), Err(DeviceError::Unsupported(_))));
+    }
+    check.finished();
+}
+
+#[test]
+fn what_it_cannot_do_it_says_and_sends_nothing() {
+    let (link, check) = Script::new().build();
+    let mut encoder = Mse630::new(link);
+    let outcomes = [
+        encoder.read().err(),
+        encoder.erase(&[Track::T1], &HOW).err(),
+        encoder.write_raw(&RawTracks::default(), [7, 5, 5], &HOW).err(),
+        encoder.read_raw([7, 5, 5]).err(),
+        encoder.settings().err(),
+    ];
+    assert!(outcomes.iter().all(|o| matches!(o, Some(DeviceError::Unsupported(_)))), "{outcomes:?}");
+    for lacks in [Capability::ReadBack, Capability::Erase, Capability::Raw, Capability::TellsSettings] {
+        assert!(!CAPABILITIES.contains(&lacks));
+    }
+    check.finished();
+}
+
+#[test]
+fn nak_repeats_the_package_three_times_in_all() {
+    let refused = |n: usize| (0..n).fold(Script::new(), |s, _| s.expect(PACKAGE).give(&[NAK]).silence());
+    write(refused(2).expect(PACKAGE).give(PACKAGE)).unwrap();
+    let failed = DeviceError::Status { status: NAK, meaning: Condition::Stripe };
+    assert_eq!(write(refused(3)), Err(failed));
+}
+
+#[test]
+fn the_next_card_is_written_after_one_that_was_refused() {
+    let script = (0..3).fold(Script::new(), |s, _| s.expect(PACKAGE).give(&[NAK]).silence());
+    let (link, check) = script.expect(PACKAGE).give(PACKAGE).build();
+    let mut encoder = Mse630::new(link);
+    assert!(encoder.write(&tracks(), &HOW).is_err());
+    encoder.write(&tracks(), &HOW).unwrap();
+    check.finished();
+}
+
+#[test]
+fn silence_is_a_timeout_and_nothing_more_is_sent_until_it_is_opened_anew() {
+    let (link, check) = Script::new()
+        .expect(PACKAGE)
+        .silence()
+        // Late: it must not pass for the next one's, which is the same.
+        .give(PACKAGE)
+        .silence()
+        .expect(PACKAGE)
+        .give(PACKAGE)
+        .build();
+    let mut encoder = Mse630::new(link);
+    assert_eq!(encoder.write(&tracks(), &HOW), Err(DeviceError::Timeout(SWIPE_TIME)));
+    assert!(matches!(encoder.write(&tracks(), &HOW), Err(DeviceError::Unexpected(_))));
+    encoder.reopen(SWIPE_TIME).unwrap();
+    encoder.write(&tracks(), &HOW).unwrap();
+    check.finished();
+}
+
+#[test]
+fn noise_before_the_echo_and_pieces_of_any_size() {
+    for piece in 1..=PACKAGE.len() {
+        for noise in [&b""[..], b"\x00", b"\xFFnoise\x1B"] {
+            write(Script::new().pieces_of(piece).expect(PACKAGE).give(noise).give(PACKAGE)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_closed_link_is_told_at_every_stage() {
+    for script in [
+        Script::new().close(),
+        Script::new().expect(PACKAGE).close(),
+        Script::new().expect(PACKAGE).give(&PACKAGE[..4]).close(),
+        Script::new().expect(PACKAGE).give(&[NAK]).close(),
+    ] {
+        assert_eq!(Mse630::new(script.build().0).write(&tracks(), &HOW), Err(DeviceError::Closed));
+    }
+}
+
+/// It fails, and the package went out once.
+fn not_taken(echo: &[u8], what: &str) {
+    let (link, check) = Script::new().pieces_of(64).expect(PACKAGE).give(echo).build();
+    assert!(Mse630::new(link).write(&tracks(), &HOW).is_err(), "{what}");
+    check.no_more_sent();
+}
+
+#[test]
+fn an_echo_changed_cut_or_short_of_a_byte_anywhere_is_never_taken() {
+    for position in 0..PACKAGE.len() {
+        for flip in 1..=255u8 {
+            let mut bad = PACKAGE.to_vec();
+            bad[position] ^= flip;
+            not_taken(&bad, &format!("position {position}, flip {flip:02X}"));
+        }
+        let mut short = PACKAGE.to_vec();
+        short.remove(position);
+        not_taken(&short, &format!("without {position}"));
+        not_taken(&PACKAGE[..position], &format!("cut at {position}"));
+    }
+}
+
+proptest! {
+    #[test]
+    fn random_bytes_never_panic_hang_or_pass(bytes in proptest::collection::vec(any::<u8>(), 0..64), piece in 1usize..64) {
+        let (link, _) = Script::new().pieces_of(piece).expect(PACKAGE).give(&bytes).build();
+        let mut encoder = Mse630::new(link);
+        prop_assume!(!bytes.windows(PACKAGE.len()).any(|window| window == PACKAGE));
+        prop_assert!(encoder.write(&tracks(), &HOW).is_err());
+        let _ = encoder.reopen(SWIPE_TIME);
+        let _ = encoder.write(&tracks(), &HOW);
+    }
+
+    #[test]
+    fn any_text_that_fits_makes_a_package_whose_bytes_cancel_out(
+        t1 in proptest::option::of("[ -$&->@-_]{0,76}"),
+        t2 in proptest::option::of("[0-:<=>]{0,37}"),
+        t3 in proptest::option::of("[0-:<=>]{0,104}"),
+    ) {
+        let data = Tracks { t1, t2, t3 };
+        prop_assume!(!data.is_blank());
+        let package = package(&data).unwrap();
+        prop_assert!(package.len() <= PACKAGE_MAX && package[0] == STX);
+        prop_assert_eq!(package[1..].iter().fold(0, |sum, byte| sum ^ byte), 0);
+    }
+}

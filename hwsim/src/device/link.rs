@@ -1,0 +1,78 @@
+//! What a machine's end needs of the link that it is on: the line's Unix socket, a TCP connection or a pseudo-terminal.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+/// Both directions of a link, through a shared reference: several threads may have it.
+pub trait Link: Sync {
+    /// As [`Read::read`]; an interrupted call is made again. 0 at the end.
+    fn receive(&self, buffer: &mut [u8]) -> io::Result<usize>;
+    /// As [`Write::write_all`].
+    fn send(&self, bytes: &[u8]) -> io::Result<()>;
+    /// For waiting.
+    fn descriptor(&self) -> BorrowedFd<'_>;
+
+    /// Waits until something comes, or the end; false if it stays quiet for so long.
+    fn stirs_within(&self, quiet: Duration) -> io::Result<bool> {
+        let deadline = Instant::now() + quiet;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+            match poll(&mut [PollFd::new(self.descriptor(), PollFlags::POLLIN)], timeout) {
+                Ok(0) if left.is_zero() => return Ok(false),
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) => return Ok(true),
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+}
+
+macro_rules! link {
+    ($stream:ty) => {
+        impl Link for $stream {
+            fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+                receive(self, buffer)
+            }
+
+            fn send(&self, bytes: &[u8]) -> io::Result<()> {
+                let mut stream = self;
+                stream.write_all(bytes)
+            }
+
+            fn descriptor(&self) -> BorrowedFd<'_> {
+                self.as_fd()
+            }
+        }
+    };
+}
+
+link!(UnixStream);
+link!(TcpStream);
+
+/// Reads, as often as it takes not to be interrupted.
+pub fn receive(mut stream: impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match stream.read(buffer) {
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
+/// Fills the buffer.
+pub fn read_exact(link: &impl Link, mut buffer: &mut [u8]) -> io::Result<()> {
+    while !buffer.is_empty() {
+        match link.receive(buffer)? {
+            0 => return Err(ErrorKind::UnexpectedEof.into()),
+            n => buffer = buffer.get_mut(n..).unwrap_or_default(),
+        }
+    }
+    Ok(())
+}

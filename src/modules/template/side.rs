@@ -1,0 +1,222 @@
+//! One side of a card: its background drawn once, its slots, and the layer that each card gets.
+//!
+//! Not here: which texts and pictures a record may bring (`template`).
+
+use std::sync::{Arc, OnceLock};
+
+use resvg::tiny_skia::{Color, Pixmap, Transform};
+use resvg::usvg::{self, fontdb};
+use zeroize::Zeroizing;
+
+use super::slot::{self, Slot};
+use crate::modules::sections::Graphics;
+use crate::picture::{self, Canvas};
+
+/// CR80 at 300 dpi: 85.60 × 53.98 mm.
+pub(super) const WIDTH: u32 = 1011;
+/// See [`WIDTH`].
+pub(super) const HEIGHT: u32 = 638;
+/// Room for a picture, so that growing seldom leaves a copy behind: the shipped template needs half of it.
+const PNG_ROOM: usize = 128 << 10;
+/// Liberation Sans 2.1.5, SIL Open Font License 1.1: `profiles/graphics/LiberationSans-OFL.txt`.
+const FONT: &[u8] = include_bytes!("../../../profiles/graphics/LiberationSans-Regular.ttf");
+/// The family name inside [`FONT`].
+const FONT_FAMILY: &str = "Liberation Sans";
+/// What could reach outside the template.
+const FORBIDDEN: &[&str] =
+    &["<!DOCTYPE", "<!ENTITY", "href", "<image", "@import", "<script", "<foreignObject"];
+/// Where the layer of a card begins.
+pub(super) const FIELDS: &str = "<g id=\"fields\"";
+const CLOSE: &str = "</svg>";
+
+/// A side, ready to render.
+pub(super) struct Side {
+    /// The `<svg ...>` tag, for the layer of a card.
+    open: String,
+    pieces: Vec<Piece>,
+    slots: Vec<Slot>,
+    background: Pixmap,
+    /// The background packed, which is all of a side without fields on a card without its pictures.
+    plain: Option<Vec<u8>>,
+}
+
+/// The layer of a card is these, one after the other.
+enum Piece {
+    Literal(String),
+    Field(String),
+}
+
+impl Side {
+    /// Parses an SVG and draws its background.
+    pub(super) fn parse(svg: &str) -> Result<Self, String> {
+        if let Some(what) = FORBIDDEN.iter().find(|what| svg.contains(**what)) {
+            return Err(format!("{what} is not allowed in a template"));
+        }
+        let start = svg.find("<svg").ok_or("no <svg> element")?;
+        let open = svg.get(start..).and_then(|s| s.split_inclusive('>').next()).ok_or("no <svg> element")?;
+        let whole = svg.trim_end().strip_suffix(CLOSE).ok_or("no </svg> at the end")?;
+        let (before, fields) =
+            whole.rfind(FIELDS).and_then(|at| whole.split_at_checked(at)).unwrap_or((whole, ""));
+        if before.contains("{{") {
+            return Err("a field outside the group \"fields\"".into());
+        }
+        if fields.contains(slot::MARK) {
+            return Err("a slot inside the group \"fields\"".into());
+        }
+        let mut background = Pixmap::new(WIDTH, HEIGHT).ok_or("no memory for the picture")?;
+        background.fill(Color::WHITE);
+        let ground = tree(&format!("{before}{CLOSE}"))?;
+        draw(&ground, &mut background)?;
+        let slots = slot::all(before, &ground)?;
+        let pieces = pieces(fields)?;
+        let plain = match fields.is_empty() {
+            true => Some(encode(&background).map_err(|e| e.to_string())?.to_vec()),
+            false => None,
+        };
+        let side = Self { open: open.to_owned(), pieces, slots, background, plain };
+        // The layer must be well-formed with any text in it.
+        side.layer(|_| "")?;
+        Ok(side)
+    }
+
+    /// Names of the fields in the order in which they stand, with repetitions.
+    pub(super) fn fields(&self) -> impl Iterator<Item = &str> {
+        self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Field(name) => Some(name.as_str()),
+            Piece::Literal(_) => None,
+        })
+    }
+
+    /// The slots in the order in which they stand.
+    pub(super) fn slots(&self) -> &[Slot] {
+        &self.slots
+    }
+
+    /// Draws the side of a card whose graphics the template has checked.
+    pub(super) fn render(&self, graphics: &Graphics<'_>) -> Result<Zeroizing<Vec<u8>>, String> {
+        let filled = self.slots.iter().filter_map(|slot| Some((slot, slot.image(graphics)?)));
+        let filled: Vec<_> = filled.collect();
+        if let (Some(plain), true) = (&self.plain, filled.is_empty()) {
+            return Ok(Zeroizing::new(plain.clone()));
+        }
+        let layer = self.layer(|name| super::value(graphics, name))?;
+        fits(layer.root())?;
+        let mut card = Canvas(self.background.clone());
+        for (slot, image) in filled {
+            let image = picture::decode(image).map_err(|what| format!("image {} {what}", slot.name))?;
+            slot.draw(&image, &mut card.0)?;
+        }
+        draw(&layer, &mut card.0)?;
+        encode(&card.0).map_err(|e| e.to_string())
+    }
+
+    /// The layer of a card with these texts. A text is put in once and never looked at again, so that a field marker
+    /// inside it stays text; what XML would understand is escaped.
+    pub(super) fn layer<'a>(&self, text_of: impl Fn(&str) -> &'a str) -> Result<usvg::Tree, String> {
+        let mut svg = Zeroizing::new(self.open.clone());
+        for piece in &self.pieces {
+            match piece {
+                Piece::Literal(literal) => svg.push_str(literal),
+                Piece::Field(name) => text_of(name).chars().for_each(|c| match c {
+                    '&' => svg.push_str("&amp;"),
+                    '<' => svg.push_str("&lt;"),
+                    '>' => svg.push_str("&gt;"),
+                    '"' => svg.push_str("&quot;"),
+                    '\'' => svg.push_str("&apos;"),
+                    c => svg.push(c),
+                }),
+            }
+        }
+        svg.push_str(CLOSE);
+        tree(&svg)
+    }
+}
+
+/// Cuts at `{{name}}`.
+fn pieces(fields: &str) -> Result<Vec<Piece>, String> {
+    let mut parts = fields.split("{{");
+    let mut pieces = vec![Piece::Literal(parts.next().unwrap_or_default().to_owned())];
+    for part in parts {
+        let (name, literal) = part.split_once("}}").ok_or("a field marker without }}")?;
+        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        {
+            return Err("a field name is made of a-z, 0-9 and -".into());
+        }
+        pieces.push(Piece::Field(name.to_owned()));
+        pieces.push(Piece::Literal(literal.to_owned()));
+    }
+    Ok(pieces)
+}
+
+/// Every character has a glyph, and every text lies on the card.
+pub(super) fn fits(group: &usvg::Group) -> Result<(), String> {
+    for node in group.children() {
+        match node {
+            usvg::Node::Group(group) => fits(group)?,
+            usvg::Node::Text(text) => {
+                if text.layouted().iter().flat_map(|s| &s.positioned_glyphs).any(|g| g.id.0 == 0) {
+                    return Err("a text has a character that the font lacks".into());
+                }
+                let area = text.abs_bounding_box();
+                // Both are small whole numbers: exact as f32.
+                #[expect(clippy::cast_precision_loss)]
+                let (width, height) = (WIDTH as f32, HEIGHT as f32);
+                if area.left() < 0.0 || area.top() < 0.0 || area.right() > width || area.bottom() > height {
+                    return Err("a text does not fit on the card: shorten it".into());
+                }
+            }
+            usvg::Node::Path(_) | usvg::Node::Image(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Parses with the embedded font and nothing from outside. The error does not quote the input.
+pub(super) fn tree(svg: &str) -> Result<usvg::Tree, String> {
+    static FONTS: OnceLock<Arc<fontdb::Database>> = OnceLock::new();
+    let fonts = FONTS.get_or_init(|| {
+        let mut fonts = fontdb::Database::new();
+        fonts.load_font_source(fontdb::Source::Binary(Arc::new(FONT)));
+        fonts.set_serif_family(FONT_FAMILY);
+        fonts.set_sans_serif_family(FONT_FAMILY);
+        Arc::new(fonts)
+    });
+    let options = usvg::Options {
+        fontdb: Arc::clone(fonts),
+        font_family: FONT_FAMILY.to_owned(),
+        image_href_resolver: usvg::ImageHrefResolver {
+            resolve_data: Box::new(|_, _, _| None),
+            resolve_string: Box::new(|_, _| None),
+        },
+        ..usvg::Options::default()
+    };
+    usvg::Tree::from_str(svg, &options).map_err(|_| "the template is not well-formed SVG".into())
+}
+
+pub(super) fn draw(tree: &usvg::Tree, card: &mut Pixmap) -> Result<(), String> {
+    #[expect(clippy::cast_precision_loss)]
+    let size = usvg::Size::from_wh(WIDTH as f32, HEIGHT as f32);
+    if Some(tree.size()) != size {
+        return Err(format!("the template is not {WIDTH} x {HEIGHT}"));
+    }
+    resvg::render(tree, Transform::identity(), &mut card.as_mut());
+    Ok(())
+}
+
+/// A PNG of an opaque picture: a white one that was drawn on, so that three colours are all of it. Packed fast: the best
+/// packing takes ten times as long, more than the drawing, and halves what a printer's link carries in no time.
+fn encode(card: &Pixmap) -> Result<Zeroizing<Vec<u8>>, png::EncodingError> {
+    let mut samples = Zeroizing::new(vec![0; card.pixels().len() * 3]);
+    for (three, four) in samples.chunks_exact_mut(3).zip(card.data().chunks_exact(4)) {
+        three.copy_from_slice(four.first_chunk::<3>().unwrap_or(&[0; 3]));
+    }
+    let mut out = Zeroizing::new(Vec::with_capacity(PNG_ROOM));
+    let mut encoder = png::Encoder::new(&mut *out, WIDTH, HEIGHT);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder.set_compression(png::Compression::Fast);
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(&samples)?;
+    writer.finish()?;
+    Ok(out)
+}

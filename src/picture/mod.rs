@@ -1,0 +1,85 @@
+//! Pictures from outside, as a cardholder's photo: PNG and JPEG, told apart by their first bytes, and nothing else.
+//!
+//! Two steps, because a picture is looked at long before it is drawn. [`check`] walks the file's structure without
+//! decoding: format, size, colours that can be printed, no animation, its end is there. Preparation and acceptance call
+//! it, which costs microseconds. [`decode`] checks again, then decodes within the bounds below; the printer's module
+//! calls it before a card is fed, so that a picture that is broken inside costs no blank.
+//!
+//! Metadata (ICC profiles, EXIF) is skipped: sRGB is taken for granted, and a photo is drawn as it is stored, whatever
+//! orientation EXIF claims. Errors describe and never quote. What the decoders keep in their own buffers while they work
+//! is not wiped; what they give back is.
+
+mod jpeg;
+mod png;
+
+use resvg::tiny_skia::{ColorU8, Pixmap};
+use zeroize::Zeroize;
+
+/// Longest picture, in bytes: ten times a good portrait at 300 dpi.
+pub const BYTES_MAX: usize = 1 << 20;
+/// Longest side, in pixels: four times the long side of a card at 300 dpi.
+pub const SIDE_MAX: u32 = 4096;
+/// Most pixels: 16 MiB decoded, some 50 ms.
+pub const PIXELS_MAX: u32 = 4 << 20;
+
+const PNG: &[u8] = b"\x89PNG\r\n\x1A\n";
+const JPEG: &[u8] = b"\xFF\xD8\xFF";
+
+/// Pixels that are wiped when dropped: a card with its texts, a photo.
+pub struct Canvas(pub Pixmap);
+
+impl Drop for Canvas {
+    fn drop(&mut self) {
+        self.0.data_mut().zeroize();
+    }
+}
+
+/// Width and height, if everything that can be seen without decoding is in order.
+pub fn check(data: &[u8]) -> Result<(u32, u32), String> {
+    let (width, height) = match data {
+        _ if data.len() > BYTES_MAX => return Err(format!("is longer than {} KiB", BYTES_MAX >> 10)),
+        _ if data.starts_with(PNG) => png::size(data)?,
+        _ if data.starts_with(JPEG) => jpeg::size(data)?,
+        _ => return Err("is neither PNG nor JPEG".into()),
+    };
+    if width == 0 || height == 0 {
+        return Err("has no pixels".into());
+    }
+    if width > SIDE_MAX || height > SIDE_MAX || width.saturating_mul(height) > PIXELS_MAX {
+        return Err(format!("has a side over {SIDE_MAX} or more than {PIXELS_MAX} pixels"));
+    }
+    Ok((width, height))
+}
+
+/// Checks, then decodes to premultiplied RGBA.
+pub fn decode(data: &[u8]) -> Result<Canvas, String> {
+    let (width, height) = check(data)?;
+    let mut canvas = Canvas(Pixmap::new(width, height).ok_or("has no pixels")?);
+    if data.starts_with(PNG) {
+        png::decode(data, &mut canvas.0)?;
+    } else {
+        jpeg::decode(data, &mut canvas.0)?;
+    }
+    Ok(canvas)
+}
+
+/// Puts samples of 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA) bytes a pixel into the picture.
+fn fill(picture: &mut Pixmap, samples: &[u8], channels: usize) -> Result<(), String> {
+    if Some(samples.len()) != picture.pixels().len().checked_mul(channels) {
+        return Err("is not as large as it says".into());
+    }
+    for (pixel, sample) in picture.pixels_mut().iter_mut().zip(samples.chunks_exact(channels.max(1))) {
+        let color = match *sample {
+            [grey] => ColorU8::from_rgba(grey, grey, grey, 255),
+            [grey, alpha] => ColorU8::from_rgba(grey, grey, grey, alpha),
+            [red, green, blue] => ColorU8::from_rgba(red, green, blue, 255),
+            [red, green, blue, alpha] => ColorU8::from_rgba(red, green, blue, alpha),
+            _ => return Err("has an unknown number of colours".into()),
+        };
+        *pixel = color.premultiply();
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
