@@ -55,7 +55,7 @@ impl Module for PrinterModule {
                 Some(ready) if ready.section.as_slice() == section => ready.pictures,
                 _ => self.render(section)?,
             };
-            let back = pictures.back.as_ref().map(|back| back.as_slice());
+            let back = pictures.back.as_deref().map(Vec::as_slice);
             self.machine.print(Some(&pictures.front), back)?;
         }
         Ok(Done::default())

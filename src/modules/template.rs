@@ -7,7 +7,7 @@
 //!    `<rect id="slot:photo" x="763" y="140" width="184" height="230" rx="12" fill="#ddd"/>`. The image is scaled to cover
 //!    the shape's box, cut evenly at both ends of its longer side, clipped to the shape, and drawn over it with its
 //!    transparency. With `id="optional-slot:NAME"` a card may lack the image: the shape itself is what stays. Any
-//!    shape on the card will do, with a fill or without, but not one with an `opacity` (use `fill-opacity`).
+//!    shape on the card will do, with a fill or without; an opacity or a mask of its own it does not share with the image.
 //! 3. Fields: the group `<g id="fields">`, last element of the SVG, with `{{name}}` where a record's text goes. A side
 //!    without the group is the same on every card and packed once.
 //!

@@ -73,6 +73,29 @@ fn graphics_and_fulfilment() {
 }
 
 #[test]
+fn a_photo_lies_beside_the_input() {
+    const PHOTO: &[u8] = include_bytes!("../picture/samples/baseline.jpg");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("c1.jpg"), PHOTO).unwrap();
+    let builder = builder().beside(&folder.path().join("cards.csv"));
+    let build = |photo: &str| {
+        let text = format!("{HEADER},photo\n{FULL},{photo}\n");
+        let holder = Reader::new(text.as_bytes(), &builder.plan().defaults).unwrap().next().unwrap().unwrap();
+        builder.card(&holder).map_err(|f| (f.exit, f.message))
+    };
+    let image = |card: &ClearCard| {
+        let section = card.sections.iter().find(|s| s.mic.as_str() == "GFX").unwrap();
+        let graphics = crate::modules::sections::graphics(&section.data).unwrap();
+        graphics.images.iter().map(|(slot, image)| ((*slot).to_owned(), image.to_vec())).collect::<Vec<_>>()
+    };
+    assert_eq!(image(&build("c1.jpg").ok().unwrap()), [("photo".to_owned(), PHOTO.to_vec())]);
+    assert!(image(&build("").ok().unwrap()).is_empty());
+    let (exit, message) = build("c2.jpg").err().unwrap();
+    assert_eq!(exit, Exit::Input);
+    assert!(message.starts_with("input: line 2: column photo: the file cannot be read"), "{message}");
+}
+
+#[test]
 fn applications_levels_and_order() {
     let card = build(FULL);
     let all: Vec<_> = card.applications.iter().map(|a| (a.aid.to_string(), a.pdi.level)).collect();

@@ -137,6 +137,10 @@ fn optional_values_of_wrong_shape() {
         ("currency_exponent", "10"),
         ("offer", "täglich"),
         ("stock", &"A".repeat(65)),
+        ("photo", "/etc/passwd"),
+        ("photo", "../c1.jpg"),
+        ("photo", "photos/../../c1.jpg"),
+        ("photo", "c1\u{e9}.jpg"),
     ] {
         let text = format!("{HEADER},{column}\n{GOOD},{value}\n");
         assert!(only_fault(&text).starts_with(&format!("input: line 2, column {column}: ")), "{column}");

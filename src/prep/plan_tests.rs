@@ -71,6 +71,8 @@ fn secrets_stay_protected() {
         let graphics = format!("[prep.graphics]\ntemplate = \"t\"\ntext = {{ a = \"'x' {name}\" }}\n");
         refused(load(&format!("[prep]\ncard_keys = \"A\"\n{graphics}")), "is secret");
     }
+    let images = "[prep.graphics]\ntemplate = \"t\"\ntext = {}\nimages = { photo = \"name\" }\n";
+    refused(load(&format!("[prep]\ncard_keys = \"A\"\n{images}")), "only column photo names a file");
     refused(dgi("pin_block", "enc = \"11\"\n"), "pin_block stands alone");
     refused(dgi("pin_block 00", "enc = \"22\"\n"), "pin_block stands alone");
     refused(dgi("udk_ac", "enc = \"22\"\n"), "pin_block stands alone");

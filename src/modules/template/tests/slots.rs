@@ -179,7 +179,6 @@ fn wrong_slots_are_refused() {
         ("capitals", SLOT.replace("photo", "Photo"), ""),
         ("other prefix", SLOT.replace("slot:", "my-slot:"), ""),
         ("hidden", SLOT.replace("fill=", "display=\"none\" fill="), ""),
-        ("opacity", SLOT.replace("fill=", "opacity=\"0.5\" fill="), ""),
         ("a text", "<text id=\"slot:photo\" y=\"90\">X</text>".into(), ""),
         ("left of the card", SLOT.replace("x=\"100\"", "x=\"-1\""), ""),
         ("below the card", SLOT.replace("y=\"200\"", "y=\"600\""), ""),
