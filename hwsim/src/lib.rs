@@ -27,12 +27,14 @@
 //!
 //! To add a machine: its end of the protocol in [`device`], one arm in `server`, one kind in [`profile`].
 
+pub mod attach;
 pub mod blank;
 pub mod card;
 pub mod device;
 pub mod faults;
 pub mod hopper;
 pub mod pace;
+pub mod place;
 pub mod profile;
 pub mod rng;
 pub mod server;
