@@ -8,12 +8,16 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::card::{BlankSpec, Card, Fault as ChipFault};
-use crate::faults::{Fault, Kind};
+use crate::faults::{Device, Fault, Kind};
 use crate::profile::Coercivity;
 use crate::stripe::Stripe;
 
 /// ATR of a blank with [`Kind::WrongAtr`]: T=0 and nothing else.
 const WRONG_ATR: [u8; 4] = [0x3B, 0x60, 0x00, 0x00];
+/// ATR that offers T=1 alone (TD1 = 81, TD2 = 31).
+const T1_ATR: [u8; 9] = [0x3B, 0xE0, 0x00, 0x00, 0x81, 0x31, 0x20, 0x45, 0x35];
+/// T0 that announces every interface byte and 15 historical ones: the ATR ends too early.
+const GARBLED_T0: u8 = 0xFF;
 
 /// A line of embossing or indent print, as the machine did it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +65,20 @@ pub struct Blank {
     pub jammed: bool,
     /// When its last work was done: its feed, or a device's job.
     pub worked: Instant,
+    /// Commands that its chip was given.
+    pub commands: u32,
+    /// The station in which its chip hangs.
+    pub hangs_in: Option<String>,
+    /// Answer frames damaged.
+    damaged: u32,
     faults: Vec<Given>,
+}
+
+/// Whether an ATR names T=1 as its first protocol (ISO 7816-3, 8.2.3: TD1, absent means T=0).
+fn offers_t1(atr: &[u8]) -> bool {
+    let Some(t0) = atr.get(1).filter(|t0| **t0 & 0x80 != 0) else { return false };
+    let before = (t0 >> 4 & 0x07).count_ones(); // TA1, TB1, TC1
+    usize::try_from(before).ok().and_then(|n| atr.get(2 + n)).is_some_and(|td1| td1 & 0x0F == 1)
 }
 
 impl Blank {
@@ -70,6 +87,14 @@ impl Blank {
         let has = |kind| faults.iter().any(|f| f.kind == kind);
         if has(Kind::WrongAtr) {
             spec.atr = WRONG_ATR.to_vec();
+        }
+        if has(Kind::WrongProtocol) {
+            spec.atr = if offers_t1(&spec.atr) { WRONG_ATR.to_vec() } else { T1_ATR.to_vec() };
+        }
+        if has(Kind::GarbledAtr)
+            && let Some(t0) = spec.atr.get_mut(1)
+        {
+            *t0 = GARBLED_T0;
         }
         let stripe = Stripe::new(coercivity, has(Kind::StripeDirty));
         let keydata = spec.key_data;
@@ -99,6 +124,9 @@ impl Blank {
             jobs: 0,
             jammed: false,
             worked: Instant::now(),
+            commands: 0,
+            hangs_in: None,
+            damaged: 0,
             faults,
         }
     }
@@ -123,6 +151,14 @@ impl Blank {
             }
             None => false,
         }
+    }
+
+    /// True if an answer of this device is to be damaged once more.
+    pub fn damages(&mut self, device: Device) -> bool {
+        let fault = self.fault(Kind::FrameCorrupt);
+        let again = fault.is_some_and(|f| f.device == Some(device) && self.damaged < f.times);
+        self.damaged += u32::from(again);
+        again
     }
 
     /// A device has changed it.

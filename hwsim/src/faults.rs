@@ -8,13 +8,18 @@
 //! limit = 5              # optional: at most so many blanks
 //! sw = "6A84"            # status only: what the card answers
 //! store_data = 3         # status only: to which STORE DATA, from 1; default 3
-//! # after = 7            # card-pulled only: APDUs that the card still answers; default 7
+//! # after = 7            # card-pulled, hang, late: APDUs that the card still answers; default 7
+//! # ms = 1000            # late, late-stripe: how much later; ribbon-out: until it is refilled; close-*: until it is back;
+//! #                      #   default 1000. Of our clock: --speed does not divide it
+//! # device = "printer"   # frame-corrupt only: printer, embosser or transport (of a station)
+//! # times = 1            # frame-corrupt only: how many answers; default 1
 //! ```
 //!
 //! A fault that is given to a blank takes effect when the line comes to it, or never; the witness records the effect.
 //! Probabilities depend on the seed and the feed ordinal alone.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
@@ -25,6 +30,8 @@ use crate::rng::SplitMix64;
 const STORE_DATA_DEFAULT: u32 = 3;
 /// APDUs that a card answers before it is pulled, unless the rule says otherwise.
 const AFTER_DEFAULT: u32 = 7;
+/// Delay, or time until a machine is well again, unless the rule says otherwise.
+const MS_DEFAULT: u32 = 1000;
 
 /// Kinds of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -56,27 +63,92 @@ pub enum Kind {
     JamTransfer,
     /// The blank jams between hopper and station.
     FeedJam,
+    /// After some APDUs the chip answers nothing more while it lies in that station; the link stays.
+    Hang,
+    /// One answer of the chip comes later.
+    Late,
+    /// The ATR is damaged: it ends before it has said what it announced.
+    GarbledAtr,
+    /// The ATR offers T=1 alone where the product has T=0, and the other way round.
+    WrongProtocol,
+    /// The stripe encoder does nothing and says nothing more on that link from the card's job on.
+    SilentStripe,
+    /// The stripe encoder answers the card's job later.
+    LateStripe,
+    /// One byte of an answer frame is damaged while the card lies there.
+    FrameCorrupt,
+    /// The ribbon ends at the card, which is not printed, and is refilled after a while.
+    RibbonOut,
+    /// The printer closes its link when the card's job arrives; a serial port comes back after a while.
+    ClosePrinter,
+    /// The embosser does.
+    CloseEmbosser,
+    /// The stripe encoder does.
+    CloseStripe,
 }
 
+/// A parameter of a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Parameter {
+    Sw,
+    StoreData,
+    After,
+    Ms,
+    Device,
+    Times,
+}
+
+use Parameter::{After, Device as OfDevice, Ms, StoreData, Sw, Times};
+
+/// Every kind, as in the file, with the parameters that it may have.
+const KINDS: &[(Kind, &str, &[Parameter])] = &[
+    (Kind::Mute, "mute", &[]),
+    (Kind::WrongAtr, "wrong-atr", &[]),
+    (Kind::UnknownKmc, "unknown-kmc", &[]),
+    (Kind::WrongCryptogram, "wrong-cryptogram", &[]),
+    (Kind::Status, "status", &[Sw, StoreData]),
+    (Kind::CardPulled, "card-pulled", &[After]),
+    (Kind::StripeMisread, "stripe-misread", &[]),
+    (Kind::StripeDirty, "stripe-dirty", &[]),
+    (Kind::JamStripe, "jam-stripe", &[]),
+    (Kind::JamPrinter, "jam-printer", &[]),
+    (Kind::JamEmbosser, "jam-embosser", &[]),
+    (Kind::JamTransfer, "jam-transfer", &[]),
+    (Kind::FeedJam, "feed-jam", &[]),
+    (Kind::Hang, "hang", &[After]),
+    (Kind::Late, "late", &[After, Ms]),
+    (Kind::GarbledAtr, "garbled-atr", &[]),
+    (Kind::WrongProtocol, "wrong-protocol", &[]),
+    (Kind::SilentStripe, "silent-stripe", &[]),
+    (Kind::LateStripe, "late-stripe", &[Ms]),
+    (Kind::FrameCorrupt, "frame-corrupt", &[OfDevice, Times]),
+    (Kind::RibbonOut, "ribbon-out", &[Ms]),
+    (Kind::ClosePrinter, "close-printer", &[Ms]),
+    (Kind::CloseEmbosser, "close-embosser", &[Ms]),
+    (Kind::CloseStripe, "close-stripe", &[Ms]),
+];
+
 impl Kind {
+    fn row(self) -> (&'static str, &'static [Parameter]) {
+        KINDS.iter().find(|(kind, ..)| *kind == self).map_or(("", &[]), |(_, name, may)| (name, may))
+    }
+
     /// As in the file.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Mute => "mute",
-            Self::WrongAtr => "wrong-atr",
-            Self::UnknownKmc => "unknown-kmc",
-            Self::WrongCryptogram => "wrong-cryptogram",
-            Self::Status => "status",
-            Self::CardPulled => "card-pulled",
-            Self::StripeMisread => "stripe-misread",
-            Self::StripeDirty => "stripe-dirty",
-            Self::JamStripe => "jam-stripe",
-            Self::JamPrinter => "jam-printer",
-            Self::JamEmbosser => "jam-embosser",
-            Self::JamTransfer => "jam-transfer",
-            Self::FeedJam => "feed-jam",
-        }
+        self.row().0
     }
+}
+
+/// Machines behind framed links.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Device {
+    /// Card printer.
+    Printer,
+    /// Embosser.
+    Embosser,
+    /// Transport of a station.
+    Transport,
 }
 
 /// A fault that a blank was given.
@@ -88,8 +160,21 @@ pub struct Fault {
     pub sw: u16,
     /// [`Kind::Status`]: to which STORE DATA, from 1.
     pub store_data: u32,
-    /// [`Kind::CardPulled`]: APDUs still answered.
+    /// [`Kind::CardPulled`], [`Kind::Hang`], [`Kind::Late`]: APDUs still answered.
     pub after: u32,
+    /// How much later, or how long, in ms.
+    pub ms: u32,
+    /// [`Kind::FrameCorrupt`]: of which machine.
+    pub device: Option<Device>,
+    /// [`Kind::FrameCorrupt`]: how often.
+    pub times: u32,
+}
+
+impl Fault {
+    /// Its `ms`.
+    pub fn pause(&self) -> Duration {
+        Duration::from_millis(self.ms.into())
+    }
 }
 
 /// The file as it stands.
@@ -112,6 +197,9 @@ struct Entry {
     sw: Option<String>,
     store_data: Option<u32>,
     after: Option<u32>,
+    ms: Option<u32>,
+    device: Option<Device>,
+    times: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -176,10 +264,20 @@ impl Faults {
 const FAULT_PURPOSE: u64 = 1 << 32;
 
 fn rule(entry: Entry) -> Result<Rule> {
-    let is_status = entry.kind == Kind::Status;
-    ensure!(entry.sw.is_some() == is_status, "sw belongs to kind \"status\", which needs it");
-    ensure!(is_status || entry.store_data.is_none(), "store_data belongs to kind \"status\"");
-    ensure!(entry.kind == Kind::CardPulled || entry.after.is_none(), "after belongs to kind \"card-pulled\"");
+    let (_, may) = entry.kind.row();
+    let given = [
+        (Sw, entry.sw.is_some(), "sw"),
+        (StoreData, entry.store_data.is_some(), "store_data"),
+        (After, entry.after.is_some(), "after"),
+        (Ms, entry.ms.is_some(), "ms"),
+        (OfDevice, entry.device.is_some(), "device"),
+        (Times, entry.times.is_some(), "times"),
+    ];
+    for (parameter, is_given, name) in given {
+        ensure!(!is_given || may.contains(&parameter), "{name} belongs to other kinds");
+        let needed = matches!(parameter, Sw | OfDevice) && may.contains(&parameter);
+        ensure!(is_given || !needed, "{name} is missing, which this kind needs");
+    }
     ensure!(entry.offset.is_none() || entry.every.is_some(), "offset belongs to every");
     let which = match (entry.every, entry.blanks, entry.probability) {
         (Some(every), None, None) => {
@@ -206,96 +304,18 @@ fn rule(entry: Entry) -> Result<Rule> {
     };
     let store_data = entry.store_data.unwrap_or(STORE_DATA_DEFAULT);
     ensure!(store_data > 0, "store_data is counted from 1");
-    let fault = Fault { kind: entry.kind, sw, store_data, after: entry.after.unwrap_or(AFTER_DEFAULT) };
+    let fault = Fault {
+        kind: entry.kind,
+        sw,
+        store_data,
+        after: entry.after.unwrap_or(AFTER_DEFAULT),
+        ms: entry.ms.unwrap_or(MS_DEFAULT),
+        device: entry.device,
+        times: entry.times.unwrap_or(1),
+    };
     Ok(Rule { fault, which, left: entry.limit.unwrap_or(u64::MAX) })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn hits(text: &str, blanks: u64) -> Vec<u64> {
-        let mut faults = Faults::from_toml(text, 42).unwrap();
-        (1..=blanks).filter(|n| !faults.of(*n).is_empty()).collect()
-    }
-
-    #[test]
-    fn which_blanks() {
-        assert_eq!(hits("[[fault]]\nkind = \"mute\"\nevery = 4", 12), [4, 8, 12]);
-        assert_eq!(hits("[[fault]]\nkind = \"mute\"\nevery = 4\noffset = 1", 12), [1, 5, 9]);
-        assert_eq!(hits("[[fault]]\nkind = \"mute\"\nevery = 1", 3), [1, 2, 3]);
-        assert_eq!(hits("[[fault]]\nkind = \"mute\"\nblanks = [7, 2]", 12), [2, 7]);
-        assert_eq!(hits("[[fault]]\nkind = \"mute\"\nevery = 2\nlimit = 2", 12), [2, 4]);
-        assert!(hits("", 12).is_empty());
-    }
-
-    #[test]
-    fn probability_is_repeatable_and_about_right() {
-        let text = "[[fault]]\nkind = \"mute\"\nprobability = 0.1";
-        let hit = hits(text, 10_000);
-        assert!((800..1200).contains(&hit.len()), "{}", hit.len());
-        assert_eq!(hit, hits(text, 10_000));
-        assert!(hits("[[fault]]\nkind = \"mute\"\nprobability = 0.0", 1000).is_empty());
-        assert_eq!(hits("[[fault]]\nkind = \"mute\"\nprobability = 1.0", 1000).len(), 1000);
-        // Two rules of one probability do not hit the same blanks.
-        let two = format!("{text}\n[[fault]]\nkind = \"wrong-atr\"\nprobability = 0.1");
-        assert!(hits(&two, 10_000).len() > hit.len() * 3 / 2);
-    }
-
-    #[test]
-    fn parameters_and_defaults() {
-        let text = "[[fault]]\nkind = \"status\"\nsw = \"6A84\"\nevery = 1\n[[fault]]\nkind = \"card-pulled\"\nevery = 1";
-        let given = Faults::from_toml(text, 0).unwrap().of(1);
-        assert_eq!(
-            given,
-            [
-                Fault { kind: Kind::Status, sw: 0x6A84, store_data: 3, after: 7 },
-                Fault { kind: Kind::CardPulled, sw: 0, store_data: 3, after: 7 },
-            ]
-        );
-    }
-
-    #[test]
-    fn one_kind_once_per_blank() {
-        let text = "[[fault]]\nkind = \"mute\"\nevery = 2\n[[fault]]\nkind = \"mute\"\nevery = 3";
-        let mut faults = Faults::from_toml(text, 0).unwrap();
-        assert_eq!(faults.of(6).len(), 1);
-    }
-
-    #[test]
-    fn every_kind_has_its_name() {
-        let names = "mute wrong-atr unknown-kmc wrong-cryptogram card-pulled stripe-misread stripe-dirty jam-stripe \
-                     jam-printer jam-embosser jam-transfer feed-jam";
-        for name in names.split_whitespace() {
-            let text = format!("[[fault]]\nkind = \"{name}\"\nevery = 1");
-            let given = Faults::from_toml(&text, 0).unwrap().of(1);
-            assert_eq!(given[0].kind.name(), name);
-        }
-    }
-
-    #[test]
-    fn bad_rules_are_refused() {
-        let cases = [
-            ("kind = \"mute\"", "exactly one"),
-            ("kind = \"mute\"\nevery = 2\nblanks = [1]", "exactly one"),
-            ("kind = \"mute\"\nevery = 0", "at least 1"),
-            ("kind = \"mute\"\nevery = 2\noffset = 2", "greater than offset"),
-            ("kind = \"mute\"\nblanks = [1]\noffset = 2", "offset belongs"),
-            ("kind = \"mute\"\nblanks = [0]", "from 1"),
-            ("kind = \"mute\"\nprobability = 1.5", "from 0 to 1"),
-            ("kind = \"mute\"\nprobability = nan", "from 0 to 1"),
-            ("kind = \"mute\"\nevery = 2\nsw = \"6A84\"", "sw belongs"),
-            ("kind = \"mute\"\nevery = 2\nafter = 3", "after belongs"),
-            ("kind = \"mute\"\nevery = 2\nstore_data = 3", "store_data belongs"),
-            ("kind = \"status\"\nevery = 2", "which needs it"),
-            ("kind = \"status\"\nevery = 2\nsw = \"6A\"", "4 hex digits"),
-            ("kind = \"status\"\nevery = 2\nsw = \"6A84\"\nstore_data = 0", "from 1"),
-            ("kind = \"mutes\"\nevery = 2", "mutes"),
-            ("kind = \"mute\"\nevery = 2\nsometimes = true", "sometimes"),
-        ];
-        for (text, said) in cases {
-            let error = format!("{:#}", Faults::from_toml(&format!("[[fault]]\n{text}"), 0).unwrap_err());
-            assert!(error.contains(said), "{text}: {error}");
-        }
-    }
-}
+#[path = "faults_tests.rs"]
+mod tests;

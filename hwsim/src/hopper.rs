@@ -57,6 +57,7 @@ impl Hopper {
             kmc,
             scp02_i: supply.scp02_i,
             atr: supply.atr.clone(),
+            transport: supply.transport,
             seed: card_seed,
         };
         Some(Blank::new(n, spec, self.coercivity, faults))

@@ -14,25 +14,37 @@
 //! input ends; what then lies in the line is dumped with fate "left", and the exit code is 0 if the witness could write
 //! everything.
 //!
-//! A client connects once per device of a station (`reader` or `machine`, and `transport`) and once to the output's
-//! transport; the bytes are those of `drivers::wire`, of which this crate uses the constants and nothing else.
+//! A client connects once per device of a station (`reader` or `machine`, a printer's `stream`, and `transport`) and once
+//! to the output's transport; the bytes are those of `drivers::wire`, of which this crate uses the constants and nothing
+//! else. A profile can serve stations behind virtual readers and serial ports too ([`attach`]), and
+//!
+//! ```text
+//! hwsim card --product multiapp --vpcd localhost:35963 --faults faults.toml --t0 get-response
+//! hwsim SIMULATED card for localhost:35963
+//! ```
+//!
+//! is one card (blank 1) that stays in such a reader until SIGTERM or SIGINT. It waits for vpcd to listen, and comes back
+//! when vpcd does; what was written stays, secure channels do not.
 //!
 //! # Parts
 //!
 //! ```text
-//! server ── device ── world ── blank ── card      who talks, how, where the card lies, what it is, its chip
+//! server ─┬ device ── world ── blank ── card      who talks, how, where the card lies, what it is, its chip
+//! attach ─┘   │         ├── place                 what lies where
 //!             │         ├── hopper ── faults      which blanks come, and what is wrong with them
 //!             └ pace    └── witness               how long it takes; what is written down
 //! ```
 //!
-//! To add a machine: its end of the protocol in [`device`], one arm in `server`, one kind in [`profile`].
+//! To add a machine: its end of the protocol in [`device`], one arm in `device::machine`, one kind in [`profile`].
 
+pub mod attach;
 pub mod blank;
 pub mod card;
 pub mod device;
 pub mod faults;
 pub mod hopper;
 pub mod pace;
+pub mod place;
 pub mod profile;
 pub mod rng;
 pub mod server;

@@ -4,11 +4,15 @@ use std::io::{Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
+use hwsim::attach::Attached;
+use hwsim::card::Transport;
 use hwsim::faults::Faults;
-use hwsim::profile::Line;
+use hwsim::pace::Pace;
+use hwsim::profile::{CARD_STATION, Line};
 use hwsim::server::Server;
 use hwsim::witness::Witness;
 use hwsim::world::World;
@@ -26,6 +30,56 @@ struct Cli {
 enum Command {
     /// Serve a simulated line on a Unix socket
     Serve(Serve),
+    /// Be one card behind a vpcd virtual reader
+    Card(CardArgs),
+}
+
+#[derive(Args)]
+struct CardArgs {
+    /// Product that the chip was made for
+    #[arg(long)]
+    product: String,
+    /// HOST:PORT on which vpcd waits for a card
+    #[arg(long)]
+    vpcd: String,
+    /// Line profile whose first supply of the product the card is from
+    #[arg(long, default_value = "sim-8")]
+    line: String,
+    /// Answer to reset in place of the supply's
+    #[arg(long, value_parser = atr)]
+    atr: Option<Atr>,
+    /// Hand answers over as T=0 does: 61xx and GET RESPONSE, 6Cxx
+    #[arg(long)]
+    t0: Option<T0>,
+    /// Divides all times; 0 = no waiting
+    #[arg(long, default_value = "1")]
+    speed: f64,
+    /// Directory for the card's JSON object, and journals of cards and faults
+    #[arg(long)]
+    dump: Option<PathBuf>,
+    /// What is wrong with the card, which is blank 1 (TOML)
+    #[arg(long)]
+    faults: Option<PathBuf>,
+    /// Repeats a card [default: a random one]
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+/// What T=0 leaves to the terminal.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum T0 {
+    /// To fetch answers
+    GetResponse,
+}
+
+/// Bytes of an answer to reset.
+#[derive(Clone)]
+struct Atr(Vec<u8>);
+
+fn atr(text: &str) -> Result<Atr> {
+    let bytes = hex::decode(text)?;
+    ensure!((2..=33).contains(&bytes.len()), "an ATR has 2 to 33 bytes");
+    Ok(Atr(bytes))
 }
 
 #[derive(Args)]
@@ -62,6 +116,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let ended = match Cli::parse().command {
         Command::Serve(args) => serve(&args),
+        Command::Card(args) => card(args),
     };
     // What went wrong and where, without the way there: an operator reads this.
     ended.map_or_else(
@@ -76,25 +131,14 @@ fn main() -> ExitCode {
 fn serve(args: &Serve) -> Result<()> {
     ensure!(args.speed >= 0.0 && args.speed.is_finite(), "--speed must be 0 or more");
     let line = Line::load(&args.line)?;
-    let seed = match args.seed {
-        Some(seed) => seed,
-        None => getrandom::u64()?,
-    };
-    let faults = match &args.faults {
-        None => Faults::default(),
-        Some(path) => std::fs::read_to_string(path)
-            .map_err(anyhow::Error::from)
-            .and_then(|text| Faults::from_toml(&text, seed))
-            .with_context(|| format!("faults file {}", path.display()))?,
-    };
+    let seed = seed(args.seed)?;
+    let faults = faults(args.faults.as_deref(), seed)?;
     if args.check {
         return Ok(());
     }
     let witness = Witness::open(args.dump.as_deref())?;
     let world = World::new(line, seed, faults, args.speed, witness)?;
-    // Before the first thread, which would otherwise take the signal and die of it.
-    let signals: SigSet = [Signal::SIGTERM, Signal::SIGINT].into_iter().collect();
-    signals.thread_block()?;
+    let signals = block_signals()?;
 
     let directory = match &args.socket {
         Some(_) => None,
@@ -112,6 +156,57 @@ fn serve(args: &Serve) -> Result<()> {
     wait(&signals, args.until_stdin_closes)?;
     ensure!(server.stop(), "the dump is not complete; see the messages above");
     Ok(())
+}
+
+/// One card that stays in its reader, until a signal comes.
+fn card(args: CardArgs) -> Result<()> {
+    ensure!(args.speed >= 0.0 && args.speed.is_finite(), "--speed must be 0 or more");
+    let mut line = Line::load(&args.line)?.of_card(&args.product, &args.vpcd)?;
+    for supply in &mut line.sim.blanks {
+        if let Some(Atr(atr)) = &args.atr {
+            supply.atr.clone_from(atr);
+        }
+        if let Some(T0::GetResponse) = args.t0 {
+            supply.transport = Transport::T0;
+        }
+    }
+    let seed = seed(args.seed)?;
+    let faults = faults(args.faults.as_deref(), seed)?;
+    let world = Arc::new(World::new(line, seed, faults, args.speed, Witness::open(args.dump.as_deref())?)?);
+    let signals = block_signals()?;
+    let station = world.station(CARD_STATION).context("the line of a card has its station")?;
+    ensure!(world.feed(station, &mut Pace::new(args.speed)).is_ok(), "the card jams in the feed");
+    let attached = Attached::start(&world)?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "hwsim SIMULATED card for {}", args.vpcd)?;
+    out.flush()?;
+    wait(&signals, false)?;
+    drop(attached);
+    world.switch_off();
+    ensure!(!world.witness_has_failed(), "the dump is not complete; see the messages above");
+    Ok(())
+}
+
+fn seed(given: Option<u64>) -> Result<u64> {
+    Ok(match given {
+        Some(seed) => seed,
+        None => getrandom::u64()?,
+    })
+}
+
+fn faults(path: Option<&Path>, seed: u64) -> Result<Faults> {
+    let Some(path) = path else { return Ok(Faults::default()) };
+    std::fs::read_to_string(path)
+        .map_err(anyhow::Error::from)
+        .and_then(|text| Faults::from_toml(&text, seed))
+        .with_context(|| format!("faults file {}", path.display()))
+}
+
+/// Before the first thread, which would otherwise take the signal and die of it.
+fn block_signals() -> Result<SigSet> {
+    let signals: SigSet = [Signal::SIGTERM, Signal::SIGINT].into_iter().collect();
+    signals.thread_block()?;
+    Ok(signals)
 }
 
 fn start(world: World, path: &Path) -> Result<Server> {

@@ -3,11 +3,13 @@
 //! The rest of the file (MICs, links, what becomes of rejects) belongs to the controller and is passed over. The `[sim]`
 //! table is ours alone, so an unknown key in it is an error.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Deserializer};
 
+use crate::card::Transport;
 use crate::timing;
 
 /// Line profiles that are built in, by name.
@@ -17,6 +19,12 @@ const SHIPPED: &[(&str, &str)] = &[
     ("sim-chip-8", include_str!("../../profiles/lines/sim-chip-8.toml")),
     ("sim-line", include_str!("../../profiles/lines/sim-line.toml")),
 ];
+
+/// Name of the transport that is no station's.
+pub const OUTPUT: &str = "output";
+
+/// The station of [`Line::of_card`].
+pub const CARD_STATION: &str = "card-1";
 
 /// A line that can be simulated.
 #[derive(Debug, Clone)]
@@ -48,6 +56,9 @@ pub struct Module {
     pub name: String,
     /// What it does.
     pub kind: Kind,
+    /// Stripe modules: which encoder; an MSR605 unless it says `mse630`.
+    #[serde(default)]
+    pub driver: Option<String>,
     /// How many stations.
     #[serde(default = "one")]
     pub stations: u32,
@@ -66,7 +77,7 @@ fn one() -> u32 {
 pub enum Kind {
     /// Chip reader.
     Chip,
-    /// Magnetic stripe encoder MSR605.
+    /// Magnetic stripe encoder.
     Stripe,
     /// Card printer.
     Printer,
@@ -117,8 +128,35 @@ pub struct Sim {
     pub crypto_ms: f64,
     /// Operating system of the card, per command, ms.
     pub command_ms: f64,
+    /// Stations that are served on real devices too, by name; `output` for the output's transport.
+    #[serde(default)]
+    pub attach: BTreeMap<String, Attach>,
     /// The pile of blanks.
     pub blanks: Vec<Supply>,
+}
+
+/// Where a station's devices are found besides the line's socket ([`crate::attach`]).
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attach {
+    /// Chip stations: `host:port` on which a vpcd waits for a card.
+    pub vpcd: Option<String>,
+    /// Machines: symbolic link to a pseudo-terminal.
+    pub machine: Option<PathBuf>,
+    /// The station's card transport: symbolic link to a pseudo-terminal.
+    pub transport: Option<PathBuf>,
+    /// Printers: `host:port` to listen on for pictures.
+    pub stream: Option<String>,
+}
+
+impl Attach {
+    /// Whether a station of this kind, or the output (`None`), has all these devices.
+    fn suits(&self, kind: Option<Kind>) -> bool {
+        let machine = matches!(kind, Some(Kind::Stripe | Kind::Printer | Kind::Embosser));
+        (self.vpcd.is_none() || kind == Some(Kind::Chip))
+            && (self.machine.is_none() || machine)
+            && (self.stream.is_none() || kind == Some(Kind::Printer))
+    }
 }
 
 /// One kind of blank in the hopper. TEST keys.
@@ -141,6 +179,9 @@ pub struct Supply {
     /// Answer to reset.
     #[serde(deserialize_with = "bytes")]
     pub atr: Vec<u8>,
+    /// `t0`: answers have to be fetched (`61xx`, `6Cxx`).
+    #[serde(default)]
+    pub transport: Transport,
     /// Its share of the pile.
     pub weight: u32,
 }
@@ -186,6 +227,22 @@ impl Line {
         Ok(line)
     }
 
+    /// What is left of the line for one card of this product behind a virtual reader: a chip station, and the first
+    /// supply of the product.
+    pub fn of_card(mut self, product: &str, vpcd: &str) -> Result<Self> {
+        self.sim.blanks.retain(|b| b.product == product && b.weight > 0);
+        self.sim.blanks.truncate(1);
+        let known = &self.name;
+        ensure!(!self.sim.blanks.is_empty(), "line {known} has no blanks of product {product}");
+        let chip =
+            Module { name: "card".into(), kind: Kind::Chip, driver: None, stations: 1, coercivity: None };
+        self.modules = vec![chip];
+        self.sim.feed_s = 0.0;
+        let attach = Attach { vpcd: Some(vpcd.to_owned()), ..Attach::default() };
+        self.sim.attach = BTreeMap::from([(CARD_STATION.to_owned(), attach)]);
+        Ok(self)
+    }
+
     fn check(&self) -> Result<()> {
         let sim = &self.sim;
         let times = [
@@ -210,15 +267,20 @@ impl Line {
             ensure!(names.insert(&module.name), "module {} stands twice", module.name);
             ensure!((1..=256).contains(&module.stations), "module {}: 1 to 256 stations", module.name);
         }
+        for (name, attach) in &sim.attach {
+            let kind = self.stations().find(|(station, _)| station == name).map(|(_, module)| module.kind);
+            ensure!(kind.is_some() || name == OUTPUT, "sim.attach: no station {name} in this line");
+            ensure!(attach.suits(kind), "sim.attach.{name}: the station has no such device");
+        }
         Ok(())
     }
 
-    /// Names and kinds of all stations, in line order.
-    pub fn stations(&self) -> impl Iterator<Item = (String, Kind)> + '_ {
+    /// Names of all stations with their modules, in line order.
+    pub fn stations(&self) -> impl Iterator<Item = (String, &Module)> + '_ {
         self.modules
             .iter()
             .filter(|m| m.kind != Kind::Fulfilment)
-            .flat_map(|m| (1..=m.stations).map(move |n| (format!("{}-{n}", m.name), m.kind)))
+            .flat_map(|m| (1..=m.stations).map(move |n| (format!("{}-{n}", m.name), m)))
     }
 
     /// Coercivity of the plastic: what the stripe module says, HiCo on a line without one.
@@ -269,6 +331,11 @@ mod tests {
             ("stations = 8", "stations = 0", "stations"),
             ("name = \"stripe\"", "name = \"chip\"", "twice"),
             ("kind = \"stripe\"", "kind = \"laser\"", "laser"),
+            ("[sim]", "[sim.attach.chip-9]\nvpcd = \"localhost:1\"\n[sim]", "no station chip-9"),
+            ("[sim]", "[sim.attach.chip-1]\nmachine = \"x\"\n[sim]", "no such device"),
+            ("[sim]", "[sim.attach.stripe-1]\nvpcd = \"localhost:1\"\n[sim]", "no such device"),
+            ("[sim]", "[sim.attach.embosser-1]\nstream = \"localhost:1\"\n[sim]", "no such device"),
+            ("[sim]", "[sim.attach.output]\nmachine = \"x\"\n[sim]", "no such device"),
         ];
         for (from, to, said) in cases {
             let bad = good.replace(from, to);

@@ -11,16 +11,15 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::device::{embosser::Embosser, frame, msr605, printer::Printer, reader, transport};
-use crate::profile::Kind;
-use crate::world::{Station, World};
+use crate::attach::Attached;
+use crate::device::{self, reader};
+use crate::profile::{Kind, OUTPUT};
+use crate::world::World;
 
 /// Longest hello that is read.
 const HELLO_MAX: u32 = 4096;
 /// After a failed accept (no descriptors or threads left), before the next.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
-/// Name of the transport that is no station's.
-const OUTPUT: &str = "output";
 
 /// What the controller says first.
 #[derive(Deserialize)]
@@ -43,6 +42,7 @@ enum Device {
 pub struct Server {
     world: Arc<World>,
     path: PathBuf,
+    _attached: Attached,
 }
 
 impl Server {
@@ -50,9 +50,10 @@ impl Server {
     pub fn start(world: World, path: &Path) -> Result<Self> {
         let listener = UnixListener::bind(path).with_context(|| format!("socket {}", path.display()))?;
         let world = Arc::new(world);
+        let attached = Attached::start(&world)?;
         let shared = Arc::clone(&world);
         std::thread::Builder::new().name("accept".into()).spawn(move || accept(&listener, &shared))?;
-        Ok(Self { world, path: path.to_owned() })
+        Ok(Self { world, path: path.to_owned(), _attached: attached })
     }
 
     /// Where it listens.
@@ -100,49 +101,29 @@ fn serve(stream: &UnixStream, world: &World) -> io::Result<()> {
         Err(error) if error.kind() == ErrorKind::InvalidData => return refuse(stream, &error.to_string()),
         Err(error) => return Err(error),
     };
-    let instant = world.speed == 0.0;
     if hello.device == Device::Transport && hello.station == OUTPUT {
         welcome(stream)?;
-        return frame::serve(stream, &mut transport::AtOutput::new(world), instant, frame::QUIET);
+        return device::output(stream, world);
     }
     let Some(station) = world.station(&hello.station) else {
         return refuse(stream, &format!("no station {} in this line", hello.station));
     };
-    serve_station(stream, world, station, hello.device, instant)
-}
-
-fn serve_station(
-    stream: &UnixStream,
-    world: &World,
-    station: &Station,
-    device: Device,
-    instant: bool,
-) -> io::Result<()> {
-    match (device, station.kind) {
+    match (hello.device, station.kind) {
         (Device::Transport, _) => {
             welcome(stream)?;
-            let mut machine = transport::AtStation::new(world, station);
-            frame::serve(stream, &mut machine, instant, frame::QUIET)
+            device::transport(stream, world, Some(station))
         }
         (Device::Reader, Kind::Chip) => {
             welcome(stream)?;
             reader::serve(stream, world, station)
         }
-        (Device::Machine, Kind::Stripe) => {
-            welcome(stream)?;
-            msr605::serve(stream, world, station)
-        }
-        (Device::Machine, Kind::Printer) => {
-            welcome(stream)?;
-            frame::serve(stream, &mut Printer::new(world, station), instant, frame::QUIET)
-        }
         (Device::Stream, Kind::Printer) => {
             welcome(stream)?;
             station.inbox.receive(stream)
         }
-        (Device::Machine, Kind::Embosser) => {
+        (Device::Machine, Kind::Stripe | Kind::Printer | Kind::Embosser) => {
             welcome(stream)?;
-            frame::serve(stream, &mut Embosser::new(world, station), instant, frame::QUIET)
+            device::machine(stream, world, Some(station))
         }
         (Device::Reader | Device::Machine | Device::Stream, _) => {
             refuse(stream, &format!("station {} has no such device", station.name))

@@ -23,97 +23,23 @@
 //! A jammed card lies where it lay, and nothing but the reject bin takes it; a card that jams in a transfer still lies
 //! in the station that it was to be taken from, a blank that jams in the feed in the station that it was fed to.
 //!
-//! Not here: what machines do to a card ([`crate::device`]).
+//! Not here: what machines do to a card ([`crate::device`]), the places themselves ([`crate::place`]).
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use drivers::wire::status;
 
 use crate::blank::{Blank, Fate};
-use crate::device::printer::Inbox;
-use crate::faults::{Faults, Kind};
+use crate::faults::{Device, Fault, Faults, Kind};
 use crate::hopper::Hopper;
 use crate::pace::Pace;
-use crate::profile::{self, Line, Sim};
+pub use crate::place::{Card, Place, Station};
+use crate::profile::{Line, Sim};
 use crate::sync::lock;
 use crate::timing::ChipTiming;
 use crate::witness::Witness;
-
-/// A blank, wherever it lies.
-pub type Card = Arc<Mutex<Blank>>;
-
-/// What a place holds.
-#[derive(Default)]
-pub enum Place {
-    /// Nothing.
-    #[default]
-    Empty,
-    /// Nothing yet: a blank is being fed.
-    Reserved,
-    /// A card on its way, and when that began.
-    Coming(Card, Instant),
-    /// A card.
-    Card(Card),
-}
-
-impl Place {
-    /// The card that lies here.
-    pub fn card(&self) -> Option<&Card> {
-        match self {
-            Self::Card(card) => Some(card),
-            _ => None,
-        }
-    }
-
-    /// Takes the card away that lies here or is on its way.
-    fn take(&mut self) -> Option<Card> {
-        match std::mem::take(self) {
-            Self::Card(card) | Self::Coming(card, _) => Some(card),
-            other => {
-                *self = other;
-                None
-            }
-        }
-    }
-
-    /// A card that was on its way lies here now; false if there is none.
-    fn settle(&mut self) -> bool {
-        if let Self::Coming(card, _) = self {
-            *self = Self::Card(Arc::clone(card));
-        }
-        self.card().is_some()
-    }
-
-    /// Keeps the place for a card; false if it is not free.
-    fn reserve(&mut self) -> bool {
-        let free = matches!(self, Self::Empty);
-        if free {
-            *self = Self::Reserved;
-        }
-        free
-    }
-}
-
-/// A station and the place under its head.
-pub struct Station {
-    /// `chip-1` and so on.
-    pub name: String,
-    /// What machine stands here.
-    pub kind: profile::Kind,
-    slot: Mutex<Place>,
-    last_feed: Mutex<Option<Instant>>,
-    /// Printers: images that have come.
-    pub inbox: Inbox,
-}
-
-impl Station {
-    /// The place of this station, for the time of a machine's work.
-    pub fn slot(&self) -> MutexGuard<'_, Place> {
-        lock(&self.slot)
-    }
-}
 
 /// The cards in the line, until the line is switched off.
 enum Present {
@@ -145,16 +71,7 @@ pub type Move = Result<(), u8>;
 impl World {
     /// Sets up the line with nothing in it.
     pub fn new(line: Line, seed: u64, faults: Faults, speed: f64, witness: Witness) -> anyhow::Result<Self> {
-        let stations = line
-            .stations()
-            .map(|(name, kind)| Station {
-                name,
-                kind,
-                slot: Mutex::default(),
-                last_feed: Mutex::default(),
-                inbox: Inbox::default(),
-            })
-            .collect();
+        let stations = line.stations().map(|(name, module)| Station::new(name, module)).collect();
         let hopper = Mutex::new(Hopper::new(&line, seed, faults));
         let chip_timing =
             ChipTiming::new(&line.sim).ok_or_else(|| anyhow::anyhow!("sim.ta1 is reserved in ISO 7816-3"))?;
@@ -176,6 +93,16 @@ impl World {
     /// The station of this name.
     pub fn station(&self, name: &str) -> Option<&Station> {
         self.stations.iter().find(|s| s.name == name)
+    }
+
+    /// The place in the line of the station of this name.
+    pub fn position(&self, name: &str) -> Option<usize> {
+        self.stations.iter().position(|s| s.name == name)
+    }
+
+    /// The station at this place in the line.
+    pub fn at(&self, position: usize) -> Option<&Station> {
+        self.stations.get(position)
     }
 
     /// True if the witness could not write something.
@@ -200,7 +127,7 @@ impl World {
         };
         self.step(&station.last_feed, self.sim.feed_s, pace);
         lock(&card).worked = Instant::now();
-        *station.slot() = Place::Card(card);
+        station.put(card);
         if jammed { Err(status::JAM) } else { Ok(()) }
     }
 
@@ -234,7 +161,7 @@ impl World {
         if from == station.name {
             return Err(status::BAD_DATA);
         }
-        self.lift_to(&station.slot, from, status::FAILED)
+        self.lift_to(station.place(), from, status::FAILED)
     }
 
     /// Lifts the card that lies in station `from`; it is on its way to the output's hand.
@@ -262,7 +189,9 @@ impl World {
 
     /// Waits until the card that is on its way to the station lies there.
     pub fn arrive(&self, station: &Station, pace: &mut Pace) -> Move {
-        self.arrive_at(&station.slot, pace)
+        self.arrive_at(station.place(), pace)?;
+        station.has_card();
+        Ok(())
     }
 
     fn arrive_at(&self, to: &Mutex<Place>, pace: &mut Pace) -> Move {
@@ -286,12 +215,17 @@ impl World {
         }
         blank.power_off();
         drop(blank);
+        from.disconnect();
         slot.take().ok_or(status::NO_CARD)
     }
 
     /// Throws the card of the station, or on its way to it, into the reject bin, jammed or not.
     pub fn reject(&self, station: &Station, pace: &mut Pace) -> Move {
-        let card = station.slot().take().ok_or(status::NO_CARD)?;
+        let card = {
+            let mut slot = station.slot();
+            station.disconnect();
+            slot.take().ok_or(status::NO_CARD)?
+        };
         lock(&card).power_off();
         pace.work(self.sim.transfer_s);
         self.leave(&card, &Fate::Rejected);
@@ -357,6 +291,35 @@ impl World {
             self.witness.struck(blank, kind, &station.name);
         }
         struck
+    }
+
+    /// The fault of this kind, if it takes effect now, for the first time.
+    pub fn strike(&self, blank: &mut Blank, kind: Kind, station: &Station) -> Option<Fault> {
+        if self.strikes(blank, kind, station) { blank.fault(kind) } else { None }
+    }
+
+    /// True if the machine of this station closes its link now, because the card under its head was given that.
+    pub fn closes(&self, kind: Kind, station: &Station) -> bool {
+        let slot = station.slot();
+        let fault = slot.card().and_then(|card| self.strike(&mut lock(card), kind, station));
+        if let Some(fault) = fault {
+            station.be_absent(fault.pause());
+        }
+        fault.is_some()
+    }
+
+    /// Damages an answer's frame as often as the card that lies in the station was given that.
+    pub fn damage(&self, device: Device, station: &Station, frame: &mut [u8]) {
+        let slot = station.slot();
+        let Some(card) = slot.card() else { return };
+        let mut blank = lock(card);
+        if blank.damages(device) {
+            self.strikes(&mut blank, Kind::FrameCorrupt, station);
+            // STX, cmd, then the status: it becomes another, and the BCC wrong.
+            if let Some(byte) = frame.get_mut(2) {
+                *byte ^= 0x01;
+            }
+        }
     }
 }
 

@@ -206,11 +206,11 @@ fn a_dump_that_cannot_be_written_is_told() {
     assert!(world.witness_has_failed());
 }
 
-/// A continuous line at speed 1.
+/// A continuous line at speed 1, with times that a busy host does not take by itself.
 fn continuous() -> World {
     let mut line = Line::load("sim-8").unwrap();
     line.sim.continuous = true;
-    (line.sim.feed_s, line.sim.transfer_s, line.sim.stack_s) = (0.2, 0.1, 0.1);
+    (line.sim.feed_s, line.sim.transfer_s, line.sim.stack_s) = (0.6, 0.5, 0.5);
     World::new(line, 1, Faults::default(), 1.0, Witness::default()).unwrap()
 }
 
@@ -226,32 +226,35 @@ fn moves_of_a_continuous_machine_overlap_with_its_work() {
     let world = continuous();
     let (chip, stripe) = (world.station("chip-1").unwrap(), world.station("stripe-1").unwrap());
     let pace = &mut Pace::new(1.0);
-    assert!(seconds(|| world.feed(chip, pace).unwrap()) < 0.05, "the first blank waits already");
-    std::thread::sleep(std::time::Duration::from_millis(150));
+    assert!(seconds(|| world.feed(chip, pace).unwrap()) < 0.3, "the first blank waits already");
+    let began = Instant::now();
+    std::thread::sleep(std::time::Duration::from_millis(520));
     world.lift_to_station(stripe, "chip-1").unwrap();
-    assert!(seconds(|| world.arrive(stripe, pace).unwrap()) < 0.05, "it lay there long enough");
-    let took = seconds(|| world.feed(chip, pace).unwrap());
-    assert!((0.01..0.1).contains(&took), "the rest of 0.2 s: {took}");
+    assert!(seconds(|| world.arrive(stripe, pace).unwrap()) < 0.3, "it lay there long enough");
+    world.feed(chip, pace).unwrap();
+    let took = began.elapsed().as_secs_f64();
+    assert!((0.55..0.95).contains(&took), "0.6 s from the last feed, not from now: {took}");
     look(stripe, |blank| blank.worked_on());
     world.lift_to_hand("stripe-1").unwrap();
     let took = seconds(|| world.buffer(0, pace).unwrap());
-    assert!((0.08..0.18).contains(&took), "{took}");
-    assert!(seconds(|| world.stack(0, 1, false, pace).unwrap()) < 0.05);
+    assert!((0.4..0.8).contains(&took), "{took}");
+    assert!(seconds(|| world.stack(0, 1, false, pace).unwrap()) < 0.3, "nothing was stacked before");
     world.lift_to_hand("chip-1").unwrap();
-    assert!(seconds(|| world.buffer(0, pace).unwrap()) < 0.1);
-    assert!(seconds(|| world.stack(0, 2, false, pace).unwrap()) < 0.1);
+    world.buffer(0, pace).unwrap();
+    let took = seconds(|| world.stack(0, 2, false, pace).unwrap());
+    assert!((0.2..0.8).contains(&took), "the stacker moves: {took}");
 }
 
 #[test]
 fn a_transfer_takes_its_time_between_lifting_and_arrival() {
     let mut line = Line::load("sim-8").unwrap();
-    line.sim.transfer_s = 0.1;
+    line.sim.transfer_s = 0.5;
     let world = World::new(line, 1, Faults::default(), 1.0, Witness::default()).unwrap();
     feed(&world, "chip-1");
     let stripe = world.station("stripe-1").unwrap();
     let pace = &mut Pace::new(1.0);
-    assert!(seconds(|| world.lift_to_station(stripe, "chip-1").unwrap()) < 0.05);
+    assert!(seconds(|| world.lift_to_station(stripe, "chip-1").unwrap()) < 0.2);
     assert!(world.station("chip-1").unwrap().slot().card().is_none(), "free at once");
     let took = seconds(|| world.arrive(stripe, pace).unwrap());
-    assert!((0.08..0.2).contains(&took), "{took}");
+    assert!((0.25..0.9).contains(&took), "{took}");
 }

@@ -74,12 +74,11 @@ impl Application {
         dgis.values().map(|v| v.len().saturating_add(4)).sum()
     }
 
-    /// Ends personalization with these DGIs; `6A86` if something that it needs is missing.
-    pub(super) fn personalize(&mut self, dgis: Dgis) -> Result<(), Sw> {
-        if !self.rom.required.iter().all(|dgi| dgis.contains_key(dgi)) {
+    /// Ends personalization; `6A86` if something that it needs is missing.
+    pub(super) fn personalize(&mut self) -> Result<(), Sw> {
+        if !self.rom.required.iter().all(|dgi| self.dgis.contains_key(dgi)) {
             return Err(Sw::P1P2);
         }
-        self.dgis = dgis;
         self.personalized = true;
         self.start_counters();
         Ok(())

@@ -6,7 +6,8 @@ use super::apdu::{Command, Sw};
 use super::application::{Application, SECURITY_DOMAIN};
 use super::channel::{CardKeys, Channel, Opening, SessionKeys};
 use super::store::Loader;
-use super::{BlankSpec, Cost, Fault, ber, terminal};
+use super::t0::T0;
+use super::{BlankSpec, Cost, Fault, Transport, ber, terminal};
 
 /// EEPROM for DGIs of a fresh blank, bytes.
 const MEMORY: usize = 32 * 1024;
@@ -32,6 +33,8 @@ pub struct Card {
     /// Index of the selected application; `None` is the security domain.
     selected: Option<usize>,
     secure: Secure,
+    /// Of [`Transport::T0`]: answers to be fetched.
+    t0: T0,
     faults: Faults,
     stores: u32,
     writes: u64,
@@ -77,6 +80,7 @@ impl Card {
             powered: false,
             selected: None,
             secure: Secure::None,
+            t0: T0::default(),
             faults: Faults::default(),
             stores: 0,
             writes: 0,
@@ -104,16 +108,20 @@ impl Card {
     /// everything volatile are lost.
     pub fn power_on(&mut self) -> Option<Vec<u8>> {
         self.power_off();
-        if self.faults.deaf || self.faults.left == Some(0) {
-            return None;
-        }
+        let atr = self.atr()?.to_vec();
         self.powered = true;
-        Some(self.blank.atr.clone())
+        Some(atr)
+    }
+
+    /// What it answers to a reset, without one; `None` from a deaf or removed card.
+    pub fn atr(&self) -> Option<&[u8]> {
+        (!self.faults.deaf && self.faults.left != Some(0)).then_some(&self.blank.atr)
     }
 
     /// Takes the power away.
     pub fn power_off(&mut self) {
         self.powered = false;
+        self.t0 = T0::default();
         self.select(None);
     }
 
@@ -125,11 +133,16 @@ impl Card {
         if let Some(left) = &mut self.faults.left {
             *left = left.checked_sub(1)?;
         }
-        let (mut answer, sw) = match self.answer(apdu) {
-            Ok(data) => (data, Sw::OK),
-            Err(sw) => (Vec::new(), sw),
+        let answer = match self.blank.transport {
+            Transport::Apdu => self.respond(apdu),
+            Transport::T0 => match self.t0.fetch(apdu) {
+                Some(rest) => rest,
+                None => {
+                    let whole = self.respond(apdu);
+                    self.t0.shorten(apdu, whole)
+                }
+            },
         };
-        answer.extend(sw.0.to_be_bytes());
         let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         self.cost.commands = self.cost.commands.saturating_add(1);
         self.cost.bytes_in = self.cost.bytes_in.saturating_add(length(apdu));
@@ -161,6 +174,16 @@ impl Card {
             })
         };
         serde_json::json!({ "applications": self.applications.iter().map(application).collect::<Vec<_>>() })
+    }
+
+    /// The whole answer: data and status word.
+    fn respond(&mut self, apdu: &[u8]) -> Vec<u8> {
+        let (mut answer, sw) = match self.answer(apdu) {
+            Ok(data) => (data, Sw::OK),
+            Err(sw) => (Vec::new(), sw),
+        };
+        answer.extend(sw.0.to_be_bytes());
+        answer
     }
 
     fn answer(&mut self, apdu: &[u8]) -> Result<Vec<u8>, Sw> {
@@ -341,7 +364,7 @@ impl Card {
         if session.loader.is_inside_dgi() {
             return Err(Sw::CONDITIONS);
         }
-        application.personalize(application.dgis.clone())?;
+        application.personalize()?;
         self.secure = Secure::None;
         self.writes = self.writes.saturating_add(1);
         self.write_pages(1);

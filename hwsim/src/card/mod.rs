@@ -2,7 +2,8 @@
 //!
 //! Written from the standards alone (GlobalPlatform Card Specification 2.3.1 appendix E, EMV CPS as in standards.md
 //! section 1), sharing no function with the controller, so that a mistake made twice in the same way cannot hide.
-//! Not here: time (a [`Cost`] is handed out instead), T=0 procedure bytes and GET RESPONSE (answers are complete),
+//! Not here: time (a [`Cost`] is handed out instead), T=0 procedure bytes (answers are complete, but
+//! for `t0`, where they are fetched),
 //! the plastic. It holds TEST keys and shows everything that it was told in [`Card::chip_dump`]; being no target of
 //! attack it compares plainly and does not hide its memory.
 //!
@@ -23,6 +24,7 @@ mod channel;
 mod engine;
 mod rules;
 mod store;
+mod t0;
 mod tdes;
 mod terminal;
 #[cfg(test)]
@@ -43,8 +45,21 @@ pub struct BlankSpec {
     pub scp02_i: u8,
     /// Answer to reset, sent as it is.
     pub atr: Vec<u8>,
+    /// Whether answers are complete.
+    pub transport: Transport,
     /// Of the card challenge where "i" asks for no pseudo-random one, and of the chip's batch number.
     pub seed: u64,
+}
+
+/// How a card hands over an answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// Whole, as a reader with T=1 or one that fetches by itself shows it.
+    #[default]
+    Apdu,
+    /// As T=0 has it: `61xx` where GET RESPONSE must fetch it, `6Cxx` to a wrong Le (ISO 7816-3, 12.2).
+    T0,
 }
 
 /// A fault to play. Faults add up; none can be taken back.

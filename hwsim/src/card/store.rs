@@ -79,24 +79,36 @@ impl Loader {
         if command.data.is_empty() && !last {
             return Err(Sw::DATA);
         }
-        let mut staged = Staged { dgis: application.dgis.clone(), room, pages: 0 };
-        let open = staged.parse(&command.data, open, secret, channel, application)?;
-        if !last {
-            application.dgis = staged.dgis;
-            self.open = open;
-            return Ok(staged.pages);
+        let dgis = std::mem::take(&mut application.dgis);
+        let mut staged = Staged { dgis, before: Vec::new(), room, pages: 0 };
+        let parsed = staged.parse(&command.data, open, secret, channel, application);
+        let Staged { dgis, before, pages, .. } = staged;
+        application.dgis = dgis;
+        let done = parsed.and_then(|open| match open {
+            Some(_) if last => Err(Sw::DATA),
+            None if last => application.personalize().map(|()| pages.saturating_add(1)),
+            open => {
+                self.open = open;
+                Ok(pages)
+            }
+        });
+        if done.is_err() {
+            for (dgi, value) in before.into_iter().rev() {
+                match value {
+                    Some(value) => application.dgis.insert(dgi, value),
+                    None => application.dgis.remove(&dgi),
+                };
+            }
         }
-        if open.is_some() {
-            return Err(Sw::DATA);
-        }
-        application.personalize(staged.dgis)?;
-        Ok(staged.pages.saturating_add(1))
+        done
     }
 }
 
 /// What the application will hold if the command is accepted.
 struct Staged {
     dgis: Dgis,
+    /// What it held before under the numbers that have come, in order: put back if the command is refused.
+    before: Vec<(u16, Option<Vec<u8>>)>,
     room: usize,
     pages: u32,
 }
@@ -155,7 +167,8 @@ impl Staged {
         long.rule.check(&long.value, &self.dgis, application.rom.accepts)?;
         let pages = long.length.saturating_add(4).div_ceil(PAGE);
         self.pages = self.pages.saturating_add(u32::try_from(pages).unwrap_or(u32::MAX));
-        self.dgis.insert(long.dgi, long.value);
+        let old = self.dgis.insert(long.dgi, long.value);
+        self.before.push((long.dgi, old));
         Ok(())
     }
 }

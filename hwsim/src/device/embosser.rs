@@ -11,7 +11,7 @@ use drivers::wire::status;
 
 use super::frame::{Answer, Machine};
 use crate::blank::EmbossLine;
-use crate::faults::Kind;
+use crate::faults::{Device, Kind};
 use crate::pace::Pace;
 use crate::sync::lock;
 use crate::world::{Move, Station, World};
@@ -64,18 +64,23 @@ impl<'a> Embosser<'a> {
 impl Machine for Embosser<'_> {
     const COMMANDS: &'static [u8] = b"CLES";
 
-    fn run(&mut self, command: u8, data: &[u8]) -> Answer {
+    fn run(&mut self, command: u8, data: &[u8]) -> Option<Answer> {
         let done = match (command, data) {
             (b'C', []) => {
                 self.buffer.clear();
                 Ok(())
             }
             (b'L', data) => self.add(data),
+            (b'E', []) if self.world.closes(Kind::CloseEmbosser, self.station) => return None,
             (b'E', []) => self.emboss(),
-            (b'S', []) => return Answer::model(MODEL),
+            (b'S', []) => return Some(Answer::model(MODEL)),
             _ => Err(status::BAD_DATA),
         };
-        Answer::of(done)
+        Some(Answer::of(done))
+    }
+
+    fn damage(&mut self, frame: &mut [u8]) {
+        self.world.damage(Device::Embosser, self.station, frame);
     }
 }
 

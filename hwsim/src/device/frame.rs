@@ -47,8 +47,10 @@ impl Answer {
 pub trait Machine {
     /// Its command characters.
     const COMMANDS: &'static [u8];
-    /// Does one of them; takes the machine's time.
-    fn run(&mut self, command: u8, data: &[u8]) -> Answer;
+    /// Does one of them; takes the machine's time. `None`: the machine closes the link instead of answering.
+    fn run(&mut self, command: u8, data: &[u8]) -> Option<Answer>;
+    /// Damages an answer's frame on its way, where a fault says so.
+    fn damage(&mut self, _frame: &mut [u8]) {}
 }
 
 /// Serves a machine until the other end hangs up. With `instant` the machine takes no time, so the ACK travels in one
@@ -62,6 +64,7 @@ pub fn serve<M: Machine>(
     let mut line = Wire { stream, quiet, buffer: [0; 4096], start: 0, end: 0 };
     let mut body = Vec::with_capacity(FRAME_DATA_MAX + 1);
     let mut out = Vec::with_capacity(64);
+    let mut frame = Vec::with_capacity(64);
     let mut first = line.next()?;
     while let Some(byte) = first {
         let verdict = match byte {
@@ -80,11 +83,11 @@ pub fn serve<M: Machine>(
                     line.send(&out)?;
                     out.clear();
                 }
-                let answer = machine.run(*command, data);
-                let from = out.len();
-                encode(*command, &answer, &mut out);
-                line.send(&out)?;
-                line.acknowledged(out.get(from..).unwrap_or_default())?
+                let Some(answer) = machine.run(*command, data) else { return Ok(()) };
+                frame.clear();
+                encode(*command, &answer, &mut frame);
+                line.answer(&mut out, &frame, machine)?;
+                line.acknowledged(&frame, machine)?
             }
             (Verdict::Whole, _) => {
                 line.send(&[DLE])?;
@@ -136,6 +139,14 @@ struct Wire<'a, L> {
 impl<L: Link> Wire<'_, L> {
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.send(bytes)
+    }
+
+    /// Sends `ahead` and an answer's frame in one piece, damaged if the machine says so.
+    fn answer<M: Machine>(&mut self, ahead: &mut Vec<u8>, frame: &[u8], machine: &mut M) -> io::Result<()> {
+        let from = ahead.len();
+        ahead.extend(frame);
+        machine.damage(ahead.get_mut(from..).unwrap_or_default());
+        self.send(ahead)
     }
 
     /// Next byte, however long it takes; `None` at the end.
@@ -200,7 +211,7 @@ impl<L: Link> Wire<'_, L> {
 
     /// Waits until our answer is acknowledged, repeating it when asked. Gives the byte that begins the next command:
     /// one that comes instead of an ACK says that the controller has moved on.
-    fn acknowledged(&mut self, answer: &[u8]) -> io::Result<Option<u8>> {
+    fn acknowledged<M: Machine>(&mut self, answer: &[u8], machine: &mut M) -> io::Result<Option<u8>> {
         let mut tries = 1;
         loop {
             match self.next()? {
@@ -211,7 +222,7 @@ impl<L: Link> Wire<'_, L> {
                     if byte != NAK {
                         self.settle()?;
                     }
-                    self.send(answer)?;
+                    self.answer(&mut Vec::new(), answer, machine)?;
                     tries += 1;
                 }
                 Some(_) => return self.next(),

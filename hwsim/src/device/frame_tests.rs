@@ -16,11 +16,11 @@ struct Echo<'a>(Option<&'a Mutex<Vec<Vec<u8>>>>);
 impl Machine for Echo<'_> {
     const COMMANDS: &'static [u8] = b"CLM";
 
-    fn run(&mut self, command: u8, data: &[u8]) -> Answer {
+    fn run(&mut self, command: u8, data: &[u8]) -> Option<Answer> {
         if let Some(done) = self.0 {
             done.lock().unwrap().push([&[command], data].concat());
         }
-        Answer { status: status::DONE, data: data.to_vec() }
+        Some(Answer { status: status::DONE, data: data.to_vec() })
     }
 }
 

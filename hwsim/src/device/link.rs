@@ -76,3 +76,10 @@ pub fn read_exact(link: &impl Link, mut buffer: &mut [u8]) -> io::Result<()> {
     }
     Ok(())
 }
+
+/// Takes what comes and answers nothing, until the link ends.
+pub fn forget(link: &impl Link) -> io::Result<()> {
+    let mut sink = [0; 256];
+    while link.receive(&mut sink)? > 0 {}
+    Ok(())
+}

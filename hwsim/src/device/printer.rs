@@ -8,7 +8,7 @@
 
 use std::io::{self, Cursor, ErrorKind};
 use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use drivers::wire::status;
 use png::{ColorType, Transformations};
@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use super::frame::{Answer, Machine};
 use super::link::{Link, read_exact};
-use crate::faults::Kind;
+use crate::faults::{Device, Kind};
 use crate::pace::Pace;
 use crate::sync::lock;
 use crate::world::{Move, Station, World};
@@ -154,11 +154,22 @@ impl<'a> Printer<'a> {
         Ok(())
     }
 
+    fn ribbon_is_out(&self) -> bool {
+        lock(&self.station.no_ribbon).is_some_and(|until| Instant::now() < until)
+    }
+
     fn print(&mut self) -> Move {
         let slot = self.station.slot();
         let card = slot.card().ok_or(status::NO_CARD)?;
         if self.world.jams(&mut lock(card), Kind::JamPrinter, self.station) {
             return Err(status::JAM);
+        }
+        let fault = self.world.strike(&mut lock(card), Kind::RibbonOut, self.station);
+        if let Some(fault) = fault {
+            *lock(&self.station.no_ribbon) = Some(Instant::now() + fault.pause());
+        }
+        if self.ribbon_is_out() {
+            return Err(status::SUPPLY);
         }
         let Sides { front, back } = &self.announced;
         if front.is_none() && back.is_none() {
@@ -182,18 +193,24 @@ impl<'a> Printer<'a> {
 impl Machine for Printer<'_> {
     const COMMANDS: &'static [u8] = b"CHPS";
 
-    fn run(&mut self, command: u8, data: &[u8]) -> Answer {
+    fn run(&mut self, command: u8, data: &[u8]) -> Option<Answer> {
         let done = match (command, data) {
             (b'C', []) => {
                 self.announced = Sides::default();
                 Ok(())
             }
             (b'H', data) => self.announce(data),
+            (b'P', []) if self.world.closes(Kind::ClosePrinter, self.station) => return None,
             (b'P', []) => self.print(),
-            (b'S', []) => return Answer::model(MODEL),
+            (b'S', []) if self.ribbon_is_out() => Err(status::SUPPLY),
+            (b'S', []) => return Some(Answer::model(MODEL)),
             _ => Err(status::BAD_DATA),
         };
-        Answer::of(done)
+        Some(Answer::of(done))
+    }
+
+    fn damage(&mut self, frame: &mut [u8]) {
+        self.world.damage(Device::Printer, self.station, frame);
     }
 }
 

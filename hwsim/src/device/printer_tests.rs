@@ -167,3 +167,49 @@ fn no_card_jam_and_model() {
         assert_eq!(client.command(b'C', b"x").0, b'3');
     });
 }
+
+#[test]
+fn the_ribbon_ends_and_is_refilled() {
+    let good = png(2, 1, ColorType::Grayscale, png::BitDepth::Eight, &[1, 2]);
+    printing("[[fault]]\nkind = \"ribbon-out\"\nms = 150\nevery = 1", |_, station, client| {
+        send(station, client, b'F', &good);
+        assert_eq!(client.command(b'S', b"").0, b'0');
+        assert_eq!(client.command(b'P', b"").0, b'4');
+        assert_eq!(client.command(b'S', b"").0, b'4');
+        look(station, |blank| assert_eq!((blank.front, blank.jobs), (None, 0)));
+        std::thread::sleep(Duration::from_millis(160));
+        assert_eq!(client.command(b'S', b"").0, b'0');
+        assert_eq!(client.command(b'P', b"").0, b'0');
+    });
+}
+
+/// An answer is damaged as often as the card was given that; asked again, it comes whole in the end.
+#[test]
+fn damaged_answers() {
+    let fault = "[[fault]]\nkind = \"frame-corrupt\"\ndevice = \"printer\"\ntimes = 2\nevery = 1";
+    printing(fault, |_, _, client| {
+        client.send(&crate::testing::frame(b"C"));
+        client.expect(&[0x06]);
+        for _ in 0..2 {
+            client.expect(&[0x02, b'C', b'1', 0x03, b'C' ^ b'0' ^ 0x03]);
+            client.send(&[0x15]);
+        }
+        client.expect(&[0x02, b'C', b'0', 0x03, b'C' ^ b'0' ^ 0x03]);
+        client.send(&[0x06]);
+        assert_eq!(client.command(b'C', b"").0, b'0');
+    });
+    printing("[[fault]]\nkind = \"frame-corrupt\"\ndevice = \"embosser\"\nevery = 1", |_, _, client| {
+        assert_eq!(client.command(b'C', b"").0, b'0', "another machine's");
+    });
+}
+
+#[test]
+fn the_printer_closes_its_link_at_the_job() {
+    printing("[[fault]]\nkind = \"close-printer\"\nms = 30\nevery = 1", |_, station, client| {
+        assert_eq!(client.command(b'C', b"").0, b'0');
+        client.send(&crate::testing::frame(b"P"));
+        assert_eq!(io::Read::read(&mut client.0, &mut [0]).unwrap(), 0);
+        assert_eq!(station.absence(), Duration::from_millis(30));
+        assert_eq!(station.absence(), Duration::ZERO);
+    });
+}

@@ -10,8 +10,9 @@ use std::time::Instant;
 
 use drivers::wire::{READER_BODY_MAX, SW_DONE, reader};
 
+use super::link::forget;
 use crate::blank::Blank;
-use crate::faults::Kind;
+use crate::faults::{Fault, Kind};
 use crate::pace::Pace;
 use crate::sync::lock;
 use crate::world::{Station, World};
@@ -43,25 +44,39 @@ pub fn serve(stream: &UnixStream, world: &World, station: &Station) -> io::Resul
         body.resize(length, 0);
         requests.read_exact(&mut body)?;
         answer.clear();
-        match (kind, &body[..]) {
-            (reader::POWER_ON, [_, _]) => put(&mut answer, &contacts.power_on()),
-            (reader::TRANSMIT, command) => put(&mut answer, &contacts.transmit(command)),
+        let last = match (kind, &body[..]) {
+            (reader::POWER_ON, [_, _]) => contacts.power_on(),
+            (reader::TRANSMIT, command) => contacts.transmit(command),
             (reader::TRANSMIT_ALL, commands) => {
-                for (command, go_on) in split(commands).ok_or_else(no_request)? {
-                    let said = contacts.transmit(command);
-                    put(&mut answer, &said);
+                let commands = split(commands).ok_or_else(no_request)?;
+                let mut commands = commands.into_iter().peekable();
+                loop {
+                    let (command, go_on) = commands.next().ok_or_else(no_request)?;
+                    let reply = contacts.transmit(command);
+                    match &reply {
+                        Reply::Said(reader::RESPONSE, response)
+                            if commands.peek().is_some() && goes_on_after(response, go_on) =>
+                        {
+                            put(&mut answer, reader::RESPONSE, response);
+                        }
+                        _ => break reply,
+                    }
                     if !contacts.pace.is_instant() {
                         answers.write_all(&answer)?;
                         answer.clear();
                     }
-                    if !matches!(said, (reader::RESPONSE, response) if goes_on_after(&response, go_on)) {
-                        break;
-                    }
                 }
             }
-            (reader::POWER_OFF, []) => put(&mut answer, &contacts.power_off()),
-            (reader::PROBE, []) => put(&mut answer, &(reader::READY, Vec::new())),
+            (reader::POWER_OFF, []) => contacts.power_off(),
+            (reader::PROBE, []) => Reply::Said(reader::READY, Vec::new()),
             _ => return Err(no_request()),
+        };
+        match last {
+            Reply::Said(kind, said) => put(&mut answer, kind, &said),
+            Reply::Never => {
+                answers.write_all(&answer)?;
+                return forget(stream);
+            }
         }
         answers.write_all(&answer)?;
     }
@@ -71,8 +86,8 @@ fn no_request() -> io::Error {
     io::Error::new(ErrorKind::InvalidData, "not a request of a reader")
 }
 
-fn put(answer: &mut Vec<u8>, (kind, said): &Said) {
-    answer.push(*kind);
+fn put(answer: &mut Vec<u8>, kind: u8, said: &[u8]) {
+    answer.push(kind);
     answer.extend(u32::try_from(said.len()).unwrap_or(u32::MAX).to_be_bytes());
     answer.extend(said);
 }
@@ -96,10 +111,17 @@ fn split(mut body: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
     (!commands.is_empty()).then_some(commands)
 }
 
-type Said = (u8, Vec<u8>);
+/// What the contacts say to a request.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Kind and body of an answer.
+    Said(u8, Vec<u8>),
+    /// Nothing: the card hangs.
+    Never,
+}
 
-fn failed(why: u8) -> Said {
-    (reader::FAILED, vec![why])
+fn failed(why: u8) -> Reply {
+    Reply::Said(reader::FAILED, vec![why])
 }
 
 /// The contacts of a chip station, and the time that its card takes.
@@ -117,13 +139,17 @@ impl<'a> Contacts<'a> {
         Self { world, station, pace: Pace::new(world.speed), reset: None }
     }
 
-    fn power_on(&mut self) -> Said {
+    /// Resets the card.
+    pub fn power_on(&mut self) -> Reply {
         let (world, station) = (self.world, self.station);
         let slot = station.slot();
         let Some(card) = slot.card() else { return failed(reader::NO_CARD) };
         let mut blank = lock(card);
         if blank.pulled || blank.jammed {
             return failed(reader::NO_CARD);
+        }
+        if hangs(&blank, station) {
+            return Reply::Never;
         }
         if !blank.powered {
             self.reset = None;
@@ -132,11 +158,13 @@ impl<'a> Contacts<'a> {
         blank.powered = atr.is_some();
         match atr {
             Some(atr) => {
-                world.strikes(&mut blank, Kind::WrongAtr, station);
+                for kind in [Kind::WrongAtr, Kind::GarbledAtr, Kind::WrongProtocol] {
+                    world.strikes(&mut blank, kind, station);
+                }
                 drop(blank);
                 self.reset.get_or_insert_with(Instant::now);
                 self.pace.work(world.chip_timing.reset(&atr));
-                (reader::ATR, atr)
+                Reply::Said(reader::ATR, atr)
             }
             None if blank.fault(Kind::Mute).is_some() => {
                 world.strikes(&mut blank, Kind::Mute, station);
@@ -156,24 +184,48 @@ impl<'a> Contacts<'a> {
         self.world.strikes(blank, Kind::CardPulled, self.station);
     }
 
-    fn transmit(&mut self, command: &[u8]) -> Said {
-        let slot = self.station.slot();
+    /// One command APDU through to its response.
+    pub fn transmit(&mut self, command: &[u8]) -> Reply {
+        let (world, station) = (self.world, self.station);
+        let slot = station.slot();
         let Some(card) = slot.card() else { return failed(reader::REMOVED) };
-        let (response, cost) = {
+        let (response, cost, late) = {
             let mut blank = lock(card);
             if !blank.powered {
                 return failed(reader::REMOVED);
+            }
+            let over = |fault: Option<Fault>, commands| fault.is_some_and(|f| commands > f.after);
+            blank.commands += 1;
+            if over(blank.fault(Kind::Hang), blank.commands) && world.strikes(&mut blank, Kind::Hang, station)
+            {
+                blank.hangs_in = Some(station.name.clone());
+            }
+            if hangs(&blank, station) {
+                return Reply::Never;
             }
             let Some(response) = blank.chip.transmit(command) else {
                 self.pull(&mut blank);
                 return failed(reader::REMOVED);
             };
             self.note(&mut blank, command, &response);
-            (response, blank.chip.take_cost())
+            let is_late = over(blank.fault(Kind::Late), blank.commands);
+            let late = if is_late { world.strike(&mut blank, Kind::Late, station) } else { None };
+            (response, blank.chip.take_cost(), late)
         };
-        self.pace.work(self.world.chip_timing.exchange(command, &response, &cost));
+        self.pace.work(world.chip_timing.exchange(command, &response, &cost));
         lock(card).worked = Instant::now();
-        (reader::RESPONSE, response)
+        drop(slot); // a card whose answer is late can be thrown out
+        if let Some(fault) = late {
+            std::thread::sleep(fault.pause());
+        }
+        Reply::Said(reader::RESPONSE, response)
+    }
+
+    /// The ATR of the card without a reset, empty if it is mute; `None` if none touches the contacts.
+    pub fn atr(&self) -> Option<Vec<u8>> {
+        let slot = self.station.slot();
+        let blank = lock(slot.card()?);
+        (!blank.pulled && !blank.jammed).then(|| blank.chip.atr().unwrap_or_default().to_vec())
     }
 
     /// Tells the witness of chip faults that show in this exchange.
@@ -194,7 +246,7 @@ impl<'a> Contacts<'a> {
     }
 
     /// Off, when the chip work has taken as long as the profile says.
-    fn power_off(&mut self) -> Said {
+    pub fn power_off(&mut self) -> Reply {
         let slot = self.station.slot();
         if let Some(card) = slot.card() {
             let powered = lock(card).powered;
@@ -204,8 +256,13 @@ impl<'a> Contacts<'a> {
             }
             lock(card).power_off();
         }
-        (reader::OFF, Vec::new())
+        Reply::Said(reader::OFF, Vec::new())
     }
+}
+
+/// Whether the chip answers nothing any more in this station.
+fn hangs(blank: &Blank, station: &Station) -> bool {
+    blank.hangs_in.as_ref() == Some(&station.name)
 }
 
 #[cfg(test)]

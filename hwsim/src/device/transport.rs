@@ -7,6 +7,7 @@
 use drivers::wire::status;
 
 use super::frame::{Answer, Machine};
+use crate::faults::Device;
 use crate::pace::Pace;
 use crate::sync::lock;
 use crate::world::{Move, Station, World};
@@ -31,7 +32,7 @@ impl<'a> AtStation<'a> {
 impl Machine for AtStation<'_> {
     const COMMANDS: &'static [u8] = b"FTARS";
 
-    fn run(&mut self, command: u8, data: &[u8]) -> Answer {
+    fn run(&mut self, command: u8, data: &[u8]) -> Option<Answer> {
         let done = match (command, data) {
             (b'F', []) => self.world.feed(self.station, &mut self.pace),
             (b'T', name) => {
@@ -41,11 +42,15 @@ impl Machine for AtStation<'_> {
             (b'R', []) => self.world.reject(self.station, &mut self.pace),
             (b'S', []) => match self.station.slot().card() {
                 Some(card) if lock(card).jammed => Err(status::JAM),
-                _ => return Answer::model(MODEL),
+                _ => return Some(Answer::model(MODEL)),
             },
             _ => Err(status::BAD_DATA),
         };
-        Answer::of(done)
+        Some(Answer::of(done))
+    }
+
+    fn damage(&mut self, frame: &mut [u8]) {
+        self.world.damage(Device::Transport, self.station, frame);
     }
 }
 
@@ -71,16 +76,16 @@ impl<'a> AtOutput<'a> {
 impl Machine for AtOutput<'_> {
     const COMMANDS: &'static [u8] = b"TBKMS";
 
-    fn run(&mut self, command: u8, data: &[u8]) -> Answer {
+    fn run(&mut self, command: u8, data: &[u8]) -> Option<Answer> {
         let done = match (command, data) {
             (b'T', name) => station_name(name).and_then(|from| self.world.lift_to_hand(from)),
             (b'B', [hi, lo]) => self.world.buffer(u16::from_be_bytes([*hi, *lo]), &mut self.pace),
             (b'K', data) => self.stack(data, false),
             (b'M', data) => self.stack(data, true),
-            (b'S', []) => return Answer::model(MODEL),
+            (b'S', []) => return Some(Answer::model(MODEL)),
             _ => Err(status::BAD_DATA),
         };
-        Answer::of(done)
+        Some(Answer::of(done))
     }
 }
 

@@ -33,7 +33,15 @@ fn hex(text: &str) -> Vec<u8> {
 
 fn blank(scp02_i: u8) -> BlankSpec {
     let key_data = *hex("FFFFFF47617301020304").first_chunk().unwrap();
-    BlankSpec { key_data, version: 1, kmc: KMC, scp02_i, atr: hex(ATR), seed: 7 }
+    BlankSpec {
+        key_data,
+        version: 1,
+        kmc: KMC,
+        scp02_i,
+        atr: hex(ATR),
+        transport: crate::card::Transport::Apdu,
+        seed: 7,
+    }
 }
 
 /// A powered card.

@@ -12,13 +12,12 @@ use std::io;
 
 use drivers::wire::{ESC, FS};
 
+use super::head::{self, Head, Miss};
 use super::link::Link;
 use crate::blank::Blank;
 use crate::faults::Kind;
-use crate::pace::Pace;
 use crate::profile::Coercivity;
 use crate::stripe::{END, FORMATS, Track};
-use crate::sync::lock;
 use crate::world::{Station, World};
 use parser::{Command, Parser, Tracks};
 
@@ -54,6 +53,11 @@ pub fn serve(stream: &impl Link, world: &World, station: &Station) -> io::Result
                 encoder.run(command, &mut out);
             }
         }
+        match encoder.head.link {
+            head::Link::Answers => {}
+            head::Link::Silent => out.clear(),
+            head::Link::Closed => return Ok(()),
+        }
         if !out.is_empty() {
             stream.send(&out)?;
             out.clear();
@@ -74,15 +78,13 @@ impl Settings {
 }
 
 struct Encoder<'a> {
-    world: &'a World,
-    station: &'a Station,
-    pace: Pace,
+    head: Head<'a>,
     settings: Settings,
 }
 
 impl<'a> Encoder<'a> {
     fn new(world: &'a World, station: &'a Station) -> Self {
-        Self { world, station, pace: Pace::new(world.speed), settings: Settings::DEFAULT }
+        Self { head: Head::new(world, station), settings: Settings::DEFAULT }
     }
 
     /// Does a command; its reply is put behind `out`.
@@ -93,7 +95,7 @@ impl<'a> Encoder<'a> {
             Command::Leds => {}
             Command::CommTest => out.extend([ESC, b'y']),
             Command::SensorTest => {
-                if self.station.slot().card().is_some() {
+                if self.head.station.slot().card().is_some() {
                     out.extend([ESC, status::OK]);
                 }
             }
@@ -147,15 +149,12 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    /// Moves the card past the head, if one lies there that moves.
+    /// Moves the card past the head; gives the status if that cannot be. What is said on a silent link nobody hears.
     fn swipe<T>(&mut self, at_head: impl FnOnce(&mut Blank) -> T) -> Result<T, u8> {
-        let slot = self.station.slot();
-        let card = slot.card().ok_or(status::SWIPE)?;
-        if self.world.jams(&mut lock(card), Kind::JamStripe, self.station) {
-            return Err(status::READ_WRITE);
-        }
-        self.pace.work(self.world.sim.stripe_s);
-        Ok(at_head(&mut lock(card)))
+        self.head.swipe(at_head).unwrap_or(Err(Miss::Jam)).map_err(|miss| match miss {
+            Miss::NoCard => status::SWIPE,
+            Miss::Jam => status::READ_WRITE,
+        })
     }
 
     /// Writes or erases the tracks that are given.
@@ -177,7 +176,7 @@ impl<'a> Encoder<'a> {
 
     /// Reads all tracks; `form` puts one of them, with its number, behind `out` and says if it could be read.
     fn read(&mut self, out: &mut Vec<u8>, form: fn(usize, &Track, &mut Vec<u8>) -> bool) {
-        let (world, station) = (self.world, self.station);
+        let (world, station) = (self.head.world, self.head.station);
         let seen = self.swipe(|blank| seen(world, station, blank));
         out.extend([ESC, b's']);
         let (tracks, mut status) = match seen {

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::pace::Pace;
 use crate::testing::{Client, feed, link, look, world};
 
 const WRITE: &[u8] =
@@ -251,4 +252,35 @@ proptest! {
         let tracks: Tracks = [b"B4761739001010119^TEST/CARD^2212".into(), b"4761739001010119=2212".into(), b"0123".into()];
         prop_assert_eq!(got, [Command::WriteIso(tracks)]);
     }
+}
+
+#[test]
+fn silent_late_and_closed_links() {
+    encoding("[[fault]]\nkind = \"silent-stripe\"\nevery = 1", |world, station, client| {
+        client.send(b"\x1be");
+        client.expect(b"\x1by");
+        client.send(WRITE);
+        client.send(b"\x1be");
+        client.expect_silence();
+        // The link anew: the encoder is well again, and the card was not written.
+        link(
+            |stream| serve(stream, world, station),
+            |again| {
+                again.send(b"\x1br");
+                again.expect(EMPTY);
+            },
+        );
+    });
+    encoding("[[fault]]\nkind = \"late-stripe\"\nms = 250\nevery = 1", |_, _, client| {
+        client.send(WRITE);
+        client.expect_silence();
+        client.expect(b"\x1b0");
+        client.send(b"\x1br");
+        client.expect(WRITTEN);
+    });
+    encoding("[[fault]]\nkind = \"close-stripe\"\nevery = 1", |_, station, client| {
+        client.send(WRITE);
+        assert_eq!(io::Read::read(&mut client.0, &mut [0]).unwrap(), 0);
+        look(station, |blank| assert_eq!(blank.jobs, 0));
+    });
 }

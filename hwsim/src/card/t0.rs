@@ -1,0 +1,135 @@
+//! Answers as T=0 hands them over (ISO 7816-3, 12.2): a case 4 command is answered `61xx` and GET RESPONSE fetches, a case
+//! 2 command with a wrong Le is answered `6Cxx` and comes again with the right one. More than 256 bytes come in parts.
+//!
+//! The card does a command once: what it said is kept until it is fetched, and any other command drops it. Not here: a
+//! command longer than T=0 carries, which the reader hands over whole all the same (no ENVELOPE).
+
+/// GET RESPONSE.
+const GET_RESPONSE: u8 = 0xC0;
+/// Of GET RESPONSE without anything to fetch: conditions of use not satisfied.
+const NOTHING: [u8; 2] = [0x69, 0x85];
+/// More data, so many bytes; 00 is 256 or more.
+const MORE: u8 = 0x61;
+/// Wrong Le, so many bytes.
+const WRONG_LE: u8 = 0x6C;
+/// Bytes of a status word.
+const SW: usize = 2;
+/// Most bytes of one answer.
+const PART: usize = 256;
+
+/// What is kept of the last answer.
+#[derive(Default)]
+pub(super) enum T0 {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// For GET RESPONSE: data and status word.
+    Rest(Vec<u8>),
+    /// For this header (CLA INS P1 P2) with the right Le: data and status word.
+    Again([u8; 4], Vec<u8>),
+}
+
+impl T0 {
+    /// Answers from what is kept, if the command asks for that; a command that does not drops it.
+    pub(super) fn fetch(&mut self, apdu: &[u8]) -> Option<Vec<u8>> {
+        let kept = std::mem::take(self);
+        let (&[cla, ins, p1, p2], body) = apdu.split_first_chunk()?;
+        let le = body.first().map_or(PART, |le| length(*le));
+        match kept {
+            Self::Rest(rest) if ins == GET_RESPONSE => Some(self.part(rest, le)),
+            _ if ins == GET_RESPONSE => Some(NOTHING.to_vec()),
+            Self::Again(header, rest) if header == [cla, ins, p1, p2] && body.len() == 1 => {
+                Some(self.part(rest, le))
+            }
+            _ => None,
+        }
+    }
+
+    /// At most `le` bytes of an answer; the rest is kept, or all of it if there is less than that.
+    fn part(&mut self, mut rest: Vec<u8>, le: usize) -> Vec<u8> {
+        let there = rest.len().saturating_sub(SW);
+        if le > there {
+            *self = Self::Rest(rest);
+            return vec![WRONG_LE, code(there)];
+        }
+        if le == there {
+            return rest;
+        }
+        let behind = rest.split_off(le);
+        rest.extend([MORE, code(behind.len().saturating_sub(SW))]);
+        *self = Self::Rest(behind);
+        rest
+    }
+
+    /// What T=0 makes of a whole answer to this command.
+    pub(super) fn shorten(&mut self, apdu: &[u8], whole: Vec<u8>) -> Vec<u8> {
+        let there = whole.len().saturating_sub(SW);
+        let Some((header, body)) = apdu.split_first_chunk::<4>().filter(|_| there > 0) else { return whole };
+        match body {
+            [0] if there > PART => self.part(whole, PART),
+            [le] if length(*le) == there => whole,
+            [_] => {
+                *self = Self::Again(*header, whole);
+                vec![WRONG_LE, code(there)]
+            }
+            _ => {
+                *self = Self::Rest(whole);
+                vec![MORE, code(there)]
+            }
+        }
+    }
+}
+
+/// Le: 00 is 256.
+fn length(le: u8) -> usize {
+    if le == 0 { PART } else { le.into() }
+}
+
+/// So many bytes, as SW2 says it: 00 for 256 and more.
+fn code(bytes: usize) -> u8 {
+    u8::try_from(bytes).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn whole(bytes: usize) -> Vec<u8> {
+        let mut answer: Vec<u8> = (0..bytes).map(|n| n.to_le_bytes()[0]).collect();
+        answer.extend([0x90, 0x00]);
+        answer
+    }
+
+    #[test]
+    fn case_4_is_fetched() {
+        let mut t0 = T0::default();
+        let select = [0x00, 0xA4, 0x04, 0x00, 0x01, 0xAA, 0x00];
+        assert_eq!(t0.fetch(&select), None);
+        assert_eq!(t0.shorten(&select, whole(20)), [0x61, 20]);
+        assert_eq!(t0.fetch(&[0x00, 0xC0, 0, 0, 21]).unwrap(), [0x6C, 20]);
+        assert_eq!(t0.fetch(&[0x00, 0xC0, 0, 0, 5]).unwrap(), [0, 1, 2, 3, 4, 0x61, 15]);
+        assert_eq!(t0.fetch(&[0x00, 0xC0, 0, 0, 15]).unwrap(), whole(20)[5..]);
+        assert_eq!(t0.fetch(&[0x00, 0xC0, 0, 0, 1]).unwrap(), NOTHING);
+        assert_eq!(t0.shorten(&select, whole(300)), [0x61, 0x00]);
+        let first = t0.fetch(&[0x00, 0xC0, 0, 0, 0]).unwrap();
+        assert_eq!((first.len(), &first[256..]), (258, &[0x61, 44][..]));
+        assert_eq!(t0.fetch(&[0x00, 0xC0, 0, 0, 44]).unwrap(), whole(300)[256..]);
+        assert_eq!(t0.shorten(&[0x00, 0xB2, 1, 0x0C, 0x05], whole(9)), [0x6C, 9], "too short");
+        // Another command drops it, and without data nothing is kept.
+        t0.shorten(&select, whole(3));
+        assert_eq!(t0.fetch(&select), None);
+        assert_eq!(t0.fetch(&[0x00, 0xC0, 0, 0, 3]).unwrap(), NOTHING);
+        assert_eq!(t0.shorten(&select, vec![0x6A, 0x82]), [0x6A, 0x82]);
+    }
+
+    #[test]
+    fn case_2_comes_again_with_the_right_length() {
+        let mut t0 = T0::default();
+        assert_eq!(t0.shorten(&[0x80, 0xCA, 0x9F, 0x7F, 0x00], whole(45)), [0x6C, 45]);
+        assert_eq!(t0.fetch(&[0x80, 0xCA, 0x9F, 0x7F, 45]).unwrap(), whole(45));
+        assert_eq!(t0.shorten(&[0x80, 0xCA, 0x9F, 0x7F, 0x00], whole(45)), [0x6C, 45]);
+        assert_eq!(t0.fetch(&[0x80, 0xCA, 0x00, 0xCF, 45]), None, "another object");
+        assert_eq!(t0.shorten(&[0x80, 0xCA, 0x9F, 0x7F, 45], whole(45)), whole(45));
+        assert_eq!(t0.shorten(&[0x00, 0xB2, 1, 0x0C, 0x00], whole(256)), whole(256));
+    }
+}

@@ -1,0 +1,165 @@
+//! Magnetic stripe encoder MSE-630T (`drivers::wire` section 8): one package writes the tracks, and is echoed when it has.
+//!
+//! `STX %t1? ;t2? +t3? ETX BCC`, tracks in that order, those that are absent left out; BCC = XOR of all bytes behind STX
+//! up to and including ETX. Choices where no source says anything: NAK to a damaged package (once the line is quiet), a
+//! track that is not of its standard, no card and a jam; it writes HiCo; a package without tracks is damaged; bytes
+//! between packages are passed over. It cannot read. Track 3 lies on the stripe with the sentinel of its standard.
+
+use std::io;
+
+use drivers::wire::{ETX, NAK, STX};
+
+use super::frame::QUIET;
+use super::head::{self, Head};
+use super::link::{Link, read_exact};
+use crate::profile::Coercivity;
+use crate::stripe::{END, FORMATS, Track};
+use crate::world::{Station, World};
+
+/// Start sentinels in a package.
+const STARTS: [u8; 3] = [b'%', b';', b'+'];
+/// A package is no longer than three full tracks with their sentinels.
+const PACKAGE_MAX: usize = 256;
+
+/// Serves the encoder until the link ends.
+pub fn serve(stream: &impl Link, world: &World, station: &Station) -> io::Result<()> {
+    let mut head = Head::new(world, station);
+    let mut byte = [0];
+    loop {
+        if stream.receive(&mut byte)? == 0 {
+            return Ok(());
+        }
+        if byte != [STX] {
+            continue;
+        }
+        let package = package(stream)?;
+        let written = package.as_deref().and_then(tracks).is_some_and(|tracks| {
+            let done = head.swipe(|blank| {
+                blank.stripe.put(Coercivity::Hico, tracks);
+                blank.worked_on();
+            });
+            matches!(done, Some(Ok(())))
+        });
+        match (head.link, package) {
+            (head::Link::Closed, _) => return Ok(()),
+            (head::Link::Silent, _) => {}
+            (head::Link::Answers, Some(package)) if written => {
+                stream.send(&[&[STX][..], &package, &[ETX, bcc(&package)]].concat())?;
+            }
+            _ => stream.send(&[NAK])?,
+        }
+    }
+}
+
+/// What stands between STX and ETX; `None` if the BCC is wrong or the package does not end.
+fn package(stream: &impl Link) -> io::Result<Option<Vec<u8>>> {
+    let mut package = Vec::new();
+    let mut byte = [0];
+    loop {
+        if package.len() > PACKAGE_MAX || !stream.stirs_within(QUIET)? {
+            return Ok(None);
+        }
+        if stream.receive(&mut byte)? == 0 {
+            return Ok(None);
+        }
+        if byte == [ETX] {
+            break;
+        }
+        package.extend(byte);
+    }
+    if !stream.stirs_within(QUIET)? {
+        return Ok(None);
+    }
+    read_exact(stream, &mut byte)?;
+    Ok((byte == [bcc(&package)]).then_some(package))
+}
+
+fn bcc(package: &[u8]) -> u8 {
+    package.iter().fold(ETX, |bcc, byte| bcc ^ byte)
+}
+
+/// The tracks of a package; `None` if there is none, or one is not of its standard.
+fn tracks(mut package: &[u8]) -> Option<[Option<Track>; 3]> {
+    let mut tracks = [None, None, None];
+    for ((to, format), start) in tracks.iter_mut().zip(&FORMATS).zip(STARTS) {
+        let Some(rest) = package.strip_prefix(&[start]) else { continue };
+        let end = rest.iter().position(|c| *c == END)?;
+        let (text, rest) = rest.split_at_checked(end)?;
+        if text.is_empty() || !format.allows(text) {
+            return None;
+        }
+        *to = Some(Track::Text([&[format.start][..], text, &[END]].concat()));
+        package = rest.get(1..)?;
+    }
+    (package.is_empty() && tracks.iter().any(Option::is_some)).then_some(tracks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Client, feed, link, look, world};
+
+    fn sent(text: &[u8]) -> Vec<u8> {
+        let bcc = text.iter().fold(0x03, |bcc, byte| bcc ^ byte);
+        [&[0x02][..], text, &[0x03, bcc]].concat()
+    }
+
+    fn encoding<T>(faults: &str, client: impl FnOnce(&World, &Station, &mut Client) -> T) -> T {
+        let world = world(faults);
+        let station = feed(&world, "stripe-1");
+        link(|stream| serve(stream, &world, station), |c| client(&world, station, c))
+    }
+
+    #[test]
+    fn a_package_is_written_and_echoed() {
+        encoding("", |world, station, client| {
+            for text in [&b"%B47^A/B^22?;47=22?+01?"[..], b";48=22?", b"%A?+9?"] {
+                client.send(&sent(text));
+                client.expect(&sent(text));
+            }
+            look(station, |blank| {
+                let texts: Vec<_> = blank.stripe.tracks.iter().map(Track::witness).collect();
+                assert_eq!(texts, ["%A?", ";48=22?", ";9?"].map(|text| Some(text.to_owned())));
+                assert_eq!(blank.jobs, 3);
+            });
+            world.reject(station, &mut crate::pace::Pace::new(0.0)).unwrap();
+            client.send(&sent(b";48=22?"));
+            client.expect(&[0x15]);
+        });
+    }
+
+    #[test]
+    fn what_is_not_written() {
+        encoding("[[fault]]\nkind = \"jam-stripe\"\nevery = 1", |_, station, client| {
+            for text in [&b""[..], b"48", b";48", b";4A?", b";?", b";1?%A?", b";1?x"] {
+                client.send(&sent(text));
+                client.expect(&[0x15]);
+            }
+            let mut wrong = sent(b";48=22?");
+            wrong[3] ^= 1;
+            client.send(&wrong);
+            client.expect(&[0x15]);
+            client.send(b"\x02;48");
+            client.expect(&[0x15]);
+            client.send(&sent(b";48=22?"));
+            client.expect(&[0x15]);
+            look(station, |blank| assert!(blank.jammed && blank.jobs == 0));
+        });
+    }
+
+    #[test]
+    fn silent_and_closed_links() {
+        let silent = "[[fault]]\nkind = \"silent-stripe\"\nevery = 1";
+        encoding(silent, |_, station, client| {
+            client.send(&sent(b";48=22?"));
+            client.send(&sent(b";48=22?"));
+            client.expect_silence();
+            look(station, |blank| assert!(!blank.strike(crate::faults::Kind::SilentStripe), "noted"));
+        });
+        encoding("[[fault]]\nkind = \"close-stripe\"\nevery = 1", |_, station, client| {
+            client.send(&sent(b";48=22?"));
+            assert_eq!(io::Read::read(&mut client.0, &mut [0]).unwrap(), 0);
+            look(station, |blank| assert_eq!(blank.jobs, 0));
+        });
+    }
+}

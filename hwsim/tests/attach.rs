@@ -1,0 +1,194 @@
+//! The line on serial ports and behind virtual readers, from outside: a client opens the ports, and plays vpcd's part.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use hwsim::faults::Faults;
+use hwsim::profile::Line;
+use hwsim::server::Server;
+use hwsim::witness::Witness;
+use hwsim::world::World;
+
+const SELECT: &[u8] = &[0x00, 0xA4, 0x04, 0x00, 0x00];
+const ATR: &str = "3B751300005443415244";
+
+/// vpcd's end.
+struct Vpcd(TcpStream);
+
+impl Vpcd {
+    /// The next card that connects.
+    fn card(listener: &TcpListener) -> Self {
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        Self(stream)
+    }
+
+    /// Length and body apart, as Debian's vpcd sends them.
+    fn send(&mut self, body: &[u8]) {
+        self.0.write_all(&u16::try_from(body.len()).unwrap().to_be_bytes()).unwrap();
+        self.0.write_all(body).unwrap();
+    }
+
+    fn exchange(&mut self, body: &[u8]) -> Vec<u8> {
+        self.send(body);
+        let mut length = [0; 2];
+        self.0.read_exact(&mut length).unwrap();
+        let mut answer = vec![0; u16::from_be_bytes(length).into()];
+        self.0.read_exact(&mut answer).unwrap();
+        answer
+    }
+
+    fn is_closed(&mut self) -> bool {
+        matches!(self.0.read(&mut [0]), Ok(0))
+    }
+}
+
+/// A framed command on a serial port; gives the status. No byte of these commands needs stuffing.
+fn command(port: &mut File, body: &[u8]) -> char {
+    let bcc = body.iter().fold(0x03, |bcc, byte| bcc ^ byte);
+    port.write_all(&[&[0x02][..], body, &[0x03, bcc]].concat()).unwrap();
+    let mut take = || {
+        let mut byte = [0];
+        port.read_exact(&mut byte).unwrap();
+        byte[0]
+    };
+    assert_eq!([take(), take(), take()], [0x06, 0x02, body[0]]);
+    let status = take();
+    while take() != 0x03 {}
+    take();
+    port.write_all(&[0x06]).unwrap();
+    status.into()
+}
+
+fn open(path: &Path) -> File {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        match OpenOptions::new().read(true).write(true).open(path) {
+            Ok(port) => return port,
+            Err(error) => assert!(Instant::now() < deadline, "{}: {error}", path.display()),
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn line(dir: &Path, vpcd: u16, faults: &str) -> Server {
+    let at = dir.display();
+    let attach = format!(
+        "[sim.attach.chip-1]\nvpcd = \"127.0.0.1:{vpcd}\"\ntransport = \"{at}/chip\"\n\
+         [sim.attach.stripe-1]\nmachine = \"{at}/stripe\"\ntransport = \"{at}/stripe-t\"\n\
+         [sim.attach.output]\ntransport = \"{at}/output\"\n\n[sim]"
+    );
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../profiles/lines/sim-8.toml");
+    let text = std::fs::read_to_string(shipped).unwrap().replace("[sim]", &attach);
+    let line = Line::from_toml(&text).unwrap();
+    let faults = Faults::from_toml(faults, 3).unwrap();
+    let world = World::new(line, 3, faults, 0.0, Witness::open(Some(&dir.join("dump"))).unwrap()).unwrap();
+    Server::start(world, &dir.join("s")).unwrap()
+}
+
+#[test]
+fn a_card_goes_through_real_links() {
+    let dir = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let faults = "[[fault]]\nkind = \"card-pulled\"\nblanks = [2]\nafter = 1\n\
+                  [[fault]]\nkind = \"close-stripe\"\nblanks = [1]\nms = 100";
+    let server = line(dir.path(), listener.local_addr().unwrap().port(), faults);
+    let path = |name| dir.path().join(name);
+    let mut feeder = open(&path("chip"));
+    assert_eq!(command(&mut feeder, b"F"), '0');
+    let mut reader = Vpcd::card(&listener);
+    assert_eq!(hex::encode_upper(reader.exchange(&[4])), ATR);
+    reader.send(&[1]);
+    let start = Instant::now();
+    for _ in 0..50 {
+        assert!(reader.exchange(SELECT).ends_with(&[0x90, 0x00]));
+    }
+    assert!(
+        start.elapsed() < Duration::from_millis(500),
+        "no delayed acknowledgements: {:?}",
+        start.elapsed()
+    );
+
+    let mut at_stripe = open(&path("stripe-t"));
+    assert_eq!(command(&mut at_stripe, b"Tchip-1"), '0');
+    assert!(reader.is_closed(), "the card has left");
+    assert_eq!(command(&mut at_stripe, b"A"), '0');
+    // The encoder closes its port at the first job, and comes back under the same name.
+    let write = b"\x1bw\x1bs\x1b\x01\x1b\x0212=34\x1b\x03\x3f\x1c";
+    let mut stripe = open(&path("stripe"));
+    stripe.write_all(write).unwrap();
+    assert!(!matches!(stripe.read(&mut [0; 2]), Ok(1..)));
+    std::thread::sleep(Duration::from_millis(50));
+    let mut stripe = open(&path("stripe"));
+    stripe.write_all(write).unwrap();
+    let mut status = [0; 2];
+    stripe.read_exact(&mut status).unwrap();
+    assert_eq!(&status, b"\x1b0");
+    let mut output = open(&path("output"));
+    assert_eq!(command(&mut output, b"Tstripe-1"), '0');
+    assert_eq!(command(&mut output, b"B\0\0"), '0');
+
+    // Pulled after one APDU: the reader is empty.
+    assert_eq!(command(&mut feeder, b"F"), '0');
+    let mut reader = Vpcd::card(&listener);
+    reader.send(&[1]);
+    assert!(reader.exchange(SELECT).ends_with(&[0x90, 0x00]));
+    reader.send(SELECT);
+    assert!(reader.is_closed());
+    assert_eq!(command(&mut feeder, b"R"), '0');
+    // vpcd goes and comes: the same card is there again.
+    assert_eq!(command(&mut feeder, b"F"), '0');
+    drop(Vpcd::card(&listener));
+    assert_eq!(hex::encode_upper(Vpcd::card(&listener).exchange(&[4])), ATR);
+    assert!(server.stop());
+    assert!(std::fs::symlink_metadata(path("stripe")).is_err(), "links are removed");
+}
+
+/// Ends the program however the test ends.
+struct Program(Child);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn one_card_as_a_program() {
+    let dir = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let faults = dir.path().join("faults.toml");
+    std::fs::write(&faults, "[[fault]]\nkind = \"hang\"\nevery = 1\nafter = 6").unwrap();
+    let program = Command::new(env!("CARGO_BIN_EXE_hwsim"))
+        .args(["card", "--product", "multiapp", "--speed", "0", "--t0", "get-response", "--atr", "3B600000"])
+        .args(["--vpcd", &listener.local_addr().unwrap().to_string(), "--faults"])
+        .arg(faults)
+        .stdout(Stdio::null())
+        .spawn();
+    let _program = Program(program.unwrap());
+    let mut reader = Vpcd::card(&listener);
+    reader.send(&[1]);
+    let select = [&[0x00, 0xA4, 0x04, 0x00, 0x07], &b"\xA0\0\0\0\x03\x10\x10"[..], &[0x00]].concat();
+    let more = reader.exchange(&select);
+    assert_eq!((more.len(), more[0]), (2, 0x61));
+    assert_eq!(reader.exchange(&[4]), [0x3B, 0x60, 0x00, 0x00], "asked for in between");
+    let fci = reader.exchange(&[0x00, 0xC0, 0x00, 0x00, more[1]]);
+    assert!(fci.starts_with(&[0x6F]) && fci.ends_with(&[0x90, 0x00]));
+    assert_eq!(reader.exchange(&[0x00, 0xA4, 0x04, 0x00])[0], 0x61, "case 1 with an answer");
+    assert_eq!(reader.exchange(&[0x80, 0xCA, 0x00, 0xCF, 0x00]), [0x6C, 0x0C]);
+    assert_eq!(reader.exchange(&[0x80, 0xCA, 0x00, 0xCF, 0x0C]).len(), 14);
+    // The longest command that vpcd carries is a command like others, and gets its answer.
+    let mut long = vec![0x80, 0xE2, 0x80, 0x00, 0x00, 0xFF, 0xF8];
+    long.resize(65_535, 0);
+    assert_eq!(reader.exchange(&long).len(), 2);
+    // Over: it hangs, and the connection stays.
+    reader.send(SELECT);
+    reader.0.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    assert!(reader.0.read(&mut [0]).is_err());
+}
