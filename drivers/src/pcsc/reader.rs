@@ -218,8 +218,7 @@ impl PcscReader {
     fn settle(&self) -> Result<(), Trouble> {
         let (Some(context), Some(name)) = (&self.context, &self.reader) else { return Ok(()) };
         let until = Instant::now() + NOTICE_TIME;
-        let mut states = [ReaderState::new(name.clone(), State::UNAWARE)];
-        context.get_status_change(Duration::ZERO, &mut states)?;
+        let mut states = look(context, name)?;
         let [state] = &states;
         let before = state.event_count();
         loop {
@@ -239,9 +238,7 @@ impl PcscReader {
     /// The ATR that pcscd has for the card in the reader.
     fn last_atr(&self) -> Result<Vec<u8>, Trouble> {
         let (Some(context), Some(name)) = (&self.context, &self.reader) else { return Ok(Vec::new()) };
-        let mut states = [ReaderState::new(name.clone(), State::UNAWARE)];
-        context.get_status_change(Duration::ZERO, &mut states)?;
-        let [state] = &states;
+        let [state] = look(context, name)?;
         Ok(state.atr().to_vec())
     }
 
@@ -337,21 +334,27 @@ impl Drop for PcscReader {
     }
 }
 
+/// What pcscd knows of the reader now, to be waited on.
+fn look(context: &Context, name: &CStr) -> Result<[ReaderState; 1], Error> {
+    let mut states = [ReaderState::new(name, State::UNAWARE)];
+    context.get_status_change(Duration::ZERO, &mut states)?;
+    Ok(states)
+}
+
 /// Waits until a card lies in the reader; that it does not come in time is no fault here.
 fn await_card(context: &Context, name: &CStr, time: Duration) -> Result<(), Error> {
     let until = Instant::now() + time;
-    let mut states = [ReaderState::new(name, State::UNAWARE)];
+    let mut states = look(context, name)?;
     loop {
-        match context.get_status_change(until.saturating_duration_since(Instant::now()), &mut states) {
-            Ok(()) => {}
-            Err(Error::Timeout) => return Ok(()),
-            Err(error) => return Err(error),
-        }
         let [state] = &mut states;
         if !state.event_state().contains(State::EMPTY) {
             return Ok(());
         }
         state.sync_current_state();
+        match context.get_status_change(until.saturating_duration_since(Instant::now()), &mut states) {
+            Err(Error::Timeout) => return Ok(()),
+            outcome => outcome?,
+        }
     }
 }
 
