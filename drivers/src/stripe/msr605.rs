@@ -11,18 +11,18 @@
 //! set.
 
 mod block;
+mod dialogue;
+mod encoder;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use zeroize::Zeroizing;
-
-use super::{Coercivity, Density, LeadingZeros, RawTracks, Recording, StripeEncoder, Track, Tracks};
-use crate::error::{Condition, DeviceError};
+use super::{Coercivity, Density, LeadingZeros, RawTracks, Track, Tracks};
+use crate::error::DeviceError;
 use crate::link::{Link, LinkError};
 use crate::port::Port;
 use crate::registry::Capability;
-use crate::wire::{ESC, FS};
+use crate::wire::ESC;
 
 /// For a command without a card; replies are at most a dozen bytes.
 const REPLY_TIME: Duration = Duration::from_secs(3);
@@ -244,220 +244,6 @@ impl<L: Link> Msr605<L> {
             }
         })
     }
-
-    /// One command, ESC not included, and its reply, which must begin within `time`.
-    fn ask<T>(
-        &mut self,
-        command: &[u8],
-        time: Duration,
-        reply: impl FnOnce(&mut Self, Instant) -> Result<T, DeviceError>,
-    ) -> Result<T, DeviceError> {
-        self.settle()?;
-        self.exchange(command, time, reply)
-    }
-
-    /// As [`Self::ask`], to a machine that is ready.
-    fn exchange<T>(
-        &mut self,
-        command: &[u8],
-        time: Duration,
-        reply: impl FnOnce(&mut Self, Instant) -> Result<T, DeviceError>,
-    ) -> Result<T, DeviceError> {
-        let mut message = Zeroizing::new(Vec::with_capacity(1 + command.len()));
-        message.push(ESC);
-        message.extend_from_slice(command);
-        self.unsure = true;
-        self.port.send(&message)?;
-        let outcome = reply(self, Instant::now() + time);
-        match &outcome {
-            // A whole reply came, even if it says no.
-            Ok(_) | Err(DeviceError::Status { .. }) => self.unsure = false,
-            Err(DeviceError::Timeout(_)) => return Err(DeviceError::Timeout(time)),
-            Err(_) => {}
-        }
-        outcome
-    }
-
-    /// A setting that has to survive a reset of the machine.
-    fn keep(&mut self, key: (u8, u8), command: &[u8]) -> Result<(), DeviceError> {
-        self.settle()?;
-        self.give_setting(command)?;
-        self.settings.insert(key, command.to_vec());
-        Ok(())
-    }
-
-    fn give_setting(&mut self, command: &[u8]) -> Result<(), DeviceError> {
-        self.exchange(command, REPLY_TIME, |device, until| {
-            device.status(until)?;
-            // Bits per character come back, the others only as "done".
-            let (kind, values) = command.split_first().unwrap_or((&0, &[]));
-            if *kind == b'o' {
-                for value in values {
-                    if device.port.byte(until)? != *value {
-                        return Err(DeviceError::Unexpected("other bits per character than asked for"));
-                    }
-                }
-            }
-            Ok(())
-        })
-    }
-
-    /// Nothing is under way on the line any more. After a reply that did not come or made no sense: reset, until the
-    /// communication test passes, and all settings again.
-    fn settle(&mut self) -> Result<(), DeviceError> {
-        self.port.drain(drop)?;
-        if !self.unsure {
-            return Ok(());
-        }
-        self.port.send(&[ESC, b'a'])?;
-        self.port.send(&[ESC, b'e'])?;
-        let until = Instant::now() + REPLY_TIME;
-        let mut last = 0;
-        loop {
-            // Whatever else comes is the rest of what was under way: the machine replies in order.
-            let byte = self.port.byte(until).map_err(|error| match error {
-                LinkError::Timeout(_) => DeviceError::Timeout(REPLY_TIME),
-                error => error.into(),
-            })?;
-            if (last, byte) == (ESC, b'y') {
-                break;
-            }
-            last = byte;
-        }
-        self.unsure = false;
-        let settings: Vec<Vec<u8>> = self.settings.values().cloned().collect();
-        settings.iter().try_for_each(|command| self.give_setting(command))
-    }
-
-    /// The byte after the next ESC; what comes before it is noise.
-    fn escaped(&mut self, until: Instant) -> Result<u8, DeviceError> {
-        while self.port.byte(until)? != ESC {}
-        Ok(self.port.byte(until)?)
-    }
-
-    /// ESC status.
-    fn status(&mut self, until: Instant) -> Result<(), DeviceError> {
-        let status = self.escaped(until)?;
-        match meaning(status) {
-            None => Ok(()),
-            Some(meaning) => Err(DeviceError::Status { status, meaning }),
-        }
-    }
-
-    /// ESC 's', which begins a block; a status in its place ends the command.
-    fn block_begins(&mut self, until: Instant) -> Result<(), DeviceError> {
-        match self.escaped(until)? {
-            b's' => Ok(()),
-            status => match meaning(status) {
-                Some(meaning) => Err(DeviceError::Status { status, meaning }),
-                None => Err(DeviceError::Unexpected("done, but no data came")),
-            },
-        }
-    }
-
-    /// A text block, from behind ESC 's' up to, not including, FS.
-    fn text_block(&mut self, until: Instant) -> Result<Zeroizing<Vec<u8>>, DeviceError> {
-        self.block_begins(until)?;
-        let until = Instant::now() + REST_TIME;
-        let mut block = Zeroizing::new(Vec::with_capacity(block::TEXT_MAX));
-        loop {
-            match self.port.byte(until)? {
-                FS => return Ok(block),
-                _ if block.len() == block::TEXT_MAX => {
-                    return Err(DeviceError::Unexpected("stripe data without end"));
-                }
-                byte => block.push(byte),
-            }
-        }
-    }
-
-    /// A raw block: each track ESC n LEN bytes, then `?` FS.
-    fn raw_block(&mut self, until: Instant) -> Result<RawTracks, DeviceError> {
-        self.block_begins(until)?;
-        let until = Instant::now() + REST_TIME;
-        let mut raw = RawTracks::default();
-        for (number, track) in (1..).zip(raw.each_mut()) {
-            if (self.port.byte(until)?, self.port.byte(until)?) != (ESC, number) {
-                return Err(DeviceError::Unexpected("raw tracks not in the order 1, 2, 3"));
-            }
-            let length = usize::from(self.port.byte(until)?);
-            track.reserve_exact(length);
-            for _ in 0..length {
-                track.push(self.port.byte(until)?);
-            }
-        }
-        if (self.port.byte(until)?, self.port.byte(until)?) != (b'?', FS) {
-            return Err(DeviceError::Unexpected("raw tracks without their end mark"));
-        }
-        Ok(raw)
-    }
-}
-
-impl<L: Link> StripeEncoder for Msr605<L> {
-    fn write(&mut self, tracks: &Tracks, how: &Recording) -> Result<(), DeviceError> {
-        self.set(how)?;
-        self.write_text(tracks)
-    }
-
-    fn read(&mut self) -> Result<Tracks, DeviceError> {
-        self.read_text()
-    }
-
-    fn erase(&mut self, tracks: &[Track], how: &Recording) -> Result<(), DeviceError> {
-        self.set(how)?;
-        self.erase_tracks(tracks.iter().fold(0, |mask, track| mask | 1 << (number(*track) - 1)))
-    }
-
-    fn write_raw(&mut self, tracks: &RawTracks, bits: [u8; 3], how: &Recording) -> Result<(), DeviceError> {
-        self.set(how)?;
-        self.set_bpc(bits)?;
-        self.write_bits(tracks)
-    }
-
-    fn read_raw(&mut self, bits: [u8; 3]) -> Result<RawTracks, DeviceError> {
-        self.set_bpc(bits)?;
-        self.read_bits()
-    }
-
-    /// Every time, even if nothing changed: the machine may have been switched off and on, and forgets. What can be asked
-    /// for is asked for, since a damaged setting is confirmed like any other.
-    fn set(&mut self, how: &Recording) -> Result<(), DeviceError> {
-        self.set_coercivity(how.coercivity)?;
-        if self.coercivity()? != how.coercivity {
-            return Err(DeviceError::Unexpected("another coercivity than asked for"));
-        }
-        if let Some(zeros) = how.leading_zeros {
-            self.set_leading_zeros(zeros)?;
-            if self.leading_zeros()? != zeros {
-                return Err(DeviceError::Unexpected("other leading zeros than asked for"));
-            }
-        }
-        if let Some(densities) = how.density {
-            for (track, density) in [Track::T1, Track::T2, Track::T3].into_iter().zip(densities) {
-                self.select_bpi(track, density)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The density cannot be asked for.
-    fn settings(&mut self) -> Result<Recording, DeviceError> {
-        Ok(Recording {
-            coercivity: self.coercivity()?,
-            leading_zeros: Some(self.leading_zeros()?),
-            density: None,
-        })
-    }
-
-    fn ready(&mut self) -> Result<String, DeviceError> {
-        self.comm_test()?;
-        Ok(format!("MSR605 family, model {}, firmware {}", self.model()?, self.firmware()?))
-    }
-
-    fn reopen(&mut self, timeout: Duration) -> Result<(), DeviceError> {
-        self.unsure = true;
-        self.port.reopen(timeout)
-    }
 }
 
 fn number(track: Track) -> u8 {
@@ -466,19 +252,6 @@ fn number(track: Track) -> u8 {
         Track::T2 => 2,
         Track::T3 => 3,
     }
-}
-
-/// Meaning of a status byte; `None` when it is "done".
-fn meaning(status: u8) -> Option<Condition> {
-    Some(match status {
-        0x30 => return None,
-        0x31 => Condition::Stripe,
-        0x32 => Condition::CommandFormat,
-        0x34 => Condition::CommandUnknown,
-        0x39 => Condition::Swipe,
-        0x41 => Condition::Failed,
-        _ => Condition::Unknown,
-    })
 }
 
 #[cfg(test)]

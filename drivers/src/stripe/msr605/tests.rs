@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::error::Condition;
 use crate::testing::{Script, ScriptLink, noise};
 
 type Device = Msr605<ScriptLink>;
@@ -328,56 +329,6 @@ fn a_byte_changed_anywhere_never_passes_for_another_structure() {
             }
         }
     }
-}
-
-#[test]
-fn it_says_what_it_is() {
-    let script = Script::new().expect(b"\x1Be").give(b"\x1By").expect(b"\x1Bt").give(b"\x1B3S");
-    let (link, check) = script.expect(b"\x1Bv").give(b"\x1BREVH1.31").build();
-    assert_eq!(Msr605::new(link).ready().unwrap(), "MSR605 family, model 3, firmware REVH1.31");
-    check.finished();
-}
-
-#[test]
-fn a_recording_is_set_and_asked_for() {
-    let how = Recording {
-        coercivity: Coercivity::Lo,
-        leading_zeros: Some(LeadingZeros { t13: 30, t2: 12 }),
-        density: Some([Density::Bpi210, Density::Bpi75, Density::Bpi210]),
-    };
-    let done = |script: Script, command: &[u8]| script.expect(command).give(b"\x1B0");
-    let confirmed = |script| done(script, b"\x1By").expect(b"\x1Bd").give(b"\x1BL");
-    let script = done(confirmed(Script::new()), b"\x1Bz\x1E\x0C").expect(b"\x1Bl").give(b"\x1B\x1E\x0C");
-    let script = done(done(done(script, b"\x1Bb\xA1"), b"\x1Bb\x4B"), b"\x1Bb\xC1");
-    let (link, check) = script.build();
-    Msr605::new(link).set(&how).unwrap();
-    check.finished();
-    // Told back otherwise: nothing is written.
-    let (link, check) = done(Script::new(), b"\x1By").expect(b"\x1Bd").give(b"\x1BH").build();
-    let outcome = Msr605::new(link).write(&Tracks::default(), &how);
-    assert!(matches!(outcome, Err(DeviceError::Unexpected(_))));
-    check.finished();
-}
-
-#[test]
-fn tracks_to_be_erased_are_named_by_their_bits() {
-    for (which, code) in [(&[Track::T1][..], 0), (&[Track::T2, Track::T3], 6), (&[Track::T1, Track::T3], 5)] {
-        let script = Script::new().expect(b"\x1Bx").give(b"\x1B0").expect(b"\x1Bd").give(b"\x1BH");
-        let (link, check) = script.expect(&[0x1B, b'c', code]).give(b"\x1B0").build();
-        Msr605::new(link).erase(which, &Recording::on(Coercivity::Hi)).unwrap();
-        check.finished();
-    }
-}
-
-#[test]
-fn over_a_new_connection_it_is_reset_and_set_again() {
-    let script = Script::new().expect(b"\x1By").give(b"\x1B0").expect(b"\x1Ba\x1Be").give(b"\x1By");
-    let (link, check) = script.expect(b"\x1By").give(b"\x1B0").expect(b"\x1Be").give(b"\x1By").build();
-    let mut device = Msr605::new(link);
-    device.set_coercivity(Coercivity::Lo).unwrap();
-    device.reopen(REPLY_TIME).unwrap();
-    device.comm_test().unwrap();
-    check.finished();
 }
 
 proptest! {

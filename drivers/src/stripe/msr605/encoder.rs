@@ -1,0 +1,135 @@
+//! The MSR605 as one of the family of stripe encoders.
+
+use std::time::Duration;
+
+use super::{Msr605, number};
+use crate::error::DeviceError;
+use crate::link::Link;
+use crate::stripe::{RawTracks, Recording, StripeEncoder, Track, Tracks};
+
+impl<L: Link> StripeEncoder for Msr605<L> {
+    fn write(&mut self, tracks: &Tracks, how: &Recording) -> Result<(), DeviceError> {
+        self.set(how)?;
+        self.write_text(tracks)
+    }
+
+    fn read(&mut self) -> Result<Tracks, DeviceError> {
+        self.read_text()
+    }
+
+    fn erase(&mut self, tracks: &[Track], how: &Recording) -> Result<(), DeviceError> {
+        self.set(how)?;
+        self.erase_tracks(tracks.iter().fold(0, |mask, track| mask | 1 << (number(*track) - 1)))
+    }
+
+    fn write_raw(&mut self, tracks: &RawTracks, bits: [u8; 3], how: &Recording) -> Result<(), DeviceError> {
+        self.set(how)?;
+        self.set_bpc(bits)?;
+        self.write_bits(tracks)
+    }
+
+    fn read_raw(&mut self, bits: [u8; 3]) -> Result<RawTracks, DeviceError> {
+        self.set_bpc(bits)?;
+        self.read_bits()
+    }
+
+    /// Every time, even if nothing changed: the machine may have been switched off and on, and forgets. What can be asked
+    /// for is asked for, since a damaged setting is confirmed like any other.
+    fn set(&mut self, how: &Recording) -> Result<(), DeviceError> {
+        self.set_coercivity(how.coercivity)?;
+        if self.coercivity()? != how.coercivity {
+            return Err(DeviceError::Unexpected("another coercivity than asked for"));
+        }
+        if let Some(zeros) = how.leading_zeros {
+            self.set_leading_zeros(zeros)?;
+            if self.leading_zeros()? != zeros {
+                return Err(DeviceError::Unexpected("other leading zeros than asked for"));
+            }
+        }
+        if let Some(densities) = how.density {
+            for (track, density) in [Track::T1, Track::T2, Track::T3].into_iter().zip(densities) {
+                self.select_bpi(track, density)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The density cannot be asked for.
+    fn settings(&mut self) -> Result<Recording, DeviceError> {
+        Ok(Recording {
+            coercivity: self.coercivity()?,
+            leading_zeros: Some(self.leading_zeros()?),
+            density: None,
+        })
+    }
+
+    fn ready(&mut self) -> Result<String, DeviceError> {
+        self.comm_test()?;
+        Ok(format!("MSR605 family, model {}, firmware {}", self.model()?, self.firmware()?))
+    }
+
+    fn reopen(&mut self, timeout: Duration) -> Result<(), DeviceError> {
+        self.unsure = true;
+        self.port.reopen(timeout)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stripe::msr605::REPLY_TIME;
+    use crate::stripe::{Coercivity, Density, LeadingZeros};
+    use crate::testing::Script;
+
+    #[test]
+    fn it_says_what_it_is() {
+        let script = Script::new().expect(b"\x1Be").give(b"\x1By").expect(b"\x1Bt").give(b"\x1B3S");
+        let (link, check) = script.expect(b"\x1Bv").give(b"\x1BREVH1.31").build();
+        assert_eq!(Msr605::new(link).ready().unwrap(), "MSR605 family, model 3, firmware REVH1.31");
+        check.finished();
+    }
+
+    #[test]
+    fn a_recording_is_set_and_asked_for() {
+        let how = Recording {
+            coercivity: Coercivity::Lo,
+            leading_zeros: Some(LeadingZeros { t13: 30, t2: 12 }),
+            density: Some([Density::Bpi210, Density::Bpi75, Density::Bpi210]),
+        };
+        let done = |script: Script, command: &[u8]| script.expect(command).give(b"\x1B0");
+        let confirmed = |script| done(script, b"\x1By").expect(b"\x1Bd").give(b"\x1BL");
+        let script = done(confirmed(Script::new()), b"\x1Bz\x1E\x0C").expect(b"\x1Bl").give(b"\x1B\x1E\x0C");
+        let script = done(done(done(script, b"\x1Bb\xA1"), b"\x1Bb\x4B"), b"\x1Bb\xC1");
+        let (link, check) = script.build();
+        Msr605::new(link).set(&how).unwrap();
+        check.finished();
+        // Told back otherwise: nothing is written.
+        let (link, check) = done(Script::new(), b"\x1By").expect(b"\x1Bd").give(b"\x1BH").build();
+        let outcome = Msr605::new(link).write(&Tracks::default(), &how);
+        assert!(matches!(outcome, Err(DeviceError::Unexpected(_))));
+        check.finished();
+    }
+
+    #[test]
+    fn tracks_to_be_erased_are_named_by_their_bits() {
+        for (which, code) in
+            [(&[Track::T1][..], 0), (&[Track::T2, Track::T3], 6), (&[Track::T1, Track::T3], 5)]
+        {
+            let script = Script::new().expect(b"\x1Bx").give(b"\x1B0").expect(b"\x1Bd").give(b"\x1BH");
+            let (link, check) = script.expect(&[0x1B, b'c', code]).give(b"\x1B0").build();
+            Msr605::new(link).erase(which, &Recording::on(Coercivity::Hi)).unwrap();
+            check.finished();
+        }
+    }
+
+    #[test]
+    fn over_a_new_connection_it_is_reset_and_set_again() {
+        let script = Script::new().expect(b"\x1By").give(b"\x1B0").expect(b"\x1Ba\x1Be").give(b"\x1By");
+        let (link, check) = script.expect(b"\x1By").give(b"\x1B0").expect(b"\x1Be").give(b"\x1By").build();
+        let mut device = Msr605::new(link);
+        device.set_coercivity(Coercivity::Lo).unwrap();
+        device.reopen(REPLY_TIME).unwrap();
+        device.comm_test().unwrap();
+        check.finished();
+    }
+}
