@@ -43,7 +43,10 @@ fn main() {
     for (name, file) in [("sim-64", &many), ("sim-line", &few)] {
         let line = Line::load(name).unwrap();
         let (slowest, rate) = slowest(&line);
-        println!("{name} at speed {SPEED}: its {slowest} can do {:.2} cards per second", rate * f64::from(SPEED));
+        println!(
+            "{name} at speed {SPEED}: its {slowest} can do {:.2} cards per second",
+            rate * f64::from(SPEED)
+        );
         let runs: Vec<Run> = (0..ROUNDS).map(|_| Run::of(&world, &line, file, SPEED)).collect();
         let of = |part: fn(&Run) -> f64| median(runs.iter().map(part).collect());
         println!("  reached             {:7.4} (aim {AIM})", of(|r| r.reached));

@@ -5,7 +5,7 @@
 //! feed order:  prepare → feed → inspect ──fault──► throw out, feed the next blank (no attempt is lost)
 //!                                  │
 //!                                  └─► ask to bind → wait until durable → personalize → done | throw out
-//! take order:  prepare → lift from the station before → arrive → inspect → personalize → done | throw out
+//! take order:  lift from the station before → prepare → arrive → inspect → personalize → done | throw out
 //!
 //! in service ──the device did not answer; the card is out──► out of service: probe, wait, probe ... ──answer──► in service
 //!     └──────a card cannot be thrown out, a person is needed──► stuck ◄──────a card found there cannot be thrown out

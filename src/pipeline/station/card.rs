@@ -67,11 +67,12 @@ impl Runner<'_> {
     pub(super) fn take(&mut self, from: &str, work: &Work) -> Result<(), HungUp> {
         // The card is bound: whatever happens from here ends with the card out or done.
         let start = Instant::now();
-        let prepared = self.setup.module.prepare(work);
         if let Err(error) = self.setup.transport.take(from) {
             return self.not_taken(transport_fault("taking the card", &error), start);
         }
         self.tell(Happening::Taken)?;
+        // On the way: the station before has its next card already.
+        let prepared = self.setup.module.prepare(work);
         if let Err(error) = self.setup.transport.arrive() {
             return self.throw_out(transport_fault("bringing the card", &error), start.elapsed());
         }
