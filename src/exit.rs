@@ -44,6 +44,8 @@ pub enum Exit {
     Profile = 30,
     /// The line cannot be opened, or a device failed and the line stopped.
     Device = 31,
+    /// `line check` found something that is not as it should be.
+    LineNotReady = 32,
     /// The ledger cannot be opened or written.
     Ledger = 40,
     /// The ledger holds this job open; the message names the next command.

@@ -28,6 +28,9 @@ enum Verb {
     /// The bureau's key store.
     #[command(subcommand)]
     Key(cli::keys::KeyCommand),
+    /// A line and its devices.
+    #[command(subcommand)]
+    Line(cli::line::LineCommand),
     /// Line and product profiles.
     #[command(subcommand)]
     Profile(cli::profile::ProfileCommand),
@@ -53,6 +56,7 @@ fn run(verb: Verb) -> Result<cardwright::exit::Exit, Failure> {
         Verb::Card(args) => cli::card::run(args),
         Verb::Log(args) => cli::log::run(args),
         Verb::Key(command) => cli::keys::run(&command, Side::Bureau),
+        Verb::Line(command) => cli::line::run(&command),
         Verb::Profile(command) => cli::profile::run(&command),
         Verb::HsmHost(args) => cli::hsm_host::run(&args),
         Verb::StationHost(args) => cli::station_host::run(&args),

@@ -13,6 +13,8 @@ pub mod job;
 pub mod keys;
 #[cfg(test)]
 mod ledger_tests;
+pub mod line;
+mod links;
 pub mod log;
 pub mod look;
 pub mod profile;

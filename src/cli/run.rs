@@ -10,14 +10,16 @@ use crossbeam_channel::Receiver;
 use super::accept::Rules;
 use super::common::{ByArg, LedgerArg};
 use super::cpu;
+use super::links::{Links, Real, Simulated};
 use super::simulator::{SimulateArgs, Simulator};
 use super::stations;
 use crate::exit::{Exit, Failure};
-use crate::hsm::Hsm;
 use crate::hsm::client::{Client, HostProcess};
+use crate::hsm::{Hsm, Realm};
 use crate::ledger::{Change, Context, JobId, JobState, Ledger, LedgerError, NewJob, Reader, RecordState};
 use crate::outputs;
 use crate::pipeline::{Batch, Outcome, Stop};
+use crate::profile::line::Keys;
 use crate::profile::{Line, Product};
 use crate::record::chip::ChipSection;
 use crate::record::{Checks, Limits, Spool, accept};
@@ -81,6 +83,7 @@ struct Bench<'a> {
     directory: tempfile::TempDir,
     host: HostProcess,
     socket: PathBuf,
+    realm: Realm,
     ledger: Ledger,
 }
 
@@ -89,24 +92,15 @@ impl<'a> Bench<'a> {
         let (profile, origin) = Line::source(&args.line)?;
         let line = Line::from_toml(&profile, &origin)?;
         stations::check(&line)?;
-        if !args.simulate.simulate {
-            return Err(Failure::new(
-                Exit::Device,
-                "this version drives simulated lines only: add --simulate; real readers come with the devices",
-            ));
-        }
-        if line.sim.is_none() {
-            return Err(Failure::new(
-                Exit::Profile,
-                format!("line {} has no [sim] table: it cannot be simulated", line.name),
-            ));
-        }
+        can_run(&line, args.simulate.simulate)?;
         for output in [&args.events, &args.report].into_iter().flatten().filter(|p| p.as_os_str() != "-") {
             outputs::check(output, outputs::Kind::Json)?;
         }
         let directory = super::socket_directory()?;
         // A job is not opened for a line that cannot run.
-        Simulator::check(&profile, &origin, &args.simulate, directory.path())?;
+        if args.simulate.simulate {
+            Simulator::check(&profile, &origin, &args.simulate, directory.path())?;
+        }
         let existed = ledger.ledger.exists();
         if !existed && has_spool(&ledger.ledger) {
             return Err(Failure::new(
@@ -125,12 +119,47 @@ impl<'a> Bench<'a> {
         sweep(ledger.path());
         let socket = directory.path().join("hsm.sock");
         let host = HostProcess::start(&super::own_program()?, &args.keys, &socket)?;
-        Ok(Self { args, json, line, profile, directory, host, socket, ledger })
+        let realm = Client::connect(&socket)?.realm();
+        if !args.simulate.simulate {
+            allowed(&line, realm)?;
+        }
+        Ok(Self { args, json, line, profile, directory, host, socket, realm, ledger })
     }
 
     fn hsm(&self) -> Result<Box<dyn Hsm>, Failure> {
         Ok(Box::new(Client::connect(&self.socket)?))
     }
+}
+
+/// Whether the profile has what this kind of run needs.
+fn can_run(line: &Line, simulated: bool) -> Result<(), Failure> {
+    if simulated && line.sim.is_none() {
+        let what = format!("line {} has no [sim] table: it cannot be simulated", line.name);
+        return Err(Failure::new(Exit::Profile, what));
+    }
+    let missing = line.missing_links();
+    if !simulated && !missing.is_empty() {
+        let what = format!(
+            "line {} cannot run on real devices: {}; add what is missing, or simulate it with --simulate",
+            line.name,
+            missing.join(", ")
+        );
+        return Err(Failure::new(Exit::Profile, what));
+    }
+    Ok(())
+}
+
+/// Whether these keys may reach the real devices of a line.
+pub(super) fn allowed(line: &Line, realm: Realm) -> Result<(), Failure> {
+    let (has, means) = match (line.keys, realm) {
+        (Keys::Live, Realm::Live) | (Keys::Test, Realm::Test) => return Ok(()),
+        (Keys::Live, Realm::Test) => {
+            ("TEST", "a production line refuses them; the profile of a line for trials says keys = \"test\"")
+        }
+        (Keys::Test, Realm::Live) => ("LIVE", "the line is for TEST keys alone"),
+    };
+    let what = format!("key: the store holds {has} keys, and the line is {}: {means}", line.name);
+    Err(Failure::new(Exit::KeyStore, what))
 }
 
 /// Accepts a file and makes it.
@@ -180,7 +209,7 @@ fn new_job(bench: &Bench<'_>, file: &Path) -> Result<Job, Failure> {
         line: bench.line.name.clone(),
         rejects_shredded: bench.line.rejects == crate::profile::line::Rejects::Shredded,
         simulated: bench.args.simulate.simulate,
-        test_keys: bench.hsm()?.info()?.realm == crate::hsm::Realm::Test,
+        test_keys: bench.realm == Realm::Test,
         spool: spool_path.display().to_string(),
         cards: accepted.cards,
     };
@@ -332,12 +361,19 @@ fn make(bench: Bench<'_>, job: Job) -> Result<Exit, Failure> {
         bench.ledger.record(job.id, Change::Released, by()).wait()?;
     }
 
-    let simulator = Simulator::start(&bench.profile, &args.simulate, bench.directory.path())?;
-    let line = stations::simulated(&bench.line, simulator.socket(), || bench.hsm())?;
+    let simulator = match args.simulate.simulate {
+        true => Some(Simulator::start(&bench.profile, &args.simulate, bench.directory.path())?),
+        false => None,
+    };
+    let links: Box<dyn Links> = match &simulator {
+        Some(simulator) => Box::new(Simulated { socket: simulator.socket().to_owned() }),
+        None => Box::new(Real::new(&bench.line)?),
+    };
+    let line = stations::open(&bench.line, &*links, || bench.hsm())?;
     let mut outcome = crate::pipeline::run(line, batch, bench.hsm()?, &bench.ledger, on_signal());
     let before = cpu::of_children();
     // Told at the end: what happened to the cards comes first.
-    let simulated = simulator.end();
+    let simulated = simulator.map_or(Ok(()), Simulator::end);
     let with_simulator = cpu::of_children();
     // Every connection to it is gone.
     drop(bench.host);

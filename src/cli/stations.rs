@@ -1,20 +1,18 @@
 //! The composition root of a line: from the profile's modules to stations with drivers on open links.
 
-use std::path::Path;
 use std::time::Duration;
 
-use drivers::link::{CardLink, Link};
 use drivers::registry::{self, Capability, Driver, Family, Machine, Wire};
-use drivers::sim::{Device, SimLink, SimReader};
 use drivers::stripe::{self, Density, LeadingZeros, Recording};
 use drivers::transport::Transport;
 
+use super::links::Links;
 use crate::exit::{Exit, Failure};
 use crate::hsm::Hsm;
 use crate::ids::Mic;
 use crate::modules::{ChipModule, EmbosserModule, Module, PrinterModule, StripeModule};
 use crate::pipeline::{LineSetup, StageSetup, StationSetup};
-use crate::profile::line::{self, Bpi, Kind, Line};
+use crate::profile::line::{self, Bpi, Kind, Line, OUTPUT};
 
 /// The one driver of chip modules: it works on whatever reader the link leads to.
 const READER: &str = "reader";
@@ -29,10 +27,10 @@ pub fn check(line: &Line) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Opens every link of a simulated line. `connect_hsm` gives a connection for each chip station.
-pub fn simulated(
+/// Opens every link of a line. `connect_hsm` gives a connection for each chip station.
+pub fn open(
     line: &Line,
-    socket: &Path,
+    links: &dyn Links,
     mut connect_hsm: impl FnMut() -> Result<Box<dyn Hsm>, Failure>,
 ) -> Result<LineSetup, Failure> {
     check(line)?;
@@ -40,30 +38,39 @@ pub fn simulated(
     for module in line.working() {
         let mut stations = Vec::new();
         for name in module.station_names() {
-            let worker: Box<dyn Module> = match driver(module)? {
-                Some(driver) => {
-                    let machine = driver.open(|wire| match wire {
-                        Wire::Serial => link(socket, &name, Device::Machine),
-                        Wire::Stream => link(socket, &name, Device::Stream),
-                    })?;
-                    over(machine, module)?
-                }
+            let worker: Box<dyn Module> = match machine(module, &name, links)? {
+                Some((_, machine)) => over(machine, module)?,
                 None => {
-                    let reader: Box<dyn CardLink> =
-                        Box::new(SimReader::connect(socket, &name).map_err(|e| refused(&name, &e))?);
+                    let reader = links.reader(&name)?;
                     Box::new(ChipModule::new(name.clone(), reader, connect_hsm()?, line.limits))
                 }
             };
-            let transport = Transport::new(link(socket, &name, Device::Transport)?);
+            let transport = Transport::new(links.transport(&name)?);
             stations.push(StationSetup { name, module: worker, transport });
         }
         stages.push(StageSetup { name: module.name.clone(), mics: module.mics.clone(), stations });
     }
-    let output = Transport::new(link(socket, "output", Device::Transport)?);
+    let output = Transport::new(links.transport(OUTPUT)?);
     let reorder_buffer = u16::try_from(line.reorder_buffer)
         .map_err(|_| Failure::new(Exit::Profile, "reorder_buffer is too large"))?;
     let recover = Duration::from_secs_f64(line.limits.recover);
     Ok(LineSetup { stages, output, reorder_buffer, recover })
+}
+
+/// A station's machine over its links, with its driver; `None` where there is a reader. A driver that cannot do what the
+/// module needs is refused.
+pub(super) fn machine(
+    module: &line::Module,
+    station: &str,
+    links: &dyn Links,
+) -> Result<Option<(&'static Driver, Machine)>, Failure> {
+    let Some(driver) = driver(module)? else { return Ok(None) };
+    driver.check(&needs(module)).map_err(|what| wrong(module, &what))?;
+    let machine = driver.open(|wire| match wire {
+        Wire::Serial => links.machine(station, driver.baud),
+        Wire::Stream => links.stream(station),
+    })?;
+    Ok(Some((driver, machine)))
 }
 
 /// The driver of a module's machine, by its name or by default; `None` where there is a reader, or no device.
@@ -134,14 +141,6 @@ fn over(machine: Machine, module: &line::Module) -> Result<Box<dyn Module>, Fail
         Machine::Printer(machine) => Box::new(PrinterModule::new(machine, mic(module)?)),
         Machine::Embosser(machine) => Box::new(EmbosserModule::new(machine, module.mics.clone())),
     })
-}
-
-fn link(socket: &Path, station: &str, device: Device) -> Result<Box<dyn Link>, Failure> {
-    Ok(Box::new(SimLink::connect(socket, station, device).map_err(|e| refused(station, &e))?))
-}
-
-fn refused(station: &str, error: &dyn std::fmt::Display) -> Failure {
-    Failure::new(Exit::Device, format!("device: station {station} cannot be reached: {error}"))
 }
 
 fn wrong(module: &line::Module, what: &str) -> Failure {

@@ -134,7 +134,7 @@ impl Scene {
     /// A program to be started in the scene; there, the scene's pcscd is the system's. It runs under the same process id.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("nsenter");
-        command.args(["--mount", "--net", "--target", &self.holder.id().to_string()]).arg(program);
+        command.args(["--mount", "--net", "--wd=.", "--target", &self.holder.id().to_string()]).arg(program);
         command
     }
 

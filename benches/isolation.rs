@@ -1,0 +1,163 @@
+//! What one hung reader costs the others: 16 chip stations behind a real pcscd, one of them with a card that never answers,
+//! against 15 stations; whole jobs, alternating.
+//!
+//! Aim: at least 0.98 of the cards per hour. Counted between the 10th and the 90th percentile of the stacked cards.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::cast_precision_loss
+)]
+
+#[path = "../tests/pcscd_support/mod.rs"]
+mod pcscd_support;
+#[path = "../tests/line/devices/profile.rs"]
+mod profile;
+#[allow(dead_code)]
+mod support;
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Stdio};
+
+use pcscd_support::card::{Act, Card};
+use pcscd_support::scene::Scene;
+use profile::Lined;
+use serde_json::Value;
+use support::{CARDWRIGHT, World, median};
+
+/// Runs of each line.
+const ROUNDS: usize = 5;
+/// Of a command, in seconds: what the hung card takes before it is thrown out.
+const DEADLINE_S: f64 = 2.0;
+/// A card's time in its reader, in seconds.
+const CARD_S: f64 = 0.5;
+/// Of a run, at least, in deadlines.
+const DEADLINES: f64 = 10.0;
+/// ATR of the shipped product's blanks.
+const ATR: &[u8] = &[0x3B, 0x75, 0x13, 0x00, 0x00, 0x54, 0x43, 0x41, 0x52, 0x44];
+
+fn main() {
+    let world = World::new();
+    // Feeding and pcscd's looks at its readers every 0.4 s come on top of a card's time.
+    let cards = (15.0 * DEADLINE_S * DEADLINES / CARD_S) as u32;
+    world.prepared("job", cards);
+    let (mut alone, mut beside, mut shortest) = (Vec::new(), Vec::new(), f64::MAX);
+    for round in 0..ROUNDS {
+        let fifteen = run(&world, round * 2, 15, cards);
+        let sixteen = run(&world, round * 2 + 1, 16, cards);
+        shortest = shortest.min(fifteen.seconds).min(sixteen.seconds);
+        println!(
+            "round {}: 15 stations {:.0} cards/h; with a hung one beside them {:.0}, thrown out after {:.2} s",
+            round + 1,
+            fifteen.per_hour,
+            sixteen.per_hour,
+            sixteen.hung_s.unwrap()
+        );
+        assert!(sixteen.hung_s.unwrap() < DEADLINE_S + 1.0, "the hung card was thrown out too late");
+        alone.push(fifteen.per_hour);
+        beside.push(sixteen.per_hour);
+    }
+    assert!(shortest >= DEADLINE_S * DEADLINES, "a run took only {shortest:.1} s");
+    let (alone, beside) = (median(alone), median(beside));
+    println!(
+        "medians: {alone:.0} and {beside:.0} cards/h: {:.3} [0.98]; shortest run {shortest:.1} s",
+        beside / alone
+    );
+}
+
+/// What a run gave.
+struct Ran {
+    per_hour: f64,
+    seconds: f64,
+    /// From the feed of the hung blank until it was thrown out.
+    hung_s: Option<f64>,
+}
+
+/// A whole job on so many stations; the 16th has a card that hangs.
+fn run(world: &World, number: usize, stations: u32, cards: u32) -> Ran {
+    let scene = Scene::start(16);
+    let hung = stations == 16;
+    let sim = format!(
+        "feed_s = 0.02\ntransfer_s = 0.01\nstack_s = 0.005\nstripe_s = 0.1\nprinter_s = 0.1\nembosser_s = 0.1\n\
+         ta1 = \"97\"\npage_ms = 0.0\ncrypto_ms = 0.0\ncommand_ms = 0.0\nchip_s = {CARD_S}\n"
+    );
+    let line = Lined {
+        name: "isolation",
+        stations,
+        machines: false,
+        command_s: DEADLINE_S,
+        sim: sim.leak(),
+        without_card: if hung { vec![16] } else { vec![] },
+    };
+    let folder = world.folder();
+    std::fs::write(folder.path().join("line.toml"), line.text(&scene, folder.path())).unwrap();
+    let card = hung.then(|| Card::new(ATR, |_| Act::Freeze(vec![0x90, 0x00])).insert(&scene, 15));
+    let machines = machines(&scene, folder.path());
+    let report = folder.path().join("report.json");
+    let status = scene
+        .command(CARDWRIGHT)
+        .args(["run", "job.cwf1", "--keys", "bureau.store", "--line"])
+        .arg(folder.path().join("line.toml"))
+        .arg("--ledger")
+        .arg(folder.path().join("ledger.db"))
+        .arg("--events")
+        .arg(folder.path().join("events.jsonl"))
+        .arg("--report")
+        .arg(&report)
+        .current_dir(world.path(""))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .unwrap();
+    end(machines);
+    assert!(status.success(), "run {number} of {stations} stations ended with {status}");
+    drop(card);
+    measured(&folder.path().join("events.jsonl"), cards, hung)
+}
+
+fn measured(events: &Path, cards: u32, hung: bool) -> Ran {
+    let text = std::fs::read_to_string(events).unwrap();
+    let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let at = |e: &Value| seconds(e["ts"].as_str().unwrap());
+    let stacked: Vec<f64> = events.iter().filter(|e| e["to"] == "STACKED").map(at).collect();
+    assert_eq!(stacked.len(), cards as usize);
+    let (from, to) = (stacked.len() / 10, stacked.len() * 9 / 10);
+    let per_hour = (to - from) as f64 / (stacked[to] - stacked[from]) * 3600.0;
+    let out = events.iter().find(|e| e["to"] == "REJECTED" && e["reason"] == "timeout");
+    assert_eq!(out.is_some(), hung);
+    Ran {
+        per_hour,
+        seconds: stacked[stacked.len() - 1] - at(&events[0]),
+        hung_s: out.map(|e| e["ms"].as_f64().unwrap() / 1000.0),
+    }
+}
+
+/// Seconds of the day of an RFC 3339 time with milliseconds; no run is at midnight for long.
+fn seconds(ts: &str) -> f64 {
+    let clock = ts.split('T').nth(1).unwrap().trim_end_matches('Z');
+    clock.split(':').fold(0.0, |sum, part| sum * 60.0 + part.parse::<f64>().unwrap())
+}
+
+fn machines(scene: &Scene, folder: &Path) -> Child {
+    let mut child = scene
+        .command(Path::new(CARDWRIGHT).with_file_name("hwsim"))
+        .args(["serve", "--line", "line.toml", "--socket", "hwsim.sock", "--until-stdin-closes"])
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut ready = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+    assert!(ready.contains("SIMULATED"), "hwsim did not start");
+    child
+}
+
+fn end(mut machines: Child) {
+    drop(machines.stdin.take());
+    machines.wait().unwrap();
+}

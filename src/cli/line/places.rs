@@ -1,0 +1,56 @@
+//! Every station of a line, looked at without a card, all at the same time: one that does not answer holds up no other.
+
+use std::time::Duration;
+
+use drivers::conformance::{self, Card, ReaderSuite};
+use drivers::transport::Transport;
+
+use super::Finding;
+use crate::cli::links::Links;
+use crate::cli::stations;
+use crate::profile::Line;
+use crate::profile::line::{self, OUTPUT};
+
+/// For a reader to answer without a card.
+const READER_TIME: Duration = Duration::from_secs(5);
+
+/// What was found, in line order.
+pub fn look(line: &Line, links: &dyn Links) -> Vec<Finding> {
+    let places: Vec<_> = line
+        .working()
+        .flat_map(|module| module.station_names().map(move |name| (name, Some(module))))
+        .chain([(OUTPUT.to_owned(), None)])
+        .collect();
+    std::thread::scope(|scope| {
+        let looks: Vec<_> =
+            places.iter().map(|(name, module)| scope.spawn(move || station(name, *module, links))).collect();
+        looks.into_iter().flat_map(|look| look.join().unwrap_or_default()).collect()
+    })
+}
+
+fn station(name: &str, module: Option<&line::Module>, links: &dyn Links) -> Vec<Finding> {
+    let mut findings = vec![Finding::new(name, "transport", transport(name, links))];
+    let Some(module) = module else { return findings };
+    let found = match stations::machine(module, name, links) {
+        Ok(Some((driver, mut machine))) => conformance::machine(driver, &mut machine, Card::None),
+        Ok(None) => match links.reader(name) {
+            Ok(mut reader) => {
+                conformance::reader(&mut *reader, &ReaderSuite { timeout: READER_TIME, card: None })
+            }
+            Err(failure) => return with(findings, Finding::new(name, "reader", Err(failure.message))),
+        },
+        Err(failure) => return with(findings, Finding::new(name, "machine", Err(failure.message))),
+    };
+    findings.extend(found.into_iter().map(|found| Finding::new(name, found.check, found.outcome)));
+    findings
+}
+
+fn with(mut findings: Vec<Finding>, last: Finding) -> Vec<Finding> {
+    findings.push(last);
+    findings
+}
+
+fn transport(name: &str, links: &dyn Links) -> Result<(), String> {
+    let mut transport = Transport::new(links.transport(name).map_err(|failure| failure.message)?);
+    transport.status().map_err(|e| format!("transport: {e}"))
+}

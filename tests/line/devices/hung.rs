@@ -1,0 +1,57 @@
+//! A card that never answers: it is thrown out within its deadline plus 1 s, and no other station notices.
+
+use super::{Bureau, Lined};
+use crate::books::{Witness, balanced, none, number, stacked, word};
+use crate::expected;
+
+const CARDS: u32 = 200;
+/// Of a command, in seconds.
+const DEADLINE_S: f64 = 2.0;
+
+/// Cards that take long enough for the hung stations to come back while there is work.
+const SIM: &str = "feed_s = 0.02\ntransfer_s = 0.02\nstack_s = 0.01\nstripe_s = 0.02\nprinter_s = 0.05\n\
+                   embosser_s = 0.05\nta1 = \"97\"\npage_ms = 0.1\ncrypto_ms = 1.0\ncommand_ms = 0.1\nchip_s = 0.4\n";
+
+#[test]
+fn a_hung_card_is_rejected_in_time_and_nobody_else_notices() {
+    let bureau = Bureau::new(&Lined { machines: false, command_s: DEADLINE_S, sim: SIM, ..Lined::default() });
+    let world = &bureau.world;
+    let expected = expected::prepared(world, "job", CARDS, 24);
+    // The first before its binding (it hangs at INITIALIZE UPDATE), the other in the middle of its data.
+    let faults = "[[fault]]\nkind = \"hang\"\nblanks = [5]\nafter = 1\n[[fault]]\nkind = \"hang\"\nblanks = [9]\nafter = 12\n";
+    std::fs::write(world.path("faults.toml"), faults).unwrap();
+    let machines = bureau.machines(&["--faults", "faults.toml", "--seed", "7"]);
+    let ended = bureau.made(&["run", "job.cwf1"]);
+    machines.off();
+    // One record is still to be made again.
+    assert_eq!(ended.code, 4, "{}{}", ended.stdout, ended.stderr);
+
+    let events = world.events();
+    let runs = [Witness::keep(world, 1)];
+    assert_eq!(runs[0].faults.iter().filter(|f| f["kind"] == "hang").count(), 2);
+    let rejected: Vec<_> = events.iter().filter(|e| e["to"] == "REJECTED").collect();
+    assert_eq!(rejected.len(), 2, "{rejected:?}");
+    for event in &rejected {
+        assert_eq!(event["reason"], "timeout", "{event}");
+        assert!(event["header"].is_string(), "which command: {event}");
+        // What was done before the card hung takes milliseconds.
+        let seconds = number(event, "ms") as f64 / 1000.0;
+        assert!((DEADLINE_S..DEADLINE_S + 1.0).contains(&seconds), "{event}");
+    }
+    let stations: Vec<_> = rejected.iter().map(|e| word(e, "station")).collect();
+    assert_ne!(stations[0], stations[1]);
+    // Both readers worked again: their hosts were killed, and new ones answered.
+    for station in &stations {
+        let last = events.iter().rposition(|e| e["station"] == **station && e["to"] == "VERIFIED");
+        let out = events.iter().position(|e| e["station"] == **station && e["to"] == "REJECTED");
+        assert!(last > out, "{station} did not come back\n{}", ended.stderr);
+    }
+    let made = stacked(&events, &runs[0]);
+    none(&expected.differences(&made, 50));
+    assert_eq!(made.len(), CARDS as usize - 1);
+    let job = balanced(world, &runs);
+    assert_eq!(
+        (number(&job["balance"], "good"), number(&job["balance"], "remake")),
+        (u64::from(CARDS) - 1, 1)
+    );
+}

@@ -1,0 +1,122 @@
+//! A line profile of 16 readers behind a real pcscd, and machines on PTYs: what the controller is told (`link`) and what
+//! `hwsim` plays behind them (`sim.attach`).
+
+use std::fmt::Write;
+use std::path::Path;
+
+use crate::pcscd_support::scene::Scene;
+
+/// Port of the printer's link for images.
+const STREAM: u16 = 9100;
+
+/// A line, and what is said of it beyond the usual.
+pub struct Lined {
+    /// Its name.
+    pub name: &'static str,
+    /// Chip stations, each with a reader of its own.
+    pub stations: u32,
+    /// Whether stripe, printer and embosser stand behind them.
+    pub machines: bool,
+    /// Limits of a command and a phase, in seconds.
+    pub command_s: f64,
+    /// `[sim]` lines that replace the usual ones.
+    pub sim: &'static str,
+    /// Chip stations whose reader `hwsim` leaves to somebody else.
+    pub without_card: Vec<u32>,
+}
+
+impl Default for Lined {
+    fn default() -> Self {
+        Self {
+            name: "real-16",
+            stations: 16,
+            machines: true,
+            command_s: 30.0,
+            sim: SIM,
+            without_card: vec![],
+        }
+    }
+}
+
+/// Times of a fast machine, and no others: these tests are about the links.
+const SIM: &str = "feed_s = 0.02\ntransfer_s = 0.02\nstack_s = 0.01\nstripe_s = 0.02\nprinter_s = 0.05\n\
+                   embosser_s = 0.05\nta1 = \"97\"\npage_ms = 0.1\ncrypto_ms = 1.0\ncommand_ms = 0.1\n";
+
+impl Lined {
+    /// The profile's text for a scene's readers; PTYs lie in `folder`.
+    pub fn text(&self, scene: &Scene, folder: &Path) -> String {
+        let at = |name: &str| folder.join(name).display().to_string();
+        let mut text = format!(
+            "name = {:?}\ndescription = \"test\"\nreorder_buffer = 64\nrejects = \"bin\"\nkeys = \"test\"\nignore = {}\n\n\
+             [limits]\ncommand = {}\nphase = {}\ncard = {}\nrecover = 60\n\n",
+            self.name,
+            if self.machines { "[]" } else { "[\"MAG\", \"GFX\", \"EMB\", \"IND\"]" },
+            self.command_s,
+            self.command_s * 2.0,
+            self.command_s * 4.0,
+        );
+        module(&mut text, "chip", "mics = [\"CHP\"]", self.stations);
+        let mut machines = vec![];
+        if self.machines {
+            module(&mut text, "stripe", "mics = [\"MAG\"]\ncoercivity = \"hico\"", 1);
+            module(&mut text, "printer", "mics = [\"GFX\"]", 1);
+            module(&mut text, "embosser", "mics = [\"EMB\", \"IND\"]", 1);
+            machines = vec!["stripe", "printer", "embosser"];
+        }
+        module(&mut text, "fulfilment", "mics = [\"FUL\"]", 1);
+
+        let (mut links, mut attach) = (String::new(), String::new());
+        for n in 1..=self.stations {
+            let reader = usize::try_from(n - 1).unwrap();
+            let (name, slot) = (scene.name(reader), reader % 2);
+            let transport = at(&format!("chip-{n}.transport"));
+            writeln!(links, "[link.chip-{n}]\nreader = {name:?}\nslot = {slot}\ntransport = {transport:?}")
+                .unwrap();
+            writeln!(attach, "[sim.attach.chip-{n}]\ntransport = {transport:?}").unwrap();
+            if !self.without_card.contains(&n) {
+                writeln!(attach, "vpcd = \"127.0.0.1:{}\"", scene.port(reader)).unwrap();
+            }
+        }
+        for machine in machines {
+            let (serial, transport) =
+                (at(&format!("{machine}-1.serial")), at(&format!("{machine}-1.transport")));
+            writeln!(links, "[link.{machine}-1]\nserial = {serial:?}\ntransport = {transport:?}").unwrap();
+            writeln!(attach, "[sim.attach.{machine}-1]\nmachine = {serial:?}\ntransport = {transport:?}")
+                .unwrap();
+            if machine == "printer" {
+                writeln!(links, "stream = \"127.0.0.1:{STREAM}\"").unwrap();
+                writeln!(attach, "stream = \"127.0.0.1:{STREAM}\"").unwrap();
+            }
+        }
+        let transport = at("output.transport");
+        writeln!(links, "[link.output]\ntransport = {transport:?}").unwrap();
+        writeln!(attach, "[sim.attach.output]\ntransport = {transport:?}").unwrap();
+        text + &links + "\n[sim]\n" + self.sim + BLANKS + &attach
+    }
+}
+
+fn module(text: &mut String, name: &str, more: &str, stations: u32) {
+    write!(text, "[[module]]\nname = {name:?}\nkind = {name:?}\n{more}\nstations = {stations}\n\n").unwrap();
+}
+
+/// TEST blanks of two suppliers.
+const BLANKS: &str = r#"
+[[sim.blanks]]
+product = "multiapp"
+kmc_id = "FFFFFF476173"
+version = 1
+kmc = "404142434445464748494A4B4C4D4E4F"
+scp02_i = "55"
+atr = "3B751300005443415244"
+weight = 2
+
+[[sim.blanks]]
+product = "multiapp"
+kmc_id = "FFFFFF622800"
+version = 1
+kmc = "A8C4709E0B3DF2657C80164F9BB325D0"
+scp02_i = "55"
+atr = "3B751300005443415244"
+weight = 1
+
+"#;
