@@ -9,7 +9,7 @@
 //! sw = "6A84"            # status only: what the card answers
 //! store_data = 3         # status only: to which STORE DATA, from 1; default 3
 //! # after = 7            # card-pulled, hang, late: APDUs that the card still answers; default 7
-//! # ms = 1000            # late, late-stripe: how much later; ribbon-out: until it is refilled; close-*: until it is back;
+//! # ms = 1000            # late, late-stripe: how much later; ribbon-out: until it is refilled; silent-, close-*: until it is back;
 //! #                      #   default 1000. Of our clock: --speed does not divide it
 //! # device = "printer"   # frame-corrupt only: printer, embosser or transport (of a station)
 //! # times = 1            # frame-corrupt only: how many answers; default 1
@@ -71,7 +71,7 @@ pub enum Kind {
     GarbledAtr,
     /// The ATR offers T=1 alone where the product has T=0, and the other way round.
     WrongProtocol,
-    /// The stripe encoder does nothing and says nothing more on that link from the card's job on.
+    /// The stripe encoder does nothing and says nothing from the card's job on, for a while.
     SilentStripe,
     /// The stripe encoder answers the card's job later.
     LateStripe,
@@ -119,7 +119,7 @@ const KINDS: &[(Kind, &str, &[Parameter])] = &[
     (Kind::Late, "late", &[After, Ms]),
     (Kind::GarbledAtr, "garbled-atr", &[]),
     (Kind::WrongProtocol, "wrong-protocol", &[]),
-    (Kind::SilentStripe, "silent-stripe", &[]),
+    (Kind::SilentStripe, "silent-stripe", &[Ms]),
     (Kind::LateStripe, "late-stripe", &[Ms]),
     (Kind::FrameCorrupt, "frame-corrupt", &[OfDevice, Times]),
     (Kind::RibbonOut, "ribbon-out", &[Ms]),

@@ -17,8 +17,9 @@ use crate::profile::line;
 
 /// For a station host to start and to open its device: a serial port takes milliseconds, a reader that wakes up a second.
 const OPEN_TIME: Duration = Duration::from_secs(5);
-/// How long a power-on waits for the card that was just moved into the reader: pcscd looks every 0.4 s.
-const CARD_WAIT_MS: u16 = 2_000;
+/// How long a power-on waits for the card that was just moved into the reader, in milliseconds: pcscd looks every 0.4 s, and
+/// first finds the last card gone. The chip module gives a power-on more time than this.
+const CARD_WAIT_MS: u16 = 2_500;
 /// Of a transport's serial link, in bits per second.
 const TRANSPORT_BAUD: u32 = 115_200;
 

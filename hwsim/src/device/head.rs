@@ -1,5 +1,7 @@
 //! The head of a stripe encoder, whatever protocol it speaks: a card is moved past it, unless a fault has it otherwise.
 
+use std::time::Instant;
+
 use crate::blank::Blank;
 use crate::faults::Kind;
 use crate::pace::Pace;
@@ -20,8 +22,8 @@ pub enum Miss {
 pub enum Link {
     /// It answers.
     Answers,
-    /// It says nothing more.
-    Silent,
+    /// It hears and says nothing until then.
+    Silent(Instant),
     /// It closes it.
     Closed,
 }
@@ -43,7 +45,15 @@ impl<'a> Head<'a> {
         Self { world, station, link: Link::Answers, pace: Pace::new(world.speed) }
     }
 
-    /// Moves the card past the head, if one lies there that moves. `None` if the link is silent or closed from now on:
+    /// Whether it is silent now.
+    pub fn is_silent(&mut self) -> bool {
+        if matches!(self.link, Link::Silent(until) if Instant::now() >= until) {
+            self.link = Link::Answers;
+        }
+        matches!(self.link, Link::Silent(_))
+    }
+
+    /// Moves the card past the head, if one lies there that moves. `None` if the link is silent for a while, or closed, from now on:
     /// nothing was done.
     pub fn swipe<T>(&mut self, at_head: impl FnOnce(&mut Blank) -> T) -> Option<Result<T, Miss>> {
         let (world, station) = (self.world, self.station);
@@ -53,8 +63,8 @@ impl<'a> Head<'a> {
         }
         let slot = station.slot();
         let Some(card) = slot.card() else { return Some(Err(Miss::NoCard)) };
-        if world.strikes(&mut lock(card), Kind::SilentStripe, station) {
-            self.link = Link::Silent;
+        if let Some(fault) = world.strike(&mut lock(card), Kind::SilentStripe, station) {
+            self.link = Link::Silent(Instant::now() + fault.pause());
             return None;
         }
         if world.jams(&mut lock(card), Kind::JamStripe, station) {
@@ -63,7 +73,7 @@ impl<'a> Head<'a> {
         self.pace.work(world.sim.stripe_s);
         let mut blank = lock(card);
         let seen = at_head(&mut blank);
-        blank.worked = std::time::Instant::now();
+        blank.worked = Instant::now();
         let late = world.strike(&mut blank, Kind::LateStripe, station);
         drop(blank);
         drop(slot);

@@ -33,6 +33,9 @@ pub fn serve(stream: &impl Link, world: &World, station: &Station) -> io::Result
             continue;
         }
         let package = package(stream)?;
+        if head.is_silent() {
+            continue;
+        }
         let written = package.as_deref().and_then(tracks).is_some_and(|tracks| {
             let done = head.swipe(|blank| {
                 blank.stripe.put(Coercivity::Hico, tracks);
@@ -42,7 +45,7 @@ pub fn serve(stream: &impl Link, world: &World, station: &Station) -> io::Result
         });
         match (head.link, package) {
             (head::Link::Closed, _) => return Ok(()),
-            (head::Link::Silent, _) => {}
+            (head::Link::Silent(_), _) => {}
             (head::Link::Answers, Some(package)) if written => {
                 stream.send(&[&[STX][..], &package, &[ETX, bcc(&package)]].concat())?;
             }

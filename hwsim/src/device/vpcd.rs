@@ -31,8 +31,9 @@ const CONNECT_AGAIN: Duration = Duration::from_millis(200);
 
 /// Keeps the virtual reader at `address` as full or empty as the station, for ever.
 pub fn attend(world: &World, station: &Station, address: &str) {
+    let mut mute = None;
     loop {
-        let n = station.wait_for_contact();
+        let n = station.wait_for_contact(mute);
         match TcpStream::connect(address) {
             Ok(stream) if station.plug(n, &stream) => {
                 if let Err(error) = serve(&stream, world, station)
@@ -41,6 +42,9 @@ pub fn attend(world: &World, station: &Station, address: &str) {
                     tracing::warn!(station = station.name, %error, "virtual reader");
                 }
                 station.unplug();
+                // vpcd has hung up on a mute card. Coming back would leave dead connections in its queue, each of which it
+                // takes for a card that comes and goes, before the next card.
+                mute = station.is_mute(n).then_some(n);
             }
             Ok(_) => continue, // the card has left meanwhile
             Err(error) => tracing::debug!(address, %error, "vpcd does not listen yet"),

@@ -14,7 +14,7 @@ const SIM: &str = "feed_s = 0.02\ntransfer_s = 0.02\nstack_s = 0.01\nstripe_s = 
 
 #[test]
 fn a_hung_card_is_rejected_in_time_and_nobody_else_notices() {
-    let bureau = Bureau::new(&Lined { machines: false, command_s: DEADLINE_S, sim: SIM, ..Lined::default() });
+    let bureau = Bureau::new(&Lined { command_s: DEADLINE_S, sim: SIM, ..Lined::default() });
     let world = &bureau.world;
     let expected = expected::prepared(world, "job", CARDS, 24);
     // The first before its binding (it hangs at INITIALIZE UPDATE), the other in the middle of its data.
@@ -42,7 +42,7 @@ fn a_hung_card_is_rejected_in_time_and_nobody_else_notices() {
     assert_ne!(stations[0], stations[1]);
     // Both readers worked again: their hosts were killed, and new ones answered.
     for station in &stations {
-        let last = events.iter().rposition(|e| e["station"] == **station && e["to"] == "VERIFIED");
+        let last = events.iter().rposition(|e| e["station"] == **station && e["to"] == "BOUND");
         let out = events.iter().position(|e| e["station"] == **station && e["to"] == "REJECTED");
         assert!(last > out, "{station} did not come back\n{}", ended.stderr);
     }

@@ -87,6 +87,7 @@ sw = "6A84"
 [[fault]]
 kind = "silent-stripe"
 blanks = [25]
+ms = 2000
 
 [[fault]]
 kind = "late-stripe"
@@ -142,7 +143,7 @@ const KINDS: [&str; 14] = [
 
 #[test]
 fn the_same_with_faults_until_every_record_is_good() {
-    let bureau = Bureau::new(&Lined { command_s: 2.0, ..Lined::default() });
+    let bureau = Bureau::new(&Lined { command_s: 4.0, ..Lined::default() });
     let world = &bureau.world;
     let expected = expected::prepared(world, "job", CARDS, 22);
     let jams = "\n[[fault]]\nkind = \"jam-transfer\"\nevery = 80\noffset = 37\n";
@@ -197,12 +198,8 @@ impl Storm<'_> {
         );
         let struck: BTreeSet<_> = run.faults.iter().map(|f| word(f, "blank")).collect();
         let bad = run.fate("rejected").find(|d| !struck.contains(&word(d, "blank")));
-        assert!(
-            bad.is_none(),
-            "thrown out without a fault: {}\n{}",
-            bad.unwrap_or(&Value::Null),
-            ended.stderr
-        );
+        let told: Vec<_> = events.iter().filter(|e| e["to"] == "REJECTED").map(Value::to_string).collect();
+        assert!(bad.is_none(), "{} was thrown out without a fault:\n{}", bad.unwrap(), told.join("\n"));
         let good = number(&job["balance"], "good") == u64::from(CARDS);
         assert_eq!(ended.code == 0, good, "{}{}", ended.stdout, ended.stderr);
         good
@@ -220,8 +217,7 @@ impl Storm<'_> {
 /// pcscd crashes in the middle of the work and is there again a second later: the cards in its readers are lost, no other.
 #[test]
 fn pcscd_killed_and_restarted_in_mid_card() {
-    let line = Lined { machines: false, command_s: 2.0, ..Lined::default() };
-    let mut bureau = Bureau::new(&line);
+    let mut bureau = Bureau::new(&Lined { command_s: 4.0, ..Lined::default() });
     let expected = expected::prepared(&bureau.world, "job", CARDS, 23);
     let machines = bureau.machines(&["--seed", "6"]);
     let ended = {
@@ -265,8 +261,9 @@ fn pcscd_killed_and_restarted_in_mid_card() {
     let job = balanced(world, &runs);
     let balance = &job["balance"];
     assert_eq!((number(balance, "in_flight"), number(balance, "unknown")), (0, 0), "{said}");
-    // At most one card in each reader at each crash, and every other record is good.
-    let lost = runs[0].fate("rejected").count() as u64;
-    assert!((1..=32).contains(&lost), "{lost} cards lost\n{said}");
-    assert_eq!(number(balance, "good") + number(balance, "remake"), u64::from(CARDS), "{said}");
+    // At each crash at most the card in each reader, and one more blank that then met no reader; every other record is good.
+    let remake = number(balance, "remake");
+    assert!((1..=32).contains(&remake), "{remake} cards lost\n{said}");
+    assert!(runs[0].fate("rejected").count() <= 64, "{said}");
+    assert_eq!(number(balance, "good") + remake, u64::from(CARDS), "{said}");
 }

@@ -48,6 +48,9 @@ pub fn serve(stream: &impl Link, world: &World, station: &Station) -> io::Result
         if n == 0 {
             return Ok(());
         }
+        if encoder.head.is_silent() {
+            continue;
+        }
         for byte in buffer.iter().take(n) {
             if let Some(command) = parser.push(*byte) {
                 encoder.run(command, &mut out);
@@ -55,7 +58,7 @@ pub fn serve(stream: &impl Link, world: &World, station: &Station) -> io::Result
         }
         match encoder.head.link {
             head::Link::Answers => {}
-            head::Link::Silent => out.clear(),
+            head::Link::Silent(_) => out.clear(),
             head::Link::Closed => return Ok(()),
         }
         if !out.is_empty() {

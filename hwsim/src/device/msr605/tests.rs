@@ -256,13 +256,14 @@ proptest! {
 
 #[test]
 fn silent_late_and_closed_links() {
-    encoding("[[fault]]\nkind = \"silent-stripe\"\nevery = 1", |world, station, client| {
+    encoding("[[fault]]\nkind = \"silent-stripe\"\nms = 300\nevery = 1", |world, station, client| {
         client.send(b"\x1be");
         client.expect(b"\x1by");
         client.send(WRITE);
         client.send(b"\x1be");
         client.expect_silence();
-        // The link anew: the encoder is well again, and the card was not written.
+        // After a while the encoder is well again, and the card was not written.
+        std::thread::sleep(std::time::Duration::from_millis(300));
         link(
             |stream| serve(stream, world, station),
             |again| {
