@@ -9,6 +9,7 @@ use crate::device::printer::Inbox;
 use crate::faults::Kind;
 use crate::profile::{self, Module};
 use crate::sync::lock;
+use crate::world::World;
 
 /// A blank, wherever it lies.
 pub type Card = Arc<Mutex<Blank>>;
@@ -139,6 +140,14 @@ impl Station {
     /// Whether this card touches the contacts.
     pub fn touches(&self, n: u64) -> bool {
         touching(&self.slot()) == Some(n)
+    }
+
+    /// A mute card shows by saying nothing, whether it is asked or not.
+    pub fn note_mute(&self, world: &World, n: u64) {
+        let slot = self.slot();
+        if let Some(mut blank) = slot.card().map(|card| lock(card)).filter(|blank| blank.n == n) {
+            world.strikes(&mut blank, Kind::Mute, self);
+        }
     }
 
     /// Whether this card is here and gives no ATR.

@@ -44,6 +44,8 @@ pub struct PcscReader {
     reader: Option<CString>,
     context: Option<Context>,
     answer: Zeroizing<Vec<u8>>,
+    /// The last card left in the middle of a command.
+    torn: bool,
 }
 
 /// Why a call did not work.
@@ -103,6 +105,7 @@ impl PcscReader {
             reader: None,
             context: None,
             answer: Zeroizing::new(vec![0; ANSWER_MAX]),
+            torn: false,
         };
         reader.choose().map_err(Trouble::error)?;
         Ok(reader)
@@ -121,18 +124,20 @@ impl PcscReader {
     /// One command APDU, one response APDU, as they are.
     pub fn transmit(&mut self, command: &[u8]) -> Result<&[u8], CardError> {
         let Some(card) = &self.card else { return Err(CardError::Removed) };
-        match card.transmit(command, &mut self.answer).map(<[u8]>::len) {
+        let error = match card.transmit(command, &mut self.answer).map(<[u8]>::len) {
             // What a driver makes of a card that went away during the command.
-            Ok(0) => Err(CardError::Removed),
-            Ok(length) => Ok(self.answer.get(..length).unwrap_or_default()),
-            Err(error) => Err(match error.into() {
+            Ok(0) => CardError::Removed,
+            Ok(length) => return Ok(self.answer.get(..length).unwrap_or_default()),
+            Err(error) => match error.into() {
                 Trouble::Final(error) => error,
                 Trouble::Outdated(error) => {
                     self.forget();
                     error
                 }
-            }),
-        }
+            },
+        };
+        self.torn = error == CardError::Removed;
+        Err(error)
     }
 
     /// Takes the power off and lets go of the card.
@@ -288,12 +293,22 @@ impl PcscReader {
             return Err(Error::NoService.into());
         };
         let free = Instant::now() + HELD_PATIENCE;
+        // After a card that left in the middle of a command, pcscd may not notice the next one by itself.
+        let mut look = std::mem::take(&mut self.torn).then(|| Instant::now() + NOTICE_TIME);
         loop {
             let outcome = context.connect(name, ShareMode::Exclusive, protocols);
             let now = Instant::now();
             match outcome {
                 Ok(card) => return Ok(card),
-                Err(Error::NoSmartcard) if now < until => await_card(context, name, until - now)?,
+                Err(Error::NoSmartcard) if now < until => {
+                    let time = look.map_or(until, |look| until.min(look)).saturating_duration_since(now);
+                    await_card(context, name, time)?;
+                    if look.take_if(|look| Instant::now() >= *look).is_some()
+                        && let Some(card) = unnoticed(context, name, protocols)
+                    {
+                        return Ok(card);
+                    }
+                }
                 Err(Error::SharingViolation) if now < free => {}
                 Err(error) => return Err(error.into()),
             }
@@ -339,6 +354,21 @@ fn look(context: &Context, name: &CStr) -> Result<[ReaderState; 1], Error> {
     let mut states = [ReaderState::new(name, State::UNAWARE)];
     context.get_status_change(Duration::ZERO, &mut states)?;
     Ok(states)
+}
+
+/// A card that lies in the reader although pcscd says that there is none: it was put there in place of one that left in
+/// the middle of a command, between two looks of pcscd (1.9.9: its looks find a card each time, so nothing seems to have
+/// changed). Powered up without asking, it is noticed.
+fn unnoticed(context: &Context, name: &CStr, protocols: pcsc::Protocols) -> Option<Card> {
+    let mut card = context.connect(name, ShareMode::Direct, pcsc::Protocols::UNDEFINED).ok()?;
+    match card.reconnect(ShareMode::Exclusive, protocols, Disposition::UnpowerCard) {
+        Ok(()) => Some(card),
+        Err(_) => {
+            // There is none, most likely.
+            drop(card.disconnect(Disposition::LeaveCard));
+            None
+        }
+    }
 }
 
 /// Waits until a card lies in the reader; that it does not come in time is no fault here.

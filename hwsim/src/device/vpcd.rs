@@ -36,6 +36,7 @@ pub fn attend(world: &World, station: &Station, address: &str) {
         let n = station.wait_for_contact(mute);
         match TcpStream::connect(address) {
             Ok(stream) if station.plug(n, &stream) => {
+                station.note_mute(world, n);
                 if let Err(error) = serve(&stream, world, station)
                     && !matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
                 {

@@ -146,7 +146,7 @@ fn the_same_with_faults_until_every_record_is_good() {
     let bureau = Bureau::new(&Lined { command_s: 4.0, ..Lined::default() });
     let world = &bureau.world;
     let expected = expected::prepared(world, "job", CARDS, 22);
-    let jams = "\n[[fault]]\nkind = \"jam-transfer\"\nevery = 80\noffset = 37\n";
+    let jams = "\n[[fault]]\nkind = \"jam-transfer\"\nevery = 80\noffset = 39\n";
     std::fs::write(world.path("faults.toml"), format!("{FAULTS}{jams}")).unwrap();
     let mut storm = Storm { bureau: &bureau, expected, runs: Vec::new(), good: Vec::new() };
 
