@@ -122,9 +122,24 @@
 //!
 //! # 8. Magnetic stripe encoder MSE-630T
 //!
-//! Public facts are few (standards.md 5.2, end): a write is `STX %t1? ;t2? +t3? ETX BCC`, sentinels included, tracks that
-//! are absent left out; the machine echoes the package when it has written it, or answers NAK (15). BCC here = XOR of all
-//! bytes behind STX up to and including ETX (not confirmed by a source). Reading is not described, so it cannot read back.
+//! As the vendor's manual gives it (tysso.org, `mse630t_card_writer_manual`, chapters 7 and 8):
+//!
+//! ```text
+//! us                                     machine
+//! ESC(1B)  is it there?                  ACK(06)
+//! DEL(7F)  reset                         (nothing)
+//! STX W %t1? ;t2? +t3? ETX BCC           STX %t1? ;t2? +t3? ETX BCC: written, and read again as it was to be; or NAK(15)
+//! R n      read track 1 (n = '1'), 2 ('2'), 3 ('4'), or several: the sum, but for '5'
+//!                                        STX %t1? ;t2? +t3? ETX BCC; or NAK(15)
+//! ```
+//!
+//! No blanks in a package; the host puts the sentinels in. BCC goes over all bytes behind STX up to and including ETX, `W`
+//! too. The manual's tables of characters leave out `<` on every track: it cannot be written.
+//!
+//! Assumed, because the manual does not say: 9600 8N1; a track that is to stay as it is is left out of the package (only
+//! packages of three tracks are shown); BCC is the XOR ("NOR" in the manual is taken for a misprint); a damaged package is
+//! answered with NAK as well; DEL drops a package that waits for its card; the coercivity is set at the machine. What R
+//! gives for a track that is blank is not said, and the machine itself reads after each write: neither end here reads.
 
 /// Start of a frame.
 pub const STX: u8 = 0x02;
@@ -146,8 +161,10 @@ pub const FRAME_TRIES: u32 = 3;
 pub const READER_BODY_MAX: usize = 65_544;
 /// The status word after which [`reader::TRANSMIT_ALL`] goes on.
 pub const SW_DONE: [u8; 2] = [0x90, 0x00];
-/// Escape of the MSR605.
+/// Escape of the MSR605; asks an MSE-630T whether it is there.
 pub const ESC: u8 = 0x1B;
+/// Resets an MSE-630T.
+pub const DEL: u8 = 0x7F;
 /// Ends an MSR605 data block, after `?`.
 pub const FS: u8 = 0x1C;
 

@@ -49,7 +49,7 @@ pub enum Kind {
     Status,
     /// The card leaves the contacts in the middle of the work.
     CardPulled,
-    /// Reading the stripe gives one wrong character.
+    /// Reading the stripe gives one wrong character; an MSE-630T, which reads by itself, refuses.
     StripeMisread,
     /// The blank arrives with data on track 2.
     StripeDirty,

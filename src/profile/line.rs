@@ -120,7 +120,7 @@ fn one() -> u32 {
 pub enum Kind {
     /// Contact chip: driver `reader`.
     Chip,
-    /// Magnetic stripe: driver `msr605`, or `mse630` (with `read_back = false`).
+    /// Magnetic stripe: driver `msr605`, or `mse630` (with `read_back = false`: it reads by itself).
     Stripe,
     /// Card printer: driver `card-printer`.
     Printer,

@@ -1,26 +1,27 @@
-//! The conformance suite over every driver of the registry on simulated machines, over a simulated reader, and over real
-//! machines that lie on the bench.
+//! The conformance suite over every driver of the registry and over readers, wherever the other end may be.
 //!
-//! The real ones stand in a TOML file that the variable CARDWRIGHT_DEVICES names; without it the test says that none are
-//! listed.
-//!
-//! ```toml
-//! [[device]]
-//! name = "encoder on the bench"     # for people
-//! driver = "msr605"                 # a name of drivers::registry
-//! serial = "/dev/ttyUSB0"
-//! baud = 9600                       # optional: the driver's own
-//! spoil = "hico"                    # optional: a card of this coercivity lies in it and may be spoilt
-//! ```
+//! | file | behind the link |
+//! |---|---|
+//! | here | `hwsim` in this process, over its socket |
+//! | `ports` | `hwsim` on pseudo-terminals and TCP, each link in a station host |
+//! | `readers` | `hwsim card` in a virtual reader of a real pcscd, in a station host |
+//! | `bench` | real machines and readers, which a file lists |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod bench;
+#[path = "../pcscd_support/mod.rs"]
+mod pcscd_support;
+mod ports;
+mod readers;
+
+use std::path::PathBuf;
 use std::time::Duration;
 
 use drivers::conformance::{self, Card, Chip, Finding, ReaderSuite};
-use drivers::link::{Link, Protocols};
+use drivers::host::{Device as Hosted, HostLink, HostSpec};
+use drivers::link::{Link, LinkError, Protocols};
 use drivers::registry::{BoxLink, DRIVERS, Driver, Wire};
-use drivers::serial::SerialLink;
 use drivers::sim::{Device, SimLink, SimReader};
 use drivers::stripe::{Coercivity, Recording};
 use drivers::transport::Transport;
@@ -28,7 +29,6 @@ use hwsim::faults::Faults;
 use hwsim::server::Server;
 use hwsim::witness::Witness;
 use hwsim::world::World;
-use serde::Deserialize;
 
 const SIM_8: &str = include_str!("../../profiles/lines/sim-8.toml");
 
@@ -36,16 +36,25 @@ const SIM_8: &str = include_str!("../../profiles/lines/sim-8.toml");
 const PLASTIC: Card =
     Card::Spoil(Recording { coercivity: Coercivity::Hi, leading_zeros: None, density: None });
 
+/// An application of every simulated card.
+const PAYMENT: &[u8] = b"\xA0\x00\x00\x00\x03\x10\x10";
+
+/// More than any exchange takes on a loaded machine.
+const LONG: Duration = Duration::from_secs(20);
+
 /// A simulated line without waiting.
 struct Simulated {
     server: Server,
     _directory: tempfile::TempDir,
 }
 
-/// Shipped line sim-8 with this change.
-fn line(from: &str, to: &str) -> Simulated {
-    assert!(SIM_8.contains(from), "{from}");
-    let line = hwsim::profile::Line::from_toml(&SIM_8.replacen(from, to, 1)).unwrap();
+/// Shipped line sim-8 with these changes.
+fn line(changes: &[(&str, &str)]) -> Simulated {
+    let text = changes.iter().fold(SIM_8.to_owned(), |text, (from, to)| {
+        assert!(text.contains(from), "{from}");
+        text.replacen(from, to, 1)
+    });
+    let line = hwsim::profile::Line::from_toml(&text).unwrap();
     let faults = Faults::from_toml("", 1).unwrap();
     let world = World::new(line, 1, faults, 0.0, Witness::open(None).unwrap()).unwrap();
     let directory = tempfile::tempdir().unwrap();
@@ -75,11 +84,24 @@ fn driver(name: &str) -> &'static Driver {
     DRIVERS.iter().find(|driver| driver.name == name).unwrap()
 }
 
+/// A device in the real program that the controller starts for it.
+fn hosted(device: Hosted, pcscd: Option<PathBuf>) -> HostSpec {
+    let program = env!("CARGO_BIN_EXE_cardwright").into();
+    HostSpec { program, arguments: vec!["station-host".into()], pcscd, device }
+}
+
+/// A byte link to a device, which is opened.
+fn link(device: Hosted) -> Result<BoxLink, LinkError> {
+    let mut link = HostLink::new(hosted(device, None));
+    link.reopen(LONG)?;
+    Ok(Box::new(link))
+}
+
 /// A driver against its machine in `hwsim`, first without a card and then with one.
 fn simulated(name: &str) {
     let driver = driver(name);
     let kind = format!("kind = \"{}\"", driver.family());
-    let line = line(&kind, &format!("{kind}\ndriver = \"{name}\""));
+    let line = line(&[(&kind, &format!("{kind}\ndriver = \"{name}\""))]);
     let station = format!("{}-1", driver.family());
     let device = |wire| match wire {
         Wire::Serial => Device::Machine,
@@ -121,63 +143,10 @@ fn embosser() {
 
 #[test]
 fn reader() {
-    let line = line("name", "name");
+    let line = line(&[]);
     let mut reader = SimReader::connect(line.server.path(), "chip-1").unwrap();
-    let timeout = Duration::from_secs(5);
-    hold("reader", &conformance::reader(&mut reader, &ReaderSuite { timeout, card: None }));
+    hold("reader", &conformance::reader(&mut reader, &ReaderSuite { timeout: LONG, card: None }));
     line.feed("chip-1");
-    // The payment application. The simulated card takes extended length in STORE DATA alone.
-    let aid = b"\xA0\x00\x00\x00\x03\x10\x10";
-    let card = Some(Chip { protocols: Protocols::ANY, aid, extended: false });
-    hold("reader", &conformance::reader(&mut reader, &ReaderSuite { timeout, card }));
-}
-
-/// The file that CARDWRIGHT_DEVICES names.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Bench {
-    device: Vec<Listed>,
-}
-
-/// A real machine.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Listed {
-    name: String,
-    driver: String,
-    serial: String,
-    baud: Option<u32>,
-    spoil: Option<Plastic>,
-}
-
-#[derive(Deserialize, Clone, Copy)]
-#[serde(rename_all = "kebab-case")]
-enum Plastic {
-    Hico,
-    Loco,
-}
-
-#[test]
-fn machines_on_the_bench() {
-    let Some(path) = std::env::var_os("CARDWRIGHT_DEVICES") else {
-        println!("no real machines are listed: CARDWRIGHT_DEVICES names no file");
-        return;
-    };
-    let bench: Bench = toml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    for listed in bench.device {
-        let driver = driver(&listed.driver);
-        let opened = driver.open(|wire| match wire {
-            Wire::Serial => SerialLink::open(&listed.serial, listed.baud.unwrap_or(driver.baud))
-                .map(|link| Box::new(link) as BoxLink)
-                .map_err(|error| error.to_string()),
-            Wire::Stream => Err(format!("{}: this test opens serial links only", listed.name)),
-        });
-        let card = listed.spoil.map_or(Card::None, |plastic| {
-            Card::Spoil(Recording::on(match plastic {
-                Plastic::Hico => Coercivity::Hi,
-                Plastic::Loco => Coercivity::Lo,
-            }))
-        });
-        hold(&listed.name, &conformance::machine(driver, &mut opened.unwrap(), card));
-    }
+    let card = Some(Chip { protocols: Protocols::ANY, aid: PAYMENT, extended: true });
+    hold("reader", &conformance::reader(&mut reader, &ReaderSuite { timeout: LONG, card }));
 }

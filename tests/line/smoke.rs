@@ -1,5 +1,8 @@
 //! The shortest way through everything.
 
+use cardwright::exit::Exit;
+use cardwright::profile::LINES;
+
 use crate::support::World;
 
 #[test]
@@ -11,4 +14,25 @@ fn twelve_cards_go_from_a_csv_to_the_stacker() {
     let dumps = world.dumps();
     assert_eq!(dumps.len(), 12);
     assert!(dumps.iter().all(|d| d["fate"] == "stacked" && d["simulated"] == true));
+}
+
+/// An encoder that reads by itself: it refuses blank 3, whose stripe is misread, and loses its connection at blank 6.
+#[test]
+fn twelve_cards_get_their_stripe_from_an_mse_630() {
+    let world = World::new();
+    world.prepared("job", 12, 1);
+    let (_, sim_8) = LINES.iter().find(|(name, _)| *name == "sim-8").unwrap();
+    let stripe = "kind = \"stripe\"";
+    let other = format!("{stripe}\ndriver = \"mse630\"\nread_back = false");
+    std::fs::write(world.path("other.toml"), sim_8.replacen(stripe, &other, 1)).unwrap();
+    let faults = "[[fault]]\nkind = \"stripe-misread\"\nblanks = [3]\n\n\
+                  [[fault]]\nkind = \"close-stripe\"\nblanks = [6]\nms = 100\n";
+    std::fs::write(world.path("faults.toml"), faults).unwrap();
+    let ended = world.run("job.cwf1", "other.toml", &["--faults", "faults.toml"]);
+    assert_eq!(ended.code, Exit::NotAllGood as i32, "{}{}", ended.stdout, ended.stderr);
+    for dump in world.dumps() {
+        let fate = if dump["n"] == 3 || dump["n"] == 6 { "rejected" } else { "stacked" };
+        assert_eq!(dump["fate"], fate, "{}", dump["n"]);
+        assert!(fate == "rejected" || dump["stripe"]["2"].is_string(), "{}", dump["n"]);
+    }
 }

@@ -8,7 +8,7 @@ use super::msr605::Msr605;
 use super::{Coercivity, LeadingZeros, Recording, StripeEncoder, Tracks};
 use crate::error::DeviceError;
 use crate::testing::{Behaves, Damage, Line, damages};
-use crate::wire::{ESC, ETX, FS, NAK, STX};
+use crate::wire::{ACK, DEL, ESC, ETX, FS, NAK, STX};
 
 const SOON: Duration = Duration::from_secs(1);
 const HOW: Recording = Recording {
@@ -131,6 +131,11 @@ struct Mse {
 
 impl Behaves for Mse {
     fn take(&mut self, byte: u8) -> Vec<u8> {
+        match byte {
+            ESC if self.package.is_empty() => return vec![ACK],
+            DEL if self.package.is_empty() => return vec![],
+            _ => {}
+        }
         let bcc = self.package.len() > 1 && self.package.ends_with(&[ETX]);
         if byte == STX && !bcc {
             self.package.clear();
@@ -142,11 +147,13 @@ impl Behaves for Mse {
             return vec![];
         }
         let package = std::mem::take(&mut self.package);
-        if package[1..].iter().fold(0, |sum, byte| sum ^ byte) != 0 {
+        if package[1] != b'W' || package[1..].iter().fold(0, |sum, byte| sum ^ byte) != 0 {
             return vec![NAK];
         }
-        self.written.push(package.clone());
-        package
+        let [tracks @ .., bcc] = &package[2..] else { return vec![NAK] };
+        let echo = [&[STX], tracks, &[bcc ^ b'W']].concat();
+        self.written.push(package);
+        echo
     }
 
     fn reopened(&mut self) {
@@ -157,9 +164,11 @@ impl Behaves for Mse {
 #[test]
 fn an_mse630_session_damaged_anywhere_accepts_only_what_stands_on_the_card() {
     // XOR of all behind STX: 25 41 42 3F 3B 31 32 3F 2B 33 3F 03.
-    let package = b"\x02%AB?;12?+3?\x03\x3A";
+    let echo = b"\x02%AB?;12?+3?\x03\x3A";
+    // And W: 57.
+    let package = b"\x02W%AB?;12?+3?\x03\x6D";
     let how = Recording::on(Coercivity::Hi);
-    for damage in damages(package.len(), package.len()) {
+    for damage in damages(package.len(), echo.len()) {
         let (line, machine) = Line::new(Mse::default(), damage);
         let mut encoder = Mse630::new(line);
         let outcome = encoder.write(&tracks(), &how);

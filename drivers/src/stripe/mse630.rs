@@ -1,20 +1,20 @@
-//! Magnetic stripe encoder MSE-630T (wire section 8, standards 5.2 end): packages between STX and BCC.
+//! Magnetic stripe encoder MSE-630T (wire section 8): packages between STX and BCC.
 //!
 //! ```text
-//! us       STX %t1? ;t2? +t3? ETX BCC           (no blanks; tracks that are absent left out)
-//! machine                              the same package: written  |  NAK: not written
+//! us       STX W %t1? ;t2? +t3? ETX BCC       (no blanks; tracks that are absent left out)
+//! machine  STX %t1? ;t2? +t3? ETX BCC: written, and read again by itself  |  NAK: not written
 //! ```
 //!
-//! Not here: reading (not described in what is public), erasing, settings. The coercivity is that of the machine; the
-//! profile's word about the plastic cannot be checked or set.
+//! Not here: reading (what a blank track gives is not described, and the machine compares after each write), erasing,
+//! settings. The coercivity is that of the machine; the profile's word about the plastic cannot be checked or set.
 //!
-//! - Only an echo that equals the package byte for byte counts as written. So no damage on the line, in either direction,
+//! - Only an echo that equals the tracks byte for byte counts as written. So no damage on the line, in either direction,
 //!   can pass for success; a damaged echo after a good write costs a card.
 //! - NAK repeats the package, at most 3 times in all; writing the same stripe twice does no harm. A NAK counts only if it
 //!   comes alone: with bytes behind it, it is an echo whose first byte was damaged.
-//! - No command takes a package back. After an answer that did not come or made no sense, the machine may still write the
-//!   last package on the next card that passes; so the driver refuses to go on until the connection was opened anew,
-//!   and what is late by then is dropped.
+//! - After an answer that did not come or made no sense, the machine may still write the last package on the next card that
+//!   passes. So the driver refuses to go on until the connection was opened anew: then it resets the machine, which must
+//!   show a sign of life, and what is late by then is dropped.
 
 #[cfg(test)]
 mod tests;
@@ -29,21 +29,25 @@ use crate::error::{Condition, DeviceError};
 use crate::link::{Link, LinkError};
 use crate::port::Port;
 use crate::registry::Capability;
-use crate::wire::{ETX, FRAME_TRIES, NAK, STX};
+use crate::wire::{ACK, DEL, ESC, ETX, FRAME_TRIES, NAK, STX};
 
-/// Bit/s of its serial port. Not stated in what is public; that of the other encoders.
+/// Bit/s of its serial port. Not stated in what is known of it; that of the other encoders.
 pub const BAUD: u32 = 9600;
 
 /// What it can do: see the head of this module.
 pub const CAPABILITIES: &[Capability] =
     &[Capability::Track1, Capability::Track2, Capability::Track3, Capability::HiCo, Capability::LoCo];
 
-/// Longest package: STX, three tracks with sentinels, ETX, BCC.
+/// Begins a package that is to be written.
+const WRITE: u8 = b'W';
+/// Longest echo: STX, three tracks with sentinels, ETX, BCC.
 const PACKAGE_MAX: usize = 1 + (78 + 39 + 106) + 2;
 /// For a pass of the card, until the echo begins.
 const SWIPE_TIME: Duration = Duration::from_secs(15);
 /// For the rest of an echo that has begun: at most 225 bytes, 0.24 s at 9600 bit/s.
 const REST_TIME: Duration = Duration::from_secs(2);
+/// For a sign of life, asked for up to 3 times: it may be busy with a reset.
+const LIFE_TIME: Duration = Duration::from_secs(1);
 /// After a NAK, for bytes that would show that it is none; a byte takes 1 ms at 9600 bit/s.
 const ALONE_TIME: Duration = Duration::from_millis(100);
 
@@ -66,7 +70,25 @@ impl<L: Link> Mse630<L> {
         Self { port: Port::new(link), unsure: false }
     }
 
-    /// The machine's word on the package that was sent.
+    /// The machine answers.
+    fn lives(&mut self) -> Result<(), DeviceError> {
+        for _ in 0..FRAME_TRIES {
+            self.port.send(&[ESC])?;
+            let until = Instant::now() + LIFE_TIME;
+            loop {
+                match self.port.byte(until) {
+                    Ok(ACK) => return Ok(()),
+                    // What was under way, or noise.
+                    Ok(_) => {}
+                    Err(LinkError::Timeout(_)) => break,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Err(DeviceError::Timeout(LIFE_TIME * FRAME_TRIES))
+    }
+
+    /// The machine's word on the package that was sent, which is to come back without its command.
     fn answer(&mut self, package: &[u8]) -> Result<Answer, DeviceError> {
         let late = |error: LinkError, time: Duration| match error {
             LinkError::Timeout(_) => DeviceError::Timeout(time),
@@ -74,6 +96,10 @@ impl<L: Link> Mse630<L> {
         };
         let until = Instant::now() + SWIPE_TIME;
         let mut first = self.port.byte(until).map_err(|error| late(error, SWIPE_TIME))?;
+        // Late signs of life.
+        while first == ACK {
+            first = self.port.byte(until).map_err(|error| late(error, SWIPE_TIME))?;
+        }
         if first == NAK {
             return match self.port.byte(Instant::now() + ALONE_TIME) {
                 Err(LinkError::Timeout(_)) => Ok(Answer::NotWritten),
@@ -102,10 +128,11 @@ impl<L: Link> StripeEncoder for Mse630<L> {
         if self.unsure {
             return Err(DeviceError::Restart("it may still hold the last card's stripe"));
         }
+        let command = command(&package);
         self.port.drain(drop)?;
         self.unsure = true;
         for _ in 0..FRAME_TRIES {
-            self.port.send(&package)?;
+            self.port.send(&command)?;
             match self.answer(&package)? {
                 Answer::Written => {
                     self.unsure = false;
@@ -125,22 +152,25 @@ impl<L: Link> StripeEncoder for Mse630<L> {
         Ok(())
     }
 
-    /// It has no command that asks for it: says only that the connection is there.
+    /// It does not say what it is.
     fn ready(&mut self) -> Result<String, DeviceError> {
         self.port.drain(drop)?;
-        Ok("MSE-630T (not asked: it has no command for it)".to_owned())
+        self.lives()?;
+        Ok("MSE-630T".to_owned())
     }
 
     fn reopen(&mut self, timeout: Duration) -> Result<(), DeviceError> {
         self.unsure = true;
         self.port.reopen(timeout)?;
         self.port.drain(drop)?;
+        self.port.send(&[DEL])?;
+        self.lives()?;
         self.unsure = false;
         Ok(())
     }
 }
 
-/// STX, the tracks with their sentinels, ETX, BCC. Fails if a track cannot hold its text, or nothing is to be written.
+/// What the machine is to echo: STX, the tracks with their sentinels, ETX, BCC. Fails if a track cannot hold its text, or nothing is to be written.
 fn package(tracks: &Tracks) -> Result<Zeroizing<Vec<u8>>, DeviceError> {
     let mut package = Zeroizing::new(Vec::with_capacity(PACKAGE_MAX));
     package.push(STX);
@@ -149,6 +179,9 @@ fn package(tracks: &Tracks) -> Result<Zeroizing<Vec<u8>>, DeviceError> {
     {
         if let Some(text) = text {
             Format::of(track).check(text.as_bytes()).map_err(DeviceError::Data)?;
+            if text.contains('<') {
+                return Err(DeviceError::Data("this encoder cannot write the character <"));
+            }
             package.push(start);
             package.extend_from_slice(text.as_bytes());
             package.push(b'?');
@@ -161,4 +194,15 @@ fn package(tracks: &Tracks) -> Result<Zeroizing<Vec<u8>>, DeviceError> {
     let bcc = package.iter().skip(1).fold(0, |sum, byte| sum ^ byte);
     package.push(bcc);
     Ok(package)
+}
+
+/// The command that writes: the package with `W` behind STX, for which its BCC changes.
+fn command(package: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut command = Zeroizing::new(Vec::with_capacity(package.len() + 1));
+    if let [stx, body @ .., bcc] = package {
+        command.extend_from_slice(&[*stx, WRITE]);
+        command.extend_from_slice(body);
+        command.push(bcc ^ WRITE);
+    }
+    command
 }

@@ -63,8 +63,13 @@ pub(super) struct Command {
 }
 
 impl Command {
-    /// The STORE DATA instruction, the only one that may have an extended Lc (CPS v2.0 Table 4-8).
+    /// The SELECT instruction.
+    pub(super) const SELECT: u8 = 0xA4;
+    /// The STORE DATA instruction.
     pub(super) const STORE_DATA: u8 = 0xE2;
+    /// Those that may have an extended Lc: one of personalization (CPS v2.0 Table 4-8), and the one with which a reader
+    /// can be tried.
+    const EXTENDED: [u8; 2] = [Self::STORE_DATA, Self::SELECT];
     /// CLA bit 3: GlobalPlatform secure messaging.
     const SECURE: u8 = 0x04;
 
@@ -79,7 +84,7 @@ impl Command {
         }
         let mut lc = usize::from(body.u8().ok_or(Sw::LENGTH)?);
         if lc == 0 {
-            if ins != Self::STORE_DATA {
+            if !Self::EXTENDED.contains(&ins) {
                 return Err(Sw::LENGTH);
             }
             command.extended = true;

@@ -12,7 +12,6 @@ use super::{BlankSpec, Cost, Fault, Transport, ber, terminal};
 /// EEPROM for DGIs of a fresh blank, bytes.
 const MEMORY: usize = 32 * 1024;
 
-const SELECT: u8 = 0xA4;
 const INITIALIZE_UPDATE: u8 = 0x50;
 const EXTERNAL_AUTHENTICATE: u8 = 0x82;
 const SET_STATUS: u8 = 0xF0;
@@ -197,7 +196,7 @@ impl Card {
             (0x80, INITIALIZE_UPDATE) => self.initialize_update(&command),
             (0x80, Command::STORE_DATA) => self.store_data(&command),
             (0x80, SET_STATUS) => self.set_status(&command),
-            (0x00, SELECT) => self.select_by_name(&command),
+            (0x00, Command::SELECT) => self.select_by_name(&command),
             (_, 0xCA) => match self.application() {
                 Ok(application) => application.get_data(&command),
                 Err(_) => self.domain_data(&command),
@@ -213,7 +212,7 @@ impl Card {
     /// Takes secure messaging off, or ends the channel. SELECT and INITIALIZE UPDATE need none; EXTERNAL AUTHENTICATE
     /// while opening carries the first C-MAC and is checked by `external_authenticate`.
     fn unsecure(&mut self, command: Command) -> Result<Command, Sw> {
-        let starts_anew = !command.is_secured() && matches!(command.ins, SELECT | INITIALIZE_UPDATE);
+        let starts_anew = !command.is_secured() && matches!(command.ins, Command::SELECT | INITIALIZE_UPDATE);
         match std::mem::take(&mut self.secure) {
             Secure::Open(mut session) => {
                 let clear = if starts_anew { command } else { session.channel.unwrap(command)? };

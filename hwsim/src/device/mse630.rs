@@ -1,24 +1,33 @@
 //! Magnetic stripe encoder MSE-630T (`drivers::wire` section 8): one package writes the tracks, and is echoed when it has.
 //!
-//! `STX %t1? ;t2? +t3? ETX BCC`, tracks in that order, those that are absent left out; BCC = XOR of all bytes behind STX
-//! up to and including ETX. Choices where no source says anything: NAK to a damaged package (once the line is quiet), a
-//! track that is not of its standard, no card and a jam; it writes HiCo; a package without tracks is damaged; bytes
-//! between packages are passed over. It cannot read. Track 3 lies on the stripe with the sentinel of its standard.
+//! `STX W %t1? ;t2? +t3? ETX BCC`, tracks in that order, those that are absent left out; BCC = XOR of all bytes behind STX
+//! up to and including ETX. The echo is the same without `W`: it has read what it wrote, and a stripe that is misread is
+//! answered with NAK. ESC is answered with ACK, DEL resets and says nothing. Track 3 lies on the stripe with the sentinel of
+//! its standard. It does not play reading.
+//!
+//! Choices where no source says anything: NAK to a damaged package (once the line is quiet), a track that is not of its
+//! standard, no card and a jam; it writes HiCo; a package without tracks is damaged; other bytes between packages are
+//! passed over.
 
 use std::io;
 
-use drivers::wire::{ETX, NAK, STX};
+use drivers::wire::{ACK, ESC, ETX, NAK, STX};
 
 use super::frame::QUIET;
 use super::head::{self, Head};
 use super::link::{Link, read_exact};
+use crate::faults::Kind;
 use crate::profile::Coercivity;
 use crate::stripe::{END, FORMATS, Track};
 use crate::world::{Station, World};
 
+/// The command of a package.
+const WRITE: u8 = b'W';
+/// Not among the characters that it writes.
+const LESS: u8 = b'<';
 /// Start sentinels in a package.
 const STARTS: [u8; 3] = [b'%', b';', b'+'];
-/// A package is no longer than three full tracks with their sentinels.
+/// A package is no longer than its command and three full tracks with their sentinels.
 const PACKAGE_MAX: usize = 256;
 
 /// Serves the encoder until the link ends.
@@ -29,8 +38,14 @@ pub fn serve(stream: &impl Link, world: &World, station: &Station) -> io::Result
         if stream.receive(&mut byte)? == 0 {
             return Ok(());
         }
-        if byte != [STX] {
-            continue;
+        match byte {
+            [STX] => {}
+            [ESC] if !head.is_silent() => {
+                stream.send(&[ACK])?;
+                continue;
+            }
+            // A reset among them: nothing is kept that it could drop.
+            _ => continue,
         }
         let package = package(stream)?;
         if head.is_silent() {
@@ -40,8 +55,10 @@ pub fn serve(stream: &impl Link, world: &World, station: &Station) -> io::Result
             let done = head.swipe(|blank| {
                 blank.stripe.put(Coercivity::Hico, tracks);
                 blank.worked_on();
+                world.strikes(blank, Kind::StripeMisread, station);
+                blank.fault(Kind::StripeMisread).is_none()
             });
-            matches!(done, Some(Ok(())))
+            matches!(done, Some(Ok(true)))
         });
         match (head.link, package) {
             (head::Link::Closed, _) => return Ok(()),
@@ -54,7 +71,7 @@ pub fn serve(stream: &impl Link, world: &World, station: &Station) -> io::Result
     }
 }
 
-/// What stands between STX and ETX; `None` if the BCC is wrong or the package does not end.
+/// The tracks, as they stand behind `W` up to ETX; `None` if the BCC is wrong, or it is no such package, or does not end.
 fn package(stream: &impl Link) -> io::Result<Option<Vec<u8>>> {
     let mut package = Vec::new();
     let mut byte = [0];
@@ -74,7 +91,8 @@ fn package(stream: &impl Link) -> io::Result<Option<Vec<u8>>> {
         return Ok(None);
     }
     read_exact(stream, &mut byte)?;
-    Ok((byte == [bcc(&package)]).then_some(package))
+    let good = byte == [bcc(&package)] && package.first() == Some(&WRITE);
+    Ok(good.then(|| package.split_off(1)))
 }
 
 fn bcc(package: &[u8]) -> u8 {
@@ -88,7 +106,7 @@ fn tracks(mut package: &[u8]) -> Option<[Option<Track>; 3]> {
         let Some(rest) = package.strip_prefix(&[start]) else { continue };
         let end = rest.iter().position(|c| *c == END)?;
         let (text, rest) = rest.split_at_checked(end)?;
-        if text.is_empty() || !format.allows(text) {
+        if text.is_empty() || text.contains(&LESS) || !format.allows(text) {
             return None;
         }
         *to = Some(Track::Text([&[format.start][..], text, &[END]].concat()));
@@ -102,9 +120,13 @@ mod tests {
     use super::*;
     use crate::testing::{Client, feed, link, look, world};
 
-    fn sent(text: &[u8]) -> Vec<u8> {
+    fn echoed(text: &[u8]) -> Vec<u8> {
         let bcc = text.iter().fold(0x03, |bcc, byte| bcc ^ byte);
         [&[0x02][..], text, &[0x03, bcc]].concat()
+    }
+
+    fn sent(text: &[u8]) -> Vec<u8> {
+        echoed(&[b"W", text].concat())
     }
 
     fn encoding<T>(faults: &str, client: impl FnOnce(&World, &Station, &mut Client) -> T) -> T {
@@ -118,7 +140,7 @@ mod tests {
         encoding("", |world, station, client| {
             for text in [&b"%B47^A/B^22?;47=22?+01?"[..], b";48=22?", b"%A?+9?"] {
                 client.send(&sent(text));
-                client.expect(&sent(text));
+                client.expect(&echoed(text));
             }
             look(station, |blank| {
                 let texts: Vec<_> = blank.stripe.tracks.iter().map(Track::witness).collect();
@@ -134,19 +156,44 @@ mod tests {
     #[test]
     fn what_is_not_written() {
         encoding("[[fault]]\nkind = \"jam-stripe\"\nevery = 1", |_, station, client| {
-            for text in [&b""[..], b"48", b";48", b";4A?", b";?", b";1?%A?", b";1?x"] {
+            for text in [&b""[..], b"48", b";48", b";4A?", b";?", b";1?%A?", b";1?x", b";1<2?"] {
                 client.send(&sent(text));
                 client.expect(&[0x15]);
             }
             let mut wrong = sent(b";48=22?");
-            wrong[3] ^= 1;
+            wrong[4] ^= 1;
             client.send(&wrong);
             client.expect(&[0x15]);
-            client.send(b"\x02;48");
+            client.send(&echoed(b";48=22?"));
+            client.expect(&[0x15]);
+            client.send(b"\x02W;48");
             client.expect(&[0x15]);
             client.send(&sent(b";48=22?"));
             client.expect(&[0x15]);
             look(station, |blank| assert!(blank.jammed && blank.jobs == 0));
+        });
+    }
+
+    #[test]
+    fn what_it_reads_otherwise_than_it_wrote_is_no_success() {
+        encoding("[[fault]]\nkind = \"stripe-misread\"\nevery = 1", |_, station, client| {
+            for _ in 0..2 {
+                client.send(&sent(b";48=22?"));
+                client.expect(&[0x15]);
+            }
+            look(station, |blank| assert!(!blank.strike(Kind::StripeMisread) && blank.jobs == 2, "noted"));
+        });
+    }
+
+    #[test]
+    fn it_shows_a_sign_of_life_and_is_reset_without_a_word() {
+        encoding("", |_, _, client| {
+            client.send(b"\x1b");
+            client.expect(&[0x06]);
+            client.send(b"\x7fxy\x1b");
+            client.expect(&[0x06]);
+            client.send(&sent(b";48=22?"));
+            client.expect(&echoed(b";48=22?"));
         });
     }
 
@@ -156,8 +203,9 @@ mod tests {
         encoding(silent, |_, station, client| {
             client.send(&sent(b";48=22?"));
             client.send(&sent(b";48=22?"));
+            client.send(b"\x1b");
             client.expect_silence();
-            look(station, |blank| assert!(!blank.strike(crate::faults::Kind::SilentStripe), "noted"));
+            look(station, |blank| assert!(!blank.strike(Kind::SilentStripe), "noted"));
         });
         encoding("[[fault]]\nkind = \"close-stripe\"\nevery = 1", |_, station, client| {
             client.send(&sent(b";48=22?"));

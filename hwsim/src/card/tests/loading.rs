@@ -368,10 +368,14 @@ fn extended_length_store_data() {
         "80E20001000000",
         "80E20001000003A001",
         "80E20001000002A00100",
-        "00A4040000000100",
+        "00200080000008241234FFFFFFFFFF",
     ] {
         assert_eq!(sw(&mut card, malformed), 0x6700, "{malformed}");
     }
+    assert_eq!(
+        sw(&mut card, &format!("00A40400 0000{:02X}{LOYALTY}0000", LOYALTY.len() / 2).replace(' ', "")),
+        0x9000
+    );
 }
 
 /// Everything that an application needs, in an order that it takes.
