@@ -36,6 +36,7 @@ test: build
 
 soak: build
 	PROPTEST_CASES=20000 $(CARGO) test --workspace --no-fail-fast
+	PROPTEST_CASES=1000000 $(CARGO) test -p drivers
 
 bench: setup
 	$(CARGO) build --release --workspace --bins

@@ -1,5 +1,5 @@
-//! What a station host costs: a session of short commands through it against the bare `pcsc` crate, on one reader of a
-//! real pcscd whose card answers at once.
+//! What a station host costs: sessions of short commands through it against the bare `pcsc` crate, on one reader and on
+//! sixteen of a real pcscd, whose cards answer at once.
 //!
 //! ```text
 //! cargo bench --bench readers            medians of alternating rounds, and their ratio
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use drivers::host::{Device, HostReader, HostSpec};
 use drivers::link::{CardLink, Limits, Protocols, Reset, Step};
 use pcscd_support::card::{ATR_T1, Card};
-use pcscd_support::scene::Scene;
+use pcscd_support::scene::{READERS_MAX, Scene};
 
 /// Commands of a session.
 const SESSION: usize = 40;
@@ -42,9 +42,9 @@ struct Bare {
 }
 
 impl Bare {
-    fn start(scene: &Scene) -> Self {
+    fn start(scene: &Scene, n: usize) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["bare", &scene.name(0)])
+            .args(["bare", &scene.name(n), &(n % 2).to_string()])
             .env("PCSCLITE_CSOCK_NAME", scene.socket())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -71,9 +71,14 @@ impl Drop for Bare {
 }
 
 /// What that process does.
-fn bare(name: &str) {
+fn bare(name: &str, slot: &str) {
     let context = pcsc::Context::establish(pcsc::Scope::System).unwrap();
-    let reader = CString::new(format!("{name} 00 00")).unwrap();
+    let names = context.list_readers_owned().unwrap();
+    let ours = |reader: &CString| {
+        let reader = reader.to_str().unwrap();
+        reader.starts_with(&format!("{name} ")) && reader.ends_with(&format!(" 0{slot}"))
+    };
+    let reader = names.into_iter().find(ours).unwrap();
     let command = command();
     let mut buffer = vec![0; pcsc::MAX_BUFFER_SIZE_EXTENDED];
     for _ in std::io::stdin().lines().map_while(Result::ok) {
@@ -111,23 +116,36 @@ fn median(times: &mut [Duration]) -> Duration {
 }
 
 fn main() {
-    if let [_, role, name] = &std::env::args().collect::<Vec<_>>()[..]
+    if let [_, role, name, slot] = &std::env::args().collect::<Vec<_>>()[..]
         && role == "bare"
     {
-        return bare(name);
+        return bare(name, slot);
     }
-    let scene = Scene::start(1);
-    let _card = Card::new(ATR_T1, |_| vec![0x90, 0x00].into()).insert(&scene, 0);
-    let mut bare = Bare::start(&scene);
-    let mut reader = HostReader::new(HostSpec {
-        program: env!("CARGO_BIN_EXE_cardwright").into(),
-        arguments: vec!["station-host".into()],
-        pcscd: Some(scene.socket()),
-        device: Device::Reader(scene.reader(0, Duration::from_secs(3))),
-    });
+    for (readers, rounds) in [(1, ROUNDS), (READERS_MAX, ROUNDS / 5)] {
+        compared(readers, rounds);
+    }
+}
+
+/// So many readers at work at the same time, each way in turn.
+fn compared(readers: usize, rounds: usize) {
+    let scene = Scene::start(readers);
+    let card = |n| Card::new(ATR_T1, |_| vec![0x90, 0x00].into()).insert(&scene, n);
+    let _cards: Vec<_> = (0..readers).map(card).collect();
+    let mut bare: Vec<_> = (0..readers).map(|n| Bare::start(&scene, n)).collect();
+    let mut hosts: Vec<_> = (0..readers)
+        .map(|n| {
+            HostReader::new(HostSpec {
+                program: env!("CARGO_BIN_EXE_cardwright").into(),
+                arguments: vec!["station-host".into()],
+                pcscd: Some(scene.socket()),
+                device: Device::Reader(scene.reader(n, Duration::from_secs(3))),
+            })
+        })
+        .collect();
     let (mut alone, mut through, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    for round in 0..=ROUNDS {
-        let (hosted, bare) = (hosted(&mut reader), bare.round());
+    for round in 0..=rounds {
+        let hosted = slowest(&mut hosts, hosted);
+        let bare = slowest(&mut bare, Bare::round);
         // The first one warms up.
         if round > 0 {
             through.push(hosted);
@@ -136,8 +154,19 @@ fn main() {
         }
     }
     ratios.sort_by(f64::total_cmp);
-    let rate = |time: Duration| (SESSION * SESSIONS) as f64 / time.as_secs_f64();
+    let rate = |time: Duration| (readers * SESSION * SESSIONS) as f64 / time.as_secs_f64();
     let (alone, through) = (rate(median(&mut alone)), rate(median(&mut through)));
-    println!("bare pcsc       {alone:>8.0} APDU/s");
-    println!("station host    {through:>8.0} APDU/s    {:.2} of it (median of rounds)", ratios[ROUNDS / 2]);
+    println!("{readers:>2} readers: bare pcsc       {alone:>8.0} APDU/s");
+    let ratio = ratios[rounds / 2];
+    println!(
+        "{readers:>2} readers: station host    {through:>8.0} APDU/s    {ratio:.3} of it (median of rounds) [0.9]"
+    );
+}
+
+/// A round of all of them at the same time: the time of the slowest.
+fn slowest<T: Send>(all: &mut [T], round: fn(&mut T) -> Duration) -> Duration {
+    std::thread::scope(|scope| {
+        let rounds: Vec<_> = all.iter_mut().map(|one| scope.spawn(move || round(one))).collect();
+        rounds.into_iter().map(|round| round.join().unwrap()).max().unwrap()
+    })
 }
