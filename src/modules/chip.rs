@@ -31,9 +31,6 @@ use crate::profile::{line, product};
 
 /// For taking the power off: nothing of the card's is waited for.
 const POWER_OFF_TIME: Duration = Duration::from_secs(2);
-/// For a reader to notice the card that was moved into it, beside what a command may take: pcscd looks every 0.4 s, first
-/// finds the last card gone, and looks twice where a card seems to be mute.
-const ARRIVAL_TIME: Duration = Duration::from_secs(4);
 /// For a reader to be connected anew, and to answer then.
 const PROBE_TIME: Duration = Duration::from_secs(2);
 
@@ -69,8 +66,7 @@ impl ChipModule {
     }
 
     fn look(&mut self, work: &Work, first: &Checked) -> Result<CardKeys, Fault> {
-        let time = self.deadline.session().ok_or_else(|| self.too_long("power on"))?;
-        let time = (time.each + ARRIVAL_TIME).min(time.all);
+        let time = self.deadline.power_on().ok_or_else(|| self.too_long("power on"))?;
         let atr = self.link.power_on(Reset::Cold, Protocols::ANY, time);
         let atr = atr.map_err(|error| self.failed(error, "power on"))?;
         let expected = &chip_of(work)?.atr;

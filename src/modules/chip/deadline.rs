@@ -10,6 +10,10 @@ use crate::profile::line::Limits;
 /// A link that waits in steps of the system's clock may give up this much early.
 const EARLY: Duration = Duration::from_millis(5);
 
+/// For a reader to notice the card that was moved into it, beside what a command may take: pcscd looks every 0.4 s, first
+/// finds the last card gone, and looks twice where a card seems to be mute.
+const ARRIVAL_TIME: Duration = Duration::from_secs(4);
+
 /// The time of one card.
 pub struct Deadline {
     command: Duration,
@@ -44,6 +48,11 @@ impl Deadline {
         (!all.is_zero()).then_some(Session { each: self.command.min(all), all })
     }
 
+    /// What a power-on may take.
+    pub fn power_on(&self) -> Option<Duration> {
+        self.session().map(|time| (time.each + ARRIVAL_TIME).min(time.all))
+    }
+
     /// The limit that has just ended a call, in words.
     pub fn exceeded(&self) -> String {
         let over = |limit: Duration, began: Instant| began.elapsed() + EARLY >= limit;
@@ -52,7 +61,7 @@ impl Deadline {
         } else if over(self.phase, self.phase_began) {
             format!("the limit of {:?} for looking at a card or for one application", self.phase)
         } else {
-            format!("the limit of {:?} for a command", self.command)
+            format!("the limit of {:?} for a command (a power-on has {ARRIVAL_TIME:?} more)", self.command)
         }
     }
 }

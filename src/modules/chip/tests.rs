@@ -498,7 +498,7 @@ fn a_call_that_hangs_ends_within_its_limit_and_the_fault_says_which_where_and_at
     let hang = Duration::from_secs(60);
     let limits = |command, phase, card| line::Limits { command, phase, card, recover: 1.0 };
     for (slow, limits, at, header, of) in [
-        (vec![("on", hang)], limits(0.1, 1.0, 2.0), "power on", None, "0ms for a command"),
+        (vec![("on", hang)], limits(0.1, 1.0, 2.0), "power on", None, "1s for looking at"),
         (vec![("00A4", hang)], limits(0.1, 1.0, 2.0), "SELECT", Some("00A40400"), "100ms for a command"),
         (vec![("8050", hang)], limits(1.0, 1.0, 2.0), "INITIALIZE UPDATE", Some("80500000"), "looking at"),
         (vec![("84E28000", hang)], limits(0.2, 1.0, 2.0), "STORE DATA", Some("84E28000"), "for a command"),

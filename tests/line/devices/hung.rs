@@ -1,5 +1,12 @@
 //! A card that never answers: it is thrown out within its deadline plus 1 s, and no other station notices.
 
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::Stdio;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use super::{Bureau, Lined};
 use crate::books::{Witness, balanced, none, number, stacked, word};
 use crate::expected;
@@ -54,4 +61,52 @@ fn a_hung_card_is_rejected_in_time_and_nobody_else_notices() {
         (number(&job["balance"], "good"), number(&job["balance"], "remake")),
         (u64::from(CARDS) - 1, 1)
     );
+}
+
+/// The process behind one reader is stopped by SIGSTOP: the blank there is thrown out unbound, its record and all the others
+/// are made at the other stations, and the reader answers again once the process goes on.
+#[test]
+fn a_stopped_process_behind_a_reader_costs_one_blank_and_heals() {
+    const CARDS: u32 = 60;
+    let bureau =
+        Bureau::new(&Lined { command_s: DEADLINE_S, sim: SIM, without_card: vec![16], ..Lined::default() });
+    let world = &bureau.world;
+    let expected = expected::prepared(world, "job", CARDS, 25);
+    let address = format!("127.0.0.1:{}", bureau.scene.port(15));
+    let hwsim = Path::new(env!("CARGO_BIN_EXE_cardwright")).with_file_name("hwsim");
+    let mut card = bureau
+        .scene
+        .command(hwsim)
+        .args(["card", "--product", "multiapp", "--vpcd", &address])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut ready = String::new();
+    BufReader::new(card.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+    assert!(ready.contains("SIMULATED card"), "{ready}");
+    let machines = bureau.machines(&["--seed", "9"]);
+    let check = |good: bool| {
+        let ended = bureau.cardwright(&["line", "check", "line.toml", "--keys", "bureau.store"]);
+        assert_eq!(ended.code == 0, good, "{}{}", ended.stdout, ended.stderr);
+        ended.stdout
+    };
+    check(true);
+    let pid = Pid::from_raw(card.id().cast_signed());
+    kill(pid, Signal::SIGSTOP).unwrap();
+    let ended = bureau.made(&["run", "job.cwf1"]);
+    kill(pid, Signal::SIGCONT).unwrap();
+    assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
+    check(true);
+    machines.off();
+    card.kill().unwrap();
+    card.wait().unwrap();
+
+    let events = world.events();
+    let rejected: Vec<_> = events.iter().filter(|e| e["to"] == "REJECTED").collect();
+    assert!(!rejected.is_empty() && rejected.iter().all(|e| e["station"] == "chip-16" && e["seq"].is_null()));
+    let runs = [Witness::keep(world, 1)];
+    let made = stacked(&events, &runs[0]);
+    none(&expected.differences(&made, 50));
+    let job = balanced(world, &runs);
+    assert_eq!(number(&job["balance"], "good"), u64::from(CARDS));
 }
