@@ -41,6 +41,9 @@ const GAP_TIME: Duration = Duration::from_millis(500);
 /// For commands that only fill or clear a buffer.
 pub(crate) const QUICK_WORK: Duration = Duration::from_secs(5);
 
+/// Commands that count on nothing said before them: clear, feed, take, status (wire sections 3 to 5).
+const BEGINS: [u8; 4] = *b"CFTS";
+
 /// The framing over a link.
 pub struct Framed<L> {
     port: Port<L>,
@@ -63,7 +66,7 @@ impl<L: Link> Framed<L> {
     /// at most `work` after it accepted. Returns the data of its answer.
     pub fn command(&mut self, cmd: u8, data: &[u8], work: Duration) -> Result<Vec<u8>, DeviceError> {
         let frame = encode(cmd, data)?;
-        self.settle()?;
+        self.settle(BEGINS.contains(&cmd))?;
         self.offer(cmd, &frame)?;
         let body = self.answer(cmd, work)?;
         let (_, rest) = body.split_first().unwrap_or((&0, &[]));
@@ -82,11 +85,11 @@ impl<L: Link> Framed<L> {
             .ok_or(DeviceError::Unexpected("model name that is not printable ASCII"))
     }
 
-    /// Drops what arrived unasked since the last command.
-    fn settle(&mut self) -> Result<(), DeviceError> {
+    /// Drops what arrived unasked since the last command. Before a command that begins something a dead link is made anew.
+    fn settle(&mut self, begins: bool) -> Result<(), DeviceError> {
         let mut late = 0u32;
         let decoder = &mut self.decoder;
-        self.port.drain(|byte| {
+        self.port.drain(begins, |byte| {
             if let Some(Event::Frame(_)) = decoder.push(byte) {
                 late = late.saturating_add(1);
             }

@@ -15,6 +15,8 @@ use crate::link::{Link, LinkError};
 const CHUNK: usize = 512;
 /// Most stale bytes thrown away before a command; more is a machine out of its mind.
 const STALE_MAX: usize = 16 * 1024;
+/// For a link that died between two commands to be made anew.
+const REOPEN_TIME: Duration = Duration::from_secs(1);
 /// For the bytes to leave: the longest stuffed frame (2,053 bytes) takes 2.1 s at 9600 bit/s.
 const SEND_TIME: Duration = Duration::from_secs(5);
 
@@ -58,8 +60,10 @@ impl<L: Link> Port<L> {
         }
     }
 
-    /// Hands every byte that is there already to `each`, without waiting for more.
-    pub(crate) fn drain(&mut self, mut each: impl FnMut(u8)) -> Result<(), DeviceError> {
+    /// Hands every byte that is there already to `each`, without waiting for more. A link that died meanwhile is made anew
+    /// if `reopens`, and that is told: what had been set in the machine may be gone.
+    pub(crate) fn drain(&mut self, reopens: bool, mut each: impl FnMut(u8)) -> Result<bool, DeviceError> {
+        let mut reopened = false;
         for _ in 0..STALE_MAX {
             if let Some(byte) = self.take() {
                 each(byte);
@@ -67,7 +71,12 @@ impl<L: Link> Port<L> {
             }
             match self.fill(Duration::ZERO) {
                 Ok(()) => {}
-                Err(LinkError::Timeout(_)) => return Ok(()),
+                Err(LinkError::Timeout(_)) => return Ok(reopened),
+                // It died while nothing was under way: nothing is lost with it.
+                Err(LinkError::Closed) if reopens && !reopened => {
+                    reopened = true;
+                    self.reopen(REOPEN_TIME)?;
+                }
                 Err(error) => return Err(error.into()),
             }
         }

@@ -168,7 +168,7 @@ pub(crate) trait Behaves: Send {
 }
 
 /// What a line does to the bytes on it, which are counted from 0 in each direction.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Damage {
     None,
     /// This byte of ours arrives as if xored.

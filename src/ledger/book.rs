@@ -12,7 +12,7 @@
 //! DESIGN.md section 6. A change is checked as a whole before anything is touched: after a refusal the book is as
 //! it was.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::law::Law;
 use super::types::{AttemptState, Balance, Change, JobState, RecordState};
@@ -79,6 +79,8 @@ pub(super) struct Book {
     pub(super) records: Vec<Record>,
     /// Blanks in the line, unbound.
     pub(super) in_line: BTreeSet<u32>,
+    /// KEYDATA of every chip that was bound to a record.
+    pub(super) chips: HashSet<KeyData>,
     /// Number of the last blank fed; 0 before the first.
     pub(super) last_blank: u32,
     /// Last position given; 0 before the first.
@@ -166,6 +168,7 @@ impl Book {
             balance: Balance { records: count, queued: count, ..Balance::default() },
             records,
             in_line: BTreeSet::new(),
+            chips: HashSet::new(),
             last_blank: 0,
             last_position: 0,
         }
@@ -269,6 +272,10 @@ impl Book {
         if !free {
             return Err(Law::BlankNotFree(blank));
         }
+        if key_data.is_some_and(|chip| self.chips.contains(&chip)) {
+            return Err(Law::ChipSeen(blank));
+        }
+        let record = self.record_mut(seq)?;
         let csn = key_data.map(|k| k.csn());
         let attempt = Attempt { blank, csn, state: AttemptState::Bound, wrote: false };
         let from = std::mem::replace(&mut record.state, RecordState::InFlight);
@@ -276,6 +283,7 @@ impl Book {
         record.attempts.push(attempt);
         let number = u32::try_from(record.attempts.len()).unwrap_or(u32::MAX);
         self.in_line.remove(&blank);
+        self.chips.extend(key_data);
         take(of_records(&mut self.balance, from));
         self.balance.in_flight += 1;
         Ok(Effect {

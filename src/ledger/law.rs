@@ -34,6 +34,12 @@ pub enum Law {
     /// A blank is bound, thrown out or returned only once, and only after it was fed.
     #[error("blank #{0} does not lie unbound in the line")]
     BlankNotFree(u32),
+    /// One chip takes one record's data. A chip that shows itself again has not left the line, or came back into it.
+    #[error(
+        "the chip of blank #{0} was bound to a record before: it lies in another station than its transport says, or was \
+         put back into the hopper; find it and destroy it"
+    )]
+    ChipSeen(u32),
     /// The record is in the wrong state for the change.
     #[error("the record is {is}, and only {needs} allows this")]
     Record {
@@ -136,6 +142,7 @@ impl Law {
             | Self::JobNotHeld
             | Self::BlankNumber { .. }
             | Self::BlankNotFree(_)
+            | Self::ChipSeen(_)
             | Self::Position { .. } => None,
         }
     }

@@ -10,6 +10,9 @@ use crate::ids::Mic;
 /// Name of the place where cards leave the line.
 pub const OUTPUT: &str = "output";
 
+/// Rates that serial ports have, in bits per second.
+const BAUDS: [u32; 10] = [1200, 2400, 4800, 9600, 19_200, 38_400, 57_600, 115_200, 230_400, 460_800];
+
 const LINE: super::Kind = super::Kind { noun: "line", folder: "lines", shipped: super::LINES };
 
 /// A personalization line. Unknown keys are errors.
@@ -314,6 +317,9 @@ impl Line {
             ];
             if let Some((what, ..)) = given.into_iter().find(|(_, given, wanted)| *given && !*wanted) {
                 return Err(format!("link.{station}: it has no use for {what}"));
+            }
+            if link.baud.is_some_and(|baud| !BAUDS.contains(&baud)) {
+                return Err(format!("link.{station}: baud is one of {BAUDS:?}"));
             }
             if link.reader.is_some() && link.usb.is_some() {
                 return Err(format!("link.{station}: either reader or usb"));

@@ -115,7 +115,8 @@ fn an_msr605_session_damaged_anywhere_accepts_only_what_stands_on_the_card() {
             assert_eq!(outcome, Ok(true));
         }
         if matches!(damage, Damage::Break(_)) {
-            assert_eq!(outcome, Err(DeviceError::Closed));
+            // Between two commands the connection is made anew by itself, and the card is right, as seen above.
+            assert!(matches!(outcome, Ok(true) | Err(DeviceError::Closed)), "{damage:?}: {outcome:?}");
             encoder.reopen(SOON).unwrap();
             assert_eq!(accepted(&mut encoder), Ok(true), "after the connection came back");
         }

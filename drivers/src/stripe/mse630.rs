@@ -129,7 +129,7 @@ impl<L: Link> StripeEncoder for Mse630<L> {
             return Err(DeviceError::Restart("it may still hold the last card's stripe"));
         }
         let command = command(&package);
-        self.port.drain(drop)?;
+        self.port.drain(false, drop)?;
         self.unsure = true;
         for _ in 0..FRAME_TRIES {
             self.port.send(&command)?;
@@ -154,7 +154,7 @@ impl<L: Link> StripeEncoder for Mse630<L> {
 
     /// It does not say what it is.
     fn ready(&mut self) -> Result<String, DeviceError> {
-        self.port.drain(drop)?;
+        self.port.drain(false, drop)?;
         self.lives()?;
         Ok("MSE-630T".to_owned())
     }
@@ -162,7 +162,7 @@ impl<L: Link> StripeEncoder for Mse630<L> {
     fn reopen(&mut self, timeout: Duration) -> Result<(), DeviceError> {
         self.unsure = true;
         self.port.reopen(timeout)?;
-        self.port.drain(drop)?;
+        self.port.drain(false, drop)?;
         self.port.send(&[DEL])?;
         self.lives()?;
         self.unsure = false;

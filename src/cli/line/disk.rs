@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::statvfs::statvfs;
 
+use crate::ledger::Reader;
+
 /// Room below which a job may end on a full disk: a spool of 100,000 cards takes 180 MB, their ledger 70 MB.
 const ROOM_MIN: u64 = 1 << 30;
 /// A durable write that takes longer than this holds the line up: a card waits for one.
@@ -14,8 +16,11 @@ const SYNC_MAX: Duration = Duration::from_millis(50);
 /// Durable writes tried.
 const SYNCS: u32 = 10;
 
-/// Looks at the folder in which a ledger lies or will lie.
+/// Looks at a ledger, if there is one, and at the folder in which it lies or will lie.
 pub fn look(ledger: &Path) -> Result<String, String> {
+    if ledger.exists() {
+        Reader::open(ledger).map_err(|e| e.to_string())?;
+    }
     let path = std::path::absolute(ledger).map_err(|e| format!("{}: {e}", ledger.display()))?;
     let folder = path.parent().unwrap_or(&path);
     let room = statvfs(folder)

@@ -24,13 +24,29 @@ pub fn look(line: &Line, links: &dyn Links) -> Vec<Finding> {
     std::thread::scope(|scope| {
         let looks: Vec<_> =
             places.iter().map(|(name, module)| scope.spawn(move || station(name, *module, links))).collect();
-        looks.into_iter().flat_map(|look| look.join().unwrap_or_default()).collect()
+        looks
+            .into_iter()
+            .zip(&places)
+            .flat_map(|(look, (name, _))| {
+                let died = |_| vec![Finding::new(name, "all", Err("us: the check itself failed".to_owned()))];
+                look.join().unwrap_or_else(died)
+            })
+            .collect()
     })
 }
 
 fn station(name: &str, module: Option<&line::Module>, links: &dyn Links) -> Vec<Finding> {
-    let mut findings = vec![Finding::new(name, "transport", transport(name, links))];
+    let transport = transport(name, links);
+    let free = transport.is_ok();
+    let mut findings = vec![Finding::new(name, "transport", transport)];
     let Some(module) = module else { return findings };
+    if !free {
+        // Somebody may be working with it: a look at its reader or machine would cost a card.
+        let what =
+            "not looked at while its transport is not ours: end the run on this line, or mend the transport";
+        findings.push(Finding::new(name, "device", Err(what.to_owned())));
+        return findings;
+    }
     let found = match stations::machine(module, name, links) {
         Ok(Some((driver, mut machine))) => conformance::machine(driver, &mut machine, Card::None),
         Ok(None) => match links.reader(name) {

@@ -69,8 +69,10 @@ impl Store {
         let mut rows = query.query([job.0])?;
         while let Some(row) = rows.next()? {
             let seq: u32 = row.get(0)?;
+            let chip: Option<[u8; 10]> = row.get(4)?;
+            book.chips.extend(chip.map(KeyData));
             let attempt =
-                Attempt { blank: row.get(1)?, csn: csn(row.get(4)?), state: row.get(2)?, wrote: row.get(3)? };
+                Attempt { blank: row.get(1)?, csn: csn(chip), state: row.get(2)?, wrote: row.get(3)? };
             usize::try_from(seq)
                 .ok()
                 .and_then(|s| s.checked_sub(1))

@@ -217,7 +217,8 @@ impl Model {
         let free = (1..=fed).filter(|b| self.free(*b)).nth(raw as usize % 3);
         let blank = if wild { raw % (fed + 3) } else { free.unwrap_or(fed) };
         let position = if wild { raw % 5 } else { self.position + 1 + raw % 2 };
-        let key_data = (raw % 2 == 0).then(|| key_data(raw as u8).unwrap());
+        // A chip of its own for each blank.
+        let key_data = (raw % 2 == 0).then(|| key_data(blank as u8).unwrap());
         let (shredded, released) = (self.shredded, self.card(seq).is_some_and(|c| c.released));
         match kind {
             0..=3 => Change::Fed { blank: if wild { raw % 9 } else { fed + 1 } },

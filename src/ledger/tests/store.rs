@@ -65,6 +65,30 @@ fn a_ledger_of_an_earlier_version_opens() {
     }
 }
 
+/// One chip, one record: whichever number its blank has, in this run and in the next.
+#[test]
+fn a_chip_is_bound_once() {
+    let directory = directory();
+    let (path, job) = (directory.path().join("l.db"), JobId(1));
+    let ledger = Ledger::open(&path).unwrap();
+    ledger.new_job(file("F", 3)).unwrap();
+    all(&ledger, job, [Change::Fed { blank: 1 }, Change::Bound { seq: 1, blank: 1, key_data: key_data(7) }]);
+    all(&ledger, job, [Change::Fed { blank: 2 }]);
+    let again = Change::Bound { seq: 2, blank: 2, key_data: key_data(7) };
+    let denied = |ledger: &Ledger| say(ledger, job, again.clone()).unwrap_err();
+    let seen = |error| matches!(error, LedgerError::Denied { law: Law::ChipSeen(2), .. });
+    assert!(seen(denied(&ledger)));
+    ledger.close().unwrap();
+    let ledger = Ledger::open(&path).unwrap();
+    all(&ledger, job, [Change::Released, Change::Fed { blank: 3 }]);
+    let other = Change::Bound { seq: 2, blank: 3, key_data: key_data(8) };
+    assert!(matches!(
+        say(&ledger, job, Change::Bound { seq: 3, blank: 3, key_data: key_data(7) }),
+        Err(LedgerError::Denied { law: Law::ChipSeen(3), .. })
+    ));
+    all(&ledger, job, [other]);
+}
+
 #[test]
 fn a_file_is_seen_by_name_and_by_digest() {
     let directory = directory();

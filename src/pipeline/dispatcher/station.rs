@@ -49,6 +49,8 @@ impl Dispatcher<'_> {
             }
             Happening::Writing => {
                 if self.floor.card(seq).is_some_and(|c| c.leg == 0) {
+                    // It is bound: no blank any more.
+                    self.take_blank(place);
                     let change = Change::Attempt { seq, to: AttemptState::Personalizing };
                     self.record(change, self.context(place));
                 }
@@ -80,7 +82,7 @@ impl Dispatcher<'_> {
     }
 
     fn bind(&mut self, place: Place, seq: u32, seen: Blank) {
-        let Some(blank) = self.take_blank(place) else { return };
+        let Some(blank) = self.station(place).and_then(|s| s.blank) else { return };
         let change = Change::Bound { seq, blank, key_data: seen.key_data };
         let ticket = self.ledger.record(self.job, change, self.context(place));
         if let Some(station) = self.station(place) {

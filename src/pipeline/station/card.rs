@@ -6,11 +6,14 @@ use drivers::Condition;
 
 use super::probe::{Lying, transport_fault};
 use super::{Happening, HungUp, Runner, STUCK, Standing};
+use crate::ledger::{Law, LedgerError};
 use crate::modules::{Blame, Blank, Fault, Work};
 
 /// Blanks that may fail in a row before the station asks for a person: a whole stack of wrong ones must not go to
 /// the reject bin.
 const BAD_BLANKS_IN_A_ROW: u32 = 10;
+/// Reason of a blank whose chip was bound to a record before.
+const CHIP_SEEN: &str = "chip-seen";
 
 impl Runner<'_> {
     pub(super) fn feed(&mut self, work: &Work) -> Result<(), HungUp> {
@@ -37,16 +40,24 @@ impl Runner<'_> {
                 Ok(blank) => {
                     self.tell(Happening::MayBind(blank))?;
                     let ticket = self.binds.recv().map_err(|_| HungUp)?;
-                    if let Err(error) = ticket.wait() {
+                    match ticket.wait() {
+                        Ok(_) => return self.personalize(work, start),
+                        Err(LedgerError::Denied { law: law @ Law::ChipSeen(_), .. }) => {
+                            Fault::new(Blame::Device, CHIP_SEEN, format!("device: {law}"))
+                        }
                         // Not bound: nothing of the record has left, and the blank stays where it is for a person.
-                        let fault = Fault::new(Blame::Us, "ledger", error.to_string());
-                        return self.tell(Happening::Void(fault, Standing::Stuck));
+                        Err(error) => {
+                            let fault = Fault::new(Blame::Us, "ledger", error.to_string());
+                            return self.tell(Happening::Void(fault, Standing::Stuck));
+                        }
                     }
-                    return self.personalize(work, start);
                 }
                 Err(fault) => fault,
             };
+            let seen = fault.reason == CHIP_SEEN;
             let (fault, standing) = self.thrown_out(fault);
+            // Whatever the transport says, what lies there is not what it fed.
+            let standing = if seen { Standing::Stuck } else { standing };
             let (blank, took) = (Blank::default(), start.elapsed());
             self.tell(Happening::BlankOut { blank, fault: fault.clone(), took })?;
             if standing != Standing::InService || matches!(fault.blame, Blame::Hsm | Blame::Us) {

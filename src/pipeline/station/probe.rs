@@ -13,9 +13,9 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// For the transport to be connected anew.
 const REOPEN_TIME: Duration = Duration::from_secs(1);
-/// Outages in a row, without a card finished between them, after which only a person can help: a reader that answers
+/// Outages in a row, without a card finished between them, after which only a person can help: a device that answers
 /// every probe and no card must not go through the hopper.
-const OUTAGES_IN_A_ROW: u32 = 10;
+const OUTAGES_IN_A_ROW: u32 = 3;
 
 /// What there is to be tried.
 pub struct Outage {

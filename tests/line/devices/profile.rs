@@ -2,7 +2,7 @@
 //! `hwsim` plays behind them (`sim.attach`).
 
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::pcscd_support::scene::Scene;
 
@@ -23,6 +23,8 @@ pub struct Lined {
     pub sim: &'static str,
     /// Chip stations whose reader `hwsim` leaves to somebody else.
     pub without_card: Vec<u32>,
+    /// Socket of another pcscd, whose first reader those stations have.
+    pub other_pcscd: Option<PathBuf>,
 }
 
 impl Default for Lined {
@@ -34,6 +36,7 @@ impl Default for Lined {
             command_s: 30.0,
             sim: SIM,
             without_card: vec![],
+            other_pcscd: None,
         }
     }
 }
@@ -70,8 +73,13 @@ impl Lined {
             let reader = usize::try_from(n - 1).unwrap();
             let (name, slot) = (scene.name(reader), reader % 2);
             let transport = at(&format!("chip-{n}.transport"));
+            let other = self.other_pcscd.as_ref().filter(|_| self.without_card.contains(&n));
+            let (name, slot) = if other.is_some() { (scene.name(0), 0) } else { (name, slot) };
             writeln!(links, "[link.chip-{n}]\nreader = {name:?}\nslot = {slot}\ntransport = {transport:?}")
                 .unwrap();
+            if let Some(socket) = other {
+                writeln!(links, "pcscd = {:?}", socket.display().to_string()).unwrap();
+            }
             writeln!(attach, "[sim.attach.chip-{n}]\ntransport = {transport:?}").unwrap();
             if !self.without_card.contains(&n) {
                 writeln!(attach, "vpcd = \"127.0.0.1:{}\"", scene.port(reader)).unwrap();

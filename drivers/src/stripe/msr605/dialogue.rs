@@ -71,7 +71,9 @@ impl<L: Link> Msr605<L> {
     /// Nothing is under way on the line any more. After a reply that did not come or made no sense: reset, until the
     /// communication test passes, and all settings again.
     pub(super) fn settle(&mut self) -> Result<(), DeviceError> {
-        self.port.drain(drop)?;
+        if self.port.drain(true, drop)? {
+            self.unsure = true;
+        }
         if !self.unsure {
             return Ok(());
         }
