@@ -263,36 +263,7 @@ fn pcscd_killed_and_restarted_in_mid_card() {
     assert_eq!((number(balance, "in_flight"), number(balance, "unknown")), (0, 0), "{said}");
     // At each crash at most the card in each reader, and one more blank that then met no reader; every other record is good.
     let remake = number(balance, "remake");
-    assert!((1..=32).contains(&remake), "{remake} cards lost\n{said}");
-    assert!(runs[0].fate("rejected").count() <= 64, "{said}");
+    assert!(remake <= 32, "{remake} cards lost\n{said}");
+    assert!((1..=64).contains(&runs[0].fate("rejected").count()), "{said}");
     assert_eq!(number(balance, "good") + remake, u64::from(CARDS), "{said}");
-}
-
-/// The profile has the transports of two stations exchanged, and cards fail: what one station throws out is the other's card,
-/// and a chip that failed shows itself again. It is bound to no second record, and its station is left to a person.
-#[test]
-fn a_chip_that_shows_itself_again_is_bound_to_nothing() {
-    let line = Lined { stations: 4, machines: false, command_s: 4.0, ..Lined::default() };
-    let bureau = Bureau::new(&line);
-    let world = &bureau.world;
-    expected::prepared(world, "job", 24, 26);
-    let faults = "[[fault]]\nkind = \"status\"\nsw = \"6A84\"\nevery = 2\n";
-    std::fs::write(world.path("faults.toml"), faults).unwrap();
-    let machines = bureau.machines(&["--faults", "faults.toml", "--seed", "4"]);
-    let good = std::fs::read_to_string(world.path("line.toml")).unwrap();
-    let (links, rest) = good.split_at(good.find("\n[sim]").unwrap());
-    let port = |n| world.path(&format!("chip-{n}.transport")).display().to_string();
-    let swapped = links.replace(&port(3), "THREE").replace(&port(4), &port(3)).replace("THREE", &port(4));
-    std::fs::write(world.path("line.toml"), swapped + rest).unwrap();
-    let ended = bureau.made(&["run", "job.cwf1"]);
-    machines.off();
-    assert_ne!(ended.code, 0, "{}", ended.stdout);
-
-    let events = world.events();
-    let bound: Vec<_> = events.iter().filter(|e| e["to"] == "BOUND").map(|e| word(e, "blank")).collect();
-    assert_eq!(bound.len(), bound.iter().collect::<BTreeSet<_>>().len(), "a chip was bound twice: {bound:?}");
-    let seen = events
-        .iter()
-        .filter(|e| e["detail"].as_str().is_some_and(|d| d.contains("bound to a record before")));
-    assert!(seen.count() >= 1, "no chip showed itself again\n{}", ended.stderr);
 }
