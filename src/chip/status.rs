@@ -42,7 +42,7 @@ pub enum Verdict {
 pub fn judge(phase: Phase, sw: u16) -> Verdict {
     match (phase, sw) {
         (_, 0x9000) => Verdict::Done,
-        (Phase::StoreData { may_refuse: true }, 0x6A88) => Verdict::Tolerated,
+        _ if phase.tolerated().contains(&sw) => Verdict::Tolerated,
         _ => Verdict::Reject {
             reason: format!("sw-{sw:04X}"),
             detail: format!("card: {} ({sw:04X} to {})", meaning(phase, sw), phase.command()),

@@ -60,18 +60,13 @@ struct Finding {
 
 impl Finding {
     fn new(place: &str, check: &str, found: Result<(), String>) -> Self {
-        let good = found.is_ok();
-        Self { place: place.into(), check: check.into(), good, says: found.err().unwrap_or_default() }
+        Self::saying(place, check, found.map(|()| String::new()))
     }
 
-    /// With something to say where it is good.
+    /// With something to say where it is good, too.
     fn saying(place: &str, check: &str, found: Result<String, String>) -> Self {
-        let (says, found) = match found {
-            Ok(says) => (says, Ok(())),
-            Err(what) => (String::new(), Err(what)),
-        };
-        let finding = Self::new(place, check, found);
-        if finding.good { Self { says, ..finding } } else { finding }
+        let good = found.is_ok();
+        Self { place: place.into(), check: check.into(), good, says: found.unwrap_or_else(|what| what) }
     }
 }
 
