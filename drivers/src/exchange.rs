@@ -13,8 +13,8 @@ use crate::wire::{READER_BODY_MAX, reader};
 
 /// kind u8, length u32.
 const HEADER: usize = 5;
-/// Answers that come faster than this are let gather; a card behind contacts takes longer.
-const FAST: Duration = Duration::from_millis(1);
+/// Answers that come faster than this are let gather; a command that works in the chip takes longer.
+const FAST: Duration = Duration::from_millis(5);
 /// Longest pause: little against any time limit.
 const PAUSE_MAX: Duration = Duration::from_millis(10);
 /// Shortest: with the kernel's slack for timers (50 us) a shorter one may be too long.
