@@ -332,7 +332,7 @@ impl PcscReader {
         let (Some(context), Some(name)) = (&self.context, &self.reader) else {
             return Err(Error::NoService.into());
         };
-        let free = Instant::now() + HELD_PATIENCE;
+        let free = until.max(Instant::now() + HELD_PATIENCE);
         // After a card that left in the middle of a command, pcscd may not notice the next one by itself.
         let mut look = mem::take(&mut self.torn).then(|| Instant::now() + NOTICE_TIME);
         loop {
