@@ -20,6 +20,14 @@ impl Fault {
                 .contains(&self.reason.as_str())
     }
 
+    /// Whether the reader failed before the card in it was asked anything: once the reader answers, the same card can be
+    /// looked at. Not after silence, which may be the card's.
+    pub fn spares_card(&self) -> bool {
+        self.blame == Blame::Device
+            && self.header.is_none()
+            && ["reader-held", "no-reader", "reader"].contains(&self.reason.as_str())
+    }
+
     /// The record's data is at fault.
     pub(super) fn data(detail: impl std::fmt::Display) -> Self {
         Self::new(Blame::Data, "data", format!("file: {detail}"))
@@ -168,6 +176,22 @@ mod tests {
             assert_eq!(Fault::from(error.clone()).wants_probe(), wanted, "{error}");
         }
         assert!(!Fault::from(HsmError::Host("gone".into())).wants_probe());
+    }
+
+    #[test]
+    fn only_a_reader_that_failed_before_the_first_command_spares_the_card() {
+        for error in [CardError::Held, CardError::NoReader("x".into()), CardError::Reader(LinkError::Closed)]
+        {
+            let fault = Fault::from(error);
+            assert!(fault.spares_card(), "{fault}");
+            assert!(!fault.at("00A4".into(), None).spares_card());
+        }
+        for error in
+            [CardError::Reader(LinkError::Timeout(Duration::ZERO)), CardError::Mute, CardError::Absent]
+        {
+            assert!(!Fault::from(error.clone()).spares_card(), "{error}");
+        }
+        assert!(!Fault::from(DeviceError::Closed).spares_card());
     }
 
     #[test]

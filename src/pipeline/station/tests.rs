@@ -84,6 +84,10 @@ fn hung() -> Fault {
     Fault::new(Blame::Device, "timeout", "no answer")
 }
 
+fn away() -> Fault {
+    Fault::new(Blame::Device, "reader", "no service")
+}
+
 fn bad_card() -> Fault {
     Fault::new(Blame::Card, "mute", "no ATR")
 }
@@ -192,6 +196,36 @@ fn a_reader_that_hangs_before_the_binding_costs_a_blank_and_is_probed_until_it_a
     assert_eq!(bench.did(), "F inspect R probe probe probe");
     bench.feed();
     bench.says(&["fed", "may bind"]);
+    bench.end();
+}
+
+#[test]
+fn a_reader_that_is_away_for_a_moment_costs_no_card() {
+    let bench = start(&[], vec![away(), away()], vec![], vec![away()]);
+    bench.feed();
+    bench.says(&["fed", "may bind"]);
+    assert_eq!(bench.did(), "F inspect probe probe inspect probe inspect");
+    bench.end();
+    let bench = start(&[], vec![away()], vec![], vec![]);
+    bench.take();
+    bench.says(&["taken", "writing", "done"]);
+    assert_eq!(bench.did(), "T A inspect probe inspect write");
+    bench.end();
+}
+
+#[test]
+fn a_reader_that_stays_away_is_probed_without_the_card() {
+    let bench = start(&[], vec![away()], vec![], vec![away(); 30]);
+    bench.feed();
+    let begun = Instant::now();
+    bench.says(&["fed", "blank out: reader", "void: reader Probed"]);
+    assert!(begun.elapsed() >= Duration::from_secs(3));
+    bench.end();
+    // After silence, which may be the card's, it is out at once.
+    let bench = start(&[], vec![away(), hung()], vec![], vec![]);
+    bench.feed();
+    bench.says(&["fed", "blank out: timeout", "void: timeout Probed", "back"]);
+    assert_eq!(bench.did(), "F inspect probe inspect R probe");
     bench.end();
 }
 
