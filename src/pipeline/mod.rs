@@ -17,6 +17,7 @@
 //! Not here: what a module does to a card (`modules`), which states are legal (`ledger`), how the line is put
 //! together from links (`cli`, the composition root).
 
+mod clear;
 mod dispatcher;
 mod floor;
 mod output;
@@ -33,6 +34,8 @@ use crate::ledger::{JobId, Ledger};
 use crate::modules::{Fault, Module};
 use crate::record::Spool;
 use crate::report::RunStats;
+
+pub use clear::{Cleared, clear};
 
 /// A transport over whatever link the station has.
 pub type CardTransport = Transport<Box<dyn Link>>;
