@@ -102,6 +102,11 @@ pub fn run(command: &LineCommand) -> Result<Exit, Failure> {
         if missing.is_empty() {
             findings.extend(places::look(&line, &Real::new(&line)?));
         }
+        if line.link.is_empty() && line.sim.is_some() {
+            let what =
+                "it names no devices, but can be simulated: add --simulate, or its [link] tables".to_owned();
+            findings.push(Finding::new("profile", "links", Err(what)));
+        }
         findings.extend(missing.into_iter().map(|what| Finding::new("profile", "links", Err(what))));
     }
     print(args, &line, &findings)

@@ -86,3 +86,24 @@ fn empty(transport: &mut CardTransport, most: u32) -> (u32, Result<(), DeviceErr
     }
     (most, Err(DeviceError::Unexpected("it throws out more cards than find room there")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_place_that_a_person_must_clear_is_named_and_an_empty_line_says_nothing() {
+        let mut cleared = Cleared::default();
+        cleared.add("chip-1", 0, Ok(()));
+        assert_eq!((cleared.told(), cleared.asks_for()), (None, None));
+        cleared.add("chip-2", 0, Err(DeviceError::Closed));
+        cleared.add("output", 3, Err(DeviceError::Refused('R')));
+        cleared.add("stripe-1", 1, Ok(()));
+        let (told, asks) = (cleared.told().unwrap(), cleared.asks_for().unwrap());
+        assert!(told.contains(": 4 (output 3, stripe-1 1)"), "{told}");
+        assert!(
+            asks.contains("chip-2 (") && asks.contains("output (") && !asks.contains("stripe-1"),
+            "{asks}"
+        );
+    }
+}

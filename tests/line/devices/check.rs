@@ -17,7 +17,7 @@ struct Broken {
     says: &'static [&'static str],
 }
 
-const BROKEN: [Broken; 10] = [
+const BROKEN: [Broken; 11] = [
     Broken {
         name: "a reader that is not there",
         from: "reader = \"Cardwright Test 1\"\nslot = 1",
@@ -52,6 +52,13 @@ const BROKEN: [Broken; 10] = [
         to: "[link.embosser-1]\nserial = \"PATH/output.transport\"",
         place: "profile",
         says: &["output.transport", "embosser-1 and output"],
+    },
+    Broken {
+        name: "an address without a port",
+        from: "stream = \"127.0.0.1:9100\"",
+        to: "stream = \"127.0.0.1\"",
+        place: "printer-1",
+        says: &["link.printer-1.stream", "HOST:PORT"],
     },
     Broken {
         name: "printer and embosser exchanged",
