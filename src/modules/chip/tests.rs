@@ -405,6 +405,10 @@ fn blanks_that_do_not_fit_are_refused_before_the_binding() {
     let mut mute = bench();
     mute.card.atr = Err(CardError::Mute);
     expect(mute, &work(), Blame::Card, "mute");
+    let mut empty = bench();
+    empty.card.atr = Err(CardError::Absent);
+    let fault = empty.module().0.inspect(&work()).unwrap_err();
+    assert!(fault.blame == Blame::Device && fault.is_no_card(), "{fault}");
     let mut foreign = bench();
     foreign.card.atr = Ok(vec![0x3B, 0x00]);
     expect(foreign, &work(), Blame::Card, "wrong-atr");

@@ -264,6 +264,22 @@ fn a_device_that_answers_probes_and_no_card_ends_with_a_person() {
 }
 
 #[test]
+fn a_transport_that_brings_no_card_ends_with_a_person_before_the_hopper_is_empty() {
+    let unseen = || Fault::new(Blame::Device, "no-card", "no card in reader");
+    let bench = start(&[], vec![unseen(), unseen(), unseen(), unseen()], vec![], vec![]);
+    bench.feed();
+    bench.says(&["fed", "blank out: no-card"].repeat(4));
+    bench.says(&["void: no-card Stuck"]);
+    bench.end();
+    // One that is seen makes good for those before it.
+    let bench = start(&[], vec![unseen(), unseen(), unseen()], vec![], vec![]);
+    bench.feed();
+    bench.says(&["fed", "blank out: no-card"].repeat(3));
+    bench.says(&["fed", "may bind"]);
+    bench.end();
+}
+
+#[test]
 fn hanging_up_ends_the_probing_at_once() {
     let bench = start(&[], vec![], vec![hung()], vec![hung(); 100]);
     bench.take();

@@ -6,11 +6,13 @@
 //! | `profile` | the line |
 //! | `job` | 200 cards, all good; the same with faults, until all are |
 //! | `hung` | a card that never answers |
+//! | `killed` | a controller that is killed, and goes on |
 //! | `check` | `line check`, of a good line and of broken ones |
 
 mod check;
 mod hung;
 mod job;
+mod killed;
 mod profile;
 
 use crate::pcscd_support::machines::Hwsim;
