@@ -255,7 +255,7 @@ fn a_controller_refuses_what_is_no_hello() {
         (hello_of(b"CWSH", 1, 2, b"[]"), "not known"),
         (hello_of(b"CWSH", 1, 2, b"{}"), "malformed"),
         (hello_of(b"CWSH", 1, 15, br#"{"error":"why"}"#), "why"),
-        (hello_of(b"CWSH", 1, 23, br#"{"error":"why","why":5}"#), "held by another"),
+        (hello_of(b"CWSH", 1, 23, br#"{"error":"why","why":5}"#), "another program has"),
     ] {
         let mut reader = HostReader::new(saying(&bytes, false));
         let text = reader.reopen(LONG).unwrap_err().to_string();
