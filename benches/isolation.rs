@@ -121,9 +121,23 @@ fn run(world: &World, number: usize, stations: u32, cards: u32) -> Ran {
         .status()
         .unwrap();
     machines.off();
-    assert!(status.success(), "run {number} of {stations} stations ended with {status}");
+    assert!(
+        status.success(),
+        "run {number} of {stations} stations ended with {status}; rejected: {:?}",
+        rejected(&folder.path().join("events.jsonl"))
+    );
     drop(card);
     measured(&folder.path().join("events.jsonl"), cards, hung)
+}
+
+/// Where and why cards were thrown out.
+fn rejected(events: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(events).unwrap_or_default();
+    let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    events
+        .filter(|e| e["to"] == "REJECTED")
+        .map(|e| format!("{} {}: {}", e["station"], e["reason"], e["detail"]))
+        .collect()
 }
 
 fn measured(events: &Path, cards: u32, hung: bool) -> Ran {
