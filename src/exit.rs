@@ -56,6 +56,8 @@ pub enum Exit {
     NotFound = 43,
     /// The job is held for a supervisor.
     Held = 44,
+    /// `audit verify` found something that is not as it was written.
+    AuditFailed = 45,
     /// A file or socket of ours cannot be read or written (permissions, disk).
     Io = 50,
 }

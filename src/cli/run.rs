@@ -15,7 +15,7 @@ use super::simulator::{SimulateArgs, Simulator};
 use super::stations;
 use crate::exit::{Exit, Failure};
 use crate::hsm::client::{Client, HostProcess};
-use crate::hsm::{Hsm, Realm};
+use crate::hsm::{Admission, Auditor, Hsm, Realm};
 use crate::ledger::{Change, Context, JobId, JobState, Ledger, LedgerError, NewJob, Reader, RecordState};
 use crate::outputs;
 use crate::pipeline::{Batch, Outcome, Stop};
@@ -101,8 +101,7 @@ impl<'a> Bench<'a> {
         if args.simulate.simulate {
             Simulator::check(&profile, &origin, &args.simulate, directory.path())?;
         }
-        let existed = ledger.ledger.exists();
-        if !existed && has_spool(&ledger.ledger) {
+        if !ledger.ledger.exists() && has_spool(&ledger.ledger) {
             return Err(Failure::new(
                 Exit::Ledger,
                 format!(
@@ -112,17 +111,15 @@ impl<'a> Bench<'a> {
                 ),
             ));
         }
-        let ledger = Ledger::open(&ledger.ledger)?;
-        if existed {
-            ledger.reader()?.verify_chain()?;
-        }
-        sweep(ledger.path());
         let socket = directory.path().join("hsm.sock");
         let host = HostProcess::start(&super::own_program()?, &args.keys, &socket)?;
-        let realm = Client::connect(&socket)?.realm();
+        let auditor = Client::connect(&socket)?;
+        let realm = auditor.realm();
         if !args.simulate.simulate {
             allowed(&line, realm)?;
         }
+        let ledger = Ledger::open_audited(&ledger.ledger, Box::new(auditor))?;
+        sweep(ledger.path());
         Ok(Self { args, json, line, profile, directory, host, socket, realm, ledger })
     }
 
@@ -213,10 +210,21 @@ fn new_job(bench: &Bench<'_>, file: &Path) -> Result<Job, Failure> {
         spool: spool_path.display().to_string(),
         cards: accepted.cards,
     };
-    let accepted_job = bench.ledger.new_job(new).map_err(|error| {
+    // The HSM first: it is noted for this ledger, whose job it then becomes; after a crash between the two it is again.
+    let admission = Admission {
+        issuer_id: new.issuer_id.clone(),
+        file_id: new.file_id.clone(),
+        digest: new.digest,
+        ledger: bench.ledger.reader()?.id()?,
+    };
+    let admitted = Client::connect(&bench.socket).and_then(|mut hsm| hsm.admit(&admission));
+    let accepted_job = match admitted {
+        Ok(()) => bench.ledger.new_job(new).map_err(|error| seen(error, bench)),
+        Err(error) => Err(error.into()),
+    };
+    let accepted_job = accepted_job.inspect_err(|_| {
         // A refused file leaves no copy behind; a copy that cannot be removed does no harm.
         let _ = std::fs::remove_file(&spool_path);
-        seen(error, bench)
     })?;
     if !accepted_job.seen_before.is_empty() {
         return Err(Failure::new(

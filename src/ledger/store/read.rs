@@ -7,7 +7,10 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::load::csn;
 use super::row::{self, blank_name, signed};
+use crate::audit::{Checkpoint, LedgerId};
+use crate::hsm::AuditInfo;
 use crate::ids::KekId;
+use crate::ledger::audit::Audit;
 use crate::ledger::error::LedgerError;
 use crate::ledger::law::Law;
 use crate::ledger::types::{AttemptState, Balance, Event, JobId, RecordState};
@@ -210,6 +213,22 @@ impl Reader {
     /// Walks the whole chain; see [`super::verify_chain`].
     pub fn verify_chain(&self) -> Result<super::Head, LedgerError> {
         super::verify_chain(&self.connection)
+    }
+
+    /// Proves what can be proved: chain, signatures, that the tables are what the events add up to, and that the HSM has
+    /// noted nothing else. `seen` is told the number of each event.
+    pub fn audit(&self, known: Option<&AuditInfo>, seen: impl FnMut(u64)) -> Result<Audit, LedgerError> {
+        super::audit::audit(&self.connection, known, seen)
+    }
+
+    /// Name of the ledger.
+    pub fn id(&self) -> Result<LedgerId, LedgerError> {
+        super::audit::id(&self.connection)
+    }
+
+    /// All signed places, in order.
+    pub fn checkpoints(&self) -> Result<Vec<Checkpoint>, LedgerError> {
+        super::audit::all_checkpoints(&self.connection)
     }
 
     fn next(&self, job: JobId, sql: &str) -> Result<u32, LedgerError> {
