@@ -21,11 +21,11 @@ mod profile;
 #[allow(dead_code)]
 mod support;
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 
 use pcscd_support::card::{Act, Card};
+use pcscd_support::machines::Hwsim;
 use pcscd_support::scene::Scene;
 use profile::Lined;
 use serde_json::Value;
@@ -96,14 +96,14 @@ fn run(world: &World, number: usize, stations: u32, cards: u32) -> Ran {
         stations,
         machines: false,
         command_s: DEADLINE_S,
-        sim: sim.leak(),
+        sim,
         without_card: if hung { vec![16] } else { vec![] },
         other_pcscd: hung.then(|| other.socket()),
     };
     let folder = world.folder();
     std::fs::write(folder.path().join("line.toml"), line.text(&scene, folder.path())).unwrap();
     let card = hung.then(|| Card::new(ATR, |_| Act::Freeze(vec![0x90, 0x00])).insert(&other, 0));
-    let machines = machines(&scene, folder.path());
+    let machines = Hwsim::serve(&scene, folder.path(), &[]);
     let report = folder.path().join("report.json");
     let status = scene
         .command(CARDWRIGHT)
@@ -120,7 +120,7 @@ fn run(world: &World, number: usize, stations: u32, cards: u32) -> Ran {
         .stderr(Stdio::null())
         .status()
         .unwrap();
-    end(machines);
+    machines.off();
     assert!(status.success(), "run {number} of {stations} stations ended with {status}");
     drop(card);
     measured(&folder.path().join("events.jsonl"), cards, hung)
@@ -147,24 +147,4 @@ fn measured(events: &Path, cards: u32, hung: bool) -> Ran {
 fn seconds(ts: &str) -> f64 {
     let clock = ts.split('T').nth(1).unwrap().trim_end_matches('Z');
     clock.split(':').fold(0.0, |sum, part| sum * 60.0 + part.parse::<f64>().unwrap())
-}
-
-fn machines(scene: &Scene, folder: &Path) -> Child {
-    let mut child = scene
-        .command(Path::new(CARDWRIGHT).with_file_name("hwsim"))
-        .args(["serve", "--line", "line.toml", "--socket", "hwsim.sock", "--until-stdin-closes"])
-        .current_dir(folder)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut ready = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
-    assert!(ready.contains("SIMULATED"), "hwsim did not start");
-    child
-}
-
-fn end(mut machines: Child) {
-    drop(machines.stdin.take());
-    machines.wait().unwrap();
 }

@@ -65,13 +65,14 @@ impl Findings {
         good
     }
 
-    /// What every machine does: it answers, tells the same twice, and does so over a new connection. False: there is no
-    /// use in asking more.
+    /// What every machine does: it answers, is of its kind if its protocol has it say so, tells the same twice, and does so
+    /// over a new connection. False: there is no use in asking more.
     fn begin<M: ?Sized>(
         &mut self,
         machine: &mut M,
         ready: fn(&mut M) -> Result<String, DeviceError>,
         reopen: fn(&mut M, Duration) -> Result<(), DeviceError>,
+        kind: Option<&str>,
     ) -> bool {
         let first = ready(machine);
         if !self.add("it answers", first.clone().map(drop)) {
@@ -80,6 +81,14 @@ impl Findings {
         let first = first.unwrap_or_default();
         let printable = !first.is_empty() && first.chars().all(|c| !c.is_control());
         self.add("it says what it is", told(printable, "its name is empty, or has control characters"));
+        if let Some(kind) = kind {
+            let other = format!(
+                "it says that it is {first:?}, which is no {kind}: exchange the cables, or correct the profile's `serial`"
+            );
+            if !self.add("it is what the profile says", told(first.to_lowercase().contains(kind), &other)) {
+                return false;
+            }
+        }
         let again = ready(machine).map_err(|error| error.to_string());
         let same = again.and_then(|name| told(name == first, "another name than before: is there noise?"));
         self.add("it says the same again", same);

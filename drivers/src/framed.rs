@@ -77,7 +77,7 @@ impl<L: Link> Framed<L> {
         }
     }
 
-    /// Command 'S' of embosser and printer: the model's name, printable ASCII.
+    /// Command 'S': the model's name, of a transport with where it stands; printable ASCII.
     pub(crate) fn model(&mut self) -> Result<String, DeviceError> {
         String::from_utf8(self.command(b'S', &[], QUICK_WORK)?)
             .ok()

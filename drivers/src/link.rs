@@ -183,7 +183,10 @@ pub enum CardError {
     #[error("the card refuses the protocol: it speaks neither T=0 nor T=1 as the product wants")]
     Protocol,
     /// The reader is in somebody else's hands.
-    #[error("the reader is held by another program, or still busy with a card that does not answer")]
+    #[error(
+        "another program has a card session in this reader: end it (or the reader is still busy with a card that does not \
+         answer)"
+    )]
     Held,
     /// No reader of that name or place.
     #[error("{0}")]

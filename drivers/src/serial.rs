@@ -53,7 +53,17 @@ fn port(path: &str, baud: u32) -> Result<Box<dyn SerialPort>, LinkError> {
         .flow_control(FlowControl::None)
         .exclusive(true)
         .open()
-        .map_err(|error| LinkError::Io(format!("serial port {path}: {error}")))
+        .map_err(|error| LinkError::Io(format!("serial port {path}: {}", plainly(error))))
+}
+
+/// The operating system's words, but for those that nobody understands.
+fn plainly(error: serialport::Error) -> String {
+    match error.description.as_str() {
+        "Not a typewriter" | "Inappropriate ioctl for device" => {
+            "it is no serial port: correct the path in the line profile".to_owned()
+        }
+        _ => error.to_string(),
+    }
 }
 
 impl Link for SerialLink {
@@ -220,6 +230,8 @@ mod tests {
 
     #[test]
     fn an_error_of_opening_names_the_port() {
+        let text = SerialLink::open("/dev/null", 9600).err().unwrap().to_string();
+        assert!(text.contains("/dev/null") && text.contains("no serial port"), "{text}");
         let text = SerialLink::open("/dev/no-such-port", 9600).err().unwrap().to_string();
         assert!(text.contains("/dev/no-such-port"), "{text}");
     }

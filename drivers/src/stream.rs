@@ -75,14 +75,9 @@ impl<S: Socket> Timed<S> {
         let deadline = Instant::now() + timeout;
         let mut rest = bytes;
         while !rest.is_empty() {
-            let left = deadline.saturating_duration_since(Instant::now());
             let limit = Limit(S::limit_writes, &mut self.writes);
-            match attempt(&mut self.socket, left, limit, |socket| socket.write(rest)) {
-                Ok(0) => return Err(LinkError::Closed),
-                Ok(n) => rest = rest.get(n..).unwrap_or_default(),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(fault(&error, timeout)),
-            }
+            let n = some(&mut self.socket, limit, (deadline, timeout), |socket| socket.write(rest))?;
+            rest = rest.get(n..).unwrap_or_default();
         }
         Ok(())
     }
@@ -90,16 +85,8 @@ impl<S: Socket> Timed<S> {
     /// Waits for at least one byte; see [`crate::link::Link::receive`].
     pub(crate) fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, LinkError> {
         let deadline = Instant::now() + timeout;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let limit = Limit(S::limit_reads, &mut self.reads);
-            match attempt(&mut self.socket, left, limit, |socket| socket.read(buffer)) {
-                Ok(0) => return Err(LinkError::Closed),
-                Ok(n) => return Ok(n),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(fault(&error, timeout)),
-            }
-        }
+        let limit = Limit(S::limit_reads, &mut self.reads);
+        some(&mut self.socket, limit, (deadline, timeout), |socket| socket.read(buffer))
     }
 
     /// Fills the buffer, or fails.
@@ -126,6 +113,24 @@ impl<S: Socket> Timed<S> {
 
 /// How one direction is limited, and to what it is.
 struct Limit<'a, S>(fn(&S, Option<Duration>) -> std::io::Result<()>, &'a mut Option<Duration>);
+
+/// Reads or writes until some bytes went through or the deadline comes; a timeout is told as the caller's.
+fn some<S: Socket>(
+    socket: &mut S,
+    Limit(limit, set): Limit<'_, S>,
+    (deadline, timeout): (Instant, Duration),
+    mut act: impl FnMut(&mut S) -> std::io::Result<usize>,
+) -> Result<usize, LinkError> {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match attempt(socket, left, Limit(limit, set), &mut act) {
+            Ok(0) => return Err(LinkError::Closed),
+            Ok(n) => return Ok(n),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(fault(&error, timeout)),
+        }
+    }
+}
 
 /// One read or write with the time that is left; without any, it does not wait.
 fn attempt<S: Socket>(

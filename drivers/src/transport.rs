@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::error::{Condition, DeviceError};
-use crate::framed::{Framed, QUICK_WORK};
+use crate::framed::Framed;
 use crate::link::Link;
 
 /// For one movement of a card; a line moves a card in well under a second.
@@ -47,7 +47,8 @@ impl<L: Link> Transport<L> {
         self.motion(b'A', &[])
     }
 
-    /// Throws the card of this station, or on its way to it, into the reject bin.
+    /// Throws the card of this station, or on its way to it, into the reject bin; at the output one of those in the hand
+    /// and the buffer places. No card: [`Condition::NoCard`].
     pub fn reject(&mut self) -> Result<(), DeviceError> {
         self.motion(b'R', &[])
     }
@@ -67,9 +68,9 @@ impl<L: Link> Transport<L> {
         self.motion(b'M', &place(slot, position))
     }
 
-    /// Asks whether the transport is ready.
-    pub fn status(&mut self) -> Result<(), DeviceError> {
-        self.framed.command(b'S', &[], QUICK_WORK).map(drop)
+    /// Asks whether the transport is ready; gives the name of its station, or `output`, and then the model's.
+    pub fn status(&mut self) -> Result<String, DeviceError> {
+        self.framed.model()
     }
 
     /// Gives the connection up and makes a new one, within `timeout`. A movement that was under way may still happen.
@@ -106,7 +107,7 @@ mod tests {
         (|t| t.park(0x0102), b"B\x01\x02"),
         (|t| t.stack(0x0102, 0x0001_0203), b"K\x01\x02\x00\x01\x02\x03"),
         (|t| t.stack_remake(0x0102, 0x0001_0203), b"M\x01\x02\x00\x01\x02\x03"),
-        (|t| t.status(), b"S"),
+        (|t| t.status().map(drop), b"S"),
     ];
 
     fn run(act: Act, body: &[u8], status: u8) -> Result<(), DeviceError> {

@@ -57,7 +57,7 @@
 //! 'C'                      clear the buffer
 //! 'L' lines                add complete lines "~EM%font;x;y;text" CR LF (standards: vendor page, see `embosser`)
 //! 'E'                      emboss the buffer on the card (the machine's work time)
-//! 'S'                      status; answer data = model name, ASCII
+//! 'S'                      status; answer data = model name, ASCII, with the word "embosser" in it, in any case
 //! ```
 //!
 //! # 4. Card printer
@@ -67,7 +67,8 @@
 //! 'H' side length digest   side 'F' or 'B', length = u32 BE of the side's PNG, digest = its SHA-256 (32 bytes)
 //! 'P'                      print the sides announced (the machine's work time); '3' if an image does not come within 5 s,
 //!                          is not the one that was announced, or is no PNG
-//! 'S'                      status; answer data = model name, ASCII; '4' while the ribbon is out
+//! 'S'                      status; answer data = model name, ASCII, with the word "printer" in it, in any case; '4' while
+//!                          the ribbon is out
 //! ```
 //!
 //! The PNGs, which are rasters in full colour and compressed, travel over a link of their own (`stream`), of which the
@@ -93,7 +94,10 @@
 //!                'B' slot        wait for the card on its way, and put it into buffer place `slot` (u16 BE)
 //!                'K' slot pos    stack the card of that buffer place at `pos` (u32 BE), the good cards' stacker
 //!                'M' slot pos    stack it apart, in the remakes' stacker
-//! both:          'S'             status
+//!                'R'             throw one card that lies in the hand or in a buffer place into the reject bin, whichever;
+//!                                '2' when none does
+//! both:          'S'             status; answer data = the station's name ("chip-3") or "output", a blank, the model's
+//!                                name, ASCII
 //! ```
 //!
 //! # 6. Magnetic stripe encoder MSR605/MSR206

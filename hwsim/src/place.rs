@@ -6,10 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::blank::Blank;
 use crate::device::printer::Inbox;
-use crate::faults::Kind;
 use crate::profile::{self, Module};
 use crate::sync::lock;
-use crate::world::World;
 
 /// A blank, wherever it lies.
 pub type Card = Arc<Mutex<Blank>>;
@@ -126,11 +124,11 @@ impl Station {
         self.card_came.notify_all();
     }
 
-    /// Waits until a card other than `but` touches the contacts; gives its number.
-    pub fn wait_for_contact(&self, but: Option<u64>) -> u64 {
+    /// Waits until a card touches the contacts; gives its number.
+    pub fn wait_for_contact(&self) -> u64 {
         let mut slot = self.slot();
         loop {
-            if let Some(n) = touching(&slot).filter(|n| Some(*n) != but) {
+            if let Some(n) = touching(&slot) {
                 return n;
             }
             slot = self.card_came.wait(slot).unwrap_or_else(PoisonError::into_inner);
@@ -140,22 +138,6 @@ impl Station {
     /// Whether this card touches the contacts.
     pub fn touches(&self, n: u64) -> bool {
         touching(&self.slot()) == Some(n)
-    }
-
-    /// A mute card shows by saying nothing, whether it is asked or not.
-    pub fn note_mute(&self, world: &World, n: u64) {
-        let slot = self.slot();
-        if let Some(mut blank) = slot.card().map(|card| lock(card)).filter(|blank| blank.n == n) {
-            world.strikes(&mut blank, Kind::Mute, self);
-        }
-    }
-
-    /// Whether this card is here and gives no ATR.
-    pub fn is_mute(&self, n: u64) -> bool {
-        let slot = self.slot();
-        slot.card()
-            .map(|card| lock(card))
-            .is_some_and(|blank| blank.n == n && blank.fault(Kind::Mute).is_some())
     }
 
     /// Keeps the virtual reader's connection for this card; false if it has left.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! hopper --F--> station --T--> station ... --T--> output's hand --B--> buffer place --K--> good cards' stacker
-//!                  |                                                               \--M--> remakes' stacker
+//!                  |                              \---------------\---R--> reject bin   \--M--> remakes' stacker
 //!                  R--> reject bin
 //! ```
 //!
@@ -242,6 +242,20 @@ impl World {
         }
         let card = lock(&self.hand).take().ok_or(status::NO_CARD)?;
         buffer.insert(place, card);
+        Ok(())
+    }
+
+    /// Throws one card at the output into the reject bin: the hand's, there or on its way, or one of the buffer.
+    pub fn reject_at_output(&self, pace: &mut Pace) -> Move {
+        let held = lock(&self.hand).take();
+        let card = held.or_else(|| {
+            let mut buffer = lock(&self.buffer);
+            let place = *buffer.keys().min()?;
+            buffer.remove(&place)
+        });
+        let card = card.ok_or(status::NO_CARD)?;
+        pace.work(self.sim.transfer_s);
+        self.leave(&card, &Fate::Rejected);
         Ok(())
     }
 

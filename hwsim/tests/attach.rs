@@ -160,6 +160,28 @@ impl Drop for Program {
 }
 
 #[test]
+fn a_mute_card_lies_in_the_reader_and_says_no_atr() {
+    let dir = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let faults = "[[fault]]\nkind = \"mute\"\nblanks = [1]";
+    let server = line(dir.path(), listener.local_addr().unwrap().port(), faults);
+    let mut feeder = open(&dir.path().join("chip"));
+    assert_eq!(command(&mut feeder, b"F"), '0');
+    let mut reader = Vpcd::card(&listener);
+    // As vpcd looks at a card, powers it up, and looks again: never an empty answer, which would hang it.
+    assert_eq!(reader.exchange(&[4]), [0x00]);
+    reader.send(&[1]);
+    assert_eq!(reader.exchange(&[4]), [0x00]);
+    assert_eq!(command(&mut feeder, b"R"), '0');
+    assert!(reader.is_closed());
+    assert_eq!(command(&mut feeder, b"F"), '0');
+    assert_eq!(hex::encode_upper(Vpcd::card(&listener).exchange(&[4])), ATR);
+    assert!(server.stop());
+    let noted = std::fs::read_to_string(dir.path().join("dump/faults.jsonl")).unwrap();
+    assert_eq!(noted.matches("mute").count(), 1, "{noted}");
+}
+
+#[test]
 fn one_card_as_a_program() {
     let dir = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

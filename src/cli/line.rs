@@ -15,6 +15,7 @@ use serde::Serialize;
 use super::common::LedgerArg;
 use super::links::{Real, Simulated};
 use super::run::allowed;
+use super::signals::Signals;
 use super::simulator::{SimulateArgs, Simulator};
 use crate::exit::{Exit, Failure};
 use crate::hsm::Hsm;
@@ -84,7 +85,8 @@ pub fn run(command: &LineCommand) -> Result<Exit, Failure> {
     let LineCommand::Check(args) = command;
     let (text, origin) = Line::source(&args.line)?;
     let line = Line::from_toml(&text, &origin)?;
-    let directory = super::socket_directory()?;
+    let signals = Signals::handle("stopped by the operator; no card was touched")?;
+    let directory = signals.directory()?;
 
     let mut findings = vec![keys(&line, args, directory.path())];
     findings.push(Finding::saying("disk", "ledger", disk::look(&args.ledger.ledger)));
@@ -99,6 +101,11 @@ pub fn run(command: &LineCommand) -> Result<Exit, Failure> {
         let missing = line.missing_links();
         if missing.is_empty() {
             findings.extend(places::look(&line, &Real::new(&line)?));
+        }
+        if line.link.is_empty() && line.sim.is_some() {
+            let what =
+                "it names no devices, but can be simulated: add --simulate, or its [link] tables".to_owned();
+            findings.push(Finding::new("profile", "links", Err(what)));
         }
         findings.extend(missing.into_iter().map(|what| Finding::new("profile", "links", Err(what))));
     }

@@ -124,6 +124,13 @@ impl Links for Real<'_> {
 
     fn stream(&self, station: &str) -> Result<Box<dyn Link>, Failure> {
         let address = self.given(station)?.stream.clone().ok_or_else(|| lacks(station, "stream"))?;
+        let whole = address
+            .rsplit_once(':')
+            .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+        if !whole {
+            let what = format!("link.{station}.stream: {address:?} is no address; write HOST:PORT");
+            return Err(Failure::new(Exit::Profile, what));
+        }
         self.link(station, HostDevice::Tcp { address })
     }
 

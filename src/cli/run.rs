@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crossbeam_channel::Receiver;
-
 use super::accept::Rules;
 use super::common::{ByArg, LedgerArg};
 use super::cpu;
 use super::links::{Links, Real, Simulated};
+use super::signals::Signals;
 use super::simulator::{SimulateArgs, Simulator};
 use super::stations;
 use crate::exit::{Exit, Failure};
@@ -18,7 +17,7 @@ use crate::hsm::client::{Client, HostProcess};
 use crate::hsm::{Admission, Auditor, Hsm, Realm};
 use crate::ledger::{Change, Context, JobId, JobState, Ledger, LedgerError, NewJob, Reader, RecordState};
 use crate::outputs;
-use crate::pipeline::{Batch, Outcome, Stop};
+use crate::pipeline::{Batch, LineSetup, Outcome, Stop};
 use crate::profile::line::Keys;
 use crate::profile::{Line, Product};
 use crate::record::chip::ChipSection;
@@ -27,6 +26,9 @@ use crate::report::{EventWriter, Places, Progress, Shown, Summary};
 
 /// Records that a message names; the ledger has them all.
 const NAMED: usize = 20;
+/// Said when a signal ends the program before a card was touched.
+const STOPPED: &str = "stopped by the operator before the first card; a file that was accepted is an open job: see \
+                       `cardwright job list`";
 
 /// `cardwright run`.
 #[derive(Debug, clap::Args)]
@@ -85,10 +87,12 @@ struct Bench<'a> {
     socket: PathBuf,
     realm: Realm,
     ledger: Ledger,
+    signals: Signals,
 }
 
 impl<'a> Bench<'a> {
     fn set_up(args: &'a LineArgs, ledger: &LedgerArg, json: bool) -> Result<Self, Failure> {
+        let signals = Signals::handle(STOPPED)?;
         let (profile, origin) = Line::source(&args.line)?;
         let line = Line::from_toml(&profile, &origin)?;
         stations::check(&line)?;
@@ -96,7 +100,7 @@ impl<'a> Bench<'a> {
         for output in [&args.events, &args.report].into_iter().flatten().filter(|p| p.as_os_str() != "-") {
             outputs::check(output, outputs::Kind::Json)?;
         }
-        let directory = super::socket_directory()?;
+        let directory = signals.directory()?;
         // A job is not opened for a line that cannot run.
         if args.simulate.simulate {
             Simulator::check(&profile, &origin, &args.simulate, directory.path())?;
@@ -120,7 +124,9 @@ impl<'a> Bench<'a> {
         }
         let ledger = Ledger::open_audited(&ledger.ledger, Box::new(auditor))?;
         sweep(ledger.path());
-        Ok(Self { args, json, line, profile, directory, host, socket, realm, ledger })
+        let path = ledger.path().to_owned();
+        signals.undo(move || sweep(&path));
+        Ok(Self { args, json, line, profile, directory, host, socket, realm, ledger, signals })
     }
 
     fn hsm(&self) -> Result<Box<dyn Hsm>, Failure> {
@@ -365,9 +371,6 @@ fn make(bench: Bench<'_>, job: Job) -> Result<Exit, Failure> {
     let progress =
         Progress::start(bench.ledger.subscribe(), job.id, total, crate::report::mark(&view), shown);
     let by = || Context { actor: Some(args.by.actor()), ..Context::default() };
-    if view.state == JobState::Held {
-        bench.ledger.record(job.id, Change::Released, by()).wait()?;
-    }
 
     let simulator = match args.simulate.simulate {
         true => Some(Simulator::start(&bench.profile, &args.simulate, bench.directory.path())?),
@@ -377,8 +380,13 @@ fn make(bench: Bench<'_>, job: Job) -> Result<Exit, Failure> {
         Some(simulator) => Box::new(Simulated { socket: simulator.socket().to_owned() }),
         None => Box::new(Real::new(&bench.line)?),
     };
-    let line = stations::open(&bench.line, &*links, || bench.hsm())?;
-    let mut outcome = crate::pipeline::run(line, batch, bench.hsm()?, &bench.ledger, on_signal());
+    let mut line = stations::open(&bench.line, &*links, || bench.hsm())?;
+    let stop = bench.signals.heard();
+    let found = cleared(&mut line, &bench.ledger, job.id)?;
+    if found || view.state == JobState::Held {
+        bench.ledger.record(job.id, Change::Released, by()).wait()?;
+    }
+    let mut outcome = crate::pipeline::run(line, batch, bench.hsm()?, &bench.ledger, stop);
     let before = cpu::of_children();
     // Told at the end: what happened to the cards comes first.
     let simulated = simulator.map_or(Ok(()), Simulator::end);
@@ -420,6 +428,27 @@ fn make(bench: Bench<'_>, job: Job) -> Result<Exit, Failure> {
         _ => failure,
     })?;
     simulated.map(|()| exit)
+}
+
+/// Clears the line of what an earlier run left; whether anything was there. The job is held with that, so that the ledger
+/// says where those cards are.
+fn cleared(line: &mut LineSetup, ledger: &Ledger, job: JobId) -> Result<bool, Failure> {
+    let cleared = crate::pipeline::clear(line);
+    let told = cleared.told();
+    if let Some(told) = &told {
+        tracing::warn!(%job, "{told}");
+        let context = Context {
+            reason: Some("cleared".into()),
+            detail: Some(told.clone()),
+            actor: Some("line".into()),
+            ..Context::default()
+        };
+        ledger.record(job, Change::Held, context).wait()?;
+    }
+    match cleared.asks_for() {
+        Some(asks) => Err(Failure::new(Exit::Device, format!("device: {asks}"))),
+        None => Ok(told.is_some()),
+    }
 }
 
 fn print(summary: &Summary, as_json: bool) -> Result<(), Failure> {
@@ -490,33 +519,4 @@ fn stop_text(stop: &Stop) -> String {
              but are not recorded, so look for them in the stackers: they are UNKNOWN at the next start"
         ),
     }
-}
-
-/// A channel that gets a message at SIGINT, SIGTERM, or SIGHUP (the terminal is gone).
-fn on_signal() -> Receiver<()> {
-    let (say, hear) = crossbeam_channel::bounded(1);
-    std::thread::spawn(move || {
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
-        runtime.block_on(async {
-            use tokio::signal::unix::{SignalKind, signal};
-            let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hang_up)) = (
-                signal(SignalKind::interrupt()),
-                signal(SignalKind::terminate()),
-                signal(SignalKind::hangup()),
-            ) else {
-                // Without handlers the default action ends the program: said here, found at the restart.
-                tracing::error!("no signal handlers: a stop will not be orderly");
-                return std::future::pending().await;
-            };
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-                _ = hang_up.recv() => {}
-            }
-            let _ = say.send(());
-            // The senders stay: hanging up would be another stop.
-            std::future::pending::<()>().await;
-        });
-    });
-    hear
 }

@@ -2,6 +2,7 @@
 
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::panic;
 
 use drivers::host::{self, HostError};
 
@@ -18,6 +19,11 @@ pub fn run(_: &StationHostArgs) -> Result<Exit, Failure> {
     let io = |e: std::io::Error| Failure::new(Exit::Io, format!("us: no socket on standard input: {e}"));
     let socket = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned().map_err(io)?);
     host::end_with(&socket).map_err(io)?;
+    panic::set_hook(Box::new(|panic| {
+        // What it says is for nobody here and may quote anything; the controller is told what failed.
+        let at = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!("station host: us: a call failed at {at}");
+    }));
     match host::serve(socket) {
         Ok(()) => Ok(Exit::Ok),
         // The controller was told, and asks often while a device is away.

@@ -68,7 +68,10 @@ impl ChipModule {
     fn look(&mut self, work: &Work, first: &Checked) -> Result<CardKeys, Fault> {
         let time = self.deadline.power_on().ok_or_else(|| self.too_long("power on"))?;
         let atr = self.link.power_on(Reset::Cold, Protocols::ANY, time);
-        let atr = atr.map_err(|error| self.failed(error, "power on"))?;
+        let atr = atr.map_err(|error| match error {
+            CardError::Absent => Fault::no_card(format!("no card in reader {}", self.reader)),
+            error => self.failed(error, "power on"),
+        })?;
         let expected = &chip_of(work)?.atr;
         if !expected.iter().any(|e| hex::decode(e).is_ok_and(|e| e == atr)) {
             return Err(Fault::card(

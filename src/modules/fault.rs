@@ -6,6 +6,9 @@ use drivers::{Condition, DeviceError};
 use super::{Blame, Fault};
 use crate::hsm::HsmError;
 
+/// Reason of a card that the transport brought and the device does not see.
+const NO_CARD: &str = "no-card";
+
 impl Fault {
     /// Without a command.
     pub fn new(blame: Blame, reason: impl Into<String>, detail: impl Into<String>) -> Self {
@@ -18,6 +21,27 @@ impl Fault {
         self.blame == Blame::Device
             && ["timeout", "reader-held", "no-reader", "reader", "device", "supply"]
                 .contains(&self.reason.as_str())
+    }
+
+    /// Whether the reader failed before the card in it was asked anything: once the reader answers, the same card can be
+    /// looked at. Not after silence, which may be the card's.
+    pub fn spares_card(&self) -> bool {
+        self.blame == Blame::Device
+            && self.header.is_none()
+            && ["reader-held", "no-reader", "reader"].contains(&self.reason.as_str())
+    }
+
+    /// The device sees no card, though the transport says that one lies there: the next one may go the same way.
+    pub fn is_no_card(&self) -> bool {
+        self.reason == NO_CARD
+    }
+
+    /// The same, as the device says it.
+    pub(super) fn no_card(error: impl std::fmt::Display) -> Self {
+        let detail = format!(
+            "device: {error}, though the transport says that it brought one: look where it lies, and check stops and cables"
+        );
+        Self::new(Blame::Device, NO_CARD, detail)
     }
 
     /// The record's data is at fault.
@@ -70,6 +94,7 @@ impl From<DeviceError> for Fault {
             e if e.condition() == Some(Condition::Stripe) => {
                 return Self::new(Blame::Card, "stripe-failed", format!("card: {e}"));
             }
+            e if e.condition() == Some(Condition::NoCard) => return Self::no_card(e),
             DeviceError::Timeout(_) => "timeout",
             DeviceError::Status { .. } => "device-failed",
             _ => "device",
@@ -112,7 +137,7 @@ mod tests {
             (DeviceError::HopperEmpty, Blame::Device, "supply"),
             (status(Condition::BadData), Blame::Data, "data"),
             (status(Condition::Failed), Blame::Device, "device-failed"),
-            (status(Condition::NoCard), Blame::Device, "device-failed"),
+            (status(Condition::NoCard), Blame::Device, "no-card"),
             (status(Condition::Stripe), Blame::Card, "stripe-failed"),
             (DeviceError::Timeout(Duration::from_secs(1)), Blame::Device, "timeout"),
             (DeviceError::Closed, Blame::Device, "device"),
@@ -168,6 +193,22 @@ mod tests {
             assert_eq!(Fault::from(error.clone()).wants_probe(), wanted, "{error}");
         }
         assert!(!Fault::from(HsmError::Host("gone".into())).wants_probe());
+    }
+
+    #[test]
+    fn only_a_reader_that_failed_before_the_first_command_spares_the_card() {
+        for error in [CardError::Held, CardError::NoReader("x".into()), CardError::Reader(LinkError::Closed)]
+        {
+            let fault = Fault::from(error);
+            assert!(fault.spares_card(), "{fault}");
+            assert!(!fault.at("00A4".into(), None).spares_card());
+        }
+        for error in
+            [CardError::Reader(LinkError::Timeout(Duration::ZERO)), CardError::Mute, CardError::Absent]
+        {
+            assert!(!Fault::from(error.clone()).spares_card(), "{error}");
+        }
+        assert!(!Fault::from(DeviceError::Closed).spares_card());
     }
 
     #[test]

@@ -233,7 +233,7 @@ impl Dispatcher<'_> {
     /// No blank is fed any more; the first reason stays.
     fn stop_feeding(&mut self, why: Stop) {
         if self.outcome.stopped.is_none() {
-            tracing::warn!(job = %self.job, ?why, "the line stops feeding");
+            tracing::warn!(job = %self.job, %why, "the line stops feeding");
             self.outcome.stopped = Some(why);
         }
     }

@@ -17,6 +17,7 @@
 //! Not here: what a module does to a card (`modules`), which states are legal (`ledger`), how the line is put
 //! together from links (`cli`, the composition root).
 
+mod clear;
 mod dispatcher;
 mod floor;
 mod output;
@@ -33,6 +34,8 @@ use crate::ledger::{JobId, Ledger};
 use crate::modules::{Fault, Module};
 use crate::record::Spool;
 use crate::report::RunStats;
+
+pub use clear::{Cleared, clear};
 
 /// A transport over whatever link the station has.
 pub type CardTransport = Transport<Box<dyn Link>>;
@@ -103,11 +106,13 @@ pub struct Outcome {
 }
 
 /// Why a line stops feeding. Cards under way are finished first.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Stop {
     /// The operator asked.
+    #[error("the operator asked")]
     Operator,
     /// A record's data is wrong: it is CANCELLED, the job is held.
+    #[error("record {seq}: {fault}")]
     Data {
         /// Which.
         seq: u32,
@@ -115,8 +120,10 @@ pub enum Stop {
         fault: Fault,
     },
     /// The spool does not give the record.
+    #[error("the spool: {0}")]
     Spool(String),
     /// A station, the HSM or the ledger failed in a way that the next card would meet too.
+    #[error("station {station}: {fault}")]
     Fault {
         /// Where.
         station: String,
@@ -124,6 +131,7 @@ pub enum Stop {
         fault: Fault,
     },
     /// The ledger cannot be written: nothing may be bound any more.
+    #[error("the ledger: {0}")]
     Ledger(String),
 }
 

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! feed order:  prepare → feed → inspect ──fault──► throw out, feed the next blank (no attempt is lost)
-//!                                  │
+//!                                  ├─reader away before the first command──► probe, inspect again, for 3 s
 //!                                  └─► ask to bind → wait until durable → personalize → done | throw out
 //! take order:  lift from the station before → prepare → arrive → inspect → personalize → done | throw out
 //!

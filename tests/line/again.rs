@@ -1,5 +1,6 @@
 //! One file, more than once: run again, in parts, and after a stop in the middle.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -60,6 +61,44 @@ fn a_file_in_parts_and_again() {
     assert_eq!(refused.code, 42, "{}", refused.stderr);
     assert!(!world.path("dumps").exists());
     assert_eq!(balanced(&world, &runs), job);
+}
+
+/// The second run's hopper holds the first run's pile again, fresh: blanks with the serial numbers of cards that are made.
+/// Each is thrown out unbound, its record goes to another blank, and its station waits for a person.
+#[test]
+fn a_chip_that_comes_back_is_thrown_out_unbound() {
+    const BACK: usize = 3;
+    let world = World::new();
+    world.prepared("job", 12, 1);
+    let pile = ["--seed", "5"];
+    let ended = world.run("job.cwf1", "sim-chip-8", &[&pile[..], &["--limit", &BACK.to_string()]].concat());
+    assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
+    let mut runs = vec![Witness::keep(&world, 1)];
+    let first: BTreeSet<_> = runs[0].dumps.iter().map(|d| word(d, "keydata")).collect();
+    assert_eq!((runs[0].fate("stacked").count(), first.len()), (BACK, BACK));
+
+    let ended = world.resume("sim-chip-8", &pile);
+    assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
+    let events = world.events();
+    runs.push(Witness::keep(&world, 2));
+    let rejected: Vec<_> = events.iter().filter(|e| e["to"] == "REJECTED").collect();
+    assert_eq!(rejected.len(), BACK, "{rejected:?}");
+    for event in &rejected {
+        assert!(event["seq"].is_null(), "it was bound: {event}");
+        assert_eq!(event["reason"], "chip-seen", "{event}");
+    }
+    let stuck: BTreeSet<_> = rejected.iter().map(|e| word(e, "station")).collect();
+    assert_eq!(stuck.len(), BACK, "a station went on: {rejected:?}");
+    let back: BTreeSet<_> = runs[1].fate("rejected").map(|d| word(d, "keydata")).collect();
+    assert_eq!(back, first);
+    assert!(
+        runs[1].fate("rejected").all(|d| d["writes"] == 0),
+        "something was written on a chip that came back"
+    );
+    let good: BTreeSet<_> = runs.iter().flat_map(|r| r.fate("stacked")).map(|d| word(d, "keydata")).collect();
+    assert_eq!(good.len(), 12, "two cards on one chip");
+    let job = balanced(&world, &runs);
+    assert_eq!((word(&job, "state"), number(&job["balance"], "good")), ("CLOSED".into(), 12));
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod prep_support;
 mod resumed;
 mod secrets;
 mod smoke;
+mod stopped;
 mod storm;
 mod support;
 mod truth;

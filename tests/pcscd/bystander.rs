@@ -4,7 +4,10 @@
 use std::ffi::CString;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use crate::LONG;
 use crate::pcscd_support::scene::Scene;
 
 const ROLE: &str = "CARDWRIGHT_TEST_BYSTANDER";
@@ -51,7 +54,15 @@ fn role() {
         context.get_status_change(None, &mut states).unwrap();
     }
     let mode = if how == "exclusive" { pcsc::ShareMode::Exclusive } else { pcsc::ShareMode::Shared };
-    let mut card = context.connect(&full, mode, pcsc::Protocols::ANY).unwrap();
+    // While pcscd notices a change of cards, a connect fails.
+    let until = Instant::now() + LONG;
+    let mut card = loop {
+        match context.connect(&full, mode, pcsc::Protocols::ANY) {
+            Ok(card) => break card,
+            Err(error) => assert!(Instant::now() < until, "{error}"),
+        }
+        thread::sleep(Duration::from_millis(10));
+    };
     let _transaction = (how == "transaction").then(|| card.transaction().unwrap());
     println!("{HOLDS}");
     std::io::stdout().flush().unwrap();

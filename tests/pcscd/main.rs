@@ -5,6 +5,7 @@
 //! | `cards` | what a card in order and a card that is not does to an exchange |
 //! | `binding` | readers by name, several pcscd, a pcscd that is restarted |
 //! | `stuck` | cards and readers that do not answer, and who holds them |
+//! | `garbage` | something on pcscd's socket that is no pcscd |
 //! | `bystander` | another program that uses a reader |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
@@ -12,6 +13,7 @@
 mod binding;
 mod bystander;
 mod cards;
+mod garbage;
 #[path = "../pcscd_support/mod.rs"]
 mod pcscd_support;
 mod stuck;

@@ -7,6 +7,9 @@
 //!                                    longer: a command APDU, answer the response APDU
 //! ```
 //!
+//! A message without a body hangs vpcd until the card leaves (its `recv` of 0 bytes waits), so a mute card's ATR is one
+//! byte that begins none: to pcscd, a card that lies there and does not answer.
+//!
 //! vpcd sends length and body apart, so without an acknowledgement at once each message waits for 40 ms.
 
 use std::io::{Read, Write};
@@ -20,6 +23,8 @@ use super::scene::Scene;
 
 /// ATR of a card that speaks T=0 and nothing else, without historical bytes.
 pub const ATR_T0: &[u8] = &[0x3B, 0x60, 0x00, 0x00];
+/// What the reader hears of a card that gives no ATR.
+pub const ATR_NONE: &[u8] = &[0x00];
 /// ATR of a card that speaks T=1 and nothing else.
 pub const ATR_T1: &[u8] = &[0x3B, 0xE0, 0x00, 0x00, 0x81, 0x31, 0x20, 0x45, 0x35];
 
@@ -49,7 +54,7 @@ pub struct Card {
 }
 
 impl Card {
-    /// With this ATR (none for a mute card) and this behaviour.
+    /// With this ATR and this behaviour.
     pub fn new(atr: &[u8], act: impl FnMut(&[u8]) -> Act + Send + 'static) -> Self {
         Self { atr: atr.to_vec(), act: Box::new(act) }
     }

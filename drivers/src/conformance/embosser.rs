@@ -14,7 +14,7 @@ const LINES: [(Capability, &str, &str); 3] = [
 /// Checks an embosser that declares these capabilities.
 pub fn embosser(machine: &mut dyn CardEmbosser, can: &[Capability], card: Card) -> Vec<Finding> {
     let mut findings = Findings::default();
-    if findings.begin(machine, CardEmbosser::ready, CardEmbosser::reopen) {
+    if findings.begin(machine, CardEmbosser::ready, CardEmbosser::reopen, Some("embosser")) {
         for (_, _, line) in LINES.iter().filter(|(capability, ..)| !can.contains(capability)) {
             let outcome = machine.emboss(&[(*line).to_owned()]);
             findings.add("it refuses what it does not declare", refused(outcome));

@@ -24,7 +24,7 @@ const BACK: &[u8] = &[
 /// Checks a printer that declares these capabilities.
 pub fn printer(machine: &mut dyn CardPrinter, can: &[Capability], card: Card) -> Vec<Finding> {
     let mut findings = Findings::default();
-    if findings.begin(machine, CardPrinter::ready, CardPrinter::reopen) {
+    if findings.begin(machine, CardPrinter::ready, CardPrinter::reopen, Some("printer")) {
         let sides = [
             (Capability::Front, "it prints the front", Some(FRONT), None),
             (Capability::Back, "it prints the back", None, Some(BACK)),

@@ -15,7 +15,7 @@ const DENSITIES: [Density; 3] = [Density::Bpi210, Density::Bpi75, Density::Bpi21
 /// Checks an encoder that declares these capabilities.
 pub fn stripe(encoder: &mut dyn StripeEncoder, can: &[Capability], card: Card) -> Vec<Finding> {
     let mut findings = Findings::default();
-    if findings.begin(encoder, StripeEncoder::ready, StripeEncoder::reopen) {
+    if findings.begin(encoder, StripeEncoder::ready, StripeEncoder::reopen, None) {
         settings(&mut findings, encoder, can);
         undeclared(&mut findings, encoder, can);
         if let Card::Spoil(how) = card {

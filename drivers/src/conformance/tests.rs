@@ -120,18 +120,21 @@ fn without_a_card_nothing_is_written() {
 }
 
 /// A printer that does everything, and counts.
-struct Printer(u32);
+struct Printer {
+    printed: u32,
+    name: &'static str,
+}
 
 impl CardPrinter for Printer {
     fn print(&mut self, front: Option<&[u8]>, back: Option<&[u8]>) -> Result<(), DeviceError> {
         if front.is_none() && back.is_none() {
             return Err(DeviceError::Data("nothing"));
         }
-        self.0 += 1;
+        self.printed += 1;
         Ok(())
     }
     fn ready(&mut self) -> Result<String, DeviceError> {
-        Ok("P".to_owned())
+        Ok(self.name.to_owned())
     }
     fn reopen(&mut self, _: Duration) -> Result<(), DeviceError> {
         Ok(())
@@ -140,14 +143,22 @@ impl CardPrinter for Printer {
 
 #[test]
 fn a_printer_prints_only_with_a_card() {
-    let mut machine = Printer(0);
+    let mut machine = Printer { printed: 0, name: "Card Printer P" };
     let can = crate::printer::framed::CAPABILITIES;
     assert!(failed(&printer(&mut machine, can, Card::None)).is_empty());
-    assert_eq!(machine.0, 0);
+    assert_eq!(machine.printed, 0);
     assert!(failed(&printer(&mut machine, can, Card::Spoil(Recording::on(Coercivity::Hi)))).is_empty());
-    assert_eq!(machine.0, 3);
+    assert_eq!(machine.printed, 3);
     let found = failed(&printer(&mut machine, &[Capability::Front], Card::None));
     assert_eq!(found, ["it refuses what it does not declare"]);
+}
+
+#[test]
+fn a_machine_of_another_kind_is_found_and_asked_nothing_more() {
+    let mut other = Printer { printed: 0, name: "Embosser E" };
+    let found = printer(&mut other, crate::printer::framed::CAPABILITIES, Card::None);
+    assert_eq!(failed(&found), ["it is what the profile says"]);
+    assert!(found.last().unwrap().outcome.clone().unwrap_err().contains("no printer"));
 }
 
 /// A reader whose card answers SELECT with these words in turn, then 9000; an unknown instruction with 6D00.

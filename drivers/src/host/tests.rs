@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use crate::link::{CardError, CardLink, Limits, Link, LinkError, Protocols, Reset
 use crate::pcsc::{By, ReaderSpec};
 use crate::sim::{SimLink, SimReader};
 use crate::stream::Timed;
+use crate::wire::{HOST_BODY_MAX, READER_BODY_MAX};
 
 const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(300);
@@ -84,6 +86,48 @@ fn both_ends_understand_each_other() {
         assert_eq!(link.power_off(LONG), Err(CardError::NoReader("gone; there are: A, B".into())));
     });
     assert_eq!(asked, [vec![0, 5], vec![]]);
+}
+
+/// A reader that sends the second command only when it is told that the answer to the first has arrived.
+struct Gated(mpsc::Receiver<()>);
+
+impl Reader for Gated {
+    fn power_on(&mut self, _: Reset, _: Protocols) -> Result<Vec<u8>, CardError> {
+        Err(CardError::Mute)
+    }
+
+    fn transmit(&mut self, command: &[u8]) -> Result<&[u8], CardError> {
+        match command {
+            [1] => Ok(&[0x90, 1]),
+            _ => self.0.recv_timeout(LONG).map(|()| &[0x90, 2][..]).map_err(|_| CardError::Mute),
+        }
+    }
+
+    fn power_off(&mut self) -> Result<(), CardError> {
+        Err(CardError::Mute)
+    }
+
+    fn probe(&mut self) -> Result<(), CardError> {
+        Err(CardError::Mute)
+    }
+}
+
+#[test]
+fn each_answer_of_a_session_is_given_before_the_next_command() {
+    let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+    ours.set_read_timeout(Some(LONG)).unwrap();
+    let (arrived, gate) = mpsc::channel();
+    let host = thread::spawn(move || exchanges(&mut theirs, &mut Gated(gate)));
+    // Two commands of a byte; 9001 lets the session go on.
+    ours.write_all(b"\x04\0\0\0\x0A\x01\x90\x01\0\x01\x01\0\0\x01\x02").unwrap();
+    let mut answer = [0; 7];
+    ours.read_exact(&mut answer).expect("no answer while the session goes on");
+    assert_eq!(answer, *b"\x82\0\0\0\x02\x90\x01");
+    arrived.send(()).unwrap();
+    ours.read_exact(&mut answer).unwrap();
+    assert_eq!(answer, *b"\x82\0\0\0\x02\x90\x02");
+    drop(ours);
+    host.join().unwrap().unwrap();
 }
 
 #[test]
@@ -313,6 +357,24 @@ fn nothing_is_left_of_a_host() {
     }
     assert!(open() < before + 40, "{before} descriptors, then {}", open());
     assert!(pids.into_iter().all(is_gone));
+}
+
+#[test]
+fn a_message_longer_than_any_ends_either_end_before_its_body_comes() {
+    let longer = u32::try_from(READER_BODY_MAX).unwrap() + 1;
+    let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+    ours.write_all(&[&[2][..], &longer.to_be_bytes()].concat()).unwrap();
+    ours.shutdown(std::net::Shutdown::Write).unwrap();
+    let outcome = exchanges(&mut theirs, &mut Fake::default());
+    assert!(matches!(outcome, Err(HostError::Protocol(_))), "{outcome:?}");
+
+    let longer = u32::try_from(HOST_BODY_MAX).unwrap() + 1;
+    let frame = [&[0x10][..], &longer.to_be_bytes()].concat();
+    let mut link = HostLink::new(saying(&[opened_hello(), frame].concat(), true));
+    link.reopen(LONG).unwrap();
+    let outcome = link.receive(&mut [0; 4], LONG);
+    assert!(matches!(outcome, Err(LinkError::Io(_))), "{outcome:?}");
+    assert_eq!(link.pid(), None);
 }
 
 proptest! {

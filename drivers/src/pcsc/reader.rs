@@ -10,11 +10,21 @@
 //! A cold reset always takes the power away and gives it again, also right after a connect: only so the ATR is certain
 //! to be the card's that lies in the reader now, whatever pcscd noticed of a change of cards. A card is let go of
 //! explicitly; `Drop` of the `pcsc` crate's card would reset it.
+//!
+//! Between two cards the reader is anybody's: nothing in pcsc-lite 1.9.9 reserves an empty one. An exclusive connect needs
+//! a card (without a protocol: "protocol mismatch"), and so does making a direct connection exclusive. A direct one is
+//! not exclusive, and inside a transaction it lets every other connect block in pcscd for ever, also those of other
+//! stations' hosts that look for their own reader. So a reader that another program took is waited for as the card is,
+//! and then reported as held: the reader's fault, not the card's.
+//!
+//! The `pcsc` crate panics at an answer that it does not know. Here that ends as a fault of the reader, with all that was
+//! known of the service forgotten.
 
 use std::ffi::{CStr, CString};
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{env, mem, thread};
 
 use pcsc::{Attribute, Card, Context, Disposition, Error, ReaderState, Scope, ShareMode, State};
 use zeroize::{Zeroize, Zeroizing};
@@ -25,13 +35,15 @@ use crate::link::{CardError, LinkError, Protocols, Reset};
 
 /// Longest answer to an extended APDU and what PC/SC adds: its MAX_BUFFER_SIZE_EXTENDED.
 const ANSWER_MAX: usize = 65_548;
-/// How long a reader may be in other hands: a host that looks for its own reader has each for an instant, and pcscd
-/// notices a moment later that a host was killed.
+/// How long at least a reader may be in other hands: a host that looks for its own reader has each for an instant, and
+/// pcscd notices a moment later that a host was killed.
 const HELD_PATIENCE: Duration = Duration::from_millis(300);
 /// Within which pcscd notices that a card has gone: it asks a reader without interrupts every 400 ms.
 const NOTICE_TIME: Duration = Duration::from_millis(600);
 /// Between two attempts to connect.
 const PAUSE: Duration = Duration::from_millis(10);
+/// Which socket the PC/SC library connects to: the variable, and where it does without.
+const SOCKET: (&str, &str) = ("PCSCLITE_CSOCK_NAME", "/run/pcscd/pcscd.comm");
 /// The kernel's view of USB.
 const SYSFS: &str = "/sys";
 
@@ -107,7 +119,7 @@ impl PcscReader {
             answer: Zeroizing::new(vec![0; ANSWER_MAX]),
             torn: false,
         };
-        reader.choose().map_err(Trouble::error)?;
+        reader.guarded(|reader| reader.choose().map_err(Trouble::error))?;
         Ok(reader)
     }
 
@@ -118,16 +130,22 @@ impl PcscReader {
 
     /// Resets the card and gives its ATR; waits for the card if there is none, as long as the spec says.
     pub fn power_on(&mut self, reset: Reset, protocols: Protocols) -> Result<Vec<u8>, CardError> {
-        self.twice(|reader| reader.reset(reset, protocols))
+        self.guarded(|reader| reader.twice(|reader| reader.reset(reset, protocols)))
     }
 
     /// One command APDU, one response APDU, as they are.
     pub fn transmit(&mut self, command: &[u8]) -> Result<&[u8], CardError> {
+        let length = self.guarded(|reader| reader.exchange(command))?;
+        Ok(self.answer.get(..length).unwrap_or_default())
+    }
+
+    /// The same; gives the length of the response.
+    fn exchange(&mut self, command: &[u8]) -> Result<usize, CardError> {
         let Some(card) = &self.card else { return Err(CardError::Removed) };
         let error = match card.transmit(command, &mut self.answer).map(<[u8]>::len) {
             // What a driver makes of a card that went away during the command.
             Ok(0) => CardError::Removed,
-            Ok(length) => return Ok(self.answer.get(..length).unwrap_or_default()),
+            Ok(length) => return Ok(length),
             Err(error) => match error.into() {
                 Trouble::Final(error) => error,
                 Trouble::Outdated(error) => {
@@ -143,6 +161,10 @@ impl PcscReader {
     /// Takes the power off and lets go of the card.
     pub fn power_off(&mut self) -> Result<(), CardError> {
         self.answer.as_mut_slice().zeroize();
+        self.guarded(Self::let_go)
+    }
+
+    fn let_go(&mut self) -> Result<(), CardError> {
         match self.card.take().map(|card| card.disconnect(Disposition::UnpowerCard)) {
             None | Some(Ok(())) => Ok(()),
             // The card that went away has no power.
@@ -159,20 +181,38 @@ impl PcscReader {
 
     /// Whether the reader answers, with a card or without.
     pub fn probe(&mut self) -> Result<(), CardError> {
-        self.twice(|reader| {
-            if let Some(card) = &reader.card {
-                return match card.status2_len() {
-                    Ok(_) | Err(Error::RemovedCard | Error::ResetCard) => Ok(()),
-                    Err(error) => Err(error.into()),
-                };
-            }
-            match reader.connect(pcsc::Protocols::ANY, Instant::now()) {
-                // Failure to take the power off again is no fault of a reader that answers.
-                Ok(card) => drop(card.disconnect(Disposition::UnpowerCard)),
-                Err(Trouble::Final(CardError::Absent | CardError::Mute | CardError::Protocol)) => {}
-                Err(trouble) => return Err(trouble),
-            }
-            Ok(())
+        self.guarded(|reader| reader.twice(Self::answers))
+    }
+
+    fn answers(&mut self) -> Result<(), Trouble> {
+        if let Some(card) = &self.card {
+            return match card.status2_len() {
+                Ok(_) | Err(Error::RemovedCard | Error::ResetCard) => Ok(()),
+                Err(error) => Err(error.into()),
+            };
+        }
+        match self.connect(pcsc::Protocols::ANY, Instant::now()) {
+            // Failure to take the power off again is no fault of a reader that answers.
+            Ok(card) => drop(card.disconnect(Disposition::UnpowerCard)),
+            Err(Trouble::Final(CardError::Absent | CardError::Mute | CardError::Protocol)) => {}
+            Err(trouble) => return Err(trouble),
+        }
+        Ok(())
+    }
+
+    /// Survives a panic of the `pcsc` crate. What was known is not even let go of: that would be more calls of it.
+    fn guarded<T>(&mut self, call: impl FnOnce(&mut Self) -> Result<T, CardError>) -> Result<T, CardError> {
+        let outcome = panic::catch_unwind(AssertUnwindSafe(|| call(self)));
+        outcome.unwrap_or_else(|_| {
+            mem::forget((self.card.take(), self.context.take()));
+            self.reader = None;
+            let (variable, default) = SOCKET;
+            let socket = env::var_os(variable).unwrap_or_else(|| default.into());
+            Err(CardError::Reader(LinkError::Io(format!(
+                "PC/SC: reader {}: what no pcscd answers; look what listens at {} and restart pcscd",
+                self.spec,
+                Path::new(&socket).display()
+            ))))
         })
     }
 
@@ -292,9 +332,9 @@ impl PcscReader {
         let (Some(context), Some(name)) = (&self.context, &self.reader) else {
             return Err(Error::NoService.into());
         };
-        let free = Instant::now() + HELD_PATIENCE;
+        let free = until.max(Instant::now() + HELD_PATIENCE);
         // After a card that left in the middle of a command, pcscd may not notice the next one by itself.
-        let mut look = std::mem::take(&mut self.torn).then(|| Instant::now() + NOTICE_TIME);
+        let mut look = mem::take(&mut self.torn).then(|| Instant::now() + NOTICE_TIME);
         loop {
             let outcome = context.connect(name, ShareMode::Exclusive, protocols);
             let now = Instant::now();
@@ -345,7 +385,11 @@ impl PcscReader {
 
 impl Drop for PcscReader {
     fn drop(&mut self) {
-        self.forget();
+        // Nobody is left to be told.
+        drop(self.guarded(|reader| {
+            reader.forget();
+            Ok(())
+        }));
     }
 }
 

@@ -2,17 +2,18 @@
 //!
 //! Choices that the page leaves open: feeding or taking into a station where a card lies is '5'; into a full hand, a
 //! buffer place that holds a card, or a full buffer, '6'; an unknown station, or data of the wrong length, '3'. 'S'
-//! answers '1' where a jammed card lies, else '0', with the model's name.
+//! answers '1' where a jammed card lies. 'R' at the output takes the hand's card first, then the buffer's in order.
 
 use drivers::wire::status;
 
 use super::frame::{Answer, Machine};
 use crate::faults::Device;
 use crate::pace::Pace;
+use crate::profile::OUTPUT;
 use crate::sync::lock;
 use crate::world::{Move, Station, World};
 
-/// Answer to 'S'.
+/// In the answer to 'S'.
 const MODEL: &str = "hwsim transport SIMULATED";
 
 /// The transport of one station.
@@ -42,7 +43,7 @@ impl Machine for AtStation<'_> {
             (b'R', []) => self.world.reject(self.station, &mut self.pace),
             (b'S', []) => match self.station.slot().card() {
                 Some(card) if lock(card).jammed => Err(status::JAM),
-                _ => return Some(Answer::model(MODEL)),
+                _ => return Some(standing_at(&self.station.name)),
             },
             _ => Err(status::BAD_DATA),
         };
@@ -74,7 +75,7 @@ impl<'a> AtOutput<'a> {
 }
 
 impl Machine for AtOutput<'_> {
-    const COMMANDS: &'static [u8] = b"TBKMS";
+    const COMMANDS: &'static [u8] = b"TBKMRS";
 
     fn run(&mut self, command: u8, data: &[u8]) -> Option<Answer> {
         let done = match (command, data) {
@@ -82,11 +83,17 @@ impl Machine for AtOutput<'_> {
             (b'B', [hi, lo]) => self.world.buffer(u16::from_be_bytes([*hi, *lo]), &mut self.pace),
             (b'K', data) => self.stack(data, false),
             (b'M', data) => self.stack(data, true),
-            (b'S', []) => return Some(Answer::model(MODEL)),
+            (b'R', []) => self.world.reject_at_output(&mut self.pace),
+            (b'S', []) => return Some(standing_at(OUTPUT)),
             _ => Err(status::BAD_DATA),
         };
         Some(Answer::of(done))
     }
+}
+
+/// Where the transport stands, and what it is.
+fn standing_at(place: &str) -> Answer {
+    Answer::model(&format!("{place} {MODEL}"))
 }
 
 fn station_name(data: &[u8]) -> Result<&str, u8> {
@@ -113,7 +120,7 @@ mod tests {
     fn a_station_feeds_takes_and_rejects() {
         let world = world("[[fault]]\nkind = \"feed-jam\"\nblanks = [2]");
         at(&world, "chip-1", |client| {
-            assert_eq!(client.command(b'S', b""), (b'0', MODEL.into()));
+            assert_eq!(client.command(b'S', b""), (b'0', b"chip-1 hwsim transport SIMULATED".to_vec()));
             assert_eq!(client.command(b'F', b"").0, b'0');
             assert_eq!(client.command(b'F', b"").0, b'5', "occupied");
             assert_eq!(client.command(b'F', b"x").0, b'3');
@@ -147,7 +154,7 @@ mod tests {
         feed(&world, "chip-1");
         feed(&world, "chip-2");
         at_output(&world, |client| {
-            assert_eq!(client.command(b'S', b"").0, b'0');
+            assert_eq!(client.command(b'S', b""), (b'0', b"output hwsim transport SIMULATED".to_vec()));
             assert_eq!(client.command(b'B', b"\x01\x02").0, b'2');
             assert_eq!(client.command(b'T', b"chip-1").0, b'0');
             assert_eq!(client.command(b'B', b"\x01").0, b'3');
@@ -161,10 +168,24 @@ mod tests {
             assert_eq!(client.command(b'K', b"\x01\x02\0\x01\x02\x03").0, b'0');
             assert_eq!(client.command(b'M', b"\x02\x01\0\0\0\x01").0, b'0');
         });
+        feed(&world, "chip-1");
+        feed(&world, "chip-2");
+        at_output(&world, |client| {
+            assert_eq!(client.command(b'R', b"").0, b'2', "nothing there");
+            assert_eq!(client.command(b'R', b"x").0, b'3');
+            assert_eq!(client.command(b'T', b"chip-1").0, b'0');
+            assert_eq!(client.command(b'B', b"\0\x07").0, b'0');
+            assert_eq!(client.command(b'T', b"chip-2").0, b'0');
+            for status in [b'0', b'0', b'2'] {
+                assert_eq!(client.command(b'R', b"").0, status);
+            }
+        });
         let line = std::fs::read_to_string(dir.path().join("line.jsonl")).unwrap();
+        let left = |line: &serde_json::Value| line["what"] == "left";
         let left: Vec<serde_json::Value> =
-            line.lines().skip(2).map(|line| serde_json::from_str(line).unwrap()).collect();
+            line.lines().map(|line| serde_json::from_str(line).unwrap()).filter(left).collect();
         assert_eq!((&left[0]["position"], &left[0]["stacker"]), (&0x01_0203.into(), &"good".into()));
         assert_eq!((&left[1]["position"], &left[1]["stacker"]), (&1.into(), &"remake".into()));
+        assert!(left.len() == 4 && left[2..].iter().all(|line| line["fate"] == "rejected"));
     }
 }

@@ -7,8 +7,9 @@
 //! ```
 //!
 //! While the card touches the contacts there is a connection, and the reader says that it has a card; none, and it has
-//! none. A mute card's ATR is empty, which vpcd takes for no card. vpcd sends length and body apart, so that without
-//! TCP_QUICKACK, which does not last and is set before every read, an APDU takes 40 ms (dependencies.md 5.2).
+//! none. A mute card's ATR is one byte that begins none: to pcscd a card that does not answer. An empty answer would hang
+//! vpcd, which waits in `recv` for its 0 bytes, until the card has left. vpcd sends length and body apart, so that
+//! without TCP_QUICKACK, which does not last and is set before every read, an APDU takes 40 ms (dependencies.md 5.2).
 
 use std::io::{self, ErrorKind};
 use std::net::TcpStream;
@@ -26,26 +27,24 @@ const POWER_ON: &[u8] = &[0x01];
 const RESET: &[u8] = &[0x02];
 const GET_ATR: &[u8] = &[0x04];
 
+/// What a mute card's ATR is said to be: neither TS has this value (ISO 7816-3, 8.1).
+const NO_ATR: &[u8] = &[0x00];
+
 /// Between two attempts to reach a vpcd that does not listen.
 const CONNECT_AGAIN: Duration = Duration::from_millis(200);
 
 /// Keeps the virtual reader at `address` as full or empty as the station, for ever.
 pub fn attend(world: &World, station: &Station, address: &str) {
-    let mut mute = None;
     loop {
-        let n = station.wait_for_contact(mute);
+        let n = station.wait_for_contact();
         match TcpStream::connect(address) {
             Ok(stream) if station.plug(n, &stream) => {
-                station.note_mute(world, n);
                 if let Err(error) = serve(&stream, world, station)
                     && !matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
                 {
                     tracing::warn!(station = station.name, %error, "virtual reader");
                 }
                 station.unplug();
-                // vpcd has hung up on a mute card. Coming back would leave dead connections in its queue, each of which it
-                // takes for a card that comes and goes, before the next card.
-                mute = station.is_mute(n).then_some(n);
             }
             Ok(_) => continue, // the card has left meanwhile
             Err(error) => tracing::debug!(address, %error, "vpcd does not listen yet"),
@@ -84,7 +83,7 @@ fn serve(stream: &TcpStream, world: &World, station: &Station) -> io::Result<()>
             }
             GET_ATR => {
                 let Some(atr) = contacts.atr() else { return Ok(()) };
-                put(&mut answer, &atr);
+                put(&mut answer, if atr.is_empty() { NO_ATR } else { &atr });
             }
             command => match contacts.transmit(command) {
                 Reply::Said(reader::RESPONSE, response) => put(&mut answer, &response),

@@ -22,7 +22,7 @@ const RESPONSE: &str = "FFFFFF4761730102030401020001112233445566AB20563DD039E65D
 const PSE: &str = "315041592E5359532E4444463031";
 const PAYMENT: &str = "A0000000031010";
 
-/// What happens at a station, in one order: `on`, `off`, APDUs in hex, `open`, `personalize`.
+/// What happens at a station, in one order: `on` (a cold reset), `off`, APDUs in hex, `open`, `personalize`.
 type Trace = Arc<Mutex<Vec<String>>>;
 
 /// A card that gives the answer whose header prefix fits, else 9000.
@@ -48,8 +48,8 @@ impl Card {
 }
 
 impl CardLink for Card {
-    fn power_on(&mut self, _: Reset, _: Protocols, timeout: Duration) -> Result<Vec<u8>, CardError> {
-        self.trace.lock().unwrap().push("on".into());
+    fn power_on(&mut self, reset: Reset, _: Protocols, timeout: Duration) -> Result<Vec<u8>, CardError> {
+        self.trace.lock().unwrap().push(if reset == Reset::Cold { "on" } else { "warm" }.into());
         self.take("on", timeout)?;
         self.atr.clone()
     }
@@ -405,6 +405,10 @@ fn blanks_that_do_not_fit_are_refused_before_the_binding() {
     let mut mute = bench();
     mute.card.atr = Err(CardError::Mute);
     expect(mute, &work(), Blame::Card, "mute");
+    let mut empty = bench();
+    empty.card.atr = Err(CardError::Absent);
+    let fault = empty.module().0.inspect(&work()).unwrap_err();
+    assert!(fault.blame == Blame::Device && fault.is_no_card(), "{fault}");
     let mut foreign = bench();
     foreign.card.atr = Ok(vec![0x3B, 0x00]);
     expect(foreign, &work(), Blame::Card, "wrong-atr");

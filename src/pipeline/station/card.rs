@@ -1,5 +1,6 @@
 //! A station with a card, from the order to the card's leaving.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use drivers::Condition;
@@ -12,6 +13,11 @@ use crate::modules::{Blame, Blank, Fault, Work};
 /// Blanks that may fail in a row before the station asks for a person: a whole stack of wrong ones must not go to
 /// the reject bin.
 const BAD_BLANKS_IN_A_ROW: u32 = 10;
+/// How long a card stays in a reader that failed before the card was asked anything: pcscd is restarted within a second.
+/// Not longer, because the cards behind wait for its record, which another station could make.
+const READER_PATIENCE: Duration = Duration::from_secs(3);
+/// Between two probes of it.
+const READER_PAUSE: Duration = Duration::from_millis(200);
 /// Reason of a blank whose chip was bound to a record before.
 const CHIP_SEEN: &str = "chip-seen";
 
@@ -36,7 +42,7 @@ impl Runner<'_> {
                 continue;
             }
             self.tell(Happening::Fed)?;
-            let fault = match self.setup.module.inspect(work) {
+            let fault = match self.look(work) {
                 Ok(blank) => {
                     self.tell(Happening::MayBind(blank))?;
                     let ticket = self.binds.recv().map_err(|_| HungUp)?;
@@ -75,6 +81,29 @@ impl Runner<'_> {
         self.tell(Happening::Void(fault, Standing::Stuck))
     }
 
+    /// Looks at the card that lies here, again if its reader was away for a moment: that is no fault of the card's, and
+    /// nothing was sent to it.
+    fn look(&mut self, work: &Work) -> Result<Blank, Fault> {
+        let until = Instant::now() + READER_PATIENCE;
+        loop {
+            let outcome = self.setup.module.inspect(work);
+            let Err(fault) = &outcome else { return outcome };
+            if !fault.spares_card() {
+                return outcome;
+            }
+            tracing::debug!(station = %self.setup.name, %fault, "the card waits for its reader");
+            loop {
+                if Instant::now() >= until {
+                    return outcome;
+                }
+                thread::sleep(READER_PAUSE);
+                if self.setup.module.probe().is_ok() {
+                    break;
+                }
+            }
+        }
+    }
+
     pub(super) fn take(&mut self, from: &str, work: &Work) -> Result<(), HungUp> {
         // The card is bound: whatever happens from here ends with the card out or done.
         let start = Instant::now();
@@ -87,7 +116,7 @@ impl Runner<'_> {
         if let Err(error) = self.setup.transport.arrive() {
             return self.throw_out(transport_fault("bringing the card", &error), start.elapsed());
         }
-        match prepared.and_then(|()| self.setup.module.inspect(work)) {
+        match prepared.and_then(|()| self.look(work)) {
             Ok(_) => self.personalize(work, start),
             Err(fault) => self.throw_out(fault, start.elapsed()),
         }

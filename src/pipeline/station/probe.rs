@@ -14,7 +14,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// For the transport to be connected anew.
 const REOPEN_TIME: Duration = Duration::from_secs(1);
 /// Outages in a row, without a card finished between them, after which only a person can help: a device that answers
-/// every probe and no card must not go through the hopper.
+/// every probe and no card must not go through the hopper. A card that the device does not see counts as one.
 const OUTAGES_IN_A_ROW: u32 = 3;
 
 /// What there is to be tried.
@@ -45,7 +45,13 @@ impl Outage {
 impl Runner<'_> {
     /// The standing after a fault, the card being out.
     pub(super) fn after(&mut self, fault: &Fault) -> Standing {
-        if fault.wants_probe() { self.out_of_service(None) } else { Standing::InService }
+        if fault.wants_probe() {
+            self.out_of_service(None)
+        } else if fault.is_no_card() && self.needs_person() {
+            Standing::Stuck
+        } else {
+            Standing::InService
+        }
     }
 
     /// The standing after the transport failed with a card, or may have: it is asked again if it was silent, else
@@ -55,12 +61,17 @@ impl Runner<'_> {
     }
 
     fn out_of_service(&mut self, transport: Option<Lying>) -> Standing {
-        self.outages += 1;
-        if self.outages > OUTAGES_IN_A_ROW {
+        if self.needs_person() {
             return Standing::Stuck;
         }
         self.out = Some(Outage { next: FIRST_WAIT, transport });
         Standing::Probed
+    }
+
+    /// One outage more; whether they are too many in a row.
+    fn needs_person(&mut self) -> bool {
+        self.outages += 1;
+        self.outages > OUTAGES_IN_A_ROW
     }
 
     /// Tries the device once.

@@ -84,6 +84,10 @@ fn hung() -> Fault {
     Fault::new(Blame::Device, "timeout", "no answer")
 }
 
+fn away() -> Fault {
+    Fault::new(Blame::Device, "reader", "no service")
+}
+
 fn bad_card() -> Fault {
     Fault::new(Blame::Card, "mute", "no ATR")
 }
@@ -196,6 +200,36 @@ fn a_reader_that_hangs_before_the_binding_costs_a_blank_and_is_probed_until_it_a
 }
 
 #[test]
+fn a_reader_that_is_away_for_a_moment_costs_no_card() {
+    let bench = start(&[], vec![away(), away()], vec![], vec![away()]);
+    bench.feed();
+    bench.says(&["fed", "may bind"]);
+    assert_eq!(bench.did(), "F inspect probe probe inspect probe inspect");
+    bench.end();
+    let bench = start(&[], vec![away()], vec![], vec![]);
+    bench.take();
+    bench.says(&["taken", "writing", "done"]);
+    assert_eq!(bench.did(), "T A inspect probe inspect write");
+    bench.end();
+}
+
+#[test]
+fn a_reader_that_stays_away_is_probed_without_the_card() {
+    let bench = start(&[], vec![away()], vec![], vec![away(); 30]);
+    bench.feed();
+    let begun = Instant::now();
+    bench.says(&["fed", "blank out: reader", "void: reader Probed"]);
+    assert!(begun.elapsed() >= Duration::from_secs(3));
+    bench.end();
+    // After silence, which may be the card's, it is out at once.
+    let bench = start(&[], vec![away(), hung()], vec![], vec![]);
+    bench.feed();
+    bench.says(&["fed", "blank out: timeout", "void: timeout Probed", "back"]);
+    assert_eq!(bench.did(), "F inspect probe inspect R probe");
+    bench.end();
+}
+
+#[test]
 fn a_bad_blank_is_followed_by_the_next_one_and_by_no_probe() {
     let bench = start(&[], vec![bad_card()], vec![], vec![]);
     bench.feed();
@@ -226,6 +260,22 @@ fn a_device_that_answers_probes_and_no_card_ends_with_a_person() {
     }
     bench.take();
     bench.says(&["taken", "writing", "card out: timeout Stuck"]);
+    bench.end();
+}
+
+#[test]
+fn a_transport_that_brings_no_card_ends_with_a_person_before_the_hopper_is_empty() {
+    let unseen = || Fault::new(Blame::Device, "no-card", "no card in reader");
+    let bench = start(&[], vec![unseen(), unseen(), unseen(), unseen()], vec![], vec![]);
+    bench.feed();
+    bench.says(&["fed", "blank out: no-card"].repeat(4));
+    bench.says(&["void: no-card Stuck"]);
+    bench.end();
+    // One that is seen makes good for those before it.
+    let bench = start(&[], vec![unseen(), unseen(), unseen()], vec![], vec![]);
+    bench.feed();
+    bench.says(&["fed", "blank out: no-card"].repeat(3));
+    bench.says(&["fed", "may bind"]);
     bench.end();
 }
 

@@ -17,7 +17,7 @@ struct Broken {
     says: &'static [&'static str],
 }
 
-const BROKEN: [Broken; 7] = [
+const BROKEN: [Broken; 11] = [
     Broken {
         name: "a reader that is not there",
         from: "reader = \"Cardwright Test 1\"\nslot = 1",
@@ -52,6 +52,34 @@ const BROKEN: [Broken; 7] = [
         to: "[link.embosser-1]\nserial = \"PATH/output.transport\"",
         place: "profile",
         says: &["output.transport", "embosser-1 and output"],
+    },
+    Broken {
+        name: "an address without a port",
+        from: "stream = \"127.0.0.1:9100\"",
+        to: "stream = \"127.0.0.1\"",
+        place: "printer-1",
+        says: &["link.printer-1.stream", "HOST:PORT"],
+    },
+    Broken {
+        name: "printer and embosser exchanged",
+        from: "",
+        to: "",
+        place: "printer-1",
+        says: &["hwsim embosser", "no printer", "exchange"],
+    },
+    Broken {
+        name: "the transports of two modules exchanged",
+        from: "",
+        to: "",
+        place: "stripe-1",
+        says: &["embosser-1", "not the transport of stripe-1", "link.stripe-1.transport"],
+    },
+    Broken {
+        name: "a machine on a transport's port",
+        from: "transport = \"PATH/output.transport\"",
+        to: "transport = \"PATH/embosser-1.serial\"",
+        place: "output",
+        says: &["hwsim embosser", "not the transport of output"],
     },
     Broken {
         name: "a driver that cannot do what the line needs",
@@ -96,9 +124,15 @@ fn a_good_line_is_ready_and_each_broken_one_says_what_is_wrong() {
     for Broken { name, from, to, place, says } in BROKEN {
         let (from, to) = (from.replace("PATH/", &folder), to.replace("PATH/", &folder));
         // The image link's address stands in both tables: the controller's comes first.
-        let text = match name.contains("image link") {
-            true => good.replacen("stream = \"127.0.0.1:9100\"", "stream = \"127.0.0.1:9101\"", 1),
-            false => good.replacen(&from, &to, 1),
+        let text = match name {
+            _ if name.contains("image link") => {
+                good.replacen("stream = \"127.0.0.1:9100\"", "stream = \"127.0.0.1:9101\"", 1)
+            }
+            "printer and embosser exchanged" => exchanged(&good, "printer-1.serial", "embosser-1.serial"),
+            "the transports of two modules exchanged" => {
+                exchanged(&good, "stripe-1.transport", "embosser-1.transport")
+            }
+            _ => good.replacen(&from, &to, 1),
         };
         assert_ne!(text, good, "{name}");
         std::fs::write(world.path("broken.toml"), text).unwrap();
@@ -114,4 +148,11 @@ fn a_good_line_is_ready_and_each_broken_one_says_what_is_wrong() {
         }
     }
     machines.off();
+}
+
+/// Two files' names exchanged in the controller's tables, which come before the simulator's.
+fn exchanged(text: &str, one: &str, other: &str) -> String {
+    let (links, sim) = text.split_once("\n[sim]\n").unwrap();
+    let links = links.replace(one, "\u{0}").replace(other, one).replace('\u{0}', other);
+    format!("{links}\n[sim]\n{sim}")
 }

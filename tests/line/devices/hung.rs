@@ -1,27 +1,25 @@
 //! A card that never answers: it is thrown out within its deadline plus 1 s, and no other station notices.
 
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::Stdio;
-
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 
+use super::profile::FAST;
 use super::{Bureau, Lined};
 use crate::books::{Witness, balanced, none, number, stacked, word};
 use crate::expected;
+use crate::pcscd_support::machines::Hwsim;
 
 const CARDS: u32 = 200;
 /// Of a command, in seconds.
 const DEADLINE_S: f64 = 2.0;
 
-/// Cards that take long enough for the hung stations to come back while there is work.
-const SIM: &str = "feed_s = 0.02\ntransfer_s = 0.02\nstack_s = 0.01\nstripe_s = 0.02\nprinter_s = 0.05\n\
-                   embosser_s = 0.05\nta1 = \"97\"\npage_ms = 0.1\ncrypto_ms = 1.0\ncommand_ms = 0.1\nchip_s = 0.4\n";
+/// A line whose cards take long enough for the hung stations to come back while there is work.
+fn line() -> Lined {
+    Lined { command_s: DEADLINE_S, sim: FAST.to_owned() + "chip_s = 0.4\n", ..Lined::default() }
+}
 
 #[test]
 fn a_hung_card_is_rejected_in_time_and_nobody_else_notices() {
-    let bureau = Bureau::new(&Lined { command_s: DEADLINE_S, sim: SIM, ..Lined::default() });
+    let bureau = Bureau::new(&line());
     let world = &bureau.world;
     let expected = expected::prepared(world, "job", CARDS, 24);
     // The first before its binding (it hangs at INITIALIZE UPDATE), the other in the middle of its data.
@@ -68,22 +66,10 @@ fn a_hung_card_is_rejected_in_time_and_nobody_else_notices() {
 #[test]
 fn a_stopped_process_behind_a_reader_costs_one_blank_and_heals() {
     const CARDS: u32 = 60;
-    let bureau =
-        Bureau::new(&Lined { command_s: DEADLINE_S, sim: SIM, without_card: vec![16], ..Lined::default() });
+    let bureau = Bureau::new(&Lined { without_card: vec![16], ..line() });
     let world = &bureau.world;
     let expected = expected::prepared(world, "job", CARDS, 25);
-    let address = format!("127.0.0.1:{}", bureau.scene.port(15));
-    let hwsim = Path::new(env!("CARGO_BIN_EXE_cardwright")).with_file_name("hwsim");
-    let mut card = bureau
-        .scene
-        .command(hwsim)
-        .args(["card", "--product", "multiapp", "--vpcd", &address])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut ready = String::new();
-    BufReader::new(card.stdout.take().unwrap()).read_line(&mut ready).unwrap();
-    assert!(ready.contains("SIMULATED card"), "{ready}");
+    let card = Hwsim::card(&bureau.scene, 15, &[]);
     let machines = bureau.machines(&["--seed", "9"]);
     let check = |good: bool| {
         let ended = bureau.cardwright(&["line", "check", "line.toml", "--keys", "bureau.store"]);
@@ -91,15 +77,13 @@ fn a_stopped_process_behind_a_reader_costs_one_blank_and_heals() {
         ended.stdout
     };
     check(true);
-    let pid = Pid::from_raw(card.id().cast_signed());
-    kill(pid, Signal::SIGSTOP).unwrap();
+    kill(card.pid(), Signal::SIGSTOP).unwrap();
     let ended = bureau.made(&["run", "job.cwf1"]);
-    kill(pid, Signal::SIGCONT).unwrap();
+    kill(card.pid(), Signal::SIGCONT).unwrap();
     assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
     check(true);
     machines.off();
-    card.kill().unwrap();
-    card.wait().unwrap();
+    drop(card);
 
     let events = world.events();
     let rejected: Vec<_> = events.iter().filter(|e| e["to"] == "REJECTED").collect();

@@ -19,8 +19,8 @@ pub struct Lined {
     pub machines: bool,
     /// Limits of a command and a phase, in seconds.
     pub command_s: f64,
-    /// `[sim]` lines that replace the usual ones.
-    pub sim: &'static str,
+    /// `[sim]` lines, usually [`FAST`].
+    pub sim: String,
     /// Chip stations whose reader `hwsim` leaves to somebody else.
     pub without_card: Vec<u32>,
     /// Socket of another pcscd, whose first reader those stations have.
@@ -34,7 +34,7 @@ impl Default for Lined {
             stations: 16,
             machines: true,
             command_s: 30.0,
-            sim: SIM,
+            sim: FAST.into(),
             without_card: vec![],
             other_pcscd: None,
         }
@@ -42,7 +42,7 @@ impl Default for Lined {
 }
 
 /// Times of a fast machine, and no others: these tests are about the links.
-const SIM: &str = "feed_s = 0.02\ntransfer_s = 0.02\nstack_s = 0.01\nstripe_s = 0.02\nprinter_s = 0.05\n\
+pub const FAST: &str = "feed_s = 0.02\ntransfer_s = 0.02\nstack_s = 0.01\nstripe_s = 0.02\nprinter_s = 0.05\n\
                    embosser_s = 0.05\nta1 = \"97\"\npage_ms = 0.1\ncrypto_ms = 1.0\ncommand_ms = 0.1\n";
 
 impl Lined {
@@ -99,7 +99,7 @@ impl Lined {
         let transport = at("output.transport");
         writeln!(links, "[link.output]\ntransport = {transport:?}").unwrap();
         writeln!(attach, "[sim.attach.output]\ntransport = {transport:?}").unwrap();
-        text + &links + "\n[sim]\n" + self.sim + BLANKS + &attach
+        text + &links + "\n[sim]\n" + &self.sim + BLANKS + &attach
     }
 }
 

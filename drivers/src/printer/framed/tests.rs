@@ -129,6 +129,22 @@ fn an_image_that_stops_anywhere_prints_nothing_and_the_next_goes_over_a_new_conn
     }
 }
 
+/// Nobody knows where in the stream the printer stands then.
+#[test]
+fn after_a_picture_that_did_not_arrive_the_next_goes_over_a_new_connection() {
+    let got = std::sync::Arc::new(std::sync::Mutex::new(vec![vec![]]));
+    let stream = Clogged { room: usize::MAX, got: got.clone(), fault: LinkError::Closed };
+    let first = announced(Script::new().done(b'C', b""), b'F', b"x").expect(&frame(b"P"));
+    let first = first.give(&[0x06]).give(&frame(b"P3")).expect(&[0x06]);
+    let both = announced(first.done(b'C', b""), b'F', b"y").done(b'P', b"");
+    let (serial, commands) = both.build();
+    let mut machine = Printer::new(serial, stream);
+    assert!(matches!(machine.print(Some(b"x"), None), Err(DeviceError::Image(_))));
+    machine.print(Some(b"y"), None).unwrap();
+    commands.finished();
+    assert_eq!(got.lock().unwrap()[..], [b"F\0\0\0\x01x".to_vec(), b"F\0\0\0\x01y".to_vec()]);
+}
+
 #[test]
 fn opening_anew_opens_both_links() {
     let got = std::sync::Arc::new(std::sync::Mutex::new(vec![vec![]]));

@@ -166,6 +166,8 @@ fn select_and_reset_end_the_channel_a_failed_select_does_not() {
     assert_eq!(host.store(&mut card, "3000", "9F36020001", false, false), 0x6982);
     let mut host = Host::open(&mut card, PAYMENT, 1);
     card.power_on();
+    // Before a SELECT, which would end the channel by itself.
+    assert_eq!(host.store(&mut card, "3000", "9F36020001", false, false), 0x6982);
     select(&mut card, PAYMENT);
     assert_eq!(host.store(&mut card, "3000", "9F36020001", false, false), 0x6982);
     // What was stored stays, and a new channel counts from 00 again.

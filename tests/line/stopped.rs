@@ -1,0 +1,52 @@
+//! A signal before the first card: the program ends in order, with the documented exit code, and leaves nothing behind.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::support::World;
+
+/// Exit code of a run that the operator stopped.
+const STOPPED: i32 = 5;
+
+#[test]
+fn a_signal_before_the_first_card_leaves_nothing_behind() {
+    let world = World::new();
+    world.prepared("job", 500, 40);
+    let run =
+        ["run", "job.cwf1", "--line", "sim-8", "--keys", "bureau.store", "--simulate", "--limit", "400"];
+    let check = ["line", "check", "sim-8", "--keys", "bureau.store", "--simulate"];
+    for args in [&run[..], &check[..]] {
+        for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+            let temporary = world.path("tmp");
+            std::fs::create_dir_all(&temporary).unwrap();
+            let mine =
+                || std::fs::read_dir(&temporary).unwrap().map(|e| e.unwrap().path()).collect::<Vec<_>>();
+            let mut child = Command::new(env!("CARGO_BIN_EXE_cardwright"))
+                .args(args)
+                .current_dir(world.path(""))
+                .env("TMPDIR", &temporary)
+                .env_remove("CARDWRIGHT_LEDGER")
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            let until = Instant::now() + Duration::from_secs(20);
+            while mine().is_empty() {
+                assert!(
+                    Instant::now() < until && child.try_wait().unwrap().is_none(),
+                    "{args:?}: no directory"
+                );
+                std::thread::yield_now();
+            }
+            kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
+            assert_eq!(child.wait().unwrap().code(), Some(STOPPED), "{args:?} {signal}");
+            assert_eq!(mine(), Vec::<std::path::PathBuf>::new(), "{args:?} {signal}");
+            // What is not accepted yet can be accepted later; what is, is an open job.
+            let _ = std::fs::remove_file(world.path("cardwright.db"));
+            let _ = std::fs::remove_dir_all(world.path("cardwright.db.spool"));
+        }
+    }
+}
