@@ -20,6 +20,7 @@ pub mod log;
 pub mod look;
 pub mod profile;
 pub mod run;
+mod shop;
 mod signals;
 mod simulator;
 pub mod station_host;
