@@ -8,6 +8,7 @@ pub mod audit;
 pub mod chip;
 pub mod cli;
 pub mod crypto;
+pub mod daemon;
 pub mod exit;
 pub mod hsm;
 pub mod ids;

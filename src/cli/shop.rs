@@ -315,11 +315,16 @@ impl Shop {
         Ok(Box::new(Simulated { socket }))
     }
 
+    /// Ends `hwsim` if it runs.
+    pub(super) fn end_simulator(&self) -> Result<(), Failure> {
+        let simulator = self.simulator.lock().unwrap_or_else(PoisonError::into_inner).take();
+        simulator.map_or(Ok(()), Simulator::end)
+    }
+
     /// Ends what was started: `hwsim`, the ledger, and when that is signed the keys.
     pub(super) fn close(self) -> Ended {
         let before = cpu::of_children();
-        let simulator = self.simulator.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let simulator = simulator.map_or(Ok(()), Simulator::end);
+        let simulator = self.end_simulator();
         let with_simulator = cpu::of_children();
         let ledger = self.ledger.close();
         drop(self.host);

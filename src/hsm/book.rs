@@ -189,7 +189,7 @@ impl Entries {
     fn to_text(&self) -> Zeroizing<String> {
         let room = 256 + self.heads.len() * 128 + self.files.len() * 128;
         let mut text = Zeroizing::new(String::with_capacity(room));
-        let seed = Zeroizing::new(hex::encode_upper(&*self.seed));
+        let seed = Zeroizing::new(hex::encode_upper(self.seed.as_slice()));
         // Writing to a String does not fail.
         let _ = writeln!(text, "{FIRST}\ngeneration {}\nseed {}", self.generation, &**seed);
         for (ledger, (n, hash)) in &self.heads {

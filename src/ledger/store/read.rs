@@ -92,6 +92,14 @@ impl Reader {
         )
     }
 
+    /// Why a job is HELD: the reason of the last hold.
+    pub fn held_for(&self, job: JobId) -> Result<Option<String>, LedgerError> {
+        let mut query = self.connection.prepare_cached(
+            "SELECT reason FROM event WHERE job = ?1 AND seq IS NULL AND to_state = 'HELD' ORDER BY n DESC LIMIT 1",
+        )?;
+        Ok(query.query_row([job.0], |r| r.get(0)).optional()?.flatten())
+    }
+
     /// Sequences of records in a state, in file order.
     pub fn in_state(&self, job: JobId, state: RecordState) -> Result<Vec<u32>, LedgerError> {
         let mut query = self

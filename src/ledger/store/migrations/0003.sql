@@ -16,6 +16,9 @@ CREATE TABLE checkpoint (
     ts         INTEGER NOT NULL
 ) STRICT;
 
+-- Why a job is held, without walking all its events.
+CREATE INDEX event_job ON event (job, n) WHERE seq IS NULL AND to_state IN ('HELD', 'OPEN', 'CLOSED');
+
 CREATE TRIGGER ledger_no_update BEFORE UPDATE ON ledger
     BEGIN SELECT RAISE(ABORT, 'the ledger keeps its name'); END;
 CREATE TRIGGER ledger_no_delete BEFORE DELETE ON ledger
