@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::common::{Early, LedgerArg, json, on_stdout};
-use crate::audit::{LedgerId, PublicKey};
+use crate::audit::PublicKey;
 use crate::exit::{Exit, Failure};
 use crate::hsm::client::{Client, HostProcess};
 use crate::hsm::{AuditInfo, Auditor};
@@ -141,7 +141,7 @@ fn verify(
 #[derive(Serialize)]
 struct Signed {
     checkpoint: u64,
-    ledger: LedgerId,
+    ledger: String,
     hash: String,
     generation: u64,
     audit_key: String,
@@ -163,7 +163,7 @@ fn export(reader: &Reader, out: &mut dyn Write) -> Result<Exit, Early> {
             while let Some(signed) = checkpoints.next_if(|c| c.place.n <= after) {
                 let line = Signed {
                     checkpoint: signed.place.n,
-                    ledger: signed.place.ledger,
+                    ledger: signed.place.ledger.to_string(),
                     hash: hex::encode_upper(signed.place.hash),
                     generation: signed.generation,
                     audit_key: signed.key.to_string(),

@@ -68,7 +68,7 @@ enum JobVerb {
         #[arg(value_name = "J")]
         job: JobId,
         #[command(flatten)]
-        line: Option<super::run::LineArgs>,
+        line: super::run::LineArgs,
     },
     /// Close a job, if every record and every blank is accounted for
     Close {
@@ -87,10 +87,7 @@ pub fn run(args: JobArgs) -> Result<Exit, Failure> {
     }
     let needs = |what: &str| Err(Failure::new(Exit::Usage, format!("operator: {what}")));
     match &args.verb {
-        JobVerb::Resume { job, line: Some(line) } => super::run::resume(*job, line, &args.ledger, args.json),
-        JobVerb::Resume { line: None, .. } => {
-            needs("name the line and the key store, or the daemon by --socket")
-        }
+        JobVerb::Resume { job, line } => super::run::resume(*job, line, &args.ledger, args.json),
         JobVerb::Submit { .. } | JobVerb::Release { .. } | JobVerb::Hold { .. } | JobVerb::Cancel { .. } => {
             needs("only a daemon does this: name it by --socket or CARDWRIGHT_SOCKET")
         }
@@ -114,7 +111,7 @@ impl JobVerb {
             Self::Release { job } => about(*job, Ask::Release),
             Self::Hold { job } => about(*job, Ask::Hold),
             Self::Cancel { job } => about(*job, Ask::Cancel),
-            Self::Resume { job, line: None } => about(*job, Ask::Resume),
+            Self::Resume { job, line } if !line.is_given() => about(*job, Ask::Resume),
             Self::Resume { .. } => {
                 return Err(Failure::new(
                     Exit::Usage,

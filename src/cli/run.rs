@@ -39,10 +39,10 @@ pub struct RunArgs {
 pub struct LineArgs {
     /// Line profile: a shipped name or a .toml file
     #[arg(long)]
-    line: String,
+    line: Option<String>,
     /// The bureau's key store
     #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE")]
-    keys: PathBuf,
+    keys: Option<PathBuf>,
     /// Write every status change there, one JSON object a line
     #[arg(long, value_name = "FILE")]
     events: Option<PathBuf>,
@@ -58,12 +58,31 @@ pub struct LineArgs {
     by: ByArg,
 }
 
+impl LineArgs {
+    /// Whether something of it was given that a daemon has already.
+    pub(super) fn is_given(&self) -> bool {
+        self.line.is_some()
+            || self.simulate.simulate
+            || self.events.is_some()
+            || self.report.is_some()
+            || self.limit.is_some()
+    }
+
+    fn line(&self) -> Result<&str, Failure> {
+        let missing = "operator: name the line by --line, or ask a daemon by --socket";
+        self.line.as_deref().ok_or_else(|| Failure::new(Exit::Usage, missing))
+    }
+}
+
 /// The shop that the arguments ask for.
 fn open(args: &LineArgs, ledger: &LedgerArg, signals: &Signals) -> Result<Shop, Failure> {
     for output in [&args.events, &args.report].into_iter().flatten().filter(|p| p.as_os_str() != "-") {
         outputs::check(output, outputs::Kind::Json)?;
     }
-    Shop::open(&args.line, &args.keys, &ledger.ledger, &args.simulate, signals)
+    let missing = |what| Failure::new(Exit::Usage, format!("operator: {what}"));
+    let keys =
+        args.keys.as_ref().ok_or_else(|| missing("name the key store by --keys or CARDWRIGHT_KEYS"))?;
+    Shop::open(args.line()?, keys, &ledger.ledger, &args.simulate, signals)
 }
 
 /// Accepts a file and makes it.
@@ -127,7 +146,9 @@ fn make(shop: Shop, job: Job, args: &LineArgs, json: bool, signals: &Signals) ->
     }
     print(&summary, json)?;
     let exit = ended_as(&outcome, selected).map_err(|failure| match &outcome.stopped {
-        Some(Stop::Data { .. }) => after_cancelling(failure, &reader, id, &args.line),
+        Some(Stop::Data { .. }) => {
+            after_cancelling(failure, &reader, id, args.line.as_deref().unwrap_or_default())
+        }
         _ => failure,
     })?;
     // Told at the end: what happened to the cards comes first.

@@ -4,6 +4,7 @@
 //! Not here: who asks and what they are told (`run`, `daemon`).
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -390,13 +391,15 @@ fn spool_directory(ledger: &Path) -> Option<PathBuf> {
     Some(PathBuf::from(directory))
 }
 
-/// `<ledger>.spool/<Unix time>-<pid>.cwf1`, absolute. Whole seconds: a name with 13 digits or more, which stands in the
+/// `<ledger>.spool/<Unix time>-<pid>-<n>.cwf1`, absolute; n counts the files of this process. Whole seconds: a name with 13 digits or more, which stands in the
 /// ledger and in reports, could be taken for an account number.
 fn spool_path(ledger: &Path) -> Result<PathBuf, Failure> {
     let directory = spool_directory(ledger)
         .ok_or_else(|| Failure::new(Exit::Io, "the ledger's path cannot be resolved"))?;
+    static FILES: AtomicU32 = AtomicU32::new(1);
+    let file = FILES.fetch_add(1, Ordering::Relaxed);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Ok(directory.join(format!("{}-{}.cwf1", now.as_secs(), std::process::id())))
+    Ok(directory.join(format!("{}-{}-{file}.cwf1", now.as_secs(), std::process::id())))
 }
 
 /// Clears the line of what an earlier run left; whether anything was there. The job is held with that, so that the ledger
