@@ -146,7 +146,10 @@ fn every_random_tampering_is_found_and_where() {
                 format!("{column} = coalesce({column}, '') || 'x'")
             } else {
                 let column = numbers[rng.random_range(0..numbers.len())];
-                format!("{column} = coalesce({column}, 0) + 1")
+                match column {
+                    "simulated" => "simulated = 1 - simulated".to_owned(),
+                    _ => format!("{column} = coalesce({column}, 0) + 1"),
+                }
             }
         };
         let sql = match kind {
