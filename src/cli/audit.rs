@@ -39,6 +39,14 @@ enum AuditVerb {
         #[arg(long)]
         json: bool,
     },
+    /// Check a paper against its seal, which lies beside it as PAPER.sig
+    Document {
+        /// Report or return file
+        paper: PathBuf,
+        /// The audit key that must have signed it, 64 hex digits
+        #[arg(long, value_name = "HEX")]
+        key: Option<PublicKey>,
+    },
     /// Write every event and every checkpoint, one JSON object a line
     Export,
 }
@@ -50,6 +58,7 @@ pub fn run(args: &AuditArgs) -> Result<Exit, Failure> {
             let known = keys.as_ref().map(|keys| ask(keys, args)).transpose()?;
             verify(args, known.as_ref(), *key, *json, out)
         }
+        AuditVerb::Document { paper, key } => Ok(super::papers::check(paper, *key, out)?),
         AuditVerb::Export => export(&Reader::open(&args.ledger.ledger)?, out),
     })
 }

@@ -1,7 +1,7 @@
 //! `cardwright job`: look at jobs, report on one, close it.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::common::{ByArg, Early, LedgerArg, SocketArg, json, on_stdout};
 use crate::daemon::{policy::Ask, wire};
@@ -28,7 +28,7 @@ enum JobVerb {
     /// Have the daemon accept a file; the job waits for its release
     Submit {
         /// The issuer's output file (CWF1)
-        file: std::path::PathBuf,
+        file: PathBuf,
     },
     /// Let the daemon make a job, whatever it was held for
     Release {
@@ -70,6 +70,18 @@ enum JobVerb {
         #[command(flatten)]
         line: super::run::LineArgs,
     },
+    /// Write the signed papers of a closed job: report (HTML, JSON) and return file for the issuer
+    Papers {
+        /// Job, e.g. J1
+        #[arg(value_name = "J")]
+        job: JobId,
+        /// The bureau's key store, whose HSM signs
+        #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE")]
+        keys: PathBuf,
+        /// Where they go; nothing there is written over
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
     /// Close a job, if every record and every blank is accounted for
     Close {
         /// Job, e.g. J1
@@ -106,6 +118,12 @@ impl JobVerb {
                 wire::Ask::Submit { file: file.display().to_string() }
             }
             Self::List => wire::Ask::List,
+            Self::Papers { .. } => {
+                return Err(Failure::new(
+                    Exit::Usage,
+                    "operator: papers are written beside the daemon: leave --socket away",
+                ));
+            }
             Self::Show { job } => wire::Ask::Show { job: job.to_string() },
             Self::Report { job } => wire::Ask::Report { job: job.to_string() },
             Self::Release { job } => about(*job, Ask::Release),
@@ -136,6 +154,9 @@ pub(super) fn execute(args: &JobArgs, out: &mut dyn Write) -> Result<Exit, Early
         | JobVerb::Hold { .. }
         | JobVerb::Cancel { .. } => {}
         JobVerb::List => list(&reader.jobs()?, args.json, out)?,
+        JobVerb::Papers { job, keys, out: to } => {
+            super::papers::write(&args.ledger.ledger, *job, keys, to, out)?
+        }
         JobVerb::Show { job } => show(&reader.job(*job)?, args.json, out)?,
         JobVerb::Report { job } => report(&reader, *job, &args.ledger.ledger, args.json, out)?,
         JobVerb::Close { job, by } => {

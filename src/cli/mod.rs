@@ -19,6 +19,7 @@ pub mod line;
 mod links;
 pub mod log;
 pub mod look;
+mod papers;
 pub mod profile;
 mod remote;
 pub mod run;

@@ -18,6 +18,7 @@ mod daemon;
 mod devices;
 mod exit_codes;
 mod expected;
+mod papers;
 #[path = "../pcscd_support/mod.rs"]
 mod pcscd_support;
 #[path = "../prep_support/mod.rs"]
