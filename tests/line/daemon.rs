@@ -123,7 +123,7 @@ fn dumped(world: &World, fate: &str) -> usize {
 #[test]
 fn jobs_wait_for_their_release_and_are_made_in_turn() {
     let world = World::new();
-    people(&world, "\"operator\"");
+    people(&world, "\"operator\", \"supervisor\"");
     world.prepared("a", 20, 1);
     world.prepared("b", 12, 2);
     let daemon = Daemon::start(&world, "0", "1");
