@@ -56,8 +56,51 @@ pub enum Exit {
     NotFound = 43,
     /// The job is held for a supervisor.
     Held = 44,
+    /// `audit verify` found something that is not as it was written.
+    AuditFailed = 45,
+    /// The daemon cannot be reached, or is of another version.
+    Daemon = 46,
     /// A file or socket of ours cannot be read or written (permissions, disk).
     Io = 50,
+}
+
+/// Every one of them.
+const ALL: [Exit; 28] = [
+    Exit::Ok,
+    Exit::Bug,
+    Exit::Usage,
+    Exit::StructureOnly,
+    Exit::NotAllGood,
+    Exit::Stopped,
+    Exit::FileFormat,
+    Exit::FileDigest,
+    Exit::FileMac,
+    Exit::FileProfile,
+    Exit::FileSeen,
+    Exit::RecordData,
+    Exit::Input,
+    Exit::KeyUnknown,
+    Exit::KeyMismatch,
+    Exit::KeyStore,
+    Exit::Hsm,
+    Exit::Profile,
+    Exit::Device,
+    Exit::LineNotReady,
+    Exit::Ledger,
+    Exit::JobOpen,
+    Exit::Denied,
+    Exit::NotFound,
+    Exit::Held,
+    Exit::AuditFailed,
+    Exit::Daemon,
+    Exit::Io,
+];
+
+impl Exit {
+    /// The exit of this number.
+    pub fn from_code(code: u8) -> Option<Self> {
+        ALL.into_iter().find(|exit| *exit as u8 == code)
+    }
 }
 
 impl From<Exit> for std::process::ExitCode {

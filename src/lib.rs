@@ -4,9 +4,11 @@
 //! This library is the body of the `cardwright` and `cardwright-prep` programs; it implements the system of
 //! WO 99/19846 in its modern form (EMV Card Personalization, GlobalPlatform secure channels).
 
+pub mod audit;
 pub mod chip;
 pub mod cli;
 pub mod crypto;
+pub mod daemon;
 pub mod exit;
 pub mod hsm;
 pub mod ids;

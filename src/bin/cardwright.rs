@@ -25,6 +25,8 @@ enum Verb {
     Card(cli::card::CardArgs),
     /// Every change in the ledger.
     Log(cli::log::LogArgs),
+    /// Proofs for the auditor.
+    Audit(cli::audit::AuditArgs),
     /// The bureau's key store.
     #[command(subcommand)]
     Key(cli::keys::KeyCommand),
@@ -55,6 +57,7 @@ fn run(verb: Verb) -> Result<cardwright::exit::Exit, Failure> {
         Verb::Job(args) => cli::job::run(args),
         Verb::Card(args) => cli::card::run(args),
         Verb::Log(args) => cli::log::run(args),
+        Verb::Audit(args) => cli::audit::run(&args),
         Verb::Key(command) => cli::keys::run(&command, Side::Bureau),
         Verb::Line(command) => cli::line::run(&command),
         Verb::Profile(command) => cli::profile::run(&command),

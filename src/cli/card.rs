@@ -4,7 +4,8 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use super::common::{ByArg, Early, LedgerArg, Selection, json, on_stdout};
+use super::common::{ByArg, Early, LedgerArg, Selection, SocketArg, json, on_stdout};
+use crate::daemon::{policy::Ask, wire};
 use crate::exit::{Exit, Failure};
 use crate::ledger::{CardView, Change, Context, JobId, Ledger, LedgerError, Reader, RecordState};
 use crate::report::{self, events::Line, events::text};
@@ -14,6 +15,8 @@ use crate::report::{self, events::Line, events::text};
 pub struct CardArgs {
     #[command(flatten)]
     ledger: LedgerArg,
+    #[command(flatten)]
+    socket: SocketArg,
     /// One JSON document
     #[arg(long, global = true)]
     json: bool,
@@ -100,30 +103,70 @@ struct Refused {
 
 /// Does it.
 pub fn run(args: CardArgs) -> Result<Exit, Failure> {
+    if let Some(socket) = &args.socket.socket {
+        return super::remote::ask(socket, args.json, args.verb.question()?);
+    }
     on_stdout(|out| execute(&args, out))
+}
+
+impl CardVerb {
+    /// The same, as a daemon is asked.
+    fn question(&self) -> Result<wire::Ask, Failure> {
+        let words = |which: &Which| (which.job.to_string(), which.seq.to_string());
+        let (which, what, by) = match self {
+            Self::Show { which } => {
+                let (job, seq) = words(which);
+                return Ok(wire::Ask::ShowCards { job, seq });
+            }
+            Self::Resolve { which, by, destroyed: true, .. } => (which, Ask::Destroyed, by),
+            Self::Resolve { which, by, .. } => (which, Ask::FoundGood, by),
+            Self::Remake { which, by } => (which, Ask::Remake, by),
+            Self::Cancel { which, by } => (which, Ask::CancelCard, by),
+        };
+        by.none()?;
+        let (job, seq) = words(which);
+        Ok(wire::Ask::Cards { job, seq, what })
+    }
 }
 
 pub(super) fn execute(args: &CardArgs, out: &mut dyn Write) -> Result<Exit, Early> {
     let reader = Reader::open(&args.ledger.ledger)?;
-    let (which, by) = match &args.verb {
-        CardVerb::Show { which } => return show(&reader, which, args.json, out),
-        CardVerb::Resolve { which, by, .. }
-        | CardVerb::Remake { which, by }
-        | CardVerb::Cancel { which, by } => (which, by),
+    let (which, by, what) = match &args.verb {
+        CardVerb::Show { which } => return show(&reader, which.job, &which.seq, args.json, out),
+        CardVerb::Resolve { which, by, destroyed: true, .. } => (which, by, Ask::Destroyed),
+        CardVerb::Resolve { which, by, .. } => (which, by, Ask::FoundGood),
+        CardVerb::Remake { which, by } => (which, by, Ask::Remake),
+        CardVerb::Cancel { which, by } => (which, by, Ask::CancelCard),
     };
-    let records = reader.job(which.job)?.records;
+    reader.job(which.job)?;
     // From here on alone: what an earlier process left under way is UNKNOWN now.
     let ledger = Ledger::open(&args.ledger.ledger)?;
-    let sequences = match which.seq.sequences(records) {
+    let done = decide(&ledger, which.job, &which.seq, what, &by.actor(), args.json, out);
+    ledger.close()?;
+    done
+}
+
+/// Has the ledger note what a person says of cards, and tells what became of it.
+pub(super) fn decide(
+    ledger: &Ledger,
+    job: JobId,
+    which: &Selection,
+    what: Ask,
+    actor: &str,
+    as_json: bool,
+    out: &mut dyn Write,
+) -> Result<Exit, Early> {
+    let reader = ledger.reader()?;
+    let sequences = match which.sequences(reader.job(job)?.records) {
         Some(sequences) => sequences,
-        None => applicable(&reader, which.job, &args.verb)?,
+        None => applicable(&reader, job, what)?,
     };
     let tickets: Vec<_> = sequences
         .into_iter()
-        .filter_map(|seq| Some((seq, change(&args.verb, seq)?)))
+        .filter_map(|seq| Some((seq, change(what, seq)?)))
         .map(|(seq, change)| {
-            let context = Context { actor: Some(by.actor()), ..Context::default() };
-            (seq, ledger.record(which.job, change, context))
+            let context = Context { actor: Some(actor.to_owned()), ..Context::default() };
+            (seq, ledger.record(job, change, context))
         })
         .collect();
     let (mut changed, mut refused, mut first) = (Vec::new(), Vec::new(), None);
@@ -137,13 +180,12 @@ pub(super) fn execute(args: &CardArgs, out: &mut dyn Write) -> Result<Exit, Earl
             Err(error) => return Err(error.into()),
         }
     }
-    ledger.close()?;
-    if args.json {
+    if as_json {
         let lines = changed.iter().map(Line::from).collect();
-        json(out, &Outcome { job: which.job.to_string(), changed: lines, refused: &refused })?;
+        json(out, &Outcome { job: job.to_string(), changed: lines, refused: &refused })?;
     } else {
         changed.iter().try_for_each(|event| writeln!(out, "{}", text(event)))?;
-        if let Some(next) = next(&args.verb, which.job, changed.is_empty(), refused.is_empty()) {
+        if let Some(next) = next(what, job, changed.is_empty(), refused.is_empty()) {
             writeln!(out, "{next}")?;
         }
     }
@@ -154,40 +196,40 @@ pub(super) fn execute(args: &CardArgs, out: &mut dyn Write) -> Result<Exit, Earl
 }
 
 /// The records that `all` means.
-fn applicable(reader: &Reader, job: JobId, verb: &CardVerb) -> Result<Vec<u32>, LedgerError> {
-    match verb {
-        CardVerb::Show { .. } => reader.all(job),
-        CardVerb::Resolve { good: true, .. } => reader.in_state(job, RecordState::Unknown),
-        CardVerb::Resolve { .. } => reader.to_destroy(job),
-        CardVerb::Remake { .. } => reader.unreleased(job),
-        CardVerb::Cancel { .. } => {
+fn applicable(reader: &Reader, job: JobId, what: Ask) -> Result<Vec<u32>, LedgerError> {
+    match what {
+        Ask::FoundGood => reader.in_state(job, RecordState::Unknown),
+        Ask::Destroyed => reader.to_destroy(job),
+        Ask::Remake => reader.unreleased(job),
+        Ask::CancelCard => {
             let mut both = reader.in_state(job, RecordState::Queued)?;
             both.extend(reader.in_state(job, RecordState::Remake)?);
             both.sort_unstable();
             Ok(both)
         }
+        _ => reader.all(job),
     }
 }
 
-fn change(verb: &CardVerb, seq: u32) -> Option<Change> {
-    match verb {
-        CardVerb::Show { .. } => None,
-        CardVerb::Resolve { good: true, .. } => Some(Change::FoundGood { seq }),
-        CardVerb::Resolve { .. } => Some(Change::Destroyed { seq }),
-        CardVerb::Remake { .. } => Some(Change::RemakeReleased { seq }),
-        CardVerb::Cancel { .. } => Some(Change::Cancelled { seq }),
+fn change(what: Ask, seq: u32) -> Option<Change> {
+    match what {
+        Ask::FoundGood => Some(Change::FoundGood { seq }),
+        Ask::Destroyed => Some(Change::Destroyed { seq }),
+        Ask::Remake => Some(Change::RemakeReleased { seq }),
+        Ask::CancelCard => Some(Change::Cancelled { seq }),
+        _ => None,
     }
 }
 
 /// What a person does next.
-fn next(verb: &CardVerb, job: JobId, none_changed: bool, none_refused: bool) -> Option<String> {
-    match verb {
+fn next(what: Ask, job: JobId, none_changed: bool, none_refused: bool) -> Option<String> {
+    match what {
         _ if none_changed && none_refused => {
             Some(format!("nothing to do in {job}; cardwright job show {job}"))
         }
         _ if none_changed => None,
-        CardVerb::Remake { .. } => Some(format!("next: cardwright job resume {job}")),
-        CardVerb::Resolve { destroyed: true, .. } => {
+        Ask::Remake => Some(format!("next: cardwright job resume {job}")),
+        Ask::Destroyed => {
             let remake = format!("next: cardwright card remake {job} all (or card cancel)");
             Some(format!("{remake}, then cardwright job resume {job}"))
         }
@@ -206,19 +248,25 @@ fn all_refusals(first: LedgerError, refused: &[Refused]) -> Failure {
     failure
 }
 
-fn show(reader: &Reader, which: &Which, as_json: bool, out: &mut dyn Write) -> Result<Exit, Early> {
-    let job = reader.job(which.job)?;
-    let sequences = match which.seq.sequences(job.records) {
+/// Shows cards.
+pub(super) fn show(
+    reader: &Reader,
+    job: JobId,
+    which: &Selection,
+    as_json: bool,
+    out: &mut dyn Write,
+) -> Result<Exit, Early> {
+    let view = reader.job(job)?;
+    let sequences = match which.sequences(view.records) {
         Some(sequences) => sequences,
-        None => reader.all(which.job)?,
+        None => reader.all(job)?,
     };
-    let cards =
-        sequences.into_iter().map(|seq| reader.card(which.job, seq)).collect::<Result<Vec<_>, _>>()?;
-    match (as_json, &which.seq, cards.as_slice()) {
+    let cards = sequences.into_iter().map(|seq| reader.card(job, seq)).collect::<Result<Vec<_>, _>>()?;
+    match (as_json, which, cards.as_slice()) {
         (true, Selection::One(_), [card]) => json(out, &Shown::from(card))?,
         (true, _, cards) => json(out, &cards.iter().map(Shown::from).collect::<Vec<_>>())?,
         (false, _, cards) => {
-            if let Some(mark) = report::mark(&job) {
+            if let Some(mark) = report::mark(&view) {
                 writeln!(out, "*** {mark} ***")?;
             }
             for card in cards {

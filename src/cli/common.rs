@@ -32,7 +32,23 @@ pub struct ByArg {
     pub by: Option<String>,
 }
 
+/// Where the daemon listens.
+#[derive(Debug, Clone, clap::Args)]
+pub struct SocketArg {
+    /// Ask the daemon that listens there
+    #[arg(long, value_name = "PATH", env = "CARDWRIGHT_SOCKET", global = true)]
+    pub socket: Option<PathBuf>,
+}
+
 impl ByArg {
+    /// A daemon knows who asks.
+    pub fn none(&self) -> Result<(), Failure> {
+        match self.by {
+            None => Ok(()),
+            Some(_) => Err(Failure::new(Exit::Usage, "operator: the daemon knows who asks; leave --by away")),
+        }
+    }
+
     /// The name that was given, or the operating system's for this user.
     pub fn actor(&self) -> String {
         self.by.clone().unwrap_or_else(|| {
@@ -52,6 +68,19 @@ pub enum Selection {
     Some(Vec<RangeInclusive<u32>>),
     /// `all`.
     All,
+}
+
+impl std::fmt::Display for Selection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::One(one) => write!(f, "{one}"),
+            Self::Some(ranges) => {
+                let ranges: Vec<_> = ranges.iter().map(|r| format!("{}-{}", r.start(), r.end())).collect();
+                f.write_str(&ranges.join(","))
+            }
+            Self::All => f.write_str("all"),
+        }
+    }
 }
 
 impl FromStr for Selection {

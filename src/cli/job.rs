@@ -1,8 +1,10 @@
 //! `cardwright job`: look at jobs, report on one, close it.
 
 use std::io::Write;
+use std::path::{Path, PathBuf};
 
-use super::common::{ByArg, Early, LedgerArg, json, on_stdout};
+use super::common::{ByArg, Early, LedgerArg, SocketArg, json, on_stdout};
+use crate::daemon::{policy::Ask, wire};
 use crate::exit::{Exit, Failure};
 use crate::ledger::{Change, Context, JobId, JobView, Ledger, Reader, rfc3339};
 use crate::report::{self, Places, Summary};
@@ -12,6 +14,8 @@ use crate::report::{self, Places, Summary};
 pub struct JobArgs {
     #[command(flatten)]
     ledger: LedgerArg,
+    #[command(flatten)]
+    socket: SocketArg,
     /// One JSON document
     #[arg(long, global = true)]
     json: bool,
@@ -21,6 +25,29 @@ pub struct JobArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum JobVerb {
+    /// Have the daemon accept a file; the job waits for its release
+    Submit {
+        /// The issuer's output file (CWF1)
+        file: PathBuf,
+    },
+    /// Let the daemon make a job, whatever it was held for
+    Release {
+        /// Job, e.g. J1
+        #[arg(value_name = "J")]
+        job: JobId,
+    },
+    /// Have the daemon stop a job; cards under way are finished
+    Hold {
+        /// Job, e.g. J1
+        #[arg(value_name = "J")]
+        job: JobId,
+    },
+    /// Give a job up: what was not made is CANCELLED
+    Cancel {
+        /// Job, e.g. J1
+        #[arg(value_name = "J")]
+        job: JobId,
+    },
     /// List all jobs
     List,
     /// Show a job and both its balances
@@ -35,13 +62,25 @@ enum JobVerb {
         #[arg(value_name = "J")]
         job: JobId,
     },
-    /// Go on with an open job in the foreground: what is queued, and remakes that are released
+    /// Go on with an open job, in the foreground or by the daemon: what is queued, and remakes that are released
     Resume {
         /// Job, e.g. J1
         #[arg(value_name = "J")]
         job: JobId,
         #[command(flatten)]
         line: super::run::LineArgs,
+    },
+    /// Write the signed papers of a closed job: report (HTML, JSON) and return file for the issuer
+    Papers {
+        /// Job, e.g. J1
+        #[arg(value_name = "J")]
+        job: JobId,
+        /// The bureau's key store, whose HSM signs
+        #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE")]
+        keys: PathBuf,
+        /// Where they go; nothing there is written over
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
     },
     /// Close a job, if every record and every blank is accounted for
     Close {
@@ -55,33 +94,85 @@ enum JobVerb {
 
 /// Does it.
 pub fn run(args: JobArgs) -> Result<Exit, Failure> {
-    if let JobVerb::Resume { job, line } = &args.verb {
-        return super::run::resume(*job, line, &args.ledger, args.json);
+    if let Some(socket) = &args.socket.socket {
+        return super::remote::ask(socket, args.json, args.verb.question()?);
     }
-    on_stdout(|out| execute(&args, out))
+    let needs = |what: &str| Err(Failure::new(Exit::Usage, format!("operator: {what}")));
+    match &args.verb {
+        JobVerb::Resume { job, line } => super::run::resume(*job, line, &args.ledger, args.json),
+        JobVerb::Submit { .. } | JobVerb::Release { .. } | JobVerb::Hold { .. } | JobVerb::Cancel { .. } => {
+            needs("only a daemon does this: name it by --socket or CARDWRIGHT_SOCKET")
+        }
+        _ => on_stdout(|out| execute(&args, out)),
+    }
+}
+
+impl JobVerb {
+    /// The same, as a daemon is asked.
+    fn question(&self) -> Result<wire::Ask, Failure> {
+        let about = |job: JobId, what| wire::Ask::Job { job: job.to_string(), what };
+        Ok(match self {
+            Self::Submit { file } => {
+                let file = std::path::absolute(file)
+                    .map_err(|e| Failure::new(Exit::Io, format!("{}: {e}", file.display())))?;
+                wire::Ask::Submit { file: file.display().to_string() }
+            }
+            Self::List => wire::Ask::List,
+            Self::Papers { .. } => {
+                return Err(Failure::new(
+                    Exit::Usage,
+                    "operator: papers are written beside the daemon: leave --socket away",
+                ));
+            }
+            Self::Show { job } => wire::Ask::Show { job: job.to_string() },
+            Self::Report { job } => wire::Ask::Report { job: job.to_string() },
+            Self::Release { job } => about(*job, Ask::Release),
+            Self::Hold { job } => about(*job, Ask::Hold),
+            Self::Cancel { job } => about(*job, Ask::Cancel),
+            Self::Resume { job, line } if !line.is_given() => about(*job, Ask::Resume),
+            Self::Resume { .. } => {
+                return Err(Failure::new(
+                    Exit::Usage,
+                    "operator: the daemon has its line and keys; name the job alone",
+                ));
+            }
+            Self::Close { job, by } => {
+                by.none()?;
+                about(*job, Ask::Close)
+            }
+        })
+    }
 }
 
 pub(super) fn execute(args: &JobArgs, out: &mut dyn Write) -> Result<Exit, Early> {
     let reader = Reader::open(&args.ledger.ledger)?;
     match &args.verb {
-        // Not about the ledger alone: `run` has sent it on.
-        JobVerb::Resume { .. } => {}
+        // Not about the ledger alone: `run` has sent them on.
+        JobVerb::Resume { .. }
+        | JobVerb::Submit { .. }
+        | JobVerb::Release { .. }
+        | JobVerb::Hold { .. }
+        | JobVerb::Cancel { .. } => {}
         JobVerb::List => list(&reader.jobs()?, args.json, out)?,
+        JobVerb::Papers { job, keys, out: to } => {
+            super::papers::write(&args.ledger.ledger, *job, keys, to, out)?
+        }
         JobVerb::Show { job } => show(&reader.job(*job)?, args.json, out)?,
-        JobVerb::Report { job } => report(&reader, *job, args, out)?,
+        JobVerb::Report { job } => report(&reader, *job, &args.ledger.ledger, args.json, out)?,
         JobVerb::Close { job, by } => {
             reader.job(*job)?;
             let ledger = Ledger::open(&args.ledger.ledger)?;
             let context = Context { actor: Some(by.actor()), ..Context::default() };
             ledger.record(*job, Change::Closed, context).wait()?;
             ledger.close()?;
-            report(&reader, *job, args, out)?;
+            report(&reader, *job, &args.ledger.ledger, args.json, out)?;
         }
     }
     Ok(Exit::Ok)
 }
 
-fn list(jobs: &[JobView], as_json: bool, out: &mut dyn Write) -> Result<(), Early> {
+/// Shows all jobs.
+pub(super) fn list(jobs: &[JobView], as_json: bool, out: &mut dyn Write) -> Result<(), Early> {
     if as_json {
         return json(out, &jobs);
     }
@@ -106,7 +197,8 @@ fn list(jobs: &[JobView], as_json: bool, out: &mut dyn Write) -> Result<(), Earl
     Ok(())
 }
 
-fn show(job: &JobView, as_json: bool, out: &mut dyn Write) -> Result<(), Early> {
+/// Shows one.
+pub(super) fn show(job: &JobView, as_json: bool, out: &mut dyn Write) -> Result<(), Early> {
     if as_json {
         return json(out, job);
     }
@@ -121,10 +213,17 @@ fn show(job: &JobView, as_json: bool, out: &mut dyn Write) -> Result<(), Early> 
     Ok(())
 }
 
-fn report(reader: &Reader, job: JobId, args: &JobArgs, out: &mut dyn Write) -> Result<(), Early> {
-    let places = Places { ledger: args.ledger.ledger.clone(), ..Places::default() };
+/// Shows the report of a job.
+pub(super) fn report(
+    reader: &Reader,
+    job: JobId,
+    ledger: &Path,
+    as_json: bool,
+    out: &mut dyn Write,
+) -> Result<(), Early> {
+    let places = Places { ledger: ledger.to_owned(), ..Places::default() };
     let summary = Summary::build(reader, job, None, places)?;
-    if args.json {
+    if as_json {
         return json(out, &summary);
     }
     Ok(write!(out, "{summary}")?)

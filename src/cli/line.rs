@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::common::LedgerArg;
 use super::links::{Real, Simulated};
-use super::run::allowed;
+use super::shop::allowed;
 use super::signals::Signals;
 use super::simulator::{SimulateArgs, Simulator};
 use crate::exit::{Exit, Failure};

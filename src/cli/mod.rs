@@ -4,9 +4,11 @@
 //! Not here: what the verbs mean; each calls one part and prints what it says.
 
 pub mod accept;
+pub mod audit;
 pub mod card;
 pub mod common;
 mod cpu;
+pub mod daemon;
 pub mod hsm_host;
 pub mod inspect;
 pub mod job;
@@ -17,8 +19,11 @@ pub mod line;
 mod links;
 pub mod log;
 pub mod look;
+mod papers;
 pub mod profile;
+mod remote;
 pub mod run;
+mod shop;
 mod signals;
 mod simulator;
 pub mod station_host;
@@ -50,9 +55,10 @@ fn socket_directory() -> Result<tempfile::TempDir, Failure> {
         .map_err(|e| Failure::new(Exit::Io, format!("no directory for sockets: {e}")))
 }
 
-/// This program, to start it again in another role.
+/// The program `cardwright`, to start it in another role: this one, or the one beside the daemon's.
 fn own_program() -> Result<std::path::PathBuf, Failure> {
-    std::env::current_exe().map_err(|e| Failure::new(Exit::Io, format!("own program: {e}")))
+    let own = std::env::current_exe().map_err(|e| Failure::new(Exit::Io, format!("own program: {e}")))?;
+    Ok(if own.ends_with("cardwrightd") { own.with_file_name("cardwright") } else { own })
 }
 
 /// Logs go to stderr, as `CARDWRIGHT_LOG` asks (default: warnings); JSON with `CARDWRIGHT_LOG_FORMAT=json`.

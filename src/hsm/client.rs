@@ -14,9 +14,10 @@ use std::time::Duration;
 
 use super::wire::{self, Answer, Frames, Reply, RequestRef};
 use super::{
-    Handle, Hsm, HsmError, HsmInfo, OpenRequest, Opened, PersonalizeRequest, Personalized, Realm,
-    SessionRequest, TrailerRequest, Verified, VerifyRequest,
+    Admission, AuditInfo, Auditor, Handle, Hsm, HsmError, HsmInfo, OpenRequest, Opened, PersonalizeRequest,
+    Personalized, Realm, SessionRequest, TrailerRequest, Verified, VerifyRequest,
 };
+use crate::audit::{Checkpoint, Document, LedgerId, Place, Signature};
 use crate::exit::{Exit, Failure};
 
 /// The line that a host prints when it listens.
@@ -129,6 +130,36 @@ impl Hsm for Client {
     fn release(&mut self, handles: &[Handle]) -> Result<(), HsmError> {
         match self.ask(&RequestRef::Release(handles))? {
             Answer::Done => Ok(()),
+            _ => mixed_up(),
+        }
+    }
+}
+
+impl Auditor for Client {
+    fn audit(&mut self, ledger: LedgerId) -> Result<AuditInfo, HsmError> {
+        match self.ask(&RequestRef::Audit(ledger))? {
+            Answer::Audit(info) => Ok(info),
+            _ => mixed_up(),
+        }
+    }
+
+    fn checkpoint(&mut self, place: Place) -> Result<Checkpoint, HsmError> {
+        match self.ask(&RequestRef::Checkpoint(place))? {
+            Answer::Checkpoint(checkpoint) if checkpoint.place == place => Ok(checkpoint),
+            _ => mixed_up(),
+        }
+    }
+
+    fn admit(&mut self, file: &Admission) -> Result<(), HsmError> {
+        match self.ask(&RequestRef::Admit(file))? {
+            Answer::Done => Ok(()),
+            _ => mixed_up(),
+        }
+    }
+
+    fn sign(&mut self, kind: Document, ledger: LedgerId, digest: [u8; 32]) -> Result<Signature, HsmError> {
+        match self.ask(&RequestRef::Sign(kind, ledger, digest))? {
+            Answer::Signed(signature) => Ok(signature),
             _ => mixed_up(),
         }
     }

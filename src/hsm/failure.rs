@@ -14,6 +14,9 @@ impl HsmError {
             Self::Response(_) | Self::CardCryptogram(_) => Exit::Device,
             Self::Refused(_) | Self::Unknown(_) => Exit::Bug,
             Self::Unsupported(_) | Self::Host(_) => Exit::Hsm,
+            Self::RolledBack { .. } => Exit::Ledger,
+            Self::FileElsewhere(_) => Exit::FileSeen,
+            Self::Book(_) => Exit::KeyStore,
         }
     }
 }

@@ -15,7 +15,7 @@ use zeroize::Zeroize;
 
 use super::soft::SoftHsm;
 use super::wire::{self, Answer, Frames, Reply, Request};
-use super::{DataPart, Hsm, PlainCommand};
+use super::{Auditor, DataPart, Hsm, PlainCommand};
 use crate::exit::{Exit, Failure};
 
 /// Connections at a time: a line has tens of threads that talk to the HSM.
@@ -125,6 +125,10 @@ fn answer(hsm: &mut SoftHsm, request: Request) -> Reply {
             }
         },
         Request::Release(handles) => hsm.release(&handles).map(|()| Answer::Done),
+        Request::Audit(ledger) => hsm.audit(ledger).map(Answer::Audit),
+        Request::Checkpoint(place) => hsm.checkpoint(place).map(Answer::Checkpoint),
+        Request::Admit(file) => hsm.admit(&file).map(|()| Answer::Done),
+        Request::Sign(kind, ledger, digest) => hsm.sign(kind, ledger, digest).map(Answer::Signed),
     }
 }
 

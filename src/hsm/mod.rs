@@ -11,6 +11,7 @@
 //! Not here: what commands a card needs (`chip`), how they are wrapped (`scp`), which record goes to which blank
 //! (`pipeline`).
 
+mod book;
 pub mod client;
 mod failure;
 pub mod host;

@@ -17,11 +17,13 @@ mod verify;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use super::book::Book;
 use super::store::{Side, Store};
 use super::{
-    Channel, Derivation, Handle, Hsm, HsmError, HsmInfo, KekInfo, KmcInfo, OpenRequest, Opened,
-    PersonalizeRequest, Personalized, Realm, TrailerRequest, Verified, VerifyRequest,
+    Admission, AuditInfo, Auditor, Channel, Derivation, Handle, Hsm, HsmError, HsmInfo, KekInfo, KmcInfo,
+    OpenRequest, Opened, PersonalizeRequest, Personalized, Realm, TrailerRequest, Verified, VerifyRequest,
 };
+use crate::audit::{Checkpoint, Document, LedgerId, Place, Signature};
 use crate::crypto::CipherKey;
 use crate::exit::{Exit, Failure};
 use crate::ids::KmcRef;
@@ -40,19 +42,21 @@ pub struct SoftHsm {
 
 struct Shared {
     store: Store,
+    book: Book,
     tables: Mutex<Tables>,
 }
 
 impl SoftHsm {
     /// An HSM over an open store. An issuer's store is refused: its keys do not belong on a line.
     pub fn new(store: Store) -> Result<Self, Failure> {
+        let book = Book::beside(store.path());
         if store.side() != Side::Bureau {
             return Err(Failure::new(
                 Exit::KeyStore,
                 "key: this is an issuer's key store; a line needs a bureau's, with KEK and KMC only",
             ));
         }
-        Ok(Self { shared: Arc::new(Shared { store, tables: Mutex::default() }) })
+        Ok(Self { shared: Arc::new(Shared { store, book, tables: Mutex::default() }) })
     }
 
     /// TEST or LIVE.
@@ -141,5 +145,23 @@ impl Hsm for SoftHsm {
     fn release(&mut self, handles: &[Handle]) -> Result<(), HsmError> {
         self.tables()?.release(handles);
         Ok(())
+    }
+}
+
+impl Auditor for SoftHsm {
+    fn audit(&mut self, ledger: LedgerId) -> Result<AuditInfo, HsmError> {
+        self.shared.book.info(ledger)
+    }
+
+    fn checkpoint(&mut self, place: Place) -> Result<Checkpoint, HsmError> {
+        self.shared.book.checkpoint(place)
+    }
+
+    fn admit(&mut self, file: &Admission) -> Result<(), HsmError> {
+        self.shared.book.admit(file)
+    }
+
+    fn sign(&mut self, kind: Document, ledger: LedgerId, digest: [u8; 32]) -> Result<Signature, HsmError> {
+        self.shared.book.sign(kind, ledger, &digest)
     }
 }

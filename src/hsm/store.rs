@@ -11,7 +11,7 @@ mod entry;
 mod file;
 mod list;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use entry::{KekRules, KeyType, SecretEntry, Side, Usage};
 
@@ -21,6 +21,7 @@ use crate::ids::{KekId, KmcRef};
 
 /// An open key store. Values are zeroized when it is dropped; it shows none of them.
 pub struct Store {
+    path: PathBuf,
     side: Side,
     entries: Vec<SecretEntry>,
 }
@@ -31,18 +32,23 @@ impl Store {
     pub fn create_test(toml_text: &str, path: &Path, side: Side) -> Result<Self, Failure> {
         let entries = list::parse(toml_text, side)?;
         file::create(path, side, toml_text)?;
-        Ok(Self { side, entries })
+        Ok(Self { path: path.to_owned(), side, entries })
     }
 
     /// Opens a TEST store: its owner, mode, version and digest must be right, and every rule is checked again.
     pub fn open(path: &Path) -> Result<Self, Failure> {
         let (side, text) = file::read(path)?;
-        Ok(Self { side, entries: list::parse(&text, side)? })
+        Ok(Self { path: path.to_owned(), side, entries: list::parse(&text, side)? })
     }
 
     /// TEST, so far always.
     pub fn realm(&self) -> Realm {
         Realm::Test
+    }
+
+    /// Its file.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Whose store it is.

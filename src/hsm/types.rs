@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::audit::{Checkpoint, Document, LedgerId, Place, PublicKey, Signature};
 use crate::ids::{CardRef, Dgi, FileId, IssuerId, Kcv, KekId, KeyData, KmcRef, SecLevel};
 
 /// A key-holding device, software or hardware. One connection, one caller; calls block.
@@ -43,6 +44,42 @@ pub trait Hsm: Send {
     }
     /// Forgets handles that will not be used (a cancelled record). Unknown ones are ignored.
     fn release(&mut self, handles: &[Handle]) -> Result<(), HsmError>;
+}
+
+/// The side of a key-holding device that vouches for ledgers and documents.
+pub trait Auditor: Send {
+    /// What it knows of a ledger, and its audit key.
+    fn audit(&mut self, ledger: LedgerId) -> Result<AuditInfo, HsmError>;
+    /// Notes how far a ledger has come, and signs it. A ledger that goes back is refused.
+    fn checkpoint(&mut self, place: Place) -> Result<Checkpoint, HsmError>;
+    /// Notes that a file goes into a ledger, once for all: in another ledger it is refused from then on.
+    fn admit(&mut self, file: &Admission) -> Result<(), HsmError>;
+    /// Signs the SHA-256 of a document.
+    fn sign(&mut self, kind: Document, ledger: LedgerId, digest: [u8; 32]) -> Result<Signature, HsmError>;
+}
+
+/// What the HSM knows of a ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditInfo {
+    /// The key that signs.
+    pub key: PublicKey,
+    /// Changes of what the HSM remembers so far.
+    pub generation: u64,
+    /// How far the ledger had come when it was last noted.
+    pub head: Option<Place>,
+}
+
+/// A file on its way into a ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admission {
+    /// From the Header.
+    pub issuer_id: IssuerId,
+    /// From the Header.
+    pub file_id: FileId,
+    /// SHA-256 of the whole file.
+    pub digest: [u8; 32],
+    /// Where it goes.
+    pub ledger: LedgerId,
 }
 
 /// Names a verified application inside the HSM. Random; means nothing elsewhere.
@@ -322,6 +359,28 @@ pub enum HsmError {
     /// Not implemented by this HSM.
     #[error("the HSM does not support {0}")]
     Unsupported(String),
+    /// A ledger shows less than the HSM has noted of it.
+    #[error(
+        "ledger: the HSM has noted event {known} of ledger {ledger}, which now shows another one or only {shown} events: \
+         it was put back from a backup, or changed; find the newer one and keep both for the auditor"
+    )]
+    RolledBack {
+        /// Which ledger.
+        ledger: LedgerId,
+        /// Number of the last event noted.
+        known: u64,
+        /// Number of the event that the ledger shows.
+        shown: u64,
+    },
+    /// The file went into another ledger before.
+    #[error(
+        "file: this file was accepted into another ledger before ({0}); go on with that one, or ask the issuer for a new \
+         file"
+    )]
+    FileElsewhere(LedgerId),
+    /// What the HSM remembers cannot be read or written.
+    #[error("key: the audit book beside the key store: {0}")]
+    Book(String),
     /// The HSM cannot be reached or answered nonsense.
     #[error("device: the HSM host does not answer properly: {0}")]
     Host(String),

@@ -17,13 +17,14 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{
-    Handle, HsmError, HsmInfo, OpenRequest, Opened, PersonalizeRequest, Personalized, Realm, SessionRequest,
-    TrailerRequest, Verified, VerifyRequest,
+    Admission, AuditInfo, Handle, HsmError, HsmInfo, OpenRequest, Opened, PersonalizeRequest, Personalized,
+    Realm, SessionRequest, TrailerRequest, Verified, VerifyRequest,
 };
+use crate::audit::{Checkpoint, Document, LedgerId, Place, Signature};
 
 const MAGIC: [u8; 5] = *b"CWHSM";
 /// Rises with every change of a message: postcard carries no names.
-pub(super) const PROTOCOL: u16 = 2;
+pub(super) const PROTOCOL: u16 = 3;
 /// Most bytes of a frame: an application has at most 65,535, its wrapped commands little more.
 pub(super) const MAX_FRAME: usize = 1 << 20;
 /// Bytes of the length before a frame.
@@ -42,6 +43,10 @@ pub(super) enum Request {
     Personalize(PersonalizeRequest),
     Session(OpenRequest, SessionRequest),
     Release(Vec<Handle>),
+    Audit(LedgerId),
+    Checkpoint(Place),
+    Admit(Admission),
+    Sign(Document, LedgerId, [u8; 32]),
 }
 
 /// As [`Request`], without taking what is asked. The two encode alike; a test holds them together.
@@ -55,6 +60,10 @@ pub(super) enum RequestRef<'a> {
     Personalize(&'a PersonalizeRequest),
     Session(&'a OpenRequest, &'a SessionRequest),
     Release(&'a [Handle]),
+    Audit(LedgerId),
+    Checkpoint(Place),
+    Admit(&'a Admission),
+    Sign(Document, LedgerId, [u8; 32]),
 }
 
 /// What the host answers.
@@ -66,6 +75,9 @@ pub(super) enum Answer {
     AllVerified(Vec<Verified>),
     Opened(Opened),
     Personalized(Personalized),
+    Audit(AuditInfo),
+    Checkpoint(Checkpoint),
+    Signed(Signature),
 }
 
 /// An answer or an error.
@@ -257,7 +269,7 @@ mod tests {
             greet(&mut bytes, realm).unwrap();
             assert_eq!(greeted(&mut bytes.as_slice()).unwrap(), realm);
         }
-        for bad in [&b"CWHSM\0\x01T"[..], b"CWHSN\0\x02T", b"CWHSM\0\x02X", b"CWHSM\0\x02", b""] {
+        for bad in [&b"CWHSM\0\x02T"[..], b"CWHSN\0\x03T", b"CWHSM\0\x03X", b"CWHSM\0\x03", b""] {
             assert!(greeted(&mut &*bad).is_err());
         }
     }

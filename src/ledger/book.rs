@@ -179,6 +179,13 @@ impl Book {
         self.records.get(usize::try_from(seq).ok()?.checked_sub(1)?)
     }
 
+    /// The chip of a record's last attempt, where it became known otherwise than by a change.
+    pub(super) fn name_chip(&mut self, seq: u32, csn: Csn) {
+        if let Some(attempt) = self.record_mut(seq).ok().and_then(|record| record.attempts.last_mut()) {
+            attempt.csn = Some(csn);
+        }
+    }
+
     fn record_mut(&mut self, seq: u32) -> Result<&mut Record, Law> {
         let index = usize::try_from(seq).ok().and_then(|s| s.checked_sub(1)).ok_or(Law::NoRecord)?;
         self.records.get_mut(index).ok_or(Law::NoRecord)

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::law::Law;
 use super::types::JobId;
 use crate::exit::{Exit, Failure};
+use crate::hsm::HsmError;
 
 /// A ledger that cannot be used, or a change that it refuses. `Clone`, because a failed commit is told to everybody
 /// who waits.
@@ -73,6 +74,9 @@ pub enum LedgerError {
     /// Reading or writing failed (disk full, permissions). A ledger that failed to write takes nothing more.
     #[error("ledger: {0}")]
     Io(String),
+    /// The HSM that vouches for it does not.
+    #[error("{0}")]
+    Auditor(HsmError),
     /// It was closed.
     #[error("the ledger is closed")]
     Closed,
@@ -104,6 +108,7 @@ impl From<LedgerError> for Failure {
             LedgerError::Seen { job, open: false } => {
                 (Exit::FileSeen, Some(format!("cardwright job report {job}")))
             }
+            LedgerError::Auditor(error) => (error.exit(), None),
             LedgerError::NotAJob(_) => (Exit::FileFormat, None),
             LedgerError::NoJob(_) => (Exit::NotFound, Some("cardwright job list".to_owned())),
             LedgerError::InUse { .. }

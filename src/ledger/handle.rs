@@ -10,6 +10,7 @@ use super::error::LedgerError;
 use super::store::{Reader, Store};
 use super::types::{Accepted, Change, Context, Event, JobId, NewJob};
 use super::writer::{Message, Writer};
+use crate::hsm::Auditor;
 
 /// Changes that may wait for the writer; the caller of one more waits.
 const QUEUE: usize = 4096;
@@ -47,10 +48,24 @@ impl Ledger {
     /// Errors: [`LedgerError::InUse`] if another process (or this one) has it open for writing,
     /// [`LedgerError::Newer`], [`LedgerError::NotALedger`], [`LedgerError::Damaged`], [`LedgerError::Io`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, LedgerError> {
-        let store = Store::open(path.as_ref())?;
+        Self::start(path.as_ref(), None)
+    }
+
+    /// The same, with an HSM that vouches for it: the ledger is held against what the HSM knows of it, the chain is verified
+    /// from the last signed place on, and from now on it is signed every [`SIGNED_EVERY`] events and when it is closed.
+    ///
+    /// Errors: also [`LedgerError::Damaged`] where they contradict each other, and [`LedgerError::Auditor`].
+    ///
+    /// [`SIGNED_EVERY`]: super::writer::SIGNED_EVERY
+    pub fn open_audited(path: impl AsRef<Path>, auditor: Box<dyn Auditor>) -> Result<Self, LedgerError> {
+        Self::start(path.as_ref(), Some(auditor))
+    }
+
+    fn start(path: &Path, auditor: Option<Box<dyn Auditor>>) -> Result<Self, LedgerError> {
+        let store = Store::open(path)?;
         let path = store.path().to_owned();
         let poison = Arc::new(OnceLock::new());
-        let mut writer = Writer::new(store, Arc::clone(&poison));
+        let mut writer = Writer::new(store, auditor, Arc::clone(&poison))?;
         writer.take_over()?;
         let (messages, queue) = bounded(QUEUE);
         let thread = std::thread::Builder::new()

@@ -13,6 +13,7 @@
 //! |---|---|
 //! | `types`, `views` | what goes in, what comes out |
 //! | `book` | a job's working state and the laws; pure |
+//! | `replay`, `audit` | what events add up to, held against the tables; what an audit says |
 //! | `chain` | canonical bytes of an event and their hash; pure |
 //! | `store` | all SQL: schema and migrations, writing, loading, reading, verifying |
 //! | `writer`, `handle` | the thread that writes, and what callers hold |
@@ -21,12 +22,14 @@
 //!
 //! Not here: deciding what happens next (`pipeline`, operators), showing it (`report`).
 
+pub mod audit;
 mod book;
 mod chain;
 mod error;
 mod handle;
 mod law;
 mod names;
+mod replay;
 mod store;
 mod time;
 pub mod types;

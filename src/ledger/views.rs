@@ -115,6 +115,19 @@ pub struct RejectView {
     pub ts: u64,
 }
 
+/// How many cards reached a state at a station.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StationCount {
+    /// Module.
+    pub module: String,
+    /// Station.
+    pub station: String,
+    /// State of record or blank.
+    pub reached: String,
+    /// How often.
+    pub cards: u64,
+}
+
 /// How the stack differs from the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct StackView {

@@ -15,9 +15,13 @@ use super::error::LedgerError;
 use super::law::Law;
 use super::store::Store;
 use super::types::{Accepted, Change, Context, Event, JobId, JobState, NewJob, RecordState};
+use crate::hsm::Auditor;
 
 /// Changes in one transaction at most (dependencies.md 3.4).
 pub(super) const BATCH: usize = 512;
+
+/// Events between two signed places: what a start has to verify at most, some tens of milliseconds of work.
+pub(super) const SIGNED_EVERY: u64 = 10_000;
 
 /// How one caller hears of one change.
 pub(super) type Reply<T> = Sender<Result<T, LedgerError>>;
@@ -40,6 +44,10 @@ pub(super) enum Message {
 /// The writing thread's state.
 pub(super) struct Writer {
     store: Store,
+    /// Signs places, where there is an HSM.
+    auditor: Option<Box<dyn Auditor>>,
+    /// Number of the last event that was signed.
+    signed_to: u64,
     /// Of the jobs that were touched.
     books: HashMap<JobId, Book>,
     subscribers: Vec<Sender<Event>>,
@@ -48,9 +56,17 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// A writer on an open store.
-    pub(super) fn new(store: Store, poison: Arc<OnceLock<LedgerError>>) -> Self {
-        Self { store, books: HashMap::new(), subscribers: Vec::new(), poison }
+    /// A writer on an open store, which is held against what the auditor knows of it.
+    pub(super) fn new(
+        store: Store,
+        mut auditor: Option<Box<dyn Auditor>>,
+        poison: Arc<OnceLock<LedgerError>>,
+    ) -> Result<Self, LedgerError> {
+        if let Some(auditor) = &mut auditor {
+            store.agrees(&auditor.audit(store.id()?).map_err(LedgerError::Auditor)?)?;
+        }
+        let signed_to = store.signed_to()?;
+        Ok(Self { store, auditor, signed_to, books: HashMap::new(), subscribers: Vec::new(), poison })
     }
 
     /// What an earlier process left under way: attempts become UNKNOWN, unbound blanks rejected, their jobs HELD,
@@ -100,6 +116,35 @@ impl Writer {
                 }
             }
             self.write(&mut batch);
+            if self.store.last_event() >= self.signed_to.saturating_add(SIGNED_EVERY) {
+                self.sign();
+            }
+        }
+        self.sign();
+    }
+
+    /// Has the end signed, if anything has happened since. What is signed is durable. A place that cannot be signed is no
+    /// reason to stop cards that are under way: the next one covers it.
+    fn sign(&mut self) {
+        let Some(auditor) = &mut self.auditor else { return };
+        if self.poison.get().is_some() || self.store.last_event() == self.signed_to {
+            return;
+        }
+        let signed = self.store.place().and_then(|place| {
+            let checkpoint = auditor.checkpoint(place).map_err(LedgerError::Auditor)?;
+            self.store.begin()?;
+            self.store.keep(&checkpoint)?;
+            self.store.commit()?;
+            Ok(place.n)
+        });
+        match signed {
+            Ok(n) => self.signed_to = n,
+            Err(error) => {
+                self.store.rollback();
+                tracing::warn!(%error, "the ledger's end was not signed");
+                // Not at once again.
+                self.signed_to = self.store.last_event();
+            }
         }
     }
 
@@ -124,6 +169,7 @@ impl Writer {
                 }
             }
             Message::Stop => {
+                self.sign();
                 self.store.fold();
                 return true;
             }

@@ -8,7 +8,6 @@ use std::io::{BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use sha2::{Digest, Sha256};
 
 use super::clear::Builder;
@@ -23,6 +22,7 @@ use crate::ids::{FileId, ProductName};
 use crate::outputs;
 use crate::profile::Product;
 use crate::record::{Finished, Header, Writer};
+use crate::report::progress::bar;
 
 /// `cardwright-prep run`.
 #[derive(Debug, clap::Args)]
@@ -97,7 +97,7 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let finished = write_whole(&args.output, |out| {
         let mut writer = Writer::new(out, &header)?;
         let mut source = Source::open(&args.input)?;
-        let bar = progress(records);
+        let bar = bar(records.into(), "cards");
         let cards = Reader::new(&mut source, &builder.plan().defaults).map_err(|e| faulty(&[e]))?;
         // The first pass counted a u32, and stops the second if the file has grown.
         for (sequence, card) in (1..=records).zip(cards) {
@@ -206,16 +206,6 @@ impl Read for Source {
         let count = self.file.read(buffer)?;
         self.hash.update(buffer.get(..count).unwrap_or_default());
         Ok(count)
-    }
-}
-
-/// A bar on a terminal, nothing elsewhere.
-fn progress(records: u32) -> ProgressBar {
-    let target = ProgressDrawTarget::stderr_with_hz(4);
-    let bar = ProgressBar::with_draw_target(Some(records.into()), target);
-    match ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} cards, {eta} left") {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
     }
 }
 

@@ -39,6 +39,9 @@ pub struct Line {
     /// Which keys may be used on the real links.
     #[serde(default)]
     pub keys: Keys,
+    /// What takes two people, in the daemon.
+    #[serde(default)]
+    pub two_people: std::collections::BTreeSet<crate::daemon::policy::Ask>,
     /// Time limits.
     #[serde(default)]
     pub limits: Limits,

@@ -41,6 +41,16 @@ impl Shown {
     }
 }
 
+/// A bar on a terminal, nothing elsewhere, for work whose size is known.
+pub fn bar(total: u64, what: &str) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(4));
+    let template = format!("{{bar:40}} {{human_pos}}/{{human_len}} {what}, {{eta}} left");
+    match ProgressStyle::with_template(&template) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
 /// What the run has done so far.
 #[derive(Default)]
 struct Counts {

@@ -191,3 +191,34 @@ fn stopped(world: &World, verb: &[&str], [line, speed]: [&str; 2], signal: Signa
     assert!(lines(&events).iter().any(|e| e["to"] == "STACKED"), "nothing was made: {said}");
     (child.wait().unwrap().code(), said)
 }
+
+/// The HSM remembers where a file went and how far a ledger had come: neither a new ledger nor an old one takes a file twice.
+#[test]
+fn the_same_file_is_refused_by_a_fresh_ledger_and_a_ledger_from_a_backup_does_not_open() {
+    let world = World::new();
+    for (name, seed) in [("a", 1), ("b", 2)] {
+        world.prepared(name, 6, seed);
+    }
+    assert_eq!(world.run("a.cwf1", "sim-8", &[]).code, 0);
+    std::fs::copy(world.path("a.cwf1"), world.path("renamed.cwf1")).unwrap();
+    for (file, ledger) in [("a.cwf1", "fresh.db"), ("renamed.cwf1", "fresh.db"), ("a.cwf1", "fresher.db")] {
+        let ended = world.run(file, "sim-8", &["--ledger", ledger]);
+        assert_eq!(ended.code, 14, "{}", ended.stderr);
+        assert!(ended.stderr.contains("another ledger"), "{}", ended.stderr);
+    }
+    std::fs::copy(world.path("cardwright.db"), world.path("backup.db")).unwrap();
+    let resumed = world.run("b.cwf1", "sim-8", &["--seed", "2"]);
+    // Its card_refs were in the first file: HELD for a supervisor, who lets it be made.
+    assert_eq!(resumed.code, 44, "{}", resumed.stderr);
+    let line = ["--line", "sim-8", "--keys", "bureau.store", "--simulate", "--speed", "0", "--seed", "2"];
+    assert_eq!(world.cardwright(&[&["job", "resume", "J2"][..], &line].concat()).code, 0);
+    for file in ["cardwright.db-wal", "cardwright.db-shm"] {
+        let _ = std::fs::remove_file(world.path(file));
+    }
+    std::fs::rename(world.path("backup.db"), world.path("cardwright.db")).unwrap();
+    let ended = world.run("b.cwf1", "sim-8", &[]);
+    assert_eq!(ended.code, 40, "{}", ended.stderr);
+    assert!(ended.stderr.contains("put back from a backup"), "{}", ended.stderr);
+    let audit = world.cardwright(&["audit", "verify", "--keys", "bureau.store"]);
+    assert!(audit.code == 45 && audit.stdout.contains("backup"), "{}", audit.stdout);
+}

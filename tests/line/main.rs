@@ -14,9 +14,11 @@ mod again;
 mod bad_input;
 mod bad_profile;
 mod books;
+mod daemon;
 mod devices;
 mod exit_codes;
 mod expected;
+mod papers;
 #[path = "../pcscd_support/mod.rs"]
 mod pcscd_support;
 #[path = "../prep_support/mod.rs"]

@@ -47,6 +47,7 @@ fn a_signal_before_the_first_card_leaves_nothing_behind() {
             // What is not accepted yet can be accepted later; what is, is an open job.
             let _ = std::fs::remove_file(world.path("cardwright.db"));
             let _ = std::fs::remove_dir_all(world.path("cardwright.db.spool"));
+            let _ = std::fs::remove_file(world.path("bureau.store-audit"));
         }
     }
 }

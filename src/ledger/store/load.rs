@@ -1,6 +1,6 @@
 //! Loading: the working state of a job from its rows.
 
-use rusqlite::OptionalExtension;
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::Store;
 use crate::ids::{Csn, KeyData};
@@ -20,71 +20,84 @@ impl Store {
 
     /// The working state of a job.
     pub(in crate::ledger) fn load(&self, job: JobId) -> Result<Option<Book>, LedgerError> {
-        let header = self
-            .connection
-            .prepare_cached("SELECT rejects_shredded, simulated, state FROM job WHERE id = ?1")?
-            .query_row([job.0], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))
-            .optional()?;
-        let Some((rejects_shredded, simulated, state)) = header else { return Ok(None) };
-        let mut records = Vec::new();
-        let mut query = self
-            .connection
-            .prepare_cached("SELECT card_ref, state, released FROM record WHERE job = ?1 ORDER BY seq")?;
-        let mut rows = query.query([job.0])?;
-        while let Some(row) = rows.next()? {
-            let card_ref = row.get_ref(0)?.as_str().map_err(|e| LedgerError::Damaged(e.to_string()))?;
-            let record = Record { state: row.get(1)?, released: row.get(2)?, ..Record::queued(card_ref) };
-            records.push(record);
-        }
-        let mut book = Book::new(records, rejects_shredded, simulated);
-        book.state = state;
-        self.load_blanks(job, &mut book)?;
-        self.load_attempts(job, &mut book)?;
-        book.balance = super::verify::recount(&self.connection, job)?;
-        Ok(Some(book))
-    }
-
-    fn load_blanks(&self, job: JobId, book: &mut Book) -> Result<(), LedgerError> {
-        let mut query = self
-            .connection
-            .prepare_cached("SELECT number FROM blank WHERE job = ?1 AND state = 'FED' ORDER BY number")?;
-        for number in query.query_map([job.0], |r| r.get(0))? {
-            book.in_line.insert(number?);
-        }
-        (book.last_blank, book.last_position) = self
-            .connection
-            .prepare_cached(
-                "SELECT coalesce((SELECT max(number) FROM blank WHERE job = ?1), 0), \
-                 coalesce((SELECT max(position) FROM attempt WHERE job = ?1 AND position IS NOT NULL), 0)",
-            )?
-            .query_row([job.0], |r| Ok((r.get(0)?, r.get(1)?)))?;
-        Ok(())
-    }
-
-    fn load_attempts(&self, job: JobId, book: &mut Book) -> Result<(), LedgerError> {
-        let mut query = self.connection.prepare_cached(
-            "SELECT a.seq, a.blank, a.state, a.wrote, b.key_data FROM attempt AS a JOIN blank AS b ON b.job = a.job \
-             AND b.number = a.blank WHERE a.job = ?1 ORDER BY a.seq, a.number",
-        )?;
-        let mut rows = query.query([job.0])?;
-        while let Some(row) = rows.next()? {
-            let seq: u32 = row.get(0)?;
-            let chip: Option<[u8; 10]> = row.get(4)?;
-            book.chips.extend(chip.map(KeyData));
-            let attempt =
-                Attempt { blank: row.get(1)?, csn: csn(chip), state: row.get(2)?, wrote: row.get(3)? };
-            usize::try_from(seq)
-                .ok()
-                .and_then(|s| s.checked_sub(1))
-                .and_then(|i| book.records.get_mut(i))
-                .ok_or_else(|| LedgerError::Damaged(format!("{job}: an attempt without a record")))?
-                .attempts
-                .push(attempt);
-        }
-        Ok(())
+        load(&self.connection, job)
     }
 }
 
+/// The working state of a job.
+pub(super) fn load(connection: &Connection, job: JobId) -> Result<Option<Book>, LedgerError> {
+    let header = connection
+        .prepare_cached("SELECT rejects_shredded, simulated, state FROM job WHERE id = ?1")?
+        .query_row([job.0], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))
+        .optional()?;
+    let Some((rejects_shredded, simulated, state)) = header else { return Ok(None) };
+    let mut records = Vec::new();
+    let mut query = connection
+        .prepare_cached("SELECT card_ref, state, released FROM record WHERE job = ?1 ORDER BY seq")?;
+    let mut rows = query.query([job.0])?;
+    while let Some(row) = rows.next()? {
+        records.push(Record { state: row.get(1)?, released: row.get(2)?, ..queued_as(row)? });
+    }
+    let mut book = Book::new(records, rejects_shredded, simulated);
+    book.state = state;
+    load_blanks(connection, job, &mut book)?;
+    load_attempts(connection, job, &mut book)?;
+    book.balance = super::verify::recount(connection, job)?;
+    Ok(Some(book))
+}
+
+/// The records of a job as they were accepted.
+pub(super) fn queued(connection: &Connection, job: JobId) -> Result<Vec<Record>, LedgerError> {
+    let mut query = connection.prepare_cached("SELECT card_ref FROM record WHERE job = ?1 ORDER BY seq")?;
+    let mut rows = query.query([job.0])?;
+    let mut records = Vec::new();
+    while let Some(row) = rows.next()? {
+        records.push(queued_as(row)?);
+    }
+    Ok(records)
+}
+
+fn queued_as(row: &Row<'_>) -> Result<Record, LedgerError> {
+    let card_ref = row.get_ref(0)?.as_str().map_err(|e| LedgerError::Damaged(e.to_string()))?;
+    Ok(Record::queued(card_ref))
+}
+
+fn load_blanks(connection: &Connection, job: JobId, book: &mut Book) -> Result<(), LedgerError> {
+    let mut query = connection
+        .prepare_cached("SELECT number FROM blank WHERE job = ?1 AND state = 'FED' ORDER BY number")?;
+    for number in query.query_map([job.0], |r| r.get(0))? {
+        book.in_line.insert(number?);
+    }
+    (book.last_blank, book.last_position) = connection
+        .prepare_cached(
+            "SELECT coalesce((SELECT max(number) FROM blank WHERE job = ?1), 0), \
+             coalesce((SELECT max(position) FROM attempt WHERE job = ?1 AND position IS NOT NULL), 0)",
+        )?
+        .query_row([job.0], |r| Ok((r.get(0)?, r.get(1)?)))?;
+    Ok(())
+}
+
+fn load_attempts(connection: &Connection, job: JobId, book: &mut Book) -> Result<(), LedgerError> {
+    let mut query = connection.prepare_cached(
+        "SELECT a.seq, a.blank, a.state, a.wrote, b.key_data FROM attempt AS a JOIN blank AS b ON b.job = a.job \
+         AND b.number = a.blank WHERE a.job = ?1 ORDER BY a.seq, a.number",
+    )?;
+    let mut rows = query.query([job.0])?;
+    while let Some(row) = rows.next()? {
+        let seq: u32 = row.get(0)?;
+        let chip: Option<[u8; 10]> = row.get(4)?;
+        book.chips.extend(chip.map(KeyData));
+        let attempt = Attempt { blank: row.get(1)?, csn: csn(chip), state: row.get(2)?, wrote: row.get(3)? };
+        usize::try_from(seq)
+            .ok()
+            .and_then(|s| s.checked_sub(1))
+            .and_then(|i| book.records.get_mut(i))
+            .ok_or_else(|| LedgerError::Damaged(format!("{job}: an attempt without a record")))?
+            .attempts
+            .push(attempt);
+    }
+    Ok(())
+}
 /// The CSN in KEYDATA.
 pub(super) fn csn(key_data: Option<[u8; 10]>) -> Option<Csn> {
     key_data.map(|k| KeyData(k).csn())

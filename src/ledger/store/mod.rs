@@ -3,6 +3,7 @@
 //! One writing connection, held exclusively: WAL, `synchronous = FULL` read back after it was set (with NORMAL the
 //! last commits are lost when the power fails), foreign keys on. Readers have connections of their own.
 
+mod audit;
 mod load;
 mod lock;
 mod open;
@@ -12,6 +13,9 @@ mod verify;
 mod write;
 
 pub use read::Reader;
+pub(super) use row::blank_name;
+#[cfg(test)]
+pub(super) use row::event_at;
 pub(super) use verify::recount;
 pub use verify::{Head, verify_chain};
 

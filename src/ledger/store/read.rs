@@ -7,11 +7,16 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::load::csn;
 use super::row::{self, blank_name, signed};
+use crate::audit::{Checkpoint, LedgerId};
+use crate::hsm::AuditInfo;
 use crate::ids::KekId;
+use crate::ledger::audit::Audit;
 use crate::ledger::error::LedgerError;
 use crate::ledger::law::Law;
 use crate::ledger::types::{AttemptState, Balance, Event, JobId, RecordState};
-use crate::ledger::views::{AttemptView, CardView, Gap, JobView, RejectView, Remade, StackView};
+use crate::ledger::views::{
+    AttemptView, CardView, Gap, JobView, RejectView, Remade, StackView, StationCount,
+};
 
 /// Reads a ledger. One per thread.
 pub struct Reader {
@@ -87,6 +92,55 @@ impl Reader {
             "SELECT seq FROM record WHERE job = ?1 AND (state = 'QUEUED' OR (state = 'REMAKE' AND released)) \
              ORDER BY seq",
         )
+    }
+
+    /// Why a job is HELD: the reason of the last hold.
+    pub fn held_for(&self, job: JobId) -> Result<Option<String>, LedgerError> {
+        let mut query = self.connection.prepare_cached(
+            "SELECT reason FROM event WHERE job = ?1 AND seq IS NULL AND to_state = 'HELD' ORDER BY n DESC LIMIT 1",
+        )?;
+        Ok(query.query_row([job.0], |r| r.get(0)).optional()?.flatten())
+    }
+
+    /// Time of a job's first and last event, Unix in ms.
+    pub fn span(&self, job: JobId) -> Result<(u64, u64), LedgerError> {
+        let mut query =
+            self.connection.prepare_cached("SELECT min(ts), max(ts) FROM event WHERE job = ?1")?;
+        Ok(query.query_row([job.0], |r| Ok((row::number(r, 0)?, row::number(r, 1)?)))?)
+    }
+
+    /// Everybody who asked for something about a job, by name.
+    pub fn people(&self, job: JobId) -> Result<Vec<String>, LedgerError> {
+        let sql = "SELECT DISTINCT actor FROM event WHERE job = ?1 AND actor IS NOT NULL AND actor <> 'line' ORDER BY 1";
+        let mut query = self.connection.prepare_cached(sql)?;
+        let rows = query.query_map([job.0], |r| r.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// KMC_IDs of the chips of a job, hex.
+    pub fn kmcs(&self, job: JobId) -> Result<Vec<String>, LedgerError> {
+        let mut query = self.connection.prepare_cached(
+            "SELECT DISTINCT hex(substr(key_data, 1, 6)) FROM blank WHERE job = ?1 AND key_data IS NOT NULL ORDER BY 1",
+        )?;
+        let rows = query.query_map([job.0], |r| r.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// What happened at each station of a job, counted.
+    pub fn station_counts(&self, job: JobId) -> Result<Vec<StationCount>, LedgerError> {
+        let mut query = self.connection.prepare_cached(
+            "SELECT coalesce(module, ''), station, to_state, count(*) FROM event WHERE job = ?1 AND station IS NOT NULL \
+             GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
+        )?;
+        let rows = query.query_map([job.0], |r| {
+            Ok(StationCount {
+                module: r.get(0)?,
+                station: r.get(1)?,
+                reached: r.get(2)?,
+                cards: row::number(r, 3)?,
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// Sequences of records in a state, in file order.
@@ -210,6 +264,22 @@ impl Reader {
     /// Walks the whole chain; see [`super::verify_chain`].
     pub fn verify_chain(&self) -> Result<super::Head, LedgerError> {
         super::verify_chain(&self.connection)
+    }
+
+    /// Proves what can be proved: chain, signatures, that the tables are what the events add up to, and that the HSM has
+    /// noted nothing else. `seen` is told the number of each event.
+    pub fn audit(&self, known: Option<&AuditInfo>, seen: impl FnMut(u64)) -> Result<Audit, LedgerError> {
+        super::audit::audit(&self.connection, known, seen)
+    }
+
+    /// Name of the ledger.
+    pub fn id(&self) -> Result<LedgerId, LedgerError> {
+        super::audit::id(&self.connection)
+    }
+
+    /// All signed places, in order.
+    pub fn checkpoints(&self) -> Result<Vec<Checkpoint>, LedgerError> {
+        super::audit::all_checkpoints(&self.connection)
     }
 
     fn next(&self, job: JobId, sql: &str) -> Result<u32, LedgerError> {

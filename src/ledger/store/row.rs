@@ -39,6 +39,16 @@ pub(super) fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
+/// Yes or no: nothing but 1 and 0, so that what is hashed is what stands there.
+fn flag(row: &Row<'_>, index: usize) -> rusqlite::Result<bool> {
+    let value: i64 = row.get(index)?;
+    match value {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(rusqlite::Error::IntegralValueOutOfRange(index, value)),
+    }
+}
+
 /// Columns of [`event`], in its order.
 pub(super) const EVENT: &str = "n, ts, job, seq, card_ref, attempt, blank, station, module, from_state, to_state, \
                                 reason, detail, header, sw, position, ms, actor, simulated";
@@ -64,7 +74,7 @@ pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
         position: row.get(15)?,
         ms: optional_number(row, 16)?,
         actor: row.get(17)?,
-        simulated: row.get(18)?,
+        simulated: flag(row, 18)?,
     })
 }
 
@@ -96,4 +106,10 @@ pub(super) fn balance(row: &Row<'_>, first: usize) -> rusqlite::Result<Balance> 
 /// What a blank is called: CSN where known, else `#` and its number.
 pub(in crate::ledger) fn blank_name(number: u32, csn: Option<crate::ids::Csn>) -> String {
     csn.map_or_else(|| format!("#{number}"), |csn| csn.to_string())
+}
+
+/// The event of this number.
+#[cfg(test)]
+pub(in crate::ledger) fn event_at(connection: &rusqlite::Connection, n: i64) -> Event {
+    connection.query_row(&format!("SELECT {EVENT} FROM event WHERE n = ?1"), [n], event).unwrap()
 }

@@ -16,17 +16,23 @@ pub struct Head {
     pub hash: [u8; 32],
 }
 
-/// Walks every event: numbers without a gap, every hash, and the head. A fault is [`LedgerError::Damaged`] and names
-/// the event. That nobody rewrote the whole chain, head included, needs a copy of an earlier [`Head`] kept elsewhere.
+/// [`verify_from`] the first event on.
 pub fn verify_chain(connection: &Connection) -> Result<Head, LedgerError> {
+    verify_from(connection, 0, GENESIS)
+}
+
+/// Walks every event behind one whose hash is known: numbers without a gap, every hash, and the head. A fault is [`LedgerError::Damaged`] and names
+/// the event. That nobody rewrote the whole chain, head included, needs a copy of an earlier [`Head`] kept elsewhere.
+pub(super) fn verify_from(connection: &Connection, start: u64, hashed: Hash) -> Result<Head, LedgerError> {
     // One transaction, so that events and head are of one moment while a writer goes on.
     let moment = connection.unchecked_transaction()?;
     let head: Option<(u64, Hash)> = moment
         .query_row("SELECT n, hash FROM head", [], |r| Ok((row::number(r, 0)?, r.get(1)?)))
         .optional()?;
-    let mut query = moment.prepare(&format!("SELECT {}, hash FROM event ORDER BY n", row::EVENT))?;
-    let mut rows = query.query([])?;
-    let (mut n, mut previous, mut scratch) = (0u64, GENESIS, Vec::with_capacity(512));
+    let mut query =
+        moment.prepare(&format!("SELECT {}, hash FROM event WHERE n > ?1 ORDER BY n", row::EVENT))?;
+    let mut rows = query.query([row::signed(start)])?;
+    let (mut n, mut previous, mut scratch) = (start, hashed, Vec::with_capacity(512));
     while let Some(row) = rows.next()? {
         let event = row::event(row)?;
         if event.n != n + 1 {

@@ -1,6 +1,7 @@
 //! Tests of the whole ledger: laws against a model, durability, crashes, the chain. All names are synthetic.
 #![allow(clippy::cast_possible_truncation, reason = "small numbers")]
 
+mod audit;
 mod chain;
 mod crash;
 mod model;

@@ -194,7 +194,9 @@ fn record_data(scene: &mut Scene) {
     let bytes = writer.finish(named, macs).unwrap().out;
     std::fs::write(scene.world.path("data.cwf1"), bytes).unwrap();
     scene.ends(15, "inspect data.cwf1 --keys bureau.store --json");
-    let line = "--line sim-8 --keys bureau.store --simulate --speed 0 --ledger data.db --events data.jsonl";
+    // The bureau's own store knows the file's name from another ledger.
+    std::fs::copy(scene.world.path("bureau.store"), scene.world.path("data.store")).unwrap();
+    let line = "--line sim-8 --keys data.store --simulate --speed 0 --ledger data.db --events data.jsonl";
     scene.ends(15, &format!("run data.cwf1 {line}"));
     for view in ["job report J1", "card show J1 5", "log"] {
         scene.ends(0, &format!("{view} --ledger data.db --json"));

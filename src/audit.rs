@@ -1,0 +1,230 @@
+//! What the audit key signs, and how anybody checks it: checkpoints of a ledger, and documents (reports, return files,
+//! certificates). Ed25519 (RFC 8032), over messages that say what they are.
+//!
+//! ```text
+//! checkpoint  "CWAC1" | ledger (16) | n u64 | hash (32) | generation u64
+//! document    "CWAD1" | kind u8 | ledger (16) | SHA-256 of the document (32)
+//! ```
+//!
+//! Integers are big-endian. Not here: the private key, which never leaves the HSM host (`hsm::book`).
+
+use ed25519_dalek::{Signature as Ed25519, SigningKey, VerifyingKey};
+use serde::{Deserialize, Serialize};
+
+/// Name of a ledger: random, made with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LedgerId(pub [u8; 16]);
+
+impl std::fmt::Display for LedgerId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&hex::encode_upper(self.0))
+    }
+}
+
+/// An Ed25519 public key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublicKey(pub [u8; 32]);
+
+impl std::fmt::Display for PublicKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&hex::encode_upper(self.0))
+    }
+}
+
+impl std::str::FromStr for PublicKey {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut key = [0; 32];
+        hex::decode_to_slice(text, &mut key).map_err(|_| "an audit key is 64 hex digits".to_owned())?;
+        Ok(Self(key))
+    }
+}
+
+/// An Ed25519 signature, in halves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signature(pub [[u8; 32]; 2]);
+
+impl Signature {
+    /// Its 64 bytes.
+    pub fn to_bytes(self) -> [u8; 64] {
+        let mut bytes = [0; 64];
+        bytes.iter_mut().zip(self.0.as_flattened()).for_each(|(to, from)| *to = *from);
+        bytes
+    }
+
+    /// From its 64 bytes.
+    pub fn from_bytes(bytes: [u8; 64]) -> Self {
+        let mut halves = [[0; 32]; 2];
+        halves.as_flattened_mut().iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
+        Self(halves)
+    }
+}
+
+/// A place in a ledger's chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Which ledger.
+    pub ledger: LedgerId,
+    /// Number of an event, from 1.
+    pub n: u64,
+    /// Its hash.
+    pub hash: [u8; 32],
+}
+
+/// A signed place: whoever has it can tell whether a ledger still holds what it held then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// What was signed.
+    pub place: Place,
+    /// Of the HSM's store when it signed; rises with every signature.
+    pub generation: u64,
+    /// By this key.
+    pub key: PublicKey,
+    /// The signature.
+    pub signature: Signature,
+}
+
+/// What a signed document is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum Document {
+    /// Close-out report of a job.
+    Report = 1,
+    /// Return file for the issuer.
+    ReturnFile = 2,
+    /// Certificate that cardholder data were deleted.
+    Certificate = 3,
+}
+
+fn checkpoint_message(place: &Place, generation: u64) -> Vec<u8> {
+    let n = place.n.to_be_bytes();
+    [&b"CWAC1"[..], &place.ledger.0, &n, &place.hash, &generation.to_be_bytes()].concat()
+}
+
+fn document_message(kind: Document, ledger: LedgerId, digest: &[u8; 32]) -> Vec<u8> {
+    [&b"CWAD1"[..], &[kind as u8], &ledger.0, digest].concat()
+}
+
+fn verified(key: PublicKey, message: &[u8], signature: Signature) -> bool {
+    // Strict: one signature has one form, and no weak key signs anything.
+    VerifyingKey::from_bytes(&key.0)
+        .is_ok_and(|key| key.verify_strict(message, &Ed25519::from_bytes(&signature.to_bytes())).is_ok())
+}
+
+impl Checkpoint {
+    /// Whether its key signed it. Whose key that is has to be known from elsewhere.
+    pub fn is_genuine(&self) -> bool {
+        verified(self.key, &checkpoint_message(&self.place, self.generation), self.signature)
+    }
+}
+
+/// Whether the key signed a document of this kind and digest.
+pub fn is_genuine(
+    kind: Document,
+    ledger: LedgerId,
+    digest: &[u8; 32],
+    key: PublicKey,
+    signature: Signature,
+) -> bool {
+    verified(key, &document_message(kind, ledger, digest), signature)
+}
+
+/// The audit key. It exists in the HSM host alone; zeroized when dropped.
+pub struct AuditKey(SigningKey);
+
+impl AuditKey {
+    /// From its seed (RFC 8032 section 5.1.5).
+    pub fn from_seed(seed: &[u8; 32]) -> Self {
+        Self(SigningKey::from_bytes(seed))
+    }
+
+    /// What others check with.
+    pub fn public(&self) -> PublicKey {
+        PublicKey(self.0.verifying_key().to_bytes())
+    }
+
+    /// Signs a place.
+    pub fn checkpoint(&self, place: Place, generation: u64) -> Checkpoint {
+        let signature = self.sign(&checkpoint_message(&place, generation));
+        Checkpoint { place, generation, key: self.public(), signature }
+    }
+
+    /// Signs a document.
+    pub fn document(&self, kind: Document, ledger: LedgerId, digest: &[u8; 32]) -> Signature {
+        self.sign(&document_message(kind, ledger, digest))
+    }
+
+    fn sign(&self, message: &[u8]) -> Signature {
+        use ed25519_dalek::Signer;
+        Signature::from_bytes(self.0.sign(message).to_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes<const N: usize>(text: &str) -> [u8; N] {
+        hex::decode(text).unwrap().try_into().unwrap()
+    }
+
+    /// RFC 8032 section 7.1, TEST 1 to 3.
+    #[test]
+    fn vectors_of_rfc_8032() {
+        let vectors = [
+            (
+                "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
+                "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+                "",
+                "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f\
+                 0595bbe24655141438e7a100b",
+            ),
+            (
+                "4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb",
+                "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
+                "72",
+                "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c387b2ea\
+                 eb4302aeeb00d291612bb0c00",
+            ),
+            (
+                "c5aa8df43f9f837bedb7442f31dcb7b166d38535076f094b85ce3a2e0b4458f7",
+                "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025",
+                "af82",
+                "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac18ff9b538d16f290ae67f760984dc6594a7c15e\
+                 9716ed28dc027beceea1ec40a",
+            ),
+        ];
+        for (seed, public, message, signature) in vectors {
+            let key = AuditKey::from_seed(&bytes(seed));
+            assert_eq!(key.public(), PublicKey(bytes(public)));
+            let message = hex::decode(message).unwrap();
+            assert_eq!(key.sign(&message).to_bytes(), bytes::<64>(signature));
+            assert!(verified(key.public(), &message, Signature::from_bytes(bytes(signature))));
+        }
+    }
+
+    #[test]
+    fn nothing_of_a_checkpoint_can_be_changed() {
+        let place = Place { ledger: LedgerId([1; 16]), n: 7, hash: [2; 32] };
+        let key = AuditKey::from_seed(&[3; 32]);
+        let good = key.checkpoint(place, 9);
+        assert!(good.is_genuine());
+        let mut signature = good.signature;
+        signature.0[1][0] ^= 1;
+        let other = AuditKey::from_seed(&[4; 32]).public();
+        for bad in [
+            Checkpoint { place: Place { n: 8, ..place }, ..good },
+            Checkpoint { place: Place { hash: [0; 32], ..place }, ..good },
+            Checkpoint { place: Place { ledger: LedgerId([0; 16]), ..place }, ..good },
+            Checkpoint { generation: 10, ..good },
+            Checkpoint { key: other, ..good },
+            Checkpoint { signature, ..good },
+        ] {
+            assert!(!bad.is_genuine(), "{bad:?}");
+        }
+        let signed = key.document(Document::Report, place.ledger, &[5; 32]);
+        assert!(is_genuine(Document::Report, place.ledger, &[5; 32], key.public(), signed));
+        assert!(!is_genuine(Document::ReturnFile, place.ledger, &[5; 32], key.public(), signed));
+        assert!(!is_genuine(Document::Report, place.ledger, &[6; 32], key.public(), signed));
+    }
+}

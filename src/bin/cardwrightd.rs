@@ -1,0 +1,10 @@
+//! `cardwrightd`: the daemon of a line. What it does stands in `cardwright::cli::daemon`.
+
+use cardwright::cli;
+use clap::Parser;
+
+fn main() -> std::process::ExitCode {
+    let arguments = cli::daemon::DaemonArgs::parse();
+    cli::init_logs();
+    cli::end(cli::daemon::run(&arguments))
+}

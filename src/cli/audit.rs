@@ -1,0 +1,186 @@
+//! `cardwright audit`: what an auditor can prove about a ledger, and a copy of it to keep elsewhere.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::common::{Early, LedgerArg, json, on_stdout};
+use crate::audit::PublicKey;
+use crate::exit::{Exit, Failure};
+use crate::hsm::client::{Client, HostProcess};
+use crate::hsm::{AuditInfo, Auditor};
+use crate::ledger::{Reader, audit};
+use crate::report::{events::write_json, progress::bar};
+
+/// Events read at a time.
+const PAGE: u32 = 1000;
+
+/// Proofs for the auditor.
+#[derive(Debug, clap::Args)]
+pub struct AuditArgs {
+    #[command(flatten)]
+    ledger: LedgerArg,
+    #[command(subcommand)]
+    verb: AuditVerb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum AuditVerb {
+    /// Prove that nothing in the ledger was edited, deleted, reordered or cut off, or say where
+    Verify {
+        /// Hold it against what the HSM of this key store has noted
+        #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE")]
+        keys: Option<PathBuf>,
+        /// The audit key that must have signed it, 64 hex digits
+        #[arg(long, value_name = "HEX")]
+        key: Option<PublicKey>,
+        /// One JSON document
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check a paper against its seal, which lies beside it as PAPER.sig
+    Document {
+        /// Report or return file
+        paper: PathBuf,
+        /// The audit key that must have signed it, 64 hex digits
+        #[arg(long, value_name = "HEX")]
+        key: Option<PublicKey>,
+    },
+    /// Write every event and every checkpoint, one JSON object a line
+    Export,
+}
+
+/// Does it, on standard output.
+pub fn run(args: &AuditArgs) -> Result<Exit, Failure> {
+    on_stdout(|out| match &args.verb {
+        AuditVerb::Verify { keys, key, json } => {
+            let known = keys.as_ref().map(|keys| ask(keys, args)).transpose()?;
+            verify(args, known.as_ref(), *key, *json, out)
+        }
+        AuditVerb::Document { paper, key } => Ok(super::papers::check(paper, *key, out)?),
+        AuditVerb::Export => export(&Reader::open(&args.ledger.ledger)?, out),
+    })
+}
+
+/// What the HSM knows of the ledger.
+fn ask(keys: &std::path::Path, args: &AuditArgs) -> Result<AuditInfo, Failure> {
+    let ledger = Reader::open(&args.ledger.ledger)?.id()?;
+    let directory = super::socket_directory()?;
+    let socket = directory.path().join("hsm.sock");
+    let _host = HostProcess::start(&super::own_program()?, keys, &socket)?;
+    Ok(Client::connect(&socket)?.audit(ledger)?)
+}
+
+/// The outcome as JSON.
+#[derive(Serialize)]
+struct Verdict<'a> {
+    ledger: String,
+    events: u64,
+    hash: String,
+    jobs: usize,
+    checkpoints: usize,
+    signed_to: u64,
+    audit_key: Option<String>,
+    hsm_asked: bool,
+    findings: &'a [audit::Finding],
+}
+
+fn verify(
+    args: &AuditArgs,
+    known: Option<&AuditInfo>,
+    pinned: Option<PublicKey>,
+    as_json: bool,
+    out: &mut dyn Write,
+) -> Result<Exit, Early> {
+    let reader = Reader::open(&args.ledger.ledger)?;
+    let bar = bar(reader.last_event()?, "events");
+    let mut audit = reader.audit(known, |n| bar.set_position(n))?;
+    bar.finish_and_clear();
+    if let Some(pinned) = pinned
+        && audit.key != Some(pinned)
+    {
+        let signed = audit.key.map_or("nobody".to_owned(), |key| key.to_string());
+        let what = format!("signed by {signed}, not by the audit key {pinned}");
+        audit.findings.push(audit::Finding { at: audit::Where::Ledger, what });
+    }
+    let exit = if audit.findings.is_empty() { Exit::Ok } else { Exit::AuditFailed };
+    if as_json {
+        let verdict = Verdict {
+            ledger: audit.ledger.to_string(),
+            events: audit.head.n,
+            hash: hex::encode_upper(audit.head.hash),
+            jobs: audit.jobs,
+            checkpoints: audit.checkpoints,
+            signed_to: audit.signed_to,
+            audit_key: audit.key.map(|key| key.to_string()),
+            hsm_asked: known.is_some(),
+            findings: &audit.findings,
+        };
+        json(out, &verdict)?;
+        return Ok(exit);
+    }
+    writeln!(out, "Ledger       {}, {} jobs", audit.ledger, audit.jobs)?;
+    writeln!(out, "Events       {}, hash {}", audit.head.n, hex::encode_upper(audit.head.hash))?;
+    let key = audit.key.map_or("none".to_owned(), |key| key.to_string());
+    writeln!(
+        out,
+        "Checkpoints  {}, the last at event {}, audit key {key}",
+        audit.checkpoints, audit.signed_to
+    )?;
+    if audit.signed_to < audit.head.n {
+        writeln!(out, "Not signed   {} events after the last checkpoint", audit.head.n - audit.signed_to)?;
+    }
+    if known.is_none() && pinned.is_none() {
+        writeln!(
+            out,
+            "Not asked    whether it is whole and whose key signed it: give --keys, or --key with a key kept elsewhere"
+        )?;
+    }
+    for finding in &audit.findings {
+        writeln!(out, "WRONG        {finding}")?;
+    }
+    if exit == Exit::Ok {
+        writeln!(out, "Verified     chain, signatures, and that all states are what the events add up to")?;
+    }
+    Ok(exit)
+}
+
+/// A line of an export beside the events.
+#[derive(Serialize)]
+struct Signed {
+    checkpoint: u64,
+    ledger: String,
+    hash: String,
+    generation: u64,
+    audit_key: String,
+    signature: String,
+}
+
+fn export(reader: &Reader, out: &mut dyn Write) -> Result<Exit, Early> {
+    let mut checkpoints = reader.checkpoints()?.into_iter().peekable();
+    let mut after = 0;
+    loop {
+        let events = reader.events(None, after, PAGE)?;
+        if events.is_empty() {
+            return Ok(Exit::Ok);
+        }
+        for event in &events {
+            after = event.n;
+            write_json(event, out)?;
+            out.write_all(b"\n")?;
+            while let Some(signed) = checkpoints.next_if(|c| c.place.n <= after) {
+                let line = Signed {
+                    checkpoint: signed.place.n,
+                    ledger: signed.place.ledger.to_string(),
+                    hash: hex::encode_upper(signed.place.hash),
+                    generation: signed.generation,
+                    audit_key: signed.key.to_string(),
+                    signature: hex::encode_upper(signed.signature.to_bytes()),
+                };
+                serde_json::to_writer(&mut *out, &line).map_err(std::io::Error::from)?;
+                out.write_all(b"\n")?;
+            }
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Who may do what: the people of a line, by the user id that the kernel tells of whoever connects.
+//!
+//! ```text
+//! [[person]]
+//! name = "anna"              # stands in the ledger
+//! uid = 1001                 # one person each
+//! roles = ["operator", "supervisor"]
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+
+/// What a person may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Loads and releases jobs, clears rejects.
+    Operator,
+    /// Releases after a restart or a fault, resolves UNKNOWN cards, authorizes remakes, closes jobs.
+    Supervisor,
+    /// Imports keys.
+    KeyCustodian,
+    /// Looks, and proves.
+    Auditor,
+}
+
+/// Somebody.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Person {
+    /// Stands in the ledger.
+    pub name: String,
+    /// As the kernel tells it.
+    pub uid: u32,
+    /// What they may do; at least one.
+    pub roles: BTreeSet<Role>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    person: Vec<Person>,
+}
+
+/// Everybody.
+#[derive(Debug, Clone)]
+pub struct People(BTreeMap<u32, Person>);
+
+impl People {
+    /// Reads and checks the file's text. The error says what is wrong.
+    pub fn from_toml(text: &str) -> Result<Self, String> {
+        let file: File = toml::from_str(text).map_err(|e| e.to_string())?;
+        let (mut people, mut names) = (BTreeMap::new(), BTreeSet::new());
+        for person in file.person {
+            let sound = |c: char| c.is_alphanumeric() || ".-_ ".contains(c);
+            if person.name.trim().is_empty() || person.name.len() > 40 || !person.name.chars().all(sound) {
+                return Err("a name has 1 to 40 letters, digits, dots, hyphens and spaces".into());
+            }
+            if person.roles.is_empty() {
+                return Err(format!("{} has no role", person.name));
+            }
+            if !names.insert(person.name.clone()) {
+                return Err(format!("{} stands twice: two people would look like one", person.name));
+            }
+            let uid = person.uid;
+            if let Some(other) = people.insert(uid, person) {
+                return Err(format!("uid {uid} is {} and somebody else", other.name));
+            }
+        }
+        if people.is_empty() {
+            return Err("nobody stands in it".into());
+        }
+        Ok(Self(people))
+    }
+
+    /// Who has this user id.
+    pub fn of(&self, uid: u32) -> Option<&Person> {
+        self.0.get(&uid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn person(name: &str, uid: u32, roles: &str) -> String {
+        format!("[[person]]\nname = \"{name}\"\nuid = {uid}\nroles = [{roles}]\n")
+    }
+
+    #[test]
+    fn people_are_known_by_their_uid() {
+        let text = person("anna", 1, "\"operator\", \"supervisor\"") + &person("Bo B.", 2, "\"auditor\"");
+        let people = People::from_toml(&text).unwrap();
+        assert!(people.of(1).unwrap().roles.contains(&Role::Supervisor));
+        assert_eq!(people.of(2).unwrap().name, "Bo B.");
+        assert_eq!(people.of(3), None);
+    }
+
+    #[test]
+    fn wrong_files_are_refused() {
+        let anna = person("anna", 1, "\"operator\"");
+        for (text, why) in [
+            (String::new(), "person"),
+            ("person = []".into(), "nobody"),
+            (anna.clone() + &person("bo", 1, "\"operator\""), "uid 1"),
+            (anna.clone() + &person("anna", 2, "\"operator\""), "twice"),
+            (person("anna", 1, ""), "no role"),
+            (person("anna", 1, "\"boss\""), "boss"),
+            (person("", 1, "\"operator\""), "1 to 40"),
+            (person("a\\u001b", 1, "\"operator\""), "1 to 40"),
+            (anna + "age = 3", "age"),
+        ] {
+            let error = People::from_toml(&text).unwrap_err();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+    }
+}

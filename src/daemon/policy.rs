@@ -1,0 +1,259 @@
+//! The one place where it is decided whether something that a person asks for is done. Pure: what is known comes in, a
+//! decision goes out.
+//!
+//! Not here: the laws of records and blanks (`ledger`), which hold whoever asks.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::people::{Person, Role};
+use crate::ledger::JobState;
+
+/// Kinds of things that people ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ask {
+    /// To see something.
+    Look,
+    /// To accept a file.
+    Submit,
+    /// To let a HELD job be made, whatever it was held for.
+    Release,
+    /// To stop a job; cards under way are finished.
+    Hold,
+    /// To go on with a job that an operator held.
+    Resume,
+    /// To give a job up: what was not made is CANCELLED.
+    Cancel,
+    /// To close a job.
+    Close,
+    /// To say that cards were seen destroyed.
+    Destroyed,
+    /// To say that UNKNOWN cards are good.
+    FoundGood,
+    /// To let records be made again.
+    Remake,
+    /// To withdraw records.
+    CancelCard,
+}
+
+/// What is known of the job in question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Situation {
+    /// Its state in the ledger.
+    pub state: JobState,
+    /// Why it is HELD.
+    pub held_for: Option<String>,
+    /// It is on the line.
+    pub on_line: bool,
+    /// It waits for the line.
+    pub queued: bool,
+    /// Who asked for the same before, where it takes two.
+    pub asked_by: Option<String>,
+}
+
+/// What becomes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// It is done.
+    Accepted,
+    /// It is so already.
+    Ignored(&'static str),
+    /// Another person has to ask for the same.
+    Waits,
+    /// It is not done, because.
+    Denied(&'static str),
+}
+
+/// A hold with one of these reasons is the operator's own business.
+pub const SUBMITTED: &str = "submitted";
+/// See [`SUBMITTED`].
+pub const BY_OPERATOR: &str = "operator";
+
+/// Decides. `two` holds what takes two people on this line; `draining`: the daemon is about to end.
+pub fn decide(
+    ask: Ask,
+    person: &Person,
+    job: Option<&Situation>,
+    two: &BTreeSet<Ask>,
+    draining: bool,
+) -> Decision {
+    if ask == Ask::Look {
+        return Decision::Accepted;
+    }
+    let decision = match job {
+        None if ask == Ask::Submit => Decision::Accepted,
+        None => Decision::Denied("there is no such job"),
+        Some(job) => of_job(ask, job),
+    };
+    if decision != Decision::Accepted {
+        return decision;
+    }
+    if draining {
+        return Decision::Denied("the daemon is about to end; nothing new is begun");
+    }
+    let needs = role(ask, job);
+    if !person.roles.contains(&needs) {
+        return Decision::Denied(match needs {
+            Role::Operator => "it takes an operator",
+            _ => "it takes a supervisor",
+        });
+    }
+    match job {
+        Some(job) if two.contains(&ask) && job.asked_by.as_ref().is_none_or(|by| *by == person.name) => {
+            Decision::Waits
+        }
+        _ => Decision::Accepted,
+    }
+}
+
+/// Whether it makes sense in the job's state.
+fn of_job(ask: Ask, job: &Situation) -> Decision {
+    use JobState::{Closed, Held, Open};
+    match (ask, job.state) {
+        (Ask::Look | Ask::Submit, _) => Decision::Accepted,
+        (Ask::Close, Closed) => Decision::Ignored("the job is closed already"),
+        (Ask::Cancel, Closed) | (_, Closed) => {
+            Decision::Denied("the job is closed; nothing about it changes any more")
+        }
+        (Ask::Hold, Held) if !job.on_line => Decision::Ignored("the job is held already"),
+        (Ask::Hold, _) => Decision::Accepted,
+        (Ask::Release | Ask::Resume, _) if job.on_line || job.queued => {
+            Decision::Ignored("the job is on the line, or waits for it")
+        }
+        (Ask::Resume, Held) if !own(job) => {
+            Decision::Denied("it was not held by an operator: a supervisor looks at it and releases it")
+        }
+        (Ask::Release | Ask::Resume, Open | Held) => Decision::Accepted,
+        (Ask::Close, _) if job.on_line || job.queued => {
+            Decision::Denied("the job is on the line, or waits for it; hold it first")
+        }
+        (Ask::Close | Ask::Cancel | Ask::Destroyed | Ask::FoundGood | Ask::Remake | Ask::CancelCard, _) => {
+            Decision::Accepted
+        }
+    }
+}
+
+/// The job was held by a person, or has just been submitted.
+fn own(job: &Situation) -> bool {
+    matches!(job.held_for.as_deref(), Some(SUBMITTED | BY_OPERATOR))
+}
+
+/// Who may do it.
+fn role(ask: Ask, job: Option<&Situation>) -> Role {
+    match ask {
+        Ask::Look | Ask::Submit | Ask::Hold | Ask::Resume | Ask::Destroyed => Role::Operator,
+        Ask::Release if job.is_none_or(|job| job.state != JobState::Held || own(job)) => Role::Operator,
+        Ask::Release | Ask::Cancel | Ask::Close | Ask::FoundGood | Ask::Remake | Ask::CancelCard => {
+            Role::Supervisor
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ALL: [Ask; 11] = [
+        Ask::Look,
+        Ask::Submit,
+        Ask::Release,
+        Ask::Hold,
+        Ask::Resume,
+        Ask::Cancel,
+        Ask::Close,
+        Ask::Destroyed,
+        Ask::FoundGood,
+        Ask::Remake,
+        Ask::CancelCard,
+    ];
+
+    fn person(name: &str, roles: &[Role]) -> Person {
+        let people = format!("[[person]]\nname = \"{name}\"\nuid = 1\nroles = [\"auditor\"]");
+        let people = super::super::people::People::from_toml(&people).unwrap();
+        Person { roles: roles.iter().copied().collect(), ..people.of(1).unwrap().clone() }
+    }
+
+    fn held(why: &str) -> Situation {
+        Situation {
+            state: JobState::Held,
+            held_for: Some(why.into()),
+            on_line: false,
+            queued: false,
+            asked_by: None,
+        }
+    }
+
+    fn one(ask: Ask, roles: &[Role], job: &Situation) -> Decision {
+        decide(ask, &person("anna", roles), Some(job), &BTreeSet::new(), false)
+    }
+
+    #[test]
+    fn after_a_restart_a_supervisor_releases() {
+        use Role::{Operator, Supervisor};
+        for why in ["restart", "card-ref-seen", "cleared", "cryptogram"] {
+            assert!(matches!(one(Ask::Resume, &[Operator, Supervisor], &held(why)), Decision::Denied(_)));
+            assert!(matches!(one(Ask::Release, &[Operator], &held(why)), Decision::Denied(_)));
+            assert_eq!(one(Ask::Release, &[Supervisor], &held(why)), Decision::Accepted);
+        }
+        for why in [SUBMITTED, BY_OPERATOR] {
+            assert_eq!(one(Ask::Resume, &[Operator], &held(why)), Decision::Accepted);
+            assert_eq!(one(Ask::Release, &[Operator], &held(why)), Decision::Accepted);
+        }
+    }
+
+    #[test]
+    fn what_takes_two_takes_two_different_ones() {
+        let (two, roles) = (BTreeSet::from([Ask::Release]), [Role::Supervisor]);
+        let decided = |name: &str, asked_by: Option<&str>| {
+            let job = Situation { asked_by: asked_by.map(str::to_owned), ..held("restart") };
+            decide(Ask::Release, &person(name, &roles), Some(&job), &two, false)
+        };
+        assert_eq!(decided("anna", None), Decision::Waits);
+        assert_eq!(decided("anna", Some("anna")), Decision::Waits);
+        assert_eq!(decided("bo", Some("anna")), Decision::Accepted);
+    }
+
+    fn situations() -> impl Strategy<Value = Situation> {
+        let states = prop::sample::select(vec![JobState::Open, JobState::Held, JobState::Closed]);
+        let reasons = prop::sample::select(vec![None, Some("restart"), Some(SUBMITTED), Some(BY_OPERATOR)]);
+        (states, reasons, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
+            |(state, why, on_line, queued, asked)| Situation {
+                state,
+                held_for: why.map(str::to_owned),
+                on_line,
+                queued,
+                asked_by: asked.then(|| "anna".to_owned()),
+            },
+        )
+    }
+
+    proptest! {
+        /// Without its role, while draining, or on a closed job nothing but looking is accepted.
+        #[test]
+        fn nothing_is_accepted_that_should_not_be(
+            ask in prop::sample::select(ALL.to_vec()),
+            job in situations(),
+            two in any::<bool>(),
+        ) {
+            let two: BTreeSet<Ask> = if two { ALL.into_iter().collect() } else { BTreeSet::new() };
+            let decided = |roles: &[Role], draining| decide(ask, &person("anna", roles), Some(&job), &two, draining);
+            let all = [Role::Operator, Role::Supervisor, Role::KeyCustodian, Role::Auditor];
+            if ask != Ask::Look {
+                prop_assert_ne!(decided(&[Role::Auditor, Role::KeyCustodian], false), Decision::Accepted);
+                prop_assert_ne!(decided(&all, true), Decision::Accepted);
+                if job.state == JobState::Closed && ask != Ask::Submit {
+                    prop_assert_ne!(decided(&all, false), Decision::Accepted);
+                }
+                if !two.is_empty() {
+                    prop_assert_ne!(decided(&all, false), Decision::Accepted);
+                }
+            } else {
+                prop_assert_eq!(decided(&[Role::Auditor], true), Decision::Accepted);
+            }
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! What an operator's command and the daemon say to each other: one JSON object a line, a question and its answer in turn.
+//!
+//! ```text
+//! {"v":1,"json":false,"ask":{"verb":"job","job":"J1","what":"release"}}
+//! {"exit":0,"out":"J1 waits for the line\n","error":null}
+//! ```
+//!
+//! The answer's text is what the command prints, its number the exit code. A line has at most 64 KiB as a question.
+
+use std::io::{BufRead, Read, Write};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::policy::Ask as Kind;
+
+/// Version of the questions; another one is refused.
+pub const VERSION: u32 = 1;
+/// Most bytes of a question.
+pub const QUESTION_MAX: u64 = 64 << 10;
+/// Most bytes of an answer: a report of a large job.
+pub const ANSWER_MAX: u64 = 256 << 20;
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Question {
+    /// [`VERSION`].
+    pub v: u32,
+    /// The answer's text is one JSON document.
+    pub json: bool,
+    /// What.
+    pub ask: Ask,
+}
+
+/// What is asked, in detail. Jobs are written `J1`, records as in `card show`; a file's path is the daemon's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "kebab-case", deny_unknown_fields)]
+#[allow(missing_docs, reason = "said above")]
+pub enum Ask {
+    /// All jobs.
+    List,
+    /// One job.
+    Show { job: String },
+    /// Its report.
+    Report { job: String },
+    /// Its cards.
+    ShowCards { job: String, seq: String },
+    /// Accept a file.
+    Submit { file: String },
+    /// Something about a job.
+    Job { job: String, what: Kind },
+    /// Something about cards.
+    Cards { job: String, seq: String, what: Kind },
+}
+
+/// What is answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// Exit code.
+    pub exit: u8,
+    /// For standard output.
+    pub out: String,
+    /// For standard error.
+    pub error: Option<String>,
+}
+
+/// Writes one message.
+pub fn send(stream: &mut impl Write, message: &impl Serialize) -> std::io::Result<()> {
+    let mut line = serde_json::to_vec(message)?;
+    line.push(b'\n');
+    stream.write_all(&line)?;
+    stream.flush()
+}
+
+/// Reads one message; `None` at the end. One that is too long or does not read is an error.
+pub fn receive<T: DeserializeOwned>(stream: &mut impl BufRead, longest: u64) -> std::io::Result<Option<T>> {
+    let mut line = Vec::new();
+    stream.take(longest).read_until(b'\n', &mut line)?;
+    match line.pop() {
+        None => Ok(None),
+        Some(b'\n') => Ok(Some(serde_json::from_slice(&line)?)),
+        Some(_) => Err(std::io::Error::new(
+            std::io::ErrorKind::InvalidData,
+            "a message that is cut short or too long",
+        )),
+    }
+}

@@ -1,0 +1,314 @@
+//! What the HSM remembers beside its keys: the audit key, how far each ledger had come, and which file went into which
+//! ledger. With it a ledger that was put back from a backup, and a file given again to a new ledger, are noticed.
+//!
+//! One file beside the key store, `<store>-audit`, mode 0600, written anew and put in place with every change:
+//!
+//! ```text
+//! cardwright audit book 1 TEST
+//! generation N                          rises with every change
+//! seed HEX                              of the audit key
+//! head LEDGER N HASH                    for each ledger
+//! file SHA-256 LEDGER                   for each file that was accepted: of "CWF1" | L1 issuer_id | L1 file_id, and of the file
+//! SHA-256 of all lines above            finds damage, not tampering
+//! ```
+//!
+//! Whoever puts an old ledger *and* the old book of the same day back hides what came between: then only copies of
+//! checkpoints kept elsewhere (`audit export`) tell.
+//!
+//! Not here: what is signed (`crate::audit`).
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::{Admission, AuditInfo, HsmError};
+use crate::audit::{AuditKey, Checkpoint, Document, LedgerId, Place, Signature};
+
+const FIRST: &str = "cardwright audit book 1 TEST";
+/// Most bytes of a book: some hundred thousand files.
+const MAX_BOOK: u64 = 1 << 26;
+
+/// The book of a store.
+pub(super) struct Book {
+    path: PathBuf,
+}
+
+/// What stands in it.
+struct Entries {
+    generation: u64,
+    seed: Zeroizing<[u8; 32]>,
+    heads: BTreeMap<LedgerId, (u64, [u8; 32])>,
+    files: BTreeMap<[u8; 32], LedgerId>,
+}
+
+fn fault(what: impl std::fmt::Display) -> HsmError {
+    HsmError::Book(what.to_string())
+}
+
+impl Book {
+    /// Of the store at this path; made with the first change.
+    pub(super) fn beside(store: &Path) -> Self {
+        let mut path = store.as_os_str().to_owned();
+        path.push("-audit");
+        Self { path: path.into() }
+    }
+
+    /// What the HSM knows of a ledger, and its public key.
+    pub(super) fn info(&self, ledger: LedgerId) -> Result<AuditInfo, HsmError> {
+        self.with(|entries| {
+            let head = entries.heads.get(&ledger).map(|&(n, hash)| Place { ledger, n, hash });
+            Ok((AuditInfo { key: entries.key().public(), generation: entries.generation, head }, false))
+        })
+    }
+
+    /// Notes how far a ledger has come, and signs it. A place before the one noted is refused, and so is another one
+    /// with the same number: the ledger was rolled back.
+    pub(super) fn checkpoint(&self, place: Place) -> Result<Checkpoint, HsmError> {
+        self.with(|entries| {
+            if let Some(&(n, hash)) = entries.heads.get(&place.ledger)
+                && (place.n < n || place.n == n && place.hash != hash)
+            {
+                return Err(HsmError::RolledBack { ledger: place.ledger, known: n, shown: place.n });
+            }
+            entries.heads.insert(place.ledger, (place.n, place.hash));
+            entries.generation += 1;
+            Ok((entries.key().checkpoint(place, entries.generation), true))
+        })
+    }
+
+    /// Notes that a file goes into a ledger. One that went into another ledger is refused; the same again is not.
+    pub(super) fn admit(&self, file: &Admission) -> Result<(), HsmError> {
+        let mut name = Sha256::new_with_prefix(b"CWF1");
+        for part in [file.issuer_id.as_str(), file.file_id.as_str()] {
+            name.update([u8::try_from(part.len()).unwrap_or(u8::MAX)]);
+            name.update(part);
+        }
+        self.note([name.finalize().into(), file.digest], file.ledger)
+    }
+
+    fn note(&self, names: [[u8; 32]; 2], ledger: LedgerId) -> Result<(), HsmError> {
+        self.with(|entries| {
+            if let Some(other) =
+                names.iter().find_map(|name| entries.files.get(name).filter(|l| **l != ledger))
+            {
+                return Err(HsmError::FileElsewhere(*other));
+            }
+            let before = entries.files.len();
+            entries.files.extend(names.iter().map(|name| (*name, ledger)));
+            let changed = entries.files.len() != before;
+            entries.generation += u64::from(changed);
+            Ok(((), changed))
+        })
+    }
+
+    /// Signs a document.
+    pub(super) fn sign(
+        &self,
+        kind: Document,
+        ledger: LedgerId,
+        digest: &[u8; 32],
+    ) -> Result<Signature, HsmError> {
+        self.with(|entries| Ok((entries.key().document(kind, ledger, digest), false)))
+    }
+
+    /// Reads the book, alone, and writes it back if it changed.
+    fn with<T>(&self, work: impl FnOnce(&mut Entries) -> Result<(T, bool), HsmError>) -> Result<T, HsmError> {
+        let mut lock = self.path.clone().into_os_string();
+        lock.push("-lock");
+        let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(lock);
+        let lock = lock.map_err(|e| fault(format!("its lock cannot be made: {e}")))?;
+        let _lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, e)| fault(e))?;
+        let (mut entries, new) = match self.read()? {
+            Some(entries) => (entries, false),
+            None => (Entries::new()?, true),
+        };
+        let (result, changed) = work(&mut entries)?;
+        if new || changed {
+            self.write(&entries)?;
+        }
+        Ok(result)
+    }
+
+    fn read(&self) -> Result<Option<Entries>, HsmError> {
+        let file = match File::open(&self.path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(fault(format!("it cannot be opened: {e}"))),
+        };
+        let meta = file.metadata().map_err(fault)?;
+        if meta.uid() != nix::unistd::geteuid().as_raw() || meta.mode() & 0o077 != 0 {
+            return Err(fault("it must be yours and mode 0600"));
+        }
+        if meta.len() > MAX_BOOK {
+            return Err(fault("it is too large"));
+        }
+        // One byte more than there is, so that reading never moves the buffer and leaves a copy behind.
+        let capacity = usize::try_from(meta.len() + 1).unwrap_or(0);
+        let mut text = Zeroizing::new(String::with_capacity(capacity));
+        file.take(MAX_BOOK).read_to_string(&mut text).map_err(fault)?;
+        let damaged = || fault("it is damaged; restore it from a backup of the same day as the ledger's");
+        Entries::from_text(&text).map(Some).ok_or_else(damaged)
+    }
+
+    fn write(&self, entries: &Entries) -> Result<(), HsmError> {
+        let failed = |e: std::io::Error| fault(format!("it cannot be written: {e}"));
+        let mut next = self.path.clone().into_os_string();
+        next.push("-next");
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&next)
+            .map_err(failed)?;
+        file.write_all(entries.to_text().as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+        std::fs::rename(&next, &self.path).map_err(failed)?;
+        let folder = self.path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+    }
+}
+
+impl Entries {
+    fn new() -> Result<Self, HsmError> {
+        let mut seed = Zeroizing::new([0; 32]);
+        getrandom::fill(&mut *seed).map_err(|_| fault("the system gives no random numbers"))?;
+        Ok(Self { generation: 0, seed, heads: BTreeMap::new(), files: BTreeMap::new() })
+    }
+
+    fn key(&self) -> AuditKey {
+        AuditKey::from_seed(&self.seed)
+    }
+
+    fn to_text(&self) -> Zeroizing<String> {
+        let room = 256 + self.heads.len() * 128 + self.files.len() * 128;
+        let mut text = Zeroizing::new(String::with_capacity(room));
+        let seed = Zeroizing::new(hex::encode_upper(self.seed.as_slice()));
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "{FIRST}\ngeneration {}\nseed {}", self.generation, &**seed);
+        for (ledger, (n, hash)) in &self.heads {
+            let _ = writeln!(text, "head {ledger} {n} {}", hex::encode_upper(hash));
+        }
+        for (file, ledger) in &self.files {
+            let _ = writeln!(text, "file {} {ledger}", hex::encode_upper(file));
+        }
+        let digest = hex::encode_upper(Sha256::digest(text.as_bytes()));
+        let _ = writeln!(text, "{digest}");
+        text
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        let (body, digest) = text.strip_suffix('\n')?.rsplit_once('\n')?;
+        let body = text.get(..body.len() + 1)?;
+        if hex::encode_upper(Sha256::digest(body)) != digest {
+            return None;
+        }
+        let mut lines = body.lines();
+        if lines.next()? != FIRST {
+            return None;
+        }
+        let generation = lines.next()?.strip_prefix("generation ")?.parse().ok()?;
+        let mut seed = Zeroizing::new([0; 32]);
+        hex::decode_to_slice(lines.next()?.strip_prefix("seed ")?, &mut *seed).ok()?;
+        let (mut heads, mut files) = (BTreeMap::new(), BTreeMap::new());
+        for line in lines {
+            let mut words = line.split(' ');
+            match (words.next()?, words.next()?, words.next()?, words.next()) {
+                ("head", ledger, n, Some(hash)) => {
+                    heads.insert(LedgerId(bytes(ledger)?), (n.parse().ok()?, bytes(hash)?));
+                }
+                ("file", file, ledger, None) => {
+                    files.insert(bytes(file)?, LedgerId(bytes(ledger)?));
+                }
+                _ => return None,
+            }
+        }
+        Some(Self { generation, seed, heads, files })
+    }
+}
+
+fn bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    hex::decode_to_slice(text, &mut bytes).ok()?;
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    const A: LedgerId = LedgerId([0xA; 16]);
+    const B: LedgerId = LedgerId([0xB; 16]);
+
+    fn place(ledger: LedgerId, n: u64, hash: u8) -> Place {
+        Place { ledger, n, hash: [hash; 32] }
+    }
+
+    #[test]
+    fn a_ledger_only_goes_forward() {
+        let directory = tempfile::tempdir().unwrap();
+        let book = Book::beside(&directory.path().join("store"));
+        let before = book.info(A).unwrap();
+        assert_eq!((before.head, before.generation), (None, 0));
+        let first = book.checkpoint(place(A, 7, 1)).unwrap();
+        assert!(first.is_genuine() && first.key == before.key && first.generation == 1);
+        // The same once more, and on.
+        assert_eq!(book.checkpoint(place(A, 7, 1)).unwrap().generation, 2);
+        assert!(matches!(
+            book.checkpoint(place(A, 7, 2)),
+            Err(HsmError::RolledBack { known: 7, shown: 7, .. })
+        ));
+        assert!(matches!(
+            book.checkpoint(place(A, 6, 1)),
+            Err(HsmError::RolledBack { known: 7, shown: 6, .. })
+        ));
+        book.checkpoint(place(A, 8, 3)).unwrap();
+        book.checkpoint(place(B, 1, 1)).unwrap();
+        let again = Book::beside(&directory.path().join("store")).info(A).unwrap();
+        assert_eq!((again.head, again.generation, again.key), (Some(place(A, 8, 3)), 4, before.key));
+        let mode = std::fs::metadata(directory.path().join("store-audit")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_file_goes_into_one_ledger() {
+        let directory = tempfile::tempdir().unwrap();
+        let book = Book::beside(&directory.path().join("store"));
+        book.note([[1; 32], [2; 32]], A).unwrap();
+        book.note([[1; 32], [2; 32]], A).unwrap();
+        assert_eq!(book.info(A).unwrap().generation, 1);
+        for names in [[[1; 32], [9; 32]], [[9; 32], [2; 32]]] {
+            assert!(matches!(book.note(names, B), Err(HsmError::FileElsewhere(A))));
+        }
+        book.note([[9; 32], [8; 32]], B).unwrap();
+    }
+
+    #[test]
+    fn a_damaged_book_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let (book, path) =
+            (Book::beside(&directory.path().join("store")), directory.path().join("store-audit"));
+        book.checkpoint(place(A, 7, 1)).unwrap();
+        book.note([[1; 32], [2; 32]], A).unwrap();
+        let good = std::fs::read(&path).unwrap();
+        for at in (0..good.len()).step_by(7) {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            std::fs::write(&path, &bad).unwrap();
+            assert!(matches!(book.info(A), Err(HsmError::Book(_))), "{at}");
+            std::fs::write(&path, &good[..at]).unwrap();
+            assert!(matches!(book.info(A), Err(HsmError::Book(_))), "cut at {at}");
+        }
+        std::fs::write(&path, &good).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(matches!(book.info(A), Err(HsmError::Book(_))));
+    }
+}

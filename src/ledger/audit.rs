@@ -1,0 +1,69 @@
+//! What an audit of a ledger says. Pure data; the walk is `store::audit`.
+
+use serde::Serialize;
+
+use super::store::Head;
+use crate::audit::{LedgerId, PublicKey};
+
+/// Where something is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Where {
+    /// An event, by number.
+    Event(u64),
+    /// The checkpoint that signs this event.
+    Checkpoint(u64),
+    /// A table of states.
+    Table,
+    /// The ledger as a whole.
+    Ledger,
+}
+
+impl std::fmt::Display for Where {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Event(n) => write!(f, "event {n}"),
+            Self::Checkpoint(n) => write!(f, "checkpoint at event {n}"),
+            Self::Table => f.write_str("tables"),
+            Self::Ledger => f.write_str("ledger"),
+        }
+    }
+}
+
+/// Something that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Where.
+    #[serde(serialize_with = "as_text")]
+    pub at: Where,
+    /// What.
+    pub what: String,
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.at, self.what)
+    }
+}
+
+/// What an audit found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audit {
+    /// Name of the ledger.
+    pub ledger: LedgerId,
+    /// Its last event.
+    pub head: Head,
+    /// Jobs in it.
+    pub jobs: usize,
+    /// Signed places.
+    pub checkpoints: usize,
+    /// Number of the last event that is signed; 0 if none is.
+    pub signed_to: u64,
+    /// Key of the last signature.
+    pub key: Option<PublicKey>,
+    /// In the order of the walk; at most 1,000.
+    pub findings: Vec<Finding>,
+}
+
+fn as_text<S: serde::Serializer>(at: &Where, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(at)
+}

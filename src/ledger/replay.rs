@@ -1,0 +1,152 @@
+//! What the events of a job add up to, made anew from the first event on and held against the tables: an auditor's proof
+//! that nobody has changed a state without an event. Pure.
+//!
+//! Each event is turned back into the change that it tells of, which the laws (`book`) must allow and which must have the
+//! effect that the event states.
+//!
+//! Not here: the chain (`chain`), rows (`store`).
+
+use std::collections::BTreeMap;
+
+use super::book::{Book, Effect, Record};
+use super::store::blank_name;
+use super::types::{AttemptState, Change, Event, JobId, JobState};
+use crate::ids::Csn;
+
+/// A job as its events tell it.
+pub(super) struct Replay {
+    job: JobId,
+    book: Book,
+    /// Of attempts that were stacked: sequence and attempt.
+    positions: BTreeMap<(u32, u32), u32>,
+}
+
+impl Replay {
+    /// Of a job as it was accepted.
+    pub(super) fn new(job: JobId, records: Vec<Record>, rejects_shredded: bool, simulated: bool) -> Self {
+        Self { job, book: Book::new(records, rejects_shredded, simulated), positions: BTreeMap::new() }
+    }
+
+    /// Follows an event of the job. The error says what is wrong with it.
+    pub(super) fn follow(&mut self, event: &Event) -> Result<(), String> {
+        if event.to == "ACCEPTED" {
+            return Ok(());
+        }
+        let number = blank_number(event);
+        let change = change(event, number).ok_or_else(|| format!("it tells of no change: {}", event.to))?;
+        let effect = self.book.apply(&change).map_err(|law| format!("it is against a law: {law}"))?;
+        if let (Change::Bound { seq, .. }, Some(csn)) = (&change, named_csn(event)) {
+            self.book.name_chip(*seq, csn);
+        }
+        self.same(event, &effect)?;
+        if let (Some(seq), Some(attempt), Some(position)) = (event.seq, event.attempt, event.position) {
+            self.positions.insert((seq, attempt), position);
+        }
+        Ok(())
+    }
+
+    /// Whether an event tells what its change did.
+    fn same(&self, event: &Event, effect: &Effect) -> Result<(), String> {
+        let differs = |what: &str| Err(format!("its {what} is not what follows from the events before it"));
+        if event.from.as_deref() != effect.from {
+            return differs("earlier state");
+        }
+        if event.to != effect.to {
+            return differs("new state");
+        }
+        if event.attempt != effect.attempt.map(|(number, _)| number) {
+            return differs("attempt");
+        }
+        let record = event.seq.and_then(|seq| self.book.record(seq));
+        if event.card_ref.as_deref() != record.map(|r| &*r.card_ref) {
+            return differs("card_ref");
+        }
+        if let Some((_, attempt)) = effect.attempt {
+            let csn = record.and_then(|r| r.attempts.last()).filter(|a| a.blank == attempt.blank);
+            let csn = csn.map_or(attempt.csn, |a| a.csn);
+            if event.blank != Some(blank_name(attempt.blank, csn)) {
+                return differs("blank");
+            }
+        }
+        Ok(())
+    }
+
+    /// How the tables differ from what the events tell: a line for each record, and for the job.
+    pub(super) fn differences(&self, tables: &Book) -> Vec<String> {
+        let mut found = Vec::new();
+        let job = self.job;
+        if tables.state != self.book.state {
+            found.push(format!("{job} is {} by its events, {} in the table", self.book.state, tables.state));
+        }
+        if tables.balance != self.book.balance {
+            found.push(format!("{job}: its balances differ from what its events add up to"));
+        }
+        if tables.in_line != self.book.in_line || tables.last_blank != self.book.last_blank {
+            found.push(format!("{job}: its blanks differ from what its events tell"));
+        }
+        if tables.records.len() != self.book.records.len() {
+            found.push(format!("{job}: its number of records changed"));
+        }
+        for ((told, shown), seq) in self.book.records.iter().zip(&tables.records).zip(1u32..) {
+            if told.state != shown.state || told.released != shown.released {
+                found.push(format!(
+                    "{job} record {seq} is {} by its events, {} in the table",
+                    told.state, shown.state
+                ));
+            } else if told.attempts != shown.attempts {
+                found.push(format!("{job} record {seq}: its attempts differ from what its events tell"));
+            }
+        }
+        found
+    }
+
+    /// Position of an attempt by its events.
+    pub(super) fn position(&self, seq: u32, attempt: u32) -> Option<u32> {
+        self.positions.get(&(seq, attempt)).copied()
+    }
+}
+
+/// The change that an event tells of.
+fn change(event: &Event, blank: Option<u32>) -> Option<Change> {
+    let moved = |to| event.seq.map(|seq| Change::Attempt { seq, to });
+    match (event.seq, event.to.as_str()) {
+        (None, "FED") => blank.map(|blank| Change::Fed { blank }),
+        (None, "REJECTED") => blank.map(|blank| Change::RejectedUnbound { blank, key_data: None }),
+        (None, "RETURNED") => blank.map(|blank| Change::Returned { blank }),
+        (None, to) if event.blank.is_none() => match JobState::from_name(to)? {
+            JobState::Held => Some(Change::Held),
+            JobState::Open => Some(Change::Released),
+            JobState::Closed => Some(Change::Closed),
+        },
+        (Some(seq), "RELEASED") => Some(Change::RemakeReleased { seq }),
+        (Some(seq), "CANCELLED") => Some(Change::Cancelled { seq }),
+        (Some(seq), to) => match AttemptState::from_name(to)? {
+            AttemptState::Bound => blank.map(|blank| Change::Bound { seq, blank, key_data: None }),
+            to @ (AttemptState::Personalizing | AttemptState::Written) => moved(to),
+            AttemptState::Verified => Some(Change::Verified { seq, compared: String::new() }),
+            AttemptState::Stacked => event.position.map(|position| Change::Stacked { seq, position }),
+            AttemptState::Rejected => Some(Change::Rejected { seq }),
+            AttemptState::Unknown => Some(Change::Lost { seq }),
+            AttemptState::Destroyed => Some(Change::Destroyed { seq }),
+            AttemptState::Good => Some(Change::FoundGood { seq }),
+        },
+        _ => None,
+    }
+}
+
+/// The blank's number: its name where nothing better is known, else at the end of the event's detail.
+fn blank_number(event: &Event) -> Option<u32> {
+    let name = event.blank.as_deref()?;
+    if let Some(number) = name.strip_prefix('#') {
+        return number.parse().ok();
+    }
+    let (_, number) = event.detail.as_deref()?.rsplit_once("blank #")?;
+    number.parse().ok()
+}
+
+/// The CSN by which an event names its blank.
+fn named_csn(event: &Event) -> Option<Csn> {
+    let mut csn = [0; 4];
+    hex::decode_to_slice(event.blank.as_deref()?, &mut csn).ok()?;
+    Some(Csn(csn))
+}

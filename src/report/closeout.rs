@@ -1,0 +1,255 @@
+//! The papers of a closed job: the close-out report, for people (HTML) and machines (JSON), and the return file, which tells
+//! the issuer what became of every record. What they say is the ledger's; the composition root has the HSM sign them.
+//!
+//! The return file is JSON Lines: a header, a line for each record in file order, a trailer.
+//!
+//! ```text
+//! {"return":"CWR1","simulated":..,"test_keys":..,"issuer_id":..,"file_id":..,"product":..,"sha256":..,"ledger":..,"job":..,"closed":..}
+//! {"seq":1,"card_ref":..,"outcome":"GOOD"|"CANCELLED","attempts":1,"blank":CSN|null,"time":..|null,"position":1|null,
+//!  "fulfilment":{"stock":..,"carrier":..,"ship_group":..,"priority":..,"group":..}}
+//! {"end":"CWR1","records":..,"good":..,"cancelled":..}
+//! ```
+
+use std::fmt::Write as _;
+use std::io::Write;
+
+use serde::Serialize;
+
+use super::summary::{Places, Summary};
+use crate::audit::LedgerId;
+use crate::exit::{Exit, Failure};
+use crate::ledger::{AttemptState, JobId, JobState, Reader, RecordState, StationCount, rfc3339};
+use crate::modules::sections::Fulfilment;
+
+/// A close-out report.
+#[derive(Debug, Clone, Serialize)]
+pub struct CloseOut {
+    /// Name of the ledger.
+    pub ledger: String,
+    /// When the first and the last event of the job were.
+    pub from: String,
+    /// See `from`.
+    pub to: String,
+    /// Everybody who asked for something.
+    pub people: Vec<String>,
+    /// KMC_IDs of the chips that were bound.
+    pub kmcs: Vec<String>,
+    /// Cards that reached a state, by module and station.
+    pub stations: Vec<StationCount>,
+    /// Job, balances, rejects, remakes, gaps.
+    #[serde(flatten)]
+    pub summary: Summary,
+}
+
+impl CloseOut {
+    /// Of a closed job. The error says what is in the way.
+    pub fn build(reader: &Reader, job: JobId) -> Result<Self, Failure> {
+        let view = reader.job(job)?;
+        if view.state != JobState::Closed {
+            return Err(Failure::new(
+                Exit::Denied,
+                format!(
+                    "{job} is {}: only a CLOSED job has papers; next: cardwright job report {job}",
+                    view.state
+                ),
+            ));
+        }
+        let (from, to) = reader.span(job)?;
+        Ok(Self {
+            ledger: reader.id()?.to_string(),
+            from: rfc3339(from),
+            to: rfc3339(to),
+            people: reader.people(job)?,
+            kmcs: reader.kmcs(job)?,
+            stations: reader.station_counts(job)?,
+            summary: Summary::build(reader, job, None, Places::default())?,
+        })
+    }
+
+    /// The report for people, one HTML page without anything from elsewhere.
+    pub fn html(&self) -> String {
+        let job = &self.summary.job;
+        let mark = super::mark(job)
+            .map(|mark| format!("<p class=mark>{mark}: no card of this report is for a cardholder</p>"));
+        let mut page = format!(
+            "<!doctype html><html lang=en><meta charset=utf-8><title>Close-out {0}</title><style>body{{font:15px/1.4 \
+             sans-serif;margin:2em;max-width:60em}}table{{border-collapse:collapse;margin:1em 0}}td,th{{border:1px solid \
+             #999;padding:.2em .6em;text-align:left}}.mark{{background:#fd0;padding:.5em;font-weight:bold}}</style>{1}<h1>\
+             Close-out of {0}</h1>",
+            escaped(&job.job.to_string()),
+            mark.unwrap_or_default()
+        );
+        let b = &job.balance;
+        let rows = [
+            ("File", format!("{} of {}", job.file_id, job.issuer_id)),
+            ("Product", job.product.clone()),
+            ("Line", job.line.clone()),
+            ("KEK", job.kek.clone()),
+            ("KMC", self.kmcs.join(", ")),
+            ("SHA-256 of the file", job.digest.clone()),
+            ("Ledger", self.ledger.clone()),
+            ("From", self.from.clone()),
+            ("To", self.to.clone()),
+            ("People", self.people.join(", ")),
+            ("Records", format!("{} = {} good + {} cancelled", b.records, b.good, b.cancelled)),
+            (
+                "Blanks",
+                format!(
+                    "{} fed = {} good + {} rejected + {} returned + {} sample",
+                    b.blanks_fed, b.blanks_good, b.blanks_rejected, b.blanks_returned, b.blanks_sample
+                ),
+            ),
+            ("Off", format!("{} records, {} blanks", self.summary.records_off, self.summary.blanks_off)),
+        ];
+        table(&mut page, &[], rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]));
+        heading(&mut page, "Stations");
+        let stations = self
+            .stations
+            .iter()
+            .map(|s| vec![s.module.clone(), s.station.clone(), s.reached.clone(), s.cards.to_string()]);
+        table(&mut page, &["Module", "Station", "State", "Cards"], stations);
+        heading(&mut page, "Rejected or lost");
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        let rejects = self.summary.rejects.iter().map(|r| {
+            let record = r.seq.map(|seq| seq.to_string()).unwrap_or_default();
+            let state = r.state.map(|state| state.to_string()).unwrap_or_default();
+            vec![
+                record,
+                text(&r.card_ref),
+                text(&r.blank),
+                state,
+                text(&r.station),
+                text(&r.reason),
+                text(&r.header),
+                text(&r.sw),
+                rfc3339(r.ts),
+            ]
+        });
+        let columns =
+            ["Record", "card_ref", "Blank", "Now", "Station", "Reason", "Command", "Status word", "Time"];
+        table(&mut page, &columns, rejects);
+        heading(&mut page, "Remakes");
+        let remakes = self.summary.remakes.iter().map(|r| {
+            vec![r.seq.to_string(), r.card_ref.clone(), r.attempt.to_string(), r.position.to_string()]
+        });
+        table(&mut page, &["Record", "card_ref", "Attempt", "Position"], remakes);
+        page.push_str("</html>\n");
+        page
+    }
+}
+
+fn heading(page: &mut String, text: &str) {
+    // Writing to a String does not fail.
+    let _ = write!(page, "<h2>{}</h2>", escaped(text));
+}
+
+fn table(page: &mut String, columns: &[&str], rows: impl Iterator<Item = Vec<String>>) {
+    page.push_str("<table>");
+    if !columns.is_empty() {
+        let cells: String = columns.iter().map(|c| format!("<th>{}</th>", escaped(c))).collect();
+        let _ = write!(page, "<tr>{cells}</tr>");
+    }
+    for row in rows {
+        let cells: String = row.iter().map(|c| format!("<td>{}</td>", escaped(c))).collect();
+        let _ = write!(page, "<tr>{cells}</tr>");
+    }
+    page.push_str("</table>");
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[derive(Serialize)]
+struct Header<'a> {
+    #[serde(rename = "return")]
+    format: &'static str,
+    simulated: bool,
+    test_keys: bool,
+    issuer_id: &'a str,
+    file_id: &'a str,
+    product: &'a str,
+    sha256: &'a str,
+    ledger: String,
+    job: String,
+    closed: &'a str,
+}
+
+#[derive(Serialize)]
+struct Returned<'a> {
+    seq: u32,
+    card_ref: &'a str,
+    outcome: RecordState,
+    attempts: usize,
+    blank: Option<&'a str>,
+    time: Option<String>,
+    position: Option<u32>,
+    fulfilment: FulfilmentText,
+}
+
+#[derive(Serialize)]
+struct FulfilmentText {
+    stock: Option<String>,
+    carrier: Option<String>,
+    ship_group: Option<String>,
+    priority: Option<String>,
+    group: Option<String>,
+}
+
+/// Writes the return file of a closed job. `fulfilment` gives what a record's FUL section says.
+pub fn write_return(
+    reader: &Reader,
+    close_out: &CloseOut,
+    ledger: LedgerId,
+    mut fulfilment: impl FnMut(u32) -> Result<Fulfilment, Failure>,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let job = &close_out.summary.job;
+    line(
+        out,
+        &Header {
+            format: "CWR1",
+            simulated: job.simulated,
+            test_keys: job.test_keys,
+            issuer_id: &job.issuer_id,
+            file_id: &job.file_id,
+            product: &job.product,
+            sha256: &job.digest,
+            ledger: ledger.to_string(),
+            job: job.job.to_string(),
+            closed: &close_out.to,
+        },
+    )?;
+    for seq in reader.all(job.job)? {
+        let card = reader.card(job.job, seq)?;
+        let good = |state| matches!(state, AttemptState::Stacked | AttemptState::Good);
+        let made = card.attempts.iter().find(|attempt| good(attempt.state));
+        let told = |event: &&crate::ledger::Event| matches!(event.to.as_str(), "STACKED" | "GOOD");
+        let Fulfilment { stock, carrier, ship_group, priority, group, .. } = fulfilment(seq)?;
+        line(
+            out,
+            &Returned {
+                seq,
+                card_ref: &card.card_ref,
+                outcome: card.state,
+                attempts: card.attempts.len(),
+                blank: made.map(|attempt| attempt.blank.as_str()),
+                time: card.events.iter().rfind(told).map(|event| rfc3339(event.ts)),
+                position: made.and_then(|attempt| attempt.position),
+                fulfilment: FulfilmentText { stock, carrier, ship_group, priority, group },
+            },
+        )?;
+    }
+    let b = &job.balance;
+    line(
+        out,
+        &serde_json::json!({ "end": "CWR1", "records": b.records, "good": b.good, "cancelled": b.cancelled }),
+    )
+}
+
+fn line(out: &mut dyn Write, value: &impl Serialize) -> Result<(), Failure> {
+    let written = serde_json::to_writer(&mut *out, value).map_err(std::io::Error::from);
+    written
+        .and_then(|()| out.write_all(b"\n"))
+        .map_err(|e| Failure::new(Exit::Io, format!("return file: {e}")))
+}

@@ -1,0 +1,306 @@
+//! The daemon as operators meet it: jobs over its socket, who may do what, restart, drain, and being killed in mid-card.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, geteuid};
+use serde_json::Value;
+
+use crate::books::{number, word};
+use crate::support::{Ended, World, lines};
+
+const DENIED: i32 = 42;
+const LEDGER: i32 = 40;
+const IO: i32 = 50;
+const DAEMON: i32 = 46;
+
+/// A running daemon.
+struct Daemon<'a> {
+    world: &'a World,
+    child: Child,
+}
+
+fn people(world: &World, roles: &str) {
+    let text = format!("[[person]]\nname = \"anna\"\nuid = {}\nroles = [{roles}]\n", geteuid());
+    std::fs::write(world.path("people.toml"), text).unwrap();
+}
+
+fn command(world: &World, speed: &str, seed: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cardwrightd"));
+    command
+        .args(["--line", "sim-8", "--keys", "bureau.store", "--people", "people.toml", "--socket", "d.sock"])
+        .args(["--simulate", "--speed", speed, "--dump", "dumps", "--seed", seed])
+        .current_dir(world.path(""))
+        .env_remove("CARDWRIGHT_LEDGER")
+        .env_remove("CARDWRIGHT_SOCKET")
+        .stdout(Stdio::piped());
+    command
+}
+
+impl<'a> Daemon<'a> {
+    fn start(world: &'a World, speed: &str, seed: &str) -> Self {
+        let mut child = command(world, speed, seed).stderr(Stdio::null()).spawn().unwrap();
+        let mut said = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        assert_eq!(said, "ready\n");
+        Self { world, child }
+    }
+
+    fn asks(&self, words: &str) -> Ended {
+        let words: Vec<_> = words.split(' ').chain(["--socket", "d.sock"]).collect();
+        self.world.cardwright(&words)
+    }
+
+    fn ok(&self, words: &str) -> String {
+        let ended = self.asks(words);
+        assert_eq!(ended.code, 0, "{words}: {}{}", ended.stdout, ended.stderr);
+        ended.stdout
+    }
+
+    fn denied(&self, words: &str, why: &str) {
+        let ended = self.asks(words);
+        assert_eq!(ended.code, DENIED, "{words}: {}{}", ended.stdout, ended.stderr);
+        assert!(ended.stderr.contains(why), "{words}: {}", ended.stderr);
+    }
+
+    fn job(&self, job: &str) -> Value {
+        serde_json::from_str(&self.ok(&format!("job show {job} --json"))).unwrap()
+    }
+
+    fn until(&self, job: &str, what: impl Fn(&Value) -> bool) -> Value {
+        let end = Instant::now() + Duration::from_secs(60);
+        loop {
+            let shown = self.job(job);
+            if what(&shown) {
+                return shown;
+            }
+            assert!(Instant::now() < end, "{shown}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
+    }
+
+    fn ends(mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Daemon<'_> {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn good(job: &Value) -> u64 {
+    number(&job["balance"], "good")
+}
+
+fn off(job: &Value) -> (i64, i64) {
+    let b = |name: &str| job["balance"][name].as_i64().unwrap();
+    let sum = |names: &[&str]| names.iter().map(|n| b(n)).sum::<i64>();
+    (
+        b("records") - sum(&["queued", "in_flight", "good", "remake", "unknown", "cancelled"]),
+        b("blanks_fed")
+            - sum(&["blanks_in_line", "blanks_good", "blanks_rejected", "blanks_unknown", "blanks_returned"]),
+    )
+}
+
+fn audited(world: &World) {
+    let ended = world.cardwright(&["audit", "verify", "--keys", "bureau.store"]);
+    assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
+}
+
+fn dumped(world: &World, fate: &str) -> usize {
+    world.dumps().iter().filter(|d| d["fate"] == fate).count()
+}
+
+#[test]
+fn jobs_wait_for_their_release_and_are_made_in_turn() {
+    let world = World::new();
+    people(&world, "\"operator\", \"supervisor\"");
+    world.prepared("a", 20, 1);
+    world.prepared("b", 12, 2);
+    let daemon = Daemon::start(&world, "0", "1");
+    assert!(daemon.ok("job submit a.cwf1").contains("J1 accepted"));
+    daemon.ok("job submit b.cwf1");
+    assert_eq!(
+        (word(&daemon.job("J1"), "state"), word(&daemon.job("J2"), "state")),
+        ("HELD".into(), "HELD".into())
+    );
+    let again = daemon.asks("job submit a.cwf1");
+    assert_eq!(again.code, 41, "{}", again.stderr);
+    daemon.ok("job release J2");
+    daemon.ok("job release J1");
+    for (job, records) in [("J1", 20), ("J2", 12)] {
+        let closed = daemon.until(job, |shown| shown["state"] == "CLOSED");
+        assert_eq!((good(&closed), off(&closed)), (records, (0, 0)));
+    }
+    daemon.denied("job release J1", "closed");
+    assert!(daemon.ok("job report J2").contains("12"));
+    // The first to be released was the first to be made.
+    let log = world.cardwright(&["log", "--json"]);
+    let events: Vec<Value> = serde_json::from_str(&log.stdout).unwrap();
+    let fed = events.iter().find(|e| e["to"] == "FED").unwrap();
+    assert_eq!(fed["job"], "J2");
+    assert!(events.iter().any(|e| e["job"] == "J1" && e["to"] == "OPEN" && e["actor"] == "anna"));
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.ends(), Some(0));
+    audited(&world);
+    assert!(!world.path("d.sock").exists());
+}
+
+#[test]
+fn hold_resume_and_cancel_in_mid_card() {
+    let world = World::new();
+    people(&world, "\"operator\", \"supervisor\"");
+    world.prepared("a", 60, 3);
+    let daemon = Daemon::start(&world, "20", "1");
+    daemon.ok("job submit a.cwf1");
+    daemon.ok("job release J1");
+    assert!(daemon.ok("job release J1").contains("nothing to do"));
+    daemon.until("J1", |shown| good(shown) > 3);
+    daemon.denied("job close J1", "hold it first");
+    daemon.ok("job hold J1");
+    let held = daemon.until("J1", |shown| shown["state"] == "HELD");
+    // No card is half done.
+    assert_eq!((number(&held["balance"], "in_flight"), number(&held["balance"], "unknown")), (0, 0));
+    assert!(good(&held) < 60, "{held}");
+    assert!(daemon.ok("job hold J1").contains("already"));
+    daemon.ok("job resume J1");
+    daemon.until("J1", |shown| good(shown) > good(&held));
+    daemon.ok("job cancel J1");
+    let given_up = daemon.until("J1", |shown| number(&shown["balance"], "cancelled") > 0);
+    let settled = daemon.until("J1", |shown| number(&shown["balance"], "in_flight") == 0);
+    assert_eq!(good(&settled) + number(&settled["balance"], "cancelled"), 60, "{given_up}");
+    daemon.ok("job close J1");
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.ends(), Some(0));
+    assert_eq!(dumped(&world, "stacked") as u64, good(&settled));
+    audited(&world);
+}
+
+#[test]
+fn after_a_kill_everything_is_held_and_a_supervisor_releases() {
+    let world = World::new();
+    people(&world, "\"operator\", \"supervisor\"");
+    world.prepared("a", 40, 4);
+    let mut daemon = Daemon::start(&world, "20", "1");
+    daemon.ok("job submit a.cwf1");
+    daemon.ok("job release J1");
+    daemon.until("J1", |shown| good(shown) > 3);
+    daemon.child.kill().unwrap();
+    daemon.child.wait().unwrap();
+    // hwsim ends with it, and says what lay in the line.
+    let end = Instant::now() + Duration::from_secs(10);
+    let journal = || lines(&world.path("dumps/line.jsonl"));
+    let in_line = || {
+        let (fed, out): (Vec<_>, Vec<_>) = journal().into_iter().partition(|l| l["what"] == "fed");
+        (fed.len() - out.len(), out.iter().filter(|l| l["fate"] == "left").count())
+    };
+    while in_line().0 > 0 {
+        assert!(Instant::now() < end, "hwsim goes on");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let lay = in_line().1 as u64;
+    std::fs::rename(world.path("dumps"), world.path("dumps-1")).unwrap();
+
+    people(&world, "\"operator\"");
+    let daemon = Daemon::start(&world, "0", "2");
+    let held = daemon.job("J1");
+    let unknown = number(&held["balance"], "unknown");
+    assert_eq!((word(&held, "state").as_str(), off(&held)), ("HELD", (0, 0)));
+    assert!(unknown > 0 && unknown <= lay, "{unknown} UNKNOWN, {lay} cards lay in the line");
+    daemon.denied("job resume J1", "supervisor");
+    daemon.denied("job release J1", "supervisor");
+    daemon.denied("card resolve J1 all --good", "supervisor");
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.ends(), Some(0));
+
+    people(&world, "\"supervisor\", \"operator\"");
+    let daemon = Daemon::start(&world, "0", "2");
+    daemon.ok("card resolve J1 all --destroyed");
+    daemon.ok("card remake J1 all");
+    daemon.denied("job resume J1", "supervisor looks at it");
+    daemon.ok("job release J1");
+    let closed = daemon.until("J1", |shown| shown["state"] == "CLOSED");
+    assert_eq!((good(&closed), off(&closed)), (40, (0, 0)));
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.ends(), Some(0));
+    audited(&world);
+}
+
+#[test]
+fn only_those_in_the_file_are_heard() {
+    let world = World::new();
+    world.prepared("a", 5, 5);
+    people(&world, "\"auditor\"");
+    let daemon = Daemon::start(&world, "0", "1");
+    daemon.denied("job submit a.cwf1", "operator");
+    assert_eq!(daemon.ok("job list"), "");
+    // What is no question ends the connection and nothing else.
+    for nonsense in
+        [&b"\n"[..], b"{}\n", b"{\"v\":1,\"json\":false,\"ask\":{\"verb\":\"dance\"}}\n", &[0xFF; 70_000]]
+    {
+        use std::io::{Read, Write};
+        let mut stream = std::os::unix::net::UnixStream::connect(world.path("d.sock")).unwrap();
+        let _ = stream.write_all(nonsense);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        assert_eq!(answer, b"");
+    }
+    assert_eq!(daemon.ok("job list"), "");
+    assert_eq!(world.cardwright(&["job", "list", "--socket", "none.sock"]).code, DAEMON);
+    drop(daemon);
+    let others = "[[person]]\nname = \"bo\"\nuid = 4294967294\nroles = [\"supervisor\"]\n";
+    std::fs::write(world.path("people.toml"), others).unwrap();
+    let daemon = Daemon::start(&world, "0", "1");
+    daemon.denied("job list", "people file");
+}
+
+#[test]
+fn one_daemon_to_a_ledger_and_one_to_a_socket() {
+    let world = World::new();
+    people(&world, "\"operator\"");
+    let daemon = Daemon::start(&world, "0", "1");
+    let second = |change: &dyn Fn(&mut Command)| {
+        let mut second = command(&world, "0", "2");
+        change(&mut second);
+        Ended::from(second.output().unwrap())
+    };
+    let same_ledger = second(&|_| ());
+    assert_eq!(same_ledger.code, LEDGER, "{}", same_ledger.stderr);
+    assert!(same_ledger.stderr.contains(&format!("pid {}", daemon.child.id())), "{}", same_ledger.stderr);
+    let same_socket = second(&|second| {
+        second.args(["--ledger", "other.db"]);
+    });
+    assert_eq!(same_socket.code, IO, "{}", same_socket.stderr);
+    assert_eq!(world.cardwright(&["card", "resolve", "J1", "1", "--good"]).code, 43);
+    daemon.ok("job list");
+}
+
+#[test]
+fn a_second_signal_ends_at_once_and_the_cards_are_unknown() {
+    let world = World::new();
+    people(&world, "\"operator\", \"supervisor\"");
+    world.prepared("a", 40, 6);
+    let daemon = Daemon::start(&world, "2", "1");
+    daemon.ok("job submit a.cwf1");
+    daemon.ok("job release J1");
+    daemon.until("J1", |shown| number(&shown["balance"], "in_flight") > 3);
+    daemon.signal(Signal::SIGTERM);
+    std::thread::sleep(Duration::from_millis(100));
+    daemon.denied("job submit a.cwf1", "about to end");
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.ends(), Some(5));
+    std::fs::remove_dir_all(world.path("dumps")).unwrap();
+    let daemon = Daemon::start(&world, "0", "2");
+    let held = daemon.job("J1");
+    assert!(number(&held["balance"], "unknown") > 0 && off(&held) == (0, 0), "{held}");
+}

@@ -1,0 +1,83 @@
+//! The signed papers of a closed job: what they say is what the witness saw, and nothing in them can be changed unseen.
+
+use serde_json::Value;
+
+use crate::support::{World, lines};
+
+const CARDS: usize = 14;
+const DENIED: i32 = 42;
+const NOT_AS_WRITTEN: i32 = 45;
+
+fn papers(world: &World, out: &str) -> (i32, String) {
+    let ended = world.cardwright(&["job", "papers", "J1", "--keys", "bureau.store", "--out", out]);
+    (ended.code, ended.stdout + &ended.stderr)
+}
+
+#[test]
+fn papers_say_what_became_of_every_record_and_are_signed() {
+    let world = World::new();
+    world.prepared("job", 14, 60);
+    std::fs::write(world.path("faults.toml"), "[[fault]]\nkind = \"stripe-misread\"\nblanks = [3, 5]\n")
+        .unwrap();
+    assert_eq!(world.run("job.cwf1", "sim-8", &["--faults", "faults.toml", "--seed", "1"]).code, 4);
+    assert_eq!(papers(&world, "early").0, DENIED, "an open job has no papers");
+    for words in [["resolve", "--destroyed"], ["remake", ""]] {
+        let mut args = vec!["card", words[0], "J1", "all"];
+        args.extend(words[1..].iter().filter(|w| !w.is_empty()));
+        assert_eq!(world.cardwright(&args).code, 0, "{words:?}");
+    }
+    let made_again = world.cardwright(&["card", "show", "J1", "all", "--json"]);
+    let made_again: Vec<Value> = serde_json::from_str(&made_again.stdout).unwrap();
+    let twice = |card: &&Value| card["attempts"].as_array().unwrap().len() == 1 && card["state"] == "REMAKE";
+    let seq = |card: &Value| card["seq"].as_u64().unwrap();
+    // One is made again, one given up.
+    let bad: Vec<u64> = made_again.iter().filter(twice).map(seq).collect();
+    assert_eq!(bad.len(), 2);
+    assert_eq!(world.cardwright(&["card", "cancel", "J1", &bad[1].to_string()]).code, 0);
+    let first: Vec<Value> = world.dumps();
+    std::fs::rename(world.path("dumps"), world.path("dumps-1")).unwrap();
+    assert_eq!(world.resume("sim-8", &["--seed", "2"]).code, 0);
+    let dumps: Vec<Value> =
+        first.into_iter().chain(world.dumps()).filter(|d| d["fate"] == "stacked").collect();
+
+    let (code, said) = papers(&world, "papers");
+    assert_eq!(code, 0, "{said}");
+    let returned = lines(&world.path("papers/J1-return.jsonl"));
+    assert_eq!(returned.len(), CARDS + 2);
+    assert_eq!(
+        (&returned[0]["return"], &returned[0]["simulated"]),
+        (&Value::from("CWR1"), &Value::from(true))
+    );
+    let end = &returned[CARDS + 1];
+    assert_eq!((end["good"].as_u64(), end["cancelled"].as_u64()), (Some(13), Some(1)));
+    for (record, n) in returned[1..=CARDS].iter().zip(1..) {
+        assert_eq!(record["seq"], n);
+        let dump = dumps.iter().find(|d| d["blank"] == record["blank"]);
+        let given_up = n == bad[1];
+        assert_eq!(record["outcome"], if given_up { "CANCELLED" } else { "GOOD" });
+        assert_eq!(record["attempts"], if n == bad[0] { 2 } else { 1 });
+        // Positions go on in the second run; hwsim counts each run from its beginning.
+        assert_eq!(dump.is_none() && record["position"].is_null(), given_up, "{record}");
+    }
+    let key = {
+        let audit = world.cardwright(&["audit", "verify", "--keys", "bureau.store"]);
+        audit.stdout.split("audit key ").nth(1).unwrap()[..64].to_owned()
+    };
+    for name in ["J1-report.json", "J1-report.html", "J1-return.jsonl"] {
+        let path = world.path("papers").join(name);
+        let paper = path.to_str().unwrap();
+        let check = |more: &[&str]| world.cardwright(&[&["audit", "document", paper], more].concat()).code;
+        assert_eq!((check(&[]), check(&["--key", &key])), (0, 0), "{name}");
+        assert_eq!(check(&["--key", &"0".repeat(64)]), NOT_AS_WRITTEN, "{name}");
+        let good = std::fs::read(&path).unwrap();
+        for at in [0, good.len() / 2, good.len() - 1] {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            std::fs::write(&path, &bad).unwrap();
+            assert_eq!(check(&[]), NOT_AS_WRITTEN, "{name}: byte {at}");
+        }
+        std::fs::write(&path, &good).unwrap();
+    }
+    // Nothing is written over.
+    assert_eq!(papers(&world, "papers").0, 50);
+}
