@@ -82,6 +82,7 @@ pub struct Books {
     attempts: Vec<Attempt>,
     off: Vec<String>,
     ordered: Vec<(String, u32)>,
+    closed: bool,
 }
 
 impl Books {
@@ -104,7 +105,14 @@ impl Books {
             .query_map([], |r| Ok(Attempt { seq: r.get(0)?, state: r.get(1)?, keydata: r.get(2)? }))
             .unwrap();
         let attempts = attempts.collect::<Result<_, _>>().unwrap();
-        Self { records, attempts, off: off(&db), ordered: ordered(world) }
+        let closed =
+            db.query_row("SELECT count(*) > 0 FROM job WHERE state = 'CLOSED'", [], |r| r.get(0)).unwrap();
+        Self { records, attempts, off: off(&db), ordered: ordered(world), closed }
+    }
+
+    /// Whether the job is.
+    pub fn is_closed(&self) -> bool {
+        self.closed
     }
 
     /// Whether the job is there.

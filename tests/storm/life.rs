@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::checker::{Books, Finding, Kind, Witness};
-use crate::world::{Daemon, Template, World, was_killed};
+use crate::world::{Daemon, Template, World, is_at_rest, is_closed, was_killed};
 
 /// What is killed, and when.
 #[derive(Debug, Clone, Copy)]
@@ -125,6 +125,7 @@ fn first_life(world: &World, library: PathBuf, blow: Blow) -> Result<bool, Strin
     let released = daemon.ask("job submit a.cwf1").and_then(|_| daemon.ask("job release J1"));
     if let Blow::Later(victim, delay) = blow {
         released?;
+        // When, not until what: any moment will do.
         std::thread::sleep(delay);
         let victims = match victim {
             Victim::Daemon => vec![daemon.pid()],
@@ -134,7 +135,7 @@ fn first_life(world: &World, library: PathBuf, blow: Blow) -> Result<bool, Strin
         for pid in &victims {
             kill(Pid::from_raw(*pid), Signal::SIGKILL).map_err(|e| format!("kill {pid}: {e}"))?;
         }
-        daemon.until(&["HELD", "CLOSED"])?;
+        daemon.until(is_at_rest)?;
         daemon.drain();
         return Ok(!victims.is_empty());
     }
@@ -143,7 +144,7 @@ fn first_life(world: &World, library: PathBuf, blow: Blow) -> Result<bool, Strin
     {
         return Err(what);
     }
-    daemon.until(&["CLOSED"])?;
+    daemon.until(is_closed)?;
     Ok(was_killed(daemon.drain()))
 }
 
@@ -159,7 +160,7 @@ fn made_to_the_end(daemon: &mut Daemon<'_>, books: &Books, witness: &Witness) ->
     if !books.has_job() {
         daemon.ask("job submit a.cwf1")?;
     }
-    if daemon.until(&["HELD", "OPEN", "CLOSED"])?.as_deref() == Some("CLOSED") {
+    if books.is_closed() {
         return Ok(());
     }
     for seq in books.found_good(witness) {
@@ -168,8 +169,5 @@ fn made_to_the_end(daemon: &mut Daemon<'_>, books: &Books, witness: &Witness) ->
     daemon.ask("card resolve J1 all --destroyed")?;
     daemon.ask("card remake J1 all")?;
     daemon.ask("job release J1")?;
-    match daemon.until(&["CLOSED"])? {
-        Some(_) => Ok(()),
-        None => Err("the second daemon died".into()),
-    }
+    if daemon.until(is_closed)? { Ok(()) } else { Err("the second daemon died".into()) }
 }

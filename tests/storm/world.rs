@@ -52,6 +52,8 @@ impl Template {
         std::fs::write(world.path("people.toml"), people).unwrap();
         let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/profiles/lines/sim-chip-8.toml");
         let line = std::fs::read_to_string(shipped).unwrap().replace("stations = 8", "stations = 2");
+        // A dead line does not come back here.
+        let line = line + "\n[limits]\nrecover = 0.2\n";
         std::fs::write(world.path("line.toml"), line).unwrap();
         std::fs::create_dir(world.path("tmp")).unwrap();
         let mut daemon = Daemon::start(&world, "daemon-0", &mut |_| ()).unwrap();
@@ -200,21 +202,19 @@ impl<'a> Daemon<'a> {
         self.world.cardwright(&format!("{words} --socket d.sock"))
     }
 
-    /// Waits until the job is in one of the states; `None` = the daemon has ended before.
-    pub fn until(&mut self, states: &[&str]) -> Result<Option<String>, String> {
+    /// Waits until the job as it is shown is so; false = the daemon has ended before.
+    pub fn until(&mut self, what: fn(&Value) -> bool) -> Result<bool, String> {
         let end = Instant::now() + PATIENCE;
         loop {
-            if self.child.try_wait().unwrap().is_some() {
-                return Ok(None);
+            if !self.is_running() {
+                return Ok(false);
             }
             if let Ok(shown) = self.ask("job show J1 --json") {
-                let job: Value = serde_json::from_str(&shown).unwrap();
-                let state = job["state"].as_str().unwrap();
-                if states.contains(&state) {
-                    return Ok(Some(state.to_owned()));
+                if what(&serde_json::from_str(&shown).unwrap()) {
+                    return Ok(true);
                 }
                 if Instant::now() > end {
-                    return Err(format!("not {states:?}: {shown}"));
+                    return Err(format!("the job goes on: {shown}"));
                 }
             }
             std::thread::sleep(POLL);
@@ -266,6 +266,17 @@ impl<'a> Daemon<'a> {
             std::thread::sleep(POLL);
         }
     }
+}
+
+/// Every record has its card, and nobody has anything to say.
+pub fn is_closed(job: &Value) -> bool {
+    job["state"] == "CLOSED"
+}
+
+/// Nothing moves before a person has said something.
+pub fn is_at_rest(job: &Value) -> bool {
+    let none = |state: &str| job["balance"][state] == 0;
+    job["state"] != "OPEN" || none("queued") && none("in_flight")
 }
 
 /// Whether it was killed.
