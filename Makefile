@@ -35,7 +35,7 @@ test: build
 	$(CARGO) test --workspace --no-fail-fast
 
 soak: build
-	PROPTEST_CASES=20000 $(CARGO) test --workspace --no-fail-fast
+	STORM=full PROPTEST_CASES=20000 $(CARGO) test --workspace --no-fail-fast
 	PROPTEST_CASES=1000000 $(CARGO) test -p drivers
 
 bench: setup

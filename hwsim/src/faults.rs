@@ -15,6 +15,9 @@
 //! # times = 1            # frame-corrupt only: how many answers; default 1
 //! ```
 //!
+//! One kind is the whole line's and no blank's: `kill-controller` kills the controller (SIGKILL) that is connected to the
+//! line's socket, when the line's chips together have done `after` APDUs and one more, which is not answered.
+//!
 //! A fault that is given to a blank takes effect when the line comes to it, or never; the witness records the effect.
 //! Probabilities depend on the seed and the feed ordinal alone.
 
@@ -85,6 +88,8 @@ pub enum Kind {
     CloseEmbosser,
     /// The stripe encoder does.
     CloseStripe,
+    /// The controller dies in the middle of an APDU.
+    KillController,
 }
 
 /// A parameter of a rule.
@@ -126,6 +131,7 @@ const KINDS: &[(Kind, &str, &[Parameter])] = &[
     (Kind::ClosePrinter, "close-printer", &[Ms]),
     (Kind::CloseEmbosser, "close-embosser", &[Ms]),
     (Kind::CloseStripe, "close-stripe", &[Ms]),
+    (Kind::KillController, "kill-controller", &[After]),
 ];
 
 impl Kind {
@@ -160,7 +166,7 @@ pub struct Fault {
     pub sw: u16,
     /// [`Kind::Status`]: to which STORE DATA, from 1.
     pub store_data: u32,
-    /// [`Kind::CardPulled`], [`Kind::Hang`], [`Kind::Late`]: APDUs still answered.
+    /// [`Kind::CardPulled`], [`Kind::Hang`], [`Kind::Late`], [`Kind::KillController`]: APDUs still answered.
     pub after: u32,
     /// How much later, or how long, in ms.
     pub ms: u32,
@@ -204,6 +210,7 @@ struct Entry {
 
 #[derive(Debug)]
 enum Which {
+    Line,
     Every { every: u64, offset: u64 },
     Blanks(BTreeSet<u64>),
     Probability(f64),
@@ -245,6 +252,7 @@ impl Faults {
         let mut given: Vec<Fault> = Vec::new();
         for (at, rule) in (0u64..).zip(&mut self.rules) {
             let hit = match &rule.which {
+                Which::Line => false,
                 Which::Every { every, offset } => n % every == *offset,
                 Which::Blanks(blanks) => blanks.contains(&n),
                 Which::Probability(p) => {
@@ -257,6 +265,12 @@ impl Faults {
             }
         }
         given
+    }
+
+    /// How many APDUs the line's chips answer before the controller is killed.
+    pub fn controller_dies_after(&self) -> Option<u64> {
+        let mut kills = self.rules.iter().filter(|r| r.fault.kind == Kind::KillController);
+        kills.next().map(|rule| rule.fault.after.into())
     }
 }
 
@@ -280,6 +294,8 @@ fn rule(entry: Entry) -> Result<Rule> {
     }
     ensure!(entry.offset.is_none() || entry.every.is_some(), "offset belongs to every");
     let which = match (entry.every, entry.blanks, entry.probability) {
+        (None, None, None) if entry.kind == Kind::KillController => Which::Line,
+        _ if entry.kind == Kind::KillController => anyhow::bail!("is the line's, and given to no blank"),
         (Some(every), None, None) => {
             let offset = entry.offset.unwrap_or(0);
             ensure!(every > offset, "every must be at least 1 and greater than offset");

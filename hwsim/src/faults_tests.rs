@@ -50,7 +50,7 @@ fn one_kind_once_per_blank() {
 
 #[test]
 fn every_kind_has_its_name() {
-    for (kind, name, may) in KINDS {
+    for (kind, name, may) in KINDS.iter().filter(|(kind, ..)| *kind != Kind::KillController) {
         let needed = may.iter().map(|parameter| match parameter {
             Sw => "sw = \"6A84\"\n",
             OfDevice => "device = \"printer\"\n",
@@ -60,6 +60,15 @@ fn every_kind_has_its_name() {
         let given = Faults::from_toml(&text, 0).unwrap().of(1);
         assert_eq!((given[0].kind, given[0].kind.name()), (*kind, *name));
     }
+}
+
+#[test]
+fn the_controller_dies_once_and_no_blank_is_struck() {
+    let text = "[[fault]]\nkind = \"kill-controller\"\nafter = 12";
+    let mut faults = Faults::from_toml(text, 0).unwrap();
+    assert_eq!(faults.controller_dies_after(), Some(12));
+    assert!((1..=20).all(|n| faults.of(n).is_empty()));
+    assert_eq!(Faults::from_toml("", 0).unwrap().controller_dies_after(), None);
 }
 
 #[test]
@@ -82,6 +91,7 @@ fn bad_rules_are_refused() {
         ("kind = \"hang\"\nevery = 2\nms = 5", "ms belongs"),
         ("kind = \"frame-corrupt\"\nevery = 2", "device is missing"),
         ("kind = \"frame-corrupt\"\nevery = 2\ndevice = \"laser\"", "laser"),
+        ("kind = \"kill-controller\"\nevery = 2", "given to no blank"),
         ("kind = \"late\"\nevery = 2\ntimes = 2", "times belongs"),
         ("kind = \"mutes\"\nevery = 2", "mutes"),
         ("kind = \"mute\"\nevery = 2\nsometimes = true", "sometimes"),

@@ -26,6 +26,7 @@
 //! Not here: what machines do to a card ([`crate::device`]), the places themselves ([`crate::place`]).
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -63,6 +64,9 @@ pub struct World {
     hopper: Mutex<Hopper>,
     present: Mutex<Present>,
     witness: Witness,
+    /// APDUs of all chips before the controller is killed.
+    dies_after: Option<u64>,
+    apdus: AtomicU64,
 }
 
 /// A move of the transport: done, or the status character that says why not.
@@ -72,6 +76,7 @@ impl World {
     /// Sets up the line with nothing in it.
     pub fn new(line: Line, seed: u64, faults: Faults, speed: f64, witness: Witness) -> anyhow::Result<Self> {
         let stations = line.stations().map(|(name, module)| Station::new(name, module)).collect();
+        let dies_after = faults.controller_dies_after();
         let hopper = Mutex::new(Hopper::new(&line, seed, faults));
         let chip_timing =
             ChipTiming::new(&line.sim).ok_or_else(|| anyhow::anyhow!("sim.ta1 is reserved in ISO 7816-3"))?;
@@ -86,6 +91,8 @@ impl World {
             hopper,
             present: Mutex::new(Present::Running(BTreeMap::new())),
             witness,
+            dies_after,
+            apdus: AtomicU64::new(0),
             sim: line.sim,
         })
     }
@@ -310,6 +317,15 @@ impl World {
     /// The fault of this kind, if it takes effect now, for the first time.
     pub fn strike(&self, blank: &mut Blank, kind: Kind, station: &Station) -> Option<Fault> {
         if self.strikes(blank, kind, station) { blank.fault(kind) } else { None }
+    }
+
+    /// Counts an APDU of any chip; true if the controller dies of this one, which the witness writes first.
+    pub fn is_last_apdu(&self, blank: &Blank, station: &Station) -> bool {
+        let last = self.dies_after == Some(self.apdus.fetch_add(1, Ordering::SeqCst));
+        if last {
+            self.witness.struck(blank, Kind::KillController, &station.name);
+        }
+        last
     }
 
     /// True if the machine of this station closes its link now, because the card under its head was given that.

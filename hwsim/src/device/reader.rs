@@ -9,6 +9,9 @@ use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
 use drivers::wire::{READER_BODY_MAX, SW_DONE, reader};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use nix::unistd::Pid;
 
 use super::link::forget;
 use crate::blank::Blank;
@@ -27,6 +30,7 @@ pub fn serve(stream: &UnixStream, world: &World, station: &Station) -> io::Resul
     let mut requests = BufReader::new(stream);
     let mut answers = stream;
     let mut contacts = Contacts::new(world, station);
+    contacts.controller = getsockopt(stream, PeerCredentials).ok().map(|peer| Pid::from_raw(peer.pid()));
     let mut body = Vec::new();
     let mut answer = Vec::new();
     loop {
@@ -131,12 +135,14 @@ pub struct Contacts<'a> {
     pace: Pace,
     /// When the card was reset that has power.
     reset: Option<Instant>,
+    /// Who is connected, on the line's own socket.
+    controller: Option<Pid>,
 }
 
 impl<'a> Contacts<'a> {
     /// Of this station.
     pub fn new(world: &'a World, station: &'a Station) -> Self {
-        Self { world, station, pace: Pace::new(world.speed), reset: None }
+        Self { world, station, pace: Pace::new(world.speed), reset: None, controller: None }
     }
 
     /// Resets the card.
@@ -208,6 +214,15 @@ impl<'a> Contacts<'a> {
                 return failed(reader::REMOVED);
             };
             self.note(&mut blank, command, &response);
+            // The card has done it, and nobody hears of it: the worst moment.
+            if let Some(controller) = self.controller
+                && world.is_last_apdu(&blank, station)
+            {
+                if let Err(error) = kill(controller, Signal::SIGKILL) {
+                    tracing::error!(%controller, %error, "the controller cannot be killed");
+                }
+                return Reply::Never;
+            }
             let is_late = over(blank.fault(Kind::Late), blank.commands);
             let late = if is_late { world.strike(&mut blank, Kind::Late, station) } else { None };
             (response, blank.chip.take_cost(), late)

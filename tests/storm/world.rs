@@ -1,0 +1,292 @@
+//! A bureau in a temporary directory with a file of three cards and a line of two chip stations; its programs, and the
+//! daemon with what kills it.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, geteuid};
+use serde_json::Value;
+
+/// Records in the file.
+pub const CARDS: u32 = 3;
+/// Longer than anything takes here: a test that waits longer has found something.
+const PATIENCE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(10);
+
+/// What is made once; every world begins as a copy of it.
+pub struct Template {
+    world: World,
+    /// Holds the preloaded library, which has no place in the copies.
+    library: tempfile::TempDir,
+}
+
+impl Template {
+    /// Keys, people, line, file, and a ledger without jobs.
+    pub fn new() -> Self {
+        let library = tempfile::tempdir().unwrap();
+        let compiled = Command::new("cc")
+            .args(["-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-O2", "-o"])
+            .arg(library.path().join("preload.so"))
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/storm/preload.c"))
+            .args(["-ldl", "-lpthread"])
+            .status()
+            .expect("a C compiler: run `make setup`");
+        assert!(compiled.success());
+        let world = World(tempfile::tempdir().unwrap());
+        for (program, side) in [(Program::Prep, "issuer"), (Program::Cardwright, "bureau")] {
+            let list = format!("{}/tests/data/keys-{side}.toml", env!("CARGO_MANIFEST_DIR"));
+            world.ok(program, &format!("key init --test --from {list} --store {side}.store"));
+        }
+        world.ok(Program::Prep, &format!("sample --count {CARDS} --output a.csv --seed 11"));
+        let product = "--product multiapp --keys issuer.store --kek 476173FF:1";
+        world.ok(Program::Prep, &format!("run --input a.csv {product} --output a.cwf1"));
+        let people = format!(
+            "[[person]]\nname = \"anna\"\nuid = {}\nroles = [\"operator\", \"supervisor\"]\n",
+            geteuid()
+        );
+        std::fs::write(world.path("people.toml"), people).unwrap();
+        let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/profiles/lines/sim-chip-8.toml");
+        let line = std::fs::read_to_string(shipped).unwrap().replace("stations = 8", "stations = 2");
+        // A dead line does not come back here.
+        let line = line + "\n[limits]\nrecover = 0.2\n";
+        std::fs::write(world.path("line.toml"), line).unwrap();
+        std::fs::create_dir(world.path("tmp")).unwrap();
+        let mut daemon = Daemon::start(&world, "daemon-0", &mut |_| ()).unwrap();
+        assert_eq!(daemon.drain().code(), Some(0));
+        drop(daemon);
+        Self { world, library }
+    }
+
+    /// A world as it is before anything has happened.
+    pub fn copy(&self) -> World {
+        let copy = tempfile::tempdir().unwrap();
+        copy_all(self.world.0.path(), copy.path());
+        World(copy)
+    }
+
+    /// The preloaded library.
+    pub fn library(&self) -> PathBuf {
+        self.library.path().join("preload.so")
+    }
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            std::fs::create_dir(&to).unwrap();
+            copy_all(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), &to).unwrap();
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Program {
+    Cardwright,
+    Prep,
+}
+
+/// A directory with everything of one bureau.
+pub struct World(tempfile::TempDir);
+
+impl World {
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn run(&self, program: Program, words: &str) -> Result<String, String> {
+        let program = match program {
+            Program::Cardwright => env!("CARGO_BIN_EXE_cardwright"),
+            Program::Prep => env!("CARGO_BIN_EXE_cardwright-prep"),
+        };
+        let mut command = Command::new(program);
+        let output = self.here(command.args(words.split_whitespace())).output().unwrap();
+        if output.status.success() {
+            return Ok(String::from_utf8(output.stdout).unwrap());
+        }
+        Err(format!("{words}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim_end()))
+    }
+
+    fn ok(&self, program: Program, words: &str) -> String {
+        self.run(program, words).unwrap()
+    }
+
+    /// `cardwright WORDS` without a daemon.
+    pub fn cardwright(&self, words: &str) -> Result<String, String> {
+        self.run(Program::Cardwright, words)
+    }
+
+    fn here<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command
+            .current_dir(self.0.path())
+            .env("TMPDIR", self.path("tmp"))
+            .env_remove("CARDWRIGHT_LEDGER")
+            .env_remove("CARDWRIGHT_SOCKET")
+            .env_remove("CARDWRIGHT_KEYS")
+            .env_remove("CARDWRIGHT_PROFILES")
+    }
+
+    /// Processes that the daemon of this world started: their command lines name its directory for temporary files.
+    pub fn children(&self, name: &str) -> Vec<i32> {
+        let here = self.path("tmp").display().to_string();
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        pids.filter(|pid| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line).into_owned();
+            line.contains(&here) && line.contains(name)
+        })
+        .collect()
+    }
+
+    /// Waits until those that the dead daemon left behind have ended; the line has written its dumps then.
+    pub fn settle(&self) -> Result<(), String> {
+        let end = Instant::now() + PATIENCE;
+        while !self.children("").is_empty() {
+            if Instant::now() > end {
+                return Err(format!("processes outlive their daemon: {:?}", self.children("")));
+            }
+            std::thread::sleep(POLL);
+        }
+        Ok(())
+    }
+}
+
+/// A running daemon, or a dead one.
+pub struct Daemon<'a> {
+    world: &'a World,
+    child: Child,
+    /// From its start until it said that it is ready.
+    pub took: Duration,
+}
+
+impl<'a> Daemon<'a> {
+    /// Starts it and waits until it is ready; the error is what it said on standard error, which is kept as LOG.
+    pub fn start(world: &'a World, log: &str, change: &mut dyn FnMut(&mut Command)) -> Result<Self, String> {
+        let log = world.path(log);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cardwrightd"));
+        command.args(["--line", "line.toml", "--keys", "bureau.store", "--people", "people.toml"]).args([
+            "--socket",
+            "d.sock",
+            "--simulate",
+            "--speed",
+            "0",
+            "--dump",
+            "dumps",
+        ]);
+        world.here(&mut command).stdout(Stdio::piped()).stderr(File::create(&log).unwrap());
+        change(&mut command);
+        let began = Instant::now();
+        let mut child = command.spawn().unwrap();
+        let mut said = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        let took = began.elapsed();
+        let mut daemon = Self { world, child, took };
+        if said == "ready\n" {
+            return Ok(daemon);
+        }
+        let status = daemon.wait();
+        Err(format!("not ready: {status}: {}", std::fs::read_to_string(log).unwrap().trim_end()))
+    }
+
+    /// `cardwright WORDS` over its socket.
+    pub fn ask(&self, words: &str) -> Result<String, String> {
+        self.world.cardwright(&format!("{words} --socket d.sock"))
+    }
+
+    /// Waits until the job as it is shown is so; false = the daemon has ended before.
+    pub fn until(&mut self, what: fn(&Value) -> bool) -> Result<bool, String> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if !self.is_running() {
+                return Ok(false);
+            }
+            if let Ok(shown) = self.ask("job show J1 --json") {
+                if what(&serde_json::from_str(&shown).unwrap()) {
+                    return Ok(true);
+                }
+                if Instant::now() > end {
+                    return Err(format!("the job goes on: {shown}"));
+                }
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+
+    /// SIGTERM, and waits for its end.
+    pub fn drain(&mut self) -> ExitStatus {
+        if self.is_running() {
+            self.signal(Signal::SIGTERM);
+        }
+        self.wait()
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.child.id().cast_signed()
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Whether it goes on for so long.
+    pub fn outlives(&mut self, time: Duration) -> bool {
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            if !self.is_running() {
+                return false;
+            }
+            std::thread::sleep(POLL);
+        }
+        true
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid()), signal).unwrap();
+    }
+
+    /// Its end, of itself or by our hand after a long time.
+    fn wait(&mut self) -> ExitStatus {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            if Instant::now() > end {
+                self.child.kill().unwrap();
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+}
+
+/// Every record has its card, and nobody has anything to say.
+pub fn is_closed(job: &Value) -> bool {
+    job["state"] == "CLOSED"
+}
+
+/// Nothing moves before a person has said something.
+pub fn is_at_rest(job: &Value) -> bool {
+    let none = |state: &str| job["balance"][state] == 0;
+    job["state"] != "OPEN" || none("queued") && none("in_flight")
+}
+
+/// Whether it was killed.
+pub fn was_killed(status: ExitStatus) -> bool {
+    status.signal() == Some(Signal::SIGKILL as i32)
+}
+
+impl Drop for Daemon<'_> {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
