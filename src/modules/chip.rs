@@ -291,7 +291,7 @@ impl Module for ChipModule {
         self.deadline = Deadline::new(self.limits);
         let Some(first) = work.applications.first() else { return Ok(Blank::default()) };
         match self.look(work, first) {
-            Ok(keys) => Ok(Blank { key_data: Some(keys.key_data) }),
+            Ok(keys) => Ok(Blank { key_data: Some(keys.key_data), kmc: Some(keys.kmc()) }),
             Err(fault) => {
                 self.end(Some(&fault));
                 Err(fault)

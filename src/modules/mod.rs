@@ -25,7 +25,7 @@ pub use sections::check_section;
 pub use stripe::StripeModule;
 
 use crate::hsm::Verified;
-use crate::ids::{Aid, Csn, KeyData};
+use crate::ids::{Aid, Csn, KeyData, KmcRef};
 use crate::profile::Product;
 use crate::record::Record;
 
@@ -55,6 +55,8 @@ pub struct Checked {
 pub struct Blank {
     /// From INITIALIZE UPDATE; `None` where no chip was asked.
     pub key_data: Option<KeyData>,
+    /// The key set that the chip says it has, likewise.
+    pub kmc: Option<KmcRef>,
 }
 
 impl Blank {

@@ -14,6 +14,7 @@ mod again;
 mod bad_input;
 mod bad_profile;
 mod books;
+mod breakers;
 mod daemon;
 mod devices;
 mod exit_codes;
