@@ -77,7 +77,7 @@ fn wrong_keys_eat_two_cards_and_what_was_under_way() {
 #[test]
 fn one_wrong_key_among_good_ones_is_found_at_its_second_card() {
     let line = include_str!("../../profiles/lines/sim-8.toml");
-    let line = line.replace("A8C4709E0B3DF2657C80164F9BB325D0", "A8C4709E0B3DF2657C80164F9BB325D1");
+    let line = line.replace("A8C4709E0B3DF2657C80164F9BB325D0", "A8C4709E0B3DF2657C80164F9BB325D2");
     let world = World::new();
     world.prepared("job", CARDS, 52);
     std::fs::write(world.path("line.toml"), line).unwrap();
