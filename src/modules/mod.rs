@@ -7,6 +7,7 @@
 //! [wants it](Fault::wants_probe), and with no card in the station: [`Module::probe`].
 
 mod chip;
+pub mod crosscheck;
 mod embosser;
 mod fault;
 mod printer;
@@ -40,6 +41,8 @@ pub struct Work {
     pub applications: Vec<Checked>,
     /// The product of the file.
     pub product: Arc<Product>,
+    /// Which parts of the record hold the same account number ([`crosscheck`]).
+    pub agreed: Option<&'static str>,
 }
 
 /// An application of the record that the HSM verified.

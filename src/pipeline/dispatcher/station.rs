@@ -122,8 +122,10 @@ impl Dispatcher<'_> {
         if !card.finished() {
             return;
         }
-        let compared =
-            if card.compared.is_empty() { "device status".to_owned() } else { card.compared.join(", ") };
+        // What the record's parts were held against each other for, and then the card against the record.
+        let agreed = card.work.as_ref().and_then(|w| w.agreed);
+        let compared: Vec<_> = agreed.into_iter().chain(card.compared.iter().copied()).collect();
+        let compared = if compared.is_empty() { "device status".to_owned() } else { compared.join(", ") };
         let applications = card.work.as_ref().map_or(0, |w| w.applications.len());
         self.outcome.stats.applications += u64::try_from(applications).unwrap_or(0);
         let context = Context { ms: millis(took), ..self.context(place) };
