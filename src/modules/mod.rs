@@ -118,7 +118,7 @@ pub struct Fault {
     /// Who is to blame.
     pub blame: Blame,
     /// Stable, kebab-case: `mute`, `wrong-atr`, `unknown-kmc`, `cryptogram`, `sw-6A84`, `card-removed`, `no-card`,
-    /// `stripe-read-back`, `stripe-not-blank`, `jam`, `supply`, `timeout`, `data`, `hsm` ...
+    /// `chip-read-back`, `stripe-read-back`, `stripe-not-blank`, `jam`, `supply`, `timeout`, `data`, `hsm` ...
     pub reason: String,
     /// For people: what and what next. No secret, no cardholder data.
     pub detail: String,

@@ -15,6 +15,7 @@ mod bad_input;
 mod bad_profile;
 mod books;
 mod breakers;
+mod crosscheck;
 mod daemon;
 mod devices;
 mod exit_codes;
