@@ -16,7 +16,6 @@ pub const FAULTS: [&str; 15] = [
     r#"kind = "wrong-atr""#,
     r#"kind = "unknown-kmc""#,
     r#"kind = "wrong-cryptogram""#,
-    r#"kind = "chip-corrupt""#,
     "kind = \"status\"\nsw = \"6A84\"",
     "kind = \"status\"\nsw = \"6985\"\nstore_data = 1",
     "kind = \"status\"\nsw = \"6A88\"\nstore_data = 2",

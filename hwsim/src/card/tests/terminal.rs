@@ -55,7 +55,7 @@ fn select_and_records() {
 #[test]
 fn a_corrupt_record_differs_in_its_last_bit_from_personalization_on() {
     let mut card = card();
-    card.force(Fault::Corrupt);
+    card.force(crate::card::Fault::Corrupt);
     personalize_payment(&mut card, 3);
     card.power_on();
     select(&mut card, PAYMENT);
