@@ -66,7 +66,7 @@ fn a_record_whose_parts_disagree_gets_no_blank() {
     disagrees("5A{pan}", &format!("5A{{{OTHER}}}"), "has two different account numbers");
     disagrees(
         "70{57{track2_chip} ",
-        &format!("70{{57{{{OTHER}D26122010}} "),
+        &format!("70{{57{{{OTHER}D26122010F}} "),
         "has two different account numbers",
     );
 }
