@@ -264,6 +264,14 @@ impl From<KmcRef> for String {
 #[serde(try_from = "String", into = "String")]
 pub struct Dgi(pub u16);
 
+impl Dgi {
+    /// SFI and number of the record that this is: 0101 to 1EFF (EMV CPS 3.2; EMV Book 3, 5.3.2.2).
+    pub fn record(self) -> Option<(u8, u8)> {
+        let [sfi, record] = self.0.to_be_bytes();
+        ((1..=30).contains(&sfi) && record != 0).then_some((sfi, record))
+    }
+}
+
 impl fmt::Display for Dgi {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:04X}", self.0)

@@ -103,6 +103,7 @@ impl Blank {
             match fault.kind {
                 Kind::Mute => chip.force(ChipFault::Deaf),
                 Kind::WrongCryptogram => chip.force(ChipFault::WrongCryptogram),
+                Kind::ChipCorrupt => chip.force(ChipFault::Corrupt),
                 Kind::Status => {
                     chip.force(ChipFault::Status { store_data: fault.store_data, sw: fault.sw });
                 }

@@ -86,6 +86,8 @@ pub enum Kind {
     ClosePrinter,
     /// The embosser does.
     CloseEmbosser,
+    /// The first record of each application has one wrong bit once it is personalized.
+    ChipCorrupt,
     /// The stripe encoder does.
     CloseStripe,
     /// The controller dies in the middle of an APDU.
@@ -130,6 +132,7 @@ const KINDS: &[(Kind, &str, &[Parameter])] = &[
     (Kind::RibbonOut, "ribbon-out", &[Ms]),
     (Kind::ClosePrinter, "close-printer", &[Ms]),
     (Kind::CloseEmbosser, "close-embosser", &[Ms]),
+    (Kind::ChipCorrupt, "chip-corrupt", &[]),
     (Kind::CloseStripe, "close-stripe", &[Ms]),
     (Kind::KillController, "kill-controller", &[After]),
 ];

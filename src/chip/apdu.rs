@@ -1,4 +1,4 @@
-//! Commands and answers outside the secure channel: SELECT, INITIALIZE UPDATE, GET RESPONSE.
+//! Commands and answers outside the secure channel: SELECT, INITIALIZE UPDATE, READ RECORD, GET RESPONSE.
 //!
 //! Not here: wrapped commands, which come from the HSM. ISO 7816-4 (61xx, 6Cxx), GPCS 11.9 (SELECT), E.5.1
 //! (INITIALIZE UPDATE, Table E-8), EMV CPS 4.
@@ -17,6 +17,11 @@ pub fn header(command: &[u8]) -> String {
 /// SELECT by name, with Le 00.
 pub fn select(aid: &Aid) -> Vec<u8> {
     case_4([0x00, 0xA4, 0x04, 0x00], aid.as_bytes())
+}
+
+/// READ RECORD of this SFI and record number, with Le 00 (EMV Book 3, 6.5.11).
+pub fn read_record((sfi, record): (u8, u8)) -> Vec<u8> {
+    vec![0x00, 0xB2, record, sfi << 3 | 0x04, 0x00]
 }
 
 /// INITIALIZE UPDATE with the card's default key set (P1 00): which version it is stands in the answer.

@@ -20,6 +20,8 @@ pub enum Phase {
     },
     /// SET STATUS.
     SetStatus,
+    /// READ RECORD, after personalization.
+    ReadRecord,
 }
 
 /// What to do after an answer.
@@ -67,13 +69,14 @@ impl Phase {
             Self::ExternalAuthenticate => "EXTERNAL AUTHENTICATE",
             Self::StoreData { .. } => "STORE DATA",
             Self::SetStatus => "SET STATUS",
+            Self::ReadRecord => "READ RECORD",
         }
     }
 }
 
 /// A rejection in an operator's words.
 fn meaning(phase: Phase, sw: u16) -> &'static str {
-    use Phase::{ExternalAuthenticate, InitializeUpdate, Select, SetStatus, StoreData};
+    use Phase::{ExternalAuthenticate, InitializeUpdate, ReadRecord, Select, SetStatus, StoreData};
     match (phase, sw) {
         (Select, 0x6A82) => {
             "the application is not on this card; check that these blanks are of this product"
@@ -103,6 +106,12 @@ fn meaning(phase: Phase, sw: u16) -> &'static str {
         (_, 0x6A84) => "not enough memory in the card; if a second card says so too, check the product",
         (StoreData { .. }, 0x6985) => "the application is personalized already; this card is no blank",
         (SetStatus, 0x6985) => "the application does not accept this state; check `finalize` in the product",
+        (ReadRecord, 0x6A82 | 0x6A83) => {
+            "the card took this record and does not have it; if a second card says so too, check the product"
+        }
+        (ReadRecord, 0x6985) => {
+            "the application is not personalized after all; check `finalize` in the product"
+        }
         (_, 0x6985) => "the conditions of use are not met; this card is no blank of this product",
         (_, 0x6982) => {
             "security status: the MAC was wrong, the channel was lost, or the key set is blocked; \
@@ -128,13 +137,14 @@ fn meaning(phase: Phase, sw: u16) -> &'static str {
 mod tests {
     use super::*;
 
-    const PHASES: [Phase; 6] = [
+    const PHASES: [Phase; 7] = [
         Phase::Select,
         Phase::InitializeUpdate,
         Phase::ExternalAuthenticate,
         Phase::StoreData { may_refuse: false },
         Phase::StoreData { may_refuse: true },
         Phase::SetStatus,
+        Phase::ReadRecord,
     ];
 
     #[test]

@@ -21,6 +21,7 @@ fn product(pack: bool) -> product::Application {
         pack,
         finalize: Finalize::LastStoreData,
         pass_through: vec![],
+        read_back: vec![],
     }
 }
 

@@ -54,7 +54,7 @@ pub fn open(
     let reorder_buffer = u16::try_from(line.reorder_buffer)
         .map_err(|_| Failure::new(Exit::Profile, "reorder_buffer is too large"))?;
     let recover = Duration::from_secs_f64(line.limits.recover);
-    Ok(LineSetup { stages, output, reorder_buffer, recover })
+    Ok(LineSetup { stages, output, reorder_buffer, recover, breakers: line.breakers })
 }
 
 /// A station's machine over its links, with its driver; `None` where there is a reader. A driver that cannot do what the

@@ -4,7 +4,8 @@
 //! prepare      plan every application; nothing is kept
 //! inspect      power on → ATR → SELECT first → INITIALIZE UPDATE → its KMC is allowed      nothing written
 //! personalize  for each application: (SELECT → INITIALIZE UPDATE, same KEYDATA) → HSM: open and wrap, one call
-//!                                    → EXTERNAL AUTHENTICATE → STORE DATA ... → power off
+//!                                    → EXTERNAL AUTHENTICATE → STORE DATA ...
+//!              where the product says so: SELECT → READ RECORD ..., compared with what was sent → power off
 //! ```
 //!
 //! Looking is one phase, each application another; a call that does not end within its limit (line profile) is a fault
@@ -18,6 +19,9 @@ mod deadline;
 
 use std::time::Duration;
 
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
 use drivers::link::{CardError, CardLink, LinkError, Protocols, Reset, Step};
 
 use self::deadline::Deadline;
@@ -26,8 +30,9 @@ use crate::chip::apdu::{self, CardKeys, Exchange, Next};
 use crate::chip::status::{Phase, Verdict, judge};
 use crate::chip::{Plan, plan};
 use crate::hsm::{Hsm, OpenRequest, SessionRequest};
-use crate::ids::{Aid, KmcRef};
+use crate::ids::{Aid, Dgi, KmcRef};
 use crate::profile::{line, product};
+use crate::record::chip::Application;
 
 /// For taking the power off: nothing of the card's is waited for.
 const POWER_OFF_TIME: Duration = Duration::from_secs(2);
@@ -144,6 +149,9 @@ impl ChipModule {
             }
             self.application(work, checked, challenged, &mut done)?;
         }
+        if self.read_back(work)? {
+            done.compared.push("chip read-back");
+        }
         Ok(done)
     }
 
@@ -186,6 +194,37 @@ impl ChipModule {
             }));
         }
         Ok(())
+    }
+
+    /// Reads records as a terminal does and holds them against the file's; whether there were any.
+    fn read_back(&mut self, work: &Work) -> Result<bool, Fault> {
+        let mut compared = false;
+        for checked in &work.applications {
+            let application = &checked.application;
+            let wanted = to_read_back(work, checked);
+            if wanted.is_empty() {
+                continue;
+            }
+            self.deadline.next_phase();
+            let select = apdu::select(&application.aid);
+            let reads: Vec<_> = wanted.iter().map(|(_, place, _)| apdu::read_record(*place)).collect();
+            let mut commands = vec![(select.as_slice(), Phase::Select)];
+            commands.extend(reads.iter().map(|read| (read.as_slice(), Phase::ReadRecord)));
+            let answers = self.send(&commands)?;
+            let found = answers.into_iter().skip(1).map(|(data, _)| Zeroizing::new(data));
+            for ((found, (dgi, _, value)), read) in found.zip(&wanted).zip(&reads) {
+                if !bool::from(found.as_slice().ct_eq(value)) {
+                    let aid = &application.aid;
+                    let detail = format!(
+                        "DGI {dgi} of application {aid} reads otherwise than it was sent; if a second card does so too, ask \
+                         the supplier of the blanks"
+                    );
+                    return Err(Fault::card("chip-read-back", detail).at(apdu::header(read), Some(0x9000)));
+                }
+            }
+            compared = true;
+        }
+        Ok(compared)
     }
 
     /// Commands in order, each to its final status word; anything but "go on" is a fault, and what follows that command
@@ -282,7 +321,7 @@ impl Module for ChipModule {
         if self.wants(work) {
             chip_of(work)?;
         }
-        work.applications.iter().try_for_each(|checked| plan_of(work, checked).map(|_| ()))
+        work.applications.iter().try_for_each(|checked| plan_of(work, checked).map(drop))
     }
 
     fn inspect(&mut self, work: &Work) -> Result<Blank, Fault> {
@@ -291,7 +330,7 @@ impl Module for ChipModule {
         self.deadline = Deadline::new(self.limits);
         let Some(first) = work.applications.first() else { return Ok(Blank::default()) };
         match self.look(work, first) {
-            Ok(keys) => Ok(Blank { key_data: Some(keys.key_data) }),
+            Ok(keys) => Ok(Blank { key_data: Some(keys.key_data), kmc: Some(keys.kmc()) }),
             Err(fault) => {
                 self.end(Some(&fault));
                 Err(fault)
@@ -327,6 +366,20 @@ fn chip_of(work: &Work) -> Result<&product::Chip, Fault> {
         .chip
         .as_ref()
         .ok_or_else(|| Fault::data(format!("product {} has no chip", work.product.name)))
+}
+
+/// What the product wants read back, as far as the file has it in clear and the card may not refuse it: DGI, SFI and record,
+/// value.
+fn to_read_back<'a>(work: &'a Work, checked: &'a Checked) -> Vec<(Dgi, (u8, u8), &'a [u8])> {
+    let Some(product) = work.product.application(&checked.application.aid) else { return Vec::new() };
+    let Application { protected, pdi, .. } = &checked.application;
+    let plain = |dgi: &Dgi| {
+        !protected.contains(dgi)
+            && !pdi.version_control.contains(dgi)
+            && pdi.enc.iter().all(|(secret, _)| secret != dgi)
+    };
+    let named = product.read_back.iter().copied().filter(plain);
+    named.filter_map(|dgi| Some((dgi, dgi.record()?, checked.application.value(dgi)?))).collect()
 }
 
 fn plan_of(work: &Work, checked: &Checked) -> Result<Plan, Fault> {

@@ -7,6 +7,7 @@
 //! [wants it](Fault::wants_probe), and with no card in the station: [`Module::probe`].
 
 mod chip;
+pub mod crosscheck;
 mod embosser;
 mod fault;
 mod printer;
@@ -25,7 +26,7 @@ pub use sections::check_section;
 pub use stripe::StripeModule;
 
 use crate::hsm::Verified;
-use crate::ids::{Aid, Csn, KeyData};
+use crate::ids::{Aid, Csn, KeyData, KmcRef};
 use crate::profile::Product;
 use crate::record::Record;
 
@@ -40,6 +41,8 @@ pub struct Work {
     pub applications: Vec<Checked>,
     /// The product of the file.
     pub product: Arc<Product>,
+    /// Which parts of the record hold the same account number ([`crosscheck`]).
+    pub agreed: Option<&'static str>,
 }
 
 /// An application of the record that the HSM verified.
@@ -55,6 +58,8 @@ pub struct Checked {
 pub struct Blank {
     /// From INITIALIZE UPDATE; `None` where no chip was asked.
     pub key_data: Option<KeyData>,
+    /// The key set that the chip says it has, likewise.
+    pub kmc: Option<KmcRef>,
 }
 
 impl Blank {
@@ -113,7 +118,7 @@ pub struct Fault {
     /// Who is to blame.
     pub blame: Blame,
     /// Stable, kebab-case: `mute`, `wrong-atr`, `unknown-kmc`, `cryptogram`, `sw-6A84`, `card-removed`, `no-card`,
-    /// `stripe-read-back`, `stripe-not-blank`, `jam`, `supply`, `timeout`, `data`, `hsm` ...
+    /// `chip-read-back`, `stripe-read-back`, `stripe-not-blank`, `jam`, `supply`, `timeout`, `data`, `hsm` ...
     pub reason: String,
     /// For people: what and what next. No secret, no cardholder data.
     pub detail: String,

@@ -28,6 +28,7 @@ pub fn work(sections: &[(&str, &[u8])]) -> Work {
         },
         applications: vec![],
         product: Arc::new(Product::load("multiapp").unwrap()),
+        agreed: None,
     }
 }
 

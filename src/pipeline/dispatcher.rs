@@ -13,12 +13,13 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, at, never, select};
 
+use super::breaker::Breakers;
 use super::floor::{Floor, Move, Service};
 use super::output::Order as OutputOrder;
 use super::source::{Ask, Prepared, Unready};
-use super::station::{Happening, Order, Place};
+use super::station::{Binding, Happening, Order, Place};
 use super::{Outcome, Stop};
-use crate::ids::Mic;
+use crate::ids::{KmcRef, Mic};
 use crate::ledger::{JobId, Ledger, Ticket};
 use crate::modules::{Blame, Fault, Work};
 
@@ -27,9 +28,13 @@ struct Station {
     name: String,
     thread: Option<JoinHandle<()>>,
     orders: Sender<Order>,
-    binds: Sender<Ticket>,
+    binds: Sender<Binding>,
     /// The unbound blank that lies there.
     blank: Option<u32>,
+    /// Of the card that it works on, if that has a chip.
+    kmc: Option<KmcRef>,
+    /// It throws out a card with which another station cannot go on.
+    clearing: bool,
     /// The station before, whose card this one is taking.
     taking: Option<Place>,
     /// Since when it is out of service.
@@ -52,6 +57,9 @@ pub struct Dispatcher<'a> {
     stages: Vec<Stage>,
     /// How long a module may be without a station in service.
     recover: Duration,
+    breakers: Breakers,
+    /// Set when wrong keys may be eating cards: no chip is opened any more.
+    keys_doubted: bool,
     asks: Sender<Ask>,
     to_output: Sender<OutputOrder>,
     prepared: Receiver<Prepared>,
@@ -141,7 +149,7 @@ impl Dispatcher<'_> {
             Move::ThrowOut(_, place) => {
                 let fault =
                     Fault::new(Blame::Device, "no-station", "the next module has no station in service");
-                self.send(place, Order::ThrowOut(fault));
+                self.clear(place, fault);
             }
             Move::Collect(seq, from, slot) => {
                 let from = self.name(from);
@@ -240,6 +248,14 @@ impl Dispatcher<'_> {
 
     fn work(&self, seq: u32) -> Option<Arc<Work>> {
         self.floor.card(seq).and_then(|c| c.work.clone())
+    }
+
+    /// The card there is thrown out for a reason that is not that station's.
+    fn clear(&mut self, place: Place, fault: Fault) {
+        if let Some(station) = self.station(place) {
+            station.clearing = true;
+        }
+        self.send(place, Order::ThrowOut(fault));
     }
 
     fn send(&mut self, to: Place, order: Order) {

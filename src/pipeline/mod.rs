@@ -17,6 +17,7 @@
 //! Not here: what a module does to a card (`modules`), which states are legal (`ledger`), how the line is put
 //! together from links (`cli`, the composition root).
 
+mod breaker;
 mod clear;
 mod dispatcher;
 mod floor;
@@ -70,6 +71,8 @@ pub struct LineSetup {
     pub reorder_buffer: u16,
     /// How long a module may be without any station in service before the line stops.
     pub recover: std::time::Duration,
+    /// Failures in a row that stop a station or the job.
+    pub breakers: crate::profile::line::Breakers,
 }
 
 /// What is to be made.

@@ -1,4 +1,5 @@
-//! The source: reads the next record from the spool and has the HSM verify its applications, before any blank moves.
+//! The source: reads the next record from the spool, has the HSM verify its applications, and sees that its parts hold one
+//! account number, before any blank moves.
 //!
 //! Works only as far ahead as the dispatcher asks; every record in its hands counts as a card under way.
 
@@ -8,7 +9,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use crate::hsm::{Handle, Hsm, HsmError, VerifyRequest};
 use crate::ids::{FileId, IssuerId};
-use crate::modules::{Blame, Checked, Fault, Work};
+use crate::modules::{Blame, Checked, Fault, Work, crosscheck};
 use crate::profile::Product;
 use crate::record::chip::ChipSection;
 use crate::record::{Record, Spool, others_digest};
@@ -77,7 +78,19 @@ impl Source {
     fn prepare(&mut self, seq: u32, hsm_calls: &mut u32) -> Result<Arc<Work>, Unready> {
         let record = self.spool.read(seq).map_err(|e| Unready::Spool(e.to_string()))?;
         let applications = self.verify(&record, hsm_calls).map_err(Unready::Fault)?;
-        Ok(Arc::new(Work { record, applications, product: Arc::clone(&self.product) }))
+        let agreed = match crosscheck::agreed(&record, &applications) {
+            Ok(agreed) => agreed,
+            Err(fault) => {
+                // Verified for nothing: this card will not be made.
+                let handles: Vec<_> = applications.iter().map(|a| a.verified.handle).collect();
+                if !handles.is_empty() {
+                    *hsm_calls += 1;
+                    drop(self.hsm.release(&handles));
+                }
+                return Err(Unready::Fault(fault));
+            }
+        };
+        Ok(Arc::new(Work { record, applications, product: Arc::clone(&self.product), agreed }))
     }
 
     fn verify(&mut self, record: &Record, hsm_calls: &mut u32) -> Result<Vec<Checked>, Fault> {

@@ -2,7 +2,7 @@
 //! device does not answer, it tries it again and again.
 //!
 //! ```text
-//! feed order:  prepare → feed → inspect ──fault──► throw out, feed the next blank (no attempt is lost)
+//! feed order:  prepare → feed → inspect ──fault──► throw out (no attempt is lost; the record waits again)
 //!                                  ├─reader away before the first command──► probe, inspect again, for 3 s
 //!                                  └─► ask to bind → wait until durable → personalize → done | throw out
 //! take order:  lift from the station before → prepare → arrive → inspect → personalize → done | throw out
@@ -20,6 +20,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::StationSetup;
+use crate::ids::KmcRef;
 use crate::ledger::Ticket;
 use crate::modules::{Blank, Done, Fault, Work};
 
@@ -61,11 +62,14 @@ pub enum Standing {
     Stuck,
 }
 
+/// The answer to a station that may bind: what to wait for, or why its blank must go.
+pub type Binding = Result<Ticket, Fault>;
+
 /// What happened at a station.
 pub enum Happening {
     /// A blank came in.
     Fed,
-    /// An unbound blank was thrown out.
+    /// An unbound blank was thrown out; the order is void.
     BlankOut {
         /// As far as the chip was asked.
         blank: Blank,
@@ -73,6 +77,8 @@ pub enum Happening {
         fault: Fault,
         /// Since it was fed.
         took: Duration,
+        /// Of the station without it.
+        standing: Standing,
     },
     /// The blank is good so far: may it be bound? The answer comes over `binds`.
     MayBind(Blank),
@@ -80,8 +86,8 @@ pub enum Happening {
     Taken,
     /// The card did not come: it still lies in the station before.
     NotTaken(Fault, Standing),
-    /// The binding is durable, or the station has the card: data is going to it.
-    Writing,
+    /// The binding is durable, or the station has the card, whose chip is of this KMC: data is going to it.
+    Writing(Option<KmcRef>),
     /// The module is done; the card waits in the station.
     Done {
         /// What was done.
@@ -116,7 +122,7 @@ pub fn run(
     setup: StationSetup,
     place: Place,
     orders: &Receiver<Order>,
-    binds: &Receiver<Ticket>,
+    binds: &Receiver<Binding>,
     say: &Sender<(Place, Happening)>,
 ) {
     let mut runner = Runner { setup, place, binds, say, outages: 0, out: None };
@@ -135,7 +141,7 @@ pub fn run(
 struct Runner<'a> {
     setup: StationSetup,
     place: Place,
-    binds: &'a Receiver<Ticket>,
+    binds: &'a Receiver<Binding>,
     say: &'a Sender<(Place, Happening)>,
     /// Without a card finished since.
     outages: u32,

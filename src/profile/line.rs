@@ -45,6 +45,9 @@ pub struct Line {
     /// Time limits.
     #[serde(default)]
     pub limits: Limits,
+    /// Failures in a row that stop a station or the job.
+    #[serde(default)]
+    pub breakers: Breakers,
     /// Of `hwsim`; a line without it cannot be simulated.
     #[serde(default)]
     pub sim: Option<toml::Table>,
@@ -216,6 +219,31 @@ impl Default for Limits {
     }
 }
 
+/// Circuit breakers (`pipeline::breaker`): failures in a row, without a card finished between them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Breakers {
+    /// Equal failures at one station, which then is out of service until a person comes.
+    pub station: u32,
+    /// Rejects at one module, whatever the station and the reason; then the job stops.
+    pub job: u32,
+}
+
+impl Breakers {
+    fn check(self) -> Result<(), String> {
+        if self.station == 0 || self.job == 0 {
+            return Err("breakers: station and job are at least 1".into());
+        }
+        Ok(())
+    }
+}
+
+impl Default for Breakers {
+    fn default() -> Self {
+        Self { station: 5, job: 10 }
+    }
+}
+
 /// Which keys a line on real devices works with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -293,6 +321,7 @@ impl Line {
             }
         }
         self.limits.check()?;
+        self.breakers.check()?;
         self.check_links()?;
         let stations: u32 = self.working().map(|m| m.stations).sum();
         if stations == 0 {

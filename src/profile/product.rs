@@ -109,6 +109,9 @@ pub struct Application {
     /// DGIs that are secret already under a key known to the card: passed through, sent with P1 "encrypted".
     #[serde(default)]
     pub pass_through: Vec<Dgi>,
+    /// Records that are read again after personalization and compared with what was sent: 0101 to 1EFF.
+    #[serde(default)]
+    pub read_back: Vec<Dgi>,
 }
 
 /// What ends the personalization of an application (standards.md 1.1).
@@ -154,6 +157,12 @@ impl Product {
         for application in &self.applications {
             if !aids.insert(&application.aid) {
                 return Err(format!("application {} stands twice", application.aid));
+            }
+            if let Some(dgi) = application.read_back.iter().find(|dgi| dgi.record().is_none()) {
+                let aid = &application.aid;
+                return Err(format!(
+                    "application {aid}: read_back names records, 0101 to 1EFF; {dgi} is none"
+                ));
             }
         }
         if self.chip.is_some() == self.applications.is_empty() {

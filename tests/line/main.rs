@@ -14,6 +14,8 @@ mod again;
 mod bad_input;
 mod bad_profile;
 mod books;
+mod breakers;
+mod crosscheck;
 mod daemon;
 mod devices;
 mod exit_codes;

@@ -65,7 +65,7 @@ fn in_file_order(events: &[Value]) {
     assert_eq!(places, (1..=u64::from(CARDS)).map(|n| (n, n)).collect::<Vec<_>>());
 }
 
-/// The attempt's states in the order of DESIGN section 6, and the stripe compared.
+/// The attempt's states in the order of DESIGN section 6.
 fn every_card_took_every_step(events: &[Value]) {
     let mut steps: BTreeMap<u64, Vec<&str>> = BTreeMap::new();
     for event in events.iter().filter(|e| e["seq"].is_u64()) {

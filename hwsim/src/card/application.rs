@@ -83,4 +83,12 @@ impl Application {
         self.start_counters();
         Ok(())
     }
+
+    /// The last bit of the first record is wrong from now on.
+    pub(super) fn corrupt(&mut self) {
+        let first = self.dgis.iter_mut().find(|(dgi, _)| rules::is_record(**dgi));
+        if let Some(bits) = first.and_then(|(_, value)| value.last_mut()) {
+            *bits ^= 1;
+        }
+    }
 }

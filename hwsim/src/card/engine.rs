@@ -58,6 +58,7 @@ struct Session {
 struct Faults {
     deaf: bool,
     wrong_cryptogram: bool,
+    corrupt: bool,
     statuses: Vec<(u32, Sw)>,
     /// Commands until the card is gone.
     left: Option<u32>,
@@ -98,6 +99,7 @@ impl Card {
         match fault {
             Fault::Deaf => self.faults.deaf = true,
             Fault::WrongCryptogram => self.faults.wrong_cryptogram = true,
+            Fault::Corrupt => self.faults.corrupt = true,
             Fault::Status { store_data, sw } => self.faults.statuses.push((store_data, Sw(sw))),
             Fault::RemoveAfter(commands) => self.faults.left = Some(commands),
         }
@@ -341,6 +343,9 @@ impl Card {
         let pages = session.loader.receive(command, &session.channel, application, room)?;
         if application.personalized {
             self.secure = Secure::None;
+            if self.faults.corrupt {
+                application.corrupt();
+            }
         }
         self.writes = self.writes.saturating_add(1);
         self.write_pages(pages);
@@ -364,6 +369,9 @@ impl Card {
             return Err(Sw::CONDITIONS);
         }
         application.personalize()?;
+        if self.faults.corrupt {
+            application.corrupt();
+        }
         self.secure = Secure::None;
         self.writes = self.writes.saturating_add(1);
         self.write_pages(1);

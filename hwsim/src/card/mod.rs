@@ -69,6 +69,8 @@ pub enum Fault {
     Deaf,
     /// Every INITIALIZE UPDATE answers with a wrong card cryptogram.
     WrongCryptogram,
+    /// The first record of each application has one wrong bit once it is PERSONALIZED.
+    Corrupt,
     /// One STORE DATA is refused and not stored.
     Status {
         /// Which one: 1-based, counted over the life of the card, refused ones included.

@@ -24,6 +24,8 @@ use crate::world::{Station, World};
 const INITIALIZE_UPDATE: u8 = 0x50;
 /// INS of STORE DATA, where an injected status shows.
 const STORE_DATA: u8 = 0xE2;
+/// INS of READ RECORD, where a corrupt record shows.
+const READ_RECORD: u8 = 0xB2;
 
 /// Serves the reader of a station until the other end hangs up.
 pub fn serve(stream: &UnixStream, world: &World, station: &Station) -> io::Result<()> {
@@ -250,6 +252,9 @@ impl<'a> Contacts<'a> {
             Some(&INITIALIZE_UPDATE) if response.ends_with(&SW_DONE) => {
                 strikes(Kind::UnknownKmc);
                 strikes(Kind::WrongCryptogram);
+            }
+            Some(&READ_RECORD) if response.ends_with(&SW_DONE) => {
+                strikes(Kind::ChipCorrupt);
             }
             Some(&STORE_DATA)
                 if blank.fault(Kind::Status).is_some_and(|f| response == f.sw.to_be_bytes()) =>

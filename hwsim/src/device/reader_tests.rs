@@ -85,6 +85,8 @@ fn which_exchange_shows_a_fault() {
         ("kind = \"unknown-kmc\"", SELECT, &[0x90, 0x00], false),
         ("kind = \"wrong-cryptogram\"", init, &[0x01, 0x90, 0x00], true),
         ("kind = \"status\"\nsw = \"6A84\"", store, &[0x6A, 0x84], true),
+        ("kind = \"chip-corrupt\"", &[0x00, 0xB2, 0x01, 0x0C], &[0x70, 0x00, 0x90, 0x00], true),
+        ("kind = \"chip-corrupt\"", store, &[0x90, 0x00], false),
         ("kind = \"status\"\nsw = \"6A84\"", store, &[0x90, 0x00], false),
         ("kind = \"status\"\nsw = \"6A84\"", init, &[0x6A, 0x84], false),
         ("kind = \"jam-stripe\"", store, &[0x6A, 0x84], false),
@@ -93,7 +95,8 @@ fn which_exchange_shows_a_fault() {
         let world = world(&format!("[[fault]]\n{fault}\nevery = 1"));
         let station = feed(&world, "chip-1");
         look(station, |blank| {
-            let kinds = [Kind::UnknownKmc, Kind::WrongCryptogram, Kind::Status, Kind::JamStripe];
+            let kinds =
+                [Kind::UnknownKmc, Kind::WrongCryptogram, Kind::Status, Kind::ChipCorrupt, Kind::JamStripe];
             Contacts::new(&world, station).note(blank, command, response);
             let left = kinds.into_iter().any(|kind| blank.strike(kind));
             assert_eq!(left, !noted, "{fault} {command:02X?}");

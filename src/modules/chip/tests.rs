@@ -188,6 +188,7 @@ fn bench() -> Bench {
         trace,
     };
     bench.answer("8050", &[RESPONSE]);
+    bench.answer("00B2010C", &["70009000"]);
     bench
 }
 
@@ -286,13 +287,50 @@ fn two_applications_go_on_one_card() {
             "84E20000050101027000",
             "84E2600113800010EEEEEEEEEEEEEEEEEEEEEEEEEEEEEEEE",
             "84E2800206900003010203",
+            "00A4040007A000000003101000",
+            "00B2010C00",
             "off",
         ]
     );
-    assert_eq!((done.hsm_calls, done.commands), (2, 10));
+    assert_eq!((done.hsm_calls, done.commands), (2, 12));
+    assert_eq!(done.compared, ["chip read-back"]);
     let log: Vec<_> =
         done.log.iter().map(|l| (l.aid.to_string(), l.dgi.to_string(), l.length, l.sw)).collect();
     assert_eq!(log, [(PAYMENT.into(), "0101".into(), 2, 0x9000), (PAYMENT.into(), "9000".into(), 3, 0x9000)]);
+}
+
+#[test]
+fn a_record_that_reads_otherwise_rejects_the_card_and_is_not_quoted() {
+    for (answer, reason) in [
+        ("70019000", "chip-read-back"),
+        ("7000009000", "chip-read-back"),
+        ("9000", "chip-read-back"),
+        ("6A83", "sw-6A83"),
+    ] {
+        let mut bench = bench();
+        bench.answer("00B2010C", &[answer]);
+        let (outcome, trace) = bench.run(&work());
+        let fault = outcome.unwrap_err();
+        assert_eq!((fault.blame, fault.reason.as_str()), (Blame::Card, reason));
+        assert_eq!(fault.header.as_deref(), Some("00B2010C"));
+        assert!(!fault.detail.contains("7000") && !fault.detail.contains("7001"), "{}", fault.detail);
+        assert_eq!(trace.last().unwrap(), "off");
+    }
+}
+
+#[test]
+fn what_is_secret_or_may_be_refused_or_is_not_there_is_not_read_back() {
+    let unread = |change: fn(&mut Application)| {
+        let mut work = work();
+        change(&mut work.applications[1].application);
+        let (outcome, trace) = bench().run(&work);
+        assert!(outcome.unwrap().compared.is_empty());
+        assert!(trace.iter().all(|line| !line.starts_with("00B2")));
+    };
+    unread(|application| application.pdi.version_control = vec![Dgi(0x0101)]);
+    unread(|application| {
+        application.dgis.remove(0);
+    });
 }
 
 #[test]

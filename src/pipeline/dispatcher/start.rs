@@ -7,6 +7,7 @@ use crossbeam_channel::{Receiver, bounded};
 use super::{Dispatcher, Stage, Station};
 use crate::hsm::Hsm;
 use crate::ledger::Ledger;
+use crate::pipeline::breaker::Breakers;
 use crate::pipeline::floor::Floor;
 use crate::pipeline::source::Source;
 use crate::pipeline::station::{self, Place};
@@ -54,7 +55,17 @@ impl<'a> Dispatcher<'a> {
                 let place = Place { stage, station };
                 let run = move || station::run(setup, place, &ordered, &bound, &say);
                 let thread = spawn(name.clone(), Box::new(run));
-                stations.push(Station { name, thread, orders, binds, blank: None, taking: None, out: None });
+                stations.push(Station {
+                    name,
+                    thread,
+                    orders,
+                    binds,
+                    blank: None,
+                    kmc: None,
+                    clearing: false,
+                    taking: None,
+                    out: None,
+                });
             }
             stages.push(Stage { name: setup.name, mics: setup.mics, stations, awaited: None });
         }
@@ -70,6 +81,8 @@ impl<'a> Dispatcher<'a> {
             floor: Floor::new(&counts, line.reorder_buffer),
             stages,
             recover: line.recover,
+            breakers: Breakers::new(line.breakers),
+            keys_doubted: false,
             asks,
             to_output,
             prepared,

@@ -4,9 +4,11 @@ use std::time::{Duration, Instant};
 
 use super::Dispatcher;
 use super::books::millis;
+use crate::ids::KmcRef;
 use crate::ledger::{AttemptState, Change, Context};
 use crate::modules::{Blame, Blank, Done, Fault};
 use crate::pipeline::Stop;
+use crate::pipeline::breaker::Trip;
 use crate::pipeline::station::{Happening, Place, Standing};
 
 impl Dispatcher<'_> {
@@ -27,12 +29,15 @@ impl Dispatcher<'_> {
         let Some(seq) = self.floor.working_at(place) else { return };
         match happening {
             Happening::Fed => self.fed(place),
-            Happening::BlankOut { blank: seen, fault, took } => {
+            Happening::BlankOut { blank: seen, fault, took, standing } => {
                 self.worked(place, took, true);
                 if let Some(blank) = self.take_blank(place) {
                     let change = Change::RejectedUnbound { blank, key_data: seen.key_data };
                     self.record(change, self.fault_context(place, &fault, took));
                 }
+                self.floor.unfeed(seq);
+                self.failed(place, &fault, standing);
+                self.station_after(place, fault, standing);
             }
             Happening::MayBind(seen) => self.bind(place, seq, seen),
             Happening::Taken => {
@@ -43,11 +48,15 @@ impl Dispatcher<'_> {
             Happening::NotTaken(fault, standing) => {
                 if let Some(before) = self.station(place).and_then(|s| s.taking.take()) {
                     self.floor.not_taken(seq, before);
-                    self.send(before, super::Order::ThrowOut(fault.clone()));
+                    self.clear(before, fault.clone());
                 }
+                self.failed(place, &fault, standing);
                 self.station_after(place, fault, standing);
             }
-            Happening::Writing => {
+            Happening::Writing(kmc) => {
+                if let Some(station) = self.station(place) {
+                    station.kmc = kmc;
+                }
                 if self.floor.card(seq).is_some_and(|c| c.leg == 0) {
                     // It is bound: no blank any more.
                     self.take_blank(place);
@@ -83,16 +92,24 @@ impl Dispatcher<'_> {
 
     fn bind(&mut self, place: Place, seq: u32, seen: Blank) {
         let Some(blank) = self.station(place).and_then(|s| s.blank) else { return };
-        let change = Change::Bound { seq, blank, key_data: seen.key_data };
-        let ticket = self.ledger.record(self.job, change, self.context(place));
+        let binding = if self.keys_doubted && seen.kmc.is_some() {
+            let detail =
+                "the keys are in doubt after wrong card cryptograms, so nothing was sent to this blank";
+            Err(Fault::new(Blame::Hsm, "keys-doubted", detail))
+        } else {
+            let change = Change::Bound { seq, blank, key_data: seen.key_data };
+            Ok(self.ledger.record(self.job, change, self.context(place)))
+        };
         if let Some(station) = self.station(place) {
-            drop(station.binds.send(ticket));
+            drop(station.binds.send(binding));
         }
     }
 
     fn done(&mut self, place: Place, seq: u32, done: &Done, took: Duration) {
         let name = self.name(place);
         self.worked(place, took, false);
+        let kmc = self.take_kmc(place);
+        self.breakers.finished(place, kmc);
         self.outcome.stats.hsm_calls += u64::from(done.hsm_calls);
         self.outcome.stats.commands += u64::from(done.commands);
         for logged in &done.log {
@@ -105,8 +122,10 @@ impl Dispatcher<'_> {
         if !card.finished() {
             return;
         }
-        let compared =
-            if card.compared.is_empty() { "device status".to_owned() } else { card.compared.join(", ") };
+        // What the record's parts were held against each other for, and then the card against the record.
+        let agreed = card.work.as_ref().and_then(|w| w.agreed);
+        let compared: Vec<_> = agreed.into_iter().chain(card.compared.iter().copied()).collect();
+        let compared = if compared.is_empty() { "device status".to_owned() } else { compared.join(", ") };
         let applications = card.work.as_ref().map_or(0, |w| w.applications.len());
         self.outcome.stats.applications += u64::try_from(applications).unwrap_or(0);
         let context = Context { ms: millis(took), ..self.context(place) };
@@ -122,7 +141,66 @@ impl Dispatcher<'_> {
         if let Some(card) = self.floor.remove(seq) {
             self.release(card.work.as_deref());
         }
+        self.failed(place, &fault, standing);
         self.station_after(place, fault, standing);
+    }
+
+    /// Counts a card that was thrown out, and does what the breakers say.
+    fn failed(&mut self, place: Place, fault: &Fault, standing: Standing) {
+        let kmc = self.take_kmc(place);
+        let clearing = self.station(place).is_some_and(|s| std::mem::take(&mut s.clearing));
+        if clearing || standing != Standing::InService {
+            return;
+        }
+        let Some(trip) = self.breakers.failed(place, &fault.reason, kmc) else { return };
+        let last = &fault.detail;
+        match trip {
+            Trip::Station(count) => {
+                let detail = format!(
+                    "{count} cards in a row failed with {} at this station, which is out of service until a person has \
+                     looked at it; the last: {last}",
+                    fault.reason
+                );
+                let fault = Fault { detail, ..fault.clone() };
+                self.floor.stations.stuck(place);
+                self.outage(place, &fault, Standing::Stuck);
+                self.module_after(place, fault);
+            }
+            Trip::Job(count) => {
+                let module = self.stages.get(place.stage).map_or("", |s| s.name.as_str());
+                let detail = format!(
+                    "{count} cards in a row were rejected at module {module}; check its stations, the stack in the hopper, \
+                     and that job and product are the right ones; the last: {}: {last}",
+                    fault.reason
+                );
+                let fault = Fault::new(Blame::Device, "breaker", detail);
+                self.stop_feeding(Stop::Fault { station: self.name(place), fault });
+            }
+            Trip::Cryptogram => self.doubt_keys(place, fault),
+        }
+    }
+
+    /// Wrong keys eat cards: no station of the module opens another one.
+    fn doubt_keys(&mut self, place: Place, fault: &Fault) {
+        self.keys_doubted = true;
+        let detail = format!(
+            "two cards in a row gave a wrong cryptogram: check with the supplier of the blanks that the key store's KMC is \
+             the one of this KMC_ID and key version, and the product's derivation, before another card is opened; the \
+             last: {}",
+            fault.detail
+        );
+        self.stop_feeding(Stop::Fault {
+            station: self.name(place),
+            fault: Fault { detail, ..fault.clone() },
+        });
+        let stations = self.stages.get(place.stage).map_or(0, |s| s.stations.len());
+        for station in 0..stations {
+            self.floor.stations.stuck(Place { station, ..place });
+        }
+    }
+
+    fn take_kmc(&mut self, place: Place) -> Option<KmcRef> {
+        self.station(place).and_then(|s| s.kmc.take())
     }
 
     fn void(&mut self, place: Place, seq: u32, fault: Fault, standing: Standing) {

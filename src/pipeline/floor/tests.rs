@@ -22,6 +22,7 @@ fn work(seq: u32) -> Arc<Work> {
         },
         applications: Vec::new(),
         product: Arc::new(product),
+        agreed: None,
     })
 }
 

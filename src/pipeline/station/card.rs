@@ -7,12 +7,9 @@ use drivers::Condition;
 
 use super::probe::{Lying, transport_fault};
 use super::{Happening, HungUp, Runner, STUCK, Standing};
-use crate::ledger::{Law, LedgerError};
+use crate::ledger::{Law, LedgerError, Ticket};
 use crate::modules::{Blame, Blank, Fault, Work};
 
-/// Blanks that may fail in a row before the station asks for a person: a whole stack of wrong ones must not go to
-/// the reject bin.
-const BAD_BLANKS_IN_A_ROW: u32 = 10;
 /// How long a card stays in a reader that failed before the card was asked anything: pcscd is restarted within a second.
 /// Not longer, because the cards behind wait for its record, which another station could make.
 const READER_PATIENCE: Duration = Duration::from_secs(3);
@@ -26,59 +23,46 @@ impl Runner<'_> {
         if let Err(fault) = self.setup.module.prepare(work) {
             return self.tell(Happening::Void(fault, Standing::InService));
         }
-        for _ in 0..BAD_BLANKS_IN_A_ROW {
-            let start = Instant::now();
-            if let Err(error) = self.setup.transport.feed() {
-                let fault = transport_fault("feeding a blank", &error);
-                // A jammed blank that can be thrown out was fed all the same, and is accounted for.
-                let failed = if error.is_jam() { self.setup.transport.reject() } else { Err(error) };
-                if let Err(error) = failed {
-                    let standing = self.after_transport(&error, Lying::Blank(fault.clone()));
-                    return self.tell(Happening::Void(fault, standing));
-                }
-                let out = Happening::BlankOut { blank: Blank::default(), fault, took: start.elapsed() };
-                self.tell(Happening::Fed)?;
-                self.tell(out)?;
-                continue;
-            }
-            self.tell(Happening::Fed)?;
-            let fault = match self.look(work) {
-                Ok(blank) => {
-                    self.tell(Happening::MayBind(blank))?;
-                    let ticket = self.binds.recv().map_err(|_| HungUp)?;
-                    match ticket.wait() {
-                        Ok(_) => return self.personalize(work, start),
-                        Err(LedgerError::Denied { law: law @ Law::ChipSeen(_), .. }) => {
-                            Fault::new(Blame::Device, CHIP_SEEN, format!("device: {law}"))
-                        }
-                        // Not bound: nothing of the record has left, and the blank stays where it is for a person.
-                        Err(error) => {
-                            let fault = Fault::new(Blame::Us, "ledger", error.to_string());
-                            return self.tell(Happening::Void(fault, Standing::Stuck));
-                        }
-                    }
-                }
-                Err(fault) => fault,
-            };
-            let seen = fault.reason == CHIP_SEEN;
-            let (fault, standing) = self.thrown_out(fault);
-            // Whatever the transport says, what lies there is not what it fed.
-            let standing = if seen { Standing::Stuck } else { standing };
-            let (blank, took) = (Blank::default(), start.elapsed());
-            self.tell(Happening::BlankOut { blank, fault: fault.clone(), took })?;
-            if standing != Standing::InService || matches!(fault.blame, Blame::Hsm | Blame::Us) {
+        let start = Instant::now();
+        if let Err(error) = self.setup.transport.feed() {
+            let fault = transport_fault("feeding a blank", &error);
+            // A jammed blank that can be thrown out was fed all the same, and is accounted for.
+            let failed = if error.is_jam() { self.setup.transport.reject() } else { Err(error) };
+            if let Err(error) = failed {
+                let standing = self.after_transport(&error, Lying::Blank(fault.clone()));
                 return self.tell(Happening::Void(fault, standing));
             }
+            self.tell(Happening::Fed)?;
+            return self.blank_out(fault, start, Standing::InService);
         }
-        let fault = Fault::new(
-            Blame::Device,
-            "bad-blanks",
-            format!(
-                "{BAD_BLANKS_IN_A_ROW} blanks in a row failed before binding; check the stack in the hopper, the reader \
-                 and the key store's KMCs"
-            ),
-        );
-        self.tell(Happening::Void(fault, Standing::Stuck))
+        self.tell(Happening::Fed)?;
+        let fault = match self.look(work) {
+            Ok(blank) => {
+                self.tell(Happening::MayBind(blank))?;
+                match self.binds.recv().map_err(|_| HungUp)?.map(Ticket::wait) {
+                    Ok(Ok(_)) => return self.personalize(work, start, blank),
+                    Ok(Err(LedgerError::Denied { law: law @ Law::ChipSeen(_), .. })) => {
+                        Fault::new(Blame::Device, CHIP_SEEN, format!("device: {law}"))
+                    }
+                    // Not bound: nothing of the record has left, and the blank stays where it is for a person.
+                    Ok(Err(error)) => {
+                        let fault = Fault::new(Blame::Us, "ledger", error.to_string());
+                        return self.tell(Happening::Void(fault, Standing::Stuck));
+                    }
+                    Err(fault) => fault,
+                }
+            }
+            Err(fault) => fault,
+        };
+        let seen = fault.reason == CHIP_SEEN;
+        let (fault, standing) = self.thrown_out(fault);
+        // Whatever the transport says, what lies there is not what it fed.
+        let standing = if seen { Standing::Stuck } else { standing };
+        self.blank_out(fault, start, standing)
+    }
+
+    fn blank_out(&self, fault: Fault, start: Instant, standing: Standing) -> Result<(), HungUp> {
+        self.tell(Happening::BlankOut { blank: Blank::default(), fault, took: start.elapsed(), standing })
     }
 
     /// Looks at the card that lies here, again if its reader was away for a moment: that is no fault of the card's, and
@@ -117,7 +101,7 @@ impl Runner<'_> {
             return self.throw_out(transport_fault("bringing the card", &error), start.elapsed());
         }
         match prepared.and_then(|()| self.look(work)) {
-            Ok(_) => self.personalize(work, start),
+            Ok(blank) => self.personalize(work, start, blank),
             Err(fault) => self.throw_out(fault, start.elapsed()),
         }
     }
@@ -140,8 +124,8 @@ impl Runner<'_> {
         }
     }
 
-    fn personalize(&mut self, work: &Work, start: Instant) -> Result<(), HungUp> {
-        self.tell(Happening::Writing)?;
+    fn personalize(&mut self, work: &Work, start: Instant, blank: Blank) -> Result<(), HungUp> {
+        self.tell(Happening::Writing(blank.kmc))?;
         match self.setup.module.personalize(work) {
             Ok(done) => {
                 self.outages = 0;

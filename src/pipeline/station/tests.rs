@@ -95,7 +95,7 @@ fn bad_card() -> Fault {
 /// A station that runs.
 struct Bench {
     /// Orders and bindings; none once hung up.
-    line: Option<(Sender<Order>, Sender<Ticket>)>,
+    line: Option<(Sender<Order>, Sender<Binding>)>,
     said: Receiver<(Place, Happening)>,
     trace: Trace,
     thread: std::thread::JoinHandle<()>,
@@ -171,11 +171,11 @@ fn work() -> Arc<Work> {
 fn short(happening: &Happening) -> String {
     match happening {
         Happening::Fed => "fed".into(),
-        Happening::BlankOut { fault, .. } => format!("blank out: {}", fault.reason),
+        Happening::BlankOut { fault, standing, .. } => format!("blank out: {} {standing:?}", fault.reason),
         Happening::MayBind(_) => "may bind".into(),
         Happening::Taken => "taken".into(),
         Happening::NotTaken(fault, standing) => format!("not taken: {} {standing:?}", fault.reason),
-        Happening::Writing => "writing".into(),
+        Happening::Writing(_) => "writing".into(),
         Happening::Done { .. } => "done".into(),
         Happening::CardOut { fault, standing, .. } => format!("card out: {} {standing:?}", fault.reason),
         Happening::Void(fault, standing) => format!("void: {} {standing:?}", fault.reason),
@@ -190,7 +190,7 @@ fn a_reader_that_hangs_before_the_binding_costs_a_blank_and_is_probed_until_it_a
     let bench = start(&[], vec![hung()], vec![], vec![hung(), hung()]);
     bench.feed();
     let begun = Instant::now();
-    bench.says(&["fed", "blank out: timeout", "void: timeout Probed", "back"]);
+    bench.says(&["fed", "blank out: timeout Probed", "back"]);
     // 0.1, 0.2 and 0.4 s.
     assert!(begun.elapsed() >= Duration::from_millis(700));
     assert_eq!(bench.did(), "F inspect R probe probe probe");
@@ -218,23 +218,37 @@ fn a_reader_that_stays_away_is_probed_without_the_card() {
     let bench = start(&[], vec![away()], vec![], vec![away(); 30]);
     bench.feed();
     let begun = Instant::now();
-    bench.says(&["fed", "blank out: reader", "void: reader Probed"]);
+    bench.says(&["fed", "blank out: reader Probed"]);
     assert!(begun.elapsed() >= Duration::from_secs(3));
     bench.end();
     // After silence, which may be the card's, it is out at once.
     let bench = start(&[], vec![away(), hung()], vec![], vec![]);
     bench.feed();
-    bench.says(&["fed", "blank out: timeout", "void: timeout Probed", "back"]);
+    bench.says(&["fed", "blank out: timeout Probed", "back"]);
     assert_eq!(bench.did(), "F inspect probe inspect R probe");
     bench.end();
 }
 
 #[test]
-fn a_bad_blank_is_followed_by_the_next_one_and_by_no_probe() {
+fn a_bad_blank_ends_the_order_without_a_probe() {
     let bench = start(&[], vec![bad_card()], vec![], vec![]);
     bench.feed();
-    bench.says(&["fed", "blank out: mute", "fed", "may bind"]);
-    assert_eq!(bench.did(), "F inspect R F inspect");
+    bench.says(&["fed", "blank out: mute InService"]);
+    assert_eq!(bench.did(), "F inspect R");
+    bench.feed();
+    bench.says(&["fed", "may bind"]);
+    bench.end();
+}
+
+#[test]
+fn a_blank_that_may_not_be_bound_is_thrown_out_as_the_line_says() {
+    let bench = start(&[], vec![], vec![], vec![]);
+    bench.feed();
+    bench.says(&["fed", "may bind"]);
+    let denied = Err(Fault::new(Blame::Hsm, "keys-doubted", "no"));
+    bench.line.as_ref().unwrap().1.send(denied).unwrap();
+    bench.says(&["blank out: keys-doubted InService"]);
+    assert_eq!(bench.did(), "F inspect R");
     bench.end();
 }
 
@@ -267,14 +281,18 @@ fn a_device_that_answers_probes_and_no_card_ends_with_a_person() {
 fn a_transport_that_brings_no_card_ends_with_a_person_before_the_hopper_is_empty() {
     let unseen = || Fault::new(Blame::Device, "no-card", "no card in reader");
     let bench = start(&[], vec![unseen(), unseen(), unseen(), unseen()], vec![], vec![]);
-    bench.feed();
-    bench.says(&["fed", "blank out: no-card"].repeat(4));
-    bench.says(&["void: no-card Stuck"]);
+    for standing in ["InService", "InService", "InService", "Stuck"] {
+        bench.feed();
+        bench.says(&["fed", &format!("blank out: no-card {standing}")]);
+    }
     bench.end();
     // One that is seen makes good for those before it.
     let bench = start(&[], vec![unseen(), unseen(), unseen()], vec![], vec![]);
+    for _ in 0..3 {
+        bench.feed();
+        bench.says(&["fed", "blank out: no-card InService"]);
+    }
     bench.feed();
-    bench.says(&["fed", "blank out: no-card"].repeat(3));
     bench.says(&["fed", "may bind"]);
     bench.end();
 }
@@ -314,7 +332,7 @@ fn what_a_silent_transport_fed_is_thrown_out_and_counted_when_it_answers() {
 fn a_jam_that_cannot_be_cleared_and_an_empty_hopper_need_a_person() {
     for (script, says) in [
         (&[('F', &[Some(b'1')][..]), ('R', &[Some(b'1')])][..], &["void: jam Stuck"][..]),
-        (&[('F', &[Some(b'1')])], &["fed", "blank out: jam", "fed", "may bind"]),
+        (&[('F', &[Some(b'1')])], &["fed", "blank out: jam InService"]),
         (&[('F', &[Some(b'4')])], &["void: supply Stuck"]),
     ] {
         let bench = start(script, vec![], vec![], vec![]);

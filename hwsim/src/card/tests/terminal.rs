@@ -52,6 +52,19 @@ fn select_and_records() {
     assert_eq!(sw(&mut card, "00A4000007A0000000031010"), 0x6A86);
 }
 
+#[test]
+fn a_corrupt_record_differs_in_its_last_bit_from_personalization_on() {
+    let mut card = card();
+    card.force(crate::card::Fault::Corrupt);
+    personalize_payment(&mut card, 3);
+    card.power_on();
+    select(&mut card, PAYMENT);
+    let mut wrong = hex(RECORD);
+    *wrong.last_mut().unwrap() ^= 1;
+    assert_eq!(send(&mut card, "00B2010C00"), (hex::encode_upper(wrong), 0x9000));
+    assert_eq!(send(&mut card, "00B2015C00"), ("FACE".into(), 0x9000));
+}
+
 /// The ARQC is the retail MAC of 00..1C | ATC under UDK-AC, computed with `openssl enc -des-ede` (3.0).
 #[test]
 fn transaction() {

@@ -1,0 +1,142 @@
+//! Every pair of parts that may disagree, and the forms in which a number stands there. Published test numbers alone.
+
+use zeroize::Zeroizing;
+
+use super::*;
+use crate::hsm::{Handle, Verified};
+use crate::ids::{Aid, Dgi, KekId, SecLevel};
+use crate::modules::testing;
+use crate::record::chip::{Cmode, DgiValue, Pdi};
+
+/// The number of standards.md 3.1, and another one of the networks' test numbers.
+const NUMBER: &str = "4761739001010119";
+const OTHER: &str = "4111111111111111";
+
+fn emboss(number: &str) -> Vec<u8> {
+    let grouped: Vec<_> = number.as_bytes().chunks(4).map(|c| std::str::from_utf8(c).unwrap()).collect();
+    format!("~EM%1;307;480;12/26\r\n~EM%2;401;843;{}\r\n~EM%1;307;328;A CARD\r\n", grouped.join(" ")).into()
+}
+
+fn stripe(one: &str, two: &str) -> Vec<u8> {
+    format!("~1%B{one}^CARD/A^2612201?\r\n~2;{two}=2612201?\r\n").into()
+}
+
+/// A payment application with 57 and 5A in two records.
+fn chip(aid: &str, track_2: &str, pan: &str) -> Checked {
+    let record = |tag: &str, value: &str| {
+        let value = if value.len().is_multiple_of(2) { value.to_owned() } else { format!("{value}F") };
+        let value = hex::decode(format!("{tag}{:02X}{value}", value.len() / 2)).unwrap();
+        [&[0x70, u8::try_from(value.len()).unwrap()][..], &value].concat()
+    };
+    let value = |dgi, value| DgiValue { dgi: Dgi(dgi), value: Zeroizing::new(value) };
+    let noise = hex::decode("8201").unwrap();
+    Checked {
+        application: Application {
+            aid: Aid::new(&hex::decode(aid).unwrap()).unwrap(),
+            kek: KekId([0; 5]),
+            tk_type: 0x40,
+            cmode: Cmode::Cbc,
+            protected: vec![],
+            pdi: Pdi {
+                order: vec![],
+                version_control: vec![],
+                enc: vec![],
+                group: vec![],
+                level: SecLevel::Mac,
+                update_cplc: 0,
+            },
+            log: vec![],
+            dgis: vec![
+                value(0x9104, noise.clone()),
+                value(0x0101, record("57", &format!("{track_2}D2612201"))),
+                value(0x0102, noise),
+                value(0x0201, record("5A", pan)),
+            ],
+            wrapped_mac_key: vec![],
+            mac: vec![],
+            raw: Zeroizing::new(vec![]),
+            maced: 0..0,
+        },
+        verified: Verified { handle: Handle([9; 16]), protected: vec![], allow: vec![] },
+    }
+}
+
+const VISA: &str = "A0000000031010";
+const DEBIT: &str = "A0000000032010";
+
+fn check(sections: &[(&str, &[u8])], chip: &[Checked]) -> Result<Option<&'static str>, String> {
+    agreed(&testing::work(sections).record, chip).map_err(|fault| {
+        assert_eq!((fault.blame, fault.reason.as_str()), (crate::modules::Blame::Data, "data"));
+        let digits = fault.detail.split(|c: char| !c.is_ascii_digit()).map(str::len).max();
+        assert!(digits.unwrap_or(0) < 4 || fault.detail.contains("A00000000"), "quoted: {}", fault.detail);
+        assert!(!fault.detail.contains(NUMBER) && !fault.detail.contains(OTHER));
+        fault.detail
+    })
+}
+
+#[test]
+fn parts_that_agree_are_named_and_those_that_are_missing_are_not() {
+    let (emb, mag) = (emboss(NUMBER), stripe(NUMBER, NUMBER));
+    let (e, m) = (("EMB", emb.as_slice()), ("MAG", mag.as_slice()));
+    let c = [chip(VISA, NUMBER, NUMBER)];
+    assert_eq!(check(&[e, m], &c), Ok(Some("emboss = stripe = chip")));
+    assert_eq!(check(&[e, m], &[]), Ok(Some("emboss = stripe")));
+    assert_eq!(check(&[e], &c), Ok(Some("emboss = chip")));
+    assert_eq!(check(&[m], &c), Ok(Some("stripe = chip")));
+    for one in [&[e][..], &[m], &[]] {
+        assert_eq!(check(one, &[]), Ok(None));
+    }
+    assert_eq!(check(&[], &c), Ok(None));
+}
+
+#[test]
+fn every_disagreement_is_the_datas() {
+    let (emb, mag) = (emboss(NUMBER), stripe(NUMBER, NUMBER));
+    let (other_emb, other_mag) = (emboss(OTHER), stripe(OTHER, OTHER));
+    let same = || [chip(VISA, NUMBER, NUMBER)];
+    let told = |sections: &[(&str, &[u8])], chip: &[Checked]| check(sections, chip).unwrap_err();
+    assert!(told(&[("EMB", &other_emb), ("MAG", &mag)], &same()).contains("embossed number is not"));
+    assert!(told(&[("EMB", &other_emb), ("MAG", &mag)], &[]).contains("embossed number is not"));
+    assert!(told(&[("EMB", &emb), ("MAG", &other_mag)], &same()).contains("embossed number is not"));
+    assert!(told(&[("MAG", &stripe(OTHER, NUMBER))], &[]).contains("track 1"));
+    assert!(told(&[("EMB", &other_emb)], &same()).contains("no application"));
+    assert!(told(&[("MAG", &other_mag)], &same()).contains("no application"));
+    let both: &[(&str, &[u8])] = &[("EMB", &emb), ("MAG", &mag)];
+    assert!(told(both, &[chip(VISA, OTHER, OTHER)]).contains("no application"));
+    assert!(told(both, &[chip(VISA, NUMBER, OTHER)]).contains(VISA));
+    assert!(told(&[], &[chip(VISA, OTHER, NUMBER)]).contains("two different"));
+    // One digit, of every place.
+    for at in 0..NUMBER.len() {
+        let mut wrong = NUMBER.as_bytes().to_vec();
+        wrong[at] = if wrong[at] == b'9' { b'0' } else { wrong[at] + 1 };
+        let wrong = String::from_utf8(wrong).unwrap();
+        assert!(check(&[("EMB", &emboss(&wrong)), ("MAG", &mag)], &[]).is_err());
+    }
+}
+
+#[test]
+fn of_several_payment_applications_one_has_the_number_of_the_plastic() {
+    let (emb, mag) = (emboss(NUMBER), stripe(NUMBER, NUMBER));
+    let both: &[(&str, &[u8])] = &[("EMB", &emb), ("MAG", &mag)];
+    let two = [chip(DEBIT, OTHER, OTHER), chip(VISA, NUMBER, NUMBER)];
+    assert_eq!(check(both, &two), Ok(Some("emboss = stripe = chip")));
+    let two = [chip(DEBIT, OTHER, OTHER), chip(VISA, OTHER, OTHER)];
+    assert!(check(both, &two).is_err());
+}
+
+#[test]
+fn numbers_of_any_length_and_parts_without_one() {
+    // 13, 15, 17 and 19 digits: filled up with F in the chip.
+    for number in ["4222222222222", "378282246310005", "41111111111111111", "6304000000000000000"] {
+        let (emb, mag) = (emboss(number), stripe(number, number));
+        let c = [chip(VISA, number, number)];
+        assert_eq!(check(&[("EMB", &emb), ("MAG", &mag)], &c), Ok(Some("emboss = stripe = chip")));
+    }
+    // No account number: dates, a member's name, a stripe of another kind, a protected record.
+    let emb: &[u8] = b"~EM%1;307;480;12/26\r\n~EM%1;307;328;A CARD\r\n";
+    let mag: &[u8] = b"~1%MEMBER 12^X?\r\n~2;123456789012?\r\n";
+    let mut secret = chip(VISA, NUMBER, NUMBER);
+    secret.application.protected = vec![Dgi(0x0101), Dgi(0x0201)];
+    assert_eq!(check(&[("EMB", emb), ("MAG", mag)], &[secret]), Ok(None));
+    assert_eq!(check(&[("EMB", emb), ("MAG", &stripe(NUMBER, NUMBER))], &[]), Ok(None));
+}

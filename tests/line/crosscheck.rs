@@ -1,0 +1,101 @@
+//! Crosscheck: a card is VERIFIED with what was compared, a record whose parts disagree gets no blank, and a chip that
+//! holds something else than was sent is found. Generated cardholders and a published test number.
+
+use serde_json::Value;
+
+use crate::books::{Witness, balanced, cards, none, number, stacked, word};
+use crate::expected;
+use crate::support::World;
+
+/// A test number of the networks; no generated cardholder has it.
+const OTHER: &str = "4111111111111111";
+/// Exit codes: not all good; a record's data.
+const NOT_ALL: i32 = 4;
+const DATA: i32 = 15;
+
+#[test]
+fn a_verified_card_says_what_was_compared() {
+    let world = World::new();
+    world.prepared("job", 3, 60);
+    assert_eq!(world.run("job.cwf1", "sim-8", &[]).code, 0);
+    for card in cards(&world) {
+        let compared = word(&card["attempts"][0], "compared");
+        assert_eq!(compared, "emboss = stripe = chip, chip read-back, stripe read-back");
+    }
+    // A line without the other modules compares the parts all the same: the issuer wrote one record.
+    let world = World::new();
+    world.prepared("job", 3, 60);
+    assert_eq!(world.run("job.cwf1", "sim-chip-8", &[]).code, 0);
+    for card in cards(&world) {
+        assert_eq!(word(&card["attempts"][0], "compared"), "emboss = stripe = chip, chip read-back");
+    }
+}
+
+/// A file that is sealed right, of an issuer whose profile puts another number somewhere.
+fn disagrees(from: &str, to: &str, says: &str) {
+    let world = World::new();
+    let product = include_str!("../../profiles/products/multiapp.toml");
+    assert!(product.contains(from));
+    std::fs::write(world.path("other.toml"), product.replacen(from, to, 1)).unwrap();
+    let made = world.prep(&["sample", "--count", "3", "--output", "job.csv", "--seed", "61"]);
+    assert_eq!(made.code, 0, "{}", made.stderr);
+    let run = ["run", "--input", "job.csv", "--product", "other.toml", "--keys", "issuer.store"];
+    let made = world.prep(&[&run[..], &["--kek", "476173FF:1", "--output", "job.cwf1"]].concat());
+    assert_eq!(made.code, 0, "{}", made.stderr);
+
+    let ended = world.run("job.cwf1", "sim-8", &[]);
+    assert_eq!(ended.code, DATA, "{}", ended.stderr);
+    assert!(ended.stderr.contains(says) && ended.stderr.contains("ask the issuer"), "{}", ended.stderr);
+    let csv = std::fs::read_to_string(world.path("job.csv")).unwrap();
+    let numbers = csv.lines().skip(1).map(|card| card.split(',').nth(1).unwrap());
+    for number in numbers.chain([OTHER]) {
+        assert!(!ended.stderr.contains(&number[..12]) && !ended.stdout.contains(&number[..12]), "quoted");
+    }
+    let first = &cards(&world)[0];
+    assert_eq!((word(first, "state"), first["attempts"].as_array().unwrap().len()), ("CANCELLED".into(), 0));
+    let events = world.events();
+    assert!(events.iter().all(|e| e["to"] != "BOUND"), "a blank was bound");
+    assert!(events.iter().any(|e| e["to"] == "HELD" && e["reason"] == "data"));
+}
+
+#[test]
+fn a_record_whose_parts_disagree_gets_no_blank() {
+    let line = "y = 843\ntext = \"pan_grouped\"";
+    let other = "y = 843\ntext = \"'4111 1111 1111 1111'\"";
+    disagrees(line, other, "the embossed number is not that of the stripe");
+    disagrees("5A{pan}", &format!("5A{{{OTHER}}}"), "has two different account numbers");
+    disagrees(
+        "70{57{track2_chip} ",
+        &format!("70{{57{{{OTHER}D26122010F}} "),
+        "has two different account numbers",
+    );
+}
+
+#[test]
+fn a_chip_that_holds_something_else_is_rejected() {
+    const CARDS: u32 = 20;
+    let world = World::new();
+    let expected = expected::prepared(&world, "job", CARDS, 62);
+    let faults = "[[fault]]\nkind = \"chip-corrupt\"\nblanks = [3, 11]\n";
+    std::fs::write(world.path("faults.toml"), faults).unwrap();
+    let ended = world.run("job.cwf1", "sim-8", &["--faults", "faults.toml"]);
+    assert_eq!(ended.code, NOT_ALL, "{}", ended.stderr);
+    let events = world.events();
+    let run = Witness::keep(&world, 1);
+    assert_eq!(run.faults.len(), 2, "{:?}", run.faults);
+    assert!(run.faults.iter().all(|f| f["kind"] == "chip-corrupt"));
+    let rejected: Vec<&Value> = events.iter().filter(|e| e["to"] == "REJECTED").collect();
+    assert_eq!(rejected.len(), 2);
+    for event in rejected {
+        assert_eq!(
+            (word(event, "reason"), word(event, "header")),
+            ("chip-read-back".into(), "00B2010C".into())
+        );
+        let dump = run.fate("rejected").find(|d| d["blank"] == event["blank"]);
+        assert!(dump.is_some_and(|d| d["stripe"]["2"].is_null()), "it went on: {event}");
+    }
+    let made = stacked(&events, &run);
+    none(&expected.differences(&made, 1));
+    let job = balanced(&world, &[run]);
+    assert_eq!(number(&job["balance"], "good"), u64::from(CARDS) - 2);
+}
