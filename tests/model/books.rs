@@ -136,7 +136,7 @@ impl Book {
     }
 
     /// The attempt that a DESTROYED is about.
-    pub fn to_destroy(&self, record: u8) -> Option<Attempt> {
+    pub fn waits_for_the_shredder(&self, record: u8) -> Option<Attempt> {
         let waits = |a: &Attempt| matches!(a.is, AttemptState::Rejected | AttemptState::Unknown);
         self.of(record).filter(waits).max_by_key(|a| a.number)
     }
@@ -177,7 +177,7 @@ impl Book {
                     && self.is(blank, Row::Fed)
                     && self.attempts().all(|a| a.plastic != plastic)
             }
-            Say::Moved { record, to: Destroyed } => self.to_destroy(record).is_some(),
+            Say::Moved { record, to: Destroyed } => self.waits_for_the_shredder(record).is_some(),
             Say::Moved { record, to } => self.last(record).is_some_and(|last| match to {
                 Bound | Destroyed => false,
                 Personalizing => last.is == Bound,
@@ -216,7 +216,8 @@ impl Book {
                 self.records[usize::from(record)] = Record::InFlight;
             }
             Say::Moved { record, to } => {
-                let about = if to == Destroyed { self.to_destroy(record) } else { self.last(record) };
+                let about =
+                    if to == Destroyed { self.waits_for_the_shredder(record) } else { self.last(record) };
                 let rows = self.rows.iter_mut().filter_map(|row| match row {
                     Row::Attempt(attempt) if Some(*attempt) == about => Some(attempt),
                     _ => None,

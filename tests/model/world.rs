@@ -238,7 +238,7 @@ impl World {
             }
         }
         for record in 0..RECORDS {
-            if let Some(attempt) = self.memory.to_destroy(record) {
+            if let Some(attempt) = self.memory.waits_for_the_shredder(record) {
                 let card = self.at(attempt.plastic);
                 let destroyed = card.place == Place::Destroyed || rules.fault == Some(Fault::SaysDestroyed);
                 let good = (card.place, card.data) == (Place::Stacked, Data::Full(record));
