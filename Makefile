@@ -36,6 +36,7 @@ test: build
 
 soak: build
 	STORM=full PROPTEST_CASES=20000 $(CARGO) test --workspace --no-fail-fast
+	$(CARGO) test -p cardwright --test model -- --ignored
 	PROPTEST_CASES=1000000 $(CARGO) test -p drivers
 
 bench: setup

@@ -41,27 +41,46 @@ fn strangers_and_newer_ledgers_are_refused() {
     assert!(newer(Reader::open(path("new.db")).err().unwrap()));
 }
 
-/// `v1.sql` was written by version 1. Readers and writers bring it up to date, and nothing in it changes.
+/// `v1.sql` and `v2.sql` are as those versions left them. Readers and writers bring them up to date, nothing in them
+/// changes, and an auditor finds nothing in them, nor in what a writer makes of the cards that were under way.
 #[test]
-fn a_ledger_of_an_earlier_version_opens() {
+fn ledgers_of_earlier_versions_open() {
     let directory = directory();
-    for (name, reads_first) in [("a.db", false), ("b.db", true)] {
-        let path = directory.path().join(name);
-        Connection::open(&path).unwrap().execute_batch(include_str!("v1.sql")).unwrap();
-        if reads_first {
-            assert_eq!(Reader::open(&path).unwrap().jobs().unwrap().len(), 1);
-        }
-        let ledger = Ledger::open(&path).unwrap();
-        let reader = ledger.reader().unwrap();
+    let whole = |reader: &Reader, job| {
         reader.verify_chain().unwrap();
-        let view = reader.job(JobId(1)).unwrap();
-        assert_eq!((view.simulated, view.test_keys, view.state), (true, true, JobState::Open));
-        assert_eq!((view.balance.good, view.balance.remake, view.balance.blanks_rejected), (2, 1, 1));
-        assert_eq!(reader.recount(JobId(1)).unwrap(), view.balance);
-        all(&ledger, JobId(1), [Change::Destroyed { seq: 1 }, Change::Held]);
-        let new = NewJob { simulated: false, test_keys: false, ..file("F", 1) };
-        let job = ledger.new_job(new).unwrap().job;
-        assert!(!reader.job(job).unwrap().test_keys);
+        assert_eq!(reader.audit(None, |_| ()).unwrap().findings, []);
+        assert_eq!(reader.recount(job).unwrap(), reader.job(job).unwrap().balance);
+    };
+    // Good, remake, rejected blanks; and after a start what was under way is unknown.
+    for (version, sql, counts, unknown) in
+        [(1, include_str!("v1.sql"), (2, 1, 1), 0), (2, include_str!("v2.sql"), (3, 0, 6), 2)]
+    {
+        for reads_first in [false, true] {
+            let path = directory.path().join(format!("{version}-{reads_first}.db"));
+            Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+            if reads_first {
+                let reader = Reader::open(&path).unwrap();
+                whole(&reader, JobId(1));
+                let found: u32 = Connection::open(&path)
+                    .unwrap()
+                    .pragma_query_value(None, "user_version", |r| r.get(0))
+                    .unwrap();
+                assert_eq!(found, 3);
+            }
+            let ledger = Ledger::open(&path).unwrap();
+            let reader = ledger.reader().unwrap();
+            whole(&reader, JobId(1));
+            let view = reader.job(JobId(1)).unwrap();
+            assert_eq!((view.simulated, view.test_keys), (true, true));
+            assert_eq!((view.balance.good, view.balance.remake, view.balance.blanks_rejected), counts);
+            assert_eq!(view.balance.unknown, unknown);
+            let destroyed = Change::Destroyed { seq: if version == 1 { 1 } else { 4 } };
+            all(&ledger, JobId(1), [destroyed, Change::Held]);
+            let new = NewJob { simulated: false, test_keys: false, ..file("H", 1) };
+            let job = ledger.new_job(new).unwrap().job;
+            assert!(!reader.job(job).unwrap().test_keys);
+            whole(&reader, JobId(1));
+        }
     }
 }
 

@@ -1,0 +1,75 @@
+//! The promise that no card exists twice and none is lost, proved for small numbers: a model of plastic, memory and disk,
+//! of which every reachable state is looked at, with a crash between any two steps; and the real ledger held against it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::cast_possible_truncation
+)]
+
+mod books;
+mod real;
+mod search;
+mod world;
+
+use books::{Fault, Record, Rules};
+use cardwright::ledger::JobState;
+use search::{LAWS, search};
+use world::{Law, STATIONS};
+
+/// A search in which nothing is to be found.
+fn nothing_breaks(rules: Rules) {
+    let found = search(rules, &LAWS);
+    println!(
+        "{} records, {} blanks, {STATIONS} stations, {} crashes, rejects {}shredded: {} states",
+        books::RECORDS,
+        rules.blanks,
+        rules.crashes,
+        if rules.shredded { "" } else { "not " },
+        found.states.len()
+    );
+    assert_eq!(found.broken, None);
+    // The search is not empty: jobs are closed with all cards good, with some, and with none.
+    for good in 0..=usize::from(books::RECORDS) {
+        let closed = found.states.iter().filter(|w| w.disk.job == JobState::Closed);
+        let with = |w: &world::World| w.disk.records.iter().filter(|r| **r == Record::Good).count();
+        assert!(closed.map(with).any(|count| count == good), "{good}");
+    }
+}
+
+#[test]
+fn every_reachable_state_keeps_every_law() {
+    for shredded in [false, true] {
+        nothing_breaks(Rules { blanks: 2, crashes: 2, shredded, fault: None });
+    }
+}
+
+#[test]
+#[ignore = "minutes and gigabytes: 15,000,000 states; `make soak`"]
+fn every_reachable_state_of_three_blanks_and_two_crashes_keeps_every_law() {
+    for shredded in [false, true] {
+        nothing_breaks(Rules { blanks: books::BLANKS, crashes: 2, shredded, fault: None });
+    }
+}
+
+/// Each fault breaks a law, so the search would have seen it.
+#[test]
+fn every_fault_is_found() {
+    for (fault, law) in [
+        (Fault::BindsLate, Law::BoundFirst),
+        (Fault::BindsLate, Law::OneCard),
+        (Fault::AcknowledgesEarly, Law::BoundFirst),
+        (Fault::AcknowledgesEarly, Law::OneCard),
+        (Fault::Requeues, Law::OneCard),
+        (Fault::Requeues, Law::NothingForgotten),
+        (Fault::RemakesUndestroyed, Law::OneCard),
+        (Fault::StacksLate, Law::TrueRows),
+        (Fault::SaysDestroyed, Law::OneCard),
+    ] {
+        let found = search(Rules { blanks: 3, crashes: 2, shredded: false, fault: Some(fault) }, &[law]);
+        let (_, trace) = found.broken.unwrap_or_else(|| panic!("{fault:?} breaks no {law:?}"));
+        println!("{fault:?} breaks {law:?} in {} steps: {trace:?}", trace.len());
+    }
+}

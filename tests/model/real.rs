@@ -1,0 +1,216 @@
+//! The real ledger on real files against the model: it takes what the model takes, refuses what the model refuses, and after
+//! each step its tables say what the model says, also when it is opened again from what a crash left.
+
+use std::path::{Path, PathBuf};
+
+use cardwright::ids::{CardRef, FileId, IssuerId, KekId, KeyData, ProductName};
+use cardwright::ledger::{AttemptState, Change, Context, JobId, Ledger, NewJob, RecordState};
+use proptest::prelude::*;
+
+use crate::books::{Attempt, BLANKS, Book, RECORDS, Record, Row, Rules, Say};
+use crate::world::{Step, World};
+
+/// The ledger of a line with one job.
+struct Real {
+    directory: tempfile::TempDir,
+    starts: u32,
+    ledger: Ledger,
+    job: JobId,
+}
+
+fn file(directory: &Path, start: u32) -> PathBuf {
+    directory.join(format!("{start}.db"))
+}
+
+impl Real {
+    fn new(rules: Rules) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(file(directory.path(), 0)).unwrap();
+        let new = NewJob {
+            issuer_id: IssuerId::new("TESTBANK").unwrap(),
+            file_id: FileId::new("MODEL").unwrap(),
+            product: ProductName::new("multiapp").unwrap(),
+            digest: [7; 32],
+            kek: KekId([0x47, 0x61, 0x73, 0xFF, 1]),
+            line: "sim-8".to_owned(),
+            rejects_shredded: rules.shredded,
+            simulated: true,
+            test_keys: true,
+            spool: "none".to_owned(),
+            cards: (1..=RECORDS).map(|n| CardRef::new(format!("C{n}")).unwrap()).collect(),
+        };
+        let job = ledger.new_job(new).unwrap().job;
+        Self { directory, starts: 0, ledger, job }
+    }
+
+    /// Says it; whether the ledger took it.
+    fn say(&self, say: Say) -> bool {
+        let change = self.change(say);
+        self.ledger.record(self.job, change, Context::default()).wait().is_ok()
+    }
+
+    fn change(&self, say: Say) -> Change {
+        let blank = u32::from;
+        let seq = |record: u8| u32::from(record) + 1;
+        match say {
+            Say::Fed { blank: number } => Change::Fed { blank: blank(number) },
+            Say::RejectedUnbound { blank: number } => {
+                Change::RejectedUnbound { blank: blank(number), key_data: None }
+            }
+            Say::Returned { blank: number } => Change::Returned { blank: blank(number) },
+            Say::Bound { record, blank: number, plastic } => {
+                let key_data = Some(KeyData([0xFF, 0xFF, 0xFF, 0x47, 0x61, 0x73, 0, 0, 0, plastic]));
+                Change::Bound { seq: seq(record), blank: blank(number), key_data }
+            }
+            Say::Moved { record, to } => {
+                let seq = seq(record);
+                match to {
+                    AttemptState::Verified => Change::Verified { seq, compared: "chip read-back".to_owned() },
+                    AttemptState::Stacked => {
+                        let position = self.ledger.reader().unwrap().next_position(self.job).unwrap();
+                        Change::Stacked { seq, position }
+                    }
+                    AttemptState::Rejected => Change::Rejected { seq },
+                    AttemptState::Unknown => Change::Lost { seq },
+                    AttemptState::Destroyed => Change::Destroyed { seq },
+                    AttemptState::Good => Change::FoundGood { seq },
+                    to => Change::Attempt { seq, to },
+                }
+            }
+            Say::Cancelled { record } => Change::Cancelled { seq: seq(record) },
+            Say::RemakeReleased { record } => Change::RemakeReleased { seq: seq(record) },
+            Say::Held => Change::Held,
+            Say::Released => Change::Released,
+            Say::Closed => Change::Closed,
+        }
+    }
+
+    /// What the disk holds now, as a process that starts finds it.
+    fn crash(&mut self) {
+        let from = file(self.directory.path(), self.starts);
+        self.starts += 1;
+        let to = file(self.directory.path(), self.starts);
+        for ending in ["db", "db-wal"] {
+            let from = from.with_extension(ending);
+            if from.exists() {
+                std::fs::copy(from, to.with_extension(ending)).unwrap();
+            }
+        }
+        self.ledger = Ledger::open(to).unwrap();
+    }
+
+    /// Whether its tables say what the model's book says, and prove it.
+    fn says(&self, book: &Book) {
+        let reader = self.ledger.reader().unwrap();
+        let view = reader.job(self.job).unwrap();
+        assert_eq!(view.state, book.job);
+        for (record, state) in (0..RECORDS).zip(book.records) {
+            let card = reader.card(self.job, u32::from(record) + 1).unwrap();
+            let expected = match state {
+                Record::Queued => (RecordState::Queued, false),
+                Record::InFlight => (RecordState::InFlight, false),
+                Record::Good => (RecordState::Good, false),
+                Record::Remake { released } => (RecordState::Remake, released),
+                Record::Unknown => (RecordState::Unknown, false),
+                Record::Cancelled => (RecordState::Cancelled, false),
+            };
+            assert_eq!((card.state, card.released), expected);
+            let mut expected: Vec<(u32, u32, AttemptState, bool)> = (1..)
+                .zip(book.rows)
+                .filter_map(|(blank, row)| match row {
+                    Row::Attempt(a @ Attempt { number, is, wrote, .. }) if a.record == record => {
+                        Some((u32::from(number), blank, is, wrote))
+                    }
+                    _ => None,
+                })
+                .collect();
+            expected.sort_unstable();
+            let found: Vec<_> =
+                card.attempts.iter().map(|a| (a.attempt, a.blank_number, a.state, a.wrote)).collect();
+            assert_eq!(found, expected);
+        }
+        let count = |is: &dyn Fn(Row) -> bool| book.rows.iter().filter(|row| is(**row)).count() as u64;
+        let balance = view.balance;
+        assert_eq!(balance.blanks_fed, count(&|row| row != Row::None));
+        assert_eq!(balance.blanks_returned, count(&|row| row == Row::Returned));
+        let in_line = |row| matches!(row, Row::Attempt(a) if a.under_way());
+        assert_eq!(balance.blanks_in_line, count(&|row| row == Row::Fed || in_line(row)));
+        assert_eq!((balance.records_off(), balance.blanks_off()), (0, 0));
+        assert_eq!(reader.recount(self.job).unwrap(), balance);
+        assert_eq!(reader.audit(None, |_| ()).unwrap().findings, []);
+    }
+}
+
+/// Everything that can be said, sense or not, but of one blank more than the model has rows for.
+fn words() -> Vec<Say> {
+    let mut words = vec![Say::Held, Say::Released, Say::Closed];
+    for blank in 0..=BLANKS + 1 {
+        words.extend((blank <= BLANKS).then_some(Say::Fed { blank }));
+        words.extend([Say::RejectedUnbound { blank }, Say::Returned { blank }]);
+        for (record, plastic) in (0..RECORDS).flat_map(|r| (0..BLANKS).map(move |p| (r, p))) {
+            words.push(Say::Bound { record, blank, plastic });
+        }
+    }
+    for record in 0..RECORDS {
+        words.extend([Say::Cancelled { record }, Say::RemakeReleased { record }]);
+        use AttemptState::{
+            Bound, Destroyed, Good, Personalizing, Rejected, Stacked, Unknown, Verified, Written,
+        };
+        let all = [Bound, Personalizing, Written, Verified, Stacked, Rejected, Unknown, Destroyed, Good];
+        words.extend(all.map(|to| Say::Moved { record, to }));
+    }
+    words
+}
+
+/// Steps that carry a history on, rather than throw away what there is: more of them get far.
+fn goes_on(step: &Step) -> bool {
+    let ends =
+        |say: &Say| matches!(say, Say::Cancelled { .. } | Say::Moved { to: AttemptState::Unknown, .. });
+    match step {
+        Step::ThrowOut(_) | Step::GiveBack(_) | Step::Crash => false,
+        Step::Tell(_, say) | Step::Ask(say) => !ends(say),
+        _ => true,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_real_ledger_walks_with_the_model(
+        choices in prop::collection::vec((0usize..1000, 0usize..1000, 0usize..10), 20..120),
+        shredded: bool,
+    ) {
+        let rules = Rules { blanks: BLANKS, crashes: 2, shredded, fault: None };
+        let (mut world, words) = (World::new(), words());
+        let mut real = Real::new(rules);
+        for (step, word, onwards) in choices {
+            // What the model refuses, the ledger refuses, and nothing comes of it.
+            let word = words[word % words.len()];
+            if !{ world.memory }.say(word, rules) {
+                prop_assert!(!real.say(word), "the ledger takes {word:?}");
+            }
+            let mut steps = world.steps(rules);
+            if onwards > 0 && steps.iter().any(goes_on) {
+                steps.retain(goes_on);
+            }
+            let Some(&step) = steps.get(step % steps.len().max(1)) else { break };
+            let Some(after) = world.after(step, rules) else {
+                // Told to a job that was closed meanwhile.
+                if let Step::Tell(_, say) = step {
+                    prop_assert!(!real.say(say), "the ledger takes {say:?}");
+                }
+                continue;
+            };
+            match step {
+                Step::Tell(_, say) | Step::Ask(say) => prop_assert!(real.say(say), "the ledger refuses {say:?}"),
+                Step::Crash => real.crash(),
+                _ => {}
+            }
+            // The real ledger answers after its commit, so that nothing of it is in memory alone.
+            world = after;
+            world.disk = world.memory;
+            real.says(&world.disk);
+        }
+    }
+}
