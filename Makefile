@@ -35,8 +35,7 @@ test: build
 	$(CARGO) test --workspace --no-fail-fast
 
 soak: build
-	STORM=full PROPTEST_CASES=20000 $(CARGO) test --workspace --no-fail-fast
-	$(CARGO) test -p cardwright --test model -- --ignored
+	STORM=full MODEL=full PROPTEST_CASES=20000 $(CARGO) test --workspace --no-fail-fast
 	PROPTEST_CASES=1000000 $(CARGO) test -p drivers
 
 bench: setup

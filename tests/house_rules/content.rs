@@ -91,7 +91,10 @@ fn account_numbers(sources: &[Source]) -> Vec<String> {
                 digits.push_str(&s.text[end + 1..end + 1 + group]);
                 end += 1 + group;
             }
-            let number = (13..=19).contains(&digits.len()) && !digits.starts_with('0') && luhn(&digits);
+            // Thirteen digits that begin with 1 are milliseconds of Unix time; account numbers of that length begin with 4.
+            let time = digits.len() == 13 && digits.starts_with('1');
+            let number =
+                (13..=19).contains(&digits.len()) && !digits.starts_with('0') && !time && luhn(&digits);
             if number && !TEST_NUMBERS.contains(&digits.as_str()) && !is_part_of_hex(text, at, end) {
                 findings.push(s.finding(at, "digits that could be an account number"));
             }

@@ -424,7 +424,8 @@ fn t0_cards_are_asked_for_their_answers() {
         .answer("00A4", &["6110"])
         .answer("00C0000010", &["6F009000"]);
     let (outcome, trace) = bench.run(&work());
-    assert_eq!(outcome.unwrap().commands, 14);
+    // Of these, SELECT and two READ RECORD read the chip back.
+    assert_eq!(outcome.unwrap().commands, 17);
     assert_eq!(trace[2], "00C0000010");
     assert_eq!(trace[4], "00C000001C");
 }
