@@ -188,7 +188,7 @@ impl Run {
             serde_json::from_slice(&std::fs::read(world.path("report.json")).unwrap()).unwrap();
         let figure = |name: &str| report["run"][name].as_f64().unwrap();
         let cards = figure("cards");
-        for name in ["run.db", "run.db-wal", "run.db-shm"] {
+        for name in ["run.db", "run.db-wal", "run.db-shm", "bureau.store-audit"] {
             let _ = std::fs::remove_file(world.path(name));
         }
         std::fs::remove_dir_all(world.path("run.db.spool")).unwrap();

@@ -122,7 +122,7 @@ impl Run {
             serde_json::from_slice(&std::fs::read(world.path("report.json")).unwrap()).unwrap();
         let figure = |name: &str| report["run"][name].as_f64().unwrap();
         let rate = steady_rate(&std::fs::read_to_string(world.path("run.jsonl")).unwrap());
-        for name in ["run.db", "run.db-wal", "run.db-shm", "run.jsonl"] {
+        for name in ["run.db", "run.db-wal", "run.db-shm", "run.jsonl", "bureau.store-audit"] {
             let _ = std::fs::remove_file(world.path(name));
         }
         std::fs::remove_dir_all(world.path("run.db.spool")).unwrap();
