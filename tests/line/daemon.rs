@@ -120,6 +120,23 @@ fn dumped(world: &World, fate: &str) -> usize {
     world.dumps().iter().filter(|d| d["fate"] == fate).count()
 }
 
+/// hwsim ends with its daemon, and says how many cards lay in the line; its dumps are put aside.
+fn left(world: &World) -> u64 {
+    let end = Instant::now() + Duration::from_secs(10);
+    let journal = || lines(&world.path("dumps/line.jsonl"));
+    let in_line = || {
+        let (fed, out): (Vec<_>, Vec<_>) = journal().into_iter().partition(|l| l["what"] == "fed");
+        (fed.len() - out.len(), out.iter().filter(|l| l["fate"] == "left").count())
+    };
+    while in_line().0 > 0 {
+        assert!(Instant::now() < end, "hwsim goes on");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let lay = in_line().1 as u64;
+    std::fs::rename(world.path("dumps"), world.path("dumps-1")).unwrap();
+    lay
+}
+
 #[test]
 fn jobs_wait_for_their_release_and_are_made_in_turn() {
     let world = World::new();
@@ -196,26 +213,20 @@ fn after_a_kill_everything_is_held_and_a_supervisor_releases() {
     daemon.until("J1", |shown| good(shown) > 3);
     daemon.child.kill().unwrap();
     daemon.child.wait().unwrap();
-    // hwsim ends with it, and says what lay in the line.
-    let end = Instant::now() + Duration::from_secs(10);
-    let journal = || lines(&world.path("dumps/line.jsonl"));
-    let in_line = || {
-        let (fed, out): (Vec<_>, Vec<_>) = journal().into_iter().partition(|l| l["what"] == "fed");
-        (fed.len() - out.len(), out.iter().filter(|l| l["fate"] == "left").count())
-    };
-    while in_line().0 > 0 {
-        assert!(Instant::now() < end, "hwsim goes on");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    let lay = in_line().1 as u64;
-    std::fs::rename(world.path("dumps"), world.path("dumps-1")).unwrap();
+    let lay = left(&world);
 
     people(&world, "\"operator\"");
     let daemon = Daemon::start(&world, "0", "2");
     let held = daemon.job("J1");
     let unknown = number(&held["balance"], "unknown");
     assert_eq!((word(&held, "state").as_str(), off(&held)), ("HELD", (0, 0)));
-    assert!(unknown > 0 && unknown <= lay, "{unknown} UNKNOWN, {lay} cards lay in the line");
+    // A card may have been stacked of which the ledger had not heard yet: nobody knows that but the witness.
+    let stacked = lines(&world.path("dumps-1/line.jsonl")).iter().filter(|l| l["fate"] == "stacked").count();
+    let unheard = stacked as u64 - good(&held);
+    assert!(
+        unknown > 0 && unknown <= lay + unheard,
+        "{unknown} UNKNOWN, {lay} in the line, {unheard} just stacked"
+    );
     daemon.denied("job resume J1", "supervisor");
     daemon.denied("job release J1", "supervisor");
     daemon.denied("card resolve J1 all --good", "supervisor");
@@ -299,7 +310,7 @@ fn a_second_signal_ends_at_once_and_the_cards_are_unknown() {
     daemon.denied("job submit a.cwf1", "about to end");
     daemon.signal(Signal::SIGTERM);
     assert_eq!(daemon.ends(), Some(5));
-    std::fs::remove_dir_all(world.path("dumps")).unwrap();
+    left(&world);
     let daemon = Daemon::start(&world, "0", "2");
     let held = daemon.job("J1");
     assert!(number(&held["balance"], "unknown") > 0 && off(&held) == (0, 0), "{held}");
