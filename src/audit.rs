@@ -9,6 +9,7 @@
 //! Integers are big-endian. Not here: the private key, which never leaves the HSM host (`hsm::book`).
 
 use ed25519_dalek::{Signature as Ed25519, SigningKey, VerifyingKey};
+use hex::FromHex;
 use serde::{Deserialize, Serialize};
 
 /// Name of a ledger: random, made with it.
@@ -34,9 +35,7 @@ impl std::fmt::Display for PublicKey {
 impl std::str::FromStr for PublicKey {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let mut key = [0; 32];
-        hex::decode_to_slice(text, &mut key).map_err(|_| "an audit key is 64 hex digits".to_owned())?;
-        Ok(Self(key))
+        <_>::from_hex(text).map(Self).map_err(|_| "an audit key is 64 hex digits".to_owned())
     }
 }
 

@@ -8,7 +8,6 @@ use serde::Serialize;
 use super::common::{Early, LedgerArg, json, on_stdout};
 use crate::audit::PublicKey;
 use crate::exit::{Exit, Failure};
-use crate::hsm::client::{Client, HostProcess};
 use crate::hsm::{AuditInfo, Auditor};
 use crate::ledger::{Reader, audit};
 use crate::report::{events::write_json, progress::bar};
@@ -66,10 +65,7 @@ pub fn run(args: &AuditArgs) -> Result<Exit, Failure> {
 /// What the HSM knows of the ledger.
 fn ask(keys: &std::path::Path, args: &AuditArgs) -> Result<AuditInfo, Failure> {
     let ledger = Reader::open(&args.ledger.ledger)?.id()?;
-    let directory = super::socket_directory()?;
-    let socket = directory.path().join("hsm.sock");
-    let _host = HostProcess::start(&super::own_program()?, keys, &socket)?;
-    Ok(Client::connect(&socket)?.audit(ledger)?)
+    Ok(super::Keys::open(keys)?.hsm.audit(ledger)?)
 }
 
 /// The outcome as JSON.

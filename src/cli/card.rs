@@ -164,10 +164,7 @@ pub(super) fn decide(
     let tickets: Vec<_> = sequences
         .into_iter()
         .filter_map(|seq| Some((seq, change(what, seq)?)))
-        .map(|(seq, change)| {
-            let context = Context { actor: Some(actor.to_owned()), ..Context::default() };
-            (seq, ledger.record(job, change, context))
-        })
+        .map(|(seq, change)| (seq, ledger.record(job, change, Context::by(actor))))
         .collect();
     let (mut changed, mut refused, mut first) = (Vec::new(), Vec::new(), None);
     for (seq, ticket) in tickets {

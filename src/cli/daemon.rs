@@ -142,12 +142,8 @@ fn listen(socket: &Path) -> Result<UnixListener, Failure> {
     Ok(listener)
 }
 
-fn by(actor: &str) -> Context {
-    Context { actor: Some(actor.to_owned()), ..Context::default() }
-}
-
 fn held(reason: &str, actor: &str) -> Context {
-    Context { reason: Some(reason.to_owned()), ..by(actor) }
+    Context { reason: Some(reason.to_owned()), ..Context::by(actor) }
 }
 
 impl Core {
@@ -389,7 +385,7 @@ impl Core {
         match ask {
             Ask::Release | Ask::Resume => {
                 if reader.job(job)?.state == JobState::Held {
-                    ledger.record(job, Change::Released, by(&actor)).wait()?;
+                    ledger.record(job, Change::Released, Context::by(&actor)).wait()?;
                 }
                 queue.push(job, &actor);
                 self.changed.notify_all();
@@ -417,7 +413,7 @@ impl Core {
                 }
             }
             _ => {
-                ledger.record(job, Change::Closed, by(&actor)).wait()?;
+                ledger.record(job, Change::Closed, Context::by(&actor)).wait()?;
                 job::report(&reader, job, ledger.path(), json, out)?;
             }
         }

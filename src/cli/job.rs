@@ -162,7 +162,7 @@ pub(super) fn execute(args: &JobArgs, out: &mut dyn Write) -> Result<Exit, Early
         JobVerb::Close { job, by } => {
             reader.job(*job)?;
             let ledger = Ledger::open(&args.ledger.ledger)?;
-            let context = Context { actor: Some(by.actor()), ..Context::default() };
+            let context = Context::by(by.actor());
             ledger.record(*job, Change::Closed, context).wait()?;
             ledger.close()?;
             report(&reader, *job, &args.ledger.ledger, args.json, out)?;

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use super::inspect::{self, InspectArgs};
 use crate::exit::{Exit, Failure};
-use crate::hsm::client::{Client, HostProcess};
 
 /// Words on the command line.
 #[derive(Debug, clap::Args)]
@@ -19,8 +18,5 @@ pub struct LookArgs {
 /// Does it.
 pub fn run(args: LookArgs) -> Result<Exit, Failure> {
     let Some(keys) = args.keys else { return inspect::run(args.inspect, None) };
-    let directory = super::socket_directory()?;
-    let socket = directory.path().join("hsm.sock");
-    let _host = HostProcess::start(&super::own_program()?, &keys, &socket)?;
-    inspect::run(args.inspect, Some(&mut Client::connect(&socket)?))
+    inspect::run(args.inspect, Some(&mut super::Keys::open(&keys)?.hsm))
 }

@@ -31,8 +31,10 @@ mod stations;
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use crate::exit::{Exit, Failure};
+use crate::hsm::client::{Client, HostProcess};
 
 /// Ends a program: prints an expected failure in one line, and gives its exit code.
 pub fn end(result: Result<Exit, Failure>) -> std::process::ExitCode {
@@ -53,6 +55,23 @@ fn socket_directory() -> Result<tempfile::TempDir, Failure> {
         .permissions(std::fs::Permissions::from_mode(0o700))
         .tempdir()
         .map_err(|e| Failure::new(Exit::Io, format!("no directory for sockets: {e}")))
+}
+
+/// An HSM host for as long as a command needs it. Fields are dropped in order.
+struct Keys {
+    hsm: Client,
+    _host: HostProcess,
+    _directory: tempfile::TempDir,
+}
+
+impl Keys {
+    /// Starts it on a store.
+    fn open(store: &Path) -> Result<Self, Failure> {
+        let directory = socket_directory()?;
+        let socket = directory.path().join("hsm.sock");
+        let host = HostProcess::start(&own_program()?, store, &socket)?;
+        Ok(Self { hsm: Client::connect(&socket)?, _host: host, _directory: directory })
+    }
 }
 
 /// The program `cardwright`, to start it in another role: this one, or the one beside the daemon's.

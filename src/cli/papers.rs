@@ -5,16 +5,16 @@ use std::io::{BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use hex::FromHex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::shop::spool_of;
 use crate::audit::{Document, LedgerId, PublicKey, Signature, is_genuine};
 use crate::exit::{Exit, Failure};
 use crate::hsm::Auditor;
-use crate::hsm::client::{Client, HostProcess};
 use crate::ledger::{JobId, Reader};
 use crate::modules::sections::fulfilment;
-use crate::record::Spool;
 use crate::report::closeout::{CloseOut, write_return};
 
 /// What lies beside a paper, as `<paper>.sig`.
@@ -39,13 +39,9 @@ pub(super) fn write(
     let reader = Reader::open(ledger)?;
     let close_out = CloseOut::build(&reader, job)?;
     let view = &close_out.summary.job;
-    let digest = hex::decode(&view.digest).ok().and_then(|d| d.try_into().ok());
-    let digest = digest.ok_or_else(|| Failure::new(Exit::Ledger, format!("job {job} has no digest")))?;
-    let mut spool = Spool::open(Path::new(&view.spool), &digest)?;
-    let sockets = super::socket_directory()?;
-    let socket = sockets.path().join("hsm.sock");
-    let _host = HostProcess::start(&super::own_program()?, keys, &socket)?;
-    let mut hsm = Client::connect(&socket)?;
+    let mut spool = spool_of(view)?;
+    let mut keys = super::Keys::open(keys)?;
+    let hsm = &mut keys.hsm;
     let failed = |path: &Path, e: std::io::Error| Failure::new(Exit::Io, format!("{}: {e}", path.display()));
     std::fs::create_dir_all(directory).map_err(|e| failed(directory, e))?;
     let id = reader.id()?;
@@ -96,14 +92,14 @@ pub(super) fn check(paper: &Path, key: Option<PublicKey>, out: &mut dyn Write) -
     let seal: Seal =
         serde_json::from_slice(&read(&sealed(paper))?).map_err(|e| fail(&format!("its seal: {e}")))?;
     let digest: [u8; 32] = Sha256::digest(read(paper)?).into();
-    let unreadable = || fail(&"its seal does not read");
-    let ledger = LedgerId(array(&seal.ledger).ok_or_else(unreadable)?);
-    let signed_by = PublicKey(array(&seal.audit_key).ok_or_else(unreadable)?);
-    let signature = Signature::from_bytes(array(&seal.signature).ok_or_else(unreadable)?);
+    let unreadable = |_: hex::FromHexError| fail(&"its seal does not read");
+    let ledger = LedgerId(<_>::from_hex(&seal.ledger).map_err(unreadable)?);
+    let signed_by = PublicKey(<_>::from_hex(&seal.audit_key).map_err(unreadable)?);
+    let signature = Signature::from_bytes(<_>::from_hex(&seal.signature).map_err(unreadable)?);
     if key.is_some_and(|key| key != signed_by) {
         return Err(fail(&format!("it was signed by another audit key, {signed_by}")));
     }
-    if array(&seal.sha256) != Some(digest)
+    if <[u8; 32]>::from_hex(&seal.sha256) != Ok(digest)
         || !is_genuine(seal.document, ledger, &digest, signed_by, signature)
     {
         return Err(fail(&"it is not what was signed"));
@@ -111,10 +107,6 @@ pub(super) fn check(paper: &Path, key: Option<PublicKey>, out: &mut dyn Write) -
     let whose = if key.is_some() { "" } else { "; compare this key with the bureau's" };
     writeln!(out, "{}: genuine, audit key {signed_by}{whose}", paper.display()).map_err(|e| fail(&e))?;
     Ok(Exit::Ok)
-}
-
-fn array<const N: usize>(text: &str) -> Option<[u8; N]> {
-    hex::decode(text).ok()?.try_into().ok()
 }
 
 fn sealed(paper: &Path) -> PathBuf {

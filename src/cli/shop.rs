@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use crossbeam_channel::Receiver;
+use hex::FromHex;
 
 use super::accept::Rules;
 use super::cpu;
@@ -184,9 +185,7 @@ impl Shop {
                 ),
             ));
         }
-        let digest = hex::decode(&view.digest).ok().and_then(|d| d.try_into().ok());
-        let digest = digest.ok_or_else(|| Failure::new(Exit::Ledger, format!("job {id} has no digest")))?;
-        let mut spool = Spool::open(Path::new(&view.spool), &digest)?;
+        let mut spool = spool_of(&view)?;
         let product = self.recheck(id, &mut spool)?;
         Ok(Job { id, spool, product })
     }
@@ -278,7 +277,7 @@ impl Shop {
         actor: &str,
         stop: impl FnOnce() -> Receiver<()>,
     ) -> Result<Outcome, Failure> {
-        let (job, by) = (batch.job, || Context { actor: Some(actor.to_owned()), ..Context::default() });
+        let (job, by) = (batch.job, || Context::by(actor));
         let links = self.links()?;
         let mut line = stations::open(&self.line, &*links, || self.hsm())?;
         let stop = stop();
@@ -367,6 +366,13 @@ pub(super) fn allowed(line: &Line, realm: Realm) -> Result<(), Failure> {
     };
     let what = format!("key: the store holds {has} keys, and the line is {}: {means}", line.name);
     Err(Failure::new(Exit::KeyStore, what))
+}
+
+/// What was accepted as a job.
+pub(super) fn spool_of(view: &JobView) -> Result<Spool, Failure> {
+    let digest = <[u8; 32]>::from_hex(&view.digest);
+    let digest = digest.map_err(|_| Failure::new(Exit::Ledger, format!("job {} has no digest", view.job)))?;
+    Ok(Spool::open(Path::new(&view.spool), &digest)?)
 }
 
 /// Whether accepted files lie beside a ledger.

@@ -114,9 +114,7 @@ fn of_job(ask: Ask, job: &Situation) -> Decision {
     match (ask, job.state) {
         (Ask::Look | Ask::Submit, _) => Decision::Accepted,
         (Ask::Close, Closed) => Decision::Ignored("the job is closed already"),
-        (Ask::Cancel, Closed) | (_, Closed) => {
-            Decision::Denied("the job is closed; nothing about it changes any more")
-        }
+        (_, Closed) => Decision::Denied("the job is closed; nothing about it changes any more"),
         (Ask::Hold, Held) if !job.on_line => Decision::Ignored("the job is held already"),
         (Ask::Hold, _) => Decision::Accepted,
         (Ask::Release | Ask::Resume, _) if job.on_line || job.queued => {

@@ -24,6 +24,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use hex::FromHex;
 use nix::fcntl::{Flock, FlockArg};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -221,22 +222,19 @@ impl Entries {
             let mut words = line.split(' ');
             match (words.next()?, words.next()?, words.next()?, words.next()) {
                 ("head", ledger, n, Some(hash)) => {
-                    heads.insert(LedgerId(bytes(ledger)?), (n.parse().ok()?, bytes(hash)?));
+                    heads.insert(
+                        LedgerId(<_>::from_hex(ledger).ok()?),
+                        (n.parse().ok()?, <_>::from_hex(hash).ok()?),
+                    );
                 }
                 ("file", file, ledger, None) => {
-                    files.insert(bytes(file)?, LedgerId(bytes(ledger)?));
+                    files.insert(<_>::from_hex(file).ok()?, LedgerId(<_>::from_hex(ledger).ok()?));
                 }
                 _ => return None,
             }
         }
         Some(Self { generation, seed, heads, files })
     }
-}
-
-fn bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let mut bytes = [0; N];
-    hex::decode_to_slice(text, &mut bytes).ok()?;
-    Some(bytes)
 }
 
 #[cfg(test)]

@@ -227,6 +227,13 @@ pub struct Context {
     pub actor: Option<String>,
 }
 
+impl Context {
+    /// Asked for by somebody; nothing else is known.
+    pub fn by(actor: impl Into<String>) -> Self {
+        Self { actor: Some(actor.into()), ..Self::default() }
+    }
+}
+
 /// A change that is durable: what `--events` writes, one JSON object a line, and `cardwright log` shows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {

@@ -7,10 +7,47 @@ use std::time::Duration;
 use drivers::link::{Link, LinkError};
 use zeroize::Zeroizing;
 
-use super::Work;
-use crate::ids::{CardRef, Mic};
+use super::{Checked, Work};
+use crate::hsm::{Handle, Verified};
+use crate::ids::{Aid, CardRef, Dgi, KekId, KmcRef, Mic, SecLevel};
 use crate::profile::Product;
+use crate::record::chip::{Application, Cmode, DgiValue, Pdi};
 use crate::record::{Record, Section};
+
+/// A verified application with these DGIs, all in clear, for cards of two test KMCs.
+pub fn checked(aid: &str, dgis: &[(u16, &[u8])]) -> Checked {
+    Checked {
+        application: Application {
+            aid: Aid::new(&hex::decode(aid).unwrap()).unwrap(),
+            kek: KekId([0; 5]),
+            tk_type: 0x40,
+            cmode: Cmode::Cbc,
+            protected: vec![],
+            pdi: Pdi {
+                order: vec![],
+                version_control: vec![],
+                enc: vec![],
+                group: vec![],
+                level: SecLevel::Mac,
+                update_cplc: 0,
+            },
+            log: vec![],
+            dgis: dgis
+                .iter()
+                .map(|(d, v)| DgiValue { dgi: Dgi(*d), value: Zeroizing::new(v.to_vec()) })
+                .collect(),
+            wrapped_mac_key: vec![],
+            mac: vec![],
+            raw: Zeroizing::new(vec![]),
+            maced: 0..0,
+        },
+        verified: Verified {
+            handle: Handle([9; 16]),
+            protected: vec![],
+            allow: vec![KmcRef::parse("FFFFFF476173:1").unwrap(), KmcRef::parse("FFFFFF476173:2").unwrap()],
+        },
+    }
+}
 
 /// A record of these sections for product multiapp, without applications.
 pub fn work(sections: &[(&str, &[u8])]) -> Work {

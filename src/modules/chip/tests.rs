@@ -5,16 +5,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use drivers::link::{CardError, Limits, LinkError};
-use zeroize::Zeroizing;
 
 use super::*;
 use crate::hsm::{
     Channel, DataPart, Handle, HsmError, HsmInfo, KmcInfo, Opened, PersonalizeRequest, Personalized, Realm,
     TrailerRequest, Verified, VerifyRequest,
 };
-use crate::ids::{Dgi, Kcv, KekId, SecLevel};
-use crate::modules::testing;
-use crate::record::chip::{Application, Cmode, DgiValue, EncType, Pdi};
+use crate::ids::{Dgi, Kcv};
+use crate::modules::testing::{self, checked};
+use crate::record::chip::EncType;
 
 const ATR: &str = "3B751300005443415244";
 /// Standards 1.9.
@@ -216,40 +215,6 @@ impl Bench {
 
 fn masked(line: &str) -> String {
     if line.starts_with("8050") { format!("{}..{}", &line[..10], &line[26..]) } else { line.to_owned() }
-}
-
-fn checked(aid: &str, dgis: &[(u16, &[u8])]) -> Checked {
-    Checked {
-        application: Application {
-            aid: Aid::new(&hex::decode(aid).unwrap()).unwrap(),
-            kek: KekId([0; 5]),
-            tk_type: 0x40,
-            cmode: Cmode::Cbc,
-            protected: vec![],
-            pdi: Pdi {
-                order: vec![],
-                version_control: vec![],
-                enc: vec![],
-                group: vec![],
-                level: SecLevel::Mac,
-                update_cplc: 0,
-            },
-            log: vec![],
-            dgis: dgis
-                .iter()
-                .map(|(d, v)| DgiValue { dgi: Dgi(*d), value: Zeroizing::new(v.to_vec()) })
-                .collect(),
-            wrapped_mac_key: vec![],
-            mac: vec![],
-            raw: Zeroizing::new(vec![]),
-            maced: 0..0,
-        },
-        verified: Verified {
-            handle: Handle([9; 16]),
-            protected: vec![],
-            allow: vec![KmcRef::parse("FFFFFF476173:1").unwrap(), KmcRef::parse("FFFFFF476173:2").unwrap()],
-        },
-    }
 }
 
 /// PSE and payment, the latter with a secret DGI and a log.

@@ -1,12 +1,8 @@
 //! Every pair of parts that may disagree, and the forms in which a number stands there. Published test numbers alone.
 
-use zeroize::Zeroizing;
-
 use super::*;
-use crate::hsm::{Handle, Verified};
-use crate::ids::{Aid, Dgi, KekId, SecLevel};
-use crate::modules::testing;
-use crate::record::chip::{Cmode, DgiValue, Pdi};
+use crate::ids::Dgi;
+use crate::modules::testing::{self, checked};
 
 /// The number of standards.md 3.1, and another one of the networks' test numbers.
 const NUMBER: &str = "4761739001010119";
@@ -28,37 +24,16 @@ fn chip(aid: &str, track_2: &str, pan: &str) -> Checked {
         let value = hex::decode(format!("{tag}{:02X}{value}", value.len() / 2)).unwrap();
         [&[0x70, u8::try_from(value.len()).unwrap()][..], &value].concat()
     };
-    let value = |dgi, value| DgiValue { dgi: Dgi(dgi), value: Zeroizing::new(value) };
     let noise = hex::decode("8201").unwrap();
-    Checked {
-        application: Application {
-            aid: Aid::new(&hex::decode(aid).unwrap()).unwrap(),
-            kek: KekId([0; 5]),
-            tk_type: 0x40,
-            cmode: Cmode::Cbc,
-            protected: vec![],
-            pdi: Pdi {
-                order: vec![],
-                version_control: vec![],
-                enc: vec![],
-                group: vec![],
-                level: SecLevel::Mac,
-                update_cplc: 0,
-            },
-            log: vec![],
-            dgis: vec![
-                value(0x9104, noise.clone()),
-                value(0x0101, record("57", &format!("{track_2}D2612201"))),
-                value(0x0102, noise),
-                value(0x0201, record("5A", pan)),
-            ],
-            wrapped_mac_key: vec![],
-            mac: vec![],
-            raw: Zeroizing::new(vec![]),
-            maced: 0..0,
-        },
-        verified: Verified { handle: Handle([9; 16]), protected: vec![], allow: vec![] },
-    }
+    checked(
+        aid,
+        &[
+            (0x9104, &noise),
+            (0x0101, &record("57", &format!("{track_2}D2612201"))),
+            (0x0102, &noise),
+            (0x0201, &record("5A", pan)),
+        ],
+    )
 }
 
 const VISA: &str = "A0000000031010";

@@ -223,23 +223,7 @@ fn pcscd_killed_and_restarted_in_mid_card() {
     let ended = {
         let path = bureau.world.path("events.jsonl");
         let _ = std::fs::remove_file(&path);
-        let mut job = bureau
-            .scene
-            .command(env!("CARGO_BIN_EXE_cardwright"))
-            .args([
-                "run",
-                "job.cwf1",
-                "--line",
-                "line.toml",
-                "--keys",
-                "bureau.store",
-                "--events",
-                "events.jsonl",
-            ])
-            .current_dir(bureau.world.path(""))
-            .stderr(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut job = bureau.job().stderr(std::process::Stdio::piped()).spawn().unwrap();
         for stacked in [20, 90] {
             let many = || std::fs::read_to_string(&path).unwrap_or_default().matches("\"STACKED\"").count();
             while many() < stacked && job.try_wait().unwrap().is_none() {

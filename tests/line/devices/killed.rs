@@ -22,24 +22,7 @@ fn what_a_killed_run_left_in_the_line_is_thrown_out_before_the_next_feeds() {
     let world = &bureau.world;
     let expected = expected::prepared(world, "job", CARDS, 31);
     let machines = bureau.machines(&["--seed", "12"]);
-    let mut run = bureau
-        .scene
-        .command(env!("CARGO_BIN_EXE_cardwright"))
-        .args([
-            "run",
-            "job.cwf1",
-            "--line",
-            "line.toml",
-            "--keys",
-            "bureau.store",
-            "--events",
-            "events.jsonl",
-        ])
-        .current_dir(world.path(""))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut run = bureau.job().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let until = Instant::now() + Duration::from_secs(60);
     let stacked = || lines(&world.path("dumps/line.jsonl")).iter().filter(|l| l["fate"] == "stacked").count();
     while stacked() < 5 {

@@ -15,6 +15,8 @@ mod job;
 mod killed;
 mod profile;
 
+use std::process::Command;
+
 use crate::pcscd_support::machines::Hwsim;
 use crate::pcscd_support::scene::Scene;
 use crate::support::{Ended, World};
@@ -52,6 +54,24 @@ impl Bureau {
             .output()
             .unwrap();
         Ended::from(output)
+    }
+
+    /// `cardwright run` of the job, to be started and met in the middle; its events are in `events.jsonl`.
+    fn job(&self) -> Command {
+        let mut command = self.scene.command(env!("CARGO_BIN_EXE_cardwright"));
+        command
+            .args([
+                "run",
+                "job.cwf1",
+                "--line",
+                "line.toml",
+                "--keys",
+                "bureau.store",
+                "--events",
+                "events.jsonl",
+            ])
+            .current_dir(self.world.path(""));
+        command
     }
 
     /// `cardwright VERB --line line.toml ...`; the run's events are in `events.jsonl`.
