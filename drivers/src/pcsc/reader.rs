@@ -56,7 +56,7 @@ pub struct PcscReader {
     reader: Option<CString>,
     context: Option<Context>,
     answer: Zeroizing<Vec<u8>>,
-    /// The last card left in the middle of a command.
+    /// The last card left in the middle of a command, or may have.
     torn: bool,
 }
 
@@ -117,7 +117,8 @@ impl PcscReader {
             reader: None,
             context: None,
             answer: Zeroizing::new(vec![0; ANSWER_MAX]),
-            torn: false,
+            // Of the session before this one nothing is known: a host that was killed leaves such a reader.
+            torn: true,
         };
         reader.guarded(|reader| reader.choose().map_err(Trouble::error))?;
         Ok(reader)
@@ -350,7 +351,11 @@ impl PcscReader {
                     }
                 }
                 Err(Error::SharingViolation) if now < free => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    // The next card may be overlooked as well.
+                    self.torn = error == Error::NoSmartcard;
+                    return Err(error.into());
+                }
             }
             thread::sleep(PAUSE);
         }
