@@ -8,10 +8,12 @@
 //! faults.jsonl   {"n", "blank", "kind", "station"}: an injected fault took effect
 //! ```
 //!
-//! Without `--dump` nothing is written. The objects show clear values: simulated cards and TEST keys only.
+//! Without `--dump` nothing is written. The objects show clear values, of simulated cards and TEST keys only; nobody else reads
+//! them.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -43,7 +45,7 @@ impl Witness {
         std::fs::create_dir_all(dir).with_context(|| format!("dump directory {}", dir.display()))?;
         let journal = |name: &str| {
             let path = dir.join(name);
-            let file = OpenOptions::new().create(true).append(true).open(&path);
+            let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
             file.map(Mutex::new).with_context(|| path.display().to_string())
         };
         let dump =
@@ -69,7 +71,9 @@ impl Witness {
         self.write(|dump| {
             let csn = blank.csn();
             let temporary = dump.dir.join(format!(".{csn}.tmp"));
-            std::fs::write(&temporary, blank.witness(fate).to_string())?;
+            let mut file =
+                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+            file.write_all(blank.witness(fate).to_string().as_bytes())?;
             std::fs::rename(&temporary, dump.dir.join(format!("{csn}.json")))?;
             let line = json!({
                 "n": blank.n,

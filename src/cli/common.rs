@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
+use crate::daemon::people::sound_name;
 use crate::exit::{Exit, Failure};
 use crate::ledger::LedgerError;
 
@@ -27,16 +28,16 @@ pub struct LedgerArg {
 /// Who asks for a change; goes into the ledger.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ByArg {
-    /// Who asks for it, for the ledger [default: your user name]
-    #[arg(long, value_name = "NAME")]
+    /// Who asks for it, for the ledger, where your user id stands beside it [default: your user name]
+    #[arg(long, value_name = "NAME", value_parser = name)]
     pub by: Option<String>,
 }
 
 /// Where the daemon listens.
 #[derive(Debug, Clone, clap::Args)]
 pub struct SocketArg {
-    /// Ask the daemon that listens there
-    #[arg(long, value_name = "PATH", env = "CARDWRIGHT_SOCKET", global = true)]
+    /// Ask the daemon that listens there, and about its ledger
+    #[arg(long, value_name = "PATH", env = "CARDWRIGHT_SOCKET", global = true, conflicts_with = "ledger")]
     pub socket: Option<PathBuf>,
 }
 
@@ -49,14 +50,22 @@ impl ByArg {
         }
     }
 
-    /// The name that was given, or the operating system's for this user.
+    /// The name that was given, with the user id, so that it is never taken for one that a daemon vouches for; or the
+    /// operating system's for this user.
     pub fn actor(&self) -> String {
-        self.by.clone().unwrap_or_else(|| {
-            let uid = nix::unistd::getuid();
-            let user = nix::unistd::User::from_uid(uid).ok().flatten();
-            user.map_or_else(|| format!("uid {uid}"), |user| user.name)
-        })
+        let uid = nix::unistd::getuid();
+        match &self.by {
+            Some(name) => format!("{name} (uid {uid})"),
+            None => {
+                let user = nix::unistd::User::from_uid(uid).ok().flatten();
+                user.map_or_else(|| format!("uid {uid}"), |user| user.name)
+            }
+        }
     }
+}
+
+fn name(text: &str) -> Result<String, String> {
+    sound_name(text).map(|()| text.to_owned())
 }
 
 /// Which records: `7`, `3,7-9`, or `all` (those to which the command applies).

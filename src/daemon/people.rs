@@ -43,6 +43,9 @@ struct File {
     person: Vec<Person>,
 }
 
+/// Who acts in the ledger when nobody has asked: the line itself, and a signal to the program.
+pub const OURS: [&str; 2] = ["line", "signal"];
+
 /// Everybody.
 #[derive(Debug, Clone)]
 pub struct People(BTreeMap<u32, Person>);
@@ -53,10 +56,7 @@ impl People {
         let file: File = toml::from_str(text).map_err(|e| e.to_string())?;
         let (mut people, mut names) = (BTreeMap::new(), BTreeSet::new());
         for person in file.person {
-            let sound = |c: char| c.is_alphanumeric() || ".-_ ".contains(c);
-            if person.name.trim().is_empty() || person.name.len() > 40 || !person.name.chars().all(sound) {
-                return Err("a name has 1 to 40 letters, digits, dots, hyphens and spaces".into());
-            }
+            sound_name(&person.name)?;
             if person.roles.is_empty() {
                 return Err(format!("{} has no role", person.name));
             }
@@ -78,6 +78,18 @@ impl People {
     pub fn of(&self, uid: u32) -> Option<&Person> {
         self.0.get(&uid)
     }
+}
+
+/// A name that stands in the ledger is one person's, and not the machine's.
+pub fn sound_name(name: &str) -> Result<(), String> {
+    let sound = |c: char| c.is_alphanumeric() || ".-_ ".contains(c);
+    if name.is_empty() || name.trim() != name || name.len() > 40 || !name.chars().all(sound) {
+        return Err("a name has 1 to 40 letters, digits, dots, hyphens, and spaces inside".into());
+    }
+    if OURS.contains(&name) {
+        return Err(format!("{name:?} in the ledger means that nobody asked; take another name"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -109,6 +121,9 @@ mod tests {
             (person("anna", 1, "\"boss\""), "boss"),
             (person("", 1, "\"operator\""), "1 to 40"),
             (person("a\\u001b", 1, "\"operator\""), "1 to 40"),
+            (person(" anna", 1, "\"operator\""), "1 to 40"),
+            (person("anna, bo", 1, "\"operator\""), "1 to 40"),
+            (person("line", 1, "\"operator\""), "nobody"),
             (anna + "age = 3", "age"),
         ] {
             let error = People::from_toml(&text).unwrap_err();

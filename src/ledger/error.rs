@@ -55,6 +55,12 @@ pub enum LedgerError {
          only if no job was ever in it"
     )]
     Empty(PathBuf),
+    /// Somebody removed or replaced a file of it while it was open.
+    #[error(
+        "operator: {0} was removed or replaced while the ledger was open, and nothing more is written: put back what lay \
+         there, with its -wal, and start again; cards that were under way are UNKNOWN"
+    )]
+    Moved(PathBuf),
     /// A database of another program.
     #[error("{0} is not a ledger of cardwright")]
     NotALedger(PathBuf),
@@ -115,6 +121,7 @@ impl From<LedgerError> for Failure {
             | LedgerError::Missing(_)
             | LedgerError::NotALedger(_)
             | LedgerError::Empty(_)
+            | LedgerError::Moved(_)
             | LedgerError::Newer { .. }
             | LedgerError::Damaged(_)
             | LedgerError::Io(_)

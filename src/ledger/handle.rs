@@ -52,7 +52,8 @@ impl Ledger {
     }
 
     /// The same, with an HSM that vouches for it: the ledger is held against what the HSM knows of it, the chain is verified
-    /// from the last signed place on, and from now on it is signed every [`SIGNED_EVERY`] events and when it is closed.
+    /// from the last signed place on, and from now on it is signed every [`SIGNED_EVERY`] events, within a second of any
+    /// event, at once when a job's state changes, and when it is closed.
     ///
     /// Errors: also [`LedgerError::Damaged`] where they contradict each other, and [`LedgerError::Auditor`].
     ///

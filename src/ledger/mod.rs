@@ -16,7 +16,7 @@
 //! | `replay`, `audit` | what events add up to, held against the tables; what an audit says |
 //! | `chain` | canonical bytes of an event and their hash; pure |
 //! | `store` | all SQL: schema and migrations, writing, loading, reading, verifying |
-//! | `writer`, `handle` | the thread that writes, and what callers hold |
+//! | `writer`, `gather`, `handle` | the thread that writes, how much at a time, and what callers hold |
 //! | `time` | time as text |
 //! | `law`, `error` | why a change is refused, and the next command for the operator |
 //!
@@ -26,6 +26,7 @@ pub mod audit;
 mod book;
 mod chain;
 mod error;
+mod gather;
 mod handle;
 mod law;
 mod names;

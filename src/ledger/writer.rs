@@ -1,5 +1,5 @@
-//! The one thread that writes. It drains up to [`BATCH`] queued changes into one transaction, acknowledges them after
-//! COMMIT, and then tells the subscribers.
+//! The one thread that writes. It drains up to [`BATCH`] queued changes into one transaction ([`super::gather`] says when one
+//! is full), acknowledges them after COMMIT, and then tells the subscribers.
 //!
 //! A change against a law is refused before anything is written and does not disturb its batch. A write that fails
 //! (disk full) undoes the batch and poisons the ledger: that batch and every later change get the error, so that
@@ -7,11 +7,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::book::{Book, Record};
 use super::error::LedgerError;
+use super::gather::Gather;
 use super::law::Law;
 use super::store::Store;
 use super::types::{Accepted, Change, Context, Event, JobId, JobState, NewJob, RecordState};
@@ -22,6 +24,9 @@ pub(super) const BATCH: usize = 512;
 
 /// Events between two signed places: what a start has to verify at most, some tens of milliseconds of work.
 pub(super) const SIGNED_EVERY: u64 = 10_000;
+
+/// Longest that an event waits to be signed: what an old copy of the ledger, put back after a crash, can hide.
+const SIGNED_WITHIN: Duration = Duration::from_secs(1);
 
 /// How one caller hears of one change.
 pub(super) type Reply<T> = Sender<Result<T, LedgerError>>;
@@ -48,6 +53,11 @@ pub(super) struct Writer {
     auditor: Option<Box<dyn Auditor>>,
     /// Number of the last event that was signed.
     signed_to: u64,
+    /// Since when an event waits to be signed.
+    unsigned_since: Option<Instant>,
+    /// A job was accepted, held, released or closed: that is signed at once.
+    signs_now: bool,
+    gather: Gather,
     /// Of the jobs that were touched.
     books: HashMap<JobId, Book>,
     subscribers: Vec<Sender<Event>>,
@@ -66,7 +76,17 @@ impl Writer {
             store.agrees(&auditor.audit(store.id()?).map_err(LedgerError::Auditor)?)?;
         }
         let signed_to = store.signed_to()?;
-        Ok(Self { store, auditor, signed_to, books: HashMap::new(), subscribers: Vec::new(), poison })
+        Ok(Self {
+            store,
+            auditor,
+            signed_to,
+            unsigned_since: None,
+            signs_now: true,
+            gather: Gather::default(),
+            books: HashMap::new(),
+            subscribers: Vec::new(),
+            poison,
+        })
     }
 
     /// What an earlier process left under way: attempts become UNKNOWN, unbound blanks rejected, their jobs HELD,
@@ -97,14 +117,19 @@ impl Writer {
     /// Writes until told to stop, or until nobody is left who could say anything.
     pub(super) fn run(mut self, messages: &Receiver<Message>) {
         let mut batch = Vec::with_capacity(BATCH);
-        while let Ok(first) = messages.recv() {
-            let mut next = Some(first);
+        loop {
+            self.sign_if_due();
+            let mut next = match self.next(messages) {
+                Ok(first) => Some(first),
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
             while let Some(message) = next.take() {
                 match message {
                     Message::Change(job, change, context, reply) => {
                         batch.push((job, change, context, reply));
                         if batch.len() < BATCH {
-                            next = messages.try_recv().ok();
+                            next = self.gather.more(batch.len(), messages);
                         }
                     }
                     other => {
@@ -115,12 +140,30 @@ impl Writer {
                     }
                 }
             }
+            self.gather.begins(batch.len());
             self.write(&mut batch);
-            if self.store.last_event() >= self.signed_to.saturating_add(SIGNED_EVERY) {
-                self.sign();
-            }
+            self.gather.ended();
         }
         self.sign();
+    }
+
+    /// The next message; what was written meanwhile does not wait longer than it may.
+    fn next(&self, messages: &Receiver<Message>) -> Result<Message, RecvTimeoutError> {
+        match self.unsigned_since {
+            Some(since) => messages.recv_deadline(since + SIGNED_WITHIN),
+            None => messages.recv().map_err(RecvTimeoutError::from),
+        }
+    }
+
+    fn sign_if_due(&mut self) {
+        if self.auditor.is_none() || self.store.last_event() == self.signed_to {
+            return;
+        }
+        let since = *self.unsigned_since.get_or_insert_with(Instant::now);
+        let many = self.store.last_event() >= self.signed_to.saturating_add(SIGNED_EVERY);
+        if many || std::mem::take(&mut self.signs_now) || since.elapsed() >= SIGNED_WITHIN {
+            self.sign();
+        }
     }
 
     /// Has the end signed, if anything has happened since. What is signed is durable. A place that cannot be signed is no
@@ -137,6 +180,7 @@ impl Writer {
             self.store.commit()?;
             Ok(place.n)
         });
+        self.unsigned_since = None;
         match signed {
             Ok(n) => self.signed_to = n,
             Err(error) => {
@@ -228,6 +272,7 @@ impl Writer {
         }
         self.write_balances(touched)?;
         self.store.commit()?;
+        self.signs_now |= results.iter().flatten().any(|event| event.seq.is_none() && event.blank.is_none());
         self.books.retain(|_, book| book.state != JobState::Closed);
         Ok(())
     }
@@ -296,6 +341,7 @@ impl Writer {
             events.push(self.store.write(job, &book, &Change::Held, &effect, context)?);
         }
         self.store.commit()?;
+        self.signs_now = true;
         Ok((Accepted { job, seen_before }, book, events))
     }
 

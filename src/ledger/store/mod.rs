@@ -4,6 +4,7 @@
 //! last commits are lost when the power fails), foreign keys on. Readers have connections of their own.
 
 mod audit;
+mod identity;
 mod load;
 mod lock;
 mod open;
@@ -34,5 +35,6 @@ pub(super) struct Store {
     /// Of the last event: time never goes back in the ledger.
     last_ts: u64,
     scratch: Vec<u8>,
+    identity: identity::Identity,
     _lock: lock::Lock,
 }

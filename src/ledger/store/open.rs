@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
 
-use super::{Store, lock::Lock, row};
+use super::{Store, identity::Identity, lock::Lock, row};
 use crate::ledger::chain::{GENESIS, Hash};
 use crate::ledger::error::LedgerError;
 
@@ -60,7 +60,8 @@ impl Store {
             .query_row("SELECT ts FROM event WHERE n = (SELECT max(n) FROM event)", [], |r| row::number(r, 0))
             .optional()?
             .unwrap_or(0);
-        Ok(Self { connection, path, head, last_ts, scratch: Vec::with_capacity(512), _lock: lock })
+        let identity = Identity::of(&path);
+        Ok(Self { connection, path, head, last_ts, scratch: Vec::with_capacity(512), identity, _lock: lock })
     }
 
     /// Where it is, absolute.

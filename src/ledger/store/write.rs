@@ -15,7 +15,11 @@ use crate::ledger::types::{Balance, Change, Context, Event, JobId, JobState, New
 impl Store {
     /// Begins a transaction (`BEGIN IMMEDIATE`: an upgrade from reading could fail with SQLITE_BUSY).
     pub(in crate::ledger) fn begin(&self) -> Result<(), LedgerError> {
-        Ok(self.connection.prepare_cached("BEGIN IMMEDIATE")?.raw_execute().map(|_| ())?)
+        self.connection.prepare_cached("BEGIN IMMEDIATE")?.raw_execute()?;
+        match self.identity.moved() {
+            None => Ok(()),
+            Some(path) => Err(LedgerError::Moved(path.to_owned())),
+        }
     }
 
     /// Writes the head of the chain and commits: durable when it returns.

@@ -117,7 +117,8 @@ fn an_untouched_ledger_is_found_whole() {
     let path = ledger_on_disk(&directory, &memory);
     let audit = after(&path, &memory, |_| ());
     assert_eq!(audit.findings, []);
-    assert_eq!((audit.checkpoints, audit.signed_to), (2, audit.head.n));
+    assert!(audit.checkpoints >= 2, "one for each time that it was open");
+    assert_eq!(audit.signed_to, audit.head.n);
     assert_eq!(audit.key, Some(Memory::key().public()));
     // Computed anew it is the same.
     assert_eq!(after(&path, &memory, rechain).findings, []);
