@@ -58,7 +58,8 @@ fn killed_when_late(bureau: &Bureau, file: &str, kind: &str, cards: usize) {
     let struck =
         || lines(&bureau.world.path("dumps/faults.jsonl")).iter().filter(|f| f["kind"] == kind).count();
     while struck() < cards {
-        assert!(Instant::now() < until && run.try_wait().unwrap().is_none(), "{} answers are late", struck());
+        let ended = run.try_wait().unwrap();
+        assert!(Instant::now() < until && ended.is_none(), "{} answers are late, {ended:?}", struck());
         std::thread::sleep(Duration::from_millis(5));
     }
     run.kill().unwrap();
@@ -79,7 +80,7 @@ fn cards_before_amid_and_after_their_chips_work_say_so() {
     // What a card takes, and what it was changed by, without a fault.
     world.prepared("whole", 1, 41);
     let machines = bureau.machines(&["--seed", "1"]);
-    let ended = bureau.made(&["run", "whole.cwf1"]);
+    let ended = bureau.made(&["run", "whole.cwf1", "--ledger", "whole.db"]);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     machines.off();
     let commands = number(&world.report()["run"], "commands");
@@ -95,8 +96,16 @@ fn cards_before_amid_and_after_their_chips_work_say_so() {
     let machines = bureau.machines(&["--seed", "2", "--faults", "faults.toml"]);
     killed_when_late(&bureau, "job.cwf1", "late", 3);
 
-    // All that lie there, in one pass.
-    let (code, all) = asked(&bureau, "J2 all");
+    // All that lie there, in one pass; a reader is busy until the answer is out in which the controller died.
+    let (until, mut said_so) = (Instant::now() + Duration::from_secs(60), 0);
+    let (code, all) = loop {
+        let (code, all) = asked(&bureau, "J1 all");
+        let stations = all["stations"].as_array().unwrap();
+        said_so += stations.iter().filter(|s| s["asked_for"] == true).count();
+        if stations.iter().all(|s| s["verdict"] != "reader-held") || Instant::now() > until {
+            break (code, all);
+        }
+    };
     assert_eq!(code, 0, "{all}");
     let stations = all["stations"].as_array().unwrap();
     let at: BTreeMap<_, _> = stations.iter().map(|s| (word(s, "station"), s)).collect();
@@ -110,26 +119,26 @@ fn cards_before_amid_and_after_their_chips_work_say_so() {
     let whose = |verdict: &str| met.iter().find(|s| s["verdict"] == verdict).unwrap();
     let ordered = whose("as-ordered");
     let (seq, elsewhere) = (number(&ordered["card"], "seq"), word(whose("partly"), "station"));
-    let one = ask(&bureau, &format!("J2 {seq}"));
+    let one = ask(&bureau, &format!("J1 {seq}"));
     assert_eq!(one.code, 0, "{}{}", one.stdout, one.stderr);
-    assert!(one.stdout.contains(&format!("`cardwright card resolve J2 {seq} --good` if")), "{}", one.stdout);
+    assert!(one.stdout.contains(&format!("`cardwright card resolve J1 {seq} --good` if")), "{}", one.stdout);
     assert!(
         one.stdout.contains("payment: answers as personalized; 0101 equal; 0201 equal"),
         "{}",
         one.stdout
     );
     assert!(one.stdout.contains("no card: chip-4") && one.stdout.contains("TEST KEYS"), "{}", one.stdout);
-    let other = ask(&bureau, &format!("J2 {seq} --station {elsewhere}"));
+    let other = ask(&bureau, &format!("J1 {seq} --station {elsewhere}"));
     assert_eq!(other.code, NOT_FOUND, "{}{}", other.stdout, other.stderr);
     let of = number(&whose("partly")["card"], "seq");
     assert!(
-        other.stdout.contains(&format!("another card: it belongs to record {of} of J2")),
+        other.stdout.contains(&format!("another card: it belongs to record {of} of J1")),
         "{}",
         other.stdout
     );
 
     // No card; then a card that a person puts in: a blank, a mute one, one of another make.
-    let none = ask(&bureau, &format!("J2 {seq} --station chip-4"));
+    let none = ask(&bureau, &format!("J1 {seq} --station chip-4"));
     assert_eq!(none.code, NOT_FOUND);
     assert!(none.stdout.contains("was not found; look for it in output"), "{}", none.stdout);
     std::fs::write(world.path("mute.toml"), "[[fault]]\nkind = \"mute\"\nblanks = [1]\n").unwrap();
@@ -141,7 +150,7 @@ fn cards_before_amid_and_after_their_chips_work_say_so() {
         let end = Instant::now() + Duration::from_secs(20);
         // pcscd needs a moment to see that one card is gone and another there.
         let met = loop {
-            let (_, said) = asked(&bureau, "J2 all --station chip-4");
+            let (_, said) = asked(&bureau, "J1 all --station chip-4");
             let met = word(&said["stations"][0], "verdict");
             if met == verdict || Instant::now() > end {
                 break met;
@@ -150,20 +159,20 @@ fn cards_before_amid_and_after_their_chips_work_say_so() {
         assert_eq!(met, verdict);
         drop(card);
     }
-    let wrong = ask(&bureau, "J2 1 --station printer-1");
+    let wrong = ask(&bureau, "J1 1 --station printer-1");
     assert_eq!(wrong.code, 2, "{}", wrong.stderr);
-    assert_eq!(ask(&bureau, "J2 9").code, DENIED);
-    assert_eq!(ask(&bureau, "J1 1").code, DENIED, "a closed job");
+    assert_eq!(ask(&bureau, "J1 9").code, NOT_FOUND);
+    assert_eq!(ask(&bureau, "J1 1 --ledger whole.db").code, DENIED, "a closed job");
 
     // Nobody decided, everybody can read it, and no cardholder stands in it.
     let job: Value =
-        serde_json::from_str(&world.cardwright(&["job", "show", "J2", "--json"]).stdout).unwrap();
+        serde_json::from_str(&world.cardwright(&["job", "show", "J1", "--json"]).stdout).unwrap();
     assert_eq!(number(&job["balance"], "unknown"), 3, "{job}");
-    let log = world.cardwright(&["log", "--job", "J2", "--json"]).stdout;
+    let log = world.cardwright(&["log", "--job", "J1", "--json"]).stdout;
     let events: Vec<Value> = serde_json::from_str(&log).unwrap();
     let noted: Vec<_> = events.iter().filter(|e| e["to"] == "ASKED").collect();
-    // Three, and the one that was asked about alone.
-    assert_eq!(noted.len(), 4, "{noted:?}");
+    // And the one that was asked about alone.
+    assert_eq!(noted.len(), said_so + 1, "{noted:?}");
     assert!(noted.iter().all(|e| e["actor"] == "anna" && e["seq"].is_number() && e["from"].is_null()));
     let audit = world.cardwright(&["audit", "verify", "--keys", "bureau.store"]);
     assert_eq!(audit.code, 0, "{}{}", audit.stdout, audit.stderr);
@@ -199,7 +208,13 @@ fn a_card_under_the_stripe_encoder_is_known_by_its_stripe() {
     let late = "[[fault]]\nkind = \"late-stripe\"\nblanks = [1]\nms = 4000\n";
     std::fs::write(world.path("faults.toml"), late).unwrap();
     let machines = bureau.machines(&["--seed", "3", "--faults", "faults.toml"]);
+    // Without a look at the blank stripe the encoder's first job, of which the answer is late, is to write it.
+    let path = world.path("line.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let hico = "coercivity = \"hico\"";
+    std::fs::write(&path, text.replacen(hico, &format!("{hico}\nread_back = false"), 1)).unwrap();
     killed_when_late(&bureau, "job.cwf1", "late-stripe", 1);
+    std::fs::write(&path, text).unwrap();
     let end = Instant::now() + Duration::from_secs(60);
     // The encoder comes back when its late answer is out.
     let said = loop {
@@ -210,8 +225,9 @@ fn a_card_under_the_stripe_encoder_is_known_by_its_stripe() {
     };
     let station = &said["stations"][0];
     assert_eq!(
-        (word(station, "verdict").as_str(), number(&station["card"], "seq")),
-        ("stripe-as-ordered", 1)
+        (&station["verdict"], &station["card"]["seq"]),
+        (&"stripe-as-ordered".into(), &1.into()),
+        "{said}"
     );
     for needle in cardholders(&world.path("job.csv")) {
         assert!(!said.to_string().contains(&needle), "a cardholder's data is told");
