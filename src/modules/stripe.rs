@@ -52,13 +52,11 @@ impl Module for StripeModule {
     }
 
     fn inspect(&mut self, work: &Work) -> Result<Blank, Fault> {
-        if self.read_back && self.wants(work) {
-            if !is_blank(&self.machine.read()?) {
-                return Err(Fault::card(
-                    "stripe-not-blank",
-                    "the stripe holds data already; this card is no blank",
-                ));
-            }
+        if self.read_back && self.wants(work) && !is_blank(&self.machine.read()?) {
+            return Err(Fault::card(
+                "stripe-not-blank",
+                "the stripe holds data already; this card is no blank",
+            ));
         }
         Ok(Blank::default())
     }
