@@ -1,9 +1,10 @@
-//! Commands and answers outside the secure channel: SELECT, INITIALIZE UPDATE, READ RECORD, GET RESPONSE.
+//! Commands and answers outside the secure channel: SELECT, INITIALIZE UPDATE, READ RECORD, GET DATA, GET RESPONSE.
 //!
 //! Not here: wrapped commands, which come from the HSM. ISO 7816-4 (61xx, 6Cxx), GPCS 11.9 (SELECT), E.5.1
 //! (INITIALIZE UPDATE, Table E-8), EMV CPS 4.
 
 use crate::ids::{Aid, KeyData, KmcRef};
+use crate::tlv::{self, Tag};
 
 /// Answers to one command are joined up to this many GET RESPONSEs: 32 × 256 bytes is far above any answer that
 /// personalization asks for, and a card that never ends must not hold the station.
@@ -22,6 +23,15 @@ pub fn select(aid: &Aid) -> Vec<u8> {
 /// READ RECORD of this SFI and record number, with Le 00 (EMV Book 3, 6.5.11).
 pub fn read_record((sfi, record): (u8, u8)) -> Vec<u8> {
     vec![0x00, 0xB2, record, sfi << 3 | 0x04, 0x00]
+}
+
+/// GET DATA of KEYDATA (00CF), with Le 00: the card manager's, which a reset selects (EMV CPS 5.2).
+pub const GET_KEY_DATA: [u8; 5] = [0x80, 0xCA, 0x00, 0xCF, 0x00];
+
+/// KEYDATA in the answer to [`GET_KEY_DATA`].
+pub fn key_data(answer: &[u8]) -> Option<KeyData> {
+    let value = tlv::find(answer, Tag(0xCF)).ok()??;
+    value.try_into().ok().map(KeyData)
 }
 
 /// INITIALIZE UPDATE with the card's default key set (P1 00): which version it is stands in the answer.
@@ -200,6 +210,17 @@ mod tests {
             panic!()
         };
         assert_eq!(case_2, [0x80, 0xCA, 0x00, 0xCF, 0x0D]);
+    }
+
+    #[test]
+    fn key_data_is_the_object_cf_and_nothing_else() {
+        let is = |hex_text: &str| key_data(&hex::decode(hex_text).unwrap()).map(|k| k.to_string());
+        assert_eq!(is("CF0AFFFFFF47617301020304").as_deref(), Some("FFFFFF47617301020304"));
+        for wrong in
+            ["", "FFFFFF47617301020304", "CF09FFFFFF476173010203", "CF0BFFFFFF4761730102030400", "CF0AFF"]
+        {
+            assert_eq!(is(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

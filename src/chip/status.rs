@@ -22,6 +22,8 @@ pub enum Phase {
     SetStatus,
     /// READ RECORD, after personalization.
     ReadRecord,
+    /// GET DATA of the card manager.
+    GetData,
 }
 
 /// What to do after an answer.
@@ -70,6 +72,7 @@ impl Phase {
             Self::StoreData { .. } => "STORE DATA",
             Self::SetStatus => "SET STATUS",
             Self::ReadRecord => "READ RECORD",
+            Self::GetData => "GET DATA",
         }
     }
 }
@@ -137,7 +140,7 @@ fn meaning(phase: Phase, sw: u16) -> &'static str {
 mod tests {
     use super::*;
 
-    const PHASES: [Phase; 7] = [
+    const PHASES: [Phase; 8] = [
         Phase::Select,
         Phase::InitializeUpdate,
         Phase::ExternalAuthenticate,
@@ -145,6 +148,7 @@ mod tests {
         Phase::StoreData { may_refuse: true },
         Phase::SetStatus,
         Phase::ReadRecord,
+        Phase::GetData,
     ];
 
     #[test]

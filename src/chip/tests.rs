@@ -22,6 +22,7 @@ fn product(pack: bool) -> product::Application {
         finalize: Finalize::LastStoreData,
         pass_through: vec![],
         read_back: vec![],
+        fci: None,
     }
 }
 

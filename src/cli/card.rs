@@ -56,6 +56,13 @@ enum CardVerb {
         #[command(flatten)]
         by: ByArg,
     },
+    /// Have the card of a record, or `all` cards that lie in the line, say how far they came; you still decide
+    Ask {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        ask: super::ask::AskArgs,
+    },
     /// Let REMAKE records be made again
     Remake {
         #[command(flatten)]
@@ -118,6 +125,11 @@ impl CardVerb {
                 let (job, seq) = words(which);
                 return Ok(wire::Ask::ShowCards { job, seq });
             }
+            Self::Ask { which, ask } => {
+                ask.none()?;
+                let (job, seq) = words(which);
+                return Ok(wire::Ask::AskCards { job, seq, station: ask.station.clone() });
+            }
             Self::Resolve { which, by, destroyed: true, .. } => (which, Ask::Destroyed, by),
             Self::Resolve { which, by, .. } => (which, Ask::FoundGood, by),
             Self::Remake { which, by } => (which, Ask::Remake, by),
@@ -133,6 +145,9 @@ pub(super) fn execute(args: &CardArgs, out: &mut dyn Write) -> Result<Exit, Earl
     let reader = Reader::open(&args.ledger.ledger)?;
     let (which, by, what) = match &args.verb {
         CardVerb::Show { which } => return show(&reader, which.job, &which.seq, args.json, out),
+        CardVerb::Ask { which, ask } => {
+            return super::ask::execute(ask, which.job, &which.seq, &args.ledger, args.json, out);
+        }
         CardVerb::Resolve { which, by, destroyed: true, .. } => (which, by, Ask::Destroyed),
         CardVerb::Resolve { which, by, .. } => (which, by, Ask::FoundGood),
         CardVerb::Remake { which, by } => (which, by, Ask::Remake),

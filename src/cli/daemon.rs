@@ -22,7 +22,7 @@ use super::common::{Early, LedgerArg, Selection};
 use super::shop::{Shop, stop_text};
 use super::signals::Signals;
 use super::simulator::SimulateArgs;
-use super::{card, job};
+use super::{ask, card, job};
 use crate::daemon::people::{People, Person};
 use crate::daemon::policy::{self, Ask, BY_OPERATOR, Decision, SUBMITTED};
 use crate::daemon::queue::Queue;
@@ -312,8 +312,31 @@ impl Core {
                 drop(queue);
                 return card::decide(&self.shop.ledger, id, &which, *what, &actor, json, out);
             }
+            wire::Ask::AskCards { job, seq, station } => {
+                return self.ask_cards(person, (parsed(job)?, seq), station.as_deref(), json, out);
+            }
         }
         Ok(Exit::Ok)
+    }
+
+    /// Has cards that lie in the line say how far they came. No job comes on the line meanwhile.
+    fn ask_cards(
+        &self,
+        person: &Person,
+        (job, seq): (JobId, &str),
+        station: Option<&str>,
+        json: bool,
+        out: &mut dyn Write,
+    ) -> Result<Exit, Early> {
+        let which = ask::one_or_all(&parsed(seq)?)?;
+        let mut queue = self.queue();
+        let Some(actor) = self.granted(&mut queue, person, Ask::AskCard, job, seq, out)? else {
+            return Ok(Exit::Ok);
+        };
+        queue.ask(true);
+        drop(queue);
+        let _asking = Asking(self);
+        ask::tell(&self.shop.ask(job, which, station, &actor)?, json, out)
     }
 
     /// Asks the policy. `None`: nothing is to be done, and the answer says why; else in whose name it is done.
@@ -418,6 +441,16 @@ impl Core {
             }
         }
         Ok(Exit::Ok)
+    }
+}
+
+/// While it lives, cards are being asked.
+struct Asking<'a>(&'a Core);
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.queue().ask(false);
+        self.0.changed.notify_all();
     }
 }
 

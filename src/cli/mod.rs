@@ -4,6 +4,7 @@
 //! Not here: what the verbs mean; each calls one part and prints what it says.
 
 pub mod accept;
+pub mod ask;
 pub mod audit;
 pub mod card;
 pub mod common;

@@ -3,6 +3,8 @@
 //!
 //! Not here: who asks and what they are told (`run`, `daemon`).
 
+pub(super) mod ask;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -172,6 +174,14 @@ impl Shop {
     /// A job that the ledger holds open, with what is still to be made of it held against the profiles of today.
     pub(super) fn ready(&self, id: JobId) -> Result<Job, Failure> {
         let view = self.ledger.reader()?.job(id)?;
+        self.is_ours(&view)?;
+        let mut spool = spool_of(&view)?;
+        let product = self.recheck(id, &mut spool)?;
+        Ok(Job { id, spool, product })
+    }
+
+    /// Whether the cards of a job are this line's.
+    fn is_ours(&self, view: &JobView) -> Result<(), Failure> {
         if view.simulated != self.simulate.simulate {
             return Err(Failure::new(Exit::Denied, "a simulated job stays simulated, and a live one live"));
         }
@@ -179,15 +189,13 @@ impl Shop {
             return Err(Failure::new(
                 Exit::Denied,
                 format!(
-                    "operator: job {id} was accepted for line {}, whose modules and rejects its cards count on; go on with \
+                    "operator: job {} was accepted for line {}, whose modules and rejects its cards count on; go on with \
                      `--line {}`",
-                    view.line, view.line
+                    view.job, view.line, view.line
                 ),
             ));
         }
-        let mut spool = spool_of(&view)?;
-        let product = self.recheck(id, &mut spool)?;
-        Ok(Job { id, spool, product })
+        Ok(())
     }
 
     fn seen(&self, error: LedgerError) -> Failure {

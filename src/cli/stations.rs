@@ -57,6 +57,42 @@ pub fn open(
     Ok(LineSetup { stages, output, reorder_buffer, recover, breakers: line.breakers })
 }
 
+/// A station that can be asked about the card in it.
+pub enum Askable {
+    /// A reader.
+    Chip(Box<ChipModule>),
+    /// A stripe encoder that reads.
+    Stripe(StripeModule),
+}
+
+/// The stations of a line that can be asked, and the other places where a card may lie.
+pub fn askable(line: &Line) -> (Vec<(&line::Module, String)>, Vec<String>) {
+    let stations = line.working().flat_map(|m| m.station_names().map(move |name| (m, name)));
+    let (askable, others): (Vec<_>, Vec<_>) =
+        stations.partition(|(m, _)| m.kind == Kind::Chip || (m.kind == Kind::Stripe && m.read_back));
+    (askable, others.into_iter().map(|(_, name)| name).chain([OUTPUT.to_owned()]).collect())
+}
+
+/// Opens the links of one such station, but not to its transport: the card stays where it is.
+pub fn open_to_ask(
+    line: &Line,
+    module: &line::Module,
+    station: &str,
+    links: &dyn Links,
+    connect_hsm: impl FnOnce() -> Result<Box<dyn Hsm>, Failure>,
+) -> Result<Askable, Failure> {
+    Ok(match machine(module, station, links)? {
+        Some((_, Machine::Stripe(machine))) => {
+            Askable::Stripe(StripeModule::new(machine, recording(module), module.read_back, mic(module)?))
+        }
+        Some(_) => return Err(wrong(module, "it cannot be asked about a card")),
+        None => {
+            let (name, reader) = (station.to_owned(), links.reader(station)?);
+            Askable::Chip(Box::new(ChipModule::new(name, reader, connect_hsm()?, line.limits)))
+        }
+    })
+}
+
 /// A station's machine over its links, with its driver; `None` where there is a reader. A driver that cannot do what the
 /// module needs is refused.
 pub(super) fn machine(

@@ -36,6 +36,8 @@ pub enum Ask {
     Remake,
     /// To withdraw records.
     CancelCard,
+    /// To have cards that lie in the line say how far they came.
+    AskCard,
 }
 
 /// What is known of the job in question.
@@ -49,6 +51,8 @@ pub struct Situation {
     pub on_line: bool,
     /// It waits for the line.
     pub queued: bool,
+    /// The line works, on whatever job, or its cards are being asked.
+    pub line_busy: bool,
     /// Who asked for the same before, where it takes two.
     pub asked_by: Option<String>,
 }
@@ -127,6 +131,10 @@ fn of_job(ask: Ask, job: &Situation) -> Decision {
         (Ask::Close, _) if job.on_line || job.queued => {
             Decision::Denied("the job is on the line, or waits for it; hold it first")
         }
+        (Ask::AskCard, _) if job.line_busy || job.queued => {
+            Decision::Denied("the line is at work or about to be; hold the job that is on it, then ask")
+        }
+        (Ask::AskCard, _) => Decision::Accepted,
         (Ask::Close | Ask::Cancel | Ask::Destroyed | Ask::FoundGood | Ask::Remake | Ask::CancelCard, _) => {
             Decision::Accepted
         }
@@ -141,7 +149,7 @@ fn own(job: &Situation) -> bool {
 /// Who may do it.
 fn role(ask: Ask, job: Option<&Situation>) -> Role {
     match ask {
-        Ask::Look | Ask::Submit | Ask::Hold | Ask::Resume | Ask::Destroyed => Role::Operator,
+        Ask::Look | Ask::Submit | Ask::Hold | Ask::Resume | Ask::Destroyed | Ask::AskCard => Role::Operator,
         Ask::Release if job.is_none_or(|job| job.state != JobState::Held || own(job)) => Role::Operator,
         Ask::Release | Ask::Cancel | Ask::Close | Ask::FoundGood | Ask::Remake | Ask::CancelCard => {
             Role::Supervisor
@@ -155,7 +163,7 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Ask; 11] = [
+    const ALL: [Ask; 12] = [
         Ask::Look,
         Ask::Submit,
         Ask::Release,
@@ -167,6 +175,7 @@ mod tests {
         Ask::FoundGood,
         Ask::Remake,
         Ask::CancelCard,
+        Ask::AskCard,
     ];
 
     fn person(name: &str, roles: &[Role]) -> Person {
@@ -181,6 +190,7 @@ mod tests {
             held_for: Some(why.into()),
             on_line: false,
             queued: false,
+            line_busy: false,
             asked_by: None,
         }
     }
@@ -200,6 +210,16 @@ mod tests {
         for why in [SUBMITTED, BY_OPERATOR] {
             assert_eq!(one(Ask::Resume, &[Operator], &held(why)), Decision::Accepted);
             assert_eq!(one(Ask::Release, &[Operator], &held(why)), Decision::Accepted);
+        }
+    }
+
+    #[test]
+    fn cards_are_asked_by_an_operator_while_nothing_else_moves_them() {
+        let free = held("restart");
+        assert_eq!(one(Ask::AskCard, &[Role::Operator], &free), Decision::Accepted);
+        assert!(matches!(one(Ask::AskCard, &[Role::Auditor], &free), Decision::Denied(_)));
+        for busy in [Situation { line_busy: true, ..free.clone() }, Situation { queued: true, ..free }] {
+            assert!(matches!(one(Ask::AskCard, &[Role::Operator], &busy), Decision::Denied(_)));
         }
     }
 
@@ -224,6 +244,7 @@ mod tests {
                 held_for: why.map(str::to_owned),
                 on_line,
                 queued,
+                line_busy: on_line,
                 asked_by: asked.then(|| "anna".to_owned()),
             },
         )

@@ -13,6 +13,8 @@ pub struct Queue {
     waiting: VecDeque<(JobId, String)>,
     on_line: Option<OnLine>,
     draining: bool,
+    /// Cards that lie in the line are being asked.
+    asking: bool,
     /// What one person asked for that takes two: about which job and records, and who.
     asked: BTreeMap<(Ask, JobId, String), String>,
 }
@@ -47,6 +49,7 @@ impl Queue {
             held_for,
             on_line: self.on_line.as_ref().is_some_and(|on| on.job == job),
             queued: self.waiting.iter().any(|(waiting, _)| *waiting == job),
+            line_busy: self.on_line.is_some() || self.asking,
             asked_by: self.asked.get(&(ask, job, records.to_owned())).cloned(),
         }
     }
@@ -73,7 +76,7 @@ impl Queue {
 
     /// The next job and who released it; `stop` stops it.
     pub fn next(&mut self, stop: Sender<()>) -> Option<(JobId, String)> {
-        if self.draining || self.on_line.is_some() {
+        if self.draining || self.asking || self.on_line.is_some() {
             return None;
         }
         let (job, by) = self.waiting.pop_front()?;
@@ -94,6 +97,11 @@ impl Queue {
         }
         on.tell();
         true
+    }
+
+    /// Cards that lie in the line are asked, or not any more: no job comes on it meanwhile.
+    pub fn ask(&mut self, begins: bool) {
+        self.asking = begins;
     }
 
     /// Nothing new is begun; what is on the line is finished.

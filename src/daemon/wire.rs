@@ -50,6 +50,8 @@ pub enum Ask {
     Job { job: String, what: Kind },
     /// Something about cards.
     Cards { job: String, seq: String, what: Kind },
+    /// What a record's card says of itself, or those of all records; at one station, or wherever it can be asked.
+    AskCards { job: String, seq: String, station: Option<String> },
 }
 
 /// What is answered.

@@ -215,6 +215,10 @@ impl Book {
             Change::Destroyed { seq } => self.moves(*seq, AttemptState::Destroyed),
             Change::FoundGood { seq } => self.moves(*seq, AttemptState::Good),
             Change::RemakeReleased { seq } => self.remake_released(*seq),
+            Change::Asked { seq } => match self.record(*seq) {
+                Some(_) => Ok(Effect { seq: Some(*seq), to: "ASKED", ..Effect::default() }),
+                None => Err(Law::NoRecord),
+            },
             Change::Held => Ok(self.job(JobState::Held)),
             Change::Released if self.state == JobState::Held => Ok(self.job(JobState::Open)),
             Change::Released => Err(Law::JobNotHeld),

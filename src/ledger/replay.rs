@@ -119,6 +119,7 @@ fn change(event: &Event, blank: Option<u32>) -> Option<Change> {
             JobState::Closed => Some(Change::Closed),
         },
         (Some(seq), "RELEASED") => Some(Change::RemakeReleased { seq }),
+        (Some(seq), "ASKED") => Some(Change::Asked { seq }),
         (Some(seq), "CANCELLED") => Some(Change::Cancelled { seq }),
         (Some(seq), to) => match AttemptState::from_name(to)? {
             AttemptState::Bound => blank.map(|blank| Change::Bound { seq, blank, key_data: None }),

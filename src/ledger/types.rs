@@ -196,6 +196,11 @@ pub enum Change {
         /// Record.
         seq: u32,
     },
+    /// A person had the card of a record asked; what it said stands in the context. Nothing changes.
+    Asked {
+        /// Record.
+        seq: u32,
+    },
     /// The job stops (operator, fault) and waits: cards under way may finish, none is bound. A HELD job may be held
     /// again, for another reason: stopping is never refused.
     Held,

@@ -83,6 +83,20 @@ pub struct AttemptView {
     pub compared: Option<String>,
 }
 
+/// The attempt that a chip belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Holder {
+    /// Job.
+    #[serde(serialize_with = "as_text")]
+    pub job: JobId,
+    /// Record.
+    pub seq: u32,
+    /// Attempt.
+    pub attempt: u32,
+    /// Its state.
+    pub state: AttemptState,
+}
+
 /// A blank that was thrown out or lost, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RejectView {

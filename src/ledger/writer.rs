@@ -392,7 +392,8 @@ impl Change {
             | Self::Cancelled { seq }
             | Self::Destroyed { seq }
             | Self::FoundGood { seq }
-            | Self::RemakeReleased { seq } => Some(*seq),
+            | Self::RemakeReleased { seq }
+            | Self::Asked { seq } => Some(*seq),
             Self::Fed { .. }
             | Self::RejectedUnbound { .. }
             | Self::Returned { .. }

@@ -15,6 +15,7 @@
 //! After a wrong card cryptogram the card gets no second INITIALIZE UPDATE: wrong keys must not eat cards. Not here:
 //! what the commands are (`chip`), keys and wrapping (`hsm`). EMV CPS 4, DESIGN.md sections 2 and 5.
 
+mod ask;
 mod deadline;
 
 use std::time::Duration;
@@ -24,6 +25,7 @@ use zeroize::Zeroizing;
 
 use drivers::link::{CardError, CardLink, LinkError, Protocols, Reset, Step};
 
+pub use self::ask::{HowFar, Life, Read, Told, how_far};
 use self::deadline::Deadline;
 use super::{Blame, Blank, Checked, Done, Fault, LoggedDgi, Module, Work};
 use crate::chip::apdu::{self, CardKeys, Exchange, Next};
@@ -31,7 +33,7 @@ use crate::chip::status::{Phase, Verdict, judge};
 use crate::chip::{Plan, plan};
 use crate::hsm::{Hsm, OpenRequest, SessionRequest};
 use crate::ids::{Aid, Dgi, KmcRef};
-use crate::profile::{line, product};
+use crate::profile::{Product, line, product};
 use crate::record::chip::Application;
 
 /// For taking the power off: nothing of the card's is waited for.
@@ -71,23 +73,7 @@ impl ChipModule {
     }
 
     fn look(&mut self, work: &Work, first: &Checked) -> Result<CardKeys, Fault> {
-        let time = self.deadline.power_on().ok_or_else(|| self.too_long("power on"))?;
-        let atr = self.link.power_on(Reset::Cold, Protocols::ANY, time);
-        let atr = atr.map_err(|error| match error {
-            CardError::Absent => Fault::no_card(format!("no card in reader {}", self.reader)),
-            error => self.failed(error, "power on"),
-        })?;
-        let expected = &chip_of(work)?.atr;
-        if !expected.iter().any(|e| hex::decode(e).is_ok_and(|e| e == atr)) {
-            return Err(Fault::card(
-                "wrong-atr",
-                format!(
-                    "ATR {} is none of product {}; take these blanks out",
-                    hex::encode_upper(&atr),
-                    work.product.name
-                ),
-            ));
-        }
+        self.reset(Reset::Cold, &work.product)?;
         let challenged = self.challenge(&first.application.aid)?;
         let keys = challenged.keys;
         let kmc = keys.kmc();
@@ -105,6 +91,28 @@ impl ChipModule {
         }
         self.challenged = Some(challenged);
         Ok(keys)
+    }
+
+    /// Resets the card and looks at its ATR.
+    fn reset(&mut self, reset: Reset, product: &Product) -> Result<(), Fault> {
+        let time = self.deadline.power_on().ok_or_else(|| self.too_long("power on"))?;
+        let atr = self.link.power_on(reset, Protocols::ANY, time);
+        let atr = atr.map_err(|error| match error {
+            CardError::Absent => Fault::no_card(format!("no card in reader {}", self.reader)),
+            error => self.failed(error, "power on"),
+        })?;
+        let expected = &chip_of(product)?.atr;
+        if !expected.iter().any(|e| hex::decode(e).is_ok_and(|e| e == atr)) {
+            return Err(Fault::card(
+                "wrong-atr",
+                format!(
+                    "ATR {} is none of product {}; take these blanks out",
+                    hex::encode_upper(&atr),
+                    product.name
+                ),
+            ));
+        }
+        Ok(())
     }
 
     /// Whether the HSM has this KMC; asks again before it says no, because keys are imported while a line runs.
@@ -166,7 +174,7 @@ impl ChipModule {
         let plan = plan_of(work, checked)?;
         let (commands, steps): (Vec<_>, Vec<_>) =
             plan.steps.into_iter().map(|s| (s.command, (s.phase, s.ends))).unzip();
-        let chip = chip_of(work)?;
+        let chip = chip_of(&work.product)?;
         let open = OpenRequest {
             derivation: chip.derivation,
             scp02_i: chip.scp02_i.byte(),
@@ -201,7 +209,7 @@ impl ChipModule {
         let mut compared = false;
         for checked in &work.applications {
             let application = &checked.application;
-            let wanted = to_read_back(work, checked);
+            let wanted = to_read_back(&work.product, application);
             if wanted.is_empty() {
                 continue;
             }
@@ -319,7 +327,7 @@ impl ChipModule {
 impl Module for ChipModule {
     fn prepare(&mut self, work: &Work) -> Result<(), Fault> {
         if self.wants(work) {
-            chip_of(work)?;
+            chip_of(&work.product)?;
         }
         work.applications.iter().try_for_each(|checked| plan_of(work, checked).map(drop))
     }
@@ -361,25 +369,24 @@ impl Module for ChipModule {
     }
 }
 
-fn chip_of(work: &Work) -> Result<&product::Chip, Fault> {
-    work.product
-        .chip
-        .as_ref()
-        .ok_or_else(|| Fault::data(format!("product {} has no chip", work.product.name)))
+fn chip_of(product: &Product) -> Result<&product::Chip, Fault> {
+    product.chip.as_ref().ok_or_else(|| Fault::data(format!("product {} has no chip", product.name)))
 }
 
 /// What the product wants read back, as far as the file has it in clear and the card may not refuse it: DGI, SFI and record,
 /// value.
-fn to_read_back<'a>(work: &'a Work, checked: &'a Checked) -> Vec<(Dgi, (u8, u8), &'a [u8])> {
-    let Some(product) = work.product.application(&checked.application.aid) else { return Vec::new() };
-    let Application { protected, pdi, .. } = &checked.application;
-    let plain = |dgi: &Dgi| {
-        !protected.contains(dgi)
-            && !pdi.version_control.contains(dgi)
-            && pdi.enc.iter().all(|(secret, _)| secret != dgi)
-    };
-    let named = product.read_back.iter().copied().filter(plain);
-    named.filter_map(|dgi| Some((dgi, dgi.record()?, checked.application.value(dgi)?))).collect()
+fn to_read_back<'a>(product: &Product, application: &'a Application) -> Vec<(Dgi, (u8, u8), &'a [u8])> {
+    let Some(product) = product.application(&application.aid) else { return Vec::new() };
+    let named = product.read_back.iter().copied().filter(|dgi| plain(application, *dgi));
+    named.filter_map(|dgi| Some((dgi, dgi.record()?, application.value(dgi)?))).collect()
+}
+
+/// Whether the file has a DGI in clear, and the card may not refuse it.
+fn plain(application: &Application, dgi: Dgi) -> bool {
+    let Application { protected, pdi, .. } = application;
+    !protected.contains(&dgi)
+        && !pdi.version_control.contains(&dgi)
+        && pdi.enc.iter().all(|(secret, _)| *secret != dgi)
 }
 
 fn plan_of(work: &Work, checked: &Checked) -> Result<Plan, Fault> {

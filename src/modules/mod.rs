@@ -19,11 +19,11 @@ pub(crate) mod testing;
 
 use std::sync::Arc;
 
-pub use chip::ChipModule;
+pub use chip::{ChipModule, HowFar, Life, Read, Told, how_far};
 pub use embosser::EmbosserModule;
 pub use printer::PrinterModule;
 pub use sections::check_section;
-pub use stripe::StripeModule;
+pub use stripe::{StripeModule, is_blank};
 
 use crate::hsm::Verified;
 use crate::ids::{Aid, Csn, KeyData, KmcRef};

@@ -8,6 +8,7 @@ use drivers::stripe::{Recording, StripeEncoder, Tracks};
 
 use super::{Blank, Done, Fault, Module, REOPEN_TIME, Work, sections};
 use crate::ids::Mic;
+use crate::record::Record;
 
 /// A magnetic stripe station.
 pub struct StripeModule {
@@ -21,6 +22,17 @@ impl StripeModule {
     /// A station that records the section of this MIC of the line profile in this way.
     pub fn new(machine: Box<dyn StripeEncoder>, recording: Recording, read_back: bool, mic: Mic) -> Self {
         Self { machine, recording, read_back, mic }
+    }
+
+    /// What is on the stripe, for a person who does not know any more how far the card came.
+    pub fn read(&mut self) -> Result<Tracks, Fault> {
+        Ok(self.machine.read()?)
+    }
+
+    /// Whether these are the tracks that a record wants.
+    pub fn is_of(&self, found: &Tracks, record: &Record) -> Result<bool, Fault> {
+        let Some(section) = record.section(self.mic.as_str()) else { return Ok(false) };
+        Ok(same(&self.tracks(section)?, found))
     }
 
     fn tracks(&self, section: &[u8]) -> Result<Tracks, Fault> {
@@ -40,14 +52,11 @@ impl Module for StripeModule {
     }
 
     fn inspect(&mut self, work: &Work) -> Result<Blank, Fault> {
-        if self.read_back && self.wants(work) {
-            let found = self.machine.read()?;
-            if [&found.t1, &found.t2, &found.t3].into_iter().flatten().any(|text| !text.is_empty()) {
-                return Err(Fault::card(
-                    "stripe-not-blank",
-                    "the stripe holds data already; this card is no blank",
-                ));
-            }
+        if self.read_back && self.wants(work) && !is_blank(&self.machine.read()?) {
+            return Err(Fault::card(
+                "stripe-not-blank",
+                "the stripe holds data already; this card is no blank",
+            ));
         }
         Ok(Blank::default())
     }
@@ -60,10 +69,7 @@ impl Module for StripeModule {
             return Ok(Done::default());
         }
         let found = self.machine.read()?;
-        let same = |wanted: &Option<String>, found: &Option<String>| {
-            wanted.as_deref().unwrap_or_default() == found.as_deref().unwrap_or_default()
-        };
-        if !(same(&tracks.t1, &found.t1) && same(&tracks.t2, &found.t2) && same(&tracks.t3, &found.t3)) {
+        if !same(&tracks, &found) {
             return Err(Fault::card(
                 "stripe-read-back",
                 "the stripe reads otherwise than it was written; check coercivity and head if it happens again",
@@ -80,6 +86,19 @@ impl Module for StripeModule {
         self.machine.reopen(REOPEN_TIME)?;
         Ok(self.machine.ready().map(drop)?)
     }
+}
+
+/// Nothing stands on any track.
+pub fn is_blank(found: &Tracks) -> bool {
+    same(&Tracks::default(), found)
+}
+
+/// An empty track is none.
+fn same(wanted: &Tracks, found: &Tracks) -> bool {
+    let same = |wanted: &Option<String>, found: &Option<String>| {
+        wanted.as_deref().unwrap_or_default() == found.as_deref().unwrap_or_default()
+    };
+    same(&wanted.t1, &found.t1) && same(&wanted.t2, &found.t2) && same(&wanted.t3, &found.t3)
 }
 
 #[cfg(test)]

@@ -70,6 +70,20 @@ pub struct Chip {
     pub derivation: Derivation,
     /// SCP02 "i" parameter: 15 or 55, hex.
     pub scp02_i: Scp02I,
+    /// How a chip that is asked about itself says whose it is.
+    #[serde(default)]
+    pub identify: Identify,
+}
+
+/// How a chip tells its KEYDATA to `card ask`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Identify {
+    /// One INITIALIZE UPDATE, which some cards count.
+    #[default]
+    InitializeUpdate,
+    /// GET DATA 00CF of the card manager, which costs nothing.
+    GetData,
 }
 
 /// SCP02 "i" parameters that are supported (GPCS Table E-1).
@@ -112,6 +126,10 @@ pub struct Application {
     /// Records that are read again after personalization and compared with what was sent: 0101 to 1EFF.
     #[serde(default)]
     pub read_back: Vec<Dgi>,
+    /// The DGI, a template A5, with which SELECT answers once the application is personalized, and not before: its life
+    /// cycle, for `card ask`.
+    #[serde(default)]
+    pub fci: Option<Dgi>,
 }
 
 /// What ends the personalization of an application (standards.md 1.1).

@@ -247,6 +247,51 @@ fn after_a_kill_everything_is_held_and_a_supervisor_releases() {
 }
 
 #[test]
+fn cards_are_asked_while_the_line_rests() {
+    let world = World::new();
+    people(&world, "\"operator\"");
+    world.prepared("a", 60, 7);
+    world.prepared("b", 2, 8);
+    let daemon = Daemon::start(&world, "20", "1");
+    daemon.ok("job submit a.cwf1");
+    daemon.ok("job submit b.cwf1");
+    daemon.ok("job release J1");
+    daemon.until("J1", |shown| good(shown) > 2);
+    // Whatever job it is that the line works on.
+    daemon.denied("card ask J1 all", "the line is at work");
+    daemon.denied("card ask J2 all", "the line is at work");
+    daemon.ok("job hold J1");
+    daemon.until("J1", |shown| shown["state"] == "HELD");
+    // Its thread leaves the line a moment after the ledger has it HELD.
+    let end = Instant::now() + Duration::from_secs(10);
+    let asked = loop {
+        let asked = daemon.asks("card ask J1 1");
+        if asked.code != DENIED || Instant::now() > end {
+            break asked;
+        }
+    };
+    assert_eq!(asked.code, 43, "{}{}", asked.stdout, asked.stderr);
+    assert!(
+        asked.stdout.contains("SIMULATED") && asked.stdout.contains("no card: chip-1, "),
+        "{}",
+        asked.stdout
+    );
+    assert!(asked.stdout.contains("was not found; look for it in printer-1"), "{}", asked.stdout);
+    assert_eq!(daemon.asks("card ask J1 1,2").code, 2);
+    assert_eq!(daemon.asks("card ask J1 all --station chip-99").code, 2);
+    daemon.denied("card ask J2 1", "no card was begun");
+    // The line goes on afterwards.
+    daemon.ok("job resume J1");
+    let closed = daemon.until("J1", |shown| shown["state"] == "CLOSED");
+    assert_eq!((good(&closed), off(&closed)), (60, (0, 0)));
+    daemon.denied("card ask J1 1", "closed");
+    drop(daemon);
+    people(&world, "\"auditor\"");
+    let daemon = Daemon::start(&world, "0", "2");
+    daemon.denied("card ask J2 all", "operator");
+}
+
+#[test]
 fn only_those_in_the_file_are_heard() {
     let world = World::new();
     world.prepared("a", 5, 5);

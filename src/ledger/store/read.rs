@@ -9,13 +9,13 @@ use super::load::csn;
 use super::row::{self, blank_name, signed};
 use crate::audit::{Checkpoint, LedgerId};
 use crate::hsm::AuditInfo;
-use crate::ids::KekId;
+use crate::ids::{KekId, KeyData};
 use crate::ledger::audit::Audit;
 use crate::ledger::error::LedgerError;
 use crate::ledger::law::Law;
 use crate::ledger::types::{AttemptState, Balance, Event, JobId, RecordState};
 use crate::ledger::views::{
-    AttemptView, CardView, Gap, JobView, RejectView, Remade, StackView, StationCount,
+    AttemptView, CardView, Gap, Holder, JobView, RejectView, Remade, StackView, StationCount,
 };
 
 /// Reads a ledger. One per thread.
@@ -83,6 +83,18 @@ impl Reader {
         let mut events = self.connection.prepare_cached(&sql)?;
         let events = events.query_map(params![job.0, seq], row::event)?.collect::<Result<_, _>>()?;
         Ok(CardView { job, seq, card_ref, state, released, attempts, events })
+    }
+
+    /// The attempt that a chip was last bound to.
+    pub fn holder(&self, chip: &KeyData) -> Result<Option<Holder>, LedgerError> {
+        let mut query = self.connection.prepare_cached(
+            "SELECT a.job, a.seq, a.number, a.state FROM blank AS b JOIN attempt AS a ON a.job = b.job AND \
+             a.blank = b.number WHERE b.key_data = ?1 ORDER BY a.job DESC LIMIT 1",
+        )?;
+        let holder = |r: &Row<'_>| {
+            Ok(Holder { job: JobId(r.get(0)?), seq: r.get(1)?, attempt: r.get(2)?, state: r.get(3)? })
+        };
+        Ok(query.query_row([chip.0], holder).optional()?)
     }
 
     /// Sequences to be made next, in file order: QUEUED, and REMAKE that a person released.

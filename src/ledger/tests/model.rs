@@ -134,6 +134,7 @@ impl Model {
                 card.released |= ok;
                 ok
             }
+            Change::Asked { seq } => self.card(seq).is_some(),
             Change::Held => {
                 self.job = "HELD";
                 true
@@ -258,7 +259,8 @@ impl Model {
             32 => Change::Cancelled { seq },
             33 => Change::Destroyed { seq },
             34 => Change::FoundGood { seq },
-            35 | 36 => Change::RemakeReleased { seq },
+            35 => Change::RemakeReleased { seq },
+            36 => Change::Asked { seq },
             37 => Change::Held,
             38 | 39 => Change::Released,
             _ => Change::Closed,

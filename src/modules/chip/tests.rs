@@ -1,5 +1,7 @@
 //! A scripted card and a scripted HSM: what is sent, what stops, who is blamed.
 
+mod ask;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;

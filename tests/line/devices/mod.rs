@@ -7,8 +7,10 @@
 //! | `job` | 200 cards, all good; the same with faults, until all are |
 //! | `hung` | a card that never answers |
 //! | `killed` | a controller that is killed, and goes on |
+//! | `ask` | cards that lie in the line after a kill, and say how far they came |
 //! | `check` | `line check`, of a good line and of broken ones |
 
+mod ask;
 mod check;
 mod hung;
 mod job;
