@@ -1,15 +1,11 @@
 //! A disk that is full: the ledger's, while it is made, while a file is accepted, in the middle of a job, under the daemon.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use super::mounts::{Disk, Kind};
-use super::{LEDGER, accounted, ended, ok, settled};
+use super::{Daemon, LEDGER, accounted, ended, ok, settled};
 use crate::books::{Witness, number};
 use crate::support::World;
 
@@ -56,9 +52,9 @@ fn in_the_middle_of_a_job_the_line_stops_before_the_next_card() {
 /// no card was touched.
 #[test]
 fn while_a_file_is_accepted_nothing_is_left_behind() {
-    let (world, disk) = world(40);
+    let (world, disk) = world(200);
     let mut said = Vec::new();
-    for kib in (0..400).step_by(12) {
+    for kib in (0..1000).step_by(24) {
         disk.leave(kib);
         let refused = world.run("job.cwf1", "sim-8", &["--limit", "1"]);
         let spooled = std::fs::read_dir(disk.path("small/cardwright.db.spool"));
@@ -79,41 +75,13 @@ fn while_a_file_is_accepted_nothing_is_left_behind() {
     for words in ["card resolve J1 all --destroyed", "card remake J1 all"] {
         ok(&world, words);
     }
-    assert_eq!(world.resume("sim-8", &["--seed", "2"]).code, 0);
+    assert_eq!(world.resume("sim-8", &["--seed", "2", "--limit", "3"]).code, 0);
 }
 
 /// The daemon does not stay behind without a ledger: it says why, and ends; the next one begins with what is on the disk.
 #[test]
 fn under_the_daemon() {
     let (world, disk) = world(30);
-    let people = format!(
-        "[[person]]\nname = \"anna\"\nuid = {}\nroles = [\"operator\", \"supervisor\"]\n",
-        nix::unistd::geteuid()
-    );
-    std::fs::write(world.path("people.toml"), people).unwrap();
-    let daemon = |speed, seed| {
-        let mut child = world
-            .command(Path::new(env!("CARGO_BIN_EXE_cardwrightd")))
-            .args([
-                "--line",
-                "sim-8",
-                "--keys",
-                "bureau.store",
-                "--people",
-                "people.toml",
-                "--socket",
-                "d.sock",
-            ])
-            .args(["--simulate", "--speed", speed, "--dump", "dumps", "--seed", seed])
-            .stdout(Stdio::piped())
-            .stderr(File::create(world.path("said")).unwrap())
-            .spawn()
-            .unwrap();
-        let mut said = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
-        assert_eq!(said, "ready\n");
-        child
-    };
     let end = Instant::now() + Duration::from_secs(60);
     let until = |what: &dyn Fn(&Value) -> bool| loop {
         let shown = ok(&world, "job show J1 --json");
@@ -123,27 +91,25 @@ fn under_the_daemon() {
         assert!(Instant::now() < end, "{shown}");
         std::thread::sleep(Duration::from_millis(20));
     };
-    let mut first = daemon("20", "1");
+    let first = Daemon::start(&world, "20", "1");
     ok(&world, "job submit job.cwf1 --socket d.sock");
     ok(&world, "job release J1 --socket d.sock");
     until(&|job| number(&job["balance"], "good") > 2);
     disk.leave(16);
-    assert_eq!(first.wait().unwrap().code(), Some(LEDGER));
-    let said = std::fs::read_to_string(world.path("said")).unwrap();
+    let (code, said) = first.ends();
+    assert_eq!(code, Some(LEDGER), "{said}");
     assert!(said.contains("small/cardwright.db: ") && said.contains("make room on its disk"), "{said}");
     disk.free();
     let mut runs = vec![Witness::keep(&world, 0)];
     settled(&world, &runs[0]);
-    let mut second = daemon("0", "2");
+    let second = Daemon::start(&world, "0", "2");
     ok(&world, "job release J1 --socket d.sock");
     until(&|job| job["state"] == "CLOSED");
     disk.leave(0);
     let refused = world.cardwright(&["job", "submit", "next.cwf1", "--socket", "d.sock"]);
     ended(&refused, super::IO, &["No space left"]);
     disk.free();
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(second.id().cast_signed()), nix::sys::signal::SIGTERM)
-        .unwrap();
-    assert_eq!(second.wait().unwrap().code(), Some(0));
+    second.drains();
     runs.push(Witness::keep(&world, 1));
     accounted(&world, &runs, 30);
 }

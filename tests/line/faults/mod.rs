@@ -10,7 +10,13 @@ mod mounts;
 mod outputs;
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Stdio};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, geteuid};
 use serde_json::Value;
 
 use crate::books::{Witness, cards, job, number, word};
@@ -36,6 +42,61 @@ pub fn ok(world: &World, words: &str) -> String {
     let ended = world.cardwright(&words);
     assert_eq!(ended.code, 0, "{words:?}: {}{}", ended.stdout, ended.stderr);
     ended.stdout
+}
+
+/// A daemon at `d.sock` in which the user of the tests may do everything.
+pub struct Daemon<'a> {
+    world: &'a World,
+    child: Child,
+}
+
+impl<'a> Daemon<'a> {
+    pub fn start(world: &'a World, speed: &str, seed: &str) -> Self {
+        let roles = "roles = [\"operator\", \"supervisor\"]";
+        let people = format!("[[person]]\nname = \"anna\"\nuid = {}\n{roles}\n", geteuid());
+        std::fs::write(world.path("people.toml"), people).unwrap();
+        let mut child = world
+            .command(Path::new(env!("CARGO_BIN_EXE_cardwrightd")))
+            .args([
+                "--line",
+                "sim-8",
+                "--keys",
+                "bureau.store",
+                "--people",
+                "people.toml",
+                "--socket",
+                "d.sock",
+            ])
+            .args(["--simulate", "--speed", speed, "--dump", "dumps", "--seed", seed])
+            .stdout(Stdio::piped())
+            .stderr(File::create(world.path("said")).unwrap())
+            .spawn()
+            .unwrap();
+        let mut said = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        assert_eq!(said, "ready\n");
+        Self { world, child }
+    }
+
+    /// Waits until it ends of itself: how, and what it said.
+    pub fn ends(mut self) -> (Option<i32>, String) {
+        let code = self.child.wait().unwrap().code();
+        (code, std::fs::read_to_string(self.world.path("said")).unwrap())
+    }
+
+    /// SIGTERM.
+    pub fn drains(self) {
+        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM).unwrap();
+        let (code, said) = self.ends();
+        assert_eq!(code, Some(0), "{said}");
+    }
+}
+
+impl Drop for Daemon<'_> {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 /// Which record each attempt's blank was bound to, and what the ledger says of it.

@@ -13,7 +13,7 @@ use crate::support::World;
 /// What the disk is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A tmpfs of 4 MiB.
+    /// A tmpfs of 32 MiB.
     Small,
     /// ext4 on a loop device whose blocks lie on a tmpfs: when that is full, blocks that were never written before fail, and
     /// the writer hears of it when he syncs. Without a journal, so that it goes on after a failure as if nothing had happened.
@@ -38,9 +38,9 @@ impl Disk {
         std::fs::create_dir(world.path("small")).unwrap();
         std::fs::create_dir(world.path("blocks")).unwrap();
         let mount = match kind {
-            Kind::Small => "mount -t tmpfs -o size=4m,mode=755 small small",
+            Kind::Small => "mount -t tmpfs -o size=32m,mode=755 small small",
             Kind::Failing => {
-                "mount -t tmpfs -o size=4m,mode=755 blocks blocks && truncate -s 64M blocks/disk && \
+                "mount -t tmpfs -o size=32m,mode=755 blocks blocks && truncate -s 64M blocks/disk && \
                  mkfs.ext4 -q -F -O ^has_journal blocks/disk && mount -o loop blocks/disk small"
             }
         };
