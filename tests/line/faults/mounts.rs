@@ -2,7 +2,7 @@
 //! root, and loop devices for a disk that fails.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -77,7 +77,11 @@ impl Disk {
         let room = statvfs(filler.parent().unwrap()).unwrap();
         let room = room.blocks_available() * room.fragment_size();
         let bytes = usize::try_from(room.checked_sub(kib * 1024).expect("so much is not left")).unwrap();
-        File::create(filler).and_then(|mut file| file.write_all(&vec![1; bytes])).unwrap();
+        let filled = File::create(filler).and_then(|mut file| file.write_all(&vec![1; bytes]));
+        // A line that runs takes some of it meanwhile.
+        if let Err(error) = filled {
+            assert_eq!(error.kind(), ErrorKind::StorageFull, "{error}");
+        }
     }
 
     /// Makes room again.
