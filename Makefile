@@ -8,8 +8,8 @@
 SHELL := /bin/sh
 CARGO ?= cargo
 # Debian packages: a C compiler for SQLite, pkg-config for serial ports, sqlite3 and openssl for tests and benches, PC/SC, and
-# for its tests pcscd with virtual readers in namespaces of its own.
-PACKAGES := gcc libc6-dev pkg-config openssl sqlite3 libpcsclite-dev pcscd vsmartcard-vpcd iproute2 util-linux
+# for its tests pcscd with virtual readers in namespaces of its own; mounts for disks that are full or fail.
+PACKAGES := gcc libc6-dev pkg-config openssl sqlite3 libpcsclite-dev pcscd vsmartcard-vpcd iproute2 util-linux mount e2fsprogs
 
 .PHONY: all setup build demo test bench soak lint
 

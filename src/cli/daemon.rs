@@ -167,7 +167,7 @@ impl Core {
             let mut queue = self.queue();
             let (stop, stopped) = bounded(1);
             let (job, actor) = loop {
-                if queue.is_draining() {
+                if queue.is_draining() || self.shop.ledger.failed().is_some() {
                     return;
                 }
                 match queue.next(stop.clone()) {
@@ -276,7 +276,13 @@ impl Core {
                 Err(Early::Output(error)) => return Err(error),
             };
             let out = String::from_utf8_lossy(&out).into_owned();
-            wire::send(&mut writer, &Answer { exit: exit as u8, out, error })?;
+            let sent = wire::send(&mut writer, &Answer { exit: exit as u8, out, error });
+            if self.shop.ledger.failed().is_some() {
+                // The line ends, and the daemon with it: a new one begins with what is on the disk.
+                self.queue().drain();
+                self.changed.notify_all();
+            }
+            sent?;
         }
         Ok(())
     }

@@ -28,13 +28,30 @@ struct Seal {
     signature: String,
 }
 
-/// Writes the papers of a job into a directory, each with its signature beside it.
+/// Writes the papers of a job into a directory, each with its signature beside it; all of them or none.
 pub(super) fn write(
     ledger: &Path,
     job: JobId,
     keys: &Path,
     directory: &Path,
     out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let mut made = Vec::new();
+    written(ledger, job, keys, directory, out, &mut made).inspect_err(|_| {
+        for paper in &made {
+            // One that stays is refused the next time, with its name.
+            let _ = std::fs::remove_file(paper);
+        }
+    })
+}
+
+fn written(
+    ledger: &Path,
+    job: JobId,
+    keys: &Path,
+    directory: &Path,
+    out: &mut dyn Write,
+    made: &mut Vec<PathBuf>,
 ) -> Result<(), Failure> {
     let reader = Reader::open(ledger)?;
     let close_out = CloseOut::build(&reader, job)?;
@@ -48,6 +65,7 @@ pub(super) fn write(
     let mut paper = |name: &str, kind, write: &mut dyn FnMut(&mut dyn Write) -> Result<(), Failure>| {
         let path = directory.join(format!("{job}-{name}"));
         let mut file = Hashed { file: BufWriter::new(create(&path)?), hash: Sha256::new() };
+        made.push(path.clone());
         write(&mut file)?;
         file.flush().and_then(|()| file.file.get_ref().sync_all()).map_err(|e| failed(&path, e))?;
         let digest: [u8; 32] = file.hash.finalize().into();
@@ -61,7 +79,9 @@ pub(super) fn write(
         };
         let beside = sealed(&path);
         let text = serde_json::to_string_pretty(&seal).map_err(|e| Failure::new(Exit::Bug, e.to_string()))?;
-        create(&beside)?.write_all(text.as_bytes()).map_err(|e| failed(&beside, e))?;
+        let mut seal = create(&beside)?;
+        made.push(beside.clone());
+        seal.write_all(text.as_bytes()).and_then(|()| seal.sync_all()).map_err(|e| failed(&beside, e))?;
         writeln!(out, "{}", path.display()).map_err(|e| failed(&path, e))
     };
     let io = |e: std::io::Error| Failure::new(Exit::Io, format!("papers: {e}"));

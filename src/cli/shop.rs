@@ -460,7 +460,8 @@ pub(super) fn stop_text(stop: &Stop) -> String {
         Stop::Fault { station, fault } => format!("station {station} stopped the line: {fault}"),
         Stop::Ledger(what) => format!(
             "the ledger cannot be written, so no card was bound any more: {what}; cards that were under way were finished \
-             but are not recorded, so look for them in the stackers: they are UNKNOWN at the next start"
+             but are not recorded, so look for them in the stackers: they are UNKNOWN at the next start (`cardwright job \
+             resume`)"
         ),
     }
 }

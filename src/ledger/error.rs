@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use rusqlite::ErrorCode;
+
 use super::law::Law;
 use super::types::JobId;
 use crate::exit::{Exit, Failure};
@@ -78,8 +80,13 @@ pub enum LedgerError {
     #[error("the ledger is damaged: {0}; keep it as it is and restore or audit a copy")]
     Damaged(String),
     /// Reading or writing failed (disk full, permissions). A ledger that failed to write takes nothing more.
-    #[error("ledger: {0}")]
-    Io(String),
+    #[error("ledger {}{what}", path.as_ref().map(|p| format!("{}: ", p.display())).unwrap_or_default())]
+    Io {
+        /// The ledger, or the file beside it.
+        path: Option<PathBuf>,
+        /// What the system said, and what to do about it.
+        what: String,
+    },
     /// The HSM that vouches for it does not.
     #[error("{0}")]
     Auditor(HsmError),
@@ -91,14 +98,42 @@ pub enum LedgerError {
 impl LedgerError {
     /// An I/O failure about a path.
     pub(super) fn io(path: &Path, error: impl std::fmt::Display) -> Self {
-        Self::Io(format!("{}: {error}", path.display()))
+        Self::Io { path: Some(path.to_owned()), what: error.to_string() }
+    }
+
+    /// The same; one that names no file is about this one.
+    pub(super) fn of(self, ledger: &Path) -> Self {
+        match self {
+            Self::Io { path: None, what } => Self::Io { path: Some(ledger.to_owned()), what },
+            other => other,
+        }
     }
 }
 
 impl From<rusqlite::Error> for LedgerError {
     fn from(error: rusqlite::Error) -> Self {
-        Self::Io(error.to_string())
+        Self::Io { path: None, what: told(&error) }
     }
+}
+
+/// What SQLite says, with its extended code, and what to do about it.
+fn told(error: &rusqlite::Error) -> String {
+    let next = match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => "make room on its disk",
+        Some(ErrorCode::SystemIoFailure) => {
+            "its disk does not do what it is told: have it looked at (the kernel's log says more) before you go on"
+        }
+        Some(ErrorCode::ReadOnly) => "the file or its file system is read-only: make it writable",
+        Some(ErrorCode::CannotOpen) => {
+            "it, its -wal or its -shm cannot be opened or made: look at permissions, and whether the file system is read-only"
+        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            "another program holds it locked: end that program (an open sqlite3, a backup)"
+        }
+        _ => return error.to_string(),
+    };
+    let code = error.sqlite_error().map(|e| e.extended_code).unwrap_or_default();
+    format!("{error} (SQLite {code}); {next}")
 }
 
 impl From<LedgerError> for Failure {
@@ -124,7 +159,7 @@ impl From<LedgerError> for Failure {
             | LedgerError::Moved(_)
             | LedgerError::Newer { .. }
             | LedgerError::Damaged(_)
-            | LedgerError::Io(_)
+            | LedgerError::Io { .. }
             | LedgerError::Closed => (Exit::Ledger, None),
         };
         let message = match next {

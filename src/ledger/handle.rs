@@ -63,7 +63,7 @@ impl Ledger {
     }
 
     fn start(path: &Path, auditor: Option<Box<dyn Auditor>>) -> Result<Self, LedgerError> {
-        let store = Store::open(path)?;
+        let store = Store::open(path).map_err(|e| e.of(path))?;
         let path = store.path().to_owned();
         let poison = Arc::new(OnceLock::new());
         let mut writer = Writer::new(store, auditor, Arc::clone(&poison))?;
@@ -72,7 +72,7 @@ impl Ledger {
         let thread = std::thread::Builder::new()
             .name("ledger".to_owned())
             .spawn(move || writer.run(&queue))
-            .map_err(|e| LedgerError::Io(e.to_string()))?;
+            .map_err(|e| LedgerError::io(&path, e))?;
         Ok(Self(Arc::new(Inner { path, messages, poison, thread: Mutex::new(Some(thread)) })))
     }
 
@@ -84,6 +84,11 @@ impl Ledger {
     /// A reader of what is durable; one per thread.
     pub fn reader(&self) -> Result<Reader, LedgerError> {
         Reader::open(&self.0.path)
+    }
+
+    /// Why it takes nothing more, if a write has failed.
+    pub fn failed(&self) -> Option<&LedgerError> {
+        self.0.poison.get()
     }
 
     /// Makes a file a job; durable when it returns. OPEN, or HELD if card_refs stand in another file of the issuer.

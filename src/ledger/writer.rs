@@ -73,7 +73,7 @@ impl Writer {
         poison: Arc<OnceLock<LedgerError>>,
     ) -> Result<Self, LedgerError> {
         if let Some(auditor) = &mut auditor {
-            store.agrees(&auditor.audit(store.id()?).map_err(LedgerError::Auditor)?)?;
+            store.agrees(&auditor.audit(store.id()).map_err(LedgerError::Auditor)?)?;
         }
         let signed_to = store.signed_to()?;
         Ok(Self {
@@ -92,6 +92,10 @@ impl Writer {
     /// What an earlier process left under way: attempts become UNKNOWN, unbound blanks rejected, their jobs HELD,
     /// all for the reason `restart`.
     pub(super) fn take_over(&mut self) -> Result<(), LedgerError> {
+        self.taken_over().map_err(|error| self.fail(error))
+    }
+
+    fn taken_over(&mut self) -> Result<(), LedgerError> {
         let context = || Context { reason: Some("restart".to_owned()), ..Context::default() };
         self.store.begin()?;
         for job in self.store.interrupted()? {
@@ -166,15 +170,15 @@ impl Writer {
         }
     }
 
-    /// Has the end signed, if anything has happened since. What is signed is durable. A place that cannot be signed is no
-    /// reason to stop cards that are under way: the next one covers it.
+    /// Has the end signed, if anything has happened since. What is signed is durable. That the HSM does not sign is no
+    /// reason to stop cards that are under way: the next place covers it. That the place cannot be written is.
     fn sign(&mut self) {
         let Some(auditor) = &mut self.auditor else { return };
         if self.poison.get().is_some() || self.store.last_event() == self.signed_to {
             return;
         }
-        let signed = self.store.place().and_then(|place| {
-            let checkpoint = auditor.checkpoint(place).map_err(LedgerError::Auditor)?;
+        let place = self.store.place();
+        let signed = auditor.checkpoint(place).map_err(LedgerError::Auditor).and_then(|checkpoint| {
             self.store.begin()?;
             self.store.keep(&checkpoint)?;
             self.store.commit()?;
@@ -183,11 +187,13 @@ impl Writer {
         self.unsigned_since = None;
         match signed {
             Ok(n) => self.signed_to = n,
-            Err(error) => {
-                self.store.rollback();
+            Err(error @ LedgerError::Auditor(_)) => {
                 tracing::warn!(%error, "the ledger's end was not signed");
                 // Not at once again.
                 self.signed_to = self.store.last_event();
+            }
+            Err(error) => {
+                self.fail(error);
             }
         }
     }
@@ -214,7 +220,9 @@ impl Writer {
             }
             Message::Stop => {
                 self.sign();
-                self.store.fold();
+                if self.poison.get().is_none() {
+                    self.store.fold();
+                }
                 return true;
             }
             #[cfg(test)]
@@ -232,10 +240,9 @@ impl Writer {
         let mut results = Vec::with_capacity(batch.len());
         let committed = match self.poison.get() {
             Some(error) => Err(error.clone()),
-            None => self.commit(batch, &mut results),
+            None => self.commit(batch, &mut results).map_err(|error| self.fail(error)),
         };
         if let Err(error) = committed {
-            self.fail(&error);
             for (_, _, _, reply) in batch.drain(..) {
                 answer(&reply, Err(error.clone()));
             }
@@ -303,12 +310,8 @@ impl Writer {
                 self.books.insert(accepted.job, book);
                 Ok((accepted, events))
             }
-            Err(error) => {
-                if !matches!(error, LedgerError::NotAJob(_) | LedgerError::Seen { .. }) {
-                    self.fail(&error);
-                }
-                Err(error)
-            }
+            Err(error @ (LedgerError::NotAJob(_) | LedgerError::Seen { .. })) => Err(error),
+            Err(error) => Err(self.fail(error)),
         }
     }
 
@@ -345,14 +348,17 @@ impl Writer {
         Ok((Accepted { job, seen_before }, book, events))
     }
 
-    /// Nothing is written from now on.
-    fn fail(&mut self, error: &LedgerError) {
-        self.store.rollback();
+    /// Nothing is written from now on, not even again what failed: a sync that fails once may say yes the second time, and
+    /// the bytes are lost all the same.
+    fn fail(&mut self, error: LedgerError) -> LedgerError {
+        self.store.abandon();
+        let error = error.of(self.store.path());
         if self.poison.set(error.clone()).is_ok() {
             tracing::error!(%error, "the ledger takes nothing more");
         }
         // Their channels end: no event follows.
         self.subscribers.clear();
+        error
     }
 
     /// Tells every subscriber, and waits for one that is behind: see `Ledger::subscribe`. Forgets those that left.

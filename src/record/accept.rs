@@ -132,10 +132,10 @@ impl Read for Copy<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.input.read(buffer)?;
         let bytes = buffer.get(..count).unwrap_or_default();
-        self.part
-            .file
-            .write_all(bytes)
-            .map_err(|e| io::Error::new(e.kind(), format!("its copy in the spool cannot be written: {e}")))?;
+        self.part.file.write_all(bytes).map_err(|e| {
+            let copy = self.part.path.display();
+            io::Error::new(e.kind(), format!("its copy in the spool cannot be written: {copy}: {e}"))
+        })?;
         Ok(count)
     }
 }

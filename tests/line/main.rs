@@ -20,6 +20,7 @@ mod daemon;
 mod devices;
 mod exit_codes;
 mod expected;
+mod faults;
 mod papers;
 #[path = "../pcscd_support/mod.rs"]
 mod pcscd_support;

@@ -12,6 +12,10 @@ pub const BUREAU_KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/k
 /// A world of its own: two key stores, and room for files, ledger, events, dumps.
 pub struct World {
     directory: tempfile::TempDir,
+    /// Process in whose mount namespace its programs run.
+    namespace: Option<u32>,
+    /// More of their environment.
+    environment: Vec<(&'static str, PathBuf)>,
 }
 
 /// How a program ended.
@@ -23,13 +27,24 @@ pub struct Ended {
 
 impl World {
     pub fn new() -> Self {
-        let world = Self { directory: tempfile::tempdir().unwrap() };
+        let directory = tempfile::tempdir().unwrap();
+        let world = Self { directory, namespace: None, environment: Vec::new() };
         let made = world.prep(&["key", "init", "--test", "--from", ISSUER_KEYS, "--store", "issuer.store"]);
         assert_eq!(made.code, 0, "{}", made.stderr);
         let made =
             world.cardwright(&["key", "init", "--test", "--from", BUREAU_KEYS, "--store", "bureau.store"]);
         assert_eq!(made.code, 0, "{}", made.stderr);
         world
+    }
+
+    /// From now on its programs run in the mount namespace of this process.
+    pub fn enter(&mut self, namespace: u32) {
+        self.namespace = Some(namespace);
+    }
+
+    /// From now on its programs find this in their environment.
+    pub fn set(&mut self, name: &'static str, path: &str) {
+        self.environment.push((name, self.path(path)));
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -101,16 +116,29 @@ impl World {
     }
 
     fn program(&self, program: &Path, args: &[&str]) -> Ended {
-        assert!(program.with_file_name("hwsim").exists(), "hwsim is not built: run `make build` first");
-        let output = Command::new(program)
-            .args(args)
+        Ended::from(self.command(program).args(args).output().unwrap())
+    }
+
+    /// A program in the world's directory.
+    pub fn command(&self, program: &Path) -> Command {
+        let hwsim = Path::new(env!("CARGO_BIN_EXE_cardwright")).with_file_name("hwsim");
+        assert!(hwsim.exists(), "hwsim is not built: run `make build` first");
+        let mut command = match self.namespace {
+            None => Command::new(program),
+            Some(namespace) => {
+                let mut command = Command::new("nsenter");
+                let directory = format!("--wdns={}", self.directory.path().display());
+                command.args(["--mount", &directory, "--target", &namespace.to_string()]).arg(program);
+                command
+            }
+        };
+        command
             .current_dir(self.directory.path())
             .env_remove("CARDWRIGHT_LEDGER")
             .env_remove("CARDWRIGHT_KEYS")
             .env_remove("CARDWRIGHT_PROFILES")
-            .output()
-            .unwrap();
-        Ended::from(output)
+            .envs(self.environment.iter().map(|(name, path)| (name, path)));
+        command
     }
 
     /// The report of the last run.

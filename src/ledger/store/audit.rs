@@ -19,14 +19,14 @@ const FINDINGS_MAX: usize = 1000;
 
 impl Store {
     /// Name of the ledger.
-    pub(in crate::ledger) fn id(&self) -> Result<LedgerId, LedgerError> {
-        id(&self.connection)
+    pub(in crate::ledger) fn id(&self) -> LedgerId {
+        self.id
     }
 
     /// Its end.
-    pub(in crate::ledger) fn place(&self) -> Result<Place, LedgerError> {
+    pub(in crate::ledger) fn place(&self) -> Place {
         let (n, hash) = self.head;
-        Ok(Place { ledger: self.id()?, n, hash })
+        Place { ledger: self.id, n, hash }
     }
 
     /// Number of the last event.
@@ -55,12 +55,12 @@ impl Store {
 
     /// Number of the last event that was signed; 0 if none was.
     pub(in crate::ledger) fn signed_to(&self) -> Result<u64, LedgerError> {
-        Ok(last(&self.connection, self.id()?)?.map_or(0, |c| c.place.n))
+        Ok(last(&self.connection, self.id)?.map_or(0, |c| c.place.n))
     }
 
     /// Holds the ledger against what the HSM knows of it, and verifies the chain from the last signed place on.
     pub(in crate::ledger) fn agrees(&self, known: &AuditInfo) -> Result<(), LedgerError> {
-        let id = self.id()?;
+        let id = self.id;
         let last = last(&self.connection, id)?;
         if let Some(finding) = against(&self.connection, id, last.as_ref(), known)? {
             return Err(LedgerError::Damaged(finding.to_string()));

@@ -5,6 +5,8 @@ use std::cell::OnceCell;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::lock::beside;
+
 /// Device and inode of the database and of its WAL.
 pub(super) struct Identity {
     database: (PathBuf, Option<(u64, u64)>),
@@ -16,9 +18,7 @@ pub(super) struct Identity {
 impl Identity {
     /// Of the database at this path, which is open.
     pub(super) fn of(database: &Path) -> Self {
-        let mut wal = database.as_os_str().to_owned();
-        wal.push("-wal");
-        let wal = PathBuf::from(wal);
+        let wal = beside(database, "-wal");
         Self { database: (database.to_owned(), inode(database)), wal, first_wal: OnceCell::new() }
     }
 

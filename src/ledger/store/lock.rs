@@ -1,24 +1,34 @@
-//! Exclusive use: an advisory lock on a side file, because SQLite lets many writers take turns.
+//! Exclusive use: an advisory lock on a side file, because SQLite lets many writers take turns. And how far the ledger had
+//! come, which tells when its WAL was removed or an older copy was put back.
+//!
+//! ```text
+//! <ledger>-lock:   pid | LF | name of the ledger | space | number of the last event that is durable | LF
+//! ```
+//!
+//! The number is written after each commit and not synced: after a power cut it may be smaller than the ledger's, never larger.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::Read;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
+use crate::audit::LedgerId;
 use crate::ledger::error::LedgerError;
 
 /// Held as long as the ledger is open for writing; the kernel frees it when the process dies.
-pub(super) struct Lock(#[allow(dead_code, reason = "held, not used")] Flock<File>);
+pub(super) struct Lock {
+    file: Flock<File>,
+    /// What an earlier process noted.
+    noted: Option<(String, u64)>,
+}
 
 impl Lock {
-    /// Takes the lock of a ledger, or says who has it. The side file stays, `<ledger>-lock`; it holds the pid.
+    /// Takes the lock of a ledger, or says who has it. The side file stays, `<ledger>-lock`.
     pub(super) fn take(ledger: &Path) -> Result<Self, LedgerError> {
-        let mut name = ledger.as_os_str().to_owned();
-        name.push("-lock");
-        let path = PathBuf::from(name);
+        let path = beside(ledger, "-lock");
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -28,22 +38,59 @@ impl Lock {
             .open(&path)
             .map_err(|e| LedgerError::io(&path, e))?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(mut lock) => {
-                note_pid(&mut lock).map_err(|e| LedgerError::io(&path, e))?;
-                Ok(Self(lock))
+            Ok(mut file) => {
+                let (_, noted) = read(&mut file);
+                let lock = Self { file, noted };
+                lock.write(lock.noted());
+                Ok(lock)
             }
             Err((mut file, Errno::EWOULDBLOCK)) => {
-                let mut text = String::new();
-                let pid = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
-                Err(LedgerError::InUse { path: ledger.to_owned(), pid })
+                Err(LedgerError::InUse { path: ledger.to_owned(), pid: read(&mut file).0 })
             }
             Err((_, errno)) => Err(LedgerError::io(&path, errno)),
         }
     }
+
+    /// Which ledger an earlier process had here, and how far that had come for certain; `None` if that was not noted.
+    pub(super) fn noted(&self) -> Option<(&str, u64)> {
+        self.noted.as_ref().map(|(ledger, n)| (ledger.as_str(), *n))
+    }
+
+    /// Notes how far the ledger has come.
+    pub(super) fn note(&self, ledger: LedgerId, n: u64) {
+        self.write(Some((&ledger.to_string(), n)));
+    }
+
+    /// Nothing depends on it, so that it fails is no reason to stop.
+    fn write(&self, noted: Option<(&str, u64)>) {
+        let mut text = format!("{}\n", std::process::id());
+        if let Some((ledger, n)) = noted {
+            text += &format!("{ledger} {n}\n");
+        }
+        let length = u64::try_from(text.len()).unwrap_or(0);
+        if let Err(error) =
+            self.file.write_all_at(text.as_bytes(), 0).and_then(|()| self.file.set_len(length))
+        {
+            tracing::debug!(%error, "nothing noted beside the ledger");
+        }
+    }
 }
 
-fn note_pid(file: &mut File) -> std::io::Result<()> {
-    file.set_len(0)?;
-    file.rewind()?;
-    writeln!(file, "{}", std::process::id())
+/// The pid, and what was noted.
+fn read(file: &mut File) -> (Option<u32>, Option<(String, u64)>) {
+    let mut text = String::new();
+    if file.read_to_string(&mut text).is_err() {
+        return (None, None);
+    }
+    let mut lines = text.lines();
+    let pid = lines.next().and_then(|pid| pid.parse().ok());
+    let noted = lines.next().and_then(|line| line.split_once(' '));
+    (pid, noted.and_then(|(ledger, n)| Some((ledger.to_owned(), n.parse().ok()?))))
+}
+
+/// The file of this name beside a ledger.
+pub(super) fn beside(ledger: &Path, suffix: &str) -> PathBuf {
+    let mut name = ledger.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }

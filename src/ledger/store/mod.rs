@@ -25,16 +25,18 @@ use std::path::PathBuf;
 use rusqlite::Connection;
 
 use super::chain::Hash;
+use crate::audit::LedgerId;
 
 /// The writing side. Fields are dropped in order: the connection before the lock.
 pub(super) struct Store {
     connection: Connection,
     path: PathBuf,
+    id: LedgerId,
     /// Number and hash of the last event.
     head: (u64, Hash),
     /// Of the last event: time never goes back in the ledger.
     last_ts: u64,
     scratch: Vec<u8>,
     identity: identity::Identity,
-    _lock: lock::Lock,
+    lock: lock::Lock,
 }

@@ -1,13 +1,15 @@
 //! Opening: the file, its settings, its schema.
 
 use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 
-use super::{Store, identity::Identity, lock::Lock, row};
+use super::identity::Identity;
+use super::lock::{Lock, beside};
+use super::{Store, row};
 use crate::ledger::chain::{GENESIS, Hash};
 use crate::ledger::error::LedgerError;
 
@@ -37,31 +39,61 @@ impl Store {
         if path.metadata().is_ok_and(|meta| meta.is_file() && meta.len() == 0) {
             return Err(LedgerError::Empty(path.to_owned()));
         }
-        OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)
-            .map_err(|e| LedgerError::io(path, e))?;
-        let path = path.canonicalize().map_err(|e| LedgerError::io(path, e))?;
+        if path.is_symlink() && !path.exists() {
+            return Err(LedgerError::io(
+                path,
+                "it is a link to nothing; is the disk mounted to which it leads?",
+            ));
+        }
+        let io = |e| LedgerError::io(path, e);
+        let made = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+            Ok(_) => true,
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => false,
+            Err(e) => return Err(io(e)),
+        };
+        if !made {
+            OpenOptions::new().write(true).open(path).map_err(io)?;
+        }
+        one_name(path)?;
+        let path = path.canonicalize().map_err(io)?;
         let lock = Lock::take(&path)?;
+        Self::locked(&path, lock, made).map_err(|error| {
+            // What could not be made is not left to be taken for a ledger that was emptied.
+            if made {
+                for suffix in ["-wal", "-shm", "-lock", ""] {
+                    let _ = std::fs::remove_file(beside(&path, suffix));
+                }
+            }
+            error.of(&path)
+        })
+    }
+
+    fn locked(path: &Path, lock: Lock, made: bool) -> Result<Self, LedgerError> {
         let mut connection = Connection::open_with_flags(
-            &path,
+            path,
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
         )?;
         connection.busy_timeout(BUSY)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        let version = identify(&connection, &path, true)?;
+        let version = identify(&connection, path, true)?;
         settings(&connection)?;
+        rewrite(&connection, path)?;
+        let noted = if made { None } else { lock.noted() };
+        if let (0, Some((_, noted))) = (version, noted) {
+            return Err(behind(0, noted));
+        }
         migrate(&mut connection, version)?;
-        let head = head(&connection)?;
+        let (id, head) = (super::audit::id(&connection)?, head(&connection)?);
+        if let Some((_, noted)) = noted.filter(|(name, noted)| *name == id.to_string() && *noted > head.0) {
+            return Err(behind(head.0, noted));
+        }
         let last_ts = connection
             .query_row("SELECT ts FROM event WHERE n = (SELECT max(n) FROM event)", [], |r| row::number(r, 0))
             .optional()?
             .unwrap_or(0);
+        let (path, scratch) = (path.to_owned(), Vec::with_capacity(512));
         let identity = Identity::of(&path);
-        Ok(Self { connection, path, head, last_ts, scratch: Vec::with_capacity(512), identity, _lock: lock })
+        Ok(Self { connection, path, id, head, last_ts, scratch, identity, lock })
     }
 
     /// Where it is, absolute.
@@ -84,18 +116,62 @@ impl Store {
     }
 }
 
+/// Less is there than was written.
+fn behind(found: u64, noted: u64) -> LedgerError {
+    LedgerError::Damaged(format!(
+        "it ends at event {found}, and event {noted} was written: its -wal was removed or cut off, or it was put back from \
+         a backup; find the newer one"
+    ))
+}
+
+/// A ledger has one name: its lock and its WAL lie beside that, and whoever came by another would not see them.
+fn one_name(path: &Path) -> Result<(), LedgerError> {
+    match path.metadata().map_err(|e| LedgerError::io(path, e))?.nlink() {
+        0 | 1 => Ok(()),
+        names => {
+            let what = format!("the file has {names} names (hard links); remove all but the right one");
+            Err(LedgerError::io(path, what))
+        }
+    }
+}
+
+/// Writes the WAL once more as it reads, and syncs it. If an earlier process saw a sync fail, the kernel may hold bytes that it
+/// takes for written and that are not on the disk; nothing is built on those.
+fn rewrite(connection: &Connection, path: &Path) -> Result<(), LedgerError> {
+    let wal = beside(path, "-wal");
+    let io = |e| LedgerError::io(&wal, e);
+    let file = match OpenOptions::new().read(true).write(true).open(&wal) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        file => file.map_err(io)?,
+    };
+    // Nobody else writes there meanwhile.
+    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    let (mut at, mut bytes) = (0, vec![0; 1 << 20]);
+    loop {
+        let read = file.read_at(&mut bytes, at).map_err(io)?;
+        if read == 0 {
+            break;
+        }
+        file.write_all_at(bytes.get(..read).unwrap_or_default(), at).map_err(io)?;
+        at += u64::try_from(read).unwrap_or_default();
+    }
+    file.sync_data().map_err(io)?;
+    Ok(transaction.rollback()?)
+}
+
 /// Opens a ledger for reading only; one of an earlier version is brought up to date first, which needs it alone.
 pub(super) fn open_reader(path: &Path) -> Result<Connection, LedgerError> {
     if !path.is_file() {
         return Err(LedgerError::Missing(path.to_owned()));
     }
-    let (connection, version) = read_only(path)?;
+    one_name(path)?;
+    let (connection, version) = read_only(path).map_err(|e| e.of(path))?;
     if usize::try_from(version).is_ok_and(|version| version >= MIGRATIONS.len()) {
         return Ok(connection);
     }
     drop(connection);
     drop(Store::open(path)?);
-    read_only(path).map(|(connection, _)| connection)
+    read_only(path).map(|(connection, _)| connection).map_err(|e| e.of(path))
 }
 
 fn read_only(path: &Path) -> Result<(Connection, u32), LedgerError> {
@@ -112,7 +188,10 @@ fn read_only(path: &Path) -> Result<(Connection, u32), LedgerError> {
 /// The schema version of a file; refuses other programs' databases and newer ledgers. An empty file has version 0
 /// and will do for a writer.
 fn identify(connection: &Connection, path: &Path, writer: bool) -> Result<u32, LedgerError> {
-    let foreign = |_| LedgerError::NotALedger(path.to_owned());
+    let foreign = |error: rusqlite::Error| match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) | None => LedgerError::NotALedger(path.to_owned()),
+        Some(_) => error.into(),
+    };
     let id: i64 = connection.pragma_query_value(None, "application_id", |r| r.get(0)).map_err(foreign)?;
     let found: u32 = connection.pragma_query_value(None, "user_version", |r| r.get(0)).map_err(foreign)?;
     let things: u32 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |r| r.get(0))?;
@@ -137,10 +216,11 @@ fn settings(connection: &Connection) -> Result<(), LedgerError> {
     let foreign_keys: bool = connection.pragma_query_value(None, "foreign_keys", |r| r.get(0))?;
     // 2 = FULL.
     if journal != "wal" || synchronous != 2 || !foreign_keys {
-        return Err(LedgerError::Io(format!(
+        let what = format!(
             "SQLite did not take the settings: journal_mode {journal}, synchronous {synchronous}, foreign_keys \
              {foreign_keys}"
-        )));
+        );
+        return Err(LedgerError::Io { path: None, what });
     }
     Ok(())
 }
@@ -154,6 +234,10 @@ fn migrate(connection: &mut Connection, version: u32) -> Result<(), LedgerError>
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", number)?;
         transaction.commit()?;
+    }
+    if done < MIGRATIONS.len() {
+        // Into the file itself, which is a ledger by that, whatever becomes of its WAL.
+        connection.pragma(None, "wal_checkpoint", "TRUNCATE", |_| Ok(()))?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rusqlite::config::DbConfig;
 use rusqlite::types::ToSql;
 use rusqlite::{OptionalExtension, params};
 
@@ -29,11 +30,16 @@ impl Store {
             .prepare_cached("UPDATE head SET n = ?1, hash = ?2")?
             .execute(params![signed(*n), hash])?;
         self.connection.prepare_cached("COMMIT")?.raw_execute()?;
+        self.lock.note(self.id, *n);
         Ok(())
     }
 
-    /// Gives a transaction up. The ledger takes nothing more afterwards, so the head in memory does not matter.
-    pub(in crate::ledger) fn rollback(&self) {
+    /// Gives a transaction up. The ledger takes nothing more afterwards, so the head in memory does not matter; and closing
+    /// it folds nothing, because what the WAL holds may not be on the disk.
+    pub(in crate::ledger) fn abandon(&self) {
+        if let Err(error) = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true) {
+            tracing::debug!(%error, "the WAL may be folded");
+        }
         if let Err(error) = self.connection.execute_batch("ROLLBACK") {
             tracing::debug!(%error, "nothing to roll back");
         }

@@ -164,7 +164,7 @@ fn a_full_disk_stops_everything_and_loses_nothing_acknowledged() {
             Err(error) => break error,
         }
     };
-    assert!(matches!(&error, LedgerError::Io(text) if text.contains("full")), "{error:?}");
+    assert!(matches!(&error, LedgerError::Io { what, .. } if what.contains("full")), "{error:?}");
     assert!(acknowledged > 1);
     // Everybody hears of it, whatever they ask for, and no event follows.
     assert_eq!(say(&ledger, job, Change::Fed { blank: 1 }), Err(error.clone()));

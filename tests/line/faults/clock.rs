@@ -1,0 +1,145 @@
+//! The wall clock is set back and forward, in the middle of a job and between two, under `run` and under the daemon. Order is by
+//! the number of the event; the ledger's time never goes back; what takes time is measured by another clock.
+
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::{Daemon, accounted, ok};
+use crate::books::{Witness, number, word};
+use crate::support::World;
+
+const HOUR: i64 = 3600;
+/// Longer than any single step of a card takes here.
+const STEP_MAX: u64 = 60_000;
+
+/// A world whose programs see a clock that `set` sets.
+fn world(cards: u32) -> World {
+    let mut world = World::new();
+    world.prepared("job", cards, 37);
+    world.prepared("next", 4, 38);
+    let compiled = Command::new("cc")
+        .args(["-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-O2", "-o"])
+        .arg(world.path("clock.so"))
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/line/faults/clock.c"))
+        .arg("-ldl")
+        .status()
+        .expect("a C compiler: run `make setup`");
+    assert!(compiled.success());
+    set(&world, 0);
+    world.set("CLOCK", "clock");
+    world.set("LD_PRELOAD", "clock.so");
+    world
+}
+
+fn set(world: &World, seconds: i64) {
+    std::fs::write(world.path("clock-next"), seconds.to_string()).unwrap();
+    std::fs::rename(world.path("clock-next"), world.path("clock")).unwrap();
+}
+
+/// Every event of the ledger: numbered without a gap, never earlier than the one before, and nothing took for ever.
+fn in_order(world: &World) -> Vec<Value> {
+    let log = ok(world, "log --json");
+    let events: Vec<Value> = match serde_json::from_str(&log) {
+        Ok(Value::Array(events)) => events,
+        _ => log.lines().map(|line| serde_json::from_str(line).unwrap()).collect(),
+    };
+    assert!(events.iter().zip(1..).all(|(event, n)| number(event, "n") == n));
+    assert!(events.is_sorted_by_key(|event| word(event, "ts")));
+    assert!(events.iter().all(|event| event["ms"].as_u64().unwrap_or(0) < STEP_MAX));
+    ok(world, "audit verify --keys bureau.store");
+    events
+}
+
+/// Sets the clock to one after the other while a job runs, each after some more of its records are done.
+fn jumping<T>(world: &World, jumps: &[i64], done: impl Fn() -> usize + Sync, job: impl FnOnce() -> T) -> T {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let jumper = scope.spawn(|| {
+            for (jump, after) in jumps.iter().zip((3..).step_by(5)) {
+                while done() < after && !over.load(Ordering::SeqCst) {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                set(world, *jump);
+            }
+            !over.load(Ordering::SeqCst)
+        });
+        let result = job();
+        over.store(true, Ordering::SeqCst);
+        assert!(jumper.join().unwrap(), "the job was over before the last jump");
+        result
+    })
+}
+
+#[test]
+fn in_the_middle_of_a_run_and_between_two() {
+    let world = world(40);
+    let stacked = || {
+        let events = std::fs::read_to_string(world.path("events.jsonl")).unwrap_or_default();
+        events.matches("\"to\":\"STACKED\"").count()
+    };
+    let jumps = [5 * HOUR, -9 * HOUR, 30 * HOUR, -5_000 * HOUR, HOUR];
+    let line =
+        ["--line", "sim-8", "--keys", "bureau.store", "--simulate", "--speed", "40", "--dump", "dumps"];
+    let args = [&["run", "job.cwf1", "--limit", "36", "--events", "events.jsonl"][..], &line].concat();
+    let ended = jumping(&world, &jumps, stacked, || world.cardwright(&args));
+    super::ended(&ended, 0, &[]);
+    let mut runs = vec![Witness::keep(&world, 0)];
+    let events = in_order(&world);
+    // The jumps were seen: the ledger's time has jumped forward at least once by hours.
+    assert!(word(&events[events.len() - 1], "ts") > word(&events[0], "ts"));
+    // Before 1970, then now.
+    for (clock, limit, run) in [(-600_000 * HOUR, "1", 1), (-HOUR, "9", 2)] {
+        set(&world, clock);
+        super::ended(&world.resume("sim-8", &["--limit", limit, "--seed", &run.to_string()]), 0, &[]);
+        runs.push(Witness::keep(&world, run));
+        in_order(&world);
+    }
+    accounted(&world, &runs, 40);
+    let report = ok(&world, "job report J1");
+    assert!(!report.contains(" -"), "something negative: {report}");
+    ok(&world, "job papers J1 --keys bureau.store --out papers");
+    // A second file, whose copy in the spool has a name from an earlier time.
+    set(&world, -40 * HOUR);
+    let next = world.cardwright(&[&["run", "next.cwf1"][..], &line].concat());
+    // HELD, if the synthetic cards of both files are the same; accepted in any case.
+    assert!([0, 44].contains(&next.code), "{}", next.stderr);
+    in_order(&world);
+}
+
+#[test]
+fn under_the_daemon() {
+    let world = world(30);
+    let shown =
+        || -> Value { serde_json::from_str(&ok(&world, "job show J1 --json --socket d.sock")).unwrap() };
+    set(&world, 24 * HOUR);
+    let first = Daemon::start(&world, "40", "1");
+    ok(&world, "job submit job.cwf1 --socket d.sock");
+    ok(&world, "job release J1 --socket d.sock");
+    let good = || usize::try_from(number(&shown()["balance"], "good")).unwrap();
+    jumping(&world, &[-24 * HOUR, 72 * HOUR, -72 * HOUR], good, || {
+        let end = Instant::now() + Duration::from_secs(60);
+        while good() < 20 {
+            assert!(Instant::now() < end, "{}", shown());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+    first.drains();
+    let mut runs = vec![Witness::keep(&world, 0)];
+    set(&world, -240 * HOUR);
+    let second = Daemon::start(&world, "40", "2");
+    assert_eq!(shown()["state"], "HELD");
+    ok(&world, "job release J1 --socket d.sock");
+    ok(&world, "job submit next.cwf1 --socket d.sock");
+    let end = Instant::now() + Duration::from_secs(60);
+    while shown()["state"] != "CLOSED" {
+        assert!(Instant::now() < end, "{}", shown());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    second.drains();
+    runs.push(Witness::keep(&world, 1));
+    accounted(&world, &runs, 30);
+    in_order(&world);
+}

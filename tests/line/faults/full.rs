@@ -1,0 +1,115 @@
+//! A disk that is full: the ledger's, while it is made, while a file is accepted, in the middle of a job, under the daemon.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::mounts::{Disk, Kind};
+use super::{Daemon, LEDGER, accounted, ended, ok, settled};
+use crate::books::{Witness, number};
+use crate::support::World;
+
+const CARDS: u32 = 70;
+
+fn world(cards: u32) -> (World, Disk) {
+    let mut world = World::new();
+    world.prepared("job", cards, 31);
+    world.prepared("next", 4, 39);
+    let disk = Disk::mount(&mut world, Kind::Small);
+    world.set("CARDWRIGHT_LEDGER", "small/cardwright.db");
+    (world, disk)
+}
+
+#[test]
+fn in_the_middle_of_a_job_the_line_stops_before_the_next_card() {
+    let (world, disk) = world(CARDS);
+    assert_eq!(world.run("job.cwf1", "sim-8", &["--limit", "2", "--seed", "1"]).code, 0);
+    let mut runs = vec![Witness::keep(&world, 0)];
+    // From nothing at all to enough for some cards.
+    for (run, kib) in (1..).zip([0, 12, 40, 72, 108, 160, 240]) {
+        disk.leave(kib);
+        let stopped = world.resume("sim-8", &["--seed", &(run + 1).to_string()]);
+        ended(&stopped, LEDGER, &["small/cardwright.db: ", "full", "make room on its disk", "job resume"]);
+        if world.path("dumps").exists() {
+            runs.push(Witness::keep(&world, run));
+        }
+        // While it is full, it can be read, and says the same as later.
+        let shown = ok(&world, "job show J1 --json");
+        disk.free();
+        assert_eq!(shown, ok(&world, "job show J1 --json"));
+        if let Some(last) = runs.last() {
+            settled(&world, last);
+        }
+    }
+    assert!(runs.len() > 3, "it was never in the middle of a card");
+    assert_eq!(world.resume("sim-8", &["--seed", "90"]).code, 0);
+    runs.push(Witness::keep(&world, 90));
+    let closed = accounted(&world, &runs, u64::from(CARDS));
+    assert_eq!(closed["state"], "CLOSED");
+}
+
+/// Whatever it fails in (making the ledger, copying the file, writing the job), nothing is left that is in the way later, and
+/// no card was touched.
+#[test]
+fn while_a_file_is_accepted_nothing_is_left_behind() {
+    let (world, disk) = world(200);
+    let mut said = Vec::new();
+    for kib in (0..1000).step_by(24) {
+        disk.leave(kib);
+        let refused = world.run("job.cwf1", "sim-8", &["--limit", "1"]);
+        let spooled = std::fs::read_dir(disk.path("small/cardwright.db.spool"));
+        let spooled = spooled.into_iter().flatten().count();
+        disk.free();
+        if world.cardwright(&["job", "list"]).stdout.contains("J1") {
+            break;
+        }
+        assert!(refused.stderr.contains("small/cardwright.db"), "{}", refused.stderr);
+        assert!(!world.path("dumps").exists(), "a card was touched");
+        assert_eq!(spooled, 0, "{kib}: {}", refused.stderr);
+        said.push(refused.code);
+    }
+    said.dedup();
+    assert!(said.len() > 1 && said.iter().all(|code| [LEDGER, super::IO].contains(code)), "{said:?}");
+    // What the run that was accepted left open.
+    let _ = std::fs::rename(world.path("dumps"), world.path("dumps-0"));
+    for words in ["card resolve J1 all --destroyed", "card remake J1 all"] {
+        ok(&world, words);
+    }
+    assert_eq!(world.resume("sim-8", &["--seed", "2", "--limit", "3"]).code, 0);
+}
+
+/// The daemon does not stay behind without a ledger: it says why, and ends; the next one begins with what is on the disk.
+#[test]
+fn under_the_daemon() {
+    let (world, disk) = world(30);
+    let end = Instant::now() + Duration::from_secs(60);
+    let until = |what: &dyn Fn(&Value) -> bool| loop {
+        let shown = ok(&world, "job show J1 --json");
+        if what(&serde_json::from_str(&shown).unwrap()) {
+            break;
+        }
+        assert!(Instant::now() < end, "{shown}");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let first = Daemon::start(&world, "20", "1");
+    ok(&world, "job submit job.cwf1 --socket d.sock");
+    ok(&world, "job release J1 --socket d.sock");
+    until(&|job| number(&job["balance"], "good") > 2);
+    disk.leave(16);
+    let (code, said) = first.ends();
+    assert_eq!(code, Some(LEDGER), "{said}");
+    assert!(said.contains("small/cardwright.db: ") && said.contains("make room on its disk"), "{said}");
+    disk.free();
+    let mut runs = vec![Witness::keep(&world, 0)];
+    settled(&world, &runs[0]);
+    let second = Daemon::start(&world, "0", "2");
+    ok(&world, "job release J1 --socket d.sock");
+    until(&|job| job["state"] == "CLOSED");
+    disk.leave(0);
+    let refused = world.cardwright(&["job", "submit", "next.cwf1", "--socket", "d.sock"]);
+    ended(&refused, super::IO, &["No space left"]);
+    disk.free();
+    second.drains();
+    runs.push(Witness::keep(&world, 1));
+    accounted(&world, &runs, 30);
+}

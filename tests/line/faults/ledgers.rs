@@ -1,0 +1,153 @@
+//! A ledger that is not as it was left: read-only, linked, locked by somebody else, without its WAL, not there.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::mounts::{Disk, Kind};
+use super::{LEDGER, accounted, ended, ok, settled};
+use crate::books::Witness;
+use crate::support::{World, lines};
+
+const CARDS: u32 = 8;
+
+fn world() -> World {
+    let world = World::new();
+    world.prepared("job", CARDS, 36);
+    world
+}
+
+fn resumed(world: &World) -> Vec<Witness> {
+    let first = Witness::keep(world, 0);
+    assert_eq!(world.resume("sim-8", &["--seed", "2"]).code, 0);
+    vec![first, Witness::keep(world, 1)]
+}
+
+#[test]
+fn on_a_read_only_file_system() {
+    let mut world = world();
+    let disk = Disk::mount(&mut world, Kind::Small);
+    world.set("CARDWRIGHT_LEDGER", "small/cardwright.db");
+    assert_eq!(world.run("job.cwf1", "sim-8", &["--limit", "2"]).code, 0);
+    disk.remount(&world, "ro");
+    ended(&world.resume("sim-8", &[]), LEDGER, &["small/cardwright.db", "Read-only"]);
+    ok(&world, "job show J1");
+    disk.remount(&world, "rw");
+    for suffix in ["-wal", "-shm"] {
+        std::fs::remove_file(disk.path(&format!("small/cardwright.db{suffix}"))).unwrap();
+    }
+    disk.remount(&world, "ro");
+    // SQLite must make both even to read.
+    ended(&world.cardwright(&["job", "show", "J1"]), LEDGER, &["small/cardwright.db", "read-only"]);
+    ended(&world.cardwright(&["card", "cancel", "J1", "7"]), LEDGER, &["small/cardwright.db", "ead-only"]);
+    disk.remount(&world, "rw");
+    accounted(&world, &resumed(&world), u64::from(CARDS));
+}
+
+#[test]
+fn by_another_name_or_none() {
+    let world = world();
+    assert_eq!(world.run("job.cwf1", "sim-8", &["--limit", "2"]).code, 0);
+    let ledgers = || {
+        let names =
+            std::fs::read_dir(world.path("")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.contains(".db")).count()
+    };
+    let made = ledgers();
+    // Two names of one file are two locks and two WALs.
+    std::fs::hard_link(world.path("cardwright.db"), world.path("other.db")).unwrap();
+    for name in ["cardwright.db", "other.db"] {
+        ended(&world.resume("sim-8", &["--ledger", name]), LEDGER, &[name, "2 names"]);
+        ended(&world.cardwright(&["job", "list", "--ledger", name]), LEDGER, &[name, "2 names"]);
+    }
+    std::fs::remove_file(world.path("other.db")).unwrap();
+    // A link to it is the same ledger, with one lock and one WAL.
+    std::os::unix::fs::symlink("cardwright.db", world.path("link.db")).unwrap();
+    assert_eq!(world.resume("sim-8", &["--ledger", "link.db", "--limit", "1", "--seed", "4"]).code, 0);
+    std::fs::remove_file(world.path("link.db")).unwrap();
+    // A disk that is not mounted.
+    std::os::unix::fs::symlink("unmounted/cardwright.db", world.path("link.db")).unwrap();
+    ended(&world.resume("sim-8", &["--ledger", "link.db"]), LEDGER, &["link.db", "mounted"]);
+    std::fs::remove_file(world.path("link.db")).unwrap();
+    std::fs::create_dir(world.path("unmounted")).unwrap();
+    std::os::unix::fs::symlink("unmounted/cardwright.db", world.path("link.db")).unwrap();
+    ended(&world.resume("sim-8", &["--ledger", "link.db"]), LEDGER, &["link.db", "mounted"]);
+    std::fs::remove_file(world.path("link.db")).unwrap();
+    ended(&world.resume("sim-8", &["--ledger", "nowhere/l.db"]), LEDGER, &["nowhere/l.db", "No such file"]);
+    std::fs::remove_dir(world.path("unmounted")).unwrap();
+    assert_eq!(ledgers(), made, "something was made in passing");
+    accounted(&world, &resumed(&world), u64::from(CARDS));
+}
+
+#[test]
+fn while_another_program_writes_to_it() {
+    let world = world();
+    assert_eq!(world.run("job.cwf1", "sim-8", &["--limit", "2"]).code, 0);
+    let mut other = Command::new("sqlite3")
+        .arg(world.path("cardwright.db"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("sqlite3: run `make setup`");
+    let mut words = other.stdin.take().unwrap();
+    words.write_all(b"BEGIN IMMEDIATE;\n.print locked\n").unwrap();
+    let mut said = String::new();
+    BufReader::new(other.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    assert_eq!(said, "locked\n");
+    ended(&world.resume("sim-8", &[]), LEDGER, &["cardwright.db", "locked", "end that program"]);
+    // Readers do not mind.
+    ok(&world, "job show J1");
+    drop(words);
+    other.wait().unwrap();
+    accounted(&world, &resumed(&world), u64::from(CARDS));
+}
+
+#[test]
+fn without_its_wal_or_with_half_of_it() {
+    let world = world();
+    let mut run = world
+        .command(Path::new(env!("CARGO_BIN_EXE_cardwright")))
+        .args(["run", "job.cwf1", "--line", "sim-8", "--keys", "bureau.store", "--simulate", "--speed", "20"])
+        .args(["--dump", "dumps", "--events", "events.jsonl"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let end = Instant::now() + Duration::from_secs(30);
+    let events = || std::fs::read_to_string(world.path("events.jsonl")).unwrap_or_default();
+    while !events().contains("WRITTEN") {
+        assert!(Instant::now() < end && run.try_wait().unwrap().is_none(), "no card was written");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    run.kill().unwrap();
+    run.wait().unwrap();
+    // hwsim writes the last dumps when nobody is there any more.
+    let out = || {
+        let (fed, left): (Vec<_>, Vec<_>) =
+            lines(&world.path("dumps/line.jsonl")).into_iter().partition(|l| l["what"] == "fed");
+        fed.len() == left.len()
+    };
+    while !out() {
+        assert!(Instant::now() < end, "hwsim does not end");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let wal = world.path("cardwright.db-wal");
+    let whole = std::fs::read(&wal).unwrap();
+    assert!(!whole.is_empty());
+    for cut in [None, Some(0), Some(whole.len() / 2), Some(whole.len() - 1)] {
+        let _ = std::fs::remove_file(world.path("cardwright.db-shm"));
+        match cut {
+            None => std::fs::remove_file(&wal).unwrap(),
+            Some(cut) => std::fs::write(&wal, &whole[..cut]).unwrap(),
+        }
+        let refused = world.resume("sim-8", &["--seed", "2"]);
+        ended(&refused, LEDGER, &["-wal was removed or cut off"]);
+        std::fs::write(&wal, &whole).unwrap();
+    }
+    let _ = std::fs::remove_file(world.path("cardwright.db-shm"));
+    let first = Witness::keep(&world, 0);
+    settled(&world, &first);
+    assert_eq!(world.resume("sim-8", &["--seed", "2"]).code, 0);
+    accounted(&world, &[first, Witness::keep(&world, 1)], u64::from(CARDS));
+}

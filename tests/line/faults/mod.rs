@@ -1,0 +1,162 @@
+//! Real faults of what lies under the ledger: disks that are full, that fail, that are read-only; files that were moved, linked
+//! or cut; a clock that jumps. Whatever breaks, the line stops before the next card is bound, the message says what to do, and
+//! afterwards nothing is lost and nothing is there twice.
+
+mod clock;
+mod failing;
+mod full;
+mod ledgers;
+mod mounts;
+mod outputs;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, geteuid};
+use serde_json::Value;
+
+use crate::books::{Witness, cards, job, number, word};
+use crate::support::{Ended, World};
+
+/// Exit code: the ledger cannot be opened or written.
+pub const LEDGER: i32 = 40;
+/// Exit code: a file of ours cannot be read or written.
+pub const IO: i32 = 50;
+
+/// It ended so, and said this.
+#[track_caller]
+pub fn ended(ended: &Ended, code: i32, words: &[&str]) {
+    assert_eq!(ended.code, code, "{}{}", ended.stdout, ended.stderr);
+    for word in words {
+        assert!(ended.stderr.contains(word), "no {word:?} in {}", ended.stderr);
+    }
+}
+
+#[track_caller]
+pub fn ok(world: &World, words: &str) -> String {
+    let words: Vec<_> = words.split(' ').collect();
+    let ended = world.cardwright(&words);
+    assert_eq!(ended.code, 0, "{words:?}: {}{}", ended.stdout, ended.stderr);
+    ended.stdout
+}
+
+/// A daemon at `d.sock` in which the user of the tests may do everything.
+pub struct Daemon<'a> {
+    world: &'a World,
+    child: Child,
+}
+
+impl<'a> Daemon<'a> {
+    pub fn start(world: &'a World, speed: &str, seed: &str) -> Self {
+        let roles = "roles = [\"operator\", \"supervisor\"]";
+        let people = format!("[[person]]\nname = \"anna\"\nuid = {}\n{roles}\n", geteuid());
+        std::fs::write(world.path("people.toml"), people).unwrap();
+        let mut child = world
+            .command(Path::new(env!("CARGO_BIN_EXE_cardwrightd")))
+            .args([
+                "--line",
+                "sim-8",
+                "--keys",
+                "bureau.store",
+                "--people",
+                "people.toml",
+                "--socket",
+                "d.sock",
+            ])
+            .args(["--simulate", "--speed", speed, "--dump", "dumps", "--seed", seed])
+            .stdout(Stdio::piped())
+            .stderr(File::create(world.path("said")).unwrap())
+            .spawn()
+            .unwrap();
+        let mut said = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        assert_eq!(said, "ready\n");
+        Self { world, child }
+    }
+
+    /// Waits until it ends of itself: how, and what it said.
+    pub fn ends(mut self) -> (Option<i32>, String) {
+        let code = self.child.wait().unwrap().code();
+        (code, std::fs::read_to_string(self.world.path("said")).unwrap())
+    }
+
+    /// SIGTERM.
+    pub fn drains(self) {
+        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM).unwrap();
+        let (code, said) = self.ends();
+        assert_eq!(code, Some(0), "{said}");
+    }
+}
+
+impl Drop for Daemon<'_> {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Which record each attempt's blank was bound to, and what the ledger says of it.
+fn bound(world: &World) -> BTreeMap<String, (u64, String)> {
+    let mut bound = BTreeMap::new();
+    for card in cards(world) {
+        for attempt in card["attempts"].as_array().unwrap() {
+            let what = (number(&card, "seq"), word(attempt, "state"));
+            assert!(bound.insert(word(attempt, "blank"), what).is_none(), "one blank for two: {card}");
+        }
+    }
+    bound
+}
+
+/// After a line that stopped: a person looks for the cards that the ledger is not sure of, says what was found, and lets what
+/// was destroyed be made again.
+pub fn settled(world: &World, run: &Witness) {
+    let before = bound(world);
+    for dump in &run.dumps {
+        let known = before.get(&word(dump, "blank"));
+        assert!(dump["writes"] == 0 || known.is_some(), "written and never bound: {dump}");
+        if let (Some((seq, state)), "stacked") = (known, word(dump, "fate").as_str())
+            && state != "STACKED"
+        {
+            ok(world, &format!("card resolve J1 {seq} --good"));
+        }
+    }
+    ok(world, "card resolve J1 all --destroyed");
+    ok(world, "card remake J1 all");
+}
+
+/// Ledger and witnesses about all runs: the balances hold, each record has exactly one card in the stacker, and no blank was
+/// written that the ledger does not know. A blank that was fed when the ledger failed, and thrown out untouched, it may not know.
+pub fn accounted(world: &World, runs: &[Witness], records: u64) -> Value {
+    let job = job(world);
+    let count = |name: &str| number(&job["balance"], name);
+    let blanks = ["in_line", "good", "rejected", "unknown", "returned", "sample"];
+    assert_eq!(
+        count("blanks_fed"),
+        blanks.iter().map(|b| count(&format!("blanks_{b}"))).sum::<u64>(),
+        "{job}"
+    );
+    assert_eq!((count("records"), count("good")), (records, records), "{job}");
+    assert_eq!((count("blanks_good"), count("blanks_in_line"), count("blanks_unknown")), (records, 0, 0));
+    let bound = bound(world);
+    let dumps: Vec<_> = runs.iter().flat_map(|run| &run.dumps).collect();
+    let unheard = dumps.iter().filter(|d| d["writes"] == 0 && !bound.contains_key(&word(d, "blank"))).count();
+    let fed = usize::try_from(count("blanks_fed")).unwrap();
+    assert!(
+        fed <= dumps.len() && dumps.len() - fed <= unheard,
+        "{} dumps, {unheard} unheard of: {job}",
+        dumps.len()
+    );
+    let mut stacked = BTreeMap::new();
+    for dump in dumps.iter().filter(|d| d["fate"] == "stacked") {
+        let (seq, state) = &bound[&word(dump, "blank")];
+        assert!(["STACKED", "GOOD"].contains(&state.as_str()), "{dump}");
+        assert!(stacked.insert(*seq, ()).is_none(), "record {seq} has two cards");
+    }
+    assert_eq!(stacked.len() as u64, records);
+    ok(world, "audit verify --keys bureau.store");
+    job
+}

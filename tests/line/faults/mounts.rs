@@ -1,0 +1,109 @@
+//! A small file system of its own for a world, at `small/`, in a mount namespace that only the world's programs enter. Needs
+//! root, and loop devices for a disk that fails.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use nix::sys::statvfs::statvfs;
+
+use crate::support::World;
+
+/// What the disk is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A tmpfs of 32 MiB.
+    Small,
+    /// ext4 on a loop device whose blocks lie on a tmpfs: when that is full, blocks that were never written before fail, and
+    /// the writer hears of it when he syncs. Without a journal, so that it goes on after a failure as if nothing had happened.
+    Failing,
+}
+
+/// Mounted; dropping it unmounts.
+pub struct Disk {
+    holder: Child,
+    /// The folder from outside.
+    folder: PathBuf,
+    kind: Kind,
+}
+
+impl Disk {
+    /// Mounts it; from now on the world's programs see it at `small/`.
+    pub fn mount(world: &mut World, kind: Kind) -> Self {
+        assert!(
+            nix::unistd::geteuid().is_root(),
+            "the tests with full disks need root, for mounts of their own"
+        );
+        std::fs::create_dir(world.path("small")).unwrap();
+        std::fs::create_dir(world.path("blocks")).unwrap();
+        let mount = match kind {
+            Kind::Small => "mount -t tmpfs -o size=32m,mode=755 small small",
+            Kind::Failing => {
+                "mount -t tmpfs -o size=32m,mode=755 blocks blocks && truncate -s 64M blocks/disk && \
+                 mkfs.ext4 -q -F -O ^has_journal blocks/disk && mount -o loop blocks/disk small"
+            }
+        };
+        // Ends when its input closes; the mounts, which nobody else sees, go with it.
+        let script = format!("{mount} && echo ready && read -r over");
+        let mut holder = Command::new("unshare")
+            .args(["--mount", "sh", "-c", &script])
+            .current_dir(world.path(""))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(
+            line, "ready\n",
+            "no mounts: is this container allowed to make them, and are there loop devices?"
+        );
+        world.enter(holder.id());
+        let root = PathBuf::from(format!("/proc/{}/root", holder.id()));
+        let folder = root.join(world.path("").strip_prefix("/").unwrap());
+        Self { holder, folder, kind }
+    }
+
+    /// A file as the world's programs see it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Fills it (or what lies under it) until so many KiB are left.
+    pub fn leave(&self, kib: u64) {
+        self.free();
+        let filler = self.filler();
+        let room = statvfs(filler.parent().unwrap()).unwrap();
+        let room = room.blocks_available() * room.fragment_size();
+        let bytes = usize::try_from(room.checked_sub(kib * 1024).expect("so much is not left")).unwrap();
+        let filled = File::create(filler).and_then(|mut file| file.write_all(&vec![1; bytes]));
+        // A line that runs takes some of it meanwhile.
+        if let Err(error) = filled {
+            assert_eq!(error.kind(), ErrorKind::StorageFull, "{error}");
+        }
+    }
+
+    /// Makes room again.
+    pub fn free(&self) {
+        let _ = std::fs::remove_file(self.filler());
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.path(if self.kind == Kind::Small { "small/filler" } else { "blocks/filler" })
+    }
+
+    /// Mounts it `ro` or `rw`.
+    pub fn remount(&self, world: &World, how: &str) {
+        let how = format!("remount,{how}");
+        let done = world.command(Path::new("mount")).args(["-o", &how, "small"]).status().unwrap();
+        assert!(done.success());
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
+    }
+}

@@ -1,0 +1,89 @@
+//! Full disks under everything that is not the ledger: events, dumps, report, the HSM's audit book, papers, an export.
+
+use std::path::Path;
+
+use super::mounts::{Disk, Kind};
+use super::{IO, accounted, ended, ok};
+use crate::books::Witness;
+use crate::support::World;
+
+/// Exit code: the key store is refused.
+const KEY_STORE: i32 = 22;
+
+#[test]
+fn events_and_report_that_find_no_room_stop_no_card() {
+    let mut world = World::new();
+    world.prepared("job", 6, 33);
+    let disk = Disk::mount(&mut world, Kind::Small);
+    disk.leave(4);
+    let line = ["--line", "sim-8", "--keys", "bureau.store", "--simulate", "--speed", "0", "--dump", "dumps"];
+    let outputs = ["--events", "small/events.jsonl"];
+    let full = world.cardwright(&[&["run", "job.cwf1"][..], &line, &outputs].concat());
+    ended(&full, IO, &["small/events.jsonl", "No space left", "cardwright log"]);
+    accounted(&world, &[Witness::keep(&world, 0)], 6);
+}
+
+#[test]
+fn the_audit_book_of_the_hsm_finds_no_room() {
+    let mut world = World::new();
+    world.prepared("job", 6, 34);
+    let disk = Disk::mount(&mut world, Kind::Small);
+    std::fs::copy(world.path("bureau.store"), disk.path("small/bureau.store")).unwrap();
+    let line = |seed| {
+        [
+            "--line",
+            "sim-8",
+            "--keys",
+            "small/bureau.store",
+            "--simulate",
+            "--speed",
+            "0",
+            "--dump",
+            "dumps",
+            "--seed",
+            seed,
+        ]
+    };
+    let run = |more: &[&str]| world.cardwright(&[&["run", "job.cwf1"][..], &line("1"), more].concat());
+    disk.leave(0);
+    ended(&run(&[]), KEY_STORE, &["audit book", "No space left"]);
+    disk.free();
+    // It is known to nobody now, and can be accepted.
+    assert_eq!(run(&["--limit", "2"]).code, 0);
+    disk.leave(0);
+    // The end is not signed, which is told; the cards are made.
+    let resumed = world.cardwright(&[&["job", "resume", "J1"][..], &line("2")].concat());
+    ended(&resumed, 0, &["was not signed", "audit book", "No space left"]);
+    disk.free();
+    let audit = ok(&world, "audit verify --keys small/bureau.store");
+    assert!(audit.contains("Not signed"), "{audit}");
+    ok(&world, "job papers J1 --keys small/bureau.store --out papers");
+    assert_eq!(world.dumps().len(), 6);
+}
+
+#[test]
+fn papers_and_exports_find_no_room() {
+    let mut world = World::new();
+    world.prepared("job", 6, 35);
+    assert_eq!(world.run("job.cwf1", "sim-8", &[]).code, 0);
+    let disk = Disk::mount(&mut world, Kind::Small);
+    let papers =
+        || world.cardwright(&["job", "papers", "J1", "--keys", "bureau.store", "--out", "small/papers"]);
+    for kib in [0, 4, 8] {
+        disk.leave(kib);
+        ended(&papers(), IO, &["small/papers", "No space left"]);
+        assert_eq!(std::fs::read_dir(disk.path("small/papers")).unwrap().count(), 0, "half a paper stays");
+    }
+    let export = || {
+        let script = "exec \"$0\" audit export > small/export.jsonl";
+        let mut command = world.command(Path::new("sh"));
+        let output = command.args(["-c", script, env!("CARGO_BIN_EXE_cardwright")]).output().unwrap();
+        crate::support::Ended::from(output)
+    };
+    ended(&export(), IO, &["standard output", "No space left"]);
+    disk.free();
+    assert_eq!(papers().code, 0);
+    assert_eq!(export().code, 0);
+    let whole = std::fs::read_to_string(disk.path("small/export.jsonl")).unwrap();
+    assert_eq!(whole, ok(&world, "audit export"));
+}
