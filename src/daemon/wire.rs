@@ -50,6 +50,12 @@ pub enum Ask {
     Job { job: String, what: Kind },
     /// Something about cards.
     Cards { job: String, seq: String, what: Kind },
+    /// Something about the stock of a job.
+    Stock { job: String, count: u32, what: Kind },
+    /// A shift begins.
+    Shift { name: String },
+    /// Stock: of one job or all, and of a shift or the last one.
+    ShowStock { job: Option<String>, shift: Option<String> },
 }
 
 /// What is answered.

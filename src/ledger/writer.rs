@@ -13,6 +13,7 @@ use crossbeam_channel::{Receiver, Sender};
 use super::book::{Book, Record};
 use super::error::LedgerError;
 use super::law::Law;
+use super::replay::is_shift_name;
 use super::store::Store;
 use super::types::{Accepted, Change, Context, Event, JobId, JobState, NewJob, RecordState};
 use crate::hsm::Auditor;
@@ -32,6 +33,8 @@ pub(super) enum Message {
     Change(JobId, Change, Context, Reply<Event>),
     /// A new job; a transaction of its own.
     NewJob(Box<NewJob>, Reply<Accepted>),
+    /// A shift begins; a transaction of its own.
+    Shift(String, Context, Reply<Event>),
     /// Somebody wants every event that is committed from here on.
     Subscribe(Sender<Event>),
     /// Nothing follows.
@@ -162,6 +165,15 @@ impl Writer {
                 };
                 answer(&reply, accepted);
                 events.iter().for_each(|event| self.publish(event));
+            }
+            Message::Shift(name, context, reply) => {
+                let result = match self.poison.get() {
+                    Some(error) => Err(error.clone()),
+                    None => self.shift(&name, context),
+                };
+                let event = result.as_ref().ok().cloned();
+                answer(&reply, result);
+                event.iter().for_each(|event| self.publish(event));
             }
             Message::Subscribe(subscriber) => {
                 if self.poison.get().is_none() {
@@ -299,6 +311,24 @@ impl Writer {
         Ok((Accepted { job, seen_before }, book, events))
     }
 
+    fn shift(&mut self, name: &str, context: Context) -> Result<Event, LedgerError> {
+        self.add_shift(name, context).inspect_err(|error| {
+            if !matches!(error, LedgerError::Shift(_)) {
+                self.fail(error);
+            }
+        })
+    }
+
+    fn add_shift(&mut self, name: &str, context: Context) -> Result<Event, LedgerError> {
+        if !is_shift_name(name) || self.store.had_shift(name)? {
+            return Err(LedgerError::Shift(Law::ShiftName));
+        }
+        self.store.begin()?;
+        let event = self.store.shift(name, context)?;
+        self.store.commit()?;
+        Ok(event)
+    }
+
     /// Nothing is written from now on.
     fn fail(&mut self, error: &LedgerError) {
         self.store.rollback();
@@ -346,10 +376,15 @@ impl Change {
             | Self::Cancelled { seq }
             | Self::Destroyed { seq }
             | Self::FoundGood { seq }
+            | Self::Sampled { seq }
             | Self::RemakeReleased { seq } => Some(*seq),
             Self::Fed { .. }
             | Self::RejectedUnbound { .. }
             | Self::Returned { .. }
+            | Self::Tested { .. }
+            | Self::StockIssued { .. }
+            | Self::StockReturned { .. }
+            | Self::StockVaulted { .. }
             | Self::Held
             | Self::Released
             | Self::Closed => None,

@@ -84,6 +84,7 @@ impl Machine for AtOutput<'_> {
             (b'K', data) => self.stack(data, false),
             (b'M', data) => self.stack(data, true),
             (b'R', []) => self.world.reject_at_output(&mut self.pace),
+            (b'R', [hi, lo]) => self.world.discard(u16::from_be_bytes([*hi, *lo]), &mut self.pace),
             (b'S', []) => return Some(standing_at(OUTPUT)),
             _ => Err(status::BAD_DATA),
         };

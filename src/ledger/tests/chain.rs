@@ -168,6 +168,7 @@ fn python_hashlib_known_answer() {
         ms: Some(250),
         actor: None,
         simulated: true,
+        count: None,
     };
     let mut scratch = Vec::new();
     let first = hash(&GENESIS, &event, &mut scratch);
