@@ -202,7 +202,8 @@ impl Floor {
     /// A person does not want the card of this record, which is bound.
     pub fn doom(&mut self, seq: u32, by: &str) -> Doom {
         let Some(card) = self.cards.get_mut(&seq) else { return Doom::Gone };
-        if matches!(card.at, Where::Asked | Where::Ready | Where::Stacking(_)) {
+        if !self.doomed.contains(&seq) && matches!(card.at, Where::Asked | Where::Ready | Where::Stacking(_))
+        {
             return Doom::Gone;
         }
         card.killed_by.get_or_insert_with(|| by.to_owned());

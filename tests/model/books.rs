@@ -101,8 +101,8 @@ pub enum Fault {
     StacksLate,
     /// The person at the line says destroyed of a card that is not.
     SaysDestroyed,
-    /// A card that was to be thrown out goes on into the stacker, and REJECTED is said of it.
-    StacksKilled,
+    /// REJECTED is said of a card that somebody wants thrown out while it still lies in its station: it may go on.
+    RejectsEarly,
     /// A sample counts as destroyed: its record is made again while it lies on somebody's desk.
     RemakesSampled,
 }

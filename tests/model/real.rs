@@ -173,7 +173,7 @@ fn goes_on(step: &Step) -> bool {
     let ends =
         |say: &Say| matches!(say, Say::Cancelled { .. } | Say::Moved { to: AttemptState::Unknown, .. });
     match step {
-        Step::ThrowOut(_) | Step::GiveBack(_) | Step::Crash => false,
+        Step::ThrowOut(_) | Step::GiveBack(_) | Step::Crash | Step::Test => false,
         Step::Tell(_, say) | Step::Ask(say) => !ends(say),
         _ => true,
     }
@@ -211,6 +211,10 @@ proptest! {
             match step {
                 Step::Tell(_, say) | Step::Ask(say) => prop_assert!(real.say(say), "the ledger refuses {say:?}"),
                 Step::Crash => real.crash(),
+                Step::Test => {
+                    let say = Say::Tested { blank: world.memory.next_blank() };
+                    prop_assert!(real.say(say), "the ledger refuses {say:?}");
+                }
                 _ => {}
             }
             // The real ledger answers after its commit, so that nothing of it is in memory alone.
