@@ -1,9 +1,9 @@
 //! The hash chain of the event table: hash = SHA-256(previous hash | canonical bytes of the event).
 //!
 //! Canonical bytes, never to change: `"CWL1"`, then the fields of [`Event`] in the order of their declaration.
-//! Integer: u64 big-endian. Text: length u32 big-endian, then UTF-8. Optional: 00, or 01 and the value. Boolean: 00,
-//! 01. A number of blanks follows the last field where there is one, and nothing where there is none: earlier events had
-//! no such field. The first event's previous hash is 32 zero bytes.
+//! Integer: u64 big-endian. Text: length u32 big-endian, then UTF-8. Optional: 00, or 01 and the value. Boolean: one
+//! byte, 00 or 01. The number of blanks, which earlier events did not have, follows the last field where there is one, as an optional
+//! value; where there is none, nothing follows. The first event's previous hash is 32 zero bytes.
 
 use sha2::{Digest, Sha256};
 

@@ -73,8 +73,8 @@ impl Model {
 
     /// Blanks in the hopper: those that were issued and are nowhere else.
     fn hopper(&self) -> i64 {
-        let [issued, returned, _] = self.stock.map(|n| n as i64);
-        let away = self.blanks.iter().filter(|blank| **blank != "returned").count() as i64;
+        let [issued, returned, _] = self.stock.map(u64::cast_signed);
+        let away = self.blanks.iter().filter(|blank| **blank != "returned").count().cast_signed() as i64;
         if issued > 0 { issued - returned - away } else { 0 }
     }
 
