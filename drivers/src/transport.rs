@@ -68,6 +68,11 @@ impl<L: Link> Transport<L> {
         self.motion(b'M', &place(slot, position))
     }
 
+    /// At the output: throws the card of buffer place `slot` into the reject bin.
+    pub fn discard(&mut self, slot: u16) -> Result<(), DeviceError> {
+        self.motion(b'R', &slot.to_be_bytes())
+    }
+
     /// Asks whether the transport is ready; gives the name of its station, or `output`, and then the model's.
     pub fn status(&mut self) -> Result<String, DeviceError> {
         self.framed.model()
@@ -99,7 +104,7 @@ mod tests {
     type Act = fn(&mut Transport<Box<dyn Link>>) -> Result<(), DeviceError>;
 
     /// Every command and its body as wire section 5 gives it; slot 258, position 66,051.
-    const COMMANDS: [(Act, &[u8]); 8] = [
+    const COMMANDS: [(Act, &[u8]); 9] = [
         (|t| t.feed(), b"F"),
         (|t| t.take("chip-3"), b"Tchip-3"),
         (|t| t.arrive(), b"A"),
@@ -107,6 +112,7 @@ mod tests {
         (|t| t.park(0x0102), b"B\x01\x02"),
         (|t| t.stack(0x0102, 0x0001_0203), b"K\x01\x02\x00\x01\x02\x03"),
         (|t| t.stack_remake(0x0102, 0x0001_0203), b"M\x01\x02\x00\x01\x02\x03"),
+        (|t| t.discard(0x0102), b"R\x01\x02"),
         (|t| t.status().map(drop), b"S"),
     ];
 

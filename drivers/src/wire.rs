@@ -96,6 +96,7 @@
 //!                'M' slot pos    stack it apart, in the remakes' stacker
 //!                'R'             throw one card that lies in the hand or in a buffer place into the reject bin, whichever;
 //!                                '2' when none does
+//!                'R' slot        throw the card of that buffer place into the reject bin
 //! both:          'S'             status; answer data = the station's name ("chip-3") or "output", a blank, the model's
 //!                                name, ASCII
 //! ```

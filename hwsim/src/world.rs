@@ -266,6 +266,14 @@ impl World {
         Ok(())
     }
 
+    /// Throws the card of a buffer place into the reject bin.
+    pub fn discard(&self, place: u16, pace: &mut Pace) -> Move {
+        let card = lock(&self.buffer).remove(&place).ok_or(status::NO_CARD)?;
+        pace.work(self.sim.transfer_s);
+        self.leave(&card, &Fate::Rejected);
+        Ok(())
+    }
+
     /// Stacks the card of a buffer place.
     pub fn stack(&self, place: u16, position: u32, remake: bool, pace: &mut Pace) -> Move {
         let card = lock(&self.buffer).remove(&place).ok_or(status::NO_CARD)?;

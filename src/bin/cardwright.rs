@@ -23,6 +23,8 @@ enum Verb {
     Job(cli::job::JobArgs),
     /// Cards in the ledger.
     Card(cli::card::CardArgs),
+    /// Blanks and cards that people give and take.
+    Stock(cli::stock::StockArgs),
     /// Every change in the ledger.
     Log(cli::log::LogArgs),
     /// Proofs for the auditor.
@@ -56,6 +58,7 @@ fn run(verb: Verb) -> Result<cardwright::exit::Exit, Failure> {
         Verb::Inspect(args) => cli::look::run(args),
         Verb::Job(args) => cli::job::run(args),
         Verb::Card(args) => cli::card::run(args),
+        Verb::Stock(args) => cli::stock::run(args),
         Verb::Log(args) => cli::log::run(args),
         Verb::Audit(args) => cli::audit::run(&args),
         Verb::Key(command) => cli::keys::run(&command, Side::Bureau),

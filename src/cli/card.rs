@@ -70,6 +70,18 @@ enum CardVerb {
         #[command(flatten)]
         by: ByArg,
     },
+    /// Take good cards out for inspection; their records are made again once they are destroyed
+    Sample {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        by: ByArg,
+    },
+    /// Have the daemon throw cards that are in the line out at their next step
+    Kill {
+        #[command(flatten)]
+        which: Which,
+    },
     /// Give QUEUED or REMAKE records up
     Cancel {
         #[command(flatten)]
@@ -134,6 +146,11 @@ impl CardVerb {
             Self::Resolve { which, by, .. } => (which, Ask::FoundGood, by),
             Self::Remake { which, by } => (which, Ask::Remake, by),
             Self::Cancel { which, by } => (which, Ask::CancelCard, by),
+            Self::Sample { which, by } => (which, Ask::Sample, by),
+            Self::Kill { which } => {
+                let (job, seq) = words(which);
+                return Ok(wire::Ask::Cards { job, seq, what: Ask::Kill });
+            }
         };
         by.none()?;
         let (job, seq) = words(which);
@@ -152,6 +169,11 @@ pub(super) fn execute(args: &CardArgs, out: &mut dyn Write) -> Result<Exit, Earl
         CardVerb::Resolve { which, by, .. } => (which, by, Ask::FoundGood),
         CardVerb::Remake { which, by } => (which, by, Ask::Remake),
         CardVerb::Cancel { which, by } => (which, by, Ask::CancelCard),
+        CardVerb::Sample { which, by } => (which, by, Ask::Sample),
+        CardVerb::Kill { .. } => {
+            let what = "operator: only a daemon does this: name it by --socket or CARDWRIGHT_SOCKET";
+            return Err(Failure::new(Exit::Usage, what).into());
+        }
     };
     reader.job(which.job)?;
     // From here on alone: what an earlier process left under way is UNKNOWN now.
@@ -208,11 +230,13 @@ pub(super) fn decide(
 }
 
 /// The records that `all` means.
-fn applicable(reader: &Reader, job: JobId, what: Ask) -> Result<Vec<u32>, LedgerError> {
+pub(super) fn applicable(reader: &Reader, job: JobId, what: Ask) -> Result<Vec<u32>, LedgerError> {
     match what {
         Ask::FoundGood => reader.in_state(job, RecordState::Unknown),
         Ask::Destroyed => reader.to_destroy(job),
         Ask::Remake => reader.unreleased(job),
+        Ask::Kill => reader.in_state(job, RecordState::InFlight),
+        Ask::Sample => reader.in_state(job, RecordState::Good),
         Ask::CancelCard => {
             let mut both = reader.in_state(job, RecordState::Queued)?;
             both.extend(reader.in_state(job, RecordState::Remake)?);
@@ -229,6 +253,7 @@ fn change(what: Ask, seq: u32) -> Option<Change> {
         Ask::Destroyed => Some(Change::Destroyed { seq }),
         Ask::Remake => Some(Change::RemakeReleased { seq }),
         Ask::CancelCard => Some(Change::Cancelled { seq }),
+        Ask::Sample => Some(Change::Sampled { seq }),
         _ => None,
     }
 }
@@ -241,6 +266,9 @@ fn next(what: Ask, job: JobId, none_changed: bool, none_refused: bool) -> Option
         }
         _ if none_changed => None,
         Ask::Remake => Some(format!("next: cardwright job resume {job}")),
+        Ask::Sample => {
+            Some(format!("next, when it was looked at: cardwright card resolve {job} SEQ --destroyed"))
+        }
         Ask::Destroyed => {
             let remake = format!("next: cardwright card remake {job} all (or card cancel)");
             Some(format!("{remake}, then cardwright job resume {job}"))

@@ -15,26 +15,30 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crossbeam_channel::{bounded, select};
+use crossbeam_channel::{Receiver, bounded, select};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
 use super::common::{Early, LedgerArg, Selection};
 use super::shop::{Shop, stop_text};
 use super::signals::Signals;
 use super::simulator::SimulateArgs;
-use super::{ask, card, job};
+use super::{ask, card, job, stock};
 use crate::daemon::people::{People, Person};
 use crate::daemon::policy::{self, Ask, BY_OPERATOR, Decision, SUBMITTED};
 use crate::daemon::queue::Queue;
 use crate::daemon::wire::{self, Answer, Question};
 use crate::exit::{Exit, Failure};
 use crate::ledger::{Change, Context, JobId, JobState};
-use crate::pipeline::Stop;
+use crate::pipeline::{Stop, Tell};
 
 /// Said when a signal ends the program before it listens.
 const STOPPED: &str = "stopped by the operator before the daemon listened";
 /// Connections at a time: people, and the programs that they watch with.
 const CONNECTIONS_MAX: usize = 64;
+/// What people may say to a line before it has heard it.
+const TOLD_MAX: usize = 256;
+/// How long a line may take to say whether a card will go: it never waits for a device.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a connection may say nothing, and take nothing.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -166,17 +170,18 @@ impl Core {
         loop {
             let mut queue = self.queue();
             let (stop, stopped) = bounded(1);
+            let (tell, told) = bounded(TOLD_MAX);
             let (job, actor) = loop {
                 if queue.is_draining() || self.shop.ledger.failed().is_some() {
                     return;
                 }
-                match queue.next(stop.clone()) {
+                match queue.next(stop.clone(), tell.clone()) {
                     Some(next) => break next,
                     None => queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner),
                 }
             };
             drop(queue);
-            if let Err(failure) = self.make(job, &actor, stopped) {
+            if let Err(failure) = self.make(job, &actor, (stopped, told)) {
                 tracing::error!(%job, %failure, "the job cannot be made");
                 let context = Context { detail: Some(failure.message), ..held("line", "line") };
                 if let Err(error) = self.shop.ledger.record(job, Change::Held, context).wait() {
@@ -192,9 +197,9 @@ impl Core {
         }
     }
 
-    fn make(&self, job: JobId, actor: &str, stop: crossbeam_channel::Receiver<()>) -> Result<(), Failure> {
+    fn make(&self, job: JobId, actor: &str, people: (Receiver<()>, Receiver<Tell>)) -> Result<(), Failure> {
         let (_, batch) = self.shop.batch(self.shop.ready(job)?, None)?;
-        let outcome = self.shop.make(batch, false, actor, || stop)?;
+        let outcome = self.shop.make(batch, false, actor, || people)?;
         match &outcome.stopped {
             Some(stop @ Stop::Ledger(_)) => Err(Failure::new(Exit::Ledger, stop_text(stop))),
             _ => Ok(()),
@@ -308,19 +313,105 @@ impl Core {
             }
             wire::Ask::Cards { job, seq, what } => {
                 let (id, which): (JobId, Selection) = (parsed(job)?, parsed(seq)?);
-                if !matches!(what, Ask::Destroyed | Ask::FoundGood | Ask::Remake | Ask::CancelCard) {
+                use Ask::{CancelCard, Destroyed, FoundGood, Kill, Remake, Sample};
+                if !matches!(what, Destroyed | FoundGood | Remake | CancelCard | Kill | Sample) {
                     return Err(Failure::new(Exit::Usage, "operator: that is nothing about cards").into());
                 }
                 let mut queue = self.queue();
                 let Some(actor) = self.granted(&mut queue, person, *what, id, seq, out)? else {
                     return Ok(Exit::Ok);
                 };
+                if *what == Kill {
+                    return self.kill(queue, id, &which, &actor, out);
+                }
                 drop(queue);
                 return card::decide(&self.shop.ledger, id, &which, *what, &actor, json, out);
             }
             wire::Ask::AskCards { job, seq, station } => {
                 return self.ask_cards(person, (parsed(job)?, seq), station.as_deref(), json, out);
             }
+            wire::Ask::Stock { job, count, what } => {
+                return self.stock(person, *what, parsed(job)?, *count, json, out);
+            }
+            wire::Ask::Shift { name } => {
+                let draining = self.queue().is_draining();
+                match policy::decide(Ask::Shift, person, None, &self.shop.line.two_people, draining) {
+                    Decision::Denied(why) => {
+                        return Err(Failure::new(Exit::Denied, format!("refused: {why}")).into());
+                    }
+                    _ => stock::shift(&self.shop.ledger, name, &person.name, json, out)?,
+                }
+            }
+            wire::Ask::ShowStock { job, shift } => {
+                let job = job.as_deref().map(parsed).transpose()?;
+                stock::show(&reader, job, shift.as_deref(), json, out)?;
+            }
+        }
+        Ok(Exit::Ok)
+    }
+
+    /// Has the line throw cards out. The queue is held, so that the job stays on the line or off it.
+    fn kill(
+        &self,
+        queue: MutexGuard<'_, Queue>,
+        job: JobId,
+        which: &Selection,
+        by: &str,
+        out: &mut dyn Write,
+    ) -> Result<Exit, Early> {
+        let reader = self.shop.ledger.reader()?;
+        let sequences = match which.sequences(reader.job(job)?.records) {
+            Some(sequences) => sequences,
+            None => card::applicable(&reader, job, Ask::Kill)?,
+        };
+        let mut denied = None;
+        for seq in sequences {
+            let card = reader.card(job, seq)?;
+            let last = card.events.iter().rfind(|event| event.to == "REJECTED");
+            let killed = last.is_some_and(|event| event.reason.as_deref() == Some("killed"));
+            let why = match policy::decide_kill(card.state, killed) {
+                Decision::Accepted => {
+                    let (answer, answered) = bounded(1);
+                    let told = queue.tell(job, Tell::Kill { seq, by: by.to_owned(), answer });
+                    if told && answered.recv_timeout(ANSWER_PATIENCE).unwrap_or(false) {
+                        writeln!(out, "{job} record {seq}: its card is thrown out at its next step")?;
+                        continue;
+                    }
+                    "its card is on its way into the stacker already, or out"
+                }
+                Decision::Ignored(why) => {
+                    writeln!(out, "{job} record {seq}: nothing to do: {why}")?;
+                    continue;
+                }
+                Decision::Waits => continue,
+                Decision::Denied(why) => why,
+            };
+            denied.get_or_insert_with(|| {
+                Failure::new(Exit::Denied, format!("{job} record {seq}: refused: {why}"))
+            });
+        }
+        denied.map_or(Ok(Exit::Ok), |failure| Err(failure.into()))
+    }
+
+    /// Something about the stock of a job. The queue is held, so that the job does not go on the line meanwhile.
+    fn stock(
+        &self,
+        person: &Person,
+        ask: Ask,
+        job: JobId,
+        count: u32,
+        json: bool,
+        out: &mut dyn Write,
+    ) -> Result<Exit, Early> {
+        if stock::change(ask, count).is_none() && ask != Ask::StockTest {
+            return Err(Failure::new(Exit::Usage, "operator: that is nothing about stock").into());
+        }
+        let mut queue = self.queue();
+        let granted = self.granted(&mut queue, person, ask, job, &count.to_string(), out)?;
+        let Some(actor) = granted else { return Ok(Exit::Ok) };
+        stock::change_stock(&self.shop.ledger, ask, job, count, &actor, json, out)?;
+        if ask == Ask::StockIssue {
+            queue.tell(job, Tell::Issued(count));
         }
         Ok(Exit::Ok)
     }

@@ -29,6 +29,7 @@ mod signals;
 mod simulator;
 pub mod station_host;
 mod stations;
+pub mod stock;
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;

@@ -128,7 +128,8 @@ fn make(shop: Shop, job: Job, args: &LineArgs, json: bool, signals: &Signals) ->
     let shown = Shown::suitable(json);
     let progress = Progress::start(shop.ledger.subscribe(), id, total, crate::report::mark(&view), shown);
     let held = view.state == JobState::Held;
-    let mut outcome = shop.make(batch, held, &args.by.actor(), || signals.heard())?;
+    let mut outcome =
+        shop.make(batch, held, &args.by.actor(), || (signals.heard(), crossbeam_channel::never()))?;
     let ended = shop.close();
     progress.finish();
     if let Some(events) = events {

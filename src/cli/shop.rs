@@ -23,7 +23,7 @@ use crate::exit::{Exit, Failure};
 use crate::hsm::client::{Client, HostProcess};
 use crate::hsm::{Admission, Auditor, Hsm, Realm};
 use crate::ledger::{Change, Context, JobId, JobState, JobView, Ledger, LedgerError, NewJob, RecordState};
-use crate::pipeline::{Batch, LineSetup, Outcome, Stop};
+use crate::pipeline::{Batch, LineSetup, Outcome, Stop, Tell};
 use crate::profile::line::{Keys, Rejects};
 use crate::profile::{Line, Product};
 use crate::record::chip::ChipSection;
@@ -268,6 +268,9 @@ impl Shop {
             remakes: reader.in_state(job.id, RecordState::Remake)?.into_iter().collect(),
             next_blank: reader.next_blank(job.id)?,
             next_position: reader.next_position(job.id)?,
+            hopper: Some(reader.stock(job.id)?)
+                .filter(|stock| stock.counted)
+                .map(|stock| u64::try_from(stock.hopper).unwrap_or(0)),
             issuer_id: header.issuer_id.clone(),
             file_id: header.file_id.clone(),
             spool: job.spool,
@@ -277,23 +280,24 @@ impl Shop {
     }
 
     /// Makes it, from opening the line to the last card's leaving; the job is CLOSED, HELD with the reason why the line
-    /// stopped, or open with what a person has to decide. `stop` is called when cards may be touched.
+    /// stopped, or open with what a person has to decide. `people` is called when cards may be touched.
     pub(super) fn make(
         &self,
         batch: Batch,
         held: bool,
         actor: &str,
-        stop: impl FnOnce() -> Receiver<()>,
+        people: impl FnOnce() -> (Receiver<()>, Receiver<Tell>),
     ) -> Result<Outcome, Failure> {
         let (job, by) = (batch.job, || Context::by(actor));
+        let counted = batch.hopper.is_some();
         let links = self.links()?;
         let mut line = stations::open(&self.line, &*links, || self.hsm())?;
-        let stop = stop();
+        let people = people();
         let found = cleared(&mut line, &self.ledger, job)?;
         if found || held {
             self.ledger.record(job, Change::Released, by()).wait()?;
         }
-        let outcome = crate::pipeline::run(line, batch, self.hsm()?, &self.ledger, stop);
+        let outcome = crate::pipeline::run(line, batch, self.hsm()?, &self.ledger, people);
         match &outcome.stopped {
             // Nothing more can be written there.
             Some(Stop::Ledger(_)) => {}
@@ -302,6 +306,8 @@ impl Shop {
                     Context { reason: Some(stop_word(stop).into()), detail: Some(stop_text(stop)), ..by() };
                 self.ledger.record(job, Change::Held, context).wait()?;
             }
+            // Its cards go to the vault, samples are taken: a person closes it.
+            None if counted => {}
             // Refused while rejects wait for their destruction or remakes for their release: the job stays open.
             None => drop(self.ledger.record(job, Change::Closed, by()).wait()),
         }

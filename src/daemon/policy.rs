@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::people::{Person, Role};
-use crate::ledger::JobState;
+use crate::ledger::{JobState, RecordState};
 
 /// Kinds of things that people ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -38,6 +38,20 @@ pub enum Ask {
     CancelCard,
     /// To have cards that lie in the line say how far they came.
     AskCard,
+    /// To have cards in the line thrown out.
+    Kill,
+    /// To take good cards out for inspection.
+    Sample,
+    /// To put blanks into the hopper.
+    StockIssue,
+    /// To take unused blanks out of the hopper.
+    StockReturn,
+    /// To put good cards into the vault.
+    StockVault,
+    /// To use up blanks to set up the machines.
+    StockTest,
+    /// To begin a shift.
+    Shift,
 }
 
 /// What is known of the job in question.
@@ -87,7 +101,7 @@ pub fn decide(
         return Decision::Accepted;
     }
     let decision = match job {
-        None if ask == Ask::Submit => Decision::Accepted,
+        None if matches!(ask, Ask::Submit | Ask::Shift) => Decision::Accepted,
         None => Decision::Denied("there is no such job"),
         Some(job) => of_job(ask, job),
     };
@@ -116,7 +130,7 @@ pub fn decide(
 fn of_job(ask: Ask, job: &Situation) -> Decision {
     use JobState::{Closed, Held, Open};
     match (ask, job.state) {
-        (Ask::Look | Ask::Submit, _) => Decision::Accepted,
+        (Ask::Look | Ask::Submit | Ask::Shift, _) => Decision::Accepted,
         (Ask::Close, Closed) => Decision::Ignored("the job is closed already"),
         (_, Closed) => Decision::Denied("the job is closed; nothing about it changes any more"),
         (Ask::Hold, Held) if !job.on_line => Decision::Ignored("the job is held already"),
@@ -134,10 +148,41 @@ fn of_job(ask: Ask, job: &Situation) -> Decision {
         (Ask::AskCard, _) if job.line_busy || job.queued => {
             Decision::Denied("the line is at work or about to be; hold the job that is on it, then ask")
         }
-        (Ask::AskCard, _) => Decision::Accepted,
-        (Ask::Close | Ask::Cancel | Ask::Destroyed | Ask::FoundGood | Ask::Remake | Ask::CancelCard, _) => {
-            Decision::Accepted
+        (Ask::StockReturn | Ask::StockTest, _) if job.on_line => {
+            Decision::Denied("the job is on the line, which feeds from the hopper; hold it first")
         }
+        (
+            Ask::Close
+            | Ask::Cancel
+            | Ask::Destroyed
+            | Ask::FoundGood
+            | Ask::Remake
+            | Ask::CancelCard
+            | Ask::Kill
+            | Ask::AskCard
+            | Ask::Sample
+            | Ask::StockIssue
+            | Ask::StockReturn
+            | Ask::StockVault
+            | Ask::StockTest,
+            _,
+        ) => Decision::Accepted,
+    }
+}
+
+/// Whether the card of a record in this state can be thrown out of the line; `killed`: it was, for that reason.
+pub fn decide_kill(record: RecordState, killed: bool) -> Decision {
+    match record {
+        RecordState::InFlight => Decision::Accepted,
+        RecordState::Remake if killed => Decision::Ignored("its card was killed already"),
+        RecordState::Queued | RecordState::Remake => {
+            Decision::Denied("it has no card in the line; to give the record up: cardwright card cancel")
+        }
+        RecordState::Good => {
+            Decision::Denied("its card is stacked already; a supervisor takes it out: cardwright card sample")
+        }
+        RecordState::Unknown => Decision::Denied("nobody knows where its card is: cardwright card resolve"),
+        RecordState::Cancelled => Decision::Denied("it is CANCELLED"),
     }
 }
 
@@ -149,11 +194,17 @@ fn own(job: &Situation) -> bool {
 /// Who may do it.
 fn role(ask: Ask, job: Option<&Situation>) -> Role {
     match ask {
-        Ask::Look | Ask::Submit | Ask::Hold | Ask::Resume | Ask::Destroyed | Ask::AskCard => Role::Operator,
+        Ask::Look | Ask::Submit | Ask::Hold | Ask::Resume | Ask::Destroyed | Ask::Kill => Role::Operator,
+        Ask::AskCard => Role::Operator,
+        Ask::StockIssue | Ask::StockReturn | Ask::StockVault | Ask::StockTest | Ask::Shift => Role::Operator,
         Ask::Release if job.is_none_or(|job| job.state != JobState::Held || own(job)) => Role::Operator,
-        Ask::Release | Ask::Cancel | Ask::Close | Ask::FoundGood | Ask::Remake | Ask::CancelCard => {
-            Role::Supervisor
-        }
+        Ask::Release
+        | Ask::Cancel
+        | Ask::Close
+        | Ask::FoundGood
+        | Ask::Remake
+        | Ask::CancelCard
+        | Ask::Sample => Role::Supervisor,
     }
 }
 
@@ -163,7 +214,7 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Ask; 12] = [
+    const ALL: [Ask; 19] = [
         Ask::Look,
         Ask::Submit,
         Ask::Release,
@@ -176,6 +227,13 @@ mod tests {
         Ask::Remake,
         Ask::CancelCard,
         Ask::AskCard,
+        Ask::Kill,
+        Ask::Sample,
+        Ask::StockIssue,
+        Ask::StockReturn,
+        Ask::StockVault,
+        Ask::StockTest,
+        Ask::Shift,
     ];
 
     fn person(name: &str, roles: &[Role]) -> Person {
@@ -224,6 +282,34 @@ mod tests {
     }
 
     #[test]
+    fn a_sample_takes_a_supervisor_and_the_hopper_is_not_touched_while_it_feeds() {
+        let job = held(BY_OPERATOR);
+        assert!(matches!(one(Ask::Sample, &[Role::Operator], &job), Decision::Denied(_)));
+        assert_eq!(one(Ask::Sample, &[Role::Supervisor], &job), Decision::Accepted);
+        let running = Situation { on_line: true, ..held(BY_OPERATOR) };
+        for ask in [Ask::StockReturn, Ask::StockTest] {
+            assert_eq!(one(ask, &[Role::Operator], &job), Decision::Accepted);
+            assert!(matches!(one(ask, &[Role::Operator], &running), Decision::Denied(_)));
+        }
+        for ask in [Ask::StockIssue, Ask::StockVault, Ask::Kill] {
+            assert_eq!(one(ask, &[Role::Operator], &running), Decision::Accepted);
+        }
+    }
+
+    #[test]
+    fn only_a_card_in_the_line_is_killed() {
+        use RecordState::{Cancelled, Good, InFlight, Queued, Remake, Unknown};
+        for killed in [false, true] {
+            assert_eq!(decide_kill(InFlight, killed), Decision::Accepted);
+            for record in [Queued, Good, Unknown, Cancelled] {
+                assert!(matches!(decide_kill(record, killed), Decision::Denied(_)), "{record}");
+            }
+        }
+        assert!(matches!(decide_kill(Remake, true), Decision::Ignored(_)));
+        assert!(matches!(decide_kill(Remake, false), Decision::Denied(why) if why.contains("card cancel")));
+    }
+
+    #[test]
     fn what_takes_two_takes_two_different_ones() {
         let (two, roles) = (BTreeSet::from([Ask::Release]), [Role::Supervisor]);
         let decided = |name: &str, asked_by: Option<&str>| {
@@ -264,7 +350,7 @@ mod tests {
             if ask != Ask::Look {
                 prop_assert_ne!(decided(&[Role::Auditor, Role::KeyCustodian], false), Decision::Accepted);
                 prop_assert_ne!(decided(&all, true), Decision::Accepted);
-                if job.state == JobState::Closed && ask != Ask::Submit {
+                if job.state == JobState::Closed && !matches!(ask, Ask::Submit | Ask::Shift) {
                     prop_assert_ne!(decided(&all, false), Decision::Accepted);
                 }
                 if !two.is_empty() {

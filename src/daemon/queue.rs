@@ -6,6 +6,7 @@ use crossbeam_channel::Sender;
 
 use super::policy::{Ask, Situation};
 use crate::ledger::{JobId, JobState};
+use crate::pipeline::Tell;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -23,6 +24,7 @@ pub struct Queue {
 struct OnLine {
     job: JobId,
     stop: Sender<()>,
+    tell: Sender<Tell>,
     /// Who gave the job up meanwhile.
     cancelled_by: Option<String>,
 }
@@ -74,13 +76,13 @@ impl Queue {
         self.waiting.retain(|(waiting, _)| *waiting != job);
     }
 
-    /// The next job and who released it; `stop` stops it.
-    pub fn next(&mut self, stop: Sender<()>) -> Option<(JobId, String)> {
+    /// The next job and who released it; `stop` stops it, and `tell` tells it what else people say.
+    pub fn next(&mut self, stop: Sender<()>, tell: Sender<Tell>) -> Option<(JobId, String)> {
         if self.draining || self.asking || self.on_line.is_some() {
             return None;
         }
         let (job, by) = self.waiting.pop_front()?;
-        self.on_line = Some(OnLine { job, stop, cancelled_by: None });
+        self.on_line = Some(OnLine { job, stop, tell, cancelled_by: None });
         Some((job, by))
     }
 
@@ -102,6 +104,11 @@ impl Queue {
     /// Cards that lie in the line are asked, or not any more: no job comes on it meanwhile.
     pub fn ask(&mut self, begins: bool) {
         self.asking = begins;
+    }
+
+    /// Tells the line something, if it works on this job; whether it does.
+    pub fn tell(&self, job: JobId, tell: Tell) -> bool {
+        self.on_line.as_ref().is_some_and(|on| on.job == job && on.tell.try_send(tell).is_ok())
     }
 
     /// Nothing new is begun; what is on the line is finished.

@@ -52,6 +52,12 @@ pub enum Ask {
     Cards { job: String, seq: String, what: Kind },
     /// What a record's card says of itself, or those of all records; at one station, or wherever it can be asked.
     AskCards { job: String, seq: String, station: Option<String> },
+    /// Something about the stock of a job.
+    Stock { job: String, count: u32, what: Kind },
+    /// A shift begins.
+    Shift { name: String },
+    /// Stock: of one job or all, and of a shift or the last one.
+    ShowStock { job: Option<String>, shift: Option<String> },
 }
 
 /// What is answered.

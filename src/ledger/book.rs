@@ -5,8 +5,10 @@
 //!          UNKNOWN → REMAKE | GOOD (a person)
 //! attempt: BOUND → PERSONALIZING → WRITTEN → VERIFIED → STACKED
 //!          BOUND .. VERIFIED → REJECTED | UNKNOWN;  REJECTED → DESTROYED;  UNKNOWN → DESTROYED | GOOD
-//! blank:   FED → BOUND (from then on the attempt tells) | REJECTED | RETURNED
+//!          STACKED, GOOD → SAMPLE (its record → REMAKE);  SAMPLE → DESTROYED
+//! blank:   FED → BOUND (from then on the attempt tells) | REJECTED | RETURNED;  TEST
 //! job:     OPEN ⇄ HELD;  OPEN, HELD → CLOSED
+//! stock:   issued = fed - given back by the line + in the hopper + returned;  vaulted ≤ good
 //! ```
 //!
 //! DESIGN.md section 6. A change is checked as a whole before anything is touched: after a refusal the book is as
@@ -15,7 +17,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::law::Law;
-use super::types::{AttemptState, Balance, Change, JobState, RecordState};
+use super::types::{AttemptState, Balance, Change, JobState, RecordState, Stock};
 use crate::ids::{Csn, KeyData};
 
 /// State of a blank, as far as it is not told by an attempt.
@@ -29,6 +31,8 @@ pub enum BlankState {
     Rejected,
     /// Back to stock.
     Returned,
+    /// Used up to set up the machines.
+    Test,
 }
 
 /// One record on one blank.
@@ -75,6 +79,8 @@ pub(super) struct Book {
     pub(super) state: JobState,
     /// Kept with every change.
     pub(super) balance: Balance,
+    /// Likewise.
+    pub(super) stock: Stock,
     /// By sequence, from 1.
     pub(super) records: Vec<Record>,
     /// Blanks in the line, unbound.
@@ -108,12 +114,14 @@ pub(super) struct Effect {
     pub(super) to: &'static str,
     /// Stack position given.
     pub(super) position: Option<u32>,
+    /// Number of blanks or cards, for the event.
+    pub(super) count: Option<u32>,
 }
 
 /// The attempt's own state machine.
 fn may(from: AttemptState, to: AttemptState) -> bool {
     use AttemptState::{
-        Bound, Destroyed, Good, Personalizing, Rejected, Stacked, Unknown, Verified, Written,
+        Bound, Destroyed, Good, Personalizing, Rejected, Sample, Stacked, Unknown, Verified, Written,
     };
     matches!(
         (from, to),
@@ -124,6 +132,8 @@ fn may(from: AttemptState, to: AttemptState) -> bool {
             | (Bound | Personalizing | Written | Verified, Rejected | Unknown)
             | (Rejected, Destroyed)
             | (Unknown, Destroyed | Good)
+            | (Stacked | Good, Sample)
+            | (Sample, Destroyed)
     )
 }
 
@@ -149,6 +159,7 @@ fn of_blanks(balance: &mut Balance, state: AttemptState) -> &mut u64 {
         AttemptState::Stacked | AttemptState::Good => &mut balance.blanks_good,
         AttemptState::Rejected | AttemptState::Destroyed => &mut balance.blanks_rejected,
         AttemptState::Unknown => &mut balance.blanks_unknown,
+        AttemptState::Sample => &mut balance.blanks_sample,
     }
 }
 
@@ -166,6 +177,7 @@ impl Book {
             simulated,
             state: JobState::Open,
             balance: Balance { records: count, queued: count, ..Balance::default() },
+            stock: Stock::default(),
             records,
             in_line: BTreeSet::new(),
             chips: HashSet::new(),
@@ -202,6 +214,10 @@ impl Book {
                 self.leaves_unbound(*blank, *key_data, BlankState::Rejected)
             }
             Change::Returned { blank } => self.leaves_unbound(*blank, None, BlankState::Returned),
+            Change::Tested { blank } => self.tested(*blank),
+            Change::StockIssued { count } => self.issued(*count),
+            Change::StockReturned { count } => self.returned(*count),
+            Change::StockVaulted { count } => self.vaulted(*count),
             Change::Bound { seq, blank, key_data } => self.bound(*seq, *blank, *key_data),
             Change::Attempt { seq, to } => match to {
                 AttemptState::Personalizing | AttemptState::Written => self.moves(*seq, *to),
@@ -214,6 +230,7 @@ impl Book {
             Change::Cancelled { seq } => self.cancelled(*seq),
             Change::Destroyed { seq } => self.moves(*seq, AttemptState::Destroyed),
             Change::FoundGood { seq } => self.moves(*seq, AttemptState::Good),
+            Change::Sampled { seq } => self.sampled(*seq),
             Change::RemakeReleased { seq } => self.remake_released(*seq),
             Change::Asked { seq } => match self.record(*seq) {
                 Some(_) => Ok(Effect { seq: Some(*seq), to: "ASKED", ..Effect::default() }),
@@ -226,11 +243,18 @@ impl Book {
         }
     }
 
-    fn fed(&mut self, blank: u32) -> Result<Effect, Law> {
+    /// The next blank has this number.
+    fn next_blank(&self, blank: u32) -> Result<(), Law> {
         let next = self.last_blank.saturating_add(1);
         if blank != next || blank == self.last_blank {
             return Err(Law::BlankNumber { next, got: blank });
         }
+        Ok(())
+    }
+
+    /// Whatever was issued: what has happened is not refused. Who closes the job is told.
+    fn fed(&mut self, blank: u32) -> Result<Effect, Law> {
+        self.next_blank(blank)?;
         self.last_blank = blank;
         self.in_line.insert(blank);
         self.balance.blanks_fed += 1;
@@ -241,6 +265,72 @@ impl Book {
             to: BlankState::Fed.name(),
             ..Effect::default()
         })
+    }
+
+    fn tested(&mut self, blank: u32) -> Result<Effect, Law> {
+        self.next_blank(blank)?;
+        if self.balance.blanks_in_line > 0 {
+            return Err(Law::UnderWay);
+        }
+        if self.stock.is_counted() {
+            self.in_hopper(1)?;
+        }
+        self.last_blank = blank;
+        self.balance.blanks_fed += 1;
+        self.balance.blanks_sample += 1;
+        Ok(Effect {
+            blank: Some((blank, None)),
+            blank_state: Some(BlankState::Test),
+            to: BlankState::Test.name(),
+            ..Effect::default()
+        })
+    }
+
+    fn in_hopper(&self, asked: u32) -> Result<(), Law> {
+        let hopper = self.stock.hopper(&self.balance);
+        if i64::from(asked) > hopper { Err(Law::NotInHopper { hopper, asked }) } else { Ok(()) }
+    }
+
+    fn issued(&mut self, count: u32) -> Result<Effect, Law> {
+        stock_number(count)?;
+        if !self.stock.is_counted() && self.last_blank > 0 {
+            return Err(Law::StockLate);
+        }
+        self.stock.issued += u64::from(count);
+        Ok(of_stock(STOCK_ISSUED, count))
+    }
+
+    fn returned(&mut self, count: u32) -> Result<Effect, Law> {
+        stock_number(count)?;
+        if !self.stock.is_counted() {
+            return Err(Law::NoStock);
+        }
+        self.in_hopper(count)?;
+        self.stock.returned += u64::from(count);
+        Ok(of_stock(STOCK_RETURNED, count))
+    }
+
+    fn vaulted(&mut self, count: u32) -> Result<Effect, Law> {
+        stock_number(count)?;
+        if !self.stock.is_counted() {
+            return Err(Law::NoStock);
+        }
+        let (vaulted, good) = (self.stock.vaulted + u64::from(count), self.balance.blanks_good);
+        if vaulted > good {
+            return Err(Law::NotGood { vaulted, good });
+        }
+        self.stock.vaulted = vaulted;
+        Ok(of_stock(STOCK_VAULTED, count))
+    }
+
+    /// The card is one of those that are not in the vault.
+    fn sampled(&mut self, seq: u32) -> Result<Effect, Law> {
+        let good = self.record_mut(seq)?.attempts.last().is_some_and(|a| may(a.state, AttemptState::Sample));
+        let left = self.balance.blanks_good.saturating_sub(1);
+        if good && self.stock.vaulted > left {
+            return Err(Law::NotGood { vaulted: self.stock.vaulted, good: left });
+        }
+        self.moves(seq, AttemptState::Sample)
     }
 
     fn leaves_unbound(
@@ -341,9 +431,8 @@ impl Book {
         let was = record.state;
         record.state = match (from, to) {
             (_, AttemptState::Stacked | AttemptState::Good) => RecordState::Good,
-            (_, AttemptState::Rejected) | (AttemptState::Unknown, AttemptState::Destroyed) => {
-                RecordState::Remake
-            }
+            (_, AttemptState::Rejected | AttemptState::Sample)
+            | (AttemptState::Unknown, AttemptState::Destroyed) => RecordState::Remake,
             (_, AttemptState::Unknown) => RecordState::Unknown,
             _ => was,
         };
@@ -422,19 +511,40 @@ impl Book {
 
     fn closed(&mut self) -> Result<Effect, Law> {
         let Balance { queued, in_flight, remake, unknown, blanks_in_line: blanks, .. } = self.balance;
-        let rejects = self.undestroyed();
-        if [queued, in_flight, remake, unknown, blanks, rejects] != [0; 6] {
-            return Err(Law::Closing { queued, in_flight, remake, unknown, rejects, blanks });
+        let (rejects, hopper) = (self.undestroyed(), self.stock.hopper(&self.balance));
+        if [queued, in_flight, remake, unknown, blanks, rejects] != [0; 6] || hopper != 0 {
+            return Err(Law::Closing { queued, in_flight, remake, unknown, rejects, blanks, hopper });
         }
         Ok(self.job(JobState::Closed))
     }
 
-    /// Attempts rejected after PERSONALIZING that nobody saw destroyed: their chips may hold live keys.
+    /// Attempts rejected after PERSONALIZING, and samples, that nobody saw destroyed: their chips may hold live keys.
     fn undestroyed(&self) -> u64 {
         let attempts = self.records.iter().flat_map(|r| &r.attempts);
-        let count = attempts.filter(|a| a.state == AttemptState::Rejected && a.wrote).count();
+        let live = |a: &&Attempt| match a.state {
+            AttemptState::Rejected => a.wrote,
+            state => state == AttemptState::Sample,
+        };
+        let count = attempts.filter(live).count();
         u64::try_from(count).unwrap_or(u64::MAX)
     }
+}
+
+/// What an event of stock is called.
+pub(super) const STOCK_ISSUED: &str = "STOCK_ISSUED";
+/// See [`STOCK_ISSUED`].
+pub(super) const STOCK_RETURNED: &str = "STOCK_RETURNED";
+/// See [`STOCK_ISSUED`].
+pub(super) const STOCK_VAULTED: &str = "STOCK_VAULTED";
+/// Most blanks or cards at once: far more than a hopper holds, so that sums stay small.
+const STOCK_MAX: u32 = 1_000_000;
+
+fn stock_number(count: u32) -> Result<(), Law> {
+    if (1..=STOCK_MAX).contains(&count) { Ok(()) } else { Err(Law::StockNumber) }
+}
+
+fn of_stock(to: &'static str, count: u32) -> Effect {
+    Effect { to, count: Some(count), ..Effect::default() }
 }
 
 /// The law of new attempts.

@@ -1,8 +1,9 @@
 //! The hash chain of the event table: hash = SHA-256(previous hash | canonical bytes of the event).
 //!
 //! Canonical bytes, never to change: `"CWL1"`, then the fields of [`Event`] in the order of their declaration.
-//! Integer: u64 big-endian. Text: length u32 big-endian, then UTF-8. Optional: 00, or 01 and the value. Boolean: 00,
-//! 01. The first event's previous hash is 32 zero bytes.
+//! Integer: u64 big-endian. Text: length u32 big-endian, then UTF-8. Optional: 00, or 01 and the value. Boolean: one
+//! byte, 00 or 01. The number of blanks, which earlier events did not have, follows the last field where there is one, as an optional
+//! value; where there is none, nothing follows. The first event's previous hash is 32 zero bytes.
 
 use sha2::{Digest, Sha256};
 
@@ -43,6 +44,7 @@ fn canonical(event: &Event, out: &mut Vec<u8>) {
         ms,
         actor,
         simulated,
+        count,
     } = event;
     out.extend_from_slice(b"CWL1");
     number(out, *n);
@@ -64,6 +66,9 @@ fn canonical(event: &Event, out: &mut Vec<u8>) {
     optional(out, *ms, number);
     optional(out, actor.as_deref(), text);
     out.push(u8::from(*simulated));
+    if count.is_some() {
+        optional(out, count.map(u64::from), number);
+    }
 }
 
 fn number(out: &mut Vec<u8>, value: u64) {

@@ -26,6 +26,9 @@ pub enum LedgerError {
     /// The file cannot become a job.
     #[error("the file cannot become a job: {0}")]
     NotAJob(Law),
+    /// The shift cannot begin.
+    #[error("the shift cannot begin: {0}")]
+    Shift(Law),
     /// The file was accepted before: same issuer and file_id, or same digest.
     #[error("this file is {job} already, {}", if *open { "which is not closed" } else { "which is CLOSED" })]
     Seen {
@@ -150,6 +153,7 @@ impl From<LedgerError> for Failure {
                 (Exit::FileSeen, Some(format!("cardwright job report {job}")))
             }
             LedgerError::Auditor(error) => (error.exit(), None),
+            LedgerError::Shift(_) => (Exit::Denied, Some("cardwright stock show".to_owned())),
             LedgerError::NotAJob(_) => (Exit::FileFormat, None),
             LedgerError::NoJob(_) => (Exit::NotFound, Some("cardwright job list".to_owned())),
             LedgerError::InUse { .. }

@@ -109,6 +109,15 @@ impl Ledger {
         Ticket(sent.map(|()| Answer { event, poison: Arc::clone(&self.0.poison) }))
     }
 
+    /// A shift begins, and the one before it ends; durable when it returns.
+    ///
+    /// Errors: [`LedgerError::Shift`] if the name is none or was used before, and those of the file system.
+    pub fn shift(&self, name: &str, context: Context) -> Result<Event, LedgerError> {
+        let (reply, answer) = bounded(1);
+        self.0.send(Message::Shift(name.to_owned(), context, reply))?;
+        answer.recv().map_err(|_| self.0.why())?
+    }
+
     /// Every event that is committed from now on, in order, none left out. The channel ends when the ledger closes or
     /// fails.
     ///

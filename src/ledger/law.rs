@@ -86,10 +86,43 @@ pub enum Law {
         /// Position that was told.
         got: u32,
     },
+    /// A test card is made while nothing else is.
+    #[error("cards are under way, and test cards are made before or between runs")]
+    UnderWay,
+    /// Stock is counted from the first blank on, or not at all.
+    #[error("blanks were fed before any was issued: the hopper of this job is not counted")]
+    StockLate,
+    /// Nobody issued blanks.
+    #[error("nobody issued blanks to this job, so its stock is not counted")]
+    NoStock,
+    /// Nobody takes out of the hopper what is not there.
+    #[error("{asked} blanks, and by the book there are {hopper} in the hopper")]
+    NotInHopper {
+        /// Blanks in the hopper.
+        hopper: i64,
+        /// Blanks that were told.
+        asked: u32,
+    },
+    /// Only good cards lie in the vault.
+    #[error("{vaulted} cards would be in the vault, and {good} are good")]
+    NotGood {
+        /// With those that were told.
+        vaulted: u64,
+        /// Good cards.
+        good: u64,
+    },
+    /// More blanks or cards than are counted, or none.
+    #[error("a number of blanks or cards is 1 to 1,000,000")]
+    StockNumber,
+    /// A shift has a name of its own.
+    #[error(
+        "a shift has a name of 1 to 40 letters, digits, dots, hyphens and spaces, which none before it has"
+    )]
+    ShiftName,
     /// The law of closing.
     #[error(
         "the job is not accounted for: {queued} records QUEUED, {in_flight} IN_FLIGHT, {remake} REMAKE, {unknown} \
-         UNKNOWN, {rejects} cards rejected after PERSONALIZING and not DESTROYED, {blanks} blanks in the line"
+         UNKNOWN, {rejects} cards rejected after PERSONALIZING, or samples, and not DESTROYED, {blanks} blanks in the line, {hopper} blanks of its stock in the hopper"
     )]
     Closing {
         /// Records QUEUED.
@@ -100,10 +133,12 @@ pub enum Law {
         remake: u64,
         /// Records UNKNOWN.
         unknown: u64,
-        /// Attempts REJECTED after PERSONALIZING and not DESTROYED.
+        /// Attempts REJECTED after PERSONALIZING or SAMPLE, and not DESTROYED.
         rejects: u64,
         /// Blanks in the line.
         blanks: u64,
+        /// Blanks in the hopper, where it is counted; below zero if more were fed than issued.
+        hopper: i64,
     },
 }
 
@@ -124,20 +159,35 @@ impl Law {
             Self::NotReleased => card("remake"),
             Self::AlreadyReleased => Some(format!("cardwright job resume {job}")),
             Self::Record { .. } | Self::Attempt { .. } | Self::NoAttempt => card("show"),
-            Self::Closing { queued, in_flight, remake, unknown, rejects, .. } => Some(if *unknown > 0 {
-                format!("cardwright card resolve {job} all --destroyed (or --good)")
-            } else if *rejects > 0 {
-                format!("cardwright card resolve {job} all --destroyed")
-            } else if *remake > 0 {
-                format!("cardwright card remake {job} all (or card cancel)")
-            } else if *queued > 0 {
-                format!("cardwright job resume {job} (or cardwright card cancel {job} all)")
-            } else if *in_flight > 0 {
-                format!("let the line finish; cardwright job show {job}")
-            } else {
-                format!("clear the line; cardwright job show {job}")
-            }),
+            Self::Closing { queued, in_flight, remake, unknown, rejects, blanks, hopper } => {
+                Some(if *unknown > 0 {
+                    format!("cardwright card resolve {job} all --destroyed (or --good)")
+                } else if *rejects > 0 {
+                    format!("cardwright card resolve {job} all --destroyed")
+                } else if *remake > 0 {
+                    format!("cardwright card remake {job} all (or card cancel)")
+                } else if *queued > 0 {
+                    format!("cardwright job resume {job} (or cardwright card cancel {job} all)")
+                } else if *in_flight > 0 {
+                    format!("let the line finish; cardwright job show {job}")
+                } else if *blanks > 0 || *hopper == 0 {
+                    format!("clear the line; cardwright job show {job}")
+                } else if *hopper > 0 {
+                    format!("take them out of the hopper; cardwright stock return {job} {hopper}")
+                } else {
+                    format!(
+                        "find out who put them in; cardwright stock issue {job} {}",
+                        hopper.unsigned_abs()
+                    )
+                })
+            }
+            Self::UnderWay => Some(format!("let the line finish; cardwright job show {job}")),
+            Self::StockLate | Self::NoStock | Self::NotInHopper { .. } | Self::NotGood { .. } => {
+                Some(format!("cardwright stock show --job {job}"))
+            }
             Self::RecordCount
+            | Self::StockNumber
+            | Self::ShiftName
             | Self::CardRefTwice(_)
             | Self::JobNotHeld
             | Self::BlankNumber { .. }

@@ -15,7 +15,7 @@
 //! | `book` | a job's working state and the laws; pure |
 //! | `replay`, `audit` | what events add up to, held against the tables; what an audit says |
 //! | `chain` | canonical bytes of an event and their hash; pure |
-//! | `store` | all SQL: schema and migrations, writing, loading, reading, verifying |
+//! | `store` | all SQL: schema and migrations, writing, loading, reading, verifying, stock |
 //! | `writer`, `gather`, `handle` | the thread that writes, how much at a time, and what callers hold |
 //! | `time` | time as text |
 //! | `law`, `error` | why a change is refused, and the next command for the operator |

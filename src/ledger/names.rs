@@ -44,5 +44,12 @@ state_names!(AttemptState {
     Unknown = "UNKNOWN",
     Destroyed = "DESTROYED",
     Good = "GOOD",
+    Sample = "SAMPLE",
 });
-state_names!(BlankState { Fed = "FED", Bound = "BOUND", Rejected = "REJECTED", Returned = "RETURNED" });
+state_names!(BlankState {
+    Fed = "FED",
+    Bound = "BOUND",
+    Rejected = "REJECTED",
+    Returned = "RETURNED",
+    Test = "TEST",
+});

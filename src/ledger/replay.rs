@@ -6,12 +6,38 @@
 //!
 //! Not here: the chain (`chain`), rows (`store`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::book::{Book, Effect, Record};
+use super::book::{Book, Effect, Record, STOCK_ISSUED, STOCK_RETURNED, STOCK_VAULTED};
 use super::store::blank_name;
 use super::types::{AttemptState, Change, Event, JobId, JobState};
 use crate::ids::Csn;
+
+/// What the event is called with which a shift begins.
+pub(super) const SHIFT: &str = "SHIFT";
+/// Longest name of a shift.
+const SHIFT_NAME_MAX: usize = 40;
+
+/// Whether a shift may have this name.
+pub(super) fn is_shift_name(name: &str) -> bool {
+    let sound = |c: char| c.is_alphanumeric() || ".-_ ".contains(c);
+    (1..=SHIFT_NAME_MAX).contains(&name.len()) && name.chars().all(sound) && name.trim() == name
+}
+
+/// The shifts as their events tell them: each has a name of its own.
+#[derive(Default)]
+pub(super) struct Shifts(BTreeSet<String>);
+
+impl Shifts {
+    /// Follows an event that is of no job. The error says what is wrong with it.
+    pub(super) fn follow(&mut self, event: &Event) -> Result<(), String> {
+        let name = event.detail.clone().unwrap_or_default();
+        if event.to != SHIFT || event.seq.is_some() || event.blank.is_some() || !is_shift_name(&name) {
+            return Err("it is of no job, and begins no shift".to_owned());
+        }
+        if self.0.insert(name) { Ok(()) } else { Err("there was a shift of this name before".to_owned()) }
+    }
+}
 
 /// A job as its events tell it.
 pub(super) struct Replay {
@@ -61,6 +87,9 @@ impl Replay {
         if event.card_ref.as_deref() != record.map(|r| &*r.card_ref) {
             return differs("card_ref");
         }
+        if event.count != effect.count {
+            return differs("number of blanks");
+        }
         if let Some((_, attempt)) = effect.attempt {
             let csn = record.and_then(|r| r.attempts.last()).filter(|a| a.blank == attempt.blank);
             let csn = csn.map_or(attempt.csn, |a| a.csn);
@@ -80,6 +109,9 @@ impl Replay {
         }
         if tables.balance != self.book.balance {
             found.push(format!("{job}: its balances differ from what its events add up to"));
+        }
+        if tables.stock != self.book.stock {
+            found.push(format!("{job}: its stock differs from what its events add up to"));
         }
         if tables.in_line != self.book.in_line || tables.last_blank != self.book.last_blank {
             found.push(format!("{job}: its blanks differ from what its events tell"));
@@ -113,6 +145,10 @@ fn change(event: &Event, blank: Option<u32>) -> Option<Change> {
         (None, "FED") => blank.map(|blank| Change::Fed { blank }),
         (None, "REJECTED") => blank.map(|blank| Change::RejectedUnbound { blank, key_data: None }),
         (None, "RETURNED") => blank.map(|blank| Change::Returned { blank }),
+        (None, "TEST") => blank.map(|blank| Change::Tested { blank }),
+        (None, STOCK_ISSUED) => event.count.map(|count| Change::StockIssued { count }),
+        (None, STOCK_RETURNED) => event.count.map(|count| Change::StockReturned { count }),
+        (None, STOCK_VAULTED) => event.count.map(|count| Change::StockVaulted { count }),
         (None, to) if event.blank.is_none() => match JobState::from_name(to)? {
             JobState::Held => Some(Change::Held),
             JobState::Open => Some(Change::Released),
@@ -130,6 +166,7 @@ fn change(event: &Event, blank: Option<u32>) -> Option<Change> {
             AttemptState::Unknown => Some(Change::Lost { seq }),
             AttemptState::Destroyed => Some(Change::Destroyed { seq }),
             AttemptState::Good => Some(Change::FoundGood { seq }),
+            AttemptState::Sample => Some(Change::Sampled { seq }),
         },
         _ => None,
     }

@@ -111,6 +111,8 @@ pub enum AttemptState {
     Destroyed,
     /// Was UNKNOWN; a person found it good.
     Good,
+    /// Was good; taken out for inspection, so that its record is made again.
+    Sample,
 }
 
 /// A change of the truth. `seq` is the record's sequence; `blank` the number of the blank in the job, in order of
@@ -133,6 +135,28 @@ pub enum Change {
     Returned {
         /// Which.
         blank: u32,
+    },
+    /// A blank was used up to set up the machines: fed, without any record's data, and a test card. Refused while something
+    /// is under way.
+    Tested {
+        /// New number, one more than the last.
+        blank: u32,
+    },
+    /// Blanks were put into the hopper for the job. From the first time on its hopper is counted, so that comes before its
+    /// first blank is fed.
+    StockIssued {
+        /// How many.
+        count: u32,
+    },
+    /// Unused blanks were taken out of the hopper.
+    StockReturned {
+        /// How many.
+        count: u32,
+    },
+    /// Good cards were put into the vault.
+    StockVaulted {
+        /// How many.
+        count: u32,
     },
     /// Record and blank become an attempt: QUEUED or (released) REMAKE → IN_FLIGHT; attempt BOUND.
     Bound {
@@ -190,6 +214,11 @@ pub enum Change {
         /// Record.
         seq: u32,
     },
+    /// A good card is taken out for inspection: attempt SAMPLE, record REMAKE.
+    Sampled {
+        /// Record.
+        seq: u32,
+    },
     /// A person lets a REMAKE record be made again. Refused unless every earlier attempt is DESTROYED, or REJECTED
     /// where the line shreds.
     RemakeReleased {
@@ -207,7 +236,7 @@ pub enum Change {
     /// The job goes on. Refused unless it is HELD.
     Released,
     /// Refused unless nothing is queued, in flight, remake or unknown, every attempt rejected after PERSONALIZING
-    /// is DESTROYED, and no blank is in the line.
+    /// is DESTROYED, no sample is left, no blank is in the line, and none of the stock in the hopper.
     Closed,
 }
 
@@ -246,7 +275,7 @@ pub struct Event {
     pub n: u64,
     /// Unix time in milliseconds.
     pub ts: u64,
-    /// `J1`.
+    /// `J1`; empty where a shift begins, which is of no job.
     pub job: String,
     /// Record, if the change is about one.
     pub seq: Option<u32>,
@@ -281,6 +310,37 @@ pub struct Event {
     pub actor: Option<String>,
     /// Always present, so that simulated output can never pass for live.
     pub simulated: bool,
+    /// Number of blanks or cards, where the event is about several.
+    pub count: Option<u32>,
+}
+
+/// Blanks that people gave to a job, and its cards that they put away. All zero where nobody issued any.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stock {
+    /// Put into the hopper.
+    pub issued: u64,
+    /// Taken out of it unused.
+    pub returned: u64,
+    /// Good cards put into the vault.
+    pub vaulted: u64,
+}
+
+impl Stock {
+    /// Whether the job's hopper is counted.
+    pub fn is_counted(&self) -> bool {
+        self.issued > 0
+    }
+
+    /// Blanks in the hopper: issued, less returned and fed; those that the line gave back lie there again. Below zero if
+    /// more were fed than anybody issued. 0 where the hopper is not counted.
+    pub fn hopper(&self, balance: &Balance) -> i64 {
+        if !self.is_counted() {
+            return 0;
+        }
+        let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let fed = count(balance.blanks_fed) - count(balance.blanks_returned);
+        count(self.issued) - count(self.returned) - fed
+    }
 }
 
 /// Both balances of a job (DESIGN.md section 6); all counts are of this instant.
@@ -306,13 +366,13 @@ pub struct Balance {
     pub blanks_in_line: u64,
     /// Blanks of attempts STACKED or found GOOD.
     pub blanks_good: u64,
-    /// Blanks rejected, bound or not (DESTROYED ones were rejected or unknown before and count here).
+    /// Blanks rejected, bound or not (DESTROYED ones were rejected, unknown or samples before and count here).
     pub blanks_rejected: u64,
     /// Blanks of UNKNOWN attempts.
     pub blanks_unknown: u64,
     /// Blanks returned to stock.
     pub blanks_returned: u64,
-    /// Sample cards.
+    /// Sample cards that are not DESTROYED, and test cards.
     pub blanks_sample: u64,
 }
 

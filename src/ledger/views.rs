@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::types::{AttemptState, Balance, Event, JobId, JobState, RecordState};
+use super::types::{AttemptState, Balance, Event, JobId, JobState, RecordState, Stock};
 
 /// A job as it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -97,7 +97,7 @@ pub struct Holder {
     pub state: AttemptState,
 }
 
-/// A blank that was thrown out or lost, and why.
+/// A blank that was thrown out, lost or taken out as a sample, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RejectView {
     /// Record; none where the blank was not bound.
@@ -110,7 +110,7 @@ pub struct RejectView {
     pub blank: Option<String>,
     /// What the attempt is now; none where the blank was not bound.
     pub state: Option<AttemptState>,
-    /// It was REJECTED after PERSONALIZING and nobody saw it destroyed.
+    /// It was REJECTED after PERSONALIZING, or is a SAMPLE, and nobody saw it destroyed.
     pub to_destroy: bool,
     /// Station.
     pub station: Option<String>,
@@ -177,8 +177,91 @@ pub struct Remade {
     pub position: u32,
 }
 
+/// The stock of a job: issued = fed + in the hopper + returned; fed = in line + good + rejected + unknown + sample.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StockView {
+    /// Job.
+    #[serde(serialize_with = "as_text")]
+    pub job: JobId,
+    /// Somebody issued blanks, so the hopper is counted.
+    pub counted: bool,
+    /// Issued, returned, vaulted.
+    #[serde(flatten)]
+    pub stock: Stock,
+    /// Fed, without those that the line gave back.
+    pub fed: u64,
+    /// In the hopper.
+    pub hopper: i64,
+    /// In the line.
+    pub in_line: u64,
+    /// Good.
+    pub good: u64,
+    /// Rejected, bound or not.
+    pub rejected: u64,
+    /// Unknown.
+    pub unknown: u64,
+    /// Sample and test cards.
+    pub sample: u64,
+}
+
+/// Blanks that are not used yet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct OnHand {
+    /// In the hopper.
+    pub hopper: i64,
+    /// In the line.
+    pub in_line: i64,
+}
+
+impl OnHand {
+    /// Both.
+    pub fn sum(&self) -> i64 {
+        self.hopper + self.in_line
+    }
+}
+
+/// The stock of a shift: opening + issued = good + rejected + unknown + sample + returned + closing. What became of cards
+/// counts where it happened: an UNKNOWN card of the shift before that is found good is one less there and one more here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ShiftView {
+    /// Name.
+    pub shift: String,
+    /// Who began it.
+    pub by: Option<String>,
+    /// When it began; in JSON as RFC 3339.
+    #[serde(serialize_with = "as_time")]
+    pub begun: u64,
+    /// When the next one began.
+    #[serde(serialize_with = "as_time_if")]
+    pub ended: Option<u64>,
+    /// On hand at its beginning.
+    pub opening: OnHand,
+    /// Put into hoppers.
+    pub issued: i64,
+    /// Became good.
+    pub good: i64,
+    /// Were rejected.
+    pub rejected: i64,
+    /// Became unknown.
+    pub unknown: i64,
+    /// Became sample or test cards.
+    pub sample: i64,
+    /// Taken out of hoppers unused.
+    pub returned: i64,
+    /// Good cards put into the vault.
+    pub vaulted: i64,
+    /// On hand at its end, or now: while it runs by the tables, else by its events.
+    pub closing: OnHand,
+    /// The left side less the right: 0, or something is lost.
+    pub off: i64,
+}
+
 fn as_text<S: serde::Serializer>(job: &JobId, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(job)
+}
+
+fn as_time_if<S: serde::Serializer>(unix_ms: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_some(&unix_ms.map(super::time::rfc3339))
 }
 
 fn as_time<S: serde::Serializer>(unix_ms: &u64, serializer: S) -> Result<S::Ok, S::Error> {

@@ -15,6 +15,7 @@ use super::book::{Book, Record};
 use super::error::LedgerError;
 use super::gather::Gather;
 use super::law::Law;
+use super::replay::is_shift_name;
 use super::store::Store;
 use super::types::{Accepted, Change, Context, Event, JobId, JobState, NewJob, RecordState};
 use crate::hsm::Auditor;
@@ -37,6 +38,8 @@ pub(super) enum Message {
     Change(JobId, Change, Context, Reply<Event>),
     /// A new job; a transaction of its own.
     NewJob(Box<NewJob>, Reply<Accepted>),
+    /// A shift begins; a transaction of its own.
+    Shift(String, Context, Reply<Event>),
     /// Somebody wants every event that is committed from here on.
     Subscribe(Sender<Event>),
     /// Nothing follows.
@@ -213,6 +216,15 @@ impl Writer {
                 answer(&reply, accepted);
                 events.iter().for_each(|event| self.publish(event));
             }
+            Message::Shift(name, context, reply) => {
+                let result = match self.poison.get() {
+                    Some(error) => Err(error.clone()),
+                    None => self.shift(&name, context),
+                };
+                let event = result.as_ref().ok().cloned();
+                answer(&reply, result);
+                event.iter().for_each(|event| self.publish(event));
+            }
             Message::Subscribe(subscriber) => {
                 if self.poison.get().is_none() {
                     self.subscribers.push(subscriber);
@@ -348,6 +360,23 @@ impl Writer {
         Ok((Accepted { job, seen_before }, book, events))
     }
 
+    fn shift(&mut self, name: &str, context: Context) -> Result<Event, LedgerError> {
+        self.add_shift(name, context).map_err(|error| match error {
+            LedgerError::Shift(_) => error,
+            error => self.fail(error),
+        })
+    }
+
+    fn add_shift(&mut self, name: &str, context: Context) -> Result<Event, LedgerError> {
+        if !is_shift_name(name) || self.store.had_shift(name)? {
+            return Err(LedgerError::Shift(Law::ShiftName));
+        }
+        self.store.begin()?;
+        let event = self.store.shift(name, context)?;
+        self.store.commit()?;
+        Ok(event)
+    }
+
     /// Nothing is written from now on, not even again what failed: a sync that fails once may say yes the second time, and
     /// the bytes are lost all the same.
     fn fail(&mut self, error: LedgerError) -> LedgerError {
@@ -398,11 +427,16 @@ impl Change {
             | Self::Cancelled { seq }
             | Self::Destroyed { seq }
             | Self::FoundGood { seq }
+            | Self::Sampled { seq }
             | Self::RemakeReleased { seq }
             | Self::Asked { seq } => Some(*seq),
             Self::Fed { .. }
             | Self::RejectedUnbound { .. }
             | Self::Returned { .. }
+            | Self::Tested { .. }
+            | Self::StockIssued { .. }
+            | Self::StockReturned { .. }
+            | Self::StockVaulted { .. }
             | Self::Held
             | Self::Released
             | Self::Closed => None,

@@ -81,13 +81,15 @@ impl ChipModule {
             return Err(Fault::card(
                 "unknown-kmc",
                 format!("application {} must not go to cards of KMC {kmc}", foreign.application.aid),
-            ));
+            )
+            .of(keys.key_data));
         }
         if !self.knows(kmc)? {
             return Err(Fault::card(
                 "unknown-kmc",
                 format!("KMC {kmc} is not in the key store; import it, or take these blanks out"),
-            ));
+            )
+            .of(keys.key_data));
         }
         self.challenged = Some(challenged);
         Ok(keys)

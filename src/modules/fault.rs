@@ -5,6 +5,7 @@ use drivers::{Condition, DeviceError};
 
 use super::{Blame, Fault};
 use crate::hsm::HsmError;
+use crate::ids::KeyData;
 
 /// Reason of a card that the transport brought and the device does not see.
 const NO_CARD: &str = "no-card";
@@ -12,7 +13,7 @@ const NO_CARD: &str = "no-card";
 impl Fault {
     /// Without a command.
     pub fn new(blame: Blame, reason: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { blame, reason: reason.into(), detail: detail.into(), header: None, sw: None }
+        Self { blame, reason: reason.into(), detail: detail.into(), header: None, sw: None, key_data: None }
     }
 
     /// Whether the device itself did not answer, or waits for supplies: no card can be worked on there until a
@@ -62,6 +63,11 @@ impl Fault {
     /// The same, at a command.
     pub(super) fn at(self, header: String, sw: Option<u16>) -> Self {
         Self { header: Some(header), sw, ..self }
+    }
+
+    /// The same, of a chip that was asked.
+    pub(super) fn of(self, key_data: KeyData) -> Self {
+        Self { key_data: Some(key_data), ..self }
     }
 }
 

@@ -126,6 +126,8 @@ pub struct Fault {
     pub header: Option<String>,
     /// Status word, if there was one.
     pub sw: Option<u16>,
+    /// KEYDATA of the chip that is at fault, if it was asked before anything was bound.
+    pub key_data: Option<KeyData>,
 }
 
 /// Who is to blame; decides what happens to card, record and line.

@@ -2,6 +2,7 @@
 //! comes next. It never waits for a device.
 
 mod books;
+mod kill;
 mod output;
 mod start;
 mod station;
@@ -18,7 +19,7 @@ use super::floor::{Floor, Move, Service};
 use super::output::Order as OutputOrder;
 use super::source::{Ask, Prepared, Unready};
 use super::station::{Binding, Happening, Order, Place};
-use super::{Outcome, Stop};
+use super::{Outcome, Stop, Tell};
 use crate::ids::{KmcRef, Mic};
 use crate::ledger::{JobId, Ledger, Ticket};
 use crate::modules::{Blame, Fault, Work};
@@ -66,6 +67,9 @@ pub struct Dispatcher<'a> {
     happenings: Receiver<(Place, Happening)>,
     from_output: Receiver<super::output::Happening>,
     stop: Receiver<()>,
+    told: Receiver<Tell>,
+    /// Blanks that may still be fed, where they are counted.
+    hopper: Option<u64>,
     /// Of source and output.
     threads: Vec<JoinHandle<()>>,
     pending: VecDeque<u32>,
@@ -101,6 +105,10 @@ impl Dispatcher<'_> {
                     Err(_) => break,
                 },
                 recv(stop) -> _ => self.stop_feeding(Stop::Operator),
+                recv(self.told) -> told => match told {
+                    Ok(told) => self.told(told),
+                    Err(_) => self.told = never(),
+                },
                 recv(patience) -> now => self.give_up(now.unwrap_or_else(|_| Instant::now())),
             }
         }
@@ -125,15 +133,18 @@ impl Dispatcher<'_> {
                 return;
             }
         }
-        while let Some(next) = self.floor.next_move(self.outcome.stopped.is_none()) {
+        while let Some(next) = self.floor.next_move(self.outcome.stopped.is_none() && self.hopper != Some(0))
+        {
             self.order(next);
         }
+        self.hopper_is_enough();
     }
 
     fn order(&mut self, next: Move) {
         match next {
             Move::Feed(seq, to) => {
                 if let Some(work) = self.work(seq) {
+                    self.hopper = self.hopper.map(|blanks| blanks.saturating_sub(1));
                     self.send(to, Order::Feed(work));
                 }
             }
@@ -155,6 +166,7 @@ impl Dispatcher<'_> {
                 let from = self.name(from);
                 drop(self.to_output.send(OutputOrder::Collect { seq, from, slot }));
             }
+            Move::Discard(seq, slot) => drop(self.to_output.send(OutputOrder::Discard { seq, slot })),
             Move::Stack(seq, slot) => {
                 let position = self.next_position;
                 self.next_position += 1;

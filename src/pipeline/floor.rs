@@ -40,7 +40,7 @@ pub enum Where {
     Parking(u16),
     /// In a buffer place.
     Buffered(u16),
-    /// On its way into the stacker.
+    /// On its way into the stacker, or out.
     Stacking(u16),
 }
 
@@ -55,6 +55,8 @@ pub struct Card {
     at: Where,
     /// What was compared so far.
     pub compared: Vec<&'static str>,
+    /// Who had it thrown out at its next step.
+    pub killed_by: Option<String>,
 }
 
 impl Card {
@@ -94,6 +96,19 @@ pub enum Move {
     Collect(u32, Place, u16),
     /// The output stacks it.
     Stack(u32, u16),
+    /// The output throws it out: a person wants that.
+    Discard(u32, u16),
+}
+
+/// When a card is thrown out that a person does not want.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doom {
+    /// Never: it is out, on its way into the stacker, or not begun.
+    Gone,
+    /// At once, where it lies.
+    Now(Place),
+    /// When what is being done with it has ended.
+    Later,
 }
 
 /// The floor.
@@ -111,6 +126,8 @@ pub struct Floor {
     done: BTreeSet<u32>,
     /// Cards for which a blank was fed.
     fed: BTreeSet<u32>,
+    /// Cards that a person does not want.
+    doomed: BTreeSet<u32>,
     free_slots: BTreeSet<u16>,
     output_busy: bool,
     window: usize,
@@ -128,6 +145,7 @@ impl Floor {
             waiting: vec![BTreeSet::new(); stations.len()],
             done: BTreeSet::new(),
             fed: BTreeSet::new(),
+            doomed: BTreeSet::new(),
             free_slots: (0..buffer).collect(),
             output_busy: false,
             window: usize::from(buffer),
@@ -142,7 +160,14 @@ impl Floor {
 
     /// A record was asked for.
     pub fn asked(&mut self, seq: u32) {
-        let card = Card { work: None, route: Vec::new(), leg: 0, at: Where::Asked, compared: Vec::new() };
+        let card = Card {
+            work: None,
+            route: Vec::new(),
+            leg: 0,
+            at: Where::Asked,
+            compared: Vec::new(),
+            killed_by: None,
+        };
         self.cards.insert(seq, card);
         self.asked += 1;
     }
@@ -172,6 +197,32 @@ impl Floor {
     /// The card was not taken: it still lies in the station before, which throws it out.
     pub fn not_taken(&mut self, seq: u32, before: Place) {
         self.put(seq, Where::Working(before));
+    }
+
+    /// A person does not want the card of this record, which is bound.
+    pub fn doom(&mut self, seq: u32, by: &str) -> Doom {
+        let Some(card) = self.cards.get_mut(&seq) else { return Doom::Gone };
+        if !self.doomed.contains(&seq) && matches!(card.at, Where::Asked | Where::Ready | Where::Stacking(_))
+        {
+            return Doom::Gone;
+        }
+        card.killed_by.get_or_insert_with(|| by.to_owned());
+        self.doomed.insert(seq);
+        self.doomed(seq)
+    }
+
+    /// What becomes of a card, if a person does not want it; where it lies, it is being thrown out from now on.
+    pub fn doomed(&mut self, seq: u32) -> Doom {
+        match self.cards.get(&seq) {
+            Some(card) if self.doomed.contains(&seq) => match card.at {
+                Where::Waiting(place) => {
+                    self.put(seq, Where::Working(place));
+                    Doom::Now(place)
+                }
+                _ => Doom::Later,
+            },
+            _ => Doom::Gone,
+        }
     }
 
     /// The output has lifted the card; its station is free. Gives that station.
@@ -232,6 +283,7 @@ impl Floor {
     /// A card is out, stacked or void; its place in the order is free. Gives it back.
     pub fn remove(&mut self, seq: u32) -> Option<Card> {
         self.unindex(seq);
+        self.doomed.remove(&seq);
         let card = self.cards.remove(&seq)?;
         if let Where::Leaving(_, slot)
         | Where::Parking(slot)
@@ -299,9 +351,20 @@ impl Floor {
         if self.output_busy {
             return None;
         }
+        let unwanted = self.discard();
+        if unwanted.is_some() {
+            return unwanted;
+        }
         let short = self.free_slots.len() <= self.window / 4;
         let (first, second) = (self.collect(), self.stack(feeding));
         if short { second.or(first) } else { first.or(second) }
+    }
+
+    fn discard(&self) -> Option<Move> {
+        self.doomed.iter().find_map(|seq| match self.cards.get(seq)?.at {
+            Where::Buffered(slot) => Some(Move::Discard(*seq, slot)),
+            _ => None,
+        })
     }
 
     fn collect(&self) -> Option<Move> {
@@ -362,7 +425,7 @@ impl Floor {
                 self.free_slots.remove(&slot);
                 self.put(seq, Where::Leaving(place, slot));
             }
-            Move::Stack(seq, slot) => {
+            Move::Stack(seq, slot) | Move::Discard(seq, slot) => {
                 self.output_busy = true;
                 self.put(seq, Where::Stacking(slot));
             }

@@ -25,7 +25,7 @@ mod output;
 mod source;
 mod station;
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender};
 use drivers::link::Link;
 use drivers::transport::Transport;
 
@@ -87,6 +87,8 @@ pub struct Batch {
     pub next_blank: u32,
     /// Stack position that the next good card gets.
     pub next_position: u32,
+    /// Blanks in the hopper, where they are counted.
+    pub hopper: Option<u64>,
     /// The job's records.
     pub spool: Spool,
     /// Of the file.
@@ -95,6 +97,21 @@ pub struct Batch {
     pub file_id: crate::ids::FileId,
     /// Of the file.
     pub product: std::sync::Arc<crate::profile::Product>,
+}
+
+/// What people tell a line while it runs.
+pub enum Tell {
+    /// The card of this record goes into the reject bin at its next step; the answer is whether it will.
+    Kill {
+        /// Record, whose card is bound.
+        seq: u32,
+        /// Who asks.
+        by: String,
+        /// Answered at once.
+        answer: Sender<bool>,
+    },
+    /// So many blanks more are in the hopper.
+    Issued(u32),
 }
 
 /// What a run did, for its report; the ledger has the truth about cards.
@@ -140,7 +157,14 @@ pub enum Stop {
 
 /// Runs a batch to its end: every record made or out, or the line stopped with no card half done.
 ///
-/// `stop` receives a message, or is disconnected, when the operator wants the line to stop feeding.
-pub fn run(line: LineSetup, batch: Batch, hsm: Box<dyn Hsm>, ledger: &Ledger, stop: Receiver<()>) -> Outcome {
-    dispatcher::Dispatcher::start(line, batch, hsm, ledger, stop).run()
+/// `people.0` receives a message, or is disconnected, when the operator wants the line to stop feeding; `people.1` what else
+/// they say.
+pub fn run(
+    line: LineSetup,
+    batch: Batch,
+    hsm: Box<dyn Hsm>,
+    ledger: &Ledger,
+    people: (Receiver<()>, Receiver<Tell>),
+) -> Outcome {
+    dispatcher::Dispatcher::start(line, batch, hsm, ledger, people).run()
 }

@@ -15,6 +15,13 @@ pub enum Order {
         /// Buffer place.
         slot: u16,
     },
+    /// Throw the card of a buffer place out.
+    Discard {
+        /// Record.
+        seq: u32,
+        /// Buffer place.
+        slot: u16,
+    },
     /// Stack the card of a buffer place.
     Stack {
         /// Record.
@@ -38,6 +45,8 @@ pub enum Happening {
     Collected(u32, Result<(), drivers::DeviceError>),
     /// The card is in the stacker, or is lost on the way.
     Stacked(u32, Result<(), drivers::DeviceError>),
+    /// The card of a buffer place is in the reject bin, or is lost on the way.
+    Discarded(u32, Result<(), drivers::DeviceError>),
 }
 
 /// Runs the output until the dispatcher hangs up.
@@ -49,6 +58,7 @@ pub fn run(mut transport: CardTransport, orders: &Receiver<Order>, say: &Sender<
                 Ok(()) => Happening::Collected(seq, transport.park(slot)),
                 Err(error) => Happening::NotLifted(seq, error),
             },
+            Order::Discard { seq, slot } => Happening::Discarded(seq, transport.discard(slot)),
             Order::Stack { seq, slot, position, remake: false } => {
                 Happening::Stacked(seq, transport.stack(slot, position))
             }

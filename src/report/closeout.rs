@@ -18,7 +18,7 @@ use serde::Serialize;
 use super::summary::{Places, Summary};
 use crate::audit::LedgerId;
 use crate::exit::{Exit, Failure};
-use crate::ledger::{AttemptState, JobId, JobState, Reader, RecordState, StationCount, rfc3339};
+use crate::ledger::{AttemptState, JobId, JobState, Reader, RecordState, StationCount, Stock, rfc3339};
 use crate::modules::sections::Fulfilment;
 
 /// A close-out report.
@@ -66,6 +66,12 @@ impl CloseOut {
         })
     }
 
+    fn stock_text(&self) -> String {
+        let Some(stock) = &self.summary.stock else { return "not counted".to_owned() };
+        let Stock { issued, returned, vaulted } = stock.stock;
+        format!("{issued} issued = {} fed + {returned} returned; {vaulted} in the vault", stock.fed)
+    }
+
     /// The report for people, one HTML page without anything from elsewhere.
     pub fn html(&self) -> String {
         let job = &self.summary.job;
@@ -99,6 +105,7 @@ impl CloseOut {
                     b.blanks_fed, b.blanks_good, b.blanks_rejected, b.blanks_returned, b.blanks_sample
                 ),
             ),
+            ("Stock", self.stock_text()),
             ("Off", format!("{} records, {} blanks", self.summary.records_off, self.summary.blanks_off)),
         ];
         table(&mut page, &[], rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]));

@@ -38,6 +38,8 @@ pub struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     actor: Option<&'a str>,
     simulated: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<u32>,
 }
 
 impl<'a> From<&'a Event> for Line<'a> {
@@ -62,6 +64,7 @@ impl<'a> From<&'a Event> for Line<'a> {
             position: event.position,
             actor: event.actor.as_deref(),
             simulated: event.simulated,
+            count: event.count,
         }
     }
 }
@@ -73,7 +76,10 @@ pub fn write_json(event: &Event, out: &mut dyn Write) -> std::io::Result<()> {
 
 /// An event as one line for people.
 pub fn text(event: &Event) -> String {
-    let mut words = vec![rfc3339(event.ts), event.job.clone()];
+    let mut words = vec![rfc3339(event.ts)];
+    if !event.job.is_empty() {
+        words.push(event.job.clone());
+    }
     if event.simulated {
         words.push(super::SIMULATED.to_owned());
     }
@@ -94,6 +100,9 @@ pub fn text(event: &Event) -> String {
         Some(from) => format!("{from} -> {}", event.to),
         None => event.to.clone(),
     });
+    if let Some(count) = event.count {
+        words.push(count.to_string());
+    }
     if let Some(position) = event.position {
         words.push(format!("position {position}"));
     }
@@ -211,6 +220,7 @@ mod tests {
             ms: Some(812),
             actor: None,
             simulated: true,
+            count: None,
         }
     }
 

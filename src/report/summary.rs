@@ -9,7 +9,9 @@ use serde::Serialize;
 
 use super::events::cause;
 use crate::exit::{Exit, Failure};
-use crate::ledger::{Balance, Gap, JobId, JobState, JobView, Law, LedgerError, Reader, RejectView, Remade};
+use crate::ledger::{
+    Balance, Gap, JobId, JobState, JobView, Law, LedgerError, Reader, RejectView, Remade, Stock, StockView,
+};
 
 /// What a run measured.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -115,6 +117,8 @@ pub struct Summary {
     pub records_off: i64,
     /// Blanks less where they are; 0, or something is lost.
     pub blanks_off: i64,
+    /// Its stock, where somebody issued any.
+    pub stock: Option<StockView>,
     /// The run, if the report is about one.
     pub run: Option<RunFigures>,
     /// Blanks thrown out or lost, in the order of time.
@@ -142,6 +146,7 @@ impl Summary {
         let view = reader.job(job)?;
         let stack = reader.stack(job)?;
         let rejects = reader.rejects(job)?;
+        let stock = Some(reader.stock(job)?).filter(|stock| stock.counted);
         if reader.recount(job)? != view.balance && reader.balance(job)? == view.balance {
             return Err(LedgerError::Damaged(format!("{job}: the balance is not what the rows add up to")));
         }
@@ -149,7 +154,8 @@ impl Summary {
             simulated: view.simulated,
             records_off: off(view.balance.records_off()),
             blanks_off: off(view.balance.blanks_off()),
-            next: next(&view, &rejects),
+            next: next(&view, &rejects, stock.as_ref()),
+            stock,
             run: run.map(RunFigures::from),
             rejects,
             remakes: stack.remakes,
@@ -221,16 +227,17 @@ fn ratio(count: u64, per: f64) -> f64 {
 }
 
 /// What a person does next with a job.
-fn next(job: &JobView, rejects: &[RejectView]) -> Option<String> {
+fn next(job: &JobView, rejects: &[RejectView], stock: Option<&StockView>) -> Option<String> {
+    let hopper = stock.map_or(0, |stock| stock.hopper);
     let Balance { queued, in_flight, remake, unknown, blanks_in_line: blanks, .. } = job.balance;
     let rejects = u64::try_from(rejects.iter().filter(|r| r.to_destroy).count()).unwrap_or(u64::MAX);
     if job.state == JobState::Closed {
         return None;
     }
-    if [queued, in_flight, remake, unknown, blanks, rejects] == [0; 6] {
+    if [queued, in_flight, remake, unknown, blanks, rejects] == [0; 6] && hopper == 0 {
         return Some(format!("cardwright job close {}", job.job));
     }
-    Law::Closing { queued, in_flight, remake, unknown, rejects, blanks }.next(job.job, None)
+    Law::Closing { queued, in_flight, remake, unknown, rejects, blanks, hopper }.next(job.job, None)
 }
 
 impl std::fmt::Display for Summary {
@@ -240,6 +247,9 @@ impl std::fmt::Display for Summary {
             writeln!(f, "*** {mark}: no card of this report is for a cardholder ***")?;
         }
         write_job(&self.job, f)?;
+        if let Some(stock) = &self.stock {
+            write_stock(stock, f)?;
+        }
         if let Some(run) = &self.run {
             write_run(run, f)?;
         }
@@ -304,6 +314,16 @@ pub fn write_job(job: &JobView, f: &mut dyn std::fmt::Write) -> std::fmt::Result
         b.blanks_returned,
         b.blanks_sample,
         b.blanks_off()
+    )
+}
+
+/// The stock of a job.
+pub fn write_stock(stock: &StockView, f: &mut dyn std::fmt::Write) -> std::fmt::Result {
+    let Stock { issued, returned, vaulted } = stock.stock;
+    writeln!(
+        f,
+        "Stock     {issued} issued = {} fed + {} in the hopper + {returned} returned; {vaulted} of {} good in the vault",
+        stock.fed, stock.hopper, stock.good
     )
 }
 

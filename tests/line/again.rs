@@ -91,6 +91,9 @@ fn a_chip_that_comes_back_is_thrown_out_unbound() {
     assert_eq!(stuck.len(), BACK, "a station went on: {rejected:?}");
     let back: BTreeSet<_> = runs[1].fate("rejected").map(|d| word(d, "keydata")).collect();
     assert_eq!(back, first);
+    // The ledger knows them by their chips.
+    let named: BTreeSet<_> = rejected.iter().map(|e| word(e, "blank")).collect();
+    assert_eq!(named, runs[1].fate("rejected").map(|d| word(d, "blank")).collect());
     assert!(
         runs[1].fate("rejected").all(|d| d["writes"] == 0),
         "something was written on a chip that came back"

@@ -17,12 +17,12 @@ const IO: i32 = 50;
 const DAEMON: i32 = 46;
 
 /// A running daemon.
-struct Daemon<'a> {
+pub struct Daemon<'a> {
     world: &'a World,
     child: Child,
 }
 
-fn people(world: &World, roles: &str) {
+pub fn people(world: &World, roles: &str) {
     let text = format!("[[person]]\nname = \"anna\"\nuid = {}\nroles = [{roles}]\n", geteuid());
     std::fs::write(world.path("people.toml"), text).unwrap();
 }
@@ -40,7 +40,7 @@ fn command(world: &World, speed: &str, seed: &str) -> Command {
 }
 
 impl<'a> Daemon<'a> {
-    fn start(world: &'a World, speed: &str, seed: &str) -> Self {
+    pub fn start(world: &'a World, speed: &str, seed: &str) -> Self {
         let mut child = command(world, speed, seed).stderr(Stdio::null()).spawn().unwrap();
         let mut said = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
@@ -48,18 +48,18 @@ impl<'a> Daemon<'a> {
         Self { world, child }
     }
 
-    fn asks(&self, words: &str) -> Ended {
+    pub fn asks(&self, words: &str) -> Ended {
         let words: Vec<_> = words.split(' ').chain(["--socket", "d.sock"]).collect();
         self.world.cardwright(&words)
     }
 
-    fn ok(&self, words: &str) -> String {
+    pub fn ok(&self, words: &str) -> String {
         let ended = self.asks(words);
         assert_eq!(ended.code, 0, "{words}: {}{}", ended.stdout, ended.stderr);
         ended.stdout
     }
 
-    fn denied(&self, words: &str, why: &str) {
+    pub fn denied(&self, words: &str, why: &str) {
         let ended = self.asks(words);
         assert_eq!(ended.code, DENIED, "{words}: {}{}", ended.stdout, ended.stderr);
         assert!(ended.stderr.contains(why), "{words}: {}", ended.stderr);
@@ -69,7 +69,7 @@ impl<'a> Daemon<'a> {
         serde_json::from_str(&self.ok(&format!("job show {job} --json"))).unwrap()
     }
 
-    fn until(&self, job: &str, what: impl Fn(&Value) -> bool) -> Value {
+    pub fn until(&self, job: &str, what: impl Fn(&Value) -> bool) -> Value {
         let end = Instant::now() + Duration::from_secs(60);
         loop {
             let shown = self.job(job);
@@ -81,11 +81,11 @@ impl<'a> Daemon<'a> {
         }
     }
 
-    fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
     }
 
-    fn ends(mut self) -> Option<i32> {
+    pub fn ends(mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
 }

@@ -29,6 +29,7 @@ mod prep_support;
 mod resumed;
 mod secrets;
 mod smoke;
+mod stock;
 mod stopped;
 mod storm;
 mod support;

@@ -159,6 +159,8 @@ fn two_kmcs_and_two_key_versions_in_one_stack() {
         let rejects: Vec<_> = events.iter().filter(|e| e["to"] == "REJECTED").collect();
         assert!(rejects.len() >= 5, "{label}: {}", rejects.len());
         assert_eq!(rejects.len(), run.fate("rejected").count());
+        let named: BTreeSet<_> = rejects.iter().map(|e| word(e, "blank")).collect();
+        assert_eq!(named, run.fate("rejected").map(|d| word(d, "blank")).collect(), "by their chips");
         for event in rejects {
             assert_eq!((&event["seq"], &event["attempt"]), (&Value::Null, &Value::Null));
             assert_eq!(event["reason"], "unknown-kmc");

@@ -19,6 +19,8 @@ pub enum Row {
     Rejected,
     /// Back to stock.
     Returned,
+    /// Used up to set up the machines.
+    Test,
     /// Bound to a record.
     Attempt(Attempt),
 }
@@ -61,6 +63,7 @@ pub enum Say {
     Fed { blank: u8 },
     RejectedUnbound { blank: u8 },
     Returned { blank: u8 },
+    Tested { blank: u8 },
     Bound { record: u8, blank: u8, plastic: u8 },
     Moved { record: u8, to: AttemptState },
     Cancelled { record: u8 },
@@ -98,6 +101,10 @@ pub enum Fault {
     StacksLate,
     /// The person at the line says destroyed of a card that is not.
     SaysDestroyed,
+    /// REJECTED is said of a card that somebody wants thrown out while it still lies in its station: it may go on.
+    RejectsEarly,
+    /// A sample counts as destroyed: its record is made again while it lies on somebody's desk.
+    RemakesSampled,
 }
 
 /// A ledger.
@@ -137,7 +144,8 @@ impl Book {
 
     /// The attempt that a DESTROYED is about.
     pub fn waits_for_the_shredder(&self, record: u8) -> Option<Attempt> {
-        let waits = |a: &Attempt| matches!(a.is, AttemptState::Rejected | AttemptState::Unknown);
+        use AttemptState::{Rejected, Sample, Unknown};
+        let waits = |a: &Attempt| matches!(a.is, Rejected | Unknown | Sample);
         self.of(record).filter(waits).max_by_key(|a| a.number)
     }
 
@@ -158,18 +166,23 @@ impl Book {
             || self.of(record).all(|a| match a.is {
                 AttemptState::Destroyed => true,
                 AttemptState::Rejected => rules.shredded,
+                AttemptState::Sample => rules.fault == Some(Fault::RemakesSampled),
                 _ => false,
             })
     }
 
     fn lets(&self, say: Say, rules: Rules) -> bool {
         use AttemptState::{
-            Bound, Destroyed, Good, Personalizing, Rejected, Stacked, Unknown, Verified, Written,
+            Bound, Destroyed, Good, Personalizing, Rejected, Sample, Stacked, Unknown, Verified, Written,
         };
         let state = |record: u8| self.records[usize::from(record)];
         match say {
             Say::Fed { blank } => blank == self.next_blank(),
             Say::RejectedUnbound { blank } | Say::Returned { blank } => self.is(blank, Row::Fed),
+            Say::Tested { blank } => {
+                let idle = !self.rows.contains(&Row::Fed) && !self.attempts().any(|a| a.under_way());
+                blank == self.next_blank() && idle
+            }
             Say::Bound { record, blank, plastic } => {
                 self.job == JobState::Open
                     && matches!(state(record), Record::Queued | Record::Remake { released: true })
@@ -186,6 +199,7 @@ impl Book {
                 Stacked => last.is == Verified,
                 Rejected | Unknown => last.under_way(),
                 Good => last.is == Unknown,
+                Sample => matches!(last.is, Stacked | Good),
             }),
             Say::Cancelled { record } => matches!(state(record), Record::Queued | Record::Remake { .. }),
             Say::RemakeReleased { record } => {
@@ -194,7 +208,7 @@ impl Book {
             Say::Held => true,
             Say::Released => self.job == JobState::Held,
             Say::Closed => {
-                let live = |a: Attempt| a.is == Rejected && a.wrote;
+                let live = |a: Attempt| a.is == Sample || a.is == Rejected && a.wrote;
                 self.records.iter().all(|r| matches!(r, Record::Good | Record::Cancelled))
                     && !self.rows.contains(&Row::Fed)
                     && !self.attempts().any(|a| a.under_way() || live(a))
@@ -203,11 +217,12 @@ impl Book {
     }
 
     fn make(&mut self, say: Say) {
-        use AttemptState::{Destroyed, Good, Personalizing, Rejected, Stacked, Unknown};
+        use AttemptState::{Destroyed, Good, Personalizing, Rejected, Sample, Stacked, Unknown};
         match say {
             Say::Fed { blank } => self.rows[usize::from(blank) - 1] = Row::Fed,
             Say::RejectedUnbound { blank } => self.rows[usize::from(blank) - 1] = Row::Rejected,
             Say::Returned { blank } => self.rows[usize::from(blank) - 1] = Row::Returned,
+            Say::Tested { blank } => self.rows[usize::from(blank) - 1] = Row::Test,
             Say::Bound { record, blank, plastic } => {
                 let number = 1 + self.of(record).count() as u8;
                 let is = AttemptState::Bound;
@@ -227,7 +242,7 @@ impl Book {
                     match to {
                         Stacked | Good => *state = Record::Good,
                         Unknown => *state = Record::Unknown,
-                        Rejected => *state = Record::Remake { released: false },
+                        Rejected | Sample => *state = Record::Remake { released: false },
                         Destroyed if attempt.is == Unknown => *state = Record::Remake { released: false },
                         _ => {}
                     }
@@ -290,12 +305,19 @@ impl Book {
 
     /// Whether `later` still knows everything that this one knew.
     pub fn is_kept_by(&self, later: &Self) -> bool {
-        let ended = |is| matches!(is, AttemptState::Stacked | AttemptState::Good | AttemptState::Destroyed);
+        use AttemptState::{Destroyed, Good, Sample, Stacked};
+        // What has ended stays so, but that a good card may be taken out as a sample.
+        let goes_on = |was, is| match was {
+            Stacked | Good => [was, Sample, Destroyed].contains(&is),
+            Sample => [Sample, Destroyed].contains(&is),
+            Destroyed => is == Destroyed,
+            _ => true,
+        };
         let kept = |(was, now): (&Row, &Row)| match (was, now) {
             (Row::None, _) | (Row::Fed, Row::Fed | Row::Rejected | Row::Returned | Row::Attempt(_)) => true,
             (Row::Attempt(was), Row::Attempt(now)) => {
                 let same = (was.record, was.number, was.plastic) == (now.record, now.number, now.plastic);
-                same && was.wrote <= now.wrote && (!ended(was.is) || was.is == now.is)
+                same && was.wrote <= now.wrote && goes_on(was.is, now.is)
             }
             (was, now) => was == now,
         };

@@ -61,6 +61,8 @@ fn every_fault_is_found() {
         (Fault::RemakesUndestroyed, Law::OneCard),
         (Fault::StacksLate, Law::TrueRows),
         (Fault::SaysDestroyed, Law::OneCard),
+        (Fault::RejectsEarly, Law::TrueRows),
+        (Fault::RemakesSampled, Law::OneCard),
     ] {
         let found = search(Rules { blanks: 3, crashes: 2, shredded: false, fault: Some(fault) }, &[law]);
         let (_, trace) = found.broken.unwrap_or_else(|| panic!("{fault:?} breaks no {law:?}"));

@@ -58,6 +58,7 @@ impl Real {
                 Change::RejectedUnbound { blank: blank(number), key_data: None }
             }
             Say::Returned { blank: number } => Change::Returned { blank: blank(number) },
+            Say::Tested { blank: number } => Change::Tested { blank: blank(number) },
             Say::Bound { record, blank: number, plastic } => {
                 let key_data = Some(KeyData([0xFF, 0xFF, 0xFF, 0x47, 0x61, 0x73, 0, 0, 0, plastic]));
                 Change::Bound { seq: seq(record), blank: blank(number), key_data }
@@ -74,6 +75,7 @@ impl Real {
                     AttemptState::Unknown => Change::Lost { seq },
                     AttemptState::Destroyed => Change::Destroyed { seq },
                     AttemptState::Good => Change::FoundGood { seq },
+                    AttemptState::Sample => Change::Sampled { seq },
                     to => Change::Attempt { seq, to },
                 }
             }
@@ -133,6 +135,8 @@ impl Real {
         let balance = view.balance;
         assert_eq!(balance.blanks_fed, count(&|row| row != Row::None));
         assert_eq!(balance.blanks_returned, count(&|row| row == Row::Returned));
+        let sample = |row| matches!(row, Row::Attempt(a) if a.is == AttemptState::Sample);
+        assert_eq!(balance.blanks_sample, count(&|row| row == Row::Test || sample(row)));
         let in_line = |row| matches!(row, Row::Attempt(a) if a.under_way());
         assert_eq!(balance.blanks_in_line, count(&|row| row == Row::Fed || in_line(row)));
         assert_eq!((balance.records_off(), balance.blanks_off()), (0, 0));
@@ -146,6 +150,7 @@ fn words() -> Vec<Say> {
     let mut words = vec![Say::Held, Say::Released, Say::Closed];
     for blank in 0..=BLANKS + 1 {
         words.extend((blank <= BLANKS).then_some(Say::Fed { blank }));
+        words.extend((blank <= BLANKS).then_some(Say::Tested { blank }));
         words.extend([Say::RejectedUnbound { blank }, Say::Returned { blank }]);
         for (record, plastic) in (0..RECORDS).flat_map(|r| (0..BLANKS).map(move |p| (r, p))) {
             words.push(Say::Bound { record, blank, plastic });
@@ -154,9 +159,10 @@ fn words() -> Vec<Say> {
     for record in 0..RECORDS {
         words.extend([Say::Cancelled { record }, Say::RemakeReleased { record }]);
         use AttemptState::{
-            Bound, Destroyed, Good, Personalizing, Rejected, Stacked, Unknown, Verified, Written,
+            Bound, Destroyed, Good, Personalizing, Rejected, Sample, Stacked, Unknown, Verified, Written,
         };
-        let all = [Bound, Personalizing, Written, Verified, Stacked, Rejected, Unknown, Destroyed, Good];
+        let all =
+            [Bound, Personalizing, Written, Verified, Stacked, Rejected, Unknown, Destroyed, Good, Sample];
         words.extend(all.map(|to| Say::Moved { record, to }));
     }
     words
@@ -167,7 +173,7 @@ fn goes_on(step: &Step) -> bool {
     let ends =
         |say: &Say| matches!(say, Say::Cancelled { .. } | Say::Moved { to: AttemptState::Unknown, .. });
     match step {
-        Step::ThrowOut(_) | Step::GiveBack(_) | Step::Crash => false,
+        Step::ThrowOut(_) | Step::GiveBack(_) | Step::Crash | Step::Test => false,
         Step::Tell(_, say) | Step::Ask(say) => !ends(say),
         _ => true,
     }
@@ -205,6 +211,10 @@ proptest! {
             match step {
                 Step::Tell(_, say) | Step::Ask(say) => prop_assert!(real.say(say), "the ledger refuses {say:?}"),
                 Step::Crash => real.crash(),
+                Step::Test => {
+                    let say = Say::Tested { blank: world.memory.next_blank() };
+                    prop_assert!(real.say(say), "the ledger refuses {say:?}");
+                }
                 _ => {}
             }
             // The real ledger answers after its commit, so that nothing of it is in memory alone.

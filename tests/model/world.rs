@@ -83,6 +83,8 @@ pub enum Step {
     Clear(u8),
     Destroy(u8),
     StackByHand(u8),
+    /// Sets up the machines with a blank, and says so.
+    Test,
     // A person: words.
     Ask(Say),
 }
@@ -195,6 +197,9 @@ impl World {
             _ => self.disk.attempts().any(|a| a.plastic == plastic),
         };
         let moved = |to| tell(Say::Moved { record: attempt.record, to });
+        if rules.fault == Some(Fault::RejectsEarly) {
+            steps.push(moved(AttemptState::Rejected));
+        }
         match (attempt.is, card.data) {
             _ if !acknowledged => {}
             (AttemptState::Bound, _) => steps.push(moved(AttemptState::Personalizing)),
@@ -224,6 +229,7 @@ impl World {
             let worked_on = self.stations.iter().flatten().any(|w| w.plastic == number);
             let unknown =
                 self.memory.attempts().any(|a| a.plastic == number && a.is == AttemptState::Unknown);
+            let sample = self.memory.attempts().any(|a| a.plastic == number && a.is == AttemptState::Sample);
             match card.place {
                 _ if worked_on => {}
                 Place::Station(_) => steps.push(Step::Clear(number)),
@@ -233,7 +239,7 @@ impl World {
                     let whole = matches!(card.data, Data::Full(_));
                     steps.extend((unknown && whole).then_some(Step::StackByHand(number)));
                 }
-                Place::Stacked if unknown => steps.push(Step::Destroy(number)),
+                Place::Stacked if unknown || sample => steps.push(Step::Destroy(number)),
                 _ => {}
             }
         }
@@ -246,11 +252,21 @@ impl World {
                 let is = is.into_iter().filter(|(true_, _)| *true_);
                 steps.extend(is.map(|(_, to)| Step::Ask(Say::Moved { record, to })));
             }
-            steps.extend([Say::Cancelled { record }, Say::RemakeReleased { record }].map(Step::Ask));
+            let sampled = Say::Moved { record, to: AttemptState::Sample };
+            steps.extend([Say::Cancelled { record }, Say::RemakeReleased { record }, sampled].map(Step::Ask));
         }
         steps.extend([Say::Released, Say::Closed].map(Step::Ask));
+        steps.extend(self.test(rules).map(|_| Step::Test));
         // The ledger says no.
         steps.retain(|step| !matches!(step, Step::Ask(say) if !{ self.memory }.say(*say, rules)));
+    }
+
+    /// A blank for the machines to be set up with, and what is said then.
+    fn test(&self, rules: Rules) -> Option<(usize, Say)> {
+        let left = self.plastics.iter().take(usize::from(rules.blanks));
+        let from = left.into_iter().position(|p| p.place == Place::Hopper)?;
+        let say = Say::Tested { blank: self.memory.next_blank() };
+        ({ self.memory }).say(say, rules).then_some((from, say))
     }
 
     /// The world after a step; [`None`] where the ledger refuses what is told.
@@ -303,6 +319,12 @@ impl World {
             Step::Clear(plastic) => self.plastic(plastic).place = out,
             Step::Destroy(plastic) => self.plastic(plastic).place = Place::Destroyed,
             Step::StackByHand(plastic) => self.plastic(plastic).place = Place::Stacked,
+            Step::Test => {
+                let (from, say) = self.test(rules)?;
+                self.plastics[from].place = Place::Bin;
+                self.memory.say(say, rules).then_some(())?;
+                self.disk = self.memory;
+            }
             Step::Ask(say) => {
                 self.memory.say(say, rules).then_some(())?;
                 // Whoever asks gets an answer after the commit.

@@ -84,6 +84,7 @@ impl Machine for AtOutput<'_> {
             (b'K', data) => self.stack(data, false),
             (b'M', data) => self.stack(data, true),
             (b'R', []) => self.world.reject_at_output(&mut self.pace),
+            (b'R', [hi, lo]) => self.world.discard(u16::from_be_bytes([*hi, *lo]), &mut self.pace),
             (b'S', []) => return Some(standing_at(OUTPUT)),
             _ => Err(status::BAD_DATA),
         };
@@ -176,8 +177,11 @@ mod tests {
             assert_eq!(client.command(b'T', b"chip-1").0, b'0');
             assert_eq!(client.command(b'B', b"\0\x07").0, b'0');
             assert_eq!(client.command(b'T', b"chip-2").0, b'0');
-            for status in [b'0', b'0', b'2'] {
-                assert_eq!(client.command(b'R', b"").0, status);
+            // That place's, and no other; then whichever there is.
+            for (place, status) in
+                [(&b"\0\x08"[..], b'2'), (b"\0\x07", b'0'), (b"\0\x07", b'2'), (b"", b'0'), (b"", b'2')]
+            {
+                assert_eq!(client.command(b'R', place).0, status);
             }
         });
         let line = std::fs::read_to_string(dir.path().join("line.jsonl")).unwrap();

@@ -11,7 +11,7 @@ use crate::hsm::AuditInfo;
 use crate::ledger::audit::{Audit, Finding, Where};
 use crate::ledger::chain::{GENESIS, Hash, hash};
 use crate::ledger::error::LedgerError;
-use crate::ledger::replay::Replay;
+use crate::ledger::replay::{Replay, Shifts};
 use crate::ledger::types::JobId;
 
 /// Findings that are told; more of them say nothing new.
@@ -168,7 +168,7 @@ pub(super) fn audit(
     let mut found = Findings(Vec::new());
     let signed = checkpoints(&moment, id, "ORDER BY n")?;
     let mut waiting = signed.iter().peekable();
-    let mut jobs = replays(&moment)?;
+    let (mut jobs, mut shifts) = (replays(&moment)?, Shifts::default());
     let mut query = moment.prepare(&format!("SELECT {}, hash FROM event ORDER BY n", row::EVENT))?;
     let mut rows = query.query([])?;
     let (mut n, mut previous, mut scratch) = (0u64, GENESIS, Vec::with_capacity(512));
@@ -179,7 +179,7 @@ pub(super) fn audit(
         }
         n = number;
         seen(n);
-        let stored: Hash = row.get(19)?;
+        let stored: Hash = row.get(20)?;
         match row::event(row) {
             Err(error) => found.at(Where::Event(n), format!("it does not read: {error}")),
             Ok(event) => {
@@ -189,8 +189,11 @@ pub(super) fn audit(
                         "it, or the one before it, is not what was hashed when it was written",
                     );
                 }
-                let job = jobs.get_mut(&JobId(row.get(2)?));
-                match job.map(|job| job.follow(&event)) {
+                let followed = match row.get::<_, Option<u32>>(2)? {
+                    None => Some(shifts.follow(&event)),
+                    Some(job) => jobs.get_mut(&JobId(job)).map(|job| job.follow(&event)),
+                };
+                match followed {
                     None => found.at(Where::Event(n), "its job is missing"),
                     Some(Err(what)) => found.at(Where::Event(n), what),
                     Some(Ok(())) => {}

@@ -6,7 +6,7 @@ use super::Store;
 use crate::ids::{Csn, KeyData};
 use crate::ledger::book::{Attempt, Book, Record};
 use crate::ledger::error::LedgerError;
-use crate::ledger::types::JobId;
+use crate::ledger::types::{JobId, Stock};
 
 impl Store {
     /// Jobs in which something was under way when an earlier process ended.
@@ -43,7 +43,22 @@ pub(super) fn load(connection: &Connection, job: JobId) -> Result<Option<Book>, 
     load_blanks(connection, job, &mut book)?;
     load_attempts(connection, job, &mut book)?;
     book.balance = super::verify::recount(connection, job)?;
+    book.stock = stock(connection, job)?;
     Ok(Some(book))
+}
+
+/// The stock of a job.
+pub(super) fn stock(connection: &Connection, job: JobId) -> Result<Stock, LedgerError> {
+    let mut query =
+        connection.prepare_cached("SELECT issued, returned, vaulted FROM stock WHERE job = ?1")?;
+    let stock = query.query_row([job.0], |r| {
+        Ok(Stock {
+            issued: super::row::number(r, 0)?,
+            returned: super::row::number(r, 1)?,
+            vaulted: super::row::number(r, 2)?,
+        })
+    });
+    Ok(stock.optional()?.unwrap_or_default())
 }
 
 /// The records of a job as they were accepted.

@@ -10,6 +10,7 @@ mod lock;
 mod open;
 mod read;
 mod row;
+mod stock;
 mod verify;
 mod write;
 

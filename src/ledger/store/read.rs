@@ -15,7 +15,8 @@ use crate::ledger::error::LedgerError;
 use crate::ledger::law::Law;
 use crate::ledger::types::{AttemptState, Balance, Event, JobId, RecordState};
 use crate::ledger::views::{
-    AttemptView, CardView, Gap, Holder, JobView, RejectView, Remade, StackView, StationCount,
+    AttemptView, CardView, Gap, Holder, JobView, RejectView, Remade, ShiftView, StackView, StationCount,
+    StockView,
 };
 
 /// Reads a ledger. One per thread.
@@ -129,10 +130,11 @@ impl Reader {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// KMC_IDs of the chips of a job, hex.
+    /// KMC_IDs of the chips that were bound in a job, hex.
     pub fn kmcs(&self, job: JobId) -> Result<Vec<String>, LedgerError> {
         let mut query = self.connection.prepare_cached(
-            "SELECT DISTINCT hex(substr(key_data, 1, 6)) FROM blank WHERE job = ?1 AND key_data IS NOT NULL ORDER BY 1",
+            "SELECT DISTINCT hex(substr(key_data, 1, 6)) FROM blank WHERE job = ?1 AND key_data IS NOT NULL \
+             AND state = 'BOUND' ORDER BY 1",
         )?;
         let rows = query.query_map([job.0], |r| r.get(0))?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -169,12 +171,12 @@ impl Reader {
         self.sequences(job, "SELECT seq FROM record WHERE job = ?1 ORDER BY seq")
     }
 
-    /// Sequences of the attempts that are REJECTED or UNKNOWN, one for each such attempt, in file order: what a
+    /// Sequences of the attempts that are REJECTED, UNKNOWN or SAMPLE, one for each such attempt, in file order: what a
     /// person sees destroyed.
     pub fn to_destroy(&self, job: JobId) -> Result<Vec<u32>, LedgerError> {
         self.sequences(
             job,
-            "SELECT seq FROM attempt WHERE job = ?1 AND state IN ('REJECTED', 'UNKNOWN') ORDER BY seq, number",
+            "SELECT seq FROM attempt WHERE job = ?1 AND state IN ('REJECTED', 'UNKNOWN', 'SAMPLE') ORDER BY seq, number",
         )
     }
 
@@ -186,13 +188,13 @@ impl Reader {
         )
     }
 
-    /// Blanks that were thrown out or lost, bound or not, in the order of time.
+    /// Blanks that were thrown out, lost or taken out as samples, bound or not, in the order of time.
     pub fn rejects(&self, job: JobId) -> Result<Vec<RejectView>, LedgerError> {
         let mut query = self.connection.prepare_cached(
-            "SELECT e.seq, e.card_ref, e.attempt, e.blank, a.state, coalesce(a.state = 'REJECTED' AND a.wrote, 0), \
+            "SELECT e.seq, e.card_ref, e.attempt, e.blank, a.state, coalesce(a.state = 'REJECTED' AND a.wrote OR a.state = 'SAMPLE', 0), \
              e.station, e.module, e.reason, e.detail, e.header, e.sw, e.ts FROM event AS e LEFT JOIN attempt AS a \
              ON a.job = e.job AND a.seq = e.seq AND a.number = e.attempt \
-             WHERE e.job = ?1 AND e.to_state IN ('REJECTED', 'UNKNOWN') ORDER BY e.n",
+             WHERE e.job = ?1 AND e.to_state IN ('REJECTED', 'UNKNOWN', 'SAMPLE') ORDER BY e.n",
         )?;
         let rows = query.query_map([job.0], |r| {
             Ok(RejectView {
@@ -229,7 +231,12 @@ impl Reader {
                 None => None,
             };
             match (attempt, row.get::<_, Option<u32>>(5)?) {
+                (Some((1, attempt)), Some(position)) if left_the_line(attempt) => {
+                    view.gaps.push(Gap { seq, card_ref, state, after_position: before });
+                    before = position;
+                }
                 (Some((1, _)), Some(position)) => before = position,
+                (Some((_, attempt)), Some(_)) if left_the_line(attempt) => {}
                 (Some((attempt, _)), Some(position)) => {
                     view.remakes.push(Remade { seq, card_ref, attempt, position });
                 }
@@ -273,6 +280,21 @@ impl Reader {
         )
     }
 
+    /// The stock of a job.
+    pub fn stock(&self, job: JobId) -> Result<StockView, LedgerError> {
+        super::stock::of_job(&self.connection, job)
+    }
+
+    /// The stock of all jobs to which somebody issued any, oldest first.
+    pub fn stocks(&self) -> Result<Vec<StockView>, LedgerError> {
+        super::stock::of_jobs(&self.connection)
+    }
+
+    /// A shift, by its name or the last one; of one job or of all whose stock is counted.
+    pub fn shift(&self, name: Option<&str>, job: Option<JobId>) -> Result<Option<ShiftView>, LedgerError> {
+        super::stock::of_shift(&self.connection, name, job)
+    }
+
     /// Walks the whole chain; see [`super::verify_chain`].
     pub fn verify_chain(&self) -> Result<super::Head, LedgerError> {
         super::verify_chain(&self.connection)
@@ -305,11 +327,15 @@ impl Reader {
     }
 }
 
-/// Whether an attempt without a position has given up its place in the stack.
+/// Whether an attempt has given up its place in the stack, or has none.
 fn left_the_line(state: AttemptState) -> bool {
     matches!(
         state,
-        AttemptState::Rejected | AttemptState::Unknown | AttemptState::Destroyed | AttemptState::Good
+        AttemptState::Rejected
+            | AttemptState::Unknown
+            | AttemptState::Destroyed
+            | AttemptState::Good
+            | AttemptState::Sample
     )
 }
 

@@ -51,14 +51,14 @@ fn flag(row: &Row<'_>, index: usize) -> rusqlite::Result<bool> {
 
 /// Columns of [`event`], in its order.
 pub(super) const EVENT: &str = "n, ts, job, seq, card_ref, attempt, blank, station, module, from_state, to_state, \
-                                reason, detail, header, sw, position, ms, actor, simulated";
+                                reason, detail, header, sw, position, ms, actor, simulated, count";
 
 /// An event row, columns [`EVENT`].
 pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
     Ok(Event {
         n: number(row, 0)?,
         ts: number(row, 1)?,
-        job: JobId(row.get(2)?).to_string(),
+        job: row.get::<_, Option<u32>>(2)?.map(|job| JobId(job).to_string()).unwrap_or_default(),
         seq: row.get(3)?,
         card_ref: row.get(4)?,
         attempt: row.get(5)?,
@@ -75,6 +75,7 @@ pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
         ms: optional_number(row, 16)?,
         actor: row.get(17)?,
         simulated: flag(row, 18)?,
+        count: row.get(19)?,
     })
 }
 

@@ -40,7 +40,7 @@ pub(super) fn verify_from(connection: &Connection, start: u64, hashed: Hash) -> 
         }
         n = event.n;
         previous = hash(&previous, &event, &mut scratch);
-        if row.get::<_, Hash>(19)? != previous {
+        if row.get::<_, Hash>(20)? != previous {
             return Err(LedgerError::Damaged(format!(
                 "event {n} is not what was hashed when it was written"
             )));
@@ -72,7 +72,8 @@ pub(in crate::ledger) fn recount(connection: &Connection, job: JobId) -> Result<
              (SELECT coalesce(sum(c), 0) FROM b WHERE state IN ('STACKED', 'GOOD')), \
              (SELECT coalesce(sum(c), 0) FROM b WHERE state IN ('REJECTED unbound', 'REJECTED', 'DESTROYED')), \
              (SELECT coalesce(sum(c), 0) FROM b WHERE state = 'UNKNOWN'), \
-             (SELECT coalesce(sum(c), 0) FROM b WHERE state = 'RETURNED unbound'), 0",
+             (SELECT coalesce(sum(c), 0) FROM b WHERE state = 'RETURNED unbound'), \
+             (SELECT coalesce(sum(c), 0) FROM b WHERE state IN ('SAMPLE', 'TEST unbound'))",
         )?
         .query_row([job.0], |r| row::balance(r, 0))?)
 }

@@ -11,6 +11,7 @@ use super::row::{blank_name, signed};
 use crate::ledger::book::{Attempt, Book, Effect};
 use crate::ledger::chain;
 use crate::ledger::error::LedgerError;
+use crate::ledger::replay::SHIFT;
 use crate::ledger::types::{Balance, Change, Context, Event, JobId, JobState, NewJob, RecordState};
 
 impl Store {
@@ -136,6 +137,14 @@ impl Store {
         if let (Some(seq), Some((number, attempt))) = (effect.seq, effect.attempt) {
             self.write_attempt(job, seq, number, &attempt, change, effect)?;
         }
+        if effect.count.is_some() {
+            let stock = &book.stock;
+            self.execute(
+                "INSERT INTO stock (job, issued, returned, vaulted) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE \
+                 SET issued = excluded.issued, returned = excluded.returned, vaulted = excluded.vaulted",
+                params![job.0, signed(stock.issued), signed(stock.returned), signed(stock.vaulted)],
+            )?;
+        }
         if let Some(state) = effect.job {
             self.execute("UPDATE job SET state = ?2 WHERE id = ?1", params![job.0, state])?;
         }
@@ -169,8 +178,9 @@ impl Store {
                 ms: context.ms,
                 actor: context.actor,
                 simulated: book.simulated,
+                count: effect.count,
             },
-            job,
+            Some(job),
         )
     }
 
@@ -194,7 +204,7 @@ impl Store {
             _ => None,
         };
         self.execute(
-            "UPDATE attempt SET state = ?4, wrote = ?5, position = ?6, \
+            "UPDATE attempt SET state = ?4, wrote = ?5, position = coalesce(?6, position), \
              compared = coalesce(?7, compared) WHERE job = ?1 AND seq = ?2 AND number = ?3",
             params![job.0, seq, number, attempt.state, attempt.wrote, effect.position, compared],
         )
@@ -238,9 +248,45 @@ impl Store {
                 ms: None,
                 actor: None,
                 simulated: book.simulated,
+                count: None,
             },
-            job,
+            Some(job),
         )
+    }
+
+    /// The event that says that a shift begins. Durable after [`Store::commit`].
+    pub(in crate::ledger) fn shift(&mut self, name: &str, context: Context) -> Result<Event, LedgerError> {
+        self.append(
+            Event {
+                n: 0,
+                ts: 0,
+                job: String::new(),
+                seq: None,
+                card_ref: None,
+                attempt: None,
+                blank: None,
+                station: None,
+                module: None,
+                from: None,
+                to: SHIFT.to_owned(),
+                reason: None,
+                detail: Some(name.to_owned()),
+                header: None,
+                sw: None,
+                position: None,
+                ms: None,
+                actor: context.actor,
+                simulated: false,
+                count: None,
+            },
+            None,
+        )
+    }
+
+    /// Whether there was a shift of this name.
+    pub(in crate::ledger) fn had_shift(&self, name: &str) -> Result<bool, LedgerError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM event WHERE to_state = 'SHIFT' AND detail = ?1)";
+        Ok(self.connection.prepare_cached(sql)?.query_row([name], |r| r.get(0))?)
     }
 
     /// Writes both balances as they are now.
@@ -271,20 +317,20 @@ impl Store {
     }
 
     /// Numbers, dates and chains an event, and inserts it.
-    fn append(&mut self, mut event: Event, job: JobId) -> Result<Event, LedgerError> {
+    fn append(&mut self, mut event: Event, job: Option<JobId>) -> Result<Event, LedgerError> {
         event.n = self.head.0 + 1;
         event.ts = self.now();
         let hash = chain::hash(&self.head.1, &event, &mut self.scratch);
         self.connection
             .prepare_cached(
                 "INSERT INTO event (n, ts, job, seq, card_ref, attempt, blank, station, module, from_state, to_state, \
-                 reason, detail, header, sw, position, ms, actor, simulated, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, \
-                 ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
+                 reason, detail, header, sw, position, ms, actor, simulated, hash, count) VALUES (?1, ?2, ?3, ?4, ?5, \
+                 ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)",
             )?
             .execute(params![
                 signed(event.n),
                 signed(event.ts),
-                job.0,
+                job.map(|job| job.0),
                 event.seq,
                 event.card_ref,
                 event.attempt,
@@ -302,6 +348,7 @@ impl Store {
                 event.actor,
                 event.simulated,
                 hash,
+                event.count,
             ])?;
         self.head = (event.n, hash);
         self.last_ts = event.ts;

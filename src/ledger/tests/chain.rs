@@ -104,7 +104,7 @@ fn missing_moved_and_added_events_are_found() {
         (
             "one twice",
             "INSERT INTO event SELECT 11, ts, job, seq, card_ref, attempt, blank, station, module, from_state, \
-             to_state, reason, detail, header, sw, position, ms, actor, simulated, hash FROM event WHERE n = 10",
+             to_state, reason, detail, header, sw, position, ms, actor, simulated, count, hash FROM event WHERE n = 10",
         ),
         ("the head", "UPDATE head SET n = 9"),
         ("no head", "DELETE FROM head"),
@@ -168,10 +168,13 @@ fn python_hashlib_known_answer() {
         ms: Some(250),
         actor: None,
         simulated: true,
+        count: None,
     };
     let mut scratch = Vec::new();
     let first = hash(&GENESIS, &event, &mut scratch);
     assert_eq!(hex::encode(first), "13495bead00b12430f7454bcab5a7590970bacae63bea5fbaa2629ccc1069e47");
     let second = hash(&first, &event, &mut scratch);
     assert_eq!(hex::encode(second), "8ca0fdf49a9a1d873e9614fff8ee020105663f9bb88a5c863e7cadf7b506bdd1");
+    let counted = hash(&first, &Event { count: Some(500), ..event }, &mut scratch);
+    assert_eq!(hex::encode(counted), "199853110c9c2dac0a3aaa603b5176cf39543eb5bc132644490ecec6c7f35180");
 }

@@ -7,7 +7,7 @@ use super::*;
 use crate::ledger::book::{Book, Record};
 
 /// DESIGN.md section 6, the line `attempt:`, arrow by arrow.
-const ARROWS: [(&str, &str); 15] = [
+const ARROWS: [(&str, &str); 18] = [
     ("BOUND", "PERSONALIZING"),
     ("PERSONALIZING", "WRITTEN"),
     ("WRITTEN", "VERIFIED"),
@@ -23,6 +23,9 @@ const ARROWS: [(&str, &str); 15] = [
     ("REJECTED", "DESTROYED"),
     ("UNKNOWN", "DESTROYED"),
     ("UNKNOWN", "GOOD"),
+    ("STACKED", "SAMPLE"),
+    ("GOOD", "SAMPLE"),
+    ("SAMPLE", "DESTROYED"),
 ];
 
 #[derive(Default)]
@@ -40,7 +43,7 @@ impl Card {
             _ if self.cancelled => "CANCELLED",
             None => "QUEUED",
             Some("STACKED" | "GOOD") => "GOOD",
-            Some("REJECTED" | "DESTROYED") => "REMAKE",
+            Some("REJECTED" | "DESTROYED" | "SAMPLE") => "REMAKE",
             Some("UNKNOWN") => "UNKNOWN",
             Some(_) => "IN_FLIGHT",
         }
@@ -54,16 +57,29 @@ struct Model {
     /// Unbound fate of each blank; "bound" once it is.
     blanks: Vec<&'static str>,
     position: u32,
+    /// Issued, returned, vaulted.
+    stock: [u64; 3],
 }
 
 impl Model {
     fn new(cards: usize, shredded: bool) -> Self {
         let cards = (0..cards).map(|_| Card::default()).collect();
-        Self { shredded, job: "OPEN", cards, blanks: Vec::new(), position: 0 }
+        Self { shredded, job: "OPEN", cards, blanks: Vec::new(), position: 0, stock: [0; 3] }
     }
 
     fn free(&self, blank: u32) -> bool {
         blank > 0 && self.blanks.get(blank as usize - 1) == Some(&"line")
+    }
+
+    /// Blanks in the hopper: those that were issued and are nowhere else.
+    fn hopper(&self) -> i64 {
+        let [issued, returned, _] = self.stock.map(u64::cast_signed);
+        let away = self.blanks.iter().filter(|blank| **blank != "returned").count().cast_signed() as i64;
+        if issued > 0 { issued - returned - away } else { 0 }
+    }
+
+    fn good(&self) -> u64 {
+        self.cards.iter().filter(|card| card.state() == "GOOD").count() as u64
     }
 
     /// Whether the law lets it happen; if so, it happens.
@@ -81,6 +97,35 @@ impl Model {
             }
             Change::RejectedUnbound { blank, .. } => self.leave(blank, "rejected"),
             Change::Returned { blank } => self.leave(blank, "returned"),
+            Change::Tested { blank } => {
+                let next = blank as usize == self.blanks.len() + 1;
+                let idle = self.balance().blanks_in_line == 0;
+                let ok = next && idle && (self.stock[0] == 0 || self.hopper() > 0);
+                if ok {
+                    self.blanks.push("test");
+                }
+                ok
+            }
+            Change::StockIssued { count } => {
+                let ok = count > 0 && (self.stock[0] > 0 || self.blanks.is_empty());
+                self.stock[0] += if ok { u64::from(count) } else { 0 };
+                ok
+            }
+            Change::StockReturned { count } => {
+                let ok = count > 0 && self.stock[0] > 0 && i64::from(count) <= self.hopper();
+                self.stock[1] += if ok { u64::from(count) } else { 0 };
+                ok
+            }
+            Change::StockVaulted { count } => {
+                let with = self.stock[2] + u64::from(count);
+                let ok = count > 0 && self.stock[0] > 0 && with <= self.good();
+                self.stock[2] = if ok { with } else { self.stock[2] };
+                ok
+            }
+            Change::Sampled { seq } => {
+                // One of the good ones lies outside the vault.
+                self.stock[2] < self.good() && self.last(seq, "SAMPLE")
+            }
             Change::Bound { seq, blank, .. } => {
                 let (free, held, settled) = (self.free(blank), self.job == "HELD", self.settled(seq));
                 let Some(card) = self.card(seq) else { return false };
@@ -114,8 +159,9 @@ impl Model {
             Change::FoundGood { seq } => self.last(seq, "GOOD"),
             Change::Destroyed { seq } => {
                 let Some(card) = self.card(seq) else { return false };
-                let waiting =
-                    |a: &&mut (u32, Vec<&str>)| matches!(a.1.last(), Some(&("REJECTED" | "UNKNOWN")));
+                let waiting = |a: &&mut (u32, Vec<&str>)| {
+                    matches!(a.1.last(), Some(&("REJECTED" | "UNKNOWN" | "SAMPLE")))
+                };
                 let Some(attempt) = card.attempts.iter_mut().rev().find(waiting) else { return false };
                 attempt.1.push("DESTROYED");
                 true
@@ -147,9 +193,10 @@ impl Model {
             Change::Closed => {
                 let done = self.cards.iter().all(|c| matches!(c.state(), "GOOD" | "CANCELLED"));
                 let live = self.cards.iter().flat_map(|c| &c.attempts).any(|a| {
-                    a.1.contains(&"PERSONALIZING") && a.1.contains(&"REJECTED") && !a.1.contains(&"DESTROYED")
+                    let out = a.1.contains(&"REJECTED") || a.1.contains(&"SAMPLE");
+                    a.1.contains(&"PERSONALIZING") && out && !a.1.contains(&"DESTROYED")
                 });
-                let ok = done && !live && !self.blanks.contains(&"line");
+                let ok = done && !live && !self.blanks.contains(&"line") && self.hopper() == 0;
                 self.job = if ok { "CLOSED" } else { self.job };
                 ok
             }
@@ -207,7 +254,7 @@ impl Model {
             blanks_rejected: unbound("rejected") + bound(&["REJECTED", "DESTROYED"]),
             blanks_unknown: bound(&["UNKNOWN"]),
             blanks_returned: unbound("returned"),
-            blanks_sample: 0,
+            blanks_sample: unbound("test") + bound(&["SAMPLE"]),
         }
     }
 
@@ -234,7 +281,7 @@ impl Model {
                 Some("VERIFIED") => Change::Stacked { seq, position },
                 Some("REJECTED" | "DESTROYED") if released => Change::Bound { seq, blank, key_data },
                 Some("REJECTED") if shredded && raw % 3 > 0 => Change::RemakeReleased { seq },
-                Some("REJECTED" | "UNKNOWN") => Change::Destroyed { seq },
+                Some("REJECTED" | "UNKNOWN" | "SAMPLE") => Change::Destroyed { seq },
                 Some("DESTROYED") => Change::RemakeReleased { seq },
                 _ => Change::Bound { seq, blank, key_data },
             },
@@ -250,7 +297,8 @@ impl Model {
                     AttemptState::Unknown,
                     AttemptState::Destroyed,
                     AttemptState::Good,
-                ][raw as usize % 9],
+                    AttemptState::Sample,
+                ][raw as usize % 10],
             },
             27 => Change::Verified { seq, compared: String::new() },
             28 => Change::Stacked { seq, position },
@@ -263,18 +311,30 @@ impl Model {
             36 => Change::Asked { seq },
             37 => Change::Held,
             38 | 39 => Change::Released,
-            _ => Change::Closed,
+            40 | 41 => Change::Closed,
+            42 => Change::StockIssued { count: raw % 5 },
+            43 => Change::StockReturned {
+                count: if wild { raw % 9 } else { u32::try_from(self.hopper()).unwrap_or(1) },
+            },
+            44 => Change::StockVaulted { count: raw % 3 },
+            45 => Change::Tested { blank: if wild { raw % 9 } else { fed + 1 } },
+            // Issued to what was fed too much.
+            46 => Change::StockIssued { count: u32::try_from(-self.hopper()).unwrap_or(raw % 3) },
+            _ => Change::Sampled { seq },
         }
     }
 }
 
 fn numbers(length: usize) -> impl Strategy<Value = Vec<(u8, u32, u32)>> {
-    prop::collection::vec((0u8..42, 0u32..6, 0u32..10_000), 1..length)
+    prop::collection::vec((0u8..50, 0u32..6, 0u32..10_000), 1..length)
 }
 
-/// A few changes that finish or cancel everything, so that closing is reached too.
+/// A few changes that finish or cancel everything and settle the hopper, so that closing is reached too.
 fn windup(cards: u32) -> Vec<(u8, u32, u32)> {
-    (1..=cards).flat_map(|seq| (0..6).map(move |_| (12, seq, 1)).chain([(32, seq, 1)])).collect()
+    (1..=cards)
+        .flat_map(|seq| (0..6).map(move |_| (12, seq, 1)).chain([(32, seq, 1)]))
+        .chain([(43, 1, 1), (46, 1, 1), (40, 1, 1)])
+        .collect()
 }
 
 /// A failure prints its input; nothing is left in the source tree.
@@ -287,13 +347,14 @@ proptest! {
 
     #[test]
     fn the_book_keeps_the_laws_of_the_model(
-        numbers in numbers(120), shredded: bool, cards in 1u32..5, finish: bool
+        numbers in numbers(120), shredded: bool, cards in 1u32..5, finish: bool, counted: bool
     ) {
         let mut model = Model::new(cards as usize, shredded);
         let records = (0..cards).map(|n| Record::queued(&format!("CARD-{n}"))).collect();
         let mut book = Book::new(records, shredded, true);
         let tail = if finish { windup(cards) } else { Vec::new() };
-        for numbers in numbers.into_iter().chain(tail) {
+        let head = counted.then_some((42, 1, 4));
+        for numbers in head.into_iter().chain(numbers).chain(tail) {
             let change = model.change(numbers);
             let before = format!("{book:?}");
             let allowed = model.step(&change);
@@ -304,6 +365,10 @@ proptest! {
             }
             let balance = model.balance();
             prop_assert_eq!(book.balance, balance);
+            let [issued, returned, vaulted] = model.stock;
+            prop_assert_eq!(book.stock, Stock { issued, returned, vaulted });
+            prop_assert_eq!(book.stock.hopper(&balance), model.hopper());
+            prop_assert!(vaulted <= balance.blanks_good);
             prop_assert_eq!((balance.records_off(), balance.blanks_off()), (0, 0));
             for (record, card) in book.records.iter().zip(&model.cards) {
                 prop_assert_eq!(record.state.name(), card.state());
@@ -321,7 +386,7 @@ proptest! {
     /// The same through SQLite, in batches: refused changes do not disturb their neighbours, the tables say what the
     /// model says, and after a restart all that was under way is UNKNOWN, rejected or HELD.
     #[test]
-    fn the_ledger_keeps_the_laws_of_the_model(numbers in numbers(150), shredded: bool) {
+    fn the_ledger_keeps_the_laws_of_the_model(numbers in numbers(150), shredded: bool, counted: bool) {
         let directory = directory();
         let path = directory.path().join("l.db");
         let ledger = Ledger::open(&path).unwrap();
@@ -329,8 +394,10 @@ proptest! {
         let job = ledger.new_job(new).unwrap().job;
         let mut model = Model::new(4, shredded);
         let mut expected = Vec::new();
-        let tickets: Vec<_> = numbers
+        let head = counted.then_some((42, 1, 4));
+        let tickets: Vec<_> = head
             .into_iter()
+            .chain(numbers)
             .map(|numbers| {
                 let change = model.change(numbers);
                 expected.push(model.step(&change));
@@ -367,6 +434,10 @@ fn compare(reader: &Reader, job: JobId, model: &Model) {
     let view = reader.job(job).unwrap();
     assert_eq!(view.state.name(), model.job);
     assert_eq!(view.balance, model.balance());
+    let stock = reader.stock(job).unwrap();
+    let [issued, returned, vaulted] = model.stock;
+    assert_eq!((stock.stock, stock.hopper), (Stock { issued, returned, vaulted }, model.hopper()));
+    assert_eq!(reader.audit(None, |_| ()).unwrap().findings, []);
     for (card, seq) in model.cards.iter().zip(1..) {
         let view = reader.card(job, seq).unwrap();
         assert_eq!((view.state.name(), view.released), (card.state(), card.released));

@@ -41,7 +41,7 @@ fn strangers_and_newer_ledgers_are_refused() {
     assert!(newer(Reader::open(path("new.db")).err().unwrap()));
 }
 
-/// `v1.sql` and `v2.sql` are as those versions left them. Readers and writers bring them up to date, nothing in them
+/// `v1.sql` to `v3.sql` are as those versions left them. Readers and writers bring them up to date, nothing in them
 /// changes, and an auditor finds nothing in them, nor in what a writer makes of the cards that were under way.
 #[test]
 fn ledgers_of_earlier_versions_open() {
@@ -52,9 +52,11 @@ fn ledgers_of_earlier_versions_open() {
         assert_eq!(reader.recount(job).unwrap(), reader.job(job).unwrap().balance);
     };
     // Good, remake, rejected blanks; and after a start what was under way is unknown.
-    for (version, sql, counts, unknown) in
-        [(1, include_str!("v1.sql"), (2, 1, 1), 0), (2, include_str!("v2.sql"), (3, 0, 6), 2)]
-    {
+    for (version, sql, counts, unknown) in [
+        (1, include_str!("v1.sql"), (2, 1, 1), 0),
+        (2, include_str!("v2.sql"), (3, 0, 6), 2),
+        (3, include_str!("v3.sql"), (3, 0, 7), 2),
+    ] {
         for reads_first in [false, true] {
             let path = directory.path().join(format!("{version}-{reads_first}.db"));
             Connection::open(&path).unwrap().execute_batch(sql).unwrap();
@@ -65,7 +67,7 @@ fn ledgers_of_earlier_versions_open() {
                     .unwrap()
                     .pragma_query_value(None, "user_version", |r| r.get(0))
                     .unwrap();
-                assert_eq!(found, 3);
+                assert_eq!(found, 4);
             }
             let ledger = Ledger::open(&path).unwrap();
             let reader = ledger.reader().unwrap();
@@ -311,7 +313,8 @@ fn gaps_and_remakes_are_listed_apart() {
         Law::EarlierAttempt { attempt: 1, is: AttemptState::Rejected }
     );
     let closing = law(say(&ledger, job, Change::Closed));
-    let expected = Law::Closing { queued: 0, in_flight: 0, remake: 1, unknown: 0, rejects: 1, blanks: 0 };
+    let expected =
+        Law::Closing { queued: 0, in_flight: 0, remake: 1, unknown: 0, rejects: 1, blanks: 0, hopper: 0 };
     assert_eq!(closing, expected);
     all(&ledger, job, [Change::Destroyed { seq: 2 }, released]);
     assert_eq!(reader.pending(job).unwrap(), [2]);

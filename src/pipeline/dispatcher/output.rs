@@ -1,6 +1,7 @@
 //! What the dispatcher does when it hears from the output.
 
 use super::Dispatcher;
+use super::kill::killed;
 use crate::ledger::{Change, Context};
 use crate::modules::{Blame, Fault};
 use crate::pipeline::Stop;
@@ -35,6 +36,13 @@ impl Dispatcher<'_> {
                     self.lost(seq, &error);
                 }
             }
+            Happening::Discarded(seq, result) => {
+                self.floor.output_free();
+                match result {
+                    Ok(()) => self.discarded(seq),
+                    Err(error) => self.lost(seq, &error),
+                }
+            }
             Happening::Stacked(seq, result) => {
                 self.floor.output_free();
                 if let Err(error) = result {
@@ -47,6 +55,20 @@ impl Dispatcher<'_> {
                 self.outcome.stats.cards += 1;
             }
         }
+    }
+
+    /// Thrown out of its buffer place, because a person wanted it.
+    fn discarded(&mut self, seq: u32) {
+        let fault = killed();
+        let context = Context {
+            reason: Some(fault.reason.clone()),
+            detail: Some(fault.detail.clone()),
+            ..output_context()
+        };
+        let context = self.in_whose_name(seq, &fault, context);
+        self.record(Change::Rejected { seq }, context);
+        self.floor.remove(seq);
+        self.outcome.stats.cards += 1;
     }
 
     fn lost(&mut self, seq: u32, error: &drivers::DeviceError) {

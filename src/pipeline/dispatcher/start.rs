@@ -11,7 +11,7 @@ use crate::pipeline::breaker::Breakers;
 use crate::pipeline::floor::Floor;
 use crate::pipeline::source::Source;
 use crate::pipeline::station::{self, Place};
-use crate::pipeline::{Batch, LineSetup, Outcome, output};
+use crate::pipeline::{Batch, LineSetup, Outcome, Tell, output};
 
 impl<'a> Dispatcher<'a> {
     /// Starts the threads of a line.
@@ -20,7 +20,7 @@ impl<'a> Dispatcher<'a> {
         batch: Batch,
         hsm: Box<dyn Hsm>,
         ledger: &'a Ledger,
-        stop: Receiver<()>,
+        (stop, told): (Receiver<()>, Receiver<Tell>),
     ) -> Self {
         let counts: Vec<usize> = line.stages.iter().map(|s| s.stations.len()).collect();
         let total: usize = counts.iter().sum();
@@ -89,6 +89,8 @@ impl<'a> Dispatcher<'a> {
             happenings,
             from_output,
             stop,
+            told,
+            hopper: batch.hopper,
             threads: source.into_iter().chain(output).collect(),
             pending: batch.sequences.into(),
             remakes: batch.remakes,

@@ -4,11 +4,13 @@ use std::time::{Duration, Instant};
 
 use super::Dispatcher;
 use super::books::millis;
+use super::kill::killed;
 use crate::ids::KmcRef;
 use crate::ledger::{AttemptState, Change, Context};
 use crate::modules::{Blame, Blank, Done, Fault};
 use crate::pipeline::Stop;
 use crate::pipeline::breaker::Trip;
+use crate::pipeline::floor::Doom;
 use crate::pipeline::station::{Happening, Place, Standing};
 
 impl Dispatcher<'_> {
@@ -83,6 +85,7 @@ impl Dispatcher<'_> {
 
     /// A blank whose feeding nobody had confirmed is fed and out.
     fn found(&mut self, place: Place, fault: &Fault) {
+        self.hopper = self.hopper.map(|blanks| blanks.saturating_sub(1));
         self.fed(place);
         if let Some(blank) = self.take_blank(place) {
             let change = Change::RejectedUnbound { blank, key_data: None };
@@ -117,6 +120,9 @@ impl Dispatcher<'_> {
             tracing::info!(job = %self.job, seq, station = %name, %aid, %dgi, length, sw = format!("{sw:04X}"), "LOGDATA");
         }
         self.floor.done(seq, place);
+        if let Doom::Now(place) = self.floor.doomed(seq) {
+            return self.clear(place, killed());
+        }
         let Some(card) = self.floor.card_mut(seq) else { return };
         card.compared.extend(&done.compared);
         if !card.finished() {
@@ -136,7 +142,8 @@ impl Dispatcher<'_> {
     fn card_out(&mut self, place: Place, seq: u32, fault: Fault, took: Duration, standing: Standing) {
         self.worked(place, took, true);
         self.outcome.stats.cards += 1;
-        self.record(Change::Rejected { seq }, self.fault_context(place, &fault, took));
+        let context = self.in_whose_name(seq, &fault, self.fault_context(place, &fault, took));
+        self.record(Change::Rejected { seq }, context);
         // The applications that were not reached still have their handles.
         if let Some(card) = self.floor.remove(seq) {
             self.release(card.work.as_deref());
@@ -205,6 +212,7 @@ impl Dispatcher<'_> {
 
     fn void(&mut self, place: Place, seq: u32, fault: Fault, standing: Standing) {
         if fault.blame == Blame::Data {
+            self.not_fed();
             self.cancel(seq, fault);
             self.floor.stations.free(place);
             return;
@@ -216,6 +224,7 @@ impl Dispatcher<'_> {
             self.stop_feeding(Stop::Ledger(fault.detail));
             return;
         }
+        self.not_fed();
         self.floor.unfeed(seq);
         self.station_after(place, fault, standing);
     }

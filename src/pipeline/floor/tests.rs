@@ -46,6 +46,8 @@ struct World {
     under_way: Vec<(Move, bool)>,
     stacked: Vec<u32>,
     out: BTreeSet<u32>,
+    /// Cards that a person does not want.
+    doomed: BTreeSet<u32>,
     /// No blank is fed any more.
     stopped: bool,
 }
@@ -63,9 +65,10 @@ struct Odds {
     card: u32,
     outage: u32,
     stuck: u32,
+    kill: u32,
 }
 
-const FAIR: Odds = Odds { card: 0, outage: 0, stuck: 0 };
+const FAIR: Odds = Odds { card: 0, outage: 0, stuck: 0, kill: 0 };
 
 /// One line with its world.
 struct Play<'a> {
@@ -117,6 +120,10 @@ impl Play<'_> {
                 }
                 assert!(!probed.is_empty(), "the line locked");
             }
+            if self.chance(self.odds.kill) {
+                self.kill();
+                continue;
+            }
             let total = self.world.under_way.len() + probed.len();
             let choice = self.roll(total);
             if choice < self.world.under_way.len() {
@@ -127,6 +134,30 @@ impl Play<'_> {
             }
         }
         panic!("no end");
+    }
+
+    /// A person does not want one of the cards that were fed.
+    fn kill(&mut self) {
+        let cards: Vec<u32> = self.world.at.values().chain(self.world.buffer.values()).copied().collect();
+        if cards.is_empty() {
+            return;
+        }
+        let seq = cards[self.roll(cards.len())];
+        let stacking = self.world.under_way.iter().any(|(m, _)| matches!(m, Move::Stack(s, _) if *s == seq));
+        match self.floor.doom(seq, "anna") {
+            Doom::Gone => assert!(stacking, "card {seq} is in the line"),
+            Doom::Now(place) => self.throws_out(seq, place),
+            Doom::Later => assert!(!stacking && !self.world.lying.contains_key(&seq)),
+        }
+        if !stacking {
+            self.world.doomed.insert(seq);
+        }
+    }
+
+    fn throws_out(&mut self, seq: u32, from: Place) {
+        assert_eq!(self.world.at.get(&from), Some(&seq));
+        self.world.lying.remove(&seq).expect("not done");
+        self.world.under_way.push((Move::ThrowOut(seq, from), false));
     }
 
     fn roll(&mut self, n: usize) -> usize {
@@ -188,19 +219,31 @@ impl Play<'_> {
                 assert_eq!(world.at.get(&from), Some(&seq));
                 assert_eq!(world.lying.remove(&seq), Some(vec![]));
             }
-            Move::Stack(seq, slot) => assert_eq!(world.buffer.get(&slot), Some(&seq)),
+            Move::Stack(seq, slot) => {
+                assert_eq!(world.buffer.get(&slot), Some(&seq));
+                assert!(!world.doomed.contains(&seq), "stacked, but nobody wants it");
+            }
+            Move::Discard(seq, slot) => {
+                assert_eq!(world.buffer.get(&slot), Some(&seq));
+                assert!(world.doomed.contains(&seq));
+            }
         }
         let world = &mut self.world;
         world.under_way.push((step, false));
-        let output = world.under_way.iter().filter(|(m, _)| matches!(m, Move::Collect(..) | Move::Stack(..)));
+        let output = world
+            .under_way
+            .iter()
+            .filter(|(m, _)| matches!(m, Move::Collect(..) | Move::Stack(..) | Move::Discard(..)));
         assert!(output.count() <= 1, "the output has two orders");
     }
 
     /// What the floor left undone is impossible.
     fn nothing_else_can_move(&self) {
         let world = &self.world;
-        let output_busy =
-            world.under_way.iter().any(|(m, _)| matches!(m, Move::Collect(..) | Move::Stack(..)));
+        let output_busy = world
+            .under_way
+            .iter()
+            .any(|(m, _)| matches!(m, Move::Collect(..) | Move::Stack(..) | Move::Discard(..)));
         for (seq, wanted) in &world.lying {
             match wanted.first() {
                 None => assert!(output_busy, "card {seq} could be collected"),
@@ -270,6 +313,12 @@ impl Play<'_> {
                 self.floor.remove(seq);
                 self.floor.output_free();
             }
+            Move::Discard(seq, slot) => {
+                self.world.buffer.remove(&slot);
+                assert!(self.world.out.insert(seq), "out twice");
+                self.floor.remove(seq);
+                self.floor.output_free();
+            }
         }
     }
 
@@ -282,6 +331,9 @@ impl Play<'_> {
         self.floor.done(seq, at);
         let wanted = self.routes[seq as usize - 1].iter().skip_while(|stage| **stage <= at.stage);
         self.world.lying.insert(seq, wanted.copied().collect());
+        if let Doom::Now(place) = self.floor.doomed(seq) {
+            self.throws_out(seq, place);
+        }
     }
 
     fn rejected(&mut self, seq: u32, at: Place) {
@@ -337,10 +389,11 @@ proptest! {
             Just(FAIR),
             Just(Odds { card: 50, ..FAIR }),
             Just(Odds { card: 300, ..FAIR }),
-            Just(Odds { card: 20, outage: 100, stuck: 0 }),
-            Just(Odds { card: 20, outage: 400, stuck: 0 }),
-            Just(Odds { card: 20, outage: 100, stuck: 20 }),
-            Just(Odds { card: 0, outage: 300, stuck: 100 }),
+            Just(Odds { card: 20, outage: 100, ..FAIR }),
+            Just(Odds { card: 20, outage: 400, ..FAIR }),
+            Just(Odds { card: 20, outage: 100, stuck: 20, kill: 0 }),
+            Just(Odds { card: 0, outage: 300, stuck: 100, kill: 50 }),
+            Just(Odds { kill: 200, ..FAIR }),
         ],
     ) {
         let total: usize = stations.iter().sum();
@@ -371,7 +424,8 @@ proptest! {
         if !world.stopped {
             prop_assert_eq!(all.filter(never_fed).count(), 0);
         }
-        if odds.card + odds.outage == 0 {
+        prop_assert!(stacked.is_disjoint(&world.doomed), "a card was stacked that nobody wants");
+        if odds.card + odds.outage + odds.kill == 0 {
             prop_assert_eq!(stacked.len(), picks.len());
         }
     }

@@ -33,11 +33,13 @@ impl Runner<'_> {
                 return self.tell(Happening::Void(fault, standing));
             }
             self.tell(Happening::Fed)?;
-            return self.blank_out(fault, start, Standing::InService);
+            return self.blank_out(Blank::default(), fault, start, Standing::InService);
         }
         self.tell(Happening::Fed)?;
+        let mut seen = Blank::default();
         let fault = match self.look(work) {
             Ok(blank) => {
+                seen = blank;
                 self.tell(Happening::MayBind(blank))?;
                 match self.binds.recv().map_err(|_| HungUp)?.map(Ticket::wait) {
                     Ok(Ok(_)) => return self.personalize(work, start, blank),
@@ -52,17 +54,26 @@ impl Runner<'_> {
                     Err(fault) => fault,
                 }
             }
-            Err(fault) => fault,
+            Err(fault) => {
+                seen.key_data = fault.key_data;
+                fault
+            }
         };
-        let seen = fault.reason == CHIP_SEEN;
+        let twice = fault.reason == CHIP_SEEN;
         let (fault, standing) = self.thrown_out(fault);
         // Whatever the transport says, what lies there is not what it fed.
-        let standing = if seen { Standing::Stuck } else { standing };
-        self.blank_out(fault, start, standing)
+        let standing = if twice { Standing::Stuck } else { standing };
+        self.blank_out(seen, fault, start, standing)
     }
 
-    fn blank_out(&self, fault: Fault, start: Instant, standing: Standing) -> Result<(), HungUp> {
-        self.tell(Happening::BlankOut { blank: Blank::default(), fault, took: start.elapsed(), standing })
+    fn blank_out(
+        &self,
+        blank: Blank,
+        fault: Fault,
+        start: Instant,
+        standing: Standing,
+    ) -> Result<(), HungUp> {
+        self.tell(Happening::BlankOut { blank, fault, took: start.elapsed(), standing })
     }
 
     /// Looks at the card that lies here, again if its reader was away for a moment: that is no fault of the card's, and

@@ -1,0 +1,64 @@
+//! What people say while the line runs: that a card goes, and how many blanks there are.
+
+use super::Dispatcher;
+use crate::ledger::Context;
+use crate::modules::{Blame, Fault};
+use crate::pipeline::floor::Doom;
+use crate::pipeline::{Stop, Tell};
+
+/// Reason of a card that a person had thrown out.
+const KILLED: &str = "killed";
+/// Reason of a line that has fed all blanks that were issued.
+const STOCK: &str = "stock";
+
+impl Dispatcher<'_> {
+    pub(super) fn told(&mut self, told: Tell) {
+        match told {
+            Tell::Issued(count) => {
+                self.hopper = self.hopper.map(|blanks| blanks.saturating_add(u64::from(count)));
+            }
+            Tell::Kill { seq, by, answer } => {
+                let doom = self.floor.doom(seq, &by);
+                if let Doom::Now(place) = doom {
+                    self.clear(place, killed());
+                }
+                // Whoever asked may have hung up.
+                let _ = answer.try_send(doom != Doom::Gone);
+            }
+        }
+    }
+
+    /// A fault of this reason was asked for by a person, who then stands in the ledger.
+    pub(super) fn in_whose_name(&self, seq: u32, fault: &Fault, context: Context) -> Context {
+        let by = self.floor.card(seq).and_then(|card| card.killed_by.clone());
+        if fault.reason == KILLED { Context { actor: by, ..context } } else { context }
+    }
+
+    /// The order was void: its blank is still in the hopper.
+    pub(super) fn not_fed(&mut self) {
+        self.hopper = self.hopper.map(|blanks| blanks.saturating_add(1));
+    }
+
+    /// Without blanks, by the book, the line stops before it feeds one that nobody issued.
+    pub(super) fn hopper_is_enough(&mut self) {
+        let wanted = self.floor.ready_waits() || self.floor.asked_open() || !self.pending.is_empty();
+        if self.hopper == Some(0) && wanted {
+            let detail = format!(
+                "operator: all blanks that were issued to the job are fed; put more into the hopper, then cardwright \
+                 stock issue {} N, and resume",
+                self.job
+            );
+            let fault = Fault::new(Blame::Device, STOCK, detail);
+            self.stop_feeding(Stop::Fault { station: "hopper".into(), fault });
+        }
+    }
+}
+
+/// Why a card goes that a person had thrown out.
+pub(super) fn killed() -> Fault {
+    Fault::new(
+        Blame::Card,
+        KILLED,
+        "operator: the card was to be thrown out; its record goes to another blank",
+    )
+}
