@@ -1,8 +1,9 @@
 //! Opening: the file, its settings, its schema.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
@@ -34,25 +35,17 @@ const STATEMENTS: usize = 64;
 impl Store {
     /// Opens a ledger for writing, alone; makes it (mode 0600) if there is none.
     pub(in crate::ledger) fn open(path: &Path) -> Result<Self, LedgerError> {
-        if path.metadata().is_ok_and(|meta| meta.is_file() && meta.len() == 0) {
-            return Err(LedgerError::Empty(path.to_owned()));
-        }
-        OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)
-            .map_err(|e| LedgerError::io(path, e))?;
-        let path = path.canonicalize().map_err(|e| LedgerError::io(path, e))?;
+        let path = resolved(path)?;
         let lock = Lock::take(&path)?;
-        let mut connection = Connection::open_with_flags(
-            &path,
-            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-        )?;
+        match path.metadata() {
+            Ok(meta) if meta.is_file() && meta.len() == 0 => return Err(LedgerError::Empty(path)),
+            Err(error) if error.kind() == ErrorKind::NotFound => make(&path)?,
+            _ => {}
+        }
+        let mut connection = connect(&path)?;
         connection.busy_timeout(BUSY)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        let version = identify(&connection, &path, true)?;
+        let version = identify(&connection, &path)?;
         settings(&connection)?;
         migrate(&mut connection, version)?;
         let head = head(&connection)?;
@@ -104,20 +97,63 @@ fn read_only(path: &Path) -> Result<(Connection, u32), LedgerError> {
     )?;
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    let version = identify(&connection, path, false)?;
+    let version = identify(&connection, path)?;
     Ok((connection, version))
 }
 
-/// The schema version of a file; refuses other programs' databases and newer ledgers. An empty file has version 0
-/// and will do for a writer.
-fn identify(connection: &Connection, path: &Path, writer: bool) -> Result<u32, LedgerError> {
+/// Where a ledger is, or will be. A symbolic link that leads to nothing is an error: what it led to is missing.
+fn resolved(path: &Path) -> Result<PathBuf, LedgerError> {
+    let failed = |e| LedgerError::io(path, e);
+    if path.exists() || path.is_symlink() {
+        return path.canonicalize().map_err(failed);
+    }
+    let absolute = std::path::absolute(path).map_err(failed)?;
+    match (absolute.parent(), absolute.file_name()) {
+        (Some(folder), Some(name)) => Ok(folder.canonicalize().map_err(failed)?.join(name)),
+        _ => Err(LedgerError::NotALedger(absolute)),
+    }
+}
+
+/// Makes a ledger without a job, under another name, and puts it in place when it is whole and on disk: whoever kills us
+/// leaves a ledger or none, and an empty file is never one that we were making.
+fn make(path: &Path) -> Result<(), LedgerError> {
+    let beside = |suffix: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    // SQLite would read it into the new ledger.
+    if beside("-wal").metadata().is_ok_and(|meta| meta.len() > 0) {
+        let what = format!("{} is missing, and its -wal is there", path.display());
+        return Err(LedgerError::Damaged(what));
+    }
+    let new = beside("-new");
+    let failed = |e| LedgerError::io(&new, e);
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(&new).map_err(failed)?;
+    let mut connection = connect(&new)?;
+    // If it fails, the file is of no use.
+    connection.pragma_update_and_check(None, "journal_mode", "MEMORY", |_| Ok(()))?;
+    migrate(&mut connection, 0)?;
+    drop(connection);
+    file.sync_all().map_err(failed)?;
+    std::fs::rename(&new, path).map_err(failed)?;
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|e| LedgerError::io(folder, e))
+}
+
+fn connect(path: &Path) -> Result<Connection, LedgerError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Ok(Connection::open_with_flags(path, flags)?)
+}
+
+/// The schema version of a file; refuses other programs' databases and newer ledgers.
+fn identify(connection: &Connection, path: &Path) -> Result<u32, LedgerError> {
     let foreign = |_| LedgerError::NotALedger(path.to_owned());
     let id: i64 = connection.pragma_query_value(None, "application_id", |r| r.get(0)).map_err(foreign)?;
     let found: u32 = connection.pragma_query_value(None, "user_version", |r| r.get(0)).map_err(foreign)?;
-    let things: u32 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |r| r.get(0))?;
     let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
-    let empty = id == 0 && found == 0 && things == 0;
-    if !(id == i64::from(APPLICATION_ID) || writer && empty) {
+    if id != i64::from(APPLICATION_ID) {
         return Err(LedgerError::NotALedger(path.to_owned()));
     }
     if found > known {
