@@ -56,8 +56,7 @@ pub enum LedgerError {
     Missing(PathBuf),
     /// A file of no bytes: no ledger of ours is ever that short once it was made.
     #[error(
-        "ledger {0} is empty: it was truncated, or making it was interrupted; restore it from a backup, and remove it \
-         only if no job was ever in it"
+        "ledger {0} is empty: it was truncated; restore it from a backup, and remove it only if no job was ever in it"
     )]
     Empty(PathBuf),
     /// Somebody removed or replaced a file of it while it was open.

@@ -1,7 +1,7 @@
 //! One life of a job: a blow, the restart, a person's word, and its end. What went wrong is told, not asserted, so that
 //! the storm can count.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::Duration;
 
@@ -9,7 +9,13 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::checker::{Books, Finding, Kind, Witness};
-use crate::world::{Daemon, Template, World, is_at_rest, is_closed, was_killed};
+use crate::world::{CARDS, Daemon, Template, World, is_at_rest, is_closed, was_killed};
+
+/// The disk stands still for so long before a blow at the ledger: an acknowledgement that did not wait for it has let an
+/// APDU out by then. See preload.c.
+const STALL_MS: u32 = 60;
+/// How long the chip keeps an answer back while a card is withdrawn.
+const LATE_MS: u32 = 400;
 
 /// What is killed, and when.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +30,8 @@ pub enum Blow {
     CutAtWrite(u32),
     /// As `Sync`, with the power.
     CutAtSync(u32),
+    /// A process, before it sends its n-th message; of station hosts, all counted together.
+    Send(Victim, u32),
     /// A process, so long after the release.
     Later(Victim, Duration),
 }
@@ -32,14 +40,60 @@ pub enum Blow {
 pub enum Victim {
     Daemon,
     HsmHost,
+    StationHost,
     Hwsim,
 }
 
+impl Victim {
+    /// Its name to preload.c.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Daemon => "cardwrightd",
+            Self::HsmHost => "hsm-host",
+            Self::StationHost => "station-host",
+            Self::Hwsim => "serve",
+        }
+    }
+}
+
+/// What a person withdraws, once the first card has answered so many APDUs.
+#[derive(Debug, Clone, Copy)]
+pub struct Withdrawal {
+    pub after: u32,
+    /// A record; `None` = the job.
+    pub record: Option<u32>,
+}
+
+/// What happens in one life.
+#[derive(Debug, Clone, Copy)]
+pub enum Plan {
+    /// A blow at a simulated line.
+    Struck(Blow),
+    /// A blow at a line of real links.
+    StruckReal(Blow),
+    /// A blow, and another while the job goes on that was released as soon as the daemon was back; simulated or real.
+    Twice { first: Blow, second: Blow, real: bool },
+    /// A withdrawal while the first card is written, and SIGKILL for the daemon right after its answer, or not.
+    Withdrawn(Withdrawal, bool),
+}
+
+impl Plan {
+    /// Whether a blow that did not come means that later ones of the same kind will not either.
+    pub fn is_over(self, outcome: &Outcome) -> bool {
+        let counts = matches!(
+            self,
+            Self::Struck(Blow::Apdu(_) | Blow::Write(_) | Blow::Sync(_) | Blow::Send(..))
+                | Self::StruckReal(_)
+        );
+        counts && outcome.kills == 0 && outcome.findings.is_empty()
+    }
+}
+
 /// How it went.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Outcome {
-    /// Whether the blow came before the end.
-    pub struck: bool,
+    /// Blows that came before the end.
+    pub kills: usize,
     /// From the start to "ready" of the daemon that came after it.
     pub restart: Duration,
     /// UNKNOWN after the restart.
@@ -52,122 +106,241 @@ pub struct Outcome {
 }
 
 /// Lives through it.
-pub fn live(template: &Template, blow: Blow) -> Outcome {
-    let world = template.copy();
-    let mut outcome = Outcome {
-        struck: false,
-        restart: Duration::ZERO,
-        unknown: 0,
-        in_line: 0,
-        just_out: 0,
-        findings: Vec::new(),
-    };
-    if let Err(what) = through(&world, template.library(), blow, &mut outcome) {
+pub fn live(template: &Template, plan: Plan) -> Outcome {
+    let mut outcome = Outcome::default();
+    if let Err(what) = Life::new(template, plan).through(plan, &mut outcome) {
         outcome.findings.push((Kind::Wrong, what));
     }
     outcome
 }
 
-fn through(world: &World, library: PathBuf, blow: Blow, outcome: &mut Outcome) -> Result<(), String> {
-    outcome.struck = first_life(world, library, blow)?;
-    world.settle()?;
-    let mut witnesses = vec![kept(world)];
-    outcome.in_line = witnesses[0].left();
-
-    let mut daemon = Daemon::start(world, "daemon-2", &mut |command| {
-        command.args(["--seed", "2"]);
-    })?;
-    outcome.restart = daemon.took;
-    let books = Books::read(world);
-    outcome.unknown = books.unknown().len();
-    outcome.just_out = books.unrecorded(&witnesses);
-    outcome.findings.extend(books.after_restart(&witnesses));
-    made_to_the_end(&mut daemon, &books, &witnesses[0])?;
-    let ended = daemon.drain();
-    if ended.code() != Some(0) {
-        return Err(format!("the second daemon: {ended}"));
-    }
-    world.settle()?;
-    witnesses.push(kept(world));
-    outcome.findings.extend(Books::read(world).at_end(&witnesses));
-    world.cardwright("audit verify --keys bureau.store")?;
-    Ok(())
+/// A world, and what was seen of it so far.
+struct Life<'a> {
+    template: &'a Template,
+    world: World,
+    /// Of each life of hwsim.
+    witnesses: Vec<Witness>,
+    /// Its machines stay.
+    real: bool,
+    /// Records that a person withdrew, whatever came of it.
+    withdrawn: BTreeSet<u32>,
+    /// Records that the daemon said were withdrawn.
+    promised: BTreeSet<u32>,
 }
 
-/// Up to the blow, or to the end of the job if it never comes.
-fn first_life(world: &World, library: PathBuf, blow: Blow) -> Result<bool, String> {
-    let faults = world.path("faults.toml");
-    let mut armed = |command: &mut Command| {
-        command.args(["--seed", "1"]);
-        let at = match blow {
+impl<'a> Life<'a> {
+    fn new(template: &'a Template, plan: Plan) -> Self {
+        let real = matches!(plan, Plan::StruckReal(_) | Plan::Twice { real: true, .. });
+        let world = if real { template.copy_with_machines() } else { template.copy() };
+        let (withdrawn, promised) = (BTreeSet::new(), BTreeSet::new());
+        Self { template, world, witnesses: vec![], real, withdrawn, promised }
+    }
+
+    fn through(&mut self, plan: Plan, outcome: &mut Outcome) -> Result<(), String> {
+        let first = match plan {
+            Plan::Struck(blow) | Plan::StruckReal(blow) | Plan::Twice { first: blow, .. } => {
+                self.until_struck("daemon-1", "1", blow)?
+            }
+            Plan::Withdrawn(withdrawal, killed) => self.withdraw(withdrawal, killed)?,
+        };
+        outcome.kills += usize::from(first);
+        self.look()?;
+        if let Plan::Twice { second, .. } = plan
+            && !Books::read(&self.world).is_closed()
+        {
+            outcome.kills += usize::from(self.until_struck("daemon-2", "2", second)?);
+            self.look()?;
+        }
+        outcome.in_line = self.witnesses.iter().map(Witness::left).sum();
+
+        let mut daemon = Daemon::start(&self.world, "daemon-3", "3", &mut |_| ())?;
+        outcome.restart = daemon.took;
+        let books = Books::read(&self.world);
+        outcome.unknown = books.unknown().len();
+        outcome.just_out = books.unrecorded(&self.witnesses);
+        outcome.findings.extend(books.after_restart(&self.witnesses, &self.withdrawn));
+        let gives_up = matches!(plan, Plan::Withdrawn(Withdrawal { record: None, .. }, _));
+        made_to_the_end(&mut daemon, &books, &self.witnesses, gives_up)?;
+        let ended = daemon.drain();
+        if ended.code() != Some(0) {
+            return Err(format!("the last daemon: {ended}"));
+        }
+        drop(daemon);
+        self.world.off();
+        self.look()?;
+        let books = Books::read(&self.world);
+        outcome.findings.extend(books.at_end(&self.witnesses, &self.withdrawn));
+        for seq in self.promised.iter().filter(|seq| books.state(**seq) != "CANCELLED") {
+            outcome
+                .findings
+                .push((Kind::Wrong, format!("record {seq} was withdrawn: {}", books.state(*seq))));
+        }
+        self.world.cardwright("audit verify --keys bureau.store")?;
+        Ok(())
+    }
+
+    /// Waits until what the daemon had started has ended, and looks at what the line says of itself.
+    fn look(&mut self) -> Result<(), String> {
+        self.world.settle()?;
+        let dumps = self.world.path("dumps");
+        let witness = Witness::read(&dumps);
+        if self.real {
+            // The same machines, seen later.
+            self.witnesses.clear();
+        } else {
+            let _ = std::fs::remove_dir_all(&dumps);
+        }
+        self.witnesses.push(witness);
+        Ok(())
+    }
+
+    /// The daemon with something that kills it or another process, released as soon as it is there, and what follows until
+    /// it is dead or at rest. Whether the blow came.
+    fn until_struck(&self, log: &str, seed: &str, blow: Blow) -> Result<bool, String> {
+        let world = &self.world;
+        let armed = &mut |command: &mut Command| self.arm(command, blow);
+        let mut daemon = match Daemon::start(world, log, seed, armed) {
+            Ok(daemon) => daemon,
+            Err(what) if what.contains("SIGKILL") => return Ok(true),
+            // Without keys there is no daemon.
+            Err(_) if self.has_sent(blow) => return Ok(true),
+            Err(what) => return Err(what),
+        };
+        // They fail if the daemon, or what it needs, dies of them.
+        let submitted =
+            if Books::read(world).has_job() { Ok(String::new()) } else { daemon.ask("job submit a.cwf1") };
+        let released = submitted.and_then(|_| daemon.ask("job release J1"));
+        match (blow, released) {
+            (Blow::Later(victim, delay), released) => {
+                released?;
+                // When, not until what: any moment will do.
+                std::thread::sleep(delay);
+                let victims = match victim {
+                    Victim::Daemon => vec![daemon.pid()],
+                    other => world.children(other.word()),
+                };
+                for pid in &victims {
+                    kill(Pid::from_raw(*pid), Signal::SIGKILL).map_err(|e| format!("kill {pid}: {e}"))?;
+                }
+                daemon.until(is_at_rest)?;
+                daemon.drain();
+                Ok(!victims.is_empty())
+            }
+            (Blow::Send(..), released) => {
+                if released.is_ok() {
+                    daemon.until(is_at_rest)?;
+                } else if !self.has_sent(blow) {
+                    released?;
+                }
+                daemon.drain();
+                Ok(self.has_sent(blow))
+            }
+            (_, Err(what)) if daemon.outlives(Duration::from_secs(1)) => Err(what),
+            _ => {
+                daemon.until(is_at_rest)?;
+                Ok(was_killed(daemon.drain()))
+            }
+        }
+    }
+
+    /// Loads what strikes.
+    fn arm(&self, command: &mut Command, blow: Blow) {
+        let world = &self.world;
+        let (victim, at) = match blow {
             Blow::Apdu(after) => {
                 let text = format!("[[fault]]\nkind = \"kill-controller\"\nafter = {after}\n");
-                std::fs::write(&faults, text).unwrap();
+                std::fs::write(world.path("faults.toml"), text).unwrap();
                 command.args(["--faults", "faults.toml"]);
                 return;
             }
             Blow::Later(..) => return,
-            Blow::Write(n) | Blow::CutAtWrite(n) => format!("write:{n}"),
-            Blow::Sync(n) | Blow::CutAtSync(n) => format!("sync:{n}"),
+            Blow::Write(n) | Blow::CutAtWrite(n) => (Victim::Daemon, format!("write:{n}")),
+            Blow::Sync(n) | Blow::CutAtSync(n) => (Victim::Daemon, format!("sync:{n}")),
+            Blow::Send(victim, n) => (victim, format!("send:{n}")),
         };
         if matches!(blow, Blow::CutAtWrite(_) | Blow::CutAtSync(_)) {
             command.env("CUT", "1");
         }
-        let ledger = world.path("cardwright.db").canonicalize().unwrap();
-        command.env("LD_PRELOAD", &library).env("CRASH_LEDGER", ledger).env("CRASH_AT", at);
-    };
-    let mut daemon = match Daemon::start(world, "daemon-1", &mut armed) {
-        Ok(daemon) => daemon,
-        Err(what) if what.contains("SIGKILL") => return Ok(true),
-        Err(what) => return Err(what),
-    };
-    // They fail if the daemon dies of them.
-    let released = daemon.ask("job submit a.cwf1").and_then(|_| daemon.ask("job release J1"));
-    if let Blow::Later(victim, delay) = blow {
-        released?;
-        // When, not until what: any moment will do.
-        std::thread::sleep(delay);
-        let victims = match victim {
-            Victim::Daemon => vec![daemon.pid()],
-            Victim::HsmHost => world.children("hsm-host"),
-            Victim::Hwsim => world.children("hwsim"),
-        };
-        for pid in &victims {
-            kill(Pid::from_raw(*pid), Signal::SIGKILL).map_err(|e| format!("kill {pid}: {e}"))?;
+        if matches!(victim, Victim::Daemon) {
+            command.env("STALL_MS", STALL_MS.to_string());
         }
-        daemon.until(is_at_rest)?;
-        daemon.drain();
-        return Ok(!victims.is_empty());
+        let count = world.path("sent");
+        std::fs::write(&count, [0; 4]).unwrap();
+        let ledger = world.path("").canonicalize().unwrap().join("cardwright.db");
+        command.env("LD_PRELOAD", self.template.library()).env("CRASH_IN", victim.word());
+        command.env("CRASH_AT", at).env("CRASH_LEDGER", ledger).env("CRASH_COUNT", count);
     }
-    if let Err(what) = released
-        && daemon.outlives(Duration::from_secs(1))
-    {
-        return Err(what);
+
+    /// Whether a process has come to the message before which it is killed.
+    fn has_sent(&self, blow: Blow) -> bool {
+        let Blow::Send(_, n) = blow else { return false };
+        let bytes = std::fs::read(self.world.path("sent")).unwrap();
+        u32::from_ne_bytes(bytes.try_into().unwrap()) >= n
     }
-    daemon.until(is_closed)?;
-    Ok(was_killed(daemon.drain()))
+
+    /// A withdrawal while the first card waits for an answer of its chip. Whether the daemon was killed.
+    fn withdraw(&mut self, withdrawal: Withdrawal, killed: bool) -> Result<bool, String> {
+        let world = &self.world;
+        let after = withdrawal.after;
+        let late = format!("[[fault]]\nkind = \"late\"\nblanks = [1]\nafter = {after}\nms = {LATE_MS}\n");
+        std::fs::write(world.path("faults.toml"), late).unwrap();
+        let mut daemon = Daemon::start(world, "daemon-1", "1", &mut |command| {
+            command.args(["--faults", "faults.toml"]);
+        })?;
+        daemon.ask("job submit a.cwf1")?;
+        daemon.ask("job release J1")?;
+        world.until("the first card waits", || {
+            std::fs::read_to_string(world.path("dumps/faults.jsonl")).is_ok_and(|said| said.contains("late"))
+        })?;
+        let answer = match withdrawal.record {
+            Some(seq) => daemon.ask(&format!("card cancel J1 {seq}")),
+            None => daemon.ask("job cancel J1"),
+        };
+        match (withdrawal.record, answer) {
+            (Some(seq), Ok(_)) => {
+                self.promised.insert(seq);
+            }
+            // It is being made.
+            (Some(_), Err(refused)) if refused.contains("QUEUED or REMAKE") => {}
+            (None, Ok(_)) => {}
+            (_, Err(refused)) => return Err(refused),
+        }
+        match withdrawal.record {
+            Some(seq) => self.withdrawn.extend([seq]),
+            None => self.withdrawn.extend(1..=CARDS),
+        }
+        if killed {
+            kill(Pid::from_raw(daemon.pid()), Signal::SIGKILL).map_err(|e| e.to_string())?;
+        } else {
+            daemon.until(is_at_rest)?;
+        }
+        Ok(was_killed(daemon.drain()))
+    }
 }
 
-/// The dumps of the life that has ended, put aside.
-fn kept(world: &World) -> Witness {
-    let witness = Witness::read(&world.path("dumps"));
-    let _ = std::fs::remove_dir_all(world.path("dumps"));
-    witness
-}
-
-/// What a person does: looks into the stacker, destroys the rest, lets it be made again.
-fn made_to_the_end(daemon: &mut Daemon<'_>, books: &Books, witness: &Witness) -> Result<(), String> {
+/// What a person does: looks into the stacker, destroys the rest, lets it be made again, or gives it up.
+fn made_to_the_end(
+    daemon: &mut Daemon<'_>,
+    books: &Books,
+    witnesses: &[Witness],
+    gives_up: bool,
+) -> Result<(), String> {
     if !books.has_job() {
         daemon.ask("job submit a.cwf1")?;
     }
     if books.is_closed() {
         return Ok(());
     }
-    for seq in books.found_good(witness) {
+    for seq in witnesses.iter().flat_map(|witness| books.found_good(witness)) {
         daemon.ask(&format!("card resolve J1 {seq} --good"))?;
     }
     daemon.ask("card resolve J1 all --destroyed")?;
-    daemon.ask("card remake J1 all")?;
-    daemon.ask("job release J1")?;
-    if daemon.until(is_closed)? { Ok(()) } else { Err("the second daemon died".into()) }
+    if gives_up {
+        daemon.ask("job cancel J1")?;
+        daemon.ask("job close J1")?;
+    } else {
+        daemon.ask("card remake J1 all")?;
+        daemon.ask("job release J1")?;
+    }
+    if daemon.until(is_closed)? { Ok(()) } else { Err("the last daemon died".into()) }
 }

@@ -1,12 +1,19 @@
-/* Preloaded into cardwrightd by the storm (main.rs): kills it right before the N-th write or sync of its ledger, and can
- * make that a power cut, after which nothing that was not synced is there.
+/* Preloaded into a process of the line by the storm (main.rs): kills it right before its N-th write or sync of the ledger, or
+ * before it sends its N-th message; and can make that a power cut, after which nothing that was not synced is there.
  *
- *   CRASH_LEDGER  absolute path of the ledger; its -wal and -journal belong to it
- *   CRASH_AT      "write:17" or "sync:4", counted from the start of the process
+ *   CRASH_IN      which process: what its argv[0] ends with, or its argv[1]; others hand all this on to their children
+ *   CRASH_AT      "write:17", "sync:4" or "send:9", counted from the start of the process
+ *   CRASH_LEDGER  for "write" and "sync": absolute path of the ledger; those named FILES below belong to it
+ *   CRASH_COUNT   for "send": a file of 4 bytes in which all processes of that name count together, so that the one that
+ *                 comes after the killed one goes on
+ *   STALL_MS      how long the disk, or the process, stands still before the blow
  *   CUT           set: a power cut
  *
+ * The stall is what makes an acknowledgement before the commit show: whoever got it goes on meanwhile and lets bytes out,
+ * and the row never comes. Honest programs only lose the time.
+ *
  * In a power cut the bytes and sizes of those files become what they were at each file's last sync, and the -shm, which is
- * only memory, goes. Names of files are not undone. The library leaves the environment, so children run without it. */
+ * only memory, goes. Names of files are not undone. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -16,11 +23,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { FILES = 3, WRITE = 0, SYNC = 1 };
-static const char *const suffixes[FILES] = {"", "-wal", "-journal"};
+enum { FILES = 4, WRITE = 0, SYNC = 1, SEND = 2 };
+static const char *const suffixes[FILES] = {"", "-wal", "-journal", "-new"};
+static const char *const kinds[] = {"write:", "sync:", "send:"};
 
 /* What stood in a file before a write. */
 struct before {
@@ -39,11 +51,15 @@ struct file {
 static struct file files[FILES];
 static char ledger[PATH_MAX];
 static int cut, crash_kind = -1;
-static unsigned long crash_at, done[2];
+static long stall_ms;
+static unsigned crash_at, done[2], *sent;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static ssize_t (*real_write)(int, const void *, size_t);
 static ssize_t (*real_pwrite)(int, const void *, size_t, off64_t);
+static ssize_t (*real_writev)(int, const struct iovec *, int);
+static ssize_t (*real_send)(int, const void *, size_t, int);
+static ssize_t (*real_sendmsg)(int, const struct msghdr *, int);
 static int (*real_fsync)(int), (*real_fdatasync)(int);
 static int (*real_ftruncate)(int, off64_t);
 
@@ -57,19 +73,43 @@ static void must(int holds, const char *what) {
 static void resolve(void) {
     real_write = dlsym(RTLD_NEXT, "write");
     real_pwrite = dlsym(RTLD_NEXT, "pwrite64");
+    real_writev = dlsym(RTLD_NEXT, "writev");
+    real_send = dlsym(RTLD_NEXT, "send");
+    real_sendmsg = dlsym(RTLD_NEXT, "sendmsg");
     real_fsync = dlsym(RTLD_NEXT, "fsync");
     real_fdatasync = dlsym(RTLD_NEXT, "fdatasync");
     real_ftruncate = dlsym(RTLD_NEXT, "ftruncate64");
 }
 
-__attribute__((constructor)) static void load(void) {
+/* Whether this is the process that is meant. */
+static int is_meant(const char *in, int argc, char **argv) {
+    size_t own = argc > 0 ? strlen(argv[0]) : 0, length = strlen(in);
+    return (own >= length && strcmp(argv[0] + own - length, in) == 0) || (argc > 1 && strcmp(argv[1], in) == 0);
+}
+
+__attribute__((constructor)) static void load(int argc, char **argv) {
+    const char *in = getenv("CRASH_IN"), *at = getenv("CRASH_AT"), *path = getenv("CRASH_LEDGER");
+    const char *count = getenv("CRASH_COUNT"), *stall = getenv("STALL_MS");
+    resolve();
+    must(in && at, "CRASH_IN and CRASH_AT are needed");
+    if (!is_meant(in, argc, argv)) return;
     unsetenv("LD_PRELOAD");
-    const char *path = getenv("CRASH_LEDGER"), *at = getenv("CRASH_AT");
-    must(path && at && strlen(path) < sizeof ledger - 16, "CRASH_LEDGER and CRASH_AT are needed");
     cut = getenv("CUT") != NULL;
-    crash_kind = strncmp(at, "write:", 6) == 0 ? WRITE : SYNC;
+    stall_ms = stall ? atol(stall) : 0;
+    int kind = SEND;
+    while (kind > 0 && strncmp(at, kinds[kind], strlen(kinds[kind])) != 0) kind--;
     crash_at = strtoul(strchr(at, ':') + 1, NULL, 10);
-    strcpy(ledger, path);
+    if (kind == SEND) {
+        int fd = count ? open(count, O_RDWR) : -1;
+        must(fd >= 0, "CRASH_COUNT is needed");
+        sent = mmap(NULL, sizeof *sent, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        must(sent != MAP_FAILED, "CRASH_COUNT has no 4 bytes");
+        close(fd);
+    } else {
+        must(path && strlen(path) < sizeof ledger - 16, "CRASH_LEDGER is needed");
+        strcpy(ledger, path);
+    }
+    crash_kind = kind;
 }
 
 /* Which of the ledger's files a descriptor is; -1 = none. */
@@ -88,23 +128,26 @@ static int which(int fd) {
     return -1;
 }
 
+/* A file is found by its inode: it may have been renamed since. */
 static void restore(int i) {
     struct file *f = &files[i];
-    char path[PATH_MAX + 16];
-    snprintf(path, sizeof path, "%s%s", ledger, suffixes[i]);
-    struct stat st;
-    int fd = open(path, O_RDWR);
-    if (f->count == 0 || fd < 0 || fstat(fd, &st) != 0 || st.st_ino != f->ino) return;
-    while (f->count > 0) {
-        struct before *b = &f->before[--f->count];
-        must(real_pwrite(fd, b->bytes, b->length, b->at) == (ssize_t)b->length, "cannot restore");
+    for (int name = 0; name < FILES && f->count > 0; name++) {
+        char path[PATH_MAX + 16];
+        snprintf(path, sizeof path, "%s%s", ledger, suffixes[name]);
+        struct stat st;
+        int fd = open(path, O_RDWR);
+        if (fd < 0 || fstat(fd, &st) != 0 || st.st_ino != f->ino) continue;
+        while (f->count > 0) {
+            struct before *b = &f->before[--f->count];
+            must(real_pwrite(fd, b->bytes, b->length, b->at) == (ssize_t)b->length, "cannot restore");
+        }
+        must(real_ftruncate(fd, f->size) == 0, "cannot restore the size");
     }
-    must(real_ftruncate(fd, f->size) == 0, "cannot restore the size");
 }
 
-/* Counts; the last one does not return, and as the lock is held, nobody writes meanwhile. */
-static void step(int kind) {
-    if (++done[kind] != crash_at || kind != crash_kind) return;
+static void blow(void) {
+    struct timespec left = {stall_ms / 1000, stall_ms % 1000 * 1000000};
+    while (nanosleep(&left, &left) != 0) {}
     if (cut) {
         for (int i = 0; i < FILES; i++) restore(i);
         char shm[PATH_MAX + 8];
@@ -113,6 +156,18 @@ static void step(int kind) {
     }
     kill(getpid(), SIGKILL);
     for (;;) pause();
+}
+
+/* Counts; the last one does not return, and as the lock is held, nobody writes meanwhile. */
+static void step(int kind) {
+    if (++done[kind] == crash_at && kind == crash_kind) blow();
+}
+
+/* Counts what is about to be sent through a socket. */
+static void sends(int fd) {
+    struct stat st;
+    if (crash_kind != SEND || fstat(fd, &st) != 0 || !S_ISSOCK(st.st_mode)) return;
+    if (__atomic_add_fetch(sent, 1, __ATOMIC_SEQ_CST) == crash_at) blow();
 }
 
 /* Keeps what stands in the file from `at` on, `length` bytes at most. */
@@ -142,7 +197,10 @@ static void forget(int i) {
 
 ssize_t write(int fd, const void *bytes, size_t n) {
     int i = which(fd);
-    if (i < 0) return real_write(fd, bytes, n);
+    if (i < 0) {
+        sends(fd);
+        return real_write(fd, bytes, n);
+    }
     pthread_mutex_lock(&lock);
     step(WRITE);
     keep(i, fd, lseek(fd, 0, SEEK_CUR), n);
@@ -163,6 +221,24 @@ ssize_t pwrite64(int fd, const void *bytes, size_t n, off64_t at) {
 }
 
 ssize_t pwrite(int fd, const void *bytes, size_t n, off_t at) { return pwrite64(fd, bytes, n, at); }
+
+ssize_t writev(int fd, const struct iovec *parts, int n) {
+    if (!real_writev) resolve();
+    sends(fd);
+    return real_writev(fd, parts, n);
+}
+
+ssize_t send(int fd, const void *bytes, size_t n, int flags) {
+    if (!real_send) resolve();
+    sends(fd);
+    return real_send(fd, bytes, n, flags);
+}
+
+ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
+    if (!real_sendmsg) resolve();
+    sends(fd);
+    return real_sendmsg(fd, message, flags);
+}
 
 int ftruncate64(int fd, off64_t size) {
     int i = which(fd);
@@ -188,6 +264,10 @@ static int sync_by(int (*real)(int), int fd) {
     return result;
 }
 
-int fsync(int fd) { return sync_by(real_fsync, fd); }
+/* `which` resolves first. */
+static int by_fsync(int fd) { return real_fsync(fd); }
+static int by_fdatasync(int fd) { return real_fdatasync(fd); }
 
-int fdatasync(int fd) { return sync_by(real_fdatasync, fd); }
+int fsync(int fd) { return sync_by(by_fsync, fd); }
+
+int fdatasync(int fd) { return sync_by(by_fdatasync, fd); }

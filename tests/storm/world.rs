@@ -1,5 +1,5 @@
-//! A bureau in a temporary directory with a file of three cards and a line of two chip stations; its programs, and the
-//! daemon with what kills it.
+//! A bureau in a temporary directory with a file of three cards and a line of two chip stations, simulated or on real readers
+//! and ports; its programs, and the daemon.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 use serde_json::Value;
+
+use crate::machines::Machines;
 
 /// Records in the file.
 pub const CARDS: u32 = 3;
@@ -26,7 +28,7 @@ pub struct Template {
 }
 
 impl Template {
-    /// Keys, people, line, file, and a ledger without jobs.
+    /// Keys, people, line, file; no ledger.
     pub fn new() -> Self {
         let library = tempfile::tempdir().unwrap();
         let compiled = Command::new("cc")
@@ -37,7 +39,7 @@ impl Template {
             .status()
             .expect("a C compiler: run `make setup`");
         assert!(compiled.success());
-        let world = World(tempfile::tempdir().unwrap());
+        let world = World { directory: tempfile::tempdir().unwrap(), machines: None };
         for (program, side) in [(Program::Prep, "issuer"), (Program::Cardwright, "bureau")] {
             let list = format!("{}/tests/data/keys-{side}.toml", env!("CARGO_MANIFEST_DIR"));
             world.ok(program, &format!("key init --test --from {list} --store {side}.store"));
@@ -56,17 +58,21 @@ impl Template {
         let line = line + "\n[limits]\nrecover = 0.2\n";
         std::fs::write(world.path("line.toml"), line).unwrap();
         std::fs::create_dir(world.path("tmp")).unwrap();
-        let mut daemon = Daemon::start(&world, "daemon-0", &mut |_| ()).unwrap();
-        assert_eq!(daemon.drain().code(), Some(0));
-        drop(daemon);
         Self { world, library }
     }
 
-    /// A world as it is before anything has happened.
+    /// A world as it is before anything has happened, its line simulated.
     pub fn copy(&self) -> World {
-        let copy = tempfile::tempdir().unwrap();
-        copy_all(self.world.0.path(), copy.path());
-        World(copy)
+        let directory = tempfile::tempdir().unwrap();
+        copy_all(self.world.directory.path(), directory.path());
+        World { directory, machines: None }
+    }
+
+    /// The same, with machines that stay while the daemon comes and goes.
+    pub fn copy_with_machines(&self) -> World {
+        let mut world = self.copy();
+        world.machines = Some(Machines::start(world.directory.path()));
+        world
     }
 
     /// The preloaded library.
@@ -95,11 +101,22 @@ enum Program {
 }
 
 /// A directory with everything of one bureau.
-pub struct World(tempfile::TempDir);
+pub struct World {
+    // Before the directory.
+    machines: Option<Machines>,
+    directory: tempfile::TempDir,
+}
 
 impl World {
     pub fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.directory.path().join(name)
+    }
+
+    /// Switches the machines off: what lies in them is left.
+    pub fn off(&mut self) {
+        if let Some(machines) = self.machines.take() {
+            machines.off();
+        }
     }
 
     fn run(&self, program: Program, words: &str) -> Result<String, String> {
@@ -126,7 +143,7 @@ impl World {
 
     fn here<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command
-            .current_dir(self.0.path())
+            .current_dir(self.directory.path())
             .env("TMPDIR", self.path("tmp"))
             .env_remove("CARDWRIGHT_LEDGER")
             .env_remove("CARDWRIGHT_SOCKET")
@@ -149,10 +166,15 @@ impl World {
 
     /// Waits until those that the dead daemon left behind have ended; the line has written its dumps then.
     pub fn settle(&self) -> Result<(), String> {
+        self.until("all have ended", || self.children("").is_empty())
+    }
+
+    /// Waits until it is so.
+    pub fn until(&self, what: &str, so: impl Fn() -> bool) -> Result<(), String> {
         let end = Instant::now() + PATIENCE;
-        while !self.children("").is_empty() {
+        while !so() {
             if Instant::now() > end {
-                return Err(format!("processes outlive their daemon: {:?}", self.children("")));
+                return Err(format!("not so in time: {what}; processes {:?}", self.children("")));
             }
             std::thread::sleep(POLL);
         }
@@ -169,19 +191,25 @@ pub struct Daemon<'a> {
 }
 
 impl<'a> Daemon<'a> {
-    /// Starts it and waits until it is ready; the error is what it said on standard error, which is kept as LOG.
-    pub fn start(world: &'a World, log: &str, change: &mut dyn FnMut(&mut Command)) -> Result<Self, String> {
+    /// Starts it and waits until it is ready; the error is what it said on standard error, which is kept as LOG. Blanks of
+    /// another seed are other blanks.
+    pub fn start(
+        world: &'a World,
+        log: &str,
+        seed: &str,
+        change: &mut dyn FnMut(&mut Command),
+    ) -> Result<Self, String> {
         let log = world.path(log);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cardwrightd"));
-        command.args(["--line", "line.toml", "--keys", "bureau.store", "--people", "people.toml"]).args([
-            "--socket",
-            "d.sock",
-            "--simulate",
-            "--speed",
-            "0",
-            "--dump",
-            "dumps",
-        ]);
+        let program = env!("CARGO_BIN_EXE_cardwrightd");
+        let mut command = match &world.machines {
+            Some(machines) => machines.command(program),
+            None => Command::new(program),
+        };
+        command.args(["--line", "line.toml", "--keys", "bureau.store", "--people", "people.toml"]);
+        command.args(["--socket", "d.sock"]);
+        if world.machines.is_none() {
+            command.args(["--simulate", "--speed", "0", "--dump", "dumps", "--seed", seed]);
+        }
         world.here(&mut command).stdout(Stdio::piped()).stderr(File::create(&log).unwrap());
         change(&mut command);
         let began = Instant::now();
@@ -209,13 +237,14 @@ impl<'a> Daemon<'a> {
             if !self.is_running() {
                 return Ok(false);
             }
-            if let Ok(shown) = self.ask("job show J1 --json") {
-                if what(&serde_json::from_str(&shown).unwrap()) {
-                    return Ok(true);
-                }
-                if Instant::now() > end {
-                    return Err(format!("the job goes on: {shown}"));
-                }
+            let shown = self.ask("job show J1 --json");
+            if let Ok(shown) = &shown
+                && what(&serde_json::from_str(shown).unwrap())
+            {
+                return Ok(true);
+            }
+            if Instant::now() > end {
+                return Err(format!("the job goes on: {shown:?}"));
             }
             std::thread::sleep(POLL);
         }

@@ -1,8 +1,9 @@
 //! Opening: the file, its settings, its schema.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
@@ -37,52 +38,28 @@ const STATEMENTS: usize = 64;
 impl Store {
     /// Opens a ledger for writing, alone; makes it (mode 0600) if there is none.
     pub(in crate::ledger) fn open(path: &Path) -> Result<Self, LedgerError> {
-        if path.metadata().is_ok_and(|meta| meta.is_file() && meta.len() == 0) {
-            return Err(LedgerError::Empty(path.to_owned()));
-        }
-        if path.is_symlink() && !path.exists() {
-            return Err(LedgerError::io(
-                path,
-                "it is a link to nothing; is the disk mounted to which it leads?",
-            ));
-        }
-        let io = |e| LedgerError::io(path, e);
-        let made = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-            Ok(_) => true,
-            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => false,
-            Err(e) => return Err(io(e)),
-        };
-        if !made {
-            OpenOptions::new().write(true).open(path).map_err(io)?;
-        }
-        one_name(path)?;
-        let path = path.canonicalize().map_err(io)?;
+        let path = resolved(path)?;
         let lock = Lock::take(&path)?;
-        Self::locked(&path, lock, made).map_err(|error| {
-            // What could not be made is not left to be taken for a ledger that was emptied.
-            if made {
-                for suffix in ["-wal", "-shm", "-lock", ""] {
-                    let _ = std::fs::remove_file(beside(&path, suffix));
-                }
+        let made = match path.metadata() {
+            Ok(meta) if meta.is_file() && meta.len() == 0 => return Err(LedgerError::Empty(path)),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                make(&path).map_err(|error| error.of(&path))?;
+                true
             }
-            error.of(&path)
-        })
+            _ => false,
+        };
+        one_name(&path)?;
+        Self::locked(&path, lock, made).map_err(|error| error.of(&path))
     }
 
     fn locked(path: &Path, lock: Lock, made: bool) -> Result<Self, LedgerError> {
-        let mut connection = Connection::open_with_flags(
-            path,
-            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-        )?;
+        let mut connection = connect(path)?;
         connection.busy_timeout(BUSY)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        let version = identify(&connection, path, true)?;
+        let version = identify(&connection, path)?;
         settings(&connection)?;
         rewrite(&connection, path)?;
         let noted = if made { None } else { lock.noted() };
-        if let (0, Some((_, noted))) = (version, noted) {
-            return Err(behind(0, noted));
-        }
         migrate(&mut connection, version)?;
         let (id, head) = (super::audit::id(&connection)?, head(&connection)?);
         if let Some((_, noted)) = noted.filter(|(name, noted)| *name == id.to_string() && *noted > head.0) {
@@ -142,7 +119,7 @@ fn rewrite(connection: &Connection, path: &Path) -> Result<(), LedgerError> {
     let wal = beside(path, "-wal");
     let io = |e| LedgerError::io(&wal, e);
     let file = match OpenOptions::new().read(true).write(true).open(&wal) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
         file => file.map_err(io)?,
     };
     // Nobody else writes there meanwhile.
@@ -182,23 +159,71 @@ fn read_only(path: &Path) -> Result<(Connection, u32), LedgerError> {
     )?;
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    let version = identify(&connection, path, false)?;
+    let version = identify(&connection, path)?;
     Ok((connection, version))
 }
 
-/// The schema version of a file; refuses other programs' databases and newer ledgers. An empty file has version 0
-/// and will do for a writer.
-fn identify(connection: &Connection, path: &Path, writer: bool) -> Result<u32, LedgerError> {
+/// Where a ledger is, or will be. A symbolic link that leads to nothing is an error: what it led to is missing.
+fn resolved(path: &Path) -> Result<PathBuf, LedgerError> {
+    let failed = |e| LedgerError::io(path, e);
+    if path.is_symlink() && !path.exists() {
+        return Err(LedgerError::io(path, "it is a link to nothing; is the disk mounted to which it leads?"));
+    }
+    if path.exists() {
+        return path.canonicalize().map_err(failed);
+    }
+    let absolute = std::path::absolute(path).map_err(failed)?;
+    match (absolute.parent(), absolute.file_name()) {
+        (Some(folder), Some(name)) => Ok(folder.canonicalize().map_err(failed)?.join(name)),
+        _ => Err(LedgerError::NotALedger(absolute)),
+    }
+}
+
+/// Makes a ledger without a job, under another name, and puts it in place when it is whole and on disk: whoever kills us
+/// leaves a ledger or none, and an empty file is never one that we were making.
+fn make(path: &Path) -> Result<(), LedgerError> {
+    // SQLite would read it into the new ledger.
+    if beside(path, "-wal").metadata().is_ok_and(|meta| meta.len() > 0) {
+        let what = format!("{} is missing, and its -wal is there", path.display());
+        return Err(LedgerError::Damaged(what));
+    }
+    let new = beside(path, "-new");
+    made(&new).inspect_err(|_| {
+        // It is made anew the next time anyhow.
+        let _ = std::fs::remove_file(&new);
+    })?;
+    std::fs::rename(&new, path).map_err(|e| LedgerError::io(path, e))?;
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|e| LedgerError::io(folder, e))
+}
+
+fn made(new: &Path) -> Result<(), LedgerError> {
+    let failed = |e| LedgerError::io(new, e);
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(new).map_err(failed)?;
+    let mut connection = connect(new)?;
+    // If it fails, the file is of no use.
+    connection.pragma_update_and_check(None, "journal_mode", "MEMORY", |_| Ok(()))?;
+    migrate(&mut connection, 0)?;
+    drop(connection);
+    file.sync_all().map_err(failed)
+}
+
+fn connect(path: &Path) -> Result<Connection, LedgerError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Ok(Connection::open_with_flags(path, flags)?)
+}
+
+/// The schema version of a file; refuses other programs' databases and newer ledgers.
+fn identify(connection: &Connection, path: &Path) -> Result<u32, LedgerError> {
     let foreign = |error: rusqlite::Error| match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) | None => LedgerError::NotALedger(path.to_owned()),
         Some(_) => error.into(),
     };
     let id: i64 = connection.pragma_query_value(None, "application_id", |r| r.get(0)).map_err(foreign)?;
     let found: u32 = connection.pragma_query_value(None, "user_version", |r| r.get(0)).map_err(foreign)?;
-    let things: u32 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |r| r.get(0))?;
     let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
-    let empty = id == 0 && found == 0 && things == 0;
-    if !(id == i64::from(APPLICATION_ID) || writer && empty) {
+    if id != i64::from(APPLICATION_ID) {
         return Err(LedgerError::NotALedger(path.to_owned()));
     }
     if found > known {

@@ -41,6 +41,31 @@ fn strangers_and_newer_ledgers_are_refused() {
     assert!(newer(Reader::open(path("new.db")).err().unwrap()));
 }
 
+/// Making one may be interrupted anywhere and is begun again; what once was a ledger is never taken for that.
+#[test]
+fn a_ledger_is_made_whole_or_not_at_all() {
+    let directory = directory();
+    let path = |name: &str| directory.path().join(name);
+    std::fs::write(path("begun.db-new"), "as far as it came").unwrap();
+    drop(Ledger::open(path("begun.db")).unwrap());
+    assert!(path("begun.db").exists() && !path("begun.db-new").exists());
+
+    std::fs::write(path("emptied.db"), "").unwrap();
+    assert!(matches!(Ledger::open(path("emptied.db")), Err(LedgerError::Empty(_))));
+    Connection::open(path("bare.db")).unwrap().execute_batch("PRAGMA journal_mode = WAL").unwrap();
+    assert!(matches!(Ledger::open(path("bare.db")), Err(LedgerError::NotALedger(_))));
+
+    let ledger = Ledger::open(path("gone.db")).unwrap();
+    ledger.new_job(file("F", 1)).unwrap();
+    copy_as_it_is(&path("gone.db"), &path("copy.db"));
+    std::fs::remove_file(path("copy.db")).unwrap();
+    assert!(matches!(Ledger::open(path("copy.db")), Err(LedgerError::Damaged(_))));
+
+    std::os::unix::fs::symlink(path("unmounted/l.db"), path("link.db")).unwrap();
+    assert!(matches!(Ledger::open(path("link.db")), Err(LedgerError::Io { .. })));
+    assert!(path("link.db").is_symlink());
+}
+
 /// `v1.sql` to `v3.sql` are as those versions left them. Readers and writers bring them up to date, nothing in them
 /// changes, and an auditor finds nothing in them, nor in what a writer makes of the cards that were under way.
 #[test]
