@@ -13,19 +13,20 @@ use hex::FromHex;
 
 use super::accept::Rules;
 use super::cpu;
+use super::delete::due;
 use super::links::{Links, Real, Simulated};
 use super::signals::Signals;
 use super::simulator::{SimulateArgs, Simulator};
 use super::stations;
 use crate::exit::{Exit, Failure};
 use crate::hsm::client::{Client, HostProcess};
-use crate::hsm::{Admission, Auditor, Hsm, Realm};
+use crate::hsm::{Admission, Auditor, Hsm, Realm, SpoolKey, Vault};
 use crate::ledger::{Change, Context, JobId, JobState, JobView, Ledger, LedgerError, NewJob, RecordState};
 use crate::pipeline::{Batch, LineSetup, Outcome, Stop};
 use crate::profile::line::{Keys, Rejects};
 use crate::profile::{Line, Product};
 use crate::record::chip::ChipSection;
-use crate::record::{Checks, Limits, Spool, accept};
+use crate::record::{Checks, Limits, Sealer, Spool, accept};
 use crate::report::summary::Cpu;
 
 /// A job ready to be made.
@@ -103,6 +104,7 @@ impl Shop {
         }
         let ledger = Ledger::open_audited(ledger, Box::new(auditor))?;
         sweep(ledger.path());
+        forget_unfinished(&ledger, &socket)?;
         let path = ledger.path().to_owned();
         signals.undo(move || sweep(&path));
         let simulator = Mutex::default();
@@ -124,6 +126,11 @@ impl Shop {
         Ok(Box::new(Client::connect(&self.socket)?))
     }
 
+    /// The HSM, for spools and papers.
+    pub(super) fn connect(&self) -> Result<Client, Failure> {
+        Ok(Client::connect(&self.socket)?)
+    }
+
     fn shredded(&self) -> bool {
         self.line.rejects == Rejects::Shredded
     }
@@ -133,7 +140,15 @@ impl Shop {
         let spool_path = spool_path(self.ledger.path())?;
         let mut hsm = self.hsm()?;
         let mut rules = Rules::new(&self.line, &mut *hsm)?;
-        let accepted = accept(file, &spool_path, Limits::default(), &mut rules)?;
+        let ledger = self.ledger.reader()?.id()?;
+        let mut key = SpoolKey::new(Box::new(self.connect()?), ledger)?;
+        let accepted = match accept(file, &spool_path, Limits::default(), &mut rules, &mut key) {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                unused(key);
+                return Err(error.into());
+            }
+        };
         let product =
             rules.product().ok_or_else(|| Failure::new(Exit::Bug, "us: accepted without a Header"))?;
         let new = NewJob {
@@ -147,6 +162,7 @@ impl Shop {
             simulated: self.simulate.simulate,
             test_keys: self.realm == Realm::Test,
             spool: spool_path.display().to_string(),
+            spool_key: Some(key.name()),
             cards: accepted.cards,
         };
         // The HSM first: it is noted for this ledger, whose job it then becomes; after a crash between the two it is again.
@@ -154,18 +170,26 @@ impl Shop {
             issuer_id: new.issuer_id.clone(),
             file_id: new.file_id.clone(),
             digest: new.digest,
-            ledger: self.ledger.reader()?.id()?,
+            ledger,
         };
         let admitted = Client::connect(&self.socket).and_then(|mut hsm| hsm.admit(&admission));
         let accepted_job = match admitted {
             Ok(()) => self.ledger.new_job(new).map_err(|error| self.seen(error)),
             Err(error) => Err(error.into()),
         };
-        let accepted_job = accepted_job.inspect_err(|_| {
-            // A refused file leaves no copy behind; a copy that cannot be removed does no harm.
-            let _ = std::fs::remove_file(&spool_path);
-        })?;
-        let spool = Spool::open(&spool_path, &accepted.digest)?;
+        let accepted_job = match accepted_job {
+            Ok(accepted) => accepted,
+            Err(failure) => {
+                // A ledger that failed may have the job: what becomes of the copy is seen when it is opened next.
+                if failure.exit != Exit::Ledger {
+                    // A refused file leaves no copy behind; a copy that cannot be removed does no harm.
+                    let _ = std::fs::remove_file(&spool_path);
+                    unused(key);
+                }
+                return Err(failure);
+            }
+        };
+        let spool = Spool::open(&spool_path, &accepted.digest, Some(Box::new(key)))?;
         Ok((Job { id: accepted_job.job, spool, product }, accepted_job.seen_before))
     }
 
@@ -185,7 +209,7 @@ impl Shop {
                 ),
             ));
         }
-        let mut spool = spool_of(&view)?;
+        let mut spool = spool_of(&view, Box::new(self.connect()?))?;
         let product = self.recheck(id, &mut spool)?;
         Ok(Job { id, spool, product })
     }
@@ -321,8 +345,22 @@ impl Shop {
         simulator.map_or(Ok(()), Simulator::end)
     }
 
+    /// Says which jobs' data have been kept for long enough; nobody deletes them but the daemon or a person.
+    fn tell_due(&self) {
+        let due = self.ledger.reader().map_err(Failure::from).and_then(|reader| due(&reader, &self.line));
+        match due {
+            Ok(due) => due.iter().for_each(|(job, since)| {
+                tracing::warn!(
+                    "{job}: its cardholder data are to be deleted since {since}: cardwright job delete {job}"
+                );
+            }),
+            Err(failure) => tracing::debug!(%failure, "what is to be deleted cannot be told"),
+        }
+    }
+
     /// Ends what was started: `hwsim`, the ledger, and when that is signed the keys.
     pub(super) fn close(self) -> Ended {
+        self.tell_due();
         let before = cpu::of_children();
         let simulator = self.end_simulator();
         let with_simulator = cpu::of_children();
@@ -369,10 +407,28 @@ pub(super) fn allowed(line: &Line, realm: Realm) -> Result<(), Failure> {
 }
 
 /// What was accepted as a job.
-pub(super) fn spool_of(view: &JobView) -> Result<Spool, Failure> {
+pub(super) fn spool_of(view: &JobView, vault: Box<dyn Vault>) -> Result<Spool, Failure> {
     let digest = <[u8; 32]>::from_hex(&view.digest);
     let digest = digest.map_err(|_| Failure::new(Exit::Ledger, format!("job {} has no digest", view.job)))?;
-    Ok(Spool::open(Path::new(&view.spool), &digest)?)
+    let key = view.spool_key.map(|name| -> Box<dyn Sealer> { Box::new(SpoolKey::of(vault, name)) });
+    Spool::open(Path::new(&view.spool), &digest, key).map_err(|error| {
+        let Failure { exit, message } = error.into();
+        Failure::new(exit, format!("{}: {message}", view.job))
+    })
+}
+
+/// Nothing was made of what this key sealed. If it cannot be destroyed now, it is when the ledger is opened next.
+fn unused(key: SpoolKey) {
+    if let Err(error) = key.destroy() {
+        tracing::warn!(%error, "the key of a refused file stays");
+    }
+}
+
+/// Destroys the keys of acceptances that did not become jobs. The ledger is open, so nobody else accepts into it.
+fn forget_unfinished(ledger: &Ledger, socket: &Path) -> Result<(), Failure> {
+    let reader = ledger.reader()?;
+    let keys: Vec<_> = reader.jobs()?.iter().filter_map(|job| job.spool_key).collect();
+    Ok(Client::connect(socket)?.keep_spools(reader.id()?, &keys)?)
 }
 
 /// Whether accepted files lie beside a ledger.

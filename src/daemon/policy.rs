@@ -36,6 +36,10 @@ pub enum Ask {
     Remake,
     /// To withdraw records.
     CancelCard,
+    /// To have the papers of a closed job signed.
+    Papers,
+    /// To delete its cardholder data.
+    Delete,
 }
 
 /// What is known of the job in question.
@@ -114,6 +118,8 @@ fn of_job(ask: Ask, job: &Situation) -> Decision {
     match (ask, job.state) {
         (Ask::Look | Ask::Submit, _) => Decision::Accepted,
         (Ask::Close, Closed) => Decision::Ignored("the job is closed already"),
+        (Ask::Papers | Ask::Delete, Closed) => Decision::Accepted,
+        (Ask::Papers | Ask::Delete, _) => Decision::Denied("the job is not closed"),
         (_, Closed) => Decision::Denied("the job is closed; nothing about it changes any more"),
         (Ask::Hold, Held) if !job.on_line => Decision::Ignored("the job is held already"),
         (Ask::Hold, _) => Decision::Accepted,
@@ -143,9 +149,14 @@ fn role(ask: Ask, job: Option<&Situation>) -> Role {
     match ask {
         Ask::Look | Ask::Submit | Ask::Hold | Ask::Resume | Ask::Destroyed => Role::Operator,
         Ask::Release if job.is_none_or(|job| job.state != JobState::Held || own(job)) => Role::Operator,
-        Ask::Release | Ask::Cancel | Ask::Close | Ask::FoundGood | Ask::Remake | Ask::CancelCard => {
-            Role::Supervisor
-        }
+        Ask::Release
+        | Ask::Cancel
+        | Ask::Close
+        | Ask::FoundGood
+        | Ask::Remake
+        | Ask::CancelCard
+        | Ask::Papers
+        | Ask::Delete => Role::Supervisor,
     }
 }
 
@@ -155,7 +166,7 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Ask; 11] = [
+    const ALL: [Ask; 13] = [
         Ask::Look,
         Ask::Submit,
         Ask::Release,
@@ -167,6 +178,8 @@ mod tests {
         Ask::FoundGood,
         Ask::Remake,
         Ask::CancelCard,
+        Ask::Papers,
+        Ask::Delete,
     ];
 
     fn person(name: &str, roles: &[Role]) -> Person {
@@ -230,7 +243,8 @@ mod tests {
     }
 
     proptest! {
-        /// Without its role, while draining, or on a closed job nothing but looking is accepted.
+        /// Without its role, while draining, or on a closed job nothing but looking is accepted; papers and deletion are for
+        /// closed jobs alone.
         #[test]
         fn nothing_is_accepted_that_should_not_be(
             ask in prop::sample::select(ALL.to_vec()),
@@ -243,7 +257,8 @@ mod tests {
             if ask != Ask::Look {
                 prop_assert_ne!(decided(&[Role::Auditor, Role::KeyCustodian], false), Decision::Accepted);
                 prop_assert_ne!(decided(&all, true), Decision::Accepted);
-                if job.state == JobState::Closed && ask != Ask::Submit {
+                let afterwards = matches!(ask, Ask::Papers | Ask::Delete);
+                if (job.state == JobState::Closed) != afterwards && ask != Ask::Submit && (afterwards || job.state == JobState::Closed) {
                     prop_assert_ne!(decided(&all, false), Decision::Accepted);
                 }
                 if !two.is_empty() {

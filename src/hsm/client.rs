@@ -12,13 +12,15 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::octets::OctetsRef;
 use super::wire::{self, Answer, Frames, Reply, RequestRef};
 use super::{
     Admission, AuditInfo, Auditor, Handle, Hsm, HsmError, HsmInfo, OpenRequest, Opened, PersonalizeRequest,
-    Personalized, Realm, SessionRequest, TrailerRequest, Verified, VerifyRequest,
+    Personalized, Realm, SessionRequest, TrailerRequest, Vault, Verified, VerifyRequest,
 };
 use crate::audit::{Checkpoint, Document, LedgerId, Place, Signature};
 use crate::exit::{Exit, Failure};
+use crate::ids::SpoolKeyName;
 
 /// The line that a host prints when it listens.
 pub const READY: &str = "ready";
@@ -160,6 +162,43 @@ impl Auditor for Client {
     fn sign(&mut self, kind: Document, ledger: LedgerId, digest: [u8; 32]) -> Result<Signature, HsmError> {
         match self.ask(&RequestRef::Sign(kind, ledger, digest))? {
             Answer::Signed(signature) => Ok(signature),
+            _ => mixed_up(),
+        }
+    }
+}
+
+impl Vault for Client {
+    fn new_spool(&mut self, ledger: LedgerId) -> Result<SpoolKeyName, HsmError> {
+        match self.ask(&RequestRef::NewSpool(ledger))? {
+            Answer::Spool(name) => Ok(name),
+            _ => mixed_up(),
+        }
+    }
+
+    fn seal(&mut self, spool: SpoolKeyName, first: u64, clear: &[u8]) -> Result<Vec<u8>, HsmError> {
+        match self.ask(&RequestRef::Seal(spool, first, OctetsRef(clear)))? {
+            Answer::Pieces(pieces) => Ok(pieces.0),
+            _ => mixed_up(),
+        }
+    }
+
+    fn unseal(&mut self, spool: SpoolKeyName, first: u64, sealed: &[u8]) -> Result<Vec<u8>, HsmError> {
+        match self.ask(&RequestRef::Unseal(spool, first, OctetsRef(sealed)))? {
+            Answer::Pieces(pieces) => Ok(pieces.0),
+            _ => mixed_up(),
+        }
+    }
+
+    fn destroy_spool(&mut self, spool: SpoolKeyName) -> Result<(), HsmError> {
+        match self.ask(&RequestRef::DestroySpool(spool))? {
+            Answer::Done => Ok(()),
+            _ => mixed_up(),
+        }
+    }
+
+    fn keep_spools(&mut self, ledger: LedgerId, spools: &[SpoolKeyName]) -> Result<(), HsmError> {
+        match self.ask(&RequestRef::KeepSpools(ledger, spools))? {
+            Answer::Done => Ok(()),
             _ => mixed_up(),
         }
     }

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use super::book::{Book, Effect, Record};
+use super::book::{Book, DELETED, Effect, Record};
 use super::store::blank_name;
 use super::types::{AttemptState, Change, Event, JobId, JobState};
 use crate::ids::Csn;
@@ -78,6 +78,11 @@ impl Replay {
         if tables.state != self.book.state {
             found.push(format!("{job} is {} by its events, {} in the table", self.book.state, tables.state));
         }
+        if tables.deleted != self.book.deleted {
+            found.push(format!(
+                "{job}: whether its cardholder data were deleted differs from what its events tell"
+            ));
+        }
         if tables.balance != self.book.balance {
             found.push(format!("{job}: its balances differ from what its events add up to"));
         }
@@ -113,6 +118,7 @@ fn change(event: &Event, blank: Option<u32>) -> Option<Change> {
         (None, "FED") => blank.map(|blank| Change::Fed { blank }),
         (None, "REJECTED") => blank.map(|blank| Change::RejectedUnbound { blank, key_data: None }),
         (None, "RETURNED") => blank.map(|blank| Change::Returned { blank }),
+        (None, DELETED) if event.blank.is_none() => Some(Change::Deleted),
         (None, to) if event.blank.is_none() => match JobState::from_name(to)? {
             JobState::Held => Some(Change::Held),
             JobState::Open => Some(Change::Released),

@@ -352,7 +352,8 @@ impl Change {
             | Self::Returned { .. }
             | Self::Held
             | Self::Released
-            | Self::Closed => None,
+            | Self::Closed
+            | Self::Deleted => None,
         }
     }
 }

@@ -18,7 +18,7 @@ use serde::Serialize;
 use super::summary::{Places, Summary};
 use crate::audit::LedgerId;
 use crate::exit::{Exit, Failure};
-use crate::ledger::{AttemptState, JobId, JobState, Reader, RecordState, StationCount, rfc3339};
+use crate::ledger::{AttemptState, JobId, JobState, JobView, Reader, RecordState, StationCount, rfc3339};
 use crate::modules::sections::Fulfilment;
 
 /// A close-out report.
@@ -41,19 +41,20 @@ pub struct CloseOut {
     pub summary: Summary,
 }
 
+/// Refuses a job that has no papers yet.
+pub fn closed(view: &JobView) -> Result<(), Failure> {
+    if view.state == JobState::Closed {
+        return Ok(());
+    }
+    let (job, state) = (view.job, view.state);
+    let what = format!("{job} is {state}: only a CLOSED job has papers; next: cardwright job report {job}");
+    Err(Failure::new(Exit::Denied, what))
+}
+
 impl CloseOut {
     /// Of a closed job. The error says what is in the way.
     pub fn build(reader: &Reader, job: JobId) -> Result<Self, Failure> {
-        let view = reader.job(job)?;
-        if view.state != JobState::Closed {
-            return Err(Failure::new(
-                Exit::Denied,
-                format!(
-                    "{job} is {}: only a CLOSED job has papers; next: cardwright job report {job}",
-                    view.state
-                ),
-            ));
-        }
+        closed(&reader.job(job)?)?;
         let (from, to) = reader.span(job)?;
         Ok(Self {
             ledger: reader.id()?.to_string(),

@@ -50,6 +50,7 @@ impl Card {
 struct Model {
     shredded: bool,
     job: &'static str,
+    deleted: bool,
     cards: Vec<Card>,
     /// Unbound fate of each blank; "bound" once it is.
     blanks: Vec<&'static str>,
@@ -59,7 +60,7 @@ struct Model {
 impl Model {
     fn new(cards: usize, shredded: bool) -> Self {
         let cards = (0..cards).map(|_| Card::default()).collect();
-        Self { shredded, job: "OPEN", cards, blanks: Vec::new(), position: 0 }
+        Self { shredded, job: "OPEN", deleted: false, cards, blanks: Vec::new(), position: 0 }
     }
 
     fn free(&self, blank: u32) -> bool {
@@ -68,6 +69,9 @@ impl Model {
 
     /// Whether the law lets it happen; if so, it happens.
     fn step(&mut self, change: &Change) -> bool {
+        if matches!(change, Change::Deleted) {
+            return self.job == "CLOSED" && !std::mem::replace(&mut self.deleted, true);
+        }
         if self.job == "CLOSED" {
             return false;
         }
@@ -143,6 +147,7 @@ impl Model {
                 self.job = if ok { "OPEN" } else { self.job };
                 ok
             }
+            Change::Deleted => false,
             Change::Closed => {
                 let done = self.cards.iter().all(|c| matches!(c.state(), "GOOD" | "CANCELLED"));
                 let live = self.cards.iter().flat_map(|c| &c.attempts).any(|a| {
@@ -261,13 +266,14 @@ impl Model {
             35 | 36 => Change::RemakeReleased { seq },
             37 => Change::Held,
             38 | 39 => Change::Released,
+            40 => Change::Deleted,
             _ => Change::Closed,
         }
     }
 }
 
 fn numbers(length: usize) -> impl Strategy<Value = Vec<(u8, u32, u32)>> {
-    prop::collection::vec((0u8..42, 0u32..6, 0u32..10_000), 1..length)
+    prop::collection::vec((0u8..43, 0u32..6, 0u32..10_000), 1..length)
 }
 
 /// A few changes that finish or cancel everything, so that closing is reached too.

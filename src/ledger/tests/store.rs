@@ -41,7 +41,7 @@ fn strangers_and_newer_ledgers_are_refused() {
     assert!(newer(Reader::open(path("new.db")).err().unwrap()));
 }
 
-/// `v1.sql` and `v2.sql` are as those versions left them. Readers and writers bring them up to date, nothing in them
+/// `v1.sql`, `v2.sql` and `v3.sql` are as those versions left them. Readers and writers bring them up to date, nothing in them
 /// changes, and an auditor finds nothing in them, nor in what a writer makes of the cards that were under way.
 #[test]
 fn ledgers_of_earlier_versions_open() {
@@ -52,9 +52,11 @@ fn ledgers_of_earlier_versions_open() {
         assert_eq!(reader.recount(job).unwrap(), reader.job(job).unwrap().balance);
     };
     // Good, remake, rejected blanks; and after a start what was under way is unknown.
-    for (version, sql, counts, unknown) in
-        [(1, include_str!("v1.sql"), (2, 1, 1), 0), (2, include_str!("v2.sql"), (3, 0, 6), 2)]
-    {
+    for (version, sql, counts, unknown) in [
+        (1, include_str!("v1.sql"), (2, 1, 1), 0),
+        (2, include_str!("v2.sql"), (3, 0, 6), 2),
+        (3, include_str!("v3.sql"), (4, 1, 1), 0),
+    ] {
         for reads_first in [false, true] {
             let path = directory.path().join(format!("{version}-{reads_first}.db"));
             Connection::open(&path).unwrap().execute_batch(sql).unwrap();
@@ -65,7 +67,7 @@ fn ledgers_of_earlier_versions_open() {
                     .unwrap()
                     .pragma_query_value(None, "user_version", |r| r.get(0))
                     .unwrap();
-                assert_eq!(found, 3);
+                assert_eq!(found, 4);
             }
             let ledger = Ledger::open(&path).unwrap();
             let reader = ledger.reader().unwrap();
@@ -75,6 +77,7 @@ fn ledgers_of_earlier_versions_open() {
             assert_eq!((view.balance.good, view.balance.remake, view.balance.blanks_rejected), counts);
             assert_eq!(view.balance.unknown, unknown);
             let destroyed = Change::Destroyed { seq: if version == 1 { 1 } else { 4 } };
+            assert_eq!((view.spool_key, view.deleted), (None, false));
             all(&ledger, JobId(1), [destroyed, Change::Held]);
             let new = NewJob { simulated: false, test_keys: false, ..file("H", 1) };
             let job = ledger.new_job(new).unwrap().job;
