@@ -16,8 +16,8 @@ use super::papers::Papers;
 use super::shop::spool_of;
 use crate::audit::Document;
 use crate::exit::{Exit, Failure};
+use crate::hsm::Vault;
 use crate::hsm::client::Client;
-use crate::hsm::{Auditor, Vault};
 use crate::ledger::{Change, Context, JobId, JobState, JobView, Law, Ledger, LedgerError, Reader, rfc3339};
 use crate::profile::Line;
 use crate::report::certificate::Certificate;
@@ -70,19 +70,23 @@ fn papers(
     reader: &Reader,
     view: &JobView,
     connect: &dyn Fn() -> Result<Client, Failure>,
-    signer: &mut dyn Auditor,
+    signer: &mut Client,
     directory: &Path,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
+    let mut papers = Papers { job: view.job, ledger: reader.id()?, directory, signer };
+    if papers.are_there() {
+        return Ok(());
+    }
     let spool = match spool_of(view, Box::new(connect()?)) {
         Ok(spool) => Some(spool),
+        Err(failure) if failure.exit == Exit::Io && Path::new(&view.spool).exists() => return Err(failure),
         Err(failure) => {
             // It is to be deleted, whatever is wrong with it; an earlier try may have come that far.
             tracing::warn!(job = %view.job, %failure, "the papers are written without what the spool says");
             None
         }
     };
-    let mut papers = Papers { job: view.job, ledger: reader.id()?, directory, signer };
     papers.write(reader, spool, false, out)
 }
 

@@ -12,8 +12,8 @@ use sha2::{Digest, Sha256};
 use super::shop::spool_of;
 use crate::audit::{Document, LedgerId, PublicKey, Signature, is_genuine};
 use crate::exit::{Exit, Failure};
-use crate::hsm::Auditor;
 use crate::hsm::client::Client;
+use crate::hsm::{Auditor, Hsm};
 use crate::ledger::{JobId, Reader};
 use crate::modules::sections::{Fulfilment, fulfilment};
 use crate::record::Spool;
@@ -35,8 +35,10 @@ pub(super) struct Papers<'a> {
     pub(super) job: JobId,
     pub(super) ledger: LedgerId,
     pub(super) directory: &'a Path,
-    pub(super) signer: &'a mut dyn Auditor,
+    pub(super) signer: &'a mut Client,
 }
+
+const NAMES: [&str; 3] = ["report.json", "report.html", "return.jsonl"];
 
 /// What a paper says.
 type Text<'a> = &'a mut dyn FnMut(&mut dyn Write) -> Result<(), Failure>;
@@ -65,7 +67,7 @@ impl Papers<'_> {
         new: bool,
         out: &mut dyn Write,
     ) -> Result<(), Failure> {
-        let close_out = CloseOut::build(reader, self.job)?;
+        let close_out = CloseOut::build(reader, self.job, &self.signer.info()?)?;
         let (json, html, returned) = ("report.json", "report.html", "return.jsonl");
         if new
             && let Some(there) =
@@ -94,6 +96,11 @@ impl Papers<'_> {
             })?,
         ];
         paths.iter().try_for_each(|path| writeln!(out, "{}", path.display())).map_err(io)
+    }
+
+    /// Whether all of them are there.
+    pub(super) fn are_there(&self) -> bool {
+        NAMES.iter().all(|name| self.path(name).exists())
     }
 
     fn path(&self, name: &str) -> PathBuf {

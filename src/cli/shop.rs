@@ -19,7 +19,7 @@ use super::signals::Signals;
 use super::simulator::{SimulateArgs, Simulator};
 use super::stations;
 use crate::exit::{Exit, Failure};
-use crate::hsm::client::{Client, HostProcess};
+use crate::hsm::client::{Client, Counter, HostProcess};
 use crate::hsm::{Admission, Auditor, Hsm, Realm, SpoolKey, Vault};
 use crate::ledger::{Change, Context, JobId, JobState, JobView, Ledger, LedgerError, NewJob, RecordState};
 use crate::pipeline::{Batch, LineSetup, Outcome, Stop};
@@ -27,6 +27,7 @@ use crate::profile::line::{Keys, Rejects};
 use crate::profile::{Line, Product};
 use crate::record::chip::ChipSection;
 use crate::record::{Checks, Limits, Sealer, Spool, accept};
+use crate::report::calls;
 use crate::report::summary::Cpu;
 
 /// A job ready to be made.
@@ -55,6 +56,8 @@ pub(super) struct Shop {
     host: HostProcess,
     socket: PathBuf,
     realm: Realm,
+    /// Calls to the HSM for the job on the line.
+    calls: Counter,
 }
 
 /// How the processes of a shop ended.
@@ -118,12 +121,14 @@ impl Shop {
             host,
             socket,
             realm,
+            calls: Counter::default(),
             ledger,
         })
     }
 
+    /// The HSM, for the job on the line.
     fn hsm(&self) -> Result<Box<dyn Hsm>, Failure> {
-        Ok(Box::new(Client::connect(&self.socket)?))
+        Ok(Box::new(self.connect()?.counted(&self.calls)))
     }
 
     /// The HSM, for spools and papers.
@@ -138,8 +143,8 @@ impl Shop {
     /// Accepts a file: it is a job from then on, and its card_refs that were in another file of the issuer are told.
     pub(super) fn accept(&self, file: &Path) -> Result<(Job, Vec<u32>), Failure> {
         let spool_path = spool_path(self.ledger.path())?;
-        let mut hsm = self.hsm()?;
-        let mut rules = Rules::new(&self.line, &mut *hsm)?;
+        let mut hsm = self.connect()?;
+        let mut rules = Rules::new(&self.line, &mut hsm)?;
         let ledger = self.ledger.reader()?.id()?;
         let mut key = SpoolKey::new(Box::new(self.connect()?), ledger)?;
         let accepted = match accept(file, &spool_path, Limits::default(), &mut rules, &mut key) {
@@ -209,7 +214,7 @@ impl Shop {
                 ),
             ));
         }
-        let mut spool = spool_of(&view, Box::new(self.connect()?))?;
+        let mut spool = spool_of(&view, Box::new(self.connect()?.counted(&self.calls)))?;
         let product = self.recheck(id, &mut spool)?;
         Ok(Job { id, spool, product })
     }
@@ -238,8 +243,8 @@ impl Shop {
     /// Holds what is still to be made against the profiles of today: they may have changed since acceptance, and a record
     /// must not be cancelled for that.
     fn recheck(&self, id: JobId, spool: &mut Spool) -> Result<Arc<Product>, Failure> {
-        let mut hsm = self.hsm()?;
-        let mut rules = Rules::new(&self.line, &mut *hsm)?;
+        let mut hsm = self.connect()?;
+        let mut rules = Rules::new(&self.line, &mut hsm)?;
         rules.header(spool.header())?;
         for seq in self.ledger.reader()?.pending(id)? {
             let record = spool.read(seq)?;
@@ -303,6 +308,8 @@ impl Shop {
     ) -> Result<Outcome, Failure> {
         let (job, by) = (batch.job, || Context::by(actor));
         let links = self.links()?;
+        // What was asked before is of no job that is being made.
+        self.calls.take();
         let mut line = stations::open(&self.line, &*links, || self.hsm())?;
         let stop = stop();
         let found = cleared(&mut line, &self.ledger, job)?;
@@ -314,12 +321,15 @@ impl Shop {
             // Nothing more can be written there.
             Some(Stop::Ledger(_)) => {}
             Some(stop) => {
-                let context =
-                    Context { reason: Some(stop_word(stop).into()), detail: Some(stop_text(stop)), ..by() };
+                let detail = calls::told(Some(stop_text(stop)), &self.calls.take());
+                let context = Context { reason: Some(stop_word(stop).into()), detail, ..by() };
                 self.ledger.record(job, Change::Held, context).wait()?;
             }
             // Refused while rejects wait for their destruction or remakes for their release: the job stays open.
-            None => drop(self.ledger.record(job, Change::Closed, by()).wait()),
+            None => {
+                let context = Context { detail: calls::told(None, &self.calls.take()), ..by() };
+                drop(self.ledger.record(job, Change::Closed, context).wait());
+            }
         }
         Ok(outcome)
     }
@@ -408,6 +418,11 @@ pub(super) fn allowed(line: &Line, realm: Realm) -> Result<(), Failure> {
 
 /// What was accepted as a job.
 pub(super) fn spool_of(view: &JobView, vault: Box<dyn Vault>) -> Result<Spool, Failure> {
+    if view.deleted {
+        let what =
+            format!("operator: {}: its cardholder data were deleted; nothing can be made of it", view.job);
+        return Err(Failure::new(Exit::Denied, what));
+    }
     let digest = <[u8; 32]>::from_hex(&view.digest);
     let digest = digest.map_err(|_| Failure::new(Exit::Ledger, format!("job {} has no digest", view.job)))?;
     let key = view.spool_key.map(|name| -> Box<dyn Sealer> { Box::new(SpoolKey::of(vault, name)) });

@@ -3,12 +3,13 @@
 //! After any fault of the connection a client answers nothing any more ([`HsmError::Host`]): an answer that came late
 //! could belong to another question.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -35,6 +36,23 @@ const MAX_COMPLAINT: usize = 4096;
 pub struct Client {
     frames: Option<Frames<UnixStream>>,
     realm: Realm,
+    calls: Option<Counter>,
+}
+
+/// Counts the calls of several clients, by kind.
+#[derive(Debug, Clone, Default)]
+pub struct Counter(Arc<Mutex<BTreeMap<&'static str, u64>>>);
+
+impl Counter {
+    fn count(&self, kind: &'static str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(kind).or_default() += 1;
+    }
+
+    /// The calls since this was asked last.
+    pub fn take(&self) -> BTreeMap<String, u64> {
+        let calls = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        calls.into_iter().map(|(kind, count)| (kind.to_owned(), count)).collect()
+    }
 }
 
 fn broken(error: &std::io::Error) -> HsmError {
@@ -54,7 +72,12 @@ impl Client {
         stream.set_read_timeout(Some(ANSWER_LIMIT)).map_err(|e| broken(&e))?;
         stream.set_write_timeout(Some(ANSWER_LIMIT)).map_err(|e| broken(&e))?;
         let realm = wire::greeted(&mut stream).map_err(|e| broken(&e))?;
-        Ok(Self { frames: Some(Frames::new(stream)), realm })
+        Ok(Self { frames: Some(Frames::new(stream)), realm, calls: None })
+    }
+
+    /// The same, with its calls counted.
+    pub fn counted(self, calls: &Counter) -> Self {
+        Self { calls: Some(calls.clone()), ..self }
     }
 
     /// TEST or LIVE, as the host greeted.
@@ -63,6 +86,9 @@ impl Client {
     }
 
     fn ask(&mut self, request: &RequestRef<'_>) -> Result<Answer, HsmError> {
+        if let Some(calls) = &self.calls {
+            calls.count(request.kind());
+        }
         // Taken out, and put back only after a whole answer.
         let mut frames =
             self.frames.take().ok_or_else(|| HsmError::Host("the connection failed before".into()))?;

@@ -78,6 +78,30 @@ pub(super) enum RequestRef<'a> {
     KeepSpools(LedgerId, &'a [SpoolKeyName]),
 }
 
+impl RequestRef<'_> {
+    /// Its name in reports.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::VerifyTrailer(_) => "verify-trailer",
+            Self::Verify(_) | Self::VerifyAll(_) => "verify",
+            Self::Open(_) => "open",
+            Self::Personalize(_) => "personalize",
+            Self::Session(..) => "session",
+            Self::Release(_) => "release",
+            Self::Audit(_) => "audit",
+            Self::Checkpoint(_) => "checkpoint",
+            Self::Admit(_) => "admit",
+            Self::Sign(..) => "sign",
+            Self::NewSpool(_) => "new-spool",
+            Self::Seal(..) => "seal",
+            Self::Unseal(..) => "unseal",
+            Self::DestroySpool(_) => "destroy-spool",
+            Self::KeepSpools(..) => "keep-spools",
+        }
+    }
+}
+
 /// What the host answers.
 #[derive(Serialize, Deserialize)]
 pub(super) enum Answer {

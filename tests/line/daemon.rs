@@ -17,20 +17,24 @@ const IO: i32 = 50;
 const DAEMON: i32 = 46;
 
 /// A running daemon.
-struct Daemon<'a> {
+pub struct Daemon<'a> {
     world: &'a World,
     child: Child,
 }
 
-fn people(world: &World, roles: &str) {
+pub fn people(world: &World, roles: &str) {
     let text = format!("[[person]]\nname = \"anna\"\nuid = {}\nroles = [{roles}]\n", geteuid());
     std::fs::write(world.path("people.toml"), text).unwrap();
 }
 
 fn command(world: &World, speed: &str, seed: &str) -> Command {
+    command_on(world, "sim-8", speed, seed)
+}
+
+fn command_on(world: &World, line: &str, speed: &str, seed: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cardwrightd"));
     command
-        .args(["--line", "sim-8", "--keys", "bureau.store", "--people", "people.toml", "--socket", "d.sock"])
+        .args(["--line", line, "--keys", "bureau.store", "--people", "people.toml", "--socket", "d.sock"])
         .args(["--simulate", "--speed", speed, "--dump", "dumps", "--seed", seed])
         .current_dir(world.path(""))
         .env_remove("CARDWRIGHT_LEDGER")
@@ -40,8 +44,12 @@ fn command(world: &World, speed: &str, seed: &str) -> Command {
 }
 
 impl<'a> Daemon<'a> {
-    fn start(world: &'a World, speed: &str, seed: &str) -> Self {
-        let mut child = command(world, speed, seed).stderr(Stdio::null()).spawn().unwrap();
+    pub fn start(world: &'a World, speed: &str, seed: &str) -> Self {
+        Self::start_on(world, "sim-8", speed, seed)
+    }
+
+    pub fn start_on(world: &'a World, line: &str, speed: &str, seed: &str) -> Self {
+        let mut child = command_on(world, line, speed, seed).stderr(Stdio::null()).spawn().unwrap();
         let mut said = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
         assert_eq!(said, "ready\n");
@@ -53,23 +61,23 @@ impl<'a> Daemon<'a> {
         self.world.cardwright(&words)
     }
 
-    fn ok(&self, words: &str) -> String {
+    pub fn ok(&self, words: &str) -> String {
         let ended = self.asks(words);
         assert_eq!(ended.code, 0, "{words}: {}{}", ended.stdout, ended.stderr);
         ended.stdout
     }
 
-    fn denied(&self, words: &str, why: &str) {
+    pub fn denied(&self, words: &str, why: &str) {
         let ended = self.asks(words);
         assert_eq!(ended.code, DENIED, "{words}: {}{}", ended.stdout, ended.stderr);
         assert!(ended.stderr.contains(why), "{words}: {}", ended.stderr);
     }
 
-    fn job(&self, job: &str) -> Value {
+    pub fn job(&self, job: &str) -> Value {
         serde_json::from_str(&self.ok(&format!("job show {job} --json"))).unwrap()
     }
 
-    fn until(&self, job: &str, what: impl Fn(&Value) -> bool) -> Value {
+    pub fn until(&self, job: &str, what: impl Fn(&Value) -> bool) -> Value {
         let end = Instant::now() + Duration::from_secs(60);
         loop {
             let shown = self.job(job);
@@ -81,11 +89,11 @@ impl<'a> Daemon<'a> {
         }
     }
 
-    fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
     }
 
-    fn ends(mut self) -> Option<i32> {
+    pub fn ends(mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
 }
@@ -97,7 +105,7 @@ impl Drop for Daemon<'_> {
     }
 }
 
-fn good(job: &Value) -> u64 {
+pub fn good(job: &Value) -> u64 {
     number(&job["balance"], "good")
 }
 
@@ -111,7 +119,7 @@ fn off(job: &Value) -> (i64, i64) {
     )
 }
 
-fn audited(world: &World) {
+pub fn audited(world: &World) {
     let ended = world.cardwright(&["audit", "verify", "--keys", "bureau.store"]);
     assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
 }

@@ -115,6 +115,14 @@ impl Reader {
         Ok(query.query_row(params![job.0, to], row::event).optional()?)
     }
 
+    /// What the events that ended a job's runs say besides.
+    pub fn job_details(&self, job: JobId) -> Result<Vec<String>, LedgerError> {
+        let sql = format!("SELECT detail FROM event WHERE {OF_JOB} AND detail IS NOT NULL ORDER BY n");
+        let mut query = self.connection.prepare_cached(&sql)?;
+        let rows = query.query_map([job.0], |r| r.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// Time of a job's first and last event, Unix in ms.
     pub fn span(&self, job: JobId) -> Result<(u64, u64), LedgerError> {
         let mut query =
