@@ -105,7 +105,7 @@ impl Kept {
     }
 
     fn fault(&self, what: String) -> HsmError {
-        (self.fault)(what)
+        (self.fault)(format!("{}: {what}", self.path.display()))
     }
 }
 

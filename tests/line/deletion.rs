@@ -17,7 +17,7 @@ const DENIED: i32 = 42;
 const NOT_AS_WRITTEN: i32 = 45;
 const IO: i32 = 50;
 
-/// Account, name and PIN of every cardholder of `NAME.csv`, and the account as it stands in a track.
+/// Account and name of every cardholder of `NAME.csv`, the account also in groups and as BCD.
 fn known(world: &World, name: &str) -> Vec<Vec<u8>> {
     let csv = fs::read_to_string(world.path(&format!("{name}.csv"))).unwrap();
     let mut lines = csv.lines();
@@ -33,6 +33,10 @@ fn known(world: &World, name: &str) -> Vec<Vec<u8>> {
         known.push(grouped.join(" ").into_bytes());
         known.push(hex::decode(fields[pan]).unwrap());
     }
+    // The search would find them: the issuer's file shows each account and name.
+    let file = fs::read(world.path(&format!("{name}.cwf1"))).unwrap();
+    let shown = known.iter().filter(|value| file.windows(value.len()).any(|w| w == value.as_slice())).count();
+    assert!(shown >= known.len() / 4, "{shown} of {}", known.len());
     known
 }
 
@@ -236,16 +240,22 @@ fn a_spool_that_is_not_what_was_accepted_is_not_used() {
     // A key that is lost, or damaged: told with its file and its job, and all goes on once it is there again.
     let keys = world.path("bureau.store-spools");
     let kept = fs::read(&keys).unwrap();
-    fs::remove_file(&keys).unwrap();
+    fs::rename(&keys, world.path("aside")).unwrap();
     let lost = world.resume("sim-8", &[]);
     assert_eq!(lost.code, KEY_STORE, "{}", lost.stderr);
     assert!(["bureau.store-spools", "J1"].iter().all(|word| lost.stderr.contains(word)), "{}", lost.stderr);
+    fs::rename(world.path("aside"), &keys).unwrap();
     let mut bad = kept.clone();
     let middle = bad.len() / 2;
     bad[middle] ^= 1;
     fs::write(&keys, &bad).unwrap();
     let damaged = world.resume("sim-8", &[]);
-    assert!(damaged.code == KEY_STORE && damaged.stderr.contains("damaged"), "{}", damaged.stderr);
+    assert!(
+        damaged.code == KEY_STORE
+            && ["damaged", "bureau.store-spools"].iter().all(|w| damaged.stderr.contains(w)),
+        "{}",
+        damaged.stderr
+    );
     fs::write(&keys, &kept).unwrap();
     let ended = world.resume("sim-8", &[]);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
