@@ -74,7 +74,7 @@ struct Core {
     queue: Mutex<Queue>,
     /// The queue has changed.
     changed: Condvar,
-    /// Held while data are deleted.
+    /// Held while papers are written or data deleted.
     deleting: Mutex<()>,
 }
 
@@ -311,6 +311,7 @@ impl Core {
             wire::Ask::Papers { job, out: to } => {
                 let job = parsed(job)?;
                 if self.granted(&mut self.queue(), person, Ask::Papers, job, "", out)?.is_some() {
+                    let _one = self.deleting.lock().unwrap_or_else(PoisonError::into_inner);
                     papers::write(&reader, job, &|| self.shop.connect(), Path::new(to), out)?;
                 }
             }

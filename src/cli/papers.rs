@@ -68,11 +68,8 @@ impl Papers<'_> {
         out: &mut dyn Write,
     ) -> Result<(), Failure> {
         let close_out = CloseOut::build(reader, self.job, &self.signer.info()?)?;
-        let (json, html, returned) = ("report.json", "report.html", "return.jsonl");
-        if new
-            && let Some(there) =
-                [json, html, returned].map(|name| self.path(name)).iter().find(|p| p.exists())
-        {
+        let [json, html, returned] = NAMES;
+        if new && let Some(there) = NAMES.map(|name| self.path(name)).iter().find(|path| path.exists()) {
             let what = format!("{}: exists already; name another directory", there.display());
             return Err(Failure::new(Exit::Io, what));
         }
