@@ -392,3 +392,26 @@ impl From<SecLevel> for String {
         format!("{:02X}", level.byte())
     }
 }
+
+/// Name of the key of one spool, in the HSM: random, made with the key. Written in groups of 8 hex digits, which nobody takes
+/// for an account number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SpoolKeyName(pub [u8; 16]);
+
+impl fmt::Display for SpoolKeyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (group, between) in self.0.chunks(4).zip(["", "-", "-", "-"]) {
+            write!(f, "{between}{}", hex::encode_upper(group))?;
+        }
+        Ok(())
+    }
+}
+
+impl std::str::FromStr for SpoolKeyName {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let mut name = [0; 16];
+        hex::decode_to_slice(text.replace('-', ""), &mut name).map_err(|_| NameError::Character)?;
+        Ok(Self(name))
+    }
+}

@@ -27,6 +27,7 @@ pub fn job(path: &Path, cards: u32) -> (Ledger, JobId) {
         simulated: true,
         test_keys: true,
         spool: "none".into(),
+        spool_key: None,
         cards: (1..=cards).map(|n| CardRef::new(format!("C{n:06}")).unwrap()).collect(),
     };
     let job = ledger.new_job(new).unwrap().job;

@@ -3,6 +3,7 @@
 //! ```text
 //! main thread      signals: the first drains, the second ends at once
 //! "line"           one released job after the other
+//! "retention"      deletes the cardholder data that are due
 //! "accept"         a thread for each connection: question, policy, answer
 //! ```
 
@@ -22,7 +23,7 @@ use super::common::{Early, LedgerArg, Selection};
 use super::shop::{Shop, stop_text};
 use super::signals::Signals;
 use super::simulator::SimulateArgs;
-use super::{ask, card, job, stock};
+use super::{ask, card, delete, job, papers, stock};
 use crate::daemon::people::{People, Person};
 use crate::daemon::policy::{self, Ask, BY_OPERATOR, Decision, SUBMITTED};
 use crate::daemon::queue::Queue;
@@ -39,6 +40,8 @@ const CONNECTIONS_MAX: usize = 64;
 const TOLD_MAX: usize = 256;
 /// How long a line may take to say whether a card will go: it never waits for a device.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
+/// How long until it is looked again for data that are due.
+const LOOK_AGAIN: Duration = Duration::from_secs(3600);
 /// How long a connection may say nothing, and take nothing.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -75,6 +78,8 @@ struct Core {
     queue: Mutex<Queue>,
     /// The queue has changed.
     changed: Condvar,
+    /// Held while papers are written or data deleted.
+    deleting: Mutex<()>,
 }
 
 /// Runs it until a signal.
@@ -85,7 +90,13 @@ pub fn run(args: &DaemonArgs) -> Result<Exit, Failure> {
     let people = people
         .map_err(|e| Failure::new(Exit::Profile, format!("people file {}: {e}", args.people.display())))?;
     let shop = Shop::open(&args.line, &args.keys, &args.ledger.ledger, &args.simulate, &signals)?;
-    let core = Arc::new(Core { shop, people, queue: Mutex::default(), changed: Condvar::new() });
+    let core = Arc::new(Core {
+        shop,
+        people,
+        queue: Mutex::default(),
+        changed: Condvar::new(),
+        deleting: Mutex::default(),
+    });
     core.hold_all()?;
     let listener = listen(&args.socket)?;
     let heard = signals.heard();
@@ -99,6 +110,8 @@ pub fn run(args: &DaemonArgs) -> Result<Exit, Failure> {
             line.make_jobs();
         })
         .map_err(spawned)?;
+    let retain = Arc::clone(&core);
+    std::thread::Builder::new().name("retention".into()).spawn(move || retain.retain()).map_err(spawned)?;
     let accept = Arc::clone(&core);
     std::thread::Builder::new()
         .name("accept".into())
@@ -189,6 +202,7 @@ impl Core {
                 }
             }
             let cancelled_by = self.queue().left();
+            self.changed.notify_all();
             if let Some(actor) = cancelled_by
                 && let Err(failure) = self.give_up(job, &actor)
             {
@@ -305,6 +319,20 @@ impl Core {
                 return card::show(&reader, parsed(job)?, &parsed(seq)?, json, out);
             }
             wire::Ask::Submit { file } => return self.submit(person, Path::new(file), out),
+            wire::Ask::Papers { job, out: to } => {
+                let job = parsed(job)?;
+                if self.granted(&mut self.queue(), person, Ask::Papers, job, "", out)?.is_some() {
+                    let _one = self.deleting.lock().unwrap_or_else(PoisonError::into_inner);
+                    papers::write(&reader, job, &|| self.shop.connect(), Path::new(to), out)?;
+                }
+            }
+            wire::Ask::Delete { job, out: to } => {
+                let job = parsed(job)?;
+                let granted = self.granted(&mut self.queue(), person, Ask::Delete, job, "", out)?;
+                if let Some(actor) = granted {
+                    self.delete(job, Context::by(actor), to.as_deref().map(Path::new), out)?;
+                }
+            }
             wire::Ask::Job { job, what } => {
                 if !matches!(what, Ask::Release | Ask::Hold | Ask::Resume | Ask::Cancel | Ask::Close) {
                     return Err(Failure::new(Exit::Usage, "operator: that is nothing about a job").into());
@@ -436,6 +464,44 @@ impl Core {
         ask::tell(&self.shop.ask(job, which, station, &actor)?, json, out)
     }
 
+    fn delete(
+        &self,
+        job: JobId,
+        by: Context,
+        directory: Option<&Path>,
+        out: &mut dyn Write,
+    ) -> Result<(), Failure> {
+        // One at a time, by whomever: each step looks at what is there.
+        let _one = self.deleting.lock().unwrap_or_else(PoisonError::into_inner);
+        delete::delete(&self.shop.ledger, job, by, &|| self.shop.connect(), directory, out)
+    }
+
+    /// Deletes what is due: now, when a job was closed, and from time to time, until the daemon drains.
+    fn retain(&self) {
+        loop {
+            if let Err(failure) = self.delete_due() {
+                tracing::error!(%failure, "cardholder data that are due could not be deleted; it is tried again");
+            }
+            let queue = self.queue();
+            if queue.is_draining() {
+                return;
+            }
+            drop(self.changed.wait_timeout(queue, LOOK_AGAIN));
+        }
+    }
+
+    fn delete_due(&self) -> Result<(), Failure> {
+        for (job, since) in delete::due(&self.shop.ledger.reader()?, &self.shop.line)? {
+            if self.queue().is_draining() {
+                break;
+            }
+            let by = Context { reason: Some("retention".into()), ..Context::by("line") };
+            self.delete(job, by, None, &mut std::io::sink())?;
+            tracing::info!(%job, %since, "cardholder data were due and are deleted");
+        }
+        Ok(())
+    }
+
     /// Asks the policy. `None`: nothing is to be done, and the answer says why; else in whose name it is done.
     fn granted(
         &self,
@@ -534,6 +600,7 @@ impl Core {
             }
             _ => {
                 ledger.record(job, Change::Closed, Context::by(&actor)).wait()?;
+                self.changed.notify_all();
                 job::report(&reader, job, ledger.path(), json, out)?;
             }
         }

@@ -75,12 +75,26 @@ enum JobVerb {
         /// Job, e.g. J1
         #[arg(value_name = "J")]
         job: JobId,
-        /// The bureau's key store, whose HSM signs
+        /// The bureau's key store, whose HSM signs; a daemon has it
         #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE")]
-        keys: PathBuf,
+        keys: Option<PathBuf>,
         /// Where they go; nothing there is written over
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
+    },
+    /// Delete the cardholder data of a closed job; what is missing of its papers is written before, a certificate after
+    Delete {
+        /// Job, e.g. J1
+        #[arg(value_name = "J")]
+        job: JobId,
+        /// The bureau's key store, whose HSM has the key of the spool
+        #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE")]
+        keys: Option<PathBuf>,
+        /// Where papers and certificate go [default: the ledger's name and .papers]
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+        #[command(flatten)]
+        by: ByArg,
     },
     /// Close a job, if every record and every blank is accounted for
     Close {
@@ -112,17 +126,13 @@ impl JobVerb {
     fn question(&self) -> Result<wire::Ask, Failure> {
         let about = |job: JobId, what| wire::Ask::Job { job: job.to_string(), what };
         Ok(match self {
-            Self::Submit { file } => {
-                let file = std::path::absolute(file)
-                    .map_err(|e| Failure::new(Exit::Io, format!("{}: {e}", file.display())))?;
-                wire::Ask::Submit { file: file.display().to_string() }
-            }
+            Self::Submit { file } => wire::Ask::Submit { file: absolute(file)? },
             Self::List => wire::Ask::List,
-            Self::Papers { .. } => {
-                return Err(Failure::new(
-                    Exit::Usage,
-                    "operator: papers are written beside the daemon: leave --socket away",
-                ));
+            Self::Papers { job, out, .. } => wire::Ask::Papers { job: job.to_string(), out: absolute(out)? },
+            Self::Delete { job, out, by, .. } => {
+                by.none()?;
+                let out = out.as_deref().map(absolute).transpose()?;
+                wire::Ask::Delete { job: job.to_string(), out }
             }
             Self::Show { job } => wire::Ask::Show { job: job.to_string() },
             Self::Report { job } => wire::Ask::Report { job: job.to_string() },
@@ -144,6 +154,18 @@ impl JobVerb {
     }
 }
 
+/// A path as the daemon is told it.
+fn absolute(path: &Path) -> Result<String, Failure> {
+    let absolute = std::path::absolute(path);
+    let absolute = absolute.map_err(|e| Failure::new(Exit::Io, format!("{}: {e}", path.display())))?;
+    Ok(absolute.display().to_string())
+}
+
+fn opened(keys: Option<&PathBuf>) -> Result<super::Keys, Failure> {
+    let missing = || Failure::new(Exit::Usage, "operator: name the key store by --keys or CARDWRIGHT_KEYS");
+    super::Keys::open(keys.ok_or_else(missing)?)
+}
+
 pub(super) fn execute(args: &JobArgs, out: &mut dyn Write) -> Result<Exit, Early> {
     let reader = Reader::open(&args.ledger.ledger)?;
     match &args.verb {
@@ -155,10 +177,21 @@ pub(super) fn execute(args: &JobArgs, out: &mut dyn Write) -> Result<Exit, Early
         | JobVerb::Cancel { .. } => {}
         JobVerb::List => list(&reader.jobs()?, args.json, out)?,
         JobVerb::Papers { job, keys, out: to } => {
-            super::papers::write(&args.ledger.ledger, *job, keys, to, out)?
+            // Before the keys are asked for: an open job has none.
+            report::closeout::closed(&reader.job(*job)?)?;
+            let keys = opened(keys.as_ref())?;
+            super::papers::write(&reader, *job, &|| keys.connect(), to, out)?
         }
         JobVerb::Show { job } => show(&reader.job(*job)?, args.json, out)?,
         JobVerb::Report { job } => report(&reader, *job, &args.ledger.ledger, args.json, out)?,
+        JobVerb::Delete { job, keys, out: to, by } => {
+            reader.job(*job)?;
+            let keys = opened(keys.as_ref())?;
+            let ledger = Ledger::open_audited(&args.ledger.ledger, Box::new(keys.connect()?))?;
+            let by = Context::by(by.actor());
+            super::delete::delete(&ledger, *job, by, &|| keys.connect(), to.as_deref(), out)?;
+            ledger.close()?;
+        }
         JobVerb::Close { job, by } => {
             reader.job(*job)?;
             let ledger = Ledger::open(&args.ledger.ledger)?;
@@ -181,7 +214,7 @@ pub(super) fn list(jobs: &[JobView], as_json: bool, out: &mut dyn Write) -> Resu
         let mark = report::mark(job).unwrap_or_default();
         writeln!(
             out,
-            "{:<5} {:<6} {}/{} of {}: {} of {} good, {} remake, {} unknown, {} cancelled {mark}",
+            "{:<5} {:<6} {}/{} of {}: {} of {} good, {} remake, {} unknown, {} cancelled{} {mark}",
             job.job.to_string(),
             job.state.name(),
             job.file_id,
@@ -191,7 +224,8 @@ pub(super) fn list(jobs: &[JobView], as_json: bool, out: &mut dyn Write) -> Resu
             b.records,
             b.remake,
             b.unknown,
-            b.cancelled
+            b.cancelled,
+            if job.deleted { ", data deleted" } else { "" }
         )?;
     }
     Ok(())
@@ -208,7 +242,11 @@ pub(super) fn show(job: &JobView, as_json: bool, out: &mut dyn Write) -> Result<
     }
     report::summary::write_job(job, &mut text).map_err(std::io::Error::other)?;
     write!(out, "{text}")?;
-    writeln!(out, "Spool     {}", job.spool)?;
+    match (&job.spool_key, job.deleted) {
+        (_, true) => writeln!(out, "Spool     deleted, with all cardholder data")?,
+        (Some(key), _) => writeln!(out, "Spool     {}, key {key}", job.spool)?,
+        (None, _) => writeln!(out, "Spool     {}, in the clear", job.spool)?,
+    }
     writeln!(out, "Accepted  {}", rfc3339(job.accepted))?;
     Ok(())
 }

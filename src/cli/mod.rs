@@ -10,6 +10,7 @@ pub mod card;
 pub mod common;
 mod cpu;
 pub mod daemon;
+mod delete;
 pub mod hsm_host;
 pub mod inspect;
 pub mod job;
@@ -62,6 +63,7 @@ fn socket_directory() -> Result<tempfile::TempDir, Failure> {
 /// An HSM host for as long as a command needs it. Fields are dropped in order.
 struct Keys {
     hsm: Client,
+    socket: std::path::PathBuf,
     _host: HostProcess,
     _directory: tempfile::TempDir,
 }
@@ -72,7 +74,12 @@ impl Keys {
         let directory = socket_directory()?;
         let socket = directory.path().join("hsm.sock");
         let host = HostProcess::start(&own_program()?, store, &socket)?;
-        Ok(Self { hsm: Client::connect(&socket)?, _host: host, _directory: directory })
+        Ok(Self { hsm: Client::connect(&socket)?, socket, _host: host, _directory: directory })
+    }
+
+    /// One more connection.
+    fn connect(&self) -> Result<Client, Failure> {
+        Ok(Client::connect(&self.socket)?)
     }
 }
 

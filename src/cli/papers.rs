@@ -1,8 +1,8 @@
-//! `cardwright job papers J`: the signed papers of a closed job; `cardwright audit document`: whether a paper is genuine.
+//! `cardwright job papers J`: the signed papers of a closed job, by a command or by the daemon; `cardwright audit document`: whether a paper is genuine.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use hex::FromHex;
@@ -12,10 +12,12 @@ use sha2::{Digest, Sha256};
 use super::shop::spool_of;
 use crate::audit::{Document, LedgerId, PublicKey, Signature, is_genuine};
 use crate::exit::{Exit, Failure};
-use crate::hsm::Auditor;
+use crate::hsm::client::Client;
+use crate::hsm::{Auditor, Hsm};
 use crate::ledger::{JobId, Reader};
-use crate::modules::sections::fulfilment;
-use crate::report::closeout::{CloseOut, write_return};
+use crate::modules::sections::{Fulfilment, fulfilment};
+use crate::record::Spool;
+use crate::report::closeout::{CloseOut, closed, write_return};
 
 /// What lies beside a paper, as `<paper>.sig`.
 #[derive(Serialize, Deserialize)]
@@ -28,77 +30,132 @@ struct Seal {
     signature: String,
 }
 
-/// Writes the papers of a job into a directory, each with its signature beside it; all of them or none.
-pub(super) fn write(
-    ledger: &Path,
-    job: JobId,
-    keys: &Path,
-    directory: &Path,
-    out: &mut dyn Write,
-) -> Result<(), Failure> {
-    let mut made = Vec::new();
-    written(ledger, job, keys, directory, out, &mut made).inspect_err(|_| {
-        for paper in &made {
-            // One that stays is refused the next time, with its name.
-            let _ = std::fs::remove_file(paper);
-        }
-    })
+/// The papers of a job, in a directory, each with its signature beside it.
+pub(super) struct Papers<'a> {
+    pub(super) job: JobId,
+    pub(super) ledger: LedgerId,
+    pub(super) directory: &'a Path,
+    pub(super) signer: &'a mut Client,
 }
 
-fn written(
-    ledger: &Path,
+const NAMES: [&str; 3] = ["report.json", "report.html", "return.jsonl"];
+
+/// What a paper says.
+type Text<'a> = &'a mut dyn FnMut(&mut dyn Write) -> Result<(), Failure>;
+
+/// Writes the papers of a closed job.
+pub(super) fn write(
+    reader: &Reader,
     job: JobId,
-    keys: &Path,
+    connect: &dyn Fn() -> Result<Client, Failure>,
     directory: &Path,
     out: &mut dyn Write,
-    made: &mut Vec<PathBuf>,
 ) -> Result<(), Failure> {
-    let reader = Reader::open(ledger)?;
-    let close_out = CloseOut::build(&reader, job)?;
-    let view = &close_out.summary.job;
-    let mut spool = spool_of(view)?;
-    let mut keys = super::Keys::open(keys)?;
-    let hsm = &mut keys.hsm;
-    let failed = |path: &Path, e: std::io::Error| Failure::new(Exit::Io, format!("{}: {e}", path.display()));
-    std::fs::create_dir_all(directory).map_err(|e| failed(directory, e))?;
-    let id = reader.id()?;
-    let mut paper = |name: &str, kind, write: &mut dyn FnMut(&mut dyn Write) -> Result<(), Failure>| {
-        let path = directory.join(format!("{job}-{name}"));
-        let mut file = Hashed { file: BufWriter::new(create(&path)?), hash: Sha256::new() };
-        made.push(path.clone());
-        write(&mut file)?;
+    let view = reader.job(job)?;
+    closed(&view)?;
+    let spool = if view.deleted { None } else { Some(spool_of(&view, Box::new(connect()?))?) };
+    Papers { job, ledger: reader.id()?, directory, signer: &mut connect()? }.write(reader, spool, true, out)
+}
+
+impl Papers<'_> {
+    /// Writes report and return file. Without a spool the return file has no fulfilment data. Papers that are there already
+    /// are an error where all are to be `new`, and left alone otherwise.
+    pub(super) fn write(
+        &mut self,
+        reader: &Reader,
+        mut spool: Option<Spool>,
+        new: bool,
+        out: &mut dyn Write,
+    ) -> Result<(), Failure> {
+        let close_out = CloseOut::build(reader, self.job, &self.signer.info()?)?;
+        if new && let Some(there) = NAMES.map(|name| self.path(name)).iter().find(|path| path.exists()) {
+            let what = format!("{}: exists already; name another directory", there.display());
+            return Err(Failure::new(Exit::Io, what));
+        }
+        let written = self.written(reader, &close_out, &mut spool, out);
+        if new && written.is_err() {
+            // All of them or none. One that stays is refused the next time, with its name.
+            for paper in NAMES.map(|name| self.path(name)) {
+                for file in [beside(&paper, ".part"), sealed(&paper), paper] {
+                    let _ = std::fs::remove_file(file);
+                }
+            }
+        }
+        written
+    }
+
+    fn written(
+        &mut self,
+        reader: &Reader,
+        close_out: &CloseOut,
+        spool: &mut Option<Spool>,
+        out: &mut dyn Write,
+    ) -> Result<(), Failure> {
+        let [json, html, returned] = NAMES;
+        let io = |e: std::io::Error| Failure::new(Exit::Io, format!("papers: {e}"));
+        let ledger = self.ledger;
+        let paths = [
+            self.keep(json, Document::Report, &mut |out| {
+                serde_json::to_writer_pretty(out, close_out).map_err(std::io::Error::from).map_err(io)
+            })?,
+            self.keep(html, Document::Report, &mut |out| {
+                out.write_all(close_out.html().as_bytes()).map_err(io)
+            })?,
+            self.keep(returned, Document::ReturnFile, &mut |out| {
+                let of_record = |seq| {
+                    let Some(spool) = &mut *spool else { return Ok(Fulfilment::default()) };
+                    let record = spool.read(seq)?;
+                    // It was right when it was accepted.
+                    Ok(record.section("FUL").and_then(|data| fulfilment(data).ok()).unwrap_or_default())
+                };
+                write_return(reader, close_out, ledger, of_record, out)
+            })?,
+        ];
+        paths.iter().try_for_each(|path| writeln!(out, "{}", path.display())).map_err(io)
+    }
+
+    /// Whether all of them are there.
+    pub(super) fn are_there(&self) -> bool {
+        NAMES.iter().all(|name| self.path(name).exists())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(format!("{}-{name}", self.job))
+    }
+
+    /// Writes one paper, unless it is there. It appears whole and behind its signature, or not at all.
+    pub(super) fn keep(&mut self, name: &str, kind: Document, text: Text<'_>) -> Result<PathBuf, Failure> {
+        let path = self.path(name);
+        if path.exists() {
+            return Ok(path);
+        }
+        let failed =
+            |path: &Path, e: std::io::Error| Failure::new(Exit::Io, format!("{}: {e}", path.display()));
+        let folder = DirBuilder::new().recursive(true).mode(0o700).create(self.directory);
+        folder.map_err(|e| failed(self.directory, e))?;
+        let part = beside(&path, ".part");
+        let mut file = Hashed { file: BufWriter::new(create(&part)?), hash: Sha256::new() };
+        text(&mut file)?;
         file.flush().and_then(|()| file.file.get_ref().sync_all()).map_err(|e| failed(&path, e))?;
         let digest: [u8; 32] = file.hash.finalize().into();
-        let (signature, key) = (hsm.sign(kind, id, digest)?, hsm.audit(id)?.key);
+        let (signature, key) =
+            (self.signer.sign(kind, self.ledger, digest)?, self.signer.audit(self.ledger)?.key);
         let seal = Seal {
             document: kind,
-            ledger: id.to_string(),
+            ledger: self.ledger.to_string(),
             sha256: hex::encode_upper(digest),
             audit_key: key.to_string(),
             signature: hex::encode_upper(signature.to_bytes()),
         };
-        let beside = sealed(&path);
+        let sealed = sealed(&path);
         let text = serde_json::to_string_pretty(&seal).map_err(|e| Failure::new(Exit::Bug, e.to_string()))?;
-        let mut seal = create(&beside)?;
-        made.push(beside.clone());
-        seal.write_all(text.as_bytes()).and_then(|()| seal.sync_all()).map_err(|e| failed(&beside, e))?;
-        writeln!(out, "{}", path.display()).map_err(|e| failed(&path, e))
-    };
-    let io = |e: std::io::Error| Failure::new(Exit::Io, format!("papers: {e}"));
-    paper("report.json", Document::Report, &mut |out| {
-        serde_json::to_writer_pretty(&mut *out, &close_out).map_err(std::io::Error::from).map_err(io)
-    })?;
-    paper("report.html", Document::Report, &mut |out| {
-        out.write_all(close_out.html().as_bytes()).map_err(io)
-    })?;
-    paper("return.jsonl", Document::ReturnFile, &mut |out| {
-        let of_record = |seq| {
-            let record = spool.read(seq)?;
-            // It was right when it was accepted.
-            Ok(record.section("FUL").and_then(|data| fulfilment(data).ok()).unwrap_or_default())
-        };
-        write_return(&reader, &close_out, id, of_record, out)
-    })
+        let mut file = create(&sealed)?;
+        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|e| failed(&sealed, e))?;
+        std::fs::rename(&part, &path)
+            .and_then(|()| File::open(self.directory)?.sync_all())
+            .map_err(|e| failed(&path, e))?;
+        Ok(path)
+    }
 }
 
 /// Whether a paper is what was signed, by this key if one is named.
@@ -130,19 +187,19 @@ pub(super) fn check(paper: &Path, key: Option<PublicKey>, out: &mut dyn Write) -
 }
 
 fn sealed(paper: &Path) -> PathBuf {
-    let mut name = paper.as_os_str().to_owned();
-    name.push(".sig");
+    beside(paper, ".sig")
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
     name.into()
 }
 
+/// A paper that is not complete may lie there from before; one that is complete was looked for.
 fn create(path: &Path) -> Result<File, Failure> {
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    file.map_err(|e| match e.kind() {
-        std::io::ErrorKind::AlreadyExists => {
-            Failure::new(Exit::Io, format!("{}: exists already; name another directory", path.display()))
-        }
-        _ => Failure::new(Exit::Io, format!("{}: {e}", path.display())),
-    })
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    file.map_err(|e| Failure::new(Exit::Io, format!("{}: {e}", path.display())))
 }
 
 /// Hashes what goes into a file.

@@ -15,19 +15,21 @@ use hex::FromHex;
 
 use super::accept::Rules;
 use super::cpu;
+use super::delete::due;
 use super::links::{Links, Real, Simulated};
 use super::signals::Signals;
 use super::simulator::{SimulateArgs, Simulator};
 use super::stations;
 use crate::exit::{Exit, Failure};
-use crate::hsm::client::{Client, HostProcess};
-use crate::hsm::{Admission, Auditor, Hsm, Realm};
+use crate::hsm::client::{Client, Counter, HostProcess};
+use crate::hsm::{Admission, Auditor, Hsm, Realm, SpoolKey, Vault};
 use crate::ledger::{Change, Context, JobId, JobState, JobView, Ledger, LedgerError, NewJob, RecordState};
 use crate::pipeline::{Batch, LineSetup, Outcome, Stop, Tell};
 use crate::profile::line::{Keys, Rejects};
 use crate::profile::{Line, Product};
 use crate::record::chip::ChipSection;
-use crate::record::{Checks, Limits, Spool, accept};
+use crate::record::{Checks, Limits, Sealer, Spool, accept};
+use crate::report::calls;
 use crate::report::summary::Cpu;
 
 /// A job ready to be made.
@@ -56,6 +58,8 @@ pub(super) struct Shop {
     host: HostProcess,
     socket: PathBuf,
     realm: Realm,
+    /// Calls to the HSM for the job on the line.
+    calls: Counter,
 }
 
 /// How the processes of a shop ended.
@@ -105,6 +109,7 @@ impl Shop {
         }
         let ledger = Ledger::open_audited(ledger, Box::new(auditor))?;
         sweep(ledger.path());
+        forget_unfinished(&ledger, &socket)?;
         let path = ledger.path().to_owned();
         signals.undo(move || sweep(&path));
         let simulator = Mutex::default();
@@ -118,12 +123,19 @@ impl Shop {
             host,
             socket,
             realm,
+            calls: Counter::default(),
             ledger,
         })
     }
 
+    /// The HSM, for the job on the line.
     fn hsm(&self) -> Result<Box<dyn Hsm>, Failure> {
-        Ok(Box::new(Client::connect(&self.socket)?))
+        Ok(Box::new(self.connect()?.counted(&self.calls)))
+    }
+
+    /// The HSM, for spools and papers.
+    pub(super) fn connect(&self) -> Result<Client, Failure> {
+        Ok(Client::connect(&self.socket)?)
     }
 
     fn shredded(&self) -> bool {
@@ -133,9 +145,17 @@ impl Shop {
     /// Accepts a file: it is a job from then on, and its card_refs that were in another file of the issuer are told.
     pub(super) fn accept(&self, file: &Path) -> Result<(Job, Vec<u32>), Failure> {
         let spool_path = spool_path(self.ledger.path())?;
-        let mut hsm = self.hsm()?;
-        let mut rules = Rules::new(&self.line, &mut *hsm)?;
-        let accepted = accept(file, &spool_path, Limits::default(), &mut rules)?;
+        let mut hsm = self.connect()?;
+        let mut rules = Rules::new(&self.line, &mut hsm)?;
+        let ledger = self.ledger.reader()?.id()?;
+        let mut key = SpoolKey::new(Box::new(self.connect()?), ledger)?;
+        let accepted = match accept(file, &spool_path, Limits::default(), &mut rules, &mut key) {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                unused(key);
+                return Err(error.into());
+            }
+        };
         let product =
             rules.product().ok_or_else(|| Failure::new(Exit::Bug, "us: accepted without a Header"))?;
         let new = NewJob {
@@ -149,6 +169,7 @@ impl Shop {
             simulated: self.simulate.simulate,
             test_keys: self.realm == Realm::Test,
             spool: spool_path.display().to_string(),
+            spool_key: Some(key.name()),
             cards: accepted.cards,
         };
         // The HSM first: it is noted for this ledger, whose job it then becomes; after a crash between the two it is again.
@@ -156,18 +177,26 @@ impl Shop {
             issuer_id: new.issuer_id.clone(),
             file_id: new.file_id.clone(),
             digest: new.digest,
-            ledger: self.ledger.reader()?.id()?,
+            ledger,
         };
         let admitted = Client::connect(&self.socket).and_then(|mut hsm| hsm.admit(&admission));
         let accepted_job = match admitted {
             Ok(()) => self.ledger.new_job(new).map_err(|error| self.seen(error)),
             Err(error) => Err(error.into()),
         };
-        let accepted_job = accepted_job.inspect_err(|_| {
-            // A refused file leaves no copy behind; a copy that cannot be removed does no harm.
-            let _ = std::fs::remove_file(&spool_path);
-        })?;
-        let spool = Spool::open(&spool_path, &accepted.digest)?;
+        let accepted_job = match accepted_job {
+            Ok(accepted) => accepted,
+            Err(failure) => {
+                // A ledger that failed may have the job: what becomes of the copy is seen when it is opened next.
+                if failure.exit != Exit::Ledger {
+                    // A refused file leaves no copy behind; a copy that cannot be removed does no harm.
+                    let _ = std::fs::remove_file(&spool_path);
+                    unused(key);
+                }
+                return Err(failure);
+            }
+        };
+        let spool = Spool::open(&spool_path, &accepted.digest, Some(Box::new(key)))?;
         Ok((Job { id: accepted_job.job, spool, product }, accepted_job.seen_before))
     }
 
@@ -175,7 +204,7 @@ impl Shop {
     pub(super) fn ready(&self, id: JobId) -> Result<Job, Failure> {
         let view = self.ledger.reader()?.job(id)?;
         self.is_ours(&view)?;
-        let mut spool = spool_of(&view)?;
+        let mut spool = spool_of(&view, Box::new(self.connect()?.counted(&self.calls)))?;
         let product = self.recheck(id, &mut spool)?;
         Ok(Job { id, spool, product })
     }
@@ -222,8 +251,8 @@ impl Shop {
     /// Holds what is still to be made against the profiles of today: they may have changed since acceptance, and a record
     /// must not be cancelled for that.
     fn recheck(&self, id: JobId, spool: &mut Spool) -> Result<Arc<Product>, Failure> {
-        let mut hsm = self.hsm()?;
-        let mut rules = Rules::new(&self.line, &mut *hsm)?;
+        let mut hsm = self.connect()?;
+        let mut rules = Rules::new(&self.line, &mut hsm)?;
         rules.header(spool.header())?;
         for seq in self.ledger.reader()?.pending(id)? {
             let record = spool.read(seq)?;
@@ -291,6 +320,8 @@ impl Shop {
         let (job, by) = (batch.job, || Context::by(actor));
         let counted = batch.hopper.is_some();
         let links = self.links()?;
+        // What was asked before is of no job that is being made.
+        self.calls.take();
         let mut line = stations::open(&self.line, &*links, || self.hsm())?;
         let people = people();
         let found = cleared(&mut line, &self.ledger, job)?;
@@ -302,14 +333,17 @@ impl Shop {
             // Nothing more can be written there.
             Some(Stop::Ledger(_)) => {}
             Some(stop) => {
-                let context =
-                    Context { reason: Some(stop_word(stop).into()), detail: Some(stop_text(stop)), ..by() };
+                let detail = calls::told(Some(stop_text(stop)), &self.calls.take());
+                let context = Context { reason: Some(stop_word(stop).into()), detail, ..by() };
                 self.ledger.record(job, Change::Held, context).wait()?;
             }
             // Its cards go to the vault, samples are taken: a person closes it.
             None if counted => {}
             // Refused while rejects wait for their destruction or remakes for their release: the job stays open.
-            None => drop(self.ledger.record(job, Change::Closed, by()).wait()),
+            None => {
+                let context = Context { detail: calls::told(None, &self.calls.take()), ..by() };
+                drop(self.ledger.record(job, Change::Closed, context).wait());
+            }
         }
         Ok(outcome)
     }
@@ -335,8 +369,22 @@ impl Shop {
         simulator.map_or(Ok(()), Simulator::end)
     }
 
+    /// Says which jobs' data have been kept for long enough; nobody deletes them but the daemon or a person.
+    fn tell_due(&self) {
+        let due = self.ledger.reader().map_err(Failure::from).and_then(|reader| due(&reader, &self.line));
+        match due {
+            Ok(due) => due.iter().for_each(|(job, since)| {
+                tracing::warn!(
+                    "{job}: its cardholder data are to be deleted since {since}: cardwright job delete {job}"
+                );
+            }),
+            Err(failure) => tracing::debug!(%failure, "what is to be deleted cannot be told"),
+        }
+    }
+
     /// Ends what was started: `hwsim`, the ledger, and when that is signed the keys.
     pub(super) fn close(self) -> Ended {
+        self.tell_due();
         let before = cpu::of_children();
         let simulator = self.end_simulator();
         let with_simulator = cpu::of_children();
@@ -383,10 +431,33 @@ pub(super) fn allowed(line: &Line, realm: Realm) -> Result<(), Failure> {
 }
 
 /// What was accepted as a job.
-pub(super) fn spool_of(view: &JobView) -> Result<Spool, Failure> {
+pub(super) fn spool_of(view: &JobView, vault: Box<dyn Vault>) -> Result<Spool, Failure> {
+    if view.deleted {
+        let what =
+            format!("operator: {}: its cardholder data were deleted; nothing can be made of it", view.job);
+        return Err(Failure::new(Exit::Denied, what));
+    }
     let digest = <[u8; 32]>::from_hex(&view.digest);
     let digest = digest.map_err(|_| Failure::new(Exit::Ledger, format!("job {} has no digest", view.job)))?;
-    Ok(Spool::open(Path::new(&view.spool), &digest)?)
+    let key = view.spool_key.map(|name| -> Box<dyn Sealer> { Box::new(SpoolKey::of(vault, name)) });
+    Spool::open(Path::new(&view.spool), &digest, key).map_err(|error| {
+        let Failure { exit, message } = error.into();
+        Failure::new(exit, format!("{}: {message}", view.job))
+    })
+}
+
+/// Nothing was made of what this key sealed. If it cannot be destroyed now, it is when the ledger is opened next.
+fn unused(key: SpoolKey) {
+    if let Err(error) = key.destroy() {
+        tracing::warn!(%error, "the key of a refused file stays");
+    }
+}
+
+/// Destroys the keys of acceptances that did not become jobs. The ledger is open, so nobody else accepts into it.
+fn forget_unfinished(ledger: &Ledger, socket: &Path) -> Result<(), Failure> {
+    let reader = ledger.reader()?;
+    let keys: Vec<_> = reader.jobs()?.iter().filter_map(|job| job.spool_key).collect();
+    Ok(Client::connect(socket)?.keep_spools(reader.id()?, &keys)?)
 }
 
 /// Whether accepted files lie beside a ledger.

@@ -52,6 +52,10 @@ pub enum Ask {
     StockTest,
     /// To begin a shift.
     Shift,
+    /// To have the papers of a closed job signed.
+    Papers,
+    /// To delete its cardholder data.
+    Delete,
 }
 
 /// What is known of the job in question.
@@ -132,6 +136,8 @@ fn of_job(ask: Ask, job: &Situation) -> Decision {
     match (ask, job.state) {
         (Ask::Look | Ask::Submit | Ask::Shift, _) => Decision::Accepted,
         (Ask::Close, Closed) => Decision::Ignored("the job is closed already"),
+        (Ask::Papers | Ask::Delete, Closed) => Decision::Accepted,
+        (Ask::Papers | Ask::Delete, _) => Decision::Denied("the job is not closed"),
         (_, Closed) => Decision::Denied("the job is closed; nothing about it changes any more"),
         (Ask::Hold, Held) if !job.on_line => Decision::Ignored("the job is held already"),
         (Ask::Hold, _) => Decision::Accepted,
@@ -204,7 +210,9 @@ fn role(ask: Ask, job: Option<&Situation>) -> Role {
         | Ask::FoundGood
         | Ask::Remake
         | Ask::CancelCard
-        | Ask::Sample => Role::Supervisor,
+        | Ask::Sample
+        | Ask::Papers
+        | Ask::Delete => Role::Supervisor,
     }
 }
 
@@ -214,7 +222,7 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Ask; 19] = [
+    const ALL: [Ask; 21] = [
         Ask::Look,
         Ask::Submit,
         Ask::Release,
@@ -234,6 +242,8 @@ mod tests {
         Ask::StockVault,
         Ask::StockTest,
         Ask::Shift,
+        Ask::Papers,
+        Ask::Delete,
     ];
 
     fn person(name: &str, roles: &[Role]) -> Person {
@@ -337,7 +347,8 @@ mod tests {
     }
 
     proptest! {
-        /// Without its role, while draining, or on a closed job nothing but looking is accepted.
+        /// Without its role, while draining, or on a closed job nothing but looking is accepted; papers and deletion are for
+        /// closed jobs alone.
         #[test]
         fn nothing_is_accepted_that_should_not_be(
             ask in prop::sample::select(ALL.to_vec()),
@@ -350,7 +361,9 @@ mod tests {
             if ask != Ask::Look {
                 prop_assert_ne!(decided(&[Role::Auditor, Role::KeyCustodian], false), Decision::Accepted);
                 prop_assert_ne!(decided(&all, true), Decision::Accepted);
-                if job.state == JobState::Closed && !matches!(ask, Ask::Submit | Ask::Shift) {
+                let afterwards = matches!(ask, Ask::Papers | Ask::Delete);
+                let of_no_job = matches!(ask, Ask::Submit | Ask::Shift);
+                if (job.state == JobState::Closed) != afterwards && !of_no_job {
                     prop_assert_ne!(decided(&all, false), Decision::Accepted);
                 }
                 if !two.is_empty() {

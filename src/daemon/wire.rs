@@ -46,6 +46,10 @@ pub enum Ask {
     ShowCards { job: String, seq: String },
     /// Accept a file.
     Submit { file: String },
+    /// Write the papers of a closed job into a directory.
+    Papers { job: String, out: String },
+    /// Delete its cardholder data; papers and certificate go into a directory.
+    Delete { job: String, out: Option<String> },
     /// Something about a job.
     Job { job: String, what: Kind },
     /// Something about cards.

@@ -1,7 +1,7 @@
 //! What the HSM remembers beside its keys: the audit key, how far each ledger had come, and which file went into which
 //! ledger. With it a ledger that was put back from a backup, and a file given again to a new ledger, are noticed.
 //!
-//! One file beside the key store, `<store>-audit`, mode 0600, written anew and put in place with every change:
+//! One file beside the key store (`kept`), `<store>-audit`:
 //!
 //! ```text
 //! cardwright audit book 1 TEST
@@ -9,7 +9,6 @@
 //! seed HEX                              of the audit key
 //! head LEDGER N HASH                    for each ledger
 //! file SHA-256 LEDGER                   for each file that was accepted: of "CWF1" | L1 issuer_id | L1 file_id, and of the file
-//! SHA-256 of all lines above            finds damage, not tampering
 //! ```
 //!
 //! Whoever puts an old ledger *and* the old book of the same day back hides what came between: then only copies of
@@ -19,27 +18,20 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use hex::FromHex;
-use nix::fcntl::{Flock, FlockArg};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use super::kept::Kept;
 use super::{Admission, AuditInfo, HsmError};
 use crate::audit::{AuditKey, Checkpoint, Document, LedgerId, Place, Signature};
 
 const FIRST: &str = "cardwright audit book 1 TEST";
-/// Most bytes of a book: some hundred thousand files.
-const MAX_BOOK: u64 = 1 << 26;
 
 /// The book of a store.
-pub(super) struct Book {
-    path: PathBuf,
-}
+pub(super) struct Book(Kept);
 
 /// What stands in it.
 struct Entries {
@@ -56,9 +48,7 @@ fn fault(what: impl std::fmt::Display) -> HsmError {
 impl Book {
     /// Of the store at this path; made with the first change.
     pub(super) fn beside(store: &Path) -> Self {
-        let mut path = store.as_os_str().to_owned();
-        path.push("-audit");
-        Self { path: path.into() }
+        Self(Kept::beside(store, "-audit", HsmError::Book))
     }
 
     /// What the HSM knows of a ledger, and its public key.
@@ -121,58 +111,16 @@ impl Book {
 
     /// Reads the book, alone, and writes it back if it changed.
     fn with<T>(&self, work: impl FnOnce(&mut Entries) -> Result<(T, bool), HsmError>) -> Result<T, HsmError> {
-        let mut lock = self.path.clone().into_os_string();
-        lock.push("-lock");
-        let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(lock);
-        let lock = lock.map_err(|e| fault(format!("its lock cannot be made: {e}")))?;
-        let _lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, e)| fault(e))?;
-        let (mut entries, new) = match self.read()? {
-            Some(entries) => (entries, false),
+        let _lock = self.0.lock()?;
+        let (mut entries, new) = match self.0.read()? {
+            Some(text) => (Entries::from_text(&text).ok_or_else(|| self.0.damaged())?, false),
             None => (Entries::new()?, true),
         };
         let (result, changed) = work(&mut entries)?;
         if new || changed {
-            self.write(&entries)?;
+            self.0.write(entries.to_text())?;
         }
         Ok(result)
-    }
-
-    fn read(&self) -> Result<Option<Entries>, HsmError> {
-        let file = match File::open(&self.path) {
-            Ok(file) => file,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(fault(format!("it cannot be opened: {e}"))),
-        };
-        let meta = file.metadata().map_err(fault)?;
-        if meta.uid() != nix::unistd::geteuid().as_raw() || meta.mode() & 0o077 != 0 {
-            return Err(fault("it must be yours and mode 0600"));
-        }
-        if meta.len() > MAX_BOOK {
-            return Err(fault("it is too large"));
-        }
-        // One byte more than there is, so that reading never moves the buffer and leaves a copy behind.
-        let capacity = usize::try_from(meta.len() + 1).unwrap_or(0);
-        let mut text = Zeroizing::new(String::with_capacity(capacity));
-        file.take(MAX_BOOK).read_to_string(&mut text).map_err(fault)?;
-        let damaged = || fault("it is damaged; restore it from a backup of the same day as the ledger's");
-        Entries::from_text(&text).map(Some).ok_or_else(damaged)
-    }
-
-    fn write(&self, entries: &Entries) -> Result<(), HsmError> {
-        let failed = |e: std::io::Error| fault(format!("it cannot be written: {e}"));
-        let mut next = self.path.clone().into_os_string();
-        next.push("-next");
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&next)
-            .map_err(failed)?;
-        file.write_all(entries.to_text().as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
-        std::fs::rename(&next, &self.path).map_err(failed)?;
-        let folder = self.path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
     }
 }
 
@@ -199,18 +147,11 @@ impl Entries {
         for (file, ledger) in &self.files {
             let _ = writeln!(text, "file {} {ledger}", hex::encode_upper(file));
         }
-        let digest = hex::encode_upper(Sha256::digest(text.as_bytes()));
-        let _ = writeln!(text, "{digest}");
         text
     }
 
     fn from_text(text: &str) -> Option<Self> {
-        let (body, digest) = text.strip_suffix('\n')?.rsplit_once('\n')?;
-        let body = text.get(..body.len() + 1)?;
-        if hex::encode_upper(Sha256::digest(body)) != digest {
-            return None;
-        }
-        let mut lines = body.lines();
+        let mut lines = text.lines();
         if lines.next()? != FIRST {
             return None;
         }

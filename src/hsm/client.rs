@@ -3,22 +3,25 @@
 //! After any fault of the connection a client answers nothing any more ([`HsmError::Host`]): an answer that came late
 //! could belong to another question.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::octets::OctetsRef;
 use super::wire::{self, Answer, Frames, Reply, RequestRef};
 use super::{
     Admission, AuditInfo, Auditor, Handle, Hsm, HsmError, HsmInfo, OpenRequest, Opened, PersonalizeRequest,
-    Personalized, Realm, SessionRequest, TrailerRequest, Verified, VerifyRequest,
+    Personalized, Realm, SessionRequest, TrailerRequest, Vault, Verified, VerifyRequest,
 };
 use crate::audit::{Checkpoint, Document, LedgerId, Place, Signature};
 use crate::exit::{Exit, Failure};
+use crate::ids::SpoolKeyName;
 
 /// The line that a host prints when it listens.
 pub const READY: &str = "ready";
@@ -33,6 +36,23 @@ const MAX_COMPLAINT: usize = 4096;
 pub struct Client {
     frames: Option<Frames<UnixStream>>,
     realm: Realm,
+    calls: Option<Counter>,
+}
+
+/// Counts the calls of several clients, by kind.
+#[derive(Debug, Clone, Default)]
+pub struct Counter(Arc<Mutex<BTreeMap<&'static str, u64>>>);
+
+impl Counter {
+    fn count(&self, kind: &'static str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(kind).or_default() += 1;
+    }
+
+    /// The calls since this was asked last.
+    pub fn take(&self) -> BTreeMap<String, u64> {
+        let calls = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        calls.into_iter().map(|(kind, count)| (kind.to_owned(), count)).collect()
+    }
 }
 
 fn broken(error: &std::io::Error) -> HsmError {
@@ -52,7 +72,12 @@ impl Client {
         stream.set_read_timeout(Some(ANSWER_LIMIT)).map_err(|e| broken(&e))?;
         stream.set_write_timeout(Some(ANSWER_LIMIT)).map_err(|e| broken(&e))?;
         let realm = wire::greeted(&mut stream).map_err(|e| broken(&e))?;
-        Ok(Self { frames: Some(Frames::new(stream)), realm })
+        Ok(Self { frames: Some(Frames::new(stream)), realm, calls: None })
+    }
+
+    /// The same, with its calls counted.
+    pub fn counted(self, calls: &Counter) -> Self {
+        Self { calls: Some(calls.clone()), ..self }
     }
 
     /// TEST or LIVE, as the host greeted.
@@ -61,6 +86,9 @@ impl Client {
     }
 
     fn ask(&mut self, request: &RequestRef<'_>) -> Result<Answer, HsmError> {
+        if let Some(calls) = &self.calls {
+            calls.count(request.kind());
+        }
         // Taken out, and put back only after a whole answer.
         let mut frames =
             self.frames.take().ok_or_else(|| HsmError::Host("the connection failed before".into()))?;
@@ -160,6 +188,43 @@ impl Auditor for Client {
     fn sign(&mut self, kind: Document, ledger: LedgerId, digest: [u8; 32]) -> Result<Signature, HsmError> {
         match self.ask(&RequestRef::Sign(kind, ledger, digest))? {
             Answer::Signed(signature) => Ok(signature),
+            _ => mixed_up(),
+        }
+    }
+}
+
+impl Vault for Client {
+    fn new_spool(&mut self, ledger: LedgerId) -> Result<SpoolKeyName, HsmError> {
+        match self.ask(&RequestRef::NewSpool(ledger))? {
+            Answer::Spool(name) => Ok(name),
+            _ => mixed_up(),
+        }
+    }
+
+    fn seal(&mut self, spool: SpoolKeyName, first: u64, clear: &[u8]) -> Result<Vec<u8>, HsmError> {
+        match self.ask(&RequestRef::Seal(spool, first, OctetsRef(clear)))? {
+            Answer::Pieces(pieces) => Ok(pieces.0),
+            _ => mixed_up(),
+        }
+    }
+
+    fn unseal(&mut self, spool: SpoolKeyName, first: u64, sealed: &[u8]) -> Result<Vec<u8>, HsmError> {
+        match self.ask(&RequestRef::Unseal(spool, first, OctetsRef(sealed)))? {
+            Answer::Pieces(pieces) => Ok(pieces.0),
+            _ => mixed_up(),
+        }
+    }
+
+    fn destroy_spool(&mut self, spool: SpoolKeyName) -> Result<(), HsmError> {
+        match self.ask(&RequestRef::DestroySpool(spool))? {
+            Answer::Done => Ok(()),
+            _ => mixed_up(),
+        }
+    }
+
+    fn keep_spools(&mut self, ledger: LedgerId, spools: &[SpoolKeyName]) -> Result<(), HsmError> {
+        match self.ask(&RequestRef::KeepSpools(ledger, spools))? {
+            Answer::Done => Ok(()),
             _ => mixed_up(),
         }
     }

@@ -16,7 +16,9 @@ impl HsmError {
             Self::Unsupported(_) | Self::Host(_) => Exit::Hsm,
             Self::RolledBack { .. } => Exit::Ledger,
             Self::FileElsewhere(_) => Exit::FileSeen,
-            Self::Book(_) => Exit::KeyStore,
+            Self::Book(_) | Self::Spools(_) | Self::NoSpoolKey(..) => Exit::KeyStore,
+            Self::SpoolKeyDestroyed(_) => Exit::Denied,
+            Self::SpoolDamaged => Exit::FileDigest,
         }
     }
 }

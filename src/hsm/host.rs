@@ -13,9 +13,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use zeroize::Zeroize;
 
+use super::octets::Octets;
 use super::soft::SoftHsm;
 use super::wire::{self, Answer, Frames, Reply, Request};
-use super::{Auditor, DataPart, Hsm, PlainCommand};
+use super::{Auditor, DataPart, Hsm, PlainCommand, Vault};
 use crate::exit::{Exit, Failure};
 
 /// Connections at a time: a line has tens of threads that talk to the HSM.
@@ -90,8 +91,12 @@ fn converse(mut hsm: SoftHsm, mut stream: UnixStream) -> std::io::Result<()> {
     wire::greet(&mut stream, hsm.realm())?;
     let mut frames = Frames::new(stream);
     while let Some(request) = frames.receive()? {
-        let reply = answer(&mut hsm, request);
-        wire::send(frames.stream(), &reply)?;
+        let mut reply = answer(&mut hsm, request);
+        let sent = wire::send(frames.stream(), &reply);
+        if let Ok(Answer::Pieces(pieces)) = &mut reply {
+            pieces.0.zeroize();
+        }
+        sent?;
     }
     Ok(())
 }
@@ -129,6 +134,17 @@ fn answer(hsm: &mut SoftHsm, request: Request) -> Reply {
         Request::Checkpoint(place) => hsm.checkpoint(place).map(Answer::Checkpoint),
         Request::Admit(file) => hsm.admit(&file).map(|()| Answer::Done),
         Request::Sign(kind, ledger, digest) => hsm.sign(kind, ledger, digest).map(Answer::Signed),
+        Request::NewSpool(ledger) => hsm.new_spool(ledger).map(Answer::Spool),
+        Request::Seal(spool, first, mut clear) => {
+            let sealed = hsm.seal(spool, first, &clear.0);
+            clear.0.zeroize();
+            sealed.map(|sealed| Answer::Pieces(Octets(sealed)))
+        }
+        Request::Unseal(spool, first, sealed) => {
+            hsm.unseal(spool, first, &sealed.0).map(|clear| Answer::Pieces(Octets(clear)))
+        }
+        Request::DestroySpool(spool) => hsm.destroy_spool(spool).map(|()| Answer::Done),
+        Request::KeepSpools(ledger, spools) => hsm.keep_spools(ledger, &spools).map(|()| Answer::Done),
     }
 }
 

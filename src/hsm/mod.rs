@@ -15,9 +15,13 @@ mod book;
 pub mod client;
 mod failure;
 pub mod host;
+mod kept;
+mod octets;
 pub mod soft;
+mod spools;
 pub mod store;
 mod types;
 mod wire;
 
+pub use spools::SpoolKey;
 pub use types::*;

@@ -18,15 +18,17 @@ mod verify;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::book::Book;
+use super::spools::Spools;
 use super::store::{Side, Store};
 use super::{
     Admission, AuditInfo, Auditor, Channel, Derivation, Handle, Hsm, HsmError, HsmInfo, KekInfo, KmcInfo,
-    OpenRequest, Opened, PersonalizeRequest, Personalized, Realm, TrailerRequest, Verified, VerifyRequest,
+    OpenRequest, Opened, PersonalizeRequest, Personalized, Realm, TrailerRequest, Vault, Verified,
+    VerifyRequest,
 };
 use crate::audit::{Checkpoint, Document, LedgerId, Place, Signature};
 use crate::crypto::CipherKey;
 use crate::exit::{Exit, Failure};
-use crate::ids::KmcRef;
+use crate::ids::{KmcRef, SpoolKeyName};
 use crate::scp::derive::CardKeys;
 use crate::scp::scp02::InitializeUpdate;
 use tables::Tables;
@@ -43,20 +45,21 @@ pub struct SoftHsm {
 struct Shared {
     store: Store,
     book: Book,
+    spools: Spools,
     tables: Mutex<Tables>,
 }
 
 impl SoftHsm {
     /// An HSM over an open store. An issuer's store is refused: its keys do not belong on a line.
     pub fn new(store: Store) -> Result<Self, Failure> {
-        let book = Book::beside(store.path());
+        let (book, spools) = (Book::beside(store.path()), Spools::beside(store.path()));
         if store.side() != Side::Bureau {
             return Err(Failure::new(
                 Exit::KeyStore,
                 "key: this is an issuer's key store; a line needs a bureau's, with KEK and KMC only",
             ));
         }
-        Ok(Self { shared: Arc::new(Shared { store, book, tables: Mutex::default() }) })
+        Ok(Self { shared: Arc::new(Shared { store, book, spools, tables: Mutex::default() }) })
     }
 
     /// TEST or LIVE.
@@ -163,5 +166,27 @@ impl Auditor for SoftHsm {
 
     fn sign(&mut self, kind: Document, ledger: LedgerId, digest: [u8; 32]) -> Result<Signature, HsmError> {
         self.shared.book.sign(kind, ledger, &digest)
+    }
+}
+
+impl Vault for SoftHsm {
+    fn new_spool(&mut self, ledger: LedgerId) -> Result<SpoolKeyName, HsmError> {
+        self.shared.spools.make(ledger)
+    }
+
+    fn seal(&mut self, spool: SpoolKeyName, first: u64, clear: &[u8]) -> Result<Vec<u8>, HsmError> {
+        self.shared.spools.seal(spool, first, clear)
+    }
+
+    fn unseal(&mut self, spool: SpoolKeyName, first: u64, sealed: &[u8]) -> Result<Vec<u8>, HsmError> {
+        self.shared.spools.unseal(spool, first, sealed)
+    }
+
+    fn destroy_spool(&mut self, spool: SpoolKeyName) -> Result<(), HsmError> {
+        self.shared.spools.destroy(spool)
+    }
+
+    fn keep_spools(&mut self, ledger: LedgerId, spools: &[SpoolKeyName]) -> Result<(), HsmError> {
+        self.shared.spools.keep(ledger, spools)
     }
 }

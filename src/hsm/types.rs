@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::audit::{Checkpoint, Document, LedgerId, Place, PublicKey, Signature};
-use crate::ids::{CardRef, Dgi, FileId, IssuerId, Kcv, KekId, KeyData, KmcRef, SecLevel};
+use crate::ids::{CardRef, Dgi, FileId, IssuerId, Kcv, KekId, KeyData, KmcRef, SecLevel, SpoolKeyName};
 
 /// A key-holding device, software or hardware. One connection, one caller; calls block.
 pub trait Hsm: Send {
@@ -57,6 +57,27 @@ pub trait Auditor: Send {
     /// Signs the SHA-256 of a document.
     fn sign(&mut self, kind: Document, ledger: LedgerId, digest: [u8; 32]) -> Result<Signature, HsmError>;
 }
+
+/// The side of a key-holding device that keeps cardholder data at rest from everybody without it: each spool has a key of its
+/// own, made, used and destroyed inside.
+pub trait Vault: Send {
+    /// Makes the key of a new spool of this ledger; it is durable when this returns.
+    fn new_spool(&mut self, ledger: LedgerId) -> Result<SpoolKeyName, HsmError>;
+    /// Seals the pieces of a spool from number `first` on: `clear` cut into [`PIECE`] bytes, the last may be shorter. Each
+    /// number once and in order, by the host that made the key.
+    fn seal(&mut self, spool: SpoolKeyName, first: u64, clear: &[u8]) -> Result<Vec<u8>, HsmError>;
+    /// Opens pieces that [`Vault::seal`] gave.
+    fn unseal(&mut self, spool: SpoolKeyName, first: u64, sealed: &[u8]) -> Result<Vec<u8>, HsmError>;
+    /// Destroys a key; what it sealed is gone. It may be destroyed already.
+    fn destroy_spool(&mut self, spool: SpoolKeyName) -> Result<(), HsmError>;
+    /// Destroys the keys of this ledger that are not among these: of acceptances that did not come to an end.
+    fn keep_spools(&mut self, ledger: LedgerId, spools: &[SpoolKeyName]) -> Result<(), HsmError>;
+}
+
+/// Clear bytes of a piece of a spool.
+pub const PIECE: usize = 4096;
+/// Bytes by which a sealed piece is longer.
+pub const PIECE_TAG: usize = 16;
 
 /// What the HSM knows of a ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -381,6 +402,24 @@ pub enum HsmError {
     /// What the HSM remembers cannot be read or written.
     #[error("key: the audit book beside the key store: {0}")]
     Book(String),
+    /// The keys of the spools cannot be read or written.
+    #[error("key: the keys of the spools beside the key store: {0}")]
+    Spools(String),
+    /// A spool's key is not there.
+    #[error(
+        "key: {0} does not have the key {1} of this job's spool: the file was lost or is an old one; restore it from a backup \
+         of the same day as the ledger's, or ask the issuer for a new file and cancel the job"
+    )]
+    NoSpoolKey(String, SpoolKeyName),
+    /// A spool's key was destroyed.
+    #[error(
+        "operator: the key {0} of this job's spool was destroyed, and the cardholder data with it; what is deleted stays \
+         deleted"
+    )]
+    SpoolKeyDestroyed(SpoolKeyName),
+    /// A piece of a spool is not what was sealed.
+    #[error("us: the spool differs from what was accepted")]
+    SpoolDamaged,
     /// The HSM cannot be reached or answered nonsense.
     #[error("device: the HSM host does not answer properly: {0}")]
     Host(String),
@@ -434,6 +473,9 @@ pub enum Refusal {
     /// So many verified applications wait for their cards that no more are taken.
     #[error("{0} verified applications are waiting; personalize or release some first")]
     TooMany(usize),
+    /// A piece of a spool out of turn, or by another host than the one that made the key: its number may have been used.
+    #[error("a spool is sealed once, from its beginning, and by the host that made its key")]
+    SealTwice,
     /// The command list does not make sense: a DGI cut short, a range outside the value, too long a command.
     #[error("malformed command list: {0}")]
     Commands(String),

@@ -16,15 +16,17 @@ use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use zeroize::{Zeroize, Zeroizing};
 
+use super::octets::{Octets, OctetsRef};
 use super::{
     Admission, AuditInfo, Handle, HsmError, HsmInfo, OpenRequest, Opened, PersonalizeRequest, Personalized,
     Realm, SessionRequest, TrailerRequest, Verified, VerifyRequest,
 };
 use crate::audit::{Checkpoint, Document, LedgerId, Place, Signature};
+use crate::ids::SpoolKeyName;
 
 const MAGIC: [u8; 5] = *b"CWHSM";
 /// Rises with every change of a message: postcard carries no names.
-pub(super) const PROTOCOL: u16 = 3;
+pub(super) const PROTOCOL: u16 = 4;
 /// Most bytes of a frame: an application has at most 65,535, its wrapped commands little more.
 pub(super) const MAX_FRAME: usize = 1 << 20;
 /// Bytes of the length before a frame.
@@ -47,6 +49,11 @@ pub(super) enum Request {
     Checkpoint(Place),
     Admit(Admission),
     Sign(Document, LedgerId, [u8; 32]),
+    NewSpool(LedgerId),
+    Seal(SpoolKeyName, u64, Octets),
+    Unseal(SpoolKeyName, u64, Octets),
+    DestroySpool(SpoolKeyName),
+    KeepSpools(LedgerId, Vec<SpoolKeyName>),
 }
 
 /// As [`Request`], without taking what is asked. The two encode alike; a test holds them together.
@@ -64,6 +71,35 @@ pub(super) enum RequestRef<'a> {
     Checkpoint(Place),
     Admit(&'a Admission),
     Sign(Document, LedgerId, [u8; 32]),
+    NewSpool(LedgerId),
+    Seal(SpoolKeyName, u64, OctetsRef<'a>),
+    Unseal(SpoolKeyName, u64, OctetsRef<'a>),
+    DestroySpool(SpoolKeyName),
+    KeepSpools(LedgerId, &'a [SpoolKeyName]),
+}
+
+impl RequestRef<'_> {
+    /// Its name in reports.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::VerifyTrailer(_) => "verify-trailer",
+            Self::Verify(_) | Self::VerifyAll(_) => "verify",
+            Self::Open(_) => "open",
+            Self::Personalize(_) => "personalize",
+            Self::Session(..) => "session",
+            Self::Release(_) => "release",
+            Self::Audit(_) => "audit",
+            Self::Checkpoint(_) => "checkpoint",
+            Self::Admit(_) => "admit",
+            Self::Sign(..) => "sign",
+            Self::NewSpool(_) => "new-spool",
+            Self::Seal(..) => "seal",
+            Self::Unseal(..) => "unseal",
+            Self::DestroySpool(_) => "destroy-spool",
+            Self::KeepSpools(..) => "keep-spools",
+        }
+    }
 }
 
 /// What the host answers.
@@ -78,6 +114,8 @@ pub(super) enum Answer {
     Audit(AuditInfo),
     Checkpoint(Checkpoint),
     Signed(Signature),
+    Spool(SpoolKeyName),
+    Pieces(Octets),
 }
 
 /// An answer or an error.
@@ -224,9 +262,13 @@ mod tests {
         let mut bytes = Vec::new();
         send(&mut bytes, &RequestRef::Release(&handles)).unwrap();
         send(&mut bytes, &RequestRef::Info).unwrap();
+        let name = SpoolKeyName([8; 16]);
+        send(&mut bytes, &RequestRef::Seal(name, 5, OctetsRef(b"clear"))).unwrap();
         let mut frames = Frames::new(bytes.as_slice());
         assert!(matches!(frames.receive().unwrap(), Some(Request::Release(h)) if h == handles));
         assert!(matches!(frames.receive().unwrap(), Some(Request::Info)));
+        let seal = frames.receive().unwrap();
+        assert!(matches!(seal, Some(Request::Seal(n, 5, bytes)) if n == name && bytes.0 == b"clear"));
         assert!(frames.receive::<Request>().unwrap().is_none());
     }
 
@@ -269,7 +311,7 @@ mod tests {
             greet(&mut bytes, realm).unwrap();
             assert_eq!(greeted(&mut bytes.as_slice()).unwrap(), realm);
         }
-        for bad in [&b"CWHSM\0\x02T"[..], b"CWHSN\0\x03T", b"CWHSM\0\x03X", b"CWHSM\0\x03", b""] {
+        for bad in [&b"CWHSM\0\x03T"[..], b"CWHSN\0\x04T", b"CWHSM\0\x04X", b"CWHSM\0\x04", b""] {
             assert!(greeted(&mut &*bad).is_err());
         }
     }

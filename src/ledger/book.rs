@@ -7,7 +7,7 @@
 //!          BOUND .. VERIFIED → REJECTED | UNKNOWN;  REJECTED → DESTROYED;  UNKNOWN → DESTROYED | GOOD
 //!          STACKED, GOOD → SAMPLE (its record → REMAKE);  SAMPLE → DESTROYED
 //! blank:   FED → BOUND (from then on the attempt tells) | REJECTED | RETURNED;  TEST
-//! job:     OPEN ⇄ HELD;  OPEN, HELD → CLOSED
+//! job:     OPEN ⇄ HELD;  OPEN, HELD → CLOSED (→ DELETED: its cardholder data)
 //! stock:   issued = fed - given back by the line + in the hopper + returned;  vaulted ≤ good
 //! ```
 //!
@@ -19,6 +19,9 @@ use std::collections::{BTreeSet, HashSet};
 use super::law::Law;
 use super::types::{AttemptState, Balance, Change, JobState, RecordState, Stock};
 use crate::ids::{Csn, KeyData};
+
+/// What the event of [`Change::Deleted`] says.
+pub(super) const DELETED: &str = "DELETED";
 
 /// State of a blank, as far as it is not told by an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +80,8 @@ pub(super) struct Book {
     pub(super) simulated: bool,
     /// State.
     pub(super) state: JobState,
+    /// Its cardholder data were deleted.
+    pub(super) deleted: bool,
     /// Kept with every change.
     pub(super) balance: Balance,
     /// Likewise.
@@ -108,6 +113,8 @@ pub(super) struct Effect {
     pub(super) blank_state: Option<BlankState>,
     /// New state of the job.
     pub(super) job: Option<JobState>,
+    /// The job's cardholder data were deleted.
+    pub(super) deleted: bool,
     /// State before, for the event.
     pub(super) from: Option<&'static str>,
     /// State after, for the event.
@@ -176,6 +183,7 @@ impl Book {
             rejects_shredded,
             simulated,
             state: JobState::Open,
+            deleted: false,
             balance: Balance { records: count, queued: count, ..Balance::default() },
             stock: Stock::default(),
             records,
@@ -205,8 +213,11 @@ impl Book {
 
     /// Makes a change, or names the law that forbids it and leaves everything as it was.
     pub(super) fn apply(&mut self, change: &Change) -> Result<Effect, Law> {
-        if self.state == JobState::Closed {
-            return Err(Law::JobClosed);
+        match (change, self.state) {
+            (Change::Deleted, JobState::Closed) => return self.deleted(),
+            (Change::Deleted, _) => return Err(Law::NotClosed),
+            (_, JobState::Closed) => return Err(Law::JobClosed),
+            _ => {}
         }
         match change {
             Change::Fed { blank } => self.fed(*blank),
@@ -239,7 +250,7 @@ impl Book {
             Change::Held => Ok(self.job(JobState::Held)),
             Change::Released if self.state == JobState::Held => Ok(self.job(JobState::Open)),
             Change::Released => Err(Law::JobNotHeld),
-            Change::Closed => self.closed(),
+            Change::Closed | Change::Deleted => self.closed(),
         }
     }
 
@@ -516,6 +527,13 @@ impl Book {
             return Err(Law::Closing { queued, in_flight, remake, unknown, rejects, blanks, hopper });
         }
         Ok(self.job(JobState::Closed))
+    }
+
+    fn deleted(&mut self) -> Result<Effect, Law> {
+        if std::mem::replace(&mut self.deleted, true) {
+            return Err(Law::AlreadyDeleted);
+        }
+        Ok(Effect { deleted: true, from: Some(self.state.name()), to: DELETED, ..Effect::default() })
     }
 
     /// Attempts rejected after PERSONALIZING, and samples, that nobody saw destroyed: their chips may hold live keys.

@@ -17,6 +17,12 @@ pub enum Law {
     /// A CLOSED job does not change.
     #[error("the job is CLOSED, nothing about it changes any more")]
     JobClosed,
+    /// Only a CLOSED job's data are deleted.
+    #[error("the job is not CLOSED: its cardholder data are needed until it is")]
+    NotClosed,
+    /// They are deleted once.
+    #[error("its cardholder data were deleted before")]
+    AlreadyDeleted,
     /// No binding while HELD.
     #[error("the job is HELD, no record is bound to a blank before the job is released")]
     JobHeld,
@@ -147,7 +153,10 @@ impl Law {
     pub fn next(&self, job: JobId, seq: Option<u32>) -> Option<String> {
         let card = |verb: &str| seq.map(|seq| format!("cardwright card {verb} {job} {seq}"));
         match self {
-            Self::NoRecord | Self::JobClosed => Some(format!("cardwright job show {job}")),
+            Self::NotClosed => Some(format!("cardwright job close {job}")),
+            Self::NoRecord | Self::JobClosed | Self::AlreadyDeleted => {
+                Some(format!("cardwright job show {job}"))
+            }
             Self::JobHeld => Some(format!("cardwright job resume {job}")),
             Self::Record { is: RecordState::Unknown, .. }
             | Self::EarlierAttempt { is: AttemptState::Unknown, .. } => {

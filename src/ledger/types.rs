@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{CardRef, FileId, IssuerId, KekId, KeyData, ProductName};
+use crate::ids::{CardRef, FileId, IssuerId, KekId, KeyData, ProductName, SpoolKeyName};
 
 /// Number of a job in one ledger, from 1; written `J1`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -45,6 +45,8 @@ pub struct NewJob {
     pub test_keys: bool,
     /// Path of the spool.
     pub spool: String,
+    /// Key that it is sealed with, in the HSM; none if it lies there in the clear.
+    pub spool_key: Option<SpoolKeyName>,
     /// One for each record, sequence 1, 2, 3 ...
     pub cards: Vec<CardRef>,
 }
@@ -238,6 +240,8 @@ pub enum Change {
     /// Refused unless nothing is queued, in flight, remake or unknown, every attempt rejected after PERSONALIZING
     /// is DESTROYED, no sample is left, no blank is in the line, and none of the stock in the hopper.
     Closed,
+    /// The cardholder data of a CLOSED job were deleted: the one thing that can still happen to it, once.
+    Deleted,
 }
 
 /// Where, why and by whom; goes with every change.

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::types::{AttemptState, Balance, Event, JobId, JobState, RecordState, Stock};
+use crate::ids::SpoolKeyName;
 
 /// A job as it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -34,6 +35,11 @@ pub struct JobView {
     pub rejects_shredded: bool,
     /// Path of the spool.
     pub spool: String,
+    /// Key that it is sealed with; none if it lies there in the clear.
+    #[serde(serialize_with = "as_name")]
+    pub spool_key: Option<SpoolKeyName>,
+    /// Its cardholder data were deleted.
+    pub deleted: bool,
     /// Unix time in milliseconds at which the file became a job; in JSON as RFC 3339.
     #[serde(serialize_with = "as_time")]
     pub accepted: u64,
@@ -262,6 +268,10 @@ fn as_text<S: serde::Serializer>(job: &JobId, serializer: S) -> Result<S::Ok, S:
 
 fn as_time_if<S: serde::Serializer>(unix_ms: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_some(&unix_ms.map(super::time::rfc3339))
+}
+
+fn as_name<S: serde::Serializer>(key: &Option<SpoolKeyName>, serializer: S) -> Result<S::Ok, S::Error> {
+    key.map(|key| key.to_string()).serialize(serializer)
 }
 
 fn as_time<S: serde::Serializer>(unix_ms: &u64, serializer: S) -> Result<S::Ok, S::Error> {

@@ -439,7 +439,8 @@ impl Change {
             | Self::StockVaulted { .. }
             | Self::Held
             | Self::Released
-            | Self::Closed => None,
+            | Self::Closed
+            | Self::Deleted => None,
         }
     }
 }

@@ -42,6 +42,9 @@ pub struct Line {
     /// What takes two people, in the daemon.
     #[serde(default)]
     pub two_people: std::collections::BTreeSet<crate::daemon::policy::Ask>,
+    /// Days after its closing for which a job's cardholder data are kept; 0: they are deleted when it is closed.
+    #[serde(default = "month")]
+    pub retention_days: u32,
     /// Time limits.
     #[serde(default)]
     pub limits: Limits,
@@ -117,6 +120,10 @@ impl TryFrom<u16> for Bpi {
 
 fn yes() -> bool {
     true
+}
+
+fn month() -> u32 {
+    30
 }
 
 fn one() -> u32 {

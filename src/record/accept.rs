@@ -1,4 +1,4 @@
-//! Acceptance: reads the whole file once into a spool that nobody else can write, and refuses it as a whole at the
+//! Acceptance: reads the whole file once into a spool that nobody else can write or, without its key, read, and refuses it as a whole at the
 //! first fault (DESIGN.md section 3).
 
 #[cfg(test)]
@@ -6,11 +6,12 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::chip::ChipSection;
+use super::sealed::{Sealer, Sealing};
 use super::{End, FileError, FileFault, Frame, Header, Limits, Reader, Record, Trailer};
 use crate::exit::Failure;
 use crate::ids::{Aid, CardRef, KekId, Mic};
@@ -48,7 +49,7 @@ pub struct Accepted {
     pub spool: PathBuf,
 }
 
-/// Copies the file at `path` to `spool_path` while checking it. The spool's directory is made if it is missing, and
+/// Copies the file at `path` to `spool_path`, sealed, while checking it. The spool's directory is made if it is missing, and
 /// must belong to us and be closed to others. After an error nothing of the copy remains; a file that exists at
 /// `spool_path` is an error and is left alone.
 pub fn accept(
@@ -56,26 +57,45 @@ pub fn accept(
     spool_path: &Path,
     limits: Limits,
     checks: &mut dyn Checks,
+    sealer: &mut dyn Sealer,
 ) -> Result<Accepted, FileError> {
     let input = open_input(path)?;
     let mut part = Part::create(spool_path)?;
-    let mut reader = Reader::open(Copy { input, part: &mut part }, limits)?;
+    let sealing = Sealing::begin(&mut part.file, sealer);
+    let mut sealing = sealing.map_err(|e| FileError::io(COPYING, e))?;
+    let mut copy = Copy { input, part: &mut part, sealing: &mut sealing };
+    let read = read(&mut copy, limits, checks);
+    let (header, seen, end) = read.map_err(|error| sealing.explain(error))?;
+    part.keep(spool_path)?;
+    let (End { trailer, digest, length, .. }, Seen { cards, mics, aids, keks }) = (end, seen);
+    let spool = spool_path.to_owned();
+    Ok(Accepted { header, trailer, digest, length, cards, mics, aids, keks, spool })
+}
+
+/// Reads and checks all of it.
+fn read(
+    copy: &mut Copy<'_, '_>,
+    limits: Limits,
+    checks: &mut dyn Checks,
+) -> Result<(Header, Seen, End), FileError> {
+    let mut reader = Reader::open(&mut *copy, limits)?;
     let header = reader.header().clone();
     checks.header(&header).map_err(|failure| FileError::at(0, FileFault::Refused(failure)))?;
     let mut seen = Seen::default();
     while let Some(frame) = reader.next_frame()? {
         seen.record(&frame, checks)?;
     }
-    let End { trailer, body, digest, length } = reader.finish()?;
+    let end = reader.finish()?;
     checks
-        .trailer(&header, &trailer, &body)
-        .map_err(|failure| FileError::at(length, FileFault::Refused(failure)))?;
-    seen.keks.insert((trailer.kek, trailer.tk_type));
-    part.keep(spool_path)?;
-    let Seen { cards, mics, aids, keks } = seen;
-    let spool = spool_path.to_owned();
-    Ok(Accepted { header, trailer, digest, length, cards, mics, aids, keks, spool })
+        .trailer(&header, &end.trailer, &end.body)
+        .map_err(|failure| FileError::at(end.length, FileFault::Refused(failure)))?;
+    seen.keks.insert((end.trailer.kek, end.trailer.tk_type));
+    let flushed = copy.sealing.flush(&mut copy.part.file);
+    flushed.map_err(|e| FileError::io(COPYING, e))?;
+    Ok((header, seen, end))
 }
+
+const COPYING: &str = "its copy in the spool cannot be written";
 
 #[derive(Default)]
 struct Seen {
@@ -123,19 +143,19 @@ fn open_input(path: &Path) -> Result<File, FileError> {
 }
 
 /// Reads the input and writes what it read to the spool.
-struct Copy<'a> {
+struct Copy<'a, 'b> {
     input: File,
     part: &'a mut Part,
+    sealing: &'a mut Sealing<'b>,
 }
 
-impl Read for Copy<'_> {
+impl Read for Copy<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.input.read(buffer)?;
         let bytes = buffer.get(..count).unwrap_or_default();
-        self.part.file.write_all(bytes).map_err(|e| {
-            let copy = self.part.path.display();
-            io::Error::new(e.kind(), format!("its copy in the spool cannot be written: {copy}: {e}"))
-        })?;
+        self.sealing
+            .write(&mut self.part.file, bytes)
+            .map_err(|e| io::Error::new(e.kind(), format!("{COPYING}: {}: {e}", self.part.path.display())))?;
         Ok(count)
     }
 }

@@ -4,7 +4,7 @@
 //! ```text
 //! bytes → Window (buffer, running SHA-256) → Reader → Frame (borrowed) → Record (owned)
 //!                                                      └ CHP → chip::ApplicationView → chip::Application
-//! accept: Reader over a copy into the spool | Spool: one record again, only if its bytes hash to what was accepted
+//! accept: Reader over a copy into the spool, sealed in pieces | Spool: one record again, only if its bytes hash to what was accepted
 //! ```
 //!
 //! The codec does no I/O of its own beyond the `Read`/`Write` it is given, reads no clock, and holds one record in
@@ -18,6 +18,7 @@ mod error;
 mod fields;
 mod frame;
 mod reader;
+mod sealed;
 mod spool;
 #[cfg(test)]
 #[allow(clippy::cast_possible_truncation)]
@@ -34,6 +35,7 @@ pub use accept::{Accepted, Checks, accept};
 pub use error::{FileError, FileFault};
 pub use frame::{Frame, SectionRef, others_digest};
 pub use reader::{End, Limits, Reader};
+pub use sealed::Sealer;
 pub use spool::Spool;
 pub use types::*;
 pub use writer::{Finished, TrailerKey, Writer};

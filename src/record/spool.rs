@@ -1,7 +1,10 @@
 //! An accepted file, read again record by record while the job runs: a record is used only if its bytes hash to what
 //! acceptance saw (DESIGN.md section 3).
+//!
+//! It lies there sealed ([`super::sealed`]); one that was accepted before spools were sealed is read as it is.
 
 use std::fs::File;
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -10,15 +13,23 @@ use zeroize::Zeroizing;
 
 use super::fields::sha256;
 use super::frame::{HEAD, offset, parse};
+use super::sealed::{Pieces, Sealer};
 use super::{End, FileError, FileFault, Frame, Header, Limits, Reader, Record, Trailer};
 
 /// A spool file and where its records lie: 48 bytes of memory each.
 #[derive(Debug)]
 pub struct Spool {
-    file: File,
+    copy: Copy,
     header: Header,
     trailer: Trailer,
     places: Vec<Place>,
+}
+
+/// The copy that acceptance made.
+#[derive(Debug)]
+enum Copy {
+    Clear(File),
+    Sealed(Box<Pieces>),
 }
 
 #[derive(Debug)]
@@ -29,32 +40,39 @@ struct Place {
 }
 
 impl Spool {
-    /// Reads the whole spool. Its digest must be the one that acceptance gave.
-    pub fn open(path: &Path, expected_digest: &[u8; 32]) -> Result<Self, FileError> {
+    /// Reads the whole spool. Its digest must be the one that acceptance gave. Without a sealer it is one that lies there in
+    /// the clear.
+    pub fn open(
+        path: &Path,
+        expected_digest: &[u8; 32],
+        sealer: Option<Box<dyn Sealer>>,
+    ) -> Result<Self, FileError> {
         // The file was right when it was accepted: any fault of its format now is the spool's.
-        Self::index(path, expected_digest).map_err(|error| match error.fault {
-            FileFault::Io { .. } => error,
+        Self::index(path, expected_digest, sealer).map_err(|error| match error.fault {
+            FileFault::Io { .. } | FileFault::Refused(_) => error,
             _ => FileError { fault: FileFault::Spool, ..error },
         })
     }
 
-    fn index(path: &Path, expected_digest: &[u8; 32]) -> Result<Self, FileError> {
+    fn index(
+        path: &Path,
+        expected_digest: &[u8; 32],
+        sealer: Option<Box<dyn Sealer>>,
+    ) -> Result<Self, FileError> {
         let io = |e| FileError::io(format!("spool {} cannot be opened", path.display()), e);
         let file = File::open(path).map_err(io)?;
-        // Acceptance had its limit; the digest says that this is the same file.
-        let mut reader = Reader::open(file.try_clone().map_err(io)?, Limits { body: u32::MAX })?;
-        let header = reader.header().clone();
-        let mut places = Vec::new();
-        while let Some(frame) = reader.next_frame()? {
-            let length =
-                u32::try_from(frame.length()).map_err(|_| FileError::at(frame.offset, FileFault::Spool))?;
-            places.push(Place { offset: frame.offset, length, digest: frame.digest() });
+        match sealer {
+            None => {
+                let (header, trailer, places) = read(file.try_clone().map_err(io)?, expected_digest)?;
+                Ok(Self { copy: Copy::Clear(file), header, trailer, places })
+            }
+            Some(sealer) => {
+                let mut pieces = Pieces::new(file, sealer).map_err(|fault| FileError::at(0, fault))?;
+                let found = read(&mut pieces, expected_digest).map_err(|error| pieces.explain(error));
+                let (header, trailer, places) = found?;
+                Ok(Self { copy: Copy::Sealed(Box::new(pieces)), header, trailer, places })
+            }
         }
-        let End { trailer, digest, .. } = reader.finish()?;
-        if !bool::from(digest.ct_eq(expected_digest)) {
-            return Err(FileError::at(0, FileFault::Spool));
-        }
-        Ok(Self { file, header, trailer, places })
     }
 
     /// The file's Header.
@@ -75,10 +93,7 @@ impl Spool {
         let refuse = |offset, fault| FileError { record: Some(sequence), offset, fault };
         let length = usize::try_from(place.length).map_err(|_| refuse(place.offset, FileFault::Spool))?;
         let mut element = Zeroizing::new(vec![0; length]);
-        self.file.read_exact_at(&mut element, place.offset).map_err(|source| {
-            let what = "the spool cannot be read".to_owned();
-            refuse(place.offset, FileFault::Io { what, source })
-        })?;
+        self.copy.read(&mut element, place.offset).map_err(|fault| refuse(place.offset, fault))?;
         if !bool::from(sha256([element.as_slice()]).ct_eq(&place.digest)) {
             return Err(refuse(place.offset, FileFault::Spool));
         }
@@ -87,4 +102,35 @@ impl Spool {
             .map_err(|(at, fault)| refuse(place.offset + offset(HEAD + at), fault))?;
         Frame::new(parsed, body, place.offset).to_record()
     }
+}
+
+impl Copy {
+    fn read(&mut self, element: &mut [u8], at: u64) -> Result<(), FileFault> {
+        let io = |source| FileFault::Io { what: "the spool cannot be read".to_owned(), source };
+        match self {
+            Self::Clear(file) => file.read_exact_at(element, at).map_err(io),
+            Self::Sealed(pieces) => match pieces.read_at(element, at)? {
+                count if count == element.len() => Ok(()),
+                _ => Err(io(io::ErrorKind::UnexpectedEof.into())),
+            },
+        }
+    }
+}
+
+/// Reads the whole file: what stands around its records, and where they lie.
+fn read(input: impl Read, expected_digest: &[u8; 32]) -> Result<(Header, Trailer, Vec<Place>), FileError> {
+    // Acceptance had its limit; the digest says that this is the same file.
+    let mut reader = Reader::open(input, Limits { body: u32::MAX })?;
+    let header = reader.header().clone();
+    let mut places = Vec::new();
+    while let Some(frame) = reader.next_frame()? {
+        let length =
+            u32::try_from(frame.length()).map_err(|_| FileError::at(frame.offset, FileFault::Spool))?;
+        places.push(Place { offset: frame.offset, length, digest: frame.digest() });
+    }
+    let End { trailer, digest, .. } = reader.finish()?;
+    if !bool::from(digest.ct_eq(expected_digest)) {
+        return Err(FileError::at(0, FileFault::Spool));
+    }
+    Ok((header, trailer, places))
 }

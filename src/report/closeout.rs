@@ -4,7 +4,7 @@
 //! The return file is JSON Lines: a header, a line for each record in file order, a trailer.
 //!
 //! ```text
-//! {"return":"CWR1","simulated":..,"test_keys":..,"issuer_id":..,"file_id":..,"product":..,"sha256":..,"ledger":..,"job":..,"closed":..}
+//! {"return":"CWR1","simulated":..,"test_keys":..,"deleted":..,"issuer_id":..,"file_id":..,"product":..,"sha256":..,"ledger":..,"job":..,"closed":..}
 //! {"seq":1,"card_ref":..,"outcome":"GOOD"|"CANCELLED","attempts":1,"blank":CSN|null,"time":..|null,"position":1|null,
 //!  "fulfilment":{"stock":..,"carrier":..,"ship_group":..,"priority":..,"group":..}}
 //! {"end":"CWR1","records":..,"good":..,"cancelled":..}
@@ -15,10 +15,14 @@ use std::io::Write;
 
 use serde::Serialize;
 
+use super::calls::{self, Calls};
 use super::summary::{Places, Summary};
 use crate::audit::LedgerId;
 use crate::exit::{Exit, Failure};
-use crate::ledger::{AttemptState, JobId, JobState, Reader, RecordState, StationCount, Stock, rfc3339};
+use crate::hsm::{HsmInfo, KmcInfo};
+use crate::ledger::{
+    AttemptState, JobId, JobState, JobView, Reader, RecordState, StationCount, Stock, rfc3339,
+};
 use crate::modules::sections::Fulfilment;
 
 /// A close-out report.
@@ -34,6 +38,10 @@ pub struct CloseOut {
     pub people: Vec<String>,
     /// KMC_IDs of the chips that were bound.
     pub kmcs: Vec<String>,
+    /// The keys of both kinds that the HSM has today, by their labels.
+    pub keys: Vec<KeyUsed>,
+    /// Calls to the HSM by kind, of the runs that ended with the job CLOSED or HELD.
+    pub hsm_calls: Calls,
     /// Cards that reached a state, by module and station.
     pub stations: Vec<StationCount>,
     /// Job, balances, rejects, remakes, gaps.
@@ -41,26 +49,62 @@ pub struct CloseOut {
     pub summary: Summary,
 }
 
+/// A key as a report names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct KeyUsed {
+    /// Operator's name for it.
+    pub label: String,
+    /// KEKID, or KMC_ID and version.
+    pub id: String,
+    /// Check value.
+    pub kcv: String,
+}
+
+/// The keys that a job used, as far as the HSM has them.
+fn keys(hsm: &HsmInfo, kek: &str, kmcs: &[String]) -> Vec<KeyUsed> {
+    let keks =
+        hsm.keks.iter().map(|key| (&key.label, key.id.to_string(), key.kcv, key.id.to_string() == kek));
+    let used = |key: &KmcInfo| kmcs.contains(&hex::encode_upper(key.kmc.id));
+    let kmcs = hsm.kmcs.iter().map(|key| (&key.label, key.kmc.to_string(), key.kcv, used(key)));
+    keks.chain(kmcs)
+        .filter(|(.., used)| *used)
+        .map(|(label, id, kcv, _)| KeyUsed { label: label.clone(), id, kcv: kcv.to_string() })
+        .collect()
+}
+
+/// Refuses a job that has no papers yet.
+pub fn closed(view: &JobView) -> Result<(), Failure> {
+    if view.state == JobState::Closed {
+        return Ok(());
+    }
+    let (job, state) = (view.job, view.state);
+    let what = format!("{job} is {state}: only a CLOSED job has papers; next: cardwright job report {job}");
+    Err(Failure::new(Exit::Denied, what))
+}
+
+impl std::fmt::Display for KeyUsed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} KCV {}", self.label, self.id, self.kcv)
+    }
+}
+
 impl CloseOut {
     /// Of a closed job. The error says what is in the way.
-    pub fn build(reader: &Reader, job: JobId) -> Result<Self, Failure> {
+    pub fn build(reader: &Reader, job: JobId, hsm: &HsmInfo) -> Result<Self, Failure> {
         let view = reader.job(job)?;
-        if view.state != JobState::Closed {
-            return Err(Failure::new(
-                Exit::Denied,
-                format!(
-                    "{job} is {}: only a CLOSED job has papers; next: cardwright job report {job}",
-                    view.state
-                ),
-            ));
-        }
+        closed(&view)?;
+        let kmcs = reader.kmcs(job)?;
+        let mut hsm_calls = Calls::new();
+        reader.job_details(job)?.iter().for_each(|detail| calls::add(detail, &mut hsm_calls));
         let (from, to) = reader.span(job)?;
         Ok(Self {
             ledger: reader.id()?.to_string(),
             from: rfc3339(from),
             to: rfc3339(to),
             people: reader.people(job)?,
-            kmcs: reader.kmcs(job)?,
+            keys: keys(hsm, &view.kek, &kmcs),
+            kmcs,
+            hsm_calls,
             stations: reader.station_counts(job)?,
             summary: Summary::build(reader, job, None, Places::default())?,
         })
@@ -92,6 +136,12 @@ impl CloseOut {
             ("Line", job.line.clone()),
             ("KEK", job.kek.clone()),
             ("KMC", self.kmcs.join(", ")),
+            ("Keys", self.keys.iter().map(KeyUsed::to_string).collect::<Vec<_>>().join(", ")),
+            (
+                "HSM calls",
+                self.hsm_calls.iter().map(|(k, n)| format!("{k} {n}")).collect::<Vec<_>>().join(", "),
+            ),
+            ("Cardholder data", if job.deleted { "deleted" } else { "kept until they are deleted" }.into()),
             ("SHA-256 of the file", job.digest.clone()),
             ("Ledger", self.ledger.clone()),
             ("From", self.from.clone()),
@@ -173,6 +223,8 @@ struct Header<'a> {
     format: &'static str,
     simulated: bool,
     test_keys: bool,
+    /// The cardholder data were deleted before: there are no fulfilment data.
+    deleted: bool,
     issuer_id: &'a str,
     file_id: &'a str,
     product: &'a str,
@@ -218,6 +270,7 @@ pub fn write_return(
             format: "CWR1",
             simulated: job.simulated,
             test_keys: job.test_keys,
+            deleted: job.deleted,
             issuer_id: &job.issuer_id,
             file_id: &job.file_id,
             product: &job.product,

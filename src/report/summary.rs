@@ -291,6 +291,9 @@ pub fn write_job(job: &JobView, f: &mut dyn std::fmt::Write) -> std::fmt::Result
         job.job, job.state, job.file_id, job.issuer_id, job.product
     )?;
     writeln!(f, "          line {}, KEK {}, SHA-256 {}", job.line, job.kek, job.digest)?;
+    if job.deleted {
+        writeln!(f, "          its cardholder data are deleted")?;
+    }
     writeln!(
         f,
         "Records   {} = {} queued + {} in flight + {} good + {} remake + {} unknown + {} cancelled (off {})",

@@ -28,9 +28,13 @@ pub fn people(world: &World, roles: &str) {
 }
 
 fn command(world: &World, speed: &str, seed: &str) -> Command {
+    command_on(world, "sim-8", speed, seed)
+}
+
+fn command_on(world: &World, line: &str, speed: &str, seed: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cardwrightd"));
     command
-        .args(["--line", "sim-8", "--keys", "bureau.store", "--people", "people.toml", "--socket", "d.sock"])
+        .args(["--line", line, "--keys", "bureau.store", "--people", "people.toml", "--socket", "d.sock"])
         .args(["--simulate", "--speed", speed, "--dump", "dumps", "--seed", seed])
         .current_dir(world.path(""))
         .env_remove("CARDWRIGHT_LEDGER")
@@ -41,7 +45,11 @@ fn command(world: &World, speed: &str, seed: &str) -> Command {
 
 impl<'a> Daemon<'a> {
     pub fn start(world: &'a World, speed: &str, seed: &str) -> Self {
-        let mut child = command(world, speed, seed).stderr(Stdio::null()).spawn().unwrap();
+        Self::start_on(world, "sim-8", speed, seed)
+    }
+
+    pub fn start_on(world: &'a World, line: &str, speed: &str, seed: &str) -> Self {
+        let mut child = command_on(world, line, speed, seed).stderr(Stdio::null()).spawn().unwrap();
         let mut said = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
         assert_eq!(said, "ready\n");
@@ -65,7 +73,7 @@ impl<'a> Daemon<'a> {
         assert!(ended.stderr.contains(why), "{words}: {}", ended.stderr);
     }
 
-    fn job(&self, job: &str) -> Value {
+    pub fn job(&self, job: &str) -> Value {
         serde_json::from_str(&self.ok(&format!("job show {job} --json"))).unwrap()
     }
 
@@ -97,7 +105,7 @@ impl Drop for Daemon<'_> {
     }
 }
 
-fn good(job: &Value) -> u64 {
+pub fn good(job: &Value) -> u64 {
     number(&job["balance"], "good")
 }
 
@@ -111,7 +119,7 @@ fn off(job: &Value) -> (i64, i64) {
     )
 }
 
-fn audited(world: &World) {
+pub fn audited(world: &World) {
     let ended = world.cardwright(&["audit", "verify", "--keys", "bureau.store"]);
     assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
 }

@@ -17,6 +17,7 @@ mod books;
 mod breakers;
 mod crosscheck;
 mod daemon;
+mod deletion;
 mod devices;
 mod exit_codes;
 mod expected;

@@ -37,6 +37,7 @@ impl Real {
             simulated: true,
             test_keys: true,
             spool: "none".to_owned(),
+            spool_key: None,
             cards: (1..=RECORDS).map(|n| CardRef::new(format!("C{n}")).unwrap()).collect(),
         };
         let job = ledger.new_job(new).unwrap().job;

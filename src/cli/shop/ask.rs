@@ -99,7 +99,7 @@ impl Shop {
                 return Err(Failure::new(Exit::Usage, what));
             }
         }
-        let spool = spool_of(&view)?;
+        let spool = spool_of(&view, Box::new(self.connect()?))?;
         let product = Product::named(&spool.header().product)?;
         let links = self.links()?;
         let met = self.meet(&askable, &*links, &product);

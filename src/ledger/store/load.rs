@@ -27,10 +27,10 @@ impl Store {
 /// The working state of a job.
 pub(super) fn load(connection: &Connection, job: JobId) -> Result<Option<Book>, LedgerError> {
     let header = connection
-        .prepare_cached("SELECT rejects_shredded, simulated, state FROM job WHERE id = ?1")?
-        .query_row([job.0], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))
+        .prepare_cached("SELECT rejects_shredded, simulated, state, deleted FROM job WHERE id = ?1")?
+        .query_row([job.0], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?)))
         .optional()?;
-    let Some((rejects_shredded, simulated, state)) = header else { return Ok(None) };
+    let Some((rejects_shredded, simulated, state, deleted)) = header else { return Ok(None) };
     let mut records = Vec::new();
     let mut query = connection
         .prepare_cached("SELECT card_ref, state, released FROM record WHERE job = ?1 ORDER BY seq")?;
@@ -40,6 +40,7 @@ pub(super) fn load(connection: &Connection, job: JobId) -> Result<Option<Book>, 
     }
     let mut book = Book::new(records, rejects_shredded, simulated);
     book.state = state;
+    book.deleted = deleted;
     load_blanks(connection, job, &mut book)?;
     load_attempts(connection, job, &mut book)?;
     book.balance = super::verify::recount(connection, job)?;

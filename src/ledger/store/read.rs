@@ -9,7 +9,7 @@ use super::load::csn;
 use super::row::{self, blank_name, signed};
 use crate::audit::{Checkpoint, LedgerId};
 use crate::hsm::AuditInfo;
-use crate::ids::{KekId, KeyData};
+use crate::ids::{KekId, KeyData, SpoolKeyName};
 use crate::ledger::audit::Audit;
 use crate::ledger::error::LedgerError;
 use crate::ledger::law::Law;
@@ -25,7 +25,10 @@ pub struct Reader {
 }
 
 const JOB: &str = "id, state, simulated, issuer_id, file_id, product, job.records, digest, kek, line, \
-                   rejects_shredded, spool, accepted, test_keys";
+                   rejects_shredded, spool, accepted, test_keys, spool_key, deleted";
+
+/// In the words of the index `event_job`, or SQLite does not see that it serves.
+const OF_JOB: &str = "job = ?1 AND seq IS NULL AND to_state IN ('HELD', 'OPEN', 'CLOSED', 'DELETED')";
 
 impl Reader {
     /// Opens a ledger for reading; also while another process writes to it.
@@ -109,10 +112,28 @@ impl Reader {
 
     /// Why a job is HELD: the reason of the last hold.
     pub fn held_for(&self, job: JobId) -> Result<Option<String>, LedgerError> {
-        let mut query = self.connection.prepare_cached(
-            "SELECT reason FROM event WHERE job = ?1 AND seq IS NULL AND to_state = 'HELD' ORDER BY n DESC LIMIT 1",
-        )?;
+        let sql =
+            format!("SELECT reason FROM event WHERE {OF_JOB} AND to_state = 'HELD' ORDER BY n DESC LIMIT 1");
+        let mut query = self.connection.prepare_cached(&sql)?;
         Ok(query.query_row([job.0], |r| r.get(0)).optional()?.flatten())
+    }
+
+    /// The event of the job that says that it was closed, or that its data were deleted.
+    pub fn told(&self, job: JobId, to: &str) -> Result<Option<Event>, LedgerError> {
+        let sql = format!(
+            "SELECT {} FROM event WHERE {OF_JOB} AND to_state = ?2 ORDER BY n DESC LIMIT 1",
+            row::EVENT
+        );
+        let mut query = self.connection.prepare_cached(&sql)?;
+        Ok(query.query_row(params![job.0, to], row::event).optional()?)
+    }
+
+    /// What the events that ended a job's runs say besides.
+    pub fn job_details(&self, job: JobId) -> Result<Vec<String>, LedgerError> {
+        let sql = format!("SELECT detail FROM event WHERE {OF_JOB} AND detail IS NOT NULL ORDER BY n");
+        let mut query = self.connection.prepare_cached(&sql)?;
+        let rows = query.query_map([job.0], |r| r.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// Time of a job's first and last event, Unix in ms.
@@ -360,7 +381,9 @@ fn job_view(row: &Row<'_>) -> rusqlite::Result<JobView> {
         spool: row.get(11)?,
         accepted: row::number(row, 12)?,
         test_keys: row.get(13)?,
-        balance: row::balance(row, 14)?,
+        spool_key: row.get::<_, Option<[u8; 16]>>(14)?.map(SpoolKeyName),
+        deleted: row.get(15)?,
+        balance: row::balance(row, 16)?,
     })
 }
 

@@ -65,7 +65,8 @@ impl Store {
         self.connection
             .prepare_cached(
                 "INSERT INTO job (issuer_id, file_id, product, digest, kek, line, rejects_shredded, simulated, spool, \
-                 accepted, records, state, test_keys) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+                 accepted, records, state, test_keys, spool_key) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, \
+                 ?13, ?14)",
             )?
             .execute(params![
                 new.issuer_id.as_str(),
@@ -81,6 +82,7 @@ impl Store {
                 records,
                 JobState::Open,
                 new.test_keys,
+                new.spool_key.map(|key| key.0),
             ])?;
         let id = u32::try_from(self.connection.last_insert_rowid())
             .map_err(|_| LedgerError::Damaged("too many jobs".to_owned()))?;
@@ -147,6 +149,9 @@ impl Store {
         }
         if let Some(state) = effect.job {
             self.execute("UPDATE job SET state = ?2 WHERE id = ?1", params![job.0, state])?;
+        }
+        if effect.deleted {
+            self.execute("UPDATE job SET deleted = 1 WHERE id = ?1", params![job.0])?;
         }
         let detail = match (change, effect.blank) {
             (Change::Verified { compared, .. }, _) if !compared.is_empty() => {
@@ -218,14 +223,15 @@ impl Store {
         book: &Book,
     ) -> Result<Event, LedgerError> {
         let detail = format!(
-            "issuer {}, file {}, product {}, {} records, line {}, KEK {}, SHA-256 {}",
+            "issuer {}, file {}, product {}, {} records, line {}, KEK {}, SHA-256 {}{}",
             new.issuer_id,
             new.file_id,
             new.product,
             new.cards.len(),
             new.line,
             new.kek,
-            hex::encode_upper(new.digest)
+            hex::encode_upper(new.digest),
+            new.spool_key.map(|key| format!(", spool key {key}")).unwrap_or_default()
         );
         self.append(
             Event {

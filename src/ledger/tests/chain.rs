@@ -78,7 +78,7 @@ fn every_column_of_an_event_is_chained() {
     }
     let result = tampered(
         &path,
-        "INSERT INTO job SELECT 2, issuer_id, 'G', product, zeroblob(32), kek, line, 0, 0, spool, 0, 1, 'OPEN', 1 \
+        "INSERT INTO job SELECT 2, issuer_id, 'G', product, zeroblob(32), kek, line, 0, 0, spool, 0, 1, 'OPEN', 1, NULL, 0 \
          FROM job; UPDATE event SET job = 2 WHERE n = 7",
     );
     assert!(matches!(result, Err(LedgerError::Damaged(_))));

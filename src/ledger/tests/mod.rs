@@ -29,6 +29,7 @@ pub(crate) fn file(name: &str, cards: u32) -> NewJob {
         simulated: true,
         test_keys: true,
         spool: format!("/spool/{name}"),
+        spool_key: None,
         cards: (1..=cards).map(|n| CardRef::new(format!("{name}-{n}")).unwrap()).collect(),
     }
 }

@@ -53,6 +53,7 @@ impl Card {
 struct Model {
     shredded: bool,
     job: &'static str,
+    deleted: bool,
     cards: Vec<Card>,
     /// Unbound fate of each blank; "bound" once it is.
     blanks: Vec<&'static str>,
@@ -64,7 +65,7 @@ struct Model {
 impl Model {
     fn new(cards: usize, shredded: bool) -> Self {
         let cards = (0..cards).map(|_| Card::default()).collect();
-        Self { shredded, job: "OPEN", cards, blanks: Vec::new(), position: 0, stock: [0; 3] }
+        Self { shredded, job: "OPEN", deleted: false, cards, blanks: Vec::new(), position: 0, stock: [0; 3] }
     }
 
     fn free(&self, blank: u32) -> bool {
@@ -84,6 +85,9 @@ impl Model {
 
     /// Whether the law lets it happen; if so, it happens.
     fn step(&mut self, change: &Change) -> bool {
+        if matches!(change, Change::Deleted) {
+            return self.job == "CLOSED" && !std::mem::replace(&mut self.deleted, true);
+        }
         if self.job == "CLOSED" {
             return false;
         }
@@ -190,6 +194,7 @@ impl Model {
                 self.job = if ok { "OPEN" } else { self.job };
                 ok
             }
+            Change::Deleted => false,
             Change::Closed => {
                 let done = self.cards.iter().all(|c| matches!(c.state(), "GOOD" | "CANCELLED"));
                 let live = self.cards.iter().flat_map(|c| &c.attempts).any(|a| {
@@ -320,6 +325,7 @@ impl Model {
             45 => Change::Tested { blank: if wild { raw % 9 } else { fed + 1 } },
             // Issued to what was fed too much.
             46 => Change::StockIssued { count: u32::try_from(-self.hopper()).unwrap_or(raw % 3) },
+            47 => Change::Deleted,
             _ => Change::Sampled { seq },
         }
     }

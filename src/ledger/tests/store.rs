@@ -102,6 +102,7 @@ fn ledgers_of_earlier_versions_open() {
             assert_eq!((view.balance.good, view.balance.remake, view.balance.blanks_rejected), counts);
             assert_eq!(view.balance.unknown, unknown);
             let destroyed = Change::Destroyed { seq: if version == 1 { 1 } else { 4 } };
+            assert_eq!((view.spool_key, view.deleted), (None, false));
             all(&ledger, JobId(1), [destroyed, Change::Held]);
             let new = NewJob { simulated: false, test_keys: false, ..file("H", 1) };
             let job = ledger.new_job(new).unwrap().job;

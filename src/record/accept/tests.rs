@@ -10,6 +10,9 @@ use super::super::testfile::{App, Chip, KEKID, file, record};
 use super::super::{FileFault, Spool};
 use super::*;
 use crate::exit::Exit;
+use crate::hsm::{PIECE, PIECE_TAG};
+use crate::ids::SpoolKeyName;
+use zeroize::Zeroizing;
 
 /// Counts what it is asked; refuses as it is told.
 #[derive(Default)]
@@ -59,6 +62,60 @@ fn good() -> Vec<u8> {
     file(&[record(1, "CARD-1", &[("EMB", b"e"), ("CHP", &chip)]), record(2, "CARD-2", &[("EMB", b"f")])])
 }
 
+/// Seals nothing, but tells pieces, places and keys apart, and hides them from a search.
+struct Fake {
+    name: u8,
+    gone: bool,
+}
+
+impl Fake {
+    fn new(name: u8) -> Self {
+        Self { name, gone: false }
+    }
+
+    fn there(&self) -> Result<(), Failure> {
+        if self.gone { Err(Failure::new(Exit::KeyStore, "no key")) } else { Ok(()) }
+    }
+
+    fn tag(&self, number: u64, piece: &[u8]) -> Vec<u8> {
+        Sha256::new_with_prefix([self.name]).chain_update(number.to_be_bytes()).chain_update(piece).finalize()
+            [..PIECE_TAG]
+            .to_vec()
+    }
+}
+
+impl Sealer for Fake {
+    fn name(&self) -> SpoolKeyName {
+        SpoolKeyName([self.name; 16])
+    }
+
+    fn seal(&mut self, first: u64, clear: &[u8]) -> Result<Vec<u8>, Failure> {
+        self.there()?;
+        let piece = |(piece, number): (&[u8], u64)| {
+            let hidden: Vec<u8> = piece.iter().map(|byte| byte ^ 0xA5).collect();
+            [hidden.clone(), self.tag(number, &hidden)].concat()
+        };
+        Ok(clear.chunks(PIECE).zip(first..).flat_map(piece).collect())
+    }
+
+    fn unseal(&mut self, first: u64, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        self.there()?;
+        let mut clear = Zeroizing::new(Vec::new());
+        for (piece, number) in sealed.chunks(PIECE + PIECE_TAG).zip(first..) {
+            let (hidden, tag) = piece.split_last_chunk::<PIECE_TAG>().unwrap();
+            if self.tag(number, hidden) != tag {
+                return Err(Failure::new(Exit::FileDigest, "damaged"));
+            }
+            clear.extend(hidden.iter().map(|byte| byte ^ 0xA5));
+        }
+        Ok(clear)
+    }
+}
+
+fn open(place: &Place, digest: &[u8; 32]) -> Result<Spool, FileError> {
+    Spool::open(&place.spool, digest, Some(Box::new(Fake::new(1))))
+}
+
 fn files(place: &Place) -> Vec<String> {
     let directory = place.spool.parent().unwrap();
     let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
@@ -66,7 +123,7 @@ fn files(place: &Place) -> Vec<String> {
 }
 
 fn refused(place: &Place, ask: &mut Ask) -> FileError {
-    let error = accept(&place.input, &place.spool, Limits::default(), ask).err().unwrap();
+    let error = accept(&place.input, &place.spool, Limits::default(), ask, &mut Fake::new(1)).err().unwrap();
     assert_eq!(files(place), Vec::<String>::new(), "something of the spool remains");
     error
 }
@@ -75,8 +132,12 @@ fn refused(place: &Place, ask: &mut Ask) -> FileError {
 fn an_accepted_file_lies_in_the_spool_closed_to_others() {
     let (bytes, mut ask) = (good(), Ask::default());
     let place = place(&bytes);
-    let accepted = accept(&place.input, &place.spool, Limits::default(), &mut ask).unwrap();
-    assert_eq!(fs::read(&place.spool).unwrap(), bytes);
+    let accepted =
+        accept(&place.input, &place.spool, Limits::default(), &mut ask, &mut Fake::new(1)).unwrap();
+    let at_rest = fs::read(&place.spool).unwrap();
+    for clear in bytes.windows(6) {
+        assert!(!at_rest.windows(6).any(|window| window == clear), "something lies there in the clear");
+    }
     assert_eq!(files(&place), ["job-1.cwf"]);
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&place.spool), 0o600);
@@ -135,7 +196,8 @@ fn a_crn_other_than_the_card_ref_is_refused() {
     for (crn, right) in [("CARD-1", true), ("CARD-2", false)] {
         let chip = Chip { crn: crn.into(), ..Chip::new(&[App::default()]) }.bytes();
         let place = place(&file(&[record(1, "CARD-1", &[("CHP", &chip)])]));
-        let accepted = accept(&place.input, &place.spool, Limits::default(), &mut Ask::default());
+        let accepted =
+            accept(&place.input, &place.spool, Limits::default(), &mut Ask::default(), &mut Fake::new(1));
         assert_eq!(accepted.is_ok(), right, "{crn}");
     }
 }
@@ -143,13 +205,16 @@ fn a_crn_other_than_the_card_ref_is_refused() {
 #[test]
 fn an_accepted_file_is_never_overwritten() {
     let place = place(&good());
-    accept(&place.input, &place.spool, Limits::default(), &mut Ask::default()).unwrap();
+    accept(&place.input, &place.spool, Limits::default(), &mut Ask::default(), &mut Fake::new(1)).unwrap();
     let other = file(&[record(1, "OTHER", &[("EMB", b"e")])]);
     fs::write(&place.input, other).unwrap();
-    let error = accept(&place.input, &place.spool, Limits::default(), &mut Ask::default()).err().unwrap();
+    let error = accept(&place.input, &place.spool, Limits::default(), &mut Ask::default(), &mut Fake::new(1))
+        .err()
+        .unwrap();
     assert_eq!(error.exit(), Exit::Io);
     assert_eq!(files(&place), ["job-1.cwf"]);
-    assert_eq!(fs::read(&place.spool).unwrap(), good());
+    let digest: [u8; 32] = Sha256::digest(good()).into();
+    assert!(open(&place, &digest).is_ok());
 }
 
 #[test]
@@ -173,14 +238,16 @@ fn what_is_no_file_or_not_there_is_io() {
 
 fn accepted() -> (Place, Accepted) {
     let place = place(&good());
-    let accepted = accept(&place.input, &place.spool, Limits::default(), &mut Ask::default()).unwrap();
+    let accepted =
+        accept(&place.input, &place.spool, Limits::default(), &mut Ask::default(), &mut Fake::new(1))
+            .unwrap();
     (place, accepted)
 }
 
 #[test]
 fn the_spool_gives_every_record_in_any_order() {
     let (place, accepted) = accepted();
-    let mut spool = Spool::open(&place.spool, &accepted.digest).unwrap();
+    let mut spool = open(&place, &accepted.digest).unwrap();
     assert_eq!((spool.header(), spool.trailer()), (&accepted.header, &accepted.trailer));
     for sequence in [2, 1, 2] {
         let record = spool.read(sequence).unwrap();
@@ -197,27 +264,114 @@ fn a_spool_with_another_digest_does_not_open() {
     let (place, accepted) = accepted();
     let mut digest = accepted.digest;
     digest[31] ^= 1;
-    assert!(matches!(Spool::open(&place.spool, &digest).err().unwrap().fault, FileFault::Spool));
-    // Another right file in its place.
-    fs::write(&place.spool, file(&[record(1, "OTHER", &[("EMB", b"e")])])).unwrap();
-    assert!(matches!(Spool::open(&place.spool, &accepted.digest).err().unwrap().fault, FileFault::Spool));
-    // A damaged one.
-    fs::write(&place.spool, &good()[..50]).unwrap();
-    assert!(matches!(Spool::open(&place.spool, &accepted.digest).err().unwrap().fault, FileFault::Spool));
+    assert!(matches!(open(&place, &digest).err().unwrap().fault, FileFault::Spool));
+    // Another right file in its place, in the clear and sealed with another key.
+    let other = file(&[record(1, "OTHER", &[("EMB", b"e")])]);
+    fs::write(&place.spool, &other).unwrap();
+    assert!(matches!(open(&place, &accepted.digest).err().unwrap().fault, FileFault::Spool));
+    fs::remove_file(&place.spool).unwrap();
+    accept(&place.input, &place.spool, Limits::default(), &mut Ask::default(), &mut Fake::new(2)).unwrap();
+    assert!(matches!(open(&place, &accepted.digest).err().unwrap().fault, FileFault::Spool));
 }
 
 #[test]
-fn a_record_changed_in_the_open_spool_is_not_used() {
+fn a_spool_damaged_anywhere_does_not_open() {
     let (place, accepted) = accepted();
-    let mut spool = Spool::open(&place.spool, &accepted.digest).unwrap();
-    let mut bytes = good();
-    let at = bytes.windows(6).position(|window| window == b"CARD-2").unwrap();
-    bytes[at + 5] = b'3';
-    fs::write(&place.spool, &bytes).unwrap();
-    assert!(spool.read(1).is_ok());
-    let error = spool.read(2).err().unwrap();
-    assert!(matches!(error.fault, FileFault::Spool));
-    assert_eq!((error.record, error.exit()), (Some(2), Exit::FileDigest));
+    let good = fs::read(&place.spool).unwrap();
+    for at in 0..good.len() {
+        let mut bad = good.clone();
+        bad[at] ^= 1;
+        fs::write(&place.spool, &bad).unwrap();
+        let error = open(&place, &accepted.digest).err().unwrap();
+        assert!(matches!(error.fault, FileFault::Spool), "{at}: {error}");
+        fs::write(&place.spool, &good[..at]).unwrap();
+        let error = open(&place, &accepted.digest).err().unwrap();
+        assert!(matches!(error.fault, FileFault::Spool), "cut at {at}: {error}");
+    }
+    fs::write(&place.spool, [&good[..], &[0; 20]].concat()).unwrap();
+    assert!(matches!(open(&place, &accepted.digest).err().unwrap().fault, FileFault::Spool));
+}
+
+/// Larger than what is sealed in one call, with records that lie in several pieces and several in one.
+#[test]
+fn a_large_spool_gives_what_was_accepted() {
+    let sizes = [1, 100, 4096, 300_000, 5, 9000, 70_000, 4050, 1, 2];
+    let data: Vec<Vec<u8>> =
+        sizes.iter().map(|n| (0u32..*n).map(|i| i.wrapping_mul(*n).to_le_bytes()[1]).collect()).collect();
+    let records: Vec<_> = data
+        .iter()
+        .zip(1u32..)
+        .map(|(data, n)| record(n, &format!("CARD-{n}"), &[("EMB", data.as_slice())]))
+        .collect();
+    let bytes = file(&records);
+    let place = place(&bytes);
+    let accepted =
+        accept(&place.input, &place.spool, Limits::default(), &mut Ask::default(), &mut Fake::new(1))
+            .unwrap();
+    let mut spool = open(&place, &accepted.digest).unwrap();
+    for sequence in [10, 1, 4, 4, 7, 2, 3, 10, 8, 5, 6, 9] {
+        let read = spool.read(sequence).unwrap();
+        assert!(read.section("EMB").unwrap() == data[sequence as usize - 1], "record {sequence}");
+    }
+    // Whole pieces that changed places.
+    let good = fs::read(&place.spool).unwrap();
+    let piece = |n: usize| 21 + n * 4112..21 + (n + 1) * 4112;
+    let swapped = [&good[..21], &good[piece(1)], &good[piece(0)], &good[piece(1).end..]].concat();
+    fs::write(&place.spool, swapped).unwrap();
+    assert!(matches!(open(&place, &accepted.digest).err().unwrap().fault, FileFault::Spool));
+}
+
+#[test]
+fn a_spool_from_before_they_were_sealed_is_read() {
+    let (bytes, place) = (good(), place(&good()));
+    let digest: [u8; 32] = Sha256::digest(&bytes).into();
+    let mut spool = Spool::open(&place.input, &digest, None).unwrap();
+    assert_eq!(spool.read(2).unwrap().card_ref.as_str(), "CARD-2");
+    // And it is not taken for a sealed one.
+    let sealed = Spool::open(&place.input, &digest, Some(Box::new(Fake::new(1))));
+    assert!(matches!(sealed.err().unwrap().fault, FileFault::Spool));
+}
+
+#[test]
+fn a_key_that_is_not_there_is_told_in_its_own_words() {
+    let (place, accepted) = accepted();
+    let without = Fake { gone: true, ..Fake::new(1) };
+    let error = Spool::open(&place.spool, &accepted.digest, Some(Box::new(without))).err().unwrap();
+    assert_eq!((error.exit(), error.to_string().as_str()), (Exit::KeyStore, "no key"));
+    fs::remove_file(&place.spool).unwrap();
+    let mut without = Fake { gone: true, ..Fake::new(1) };
+    let error = accept(&place.input, &place.spool, Limits::default(), &mut Ask::default(), &mut without);
+    let error = error.err().unwrap();
+    assert_eq!((error.exit(), error.to_string().as_str()), (Exit::KeyStore, "no key"));
+    assert_eq!(files(&place), Vec::<String>::new());
+}
+
+/// Two files that differ in one byte of the first record; what is read of them last does not hold that record.
+#[test]
+fn a_record_changed_in_the_open_spool_is_not_used() {
+    let large = vec![0x20; 300_000];
+    let with = |last: &str| {
+        let records = [record(1, last, &[("EMB", b"e")]), record(2, "CARD-2", &[("EMB", &large)])];
+        place(&file(&records))
+    };
+    let accepted = |place: &Place| {
+        accept(&place.input, &place.spool, Limits::default(), &mut Ask::default(), &mut Fake::new(1)).unwrap()
+    };
+    let (right, wrong) = (with("CARD-1"), with("CARD-3"));
+    let digest = accepted(&right).digest;
+    accepted(&wrong);
+    let good = fs::read(&right.spool).unwrap();
+    let mut damaged = good.clone();
+    damaged[100] ^= 1;
+    // Also where the right key sealed the wrong bytes.
+    for bytes in [damaged, fs::read(&wrong.spool).unwrap()] {
+        fs::write(&right.spool, &good).unwrap();
+        let mut spool = open(&right, &digest).unwrap();
+        fs::write(&right.spool, &bytes).unwrap();
+        let error = spool.read(1).err().unwrap();
+        assert!(matches!(error.fault, FileFault::Spool), "{error}");
+        assert_eq!((error.record, error.exit()), (Some(1), Exit::FileDigest));
+    }
 }
 
 #[test]

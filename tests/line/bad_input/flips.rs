@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
+use cardwright::audit::LedgerId;
 use cardwright::cli::accept::Rules;
 use cardwright::hsm::soft::SoftHsm;
 use cardwright::hsm::store::Store;
-use cardwright::hsm::{Hsm, VerifyRequest};
+use cardwright::hsm::{Hsm, SpoolKey, VerifyRequest};
 use cardwright::profile::Line;
 use cardwright::record::chip::ChipSection;
 use cardwright::record::{Limits, Spool, accept, others_digest};
@@ -38,13 +39,15 @@ impl Acceptance {
     fn would_be_made(&mut self, bytes: &[u8]) -> bool {
         let (input, spool) = (self.world.path("bit.cwf1"), self.world.path("spool/bit.cwf1"));
         std::fs::write(&input, bytes).unwrap();
+        let vault = Box::new(self.hsm.clone());
         let mut rules = Rules::new(&self.line, &mut self.hsm).unwrap();
-        let Ok(accepted) = accept(&input, &spool, Limits::default(), &mut rules) else {
+        let mut key = SpoolKey::new(vault, LedgerId([1; 16])).unwrap();
+        let Ok(accepted) = accept(&input, &spool, Limits::default(), &mut rules, &mut key) else {
             assert!(!spool.exists());
             return false;
         };
         let product = rules.product().unwrap();
-        let record = Spool::open(&spool, &accepted.digest).unwrap().read(1).unwrap();
+        let record = Spool::open(&spool, &accepted.digest, Some(Box::new(key))).unwrap().read(1).unwrap();
         remove(&spool);
         let chip = ChipSection::parse(record.section("CHP").unwrap()).unwrap();
         // A card without its applications is another card than the issuer ordered.

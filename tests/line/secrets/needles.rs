@@ -48,6 +48,14 @@ pub fn masters(lists: &[&str]) -> Vec<Needle> {
     keys.flat_map(|(label, value)| key(Kind::Master, &label, &value)).collect()
 }
 
+/// The keys of the spools, from the file that the HSM host keeps them in.
+pub fn spool_keys(text: &str) -> Vec<Needle> {
+    let lines = text.lines().filter_map(|line| line.strip_prefix("key "));
+    let keys: Vec<_> = lines.map(|line| hex::decode(line.rsplit(' ').next().unwrap()).unwrap()).collect();
+    assert!(!keys.is_empty());
+    keys.iter().flat_map(|value| key(Kind::File, "spool key", value)).collect()
+}
+
 /// An output file, read whole.
 pub struct OutputFile {
     pub header: Header,

@@ -143,6 +143,7 @@ impl Scene {
             &format!("job resume J1 {line} --seed 8 --json --events remakes.jsonl --report remakes.json"),
         );
         self.ends(14, &format!("run job.cwf1 {line}"));
+        self.ends(0, "job papers J1 --keys bureau.store --out papers");
         self.views();
         for unknown in ["job show J9", "card show J1 999", "card resolve J1 1 --good", "card cancel J1 all"] {
             self.cardwright(unknown);
@@ -177,6 +178,8 @@ impl Scene {
             let bytes = std::fs::read(self.world.path(file)).unwrap();
             needles.extend(OutputFile::read(&bytes).needles(&value("kek-1")));
         }
+        let keys = std::fs::read_to_string(self.world.path("bureau.store-spools")).unwrap();
+        needles.extend(needles::spool_keys(&keys));
         for dump in self.world.dumps() {
             let key_data = hex::decode(dump["keydata"].as_str().unwrap()).unwrap();
             needles.extend(needles::blank(&kmcs, &key_data));
@@ -195,8 +198,10 @@ impl Scene {
         files(&self.world.path(""), &mut |path, bytes| {
             let name = path.strip_prefix(self.world.path("")).unwrap().display().to_string();
             let inputs = [".store", ".csv", ".toml"].iter().any(|end| name.ends_with(end));
-            if !name.starts_with("dumps/") && (!inputs || name == "faults.toml") {
-                let of_cardholders = name.contains(".cwf1");
+            let keys = name.ends_with(".store-spools");
+            if !name.starts_with("dumps/") && !keys && (!inputs || name == "faults.toml") {
+                // The spool is sealed.
+                let of_cardholders = name.contains(".cwf1") && !name.contains(".spool/");
                 evidence.push(Evidence { name, bytes, of_cardholders });
             }
         });

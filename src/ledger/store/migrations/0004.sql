@@ -76,9 +76,15 @@ DROP TABLE event;
 ALTER TABLE event_now RENAME TO event;
 CREATE INDEX event_card ON event (job, seq) WHERE seq IS NOT NULL;
 CREATE INDEX event_fault ON event (job) WHERE to_state IN ('REJECTED', 'UNKNOWN', 'SAMPLE');
-CREATE INDEX event_job ON event (job, n) WHERE seq IS NULL AND to_state IN ('HELD', 'OPEN', 'CLOSED');
+CREATE INDEX event_job ON event (job, n) WHERE seq IS NULL AND to_state IN ('HELD', 'OPEN', 'CLOSED', 'DELETED');
 CREATE INDEX event_shift ON event (n) WHERE to_state = 'SHIFT';
 CREATE TRIGGER event_no_update BEFORE UPDATE ON event
     BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
 CREATE TRIGGER event_no_delete BEFORE DELETE ON event
     BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+
+-- Spools are sealed, each with a key of its own, which the HSM has; jobs from before have none. When a closed job's cardholder
+-- data were deleted, its key is gone.
+
+ALTER TABLE job ADD COLUMN spool_key BLOB CHECK (length(spool_key) = 16);
+ALTER TABLE job ADD COLUMN deleted INTEGER NOT NULL DEFAULT 0;

@@ -1,0 +1,151 @@
+//! The end of a job's cardholder data: `cardwright job delete J`, and what the daemon deletes when it is due.
+//!
+//! ```text
+//! papers that are missing → key destroyed → spool removed → DELETED in the ledger → certificate
+//! ```
+//!
+//! Each step is durable before the next begins and does no harm when it is done again, so that whoever asks again after a
+//! crash comes to the end.
+
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::papers::Papers;
+use super::shop::spool_of;
+use crate::audit::Document;
+use crate::exit::{Exit, Failure};
+use crate::hsm::Vault;
+use crate::hsm::client::Client;
+use crate::ledger::{Change, Context, JobId, JobState, JobView, Law, Ledger, LedgerError, Reader, rfc3339};
+use crate::profile::Line;
+use crate::report::certificate::Certificate;
+
+const DAY: Duration = Duration::from_secs(86_400);
+/// Bytes overwritten at a time.
+const BLOCK: usize = 1 << 20;
+
+/// Deletes the cardholder data of a closed job; says where the certificate is.
+pub(super) fn delete(
+    ledger: &Ledger,
+    job: JobId,
+    by: Context,
+    connect: &dyn Fn() -> Result<Client, Failure>,
+    directory: Option<&Path>,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let reader = ledger.reader()?;
+    let view = reader.job(job)?;
+    if view.state != JobState::Closed {
+        return Err(LedgerError::Denied { job, seq: None, law: Law::NotClosed }.into());
+    }
+    let directory = directory.map_or_else(|| beside(ledger.path()), Path::to_owned);
+    let mut hsm = connect()?;
+    if !view.deleted {
+        papers(&reader, &view, connect, &mut hsm, &directory, out)?;
+        if let Some(key) = view.spool_key {
+            hsm.destroy_spool(key)?;
+        }
+        remove(&view)?;
+        let what = match view.spool_key {
+            Some(key) => format!("spool key {key} destroyed, spool removed"),
+            None => "spool overwritten and removed".to_owned(),
+        };
+        ledger.record(job, Change::Deleted, Context { detail: Some(what), ..by }).wait()?;
+    }
+    let certificate = Certificate::build(&reader, job)?;
+    let mut papers = Papers { job, ledger: reader.id()?, directory: &directory, signer: &mut hsm };
+    let path = papers.keep("certificate.json", Document::Certificate, &mut |out| {
+        serde_json::to_writer_pretty(out, &certificate)
+            .map_err(|e| Failure::new(Exit::Io, format!("certificate: {e}")))
+    })?;
+    let done = if view.deleted { "were deleted before" } else { "are deleted" };
+    let said = writeln!(out, "{job}: its cardholder data {done}; certificate: {}", path.display());
+    said.map_err(|e| Failure::new(Exit::Io, e.to_string()))
+}
+
+/// The return file tells the issuer what the spool says of each record, so it is written while the spool can be read.
+fn papers(
+    reader: &Reader,
+    view: &JobView,
+    connect: &dyn Fn() -> Result<Client, Failure>,
+    signer: &mut Client,
+    directory: &Path,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let mut papers = Papers { job: view.job, ledger: reader.id()?, directory, signer };
+    if papers.are_there() {
+        return Ok(());
+    }
+    let spool = match spool_of(view, Box::new(connect()?)) {
+        Ok(spool) => Some(spool),
+        Err(failure) if failure.exit == Exit::Io && Path::new(&view.spool).exists() => return Err(failure),
+        Err(failure) => {
+            // It is to be deleted, whatever is wrong with it; an earlier try may have come that far.
+            tracing::warn!(job = %view.job, %failure, "the papers are written without what the spool says");
+            None
+        }
+    };
+    papers.write(reader, spool, false, out)
+}
+
+/// Removes the spool; one that lies there in the clear is overwritten before.
+fn remove(view: &JobView) -> Result<(), Failure> {
+    let path = Path::new(&view.spool);
+    let failed = |e: std::io::Error| {
+        Failure::new(Exit::Io, format!("us: {}: spool {} cannot be removed: {e}", view.job, path.display()))
+    };
+    if view.spool_key.is_none() {
+        match OpenOptions::new().write(true).open(path) {
+            Ok(file) => overwrite(file).map_err(failed)?,
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    match std::fs::remove_file(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    }
+    let folder = path.parent().unwrap_or(Path::new("."));
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+}
+
+fn overwrite(mut file: File) -> std::io::Result<()> {
+    let mut left = file.seek(SeekFrom::End(0))?;
+    file.rewind()?;
+    let zeros = vec![0; BLOCK];
+    while left > 0 {
+        let now = usize::try_from(left).unwrap_or(BLOCK).min(BLOCK);
+        file.write_all(zeros.get(..now).unwrap_or_default())?;
+        left -= u64::try_from(now).unwrap_or(left);
+    }
+    file.sync_all()
+}
+
+/// Where papers go that nobody asked for: `<ledger>.papers`.
+fn beside(ledger: &Path) -> PathBuf {
+    let mut directory = ledger.as_os_str().to_owned();
+    directory.push(".papers");
+    directory.into()
+}
+
+/// Jobs of a line whose data have been kept for as long as its profile says, and since when they are due.
+pub(super) fn due(reader: &Reader, line: &Line) -> Result<Vec<(JobId, String)>, Failure> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let kept = DAY.saturating_mul(line.retention_days);
+    let mut due = Vec::new();
+    for job in reader.jobs()? {
+        if job.state != JobState::Closed || job.deleted || job.line != line.name {
+            continue;
+        }
+        let Some(closed) = reader.told(job.job, "CLOSED")? else { continue };
+        let since = Duration::from_millis(closed.ts).saturating_add(kept);
+        if since <= now {
+            let since = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+            due.push((job.job, rfc3339(since)));
+        }
+    }
+    Ok(due)
+}

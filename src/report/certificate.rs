@@ -1,0 +1,71 @@
+//! The certificate that the cardholder data of a job were deleted: what the ledger says about it, and what was done. The
+//! composition root has the HSM sign it.
+
+use serde::Serialize;
+
+use crate::exit::Failure;
+use crate::ledger::{JobId, LedgerError, Reader, rfc3339};
+
+/// What was done, and what nobody can promise.
+const HOW: &str = "the key of the spool was destroyed in the HSM host, whose file of keys was written anew and the old one \
+                   overwritten; the spool was removed";
+/// The same for a job whose spool lay in the clear.
+const HOW_CLEAR: &str = "the spool, which lay in the clear, was overwritten and removed";
+const LIMITS: &str = "a flash disk, a file system that copies on write, and backups may keep what was overwritten; who has a \
+                      backup of the HSM host's file of keys or of a spool in the clear destroys it as well";
+
+/// See the module.
+#[derive(Debug, Serialize)]
+pub struct Certificate {
+    certificate: &'static str,
+    simulated: bool,
+    test_keys: bool,
+    ledger: String,
+    job: String,
+    issuer_id: String,
+    file_id: String,
+    product: String,
+    records: u32,
+    sha256: String,
+    spool: String,
+    spool_key: Option<String>,
+    accepted: String,
+    closed: Option<String>,
+    deleted: String,
+    by: Option<String>,
+    why: Option<String>,
+    event: u64,
+    how: &'static str,
+    limits: &'static str,
+}
+
+impl Certificate {
+    /// Of a job whose data were deleted: the same whenever it is made.
+    pub fn build(reader: &Reader, job: JobId) -> Result<Self, Failure> {
+        let view = reader.job(job)?;
+        let missing = || LedgerError::Damaged(format!("{job}: no event tells of the deletion"));
+        let deleted = reader.told(job, "DELETED")?.ok_or_else(missing)?;
+        Ok(Self {
+            certificate: "CWD1",
+            simulated: view.simulated,
+            test_keys: view.test_keys,
+            ledger: reader.id()?.to_string(),
+            job: job.to_string(),
+            issuer_id: view.issuer_id,
+            file_id: view.file_id,
+            product: view.product,
+            records: view.records,
+            sha256: view.digest,
+            spool: view.spool,
+            spool_key: view.spool_key.map(|key| key.to_string()),
+            accepted: rfc3339(view.accepted),
+            closed: reader.told(job, "CLOSED")?.map(|event| rfc3339(event.ts)),
+            deleted: rfc3339(deleted.ts),
+            by: deleted.actor,
+            why: deleted.reason,
+            event: deleted.n,
+            how: if view.spool_key.is_some() { HOW } else { HOW_CLEAR },
+            limits: LIMITS,
+        })
+    }
+}
