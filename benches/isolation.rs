@@ -101,7 +101,7 @@ fn run(world: &World, number: usize, stations: u32, cards: u32) -> Ran {
         other_pcscd: hung.then(|| other.socket()),
     };
     // The HSM of the last run remembers that its ledger had the file.
-    let _ = std::fs::remove_file(world.path("bureau.store-audit"));
+    world.new_bureau();
     let folder = world.folder();
     std::fs::write(folder.path().join("line.toml"), line.text(&scene, folder.path())).unwrap();
     let card = hung.then(|| Card::new(ATR, |_| Act::Freeze(vec![0x90, 0x00])).insert(&other, 0));

@@ -16,7 +16,8 @@ pub enum Exit {
     StructureOnly = 3,
     /// The run ended, but not every record selected is GOOD.
     NotAllGood = 4,
-    /// The run was stopped by the operator; no card is half done.
+    /// The run was stopped by the operator; no card is half done, but for a daemon that was told twice: what was under way
+    /// is UNKNOWN at its next start.
     Stopped = 5,
     /// The output file is refused: framing, counts, sequence, names, sections.
     FileFormat = 10,
@@ -60,12 +61,16 @@ pub enum Exit {
     AuditFailed = 45,
     /// The daemon cannot be reached, or is of another version.
     Daemon = 46,
+    /// Whoever asked the daemon may not: no such person, another role, or the daemon is about to end.
+    NotAllowed = 47,
+    /// Nothing was done: it takes two people, and another one has to ask the daemon for the same.
+    SecondPerson = 48,
     /// A file or socket of ours cannot be read or written (permissions, disk).
     Io = 50,
 }
 
 /// Every one of them.
-const ALL: [Exit; 28] = [
+const ALL: [Exit; 30] = [
     Exit::Ok,
     Exit::Bug,
     Exit::Usage,
@@ -93,6 +98,8 @@ const ALL: [Exit; 28] = [
     Exit::Held,
     Exit::AuditFailed,
     Exit::Daemon,
+    Exit::NotAllowed,
+    Exit::SecondPerson,
     Exit::Io,
 ];
 

@@ -188,10 +188,11 @@ impl Run {
             serde_json::from_slice(&std::fs::read(world.path("report.json")).unwrap()).unwrap();
         let figure = |name: &str| report["run"][name].as_f64().unwrap();
         let cards = figure("cards");
-        for name in ["run.db", "run.db-wal", "run.db-shm", "bureau.store-audit"] {
+        for name in ["run.db", "run.db-wal", "run.db-shm"] {
             let _ = std::fs::remove_file(world.path(name));
         }
         std::fs::remove_dir_all(world.path("run.db.spool")).unwrap();
+        world.new_bureau();
         let (hsm_host, simulator) = (figure("cpu_hsm_host_s"), figure("cpu_simulator_s"));
         for time in threads.values_mut() {
             time.user *= 1e6 / cards;

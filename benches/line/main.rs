@@ -122,10 +122,11 @@ impl Run {
             serde_json::from_slice(&std::fs::read(world.path("report.json")).unwrap()).unwrap();
         let figure = |name: &str| report["run"][name].as_f64().unwrap();
         let rate = steady_rate(&std::fs::read_to_string(world.path("run.jsonl")).unwrap());
-        for name in ["run.db", "run.db-wal", "run.db-shm", "run.jsonl", "bureau.store-audit"] {
+        for name in ["run.db", "run.db-wal", "run.db-shm", "run.jsonl"] {
             let _ = std::fs::remove_file(world.path(name));
         }
         std::fs::remove_dir_all(world.path("run.db.spool")).unwrap();
+        world.new_bureau();
         Self {
             reached: rate / (slowest(line).1 * f64::from(speed)),
             elapsed: figure("elapsed"),

@@ -27,8 +27,16 @@ impl World {
     pub fn new() -> Self {
         let world = Self { directory: tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap() };
         world.ran(PREP, &["key", "init", "--test", "--from", ISSUER_KEYS, "--store", "issuer.store"]);
-        world.ran(CARDWRIGHT, &["key", "init", "--test", "--from", BUREAU_KEYS, "--store", "bureau.store"]);
+        world.new_bureau();
         world
+    }
+
+    /// A bureau that has seen no file: its HSM takes none twice.
+    pub fn new_bureau(&self) {
+        for name in ["bureau.store", "bureau.store-audit", "bureau.store-spools", "run.db-lock"] {
+            let _ = std::fs::remove_file(self.path(name));
+        }
+        self.ran(CARDWRIGHT, &["key", "init", "--test", "--from", BUREAU_KEYS, "--store", "bureau.store"]);
     }
 
     /// Raises the level of every application of the product to 03, for all programs of this world.

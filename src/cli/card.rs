@@ -122,7 +122,7 @@ struct Refused {
 
 /// Does it.
 pub fn run(args: CardArgs) -> Result<Exit, Failure> {
-    if let Some(socket) = &args.socket.socket {
+    if let Some(socket) = args.socket.daemon(&args.ledger)? {
         return super::remote::ask(socket, args.json, args.verb.question()?);
     }
     on_stdout(|out| execute(&args, out))
@@ -193,6 +193,11 @@ pub(super) fn decide(
     as_json: bool,
     out: &mut dyn Write,
 ) -> Result<Exit, Early> {
+    if (what, which) == (Ask::FoundGood, &Selection::All) {
+        // Each is looked at: a chip that came as far as the next one may lack what its stripe has.
+        let why = "operator: cards are found good one by one; name the records that were looked at, as 3,7-9";
+        return Err(Failure::new(Exit::Usage, why).into());
+    }
     let reader = ledger.reader()?;
     let sequences = match which.sequences(reader.job(job)?.records) {
         Some(sequences) => sequences,

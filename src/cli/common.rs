@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::Serialize;
@@ -10,6 +10,9 @@ use serde::Serialize;
 use crate::daemon::people::sound_name;
 use crate::exit::{Exit, Failure};
 use crate::ledger::LedgerError;
+
+/// The ledger that is meant if none is named.
+const DEFAULT: &str = "cardwright.db";
 
 /// Where the ledger is.
 #[derive(Debug, Clone, clap::Args)]
@@ -19,7 +22,7 @@ pub struct LedgerArg {
         long,
         value_name = "DB",
         env = "CARDWRIGHT_LEDGER",
-        default_value = "cardwright.db",
+        default_value = DEFAULT,
         global = true
     )]
     pub ledger: PathBuf,
@@ -37,8 +40,33 @@ pub struct ByArg {
 #[derive(Debug, Clone, clap::Args)]
 pub struct SocketArg {
     /// Ask the daemon that listens there, and about its ledger
-    #[arg(long, value_name = "PATH", env = "CARDWRIGHT_SOCKET", global = true, conflicts_with = "ledger")]
+    #[arg(long, value_name = "PATH", env = "CARDWRIGHT_SOCKET", global = true)]
     pub socket: Option<PathBuf>,
+}
+
+impl LedgerArg {
+    /// Whether it was named on the command line, and not by the environment or by nobody.
+    fn is_named(&self) -> bool {
+        let unnamed = std::env::var_os("CARDWRIGHT_LEDGER").map_or_else(|| DEFAULT.into(), PathBuf::from);
+        self.ledger != unnamed
+    }
+}
+
+impl SocketArg {
+    /// The daemon to ask, if one is named. It has a ledger of its own, so none may be named beside it.
+    pub fn daemon(&self, ledger: &LedgerArg) -> Result<Option<&Path>, Failure> {
+        match &self.socket {
+            Some(socket) if ledger.is_named() => Err(Failure::new(
+                Exit::Usage,
+                format!(
+                    "operator: the daemon at {} has its own ledger: leave --ledger away, or ask no daemon (--socket, \
+                     CARDWRIGHT_SOCKET)",
+                    socket.display()
+                ),
+            )),
+            socket => Ok(socket.as_deref()),
+        }
+    }
 }
 
 impl ByArg {

@@ -7,17 +7,17 @@
 //! "accept"         a thread for each connection: question, policy, answer
 //! ```
 
+mod connections;
+
 use std::fs::Permissions;
-use std::io::{BufReader, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::io::Write;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded, select};
-use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
 use super::common::{Early, LedgerArg, Selection};
 use super::shop::{Shop, stop_text};
@@ -25,25 +25,22 @@ use super::signals::Signals;
 use super::simulator::SimulateArgs;
 use super::{ask, card, delete, job, papers, stock};
 use crate::daemon::people::{People, Person};
-use crate::daemon::policy::{self, Ask, BY_OPERATOR, Decision, SUBMITTED};
+use crate::daemon::policy::{self, Ask, BY_OPERATOR, BY_SIGNAL, Decision, SUBMITTED};
 use crate::daemon::queue::Queue;
-use crate::daemon::wire::{self, Answer, Question};
+use crate::daemon::wire::{self, Question};
 use crate::exit::{Exit, Failure};
 use crate::ledger::{Change, Context, JobId, JobState};
 use crate::pipeline::{Stop, Tell};
+use crate::profile::Line;
 
 /// Said when a signal ends the program before it listens.
 const STOPPED: &str = "stopped by the operator before the daemon listened";
-/// Connections at a time: people, and the programs that they watch with.
-const CONNECTIONS_MAX: usize = 64;
 /// What people may say to a line before it has heard it.
 const TOLD_MAX: usize = 256;
 /// How long a line may take to say whether a card will go: it never waits for a device.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 /// How long until it is looked again for data that are due.
 const LOOK_AGAIN: Duration = Duration::from_secs(3600);
-/// How long a connection may say nothing, and take nothing.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The daemon of one line.
 #[derive(Debug, clap::Parser)]
@@ -85,11 +82,8 @@ struct Core {
 /// Runs it until a signal.
 pub fn run(args: &DaemonArgs) -> Result<Exit, Failure> {
     let signals = Signals::handle(STOPPED)?;
-    let people = std::fs::read_to_string(&args.people).map_err(|e| e.to_string());
-    let people = people.and_then(|text| People::from_toml(&text));
-    let people = people
-        .map_err(|e| Failure::new(Exit::Profile, format!("people file {}: {e}", args.people.display())))?;
     let shop = Shop::open(&args.line, &args.keys, &args.ledger.ledger, &args.simulate, &signals)?;
+    let people = people(&args.people, &shop.line)?;
     let core = Arc::new(Core {
         shop,
         people,
@@ -99,6 +93,7 @@ pub fn run(args: &DaemonArgs) -> Result<Exit, Failure> {
     });
     core.hold_all()?;
     let listener = listen(&args.socket)?;
+    let ours = inode(&args.socket);
     let heard = signals.heard();
     let (ended, line_ended) = bounded::<()>(0);
     let spawned = |e: std::io::Error| Failure::new(Exit::Io, format!("us: no thread: {e}"));
@@ -133,14 +128,44 @@ pub fn run(args: &DaemonArgs) -> Result<Exit, Failure> {
         }
         recv(line_ended) -> _ => {}
     }
-    let _ = std::fs::remove_file(&args.socket);
+    if inode(&args.socket) == ours {
+        let _ = std::fs::remove_file(&args.socket);
+    }
     if !drained {
         // What is under way is UNKNOWN at the next start.
         return Ok(Exit::Stopped);
     }
     let simulator = core.shop.end_simulator();
     core.shop.ledger.clone().close()?;
+    if core.shop.keys_are_gone() {
+        let what = "key: the HSM host has ended, and the daemon with it; look why (its log stands above), and start again";
+        return Err(Failure::new(Exit::Hsm, what));
+    }
     simulator.map(|()| Exit::Ok)
+}
+
+fn inode(path: &Path) -> Option<(u64, u64)> {
+    std::fs::symlink_metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
+}
+
+/// The people file. Whoever can write it says who is a supervisor.
+fn people(path: &Path, line: &Line) -> Result<People, Failure> {
+    let wrong = |what: String| Failure::new(Exit::Profile, format!("people file {}: {what}", path.display()));
+    let meta = path.metadata().map_err(|e| wrong(e.to_string()))?;
+    let owner = meta.uid();
+    if meta.mode() & 0o022 != 0 || owner != 0 && owner != nix::unistd::geteuid().as_raw() {
+        return Err(wrong("it must be yours or root's, and nobody else may write it (chmod go-w)".into()));
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
+    let people = People::from_toml(&text).map_err(wrong)?;
+    for ask in &line.two_people {
+        let needs = policy::role(*ask, None);
+        if people.with(needs) < 2 {
+            let what = format!("the line has two people for {ask:?}, and fewer stand here as {needs:?}");
+            return Err(wrong(what));
+        }
+    }
+    Ok(people)
 }
 
 /// Makes the socket. Whoever connects is asked of the kernel, so anybody may.
@@ -149,14 +174,22 @@ fn listen(socket: &Path) -> Result<UnixListener, Failure> {
     if UnixStream::connect(socket).is_ok() {
         return Err(fail("another daemon listens there".into()));
     }
-    // The ledger is ours alone, so what lies there is from a daemon that was killed.
-    match std::fs::remove_file(socket) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(fail(error.to_string())),
-        _ => {}
+    // The ledger is ours alone, so a socket that lies there is from a daemon that was killed.
+    match std::fs::symlink_metadata(socket) {
+        Ok(there) if there.file_type().is_socket() => {
+            std::fs::remove_file(socket).map_err(|e| fail(e.to_string()))?;
+        }
+        Ok(_) => return Err(fail("something else lies there; name another path by --socket".into())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(fail(error.to_string())),
     }
     let listener = UnixListener::bind(socket).map_err(|e| fail(e.to_string()))?;
     std::fs::set_permissions(socket, Permissions::from_mode(0o666)).map_err(|e| fail(e.to_string()))?;
     Ok(listener)
+}
+
+fn not_allowed(why: &str) -> Failure {
+    Failure::new(Exit::NotAllowed, format!("operator: refused: {why}"))
 }
 
 fn held(reason: &str, actor: &str) -> Context {
@@ -201,109 +234,28 @@ impl Core {
                     tracing::error!(%job, %error, "and that cannot be written");
                 }
             }
-            let cancelled_by = self.queue().left();
-            self.changed.notify_all();
-            if let Some(actor) = cancelled_by
-                && let Err(failure) = self.give_up(job, &actor)
-            {
-                tracing::error!(%job, %failure, "what was not made could not be cancelled");
+            let mut queue = self.queue();
+            queue.left();
+            if self.shop.keys_are_gone() {
+                // Without keys no card can be made, and nothing is signed: a new daemon has a new HSM host.
+                queue.drain();
             }
+            drop(queue);
+            self.changed.notify_all();
         }
     }
 
     fn make(&self, job: JobId, actor: &str, people: (Receiver<()>, Receiver<Tell>)) -> Result<(), Failure> {
         let (_, batch) = self.shop.batch(self.shop.ready(job)?, None)?;
-        let outcome = self.shop.make(batch, false, actor, || people)?;
+        let stopped_by = || match self.queue().stopped_by() {
+            Some(by) => held(BY_OPERATOR, &by),
+            None => held(BY_SIGNAL, BY_SIGNAL),
+        };
+        let outcome = self.shop.make(batch, false, actor, || people, stopped_by)?;
         match &outcome.stopped {
             Some(stop @ Stop::Ledger(_)) => Err(Failure::new(Exit::Ledger, stop_text(stop))),
             _ => Ok(()),
         }
-    }
-
-    /// What was not made will not be.
-    fn give_up(&self, job: JobId, actor: &str) -> Result<(), Failure> {
-        let done = card::decide(
-            &self.shop.ledger,
-            job,
-            &Selection::All,
-            Ask::CancelCard,
-            actor,
-            false,
-            &mut std::io::sink(),
-        );
-        match done {
-            Ok(_) => Ok(()),
-            Err(Early::Failure(failure)) => Err(failure),
-            Err(Early::Output(error)) => Err(Failure::new(Exit::Io, error.to_string())),
-        }
-    }
-
-    fn accept(self: &Arc<Self>, listener: &UnixListener) {
-        let open = Arc::new(AtomicUsize::new(0));
-        for stream in listener.incoming() {
-            let Ok(stream) = stream else {
-                // Out of descriptors, most likely: connections must end before the next can begin.
-                std::thread::sleep(Duration::from_millis(100));
-                continue;
-            };
-            if open.fetch_add(1, Ordering::SeqCst) >= CONNECTIONS_MAX {
-                open.fetch_sub(1, Ordering::SeqCst);
-                continue;
-            }
-            let (core, open) = (Arc::clone(self), Arc::clone(&open));
-            let spawned = std::thread::Builder::new().name("connection".into()).spawn({
-                let open = Arc::clone(&open);
-                move || {
-                    if let Err(error) = core.converse(stream) {
-                        tracing::debug!(%error, "a connection ended");
-                    }
-                    open.fetch_sub(1, Ordering::SeqCst);
-                }
-            });
-            if spawned.is_err() {
-                open.fetch_sub(1, Ordering::SeqCst);
-            }
-        }
-    }
-
-    /// Questions and answers until the other end closes.
-    fn converse(&self, stream: UnixStream) -> std::io::Result<()> {
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        let uid = getsockopt(&stream, PeerCredentials)?.uid();
-        let mut reader = BufReader::new(stream.try_clone()?);
-        let mut writer = stream;
-        let person = self.people.of(uid);
-        while let Some(question) = wire::receive::<Question>(&mut reader, wire::QUESTION_MAX)? {
-            let mut out = Vec::new();
-            let result = match person {
-                _ if question.v != wire::VERSION => Err(Failure::new(
-                    Exit::Daemon,
-                    "operator: the daemon is of another version; install both from one build",
-                )
-                .into()),
-                None => Err(Failure::new(
-                    Exit::Denied,
-                    format!("operator: nobody with uid {uid} stands in the daemon's people file"),
-                )
-                .into()),
-                Some(person) => self.answer(person, &question, &mut out),
-            };
-            let (exit, error) = match result {
-                Ok(exit) => (exit, None),
-                Err(Early::Failure(failure)) => (failure.exit, Some(failure.message)),
-                Err(Early::Output(error)) => return Err(error),
-            };
-            let out = String::from_utf8_lossy(&out).into_owned();
-            let sent = wire::send(&mut writer, &Answer { exit: exit as u8, out, error });
-            if self.shop.ledger.failed().is_some() {
-                // The line ends, and the daemon with it: a new one begins with what is on the disk.
-                self.queue().drain();
-                self.changed.notify_all();
-            }
-            sent?;
-        }
-        Ok(())
     }
 
     fn answer(&self, person: &Person, question: &Question, out: &mut dyn Write) -> Result<Exit, Early> {
@@ -367,6 +319,7 @@ impl Core {
                     Decision::Denied(why) => {
                         return Err(Failure::new(Exit::Denied, format!("refused: {why}")).into());
                     }
+                    Decision::NotAllowed(why) => return Err(not_allowed(why).into()),
                     _ => stock::shift(&self.shop.ledger, name, &person.name, json, out)?,
                 }
             }
@@ -412,7 +365,7 @@ impl Core {
                     continue;
                 }
                 Decision::Waits => continue,
-                Decision::Denied(why) => why,
+                Decision::Denied(why) | Decision::NotAllowed(why) => why,
             };
             denied.get_or_insert_with(|| {
                 Failure::new(Exit::Denied, format!("{job} record {seq}: refused: {why}"))
@@ -513,7 +466,9 @@ impl Core {
         out: &mut dyn Write,
     ) -> Result<Option<String>, Early> {
         let reader = self.shop.ledger.reader()?;
-        let situation = queue.situation(ask, job, records, reader.job(job)?.state, reader.held_for(job)?);
+        let view = reader.job(job)?;
+        let (stands, held_for, now) = ((view.state, &view.balance), reader.held_for(job)?, Instant::now());
+        let situation = queue.situation(ask, job, records, stands, held_for, now);
         let two = &self.shop.line.two_people;
         match policy::decide(ask, person, Some(&situation), two, queue.is_draining()) {
             Decision::Accepted => {
@@ -526,11 +481,13 @@ impl Core {
                 Ok(None)
             }
             Decision::Waits => {
-                queue.asked(ask, job, records, &person.name);
-                writeln!(out, "it takes two people: another one has to ask for the same")?;
-                Ok(None)
+                queue.asked(ask, job, records, (view.state, view.balance), &person.name, now);
+                let what = "nothing is done yet: it takes two people, and another one has to ask for the same within 15 \
+                            minutes, while the job stands as it does";
+                Err(Failure::new(Exit::SecondPerson, format!("{job}: {what}")).into())
             }
             Decision::Denied(why) => Err(Failure::new(Exit::Denied, format!("{job}: refused: {why}")).into()),
+            Decision::NotAllowed(why) => Err(not_allowed(&format!("{job}: {why}")).into()),
         }
     }
 
@@ -538,6 +495,7 @@ impl Core {
         let draining = self.queue().is_draining();
         match policy::decide(Ask::Submit, person, None, &self.shop.line.two_people, draining) {
             Decision::Denied(why) => return Err(Failure::new(Exit::Denied, format!("refused: {why}")).into()),
+            Decision::NotAllowed(why) => return Err(not_allowed(why).into()),
             _ => tracing::info!(file = %file.display(), by = %person.name, "submitted"),
         }
         let (job, seen_before) = self.shop.accept(file)?;
@@ -579,7 +537,7 @@ impl Core {
             }
             Ask::Hold => {
                 queue.remove(job);
-                if queue.stop(job, None) {
+                if queue.stop(job, &actor) {
                     writeln!(out, "{job} stops; cards under way are finished, then it is HELD")?;
                 } else {
                     ledger.record(job, Change::Held, held(BY_OPERATOR, &actor)).wait()?;
@@ -588,15 +546,16 @@ impl Core {
             }
             Ask::Cancel => {
                 queue.remove(job);
-                if queue.stop(job, Some(&actor)) {
-                    writeln!(
-                        out,
-                        "{job} stops; cards under way are finished, what was not made is CANCELLED"
-                    )?;
-                } else {
-                    drop(queue);
-                    return card::decide(ledger, job, &Selection::All, Ask::CancelCard, &actor, json, out);
+                if queue.stop(job, &actor) {
+                    // Cards under way are finished. What is answered is done, whatever becomes of us then.
+                    while queue.is_on_line(job) {
+                        queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                    }
+                } else if reader.job(job)?.state == JobState::Open {
+                    ledger.record(job, Change::Held, held(BY_OPERATOR, &actor)).wait()?;
                 }
+                drop(queue);
+                return card::decide(ledger, job, &Selection::All, Ask::CancelCard, &actor, json, out);
             }
             _ => {
                 ledger.record(job, Change::Closed, Context::by(&actor)).wait()?;

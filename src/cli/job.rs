@@ -108,7 +108,7 @@ enum JobVerb {
 
 /// Does it.
 pub fn run(args: JobArgs) -> Result<Exit, Failure> {
-    if let Some(socket) = &args.socket.socket {
+    if let Some(socket) = args.socket.daemon(&args.ledger)? {
         return super::remote::ask(socket, args.json, args.verb.question()?);
     }
     let needs = |what: &str| Err(Failure::new(Exit::Usage, format!("operator: {what}")));

@@ -109,8 +109,9 @@ fn a_job_in_trouble_is_brought_to_its_close() {
     let last = log.as_array().unwrap().last().unwrap();
     assert_eq!(
         (&last["from"], &last["to"], &last["actor"]),
-        (&"OPEN".into(), &"CLOSED".into(), &"Ada".into())
+        (&"OPEN".into(), &"CLOSED".into(), &format!("Ada (uid {})", nix::unistd::getuid()).into())
     );
+    fails(path, "card resolve J1 all --good", Exit::Usage, &["one by one"]);
 }
 
 /// What can be done is done; what is refused is named, all of it.

@@ -17,10 +17,15 @@ pub(super) fn ask(socket: &Path, json: bool, ask: wire::Ask) -> Result<Exit, Fai
         )
     };
     let mut stream = UnixStream::connect(socket).map_err(|e| failed(&e))?;
-    wire::send(&mut stream, &Question { v: wire::VERSION, json, ask }).map_err(|e| failed(&e))?;
-    let answer: Option<Answer> =
-        wire::receive(&mut BufReader::new(stream), wire::ANSWER_MAX).map_err(|e| failed(&e))?;
-    let answer = answer.ok_or_else(|| failed(&"it hung up without an answer"))?;
+    // A daemon that does not listen to whoever asks says so and hangs up: its answer is there all the same.
+    let sent = wire::send(&mut stream, &Question { v: wire::VERSION, json, ask });
+    let answer: std::io::Result<Option<Answer>> =
+        wire::receive(&mut BufReader::new(stream), wire::ANSWER_MAX);
+    let answer = match (answer, sent) {
+        (Ok(Some(answer)), _) => answer,
+        (_, Err(error)) | (Err(error), Ok(())) => return Err(failed(&error)),
+        (Ok(None), Ok(())) => return Err(failed(&"it hung up without an answer")),
+    };
     on_stdout(|out| Ok(out.write_all(answer.out.as_bytes()).map(|()| Exit::Ok)?))?;
     let exit = Exit::from_code(answer.exit).ok_or_else(|| failed(&"it answers nonsense"))?;
     match answer.error {

@@ -8,8 +8,9 @@ use super::cpu;
 use super::shop::{Job, Shop, stop_text};
 use super::signals::Signals;
 use super::simulator::SimulateArgs;
+use crate::daemon::policy::BY_OPERATOR;
 use crate::exit::{Exit, Failure};
-use crate::ledger::{JobId, JobState, Reader, RecordState};
+use crate::ledger::{Context, JobId, JobState, Reader, RecordState};
 use crate::outputs;
 use crate::pipeline::{Outcome, Stop};
 use crate::report::{EventWriter, Places, Progress, Shown, Summary};
@@ -128,8 +129,10 @@ fn make(shop: Shop, job: Job, args: &LineArgs, json: bool, signals: &Signals) ->
     let shown = Shown::suitable(json);
     let progress = Progress::start(shop.ledger.subscribe(), id, total, crate::report::mark(&view), shown);
     let held = view.state == JobState::Held;
-    let mut outcome =
-        shop.make(batch, held, &args.by.actor(), || (signals.heard(), crossbeam_channel::never()))?;
+    let actor = args.by.actor();
+    let people = || (signals.heard(), crossbeam_channel::never());
+    let stopped_by = || Context { reason: Some(BY_OPERATOR.into()), ..Context::by(&actor) };
+    let mut outcome = shop.make(batch, held, &actor, people, stopped_by)?;
     let ended = shop.close();
     progress.finish();
     if let Some(events) = events {

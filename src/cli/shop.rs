@@ -20,6 +20,7 @@ use super::links::{Links, Real, Simulated};
 use super::signals::Signals;
 use super::simulator::{SimulateArgs, Simulator};
 use super::stations;
+use crate::daemon::policy::Ask;
 use crate::exit::{Exit, Failure};
 use crate::hsm::client::{Client, Counter, HostProcess};
 use crate::hsm::{Admission, Auditor, Hsm, Realm, SpoolKey, Vault};
@@ -55,7 +56,7 @@ pub(super) struct Shop {
     simulator: Mutex<Option<Simulator>>,
     directory: tempfile::TempDir,
     /// Its end is the end of the keys.
-    host: HostProcess,
+    host: Mutex<HostProcess>,
     socket: PathBuf,
     realm: Realm,
     /// Calls to the HSM for the job on the line.
@@ -120,7 +121,7 @@ impl Shop {
             simulate: simulate.clone(),
             simulator,
             directory,
-            host,
+            host: Mutex::new(host),
             socket,
             realm,
             calls: Counter::default(),
@@ -278,13 +279,12 @@ impl Shop {
                 format!("job {} is closed; nothing can be made of it", job.id),
             ));
         }
-        if reader.recount(job.id)? != view.balance {
+        if let Some(finding) = reader.replayed(job.id)?.first() {
             return Err(Failure::new(
                 Exit::Ledger,
                 format!(
-                    "the ledger's counts of job {} differ from its records and attempts: somebody else has changed it; \
-                     restore it, or count the cards by hand",
-                    job.id
+                    "the ledger's tables differ from its events: {finding}; somebody else has changed them: see `cardwright audit \
+                     verify`, and restore it, or count the cards by hand"
                 ),
             ));
         }
@@ -316,6 +316,7 @@ impl Shop {
         held: bool,
         actor: &str,
         people: impl FnOnce() -> (Receiver<()>, Receiver<Tell>),
+        stopped_by: impl FnOnce() -> Context,
     ) -> Result<Outcome, Failure> {
         let (job, by) = (batch.job, || Context::by(actor));
         let counted = batch.hopper.is_some();
@@ -334,11 +335,15 @@ impl Shop {
             Some(Stop::Ledger(_)) => {}
             Some(stop) => {
                 let detail = calls::told(Some(stop_text(stop)), &self.calls.take());
-                let context = Context { reason: Some(stop_word(stop).into()), detail, ..by() };
+                let context = match stop {
+                    Stop::Operator => stopped_by(),
+                    _ => Context { reason: Some(stop_word(stop).into()), ..Context::by("line") },
+                };
+                let context = Context { detail, ..context };
                 self.ledger.record(job, Change::Held, context).wait()?;
             }
-            // Its cards go to the vault, samples are taken: a person closes it.
-            None if counted => {}
+            // Its cards go to the vault, samples are taken, or closing takes two: people close it.
+            None if counted || self.line.two_people.contains(&Ask::Close) => {}
             // Refused while rejects wait for their destruction or remakes for their release: the job stays open.
             None => {
                 let context = Context { detail: calls::told(None, &self.calls.take()), ..by() };
@@ -354,13 +359,18 @@ impl Shop {
             return Ok(Box::new(Real::new(&self.line)?));
         }
         let mut simulator = self.simulator.lock().unwrap_or_else(PoisonError::into_inner);
-        let running = match simulator.take() {
+        let running = match simulator.take_if(|running| !running.has_ended()) {
             Some(running) => running,
             None => Simulator::start(&self.profile, &self.simulate, self.directory.path())?,
         };
         let socket = running.socket().to_owned();
         *simulator = Some(running);
         Ok(Box::new(Simulated { socket }))
+    }
+
+    /// Whether the HSM host has ended; no other takes its place, because a store may want a passphrase.
+    pub(super) fn keys_are_gone(&self) -> bool {
+        self.host.lock().unwrap_or_else(PoisonError::into_inner).has_ended()
     }
 
     /// Ends `hwsim` if it runs.

@@ -85,6 +85,11 @@ impl Simulator {
         &self.socket
     }
 
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Lets it write what is left and end.
     pub fn end(mut self) -> Result<(), Failure> {
         drop(self.child.stdin.take());

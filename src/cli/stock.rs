@@ -79,7 +79,7 @@ struct Shown<'a> {
 
 /// Does it.
 pub fn run(args: StockArgs) -> Result<Exit, Failure> {
-    if let Some(socket) = &args.socket.socket {
+    if let Some(socket) = args.socket.daemon(&args.ledger)? {
         return super::remote::ask(socket, args.json, args.verb.question()?);
     }
     on_stdout(|out| execute(&args, out))

@@ -74,6 +74,11 @@ impl People {
         Ok(Self(people))
     }
 
+    /// How many have this role.
+    pub fn with(&self, role: Role) -> usize {
+        self.0.values().filter(|person| person.roles.contains(&role)).count()
+    }
+
     /// Who has this user id.
     pub fn of(&self, uid: u32) -> Option<&Person> {
         self.0.get(&uid)

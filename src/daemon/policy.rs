@@ -86,12 +86,34 @@ pub enum Decision {
     Waits,
     /// It is not done, because.
     Denied(&'static str),
+    /// It is not done for this person, or not now, because.
+    NotAllowed(&'static str),
+}
+
+impl Ask {
+    /// Whether it may be listed in a line's `two_people`. Stopping never waits for anybody, and looking needs nobody; what is
+    /// listed by another name is not either.
+    pub fn is_for_two(self) -> bool {
+        use Ask::{AskCard, CancelCard, Hold, Look, Papers, Resume, Shift, Submit};
+        !matches!(self, AskCard | CancelCard | Hold | Look | Papers | Resume | Shift | Submit)
+    }
+
+    /// What is listed in `two_people` for it: who resumes a job releases it, and who withdraws all its records cancels it.
+    pub fn listed(self) -> Self {
+        match self {
+            Self::Resume => Self::Release,
+            Self::CancelCard => Self::Cancel,
+            other => other,
+        }
+    }
 }
 
 /// A hold with one of these reasons is the operator's own business.
 pub const SUBMITTED: &str = "submitted";
 /// See [`SUBMITTED`].
 pub const BY_OPERATOR: &str = "operator";
+/// The daemon was told to end: as after any restart, a supervisor releases.
+pub const BY_SIGNAL: &str = "signal";
 
 /// Decides. `two` holds what takes two people on this line; `draining`: the daemon is about to end.
 pub fn decide(
@@ -113,17 +135,20 @@ pub fn decide(
         return decision;
     }
     if draining {
-        return Decision::Denied("the daemon is about to end; nothing new is begun");
+        return Decision::NotAllowed("the daemon is about to end; nothing new is begun");
     }
     let needs = role(ask, job);
-    if !person.roles.contains(&needs) {
-        return Decision::Denied(match needs {
+    let stops = ask == Ask::Hold && person.roles.contains(&Role::Supervisor);
+    if !stops && !person.roles.contains(&needs) {
+        return Decision::NotAllowed(match needs {
             Role::Operator => "it takes an operator",
             _ => "it takes a supervisor",
         });
     }
     match job {
-        Some(job) if two.contains(&ask) && job.asked_by.as_ref().is_none_or(|by| *by == person.name) => {
+        Some(job)
+            if two.contains(&ask.listed()) && job.asked_by.as_ref().is_none_or(|by| *by == person.name) =>
+        {
             Decision::Waits
         }
         _ => Decision::Accepted,
@@ -197,8 +222,8 @@ fn own(job: &Situation) -> bool {
     matches!(job.held_for.as_deref(), Some(SUBMITTED | BY_OPERATOR))
 }
 
-/// Who may do it.
-fn role(ask: Ask, job: Option<&Situation>) -> Role {
+/// Who may do it. Holding is for a supervisor, too.
+pub fn role(ask: Ask, job: Option<&Situation>) -> Role {
     match ask {
         Ask::Look | Ask::Submit | Ask::Hold | Ask::Resume | Ask::Destroyed | Ask::Kill => Role::Operator,
         Ask::AskCard => Role::Operator,

@@ -1,11 +1,12 @@
 //! Which job is on the line, which wait for it, and what waits for a second person. Pure state; whoever shares it guards it.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
 use super::policy::{Ask, Situation};
-use crate::ledger::{JobId, JobState};
+use crate::ledger::{Balance, JobId, JobState};
 use crate::pipeline::Tell;
 
 /// See the module.
@@ -16,17 +17,29 @@ pub struct Queue {
     draining: bool,
     /// Cards that lie in the line are being asked.
     asking: bool,
-    /// What one person asked for that takes two: about which job and records, and who.
-    asked: BTreeMap<(Ask, JobId, String), String>,
+    /// What one person asked for that takes two: about which job and records.
+    asked: BTreeMap<(Ask, JobId, String), Asked>,
 }
+
+/// Who asked, when, and how the job stood: another person agrees to what both have seen.
+#[derive(Debug)]
+struct Asked {
+    by: String,
+    at: Instant,
+    state: JobState,
+    balance: Balance,
+}
+
+/// How long it waits for the second person.
+const ASKED_FOR: Duration = Duration::from_secs(900);
 
 #[derive(Debug)]
 struct OnLine {
     job: JobId,
     stop: Sender<()>,
     tell: Sender<Tell>,
-    /// Who gave the job up meanwhile.
-    cancelled_by: Option<String>,
+    /// Who stopped the job.
+    stopped_by: Option<String>,
 }
 
 impl OnLine {
@@ -43,27 +56,46 @@ impl Queue {
         ask: Ask,
         job: JobId,
         records: &str,
-        state: JobState,
+        (state, balance): (JobState, &Balance),
         held_for: Option<String>,
+        now: Instant,
     ) -> Situation {
+        let on_line = self.is_on_line(job);
+        let asked = self.asked.get(&(ask.listed(), job, records.to_owned()));
+        let stands = |a: &&Asked| on_line || a.state == state && a.balance == *balance;
+        let asked = asked.filter(|a| now.saturating_duration_since(a.at) < ASKED_FOR).filter(stands);
         Situation {
             state,
             held_for,
-            on_line: self.on_line.as_ref().is_some_and(|on| on.job == job),
+            on_line,
             queued: self.waiting.iter().any(|(waiting, _)| *waiting == job),
             line_busy: self.on_line.is_some() || self.asking,
-            asked_by: self.asked.get(&(ask, job, records.to_owned())).cloned(),
+            asked_by: asked.map(|a| a.by.clone()),
         }
     }
 
+    /// Whether the line works on this job.
+    pub fn is_on_line(&self, job: JobId) -> bool {
+        self.on_line.as_ref().is_some_and(|on| on.job == job)
+    }
+
     /// Notes the first of two people.
-    pub fn asked(&mut self, ask: Ask, job: JobId, records: &str, by: &str) {
-        self.asked.insert((ask, job, records.to_owned()), by.to_owned());
+    pub fn asked(
+        &mut self,
+        ask: Ask,
+        job: JobId,
+        records: &str,
+        (state, balance): (JobState, Balance),
+        by: &str,
+        now: Instant,
+    ) {
+        let asked = Asked { by: by.to_owned(), at: now, state, balance };
+        self.asked.insert((ask.listed(), job, records.to_owned()), asked);
     }
 
     /// It was done: nobody waits for a second person any more. Gives the first one's name.
     pub fn settled(&mut self, ask: Ask, job: JobId, records: &str) -> Option<String> {
-        self.asked.remove(&(ask, job, records.to_owned()))
+        self.asked.remove(&(ask.listed(), job, records.to_owned())).map(|asked| asked.by)
     }
 
     /// A job waits for the line.
@@ -82,23 +114,26 @@ impl Queue {
             return None;
         }
         let (job, by) = self.waiting.pop_front()?;
-        self.on_line = Some(OnLine { job, stop, tell, cancelled_by: None });
+        self.on_line = Some(OnLine { job, stop, tell, stopped_by: None });
         Some((job, by))
     }
 
-    /// The job has left the line. Gives who gave it up meanwhile.
-    pub fn left(&mut self) -> Option<String> {
-        self.on_line.take().and_then(|on| on.cancelled_by)
+    /// The job has left the line.
+    pub fn left(&mut self) {
+        self.on_line = None;
     }
 
     /// Has the line stop feeding, if it works on this job; whether it does.
-    pub fn stop(&mut self, job: JobId, cancelled_by: Option<&str>) -> bool {
+    pub fn stop(&mut self, job: JobId, by: &str) -> bool {
         let Some(on) = self.on_line.as_mut().filter(|on| on.job == job) else { return false };
-        if let Some(by) = cancelled_by {
-            on.cancelled_by = Some(by.to_owned());
-        }
+        on.stopped_by.get_or_insert_with(|| by.to_owned());
         on.tell();
         true
+    }
+
+    /// Who stopped the job that is on the line; nobody did where the daemon drains.
+    pub fn stopped_by(&self) -> Option<String> {
+        self.on_line.as_ref()?.stopped_by.clone()
     }
 
     /// Cards that lie in the line are asked, or not any more: no job comes on it meanwhile.

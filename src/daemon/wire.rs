@@ -75,6 +75,14 @@ pub struct Answer {
     pub error: Option<String>,
 }
 
+/// What a message asks. The version comes first: another one may know other questions.
+pub fn question(message: serde_json::Value) -> Result<Question, &'static str> {
+    if message.get("v").and_then(serde_json::Value::as_u64) != Some(VERSION.into()) {
+        return Err("the daemon is of another version; install both from one build");
+    }
+    serde_json::from_value(message).map_err(|_| "that is no question that the daemon knows")
+}
+
 /// Writes one message.
 pub fn send(stream: &mut impl Write, message: &impl Serialize) -> std::io::Result<()> {
     let mut line = serde_json::to_vec(message)?;

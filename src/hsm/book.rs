@@ -46,9 +46,30 @@ fn fault(what: impl std::fmt::Display) -> HsmError {
 }
 
 impl Book {
-    /// Of the store at this path; made with the first change.
+    /// Of the store at this path.
     pub(super) fn beside(store: &Path) -> Self {
         Self(Kept::beside(store, "-audit", HsmError::Book))
+    }
+
+    /// Makes the book of a new store, with a new audit key. One that is there and was never used is kept; any other is
+    /// refused: it belongs to a store of the same name.
+    pub(super) fn make(store: &Path) -> Result<Self, HsmError> {
+        let book = Self::beside(store);
+        let lock = book.0.lock()?;
+        match book.0.read()? {
+            None => book.0.write(Entries::new()?.to_text())?,
+            Some(text) => {
+                let entries = Entries::from_text(&text).ok_or_else(|| book.0.damaged())?;
+                if entries.generation > 0 {
+                    let path = book.0.path().display();
+                    return Err(fault(format!(
+                        "{path}: it is of another store; move it away with its ledgers"
+                    )));
+                }
+            }
+        }
+        drop(lock);
+        Ok(book)
     }
 
     /// What the HSM knows of a ledger, and its public key.
@@ -112,12 +133,17 @@ impl Book {
     /// Reads the book, alone, and writes it back if it changed.
     fn with<T>(&self, work: impl FnOnce(&mut Entries) -> Result<(T, bool), HsmError>) -> Result<T, HsmError> {
         let _lock = self.0.lock()?;
-        let (mut entries, new) = match self.0.read()? {
-            Some(text) => (Entries::from_text(&text).ok_or_else(|| self.0.damaged())?, false),
-            None => (Entries::new()?, true),
+        let missing = || {
+            fault(format!(
+                "{}: it is missing; `key init` made it with the store: put it back, from a backup of the same day as the \
+                 ledger's. A copy of a store without it is no store to work with",
+                self.0.path().display()
+            ))
         };
+        let text = self.0.read()?.ok_or_else(missing)?;
+        let mut entries = Entries::from_text(&text).ok_or_else(|| self.0.damaged())?;
         let (result, changed) = work(&mut entries)?;
-        if new || changed {
+        if changed {
             self.0.write(entries.to_text())?;
         }
         Ok(result)
@@ -194,7 +220,7 @@ mod tests {
     #[test]
     fn a_ledger_only_goes_forward() {
         let directory = tempfile::tempdir().unwrap();
-        let book = Book::beside(&directory.path().join("store"));
+        let book = Book::make(&directory.path().join("store")).unwrap();
         let before = book.info(A).unwrap();
         assert_eq!((before.head, before.generation), (None, 0));
         let first = book.checkpoint(place(A, 7, 1)).unwrap();
@@ -218,9 +244,21 @@ mod tests {
     }
 
     #[test]
+    fn it_is_made_with_the_store_and_never_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, path) = (directory.path().join("store"), directory.path().join("store-audit"));
+        assert!(matches!(Book::beside(&store).info(A), Err(HsmError::Book(why)) if why.contains("missing")));
+        assert!(!path.exists());
+        let key = Book::make(&store).unwrap().info(A).unwrap().key;
+        assert_eq!(Book::make(&store).unwrap().info(A).unwrap().key, key);
+        Book::beside(&store).checkpoint(place(A, 1, 1)).unwrap();
+        assert!(matches!(Book::make(&store), Err(HsmError::Book(why)) if why.contains("another store")));
+    }
+
+    #[test]
     fn a_file_goes_into_one_ledger() {
         let directory = tempfile::tempdir().unwrap();
-        let book = Book::beside(&directory.path().join("store"));
+        let book = Book::make(&directory.path().join("store")).unwrap();
         book.note([[1; 32], [2; 32]], A).unwrap();
         book.note([[1; 32], [2; 32]], A).unwrap();
         assert_eq!(book.info(A).unwrap().generation, 1);
@@ -234,7 +272,7 @@ mod tests {
     fn a_damaged_book_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let (book, path) =
-            (Book::beside(&directory.path().join("store")), directory.path().join("store-audit"));
+            (Book::make(&directory.path().join("store")).unwrap(), directory.path().join("store-audit"));
         book.checkpoint(place(A, 7, 1)).unwrap();
         book.note([[1; 32], [2; 32]], A).unwrap();
         let good = std::fs::read(&path).unwrap();

@@ -278,6 +278,11 @@ impl HostProcess {
         }
     }
 
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Its process id, for the operator.
     pub fn id(&self) -> u32 {
         self.child.id()

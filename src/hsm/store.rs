@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 pub use entry::{KekRules, KeyType, SecretEntry, Side, Usage};
 
 use super::Realm;
+use super::book::Book;
 use crate::exit::{Exit, Failure};
 use crate::ids::{KekId, KmcRef};
 
@@ -28,9 +29,13 @@ pub struct Store {
 
 impl Store {
     /// Reads a key list (TOML, DESIGN.md section 8), checks every rule, and writes it to a new TEST store at `path`,
-    /// mode 0600. An existing file is never replaced: a KEKID has one value for ever.
+    /// mode 0600. An existing file is never replaced: a KEKID has one value for ever. A bureau's store gets its audit book
+    /// beside it.
     pub fn create_test(toml_text: &str, path: &Path, side: Side) -> Result<Self, Failure> {
         let entries = list::parse(toml_text, side)?;
+        if side == Side::Bureau && !path.exists() {
+            Book::make(path)?;
+        }
         file::create(path, side, toml_text)?;
         Ok(Self { path: path.to_owned(), side, entries })
     }

@@ -170,7 +170,7 @@ impl Law {
             Self::Record { .. } | Self::Attempt { .. } | Self::NoAttempt => card("show"),
             Self::Closing { queued, in_flight, remake, unknown, rejects, blanks, hopper } => {
                 Some(if *unknown > 0 {
-                    format!("cardwright card resolve {job} all --destroyed (or --good)")
+                    format!("cardwright card resolve {job} all --destroyed (or SEQ --good)")
                 } else if *rejects > 0 {
                     format!("cardwright card resolve {job} all --destroyed")
                 } else if *remake > 0 {

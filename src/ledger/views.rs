@@ -13,6 +13,8 @@ pub struct JobView {
     pub job: JobId,
     /// State.
     pub state: JobState,
+    /// HELD only: why. Held for `submitted` or `operator` an operator lets it go, for anything else a supervisor.
+    pub held_for: Option<String>,
     /// Marked SIMULATED everywhere.
     pub simulated: bool,
     /// Made with TEST keys: marked everywhere.

@@ -114,7 +114,12 @@ impl Writer {
             let changes: Vec<_> = lost.chain(thrown).chain(held).collect();
             self.books.insert(job, book);
             for change in &changes {
-                self.change(job, change, context())?;
+                let mut context = context();
+                if let Change::Lost { seq } = change {
+                    // Where to look for it.
+                    (context.station, context.module) = self.store.last_station(job, *seq)?;
+                }
+                self.change(job, change, context)?;
             }
             self.write_balances([job])?;
         }

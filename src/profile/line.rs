@@ -282,6 +282,12 @@ impl Line {
     }
 
     fn check(&self) -> Result<(), String> {
+        if let Some(ask) = self.two_people.iter().find(|ask| !ask.is_for_two()) {
+            let what = serde_json::to_string(ask).unwrap_or_default();
+            return Err(format!(
+                "two_people: {what} is not for two (\"release\" stands for resume too, \"cancel\" for card cancel)"
+            ));
+        }
         let mut names = std::collections::BTreeSet::new();
         let mut mics = std::collections::BTreeSet::new();
         for module in &self.modules {

@@ -62,7 +62,7 @@ pub fn accept(
     let input = open_input(path)?;
     let mut part = Part::create(spool_path)?;
     let sealing = Sealing::begin(&mut part.file, sealer);
-    let mut sealing = sealing.map_err(|e| FileError::io(COPYING, e))?;
+    let mut sealing = sealing.map_err(|e| part.unwritten(e))?;
     let mut copy = Copy { input, part: &mut part, sealing: &mut sealing };
     let read = read(&mut copy, limits, checks);
     let (header, seen, end) = read.map_err(|error| sealing.explain(error))?;
@@ -91,7 +91,7 @@ fn read(
         .map_err(|failure| FileError::at(end.length, FileFault::Refused(failure)))?;
     seen.keks.insert((end.trailer.kek, end.trailer.tk_type));
     let flushed = copy.sealing.flush(&mut copy.part.file);
-    flushed.map_err(|e| FileError::io(COPYING, e))?;
+    flushed.map_err(|e| copy.part.unwritten(e))?;
     Ok((header, seen, end))
 }
 
@@ -168,6 +168,10 @@ struct Part {
 }
 
 impl Part {
+    fn unwritten(&self, error: io::Error) -> FileError {
+        FileError::io(format!("{COPYING}: {}", self.path.display()), error)
+    }
+
     fn create(spool: &Path) -> Result<Self, FileError> {
         let io = |e| FileError::io(format!("{}: no spool file can be made there", spool.display()), e);
         let name = spool.file_name().ok_or_else(|| io(io::ErrorKind::InvalidInput.into()))?;

@@ -287,8 +287,13 @@ pub fn write_job(job: &JobView, f: &mut dyn std::fmt::Write) -> std::fmt::Result
     let b = &job.balance;
     writeln!(
         f,
-        "Job       {} {}: file {} of {}, product {}",
-        job.job, job.state, job.file_id, job.issuer_id, job.product
+        "Job       {} {}{}: file {} of {}, product {}",
+        job.job,
+        job.state,
+        job.held_for.as_ref().map(|why| format!(" ({why})")).unwrap_or_default(),
+        job.file_id,
+        job.issuer_id,
+        job.product
     )?;
     writeln!(f, "          line {}, KEK {}, SHA-256 {}", job.line, job.kek, job.digest)?;
     if job.deleted {

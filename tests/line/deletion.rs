@@ -142,7 +142,10 @@ fn deletion_comes_to_its_end_from_any_step() {
     assert_eq!(fs::read(world.path(CERTIFICATE)).unwrap(), certificate);
 
     let says: Value = serde_json::from_slice(&certificate).unwrap();
-    assert_eq!((word(&says, "job"), word(&says, "by")), ("J1".into(), "Ada".into()));
+    assert_eq!(
+        (word(&says, "job"), word(&says, "by")),
+        ("J1".into(), format!("Ada (uid {})", nix::unistd::geteuid()))
+    );
     assert!(says["spool_key"].is_string() && word(&says, "limits").contains("flash"));
     let log = world.cardwright(&["log", "--json"]);
     let events: Vec<Value> = serde_json::from_str(&log.stdout).unwrap();
@@ -300,8 +303,8 @@ fn the_daemon_signs_papers_and_deletes_for_a_supervisor() {
 
     people(&world, "\"operator\"");
     let daemon = Daemon::start(&world, "0", "2");
-    daemon.denied("job delete J1", "supervisor");
-    daemon.denied("job papers J1 --out again", "supervisor");
+    daemon.not_allowed("job delete J1", "supervisor");
+    daemon.not_allowed("job papers J1 --out again", "supervisor");
     assert_eq!(keys_left(&world), 1);
     daemon.signal(Signal::SIGTERM);
     assert_eq!(daemon.ends(), Some(0));

@@ -25,6 +25,7 @@ mod faults;
 mod papers;
 #[path = "../pcscd_support/mod.rs"]
 mod pcscd_support;
+mod people;
 #[path = "../prep_support/mod.rs"]
 mod prep_support;
 mod resumed;

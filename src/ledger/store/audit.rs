@@ -82,6 +82,25 @@ impl Store {
     }
 }
 
+/// What a job's tables show that its events do not add up to; empty if they do.
+pub(super) fn of_job(connection: &Connection, job: JobId) -> Result<Vec<Finding>, LedgerError> {
+    let moment = connection.unchecked_transaction()?;
+    let mut found = Findings(Vec::new());
+    let Some(mut replay) = replays(&moment, Some(job))?.remove(&job) else {
+        return Err(LedgerError::NoJob(job));
+    };
+    let mut query = moment.prepare(&format!("SELECT {} FROM event WHERE job = ?1 ORDER BY n", row::EVENT))?;
+    let mut rows = query.query([job.0])?;
+    while let Some(row) = rows.next()? {
+        let event = row::event(row)?;
+        if let Err(what) = replay.follow(&event) {
+            found.at(Where::Event(event.n), what);
+        }
+    }
+    tables(&moment, job, &replay, &mut found)?;
+    Ok(found.0)
+}
+
 /// What the HSM knows against what the ledger shows.
 fn against(
     connection: &Connection,
@@ -168,7 +187,7 @@ pub(super) fn audit(
     let mut found = Findings(Vec::new());
     let signed = checkpoints(&moment, id, "ORDER BY n")?;
     let mut waiting = signed.iter().peekable();
-    let (mut jobs, mut shifts) = (replays(&moment)?, Shifts::default());
+    let (mut jobs, mut shifts) = (replays(&moment, None)?, Shifts::default());
     let mut query = moment.prepare(&format!("SELECT {}, hash FROM event ORDER BY n", row::EVENT))?;
     let mut rows = query.query([])?;
     let (mut n, mut previous, mut scratch) = (0u64, GENESIS, Vec::with_capacity(512));
@@ -269,11 +288,12 @@ fn signatures(signed: &[Checkpoint], found: &mut Findings) {
     }
 }
 
-/// Every job as it was accepted.
-fn replays(connection: &Connection) -> Result<BTreeMap<JobId, Replay>, LedgerError> {
-    let mut query = connection.prepare("SELECT id, rejects_shredded, simulated FROM job")?;
+/// Every job, or one, as it was accepted.
+fn replays(connection: &Connection, only: Option<JobId>) -> Result<BTreeMap<JobId, Replay>, LedgerError> {
+    let sql = "SELECT id, rejects_shredded, simulated FROM job WHERE ?1 IS NULL OR id = ?1";
+    let mut query = connection.prepare(sql)?;
     let mut jobs = BTreeMap::new();
-    let mut rows = query.query([])?;
+    let mut rows = query.query([only.map(|job| job.0)])?;
     while let Some(row) = rows.next()? {
         let job = JobId(row.get(0)?);
         let records = load::queued(connection, job)?;

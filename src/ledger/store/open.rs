@@ -39,6 +39,7 @@ impl Store {
     /// Opens a ledger for writing, alone; makes it (mode 0600) if there is none.
     pub(in crate::ledger) fn open(path: &Path) -> Result<Self, LedgerError> {
         let path = resolved(path)?;
+        one_name(&path)?;
         let lock = Lock::take(&path)?;
         let made = match path.metadata() {
             Ok(meta) if meta.is_file() && meta.len() == 0 => return Err(LedgerError::Empty(path)),
@@ -48,7 +49,6 @@ impl Store {
             }
             _ => false,
         };
-        one_name(&path)?;
         Self::locked(&path, lock, made).map_err(|error| error.of(&path))
     }
 
@@ -104,12 +104,14 @@ fn behind(found: u64, noted: u64) -> LedgerError {
 
 /// A ledger has one name: its lock and its WAL lie beside that, and whoever came by another would not see them.
 fn one_name(path: &Path) -> Result<(), LedgerError> {
-    match path.metadata().map_err(|e| LedgerError::io(path, e))?.nlink() {
-        0 | 1 => Ok(()),
-        names => {
+    match path.metadata().map(|meta| meta.nlink()) {
+        Ok(0 | 1) => Ok(()),
+        Ok(names) => {
             let what = format!("the file has {names} names (hard links); remove all but the right one");
             Err(LedgerError::io(path, what))
         }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(LedgerError::io(path, error)),
     }
 }
 

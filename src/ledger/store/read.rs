@@ -10,10 +10,10 @@ use super::row::{self, blank_name, signed};
 use crate::audit::{Checkpoint, LedgerId};
 use crate::hsm::AuditInfo;
 use crate::ids::{KekId, KeyData, SpoolKeyName};
-use crate::ledger::audit::Audit;
+use crate::ledger::audit::{Audit, Finding};
 use crate::ledger::error::LedgerError;
 use crate::ledger::law::Law;
-use crate::ledger::types::{AttemptState, Balance, Event, JobId, RecordState};
+use crate::ledger::types::{AttemptState, Balance, Event, JobId, JobState, RecordState};
 use crate::ledger::views::{
     AttemptView, CardView, Gap, Holder, JobView, RejectView, Remade, ShiftView, StackView, StationCount,
     StockView,
@@ -42,7 +42,12 @@ impl Reader {
             format!("SELECT {JOB}, {} FROM job JOIN balance ON job = id ORDER BY id", balance_columns());
         let mut query = self.connection.prepare_cached(&sql)?;
         let rows = query.query_map([], job_view)?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        rows.map(|view| self.with_reason(view?)).collect()
+    }
+
+    fn with_reason(&self, view: JobView) -> Result<JobView, LedgerError> {
+        let held_for = if view.state == JobState::Held { self.held_for(view.job)? } else { None };
+        Ok(JobView { held_for, ..view })
     }
 
     /// One job.
@@ -50,7 +55,7 @@ impl Reader {
         let sql =
             format!("SELECT {JOB}, {} FROM job JOIN balance ON job = id WHERE id = ?1", balance_columns());
         let view = self.connection.prepare_cached(&sql)?.query_row([job.0], job_view).optional()?;
-        view.ok_or(LedgerError::NoJob(job))
+        self.with_reason(view.ok_or(LedgerError::NoJob(job))?)
     }
 
     /// Both balances of a job, as kept with every change.
@@ -327,6 +332,11 @@ impl Reader {
         super::audit::audit(&self.connection, known, seen)
     }
 
+    /// Where a job's tables are not what its events add up to: somebody else has changed them.
+    pub fn replayed(&self, job: JobId) -> Result<Vec<Finding>, LedgerError> {
+        super::audit::of_job(&self.connection, job)
+    }
+
     /// Name of the ledger.
     pub fn id(&self) -> Result<LedgerId, LedgerError> {
         super::audit::id(&self.connection)
@@ -369,6 +379,7 @@ fn job_view(row: &Row<'_>) -> rusqlite::Result<JobView> {
     Ok(JobView {
         job: JobId(row.get(0)?),
         state: row.get(1)?,
+        held_for: None,
         simulated: row.get(2)?,
         issuer_id: row.get(3)?,
         file_id: row.get(4)?,

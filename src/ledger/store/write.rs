@@ -99,6 +99,19 @@ impl Store {
         Ok(JobId(id))
     }
 
+    /// Where a record's card was last heard of: station and module.
+    pub(in crate::ledger) fn last_station(
+        &self,
+        job: JobId,
+        seq: u32,
+    ) -> Result<(Option<String>, Option<String>), LedgerError> {
+        let mut query = self.connection.prepare_cached(
+            "SELECT station, module FROM event WHERE job = ?1 AND seq = ?2 AND station IS NOT NULL ORDER BY n DESC LIMIT 1",
+        )?;
+        let last = query.query_row(params![job.0, seq], |r| Ok((r.get(0)?, r.get(1)?))).optional()?;
+        Ok(last.unwrap_or_default())
+    }
+
     /// Sequences of a job whose card_ref stands in another file of its issuer.
     pub(in crate::ledger) fn seen_cards(&self, job: JobId) -> Result<Vec<u32>, LedgerError> {
         let mut query = self.connection.prepare_cached(

@@ -1,0 +1,287 @@
+//! Careless and ill-meaning people: what takes two takes two, the ledger says who did it, and nobody gets past it by putting
+//! back an older ledger, removing it, or editing its tables.
+
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+use nix::unistd::geteuid;
+use serde_json::Value;
+
+use crate::books::{number, word};
+use crate::daemon::{Daemon, audited, command_on, good, people};
+use crate::support::{Ended, World};
+
+const LEDGER: i32 = 40;
+const PROFILE: i32 = 30;
+const SECOND_PERSON: i32 = 48;
+const DAEMON: i32 = 46;
+const IO: i32 = 50;
+/// A user id that nobody else has.
+const BO: u32 = 4_200_042;
+
+/// Somebody else at the same machine, with a copy of the command and a way to the socket.
+struct Bo {
+    folder: tempfile::TempDir,
+}
+
+impl Bo {
+    fn new(world: &World) -> Self {
+        assert!(geteuid().is_root(), "two people take two user ids: run the tests as root");
+        let folder = tempfile::tempdir().unwrap();
+        let open = |path: PathBuf| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        };
+        open(folder.path().to_owned());
+        std::fs::copy(env!("CARGO_BIN_EXE_cardwright"), folder.path().join("cardwright")).unwrap();
+        open(folder.path().join("cardwright"));
+        // The world is the first person's alone; the socket is named there, too.
+        std::os::unix::fs::symlink(folder.path().join("d.sock"), world.path("d.sock")).unwrap();
+        Self { folder }
+    }
+
+    fn asks(&self, words: &str) -> Ended {
+        let mut command = Command::new(self.folder.path().join("cardwright"));
+        command.args(words.split(' ')).args(["--socket", "d.sock"]).current_dir(self.folder.path());
+        command.env_clear().uid(BO).gid(BO);
+        Ended::from(command.output().unwrap())
+    }
+
+    fn ok(&self, words: &str) -> String {
+        let ended = self.asks(words);
+        assert_eq!(ended.code, 0, "{words}: {}{}", ended.stdout, ended.stderr);
+        ended.stdout
+    }
+}
+
+/// `sim-8` with this line in front.
+fn line(world: &World, first: &str) {
+    let shipped = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/profiles/lines/sim-8.toml"));
+    std::fs::write(world.path("two.toml"), format!("{first}\n{}", shipped.unwrap())).unwrap();
+}
+
+fn two_people(world: &World, roles: &str) {
+    people(world, roles);
+    let mut both = std::fs::read_to_string(world.path("people.toml")).unwrap();
+    both += &format!("[[person]]\nname = \"bo\"\nuid = {BO}\nroles = [{roles}]\n");
+    std::fs::write(world.path("people.toml"), both).unwrap();
+}
+
+fn events(world: &World) -> Vec<Value> {
+    serde_json::from_str(&world.cardwright(&["log", "--json"]).stdout).unwrap()
+}
+
+/// Who made the job what it is, each time.
+fn who(world: &World, to: &str) -> Vec<(Value, Value)> {
+    let events = events(world).into_iter().filter(|e| e["to"] == to && e["seq"].is_null());
+    events.map(|e| (e["actor"].clone(), e["reason"].clone())).collect()
+}
+
+fn waits(ended: &Ended) {
+    assert_eq!(ended.code, SECOND_PERSON, "{}{}", ended.stdout, ended.stderr);
+    assert!(ended.stderr.contains("takes two people"), "{}", ended.stderr);
+}
+
+#[test]
+fn what_takes_two_people_takes_two_by_whatever_word() {
+    let world = World::new();
+    world.prepared("a", 10, 1);
+    world.prepared("b", 10, 2);
+    line(&world, "two_people = [\"release\", \"close\", \"cancel\"]");
+    people(&world, "\"operator\", \"supervisor\"");
+    let refused = Ended::from(command_on(&world, "two.toml", "0", "1").output().unwrap());
+    assert_eq!(refused.code, PROFILE, "{}", refused.stderr);
+    assert!(refused.stderr.contains("two people"), "{}", refused.stderr);
+
+    two_people(&world, "\"operator\", \"supervisor\"");
+    let bo = Bo::new(&world);
+    let daemon = Daemon::start_at(&world, "two.toml", &bo.folder.path().join("d.sock"));
+    daemon.ok("job submit a.cwf1");
+    daemon.ok("job submit b.cwf1");
+    for words in ["job release J1", "job resume J1", "job release J1"] {
+        waits(&daemon.asks(words));
+    }
+    bo.ok("job resume J1");
+    // It does not close by itself.
+    let made = daemon.until("J1", |shown| good(shown) == 10);
+    assert_eq!(word(&made, "state"), "OPEN");
+    waits(&bo.asks("job close J1"));
+    waits(&bo.asks("job close J1"));
+    daemon.ok("job close J1");
+    assert_eq!(who(&world, "CLOSED"), [("bo, anna".into(), Value::Null)]);
+    assert!(who(&world, "OPEN").contains(&("anna, bo".into(), Value::Null)));
+
+    // Withdrawing all its records gives the job up as well. Stopping takes one.
+    for words in ["card cancel J2 all", "job cancel J2"] {
+        waits(&daemon.asks(words));
+    }
+    bo.ok("job hold J2");
+    assert_eq!(number(&daemon.job("J2")["balance"], "queued"), 10);
+    bo.ok("card cancel J2 all");
+    assert_eq!(number(&daemon.job("J2")["balance"], "cancelled"), 10);
+    assert!(events(&world).iter().filter(|e| e["to"] == "CANCELLED").all(|e| e["actor"] == "anna, bo"));
+}
+
+#[test]
+fn what_does_not_take_two_is_not_listed() {
+    let world = World::new();
+    for word in ["submit", "hold", "resume", "look"] {
+        line(&world, &format!("two_people = [\"{word}\"]"));
+        let refused = world.cardwright(&["profile", "check", "two.toml"]);
+        assert_eq!(refused.code, PROFILE, "{}", refused.stderr);
+        assert!(refused.stderr.contains(&format!("\"{word}\" is not for two")), "{}", refused.stderr);
+    }
+}
+
+#[test]
+fn the_ledger_says_who_stopped_a_job() {
+    let world = World::new();
+    world.prepared("a", 60, 3);
+    line(&world, "");
+    two_people(&world, "\"supervisor\", \"operator\"");
+    let bo = Bo::new(&world);
+    let daemon = Daemon::start_at(&world, "two.toml", &bo.folder.path().join("d.sock"));
+    daemon.ok("job submit a.cwf1");
+    daemon.ok("job release J1");
+    daemon.until("J1", |shown| good(shown) > 1);
+    bo.ok("job hold J1");
+    daemon.until("J1", |shown| shown["state"] == "HELD");
+    daemon.ok("job resume J1");
+    daemon.until("J1", |shown| shown["state"] == "OPEN");
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.ends(), Some(0));
+    let held = who(&world, "HELD");
+    assert_eq!(
+        held,
+        [
+            ("anna".into(), "submitted".into()),
+            ("bo".into(), "operator".into()),
+            ("signal".into(), "signal".into())
+        ]
+    );
+}
+
+/// One person's idle connections are that person's alone.
+#[test]
+fn nobody_shuts_the_others_out() {
+    let world = World::new();
+    line(&world, "");
+    two_people(&world, "\"operator\"");
+    let bo = Bo::new(&world);
+    let socket = bo.folder.path().join("d.sock");
+    let daemon = Daemon::start_at(&world, "two.toml", &socket);
+    let idle: Vec<_> = (0..100).map(|_| UnixStream::connect(&socket).unwrap()).collect();
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    let told = loop {
+        let told = daemon.asks("job list");
+        if told.code == DAEMON || std::time::Instant::now() > end {
+            break told;
+        }
+    };
+    assert!(told.stderr.contains("connections open already"), "{}", told.stderr);
+    assert_eq!(bo.ok("job list"), "");
+    drop(idle);
+    while daemon.asks("job list").code != 0 {
+        assert!(std::time::Instant::now() < end + std::time::Duration::from_secs(10));
+    }
+}
+
+#[test]
+fn the_socket_replaces_nothing_but_a_socket_and_the_people_file_is_nobody_elses() {
+    let world = World::new();
+    people(&world, "\"operator\"");
+    let before = std::fs::read(world.path("bureau.store")).unwrap();
+    let mut over = command_on(&world, "sim-8", "0", "1");
+    let ended = Ended::from(over.args(["--socket", "bureau.store"]).output().unwrap());
+    assert_eq!(ended.code, IO, "{}", ended.stderr);
+    assert_eq!(std::fs::read(world.path("bureau.store")).unwrap(), before);
+    std::fs::set_permissions(world.path("people.toml"), std::fs::Permissions::from_mode(0o664)).unwrap();
+    let ended = Ended::from(command_on(&world, "sim-8", "0", "1").output().unwrap());
+    assert_eq!(ended.code, PROFILE, "{}", ended.stderr);
+    assert!(ended.stderr.contains("go-w"), "{}", ended.stderr);
+}
+
+fn ledger_files(world: &World) -> [(PathBuf, PathBuf); 3] {
+    ["cardwright.db", "cardwright.db-wal", "cardwright.db-lock"]
+        .map(|name| (world.path(name), world.path(&format!("kept-{name}"))))
+}
+
+/// The ledger as it was before the job was released, put back after the job was made and everything was killed.
+#[test]
+fn an_older_ledger_after_a_kill_is_refused() {
+    let world = World::new();
+    world.prepared("a", 12, 4);
+    people(&world, "\"operator\", \"supervisor\"");
+    let mut daemon = Daemon::start(&world, "0", "1");
+    daemon.ok("job submit a.cwf1");
+    for (from, to) in ledger_files(&world) {
+        std::fs::copy(from, to).unwrap();
+    }
+    daemon.ok("job release J1");
+    daemon.until("J1", |shown| shown["state"] == "CLOSED");
+    // What is signed is on its way to the HSM when the answer is here: let it look again.
+    daemon.ok("job show J1");
+    daemon.child.kill().unwrap();
+    daemon.child.wait().unwrap();
+    for (to, from) in ledger_files(&world) {
+        std::fs::copy(from, to).unwrap();
+    }
+    let _ = std::fs::remove_file(world.path("cardwright.db-shm"));
+    let ended = Ended::from(command_on(&world, "sim-8", "0", "2").output().unwrap());
+    assert_eq!(ended.code, LEDGER, "{}", ended.stderr);
+    assert!(ended.stderr.contains("put back from a backup"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_ledger_that_is_removed_under_a_running_line_stops_it() {
+    let world = World::new();
+    world.prepared("a", 60, 5);
+    people(&world, "\"operator\", \"supervisor\"");
+    let daemon = Daemon::start(&world, "20", "1");
+    daemon.ok("job submit a.cwf1");
+    daemon.ok("job release J1");
+    daemon.until("J1", |shown| good(shown) > 1);
+    for name in ["cardwright.db", "cardwright.db-wal"] {
+        std::fs::rename(world.path(name), world.path(&format!("away-{name}"))).unwrap();
+    }
+    assert_eq!(daemon.ends(), Some(LEDGER));
+    let stacked = world.dumps().iter().filter(|d| d["fate"] == "stacked").count();
+    assert!(stacked < 60, "it went on");
+    // Put back, it is as after any stop.
+    for name in ["cardwright.db", "cardwright.db-wal"] {
+        std::fs::rename(world.path(&format!("away-{name}")), world.path(name)).unwrap();
+    }
+    let _ = std::fs::remove_file(world.path("cardwright.db-shm"));
+    std::fs::remove_dir_all(world.path("dumps")).unwrap();
+    let daemon = Daemon::start(&world, "0", "2");
+    let held = daemon.job("J1");
+    assert_eq!(word(&held, "state"), "HELD");
+    assert!(good(&held) + number(&held["balance"], "unknown") >= stacked as u64, "{held}");
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.ends(), Some(0));
+    audited(&world);
+}
+
+/// Whoever edits states and counts alike is found when the job is to go on.
+#[test]
+fn edited_tables_are_found_before_a_card_is_made_of_them() {
+    let world = World::new();
+    world.prepared("a", 6, 6);
+    let ended = world.run("a.cwf1", "sim-chip-8", &["--limit", "3"]);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let edit = "DROP TRIGGER attempt_no_delete; DELETE FROM attempt WHERE seq = 1; \
+                UPDATE record SET state = 'QUEUED' WHERE seq = 1; DROP TRIGGER blank_no_delete; \
+                DELETE FROM blank WHERE number = (SELECT min(number) FROM blank); \
+                UPDATE balance SET good = good - 1, queued = queued + 1, blanks_good = blanks_good - 1, \
+                blanks_fed = blanks_fed - 1;";
+    let edited = Command::new("sqlite3").arg(world.path("cardwright.db")).arg(edit).status();
+    assert!(edited.expect("sqlite3: run `make setup`").success());
+    let dumped = world.dumps().len();
+    let ended = world.resume("sim-chip-8", &[]);
+    assert_eq!(ended.code, LEDGER, "{}{}", ended.stdout, ended.stderr);
+    assert!(ended.stderr.contains("audit verify"), "{}", ended.stderr);
+    assert_eq!(world.dumps().len(), dumped);
+}
