@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::common::{Early, LedgerArg, json, on_stdout};
+use super::common::{Early, LedgerArg, SocketArg, json, on_stdout};
+use super::remote;
 use crate::audit::PublicKey;
+use crate::daemon::wire;
 use crate::exit::{Exit, Failure};
 use crate::hsm::{AuditInfo, Auditor};
 use crate::ledger::{Reader, audit};
@@ -20,6 +22,8 @@ const PAGE: u32 = 1000;
 pub struct AuditArgs {
     #[command(flatten)]
     ledger: LedgerArg,
+    #[command(flatten)]
+    socket: SocketArg,
     #[command(subcommand)]
     verb: AuditVerb,
 }
@@ -52,10 +56,16 @@ enum AuditVerb {
 
 /// Does it, on standard output.
 pub fn run(args: &AuditArgs) -> Result<Exit, Failure> {
+    if let (AuditVerb::Verify { key, json, .. }, Some(socket)) =
+        (&args.verb, args.socket.daemon(&args.ledger)?)
+    {
+        // It has the ledger and the keys.
+        return remote::ask(socket, *json, wire::Ask::Audit { key: key.map(|key| key.to_string()) });
+    }
     on_stdout(|out| match &args.verb {
         AuditVerb::Verify { keys, key, json } => {
             let known = keys.as_ref().map(|keys| ask(keys, args)).transpose()?;
-            verify(args, known.as_ref(), *key, *json, out)
+            verify(&Reader::open(&args.ledger.ledger)?, known.as_ref(), *key, *json, out)
         }
         AuditVerb::Document { paper, key } => Ok(super::papers::check(paper, *key, out)?),
         AuditVerb::Export => export(&Reader::open(&args.ledger.ledger)?, out),
@@ -82,14 +92,13 @@ struct Verdict<'a> {
     findings: &'a [audit::Finding],
 }
 
-fn verify(
-    args: &AuditArgs,
+pub(super) fn verify(
+    reader: &Reader,
     known: Option<&AuditInfo>,
     pinned: Option<PublicKey>,
     as_json: bool,
     out: &mut dyn Write,
 ) -> Result<Exit, Early> {
-    let reader = Reader::open(&args.ledger.ledger)?;
     let bar = bar(reader.last_event()?, "events");
     let mut audit = reader.audit(known, |n| bar.set_position(n))?;
     bar.finish_and_clear();

@@ -19,16 +19,18 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded, select};
 
-use super::common::{Early, LedgerArg, Selection};
+use super::common::{Early, LedgerArg, Selection, json as json_of};
+use super::log::PAGE;
 use super::shop::{Shop, stop_text};
 use super::signals::Signals;
 use super::simulator::SimulateArgs;
-use super::{ask, card, delete, job, papers, stock};
+use super::{ask, audit, card, delete, job, papers, stock};
 use crate::daemon::people::{People, Person};
 use crate::daemon::policy::{self, Ask, BY_OPERATOR, BY_SIGNAL, Decision, SUBMITTED};
 use crate::daemon::queue::Queue;
 use crate::daemon::wire::{self, Question};
 use crate::exit::{Exit, Failure};
+use crate::hsm::Auditor;
 use crate::ledger::{Change, Context, JobId, JobState};
 use crate::pipeline::{Stop, Tell};
 use crate::profile::Line;
@@ -270,6 +272,22 @@ impl Core {
             wire::Ask::ShowCards { job, seq } => {
                 return card::show(&reader, parsed(job)?, &parsed(seq)?, json, out);
             }
+            wire::Ask::Log { job, after } => {
+                let job = job.as_deref().map(parsed).transpose()?;
+                job.map(|job| reader.job(job)).transpose()?;
+                json_of(out, &reader.events(job, *after, PAGE)?)?;
+            }
+            wire::Ask::Audit { key } => {
+                self.allowed(Ask::Audit, person)?;
+                let known = self.shop.connect()?.audit(reader.id()?).map_err(Failure::from)?;
+                return audit::verify(
+                    &reader,
+                    Some(&known),
+                    key.as_deref().map(parsed).transpose()?,
+                    json,
+                    out,
+                );
+            }
             wire::Ask::Submit { file } => return self.submit(person, Path::new(file), out),
             wire::Ask::Papers { job, out: to } => {
                 let job = parsed(job)?;
@@ -314,14 +332,8 @@ impl Core {
                 return self.stock(person, *what, parsed(job)?, *count, json, out);
             }
             wire::Ask::Shift { name } => {
-                let draining = self.queue().is_draining();
-                match policy::decide(Ask::Shift, person, None, &self.shop.line.two_people, draining) {
-                    Decision::Denied(why) => {
-                        return Err(Failure::new(Exit::Denied, format!("refused: {why}")).into());
-                    }
-                    Decision::NotAllowed(why) => return Err(not_allowed(why).into()),
-                    _ => stock::shift(&self.shop.ledger, name, &person.name, json, out)?,
-                }
+                self.allowed(Ask::Shift, person)?;
+                stock::shift(&self.shop.ledger, name, &person.name, json, out)?;
             }
             wire::Ask::ShowStock { job, shift } => {
                 let job = job.as_deref().map(parsed).transpose()?;
@@ -491,13 +503,18 @@ impl Core {
         }
     }
 
-    fn submit(&self, person: &Person, file: &Path, out: &mut dyn Write) -> Result<Exit, Early> {
-        let draining = self.queue().is_draining();
-        match policy::decide(Ask::Submit, person, None, &self.shop.line.two_people, draining) {
-            Decision::Denied(why) => return Err(Failure::new(Exit::Denied, format!("refused: {why}")).into()),
-            Decision::NotAllowed(why) => return Err(not_allowed(why).into()),
-            _ => tracing::info!(file = %file.display(), by = %person.name, "submitted"),
+    /// Asks the policy about something that is of no job.
+    fn allowed(&self, ask: Ask, person: &Person) -> Result<(), Failure> {
+        match policy::decide(ask, person, None, &self.shop.line.two_people, self.queue().is_draining()) {
+            Decision::Denied(why) => Err(Failure::new(Exit::Denied, format!("refused: {why}"))),
+            Decision::NotAllowed(why) => Err(not_allowed(why)),
+            Decision::Accepted | Decision::Ignored(_) | Decision::Waits => Ok(()),
         }
+    }
+
+    fn submit(&self, person: &Person, file: &Path, out: &mut dyn Write) -> Result<Exit, Early> {
+        self.allowed(Ask::Submit, person)?;
+        tracing::info!(file = %file.display(), by = %person.name, "submitted");
         let (job, seen_before) = self.shop.accept(file)?;
         if seen_before.is_empty() {
             self.shop.ledger.record(job.id, Change::Held, held(SUBMITTED, &person.name)).wait()?;

@@ -3,13 +3,15 @@
 use std::io::Write;
 use std::time::Duration;
 
-use super::common::{Early, LedgerArg, on_stdout};
+use super::common::{Early, LedgerArg, SocketArg, on_stdout};
+use super::remote;
+use crate::daemon::wire;
 use crate::exit::{Exit, Failure};
 use crate::ledger::{Event, JobId, Reader};
 use crate::report::events::{text, write_json};
 
 /// Events read at a time: short reads let the writer checkpoint.
-const PAGE: u32 = 1000;
+pub(super) const PAGE: u32 = 1000;
 
 /// How often `--follow` looks for more.
 const LOOK: Duration = Duration::from_millis(200);
@@ -19,6 +21,8 @@ const LOOK: Duration = Duration::from_millis(200);
 pub struct LogArgs {
     #[command(flatten)]
     ledger: LedgerArg,
+    #[command(flatten)]
+    socket: SocketArg,
     /// Only this job
     #[arg(long, value_name = "J")]
     job: Option<JobId>,
@@ -36,17 +40,34 @@ pub fn run(args: LogArgs) -> Result<Exit, Failure> {
 }
 
 pub(super) fn show(args: &LogArgs, out: &mut dyn Write) -> Result<Exit, Early> {
-    let reader = Reader::open(&args.ledger.ledger)?;
-    if let Some(job) = args.job {
-        reader.job(job)?;
-    }
+    let Some(socket) = args.socket.daemon(&args.ledger)? else {
+        let reader = Reader::open(&args.ledger.ledger)?;
+        if let Some(job) = args.job {
+            reader.job(job)?;
+        }
+        return pages(args, out, |after| Ok(reader.events(args.job, after, PAGE)?));
+    };
+    pages(args, out, |after| {
+        let job = args.job.map(|job| job.to_string());
+        let page = remote::text(socket, wire::Ask::Log { job, after })?;
+        let nonsense = |_| Failure::new(Exit::Daemon, "daemon: it answers nonsense").into();
+        serde_json::from_str(&page).map_err(nonsense)
+    })
+}
+
+/// Shows what `page` gives behind the event of a number, until it gives nothing.
+fn pages(
+    args: &LogArgs,
+    out: &mut dyn Write,
+    page: impl Fn(u64) -> Result<Vec<Event>, Early>,
+) -> Result<Exit, Early> {
     let array = args.json && !args.follow;
     if array {
         out.write_all(b"[")?;
     }
     let (mut after, mut first) = (0, true);
     loop {
-        let events = reader.events(args.job, after, PAGE)?;
+        let events = page(after)?;
         for event in &events {
             after = event.n;
             match (args.json, array, std::mem::take(&mut first)) {

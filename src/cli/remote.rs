@@ -8,8 +8,20 @@ use super::common::on_stdout;
 use crate::daemon::wire::{self, Answer, Question};
 use crate::exit::{Exit, Failure};
 
-/// Asks the daemon at this socket; ends as the daemon says.
+/// Asks the daemon at this socket; prints what it says, and ends as it says.
 pub(super) fn ask(socket: &Path, json: bool, ask: wire::Ask) -> Result<Exit, Failure> {
+    let (exit, out, error) = answer(socket, json, ask)?;
+    on_stdout(|to| Ok(to.write_all(out.as_bytes()).map(|()| Exit::Ok)?))?;
+    error.map_or(Ok(exit), |message| Err(Failure::new(exit, message)))
+}
+
+/// Asks for something that is not printed as it is.
+pub(super) fn text(socket: &Path, ask: wire::Ask) -> Result<String, Failure> {
+    let (exit, out, error) = answer(socket, true, ask)?;
+    error.map_or(Ok(out), |message| Err(Failure::new(exit, message)))
+}
+
+fn answer(socket: &Path, json: bool, ask: wire::Ask) -> Result<(Exit, String, Option<String>), Failure> {
     let failed = |what: &dyn std::fmt::Display| {
         Failure::new(
             Exit::Daemon,
@@ -26,10 +38,6 @@ pub(super) fn ask(socket: &Path, json: bool, ask: wire::Ask) -> Result<Exit, Fai
         (_, Err(error)) | (Err(error), Ok(())) => return Err(failed(&error)),
         (Ok(None), Ok(())) => return Err(failed(&"it hung up without an answer")),
     };
-    on_stdout(|out| Ok(out.write_all(answer.out.as_bytes()).map(|()| Exit::Ok)?))?;
     let exit = Exit::from_code(answer.exit).ok_or_else(|| failed(&"it answers nonsense"))?;
-    match answer.error {
-        None => Ok(exit),
-        Some(message) => Err(Failure::new(exit, message)),
-    }
+    Ok((exit, answer.out, answer.error))
 }

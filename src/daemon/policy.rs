@@ -16,6 +16,8 @@ use crate::ledger::{JobState, RecordState};
 pub enum Ask {
     /// To see something.
     Look,
+    /// To prove the ledger.
+    Audit,
     /// To accept a file.
     Submit,
     /// To let a HELD job be made, whatever it was held for.
@@ -94,8 +96,8 @@ impl Ask {
     /// Whether it may be listed in a line's `two_people`. Stopping never waits for anybody, and looking needs nobody; what is
     /// listed by another name is not either.
     pub fn is_for_two(self) -> bool {
-        use Ask::{AskCard, CancelCard, Hold, Look, Papers, Resume, Shift, Submit};
-        !matches!(self, AskCard | CancelCard | Hold | Look | Papers | Resume | Shift | Submit)
+        use Ask::{AskCard, Audit, CancelCard, Hold, Look, Papers, Resume, Shift, Submit};
+        !matches!(self, AskCard | Audit | CancelCard | Hold | Look | Papers | Resume | Shift | Submit)
     }
 
     /// What is listed in `two_people` for it: who resumes a job releases it, and who withdraws all its records cancels it.
@@ -127,7 +129,7 @@ pub fn decide(
         return Decision::Accepted;
     }
     let decision = match job {
-        None if matches!(ask, Ask::Submit | Ask::Shift) => Decision::Accepted,
+        None if matches!(ask, Ask::Submit | Ask::Shift | Ask::Audit) => Decision::Accepted,
         None => Decision::Denied("there is no such job"),
         Some(job) => of_job(ask, job),
     };
@@ -138,10 +140,11 @@ pub fn decide(
         return Decision::NotAllowed("the daemon is about to end; nothing new is begun");
     }
     let needs = role(ask, job);
-    let stops = ask == Ask::Hold && person.roles.contains(&Role::Supervisor);
-    if !stops && !person.roles.contains(&needs) {
+    let also = matches!(ask, Ask::Hold | Ask::Audit) && person.roles.contains(&Role::Supervisor);
+    if !also && !person.roles.contains(&needs) {
         return Decision::NotAllowed(match needs {
             Role::Operator => "it takes an operator",
+            Role::Auditor => "it takes an auditor or a supervisor",
             _ => "it takes a supervisor",
         });
     }
@@ -159,7 +162,7 @@ pub fn decide(
 fn of_job(ask: Ask, job: &Situation) -> Decision {
     use JobState::{Closed, Held, Open};
     match (ask, job.state) {
-        (Ask::Look | Ask::Submit | Ask::Shift, _) => Decision::Accepted,
+        (Ask::Look | Ask::Audit | Ask::Submit | Ask::Shift, _) => Decision::Accepted,
         (Ask::Close, Closed) => Decision::Ignored("the job is closed already"),
         (Ask::Papers | Ask::Delete, Closed) => Decision::Accepted,
         (Ask::Papers | Ask::Delete, _) => Decision::Denied("the job is not closed"),
@@ -222,9 +225,10 @@ fn own(job: &Situation) -> bool {
     matches!(job.held_for.as_deref(), Some(SUBMITTED | BY_OPERATOR))
 }
 
-/// Who may do it. Holding is for a supervisor, too.
+/// Who may do it. Holding and proving are for a supervisor, too.
 pub fn role(ask: Ask, job: Option<&Situation>) -> Role {
     match ask {
+        Ask::Audit => Role::Auditor,
         Ask::Look | Ask::Submit | Ask::Hold | Ask::Resume | Ask::Destroyed | Ask::Kill => Role::Operator,
         Ask::AskCard => Role::Operator,
         Ask::StockIssue | Ask::StockReturn | Ask::StockVault | Ask::StockTest | Ask::Shift => Role::Operator,
@@ -247,8 +251,9 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Ask; 21] = [
+    const ALL: [Ask; 22] = [
         Ask::Look,
+        Ask::Audit,
         Ask::Submit,
         Ask::Release,
         Ask::Hold,
@@ -297,7 +302,7 @@ mod tests {
         use Role::{Operator, Supervisor};
         for why in ["restart", "card-ref-seen", "cleared", "cryptogram"] {
             assert!(matches!(one(Ask::Resume, &[Operator, Supervisor], &held(why)), Decision::Denied(_)));
-            assert!(matches!(one(Ask::Release, &[Operator], &held(why)), Decision::Denied(_)));
+            assert!(matches!(one(Ask::Release, &[Operator], &held(why)), Decision::NotAllowed(_)));
             assert_eq!(one(Ask::Release, &[Supervisor], &held(why)), Decision::Accepted);
         }
         for why in [SUBMITTED, BY_OPERATOR] {
@@ -310,7 +315,7 @@ mod tests {
     fn cards_are_asked_by_an_operator_while_nothing_else_moves_them() {
         let free = held("restart");
         assert_eq!(one(Ask::AskCard, &[Role::Operator], &free), Decision::Accepted);
-        assert!(matches!(one(Ask::AskCard, &[Role::Auditor], &free), Decision::Denied(_)));
+        assert!(matches!(one(Ask::AskCard, &[Role::Auditor], &free), Decision::NotAllowed(_)));
         for busy in [Situation { line_busy: true, ..free.clone() }, Situation { queued: true, ..free }] {
             assert!(matches!(one(Ask::AskCard, &[Role::Operator], &busy), Decision::Denied(_)));
         }
@@ -319,7 +324,7 @@ mod tests {
     #[test]
     fn a_sample_takes_a_supervisor_and_the_hopper_is_not_touched_while_it_feeds() {
         let job = held(BY_OPERATOR);
-        assert!(matches!(one(Ask::Sample, &[Role::Operator], &job), Decision::Denied(_)));
+        assert!(matches!(one(Ask::Sample, &[Role::Operator], &job), Decision::NotAllowed(_)));
         assert_eq!(one(Ask::Sample, &[Role::Supervisor], &job), Decision::Accepted);
         let running = Situation { on_line: true, ..held(BY_OPERATOR) };
         for ask in [Ask::StockReturn, Ask::StockTest] {
@@ -342,6 +347,25 @@ mod tests {
         }
         assert!(matches!(decide_kill(Remake, true), Decision::Ignored(_)));
         assert!(matches!(decide_kill(Remake, false), Decision::Denied(why) if why.contains("card cancel")));
+    }
+
+    #[test]
+    fn stopping_takes_one_and_no_other_word_gets_past_the_second() {
+        let all: BTreeSet<Ask> = ALL.into_iter().filter(|ask| ask.is_for_two()).collect();
+        let job = held(SUBMITTED);
+        let roles = [Role::Operator, Role::Supervisor];
+        let decided = |ask, two: &BTreeSet<Ask>| decide(ask, &person("anna", &roles), Some(&job), two, false);
+        for (word, listed) in [(Ask::Resume, Ask::Release), (Ask::CancelCard, Ask::Cancel)] {
+            assert_eq!(decided(word, &BTreeSet::from([listed])), Decision::Waits);
+            assert_eq!(decided(word, &BTreeSet::new()), Decision::Accepted);
+        }
+        let running = Situation { state: JobState::Open, on_line: true, ..held(SUBMITTED) };
+        for role in [Role::Operator, Role::Supervisor] {
+            assert_eq!(
+                decide(Ask::Hold, &person("bo", &[role]), Some(&running), &all, false),
+                Decision::Accepted
+            );
+        }
     }
 
     #[test]
@@ -373,7 +397,7 @@ mod tests {
 
     proptest! {
         /// Without its role, while draining, or on a closed job nothing but looking is accepted; papers and deletion are for
-        /// closed jobs alone.
+        /// closed jobs alone, proofs for auditors.
         #[test]
         fn nothing_is_accepted_that_should_not_be(
             ask in prop::sample::select(ALL.to_vec()),
@@ -384,10 +408,11 @@ mod tests {
             let decided = |roles: &[Role], draining| decide(ask, &person("anna", roles), Some(&job), &two, draining);
             let all = [Role::Operator, Role::Supervisor, Role::KeyCustodian, Role::Auditor];
             if ask != Ask::Look {
-                prop_assert_ne!(decided(&[Role::Auditor, Role::KeyCustodian], false), Decision::Accepted);
+                let auditors = decided(&[Role::Auditor, Role::KeyCustodian], false);
+                prop_assert_eq!(auditors == Decision::Accepted, ask == Ask::Audit && two.is_empty());
                 prop_assert_ne!(decided(&all, true), Decision::Accepted);
                 let afterwards = matches!(ask, Ask::Papers | Ask::Delete);
-                let of_no_job = matches!(ask, Ask::Submit | Ask::Shift);
+                let of_no_job = matches!(ask, Ask::Submit | Ask::Shift | Ask::Audit);
                 if (job.state == JobState::Closed) != afterwards && !of_no_job {
                     prop_assert_ne!(decided(&all, false), Decision::Accepted);
                 }

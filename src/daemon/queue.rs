@@ -159,3 +159,30 @@ impl Queue {
         self.draining
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_person_agrees_to_what_the_first_saw_and_soon() {
+        let (job, now) = (JobId(1), Instant::now());
+        let (held, before) = (JobState::Held, Balance { queued: 2, ..Balance::default() });
+        let mut queue = Queue::default();
+        queue.asked(Ask::Release, job, "", (held, before), "anna", now);
+        let by = |queue: &Queue, ask, state, balance: &Balance, later: u64| {
+            let now = now + Duration::from_secs(later);
+            queue.situation(ask, job, "", (state, balance), None, now).asked_by
+        };
+        for ask in [Ask::Release, Ask::Resume] {
+            assert_eq!(by(&queue, ask, held, &before, 899), Some("anna".into()));
+        }
+        assert_eq!(by(&queue, Ask::Release, held, &before, 900), None);
+        assert_eq!(by(&queue, Ask::Cancel, held, &before, 1), None);
+        assert_eq!(by(&queue, Ask::Release, JobState::Open, &before, 1), None);
+        let after = Balance { cancelled: 1, queued: 1, ..Balance::default() };
+        assert_eq!(by(&queue, Ask::Release, held, &after, 1), None);
+        assert_eq!(queue.settled(Ask::Resume, job, ""), Some("anna".into()));
+        assert_eq!(by(&queue, Ask::Release, held, &before, 1), None);
+    }
+}

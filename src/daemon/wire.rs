@@ -44,6 +44,10 @@ pub enum Ask {
     Report { job: String },
     /// Its cards.
     ShowCards { job: String, seq: String },
+    /// Events behind the one of this number, a page of them, as a JSON array.
+    Log { job: Option<String>, after: u64 },
+    /// Prove the ledger; an audit key that must have signed it, in hex.
+    Audit { key: Option<String> },
     /// Accept a file.
     Submit { file: String },
     /// Write the papers of a closed job into a directory.

@@ -186,6 +186,10 @@ fn jobs_wait_for_their_release_and_are_made_in_turn() {
     assert!(daemon.ok("job report J2").contains("12"));
     // The first to be released was the first to be made.
     let log = world.cardwright(&["log", "--json"]);
+    assert_eq!(daemon.ok("log --json"), log.stdout);
+    assert_eq!(daemon.ok("log --job J2"), world.cardwright(&["log", "--job", "J2"]).stdout);
+    assert_eq!(daemon.asks("log --job J9").code, 43);
+    daemon.ok("audit verify");
     let events: Vec<Value> = serde_json::from_str(&log.stdout).unwrap();
     let fed = events.iter().find(|e| e["to"] == "FED").unwrap();
     assert_eq!(fed["job"], "J2");
@@ -324,6 +328,9 @@ fn only_those_in_the_file_are_heard() {
     let daemon = Daemon::start(&world, "0", "1");
     daemon.not_allowed("job submit a.cwf1", "operator");
     assert_eq!(daemon.ok("job list"), "");
+    // An auditor proves, by the daemon's own keys and ledger.
+    let verdict: Value = serde_json::from_str(&daemon.ok("audit verify --json")).unwrap();
+    assert_eq!((&verdict["hsm_asked"], &verdict["findings"]), (&true.into(), &Value::Array(vec![])));
     // What is no question is answered so, as far as it is read, and changes nothing else.
     for nonsense in
         [&b"\n"[..], b"{}\n", b"{\"v\":1,\"json\":false,\"ask\":{\"verb\":\"dance\"}}\n", &[0xFF; 70_000]]
