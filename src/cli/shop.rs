@@ -30,8 +30,8 @@ use crate::profile::line::{Keys, Rejects};
 use crate::profile::{Line, Product};
 use crate::record::chip::ChipSection;
 use crate::record::{Checks, Limits, Sealer, Spool, accept};
-use crate::report::calls;
 use crate::report::summary::Cpu;
+use crate::report::tally::{self, Of};
 
 /// A job ready to be made.
 pub(super) struct Job {
@@ -330,11 +330,15 @@ impl Shop {
             self.ledger.record(job, Change::Released, by()).wait()?;
         }
         let outcome = crate::pipeline::run(line, batch, self.hsm()?, &self.ledger, people);
+        if !matches!(outcome.stopped, Some(Stop::Ledger(_))) {
+            let context = Context { detail: self.counted(&outcome), ..Context::by("line") };
+            self.ledger.record(job, Change::Ran, context).wait()?;
+        }
         match &outcome.stopped {
             // Nothing more can be written there.
             Some(Stop::Ledger(_)) => {}
             Some(stop) => {
-                let detail = calls::told(Some(stop_text(stop)), &self.calls.take());
+                let detail = Some(stop_text(stop));
                 let context = match stop {
                     Stop::Operator => stopped_by(),
                     _ => Context { reason: Some(stop_word(stop).into()), ..Context::by("line") },
@@ -345,12 +349,17 @@ impl Shop {
             // Its cards go to the vault, samples are taken, or closing takes two: people close it.
             None if counted || self.line.two_people.contains(&Ask::Close) => {}
             // Refused while rejects wait for their destruction or remakes for their release: the job stays open.
-            None => {
-                let context = Context { detail: calls::told(None, &self.calls.take()), ..by() };
-                drop(self.ledger.record(job, Change::Closed, context).wait());
-            }
+            None => drop(self.ledger.record(job, Change::Closed, by()).wait()),
         }
         Ok(outcome)
+    }
+
+    /// What a run counted.
+    fn counted(&self, outcome: &Outcome) -> Option<String> {
+        let cards = outcome.stats.stations.iter();
+        let cards =
+            cards.map(|(name, station)| (format!("{}/{name}", station.module), station.cards)).collect();
+        tally::told(tally::told(None, Of::Cards, &cards), Of::HsmCalls, &self.calls.take())
     }
 
     /// Links to the machines, or to `hwsim`, which is started if it does not run.

@@ -20,6 +20,9 @@ use super::law::Law;
 use super::types::{AttemptState, Balance, Change, JobState, RecordState, Stock};
 use crate::ids::{Csn, KeyData};
 
+/// What the event of [`Change::Ran`] says.
+pub(super) const RAN: &str = "RAN";
+
 /// What the event of [`Change::Deleted`] says.
 pub(super) const DELETED: &str = "DELETED";
 
@@ -247,6 +250,7 @@ impl Book {
                 Some(_) => Ok(Effect { seq: Some(*seq), to: "ASKED", ..Effect::default() }),
                 None => Err(Law::NoRecord),
             },
+            Change::Ran => Ok(Effect { to: RAN, ..Effect::default() }),
             Change::Held => Ok(self.job(JobState::Held)),
             Change::Released if self.state == JobState::Held => Ok(self.job(JobState::Open)),
             Change::Released => Err(Law::JobNotHeld),

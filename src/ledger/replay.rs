@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::book::{Book, DELETED, Effect, Record, STOCK_ISSUED, STOCK_RETURNED, STOCK_VAULTED};
+use super::book::{Book, DELETED, Effect, RAN, Record, STOCK_ISSUED, STOCK_RETURNED, STOCK_VAULTED};
 use super::store::blank_name;
 use super::types::{AttemptState, Change, Event, JobId, JobState};
 use crate::ids::Csn;
@@ -154,6 +154,7 @@ fn change(event: &Event, blank: Option<u32>) -> Option<Change> {
         (None, STOCK_ISSUED) => event.count.map(|count| Change::StockIssued { count }),
         (None, STOCK_RETURNED) => event.count.map(|count| Change::StockReturned { count }),
         (None, STOCK_VAULTED) => event.count.map(|count| Change::StockVaulted { count }),
+        (None, RAN) if event.blank.is_none() => Some(Change::Ran),
         (None, DELETED) if event.blank.is_none() => Some(Change::Deleted),
         (None, to) if event.blank.is_none() => match JobState::from_name(to)? {
             JobState::Held => Some(Change::Held),

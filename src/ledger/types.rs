@@ -232,6 +232,8 @@ pub enum Change {
         /// Record.
         seq: u32,
     },
+    /// A run of the job ended; what it counted stands in the context. Nothing changes.
+    Ran,
     /// The job stops (operator, fault) and waits: cards under way may finish, none is bound. A HELD job may be held
     /// again, for another reason: stopping is never refused.
     Held,

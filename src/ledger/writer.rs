@@ -442,6 +442,7 @@ impl Change {
             | Self::StockIssued { .. }
             | Self::StockReturned { .. }
             | Self::StockVaulted { .. }
+            | Self::Ran
             | Self::Held
             | Self::Released
             | Self::Closed

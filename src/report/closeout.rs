@@ -15,8 +15,8 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use super::calls::{self, Calls};
 use super::summary::{Places, Summary};
+use super::tally::{self, Of, Tally};
 use crate::audit::LedgerId;
 use crate::exit::{Exit, Failure};
 use crate::hsm::{HsmInfo, KmcInfo};
@@ -40,8 +40,10 @@ pub struct CloseOut {
     pub kmcs: Vec<String>,
     /// The keys of both kinds that the HSM has today, by their labels.
     pub keys: Vec<KeyUsed>,
-    /// Calls to the HSM by kind, of the runs that ended with the job CLOSED or HELD.
-    pub hsm_calls: Calls,
+    /// Calls to the HSM by kind, of the runs that came to their end.
+    pub hsm_calls: Tally,
+    /// Cards that a station worked on, by `module/station`, of the same runs.
+    pub worked: Tally,
     /// Cards that reached a state, by module and station.
     pub stations: Vec<StationCount>,
     /// Job, balances, rejects, remakes, gaps.
@@ -94,8 +96,11 @@ impl CloseOut {
         let view = reader.job(job)?;
         closed(&view)?;
         let kmcs = reader.kmcs(job)?;
-        let mut hsm_calls = Calls::new();
-        reader.job_details(job)?.iter().for_each(|detail| calls::add(detail, &mut hsm_calls));
+        let (mut hsm_calls, mut worked) = (Tally::new(), Tally::new());
+        for detail in reader.job_details(job)? {
+            tally::add(&detail, Of::HsmCalls, &mut hsm_calls);
+            tally::add(&detail, Of::Cards, &mut worked);
+        }
         let (from, to) = reader.span(job)?;
         Ok(Self {
             ledger: reader.id()?.to_string(),
@@ -105,6 +110,7 @@ impl CloseOut {
             keys: keys(hsm, &view.kek, &kmcs),
             kmcs,
             hsm_calls,
+            worked,
             stations: reader.station_counts(job)?,
             summary: Summary::build(reader, job, None, Places::default())?,
         })
@@ -165,6 +171,11 @@ impl CloseOut {
             .iter()
             .map(|s| vec![s.module.clone(), s.station.clone(), s.reached.clone(), s.cards.to_string()]);
         table(&mut page, &["Module", "Station", "State", "Cards"], stations);
+        table(
+            &mut page,
+            &["Station", "Cards worked on"],
+            self.worked.iter().map(|(station, cards)| vec![station.clone(), cards.to_string()]),
+        );
         heading(&mut page, "Rejected or lost");
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
         let rejects = self.summary.rejects.iter().map(|r| {

@@ -3,12 +3,12 @@
 //!
 //! Everything about a simulated job is marked SIMULATED, about one of real devices with TEST keys, TEST KEYS.
 
-pub mod calls;
 pub mod certificate;
 pub mod closeout;
 pub mod events;
 pub mod progress;
 pub mod summary;
+pub mod tally;
 
 pub use events::EventWriter;
 pub use progress::{Progress, Shown};

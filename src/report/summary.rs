@@ -63,7 +63,8 @@ pub struct StationStats {
 /// Where things are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Places {
-    /// The ledger.
+    /// The ledger; a close-out names it otherwise.
+    #[serde(skip_serializing_if = "is_nowhere")]
     pub ledger: PathBuf,
     /// The event stream, if one was written.
     pub events: Option<PathBuf>,
@@ -71,6 +72,10 @@ pub struct Places {
     pub dumps: Option<PathBuf>,
     /// This report, if saved.
     pub report: Option<PathBuf>,
+}
+
+fn is_nowhere(path: &Path) -> bool {
+    path.as_os_str().is_empty()
 }
 
 /// The figures of a run.

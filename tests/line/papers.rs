@@ -63,6 +63,17 @@ fn papers_say_what_became_of_every_record_and_are_signed() {
         let audit = world.cardwright(&["audit", "verify", "--keys", "bureau.store"]);
         audit.stdout.split("audit key ").nth(1).unwrap()[..64].to_owned()
     };
+    let report: Value =
+        serde_json::from_slice(&std::fs::read(world.path("papers/J1-report.json")).unwrap()).unwrap();
+    assert_eq!(report["ledger"].as_str().unwrap().len(), 32);
+    // Of both runs: fourteen cards, and the one that was made again.
+    let worked = |module: &str| {
+        let stations =
+            report["worked"].as_object().unwrap().iter().filter(|(name, _)| name.starts_with(module));
+        stations.map(|(_, cards)| cards.as_u64().unwrap()).sum::<u64>()
+    };
+    assert_eq!((worked("chip/"), worked("stripe/")), (15, 15), "{}", report["worked"]);
+    assert!(report["hsm_calls"].as_object().unwrap().values().all(|calls| calls.as_u64() > Some(0)));
     for name in ["J1-report.json", "J1-report.html", "J1-return.jsonl"] {
         let path = world.path("papers").join(name);
         let paper = path.to_str().unwrap();

@@ -28,7 +28,7 @@ const JOB: &str = "id, state, simulated, issuer_id, file_id, product, job.record
                    rejects_shredded, spool, accepted, test_keys, spool_key, deleted";
 
 /// In the words of the index `event_job`, or SQLite does not see that it serves.
-const OF_JOB: &str = "job = ?1 AND seq IS NULL AND to_state IN ('HELD', 'OPEN', 'CLOSED', 'DELETED')";
+const OF_JOB: &str = "job = ?1 AND seq IS NULL AND to_state IN ('HELD', 'OPEN', 'CLOSED', 'DELETED', 'RAN')";
 
 impl Reader {
     /// Opens a ledger for reading; also while another process writes to it.

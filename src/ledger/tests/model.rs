@@ -185,6 +185,7 @@ impl Model {
                 ok
             }
             Change::Asked { seq } => self.card(seq).is_some(),
+            Change::Ran => true,
             Change::Held => {
                 self.job = "HELD";
                 true
@@ -326,6 +327,7 @@ impl Model {
             // Issued to what was fed too much.
             46 => Change::StockIssued { count: u32::try_from(-self.hopper()).unwrap_or(raw % 3) },
             47 => Change::Deleted,
+            48 => Change::Ran,
             _ => Change::Sampled { seq },
         }
     }

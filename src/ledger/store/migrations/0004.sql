@@ -76,7 +76,7 @@ DROP TABLE event;
 ALTER TABLE event_now RENAME TO event;
 CREATE INDEX event_card ON event (job, seq) WHERE seq IS NOT NULL;
 CREATE INDEX event_fault ON event (job) WHERE to_state IN ('REJECTED', 'UNKNOWN', 'SAMPLE');
-CREATE INDEX event_job ON event (job, n) WHERE seq IS NULL AND to_state IN ('HELD', 'OPEN', 'CLOSED', 'DELETED');
+CREATE INDEX event_job ON event (job, n) WHERE seq IS NULL AND to_state IN ('HELD', 'OPEN', 'CLOSED', 'DELETED', 'RAN');
 CREATE INDEX event_shift ON event (n) WHERE to_state = 'SHIFT';
 CREATE TRIGGER event_no_update BEFORE UPDATE ON event
     BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
