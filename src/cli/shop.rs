@@ -472,11 +472,18 @@ fn unused(key: SpoolKey) {
     }
 }
 
-/// Destroys the keys of acceptances that did not become jobs. The ledger is open, so nobody else accepts into it.
+/// Destroys the keys of acceptances that did not become jobs, and removes their copies. The ledger is open, so nobody else
+/// accepts into it.
 fn forget_unfinished(ledger: &Ledger, socket: &Path) -> Result<(), Failure> {
     let reader = ledger.reader()?;
-    let keys: Vec<_> = reader.jobs()?.iter().filter_map(|job| job.spool_key).collect();
-    Ok(Client::connect(socket)?.keep_spools(reader.id()?, &keys)?)
+    let jobs = reader.jobs()?;
+    let keys: Vec<_> = jobs.iter().filter_map(|job| job.spool_key).collect();
+    Client::connect(socket)?.keep_spools(reader.id()?, &keys)?;
+    let names: Vec<_> = jobs.iter().filter_map(|job| Path::new(&job.spool).file_name()).collect();
+    remove(ledger.path(), |file| {
+        file.extension().is_some_and(|e| e == "cwf1") && file.file_name().is_none_or(|n| !names.contains(&n))
+    });
+    Ok(())
 }
 
 /// Whether accepted files lie beside a ledger.
@@ -487,9 +494,14 @@ fn has_spool(ledger: &Path) -> bool {
 
 /// Removes what an acceptance that was killed has left behind. The ledger is open, so nobody else accepts into it.
 fn sweep(ledger: &Path) {
+    remove(ledger, |file| file.extension().is_some_and(|e| e == "part"));
+}
+
+/// Removes files beside a ledger that are in nobody's way if they stay.
+fn remove(ledger: &Path, which: impl Fn(&Path) -> bool) {
     let files = spool_directory(ledger).and_then(|d| std::fs::read_dir(d).ok()).into_iter().flatten();
-    for file in files.flatten().filter(|f| f.path().extension().is_some_and(|e| e == "part")) {
-        if let Err(error) = std::fs::remove_file(file.path()) {
+    for file in files.flatten().map(|file| file.path()).filter(|file| which(file)) {
+        if let Err(error) = std::fs::remove_file(file) {
             tracing::warn!(%error, "an unfinished copy stays in the spool");
         }
     }

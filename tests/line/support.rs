@@ -31,10 +31,14 @@ impl World {
         let world = Self { directory, namespace: None, environment: Vec::new() };
         let made = world.prep(&["key", "init", "--test", "--from", ISSUER_KEYS, "--store", "issuer.store"]);
         assert_eq!(made.code, 0, "{}", made.stderr);
-        let made =
-            world.cardwright(&["key", "init", "--test", "--from", BUREAU_KEYS, "--store", "bureau.store"]);
-        assert_eq!(made.code, 0, "{}", made.stderr);
+        world.new_store("bureau.store");
         world
+    }
+
+    /// A bureau's store that has seen no ledger and no file.
+    pub fn new_store(&self, name: &str) {
+        let made = self.cardwright(&["key", "init", "--test", "--from", BUREAU_KEYS, "--store", name]);
+        assert_eq!(made.code, 0, "{}", made.stderr);
     }
 
     /// From now on its programs run in the mount namespace of this process.

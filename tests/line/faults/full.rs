@@ -65,11 +65,13 @@ fn while_a_file_is_accepted_nothing_is_left_behind() {
         }
         assert!(refused.stderr.contains("small/cardwright.db"), "{}", refused.stderr);
         assert!(!world.path("dumps").exists(), "a card was touched");
-        assert_eq!(spooled, 0, "{kib}: {}", refused.stderr);
+        // A ledger that failed may have the job after all; the next start knows, and removes a copy that is nobody's.
+        assert!(spooled == 0 || spooled == 1 && refused.code == LEDGER, "{kib}: {}", refused.stderr);
         said.push(refused.code);
     }
     said.dedup();
     assert!(said.len() > 1 && said.iter().all(|code| [LEDGER, super::IO].contains(code)), "{said:?}");
+    assert_eq!(std::fs::read_dir(disk.path("small/cardwright.db.spool")).unwrap().count(), 1);
     // What the run that was accepted left open.
     let _ = std::fs::rename(world.path("dumps"), world.path("dumps-0"));
     for words in ["card resolve J1 all --destroyed", "card remake J1 all"] {

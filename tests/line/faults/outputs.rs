@@ -28,7 +28,7 @@ fn the_audit_book_of_the_hsm_finds_no_room() {
     let mut world = World::new();
     world.prepared("job", 6, 34);
     let disk = Disk::mount(&mut world, Kind::Small);
-    std::fs::copy(world.path("bureau.store"), disk.path("small/bureau.store")).unwrap();
+    world.new_store("small/bureau.store");
     let line = |seed| {
         [
             "--line",

@@ -195,7 +195,7 @@ fn record_data(scene: &mut Scene) {
     std::fs::write(scene.world.path("data.cwf1"), bytes).unwrap();
     scene.ends(15, "inspect data.cwf1 --keys bureau.store --json");
     // The bureau's own store knows the file's name from another ledger.
-    std::fs::copy(scene.world.path("bureau.store"), scene.world.path("data.store")).unwrap();
+    scene.world.new_store("data.store");
     let line = "--line sim-8 --keys data.store --simulate --speed 0 --ledger data.db --events data.jsonl";
     scene.ends(15, &format!("run data.cwf1 {line}"));
     for view in ["job report J1", "card show J1 5", "log"] {
