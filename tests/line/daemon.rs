@@ -44,6 +44,27 @@ pub fn command_on(world: &World, line: &str, speed: &str, seed: &str) -> Command
     command
 }
 
+fn ended_in_time(child: &mut Child) -> Option<i32> {
+    let end = Instant::now() + Duration::from_secs(60);
+    while Instant::now() < end {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    None
+}
+
+/// What a daemon says that is not to start.
+pub fn refused(command: &mut Command) -> Ended {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let code = ended_in_time(&mut child);
+    child.kill().unwrap();
+    let ended = Ended::from(child.wait_with_output().unwrap());
+    assert!(code.is_some(), "it started: {}{}", ended.stdout, ended.stderr);
+    ended
+}
+
 impl<'a> Daemon<'a> {
     pub fn start(world: &'a World, speed: &str, seed: &str) -> Self {
         Self::start_on(world, "sim-8", speed, seed)
@@ -109,8 +130,9 @@ impl<'a> Daemon<'a> {
         kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
     }
 
+    /// Its exit code; none if it does not end.
     pub fn ends(mut self) -> Option<i32> {
-        self.child.wait().unwrap().code()
+        ended_in_time(&mut self.child)
     }
 }
 
@@ -361,7 +383,7 @@ fn one_daemon_to_a_ledger_and_one_to_a_socket() {
     let second = |change: &dyn Fn(&mut Command)| {
         let mut second = command(&world, "0", "2");
         change(&mut second);
-        Ended::from(second.output().unwrap())
+        refused(&mut second)
     };
     let same_ledger = second(&|_| ());
     assert_eq!(same_ledger.code, LEDGER, "{}", same_ledger.stderr);

@@ -12,7 +12,7 @@ use nix::unistd::geteuid;
 use serde_json::Value;
 
 use crate::books::{number, word};
-use crate::daemon::{Daemon, audited, command_on, good, people};
+use crate::daemon::{Daemon, audited, command_on, good, people, refused};
 use crate::support::{Ended, World};
 
 const LEDGER: i32 = 40;
@@ -92,9 +92,9 @@ fn what_takes_two_people_takes_two_by_whatever_word() {
     world.prepared("b", 10, 2);
     line(&world, "two_people = [\"release\", \"close\", \"cancel\"]");
     people(&world, "\"operator\", \"supervisor\"");
-    let refused = Ended::from(command_on(&world, "two.toml", "0", "1").output().unwrap());
-    assert_eq!(refused.code, PROFILE, "{}", refused.stderr);
-    assert!(refused.stderr.contains("two people"), "{}", refused.stderr);
+    let ended = refused(&mut command_on(&world, "two.toml", "0", "1"));
+    assert_eq!(ended.code, PROFILE, "{}", ended.stderr);
+    assert!(ended.stderr.contains("two people"), "{}", ended.stderr);
 
     two_people(&world, "\"operator\", \"supervisor\"");
     let bo = Bo::new(&world);
@@ -195,11 +195,11 @@ fn the_socket_replaces_nothing_but_a_socket_and_the_people_file_is_nobody_elses(
     people(&world, "\"operator\"");
     let before = std::fs::read(world.path("bureau.store")).unwrap();
     let mut over = command_on(&world, "sim-8", "0", "1");
-    let ended = Ended::from(over.args(["--socket", "bureau.store"]).output().unwrap());
+    let ended = refused(over.args(["--socket", "bureau.store"]));
     assert_eq!(ended.code, IO, "{}", ended.stderr);
     assert_eq!(std::fs::read(world.path("bureau.store")).unwrap(), before);
     std::fs::set_permissions(world.path("people.toml"), std::fs::Permissions::from_mode(0o664)).unwrap();
-    let ended = Ended::from(command_on(&world, "sim-8", "0", "1").output().unwrap());
+    let ended = refused(&mut command_on(&world, "sim-8", "0", "1"));
     assert_eq!(ended.code, PROFILE, "{}", ended.stderr);
     assert!(ended.stderr.contains("go-w"), "{}", ended.stderr);
 }
@@ -230,7 +230,7 @@ fn an_older_ledger_after_a_kill_is_refused() {
         std::fs::copy(from, to).unwrap();
     }
     let _ = std::fs::remove_file(world.path("cardwright.db-shm"));
-    let ended = Ended::from(command_on(&world, "sim-8", "0", "2").output().unwrap());
+    let ended = refused(&mut command_on(&world, "sim-8", "0", "2"));
     assert_eq!(ended.code, LEDGER, "{}", ended.stderr);
     assert!(ended.stderr.contains("put back from a backup"), "{}", ended.stderr);
 }
