@@ -41,7 +41,11 @@ impl Lock {
             Ok(mut file) => {
                 let (_, noted) = read(&mut file);
                 let lock = Self { file, noted };
-                lock.write(lock.noted());
+                // Nothing shorter follows: the pid stays and the number rises.
+                let length = lock.write(lock.noted());
+                if let Err(error) = lock.file.set_len(length) {
+                    tracing::debug!(%error, "what an earlier process noted beside the ledger stays behind");
+                }
                 Ok(lock)
             }
             Err((mut file, Errno::EWOULDBLOCK)) => {
@@ -61,18 +65,16 @@ impl Lock {
         self.write(Some((&ledger.to_string(), n)));
     }
 
-    /// Nothing depends on it, so that it fails is no reason to stop.
-    fn write(&self, noted: Option<(&str, u64)>) {
+    /// Nothing depends on it, so that it fails is no reason to stop. Gives its length.
+    fn write(&self, noted: Option<(&str, u64)>) -> u64 {
         let mut text = format!("{}\n", std::process::id());
         if let Some((ledger, n)) = noted {
             text += &format!("{ledger} {n}\n");
         }
-        let length = u64::try_from(text.len()).unwrap_or(0);
-        if let Err(error) =
-            self.file.write_all_at(text.as_bytes(), 0).and_then(|()| self.file.set_len(length))
-        {
+        if let Err(error) = self.file.write_all_at(text.as_bytes(), 0) {
             tracing::debug!(%error, "nothing noted beside the ledger");
         }
+        u64::try_from(text.len()).unwrap_or(0)
     }
 }
 
