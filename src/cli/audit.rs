@@ -62,6 +62,16 @@ pub fn run(args: &AuditArgs) -> Result<Exit, Failure> {
         // It has the ledger and the keys.
         return remote::ask(socket, *json, wire::Ask::Audit { key: key.map(|key| key.to_string()) });
     }
+    if let (AuditVerb::Export, Some(socket)) = (&args.verb, &args.socket.socket)
+        && !args.ledger.is_named()
+    {
+        let what = format!(
+            "operator: an export is read from the ledger's file: name it by --ledger and leave the daemon at {} out of it \
+             (CARDWRIGHT_SOCKET)",
+            socket.display()
+        );
+        return Err(Failure::new(Exit::Usage, what));
+    }
     on_stdout(|out| match &args.verb {
         AuditVerb::Verify { keys, key, json } => {
             let known = keys.as_ref().map(|keys| ask(keys, args)).transpose()?;

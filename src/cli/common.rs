@@ -46,9 +46,9 @@ pub struct SocketArg {
 
 impl LedgerArg {
     /// Whether it was named on the command line, and not by the environment or by nobody.
-    fn is_named(&self) -> bool {
-        let unnamed = std::env::var_os("CARDWRIGHT_LEDGER").map_or_else(|| DEFAULT.into(), PathBuf::from);
-        self.ledger != unnamed
+    pub fn is_named(&self) -> bool {
+        std::env::args_os()
+            .any(|arg| arg.to_str().is_some_and(|arg| arg == "--ledger" || arg.starts_with("--ledger=")))
     }
 }
 

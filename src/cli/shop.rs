@@ -255,8 +255,16 @@ impl Shop {
         let mut hsm = self.connect()?;
         let mut rules = Rules::new(&self.line, &mut hsm)?;
         rules.header(spool.header())?;
-        for seq in self.ledger.reader()?.pending(id)? {
+        let reader = self.ledger.reader()?;
+        for seq in reader.pending(id)? {
             let record = spool.read(seq)?;
+            if record.card_ref.as_str() != reader.card_ref(id, seq)? {
+                let what = format!(
+                    "the ledger names record {seq} of {id} otherwise than the accepted file: somebody else has changed \
+                     it; see `cardwright audit verify`, and restore it"
+                );
+                return Err(Failure::new(Exit::Ledger, what));
+            }
             // What is wrong with the section itself is the record's own fault, which the run deals with.
             let chip = record.section("CHP").and_then(|data| ChipSection::parse(data).ok());
             rules.record(&record, chip.as_ref()).map_err(|failure| {

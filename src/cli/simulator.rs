@@ -55,6 +55,8 @@ impl Simulator {
     /// Starts `hwsim serve` for the text of a line profile and waits until it listens.
     pub fn start(text: &str, args: &SimulateArgs, directory: &Path) -> Result<Self, Failure> {
         let socket = directory.join("hwsim.sock");
+        // Of one that was killed; the directory is ours.
+        let _ = std::fs::remove_file(&socket);
         let mut command = serve(text, args, directory)?;
         command.arg("--socket").arg(&socket).arg("--until-stdin-closes");
         if let Some(dump) = &args.dump {

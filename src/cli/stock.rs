@@ -157,7 +157,17 @@ pub(super) fn change_stock(
     let changes = match change(what, count) {
         Some(change) => vec![change],
         None if (1..=TESTS_MAX).contains(&count) => {
-            let first = ledger.reader()?.next_blank(job)?;
+            let reader = ledger.reader()?;
+            let stock = reader.stock(job)?;
+            if stock.counted && stock.hopper < i64::from(count) {
+                // All of them or none.
+                let what = format!(
+                    "operator: refused: {count} blanks, and by the book there are {} in the hopper",
+                    stock.hopper
+                );
+                return Err(Failure::new(Exit::Denied, what).into());
+            }
+            let first = reader.next_blank(job)?;
             (first..).zip(0..count).map(|(blank, _)| Change::Tested { blank }).collect()
         }
         None => {

@@ -28,6 +28,8 @@ struct Asked {
     at: Instant,
     state: JobState,
     balance: Balance,
+    /// It was on the line, and its counts moved.
+    on_line: bool,
 }
 
 /// How long it waits for the second person.
@@ -62,7 +64,11 @@ impl Queue {
     ) -> Situation {
         let on_line = self.is_on_line(job);
         let asked = self.asked.get(&(ask.listed(), job, records.to_owned()));
-        let stands = |a: &&Asked| on_line || a.state == state && a.balance == *balance;
+        let stands = |a: &&Asked| match (a.on_line, on_line) {
+            (true, true) => true,
+            (false, false) => a.state == state && a.balance == *balance,
+            _ => false,
+        };
         let asked = asked.filter(|a| now.saturating_duration_since(a.at) < ASKED_FOR).filter(stands);
         Situation {
             state,
@@ -89,7 +95,7 @@ impl Queue {
         by: &str,
         now: Instant,
     ) {
-        let asked = Asked { by: by.to_owned(), at: now, state, balance };
+        let asked = Asked { by: by.to_owned(), at: now, state, balance, on_line: self.is_on_line(job) };
         self.asked.insert((ask.listed(), job, records.to_owned()), asked);
     }
 
@@ -182,6 +188,15 @@ mod tests {
         assert_eq!(by(&queue, Ask::Release, JobState::Open, &before, 1), None);
         let after = Balance { cancelled: 1, queued: 1, ..Balance::default() };
         assert_eq!(by(&queue, Ask::Release, held, &after, 1), None);
+        // On the line it is another matter, asked of and decided anew.
+        queue.push(job, "anna");
+        let (stop, tell) = (crossbeam_channel::bounded(1).0, crossbeam_channel::bounded(1).0);
+        assert!(queue.next(stop, tell).is_some());
+        assert_eq!(by(&queue, Ask::Release, held, &before, 1), None);
+        queue.asked(Ask::Cancel, job, "", (JobState::Open, before), "anna", now);
+        assert_eq!(by(&queue, Ask::Cancel, JobState::Open, &after, 1), Some("anna".into()));
+        queue.left();
+        assert_eq!(by(&queue, Ask::Cancel, JobState::Open, &before, 1), None);
         assert_eq!(queue.settled(Ask::Resume, job, ""), Some("anna".into()));
         assert_eq!(by(&queue, Ask::Release, held, &before, 1), None);
     }

@@ -101,7 +101,9 @@ impl CloseOut {
             tally::add(&detail, Of::HsmCalls, &mut hsm_calls);
             tally::add(&detail, Of::Cards, &mut worked);
         }
-        let (from, to) = reader.span(job)?;
+        let (from, last) = reader.span(job)?;
+        // What came afterwards (a deletion) is told elsewhere.
+        let to = reader.told(job, JobState::Closed.name())?.map_or(last, |event| event.ts);
         Ok(Self {
             ledger: reader.id()?.to_string(),
             from: rfc3339(from),
@@ -266,6 +268,12 @@ struct FulfilmentText {
     group: Option<String>,
 }
 
+/// What an issuer wrote where no account number belongs is not carried on.
+fn shown(text: Option<String>) -> Option<String> {
+    let digits = |text: &str| text.split(|c: char| !c.is_ascii_digit()).any(|run| run.len() >= 12);
+    text.map(|text| if digits(&text) { "(withheld: 12 or more digits)".to_owned() } else { text })
+}
+
 /// Writes the return file of a closed job. `fulfilment` gives what a record's FUL section says.
 pub fn write_return(
     reader: &Reader,
@@ -307,7 +315,13 @@ pub fn write_return(
                 blank: made.map(|attempt| attempt.blank.as_str()),
                 time: card.events.iter().rfind(told).map(|event| rfc3339(event.ts)),
                 position: made.and_then(|attempt| attempt.position),
-                fulfilment: FulfilmentText { stock, carrier, ship_group, priority, group },
+                fulfilment: FulfilmentText {
+                    stock: shown(stock),
+                    carrier: shown(carrier),
+                    ship_group: shown(ship_group),
+                    priority: shown(priority),
+                    group: shown(group),
+                },
             },
         )?;
     }

@@ -265,6 +265,38 @@ fn a_ledger_that_is_removed_under_a_running_line_stops_it() {
     audited(&world);
 }
 
+/// The same job with another job's file, or on other terms, is not the job that was accepted.
+#[test]
+fn a_job_that_is_not_what_was_accepted_is_found() {
+    let world = World::new();
+    for (name, seed) in [("a", 7), ("b", 8)] {
+        world.prepared(name, 3, seed);
+        assert_eq!(world.run(&format!("{name}.cwf1"), "sim-chip-8", &["--limit", "0"]).code, 0);
+    }
+    let whole = std::fs::read(world.path("cardwright.db")).unwrap();
+    for edit in [
+        "UPDATE job SET rejects_shredded = 1 - rejects_shredded WHERE id = 1",
+        "UPDATE job SET records = 2 WHERE id = 1",
+        "UPDATE job SET test_keys = 0 WHERE id = 1",
+        "UPDATE job SET product = 'other' WHERE id = 1",
+        "UPDATE job SET (digest, spool, spool_key, file_id) = (SELECT randomblob(32), spool, spool_key, 'x' FROM job WHERE \
+         id = 2) WHERE id = 1",
+    ] {
+        std::fs::write(world.path("cardwright.db"), &whole).unwrap();
+        let edited = Command::new("sqlite3").arg(world.path("cardwright.db")).arg(edit).status();
+        assert!(edited.expect("sqlite3: run `make setup`").success());
+        let verdict = world.cardwright(&["audit", "verify", "--keys", "bureau.store"]);
+        assert_eq!(verdict.code, 45, "{edit}: {}", verdict.stdout);
+        assert!(verdict.stdout.contains("J1: it is not the job that was accepted"), "{}", verdict.stdout);
+    }
+    std::fs::write(world.path("cardwright.db"), &whole).unwrap();
+    let edit = "UPDATE record SET card_ref = 'ANOTHER' WHERE job = 1 AND seq = 2";
+    assert!(Command::new("sqlite3").arg(world.path("cardwright.db")).arg(edit).status().unwrap().success());
+    let ended = world.resume("sim-chip-8", &[]);
+    assert_eq!(ended.code, LEDGER, "{}{}", ended.stdout, ended.stderr);
+    assert!(ended.stderr.contains("record 2 of J1 otherwise"), "{}", ended.stderr);
+}
+
 /// Whoever edits states and counts alike is found when the job is to go on.
 #[test]
 fn edited_tables_are_found_before_a_card_is_made_of_them() {

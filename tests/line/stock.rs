@@ -70,6 +70,9 @@ fn stock_balances_for_the_job_and_for_each_shift() {
     ok(&world, "stock vault J1 10 --by anna");
     ok(&world, "stock shift late --by bo");
     denied(&world, "stock return J1 7", "there are 6 in the hopper");
+    // All of them or none.
+    denied(&world, "stock test J1 7", "there are 6 in the hopper");
+    assert_eq!(number(&job(&world)["balance"], "blanks_fed"), 14);
     ok(&world, "stock return J1 6 --by bo");
     denied(&world, "stock test J1 1", "0 in the hopper");
 

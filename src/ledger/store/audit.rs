@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::terms::Terms;
 use super::verify::Head;
 use super::{Store, load, row};
 use crate::audit::{Checkpoint, LedgerId, Place, PublicKey, Signature};
@@ -12,7 +13,7 @@ use crate::ledger::audit::{Audit, Finding, Where};
 use crate::ledger::chain::{GENESIS, Hash, hash};
 use crate::ledger::error::LedgerError;
 use crate::ledger::replay::{Replay, Shifts};
-use crate::ledger::types::JobId;
+use crate::ledger::types::{Event, JobId};
 
 /// Findings that are told; more of them say nothing new.
 const FINDINGS_MAX: usize = 1000;
@@ -82,23 +83,51 @@ impl Store {
     }
 }
 
-/// What a job's tables show that its events do not add up to; empty if they do.
+/// What a job's tables show that its events do not add up to, and which of its events are not as they were hashed; empty if
+/// all is as it should be.
 pub(super) fn of_job(connection: &Connection, job: JobId) -> Result<Vec<Finding>, LedgerError> {
     let moment = connection.unchecked_transaction()?;
     let mut found = Findings(Vec::new());
     let Some(mut replay) = replays(&moment, Some(job))?.remove(&job) else {
         return Err(LedgerError::NoJob(job));
     };
-    let mut query = moment.prepare(&format!("SELECT {} FROM event WHERE job = ?1 ORDER BY n", row::EVENT))?;
-    let mut rows = query.query([job.0])?;
+    let mut query = moment.prepare(&format!("SELECT {}, hash FROM event ORDER BY n", row::EVENT))?;
+    let mut rows = query.query([])?;
+    let (mut previous, mut scratch) = (GENESIS, Vec::with_capacity(512));
     while let Some(row) = rows.next()? {
-        let event = row::event(row)?;
-        if let Err(what) = replay.follow(&event) {
-            found.at(Where::Event(event.n), what);
+        let stored: Hash = row.get(20)?;
+        if row.get::<_, Option<u32>>(2)? == Some(job.0) {
+            let event = row::event(row)?;
+            if hash(&previous, &event, &mut scratch) != stored {
+                found.at(Where::Event(event.n), NOT_AS_HASHED);
+            }
+            accepted(&moment, &event, Some(job), &mut found)?;
+            if let Err(what) = replay.follow(&event) {
+                found.at(Where::Event(event.n), what);
+            }
         }
+        previous = stored;
     }
     tables(&moment, job, &replay, &mut found)?;
     Ok(found.0)
+}
+
+const NOT_AS_HASHED: &str = "it, or the one before it, is not what was hashed when it was written";
+
+/// Whether a job's row is what was accepted, if this event tells.
+fn accepted(
+    connection: &Connection,
+    event: &Event,
+    job: Option<JobId>,
+    found: &mut Findings,
+) -> Result<(), LedgerError> {
+    let Some(job) = job.filter(|_| event.to == "ACCEPTED") else { return Ok(()) };
+    // A row that is missing is told where it is looked for.
+    let Some(terms) = Terms::read(connection, job)? else { return Ok(()) };
+    if !event.detail.as_deref().is_some_and(|detail| terms.are(detail)) {
+        found.at(Where::Table, format!("{job}: it is not the job that was accepted: see event {}", event.n));
+    }
+    Ok(())
 }
 
 /// What the HSM knows against what the ledger shows.
@@ -203,12 +232,11 @@ pub(super) fn audit(
             Err(error) => found.at(Where::Event(n), format!("it does not read: {error}")),
             Ok(event) => {
                 if hash(&previous, &event, &mut scratch) != stored {
-                    found.at(
-                        Where::Event(n),
-                        "it, or the one before it, is not what was hashed when it was written",
-                    );
+                    found.at(Where::Event(n), NOT_AS_HASHED);
                 }
-                let followed = match row.get::<_, Option<u32>>(2)? {
+                let of_job = row.get::<_, Option<u32>>(2)?;
+                accepted(&moment, &event, of_job.map(JobId), &mut found)?;
+                let followed = match of_job {
                     None => Some(shifts.follow(&event)),
                     Some(job) => jobs.get_mut(&JobId(job)).map(|job| job.follow(&event)),
                 };

@@ -7,26 +7,29 @@ use std::path::{Path, PathBuf};
 
 use super::lock::beside;
 
-/// Device and inode of the database and of its WAL.
+/// Device and inode of the database, of its lock and of its WAL.
 pub(super) struct Identity {
-    database: (PathBuf, Option<(u64, u64)>),
+    kept: [(PathBuf, Option<(u64, u64)>); 2],
     wal: PathBuf,
     /// SQLite makes it with the first transaction.
     first_wal: OnceCell<(u64, u64)>,
 }
 
 impl Identity {
-    /// Of the database at this path, which is open.
+    /// Of the database at this path, which is open and locked.
     pub(super) fn of(database: &Path) -> Self {
-        let wal = beside(database, "-wal");
-        Self { database: (database.to_owned(), inode(database)), wal, first_wal: OnceCell::new() }
+        let kept = [database.to_owned(), beside(database, "-lock")].map(|path| {
+            let now = inode(&path);
+            (path, now)
+        });
+        Self { kept, wal: beside(database, "-wal"), first_wal: OnceCell::new() }
     }
 
     /// The path at which something else lies now, or nothing. To be asked within a transaction.
     pub(super) fn moved(&self) -> Option<&Path> {
-        let (database, first) = &self.database;
-        if first.is_none() || inode(database) != *first {
-            return Some(database);
+        let moved = |(path, first): &&(PathBuf, Option<(u64, u64)>)| first.is_none() || inode(path) != *first;
+        if let Some((path, _)) = self.kept.iter().find(moved) {
+            return Some(path);
         }
         let Some(now) = inode(&self.wal) else { return Some(&self.wal) };
         (*self.first_wal.get_or_init(|| now) != now).then_some(&*self.wal)
@@ -44,10 +47,9 @@ mod tests {
     #[test]
     fn what_is_removed_or_replaced_is_noticed() {
         let directory = tempfile::tempdir().unwrap();
-        let (database, wal) = (directory.path().join("l.db"), directory.path().join("l.db-wal"));
-        for file in [&database, &wal] {
-            std::fs::write(&database, "x").unwrap();
-            std::fs::write(&wal, "x").unwrap();
+        let [database, lock, wal] = ["l.db", "l.db-lock", "l.db-wal"].map(|name| directory.path().join(name));
+        for file in [&database, &lock, &wal] {
+            [&database, &lock, &wal].into_iter().for_each(|file| std::fs::write(file, "x").unwrap());
             let identity = Identity::of(&database);
             assert_eq!(identity.moved(), None);
             assert_eq!(identity.moved(), None);

@@ -11,6 +11,7 @@ mod open;
 mod read;
 mod row;
 mod stock;
+mod terms;
 mod verify;
 mod write;
 

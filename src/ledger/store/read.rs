@@ -332,7 +332,15 @@ impl Reader {
         super::audit::audit(&self.connection, known, seen)
     }
 
-    /// Where a job's tables are not what its events add up to: somebody else has changed them.
+    /// Name of a record's card.
+    pub fn card_ref(&self, job: JobId, seq: u32) -> Result<String, LedgerError> {
+        let mut query =
+            self.connection.prepare_cached("SELECT card_ref FROM record WHERE job = ?1 AND seq = ?2")?;
+        let found = query.query_row(params![job.0, seq], |r| r.get(0)).optional()?;
+        found.ok_or(LedgerError::Denied { job, seq: Some(seq), law: Law::NoRecord })
+    }
+
+    /// Where a job is not what its events add up to: somebody else has changed it.
     pub fn replayed(&self, job: JobId) -> Result<Vec<Finding>, LedgerError> {
         super::audit::of_job(&self.connection, job)
     }

@@ -8,6 +8,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::Store;
 use super::row::{blank_name, signed};
+use super::terms::Terms;
 use crate::ledger::book::{Attempt, Book, Effect};
 use crate::ledger::chain;
 use crate::ledger::error::LedgerError;
@@ -235,17 +236,7 @@ impl Store {
         new: &NewJob,
         book: &Book,
     ) -> Result<Event, LedgerError> {
-        let detail = format!(
-            "issuer {}, file {}, product {}, {} records, line {}, KEK {}, SHA-256 {}{}",
-            new.issuer_id,
-            new.file_id,
-            new.product,
-            new.cards.len(),
-            new.line,
-            new.kek,
-            hex::encode_upper(new.digest),
-            new.spool_key.map(|key| format!(", spool key {key}")).unwrap_or_default()
-        );
+        let detail = Terms::of(new).text();
         self.append(
             Event {
                 n: 0,
