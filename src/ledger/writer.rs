@@ -5,7 +5,7 @@
 //! (disk full) undoes the batch and poisons the ledger: that batch and every later change get the error, so that
 //! nothing is bound that is not on disk.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use super::gather::Gather;
 use super::law::Law;
 use super::replay::is_shift_name;
 use super::store::Store;
-use super::types::{Accepted, Change, Context, Event, JobId, JobState, NewJob, RecordState};
+use super::types::{Accepted, Balance, Change, Context, Event, JobId, JobState, NewJob, RecordState};
 use crate::hsm::Auditor;
 
 /// Changes in one transaction at most (dependencies.md 3.4).
@@ -282,23 +282,31 @@ impl Writer {
         results: &mut Vec<Result<Event, LedgerError>>,
     ) -> Result<(), LedgerError> {
         self.store.begin()?;
-        let mut touched = BTreeSet::new();
+        let mut touched = BTreeMap::new();
         for (job, change, context, _) in batch {
+            let before = self.balance(*job);
             let result = self.change(*job, change, std::mem::take(context));
             match result {
                 Ok(_) => {
-                    touched.insert(*job);
+                    touched.entry(*job).or_insert(before);
                 }
                 Err(LedgerError::Denied { .. } | LedgerError::NoJob(_)) => {}
                 Err(error) => return Err(error),
             }
             results.push(result);
         }
-        self.write_balances(touched)?;
+        // A card that moves from station to station counts as before.
+        touched.retain(|job, before| self.balance(*job) != *before);
+        self.write_balances(touched.into_keys())?;
         self.store.commit()?;
         self.signs_now |= results.iter().flatten().any(|event| event.seq.is_none() && event.blank.is_none());
         self.books.retain(|_, book| book.state != JobState::Closed);
         Ok(())
+    }
+
+    /// Of a job that was touched before.
+    fn balance(&self, job: JobId) -> Option<Balance> {
+        self.books.get(&job).map(|book| book.balance)
     }
 
     /// One change: the laws, then the rows.

@@ -2,18 +2,22 @@
 //! is lost when it is closed.
 
 use std::cell::OnceCell;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 
 use super::lock::beside;
 
-/// Device and inode of the database, of its lock and of its WAL.
+/// Of the database, of its lock and of its WAL.
 pub(super) struct Identity {
-    kept: [(PathBuf, Option<(u64, u64)>); 2],
+    kept: [(PathBuf, Option<Inode>); 2],
     wal: PathBuf,
     /// SQLite makes it with the first transaction.
-    first_wal: OnceCell<(u64, u64)>,
+    first_wal: OnceCell<Inode>,
 }
+
+/// Device (major, minor) and number.
+type Inode = (u32, u32, u64);
 
 impl Identity {
     /// Of the database at this path, which is open and locked.
@@ -27,7 +31,7 @@ impl Identity {
 
     /// The path at which something else lies now, or nothing. To be asked within a transaction.
     pub(super) fn moved(&self) -> Option<&Path> {
-        let moved = |(path, first): &&(PathBuf, Option<(u64, u64)>)| first.is_none() || inode(path) != *first;
+        let moved = |(path, first): &&(PathBuf, Option<Inode>)| first.is_none() || inode(path) != *first;
         if let Some((path, _)) = self.kept.iter().find(moved) {
             return Some(path);
         }
@@ -36,8 +40,11 @@ impl Identity {
     }
 }
 
-fn inode(path: &Path) -> Option<(u64, u64)> {
-    path.metadata().ok().map(|meta| (meta.dev(), meta.ino()))
+/// Asks for nothing else: after somebody has asked for a file's times, the kernel notes the time of its next change anew, and
+/// the next sync writes that too, with a journey to the disk of its own.
+fn inode(path: &Path) -> Option<Inode> {
+    let meta = statx(CWD, path, AtFlags::empty(), StatxFlags::INO).ok()?;
+    Some((meta.stx_dev_major, meta.stx_dev_minor, meta.stx_ino))
 }
 
 #[cfg(test)]

@@ -19,18 +19,23 @@ const APPLICATION_ID: u32 = 0x4357_4C31;
 
 /// The schema, one migration per version; `user_version` is the number of those that were run. Never edit one that
 /// was shipped: add the next.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
     include_str!("migrations/0004.sql"),
+    include_str!("migrations/0005.sql"),
 ];
 
 /// How long a connection waits for another one's short lock (checkpoints, recovery).
 const BUSY: Duration = Duration::from_secs(5);
 
-/// Pages in the WAL (4 KiB each: 16 MiB) at which a commit also checkpoints.
-const WAL_PAGES: u32 = 4000;
+/// Page size of a new ledger. A commit writes every page on which it changed a few bytes, four to nine of them: smaller ones are
+/// less to write, and to take checksums of. Ledgers from before have 4 KiB.
+const PAGE: u32 = 1024;
+
+/// Bytes in the WAL at which a commit also checkpoints.
+const WAL_MAX: u32 = 16 << 20;
 
 /// Prepared statements that a connection keeps; more than there are.
 const STATEMENTS: usize = 64;
@@ -204,6 +209,7 @@ fn made(new: &Path) -> Result<(), LedgerError> {
     let mut options = OpenOptions::new();
     let file = options.write(true).create(true).truncate(true).mode(0o600).open(new).map_err(failed)?;
     let mut connection = connect(new)?;
+    connection.pragma_update(None, "page_size", PAGE)?;
     // If it fails, the file is of no use.
     connection.pragma_update_and_check(None, "journal_mode", "MEMORY", |_| Ok(()))?;
     migrate(&mut connection, 0)?;
@@ -239,7 +245,8 @@ fn settings(connection: &Connection) -> Result<(), LedgerError> {
     let journal: String = connection.pragma_update_and_check(None, "journal_mode", "WAL", |r| r.get(0))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    connection.pragma_update(None, "wal_autocheckpoint", WAL_PAGES)?;
+    let page: u32 = connection.pragma_query_value(None, "page_size", |r| r.get(0))?;
+    connection.pragma_update(None, "wal_autocheckpoint", WAL_MAX / page.max(1))?;
     let synchronous: u32 = connection.pragma_query_value(None, "synchronous", |r| r.get(0))?;
     let foreign_keys: bool = connection.pragma_query_value(None, "foreign_keys", |r| r.get(0))?;
     // 2 = FULL.

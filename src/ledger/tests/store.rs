@@ -66,7 +66,7 @@ fn a_ledger_is_made_whole_or_not_at_all() {
     assert!(path("link.db").is_symlink());
 }
 
-/// `v1.sql` to `v3.sql` are as those versions left them. Readers and writers bring them up to date, nothing in them
+/// `v1.sql` to `v4.sql` are as those versions left them. Readers and writers bring them up to date, nothing in them
 /// changes, and an auditor finds nothing in them, nor in what a writer makes of the cards that were under way.
 #[test]
 fn ledgers_of_earlier_versions_open() {
@@ -81,6 +81,7 @@ fn ledgers_of_earlier_versions_open() {
         (1, include_str!("v1.sql"), (2, 1, 1), 0),
         (2, include_str!("v2.sql"), (3, 0, 6), 2),
         (3, include_str!("v3.sql"), (3, 0, 7), 2),
+        (4, include_str!("v4.sql"), (4, 1, 2), 2),
     ] {
         for reads_first in [false, true] {
             let path = directory.path().join(format!("{version}-{reads_first}.db"));
@@ -92,7 +93,7 @@ fn ledgers_of_earlier_versions_open() {
                     .unwrap()
                     .pragma_query_value(None, "user_version", |r| r.get(0))
                     .unwrap();
-                assert_eq!(found, 4);
+                assert_eq!(found, 5);
             }
             let ledger = Ledger::open(&path).unwrap();
             let reader = ledger.reader().unwrap();
