@@ -36,7 +36,7 @@ pub struct Ticket(Result<Answer, LedgerError>);
 
 /// Where the answer comes, and why it may never come.
 struct Answer {
-    event: Receiver<Result<Event, LedgerError>>,
+    event: oneshot::Receiver<Result<Event, LedgerError>>,
     poison: Arc<OnceLock<LedgerError>>,
 }
 
@@ -96,7 +96,7 @@ impl Ledger {
     /// Errors: [`LedgerError::Seen`] (same issuer and file_id, or same digest), [`LedgerError::NotAJob`] (no
     /// records, or a card_ref twice), and those of the file system.
     pub fn new_job(&self, new: NewJob) -> Result<Accepted, LedgerError> {
-        let (reply, answer) = bounded(1);
+        let (reply, answer) = oneshot::channel();
         self.0.send(Message::NewJob(Box::new(new), reply))?;
         answer.recv().map_err(|_| self.0.why())?
     }
@@ -104,7 +104,7 @@ impl Ledger {
     /// Says what happens. The order of calls is the order of events; waits while the queue is full. The change is
     /// durable when [`Ticket::wait`] has returned it, not before.
     pub fn record(&self, job: JobId, change: Change, context: Context) -> Ticket {
-        let (reply, event) = bounded(1);
+        let (reply, event) = oneshot::channel();
         let sent = self.0.send(Message::Change(job, change, context, reply));
         Ticket(sent.map(|()| Answer { event, poison: Arc::clone(&self.0.poison) }))
     }
@@ -113,7 +113,7 @@ impl Ledger {
     ///
     /// Errors: [`LedgerError::Shift`] if the name is none or was used before, and those of the file system.
     pub fn shift(&self, name: &str, context: Context) -> Result<Event, LedgerError> {
-        let (reply, answer) = bounded(1);
+        let (reply, answer) = oneshot::channel();
         self.0.send(Message::Shift(name.to_owned(), context, reply))?;
         answer.recv().map_err(|_| self.0.why())?
     }

@@ -29,8 +29,9 @@ pub(super) const SIGNED_EVERY: u64 = 10_000;
 /// Longest that an event waits to be signed: what an old copy of the ledger, put back after a crash, can hide.
 const SIGNED_WITHIN: Duration = Duration::from_secs(1);
 
-/// How one caller hears of one change.
-pub(super) type Reply<T> = Sender<Result<T, LedgerError>>;
+/// How one caller hears of one change. A commit takes longer than a context switch, so a caller sleeps at once and leaves the
+/// processor to the writer.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, LedgerError>>;
 
 /// What is said to the writer.
 pub(super) enum Message {
@@ -218,7 +219,7 @@ impl Writer {
                     Ok((accepted, events)) => (Ok(accepted), events),
                     Err(error) => (Err(error), Vec::new()),
                 };
-                answer(&reply, accepted);
+                answer(reply, accepted);
                 events.iter().for_each(|event| self.publish(event));
             }
             Message::Shift(name, context, reply) => {
@@ -227,7 +228,7 @@ impl Writer {
                     None => self.shift(&name, context),
                 };
                 let event = result.as_ref().ok().cloned();
-                answer(&reply, result);
+                answer(reply, result);
                 event.iter().for_each(|event| self.publish(event));
             }
             Message::Subscribe(subscriber) => {
@@ -261,7 +262,7 @@ impl Writer {
         };
         if let Err(error) = committed {
             for (_, _, _, reply) in batch.drain(..) {
-                answer(&reply, Err(error.clone()));
+                answer(reply, Err(error.clone()));
             }
             return;
         }
@@ -270,7 +271,7 @@ impl Writer {
             if let (Ok(event), false) = (&result, self.subscribers.is_empty()) {
                 events.push(event.clone());
             }
-            answer(&reply, result);
+            answer(reply, result);
         }
         events.iter().for_each(|event| self.publish(event));
     }
@@ -410,8 +411,10 @@ impl Writer {
 }
 
 /// Answers; a refusal that nobody waits for is at least logged.
-fn answer<T>(reply: &Reply<T>, result: Result<T, LedgerError>) {
-    if let Err(crossbeam_channel::SendError(Err(error))) = reply.send(result) {
+fn answer<T>(reply: Reply<T>, result: Result<T, LedgerError>) {
+    if let Err(unheard) = reply.send(result)
+        && let Err(error) = unheard.into_inner()
+    {
         tracing::error!(%error, "a change was refused and nobody waited for the answer");
     }
 }
