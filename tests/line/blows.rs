@@ -92,6 +92,7 @@ impl Bureau {
         prepare(&daemon);
         daemon.signal(Signal::SIGTERM);
         assert_eq!(daemon.ends(), Some(0));
+        settled(&world);
         let before = tempfile::tempdir().unwrap();
         copy_all(&world.path(""), before.path());
         Self { world, before, blows: Blows::new() }
@@ -170,7 +171,7 @@ fn copy_all(from: &Path, to: &Path) {
             fs::set_permissions(&to, entry.metadata().unwrap().permissions()).unwrap();
             copy_all(&entry.path(), &to);
         } else {
-            fs::copy(entry.path(), &to).unwrap();
+            fs::copy(entry.path(), &to).unwrap_or_else(|e| panic!("{}: {e}", to.display()));
         }
     }
 }

@@ -12,9 +12,8 @@ use crate::books::{Witness, number};
 use crate::daemon::left_in_line;
 use crate::support::{World, lines};
 
-const CARDS: u32 = 70;
 /// More than are made before the disk is full, and while it is not, in all rounds.
-const MANY: u32 = 140;
+const CARDS: u32 = 140;
 
 #[test]
 fn a_sync_that_fails_stops_the_line_and_is_not_tried_again() {
@@ -92,7 +91,7 @@ fn after_a_power_cut(world: &World, disk: &Disk) -> Vec<Value> {
 #[test]
 fn what_is_written_behind_a_failed_sync_outlives_a_power_cut() {
     let mut world = World::new();
-    world.prepared("job", MANY, 37);
+    world.prepared("job", CARDS, 37);
     let disk = Disk::mount(&mut world, Kind::Failing);
     world.set("CARDWRIGHT_LEDGER", "small/cardwright.db");
     assert_eq!(world.run("job.cwf1", "sim-8", &["--limit", "2", "--seed", "1"]).code, 0);
@@ -121,5 +120,5 @@ fn what_is_written_behind_a_failed_sync_outlives_a_power_cut() {
     }
     assert_eq!(world.resume("sim-8", &["--seed", "90"]).code, 0);
     runs.push(Witness::keep(&world, 90));
-    accounted(&world, &runs, u64::from(MANY));
+    accounted(&world, &runs, u64::from(CARDS));
 }
