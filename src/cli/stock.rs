@@ -175,8 +175,7 @@ pub(super) fn change_stock(
             return Err(Failure::new(Exit::Usage, what).into());
         }
     };
-    let tickets: Vec<_> =
-        changes.into_iter().map(|change| ledger.record(job, change, Context::by(actor))).collect();
+    let tickets = ledger.record_together(job, changes, &Context::by(actor));
     let events = tickets.into_iter().map(crate::ledger::Ticket::wait).collect::<Result<Vec<_>, _>>()?;
     tell(&events, as_json, out)
 }

@@ -109,6 +109,20 @@ impl Ledger {
         Ticket(sent.map(|()| Answer { event, poison: Arc::clone(&self.0.poison) }))
     }
 
+    /// The same for changes of a job that become durable together: after a crash all of them are there, or none.
+    pub fn record_together(&self, job: JobId, changes: Vec<Change>, context: &Context) -> Vec<Ticket> {
+        let answer = |event| Answer { event, poison: Arc::clone(&self.0.poison) };
+        let (said, events): (Vec<_>, Vec<_>) = changes
+            .into_iter()
+            .map(|change| {
+                let (reply, event) = bounded(1);
+                ((job, change, context.clone(), reply), event)
+            })
+            .unzip();
+        let sent = self.0.send(Message::Together(said));
+        events.into_iter().map(|event| Ticket(sent.clone().map(|()| answer(event)))).collect()
+    }
+
     /// A shift begins, and the one before it ends; durable when it returns.
     ///
     /// Errors: [`LedgerError::Shift`] if the name is none or was used before, and those of the file system.

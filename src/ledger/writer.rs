@@ -1,4 +1,4 @@
-//! The one thread that writes. It drains up to [`BATCH`] queued changes into one transaction ([`super::gather`] says when one
+//! The one thread that writes. It drains [`BATCH`] queued changes or so into one transaction ([`super::gather`] says when one
 //! is full), acknowledges them after COMMIT, and then tells the subscribers.
 //!
 //! A change against a law is refused before anything is written and does not disturb its batch. A write that fails
@@ -20,7 +20,7 @@ use super::store::Store;
 use super::types::{Accepted, Balance, Change, Context, Event, JobId, JobState, NewJob, RecordState};
 use crate::hsm::Auditor;
 
-/// Changes in one transaction at most (dependencies.md 3.4).
+/// A transaction of so many changes waits for no more of them (dependencies.md 3.4).
 pub(super) const BATCH: usize = 512;
 
 /// Events between two signed places: what a start has to verify at most, some tens of milliseconds of work.
@@ -33,10 +33,15 @@ const SIGNED_WITHIN: Duration = Duration::from_secs(1);
 /// processor to the writer.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, LedgerError>>;
 
+/// A change, and who hears of it.
+pub(super) type Said = (JobId, Change, Context, Reply<Event>);
+
 /// What is said to the writer.
 pub(super) enum Message {
     /// A change.
     Change(JobId, Change, Context, Reply<Event>),
+    /// Changes of one transaction, whoever kills us.
+    Together(Vec<Said>),
     /// A new job; a transaction of its own.
     NewJob(Box<NewJob>, Reply<Accepted>),
     /// A shift begins; a transaction of its own.
@@ -145,6 +150,12 @@ impl Writer {
                             next = self.gather.more(batch.len(), messages);
                         }
                     }
+                    Message::Together(changes) => {
+                        batch.extend(changes);
+                        if batch.len() < BATCH {
+                            next = self.gather.more(batch.len(), messages);
+                        }
+                    }
                     other => {
                         self.write(&mut batch);
                         if self.other(other) {
@@ -245,13 +256,13 @@ impl Writer {
             }
             #[cfg(test)]
             Message::FillDisk(more) => self.store.fill_disk(more),
-            Message::Change(..) => {}
+            Message::Change(..) | Message::Together(_) => {}
         }
         false
     }
 
     /// One transaction.
-    fn write(&mut self, batch: &mut Vec<(JobId, Change, Context, Reply<Event>)>) {
+    fn write(&mut self, batch: &mut Vec<Said>) {
         if batch.is_empty() {
             return;
         }
@@ -279,7 +290,7 @@ impl Writer {
     /// Makes the changes of a batch durable. The error is the whole batch's; `results` holds each change's own.
     fn commit(
         &mut self,
-        batch: &mut [(JobId, Change, Context, Reply<Event>)],
+        batch: &mut [Said],
         results: &mut Vec<Result<Event, LedgerError>>,
     ) -> Result<(), LedgerError> {
         self.store.begin()?;

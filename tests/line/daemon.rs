@@ -79,7 +79,7 @@ impl<'a> Daemon<'a> {
         Self::started(world, command_on(world, line, "20", "1").arg("--socket").arg(socket))
     }
 
-    fn started(world: &'a World, command: &mut Command) -> Self {
+    pub fn started(world: &'a World, command: &mut Command) -> Self {
         let mut child = command.stderr(Stdio::null()).spawn().unwrap();
         let mut said = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
@@ -147,13 +147,21 @@ pub fn good(job: &Value) -> u64 {
     number(&job["balance"], "good")
 }
 
-fn off(job: &Value) -> (i64, i64) {
+/// What the two balances are off.
+pub fn off(job: &Value) -> (i64, i64) {
     let b = |name: &str| job["balance"][name].as_i64().unwrap();
     let sum = |names: &[&str]| names.iter().map(|n| b(n)).sum::<i64>();
     (
         b("records") - sum(&["queued", "in_flight", "good", "remake", "unknown", "cancelled"]),
         b("blanks_fed")
-            - sum(&["blanks_in_line", "blanks_good", "blanks_rejected", "blanks_unknown", "blanks_returned"]),
+            - sum(&[
+                "blanks_in_line",
+                "blanks_good",
+                "blanks_rejected",
+                "blanks_unknown",
+                "blanks_returned",
+                "blanks_sample",
+            ]),
     )
 }
 
@@ -166,8 +174,8 @@ fn dumped(world: &World, fate: &str) -> usize {
     world.dumps().iter().filter(|d| d["fate"] == fate).count()
 }
 
-/// hwsim ends with its daemon, and says how many cards lay in the line; its dumps are put aside.
-fn left(world: &World) -> u64 {
+/// Waits until hwsim has ended, which it does with its daemon; says how many cards lay in the line.
+pub fn left_in_line(world: &World) -> u64 {
     let end = Instant::now() + Duration::from_secs(10);
     let journal = || lines(&world.path("dumps/line.jsonl"));
     let in_line = || {
@@ -178,7 +186,12 @@ fn left(world: &World) -> u64 {
         assert!(Instant::now() < end, "hwsim goes on");
         std::thread::sleep(Duration::from_millis(20));
     }
-    let lay = in_line().1 as u64;
+    in_line().1 as u64
+}
+
+/// The same; the dumps are put aside.
+fn left(world: &World) -> u64 {
+    let lay = left_in_line(world);
     std::fs::rename(world.path("dumps"), world.path("dumps-1")).unwrap();
     lay
 }

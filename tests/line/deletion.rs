@@ -323,6 +323,81 @@ fn the_daemon_signs_papers_and_deletes_for_a_supervisor() {
     audited(&world);
 }
 
+/// What is known of a job besides its cardholders' data is the same before and after.
+#[test]
+fn a_deletion_changes_nothing_but_the_data() {
+    let world = World::new();
+    world.prepared("job", 8, 96);
+    fs::write(world.path("faults.toml"), "[[fault]]\nkind = \"stripe-misread\"\nblanks = [3, 5]\n").unwrap();
+    assert_eq!(world.run("job.cwf1", "sim-8", &["--faults", "faults.toml", "--seed", "1"]).code, 4);
+    for words in [&["card", "resolve", "J1", "all", "--destroyed"][..], &["card", "cancel", "J1", "all"]] {
+        assert_eq!(world.cardwright(words).code, 0, "{words:?}");
+    }
+    assert_eq!(world.cardwright(&["job", "close", "J1"]).code, 0);
+    let told = || {
+        let questions: [&[&str]; 4] = [
+            &["job", "show", "J1", "--json"],
+            &["job", "report", "J1", "--json"],
+            &["card", "show", "J1", "all", "--json"],
+            &["stock", "show", "--json"],
+        ];
+        questions.map(|words| {
+            let ended = world.cardwright(words);
+            assert_eq!(ended.code, 0, "{words:?}: {}", ended.stderr);
+            serde_json::from_str::<Value>(&ended.stdout).unwrap()
+        })
+    };
+    let events =
+        || -> Vec<Value> { serde_json::from_str(&world.cardwright(&["log", "--json"]).stdout).unwrap() };
+    let closed = |events: &[Value]| {
+        let closed: Vec<_> = events.iter().filter(|e| e["to"] == "CLOSED").map(|e| word(e, "ts")).collect();
+        assert_eq!(closed.len(), 1);
+        closed[0].clone()
+    };
+    let before = told();
+    assert_eq!(before[0]["balance"]["good"], 6, "{}", before[0]);
+    assert_eq!(before[0]["balance"]["cancelled"], 2, "{}", before[0]);
+    let log = events();
+    let (code, said) = delete(&world);
+    assert_eq!(code, 0, "{said}");
+    let after = events();
+    assert_eq!(
+        (after.len(), &after[..log.len()], word(&after[log.len()], "to")),
+        (log.len() + 1, &log[..], "DELETED".into())
+    );
+    // A second time, and by another one, nothing happens.
+    for _ in 0..2 {
+        let (code, said) = delete(&world);
+        assert!(code == 0 && said.contains("before"), "{said}");
+        assert_eq!(events(), after);
+        let now = told();
+        for (before, now) in before.iter().zip(&now) {
+            let (mut before, mut now) = (before.clone(), now.clone());
+            for value in [&mut before, &mut now] {
+                // Of the job itself, and of the job in its report.
+                for of in ["", "/job"] {
+                    if let Some(fields) = value.pointer_mut(of).and_then(Value::as_object_mut) {
+                        fields.remove("deleted");
+                    }
+                }
+            }
+            assert_eq!(before, now);
+        }
+        assert_eq!(now[0]["deleted"], true);
+    }
+    // Whatever says when it was closed says the same, written before or behind the deletion.
+    let closed = closed(&after);
+    let late = world.cardwright(&["job", "papers", "J1", "--keys", "bureau.store", "--out", "late"]);
+    assert_eq!(late.code, 0, "{}", late.stderr);
+    let (early, late) = (
+        lines(&world.path("cardwright.db.papers/J1-return.jsonl")),
+        lines(&world.path("late/J1-return.jsonl")),
+    );
+    assert_eq!((word(&early[0], "closed"), word(&late[0], "closed")), (closed.clone(), closed));
+    assert_eq!(early.last(), late.last(), "the counts");
+    audited(&world);
+}
+
 /// The shipped line with another time of keeping.
 fn keeps(world: &World, days: u32) {
     let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/profiles/lines/sim-8.toml");

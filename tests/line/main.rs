@@ -13,6 +13,7 @@
 mod again;
 mod bad_input;
 mod bad_profile;
+mod blows;
 mod books;
 mod breakers;
 mod crosscheck;
@@ -21,6 +22,7 @@ mod deletion;
 mod devices;
 mod exit_codes;
 mod expected;
+mod exported;
 mod faults;
 mod papers;
 #[path = "../pcscd_support/mod.rs"]

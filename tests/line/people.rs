@@ -11,8 +11,9 @@ use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
 use serde_json::Value;
 
-use crate::books::{number, word};
-use crate::daemon::{Daemon, audited, command_on, good, people, refused};
+use crate::books::{Witness, number, word};
+use crate::daemon::{Daemon, audited, command_on, good, left_in_line, people, refused};
+use crate::faults::{accounted, settled};
 use crate::support::{Ended, World};
 
 const LEDGER: i32 = 40;
@@ -263,6 +264,38 @@ fn a_ledger_that_is_removed_under_a_running_line_stops_it() {
     daemon.signal(Signal::SIGTERM);
     assert_eq!(daemon.ends(), Some(0));
     audited(&world);
+}
+
+/// Whoever took the lock that lies there now would write beside us.
+#[test]
+fn a_lock_that_is_removed_under_a_running_line_stops_it() {
+    const CARDS: u64 = 60;
+    let world = World::new();
+    world.prepared("a", CARDS as u32, 9);
+    people(&world, "\"operator\", \"supervisor\"");
+    let daemon = Daemon::start(&world, "20", "1");
+    daemon.ok("job submit a.cwf1");
+    daemon.ok("job release J1");
+    daemon.until("J1", |shown| good(shown) > 1 && number(&shown["balance"], "in_flight") > 1);
+    std::fs::remove_file(world.path("cardwright.db-lock")).unwrap();
+    let removed = std::time::SystemTime::now();
+    assert_eq!(daemon.ends(), Some(LEDGER));
+    left_in_line(&world);
+    // A transaction may have been under way.
+    let since =
+        removed.duration_since(std::time::UNIX_EPOCH).unwrap() + std::time::Duration::from_millis(500);
+    let last = events(&world).iter().map(|e| word(e, "ts")).max().unwrap();
+    assert!(last < cardwright::ledger::rfc3339(since.as_millis() as u64), "it went on writing: {last}");
+    let first = Witness::keep(&world, 1);
+    assert!((first.fate("stacked").count() as u64) < CARDS, "it went on");
+    settled(&world, &first);
+    let daemon = Daemon::start(&world, "0", "2");
+    daemon.ok("job release J1");
+    daemon.until("J1", |shown| shown["state"] == "CLOSED");
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.ends(), Some(0));
+    left_in_line(&world);
+    accounted(&world, &[first, Witness::keep(&world, 2)], CARDS);
 }
 
 /// The same job with another job's file, or on other terms, is not the job that was accepted.

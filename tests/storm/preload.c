@@ -1,9 +1,12 @@
-/* Preloaded into a process of the line by the storm (main.rs): kills it right before its N-th write or sync of the ledger, or
- * before it sends its N-th message; and can make that a power cut, after which nothing that was not synced is there.
+/* Preloaded into a process of the line by the storm (main.rs) and by the tests of the line (line/blows.rs): kills it right before
+ * its N-th write or sync of the ledger, before it sends its N-th message, or before its N-th step with other files; and can make
+ * that a power cut, after which nothing that was not synced is there.
  *
  *   CRASH_IN      which process: what its argv[0] ends with, or its argv[1]; others hand all this on to their children
- *   CRASH_AT      "write:17", "sync:4" or "send:9", counted from the start of the process
- *   CRASH_LEDGER  for "write" and "sync": absolute path of the ledger; those named FILES below belong to it
+ *   CRASH_AT      "write:17", "sync:4", "send:9", or "other:3": a sync, renaming or removal of a file that is not the ledger's;
+ *                 counted from the start of the process
+ *   CRASH_FROM    set: counted from when there is a file of this name
+ *   CRASH_LEDGER  for all but "send": absolute path of the ledger; those named FILES below belong to it
  *   CRASH_COUNT   for "send": a file of 4 bytes in which all processes of that name count together, so that the one that
  *                 comes after the killed one goes on
  *   STALL_MS      how long the disk, or the process, stands still before the blow
@@ -30,9 +33,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { FILES = 4, WRITE = 0, SYNC = 1, SEND = 2 };
+enum { FILES = 4, WRITE = 0, SYNC = 1, OTHER = 2, SEND = 3 };
 static const char *const suffixes[FILES] = {"", "-wal", "-journal", "-new"};
-static const char *const kinds[] = {"write:", "sync:", "send:"};
+static const char *const kinds[] = {"write:", "sync:", "other:", "send:"};
 
 /* What stood in a file before a write. */
 struct before {
@@ -52,7 +55,8 @@ static struct file files[FILES];
 static char ledger[PATH_MAX];
 static int cut, crash_kind = -1;
 static long stall_ms;
-static unsigned crash_at, done[2], *sent;
+static unsigned crash_at, done[3], *sent;
+static const char *from;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static ssize_t (*real_write)(int, const void *, size_t);
@@ -62,6 +66,7 @@ static ssize_t (*real_send)(int, const void *, size_t, int);
 static ssize_t (*real_sendmsg)(int, const struct msghdr *, int);
 static int (*real_fsync)(int), (*real_fdatasync)(int);
 static int (*real_ftruncate)(int, off64_t);
+static int (*real_rename)(const char *, const char *), (*real_unlink)(const char *);
 
 static void must(int holds, const char *what) {
     if (!holds) {
@@ -79,6 +84,8 @@ static void resolve(void) {
     real_fsync = dlsym(RTLD_NEXT, "fsync");
     real_fdatasync = dlsym(RTLD_NEXT, "fdatasync");
     real_ftruncate = dlsym(RTLD_NEXT, "ftruncate64");
+    real_rename = dlsym(RTLD_NEXT, "rename");
+    real_unlink = dlsym(RTLD_NEXT, "unlink");
 }
 
 /* Whether this is the process that is meant. */
@@ -95,6 +102,7 @@ __attribute__((constructor)) static void load(int argc, char **argv) {
     if (!is_meant(in, argc, argv)) return;
     unsetenv("LD_PRELOAD");
     cut = getenv("CUT") != NULL;
+    from = getenv("CRASH_FROM");
     stall_ms = stall ? atol(stall) : 0;
     int kind = SEND;
     while (kind > 0 && strncmp(at, kinds[kind], strlen(kinds[kind])) != 0) kind--;
@@ -152,21 +160,23 @@ static void blow(void) {
         for (int i = 0; i < FILES; i++) restore(i);
         char shm[PATH_MAX + 8];
         snprintf(shm, sizeof shm, "%s-shm", ledger);
-        unlink(shm);
+        real_unlink(shm);
     }
     kill(getpid(), SIGKILL);
     for (;;) pause();
 }
 
+static int counts(void) { return !from || access(from, F_OK) == 0; }
+
 /* Counts; the last one does not return, and as the lock is held, nobody writes meanwhile. */
 static void step(int kind) {
-    if (++done[kind] == crash_at && kind == crash_kind) blow();
+    if (counts() && ++done[kind] == crash_at && kind == crash_kind) blow();
 }
 
 /* Counts what is about to be sent through a socket. */
 static void sends(int fd) {
     struct stat st;
-    if (crash_kind != SEND || fstat(fd, &st) != 0 || !S_ISSOCK(st.st_mode)) return;
+    if (crash_kind != SEND || fstat(fd, &st) != 0 || !S_ISSOCK(st.st_mode) || !counts()) return;
     if (__atomic_add_fetch(sent, 1, __ATOMIC_SEQ_CST) == crash_at) blow();
 }
 
@@ -255,11 +265,10 @@ int ftruncate(int fd, off_t size) { return ftruncate64(fd, size); }
 
 static int sync_by(int (*real)(int), int fd) {
     int i = which(fd);
-    if (i < 0) return real(fd);
     pthread_mutex_lock(&lock);
-    step(SYNC);
+    step(i < 0 ? OTHER : SYNC);
     int result = real(fd);
-    if (result == 0) forget(i);
+    if (i >= 0 && result == 0) forget(i);
     pthread_mutex_unlock(&lock);
     return result;
 }
@@ -271,3 +280,21 @@ static int by_fdatasync(int fd) { return real_fdatasync(fd); }
 int fsync(int fd) { return sync_by(by_fsync, fd); }
 
 int fdatasync(int fd) { return sync_by(by_fdatasync, fd); }
+
+/* Counts a step with another file. */
+static void other(void) {
+    if (!real_unlink) resolve();
+    pthread_mutex_lock(&lock);
+    step(OTHER);
+    pthread_mutex_unlock(&lock);
+}
+
+int rename(const char *old, const char *new) {
+    other();
+    return real_rename(old, new);
+}
+
+int unlink(const char *path) {
+    other();
+    return real_unlink(path);
+}

@@ -2,11 +2,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
+use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
+use rustix::fs::{Advice, fadvise};
 
 use super::identity::Identity;
 use super::lock::{Lock, beside};
@@ -122,6 +124,9 @@ fn one_name(path: &Path) -> Result<(), LedgerError> {
 
 /// Writes the WAL once more as it reads, and syncs it. If an earlier process saw a sync fail, the kernel may hold bytes that it
 /// takes for written and that are not on the disk; nothing is built on those.
+///
+/// It has to forget them first: ext4 would take their blocks for the ones that it has marked as written already, and after a power
+/// cut they would read as zeros, whatever a later sync had said. If we are killed between, what was never durable is gone.
 fn rewrite(connection: &Connection, path: &Path) -> Result<(), LedgerError> {
     let wal = beside(path, "-wal");
     let io = |e| LedgerError::io(&wal, e);
@@ -131,14 +136,17 @@ fn rewrite(connection: &Connection, path: &Path) -> Result<(), LedgerError> {
     };
     // Nobody else writes there meanwhile.
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    file.sync_data().map_err(io)?;
     let (mut at, mut bytes) = (0, vec![0; 1 << 20]);
     loop {
         let read = file.read_at(&mut bytes, at).map_err(io)?;
         if read == 0 {
             break;
         }
+        let length = u64::try_from(read).unwrap_or_default();
+        fadvise(&file, at, NonZeroU64::new(length), Advice::DontNeed).map_err(|e| io(e.into()))?;
         file.write_all_at(bytes.get(..read).unwrap_or_default(), at).map_err(io)?;
-        at += u64::try_from(read).unwrap_or_default();
+        at += length;
     }
     file.sync_data().map_err(io)?;
     Ok(transaction.rollback()?)

@@ -8,6 +8,7 @@
 //! | `hung` | a card that never answers |
 //! | `killed` | a controller that is killed, and goes on |
 //! | `ask` | cards that lie in the line after a kill, and say how far they came |
+//! | `replaced` | machines that are lost under a daemon, and others in their place |
 //! | `check` | `line check`, of a good line and of broken ones |
 
 mod ask;
@@ -16,6 +17,7 @@ mod hung;
 mod job;
 mod killed;
 mod profile;
+mod replaced;
 
 use std::process::Command;
 

@@ -1,11 +1,19 @@
 //! A disk that fails: ext4 on a device that does not take some blocks. The writer hears of it when he syncs, once.
 
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
 use super::mounts::{Disk, Kind};
 use super::{LEDGER, accounted, ended, settled};
-use crate::books::Witness;
-use crate::support::World;
+use crate::books::{Witness, number};
+use crate::daemon::left_in_line;
+use crate::support::{World, lines};
 
-const CARDS: u32 = 70;
+/// More than are made before the disk is full, and while it is not, in all rounds.
+const CARDS: u32 = 140;
 
 #[test]
 fn a_sync_that_fails_stops_the_line_and_is_not_tried_again() {
@@ -24,6 +32,91 @@ fn a_sync_that_fails_stops_the_line_and_is_not_tried_again() {
         }
         disk.free();
         settled(&world, runs.last().unwrap());
+    }
+    assert_eq!(world.resume("sim-8", &["--seed", "90"]).code, 0);
+    runs.push(Witness::keep(&world, 90));
+    accounted(&world, &runs, u64::from(CARDS));
+}
+
+/// Goes on with the job until some cards are stacked, and dies then: its ledger folds nothing.
+fn killed_in_mid_job(world: &World, seed: &str) {
+    let _ = std::fs::remove_file(world.path("events.jsonl"));
+    let mut run = world
+        .command(Path::new(env!("CARGO_BIN_EXE_cardwright")))
+        .args([
+            "job",
+            "resume",
+            "J1",
+            "--line",
+            "sim-8",
+            "--keys",
+            "bureau.store",
+            "--simulate",
+            "--speed",
+            "20",
+        ])
+        .args(["--dump", "dumps", "--events", "events.jsonl", "--seed", seed])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let end = Instant::now() + Duration::from_secs(30);
+    let events = || std::fs::read_to_string(world.path("events.jsonl")).unwrap_or_default();
+    while events().matches("\"to\":\"STACKED\"").count() < 3 {
+        assert!(Instant::now() < end && run.try_wait().unwrap().is_none(), "no card was stacked");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    run.kill().unwrap();
+    run.wait().unwrap();
+    left_in_line(world);
+}
+
+/// The events of the ledger on what is really on the disk: the device as it is, without what the kernel only holds in memory.
+fn after_a_power_cut(world: &World, disk: &Disk) -> Vec<Value> {
+    let cut = world.path("cut");
+    std::fs::copy(disk.path("blocks/disk"), &cut).unwrap();
+    // The mount goes with the shell: nobody else sees it.
+    let script = "e2fsck -fy cut >&2; mkdir -p after && mount -o loop cut after && \
+                  \"$0\" audit verify --ledger after/cardwright.db >&2 && \
+                  \"$0\" log --json --ledger after/cardwright.db && umount after";
+    let mut command = world.command(Path::new("sh"));
+    let output = command.args(["-c", script, env!("CARGO_BIN_EXE_cardwright")]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}{said}", String::from_utf8_lossy(&output.stdout));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// A commit of which the sync failed may read as if it were there, and is not on the disk. What comes behind it would not be
+/// found after a power cut, though its own sync was good.
+#[test]
+fn what_is_written_behind_a_failed_sync_outlives_a_power_cut() {
+    let mut world = World::new();
+    world.prepared("job", CARDS, 37);
+    let disk = Disk::mount(&mut world, Kind::Failing);
+    world.set("CARDWRIGHT_LEDGER", "small/cardwright.db");
+    assert_eq!(world.run("job.cwf1", "sim-8", &["--limit", "2", "--seed", "1"]).code, 0);
+    let mut runs = vec![Witness::keep(&world, 0)];
+    for (round, kib) in (1..).zip([16, 40]) {
+        disk.leave(kib);
+        let stopped = world.resume("sim-8", &["--seed", &(2 * round).to_string()]);
+        ended(&stopped, LEDGER, &["small/cardwright.db", "its disk does not do what it is told"]);
+        let failed = world.path("dumps").exists().then(|| Witness::keep(&world, 2 * round));
+        disk.free();
+        // Nobody comes between: whoever opens and closes it would fold what is read into the file.
+        killed_in_mid_job(&world, &(2 * round + 1).to_string());
+        let mut run = Witness::keep(&world, 2 * round + 1);
+        let told = lines(&world.path("events.jsonl"));
+        let there = after_a_power_cut(&world, &disk);
+        for event in &told {
+            let kept = there.get(number(event, "n") as usize - 1);
+            assert_eq!(kept, Some(event), "{kib} KiB: told and not on the disk");
+        }
+        // A person looks for the cards of both runs.
+        if let Some(failed) = failed {
+            run.dumps.extend(failed.dumps);
+        }
+        settled(&world, &run);
+        runs.push(run);
     }
     assert_eq!(world.resume("sim-8", &["--seed", "90"]).code, 0);
     runs.push(Witness::keep(&world, 90));

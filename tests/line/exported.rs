@@ -1,0 +1,147 @@
+//! An export of the ledger beside a daemon that writes to it: each is the beginning of the next, and whoever has one can prove it
+//! with nothing but SHA-256, as src/ledger/chain.rs says.
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::books::{number, word};
+use crate::daemon::{Daemon, audited, good, people};
+use crate::support::{Ended, World};
+
+const CARDS: u64 = 60;
+const USAGE: i32 = 2;
+
+/// Days since 1970 of a day of the Gregorian calendar.
+fn days(year: i64, month: i64, day: i64) -> i64 {
+    let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    365 * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + day - 719_469
+}
+
+/// Unix time in ms of what an event says, "2026-11-25T03:36:16.123Z".
+fn unix_ms(ts: &str) -> u64 {
+    let n = |at: std::ops::Range<usize>| ts[at].parse::<i64>().unwrap();
+    let seconds = days(n(0..4), n(5..7), n(8..10)) * 86_400 + n(11..13) * 3600 + n(14..16) * 60 + n(17..19);
+    (seconds * 1000 + n(20..23)) as u64
+}
+
+/// The hash of an event behind another, from its JSON alone.
+fn chained(previous: &[u8], event: &Value) -> Vec<u8> {
+    let mut bytes = b"CWL1".to_vec();
+    let number_of = |bytes: &mut Vec<u8>, n: u64| bytes.extend(n.to_be_bytes());
+    let text_of = |bytes: &mut Vec<u8>, text: &str| {
+        bytes.extend((text.len() as u32).to_be_bytes());
+        bytes.extend(text.as_bytes());
+    };
+    let optional = |bytes: &mut Vec<u8>, name: &str| match &event[name] {
+        Value::Null => bytes.push(0),
+        value => {
+            bytes.push(1);
+            match value.as_u64() {
+                Some(n) => number_of(bytes, n),
+                None => text_of(bytes, value.as_str().unwrap()),
+            }
+        }
+    };
+    number_of(&mut bytes, number(event, "n"));
+    number_of(&mut bytes, unix_ms(&word(event, "ts")));
+    text_of(&mut bytes, &word(event, "job"));
+    for name in ["seq", "card_ref", "attempt", "blank", "station", "module", "from"] {
+        optional(&mut bytes, name);
+    }
+    text_of(&mut bytes, &word(event, "to"));
+    for name in ["reason", "detail", "header", "sw", "position", "ms", "actor"] {
+        optional(&mut bytes, name);
+    }
+    bytes.push(u8::from(event["simulated"].as_bool().unwrap()));
+    if !event["count"].is_null() {
+        optional(&mut bytes, "count");
+    }
+    Sha256::new().chain_update(previous).chain_update(&bytes).finalize().to_vec()
+}
+
+/// What an export adds up to.
+struct Proven {
+    events: Vec<String>,
+    checkpoints: Vec<String>,
+    /// Of its last event.
+    hash: String,
+}
+
+/// Events from the first on without a gap, each checkpoint behind its event with the hash that the events add up to.
+fn proven(export: &str) -> Proven {
+    assert!(export.is_empty() || export.ends_with('\n'), "half a line");
+    let (mut events, mut checkpoints, mut hash) = (Vec::new(), Vec::new(), vec![0; 32]);
+    for line in export.lines() {
+        let value: Value = serde_json::from_str(line).unwrap();
+        if value["checkpoint"].is_null() {
+            assert_eq!(number(&value, "n"), events.len() as u64 + 1, "{line}");
+            hash = chained(&hash, &value);
+            events.push(line.to_owned());
+        } else {
+            assert_eq!(number(&value, "checkpoint"), events.len() as u64, "{line}");
+            assert_eq!(word(&value, "hash"), hex::encode_upper(&hash), "{line}");
+            checkpoints.push(line.to_owned());
+        }
+    }
+    Proven { events, checkpoints, hash: hex::encode_upper(hash) }
+}
+
+#[test]
+fn an_export_beside_a_daemon_at_work_is_the_beginning_of_the_next() {
+    let world = World::new();
+    people(&world, "\"operator\", \"supervisor\", \"auditor\"");
+    world.prepared("a", CARDS as u32, 75);
+    let daemon = Daemon::start(&world, "20", "1");
+    daemon.ok("job submit a.cwf1");
+    daemon.ok("job release J1");
+    let export = || {
+        let ended = world.cardwright(&["audit", "export"]);
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        proven(&ended.stdout)
+    };
+    let mut exports = Vec::new();
+    loop {
+        let job = daemon.job("J1");
+        if job["state"] == "CLOSED" {
+            break;
+        }
+        exports.push(export());
+        assert!(exports.len() < 2000 && job["state"] == "OPEN", "{job}");
+    }
+    // The daemon's socket in the environment is no reason to take another ledger than was meant.
+    let mut command = world.command(env!("CARGO_BIN_EXE_cardwright").as_ref());
+    let told =
+        Ended::from(command.args(["audit", "export"]).env("CARDWRIGHT_SOCKET", "d.sock").output().unwrap());
+    assert_eq!((told.code, told.stdout.as_str()), (USAGE, ""), "{}", told.stderr);
+    assert_eq!(good(&daemon.job("J1")), CARDS);
+    daemon.signal(nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(daemon.ends(), Some(0));
+    audited(&world);
+
+    let last = export();
+    let grew = exports.windows(2).filter(|two| two[0].events.len() < two[1].events.len()).count();
+    assert!(grew > 3, "{grew} of {} were taken while the daemon wrote", exports.len());
+    assert!(!last.checkpoints.is_empty());
+    for earlier in &exports {
+        assert!(
+            last.events.starts_with(&earlier.events) && last.checkpoints.starts_with(&earlier.checkpoints)
+        );
+    }
+    let verdict = world.cardwright(&["audit", "verify", "--keys", "bureau.store", "--json"]);
+    let verdict: Value = serde_json::from_str(&verdict.stdout).unwrap();
+    assert_eq!((number(&verdict, "events"), word(&verdict, "hash")), (last.events.len() as u64, last.hash));
+    assert_eq!(number(&verdict, "checkpoints"), last.checkpoints.len() as u64);
+}
+
+/// The proof is one.
+#[test]
+fn an_export_that_was_changed_is_no_proof() {
+    let world = World::new();
+    world.prepared("a", 2, 76);
+    assert_eq!(world.run("a.cwf1", "sim-chip-8", &[]).code, 0);
+    let whole = world.cardwright(&["audit", "export"]).stdout;
+    proven(&whole);
+    let changed = whole.replacen("\"to\":\"STACKED\"", "\"to\":\"REJECTED\"", 1);
+    assert_ne!(changed, whole);
+    assert!(std::panic::catch_unwind(|| proven(&changed)).is_err());
+}
