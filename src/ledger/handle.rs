@@ -115,7 +115,7 @@ impl Ledger {
         let (said, events): (Vec<_>, Vec<_>) = changes
             .into_iter()
             .map(|change| {
-                let (reply, event) = bounded(1);
+                let (reply, event) = oneshot::channel();
                 ((job, change, context.clone(), reply), event)
             })
             .unzip();

@@ -7,6 +7,8 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
+use rusqlite::hooks::Wal;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 use rustix::fs::{Advice, fadvise};
 
@@ -37,7 +39,7 @@ const BUSY: Duration = Duration::from_secs(5);
 const PAGE: u32 = 1024;
 
 /// Bytes in the WAL at which a commit also checkpoints.
-const WAL_MAX: u32 = 16 << 20;
+const WAL_MAX: i32 = 16 << 20;
 
 /// Prepared statements that a connection keeps; more than there are.
 const STATEMENTS: usize = 64;
@@ -60,11 +62,12 @@ impl Store {
     }
 
     fn locked(path: &Path, lock: Lock, made: bool) -> Result<Self, LedgerError> {
+        forget(path)?;
         let mut connection = connect(path)?;
         connection.busy_timeout(BUSY)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         let version = identify(&connection, path)?;
-        settings(&connection)?;
+        settings(&mut connection)?;
         rewrite(&connection, path)?;
         let noted = if made { None } else { lock.noted() };
         migrate(&mut connection, version)?;
@@ -90,6 +93,15 @@ impl Store {
     pub(in crate::ledger) fn fold(&self) {
         if let Err(error) = self.connection.pragma(None, "wal_checkpoint", "TRUNCATE", |_| Ok(())) {
             tracing::debug!(%error, "the WAL stays");
+            self.keep_wal();
+        }
+    }
+
+    /// Closing folds nothing: a sync that failed once may say yes the second time, and then the WAL would be removed of which
+    /// the file has nothing on the disk.
+    pub(super) fn keep_wal(&self) {
+        if let Err(error) = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true) {
+            tracing::debug!(%error, "the WAL may be folded");
         }
     }
 
@@ -120,6 +132,18 @@ fn one_name(path: &Path) -> Result<(), LedgerError> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(LedgerError::io(path, error)),
     }
+}
+
+/// Where an earlier process left its WAL, it may have seen a sync of the file fail. What the kernel then holds of the file in memory
+/// it takes for written: it is to read the disk again, before the WAL goes over it.
+fn forget(path: &Path) -> Result<(), LedgerError> {
+    if !beside(path, "-wal").metadata().is_ok_and(|meta| meta.len() > 0) {
+        return Ok(());
+    }
+    let io = |e| LedgerError::io(path, e);
+    let file = OpenOptions::new().read(true).write(true).open(path).map_err(io)?;
+    file.sync_data().map_err(io)?;
+    fadvise(&file, 0, None, Advice::DontNeed).map_err(|e| io(e.into()))
 }
 
 /// Writes the WAL once more as it reads, and syncs it. If an earlier process saw a sync fail, the kernel may hold bytes that it
@@ -249,12 +273,15 @@ fn identify(connection: &Connection, path: &Path) -> Result<u32, LedgerError> {
 }
 
 /// Sets what durability rests on, and reads it back.
-fn settings(connection: &Connection) -> Result<(), LedgerError> {
+fn settings(connection: &mut Connection) -> Result<(), LedgerError> {
     let journal: String = connection.pragma_update_and_check(None, "journal_mode", "WAL", |r| r.get(0))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    let page: u32 = connection.pragma_query_value(None, "page_size", |r| r.get(0))?;
-    connection.pragma_update(None, "wal_autocheckpoint", WAL_MAX / page.max(1))?;
+    let page: i32 = connection.pragma_query_value(None, "page_size", |r| r.get(0))?;
+    let most = WAL_MAX / page.max(1);
+    // SQLite's own checkpoints keep it to themselves when the disk fails, and try again.
+    connection
+        .wal_hook(Some(move |wal: &mut Wal, pages| if pages < most { Ok(()) } else { wal.checkpoint() }))?;
     let synchronous: u32 = connection.pragma_query_value(None, "synchronous", |r| r.get(0))?;
     let foreign_keys: bool = connection.pragma_query_value(None, "foreign_keys", |r| r.get(0))?;
     // 2 = FULL.

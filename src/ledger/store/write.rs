@@ -2,7 +2,6 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rusqlite::config::DbConfig;
 use rusqlite::types::ToSql;
 use rusqlite::{OptionalExtension, params};
 
@@ -36,12 +35,9 @@ impl Store {
         Ok(())
     }
 
-    /// Gives a transaction up. The ledger takes nothing more afterwards, so the head in memory does not matter; and closing
-    /// it folds nothing, because what the WAL holds may not be on the disk.
+    /// Gives a transaction up. The ledger takes nothing more afterwards, so the head in memory does not matter.
     pub(in crate::ledger) fn abandon(&self) {
-        if let Err(error) = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true) {
-            tracing::debug!(%error, "the WAL may be folded");
-        }
+        self.keep_wal();
         if let Err(error) = self.connection.execute_batch("ROLLBACK") {
             tracing::debug!(%error, "nothing to roll back");
         }
