@@ -46,8 +46,12 @@ impl Reader {
     }
 
     fn with_reason(&self, view: JobView) -> Result<JobView, LedgerError> {
-        let held_for = if view.state == JobState::Held { self.held_for(view.job)? } else { None };
-        Ok(JobView { held_for, ..view })
+        if view.state != JobState::Held {
+            return Ok(view);
+        }
+        let held = self.told(view.job, "HELD")?;
+        let (held_for, held_detail) = held.map(|event| (event.reason, event.detail)).unwrap_or_default();
+        Ok(JobView { held_for, held_detail, ..view })
     }
 
     /// One job.
@@ -123,7 +127,7 @@ impl Reader {
         Ok(query.query_row([job.0], |r| r.get(0)).optional()?.flatten())
     }
 
-    /// The event of the job that says that it was closed, or that its data were deleted.
+    /// The last event of the job that says that it was held or closed, or that its data were deleted.
     pub fn told(&self, job: JobId, to: &str) -> Result<Option<Event>, LedgerError> {
         let sql = format!(
             "SELECT {} FROM event WHERE {OF_JOB} AND to_state = ?2 ORDER BY n DESC LIMIT 1",
@@ -388,6 +392,7 @@ fn job_view(row: &Row<'_>) -> rusqlite::Result<JobView> {
         job: JobId(row.get(0)?),
         state: row.get(1)?,
         held_for: None,
+        held_detail: None,
         simulated: row.get(2)?,
         issuer_id: row.get(3)?,
         file_id: row.get(4)?,
