@@ -9,7 +9,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 
 use super::identity::Identity;
-use super::lock::{Lock, beside};
+use super::lock::{self, Lock, beside};
 use super::{Store, row};
 use crate::ledger::chain::{GENESIS, Hash};
 use crate::ledger::error::LedgerError;
@@ -150,13 +150,26 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, LedgerError> {
         return Err(LedgerError::Missing(path.to_owned()));
     }
     one_name(path)?;
+    // Before the first read: a writer notes what is durable already, so a moment that begins later has it.
+    let noted = resolved(path).ok().and_then(|path| lock::noted(&path));
     let (connection, version) = read_only(path).map_err(|e| e.of(path))?;
     if usize::try_from(version).is_ok_and(|version| version >= MIGRATIONS.len()) {
+        not_behind(&connection, noted).map_err(|e| e.of(path))?;
         return Ok(connection);
     }
     drop(connection);
     drop(Store::open(path)?);
     read_only(path).map(|(connection, _)| connection).map_err(|e| e.of(path))
+}
+
+/// Refuses a ledger that ends before what was noted of it.
+fn not_behind(connection: &Connection, noted: Option<(String, u64)>) -> Result<(), LedgerError> {
+    let Some((name, noted)) = noted else { return Ok(()) };
+    let found = connection.query_row("SELECT n FROM head", [], |r| row::number(r, 0))?;
+    if noted > found && name == super::audit::id(connection)?.to_string() {
+        return Err(behind(found, noted));
+    }
+    Ok(())
 }
 
 fn read_only(path: &Path) -> Result<(Connection, u32), LedgerError> {
