@@ -44,7 +44,7 @@ enum AuditVerb {
     },
     /// Check a paper against its seal, which lies beside it as PAPER.sig
     Document {
-        /// Report or return file
+        /// Report, return file or certificate of deletion
         paper: PathBuf,
         /// The audit key that must have signed it, 64 hex digits
         #[arg(long, value_name = "HEX")]
