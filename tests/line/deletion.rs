@@ -200,7 +200,10 @@ fn a_job_whose_key_was_lost_is_deleted_and_the_certificate_says_so() {
     let keys = world.path("bureau.store-spools");
     let of_first = fs::read(&keys).unwrap();
     fs::rename(world.path("dumps"), world.path("dumps-1")).unwrap();
-    assert_eq!(world.run("other.cwf1", "sim-8", &[]).code, 0);
+    // Its card_refs were in the first file.
+    assert_eq!(world.run("other.cwf1", "sim-8", &[]).code, 44);
+    let line = ["--line", "sim-8", "--keys", "bureau.store", "--simulate", "--speed", "0"];
+    assert_eq!(world.cardwright(&[&["job", "resume", "J2"][..], &line].concat()).code, 0);
 
     // Damaged, and another bureau's store: refused, and nothing is gone.
     fs::write(&keys, b"nothing of the sort\n").unwrap();
