@@ -145,7 +145,8 @@ fn rewrite(connection: &Connection, path: &Path) -> Result<(), LedgerError> {
 }
 
 /// Opens a ledger for reading only; one of an earlier version is brought up to date first, which needs it alone.
-pub(super) fn open_reader(path: &Path) -> Result<Connection, LedgerError> {
+/// Beside it, why it is not the whole ledger, if it ends before what was noted of it.
+pub(super) fn open_reader(path: &Path) -> Result<(Connection, Option<LedgerError>), LedgerError> {
     if !path.is_file() {
         return Err(LedgerError::Missing(path.to_owned()));
     }
@@ -154,22 +155,23 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, LedgerError> {
     let noted = resolved(path).ok().and_then(|path| lock::noted(&path));
     let (connection, version) = read_only(path).map_err(|e| e.of(path))?;
     if usize::try_from(version).is_ok_and(|version| version >= MIGRATIONS.len()) {
-        not_behind(&connection, noted).map_err(|e| e.of(path))?;
-        return Ok(connection);
+        let behind = is_behind(&connection, noted).map_err(|e| e.of(path))?;
+        return Ok((connection, behind));
     }
     drop(connection);
     drop(Store::open(path)?);
-    read_only(path).map(|(connection, _)| connection).map_err(|e| e.of(path))
+    read_only(path).map(|(connection, _)| (connection, None)).map_err(|e| e.of(path))
 }
 
-/// Refuses a ledger that ends before what was noted of it.
-fn not_behind(connection: &Connection, noted: Option<(String, u64)>) -> Result<(), LedgerError> {
-    let Some((name, noted)) = noted else { return Ok(()) };
+/// Whether a ledger ends before what was noted of it.
+fn is_behind(
+    connection: &Connection,
+    noted: Option<(String, u64)>,
+) -> Result<Option<LedgerError>, LedgerError> {
+    let Some((name, noted)) = noted else { return Ok(None) };
     let found = connection.query_row("SELECT n FROM head", [], |r| row::number(r, 0))?;
-    if noted > found && name == super::audit::id(connection)?.to_string() {
-        return Err(behind(found, noted));
-    }
-    Ok(())
+    let ours = name == super::audit::id(connection)?.to_string();
+    Ok((ours && noted > found).then(|| behind(found, noted)))
 }
 
 fn read_only(path: &Path) -> Result<(Connection, u32), LedgerError> {

@@ -22,6 +22,8 @@ use crate::ledger::views::{
 /// Reads a ledger. One per thread.
 pub struct Reader {
     connection: Connection,
+    /// Less is there than was written.
+    behind: Option<LedgerError>,
 }
 
 const JOB: &str = "id, state, simulated, issuer_id, file_id, product, job.records, digest, kek, line, \
@@ -33,7 +35,22 @@ const OF_JOB: &str = "job = ?1 AND seq IS NULL AND to_state IN ('HELD', 'OPEN', 
 impl Reader {
     /// Opens a ledger for reading; also while another process writes to it.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, LedgerError> {
-        Ok(Self { connection: super::open::open_reader(path.as_ref())? })
+        let reader = Self::open_as_it_is(path)?;
+        match reader.behind {
+            Some(behind) => Err(behind),
+            None => Ok(reader),
+        }
+    }
+
+    /// The same for an auditor, who is told of one that ends before what was written by [`Self::behind`].
+    pub fn open_as_it_is(path: impl AsRef<Path>) -> Result<Self, LedgerError> {
+        let (connection, behind) = super::open::open_reader(path.as_ref())?;
+        Ok(Self { connection, behind })
+    }
+
+    /// Why it is not the whole ledger, if the file beside it says that more was written.
+    pub fn behind(&self) -> Option<&LedgerError> {
+        self.behind.as_ref()
     }
 
     /// All jobs, oldest first.
