@@ -44,7 +44,7 @@ enum AuditVerb {
     },
     /// Check a paper against its seal, which lies beside it as PAPER.sig
     Document {
-        /// Report or return file
+        /// Report, return file or certificate of deletion
         paper: PathBuf,
         /// The audit key that must have signed it, 64 hex digits
         #[arg(long, value_name = "HEX")]
@@ -75,7 +75,7 @@ pub fn run(args: &AuditArgs) -> Result<Exit, Failure> {
     on_stdout(|out| match &args.verb {
         AuditVerb::Verify { keys, key, json } => {
             let known = keys.as_ref().map(|keys| ask(keys, args)).transpose()?;
-            verify(&Reader::open(&args.ledger.ledger)?, known.as_ref(), *key, *json, out)
+            verify(&Reader::open_as_it_is(&args.ledger.ledger)?, known.as_ref(), *key, *json, out)
         }
         AuditVerb::Document { paper, key } => Ok(super::papers::check(paper, *key, out)?),
         AuditVerb::Export => export(&Reader::open(&args.ledger.ledger)?, out),
@@ -84,7 +84,7 @@ pub fn run(args: &AuditArgs) -> Result<Exit, Failure> {
 
 /// What the HSM knows of the ledger.
 fn ask(keys: &std::path::Path, args: &AuditArgs) -> Result<AuditInfo, Failure> {
-    let ledger = Reader::open(&args.ledger.ledger)?.id()?;
+    let ledger = Reader::open_as_it_is(&args.ledger.ledger)?.id()?;
     Ok(super::Keys::open(keys)?.hsm.audit(ledger)?)
 }
 
@@ -112,6 +112,9 @@ pub(super) fn verify(
     let bar = bar(reader.last_event()?, "events");
     let mut audit = reader.audit(known, |n| bar.set_position(n))?;
     bar.finish_and_clear();
+    if let Some(behind) = reader.behind() {
+        audit.findings.push(audit::Finding { at: audit::Where::Ledger, what: behind.to_string() });
+    }
     if let Some(pinned) = pinned
         && audit.key != Some(pinned)
     {

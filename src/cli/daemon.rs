@@ -550,7 +550,7 @@ impl Core {
                 }
                 queue.push(job, &actor);
                 self.changed.notify_all();
-                writeln!(out, "{job} released; it waits for the line or is on it")?;
+                writeln!(out, "{job} released; `cardwright job show {job}` tells whether it runs")?;
             }
             Ask::Hold => {
                 queue.remove(job);

@@ -16,11 +16,12 @@ use super::papers::Papers;
 use super::shop::spool_of;
 use crate::audit::Document;
 use crate::exit::{Exit, Failure};
-use crate::hsm::Vault;
 use crate::hsm::client::Client;
+use crate::hsm::{HsmError, Vault};
+use crate::ids::SpoolKeyName;
 use crate::ledger::{Change, Context, JobId, JobState, JobView, Law, Ledger, LedgerError, Reader, rfc3339};
 use crate::profile::Line;
-use crate::report::certificate::Certificate;
+use crate::report::certificate::{Certificate, KEY_MISSING};
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// Bytes overwritten at a time.
@@ -43,15 +44,13 @@ pub(super) fn delete(
     let directory = directory.map_or_else(|| beside(ledger.path()), Path::to_owned);
     let mut hsm = connect()?;
     if !view.deleted {
+        readable(&view, &mut hsm)?;
         papers(&reader, &view, connect, &mut hsm, &directory, out)?;
-        if let Some(key) = view.spool_key {
-            hsm.destroy_spool(key)?;
-        }
-        remove(&view)?;
         let what = match view.spool_key {
-            Some(key) => format!("spool key {key} destroyed, spool removed"),
+            Some(key) => format!("{}, spool removed", destroyed(key, &mut hsm)?),
             None => "spool overwritten and removed".to_owned(),
         };
+        remove(&view)?;
         ledger.record(job, Change::Deleted, Context { detail: Some(what), ..by }).wait()?;
     }
     let certificate = Certificate::build(&reader, job)?;
@@ -63,6 +62,28 @@ pub(super) fn delete(
     let done = if view.deleted { "were deleted before" } else { "are deleted" };
     let said = writeln!(out, "{job}: its cardholder data {done}; certificate: {}", path.display());
     said.map_err(|e| Failure::new(Exit::Io, e.to_string()))
+}
+
+/// Keys that cannot be read now are not lost, and with them the papers tell more: nothing is done before they can be.
+fn readable(view: &JobView, hsm: &mut Client) -> Result<(), Failure> {
+    let Some(key) = view.spool_key else { return Ok(()) };
+    // Of no pieces: the key alone is looked for.
+    match hsm.unseal(key, 0, &[]) {
+        Ok(_) | Err(HsmError::NoSpoolKey(..) | HsmError::SpoolKeyDestroyed(_)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Ends a spool's key; says what became of it. One that is not there is as good as destroyed, and is told as what it is.
+fn destroyed(key: SpoolKeyName, hsm: &mut Client) -> Result<String, Failure> {
+    match hsm.destroy_spool(key) {
+        Ok(()) => Ok(format!("spool key {key} destroyed")),
+        Err(error @ HsmError::NoSpoolKey(..)) => {
+            tracing::warn!(%error, "the spool is deleted without it");
+            Ok(format!("spool key {key} {KEY_MISSING}"))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The return file tells the issuer what the spool says of each record, so it is written while the spool can be read.

@@ -11,7 +11,6 @@ mod verify;
 #[allow(clippy::cast_possible_truncation)]
 mod tests;
 
-use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -19,7 +18,7 @@ use crate::exit::{Exit, Failure};
 use crate::hsm::Hsm;
 use crate::ids::{NameError, ProductName};
 use crate::record::chip::{ApplicationView, ChipError, Scratch, check_crn, walk};
-use crate::record::{FileError, FileFault, Frame, Limits, Reader, SectionRef};
+use crate::record::{FileError, FileFault, Frame, Limits, Reader, SectionRef, open_input};
 use report::Report;
 use tally::Tally;
 use verify::Verifier;
@@ -52,11 +51,7 @@ pub fn run(args: InspectArgs, hsm: Option<&mut dyn Hsm>) -> Result<Exit, Failure
 
 fn inspect(path: &Path, hsm: Option<&mut dyn Hsm>) -> Result<Report, Failure> {
     let shown = path.display().to_string();
-    if std::fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
-        return Err(Failure::new(Exit::Io, format!("operator: {shown} is no regular file")));
-    }
-    let file =
-        File::open(path).map_err(|e| Failure::new(Exit::Io, format!("{shown} cannot be opened: {e}")))?;
+    let file = open_input(path)?;
     let mut reader = Reader::open(file, Limits::default())?;
     let header = reader.header().clone();
     let mut verifier = hsm.map(|hsm| Verifier::new(hsm, &header));

@@ -78,7 +78,8 @@ enum JobVerb {
         /// The bureau's key store, whose HSM signs; a daemon has it
         #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE")]
         keys: Option<PathBuf>,
-        /// Where they go; nothing there is written over
+        /// Where they go; nothing there is written over. Who wrote them (the daemon, if it was asked) alone can read them, and
+        /// the group of a DIR that is open to it and closed to others (mode 0750)
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
     },
@@ -90,7 +91,7 @@ enum JobVerb {
         /// The bureau's key store, whose HSM has the key of the spool
         #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE")]
         keys: Option<PathBuf>,
-        /// Where papers and certificate go [default: the ledger's name and .papers]
+        /// Where papers and certificate go, readable as those of `job papers` [default: the ledger's name and .papers]
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
         #[command(flatten)]

@@ -34,7 +34,7 @@ pub enum KeyCommand {
         #[arg(long, value_name = "STORE")]
         store: PathBuf,
     },
-    /// Check a store: owner, mode, digest, and every rule of its keys.
+    /// Check a store: owner, mode, digest, every rule of its keys; and a bureau's audit book beside it.
     Check {
         /// Store to check.
         #[arg(long, value_name = "STORE")]
@@ -62,7 +62,11 @@ pub fn run_to(command: &KeyCommand, side: Side, out: &mut impl Write) -> Result<
             list(&Store::create_test(&key_list(from)?, store, side)?, out)
         }
         KeyCommand::List { store } => list(&Store::open(store)?, out),
-        KeyCommand::Check { store } => check(&Store::open(store)?, side, out),
+        KeyCommand::Check { store } => {
+            let store = Store::open(store)?;
+            store.check_beside()?;
+            check(&store, side, out)
+        }
     }
     .and_then(|()| out.flush())
     .map_err(|e| Failure::new(Exit::Io, format!("us: cannot print: {e}")))?;

@@ -1,11 +1,12 @@
 //! `cardwright job papers J`: the signed papers of a closed job, by a command or by the daemon; `cardwright audit document`: whether a paper is genuine.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{BufWriter, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use hex::FromHex;
+use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -68,6 +69,7 @@ impl Papers<'_> {
         out: &mut dyn Write,
     ) -> Result<(), Failure> {
         let close_out = CloseOut::build(reader, self.job, &self.signer.info()?)?;
+        NAMES.iter().for_each(|name| remove_stale(&beside(&self.path(name), ".part")));
         if new && let Some(there) = NAMES.map(|name| self.path(name)).iter().find(|path| path.exists()) {
             let what = format!("{}: exists already; name another directory", there.display());
             return Err(Failure::new(Exit::Io, what));
@@ -134,7 +136,8 @@ impl Papers<'_> {
         let folder = DirBuilder::new().recursive(true).mode(0o700).create(self.directory);
         folder.map_err(|e| failed(self.directory, e))?;
         let part = beside(&path, ".part");
-        let mut file = Hashed { file: BufWriter::new(create(&part)?), hash: Sha256::new() };
+        let begun = create(&part, self.directory)?;
+        let mut file = Hashed { file: BufWriter::new(&begun), hash: Sha256::new() };
         text(&mut file)?;
         file.flush().and_then(|()| file.file.get_ref().sync_all()).map_err(|e| failed(&path, e))?;
         let digest: [u8; 32] = file.hash.finalize().into();
@@ -149,8 +152,8 @@ impl Papers<'_> {
         };
         let sealed = sealed(&path);
         let text = serde_json::to_string_pretty(&seal).map_err(|e| Failure::new(Exit::Bug, e.to_string()))?;
-        let mut file = create(&sealed)?;
-        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|e| failed(&sealed, e))?;
+        let file = create(&sealed, self.directory)?;
+        (&*file).write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|e| failed(&sealed, e))?;
         std::fs::rename(&part, &path)
             .and_then(|()| File::open(self.directory)?.sync_all())
             .map_err(|e| failed(&path, e))?;
@@ -196,19 +199,51 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// A paper that is not complete may lie there from before; one that is complete was looked for.
-fn create(path: &Path) -> Result<File, Failure> {
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
-    file.map_err(|e| Failure::new(Exit::Io, format!("{}: {e}", path.display())))
+/// A paper that is complete was looked for. What lies there from before is not, if nobody writes it any more: it goes and is
+/// made anew. Nobody else takes the file for such a one while the answer lives.
+fn create(path: &Path, directory: &Path) -> Result<Flock<File>, Failure> {
+    let failed = |e: std::io::Error| Failure::new(Exit::Io, format!("{}: {e}", path.display()));
+    remove_stale(path);
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    let file = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, e)| failed(e.into()))?;
+    open_to_group(&file, directory).map_err(failed)?;
+    Ok(file)
+}
+
+/// Removes what somebody began to write there who was killed: nobody has it locked.
+fn remove_stale(path: &Path) {
+    if path.symlink_metadata().is_ok_and(|about| about.is_file())
+        && let Ok(file) = File::open(path)
+        && let Ok(_lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock)
+        && let Err(error) = std::fs::remove_file(path)
+    {
+        tracing::warn!(file = %path.display(), %error, "what was begun there before stays");
+    }
+}
+
+/// Whoever made a folder for a group alone wants that group to read what goes into it: with a daemon, the people who ask it.
+fn open_to_group(file: &File, directory: &Path) -> std::io::Result<()> {
+    let folder = directory.metadata()?;
+    if folder.mode() & 0o057 != 0o050 {
+        return Ok(());
+    }
+    match fchown(file, None, Some(folder.gid())) {
+        Ok(()) => file.set_permissions(Permissions::from_mode(0o640)),
+        // We are not in that group, and the paper stays ours.
+        Err(error) => {
+            tracing::warn!(folder = %directory.display(), %error, "the folder's group cannot read what is written there");
+            Ok(())
+        }
+    }
 }
 
 /// Hashes what goes into a file.
-struct Hashed {
-    file: BufWriter<File>,
+struct Hashed<'a> {
+    file: BufWriter<&'a File>,
     hash: Sha256,
 }
 
-impl Write for Hashed {
+impl Write for Hashed<'_> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let n = self.file.write(bytes)?;
         self.hash.update(bytes.get(..n).unwrap_or_default());

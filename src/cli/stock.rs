@@ -49,7 +49,7 @@ enum StockVerb {
     Return(Blanks),
     /// You put good cards into the vault
     Vault(Blanks),
-    /// You used up blanks to set up the machines, without any record's data
+    /// You used up blanks to set up the machines, without any record's data; issue them first, at most 1000 at a time
     Test(Blanks),
     /// A shift begins, and the one before it ends
     Shift {
@@ -158,7 +158,15 @@ pub(super) fn change_stock(
         Some(change) => vec![change],
         None if (1..=TESTS_MAX).contains(&count) => {
             let reader = ledger.reader()?;
-            let stock = reader.stock(job)?;
+            let (stock, first) = (reader.stock(job)?, reader.next_blank(job)?);
+            if !stock.counted && first == 1 {
+                // Afterwards none could be issued any more: stock is counted from the first blank on.
+                let what = format!(
+                    "operator: refused: nobody issued blanks to {job} yet; say first how many lie in the hopper: cardwright \
+                     stock issue {job} N"
+                );
+                return Err(Failure::new(Exit::Denied, what).into());
+            }
             if stock.counted && stock.hopper < i64::from(count) {
                 // All of them or none.
                 let what = format!(
@@ -167,11 +175,10 @@ pub(super) fn change_stock(
                 );
                 return Err(Failure::new(Exit::Denied, what).into());
             }
-            let first = reader.next_blank(job)?;
             (first..).zip(0..count).map(|(blank, _)| Change::Tested { blank }).collect()
         }
         None => {
-            let what = format!("operator: test cards are noted 1 to {TESTS_MAX} at a time");
+            let what = format!("operator: {count} test cards: 1 to {TESTS_MAX} are noted at a time");
             return Err(Failure::new(Exit::Usage, what).into());
         }
     };

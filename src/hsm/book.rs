@@ -72,6 +72,11 @@ impl Book {
         Ok(book)
     }
 
+    /// Whether it is there and reads.
+    pub(super) fn check(&self) -> Result<(), HsmError> {
+        self.with(|_| Ok(((), false)))
+    }
+
     /// What the HSM knows of a ledger, and its public key.
     pub(super) fn info(&self, ledger: LedgerId) -> Result<AuditInfo, HsmError> {
         self.with(|entries| {

@@ -118,7 +118,11 @@ impl Spools {
         let _lock = self.kept.lock()?;
         let mut keys = self.read()?;
         match keys.get_mut(&spool) {
-            None => Err(self.missing(spool)),
+            None => {
+                // Not even as it was before the file was lost.
+                self.open()?.remove(&spool);
+                Err(self.missing(spool))
+            }
             Some((_, key)) => {
                 let was = key.take();
                 self.forget(&keys, was.map(|_| spool))
@@ -368,6 +372,17 @@ mod tests {
             assert!(matches!(spools.unseal(unknown, 0, &sealed[0]), Err(HsmError::NoSpoolKey(..))));
             assert!(matches!(spools.destroy(unknown), Err(HsmError::NoSpoolKey(..))));
         }
+    }
+
+    #[test]
+    fn a_key_whose_file_was_lost_is_used_no_more_once_it_was_to_be_destroyed() {
+        let (directory, spools) = store();
+        let name = spools.make(A).unwrap();
+        let sealed = spools.seal(name, 0, b"data").unwrap();
+        std::fs::remove_file(directory.path().join("store-spools")).unwrap();
+        assert_eq!(spools.unseal(name, 0, &sealed).unwrap(), b"data", "it is in use");
+        assert!(matches!(spools.destroy(name), Err(HsmError::NoSpoolKey(..))));
+        assert!(matches!(spools.unseal(name, 0, &sealed), Err(HsmError::NoSpoolKey(..))));
     }
 
     #[test]

@@ -46,6 +46,14 @@ impl Store {
         Ok(Self { path: path.to_owned(), side, entries: list::parse(&text, side)? })
     }
 
+    /// Whether what a line needs beside the file is there: a bureau's audit book. An issuer's store has none.
+    pub fn check_beside(&self) -> Result<(), Failure> {
+        match self.side {
+            Side::Bureau => Ok(Book::beside(&self.path).check()?),
+            Side::Issuer => Ok(()),
+        }
+    }
+
     /// TEST, so far always.
     pub fn realm(&self) -> Realm {
         Realm::Test

@@ -15,6 +15,8 @@ pub struct JobView {
     pub state: JobState,
     /// HELD only: why. Held for `submitted` or `operator` an operator lets it go, for anything else a supervisor.
     pub held_for: Option<String>,
+    /// HELD only: what the event that held it says besides.
+    pub held_detail: Option<String>,
     /// Marked SIMULATED everywhere.
     pub simulated: bool,
     /// Made with TEST keys: marked everywhere.

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::columns::{self, COLUMNS, Column};
+use super::plastic::FULFILMENT;
 use crate::ids::CardRef;
 
 /// Values for columns that a file leaves out or empty, from the product profile.
@@ -134,11 +135,13 @@ impl<R: Read> Iterator for Reader<'_, R> {
 
 /// Rules between the columns of one line.
 fn related(card: &Cardholder) -> Result<(), (Column, &'static str)> {
-    // card_ref stands in logs and reports, whatever parts its digits.
-    let digits: Zeroizing<String> =
-        Zeroizing::new(card.card_ref.as_str().chars().filter(char::is_ascii_digit).collect());
-    if digits.contains(card.required(Column::Pan)) {
-        return Err((Column::CardRef, "holds the account number"));
+    // card_ref stands in logs and reports, fulfilment in the clear in the bureau's papers, whatever parts the digits.
+    let told = [Column::CardRef].into_iter().chain(FULFILMENT.map(|(_, column)| column));
+    for (column, text) in told.filter_map(|column| Some((column, card.get(column)?))) {
+        let digits: Zeroizing<String> = Zeroizing::new(text.chars().filter(char::is_ascii_digit).collect());
+        if digits.contains(card.required(Column::Pan)) {
+            return Err((column, "holds the account number"));
+        }
     }
     // YYMM of one century compares as text.
     if card.required(Column::Effective) > card.required(Column::Expiry) {

@@ -129,6 +129,23 @@ fn wrong_values() {
     }
 }
 
+/// Fulfilment is told in the clear; a name may stand in a shipping address.
+#[test]
+fn no_account_number_in_card_ref_or_fulfilment() {
+    let apart = ["4761739001010119", "4761 7390 0101 0119", "Box 4761-7390/0101.0119", "x4761739001010119y"];
+    for column in ["stock", "carrier", "ship_group", "priority", "group"] {
+        for value in apart {
+            let fault = only_fault(&format!("{HEADER},{column}\n{GOOD},{value}\n"));
+            assert_eq!(fault, format!("input: line 2, column {column}: holds the account number"));
+        }
+        for value in ["TEST/CARD", "4761-7390-0101-0118"] {
+            assert_eq!(all(&format!("{HEADER},{column}\n{GOOD},{value}\n")), Ok(1), "{column} {value}");
+        }
+    }
+    let fault = only_fault(&with("card_ref", apart[1]));
+    assert_eq!(fault, "input: line 2, column card_ref: holds the account number");
+}
+
 #[test]
 fn optional_values_of_wrong_shape() {
     for (column, value) in [

@@ -102,16 +102,18 @@ fn length(name: &str) -> Result<u8, String> {
     u8::try_from(name.len()).map_err(|_| "a graphics name is over 255 bytes".to_owned())
 }
 
-/// 02 stock, 03 carrier, 04 ship group, 05 priority, 06 group. 01 is left out: the product is the Header's.
+/// The FUL section: tag and what it holds. 01 is left out: the product is the Header's.
+pub(super) const FULFILMENT: [(u8, Column); 5] = [
+    (0x02, Column::Stock),
+    (0x03, Column::Carrier),
+    (0x04, Column::ShipGroup),
+    (0x05, Column::Priority),
+    (0x06, Column::Group),
+];
+
 fn fulfilment(card: &Cardholder) -> Result<Bytes, String> {
     let mut data = buffer();
-    for (tag, column) in [
-        (0x02, Column::Stock),
-        (0x03, Column::Carrier),
-        (0x04, Column::ShipGroup),
-        (0x05, Column::Priority),
-        (0x06, Column::Group),
-    ] {
+    for (tag, column) in FULFILMENT {
         if let Some(value) = card.get(column) {
             push_tlv(&mut data, tag, &[value.as_bytes()])?;
         }

@@ -5,10 +5,12 @@
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
 
 use super::chip::ChipSection;
 use super::sealed::{Sealer, Sealing};
@@ -133,13 +135,28 @@ impl Seen {
     }
 }
 
-fn open_input(path: &Path) -> Result<File, FileError> {
+/// Opens an output file to be read once; whatever is no regular file is refused at once.
+pub fn open_input(path: &Path) -> Result<File, FileError> {
     let io = |e| FileError::io(format!("{} cannot be opened", path.display()), e);
-    // A pipe would block the open, and could not be told apart from a file that ends early.
-    if !std::fs::metadata(path).map_err(io)?.is_file() {
-        return Err(io(io::Error::from(io::ErrorKind::InvalidInput)));
-    }
-    File::open(path).map_err(io)
+    // A pipe could not be told apart from a file that ends early, and would block the open.
+    regular(&std::fs::metadata(path).map_err(io)?).map_err(io)?;
+    // Nor does one that took the file's place since then.
+    let mut options = OpenOptions::new();
+    let file = options.read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path).map_err(io)?;
+    regular(&file.metadata().map_err(io)?).map_err(io)?;
+    Ok(file)
+}
+
+/// Whether it is a file that is read from its beginning to its end.
+fn regular(about: &Metadata) -> io::Result<()> {
+    let what = if about.is_dir() {
+        "it is a directory; name the file in it"
+    } else if about.is_file() {
+        return Ok(());
+    } else {
+        "it is no regular file but a pipe, socket or device; name a file"
+    };
+    Err(io::Error::other(what))
 }
 
 /// Reads the input and writes what it read to the spool.

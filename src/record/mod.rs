@@ -31,7 +31,7 @@ mod unique;
 mod window;
 mod writer;
 
-pub use accept::{Accepted, Checks, accept};
+pub use accept::{Accepted, Checks, accept, open_input};
 pub use error::{FileError, FileFault};
 pub use frame::{Frame, SectionRef, others_digest};
 pub use reader::{End, Limits, Reader};

@@ -9,6 +9,12 @@ use crate::ledger::{JobId, LedgerError, Reader, rfc3339};
 /// What was done, and what nobody can promise.
 const HOW: &str = "the key of the spool was destroyed in the HSM host, whose file of keys was written anew and the old one \
                    overwritten; the spool was removed";
+/// What the event says of a key that there was nothing of to destroy; the certificate says the same.
+pub const KEY_MISSING: &str = "was already missing when the deletion was asked for";
+/// The same as [`HOW`] for a job whose key was missing.
+const HOW_MISSING: &str = "the key of the spool was already missing from the HSM host's file of keys when the deletion was \
+                           asked for, so nothing was destroyed there; the spool was removed. Whoever has that key and a copy \
+                           of the spool can still read it";
 /// The same for a job whose spool lay in the clear.
 const HOW_CLEAR: &str = "the spool, which lay in the clear, was overwritten and removed";
 const LIMITS: &str = "a flash disk, a file system that copies on write, and backups may keep what was overwritten; who has a \
@@ -45,6 +51,12 @@ impl Certificate {
         let view = reader.job(job)?;
         let missing = || LedgerError::Damaged(format!("{job}: no event tells of the deletion"));
         let deleted = reader.told(job, "DELETED")?.ok_or_else(missing)?;
+        let was_missing = deleted.detail.as_ref().is_some_and(|detail| detail.contains(KEY_MISSING));
+        let how = match view.spool_key {
+            None => HOW_CLEAR,
+            Some(_) if was_missing => HOW_MISSING,
+            Some(_) => HOW,
+        };
         Ok(Self {
             certificate: "CWD1",
             simulated: view.simulated,
@@ -64,7 +76,7 @@ impl Certificate {
             by: deleted.actor,
             why: deleted.reason,
             event: deleted.n,
-            how: if view.spool_key.is_some() { HOW } else { HOW_CLEAR },
+            how,
             limits: LIMITS,
         })
     }

@@ -300,6 +300,9 @@ pub fn write_job(job: &JobView, f: &mut dyn std::fmt::Write) -> std::fmt::Result
         job.issuer_id,
         job.product
     )?;
+    if let Some(detail) = &job.held_detail {
+        writeln!(f, "          held: {detail}")?;
+    }
     writeln!(f, "          line {}, KEK {}, SHA-256 {}", job.line, job.kek, job.digest)?;
     if job.deleted {
         writeln!(f, "          its cardholder data are deleted")?;

@@ -74,6 +74,25 @@ fn init_list_and_check_work_and_the_file_is_0600() {
     assert_eq!(Store::open(&place.store).unwrap().entries().len(), 7);
 }
 
+/// As a run would end on it.
+#[test]
+fn a_store_without_its_audit_book_does_not_pass_the_check() {
+    let place = place(KEYS);
+    init(&place, Side::Bureau).unwrap();
+    let book = PathBuf::from(format!("{}-audit", place.store.display()));
+    let check = KeyCommand::Check { store: place.store.clone() };
+    let refused = |what: &str| {
+        let failure = run_to(&check, Side::Bureau, &mut Vec::new()).unwrap_err();
+        assert!(failure.exit == Exit::KeyStore && failure.message.contains(what), "{failure}");
+    };
+    let good = std::fs::read(&book).unwrap();
+    std::fs::write(&book, &good[1..]).unwrap();
+    refused("damaged");
+    std::fs::remove_file(&book).unwrap();
+    refused("missing");
+    assert!(!book.exists(), "and it is not made anew");
+}
+
 #[test]
 fn init_without_test_is_refused() {
     let place = place(KEYS);

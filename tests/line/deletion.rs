@@ -190,6 +190,59 @@ fn deletion_comes_to_its_end_from_any_step() {
     assert_eq!(genuine(&world, CERTIFICATE), NOT_AS_WRITTEN);
 }
 
+/// A key that is not there is as good as destroyed, and nobody says that it was; one that cannot be read is waited for.
+#[test]
+fn a_job_whose_key_was_lost_is_deleted_and_the_certificate_says_so() {
+    let world = World::new();
+    world.prepared("job", 4, 96);
+    world.prepared("other", 4, 97);
+    assert_eq!(world.run("job.cwf1", "sim-8", &[]).code, 0);
+    let keys = world.path("bureau.store-spools");
+    let of_first = fs::read(&keys).unwrap();
+    fs::rename(world.path("dumps"), world.path("dumps-1")).unwrap();
+    // Its card_refs were in the first file.
+    assert_eq!(world.run("other.cwf1", "sim-8", &[]).code, 44);
+    let line = ["--line", "sim-8", "--keys", "bureau.store", "--simulate", "--speed", "0"];
+    assert_eq!(world.cardwright(&[&["job", "resume", "J2"][..], &line].concat()).code, 0);
+
+    // Damaged, and another bureau's store: refused, and nothing is gone.
+    fs::write(&keys, b"nothing of the sort\n").unwrap();
+    let (code, said) = delete(&world);
+    assert!(code == KEY_STORE && said.contains("damaged"), "{code} {said}");
+    assert!(!world.path("cardwright.db.papers").exists(), "papers without what the spool says");
+    world.new_store("others.store");
+    let ended = world.cardwright(&["job", "delete", "J1", "--keys", "others.store"]);
+    assert!(ended.code != 0, "{}", ended.stdout);
+    let mut spools = Vec::new();
+    files(&world.path("cardwright.db.spool"), &mut spools);
+    assert_eq!(spools.len(), 2);
+
+    // Gone altogether, and put back as it was before the second job.
+    fs::remove_file(&keys).unwrap();
+    let (code, said) = delete(&world);
+    assert_eq!(code, 0, "{said}");
+    fs::write(&keys, of_first).unwrap();
+    let ended = world.cardwright(&["job", "delete", "J2", "--keys", "bureau.store"]);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let mut spools = Vec::new();
+    files(&world.path("cardwright.db.spool"), &mut spools);
+    assert!(spools.is_empty(), "{spools:?}");
+    for job in ["J1", "J2"] {
+        let paper = format!("cardwright.db.papers/{job}-certificate.json");
+        assert_eq!(genuine(&world, &paper), 0);
+        let says: Value = serde_json::from_slice(&fs::read(world.path(&paper)).unwrap()).unwrap();
+        let how = word(&says, "how");
+        assert!(how.contains("already missing") && !how.contains("was destroyed"), "{how}");
+        let log = world.cardwright(&["log", "--json", "--job", job]);
+        let events: Vec<Value> = serde_json::from_str(&log.stdout).unwrap();
+        let deleted = events.iter().find(|e| e["to"] == "DELETED").unwrap();
+        assert!(word(deleted, "detail").contains("already missing"), "{deleted}");
+    }
+    let again = delete(&world);
+    assert!(again.0 == 0 && again.1.contains("before"), "{}", again.1);
+    audited(&world);
+}
+
 #[test]
 fn a_spool_that_is_not_what_was_accepted_is_not_used() {
     let world = World::new();

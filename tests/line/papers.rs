@@ -1,5 +1,8 @@
 //! The signed papers of a closed job: what they say is what the witness saw, and nothing in them can be changed unseen.
 
+use std::fs::Permissions;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+
 use serde_json::Value;
 
 use crate::support::{World, lines};
@@ -40,8 +43,34 @@ fn papers_say_what_became_of_every_record_and_are_signed() {
     let dumps: Vec<Value> =
         first.into_iter().chain(world.dumps()).filter(|d| d["fate"] == "stacked").collect();
 
+    // Killed in mid-paper before, whatever is complete beside it.
+    let lies = |name: &str| world.path("papers").join(name);
+    std::fs::create_dir(world.path("papers")).unwrap();
+    let begun = ["J1-return.jsonl.part", "J1-report.json.part"];
+    begun.iter().for_each(|name| std::fs::write(lies(name), "begun").unwrap());
+    std::fs::write(lies("J1-report.html"), "complete").unwrap();
+    assert_eq!(papers(&world, "papers").0, 50, "nothing is written over");
+    assert!(!begun.iter().any(|name| lies(name).exists()));
+    std::fs::remove_file(lies("J1-report.html")).unwrap();
+    begun.iter().for_each(|name| std::fs::write(lies(name), "begun").unwrap());
     let (code, said) = papers(&world, "papers");
     assert_eq!(code, 0, "{said}");
+    assert!(!begun.iter().any(|name| lies(name).exists()));
+    let readers = |name: &str| {
+        let about = std::fs::metadata(world.path(name)).unwrap();
+        (about.permissions().mode() & 0o777, about.gid())
+    };
+    assert_eq!(readers("papers/J1-return.jsonl").0, 0o600);
+    // A folder that is made for a group alone.
+    const GROUP: u32 = 4711;
+    std::fs::create_dir(world.path("shared")).unwrap();
+    chown(world.path("shared"), None, Some(GROUP)).unwrap();
+    std::fs::set_permissions(world.path("shared"), Permissions::from_mode(0o750)).unwrap();
+    assert_eq!(papers(&world, "shared").0, 0);
+    assert_eq!(
+        ["J1-return.jsonl", "J1-return.jsonl.sig"].map(|n| readers(&format!("shared/{n}"))),
+        [(0o640, GROUP); 2]
+    );
     let returned = lines(&world.path("papers/J1-return.jsonl"));
     assert_eq!(returned.len(), CARDS + 2);
     assert_eq!(

@@ -55,7 +55,12 @@ fn stock_balances_for_the_job_and_for_each_shift() {
     ok(&world, "stock shift early --by anna");
     denied(&world, "stock shift early", "none before it has");
     denied(&world, "stock return J1 1", "nobody issued");
+    // Once a blank was used, none could be issued any more.
+    denied(&world, "stock test J1 2", "stock issue J1");
+    assert_eq!(number(&job(&world)["balance"], "blanks_fed"), 0);
     ok(&world, "stock issue J1 20 --by anna");
+    let many = world.cardwright(&["stock", "test", "J1", "1001"]);
+    assert!(many.code == 2 && many.stderr.contains("1 to 1000"), "{} {}", many.code, many.stderr);
     ok(&world, "stock test J1 2 --by anna");
     let ended = world.resume("sim-chip-8", &["--seed", "1"]);
     assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);

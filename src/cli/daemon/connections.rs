@@ -22,23 +22,52 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a question may take from its first byte.
 const QUESTION_TIME: Duration = Duration::from_secs(10);
 
-/// How many connections each user id has.
+/// How often the log says that somebody wants more than that.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
+
+/// The connections of each user id.
 #[derive(Default)]
-struct Open(Mutex<HashMap<u32, usize>>);
+struct Open(Mutex<HashMap<u32, Of>>);
+
+/// One person's connections.
+#[derive(Default)]
+struct Of {
+    open: usize,
+    /// Refused since the log said so.
+    refused: u64,
+    /// When it did.
+    told: Option<Instant>,
+}
+
+impl Of {
+    /// One is refused. Gives how many were since the log was told, if it is to be told now.
+    fn refuse(&mut self, now: Instant) -> Option<u64> {
+        self.refused += 1;
+        if self.told.is_some_and(|told| now.saturating_duration_since(told) < TOLD_EVERY) {
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.refused))
+    }
+}
 
 impl Open {
-    fn one_more(&self, uid: u32) -> bool {
+    /// Counts one more of this person, or says that there is no room for it.
+    fn one_more(&self, person: &Person, uid: u32) -> bool {
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = open.entry(uid).or_default();
-        let room = *count < OF_ONE;
-        *count += usize::from(room);
+        let of = open.entry(uid).or_default();
+        let room = of.open < OF_ONE;
+        of.open += usize::from(room);
+        if !room && let Some(refused) = of.refuse(Instant::now()) {
+            tracing::warn!(uid, name = %person.name, refused, "more connections than one person gets");
+        }
         room
     }
 
     fn one_less(&self, uid: u32) {
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = open.get_mut(&uid) {
-            *count = count.saturating_sub(1);
+        if let Some(of) = open.get_mut(&uid) {
+            of.open = of.open.saturating_sub(1);
         }
     }
 }
@@ -83,9 +112,8 @@ impl Core {
             let why = format!("nobody with uid {uid} stands in the daemon's people file");
             return send(&stream, String::new(), Err(not_allowed(&why)));
         };
-        if !open.one_more(uid) {
+        if !open.one_more(&person, uid) {
             let name = &person.name;
-            tracing::warn!(uid, %name, "more connections than one person gets");
             let why = format!("{name} has {OF_ONE} connections open already; end some of them");
             return send(&stream, String::new(), Err(Failure::new(Exit::Daemon, format!("operator: {why}"))));
         }
@@ -143,4 +171,20 @@ fn send(mut stream: &UnixStream, out: String, result: Result<Exit, Failure>) -> 
         Err(failure) => (failure.exit, Some(failure.message)),
     };
     wire::send(&mut stream, &Answer { exit: exit as u8, out, error })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_told_at_once_and_then_at_most_once_a_minute() {
+        let (mut of, start) = (Of::default(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(of.refuse(at(0)), Some(1));
+        assert!((1..60).all(|second| of.refuse(at(second)).is_none()));
+        assert_eq!(of.refuse(at(60)), Some(60));
+        assert_eq!(of.refuse(at(61)), None);
+        assert_eq!(of.refuse(at(600)), Some(2));
+    }
 }

@@ -78,6 +78,13 @@ impl Lock {
     }
 }
 
+/// What stands beside a ledger, for whoever only reads it; `None` if nothing does that can be read. Read twice, and the
+/// smaller number taken: a writer may be just writing it, and half of an old and half of a new one may be more than both.
+pub(super) fn noted(ledger: &Path) -> Option<(String, u64)> {
+    let once = || read(&mut File::open(beside(ledger, "-lock")).ok()?).1;
+    Some(once()?.min(once()?))
+}
+
 /// The pid, and what was noted.
 fn read(file: &mut File) -> (Option<u32>, Option<(String, u64)>) {
     let mut text = String::new();

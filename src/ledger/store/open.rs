@@ -13,7 +13,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction,
 use rustix::fs::{Advice, fadvise};
 
 use super::identity::Identity;
-use super::lock::{Lock, beside};
+use super::lock::{self, Lock, beside};
 use super::{Store, row};
 use crate::ledger::chain::{GENESIS, Hash};
 use crate::ledger::error::LedgerError;
@@ -177,18 +177,33 @@ fn rewrite(connection: &Connection, path: &Path) -> Result<(), LedgerError> {
 }
 
 /// Opens a ledger for reading only; one of an earlier version is brought up to date first, which needs it alone.
-pub(super) fn open_reader(path: &Path) -> Result<Connection, LedgerError> {
+/// Beside it, why it is not the whole ledger, if it ends before what was noted of it.
+pub(super) fn open_reader(path: &Path) -> Result<(Connection, Option<LedgerError>), LedgerError> {
     if !path.is_file() {
         return Err(LedgerError::Missing(path.to_owned()));
     }
     one_name(path)?;
+    // Before the first read: a writer notes what is durable already, so a moment that begins later has it.
+    let noted = resolved(path).ok().and_then(|path| lock::noted(&path));
     let (connection, version) = read_only(path).map_err(|e| e.of(path))?;
     if usize::try_from(version).is_ok_and(|version| version >= MIGRATIONS.len()) {
-        return Ok(connection);
+        let behind = is_behind(&connection, noted).map_err(|e| e.of(path))?;
+        return Ok((connection, behind));
     }
     drop(connection);
     drop(Store::open(path)?);
-    read_only(path).map(|(connection, _)| connection).map_err(|e| e.of(path))
+    read_only(path).map(|(connection, _)| (connection, None)).map_err(|e| e.of(path))
+}
+
+/// Whether a ledger ends before what was noted of it.
+fn is_behind(
+    connection: &Connection,
+    noted: Option<(String, u64)>,
+) -> Result<Option<LedgerError>, LedgerError> {
+    let Some((name, noted)) = noted else { return Ok(None) };
+    let found = connection.query_row("SELECT n FROM head", [], |r| row::number(r, 0))?;
+    let ours = name == super::audit::id(connection)?.to_string();
+    Ok((ours && noted > found).then(|| behind(found, noted)))
 }
 
 fn read_only(path: &Path) -> Result<(Connection, u32), LedgerError> {

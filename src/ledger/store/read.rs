@@ -22,6 +22,8 @@ use crate::ledger::views::{
 /// Reads a ledger. One per thread.
 pub struct Reader {
     connection: Connection,
+    /// Less is there than was written.
+    behind: Option<LedgerError>,
 }
 
 const JOB: &str = "id, state, simulated, issuer_id, file_id, product, job.records, digest, kek, line, \
@@ -33,7 +35,22 @@ const OF_JOB: &str = "job = ?1 AND seq IS NULL AND to_state IN ('HELD', 'OPEN', 
 impl Reader {
     /// Opens a ledger for reading; also while another process writes to it.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, LedgerError> {
-        Ok(Self { connection: super::open::open_reader(path.as_ref())? })
+        let reader = Self::open_as_it_is(path)?;
+        match reader.behind {
+            Some(behind) => Err(behind),
+            None => Ok(reader),
+        }
+    }
+
+    /// The same for an auditor, who is told of one that ends before what was written by [`Self::behind`].
+    pub fn open_as_it_is(path: impl AsRef<Path>) -> Result<Self, LedgerError> {
+        let (connection, behind) = super::open::open_reader(path.as_ref())?;
+        Ok(Self { connection, behind })
+    }
+
+    /// Why it is not the whole ledger, if the file beside it says that more was written.
+    pub fn behind(&self) -> Option<&LedgerError> {
+        self.behind.as_ref()
     }
 
     /// All jobs, oldest first.
@@ -46,8 +63,12 @@ impl Reader {
     }
 
     fn with_reason(&self, view: JobView) -> Result<JobView, LedgerError> {
-        let held_for = if view.state == JobState::Held { self.held_for(view.job)? } else { None };
-        Ok(JobView { held_for, ..view })
+        if view.state != JobState::Held {
+            return Ok(view);
+        }
+        let held = self.told(view.job, "HELD")?;
+        let (held_for, held_detail) = held.map(|event| (event.reason, event.detail)).unwrap_or_default();
+        Ok(JobView { held_for, held_detail, ..view })
     }
 
     /// One job.
@@ -123,7 +144,7 @@ impl Reader {
         Ok(query.query_row([job.0], |r| r.get(0)).optional()?.flatten())
     }
 
-    /// The event of the job that says that it was closed, or that its data were deleted.
+    /// The last event of the job that says that it was held or closed, or that its data were deleted.
     pub fn told(&self, job: JobId, to: &str) -> Result<Option<Event>, LedgerError> {
         let sql = format!(
             "SELECT {} FROM event WHERE {OF_JOB} AND to_state = ?2 ORDER BY n DESC LIMIT 1",
@@ -388,6 +409,7 @@ fn job_view(row: &Row<'_>) -> rusqlite::Result<JobView> {
         job: JobId(row.get(0)?),
         state: row.get(1)?,
         held_for: None,
+        held_detail: None,
         simulated: row.get(2)?,
         issuer_id: row.get(3)?,
         file_id: row.get(4)?,

@@ -112,6 +112,57 @@ fn a_wal_cut_anywhere_leaves_a_prefix() {
     assert!(lengths.len() > 8, "the cuts hit different places: {lengths:?}");
 }
 
+/// Who only looks is told as well that there was more.
+#[test]
+fn readers_see_that_the_wal_was_removed() {
+    let directory = directory();
+    let live = directory.path().join("live.db");
+    let ledger = Ledger::open(&live).unwrap();
+    half_a_run(&ledger);
+    let gone = directory.path().join("gone.db");
+    // Without its WAL, and what was noted beside it.
+    std::fs::copy(&live, &gone).unwrap();
+    Reader::open(&gone).unwrap();
+    std::fs::copy(live.with_extension("db-lock"), gone.with_extension("db-lock")).unwrap();
+    let refused = [Reader::open(&gone).err(), Ledger::open(&gone).err()];
+    for error in &refused {
+        let said = error.as_ref().unwrap().to_string();
+        assert!(said.contains("its -wal was removed"), "{said}");
+    }
+    assert_eq!(refused[0], refused[1]);
+    let link = directory.path().join("link.db");
+    std::os::unix::fs::symlink(&gone, &link).unwrap();
+    assert!(matches!(Reader::open(&link), Err(LedgerError::Damaged(_))));
+    // What was noted of another ledger says nothing of this one.
+    drop(Ledger::open(directory.path().join("other.db")).unwrap());
+    std::fs::copy(directory.path().join("other.db-lock"), gone.with_extension("db-lock")).unwrap();
+    Reader::open(&gone).unwrap();
+}
+
+/// A reader that opens while a writer commits is never told that something was lost.
+#[test]
+fn readers_get_along_with_a_writer() {
+    let directory = directory();
+    let live = directory.path().join("live.db");
+    let ledger = Ledger::open(&live).unwrap();
+    let job = ledger.new_job(file("F", 1)).unwrap().job;
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let reads = scope.spawn(|| {
+            let (mut opened, mut last) = (0, 0);
+            while !stop.load(Ordering::SeqCst) {
+                let n = Reader::open(&live)?.last_event()?;
+                assert!(n >= last);
+                (opened, last) = (opened + 1, n);
+            }
+            Ok::<u32, LedgerError>(opened)
+        });
+        (0..400).for_each(|_| drop(say(&ledger, job, Change::Held).unwrap()));
+        stop.store(true, Ordering::SeqCst);
+        assert!(reads.join().unwrap().unwrap() > 20);
+    });
+}
+
 /// What was acknowledged before the copy began is in the copy, at whatever moment it was taken.
 #[test]
 fn acknowledged_changes_survive_a_kill_at_any_moment() {

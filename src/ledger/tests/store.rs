@@ -181,6 +181,29 @@ fn card_refs_seen_in_another_file_hold_the_job() {
 }
 
 #[test]
+fn a_held_job_says_why_and_what_else_was_said() {
+    let directory = directory();
+    let ledger = Ledger::open(directory.path().join("l.db")).unwrap();
+    let job = ledger.new_job(file("F", 1)).unwrap().job;
+    let told = || {
+        let view = ledger.reader().unwrap().job(job).unwrap();
+        (view.held_for, view.held_detail)
+    };
+    let hold = |reason: &str, detail: Option<&str>| {
+        let words = |word: &str| Some(word.to_owned());
+        let context =
+            Context { reason: words(reason), detail: detail.map(str::to_owned), ..Context::default() };
+        ledger.record(job, Change::Held, context).wait().unwrap();
+        (words(reason), detail.map(str::to_owned))
+    };
+    assert_eq!(told(), (None, None));
+    assert_eq!(hold("line", Some("the profile is another one")), told());
+    assert_eq!(hold("operator", None), told(), "of the last hold alone");
+    say(&ledger, job, Change::Released).unwrap();
+    assert_eq!(told(), (None, None));
+}
+
+#[test]
 fn what_cannot_be_a_job_leaves_no_trace() {
     let directory = directory();
     let ledger = Ledger::open(directory.path().join("l.db")).unwrap();

@@ -232,8 +232,15 @@ fn what_is_no_file_or_not_there_is_io() {
     let mut place = place(&good());
     place.input = place.input.with_extension("missing");
     assert_eq!(refused(&place, &mut Ask::default()).exit(), Exit::Io);
-    place.input = place.input.parent().unwrap().to_owned();
-    assert_eq!(refused(&place, &mut Ask::default()).exit(), Exit::Io);
+    let directory = place.input.parent().unwrap().to_owned();
+    let pipe = directory.join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    // Neither waits for somebody who writes into it.
+    for (input, what) in [(directory, "it is a directory"), (pipe, "no regular file but a pipe")] {
+        place.input = input;
+        let error = refused(&place, &mut Ask::default());
+        assert!(error.exit() == Exit::Io && error.to_string().contains(what), "{error}");
+    }
 }
 
 fn accepted() -> (Place, Accepted) {
