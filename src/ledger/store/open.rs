@@ -90,10 +90,15 @@ impl Store {
     }
 
     /// Brings the WAL into the file, so that the file alone is the ledger. Nothing depends on it.
+    ///
+    /// That the WAL is empty then is made durable. Without a journal of the file system its blocks may be another file's when the
+    /// power goes, and the WAL as it was, with a hole, would be played back over the file.
     pub(in crate::ledger) fn fold(&self) {
         if let Err(error) = self.connection.pragma(None, "wal_checkpoint", "TRUNCATE", |_| Ok(())) {
             tracing::debug!(%error, "the WAL stays");
             self.keep_wal();
+        } else if let Err(error) = File::open(beside(&self.path, "-wal")).and_then(|wal| wal.sync_all()) {
+            tracing::debug!(%error, "the WAL may come back");
         }
     }
 
@@ -191,7 +196,7 @@ pub(super) fn open_reader(path: &Path) -> Result<(Connection, Option<LedgerError
         return Ok((connection, behind));
     }
     drop(connection);
-    drop(Store::open(path)?);
+    Store::open(path)?.fold();
     read_only(path).map(|(connection, _)| (connection, None)).map_err(|e| e.of(path))
 }
 

@@ -123,22 +123,21 @@ fn what_is_written_behind_a_failed_sync_outlives_a_power_cut() {
     accounted(&world, &runs, u64::from(CARDS));
 }
 
-/// A line that ends folds its WAL into the file. What of that fails is no fault of the cards, and the next line goes on from the
-/// WAL; if it took the file as the kernel has it, a power cut would leave holes in it.
+/// Lines that end, by themselves and on a disk that has no room for one more block, and people who open the ledger between:
+/// whatever failed, what was told is on the disk, in a file that is whole.
 #[test]
-fn what_a_failed_fold_left_outlives_a_power_cut() {
+fn a_disk_that_fails_again_and_again_keeps_what_was_told() {
     let mut world = World::new();
     world.prepared("job", CARDS, 41);
     let disk = Disk::mount(&mut world, Kind::Failing);
     world.set("CARDWRIGHT_LEDGER", "small/cardwright.db");
     assert_eq!(world.run("job.cwf1", "sim-8", &["--limit", "2", "--seed", "1"]).code, 0);
-    let mut runs = vec![Witness::keep(&world, 0)];
-    let mut folds = 0;
-    for (round, kib) in (1..).zip([120, 160, 200, 240, 280, 320]) {
+    let (mut runs, mut failed) = (vec![Witness::keep(&world, 0)], 0);
+    for (round, kib) in (1..).zip([300, 0, 4, 0, 8, 0, 4, 0]) {
         disk.leave(kib);
-        let ended = world.resume("sim-8", &["--limit", "4", "--seed", &(2 * round).to_string()]);
+        let ended = world.resume("sim-8", &["--limit", "10", "--seed", &(2 * round).to_string()]);
         assert!([0, LEDGER].contains(&ended.code), "{kib} KiB: {}{}", ended.stdout, ended.stderr);
-        folds += u32::from(ended.code == 0 && disk.path("small/cardwright.db-wal").exists());
+        failed += u32::from(ended.code == LEDGER);
         let mut told = lines(&world.path("events.jsonl"));
         disk.free();
         if world.path("dumps").exists() {
@@ -155,7 +154,7 @@ fn what_a_failed_fold_left_outlives_a_power_cut() {
             assert_eq!(kept, Some(event), "{kib} KiB: told and not on the disk");
         }
     }
-    assert!(folds > 0, "no fold failed");
+    assert!(failed > 0, "the disk never failed");
     assert_eq!(world.resume("sim-8", &["--seed", "90"]).code, 0);
     runs.push(Witness::keep(&world, 90));
     accounted(&world, &runs, u64::from(CARDS));

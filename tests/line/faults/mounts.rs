@@ -17,6 +17,7 @@ pub enum Kind {
     Small,
     /// ext4 on a loop device whose blocks lie on a tmpfs: when that is full, blocks that were never written before fail, and
     /// the writer hears of it when he syncs. Without a journal, so that it goes on after a failure as if nothing had happened.
+    /// The device is asked for one page at a time: of a write that is done in part it says that it was done.
     Failing,
 }
 
@@ -41,7 +42,8 @@ impl Disk {
             Kind::Small => "mount -t tmpfs -o size=32m,mode=755 small small",
             Kind::Failing => {
                 "mount -t tmpfs -o size=32m,mode=755 blocks blocks && truncate -s 64M blocks/disk && \
-                 mkfs.ext4 -q -F -O ^has_journal blocks/disk && mount -o loop blocks/disk small"
+                 mkfs.ext4 -q -F -b 4096 -O ^has_journal blocks/disk && loop=$(losetup --find --show blocks/disk) && \
+                 echo 4 >/sys/block/${loop#/dev/}/queue/max_sectors_kb && mount $loop small && losetup -d $loop"
             }
         };
         // Ends when its input closes; the mounts, which nobody else sees, go with it.
