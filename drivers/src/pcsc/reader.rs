@@ -169,7 +169,7 @@ impl PcscReader {
         match self.card.take().map(|card| card.disconnect(Disposition::UnpowerCard)) {
             None | Some(Ok(())) => Ok(()),
             // The card that went away has no power.
-            Some(Err((_, Error::RemovedCard | Error::NoSmartcard | Error::ResetCard))) => Ok(()),
+            Some(Err((_, error))) if is_gone(error) => Ok(()),
             Some(Err((_, error))) => {
                 let trouble = Trouble::from(error);
                 if let Trouble::Outdated(_) = trouble {
@@ -302,19 +302,25 @@ impl PcscReader {
                 Err(error) => {
                     // It lies there or not, without a session.
                     drop(card.disconnect(Disposition::UnpowerCard));
-                    let gone = matches!(error, Error::RemovedCard | Error::NoSmartcard | Error::ResetCard);
-                    if !gone || reset == Reset::Warm {
+                    if !is_gone(error) || reset == Reset::Warm {
                         return Err(error.into());
                     }
                 }
             }
         }
-        let mut card = self.connect(allowed, until)?;
-        match card.reconnect(ShareMode::Exclusive, allowed, how) {
-            Ok(()) => self.keep(card),
-            Err(error) => {
-                drop(card.disconnect(Disposition::UnpowerCard));
-                Err(error.into())
+        loop {
+            let mut card = self.connect(allowed, until)?;
+            match card.reconnect(ShareMode::Exclusive, allowed, how) {
+                Ok(()) => return self.keep(card),
+                Err(error) => {
+                    drop(card.disconnect(Disposition::UnpowerCard));
+                    // We were connected with a card that had been taken away, which pcscd noticed only now: the next one
+                    // may still come, and may be overlooked as after any card that left so.
+                    self.torn = is_gone(error);
+                    if !self.torn || Instant::now() >= until {
+                        return Err(error.into());
+                    }
+                }
             }
         }
     }
@@ -396,6 +402,11 @@ impl Drop for PcscReader {
             Ok(())
         }));
     }
+}
+
+/// What pcscd says of a card that it noticed to have gone.
+fn is_gone(error: Error) -> bool {
+    matches!(error, Error::RemovedCard | Error::NoSmartcard | Error::ResetCard)
 }
 
 /// What pcscd knows of the reader now, to be waited on.

@@ -35,7 +35,10 @@ fn what_a_killed_run_left_in_the_line_is_thrown_out_before_the_next_feeds() {
     machines.off();
     let said = &ended.stderr;
     // Every record that was queued is good.
-    assert_eq!(ended.code, 0, "{}{said}", ended.stdout);
+    let log = world.cardwright(&["log", "--json"]);
+    let events: Vec<Value> = serde_json::from_str(&log.stdout).unwrap();
+    let rejected: Vec<_> = events.iter().filter(|e| e["reason"].is_string()).collect();
+    assert_eq!(ended.code, 0, "{rejected:#?}{}{said}", ended.stdout);
 
     let witness = Witness::keep(world, 1);
     witness.holds(world);
@@ -43,12 +46,13 @@ fn what_a_killed_run_left_in_the_line_is_thrown_out_before_the_next_feeds() {
     let thrown: Vec<_> = witness.fate("rejected").collect();
     assert!(!thrown.is_empty(), "the kill met no card");
     // Of both runs.
-    let log = world.cardwright(&["log", "--json"]);
-    let events: Vec<Value> = serde_json::from_str(&log.stdout).unwrap();
     let cleared: Vec<_> = events.iter().filter(|e| e["reason"] == "cleared").collect();
     assert_eq!(cleared.len(), 1, "{said}");
     let detail = word(cleared[0], "detail");
-    assert!(detail.contains(&format!("first feed: {} (", thrown.len())) && said.contains(&detail), "{said}");
+    assert!(
+        detail.contains(&format!("first feed: {} (", thrown.len())) && said.contains(&detail),
+        "{thrown:#?}{rejected:#?}{said}"
+    );
     assert!(events.iter().all(|e| e["to"] != "REJECTED" || e["reason"] == "restart"), "{said}");
 
     let job = job(world);
