@@ -445,7 +445,7 @@ impl Core {
     fn retain(&self) {
         loop {
             if let Err(failure) = self.delete_due() {
-                tracing::error!(%failure, "cardholder data that are due could not be deleted; it is tried again");
+                tracing::error!(%failure, "nobody knows which cardholder data are due; it is looked for again");
             }
             let queue = self.queue();
             if queue.is_draining() {
@@ -456,13 +456,17 @@ impl Core {
     }
 
     fn delete_due(&self) -> Result<(), Failure> {
-        for (job, since) in delete::due(&self.shop.ledger.reader()?, &self.shop.line)? {
+        for (job, since) in delete::due(&self.shop.ledger, &self.shop.line)? {
             if self.queue().is_draining() {
                 break;
             }
-            let by = Context { reason: Some("retention".into()), ..Context::by("line") };
-            self.delete(job, by, None, &mut std::io::sink())?;
-            tracing::info!(%job, %since, "cardholder data were due and are deleted");
+            let by = Context { reason: Some(delete::RETENTION.into()), ..Context::by("line") };
+            match self.delete(job, by, None, &mut std::io::sink()) {
+                Ok(()) => tracing::info!(%job, %since, "cardholder data were due and are deleted"),
+                Err(failure) => tracing::error!(
+                    %job, %since, %failure, "cardholder data that are due could not be deleted; it is tried again"
+                ),
+            }
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use std::io::{ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::papers::Papers;
+use super::papers::{Papers, paper};
 use super::shop::spool_of;
 use crate::audit::Document;
 use crate::exit::{Exit, Failure};
@@ -26,6 +26,10 @@ use crate::report::certificate::{Certificate, KEY_MISSING};
 const DAY: Duration = Duration::from_secs(86_400);
 /// Bytes overwritten at a time.
 const BLOCK: usize = 1 << 20;
+/// The last of a job's papers.
+const CERTIFICATE: &str = "certificate.json";
+/// Why the daemon deletes.
+pub(super) const RETENTION: &str = "retention";
 
 /// Deletes the cardholder data of a closed job; says where the certificate is.
 pub(super) fn delete(
@@ -55,7 +59,7 @@ pub(super) fn delete(
     }
     let certificate = Certificate::build(&reader, job)?;
     let mut papers = Papers { job, ledger: reader.id()?, directory: &directory, signer: &mut hsm };
-    let path = papers.keep("certificate.json", Document::Certificate, &mut |out| {
+    let path = papers.keep(CERTIFICATE, Document::Certificate, &mut |out| {
         serde_json::to_writer_pretty(out, &certificate)
             .map_err(|e| Failure::new(Exit::Io, format!("certificate: {e}")))
     })?;
@@ -152,20 +156,30 @@ fn beside(ledger: &Path) -> PathBuf {
     directory.into()
 }
 
-/// Jobs of a line whose data have been kept for as long as its profile says, and since when they are due.
-pub(super) fn due(reader: &Reader, line: &Line) -> Result<Vec<(JobId, String)>, Failure> {
+/// Jobs of a line whose data have been kept for as long as its profile says, and since when they are due; also one whose
+/// deletion for that reason was cut short before its certificate.
+pub(super) fn due(ledger: &Ledger, line: &Line) -> Result<Vec<(JobId, String)>, Failure> {
+    let reader = ledger.reader()?;
+    let directory = beside(ledger.path());
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let kept = DAY.saturating_mul(line.retention_days);
     let mut due = Vec::new();
-    for job in reader.jobs()? {
-        if job.state != JobState::Closed || job.deleted || job.line != line.name {
+    for view in reader.jobs()? {
+        if view.state != JobState::Closed || view.line != line.name {
             continue;
         }
-        let Some(closed) = reader.told(job.job, "CLOSED")? else { continue };
+        if view.deleted {
+            let by_us =
+                reader.told(view.job, "DELETED")?.is_some_and(|e| e.reason.as_deref() == Some(RETENTION));
+            if !by_us || paper(&directory, view.job, CERTIFICATE).exists() {
+                continue;
+            }
+        }
+        let Some(closed) = reader.told(view.job, "CLOSED")? else { continue };
         let since = Duration::from_millis(closed.ts).saturating_add(kept);
-        if since <= now {
+        if view.deleted || since <= now {
             let since = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-            due.push((job.job, rfc3339(since)));
+            due.push((view.job, rfc3339(since)));
         }
     }
     Ok(due)

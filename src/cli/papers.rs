@@ -122,7 +122,7 @@ impl Papers<'_> {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.directory.join(format!("{}-{name}", self.job))
+        paper(self.directory, self.job, name)
     }
 
     /// Writes one paper, unless it is there. It appears whole and behind its signature, or not at all.
@@ -187,6 +187,11 @@ pub(super) fn check(paper: &Path, key: Option<PublicKey>, out: &mut dyn Write) -
     let whose = if key.is_some() { "" } else { "; compare this key with the bureau's" };
     writeln!(out, "{}: genuine, audit key {signed_by}{whose}", paper.display()).map_err(|e| fail(&e))?;
     Ok(Exit::Ok)
+}
+
+/// Where a paper of a job lies.
+pub(super) fn paper(directory: &Path, job: JobId, name: &str) -> PathBuf {
+    directory.join(format!("{job}-{name}"))
 }
 
 fn sealed(paper: &Path) -> PathBuf {

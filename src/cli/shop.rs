@@ -398,11 +398,10 @@ impl Shop {
 
     /// Says which jobs' data have been kept for long enough; nobody deletes them but the daemon or a person.
     fn tell_due(&self) {
-        let due = self.ledger.reader().map_err(Failure::from).and_then(|reader| due(&reader, &self.line));
-        match due {
+        match due(&self.ledger, &self.line) {
             Ok(due) => due.iter().for_each(|(job, since)| {
                 tracing::warn!(
-                    "{job}: its cardholder data are to be deleted since {since}: cardwright job delete {job}"
+                    "{job}: the deletion of its cardholder data is due since {since}: cardwright job delete {job}"
                 );
             }),
             Err(failure) => tracing::debug!(%failure, "what is to be deleted cannot be told"),

@@ -475,16 +475,32 @@ fn what_is_due_is_deleted_by_the_daemon() {
     daemon.signal(Signal::SIGTERM);
     assert_eq!(daemon.ends(), Some(0));
     fs::rename(world.path("dumps"), world.path("dumps-1")).unwrap();
-    // Due at its start, and as soon as a job is closed.
+    // Due at its start, which does not work, and as soon as a job is closed.
     keeps(&world, 0);
     world.prepared("other", 4, 95);
+    let spool = fs::read_dir(world.path("cardwright.db.spool")).unwrap().next().unwrap().unwrap().path();
+    let aside = world.path("aside");
+    fs::rename(&spool, &aside).unwrap();
+    fs::create_dir(&spool).unwrap();
     let daemon = Daemon::start_on(&world, "line.toml", "0", "2");
-    daemon.until("J1", |shown| shown["deleted"] == true);
     daemon.ok("job submit other.cwf1");
     daemon.ok("job release J2");
     // The event comes before the certificate.
     daemon.until("J2", |shown| {
         shown["deleted"] == true && world.path("cardwright.db.papers/J2-certificate.json").exists()
+    });
+    assert_eq!(daemon.job("J1")["deleted"], false);
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.ends(), Some(0));
+    // At the next start it works, and a certificate is made that an earlier end did not let come.
+    fs::remove_dir(&spool).unwrap();
+    fs::rename(&aside, &spool).unwrap();
+    fs::remove_file(world.path("cardwright.db.papers/J2-certificate.json")).unwrap();
+    let daemon = Daemon::start_on(&world, "line.toml", "0", "3");
+    daemon.until("J1", |shown| {
+        let certified =
+            |job: &str| world.path(&format!("cardwright.db.papers/{job}-certificate.json")).exists();
+        shown["deleted"] == true && certified("J1") && certified("J2")
     });
     daemon.signal(Signal::SIGTERM);
     assert_eq!(daemon.ends(), Some(0));
