@@ -31,7 +31,7 @@ use crate::daemon::queue::Queue;
 use crate::daemon::wire::{self, Question};
 use crate::exit::{Exit, Failure};
 use crate::hsm::Auditor;
-use crate::ledger::{Change, Context, JobId, JobState};
+use crate::ledger::{Change, Context, JobId, JobState, LedgerError};
 use crate::pipeline::{Stop, Tell};
 use crate::profile::Line;
 
@@ -357,27 +357,34 @@ impl Core {
             Some(sequences) => sequences,
             None => card::applicable(&reader, job, Ask::Kill)?,
         };
-        let mut denied = None;
-        for seq in sequences {
+        let decide = |seq| {
             let card = reader.card(job, seq)?;
             let last = card.events.iter().rfind(|event| event.to == "REJECTED");
             let killed = last.is_some_and(|event| event.reason.as_deref() == Some("killed"));
-            let why = match policy::decide_kill(card.state, killed) {
-                Decision::Accepted => {
-                    let (answer, answered) = bounded(1);
-                    let told = queue.tell(job, Tell::Kill { seq, by: by.to_owned(), answer });
-                    if told && answered.recv_timeout(ANSWER_PATIENCE).unwrap_or(false) {
-                        writeln!(out, "{job} record {seq}: its card is thrown out at its next step")?;
-                        continue;
-                    }
-                    "its card is on its way into the stacker already, or out"
+            Ok::<_, LedgerError>(policy::decide_kill(card.state, killed))
+        };
+        let mut denied = None;
+        for seq in sequences {
+            let mut decision = decide(seq)?;
+            if decision == Decision::Accepted {
+                let (answer, answered) = bounded(1);
+                let told = queue.tell(job, Tell::Kill { seq, by: by.to_owned(), answer });
+                if told && answered.recv_timeout(ANSWER_PATIENCE).unwrap_or(false) {
+                    writeln!(out, "{job} record {seq}: its card is thrown out at its next step")?;
+                    continue;
                 }
+                // It may have gone out meanwhile, for the same reason.
+                decision = decide(seq)?;
+            }
+            let why = match decision {
                 Decision::Ignored(why) => {
                     writeln!(out, "{job} record {seq}: nothing to do: {why}")?;
                     continue;
                 }
-                Decision::Waits => continue,
                 Decision::Denied(why) | Decision::NotAllowed(why) => why,
+                Decision::Accepted | Decision::Waits => {
+                    "its card is on its way into the stacker already, or out"
+                }
             };
             denied.get_or_insert_with(|| {
                 Failure::new(Exit::Denied, format!("{job} record {seq}: refused: {why}"))

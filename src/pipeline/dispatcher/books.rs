@@ -30,6 +30,13 @@ impl Dispatcher<'_> {
         }
     }
 
+    /// Until the ledger has all that was told it.
+    pub(super) fn settle_all(&mut self) {
+        while let Some(ticket) = self.tickets.pop_front() {
+            self.settle(ticket);
+        }
+    }
+
     /// A record that the line will not make: its data is wrong.
     pub(super) fn cancel(&mut self, seq: u32, fault: Fault) {
         let context = Context {

@@ -19,8 +19,11 @@ impl Dispatcher<'_> {
             }
             Tell::Kill { seq, by, answer } => {
                 let doom = self.floor.doom(seq, &by);
-                if let Doom::Now(place) = doom {
-                    self.clear(place, killed());
+                match doom {
+                    Doom::Now(place) => self.clear(place, killed()),
+                    // Whoever asked looks into the ledger for what became of it.
+                    Doom::Gone => self.settle_all(),
+                    Doom::Later => {}
                 }
                 // Whoever asked may have hung up.
                 let _ = answer.try_send(doom != Doom::Gone);

@@ -110,9 +110,7 @@ impl<'a> Dispatcher<'a> {
             }
         }
         self.outcome.stats.elapsed = self.first_feed.map(|t| t.elapsed()).unwrap_or_default();
-        while let Some(ticket) = self.tickets.pop_front() {
-            self.settle(ticket);
-        }
+        self.settle_all();
         self.count_outages();
         // Hanging up ends the threads. One that is trying a device that does not answer ends with that try; nobody
         // waits for it.
