@@ -5,6 +5,7 @@
 //! WO 99/19846 in its modern form (EMV Card Personalization, GlobalPlatform secure channels).
 
 pub mod audit;
+mod beside;
 pub mod chip;
 pub mod cli;
 pub mod crypto;

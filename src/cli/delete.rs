@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::papers::{Papers, paper};
 use super::shop::spool_of;
 use crate::audit::Document;
+use crate::beside::beside;
 use crate::exit::{Exit, Failure};
 use crate::hsm::client::Client;
 use crate::hsm::{HsmError, Vault};
@@ -45,7 +46,7 @@ pub(super) fn delete(
     if view.state != JobState::Closed {
         return Err(LedgerError::Denied { job, seq: None, law: Law::NotClosed }.into());
     }
-    let directory = directory.map_or_else(|| beside(ledger.path()), Path::to_owned);
+    let directory = directory.map_or_else(|| unasked(ledger.path()), Path::to_owned);
     let mut hsm = connect()?;
     if !view.deleted {
         readable(&view, &mut hsm)?;
@@ -58,7 +59,7 @@ pub(super) fn delete(
         ledger.record(job, Change::Deleted, Context { detail: Some(what), ..by }).wait()?;
     }
     let certificate = Certificate::build(&reader, job)?;
-    let mut papers = Papers { job, ledger: reader.id()?, directory: &directory, signer: &mut hsm };
+    let mut papers = Papers::new(job, reader.id()?, &directory, &mut hsm)?;
     let path = papers.keep(CERTIFICATE, Document::Certificate, &mut |out| {
         serde_json::to_writer_pretty(out, &certificate)
             .map_err(|e| Failure::new(Exit::Io, format!("certificate: {e}")))
@@ -99,7 +100,7 @@ fn papers(
     directory: &Path,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let mut papers = Papers { job: view.job, ledger: reader.id()?, directory, signer };
+    let mut papers = Papers::new(view.job, reader.id()?, directory, signer)?;
     if papers.are_there() {
         return Ok(());
     }
@@ -149,18 +150,16 @@ fn overwrite(mut file: File) -> std::io::Result<()> {
     file.sync_all()
 }
 
-/// Where papers go that nobody asked for: `<ledger>.papers`.
-fn beside(ledger: &Path) -> PathBuf {
-    let mut directory = ledger.as_os_str().to_owned();
-    directory.push(".papers");
-    directory.into()
+/// Where papers go that nobody asked for.
+fn unasked(ledger: &Path) -> PathBuf {
+    beside(ledger, ".papers")
 }
 
 /// Jobs of a line whose data have been kept for as long as its profile says, and since when they are due; also one whose
 /// deletion for that reason was cut short before its certificate.
 pub(super) fn due(ledger: &Ledger, line: &Line) -> Result<Vec<(JobId, String)>, Failure> {
     let reader = ledger.reader()?;
-    let directory = beside(ledger.path());
+    let directory = unasked(ledger.path());
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let kept = DAY.saturating_mul(line.retention_days);
     let mut due = Vec::new();

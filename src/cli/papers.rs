@@ -1,7 +1,7 @@
 //! `cardwright job papers J`: the signed papers of a closed job, by a command or by the daemon; `cardwright audit document`: whether a paper is genuine.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::shop::spool_of;
 use crate::audit::{Document, LedgerId, PublicKey, Signature, is_genuine};
+use crate::beside::beside;
 use crate::exit::{Exit, Failure};
 use crate::hsm::client::Client;
 use crate::hsm::{Auditor, Hsm};
@@ -31,12 +32,13 @@ struct Seal {
     signature: String,
 }
 
-/// The papers of a job, in a directory, each with its signature beside it.
+/// The papers of a job, in a directory, each with its signature beside it. Nobody else writes papers there meanwhile.
 pub(super) struct Papers<'a> {
-    pub(super) job: JobId,
-    pub(super) ledger: LedgerId,
-    pub(super) directory: &'a Path,
-    pub(super) signer: &'a mut Client,
+    job: JobId,
+    ledger: LedgerId,
+    directory: &'a Path,
+    signer: &'a mut Client,
+    _alone: Flock<File>,
 }
 
 const NAMES: [&str; 3] = ["report.json", "report.html", "return.jsonl"];
@@ -55,10 +57,28 @@ pub(super) fn write(
     let view = reader.job(job)?;
     closed(&view)?;
     let spool = if view.deleted { None } else { Some(spool_of(&view, Box::new(connect()?))?) };
-    Papers { job, ledger: reader.id()?, directory, signer: &mut connect()? }.write(reader, spool, true, out)
+    Papers::new(job, reader.id()?, directory, &mut connect()?)?.write(reader, spool, true, out)
 }
 
-impl Papers<'_> {
+impl<'a> Papers<'a> {
+    /// Makes the directory (mode 0700) if there is none, and waits until nobody else writes papers there.
+    pub(super) fn new(
+        job: JobId,
+        ledger: LedgerId,
+        directory: &'a Path,
+        signer: &'a mut Client,
+    ) -> Result<Self, Failure> {
+        let failed = |what: std::io::Error| {
+            Failure::new(Exit::Io, format!("papers: directory {}: {what}", directory.display()))
+        };
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
+        let folder = File::open(directory).map_err(failed)?;
+        let locked = Flock::lock(folder, FlockArg::LockExclusiveNonblock);
+        let _alone =
+            locked.map_err(|(_, e)| failed(std::io::Error::other(format!("it cannot be locked: {e}"))))?;
+        Ok(Self { job, ledger, directory, signer, _alone })
+    }
+
     /// Writes report and return file. Without a spool the return file has no fulfilment data. Papers that are there already
     /// are an error where all are to be `new`, and left alone otherwise.
     pub(super) fn write(
@@ -69,7 +89,8 @@ impl Papers<'_> {
         out: &mut dyn Write,
     ) -> Result<(), Failure> {
         let close_out = CloseOut::build(reader, self.job, &self.signer.info()?)?;
-        NAMES.iter().for_each(|name| remove_stale(&beside(&self.path(name), ".part")));
+        // What somebody began who was killed.
+        NAMES.iter().for_each(|name| drop(std::fs::remove_file(beside(&self.path(name), ".part"))));
         if new && let Some(there) = NAMES.map(|name| self.path(name)).iter().find(|path| path.exists()) {
             let what = format!("{}: exists already; name another directory", there.display());
             return Err(Failure::new(Exit::Io, what));
@@ -133,8 +154,6 @@ impl Papers<'_> {
         }
         let failed =
             |path: &Path, e: std::io::Error| Failure::new(Exit::Io, format!("{}: {e}", path.display()));
-        let folder = DirBuilder::new().recursive(true).mode(0o700).create(self.directory);
-        folder.map_err(|e| failed(self.directory, e))?;
         let part = beside(&path, ".part");
         let begun = create(&part, self.directory)?;
         let mut file = Hashed { file: BufWriter::new(&begun), hash: Sha256::new() };
@@ -152,8 +171,8 @@ impl Papers<'_> {
         };
         let sealed = sealed(&path);
         let text = serde_json::to_string_pretty(&seal).map_err(|e| Failure::new(Exit::Bug, e.to_string()))?;
-        let file = create(&sealed, self.directory)?;
-        (&*file).write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|e| failed(&sealed, e))?;
+        let mut file = create(&sealed, self.directory)?;
+        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|e| failed(&sealed, e))?;
         std::fs::rename(&part, &path)
             .and_then(|()| File::open(self.directory)?.sync_all())
             .map_err(|e| failed(&path, e))?;
@@ -198,32 +217,16 @@ fn sealed(paper: &Path) -> PathBuf {
     beside(paper, ".sig")
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
-/// A paper that is complete was looked for. What lies there from before is not, if nobody writes it any more: it goes and is
-/// made anew. Nobody else takes the file for such a one while the answer lives.
-fn create(path: &Path, directory: &Path) -> Result<Flock<File>, Failure> {
+/// A paper that is complete was looked for: what lies there was begun by somebody who was killed, and is made anew.
+fn create(path: &Path, directory: &Path) -> Result<File, Failure> {
     let failed = |e: std::io::Error| Failure::new(Exit::Io, format!("{}: {e}", path.display()));
-    remove_stale(path);
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
-    let file = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, e)| failed(e.into()))?;
     open_to_group(&file, directory).map_err(failed)?;
     Ok(file)
-}
-
-/// Removes what somebody began to write there who was killed: nobody has it locked.
-fn remove_stale(path: &Path) {
-    if path.symlink_metadata().is_ok_and(|about| about.is_file())
-        && let Ok(file) = File::open(path)
-        && let Ok(_lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock)
-        && let Err(error) = std::fs::remove_file(path)
-    {
-        tracing::warn!(file = %path.display(), %error, "what was begun there before stays");
-    }
 }
 
 /// Whoever made a folder for a group alone wants that group to read what goes into it: with a daemon, the people who ask it.

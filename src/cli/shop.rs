@@ -5,6 +5,7 @@
 
 pub(super) mod ask;
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,6 +21,7 @@ use super::links::{Links, Real, Simulated};
 use super::signals::Signals;
 use super::simulator::{SimulateArgs, Simulator};
 use super::stations;
+use crate::beside::beside;
 use crate::daemon::policy::Ask;
 use crate::exit::{Exit, Failure};
 use crate::hsm::client::{Client, Counter, HostProcess};
@@ -145,6 +147,7 @@ impl Shop {
 
     /// Accepts a file: it is a job from then on, and its card_refs that were in another file of the issuer are told.
     pub(super) fn accept(&self, file: &Path) -> Result<(Job, Vec<u32>), Failure> {
+        not_the_ledgers(file, self.ledger.path())?;
         let spool_path = spool_path(self.ledger.path())?;
         let mut hsm = self.connect()?;
         let mut rules = Rules::new(&self.line, &mut hsm)?;
@@ -472,6 +475,23 @@ pub(super) fn spool_of(view: &JobView, vault: Box<dyn Vault>) -> Result<Spool, F
     })
 }
 
+/// The ledger's own files are not even opened: with the close of any descriptor of one, the kernel would drop the locks that
+/// SQLite has on it in this process (POSIX, fcntl).
+fn not_the_ledgers(file: &Path, ledger: &Path) -> Result<(), Failure> {
+    let place = |path: &Path| path.metadata().ok().map(|meta| (meta.dev(), meta.ino()));
+    let given = place(file);
+    if given.is_some()
+        && ["", "-wal", "-shm", "-lock"].iter().any(|suffix| place(&beside(ledger, suffix)) == given)
+    {
+        let what = format!(
+            "file: {} is the ledger, or lies beside it: name an issuer's output file",
+            file.display()
+        );
+        return Err(Failure::new(Exit::FileFormat, what));
+    }
+    Ok(())
+}
+
 /// Nothing was made of what this key sealed. If it cannot be destroyed now, it is when the ledger is opened next.
 fn unused(key: SpoolKey) {
     if let Err(error) = key.destroy() {
@@ -484,7 +504,8 @@ fn unused(key: SpoolKey) {
 fn forget_unfinished(ledger: &Ledger, socket: &Path) -> Result<(), Failure> {
     let reader = ledger.reader()?;
     let jobs = reader.jobs()?;
-    let keys: Vec<_> = jobs.iter().filter_map(|job| job.spool_key).collect();
+    // The key of data that were deleted is to be gone, even if it was missing then and came back with another store.
+    let keys: Vec<_> = jobs.iter().filter(|job| !job.deleted).filter_map(|job| job.spool_key).collect();
     Client::connect(socket)?.keep_spools(reader.id()?, &keys)?;
     let names: Vec<_> = jobs.iter().filter_map(|job| Path::new(&job.spool).file_name()).collect();
     remove(ledger.path(), |file| {
@@ -515,9 +536,7 @@ fn remove(ledger: &Path, which: impl Fn(&Path) -> bool) {
 }
 
 fn spool_directory(ledger: &Path) -> Option<PathBuf> {
-    let mut directory = std::path::absolute(ledger).ok()?.into_os_string();
-    directory.push(".spool");
-    Some(PathBuf::from(directory))
+    Some(beside(&std::path::absolute(ledger).ok()?, ".spool"))
 }
 
 /// `<ledger>.spool/<Unix time>-<pid>-<n>.cwf1`, absolute; n counts the files of this process. Whole seconds: a name with 13 digits or more, which stands in the

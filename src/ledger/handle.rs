@@ -1,6 +1,7 @@
 //! What callers hold: the ledger and a ticket for each change.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
@@ -26,8 +27,37 @@ pub struct Ledger(Arc<Inner>);
 struct Inner {
     path: PathBuf,
     messages: Sender<Message>,
+    /// What the writer has left when it has ended.
+    left: Left,
     poison: Arc<OnceLock<LedgerError>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Messages that nobody will take: whoever waits for the answer to one hears so when it is dropped, which the queue does not
+/// do by itself.
+#[derive(Clone)]
+struct Left {
+    queue: Receiver<Message>,
+    ended: Arc<AtomicBool>,
+}
+
+impl Left {
+    /// Drops what there is, if the writer has ended.
+    fn clear(&self) {
+        if self.ended.load(Ordering::SeqCst) {
+            self.queue.try_iter().for_each(drop);
+        }
+    }
+}
+
+/// In the writer's thread: it has ended, however that came.
+struct Ending(Left);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.ended.store(true, Ordering::SeqCst);
+        self.0.clear();
+    }
 }
 
 /// The answer to one change, to be waited for where it matters that the change is durable.
@@ -69,11 +99,16 @@ impl Ledger {
         let mut writer = Writer::new(store, auditor, Arc::clone(&poison))?;
         writer.take_over()?;
         let (messages, queue) = bounded(QUEUE);
+        let left = Left { queue: queue.clone(), ended: Arc::default() };
+        let ending = Ending(left.clone());
         let thread = std::thread::Builder::new()
             .name("ledger".to_owned())
-            .spawn(move || writer.run(&queue))
+            .spawn(move || {
+                let _ending = ending;
+                writer.run(&queue);
+            })
             .map_err(|e| LedgerError::io(&path, e))?;
-        Ok(Self(Arc::new(Inner { path, messages, poison, thread: Mutex::new(Some(thread)) })))
+        Ok(Self(Arc::new(Inner { path, messages, left, poison, thread: Mutex::new(Some(thread)) })))
     }
 
     /// Where it is, absolute.
@@ -165,7 +200,10 @@ impl Ledger {
 
 impl Inner {
     fn send(&self, message: Message) -> Result<(), LedgerError> {
-        self.messages.send(message).map_err(|_| self.why())
+        self.messages.send(message).map_err(|_| self.why())?;
+        // It may have ended before it came to this one.
+        self.left.clear();
+        Ok(())
     }
 
     /// Why the writer does not answer.

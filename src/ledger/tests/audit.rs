@@ -262,3 +262,26 @@ fn a_start_verifies_from_the_last_checkpoint() {
     drop(memory.open(&path).unwrap());
     assert_ne!(Reader::open(&path).unwrap().audit(None, |_| ()).unwrap().findings, []);
 }
+
+#[test]
+fn whoever_waits_for_a_writer_that_ended_hears_so() {
+    let (directory, memory) = (directory(), Memory::default());
+    let ledger = memory.open(&directory.path().join("l.db")).unwrap();
+    let held = memory.0.lock().unwrap();
+    let job = ledger.new_job(file("F", 4)).unwrap().job;
+    // The writer is to sign the new job and waits for the memory, which it then finds broken.
+    let before = ledger.record(job, Change::Fed { blank: 1 }, Context::default());
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+        let _held = held;
+        panic!("as if");
+    }));
+    assert!(panicked.is_err());
+    let (said, heard) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let before = before.wait();
+        let behind = ledger.record(job, Change::Fed { blank: 2 }, Context::default()).wait();
+        said.send((before, behind, ledger.subscribe().recv())).unwrap();
+    });
+    let heard = heard.recv_timeout(std::time::Duration::from_secs(20)).expect("somebody waits for ever");
+    assert!(matches!(heard, (Err(LedgerError::Closed), Err(LedgerError::Closed), Err(_))), "{heard:?}");
+}

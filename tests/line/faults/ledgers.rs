@@ -5,9 +5,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
+
 use super::mounts::{Disk, Kind};
 use super::{LEDGER, accounted, ended, ok, settled};
 use crate::books::Witness;
+use crate::daemon::{Daemon, people};
 use crate::support::{World, lines};
 
 const CARDS: u32 = 8;
@@ -150,4 +153,32 @@ fn without_its_wal_or_with_half_of_it() {
     settled(&world, &first);
     assert_eq!(world.resume("sim-8", &["--seed", "2"]).code, 0);
     accounted(&world, &[first, Witness::keep(&world, 1)], u64::from(CARDS));
+}
+
+#[test]
+fn a_ledger_that_is_submitted_as_a_file_keeps_its_locks() {
+    let world = world();
+    people(&world, "\"operator\", \"supervisor\"");
+    let daemon = Daemon::start(&world, "0", "1");
+    daemon.ok("job submit job.cwf1");
+    std::os::unix::fs::symlink("cardwright.db", world.path("mine.cwf1")).unwrap();
+    for name in ["cardwright.db", "cardwright.db-wal", "cardwright.db-shm", "cardwright.db-lock", "mine.cwf1"]
+    {
+        let refused = daemon.asks(&format!("job submit {name}"));
+        assert_eq!(refused.code, 10, "{name}: {}", refused.stderr);
+        assert!(refused.stderr.contains("is the ledger"), "{name}: {}", refused.stderr);
+    }
+    // A backup closes the file; alone with it, as it would think without those locks, it would remove the WAL.
+    let backup = Command::new("sqlite3")
+        .args(["cardwright.db", ".backup copy.db"])
+        .current_dir(world.path(""))
+        .status();
+    assert!(backup.unwrap().success());
+    daemon.ok("stock issue J1 20");
+    assert!(world.path("cardwright.db-wal").exists());
+    daemon.ok("job release J1");
+    daemon.until("J1", |shown| shown["balance"]["good"] == CARDS);
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.ends(), Some(0));
+    accounted(&world, &[Witness::keep(&world, 0)], u64::from(CARDS));
 }
