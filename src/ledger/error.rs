@@ -61,8 +61,8 @@ pub enum LedgerError {
     Empty(PathBuf),
     /// Somebody removed or replaced a file of it while it was open.
     #[error(
-        "operator: {0} was removed or replaced while the ledger was open, and nothing more is written: put back what lay \
-         there, with its -wal, and start again; cards that were under way are UNKNOWN"
+        "operator: {0} was removed, replaced or cut off while the ledger was open, and nothing more is written: put back what \
+         lay there, with its -wal, and start again; cards that were under way are UNKNOWN"
     )]
     Moved(PathBuf),
     /// A database of another program.

@@ -266,6 +266,25 @@ fn a_ledger_that_is_removed_under_a_running_line_stops_it() {
     audited(&world);
 }
 
+/// What was in it since it was last folded is gone, and the next start says that much.
+#[test]
+fn a_wal_that_is_emptied_under_a_running_line_stops_it() {
+    let world = World::new();
+    world.prepared("a", 60, 6);
+    people(&world, "\"operator\", \"supervisor\"");
+    let daemon = Daemon::start(&world, "20", "1");
+    daemon.ok("job submit a.cwf1");
+    daemon.ok("job release J1");
+    daemon.until("J1", |shown| good(shown) > 1);
+    std::fs::File::options().write(true).truncate(true).open(world.path("cardwright.db-wal")).unwrap();
+    assert_eq!(daemon.ends(), Some(LEDGER));
+    let stacked = world.dumps().iter().filter(|d| d["fate"] == "stacked").count();
+    assert!(stacked < 60, "it went on");
+    let refused = world.resume("sim-8", &[]);
+    assert_eq!(refused.code, LEDGER, "{}", refused.stderr);
+    assert!(refused.stderr.contains("was written"), "{}", refused.stderr);
+}
+
 /// Whoever took the lock that lies there now would write beside us.
 #[test]
 fn a_lock_that_is_removed_under_a_running_line_stops_it() {

@@ -1,19 +1,33 @@
 //! Whether the files of an open ledger still lie where they were: what is written to a file that was removed or replaced
 //! is lost when it is closed.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 
 use super::lock::beside;
 
+/// Length of a WAL's header, and how it begins (SQLite file format, section 4.1): the last bit tells the byte order of its
+/// checksums.
+const HEADER: u64 = 32;
+const MAGIC: u32 = 0x377F_0682;
+
 /// Of the database, of its lock and of its WAL.
 pub(super) struct Identity {
     kept: [(PathBuf, Option<Inode>); 2],
     wal: PathBuf,
     /// SQLite makes it with the first transaction.
-    first_wal: OnceCell<Inode>,
+    first_wal: OnceCell<Option<Wal>>,
+}
+
+/// A WAL, which never becomes shorter while it is in use.
+struct Wal {
+    inode: Inode,
+    file: File,
+    length: Cell<u64>,
 }
 
 /// Device (major, minor) and number.
@@ -29,22 +43,47 @@ impl Identity {
         Self { kept, wal: beside(database, "-wal"), first_wal: OnceCell::new() }
     }
 
-    /// The path at which something else lies now, or nothing. To be asked within a transaction.
+    /// The path at which something else lies now, or nothing, or less than was written. To be asked before something is written,
+    /// within its transaction, and when it is.
     pub(super) fn moved(&self) -> Option<&Path> {
         let moved = |(path, first): &&(PathBuf, Option<Inode>)| first.is_none() || inode(path) != *first;
         if let Some((path, _)) = self.kept.iter().find(moved) {
             return Some(path);
         }
-        let Some(now) = inode(&self.wal) else { return Some(&self.wal) };
-        (*self.first_wal.get_or_init(|| now) != now).then_some(&*self.wal)
+        let wal = self.first_wal.get_or_init(|| Wal::open(&self.wal));
+        let whole = wal.as_ref().is_some_and(|wal| wal.is_whole(&self.wal));
+        (!whole).then_some(&*self.wal)
     }
 }
 
-/// Asks for nothing else: after somebody has asked for a file's times, the kernel notes the time of its next change anew, and
-/// the next sync writes that too, with a journey to the disk of its own.
+impl Wal {
+    fn open(path: &Path) -> Option<Self> {
+        let ((inode, length), file) = (about(path)?, File::open(path).ok()?);
+        Some(Self { inode, file, length: Cell::new(length) })
+    }
+
+    /// Whether it lies at its path, with no less in it than before. One that was cut off while something was written behind the
+    /// cut is as long as ever, without its beginning.
+    fn is_whole(&self, path: &Path) -> bool {
+        let Some((inode, length)) = about(path) else { return false };
+        if inode != self.inode || length < self.length.replace(length) {
+            return false;
+        }
+        let mut magic = [0; 4];
+        length < HEADER
+            || self.file.read_exact_at(&mut magic, 0).is_ok() && u32::from_be_bytes(magic) & !1 == MAGIC
+    }
+}
+
 fn inode(path: &Path) -> Option<Inode> {
-    let meta = statx(CWD, path, AtFlags::empty(), StatxFlags::INO).ok()?;
-    Some((meta.stx_dev_major, meta.stx_dev_minor, meta.stx_ino))
+    about(path).map(|(inode, _)| inode)
+}
+
+/// Which file it is, and its length. Asks for nothing else: after somebody has asked for a file's times, the kernel notes the
+/// time of its next change anew, and the next sync writes that too, with a journey to the disk of its own.
+fn about(path: &Path) -> Option<(Inode, u64)> {
+    let meta = statx(CWD, path, AtFlags::empty(), StatxFlags::INO | StatxFlags::SIZE).ok()?;
+    Some(((meta.stx_dev_major, meta.stx_dev_minor, meta.stx_ino), meta.stx_size))
 }
 
 #[cfg(test)]
@@ -64,6 +103,26 @@ mod tests {
             assert_eq!(identity.moved(), Some(&**file));
             std::fs::write(file, "x").unwrap();
             assert_eq!(identity.moved(), Some(&**file));
+        }
+    }
+    #[test]
+    fn a_wal_that_was_cut_off_is_noticed() {
+        let directory = tempfile::tempdir().unwrap();
+        let [database, lock, wal] = ["l.db", "l.db-lock", "l.db-wal"].map(|name| directory.path().join(name));
+        let whole = [&[0x37, 0x7F, 0x06, 0x83][..], &[7; 996]].concat();
+        for (cut, grows) in [(0, false), (0, true), (31, false), (999, false)] {
+            [&database, &lock].into_iter().for_each(|file| std::fs::write(file, "x").unwrap());
+            std::fs::write(&wal, "").unwrap();
+            let identity = Identity::of(&database);
+            assert_eq!(identity.moved(), None);
+            std::fs::write(&wal, &whole).unwrap();
+            assert_eq!(identity.moved(), None);
+            let file = File::options().write(true).open(&wal).unwrap();
+            file.set_len(cut).unwrap();
+            if grows {
+                file.write_all_at(&[7; 500], 1000).unwrap();
+            }
+            assert_eq!(identity.moved(), Some(&*wal), "{cut} {grows}");
         }
     }
 }

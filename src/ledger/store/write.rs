@@ -18,6 +18,10 @@ impl Store {
     /// Begins a transaction (`BEGIN IMMEDIATE`: an upgrade from reading could fail with SQLITE_BUSY).
     pub(in crate::ledger) fn begin(&self) -> Result<(), LedgerError> {
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.raw_execute()?;
+        self.in_place()
+    }
+
+    fn in_place(&self) -> Result<(), LedgerError> {
         match self.identity.moved() {
             None => Ok(()),
             Some(path) => Err(LedgerError::Moved(path.to_owned())),
@@ -31,6 +35,7 @@ impl Store {
             .prepare_cached("UPDATE head SET n = ?1, hash = ?2")?
             .execute(params![signed(*n), hash])?;
         self.connection.prepare_cached("COMMIT")?.raw_execute()?;
+        self.in_place()?;
         self.lock.note(self.id, *n);
         Ok(())
     }
