@@ -155,6 +155,9 @@ fn people(path: &Path, line: &Line) -> Result<People, Failure> {
     let wrong = |what: String| Failure::new(Exit::Profile, format!("people file {}: {what}", path.display()));
     let meta = path.metadata().map_err(|e| wrong(e.to_string()))?;
     let owner = meta.uid();
+    if !meta.is_file() {
+        return Err(wrong("it is no regular file".into()));
+    }
     if meta.mode() & 0o022 != 0 || owner != 0 && owner != nix::unistd::geteuid().as_raw() {
         return Err(wrong("it must be yours or root's, and nobody else may write it (chmod go-w)".into()));
     }

@@ -11,7 +11,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, OFlag};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -49,14 +49,16 @@ impl Kept {
 
     /// Its lines without the digest; `None` if there is no file.
     pub(super) fn read(&self) -> Result<Option<Zeroizing<String>>, HsmError> {
-        let file = match File::open(&self.path) {
+        // A pipe would keep us waiting for whoever writes into it.
+        let mut options = OpenOptions::new();
+        let file = match options.read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(&self.path) {
             Ok(file) => file,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(self.fault(format!("it cannot be opened: {e}"))),
         };
         let meta = file.metadata().map_err(|e| self.fault(e.to_string()))?;
-        if meta.uid() != nix::unistd::geteuid().as_raw() || meta.mode() & 0o077 != 0 {
-            return Err(self.fault("it must be yours and mode 0600".into()));
+        if !meta.is_file() || meta.uid() != nix::unistd::geteuid().as_raw() || meta.mode() & 0o077 != 0 {
+            return Err(self.fault("it must be a file of yours with mode 0600".into()));
         }
         if meta.len() > MAX {
             return Err(self.fault("it is too large".into()));

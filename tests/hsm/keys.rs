@@ -91,6 +91,8 @@ fn a_store_without_its_audit_book_does_not_pass_the_check() {
     std::fs::remove_file(&book).unwrap();
     refused("missing");
     assert!(!book.exists(), "and it is not made anew");
+    nix::unistd::mkfifo(&book, nix::sys::stat::Mode::S_IRUSR | nix::sys::stat::Mode::S_IWUSR).unwrap();
+    refused("file of yours");
 }
 
 #[test]

@@ -187,9 +187,11 @@ pub(super) fn open_reader(path: &Path) -> Result<(Connection, Option<LedgerError
     if !path.is_file() {
         return Err(LedgerError::Missing(path.to_owned()));
     }
+    // Nor is a file called `:memory:` what SQLite takes it for.
+    let path = &*resolved(path)?;
     one_name(path)?;
     // Before the first read: a writer notes what is durable already, so a moment that begins later has it.
-    let noted = resolved(path).ok().and_then(|path| lock::noted(&path));
+    let noted = lock::noted(path);
     let (connection, version) = read_only(path).map_err(|e| e.of(path))?;
     if usize::try_from(version).is_ok_and(|version| version >= MIGRATIONS.len()) {
         let behind = is_behind(&connection, noted).map_err(|e| e.of(path))?;

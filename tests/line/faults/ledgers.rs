@@ -156,6 +156,18 @@ fn without_its_wal_or_with_half_of_it() {
 }
 
 #[test]
+fn of_a_name_that_sqlite_reads_as_something_else() {
+    for name in [":memory:", "file:foo.db?mode=ro", "-l.db"] {
+        let mut world = world();
+        world.set("CARDWRIGHT_LEDGER", name);
+        assert_eq!(world.run("job.cwf1", "sim-8", &["--limit", "2"]).code, 0);
+        let listed = ok(&world, "job list");
+        assert!(listed.contains("J1"), "{name}: {listed}");
+        assert!(world.path(name).is_file());
+    }
+}
+
+#[test]
 fn a_ledger_that_is_submitted_as_a_file_keeps_its_locks() {
     let world = world();
     people(&world, "\"operator\", \"supervisor\"");
