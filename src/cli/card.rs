@@ -176,6 +176,7 @@ pub(super) fn execute(args: &CardArgs, out: &mut dyn Write) -> Result<Exit, Earl
         }
     };
     reader.job(which.job)?;
+    drop(reader);
     // From here on alone: what an earlier process left under way is UNKNOWN now.
     let ledger = Ledger::open(&args.ledger.ledger)?;
     let done = decide(&ledger, which.job, &which.seq, what, &by.actor(), args.json, out);

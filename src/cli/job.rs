@@ -187,6 +187,7 @@ pub(super) fn execute(args: &JobArgs, out: &mut dyn Write) -> Result<Exit, Early
         JobVerb::Report { job } => report(&reader, *job, &args.ledger.ledger, args.json, out)?,
         JobVerb::Delete { job, keys, out: to, by } => {
             reader.job(*job)?;
+            drop(reader);
             let keys = opened(keys.as_ref())?;
             let ledger = Ledger::open_audited(&args.ledger.ledger, Box::new(keys.connect()?))?;
             let by = Context::by(by.actor());
@@ -195,10 +196,12 @@ pub(super) fn execute(args: &JobArgs, out: &mut dyn Write) -> Result<Exit, Early
         }
         JobVerb::Close { job, by } => {
             reader.job(*job)?;
+            drop(reader);
             let ledger = Ledger::open(&args.ledger.ledger)?;
             let context = Context::by(by.actor());
             ledger.record(*job, Change::Closed, context).wait()?;
             ledger.close()?;
+            let reader = Reader::open(&args.ledger.ledger)?;
             report(&reader, *job, &args.ledger.ledger, args.json, out)?;
         }
     }

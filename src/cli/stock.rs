@@ -118,6 +118,7 @@ pub(super) fn execute(args: &StockArgs, out: &mut dyn Write) -> Result<Exit, Ear
     match &args.verb {
         StockVerb::Show { job, shift } => show(&reader, *job, shift.as_deref(), args.json, out)?,
         verb => {
+            drop(reader);
             // From here on alone: what an earlier process left under way is UNKNOWN now.
             let ledger = Ledger::open(&args.ledger.ledger)?;
             let done = match (verb, verb.about()) {
