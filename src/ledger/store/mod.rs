@@ -23,6 +23,8 @@ pub(super) use verify::recount;
 pub use verify::{Head, verify_chain};
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI32;
 
 use rusqlite::Connection;
 
@@ -39,6 +41,9 @@ pub(super) struct Store {
     /// Of the last event: time never goes back in the ledger.
     last_ts: u64,
     scratch: Vec<u8>,
+    /// Pages in the WAL after the last commit, and at how many it is brought into the file.
+    wal_pages: Arc<AtomicI32>,
+    wal_most: i32,
     identity: identity::Identity,
     lock: lock::Lock,
 }

@@ -5,6 +5,8 @@ use std::io::ErrorKind;
 use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -67,7 +69,8 @@ impl Store {
         connection.busy_timeout(BUSY)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         let version = identify(&connection, path)?;
-        settings(&mut connection)?;
+        let wal_pages = settings(&mut connection)?;
+        let page: i32 = connection.pragma_query_value(None, "page_size", |r| r.get(0))?;
         rewrite(&connection, path)?;
         let noted = if made { None } else { lock.noted() };
         migrate(&mut connection, version)?;
@@ -81,7 +84,8 @@ impl Store {
             .unwrap_or(0);
         let (path, scratch) = (path.to_owned(), Vec::with_capacity(512));
         let identity = Identity::of(&path);
-        Ok(Self { connection, path, id, head, last_ts, scratch, identity, lock })
+        let wal_most = WAL_MAX / page.max(1);
+        Ok(Self { connection, path, id, head, last_ts, scratch, wal_pages, wal_most, identity, lock })
     }
 
     /// Where it is, absolute.
@@ -89,24 +93,31 @@ impl Store {
         &self.path
     }
 
-    /// Brings the WAL into the file, so that the file alone is the ledger. Nothing depends on it.
+    /// Brings into the file what a long WAL holds, so that it begins anew. That another program is just at it (a shell that ends) is
+    /// no error: the next commit tries again.
+    pub(super) fn shorten_wal(&self) -> Result<(), LedgerError> {
+        if self.wal_pages.load(Ordering::Relaxed) < self.wal_most {
+            return Ok(());
+        }
+        Ok(self.connection.pragma(None, "wal_checkpoint", "PASSIVE", |_| Ok(()))?)
+    }
+
+    /// Brings the WAL into the file, so that the file alone is the ledger. Nothing depends on it: what was told is in the WAL, which
+    /// stays until this has gone well. But a disk that fails is to be heard of.
     ///
     /// That the WAL is empty then is made durable. Without a journal of the file system its blocks may be another file's when the
     /// power goes, and the WAL as it was, with a hole, would be played back over the file.
     pub(in crate::ledger) fn fold(&self) {
+        let wal = beside(&self.path, "-wal");
         if let Err(error) = self.connection.pragma(None, "wal_checkpoint", "TRUNCATE", |_| Ok(())) {
-            tracing::debug!(%error, "the WAL stays");
-            self.keep_wal();
-        } else if let Err(error) = File::open(beside(&self.path, "-wal")).and_then(|wal| wal.sync_all()) {
-            tracing::debug!(%error, "the WAL may come back");
-        }
-    }
-
-    /// Closing folds nothing: a sync that failed once may say yes the second time, and then the WAL would be removed of which
-    /// the file has nothing on the disk.
-    pub(super) fn keep_wal(&self) {
-        if let Err(error) = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true) {
-            tracing::debug!(%error, "the WAL may be folded");
+            let error = LedgerError::from(error).of(&self.path);
+            tracing::warn!(
+                "{error}; nothing is lost: what is not in that file is in {}, keep both",
+                wal.display()
+            );
+        } else if let Err(error) = File::open(&wal).and_then(|wal| wal.sync_all()) {
+            let error = LedgerError::io(&wal, error);
+            tracing::warn!("{error}; nothing is lost, but have its disk looked at before you go on");
         }
     }
 
@@ -273,7 +284,11 @@ fn made(new: &Path) -> Result<(), LedgerError> {
 
 fn connect(path: &Path) -> Result<Connection, LedgerError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    Ok(Connection::open_with_flags(path, flags)?)
+    let connection = Connection::open_with_flags(path, flags)?;
+    // Closing folds nothing, only `fold` does: after a sync that failed the next one may say yes, and then SQLite would remove the
+    // WAL of which the file has nothing on the disk.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    Ok(connection)
 }
 
 /// The schema version of a file; refuses other programs' databases and newer ledgers.
@@ -294,16 +309,19 @@ fn identify(connection: &Connection, path: &Path) -> Result<u32, LedgerError> {
     Ok(found)
 }
 
-/// Sets what durability rests on, and reads it back.
-fn settings(connection: &mut Connection) -> Result<(), LedgerError> {
+/// Sets what durability rests on, and reads it back. Gives where the pages of the WAL are noted at each commit.
+fn settings(connection: &mut Connection) -> Result<Arc<AtomicI32>, LedgerError> {
     let journal: String = connection.pragma_update_and_check(None, "journal_mode", "WAL", |r| r.get(0))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    let page: i32 = connection.pragma_query_value(None, "page_size", |r| r.get(0))?;
-    let most = WAL_MAX / page.max(1);
-    // SQLite's own checkpoints keep it to themselves when the disk fails, and try again.
-    connection
-        .wal_hook(Some(move |wal: &mut Wal, pages| if pages < most { Ok(()) } else { wal.checkpoint() }))?;
+    // In place of SQLite's own checkpoints, which keep it to themselves when the disk fails, and try again. An error of the hook
+    // would lose what it was.
+    let pages = Arc::new(AtomicI32::new(0));
+    let seen = Arc::clone(&pages);
+    connection.wal_hook(Some(move |_: &mut Wal, pages| {
+        seen.store(pages, Ordering::Relaxed);
+        Ok(())
+    }))?;
     let synchronous: u32 = connection.pragma_query_value(None, "synchronous", |r| r.get(0))?;
     let foreign_keys: bool = connection.pragma_query_value(None, "foreign_keys", |r| r.get(0))?;
     // 2 = FULL.
@@ -314,7 +332,7 @@ fn settings(connection: &mut Connection) -> Result<(), LedgerError> {
         );
         return Err(LedgerError::Io { path: None, what });
     }
-    Ok(())
+    Ok(pages)
 }
 
 /// Runs the migrations behind `version`, each in its own transaction.

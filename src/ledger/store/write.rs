@@ -28,7 +28,8 @@ impl Store {
         }
     }
 
-    /// Writes the head of the chain and commits: durable when it returns.
+    /// Writes the head of the chain and commits: durable when it returns. If the file behind the WAL cannot be written, it is
+    /// durable as well, but nothing more is to be written.
     pub(in crate::ledger) fn commit(&self) -> Result<(), LedgerError> {
         let (n, hash) = &self.head;
         self.connection
@@ -37,12 +38,11 @@ impl Store {
         self.connection.prepare_cached("COMMIT")?.raw_execute()?;
         self.in_place()?;
         self.lock.note(self.id, *n);
-        Ok(())
+        self.shorten_wal()
     }
 
     /// Gives a transaction up. The ledger takes nothing more afterwards, so the head in memory does not matter.
     pub(in crate::ledger) fn abandon(&self) {
-        self.keep_wal();
         if let Err(error) = self.connection.execute_batch("ROLLBACK") {
             tracing::debug!(%error, "nothing to roll back");
         }

@@ -39,7 +39,7 @@ fn a_sync_that_fails_stops_the_line_and_is_not_tried_again() {
 }
 
 /// Goes on with the job until some cards are stacked, and dies then: its ledger folds nothing.
-fn killed_in_mid_job(world: &World, seed: &str) {
+pub fn killed_in_mid_job(world: &World, seed: &str) {
     let _ = std::fs::remove_file(world.path("events.jsonl"));
     let mut run = world
         .command(Path::new(env!("CARGO_BIN_EXE_cardwright")))
@@ -72,7 +72,7 @@ fn killed_in_mid_job(world: &World, seed: &str) {
 }
 
 /// The events of the ledger on what is really on the disk: the device as it is, without what the kernel only holds in memory.
-fn after_a_power_cut(world: &World, disk: &Disk) -> Vec<Value> {
+pub fn after_a_power_cut(world: &World, disk: &Disk) -> Vec<Value> {
     let cut = world.path("cut");
     std::fs::copy(disk.path("blocks/disk"), &cut).unwrap();
     // The mount goes with the shell: nobody else sees it.

@@ -4,6 +4,7 @@
 
 mod clock;
 mod failing;
+mod folding;
 mod full;
 mod ledgers;
 mod mounts;

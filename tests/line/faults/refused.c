@@ -1,0 +1,63 @@
+/* A disk that refuses one sync: the first one of the file whose path ends with REFUSED that has anything to write. FILLER is a file on what lies under that
+ * disk: it is full while the sync goes on, so that the kernel fails for real, with all that follows from it. An empty file has
+ * nothing that could fail: its sync is only said to have failed, and not done.
+ *
+ * Only in the process that has LD_PRELOAD; what it starts syncs no such file. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static atomic_flag over = ATOMIC_FLAG_INIT;
+static atomic_int grown;
+
+static int is_meant(int fd) {
+    const char *end = getenv("REFUSED");
+    char link[64], path[PATH_MAX];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(link, path, sizeof path - 1);
+    if (!end || n < (ssize_t)strlen(end)) return 0;
+    path[n] = 0;
+    return strcmp(path + n - strlen(end), end) == 0;
+}
+
+static void fill(const char *filler) {
+    static const char bytes[1 << 20];
+    int fd = open(filler, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    for (size_t n = sizeof bytes; fd >= 0 && n >= 4096;)
+        if (write(fd, bytes, n) < (ssize_t)n) n /= 2;
+    close(fd);
+}
+
+static int sync_by(const char *name, int fd) {
+    int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, name);
+    const char *filler = getenv("FILLER");
+    struct stat st;
+    if (!filler || fstat(fd, &st) != 0 || !is_meant(fd)) return real(fd);
+    /* The WAL is synced at each commit; what is meant is that it was emptied since. */
+    const char *end = strrchr(getenv("REFUSED"), '-');
+    int wal = end && strcmp(end, "-wal") == 0;
+    if (wal && st.st_size > 0) grown = 1;
+    if ((wal && (!grown || st.st_size > 0)) || atomic_flag_test_and_set(&over)) return real(fd);
+    if (wal) {
+        errno = EIO;
+        return -1;
+    }
+    fill(filler);
+    int result = real(fd), error = errno;
+    unlink(filler);
+    if (result == 0) atomic_flag_clear(&over);
+    errno = error;
+    return result;
+}
+
+int fsync(int fd) { return sync_by("fsync", fd); }
+
+int fdatasync(int fd) { return sync_by("fdatasync", fd); }
