@@ -36,6 +36,9 @@ const MIGRATIONS: [&str; 5] = [
 /// How long a connection waits for another one's short lock (checkpoints, recovery).
 const BUSY: Duration = Duration::from_secs(5);
 
+/// How long the first connection after a crash waits to be alone: as long as a command takes that only looks.
+const ALONE: Duration = Duration::from_millis(500);
+
 /// Page size of a new ledger. A commit writes every page on which it changed a few bytes, four to nine of them: smaller ones are
 /// less to write, and to take checksums of. Ledgers from before have 4 KiB.
 const PAGE: u32 = 1024;
@@ -64,7 +67,7 @@ impl Store {
     }
 
     fn locked(path: &Path, lock: Lock, made: bool) -> Result<Self, LedgerError> {
-        forget(path)?;
+        recover(path)?;
         let mut connection = connect(path)?;
         connection.busy_timeout(BUSY)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
@@ -104,20 +107,12 @@ impl Store {
 
     /// Brings the WAL into the file, so that the file alone is the ledger. Nothing depends on it: what was told is in the WAL, which
     /// stays until this has gone well. But a disk that fails is to be heard of.
-    ///
-    /// That the WAL is empty then is made durable. Without a journal of the file system its blocks may be another file's when the
-    /// power goes, and the WAL as it was, with a hole, would be played back over the file.
     pub(in crate::ledger) fn fold(&self) {
-        let wal = beside(&self.path, "-wal");
-        if let Err(error) = self.connection.pragma(None, "wal_checkpoint", "TRUNCATE", |_| Ok(())) {
-            let error = LedgerError::from(error).of(&self.path);
+        if let Err(error) = fold(&self.connection, &self.path) {
             tracing::warn!(
-                "{error}; nothing is lost: what is not in that file is in {}, keep both",
-                wal.display()
+                "{error}; nothing is lost: what is not in the ledger's file is in {}, keep both and have their disk looked at",
+                beside(&self.path, "-wal").display(),
             );
-        } else if let Err(error) = File::open(&wal).and_then(|wal| wal.sync_all()) {
-            let error = LedgerError::io(&wal, error);
-            tracing::warn!("{error}; nothing is lost, but have its disk looked at before you go on");
         }
     }
 
@@ -151,15 +146,51 @@ fn one_name(path: &Path) -> Result<(), LedgerError> {
 }
 
 /// Where an earlier process left its WAL, it may have seen a sync of the file fail. What the kernel then holds of the file in memory
-/// it takes for written: it is to read the disk again, before the WAL goes over it.
-fn forget(path: &Path) -> Result<(), LedgerError> {
-    if !beside(path, "-wal").metadata().is_ok_and(|meta| meta.len() > 0) {
+/// it takes for written: it is to read the disk again, and all of the WAL goes over that.
+///
+/// All of it goes only where nobody else reads the ledger: an index of the WAL that others use tells what of it is in the file already.
+/// While somebody does, nothing is forgotten.
+fn recover(path: &Path) -> Result<(), LedgerError> {
+    if !has_wal(path) {
         return Ok(());
     }
     let io = |e| LedgerError::io(path, e);
-    let file = OpenOptions::new().read(true).write(true).open(path).map_err(io)?;
+    // With the close of any descriptor of a file the kernel drops all locks that we have on it: this one is opened when we are
+    // alone and closed behind SQLite's.
+    let file;
+    let connection = connect(path)?;
+    connection.busy_timeout(ALONE)?;
+    // SQLite keeps its index to itself then, and makes it anew.
+    connection.pragma_update_and_check(None, "locking_mode", "EXCLUSIVE", |_| Ok(()))?;
+    let first: rusqlite::Result<i64> = connection.pragma_query_value(None, "schema_version", |r| r.get(0));
+    if first.is_err_and(|error| error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)) {
+        tracing::warn!(
+            "another program has read ledger {} since before this start; if its disk has failed, end that program and start again",
+            path.display()
+        );
+        return Ok(());
+    }
+    identify(&connection, path)?;
+    file = OpenOptions::new().read(true).write(true).open(path).map_err(io)?;
     file.sync_data().map_err(io)?;
-    fadvise(&file, 0, None, Advice::DontNeed).map_err(|e| io(e.into()))
+    fadvise(&file, 0, None, Advice::DontNeed).map_err(|e| io(e.into()))?;
+    rewrite(&connection, path)?;
+    fold(&connection, path)
+}
+
+/// Brings the WAL into the file, and makes durable that it is empty then. Without a journal of the file system its blocks may be
+/// another file's when the power goes, and the WAL as it was, with a hole, would be played back over the file.
+fn fold(connection: &Connection, path: &Path) -> Result<(), LedgerError> {
+    let wal = beside(path, "-wal");
+    connection
+        .pragma(None, "wal_checkpoint", "TRUNCATE", |_| Ok(()))
+        .map_err(|error| LedgerError::from(error).of(path))?;
+    File::open(&wal).and_then(|wal| wal.sync_all()).map_err(|error| LedgerError::io(&wal, error))
+}
+
+/// Whether something is in the WAL.
+fn has_wal(path: &Path) -> bool {
+    beside(path, "-wal").metadata().is_ok_and(|meta| meta.len() > 0)
 }
 
 /// Writes the WAL once more as it reads, and syncs it. If an earlier process saw a sync fail, the kernel may hold bytes that it
@@ -255,7 +286,7 @@ fn resolved(path: &Path) -> Result<PathBuf, LedgerError> {
 /// leaves a ledger or none, and an empty file is never one that we were making.
 fn make(path: &Path) -> Result<(), LedgerError> {
     // SQLite would read it into the new ledger.
-    if beside(path, "-wal").metadata().is_ok_and(|meta| meta.len() > 0) {
+    if has_wal(path) {
         let what = format!("{} is missing, and its -wal is there", path.display());
         return Err(LedgerError::Damaged(what));
     }

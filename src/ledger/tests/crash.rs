@@ -248,3 +248,37 @@ fn a_second_opener_is_refused_and_told_who() {
     clone.close().unwrap();
     Ledger::open(&path).unwrap();
 }
+
+/// Without SQLite's lock on it any other program that closes the file would remove the WAL under us.
+#[test]
+fn a_ledger_that_was_recovered_has_its_lock_and_nobody_elses_is_touched() {
+    use std::os::unix::fs::MetadataExt;
+    let directory = directory();
+    let (live, copy) = (directory.path().join("live.db"), directory.path().join("copy.db"));
+    let ledger = Ledger::open(&live).unwrap();
+    half_a_run(&ledger);
+    copy_as_it_is(&live, &copy);
+    let locked = |path: &Path| {
+        let ours = format!(" {} ", std::process::id());
+        let file = format!(":{} ", path.metadata().unwrap().ino());
+        let locks = std::fs::read_to_string("/proc/locks").unwrap();
+        locks.lines().any(|lock| lock.contains("POSIX") && lock.contains(&ours) && lock.contains(&file))
+    };
+    let wal = directory.path().join("copy.db-wal");
+    let left = wal.metadata().unwrap().len();
+    assert!(left > 0 && !locked(&copy));
+    let recovered = Ledger::open(&copy).unwrap();
+    assert!(locked(&copy));
+    // What was in the WAL is in the file.
+    assert!(wal.metadata().unwrap().len() < left);
+    drop(recovered);
+    // While somebody reads it, nothing is forgotten, and the reader's lock stays.
+    let (copy, wal) = (directory.path().join("other.db"), directory.path().join("other.db-wal"));
+    copy_as_it_is(&live, &copy);
+    let reader = Reader::open(&copy).unwrap();
+    assert!(locked(&copy));
+    let recovered = Ledger::open(&copy).unwrap();
+    assert!(locked(&copy) && wal.metadata().unwrap().len() >= left);
+    sound(&reader);
+    sound(&recovered.reader().unwrap());
+}

@@ -100,7 +100,21 @@ fn fill_wal(world: &World, ledger: &str, wal: &Path, length: u64) {
 fn in_the_middle_of_a_run_the_line_stops() {
     let (world, disk, mut runs) = world();
     fill_wal(&world, "small/cardwright.db", &disk.path("small/cardwright.db-wal"), NEARLY);
+    // While somebody reads the ledger, a start leaves the WAL as it is.
+    let mut reader = world
+        .command(Path::new("sqlite3"))
+        .arg(world.path("small/cardwright.db"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("sqlite3: run `make setup`");
+    let words = b".dbconfig no_ckpt_on_close on\nSELECT n FROM head;\n.system echo read\n";
+    reader.stdin.as_mut().unwrap().write_all(words).unwrap();
+    let mut said = BufReader::new(reader.stdout.take().unwrap()).lines();
+    assert!(said.any(|line| line.unwrap() == "read"));
     let stopped = refused(&world, "", &resume(CARDS, 2));
+    drop(reader.stdin.take());
+    reader.wait().unwrap();
     ended(&stopped, LEDGER, &["small/cardwright.db", REFUSED]);
     let told = lines(&world.path("events.jsonl"));
     assert!(told.len() > 100, "it stopped too early: {}", told.len());
