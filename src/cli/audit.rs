@@ -31,6 +31,16 @@ pub struct AuditArgs {
 #[derive(Debug, clap::Subcommand)]
 enum AuditVerb {
     /// Prove that nothing in the ledger was edited, deleted, reordered or cut off, or say where
+    ///
+    /// Every column of every table is held against the events, these against their hashes, and the schema against the one
+    /// that this program makes.
+    ///
+    /// What cannot be found: without --keys or --key, that the end was cut off or that somebody computed the whole chain
+    /// anew and signed it himself or left it unsigned; with --keys, that ledger and audit book were both put back from one
+    /// moment (keep `audit export` elsewhere); a checkpoint that was deleted before the last one, which signs all that it
+    /// signed; and one that was deleted and signed anew by a start since. A last one that is missing is found with --keys;
+    /// it is missing, too, when the line was killed between signing and writing, until it is started again. Of jobs that
+    /// an earlier version accepted, some columns have no proof: the verdict says how many such jobs there are.
     Verify {
         /// Hold it against what the HSM of this key store has noted
         #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE")]
@@ -95,6 +105,8 @@ struct Verdict<'a> {
     events: u64,
     hash: String,
     jobs: usize,
+    /// Accepted by an earlier version, without a seal.
+    jobs_unsealed: usize,
     checkpoints: usize,
     signed_to: u64,
     audit_key: Option<String>,
@@ -109,7 +121,7 @@ pub(super) fn verify(
     as_json: bool,
     out: &mut dyn Write,
 ) -> Result<Exit, Early> {
-    let bar = bar(reader.last_event()?, "events");
+    let bar = bar(reader.last_event().unwrap_or_default(), "events");
     let mut audit = reader.audit(known, |n| bar.set_position(n))?;
     bar.finish_and_clear();
     if let Some(behind) = reader.behind() {
@@ -129,6 +141,7 @@ pub(super) fn verify(
             events: audit.head.n,
             hash: hex::encode_upper(audit.head.hash),
             jobs: audit.jobs,
+            jobs_unsealed: audit.unsealed,
             checkpoints: audit.checkpoints,
             signed_to: audit.signed_to,
             audit_key: audit.key.map(|key| key.to_string()),
@@ -148,6 +161,14 @@ pub(super) fn verify(
     )?;
     if audit.signed_to < audit.head.n {
         writeln!(out, "Not signed   {} events after the last checkpoint", audit.head.n - audit.signed_to)?;
+    }
+    if audit.unsealed > 0 {
+        writeln!(
+            out,
+            "Not proved   of {} jobs, accepted by an earlier version: spool, time of acceptance, whose card_ref a record that was \
+             never bound has, KMC_IDs, and, where their first event does not tell, whether rejects are shredded and keys are TEST",
+            audit.unsealed
+        )?;
     }
     if known.is_none() && pinned.is_none() {
         writeln!(

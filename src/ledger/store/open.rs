@@ -23,7 +23,7 @@ const APPLICATION_ID: u32 = 0x4357_4C31;
 
 /// The schema, one migration per version; `user_version` is the number of those that were run. Never edit one that
 /// was shipped: add the next.
-const MIGRATIONS: [&str; 5] = [
+pub(super) const MIGRATIONS: [&str; 5] = [
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
@@ -71,6 +71,7 @@ impl Store {
         rewrite(&connection, path)?;
         let noted = if made { None } else { lock.noted() };
         migrate(&mut connection, version)?;
+        super::schema::check(&connection)?;
         let (id, head) = (super::audit::id(&connection)?, head(&connection)?);
         if let Some((_, noted)) = noted.filter(|(name, noted)| *name == id.to_string() && *noted > head.0) {
             return Err(behind(head.0, noted));
