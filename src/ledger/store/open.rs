@@ -70,8 +70,8 @@ impl Store {
         settings(&mut connection)?;
         rewrite(&connection, path)?;
         let noted = if made { None } else { lock.noted() };
+        super::schema::check(&connection, version)?;
         migrate(&mut connection, version)?;
-        super::schema::check(&connection)?;
         let (id, head) = (super::audit::id(&connection)?, head(&connection)?);
         if let Some((_, noted)) = noted.filter(|(name, noted)| *name == id.to_string() && *noted > head.0) {
             return Err(behind(head.0, noted));

@@ -497,6 +497,14 @@ fn a_schema_that_somebody_changed_is_found_and_not_written_to() {
     std::fs::copy(&path, &copy).unwrap();
     tamper(&copy, "ANALYZE");
     drop(Ledger::open(&copy).unwrap());
+    // One of an earlier version, before it is brought up to date.
+    std::fs::remove_file(&copy).unwrap();
+    tamper(&copy, include_str!("v4.sql"));
+    tamper(&copy, "CREATE TRIGGER late AFTER INSERT ON record BEGIN UPDATE job SET simulated = 0; END");
+    match Reader::open(&copy).err() {
+        Some(LedgerError::Damaged(what)) => assert!(what.contains("the trigger late is none"), "{what}"),
+        other => panic!("{other:?}"),
+    }
 }
 
 /// One that was put back from a backup, one whose HSM was, and one of another HSM.
