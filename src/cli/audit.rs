@@ -35,12 +35,13 @@ enum AuditVerb {
     /// Every column of every table is held against the events, these against their hashes, and the schema against the one
     /// that this program makes.
     ///
-    /// What cannot be found: without --keys or --key, that the end was cut off or that somebody computed the whole chain
-    /// anew and signed it himself or left it unsigned; with --keys, that ledger and audit book were both put back from one
-    /// moment (keep `audit export` elsewhere); a checkpoint that was deleted before the last one, which signs all that it
-    /// signed; and one that was deleted and signed anew by a start since. A last one that is missing is found with --keys;
-    /// it is missing, too, when the line was killed between signing and writing, until it is started again. Of jobs that
-    /// an earlier version accepted, some columns have no proof: the verdict says how many such jobs there are.
+    /// What cannot be found. Without --keys: that all behind a checkpoint was cut off, or made anew, chain and all. Without
+    /// --key as well: that the whole was made anew, and signed by another key or by nobody. With --keys: a change of what
+    /// came after the last signature by one who computes the chain anew (`Not signed` says how much), and that ledger and
+    /// audit book were both put back from one moment (keep `audit export` elsewhere). Never: a checkpoint that was deleted
+    /// before the last one, which signs all that it signed, and a last one that was deleted once a start has signed again.
+    /// Until then it is found with --keys; it is missing, too, when the line was killed between signing and writing, until
+    /// it is started again. Of jobs that an earlier version accepted, some columns have no proof: the verdict counts them.
     Verify {
         /// Hold it against what the HSM of this key store has noted
         #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE")]
@@ -170,11 +171,13 @@ pub(super) fn verify(
             audit.unsealed
         )?;
     }
-    if known.is_none() && pinned.is_none() {
-        writeln!(
-            out,
-            "Not asked    whether it is whole and whose key signed it: give --keys, or --key with a key kept elsewhere"
-        )?;
+    if known.is_none() {
+        let whose = if pinned.is_none() {
+            " and whose key signed it (or --key with a key kept elsewhere)"
+        } else {
+            ""
+        };
+        writeln!(out, "Not asked    whether it is whole{whose}: give --keys")?;
     }
     for finding in &audit.findings {
         writeln!(out, "WRONG        {finding}")?;
