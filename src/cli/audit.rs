@@ -31,6 +31,17 @@ pub struct AuditArgs {
 #[derive(Debug, clap::Subcommand)]
 enum AuditVerb {
     /// Prove that nothing in the ledger was edited, deleted, reordered or cut off, or say where
+    ///
+    /// Every column of every table is held against the events, these against their hashes, and the schema against the one
+    /// that this program makes.
+    ///
+    /// What cannot be found. Without --keys: that all behind a checkpoint was cut off, or made anew, chain and all. Without
+    /// --key as well: that the whole was made anew, and signed by another key or by nobody. With --keys: a change of what
+    /// came after the last signature by one who computes the chain anew (`Not signed` says how much), and that ledger and
+    /// audit book were both put back from one moment (keep `audit export` elsewhere). Never: a checkpoint that was deleted
+    /// before the last one, which signs all that it signed, and a last one that was deleted once a start has signed again.
+    /// Until then it is found with --keys; it is missing, too, when the line was killed between signing and writing, until
+    /// it is started again. Of jobs that an earlier version accepted, some columns have no proof: the verdict counts them.
     Verify {
         /// Hold it against what the HSM of this key store has noted
         #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE")]
@@ -95,6 +106,8 @@ struct Verdict<'a> {
     events: u64,
     hash: String,
     jobs: usize,
+    /// Accepted by an earlier version, without a seal.
+    jobs_unsealed: usize,
     checkpoints: usize,
     signed_to: u64,
     audit_key: Option<String>,
@@ -109,7 +122,7 @@ pub(super) fn verify(
     as_json: bool,
     out: &mut dyn Write,
 ) -> Result<Exit, Early> {
-    let bar = bar(reader.last_event()?, "events");
+    let bar = bar(reader.last_event().unwrap_or_default(), "events");
     let mut audit = reader.audit(known, |n| bar.set_position(n))?;
     bar.finish_and_clear();
     if let Some(behind) = reader.behind() {
@@ -129,6 +142,7 @@ pub(super) fn verify(
             events: audit.head.n,
             hash: hex::encode_upper(audit.head.hash),
             jobs: audit.jobs,
+            jobs_unsealed: audit.unsealed,
             checkpoints: audit.checkpoints,
             signed_to: audit.signed_to,
             audit_key: audit.key.map(|key| key.to_string()),
@@ -149,11 +163,21 @@ pub(super) fn verify(
     if audit.signed_to < audit.head.n {
         writeln!(out, "Not signed   {} events after the last checkpoint", audit.head.n - audit.signed_to)?;
     }
-    if known.is_none() && pinned.is_none() {
+    if audit.unsealed > 0 {
         writeln!(
             out,
-            "Not asked    whether it is whole and whose key signed it: give --keys, or --key with a key kept elsewhere"
+            "Not proved   of {} jobs, accepted by an earlier version: spool, time of acceptance, whose card_ref a record that was \
+             never bound has, KMC_IDs, and, where their first event does not tell, whether rejects are shredded and keys are TEST",
+            audit.unsealed
         )?;
+    }
+    if known.is_none() {
+        let whose = if pinned.is_none() {
+            " and whose key signed it (or --key with a key kept elsewhere)"
+        } else {
+            ""
+        };
+        writeln!(out, "Not asked    whether it is whole{whose}: give --keys")?;
     }
     for finding in &audit.findings {
         writeln!(out, "WRONG        {finding}")?;

@@ -14,6 +14,8 @@ pub enum Where {
     Checkpoint(u64),
     /// A table of states.
     Table,
+    /// Tables, indexes and triggers themselves.
+    Schema,
     /// The ledger as a whole.
     Ledger,
 }
@@ -24,6 +26,7 @@ impl std::fmt::Display for Where {
             Self::Event(n) => write!(f, "event {n}"),
             Self::Checkpoint(n) => write!(f, "checkpoint at event {n}"),
             Self::Table => f.write_str("tables"),
+            Self::Schema => f.write_str("schema"),
             Self::Ledger => f.write_str("ledger"),
         }
     }
@@ -54,6 +57,8 @@ pub struct Audit {
     pub head: Head,
     /// Jobs in it.
     pub jobs: usize,
+    /// Those of them that an earlier version accepted: their first event has no seal of all that must not change.
+    pub unsealed: usize,
     /// Signed places.
     pub checkpoints: usize,
     /// Number of the last event that is signed; 0 if none is.

@@ -7,14 +7,19 @@
 //! Not here: the chain (`chain`), rows (`store`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
-use super::book::{Book, DELETED, Effect, RAN, Record, STOCK_ISSUED, STOCK_RETURNED, STOCK_VAULTED};
+use super::book::{
+    BlankState, Book, DELETED, Effect, RAN, Record, STOCK_ISSUED, STOCK_RETURNED, STOCK_VAULTED,
+};
 use super::store::blank_name;
 use super::types::{AttemptState, Change, Event, JobId, JobState};
-use crate::ids::Csn;
+use crate::ids::{Csn, KeyData};
 
 /// What the event is called with which a shift begins.
 pub(super) const SHIFT: &str = "SHIFT";
+/// Bytes of a KMC_ID, with which KEYDATA begins; the CSN follows.
+pub(super) const KMC_ID: usize = 6;
 /// Longest name of a shift.
 const SHIFT_NAME_MAX: usize = 40;
 
@@ -43,20 +48,63 @@ impl Shifts {
 pub(super) struct Replay {
     job: JobId,
     book: Book,
-    /// Of attempts that were stacked: sequence and attempt.
-    positions: BTreeMap<(u32, u32), u32>,
+    /// Its first event was there.
+    accepted: bool,
+    /// By number, from 1.
+    blanks: Vec<Blank>,
+    /// Of attempts that were verified: by sequence and attempt.
+    made: BTreeMap<(u32, u32), Made>,
+    /// What was compared; few texts.
+    texts: BTreeSet<Rc<str>>,
+}
+
+/// A blank, and what is known of its chip. Events before the seal of jobs tell no KMC_ID.
+#[derive(Clone, Copy)]
+struct Blank {
+    state: BlankState,
+    csn: Option<Csn>,
+    kmc: Option<[u8; KMC_ID]>,
+}
+
+/// What the events say of an attempt besides its state.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Made {
+    /// In the stack.
+    pub(super) position: Option<u32>,
+    /// What was compared with what.
+    pub(super) compared: Option<Rc<str>>,
 }
 
 impl Replay {
     /// Of a job as it was accepted.
-    pub(super) fn new(job: JobId, records: Vec<Record>, rejects_shredded: bool, simulated: bool) -> Self {
-        Self { job, book: Book::new(records, rejects_shredded, simulated), positions: BTreeMap::new() }
+    pub(super) fn new(job: JobId, records: Vec<Record>, rejects_shredded: bool) -> Self {
+        Self {
+            job,
+            // Whether it is simulated, its first event says.
+            book: Book::new(records, rejects_shredded, false),
+            accepted: false,
+            blanks: Vec::new(),
+            made: BTreeMap::new(),
+            texts: BTreeSet::new(),
+        }
+    }
+
+    /// Its records.
+    pub(super) fn records(&self) -> &[Record] {
+        &self.book.records
     }
 
     /// Follows an event of the job. The error says what is wrong with it.
     pub(super) fn follow(&mut self, event: &Event) -> Result<(), String> {
         if event.to == "ACCEPTED" {
+            if std::mem::replace(&mut self.accepted, true) {
+                return Err("its job was accepted before".to_owned());
+            }
+            self.book.simulated = event.simulated;
             return Ok(());
+        }
+        if !self.accepted {
+            return Err("its job was not accepted before it".to_owned());
         }
         let number = blank_number(event);
         let change = change(event, number).ok_or_else(|| format!("it tells of no change: {}", event.to))?;
@@ -64,11 +112,30 @@ impl Replay {
         if let (Change::Bound { seq, .. }, Some(csn)) = (&change, named_csn(event)) {
             self.book.name_chip(*seq, csn);
         }
-        self.same(event, &effect)?;
-        if let (Some(seq), Some(attempt), Some(position)) = (event.seq, event.attempt, event.position) {
-            self.positions.insert((seq, attempt), position);
+        self.note(event, &effect);
+        self.same(event, &effect)
+    }
+
+    /// Notes what the book does not hold.
+    fn note(&mut self, event: &Event, effect: &Effect) {
+        if let (Some((number, _)), Some(state)) = (effect.blank, effect.blank_state) {
+            let blank = Blank { state, csn: named_csn(event), kmc: kmc_id(event) };
+            // The laws let only the next number come new.
+            match usize::try_from(number).ok().and_then(|n| self.blanks.get_mut(n.checked_sub(1)?)) {
+                Some(known) => *known = blank,
+                None => self.blanks.push(blank),
+            }
         }
-        Ok(())
+        let (Some(seq), Some(attempt)) = (event.seq, event.attempt) else { return };
+        if effect.to == AttemptState::Verified.name() {
+            let text = event.detail.as_deref().unwrap_or_default();
+            let text = self.texts.get(text).cloned().unwrap_or_else(|| text.into());
+            self.texts.insert(Rc::clone(&text));
+            self.made.entry((seq, attempt)).or_default().compared = Some(text);
+        }
+        if event.position.is_some() {
+            self.made.entry((seq, attempt)).or_default().position = event.position;
+        }
     }
 
     /// Whether an event tells what its change did.
@@ -90,6 +157,12 @@ impl Replay {
         if event.count != effect.count {
             return differs("number of blanks");
         }
+        if event.position != effect.position {
+            return differs("stack position");
+        }
+        if event.simulated != self.book.simulated {
+            return differs("mark SIMULATED");
+        }
         if let Some((_, attempt)) = effect.attempt {
             let csn = record.and_then(|r| r.attempts.last()).filter(|a| a.blank == attempt.blank);
             let csn = csn.map_or(attempt.csn, |a| a.csn);
@@ -104,6 +177,12 @@ impl Replay {
     pub(super) fn differences(&self, tables: &Book) -> Vec<String> {
         let mut found = Vec::new();
         let job = self.job;
+        if !self.accepted {
+            found.push(format!("{job}: no event tells that it was accepted"));
+        }
+        if tables.simulated != self.book.simulated {
+            found.push(format!("{job}: whether it is SIMULATED differs from what its events tell"));
+        }
         if tables.state != self.book.state {
             found.push(format!("{job} is {} by its events, {} in the table", self.book.state, tables.state));
         }
@@ -137,9 +216,25 @@ impl Replay {
         found
     }
 
-    /// Position of an attempt by its events.
-    pub(super) fn position(&self, seq: u32, attempt: u32) -> Option<u32> {
-        self.positions.get(&(seq, attempt)).copied()
+    /// What its events tell of an attempt.
+    pub(super) fn made(&self, seq: u32, attempt: u32) -> Made {
+        self.made.get(&(seq, attempt)).cloned().unwrap_or_default()
+    }
+
+    /// Number of its blanks.
+    pub(super) fn blanks(&self) -> usize {
+        self.blanks.len()
+    }
+
+    /// Whether a blank is as its events tell.
+    pub(super) fn is_blank(&self, number: u32, state: BlankState, chip: Option<KeyData>) -> bool {
+        let told = usize::try_from(number).ok().and_then(|n| self.blanks.get(n.checked_sub(1)?));
+        told.is_some_and(|told| {
+            let kmc = chip.and_then(|chip| chip.0.first_chunk().copied());
+            told.state == state
+                && told.csn == chip.map(|chip| chip.csn())
+                && (told.kmc.is_none() || told.kmc == kmc)
+        })
     }
 }
 
@@ -187,6 +282,15 @@ fn blank_number(event: &Event) -> Option<u32> {
     }
     let (_, number) = event.detail.as_deref()?.rsplit_once("blank #")?;
     number.parse().ok()
+}
+
+/// The KMC_ID that an event tells beside the blank's number.
+fn kmc_id(event: &Event) -> Option<[u8; KMC_ID]> {
+    let (before, _) = event.detail.as_deref()?.rsplit_once(", blank #")?;
+    let (_, hexed) = before.rsplit_once("KMC_ID ")?;
+    let mut kmc = [0; KMC_ID];
+    hex::decode_to_slice(hexed, &mut kmc).ok()?;
+    Some(kmc)
 }
 
 /// The CSN by which an event names its blank.

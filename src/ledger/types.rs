@@ -289,7 +289,7 @@ pub struct Event {
     pub card_ref: Option<String>,
     /// Attempt, from 1.
     pub attempt: Option<u32>,
-    /// CSN hex where known (then the event that made it known tells the number in `detail`), else `#` and the
+    /// CSN hex where known (then the event that made it known tells KMC_ID and number in `detail`), else `#` and the
     /// blank's number.
     pub blank: Option<String>,
     /// Station.

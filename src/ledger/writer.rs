@@ -369,7 +369,7 @@ impl Writer {
         let mut book = Book::new(records, new.rejects_shredded, new.simulated);
         self.store.begin()?;
         let job = self.store.insert_job(new, &book)?;
-        let mut events = vec![self.store.accepted(job, new, &book)?];
+        let mut events = vec![self.store.accepted(job, &book)?];
         let seen_before = self.store.seen_cards(job)?;
         if !seen_before.is_empty() {
             let context = Context {

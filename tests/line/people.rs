@@ -332,6 +332,10 @@ fn a_job_that_is_not_what_was_accepted_is_found() {
         "UPDATE job SET records = 2 WHERE id = 1",
         "UPDATE job SET test_keys = 0 WHERE id = 1",
         "UPDATE job SET product = 'other' WHERE id = 1",
+        "UPDATE job SET simulated = 0 WHERE id = 1",
+        "UPDATE job SET spool = 'elsewhere' WHERE id = 1",
+        "UPDATE job SET accepted = accepted + 1 WHERE id = 1",
+        "UPDATE record SET card_ref = 'ANOTHER' WHERE job = 1 AND seq = 2",
         "UPDATE job SET (digest, spool, spool_key, file_id) = (SELECT randomblob(32), spool, spool_key, 'x' FROM job WHERE \
          id = 2) WHERE id = 1",
     ] {
@@ -357,11 +361,26 @@ fn edited_tables_are_found_before_a_card_is_made_of_them() {
     world.prepared("a", 6, 6);
     let ended = world.run("a.cwf1", "sim-chip-8", &["--limit", "3"]);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let trigger = |table: &str| {
+        format!(
+            "CREATE TRIGGER {table}_no_delete BEFORE DELETE ON {table}\n    BEGIN SELECT RAISE(ABORT, 'the ledger forgets \
+             nothing'); END;"
+        )
+    };
     let edit = "DROP TRIGGER attempt_no_delete; DELETE FROM attempt WHERE seq = 1; \
                 UPDATE record SET state = 'QUEUED' WHERE seq = 1; DROP TRIGGER blank_no_delete; \
                 DELETE FROM blank WHERE number = (SELECT min(number) FROM blank); \
                 UPDATE balance SET good = good - 1, queued = queued + 1, blanks_good = blanks_good - 1, \
                 blanks_fed = blanks_fed - 1;";
+    // Whoever leaves no trigger behind is found at once.
+    let whole = std::fs::read(world.path("cardwright.db")).unwrap();
+    let dropped = Command::new("sqlite3").arg(world.path("cardwright.db")).arg(edit).status();
+    assert!(dropped.expect("sqlite3: run `make setup`").success());
+    let ended = world.resume("sim-chip-8", &[]);
+    assert_eq!(ended.code, LEDGER, "{}{}", ended.stdout, ended.stderr);
+    assert!(ended.stderr.contains("the trigger attempt_no_delete is missing"), "{}", ended.stderr);
+    std::fs::write(world.path("cardwright.db"), whole).unwrap();
+    let edit = format!("{edit}{}{}", trigger("attempt"), trigger("blank"));
     let edited = Command::new("sqlite3").arg(world.path("cardwright.db")).arg(edit).status();
     assert!(edited.expect("sqlite3: run `make setup`").success());
     let dumped = world.dumps().len();

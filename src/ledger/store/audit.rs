@@ -1,14 +1,16 @@
 //! The auditor's walk through a ledger, and its signed places.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::terms::Terms;
+use super::terms::{Terms, Told};
 use super::verify::Head;
-use super::{Store, load, row};
+use super::{Store, load, row, schema};
 use crate::audit::{Checkpoint, LedgerId, Place, PublicKey, Signature};
 use crate::hsm::AuditInfo;
+use crate::ids::KeyData;
 use crate::ledger::audit::{Audit, Finding, Where};
 use crate::ledger::chain::{GENESIS, Hash, hash};
 use crate::ledger::error::LedgerError;
@@ -17,6 +19,12 @@ use crate::ledger::types::{Event, JobId};
 
 /// Findings that are told; more of them say nothing new.
 const FINDINGS_MAX: usize = 1000;
+
+/// How long a writer may take to keep what the HSM has signed.
+const KEPT_WITHIN: Duration = Duration::from_secs(1);
+
+/// Every table with rows of jobs.
+const OF_JOBS: [&str; 5] = ["balance", "record", "blank", "attempt", "stock"];
 
 impl Store {
     /// Name of the ledger.
@@ -87,8 +95,8 @@ impl Store {
 /// all is as it should be.
 pub(super) fn of_job(connection: &Connection, job: JobId) -> Result<Vec<Finding>, LedgerError> {
     let moment = connection.unchecked_transaction()?;
-    let mut found = Findings(Vec::new());
-    let Some(mut replay) = replays(&moment, Some(job))?.remove(&job) else {
+    let (id, mut found) = (id(&moment)?, Findings(Vec::new()));
+    let Some(mut replay) = replays(&moment, Some(job), &mut found)?.remove(&job) else {
         return Err(LedgerError::NoJob(job));
     };
     let mut query = moment.prepare(&format!("SELECT {}, hash FROM event ORDER BY n", row::EVENT))?;
@@ -101,7 +109,7 @@ pub(super) fn of_job(connection: &Connection, job: JobId) -> Result<Vec<Finding>
             if hash(&previous, &event, &mut scratch) != stored {
                 found.at(Where::Event(event.n), NOT_AS_HASHED);
             }
-            accepted(&moment, &event, Some(job), &mut found)?;
+            accepted(&moment, id, &event, (job, &replay), &mut found)?;
             if let Err(what) = replay.follow(&event) {
                 found.at(Where::Event(event.n), what);
             }
@@ -114,20 +122,24 @@ pub(super) fn of_job(connection: &Connection, job: JobId) -> Result<Vec<Finding>
 
 const NOT_AS_HASHED: &str = "it, or the one before it, is not what was hashed when it was written";
 
-/// Whether a job's row is what was accepted, if this event tells.
+/// Whether a job's row and the names of its records are what was accepted, if this event tells; and whether it has no seal.
 fn accepted(
     connection: &Connection,
+    ledger: LedgerId,
     event: &Event,
-    job: Option<JobId>,
+    (job, replay): (JobId, &Replay),
     found: &mut Findings,
-) -> Result<(), LedgerError> {
-    let Some(job) = job.filter(|_| event.to == "ACCEPTED") else { return Ok(()) };
+) -> Result<bool, LedgerError> {
+    if event.to != "ACCEPTED" {
+        return Ok(false);
+    }
     // A row that is missing is told where it is looked for.
-    let Some(terms) = Terms::read(connection, job)? else { return Ok(()) };
-    if !event.detail.as_deref().is_some_and(|detail| terms.are(detail)) {
+    let Some(terms) = Terms::read(connection, job)? else { return Ok(false) };
+    let told = event.detail.as_deref().map(|detail| terms.told(detail, ledger, replay.records()));
+    if told.is_none_or(|told| told == Told::Otherwise) {
         found.at(Where::Table, format!("{job}: it is not the job that was accepted: see event {}", event.n));
     }
-    Ok(())
+    Ok(told == Some(Told::Bare))
 }
 
 /// What the HSM knows against what the ledger shows.
@@ -214,31 +226,39 @@ pub(super) fn audit(
     let moment = connection.unchecked_transaction()?;
     let id = id(&moment)?;
     let mut found = Findings(Vec::new());
-    let signed = checkpoints(&moment, id, "ORDER BY n")?;
+    schema::differences(&moment)?.into_iter().for_each(|what| found.at(Where::Schema, what));
+    let signed =
+        found.read(checkpoints(&moment, id, "ORDER BY n"), || "checkpoints".into()).unwrap_or_default();
     let mut waiting = signed.iter().peekable();
-    let (mut jobs, mut shifts) = (replays(&moment, None)?, Shifts::default());
+    let (mut jobs, mut shifts) = (replays(&moment, None, &mut found)?, Shifts::default());
     let mut query = moment.prepare(&format!("SELECT {}, hash FROM event ORDER BY n", row::EVENT))?;
     let mut rows = query.query([])?;
     let (mut n, mut previous, mut scratch) = (0u64, GENESIS, Vec::with_capacity(512));
+    let mut unsealed = 0;
     while let Some(row) = rows.next()? {
-        let number = row::number(row, 0)?;
+        let Ok(number) = row::number(row, 0) else {
+            found.at(Where::Ledger, "an event has a number that is none");
+            continue;
+        };
         if number != n + 1 {
             found.at(Where::Event(n + 1), "it is missing");
         }
         n = number;
         seen(n);
-        let stored: Hash = row.get(20)?;
+        let stored: Hash = row.get(20).unwrap_or_default();
         match row::event(row) {
             Err(error) => found.at(Where::Event(n), format!("it does not read: {error}")),
             Ok(event) => {
                 if hash(&previous, &event, &mut scratch) != stored {
                     found.at(Where::Event(n), NOT_AS_HASHED);
                 }
-                let of_job = row.get::<_, Option<u32>>(2)?;
-                accepted(&moment, &event, of_job.map(JobId), &mut found)?;
-                let followed = match of_job {
+                let followed = match row.get::<_, Option<u32>>(2)?.map(JobId) {
                     None => Some(shifts.follow(&event)),
-                    Some(job) => jobs.get_mut(&JobId(job)).map(|job| job.follow(&event)),
+                    Some(job) => jobs.get_mut(&job).map(|replay| {
+                        let bare = accepted(&moment, id, &event, (job, replay), &mut found);
+                        unsealed += usize::from(found.read(bare, || job.to_string()).unwrap_or_default());
+                        replay.follow(&event)
+                    }),
                 };
                 match followed {
                     None => found.at(Where::Event(n), "its job is missing"),
@@ -261,24 +281,33 @@ pub(super) fn audit(
         found.at(Where::Checkpoint(checkpoint.place.n), "the ledger ends before the event that it signs");
     }
     signatures(&signed, &mut found);
-    let head: Option<(u64, Hash)> = moment
-        .query_row("SELECT n, hash FROM head", [], |r| Ok((row::number(r, 0)?, r.get(1)?)))
-        .optional()?;
-    if head != Some((n, previous)) {
+    times(&moment, &mut found)?;
+    let head = moment.query_row("SELECT n, hash FROM head", [], |r| Ok((row::number(r, 0)?, r.get(1)?)));
+    if head.ok() != Some((n, previous)) {
         found.at(Where::Ledger, format!("its head is not event {n}, the last one"));
     }
-    if let Some(known) = known
-        && let Some(finding) = against(&moment, id, signed.last(), known)?
-    {
-        found.0.push(finding);
-    }
     for (job, replay) in &jobs {
-        tables(&moment, *job, replay, &mut found)?;
+        let read = tables(&moment, *job, replay, &mut found);
+        found.read(read, || job.to_string());
+    }
+    of_no_job(&moment, &jobs, &mut found)?;
+    let differs = known.map(|known| against(&moment, id, signed.last(), known)).transpose()?.flatten();
+    drop(rows);
+    drop(query);
+    drop(moment);
+    match differs {
+        Some(finding) => found.0.push(finding),
+        None => missing(
+            connection,
+            known.and_then(|known| known.head).filter(|head| head.ledger == id),
+            &mut found,
+        )?,
     }
     Ok(Audit {
         ledger: id,
         head: Head { n, hash: previous },
         jobs: jobs.len(),
+        unsealed,
         checkpoints: signed.len(),
         signed_to: signed.last().map_or(0, |c| c.place.n),
         key: signed.last().map(|c| c.key),
@@ -293,6 +322,11 @@ impl Findings {
         if self.0.len() < FINDINGS_MAX {
             self.0.push(Finding { at, what: what.into() });
         }
+    }
+
+    /// What was read; that it does not read is a finding.
+    fn read<T>(&mut self, result: Result<T, LedgerError>, what: impl FnOnce() -> String) -> Option<T> {
+        result.map_err(|error| self.at(Where::Table, format!("{} does not read: {error}", what()))).ok()
     }
 }
 
@@ -316,16 +350,76 @@ fn signatures(signed: &[Checkpoint], found: &mut Findings) {
     }
 }
 
+/// The last place that the HSM signed, which the ledger has not. While a writer goes on, it keeps it a moment later.
+fn missing(connection: &Connection, head: Option<Place>, found: &mut Findings) -> Result<(), LedgerError> {
+    let Some(head) = head else { return Ok(()) };
+    let mut query = connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM checkpoint WHERE n >= ?1)")?;
+    let until = Instant::now() + KEPT_WITHIN;
+    while !query.query_row([row::signed(head.n)], |r| r.get(0))? {
+        if Instant::now() >= until {
+            found.at(
+                Where::Checkpoint(head.n),
+                "the HSM has signed this event, and the ledger has neither that checkpoint nor a later one: it was deleted, or \
+                 the line was killed between the two; in that case a start of the line with these keys signs it again",
+            );
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// A checkpoint has the time of the event that it signs.
+fn times(connection: &Connection, found: &mut Findings) -> Result<(), LedgerError> {
+    let sql = "SELECT c.n FROM checkpoint AS c JOIN event AS e ON e.n = c.n WHERE c.ts <> e.ts ORDER BY c.n";
+    let mut query = connection.prepare(sql)?;
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        if let Ok(n) = row::number(row, 0) {
+            found.at(Where::Checkpoint(n), "its time is not that of its event");
+        }
+    }
+    Ok(())
+}
+
+/// Rows of jobs that are not there.
+fn of_no_job(
+    connection: &Connection,
+    jobs: &BTreeMap<JobId, Replay>,
+    found: &mut Findings,
+) -> Result<(), LedgerError> {
+    for table in OF_JOBS {
+        let mut query = connection.prepare(&format!("SELECT min(job) FROM {table} WHERE job > ?1"))?;
+        let mut next = |after: i64| query.query_row([after], |r| r.get::<_, Option<i64>>(0));
+        let mut after = i64::MIN;
+        while let Some(job) = next(after)? {
+            if !u32::try_from(job).is_ok_and(|job| jobs.contains_key(&JobId(job))) {
+                found.at(Where::Table, format!("{table}: rows of a job {job}, which is missing"));
+            }
+            after = job;
+        }
+    }
+    Ok(())
+}
+
 /// Every job, or one, as it was accepted.
-fn replays(connection: &Connection, only: Option<JobId>) -> Result<BTreeMap<JobId, Replay>, LedgerError> {
-    let sql = "SELECT id, rejects_shredded, simulated FROM job WHERE ?1 IS NULL OR id = ?1";
+fn replays(
+    connection: &Connection,
+    only: Option<JobId>,
+    found: &mut Findings,
+) -> Result<BTreeMap<JobId, Replay>, LedgerError> {
+    let sql = "SELECT id, rejects_shredded FROM job WHERE ?1 IS NULL OR id = ?1";
     let mut query = connection.prepare(sql)?;
     let mut jobs = BTreeMap::new();
     let mut rows = query.query([only.map(|job| job.0)])?;
     while let Some(row) = rows.next()? {
-        let job = JobId(row.get(0)?);
-        let records = load::queued(connection, job)?;
-        jobs.insert(job, Replay::new(job, records, row.get(1)?, row.get(2)?));
+        let Ok(job) = row.get(0).map(JobId) else {
+            found.at(Where::Table, "job: a number that is none");
+            continue;
+        };
+        let records = found.read(load::queued(connection, job), || job.to_string()).unwrap_or_default();
+        // Anything but yes and no is told where the whole row is read.
+        jobs.insert(job, Replay::new(job, records, row.get(1)?));
     }
     Ok(jobs)
 }
@@ -348,19 +442,52 @@ fn tables(
     if kept != Some(super::recount(connection, job)?) {
         found.at(at, format!("{job}: the balances kept are not what its rows add up to"));
     }
-    let mut query = connection
-        .prepare_cached("SELECT seq, number, position FROM attempt WHERE job = ?1 ORDER BY seq, number")?;
+    let sql = "SELECT EXISTS (SELECT 1 FROM stock WHERE job = ?1)";
+    let counted: bool = connection.prepare_cached(sql)?.query_row([job.0], |r| r.get(0))?;
+    if counted != load::stock(connection, job)?.is_counted() {
+        found.at(at, format!("{job}: it has a row of stock, and none was issued"));
+    }
+    blanks(connection, job, replay, found)?;
+    let sql = "SELECT seq, number, position, compared FROM attempt WHERE job = ?1 ORDER BY seq, number";
+    let mut query = connection.prepare_cached(sql)?;
     let mut rows = query.query([job.0])?;
     while let Some(row) = rows.next()? {
         let (seq, attempt): (u32, u32) = (row.get(0)?, row.get(1)?);
-        if row.get::<_, Option<u32>>(2)? != replay.position(seq, attempt) {
-            found.at(
-                at,
-                format!(
-                    "{job} record {seq} attempt {attempt}: its stack position is not what its events tell"
-                ),
-            );
+        let told = replay.made(seq, attempt);
+        let mut differs = |what: &str| {
+            found.at(at, format!("{job} record {seq} attempt {attempt}: {what} is not what its events tell"));
+        };
+        if row.get::<_, Option<u32>>(2)? != told.position {
+            differs("its stack position");
         }
+        if row.get_ref(3)?.as_str_or_null().ok() != Some(told.compared.as_deref()) {
+            differs("what was compared");
+        }
+    }
+    Ok(())
+}
+
+/// A job's blanks, each against its events.
+fn blanks(
+    connection: &Connection,
+    job: JobId,
+    replay: &Replay,
+    found: &mut Findings,
+) -> Result<(), LedgerError> {
+    let sql = "SELECT number, state, key_data FROM blank WHERE job = ?1 ORDER BY number";
+    let mut query = connection.prepare_cached(sql)?;
+    let mut rows = query.query([job.0])?;
+    let mut count = 0;
+    while let Some(row) = rows.next()? {
+        let number = row.get(0)?;
+        if !replay.is_blank(number, row.get(1)?, row.get::<_, Option<[u8; 10]>>(2)?.map(KeyData)) {
+            found.at(Where::Table, format!("{job} blank {number}: it is not what its events tell"));
+        }
+        count += 1;
+    }
+    if count != replay.blanks() {
+        let what = format!("{job} has {} blanks by its events, {count} in the table", replay.blanks());
+        found.at(Where::Table, what);
     }
     Ok(())
 }

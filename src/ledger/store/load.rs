@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::Store;
+use super::row::flag;
 use crate::ids::{Csn, KeyData};
 use crate::ledger::book::{Attempt, Book, Record};
 use crate::ledger::error::LedgerError;
@@ -28,15 +29,16 @@ impl Store {
 pub(super) fn load(connection: &Connection, job: JobId) -> Result<Option<Book>, LedgerError> {
     let header = connection
         .prepare_cached("SELECT rejects_shredded, simulated, state, deleted FROM job WHERE id = ?1")?
-        .query_row([job.0], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?)))
+        .query_row([job.0], |r| Ok((flag(r, 0)?, flag(r, 1)?, r.get(2)?, flag(r, 3)?)))
         .optional()?;
     let Some((rejects_shredded, simulated, state, deleted)) = header else { return Ok(None) };
     let mut records = Vec::new();
     let mut query = connection
-        .prepare_cached("SELECT card_ref, state, released FROM record WHERE job = ?1 ORDER BY seq")?;
+        .prepare_cached("SELECT card_ref, seq, state, released FROM record WHERE job = ?1 ORDER BY seq")?;
     let mut rows = query.query([job.0])?;
     while let Some(row) = rows.next()? {
-        records.push(Record { state: row.get(1)?, released: row.get(2)?, ..queued_as(row)? });
+        let record = queued_as(row, job, records.len())?;
+        records.push(Record { state: row.get(2)?, released: flag(row, 3)?, ..record });
     }
     let mut book = Book::new(records, rejects_shredded, simulated);
     book.state = state;
@@ -109,16 +111,22 @@ pub(super) fn stock(connection: &Connection, job: JobId) -> Result<Stock, Ledger
 
 /// The records of a job as they were accepted.
 pub(super) fn queued(connection: &Connection, job: JobId) -> Result<Vec<Record>, LedgerError> {
-    let mut query = connection.prepare_cached("SELECT card_ref FROM record WHERE job = ?1 ORDER BY seq")?;
+    let mut query =
+        connection.prepare_cached("SELECT card_ref, seq FROM record WHERE job = ?1 ORDER BY seq")?;
     let mut rows = query.query([job.0])?;
     let mut records = Vec::new();
     while let Some(row) = rows.next()? {
-        records.push(queued_as(row)?);
+        records.push(queued_as(row, job, records.len())?);
     }
     Ok(records)
 }
 
-fn queued_as(row: &Row<'_>) -> Result<Record, LedgerError> {
+/// The record that follows so many.
+fn queued_as(row: &Row<'_>, job: JobId, before: usize) -> Result<Record, LedgerError> {
+    let seq: i64 = row.get(1)?;
+    if usize::try_from(seq).ok() != Some(before + 1) {
+        return Err(LedgerError::Damaged(format!("{job}: after {before} records comes record {seq}")));
+    }
     let card_ref = row.get_ref(0)?.as_str().map_err(|e| LedgerError::Damaged(e.to_string()))?;
     Ok(Record::queued(card_ref))
 }
@@ -140,7 +148,7 @@ fn load_blanks(connection: &Connection, job: JobId, book: &mut Book) -> Result<(
 
 fn load_attempts(connection: &Connection, job: JobId, book: &mut Book) -> Result<(), LedgerError> {
     let mut query = connection.prepare_cached(
-        "SELECT a.seq, a.blank, a.state, a.wrote, b.key_data FROM attempt AS a JOIN blank AS b ON b.job = a.job \
+        "SELECT a.seq, a.blank, a.state, a.wrote, b.key_data, a.number FROM attempt AS a JOIN blank AS b ON b.job = a.job \
          AND b.number = a.blank WHERE a.job = ?1 ORDER BY a.seq, a.number",
     )?;
     let mut rows = query.query([job.0])?;
@@ -148,14 +156,21 @@ fn load_attempts(connection: &Connection, job: JobId, book: &mut Book) -> Result
         let seq: u32 = row.get(0)?;
         let chip: Option<[u8; 10]> = row.get(4)?;
         book.chips.extend(chip.map(KeyData));
-        let attempt = Attempt { blank: row.get(1)?, csn: csn(chip), state: row.get(2)?, wrote: row.get(3)? };
-        usize::try_from(seq)
+        let attempt =
+            Attempt { blank: row.get(1)?, csn: csn(chip), state: row.get(2)?, wrote: flag(row, 3)? };
+        let attempts = &mut usize::try_from(seq)
             .ok()
             .and_then(|s| s.checked_sub(1))
             .and_then(|i| book.records.get_mut(i))
             .ok_or_else(|| LedgerError::Damaged(format!("{job}: an attempt without a record")))?
-            .attempts
-            .push(attempt);
+            .attempts;
+        let number: i64 = row.get(5)?;
+        if usize::try_from(number).ok() != Some(attempts.len() + 1) {
+            return Err(LedgerError::Damaged(format!(
+                "{job} record {seq}: an attempt has the number {number}"
+            )));
+        }
+        attempts.push(attempt);
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ mod lock;
 mod open;
 mod read;
 mod row;
+mod schema;
 mod stock;
 mod terms;
 mod verify;

@@ -25,7 +25,7 @@ const APPLICATION_ID: u32 = 0x4357_4C31;
 
 /// The schema, one migration per version; `user_version` is the number of those that were run. Never edit one that
 /// was shipped: add the next.
-const MIGRATIONS: [&str; 5] = [
+pub(super) const MIGRATIONS: [&str; 5] = [
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
@@ -76,6 +76,7 @@ impl Store {
         let page: i32 = connection.pragma_query_value(None, "page_size", |r| r.get(0))?;
         rewrite(&connection, path)?;
         let noted = if made { None } else { lock.noted() };
+        super::schema::check(&connection, version)?;
         migrate(&mut connection, version)?;
         let (id, head) = (super::audit::id(&connection)?, head(&connection)?);
         if let Some((_, noted)) = noted.filter(|(name, noted)| *name == id.to_string() && *noted > head.0) {

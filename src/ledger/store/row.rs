@@ -40,7 +40,7 @@ pub(super) fn signed(value: u64) -> i64 {
 }
 
 /// Yes or no: nothing but 1 and 0, so that what is hashed is what stands there.
-fn flag(row: &Row<'_>, index: usize) -> rusqlite::Result<bool> {
+pub(super) fn flag(row: &Row<'_>, index: usize) -> rusqlite::Result<bool> {
     let value: i64 = row.get(index)?;
     match value {
         0 => Ok(false),

@@ -8,10 +8,11 @@ use rusqlite::{OptionalExtension, params};
 use super::Store;
 use super::row::{blank_name, signed};
 use super::terms::Terms;
+use crate::ids::KeyData;
 use crate::ledger::book::{Attempt, Book, Effect};
 use crate::ledger::chain;
 use crate::ledger::error::LedgerError;
-use crate::ledger::replay::SHIFT;
+use crate::ledger::replay::{KMC_ID, SHIFT};
 use crate::ledger::types::{Balance, Change, Context, Event, JobId, JobState, NewJob, RecordState};
 
 impl Store {
@@ -151,8 +152,20 @@ impl Store {
                 params![job.0, seq, state, released],
             )?;
         }
+        let detail = match (change, effect.blank) {
+            (Change::Verified { compared, .. }, _) if !compared.is_empty() => {
+                Some(joined(context.detail, compared.clone()))
+            }
+            (Change::Bound { .. } | Change::RejectedUnbound { .. }, Some((number, Some(_)))) => {
+                Some(joined(context.detail, told_blank(number, key_data)))
+            }
+            _ => context.detail,
+        };
         if let (Some(seq), Some((number, attempt))) = (effect.seq, effect.attempt) {
-            self.write_attempt(job, seq, number, &attempt, change, effect)?;
+            // What was compared is what the event says, word for word, so that it can be held against it.
+            let verified = matches!(change, Change::Verified { .. });
+            let compared = verified.then(|| detail.as_deref().unwrap_or_default());
+            self.write_attempt(job, seq, number, &attempt, change, (effect.position, compared))?;
         }
         if effect.count.is_some() {
             let stock = &book.stock;
@@ -168,15 +181,6 @@ impl Store {
         if effect.deleted {
             self.execute("UPDATE job SET deleted = 1 WHERE id = ?1", params![job.0])?;
         }
-        let detail = match (change, effect.blank) {
-            (Change::Verified { compared, .. }, _) if !compared.is_empty() => {
-                Some(joined(context.detail, compared.clone()))
-            }
-            (Change::Bound { .. } | Change::RejectedUnbound { .. }, Some((number, Some(_)))) => {
-                Some(joined(context.detail, format!("blank #{number}")))
-            }
-            _ => context.detail,
-        };
         self.append(
             Event {
                 n: 0,
@@ -211,7 +215,7 @@ impl Store {
         number: u32,
         attempt: &Attempt,
         change: &Change,
-        effect: &Effect,
+        (position, compared): (Option<u32>, Option<&str>),
     ) -> Result<(), LedgerError> {
         if matches!(change, Change::Bound { .. }) {
             return self.execute(
@@ -219,25 +223,17 @@ impl Store {
                 params![job.0, seq, number, attempt.blank, attempt.state, attempt.wrote],
             );
         }
-        let compared = match change {
-            Change::Verified { compared, .. } => Some(compared.as_str()),
-            _ => None,
-        };
         self.execute(
             "UPDATE attempt SET state = ?4, wrote = ?5, position = coalesce(?6, position), \
              compared = coalesce(?7, compared) WHERE job = ?1 AND seq = ?2 AND number = ?3",
-            params![job.0, seq, number, attempt.state, attempt.wrote, effect.position, compared],
+            params![job.0, seq, number, attempt.state, attempt.wrote, position, compared],
         )
     }
 
     /// The event that says that a file became a job.
-    pub(in crate::ledger) fn accepted(
-        &mut self,
-        job: JobId,
-        new: &NewJob,
-        book: &Book,
-    ) -> Result<Event, LedgerError> {
-        let detail = Terms::of(new).text();
+    pub(in crate::ledger) fn accepted(&mut self, job: JobId, book: &Book) -> Result<Event, LedgerError> {
+        let terms = Terms::read(&self.connection, job)?.ok_or(LedgerError::NoJob(job))?;
+        let detail = terms.sealed(self.id, &book.records);
         self.append(
             Event {
                 n: 0,
@@ -376,6 +372,12 @@ impl Store {
         self.connection.prepare_cached(sql)?.execute(params)?;
         Ok(())
     }
+}
+
+/// What makes a chip known: beside the CSN by which the event names the blank, the rest of its KEYDATA and its number.
+fn told_blank(number: u32, key_data: Option<KeyData>) -> String {
+    let kmc = key_data.and_then(|chip| chip.0.first_chunk::<KMC_ID>().map(hex::encode_upper));
+    kmc.map_or_else(|| format!("blank #{number}"), |kmc| format!("KMC_ID {kmc}, blank #{number}"))
 }
 
 fn joined(first: Option<String>, second: String) -> String {

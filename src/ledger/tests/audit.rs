@@ -10,6 +10,7 @@ use rusqlite::Connection;
 use super::*;
 use crate::audit::{AuditKey, Checkpoint, Document, LedgerId, Place, Signature};
 use crate::hsm::{Admission, AuditInfo, Auditor, HsmError};
+use crate::ids::SpoolKeyName;
 use crate::ledger::audit::{Audit, Where};
 use crate::ledger::chain::{GENESIS, hash};
 
@@ -52,7 +53,8 @@ impl Auditor for Memory {
     }
 }
 
-/// Four records: two stacked, one rejected and made again, one waiting; a blank of each fate; signed twice.
+/// Four records: two stacked, one rejected and made again, one waiting; a blank of each fate; signed twice. And a second job,
+/// with stock and a test card, in a shift.
 fn ledger_on_disk(directory: &TempDir, memory: &Memory) -> std::path::PathBuf {
     let path = directory.path().join("l.db");
     let ledger = memory.open(&path).unwrap();
@@ -74,24 +76,48 @@ fn ledger_on_disk(directory: &TempDir, memory: &Memory) -> std::path::PathBuf {
     all(&ledger, job, bind(2, 4).into_iter().chain(make(2)));
     all(&ledger, job, [Change::Stacked { seq: 2, position: 2 }, Change::Fed { blank: 5 }]);
     all(&ledger, job, [Change::Returned { blank: 5 }, Change::Held, Change::Released]);
+    ledger.shift("A", Context::by("anna")).unwrap();
+    let sealed = NewJob { spool_key: Some(SpoolKeyName([3; 16])), ..file("G", 2) };
+    let job = ledger.new_job(sealed).unwrap().job;
+    all(&ledger, job, [Change::StockIssued { count: 9 }, Change::Tested { blank: 1 }]);
+    all(&ledger, job, [Change::StockReturned { count: 1 }, Change::Fed { blank: 2 }]);
+    all(
+        &ledger,
+        job,
+        [Change::Bound { seq: 1, blank: 2, key_data: key_data(9) }, Change::Rejected { seq: 1 }],
+    );
+    all(&ledger, job, bind(2, 3).into_iter().chain(make(2)).chain([Change::Stacked { seq: 2, position: 1 }]));
+    all(&ledger, job, [Change::StockVaulted { count: 1 }]);
     ledger.close().unwrap();
     path
 }
 
-/// The audit of a copy after something was done to it.
+/// The audit of a copy after something was done to it by one who takes the triggers away and puts them back.
 fn after(path: &Path, memory: &Memory, change: impl FnOnce(&Connection)) -> Audit {
     let copy = path.with_extension("copy");
     std::fs::copy(path, &copy).unwrap();
     let connection = Connection::open(&copy).unwrap();
-    let mut triggers = connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'trigger'").unwrap();
-    let names: Vec<String> = triggers.query_map([], |r| r.get(0)).unwrap().map(Result::unwrap).collect();
+    connection.pragma_update(None, "foreign_keys", false).unwrap();
+    connection.pragma_update(None, "synchronous", "OFF").unwrap();
+    let mut triggers =
+        connection.prepare("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'").unwrap();
+    let made = triggers.query_map([], |r| Ok((r.get(0)?, r.get(1)?))).unwrap();
+    let made: Vec<(String, String)> = made.map(Result::unwrap).collect();
     drop(triggers);
-    for name in names {
+    for (name, _) in &made {
         connection.execute_batch(&format!("DROP TRIGGER {name}")).unwrap();
     }
     change(&connection);
+    for (_, sql) in &made {
+        connection.execute_batch(sql).unwrap();
+    }
     drop(connection);
     Reader::open(&copy).unwrap().audit(Some(&memory.info()), |_| ()).unwrap()
+}
+
+fn edited(path: &Path, memory: &Memory, sql: &str) -> Vec<String> {
+    let audit = after(path, memory, |connection| connection.execute_batch(sql).unwrap());
+    audit.findings.iter().map(ToString::to_string).collect()
 }
 
 /// A forger who knows how the chain is made: every hash is computed anew, and the head set.
@@ -120,6 +146,7 @@ fn an_untouched_ledger_is_found_whole() {
     assert!(audit.checkpoints >= 2, "one for each time that it was open");
     assert_eq!(audit.signed_to, audit.head.n);
     assert_eq!(audit.key, Some(Memory::key().public()));
+    assert_eq!((audit.jobs, audit.unsealed), (2, 0));
     // Computed anew it is the same.
     assert_eq!(after(&path, &memory, rechain).findings, []);
 }
@@ -213,6 +240,273 @@ fn every_random_tampering_is_found_and_where() {
     assert!(kinds.iter().all(|count| *count > 10), "{kinds:?}");
 }
 
+/// A row of a table as it stands there, every column by its name.
+type Row = Vec<(String, String)>;
+
+/// Every table that anybody finds in the file, with its columns and what they are declared as.
+fn tables(connection: &Connection) -> Vec<(String, Vec<(String, String)>)> {
+    let sql = "SELECT m.name, c.name, c.type FROM sqlite_schema AS m, pragma_table_info(m.name) AS c WHERE m.type = 'table' \
+               ORDER BY m.name, c.cid";
+    let mut query = connection.prepare(sql).unwrap();
+    let rows = query.query_map([], |r| Ok((r.get(0)?, (r.get(1)?, r.get(2)?)))).unwrap();
+    let mut tables: Vec<(String, Vec<_>)> = Vec::new();
+    for (table, column) in rows.map(Result::unwrap) {
+        match tables.last_mut().filter(|(last, _)| *last == table) {
+            Some((_, columns)) => columns.push(column),
+            None => tables.push((table, vec![column])),
+        }
+    }
+    tables
+}
+
+fn rows(connection: &Connection, table: &str, columns: &[(String, String)]) -> Vec<Row> {
+    let quoted: Vec<_> = columns.iter().map(|(name, _)| format!("quote({name})")).collect();
+    let mut query = connection.prepare(&format!("SELECT {} FROM {table}", quoted.join(", "))).unwrap();
+    let row = |r: &rusqlite::Row<'_>| {
+        columns.iter().enumerate().map(|(i, (name, _))| Ok((name.clone(), r.get(i)?))).collect()
+    };
+    let rows = query.query_map([], row).unwrap();
+    rows.map(Result::unwrap).collect()
+}
+
+/// Another value of such a column, in SQL: one near it, one of another row, one that could stand there, or none.
+fn another(rng: &mut TestRng, kind: &str, was: &str, others: &[Row], column: usize) -> String {
+    const STATES: [&str; 18] = [
+        "QUEUED",
+        "IN_FLIGHT",
+        "GOOD",
+        "REMAKE",
+        "UNKNOWN",
+        "CANCELLED",
+        "OPEN",
+        "HELD",
+        "CLOSED",
+        "FED",
+        "BOUND",
+        "REJECTED",
+        "RETURNED",
+        "TEST",
+        "STACKED",
+        "VERIFIED",
+        "DESTROYED",
+        "SAMPLE",
+    ];
+    let near = match kind {
+        "INTEGER" => [
+            "1".to_owned(),
+            "0".to_owned(),
+            format!("1 - {was}"),
+            format!("{was} + {}", rng.random_range(1..5)),
+            format!("{was} - {}", rng.random_range(1..5)),
+        ][rng.random_range(0..5)]
+        .clone(),
+        "TEXT" => [
+            format!("coalesce({was}, '') || 'x'"),
+            format!("substr({was}, 2)"),
+            format!("'{}'", STATES[rng.random_range(0..STATES.len())]),
+            format!("'{}'", STATES[rng.random_range(0..STATES.len())]),
+        ][rng.random_range(0..4)]
+        .clone(),
+        _ => [
+            format!("randomblob(length({was}))"),
+            format!("zeroblob(length({was}))"),
+            "zeroblob(10)".to_owned(),
+            "zeroblob(16)".to_owned(),
+        ][rng.random_range(0..4)]
+        .clone(),
+    };
+    match rng.random_range(0..8) {
+        0 => "NULL".to_owned(),
+        1 | 2 => others[rng.random_range(0..others.len())][column].1.clone(),
+        _ => near,
+    }
+}
+
+/// Any one value of any row of any table, whatever the schema has: no column is left out. What SQLite itself refuses is no
+/// tampering.
+#[test]
+fn no_value_of_any_table_can_be_changed() {
+    let (directory, memory) = (directory(), Memory::default());
+    let path = ledger_on_disk(&directory, &memory);
+    let connection = Connection::open(&path).unwrap();
+    let all: Vec<_> = tables(&connection)
+        .into_iter()
+        .map(|(table, columns)| {
+            let rows = rows(&connection, &table, &columns);
+            assert!(!rows.is_empty(), "nothing stands in {table}");
+            (table, columns, rows)
+        })
+        .collect();
+    drop(connection);
+    let mut rng = TestRng::from_seed(RngAlgorithm::ChaCha, b"any column of any table,10 times");
+    for (table, columns, rows) in &all {
+        for (column, (name, kind)) in columns.iter().enumerate() {
+            let mut edits = 0;
+            for _ in 0..40 {
+                let row = &rows[rng.random_range(0..rows.len())];
+                let value = another(&mut rng, kind, &row[column].1, rows, column);
+                let place: Vec<_> = row.iter().map(|(name, value)| format!("{name} IS {value}")).collect();
+                let sql = format!("UPDATE {table} SET {name} = {value} WHERE {}", place.join(" AND "));
+                let mut changed = false;
+                let audit = after(&path, &memory, |connection| {
+                    let done = connection.execute_batch(&sql).is_ok();
+                    changed = done && self::rows(connection, table, columns) != *rows;
+                });
+                if changed {
+                    assert!(!audit.findings.is_empty(), "{sql}");
+                    edits += 1;
+                }
+                if edits == 6 {
+                    break;
+                }
+            }
+            // The one row of its table cannot have another key.
+            assert!(edits > 0 || name == "one", "{table}.{name} was never changed");
+        }
+    }
+}
+
+/// What stands in a row and in no state, and what keeps every sum: told by name.
+#[test]
+fn edits_that_move_no_state_are_found() {
+    let (directory, memory) = (directory(), Memory::default());
+    let path = ledger_on_disk(&directory, &memory);
+    let accepted = "tables: J1: it is not the job that was accepted: see event 1";
+    for (sql, what) in [
+        ("UPDATE job SET simulated = 0 WHERE id = 1", "tables: J1: whether it is SIMULATED differs"),
+        ("UPDATE job SET simulated = 0 WHERE id = 1", accepted),
+        ("UPDATE job SET spool = '/elsewhere' WHERE id = 1", accepted),
+        ("UPDATE job SET accepted = accepted + 1 WHERE id = 1", accepted),
+        ("UPDATE job SET test_keys = 0 WHERE id = 1", accepted),
+        ("UPDATE job SET rejects_shredded = 2 WHERE id = 1", "tables: J1 does not read"),
+        ("UPDATE record SET card_ref = 'ZZZ' WHERE job = 1 AND seq = 4", accepted),
+        ("UPDATE record SET seq = 9 WHERE job = 1 AND seq = 4", "tables: J1 does not read"),
+        (
+            "UPDATE attempt SET compared = 'all fine' WHERE job = 1 AND seq = 1",
+            "record 1 attempt 1: what was compared",
+        ),
+        ("UPDATE attempt SET number = 7 WHERE job = 1 AND seq = 1", "an attempt has the number 7"),
+        (
+            "UPDATE blank SET key_data = x'00000000000000000001' WHERE job = 1 AND number = 1",
+            "tables: J1 blank 1: it is not what its events tell",
+        ),
+        (
+            "UPDATE blank SET state = CASE state WHEN 'RETURNED' THEN 'REJECTED' ELSE 'RETURNED' END, key_data = NULL \
+             WHERE job = 1 AND number IN (2, 5)",
+            "tables: J1 blank 5: it is not what its events tell",
+        ),
+        ("INSERT INTO stock VALUES (1, 0, 0, 0)", "J1: it has a row of stock"),
+        ("INSERT INTO stock VALUES (7, 1, 0, 0)", "stock: rows of a job 7"),
+        ("INSERT INTO record VALUES (7, 1, 'X', 'QUEUED', 0)", "record: rows of a job 7"),
+        (
+            "INSERT INTO job SELECT 7, 'X', file_id, product, zeroblob(32), kek, line, 0, 0, spool, 0, 1, 'OPEN', 1, NULL, 0 \
+             FROM job WHERE id = 1",
+            "J7: no event tells that it was accepted",
+        ),
+        ("UPDATE checkpoint SET ts = ts + 1000", "its time is not that of its event"),
+        ("UPDATE ledger SET id = zeroblob(16); DELETE FROM checkpoint", accepted),
+    ] {
+        let found = edited(&path, &memory, sql);
+        assert!(found.iter().any(|found| found.contains(what)), "{sql}: {found:?}");
+    }
+}
+
+/// Before a card is made of it, a job is held against its events in the same way.
+#[test]
+fn a_job_is_proved_before_it_goes_on() {
+    let (directory, memory) = (directory(), Memory::default());
+    let path = ledger_on_disk(&directory, &memory);
+    let replayed = |sql: &str| {
+        after(&path, &memory, |connection| connection.execute_batch(sql).unwrap());
+        let reader = Reader::open(path.with_extension("copy")).unwrap();
+        [1, 2].map(|job| reader.replayed(JobId(job)).unwrap().len())
+    };
+    assert_eq!(replayed("SELECT 1"), [0, 0]);
+    for sql in [
+        "UPDATE job SET simulated = 0 WHERE id = 1",
+        "UPDATE job SET spool = '/elsewhere' WHERE id = 1",
+        "UPDATE job SET accepted = 0 WHERE id = 1",
+        "UPDATE record SET card_ref = 'ZZZ' WHERE job = 1 AND seq = 4",
+        "UPDATE attempt SET compared = 'all fine' WHERE job = 1 AND seq = 1",
+        "UPDATE blank SET key_data = x'00000000000000000001' WHERE job = 1 AND number = 1",
+    ] {
+        let [first, second] = replayed(sql);
+        assert!(first > 0 && second == 0, "{sql}");
+    }
+}
+
+/// A checkpoint before the last one says nothing that the last one does not: that is not found, and the help of the command
+/// says so. Without the HSM, none of it is.
+#[test]
+fn a_last_checkpoint_that_is_missing_is_found() {
+    let (directory, memory) = (directory(), Memory::default());
+    let path = ledger_on_disk(&directory, &memory);
+    let what = "the HSM has signed this event";
+    let deleted = [
+        ("DELETE FROM checkpoint WHERE n = (SELECT max(n) FROM checkpoint)", true),
+        ("DELETE FROM checkpoint WHERE n = (SELECT min(n) FROM checkpoint)", false),
+    ];
+    for (sql, found) in deleted {
+        let findings = edited(&path, &memory, sql);
+        assert_eq!(findings.iter().any(|finding| finding.contains(what)), found, "{sql}: {findings:?}");
+        assert_eq!(findings.len(), usize::from(found), "{sql}: {findings:?}");
+    }
+    assert!(edited(&path, &memory, "DELETE FROM checkpoint").iter().any(|finding| finding.contains(what)));
+    // Killed between the HSM's signature and the ledger's: the next start signs again.
+    tamper(
+        &path,
+        "DROP TRIGGER checkpoint_no_delete; DELETE FROM checkpoint WHERE n = (SELECT max(n) FROM checkpoint); CREATE TRIGGER \
+         checkpoint_no_delete BEFORE DELETE ON checkpoint\n    BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END",
+    );
+    memory.open(&path).unwrap().close().unwrap();
+    assert_eq!(edited(&path, &memory, "SELECT 1"), [""; 0]);
+}
+
+/// What is done to tables, indexes and triggers is named, and nothing is written to such a ledger.
+#[test]
+fn a_schema_that_somebody_changed_is_found_and_not_written_to() {
+    let (directory, memory) = (directory(), Memory::default());
+    let path = ledger_on_disk(&directory, &memory);
+    let copy = path.with_extension("copy");
+    for (sql, object) in [
+        ("DROP TRIGGER event_no_update", "the trigger event_no_update is missing"),
+        ("DROP INDEX event_card", "the index event_card is missing"),
+        ("CREATE TABLE notes (x)", "the table notes is none of this program's"),
+        ("CREATE VIEW v AS SELECT 1", "the view v is none of this program's"),
+        ("CREATE INDEX i ON event (ts)", "the index i is none of this program's"),
+        (
+            "CREATE TRIGGER quiet BEFORE UPDATE ON record BEGIN SELECT RAISE(IGNORE); END",
+            "the trigger quiet is none of this program's",
+        ),
+        (
+            "DROP TRIGGER job_no_delete; CREATE TRIGGER job_no_delete BEFORE DELETE ON job BEGIN SELECT 1; END",
+            "the trigger job_no_delete is not the one that this program makes",
+        ),
+        ("ALTER TABLE job ADD COLUMN remark TEXT", "the table job is not the one that this program makes"),
+    ] {
+        std::fs::copy(&path, &copy).unwrap();
+        tamper(&copy, sql);
+        let found = Reader::open(&copy).unwrap().audit(Some(&memory.info()), |_| ()).unwrap().findings;
+        let found: Vec<_> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(found, [format!("schema: {object}")], "{sql}");
+        match Ledger::open(&copy) {
+            Err(LedgerError::Damaged(what)) => assert!(what.contains(object), "{sql}: {what}"),
+            other => panic!("{sql}: {:?}", other.err()),
+        }
+    }
+    std::fs::copy(&path, &copy).unwrap();
+    tamper(&copy, "ANALYZE");
+    drop(Ledger::open(&copy).unwrap());
+    // One of an earlier version, before it is brought up to date.
+    std::fs::remove_file(&copy).unwrap();
+    tamper(&copy, include_str!("v4.sql"));
+    tamper(&copy, "CREATE TRIGGER late AFTER INSERT ON record BEGIN UPDATE job SET simulated = 0; END");
+    match Reader::open(&copy).err() {
+        Some(LedgerError::Damaged(what)) => assert!(what.contains("the trigger late is none"), "{what}"),
+        other => panic!("{other:?}"),
+    }
+}
+
 /// One that was put back from a backup, one whose HSM was, and one of another HSM.
 #[test]
 fn a_ledger_and_an_hsm_of_different_days_notice_each_other() {
@@ -252,8 +546,16 @@ fn a_start_verifies_from_the_last_checkpoint() {
     all(&ledger, JobId(1), [Change::Held]);
     ledger.close().unwrap();
     let signed = Reader::open(&path).unwrap().checkpoints().unwrap().pop().unwrap().place.n;
-    tamper(&path, "DROP TRIGGER event_no_update");
-    let edit = |n: u64| tamper(&path, &format!("UPDATE event SET actor = 'x' || n WHERE n = {n}"));
+    let trigger = "CREATE TRIGGER event_no_update BEFORE UPDATE ON event\n    BEGIN SELECT RAISE(ABORT, 'the ledger is \
+                   append-only'); END";
+    let edit = |n: u64| {
+        tamper(
+            &path,
+            &format!(
+                "DROP TRIGGER event_no_update; UPDATE event SET actor = 'x' || n WHERE n = {n}; {trigger}"
+            ),
+        );
+    };
     let whole = std::fs::read(&path).unwrap();
     edit(signed + 1);
     assert!(matches!(memory.open(&path), Err(LedgerError::Damaged(_))));

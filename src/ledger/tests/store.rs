@@ -73,7 +73,10 @@ fn ledgers_of_earlier_versions_open() {
     let directory = directory();
     let whole = |reader: &Reader, job| {
         reader.verify_chain().unwrap();
-        assert_eq!(reader.audit(None, |_| ()).unwrap().findings, []);
+        let audit = reader.audit(None, |_| ()).unwrap();
+        assert_eq!(audit.findings, []);
+        // Their own jobs have no seal, those of this version have one.
+        assert_eq!(audit.unsealed, reader.jobs().unwrap().iter().filter(|job| job.file_id != "H").count());
         assert_eq!(reader.recount(job).unwrap(), reader.job(job).unwrap().balance);
     };
     // Good, remake, rejected blanks; and after a start what was under way is unknown.
@@ -301,7 +304,7 @@ fn events_tell_card_blank_place_and_cause() {
     assert_eq!(bound.card_ref.as_deref(), Some("F-2"));
     assert_eq!((bound.attempt, bound.blank.as_deref()), (Some(1), Some("000000AB")));
     assert_eq!((bound.from.as_deref(), &*bound.to), (Some("QUEUED"), "BOUND"));
-    assert_eq!(bound.detail.as_deref(), Some("blank #1"));
+    assert_eq!(bound.detail.as_deref(), Some("KMC_ID FFFFFF476173, blank #1"));
     assert!(bound.simulated);
     let context = Context {
         station: Some("chip-3".to_owned()),
