@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use super::summary::{Places, Summary};
 use super::tally::{self, Of, Tally};
+use super::withheld::shown;
 use crate::audit::LedgerId;
 use crate::exit::{Exit, Failure};
 use crate::hsm::{HsmInfo, KmcInfo};
@@ -266,12 +267,6 @@ struct FulfilmentText {
     ship_group: Option<String>,
     priority: Option<String>,
     group: Option<String>,
-}
-
-/// What an issuer wrote where no account number belongs is not carried on.
-fn shown(text: Option<String>) -> Option<String> {
-    let digits = |text: &str| text.split(|c: char| !c.is_ascii_digit()).any(|run| run.len() >= 12);
-    text.map(|text| if digits(&text) { "(withheld: 12 or more digits)".to_owned() } else { text })
 }
 
 /// Writes the return file of a closed job. `fulfilment` gives what a record's FUL section says.
