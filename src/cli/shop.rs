@@ -535,7 +535,8 @@ fn remove(ledger: &Path, which: impl Fn(&Path) -> bool) {
     }
 }
 
-fn spool_directory(ledger: &Path) -> Option<PathBuf> {
+/// Where the files lie that a ledger accepted.
+pub(super) fn spool_directory(ledger: &Path) -> Option<PathBuf> {
     Some(beside(&std::path::absolute(ledger).ok()?, ".spool"))
 }
 
