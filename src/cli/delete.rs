@@ -1,11 +1,11 @@
 //! The end of a job's cardholder data: `cardwright job delete J`, and what the daemon deletes when it is due.
 //!
 //! ```text
-//! places looked at → papers that are missing → key destroyed → spool removed → DELETED in the ledger
+//! tables proven, places looked at → papers that are missing → key destroyed → spool removed → DELETED in the ledger
 //!     → certificate
 //! ```
 //!
-//! Whatever can be refused is refused before the key is destroyed: a spool outside of the
+//! Whatever can be refused is refused before the key is destroyed: tables that somebody changed, a spool outside of the
 //! ledger's own folder, papers of something else in the places of this job's. A spool or key that was lost keeps nobody from
 //! asking, but the daemon from deleting by itself.
 //!
@@ -22,7 +22,7 @@ use nix::fcntl::OFlag;
 
 use super::papers::seal::{Whose, look};
 use super::papers::{Papers, paper};
-use super::shop::{spool_directory, spool_of};
+use super::shop::{proven, spool_directory, spool_of};
 use crate::audit::Document;
 use crate::beside::beside;
 use crate::exit::{Exit, Failure};
@@ -67,6 +67,7 @@ pub(super) fn delete(
     if view.state != JobState::Closed {
         return Err(LedgerError::Denied { job, seq: None, law: Law::NotClosed }.into());
     }
+    proven(&reader, job)?;
     let directory = directory.map_or_else(|| unasked(ledger.path()), Path::to_owned);
     let (mut vault, mut signer) = (connect()?, connect()?);
     let mut papers;

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use sha2::{Digest, Sha256};
 
-use super::shop::spool_of;
+use super::shop::{proven, spool_of};
 use crate::audit::{Document, LedgerId, PublicKey};
 use crate::beside::beside;
 use crate::exit::{Exit, Failure};
@@ -58,6 +58,7 @@ pub(super) fn write(
 ) -> Result<(), Failure> {
     let view = reader.job(job)?;
     closed(&view)?;
+    proven(reader, job)?;
     let spool = if view.deleted { None } else { Some(spool_of(&view, Box::new(connect()?))?) };
     Papers::new(job, reader.id()?, directory, &mut connect()?)?.write(reader, spool, true, out)
 }

@@ -1,5 +1,5 @@
 //! What a deletion refuses before anything is destroyed: something else in the places of its papers, another program that
-//! writes there, a spool that is not the ledger's; and what it says of data that were lost.
+//! writes there, a spool that is not the ledger's, tables that somebody changed; and what it says of data that were lost.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -221,6 +221,28 @@ fn nothing_is_removed_but_the_ledgers_own_spool() {
     assert_eq!(returned[0]["fulfilment_data"], "as accepted");
     assert!(returned[1]["fulfilment"]["stock"].is_string());
     assert_eq!(keys_left(&world), 0);
+}
+
+#[test]
+fn nothing_is_signed_that_the_events_do_not_say() {
+    let world = closed(106);
+    let change = "UPDATE record SET state = 'CANCELLED' WHERE seq = 2; \
+                  UPDATE balance SET good = good - 1, cancelled = cancelled + 1;";
+    sql(&world, change);
+    refused(&world, LEDGER, &["differ from its events", "audit verify"]);
+    let (code, said) = papers(&world, &["J1", "--keys", "bureau.store", "--out", "papers"]);
+    assert!(code == LEDGER && said.contains("differ from its events"), "{code} {said}");
+    assert!(!world.path("papers").exists() && !world.path(FOLDER).exists());
+    let back = "UPDATE record SET state = 'GOOD' WHERE seq = 2; \
+                UPDATE balance SET good = good + 1, cancelled = cancelled - 1;";
+    sql(&world, back);
+    assert_eq!(papers(&world, &["J1", "--keys", "bureau.store", "--out", "papers"]).0, 0);
+    assert_eq!(delete(&world).0, 0);
+    // What was deleted is certified by the events as well.
+    sql(&world, change);
+    fs::remove_file(world.path(CERTIFICATE)).unwrap();
+    let (code, said) = delete(&world);
+    assert!(code == LEDGER && !world.path(CERTIFICATE).exists(), "{said}");
 }
 
 /// A daemon whose log is kept, and how it is waited for a word in it.
