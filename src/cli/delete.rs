@@ -1,19 +1,28 @@
 //! The end of a job's cardholder data: `cardwright job delete J`, and what the daemon deletes when it is due.
 //!
 //! ```text
-//! papers that are missing → key destroyed → spool removed → DELETED in the ledger → certificate
+//! tables proven, places looked at → papers that are missing → key destroyed → spool removed → DELETED in the ledger
+//!     → certificate
 //! ```
+//!
+//! Whatever can be refused is refused before the key is destroyed: tables that somebody changed, a spool outside of the
+//! ledger's own folder, papers of something else in the places of this job's. A spool or key that was lost keeps nobody from
+//! asking, but the daemon from deleting by itself.
 //!
 //! Each step is durable before the next begins and does no harm when it is done again, so that whoever asks again after a
 //! crash comes to the end.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use nix::fcntl::OFlag;
+
+use super::papers::seal::{Whose, look};
 use super::papers::{Papers, paper};
-use super::shop::spool_of;
+use super::shop::{proven, spool_directory, spool_of};
 use crate::audit::Document;
 use crate::beside::beside;
 use crate::exit::{Exit, Failure};
@@ -22,7 +31,7 @@ use crate::hsm::{HsmError, Vault};
 use crate::ids::SpoolKeyName;
 use crate::ledger::{Change, Context, JobId, JobState, JobView, Law, Ledger, LedgerError, Reader, rfc3339};
 use crate::profile::Line;
-use crate::report::certificate::{Certificate, KEY_MISSING};
+use crate::report::certificate::{Certificate, KEY_MISSING, SPOOL_MISSING};
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// Bytes overwritten at a time.
@@ -32,7 +41,19 @@ const CERTIFICATE: &str = "certificate.json";
 /// Why the daemon deletes.
 pub(super) const RETENTION: &str = "retention";
 
-/// Deletes the cardholder data of a closed job; says where the certificate is.
+/// What there is of the key of a spool.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Key {
+    /// The spool lies in the clear.
+    None,
+    There,
+    /// Nobody knows of it.
+    Missing,
+    /// An earlier try destroyed it.
+    Destroyed,
+}
+
+/// Deletes the cardholder data of a closed job; says where the certificate is, and what was lost before.
 pub(super) fn delete(
     ledger: &Ledger,
     job: JobId,
@@ -46,84 +67,196 @@ pub(super) fn delete(
     if view.state != JobState::Closed {
         return Err(LedgerError::Denied { job, seq: None, law: Law::NotClosed }.into());
     }
+    proven(&reader, job)?;
     let directory = directory.map_or_else(|| unasked(ledger.path()), Path::to_owned);
-    let mut hsm = connect()?;
-    if !view.deleted {
-        readable(&view, &mut hsm)?;
-        papers(&reader, &view, connect, &mut hsm, &directory, out)?;
-        let what = match view.spool_key {
-            Some(key) => format!("{}, spool removed", destroyed(key, &mut hsm)?),
-            None => "spool overwritten and removed".to_owned(),
+    let (mut vault, mut signer) = (connect()?, connect()?);
+    let mut papers;
+    if view.deleted {
+        papers = Papers::new(job, reader.id()?, &directory, &mut signer)?;
+    } else {
+        let spool = own_spool(&reader, ledger.path(), &view)?;
+        let view = JobView { spool: spool.display().to_string(), ..view.clone() };
+        let key = key_of(&view, &mut vault)?;
+        let person = by.reason.as_deref() != Some(RETENTION);
+        papers = Papers::new(job, reader.id()?, &directory, &mut signer)?;
+        papers.nothing_yet(CERTIFICATE)?;
+        write_missing(&reader, (&view, key), &mut papers, person, connect, out)?;
+        let key = match view.spool_key {
+            Some(key) => format!("{}, ", destroyed((job, key), &mut vault, out)?),
+            None => String::new(),
         };
-        remove(&view)?;
-        ledger.record(job, Change::Deleted, Context { detail: Some(what), ..by }).wait()?;
+        let spool = match (remove(&view)?, view.spool_key) {
+            (true, Some(_)) => "spool removed",
+            (true, None) => "spool overwritten and removed",
+            (false, _) => {
+                tell(out, &format!("{job}: its {SPOOL_MISSING}: {}", spool.display()));
+                SPOOL_MISSING
+            }
+        };
+        let by = Context { detail: Some(format!("{key}{spool}")), ..by };
+        ledger.record(job, Change::Deleted, by).wait()?;
     }
     let certificate = Certificate::build(&reader, job)?;
-    let mut papers = Papers::new(job, reader.id()?, &directory, &mut hsm)?;
     let path = papers.keep(CERTIFICATE, Document::Certificate, &mut |out| {
         serde_json::to_writer_pretty(out, &certificate)
             .map_err(|e| Failure::new(Exit::Io, format!("certificate: {e}")))
     })?;
     let done = if view.deleted { "were deleted before" } else { "are deleted" };
-    let said = writeln!(out, "{job}: its cardholder data {done}; certificate: {}", path.display());
-    said.map_err(|e| Failure::new(Exit::Io, e.to_string()))
+    say(out, &format!("{job}: its cardholder data {done}; certificate: {}", path.display()))
 }
 
-/// Keys that cannot be read now are not lost, and with them the papers tell more: nothing is done before they can be.
-fn readable(view: &JobView, hsm: &mut Client) -> Result<(), Failure> {
-    let Some(key) = view.spool_key else { return Ok(()) };
+fn say(out: &mut dyn Write, what: &str) -> Result<(), Failure> {
+    writeln!(out, "{what}").map_err(|e| Failure::new(Exit::Io, e.to_string()))
+}
+
+/// Between two steps: whoever does not listen any more does not keep the next one from coming.
+fn tell(out: &mut dyn Write, what: &str) {
+    if let Err(error) = writeln!(out, "{what}") {
+        tracing::debug!(%error, "nobody listens");
+    }
+}
+
+/// Where a job's spool lies: directly in the ledger's own folder, whatever else somebody wrote into its row. Of a ledger that
+/// was moved with its folder it is looked for there. One that is nowhere is missing, which is no error.
+fn own_spool(reader: &Reader, ledger: &Path, view: &JobView) -> Result<PathBuf, Failure> {
+    let job = view.job;
+    let named = Path::new(&view.spool);
+    let failed = |path: &Path, e: std::io::Error| {
+        Failure::new(Exit::Io, format!("us: {job}: {}: {e}", path.display()))
+    };
+    let folder = spool_directory(ledger)
+        .ok_or_else(|| Failure::new(Exit::Io, "the ledger's path cannot be resolved"))?;
+    let refused = |what: &str| {
+        let what = format!(
+            "operator: {job}: the ledger names {} as its spool, {what}; nothing was deleted; see `cardwright audit verify`, and \
+             restore the ledger; if it was renamed, move its spools into {}",
+            named.display(),
+            folder.display()
+        );
+        Failure::new(Exit::Ledger, what)
+    };
+    let Some(name) = named.file_name().filter(|_| named.is_absolute()) else {
+        return Err(refused("which is the path of no file"));
+    };
+    let others = reader.jobs()?.into_iter().filter(|other| other.job != job && !other.deleted);
+    if let Some(other) = others.into_iter().find(|other| Path::new(&other.spool).file_name() == Some(name)) {
+        return Err(refused(&format!("and {} as well", other.job)));
+    }
+    let own = match folder.canonicalize() {
+        Ok(own) => Some(own),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => return Err(failed(&folder, error)),
+    };
+    let there = match named.symlink_metadata() {
+        Ok(_) => true,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => false,
+        Err(error) => return Err(failed(named, error)),
+    };
+    if there {
+        let parent = named.parent().unwrap_or(Path::new("/"));
+        let parent = parent.canonicalize().map_err(|e| failed(parent, e))?;
+        if own.as_ref() != Some(&parent) {
+            return Err(refused("which does not lie in the folder of its spools"));
+        }
+    }
+    let path = own.as_ref().unwrap_or(&folder).join(name);
+    if path.symlink_metadata().is_ok_and(|about| about.is_symlink()) {
+        return Err(refused("where a symbolic link lies"));
+    }
+    Ok(path)
+}
+
+/// What there is of a spool's key. Keys that cannot be read now are not lost, and with them the papers tell more: nothing is
+/// done before they can be.
+fn key_of(view: &JobView, hsm: &mut Client) -> Result<Key, Failure> {
+    let Some(key) = view.spool_key else { return Ok(Key::None) };
     // Of no pieces: the key alone is looked for.
     match hsm.unseal(key, 0, &[]) {
-        Ok(_) | Err(HsmError::NoSpoolKey(..) | HsmError::SpoolKeyDestroyed(_)) => Ok(()),
+        Ok(_) => Ok(Key::There),
+        Err(HsmError::NoSpoolKey(..)) => Ok(Key::Missing),
+        Err(HsmError::SpoolKeyDestroyed(_)) => Ok(Key::Destroyed),
         Err(error) => Err(error.into()),
     }
 }
 
 /// Ends a spool's key; says what became of it. One that is not there is as good as destroyed, and is told as what it is.
-fn destroyed(key: SpoolKeyName, hsm: &mut Client) -> Result<String, Failure> {
+fn destroyed(
+    (job, key): (JobId, SpoolKeyName),
+    hsm: &mut Client,
+    out: &mut dyn Write,
+) -> Result<String, Failure> {
     match hsm.destroy_spool(key) {
         Ok(()) => Ok(format!("spool key {key} destroyed")),
         Err(error @ HsmError::NoSpoolKey(..)) => {
             tracing::warn!(%error, "the spool is deleted without it");
+            tell(
+                out,
+                &format!("{job}: its spool key {key} {KEY_MISSING}, so nothing was destroyed there: {error}"),
+            );
             Ok(format!("spool key {key} {KEY_MISSING}"))
         }
         Err(error) => Err(error.into()),
     }
 }
 
-/// The return file tells the issuer what the spool says of each record, so it is written while the spool can be read.
-fn papers(
+/// The return file tells the issuer what the spool says of each record, so it is written while the spool can be read. Where it
+/// cannot, a person may go on, and nobody else.
+fn write_missing(
     reader: &Reader,
-    view: &JobView,
+    (view, key): (&JobView, Key),
+    papers: &mut Papers<'_>,
+    person: bool,
     connect: &dyn Fn() -> Result<Client, Failure>,
-    signer: &mut Client,
-    directory: &Path,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let mut papers = Papers::new(view.job, reader.id()?, directory, signer)?;
-    if papers.are_there() {
+    let job = view.job;
+    let there = papers.there()?;
+    let told = there.without_fulfilment.is_none();
+    // An earlier try came as far as the key, or to where a spool in the clear is overwritten.
+    if there.all && (key == Key::Destroyed || told && (person || key == Key::None)) {
         return Ok(());
     }
     let spool = match spool_of(view, Box::new(connect()?)) {
         Ok(spool) => Some(spool),
+        Err(Failure { exit, message }) if !person => {
+            let what = format!(
+                "{message}; nothing is deleted by itself whose spool or key cannot be read: put it back, or a supervisor has it \
+                 deleted as it is: cardwright job delete {job}"
+            );
+            return Err(Failure::new(exit, what));
+        }
         Err(failure) if failure.exit == Exit::Io && Path::new(&view.spool).exists() => return Err(failure),
         Err(failure) => {
-            // It is to be deleted, whatever is wrong with it; an earlier try may have come that far.
-            tracing::warn!(job = %view.job, %failure, "the papers are written without what the spool says");
+            // It is to be deleted, whatever is wrong with it.
+            tracing::warn!(%job, %failure, "the papers are written without what the spool says");
+            say(
+                out,
+                &format!(
+                    "{job}: its return file has no fulfilment data, for its spool cannot be read: {failure}"
+                ),
+            )?;
             None
         }
     };
-    papers.write(reader, spool, false, out)
+    if let (Some(paper), Some(_)) = (there.without_fulfilment, &spool) {
+        let what = format!(
+            "operator: {} says that the fulfilment data could not be read, and now they can; move it away with its .sig, and it \
+             is written anew",
+            paper.display()
+        );
+        return Err(Failure::new(Exit::Io, what));
+    }
+    if there.all { Ok(()) } else { papers.write(reader, spool, false, out) }
 }
 
-/// Removes the spool; one that lies there in the clear is overwritten before.
-fn remove(view: &JobView) -> Result<(), Failure> {
+/// Removes the spool, if there is one; one that lies there in the clear is overwritten before.
+fn remove(view: &JobView) -> Result<bool, Failure> {
     let path = Path::new(&view.spool);
     let failed = |e: std::io::Error| {
         Failure::new(Exit::Io, format!("us: {}: spool {} cannot be removed: {e}", view.job, path.display()))
     };
     if view.spool_key.is_none() {
-        match OpenOptions::new().write(true).open(path) {
+        match OpenOptions::new().write(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(path) {
             Ok(file) => overwrite(file).map_err(failed)?,
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(failed(error)),
@@ -131,11 +264,12 @@ fn remove(view: &JobView) -> Result<(), Failure> {
     }
     match std::fs::remove_file(path) {
         Ok(()) => {}
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(failed(error)),
     }
     let folder = path.parent().unwrap_or(Path::new("."));
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
+    Ok(true)
 }
 
 fn overwrite(mut file: File) -> std::io::Result<()> {
@@ -170,7 +304,9 @@ pub(super) fn due(ledger: &Ledger, line: &Line) -> Result<Vec<(JobId, String)>, 
         if view.deleted {
             let by_us =
                 reader.told(view.job, "DELETED")?.is_some_and(|e| e.reason.as_deref() == Some(RETENTION));
-            if !by_us || paper(&directory, view.job, CERTIFICATE).exists() {
+            let whose = Whose { job: view.job, ledger: reader.id()?, key: None };
+            let path = paper(&directory, view.job, CERTIFICATE);
+            if !by_us || matches!(look(&path, Document::Certificate, whose), Ok(Some(_))) {
                 continue;
             }
         }

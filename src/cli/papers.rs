@@ -1,17 +1,18 @@
 //! `cardwright job papers J`: the signed papers of a closed job, by a command or by the daemon; `cardwright audit document`: whether a paper is genuine.
 
+pub(super) mod seal;
+
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{BufWriter, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use hex::FromHex;
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::shop::spool_of;
-use crate::audit::{Document, LedgerId, PublicKey, Signature, is_genuine};
+use super::shop::{proven, spool_of};
+use crate::audit::{Document, LedgerId, PublicKey};
 use crate::beside::beside;
 use crate::exit::{Exit, Failure};
 use crate::hsm::client::Client;
@@ -19,18 +20,8 @@ use crate::hsm::{Auditor, Hsm};
 use crate::ledger::{JobId, Reader};
 use crate::modules::sections::{Fulfilment, fulfilment};
 use crate::record::Spool;
-use crate::report::closeout::{CloseOut, closed, write_return};
-
-/// What lies beside a paper, as `<paper>.sig`.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Seal {
-    document: Document,
-    ledger: String,
-    sha256: String,
-    audit_key: String,
-    signature: String,
-}
+use crate::report::closeout::{AS_ACCEPTED, CloseOut, closed, write_return};
+use seal::{Ours, Seal, Whose, look, sealed};
 
 /// The papers of a job, in a directory, each with its signature beside it. Nobody else writes papers there meanwhile.
 pub(super) struct Papers<'a> {
@@ -38,10 +29,21 @@ pub(super) struct Papers<'a> {
     ledger: LedgerId,
     directory: &'a Path,
     signer: &'a mut Client,
+    /// The HSM's audit key.
+    key: PublicKey,
     _alone: Flock<File>,
 }
 
+/// What of a job's papers is there.
+pub(super) struct There {
+    /// All of them.
+    pub(super) all: bool,
+    /// A return file, which says that it has no fulfilment data.
+    pub(super) without_fulfilment: Option<PathBuf>,
+}
+
 const NAMES: [&str; 3] = ["report.json", "report.html", "return.jsonl"];
+const KINDS: [Document; 3] = [Document::Report, Document::Report, Document::ReturnFile];
 
 /// What a paper says.
 type Text<'a> = &'a mut dyn FnMut(&mut dyn Write) -> Result<(), Failure>;
@@ -56,12 +58,13 @@ pub(super) fn write(
 ) -> Result<(), Failure> {
     let view = reader.job(job)?;
     closed(&view)?;
+    proven(reader, job)?;
     let spool = if view.deleted { None } else { Some(spool_of(&view, Box::new(connect()?))?) };
     Papers::new(job, reader.id()?, directory, &mut connect()?)?.write(reader, spool, true, out)
 }
 
 impl<'a> Papers<'a> {
-    /// Makes the directory (mode 0700) if there is none, and waits until nobody else writes papers there.
+    /// Makes the directory (mode 0700) if there is none. While somebody else writes papers there, it is refused.
     pub(super) fn new(
         job: JobId,
         ledger: LedgerId,
@@ -74,13 +77,20 @@ impl<'a> Papers<'a> {
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
         let folder = File::open(directory).map_err(failed)?;
         let locked = Flock::lock(folder, FlockArg::LockExclusiveNonblock);
-        let _alone =
-            locked.map_err(|(_, e)| failed(std::io::Error::other(format!("it cannot be locked: {e}"))))?;
-        Ok(Self { job, ledger, directory, signer, _alone })
+        let _alone = locked.map_err(|(_, e)| match e {
+            Errno::EWOULDBLOCK => {
+                let what = "operator: another program writes papers there; try again when it is done, or name another \
+                            directory by --out";
+                failed(std::io::Error::other(what))
+            }
+            e => failed(std::io::Error::other(format!("it cannot be locked: {e}"))),
+        })?;
+        let key = signer.audit(ledger)?.key;
+        Ok(Self { job, ledger, directory, signer, key, _alone })
     }
 
-    /// Writes report and return file. Without a spool the return file has no fulfilment data. Papers that are there already
-    /// are an error where all are to be `new`, and left alone otherwise.
+    /// Writes report and return file. Without a spool the return file has no fulfilment data, and says so. Papers that are
+    /// there already are an error where all are to be `new`, and left alone otherwise, if they are this job's.
     pub(super) fn write(
         &mut self,
         reader: &Reader,
@@ -88,10 +98,11 @@ impl<'a> Papers<'a> {
         new: bool,
         out: &mut dyn Write,
     ) -> Result<(), Failure> {
-        let close_out = CloseOut::build(reader, self.job, &self.signer.info()?)?;
+        let close_out = CloseOut::build(reader, self.job, spool.is_some(), &self.signer.info()?)?;
         // What somebody began who was killed.
         NAMES.iter().for_each(|name| drop(std::fs::remove_file(beside(&self.path(name), ".part"))));
-        if new && let Some(there) = NAMES.map(|name| self.path(name)).iter().find(|path| path.exists()) {
+        let lies = |path: &&PathBuf| path.symlink_metadata().is_ok();
+        if new && let Some(there) = NAMES.map(|name| self.path(name)).iter().find(lies) {
             let what = format!("{}: exists already; name another directory", there.display());
             return Err(Failure::new(Exit::Io, what));
         }
@@ -137,19 +148,53 @@ impl<'a> Papers<'a> {
         paths.iter().try_for_each(|path| writeln!(out, "{}", path.display())).map_err(io)
     }
 
-    /// Whether all of them are there.
-    pub(super) fn are_there(&self) -> bool {
-        NAMES.iter().all(|name| self.path(name).exists())
+    /// What of them is there. Anything that is not this job's in their places is an error.
+    pub(super) fn there(&self) -> Result<There, Failure> {
+        let mut there = There { all: true, without_fulfilment: None };
+        for (name, kind) in NAMES.into_iter().zip(KINDS) {
+            match self.look(name, kind)? {
+                None => there.all = false,
+                Some(Ours { fulfilment_data: Some(data) })
+                    if kind == Document::ReturnFile && data != AS_ACCEPTED =>
+                {
+                    there.without_fulfilment = Some(self.path(name));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(there)
+    }
+
+    /// Refuses whatever lies in the place of a paper that cannot have been written yet.
+    pub(super) fn nothing_yet(&self, name: &str) -> Result<(), Failure> {
+        let path = self.path(name);
+        match path.symlink_metadata() {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            _ => {
+                let what = format!(
+                    "operator: {} lies there already, and nothing of {} is deleted yet; move it away with its .sig, or name \
+                     another directory by --out",
+                    path.display(),
+                    self.job
+                );
+                Err(Failure::new(Exit::Io, what))
+            }
+        }
+    }
+
+    fn look(&self, name: &str, kind: Document) -> Result<Option<Ours>, Failure> {
+        let whose = Whose { job: self.job, ledger: self.ledger, key: Some(self.key) };
+        look(&self.path(name), kind, whose)
     }
 
     fn path(&self, name: &str) -> PathBuf {
         paper(self.directory, self.job, name)
     }
 
-    /// Writes one paper, unless it is there. It appears whole and behind its signature, or not at all.
+    /// Writes one paper, unless it is there and this job's. It appears whole and behind its signature, or not at all.
     pub(super) fn keep(&mut self, name: &str, kind: Document, text: Text<'_>) -> Result<PathBuf, Failure> {
         let path = self.path(name);
-        if path.exists() {
+        if self.look(name, kind)?.is_some() {
             return Ok(path);
         }
         let failed =
@@ -160,15 +205,8 @@ impl<'a> Papers<'a> {
         text(&mut file)?;
         file.flush().and_then(|()| file.file.get_ref().sync_all()).map_err(|e| failed(&path, e))?;
         let digest: [u8; 32] = file.hash.finalize().into();
-        let (signature, key) =
-            (self.signer.sign(kind, self.ledger, digest)?, self.signer.audit(self.ledger)?.key);
-        let seal = Seal {
-            document: kind,
-            ledger: self.ledger.to_string(),
-            sha256: hex::encode_upper(digest),
-            audit_key: key.to_string(),
-            signature: hex::encode_upper(signature.to_bytes()),
-        };
+        let signature = self.signer.sign(kind, self.ledger, digest)?;
+        let seal = Seal::new(kind, self.ledger, digest, self.key, signature);
         let sealed = sealed(&path);
         let text = serde_json::to_string_pretty(&seal).map_err(|e| Failure::new(Exit::Bug, e.to_string()))?;
         let mut file = create(&sealed, self.directory)?;
@@ -185,23 +223,9 @@ pub(super) fn check(paper: &Path, key: Option<PublicKey>, out: &mut dyn Write) -
     let fail = |what: &dyn std::fmt::Display| {
         Failure::new(Exit::AuditFailed, format!("{}: {what}", paper.display()))
     };
-    let read = |path: &Path| {
-        std::fs::read(path).map_err(|e| Failure::new(Exit::Io, format!("{}: {e}", path.display())))
-    };
-    let seal: Seal =
-        serde_json::from_slice(&read(&sealed(paper))?).map_err(|e| fail(&format!("its seal: {e}")))?;
-    let digest: [u8; 32] = Sha256::digest(read(paper)?).into();
-    let unreadable = |_: hex::FromHexError| fail(&"its seal does not read");
-    let ledger = LedgerId(<_>::from_hex(&seal.ledger).map_err(unreadable)?);
-    let signed_by = PublicKey(<_>::from_hex(&seal.audit_key).map_err(unreadable)?);
-    let signature = Signature::from_bytes(<_>::from_hex(&seal.signature).map_err(unreadable)?);
+    let signed_by = seal::genuine(paper)?.key;
     if key.is_some_and(|key| key != signed_by) {
         return Err(fail(&format!("it was signed by another audit key, {signed_by}")));
-    }
-    if <[u8; 32]>::from_hex(&seal.sha256) != Ok(digest)
-        || !is_genuine(seal.document, ledger, &digest, signed_by, signature)
-    {
-        return Err(fail(&"it is not what was signed"));
     }
     let whose = if key.is_some() { "" } else { "; compare this key with the bureau's" };
     writeln!(out, "{}: genuine, audit key {signed_by}{whose}", paper.display()).map_err(|e| fail(&e))?;
@@ -211,10 +235,6 @@ pub(super) fn check(paper: &Path, key: Option<PublicKey>, out: &mut dyn Write) -
 /// Where a paper of a job lies.
 pub(super) fn paper(directory: &Path, job: JobId, name: &str) -> PathBuf {
     directory.join(format!("{job}-{name}"))
-}
-
-fn sealed(paper: &Path) -> PathBuf {
-    beside(paper, ".sig")
 }
 
 /// A paper that is complete was looked for: what lies there was begun by somebody who was killed, and is made anew.

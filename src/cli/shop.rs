@@ -26,7 +26,9 @@ use crate::daemon::policy::Ask;
 use crate::exit::{Exit, Failure};
 use crate::hsm::client::{Client, Counter, HostProcess};
 use crate::hsm::{Admission, Auditor, Hsm, Realm, SpoolKey, Vault};
-use crate::ledger::{Change, Context, JobId, JobState, JobView, Ledger, LedgerError, NewJob, RecordState};
+use crate::ledger::{
+    Change, Context, JobId, JobState, JobView, Ledger, LedgerError, NewJob, Reader, RecordState,
+};
 use crate::pipeline::{Batch, LineSetup, Outcome, Stop, Tell};
 use crate::profile::line::{Keys, Rejects};
 use crate::profile::{Line, Product};
@@ -290,15 +292,7 @@ impl Shop {
                 format!("job {} is closed; nothing can be made of it", job.id),
             ));
         }
-        if let Some(finding) = reader.replayed(job.id)?.first() {
-            return Err(Failure::new(
-                Exit::Ledger,
-                format!(
-                    "the ledger's tables differ from its events: {finding}; somebody else has changed them: see `cardwright audit \
-                     verify`, and restore it, or count the cards by hand"
-                ),
-            ));
-        }
+        proven(&reader, job.id)?;
         let mut sequences = reader.pending(job.id)?;
         sequences.truncate(limit.unwrap_or(usize::MAX));
         let header = job.spool.header();
@@ -459,6 +453,18 @@ pub(super) fn allowed(line: &Line, realm: Realm) -> Result<(), Failure> {
     Err(Failure::new(Exit::KeyStore, what))
 }
 
+/// Refuses a job whose tables are not what its events add up to, or whose events are not what was hashed.
+pub(super) fn proven(reader: &Reader, job: JobId) -> Result<(), Failure> {
+    let Some(finding) = reader.replayed(job)?.into_iter().next() else { return Ok(()) };
+    Err(Failure::new(
+        Exit::Ledger,
+        format!(
+            "the ledger's tables differ from its events: {finding}; somebody else has changed them: see `cardwright audit \
+             verify`, and restore it, or count the cards by hand"
+        ),
+    ))
+}
+
 /// What was accepted as a job.
 pub(super) fn spool_of(view: &JobView, vault: Box<dyn Vault>) -> Result<Spool, Failure> {
     if view.deleted {
@@ -535,7 +541,8 @@ fn remove(ledger: &Path, which: impl Fn(&Path) -> bool) {
     }
 }
 
-fn spool_directory(ledger: &Path) -> Option<PathBuf> {
+/// Where the files lie that a ledger accepted.
+pub(super) fn spool_directory(ledger: &Path) -> Option<PathBuf> {
     Some(beside(&std::path::absolute(ledger).ok()?, ".spool"))
 }
 

@@ -6,19 +6,39 @@ use serde::Serialize;
 use crate::exit::Failure;
 use crate::ledger::{JobId, LedgerError, Reader, rfc3339};
 
-/// What was done, and what nobody can promise.
-const HOW: &str = "the key of the spool was destroyed in the HSM host, whose file of keys was written anew and the old one \
-                   overwritten; the spool was removed";
+/// What was done about the key,
+const KEY_DESTROYED: &str = "the key of the spool was destroyed in the HSM host, whose file of keys was written anew and the old one overwritten";
+/// or was not.
+const KEY_WAS_MISSING: &str = "the key of the spool was already missing from the HSM host's file of keys when the deletion was \
+                               asked for, so nothing was destroyed there";
 /// What the event says of a key that there was nothing of to destroy; the certificate says the same.
 pub const KEY_MISSING: &str = "was already missing when the deletion was asked for";
-/// The same as [`HOW`] for a job whose key was missing.
-const HOW_MISSING: &str = "the key of the spool was already missing from the HSM host's file of keys when the deletion was \
-                           asked for, so nothing was destroyed there; the spool was removed. Whoever has that key and a copy \
-                           of the spool can still read it";
-/// The same for a job whose spool lay in the clear.
-const HOW_CLEAR: &str = "the spool, which lay in the clear, was overwritten and removed";
+/// What the event says of a spool that there was nothing of to remove; the certificate says the same.
+pub const SPOOL_MISSING: &str = "spool was not there any more";
+/// What was done about the spool.
+const SPOOL_REMOVED: &str = "the spool was removed";
+/// The same where it lay in the clear.
+const SPOOL_OVERWRITTEN: &str = "the spool, which lay in the clear, was overwritten and removed";
+/// The same where it did not lie anywhere.
+const SPOOL_WAS_MISSING: &str = "the spool was not there any more when it was to be removed: an attempt at this deletion that was \
+                                 cut short had removed it, or somebody else";
+const COPIES: &str = "Whoever has that key and a copy of the spool can still read it";
+const COPIES_CLEAR: &str = "Whoever has a copy of the spool, which lay in the clear, can still read it";
+/// What nobody can promise.
 const LIMITS: &str = "a flash disk, a file system that copies on write, and backups may keep what was overwritten; who has a \
                       backup of the HSM host's file of keys or of a spool in the clear destroys it as well";
+
+/// What was done, by what the event of the deletion says.
+fn how(sealed: bool, detail: &str) -> String {
+    let there = !detail.contains(SPOOL_MISSING);
+    let spool = if there { SPOOL_REMOVED } else { SPOOL_WAS_MISSING };
+    match (sealed, detail.contains(KEY_MISSING)) {
+        (true, false) => format!("{KEY_DESTROYED}; {spool}"),
+        (true, true) => format!("{KEY_WAS_MISSING}; {spool}. {COPIES}"),
+        (false, _) if there => SPOOL_OVERWRITTEN.to_owned(),
+        (false, _) => format!("{spool}. {COPIES_CLEAR}"),
+    }
+}
 
 /// See the module.
 #[derive(Debug, Serialize)]
@@ -41,7 +61,7 @@ pub struct Certificate {
     by: Option<String>,
     why: Option<String>,
     event: u64,
-    how: &'static str,
+    how: String,
     limits: &'static str,
 }
 
@@ -51,12 +71,7 @@ impl Certificate {
         let view = reader.job(job)?;
         let missing = || LedgerError::Damaged(format!("{job}: no event tells of the deletion"));
         let deleted = reader.told(job, "DELETED")?.ok_or_else(missing)?;
-        let was_missing = deleted.detail.as_ref().is_some_and(|detail| detail.contains(KEY_MISSING));
-        let how = match view.spool_key {
-            None => HOW_CLEAR,
-            Some(_) if was_missing => HOW_MISSING,
-            Some(_) => HOW,
-        };
+        let how = how(view.spool_key.is_some(), deleted.detail.as_deref().unwrap_or_default());
         Ok(Self {
             certificate: "CWD1",
             simulated: view.simulated,

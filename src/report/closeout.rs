@@ -4,11 +4,19 @@
 //! The return file is JSON Lines: a header, a line for each record in file order, a trailer.
 //!
 //! ```text
-//! {"return":"CWR1","simulated":..,"test_keys":..,"deleted":..,"issuer_id":..,"file_id":..,"product":..,"sha256":..,"ledger":..,"job":..,"closed":..}
+//! {"return":"CWR1","simulated":..,"test_keys":..,"deleted":..,"fulfilment_data":..,"issuer_id":..,"file_id":..,"product":..,"sha256":..,"ledger":..,"job":..,"closed":..}
 //! {"seq":1,"card_ref":..,"outcome":"GOOD"|"CANCELLED","attempts":1,"blank":CSN|null,"time":..|null,"position":1|null,
 //!  "fulfilment":{"stock":..,"carrier":..,"ship_group":..,"priority":..,"group":..}}
 //! {"end":"CWR1","records":..,"good":..,"cancelled":..}
 //! ```
+//!
+//! `fulfilment_data`, which the report has as well, says what became of what the issuer's file said of fulfilment:
+//!
+//! | it says | then `fulfilment` is |
+//! |---|---|
+//! | `as accepted` | what the file said of the record: null is what it did not say |
+//! | `not readable` | null, whatever the file said: the accepted file or its key was lost or changed before |
+//! | `deleted` | null, whatever the file said: the cardholder data were deleted before |
 
 use std::fmt::Write as _;
 use std::io::Write;
@@ -17,6 +25,7 @@ use serde::Serialize;
 
 use super::summary::{Places, Summary};
 use super::tally::{self, Of, Tally};
+use super::withheld::shown;
 use crate::audit::LedgerId;
 use crate::exit::{Exit, Failure};
 use crate::hsm::{HsmInfo, KmcInfo};
@@ -24,6 +33,13 @@ use crate::ledger::{
     AttemptState, JobId, JobState, JobView, Reader, RecordState, StationCount, Stock, rfc3339,
 };
 use crate::modules::sections::Fulfilment;
+
+/// What `fulfilment_data` says where a return file has them.
+pub const AS_ACCEPTED: &str = "as accepted";
+/// The same where the accepted file or its key was lost or changed.
+const NOT_READABLE: &str = "not readable";
+/// The same where the cardholder data were deleted.
+const DELETED: &str = "deleted";
 
 /// A close-out report.
 #[derive(Debug, Clone, Serialize)]
@@ -46,6 +62,8 @@ pub struct CloseOut {
     pub worked: Tally,
     /// Cards that reached a state, by module and station.
     pub stations: Vec<StationCount>,
+    /// What became of the fulfilment data: see the module.
+    pub fulfilment_data: &'static str,
     /// Job, balances, rejects, remakes, gaps.
     #[serde(flatten)]
     pub summary: Summary,
@@ -91,8 +109,8 @@ impl std::fmt::Display for KeyUsed {
 }
 
 impl CloseOut {
-    /// Of a closed job. The error says what is in the way.
-    pub fn build(reader: &Reader, job: JobId, hsm: &HsmInfo) -> Result<Self, Failure> {
+    /// Of a closed job; `readable`: what was accepted is there. The error says what is in the way.
+    pub fn build(reader: &Reader, job: JobId, readable: bool, hsm: &HsmInfo) -> Result<Self, Failure> {
         let view = reader.job(job)?;
         closed(&view)?;
         let kmcs = reader.kmcs(job)?;
@@ -114,8 +132,24 @@ impl CloseOut {
             hsm_calls,
             worked,
             stations: reader.station_counts(job)?,
+            fulfilment_data: match (view.deleted, readable) {
+                (true, _) => DELETED,
+                (false, true) => AS_ACCEPTED,
+                (false, false) => NOT_READABLE,
+            },
             summary: Summary::build(reader, job, None, Places::default())?,
         })
+    }
+
+    fn data_text(&self) -> &'static str {
+        match self.fulfilment_data {
+            DELETED => "deleted",
+            NOT_READABLE => {
+                "not readable any more, for the accepted file or its key was lost or changed: the return file has no \
+                 fulfilment data"
+            }
+            _ => "kept until they are deleted",
+        }
     }
 
     fn stock_text(&self) -> String {
@@ -130,12 +164,13 @@ impl CloseOut {
         let mark = super::mark(job)
             .map(|mark| format!("<p class=mark>{mark}: no card of this report is for a cardholder</p>"));
         let mut page = format!(
-            "<!doctype html><html lang=en><meta charset=utf-8><title>Close-out {0}</title><style>body{{font:15px/1.4 \
+            "<!doctype html><html lang=en><meta charset=utf-8>{2}<style>body{{font:15px/1.4 \
              sans-serif;margin:2em;max-width:60em}}table{{border-collapse:collapse;margin:1em 0}}td,th{{border:1px solid \
              #999;padding:.2em .6em;text-align:left}}.mark{{background:#fd0;padding:.5em;font-weight:bold}}</style>{1}<h1>\
              Close-out of {0}</h1>",
             escaped(&job.job.to_string()),
-            mark.unwrap_or_default()
+            mark.unwrap_or_default(),
+            title(job.job)
         );
         let b = &job.balance;
         let rows = [
@@ -149,7 +184,7 @@ impl CloseOut {
                 "HSM calls",
                 self.hsm_calls.iter().map(|(k, n)| format!("{k} {n}")).collect::<Vec<_>>().join(", "),
             ),
-            ("Cardholder data", if job.deleted { "deleted" } else { "kept until they are deleted" }.into()),
+            ("Cardholder data", self.data_text().into()),
             ("SHA-256 of the file", job.digest.clone()),
             ("Ledger", self.ledger.clone()),
             ("From", self.from.clone()),
@@ -208,6 +243,11 @@ impl CloseOut {
     }
 }
 
+/// What stands at the beginning of a job's page and of no other.
+pub fn title(job: JobId) -> String {
+    format!("<title>Close-out {}</title>", escaped(&job.to_string()))
+}
+
 fn heading(page: &mut String, text: &str) {
     // Writing to a String does not fail.
     let _ = write!(page, "<h2>{}</h2>", escaped(text));
@@ -238,6 +278,7 @@ struct Header<'a> {
     test_keys: bool,
     /// The cardholder data were deleted before: there are no fulfilment data.
     deleted: bool,
+    fulfilment_data: &'static str,
     issuer_id: &'a str,
     file_id: &'a str,
     product: &'a str,
@@ -268,12 +309,6 @@ struct FulfilmentText {
     group: Option<String>,
 }
 
-/// What an issuer wrote where no account number belongs is not carried on.
-fn shown(text: Option<String>) -> Option<String> {
-    let digits = |text: &str| text.split(|c: char| !c.is_ascii_digit()).any(|run| run.len() >= 12);
-    text.map(|text| if digits(&text) { "(withheld: 12 or more digits)".to_owned() } else { text })
-}
-
 /// Writes the return file of a closed job. `fulfilment` gives what a record's FUL section says.
 pub fn write_return(
     reader: &Reader,
@@ -290,6 +325,7 @@ pub fn write_return(
             simulated: job.simulated,
             test_keys: job.test_keys,
             deleted: job.deleted,
+            fulfilment_data: close_out.fulfilment_data,
             issuer_id: &job.issuer_id,
             file_id: &job.file_id,
             product: &job.product,

@@ -9,6 +9,7 @@ pub mod events;
 pub mod progress;
 pub mod summary;
 pub mod tally;
+mod withheld;
 
 pub use events::EventWriter;
 pub use progress::{Progress, Shown};

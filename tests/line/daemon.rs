@@ -80,7 +80,12 @@ impl<'a> Daemon<'a> {
     }
 
     pub fn started(world: &'a World, command: &mut Command) -> Self {
-        let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+        Self::logged(world, command.stderr(Stdio::null()))
+    }
+
+    /// Whose log goes where the command says.
+    pub fn logged(world: &'a World, command: &mut Command) -> Self {
+        let mut child = command.spawn().unwrap();
         let mut said = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
         assert_eq!(said, "ready\n");

@@ -1,6 +1,8 @@
 //! Cardholder data at rest and their end: nothing of them in the clear beside the ledger, a spool that is not what was
 //! accepted, deletion from any step on, by a person and by itself.
 
+mod refused;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -173,13 +175,16 @@ fn deletion_comes_to_its_end_from_any_step() {
     );
     let with_data = lines(&world.path("cardwright.db.papers/J1-return.jsonl"));
     assert!(
-        with_data[0]["deleted"] == false && with_data[1]["fulfilment"]["stock"].is_string(),
+        with_data[0]["deleted"] == false
+            && with_data[0]["fulfilment_data"] == "as accepted"
+            && with_data[1]["fulfilment"]["stock"].is_string(),
         "{}",
         with_data[1]
     );
     let late = world.cardwright(&["job", "papers", "J1", "--keys", "bureau.store", "--out", "late"]);
     assert_eq!(late.code, 0, "{}", late.stderr);
     let without = lines(&world.path("late/J1-return.jsonl"));
+    assert_eq!(without[0]["fulfilment_data"], "deleted");
     assert!(without[0]["deleted"] == true && without[1]["fulfilment"]["stock"].is_null(), "{}", without[1]);
     assert_eq!(
         (&without[1]["blank"], &without[1]["outcome"]),
@@ -234,6 +239,7 @@ fn a_job_whose_key_was_lost_is_deleted_and_the_certificate_says_so() {
         assert_eq!(genuine(&world, &paper), 0);
         let says: Value = serde_json::from_slice(&fs::read(world.path(&paper)).unwrap()).unwrap();
         let how = word(&says, "how");
+        assert!(how.contains("the spool was removed"), "{how}");
         assert!(how.contains("already missing") && how.contains("nothing was destroyed"), "{how}");
         let log = world.cardwright(&["log", "--json", "--job", job]);
         let events: Vec<Value> = serde_json::from_str(&log.stdout).unwrap();
