@@ -3,7 +3,7 @@
 //! A file is known by how it begins, so that no list of a run's own inputs can be incomplete.
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::exit::{Exit, Failure};
 
@@ -44,6 +44,9 @@ pub fn check(path: &Path, kind: Kind) -> Result<(), Failure> {
     if meta.is_dir() {
         return Err(fail("is a directory; name a file".into()));
     }
+    if let Some(owner) = owner(path) {
+        return Err(fail(format!("it belongs to {}; name another", owner.display())));
+    }
     if !meta.is_file() || meta.len() == 0 {
         return Ok(());
     }
@@ -58,6 +61,14 @@ pub fn check(path: &Path, kind: Kind) -> Result<(), Failure> {
             kind.name()
         )))
     }
+}
+
+/// The file beside which this one lies, for a program that has it open: a ledger or a key store.
+fn owner(path: &Path) -> Option<PathBuf> {
+    let path = path.canonicalize().ok()?;
+    let name = path.to_str()?;
+    let owners = ["-wal", "-shm", "-lock"].iter().filter_map(|suffix| name.strip_suffix(suffix));
+    owners.map(PathBuf::from).find(|owner| owner.is_file())
 }
 
 #[cfg(test)]
@@ -82,6 +93,12 @@ mod tests {
             assert_eq!(got, fits, "{content:?}");
         }
         assert!(check(directory.path(), Kind::Json).is_err());
+        // Empty, but somebody's.
+        let wal = directory.path().join("l.db-wal");
+        std::fs::write(&wal, "").unwrap();
+        assert!(check(&wal, Kind::Json).is_ok());
+        std::fs::write(directory.path().join("l.db"), "x").unwrap();
+        assert!(check(&wal, Kind::Json).is_err());
         assert!(check(Path::new("/dev/null"), Kind::Csv).is_ok());
     }
 }

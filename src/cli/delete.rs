@@ -31,7 +31,7 @@ use crate::hsm::{HsmError, Vault};
 use crate::ids::SpoolKeyName;
 use crate::ledger::{Change, Context, JobId, JobState, JobView, Law, Ledger, LedgerError, Reader, rfc3339};
 use crate::profile::Line;
-use crate::report::certificate::{Certificate, KEY_MISSING, SPOOL_MISSING};
+use crate::report::certificate::{Certificate, KEY_MISSING, SPOOL_MISSING, SPOOL_UNREADABLE};
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// Bytes overwritten at a time.
@@ -80,7 +80,8 @@ pub(super) fn delete(
         let person = by.reason.as_deref() != Some(RETENTION);
         papers = Papers::new(job, reader.id()?, &directory, &mut signer)?;
         papers.nothing_yet(CERTIFICATE)?;
-        write_missing(&reader, (&view, key), &mut papers, person, connect, out)?;
+        let unreadable = write_missing(&reader, (&view, key), &mut papers, person, connect, out)?;
+        let unreadable = unreadable && key == Key::There && Path::new(&view.spool).exists();
         let key = match view.spool_key {
             Some(key) => format!("{}, ", destroyed((job, key), &mut vault, out)?),
             None => String::new(),
@@ -93,7 +94,8 @@ pub(super) fn delete(
                 SPOOL_MISSING
             }
         };
-        let by = Context { detail: Some(format!("{key}{spool}")), ..by };
+        let unreadable = if unreadable { format!(", {SPOOL_UNREADABLE}") } else { String::new() };
+        let by = Context { detail: Some(format!("{key}{spool}{unreadable}")), ..by };
         ledger.record(job, Change::Deleted, by).wait()?;
     }
     let certificate = Certificate::build(&reader, job)?;
@@ -200,7 +202,7 @@ fn destroyed(
 }
 
 /// The return file tells the issuer what the spool says of each record, so it is written while the spool can be read. Where it
-/// cannot, a person may go on, and nobody else.
+/// cannot, a person may go on, and nobody else. Gives whether it could not be read now.
 fn write_missing(
     reader: &Reader,
     (view, key): (&JobView, Key),
@@ -208,13 +210,13 @@ fn write_missing(
     person: bool,
     connect: &dyn Fn() -> Result<Client, Failure>,
     out: &mut dyn Write,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     let job = view.job;
     let there = papers.there()?;
     let told = there.without_fulfilment.is_none();
     // An earlier try came as far as the key, or to where a spool in the clear is overwritten.
     if there.all && (key == Key::Destroyed || told && (person || key == Key::None)) {
-        return Ok(());
+        return Ok(false);
     }
     let spool = match spool_of(view, Box::new(connect()?)) {
         Ok(spool) => Some(spool),
@@ -246,7 +248,11 @@ fn write_missing(
         );
         return Err(Failure::new(Exit::Io, what));
     }
-    if there.all { Ok(()) } else { papers.write(reader, spool, false, out) }
+    let unreadable = spool.is_none();
+    if !there.all {
+        papers.write(reader, spool, false, out)?;
+    }
+    Ok(unreadable)
 }
 
 /// Removes the spool, if there is one; one that lies there in the clear is overwritten before.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
+use rusqlite::ffi::SQLITE_IOERR_SHORT_READ;
 
 use super::law::Law;
 use super::types::JobId;
@@ -122,6 +123,11 @@ impl From<rusqlite::Error> for LedgerError {
 fn told(error: &rusqlite::Error) -> String {
     let next = match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => "make room on its disk",
+        Some(ErrorCode::SystemIoFailure)
+            if error.sqlite_error().is_some_and(|e| e.extended_code == SQLITE_IOERR_SHORT_READ) =>
+        {
+            "one of its files was cut off: put back what was there, or restore it from a backup"
+        }
         Some(ErrorCode::SystemIoFailure) => {
             "its disk does not do what it is told: have it looked at (the kernel's log says more) before you go on"
         }

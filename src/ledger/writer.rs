@@ -29,6 +29,9 @@ pub(super) const SIGNED_EVERY: u64 = 10_000;
 /// Longest that an event waits to be signed: what an old copy of the ledger, put back after a crash, can hide.
 const SIGNED_WITHIN: Duration = Duration::from_secs(1);
 
+/// How often a writer without work looks whether its files are still there.
+const LOOKS_AFTER: Duration = Duration::from_secs(1);
+
 /// How one caller hears of one change. A commit takes longer than a context switch, so a caller sleeps at once and leaves the
 /// processor to the writer.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, LedgerError>>;
@@ -139,7 +142,10 @@ impl Writer {
             self.sign_if_due();
             let mut next = match self.next(messages) {
                 Ok(first) => Some(first),
-                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.look();
+                    continue;
+                }
                 Err(RecvTimeoutError::Disconnected) => break,
             };
             while let Some(message) = next.take() {
@@ -175,7 +181,16 @@ impl Writer {
     fn next(&self, messages: &Receiver<Message>) -> Result<Message, RecvTimeoutError> {
         match self.unsigned_since {
             Some(since) => messages.recv_deadline(since + SIGNED_WITHIN),
-            None => messages.recv().map_err(RecvTimeoutError::from),
+            None => messages.recv_timeout(LOOKS_AFTER),
+        }
+    }
+
+    /// A ledger of which something was taken away takes nothing more, although nobody writes.
+    fn look(&mut self) {
+        if self.poison.get().is_none()
+            && let Err(error) = self.store.look()
+        {
+            self.fail(error);
         }
     }
 
@@ -249,6 +264,7 @@ impl Writer {
             }
             Message::Stop => {
                 self.sign();
+                self.look();
                 if self.poison.get().is_none() {
                     self.store.fold();
                 }
@@ -406,7 +422,7 @@ impl Writer {
     /// the bytes are lost all the same.
     fn fail(&mut self, error: LedgerError) -> LedgerError {
         self.store.abandon();
-        let error = error.of(self.store.path());
+        let error = self.store.reason(error);
         if self.poison.set(error.clone()).is_ok() {
             tracing::error!(%error, "the ledger takes nothing more");
         }

@@ -15,6 +15,8 @@ const KEY_WAS_MISSING: &str = "the key of the spool was already missing from the
 pub const KEY_MISSING: &str = "was already missing when the deletion was asked for";
 /// What the event says of a spool that there was nothing of to remove; the certificate says the same.
 pub const SPOOL_MISSING: &str = "spool was not there any more";
+/// What the event says of a spool that did not read as it was accepted; the certificate says the same.
+pub const SPOOL_UNREADABLE: &str = "what lay in the spool's place did not read as what was accepted";
 /// What was done about the spool.
 const SPOOL_REMOVED: &str = "the spool was removed";
 /// The same where it lay in the clear.
@@ -32,12 +34,13 @@ const LIMITS: &str = "a flash disk, a file system that copies on write, and back
 fn how(sealed: bool, detail: &str) -> String {
     let there = !detail.contains(SPOOL_MISSING);
     let spool = if there { SPOOL_REMOVED } else { SPOOL_WAS_MISSING };
-    match (sealed, detail.contains(KEY_MISSING)) {
+    let done = match (sealed, detail.contains(KEY_MISSING)) {
         (true, false) => format!("{KEY_DESTROYED}; {spool}"),
         (true, true) => format!("{KEY_WAS_MISSING}; {spool}. {COPIES}"),
         (false, _) if there => SPOOL_OVERWRITTEN.to_owned(),
         (false, _) => format!("{spool}. {COPIES_CLEAR}"),
-    }
+    };
+    if detail.contains(SPOOL_UNREADABLE) { format!("{done}; {SPOOL_UNREADABLE}") } else { done }
 }
 
 /// See the module.

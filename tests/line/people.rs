@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
@@ -175,7 +176,7 @@ fn nobody_shuts_the_others_out() {
     let socket = bo.folder.path().join("d.sock");
     let daemon = Daemon::start_at(&world, "two.toml", &socket);
     let idle: Vec<_> = (0..100).map(|_| UnixStream::connect(&socket).unwrap()).collect();
-    let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    let end = std::time::Instant::now() + Duration::from_secs(10);
     let told = loop {
         let told = daemon.asks("job list");
         if told.code == DAEMON || std::time::Instant::now() > end {
@@ -186,7 +187,7 @@ fn nobody_shuts_the_others_out() {
     assert_eq!(bo.ok("job list"), "");
     drop(idle);
     while daemon.asks("job list").code != 0 {
-        assert!(std::time::Instant::now() < end + std::time::Duration::from_secs(10));
+        assert!(std::time::Instant::now() < end + Duration::from_secs(10));
     }
 }
 
@@ -285,6 +286,50 @@ fn a_wal_that_is_emptied_under_a_running_line_stops_it() {
     assert!(refused.stderr.contains("was written"), "{}", refused.stderr);
 }
 
+/// Nobody writes meanwhile; it is found all the same, and not laid to the disk.
+#[test]
+fn a_wal_that_is_emptied_under_an_idle_daemon_ends_it() {
+    let world = World::new();
+    world.prepared("a", 4, 7);
+    people(&world, "\"operator\", \"supervisor\"");
+    let daemon = Daemon::start(&world, "0", "1");
+    daemon.ok("job submit a.cwf1");
+    std::thread::sleep(Duration::from_millis(1500));
+    std::fs::File::options().write(true).truncate(true).open(world.path("cardwright.db-wal")).unwrap();
+    std::thread::sleep(Duration::from_millis(2500));
+    let asked = daemon.asks("stock shift early");
+    assert!(asked.code == LEDGER && asked.stderr.contains("cut off"), "{}", asked.stderr);
+    assert_eq!(daemon.ends(), Some(LEDGER));
+}
+
+/// A shell that brings the WAL into the file and empties it takes nothing away.
+#[test]
+fn another_program_may_fold_the_ledger_beside_a_running_line() {
+    let world = World::new();
+    world.prepared("a", 40, 8);
+    people(&world, "\"operator\", \"supervisor\"");
+    let daemon = Daemon::start(&world, "20", "1");
+    daemon.ok("job submit a.cwf1");
+    let wal = || world.path("cardwright.db-wal").metadata().unwrap().len();
+    let fold = || {
+        let pragma = ["cardwright.db", "PRAGMA busy_timeout = 5000; PRAGMA wal_checkpoint(TRUNCATE);"];
+        let shell = Command::new("sqlite3").args(pragma).current_dir(world.path("")).output().unwrap();
+        assert!(shell.status.success(), "{}", String::from_utf8_lossy(&shell.stderr));
+    };
+    std::thread::sleep(Duration::from_millis(1500));
+    assert!(wal() > 0);
+    fold();
+    assert_eq!(wal(), 0);
+    daemon.ok("job release J1");
+    daemon.until("J1", |shown| {
+        fold();
+        shown["state"] == "CLOSED"
+    });
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.ends(), Some(0));
+    audited(&world);
+}
+
 /// Whoever took the lock that lies there now would write beside us.
 #[test]
 fn a_lock_that_is_removed_under_a_running_line_stops_it() {
@@ -301,8 +346,7 @@ fn a_lock_that_is_removed_under_a_running_line_stops_it() {
     assert_eq!(daemon.ends(), Some(LEDGER));
     left_in_line(&world);
     // A transaction may have been under way.
-    let since =
-        removed.duration_since(std::time::UNIX_EPOCH).unwrap() + std::time::Duration::from_millis(500);
+    let since = removed.duration_since(std::time::UNIX_EPOCH).unwrap() + Duration::from_millis(500);
     let last = events(&world).iter().map(|e| word(e, "ts")).max().unwrap();
     assert!(last < cardwright::ledger::rfc3339(since.as_millis() as u64), "it went on writing: {last}");
     let first = Witness::keep(&world, 1);

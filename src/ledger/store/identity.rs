@@ -56,6 +56,15 @@ impl Identity {
     }
 }
 
+impl Identity {
+    /// Nothing is in the WAL, by SQLite's index of it.
+    pub(super) fn emptied(&self) {
+        if let Some(Some(wal)) = self.first_wal.get() {
+            wal.length.set(0);
+        }
+    }
+}
+
 impl Wal {
     fn open(path: &Path) -> Option<Self> {
         let ((inode, length), file) = (about(path)?, File::open(path).ok()?);
@@ -66,9 +75,10 @@ impl Wal {
     /// cut is as long as ever, without its beginning.
     fn is_whole(&self, path: &Path) -> bool {
         let Some((inode, length)) = about(path) else { return false };
-        if inode != self.inode || length < self.length.replace(length) {
+        if inode != self.inode || length < self.length.get() {
             return false;
         }
+        self.length.set(length);
         let mut magic = [0; 4];
         length < HEADER
             || self.file.read_exact_at(&mut magic, 0).is_ok() && u32::from_be_bytes(magic) & !1 == MAGIC
@@ -122,6 +132,7 @@ mod tests {
             if grows {
                 file.write_all_at(&[7; 500], 1000).unwrap();
             }
+            assert_eq!(identity.moved(), Some(&*wal), "{cut} {grows}");
             assert_eq!(identity.moved(), Some(&*wal), "{cut} {grows}");
         }
     }

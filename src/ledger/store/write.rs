@@ -18,8 +18,33 @@ use crate::ledger::types::{Balance, Change, Context, Event, JobId, JobState, New
 impl Store {
     /// Begins a transaction (`BEGIN IMMEDIATE`: an upgrade from reading could fail with SQLITE_BUSY).
     pub(in crate::ledger) fn begin(&self) -> Result<(), LedgerError> {
-        self.connection.prepare_cached("BEGIN IMMEDIATE")?.raw_execute()?;
+        let begin = || self.connection.prepare_cached("BEGIN IMMEDIATE")?.raw_execute();
+        begin()?;
+        if self.in_place().is_err() {
+            // Another program may have brought the WAL into the file and emptied it: then nothing is in it by its index either.
+            self.connection.prepare_cached("ROLLBACK")?.raw_execute()?;
+            let frames: i64 = self.connection.query_row("PRAGMA wal_checkpoint(NOOP)", [], |r| r.get(1))?;
+            if frames == 0 {
+                self.identity.emptied();
+            }
+            begin()?;
+        }
         self.in_place()
+    }
+
+    /// Whether its files are still there and whole. For a writer that has nothing to write for a while.
+    pub(in crate::ledger) fn look(&self) -> Result<(), LedgerError> {
+        if self.in_place().is_ok() {
+            return Ok(());
+        }
+        self.begin()?;
+        self.connection.prepare_cached("ROLLBACK")?.raw_execute()?;
+        Ok(())
+    }
+
+    /// Why nothing can be written: that its files are not there any more goes before what SQLite makes of that.
+    pub(in crate::ledger) fn reason(&self, error: LedgerError) -> LedgerError {
+        self.in_place().err().unwrap_or_else(|| error.of(&self.path))
     }
 
     fn in_place(&self) -> Result<(), LedgerError> {

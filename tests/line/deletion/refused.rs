@@ -354,3 +354,17 @@ fn what_was_lost_and_came_back_is_told() {
     assert_eq!(code, 0, "{said}");
     assert_eq!(lines(&world.path(FOLDER).join("J1-return.jsonl"))[0]["fulfilment_data"], "as accepted");
 }
+
+#[test]
+fn the_certificate_says_that_the_spool_was_another() {
+    let world = closed(108);
+    let at = spool(&world);
+    let mut bad = fs::read(&at).unwrap();
+    *bad.last_mut().unwrap() ^= 1;
+    fs::write(&at, bad).unwrap();
+    let ended = world.cardwright(&["job", "delete", "J1", "--keys", "bureau.store"]);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let certificate = fs::read_to_string(world.path(FOLDER).join("J1-certificate.json")).unwrap();
+    let how = word(&serde_json::from_str(&certificate).unwrap(), "how");
+    assert!(how.contains("did not read as what was accepted"), "{how}");
+}
