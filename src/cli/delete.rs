@@ -140,8 +140,8 @@ fn own_spool(reader: &Reader, ledger: &Path, view: &JobView) -> Result<PathBuf, 
     let Some(name) = named.file_name().filter(|_| named.is_absolute()) else {
         return Err(refused("which is the path of no file"));
     };
-    let others = reader.jobs()?.into_iter().filter(|other| other.job != job && !other.deleted);
-    if let Some(other) = others.into_iter().find(|other| Path::new(&other.spool).file_name() == Some(name)) {
+    let mut others = reader.jobs()?.into_iter().filter(|other| other.job != job && !other.deleted);
+    if let Some(other) = others.find(|other| Path::new(&other.spool).file_name() == Some(name)) {
         return Err(refused(&format!("and {} as well", other.job)));
     }
     let own = match folder.canonicalize() {

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::books::{number, word};
 use crate::daemon::{Daemon, audited, command_on, good, off, people};
-use crate::support::World;
+use crate::support::{World, compile};
 
 /// Records of the job.
 const CARDS: u64 = 3;
@@ -30,14 +30,7 @@ pub struct Blows(tempfile::TempDir);
 impl Blows {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let compiled = Command::new("cc")
-            .args(["-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-O2", "-o"])
-            .arg(folder.path().join("preload.so"))
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/storm/preload.c"))
-            .args(["-ldl", "-lpthread"])
-            .status()
-            .expect("a C compiler: run `make setup`");
-        assert!(compiled.success());
+        compile("storm/preload.c", folder.path());
         Self(folder)
     }
 

@@ -237,15 +237,21 @@ fn an_older_ledger_after_a_kill_is_refused() {
     assert!(ended.stderr.contains("put back from a backup"), "{}", ended.stderr);
 }
 
-#[test]
-fn a_ledger_that_is_removed_under_a_running_line_stops_it() {
-    let world = World::new();
-    world.prepared("a", 60, 5);
-    people(&world, "\"operator\", \"supervisor\"");
-    let daemon = Daemon::start(&world, "20", "1");
+/// A daemon on whose line a job has made its first cards.
+fn at_work(world: &World, cards: u32, seed: u64) -> Daemon<'_> {
+    world.prepared("a", cards, seed);
+    people(world, "\"operator\", \"supervisor\"");
+    let daemon = Daemon::start(world, "20", "1");
     daemon.ok("job submit a.cwf1");
     daemon.ok("job release J1");
     daemon.until("J1", |shown| good(shown) > 1);
+    daemon
+}
+
+#[test]
+fn a_ledger_that_is_removed_under_a_running_line_stops_it() {
+    let world = World::new();
+    let daemon = at_work(&world, 60, 5);
     for name in ["cardwright.db", "cardwright.db-wal"] {
         std::fs::rename(world.path(name), world.path(&format!("away-{name}"))).unwrap();
     }
@@ -271,12 +277,7 @@ fn a_ledger_that_is_removed_under_a_running_line_stops_it() {
 #[test]
 fn a_wal_that_is_emptied_under_a_running_line_stops_it() {
     let world = World::new();
-    world.prepared("a", 60, 6);
-    people(&world, "\"operator\", \"supervisor\"");
-    let daemon = Daemon::start(&world, "20", "1");
-    daemon.ok("job submit a.cwf1");
-    daemon.ok("job release J1");
-    daemon.until("J1", |shown| good(shown) > 1);
+    let daemon = at_work(&world, 60, 6);
     std::fs::File::options().write(true).truncate(true).open(world.path("cardwright.db-wal")).unwrap();
     assert_eq!(daemon.ends(), Some(LEDGER));
     let stacked = world.dumps().iter().filter(|d| d["fate"] == "stacked").count();
@@ -335,11 +336,7 @@ fn another_program_may_fold_the_ledger_beside_a_running_line() {
 fn a_lock_that_is_removed_under_a_running_line_stops_it() {
     const CARDS: u64 = 60;
     let world = World::new();
-    world.prepared("a", CARDS as u32, 9);
-    people(&world, "\"operator\", \"supervisor\"");
-    let daemon = Daemon::start(&world, "20", "1");
-    daemon.ok("job submit a.cwf1");
-    daemon.ok("job release J1");
+    let daemon = at_work(&world, CARDS as u32, 9);
     daemon.until("J1", |shown| good(shown) > 1 && number(&shown["balance"], "in_flight") > 1);
     std::fs::remove_file(world.path("cardwright.db-lock")).unwrap();
     let removed = std::time::SystemTime::now();

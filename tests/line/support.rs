@@ -25,6 +25,19 @@ pub struct Ended {
     pub stderr: String,
 }
 
+/// Compiles a library that is preloaded, `tests/SOURCE`, into a folder: as its name, with `.so`.
+pub fn compile(source: &str, folder: &Path) {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(source);
+    let compiled = Command::new("cc")
+        .args(["-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-O2", "-o"])
+        .arg(folder.join(source.with_extension("so").file_name().unwrap()))
+        .arg(source)
+        .args(["-ldl", "-lpthread"])
+        .status()
+        .expect("a C compiler: run `make setup`");
+    assert!(compiled.success());
+}
+
 impl World {
     pub fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 
-use super::lock::beside;
+use crate::beside::beside;
 
 /// Length of a WAL's header, and how it begins (SQLite file format, section 4.1): the last bit tells the byte order of its
 /// checksums.
@@ -54,9 +54,7 @@ impl Identity {
         let whole = wal.as_ref().is_some_and(|wal| wal.is_whole(&self.wal));
         (!whole).then_some(&*self.wal)
     }
-}
 
-impl Identity {
     /// Nothing is in the WAL, by SQLite's index of it.
     pub(super) fn emptied(&self) {
         if let Some(Some(wal)) = self.first_wal.get() {

@@ -10,12 +10,13 @@
 use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::audit::LedgerId;
+use crate::beside::beside;
 use crate::ledger::error::LedgerError;
 
 /// Held as long as the ledger is open for writing; the kernel frees it when the process dies.
@@ -95,11 +96,4 @@ fn read(file: &mut File) -> (Option<u32>, Option<(String, u64)>) {
     let pid = lines.next().and_then(|pid| pid.parse().ok());
     let noted = lines.next().and_then(|line| line.split_once(' '));
     (pid, noted.and_then(|(ledger, n)| Some((ledger.to_owned(), n.parse().ok()?))))
-}
-
-/// The file of this name beside a ledger.
-pub(super) fn beside(ledger: &Path, suffix: &str) -> PathBuf {
-    let mut name = ledger.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }

@@ -15,8 +15,9 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction,
 use rustix::fs::{Advice, fadvise};
 
 use super::identity::Identity;
-use super::lock::{self, Lock, beside};
+use super::lock::{self, Lock};
 use super::{Store, row};
+use crate::beside::beside;
 use crate::ledger::chain::{GENESIS, Hash};
 use crate::ledger::error::LedgerError;
 

@@ -37,8 +37,8 @@ fn what_a_killed_run_left_in_the_line_is_thrown_out_before_the_next_feeds() {
     // Every record that was queued is good.
     let log = world.cardwright(&["log", "--json"]);
     let events: Vec<Value> = serde_json::from_str(&log.stdout).unwrap();
-    let rejected: Vec<_> = events.iter().filter(|e| e["reason"].is_string()).collect();
-    assert_eq!(ended.code, 0, "{rejected:#?}{}{said}", ended.stdout);
+    let reasons: Vec<_> = events.iter().filter(|e| e["reason"].is_string()).collect();
+    assert_eq!(ended.code, 0, "{reasons:#?}{}{said}", ended.stdout);
 
     let witness = Witness::keep(world, 1);
     witness.holds(world);
@@ -51,7 +51,7 @@ fn what_a_killed_run_left_in_the_line_is_thrown_out_before_the_next_feeds() {
     let detail = word(cleared[0], "detail");
     assert!(
         detail.contains(&format!("first feed: {} (", thrown.len())) && said.contains(&detail),
-        "{thrown:#?}{rejected:#?}{said}"
+        "{thrown:#?}{reasons:#?}{said}"
     );
     assert!(events.iter().all(|e| e["to"] != "REJECTED" || e["reason"] == "restart"), "{said}");
 

@@ -1,7 +1,6 @@
 //! The wall clock is set back and forward, in the middle of a job and between two, under `run` and under the daemon. Order is by
 //! the number of the event; the ledger's time never goes back; what takes time is measured by another clock.
 
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -9,7 +8,7 @@ use serde_json::Value;
 
 use super::{Daemon, accounted, ok};
 use crate::books::{Witness, number, word};
-use crate::support::World;
+use crate::support::{World, compile};
 
 const HOUR: i64 = 3600;
 /// Longer than any single step of a card takes here.
@@ -20,14 +19,7 @@ fn world(cards: u32) -> World {
     let mut world = World::new();
     world.prepared("job", cards, 37);
     world.prepared("next", 4, 38);
-    let compiled = Command::new("cc")
-        .args(["-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-O2", "-o"])
-        .arg(world.path("clock.so"))
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/line/faults/clock.c"))
-        .arg("-ldl")
-        .status()
-        .expect("a C compiler: run `make setup`");
-    assert!(compiled.success());
+    compile("line/faults/clock.c", &world.path(""));
     set(&world, 0);
     world.set("CLOCK", "clock");
     world.set("LD_PRELOAD", "clock.so");

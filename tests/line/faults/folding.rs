@@ -1,10 +1,10 @@
 //! The disk refuses to sync the ledger's file itself, when its WAL is brought into it. All that was told is in the WAL then, which
 //! must stay, and what the kernel still holds of the file in memory is not on the disk and never will be, whatever later syncs say.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
@@ -12,9 +12,9 @@ use serde_json::Value;
 
 use super::failing::{after_a_power_cut, killed_in_mid_job};
 use super::mounts::{Disk, Kind};
-use super::{LEDGER, accounted, ended, ok, settled};
+use super::{LEDGER, Shell, accounted, ended, ok, settled};
 use crate::books::{Witness, number};
-use crate::support::{Ended, World, lines};
+use crate::support::{Ended, World, compile, lines};
 
 const CARDS: u32 = 80;
 const REFUSED: &str = "its disk does not do what it is told";
@@ -27,14 +27,7 @@ const NEARLY: u64 = WAL_MAX - (1 << 20);
 fn world() -> (World, Disk, Vec<Witness>) {
     let mut world = World::new();
     world.prepared("job", CARDS, 43);
-    let compiled = Command::new("cc")
-        .args(["-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-O2", "-o"])
-        .arg(world.path("refused.so"))
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/line/faults/refused.c"))
-        .arg("-ldl")
-        .status()
-        .expect("a C compiler: run `make setup`");
-    assert!(compiled.success());
+    compile("line/faults/refused.c", &world.path(""));
     let disk = Disk::mount(&mut world, Kind::Failing);
     world.set("CARDWRIGHT_LEDGER", "small/cardwright.db");
     assert_eq!(world.run("job.cwf1", "sim-8", &["--limit", "2", "--seed", "1"]).code, 0);
@@ -101,20 +94,10 @@ fn in_the_middle_of_a_run_the_line_stops() {
     let (world, disk, mut runs) = world();
     fill_wal(&world, "small/cardwright.db", &disk.path("small/cardwright.db-wal"), NEARLY);
     // While somebody reads the ledger, a start leaves the WAL as it is.
-    let mut reader = world
-        .command(Path::new("sqlite3"))
-        .arg(world.path("small/cardwright.db"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("sqlite3: run `make setup`");
-    let words = b".dbconfig no_ckpt_on_close on\nSELECT n FROM head;\n.system echo read\n";
-    reader.stdin.as_mut().unwrap().write_all(words).unwrap();
-    let mut said = BufReader::new(reader.stdout.take().unwrap()).lines();
-    assert!(said.any(|line| line.unwrap() == "read"));
+    let words = ".dbconfig no_ckpt_on_close on\nSELECT 'open' FROM head;\n";
+    let reader = Shell::open(&world, "small/cardwright.db", words, "open");
     let stopped = refused(&world, "", &resume(CARDS, 2));
-    drop(reader.stdin.take());
-    reader.wait().unwrap();
+    reader.end();
     ended(&stopped, LEDGER, &["small/cardwright.db", REFUSED]);
     let told = lines(&world.path("events.jsonl"));
     assert!(told.len() > 100, "it stopped too early: {}", told.len());
@@ -186,17 +169,8 @@ fn while_another_program_folds_the_line_goes_on() {
     let mut runs = vec![Witness::keep(&world, 0)];
     fill_wal(&world, "cardwright.db", &world.path("cardwright.db-wal"), NEARLY);
     // Whoever comes first would wait for that lock.
-    let mut other = Command::new("sqlite3")
-        .arg(world.path("cardwright.db"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("sqlite3: run `make setup`");
-    let mut words = other.stdin.take().unwrap();
-    words.write_all(b".dbconfig no_ckpt_on_close on\nSELECT 'open' FROM head;\n").unwrap();
-    let said =
-        BufReader::new(other.stdout.take().unwrap()).lines().map(Result::unwrap).any(|line| line == "open");
-    assert!(said);
+    let words = ".dbconfig no_ckpt_on_close on\nSELECT 'open' FROM head;\n";
+    let other = Shell::open(&world, "cardwright.db", words, "open");
     // What SQLite locks then: see "WAL-Index File" in its file format.
     let shm =
         std::fs::OpenOptions::new().read(true).write(true).open(world.path("cardwright.db-shm")).unwrap();
@@ -213,7 +187,7 @@ fn while_another_program_folds_the_line_goes_on() {
     runs.push(Witness::keep(&world, 1));
     let wal = world.path("cardwright.db-wal").metadata().unwrap().size();
     assert!(wal > WAL_MAX, "{wal}: it was never so long that it was to be folded");
-    drop((shm, words));
-    other.wait().unwrap();
+    drop(shm);
+    other.end();
     accounted(&world, &runs, u64::from(CARDS));
 }

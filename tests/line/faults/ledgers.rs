@@ -1,6 +1,5 @@
 //! A ledger that is not as it was left: read-only, linked, locked by somebody else, without its WAL, not there.
 
-use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -8,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use super::mounts::{Disk, Kind};
-use super::{LEDGER, accounted, ended, ok, settled};
+use super::{LEDGER, Shell, accounted, ended, ok, settled};
 use crate::books::Witness;
 use crate::daemon::{Daemon, people};
 use crate::support::{World, lines};
@@ -87,22 +86,11 @@ fn by_another_name_or_none() {
 fn while_another_program_writes_to_it() {
     let world = world();
     assert_eq!(world.run("job.cwf1", "sim-8", &["--limit", "2"]).code, 0);
-    let mut other = Command::new("sqlite3")
-        .arg(world.path("cardwright.db"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("sqlite3: run `make setup`");
-    let mut words = other.stdin.take().unwrap();
-    words.write_all(b"BEGIN IMMEDIATE;\n.print locked\n").unwrap();
-    let mut said = String::new();
-    BufReader::new(other.stdout.take().unwrap()).read_line(&mut said).unwrap();
-    assert_eq!(said, "locked\n");
+    let other = Shell::open(&world, "cardwright.db", "BEGIN IMMEDIATE;\n.print locked\n", "locked");
     ended(&world.resume("sim-8", &[]), LEDGER, &["cardwright.db", "locked", "end that program"]);
     // Readers do not mind.
     ok(&world, "job show J1");
-    drop(words);
-    other.wait().unwrap();
+    other.end();
     accounted(&world, &resumed(&world), u64::from(CARDS));
 }
 

@@ -12,7 +12,7 @@ mod outputs;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Stdio};
 
@@ -34,6 +34,32 @@ pub fn ended(ended: &Ended, code: i32, words: &[&str]) {
     assert_eq!(ended.code, code, "{}{}", ended.stdout, ended.stderr);
     for word in words {
         assert!(ended.stderr.contains(word), "no {word:?} in {}", ended.stderr);
+    }
+}
+
+/// Somebody's sqlite3 with a ledger open.
+pub struct Shell(Child);
+
+impl Shell {
+    /// Says these words to it, and waits until it has answered the last of them with this line.
+    #[track_caller]
+    pub fn open(world: &World, ledger: &str, words: &str, answer: &str) -> Self {
+        let mut child = world
+            .command(Path::new("sqlite3"))
+            .arg(world.path(ledger))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("sqlite3: run `make setup`");
+        child.stdin.as_mut().unwrap().write_all(words.as_bytes()).unwrap();
+        let mut said = BufReader::new(child.stdout.as_mut().unwrap()).lines().map(Result::unwrap);
+        assert!(said.any(|line| line == answer), "it has not answered");
+        Self(child)
+    }
+
+    pub fn end(mut self) {
+        drop(self.0.stdin.take());
+        self.0.wait().unwrap();
     }
 }
 
