@@ -18,6 +18,7 @@ mod books;
 mod breakers;
 mod crosscheck;
 mod daemon;
+mod daemon_files;
 mod deletion;
 mod devices;
 mod exit_codes;
