@@ -28,12 +28,15 @@ use super::{ask, audit, card, delete, job, papers, stock};
 use crate::daemon::people::{People, Person};
 use crate::daemon::policy::{self, Ask, BY_OPERATOR, BY_SIGNAL, Decision, SUBMITTED};
 use crate::daemon::queue::Queue;
+use crate::daemon::watch::Deaths;
 use crate::daemon::wire::{self, Question};
 use crate::exit::{Exit, Failure};
 use crate::hsm::Auditor;
 use crate::ledger::{Change, Context, JobId, JobState, LedgerError};
-use crate::pipeline::{Stop, Tell};
+use crate::panics::ends_well;
+use crate::pipeline::{DIED, DISPATCHER, Stop, Tell};
 use crate::profile::Line;
+use crate::threads;
 
 /// Said when a signal ends the program before it listens.
 const STOPPED: &str = "stopped by the operator before the daemon listened";
@@ -41,6 +44,8 @@ const STOPPED: &str = "stopped by the operator before the daemon listened";
 const TOLD_MAX: usize = 256;
 /// How long a line may take to say whether a card will go: it never waits for a device.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
+/// How often a line without a job looks whether its ledger still writes.
+const LOOK_AT_LEDGER: Duration = Duration::from_secs(1);
 /// How long until it is looked again for data that are due.
 const LOOK_AGAIN: Duration = Duration::from_secs(3600);
 
@@ -79,6 +84,8 @@ struct Core {
     changed: Condvar,
     /// Held while papers are written or data deleted.
     deleting: Mutex<()>,
+    /// Threads of the daemon that died.
+    deaths: Deaths,
 }
 
 /// Runs it until a signal.
@@ -92,28 +99,20 @@ pub fn run(args: &DaemonArgs) -> Result<Exit, Failure> {
         queue: Mutex::default(),
         changed: Condvar::new(),
         deleting: Mutex::default(),
+        deaths: Deaths::default(),
     });
     core.hold_all()?;
     let listener = listen(&args.socket)?;
     let ours = inode(&args.socket);
-    let heard = signals.heard();
+    let heard = signals.heard(2);
     let (ended, line_ended) = bounded::<()>(0);
-    let spawned = |e: std::io::Error| Failure::new(Exit::Io, format!("us: no thread: {e}"));
-    let line = Arc::clone(&core);
-    std::thread::Builder::new()
-        .name("line".into())
-        .spawn(move || {
-            let _ended = ended;
-            line.make_jobs();
-        })
-        .map_err(spawned)?;
-    let retain = Arc::clone(&core);
-    std::thread::Builder::new().name("retention".into()).spawn(move || retain.retain()).map_err(spawned)?;
-    let accept = Arc::clone(&core);
-    std::thread::Builder::new()
-        .name("accept".into())
-        .spawn(move || accept.accept(&listener))
-        .map_err(spawned)?;
+    let (line, retain, accept) = (Arc::clone(&core), Arc::clone(&core), Arc::clone(&core));
+    threads::start("line", move || {
+        let _ended = ended;
+        line.watch("line", || line.make_jobs());
+    })?;
+    threads::start("retention", move || retain.watch("retention", || retain.retain()))?;
+    threads::start("accept", move || accept.watch("accept", || accept.accept(&listener)))?;
     // Nobody may be listening; whoever asks gets answers.
     let _ = writeln!(std::io::stdout(), "ready").and_then(|()| std::io::stdout().flush());
 
@@ -143,6 +142,7 @@ pub fn run(args: &DaemonArgs) -> Result<Exit, Failure> {
         let what = "key: the HSM host has ended, and the daemon with it; look why (its log stands above), and start again";
         return Err(Failure::new(Exit::Hsm, what));
     }
+    core.deaths.failure().map_or(Ok(()), Err)?;
     simulator.map(|()| Exit::Ok)
 }
 
@@ -206,6 +206,18 @@ impl Core {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Does all of a thread's work, and drains if it dies.
+    fn watch(&self, name: &str, work: impl FnOnce()) {
+        self.deaths.watch(name, work, || self.died(name));
+    }
+
+    /// A thread of the daemon has died, or left behind what only the next start can mend.
+    fn died(&self, name: &str) {
+        self.deaths.note(name);
+        self.queue().drain();
+        self.changed.notify_all();
+    }
+
     /// Everything comes up HELD.
     fn hold_all(&self) -> Result<(), Failure> {
         for job in self.shop.ledger.reader()?.jobs()? {
@@ -228,13 +240,25 @@ impl Core {
                 }
                 match queue.next(stop.clone(), tell.clone()) {
                     Some(next) => break next,
-                    None => queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner),
+                    None => {
+                        // Not for ever: the ledger may fail while nobody asks for anything.
+                        let waited = self.changed.wait_timeout(queue, LOOK_AT_LEDGER);
+                        queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+                    }
                 }
             };
             drop(queue);
-            if let Err(failure) = self.make(job, &actor, (stopped, told)) {
+            let mut made = Err(Failure::new(
+                Exit::Thread,
+                "us: the daemon's thread \"line\" died, which is a bug: report it",
+            ));
+            if !ends_well(|| made = self.make(job, &actor, (stopped, told))) {
+                self.died("line");
+            }
+            if let Err(failure) = made {
                 tracing::error!(%job, %failure, "the job cannot be made");
-                let context = Context { detail: Some(failure.message), ..held("line", "line") };
+                let reason = if failure.exit == Exit::Thread { DIED } else { "line" };
+                let context = Context { detail: Some(failure.message), ..held(reason, "line") };
                 if let Err(error) = self.shop.ledger.record(job, Change::Held, context).wait() {
                     tracing::error!(%job, %error, "and that cannot be written");
                 }
@@ -259,6 +283,11 @@ impl Core {
         let outcome = self.shop.make(batch, false, actor, || people, stopped_by)?;
         match &outcome.stopped {
             Some(stop @ Stop::Ledger(_)) => Err(Failure::new(Exit::Ledger, stop_text(stop))),
+            Some(Stop::Died(whose)) if whose == DISPATCHER => {
+                // Its cards are UNKNOWN once the ledger is opened anew.
+                self.died("line");
+                Ok(())
+            }
             _ => Ok(()),
         }
     }

@@ -10,7 +10,7 @@ use super::signals::Signals;
 use super::simulator::SimulateArgs;
 use crate::daemon::policy::BY_OPERATOR;
 use crate::exit::{Exit, Failure};
-use crate::ledger::{Context, JobId, JobState, Reader, RecordState};
+use crate::ledger::{Context, JobId, JobState, LedgerError, Reader, RecordState};
 use crate::outputs;
 use crate::pipeline::{Outcome, Stop};
 use crate::report::{EventWriter, Places, Progress, Shown, Summary};
@@ -127,10 +127,10 @@ fn make(shop: Shop, job: Job, args: &LineArgs, json: bool, signals: &Signals) ->
     let events = events.transpose()?;
     let total = u64::try_from(selected).unwrap_or(u64::MAX);
     let shown = Shown::suitable(json);
-    let progress = Progress::start(shop.ledger.subscribe(), id, total, crate::report::mark(&view), shown);
+    let progress = Progress::start(shop.ledger.subscribe(), id, total, crate::report::mark(&view), shown)?;
     let held = view.state == JobState::Held;
     let actor = args.by.actor();
-    let people = || (signals.heard(), crossbeam_channel::never());
+    let people = || (signals.heard(1), crossbeam_channel::never());
     let stopped_by = || Context { reason: Some(BY_OPERATOR.into()), ..Context::by(&actor) };
     let mut outcome = shop.make(batch, held, &actor, people, stopped_by)?;
     let ended = shop.close();
@@ -180,6 +180,7 @@ fn ended_as(outcome: &Outcome, selected: usize) -> Result<Exit, Failure> {
         Some(Stop::Fault { fault, .. }) if fault.blame == crate::modules::Blame::Hsm => Exit::Hsm,
         Some(Stop::Fault { fault, .. }) if fault.blame == crate::modules::Blame::Us => Exit::Bug,
         Some(Stop::Fault { .. }) => Exit::Device,
+        Some(Stop::Ledger(LedgerError::WriterDied) | Stop::NoThread(_) | Stop::Died(_)) => Exit::Thread,
         Some(Stop::Ledger(_)) => Exit::Ledger,
     };
     let text = outcome.stopped.as_ref().map(stop_text).unwrap_or_default();

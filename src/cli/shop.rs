@@ -29,7 +29,7 @@ use crate::hsm::{Admission, Auditor, Hsm, Realm, SpoolKey, Vault};
 use crate::ledger::{
     Change, Context, JobId, JobState, JobView, Ledger, LedgerError, NewJob, Reader, RecordState,
 };
-use crate::pipeline::{Batch, LineSetup, Outcome, Stop, Tell};
+use crate::pipeline::{Batch, DIED, DISPATCHER, LineSetup, Outcome, Stop, Tell};
 use crate::profile::line::{Keys, Rejects};
 use crate::profile::{Line, Product};
 use crate::record::chip::ChipSection;
@@ -578,6 +578,9 @@ fn cleared(line: &mut LineSetup, ledger: &Ledger, job: JobId) -> Result<bool, Fa
     }
 }
 
+/// Reason of a job whose line got too few threads.
+const NO_THREAD: &str = "no-thread";
+
 fn stop_word(stop: &Stop) -> &str {
     match stop {
         Stop::Operator => "operator",
@@ -585,6 +588,8 @@ fn stop_word(stop: &Stop) -> &str {
         Stop::Spool(_) => "spool",
         Stop::Fault { fault, .. } => &fault.reason,
         Stop::Ledger(_) => "ledger",
+        Stop::NoThread(_) => NO_THREAD,
+        Stop::Died(_) => DIED,
     }
 }
 
@@ -603,6 +608,15 @@ pub(super) fn stop_text(stop: &Stop) -> String {
             "the ledger cannot be written, so no card was bound any more: {what}; cards that were under way were finished \
              but are not recorded, so look for them in the stackers: they are UNKNOWN at the next start (`cardwright job \
              resume`)"
+        ),
+        Stop::NoThread(refused) => format!("no card was fed: {refused}, and resume the job"),
+        Stop::Died(whose) if whose == DISPATCHER => format!(
+            "us: the thread of {whose} died, which is a bug: report it; the cards under way are UNKNOWN at the next start \
+             (`cardwright job resume`)"
+        ),
+        Stop::Died(whose) => format!(
+            "us: the thread of {whose} died, which is a bug: report it; the card in its hands is UNKNOWN, or a blank that \
+             nobody counted: look for it before you resume the job"
         ),
     }
 }

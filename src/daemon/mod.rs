@@ -12,4 +12,5 @@
 pub mod people;
 pub mod policy;
 pub mod queue;
+pub mod watch;
 pub mod wire;

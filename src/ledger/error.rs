@@ -9,6 +9,7 @@ use super::law::Law;
 use super::types::JobId;
 use crate::exit::{Exit, Failure};
 use crate::hsm::HsmError;
+use crate::threads::ThreadRefused;
 
 /// A ledger that cannot be used, or a change that it refuses. `Clone`, because a failed commit is told to everybody
 /// who waits.
@@ -96,6 +97,15 @@ pub enum LedgerError {
     /// It was closed.
     #[error("the ledger is closed")]
     Closed,
+    /// The system gave no thread for the writer.
+    #[error("{0}")]
+    NoThread(ThreadRefused),
+    /// The thread that writes has died.
+    #[error(
+        "us: the thread that writes the ledger died, which is a bug: report it, and start again: cards that were under way are \
+         UNKNOWN then"
+    )]
+    WriterDied,
 }
 
 impl LedgerError {
@@ -170,6 +180,7 @@ impl From<LedgerError> for Failure {
             | LedgerError::Damaged(_)
             | LedgerError::Io { .. }
             | LedgerError::Closed => (Exit::Ledger, None),
+            LedgerError::NoThread(_) | LedgerError::WriterDied => (Exit::Thread, None),
         };
         let message = match next {
             Some(next) => format!("{error}; next: {next}"),

@@ -14,6 +14,7 @@ use crate::cli::common::Early;
 use crate::daemon::people::Person;
 use crate::daemon::wire::{self, Answer};
 use crate::exit::{Exit, Failure};
+use crate::threads;
 
 /// Connections of one person at a time: commands, and the programs that they watch with.
 const OF_ONE: usize = 16;
@@ -117,14 +118,24 @@ impl Core {
             let why = format!("{name} has {OF_ONE} connections open already; end some of them");
             return send(&stream, String::new(), Err(Failure::new(Exit::Daemon, format!("operator: {why}"))));
         }
-        let (core, still_open) = (Arc::clone(self), Arc::clone(open));
-        let spawned = std::thread::Builder::new().name("connection".into()).spawn(move || {
-            if let Err(error) = core.converse(&stream, &person) {
-                tracing::debug!(%error, "a connection ended");
-            }
+        let (core, still_open, theirs) = (Arc::clone(self), Arc::clone(open), Arc::new(stream));
+        let stream = Arc::clone(&theirs);
+        let started = threads::start("connection", move || {
+            core.watch("connection", || {
+                if let Err(error) = core.converse(&stream, &person) {
+                    tracing::debug!(%error, "a connection ended");
+                }
+            });
             still_open.one_less(uid);
         });
-        spawned.map(drop).inspect_err(|_| open.one_less(uid))
+        match started {
+            Ok(_) => Ok(()),
+            // Whoever asks can ask again; the line goes on.
+            Err(refused) => {
+                open.one_less(uid);
+                send(&theirs, String::new(), Err(refused.into()))
+            }
+        }
     }
 
     /// Questions and answers until the other end closes.
