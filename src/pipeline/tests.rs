@@ -100,6 +100,10 @@ impl Module for Worker {
 
     fn personalize(&mut self, _: &Work) -> Result<Done, Fault> {
         self.step("personalize");
+        if self.plant.at == "ledger" {
+            // Long enough for the ledger to be signed meanwhile.
+            std::thread::sleep(Duration::from_millis(150));
+        }
         Ok(Done::default())
     }
 
@@ -356,24 +360,20 @@ fn a_source_that_dies_leaves_its_records_queued_and_cards_under_way_are_finished
         let ran = run_with(&Plant::new("source", 1), from);
         ran.stopped_by("the source");
         let balance = ran.accounted();
-        assert_eq!((balance.good, balance.unknown), (u64::from(from) - 1, 0));
-        assert_eq!(balance.queued, u64::from(CARDS - from) + 1);
+        // Records that were prepared and not fed wait, too.
+        assert_eq!(
+            (balance.unknown, balance.remake, balance.good + balance.queued),
+            (0, 0, u64::from(CARDS))
+        );
+        assert!(balance.good < u64::from(from), "{balance:?}");
     }
 }
 
 #[test]
 fn a_ledger_whose_writer_dies_binds_nothing_more_and_the_next_start_says_what_is_unknown() {
-    // Job and restart are signed at once; the next place within a second, during or after the run.
+    // The new job is signed at once, and what follows within a second: in the middle of the run.
     let ran = run_until("ledger", 2);
-    if ran.outcome.stopped.is_none() {
-        let until = std::time::Instant::now() + LIMIT;
-        while ran.ledger.failed().is_none() {
-            assert!(std::time::Instant::now() < until, "nobody notices");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    } else {
-        assert_eq!(ran.outcome.stopped, Some(Stop::Ledger(LedgerError::WriterDied)));
-    }
+    assert_eq!(ran.outcome.stopped, Some(Stop::Ledger(LedgerError::WriterDied)));
     assert_eq!(ran.ledger.failed(), Some(&LedgerError::WriterDied));
     let held = ran.ledger.record(ran.job, crate::ledger::Change::Held, crate::ledger::Context::default());
     assert_eq!(held.wait().unwrap_err(), LedgerError::WriterDied);
