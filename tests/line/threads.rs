@@ -73,7 +73,7 @@ fn clean(ended: &Ended, most: u32, prefix: &str, codes: &[i32]) {
     assert!(codes.contains(code), "{most} processes: exit {code}: {stdout}{stderr}");
     let sentences = stderr.lines().filter(|line| line.starts_with(prefix)).count();
     assert_eq!(sentences, 1, "{most} processes: {stderr}");
-    for word in ["panicked", "RUST_BACKTRACE", "stack backtrace"] {
+    for word in ["panicked", "RUST_BACKTRACE", "stack backtrace", "a bug"] {
         assert!(!stderr.contains(word), "{most} processes: {stderr}");
     }
 }

@@ -85,6 +85,11 @@ mod tests {
     }
 
     #[test]
+    fn a_parser_that_panics_costs_the_section() {
+        assert_eq!(read::<()>(|| panic!("planted")), Err("cannot be read".to_owned()));
+    }
+
+    #[test]
     fn every_shipped_mic_is_checked_and_others_are_not() {
         for mic in ["EMB", "IND", "MAG", "GFX", "FUL"] {
             let error = check_section(&Mic::new(mic).unwrap(), b"nonsense").unwrap_err();
