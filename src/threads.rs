@@ -6,11 +6,13 @@
 use std::sync::{Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle, scope};
 
+use serde::{Deserialize, Serialize};
+
 use crate::exit::{Exit, Failure};
 use crate::panics::contained;
 
 /// The system gave no thread.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error(
     "operator: the system gives no thread for {name} ({why}): let this user have more processes and threads (ulimit -u, \
      TasksMax of a service)"
