@@ -38,4 +38,5 @@ mod stock;
 mod stopped;
 mod storm;
 mod support;
+mod threads;
 mod truth;
