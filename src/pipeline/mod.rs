@@ -116,6 +116,13 @@ pub enum Tell {
     },
     /// So many blanks more are in the hopper.
     Issued(u32),
+    /// The line stops feeding; cards under way are finished.
+    Stop,
+    /// The stop that a person asked for is taken back; the answer is whether the line goes on feeding.
+    GoOn {
+        /// Answered at once.
+        answer: Sender<bool>,
+    },
 }
 
 /// What a run did, for its report; the ledger has the truth about cards.

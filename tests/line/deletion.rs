@@ -491,6 +491,7 @@ fn what_is_due_is_deleted_by_the_daemon() {
     let daemon = Daemon::start_on(&world, "line.toml", "0", "2");
     daemon.ok("job submit other.cwf1");
     daemon.ok("job release J2");
+    daemon.closed("J2");
     // The event comes before the certificate.
     daemon.until("J2", |shown| {
         shown["deleted"] == true && world.path("cardwright.db.papers/J2-certificate.json").exists()

@@ -324,7 +324,7 @@ fn another_program_may_fold_the_ledger_beside_a_running_line() {
     daemon.ok("job release J1");
     daemon.until("J1", |shown| {
         fold();
-        shown["state"] == "CLOSED"
+        shown["phase"] == "COMPLETE"
     });
     daemon.signal(Signal::SIGTERM);
     assert_eq!(daemon.ends(), Some(0));

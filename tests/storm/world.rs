@@ -54,8 +54,8 @@ impl Template {
         std::fs::write(world.path("people.toml"), people).unwrap();
         let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/profiles/lines/sim-chip-8.toml");
         let line = std::fs::read_to_string(shipped).unwrap().replace("stations = 8", "stations = 2");
-        // A dead line does not come back here.
-        let line = line + "\n[limits]\nrecover = 0.2\n";
+        // Lives end by themselves, in the daemon as in the foreground, and a dead line does not come back here.
+        let line = "auto_close = true\n".to_owned() + &line + "\n[limits]\nrecover = 0.2\n";
         std::fs::write(world.path("line.toml"), line).unwrap();
         std::fs::create_dir(world.path("tmp")).unwrap();
         Self { world, library }

@@ -273,7 +273,7 @@ fn what_cannot_be_read_is_deleted_by_a_person_alone_who_is_told() {
     let world = closed(107);
     people(&world, "\"supervisor\"");
     keeps(&world, 0);
-    let by_person = "cardwright job delete J1";
+    let by_person = "a supervisor has it deleted as it is";
     let untouched = |daemon: &Daemon<'_>| assert_eq!(daemon.job("J1")["deleted"], false);
     // Something else in the place of a paper.
     fs::create_dir(world.path(FOLDER)).unwrap();

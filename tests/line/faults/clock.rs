@@ -126,10 +126,11 @@ fn under_the_daemon() {
     ok(&world, "job release J1 --socket d.sock");
     ok(&world, "job submit next.cwf1 --socket d.sock");
     let end = Instant::now() + Duration::from_secs(60);
-    while shown()["state"] != "CLOSED" {
+    while shown()["phase"] != "COMPLETE" {
         assert!(Instant::now() < end, "{}", shown());
         std::thread::sleep(Duration::from_millis(20));
     }
+    ok(&world, "job close J1 --socket d.sock");
     second.drains();
     runs.push(Witness::keep(&world, 1));
     accounted(&world, &runs, 30);

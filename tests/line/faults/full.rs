@@ -106,7 +106,10 @@ fn under_the_daemon() {
     settled(&world, &runs[0]);
     let second = Daemon::start(&world, "0", "2");
     ok(&world, "job release J1 --socket d.sock");
-    until(&|job| job["state"] == "CLOSED");
+    until(&|_| {
+        let closed = world.cardwright(&["job", "close", "J1", "--socket", "d.sock"]);
+        closed.code == 0
+    });
     disk.leave(0);
     let refused = world.cardwright(&["job", "submit", "next.cwf1", "--socket", "d.sock"]);
     ended(&refused, super::IO, &["No space left"]);
