@@ -232,5 +232,4 @@ impl<L: Link> Wire<'_, L> {
 }
 
 #[cfg(test)]
-#[path = "frame_tests.rs"]
 mod tests;

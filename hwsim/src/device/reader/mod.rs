@@ -286,5 +286,4 @@ fn hangs(blank: &Blank, station: &Station) -> bool {
 }
 
 #[cfg(test)]
-#[path = "reader_tests.rs"]
 mod tests;

@@ -336,5 +336,4 @@ fn rule(entry: Entry) -> Result<Rule> {
 }
 
 #[cfg(test)]
-#[path = "faults_tests.rs"]
 mod tests;

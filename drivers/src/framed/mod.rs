@@ -15,8 +15,6 @@
 //! - The BCC sees every single changed byte but one that turns into ETX: that one cuts an answer's data short with a
 //!   chance of 1 in 256. Command and status are safe from it, and no answer's data decides anything.
 
-#[cfg(test)]
-mod damage_tests;
 mod decoder;
 #[cfg(test)]
 mod tests;

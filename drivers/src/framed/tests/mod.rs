@@ -1,5 +1,7 @@
 //! The framing against scripts: known bytes from the wire page, then everything that a line can do to them.
 
+mod damage;
+
 use proptest::prelude::*;
 
 use super::*;

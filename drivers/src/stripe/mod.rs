@@ -4,10 +4,10 @@
 //! is. An encoder that cannot do something answers [`DeviceError::Unsupported`] and sends nothing; its entry in
 //! [`crate::registry`] says so beforehand.
 
-#[cfg(test)]
-mod damage_tests;
 pub mod mse630;
 pub mod msr605;
+#[cfg(test)]
+mod tests;
 mod tracks;
 
 use std::time::Duration;

@@ -241,5 +241,4 @@ pub fn raster(png: &[u8]) -> Option<[u8; 32]> {
 }
 
 #[cfg(test)]
-#[path = "printer_tests.rs"]
 mod tests;
