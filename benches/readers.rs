@@ -15,8 +15,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use drivers::host::{Device, HostReader, HostSpec};
-use drivers::link::{CardLink, Limits, Protocols, Reset, Step};
+use drivers::host::{HostReader, HostSpec, HostedDevice};
+use drivers::link::{CardLink, CommandStep, Protocols, Reset, SessionLimits};
 use pcscd_support::card::{ATR_T1, Card};
 use pcscd_support::scene::{READERS_MAX, Scene};
 
@@ -97,8 +97,8 @@ fn bare(name: &str, slot: &str) {
 fn hosted(reader: &mut HostReader) -> Duration {
     reader.power_on(Reset::Cold, Protocols::ANY, LONG).unwrap();
     let command = command();
-    let steps = [Step { command: &command, go_on: &[] }; SESSION];
-    let limits = Limits { each: LONG, all: LONG };
+    let steps = [CommandStep { command: &command, go_on: &[] }; SESSION];
+    let limits = SessionLimits { each: LONG, all: LONG };
     let begun = Instant::now();
     for _ in 0..SESSIONS {
         let mut responses = Vec::with_capacity(SESSION);
@@ -138,7 +138,7 @@ fn compared(readers: usize, rounds: usize) {
                 program: env!("CARGO_BIN_EXE_cardwright").into(),
                 arguments: vec!["station-host".into()],
                 pcscd: Some(scene.socket()),
-                device: Device::Reader(scene.reader(n, Duration::from_secs(3))),
+                device: HostedDevice::Reader(scene.reader(n, Duration::from_secs(3))),
             })
         })
         .collect();

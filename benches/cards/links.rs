@@ -6,8 +6,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use drivers::link::{CardLink, Limits, Protocols, Reset, Step};
-use drivers::sim::{Device, SimLink, SimReader};
+use drivers::link::{CardLink, CommandStep, Protocols, Reset, SessionLimits};
+use drivers::sim::{SimDevice, SimLink, SimReader};
 use drivers::transport::Transport;
 use drivers::wire::{ACK, ETX, STX, SW_DONE, reader, status};
 
@@ -45,16 +45,17 @@ pub fn cards(folder: &Path, cards: &[Vec<Vec<Vec<u8>>>]) -> Duration {
             answer.extend([ACK, STX, *command, status::DONE, ETX, bcc]);
         }
     });
-    let mut transport = Transport::new(SimLink::connect(&socket, "output", Device::Transport).unwrap());
+    let mut transport = Transport::new(SimLink::connect(&socket, "output", SimDevice::Transport).unwrap());
 
     let before = cpu_of_thread();
     for (messages, number) in cards.iter().zip(1..) {
         transport.feed().unwrap();
         reader.power_on(Reset::Cold, Protocols::ANY, LIMIT).unwrap();
         for commands in messages {
-            let steps: Vec<Step<'_>> = commands.iter().map(|command| Step { command, go_on: &[] }).collect();
+            let steps: Vec<CommandStep<'_>> =
+                commands.iter().map(|command| CommandStep { command, go_on: &[] }).collect();
             let mut responses = Vec::new();
-            reader.transmit_all(&steps, Limits { each: LIMIT, all: LIMIT }, &mut responses).unwrap();
+            reader.transmit_all(&steps, SessionLimits { each: LIMIT, all: LIMIT }, &mut responses).unwrap();
             assert_eq!(responses.len(), commands.len());
         }
         reader.power_off(LIMIT).unwrap();

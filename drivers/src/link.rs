@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::wire::{SW_DONE, reader};
 
 /// A byte link to one machine. A timeout of zero means: whatever is possible at once, without waiting.
-pub trait Link: Send {
+pub trait ByteLink: Send {
     /// Sends all the bytes, or fails.
     fn send(&mut self, bytes: &[u8], timeout: Duration) -> Result<(), LinkError>;
     /// Waits for at least one byte and takes at most `buffer.len()`; gives how many.
@@ -17,7 +17,7 @@ pub trait Link: Send {
     fn reopen(&mut self, timeout: Duration) -> Result<(), LinkError>;
 }
 
-impl<L: Link + ?Sized> Link for Box<L> {
+impl<L: ByteLink + ?Sized> ByteLink for Box<L> {
     fn send(&mut self, bytes: &[u8], timeout: Duration) -> Result<(), LinkError> {
         (**self).send(bytes, timeout)
     }
@@ -81,14 +81,14 @@ impl Protocols {
 
 /// A command of a session and its stop rule.
 #[derive(Debug, Clone, Copy)]
-pub struct Step<'a> {
+pub struct CommandStep<'a> {
     /// Command APDU.
     pub command: &'a [u8],
     /// Status words besides 9000 after which the next command may be sent.
     pub go_on: &'a [u16],
 }
 
-impl Step<'_> {
+impl CommandStep<'_> {
     /// Whether the next command may be sent after this response.
     pub fn goes_on_after(&self, response: &[u8]) -> bool {
         response.ends_with(&SW_DONE) || self.go_on.iter().any(|sw| response.ends_with(&sw.to_be_bytes()))
@@ -97,7 +97,7 @@ impl Step<'_> {
 
 /// How long a session may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct SessionLimits {
     /// Each command.
     pub each: Duration,
     /// All of them together.
@@ -119,8 +119,8 @@ pub trait CardLink: Send {
     /// been sent. Adds the responses to `responses`; after an error the command that failed is the next one.
     fn transmit_all(
         &mut self,
-        steps: &[Step<'_>],
-        limits: Limits,
+        steps: &[CommandStep<'_>],
+        limits: SessionLimits,
         responses: &mut Vec<Vec<u8>>,
     ) -> Result<(), CardError>;
     /// Takes the power off.
@@ -147,8 +147,8 @@ impl<C: CardLink + ?Sized> CardLink for Box<C> {
 
     fn transmit_all(
         &mut self,
-        steps: &[Step<'_>],
-        limits: Limits,
+        steps: &[CommandStep<'_>],
+        limits: SessionLimits,
         responses: &mut Vec<Vec<u8>>,
     ) -> Result<(), CardError> {
         (**self).transmit_all(steps, limits, responses)

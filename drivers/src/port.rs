@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use zeroize::Zeroize;
 
 use crate::error::DeviceError;
-use crate::link::{Link, LinkError};
+use crate::link::{ByteLink, LinkError};
 
 /// Bytes taken from the link at once.
 const CHUNK: usize = 512;
@@ -21,13 +21,13 @@ const REOPEN_TIME: Duration = Duration::from_secs(1);
 const SEND_TIME: Duration = Duration::from_secs(5);
 
 /// A link and what has arrived on it and was not yet asked for.
-pub(crate) struct Port<L> {
+pub(crate) struct BufferedLink<L> {
     link: L,
     held: Vec<u8>,
     next: usize,
 }
 
-impl<L: Link> Port<L> {
+impl<L: ByteLink> BufferedLink<L> {
     pub(crate) fn new(link: L) -> Self {
         Self { link, held: Vec::new(), next: 0 }
     }
@@ -103,7 +103,7 @@ impl<L: Link> Port<L> {
     }
 }
 
-impl<L> Drop for Port<L> {
+impl<L> Drop for BufferedLink<L> {
     fn drop(&mut self) {
         self.held.zeroize();
     }

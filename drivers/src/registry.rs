@@ -7,7 +7,7 @@
 use std::fmt;
 
 use crate::embosser::{self, CardEmbosser};
-use crate::link::Link;
+use crate::link::ByteLink;
 use crate::printer::{self, CardPrinter};
 use crate::stripe::{StripeEncoder, mse630, msr605};
 
@@ -18,33 +18,35 @@ pub const DRIVERS: &[Driver] = &[
         model: "MSR605, MSR206, MSRE206",
         baud: msr605::BAUD,
         capabilities: msr605::CAPABILITIES,
-        make: Make::Stripe(|serial| Box::new(msr605::Msr605::new(serial))),
+        make: DriverConstructor::Stripe(|serial| Box::new(msr605::Msr605::new(serial))),
     },
     Driver {
         name: "mse630",
         model: "MSE-630T",
         baud: mse630::BAUD,
         capabilities: mse630::CAPABILITIES,
-        make: Make::Stripe(|serial| Box::new(mse630::Mse630::new(serial))),
+        make: DriverConstructor::Stripe(|serial| Box::new(mse630::Mse630::new(serial))),
     },
     Driver {
         name: "card-printer",
         model: "framed card printer with a link for images",
         baud: printer::framed::BAUD,
         capabilities: printer::framed::CAPABILITIES,
-        make: Make::Printer(|serial, stream| Box::new(printer::framed::Printer::new(serial, stream))),
+        make: DriverConstructor::Printer(|serial, stream| {
+            Box::new(printer::framed::FramedPrinter::new(serial, stream))
+        }),
     },
     Driver {
         name: "embosser",
         model: "framed embosser with indent wheel",
         baud: embosser::framed::BAUD,
         capabilities: embosser::framed::CAPABILITIES,
-        make: Make::Embosser(|serial| Box::new(embosser::framed::Embosser::new(serial))),
+        make: DriverConstructor::Embosser(|serial| Box::new(embosser::framed::FramedEmbosser::new(serial))),
     },
 ];
 
 /// A link whatever it runs on.
-pub type BoxLink = Box<dyn Link>;
+pub type BoxLink = Box<dyn ByteLink>;
 
 /// One driver.
 pub struct Driver {
@@ -56,18 +58,18 @@ pub struct Driver {
     pub baud: u32,
     /// What it can do.
     pub capabilities: &'static [Capability],
-    make: Make,
+    make: DriverConstructor,
 }
 
 /// How a driver is made, from the links that it needs.
-enum Make {
+enum DriverConstructor {
     Stripe(fn(BoxLink) -> Box<dyn StripeEncoder>),
     Printer(fn(BoxLink, BoxLink) -> Box<dyn CardPrinter>),
     Embosser(fn(BoxLink) -> Box<dyn CardEmbosser>),
 }
 
 /// A driver on its links.
-pub enum Machine {
+pub enum DrivenMachine {
     /// A magnetic stripe encoder.
     Stripe(Box<dyn StripeEncoder>),
     /// A card printer.
@@ -89,7 +91,7 @@ pub enum Family {
 
 /// A link that a driver needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wire {
+pub enum LinkRole {
     /// Commands and status.
     Serial,
     /// Images.
@@ -138,26 +140,28 @@ impl Driver {
     /// Its family.
     pub fn family(&self) -> Family {
         match self.make {
-            Make::Stripe(_) => Family::Stripe,
-            Make::Printer(_) => Family::Printer,
-            Make::Embosser(_) => Family::Embosser,
+            DriverConstructor::Stripe(_) => Family::Stripe,
+            DriverConstructor::Printer(_) => Family::Printer,
+            DriverConstructor::Embosser(_) => Family::Embosser,
         }
     }
 
     /// The links that it needs.
-    pub fn wires(&self) -> &'static [Wire] {
+    pub fn wires(&self) -> &'static [LinkRole] {
         match self.make {
-            Make::Stripe(_) | Make::Embosser(_) => &[Wire::Serial],
-            Make::Printer(_) => &[Wire::Serial, Wire::Stream],
+            DriverConstructor::Stripe(_) | DriverConstructor::Embosser(_) => &[LinkRole::Serial],
+            DriverConstructor::Printer(_) => &[LinkRole::Serial, LinkRole::Stream],
         }
     }
 
     /// Makes it, on links that `open` gives: once for each of [`Self::wires`].
-    pub fn open<E>(&self, mut open: impl FnMut(Wire) -> Result<BoxLink, E>) -> Result<Machine, E> {
+    pub fn open<E>(&self, mut open: impl FnMut(LinkRole) -> Result<BoxLink, E>) -> Result<DrivenMachine, E> {
         Ok(match self.make {
-            Make::Stripe(make) => Machine::Stripe(make(open(Wire::Serial)?)),
-            Make::Printer(make) => Machine::Printer(make(open(Wire::Serial)?, open(Wire::Stream)?)),
-            Make::Embosser(make) => Machine::Embosser(make(open(Wire::Serial)?)),
+            DriverConstructor::Stripe(make) => DrivenMachine::Stripe(make(open(LinkRole::Serial)?)),
+            DriverConstructor::Printer(make) => {
+                DrivenMachine::Printer(make(open(LinkRole::Serial)?, open(LinkRole::Stream)?))
+            }
+            DriverConstructor::Embosser(make) => DrivenMachine::Embosser(make(open(LinkRole::Serial)?)),
         })
     }
 
@@ -249,9 +253,9 @@ mod tests {
                 Ok::<_, ()>(Box::new(Script::new().build().0) as BoxLink)
             });
             let family = match made.unwrap() {
-                Machine::Stripe(_) => Family::Stripe,
-                Machine::Printer(_) => Family::Printer,
-                Machine::Embosser(_) => Family::Embosser,
+                DrivenMachine::Stripe(_) => Family::Stripe,
+                DrivenMachine::Printer(_) => Family::Printer,
+                DrivenMachine::Embosser(_) => Family::Embosser,
             };
             assert_eq!((family, asked.as_slice()), (driver.family(), driver.wires()), "{}", driver.name);
             assert!(!driver.capabilities.is_empty() && driver.baud >= 1200);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serialport::{DataBits, FlowControl, Parity, SerialPort, StopBits};
 
-use crate::link::{Link, LinkError};
+use crate::link::{ByteLink, LinkError};
 
 /// Most bytes to a write: with more, poll says "writable" and the write then blocks for ever (4.10.1, on a PTY nobody
 /// reads).
@@ -66,7 +66,7 @@ fn plainly(error: serialport::Error) -> String {
     }
 }
 
-impl Link for SerialLink {
+impl ByteLink for SerialLink {
     fn reopen(&mut self, _: Duration) -> Result<(), LinkError> {
         // The old one first: it is open for us alone.
         self.port = None;
@@ -124,7 +124,7 @@ mod tests {
     use nix::unistd::ttyname;
 
     use super::*;
-    use crate::framed::Framed;
+    use crate::framed::FramedLink;
     use crate::stripe::msr605::Msr605;
 
     const SOON: Duration = Duration::from_millis(200);
@@ -169,7 +169,7 @@ mod tests {
             machine.read_exact(&mut ack).unwrap();
             assert_eq!(ack, [0x06]);
         });
-        let mut framed = Framed::new(SerialLink::open(&path, 115_200).unwrap());
+        let mut framed = FramedLink::new(SerialLink::open(&path, 115_200).unwrap());
         assert_eq!(framed.command(b'S', b"", Duration::from_secs(5)).unwrap(), b"M");
         end.join().unwrap();
     }

@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 use crate::link::LinkError;
 
 /// A stream socket whose calls can be limited in time.
-pub(crate) trait Socket: Read + Write {
+pub(crate) trait StreamSocket: Read + Write {
     fn limit_reads(&self, limit: Option<Duration>) -> std::io::Result<()>;
     fn limit_writes(&self, limit: Option<Duration>) -> std::io::Result<()>;
     fn wait(&self, wait: bool) -> std::io::Result<()>;
     fn end_writes(&self) -> std::io::Result<()>;
 }
 
-impl Socket for UnixStream {
+impl StreamSocket for UnixStream {
     fn limit_reads(&self, limit: Option<Duration>) -> std::io::Result<()> {
         self.set_read_timeout(limit)
     }
@@ -35,7 +35,7 @@ impl Socket for UnixStream {
     }
 }
 
-impl Socket for TcpStream {
+impl StreamSocket for TcpStream {
     fn limit_reads(&self, limit: Option<Duration>) -> std::io::Result<()> {
         self.set_read_timeout(limit)
     }
@@ -58,34 +58,34 @@ impl Socket for TcpStream {
 const CLOSE_ENOUGH: Duration = Duration::from_millis(5);
 
 /// A socket and the limits that were set on it.
-pub(crate) struct Timed<S> {
+pub(crate) struct TimedSocket<S> {
     socket: S,
     reads: Option<Duration>,
     writes: Option<Duration>,
 }
 
-impl<S: Socket> Timed<S> {
+impl<S: StreamSocket> TimedSocket<S> {
     /// A socket without limits.
     pub(crate) fn new(socket: S) -> Self {
         Self { socket, reads: None, writes: None }
     }
 
-    /// Sends all the bytes, or fails; see [`crate::link::Link::send`].
+    /// Sends all the bytes, or fails; see [`crate::link::ByteLink::send`].
     pub(crate) fn send(&mut self, bytes: &[u8], timeout: Duration) -> Result<(), LinkError> {
         let deadline = Instant::now() + timeout;
         let mut rest = bytes;
         while !rest.is_empty() {
-            let limit = Limit(S::limit_writes, &mut self.writes);
+            let limit = DirectionLimit(S::limit_writes, &mut self.writes);
             let n = some(&mut self.socket, limit, (deadline, timeout), |socket| socket.write(rest))?;
             rest = rest.get(n..).unwrap_or_default();
         }
         Ok(())
     }
 
-    /// Waits for at least one byte; see [`crate::link::Link::receive`].
+    /// Waits for at least one byte; see [`crate::link::ByteLink::receive`].
     pub(crate) fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, LinkError> {
         let deadline = Instant::now() + timeout;
-        let limit = Limit(S::limit_reads, &mut self.reads);
+        let limit = DirectionLimit(S::limit_reads, &mut self.reads);
         some(&mut self.socket, limit, (deadline, timeout), |socket| socket.read(buffer))
     }
 
@@ -112,18 +112,18 @@ impl<S: Socket> Timed<S> {
 }
 
 /// How one direction is limited, and to what it is.
-struct Limit<'a, S>(fn(&S, Option<Duration>) -> std::io::Result<()>, &'a mut Option<Duration>);
+struct DirectionLimit<'a, S>(fn(&S, Option<Duration>) -> std::io::Result<()>, &'a mut Option<Duration>);
 
 /// Reads or writes until some bytes went through or the deadline comes; a timeout is told as the caller's.
-fn some<S: Socket>(
+fn some<S: StreamSocket>(
     socket: &mut S,
-    Limit(limit, set): Limit<'_, S>,
+    DirectionLimit(limit, set): DirectionLimit<'_, S>,
     (deadline, timeout): (Instant, Duration),
     mut act: impl FnMut(&mut S) -> std::io::Result<usize>,
 ) -> Result<usize, LinkError> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        match attempt(socket, left, Limit(limit, set), &mut act) {
+        match attempt(socket, left, DirectionLimit(limit, set), &mut act) {
             Ok(0) => return Err(LinkError::Closed),
             Ok(n) => return Ok(n),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -133,10 +133,10 @@ fn some<S: Socket>(
 }
 
 /// One read or write with the time that is left; without any, it does not wait.
-fn attempt<S: Socket>(
+fn attempt<S: StreamSocket>(
     socket: &mut S,
     left: Duration,
-    Limit(limit, set): Limit<'_, S>,
+    DirectionLimit(limit, set): DirectionLimit<'_, S>,
     mut act: impl FnMut(&mut S) -> std::io::Result<usize>,
 ) -> std::io::Result<usize> {
     if left.is_zero() {

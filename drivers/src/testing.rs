@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use crate::link::{Link, LinkError};
+use crate::link::{ByteLink, LinkError};
 
-enum Step {
+enum ScriptStep {
     Expect(Vec<u8>),
     Give(VecDeque<u8>),
     Silence,
@@ -18,7 +18,7 @@ enum Step {
 
 /// What happens on the link, in order.
 pub(crate) struct Script {
-    steps: VecDeque<Step>,
+    steps: VecDeque<ScriptStep>,
     sent: Vec<u8>,
     piece: usize,
 }
@@ -27,7 +27,7 @@ pub(crate) struct Script {
 pub(crate) struct ScriptLink(Arc<Mutex<Script>>);
 
 /// Asks afterwards whether all of it happened and nothing else.
-pub(crate) struct Check(Arc<Mutex<Script>>);
+pub(crate) struct ScriptCheck(Arc<Mutex<Script>>);
 
 impl Script {
     pub(crate) fn new() -> Self {
@@ -42,13 +42,13 @@ impl Script {
 
     /// We must send exactly this before anything more comes.
     pub(crate) fn expect(mut self, bytes: &[u8]) -> Self {
-        self.steps.push_back(Step::Expect(bytes.to_vec()));
+        self.steps.push_back(ScriptStep::Expect(bytes.to_vec()));
         self
     }
 
     /// This comes.
     pub(crate) fn give(mut self, bytes: &[u8]) -> Self {
-        self.steps.push_back(Step::Give(bytes.iter().copied().collect()));
+        self.steps.push_back(ScriptStep::Give(bytes.iter().copied().collect()));
         self
     }
 
@@ -59,30 +59,30 @@ impl Script {
 
     /// One wait ends in a timeout.
     pub(crate) fn silence(mut self) -> Self {
-        self.steps.push_back(Step::Silence);
+        self.steps.push_back(ScriptStep::Silence);
         self
     }
 
     /// The other end goes away.
     pub(crate) fn close(mut self) -> Self {
-        self.steps.push_back(Step::Close);
+        self.steps.push_back(ScriptStep::Close);
         self
     }
 
-    pub(crate) fn build(self) -> (ScriptLink, Check) {
+    pub(crate) fn build(self) -> (ScriptLink, ScriptCheck) {
         let shared = Arc::new(Mutex::new(self));
-        (ScriptLink(Arc::clone(&shared)), Check(shared))
+        (ScriptLink(Arc::clone(&shared)), ScriptCheck(shared))
     }
 
     /// Passes over what was sent as expected.
     fn advance(&mut self) {
         loop {
             match self.steps.front() {
-                Some(Step::Expect(bytes)) if self.sent.starts_with(bytes) => {
+                Some(ScriptStep::Expect(bytes)) if self.sent.starts_with(bytes) => {
                     self.sent.drain(..bytes.len());
                     self.steps.pop_front();
                 }
-                Some(Step::Give(bytes)) if bytes.is_empty() => {
+                Some(ScriptStep::Give(bytes)) if bytes.is_empty() => {
                     self.steps.pop_front();
                 }
                 _ => return,
@@ -91,7 +91,7 @@ impl Script {
     }
 }
 
-impl Link for ScriptLink {
+impl ByteLink for ScriptLink {
     fn reopen(&mut self, _: Duration) -> Result<(), LinkError> {
         Ok(())
     }
@@ -107,39 +107,39 @@ impl Link for ScriptLink {
         script.advance();
         let piece = script.piece.min(buffer.len());
         match script.steps.front_mut() {
-            Some(Step::Give(bytes)) => {
+            Some(ScriptStep::Give(bytes)) => {
                 let n = piece.min(bytes.len());
                 for (to, byte) in buffer.iter_mut().zip(bytes.drain(..n)) {
                     *to = byte;
                 }
                 Ok(n)
             }
-            Some(Step::Silence) => {
+            Some(ScriptStep::Silence) => {
                 script.steps.pop_front();
                 Err(LinkError::Timeout(timeout))
             }
-            Some(Step::Close) => Err(LinkError::Closed),
-            Some(Step::Expect(_)) | None => Err(LinkError::Timeout(timeout)),
+            Some(ScriptStep::Close) => Err(LinkError::Closed),
+            Some(ScriptStep::Expect(_)) | None => Err(LinkError::Timeout(timeout)),
         }
     }
 }
 
-impl Check {
+impl ScriptCheck {
     /// Everything expected was sent, in order, and nothing more; everything given was taken.
     pub(crate) fn finished(&self) {
         let mut script = self.0.lock().unwrap();
         script.advance();
-        let left = script.steps.iter().find(|s| !matches!(s, Step::Close));
+        let left = script.steps.iter().find(|s| !matches!(s, ScriptStep::Close));
         match left {
             None => assert_eq!(script.sent, b"", "sent more than expected"),
-            Some(Step::Expect(bytes)) => panic!("expected {bytes:02X?}, sent {:02X?}", script.sent),
-            Some(Step::Give(bytes)) => panic!("not taken: {bytes:02X?}"),
+            Some(ScriptStep::Expect(bytes)) => panic!("expected {bytes:02X?}, sent {:02X?}", script.sent),
+            Some(ScriptStep::Give(bytes)) => panic!("not taken: {bytes:02X?}"),
             Some(_) => panic!("no wait for the silence"),
         }
     }
 }
 
-impl Check {
+impl ScriptCheck {
     /// Whatever was expected and given so far: nothing else was sent.
     pub(crate) fn no_more_sent(&self) {
         let mut script = self.0.lock().unwrap();
@@ -161,7 +161,7 @@ pub(crate) fn noise(most: usize, special: &'static [u8]) -> impl Strategy<Value 
 }
 
 /// A machine at the other end: takes a byte, and says what it says to it.
-pub(crate) trait Behaves: Send {
+pub(crate) trait MachineBehaviour: Send {
     fn take(&mut self, byte: u8) -> Vec<u8>;
     /// The connection was made anew.
     fn reopened(&mut self) {}
@@ -169,7 +169,7 @@ pub(crate) trait Behaves: Send {
 
 /// What a line does to the bytes on it, which are counted from 0 in each direction.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Damage {
+pub(crate) enum LineDamage {
     None,
     /// This byte of ours arrives as if xored.
     Ours(usize, u8),
@@ -180,17 +180,17 @@ pub(crate) enum Damage {
 }
 
 /// A link to a machine, over a line that does damage once. Waits for nothing.
-pub(crate) struct Line<M> {
+pub(crate) struct DamagedLine<M> {
     machine: Arc<Mutex<M>>,
     on_its_way: VecDeque<u8>,
-    damage: Damage,
+    damage: LineDamage,
     /// Bytes so far: ours, the machine's.
     counted: (usize, usize),
     broken: bool,
 }
 
-impl<M: Behaves> Line<M> {
-    pub(crate) fn new(machine: M, damage: Damage) -> (Self, Arc<Mutex<M>>) {
+impl<M: MachineBehaviour> DamagedLine<M> {
+    pub(crate) fn new(machine: M, damage: LineDamage) -> (Self, Arc<Mutex<M>>) {
         let machine = Arc::new(Mutex::new(machine));
         let shared = Arc::clone(&machine);
         let line = Self { machine, on_its_way: VecDeque::new(), damage, counted: (0, 0), broken: false };
@@ -198,18 +198,18 @@ impl<M: Behaves> Line<M> {
     }
 
     fn breaks(&mut self) -> bool {
-        self.broken |= matches!(self.damage, Damage::Break(at) if self.counted.0 + self.counted.1 == at);
+        self.broken |= matches!(self.damage, LineDamage::Break(at) if self.counted.0 + self.counted.1 == at);
         self.broken
     }
 }
 
-impl<M: Behaves> Link for Line<M> {
+impl<M: MachineBehaviour> ByteLink for DamagedLine<M> {
     fn send(&mut self, bytes: &[u8], _: Duration) -> Result<(), LinkError> {
         for byte in bytes {
             if self.breaks() {
                 return Err(LinkError::Closed);
             }
-            let flip = if let Damage::Ours(at, flip) = self.damage
+            let flip = if let LineDamage::Ours(at, flip) = self.damage
                 && at == self.counted.0
             {
                 flip
@@ -227,7 +227,7 @@ impl<M: Behaves> Link for Line<M> {
             return Err(LinkError::Closed);
         }
         let byte = self.on_its_way.pop_front().ok_or(LinkError::Timeout(timeout))?;
-        let flip = if let Damage::Its(at, flip) = self.damage
+        let flip = if let LineDamage::Its(at, flip) = self.damage
             && at == self.counted.1
         {
             flip
@@ -241,7 +241,7 @@ impl<M: Behaves> Link for Line<M> {
 
     fn reopen(&mut self, _: Duration) -> Result<(), LinkError> {
         self.on_its_way.clear();
-        self.damage = Damage::None;
+        self.damage = LineDamage::None;
         self.broken = false;
         self.machine.lock().unwrap().reopened();
         Ok(())
@@ -249,11 +249,11 @@ impl<M: Behaves> Link for Line<M> {
 }
 
 /// Every change of one byte, and every break, in a session of so many bytes each way.
-pub(crate) fn damages(ours: usize, its: usize) -> impl Iterator<Item = Damage> {
+pub(crate) fn damages(ours: usize, its: usize) -> impl Iterator<Item = LineDamage> {
     let flips = |n: usize| (0..n).flat_map(|at| (1..=255u8).map(move |flip| (at, flip)));
-    let ours_damaged = flips(ours).map(|(at, flip)| Damage::Ours(at, flip));
-    let its_damaged = flips(its).map(|(at, flip)| Damage::Its(at, flip));
-    ours_damaged.chain(its_damaged).chain((0..ours + its).map(Damage::Break))
+    let ours_damaged = flips(ours).map(|(at, flip)| LineDamage::Ours(at, flip));
+    let its_damaged = flips(its).map(|(at, flip)| LineDamage::Its(at, flip));
+    ours_damaged.chain(its_damaged).chain((0..ours + its).map(LineDamage::Break))
 }
 
 /// A frame with this body (cmd and data, or cmd, status and data), built from wire section 2 by table.

@@ -5,22 +5,22 @@
 use std::time::Duration;
 
 use crate::error::{Condition, DeviceError};
-use crate::framed::Framed;
-use crate::link::Link;
+use crate::framed::FramedLink;
+use crate::link::ByteLink;
 
 /// For one movement of a card; a line moves a card in well under a second.
 const MOVE_WORK: Duration = Duration::from_secs(15);
 
 /// The transport's end at one station, or at the output.
 pub struct Transport<L> {
-    framed: Framed<L>,
+    framed: FramedLink<L>,
     work: Duration,
 }
 
-impl<L: Link> Transport<L> {
+impl<L: ByteLink> Transport<L> {
     /// Takes the link over.
     pub fn new(link: L) -> Self {
-        Self { framed: Framed::new(link), work: MOVE_WORK }
+        Self { framed: FramedLink::new(link), work: MOVE_WORK }
     }
 
     /// Another time limit for one movement than 15 s.
@@ -98,10 +98,10 @@ fn place(slot: u16, position: u32) -> [u8; 6] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::Link;
+    use crate::link::ByteLink;
     use crate::testing::{Script, frame};
 
-    type Act = fn(&mut Transport<Box<dyn Link>>) -> Result<(), DeviceError>;
+    type Act = fn(&mut Transport<Box<dyn ByteLink>>) -> Result<(), DeviceError>;
 
     /// Every command and its body as wire section 5 gives it; slot 258, position 66,051.
     const COMMANDS: [(Act, &[u8]); 9] = [
@@ -123,7 +123,7 @@ mod tests {
             .give(&frame(&[body[0], status]))
             .expect(&[0x06])
             .build();
-        let boxed: Box<dyn Link> = Box::new(link);
+        let boxed: Box<dyn ByteLink> = Box::new(link);
         let outcome = act(&mut Transport::new(boxed));
         check.finished();
         outcome

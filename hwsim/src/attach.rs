@@ -22,26 +22,26 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::device::{self, pty::Pty, vpcd};
+use crate::device::{self, pty::PseudoTerminal, vpcd};
 use crate::profile::OUTPUT;
 use crate::sync::lock;
-use crate::world::{Station, World};
+use crate::world::{SimulatedLine, SimulatedStation};
 
 /// After a failed accept or a port that could not be opened again.
 const AGAIN: Duration = Duration::from_millis(200);
 
 /// A serial port, while there is one.
-type Port = Arc<Mutex<Option<Arc<Pty>>>>;
+type SharedTerminal = Arc<Mutex<Option<Arc<PseudoTerminal>>>>;
 
 /// What is attached; the links to the ports go with it.
 #[derive(Default)]
-pub struct Attached {
-    ports: Vec<Port>,
+pub struct AttachedDevices {
+    ports: Vec<SharedTerminal>,
 }
 
-impl Attached {
+impl AttachedDevices {
     /// Serves what the profile attaches, from now on.
-    pub fn start(world: &Arc<World>) -> Result<Self> {
+    pub fn start(world: &Arc<SimulatedLine>) -> Result<Self> {
         let mut attached = Self::default();
         for (name, attach) in &world.sim.attach {
             let context = || format!("sim.attach.{name}");
@@ -77,13 +77,13 @@ impl Attached {
     /// Serves a device on a pseudo-terminal, and on a new one whenever it has closed.
     fn serial(
         &mut self,
-        world: &Arc<World>,
+        world: &Arc<SimulatedLine>,
         path: &Path,
         at: Option<usize>,
-        serve: fn(&Pty, &World, Option<&Station>) -> io::Result<()>,
+        serve: fn(&PseudoTerminal, &SimulatedLine, Option<&SimulatedStation>) -> io::Result<()>,
     ) -> Result<()> {
-        let first = Arc::new(Pty::open(path).with_context(|| path.display().to_string())?);
-        let port: Port = Arc::new(Mutex::new(Some(first)));
+        let first = Arc::new(PseudoTerminal::open(path).with_context(|| path.display().to_string())?);
+        let port: SharedTerminal = Arc::new(Mutex::new(Some(first)));
         self.ports.push(Arc::clone(&port));
         let (world, path) = (Arc::clone(world), path.to_owned());
         spawn(move || {
@@ -95,7 +95,7 @@ impl Attached {
                 }
                 *lock(&port) = None;
                 drop(pty);
-                std::thread::sleep(station.map_or(AGAIN, Station::absence));
+                std::thread::sleep(station.map_or(AGAIN, SimulatedStation::absence));
                 *lock(&port) = Some(Arc::new(reopened(&path)));
             }
         })?;
@@ -103,7 +103,7 @@ impl Attached {
     }
 }
 
-impl Drop for Attached {
+impl Drop for AttachedDevices {
     fn drop(&mut self) {
         for port in &self.ports {
             if let Some(pty) = lock(port).take() {
@@ -119,9 +119,9 @@ fn spawn(run: impl FnOnce() + Send + 'static) -> Result<()> {
 }
 
 /// The port again, as soon as it can be had.
-fn reopened(path: &Path) -> Pty {
+fn reopened(path: &Path) -> PseudoTerminal {
     loop {
-        match Pty::open(path) {
+        match PseudoTerminal::open(path) {
             Ok(pty) => return pty,
             Err(error) => {
                 tracing::error!(path = %path.display(), %error, "the port cannot be opened again");
@@ -132,7 +132,7 @@ fn reopened(path: &Path) -> Pty {
 }
 
 /// Listens for a printer's pictures.
-fn pictures(world: &Arc<World>, at: usize, address: &str) -> Result<()> {
+fn pictures(world: &Arc<SimulatedLine>, at: usize, address: &str) -> Result<()> {
     let listener = TcpListener::bind(address).with_context(|| address.to_owned())?;
     let world = Arc::clone(world);
     spawn(move || {

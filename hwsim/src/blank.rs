@@ -7,12 +7,12 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::card::{BlankSpec, Card, Fault as ChipFault};
-use crate::faults::{Device, Fault, Kind};
-use crate::profile::Coercivity;
-use crate::stripe::Stripe;
+use crate::card::{BlankSpec, ForcedFault, SimulatedCard};
+use crate::faults::{DamagedMachine, FaultKind, InjectedFault};
+use crate::profile::StripeCoercivity;
+use crate::stripe::MagneticStripe;
 
-/// ATR of a blank with [`Kind::WrongAtr`]: T=0 and nothing else.
+/// ATR of a blank with [`FaultKind::WrongAtr`]: T=0 and nothing else.
 const WRONG_ATR: [u8; 4] = [0x3B, 0x60, 0x00, 0x00];
 /// ATR that offers T=1 alone (TD1 = 81, TD2 = 31).
 const T1_ATR: [u8; 9] = [0x3B, 0xE0, 0x00, 0x00, 0x81, 0x31, 0x20, 0x45, 0x35];
@@ -21,7 +21,7 @@ const GARBLED_T0: u8 = 0xFF;
 
 /// A line of embossing or indent print, as the machine did it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EmbossLine {
+pub struct EmbossedLine {
     /// Font, 1-11, plus 20 for the other side.
     pub font: u8,
     /// Centre of the first character from the left edge, mils.
@@ -34,27 +34,27 @@ pub struct EmbossLine {
 
 /// A fault given to a blank, and whether it has taken effect.
 #[derive(Debug)]
-struct Given {
-    fault: Fault,
+struct GivenFault {
+    fault: InjectedFault,
     done: bool,
 }
 
 /// A blank, from the hopper on.
-pub struct Blank {
+pub struct SimulatedBlank {
     /// Feed ordinal, from 1.
     pub n: u64,
     /// KMC_ID and CSN.
     pub keydata: [u8; 10],
     /// The chip.
-    pub chip: Card,
+    pub chip: SimulatedCard,
     /// The chip was reset and has power.
     pub powered: bool,
     /// The chip has left the contacts and does not come back.
     pub pulled: bool,
     /// The stripe.
-    pub stripe: Stripe,
+    pub stripe: MagneticStripe,
     /// Embossed and indent-printed, in order.
-    pub emboss: Vec<EmbossLine>,
+    pub emboss: Vec<EmbossedLine>,
     /// SHA-256 of the front's raster.
     pub front: Option<[u8; 32]>,
     /// SHA-256 of the back's raster.
@@ -71,7 +71,7 @@ pub struct Blank {
     pub hangs_in: Option<String>,
     /// Answer frames damaged.
     damaged: u32,
-    faults: Vec<Given>,
+    faults: Vec<GivenFault>,
 }
 
 /// Whether an ATR names T=1 as its first protocol (ISO 7816-3, 8.2.3: TD1, absent means T=0).
@@ -81,37 +81,42 @@ fn offers_t1(atr: &[u8]) -> bool {
     usize::try_from(before).ok().and_then(|n| atr.get(2 + n)).is_some_and(|td1| td1 & 0x0F == 1)
 }
 
-impl Blank {
+impl SimulatedBlank {
     /// A blank as it comes out of the hopper.
-    pub fn new(n: u64, mut spec: BlankSpec, coercivity: Coercivity, faults: Vec<Fault>) -> Self {
+    pub fn new(
+        n: u64,
+        mut spec: BlankSpec,
+        coercivity: StripeCoercivity,
+        faults: Vec<InjectedFault>,
+    ) -> Self {
         let has = |kind| faults.iter().any(|f| f.kind == kind);
-        if has(Kind::WrongAtr) {
+        if has(FaultKind::WrongAtr) {
             spec.atr = WRONG_ATR.to_vec();
         }
-        if has(Kind::WrongProtocol) {
+        if has(FaultKind::WrongProtocol) {
             spec.atr = if offers_t1(&spec.atr) { WRONG_ATR.to_vec() } else { T1_ATR.to_vec() };
         }
-        if has(Kind::GarbledAtr)
+        if has(FaultKind::GarbledAtr)
             && let Some(t0) = spec.atr.get_mut(1)
         {
             *t0 = GARBLED_T0;
         }
-        let stripe = Stripe::new(coercivity, has(Kind::StripeDirty));
+        let stripe = MagneticStripe::new(coercivity, has(FaultKind::StripeDirty));
         let keydata = spec.key_data;
-        let mut chip = Card::new(spec);
+        let mut chip = SimulatedCard::new(spec);
         for fault in &faults {
             match fault.kind {
-                Kind::Mute => chip.force(ChipFault::Deaf),
-                Kind::WrongCryptogram => chip.force(ChipFault::WrongCryptogram),
-                Kind::ChipCorrupt => chip.force(ChipFault::Corrupt),
-                Kind::Status => {
-                    chip.force(ChipFault::Status { store_data: fault.store_data, sw: fault.sw });
+                FaultKind::Mute => chip.force(ForcedFault::Deaf),
+                FaultKind::WrongCryptogram => chip.force(ForcedFault::WrongCryptogram),
+                FaultKind::ChipCorrupt => chip.force(ForcedFault::Corrupt),
+                FaultKind::Status => {
+                    chip.force(ForcedFault::Status { store_data: fault.store_data, sw: fault.sw });
                 }
-                Kind::CardPulled => chip.force(ChipFault::RemoveAfter(fault.after)),
+                FaultKind::CardPulled => chip.force(ForcedFault::RemoveAfter(fault.after)),
                 _ => {}
             }
         }
-        let faults = faults.into_iter().map(|fault| Given { fault, done: false }).collect();
+        let faults = faults.into_iter().map(|fault| GivenFault { fault, done: false }).collect();
         Self {
             n,
             keydata,
@@ -139,12 +144,12 @@ impl Blank {
     }
 
     /// The fault of this kind that it was given, done or not.
-    pub fn fault(&self, kind: Kind) -> Option<Fault> {
+    pub fn fault(&self, kind: FaultKind) -> Option<InjectedFault> {
         self.faults.iter().map(|g| g.fault).find(|f| f.kind == kind)
     }
 
     /// A fault of this kind takes effect: true the first time, and only if it was given.
-    pub fn strike(&mut self, kind: Kind) -> bool {
+    pub fn strike(&mut self, kind: FaultKind) -> bool {
         match self.faults.iter_mut().find(|g| g.fault.kind == kind && !g.done) {
             Some(given) => {
                 given.done = true;
@@ -155,8 +160,8 @@ impl Blank {
     }
 
     /// True if an answer of this device is to be damaged once more.
-    pub fn damages(&mut self, device: Device) -> bool {
-        let fault = self.fault(Kind::FrameCorrupt);
+    pub fn damages(&mut self, device: DamagedMachine) -> bool {
+        let fault = self.fault(FaultKind::FrameCorrupt);
         let again = fault.is_some_and(|f| f.device == Some(device) && self.damaged < f.times);
         self.damaged += u32::from(again);
         again
@@ -176,7 +181,7 @@ impl Blank {
     }
 
     /// The witness's object, with the fate and stack position given.
-    pub fn witness(&self, fate: &Fate) -> Value {
+    pub fn witness(&self, fate: &BlankFate) -> Value {
         let [one, two, three] = &self.stripe.tracks;
         let emboss: Vec<Value> = self
             .emboss
@@ -205,7 +210,7 @@ impl Blank {
 
 /// How a blank left the line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum BlankFate {
     /// Into a stacker, at this position.
     Stacked {
         /// As the controller gave it.
@@ -219,7 +224,7 @@ pub enum Fate {
     Left,
 }
 
-impl Fate {
+impl BlankFate {
     /// As the witness writes it.
     pub fn name(&self) -> &'static str {
         match self {

@@ -1,7 +1,7 @@
 //! Waiting: the machine's seconds, divided by `--speed`, are slept on average exactly.
 //!
 //! A sleep of 50 µs takes 110 µs, so small waits are collected until they are worth a sleep, and what a sleep took too
-//! long is subtracted from the next ones. One [`Pace`] belongs to one link, so one station.
+//! long is subtracted from the next ones. One [`LinkPace`] belongs to one link, so one station.
 
 use std::time::{Duration, Instant};
 
@@ -12,12 +12,12 @@ const CREDIT_MAX_S: f64 = 0.05;
 
 /// The waits of one link.
 #[derive(Debug)]
-pub struct Pace {
+pub struct LinkPace {
     speed: f64,
     debt_s: f64,
 }
 
-impl Pace {
+impl LinkPace {
     /// `speed` divides all times; 0 = no waiting.
     pub fn new(speed: f64) -> Self {
         Self { speed, debt_s: 0.0 }
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     fn spend(speed: f64, times: u32, seconds: f64) -> f64 {
-        let mut pace = Pace::new(speed);
+        let mut pace = LinkPace::new(speed);
         let start = Instant::now();
         for _ in 0..times {
             pace.work(seconds);
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn small_waits_are_collected_and_long_sleeps_are_credited() {
-        let mut pace = Pace::new(1.0);
+        let mut pace = LinkPace::new(1.0);
         pace.work(0.0006);
         assert!((pace.debt_s - 0.0006).abs() < 1e-9, "not worth a sleep");
         pace.work(0.0006);
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn what_has_passed_is_not_waited_for_again() {
-        let mut pace = Pace::new(10.0);
+        let mut pace = LinkPace::new(10.0);
         let start = Instant::now();
         std::thread::sleep(Duration::from_millis(30));
         pace.until(start, 0.5);

@@ -4,31 +4,31 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::blank::Blank;
-use crate::device::printer::Inbox;
-use crate::profile::{self, Module};
+use crate::blank::SimulatedBlank;
+use crate::device::printer::ImageInbox;
+use crate::profile::{self, MachineModule};
 use crate::sync::lock;
 
 /// A blank, wherever it lies.
-pub type Card = Arc<Mutex<Blank>>;
+pub type SharedBlank = Arc<Mutex<SimulatedBlank>>;
 
 /// What a place holds.
 #[derive(Default)]
-pub enum Place {
+pub enum CardPlace {
     /// Nothing.
     #[default]
     Empty,
     /// Nothing yet: a blank is being fed.
     Reserved,
     /// A card on its way, and when that began.
-    Coming(Card, Instant),
+    Coming(SharedBlank, Instant),
     /// A card.
-    Card(Card),
+    Card(SharedBlank),
 }
 
-impl Place {
+impl CardPlace {
     /// The card that lies here.
-    pub fn card(&self) -> Option<&Card> {
+    pub fn card(&self) -> Option<&SharedBlank> {
         match self {
             Self::Card(card) => Some(card),
             _ => None,
@@ -36,7 +36,7 @@ impl Place {
     }
 
     /// Takes the card away that lies here or is on its way.
-    pub fn take(&mut self) -> Option<Card> {
+    pub fn take(&mut self) -> Option<SharedBlank> {
         match std::mem::take(self) {
             Self::Card(card) | Self::Coming(card, _) => Some(card),
             other => {
@@ -65,19 +65,19 @@ impl Place {
 }
 
 /// A station and the place under its head.
-pub struct Station {
+pub struct SimulatedStation {
     /// `chip-1` and so on.
     pub name: String,
     /// What machine stands here.
-    pub kind: profile::Kind,
+    pub kind: profile::MachineKind,
     /// Which make of it, where there are several.
     pub driver: Option<String>,
-    slot: Mutex<Place>,
+    slot: Mutex<CardPlace>,
     card_came: Condvar,
     /// When the last blank was fed here.
     pub last_feed: Mutex<Option<Instant>>,
     /// Printers: images that have come.
-    pub inbox: Inbox,
+    pub inbox: ImageInbox,
     /// Printers: until when the ribbon is out.
     pub no_ribbon: Mutex<Option<Instant>>,
     /// The virtual reader's connection, while a card touches the contacts.
@@ -86,9 +86,9 @@ pub struct Station {
     absence: Mutex<Duration>,
 }
 
-impl Station {
+impl SimulatedStation {
     /// An empty station of this module.
-    pub fn new(name: String, module: &Module) -> Self {
+    pub fn new(name: String, module: &MachineModule) -> Self {
         Self {
             name,
             kind: module.kind,
@@ -96,7 +96,7 @@ impl Station {
             slot: Mutex::default(),
             card_came: Condvar::new(),
             last_feed: Mutex::default(),
-            inbox: Inbox::default(),
+            inbox: ImageInbox::default(),
             no_ribbon: Mutex::default(),
             connection: Mutex::default(),
             absence: Mutex::default(),
@@ -104,18 +104,18 @@ impl Station {
     }
 
     /// The place of this station, for the time of a machine's work.
-    pub fn slot(&self) -> MutexGuard<'_, Place> {
+    pub fn slot(&self) -> MutexGuard<'_, CardPlace> {
         lock(&self.slot)
     }
 
     /// The place itself.
-    pub fn place(&self) -> &Mutex<Place> {
+    pub fn place(&self) -> &Mutex<CardPlace> {
         &self.slot
     }
 
     /// A card lies here from now on.
-    pub fn put(&self, card: Card) {
-        *self.slot() = Place::Card(card);
+    pub fn put(&self, card: SharedBlank) {
+        *self.slot() = CardPlace::Card(card);
         self.has_card();
     }
 
@@ -174,7 +174,7 @@ impl Station {
 }
 
 /// The number of the card that touches the contacts of a place.
-fn touching(place: &Place) -> Option<u64> {
+fn touching(place: &CardPlace) -> Option<u64> {
     let blank = lock(place.card()?);
     (!blank.pulled && !blank.jammed).then_some(blank.n)
 }

@@ -4,11 +4,11 @@
 //! Not here: the encoder's protocol (`device::msr605`). What a track holds is kept as text with its sentinels, or as the
 //! bytes of a raw write.
 
-use crate::profile::Coercivity;
+use crate::profile::StripeCoercivity;
 
 /// A character set and length of a track.
 #[derive(Debug)]
-pub struct Format {
+pub struct TrackStandard {
     /// Start sentinel.
     pub start: u8,
     /// Most data characters: the standard's length without sentinels and LRC.
@@ -22,13 +22,13 @@ pub struct Format {
 /// End sentinel of every track.
 pub const END: u8 = b'?';
 /// Tracks 1 (IATA), 2 (ABA), 3 (THRIFT).
-pub const FORMATS: [Format; 3] = [
-    Format { start: b'%', data_max: 76, base: 0x20, bits: 6 },
-    Format { start: b';', data_max: 37, base: 0x30, bits: 4 },
-    Format { start: b';', data_max: 104, base: 0x30, bits: 4 },
+pub const FORMATS: [TrackStandard; 3] = [
+    TrackStandard { start: b'%', data_max: 76, base: 0x20, bits: 6 },
+    TrackStandard { start: b';', data_max: 37, base: 0x30, bits: 4 },
+    TrackStandard { start: b';', data_max: 104, base: 0x30, bits: 4 },
 ];
 
-impl Format {
+impl TrackStandard {
     /// True if `text` may stand between the sentinels.
     pub fn allows(&self, text: &[u8]) -> bool {
         text.len() <= self.data_max
@@ -66,7 +66,7 @@ impl Format {
 
 /// What a track holds.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Track {
+pub enum TrackContent {
     /// Nothing.
     #[default]
     Empty,
@@ -76,7 +76,7 @@ pub enum Track {
     Raw(Vec<u8>),
 }
 
-impl Track {
+impl TrackContent {
     /// For the witness: the text, `raw:` and hex, or `None`.
     pub fn witness(&self) -> Option<String> {
         match self {
@@ -89,11 +89,11 @@ impl Track {
 
 /// A stripe.
 #[derive(Debug)]
-pub struct Stripe {
+pub struct MagneticStripe {
     /// Tracks 1 to 3.
-    pub tracks: [Track; 3],
+    pub tracks: [TrackContent; 3],
     /// Of the material.
-    pub coercivity: Coercivity,
+    pub coercivity: StripeCoercivity,
     /// Track 2 still holds what the blank arrived with.
     pub dirty: bool,
 }
@@ -101,17 +101,17 @@ pub struct Stripe {
 /// What a dirty blank arrives with: a made-up number.
 const DIRT: &[u8] = b";9999999999999999=4912?";
 
-impl Stripe {
+impl MagneticStripe {
     /// An empty stripe, or one with data on track 2.
-    pub fn new(coercivity: Coercivity, dirty: bool) -> Self {
-        let second = if dirty { Track::Text(DIRT.to_vec()) } else { Track::Empty };
-        Self { tracks: [Track::Empty, second, Track::Empty], coercivity, dirty }
+    pub fn new(coercivity: StripeCoercivity, dirty: bool) -> Self {
+        let second = if dirty { TrackContent::Text(DIRT.to_vec()) } else { TrackContent::Empty };
+        Self { tracks: [TrackContent::Empty, second, TrackContent::Empty], coercivity, dirty }
     }
 
     /// Writes or erases the tracks that are given with a head of this `current`. A LoCo current leaves HiCo material as
     /// it is, which the machine cannot notice; a HiCo current writes both.
-    pub fn put(&mut self, current: Coercivity, given: [Option<Track>; 3]) {
-        if current == Coercivity::Loco && self.coercivity == Coercivity::Hico {
+    pub fn put(&mut self, current: StripeCoercivity, given: [Option<TrackContent>; 3]) {
+        if current == StripeCoercivity::Loco && self.coercivity == StripeCoercivity::Hico {
             return;
         }
         self.dirty &= given[1].is_none();
@@ -178,16 +178,16 @@ mod tests {
 
     #[test]
     fn weak_heads_do_not_write_hard_stripes() {
-        let text = || [None, Some(Track::Text(b";1?".to_vec())), None];
-        let mut hard = Stripe::new(Coercivity::Hico, true);
-        hard.put(Coercivity::Loco, text());
+        let text = || [None, Some(TrackContent::Text(b";1?".to_vec())), None];
+        let mut hard = MagneticStripe::new(StripeCoercivity::Hico, true);
+        hard.put(StripeCoercivity::Loco, text());
         assert_eq!(hard.tracks[1].witness().as_deref(), Some(";9999999999999999=4912?"));
         assert!(hard.dirty);
-        hard.put(Coercivity::Hico, text());
+        hard.put(StripeCoercivity::Hico, text());
         assert_eq!(hard.tracks[1].witness().as_deref(), Some(";1?"));
         assert!(!hard.dirty);
-        let mut soft = Stripe::new(Coercivity::Loco, false);
-        soft.put(Coercivity::Loco, text());
+        let mut soft = MagneticStripe::new(StripeCoercivity::Loco, false);
+        soft.put(StripeCoercivity::Loco, text());
         assert_eq!(soft.tracks[1].witness().as_deref(), Some(";1?"));
     }
 }

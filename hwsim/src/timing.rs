@@ -3,8 +3,8 @@
 //! The model is standards.md 7.3: `t = wire bytes x 12 etu + pages x t_page + channels x t_crypto + commands x t_command`.
 //! Wire bytes are those of T=0 (7.2), counted from the APDUs themselves. Not here: waiting ([`crate::pace`]).
 
-use crate::card::Cost;
-use crate::profile::Sim;
+use crate::card::ChipCost;
+use crate::profile::SimTable;
 
 /// Clock of the simulated readers, Hz: the NTSC colour carrier that readers derive it from.
 const CLOCK_HZ: f64 = 3_579_545.0;
@@ -76,7 +76,7 @@ pub struct ChipTiming {
 
 impl ChipTiming {
     /// From the profile; `None` if its TA1 is reserved.
-    pub fn new(sim: &Sim) -> Option<Self> {
+    pub fn new(sim: &SimTable) -> Option<Self> {
         Some(Self {
             byte_s: T0_CHARACTER_ETU / baud(sim.ta1)?,
             atr_byte_s: T0_CHARACTER_ETU / baud(TA1_DEFAULT)?,
@@ -92,7 +92,7 @@ impl ChipTiming {
     }
 
     /// Seconds of one command, its response and what the chip did meanwhile.
-    pub fn exchange(&self, command: &[u8], response: &[u8], cost: &Cost) -> f64 {
+    pub fn exchange(&self, command: &[u8], response: &[u8], cost: &ChipCost) -> f64 {
         t0_bytes(command, response) as f64 * self.byte_s
             + f64::from(cost.pages) * self.page_s
             + f64::from(cost.channels) * self.channel_s
@@ -103,7 +103,7 @@ impl ChipTiming {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::Line;
+    use crate::profile::SimLineProfile;
 
     /// The table of standards.md 7.1 at 3.579545 MHz: TA1, baud, T=0 bytes per second.
     const RATES: &[(u8, f64, f64)] = &[
@@ -118,7 +118,7 @@ mod tests {
     ];
 
     fn timing(ta1: u8) -> ChipTiming {
-        let mut sim = Line::load("sim-chip-8").unwrap().sim;
+        let mut sim = SimLineProfile::load("sim-chip-8").unwrap().sim;
         sim.ta1 = ta1;
         ChipTiming::new(&sim).unwrap()
     }
@@ -172,7 +172,7 @@ mod tests {
     fn wire_time_of_six_kilobytes() {
         let store = [&[0x80, 0xE2, 0x00, 0x00, 0x64][..], &[0; 100]].concat();
         for (ta1, seconds) in [(0x11, 8.1), (0x13, 2.0), (0x95, 0.70), (0x96, 0.35), (0x97, 0.17)] {
-            let all = 60.0 * timing(ta1).exchange(&store, &[0x90, 0x00], &Cost::default());
+            let all = 60.0 * timing(ta1).exchange(&store, &[0x90, 0x00], &ChipCost::default());
             assert!((all - seconds).abs() <= 0.05, "{ta1:02X}: {all}");
         }
     }
@@ -180,8 +180,8 @@ mod tests {
     #[test]
     fn memory_and_processor_are_added() {
         let timing = timing(0x13); // page 3 ms, channel 15 ms, command 2 ms
-        let cost = Cost { commands: 1, pages: 4, channels: 1, ..Cost::default() };
-        let bare = timing.exchange(&[], &[], &Cost::default());
+        let cost = ChipCost { commands: 1, pages: 4, channels: 1, ..ChipCost::default() };
+        let bare = timing.exchange(&[], &[], &ChipCost::default());
         assert!((timing.exchange(&[], &[], &cost) - bare - 0.029).abs() < 1e-9);
     }
 }

@@ -21,24 +21,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::blank::{Blank, Fate};
-use crate::faults::Kind;
+use crate::blank::{BlankFate, SimulatedBlank};
+use crate::faults::FaultKind;
 use crate::sync::lock;
 
 /// Writes the dump, or nothing.
 #[derive(Default)]
-pub struct Witness {
-    dump: Option<Dump>,
+pub struct LineWitness {
+    dump: Option<DumpDirectory>,
     failed: AtomicBool,
 }
 
-struct Dump {
+struct DumpDirectory {
     dir: PathBuf,
     line: Mutex<File>,
     faults: Mutex<File>,
 }
 
-impl Witness {
+impl LineWitness {
     /// Opens the directory, making it if need be; `None` = write nothing.
     pub fn open(dir: Option<&Path>) -> Result<Self> {
         let Some(dir) = dir else { return Ok(Self::default()) };
@@ -48,8 +48,11 @@ impl Witness {
             let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
             file.map(Mutex::new).with_context(|| path.display().to_string())
         };
-        let dump =
-            Dump { dir: dir.to_owned(), line: journal("line.jsonl")?, faults: journal("faults.jsonl")? };
+        let dump = DumpDirectory {
+            dir: dir.to_owned(),
+            line: journal("line.jsonl")?,
+            faults: journal("faults.jsonl")?,
+        };
         Ok(Self { dump: Some(dump), failed: AtomicBool::new(false) })
     }
 
@@ -59,7 +62,7 @@ impl Witness {
     }
 
     /// A blank entered the line at `station`.
-    pub fn fed(&self, blank: &Blank, station: &str) {
+    pub fn fed(&self, blank: &SimulatedBlank, station: &str) {
         self.write(|dump| {
             let line = json!({ "n": blank.n, "blank": blank.csn(), "what": "fed", "station": station });
             append(&dump.line, &line)
@@ -67,7 +70,7 @@ impl Witness {
     }
 
     /// A blank left the line: its object, then its line.
-    pub fn left(&self, blank: &Blank, fate: &Fate) {
+    pub fn left(&self, blank: &SimulatedBlank, fate: &BlankFate) {
         self.write(|dump| {
             let csn = blank.csn();
             let temporary = dump.dir.join(format!(".{csn}.tmp"));
@@ -88,14 +91,14 @@ impl Witness {
     }
 
     /// An injected fault took effect.
-    pub fn struck(&self, blank: &Blank, kind: Kind, station: &str) {
+    pub fn struck(&self, blank: &SimulatedBlank, kind: FaultKind, station: &str) {
         self.write(|dump| {
             let line = json!({ "n": blank.n, "blank": blank.csn(), "kind": kind.name(), "station": station });
             append(&dump.faults, &line)
         });
     }
 
-    fn write(&self, what: impl FnOnce(&Dump) -> std::io::Result<()>) {
+    fn write(&self, what: impl FnOnce(&DumpDirectory) -> std::io::Result<()>) {
         let Some(dump) = &self.dump else { return };
         if let Err(error) = what(dump) {
             tracing::error!(dir = %dump.dir.display(), %error, "the witness cannot write; the dump is not complete");

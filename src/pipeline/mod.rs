@@ -26,7 +26,7 @@ mod source;
 mod station;
 
 use crossbeam_channel::{Receiver, Sender};
-use drivers::link::Link;
+use drivers::link::ByteLink;
 use drivers::transport::Transport;
 
 use crate::hsm::Hsm;
@@ -39,7 +39,7 @@ use crate::report::RunStats;
 pub use clear::{Cleared, clear};
 
 /// A transport over whatever link the station has.
-pub type CardTransport = Transport<Box<dyn Link>>;
+pub type CardTransport = Transport<Box<dyn ByteLink>>;
 
 /// A station, ready to work.
 pub struct StationSetup {

@@ -20,7 +20,7 @@ mod stuck;
 
 use std::time::Duration;
 
-use drivers::host::{Device, HostReader, HostSpec};
+use drivers::host::{HostReader, HostSpec, HostedDevice};
 use drivers::pcsc::ReaderSpec;
 use pcscd_support::scene::Scene;
 
@@ -45,6 +45,6 @@ fn by(scene: &Scene, reader: ReaderSpec) -> HostReader {
         program: env!("CARGO_BIN_EXE_cardwright").into(),
         arguments: vec!["station-host".into()],
         pcscd: Some(scene.socket()),
-        device: Device::Reader(reader),
+        device: HostedDevice::Reader(reader),
     })
 }

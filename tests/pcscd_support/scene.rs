@@ -17,7 +17,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use drivers::pcsc::{By, ReaderSpec};
+use drivers::pcsc::{ReaderSelector, ReaderSpec};
 use nix::sched::{CloneFlags, setns};
 
 const PCSCD: &str = "/usr/sbin/pcscd";
@@ -115,7 +115,7 @@ impl Scene {
     /// How a station is bound to reader `n`; a power-on waits so long for a card.
     pub fn reader(&self, n: usize, wait: Duration) -> ReaderSpec {
         ReaderSpec {
-            by: By::Name(self.name(n)),
+            by: ReaderSelector::Name(self.name(n)),
             slot: u8::try_from(n % 2).unwrap(),
             wait_ms: u16::try_from(wait.as_millis()).unwrap(),
         }

@@ -16,10 +16,10 @@ use std::time::Duration;
 
 pub use self::embosser::embosser;
 pub use self::printer::printer;
-pub use self::reader::{Chip, ReaderSuite, reader};
+pub use self::reader::{ChipUnderTest, ReaderSuite, reader};
 pub use self::stripe::stripe;
 use crate::error::DeviceError;
-use crate::registry::{Driver, Machine};
+use crate::registry::{DrivenMachine, Driver};
 use crate::stripe::Recording;
 
 /// For a connection that is made anew.
@@ -27,7 +27,7 @@ const OPEN_TIME: Duration = Duration::from_secs(5);
 
 /// What one check found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub struct ConformanceFinding {
     /// What was checked, in a few words that do not change.
     pub check: &'static str,
     /// Good, or what is wrong in a technician's words.
@@ -36,7 +36,7 @@ pub struct Finding {
 
 /// What lies in the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Card {
+pub enum CardUnderTest {
     /// Nothing, or a card that must not be touched.
     None,
     /// A card that may be spoilt; its stripe, if it has one, takes this recording.
@@ -44,24 +44,24 @@ pub enum Card {
 }
 
 /// All the checks of a driver's family, in order.
-pub fn machine(driver: &Driver, machine: &mut Machine, card: Card) -> Vec<Finding> {
+pub fn machine(driver: &Driver, machine: &mut DrivenMachine, card: CardUnderTest) -> Vec<ConformanceFinding> {
     match machine {
-        Machine::Stripe(encoder) => stripe(&mut **encoder, driver.capabilities, card),
-        Machine::Printer(machine) => printer(&mut **machine, driver.capabilities, card),
-        Machine::Embosser(machine) => embosser(&mut **machine, driver.capabilities, card),
+        DrivenMachine::Stripe(encoder) => stripe(&mut **encoder, driver.capabilities, card),
+        DrivenMachine::Printer(machine) => printer(&mut **machine, driver.capabilities, card),
+        DrivenMachine::Embosser(machine) => embosser(&mut **machine, driver.capabilities, card),
     }
 }
 
 /// Collects findings.
 #[derive(Default)]
-struct Findings(Vec<Finding>);
+struct FindingCollector(Vec<ConformanceFinding>);
 
-impl Findings {
+impl FindingCollector {
     /// Adds a check's outcome; whether it was good.
     fn add<E: ToString>(&mut self, check: &'static str, outcome: Result<(), E>) -> bool {
         let outcome = outcome.map_err(|error| error.to_string());
         let good = outcome.is_ok();
-        self.0.push(Finding { check, outcome });
+        self.0.push(ConformanceFinding { check, outcome });
         good
     }
 

@@ -1,6 +1,6 @@
 //! The checks of a card printer.
 
-use super::{Card, Finding, Findings, refused, refused_as_data};
+use super::{CardUnderTest, ConformanceFinding, FindingCollector, refused, refused_as_data};
 use crate::printer::CardPrinter;
 use crate::registry::Capability;
 
@@ -22,8 +22,12 @@ const BACK: &[u8] = &[
 ];
 
 /// Checks a printer that declares these capabilities.
-pub fn printer(machine: &mut dyn CardPrinter, can: &[Capability], card: Card) -> Vec<Finding> {
-    let mut findings = Findings::default();
+pub fn printer(
+    machine: &mut dyn CardPrinter,
+    can: &[Capability],
+    card: CardUnderTest,
+) -> Vec<ConformanceFinding> {
+    let mut findings = FindingCollector::default();
     if findings.begin(machine, CardPrinter::ready, CardPrinter::reopen, Some("printer")) {
         let sides = [
             (Capability::Front, "it prints the front", Some(FRONT), None),
@@ -33,12 +37,12 @@ pub fn printer(machine: &mut dyn CardPrinter, can: &[Capability], card: Card) ->
             if !can.contains(&capability) {
                 let outcome = machine.print(front, back);
                 findings.add("it refuses what it does not declare", refused(outcome));
-            } else if card != Card::None {
+            } else if card != CardUnderTest::None {
                 findings.add(check, machine.print(front, back));
             }
         }
         findings.add("it refuses to print nothing", refused_as_data(machine.print(None, None)));
-        if card != Card::None && sides.iter().all(|(capability, ..)| can.contains(capability)) {
+        if card != CardUnderTest::None && sides.iter().all(|(capability, ..)| can.contains(capability)) {
             findings.add("it prints both sides in one pass", machine.print(Some(FRONT), Some(BACK)));
         }
     }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Finding, Findings, OPEN_TIME, told};
-use crate::link::{CardError, CardLink, Limits, Protocols, Reset, Step};
+use super::{ConformanceFinding, FindingCollector, OPEN_TIME, told};
+use crate::link::{CardError, CardLink, CommandStep, Protocols, Reset, SessionLimits};
 
 /// What is checked of a reader.
 #[derive(Debug, Clone, Copy)]
@@ -11,12 +11,12 @@ pub struct ReaderSuite<'a> {
     /// For each command and each reset.
     pub timeout: Duration,
     /// The card that lies in it; `None`: one is not asked for.
-    pub card: Option<Chip<'a>>,
+    pub card: Option<ChipUnderTest<'a>>,
 }
 
 /// A card for the checks; nothing on it is changed.
 #[derive(Debug, Clone, Copy)]
-pub struct Chip<'a> {
+pub struct ChipUnderTest<'a> {
     /// Protocols that may be used.
     pub protocols: Protocols,
     /// An application that it has.
@@ -26,8 +26,8 @@ pub struct Chip<'a> {
 }
 
 /// Checks a reader.
-pub fn reader(link: &mut dyn CardLink, suite: &ReaderSuite<'_>) -> Vec<Finding> {
-    let mut findings = Findings::default();
+pub fn reader(link: &mut dyn CardLink, suite: &ReaderSuite<'_>) -> Vec<ConformanceFinding> {
+    let mut findings = FindingCollector::default();
     if !findings.add("the reader answers", link.probe(suite.timeout)) {
         return findings.0;
     }
@@ -39,7 +39,12 @@ pub fn reader(link: &mut dyn CardLink, suite: &ReaderSuite<'_>) -> Vec<Finding> 
     findings.0
 }
 
-fn with_card(findings: &mut Findings, link: &mut dyn CardLink, chip: &Chip<'_>, timeout: Duration) {
+fn with_card(
+    findings: &mut FindingCollector,
+    link: &mut dyn CardLink,
+    chip: &ChipUnderTest<'_>,
+    timeout: Duration,
+) {
     if !findings.add("a cold reset gives an ATR", reset(link, chip, Reset::Cold, timeout)) {
         return;
     }
@@ -69,7 +74,12 @@ fn with_card(findings: &mut Findings, link: &mut dyn CardLink, chip: &Chip<'_>, 
     findings.add("the power can be taken off", link.power_off(timeout));
 }
 
-fn reset(link: &mut dyn CardLink, chip: &Chip<'_>, how: Reset, timeout: Duration) -> Result<(), String> {
+fn reset(
+    link: &mut dyn CardLink,
+    chip: &ChipUnderTest<'_>,
+    how: Reset,
+    timeout: Duration,
+) -> Result<(), String> {
     let atr = link.power_on(how, chip.protocols, timeout).map_err(|error| error.to_string())?;
     // ISO 7816-3, 8.2: TS is 3B or 3F; at most 32 characters follow it.
     let good = (2..=33).contains(&atr.len()) && matches!(atr.first(), Some(0x3B | 0x3F));
@@ -96,23 +106,27 @@ fn refuses(link: &mut dyn CardLink, command: &[u8], timeout: Duration) -> Result
     }
 }
 
-fn session(link: &mut dyn CardLink, steps: &[Step<'_>], timeout: Duration) -> Result<Vec<Vec<u8>>, String> {
+fn session(
+    link: &mut dyn CardLink,
+    steps: &[CommandStep<'_>],
+    timeout: Duration,
+) -> Result<Vec<Vec<u8>>, String> {
     let mut responses = Vec::new();
-    let limits = Limits { each: timeout, all: 4 * timeout };
+    let limits = SessionLimits { each: timeout, all: 4 * timeout };
     link.transmit_all(steps, limits, &mut responses).map_err(|error| error.to_string())?;
     Ok(responses)
 }
 
 fn stops(link: &mut dyn CardLink, unknown: &[u8], select: &[u8], timeout: Duration) -> Result<(), String> {
-    let [first, second] = [unknown, select].map(|command| Step { command, go_on: &[] });
+    let [first, second] = [unknown, select].map(|command| CommandStep { command, go_on: &[] });
     let responses = session(link, &[first, second], timeout)?;
     told(responses.len() == 1, "it went on after a command was refused: cards could be spoilt")
 }
 
 fn goes_on(link: &mut dyn CardLink, unknown: &[u8], select: &[u8], timeout: Duration) -> Result<(), String> {
     let may = [u16::from_be_bytes(status(link, unknown, timeout)?)];
-    let first = Step { command: unknown, go_on: &may };
-    let responses = session(link, &[first, Step { command: select, go_on: &[] }], timeout)?;
+    let first = CommandStep { command: unknown, go_on: &may };
+    let responses = session(link, &[first, CommandStep { command: select, go_on: &[] }], timeout)?;
     told(responses.len() == 2, "it stopped at a status word after which it was to go on")
 }
 

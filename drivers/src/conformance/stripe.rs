@@ -1,9 +1,11 @@
 //! The checks of a magnetic stripe encoder.
 
-use super::{Card, Finding, Findings, refused, refused_as_data, told};
+use super::{CardUnderTest, ConformanceFinding, FindingCollector, refused, refused_as_data, told};
 use crate::error::DeviceError;
 use crate::registry::Capability;
-use crate::stripe::{Coercivity, Density, LeadingZeros, RawTracks, Recording, StripeEncoder, Track, Tracks};
+use crate::stripe::{
+    Density, LeadingZeros, RawTracks, Recording, StripeEncoder, TrackNumber, Tracks, WriteCoercivity,
+};
 
 /// Characters in bits of tracks 1, 2 and 3 (ISO 7811).
 const BITS: [u8; 3] = [7, 5, 5];
@@ -13,30 +15,34 @@ const STANDARD: LeadingZeros = LeadingZeros { t13: 61, t2: 22 };
 const DENSITIES: [Density; 3] = [Density::Bpi210, Density::Bpi75, Density::Bpi210];
 
 /// Checks an encoder that declares these capabilities.
-pub fn stripe(encoder: &mut dyn StripeEncoder, can: &[Capability], card: Card) -> Vec<Finding> {
-    let mut findings = Findings::default();
+pub fn stripe(
+    encoder: &mut dyn StripeEncoder,
+    can: &[Capability],
+    card: CardUnderTest,
+) -> Vec<ConformanceFinding> {
+    let mut findings = FindingCollector::default();
     if findings.begin(encoder, StripeEncoder::ready, StripeEncoder::reopen, None) {
         settings(&mut findings, encoder, can);
         undeclared(&mut findings, encoder, can);
-        if let Card::Spoil(how) = card {
+        if let CardUnderTest::Spoil(how) = card {
             with_card(&mut findings, encoder, can, &how);
         }
     }
     findings.0
 }
 
-fn settings(findings: &mut Findings, encoder: &mut dyn StripeEncoder, can: &[Capability]) {
+fn settings(findings: &mut FindingCollector, encoder: &mut dyn StripeEncoder, can: &[Capability]) {
     let tells = can.contains(&Capability::TellsSettings);
     let before = if tells { encoder.settings().ok() } else { None };
     for (capability, coercivity, check) in [
-        (Capability::HiCo, Coercivity::Hi, "it can be set to HiCo"),
-        (Capability::LoCo, Coercivity::Lo, "it can be set to LoCo"),
+        (Capability::HiCo, WriteCoercivity::Hi, "it can be set to HiCo"),
+        (Capability::LoCo, WriteCoercivity::Lo, "it can be set to LoCo"),
     ] {
         if can.contains(&capability) {
             findings.add(check, set(encoder, &Recording::on(coercivity), tells));
         }
     }
-    let base = if can.contains(&Capability::HiCo) { Coercivity::Hi } else { Coercivity::Lo };
+    let base = if can.contains(&Capability::HiCo) { WriteCoercivity::Hi } else { WriteCoercivity::Lo };
     let base = Recording::on(base);
     if can.contains(&Capability::LeadingZeros) {
         for zeros in [LeadingZeros { t13: 30, t2: 12 }, STANDARD] {
@@ -66,8 +72,8 @@ fn set(encoder: &mut dyn StripeEncoder, how: &Recording, tells: bool) -> Result<
     told(zeros && how.coercivity == found.coercivity, "it tells another setting than it was given")
 }
 
-fn undeclared(findings: &mut Findings, encoder: &mut dyn StripeEncoder, can: &[Capability]) {
-    let how = Recording::on(Coercivity::Hi);
+fn undeclared(findings: &mut FindingCollector, encoder: &mut dyn StripeEncoder, can: &[Capability]) {
+    let how = Recording::on(WriteCoercivity::Hi);
     let mut lacks = |capability: Capability,
                      outcome: &dyn Fn(&mut dyn StripeEncoder) -> Result<(), String>| {
         if !can.contains(&capability) {
@@ -75,7 +81,7 @@ fn undeclared(findings: &mut Findings, encoder: &mut dyn StripeEncoder, can: &[C
         }
     };
     lacks(Capability::ReadBack, &|e| refused(e.read()));
-    lacks(Capability::Erase, &|e| refused(e.erase(&[Track::T1], &how)));
+    lacks(Capability::Erase, &|e| refused(e.erase(&[TrackNumber::T1], &how)));
     lacks(Capability::Raw, &|e| refused(e.read_raw(BITS)));
     lacks(Capability::Raw, &|e| refused(e.write_raw(&RawTracks::default(), BITS, &how)));
     lacks(Capability::TellsSettings, &|e| refused(e.settings()));
@@ -85,7 +91,12 @@ fn undeclared(findings: &mut Findings, encoder: &mut dyn StripeEncoder, can: &[C
     findings.add("it refuses letters on track 2", refused_as_data(encoder.write(&wrong, &how)));
 }
 
-fn with_card(findings: &mut Findings, encoder: &mut dyn StripeEncoder, can: &[Capability], how: &Recording) {
+fn with_card(
+    findings: &mut FindingCollector,
+    encoder: &mut dyn StripeEncoder,
+    can: &[Capability],
+    how: &Recording,
+) {
     let reads = can.contains(&Capability::ReadBack);
     let short = |text: &str| Some(text.to_owned());
     let few = Tracks { t1: short("B^CONFORMANCE^"), t2: short("12=34"), t3: short("56=78") };
@@ -98,7 +109,9 @@ fn with_card(findings: &mut Findings, encoder: &mut dyn StripeEncoder, can: &[Ca
         findings.add(check, written(encoder, tracks, how, reads));
     }
     if can.contains(&Capability::Erase) {
-        let erased = encoder.erase(&[Track::T1, Track::T2, Track::T3], how).map_err(|e| e.to_string());
+        let erased = encoder
+            .erase(&[TrackNumber::T1, TrackNumber::T2, TrackNumber::T3], how)
+            .map_err(|e| e.to_string());
         let blank = erased.and_then(|()| if reads { is_blank(encoder) } else { Ok(()) });
         findings.add("it erases", blank);
     }

@@ -9,8 +9,8 @@ use zeroize::Zeroizing;
 
 use super::CardEmbosser;
 use crate::error::DeviceError;
-use crate::framed::{Framed, QUICK_WORK};
-use crate::link::Link;
+use crate::framed::{FramedLink, QUICK_WORK};
+use crate::link::ByteLink;
 use crate::registry::Capability;
 use crate::wire::FRAME_DATA_MAX;
 
@@ -24,15 +24,15 @@ pub const BAUD: u32 = 9600;
 pub const CAPABILITIES: &[Capability] = &[Capability::Emboss, Capability::Indent];
 
 /// An embosser on a link.
-pub struct Embosser<L> {
-    framed: Framed<L>,
+pub struct FramedEmbosser<L> {
+    framed: FramedLink<L>,
     work: Duration,
 }
 
-impl<L: Link> Embosser<L> {
+impl<L: ByteLink> FramedEmbosser<L> {
     /// Takes the link over.
     pub fn new(link: L) -> Self {
-        Self { framed: Framed::new(link), work: EMBOSS_WORK }
+        Self { framed: FramedLink::new(link), work: EMBOSS_WORK }
     }
 
     /// Another time limit for embossing one card than 20 s.
@@ -41,7 +41,7 @@ impl<L: Link> Embosser<L> {
     }
 }
 
-impl<L: Link> CardEmbosser for Embosser<L> {
+impl<L: ByteLink> CardEmbosser for FramedEmbosser<L> {
     fn emboss(&mut self, lines: &[String]) -> Result<(), DeviceError> {
         let frames = pack(lines)?;
         self.framed.command(b'C', &[], QUICK_WORK)?;
@@ -104,7 +104,7 @@ mod tests {
         let script = script.done(b'E', b"");
         let (link, check) = script.build();
         let lines = ["~EM%2;401;843;4761 7390".to_string(), "~EM%1;307;328;MÜLLER;X".to_string()];
-        Embosser::new(link).emboss(&lines).unwrap();
+        FramedEmbosser::new(link).emboss(&lines).unwrap();
         check.finished();
     }
 
@@ -130,12 +130,12 @@ mod tests {
             "~EM%1;1;1;\u{0}",
         ] {
             let (link, check) = Script::new().build();
-            assert!(Embosser::new(link).emboss(&[line.to_string()]).unwrap_err().is_data(), "{line:?}");
+            assert!(FramedEmbosser::new(link).emboss(&[line.to_string()]).unwrap_err().is_data(), "{line:?}");
             check.finished();
         }
         let (link, _) = Script::new().build();
         let long = format!("~EM%1;1;1;{}", "X".repeat(1013));
-        assert!(Embosser::new(link).emboss(&[long]).unwrap_err().is_data());
+        assert!(FramedEmbosser::new(link).emboss(&[long]).unwrap_err().is_data());
     }
 
     #[test]
@@ -147,7 +147,7 @@ mod tests {
             .give(&frame(b"L3"))
             .expect(&[0x06]);
         let (link, check) = script.build();
-        let error = Embosser::new(link).emboss(&["~EM%1;1;1;A".to_string()]).unwrap_err();
+        let error = FramedEmbosser::new(link).emboss(&["~EM%1;1;1;A".to_string()]).unwrap_err();
         assert_eq!(error, DeviceError::Status { status: b'3', meaning: Condition::BadData });
         check.finished();
     }
@@ -158,7 +158,7 @@ mod tests {
         let (link, check) = script.build();
         let work = Duration::from_secs(2);
         assert_eq!(
-            Embosser::new(link).with_work_time(work).emboss(&[]).unwrap_err(),
+            FramedEmbosser::new(link).with_work_time(work).emboss(&[]).unwrap_err(),
             DeviceError::Timeout(work)
         );
         check.finished();
@@ -171,7 +171,7 @@ mod tests {
         {
             let (link, check) =
                 Script::new().expect(&frame(b"S")).give(&[0x06]).give(&frame(answer)).expect(&[0x06]).build();
-            assert_eq!(Embosser::new(link).ready().is_ok(), good);
+            assert_eq!(FramedEmbosser::new(link).ready().is_ok(), good);
             check.finished();
         }
     }

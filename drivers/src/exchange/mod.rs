@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
-use crate::link::{CardError, CardLink, Limits, Link, LinkError, Protocols, Reset, Step};
+use crate::link::{ByteLink, CardError, CardLink, CommandStep, LinkError, Protocols, Reset, SessionLimits};
 use crate::wire::{READER_BODY_MAX, reader};
 
 /// kind u8, length u32.
@@ -27,7 +27,7 @@ const SHOWN_MAX: usize = 2400;
 /// Answers come in the order of the requests. An answer that did not come in time is still owed, and is dropped when it
 /// comes, so that it is never taken for the answer of a later request. Of several commands sent at once nobody knows how
 /// many answers are owed: after a timeout there the reader is lost until connected anew.
-pub struct Exchange<L> {
+pub struct ReaderExchange<L> {
     link: L,
     /// Received, not yet a whole answer.
     held: Zeroizing<Vec<u8>>,
@@ -36,7 +36,7 @@ pub struct Exchange<L> {
     lost: bool,
 }
 
-impl<L: Link> Exchange<L> {
+impl<L: ByteLink> ReaderExchange<L> {
     /// Takes a link over that is ready for the first request.
     pub fn over(link: L) -> Self {
         Self { link, held: Zeroizing::new(Vec::new()), owed: 0, lost: false }
@@ -105,7 +105,7 @@ impl<L: Link> Exchange<L> {
     /// Sends so many of the commands as fit one request; false if one of them stopped.
     fn several(
         &mut self,
-        steps: &[Step<'_>],
+        steps: &[CommandStep<'_>],
         each: Duration,
         until: Instant,
         responses: &mut Vec<Vec<u8>>,
@@ -236,14 +236,14 @@ pub(crate) fn shown(text: &[u8]) -> String {
 }
 
 /// Bytes of a step in a request.
-fn size(step: &Step<'_>) -> usize {
+fn size(step: &CommandStep<'_>) -> usize {
     1 + 2 * step.go_on.len() + 2 + step.command.len()
 }
 
 /// How many of these steps one request can carry; at least the first.
-fn fitting(steps: &[Step<'_>]) -> usize {
+fn fitting(steps: &[CommandStep<'_>]) -> usize {
     let mut room = READER_BODY_MAX;
-    let fits = |step: &&Step<'_>| match room.checked_sub(size(step)) {
+    let fits = |step: &&CommandStep<'_>| match room.checked_sub(size(step)) {
         Some(left) => {
             room = left;
             true
@@ -253,7 +253,7 @@ fn fitting(steps: &[Step<'_>]) -> usize {
     steps.iter().take_while(fits).count().max(1)
 }
 
-impl<L: Link> CardLink for Exchange<L> {
+impl<L: ByteLink> CardLink for ReaderExchange<L> {
     fn power_on(
         &mut self,
         reset: Reset,
@@ -273,8 +273,8 @@ impl<L: Link> CardLink for Exchange<L> {
 
     fn transmit_all(
         &mut self,
-        steps: &[Step<'_>],
-        limits: Limits,
+        steps: &[CommandStep<'_>],
+        limits: SessionLimits,
         responses: &mut Vec<Vec<u8>>,
     ) -> Result<(), CardError> {
         let until = Instant::now() + limits.all;

@@ -23,10 +23,10 @@ use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
-use self::decoder::{Decoder, Event};
+use self::decoder::{FrameDecoder, FrameEvent};
 use crate::error::{Condition, DeviceError, Passage};
-use crate::link::{Link, LinkError};
-use crate::port::Port;
+use crate::link::{ByteLink, LinkError};
+use crate::port::BufferedLink;
 use crate::wire::{ACK, DLE, ESCAPE_XOR, ETX, FRAME_DATA_MAX, FRAME_TRIES, NAK, STX};
 
 /// For the acknowledgement. The longest stuffed frame is on the wire for 2.1 s at 9600 bit/s before the machine can
@@ -43,20 +43,20 @@ pub(crate) const QUICK_WORK: Duration = Duration::from_secs(5);
 const BEGINS: [u8; 4] = *b"CFTS";
 
 /// The framing over a link.
-pub struct Framed<L> {
-    port: Port<L>,
-    decoder: Decoder,
+pub struct FramedLink<L> {
+    port: BufferedLink<L>,
+    decoder: FrameDecoder,
 }
 
-impl<L: Link> Framed<L> {
+impl<L: ByteLink> FramedLink<L> {
     /// Takes the link over.
     pub fn new(link: L) -> Self {
-        Self { port: Port::new(link), decoder: Decoder::default() }
+        Self { port: BufferedLink::new(link), decoder: FrameDecoder::default() }
     }
 
     /// Connects anew, whatever state the old connection is in.
     pub fn reopen(&mut self, timeout: Duration) -> Result<(), DeviceError> {
-        self.decoder = Decoder::default();
+        self.decoder = FrameDecoder::default();
         self.port.reopen(timeout)
     }
 
@@ -88,7 +88,7 @@ impl<L: Link> Framed<L> {
         let mut late = 0u32;
         let decoder = &mut self.decoder;
         self.port.drain(begins, |byte| {
-            if let Some(Event::Frame(_)) = decoder.push(byte) {
+            if let Some(FrameEvent::Frame(_)) = decoder.push(byte) {
                 late = late.saturating_add(1);
             }
         })?;
@@ -117,9 +117,9 @@ impl<L: Link> Framed<L> {
         let deadline = Instant::now() + ACKNOWLEDGE_TIME;
         loop {
             match self.event(deadline) {
-                Ok(Event::Control(byte)) => return Ok(byte),
-                Ok(Event::Frame(_)) => self.drop_late()?,
-                Ok(Event::Damaged) => {}
+                Ok(FrameEvent::Control(byte)) => return Ok(byte),
+                Ok(FrameEvent::Frame(_)) => self.drop_late()?,
+                Ok(FrameEvent::Damaged) => {}
                 Err(LinkError::Timeout(_)) => return Err(DeviceError::Timeout(ACKNOWLEDGE_TIME)),
                 Err(error) => return Err(error.into()),
             }
@@ -132,19 +132,19 @@ impl<L: Link> Framed<L> {
         let mut tries = 1;
         loop {
             match self.event(deadline) {
-                Ok(Event::Frame(body)) if body.first() == Some(&cmd) => {
+                Ok(FrameEvent::Frame(body)) if body.first() == Some(&cmd) => {
                     // The machine's word counts, even if our thanks do not reach it.
                     if self.port.send(&[ACK]).is_err() {
                         tracing::warn!("could not acknowledge an answer");
                     }
                     return Ok(body);
                 }
-                Ok(Event::Frame(_)) => self.drop_late()?,
-                Ok(Event::Control(_)) => {}
-                Ok(Event::Damaged) if tries == FRAME_TRIES => {
+                Ok(FrameEvent::Frame(_)) => self.drop_late()?,
+                Ok(FrameEvent::Control(_)) => {}
+                Ok(FrameEvent::Damaged) if tries == FRAME_TRIES => {
                     return Err(DeviceError::Damaged(Passage::Answer));
                 }
-                Ok(Event::Damaged) => {
+                Ok(FrameEvent::Damaged) => {
                     tries += 1;
                     self.port.send(&[NAK])?;
                     deadline = Instant::now() + REPEAT_TIME;
@@ -161,7 +161,7 @@ impl<L: Link> Framed<L> {
     }
 
     /// The next thing that the machine says before the deadline.
-    fn event(&mut self, deadline: Instant) -> Result<Event, LinkError> {
+    fn event(&mut self, deadline: Instant) -> Result<FrameEvent, LinkError> {
         loop {
             let inside = self.decoder.inside();
             let until = if inside { deadline.min(Instant::now() + GAP_TIME) } else { deadline };
@@ -172,8 +172,8 @@ impl<L: Link> Framed<L> {
                     }
                 }
                 Err(LinkError::Timeout(_)) if inside => {
-                    self.decoder = Decoder::default();
-                    return Ok(Event::Damaged);
+                    self.decoder = FrameDecoder::default();
+                    return Ok(FrameEvent::Damaged);
                 }
                 Err(error) => return Err(error),
             }

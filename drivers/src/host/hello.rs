@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::exchange;
 use crate::link::{CardError, LinkError};
 use crate::pcsc::ReaderSpec;
-use crate::stream::{Socket, Timed};
+use crate::stream::{StreamSocket, TimedSocket};
 use crate::wire::{HOST_BODY_MAX, HOST_MAGIC, HOST_VERSION, reader};
 
 /// magic (4), version u16, length u32.
@@ -19,7 +19,7 @@ const TEXT_MAX: usize = HOST_BODY_MAX / 2 - 64;
 /// The device of a station host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Device {
+pub enum HostedDevice {
     /// A reader of PC/SC.
     Reader(ReaderSpec),
     /// A serial port, 8N1.
@@ -38,7 +38,7 @@ pub enum Device {
 
 /// The host's answer: one of the first two.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct Answer {
+pub(super) struct HostAnswer {
     /// What was opened, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) opened: Option<String>,
@@ -50,7 +50,7 @@ pub(super) struct Answer {
     pub(super) why: Option<u8>,
 }
 
-impl Answer {
+impl HostAnswer {
     /// As the controller sees it.
     pub(super) fn outcome(self) -> Result<String, CardError> {
         match (self.opened, self.error) {
@@ -78,7 +78,7 @@ impl Answer {
 
 /// One message of either end.
 pub(super) fn send<T: Serialize>(
-    socket: &mut Timed<impl Socket>,
+    socket: &mut TimedSocket<impl StreamSocket>,
     message: &T,
     deadline: Instant,
 ) -> Result<(), LinkError> {
@@ -92,7 +92,7 @@ pub(super) fn send<T: Serialize>(
 
 /// The message of the other end; the error says what is wrong with it.
 pub(super) fn receive<T: for<'a> Deserialize<'a>>(
-    socket: &mut Timed<impl Socket>,
+    socket: &mut TimedSocket<impl StreamSocket>,
     deadline: Instant,
 ) -> Result<T, LinkError> {
     let fault = |what: &str| LinkError::Io(format!("station host: {what}"));

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::process::{HostPipe, HostSpec};
 use crate::exchange;
-use crate::link::{Link, LinkError};
+use crate::link::{ByteLink, LinkError};
 use crate::wire::{HOST_BODY_MAX, host};
 
 /// kind u8, length u32.
@@ -12,7 +12,7 @@ const HEADER: usize = 5;
 
 /// A byte link to a machine in a host process.
 ///
-/// Nothing runs until [`Link::reopen`], which also opens the device anew. Silence of the machine is no fault of the host.
+/// Nothing runs until [`ByteLink::reopen`], which also opens the device anew. Silence of the machine is no fault of the host.
 pub struct HostLink {
     pipe: HostPipe,
     /// Received, not yet taken; whole frames or the beginning of one.
@@ -62,7 +62,7 @@ impl HostLink {
     }
 }
 
-impl Link for HostLink {
+impl ByteLink for HostLink {
     fn send(&mut self, bytes: &[u8], timeout: Duration) -> Result<(), LinkError> {
         let deadline = Instant::now() + timeout;
         for piece in bytes.chunks(HOST_BODY_MAX) {

@@ -26,11 +26,11 @@ mod pump;
 mod reader;
 mod serve;
 
-pub use hello::Device;
+pub use hello::HostedDevice;
 pub use link::HostLink;
 pub use process::HostSpec;
 pub use reader::HostReader;
-pub use serve::{HostError, Reader, end_with, serve};
+pub use serve::{HostError, ServedReader, end_with, serve};
 
 #[cfg(test)]
 mod tests;

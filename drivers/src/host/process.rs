@@ -9,9 +9,9 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::hello::{self, Answer, Device};
-use crate::link::{CardError, Link, LinkError};
-use crate::stream::Timed;
+use super::hello::{self, HostAnswer, HostedDevice};
+use crate::link::{ByteLink, CardError, LinkError};
+use crate::stream::TimedSocket;
 
 /// Between two starts of one station's host: a device that cannot be opened costs no more than this often a process.
 const START_INTERVAL: Duration = Duration::from_millis(250);
@@ -34,19 +34,19 @@ pub struct HostSpec {
     /// Socket of the pcscd that has the reader; without it, the system's.
     pub pcscd: Option<PathBuf>,
     /// What it opens.
-    pub device: Device,
+    pub device: HostedDevice,
 }
 
 /// A running host.
-struct Running {
+struct StationHostProcess {
     child: Child,
-    socket: Timed<UnixStream>,
+    socket: TimedSocket<UnixStream>,
 }
 
 /// The connection to a station's host, which may be dead.
 pub(super) struct HostPipe {
     spec: HostSpec,
-    running: Option<Running>,
+    running: Option<StationHostProcess>,
     started: Option<Instant>,
     /// Why the last start failed.
     pub(super) refused: Option<CardError>,
@@ -71,7 +71,7 @@ impl HostPipe {
 
     /// Ends the host, if there is one.
     pub(super) fn kill(&mut self) {
-        if let Some(Running { child, socket }) = self.running.take() {
+        if let Some(StationHostProcess { child, socket }) = self.running.take() {
             tracing::debug!(pid = child.id(), "station host killed");
             drop(socket);
             end(child);
@@ -98,25 +98,25 @@ impl HostPipe {
             .map_err(|e| fault(format!("{} cannot start: {e}", self.spec.program.display())))?;
         // With the command goes our copy of the host's end: when the host dies, the socket closes.
         drop(command);
-        let running = self.running.insert(Running { child, socket: Timed::new(ours) });
+        let running = self.running.insert(StationHostProcess { child, socket: TimedSocket::new(ours) });
         // One that ends at once may have said why before it took our hello.
         let sent = hello::send(&mut running.socket, &self.spec.device, deadline);
-        let heard = hello::receive::<Answer>(&mut running.socket, deadline);
+        let heard = hello::receive::<HostAnswer>(&mut running.socket, deadline);
         let sent = sent.or_else(|error| if error == LinkError::Closed { Ok(()) } else { Err(error) });
         let hello = heard.and_then(|hello| sent.map(|()| hello)).map_err(|error| match error {
             LinkError::Closed => fault("it ended before it said hello".into()),
             error => CardError::Reader(error),
         });
-        self.opened = hello.and_then(Answer::outcome)?;
+        self.opened = hello.and_then(HostAnswer::outcome)?;
         Ok(())
     }
 
-    fn socket(&mut self) -> Result<&mut Timed<UnixStream>, LinkError> {
+    fn socket(&mut self) -> Result<&mut TimedSocket<UnixStream>, LinkError> {
         self.running.as_mut().map(|running| &mut running.socket).ok_or(LinkError::Closed)
     }
 }
 
-impl Link for HostPipe {
+impl ByteLink for HostPipe {
     fn send(&mut self, bytes: &[u8], timeout: Duration) -> Result<(), LinkError> {
         self.socket()?.send(bytes, timeout)
     }

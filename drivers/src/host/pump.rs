@@ -11,9 +11,9 @@ use std::thread;
 use std::time::Duration;
 
 use super::serve::{HostError, message};
-use crate::link::{Link, LinkError};
+use crate::link::{ByteLink, LinkError};
 use crate::serial::SerialLink;
-use crate::stream::Timed;
+use crate::stream::TimedSocket;
 use crate::wire::{HOST_BODY_MAX, host};
 
 /// How long a machine may take no bytes. At 9600 bit/s the longest frame takes 4.3 s.
@@ -24,29 +24,29 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 
 /// Two handles of one device: bytes to it, bytes from it.
-pub(super) type Ends = (Box<dyn Link>, Box<dyn Link>);
+pub(super) type DeviceEnds = (Box<dyn ByteLink>, Box<dyn ByteLink>);
 
 /// A serial port.
-pub(super) fn serial(path: &str, baud: u32) -> Result<Ends, LinkError> {
+pub(super) fn serial(path: &str, baud: u32) -> Result<DeviceEnds, LinkError> {
     let port = SerialLink::open(path, baud)?;
     Ok((Box::new(port.second()?), Box::new(port)))
 }
 
 /// A machine on the network.
-pub(super) fn tcp(address: &str) -> Result<Ends, LinkError> {
+pub(super) fn tcp(address: &str) -> Result<DeviceEnds, LinkError> {
     let fault = |what: &dyn std::fmt::Display| LinkError::Io(format!("{address}: {what}"));
     let mut found = address.to_socket_addrs().map_err(|e| fault(&e))?;
     let found = found.next().ok_or_else(|| fault(&"no such host"))?;
     let socket = TcpStream::connect_timeout(&found, CONNECT_TIME).map_err(|e| fault(&e))?;
     socket.set_nodelay(true).map_err(|e| fault(&e))?;
     let second = socket.try_clone().map_err(|e| fault(&e))?;
-    Ok((Box::new(Tcp(Timed::new(second))), Box::new(Tcp(Timed::new(socket)))))
+    Ok((Box::new(TcpMachine(TimedSocket::new(second))), Box::new(TcpMachine(TimedSocket::new(socket)))))
 }
 
 /// One connection; not opened again, because its host is.
-struct Tcp(Timed<TcpStream>);
+struct TcpMachine(TimedSocket<TcpStream>);
 
-impl Link for Tcp {
+impl ByteLink for TcpMachine {
     fn send(&mut self, bytes: &[u8], timeout: Duration) -> Result<(), LinkError> {
         self.0.send(bytes, timeout)
     }
@@ -61,7 +61,7 @@ impl Link for Tcp {
 }
 
 /// Carries bytes both ways until the controller closes its end or the device does.
-pub(super) fn pump(socket: UnixStream, (mut to, mut from): Ends) -> Result<(), HostError> {
+pub(super) fn pump(socket: UnixStream, (mut to, mut from): DeviceEnds) -> Result<(), HostError> {
     let mut requests = socket.try_clone()?;
     let back = Mutex::new(socket);
     let ended = AtomicBool::new(false);

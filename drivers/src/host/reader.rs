@@ -3,21 +3,21 @@
 use std::time::{Duration, Instant};
 
 use super::process::{HostPipe, HostSpec};
-use crate::exchange::Exchange;
-use crate::link::{CardError, CardLink, Limits, LinkError, Protocols, Reset, Step};
+use crate::exchange::ReaderExchange;
+use crate::link::{CardError, CardLink, CommandStep, LinkError, Protocols, Reset, SessionLimits};
 
 /// A card link to a reader in a host process.
 ///
 /// Nothing runs until the first power-on, probe or reopening. A command after the host has gone is answered with
 /// "closed": its card has lost its session.
 pub struct HostReader {
-    exchange: Exchange<HostPipe>,
+    exchange: ReaderExchange<HostPipe>,
 }
 
 impl HostReader {
     /// Starts nothing yet; [`CardLink::reopen`] does, and tells whether the reader is there.
     pub fn new(spec: HostSpec) -> Self {
-        Self { exchange: Exchange::over(HostPipe::new(spec)) }
+        Self { exchange: ReaderExchange::over(HostPipe::new(spec)) }
     }
 
     /// The whole name of the reader, once a host has opened it.
@@ -76,8 +76,8 @@ impl CardLink for HostReader {
 
     fn transmit_all(
         &mut self,
-        steps: &[Step<'_>],
-        limits: Limits,
+        steps: &[CommandStep<'_>],
+        limits: SessionLimits,
         responses: &mut Vec<Vec<u8>>,
     ) -> Result<(), CardError> {
         let outcome = self.exchange.transmit_all(steps, limits, responses);

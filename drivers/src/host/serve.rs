@@ -14,12 +14,12 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::hello::{self, Answer, Device};
+use super::hello::{self, HostAnswer, HostedDevice};
 use super::pump;
 use crate::exchange;
-use crate::link::{CardError, LinkError, Protocols, Reset, Step};
+use crate::link::{CardError, CommandStep, LinkError, Protocols, Reset};
 use crate::pcsc::PcscReader;
-use crate::stream::Timed;
+use crate::stream::TimedSocket;
 use crate::wire::{READER_BODY_MAX, reader};
 
 /// For the hello, which the controller sends at once.
@@ -28,7 +28,7 @@ const HELLO_TIME: Duration = Duration::from_secs(10);
 const HEADER: usize = 5;
 
 /// What a host serves as a reader. Calls may block for ever.
-pub trait Reader {
+pub trait ServedReader {
     /// Resets the card; gives its ATR.
     fn power_on(&mut self, reset: Reset, protocols: Protocols) -> Result<Vec<u8>, CardError>;
     /// One command APDU, one response APDU.
@@ -39,7 +39,7 @@ pub trait Reader {
     fn probe(&mut self) -> Result<(), CardError>;
 }
 
-impl Reader for PcscReader {
+impl ServedReader for PcscReader {
     fn power_on(&mut self, reset: Reset, protocols: Protocols) -> Result<Vec<u8>, CardError> {
         self.power_on(reset, protocols)
     }
@@ -77,19 +77,19 @@ pub enum HostError {
 /// Serves the device that the other end names, until that end closes.
 pub fn serve(socket: UnixStream) -> Result<(), HostError> {
     let deadline = Instant::now() + HELLO_TIME;
-    let mut socket = Timed::new(socket);
-    let device: Device = hello::receive(&mut socket, deadline).map_err(HostError::Hello)?;
+    let mut socket = TimedSocket::new(socket);
+    let device: HostedDevice = hello::receive(&mut socket, deadline).map_err(HostError::Hello)?;
     match device {
-        Device::Reader(spec) => {
+        HostedDevice::Reader(spec) => {
             let (mut socket, mut reader) = opened(socket, PcscReader::open(spec), PcscReader::name)?;
             exchanges(&mut socket, &mut reader)
         }
-        Device::Serial { path, baud } => {
+        HostedDevice::Serial { path, baud } => {
             let ends = pump::serial(&path, baud).map_err(CardError::Reader);
             let (socket, ends) = opened(socket, ends, |_| path)?;
             pump::pump(socket, ends)
         }
-        Device::Tcp { address } => {
+        HostedDevice::Tcp { address } => {
             let ends = pump::tcp(&address).map_err(CardError::Reader);
             let (socket, ends) = opened(socket, ends, |_| address)?;
             pump::pump(socket, ends)
@@ -112,22 +112,25 @@ pub fn end_with(socket: &UnixStream) -> std::io::Result<()> {
 
 /// Answers the hello.
 fn opened<T>(
-    mut socket: Timed<UnixStream>,
+    mut socket: TimedSocket<UnixStream>,
     device: Result<T, CardError>,
     name: impl FnOnce(&T) -> String,
 ) -> Result<(UnixStream, T), HostError> {
     let answer = match &device {
-        Ok(device) => Answer { opened: Some(name(device)), ..Answer::default() },
-        Err(error) => Answer::refusal(error),
+        Ok(device) => HostAnswer { opened: Some(name(device)), ..HostAnswer::default() },
+        Err(error) => HostAnswer::refusal(error),
     };
     hello::send(&mut socket, &answer, Instant::now() + HELLO_TIME).map_err(HostError::Hello)?;
     Ok((socket.into_inner()?, device.map_err(HostError::Device)?))
 }
 
 /// Requests and answers until the other end closes.
-pub(super) fn exchanges<S: Read + Write>(socket: &mut S, device: &mut impl Reader) -> Result<(), HostError> {
+pub(super) fn exchanges<S: Read + Write>(
+    socket: &mut S,
+    device: &mut impl ServedReader,
+) -> Result<(), HostError> {
     let mut body = Zeroizing::new(Vec::new());
-    let mut answers = Answers { socket, message: Zeroizing::new(Vec::new()) };
+    let mut answers = AnswerWriter { socket, message: Zeroizing::new(Vec::new()) };
     while let Some(kind) = message(answers.socket, &mut body, READER_BODY_MAX)? {
         match (kind, body.as_slice()) {
             (reader::POWER_ON, [reset @ (reader::COLD | reader::WARM), protocols]) => {
@@ -156,8 +159,8 @@ pub(super) fn exchanges<S: Read + Write>(socket: &mut S, device: &mut impl Reade
 
 /// Commands until the stop rule of one of them holds.
 fn all<S: Write>(
-    answers: &mut Answers<'_, S>,
-    device: &mut impl Reader,
+    answers: &mut AnswerWriter<'_, S>,
+    device: &mut impl ServedReader,
     commands: &[u8],
 ) -> Result<(), HostError> {
     let none = || HostError::Protocol("commands that are none");
@@ -165,14 +168,15 @@ fn all<S: Write>(
     let mut steps = Vec::new();
     let mut rest = commands;
     while !rest.is_empty() {
-        steps.push(Asked::split_off(&mut rest).ok_or_else(none)?);
+        steps.push(RequestedCommand::split_off(&mut rest).ok_or_else(none)?);
     }
     if steps.is_empty() {
         return Err(none());
     }
-    for Asked { command, go_on } in &steps {
+    for RequestedCommand { command, go_on } in &steps {
         let response = device.transmit(command);
-        let goes_on = response.as_ref().is_ok_and(|response| Step { command, go_on }.goes_on_after(response));
+        let goes_on =
+            response.as_ref().is_ok_and(|response| CommandStep { command, go_on }.goes_on_after(response));
         answers.give(reader::RESPONSE, response.as_deref())?;
         if !goes_on {
             break;
@@ -182,12 +186,12 @@ fn all<S: Write>(
 }
 
 /// A step as the controller asks for it.
-struct Asked<'a> {
+struct RequestedCommand<'a> {
     command: &'a [u8],
     go_on: Vec<u16>,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> RequestedCommand<'a> {
     /// The first one: n u8 | n x status word u16 | length u16 | command.
     fn split_off(bytes: &mut &'a [u8]) -> Option<Self> {
         let (&n, rest) = bytes.split_first()?;
@@ -229,12 +233,12 @@ pub(super) fn message(
 }
 
 /// Where answers go, each in one write.
-struct Answers<'a, S> {
+struct AnswerWriter<'a, S> {
     socket: &'a mut S,
     message: Zeroizing<Vec<u8>>,
 }
 
-impl<S: Write> Answers<'_, S> {
+impl<S: Write> AnswerWriter<'_, S> {
     fn give(&mut self, kind: u8, body: Result<&[u8], &CardError>) -> Result<(), HostError> {
         let failure;
         let (kind, body) = match body {

@@ -9,20 +9,20 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::hello::{self, Answer};
+use super::hello::{self, HostAnswer};
 use super::process::HostPipe;
 use super::serve::exchanges;
 use super::*;
-use crate::exchange::Exchange;
-use crate::link::{CardError, CardLink, Limits, Link, LinkError, Protocols, Reset, Step};
-use crate::pcsc::{By, ReaderSpec};
+use crate::exchange::ReaderExchange;
+use crate::link::{ByteLink, CardError, CardLink, CommandStep, LinkError, Protocols, Reset, SessionLimits};
+use crate::pcsc::{ReaderSelector, ReaderSpec};
 use crate::sim::{SimLink, SimReader};
-use crate::stream::Timed;
+use crate::stream::TimedSocket;
 use crate::wire::{HOST_BODY_MAX, READER_BODY_MAX};
 
 const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(300);
-const LIMITS: Limits = Limits { each: LONG, all: LONG };
+const LIMITS: SessionLimits = SessionLimits { each: LONG, all: LONG };
 
 /// A reader that answers each command with its second byte as status word 90xx, and keeps what it was asked for.
 #[derive(Default)]
@@ -31,7 +31,7 @@ struct Fake {
     answer: Vec<u8>,
 }
 
-impl Reader for Fake {
+impl ServedReader for Fake {
     fn power_on(&mut self, reset: Reset, protocols: Protocols) -> Result<Vec<u8>, CardError> {
         match reset {
             Reset::Cold => Ok(vec![0x3B, protocols.to_byte()]),
@@ -67,7 +67,7 @@ fn with_fake(work: impl FnOnce(&mut SimReader)) -> Vec<Vec<u8>> {
         exchanges(&mut theirs, &mut fake).unwrap();
         fake.asked
     });
-    let mut link = Exchange::over(SimLink::bare(ours));
+    let mut link = ReaderExchange::over(SimLink::bare(ours));
     work(&mut link);
     drop(link);
     host.join().unwrap()
@@ -91,7 +91,7 @@ fn both_ends_understand_each_other() {
 /// A reader that sends the second command only when it is told that the answer to the first has arrived.
 struct Gated(mpsc::Receiver<()>);
 
-impl Reader for Gated {
+impl ServedReader for Gated {
     fn power_on(&mut self, _: Reset, _: Protocols) -> Result<Vec<u8>, CardError> {
         Err(CardError::Mute)
     }
@@ -142,27 +142,27 @@ fn every_failure_arrives_as_it_was() {
         CardError::Reader(LinkError::Io("PC/SC: sad".into())),
     ] {
         assert_eq!(crate::exchange::failure_of(&crate::exchange::failure(&error)), Some(error.clone()));
-        assert_eq!(Answer::refusal(&error).outcome(), Err(error));
+        assert_eq!(HostAnswer::refusal(&error).outcome(), Err(error));
     }
-    assert_eq!(Answer::default().outcome(), Err(CardError::Malformed));
+    assert_eq!(HostAnswer::default().outcome(), Err(CardError::Malformed));
 }
 
 #[test]
 fn the_hello_of_each_device_is_as_written_on_the_page() {
-    let by_name = ReaderSpec { by: By::Name("ACS".into()), slot: 1, wait_ms: 500 };
-    let by_usb = ReaderSpec { by: By::Usb("1-4.2".into()), slot: 0, wait_ms: 0 };
+    let by_name = ReaderSpec { by: ReaderSelector::Name("ACS".into()), slot: 1, wait_ms: 500 };
+    let by_usb = ReaderSpec { by: ReaderSelector::Usb("1-4.2".into()), slot: 0, wait_ms: 0 };
     for (device, text) in [
-        (Device::Reader(by_name), r#"{"reader":{"by":{"name":"ACS"},"slot":1,"wait_ms":500}}"#),
-        (Device::Reader(by_usb), r#"{"reader":{"by":{"usb":"1-4.2"},"slot":0,"wait_ms":0}}"#),
+        (HostedDevice::Reader(by_name), r#"{"reader":{"by":{"name":"ACS"},"slot":1,"wait_ms":500}}"#),
+        (HostedDevice::Reader(by_usb), r#"{"reader":{"by":{"usb":"1-4.2"},"slot":0,"wait_ms":0}}"#),
         (
-            Device::Serial { path: "/dev/ttyS0".into(), baud: 9600 },
+            HostedDevice::Serial { path: "/dev/ttyS0".into(), baud: 9600 },
             r#"{"serial":{"path":"/dev/ttyS0","baud":9600}}"#,
         ),
-        (Device::Tcp { address: "printer:9100".into() }, r#"{"tcp":{"address":"printer:9100"}}"#),
+        (HostedDevice::Tcp { address: "printer:9100".into() }, r#"{"tcp":{"address":"printer:9100"}}"#),
     ] {
         assert_eq!(serde_json::to_string(&device).unwrap(), text);
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        hello::send(&mut Timed::new(ours), &device, Instant::now() + LONG).unwrap();
+        hello::send(&mut TimedSocket::new(ours), &device, Instant::now() + LONG).unwrap();
         let mut sent = Vec::new();
         theirs.read_to_end(&mut sent).unwrap();
         let length = u8::try_from(text.len()).unwrap();
@@ -221,7 +221,7 @@ fn script(script: &str, arguments: &[&str]) -> HostSpec {
         program: "/bin/sh".into(),
         arguments: ["-c", script, "sh"].iter().chain(arguments).map(Into::into).collect(),
         pcscd: None,
-        device: Device::Tcp { address: "nowhere:1".into() },
+        device: HostedDevice::Tcp { address: "nowhere:1".into() },
     }
 }
 
@@ -408,10 +408,10 @@ proptest! {
         steps in prop::collection::vec((0_u8..4, prop::collection::vec(0x9000_u16..0x9004, 0..3)), 1..12),
     ) {
         let commands: Vec<[u8; 2]> = steps.iter().map(|(low, _)| [0x80, *low]).collect();
-        let asked: Vec<Step<'_>> = commands
+        let asked: Vec<CommandStep<'_>> = commands
             .iter()
             .zip(&steps)
-            .map(|(command, (_, go_on))| Step { command, go_on })
+            .map(|(command, (_, go_on))| CommandStep { command, go_on })
             .collect();
         let stops = |(low, go_on): &(u8, Vec<u16>)| *low != 0 && !go_on.contains(&(0x9000 + u16::from(*low)));
         let expected = steps.iter().position(stops).map_or(steps.len(), |at| at + 1);

@@ -16,4 +16,4 @@ mod select;
 mod usb;
 
 pub use reader::PcscReader;
-pub use select::{By, ReaderSpec};
+pub use select::{ReaderSelector, ReaderSpec};

@@ -29,7 +29,7 @@ use std::{env, mem, thread};
 use pcsc::{Attribute, Card, Context, Disposition, Error, ReaderState, Scope, ShareMode, State};
 use zeroize::{Zeroize, Zeroizing};
 
-use super::select::{By, ReaderSpec, by_channel, by_name};
+use super::select::{ReaderSelector, ReaderSpec, by_channel, by_name};
 use super::{atr, usb};
 use crate::link::{CardError, LinkError, Protocols, Reset};
 
@@ -61,14 +61,14 @@ pub struct PcscReader {
 }
 
 /// Why a call did not work.
-enum Trouble {
+enum PcscTrouble {
     /// What was known of the service or the reader holds no more; another attempt with nothing known may work.
     Outdated(CardError),
     /// That is how it is.
     Final(CardError),
 }
 
-impl Trouble {
+impl PcscTrouble {
     fn error(self) -> CardError {
         match self {
             Self::Outdated(error) | Self::Final(error) => error,
@@ -76,7 +76,7 @@ impl Trouble {
     }
 }
 
-impl From<Error> for Trouble {
+impl From<Error> for PcscTrouble {
     fn from(error: Error) -> Self {
         let said = || CardError::Reader(LinkError::Io(format!("PC/SC: {error}")));
         match error {
@@ -120,7 +120,7 @@ impl PcscReader {
             // Of the session before this one nothing is known: a host that was killed leaves such a reader.
             torn: true,
         };
-        reader.guarded(|reader| reader.choose().map_err(Trouble::error))?;
+        reader.guarded(|reader| reader.choose().map_err(PcscTrouble::error))?;
         Ok(reader)
     }
 
@@ -148,8 +148,8 @@ impl PcscReader {
             Ok(0) => CardError::Removed,
             Ok(length) => return Ok(length),
             Err(error) => match error.into() {
-                Trouble::Final(error) => error,
-                Trouble::Outdated(error) => {
+                PcscTrouble::Final(error) => error,
+                PcscTrouble::Outdated(error) => {
                     self.forget();
                     error
                 }
@@ -171,8 +171,8 @@ impl PcscReader {
             // The card that went away has no power.
             Some(Err((_, error))) if is_gone(error) => Ok(()),
             Some(Err((_, error))) => {
-                let trouble = Trouble::from(error);
-                if let Trouble::Outdated(_) = trouble {
+                let trouble = PcscTrouble::from(error);
+                if let PcscTrouble::Outdated(_) = trouble {
                     self.forget();
                 }
                 Err(trouble.error())
@@ -185,7 +185,7 @@ impl PcscReader {
         self.guarded(|reader| reader.twice(Self::answers))
     }
 
-    fn answers(&mut self) -> Result<(), Trouble> {
+    fn answers(&mut self) -> Result<(), PcscTrouble> {
         if let Some(card) = &self.card {
             return match card.status2_len() {
                 Ok(_) | Err(Error::RemovedCard | Error::ResetCard) => Ok(()),
@@ -195,7 +195,7 @@ impl PcscReader {
         match self.connect(pcsc::Protocols::ANY, Instant::now()) {
             // Failure to take the power off again is no fault of a reader that answers.
             Ok(card) => drop(card.disconnect(Disposition::UnpowerCard)),
-            Err(Trouble::Final(CardError::Absent | CardError::Mute | CardError::Protocol)) => {}
+            Err(PcscTrouble::Final(CardError::Absent | CardError::Mute | CardError::Protocol)) => {}
             Err(trouble) => return Err(trouble),
         }
         Ok(())
@@ -218,17 +218,17 @@ impl PcscReader {
     }
 
     /// Tries, and once again with nothing known if what was known is outdated.
-    fn twice<T>(&mut self, attempt: impl Fn(&mut Self) -> Result<T, Trouble>) -> Result<T, CardError> {
+    fn twice<T>(&mut self, attempt: impl Fn(&mut Self) -> Result<T, PcscTrouble>) -> Result<T, CardError> {
         match attempt(self) {
-            Err(Trouble::Outdated(_)) => {
+            Err(PcscTrouble::Outdated(_)) => {
                 self.forget();
                 let again = attempt(self);
-                if let Err(Trouble::Outdated(_)) = again {
+                if let Err(PcscTrouble::Outdated(_)) = again {
                     self.forget();
                 }
-                again.map_err(Trouble::error)
+                again.map_err(PcscTrouble::error)
             }
-            outcome => outcome.map_err(Trouble::error),
+            outcome => outcome.map_err(PcscTrouble::error),
         }
     }
 
@@ -244,24 +244,24 @@ impl PcscReader {
 
     /// A reset, and another one if the card gives no ATR or one of another protocol: that may be a card that has gone,
     /// which pcscd notices only after a while, sometimes together with the next one.
-    fn reset(&mut self, reset: Reset, protocols: Protocols) -> Result<Vec<u8>, Trouble> {
+    fn reset(&mut self, reset: Reset, protocols: Protocols) -> Result<Vec<u8>, PcscTrouble> {
         let until = Instant::now() + Duration::from_millis(self.spec.wait_ms.into());
         let mut outcome = self.reset_now(reset, protocols, until);
-        if let Err(Trouble::Final(CardError::Mute | CardError::Protocol)) = outcome {
+        if let Err(PcscTrouble::Final(CardError::Mute | CardError::Protocol)) = outcome {
             self.settle()?;
             outcome = self.reset_now(reset, protocols, until);
         }
         match outcome {
             // pcscd calls a garbled ATR so, too.
-            Err(Trouble::Final(CardError::Protocol)) if !atr::is_whole(&self.last_atr()?) => {
-                Err(Trouble::Final(CardError::Mute))
+            Err(PcscTrouble::Final(CardError::Protocol)) if !atr::is_whole(&self.last_atr()?) => {
+                Err(PcscTrouble::Final(CardError::Mute))
             }
             outcome => outcome,
         }
     }
 
     /// Gives pcscd the time to notice that a card has gone.
-    fn settle(&self) -> Result<(), Trouble> {
+    fn settle(&self) -> Result<(), PcscTrouble> {
         let (Some(context), Some(name)) = (&self.context, &self.reader) else { return Ok(()) };
         let until = Instant::now() + NOTICE_TIME;
         let mut states = look(context, name)?;
@@ -282,13 +282,18 @@ impl PcscReader {
     }
 
     /// The ATR that pcscd has for the card in the reader.
-    fn last_atr(&self) -> Result<Vec<u8>, Trouble> {
+    fn last_atr(&self) -> Result<Vec<u8>, PcscTrouble> {
         let (Some(context), Some(name)) = (&self.context, &self.reader) else { return Ok(Vec::new()) };
         let [state] = look(context, name)?;
         Ok(state.atr().to_vec())
     }
 
-    fn reset_now(&mut self, reset: Reset, protocols: Protocols, until: Instant) -> Result<Vec<u8>, Trouble> {
+    fn reset_now(
+        &mut self,
+        reset: Reset,
+        protocols: Protocols,
+        until: Instant,
+    ) -> Result<Vec<u8>, PcscTrouble> {
         let mut allowed = pcsc::Protocols::UNDEFINED;
         allowed.set(pcsc::Protocols::T0, protocols.t0);
         allowed.set(pcsc::Protocols::T1, protocols.t1);
@@ -326,7 +331,7 @@ impl PcscReader {
     }
 
     /// The ATR of a card that was just reset, which is ours from now on.
-    fn keep(&mut self, card: Card) -> Result<Vec<u8>, Trouble> {
+    fn keep(&mut self, card: Card) -> Result<Vec<u8>, PcscTrouble> {
         let (mut names, mut atr) = ([0; 256], [0; pcsc::MAX_ATR_SIZE]);
         let status = card.status2(&mut names, &mut atr).map(|status| status.atr().to_vec());
         self.card = Some(card);
@@ -334,7 +339,7 @@ impl PcscReader {
     }
 
     /// Connects for us alone; waits for a card until then.
-    fn connect(&mut self, protocols: pcsc::Protocols, until: Instant) -> Result<Card, Trouble> {
+    fn connect(&mut self, protocols: pcsc::Protocols, until: Instant) -> Result<Card, PcscTrouble> {
         self.choose()?;
         let (Some(context), Some(name)) = (&self.context, &self.reader) else {
             return Err(Error::NoService.into());
@@ -368,7 +373,7 @@ impl PcscReader {
     }
 
     /// Establishes a context and chooses the reader, where that was not done.
-    fn choose(&mut self) -> Result<(), Trouble> {
+    fn choose(&mut self) -> Result<(), PcscTrouble> {
         if self.context.is_none() {
             self.reader = None;
             self.context = Some(Context::establish(Scope::System)?);
@@ -381,14 +386,16 @@ impl PcscReader {
         };
         let text = |name: &CString| name.to_string_lossy().into_owned();
         let chosen = match &self.spec.by {
-            By::Name(name) => by_name(&listed.iter().map(text).collect::<Vec<_>>(), &self.spec, name),
-            By::Usb(path) => usb::channel(&self.sysfs, path).and_then(|channel| {
+            ReaderSelector::Name(name) => {
+                by_name(&listed.iter().map(text).collect::<Vec<_>>(), &self.spec, name)
+            }
+            ReaderSelector::Usb(path) => usb::channel(&self.sysfs, path).and_then(|channel| {
                 let there: Vec<_> =
                     listed.iter().map(|name| (text(name), channel_of(context, name))).collect();
                 by_channel(&there, &self.spec, channel)
             }),
         };
-        let chosen = chosen.map_err(Trouble::Final)?;
+        let chosen = chosen.map_err(PcscTrouble::Final)?;
         self.reader = listed.into_iter().find(|name| text(name) == chosen);
         Ok(())
     }

@@ -16,7 +16,7 @@ const NAME_MAX: usize = 128;
 #[serde(deny_unknown_fields)]
 pub struct ReaderSpec {
     /// The device.
-    pub by: By,
+    pub by: ReaderSelector,
     /// Slot of a reader with several, from 0.
     #[serde(default)]
     pub slot: u8,
@@ -28,7 +28,7 @@ pub struct ReaderSpec {
 /// By what a reader is known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum By {
+pub enum ReaderSelector {
     /// Its name without pcscd's two numbers.
     Name(String),
     /// The USB path where it is plugged in ("1-4.2").
@@ -38,8 +38,8 @@ pub enum By {
 impl std::fmt::Display for ReaderSpec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.by {
-            By::Name(name) => write!(f, "named \"{name}\"")?,
-            By::Usb(path) => write!(f, "at USB path {path}")?,
+            ReaderSelector::Name(name) => write!(f, "named \"{name}\"")?,
+            ReaderSelector::Usb(path) => write!(f, "at USB path {path}")?,
         }
         write!(f, ", slot {}", self.slot)
     }
@@ -105,7 +105,7 @@ fn there_is(readers: &[String]) -> String {
 impl ReaderSpec {
     /// Whether PC/SC could have such a reader at all; the error says why not.
     pub fn check(&self) -> Result<(), CardError> {
-        let (By::Name(text) | By::Usb(text)) = &self.by;
+        let (ReaderSelector::Name(text) | ReaderSelector::Usb(text)) = &self.by;
         if text.is_empty() || text.len() > NAME_MAX || text.chars().any(char::is_control) {
             return Err(CardError::NoReader(format!(
                 "a reader is named by 1 to {NAME_MAX} bytes without control characters"
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     fn named(name: &str, slot: u8) -> ReaderSpec {
-        ReaderSpec { by: By::Name(name.into()), slot, wait_ms: 0 }
+        ReaderSpec { by: ReaderSelector::Name(name.into()), slot, wait_ms: 0 }
     }
 
     fn readers(names: &[&str]) -> Vec<String> {
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_usb_path_tells_readers_of_one_name_apart() {
-        let spec = ReaderSpec { by: By::Usb("1-4".into()), slot: 0, wait_ms: 0 };
+        let spec = ReaderSpec { by: ReaderSelector::Usb("1-4".into()), slot: 0, wait_ms: 0 };
         let there = [
             ("ACS 00 00".to_string(), Some(0x0020_0105)),
             ("ACS 01 00".to_string(), Some(0x0020_0106)),

@@ -26,7 +26,7 @@ pub trait StripeEncoder: Send {
     }
 
     /// Erases these tracks of the card; at least one.
-    fn erase(&mut self, _tracks: &[Track], _how: &Recording) -> Result<(), DeviceError> {
+    fn erase(&mut self, _tracks: &[TrackNumber], _how: &Recording) -> Result<(), DeviceError> {
         Err(DeviceError::Unsupported("it does not erase"))
     }
 
@@ -64,7 +64,7 @@ pub trait StripeEncoder: Send {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Recording {
     /// That of the plastic.
-    pub coercivity: Coercivity,
+    pub coercivity: WriteCoercivity,
     /// Clocking zeros; `None`: the machine's own.
     pub leading_zeros: Option<LeadingZeros>,
     /// Of tracks 1, 2 and 3; `None`: the machine's own.
@@ -73,7 +73,7 @@ pub struct Recording {
 
 impl Recording {
     /// For plastic of this coercivity, else as the machine does by itself.
-    pub fn on(coercivity: Coercivity) -> Self {
+    pub fn on(coercivity: WriteCoercivity) -> Self {
         Self { coercivity, leading_zeros: None, density: None }
     }
 }
@@ -89,7 +89,7 @@ pub struct LeadingZeros {
 
 /// How strong the field is that writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Coercivity {
+pub enum WriteCoercivity {
     /// 2750 to 4000 Oe (ISO 7811-6).
     Hi,
     /// 300 Oe (ISO 7811-2).
@@ -98,7 +98,7 @@ pub enum Coercivity {
 
 /// A track by its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Track {
+pub enum TrackNumber {
     /// Track 1, IATA.
     T1,
     /// Track 2, ABA.

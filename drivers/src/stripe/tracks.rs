@@ -2,7 +2,7 @@
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::Track;
+use super::TrackNumber;
 use crate::error::DeviceError;
 
 /// What stands on a stripe, without sentinels and LRC. Cardholder data: it cannot be printed, and is wiped.
@@ -41,7 +41,7 @@ impl RawTracks {
 }
 
 /// What a track can hold.
-pub(super) struct Format {
+pub(super) struct TrackLimits {
     /// Start sentinel; the end sentinel is `?` on all.
     pub(super) start: u8,
     /// The character set: from here to 32 or 64 above.
@@ -52,23 +52,23 @@ pub(super) struct Format {
     unfit: (&'static str, &'static str),
 }
 
-impl Format {
+impl TrackLimits {
     /// The format of a track.
-    pub(super) fn of(track: Track) -> Self {
+    pub(super) fn of(track: TrackNumber) -> Self {
         match track {
-            Track::T1 => Self {
+            TrackNumber::T1 => Self {
                 start: b'%',
                 set: 0x20..=0x5F,
                 max: 79 - 3,
                 unfit: ("track 1 is longer than 76 characters", "track 1 holds a character it cannot carry"),
             },
-            Track::T2 => Self {
+            TrackNumber::T2 => Self {
                 start: b';',
                 set: 0x30..=0x3F,
                 max: 40 - 3,
                 unfit: ("track 2 is longer than 37 characters", "track 2 holds a character it cannot carry"),
             },
-            Track::T3 => Self {
+            TrackNumber::T3 => Self {
                 start: b';',
                 set: 0x30..=0x3F,
                 max: 107 - 3,

@@ -2,13 +2,13 @@
 //!
 //! Not here: secure messaging, which `channel` takes off.
 
-use super::ber::Cursor;
+use super::ber::CardBytes;
 
 /// A status word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Sw(pub(super) u16);
+pub(super) struct CardStatusWord(pub(super) u16);
 
-impl Sw {
+impl CardStatusWord {
     /// Done.
     pub(super) const OK: Self = Self(0x9000);
     /// EXTERNAL AUTHENTICATE: host cryptogram wrong (GPCS E.5.2).
@@ -51,7 +51,7 @@ impl Sw {
 }
 
 /// A command: header and data field. Le is not kept, as every answer is complete.
-pub(super) struct Command {
+pub(super) struct CardCommand {
     pub(super) cla: u8,
     pub(super) ins: u8,
     pub(super) p1: u8,
@@ -62,7 +62,7 @@ pub(super) struct Command {
     pub(super) extended: bool,
 }
 
-impl Command {
+impl CardCommand {
     /// The SELECT instruction.
     pub(super) const SELECT: u8 = 0xA4;
     /// The STORE DATA instruction.
@@ -74,27 +74,27 @@ impl Command {
     const SECURE: u8 = 0x04;
 
     /// Takes an APDU of case 1 to 4 apart; anything else is `6700`.
-    pub(super) fn parse(apdu: &[u8]) -> Result<Self, Sw> {
-        let (&[cla, ins, p1, p2], body) = apdu.split_first_chunk().ok_or(Sw::LENGTH)?;
+    pub(super) fn parse(apdu: &[u8]) -> Result<Self, CardStatusWord> {
+        let (&[cla, ins, p1, p2], body) = apdu.split_first_chunk().ok_or(CardStatusWord::LENGTH)?;
         let mut command = Self { cla, ins, p1, p2, data: Vec::new(), extended: false };
-        let mut body = Cursor(body);
+        let mut body = CardBytes(body);
         // Case 1: nothing; case 2: Le alone.
         if body.0.len() <= 1 {
             return Ok(command);
         }
-        let mut lc = usize::from(body.u8().ok_or(Sw::LENGTH)?);
+        let mut lc = usize::from(body.u8().ok_or(CardStatusWord::LENGTH)?);
         if lc == 0 {
             if !Self::EXTENDED.contains(&ins) {
-                return Err(Sw::LENGTH);
+                return Err(CardStatusWord::LENGTH);
             }
             command.extended = true;
-            lc = usize::from(body.u16().ok_or(Sw::LENGTH)?);
+            lc = usize::from(body.u16().ok_or(CardStatusWord::LENGTH)?);
         }
-        command.data = body.take(lc).ok_or(Sw::LENGTH)?.to_vec();
+        command.data = body.take(lc).ok_or(CardStatusWord::LENGTH)?.to_vec();
         let le = body.0.len();
         let le_right = if command.extended { le == 0 || le == 2 } else { le <= 1 };
         if lc == 0 || !le_right {
-            return Err(Sw::LENGTH);
+            return Err(CardStatusWord::LENGTH);
         }
         Ok(command)
     }
@@ -111,8 +111,8 @@ impl Command {
 
     /// Header and Lc as the C-MAC covers them: Lc of the data in clear plus the 8 bytes of the C-MAC itself, in as
     /// many bytes as the command has (GPCS E.4.4).
-    pub(super) fn mac_header(&self, data: usize) -> Result<Vec<u8>, Sw> {
-        let lc = u16::try_from(data.saturating_add(8)).map_err(|_| Sw::LENGTH)?;
+    pub(super) fn mac_header(&self, data: usize) -> Result<Vec<u8>, CardStatusWord> {
+        let lc = u16::try_from(data.saturating_add(8)).map_err(|_| CardStatusWord::LENGTH)?;
         let mut header = vec![self.cla, self.ins, self.p1, self.p2];
         match u8::try_from(lc) {
             Ok(short) if !self.extended => header.push(short),
@@ -120,7 +120,7 @@ impl Command {
                 header.push(0);
                 header.extend(lc.to_be_bytes());
             }
-            _ => return Err(Sw::LENGTH),
+            _ => return Err(CardStatusWord::LENGTH),
         }
         Ok(header)
     }

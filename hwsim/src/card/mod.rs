@@ -2,9 +2,9 @@
 //!
 //! Written from the standards alone (GlobalPlatform Card Specification 2.3.1 appendix E, EMV CPS as in standards.md
 //! section 1), sharing no function with the controller, so that a mistake made twice in the same way cannot hide.
-//! Not here: time (a [`Cost`] is handed out instead), T=0 procedure bytes (answers are complete, but
+//! Not here: time (a [`ChipCost`] is handed out instead), T=0 procedure bytes (answers are complete, but
 //! for `t0`, where they are fetched),
-//! the plastic. It holds TEST keys and shows everything that it was told in [`Card::chip_dump`]; being no target of
+//! the plastic. It holds TEST keys and shows everything that it was told in [`SimulatedCard::chip_dump`]; being no target of
 //! attack it compares plainly and does not hide its memory.
 //!
 //! ```text
@@ -30,7 +30,7 @@ mod terminal;
 #[cfg(test)]
 mod tests;
 
-pub use engine::Card;
+pub use engine::SimulatedCard;
 
 /// What makes one blank differ from another. TEST keys only.
 pub struct BlankSpec {
@@ -46,7 +46,7 @@ pub struct BlankSpec {
     /// Answer to reset, sent as it is.
     pub atr: Vec<u8>,
     /// Whether answers are complete.
-    pub transport: Transport,
+    pub transport: AnswerDelivery,
     /// Of the card challenge where "i" asks for no pseudo-random one, and of the chip's batch number.
     pub seed: u64,
 }
@@ -54,7 +54,7 @@ pub struct BlankSpec {
 /// How a card hands over an answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Transport {
+pub enum AnswerDelivery {
     /// Whole, as a reader with T=1 or one that fetches by itself shows it.
     #[default]
     Apdu,
@@ -64,7 +64,7 @@ pub enum Transport {
 
 /// A fault to play. Faults add up; none can be taken back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub enum ForcedFault {
     /// No answer to reset.
     Deaf,
     /// Every INITIALIZE UPDATE answers with a wrong card cryptogram.
@@ -84,7 +84,7 @@ pub enum Fault {
 
 /// What the card was made to do, for a timing model (standards.md 7.3).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Cost {
+pub struct ChipCost {
     /// Commands answered.
     pub commands: u32,
     /// Bytes of the commands.

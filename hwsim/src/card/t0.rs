@@ -19,7 +19,7 @@ const PART: usize = 256;
 
 /// What is kept of the last answer.
 #[derive(Default)]
-pub(super) enum T0 {
+pub(super) enum T0Answers {
     /// Nothing.
     #[default]
     Nothing,
@@ -29,7 +29,7 @@ pub(super) enum T0 {
     Again([u8; 4], Vec<u8>),
 }
 
-impl T0 {
+impl T0Answers {
     /// Answers from what is kept, if the command asks for that; a command that does not drops it.
     pub(super) fn fetch(&mut self, apdu: &[u8]) -> Option<Vec<u8>> {
         let kept = std::mem::take(self);
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn case_4_is_fetched() {
-        let mut t0 = T0::default();
+        let mut t0 = T0Answers::default();
         let select = [0x00, 0xA4, 0x04, 0x00, 0x01, 0xAA, 0x00];
         assert_eq!(t0.fetch(&select), None);
         assert_eq!(t0.shorten(&select, whole(20)), [0x61, 20]);
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn case_2_comes_again_with_the_right_length() {
-        let mut t0 = T0::default();
+        let mut t0 = T0Answers::default();
         assert_eq!(t0.shorten(&[0x80, 0xCA, 0x9F, 0x7F, 0x00], whole(45)), [0x6C, 45]);
         assert_eq!(t0.fetch(&[0x80, 0xCA, 0x9F, 0x7F, 45]).unwrap(), whole(45));
         assert_eq!(t0.shorten(&[0x80, 0xCA, 0x9F, 0x7F, 0x00], whole(45)), [0x6C, 45]);

@@ -9,12 +9,12 @@
 
 use drivers::wire::status;
 
-use super::frame::{Answer, Machine};
-use crate::blank::EmbossLine;
-use crate::faults::{Device, Kind};
-use crate::pace::Pace;
+use super::frame::{FramedMachine, MachineAnswer};
+use crate::blank::EmbossedLine;
+use crate::faults::{DamagedMachine, FaultKind};
+use crate::pace::LinkPace;
 use crate::sync::lock;
-use crate::world::{Move, Station, World};
+use crate::world::{SimulatedLine, SimulatedStation, TransportMove};
 
 /// Answer to 'S'.
 const MODEL: &str = "hwsim embosser SIMULATED";
@@ -22,20 +22,20 @@ const MODEL: &str = "hwsim embosser SIMULATED";
 const LINES_MAX: usize = 64;
 
 /// An embosser at a station.
-pub struct Embosser<'a> {
-    world: &'a World,
-    station: &'a Station,
-    pace: Pace,
-    buffer: Vec<EmbossLine>,
+pub struct SimulatedEmbosser<'a> {
+    world: &'a SimulatedLine,
+    station: &'a SimulatedStation,
+    pace: LinkPace,
+    buffer: Vec<EmbossedLine>,
 }
 
-impl<'a> Embosser<'a> {
+impl<'a> SimulatedEmbosser<'a> {
     /// With an empty buffer.
-    pub fn new(world: &'a World, station: &'a Station) -> Self {
-        Self { world, station, pace: Pace::new(world.speed), buffer: Vec::new() }
+    pub fn new(world: &'a SimulatedLine, station: &'a SimulatedStation) -> Self {
+        Self { world, station, pace: LinkPace::new(world.speed), buffer: Vec::new() }
     }
 
-    fn add(&mut self, data: &[u8]) -> Move {
+    fn add(&mut self, data: &[u8]) -> TransportMove {
         let lines = lines(data).ok_or(status::BAD_DATA)?;
         if self.buffer.len() + lines.len() > LINES_MAX {
             return Err(status::BAD_DATA);
@@ -44,10 +44,10 @@ impl<'a> Embosser<'a> {
         Ok(())
     }
 
-    fn emboss(&mut self) -> Move {
+    fn emboss(&mut self) -> TransportMove {
         let slot = self.station.slot();
         let card = slot.card().ok_or(status::NO_CARD)?;
-        if self.world.jams(&mut lock(card), Kind::JamEmbosser, self.station) {
+        if self.world.jams(&mut lock(card), FaultKind::JamEmbosser, self.station) {
             return Err(status::JAM);
         }
         if self.buffer.is_empty() {
@@ -61,31 +61,31 @@ impl<'a> Embosser<'a> {
     }
 }
 
-impl Machine for Embosser<'_> {
+impl FramedMachine for SimulatedEmbosser<'_> {
     const COMMANDS: &'static [u8] = b"CLES";
 
-    fn run(&mut self, command: u8, data: &[u8]) -> Option<Answer> {
+    fn run(&mut self, command: u8, data: &[u8]) -> Option<MachineAnswer> {
         let done = match (command, data) {
             (b'C', []) => {
                 self.buffer.clear();
                 Ok(())
             }
             (b'L', data) => self.add(data),
-            (b'E', []) if self.world.closes(Kind::CloseEmbosser, self.station) => return None,
+            (b'E', []) if self.world.closes(FaultKind::CloseEmbosser, self.station) => return None,
             (b'E', []) => self.emboss(),
-            (b'S', []) => return Some(Answer::model(MODEL)),
+            (b'S', []) => return Some(MachineAnswer::model(MODEL)),
             _ => Err(status::BAD_DATA),
         };
-        Some(Answer::of(done))
+        Some(MachineAnswer::of(done))
     }
 
     fn damage(&mut self, frame: &mut [u8]) {
-        self.world.damage(Device::Embosser, self.station, frame);
+        self.world.damage(DamagedMachine::Embosser, self.station, frame);
     }
 }
 
 /// Complete lines, each ended by CR LF, at least one; `None` if any is bad.
-fn lines(mut data: &[u8]) -> Option<Vec<EmbossLine>> {
+fn lines(mut data: &[u8]) -> Option<Vec<EmbossedLine>> {
     let mut lines = Vec::new();
     loop {
         let end = data.windows(2).position(|w| w == b"\r\n")?;
@@ -99,7 +99,7 @@ fn lines(mut data: &[u8]) -> Option<Vec<EmbossLine>> {
 }
 
 /// One line without its CR LF.
-fn line(line: &[u8]) -> Option<EmbossLine> {
+fn line(line: &[u8]) -> Option<EmbossedLine> {
     let (escape, rest) = line.split_first_chunk::<4>()?;
     if !escape.eq_ignore_ascii_case(b"~EM%") {
         return None;
@@ -113,7 +113,7 @@ fn line(line: &[u8]) -> Option<EmbossLine> {
         && (100..=3275).contains(&x)
         && (135..=1460).contains(&y)
         && text.iter().all(|c| matches!(c, 0x20..=0x7E | 0xA0..=0xFF) && !matches!(c, b'<' | b'>'));
-    fits.then(|| EmbossLine { font, x, y, text: text.iter().copied().map(char::from).collect() })
+    fits.then(|| EmbossedLine { font, x, y, text: text.iter().copied().map(char::from).collect() })
 }
 
 /// Decimal digits, blanks before them allowed.
@@ -126,16 +126,19 @@ fn number(field: &[u8]) -> Option<u16> {
 mod tests {
     use super::*;
     use crate::device::frame::{QUIET, serve};
-    use crate::testing::{Client, feed, link, look, world};
+    use crate::testing::{LinkClient, feed, link, look, world};
 
-    fn embossing<T>(faults: &str, client: impl FnOnce(&World, &Station, &mut Client) -> T) -> T {
+    fn embossing<T>(
+        faults: &str,
+        client: impl FnOnce(&SimulatedLine, &SimulatedStation, &mut LinkClient) -> T,
+    ) -> T {
         let world = world(faults);
         let station = feed(&world, "embosser-1");
-        let mut embosser = Embosser::new(&world, station);
+        let mut embosser = SimulatedEmbosser::new(&world, station);
         link(|stream| serve(stream, &mut embosser, true, QUIET), |c| client(&world, station, c))
     }
 
-    fn texts(station: &Station) -> Vec<String> {
+    fn texts(station: &SimulatedStation) -> Vec<String> {
         look(station, |blank| blank.emboss.iter().map(|line| line.text.clone()).collect())
     }
 
@@ -175,7 +178,7 @@ mod tests {
             assert_eq!(client.command(b'E', b"").0, b'1');
             assert_eq!(client.command(b'E', b"").0, b'1');
             assert!(texts(station).is_empty());
-            world.reject(station, &mut Pace::new(0.0)).unwrap();
+            world.reject(station, &mut LinkPace::new(0.0)).unwrap();
             assert_eq!(client.command(b'E', b"").0, b'2');
         });
     }

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// Both directions of a link, through a shared reference: several threads may have it.
-pub trait Link: Sync {
+pub trait MachineLink: Sync {
     /// As [`Read::read`]; an interrupted call is made again. 0 at the end.
     fn receive(&self, buffer: &mut [u8]) -> io::Result<usize>;
     /// As [`Write::write_all`].
@@ -36,7 +36,7 @@ pub trait Link: Sync {
 
 macro_rules! link {
     ($stream:ty) => {
-        impl Link for $stream {
+        impl MachineLink for $stream {
             fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
                 receive(self, buffer)
             }
@@ -67,7 +67,7 @@ pub fn receive(mut stream: impl Read, buffer: &mut [u8]) -> io::Result<usize> {
 }
 
 /// Fills the buffer.
-pub fn read_exact(link: &impl Link, mut buffer: &mut [u8]) -> io::Result<()> {
+pub fn read_exact(link: &impl MachineLink, mut buffer: &mut [u8]) -> io::Result<()> {
     while !buffer.is_empty() {
         match link.receive(buffer)? {
             0 => return Err(ErrorKind::UnexpectedEof.into()),
@@ -78,7 +78,7 @@ pub fn read_exact(link: &impl Link, mut buffer: &mut [u8]) -> io::Result<()> {
 }
 
 /// Takes what comes and answers nothing, until the link ends.
-pub fn forget(link: &impl Link) -> io::Result<()> {
+pub fn forget(link: &impl MachineLink) -> io::Result<()> {
     let mut sink = [0; 256];
     while link.receive(&mut sink)? > 0 {}
     Ok(())

@@ -14,17 +14,17 @@ use nix::pty::{OpenptyResult, openpty};
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 use nix::unistd::{read, ttyname, write};
 
-use super::link::Link;
+use super::link::MachineLink;
 
 /// A pseudo-terminal and the link to it; both are gone when it is dropped.
-pub struct Pty {
+pub struct PseudoTerminal {
     master: OwnedFd,
     _spare: OwnedFd,
     link: PathBuf,
     slave: PathBuf,
 }
 
-impl Pty {
+impl PseudoTerminal {
     /// Opens one, found under `link`. A symbolic link there is replaced, anything else is refused.
     pub fn open(link: &Path) -> io::Result<Self> {
         let OpenptyResult { master, slave } = openpty(None, None)?;
@@ -50,13 +50,13 @@ impl Pty {
     }
 }
 
-impl Drop for Pty {
+impl Drop for PseudoTerminal {
     fn drop(&mut self) {
         self.unlink();
     }
 }
 
-impl Link for Pty {
+impl MachineLink for PseudoTerminal {
     fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match read(&self.master, buffer) {
@@ -93,7 +93,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("port");
         symlink("/nowhere", &path).unwrap();
-        let pty = Pty::open(&path).unwrap();
+        let pty = PseudoTerminal::open(&path).unwrap();
         let all: Vec<u8> = (0..=255).collect();
         for _ in 0..2 {
             let mut client = std::fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
@@ -109,7 +109,7 @@ mod tests {
         drop(pty);
         assert!(std::fs::symlink_metadata(&path).is_err());
         std::fs::write(&path, "mine").unwrap();
-        assert!(Pty::open(&path).is_err());
+        assert!(PseudoTerminal::open(&path).is_err());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
     }
 }

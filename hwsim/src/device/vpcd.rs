@@ -18,9 +18,9 @@ use std::time::Duration;
 use drivers::wire::reader;
 use rustix::net::sockopt::set_tcp_quickack;
 
-use super::link::{Link, forget};
-use super::reader::{Contacts, Reply};
-use crate::world::{Station, World};
+use super::link::{MachineLink, forget};
+use super::reader::{ChipContacts, ContactsReply};
+use crate::world::{SimulatedLine, SimulatedStation};
 
 const POWER_OFF: &[u8] = &[0x00];
 const POWER_ON: &[u8] = &[0x01];
@@ -34,7 +34,7 @@ const NO_ATR: &[u8] = &[0x00];
 const CONNECT_AGAIN: Duration = Duration::from_millis(200);
 
 /// Keeps the virtual reader at `address` as full or empty as the station, for ever.
-pub fn attend(world: &World, station: &Station, address: &str) {
+pub fn attend(world: &SimulatedLine, station: &SimulatedStation, address: &str) {
     loop {
         let n = station.wait_for_contact();
         match TcpStream::connect(address) {
@@ -58,9 +58,9 @@ pub fn attend(world: &World, station: &Station, address: &str) {
 }
 
 /// Serves one connection until it ends, or the card has left the contacts.
-fn serve(stream: &TcpStream, world: &World, station: &Station) -> io::Result<()> {
+fn serve(stream: &TcpStream, world: &SimulatedLine, station: &SimulatedStation) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let mut contacts = Contacts::new(world, station);
+    let mut contacts = ChipContacts::new(world, station);
     let mut body = Vec::new();
     let mut answer = Vec::new();
     loop {
@@ -77,7 +77,7 @@ fn serve(stream: &TcpStream, world: &World, station: &Station) -> io::Result<()>
                 contacts.power_off();
             }
             POWER_ON | RESET => {
-                if let Reply::Never = contacts.power_on() {
+                if let ContactsReply::Never = contacts.power_on() {
                     return forget(stream);
                 }
             }
@@ -86,9 +86,9 @@ fn serve(stream: &TcpStream, world: &World, station: &Station) -> io::Result<()>
                 put(&mut answer, if atr.is_empty() { NO_ATR } else { &atr });
             }
             command => match contacts.transmit(command) {
-                Reply::Said(reader::RESPONSE, response) => put(&mut answer, &response),
-                Reply::Said(..) => return Ok(()), // pulled, or without power
-                Reply::Never => return forget(stream),
+                ContactsReply::Said(reader::RESPONSE, response) => put(&mut answer, &response),
+                ContactsReply::Said(..) => return Ok(()), // pulled, or without power
+                ContactsReply::Never => return forget(stream),
             },
         }
         if !answer.is_empty() {

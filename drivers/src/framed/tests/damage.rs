@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::testing::{Behaves, Damage, Line, damages, frame};
+use crate::testing::{DamagedLine, LineDamage, MachineBehaviour, damages, frame};
 
 const WORK: Duration = Duration::from_secs(30);
 /// With a byte that is stuffed.
@@ -21,7 +21,7 @@ struct Machine {
     done: Vec<Vec<u8>>,
 }
 
-impl Behaves for Machine {
+impl MachineBehaviour for Machine {
     fn take(&mut self, byte: u8) -> Vec<u8> {
         let bcc = self.frame.len() > 1 && self.frame.ends_with(&[ETX]);
         match byte {
@@ -65,9 +65,9 @@ impl Machine {
     }
 }
 
-fn session(damage: Damage) -> (Framed<Line<Machine>>, Arc<Mutex<Machine>>) {
-    let (line, machine) = Line::new(Machine::default(), damage);
-    (Framed::new(line), machine)
+fn session(damage: LineDamage) -> (FramedLink<DamagedLine<Machine>>, Arc<Mutex<Machine>>) {
+    let (line, machine) = DamagedLine::new(Machine::default(), damage);
+    (FramedLink::new(line), machine)
 }
 
 /// Our bytes: the frame and the acknowledgement. The machine's: acknowledgement and answer.
@@ -85,7 +85,7 @@ fn a_session_damaged_anywhere_is_mended_or_told() {
         let done = machine.lock().unwrap().done.clone();
         assert!(done.iter().all(|body| *body == wanted), "another command was done");
         // An ACK that turns into NAK: the limit of the protocol, see the head of the module.
-        let turned = matches!(damage, Damage::Its(0, flip) if ACK ^ flip == NAK);
+        let turned = matches!(damage, LineDamage::Its(0, flip) if ACK ^ flip == NAK);
         assert!(done.len() <= 1 || turned, "done {} times", done.len());
         if outcome.is_ok() {
             assert_eq!((outcome, done.is_empty()), (Ok(vec![]), false));
@@ -104,7 +104,7 @@ fn a_session_damaged_anywhere_is_mended_or_told() {
 fn a_broken_connection_is_told_and_its_command_never_repeated() {
     let (ours, its) = lengths();
     for at in 0..ours + its {
-        let (mut framed, machine) = session(Damage::Break(at));
+        let (mut framed, machine) = session(LineDamage::Break(at));
         let outcome = framed.command(b'L', DATA, WORK);
         let done = machine.lock().unwrap().done.len();
         // Only our thanks for the answer may be lost without a word.

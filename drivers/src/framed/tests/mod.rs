@@ -11,14 +11,14 @@ const WORK: Duration = Duration::from_secs(30);
 
 fn run(script: Script) -> Result<Vec<u8>, DeviceError> {
     let (link, check) = script.build();
-    let outcome = Framed::new(link).command(b'S', b"", WORK);
+    let outcome = FramedLink::new(link).command(b'S', b"", WORK);
     check.finished();
     outcome
 }
 
 /// Ends in an error of any kind or the given answer; never in another answer.
 fn run_loose(script: Script) -> Result<Vec<u8>, DeviceError> {
-    Framed::new(script.build().0).command(b'S', b"", WORK)
+    FramedLink::new(script.build().0).command(b'S', b"", WORK)
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn a_bcc_that_looks_like_a_control_byte_is_not_stuffed() {
 #[test]
 fn what_does_not_fit_a_frame_is_not_sent() {
     let (link, check) = Script::new().build();
-    let mut framed = Framed::new(link);
+    let mut framed = FramedLink::new(link);
     assert!(framed.command(b'D', &[0; 1025], WORK).unwrap_err().is_data());
     for cmd in [0, 2, b' ', 0x7F, 0x80] {
         assert!(matches!(framed.command(cmd, b"", WORK), Err(DeviceError::Unsupported(_))));
@@ -217,7 +217,7 @@ fn an_answer_longer_than_a_frame_is_damage() {
 #[test]
 fn a_machine_that_never_stops_sending_does_not_hold_us() {
     struct Babble(u8);
-    impl Link for Babble {
+    impl ByteLink for Babble {
         fn reopen(&mut self, _: Duration) -> Result<(), LinkError> {
             Ok(())
         }
@@ -234,13 +234,13 @@ fn a_machine_that_never_stops_sending_does_not_hold_us() {
         }
     }
     // Accepted, then STX without end, or nothing but noise: `work` ends it.
-    let mut framed = Framed::new(Babble(ACK));
+    let mut framed = FramedLink::new(Babble(ACK));
     let begun = Instant::now();
     assert!(matches!(framed.command(b'S', b"", Duration::from_millis(50)), Err(DeviceError::Timeout(_))));
     assert!(begun.elapsed() < Duration::from_secs(2));
 
     struct Flood;
-    impl Link for Flood {
+    impl ByteLink for Flood {
         fn reopen(&mut self, _: Duration) -> Result<(), LinkError> {
             Ok(())
         }
@@ -253,7 +253,7 @@ fn a_machine_that_never_stops_sending_does_not_hold_us() {
             Ok(buffer.len())
         }
     }
-    assert!(matches!(Framed::new(Flood).command(b'S', b"", WORK), Err(DeviceError::Unexpected(_))));
+    assert!(matches!(FramedLink::new(Flood).command(b'S', b"", WORK), Err(DeviceError::Unexpected(_))));
 }
 
 /// Every answer that one changed byte in `answer` can lead to; what follows our NAK is good.
@@ -324,7 +324,7 @@ proptest! {
             .give(&frame(&body))
             .expect(&[0x06])
             .build();
-        prop_assert_eq!(Framed::new(link).command(cmd, &data, WORK).unwrap(), data);
+        prop_assert_eq!(FramedLink::new(link).command(cmd, &data, WORK).unwrap(), data);
         check.finished();
     }
 

@@ -14,8 +14,8 @@ use zeroize::Zeroizing;
 
 use super::CardPrinter;
 use crate::error::{Condition, DeviceError};
-use crate::framed::{Framed, QUICK_WORK};
-use crate::link::{Link, LinkError};
+use crate::framed::{FramedLink, QUICK_WORK};
+use crate::link::{ByteLink, LinkError};
 use crate::registry::Capability;
 
 /// Bit/s of its serial port.
@@ -30,18 +30,18 @@ const PRINT_WORK: Duration = Duration::from_secs(60);
 const IMAGE_TIME: Duration = Duration::from_secs(10);
 
 /// A card printer on its links: `L` for commands, `S` for images.
-pub struct Printer<L, S> {
-    framed: Framed<L>,
+pub struct FramedPrinter<L, S> {
+    framed: FramedLink<L>,
     stream: S,
     /// The stream may end in the middle of an image.
     torn: bool,
     work: Duration,
 }
 
-impl<L: Link, S: Link> Printer<L, S> {
+impl<L: ByteLink, S: ByteLink> FramedPrinter<L, S> {
     /// Takes the links over.
     pub fn new(serial: L, stream: S) -> Self {
-        Self { framed: Framed::new(serial), stream, torn: false, work: PRINT_WORK }
+        Self { framed: FramedLink::new(serial), stream, torn: false, work: PRINT_WORK }
     }
 
     /// Another time limit for printing one card than 60 s.
@@ -69,7 +69,7 @@ impl<L: Link, S: Link> Printer<L, S> {
     }
 }
 
-impl<L: Link, S: Link> CardPrinter for Printer<L, S> {
+impl<L: ByteLink, S: ByteLink> CardPrinter for FramedPrinter<L, S> {
     fn print(&mut self, front: Option<&[u8]>, back: Option<&[u8]>) -> Result<(), DeviceError> {
         let images = [(b'F', front), (b'B', back)];
         if images.iter().all(|(_, image)| image.is_none()) {

@@ -23,11 +23,11 @@ use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
-use super::tracks::Format;
-use super::{Recording, StripeEncoder, Track, Tracks};
+use super::tracks::TrackLimits;
+use super::{Recording, StripeEncoder, TrackNumber, Tracks};
 use crate::error::{Condition, DeviceError};
-use crate::link::{Link, LinkError};
-use crate::port::Port;
+use crate::link::{ByteLink, LinkError};
+use crate::port::BufferedLink;
 use crate::registry::Capability;
 use crate::wire::{ACK, DEL, ESC, ETX, FRAME_TRIES, NAK, STX};
 
@@ -53,21 +53,21 @@ const ALONE_TIME: Duration = Duration::from_millis(100);
 
 /// An MSE-630T on a link.
 pub struct Mse630<L> {
-    port: Port<L>,
+    port: BufferedLink<L>,
     /// A package may still be in the machine.
     unsure: bool,
 }
 
 /// What came for a package.
-enum Answer {
+enum PackageAnswer {
     Written,
     NotWritten,
 }
 
-impl<L: Link> Mse630<L> {
+impl<L: ByteLink> Mse630<L> {
     /// Takes the link over.
     pub fn new(link: L) -> Self {
-        Self { port: Port::new(link), unsure: false }
+        Self { port: BufferedLink::new(link), unsure: false }
     }
 
     /// The machine answers.
@@ -89,7 +89,7 @@ impl<L: Link> Mse630<L> {
     }
 
     /// The machine's word on the package that was sent, which is to come back without its command.
-    fn answer(&mut self, package: &[u8]) -> Result<Answer, DeviceError> {
+    fn answer(&mut self, package: &[u8]) -> Result<PackageAnswer, DeviceError> {
         let late = |error: LinkError, time: Duration| match error {
             LinkError::Timeout(_) => DeviceError::Timeout(time),
             error => error.into(),
@@ -102,7 +102,7 @@ impl<L: Link> Mse630<L> {
         }
         if first == NAK {
             return match self.port.byte(Instant::now() + ALONE_TIME) {
-                Err(LinkError::Timeout(_)) => Ok(Answer::NotWritten),
+                Err(LinkError::Timeout(_)) => Ok(PackageAnswer::NotWritten),
                 Ok(_) => Err(DeviceError::Unexpected("more than a NAK, and no echo: it may have written")),
                 Err(error) => Err(error.into()),
             };
@@ -117,11 +117,11 @@ impl<L: Link> Mse630<L> {
                 return Err(DeviceError::Unexpected("the echo differs from what was to be written"));
             }
         }
-        Ok(Answer::Written)
+        Ok(PackageAnswer::Written)
     }
 }
 
-impl<L: Link> StripeEncoder for Mse630<L> {
+impl<L: ByteLink> StripeEncoder for Mse630<L> {
     fn write(&mut self, tracks: &Tracks, how: &Recording) -> Result<(), DeviceError> {
         self.set(how)?;
         let package = package(tracks)?;
@@ -134,11 +134,11 @@ impl<L: Link> StripeEncoder for Mse630<L> {
         for _ in 0..FRAME_TRIES {
             self.port.send(&command)?;
             match self.answer(&package)? {
-                Answer::Written => {
+                PackageAnswer::Written => {
                     self.unsure = false;
                     return Ok(());
                 }
-                Answer::NotWritten => tracing::debug!("the encoder did not write"),
+                PackageAnswer::NotWritten => tracing::debug!("the encoder did not write"),
             }
         }
         self.unsure = false;
@@ -174,11 +174,13 @@ impl<L: Link> StripeEncoder for Mse630<L> {
 fn package(tracks: &Tracks) -> Result<Zeroizing<Vec<u8>>, DeviceError> {
     let mut package = Zeroizing::new(Vec::with_capacity(PACKAGE_MAX));
     package.push(STX);
-    for (track, start, text) in
-        [(Track::T1, b'%', &tracks.t1), (Track::T2, b';', &tracks.t2), (Track::T3, b'+', &tracks.t3)]
-    {
+    for (track, start, text) in [
+        (TrackNumber::T1, b'%', &tracks.t1),
+        (TrackNumber::T2, b';', &tracks.t2),
+        (TrackNumber::T3, b'+', &tracks.t3),
+    ] {
         if let Some(text) = text {
-            Format::of(track).check(text.as_bytes()).map_err(DeviceError::Data)?;
+            TrackLimits::of(track).check(text.as_bytes()).map_err(DeviceError::Data)?;
             if text.contains('<') {
                 return Err(DeviceError::Data("this encoder cannot write the character <"));
             }

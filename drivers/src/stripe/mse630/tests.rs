@@ -4,10 +4,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::registry::Capability;
-use crate::stripe::{Coercivity, Density, LeadingZeros, RawTracks};
+use crate::stripe::{Density, LeadingZeros, RawTracks, WriteCoercivity};
 use crate::testing::{Script, noise};
 
-const HOW: Recording = Recording { coercivity: Coercivity::Hi, leading_zeros: None, density: None };
+const HOW: Recording = Recording { coercivity: WriteCoercivity::Hi, leading_zeros: None, density: None };
 
 /// By hand: 25 41 3F 3B 31 3F 2B 32 3F 03, whose XOR is 4B.
 const PACKAGE: &[u8] = b"\x02%A?;1?+2?\x03\x4B";
@@ -68,7 +68,7 @@ fn what_it_cannot_do_it_says_and_sends_nothing() {
     let mut encoder = Mse630::new(link);
     let outcomes = [
         encoder.read().err(),
-        encoder.erase(&[Track::T1], &HOW).err(),
+        encoder.erase(&[TrackNumber::T1], &HOW).err(),
         encoder.write_raw(&RawTracks::default(), [7, 5, 5], &HOW).err(),
         encoder.read_raw([7, 5, 5]).err(),
         encoder.settings().err(),

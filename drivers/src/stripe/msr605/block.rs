@@ -10,8 +10,8 @@
 use zeroize::Zeroizing;
 
 use crate::error::DeviceError;
-use crate::stripe::Track;
-use crate::stripe::tracks::{Format, RawTracks, Tracks};
+use crate::stripe::TrackNumber;
+use crate::stripe::tracks::{RawTracks, TrackLimits, Tracks};
 use crate::wire::{ESC, FS};
 
 /// Longest text block from behind ESC 's' up to FS: marks, tracks with sentinels, `?`.
@@ -21,11 +21,11 @@ pub(super) const TEXT_MAX: usize = 3 * 2 + (78 + 39 + 106) + 1;
 pub(super) fn text(letter: u8, tracks: &Tracks) -> Result<Zeroizing<Vec<u8>>, DeviceError> {
     let mut out = begin(letter, TEXT_MAX);
     for (number, track, text) in
-        [(1, Track::T1, &tracks.t1), (2, Track::T2, &tracks.t2), (3, Track::T3, &tracks.t3)]
+        [(1, TrackNumber::T1, &tracks.t1), (2, TrackNumber::T2, &tracks.t2), (3, TrackNumber::T3, &tracks.t3)]
     {
         out.extend_from_slice(&[ESC, number]);
         if let Some(text) = text {
-            Format::of(track).check(text.as_bytes()).map_err(DeviceError::Data)?;
+            TrackLimits::of(track).check(text.as_bytes()).map_err(DeviceError::Data)?;
             out.extend_from_slice(text.as_bytes());
         }
     }
@@ -62,14 +62,18 @@ pub(super) fn parse_text(block: &[u8]) -> Result<Tracks, DeviceError> {
     if parts.next() != Some(&[]) {
         return Err(order);
     }
-    let mut track = |number: u8, track: Track| {
+    let mut track = |number: u8, track: TrackNumber| {
         let text = parts.next().and_then(|part| part.strip_prefix(&[number])).ok_or(order.clone())?;
         if text.is_empty() {
             return Ok(None);
         }
-        Format::of(track).strip(text).map(|text| Some(text.to_string()))
+        TrackLimits::of(track).strip(text).map(|text| Some(text.to_string()))
     };
-    let tracks = Tracks { t1: track(1, Track::T1)?, t2: track(2, Track::T2)?, t3: track(3, Track::T3)? };
+    let tracks = Tracks {
+        t1: track(1, TrackNumber::T1)?,
+        t2: track(2, TrackNumber::T2)?,
+        t3: track(3, TrackNumber::T3)?,
+    };
     match parts.next() {
         None => Ok(tracks),
         Some(_) => Err(order),

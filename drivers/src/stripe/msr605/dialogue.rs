@@ -6,11 +6,11 @@ use zeroize::Zeroizing;
 
 use super::{Msr605, REPLY_TIME, REST_TIME, block};
 use crate::error::{Condition, DeviceError};
-use crate::link::{Link, LinkError};
+use crate::link::{ByteLink, LinkError};
 use crate::stripe::RawTracks;
 use crate::wire::{ESC, FS};
 
-impl<L: Link> Msr605<L> {
+impl<L: ByteLink> Msr605<L> {
     /// One command, ESC not included, and its reply, which must begin within `time`.
     pub(super) fn ask<T>(
         &mut self,

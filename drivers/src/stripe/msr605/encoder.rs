@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::{Msr605, number};
 use crate::error::DeviceError;
-use crate::link::Link;
-use crate::stripe::{RawTracks, Recording, StripeEncoder, Track, Tracks};
+use crate::link::ByteLink;
+use crate::stripe::{RawTracks, Recording, StripeEncoder, TrackNumber, Tracks};
 
-impl<L: Link> StripeEncoder for Msr605<L> {
+impl<L: ByteLink> StripeEncoder for Msr605<L> {
     fn write(&mut self, tracks: &Tracks, how: &Recording) -> Result<(), DeviceError> {
         self.set(how)?;
         self.write_text(tracks)
@@ -17,7 +17,7 @@ impl<L: Link> StripeEncoder for Msr605<L> {
         self.read_text()
     }
 
-    fn erase(&mut self, tracks: &[Track], how: &Recording) -> Result<(), DeviceError> {
+    fn erase(&mut self, tracks: &[TrackNumber], how: &Recording) -> Result<(), DeviceError> {
         self.set(how)?;
         self.erase_tracks(tracks.iter().fold(0, |mask, track| mask | 1 << (number(*track) - 1)))
     }
@@ -47,7 +47,9 @@ impl<L: Link> StripeEncoder for Msr605<L> {
             }
         }
         if let Some(densities) = how.density {
-            for (track, density) in [Track::T1, Track::T2, Track::T3].into_iter().zip(densities) {
+            for (track, density) in
+                [TrackNumber::T1, TrackNumber::T2, TrackNumber::T3].into_iter().zip(densities)
+            {
                 self.select_bpi(track, density)?;
             }
         }
@@ -78,7 +80,7 @@ impl<L: Link> StripeEncoder for Msr605<L> {
 mod tests {
     use super::*;
     use crate::stripe::msr605::REPLY_TIME;
-    use crate::stripe::{Coercivity, Density, LeadingZeros};
+    use crate::stripe::{Density, LeadingZeros, WriteCoercivity};
     use crate::testing::Script;
 
     #[test]
@@ -92,7 +94,7 @@ mod tests {
     #[test]
     fn a_recording_is_set_and_asked_for() {
         let how = Recording {
-            coercivity: Coercivity::Lo,
+            coercivity: WriteCoercivity::Lo,
             leading_zeros: Some(LeadingZeros { t13: 30, t2: 12 }),
             density: Some([Density::Bpi210, Density::Bpi75, Density::Bpi210]),
         };
@@ -112,12 +114,14 @@ mod tests {
 
     #[test]
     fn tracks_to_be_erased_are_named_by_their_bits() {
-        for (which, code) in
-            [(&[Track::T1][..], 0), (&[Track::T2, Track::T3], 6), (&[Track::T1, Track::T3], 5)]
-        {
+        for (which, code) in [
+            (&[TrackNumber::T1][..], 0),
+            (&[TrackNumber::T2, TrackNumber::T3], 6),
+            (&[TrackNumber::T1, TrackNumber::T3], 5),
+        ] {
             let script = Script::new().expect(b"\x1Bx").give(b"\x1B0").expect(b"\x1Bd").give(b"\x1BH");
             let (link, check) = script.expect(&[0x1B, b'c', code]).give(b"\x1B0").build();
-            Msr605::new(link).erase(which, &Recording::on(Coercivity::Hi)).unwrap();
+            Msr605::new(link).erase(which, &Recording::on(WriteCoercivity::Hi)).unwrap();
             check.finished();
         }
     }
@@ -127,7 +131,7 @@ mod tests {
         let script = Script::new().expect(b"\x1By").give(b"\x1B0").expect(b"\x1Ba\x1Be").give(b"\x1By");
         let (link, check) = script.expect(b"\x1By").give(b"\x1B0").expect(b"\x1Be").give(b"\x1By").build();
         let mut device = Msr605::new(link);
-        device.set_coercivity(Coercivity::Lo).unwrap();
+        device.set_coercivity(WriteCoercivity::Lo).unwrap();
         device.reopen(REPLY_TIME).unwrap();
         device.comm_test().unwrap();
         check.finished();

@@ -17,10 +17,10 @@ mod encoder;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::{Coercivity, Density, LeadingZeros, RawTracks, Track, Tracks};
+use super::{Density, LeadingZeros, RawTracks, TrackNumber, Tracks, WriteCoercivity};
 use crate::error::DeviceError;
-use crate::link::{Link, LinkError};
-use crate::port::Port;
+use crate::link::{ByteLink, LinkError};
+use crate::port::BufferedLink;
 use crate::registry::Capability;
 use crate::wire::ESC;
 
@@ -37,7 +37,7 @@ const VERSION_GAP: Duration = Duration::from_millis(200);
 
 /// The lamps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Led {
+pub enum EncoderLed {
     /// All off.
     Off,
     /// All on.
@@ -70,17 +70,17 @@ pub const CAPABILITIES: &[Capability] = &[
 
 /// An MSR605 on a link.
 pub struct Msr605<L> {
-    port: Port<L>,
+    port: BufferedLink<L>,
     /// A reply may still be under way.
     unsure: bool,
     /// Setting commands that the machine confirmed, by kind and track: to be given again after a reset.
     settings: BTreeMap<(u8, u8), Vec<u8>>,
 }
 
-impl<L: Link> Msr605<L> {
+impl<L: ByteLink> Msr605<L> {
     /// Takes the link over.
     pub fn new(link: L) -> Self {
-        Self { port: Port::new(link), unsure: false, settings: BTreeMap::new() }
+        Self { port: BufferedLink::new(link), unsure: false, settings: BTreeMap::new() }
     }
 
     /// Resets the machine to its own settings and waits until it passes the communication test.
@@ -109,32 +109,32 @@ impl<L: Link> Msr605<L> {
     }
 
     /// Switches the lamps; the machine does not confirm it.
-    pub fn led(&mut self, led: Led) -> Result<(), DeviceError> {
+    pub fn led(&mut self, led: EncoderLed) -> Result<(), DeviceError> {
         self.settle()?;
         let command = match led {
-            Led::Off => 0x81,
-            Led::All => 0x82,
-            Led::Green => 0x83,
-            Led::Yellow => 0x84,
-            Led::Red => 0x85,
+            EncoderLed::Off => 0x81,
+            EncoderLed::All => 0x82,
+            EncoderLed::Green => 0x83,
+            EncoderLed::Yellow => 0x84,
+            EncoderLed::Red => 0x85,
         };
         self.port.send(&[ESC, command])
     }
 
     /// Sets the strength for writing.
-    pub fn set_coercivity(&mut self, coercivity: Coercivity) -> Result<(), DeviceError> {
+    pub fn set_coercivity(&mut self, coercivity: WriteCoercivity) -> Result<(), DeviceError> {
         let letter = match coercivity {
-            Coercivity::Hi => b'x',
-            Coercivity::Lo => b'y',
+            WriteCoercivity::Hi => b'x',
+            WriteCoercivity::Lo => b'y',
         };
         self.keep((b'x', 0), &[letter])
     }
 
     /// Reads the strength that is set.
-    pub fn coercivity(&mut self) -> Result<Coercivity, DeviceError> {
+    pub fn coercivity(&mut self) -> Result<WriteCoercivity, DeviceError> {
         self.ask(b"d", REPLY_TIME, |device, until| match device.escaped(until)? {
-            b'H' => Ok(Coercivity::Hi),
-            b'L' => Ok(Coercivity::Lo),
+            b'H' => Ok(WriteCoercivity::Hi),
+            b'L' => Ok(WriteCoercivity::Lo),
             _ => Err(DeviceError::Unexpected("coercivity that is neither H nor L")),
         })
     }
@@ -152,14 +152,14 @@ impl<L: Link> Msr605<L> {
     }
 
     /// Sets the density of one track.
-    pub fn select_bpi(&mut self, track: Track, density: Density) -> Result<(), DeviceError> {
+    pub fn select_bpi(&mut self, track: TrackNumber, density: Density) -> Result<(), DeviceError> {
         let code = match (track, density) {
-            (Track::T1, Density::Bpi210) => 0xA1,
-            (Track::T1, Density::Bpi75) => 0xA0,
-            (Track::T2, Density::Bpi210) => 0xD2,
-            (Track::T2, Density::Bpi75) => 0x4B,
-            (Track::T3, Density::Bpi210) => 0xC1,
-            (Track::T3, Density::Bpi75) => 0xC0,
+            (TrackNumber::T1, Density::Bpi210) => 0xA1,
+            (TrackNumber::T1, Density::Bpi75) => 0xA0,
+            (TrackNumber::T2, Density::Bpi210) => 0xD2,
+            (TrackNumber::T2, Density::Bpi75) => 0x4B,
+            (TrackNumber::T3, Density::Bpi210) => 0xC1,
+            (TrackNumber::T3, Density::Bpi75) => 0xC0,
         };
         self.keep((b'b', number(track)), &[b'b', code])
     }
@@ -246,11 +246,11 @@ impl<L: Link> Msr605<L> {
     }
 }
 
-fn number(track: Track) -> u8 {
+fn number(track: TrackNumber) -> u8 {
     match track {
-        Track::T1 => 1,
-        Track::T2 => 2,
-        Track::T3 => 3,
+        TrackNumber::T1 => 1,
+        TrackNumber::T2 => 2,
+        TrackNumber::T3 => 3,
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use proptest::prelude::*;
 
 use super::*;
-use crate::testing::{Client, frame, link};
+use crate::testing::{LinkClient, frame, link};
 
 const SHORT: Duration = Duration::from_millis(10);
 
@@ -13,18 +13,18 @@ const SHORT: Duration = Duration::from_millis(10);
 #[derive(Default)]
 struct Echo<'a>(Option<&'a Mutex<Vec<Vec<u8>>>>);
 
-impl Machine for Echo<'_> {
+impl FramedMachine for Echo<'_> {
     const COMMANDS: &'static [u8] = b"CLM";
 
-    fn run(&mut self, command: u8, data: &[u8]) -> Option<Answer> {
+    fn run(&mut self, command: u8, data: &[u8]) -> Option<MachineAnswer> {
         if let Some(done) = self.0 {
             done.lock().unwrap().push([&[command], data].concat());
         }
-        Some(Answer { status: status::DONE, data: data.to_vec() })
+        Some(MachineAnswer { status: status::DONE, data: data.to_vec() })
     }
 }
 
-fn echo<T>(instant: bool, client: impl FnOnce(&mut Client) -> T) -> T {
+fn echo<T>(instant: bool, client: impl FnOnce(&mut LinkClient) -> T) -> T {
     link(|stream| serve(stream, &mut Echo::default(), instant, SHORT), client)
 }
 
@@ -33,7 +33,7 @@ fn bytes_of_the_page() {
     // 02 is stuffed as 10 42; BCC = 4C ^ 10 ^ 42 ^ 03.
     assert_eq!(frame(&[b'L', 0x02]), [0x02, 0x4C, 0x10, 0x42, 0x03, 0x1D]);
     let mut out = Vec::new();
-    encode(b'L', &Answer { status: b'0', data: vec![0x15] }, &mut out);
+    encode(b'L', &MachineAnswer { status: b'0', data: vec![0x15] }, &mut out);
     assert_eq!(out, [0x02, 0x4C, 0x30, 0x10, 0x55, 0x03, 0x4C ^ 0x30 ^ 0x10 ^ 0x55 ^ 0x03]);
 }
 

@@ -14,11 +14,11 @@ use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::Pid;
 
 use super::link::forget;
-use crate::blank::Blank;
-use crate::faults::{Fault, Kind};
-use crate::pace::Pace;
+use crate::blank::SimulatedBlank;
+use crate::faults::{FaultKind, InjectedFault};
+use crate::pace::LinkPace;
 use crate::sync::lock;
-use crate::world::{Station, World};
+use crate::world::{SimulatedLine, SimulatedStation};
 
 /// INS of INITIALIZE UPDATE, where a wrong supplier or cryptogram shows.
 const INITIALIZE_UPDATE: u8 = 0x50;
@@ -28,10 +28,10 @@ const STORE_DATA: u8 = 0xE2;
 const READ_RECORD: u8 = 0xB2;
 
 /// Serves the reader of a station until the other end hangs up.
-pub fn serve(stream: &UnixStream, world: &World, station: &Station) -> io::Result<()> {
+pub fn serve(stream: &UnixStream, world: &SimulatedLine, station: &SimulatedStation) -> io::Result<()> {
     let mut requests = BufReader::new(stream);
     let mut answers = stream;
-    let mut contacts = Contacts::new(world, station);
+    let mut contacts = ChipContacts::new(world, station);
     contacts.controller = getsockopt(stream, PeerCredentials).ok().map(|peer| Pid::from_raw(peer.pid()));
     let mut body = Vec::new();
     let mut answer = Vec::new();
@@ -60,7 +60,7 @@ pub fn serve(stream: &UnixStream, world: &World, station: &Station) -> io::Resul
                     let (command, go_on) = commands.next().ok_or_else(no_request)?;
                     let reply = contacts.transmit(command);
                     match &reply {
-                        Reply::Said(reader::RESPONSE, response)
+                        ContactsReply::Said(reader::RESPONSE, response)
                             if commands.peek().is_some() && goes_on_after(response, go_on) =>
                         {
                             put(&mut answer, reader::RESPONSE, response);
@@ -74,12 +74,12 @@ pub fn serve(stream: &UnixStream, world: &World, station: &Station) -> io::Resul
                 }
             }
             (reader::POWER_OFF, []) => contacts.power_off(),
-            (reader::PROBE, []) => Reply::Said(reader::READY, Vec::new()),
+            (reader::PROBE, []) => ContactsReply::Said(reader::READY, Vec::new()),
             _ => return Err(no_request()),
         };
         match last {
-            Reply::Said(kind, said) => put(&mut answer, kind, &said),
-            Reply::Never => {
+            ContactsReply::Said(kind, said) => put(&mut answer, kind, &said),
+            ContactsReply::Never => {
                 answers.write_all(&answer)?;
                 return forget(stream);
             }
@@ -119,36 +119,36 @@ fn split(mut body: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
 
 /// What the contacts say to a request.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Reply {
+pub enum ContactsReply {
     /// Kind and body of an answer.
     Said(u8, Vec<u8>),
     /// Nothing: the card hangs.
     Never,
 }
 
-fn failed(why: u8) -> Reply {
-    Reply::Said(reader::FAILED, vec![why])
+fn failed(why: u8) -> ContactsReply {
+    ContactsReply::Said(reader::FAILED, vec![why])
 }
 
 /// The contacts of a chip station, and the time that its card takes.
-pub struct Contacts<'a> {
-    world: &'a World,
-    station: &'a Station,
-    pace: Pace,
+pub struct ChipContacts<'a> {
+    world: &'a SimulatedLine,
+    station: &'a SimulatedStation,
+    pace: LinkPace,
     /// When the card was reset that has power.
     reset: Option<Instant>,
     /// Who is connected, on the line's own socket.
     controller: Option<Pid>,
 }
 
-impl<'a> Contacts<'a> {
+impl<'a> ChipContacts<'a> {
     /// Of this station.
-    pub fn new(world: &'a World, station: &'a Station) -> Self {
-        Self { world, station, pace: Pace::new(world.speed), reset: None, controller: None }
+    pub fn new(world: &'a SimulatedLine, station: &'a SimulatedStation) -> Self {
+        Self { world, station, pace: LinkPace::new(world.speed), reset: None, controller: None }
     }
 
     /// Resets the card.
-    pub fn power_on(&mut self) -> Reply {
+    pub fn power_on(&mut self) -> ContactsReply {
         let (world, station) = (self.world, self.station);
         let slot = station.slot();
         let Some(card) = slot.card() else { return failed(reader::NO_CARD) };
@@ -157,7 +157,7 @@ impl<'a> Contacts<'a> {
             return failed(reader::NO_CARD);
         }
         if hangs(&blank, station) {
-            return Reply::Never;
+            return ContactsReply::Never;
         }
         if !blank.powered {
             self.reset = None;
@@ -166,16 +166,16 @@ impl<'a> Contacts<'a> {
         blank.powered = atr.is_some();
         match atr {
             Some(atr) => {
-                for kind in [Kind::WrongAtr, Kind::GarbledAtr, Kind::WrongProtocol] {
+                for kind in [FaultKind::WrongAtr, FaultKind::GarbledAtr, FaultKind::WrongProtocol] {
                     world.strikes(&mut blank, kind, station);
                 }
                 drop(blank);
                 self.reset.get_or_insert_with(Instant::now);
                 self.pace.work(world.chip_timing.reset(&atr));
-                Reply::Said(reader::ATR, atr)
+                ContactsReply::Said(reader::ATR, atr)
             }
-            None if blank.fault(Kind::Mute).is_some() => {
-                world.strikes(&mut blank, Kind::Mute, station);
+            None if blank.fault(FaultKind::Mute).is_some() => {
+                world.strikes(&mut blank, FaultKind::Mute, station);
                 failed(reader::MUTE)
             }
             None => {
@@ -186,14 +186,14 @@ impl<'a> Contacts<'a> {
     }
 
     /// The card has left the contacts, as its fault says.
-    fn pull(&self, blank: &mut Blank) {
+    fn pull(&self, blank: &mut SimulatedBlank) {
         blank.powered = false;
         blank.pulled = true;
-        self.world.strikes(blank, Kind::CardPulled, self.station);
+        self.world.strikes(blank, FaultKind::CardPulled, self.station);
     }
 
     /// One command APDU through to its response.
-    pub fn transmit(&mut self, command: &[u8]) -> Reply {
+    pub fn transmit(&mut self, command: &[u8]) -> ContactsReply {
         let (world, station) = (self.world, self.station);
         let slot = station.slot();
         let Some(card) = slot.card() else { return failed(reader::REMOVED) };
@@ -202,14 +202,15 @@ impl<'a> Contacts<'a> {
             if !blank.powered {
                 return failed(reader::REMOVED);
             }
-            let over = |fault: Option<Fault>, commands| fault.is_some_and(|f| commands > f.after);
+            let over = |fault: Option<InjectedFault>, commands| fault.is_some_and(|f| commands > f.after);
             blank.commands += 1;
-            if over(blank.fault(Kind::Hang), blank.commands) && world.strikes(&mut blank, Kind::Hang, station)
+            if over(blank.fault(FaultKind::Hang), blank.commands)
+                && world.strikes(&mut blank, FaultKind::Hang, station)
             {
                 blank.hangs_in = Some(station.name.clone());
             }
             if hangs(&blank, station) {
-                return Reply::Never;
+                return ContactsReply::Never;
             }
             let Some(response) = blank.chip.transmit(command) else {
                 self.pull(&mut blank);
@@ -223,10 +224,10 @@ impl<'a> Contacts<'a> {
                 if let Err(error) = kill(controller, Signal::SIGKILL) {
                     tracing::error!(%controller, %error, "the controller cannot be killed");
                 }
-                return Reply::Never;
+                return ContactsReply::Never;
             }
-            let is_late = over(blank.fault(Kind::Late), blank.commands);
-            let late = if is_late { world.strike(&mut blank, Kind::Late, station) } else { None };
+            let is_late = over(blank.fault(FaultKind::Late), blank.commands);
+            let late = if is_late { world.strike(&mut blank, FaultKind::Late, station) } else { None };
             (response, blank.chip.take_cost(), late)
         };
         self.pace.work(world.chip_timing.exchange(command, &response, &cost));
@@ -235,7 +236,7 @@ impl<'a> Contacts<'a> {
         if let Some(fault) = late {
             std::thread::sleep(fault.pause());
         }
-        Reply::Said(reader::RESPONSE, response)
+        ContactsReply::Said(reader::RESPONSE, response)
     }
 
     /// The ATR of the card without a reset, empty if it is mute; `None` if none touches the contacts.
@@ -246,27 +247,27 @@ impl<'a> Contacts<'a> {
     }
 
     /// Tells the witness of chip faults that show in this exchange.
-    fn note(&self, blank: &mut Blank, command: &[u8], response: &[u8]) {
+    fn note(&self, blank: &mut SimulatedBlank, command: &[u8], response: &[u8]) {
         let mut strikes = |kind| self.world.strikes(blank, kind, self.station);
         match command.get(1) {
             Some(&INITIALIZE_UPDATE) if response.ends_with(&SW_DONE) => {
-                strikes(Kind::UnknownKmc);
-                strikes(Kind::WrongCryptogram);
+                strikes(FaultKind::UnknownKmc);
+                strikes(FaultKind::WrongCryptogram);
             }
             Some(&READ_RECORD) if response.ends_with(&SW_DONE) => {
-                strikes(Kind::ChipCorrupt);
+                strikes(FaultKind::ChipCorrupt);
             }
             Some(&STORE_DATA)
-                if blank.fault(Kind::Status).is_some_and(|f| response == f.sw.to_be_bytes()) =>
+                if blank.fault(FaultKind::Status).is_some_and(|f| response == f.sw.to_be_bytes()) =>
             {
-                self.world.strikes(blank, Kind::Status, self.station);
+                self.world.strikes(blank, FaultKind::Status, self.station);
             }
             _ => {}
         }
     }
 
     /// Off, when the chip work has taken as long as the profile says.
-    pub fn power_off(&mut self) -> Reply {
+    pub fn power_off(&mut self) -> ContactsReply {
         let slot = self.station.slot();
         if let Some(card) = slot.card() {
             let powered = lock(card).powered;
@@ -276,12 +277,12 @@ impl<'a> Contacts<'a> {
             }
             lock(card).power_off();
         }
-        Reply::Said(reader::OFF, Vec::new())
+        ContactsReply::Said(reader::OFF, Vec::new())
     }
 }
 
 /// Whether the chip answers nothing any more in this station.
-fn hangs(blank: &Blank, station: &Station) -> bool {
+fn hangs(blank: &SimulatedBlank, station: &SimulatedStation) -> bool {
     blank.hangs_in.as_ref() == Some(&station.name)
 }
 
