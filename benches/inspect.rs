@@ -10,10 +10,11 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::cast_possible_truncation,
-    clippy::cast_sign_loss
+    clippy::cast_sign_loss,
+    reason = "a bench that cannot measure stops, and its figures are small"
 )]
 
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each program uses its part of what they share")]
 mod support;
 
 use std::io::{BufWriter, Write};

@@ -11,14 +11,15 @@
     clippy::panic,
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
-    clippy::cast_sign_loss
+    clippy::cast_sign_loss,
+    reason = "a bench that cannot measure stops, and its figures are small"
 )]
 
 #[path = "../tests/pcscd_support/mod.rs"]
 mod pcscd_support;
 #[path = "../tests/line/devices/profile.rs"]
 mod profile;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each program uses its part of what they share")]
 mod support;
 
 use std::path::Path;

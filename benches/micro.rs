@@ -8,22 +8,23 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::cast_possible_truncation,
-    clippy::cast_sign_loss
+    clippy::cast_sign_loss,
+    reason = "a bench that cannot measure stops, and its figures are small"
 )]
 
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each program uses its part of what they share")]
 #[path = "../tests/hsm/card.rs"]
 mod card;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each program uses its part of what they share")]
 #[path = "cards/ledger.rs"]
 mod ledger;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each program uses its part of what they share")]
 #[path = "../tests/hsm/raw.rs"]
 mod raw;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each program uses its part of what they share")]
 #[path = "cards/session.rs"]
 mod session;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each program uses its part of what they share")]
 mod support;
 
 use std::hint::black_box;

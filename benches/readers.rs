@@ -5,7 +5,13 @@
 //! cargo bench --bench readers            medians of alternating rounds, and their ratio
 //! ```
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a bench that cannot measure stops, and its figures are small"
+)]
 
 #[path = "../tests/pcscd_support/mod.rs"]
 mod pcscd_support;

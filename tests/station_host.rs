@@ -1,6 +1,12 @@
 //! Station hosts of machines: the real program on a serial port and on a network connection.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use std::fs::File;
 use std::io::{Read, Write};

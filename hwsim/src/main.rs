@@ -110,7 +110,7 @@ struct ServeLineArgs {
     until_stdin_closes: bool,
 }
 
-#[allow(clippy::print_stderr)]
+#[allow(clippy::print_stderr, reason = "the one place where the program says why it failed")]
 fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();

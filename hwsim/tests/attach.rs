@@ -1,5 +1,11 @@
 //! The line on serial ports and behind virtual readers, from outside: a client opens the ports, and plays vpcd's part.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};

@@ -221,7 +221,7 @@ fn off(value: i128) -> i64 {
 }
 
 /// A count as a number to divide by; exact up to 2^53.
-#[allow(clippy::cast_precision_loss)]
+#[allow(clippy::cast_precision_loss, reason = "figures for people")]
 fn float(count: u64) -> f64 {
     count as f64
 }

@@ -7,7 +7,13 @@
 //! | `readers` | `hwsim card` in a virtual reader of a real pcscd, in a station host |
 //! | `bench` | real machines and readers, which a file lists |
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod bench;
 #[path = "../pcscd_support/mod.rs"]

@@ -8,7 +8,13 @@
 //! | `garbage` | something on pcscd's socket that is no pcscd |
 //! | `bystander` | another program that uses a reader |
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod binding;
 mod bystander;
