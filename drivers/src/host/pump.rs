@@ -82,7 +82,8 @@ pub(super) fn pump(socket: UnixStream, (mut to, mut from): DeviceEnds) -> Result
         let _ = socket.shutdown(std::net::Shutdown::Both);
     };
     thread::scope(|scope| {
-        scope.spawn(|| {
+        // A thread that the system does not give ends the host, and the controller starts another.
+        thread::Builder::new().name("machine".into()).spawn_scoped(scope, || {
             let mut piece = [0; HOST_BODY_MAX];
             while !ended.load(Ordering::Relaxed) {
                 match from.receive(&mut piece, LOOK_INTERVAL) {
@@ -95,7 +96,7 @@ pub(super) fn pump(socket: UnixStream, (mut to, mut from): DeviceEnds) -> Result
                     Err(error) => return closed(&error),
                 }
             }
-        });
+        })?;
         let mut bytes = Vec::new();
         let outcome = loop {
             match message(&mut requests, &mut bytes, HOST_BODY_MAX) {
