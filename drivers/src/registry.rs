@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_driver_lacks_is_told_with_the_driver_that_has_it() {
+    fn what_a_driver_lacks_is_named_with_the_driver_that_has_it() {
         let mse630 = find(Family::Stripe, Some("mse630")).unwrap();
         assert_eq!(mse630.check(&[Capability::Track1, Capability::HiCo]), Ok(()));
         assert_eq!(

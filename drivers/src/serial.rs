@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_goes_away_is_told() {
+    fn a_machine_that_goes_away_is_reported() {
         let (machine, path, spare) = pty();
         let mut link = SerialLink::open(&path, 9600).unwrap();
         drop((machine, spare));

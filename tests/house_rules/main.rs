@@ -13,10 +13,13 @@
     reason = "a test fails by panicking"
 )]
 
+mod arrows;
 mod content;
+mod names;
 mod naming;
 mod shape;
 mod sources;
+mod structure;
 
 use sources::Source;
 

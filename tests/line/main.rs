@@ -33,6 +33,7 @@ mod people;
 mod prep_support;
 mod resumed;
 mod secrets;
+mod shipped;
 mod smoke;
 mod stock;
 mod stopped;

@@ -80,27 +80,27 @@ impl FindingCollector {
         }
         let first = first.unwrap_or_default();
         let printable = !first.is_empty() && first.chars().all(|c| !c.is_control());
-        self.add("it says what it is", told(printable, "its name is empty, or has control characters"));
+        self.add("it says what it is", require(printable, "its name is empty, or has control characters"));
         if let Some(kind) = kind {
             let other = format!(
                 "it says that it is {first:?}, which is no {kind}: exchange the cables, or correct the profile's `serial`"
             );
-            if !self.add("it is what the profile says", told(first.to_lowercase().contains(kind), &other)) {
+            if !self.add("it is what the profile says", require(first.to_lowercase().contains(kind), &other)) {
                 return false;
             }
         }
         let again = ready(machine).map_err(|error| error.to_string());
-        let same = again.and_then(|name| told(name == first, "another name than before: is there noise?"));
+        let same = again.and_then(|name| require(name == first, "another name than before: is there noise?"));
         self.add("it says the same again", same);
         let anew =
             reopen(machine, OPEN_TIME).and_then(|()| ready(machine)).map_err(|error| error.to_string());
-        let anew = anew.and_then(|name| told(name == first, "another name over a new connection"));
+        let anew = anew.and_then(|name| require(name == first, "another name over a new connection"));
         self.add("it answers over a new connection", anew)
     }
 }
 
 /// Good, or this sentence.
-fn told(good: bool, otherwise: &str) -> Result<(), String> {
+fn require(good: bool, otherwise: &str) -> Result<(), String> {
     if good { Ok(()) } else { Err(otherwise.to_owned()) }
 }
 

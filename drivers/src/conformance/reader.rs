@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ConformanceFinding, FindingCollector, OPEN_TIME, told};
+use super::{ConformanceFinding, FindingCollector, OPEN_TIME, require};
 use crate::link::{CardError, CardLink, CommandStep, Protocols, Reset, SessionLimits};
 
 /// What is checked of a reader.
@@ -83,7 +83,7 @@ fn reset(
     let atr = link.power_on(how, chip.protocols, timeout).map_err(|error| error.to_string())?;
     // ISO 7816-3, 8.2: TS is 3B or 3F; at most 32 characters follow it.
     let good = (2..=33).contains(&atr.len()) && matches!(atr.first(), Some(0x3B | 0x3F));
-    told(good, "the ATR is none: 2 to 33 bytes that begin with 3B or 3F")
+    require(good, "the ATR is none: 2 to 33 bytes that begin with 3B or 3F")
 }
 
 /// SW1 SW2 of an answer.
@@ -120,14 +120,14 @@ fn session(
 fn stops(link: &mut dyn CardLink, unknown: &[u8], select: &[u8], timeout: Duration) -> Result<(), String> {
     let [first, second] = [unknown, select].map(|command| CommandStep { command, go_on: &[] });
     let responses = session(link, &[first, second], timeout)?;
-    told(responses.len() == 1, "it went on after a command was refused: cards could be spoilt")
+    require(responses.len() == 1, "it went on after a command was refused: cards could be spoilt")
 }
 
 fn goes_on(link: &mut dyn CardLink, unknown: &[u8], select: &[u8], timeout: Duration) -> Result<(), String> {
     let may = [u16::from_be_bytes(status(link, unknown, timeout)?)];
     let first = CommandStep { command: unknown, go_on: &may };
     let responses = session(link, &[first, CommandStep { command: select, go_on: &[] }], timeout)?;
-    told(responses.len() == 2, "it stopped at a status word after which it was to go on")
+    require(responses.len() == 2, "it stopped at a status word after which it was to go on")
 }
 
 /// CLA 00 INS A4 P1 04 P2 00 Lc AID Le 00 (ISO 7816-4, 11.2.2).

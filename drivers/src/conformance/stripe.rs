@@ -1,6 +1,6 @@
 //! The checks of a magnetic stripe encoder.
 
-use super::{CardUnderTest, ConformanceFinding, FindingCollector, refused, refused_as_data, told};
+use super::{CardUnderTest, ConformanceFinding, FindingCollector, refused, refused_as_data, require};
 use crate::error::DeviceError;
 use crate::registry::Capability;
 use crate::stripe::{
@@ -69,7 +69,7 @@ fn set(encoder: &mut dyn StripeEncoder, how: &Recording, tells: bool) -> Result<
     }
     let found = encoder.settings().map_err(|error| error.to_string())?;
     let zeros = how.leading_zeros.is_none() || how.leading_zeros == found.leading_zeros;
-    told(zeros && how.coercivity == found.coercivity, "it tells another setting than it was given")
+    require(zeros && how.coercivity == found.coercivity, "it tells another setting than it was given")
 }
 
 fn undeclared(findings: &mut FindingCollector, encoder: &mut dyn StripeEncoder, can: &[Capability]) {
@@ -131,12 +131,12 @@ fn written(
         return Ok(());
     }
     let found = encoder.read().map_err(|error| error.to_string())?;
-    told(found == *tracks, "it reads otherwise than it wrote: check coercivity, clean the head")
+    require(found == *tracks, "it reads otherwise than it wrote: check coercivity, clean the head")
 }
 
 fn is_blank(encoder: &mut dyn StripeEncoder) -> Result<(), String> {
     let found = encoder.read().map_err(|error| error.to_string())?;
-    told(found.is_blank(), "something is still there")
+    require(found.is_blank(), "something is still there")
 }
 
 /// Bits that no text makes. Behind them an encoder may read more zeros than were written.
@@ -149,5 +149,5 @@ fn bits(encoder: &mut dyn StripeEncoder, how: &Recording) -> Result<Result<(), S
         found.strip_prefix(wanted).is_some_and(|rest| rest.iter().all(|byte| *byte == 0))
     };
     let good = same(&raw.t1, &found.t1) && same(&raw.t2, &found.t2) && same(&raw.t3, &found.t3);
-    Ok(told(good, "it reads other bits than it wrote"))
+    Ok(require(good, "it reads other bits than it wrote"))
 }

@@ -65,7 +65,7 @@ pub(super) fn pump(socket: UnixStream, (mut to, mut from): DeviceEnds) -> Result
     let mut requests = socket.try_clone()?;
     let back = Mutex::new(socket);
     let ended = AtomicBool::new(false);
-    let tell = |kind: u8, body: &[u8]| -> std::io::Result<()> {
+    let send_frame = |kind: u8, body: &[u8]| -> std::io::Result<()> {
         let length = u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes();
         let frame = [&[kind], &length[..], body].concat();
         back.lock().unwrap_or_else(PoisonError::into_inner).write_all(&frame)
@@ -74,7 +74,7 @@ pub(super) fn pump(socket: UnixStream, (mut to, mut from): DeviceEnds) -> Result
         ended.store(true, Ordering::Relaxed);
         let text = error.to_string();
         // The controller may have gone, too.
-        let _ = tell(
+        let _ = send_frame(
             host::CLOSED,
             text.get(..text.floor_char_boundary(HOST_BODY_MAX)).unwrap_or_default().as_bytes(),
         );
@@ -88,7 +88,7 @@ pub(super) fn pump(socket: UnixStream, (mut to, mut from): DeviceEnds) -> Result
             while !ended.load(Ordering::Relaxed) {
                 match from.receive(&mut piece, LOOK_INTERVAL) {
                     Ok(n) => {
-                        if tell(host::BYTES, piece.get(..n).unwrap_or_default()).is_err() {
+                        if send_frame(host::BYTES, piece.get(..n).unwrap_or_default()).is_err() {
                             return;
                         }
                     }

@@ -149,7 +149,7 @@ mod tests {
 
     /// Places and positions are big-endian, and the two stackers are not one.
     #[test]
-    fn the_output_stacks_where_it_is_told() {
+    fn the_output_stacks_where_it_is_asked_to() {
         let dir = tempfile::tempdir().unwrap();
         let world = world_with_dump("", Some(dir.path()));
         feed(&world, "chip-1");

@@ -196,7 +196,7 @@ fn a_working_station_does_not_let_go() {
 }
 
 #[test]
-fn a_dump_that_cannot_be_written_is_told() {
+fn a_dump_that_cannot_be_written_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     let world = world_with_dump("", Some(dir.path()));
     let chip = feed(&world, "chip-1");

@@ -76,7 +76,7 @@ fn lengths() -> (usize, usize) {
 }
 
 #[test]
-fn a_session_damaged_anywhere_is_mended_or_told() {
+fn a_session_damaged_anywhere_is_mended_or_reported() {
     let wanted = [b"L", DATA].concat();
     let (ours, its) = lengths();
     for damage in damages(ours, its) {
@@ -101,7 +101,7 @@ fn a_session_damaged_anywhere_is_mended_or_told() {
 }
 
 #[test]
-fn a_broken_connection_is_told_and_its_command_never_repeated() {
+fn a_broken_connection_is_reported_and_its_command_never_repeated() {
     let (ours, its) = lengths();
     for at in 0..ours + its {
         let (mut framed, machine) = session(LineDamage::Break(at));

@@ -129,7 +129,7 @@ fn silence_after_the_acknowledgement_is_a_timeout_of_the_work() {
 }
 
 #[test]
-fn a_closed_link_is_told_at_every_stage() {
+fn a_closed_link_is_reported_at_every_stage() {
     let answer = frame(b"S0");
     for script in [
         Script::new().close(),
@@ -269,7 +269,7 @@ fn changed(answer: &[u8], mut judge: impl FnMut(u8, Result<Vec<u8>, DeviceError>
 }
 
 #[test]
-fn a_byte_changed_anywhere_in_a_bare_answer_is_mended_or_told() {
+fn a_byte_changed_anywhere_in_a_bare_answer_is_mended_or_reported() {
     for status in b'0'..=b'6' {
         changed(&frame(&[b'S', status]), |byte, outcome| match outcome {
             Ok(data) => assert!(status == b'0' && data.is_empty(), "{byte:02X}"),
@@ -281,7 +281,7 @@ fn a_byte_changed_anywhere_in_a_bare_answer_is_mended_or_told() {
 }
 
 #[test]
-fn a_byte_changed_anywhere_in_an_answer_with_data_is_mended_or_told() {
+fn a_byte_changed_anywhere_in_an_answer_with_data_is_mended_or_reported() {
     let full = b"CWE-1 \x02\x10!";
     changed(&frame(&[b"S0", &full[..]].concat()), |byte, outcome| match outcome {
         Ok(data) if data == full => {}

@@ -161,7 +161,7 @@ fn noise_before_the_echo_and_pieces_of_any_size() {
 }
 
 #[test]
-fn a_closed_link_is_told_at_every_stage() {
+fn a_closed_link_is_reported_at_every_stage() {
     for script in [
         Script::new().close(),
         Script::new().expect(COMMAND).close(),

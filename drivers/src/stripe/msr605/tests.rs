@@ -111,7 +111,7 @@ fn a_track_without_data_is_none() {
 }
 
 #[test]
-fn every_status_byte_is_told() {
+fn every_status_byte_is_reported() {
     let table = [
         (0x31, Condition::Stripe),
         (0x32, Condition::CommandFormat),
@@ -313,7 +313,7 @@ fn a_refusal_needs_no_reset() {
 }
 
 #[test]
-fn a_closed_link_is_told() {
+fn a_closed_link_is_reported() {
     let (link, _) = Script::new().expect(b"\x1Br").give(b"\x1Bs\x1B").close().build();
     assert_eq!(Msr605::new(link).read_text().err(), Some(DeviceError::Closed));
 }

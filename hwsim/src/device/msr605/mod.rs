@@ -119,14 +119,8 @@ impl<'a> SimulatedMsr605<'a> {
                 out.extend(bits);
             }
             EncoderCommand::SetBpc(_) => out.extend([ESC, status::FAIL]),
-            EncoderCommand::Hico => {
-                self.settings.coercivity = StripeCoercivity::Hico;
-                out.extend([ESC, status::OK]);
-            }
-            EncoderCommand::Loco => {
-                self.settings.coercivity = StripeCoercivity::Loco;
-                out.extend([ESC, status::OK]);
-            }
+            EncoderCommand::Hico => self.set_coercivity(StripeCoercivity::Hico, out),
+            EncoderCommand::Loco => self.set_coercivity(StripeCoercivity::Loco, out),
             EncoderCommand::Coercivity => {
                 let letter = if self.settings.coercivity == StripeCoercivity::Hico { b'H' } else { b'L' };
                 out.extend([ESC, letter]);
@@ -151,6 +145,12 @@ impl<'a> SimulatedMsr605<'a> {
             EncoderCommand::Malformed => out.extend([ESC, status::FORMAT]),
             EncoderCommand::Unknown => out.extend([ESC, status::INVALID]),
         }
+    }
+
+    /// Sets the current of the next writes.
+    fn set_coercivity(&mut self, coercivity: StripeCoercivity, out: &mut Vec<u8>) {
+        self.settings.coercivity = coercivity;
+        out.extend([ESC, status::OK]);
     }
 
     /// Moves the card past the head; gives the status if that cannot be. What is said on a silent link nobody hears.
