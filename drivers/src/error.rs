@@ -9,22 +9,22 @@ use std::time::Duration;
 use crate::link::LinkError;
 use crate::wire::{FRAME_TRIES, status};
 
-/// Why a machine did not do what it was told.
+/// Why a machine did not do what it was asked to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DeviceError {
-    /// Nothing, or not all, came from the machine in time. Whether it did the work is not known.
+    /// Nothing, or only a part, came from the machine in time. It may or may not have done the work.
     #[error("the machine did not answer within {0:?}: is it switched on, connected and ready?")]
     Timeout(Duration),
-    /// The link is closed. Whether the machine did its last work is not known.
+    /// The link is closed. The machine may or may not have done its last work.
     #[error("the connection to the machine is closed: check the cable, then reconnect")]
     Closed,
-    /// The operating system's word about the link.
+    /// The operating system reports an error of the link, in its own words.
     #[error("the connection to the machine failed: {0}")]
     Link(String),
-    /// DLE: the machine does not know the command. Wrong model, or wrong machine on this port.
+    /// The machine answered DLE: it does not know the command. Wrong model, or wrong machine on this port.
     #[error("the machine refuses command '{0}': is it the model that the line profile names?")]
     Refused(char),
-    /// Every try arrived damaged.
+    /// The frame arrived damaged at every try.
     #[error("{0} damaged {FRAME_TRIES} times running: check cable, plug and baud rate")]
     Damaged(Passage),
     /// The machine took the command and reports that it failed. `status` is its raw byte.
@@ -32,7 +32,7 @@ pub enum DeviceError {
     Status {
         /// As the machine sent it.
         status: u8,
-        /// What it stands for.
+        /// Meaning of the byte.
         meaning: Condition,
     },
     /// No blank left to feed.
@@ -41,16 +41,16 @@ pub enum DeviceError {
     /// An answer that its format does not allow.
     #[error("the machine's answer makes no sense: {0}")]
     Unexpected(&'static str),
-    /// A picture did not get to the printer.
+    /// A picture did not reach the printer.
     #[error("the printer's link for images: {0}: check its cable and address")]
     Image(String),
     /// The machine has no such setting or command.
     #[error("the machine cannot do this: {0}")]
     Unsupported(&'static str),
-    /// The machine may still do what an earlier card was meant for, and no command takes that back.
+    /// The machine may still do work that was meant for an earlier card, and no command takes that work back.
     #[error("the machine must be switched off and on, and its connection opened anew: {0}")]
     Restart(&'static str),
-    /// The data cannot go on the card by this machine; nothing was sent.
+    /// This machine cannot put the data on a card; nothing was sent.
     #[error("the data does not fit the machine: {0}")]
     Data(&'static str),
 }
@@ -91,7 +91,7 @@ impl From<LinkError> for DeviceError {
     }
 }
 
-/// Which way a frame went that arrived damaged.
+/// The direction of a frame that arrived damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Passage {
     /// From us to the machine, which answered NAK: the work was not begun.
@@ -109,7 +109,7 @@ impl fmt::Display for Passage {
     }
 }
 
-/// What a status byte of a machine stands for. Framed machines and the MSR605 use the same bytes for different things.
+/// Meaning of a machine's status byte. Framed machines and the MSR605 use equal bytes for different things.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Condition {

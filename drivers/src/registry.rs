@@ -1,8 +1,8 @@
 //! Every machine driver by name: its family, the links that it needs, what it can do, and how it is made.
 //!
-//! Not here: opening links (the composition root does), card readers (they are all one driver over a
-//! [`crate::link::CardLink`]) and card transports. What a line needs and a driver does not declare is refused when the line
-//! is opened, before a card is touched.
+//! Not here: opening links (the composition root does), card readers (one driver over a
+//! [`crate::link::CardLink`] serves them all) and card transports. A line that needs what its driver does not
+//! declare is refused when it is opened, before a card is touched.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use crate::link::ByteLink;
 use crate::printer::{self, CardPrinter};
 use crate::stripe::{StripeEncoder, mse630, msr605};
 
-/// Every driver. The first of a family is the one for a module that names none.
+/// Every driver. A module that names none gets the first of its family.
 pub const DRIVERS: &[Driver] = &[
     Driver {
         name: "msr605",
@@ -45,30 +45,30 @@ pub const DRIVERS: &[Driver] = &[
     },
 ];
 
-/// A link whatever it runs on.
+/// A link of any kind.
 pub type BoxLink = Box<dyn ByteLink>;
 
-/// One driver.
+/// A driver: its name, its machines, and what it can do.
 pub struct Driver {
-    /// As a line profile names it.
+    /// Name in a line profile.
     pub name: &'static str,
-    /// The machines that it drives, for people.
+    /// The machines that it drives, in words for people.
     pub model: &'static str,
-    /// Bit/s of its serial link if the line profile gives none.
+    /// Bit/s of its serial link, unless the line profile gives another rate.
     pub baud: u32,
-    /// What it can do.
+    /// What the machine can do.
     pub capabilities: &'static [Capability],
     make: DriverConstructor,
 }
 
-/// How a driver is made, from the links that it needs.
+/// Function that makes the driver from the links that it needs.
 enum DriverConstructor {
     Stripe(fn(BoxLink) -> Box<dyn StripeEncoder>),
     Printer(fn(BoxLink, BoxLink) -> Box<dyn CardPrinter>),
     Embosser(fn(BoxLink) -> Box<dyn CardEmbosser>),
 }
 
-/// A driver on its links.
+/// A driver that was made, on its links.
 pub enum DrivenMachine {
     /// A magnetic stripe encoder.
     Stripe(Box<dyn StripeEncoder>),
@@ -78,7 +78,7 @@ pub enum DrivenMachine {
     Embosser(Box<dyn CardEmbosser>),
 }
 
-/// What kind of machine.
+/// A family of machines: one trait, one kind of module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
     /// Magnetic stripe encoders.
@@ -89,7 +89,7 @@ pub enum Family {
     Embosser,
 }
 
-/// A link that a driver needs.
+/// Purpose of a link that a driver needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkRole {
     /// Commands and status.
@@ -98,7 +98,7 @@ pub enum LinkRole {
     Stream,
 }
 
-/// What a machine can do, as far as lines differ in what they need.
+/// An ability of machines that lines need and some machines lack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Capability {
@@ -122,22 +122,22 @@ pub enum Capability {
     Density,
     /// Stripe: the clocking zeros can be set.
     LeadingZeros,
-    /// Stripe: tells how it is set.
+    /// Stripe: reports its settings.
     TellsSettings,
-    /// Printer: the front.
+    /// Printer: prints the front.
     Front,
-    /// Printer: the back.
+    /// Printer: prints the back.
     Back,
-    /// Printer: full colour.
+    /// Printer: prints in full colour.
     FullColour,
-    /// Embosser: relief, fonts 1 (names) and 2 (numbers).
+    /// Embosser: embosses in relief, fonts 1 (names) and 2 (numbers).
     Emboss,
-    /// Embosser: indent print, font 10.
+    /// Embosser: indent prints, font 10.
     Indent,
 }
 
 impl Driver {
-    /// Its family.
+    /// The family of its machines.
     pub fn family(&self) -> Family {
         match self.make {
             DriverConstructor::Stripe(_) => Family::Stripe,
@@ -146,7 +146,7 @@ impl Driver {
         }
     }
 
-    /// The links that it needs.
+    /// The links that it needs, in the order in which it takes them.
     pub fn wires(&self) -> &'static [LinkRole] {
         match self.make {
             DriverConstructor::Stripe(_) | DriverConstructor::Embosser(_) => &[LinkRole::Serial],
@@ -154,7 +154,7 @@ impl Driver {
         }
     }
 
-    /// Makes it, on links that `open` gives: once for each of [`Self::wires`].
+    /// Makes the driver on links that `open` gives; `open` is called once for each of [`Self::wires`].
     pub fn open<E>(&self, mut open: impl FnMut(LinkRole) -> Result<BoxLink, E>) -> Result<DrivenMachine, E> {
         Ok(match self.make {
             DriverConstructor::Stripe(make) => DrivenMachine::Stripe(make(open(LinkRole::Serial)?)),
@@ -165,12 +165,12 @@ impl Driver {
         })
     }
 
-    /// Whether it can do this.
+    /// Whether the machine can do this.
     pub fn can(&self, what: Capability) -> bool {
         self.capabilities.contains(&what)
     }
 
-    /// Fails, in a technician's words, if it lacks something of what is needed.
+    /// Fails, in a technician's words, if the machine lacks something that is needed.
     pub fn check(&self, needs: &[Capability]) -> Result<(), String> {
         let lacks: Vec<String> = needs.iter().filter(|n| !self.can(**n)).map(ToString::to_string).collect();
         if lacks.is_empty() {
@@ -192,7 +192,7 @@ fn family(family: Family) -> impl Iterator<Item = &'static Driver> {
     DRIVERS.iter().filter(move |d| d.family() == family)
 }
 
-/// The driver of this name, or the family's first. The error names those there are.
+/// Returns the driver of this name, or the first of the family. An error lists the names that there are.
 pub fn find(of: Family, name: Option<&str>) -> Result<&'static Driver, String> {
     family(of).find(|d| name.is_none_or(|name| d.name == name)).ok_or_else(|| {
         let known: Vec<&str> = family(of).map(|d| d.name).collect();
@@ -211,7 +211,7 @@ impl fmt::Display for Family {
     }
 }
 
-/// Goes on after "it can" and "it cannot".
+/// Words that follow "it can" and "it cannot".
 impl fmt::Display for Capability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -1,4 +1,4 @@
-//! Sends and receives with a time limit over a connected stream socket: what the links over sockets share.
+//! Sends and receives with a time limit over a connected stream socket; every link over a socket uses it.
 //!
 //! Not here: what the bytes mean, and making the connection.
 
@@ -53,11 +53,11 @@ impl StreamSocket for TcpStream {
     }
 }
 
-/// A limit that differs from the one that the socket has by less stays: every change is a call to the kernel, for each
-/// answer of a session.
+/// A limit already set on the socket is kept if it differs by less than this: every change costs a call to
+/// the kernel, once for each answer of a session.
 const CLOSE_ENOUGH: Duration = Duration::from_millis(5);
 
-/// A socket and the limits that were set on it.
+/// A socket, and the limits last set on it.
 pub(crate) struct TimedSocket<S> {
     socket: S,
     reads: Option<Duration>,
@@ -65,7 +65,7 @@ pub(crate) struct TimedSocket<S> {
 }
 
 impl<S: StreamSocket> TimedSocket<S> {
-    /// A socket without limits.
+    /// Takes a socket without limits.
     pub(crate) fn new(socket: S) -> Self {
         Self { socket, reads: None, writes: None }
     }
@@ -89,7 +89,7 @@ impl<S: StreamSocket> TimedSocket<S> {
         some(&mut self.socket, limit, (deadline, timeout), |socket| socket.read(buffer))
     }
 
-    /// Fills the buffer, or fails.
+    /// Fills the buffer, or fails at the deadline.
     pub(crate) fn receive_all(&mut self, mut buffer: &mut [u8], deadline: Instant) -> Result<(), LinkError> {
         while !buffer.is_empty() {
             let n = self.receive(buffer, deadline.saturating_duration_since(Instant::now()))?;
@@ -98,12 +98,12 @@ impl<S: StreamSocket> TimedSocket<S> {
         Ok(())
     }
 
-    /// Tells the other end that nothing more comes.
+    /// Closes this end for writing, so that the other end reads an end of file.
     pub(crate) fn finish(&self) -> std::io::Result<()> {
         self.socket.end_writes()
     }
 
-    /// The socket, without limits.
+    /// Returns the socket, without limits.
     pub(crate) fn into_inner(self) -> std::io::Result<S> {
         self.socket.limit_reads(None)?;
         self.socket.limit_writes(None)?;
@@ -111,10 +111,10 @@ impl<S: StreamSocket> TimedSocket<S> {
     }
 }
 
-/// How one direction is limited, and to what it is.
+/// A function that sets the limit of one direction, and the limit last set.
 struct DirectionLimit<'a, S>(fn(&S, Option<Duration>) -> std::io::Result<()>, &'a mut Option<Duration>);
 
-/// Reads or writes until some bytes went through or the deadline comes; a timeout is told as the caller's.
+/// Reads or writes until some bytes passed or the deadline came; a timeout reports the caller's whole time.
 fn some<S: StreamSocket>(
     socket: &mut S,
     DirectionLimit(limit, set): DirectionLimit<'_, S>,
@@ -132,7 +132,7 @@ fn some<S: StreamSocket>(
     }
 }
 
-/// One read or write with the time that is left; without any, it does not wait.
+/// Reads or writes once with the time that is left; if none is left, without waiting.
 fn attempt<S: StreamSocket>(
     socket: &mut S,
     left: Duration,

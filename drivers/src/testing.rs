@@ -1,5 +1,5 @@
-//! Test helper: a link that plays a script, in pieces, without waiting; and frames built from the page in `wire` by
-//! other means than the codec.
+//! Test helper: a link that plays a script, in pieces, without waiting; and frames built from the page in
+//! `wire` by other means than the codec.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -23,10 +23,10 @@ pub(crate) struct Script {
     piece: usize,
 }
 
-/// The link that plays it.
+/// The link that plays a script.
 pub(crate) struct ScriptLink(Arc<Mutex<Script>>);
 
-/// Asks afterwards whether all of it happened and nothing else.
+/// Checks afterwards that all of the script happened, and nothing else.
 pub(crate) struct ScriptCheck(Arc<Mutex<Script>>);
 
 impl Script {
@@ -34,25 +34,25 @@ impl Script {
         Self { steps: VecDeque::new(), sent: Vec::new(), piece: 3 }
     }
 
-    /// Bytes come in pieces of at most this.
+    /// The driver receives pieces of at most so many bytes.
     pub(crate) fn pieces_of(mut self, piece: usize) -> Self {
         self.piece = piece;
         self
     }
 
-    /// We must send exactly this before anything more comes.
+    /// The driver must send exactly these bytes before anything more comes.
     pub(crate) fn expect(mut self, bytes: &[u8]) -> Self {
         self.steps.push_back(ScriptStep::Expect(bytes.to_vec()));
         self
     }
 
-    /// This comes.
+    /// The driver receives these bytes.
     pub(crate) fn give(mut self, bytes: &[u8]) -> Self {
         self.steps.push_back(ScriptStep::Give(bytes.iter().copied().collect()));
         self
     }
 
-    /// A framed machine takes this command and does it: ACK, status 0, and our ACK.
+    /// A framed machine takes this command and does it: ACK, status 0, and the driver's ACK.
     pub(crate) fn done(self, cmd: u8, data: &[u8]) -> Self {
         self.expect(&frame(&[&[cmd], data].concat())).give(&[0x06]).give(&frame(&[cmd, b'0'])).expect(&[0x06])
     }
@@ -74,7 +74,7 @@ impl Script {
         (ScriptLink(Arc::clone(&shared)), ScriptCheck(shared))
     }
 
-    /// Passes over what was sent as expected.
+    /// Passes over steps that are done.
     fn advance(&mut self) {
         loop {
             match self.steps.front() {
@@ -125,7 +125,8 @@ impl ByteLink for ScriptLink {
 }
 
 impl ScriptCheck {
-    /// Everything expected was sent, in order, and nothing more; everything given was taken.
+    /// Checks that everything expected was sent, in order, and nothing more, and that everything given was
+    /// taken.
     pub(crate) fn finished(&self) {
         let mut script = self.0.lock().unwrap();
         script.advance();
@@ -140,7 +141,7 @@ impl ScriptCheck {
 }
 
 impl ScriptCheck {
-    /// Whatever was expected and given so far: nothing else was sent.
+    /// Checks that nothing was sent beyond what was expected so far.
     pub(crate) fn no_more_sent(&self) {
         let mut script = self.0.lock().unwrap();
         script.advance();
@@ -148,8 +149,8 @@ impl ScriptCheck {
     }
 }
 
-/// Random bytes, up to `most`; every other one on average out of `special`, so that they get somewhere. Cheap: a soak
-/// asks for a million of them.
+/// Random bytes, up to `most`; on average every other one is out of `special`, so that they get past the
+/// first check. Cheap: a soak asks for a million of them.
 pub(crate) fn noise(most: usize, special: &'static [u8]) -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(any::<u16>(), 0..most).prop_map(move |words| {
         let byte = |word: u16| {
@@ -160,22 +161,22 @@ pub(crate) fn noise(most: usize, special: &'static [u8]) -> impl Strategy<Value 
     })
 }
 
-/// A machine at the other end: takes a byte, and says what it says to it.
+/// A machine at the other end: takes a byte and returns its answer.
 pub(crate) trait MachineBehaviour: Send {
     fn take(&mut self, byte: u8) -> Vec<u8>;
     /// The connection was made anew.
     fn reopened(&mut self) {}
 }
 
-/// What a line does to the bytes on it, which are counted from 0 in each direction.
+/// What a line does to the bytes on it, counted from 0 in each direction.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum LineDamage {
     None,
-    /// This byte of ours arrives as if xored.
+    /// This byte of the driver's arrives xored.
     Ours(usize, u8),
-    /// This byte of the machine's.
+    /// This byte of the machine's arrives xored.
     Its(usize, u8),
-    /// The connection breaks when so many bytes, both ways, were on it.
+    /// The connection breaks after so many bytes, both ways together.
     Break(usize),
 }
 
@@ -184,7 +185,7 @@ pub(crate) struct DamagedLine<M> {
     machine: Arc<Mutex<M>>,
     on_its_way: VecDeque<u8>,
     damage: LineDamage,
-    /// Bytes so far: ours, the machine's.
+    /// Bytes so far: the driver's, the machine's.
     counted: (usize, usize),
     broken: bool,
 }
@@ -256,7 +257,7 @@ pub(crate) fn damages(ours: usize, its: usize) -> impl Iterator<Item = LineDamag
     ours_damaged.chain(its_damaged).chain((0..ours + its).map(LineDamage::Break))
 }
 
-/// A frame with this body (cmd and data, or cmd, status and data), built from wire section 2 by table.
+/// A frame with this body (cmd and data, or cmd, status and data), built by table from wire section 2.
 pub(crate) fn frame(body: &[u8]) -> Vec<u8> {
     let table = [(2, b'B'), (3, b'C'), (6, b'F'), (16, b'P'), (21, b'U')];
     let mut inner = Vec::new();

@@ -1,4 +1,4 @@
-//! Transport: how cards get from the hopper through the stations to the stackers (wire section 5).
+//! Transport: moves cards from the hopper through the stations to the stackers (wire section 5).
 //!
 //! One link for each station and one for the output. Not here: which card goes where and in which order.
 
@@ -8,7 +8,7 @@ use crate::error::{Condition, DeviceError};
 use crate::framed::FramedLink;
 use crate::link::ByteLink;
 
-/// For one movement of a card; a line moves a card in well under a second.
+/// Time for one movement of a card; a line moves a card in well under a second.
 const MOVE_WORK: Duration = Duration::from_secs(15);
 
 /// The transport's end at one station, or at the output.
@@ -23,12 +23,12 @@ impl<L: ByteLink> Transport<L> {
         Self { framed: FramedLink::new(link), work: MOVE_WORK }
     }
 
-    /// Another time limit for one movement than 15 s.
+    /// Sets another time limit for one movement than 15 s.
     pub fn with_work_time(self, work: Duration) -> Self {
         Self { work, ..self }
     }
 
-    /// Feeds a blank from the hopper into this station; [`DeviceError::HopperEmpty`] when there is none.
+    /// Feeds a blank from the hopper into this station; [`DeviceError::HopperEmpty`] if there is none.
     pub fn feed(&mut self) -> Result<(), DeviceError> {
         self.motion(b'F', &[]).map_err(|error| match error.condition() {
             Some(Condition::Supply) => DeviceError::HopperEmpty,
@@ -36,8 +36,8 @@ impl<L: ByteLink> Transport<L> {
         })
     }
 
-    /// Lifts the card that lies in station `from` ("chip-3"): it is on its way to this one, or into the output's hand, and
-    /// that station is free.
+    /// Lifts the card that lies in station `from` ("chip-3"). The card is then on its way to this station, or
+    /// into the output's hand, and `from` is free.
     pub fn take(&mut self, from: &str) -> Result<(), DeviceError> {
         self.motion(b'T', from.as_bytes())
     }
@@ -47,8 +47,8 @@ impl<L: ByteLink> Transport<L> {
         self.motion(b'A', &[])
     }
 
-    /// Throws the card of this station, or on its way to it, into the reject bin; at the output one of those in the hand
-    /// and the buffer places. No card: [`Condition::NoCard`].
+    /// Throws the card that lies in this station, or is on its way to it, into the reject bin; at the output,
+    /// one card of the hand or the buffer places. Without a card: [`Condition::NoCard`].
     pub fn reject(&mut self) -> Result<(), DeviceError> {
         self.motion(b'R', &[])
     }
@@ -73,12 +73,14 @@ impl<L: ByteLink> Transport<L> {
         self.motion(b'R', &slot.to_be_bytes())
     }
 
-    /// Asks whether the transport is ready; gives the name of its station, or `output`, and then the model's.
+    /// Asks whether the transport is ready; returns the name of its station, or `output`, and then the
+    /// model's.
     pub fn status(&mut self) -> Result<String, DeviceError> {
         self.framed.model()
     }
 
-    /// Gives the connection up and makes a new one, within `timeout`. A movement that was under way may still happen.
+    /// Drops the connection and makes a new one, within `timeout`. A movement that was under way may still
+    /// happen.
     pub fn reopen(&mut self, timeout: Duration) -> Result<(), DeviceError> {
         self.framed.reopen(timeout)
     }

@@ -4,14 +4,14 @@ use super::{CardUnderTest, ConformanceFinding, FindingCollector, refused, refuse
 use crate::embosser::CardEmbosser;
 use crate::registry::Capability;
 
-/// What is embossed for each capability: numbers, names, indent.
+/// The line that is embossed for each capability: numbers, names, indent.
 const LINES: [(Capability, &str, &str); 3] = [
     (Capability::Emboss, "it embosses numbers", "~EM%2;401;843;0123 4567 8901"),
     (Capability::Emboss, "it embosses names", "~EM%1;307;328;CONFORMANCE TEST"),
     (Capability::Indent, "it prints indent", "~EM%10;500;500;0123 456"),
 ];
 
-/// Checks an embosser that declares these capabilities.
+/// Runs the checks of an embosser that declares these capabilities.
 pub fn embosser(
     machine: &mut dyn CardEmbosser,
     can: &[Capability],

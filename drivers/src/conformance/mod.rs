@@ -1,9 +1,9 @@
-//! Conformance: does what stands behind a link do what its family's trait promises? The same checks for a simulated
-//! machine, a bench and a line at its opening.
+//! Conformance: checks that a machine or reader at the end of a link does what its family's trait promises. A
+//! simulated machine, a bench and a line at its opening get equal checks.
 //!
-//! Not here: opening links, feeding cards. Checks are of two kinds: those without a card change nothing but settings and
-//! put them back; those with one spoil it. What a driver does not declare must be refused as not supported, not tried.
-//! The data written is made up and no cardholder's.
+//! Not here: opening links, feeding cards. Checks without a card change only settings and put them back;
+//! checks with a card spoil it. An ability that a driver does not declare must be refused as not supported,
+//! not tried. The data written is made up and no cardholder's.
 
 mod embosser;
 mod printer;
@@ -22,28 +22,28 @@ use crate::error::DeviceError;
 use crate::registry::{DrivenMachine, Driver};
 use crate::stripe::Recording;
 
-/// For a connection that is made anew.
+/// Time for a new connection.
 const OPEN_TIME: Duration = Duration::from_secs(5);
 
 /// What one check found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConformanceFinding {
-    /// What was checked, in a few words that do not change.
+    /// The check, in a few words that do not change.
     pub check: &'static str,
-    /// Good, or what is wrong in a technician's words.
+    /// Good, or the fault in a technician's words.
     pub outcome: Result<(), String>,
 }
 
-/// What lies in the machine.
+/// The card in the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CardUnderTest {
-    /// Nothing, or a card that must not be touched.
+    /// No card, or one that must not be touched.
     None,
     /// A card that may be spoilt; its stripe, if it has one, takes this recording.
     Spoil(Recording),
 }
 
-/// All the checks of a driver's family, in order.
+/// Runs all the checks of a driver's family, in order.
 pub fn machine(driver: &Driver, machine: &mut DrivenMachine, card: CardUnderTest) -> Vec<ConformanceFinding> {
     match machine {
         DrivenMachine::Stripe(encoder) => stripe(&mut **encoder, driver.capabilities, card),
@@ -57,7 +57,7 @@ pub fn machine(driver: &Driver, machine: &mut DrivenMachine, card: CardUnderTest
 struct FindingCollector(Vec<ConformanceFinding>);
 
 impl FindingCollector {
-    /// Adds a check's outcome; whether it was good.
+    /// Adds a check's outcome; returns whether it was good.
     fn add<E: ToString>(&mut self, check: &'static str, outcome: Result<(), E>) -> bool {
         let outcome = outcome.map_err(|error| error.to_string());
         let good = outcome.is_ok();
@@ -65,8 +65,8 @@ impl FindingCollector {
         good
     }
 
-    /// What every machine does: it answers, is of its kind if its protocol has it say so, tells the same twice, and does so
-    /// over a new connection. False: there is no use in asking more.
+    /// Checks common to all machines: it answers, is of its kind if its protocol names the kind, gives the
+    /// same name twice, and again over a new connection. Returns false if further checks are pointless.
     fn begin<M: ?Sized>(
         &mut self,
         machine: &mut M,
@@ -99,12 +99,12 @@ impl FindingCollector {
     }
 }
 
-/// Good, or this sentence.
+/// Good, or a fault in these words.
 fn require(good: bool, otherwise: &str) -> Result<(), String> {
     if good { Ok(()) } else { Err(otherwise.to_owned()) }
 }
 
-/// What is not declared must be refused as not supported.
+/// Passes if an undeclared ability was refused as not supported.
 fn refused<T>(outcome: Result<T, DeviceError>) -> Result<(), String> {
     match outcome {
         Err(DeviceError::Unsupported(_)) => Ok(()),
@@ -113,7 +113,7 @@ fn refused<T>(outcome: Result<T, DeviceError>) -> Result<(), String> {
     }
 }
 
-/// Data that cannot go on a card must be refused as such.
+/// Passes if data that cannot go on a card was refused as such.
 fn refused_as_data(outcome: Result<(), DeviceError>) -> Result<(), String> {
     match outcome {
         Err(error) if error.is_data() => Ok(()),

@@ -1,31 +1,31 @@
-//! The checks of a card reader, over whatever link leads to it.
+//! The checks of a card reader, over any card link.
 
 use std::time::Duration;
 
 use super::{ConformanceFinding, FindingCollector, OPEN_TIME, require};
 use crate::link::{CardError, CardLink, CommandStep, Protocols, Reset, SessionLimits};
 
-/// What is checked of a reader.
+/// What to check of a reader.
 #[derive(Debug, Clone, Copy)]
 pub struct ReaderSuite<'a> {
-    /// For each command and each reset.
+    /// Time limit for each command and each reset.
     pub timeout: Duration,
-    /// The card that lies in it; `None`: one is not asked for.
+    /// The card that lies in it; `None` leaves out the checks with a card.
     pub card: Option<ChipUnderTest<'a>>,
 }
 
-/// A card for the checks; nothing on it is changed.
+/// A card for the checks; they change nothing on it.
 #[derive(Debug, Clone, Copy)]
 pub struct ChipUnderTest<'a> {
-    /// Protocols that may be used.
+    /// Protocols that may be used with it.
     pub protocols: Protocols,
-    /// An application that it has.
+    /// An application on it.
     pub aid: &'a [u8],
     /// Whether it takes commands of extended length (ISO 7816-4, 5.1).
     pub extended: bool,
 }
 
-/// Checks a reader.
+/// Runs the checks of a reader.
 pub fn reader(link: &mut dyn CardLink, suite: &ReaderSuite<'_>) -> Vec<ConformanceFinding> {
     let mut findings = FindingCollector::default();
     if !findings.add("the reader answers", link.probe(suite.timeout)) {
@@ -86,7 +86,7 @@ fn reset(
     require(good, "the ATR is none: 2 to 33 bytes that begin with 3B or 3F")
 }
 
-/// SW1 SW2 of an answer.
+/// Returns SW1 SW2 of the answer.
 fn status(link: &mut dyn CardLink, command: &[u8], timeout: Duration) -> Result<[u8; 2], String> {
     let answer = link.transmit(command, timeout).map_err(|error| error.to_string())?;
     answer.last_chunk().copied().ok_or_else(|| "an answer without a status word".to_owned())
@@ -130,19 +130,19 @@ fn goes_on(link: &mut dyn CardLink, unknown: &[u8], select: &[u8], timeout: Dura
     require(responses.len() == 2, "it stopped at a status word after which it was to go on")
 }
 
-/// CLA 00 INS A4 P1 04 P2 00 Lc AID Le 00 (ISO 7816-4, 11.2.2).
+/// SELECT by name: CLA 00 INS A4 P1 04 P2 00 Lc AID Le 00 (ISO 7816-4, 11.2.2).
 fn select(aid: &[u8]) -> Vec<u8> {
     let length = u8::try_from(aid.len()).unwrap_or_default();
     [&[0x00, 0xA4, 0x04, 0x00, length], aid, &[0x00]].concat()
 }
 
-/// The same with Lc and Le of extended length: 00 and two bytes, then two bytes.
+/// SELECT by name with Lc and Le of extended length: 00 and two bytes, then two bytes.
 fn extended(aid: &[u8]) -> Vec<u8> {
     let length = u16::try_from(aid.len()).unwrap_or_default().to_be_bytes();
     [&[0x00, 0xA4, 0x04, 0x00, 0x00], &length[..], aid, &[0x00, 0x00]].concat()
 }
 
-/// INS FE, which no standard gives, with data so that it has a form that every card takes.
+/// An unknown command: INS FE, which no standard assigns, with data so that every card accepts its form.
 fn unknown(aid: &[u8]) -> Vec<u8> {
     let length = u8::try_from(aid.len()).unwrap_or_default();
     [&[0x00, 0xFE, 0x00, 0x00, length], aid].concat()

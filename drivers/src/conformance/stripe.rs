@@ -7,14 +7,14 @@ use crate::stripe::{
     Density, LeadingZeros, RawTracks, Recording, StripeEncoder, TrackNumber, Tracks, WriteCoercivity,
 };
 
-/// Characters in bits of tracks 1, 2 and 3 (ISO 7811).
+/// Bits of a character on tracks 1, 2 and 3 (ISO 7811).
 const BITS: [u8; 3] = [7, 5, 5];
-/// The defaults of the family's manuals.
+/// Leading zeros that the family's manuals give as defaults.
 const STANDARD: LeadingZeros = LeadingZeros { t13: 61, t2: 22 };
-/// The densities of ISO 7811.
+/// Densities of tracks 1, 2 and 3 (ISO 7811).
 const DENSITIES: [Density; 3] = [Density::Bpi210, Density::Bpi75, Density::Bpi210];
 
-/// Checks an encoder that declares these capabilities.
+/// Runs the checks of an encoder that declares these capabilities.
 pub fn stripe(
     encoder: &mut dyn StripeEncoder,
     can: &[Capability],
@@ -61,7 +61,7 @@ fn settings(findings: &mut FindingCollector, encoder: &mut dyn StripeEncoder, ca
     }
 }
 
-/// Sets, and asks whether it was set.
+/// Sets the recording, and asks whether it was set.
 fn set(encoder: &mut dyn StripeEncoder, how: &Recording, tells: bool) -> Result<(), String> {
     encoder.set(how).map_err(|error| error.to_string())?;
     if !tells {
@@ -139,7 +139,7 @@ fn is_blank(encoder: &mut dyn StripeEncoder) -> Result<(), String> {
     require(found.is_blank(), "something is still there")
 }
 
-/// Bits that no text makes. Behind them an encoder may read more zeros than were written.
+/// Writes and reads bits that are no text. An encoder may read more zeros after them than were written.
 fn bits(encoder: &mut dyn StripeEncoder, how: &Recording) -> Result<Result<(), String>, DeviceError> {
     let raw =
         RawTracks { t1: vec![0x55, 0x2A, 0x7F, 0x01], t2: vec![0x15, 0x0A, 0x1F], t3: vec![0x11, 0x1B] };

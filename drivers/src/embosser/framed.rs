@@ -1,7 +1,8 @@
-//! The framed embosser, also for indent print (wire section 3; lines as Datacard's published escape `~EM%font;x;y;text`).
+//! The framed embosser, also for indent print (wire section 3; the lines are Datacard's published escape
+//! `~EM%font;x;y;text`).
 //!
-//! Not here: fonts, positions and what stands on the card: the record brings complete lines, checked when the file was
-//! accepted. Checked here is only what would break the transmission.
+//! Not here: fonts, positions and the text on the card: the record brings complete lines, which acceptance
+//! has checked. This driver checks only what would break the transmission.
 
 use std::time::Duration;
 
@@ -14,16 +15,17 @@ use crate::link::ByteLink;
 use crate::registry::Capability;
 use crate::wire::FRAME_DATA_MAX;
 
-/// For embossing one card. Machines take one to three seconds; warming the topping foil comes on top.
+/// Time for embossing one card. Machines take one to three seconds, and longer while the topping foil warms
+/// up.
 const EMBOSS_WORK: Duration = Duration::from_secs(20);
 
 /// Bit/s of its serial port.
 pub const BAUD: u32 = 9600;
 
-/// What it can do.
+/// What the machine can do.
 pub const CAPABILITIES: &[Capability] = &[Capability::Emboss, Capability::Indent];
 
-/// An embosser on a link.
+/// A framed embosser on its link.
 pub struct FramedEmbosser<L> {
     framed: FramedLink<L>,
     work: Duration,
@@ -35,7 +37,7 @@ impl<L: ByteLink> FramedEmbosser<L> {
         Self { framed: FramedLink::new(link), work: EMBOSS_WORK }
     }
 
-    /// Another time limit for embossing one card than 20 s.
+    /// Sets another time limit for embossing one card than 20 s.
     pub fn with_work_time(self, work: Duration) -> Self {
         Self { work, ..self }
     }
@@ -61,10 +63,10 @@ impl<L: ByteLink> CardEmbosser for FramedEmbosser<L> {
     }
 }
 
-/// The lines as the machine wants them, as many complete ones to a frame as fit.
+/// The lines in the machine's form, as many complete ones to a frame as fit.
 fn pack(lines: &[String]) -> Result<Vec<Zeroizing<Vec<u8>>>, DeviceError> {
     let mut frames = Vec::new();
-    // Never grows beyond a frame, so no copy of the text stays behind in freed memory.
+    // Never grows beyond a frame, so no copy of the text is left in freed memory.
     let mut frame = Zeroizing::new(Vec::with_capacity(FRAME_DATA_MAX));
     for line in lines {
         if !line.starts_with("~EM%") {

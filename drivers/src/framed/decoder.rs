@@ -1,4 +1,4 @@
-//! Bytes of a framed machine, one by one, into what they say. No I/O.
+//! Turns the bytes of a framed machine, one by one, into events. No I/O.
 //!
 //! ```text
 //! outside ──STX──▶ inside ──ETX──▶ check ──BCC──▶ outside: Frame or Damaged
@@ -7,24 +7,24 @@
 //!    │ else: noise            │ DLE: the next byte is escaped
 //! ```
 //!
-//! STX, ETX, ACK and NAK never stand unescaped between STX and ETX, so a raw one there means that the beginning or the
-//! rest was noise. An ETX outside is the end of a frame whose STX got lost.
+//! STX, ETX, ACK and NAK never stand unescaped between STX and ETX. A raw one there means that the beginning
+//! or the rest was noise. An ETX outside a frame ends one whose STX got lost.
 
 use zeroize::Zeroizing;
 
 use super::is_special;
 use crate::wire::{ACK, DLE, ESCAPE_XOR, ETX, FRAME_DATA_MAX, NAK, STX};
 
-/// cmd, status and data.
+/// Longest body: cmd, status and data.
 const BODY_MAX: usize = FRAME_DATA_MAX + 2;
 
-/// What a machine said.
+/// What a machine sent.
 pub(super) enum FrameEvent {
     /// ACK, NAK or DLE outside a frame.
     Control(u8),
     /// An intact frame: cmd, status, data; at least one byte.
     Frame(Zeroizing<Vec<u8>>),
-    /// A frame that is not intact, or the end of one.
+    /// A damaged frame, or the end of one.
     Damaged,
 }
 
@@ -37,7 +37,7 @@ enum FrameState {
     Check,
 }
 
-/// Collects one frame; never more than its longest body.
+/// Collects one frame, up to the longest body.
 #[derive(Default)]
 pub(super) struct FrameDecoder {
     state: FrameState,
@@ -52,7 +52,7 @@ impl FrameDecoder {
         self.state != FrameState::Outside
     }
 
-    /// Takes one byte; an event if it completes one.
+    /// Takes one byte; returns an event if the byte completes one.
     pub(super) fn push(&mut self, byte: u8) -> Option<FrameEvent> {
         match (self.state, byte) {
             (FrameState::Check, _) => return Some(self.finish(byte)),

@@ -6,14 +6,16 @@
 //! machine                        ACK | NAK | DLE ... work ... STX cmd status data ETX BCC
 //! ```
 //!
-//! - Repeated is only what the machine answered with NAK. A command whose acknowledgement got lost is not: the machine
-//!   may be doing it, and a card must not be embossed twice. It ends as [`DeviceError::Timeout`].
-//! - Answers to earlier commands can still arrive. What comes before our ACK, and what names another command, is
-//!   acknowledged, so that the machine gets on, and dropped.
-//! - The acknowledgement is one byte without a check. An ACK that the line turns into NAK makes us send a command twice;
-//!   nothing in this protocol can prevent that.
-//! - The BCC sees every single changed byte but one that turns into ETX: that one cuts an answer's data short with a
-//!   chance of 1 in 256. Command and status are safe from it, and no answer's data decides anything.
+//! - Only a command that the machine answered with NAK is repeated. A command whose acknowledgement got lost
+//!   is not: the machine may be doing it, and a card must not be embossed twice. Such a command ends as
+//!   [`DeviceError::Timeout`].
+//! - Answers to earlier commands can still arrive. An answer that comes before the ACK, or names another
+//!   command, is acknowledged, so that the machine goes on, and dropped.
+//! - The acknowledgement is one byte without a check. If the line turns an ACK into a NAK, the controller
+//!   sends a command twice; nothing in this protocol can prevent that.
+//! - The BCC reveals every single changed byte, except a byte that turns into ETX: that cuts an answer's data
+//!   short with a chance of 1 in 256. Command and status are safe from it, and nothing is decided by an
+//!   answer's data.
 
 mod decoder;
 #[cfg(test)]
@@ -29,20 +31,20 @@ use crate::link::{ByteLink, LinkError};
 use crate::port::BufferedLink;
 use crate::wire::{ACK, DLE, ESCAPE_XOR, ETX, FRAME_DATA_MAX, FRAME_TRIES, NAK, STX};
 
-/// For the acknowledgement. The longest stuffed frame is on the wire for 2.1 s at 9600 bit/s before the machine can
+/// Time for the acknowledgement. The longest stuffed frame takes 2.1 s at 9600 bit/s before the machine can
 /// judge it.
 const ACKNOWLEDGE_TIME: Duration = Duration::from_secs(5);
-/// For an answer that we asked for again: the work is done, it only has to be sent (2.1 s at most).
+/// Time for an answer that was asked for again: the work is done, only sending is left (2.1 s at most).
 const REPEAT_TIME: Duration = Duration::from_secs(5);
 /// Longest silence inside a frame; a byte takes 1 ms at 9600 bit/s. After it the frame counts as damaged.
 const GAP_TIME: Duration = Duration::from_millis(500);
-/// For commands that only fill or clear a buffer.
+/// Time for commands that only fill or clear a buffer.
 pub(crate) const QUICK_WORK: Duration = Duration::from_secs(5);
 
-/// Commands that count on nothing said before them: clear, feed, take, status (wire sections 3 to 5).
+/// Commands that do not depend on earlier ones: clear, feed, take, status (wire sections 3 to 5).
 const BEGINS: [u8; 4] = *b"CFTS";
 
-/// The framing over a link.
+/// A link to a framed machine: commands and their answers.
 pub struct FramedLink<L> {
     port: BufferedLink<L>,
     decoder: FrameDecoder,
@@ -54,14 +56,14 @@ impl<L: ByteLink> FramedLink<L> {
         Self { port: BufferedLink::new(link), decoder: FrameDecoder::default() }
     }
 
-    /// Connects anew, whatever state the old connection is in.
+    /// Drops the connection, in whatever state it is, and makes a new one.
     pub fn reopen(&mut self, timeout: Duration) -> Result<(), DeviceError> {
         self.decoder = FrameDecoder::default();
         self.port.reopen(timeout)
     }
 
-    /// Gives a command (one printable ASCII character, at most 1,024 bytes of data) and waits for the machine to do it,
-    /// at most `work` after it accepted. Returns the data of its answer.
+    /// Sends a command (one printable ASCII character, at most 1,024 bytes of data) and waits at most `work`,
+    /// from its acceptance on, until the machine has done it. Returns the data of the answer.
     pub fn command(&mut self, cmd: u8, data: &[u8], work: Duration) -> Result<Vec<u8>, DeviceError> {
         let frame = encode(cmd, data)?;
         self.settle(BEGINS.contains(&cmd))?;
@@ -75,7 +77,7 @@ impl<L: ByteLink> FramedLink<L> {
         }
     }
 
-    /// Command 'S': the model's name, of a transport with where it stands; printable ASCII.
+    /// Command 'S': returns the model's name; a transport names its station before it. Printable ASCII.
     pub(crate) fn model(&mut self) -> Result<String, DeviceError> {
         String::from_utf8(self.command(b'S', &[], QUICK_WORK)?)
             .ok()
@@ -83,7 +85,8 @@ impl<L: ByteLink> FramedLink<L> {
             .ok_or(DeviceError::Unexpected("model name that is not printable ASCII"))
     }
 
-    /// Drops what arrived unasked since the last command. Before a command that begins something a dead link is made anew.
+    /// Drops what arrived unasked since the last command. Before a command that begins something, a dead link
+    /// is reconnected.
     fn settle(&mut self, begins: bool) -> Result<(), DeviceError> {
         let mut late = 0u32;
         let decoder = &mut self.decoder;
@@ -112,7 +115,7 @@ impl<L: ByteLink> FramedLink<L> {
         Err(DeviceError::Damaged(Passage::Command))
     }
 
-    /// ACK, NAK or DLE.
+    /// Waits for ACK, NAK or DLE.
     fn acknowledgement(&mut self) -> Result<u8, DeviceError> {
         let deadline = Instant::now() + ACKNOWLEDGE_TIME;
         loop {
@@ -126,14 +129,14 @@ impl<L: ByteLink> FramedLink<L> {
         }
     }
 
-    /// The answer's body: cmd, status, data.
+    /// Returns the answer's body: cmd, status, data.
     fn answer(&mut self, cmd: u8, work: Duration) -> Result<Zeroizing<Vec<u8>>, DeviceError> {
         let mut deadline = Instant::now() + work;
         let mut tries = 1;
         loop {
             match self.event(deadline) {
                 Ok(FrameEvent::Frame(body)) if body.first() == Some(&cmd) => {
-                    // The machine's word counts, even if our thanks do not reach it.
+                    // The answer counts, even if its acknowledgement does not reach the machine.
                     if self.port.send(&[ACK]).is_err() {
                         tracing::warn!("could not acknowledge an answer");
                     }
@@ -160,7 +163,7 @@ impl<L: ByteLink> FramedLink<L> {
         self.port.send(&[ACK])
     }
 
-    /// The next thing that the machine says before the deadline.
+    /// Returns the next event before the deadline.
     fn event(&mut self, deadline: Instant) -> Result<FrameEvent, LinkError> {
         loop {
             let inside = self.decoder.inside();
@@ -186,7 +189,7 @@ fn is_special(byte: u8) -> bool {
     matches!(byte, STX | ETX | ACK | DLE | NAK)
 }
 
-/// STX, cmd and data stuffed, ETX, BCC.
+/// Builds a frame: STX, cmd and data stuffed, ETX, BCC.
 fn encode(cmd: u8, data: &[u8]) -> Result<Zeroizing<Vec<u8>>, DeviceError> {
     if !cmd.is_ascii_graphic() {
         return Err(DeviceError::Unsupported("a command is one printable character"));

@@ -1,6 +1,8 @@
-//! The host's end of a byte link: frames from the socket to the device and back, until one of them closes.
+//! The host's end of a byte link: carries frames from the socket to the device and back, until one of them
+//! closes.
 //!
-//! One thread each way and no queue between: what the other side does not take yet stays where it came from.
+//! One thread each way and no queue between them: bytes that one side does not take yet stay on the other
+//! side.
 
 use std::io::Write;
 use std::net::{TcpStream, ToSocketAddrs};
@@ -16,23 +18,23 @@ use crate::serial::SerialLink;
 use crate::stream::TimedSocket;
 use crate::wire::{HOST_BODY_MAX, host};
 
-/// How long a machine may take no bytes. At 9600 bit/s the longest frame takes 4.3 s.
+/// Longest time in which a machine takes no bytes. At 9600 bit/s the longest frame takes 4.3 s.
 const TAKE_TIME: Duration = Duration::from_secs(30);
-/// How often the way back looks whether the link is still wanted.
+/// How often the thread that reads the device checks that the link is still wanted.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
-/// For a connection to a machine on the network.
+/// Time for a connection to a machine on the network.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 
-/// Two handles of one device: bytes to it, bytes from it.
+/// Two handles of one device: one to send bytes to it, one to receive bytes from it.
 pub(super) type DeviceEnds = (Box<dyn ByteLink>, Box<dyn ByteLink>);
 
-/// A serial port.
+/// Opens a serial port.
 pub(super) fn serial(path: &str, baud: u32) -> Result<DeviceEnds, LinkError> {
     let port = SerialLink::open(path, baud)?;
     Ok((Box::new(port.second()?), Box::new(port)))
 }
 
-/// A machine on the network.
+/// Connects to a machine on the network.
 pub(super) fn tcp(address: &str) -> Result<DeviceEnds, LinkError> {
     let fault = |what: &dyn std::fmt::Display| LinkError::Io(format!("{address}: {what}"));
     let mut found = address.to_socket_addrs().map_err(|e| fault(&e))?;
@@ -43,7 +45,7 @@ pub(super) fn tcp(address: &str) -> Result<DeviceEnds, LinkError> {
     Ok((Box::new(TcpMachine(TimedSocket::new(second))), Box::new(TcpMachine(TimedSocket::new(socket)))))
 }
 
-/// One connection; not opened again, because its host is.
+/// One connection; it is never opened again, because its host is started again instead.
 struct TcpMachine(TimedSocket<TcpStream>);
 
 impl ByteLink for TcpMachine {
@@ -73,7 +75,7 @@ pub(super) fn pump(socket: UnixStream, (mut to, mut from): DeviceEnds) -> Result
     let closed = |error: &LinkError| {
         ended.store(true, Ordering::Relaxed);
         let text = error.to_string();
-        // The controller may have gone, too.
+        // Best effort: the controller may have gone, too.
         let _ = send_frame(
             host::CLOSED,
             text.get(..text.floor_char_boundary(HOST_BODY_MAX)).unwrap_or_default().as_bytes(),
@@ -82,7 +84,7 @@ pub(super) fn pump(socket: UnixStream, (mut to, mut from): DeviceEnds) -> Result
         let _ = socket.shutdown(std::net::Shutdown::Both);
     };
     thread::scope(|scope| {
-        // A thread that the system does not give ends the host, and the controller starts another.
+        // If the system gives no thread, the host ends, and the controller starts another.
         thread::Builder::new().name("machine".into()).spawn_scoped(scope, || {
             let mut piece = [0; HOST_BODY_MAX];
             while !ended.load(Ordering::Relaxed) {
@@ -108,7 +110,7 @@ pub(super) fn pump(socket: UnixStream, (mut to, mut from): DeviceEnds) -> Result
                 }
                 Ok(Some(_)) => break Err(HostError::Protocol("a frame that is none")),
                 Ok(None) => break Ok(()),
-                // The other way has closed the socket.
+                // The other thread has closed the socket.
                 Err(HostError::Io(_)) if ended.load(Ordering::Relaxed) => break Ok(()),
                 Err(error) => break Err(error),
             }

@@ -1,7 +1,7 @@
 //! The host's end of a reader: the exchanges of wire section 1, one after the other, until the socket closes.
 //!
-//! Not here: time limits, which are the controller's. A message that is none ends the host before anything of it was
-//! sent to the card.
+//! Not here: time limits, which the controller keeps. A malformed message ends the host before any part of it
+//! is sent to the card.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;
@@ -22,20 +22,20 @@ use crate::pcsc::PcscReader;
 use crate::stream::TimedSocket;
 use crate::wire::{READER_BODY_MAX, reader};
 
-/// For the hello, which the controller sends at once.
+/// Time for the hello, which the controller sends at once.
 const HELLO_TIME: Duration = Duration::from_secs(10);
 /// kind u8, length u32.
 const HEADER: usize = 5;
 
-/// What a host serves as a reader. Calls may block for ever.
+/// A reader that a host serves. Its calls may block for ever.
 pub trait ServedReader {
-    /// Resets the card; gives its ATR.
+    /// Resets the card; returns its ATR.
     fn power_on(&mut self, reset: Reset, protocols: Protocols) -> Result<Vec<u8>, CardError>;
-    /// One command APDU, one response APDU.
+    /// Sends one command APDU and returns one response APDU.
     fn transmit(&mut self, command: &[u8]) -> Result<&[u8], CardError>;
-    /// Takes the power off.
+    /// Takes the power off the card.
     fn power_off(&mut self) -> Result<(), CardError>;
-    /// Whether the reader answers.
+    /// Checks that the reader answers.
     fn probe(&mut self) -> Result<(), CardError>;
 }
 
@@ -60,16 +60,16 @@ impl ServedReader for PcscReader {
 /// Why a host ends before its controller does.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
-    /// The other end is no controller, or not of this build.
+    /// The other end is no controller, or comes from another build.
     #[error("{0}")]
     Hello(LinkError),
-    /// The controller was told that the device cannot be opened.
+    /// The device cannot be opened; the controller has the reason.
     #[error("{0}")]
     Device(CardError),
-    /// A message that is none.
+    /// The controller sent a malformed message.
     #[error("the controller sent {0}")]
     Protocol(&'static str),
-    /// The socket.
+    /// The socket failed.
     #[error("{0}")]
     Io(#[from] std::io::Error),
 }
@@ -97,14 +97,14 @@ pub fn serve(socket: UnixStream) -> Result<(), HostError> {
     }
 }
 
-/// Ends this process when the other end of the socket closes, whatever blocks at that time.
+/// Ends this process when the other end of the socket closes, even while a call blocks.
 pub fn end_with(socket: &UnixStream) -> std::io::Result<()> {
     let socket = socket.try_clone()?;
     let watch = move || {
-        // Nothing is asked for but what is always told: that the other end has closed.
+        // Asks for no event: poll always reports that the other end has closed.
         let mut closed = [PollFd::new(socket.as_fd(), PollFlags::empty())];
         while !matches!(poll(&mut closed, PollTimeout::NONE), Ok(n) if n > 0) {}
-        // The only way that no call of a library can hold up.
+        // No call of a library can delay this end.
         let _ = kill(Pid::this(), Signal::SIGKILL);
     };
     thread::Builder::new().name("controller".into()).spawn(watch).map(drop)
@@ -124,7 +124,7 @@ fn opened<T>(
     Ok((socket.into_inner()?, device.map_err(HostError::Device)?))
 }
 
-/// Requests and answers until the other end closes.
+/// Serves requests until the other end closes.
 pub(super) fn exchanges<S: Read + Write>(
     socket: &mut S,
     device: &mut impl ServedReader,
@@ -157,14 +157,14 @@ pub(super) fn exchanges<S: Read + Write>(
     Ok(())
 }
 
-/// Commands until the stop rule of one of them holds.
+/// Sends commands to the card until the stop rule of one of them holds.
 fn all<S: Write>(
     answers: &mut AnswerWriter<'_, S>,
     device: &mut impl ServedReader,
     commands: &[u8],
 ) -> Result<(), HostError> {
     let none = || HostError::Protocol("commands that are none");
-    // All of them are looked at before the first one is sent.
+    // All of them are checked before the first one is sent.
     let mut steps = Vec::new();
     let mut rest = commands;
     while !rest.is_empty() {
@@ -185,14 +185,14 @@ fn all<S: Write>(
     Ok(())
 }
 
-/// A step as the controller asks for it.
+/// One command of a session, in the controller's request.
 struct RequestedCommand<'a> {
     command: &'a [u8],
     go_on: Vec<u16>,
 }
 
 impl<'a> RequestedCommand<'a> {
-    /// The first one: n u8 | n x status word u16 | length u16 | command.
+    /// Takes the first one off: n u8 | n x status word u16 | length u16 | command.
     fn split_off(bytes: &mut &'a [u8]) -> Option<Self> {
         let (&n, rest) = bytes.split_first()?;
         let (words, rest) = rest.split_at_checked(2 * usize::from(n))?;
@@ -204,7 +204,7 @@ impl<'a> RequestedCommand<'a> {
     }
 }
 
-/// Kind and body of the next message; `None` when the other end closed between two of them.
+/// Reads kind and body of the next message; `None` if the other end closed between two messages.
 pub(super) fn message(
     socket: &mut impl Read,
     body: &mut Vec<u8>,
@@ -232,7 +232,7 @@ pub(super) fn message(
     Ok(Some(kind))
 }
 
-/// Where answers go, each in one write.
+/// Writes answers, each in one call.
 struct AnswerWriter<'a, S> {
     socket: &'a mut S,
     message: Zeroizing<Vec<u8>>,

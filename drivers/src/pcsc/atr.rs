@@ -1,8 +1,9 @@
-//! Whether an answer to reset is one (ISO 7816-3, 8.2).
+//! Checks that an answer to reset is complete (ISO 7816-3, 8.2).
 //!
-//! pcscd answers "protocol mismatch" for a garbled ATR as for one of another protocol. Not here: what the ATR means.
+//! pcscd answers "protocol mismatch" for a garbled ATR as it does for a card of another protocol. Not here:
+//! what the ATR means.
 
-/// TS: direct or inverse convention; pcscd gives the latter as it is after conversion.
+/// TS: direct or inverse convention; pcscd returns the latter as it is after conversion.
 const TS: [u8; 2] = [0x3B, 0x3F];
 
 /// Whether these bytes are a whole ATR: TS, T0, the interface bytes that each T0 or TDi announces, the historical bytes

@@ -1,7 +1,7 @@
 //! Links to `hwsim` over its Unix socket (wire section 1): a byte link to a machine, and the card link over it.
 //!
-//! Not here: starting `hwsim`. The other end must say that it is simulated; a link that does not is refused, so that
-//! nothing live can be reached through a simulated line.
+//! Not here: starting `hwsim`. The other end must declare itself simulated, or the link is refused: nothing
+//! live can be reached through a simulated line.
 
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -12,12 +12,12 @@ use crate::link::{ByteLink, LinkError};
 use crate::stream::TimedSocket;
 use serde::{Deserialize, Serialize};
 
-/// For the hello and its answer.
+/// Time for the hello and its answer.
 const HELLO_TIME: Duration = Duration::from_secs(5);
-/// Longest answer to the hello.
+/// Longest answer to the hello, in bytes.
 const HELLO_MAX: usize = 4096;
 
-/// What to talk to at a station.
+/// Device of a simulated station.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SimDevice {
@@ -27,7 +27,7 @@ pub enum SimDevice {
     Machine,
     /// The printer's link for images.
     Stream,
-    /// The transport's end.
+    /// The station's end of the card transport.
     Transport,
 }
 
@@ -50,7 +50,7 @@ pub struct SimLink {
     to: SimAddress,
 }
 
-/// Where a link leads, to make it again.
+/// Where a link leads, kept to connect again.
 struct SimAddress {
     socket: PathBuf,
     station: String,
@@ -58,7 +58,7 @@ struct SimAddress {
 }
 
 impl SimLink {
-    /// Connects to `device` at `station` ("chip-1", "output"). The error says what the other end said.
+    /// Connects to `device` at `station` ("chip-1", "output"). An error quotes the other end's reason.
     pub fn connect(socket: &Path, station: &str, device: SimDevice) -> Result<Self, LinkError> {
         let to = SimAddress { socket: socket.to_owned(), station: station.to_owned(), device };
         let mut link = Self { stream: to.connect()?, to };
@@ -66,7 +66,7 @@ impl SimLink {
         Ok(link)
     }
 
-    /// Without a hello, and with nothing to connect to again.
+    /// A link without a hello, which cannot connect again.
     #[cfg(test)]
     pub(crate) fn bare(stream: UnixStream) -> Self {
         let to = SimAddress { socket: PathBuf::new(), station: String::new(), device: SimDevice::Reader };

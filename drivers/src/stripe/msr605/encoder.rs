@@ -1,4 +1,4 @@
-//! The MSR605 as one of the family of stripe encoders.
+//! The MSR605 as a [`StripeEncoder`].
 
 use std::time::Duration;
 
@@ -33,8 +33,9 @@ impl<L: ByteLink> StripeEncoder for Msr605<L> {
         self.read_bits()
     }
 
-    /// Every time, even if nothing changed: the machine may have been switched off and on, and forgets. What can be asked
-    /// for is asked for, since a damaged setting is confirmed like any other.
+    /// Sets everything every time, even if nothing changed: a machine that was switched off and on forgets
+    /// its settings. Settings that can be asked for are asked for, since the machine confirms a damaged one
+    /// like any other.
     fn set(&mut self, how: &Recording) -> Result<(), DeviceError> {
         self.set_coercivity(how.coercivity)?;
         if self.coercivity()? != how.coercivity {
@@ -56,7 +57,7 @@ impl<L: ByteLink> StripeEncoder for Msr605<L> {
         Ok(())
     }
 
-    /// The density cannot be asked for.
+    /// The machine does not report its density.
     fn settings(&mut self) -> Result<Recording, DeviceError> {
         Ok(Recording {
             coercivity: self.coercivity()?,
@@ -105,7 +106,7 @@ mod tests {
         let (link, check) = script.build();
         Msr605::new(link).set(&how).unwrap();
         check.finished();
-        // Told back otherwise: nothing is written.
+        // The machine reports another setting than it was given: nothing is written.
         let (link, check) = done(Script::new(), b"\x1By").expect(b"\x1Bd").give(b"\x1BH").build();
         let outcome = Msr605::new(link).write(&Tracks::default(), &how);
         assert!(matches!(outcome, Err(DeviceError::Unexpected(_))));
