@@ -1,5 +1,6 @@
-//! `cardwright inspect` without keys, duplicate check included, against `openssl dgst -sha256` of the same file: whole
-//! processes, alternating in one run; time, ratio and peak memory. 1,000,000 records, or as many as `RECORDS` says.
+//! `cardwright inspect` without keys, duplicate check included, against `openssl dgst -sha256` of the same
+//! file: whole processes, alternating in one run; time, ratio and peak memory. 1,000,000 records, or as many
+//! as `RECORDS` says.
 //!
 //! Aim: half the speed of `openssl`, at most 64 MiB.
 

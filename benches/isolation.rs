@@ -1,7 +1,8 @@
-//! What one hung reader costs the others: 16 chip stations behind a real pcscd, one of them with a card that never answers,
-//! against 15 stations; whole jobs, alternating.
+//! What one hung reader costs the others: 16 chip stations behind a real pcscd, one of them with a card that
+//! never answers, against 15 stations; whole jobs, alternating.
 //!
-//! Aim: at least 0.98 of the cards per hour. Counted between the 10th and the 90th percentile of the stacked cards.
+//! Aim: at least 0.98 of the cards per hour. Counted between the 10th and the 90th percentile of the stacked
+//! cards.
 
 #![allow(
     missing_docs,
@@ -36,8 +37,8 @@ use support::{CARDWRIGHT, World, median};
 const ROUNDS: usize = 5;
 /// Of a command, in seconds: what the hung card takes before it is thrown out.
 const DEADLINE_S: f64 = 2.0;
-/// A chip's time for a command, in milliseconds: about 0.9 s for a card. Until pcscd, which looks every 0.4 s, has noticed
-/// the next card takes about as long again.
+/// A chip's time for a command, in milliseconds: about 0.9 s for a card. Until pcscd, which looks every 0.4
+/// s, has noticed the next card takes about as long again.
 const COMMAND_MS: f64 = 20.0;
 /// Of a card, at least, in seconds, for the length of a run.
 const CARD_S: f64 = 1.0;
@@ -84,8 +85,8 @@ struct Ran {
 
 /// A whole job on so many stations; the 16th has a card that hangs.
 fn run(world: &World, number: usize, stations: u32, cards: u32) -> Ran {
-    // vpcd's readers come in pairs that share one driver, which pcscd calls for one of them at a time: the hung one has a
-    // pcscd of its own, as a real reader has a driver of its own.
+    // vpcd's readers come in pairs that share one driver, which pcscd calls for one of them at a time: the
+    // hung one has a pcscd of its own, as a real reader has a driver of its own.
     let (scene, other) = (Scene::start(16), Scene::start(1));
     let hung = stations == 16;
     let sim = format!(

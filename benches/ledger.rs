@@ -1,6 +1,6 @@
-//! Group commit: with 1, 8 and 64 events in flight, how many events reach the disk with a commit, how many commits a second
-//! there are of what the disk can do (bare `fdatasync` of one page, alternating in the same run), and what CPU time an
-//! event takes. `SECONDS` says how long each measurement is (2).
+//! Group commit: with 1, 8 and 64 events in flight, how many events reach the disk with a commit, how many
+//! commits a second there are of what the disk can do (bare `fdatasync` of one page, alternating in the same
+//! run), and what CPU time an event takes. `SECONDS` says how long each measurement is (2).
 //!
 //! Aims: 0.8 of the events in flight in a commit, 0.5 of the bare syncs.
 
@@ -142,7 +142,8 @@ fn commits(ledger: &Path) -> u64 {
     u64::from(u32::from_ne_bytes(change))
 }
 
-/// What the disk can do: one page, and made durable; again and again over a file that is there already, as a WAL.
+/// What the disk can do: one page, and made durable; again and again over a file that is there already, as a
+/// WAL.
 fn bare_syncs(path: &Path, seconds: f64) -> f64 {
     let file = File::options().create(true).truncate(false).write(true).open(path).unwrap();
     let page = [0x5A; PAGE];

@@ -1,5 +1,5 @@
-//! What the parts of a card cost, with criterion: channel, HSM in process and through its socket, ledger, picture,
-//! reader, dispatcher's decisions.
+//! What the parts of a card cost, with criterion: channel, HSM in process and through its socket, ledger,
+//! picture, reader, dispatcher's decisions.
 
 #![allow(
     missing_docs,
@@ -152,7 +152,8 @@ fn records(criterion: &mut Criterion, file: &Path) {
     group.finish();
 }
 
-/// Bindings that become durable together; each leaves its blank unfed before, so a pair of changes counts as one.
+/// Bindings that become durable together; each leaves its blank unfed before, so a pair of changes counts as
+/// one.
 fn ledger_batches(criterion: &mut Criterion, world: &World) {
     let mut group = criterion.benchmark_group("ledger");
     for in_flight in [1u32, 8, 64] {

@@ -1,4 +1,5 @@
-//! The bureau's HSM takes what the preparation writes: every Trailer and every application, under each kind of KEK.
+//! The bureau's HSM takes what the preparation writes: every Trailer and every application, under each kind
+//! of KEK.
 
 #![allow(
     clippy::unwrap_used,

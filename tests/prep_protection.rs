@@ -1,4 +1,5 @@
-//! A prepared file is read back, and its protection opened by an independent reader of DESIGN.md sections 3 and 4.
+//! A prepared file is read back, and its protection opened by an independent reader of DESIGN.md sections 3
+//! and 4.
 
 #![allow(
     clippy::unwrap_used,
@@ -83,7 +84,8 @@ fn every_application_opens_and_holds_what_went_in() {
                 };
                 assert_eq!(application.aid, ordered.aid);
 
-                // MACINP covers from the length byte of L1 AID, the second of the raw bytes, to the wrapped MACkey.
+                // MACINP covers from the length byte of L1 AID, the second of the raw bytes, to the wrapped
+                // MACkey.
                 let key = scope.mac_key(family, &kek, &application.wrapped_mac_key, [b'M', b'X']);
                 let end = application.raw.len() - application.mac.len();
                 let mut message = b"CWF1A\x08TESTBANK".to_vec();

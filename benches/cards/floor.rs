@@ -1,11 +1,11 @@
-//! The floor: the block operations that the commands of a card need, and nothing else, on one thread with the raw block
-//! ciphers. No parsing, no copying, no checks, no sockets, no disk.
+//! The floor: the block operations that the commands of a card need, and nothing else, on one thread with the
+//! raw block ciphers. No parsing, no copying, no checks, no sockets, no disk.
 //!
-//! For each application: TK for the MACkey, its blinding and, where there are protected values, the data (SHA-256 of the
-//! scope, two AES blocks under the KEK); the MACkey unwrapped; AES-CMAC over what its MAC covers; protected values
-//! decrypted; K_ENC, K_MAC, K_DEK from the KMC; three session keys; both cryptograms; EXTERNAL AUTHENTICATE; for each
-//! command the ICV, the C-MAC over the plain data and the encryption; secrets under the DEK. Key schedules of KEK and
-//! KMC exist already, all others are made.
+//! For each application: TK for the MACkey, its blinding and, where there are protected values, the data
+//! (SHA-256 of the scope, two AES blocks under the KEK); the MACkey unwrapped; AES-CMAC over what its MAC
+//! covers; protected values decrypted; K_ENC, K_MAC, K_DEK from the KMC; three session keys; both
+//! cryptograms; EXTERNAL AUTHENTICATE; for each command the ICV, the C-MAC over the plain data and the
+//! encryption; secrets under the DEK. Key schedules of KEK and KMC exist already, all others are made.
 
 use std::hint::black_box;
 
@@ -193,7 +193,8 @@ fn tdes_cbc(key: &TdesEde2, data: &mut [u8]) {
     cbc::Encryptor::inner_iv_init(key, (&[0; 8]).into()).encrypt_padded::<NoPadding>(data, length).unwrap();
 }
 
-/// Single-DES CBC with padding 80 00.., the last block decrypted with the right half and encrypted with the left.
+/// Single-DES CBC with padding 80 00.., the last block decrypted with the right half and encrypted with the
+/// left.
 fn retail(left: &Des, right: &Des, mut state: [u8; 8], data: &[u8]) -> [u8; 8] {
     let (blocks, rest) = data.as_chunks::<8>();
     let mut last = [0; 8];

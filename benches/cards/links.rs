@@ -1,5 +1,5 @@
-//! What a card costs the controller at its device links: the real drivers against machines that answer at once. Only
-//! the CPU time of the controller's end counts.
+//! What a card costs the controller at its device links: the real drivers against machines that answer at
+//! once. Only the CPU time of the controller's end counts.
 
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -17,7 +17,8 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// More than any message of this bench.
 const ROOM: usize = 16 << 10;
 
-/// CPU time of sending each card's messages through a simulated reader, and of moving it: feed, take, park, stack.
+/// CPU time of sending each card's messages through a simulated reader, and of moving it: feed, take, park,
+/// stack.
 pub fn cards(folder: &Path, cards: &[Vec<Vec<Vec<u8>>>]) -> Duration {
     let socket = machine(&folder.join("reader.sock"), |request, answer| {
         let mut say = |kind, body: &[u8]| {

@@ -1,8 +1,9 @@
-//! What a card costs, whole programs: CPU time of controller and HSM host for each chip-only card at SECLEV 03 against
-//! the floor of block operations (`floor`), with ledger, IPC and graphics apart; cards per second with stations that
-//! take no time; commands per card against the fewest possible.
+//! What a card costs, whole programs: CPU time of controller and HSM host for each chip-only card at SECLEV
+//! 03 against the floor of block operations (`floor`), with ledger, IPC and graphics apart; cards per second
+//! with stations that take no time; commands per card against the fewest possible.
 //!
-//! Aim: at most 3 times the floor. `CARDS` says how many cards (4,000). The runs alternate with the floor; medians.
+//! Aim: at most 3 times the floor. `CARDS` says how many cards (4,000). The runs alternate with the floor;
+//! medians.
 
 #![allow(
     missing_docs,
@@ -229,7 +230,8 @@ fn fewest_of(
     OPENING + chip::fewest_commands(application, verified, rules) + status
 }
 
-/// CPU per card of all HSM calls, in process and through the socket with both ends, alternating; microseconds.
+/// CPU per card of all HSM calls, in process and through the socket with both ends, alternating;
+/// microseconds.
 fn hsm_calls(world: &World, sessions: &[Session], product: &Product) -> (f64, f64) {
     let store = world.path("bureau.store");
     let round = |hsm: &mut dyn Hsm| {

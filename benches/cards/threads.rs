@@ -1,5 +1,5 @@
-//! CPU time of a running process by thread name, user and system, sampled from `/proc` until it ends. What a thread did
-//! between the last sample and its end is missed: a few milliseconds of a run of seconds.
+//! CPU time of a running process by thread name, user and system, sampled from `/proc` until it ends. What a
+//! thread did between the last sample and its end is missed: a few milliseconds of a run of seconds.
 
 use std::collections::BTreeMap;
 use std::process::Child;

@@ -1,7 +1,7 @@
 //! What went wrong with a machine, in the words of the technician who has to go there.
 //!
-//! Not here: what that means for card, record and job (the modules decide), and readers (`link::CardError`). No error
-//! quotes what was sent or read: that is cardholder data.
+//! Not here: what that means for card, record and job (the modules decide), and readers (`link::CardError`).
+//! No error quotes what was sent or read: that is cardholder data.
 
 use std::fmt;
 use std::time::Duration;

@@ -11,8 +11,8 @@
 //! answer = length u32 BE | UTF-8 JSON {"simulated": true} or {"error": "..."}
 //! ```
 //!
-//! After that, `machine`, `stream` and `transport` are plain byte streams (sections 2 to 6 and 8), and `reader` is a
-//! sequence of exchanges, each one request and one answer (04: one answer for each command):
+//! After that, `machine`, `stream` and `transport` are plain byte streams (sections 2 to 6 and 8), and
+//! `reader` is a sequence of exchanges, each one request and one answer (04: one answer for each command):
 //!
 //! ```text
 //! request = kind u8 | length u32 BE | body      answer = kind u8 | length u32 BE | body      length at most 65,544
@@ -40,9 +40,9 @@
 //! command  STX(02) cmd data ETX(03) BCC        answer  STX(02) cmd status data ETX(03) BCC
 //! ```
 //!
-//! `cmd` and `status` are one printable ASCII character each. BCC = XOR of all bytes on the wire from `cmd` to ETX
-//! inclusive. In `cmd status data`, the bytes 02, 03, 06, 10, 15 are sent as 10 (DLE) followed by the byte xor 40; data
-//! is at most 1,024 bytes before that stuffing. The BCC byte itself is never stuffed.
+//! `cmd` and `status` are one printable ASCII character each. BCC = XOR of all bytes on the wire from `cmd`
+//! to ETX inclusive. In `cmd status data`, the bytes 02, 03, 06, 10, 15 are sent as 10 (DLE) followed by the
+//! byte xor 40; data is at most 1,024 bytes before that stuffing. The BCC byte itself is never stuffed.
 //!
 //! The machine answers a command at once with one byte: ACK (06), it will do the command; NAK (15), the
 //! command arrived damaged and is to be sent again (at most 3 times in all); or DLE (10) alone, the command
@@ -51,8 +51,8 @@
 //! all). A machine cannot distinguish a command that is repeated because its ACK was lost from a new one; the
 //! controller therefore never repeats a command after an ACK.
 //!
-//! Status: '0' done, '1' jam, '2' no card in the station, '3' bad data, '4' supply out (foil, ribbon, hopper empty),
-//! '5' failed, '6' output full.
+//! Status: '0' done, '1' jam, '2' no card in the station, '3' bad data, '4' supply out (foil, ribbon, hopper
+//! empty), '5' failed, '6' output full.
 //!
 //! # 3. Embosser
 //!

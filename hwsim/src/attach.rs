@@ -1,5 +1,6 @@
-//! The line on real devices: beside its socket, stations are served behind virtual readers (`vpcd`) and serial ports
-//! (pseudo-terminals), so that a controller's own readers and ports can be tried. `[sim.attach.STATION]` in the profile:
+//! The line on real devices: besides its socket, stations are served on virtual readers (`vpcd`) and serial
+//! ports (pseudo-terminals), to try a controller's own readers and ports. `[sim.attach.STATION]` in the
+//! profile:
 //!
 //! ```toml
 //! [sim.attach.chip-1]
@@ -12,7 +13,8 @@
 //! transport = "/tmp/line/output"
 //! ```
 //!
-//! There is no hello: the bytes are those that follow it on the socket. One thread each.
+//! There is no hello: the bytes are those that follow the hello on the socket. Each device has a thread of
+//! its own.
 
 use std::io;
 use std::net::TcpListener;
@@ -27,20 +29,20 @@ use crate::profile::OUTPUT;
 use crate::sync::lock;
 use crate::world::{SimulatedLine, SimulatedStation};
 
-/// After a failed accept or a port that could not be opened again.
+/// Pause after a failed accept, or after a port that could not be reopened.
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// A serial port, while there is one.
+/// A serial port, or `None` while it is closed.
 type SharedTerminal = Arc<Mutex<Option<Arc<PseudoTerminal>>>>;
 
-/// What is attached; the links to the ports go with it.
+/// Devices that are served; dropping this removes the symbolic links to their ports.
 #[derive(Default)]
 pub struct AttachedDevices {
     ports: Vec<SharedTerminal>,
 }
 
 impl AttachedDevices {
-    /// Serves what the profile attaches, from now on.
+    /// Starts to serve the devices that the profile attaches.
     pub fn start(world: &Arc<SimulatedLine>) -> Result<Self> {
         let mut attached = Self::default();
         for (name, attach) in &world.sim.attach {
@@ -118,7 +120,7 @@ fn spawn(run: impl FnOnce() + Send + 'static) -> Result<()> {
     Ok(())
 }
 
-/// The port again, as soon as it can be had.
+/// Opens the port again, as soon as the system allows it.
 fn reopened(path: &Path) -> PseudoTerminal {
     loop {
         match PseudoTerminal::open(path) {

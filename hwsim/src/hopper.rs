@@ -1,7 +1,9 @@
-//! The hopper: an endless pile of blanks, mixed from the profile's suppliers by weight, each with its own serial number.
+//! The hopper: an endless pile of blanks, mixed from the profile's suppliers by weight, each with its own
+//! serial number.
 //!
-//! The serial numbers (CSN) are a counter from a start that depends on the seed, through a bijection: no two alike in
-//! 2^32 blanks, unordered to the eye, and two runs with different seeds rarely meet.
+//! The serial numbers (CSN) are a counter that starts at a number made of the seed, passed through a
+//! bijection: no two of 2^32 blanks are alike, they look unordered, and two runs with different seeds rarely
+//! share one.
 
 use crate::blank::SimulatedBlank;
 use crate::card::BlankSpec;
@@ -9,7 +11,7 @@ use crate::faults::{FaultKind, FaultPlan};
 use crate::profile::{BlankSupply, SimLineProfile, StripeCoercivity};
 use crate::rng::{SplitMix64, mix32, mix64};
 
-/// KMC_ID of a supplier whom nobody knows.
+/// KMC_ID of a supplier whose KMC no store has.
 const UNKNOWN_KMC_ID: [u8; 6] = [0xFF, 0xFF, 0xFF, 0x00, 0x00, 0x00];
 /// Keeps the random numbers of blanks apart from those of faults.
 const BLANK_PURPOSE: u64 = 0;
@@ -24,13 +26,13 @@ pub struct BlankHopper {
 }
 
 impl BlankHopper {
-    /// Full, with the pile that belongs to `seed`. The line was checked to have a supply with a weight.
+    /// A hopper with the pile that belongs to `seed`. The line must have a supply with a weight.
     pub fn new(line: &SimLineProfile, seed: u64, faults: FaultPlan) -> Self {
         let supplies = line.sim.blanks.clone();
         Self { seed, fed: 0, supplies, coercivity: line.coercivity(), faults }
     }
 
-    /// The next blank; `None` only after 2^32 of them.
+    /// Draws the next blank; `None` only after 2^32 of them.
     pub fn draw(&mut self) -> Option<SimulatedBlank> {
         self.fed += 1;
         let n = self.fed;
@@ -64,7 +66,7 @@ impl BlankHopper {
     }
 }
 
-/// One supply by weight. The bias of the remainder is below weight / 2^64.
+/// Picks a supply by weight. The bias of the remainder is below weight / 2^64.
 fn pick(supplies: &[BlankSupply], random: u64) -> Option<&BlankSupply> {
     let total: u64 = supplies.iter().map(|s| u64::from(s.weight)).sum();
     let mut at = random.checked_rem(total)?;

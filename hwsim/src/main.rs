@@ -1,4 +1,4 @@
-//! `hwsim`: the simulated line as a program. What it does stands in the library's documentation.
+//! `hwsim`: the simulated line as a program. The library's documentation says what it does.
 
 use std::io::{Read, Write};
 use std::os::unix::fs::DirBuilderExt;
@@ -65,7 +65,7 @@ struct VirtualCardArgs {
     seed: Option<u64>,
 }
 
-/// What T=0 leaves to the terminal.
+/// Values of `--t0`: the steps that T=0 leaves to the terminal.
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum T0Delivery {
     /// To fetch answers
@@ -118,7 +118,7 @@ fn main() -> ExitCode {
         HwsimCommand::Serve(args) => serve(&args),
         HwsimCommand::Card(args) => card(args),
     };
-    // What went wrong and where, without the way there: an operator reads this.
+    // An operator reads this: the fault and its place, without the calls that led there.
     ended.map_or_else(
         |error| {
             eprintln!("hwsim: {error:#}");
@@ -158,7 +158,7 @@ fn serve(args: &ServeLineArgs) -> Result<()> {
     Ok(())
 }
 
-/// One card that stays in its reader, until a signal comes.
+/// Serves one card that stays in its reader, until a signal comes.
 fn card(args: VirtualCardArgs) -> Result<()> {
     ensure!(args.speed >= 0.0 && args.speed.is_finite(), "--speed must be 0 or more");
     let mut line = SimLineProfile::load(&args.line)?.of_card(&args.product, &args.vpcd)?;
@@ -208,7 +208,7 @@ fn faults(path: Option<&Path>, seed: u64) -> Result<FaultPlan> {
         .with_context(|| format!("faults file {}", path.display()))
 }
 
-/// Before the first thread, which would otherwise take the signal and die of it.
+/// Called before the first thread starts, which would otherwise take the signal and die of it.
 fn block_signals() -> Result<SigSet> {
     let signals: SigSet = [Signal::SIGTERM, Signal::SIGINT].into_iter().collect();
     signals.thread_block()?;
@@ -246,7 +246,7 @@ fn wait(signals: &SigSet, until_stdin_closes: bool) -> Result<()> {
     stopped.recv().context("both waiting threads died")
 }
 
-/// A directory of our own for the socket, removed at the end.
+/// A directory for the socket alone, removed at the end.
 struct SocketDirectory(PathBuf);
 
 impl SocketDirectory {

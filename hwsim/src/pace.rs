@@ -1,13 +1,15 @@
-//! Waiting: the machine's seconds, divided by `--speed`, are slept on average exactly.
+//! Waiting: sleeps the machine's seconds, divided by `--speed`, exactly on average.
 //!
-//! A sleep of 50 µs takes 110 µs, so small waits are collected until they are worth a sleep, and what a sleep took too
-//! long is subtracted from the next ones. One [`LinkPace`] belongs to one link, so one station.
+//! A sleep of 50 µs takes 110 µs. So small waits are collected until they are worth a sleep, and the time
+//! that a sleep took too long is subtracted from the next ones. One [`LinkPace`] belongs to one link, so to
+//! one station.
 
 use std::time::{Duration, Instant};
 
-/// Waits shorter than this are collected first, in seconds.
+/// Waits shorter than this are collected, in seconds.
 const WORTH_A_SLEEP_S: f64 = 0.001;
-/// A credit greater than this is given up, in seconds: a host that was stopped for a minute shall not race afterwards.
+/// A greater credit than this is given up, in seconds: a computer that was stopped for a minute must not race
+/// afterwards.
 const CREDIT_MAX_S: f64 = 0.05;
 
 /// The waits of one link.
@@ -18,12 +20,12 @@ pub struct LinkPace {
 }
 
 impl LinkPace {
-    /// `speed` divides all times; 0 = no waiting.
+    /// `speed` divides all times; 0 means no waiting.
     pub fn new(speed: f64) -> Self {
         Self { speed, debt_s: 0.0 }
     }
 
-    /// True if nothing ever waits.
+    /// Whether nothing ever waits.
     pub fn is_instant(&self) -> bool {
         self.speed == 0.0
     }
@@ -35,14 +37,14 @@ impl LinkPace {
         }
     }
 
-    /// Spends what is left of `seconds` of the machine's time that began at `start`.
+    /// Spends the rest of `seconds` of the machine's time that began at `start`.
     pub fn until(&mut self, start: Instant, seconds: f64) {
         if !self.is_instant() {
             self.sleep((seconds / self.speed - start.elapsed().as_secs_f64()).max(0.0));
         }
     }
 
-    /// Sleeps so many seconds of ours, now or later.
+    /// Sleeps so many seconds of real time, now or later.
     fn sleep(&mut self, seconds: f64) {
         self.debt_s += seconds;
         if self.debt_s >= WORTH_A_SLEEP_S {

@@ -1,7 +1,7 @@
-//! What `hwsim` reads of a line profile: the modules with their stations, and the `[sim]` table.
+//! The parts of a line profile that `hwsim` reads: the modules with their stations, and the `[sim]` table.
 //!
-//! The rest of the file (MICs, links, what becomes of rejects) belongs to the controller and is passed over. The `[sim]`
-//! table is ours alone, so an unknown key in it is an error.
+//! The rest of the file (MICs, links, the fate of rejects) belongs to the controller and is skipped. The
+//! `[sim]` table is for `hwsim` alone, so an unknown key in it is an error.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer};
 use crate::card::AnswerDelivery;
 use crate::timing;
 
-/// Line profiles that are built in, by name.
+/// Line profiles that are built in, with their names.
 const SHIPPED: &[(&str, &str)] = &[
     ("sim-8", include_str!("../../profiles/lines/sim-8.toml")),
     ("sim-64", include_str!("../../profiles/lines/sim-64.toml")),
@@ -20,18 +20,18 @@ const SHIPPED: &[(&str, &str)] = &[
     ("sim-line", include_str!("../../profiles/lines/sim-line.toml")),
 ];
 
-/// Name of the transport that is no station's.
+/// Name of the one transport that belongs to no station.
 pub const OUTPUT: &str = "output";
 
 /// The station of [`SimLineProfile::of_card`].
 pub const CARD_STATION: &str = "card-1";
 
-/// A line that can be simulated.
+/// Profile of a line that can be simulated.
 #[derive(Debug, Clone)]
 pub struct SimLineProfile {
     /// Its name.
     pub name: String,
-    /// How many cards the output's buffer holds.
+    /// Cards that the output's buffer holds.
     pub reorder_buffer: u32,
     /// Modules in line order.
     pub modules: Vec<MachineModule>,
@@ -39,7 +39,7 @@ pub struct SimLineProfile {
     pub sim: SimTable,
 }
 
-/// The file as it stands.
+/// Keys of the file.
 #[derive(Deserialize)]
 struct LineFile {
     name: String,
@@ -54,12 +54,12 @@ struct LineFile {
 pub struct MachineModule {
     /// Its name; stations are `name-1`, `name-2` ...
     pub name: String,
-    /// What it does.
+    /// Its kind of machine.
     pub kind: MachineKind,
-    /// Stripe modules: which encoder; an MSR605 unless it says `mse630`.
+    /// Stripe modules: the encoder, an MSR605 unless this names `mse630`.
     #[serde(default)]
     pub driver: Option<String>,
-    /// How many stations.
+    /// Count of its stations.
     #[serde(default = "one")]
     pub stations: u32,
     /// Stripe modules: coercivity of the plastic on this line.
@@ -97,7 +97,7 @@ pub enum StripeCoercivity {
     Loco,
 }
 
-/// The `[sim]` table. Seconds are the machine's, before `--speed` divides them.
+/// The `[sim]` table. Seconds are the machine's time, before `--speed` divides it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SimTable {
@@ -116,7 +116,7 @@ pub struct SimTable {
     pub printer_s: f64,
     /// One card embossed.
     pub embosser_s: f64,
-    /// A card's chip work takes at least so long, from its reset to the power off, which waits for the rest.
+    /// Least time of a card's chip work, from its reset to the power off, which waits for the rest.
     #[serde(default)]
     pub chip_s: f64,
     /// TA1 of ISO 7816-3: wire rate of the chip.
@@ -126,16 +126,16 @@ pub struct SimTable {
     pub page_ms: f64,
     /// Opening of a secure channel, ms.
     pub crypto_ms: f64,
-    /// Operating system of the card, per command, ms.
+    /// Time of the card's operating system for each command, ms.
     pub command_ms: f64,
-    /// Stations that are served on real devices too, by name; `output` for the output's transport.
+    /// Stations that are served on real devices too, by name; `output` stands for the output's transport.
     #[serde(default)]
     pub attach: BTreeMap<String, StationAttachment>,
     /// The pile of blanks.
     pub blanks: Vec<BlankSupply>,
 }
 
-/// Where a station's devices are found besides the line's socket ([`crate::attach`]).
+/// Devices on which a station is served besides the line's socket ([`crate::attach`]).
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StationAttachment {
@@ -180,7 +180,7 @@ pub struct BlankSupply {
     /// Answer to reset.
     #[serde(deserialize_with = "bytes")]
     pub atr: Vec<u8>,
-    /// `t0`: answers have to be fetched (`61xx`, `6Cxx`).
+    /// `t0` if answers have to be fetched (`61xx`, `6Cxx`).
     #[serde(default)]
     pub transport: AnswerDelivery,
     /// Its share of the pile.
@@ -228,8 +228,8 @@ impl SimLineProfile {
         Ok(line)
     }
 
-    /// What is left of the line for one card of this product behind a virtual reader: a chip station, and the first
-    /// supply of the product.
+    /// Reduces the line to one card of this product on a virtual reader: a chip station, and the first supply
+    /// of the product.
     pub fn of_card(mut self, product: &str, vpcd: &str) -> Result<Self> {
         self.sim.blanks.retain(|b| b.product == product && b.weight > 0);
         self.sim.blanks.truncate(1);
@@ -289,7 +289,7 @@ impl SimLineProfile {
             .flat_map(|m| (1..=m.stations).map(move |n| (format!("{}-{n}", m.name), m)))
     }
 
-    /// Coercivity of the plastic: what the stripe module says, HiCo on a line without one.
+    /// Coercivity of the plastic, from the stripe module; HiCo on a line without one.
     pub fn coercivity(&self) -> StripeCoercivity {
         self.modules.iter().find_map(|m| m.coercivity).unwrap_or(StripeCoercivity::Hico)
     }

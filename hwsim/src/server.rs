@@ -1,5 +1,5 @@
-//! The Unix socket of the line: hello, then one device per connection, one thread per connection (`drivers::wire`
-//! section 1). All reads block; nothing polls.
+//! The Unix socket of the line: a hello, then one device per connection, one thread per connection
+//! (`drivers::wire` section 1). All reads block; nothing polls.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -16,12 +16,12 @@ use crate::device::{self, reader};
 use crate::profile::{MachineKind, OUTPUT};
 use crate::world::SimulatedLine;
 
-/// Longest hello that is read.
+/// Longest hello that is read, in bytes.
 const HELLO_MAX: u32 = 4096;
-/// After a failed accept (no descriptors or threads left), before the next.
+/// Pause after a failed accept (no descriptors or threads left).
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// What the controller says first.
+/// First message of the controller.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StationHello {
@@ -38,7 +38,7 @@ enum StationDevice {
     Transport,
 }
 
-/// A line that listens.
+/// A simulated line that listens on its socket.
 pub struct LineServer {
     world: Arc<SimulatedLine>,
     path: PathBuf,
@@ -46,7 +46,7 @@ pub struct LineServer {
 }
 
 impl LineServer {
-    /// Binds the socket and serves from now on.
+    /// Binds the socket and starts to serve.
     pub fn start(world: SimulatedLine, path: &Path) -> Result<Self> {
         let listener = UnixListener::bind(path).with_context(|| format!("socket {}", path.display()))?;
         let world = Arc::new(world);
@@ -56,12 +56,12 @@ impl LineServer {
         Ok(Self { world, path: path.to_owned(), _attached: attached })
     }
 
-    /// Where it listens.
+    /// The path of the socket.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Switches the line off: what lies in it is left. Says whether the witness is complete.
+    /// Switches the line off; cards in it are left there. Returns whether the witness is complete.
     pub fn stop(self) -> bool {
         self.world.switch_off();
         !self.world.witness_has_failed()

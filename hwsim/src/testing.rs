@@ -1,4 +1,4 @@
-//! What several unit tests need: a line that takes no time, and a client's end of a link.
+//! Helpers of several unit tests: a line that takes no time, and a client's end of a link.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -12,12 +12,12 @@ use crate::sync::lock;
 use crate::witness::LineWitness;
 use crate::world::{SimulatedLine, SimulatedStation};
 
-/// `sim-8` without waiting and with these faults.
+/// The line `sim-8` without waiting, with these faults.
 pub fn world(faults: &str) -> SimulatedLine {
     world_with_dump(faults, None)
 }
 
-/// The same with a witness.
+/// The line `sim-8` without waiting, with these faults and a witness.
 pub fn world_with_dump(faults: &str, dir: Option<&std::path::Path>) -> SimulatedLine {
     let faults = FaultPlan::from_toml(faults, 1).unwrap();
     SimulatedLine::new(
@@ -37,7 +37,7 @@ pub fn feed<'a>(world: &'a SimulatedLine, station: &str) -> &'a SimulatedStation
     station
 }
 
-/// Looks at the card that lies in a station.
+/// Reads or changes the card that lies in a station.
 pub fn look<T>(station: &SimulatedStation, at: impl FnOnce(&mut SimulatedBlank) -> T) -> T {
     at(&mut lock(station.slot().card().unwrap()))
 }
@@ -60,7 +60,8 @@ pub fn link<T>(
     })
 }
 
-/// Ends the link however the client ends, so that a failed test fails instead of waiting for its server.
+/// Ends the link in whatever way the client ends, so that a failed test fails instead of waiting for its
+/// server.
 struct HangUpOnDrop<'a>(&'a UnixStream);
 
 impl Drop for HangUpOnDrop<'_> {
@@ -101,7 +102,8 @@ impl LinkClient<'_> {
         assert!(got.is_err(), "{got:?} {byte:02x?}");
     }
 
-    /// One framed command through to its answer's status and data; panics if the machine does not accept it.
+    /// Sends a framed command and returns status and data of its answer; panics if the machine does not
+    /// accept it.
     #[track_caller]
     pub fn command(&mut self, command: u8, data: &[u8]) -> (u8, Vec<u8>) {
         self.send(&frame(&[&[command], data].concat()));
@@ -136,7 +138,7 @@ impl LinkClient<'_> {
     }
 }
 
-/// A frame around command and data, written here from the page and not with the machine's code.
+/// A frame around command and data, written here from the wire page and not with the machine's code.
 pub fn frame(body: &[u8]) -> Vec<u8> {
     let mut wire = Vec::new();
     for byte in body {

@@ -1,15 +1,15 @@
-//! The independent witness: what happened to every piece of plastic, written beside the controller and without it.
+//! The independent witness: a record of everything that happened to every piece of plastic, written without
+//! the controller.
 //!
 //! In the directory of `--dump`:
 //!
 //! ```text
-//! CSN.json       one object per blank that left the line (DESIGN section 8), renamed into place
+//! CSN.json       one object per blank that left the line (`SimulatedBlank::witness`), renamed into place
 //! line.jsonl     {"n", "blank", "what": "fed" | "left", ...}: a card entered or left the line
 //! faults.jsonl   {"n", "blank", "kind", "station"}: an injected fault took effect
 //! ```
 //!
-//! Without `--dump` nothing is written. The objects show clear values, of simulated cards and TEST keys only; nobody else reads
-//! them.
+//! Without `--dump` nothing is written. The objects show clear values, of simulated cards and TEST keys only.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -39,7 +39,7 @@ struct DumpDirectory {
 }
 
 impl LineWitness {
-    /// Opens the directory, making it if need be; `None` = write nothing.
+    /// Opens the directory and makes it if needed; with `None` the witness writes nothing.
     pub fn open(dir: Option<&Path>) -> Result<Self> {
         let Some(dir) = dir else { return Ok(Self::default()) };
         std::fs::create_dir_all(dir).with_context(|| format!("dump directory {}", dir.display()))?;
@@ -56,12 +56,12 @@ impl LineWitness {
         Ok(Self { dump: Some(dump), failed: AtomicBool::new(false) })
     }
 
-    /// True if something could not be written: the dump is not complete.
+    /// Whether something could not be written, so that the dump is not complete.
     pub fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Relaxed)
     }
 
-    /// A blank entered the line at `station`.
+    /// Records that a blank entered the line at `station`.
     pub fn fed(&self, blank: &SimulatedBlank, station: &str) {
         self.write(|dump| {
             let line = json!({ "n": blank.n, "blank": blank.csn(), "what": "fed", "station": station });
@@ -69,7 +69,7 @@ impl LineWitness {
         });
     }
 
-    /// A blank left the line: its object, then its line.
+    /// Records that a blank left the line: its object, then its line.
     pub fn left(&self, blank: &SimulatedBlank, fate: &BlankFate) {
         self.write(|dump| {
             let csn = blank.csn();
@@ -90,7 +90,7 @@ impl LineWitness {
         });
     }
 
-    /// An injected fault took effect.
+    /// Records that an injected fault took effect.
     pub fn struck(&self, blank: &SimulatedBlank, kind: FaultKind, station: &str) {
         self.write(|dump| {
             let line = json!({ "n": blank.n, "blank": blank.csn(), "kind": kind.name(), "station": station });

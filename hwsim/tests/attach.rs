@@ -1,4 +1,5 @@
-//! The line on serial ports and behind virtual readers, from outside: a client opens the ports, and plays vpcd's part.
+//! The line on serial ports and behind virtual readers, from outside: a client opens the ports, and plays
+//! vpcd's part.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,6 +1,7 @@
 //! Real machines and readers that lie on the bench, each in a station host.
 //!
-//! They stand in a TOML file that the variable CARDWRIGHT_DEVICES names; without it the test says that none are listed.
+//! They stand in a TOML file that the variable CARDWRIGHT_DEVICES names; without it the test says that none
+//! are listed.
 //!
 //! ```toml
 //! [[device]]

@@ -1,5 +1,5 @@
-//! Every driver over the links that a bureau has: its machine in `hwsim` is on a pseudo-terminal, a printer's pictures go
-//! over TCP, and each link is in a station host. The cards come over the transport's own port.
+//! Every driver over the links that a bureau has: its machine in `hwsim` is on a pseudo-terminal, a printer's
+//! pictures go over TCP, and each link is in a station host. The cards come over the transport's own port.
 
 use std::net::TcpListener;
 use std::path::Path;

@@ -8,8 +8,8 @@ use std::fmt::Write;
 use crate::hold;
 use crate::sources::{Source, repository, tokens};
 
-/// The law, from the ground: a folder (or a file of `src`) imports only from floors below its own. A new one gets its
-/// place here first.
+/// The law, from the ground: a folder (or a file of `src`) imports only from floors below its own. A new one
+/// gets its place here first.
 const FLOORS: &[&[&str]] = &[
     &["ids", "exit", "audit", "beside", "picture"],
     &["tlv", "crypto", "outputs", "request"],

@@ -8,8 +8,8 @@ use crate::sources::{Source, repository, tokens};
 /// Names that may stand in several files, and why.
 const SHARED: &[(&str, &str)] = &[];
 
-/// Names that still stand in several files of `src`. This list only shrinks: whoever renames one takes it off, and the
-/// test says so.
+/// Names that still stand in several files of `src`. This list only shrinks: whoever renames one takes it
+/// off, and the test says so.
 const TO_RENAME: &[&str] = &[
     "Accepted",
     "Answer",
@@ -73,7 +73,8 @@ const TO_RENAME: &[&str] = &[
 /// The crates whose names are one vocabulary.
 const CRATES: [&str; 3] = ["src/", "drivers/src/", "hwsim/src/"];
 
-/// The types that code defines: structs, enums, unions, traits, and type names outside of traits and implementations.
+/// The types that code defines: structs, enums, unions, traits, and type names outside of traits and
+/// implementations.
 fn defined(source: &Source) -> BTreeSet<&str> {
     let tokens = tokens(&source.live);
     let mut depth = 0usize;

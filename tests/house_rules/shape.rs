@@ -5,7 +5,8 @@ use std::fs;
 use crate::sources::{Source, named, repository};
 use crate::{every, finds, hold};
 
-/// DESIGN section 2: "top level of the repository, and nothing else". `target` is the build's and not committed.
+/// DESIGN section 2: "top level of the repository, and nothing else". `target` is the build's and not
+/// committed.
 const TOP_LEVEL: [&str; 16] = [
     "Cargo.lock",
     "Cargo.toml",

@@ -1,5 +1,6 @@
-//! The repository's text files, and Rust text told apart into code, strings, comments and what is for tests. A reader
-//! for rules, not a parser: macros and conditional compilation other than `#[cfg(test)]` are not understood.
+//! The repository's text files, and Rust text told apart into code, strings, comments and what is for tests.
+//! A reader for rules, not a parser: macros and conditional compilation other than `#[cfg(test)]` are not
+//! understood.
 
 use std::fs;
 use std::path::Path;
@@ -190,8 +191,8 @@ fn without_tests(code: &str) -> String {
     live
 }
 
-/// From an attribute to the end of what it stands on: a block, `;`, the comma behind a field, or the end of the block
-/// that it is the last of.
+/// From an attribute to the end of what it stands on: a block, `;`, the comma behind a field, or the end of
+/// the block that it is the last of.
 fn item_length(code: &str) -> usize {
     const ITEMS: [&str; 10] =
         ["fn", "struct", "enum", "union", "trait", "type", "impl", "const", "static", "use"];

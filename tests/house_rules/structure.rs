@@ -1,4 +1,5 @@
-//! How the sources are laid out: modules and tests in one way, functions that fit a screen, threads that may be refused.
+//! How the sources are laid out: modules and tests in one way, functions that fit a screen, threads that may
+//! be refused.
 
 use crate::sources::{Source, named, repository, tokens};
 use crate::{every, finds, hold};
@@ -9,8 +10,8 @@ const CRATES: [&str; 3] = ["src/", "drivers/src/", "hwsim/src/"];
 /// A function longer than this is on [`LONG`].
 const FUNCTION_LINES_MAX: usize = 60;
 
-/// Functions that may be longer: one list of cases or of fields, which pieces would make harder to read. This list only
-/// shrinks.
+/// Functions that may be longer: one list of cases or of fields, which pieces would make harder to read. This
+/// list only shrinks.
 const LONG: &[(&str, &str)] = &[
     ("src/cli/audit.rs verify", "one sentence for each finding"),
     ("src/cli/daemon.rs answer", "one arm for each request"),
@@ -274,7 +275,8 @@ fn tests_inside_a_module_are_short() {
     hold(&long_inline_tests(&repository(), LONG_INLINE_TESTS));
 }
 
-/// `thread::spawn` and `Scope::spawn` panic where the system gives no thread; `thread::Builder` returns an error.
+/// `thread::spawn` and `Scope::spawn` panic where the system gives no thread; `thread::Builder` returns an
+/// error.
 fn panicking_spawns(sources: &[Source], listed: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
     for s in sources.iter().filter(|s| s.is_rust() && s.within(&CRATES)) {

@@ -1,5 +1,6 @@
 //! The software HSM, its store, host and client, against files and cards that are made here from the words of
-//! DESIGN.md and standards.md with raw ciphers: nothing of `src/crypto`, `src/scp` or `src/record` is used to make them.
+//! DESIGN.md and standards.md with raw ciphers: nothing of `src/crypto`, `src/scp` or `src/record` is used to
+//! make them.
 
 #![allow(
     clippy::unwrap_used,

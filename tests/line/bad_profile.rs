@@ -1,5 +1,5 @@
-//! Wrong profiles, and names of profiles that a file should not get away with: refused before a card is touched.
-//! Shipped profiles are right, and every line makes cards of every product.
+//! Wrong profiles, and names of profiles that a file should not get away with: refused before a card is
+//! touched. Shipped profiles are right, and every line makes cards of every product.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

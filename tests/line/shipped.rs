@@ -1,5 +1,5 @@
-//! Everything under `profiles/` is carried by the program and works: the folder is listed here, so a file that nobody
-//! named in `src/profile/shipped.rs` is found.
+//! Everything under `profiles/` is carried by the program and works: the folder is listed here, so a file
+//! that nobody named in `src/profile/shipped.rs` is found.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -75,7 +75,8 @@ fn a_profile_that_nobody_named_is_found() {
     assert!(!found.contains(&"lines/sim-8.toml".to_owned()));
 }
 
-/// Each line and each product passes `profile check`, and a card of each product is made on each simulated line.
+/// Each line and each product passes `profile check`, and a card of each product is made on each simulated
+/// line.
 #[test]
 fn every_shipped_profile_is_checked_and_makes_a_card() {
     let world = World::new();

@@ -43,7 +43,8 @@ fn two_thousand_cards_hold_what_was_ordered() {
         (&report["rejects"], &report["gaps"], &report["remakes"]),
         (&none_at_all(), &none_at_all(), &none_at_all())
     );
-    // DESIGN section 5: at most four calls for an application and card. Every application of the file was made.
+    // DESIGN section 5: at most four calls for an application and card. Every application of the file was
+    // made.
     let applications: usize = made.iter().map(|(_, dump)| personalized(dump)).sum();
     assert_eq!(number(&report["run"], "applications"), applications as u64);
     assert!(number(&report["run"], "hsm_calls") <= 4 * applications as u64, "{}", report["run"]);
@@ -130,8 +131,8 @@ fn the_comparison_sees_every_difference() {
     see("a DGI too many", card_ref, more);
 }
 
-/// Blanks of two suppliers and of two key versions of one of them lie mixed in the stack. Whose KMC the bureau lacks is
-/// thrown out unbound; with all KMCs the very same blanks become good cards.
+/// Blanks of two suppliers and of two key versions of one of them lie mixed in the stack. Whose KMC the
+/// bureau lacks is thrown out unbound; with all KMCs the very same blanks become good cards.
 #[test]
 fn two_kmcs_and_two_key_versions_in_one_stack() {
     const CARDS: u32 = 60;

@@ -1,5 +1,6 @@
-//! The real ledger on real files against the model: it takes what the model takes, refuses what the model refuses, and after
-//! each step its tables say what the model says, also when it is opened again from what a crash left.
+//! The real ledger on real files against the model: it takes what the model takes, refuses what the model
+//! refuses, and after each step its tables say what the model says, also when it is opened again from what a
+//! crash left.
 
 use std::path::{Path, PathBuf};
 

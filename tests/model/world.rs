@@ -1,5 +1,5 @@
-//! The whole system: plastic, what the controller has in memory, and what is on disk. What is in memory alone dies with a
-//! crash, plastic stays where it is.
+//! The whole system: plastic, what the controller has in memory, and what is on disk. What is in memory alone
+//! dies with a crash, plastic stays where it is.
 
 use cardwright::ledger::{AttemptState, JobState};
 

@@ -7,8 +7,8 @@
 //!                                    longer: a command APDU, answer the response APDU
 //! ```
 //!
-//! A message without a body hangs vpcd until the card leaves (its `recv` of 0 bytes waits), so a mute card's ATR is one
-//! byte that begins none: to pcscd, a card that lies there and does not answer.
+//! A message without a body hangs vpcd until the card leaves (its `recv` of 0 bytes waits), so a mute card's
+//! ATR is one byte that begins none: to pcscd, a card that lies there and does not answer.
 //!
 //! vpcd sends length and body apart, so without an acknowledgement at once each message waits for 40 ms.
 

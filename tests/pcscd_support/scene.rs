@@ -6,8 +6,9 @@
 //! cards     threads or processes in the network namespace, which connect to 127.0.0.1:port(n)
 //! ```
 //!
-//! vpcd gives two slots to an instance and keeps its sockets in a table for each library file: every pair of readers has
-//! a copy of the library. Readers are numbered from 0: number n is slot n % 2 of "Cardwright Test <n / 2>".
+//! vpcd gives two slots to an instance and keeps its sockets in a table for each library file: every pair of
+//! readers has a copy of the library. Readers are numbered from 0: number n is slot n % 2 of "Cardwright Test
+//! <n / 2>".
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -131,7 +132,8 @@ impl Scene {
         self.folder.path().join("run/pcscd.comm")
     }
 
-    /// A program to be started in the scene; there, the scene's pcscd is the system's. It runs under the same process id.
+    /// A program to be started in the scene; there, the scene's pcscd is the system's. It runs under the same
+    /// process id.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["--mount", "--net", "--wd=.", "--target", &self.holder.id().to_string()]).arg(program);

@@ -1,9 +1,10 @@
-//! The kill storm: the daemon, and what it works with, are killed at every APDU, every write and every sync of the ledger
-//! from its making on, before a message that they send, by pulling the plug, while a job that was released at once goes on,
-//! and at random; what the simulated line saw is held against the tables of the ledger each time.
+//! The kill storm: the daemon, and what it works with, are killed at every APDU, every write and every sync
+//! of the ledger from its making on, before a message that they send, by pulling the plug, while a job that
+//! was released at once goes on, and at random; what the simulated line saw is held against the tables of the
+//! ledger each time.
 //!
-//! Each APDU and each sync; each second write, 50 at random, and a few of the rest. `STORM=full`: each write, a thousand at
-//! random, and more of the rest.
+//! Each APDU and each sync; each second write, 50 at random, and a few of the rest. `STORM=full`: each write,
+//! a thousand at random, and more of the rest.
 
 #![allow(
     clippy::unwrap_used,

@@ -85,7 +85,8 @@ impl FindingCollector {
             let other = format!(
                 "it says that it is {first:?}, which is no {kind}: exchange the cables, or correct the profile's `serial`"
             );
-            if !self.add("it is what the profile says", require(first.to_lowercase().contains(kind), &other)) {
+            if !self.add("it is what the profile says", require(first.to_lowercase().contains(kind), &other))
+            {
                 return false;
             }
         }

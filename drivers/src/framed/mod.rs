@@ -1,5 +1,5 @@
-//! The STX framing of embosser, printer and transport, controller's end (wire section 2; after the framing that the
-//! Star TCP300 manual, p. 8, publishes).
+//! The STX framing of embosser, printer and transport, controller's end (wire section 2; after the framing
+//! that the Star TCP300 manual, p. 8, publishes).
 //!
 //! ```text
 //! us       STX cmd data ETX BCC                                    ACK (or NAK: again)

@@ -1,4 +1,5 @@
-//! Both ends of the station host protocol, each against the other or against bytes made by hand from wire section 7.
+//! Both ends of the station host protocol, each against the other or against bytes made by hand from wire
+//! section 7.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -24,7 +25,8 @@ const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(300);
 const LIMITS: SessionLimits = SessionLimits { each: LONG, all: LONG };
 
-/// A reader that answers each command with its second byte as status word 90xx, and keeps what it was asked for.
+/// A reader that answers each command with its second byte as status word 90xx, and keeps what it was asked
+/// for.
 #[derive(Default)]
 struct Fake {
     asked: Vec<Vec<u8>>,

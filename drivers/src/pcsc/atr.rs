@@ -6,8 +6,8 @@
 /// TS: direct or inverse convention; pcscd returns the latter as it is after conversion.
 const TS: [u8; 2] = [0x3B, 0x3F];
 
-/// Whether these bytes are a whole ATR: TS, T0, the interface bytes that each T0 or TDi announces, the historical bytes
-/// that T0 counts, and TCK where another protocol than T=0 is offered.
+/// Whether these bytes are a whole ATR: TS, T0, the interface bytes that each T0 or TDi announces, the
+/// historical bytes that T0 counts, and TCK where another protocol than T=0 is offered.
 pub(super) fn is_whole(atr: &[u8]) -> bool {
     let Some((&[ts, t0], mut rest)) = atr.split_first_chunk() else { return false };
     let mut announced = t0;

@@ -1,13 +1,14 @@
 //! Finds where a USB path is plugged in: the number of its bus and the device's number there, from sysfs.
 //!
-//! A path ("1-4.2": bus 1, port 4, port 2 of the hub there) stays when devices are plugged in another order; the
-//! device's number does not, so it is read again at every look.
+//! A path ("1-4.2": bus 1, port 4, port 2 of the hub there) stays when devices are plugged in another order;
+//! the device's number does not, so it is read again at every look.
 
 use std::path::Path;
 
 use crate::link::CardError;
 
-/// SCARD_ATTR_CHANNEL_ID of a USB reader: 0020 in the upper half, bus and device in the lower (PC/SC part 3, 3.1.4).
+/// SCARD_ATTR_CHANNEL_ID of a USB reader: 0020 in the upper half, bus and device in the lower (PC/SC part 3,
+/// 3.1.4).
 const USB_CHANNEL: u32 = 0x0020_0000;
 
 /// Returns the channel that a driver gives for the reader at this path; fails if nothing is plugged in there.

@@ -1,4 +1,5 @@
-//! Links to `hwsim` over its Unix socket (wire section 1): a byte link to a machine, and the card link over it.
+//! Links to `hwsim` over its Unix socket (wire section 1): a byte link to a machine, and the card link over
+//! it.
 //!
 //! Not here: starting `hwsim`. The other end must declare itself simulated, or the link is refused: nothing
 //! live can be reached through a simulated line.

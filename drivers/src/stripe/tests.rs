@@ -1,5 +1,5 @@
-//! Both encoders over a line that changes any byte of a session to any value, or breaks at any byte: what is accepted is
-//! what stands on the card.
+//! Both encoders over a line that changes any byte of a session to any value, or breaks at any byte: what is
+//! accepted is what stands on the card.
 
 use std::time::Duration;
 
@@ -21,7 +21,8 @@ fn tracks() -> Tracks {
     Tracks { t1: Some("AB".into()), t2: Some("12".into()), t3: Some("3".into()) }
 }
 
-/// An MSR605 that has a card with an empty stripe (standards 5.2). It checks nothing: what comes is written.
+/// An MSR605 that has a card with an empty stripe (wire section 6). It checks nothing: whatever comes is
+/// written.
 #[derive(Default)]
 struct Msr {
     input: Vec<u8>,
@@ -115,7 +116,8 @@ fn an_msr605_session_damaged_anywhere_accepts_only_what_stands_on_the_card() {
             assert_eq!(outcome, Ok(true));
         }
         if matches!(damage, LineDamage::Break(_)) {
-            // Between two commands the connection is made anew by itself, and the card is right, as seen above.
+            // Between two commands the connection is made anew by itself, and the card is right, as seen
+            // above.
             assert!(matches!(outcome, Ok(true) | Err(DeviceError::Closed)), "{damage:?}: {outcome:?}");
             encoder.reopen(SOON).unwrap();
             assert_eq!(accepted(&mut encoder), Ok(true), "after the connection came back");

@@ -23,7 +23,8 @@ impl Tracks {
     }
 }
 
-/// The bits of the three tracks. Cardholder data: it cannot be printed, and is wiped. An empty track has no data.
+/// The bits of the three tracks. Cardholder data: it cannot be printed, and is wiped. An empty track has no
+/// data.
 #[derive(Default, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct RawTracks {
     /// Track 1, at most 255 bytes.

@@ -1,6 +1,6 @@
 //! Command APDUs and status words (ISO 7816-4, 5.1 and 5.6).
 //!
-//! Not here: secure messaging, which `channel` takes off.
+//! Not here: secure messaging, which `channel` removes.
 
 use super::ber::CardBytes;
 
@@ -39,9 +39,9 @@ impl CardStatusWord {
     pub(super) const INS: Self = Self(0x6D00);
     /// Class not supported.
     pub(super) const CLA: Self = Self(0x6E00);
-    /// STORE DATA: KCV wrong or before its keys (CPSdemo, standards.md 1.8).
+    /// STORE DATA: KCV wrong or before its keys (GlobalPlatform CPSdemonstrator 2.0).
     pub(super) const KCV: Self = Self(0x9315);
-    /// STORE DATA: DGI out of order (CPSdemo, standards.md 1.8).
+    /// STORE DATA: DGI out of order (GlobalPlatform CPSdemonstrator 2.0).
     pub(super) const ORDER: Self = Self(0x9580);
 
     /// VERIFY failed, this many tries left.
@@ -50,15 +50,15 @@ impl CardStatusWord {
     }
 }
 
-/// A command: header and data field. Le is not kept, as every answer is complete.
+/// A command: header and data field. Le is dropped, as every answer is complete.
 pub(super) struct CardCommand {
     pub(super) cla: u8,
     pub(super) ins: u8,
     pub(super) p1: u8,
     pub(super) p2: u8,
-    /// Data field; after `channel` without C-MAC and in clear.
+    /// Data field; after `channel`, without C-MAC and in clear.
     pub(super) data: Vec<u8>,
-    /// Lc in three bytes (`00 hi lo`).
+    /// Whether Lc has three bytes (`00 hi lo`).
     pub(super) extended: bool,
 }
 
@@ -67,13 +67,13 @@ impl CardCommand {
     pub(super) const SELECT: u8 = 0xA4;
     /// The STORE DATA instruction.
     pub(super) const STORE_DATA: u8 = 0xE2;
-    /// Those that may have an extended Lc: one of personalization (CPS v2.0 Table 4-8), and the one with which a reader
-    /// can be tried.
+    /// Instructions that may have an extended Lc: STORE DATA (CPS v2.0 Table 4-8), and SELECT, with which a
+    /// reader can be tried.
     const EXTENDED: [u8; 2] = [Self::STORE_DATA, Self::SELECT];
     /// CLA bit 3: GlobalPlatform secure messaging.
     const SECURE: u8 = 0x04;
 
-    /// Takes an APDU of case 1 to 4 apart; anything else is `6700`.
+    /// Takes an APDU of case 1 to 4 apart; any other is `6700`.
     pub(super) fn parse(apdu: &[u8]) -> Result<Self, CardStatusWord> {
         let (&[cla, ins, p1, p2], body) = apdu.split_first_chunk().ok_or(CardStatusWord::LENGTH)?;
         let mut command = Self { cla, ins, p1, p2, data: Vec::new(), extended: false };
@@ -99,7 +99,7 @@ impl CardCommand {
         Ok(command)
     }
 
-    /// Whether the class says that the command carries a C-MAC.
+    /// Whether the class announces a C-MAC.
     pub(super) fn is_secured(&self) -> bool {
         self.cla & Self::SECURE != 0
     }
@@ -109,8 +109,8 @@ impl CardCommand {
         u16::from_be_bytes([self.p1, self.p2])
     }
 
-    /// Header and Lc as the C-MAC covers them: Lc of the data in clear plus the 8 bytes of the C-MAC itself, in as
-    /// many bytes as the command has (GPCS E.4.4).
+    /// Header and Lc as the C-MAC covers them: Lc counts the data in clear and the 8 bytes of the C-MAC, and
+    /// has as many bytes as in the command (GPCS E.4.4).
     pub(super) fn mac_header(&self, data: usize) -> Result<Vec<u8>, CardStatusWord> {
         let lc = u16::try_from(data.saturating_add(8)).map_err(|_| CardStatusWord::LENGTH)?;
         let mut header = vec![self.cla, self.ins, self.p1, self.p2];

@@ -1,12 +1,13 @@
-//! The four applications of product `multiapp`: what each takes, what it needs to be PERSONALIZED (DESIGN section 8).
+//! The four applications of product `multiapp`: the DGIs that each takes, and those that it needs to be
+//! PERSONALIZED.
 
 use super::apdu::CardStatusWord;
 use super::rules::{self, StoredDgis};
 
-/// What the card's makers put into ROM.
+/// Properties of an application that its maker put into ROM.
 pub(super) struct ApplicationRom {
     pub(super) aid: &'static [u8],
-    /// DGIs taken beside records.
+    /// DGIs taken besides records.
     pub(super) accepts: &'static [u16],
     /// DGIs without which it does not become PERSONALIZED.
     required: &'static [u16],
@@ -38,7 +39,7 @@ const PURSE: ApplicationRom = ApplicationRom {
     required: &[0x0101, 0x8020, 0x9020],
     pays: false,
 };
-/// The only one with both A001 and 8020, hence with an order between them (standards.md 1.7).
+/// The only application with both A001 and 8020, so with an order between them (8020 comes after A001).
 const LOYALTY: ApplicationRom = ApplicationRom {
     aid: b"\xF0CWLOYAL",
     accepts: &[0x8020, 0x9020, 0x9102, 0xA001, 0x7FFF],
@@ -56,7 +57,7 @@ pub(super) struct CardApplication {
     pub(super) atc: u16,
     /// PIN tries left (9F17).
     pub(super) tries: u8,
-    /// Whether GET PROCESSING OPTIONS went well since SELECT. Volatile.
+    /// Whether GET PROCESSING OPTIONS succeeded since SELECT. Volatile.
     pub(super) transaction: bool,
 }
 
@@ -84,7 +85,7 @@ impl CardApplication {
         dgis.values().map(|v| v.len().saturating_add(4)).sum()
     }
 
-    /// Ends personalization; `6A86` if something that it needs is missing.
+    /// Ends personalization; `6A86` if a required DGI is missing.
     pub(super) fn personalize(&mut self) -> Result<(), CardStatusWord> {
         if !self.rom.required.iter().all(|dgi| self.dgis.contains_key(dgi)) {
             return Err(CardStatusWord::P1P2);
@@ -94,7 +95,7 @@ impl CardApplication {
         Ok(())
     }
 
-    /// The last bit of the first record is wrong from now on.
+    /// Makes the last bit of the first record wrong.
     pub(super) fn corrupt(&mut self) {
         let first = self.dgis.iter_mut().find(|(dgi, _)| rules::is_record(**dgi));
         if let Some(bits) = first.and_then(|(_, value)| value.last_mut()) {

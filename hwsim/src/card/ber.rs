@@ -3,7 +3,7 @@
 /// Deepest nesting accepted: more than any real template, far less than any stack.
 const MAX_DEPTH: u8 = 8;
 
-/// What is left of some bytes.
+/// Bytes that are still to be read.
 pub(super) struct CardBytes<'a>(pub(super) &'a [u8]);
 
 impl<'a> CardBytes<'a> {

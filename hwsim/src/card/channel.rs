@@ -1,7 +1,7 @@
-//! The card side of SCP02 (GPCS 2.3.1 appendix E; standards.md 1.2-1.5, 2.1) with three keys and explicit initiation.
+//! The card side of SCP02 (GPCS appendix E) with three keys and explicit initiation.
 //!
-//! Security levels 00, 01 (C-MAC) and 03 (C-MAC and C-DECRYPTION); no R-MAC. Departure: a command with a three-byte Lc
-//! is MACed with its three-byte Lc, which the standard leaves open.
+//! Security levels 00, 01 (C-MAC) and 03 (C-MAC and C-DECRYPTION); no R-MAC. Departure: a command with a
+//! three-byte Lc is MACed with its three-byte Lc, which the standard leaves open.
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -13,7 +13,7 @@ const ICV_ENCRYPTION: u8 = 0x10;
 /// SCP02 parameter "i", bit 7: pseudo-random card challenge.
 const PSEUDO_RANDOM: u8 = 0x40;
 
-/// Card keys (KDC): what the supplier left in the blank.
+/// Card keys (KDC), which the supplier left in the blank.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub(super) struct SupplierKeys {
     pub(super) enc: DoubleLengthKey,
@@ -22,7 +22,8 @@ pub(super) struct SupplierKeys {
 }
 
 impl SupplierKeys {
-    /// EMV CPS: K = E3(KMC)[D6 F0 n] | E3(KMC)[D6 0F n], D6 the last six bytes of KEYDATA, n = 01 ENC, 02 MAC, 03 DEK.
+    /// EMV CPS: K = E3(KMC)[D6 F0 n] | E3(KMC)[D6 0F n], D6 the last six bytes of KEYDATA, n = 01 ENC, 02
+    /// MAC, 03 DEK.
     pub(super) fn from_kmc(kmc: &DoubleLengthKey, key_data: &[u8; 10]) -> Self {
         let [_, _, _, _, d @ ..] = *key_data;
         let key = |n: u8| {
@@ -60,7 +61,8 @@ impl CardSessionKeys {
         }
     }
 
-    /// The card challenge: with "i" bit 7 the first 6 bytes of the retail MAC of the AID under SKU_MAC, else `random`.
+    /// The card challenge: with "i" bit 7 the first 6 bytes of the retail MAC of the AID under SKU_MAC, else
+    /// `random`.
     pub(super) fn card_challenge(&self, i: u8, aid: &[u8], random: [u8; 6]) -> [u8; 6] {
         if i & PSEUDO_RANDOM == 0 {
             return random;
@@ -70,7 +72,7 @@ impl CardSessionKeys {
     }
 }
 
-/// Between INITIALIZE UPDATE and EXTERNAL AUTHENTICATE.
+/// The channel between INITIALIZE UPDATE and EXTERNAL AUTHENTICATE.
 pub(super) struct OpeningChannel {
     keys: CardSessionKeys,
     icv_encryption: bool,
@@ -78,8 +80,8 @@ pub(super) struct OpeningChannel {
 }
 
 impl OpeningChannel {
-    /// Answers a host challenge: the opening channel and the card cryptogram
-    /// (host: RTERM | sequence | RCARD; card's check of the host: sequence | RCARD | RTERM).
+    /// Answers a host challenge with the opening channel and the card cryptogram (over RTERM | sequence |
+    /// RCARD; the host's is over sequence | RCARD | RTERM).
     pub(super) fn new(
         keys: CardSessionKeys,
         i: u8,
@@ -93,7 +95,7 @@ impl OpeningChannel {
         (Self { keys, icv_encryption: i & ICV_ENCRYPTION != 0, host_cryptogram }, card_cryptogram)
     }
 
-    /// EXTERNAL AUTHENTICATE: `84 82 level 00 10 host cryptogram(8) C-MAC(8)`.
+    /// Checks EXTERNAL AUTHENTICATE: `84 82 level 00 10 host cryptogram(8) C-MAC(8)`.
     pub(super) fn authenticate(self, command: &CardCommand) -> Result<CardChannel, CardStatusWord> {
         let level = ChannelLevel::from_byte(command.p1).ok_or(CardStatusWord::P1P2)?;
         if command.p2 != 0 {
@@ -142,7 +144,7 @@ pub(super) struct CardChannel {
 }
 
 impl CardChannel {
-    /// Takes secure messaging off a command. An error ends the channel: the caller drops it.
+    /// Removes secure messaging from a command. An error ends the channel: the caller drops it.
     pub(super) fn unwrap(&mut self, mut command: CardCommand) -> Result<CardCommand, CardStatusWord> {
         if self.level == ChannelLevel::Authenticated {
             return if command.is_secured() { Err(CardStatusWord::NO_SECURE_MESSAGING) } else { Ok(command) };
@@ -163,7 +165,8 @@ impl CardChannel {
         Ok(command)
     }
 
-    /// Decrypts a secret value under the session DEK: ECB. The form of every secret DGI asks for whole blocks.
+    /// Decrypts a secret value under the session DEK: ECB. The form of every secret DGI requires whole
+    /// blocks.
     pub(super) fn decrypt(&self, value: &mut [u8]) {
         tdes::ecb_decrypt(&self.keys.dek, value);
     }

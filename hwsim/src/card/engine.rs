@@ -9,21 +9,21 @@ use super::store::DgiLoader;
 use super::t0::T0Answers;
 use super::{AnswerDelivery, BlankSpec, ChipCost, ForcedFault, ber, terminal};
 
-/// EEPROM for DGIs of a fresh blank, bytes.
+/// EEPROM for the DGIs of a fresh blank, in bytes.
 const MEMORY: usize = 32 * 1024;
 
 const INITIALIZE_UPDATE: u8 = 0x50;
 const EXTERNAL_AUTHENTICATE: u8 = 0x82;
 const SET_STATUS: u8 = 0xF0;
 
-/// A simulated card. See the module for what it plays.
+/// A simulated card; the documentation of [`super`] says what it plays.
 pub struct SimulatedCard {
     blank: BlankSpec,
     keys: SupplierKeys,
-    /// SCP02 sequence counter; the next channel uses it, an accepted EXTERNAL AUTHENTICATE counts it up.
+    /// SCP02 sequence counter; the next channel uses it, and an accepted EXTERNAL AUTHENTICATE increments it.
     pub(super) sequence: u16,
     random: u64,
-    /// Tests of published examples only: card challenges in place of random ones.
+    /// For tests of published examples: a card challenge in place of random ones.
     #[cfg(test)]
     pub(super) fixed_challenge: Option<[u8; 6]>,
     memory: usize,
@@ -32,7 +32,7 @@ pub struct SimulatedCard {
     /// Index of the selected application; `None` is the security domain.
     selected: Option<usize>,
     secure: ChannelState,
-    /// Of [`AnswerDelivery::T0`]: answers to be fetched.
+    /// For [`AnswerDelivery::T0`]: answers to be fetched.
     t0: T0Answers,
     faults: FaultsInForce,
     stores: u32,
@@ -40,7 +40,7 @@ pub struct SimulatedCard {
     cost: ChipCost,
 }
 
-/// The secure channel, volatile.
+/// State of the secure channel; volatile.
 #[derive(Default)]
 enum ChannelState {
     #[default]
@@ -65,7 +65,7 @@ struct FaultsInForce {
 }
 
 impl SimulatedCard {
-    /// A fresh blank: applications SELECTABLE and empty, sequence counter 0000, not powered.
+    /// Makes a fresh blank: applications SELECTABLE and empty, sequence counter 0000, not powered.
     pub fn new(mut blank: BlankSpec) -> Self {
         let keys = SupplierKeys::from_kmc(&blank.kmc, &blank.key_data);
         blank.kmc.zeroize();
@@ -89,7 +89,7 @@ impl SimulatedCard {
         }
     }
 
-    /// Changes the EEPROM for DGIs, in bytes over all applications (4 more than its value for each DGI).
+    /// Sets the EEPROM for DGIs, in bytes over all applications (each DGI takes 4 more than its value).
     pub fn set_memory(&mut self, bytes: usize) {
         self.memory = bytes;
     }
@@ -107,8 +107,8 @@ impl SimulatedCard {
         }
     }
 
-    /// Cold or warm reset: the ATR, or `None` from a deaf or removed card. Selects the security domain; channel and
-    /// everything volatile are lost.
+    /// Resets the card, cold or warm: returns the ATR, or `None` from a deaf or removed card. Selects the
+    /// security domain; the channel and everything volatile are lost.
     pub fn power_on(&mut self) -> Option<Vec<u8>> {
         self.power_off();
         let atr = self.atr()?.to_vec();
@@ -116,19 +116,20 @@ impl SimulatedCard {
         Some(atr)
     }
 
-    /// What it answers to a reset, without one; `None` from a deaf or removed card.
+    /// Returns the answer to a reset without resetting; `None` from a deaf or removed card.
     pub fn atr(&self) -> Option<&[u8]> {
         (!self.faults.deaf && self.faults.left != Some(0)).then_some(&self.blank.atr)
     }
 
-    /// Takes the power away.
+    /// Takes the power off the card.
     pub fn power_off(&mut self) {
         self.powered = false;
         self.t0 = T0Answers::default();
         self.select(None);
     }
 
-    /// Answers a command APDU, any bytes: data and status word, or `None` if the card has no power or is gone.
+    /// Answers a command APDU of any bytes: data and status word, or `None` if the card has no power or is
+    /// gone.
     pub fn transmit(&mut self, apdu: &[u8]) -> Option<Vec<u8>> {
         if !self.powered {
             return None;
@@ -153,19 +154,19 @@ impl SimulatedCard {
         Some(answer)
     }
 
-    /// What the card did since the last call.
+    /// Returns the work done since the last call.
     pub fn take_cost(&mut self) -> ChipCost {
         std::mem::take(&mut self.cost)
     }
 
-    /// Commands that changed the blank: STORE DATA and SET STATUS that were accepted. What using a card counts up
-    /// (sequence counter, ATC, PIN tries) does not make it another card.
+    /// Count of commands that changed the blank: STORE DATA and SET STATUS that were accepted. Counters that
+    /// ordinary use increments (sequence counter, ATC, PIN tries) do not count.
     pub fn writes(&self) -> u64 {
         self.writes
     }
 
-    /// The `chip` object of DESIGN section 8: `{"applications": [{aid, state, dgis}]}`, hex in upper case, secret
-    /// values in clear with their padding.
+    /// The `chip` object of the witness: `{"applications": [{aid, state, dgis}]}`, hex in upper case, secret
+    /// values in clear with their padding; `state` is SELECTABLE or PERSONALIZED.
     pub fn chip_dump(&self) -> serde_json::Value {
         let application = |a: &CardApplication| {
             let dgis =
@@ -179,7 +180,7 @@ impl SimulatedCard {
         serde_json::json!({ "applications": self.applications.iter().map(application).collect::<Vec<_>>() })
     }
 
-    /// The whole answer: data and status word.
+    /// Returns the whole answer: data and status word.
     fn respond(&mut self, apdu: &[u8]) -> Vec<u8> {
         let (mut answer, sw) = match self.answer(apdu) {
             Ok(data) => (data, CardStatusWord::OK),
@@ -213,8 +214,8 @@ impl SimulatedCard {
         }
     }
 
-    /// Takes secure messaging off, or ends the channel. SELECT and INITIALIZE UPDATE need none; EXTERNAL AUTHENTICATE
-    /// while opening carries the first C-MAC and is checked by `external_authenticate`.
+    /// Removes secure messaging, or ends the channel. SELECT and INITIALIZE UPDATE need none; EXTERNAL
+    /// AUTHENTICATE while opening carries the first C-MAC, which `external_authenticate` checks.
     fn unsecure(&mut self, command: CardCommand) -> Result<CardCommand, CardStatusWord> {
         let starts_anew =
             !command.is_secured() && matches!(command.ins, CardCommand::SELECT | INITIALIZE_UPDATE);
@@ -261,12 +262,12 @@ impl SimulatedCard {
         }
     }
 
-    /// The selected application; the security domain knows none of its commands.
+    /// Returns the selected application; the security domain knows none of its commands.
     fn application(&mut self) -> Result<&mut CardApplication, CardStatusWord> {
         self.selected.and_then(|index| self.applications.get_mut(index)).ok_or(CardStatusWord::INS)
     }
 
-    /// A terminal's command that may write a counter.
+    /// Runs a terminal's command, which may write a counter.
     fn use_card(
         &mut self,
         run: impl FnOnce(&mut CardApplication) -> Result<Vec<u8>, CardStatusWord>,
@@ -279,7 +280,7 @@ impl SimulatedCard {
         self.cost.pages = self.cost.pages.saturating_add(pages);
     }
 
-    /// GET DATA of the security domain: 00CF KEYDATA, 9F7F CPLC (standards.md 1.2, 1.10).
+    /// GET DATA of the security domain: 00CF KEYDATA, 9F7F CPLC.
     fn domain_data(&self, command: &CardCommand) -> Result<Vec<u8>, CardStatusWord> {
         let object = match command.p1p2() {
             0x00CF => ber::build(&[0xCF], &self.blank.key_data),
@@ -289,7 +290,8 @@ impl SimulatedCard {
         object.ok_or(CardStatusWord::MEMORY)
     }
 
-    /// CPLC: the CSN as IC serial number (12..16), a batch (16..18); every other field unknown (0).
+    /// CPLC: the CSN as IC serial number (bytes 12 to 15), a batch (16 and 17); every other field unknown
+    /// (0).
     fn cplc(&self) -> [u8; 42] {
         let [_, _, _, _, _, _, csn @ ..] = self.blank.key_data;
         let [.., batch_high, batch_low] = self.blank.seed.to_be_bytes();
@@ -300,7 +302,8 @@ impl SimulatedCard {
         cplc
     }
 
-    /// INITIALIZE UPDATE `80 50 KVN 00 08 RTERM`: KEYDATA, KVN, 02, sequence, RCARD, card cryptogram.
+    /// INITIALIZE UPDATE `80 50 KVN 00 08 RTERM`: returns KEYDATA, KVN, 02, sequence, RCARD, card cryptogram
+    /// (GPCS Table E-8).
     fn initialize_update(&mut self, command: &CardCommand) -> Result<Vec<u8>, CardStatusWord> {
         self.secure = ChannelState::None;
         if command.p2 != 0 {
@@ -367,7 +370,7 @@ impl SimulatedCard {
         Ok(Vec::new())
     }
 
-    /// SET STATUS `F0 40 07 Lc AID` of the selected application within its channel: PERSONALIZED.
+    /// SET STATUS `F0 40 07 Lc AID` of the selected application within its channel: makes it PERSONALIZED.
     fn set_status(&mut self, command: &CardCommand) -> Result<Vec<u8>, CardStatusWord> {
         let application =
             self.selected.and_then(|i| self.applications.get_mut(i)).ok_or(CardStatusWord::INS)?;
@@ -394,7 +397,7 @@ impl SimulatedCard {
         Ok(Vec::new())
     }
 
-    /// Six bytes of SplitMix64: enough for a challenge that a simulation can repeat.
+    /// Returns six bytes of SplitMix64: enough for a challenge that a simulation can repeat.
     fn random_challenge(&mut self) -> [u8; 6] {
         #[cfg(test)]
         if let Some(challenge) = self.fixed_challenge {

@@ -1,6 +1,6 @@
-//! What a DGI must be (standards.md 1.5-1.7): secret or clear, its form, what has to come before it.
+//! The rules for each DGI (CPS; EMV Book 3): secret or clear, its form, and the DGI that must come before it.
 //!
-//! Which application takes which DGI is `application`'s matter.
+//! Not here: which application takes which DGI (`application`).
 
 use std::collections::BTreeMap;
 
@@ -11,23 +11,23 @@ use super::tdes::{self, DoubleLengthKey};
 /// DGIs by number, as the card holds them.
 pub(super) type StoredDgis = BTreeMap<u16, Vec<u8>>;
 
-/// Longest record (EMV Book 1, 10.2: what READ RECORD returns); 1 to 254 bytes.
+/// Longest record, in bytes (EMV Book 1, 10.2: the most that READ RECORD returns).
 const MAX_RECORD: usize = 254;
 /// Highest and lowest number of a record DGI: record 01 of SFI 1 to record FF of SFI 30.
 const RECORDS: std::ops::RangeInclusive<u16> = 0x0101..=0x1EFF;
 
-/// One line of the table.
+/// One row of the table of DGIs.
 pub(super) struct DgiRule {
     from: u16,
     to: u16,
-    /// Sent under the session DEK (P1 b7b6 = 11), and only so.
+    /// Whether it is sent under the session DEK (P1 b7b6 = 11), and only so.
     pub(super) secret: bool,
     form: DgiForm,
-    /// A DGI that has to be there already, in an application that takes it at all.
+    /// A DGI that must be there already, if the application takes it at all.
     after: Option<u16>,
 }
 
-/// The form of a value, in clear.
+/// Form of a value, in clear.
 enum DgiForm {
     /// A record of SFI 1-10: one complete template 70.
     Template70,
@@ -41,15 +41,15 @@ enum DgiForm {
     TemplateA5,
     /// Two-key triple DES keys, 16 bytes each.
     Keys,
-    /// 3 bytes for each key of that DGI, in its order.
+    /// A KCV of 3 bytes for each key of that DGI, in its order.
     KcvsOf(u16),
     /// ISO 9564 format 2 PIN block.
     PinBlock,
     /// Try counter and limit, as two bytes or as 9F17 01 counter, limit.
     PinTries,
-    /// Something, then 80 00.. to whole blocks, always.
+    /// Data, then always 80 00.. to whole blocks.
     Padded,
-    /// Anything.
+    /// Any bytes.
     Free,
 }
 
@@ -89,7 +89,8 @@ pub(super) fn rule(dgi: u16) -> Option<&'static DgiRule> {
 }
 
 impl DgiRule {
-    /// Checks a value in clear against its form and against what an application with `accepts` has already.
+    /// Checks a value in clear against its form, and against the DGIs that an application with `accepts` has
+    /// already.
     pub(super) fn check(
         &self,
         value: &[u8],
@@ -132,7 +133,7 @@ fn check_kcvs(keys: Option<&Vec<u8>>, kcvs: &[u8]) -> Result<(), CardStatusWord>
     if expected == kcvs { Ok(()) } else { Err(CardStatusWord::KCV) }
 }
 
-/// `2N`, N = 4 to 12 digits, F to the end of 8 bytes.
+/// Whether this is a PIN block `2N`, N = 4 to 12 digits, F to the end of 8 bytes.
 fn is_format_2(block: &[u8]) -> bool {
     let digits: Vec<u8> = block.iter().flat_map(|b| [b >> 4, b & 0x0F]).collect();
     let Some((&[control, length], rest)) = digits.split_first_chunk() else { return false };

@@ -1,6 +1,7 @@
-//! STORE DATA (EMV CPS; standards.md 1.1 P1/P2, 1.6 data field, 1.8 status words).
+//! STORE DATA (CPS 4.3; GPCS 11.11): P1 and P2, the data field, status words.
 //!
-//! A refused command changes nothing but the block counter: none of its DGIs is kept, a long DGI under way is dropped.
+//! A refused command changes only the block counter: none of its DGIs is kept, and a long DGI under way is
+//! dropped.
 
 use super::apdu::{CardCommand, CardStatusWord};
 use super::application::CardApplication;
@@ -10,17 +11,17 @@ use super::rules::{self, DgiRule, StoredDgis};
 
 /// P1 b8: last STORE DATA of this application.
 const LAST: u8 = 0x80;
-/// P1 b7 b6.
+/// P1 b7 b6: encryption.
 const ENCRYPTION: u8 = 0x60;
 /// P1 b7 b6 = 11: every value is encrypted under the session DEK.
 const ALL_SECRET: u8 = 0x60;
-/// P1 b5 b4.
+/// P1 b5 b4: structure of the data field.
 const STRUCTURE: u8 = 0x18;
 /// P1 b5 b4 = 01: DGI format (00 says nothing).
 const DGI_FORMAT: u8 = 0x08;
 /// P1 b3 b2: reserved.
 const RESERVED: u8 = 0x06;
-/// EEPROM page, bytes.
+/// EEPROM page, in bytes.
 const PAGE: usize = 64;
 
 /// The state of STORE DATA within one channel.
@@ -28,11 +29,11 @@ const PAGE: usize = 64;
 pub(super) struct DgiLoader {
     /// P2 of the next command; wraps after FF.
     block: u8,
-    /// A DGI longer than its command.
+    /// A DGI that is longer than its command.
     open: Option<PartialDgi>,
 }
 
-/// A DGI under way.
+/// A DGI of which a part has come.
 struct PartialDgi {
     dgi: u16,
     rule: &'static DgiRule,
@@ -41,19 +42,19 @@ struct PartialDgi {
 }
 
 impl DgiLoader {
-    /// Whether a DGI is half received.
+    /// Whether a DGI has come in part.
     pub(super) fn is_inside_dgi(&self) -> bool {
         self.open.is_some()
     }
 
-    /// A command that is refused for outside reasons: it has used up its block number.
+    /// Counts a command that is refused for outside reasons: it has used up its block number.
     pub(super) fn skip(&mut self) {
         self.block = self.block.wrapping_add(1);
         self.open = None;
     }
 
-    /// Takes a command without its secure messaging; `room` is what this application may occupy, in bytes.
-    /// Returns the EEPROM pages written.
+    /// Takes a command without its secure messaging; `room` is how many bytes this application may occupy.
+    /// Returns the count of EEPROM pages written.
     pub(super) fn receive(
         &mut self,
         command: &CardCommand,
@@ -104,17 +105,18 @@ impl DgiLoader {
     }
 }
 
-/// What the application will hold if the command is accepted.
+/// The DGIs that the application will hold if the command is accepted.
 struct StagedDgis {
     dgis: StoredDgis,
-    /// What it held before under the numbers that have come, in order: put back if the command is refused.
+    /// Its former DGIs under the numbers that have come, in order: put back if the command is refused.
     before: Vec<(u16, Option<Vec<u8>>)>,
     room: usize,
     pages: u32,
 }
 
 impl StagedDgis {
-    /// Takes the data field apart, going on with `open` if there is one; returns the DGI that is not complete.
+    /// Takes the data field apart, going on with `open` if there is one; returns the DGI that is not
+    /// complete.
     fn parse(
         &mut self,
         data: &[u8],
@@ -142,7 +144,7 @@ impl StagedDgis {
         Ok(open)
     }
 
-    /// DGI(2) and length: one byte 00-FE, or FF and two bytes for 255 and more.
+    /// Takes DGI(2) and length: one byte 00-FE, or FF and two bytes for 255 and more.
     fn header(
         &self,
         data: &mut CardBytes<'_>,

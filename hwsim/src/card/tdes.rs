@@ -1,6 +1,7 @@
-//! DES and two-key triple DES as SCP02 and EMV CPS use them: ECB, CBC with zero IV, the two MACs, padding, KCV.
+//! DES and two-key triple DES as SCP02 and EMV CPS use them: ECB, CBC with zero IV, the two MACs, padding,
+//! KCV.
 //!
-//! Card-side code of its own, from GPCS B.1-B.2 and ISO 9797-1; keys of TEST cards only.
+//! The card's own code, from GPCS B.1 and B.2 and ISO 9797-1; keys of TEST cards only.
 
 use cbc::{Decryptor, Encryptor};
 use cipher::{
@@ -8,7 +9,7 @@ use cipher::{
 };
 use des::{Des, TdesEde2};
 
-/// A two-key triple DES key; parity is not looked at.
+/// A two-key triple DES key; its parity is not checked.
 pub(super) type DoubleLengthKey = [u8; 16];
 /// One DES block.
 pub(super) type DesBlock = [u8; 8];
@@ -61,8 +62,8 @@ pub(super) fn full_mac(key: &DoubleLengthKey, message: &[u8]) -> DesBlock {
     padded.last_chunk().copied().unwrap_or(ZERO)
 }
 
-/// Retail MAC of `message` padded 80 00.. (GPCS B.1.2.2, ISO 9797-1 algorithm 3): single DES CBC with the left half,
-/// the last block finished with D of the right half and E of the left one.
+/// Retail MAC of `message` padded 80 00.. (GPCS B.1.2.2, ISO 9797-1 algorithm 3): single DES CBC with the
+/// left half, the last block finished with D of the right half and E of the left one.
 pub(super) fn retail_mac(key: &DoubleLengthKey, icv: DesBlock, message: &[u8]) -> DesBlock {
     let (left, right) = halves(key);
     let (left, right) = (Des::new(&left.into()), Des::new(&right.into()));
@@ -78,7 +79,7 @@ pub(super) fn retail_mac(key: &DoubleLengthKey, icv: DesBlock, message: &[u8]) -
     state
 }
 
-/// Key check value: the first 3 bytes of E(8 x 00) (standards.md 2.7).
+/// Key check value: the first 3 bytes of E(8 x 00) (GPCS B.6).
 pub(super) fn kcv(key: &DoubleLengthKey) -> [u8; 3] {
     let mut block = ZERO;
     ecb_encrypt(key, &mut block);
@@ -94,7 +95,8 @@ pub(super) fn pad(message: &[u8]) -> Vec<u8> {
     padded
 }
 
-/// What stands before the padding 80 00.. ; `None` if these are no whole blocks with padding within the last one.
+/// Returns the bytes before the padding 80 00.. ; `None` if these are no whole blocks with padding within the
+/// last one.
 pub(super) fn unpad(padded: &[u8]) -> Option<&[u8]> {
     let end = padded.iter().rposition(|&b| b != 0)?;
     let (message, padding) = padded.split_at_checked(end)?;

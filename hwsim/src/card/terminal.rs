@@ -1,8 +1,9 @@
-//! What a terminal may do with a PERSONALIZED application (EMV Book 1, 11; Book 3, 6.5), enough to read a card back.
+//! Commands that a terminal may send to a PERSONALIZED application (EMV Book 1, 11; Book 3, 6.5), enough to
+//! read a card back.
 //!
-//! Departures: SELECT by full name only; the PDOL is not interpreted; GENERATE AC answers the first cryptogram of a
-//! transaction only, an ARQC that is a plain retail MAC under UDK-AC (no session key, no CVN of a payment scheme).
-//! Secret DGIs cannot be read in any way.
+//! Departures: SELECT by full name only; the PDOL is not interpreted; GENERATE AC answers only the first
+//! cryptogram of a transaction, an ARQC that is a plain retail MAC under UDK-AC (no session key, no CVN of a
+//! payment scheme). No command reads a secret DGI.
 
 use super::apdu::{CardCommand, CardStatusWord};
 use super::application::{CardApplication, SECURITY_DOMAIN};
@@ -13,7 +14,7 @@ use super::{ber, rules};
 const COMMAND_TEMPLATE: u32 = 0x83;
 /// VERIFY P2: plain PIN in an ISO 9564 format 2 block.
 const PLAIN_PIN: u16 = 0x0080;
-/// GENERATE AC P1: ARQC asked for.
+/// GENERATE AC P1: asks for an ARQC.
 const ARQC: u8 = 0x80;
 
 /// FCI of the security domain: 6F { 84 AID, A5 { 9F65 01 FF } } (GPCS Table 11-77).
@@ -42,7 +43,7 @@ impl CardApplication {
         self.dgis.get(&0x9010).and_then(|value| rules::tries(value))
     }
 
-    /// FCI: DGI 9102 once PERSONALIZED, before (or without it) an empty A5.
+    /// Returns the FCI: DGI 9102 once PERSONALIZED; before, or without it, an empty A5.
     pub(super) fn fci(&self) -> Result<Vec<u8>, CardStatusWord> {
         let template = self.dgis.get(&0x9102).filter(|_| self.personalized);
         fci(self.rom.aid, template.map_or(&[0xA5, 0x00], |t| t))
@@ -61,7 +62,8 @@ impl CardApplication {
         self.dgis.get(&u16::from_be_bytes([sfi, command.p1])).cloned().ok_or(CardStatusWord::NO_RECORD)
     }
 
-    /// GET PROCESSING OPTIONS `80 A8 00 00 Lc 83 ..`: 77 { 82, 94 } from DGI 9104. Counts the ATC up.
+    /// GET PROCESSING OPTIONS `80 A8 00 00 Lc 83 ..`: returns 77 { 82, 94 } from DGI 9104 and increments the
+    /// ATC.
     pub(super) fn processing_options(&mut self, command: &CardCommand) -> Result<Vec<u8>, CardStatusWord> {
         self.need_paying()?;
         if command.p1p2() != 0 {
@@ -76,7 +78,7 @@ impl CardApplication {
         Ok(answer)
     }
 
-    /// GET DATA `80 CA tag`: 9F36 ATC, 9F13 last online ATC (none ever: 0000), 9F17 PIN tries left.
+    /// GET DATA `80 CA tag`: 9F36 ATC, 9F13 last online ATC (always 0000), 9F17 PIN tries left.
     pub(super) fn get_data(&self, command: &CardCommand) -> Result<Vec<u8>, CardStatusWord> {
         self.need_personalized()?;
         match command.p1p2() {
@@ -109,7 +111,8 @@ impl CardApplication {
         Err(CardStatusWord::tries_left(self.tries))
     }
 
-    /// First GENERATE AC `80 AE 80 00 Lc data`: 77 { 9F27 80, 9F36 ATC, 9F26 retail MAC under UDK-AC of data | ATC }.
+    /// First GENERATE AC `80 AE 80 00 Lc data`: returns 77 { 9F27 80, 9F36 ATC, 9F26 retail MAC under UDK-AC
+    /// of data | ATC }.
     pub(super) fn generate_ac(&mut self, command: &CardCommand) -> Result<Vec<u8>, CardStatusWord> {
         self.need_paying()?;
         if command.p1 != ARQC || command.p2 != 0 {

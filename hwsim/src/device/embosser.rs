@@ -1,11 +1,11 @@
-//! Embosser with indent wheel (`drivers::wire` section 3) and its lines, the escape form of a published desktop driver
-//! (standards.md 6.2): `~EM%font;x;y;text` CR LF, `EM` in any case, blanks allowed behind `;` before a number, the text
-//! being all that follows the third `;`.
+//! Embosser with indent wheel (`drivers::wire` section 3). Its lines are the emboss escape of Datacard's
+//! published desktop driver: `~EM%font;x;y;text` CR LF, `EM` in any case, blanks allowed after `;` before a
+//! number, the text being everything after the third `;`.
 //!
-//! Limits are the vendor's without topping: x 100-3275, y 135-1460 mils, fonts 1-11 and the same plus 20 for the other
-//! side; text in ISO 8859-1 without control characters, `<` and `>`. A frame with one bad line adds none of its lines.
-//! The buffer stays after 'E' until 'C', so a controller that forgets to clear embosses one card's name on the next; 'E'
-//! with an empty buffer is '3'.
+//! Limits are Datacard's without topping: x 100-3275, y 135-1460 mils, fonts 1-11, plus 20 for the other
+//! side; text in ISO 8859-1 without control characters, `<` and `>`. A frame with one bad line adds none of
+//! its lines. The buffer stays after 'E' until 'C', so a controller that forgets to clear embosses one card's
+//! name on the next; 'E' with an empty buffer is '3'.
 
 use drivers::wire::status;
 
@@ -21,7 +21,7 @@ const MODEL: &str = "hwsim embosser SIMULATED";
 /// Lines that the buffer holds.
 const LINES_MAX: usize = 64;
 
-/// An embosser at a station.
+/// An embosser at a station of the simulated line.
 pub struct SimulatedEmbosser<'a> {
     world: &'a SimulatedLine,
     station: &'a SimulatedStation,
@@ -30,7 +30,7 @@ pub struct SimulatedEmbosser<'a> {
 }
 
 impl<'a> SimulatedEmbosser<'a> {
-    /// With an empty buffer.
+    /// Makes the machine with an empty buffer.
     pub fn new(world: &'a SimulatedLine, station: &'a SimulatedStation) -> Self {
         Self { world, station, pace: LinkPace::new(world.speed), buffer: Vec::new() }
     }
@@ -84,7 +84,7 @@ impl FramedMachine for SimulatedEmbosser<'_> {
     }
 }
 
-/// Complete lines, each ended by CR LF, at least one; `None` if any is bad.
+/// Takes complete lines apart, each ended by CR LF, at least one; `None` if any is bad.
 fn lines(mut data: &[u8]) -> Option<Vec<EmbossedLine>> {
     let mut lines = Vec::new();
     loop {
@@ -98,7 +98,7 @@ fn lines(mut data: &[u8]) -> Option<Vec<EmbossedLine>> {
     }
 }
 
-/// One line without its CR LF.
+/// Takes one line without its CR LF apart.
 fn line(line: &[u8]) -> Option<EmbossedLine> {
     let (escape, rest) = line.split_first_chunk::<4>()?;
     if !escape.eq_ignore_ascii_case(b"~EM%") {
@@ -116,7 +116,7 @@ fn line(line: &[u8]) -> Option<EmbossedLine> {
     fits.then(|| EmbossedLine { font, x, y, text: text.iter().copied().map(char::from).collect() })
 }
 
-/// Decimal digits, blanks before them allowed.
+/// Reads decimal digits, with blanks allowed before them.
 fn number(field: &[u8]) -> Option<u16> {
     let digits = std::str::from_utf8(field).ok()?.trim_start_matches(' ');
     if digits.bytes().all(|b| b.is_ascii_digit()) { digits.parse().ok() } else { None }
@@ -187,7 +187,7 @@ mod tests {
         Some(lines(text)?.into_iter().map(|l| (l.font, l.x, l.y, l.text)).collect())
     }
 
-    /// The vendor driver's samples (standards.md 6.1, 6.2), with made-up numbers.
+    /// Samples of Datacard's desktop driver, with made-up numbers.
     #[test]
     fn lines_of_the_vendor() {
         let data = b"~EM%2;401;843;4761 7390 0101 0119\r\n~em%1; 307; 480;12/22\r\n~EM%21;307;328;A;B;C \r\n";

@@ -1,4 +1,4 @@
-//! The head of a stripe encoder, whatever protocol it speaks: a card is moved past it, unless a fault has it otherwise.
+//! The head of a stripe encoder, for any protocol: a card is moved past it, unless a fault prevents that.
 
 use std::time::Instant;
 
@@ -11,30 +11,30 @@ use crate::world::{SimulatedLine, SimulatedStation};
 /// Why no card was moved past the head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SwipeMiss {
-    /// None lies there.
+    /// No card lies there.
     NoCard,
-    /// It is stuck.
+    /// The card is stuck.
     Jam,
 }
 
-/// What the encoder does on its link after the work.
+/// Behaviour of the encoder on its link after the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeadLinkState {
     /// It answers.
     Answers,
-    /// It hears and says nothing until then.
+    /// It receives and sends nothing until then.
     Silent(Instant),
-    /// It closes it.
+    /// It closes the link.
     Closed,
 }
 
 /// A head and its link.
 pub struct EncoderHead<'a> {
-    /// The line.
+    /// The line that the head belongs to.
     pub world: &'a SimulatedLine,
-    /// Where it stands.
+    /// The station where it stands.
     pub station: &'a SimulatedStation,
-    /// What the link does.
+    /// Behaviour of the link.
     pub link: HeadLinkState,
     pace: LinkPace,
 }
@@ -53,8 +53,8 @@ impl<'a> EncoderHead<'a> {
         matches!(self.link, HeadLinkState::Silent(_))
     }
 
-    /// Moves the card past the head, if one lies there that moves. `None` if the link is silent for a while, or closed, from now on:
-    /// nothing was done.
+    /// Moves the card past the head, if one lies there that moves. `None` if the link is silent or closed
+    /// from now on: nothing was done.
     pub fn swipe<T>(
         &mut self,
         at_head: impl FnOnce(&mut SimulatedBlank) -> T,

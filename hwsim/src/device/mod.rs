@@ -1,7 +1,7 @@
-//! The machines' ends of the links: what stands behind each connection, byte by byte as `drivers::wire` says.
+//! The machines' ends of the links: the device on each connection, byte by byte as `drivers::wire` specifies.
 //!
-//! A connection is a power cycle: settings and buffers of a machine begin empty with it. What a machine does to a card
-//! stays with the card.
+//! A connection is a power cycle: settings and buffers of a machine start empty with it. Work on a card stays
+//! with the card.
 
 pub mod embosser;
 pub mod frame;
@@ -22,10 +22,11 @@ use link::MachineLink;
 use crate::profile::MachineKind;
 use crate::world::{SimulatedLine, SimulatedStation};
 
-/// Driver of a stripe module whose encoder is no MSR605.
+/// Driver name of a stripe module whose encoder is no MSR605.
 const MSE630: &str = "mse630";
 
-/// Serves the machine of a station until the link ends, or the machine closes it; nothing at a station without one.
+/// Serves the machine of a station until the link ends, or the machine closes it; does nothing at a station
+/// without one.
 pub fn machine<L: MachineLink>(
     link: &L,
     world: &SimulatedLine,

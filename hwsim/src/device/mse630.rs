@@ -1,13 +1,14 @@
-//! Magnetic stripe encoder MSE-630T (`drivers::wire` section 8): one package writes the tracks, and is echoed when it has.
+//! Magnetic stripe encoder MSE-630T (`drivers::wire` section 8): one package writes the tracks, and is echoed
+//! when it has.
 //!
-//! `STX W %t1? ;t2? +t3? ETX BCC`, tracks in that order, those that are absent left out; BCC = XOR of all bytes behind STX
-//! up to and including ETX. The echo is the same without `W`: it has read what it wrote, and a stripe that is misread is
-//! answered with NAK. ESC is answered with ACK, DEL resets and says nothing. Track 3 lies on the stripe with the sentinel of
-//! its standard. It does not play reading.
+//! `STX W %t1? ;t2? +t3? ETX BCC`, tracks in that order, absent ones left out; BCC = XOR of all bytes after
+//! STX up to and including ETX. The echo is the package without `W`: the machine has read what it wrote, and
+//! answers NAK for a stripe that is misread. It answers ESC with ACK; DEL resets it without an answer. Track
+//! 3 lies on the stripe with the sentinel of its standard. Reading is not simulated.
 //!
-//! Choices where no source says anything: NAK to a damaged package (once the line is quiet), a track that is not of its
-//! standard, no card and a jam; it writes HiCo; a package without tracks is damaged; other bytes between packages are
-//! passed over.
+//! Choices where no source says anything: NAK to a damaged package (once the line is quiet), to a track that
+//! is not of its standard, without a card and for a jam; it writes HiCo; a package without tracks is damaged;
+//! other bytes between packages are skipped.
 
 use std::io;
 
@@ -23,7 +24,7 @@ use crate::world::{SimulatedLine, SimulatedStation};
 
 /// The command of a package.
 const WRITE: u8 = b'W';
-/// Not among the characters that it writes.
+/// The one character that it does not write.
 const LESS: u8 = b'<';
 /// Start sentinels in a package.
 const STARTS: [u8; 3] = [b'%', b';', b'+'];
@@ -44,7 +45,7 @@ pub fn serve(stream: &impl MachineLink, world: &SimulatedLine, station: &Simulat
                 stream.send(&[ACK])?;
                 continue;
             }
-            // A reset among them: nothing is kept that it could drop.
+            // A reset is among them: there is nothing that it could drop.
             _ => continue,
         }
         let package = package(stream)?;
@@ -71,7 +72,8 @@ pub fn serve(stream: &impl MachineLink, world: &SimulatedLine, station: &Simulat
     }
 }
 
-/// The tracks, as they stand behind `W` up to ETX; `None` if the BCC is wrong, or it is no such package, or does not end.
+/// Returns the tracks, as they stand after `W` up to ETX; `None` if the BCC is wrong, the package is no such
+/// package, or it does not end.
 fn package(stream: &impl MachineLink) -> io::Result<Option<Vec<u8>>> {
     let mut package = Vec::new();
     let mut byte = [0];
@@ -99,7 +101,7 @@ fn bcc(package: &[u8]) -> u8 {
     package.iter().fold(ETX, |bcc, byte| bcc ^ byte)
 }
 
-/// The tracks of a package; `None` if there is none, or one is not of its standard.
+/// Takes the tracks of a package apart; `None` if there is none, or one is not of its standard.
 fn tracks(mut package: &[u8]) -> Option<[Option<TrackContent>; 3]> {
     let mut tracks = [None, None, None];
     for ((to, format), start) in tracks.iter_mut().zip(&FORMATS).zip(STARTS) {

@@ -1,8 +1,8 @@
-//! A serial port to serve a machine on: a pseudo-terminal whose slave is found under a symbolic link.
+//! A serial port for a machine: a pseudo-terminal whose slave is found under a symbolic link.
 //!
-//! Raw, so every byte passes as it is. A spare descriptor of the slave stays open, without which the master would fail
-//! while no client is there (dependencies.md 5.5). A client that closes and opens the port does not show here: unlike a
-//! connection it is no power cycle.
+//! Raw, so every byte passes unchanged. A spare descriptor of the slave stays open; without it the master
+//! fails with EIO while no client is there. A client that closes and opens the port does not show here:
+//! unlike a connection, that is no power cycle.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -25,7 +25,7 @@ pub struct PseudoTerminal {
 }
 
 impl PseudoTerminal {
-    /// Opens one, found under `link`. A symbolic link there is replaced, anything else is refused.
+    /// Opens one that is found under `link`. A symbolic link there is replaced; any other file is refused.
     pub fn open(link: &Path) -> io::Result<Self> {
         let OpenptyResult { master, slave } = openpty(None, None)?;
         let mut settings = tcgetattr(&slave)?;
@@ -42,7 +42,7 @@ impl PseudoTerminal {
         Ok(Self { master, _spare: slave, link: link.to_owned(), slave: name })
     }
 
-    /// Removes the link, if it is still ours.
+    /// Removes the link, if it still leads to this terminal.
     pub fn unlink(&self) {
         if std::fs::read_link(&self.link).is_ok_and(|to| to == self.slave) {
             let _ = std::fs::remove_file(&self.link); // best effort: the next one replaces it

@@ -1,8 +1,9 @@
 //! Card transport, one at each station and one at the output (`drivers::wire` section 5).
 //!
-//! Choices that the page leaves open: feeding or taking into a station where a card lies is '5'; into a full hand, a
-//! buffer place that holds a card, or a full buffer, '6'; an unknown station, or data of the wrong length, '3'. 'S'
-//! answers '1' where a jammed card lies. 'R' at the output takes the hand's card first, then the buffer's in order.
+//! Choices that the wire page leaves open: feeding or taking into a station where a card lies is '5'; into a
+//! full hand, a buffer place that holds a card, or a full buffer, '6'; an unknown station, or data of the
+//! wrong length, '3'. 'S' answers '1' where a jammed card lies. 'R' at the output takes the hand's card
+//! first, then the buffer's in order.
 
 use drivers::wire::status;
 
@@ -13,7 +14,7 @@ use crate::profile::OUTPUT;
 use crate::sync::lock;
 use crate::world::{SimulatedLine, SimulatedStation, TransportMove};
 
-/// In the answer to 'S'.
+/// Model in the answer to 'S'.
 const MODEL: &str = "hwsim transport SIMULATED";
 
 /// The transport of one station.
@@ -24,7 +25,7 @@ pub struct StationTransport<'a> {
 }
 
 impl<'a> StationTransport<'a> {
-    /// Of this station.
+    /// Makes the transport of this station.
     pub fn new(world: &'a SimulatedLine, station: &'a SimulatedStation) -> Self {
         Self { world, station, pace: LinkPace::new(world.speed) }
     }
@@ -62,7 +63,7 @@ pub struct OutputTransport<'a> {
 }
 
 impl<'a> OutputTransport<'a> {
-    /// Of this line.
+    /// Makes the output's transport of this line.
     pub fn new(world: &'a SimulatedLine) -> Self {
         Self { world, pace: LinkPace::new(world.speed) }
     }
@@ -92,7 +93,7 @@ impl FramedMachine for OutputTransport<'_> {
     }
 }
 
-/// Where the transport stands, and what it is.
+/// Answer to 'S': where the transport stands, and its model.
 fn standing_at(place: &str) -> MachineAnswer {
     MachineAnswer::model(&format!("{place} {MODEL}"))
 }
@@ -177,7 +178,7 @@ mod tests {
             assert_eq!(client.command(b'T', b"chip-1").0, b'0');
             assert_eq!(client.command(b'B', b"\0\x07").0, b'0');
             assert_eq!(client.command(b'T', b"chip-2").0, b'0');
-            // That place's, and no other; then whichever there is.
+            // Only the card of that place; then any card.
             for (place, status) in
                 [(&b"\0\x08"[..], b'2'), (b"\0\x07", b'0'), (b"\0\x07", b'2'), (b"", b'0'), (b"", b'2')]
             {

@@ -9,17 +9,18 @@
 //! sw = "6A84"            # status only: what the card answers
 //! store_data = 3         # status only: to which STORE DATA, from 1; default 3
 //! # after = 7            # card-pulled, hang, late: APDUs that the card still answers; default 7
-//! # ms = 1000            # late, late-stripe: how much later; ribbon-out: until it is refilled; silent-, close-*: until it is back;
-//! #                      #   default 1000. Of our clock: --speed does not divide it
+//! # ms = 1000            # late, late-stripe: how much later; ribbon-out: until it is refilled; silent-, close-*:
+//! #                      #   until it is back; default 1000. Real time: --speed does not divide it
 //! # device = "printer"   # frame-corrupt only: printer, embosser or transport (of a station)
 //! # times = 1            # frame-corrupt only: how many answers; default 1
 //! ```
 //!
-//! One kind is the whole line's and no blank's: `kill-controller` kills the controller (SIGKILL) that is connected to the
-//! line's socket, when the line's chips together have done `after` APDUs and one more, which is not answered.
+//! One kind belongs to the whole line and to no blank: `kill-controller` kills (SIGKILL) the controller that
+//! is connected to the line's socket when the line's chips together have answered `after` APDUs and receive
+//! one more, which is not answered.
 //!
-//! A fault that is given to a blank takes effect when the line comes to it, or never; the witness records the effect.
-//! Probabilities depend on the seed and the feed ordinal alone.
+//! A fault that a blank was given takes effect when the line comes to it, or never; the witness records the
+//! effect. Probabilities depend on the seed and the feed ordinal alone.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -31,9 +32,9 @@ use crate::rng::SplitMix64;
 
 /// STORE DATA that fails unless the rule names another.
 const STORE_DATA_DEFAULT: u32 = 3;
-/// APDUs that a card answers before it is pulled, unless the rule says otherwise.
+/// APDUs that a card answers before it is pulled, unless the rule sets another count.
 const AFTER_DEFAULT: u32 = 7;
-/// Delay, or time until a machine is well again, unless the rule says otherwise.
+/// Delay, or time until a machine works again, unless the rule sets another.
 const MS_DEFAULT: u32 = 1000;
 
 /// Kinds of fault.
@@ -42,9 +43,9 @@ const MS_DEFAULT: u32 = 1000;
 pub enum FaultKind {
     /// The chip gives no ATR.
     Mute,
-    /// The chip gives the ATR of something else.
+    /// The chip gives the ATR of another kind of card.
     WrongAtr,
-    /// The blank comes from a supplier of whom nobody has a KMC.
+    /// The blank comes from a supplier whose KMC no store has.
     UnknownKmc,
     /// The card cryptogram is wrong.
     WrongCryptogram,
@@ -66,15 +67,15 @@ pub enum FaultKind {
     JamTransfer,
     /// The blank jams between hopper and station.
     FeedJam,
-    /// After some APDUs the chip answers nothing more while it lies in that station; the link stays.
+    /// After some APDUs the chip gives no more answers while it lies in that station; the link stays open.
     Hang,
     /// One answer of the chip comes later.
     Late,
-    /// The ATR is damaged: it ends before it has said what it announced.
+    /// The ATR is damaged: it ends before the bytes that it announces.
     GarbledAtr,
-    /// The ATR offers T=1 alone where the product has T=0, and the other way round.
+    /// The ATR offers T=1 alone where the product has T=0, and vice versa.
     WrongProtocol,
-    /// The stripe encoder does nothing and says nothing from the card's job on, for a while.
+    /// From the card's job on, the stripe encoder does nothing and sends nothing for a while.
     SilentStripe,
     /// The stripe encoder answers the card's job later.
     LateStripe,
@@ -84,11 +85,12 @@ pub enum FaultKind {
     RibbonOut,
     /// The printer closes its link when the card's job arrives; a serial port comes back after a while.
     ClosePrinter,
-    /// The embosser does.
+    /// The embosser closes its link when the card's job arrives; a serial port comes back after a while.
     CloseEmbosser,
     /// The first record of each application has one wrong bit once it is personalized.
     ChipCorrupt,
-    /// The stripe encoder does.
+    /// The stripe encoder closes its link when the card's job arrives; a serial port comes back after a
+    /// while.
     CloseStripe,
     /// The controller dies in the middle of an APDU.
     KillController,
@@ -107,7 +109,7 @@ enum FaultParameter {
 
 use FaultParameter::{After, Device as OfDevice, Ms, StoreData, Sw, Times};
 
-/// Every kind, as in the file, with the parameters that it may have.
+/// Every kind with its name in the file and the parameters that it may have.
 const KINDS: &[(FaultKind, &str, &[FaultParameter])] = &[
     (FaultKind::Mute, "mute", &[]),
     (FaultKind::WrongAtr, "wrong-atr", &[]),
@@ -142,13 +144,13 @@ impl FaultKind {
         KINDS.iter().find(|(kind, ..)| *kind == self).map_or(("", &[]), |(_, name, may)| (name, may))
     }
 
-    /// As in the file.
+    /// Its name in the file.
     pub fn name(self) -> &'static str {
         self.row().0
     }
 }
 
-/// Machines behind framed links.
+/// Machines on framed links, whose answers can be damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DamagedMachine {
@@ -163,30 +165,31 @@ pub enum DamagedMachine {
 /// A fault that a blank was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InjectedFault {
-    /// What.
+    /// Its kind.
     pub kind: FaultKind,
-    /// [`FaultKind::Status`]: what the card answers.
+    /// [`FaultKind::Status`]: the status word that the card answers.
     pub sw: u16,
-    /// [`FaultKind::Status`]: to which STORE DATA, from 1.
+    /// [`FaultKind::Status`]: the STORE DATA that is refused, counted from 1.
     pub store_data: u32,
-    /// [`FaultKind::CardPulled`], [`FaultKind::Hang`], [`FaultKind::Late`], [`FaultKind::KillController`]: APDUs still answered.
+    /// [`FaultKind::CardPulled`], [`FaultKind::Hang`], [`FaultKind::Late`], [`FaultKind::KillController`]:
+    /// APDUs that are still answered.
     pub after: u32,
-    /// How much later, or how long, in ms.
+    /// Delay or duration in ms.
     pub ms: u32,
-    /// [`FaultKind::FrameCorrupt`]: of which machine.
+    /// [`FaultKind::FrameCorrupt`]: the machine whose answers are damaged.
     pub device: Option<DamagedMachine>,
-    /// [`FaultKind::FrameCorrupt`]: how often.
+    /// [`FaultKind::FrameCorrupt`]: count of damaged answers.
     pub times: u32,
 }
 
 impl InjectedFault {
-    /// Its `ms`.
+    /// Its delay or duration.
     pub fn pause(&self) -> Duration {
         Duration::from_millis(self.ms.into())
     }
 }
 
-/// The file as it stands.
+/// Keys of the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FaultsFile {
@@ -223,7 +226,7 @@ enum BlankChoice {
 struct FaultRule {
     fault: InjectedFault,
     which: BlankChoice,
-    /// Blanks that it may still be given to.
+    /// Count of blanks that may still be given it.
     left: u64,
 }
 
@@ -235,7 +238,7 @@ pub struct FaultPlan {
 }
 
 impl FaultPlan {
-    /// Parses and checks; `seed` decides the probabilities.
+    /// Parses and checks the file; `seed` decides the probabilities.
     pub fn from_toml(text: &str, seed: u64) -> Result<Self> {
         let file: FaultsFile = toml::from_str(text)?;
         let rules = file
@@ -250,7 +253,7 @@ impl FaultPlan {
         Ok(Self { rules, seed })
     }
 
-    /// The faults of blank `n`, each kind at most once; to be asked once for every n, in order.
+    /// The faults of blank `n`, each kind at most once. Must be asked once for every n, in order.
     pub fn of(&mut self, n: u64) -> Vec<InjectedFault> {
         let mut given: Vec<InjectedFault> = Vec::new();
         for (at, rule) in (0u64..).zip(&mut self.rules) {
@@ -270,7 +273,7 @@ impl FaultPlan {
         given
     }
 
-    /// How many APDUs the line's chips answer before the controller is killed.
+    /// Count of APDUs that the line's chips answer before the controller is killed.
     pub fn controller_dies_after(&self) -> Option<u64> {
         let mut kills = self.rules.iter().filter(|r| r.fault.kind == FaultKind::KillController);
         kills.next().map(|rule| rule.fault.after.into())

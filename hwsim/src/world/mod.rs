@@ -1,4 +1,4 @@
-//! The line as a place: which card lies where, and the moves of the card transport.
+//! The simulated line: which card lies where, and the moves of the card transport.
 //!
 //! ```text
 //! hopper --F--> station --T--> station ... --T--> output's hand --B--> buffer place --K--> good cards' stacker
@@ -6,22 +6,23 @@
 //!                  R--> reject bin
 //! ```
 //!
-//! Each place has its own lock. A machine holds the lock of its station while it works, so no card leaves from under a
-//! head; the transport never holds two locks and none while it waits, so stations work at the same time. A place that a
-//! card is on its way to is reserved.
+//! Each place has its own lock. A machine holds the lock of its station while it works, so no card leaves
+//! from under a head. The transport never holds two locks, and none while it waits, so stations work in
+//! parallel. A place is reserved while a card is on its way to it.
 //!
-//! A transport command lifts a card, and another waits until it has arrived: the station that it lay in is free at once,
-//! and `transfer_s` passes between lifting and arrival. On a continuous machine (`[sim] continuous`) moves overlap with
-//! the machines' work, so what they take counts from earlier:
+//! One transport command lifts a card, and another waits until it has arrived: the station that it lay in is
+//! free at once, and `transfer_s` passes between lifting and arrival. On a continuous machine (`[sim]
+//! continuous`) moves overlap with the machines' work, so their time counts from an earlier instant:
 //!
 //! ```text
 //! feed      the next blank waits before its station: until feed_s has passed since the last feed there
-//! arrival   the card travels while the next station is busy: until transfer_s has passed since its last work was done
+//! arrival   the card travels while the next station is busy: until transfer_s has passed since the end of its last work
 //! stacking  the card leaves the hand at once: until stack_s has passed since the last card was stacked
 //! ```
 //!
-//! A jammed card lies where it lay, and nothing but the reject bin takes it; a card that jams in a transfer still lies
-//! in the station that it was to be taken from, a blank that jams in the feed in the station that it was fed to.
+//! A jammed card stays where it lay, and only the reject bin takes it. A card that jams in a transfer still
+//! lies in the station that it was to be taken from; a blank that jams in the feed lies in the station that
+//! it was fed to.
 //!
 //! Not here: what machines do to a card ([`crate::device`]), the places themselves ([`crate::place`]).
 
@@ -64,12 +65,12 @@ pub struct SimulatedLine {
     hopper: Mutex<BlankHopper>,
     present: Mutex<PresentCards>,
     witness: LineWitness,
-    /// APDUs of all chips before the controller is killed.
+    /// APDUs of all chips before the controller is killed, if it is to be.
     dies_after: Option<u64>,
     apdus: AtomicU64,
 }
 
-/// A move of the transport: done, or the status character that says why not.
+/// Outcome of a move: done, or the status character of the failure.
 pub type TransportMove = Result<(), u8>;
 
 impl SimulatedLine {
@@ -108,17 +109,17 @@ impl SimulatedLine {
         self.stations.iter().find(|s| s.name == name)
     }
 
-    /// The place in the line of the station of this name.
+    /// The index of the station of this name, in line order.
     pub fn position(&self, name: &str) -> Option<usize> {
         self.stations.iter().position(|s| s.name == name)
     }
 
-    /// The station at this place in the line.
+    /// The station at this index.
     pub fn at(&self, position: usize) -> Option<&SimulatedStation> {
         self.stations.get(position)
     }
 
-    /// True if the witness could not write something.
+    /// Whether the witness could not write something.
     pub fn witness_has_failed(&self) -> bool {
         self.witness.has_failed()
     }
@@ -144,7 +145,7 @@ impl SimulatedLine {
         if jammed { Err(status::JAM) } else { Ok(()) }
     }
 
-    /// A blank comes out of the hopper; says whether it jams on its way to the station.
+    /// Draws a blank out of the hopper; also returns whether it jams on its way to the station.
     fn enter(&self, station: &SimulatedStation) -> Option<(SharedBlank, bool)> {
         let mut blank = lock(&self.hopper).draw()?;
         let n = blank.n;
@@ -157,7 +158,7 @@ impl SimulatedLine {
         Some((card, jammed))
     }
 
-    /// Passes the time of a step that a continuous machine repeats: what is left since the last one.
+    /// Spends the time of a step that a continuous machine repeats: the rest since the last one.
     fn step(&self, last: &Mutex<Option<Instant>>, seconds: f64, pace: &mut LinkPace) {
         if !self.sim.continuous {
             return pace.work(seconds);
@@ -218,7 +219,7 @@ impl SimulatedLine {
         if lock(to).settle() { Ok(()) } else { Err(status::NO_CARD) }
     }
 
-    /// Lifts the card out of a station, if it lets itself be lifted.
+    /// Lifts the card out of a station, unless it is jammed.
     fn lift(&self, from: &SimulatedStation) -> Result<SharedBlank, u8> {
         let mut slot = from.slot();
         let card = slot.card().ok_or(status::NO_CARD)?;
@@ -245,8 +246,8 @@ impl SimulatedLine {
         Ok(())
     }
 
-    /// Waits for the card on its way to the hand, and puts it into a buffer place. Which numbers places have is the controller's affair; how many there
-    /// are is the profile's `reorder_buffer`.
+    /// Waits for the card on its way to the hand, and puts it into a buffer place. The controller numbers the
+    /// places; the profile's `reorder_buffer` says how many there are.
     pub fn buffer(&self, place: u16, pace: &mut LinkPace) -> TransportMove {
         self.arrive_at(&self.hand, pace)?;
         let mut buffer = lock(&self.buffer);
@@ -258,7 +259,8 @@ impl SimulatedLine {
         Ok(())
     }
 
-    /// Throws one card at the output into the reject bin: the hand's, there or on its way, or one of the buffer.
+    /// Throws one card at the output into the reject bin: the hand's, lying there or on its way, or one of
+    /// the buffer.
     pub fn reject_at_output(&self, pace: &mut LinkPace) -> TransportMove {
         let held = lock(&self.hand).take();
         let card = held.or_else(|| {
@@ -288,8 +290,8 @@ impl SimulatedLine {
         Ok(())
     }
 
-    /// A card leaves the line; the witness writes it, unless the line was switched off before. The lock is held until it
-    /// has, so that switching off waits for it.
+    /// Takes a card out of the line; the witness writes it, unless the line was switched off before. The lock
+    /// is held meanwhile, so that switching off waits for the witness.
     fn leave(&self, card: &SharedBlank, fate: &BlankFate) {
         let blank = lock(card);
         let mut present = lock(&self.present);
@@ -300,8 +302,8 @@ impl SimulatedLine {
         }
     }
 
-    /// Switches the line off: what lies in it is left there, nothing enters or leaves after that. Cards that are just
-    /// being moved count as left.
+    /// Switches the line off: cards in it are left there, and nothing enters or leaves after that. Cards that
+    /// are just being moved count as left.
     pub fn switch_off(&self) {
         let before = std::mem::replace(&mut *lock(&self.present), PresentCards::SwitchedOff);
         if let PresentCards::Running(cards) = before {
@@ -311,7 +313,7 @@ impl SimulatedLine {
         }
     }
 
-    /// True if the card is jammed, or jams now because it was given this fault.
+    /// Whether the card is jammed, or jams now because it was given this fault.
     pub fn jams(&self, blank: &mut SimulatedBlank, kind: FaultKind, station: &SimulatedStation) -> bool {
         if !blank.jammed && self.strikes(blank, kind, station) {
             blank.jammed = true;
@@ -319,7 +321,7 @@ impl SimulatedLine {
         blank.jammed
     }
 
-    /// True if a fault of this kind takes effect now, for the first time; the witness writes it.
+    /// Whether a fault of this kind takes effect now, for the first time; the witness writes it.
     pub fn strikes(&self, blank: &mut SimulatedBlank, kind: FaultKind, station: &SimulatedStation) -> bool {
         let struck = blank.strike(kind);
         if struck {
@@ -328,7 +330,7 @@ impl SimulatedLine {
         struck
     }
 
-    /// The fault of this kind, if it takes effect now, for the first time.
+    /// Returns the fault of this kind if it takes effect now, for the first time.
     pub fn strike(
         &self,
         blank: &mut SimulatedBlank,
@@ -347,7 +349,8 @@ impl SimulatedLine {
         last
     }
 
-    /// True if the machine of this station closes its link now, because the card under its head was given that.
+    /// Whether the machine of this station closes its link now, because the card under its head was given
+    /// that fault.
     pub fn closes(&self, kind: FaultKind, station: &SimulatedStation) -> bool {
         let slot = station.slot();
         let fault = slot.card().and_then(|card| self.strike(&mut lock(card), kind, station));
@@ -357,14 +360,14 @@ impl SimulatedLine {
         fault.is_some()
     }
 
-    /// Damages an answer's frame as often as the card that lies in the station was given that.
+    /// Damages an answer's frame, as often as the card that lies in the station was given that fault.
     pub fn damage(&self, device: DamagedMachine, station: &SimulatedStation, frame: &mut [u8]) {
         let slot = station.slot();
         let Some(card) = slot.card() else { return };
         let mut blank = lock(card);
         if blank.damages(device) {
             self.strikes(&mut blank, FaultKind::FrameCorrupt, station);
-            // STX, cmd, then the status: it becomes another, and the BCC wrong.
+            // STX, cmd, then the status: another status, and so a wrong BCC.
             if let Some(byte) = frame.get_mut(2) {
                 *byte ^= 0x01;
             }

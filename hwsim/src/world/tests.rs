@@ -1,4 +1,4 @@
-//! Tests of the moves, and of what the witness says of them.
+//! Tests of the moves, and of the witness's record of them.
 
 use std::path::Path;
 
@@ -47,7 +47,7 @@ fn a_card_goes_through_the_line() {
     let object: Value = serde_json::from_str(&text).unwrap();
     let keydata = object["keydata"].as_str().unwrap();
     assert!(keydata.len() == 20 && keydata.ends_with(&csn));
-    // The shape of DESIGN section 8, key by key, but for the chip, which is the card's own.
+    // The shape of the witness's object, key by key, except for the chip, which the card describes.
     assert_eq!(
         object,
         serde_json::json!({

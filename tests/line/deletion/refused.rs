@@ -1,5 +1,6 @@
-//! What a deletion refuses before anything is destroyed: something else in the places of its papers, another program that
-//! writes there, a spool that is not the ledger's, tables that somebody changed; and what it says of data that were lost.
+//! What a deletion refuses before anything is destroyed: something else in the places of its papers, another
+//! program that writes there, a spool that is not the ledger's, tables that somebody changed; and what it
+//! says of data that were lost.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};

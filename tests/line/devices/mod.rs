@@ -1,5 +1,6 @@
-//! Whole jobs through a real pcscd with virtual readers, and machines on PTYs: station hosts, links and drivers as a bureau
-//! has them, with `hwsim` behind the readers and ports. Not `--simulate`: the controller does not know.
+//! Whole jobs through a real pcscd with virtual readers, and machines on PTYs: station hosts, links and
+//! drivers as a bureau has them, with `hwsim` behind the readers and ports. Not `--simulate`: the controller
+//! does not know.
 //!
 //! | file | looks at |
 //! |---|---|

@@ -1,8 +1,10 @@
-//! What the search is for: every key, PIN, clear DGI and account of a job, from the key lists, the issuer's output file
-//! and the blanks' KEYDATA, opened and derived here with raw ciphers (DESIGN sections 3 and 4, standards.md 1.3 and 1.4).
+//! What the search is for: every key, PIN, clear DGI and account of a job, from the key lists, the issuer's
+//! output file and the blanks' KEYDATA, opened and derived here with raw ciphers (DESIGN sections 3 and 4,
+//! standards.md 1.3 and 1.4).
 //!
-//! Keys are searched by pieces of 8 bytes and DGIs by pieces of 16, so that a part is found too. Not searched: a PIN of
-//! fewer than 8 digits by itself (its PIN blocks are), and what more than half of the cards have in common.
+//! Keys are searched by pieces of 8 bytes and DGIs by pieces of 16, so that a part is found too. Not
+//! searched: a PIN of fewer than 8 digits by itself (its PIN blocks are), and what more than half of the
+//! cards have in common.
 
 use std::collections::HashMap;
 

@@ -1,5 +1,5 @@
-//! Leaks that are planted on purpose, spelled as programs print things, in copies of what a job left behind: the search
-//! finds every one.
+//! Leaks that are planted on purpose, spelled as programs print things, in copies of what a job left behind:
+//! the search finds every one.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};

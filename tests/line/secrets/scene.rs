@@ -1,4 +1,5 @@
-//! A job with everything going wrong that can, and all that it leaves behind: what every program said, and every file.
+//! A job with everything going wrong that can, and all that it leaves behind: what every program said, and
+//! every file.
 
 use std::path::Path;
 use std::process::Command;

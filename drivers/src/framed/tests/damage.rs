@@ -1,5 +1,5 @@
-//! The framing over a line that changes any byte of a session to any value, or breaks at any byte: never a wrong
-//! acceptance, never a command done twice, never a hang.
+//! The framing over a line that changes any byte of a session to any value, or breaks at any byte: never a
+//! wrong acceptance, never a command done twice, never a hang.
 
 use std::sync::{Arc, Mutex};
 

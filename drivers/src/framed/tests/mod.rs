@@ -187,8 +187,8 @@ fn escapes_that_nobody_writes_are_damage() {
 
 #[test]
 fn a_late_answer_is_never_taken_for_the_next() {
-    // Each is acknowledged, so that the machine gets on, and dropped: before we send, before the machine accepts
-    // (even under the same command character), and after, under another one.
+    // Each is acknowledged, so that the machine gets on, and dropped: before we send, before the machine
+    // accepts (even under the same command character), and after, under another one.
     let before = Script::new().give(&frame(b"S0late")).silence().expect(&[0x06]).expect(&frame(b"S"));
     assert_eq!(run(before.give(&[0x06]).give(&frame(b"S0ok")).expect(&[0x06])).unwrap(), b"ok");
 
@@ -285,8 +285,9 @@ fn a_byte_changed_anywhere_in_an_answer_with_data_is_mended_or_reported() {
     let full = b"CWE-1 \x02\x10!";
     changed(&frame(&[b"S0", &full[..]].concat()), |byte, outcome| match outcome {
         Ok(data) if data == full => {}
-        // The limit of this framing: a byte that turns into ETX ends the frame, and one time in 256 the byte behind it
-        // is the BCC of what came before. Only a model's name can be cut short by it; see the test above.
+        // The limit of this framing: a byte that turns into ETX ends the frame, and one time in 256 the byte
+        // behind it is the BCC of what came before. Only a model's name can be cut short by it; see the test
+        // above.
         Ok(data) => assert!(byte == ETX && full.starts_with(&data), "{byte:02X}"),
         Err(DeviceError::Timeout(_) | DeviceError::Damaged(_)) => {}
         Err(error) => panic!("{byte:02X}: {error}"),

@@ -1,4 +1,5 @@
-//! The framed card printer (wire section 4): commands and status on a serial link, each side's PNG on a link of its own.
+//! The framed card printer (wire section 4): commands and status on a serial link, each side's PNG on a link
+//! of its own.
 //!
 //! Not here: drawing. The printer takes pixels as they are.
 //!

@@ -5,7 +5,8 @@
 //! raw    1B 73 | 1B 01 LEN bytes | 1B 02 LEN bytes | 1B 03 LEN bytes | 3F 1C        no data: LEN 00
 //! ```
 //!
-//! Neither ESC nor FS is in any track's character set, so a text block can be cut at them; a raw block goes by LEN.
+//! Neither ESC nor FS is in any track's character set, so a text block can be cut at them; a raw block goes
+//! by LEN.
 
 use zeroize::Zeroizing;
 

@@ -1,4 +1,5 @@
-//! Magnetic stripe encoder MSR605 and its family (MSR206, MSRE206): one command set, ESC and a letter, 9600 8N1.
+//! Magnetic stripe encoder MSR605 and its family (MSR206, MSRE206): one command set, ESC and a letter, 9600
+//! 8N1.
 //!
 //! Sources: the vendors' manuals (MSR605 p. 10, 12, 14; Unitech MSR206 p. 12-16; MSRE206 p. 11-12). The
 //! machine adds the sentinels when it writes and returns them when it reads; [`Tracks`] has none. Not here:
@@ -139,7 +140,8 @@ impl<L: ByteLink> Msr605<L> {
         })
     }
 
-    /// Sets the clocking zeros written before the start sentinel: tracks 1 and 3 (61 by default), track 2 (22).
+    /// Sets the clocking zeros written before the start sentinel: tracks 1 and 3 (61 by default), track 2
+    /// (22).
     pub fn set_leading_zeros(&mut self, zeros: LeadingZeros) -> Result<(), DeviceError> {
         self.keep((b'z', 0), &[b'z', zeros.t13, zeros.t2])
     }

@@ -1,4 +1,4 @@
-//! The MSR605 against scripts: the bytes of standards 5.2 (vendors' manual pages named there), then wrong ones.
+//! The MSR605 against scripts: the bytes of the vendors' manuals, then wrong ones.
 
 use proptest::prelude::*;
 

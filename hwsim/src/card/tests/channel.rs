@@ -248,7 +248,8 @@ fn refused_store_data_is_counted_over_the_card_and_not_stored() {
 fn cost() {
     let mut card = card();
     let mut host = TestHost::open(&mut card, PAYMENT, 0);
-    // SELECT 13 in, 6F0B..A500 13 + 2 out; INITIALIZE UPDATE 14, 30; EXTERNAL AUTHENTICATE 21, 2; counter 1 page.
+    // SELECT 13 in, 6F0B..A500 13 + 2 out; INITIALIZE UPDATE 14, 30; EXTERNAL AUTHENTICATE 21, 2; counter 1
+    // page.
     assert_eq!(
         card.take_cost(),
         ChipCost { commands: 3, bytes_in: 13 + 14 + 21, bytes_out: 15 + 30 + 2, pages: 1, channels: 1 }

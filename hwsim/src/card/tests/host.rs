@@ -15,7 +15,7 @@ pub(super) struct TestHost {
 const CHALLENGE: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
 
 impl TestHost {
-    /// SELECT, INITIALIZE UPDATE, the card's cryptogram checked, EXTERNAL AUTHENTICATE.
+    /// Does SELECT, INITIALIZE UPDATE, the check of the card's cryptogram, EXTERNAL AUTHENTICATE.
     pub(super) fn open(card: &mut SimulatedCard, aid: &str, level: u8) -> Self {
         select(card, aid);
         let (mut host, authenticate) = Self::begin(card, level);

@@ -151,7 +151,7 @@ fn keys_and_their_kcvs() {
             ("9000", UDK_KCVS, false, 0x9000),
         ],
     );
-    // KDL | KDU of the purse; the KCVs are those of the same keys in standards.md 1.9.
+    // KDL | KDU of the purse; the KCVs are those of the keys in the worked example.
     check(
         PURSE,
         &[

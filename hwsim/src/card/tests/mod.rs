@@ -19,7 +19,7 @@ const PAYMENT: &str = "A0000000031010";
 const PURSE: &str = "F043575055525345";
 const LOYALTY: &str = "F043574C4F59414C";
 
-/// DGIs of standards.md 1.9; the KCVs are those of the keys there.
+/// DGIs of the worked example of CPS personalization in `vectors.rs`; the KCVs are those of the keys there.
 const RECORD: &str = "700E5A0847617390010101195F340101";
 const UDKS: &str =
     "0123456789ABCDEFFEDCBA987654321011223344556677888877665544332211A1A2A3A4A5A6A7A8B1B2B3B4B5B6B7B8";
@@ -51,7 +51,7 @@ fn card() -> SimulatedCard {
     card
 }
 
-/// A powered card of the worked example, standards.md 1.9: i = 15, sequence 0001, card challenge 112233445566.
+/// A powered card of the worked example: i = 15, sequence 0001, card challenge 112233445566.
 fn example_card() -> SimulatedCard {
     let mut card = SimulatedCard::new(blank(0x15));
     card.sequence = 1;

@@ -140,7 +140,7 @@ fn purse_and_loyalty_and_pse_read_back() {
         assert_eq!(sw(&mut card, command), 0x6D00, "no payment application");
     }
     let mut host = TestHost::open(&mut card, PSE, 1);
-    // One STORE DATA each, as in the CScript trace (standards.md 8).
+    // One STORE DATA each, as in a real personalization of a PSE.
     assert_eq!(
         host.raw(&mut card, 0, "01011C701A61184F07A0000000041010500A4D617374657263617264870101"),
         0x9000

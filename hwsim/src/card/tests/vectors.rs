@@ -1,4 +1,4 @@
-//! Known answers from outside: GPPro, pySim, kaoh (standards.md 1.3, 2.2), the worked example 1.9, OpenSSL.
+//! Known answers from outside: GlobalPlatformPro, pySim, kaoh/globalplatform, a worked example, OpenSSL.
 
 use super::super::apdu::CardCommand;
 use super::super::channel::{CardChannel, CardSessionKeys, OpeningChannel, SupplierKeys};
@@ -57,8 +57,8 @@ fn padding_is_80_00_within_the_last_block() {
     }
 }
 
-/// A vector of standards.md 2.2: card keys, host challenge, response, the session keys, EXTERNAL AUTHENTICATE, and
-/// wrapped commands with the data that they carry.
+/// A published SCP02 vector (pySim, kaoh/globalplatform): card keys, host challenge, response, the session
+/// keys, EXTERNAL AUTHENTICATE, and wrapped commands with the data that they carry.
 struct Vector<'a> {
     keys: [&'a str; 3],
     challenge: &'a str,
@@ -163,7 +163,7 @@ fn kaoh_scp02_i15_level_03() {
     });
 }
 
-/// standards.md 1.9, byte for byte through `transmit`.
+/// The worked example, byte for byte through `transmit`.
 fn worked_example(commands: &[&str]) {
     let mut card = example_card();
     select(&mut card, PAYMENT);
@@ -217,7 +217,8 @@ fn worked_example_level_03() {
     ]);
 }
 
-/// The retail MACs of the AIDs under SKU_MAC of standards.md 1.9, computed with `openssl enc -des-ede` (3.0).
+/// The retail MACs of the AIDs under SKU_MAC of the worked example, computed with `openssl enc -des-ede`
+/// (3.0).
 #[test]
 fn openssl_pseudo_random_card_challenge_of_i55() {
     for (aid, challenge) in

@@ -1,9 +1,10 @@
-//! Machine's end of the framed links (`drivers::wire` section 2): stuffing, BCC, ACK, NAK, DLE, repeated answers.
+//! Machine's end of the framed links (`drivers::wire` section 2): stuffing, BCC, ACK, NAK, DLE, repeated
+//! answers.
 //!
-//! Damage is never acted on. A frame counts only if its BCC is right *and* nothing follows it before we acknowledge,
-//! because a data byte that became an ETX may happen to be followed by a matching BCC. After any damage the line is
-//! listened to until it is quiet, and then exactly one NAK is sent: a second NAK for the same burst would make the
-//! controller repeat a command that was already accepted.
+//! The machine never acts on damage. A frame counts only if its BCC is right *and* nothing follows it before
+//! the acknowledgement, because a data byte that became an ETX may happen to be followed by a matching BCC.
+//! After any damage the machine listens until the line is quiet, and then sends exactly one NAK: a second NAK
+//! for one burst would make the controller repeat a command that was already accepted.
 //!
 //! Not here: what the commands do ([`FramedMachine`]).
 
@@ -14,10 +15,10 @@ use drivers::wire::{ACK, DLE, ESCAPE_XOR, ETX, FRAME_DATA_MAX, FRAME_TRIES, NAK,
 
 use super::link::MachineLink;
 
-/// A gap within a burst that ends it.
+/// A silence that ends a burst.
 pub const QUIET: Duration = Duration::from_millis(50);
 
-/// What a machine answers.
+/// Answer of a machine to a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MachineAnswer {
     /// Status character.
@@ -27,34 +28,34 @@ pub struct MachineAnswer {
 }
 
 impl MachineAnswer {
-    /// An answer without data.
+    /// Makes an answer without data.
     pub fn status(status: u8) -> Self {
         Self { status, data: Vec::new() }
     }
 
-    /// Done, or why not.
+    /// Makes the answer "done", or the one with this status.
     pub fn of(result: Result<(), u8>) -> Self {
         Self::status(result.err().unwrap_or(status::DONE))
     }
 
-    /// Done, with the model's name.
+    /// Makes the answer "done" with the model's name.
     pub fn model(name: &str) -> Self {
         Self { status: status::DONE, data: name.as_bytes().to_vec() }
     }
 }
 
-/// A machine behind framed commands.
+/// A machine that takes framed commands.
 pub trait FramedMachine {
     /// Its command characters.
     const COMMANDS: &'static [u8];
-    /// Does one of them; takes the machine's time. `None`: the machine closes the link instead of answering.
+    /// Does a command; takes the machine's time. `None`: the machine closes the link instead of answering.
     fn run(&mut self, command: u8, data: &[u8]) -> Option<MachineAnswer>;
-    /// Damages an answer's frame on its way, where a fault says so.
+    /// Damages an answer's frame on its way, if a fault requires it.
     fn damage(&mut self, _frame: &mut [u8]) {}
 }
 
-/// Serves a machine until the other end hangs up. With `instant` the machine takes no time, so the ACK travels in one
-/// piece with the answer.
+/// Serves a machine until the other end hangs up. With `instant` the machine takes no time, so the ACK
+/// travels in one piece with the answer.
 pub fn serve<M: FramedMachine>(
     stream: &impl MachineLink,
     machine: &mut M,
@@ -127,7 +128,7 @@ enum FrameVerdict {
     Damaged,
 }
 
-/// The incoming bytes, read as many at a time as there are.
+/// Bytes that arrive, read as many at a time as there are.
 struct IncomingBytes<'a, L> {
     stream: &'a L,
     quiet: Duration,
@@ -141,7 +142,7 @@ impl<L: MachineLink> IncomingBytes<'_, L> {
         self.stream.send(bytes)
     }
 
-    /// Sends `ahead` and an answer's frame in one piece, damaged if the machine says so.
+    /// Sends `ahead` and an answer's frame in one piece, damaged if a fault requires it.
     fn answer<M: FramedMachine>(
         &mut self,
         ahead: &mut Vec<u8>,
@@ -154,7 +155,7 @@ impl<L: MachineLink> IncomingBytes<'_, L> {
         self.send(ahead)
     }
 
-    /// Next byte, however long it takes; `None` at the end.
+    /// Returns the next byte, however long it takes; `None` at the end.
     fn next(&mut self) -> io::Result<Option<u8>> {
         while self.start == self.end {
             self.start = 0;
@@ -169,7 +170,7 @@ impl<L: MachineLink> IncomingBytes<'_, L> {
         Ok(byte)
     }
 
-    /// Next byte of a burst; `None` if the line falls quiet, or at the end.
+    /// Returns the next byte of a burst; `None` if the line falls quiet, or at the end.
     fn next_in_burst(&mut self) -> io::Result<Option<u8>> {
         if self.start == self.end && !self.stream.stirs_within(self.quiet)? {
             return Ok(None);
@@ -185,7 +186,7 @@ impl<L: MachineLink> IncomingBytes<'_, L> {
         Ok(())
     }
 
-    /// Reads a frame behind its STX into `body` (command, data).
+    /// Reads a frame after its STX into `body` (command, data).
     fn frame(&mut self, body: &mut Vec<u8>) -> io::Result<FrameVerdict> {
         body.clear();
         let mut bcc = 0;
@@ -214,8 +215,8 @@ impl<L: MachineLink> IncomingBytes<'_, L> {
         Ok(if right { FrameVerdict::Whole } else { FrameVerdict::Damaged })
     }
 
-    /// Waits until our answer is acknowledged, repeating it when asked. Gives the byte that begins the next command:
-    /// one that comes instead of an ACK says that the controller has moved on.
+    /// Waits until the answer is acknowledged, and repeats it when asked. Returns the byte that begins the
+    /// next command: one that comes instead of an ACK shows that the controller has moved on.
     fn acknowledged<M: FramedMachine>(&mut self, answer: &[u8], machine: &mut M) -> io::Result<Option<u8>> {
         let mut tries = 1;
         loop {

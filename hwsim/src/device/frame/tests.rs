@@ -1,4 +1,5 @@
-//! Tests of the machine's end of framed links: damage in every form is answered by one NAK and never acted on.
+//! Tests of the machine's end of framed links: damage in every form is answered by one NAK and never acted
+//! on.
 
 use std::sync::Mutex;
 
@@ -73,7 +74,8 @@ proptest! {
 /// Every byte of a frame changed into each of many others: NAK, nothing done, and the repeated frame is.
 #[test]
 fn damage_at_every_byte_is_never_acted_on() {
-    // In the second, data bytes that turn into ETX are followed by what would be the right BCC: 4C^41^03 = 0E.
+    // In the second, data bytes that turn into ETX are followed by what would be the right BCC: 4C^41^03 =
+    // 0E.
     let bodies: [&[u8]; 3] = [b"LAB\x02C\x10D", &[b'L', b'A', b'z', 0x0E, b'q'], &[b'M', 0, 1, 0, 0, 0, 9]];
     for body in bodies {
         let good = frame(body);

@@ -1,10 +1,10 @@
-//! Magnetic stripe encoder MSR605/MSR206 (vendor manuals; standards.md 5.2): ESC commands, the machine adds sentinels on
-//! write and returns them on read.
+//! Magnetic stripe encoder MSR605/MSR206 (`drivers::wire` section 6 names the manuals): ESC commands; the
+//! machine adds the sentinels when it writes and returns them when it reads.
 //!
-//! Where the manuals are silent: without a card under the head, read and write end with status 39 and erase with 41; a
-//! track that is empty in a write keeps what it has; a track of a wrong set, length or with sentinels is status 32 and
-//! nothing is written; a jam is status 31; reset brings back the settings of power-on (HiCo, leading zeros 61 and 22,
-//! 7-5-5 bits); a raw track read as ISO is empty and status 31.
+//! Where the manuals are silent: without a card under the head, read and write end with status 39 and erase
+//! with 41; a track that is empty in a write keeps its content; a track of a wrong set or length, or with
+//! sentinels, is status 32 and nothing is written; a jam is status 31; reset restores the settings of
+//! power-on (HiCo, leading zeros 61 and 22, 7-5-5 bits); a raw track read as ISO is empty and status 31.
 
 mod parser;
 
@@ -21,20 +21,20 @@ use crate::stripe::{END, FORMATS, TrackContent};
 use crate::world::{SimulatedLine, SimulatedStation};
 use parser::{BlockTracks, CommandParser, EncoderCommand};
 
-/// Status bytes behind ESC.
+/// Status bytes after ESC.
 mod status {
     pub const OK: u8 = 0x30;
     pub const READ_WRITE: u8 = 0x31;
     pub const FORMAT: u8 = 0x32;
     pub const INVALID: u8 = 0x34;
     pub const SWIPE: u8 = 0x39;
-    /// Of settings, RAM test and erase.
+    /// Failure of settings, RAM test and erase.
     pub const FAIL: u8 = 0x41;
 }
 
 /// Model byte: three tracks, read and write.
 const MODEL: u8 = b'3';
-/// As "REV?X.XX".
+/// Version of the firmware, in the form "REV?X.XX".
 const FIRMWARE: &[u8] = b"REVS1.00";
 
 /// Serves the encoder of a station until the other end hangs up.
@@ -68,7 +68,7 @@ pub fn serve(stream: &impl MachineLink, world: &SimulatedLine, station: &Simulat
     }
 }
 
-/// What the commands set.
+/// Settings that commands change.
 struct EncoderSettings {
     coercivity: StripeCoercivity,
     /// Leading zeros of tracks 1 and 3, of track 2.
@@ -76,7 +76,7 @@ struct EncoderSettings {
 }
 
 impl EncoderSettings {
-    /// At power-on.
+    /// Settings at power-on.
     const DEFAULT: Self = Self { coercivity: StripeCoercivity::Hico, zeros: [61, 22] };
 }
 
@@ -90,7 +90,7 @@ impl<'a> SimulatedMsr605<'a> {
         Self { head: EncoderHead::new(world, station), settings: EncoderSettings::DEFAULT }
     }
 
-    /// Does a command; its reply is put behind `out`.
+    /// Does a command and appends its reply to `out`.
     fn run(&mut self, command: EncoderCommand, out: &mut Vec<u8>) {
         let verdict = |ok: bool| [ESC, if ok { status::OK } else { status::FAIL }];
         match command {
@@ -153,7 +153,8 @@ impl<'a> SimulatedMsr605<'a> {
         out.extend([ESC, status::OK]);
     }
 
-    /// Moves the card past the head; gives the status if that cannot be. What is said on a silent link nobody hears.
+    /// Moves the card past the head; returns the status if that fails. Nobody receives what is sent on a
+    /// silent link.
     fn swipe<T>(&mut self, at_head: impl FnOnce(&mut SimulatedBlank) -> T) -> Result<T, u8> {
         self.head.swipe(at_head).unwrap_or(Err(SwipeMiss::Jam)).map_err(|miss| match miss {
             SwipeMiss::NoCard => status::SWIPE,
@@ -171,14 +172,15 @@ impl<'a> SimulatedMsr605<'a> {
         done.err().unwrap_or(status::OK)
     }
 
-    /// Bits 0 to 2 are tracks 1 to 3; none of them is track 1 alone.
+    /// Erases tracks: bits 0 to 2 are tracks 1 to 3; none of them is track 1 alone.
     fn erase(&mut self, mask: u8) -> bool {
         let mask = if mask == 0 { 1 } else { mask };
         let erased = |bit: u8| (mask & bit != 0).then_some(TrackContent::Empty);
         mask < 8 && self.put([erased(1), erased(2), erased(4)]) == status::OK
     }
 
-    /// Reads all tracks; `form` puts one of them, with its number, behind `out` and says if it could be read.
+    /// Reads all tracks; `form` appends one of them, with its number, to `out` and returns whether it could
+    /// be read.
     fn read(&mut self, out: &mut Vec<u8>, form: fn(usize, &TrackContent, &mut Vec<u8>) -> bool) {
         let (world, station) = (self.head.world, self.head.station);
         let seen = self.swipe(|blank| seen(world, station, blank));
@@ -197,7 +199,7 @@ impl<'a> SimulatedMsr605<'a> {
     }
 }
 
-/// What the head sees: the tracks, with the faults that the card was given.
+/// Returns the tracks that the head sees, with the faults that the card was given.
 fn seen(world: &SimulatedLine, station: &SimulatedStation, blank: &mut SimulatedBlank) -> [TrackContent; 3] {
     if blank.stripe.dirty {
         world.strikes(blank, FaultKind::StripeDirty, station);
@@ -223,7 +225,7 @@ fn blur(track: &mut TrackContent, format: &crate::stripe::TrackStandard) -> bool
     }
 }
 
-/// A track of an ISO read: its characters, nothing if empty.
+/// Appends a track of an ISO read: its characters, or nothing if it is empty.
 fn iso_track(_: usize, track: &TrackContent, out: &mut Vec<u8>) -> bool {
     if let TrackContent::Text(text) = track {
         out.extend(text);
@@ -231,7 +233,7 @@ fn iso_track(_: usize, track: &TrackContent, out: &mut Vec<u8>) -> bool {
     !matches!(track, TrackContent::Raw(_))
 }
 
-/// A track of a raw read: length and bytes, LEN 00 if empty.
+/// Appends a track of a raw read: length and bytes, LEN 00 if it is empty.
 fn raw_track(at: usize, track: &TrackContent, out: &mut Vec<u8>) -> bool {
     let bytes = match (track, FORMATS.get(at)) {
         (TrackContent::Text(text), Some(format)) => format.bits(text),
@@ -251,7 +253,7 @@ fn raw_track(at: usize, track: &TrackContent, out: &mut Vec<u8>) -> bool {
     }
 }
 
-/// The tracks of an ISO write with their sentinels; `None` if any is not of its standard.
+/// Returns the tracks of an ISO write with their sentinels; `None` if any is not of its standard.
 fn iso_tracks(tracks: BlockTracks) -> Option<[Option<TrackContent>; 3]> {
     let mut out = [None, None, None];
     for ((text, format), to) in tracks.into_iter().zip(&FORMATS).zip(&mut out) {

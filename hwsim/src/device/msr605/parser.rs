@@ -1,16 +1,16 @@
-//! Byte stream of the MSR605 into commands. Garbage before an ESC is passed over; a broken data block is one
-//! [`EncoderCommand::Malformed`]; an ESC `a` inside an ISO block resets at once. What a raw block announces by its length bytes is
-//! swallowed, as on the machine.
+//! Turns the byte stream of the MSR605 into commands. Garbage before an ESC is skipped; a broken data block
+//! is one [`EncoderCommand::Malformed`]; an ESC `a` inside an ISO block resets at once. The parser swallows
+//! as many bytes as a raw block announces, as the machine does.
 
 use drivers::wire::{ESC, FS};
 
 /// The strings or bytes of three tracks.
 pub type BlockTracks = [Vec<u8>; 3];
 
-/// Longest track text that is kept; longer ones are malformed. The longest track has 107 characters.
+/// Longest track text that is kept; a longer one is malformed. The longest track has 107 characters.
 const TEXT_MAX: usize = 128;
 
-/// Commands of the table in standards.md 5.2.
+/// Commands of the manuals' table (`drivers::wire` section 6), with their codes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EncoderCommand {
     /// 61
@@ -51,21 +51,21 @@ pub enum EncoderCommand {
     Loco,
     /// 64
     Coercivity,
-    /// A data block that is none.
+    /// A broken data block.
     Malformed,
-    /// ESC and something else.
+    /// ESC and another byte.
     Unknown,
 }
 
-/// Where the stream stands.
+/// Position in the stream.
 #[derive(Debug, Default)]
 enum StreamState {
     /// Before an ESC.
     #[default]
     Idle,
-    /// Behind an ESC that begins a command.
+    /// After an ESC that begins a command.
     Escape,
-    /// Inside the parameters of `command`, so many wanted.
+    /// Inside the parameters of `command`, of which so many are wanted.
     Parameters { command: u8, wanted: usize, got: Vec<u8> },
     /// Inside a data block.
     Block(DataBlock),
@@ -79,7 +79,7 @@ struct DataBlock {
     at: BlockPosition,
 }
 
-/// What comes next in a data block.
+/// The next byte expected in a data block.
 #[derive(Debug)]
 enum BlockPosition {
     /// ESC before `s` or before a track number.
@@ -90,15 +90,15 @@ enum BlockPosition {
     Text { track: u8 },
     /// LEN of a track (raw).
     Length { track: u8 },
-    /// Bytes of a track (raw), so many missing.
+    /// Bytes of a track (raw), of which so many are missing.
     Bytes { track: u8, missing: u8 },
-    /// `?` behind raw track 3.
+    /// `?` after raw track 3.
     End,
-    /// FS behind it.
+    /// FS after that `?`.
     FileSeparator,
 }
 
-/// What a byte did to a block.
+/// Effect of a byte on a block.
 enum BlockStep {
     Going,
     Whole,
@@ -106,14 +106,14 @@ enum BlockStep {
     Reset,
 }
 
-/// Byte stream to commands.
+/// Parser of the byte stream.
 #[derive(Debug, Default)]
 pub struct CommandParser {
     state: StreamState,
 }
 
 impl CommandParser {
-    /// Takes a byte; gives a command when one is complete.
+    /// Takes a byte; returns a command when it is complete.
     pub fn push(&mut self, byte: u8) -> Option<EncoderCommand> {
         let (state, command) = match std::mem::take(&mut self.state) {
             StreamState::Idle if byte == ESC => (StreamState::Escape, None),
@@ -142,7 +142,7 @@ impl CommandParser {
     }
 }
 
-/// The byte behind ESC.
+/// Takes the byte after ESC.
 fn begin(byte: u8) -> (StreamState, Option<EncoderCommand>) {
     let simple = match byte {
         0x61 => EncoderCommand::Reset,
@@ -242,7 +242,7 @@ impl DataBlock {
         BlockStep::Going
     }
 
-    /// FS behind track 3: the `?` before it is the block's, not the track's.
+    /// Ends the block at FS after track 3: the `?` before it belongs to the block, not to the track.
     fn end_of_text(&mut self) -> BlockStep {
         let [.., third] = &mut self.tracks;
         if third.pop() == Some(b'?') { BlockStep::Whole } else { BlockStep::Broken }

@@ -23,7 +23,7 @@ fn encoding<T>(
     link(|stream| serve(stream, &world, station), |c| client(&world, station, c))
 }
 
-/// The table of standards.md 5.2: command, reply.
+/// The manuals' table: command, reply.
 #[test]
 fn the_command_table() {
     let table: &[(&[u8], &[u8])] = &[

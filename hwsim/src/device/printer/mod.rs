@@ -1,10 +1,10 @@
-//! Card printer (`drivers::wire` section 4). Of a card it keeps no picture: of each side the SHA-256 of the decoded
-//! raster, RGBA with 8 bits each, not premultiplied, rows from top to bottom without padding.
+//! Card printer (`drivers::wire` section 4). It keeps no picture of a card, only the SHA-256 of each side's
+//! decoded raster: RGBA with 8 bits each, not premultiplied, rows from top to bottom without padding.
 //!
-//! Images come over the `stream` link of the station, and the last whole one of each side lies in its [`ImageInbox`], from
-//! which 'P' takes what 'H' announced. Bounds: 1 to 2048 pixels each way, and no PNG longer than such a raster. 'P' with
-//! nothing announced is '3' and prints nothing. Announcements stay until 'C' or the next 'H' of that side; a stream that
-//! sends what is no image is closed.
+//! Images come over the `stream` link of the station, and the last whole one of each side lies in its
+//! [`ImageInbox`], from which 'P' takes the images that 'H' announced. Bounds: 1 to 2048 pixels each way, and
+//! no PNG longer than such a raster. 'P' with nothing announced is '3' and prints nothing. Announcements stay
+//! until 'C' or the next 'H' of that side; a stream that sends anything but images is closed.
 
 use std::io::{self, Cursor, ErrorKind};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -23,9 +23,9 @@ use crate::world::{SimulatedLine, SimulatedStation, TransportMove};
 
 /// Answer to 'S'.
 const MODEL: &str = "hwsim printer SIMULATED";
-/// Pixels each way, at most.
+/// Most pixels each way.
 const SIDE_MAX: u32 = 2048;
-/// Bytes of such a raster; a longer PNG is not accepted, and its decoder gets no more memory.
+/// Bytes of the largest raster; a longer PNG is not accepted, and its decoder gets no more memory.
 const RASTER_MAX: usize = 2048 * 2048 * 4;
 /// How long 'P' waits for an image (`drivers::wire` section 4); not divided by `--speed`.
 const IMAGE_WAIT: Duration = Duration::from_secs(5);
@@ -46,7 +46,7 @@ impl PrintedSide {
     }
 }
 
-/// One thing for each side.
+/// A pair of values, one for each side.
 #[derive(Default)]
 struct PerSide<T> {
     front: Option<T>,
@@ -62,14 +62,14 @@ impl<T> PerSide<T> {
     }
 }
 
-/// A PNG that has come, as it was sent.
+/// A PNG that has arrived, unchanged.
 #[derive(Default)]
 struct ReceivedImage {
     digest: [u8; 32],
     png: Vec<u8>,
 }
 
-/// The images that have come to a printer: the last of each side.
+/// Images that have arrived at a printer: the last of each side.
 #[derive(Default)]
 pub struct ImageInbox {
     images: Mutex<PerSide<ReceivedImage>>,
@@ -96,7 +96,8 @@ impl ImageInbox {
         }
     }
 
-    /// Waits for the image that was announced; gives the digest of its raster, or `None` if it does not come or is none.
+    /// Waits for the image that was announced; returns the digest of its raster, or `None` if it does not
+    /// come or is no PNG.
     fn raster_of(&self, side: PrintedSide, announced: &AnnouncedImage) -> Option<[u8; 32]> {
         let missing = |images: &mut PerSide<ReceivedImage>| {
             let here = images.at(side).as_ref();
@@ -108,7 +109,7 @@ impl ImageInbox {
         if waited.timed_out() {
             return None;
         }
-        // Decoded without the lock: the next card's image may come meanwhile.
+        // Decoded without the lock: the next card's image may arrive meanwhile.
         let image = images.at(side).take()?;
         drop(images);
         let raster = raster(&image.png);
@@ -123,14 +124,14 @@ fn png_length(length: [u8; 4]) -> Option<usize> {
     (1..=RASTER_MAX).contains(&length).then_some(length)
 }
 
-/// What 'H' said of a side.
+/// Announcement of a side by 'H'.
 #[derive(Default)]
 struct AnnouncedImage {
     length: usize,
     digest: [u8; 32],
 }
 
-/// A printer at a station.
+/// A printer at a station of the simulated line.
 pub struct SimulatedPrinter<'a> {
     world: &'a SimulatedLine,
     station: &'a SimulatedStation,
@@ -139,12 +140,12 @@ pub struct SimulatedPrinter<'a> {
 }
 
 impl<'a> SimulatedPrinter<'a> {
-    /// With nothing announced.
+    /// Makes the printer with nothing announced.
     pub fn new(world: &'a SimulatedLine, station: &'a SimulatedStation) -> Self {
         Self { world, station, pace: LinkPace::new(world.speed), announced: PerSide::default() }
     }
 
-    /// `side | length u32 | SHA-256`.
+    /// Takes an announcement: `side | length u32 | SHA-256`.
     fn announce(&mut self, data: &[u8]) -> TransportMove {
         let (&[side, ref length @ ..], digest) = data.split_first_chunk::<5>().ok_or(status::BAD_DATA)?;
         let side = PrintedSide::of(side).ok_or(status::BAD_DATA)?;
@@ -214,7 +215,7 @@ impl FramedMachine for SimulatedPrinter<'_> {
     }
 }
 
-/// SHA-256 of the raster of a PNG: RGBA8, rows top to bottom. `None` if it is none, or out of bounds.
+/// SHA-256 of the raster of a PNG: RGBA8, rows top to bottom. `None` if it is no PNG, or out of bounds.
 pub fn raster(png: &[u8]) -> Option<[u8; 32]> {
     let limits = png::Limits { bytes: RASTER_MAX };
     let mut decoder = png::Decoder::new_with_limits(Cursor::new(png), limits);

@@ -1,8 +1,9 @@
 //! Simulated chip reader (`drivers::wire` section 1): power on, transmit, power off.
 //!
-//! A card that was pulled, or a blank that is jammed in the feed, does not touch the contacts: "no card" at power on. A
-//! transmit to a card without power is "card removed". A request that is none ends the connection. Of several commands
-//! each answer leaves as soon as its time has passed; where nothing takes time, they leave together.
+//! A card that was pulled, or a blank that is jammed in the feed, does not touch the contacts: "no card" at
+//! power on. A transmit to a card without power is "card removed". A malformed request ends the connection.
+//! Of several commands each answer leaves as soon as its time has passed; if nothing takes time, they leave
+//! together.
 
 use std::io::{self, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -104,7 +105,7 @@ fn goes_on_after(response: &[u8], go_on: &[u8]) -> bool {
     response.ends_with(&SW_DONE) || words.iter().any(|sw| response.ends_with(sw))
 }
 
-/// `{ n u8 | n x status word | length u16 BE | command }+`: commands with their status words.
+/// Splits `{ n u8 | n x status word | length u16 BE | command }+` into commands with their status words.
 fn split(mut body: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
     let mut commands = Vec::new();
     while let Some((n, rest)) = body.split_first() {
@@ -117,12 +118,12 @@ fn split(mut body: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
     (!commands.is_empty()).then_some(commands)
 }
 
-/// What the contacts say to a request.
+/// Answer of the contacts to a request.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ContactsReply {
     /// Kind and body of an answer.
     Said(u8, Vec<u8>),
-    /// Nothing: the card hangs.
+    /// No answer: the card hangs.
     Never,
 }
 
@@ -135,9 +136,9 @@ pub struct ChipContacts<'a> {
     world: &'a SimulatedLine,
     station: &'a SimulatedStation,
     pace: LinkPace,
-    /// When the card was reset that has power.
+    /// When the card that has power was reset.
     reset: Option<Instant>,
-    /// Who is connected, on the line's own socket.
+    /// Process of the controller, if it is connected to the line's own socket.
     controller: Option<Pid>,
 }
 
@@ -185,14 +186,14 @@ impl<'a> ChipContacts<'a> {
         }
     }
 
-    /// The card has left the contacts, as its fault says.
+    /// Lets the card leave the contacts, because of its fault.
     fn pull(&self, blank: &mut SimulatedBlank) {
         blank.powered = false;
         blank.pulled = true;
         self.world.strikes(blank, FaultKind::CardPulled, self.station);
     }
 
-    /// One command APDU through to its response.
+    /// Sends one command APDU to the card and returns its response.
     pub fn transmit(&mut self, command: &[u8]) -> ContactsReply {
         let (world, station) = (self.world, self.station);
         let slot = station.slot();
@@ -217,7 +218,7 @@ impl<'a> ChipContacts<'a> {
                 return failed(reader::REMOVED);
             };
             self.note(&mut blank, command, &response);
-            // The card has done it, and nobody hears of it: the worst moment.
+            // The worst moment: the card has done it, and nobody gets the answer.
             if let Some(controller) = self.controller
                 && world.is_last_apdu(&blank, station)
             {
@@ -239,14 +240,14 @@ impl<'a> ChipContacts<'a> {
         ContactsReply::Said(reader::RESPONSE, response)
     }
 
-    /// The ATR of the card without a reset, empty if it is mute; `None` if none touches the contacts.
+    /// The ATR of the card without a reset, empty if it is mute; `None` if no card touches the contacts.
     pub fn atr(&self) -> Option<Vec<u8>> {
         let slot = self.station.slot();
         let blank = lock(slot.card()?);
         (!blank.pulled && !blank.jammed).then(|| blank.chip.atr().unwrap_or_default().to_vec())
     }
 
-    /// Tells the witness of chip faults that show in this exchange.
+    /// Notifies the witness of chip faults that show in this exchange.
     fn note(&self, blank: &mut SimulatedBlank, command: &[u8], response: &[u8]) {
         let mut strikes = |kind| self.world.strikes(blank, kind, self.station);
         match command.get(1) {
@@ -266,7 +267,7 @@ impl<'a> ChipContacts<'a> {
         }
     }
 
-    /// Off, when the chip work has taken as long as the profile says.
+    /// Takes the power off, once the chip work has taken as long as in the profile.
     pub fn power_off(&mut self) -> ContactsReply {
         let slot = self.station.slot();
         if let Some(card) = slot.card() {
@@ -281,7 +282,7 @@ impl<'a> ChipContacts<'a> {
     }
 }
 
-/// Whether the chip answers nothing any more in this station.
+/// Whether the chip gives no more answers in this station.
 fn hangs(blank: &SimulatedBlank, station: &SimulatedStation) -> bool {
     blank.hangs_in.as_ref() == Some(&station.name)
 }

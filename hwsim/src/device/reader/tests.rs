@@ -1,4 +1,4 @@
-//! Tests of the reader: what a controller sees of faulty cards, and what the witness is told.
+//! Tests of the reader: the controller's view of faulty cards, and the witness's record.
 
 use std::time::Instant;
 
@@ -109,8 +109,8 @@ fn which_exchange_shows_a_fault() {
     }
 }
 
-/// A reset takes the characters of its ATR at 9622 baud, a command its own at TA1 13: 10 x 12 etu and 7 x 12 etu, and the
-/// 2 ms of the card's system.
+/// A reset takes the characters of its ATR at 9622 baud, a command its own at TA1 13: 10 x 12 etu and 7 x 12
+/// etu, and the 2 ms of the card's system.
 #[test]
 fn exchanges_take_their_time() {
     let line = SimLineProfile::load("sim-8").unwrap();
@@ -164,7 +164,8 @@ fn a_card_hangs_in_one_station_and_stays_there_until_it_is_thrown_out() {
     assert_eq!(kind(transmit(&world, other, SELECT)), reader::RESPONSE);
 }
 
-/// On the link: the answers before come, the connection stays, and other stations' and the transport's do too.
+/// On the link: the answers before come, the connection stays, and other stations' and the transport's do
+/// too.
 #[test]
 fn a_hanging_card_answers_nothing_on_its_link() {
     let world = world("[[fault]]\nkind = \"hang\"\nevery = 1\nafter = 1");
@@ -216,7 +217,8 @@ fn wrong_answers_to_reset() {
     }
 }
 
-/// What a reader with a card answers to these requests, until the other end hangs up; `None` if it ended by itself.
+/// What a reader with a card answers to these requests, until the other end hangs up; `None` if it ended by
+/// itself.
 fn served(requests: &[u8]) -> Option<Vec<u8>> {
     let world = world("");
     let station = feed(&world, "chip-1");
