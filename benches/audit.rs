@@ -1,7 +1,7 @@
-//! A ledger of many events: how long `cardwright audit verify` takes, how much memory, and how long a start
-//! takes, verified from the last signed place: of the ledger alone, and of `cardwrightd` until it answers,
-//! with a job of so many cards that was interrupted, which comes up HELD. Whole processes on a ledger that is
-//! made through the public API. `EVENTS` says how many (1,000,000), six for each card.
+//! A ledger of many events: time and memory of `cardwright audit verify`, and time of a start. A start is
+//! verified from the last signed place: of the ledger alone, and of `cardwrightd` until it answers, with an
+//! interrupted job of as many cards, which comes up HELD. Whole processes on a ledger that is made through
+//! the public API. `EVENTS` sets the count of events (1,000,000), six for each card.
 //!
 //! Aim: a daemon that answers within 2 s of its start, with 1,000,000 cards (`EVENTS=6000000`).
 

@@ -1,6 +1,6 @@
-//! `cardwright inspect` without keys, duplicate check included, against `openssl dgst -sha256` of the same
-//! file: whole processes, alternating in one run; time, ratio and peak memory. 1,000,000 records, or as many
-//! as `RECORDS` says.
+//! `cardwright inspect` without keys, with its duplicate check, against `openssl dgst -sha256` of an equal
+//! file: whole processes, alternating in one run; time, ratio and peak memory. `RECORDS` sets the count of
+//! records (1,000,000).
 //!
 //! Aim: half the speed of `openssl`, at most 64 MiB.
 

@@ -1,7 +1,7 @@
-//! What one hung reader costs the others: 16 chip stations behind a real pcscd, one of them with a card that
+//! Cost of one hung reader for the others: 16 chip stations on a real pcscd, one of them with a card that
 //! never answers, against 15 stations; whole jobs, alternating.
 //!
-//! Aim: at least 0.98 of the cards per hour. Counted between the 10th and the 90th percentile of the stacked
+//! Aim: at least 0.98 of the cards per hour, counted between the 10th and the 90th percentile of the stacked
 //! cards.
 
 #![allow(

@@ -1,6 +1,6 @@
-//! Group commit: with 1, 8 and 64 events in flight, how many events reach the disk with a commit, how many
-//! commits a second there are of what the disk can do (bare `fdatasync` of one page, alternating in the same
-//! run), and what CPU time an event takes. `SECONDS` says how long each measurement is (2).
+//! Group commit, with 1, 8 and 64 events in flight: events that reach the disk with a commit, commits per
+//! second against the disk's own rate (bare `fdatasync` of one page, alternating in one run), and CPU time of
+//! an event. `SECONDS` sets the length of each measurement (2).
 //!
 //! Aims: 0.8 of the events in flight in a commit, 0.5 of the bare syncs.
 

@@ -1,5 +1,5 @@
-//! What the parts of a card cost, with criterion: channel, HSM in process and through its socket, ledger,
-//! picture, reader, dispatcher's decisions.
+//! Cost of the parts of a card, with criterion: channel, HSM in process and through its socket, ledger,
+//! picture, reader, the dispatcher's decisions.
 
 #![allow(
     missing_docs,

@@ -1,5 +1,5 @@
-//! What a station host costs: sessions of short commands through it against the bare `pcsc` crate, on one
-//! reader and on sixteen of a real pcscd, whose cards answer at once.
+//! Cost of a station host: sessions of short commands through it against the bare `pcsc` crate, on one reader
+//! and on sixteen of a real pcscd, whose cards answer at once.
 //!
 //! ```text
 //! cargo bench --bench readers            medians of alternating rounds, and their ratio

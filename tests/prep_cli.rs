@@ -1,4 +1,4 @@
-//! `cardwright-prep` as its operator meets it: exit codes, messages, what is left on the disk.
+//! `cardwright-prep` as its operator meets it: exit codes, messages, files left on the disk.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! The bureau's HSM takes what the preparation writes: every Trailer and every application, under each kind
+//! The bureau's HSM takes the files of the preparation: every Trailer and every application, under each kind
 //! of KEK.
 
 #![allow(

@@ -1,5 +1,4 @@
-//! A prepared file is read back, and its protection opened by an independent reader of DESIGN.md sections 3
-//! and 4.
+//! A prepared file is read back, and its protection opened by an independent reader of `src/manual/cwf1.md`.
 
 #![allow(
     clippy::unwrap_used,
@@ -161,7 +160,7 @@ fn the_trailer_mac_holds() {
 
 #[test]
 fn known_values_of_the_first_card_pyemv() {
-    // standards.md 3.1: PAN 4761739001010119, PSN 01 under the published IMK.
+    // EMV Book 2, A1.4, option A: PAN 4761739001010119, PSN 01 under the published IMK.
     let (kek, _) = listed("keys-bureau.toml", "kek-1");
     let prepared = prepare("476173FF:1");
     let chip = ChipSection::parse(prepared.records[0].section("CHP").unwrap()).unwrap();

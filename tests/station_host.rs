@@ -95,7 +95,7 @@ fn a_codec_runs_on_it() {
 }
 
 #[test]
-fn a_machine_that_goes_away_is_told_and_opened_anew() {
+fn a_machine_that_goes_away_is_reported_and_opened_anew() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let mut link = HostLink::new(spec(HostedDevice::Tcp { address: address.clone() }));
@@ -122,7 +122,7 @@ fn a_machine_that_goes_away_is_told_and_opened_anew() {
 }
 
 #[test]
-fn a_host_that_is_killed_is_told_and_reaped() {
+fn a_host_that_is_killed_is_reported_and_reaped() {
     let (_machine, mut link, _spare) = serial();
     let pid = link.pid().unwrap();
     kill(Pid::from_raw(i32::try_from(pid).unwrap()), Signal::SIGKILL).unwrap();

@@ -1,5 +1,5 @@
-//! The floor: the block operations that the commands of a card need, and nothing else, on one thread with the
-//! raw block ciphers. No parsing, no copying, no checks, no sockets, no disk.
+//! The floor: only the block operations that the commands of a card need, on one thread with the raw block
+//! ciphers. No parsing, no copying, no checks, no sockets, no disk.
 //!
 //! For each application: TK for the MACkey, its blinding and, where there are protected values, the data
 //! (SHA-256 of the scope, two AES blocks under the KEK); the MACkey unwrapped; AES-CMAC over what its MAC

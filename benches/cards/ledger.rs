@@ -1,4 +1,4 @@
-//! What a card costs in the ledger alone: the changes of a good card, eight cards under way, on disk.
+//! Cost of a card in the ledger alone: the changes of a good card, eight cards under way, on disk.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What a card costs the controller at its device links: the real drivers against machines that answer at
+//! Cost of a card for the controller at its device links: the real drivers against machines that answer at
 //! once. Only the CPU time of the controller's end counts.
 
 use std::io::{Read, Write};

@@ -1,9 +1,9 @@
-//! What a card costs, whole programs: CPU time of controller and HSM host for each chip-only card at SECLEV
-//! 03 against the floor of block operations (`floor`), with ledger, IPC and graphics apart; cards per second
+//! Cost of a card in whole programs: CPU time of controller and HSM host for each chip-only card at SECLEV 03
+//! against the floor of block operations (`floor`), with ledger, IPC and graphics apart; cards per second
 //! with stations that take no time; commands per card against the fewest possible.
 //!
-//! Aim: at most 3 times the floor. `CARDS` says how many cards (4,000). The runs alternate with the floor;
-//! medians.
+//! Aim: at most 3 times the floor. `CARDS` sets the count of cards (4,000). The runs alternate with the
+//! floor; medians.
 
 #![allow(
     missing_docs,

@@ -1,4 +1,5 @@
-//! The HSM calls of one card, made ready: what the source and a chip station ask, with a card that answers.
+//! The HSM calls of one card, prepared: the requests of the source and of a chip station, and a card that
+//! answers.
 
 use cardwright::chip::{self, Step, apdu};
 use cardwright::hsm::{Derivation, Hsm, OpenRequest, PlainCommand, SessionRequest, Verified, VerifyRequest};

@@ -1,5 +1,5 @@
-//! CPU time of a running process by thread name, user and system, sampled from `/proc` until it ends. What a
-//! thread did between the last sample and its end is missed: a few milliseconds of a run of seconds.
+//! CPU time of a running process by thread name, user and system, sampled from `/proc` until it ends. The
+//! work of a thread between its last sample and its end is missed: a few milliseconds in a run of seconds.
 
 use std::collections::BTreeMap;
 use std::process::Child;

@@ -1,10 +1,9 @@
-//! How close the controller comes to what the machine can do: cards per second of the two continuous lines
-//! against their slowest module, and the highest speed at which sixty-four chip stations are still kept at
-//! work.
+//! How close the controller comes to the machine's limit: cards per second of the two continuous lines
+//! against their slowest module, and the highest speed at which sixty-four chip stations are kept at work.
 //!
-//! The rate is that of the cards between the tenth and the ninetieth percentile of those stacked: start and
-//! end of a run are the line's filling and emptying. Aim: 0.98. `hwsim` plays the machine on the same cores;
-//! what it uses is shown beside. `CARDS` says how many cards (4,000; a quarter of them on the whole line).
+//! The rate is that of the cards between the tenth and the ninetieth percentile of those stacked: at its
+//! start and end a run fills and empties the line. Aim: 0.98. `hwsim` plays the machine on these cores; its
+//! CPU time is shown too. `CARDS` sets the count of cards (4,000; a quarter of them on the whole line).
 
 #![allow(
     missing_docs,

@@ -1,4 +1,4 @@
-//! What the benches share: a bureau and an issuer in a directory on disk, prepared files, CPU time, medians.
+//! Shared by the benches: a bureau and an issuer in a directory on disk, prepared files, CPU time, medians.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -123,7 +123,7 @@ pub enum Capability {
     /// Stripe: the clocking zeros can be set.
     LeadingZeros,
     /// Stripe: reports its settings.
-    TellsSettings,
+    ReportsSettings,
     /// Printer: prints the front.
     Front,
     /// Printer: prints the back.
@@ -225,7 +225,7 @@ impl fmt::Display for Capability {
             Self::Raw => "read and write bits",
             Self::Density => "set the density",
             Self::LeadingZeros => "set the leading zeros",
-            Self::TellsSettings => "tell how it is set",
+            Self::ReportsSettings => "report its settings",
             Self::Front => "print the front",
             Self::Back => "print the back",
             Self::FullColour => "print in full colour",

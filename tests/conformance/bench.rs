@@ -1,6 +1,6 @@
-//! Real machines and readers that lie on the bench, each in a station host.
+//! Real machines and readers on the bench, each in a station host.
 //!
-//! They stand in a TOML file that the variable CARDWRIGHT_DEVICES names; without it the test says that none
+//! A TOML file lists them; the variable CARDWRIGHT_DEVICES names the file. Without it the test says that none
 //! are listed.
 //!
 //! ```toml

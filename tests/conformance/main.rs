@@ -1,6 +1,6 @@
-//! The conformance suite over every driver of the registry and over readers, wherever the other end may be.
+//! The conformance suite over every driver of the registry and over readers, with several kinds of other end.
 //!
-//! | file | behind the link |
+//! | file | other end of the link |
 //! |---|---|
 //! | here | `hwsim` in this process, over its socket |
 //! | `ports` | `hwsim` on pseudo-terminals and TCP, each link in a station host |

@@ -1,4 +1,4 @@
-//! Every driver over the links that a bureau has: its machine in `hwsim` is on a pseudo-terminal, a printer's
+//! Every driver over the links of a bureau: its machine in `hwsim` is on a pseudo-terminal, a printer's
 //! pictures go over TCP, and each link is in a station host. The cards come over the transport's own port.
 
 use std::net::TcpListener;

@@ -1,4 +1,4 @@
-//! The reader's suite over what a bureau has: a station host on a real pcscd. In its virtual reader lies a
+//! The reader's suite over a bureau's link: a station host on a real pcscd. In its virtual reader lies a
 //! `hwsim card`.
 
 use std::time::Duration;

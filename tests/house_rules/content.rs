@@ -1,4 +1,4 @@
-//! What must not be committed: paths of somebody's machine, account numbers.
+//! Content that must not be committed: paths of somebody's machine, account numbers.
 
 use crate::sources::{Source, repository};
 use crate::{every, finds, hold};

@@ -1,6 +1,5 @@
-//! The repository's text files, and Rust text told apart into code, strings, comments and what is for tests.
-//! A reader for rules, not a parser: macros and conditional compilation other than `#[cfg(test)]` are not
-//! understood.
+//! The repository's text files, and Rust text split into code, strings, comments and test code. A reader for
+//! rules, not a parser: it does not understand macros and conditional compilation other than `#[cfg(test)]`.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Two books about the same cards: the controller's ledger, and what the simulated line dumped. They must
+//! Two books about one set of cards: the controller's ledger, and the dumps of the simulated line. They must
 //! agree.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,4 +1,4 @@
-//! Cardholder data at rest and their end: nothing of them in the clear beside the ledger, a spool that is not
+//! Cardholder data at rest and their end: none in the clear next to the ledger, a spool that differs from
 //! what was accepted, deletion from any step on, by a person and by itself.
 
 mod refused;

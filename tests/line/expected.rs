@@ -1,5 +1,6 @@
-//! What a card must hold: computed from the CSV line that ordered it, twice. Once by `prep` in this process,
-//! every DGI and every line to the last byte; once here, straight from the CSV, for what needs no issuer key.
+//! The expected content of a card, computed twice from the CSV line that ordered it. Once by `prep` in this
+//! process, every DGI and every line to the last byte; once here, straight from the CSV, for everything that
+//! needs no issuer key.
 //!
 //! A comparison gives its findings as text, so that a test can show that it finds something.
 
@@ -167,8 +168,8 @@ fn as_prepared(found: &mut Findings<'_>, clear: &ClearCard, dump: &Value) {
     found.same("emboss", &dump["emboss"], lines.collect::<Vec<_>>());
 }
 
-/// What the CSV alone says, by the rules of standards.md 3 (stripe), 6 (embossing) and 8 (chip), with no code
-/// of ours.
+/// Compares with the CSV alone, by ISO/IEC 7813 (stripe), the number and name lines of ISO/IEC 7811-3
+/// (embossing) and EMV (chip), without code of `src`.
 fn as_in_the_csv(found: &mut Findings<'_>, row: &Row, dump: &Value) {
     let get = |column: &str| row[column].as_str();
     let (pan, name, expiry, pin) = (get("pan"), get("name"), get("expiry"), get("pin"));

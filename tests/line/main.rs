@@ -1,5 +1,5 @@
-//! The whole line with real programs: issuer's preparation, controller, HSM host, simulator. One binary for
-//! all of it.
+//! The whole line with real programs: issuer's preparation, controller, HSM host, simulator. One test binary
+//! for everything.
 
 #![allow(
     clippy::unwrap_used,

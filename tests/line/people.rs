@@ -1,4 +1,4 @@
-//! Careless and ill-meaning people: what takes two takes two, the ledger says who did it, and nobody gets
+//! Careless and ill-meaning people: an act for two needs two, the ledger names who did it, and nobody gets
 //! past it by putting back an older ledger, removing it, or editing its tables.
 
 use std::os::unix::fs::PermissionsExt;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use cardwright::profile::{LINES, PRODUCTS, TEMPLATES};
+use cardwright::profile::{LINES, Line, PRODUCTS, Product, TEMPLATES};
 
 use crate::support::World;
 
@@ -75,27 +75,44 @@ fn a_profile_that_nobody_named_is_found() {
     assert!(!found.contains(&"lines/sim-8.toml".to_owned()));
 }
 
-/// Each line and each product passes `profile check`, and a card of each product is made on each simulated
-/// line.
+/// Each line and each product passes `profile check`, and the program lists it.
 #[test]
-fn every_shipped_profile_is_checked_and_makes_a_card() {
+fn every_shipped_profile_is_checked_and_listed() {
     let world = World::new();
-    let names = |folder: &str| -> Vec<String> {
-        let names = files(&profiles().join(folder));
-        names.into_iter().filter_map(|file| file.strip_suffix(".toml").map(str::to_owned)).collect()
-    };
-    let (lines, products) = (names("lines"), names("products"));
-    assert!(!lines.is_empty() && !products.is_empty());
+    let listed = world.cardwright(&["profile", "list"]).stdout;
+    assert_eq!(listed.lines().count(), LINES.len() + PRODUCTS.len());
     for path in files(&profiles()).iter().filter(|path| path.ends_with(".toml")) {
         let checked = world.cardwright(&["profile", "check", profiles().join(path).to_str().unwrap()]);
         assert_eq!(checked.code, 0, "{path}: {}{}", checked.stdout, checked.stderr);
+        assert!(checked.stdout.contains(": no fault found"), "{path}: {}", checked.stdout);
     }
-    for product in &products {
-        for line in &lines {
-            let world = World::new();
-            world.prepared_as("job", 1, 1, product);
-            let ended = world.run("job.cwf1", line, &[]);
+}
+
+/// The dry run of every shipped profile: two cards of each product on each line.
+#[test]
+fn every_shipped_line_makes_every_shipped_product() {
+    for (product, _) in PRODUCTS {
+        assert_eq!(Product::load(product).unwrap().name, *product);
+        let world = World::new();
+        assert_eq!(world.prep(&["sample", "--count", "2", "--output", "two.csv"]).code, 0);
+        for (line, _) in LINES {
+            let profile = Line::load(line).unwrap();
+            assert_eq!(profile.name, *line);
+            assert!(profile.sim.is_some(), "{line} cannot be dry-run: give it a [sim]");
+            let (file, ledger, dumps) =
+                (format!("{line}.cwf1"), format!("{line}.db"), format!("{line}.dumps"));
+            let keys = ["--keys", "issuer.store", "--kek", "476173FF:1", "--output", &file];
+            let made =
+                world.prep(&[&["run", "--input", "two.csv", "--product", product], &keys[..]].concat());
+            assert_eq!(made.code, 0, "{}", made.stderr);
+            let there = ["--line", line, "--ledger", &ledger, "--dump", &dumps];
+            let simulated = ["run", &file, "--keys", "bureau.store", "--simulate", "--speed", "0"];
+            let ended = world.cardwright(&[&simulated[..], &there].concat());
             assert_eq!(ended.code, 0, "{product} on {line}: {}{}", ended.stdout, ended.stderr);
+            let cards = fs::read_dir(world.path(&dumps)).unwrap().map(|entry| entry.unwrap().path());
+            let cards = cards.filter(|path| path.extension().is_some_and(|e| e == "json"));
+            let stacked = cards.filter(|path| fs::read_to_string(path).unwrap().contains("\"stacked\""));
+            assert_eq!(stacked.count(), 2, "{product} on {line}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The shortest way through everything.
+//! The shortest way through the whole line.
 
 use cardwright::exit::Exit;
 use cardwright::profile::LINES;

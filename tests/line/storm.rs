@@ -1,5 +1,5 @@
-//! Every fault that the simulator knows, many times: each bad blank leaves the line with its reason, nobody
-//! else notices, and remakes bring every record to GOOD.
+//! Every fault that the simulator knows, many times: each bad blank leaves the line with its reason, no other
+//! card is affected, and remakes bring every record to GOOD.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -48,7 +48,7 @@ const RULES: [Rule; 16] = [
     bound("card-pulled", "", "card-removed"),
     bound("stripe-misread", "", "stripe-read-back"),
     bound("stripe-dirty", "", "stripe-not-blank"),
-    // An MSR605 cannot tell a jam from a stripe that does not take the writing (standards.md 5.2).
+    // An MSR605 has one status for a jam and for a stripe that cannot be written (31, write or read error).
     bound("jam-stripe", "", "stripe-failed"),
     bound("jam-printer", "", "jam"),
     bound("jam-embosser", "", "jam"),

@@ -70,11 +70,6 @@ impl World {
 
     /// `count` synthetic cardholders as `NAME.csv`, prepared as `NAME.cwf1`; gives the file's path.
     pub fn prepared(&self, name: &str, count: u32, seed: u64) -> PathBuf {
-        self.prepared_as(name, count, seed, "multiapp")
-    }
-
-    /// As [`Self::prepared`], for cards of this product.
-    pub fn prepared_as(&self, name: &str, count: u32, seed: u64, product: &str) -> PathBuf {
         let (csv, file) = (format!("{name}.csv"), format!("{name}.cwf1"));
         let (count, seed) = (count.to_string(), seed.to_string());
         let made = self.prep(&["sample", "--count", &count, "--output", &csv, "--seed", &seed]);
@@ -84,7 +79,7 @@ impl World {
             "--input",
             &csv,
             "--product",
-            product,
+            "multiapp",
             "--keys",
             "issuer.store",
             "--kek",

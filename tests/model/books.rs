@@ -1,5 +1,5 @@
-//! The ledger as DESIGN.md section 6 has it, as small as it can be: a row for each blank, a state for each
-//! record. It shares the names of the states with `cardwright::ledger`, and nothing else.
+//! The ledger as small as it can be: a row for each blank, a state for each record. It shares the names of
+//! the states with `cardwright::ledger`, and nothing else.
 
 use cardwright::ledger::{AttemptState, JobState};
 

@@ -1,6 +1,6 @@
 //! The promise that no card exists twice and none is lost, proved for small numbers: a model of plastic,
-//! memory and disk, of which every reachable state is looked at, with a crash between any two steps; and the
-//! real ledger held against it.
+//! memory and disk, of which every reachable state is checked, with a crash between any two steps; and the
+//! real ledger compared with it.
 
 #![allow(
     clippy::unwrap_used,

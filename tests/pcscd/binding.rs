@@ -34,7 +34,7 @@ fn sixteen_readers_keep_their_stations_in_whatever_order_they_are_plugged_in() {
 }
 
 #[test]
-fn a_name_that_is_not_there_is_told_with_those_that_are() {
+fn a_name_that_is_not_there_is_reported_with_those_that_are() {
     let scene = Scene::start(2);
     for spec in [
         ReaderSpec { by: ReaderSelector::Name("Omni 9".into()), slot: 0, wait_ms: 0 },
@@ -87,7 +87,7 @@ fn a_pcscd_that_is_restarted_is_found_again() {
 }
 
 #[test]
-fn without_a_pcscd_that_is_told_and_a_later_one_is_found() {
+fn without_a_pcscd_that_is_reported_and_a_later_one_is_found() {
     let mut scene = Scene::start(1);
     scene.kill_pcscd();
     let mut reader = station(&scene, 0);

@@ -1,4 +1,4 @@
-//! What a card in order and a card that is not does to an exchange.
+//! Exchanges with good cards and with bad ones.
 
 use std::time::{Duration, Instant};
 
@@ -100,7 +100,7 @@ fn a_card_without_an_answer_to_reset_is_mute_and_the_next_one_is_not() {
 }
 
 #[test]
-fn an_empty_reader_is_told_in_time_and_a_card_that_comes_is_taken() {
+fn an_empty_reader_is_reported_in_time_and_a_card_that_comes_is_taken() {
     let scene = Scene::start(1);
     let mut reader = waiting(&scene, 0, Duration::from_millis(700));
     reader.reopen(LONG).unwrap();
@@ -119,7 +119,7 @@ fn an_empty_reader_is_told_in_time_and_a_card_that_comes_is_taken() {
 }
 
 #[test]
-fn a_card_pulled_between_any_two_commands_is_told() {
+fn a_card_pulled_between_any_two_commands_is_reported() {
     let scene = Scene::start(1);
     let mut reader = station(&scene, 0);
     const COMMANDS: usize = 5;

@@ -1,4 +1,4 @@
-//! Something on pcscd's socket that is no pcscd.
+//! Another program than pcscd on pcscd's socket.
 
 use std::fs;
 use std::io::{Read, Write};

@@ -1,11 +1,11 @@
 //! Station hosts on readers of a real pcscd, with virtual cards in them.
 //!
-//! | file | looks at |
+//! | file | tests |
 //! |---|---|
-//! | `cards` | what a card in order and a card that is not does to an exchange |
+//! | `cards` | exchanges with good cards and with bad ones |
 //! | `binding` | readers by name, several pcscd, a pcscd that is restarted |
-//! | `stuck` | cards and readers that do not answer, and who holds them |
-//! | `garbage` | something on pcscd's socket that is no pcscd |
+//! | `stuck` | cards and readers that do not answer, and the programs that hold them |
+//! | `garbage` | another program than pcscd on pcscd's socket |
 //! | `bystander` | another program that uses a reader |
 
 #![allow(

@@ -1,4 +1,4 @@
-//! Cards and readers that do not answer, and who holds them.
+//! Cards and readers that do not answer, and the programs that hold them.
 
 use std::path::Path;
 use std::thread;

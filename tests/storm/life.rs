@@ -1,5 +1,5 @@
-//! One life of a job: a blow, the restart, a person's word, and its end. What went wrong is told, not
-//! asserted, so that the storm can count.
+//! One life of a job: a blow, the restart, a person's word, and its end. Faults are returned, not asserted,
+//! so that the storm can count them.
 
 use std::collections::BTreeSet;
 use std::process::Command;

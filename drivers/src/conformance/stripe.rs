@@ -32,14 +32,14 @@ pub fn stripe(
 }
 
 fn settings(findings: &mut FindingCollector, encoder: &mut dyn StripeEncoder, can: &[Capability]) {
-    let tells = can.contains(&Capability::TellsSettings);
-    let before = if tells { encoder.settings().ok() } else { None };
+    let reports = can.contains(&Capability::ReportsSettings);
+    let before = if reports { encoder.settings().ok() } else { None };
     for (capability, coercivity, check) in [
         (Capability::HiCo, WriteCoercivity::Hi, "it can be set to HiCo"),
         (Capability::LoCo, WriteCoercivity::Lo, "it can be set to LoCo"),
     ] {
         if can.contains(&capability) {
-            findings.add(check, set(encoder, &Recording::on(coercivity), tells));
+            findings.add(check, set(encoder, &Recording::on(coercivity), reports));
         }
     }
     let base = if can.contains(&Capability::HiCo) { WriteCoercivity::Hi } else { WriteCoercivity::Lo };
@@ -47,7 +47,7 @@ fn settings(findings: &mut FindingCollector, encoder: &mut dyn StripeEncoder, ca
     if can.contains(&Capability::LeadingZeros) {
         for zeros in [LeadingZeros { t13: 30, t2: 12 }, STANDARD] {
             let how = Recording { leading_zeros: Some(zeros), ..base };
-            findings.add("its leading zeros can be set", set(encoder, &how, tells));
+            findings.add("its leading zeros can be set", set(encoder, &how, reports));
         }
     }
     if can.contains(&Capability::Density) {
@@ -62,14 +62,14 @@ fn settings(findings: &mut FindingCollector, encoder: &mut dyn StripeEncoder, ca
 }
 
 /// Sets the recording, and asks whether it was set.
-fn set(encoder: &mut dyn StripeEncoder, how: &Recording, tells: bool) -> Result<(), String> {
+fn set(encoder: &mut dyn StripeEncoder, how: &Recording, reports: bool) -> Result<(), String> {
     encoder.set(how).map_err(|error| error.to_string())?;
-    if !tells {
+    if !reports {
         return Ok(());
     }
     let found = encoder.settings().map_err(|error| error.to_string())?;
     let zeros = how.leading_zeros.is_none() || how.leading_zeros == found.leading_zeros;
-    require(zeros && how.coercivity == found.coercivity, "it tells another setting than it was given")
+    require(zeros && how.coercivity == found.coercivity, "it reports another setting than it was given")
 }
 
 fn undeclared(findings: &mut FindingCollector, encoder: &mut dyn StripeEncoder, can: &[Capability]) {
@@ -84,7 +84,7 @@ fn undeclared(findings: &mut FindingCollector, encoder: &mut dyn StripeEncoder, 
     lacks(Capability::Erase, &|e| refused(e.erase(&[TrackNumber::T1], &how)));
     lacks(Capability::Raw, &|e| refused(e.read_raw(BITS)));
     lacks(Capability::Raw, &|e| refused(e.write_raw(&RawTracks::default(), BITS, &how)));
-    lacks(Capability::TellsSettings, &|e| refused(e.settings()));
+    lacks(Capability::ReportsSettings, &|e| refused(e.settings()));
     lacks(Capability::LeadingZeros, &|e| refused(e.set(&Recording { leading_zeros: Some(STANDARD), ..how })));
     lacks(Capability::Density, &|e| refused(e.set(&Recording { density: Some(DENSITIES), ..how })));
     let wrong = Tracks { t1: None, t2: Some("A".to_owned()), t3: None };

@@ -90,7 +90,7 @@ fn both_ends_understand_each_other() {
     assert_eq!(asked, [vec![0, 5], vec![]]);
 }
 
-/// A reader that sends the second command only when it is told that the answer to the first has arrived.
+/// A reader that sends the second command only after a signal that the answer to the first has arrived.
 struct Gated(mpsc::Receiver<()>);
 
 impl ServedReader for Gated {

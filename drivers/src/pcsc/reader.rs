@@ -407,7 +407,7 @@ impl PcscReader {
 
 impl Drop for PcscReader {
     fn drop(&mut self) {
-        // Nobody is left who could be told about an error.
+        // Nobody is left to hear of an error.
         drop(self.guarded(|reader| {
             reader.forget();
             Ok(())

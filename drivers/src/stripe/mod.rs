@@ -50,7 +50,7 @@ pub trait StripeEncoder: Send {
 
     /// Asks for its recording settings.
     fn settings(&mut self) -> Result<Recording, DeviceError> {
-        Err(DeviceError::Unsupported("it does not tell how it is set"))
+        Err(DeviceError::Unsupported("it does not report its settings"))
     }
 
     /// Asks whether it answers; returns model and firmware, as far as the machine names them.

@@ -1,4 +1,4 @@
-//! A chip section taken apart and put together again (DESIGN.md section 4), without `src/record`. Checks
+//! A chip section taken apart and put together again (`src/manual/cwf1.md`), without `src/record`. Checks
 //! nothing.
 
 use sha2::{Digest, Sha256};

@@ -1,4 +1,4 @@
-//! A flipped bit anywhere: in this process, with the bureau's own rules and the software HSM, a bit at a
+//! A flipped bit anywhere: in this process, with the bureau's own rules and the software HSM, one bit at a
 //! time.
 
 use std::path::Path;

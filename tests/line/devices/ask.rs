@@ -1,5 +1,5 @@
 //! The controller is killed in mid-card, and the cards that lie in the readers are asked how far they came.
-//! What they say is what the witness has, nothing is written to them, and nobody decides but a person.
+//! Their answers agree with the witness, nothing is written to them, and only a person decides.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! `cardwright line check`: a good line, and lines that are broken in one place each. What is wrong is said
-//! where it is, and nothing else is.
+//! `cardwright line check`: a good line, and lines that are broken in one place each. The fault is reported
+//! in its place, and nothing else is.
 
 use serde_json::Value;
 

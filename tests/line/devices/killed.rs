@@ -1,5 +1,5 @@
-//! The controller is killed in mid-card and goes on without the machines being touched: what lay in the line
-//! is thrown out before the first feed, and nobody guesses which card it was.
+//! The controller is killed in mid-card and goes on without anybody touching the machines: cards that lay in
+//! the line are thrown out before the first feed, and nobody guesses which cards they were.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};

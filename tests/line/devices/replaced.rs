@@ -1,6 +1,6 @@
-//! The machines are lost under a daemon that works on them: it lives, the job is held or its cards are what
-//! nobody knows, and with other machines behind the same readers and ports the job is made to its end, no
-//! card twice.
+//! The machines are lost under a daemon that works on them. The daemon lives, and the job is held or its
+//! cards are UNKNOWN; with other machines on these readers and ports the job is made to its end, no card
+//! twice.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! The wall clock is set back and forward, in the middle of a job and between two, under `run` and under the
-//! daemon. Order is by the number of the event; the ledger's time never goes back; what takes time is
-//! measured by another clock.
+//! daemon. Order is by the number of the event; the ledger's time never goes back; another clock measures
+//! durations.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! A disk that fails: ext4 on a device that does not take some blocks. The writer hears of it when he syncs,
-//! once.
+//! A disk that fails: ext4 on a device that does not take some blocks. The writer gets the error when it
+//! syncs, once.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -128,7 +128,7 @@ fn what_is_written_behind_a_failed_sync_outlives_a_power_cut() {
 /// Lines that end, by themselves and on a disk that has no room for one more block, and people who open the
 /// ledger between: whatever failed, what was told is on the disk, in a file that is whole.
 #[test]
-fn a_disk_that_fails_again_and_again_keeps_what_was_told() {
+fn a_disk_that_fails_again_and_again_keeps_what_was_acknowledged() {
     let mut world = World::new();
     world.prepared("job", CARDS, 41);
     let disk = Disk::mount(&mut world, Kind::Failing);

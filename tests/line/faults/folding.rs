@@ -1,6 +1,6 @@
-//! The disk refuses to sync the ledger's file itself, when its WAL is brought into it. All that was told is
-//! in the WAL then, which must stay, and what the kernel still holds of the file in memory is not on the disk
-//! and never will be, whatever later syncs say.
+//! The disk refuses to sync the ledger's file itself when its WAL is folded into it. Every acknowledged event
+//! is in the WAL then, which must stay. The kernel's copy of the file in memory is not on the disk and never
+//! will be, whatever later syncs report.
 
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
@@ -116,7 +116,7 @@ fn in_the_middle_of_a_run_the_line_stops() {
 /// At the end of a run all that was told is durable, and so the run did what it says; but the disk is named.
 /// The next program does not build on what the kernel holds of the file.
 #[test]
-fn at_the_end_of_a_run_it_is_told() {
+fn at_the_end_of_a_run_it_is_reported() {
     let (world, disk, mut runs) = world();
     let done = refused(&world, "", &resume(40, 2));
     ended(&done, 0, &["small/cardwright.db: ", REFUSED, "nothing is lost", "small/cardwright.db-wal"]);

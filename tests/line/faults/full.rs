@@ -1,4 +1,4 @@
-//! A disk that is full: the ledger's, while it is made, while a file is accepted, in the middle of a job,
+//! A full disk under the ledger: while the ledger is made, while a file is accepted, in the middle of a job,
 //! under the daemon.
 
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! A ledger that is not as it was left: read-only, linked, locked by somebody else, without its WAL, not
-//! there.
+//! A ledger that is not as it was left: read-only, linked, locked by another program, without its WAL,
+//! missing.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,6 +1,6 @@
-//! Real faults of what lies under the ledger: disks that are full, that fail, that are read-only; files that
-//! were moved, linked or cut; a clock that jumps. Whatever breaks, the line stops before the next card is
-//! bound, the message says what to do, and afterwards nothing is lost and nothing is there twice.
+//! Real faults under the ledger: disks that are full, that fail, that are read-only; files that were moved,
+//! linked or cut; a clock that jumps. Whatever breaks, the line stops before the next card is bound, the
+//! message says what to do, and afterwards nothing is lost and nothing is there twice.
 
 mod clock;
 mod failing;

@@ -1,5 +1,5 @@
-//! A small file system of its own for a world, at `small/`, in a mount namespace that only the world's
-//! programs enter. Needs root, and loop devices for a disk that fails.
+//! A small file system for one world, at `small/`, in a mount namespace that only the world's programs enter.
+//! Needs root, and loop devices for a disk that fails.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Write};

@@ -1,5 +1,5 @@
-//! Provokes every program to complain about something that holds a secret or an account, in all the places
-//! where a message could quote it.
+//! Provokes every program to complain about a file that holds a secret or an account, in all the places where
+//! a message could quote it.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,4 @@
-//! How a value can look where it leaks: the forms that the search knows.
+//! Forms in which a value can leak, as far as the search knows them.
 //!
 //! A stream is searched twice: as it is, and [`compact`]. So a form needs no separators: hex in groups, lists
 //! over several lines and numbers in groups of four lose theirs in the compact stream.

@@ -1,4 +1,4 @@
-//! What others on the machine could see of a running line: command lines, environments, files, sockets,
+//! What other users of the computer could see of a running line: command lines, environments, files, sockets,
 //! memory.
 
 use std::os::fd::AsRawFd;

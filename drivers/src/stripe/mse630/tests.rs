@@ -74,7 +74,7 @@ fn what_it_cannot_do_it_says_and_sends_nothing() {
         encoder.settings().err(),
     ];
     assert!(outcomes.iter().all(|o| matches!(o, Some(DeviceError::Unsupported(_)))), "{outcomes:?}");
-    for lacks in [Capability::ReadBack, Capability::Erase, Capability::Raw, Capability::TellsSettings] {
+    for lacks in [Capability::ReadBack, Capability::Erase, Capability::Raw, Capability::ReportsSettings] {
         assert!(!CAPABILITIES.contains(&lacks));
     }
     check.finished();

@@ -66,7 +66,7 @@ pub const CAPABILITIES: &[Capability] = &[
     Capability::Raw,
     Capability::Density,
     Capability::LeadingZeros,
-    Capability::TellsSettings,
+    Capability::ReportsSettings,
 ];
 
 /// An MSR605 on a link.
