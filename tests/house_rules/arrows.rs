@@ -21,7 +21,7 @@ const FLOORS: &[&[&str]] = &[
     &["modules"],
     &["report"],
     &["pipeline"],
-    &["prep", "inspect"],
+    &["prep", "inspect", "signals"],
     &["bureau"],
     &["daemon"],
     &["cli"],
@@ -32,6 +32,9 @@ const FLOORS: &[&[&str]] = &[
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("record", "hsm", "two constants of the sealed spool belong to `record`"),
     ("profile", "daemon", "what two people are asked for belongs to `request`"),
+    ("signals", "bureau", "what a signal ends is handed in by `cli` and `daemon`"),
+    ("bureau", "daemon", "what two people are asked for belongs to `request`"),
+    ("daemon", "cli", "the daemon answers with outcomes, which `cli` renders"),
 ];
 
 /// Who imports whom, and from which files.
