@@ -55,7 +55,7 @@ fn daemon(world: &World) -> f64 {
     seconds
 }
 
-/// The last record of such a job is bound to a blank, and then nothing is heard any more.
+/// Binds the last record of a job to a blank and stops there, as a daemon that dies.
 fn interrupt(open: Ledger, cards: u32) {
     let (job, last) = (JobId(1), cards + 1);
     for change in [Change::Fed { blank: last }, ledger::bound(last)] {
@@ -79,7 +79,7 @@ fn main() {
     let folder = world.folder();
     let (program, store) = (std::path::Path::new(CARDWRIGHT), world.path("bureau.store"));
     let mut opened = Vec::new();
-    // The first one verifies and signs everything.
+    // The first start verifies and signs everything; the others count.
     for run in 0..=STARTS {
         let socket = folder.path().join(format!("hsm-{run}.sock"));
         let _host = HostProcess::start(program, &store, &socket).unwrap();
@@ -92,7 +92,7 @@ fn main() {
         } else {
             opened.push(seconds);
         }
-        // An event, so that the end is signed.
+        // One more event, so that the end is signed.
         let change = Change::Held;
         ledger.record(JobId(1), change, ledger::context()).wait().unwrap();
         ledger.close().unwrap();

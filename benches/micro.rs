@@ -113,7 +113,7 @@ fn hsm(criterion: &mut Criterion, world: &World, file: &Path) {
     let both: [(&str, Box<dyn Hsm>); 2] = [("in process", Box::new(soft)), ("socket", Box::new(client))];
 
     let mut group = criterion.benchmark_group("hsm");
-    // The payment application has most.
+    // The payment application is the largest.
     let largest = card.verify.iter().max_by_key(|v| v.application.len()).unwrap();
     for (place, mut hsm) in both {
         group.bench_function(format!("verify and release the payment application, {place}"), |b| {
@@ -152,8 +152,8 @@ fn records(criterion: &mut Criterion, file: &Path) {
     group.finish();
 }
 
-/// Bindings that become durable together; each leaves its blank unfed before, so a pair of changes counts as
-/// one.
+/// Bindings that become durable together. Each one first leaves its blank unfed, so a pair of changes counts
+/// as one.
 fn ledger_batches(criterion: &mut Criterion, world: &World) {
     let mut group = criterion.benchmark_group("ledger");
     for in_flight in [1u32, 8, 64] {

@@ -40,7 +40,7 @@ fn command() -> Vec<u8> {
     [&[0x84, 0xE2, 0x00, 0x00, DATA][..], &[0x5A; DATA as usize]].concat()
 }
 
-/// The bare loop, in a process of its own as a host is, which does a round for each line that it reads.
+/// The bare loop, in a process of its own as a host is; it does a round for each line that it reads.
 struct Bare {
     child: Child,
     input: ChildStdin,
@@ -76,7 +76,7 @@ impl Drop for Bare {
     }
 }
 
-/// What that process does.
+/// Work of the process with the bare loop.
 fn bare(name: &str, slot: &str) {
     let context = pcsc::Context::establish(pcsc::Scope::System).unwrap();
     let names = context.list_readers_owned().unwrap();
@@ -132,7 +132,7 @@ fn main() {
     }
 }
 
-/// So many readers at work at the same time, each way in turn.
+/// Runs so many readers in parallel, each way in turn.
 fn compared(readers: usize, rounds: usize) {
     let scene = Scene::start(readers);
     let card = |n| Card::new(ATR_T1, |_| vec![0x90, 0x00].into()).insert(&scene, n);
@@ -152,7 +152,7 @@ fn compared(readers: usize, rounds: usize) {
     for round in 0..=rounds {
         let hosted = slowest(&mut hosts, hosted);
         let bare = slowest(&mut bare, Bare::round);
-        // The first one warms up.
+        // The first round warms up.
         if round > 0 {
             through.push(hosted);
             alone.push(bare);
@@ -169,7 +169,7 @@ fn compared(readers: usize, rounds: usize) {
     );
 }
 
-/// A round of all of them at the same time: the time of the slowest.
+/// A round of all of them in parallel: the time of the slowest.
 fn slowest<T: Send>(all: &mut [T], round: fn(&mut T) -> Duration) -> Duration {
     std::thread::scope(|scope| {
         let rounds: Vec<_> = all.iter_mut().map(|one| scope.spawn(move || round(one))).collect();

@@ -40,7 +40,7 @@ pub fn cards(folder: &Path, cards: &[Vec<Vec<Vec<u8>>>]) -> Duration {
     });
     let mut reader = SimReader::connect(&socket, "chip-1").unwrap();
     let socket = machine(&folder.join("transport.sock"), |request, answer| {
-        // The acknowledgement of our last answer may come alone or before the next command.
+        // The acknowledgement of the last answer may come alone or before the next command.
         if let [ACK, STX, command, ..] | [STX, command, ..] = request {
             let bcc = command ^ status::DONE ^ ETX;
             answer.extend([ACK, STX, *command, status::DONE, ETX, bcc]);

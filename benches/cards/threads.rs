@@ -7,10 +7,10 @@ use std::time::Duration;
 
 /// Unit of `/proc/PID/stat` on every Linux that there is: USER_HZ.
 const TICKS_PER_SECOND: f64 = 100.0;
-/// Between two samples.
+/// Pause between two samples.
 const SAMPLE: Duration = Duration::from_millis(10);
 
-/// Seconds.
+/// CPU time in seconds.
 #[derive(Clone, Copy, Default)]
 pub struct Time {
     pub user: f64,

@@ -30,7 +30,7 @@ pub enum DeviceError {
     /// The machine took the command and reports that it failed. `status` is its raw byte.
     #[error("the machine reports: {meaning} (status {status:02X}h)")]
     Status {
-        /// As the machine sent it.
+        /// Byte of the machine.
         status: u8,
         /// Meaning of the byte.
         meaning: Condition,

@@ -1,4 +1,4 @@
-//! The checks find what they are for: machines with one fault each, and one that is right.
+//! The checks find what they look for: machines with one fault each, and one without.
 
 use std::collections::VecDeque;
 
@@ -13,7 +13,7 @@ fn failed(findings: &[ConformanceFinding]) -> Vec<&'static str> {
     findings.iter().filter(|f| f.outcome.is_err()).map(|f| f.check).collect()
 }
 
-/// An encoder with a card, right but for its fault.
+/// An encoder with a card; it has one fault, or none.
 struct Encoder {
     fault: &'static str,
     tracks: [Option<String>; 3],

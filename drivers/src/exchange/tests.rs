@@ -22,7 +22,7 @@ fn steps<'a>(commands: &[&'a [u8]]) -> Vec<CommandStep<'a>> {
     commands.iter().map(|command| CommandStep { command, go_on: &[] }).collect()
 }
 
-/// A reader whose other end is in our hand.
+/// A reader whose other end the test plays.
 fn pair() -> (SimReader, UnixStream) {
     let (ours, theirs) = UnixStream::pair().unwrap();
     (SimReader::over(SimLink::bare(ours)), theirs)
@@ -111,7 +111,7 @@ fn a_body_of_the_longest_size_passes_and_one_more_is_not_sent() {
     ));
 }
 
-/// Commands of one byte each, and what becomes of them when the other end has said `answers`.
+/// Sends commands of one byte each; the other end sends `answers`.
 fn all(
     commands: &[&[u8]],
     answers: &[Vec<u8>],

@@ -25,8 +25,7 @@ const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(300);
 const LIMITS: SessionLimits = SessionLimits { each: LONG, all: LONG };
 
-/// A reader that answers each command with its second byte as status word 90xx, and keeps what it was asked
-/// for.
+/// A reader that answers each command with its second byte as status word 90xx, and keeps the commands.
 #[derive(Default)]
 struct Fake {
     asked: Vec<Vec<u8>>,
@@ -61,7 +60,7 @@ impl ServedReader for Fake {
     }
 }
 
-/// Work at the controller's end of a fake reader; gives the commands that reached the reader.
+/// Runs work at the controller's end of a fake reader; returns the commands that reached the reader.
 fn with_fake(work: impl FnOnce(&mut SimReader)) -> Vec<Vec<u8>> {
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let host = thread::spawn(move || {
@@ -172,7 +171,7 @@ fn the_hello_of_each_device_is_as_written_on_the_page() {
     }
 }
 
-/// What the host says of these bytes, and what it answers.
+/// Outcome and answers of a host that receives these bytes.
 fn said_to_host(bytes: &[u8]) -> (Result<(), HostError>, Vec<u8>) {
     let (mut ours, theirs) = UnixStream::pair().unwrap();
     ours.write_all(bytes).unwrap();
@@ -217,7 +216,7 @@ fn a_host_says_what_it_cannot_open() {
     assert!(text.contains(r#""error":"#) && text.contains("/dev/no-such-port"), "{text}");
 }
 
-/// A host that is a shell script, with its arguments; what it writes to descriptor 0 comes to us.
+/// A host that is a shell script, with its arguments; its output to descriptor 0 reaches the controller.
 fn script(script: &str, arguments: &[&str]) -> HostSpec {
     HostSpec {
         program: "/bin/sh".into(),
@@ -227,12 +226,12 @@ fn script(script: &str, arguments: &[&str]) -> HostSpec {
     }
 }
 
-/// For `printf`.
+/// Bytes in the form of `printf`.
 fn octal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("\\{byte:03o}")).collect()
 }
 
-/// A host that says this and then ends, or stays and listens.
+/// A host that sends this and then ends, or stays and listens.
 fn saying(bytes: &[u8], stays: bool) -> HostSpec {
     let after = if stays { "exec cat >/dev/null" } else { "exit" };
     script(&format!("printf \"$1\" >&0; {after}"), &[&octal(bytes)])
@@ -350,7 +349,7 @@ fn a_host_that_takes_no_bytes_is_ended_at_the_limit() {
 fn nothing_is_left_of_a_host() {
     let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
     let mut pids = Vec::new();
-    // Other tests of this process open files, too: only what grows with the number of hosts counts.
+    // Other tests of this process open files, too: only a growth with the number of hosts counts.
     let before = open();
     for _ in 0..40 {
         let mut pipe = HostPipe::new(saying(&opened_hello(), true));
@@ -398,7 +397,7 @@ proptest! {
         let mut fake = Fake::default();
         let outcome = exchanges(&mut theirs, &mut fake);
         prop_assert!(matches!(outcome, Err(HostError::Protocol(_))));
-        // Together, the commands are never more than was said.
+        // The commands together never exceed the limit of the session.
         prop_assert!(fake.asked.concat().len() <= body.len());
         if kind != 2 && kind != 4 {
             prop_assert!(fake.asked.is_empty());

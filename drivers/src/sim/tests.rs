@@ -8,7 +8,7 @@ use super::*;
 
 const SOON: Duration = Duration::from_millis(100);
 
-/// Connects to a listener that reads the hello and answers with these bytes; gives back what the hello said.
+/// Connects to a listener that reads the hello and answers with these bytes; returns the hello.
 fn hello(answer: &[u8]) -> (Result<SimLink, LinkError>, String) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s");

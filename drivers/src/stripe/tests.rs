@@ -1,5 +1,5 @@
-//! Both encoders over a line that changes any byte of a session to any value, or breaks at any byte: what is
-//! accepted is what stands on the card.
+//! Both encoders over a line that changes any byte of a session to any value, or breaks at any byte: an
+//! accepted stripe is the stripe on the card.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ struct Msr {
     input: Vec<u8>,
     hico: bool,
     zeros: [u8; 2],
-    /// The stripe as it was written, with how.
+    /// The stripe as it was written, and its recording.
     written: Option<(Vec<u8>, bool, [u8; 2])>,
 }
 
@@ -93,7 +93,7 @@ impl Msr {
     }
 }
 
-/// Writes and reads back as the stripe's caller does: whether the card is accepted.
+/// Writes and reads back as the encoder's caller does; returns whether the card is accepted.
 fn accepted(encoder: &mut dyn StripeEncoder) -> Result<bool, DeviceError> {
     encoder.write(&tracks(), &HOW)?;
     Ok(encoder.read()? == tracks())
@@ -116,8 +116,8 @@ fn an_msr605_session_damaged_anywhere_accepts_only_what_stands_on_the_card() {
             assert_eq!(outcome, Ok(true));
         }
         if matches!(damage, LineDamage::Break(_)) {
-            // Between two commands the connection is made anew by itself, and the card is right, as seen
-            // above.
+            // Between two commands the connection is made anew automatically, and the card is right, as
+            // asserted above.
             assert!(matches!(outcome, Ok(true) | Err(DeviceError::Closed)), "{damage:?}: {outcome:?}");
             encoder.reopen(SOON).unwrap();
             assert_eq!(accepted(&mut encoder), Ok(true), "after the connection came back");
@@ -166,7 +166,7 @@ impl MachineBehaviour for Mse {
 
 #[test]
 fn an_mse630_session_damaged_anywhere_accepts_only_what_stands_on_the_card() {
-    // XOR of all behind STX: 25 41 42 3F 3B 31 32 3F 2B 33 3F 03.
+    // XOR of all bytes after STX: 25 41 42 3F 3B 31 32 3F 2B 33 3F 03.
     let echo = b"\x02%AB?;12?+3?\x03\x3A";
     // And W: 57.
     let package = b"\x02W%AB?;12?+3?\x03\x6D";

@@ -38,7 +38,7 @@ fn a_bcc_that_looks_like_a_control_byte_is_not_stuffed() {
         let body = [b'S', 0x50 ^ special];
         let bytes = encode(body[0], &body[1..]).unwrap();
         assert_eq!(bytes[..], [0x02, b'S', 0x50 ^ special, 0x03, special]);
-        // Same in an answer: status '0' and one data byte.
+        // An answer with the same bytes: status '0' and one data byte.
         let answer = [0x02, b'S', b'0', 0x60 ^ special, 0x03, special];
         let script = Script::new().expect(&frame(b"S")).give(&[0x06]).give(&answer).expect(&[0x06]);
         assert_eq!(run(script).unwrap(), [0x60 ^ special]);
@@ -187,8 +187,8 @@ fn escapes_that_nobody_writes_are_damage() {
 
 #[test]
 fn a_late_answer_is_never_taken_for_the_next() {
-    // Each is acknowledged, so that the machine gets on, and dropped: before we send, before the machine
-    // accepts (even under the same command character), and after, under another one.
+    // Each is acknowledged, so that the machine goes on, and dropped: before the command is sent, before the
+    // machine accepts it (even under the same command character), and after, under another one.
     let before = Script::new().give(&frame(b"S0late")).silence().expect(&[0x06]).expect(&frame(b"S"));
     assert_eq!(run(before.give(&[0x06]).give(&frame(b"S0ok")).expect(&[0x06])).unwrap(), b"ok");
 
@@ -256,7 +256,7 @@ fn a_machine_that_never_stops_sending_does_not_hold_us() {
     assert!(matches!(FramedLink::new(Flood).command(b'S', b"", WORK), Err(DeviceError::Unexpected(_))));
 }
 
-/// Every answer that one changed byte in `answer` can lead to; what follows our NAK is good.
+/// Every answer that one changed byte in `answer` can lead to; the bytes after the NAK are good.
 fn changed(answer: &[u8], mut judge: impl FnMut(u8, Result<Vec<u8>, DeviceError>)) {
     for position in 0..answer.len() {
         for flip in 1..=255u8 {
@@ -285,9 +285,9 @@ fn a_byte_changed_anywhere_in_an_answer_with_data_is_mended_or_reported() {
     let full = b"CWE-1 \x02\x10!";
     changed(&frame(&[b"S0", &full[..]].concat()), |byte, outcome| match outcome {
         Ok(data) if data == full => {}
-        // The limit of this framing: a byte that turns into ETX ends the frame, and one time in 256 the byte
-        // behind it is the BCC of what came before. Only a model's name can be cut short by it; see the test
-        // above.
+        // The limit of this framing: a byte that turns into ETX ends the frame, and one time in 256 the next
+        // byte happens to be the BCC of the bytes before. Only a model's name can be cut short by it; see the
+        // test above.
         Ok(data) => assert!(byte == ETX && full.starts_with(&data), "{byte:02X}"),
         Err(DeviceError::Timeout(_) | DeviceError::Damaged(_)) => {}
         Err(error) => panic!("{byte:02X}: {error}"),
@@ -306,7 +306,7 @@ fn a_lost_byte_anywhere_in_the_answer_is_mended() {
     }
 }
 
-/// What begins, ends and answers frames, and the letter of the command.
+/// Bytes that begin, end and answer frames, and the letter of the command.
 const SPECIAL: &[u8] = b"\x02\x03\x06\x10\x15S0";
 
 proptest! {
@@ -315,7 +315,7 @@ proptest! {
         cmd in 0x21u8..0x7F,
         data in prop_oneof![20 => noise(32, SPECIAL), 1 => noise(1025, SPECIAL)],
     ) {
-        // Our frames equal the table-driven ones, and an answer with the same body gives the data back.
+        // The codec's frames equal the table-driven ones, and an answer with such a body gives the data back.
         let body = [&[cmd, b'0'], &data[..]].concat();
         prop_assert_eq!(&encode(cmd, &data).unwrap()[..], &frame(&[&[cmd], &data[..]].concat())[..]);
         let (link, check) = Script::new()

@@ -11,7 +11,7 @@ fn png(length: usize) -> Vec<u8> {
     (0..=255u8).cycle().take(length).collect()
 }
 
-/// 'H' with the image's digest.
+/// Command 'H' with the image's digest.
 fn announced(script: Script, side: u8, image: &[u8]) -> Script {
     let length = u32::try_from(image.len()).unwrap().to_be_bytes();
     script.done(b'H', &[&[side], &length[..], &Sha256::digest(image)[..]].concat())
@@ -132,7 +132,7 @@ fn an_image_that_stops_anywhere_prints_nothing_and_the_next_goes_over_a_new_conn
     }
 }
 
-/// Nobody knows where in the stream the printer stands then.
+/// The printer's position in the stream is unknown then.
 #[test]
 fn after_a_picture_that_did_not_arrive_the_next_goes_over_a_new_connection() {
     let got = std::sync::Arc::new(std::sync::Mutex::new(vec![vec![]]));

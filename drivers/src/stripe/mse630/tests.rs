@@ -11,7 +11,7 @@ const HOW: Recording = Recording { coercivity: WriteCoercivity::Hi, leading_zero
 
 /// By hand: 25 41 3F 3B 31 3F 2B 32 3F 03, whose XOR is 4B.
 const PACKAGE: &[u8] = b"\x02%A?;1?+2?\x03\x4B";
-/// The same with 57 in front: 4B ^ 57.
+/// The BCC above with 57 in front: 4B ^ 57.
 const COMMAND: &[u8] = b"\x02W%A?;1?+2?\x03\x1C";
 
 fn tracks() -> Tracks {
@@ -103,7 +103,7 @@ fn silence_is_a_timeout_and_nothing_more_is_sent_until_it_is_opened_anew() {
     let (link, check) = Script::new()
         .expect(COMMAND)
         .silence()
-        // Late: it must not pass for the next one's, which is the same.
+        // It is late: it must not pass for the next package's echo, which is equal.
         .give(PACKAGE)
         .silence()
         .expect(&[0x7F, 0x1B])
@@ -172,7 +172,7 @@ fn a_closed_link_is_reported_at_every_stage() {
     }
 }
 
-/// It fails, and the package went out once.
+/// The command fails, and the package went out once.
 fn not_taken(echo: &[u8], what: &str) {
     let (link, check) = Script::new().pieces_of(64).expect(COMMAND).give(echo).build();
     assert!(Mse630::new(link).write(&tracks(), &HOW).is_err(), "{what}");

@@ -320,7 +320,7 @@ fn a_closed_link_is_reported() {
 
 #[test]
 fn a_byte_changed_anywhere_never_passes_for_another_structure() {
-    // Without check bytes a changed character is not seen here; tracks may not move, grow or vanish, though.
+    // Without check bytes a changed character is not noticed here; but tracks may not move, grow or vanish.
     let good = reading(b"\x1B\x01%AB?\x1B\x02;12?\x1B\x03;3?", b'0');
     for position in 0..good.len() {
         for flip in 1..=255u8 {
