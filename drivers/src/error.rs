@@ -26,7 +26,7 @@ pub enum DeviceError {
     Refused(char),
     /// The frame arrived damaged at every try.
     #[error("{0} damaged {FRAME_TRIES} times running: check cable, plug and baud rate")]
-    Damaged(Passage),
+    Damaged(FramePassage),
     /// The machine took the command and reports that it failed. `status` is its raw byte.
     #[error("the machine reports: {meaning} (status {status:02X}h)")]
     Status {
@@ -93,14 +93,14 @@ impl From<LinkError> for DeviceError {
 
 /// The direction of a frame that arrived damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Passage {
+pub enum FramePassage {
     /// From us to the machine, which answered NAK: the work was not begun.
     Command,
     /// From the machine to us: the work may be done.
     Answer,
 }
 
-impl fmt::Display for Passage {
+impl fmt::Display for FramePassage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Command => "our command reached the machine",
@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn messages_say_what_to_do() {
         assert_eq!(
-            DeviceError::Damaged(Passage::Command).to_string(),
+            DeviceError::Damaged(FramePassage::Command).to_string(),
             "our command reached the machine damaged 3 times running: check cable, plug and baud rate"
         );
         assert_eq!(

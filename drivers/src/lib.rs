@@ -32,4 +32,4 @@ mod testing;
 pub mod transport;
 pub mod wire;
 
-pub use error::{Condition, DeviceError, Passage};
+pub use error::{Condition, DeviceError, FramePassage};

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 use self::decoder::{FrameDecoder, FrameEvent};
-use crate::error::{Condition, DeviceError, Passage};
+use crate::error::{Condition, DeviceError, FramePassage};
 use crate::link::{ByteLink, LinkError};
 use crate::port::BufferedLink;
 use crate::wire::{ACK, DLE, ESCAPE_XOR, ETX, FRAME_DATA_MAX, FRAME_TRIES, NAK, STX};
@@ -112,7 +112,7 @@ impl<L: ByteLink> FramedLink<L> {
                 _ => tracing::debug!(cmd = %char::from(cmd), "the machine asks for the command again"),
             }
         }
-        Err(DeviceError::Damaged(Passage::Command))
+        Err(DeviceError::Damaged(FramePassage::Command))
     }
 
     /// Waits for ACK, NAK or DLE.
@@ -145,7 +145,7 @@ impl<L: ByteLink> FramedLink<L> {
                 Ok(FrameEvent::Frame(_)) => self.drop_late()?,
                 Ok(FrameEvent::Control(_)) => {}
                 Ok(FrameEvent::Damaged) if tries == FRAME_TRIES => {
-                    return Err(DeviceError::Damaged(Passage::Answer));
+                    return Err(DeviceError::Damaged(FramePassage::Answer));
                 }
                 Ok(FrameEvent::Damaged) => {
                     tries += 1;

@@ -397,7 +397,7 @@ proptest! {
         let mut fake = Fake::default();
         let outcome = exchanges(&mut theirs, &mut fake);
         prop_assert!(matches!(outcome, Err(HostError::Protocol(_))));
-        // The commands together never exceed the limit of the session.
+        // The commands together are never longer than the request.
         prop_assert!(fake.asked.concat().len() <= body.len());
         if kind != 2 && kind != 4 {
             prop_assert!(fake.asked.is_empty());

@@ -110,7 +110,7 @@ fn nak_repeats_the_command_three_times_in_all() {
     assert_eq!(run(good).unwrap(), b"ok");
     let bad = Script::new().expect(&command).give(&[0x15]).expect(&command).give(&[0x15]);
     let bad = bad.expect(&command).give(&[0x15]);
-    assert_eq!(run(bad), Err(DeviceError::Damaged(Passage::Command)));
+    assert_eq!(run(bad), Err(DeviceError::Damaged(FramePassage::Command)));
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn a_damaged_answer_is_asked_for_three_times_in_all() {
         script
     };
     assert_eq!(run(ask(2).give(&frame(b"S0ok")).expect(&[0x06])).unwrap(), b"ok");
-    assert_eq!(run(ask(2).give(&damaged)), Err(DeviceError::Damaged(Passage::Answer)));
+    assert_eq!(run(ask(2).give(&damaged)), Err(DeviceError::Damaged(FramePassage::Answer)));
 }
 
 #[test]
