@@ -139,3 +139,44 @@ fn no_account_number_is_committed() {
     );
     hold(&account_numbers(&repository()));
 }
+
+/// Whose citations still lead to documents outside of the repository. This list only shrinks.
+const CITES_OUTSIDE: [&str; 1] = ["src/"];
+
+/// Citations of documents that are not in the repository, put together here so that this file does not hold them.
+fn outside_citations(sources: &[Source]) -> Vec<String> {
+    let needles = [
+        ["DESIGN", ".md"],
+        ["DESIGN", " section"],
+        ["standards", ".md"],
+        ["dependencies", ".md"],
+        ["style", ".md"],
+    ]
+    .map(|n| n.concat());
+    every(sources, |s| {
+        if s.within(&CITES_OUTSIDE) {
+            return vec![];
+        }
+        let places = needles.iter().flat_map(|needle| s.text.match_indices(needle.as_str()));
+        places
+            .map(|(at, what)| s.finding(at, &format!("cites `{what}`, which is not in the repository")))
+            .collect()
+    })
+}
+
+#[test]
+fn citations_lead_into_the_repository_or_to_a_standard() {
+    let [page, section] = [["standards", ".md 5.1"], ["DESIGN", " section 3"]].map(|p| p.concat());
+    finds(
+        outside_citations,
+        &[
+            ("hwsim/src/a.rs", &format!("//! ISO 7811 ({page})")),
+            ("profiles/a.toml", &format!("# {section}")),
+        ],
+        &[(
+            "tests/a.rs",
+            "//! `src/manual/cwf1.md`, ISO/IEC 7811-2, GPCS E.4; the standards and their design.",
+        )],
+    );
+    hold(&outside_citations(&repository()));
+}
