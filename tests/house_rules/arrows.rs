@@ -31,10 +31,7 @@ const FLOORS: &[&[&str]] = &[
 /// Imports that go up or along all the same: from, to, and what is to become of them. This list only shrinks.
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("record", "hsm", "two constants of the sealed spool belong to `record`"),
-    ("profile", "daemon", "what two people are asked for belongs to `request`"),
     ("signals", "bureau", "what a signal ends is handed in by `cli` and `daemon`"),
-    ("bureau", "daemon", "what two people are asked for belongs to `request`"),
-    ("daemon", "cli", "the daemon answers with outcomes, which `cli` renders"),
 ];
 
 /// Who imports whom, and from which files.
