@@ -26,7 +26,7 @@ mod source;
 mod station;
 
 use crossbeam_channel::{Receiver, Sender};
-use drivers::link::Link;
+use drivers::link::ByteLink;
 use drivers::transport::Transport;
 
 use self::dispatcher::Dispatcher;
@@ -43,7 +43,7 @@ pub use clear::{Cleared, clear};
 pub use dispatcher::DIED;
 
 /// A transport over whatever link the station has.
-pub type CardTransport = Transport<Box<dyn Link>>;
+pub type CardTransport = Transport<Box<dyn ByteLink>>;
 
 /// A station, ready to work.
 pub struct StationSetup {

@@ -1,4 +1,5 @@
-//! The daemon as operators meet it: jobs over its socket, who may do what, restart, drain, and being killed in mid-card.
+//! The daemon as operators meet it: jobs over its socket, who may do what, restart, drain, and being killed
+//! in mid-card.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};

@@ -1,5 +1,5 @@
-//! An export of the ledger beside a daemon that writes to it: each is the beginning of the next, and whoever has one can prove it
-//! with nothing but SHA-256, as src/ledger/chain.rs says.
+//! An export of the ledger while a daemon writes to it: each export is the beginning of the next, and its
+//! holder can prove it with nothing but SHA-256, as src/ledger/chain.rs describes.
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -66,7 +66,8 @@ struct Proven {
     hash: String,
 }
 
-/// Events from the first on without a gap, each checkpoint behind its event with the hash that the events add up to.
+/// Events from the first on without a gap, each checkpoint behind its event with the hash that the events add
+/// up to.
 fn proven(export: &str) -> Proven {
     assert!(export.is_empty() || export.ends_with('\n'), "half a line");
     let (mut events, mut checkpoints, mut hash) = (Vec::new(), Vec::new(), vec![0; 32]);

@@ -1,5 +1,5 @@
-//! A bureau in a temporary directory with a file of three cards and a line of two chip stations, simulated or on real readers
-//! and ports; its programs, and the daemon.
+//! A bureau in a temporary directory with a file of three cards and a line of two chip stations, simulated or
+//! on real readers and ports; its programs, and the daemon.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -151,7 +151,8 @@ impl World {
             .env_remove("CARDWRIGHT_PROFILES")
     }
 
-    /// Processes that the daemon of this world started: their command lines name its directory for temporary files.
+    /// Processes that the daemon of this world started: their command lines name its directory for temporary
+    /// files.
     pub fn children(&self, name: &str) -> Vec<i32> {
         let here = self.path("tmp").display().to_string();
         let processes = std::fs::read_dir("/proc").unwrap().flatten();
@@ -191,8 +192,8 @@ pub struct Daemon<'a> {
 }
 
 impl<'a> Daemon<'a> {
-    /// Starts it and waits until it is ready; the error is what it said on standard error, which is kept as LOG. Blanks of
-    /// another seed are other blanks.
+    /// Starts it and waits until it is ready; the error is what it said on standard error, which is kept as
+    /// LOG. Blanks of another seed are other blanks.
     pub fn start(
         world: &'a World,
         log: &str,

@@ -1,4 +1,4 @@
-//! A file that was accepted before, whatever it is called now.
+//! A file that was accepted before, under any name.
 
 use cardwright::exit::Exit;
 

@@ -1,5 +1,6 @@
-//! The machines are lost under a daemon that works on them: it lives, the job is held or its cards are what nobody knows, and with
-//! other machines behind the same readers and ports the job is made to its end, no card twice.
+//! The machines are lost under a daemon that works on them. The daemon lives, and the job is held or its
+//! cards are UNKNOWN; with other machines on these readers and ports the job is made to its end, no card
+//! twice.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -74,7 +75,8 @@ fn machines_that_are_killed_and_replaced_cost_their_cards_and_no_other() {
     let still = daemon.until("J1", |job| job["state"] == "HELD");
     assert_eq!((good(&still), off(&still)), (good(&held), (0, 0)), "{still}");
 
-    // What was stacked as the blow came is in the journal of the line alone: killed machines dump no card that lay in them.
+    // What was stacked as the blow came is in the journal of the line alone: killed machines dump no card
+    // that lay in them.
     let mut witnesses = vec![Witness::keep(world, 1)];
     let journal = lines(&world.path("dumps-1/line.jsonl"));
     let stacked: BTreeSet<_> =

@@ -1,4 +1,4 @@
-//! The line as a place: which card lies where, and the moves of the card transport.
+//! The simulated line: which card lies where, and the moves of the card transport.
 //!
 //! ```text
 //! hopper --F--> station --T--> station ... --T--> output's hand --B--> buffer place --K--> good cards' stacker
@@ -6,22 +6,23 @@
 //!                  R--> reject bin
 //! ```
 //!
-//! Each place has its own lock. A machine holds the lock of its station while it works, so no card leaves from under a
-//! head; the transport never holds two locks and none while it waits, so stations work at the same time. A place that a
-//! card is on its way to is reserved.
+//! Each place has its own lock. A machine holds the lock of its station while it works, so no card leaves
+//! from under a head. The transport never holds two locks, and none while it waits, so stations work in
+//! parallel. A place is reserved while a card is on its way to it.
 //!
-//! A transport command lifts a card, and another waits until it has arrived: the station that it lay in is free at once,
-//! and `transfer_s` passes between lifting and arrival. On a continuous machine (`[sim] continuous`) moves overlap with
-//! the machines' work, so what they take counts from earlier:
+//! One transport command lifts a card, and another waits until it has arrived: the station that it lay in is
+//! free at once, and `transfer_s` passes between lifting and arrival. On a continuous machine (`[sim]
+//! continuous`) moves overlap with the machines' work, so their time counts from an earlier instant:
 //!
 //! ```text
 //! feed      the next blank waits before its station: until feed_s has passed since the last feed there
-//! arrival   the card travels while the next station is busy: until transfer_s has passed since its last work was done
+//! arrival   the card travels while the next station is busy: until transfer_s has passed since the end of its last work
 //! stacking  the card leaves the hand at once: until stack_s has passed since the last card was stacked
 //! ```
 //!
-//! A jammed card lies where it lay, and nothing but the reject bin takes it; a card that jams in a transfer still lies
-//! in the station that it was to be taken from, a blank that jams in the feed in the station that it was fed to.
+//! A jammed card stays where it lay, and only the reject bin takes it. A card that jams in a transfer still
+//! lies in the station that it was to be taken from; a blank that jams in the feed lies in the station that
+//! it was fed to.
 //!
 //! Not here: what machines do to a card ([`crate::device`]), the places themselves ([`crate::place`]).
 
@@ -32,52 +33,58 @@ use std::time::Instant;
 
 use drivers::wire::status;
 
-use crate::blank::{Blank, Fate};
-use crate::faults::{Device, Fault, Faults, Kind};
-use crate::hopper::Hopper;
-use crate::pace::Pace;
-pub use crate::place::{Card, Place, Station};
-use crate::profile::{Line, Sim};
+use crate::blank::{BlankFate, SimulatedBlank};
+use crate::faults::{DamagedMachine, FaultKind, FaultPlan, InjectedFault};
+use crate::hopper::BlankHopper;
+use crate::pace::LinkPace;
+pub use crate::place::{CardPlace, SharedBlank, SimulatedStation};
+use crate::profile::{SimLineProfile, SimTable};
 use crate::sync::lock;
 use crate::timing::ChipTiming;
-use crate::witness::Witness;
+use crate::witness::LineWitness;
 
 /// The cards in the line, until the line is switched off.
-enum Present {
-    Running(BTreeMap<u64, Card>),
+enum PresentCards {
+    Running(BTreeMap<u64, SharedBlank>),
     SwitchedOff,
 }
 
 /// A simulated line.
-pub struct World {
+pub struct SimulatedLine {
     /// Times of the machines.
-    pub sim: Sim,
+    pub sim: SimTable,
     /// Times of the chips.
     pub chip_timing: ChipTiming,
     /// Divides all times; 0 = no waiting.
     pub speed: f64,
-    stations: Vec<Station>,
-    hand: Mutex<Place>,
+    stations: Vec<SimulatedStation>,
+    hand: Mutex<CardPlace>,
     last_stacked: Mutex<Option<Instant>>,
-    buffer: Mutex<HashMap<u16, Card>>,
+    buffer: Mutex<HashMap<u16, SharedBlank>>,
     buffer_places: usize,
-    hopper: Mutex<Hopper>,
-    present: Mutex<Present>,
-    witness: Witness,
-    /// APDUs of all chips before the controller is killed.
+    hopper: Mutex<BlankHopper>,
+    present: Mutex<PresentCards>,
+    witness: LineWitness,
+    /// APDUs of all chips before the controller is killed, if it is to be.
     dies_after: Option<u64>,
     apdus: AtomicU64,
 }
 
-/// A move of the transport: done, or the status character that says why not.
-pub type Move = Result<(), u8>;
+/// Outcome of a move: done, or the status character of the failure.
+pub type TransportMove = Result<(), u8>;
 
-impl World {
+impl SimulatedLine {
     /// Sets up the line with nothing in it.
-    pub fn new(line: Line, seed: u64, faults: Faults, speed: f64, witness: Witness) -> anyhow::Result<Self> {
-        let stations = line.stations().map(|(name, module)| Station::new(name, module)).collect();
+    pub fn new(
+        line: SimLineProfile,
+        seed: u64,
+        faults: FaultPlan,
+        speed: f64,
+        witness: LineWitness,
+    ) -> anyhow::Result<Self> {
+        let stations = line.stations().map(|(name, module)| SimulatedStation::new(name, module)).collect();
         let dies_after = faults.controller_dies_after();
-        let hopper = Mutex::new(Hopper::new(&line, seed, faults));
+        let hopper = Mutex::new(BlankHopper::new(&line, seed, faults));
         let chip_timing =
             ChipTiming::new(&line.sim).ok_or_else(|| anyhow::anyhow!("sim.ta1 is reserved in ISO 7816-3"))?;
         Ok(Self {
@@ -89,7 +96,7 @@ impl World {
             buffer: Mutex::default(),
             buffer_places: usize::try_from(line.reorder_buffer)?,
             hopper,
-            present: Mutex::new(Present::Running(BTreeMap::new())),
+            present: Mutex::new(PresentCards::Running(BTreeMap::new())),
             witness,
             dies_after,
             apdus: AtomicU64::new(0),
@@ -98,27 +105,27 @@ impl World {
     }
 
     /// The station of this name.
-    pub fn station(&self, name: &str) -> Option<&Station> {
+    pub fn station(&self, name: &str) -> Option<&SimulatedStation> {
         self.stations.iter().find(|s| s.name == name)
     }
 
-    /// The place in the line of the station of this name.
+    /// The index of the station of this name, in line order.
     pub fn position(&self, name: &str) -> Option<usize> {
         self.stations.iter().position(|s| s.name == name)
     }
 
-    /// The station at this place in the line.
-    pub fn at(&self, position: usize) -> Option<&Station> {
+    /// The station at this index.
+    pub fn at(&self, position: usize) -> Option<&SimulatedStation> {
         self.stations.get(position)
     }
 
-    /// True if the witness could not write something.
+    /// Whether the witness could not write something.
     pub fn witness_has_failed(&self) -> bool {
         self.witness.has_failed()
     }
 
     /// Feeds a blank from the hopper into the station.
-    pub fn feed(&self, station: &Station, pace: &mut Pace) -> Move {
+    pub fn feed(&self, station: &SimulatedStation, pace: &mut LinkPace) -> TransportMove {
         {
             let mut slot = station.slot();
             if slot.card().is_some_and(|card| lock(card).jammed) {
@@ -129,7 +136,7 @@ impl World {
             }
         }
         let Some((card, jammed)) = self.enter(station) else {
-            *station.slot() = Place::Empty;
+            *station.slot() = CardPlace::Empty;
             return Err(status::SUPPLY);
         };
         self.step(&station.last_feed, self.sim.feed_s, pace);
@@ -138,21 +145,21 @@ impl World {
         if jammed { Err(status::JAM) } else { Ok(()) }
     }
 
-    /// A blank comes out of the hopper; says whether it jams on its way to the station.
-    fn enter(&self, station: &Station) -> Option<(Card, bool)> {
+    /// Draws a blank out of the hopper; also returns whether it jams on its way to the station.
+    fn enter(&self, station: &SimulatedStation) -> Option<(SharedBlank, bool)> {
         let mut blank = lock(&self.hopper).draw()?;
         let n = blank.n;
         let mut present = lock(&self.present);
-        let Present::Running(cards) = &mut *present else { return None };
+        let PresentCards::Running(cards) = &mut *present else { return None };
         self.witness.fed(&blank, &station.name);
-        let jammed = self.jams(&mut blank, Kind::FeedJam, station);
+        let jammed = self.jams(&mut blank, FaultKind::FeedJam, station);
         let card = Arc::new(Mutex::new(blank));
         cards.insert(n, Arc::clone(&card));
         Some((card, jammed))
     }
 
-    /// Passes the time of a step that a continuous machine repeats: what is left since the last one.
-    fn step(&self, last: &Mutex<Option<Instant>>, seconds: f64, pace: &mut Pace) {
+    /// Spends the time of a step that a continuous machine repeats: the rest since the last one.
+    fn step(&self, last: &Mutex<Option<Instant>>, seconds: f64, pace: &mut LinkPace) {
         if !self.sim.continuous {
             return pace.work(seconds);
         }
@@ -164,7 +171,7 @@ impl World {
     }
 
     /// Lifts the card that lies in station `from`; it is on its way to `station`.
-    pub fn lift_to_station(&self, station: &Station, from: &str) -> Move {
+    pub fn lift_to_station(&self, station: &SimulatedStation, from: &str) -> TransportMove {
         if from == station.name {
             return Err(status::BAD_DATA);
         }
@@ -172,11 +179,11 @@ impl World {
     }
 
     /// Lifts the card that lies in station `from`; it is on its way to the output's hand.
-    pub fn lift_to_hand(&self, from: &str) -> Move {
+    pub fn lift_to_hand(&self, from: &str) -> TransportMove {
         self.lift_to(&self.hand, from, status::FULL)
     }
 
-    fn lift_to(&self, to: &Mutex<Place>, from: &str, occupied: u8) -> Move {
+    fn lift_to(&self, to: &Mutex<CardPlace>, from: &str, occupied: u8) -> TransportMove {
         let from = self.station(from).ok_or(status::BAD_DATA)?;
         if !lock(to).reserve() {
             return Err(occupied);
@@ -184,26 +191,26 @@ impl World {
         match self.lift(from) {
             Ok(card) => {
                 let began = if self.sim.continuous { lock(&card).worked } else { Instant::now() };
-                *lock(to) = Place::Coming(card, began);
+                *lock(to) = CardPlace::Coming(card, began);
                 Ok(())
             }
             Err(why) => {
-                *lock(to) = Place::Empty;
+                *lock(to) = CardPlace::Empty;
                 Err(why)
             }
         }
     }
 
     /// Waits until the card that is on its way to the station lies there.
-    pub fn arrive(&self, station: &Station, pace: &mut Pace) -> Move {
+    pub fn arrive(&self, station: &SimulatedStation, pace: &mut LinkPace) -> TransportMove {
         self.arrive_at(station.place(), pace)?;
         station.has_card();
         Ok(())
     }
 
-    fn arrive_at(&self, to: &Mutex<Place>, pace: &mut Pace) -> Move {
+    fn arrive_at(&self, to: &Mutex<CardPlace>, pace: &mut LinkPace) -> TransportMove {
         let began = match &*lock(to) {
-            Place::Coming(_, began) => Some(*began),
+            CardPlace::Coming(_, began) => Some(*began),
             _ => None,
         };
         if let Some(began) = began {
@@ -212,12 +219,12 @@ impl World {
         if lock(to).settle() { Ok(()) } else { Err(status::NO_CARD) }
     }
 
-    /// Lifts the card out of a station, if it lets itself be lifted.
-    fn lift(&self, from: &Station) -> Result<Card, u8> {
+    /// Lifts the card out of a station, unless it is jammed.
+    fn lift(&self, from: &SimulatedStation) -> Result<SharedBlank, u8> {
         let mut slot = from.slot();
         let card = slot.card().ok_or(status::NO_CARD)?;
         let mut blank = lock(card);
-        if self.jams(&mut blank, Kind::JamTransfer, from) {
+        if self.jams(&mut blank, FaultKind::JamTransfer, from) {
             return Err(status::JAM);
         }
         blank.power_off();
@@ -227,7 +234,7 @@ impl World {
     }
 
     /// Throws the card of the station, or on its way to it, into the reject bin, jammed or not.
-    pub fn reject(&self, station: &Station, pace: &mut Pace) -> Move {
+    pub fn reject(&self, station: &SimulatedStation, pace: &mut LinkPace) -> TransportMove {
         let card = {
             let mut slot = station.slot();
             station.disconnect();
@@ -235,13 +242,13 @@ impl World {
         };
         lock(&card).power_off();
         pace.work(self.sim.transfer_s);
-        self.leave(&card, &Fate::Rejected);
+        self.leave(&card, &BlankFate::Rejected);
         Ok(())
     }
 
-    /// Waits for the card on its way to the hand, and puts it into a buffer place. Which numbers places have is the controller's affair; how many there
-    /// are is the profile's `reorder_buffer`.
-    pub fn buffer(&self, place: u16, pace: &mut Pace) -> Move {
+    /// Waits for the card on its way to the hand, and puts it into a buffer place. The controller numbers the
+    /// places; the profile's `reorder_buffer` says how many there are.
+    pub fn buffer(&self, place: u16, pace: &mut LinkPace) -> TransportMove {
         self.arrive_at(&self.hand, pace)?;
         let mut buffer = lock(&self.buffer);
         if buffer.contains_key(&place) || buffer.len() >= self.buffer_places {
@@ -252,8 +259,9 @@ impl World {
         Ok(())
     }
 
-    /// Throws one card at the output into the reject bin: the hand's, there or on its way, or one of the buffer.
-    pub fn reject_at_output(&self, pace: &mut Pace) -> Move {
+    /// Throws one card at the output into the reject bin: the hand's, lying there or on its way, or one of
+    /// the buffer.
+    pub fn reject_at_output(&self, pace: &mut LinkPace) -> TransportMove {
         let held = lock(&self.hand).take();
         let card = held.or_else(|| {
             let mut buffer = lock(&self.buffer);
@@ -262,59 +270,59 @@ impl World {
         });
         let card = card.ok_or(status::NO_CARD)?;
         pace.work(self.sim.transfer_s);
-        self.leave(&card, &Fate::Rejected);
+        self.leave(&card, &BlankFate::Rejected);
         Ok(())
     }
 
     /// Throws the card of a buffer place into the reject bin.
-    pub fn discard(&self, place: u16, pace: &mut Pace) -> Move {
+    pub fn discard(&self, place: u16, pace: &mut LinkPace) -> TransportMove {
         let card = lock(&self.buffer).remove(&place).ok_or(status::NO_CARD)?;
         pace.work(self.sim.transfer_s);
-        self.leave(&card, &Fate::Rejected);
+        self.leave(&card, &BlankFate::Rejected);
         Ok(())
     }
 
     /// Stacks the card of a buffer place.
-    pub fn stack(&self, place: u16, position: u32, remake: bool, pace: &mut Pace) -> Move {
+    pub fn stack(&self, place: u16, position: u32, remake: bool, pace: &mut LinkPace) -> TransportMove {
         let card = lock(&self.buffer).remove(&place).ok_or(status::NO_CARD)?;
         self.step(&self.last_stacked, self.sim.stack_s, pace);
-        self.leave(&card, &Fate::Stacked { position, remake });
+        self.leave(&card, &BlankFate::Stacked { position, remake });
         Ok(())
     }
 
-    /// A card leaves the line; the witness writes it, unless the line was switched off before. The lock is held until it
-    /// has, so that switching off waits for it.
-    fn leave(&self, card: &Card, fate: &Fate) {
+    /// Takes a card out of the line; the witness writes it, unless the line was switched off before. The lock
+    /// is held meanwhile, so that switching off waits for the witness.
+    fn leave(&self, card: &SharedBlank, fate: &BlankFate) {
         let blank = lock(card);
         let mut present = lock(&self.present);
-        if let Present::Running(cards) = &mut *present
+        if let PresentCards::Running(cards) = &mut *present
             && cards.remove(&blank.n).is_some()
         {
             self.witness.left(&blank, fate);
         }
     }
 
-    /// Switches the line off: what lies in it is left there, nothing enters or leaves after that. Cards that are just
-    /// being moved count as left.
+    /// Switches the line off: cards in it are left there, and nothing enters or leaves after that. Cards that
+    /// are just being moved count as left.
     pub fn switch_off(&self) {
-        let before = std::mem::replace(&mut *lock(&self.present), Present::SwitchedOff);
-        if let Present::Running(cards) = before {
+        let before = std::mem::replace(&mut *lock(&self.present), PresentCards::SwitchedOff);
+        if let PresentCards::Running(cards) = before {
             for card in cards.values() {
-                self.witness.left(&lock(card), &Fate::Left);
+                self.witness.left(&lock(card), &BlankFate::Left);
             }
         }
     }
 
-    /// True if the card is jammed, or jams now because it was given this fault.
-    pub fn jams(&self, blank: &mut Blank, kind: Kind, station: &Station) -> bool {
+    /// Whether the card is jammed, or jams now because it was given this fault.
+    pub fn jams(&self, blank: &mut SimulatedBlank, kind: FaultKind, station: &SimulatedStation) -> bool {
         if !blank.jammed && self.strikes(blank, kind, station) {
             blank.jammed = true;
         }
         blank.jammed
     }
 
-    /// True if a fault of this kind takes effect now, for the first time; the witness writes it.
-    pub fn strikes(&self, blank: &mut Blank, kind: Kind, station: &Station) -> bool {
+    /// Whether a fault of this kind takes effect now, for the first time; the witness writes it.
+    pub fn strikes(&self, blank: &mut SimulatedBlank, kind: FaultKind, station: &SimulatedStation) -> bool {
         let struck = blank.strike(kind);
         if struck {
             self.witness.struck(blank, kind, &station.name);
@@ -322,22 +330,28 @@ impl World {
         struck
     }
 
-    /// The fault of this kind, if it takes effect now, for the first time.
-    pub fn strike(&self, blank: &mut Blank, kind: Kind, station: &Station) -> Option<Fault> {
+    /// Returns the fault of this kind if it takes effect now, for the first time.
+    pub fn strike(
+        &self,
+        blank: &mut SimulatedBlank,
+        kind: FaultKind,
+        station: &SimulatedStation,
+    ) -> Option<InjectedFault> {
         if self.strikes(blank, kind, station) { blank.fault(kind) } else { None }
     }
 
     /// Counts an APDU of any chip; true if the controller dies of this one, which the witness writes first.
-    pub fn is_last_apdu(&self, blank: &Blank, station: &Station) -> bool {
+    pub fn is_last_apdu(&self, blank: &SimulatedBlank, station: &SimulatedStation) -> bool {
         let last = self.dies_after == Some(self.apdus.fetch_add(1, Ordering::SeqCst));
         if last {
-            self.witness.struck(blank, Kind::KillController, &station.name);
+            self.witness.struck(blank, FaultKind::KillController, &station.name);
         }
         last
     }
 
-    /// True if the machine of this station closes its link now, because the card under its head was given that.
-    pub fn closes(&self, kind: Kind, station: &Station) -> bool {
+    /// Whether the machine of this station closes its link now, because the card under its head was given
+    /// that fault.
+    pub fn closes(&self, kind: FaultKind, station: &SimulatedStation) -> bool {
         let slot = station.slot();
         let fault = slot.card().and_then(|card| self.strike(&mut lock(card), kind, station));
         if let Some(fault) = fault {
@@ -346,14 +360,14 @@ impl World {
         fault.is_some()
     }
 
-    /// Damages an answer's frame as often as the card that lies in the station was given that.
-    pub fn damage(&self, device: Device, station: &Station, frame: &mut [u8]) {
+    /// Damages an answer's frame, as often as the card that lies in the station was given that fault.
+    pub fn damage(&self, device: DamagedMachine, station: &SimulatedStation, frame: &mut [u8]) {
         let slot = station.slot();
         let Some(card) = slot.card() else { return };
         let mut blank = lock(card);
         if blank.damages(device) {
-            self.strikes(&mut blank, Kind::FrameCorrupt, station);
-            // STX, cmd, then the status: it becomes another, and the BCC wrong.
+            self.strikes(&mut blank, FaultKind::FrameCorrupt, station);
+            // STX, cmd, then the status: another status, and so a wrong BCC.
             if let Some(byte) = frame.get_mut(2) {
                 *byte ^= 0x01;
             }
@@ -362,5 +376,4 @@ impl World {
 }
 
 #[cfg(test)]
-#[path = "world_tests.rs"]
 mod tests;

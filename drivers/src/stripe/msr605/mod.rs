@@ -1,14 +1,15 @@
-//! Magnetic stripe encoder MSR605 and its family (MSR206, MSRE206): one command set, ESC and a letter, 9600 8N1.
+//! Magnetic stripe encoder MSR605 and its family (MSR206, MSRE206): one command set, ESC and a letter, 9600
+//! 8N1.
 //!
-//! Source: the vendors' manual pages (MSR605 p. 10, 12, 14; Unitech MSR206 p. 12-16; MSRE206 p. 11-12), collected in
-//! standards 5.2. The machine adds the sentinels on write and returns them on read; [`Tracks`] has none. Not here: what
-//! stands on a track, comparing, deciding what a blank stripe is.
+//! Sources: the vendors' manuals (MSR605 p. 10, 12, 14; Unitech MSR206 p. 12-16; MSRE206 p. 11-12). The
+//! machine adds the sentinels when it writes and returns them when it reads; [`Tracks`] has none. Not here:
+//! what a track should hold, comparing, deciding which stripes count as blank.
 //!
-//! The protocol has neither check bytes nor names in its replies. So a wrong byte shows only in a comparison with what
-//! was meant: of the stripe by reading it back (which its caller does), of coercivity and leading zeros by asking for
-//! them. A density that arrives damaged shows in the read-back at best. And after a reply that did not come, the next one
-//! cannot be trusted: the driver then resets the machine, waits for its communication test and sets again what had been
-//! set.
+//! The protocol has neither check bytes nor names in its replies. So a wrong byte shows only in a comparison
+//! with what was meant: the caller reads the stripe back, and this driver asks for coercivity and leading
+//! zeros. A density that arrives damaged shows in the read-back at best. After a reply that did not come, the
+//! next one cannot be trusted: the driver then resets the machine, waits for its communication test and
+//! repeats all settings.
 
 mod block;
 mod dialogue;
@@ -17,27 +18,27 @@ mod encoder;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::{Coercivity, Density, LeadingZeros, RawTracks, Track, Tracks};
+use super::{Density, LeadingZeros, RawTracks, TrackNumber, Tracks, WriteCoercivity};
 use crate::error::DeviceError;
-use crate::link::{Link, LinkError};
-use crate::port::Port;
+use crate::link::{ByteLink, LinkError};
+use crate::port::BufferedLink;
 use crate::registry::Capability;
 use crate::wire::ESC;
 
-/// For a command without a card; replies are at most a dozen bytes.
+/// Time for a command without a card; replies have at most a dozen bytes.
 const REPLY_TIME: Duration = Duration::from_secs(3);
-/// For a pass of the card, until the reply begins.
+/// Time for a pass of the card, until the reply begins.
 const SWIPE_TIME: Duration = Duration::from_secs(15);
-/// For the rest of a reply that has begun: at most 800 bytes, 0.8 s at 9600 bit/s.
+/// Time for the rest of a reply that has begun: at most 800 bytes, 0.8 s at 9600 bit/s.
 const REST_TIME: Duration = Duration::from_secs(3);
 /// Longest version of the firmware: "REV?X.XX" has eight characters.
 const VERSION_MAX: usize = 16;
-/// The end of a version, which has no end mark.
+/// Silence that ends a version, which has no end mark.
 const VERSION_GAP: Duration = Duration::from_millis(200);
 
-/// The lamps.
+/// State of the lamps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Led {
+pub enum EncoderLed {
     /// All off.
     Off,
     /// All on.
@@ -53,7 +54,7 @@ pub enum Led {
 /// Bit/s of its serial port.
 pub const BAUD: u32 = 9600;
 
-/// What it can do.
+/// What the machine can do.
 pub const CAPABILITIES: &[Capability] = &[
     Capability::Track1,
     Capability::Track2,
@@ -65,22 +66,22 @@ pub const CAPABILITIES: &[Capability] = &[
     Capability::Raw,
     Capability::Density,
     Capability::LeadingZeros,
-    Capability::TellsSettings,
+    Capability::ReportsSettings,
 ];
 
 /// An MSR605 on a link.
 pub struct Msr605<L> {
-    port: Port<L>,
+    port: BufferedLink<L>,
     /// A reply may still be under way.
     unsure: bool,
-    /// Setting commands that the machine confirmed, by kind and track: to be given again after a reset.
+    /// Setting commands that the machine confirmed, by kind and track; a reset is followed by all of them.
     settings: BTreeMap<(u8, u8), Vec<u8>>,
 }
 
-impl<L: Link> Msr605<L> {
+impl<L: ByteLink> Msr605<L> {
     /// Takes the link over.
     pub fn new(link: L) -> Self {
-        Self { port: Port::new(link), unsure: false, settings: BTreeMap::new() }
+        Self { port: BufferedLink::new(link), unsure: false, settings: BTreeMap::new() }
     }
 
     /// Resets the machine to its own settings and waits until it passes the communication test.
@@ -109,42 +110,43 @@ impl<L: Link> Msr605<L> {
     }
 
     /// Switches the lamps; the machine does not confirm it.
-    pub fn led(&mut self, led: Led) -> Result<(), DeviceError> {
+    pub fn led(&mut self, led: EncoderLed) -> Result<(), DeviceError> {
         self.settle()?;
         let command = match led {
-            Led::Off => 0x81,
-            Led::All => 0x82,
-            Led::Green => 0x83,
-            Led::Yellow => 0x84,
-            Led::Red => 0x85,
+            EncoderLed::Off => 0x81,
+            EncoderLed::All => 0x82,
+            EncoderLed::Green => 0x83,
+            EncoderLed::Yellow => 0x84,
+            EncoderLed::Red => 0x85,
         };
         self.port.send(&[ESC, command])
     }
 
-    /// Sets the strength for writing.
-    pub fn set_coercivity(&mut self, coercivity: Coercivity) -> Result<(), DeviceError> {
+    /// Sets the strength of the writing field.
+    pub fn set_coercivity(&mut self, coercivity: WriteCoercivity) -> Result<(), DeviceError> {
         let letter = match coercivity {
-            Coercivity::Hi => b'x',
-            Coercivity::Lo => b'y',
+            WriteCoercivity::Hi => b'x',
+            WriteCoercivity::Lo => b'y',
         };
         self.keep((b'x', 0), &[letter])
     }
 
-    /// Reads the strength that is set.
-    pub fn coercivity(&mut self) -> Result<Coercivity, DeviceError> {
+    /// Asks for the strength that is set.
+    pub fn coercivity(&mut self) -> Result<WriteCoercivity, DeviceError> {
         self.ask(b"d", REPLY_TIME, |device, until| match device.escaped(until)? {
-            b'H' => Ok(Coercivity::Hi),
-            b'L' => Ok(Coercivity::Lo),
+            b'H' => Ok(WriteCoercivity::Hi),
+            b'L' => Ok(WriteCoercivity::Lo),
             _ => Err(DeviceError::Unexpected("coercivity that is neither H nor L")),
         })
     }
 
-    /// Sets the clocking zeros written before the start sentinel: tracks 1 and 3 (61 by default), track 2 (22).
+    /// Sets the clocking zeros written before the start sentinel: tracks 1 and 3 (61 by default), track 2
+    /// (22).
     pub fn set_leading_zeros(&mut self, zeros: LeadingZeros) -> Result<(), DeviceError> {
         self.keep((b'z', 0), &[b'z', zeros.t13, zeros.t2])
     }
 
-    /// Reads the clocking zeros.
+    /// Asks for the clocking zeros that are set.
     pub fn leading_zeros(&mut self) -> Result<LeadingZeros, DeviceError> {
         self.ask(b"l", REPLY_TIME, |device, until| {
             Ok(LeadingZeros { t13: device.escaped(until)?, t2: device.port.byte(until)? })
@@ -152,14 +154,14 @@ impl<L: Link> Msr605<L> {
     }
 
     /// Sets the density of one track.
-    pub fn select_bpi(&mut self, track: Track, density: Density) -> Result<(), DeviceError> {
+    pub fn select_bpi(&mut self, track: TrackNumber, density: Density) -> Result<(), DeviceError> {
         let code = match (track, density) {
-            (Track::T1, Density::Bpi210) => 0xA1,
-            (Track::T1, Density::Bpi75) => 0xA0,
-            (Track::T2, Density::Bpi210) => 0xD2,
-            (Track::T2, Density::Bpi75) => 0x4B,
-            (Track::T3, Density::Bpi210) => 0xC1,
-            (Track::T3, Density::Bpi75) => 0xC0,
+            (TrackNumber::T1, Density::Bpi210) => 0xA1,
+            (TrackNumber::T1, Density::Bpi75) => 0xA0,
+            (TrackNumber::T2, Density::Bpi210) => 0xD2,
+            (TrackNumber::T2, Density::Bpi75) => 0x4B,
+            (TrackNumber::T3, Density::Bpi210) => 0xC1,
+            (TrackNumber::T3, Density::Bpi75) => 0xC0,
         };
         self.keep((b'b', number(track)), &[b'b', code])
     }
@@ -182,7 +184,7 @@ impl<L: Link> Msr605<L> {
         })
     }
 
-    /// Writes the stripe of the card. A track that is `None` goes out as an empty one.
+    /// Writes the stripe of the card. A track that is `None` is sent as an empty one.
     pub fn write_text(&mut self, tracks: &Tracks) -> Result<(), DeviceError> {
         let command = block::text(b'w', tracks)?;
         self.ask(&command, SWIPE_TIME, Self::status)
@@ -199,7 +201,7 @@ impl<L: Link> Msr605<L> {
         self.ask(&[b'c', code], SWIPE_TIME, Self::status)
     }
 
-    /// Reads the bits of the stripe, packed as [`Self::set_bpc`] says.
+    /// Reads the bits of the stripe, packed as set by [`Self::set_bpc`].
     pub fn read_bits(&mut self) -> Result<RawTracks, DeviceError> {
         self.ask(b"m", SWIPE_TIME, |device, until| {
             let raw = device.raw_block(until)?;
@@ -208,13 +210,13 @@ impl<L: Link> Msr605<L> {
         })
     }
 
-    /// Writes bits, packed as [`Self::set_bpc`] says; at most 255 bytes a track.
+    /// Writes bits, packed as set by [`Self::set_bpc`]; at most 255 bytes a track.
     pub fn write_bits(&mut self, tracks: &RawTracks) -> Result<(), DeviceError> {
         let command = block::raw(b'n', tracks)?;
         self.ask(&command, SWIPE_TIME, Self::status)
     }
 
-    /// The model: one character, which says which tracks it has.
+    /// Asks for the model: one character, which stands for the tracks that it has.
     pub fn model(&mut self) -> Result<char, DeviceError> {
         self.ask(b"t", REPLY_TIME, |device, until| {
             let model = device.escaped(until)?;
@@ -226,7 +228,8 @@ impl<L: Link> Msr605<L> {
         })
     }
 
-    /// The version of the firmware, "REV?X.XX". It has no end mark: what comes within 0.2 s belongs to it.
+    /// Asks for the firmware's version, "REV?X.XX". It has no end mark: bytes that come within 0.2 s belong
+    /// to it.
     pub fn firmware(&mut self) -> Result<String, DeviceError> {
         self.ask(b"v", REPLY_TIME, |device, until| {
             let mut version = String::from(char::from(device.escaped(until)?));
@@ -246,11 +249,11 @@ impl<L: Link> Msr605<L> {
     }
 }
 
-fn number(track: Track) -> u8 {
+fn number(track: TrackNumber) -> u8 {
     match track {
-        Track::T1 => 1,
-        Track::T2 => 2,
-        Track::T3 => 3,
+        TrackNumber::T1 => 1,
+        TrackNumber::T2 => 2,
+        TrackNumber::T3 => 3,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::device::frame::{QUIET, serve};
-use crate::testing::{Client, feed, link, look, world};
+use crate::testing::{LinkClient, feed, link, look, world};
 
 /// A PNG of these samples.
 fn png(width: u32, height: u32, color: ColorType, depth: png::BitDepth, samples: &[u8]) -> Vec<u8> {
@@ -17,7 +17,7 @@ fn png(width: u32, height: u32, color: ColorType, depth: png::BitDepth, samples:
 }
 
 /// Announces an image, and lets it come.
-fn send(station: &Station, client: &mut Client, side: u8, png: &[u8]) {
+fn send(station: &SimulatedStation, client: &mut LinkClient, side: u8, png: &[u8]) {
     assert_eq!(client.command(b'H', &announcement(side, png)).0, b'0');
     come(station, &image(side, png)).unwrap();
 }
@@ -32,7 +32,7 @@ fn image(side: u8, png: &[u8]) -> Vec<u8> {
 }
 
 /// Sends bytes over a stream link, and hangs up.
-fn come(station: &Station, bytes: &[u8]) -> io::Result<()> {
+fn come(station: &SimulatedStation, bytes: &[u8]) -> io::Result<()> {
     let (mut near, far) = std::os::unix::net::UnixStream::pair().unwrap();
     std::thread::scope(|scope| {
         let inbox = scope.spawn(move || station.inbox.receive(&far));
@@ -42,10 +42,13 @@ fn come(station: &Station, bytes: &[u8]) -> io::Result<()> {
     })
 }
 
-fn printing<T>(faults: &str, client: impl FnOnce(&World, &Station, &mut Client) -> T) -> T {
+fn printing<T>(
+    faults: &str,
+    client: impl FnOnce(&SimulatedLine, &SimulatedStation, &mut LinkClient) -> T,
+) -> T {
     let world = world(faults);
     let station = feed(&world, "printer-1");
-    let mut printer = Printer::new(&world, station);
+    let mut printer = SimulatedPrinter::new(&world, station);
     link(|stream| serve(stream, &mut printer, true, QUIET), |c| client(&world, station, c))
 }
 
@@ -161,7 +164,7 @@ fn no_card_jam_and_model() {
         send(station, client, b'F', &good);
         assert_eq!(client.command(b'P', b"").0, b'1');
         assert_eq!(client.command(b'P', b"").0, b'1', "still jammed");
-        world.reject(station, &mut Pace::new(0.0)).unwrap();
+        world.reject(station, &mut LinkPace::new(0.0)).unwrap();
         assert_eq!(client.command(b'P', b"").0, b'2');
         assert_eq!(client.command(b'S', b""), (b'0', MODEL.into()));
         assert_eq!(client.command(b'C', b"x").0, b'3');

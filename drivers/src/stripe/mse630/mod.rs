@@ -5,16 +5,17 @@
 //! machine  STX %t1? ;t2? +t3? ETX BCC: written, and read again by itself  |  NAK: not written
 //! ```
 //!
-//! Not here: reading (what a blank track gives is not described, and the machine compares after each write), erasing,
-//! settings. The coercivity is that of the machine; the profile's word about the plastic cannot be checked or set.
+//! Not here: reading (the manual does not describe the answer for a blank track, and the machine compares
+//! after each write), erasing, settings. The coercivity is set at the machine; the driver can neither check
+//! nor set what the profile says of the plastic.
 //!
-//! - Only an echo that equals the tracks byte for byte counts as written. So no damage on the line, in either direction,
-//!   can pass for success; a damaged echo after a good write costs a card.
-//! - NAK repeats the package, at most 3 times in all; writing the same stripe twice does no harm. A NAK counts only if it
-//!   comes alone: with bytes behind it, it is an echo whose first byte was damaged.
-//! - After an answer that did not come or made no sense, the machine may still write the last package on the next card that
-//!   passes. So the driver refuses to go on until the connection was opened anew: then it resets the machine, which must
-//!   show a sign of life, and what is late by then is dropped.
+//! - Only an echo that equals the tracks byte for byte counts as written. So no damage on the line, in either
+//!   direction, passes for success; a damaged echo after a good write costs a card.
+//! - NAK repeats the package, at most 3 times in all; writing one stripe twice does no harm. A NAK counts
+//!   only if it comes alone: with bytes after it, it is an echo whose first byte was damaged.
+//! - After an answer that did not come or made no sense, the machine may still write the last package on the
+//!   next card that passes. So the driver refuses to go on until the connection is opened anew: then it
+//!   resets the machine, which must show a sign of life, and drops what arrives late.
 
 #[cfg(test)]
 mod tests;
@@ -23,54 +24,54 @@ use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
-use super::tracks::Format;
-use super::{Recording, StripeEncoder, Track, Tracks};
+use super::tracks::TrackLimits;
+use super::{Recording, StripeEncoder, TrackNumber, Tracks};
 use crate::error::{Condition, DeviceError};
-use crate::link::{Link, LinkError};
-use crate::port::Port;
+use crate::link::{ByteLink, LinkError};
+use crate::port::BufferedLink;
 use crate::registry::Capability;
 use crate::wire::{ACK, DEL, ESC, ETX, FRAME_TRIES, NAK, STX};
 
-/// Bit/s of its serial port. Not stated in what is known of it; that of the other encoders.
+/// Bit/s of its serial port. The manual does not give it; this is the rate of the other encoders.
 pub const BAUD: u32 = 9600;
 
-/// What it can do: see the head of this module.
+/// What the machine can do; the module's documentation says why no more.
 pub const CAPABILITIES: &[Capability] =
     &[Capability::Track1, Capability::Track2, Capability::Track3, Capability::HiCo, Capability::LoCo];
 
-/// Begins a package that is to be written.
+/// First byte of a package that is to be written.
 const WRITE: u8 = b'W';
 /// Longest echo: STX, three tracks with sentinels, ETX, BCC.
 const PACKAGE_MAX: usize = 1 + (78 + 39 + 106) + 2;
-/// For a pass of the card, until the echo begins.
+/// Time for a pass of the card, until the echo begins.
 const SWIPE_TIME: Duration = Duration::from_secs(15);
-/// For the rest of an echo that has begun: at most 225 bytes, 0.24 s at 9600 bit/s.
+/// Time for the rest of an echo that has begun: at most 225 bytes, 0.24 s at 9600 bit/s.
 const REST_TIME: Duration = Duration::from_secs(2);
-/// For a sign of life, asked for up to 3 times: it may be busy with a reset.
+/// Time for a sign of life, asked for up to 3 times: the machine may be busy with a reset.
 const LIFE_TIME: Duration = Duration::from_secs(1);
-/// After a NAK, for bytes that would show that it is none; a byte takes 1 ms at 9600 bit/s.
+/// Time after a NAK in which further bytes would show that it is none; a byte takes 1 ms at 9600 bit/s.
 const ALONE_TIME: Duration = Duration::from_millis(100);
 
 /// An MSE-630T on a link.
 pub struct Mse630<L> {
-    port: Port<L>,
-    /// A package may still be in the machine.
+    port: BufferedLink<L>,
+    /// The machine may still hold a package.
     unsure: bool,
 }
 
-/// What came for a package.
-enum Answer {
+/// The machine's answer to a package.
+enum PackageAnswer {
     Written,
     NotWritten,
 }
 
-impl<L: Link> Mse630<L> {
+impl<L: ByteLink> Mse630<L> {
     /// Takes the link over.
     pub fn new(link: L) -> Self {
-        Self { port: Port::new(link), unsure: false }
+        Self { port: BufferedLink::new(link), unsure: false }
     }
 
-    /// The machine answers.
+    /// Checks that the machine answers.
     fn lives(&mut self) -> Result<(), DeviceError> {
         for _ in 0..FRAME_TRIES {
             self.port.send(&[ESC])?;
@@ -78,7 +79,7 @@ impl<L: Link> Mse630<L> {
             loop {
                 match self.port.byte(until) {
                     Ok(ACK) => return Ok(()),
-                    // What was under way, or noise.
+                    // The rest of something under way, or noise.
                     Ok(_) => {}
                     Err(LinkError::Timeout(_)) => break,
                     Err(error) => return Err(error.into()),
@@ -88,8 +89,8 @@ impl<L: Link> Mse630<L> {
         Err(DeviceError::Timeout(LIFE_TIME * FRAME_TRIES))
     }
 
-    /// The machine's word on the package that was sent, which is to come back without its command.
-    fn answer(&mut self, package: &[u8]) -> Result<Answer, DeviceError> {
+    /// Waits for the machine's answer to the package, which is to come back without its command.
+    fn answer(&mut self, package: &[u8]) -> Result<PackageAnswer, DeviceError> {
         let late = |error: LinkError, time: Duration| match error {
             LinkError::Timeout(_) => DeviceError::Timeout(time),
             error => error.into(),
@@ -102,7 +103,7 @@ impl<L: Link> Mse630<L> {
         }
         if first == NAK {
             return match self.port.byte(Instant::now() + ALONE_TIME) {
-                Err(LinkError::Timeout(_)) => Ok(Answer::NotWritten),
+                Err(LinkError::Timeout(_)) => Ok(PackageAnswer::NotWritten),
                 Ok(_) => Err(DeviceError::Unexpected("more than a NAK, and no echo: it may have written")),
                 Err(error) => Err(error.into()),
             };
@@ -117,11 +118,11 @@ impl<L: Link> Mse630<L> {
                 return Err(DeviceError::Unexpected("the echo differs from what was to be written"));
             }
         }
-        Ok(Answer::Written)
+        Ok(PackageAnswer::Written)
     }
 }
 
-impl<L: Link> StripeEncoder for Mse630<L> {
+impl<L: ByteLink> StripeEncoder for Mse630<L> {
     fn write(&mut self, tracks: &Tracks, how: &Recording) -> Result<(), DeviceError> {
         self.set(how)?;
         let package = package(tracks)?;
@@ -134,11 +135,11 @@ impl<L: Link> StripeEncoder for Mse630<L> {
         for _ in 0..FRAME_TRIES {
             self.port.send(&command)?;
             match self.answer(&package)? {
-                Answer::Written => {
+                PackageAnswer::Written => {
                     self.unsure = false;
                     return Ok(());
                 }
-                Answer::NotWritten => tracing::debug!("the encoder did not write"),
+                PackageAnswer::NotWritten => tracing::debug!("the encoder did not write"),
             }
         }
         self.unsure = false;
@@ -152,7 +153,7 @@ impl<L: Link> StripeEncoder for Mse630<L> {
         Ok(())
     }
 
-    /// It does not say what it is.
+    /// The machine does not name its model.
     fn ready(&mut self) -> Result<String, DeviceError> {
         self.port.drain(false, drop)?;
         self.lives()?;
@@ -170,15 +171,18 @@ impl<L: Link> StripeEncoder for Mse630<L> {
     }
 }
 
-/// What the machine is to echo: STX, the tracks with their sentinels, ETX, BCC. Fails if a track cannot hold its text, or nothing is to be written.
+/// The echo that the machine is to send: STX, the tracks with their sentinels, ETX, BCC. Fails if a track
+/// cannot hold its text, or nothing is to be written.
 fn package(tracks: &Tracks) -> Result<Zeroizing<Vec<u8>>, DeviceError> {
     let mut package = Zeroizing::new(Vec::with_capacity(PACKAGE_MAX));
     package.push(STX);
-    for (track, start, text) in
-        [(Track::T1, b'%', &tracks.t1), (Track::T2, b';', &tracks.t2), (Track::T3, b'+', &tracks.t3)]
-    {
+    for (track, start, text) in [
+        (TrackNumber::T1, b'%', &tracks.t1),
+        (TrackNumber::T2, b';', &tracks.t2),
+        (TrackNumber::T3, b'+', &tracks.t3),
+    ] {
         if let Some(text) = text {
-            Format::of(track).check(text.as_bytes()).map_err(DeviceError::Data)?;
+            TrackLimits::of(track).check(text.as_bytes()).map_err(DeviceError::Data)?;
             if text.contains('<') {
                 return Err(DeviceError::Data("this encoder cannot write the character <"));
             }
@@ -196,7 +200,7 @@ fn package(tracks: &Tracks) -> Result<Zeroizing<Vec<u8>>, DeviceError> {
     Ok(package)
 }
 
-/// The command that writes: the package with `W` behind STX, for which its BCC changes.
+/// The command that writes: the package with `W` after STX, and a BCC to match.
 fn command(package: &[u8]) -> Zeroizing<Vec<u8>> {
     let mut command = Zeroizing::new(Vec::with_capacity(package.len() + 1));
     if let [stx, body @ .., bcc] = package {

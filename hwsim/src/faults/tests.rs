@@ -3,7 +3,7 @@
 use super::*;
 
 fn hits(text: &str, blanks: u64) -> Vec<u64> {
-    let mut faults = Faults::from_toml(text, 42).unwrap();
+    let mut faults = FaultPlan::from_toml(text, 42).unwrap();
     (1..=blanks).filter(|n| !faults.of(*n).is_empty()).collect()
 }
 
@@ -33,31 +33,42 @@ fn probability_is_repeatable_and_about_right() {
 #[test]
 fn parameters_and_defaults() {
     let text = "[[fault]]\nkind = \"status\"\nsw = \"6A84\"\nevery = 1\n[[fault]]\nkind = \"card-pulled\"\nevery = 1";
-    let given = Faults::from_toml(text, 0).unwrap().of(1);
-    let plain = Fault { kind: Kind::Mute, sw: 0, store_data: 3, after: 7, ms: 1000, device: None, times: 1 };
+    let given = FaultPlan::from_toml(text, 0).unwrap().of(1);
+    let plain = InjectedFault {
+        kind: FaultKind::Mute,
+        sw: 0,
+        store_data: 3,
+        after: 7,
+        ms: 1000,
+        device: None,
+        times: 1,
+    };
     assert_eq!(
         given,
-        [Fault { kind: Kind::Status, sw: 0x6A84, ..plain }, Fault { kind: Kind::CardPulled, ..plain },]
+        [
+            InjectedFault { kind: FaultKind::Status, sw: 0x6A84, ..plain },
+            InjectedFault { kind: FaultKind::CardPulled, ..plain },
+        ]
     );
 }
 
 #[test]
 fn one_kind_once_per_blank() {
     let text = "[[fault]]\nkind = \"mute\"\nevery = 2\n[[fault]]\nkind = \"mute\"\nevery = 3";
-    let mut faults = Faults::from_toml(text, 0).unwrap();
+    let mut faults = FaultPlan::from_toml(text, 0).unwrap();
     assert_eq!(faults.of(6).len(), 1);
 }
 
 #[test]
 fn every_kind_has_its_name() {
-    for (kind, name, may) in KINDS.iter().filter(|(kind, ..)| *kind != Kind::KillController) {
+    for (kind, name, may) in KINDS.iter().filter(|(kind, ..)| *kind != FaultKind::KillController) {
         let needed = may.iter().map(|parameter| match parameter {
             Sw => "sw = \"6A84\"\n",
             OfDevice => "device = \"printer\"\n",
             _ => "",
         });
         let text = format!("[[fault]]\nkind = \"{name}\"\nevery = 1\n{}", needed.collect::<String>());
-        let given = Faults::from_toml(&text, 0).unwrap().of(1);
+        let given = FaultPlan::from_toml(&text, 0).unwrap().of(1);
         assert_eq!((given[0].kind, given[0].kind.name()), (*kind, *name));
     }
 }
@@ -65,10 +76,10 @@ fn every_kind_has_its_name() {
 #[test]
 fn the_controller_dies_once_and_no_blank_is_struck() {
     let text = "[[fault]]\nkind = \"kill-controller\"\nafter = 12";
-    let mut faults = Faults::from_toml(text, 0).unwrap();
+    let mut faults = FaultPlan::from_toml(text, 0).unwrap();
     assert_eq!(faults.controller_dies_after(), Some(12));
     assert!((1..=20).all(|n| faults.of(n).is_empty()));
-    assert_eq!(Faults::from_toml("", 0).unwrap().controller_dies_after(), None);
+    assert_eq!(FaultPlan::from_toml("", 0).unwrap().controller_dies_after(), None);
 }
 
 #[test]
@@ -97,7 +108,7 @@ fn bad_rules_are_refused() {
         ("kind = \"mute\"\nevery = 2\nsometimes = true", "sometimes"),
     ];
     for (text, said) in cases {
-        let error = format!("{:#}", Faults::from_toml(&format!("[[fault]]\n{text}"), 0).unwrap_err());
+        let error = format!("{:#}", FaultPlan::from_toml(&format!("[[fault]]\n{text}"), 0).unwrap_err());
         assert!(error.contains(said), "{text}: {error}");
     }
 }

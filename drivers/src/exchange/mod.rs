@@ -1,53 +1,54 @@
-//! A card reader behind a byte link: the exchanges of wire section 1, controller's end. `hwsim` and the station hosts of
-//! real readers speak them.
+//! A card reader at the end of a byte link: the exchanges of wire section 1, controller's end. `hwsim` and
+//! the station hosts of real readers speak them.
 //!
-//! Not here: what is behind the link.
+//! Not here: the reader itself, and the link.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
-use crate::link::{CardError, CardLink, Limits, Link, LinkError, Protocols, Reset, Step};
+use crate::link::{ByteLink, CardError, CardLink, CommandStep, LinkError, Protocols, Reset, SessionLimits};
 use crate::wire::{READER_BODY_MAX, reader};
 
 /// kind u8, length u32.
 const HEADER: usize = 5;
-/// Answers that come faster than this are let gather; a command that works in the chip takes longer.
+/// Answers that come faster than this are left to gather; a command that makes the chip work takes longer.
 const FAST: Duration = Duration::from_millis(5);
-/// Longest pause: little against any time limit.
+/// Longest pause; short against any time limit.
 const PAUSE_MAX: Duration = Duration::from_millis(10);
-/// Shortest: with the kernel's slack for timers (50 us) a shorter one may be too long.
+/// Shortest pause; the kernel's slack for timers (50 us) would make a shorter one too long.
 const PAUSE_MIN: Duration = Duration::from_micros(200);
 /// Most characters of the other end's text: 16 readers with names of 128 bytes.
 const SHOWN_MAX: usize = 2400;
 
 /// A card link over a byte link.
 ///
-/// Answers come in the order of the requests. An answer that did not come in time is still owed, and is dropped when it
-/// comes, so that it is never taken for the answer of a later request. Of several commands sent at once nobody knows how
-/// many answers are owed: after a timeout there the reader is lost until connected anew.
-pub struct Exchange<L> {
+/// Answers come in the order of the requests. An answer that missed its time is still owed, and is dropped
+/// when it comes, so that it is never taken for the answer to a later request. After a timeout in a session
+/// of several commands it is unknown how many answers are owed: the reader is lost until it is connected
+/// anew.
+pub struct ReaderExchange<L> {
     link: L,
     /// Received, not yet a whole answer.
     held: Zeroizing<Vec<u8>>,
     owed: u32,
-    /// Set when the exchanges cannot be told apart any more.
+    /// Set when requests and answers can no longer be matched.
     lost: bool,
 }
 
-impl<L: Link> Exchange<L> {
+impl<L: ByteLink> ReaderExchange<L> {
     /// Takes a link over that is ready for the first request.
     pub fn over(link: L) -> Self {
         Self { link, held: Zeroizing::new(Vec::new()), owed: 0, lost: false }
     }
 
-    /// What is under the exchanges.
+    /// The byte link under the exchanges.
     pub(crate) fn link(&self) -> &L {
         &self.link
     }
 
-    /// The same, to end it.
+    /// The byte link under the exchanges, to end it.
     pub(crate) fn link_mut(&mut self) -> &mut L {
         &mut self.link
     }
@@ -72,8 +73,8 @@ impl<L: Link> Exchange<L> {
         body_of(answer?, expected)
     }
 
-    /// Sends a request. The reader counts as lost until its answers were read: one that went out in part leaves the
-    /// exchanges out of step.
+    /// Sends a request. The reader counts as lost until the answers were read, because a request that was
+    /// sent in part puts requests and answers out of step.
     fn request(&mut self, request: u8, body: &[u8], timeout: Duration) -> Result<(), CardError> {
         if self.lost {
             return Err(CardError::Reader(LinkError::Closed));
@@ -91,7 +92,7 @@ impl<L: Link> Exchange<L> {
         Ok(())
     }
 
-    /// The first answer to the last request; those that are owed to earlier ones are dropped.
+    /// Returns the first answer to the last request and drops those that were owed to earlier ones.
     fn own_answer(&mut self, deadline: Instant, timeout: Duration) -> Result<(u8, Vec<u8>), CardError> {
         loop {
             let answer = self.answer(deadline, timeout)?;
@@ -102,17 +103,17 @@ impl<L: Link> Exchange<L> {
         }
     }
 
-    /// Sends so many of the commands as fit one request; false if one of them stopped.
+    /// Sends commands that fit one request together; returns false if one of them stopped the session.
     fn several(
         &mut self,
-        steps: &[Step<'_>],
+        steps: &[CommandStep<'_>],
         each: Duration,
         until: Instant,
         responses: &mut Vec<Vec<u8>>,
     ) -> Result<bool, CardError> {
         let mut body = Zeroizing::new(Vec::with_capacity(steps.iter().map(size).sum()));
         for step in steps {
-            // Both are shorter than a body, which was looked at before.
+            // Both fit: they are shorter than a body, whose length was checked before.
             body.push(u8::try_from(step.go_on.len()).unwrap_or(u8::MAX));
             step.go_on.iter().for_each(|sw| body.extend_from_slice(&sw.to_be_bytes()));
             body.extend_from_slice(&u16::try_from(step.command.len()).unwrap_or(u16::MAX).to_be_bytes());
@@ -143,7 +144,7 @@ impl<L: Link> Exchange<L> {
         Ok(true)
     }
 
-    /// The next whole answer: kind and body.
+    /// Returns the next whole answer: kind and body.
     fn answer(&mut self, deadline: Instant, timeout: Duration) -> Result<(u8, Vec<u8>), CardError> {
         loop {
             if let Some(&[kind, a, b, c, d]) = self.held.first_chunk::<HEADER>() {
@@ -172,8 +173,9 @@ impl<L: Link> Exchange<L> {
     }
 }
 
-/// How long to let answers gather before the next is looked for: to be woken for each of a fast card's costs it a tenth
-/// of its rate. At most half of the time that all of them will still take, so that the last one never waits for us.
+/// How long to let answers gather before looking for the next: waking up for each answer of a fast card costs
+/// a tenth of its rate. At most half of the time that the remaining answers will take, so that the last one
+/// never waits for this pause.
 fn pause(so_far: Duration, answered: usize, left: usize) -> Duration {
     let counts = u32::try_from(answered).ok().zip(u32::try_from(left).ok());
     let each = counts.and_then(|(answered, left)| Some((so_far.checked_div(answered)?, left)));
@@ -186,13 +188,13 @@ fn pause(so_far: Duration, answered: usize, left: usize) -> Duration {
     }
 }
 
-/// The time for the next command.
+/// The time that the next command may take.
 fn left(each: Duration, until: Instant) -> Result<Duration, CardError> {
     let left = each.min(until.saturating_duration_since(Instant::now()));
     if left.is_zero() { Err(CardError::Reader(LinkError::Timeout(each))) } else { Ok(left) }
 }
 
-/// The body of an answer of this kind, or what failed.
+/// Returns the body of an answer of the expected kind, or the failure that it reports.
 fn body_of((kind, body): (u8, Vec<u8>), expected: u8) -> Result<Vec<u8>, CardError> {
     match kind {
         kind if kind == expected => Ok(body),
@@ -201,7 +203,7 @@ fn body_of((kind, body): (u8, Vec<u8>), expected: u8) -> Result<Vec<u8>, CardErr
     }
 }
 
-/// What the body of [`reader::FAILED`] says.
+/// The error that the body of [`reader::FAILED`] stands for.
 pub(crate) fn failure_of(body: &[u8]) -> Option<CardError> {
     match body {
         [reader::NO_CARD] => Some(CardError::Absent),
@@ -215,7 +217,7 @@ pub(crate) fn failure_of(body: &[u8]) -> Option<CardError> {
     }
 }
 
-/// Such a body for the other end.
+/// The body of [`reader::FAILED`] for this error.
 pub(crate) fn failure(error: &CardError) -> Vec<u8> {
     let (code, text) = match error {
         CardError::Absent => (reader::NO_CARD, String::new()),
@@ -230,20 +232,20 @@ pub(crate) fn failure(error: &CardError) -> Vec<u8> {
     [&[code], text.as_bytes()].concat()
 }
 
-/// Text of the other end, fit to be shown: the names of all readers that there can be fit in.
+/// Makes the other end's text fit to be shown; there is room for the names of all readers that there can be.
 pub(crate) fn shown(text: &[u8]) -> String {
     String::from_utf8_lossy(text).chars().filter(|c| !c.is_control()).take(SHOWN_MAX).collect()
 }
 
-/// Bytes of a step in a request.
-fn size(step: &Step<'_>) -> usize {
+/// Bytes that a step takes in a request.
+fn size(step: &CommandStep<'_>) -> usize {
     1 + 2 * step.go_on.len() + 2 + step.command.len()
 }
 
-/// How many of these steps one request can carry; at least the first.
-fn fitting(steps: &[Step<'_>]) -> usize {
+/// How many of these steps fit one request; at least the first counts.
+fn fitting(steps: &[CommandStep<'_>]) -> usize {
     let mut room = READER_BODY_MAX;
-    let fits = |step: &&Step<'_>| match room.checked_sub(size(step)) {
+    let fits = |step: &&CommandStep<'_>| match room.checked_sub(size(step)) {
         Some(left) => {
             room = left;
             true
@@ -253,7 +255,7 @@ fn fitting(steps: &[Step<'_>]) -> usize {
     steps.iter().take_while(fits).count().max(1)
 }
 
-impl<L: Link> CardLink for Exchange<L> {
+impl<L: ByteLink> CardLink for ReaderExchange<L> {
     fn power_on(
         &mut self,
         reset: Reset,
@@ -273,8 +275,8 @@ impl<L: Link> CardLink for Exchange<L> {
 
     fn transmit_all(
         &mut self,
-        steps: &[Step<'_>],
-        limits: Limits,
+        steps: &[CommandStep<'_>],
+        limits: SessionLimits,
         responses: &mut Vec<Vec<u8>>,
     ) -> Result<(), CardError> {
         let until = Instant::now() + limits.all;

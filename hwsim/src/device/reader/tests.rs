@@ -1,30 +1,30 @@
-//! Tests of the reader: what a controller sees of faulty cards, and what the witness is told.
+//! Tests of the reader: the controller's view of faulty cards, and the witness's record.
 
 use std::time::Instant;
 
 use super::*;
-use crate::faults::Faults;
-use crate::profile::Line;
+use crate::faults::FaultPlan;
+use crate::profile::SimLineProfile;
 use crate::testing::{feed, look, world};
-use crate::witness::Witness;
+use crate::witness::LineWitness;
 
 const SELECT: &[u8] = &[0x00, 0xA4, 0x04, 0x00, 0x00];
 
-fn now() -> Pace {
-    Pace::new(0.0)
+fn now() -> LinkPace {
+    LinkPace::new(0.0)
 }
 
-fn power_on(world: &World, station: &Station) -> Reply {
-    Contacts::new(world, station).power_on()
+fn power_on(world: &SimulatedLine, station: &SimulatedStation) -> ContactsReply {
+    ChipContacts::new(world, station).power_on()
 }
 
-fn kind(reply: Reply) -> u8 {
-    let Reply::Said(kind, _) = reply else { panic!("no answer") };
+fn kind(reply: ContactsReply) -> u8 {
+    let ContactsReply::Said(kind, _) = reply else { panic!("no answer") };
     kind
 }
 
-fn transmit(world: &World, station: &Station, command: &[u8]) -> Reply {
-    Contacts::new(world, station).transmit(command)
+fn transmit(world: &SimulatedLine, station: &SimulatedStation, command: &[u8]) -> ContactsReply {
+    ChipContacts::new(world, station).transmit(command)
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn a_pulled_card_stays_away_in_transmit_and_reset() {
     assert_eq!(kind(transmit(&world, station, SELECT)), reader::RESPONSE);
     // After its last APDU a reset shows it as well as the next command.
     assert_eq!(power_on(&world, station), failed(reader::NO_CARD));
-    look(station, |blank| assert!(!blank.strike(Kind::CardPulled), "noted"));
+    look(station, |blank| assert!(!blank.strike(FaultKind::CardPulled), "noted"));
     assert_eq!(transmit(&world, station, SELECT), failed(reader::REMOVED));
     assert_eq!(power_on(&world, station), failed(reader::NO_CARD));
     world.reject(station, &mut now()).unwrap();
@@ -45,10 +45,10 @@ fn a_pulled_card_stays_away_in_transmit_and_reset() {
 fn a_mute_card_is_noted_at_reset() {
     let world = world("[[fault]]\nkind = \"mute\"\nevery = 1");
     let station = feed(&world, "chip-1");
-    look(station, |blank| assert!(blank.fault(Kind::Mute).is_some()));
+    look(station, |blank| assert!(blank.fault(FaultKind::Mute).is_some()));
     assert_eq!(power_on(&world, station), failed(reader::MUTE));
     assert_eq!(transmit(&world, station, SELECT), failed(reader::REMOVED));
-    look(station, |blank| assert!(!blank.strike(Kind::Mute), "noted"));
+    look(station, |blank| assert!(!blank.strike(FaultKind::Mute), "noted"));
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn power_is_lost_on_the_way_to_another_station() {
     assert_eq!(transmit(&world, other, SELECT), failed(reader::REMOVED));
     assert_eq!(kind(power_on(&world, other)), reader::ATR);
     assert_eq!(kind(transmit(&world, other, SELECT)), reader::RESPONSE);
-    Contacts::new(&world, other).power_off();
+    ChipContacts::new(&world, other).power_off();
     assert_eq!(transmit(&world, other, SELECT), failed(reader::REMOVED));
 }
 
@@ -95,23 +95,28 @@ fn which_exchange_shows_a_fault() {
         let world = world(&format!("[[fault]]\n{fault}\nevery = 1"));
         let station = feed(&world, "chip-1");
         look(station, |blank| {
-            let kinds =
-                [Kind::UnknownKmc, Kind::WrongCryptogram, Kind::Status, Kind::ChipCorrupt, Kind::JamStripe];
-            Contacts::new(&world, station).note(blank, command, response);
+            let kinds = [
+                FaultKind::UnknownKmc,
+                FaultKind::WrongCryptogram,
+                FaultKind::Status,
+                FaultKind::ChipCorrupt,
+                FaultKind::JamStripe,
+            ];
+            ChipContacts::new(&world, station).note(blank, command, response);
             let left = kinds.into_iter().any(|kind| blank.strike(kind));
             assert_eq!(left, !noted, "{fault} {command:02X?}");
         });
     }
 }
 
-/// A reset takes the characters of its ATR at 9622 baud, a command its own at TA1 13: 10 x 12 etu and 7 x 12 etu, and the
-/// 2 ms of the card's system.
+/// A reset takes the characters of its ATR at 9622 baud, a command its own at TA1 13: 10 x 12 etu and 7 x 12
+/// etu, and the 2 ms of the card's system.
 #[test]
 fn exchanges_take_their_time() {
-    let line = Line::load("sim-8").unwrap();
-    let world = World::new(line, 1, Faults::default(), 1.0, Witness::default()).unwrap();
+    let line = SimLineProfile::load("sim-8").unwrap();
+    let world = SimulatedLine::new(line, 1, FaultPlan::default(), 1.0, LineWitness::default()).unwrap();
     let station = feed(&world, "chip-1");
-    let mut contacts = Contacts::new(&world, station);
+    let mut contacts = ChipContacts::new(&world, station);
     let start = Instant::now();
     for _ in 0..10 {
         contacts.power_on();
@@ -127,11 +132,11 @@ fn exchanges_take_their_time() {
 /// A card takes as long as its profile says, from the reset to the power off.
 #[test]
 fn chip_work_takes_its_time_at_least() {
-    let mut line = Line::load("sim-8").unwrap();
+    let mut line = SimLineProfile::load("sim-8").unwrap();
     line.sim.chip_s = 0.2;
-    let world = World::new(line, 1, Faults::default(), 1.0, Witness::default()).unwrap();
+    let world = SimulatedLine::new(line, 1, FaultPlan::default(), 1.0, LineWitness::default()).unwrap();
     let station = feed(&world, "chip-1");
-    let mut contacts = Contacts::new(&world, station);
+    let mut contacts = ChipContacts::new(&world, station);
     let start = Instant::now();
     assert_eq!(kind(contacts.power_on()), reader::ATR);
     contacts.transmit(SELECT);
@@ -149,9 +154,9 @@ fn a_card_hangs_in_one_station_and_stays_there_until_it_is_thrown_out() {
     power_on(&world, station);
     assert_eq!(kind(transmit(&world, station, SELECT)), reader::RESPONSE);
     assert_eq!(kind(transmit(&world, station, SELECT)), reader::RESPONSE);
-    assert_eq!(transmit(&world, station, SELECT), Reply::Never);
-    assert_eq!(power_on(&world, station), Reply::Never);
-    look(station, |blank| assert!(!blank.strike(Kind::Hang), "noted"));
+    assert_eq!(transmit(&world, station, SELECT), ContactsReply::Never);
+    assert_eq!(power_on(&world, station), ContactsReply::Never);
+    look(station, |blank| assert!(!blank.strike(FaultKind::Hang), "noted"));
     let other = world.station("chip-2").unwrap();
     world.lift_to_station(other, "chip-1").unwrap();
     world.arrive(other, &mut now()).unwrap();
@@ -159,7 +164,8 @@ fn a_card_hangs_in_one_station_and_stays_there_until_it_is_thrown_out() {
     assert_eq!(kind(transmit(&world, other, SELECT)), reader::RESPONSE);
 }
 
-/// On the link: the answers before come, the connection stays, and other stations' and the transport's do too.
+/// On the link: the answers before come, the connection stays, and other stations' and the transport's do
+/// too.
 #[test]
 fn a_hanging_card_answers_nothing_on_its_link() {
     let world = world("[[fault]]\nkind = \"hang\"\nevery = 1\nafter = 1");
@@ -200,18 +206,19 @@ fn one_answer_comes_late() {
 #[test]
 fn wrong_answers_to_reset() {
     for (fault, expected, noted) in [
-        ("garbled-atr", "3BFF1300005443415244", Kind::GarbledAtr),
-        ("wrong-protocol", "3BE000008131204535", Kind::WrongProtocol),
+        ("garbled-atr", "3BFF1300005443415244", FaultKind::GarbledAtr),
+        ("wrong-protocol", "3BE000008131204535", FaultKind::WrongProtocol),
     ] {
         let world = world(&format!("[[fault]]\nkind = \"{fault}\"\nevery = 1"));
         let station = feed(&world, "chip-1");
-        let Reply::Said(reader::ATR, atr) = power_on(&world, station) else { panic!("no ATR") };
+        let ContactsReply::Said(reader::ATR, atr) = power_on(&world, station) else { panic!("no ATR") };
         assert_eq!(hex::encode_upper(atr), expected);
         look(station, |blank| assert!(!blank.strike(noted), "noted"));
     }
 }
 
-/// What a reader with a card answers to these requests, until the other end hangs up; `None` if it ended by itself.
+/// What a reader with a card answers to these requests, until the other end hangs up; `None` if it ended by
+/// itself.
 fn served(requests: &[u8]) -> Option<Vec<u8>> {
     let world = world("");
     let station = feed(&world, "chip-1");

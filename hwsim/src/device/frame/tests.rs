@@ -1,11 +1,12 @@
-//! Tests of the machine's end of framed links: damage in every form is answered by one NAK and never acted on.
+//! Tests of the machine's end of framed links: damage in every form is answered by one NAK and never acted
+//! on.
 
 use std::sync::Mutex;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::testing::{Client, frame, link};
+use crate::testing::{LinkClient, frame, link};
 
 const SHORT: Duration = Duration::from_millis(10);
 
@@ -13,18 +14,18 @@ const SHORT: Duration = Duration::from_millis(10);
 #[derive(Default)]
 struct Echo<'a>(Option<&'a Mutex<Vec<Vec<u8>>>>);
 
-impl Machine for Echo<'_> {
+impl FramedMachine for Echo<'_> {
     const COMMANDS: &'static [u8] = b"CLM";
 
-    fn run(&mut self, command: u8, data: &[u8]) -> Option<Answer> {
+    fn run(&mut self, command: u8, data: &[u8]) -> Option<MachineAnswer> {
         if let Some(done) = self.0 {
             done.lock().unwrap().push([&[command], data].concat());
         }
-        Some(Answer { status: status::DONE, data: data.to_vec() })
+        Some(MachineAnswer { status: status::DONE, data: data.to_vec() })
     }
 }
 
-fn echo<T>(instant: bool, client: impl FnOnce(&mut Client) -> T) -> T {
+fn echo<T>(instant: bool, client: impl FnOnce(&mut LinkClient) -> T) -> T {
     link(|stream| serve(stream, &mut Echo::default(), instant, SHORT), client)
 }
 
@@ -33,7 +34,7 @@ fn bytes_of_the_page() {
     // 02 is stuffed as 10 42; BCC = 4C ^ 10 ^ 42 ^ 03.
     assert_eq!(frame(&[b'L', 0x02]), [0x02, 0x4C, 0x10, 0x42, 0x03, 0x1D]);
     let mut out = Vec::new();
-    encode(b'L', &Answer { status: b'0', data: vec![0x15] }, &mut out);
+    encode(b'L', &MachineAnswer { status: b'0', data: vec![0x15] }, &mut out);
     assert_eq!(out, [0x02, 0x4C, 0x30, 0x10, 0x55, 0x03, 0x4C ^ 0x30 ^ 0x10 ^ 0x55 ^ 0x03]);
 }
 
@@ -73,7 +74,8 @@ proptest! {
 /// Every byte of a frame changed into each of many others: NAK, nothing done, and the repeated frame is.
 #[test]
 fn damage_at_every_byte_is_never_acted_on() {
-    // In the second, data bytes that turn into ETX are followed by what would be the right BCC: 4C^41^03 = 0E.
+    // In the second, data bytes that turn into ETX are followed by what would be the right BCC: 4C^41^03 =
+    // 0E.
     let bodies: [&[u8]; 3] = [b"LAB\x02C\x10D", &[b'L', b'A', b'z', 0x0E, b'q'], &[b'M', 0, 1, 0, 0, 0, 9]];
     for body in bodies {
         let good = frame(body);

@@ -2,24 +2,25 @@
 //!
 //! ```toml
 //! [[fault]]
-//! kind = "status"        # see [`Kind`]
+//! kind = "status"        # see [`FaultKind`]
 //! every = 20             # which blanks, by feed ordinal from 1: one of
 //! offset = 3             #   every (with offset: n mod every = offset), blanks = [4, 17], probability = 0.01
 //! limit = 5              # optional: at most so many blanks
 //! sw = "6A84"            # status only: what the card answers
 //! store_data = 3         # status only: to which STORE DATA, from 1; default 3
 //! # after = 7            # card-pulled, hang, late: APDUs that the card still answers; default 7
-//! # ms = 1000            # late, late-stripe: how much later; ribbon-out: until it is refilled; silent-, close-*: until it is back;
-//! #                      #   default 1000. Of our clock: --speed does not divide it
+//! # ms = 1000            # late, late-stripe: how much later; ribbon-out: until it is refilled; silent-, close-*:
+//! #                      #   until it is back; default 1000. Real time: --speed does not divide it
 //! # device = "printer"   # frame-corrupt only: printer, embosser or transport (of a station)
 //! # times = 1            # frame-corrupt only: how many answers; default 1
 //! ```
 //!
-//! One kind is the whole line's and no blank's: `kill-controller` kills the controller (SIGKILL) that is connected to the
-//! line's socket, when the line's chips together have done `after` APDUs and one more, which is not answered.
+//! One kind belongs to the whole line and to no blank: `kill-controller` kills (SIGKILL) the controller that
+//! is connected to the line's socket when the line's chips together have answered `after` APDUs and receive
+//! one more, which is not answered.
 //!
-//! A fault that is given to a blank takes effect when the line comes to it, or never; the witness records the effect.
-//! Probabilities depend on the seed and the feed ordinal alone.
+//! A fault that a blank was given takes effect when the line comes to it, or never; the witness records the
+//! effect. Probabilities depend on the seed and the feed ordinal alone.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -31,20 +32,20 @@ use crate::rng::SplitMix64;
 
 /// STORE DATA that fails unless the rule names another.
 const STORE_DATA_DEFAULT: u32 = 3;
-/// APDUs that a card answers before it is pulled, unless the rule says otherwise.
+/// APDUs that a card answers before it is pulled, unless the rule sets another count.
 const AFTER_DEFAULT: u32 = 7;
-/// Delay, or time until a machine is well again, unless the rule says otherwise.
+/// Delay, or time until a machine works again, unless the rule sets another.
 const MS_DEFAULT: u32 = 1000;
 
 /// Kinds of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum FaultKind {
     /// The chip gives no ATR.
     Mute,
-    /// The chip gives the ATR of something else.
+    /// The chip gives the ATR of another kind of card.
     WrongAtr,
-    /// The blank comes from a supplier of whom nobody has a KMC.
+    /// The blank comes from a supplier whose KMC no store has.
     UnknownKmc,
     /// The card cryptogram is wrong.
     WrongCryptogram,
@@ -66,15 +67,15 @@ pub enum Kind {
     JamTransfer,
     /// The blank jams between hopper and station.
     FeedJam,
-    /// After some APDUs the chip answers nothing more while it lies in that station; the link stays.
+    /// After some APDUs the chip gives no more answers while it lies in that station; the link stays open.
     Hang,
     /// One answer of the chip comes later.
     Late,
-    /// The ATR is damaged: it ends before it has said what it announced.
+    /// The ATR is damaged: it ends before the bytes that it announces.
     GarbledAtr,
-    /// The ATR offers T=1 alone where the product has T=0, and the other way round.
+    /// The ATR offers T=1 alone where the product has T=0, and vice versa.
     WrongProtocol,
-    /// The stripe encoder does nothing and says nothing from the card's job on, for a while.
+    /// From the card's job on, the stripe encoder does nothing and sends nothing for a while.
     SilentStripe,
     /// The stripe encoder answers the card's job later.
     LateStripe,
@@ -84,11 +85,12 @@ pub enum Kind {
     RibbonOut,
     /// The printer closes its link when the card's job arrives; a serial port comes back after a while.
     ClosePrinter,
-    /// The embosser does.
+    /// The embosser closes its link when the card's job arrives; a serial port comes back after a while.
     CloseEmbosser,
     /// The first record of each application has one wrong bit once it is personalized.
     ChipCorrupt,
-    /// The stripe encoder does.
+    /// The stripe encoder closes its link when the card's job arrives; a serial port comes back after a
+    /// while.
     CloseStripe,
     /// The controller dies in the middle of an APDU.
     KillController,
@@ -96,7 +98,7 @@ pub enum Kind {
 
 /// A parameter of a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Parameter {
+enum FaultParameter {
     Sw,
     StoreData,
     After,
@@ -105,53 +107,53 @@ enum Parameter {
     Times,
 }
 
-use Parameter::{After, Device as OfDevice, Ms, StoreData, Sw, Times};
+use FaultParameter::{After, Device as OfDevice, Ms, StoreData, Sw, Times};
 
-/// Every kind, as in the file, with the parameters that it may have.
-const KINDS: &[(Kind, &str, &[Parameter])] = &[
-    (Kind::Mute, "mute", &[]),
-    (Kind::WrongAtr, "wrong-atr", &[]),
-    (Kind::UnknownKmc, "unknown-kmc", &[]),
-    (Kind::WrongCryptogram, "wrong-cryptogram", &[]),
-    (Kind::Status, "status", &[Sw, StoreData]),
-    (Kind::CardPulled, "card-pulled", &[After]),
-    (Kind::StripeMisread, "stripe-misread", &[]),
-    (Kind::StripeDirty, "stripe-dirty", &[]),
-    (Kind::JamStripe, "jam-stripe", &[]),
-    (Kind::JamPrinter, "jam-printer", &[]),
-    (Kind::JamEmbosser, "jam-embosser", &[]),
-    (Kind::JamTransfer, "jam-transfer", &[]),
-    (Kind::FeedJam, "feed-jam", &[]),
-    (Kind::Hang, "hang", &[After]),
-    (Kind::Late, "late", &[After, Ms]),
-    (Kind::GarbledAtr, "garbled-atr", &[]),
-    (Kind::WrongProtocol, "wrong-protocol", &[]),
-    (Kind::SilentStripe, "silent-stripe", &[Ms]),
-    (Kind::LateStripe, "late-stripe", &[Ms]),
-    (Kind::FrameCorrupt, "frame-corrupt", &[OfDevice, Times]),
-    (Kind::RibbonOut, "ribbon-out", &[Ms]),
-    (Kind::ClosePrinter, "close-printer", &[Ms]),
-    (Kind::CloseEmbosser, "close-embosser", &[Ms]),
-    (Kind::ChipCorrupt, "chip-corrupt", &[]),
-    (Kind::CloseStripe, "close-stripe", &[Ms]),
-    (Kind::KillController, "kill-controller", &[After]),
+/// Every kind with its name in the file and the parameters that it may have.
+const KINDS: &[(FaultKind, &str, &[FaultParameter])] = &[
+    (FaultKind::Mute, "mute", &[]),
+    (FaultKind::WrongAtr, "wrong-atr", &[]),
+    (FaultKind::UnknownKmc, "unknown-kmc", &[]),
+    (FaultKind::WrongCryptogram, "wrong-cryptogram", &[]),
+    (FaultKind::Status, "status", &[Sw, StoreData]),
+    (FaultKind::CardPulled, "card-pulled", &[After]),
+    (FaultKind::StripeMisread, "stripe-misread", &[]),
+    (FaultKind::StripeDirty, "stripe-dirty", &[]),
+    (FaultKind::JamStripe, "jam-stripe", &[]),
+    (FaultKind::JamPrinter, "jam-printer", &[]),
+    (FaultKind::JamEmbosser, "jam-embosser", &[]),
+    (FaultKind::JamTransfer, "jam-transfer", &[]),
+    (FaultKind::FeedJam, "feed-jam", &[]),
+    (FaultKind::Hang, "hang", &[After]),
+    (FaultKind::Late, "late", &[After, Ms]),
+    (FaultKind::GarbledAtr, "garbled-atr", &[]),
+    (FaultKind::WrongProtocol, "wrong-protocol", &[]),
+    (FaultKind::SilentStripe, "silent-stripe", &[Ms]),
+    (FaultKind::LateStripe, "late-stripe", &[Ms]),
+    (FaultKind::FrameCorrupt, "frame-corrupt", &[OfDevice, Times]),
+    (FaultKind::RibbonOut, "ribbon-out", &[Ms]),
+    (FaultKind::ClosePrinter, "close-printer", &[Ms]),
+    (FaultKind::CloseEmbosser, "close-embosser", &[Ms]),
+    (FaultKind::ChipCorrupt, "chip-corrupt", &[]),
+    (FaultKind::CloseStripe, "close-stripe", &[Ms]),
+    (FaultKind::KillController, "kill-controller", &[After]),
 ];
 
-impl Kind {
-    fn row(self) -> (&'static str, &'static [Parameter]) {
+impl FaultKind {
+    fn row(self) -> (&'static str, &'static [FaultParameter]) {
         KINDS.iter().find(|(kind, ..)| *kind == self).map_or(("", &[]), |(_, name, may)| (name, may))
     }
 
-    /// As in the file.
+    /// Its name in the file.
     pub fn name(self) -> &'static str {
         self.row().0
     }
 }
 
-/// Machines behind framed links.
+/// Machines on framed links, whose answers can be damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Device {
+pub enum DamagedMachine {
     /// Card printer.
     Printer,
     /// Embosser.
@@ -162,42 +164,43 @@ pub enum Device {
 
 /// A fault that a blank was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fault {
-    /// What.
-    pub kind: Kind,
-    /// [`Kind::Status`]: what the card answers.
+pub struct InjectedFault {
+    /// Its kind.
+    pub kind: FaultKind,
+    /// [`FaultKind::Status`]: the status word that the card answers.
     pub sw: u16,
-    /// [`Kind::Status`]: to which STORE DATA, from 1.
+    /// [`FaultKind::Status`]: the STORE DATA that is refused, counted from 1.
     pub store_data: u32,
-    /// [`Kind::CardPulled`], [`Kind::Hang`], [`Kind::Late`], [`Kind::KillController`]: APDUs still answered.
+    /// [`FaultKind::CardPulled`], [`FaultKind::Hang`], [`FaultKind::Late`], [`FaultKind::KillController`]:
+    /// APDUs that are still answered.
     pub after: u32,
-    /// How much later, or how long, in ms.
+    /// Delay or duration in ms.
     pub ms: u32,
-    /// [`Kind::FrameCorrupt`]: of which machine.
-    pub device: Option<Device>,
-    /// [`Kind::FrameCorrupt`]: how often.
+    /// [`FaultKind::FrameCorrupt`]: the machine whose answers are damaged.
+    pub device: Option<DamagedMachine>,
+    /// [`FaultKind::FrameCorrupt`]: count of damaged answers.
     pub times: u32,
 }
 
-impl Fault {
-    /// Its `ms`.
+impl InjectedFault {
+    /// Its delay or duration.
     pub fn pause(&self) -> Duration {
         Duration::from_millis(self.ms.into())
     }
 }
 
-/// The file as it stands.
+/// Keys of the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct FaultsFile {
     #[serde(default)]
-    fault: Vec<Entry>,
+    fault: Vec<FaultEntry>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Entry {
-    kind: Kind,
+struct FaultEntry {
+    kind: FaultKind,
     every: Option<u64>,
     offset: Option<u64>,
     blanks: Option<BTreeSet<u64>>,
@@ -207,12 +210,12 @@ struct Entry {
     store_data: Option<u32>,
     after: Option<u32>,
     ms: Option<u32>,
-    device: Option<Device>,
+    device: Option<DamagedMachine>,
     times: Option<u32>,
 }
 
 #[derive(Debug)]
-enum Which {
+enum BlankChoice {
     Line,
     Every { every: u64, offset: u64 },
     Blanks(BTreeSet<u64>),
@@ -220,24 +223,24 @@ enum Which {
 }
 
 #[derive(Debug)]
-struct Rule {
-    fault: Fault,
-    which: Which,
-    /// Blanks that it may still be given to.
+struct FaultRule {
+    fault: InjectedFault,
+    which: BlankChoice,
+    /// Count of blanks that may still be given it.
     left: u64,
 }
 
 /// All rules of a run.
 #[derive(Debug, Default)]
-pub struct Faults {
-    rules: Vec<Rule>,
+pub struct FaultPlan {
+    rules: Vec<FaultRule>,
     seed: u64,
 }
 
-impl Faults {
-    /// Parses and checks; `seed` decides the probabilities.
+impl FaultPlan {
+    /// Parses and checks the file; `seed` decides the probabilities.
     pub fn from_toml(text: &str, seed: u64) -> Result<Self> {
-        let file: File = toml::from_str(text)?;
+        let file: FaultsFile = toml::from_str(text)?;
         let rules = file
             .fault
             .into_iter()
@@ -250,15 +253,15 @@ impl Faults {
         Ok(Self { rules, seed })
     }
 
-    /// The faults of blank `n`, each kind at most once; to be asked once for every n, in order.
-    pub fn of(&mut self, n: u64) -> Vec<Fault> {
-        let mut given: Vec<Fault> = Vec::new();
+    /// The faults of blank `n`, each kind at most once. Must be asked once for every n, in order.
+    pub fn of(&mut self, n: u64) -> Vec<InjectedFault> {
+        let mut given: Vec<InjectedFault> = Vec::new();
         for (at, rule) in (0u64..).zip(&mut self.rules) {
             let hit = match &rule.which {
-                Which::Line => false,
-                Which::Every { every, offset } => n % every == *offset,
-                Which::Blanks(blanks) => blanks.contains(&n),
-                Which::Probability(p) => {
+                BlankChoice::Line => false,
+                BlankChoice::Every { every, offset } => n % every == *offset,
+                BlankChoice::Blanks(blanks) => blanks.contains(&n),
+                BlankChoice::Probability(p) => {
                     SplitMix64::of(self.seed, n, FAULT_PURPOSE.wrapping_add(at)).next_unit() < *p
                 }
             };
@@ -270,9 +273,9 @@ impl Faults {
         given
     }
 
-    /// How many APDUs the line's chips answer before the controller is killed.
+    /// Count of APDUs that the line's chips answer before the controller is killed.
     pub fn controller_dies_after(&self) -> Option<u64> {
-        let mut kills = self.rules.iter().filter(|r| r.fault.kind == Kind::KillController);
+        let mut kills = self.rules.iter().filter(|r| r.fault.kind == FaultKind::KillController);
         kills.next().map(|rule| rule.fault.after.into())
     }
 }
@@ -280,7 +283,7 @@ impl Faults {
 /// Keeps the random numbers of faults apart from those of blanks.
 const FAULT_PURPOSE: u64 = 1 << 32;
 
-fn rule(entry: Entry) -> Result<Rule> {
+fn rule(entry: FaultEntry) -> Result<FaultRule> {
     let (_, may) = entry.kind.row();
     let given = [
         (Sw, entry.sw.is_some(), "sw"),
@@ -297,20 +300,20 @@ fn rule(entry: Entry) -> Result<Rule> {
     }
     ensure!(entry.offset.is_none() || entry.every.is_some(), "offset belongs to every");
     let which = match (entry.every, entry.blanks, entry.probability) {
-        (None, None, None) if entry.kind == Kind::KillController => Which::Line,
-        _ if entry.kind == Kind::KillController => anyhow::bail!("is the line's, and given to no blank"),
+        (None, None, None) if entry.kind == FaultKind::KillController => BlankChoice::Line,
+        _ if entry.kind == FaultKind::KillController => anyhow::bail!("is the line's, and given to no blank"),
         (Some(every), None, None) => {
             let offset = entry.offset.unwrap_or(0);
             ensure!(every > offset, "every must be at least 1 and greater than offset");
-            Which::Every { every, offset }
+            BlankChoice::Every { every, offset }
         }
         (None, Some(blanks), None) => {
             ensure!(!blanks.contains(&0), "blanks are counted from 1");
-            Which::Blanks(blanks)
+            BlankChoice::Blanks(blanks)
         }
         (None, None, Some(p)) => {
             ensure!((0.0..=1.0).contains(&p), "probability must be from 0 to 1");
-            Which::Probability(p)
+            BlankChoice::Probability(p)
         }
         _ => anyhow::bail!("needs exactly one of every, blanks and probability"),
     };
@@ -323,7 +326,7 @@ fn rule(entry: Entry) -> Result<Rule> {
     };
     let store_data = entry.store_data.unwrap_or(STORE_DATA_DEFAULT);
     ensure!(store_data > 0, "store_data is counted from 1");
-    let fault = Fault {
+    let fault = InjectedFault {
         kind: entry.kind,
         sw,
         store_data,
@@ -332,9 +335,8 @@ fn rule(entry: Entry) -> Result<Rule> {
         device: entry.device,
         times: entry.times.unwrap_or(1),
     };
-    Ok(Rule { fault, which, left: entry.limit.unwrap_or(u64::MAX) })
+    Ok(FaultRule { fault, which, left: entry.limit.unwrap_or(u64::MAX) })
 }
 
 #[cfg(test)]
-#[path = "faults_tests.rs"]
 mod tests;

@@ -1,18 +1,18 @@
-//! Both encoders over a line that changes any byte of a session to any value, or breaks at any byte: what is accepted is
-//! what stands on the card.
+//! Both encoders over a line that changes any byte of a session to any value, or breaks at any byte: an
+//! accepted stripe is the stripe on the card.
 
 use std::time::Duration;
 
 use super::mse630::Mse630;
 use super::msr605::Msr605;
-use super::{Coercivity, LeadingZeros, Recording, StripeEncoder, Tracks};
+use super::{LeadingZeros, Recording, StripeEncoder, Tracks, WriteCoercivity};
 use crate::error::DeviceError;
-use crate::testing::{Behaves, Damage, Line, damages};
+use crate::testing::{DamagedLine, LineDamage, MachineBehaviour, damages};
 use crate::wire::{ACK, DEL, ESC, ETX, FS, NAK, STX};
 
 const SOON: Duration = Duration::from_secs(1);
 const HOW: Recording = Recording {
-    coercivity: Coercivity::Hi,
+    coercivity: WriteCoercivity::Hi,
     leading_zeros: Some(LeadingZeros { t13: 30, t2: 12 }),
     density: None,
 };
@@ -21,17 +21,18 @@ fn tracks() -> Tracks {
     Tracks { t1: Some("AB".into()), t2: Some("12".into()), t3: Some("3".into()) }
 }
 
-/// An MSR605 that has a card with an empty stripe (standards 5.2). It checks nothing: what comes is written.
+/// An MSR605 that has a card with an empty stripe (wire section 6). It checks nothing: whatever comes is
+/// written.
 #[derive(Default)]
 struct Msr {
     input: Vec<u8>,
     hico: bool,
     zeros: [u8; 2],
-    /// The stripe as it was written, with how.
+    /// The stripe as it was written, and its recording.
     written: Option<(Vec<u8>, bool, [u8; 2])>,
 }
 
-impl Behaves for Msr {
+impl MachineBehaviour for Msr {
     fn take(&mut self, byte: u8) -> Vec<u8> {
         self.input.push(byte);
         if self.input[0] != ESC {
@@ -92,7 +93,7 @@ impl Msr {
     }
 }
 
-/// Writes and reads back as the stripe's caller does: whether the card is accepted.
+/// Writes and reads back as the encoder's caller does; returns whether the card is accepted.
 fn accepted(encoder: &mut dyn StripeEncoder) -> Result<bool, DeviceError> {
     encoder.write(&tracks(), &HOW)?;
     Ok(encoder.read()? == tracks())
@@ -103,19 +104,20 @@ fn an_msr605_session_damaged_anywhere_accepts_only_what_stands_on_the_card() {
     let block = b"\x1Bs\x1B\x01AB\x1B\x0212\x1B\x033?\x1C";
     // x, d, z, l, w, r; and what comes back, with two sentinels a track.
     let (ours, its) = (2 + 2 + 4 + 2 + 2 + block.len() + 2, 2 + 2 + 2 + 3 + 2 + block.len() + 6 + 2);
-    for damage in damages(ours, its).chain([Damage::None]) {
-        let (line, machine) = Line::new(Msr::default(), damage);
+    for damage in damages(ours, its).chain([LineDamage::None]) {
+        let (line, machine) = DamagedLine::new(Msr::default(), damage);
         let mut encoder = Msr605::new(line);
         let outcome = accepted(&mut encoder);
         if outcome == Ok(true) {
             let written = machine.lock().unwrap().written.clone().unwrap();
             assert_eq!(written, (block.to_vec(), true, [30, 12]));
         }
-        if matches!(damage, Damage::None) {
+        if matches!(damage, LineDamage::None) {
             assert_eq!(outcome, Ok(true));
         }
-        if matches!(damage, Damage::Break(_)) {
-            // Between two commands the connection is made anew by itself, and the card is right, as seen above.
+        if matches!(damage, LineDamage::Break(_)) {
+            // Between two commands the connection is made anew automatically, and the card is right, as
+            // asserted above.
             assert!(matches!(outcome, Ok(true) | Err(DeviceError::Closed)), "{damage:?}: {outcome:?}");
             encoder.reopen(SOON).unwrap();
             assert_eq!(accepted(&mut encoder), Ok(true), "after the connection came back");
@@ -130,7 +132,7 @@ struct Mse {
     written: Vec<Vec<u8>>,
 }
 
-impl Behaves for Mse {
+impl MachineBehaviour for Mse {
     fn take(&mut self, byte: u8) -> Vec<u8> {
         match byte {
             ESC if self.package.is_empty() => return vec![ACK],
@@ -164,25 +166,25 @@ impl Behaves for Mse {
 
 #[test]
 fn an_mse630_session_damaged_anywhere_accepts_only_what_stands_on_the_card() {
-    // XOR of all behind STX: 25 41 42 3F 3B 31 32 3F 2B 33 3F 03.
+    // XOR of all bytes after STX: 25 41 42 3F 3B 31 32 3F 2B 33 3F 03.
     let echo = b"\x02%AB?;12?+3?\x03\x3A";
     // And W: 57.
     let package = b"\x02W%AB?;12?+3?\x03\x6D";
-    let how = Recording::on(Coercivity::Hi);
+    let how = Recording::on(WriteCoercivity::Hi);
     for damage in damages(package.len(), echo.len()) {
-        let (line, machine) = Line::new(Mse::default(), damage);
+        let (line, machine) = DamagedLine::new(Mse::default(), damage);
         let mut encoder = Mse630::new(line);
         let outcome = encoder.write(&tracks(), &how);
         if outcome.is_ok() {
             assert_eq!(machine.lock().unwrap().written, [package.to_vec()]);
         }
-        if let Damage::Ours(at, _) = damage
+        if let LineDamage::Ours(at, _) = damage
             && at > 0
             && at < package.len() - 2
         {
             assert!(outcome.is_ok() || machine.lock().unwrap().written.len() <= 1, "mended by repetition");
         }
-        if matches!(damage, Damage::Break(_)) {
+        if matches!(damage, LineDamage::Break(_)) {
             assert_eq!(outcome, Err(DeviceError::Closed));
         }
         if outcome.is_err() {

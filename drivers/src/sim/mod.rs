@@ -1,44 +1,45 @@
-//! Links to `hwsim` over its Unix socket (wire section 1): a byte link to a machine, and the card link over it.
+//! Links to `hwsim` over its Unix socket (wire section 1): a byte link to a machine, and the card link over
+//! it.
 //!
-//! Not here: starting `hwsim`. The other end must say that it is simulated; a link that does not is refused, so that
-//! nothing live can be reached through a simulated line.
+//! Not here: starting `hwsim`. The other end must declare itself simulated, or the link is refused: nothing
+//! live can be reached through a simulated line.
 
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::exchange::Exchange;
-use crate::link::{Link, LinkError};
-use crate::stream::Timed;
+use crate::exchange::ReaderExchange;
+use crate::link::{ByteLink, LinkError};
+use crate::stream::TimedSocket;
 use serde::{Deserialize, Serialize};
 
-/// For the hello and its answer.
+/// Time for the hello and its answer.
 const HELLO_TIME: Duration = Duration::from_secs(5);
-/// Longest answer to the hello.
+/// Longest answer to the hello, in bytes.
 const HELLO_MAX: usize = 4096;
 
-/// What to talk to at a station.
+/// Device of a simulated station.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Device {
+pub enum SimDevice {
     /// The card reader; see [`SimReader`].
     Reader,
     /// The machine: embosser, printer or stripe encoder.
     Machine,
     /// The printer's link for images.
     Stream,
-    /// The transport's end.
+    /// The station's end of the card transport.
     Transport,
 }
 
 #[derive(Serialize)]
-struct Hello<'a> {
+struct SimHello<'a> {
     station: &'a str,
-    device: Device,
+    device: SimDevice,
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct SimHelloAnswer {
     #[serde(default)]
     simulated: bool,
     error: Option<String>,
@@ -46,38 +47,38 @@ struct Answer {
 
 /// A byte link to a machine of `hwsim`.
 pub struct SimLink {
-    stream: Timed<UnixStream>,
-    to: To,
+    stream: TimedSocket<UnixStream>,
+    to: SimAddress,
 }
 
-/// Where a link leads, to make it again.
-struct To {
+/// Where a link leads, kept to connect again.
+struct SimAddress {
     socket: PathBuf,
     station: String,
-    device: Device,
+    device: SimDevice,
 }
 
 impl SimLink {
-    /// Connects to `device` at `station` ("chip-1", "output"). The error says what the other end said.
-    pub fn connect(socket: &Path, station: &str, device: Device) -> Result<Self, LinkError> {
-        let to = To { socket: socket.to_owned(), station: station.to_owned(), device };
+    /// Connects to `device` at `station` ("chip-1", "output"). An error quotes the other end's reason.
+    pub fn connect(socket: &Path, station: &str, device: SimDevice) -> Result<Self, LinkError> {
+        let to = SimAddress { socket: socket.to_owned(), station: station.to_owned(), device };
         let mut link = Self { stream: to.connect()?, to };
         link.hello()?;
         Ok(link)
     }
 
-    /// Without a hello, and with nothing to connect to again.
+    /// A link without a hello, which cannot connect again.
     #[cfg(test)]
     pub(crate) fn bare(stream: UnixStream) -> Self {
-        let to = To { socket: PathBuf::new(), station: String::new(), device: Device::Reader };
-        Self { stream: Timed::new(stream), to }
+        let to = SimAddress { socket: PathBuf::new(), station: String::new(), device: SimDevice::Reader };
+        Self { stream: TimedSocket::new(stream), to }
     }
 
     fn hello(&mut self) -> Result<(), LinkError> {
         let (station, device) = (self.to.station.clone(), self.to.device);
         let no_simulator = || LinkError::Io("the other end does not answer as a simulator".to_string());
         let deadline = Instant::now() + HELLO_TIME;
-        let body = serde_json::to_vec(&Hello { station: &station, device }).map_err(|_| no_simulator())?;
+        let body = serde_json::to_vec(&SimHello { station: &station, device }).map_err(|_| no_simulator())?;
         let length = u32::try_from(body.len()).map_err(|_| no_simulator())?;
         self.send(&[&length.to_be_bytes(), &body[..]].concat(), HELLO_TIME)?;
 
@@ -89,7 +90,7 @@ impl SimLink {
         }
         let mut body = vec![0; length];
         self.stream.receive_all(&mut body, deadline)?;
-        let answer: Answer = serde_json::from_slice(&body).map_err(|_| no_simulator())?;
+        let answer: SimHelloAnswer = serde_json::from_slice(&body).map_err(|_| no_simulator())?;
         match answer.error {
             Some(text) => {
                 let text: String = text.chars().filter(|c| !c.is_control()).take(200).collect();
@@ -101,15 +102,15 @@ impl SimLink {
     }
 }
 
-impl To {
-    fn connect(&self) -> Result<Timed<UnixStream>, LinkError> {
+impl SimAddress {
+    fn connect(&self) -> Result<TimedSocket<UnixStream>, LinkError> {
         UnixStream::connect(&self.socket)
-            .map(Timed::new)
+            .map(TimedSocket::new)
             .map_err(|error| LinkError::Io(format!("simulator at {}: {error}", self.socket.display())))
     }
 }
 
-impl Link for SimLink {
+impl ByteLink for SimLink {
     fn reopen(&mut self, _: Duration) -> Result<(), LinkError> {
         self.stream = self.to.connect()?;
         self.hello()
@@ -125,12 +126,12 @@ impl Link for SimLink {
 }
 
 /// A card link to a reader of `hwsim`.
-pub type SimReader = Exchange<SimLink>;
+pub type SimReader = ReaderExchange<SimLink>;
 
 impl SimReader {
     /// Connects to the reader of `station` ("chip-1").
     pub fn connect(socket: &Path, station: &str) -> Result<Self, LinkError> {
-        Ok(Self::over(SimLink::connect(socket, station, Device::Reader)?))
+        Ok(Self::over(SimLink::connect(socket, station, SimDevice::Reader)?))
     }
 }
 

@@ -1,19 +1,19 @@
-//! The framing over a line that changes any byte of a session to any value, or breaks at any byte: never a wrong
-//! acceptance, never a command done twice, never a hang.
+//! The framing over a line that changes any byte of a session to any value, or breaks at any byte: never a
+//! wrong acceptance, never a command done twice, never a hang.
 
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::testing::{Behaves, Damage, Line, damages, frame};
+use crate::testing::{DamagedLine, LineDamage, MachineBehaviour, damages, frame};
 
 const WORK: Duration = Duration::from_secs(30);
-/// With a byte that is stuffed.
+/// Data with a byte that is stuffed.
 const DATA: &[u8] = b"line \x10!";
 
 /// A machine after wire section 2: frames that are intact are done and answered, others refused with NAK.
 #[derive(Default)]
 struct Machine {
-    /// From STX on.
+    /// The frame from STX on.
     frame: Vec<u8>,
     /// The last answer, until it is acknowledged.
     answer: Vec<u8>,
@@ -21,7 +21,7 @@ struct Machine {
     done: Vec<Vec<u8>>,
 }
 
-impl Behaves for Machine {
+impl MachineBehaviour for Machine {
     fn take(&mut self, byte: u8) -> Vec<u8> {
         let bcc = self.frame.len() > 1 && self.frame.ends_with(&[ETX]);
         match byte {
@@ -65,18 +65,18 @@ impl Machine {
     }
 }
 
-fn session(damage: Damage) -> (Framed<Line<Machine>>, Arc<Mutex<Machine>>) {
-    let (line, machine) = Line::new(Machine::default(), damage);
-    (Framed::new(line), machine)
+fn session(damage: LineDamage) -> (FramedLink<DamagedLine<Machine>>, Arc<Mutex<Machine>>) {
+    let (line, machine) = DamagedLine::new(Machine::default(), damage);
+    (FramedLink::new(line), machine)
 }
 
-/// Our bytes: the frame and the acknowledgement. The machine's: acknowledgement and answer.
+/// The controller's bytes: the frame and the acknowledgement. The machine's: acknowledgement and answer.
 fn lengths() -> (usize, usize) {
     (frame(&[b"L", DATA].concat()).len() + 1, 1 + frame(b"L0").len())
 }
 
 #[test]
-fn a_session_damaged_anywhere_is_mended_or_told() {
+fn a_session_damaged_anywhere_is_mended_or_reported() {
     let wanted = [b"L", DATA].concat();
     let (ours, its) = lengths();
     for damage in damages(ours, its) {
@@ -84,13 +84,13 @@ fn a_session_damaged_anywhere_is_mended_or_told() {
         let outcome = framed.command(b'L', DATA, WORK);
         let done = machine.lock().unwrap().done.clone();
         assert!(done.iter().all(|body| *body == wanted), "another command was done");
-        // An ACK that turns into NAK: the limit of the protocol, see the head of the module.
-        let turned = matches!(damage, Damage::Its(0, flip) if ACK ^ flip == NAK);
+        // An ACK that turns into NAK: the limit of the protocol, see the documentation of `framed`.
+        let turned = matches!(damage, LineDamage::Its(0, flip) if ACK ^ flip == NAK);
         assert!(done.len() <= 1 || turned, "done {} times", done.len());
         if outcome.is_ok() {
             assert_eq!((outcome, done.is_empty()), (Ok(vec![]), false));
         }
-        // What follows gets its own answer, over the old connection or a new one.
+        // The next command gets its own answer, over the old connection or a new one.
         if !matches!(framed.command(b'S', b"", WORK), Ok(name) if name == b"MODEL") {
             framed.reopen(WORK).unwrap();
             assert_eq!(framed.command(b'S', b"", WORK).unwrap(), b"MODEL");
@@ -101,13 +101,13 @@ fn a_session_damaged_anywhere_is_mended_or_told() {
 }
 
 #[test]
-fn a_broken_connection_is_told_and_its_command_never_repeated() {
+fn a_broken_connection_is_reported_and_its_command_never_repeated() {
     let (ours, its) = lengths();
     for at in 0..ours + its {
-        let (mut framed, machine) = session(Damage::Break(at));
+        let (mut framed, machine) = session(LineDamage::Break(at));
         let outcome = framed.command(b'L', DATA, WORK);
         let done = machine.lock().unwrap().done.len();
-        // Only our thanks for the answer may be lost without a word.
+        // Only the acknowledgement of the answer may be lost without an error.
         assert!(outcome == Err(DeviceError::Closed) || (outcome.is_ok() && done == 1), "{at}: {outcome:?}");
         framed.reopen(WORK).unwrap();
         assert_eq!(framed.command(b'S', b"", WORK).unwrap(), b"MODEL");

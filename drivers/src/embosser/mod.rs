@@ -10,13 +10,13 @@ use crate::error::DeviceError;
 
 /// An embosser at a station, with at most one card in it.
 pub trait CardEmbosser: Send {
-    /// Embosses the card in the station. Each line is complete, `~EM%font;x;y;text`, without CR LF; its characters are
-    /// those of ISO 8859-1.
+    /// Embosses the card in the station. Each line is complete, `~EM%font;x;y;text`, without CR LF, in
+    /// characters of ISO 8859-1.
     fn emboss(&mut self, lines: &[String]) -> Result<(), DeviceError>;
 
-    /// Whether it could emboss now; gives the model as far as it tells it.
+    /// Asks whether it could emboss now; returns the model, as far as the machine names it.
     fn ready(&mut self) -> Result<String, DeviceError>;
 
-    /// Gives the connection up and makes a new one, within `timeout`; what was under way is forgotten.
+    /// Drops the connection and makes a new one, within `timeout`; work under way is forgotten.
     fn reopen(&mut self, timeout: Duration) -> Result<(), DeviceError>;
 }

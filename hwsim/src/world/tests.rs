@@ -1,4 +1,4 @@
-//! Tests of the moves, and of what the witness says of them.
+//! Tests of the moves, and of the witness's record of them.
 
 use std::path::Path;
 
@@ -6,13 +6,13 @@ use drivers::wire::status::{BAD_DATA, FAILED, FULL, JAM, NO_CARD};
 use serde_json::Value;
 
 use super::*;
-use crate::blank::EmbossLine;
-use crate::profile::Coercivity;
-use crate::stripe::Track;
+use crate::blank::EmbossedLine;
+use crate::profile::StripeCoercivity;
+use crate::stripe::TrackContent;
 use crate::testing::{feed, look, world, world_with_dump};
 
-fn now() -> Pace {
-    Pace::new(0.0)
+fn now() -> LinkPace {
+    LinkPace::new(0.0)
 }
 
 fn lines(path: &Path) -> Vec<Value> {
@@ -33,8 +33,8 @@ fn a_card_goes_through_the_line() {
     assert!(chip.slot().card().is_none());
     look(stripe, |blank| {
         assert_eq!(blank.csn(), csn);
-        blank.stripe.put(Coercivity::Hico, [None, Some(Track::Text(b";1?".to_vec())), None]);
-        blank.emboss.push(EmbossLine { font: 2, x: 401, y: 843, text: "4761".into() });
+        blank.stripe.put(StripeCoercivity::Hico, [None, Some(TrackContent::Text(b";1?".to_vec())), None]);
+        blank.emboss.push(EmbossedLine { font: 2, x: 401, y: 843, text: "4761".into() });
         blank.front = Some([0xAB; 32]);
         blank.worked_on();
     });
@@ -47,7 +47,7 @@ fn a_card_goes_through_the_line() {
     let object: Value = serde_json::from_str(&text).unwrap();
     let keydata = object["keydata"].as_str().unwrap();
     assert!(keydata.len() == 20 && keydata.ends_with(&csn));
-    // The shape of DESIGN section 8, key by key, but for the chip, which is the card's own.
+    // The shape of the witness's object, key by key, except for the chip, which the card describes.
     assert_eq!(
         object,
         serde_json::json!({
@@ -196,7 +196,7 @@ fn a_working_station_does_not_let_go() {
 }
 
 #[test]
-fn a_dump_that_cannot_be_written_is_told() {
+fn a_dump_that_cannot_be_written_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     let world = world_with_dump("", Some(dir.path()));
     let chip = feed(&world, "chip-1");
@@ -207,11 +207,11 @@ fn a_dump_that_cannot_be_written_is_told() {
 }
 
 /// A continuous line at speed 1, with times that a busy host does not take by itself.
-fn continuous() -> World {
-    let mut line = Line::load("sim-8").unwrap();
+fn continuous() -> SimulatedLine {
+    let mut line = SimLineProfile::load("sim-8").unwrap();
     line.sim.continuous = true;
     (line.sim.feed_s, line.sim.transfer_s, line.sim.stack_s) = (0.6, 0.5, 0.5);
-    World::new(line, 1, Faults::default(), 1.0, Witness::default()).unwrap()
+    SimulatedLine::new(line, 1, FaultPlan::default(), 1.0, LineWitness::default()).unwrap()
 }
 
 /// Seconds that something takes.
@@ -225,7 +225,7 @@ fn seconds(what: impl FnOnce()) -> f64 {
 fn moves_of_a_continuous_machine_overlap_with_its_work() {
     let world = continuous();
     let (chip, stripe) = (world.station("chip-1").unwrap(), world.station("stripe-1").unwrap());
-    let pace = &mut Pace::new(1.0);
+    let pace = &mut LinkPace::new(1.0);
     assert!(seconds(|| world.feed(chip, pace).unwrap()) < 0.3, "the first blank waits already");
     let began = Instant::now();
     std::thread::sleep(std::time::Duration::from_millis(520));
@@ -247,12 +247,12 @@ fn moves_of_a_continuous_machine_overlap_with_its_work() {
 
 #[test]
 fn a_transfer_takes_its_time_between_lifting_and_arrival() {
-    let mut line = Line::load("sim-8").unwrap();
+    let mut line = SimLineProfile::load("sim-8").unwrap();
     line.sim.transfer_s = 0.5;
-    let world = World::new(line, 1, Faults::default(), 1.0, Witness::default()).unwrap();
+    let world = SimulatedLine::new(line, 1, FaultPlan::default(), 1.0, LineWitness::default()).unwrap();
     feed(&world, "chip-1");
     let stripe = world.station("stripe-1").unwrap();
-    let pace = &mut Pace::new(1.0);
+    let pace = &mut LinkPace::new(1.0);
     assert!(seconds(|| world.lift_to_station(stripe, "chip-1").unwrap()) < 0.2);
     assert!(world.station("chip-1").unwrap().slot().card().is_none(), "free at once");
     let took = seconds(|| world.arrive(stripe, pace).unwrap());

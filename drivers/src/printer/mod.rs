@@ -11,12 +11,13 @@ use crate::error::DeviceError;
 
 /// A card printer at a station, with at most one card in it.
 pub trait CardPrinter: Send {
-    /// Prints the card in the station; a side is the bytes of a PNG, or `None` to leave it as it is. At least one.
+    /// Prints the card in the station. A side is the bytes of a PNG, or `None` to leave it as it is; at least
+    /// one is given.
     fn print(&mut self, front: Option<&[u8]>, back: Option<&[u8]>) -> Result<(), DeviceError>;
 
-    /// Whether it could print now; gives the model as far as it tells it.
+    /// Asks whether it could print now; returns the model, as far as the machine names it.
     fn ready(&mut self) -> Result<String, DeviceError>;
 
-    /// Gives the connections up and makes new ones, each within `timeout`; what was under way is forgotten.
+    /// Drops the connections and makes new ones, each within `timeout`; work under way is forgotten.
     fn reopen(&mut self, timeout: Duration) -> Result<(), DeviceError>;
 }

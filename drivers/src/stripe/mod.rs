@@ -1,13 +1,13 @@
 //! Magnetic stripe encoders: what a line asks of any of them, and what they write.
 //!
-//! Not here: how a model does it ([`msr605`], [`mse630`]), what stands on a track, comparing, deciding what a blank stripe
-//! is. An encoder that cannot do something answers [`DeviceError::Unsupported`] and sends nothing; its entry in
-//! [`crate::registry`] says so beforehand.
+//! Not here: how a model does it ([`msr605`], [`mse630`]), what a track should hold, comparing, deciding
+//! which stripes count as blank. An encoder that cannot do something answers [`DeviceError::Unsupported`] and
+//! sends nothing; its entry in [`crate::registry`] declares it beforehand.
 
-#[cfg(test)]
-mod damage_tests;
 pub mod mse630;
 pub mod msr605;
+#[cfg(test)]
+mod tests;
 mod tracks;
 
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::error::DeviceError;
 
 /// An encoder at a station, with at most one card under its head.
 pub trait StripeEncoder: Send {
-    /// Writes the stripe of the card, recorded as `how` says.
+    /// Writes the stripe of the card with this recording.
     fn write(&mut self, tracks: &Tracks, how: &Recording) -> Result<(), DeviceError>;
 
     /// Reads the stripe of the card.
@@ -25,8 +25,8 @@ pub trait StripeEncoder: Send {
         Err(DeviceError::Unsupported("it does not read"))
     }
 
-    /// Erases these tracks of the card; at least one.
-    fn erase(&mut self, _tracks: &[Track], _how: &Recording) -> Result<(), DeviceError> {
+    /// Erases tracks of the card; at least one.
+    fn erase(&mut self, _tracks: &[TrackNumber], _how: &Recording) -> Result<(), DeviceError> {
         Err(DeviceError::Unsupported("it does not erase"))
     }
 
@@ -48,32 +48,32 @@ pub trait StripeEncoder: Send {
     /// Sets how it records, without a card.
     fn set(&mut self, how: &Recording) -> Result<(), DeviceError>;
 
-    /// Asks how it is set to record.
+    /// Asks for its recording settings.
     fn settings(&mut self) -> Result<Recording, DeviceError> {
-        Err(DeviceError::Unsupported("it does not tell how it is set"))
+        Err(DeviceError::Unsupported("it does not report its settings"))
     }
 
-    /// Whether it answers; gives model and firmware as far as it tells them.
+    /// Asks whether it answers; returns model and firmware, as far as the machine names them.
     fn ready(&mut self) -> Result<String, DeviceError>;
 
-    /// Gives the connection up and makes a new one, within `timeout`; what was under way is forgotten.
+    /// Drops the connection and makes a new one, within `timeout`; work under way is forgotten.
     fn reopen(&mut self, timeout: Duration) -> Result<(), DeviceError>;
 }
 
-/// How a stripe is recorded.
+/// Settings for writing a stripe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Recording {
-    /// That of the plastic.
-    pub coercivity: Coercivity,
-    /// Clocking zeros; `None`: the machine's own.
+    /// Coercivity of the plastic.
+    pub coercivity: WriteCoercivity,
+    /// Clocking zeros; `None` leaves the machine's own.
     pub leading_zeros: Option<LeadingZeros>,
-    /// Of tracks 1, 2 and 3; `None`: the machine's own.
+    /// Densities of tracks 1, 2 and 3; `None` leaves the machine's own.
     pub density: Option<[Density; 3]>,
 }
 
 impl Recording {
-    /// For plastic of this coercivity, else as the machine does by itself.
-    pub fn on(coercivity: Coercivity) -> Self {
+    /// Settings for plastic of this coercivity; the rest is the machine's own.
+    pub fn on(coercivity: WriteCoercivity) -> Self {
         Self { coercivity, leading_zeros: None, density: None }
     }
 }
@@ -81,15 +81,15 @@ impl Recording {
 /// Clocking zeros, each one bit long, before the start sentinel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeadingZeros {
-    /// Of tracks 1 and 3.
+    /// For tracks 1 and 3.
     pub t13: u8,
-    /// Of track 2.
+    /// For track 2.
     pub t2: u8,
 }
 
-/// How strong the field is that writes.
+/// Strength of the field that writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Coercivity {
+pub enum WriteCoercivity {
     /// 2750 to 4000 Oe (ISO 7811-6).
     Hi,
     /// 300 Oe (ISO 7811-2).
@@ -98,7 +98,7 @@ pub enum Coercivity {
 
 /// A track by its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Track {
+pub enum TrackNumber {
     /// Track 1, IATA.
     T1,
     /// Track 2, ABA.

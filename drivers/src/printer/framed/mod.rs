@@ -1,11 +1,13 @@
-//! The framed card printer (wire section 4): commands and status on a serial link, each side's PNG on a link of its own.
+//! The framed card printer (wire section 4): commands and status on a serial link, each side's PNG on a link
+//! of its own.
 //!
 //! Not here: drawing. The printer takes pixels as they are.
 //!
-//! The printer says nothing on the link for images, so what went wrong there shows in two places: an image that does not
-//! leave in time is told at once, before anything is printed; one that left and did not arrive whole, or is another one,
-//! is status '3' of the command that prints. Both are [`DeviceError::Image`], the device's fault and not the record's: we
-//! made the picture. After either, the link may end in the middle of an image, and is opened anew before the next one.
+//! The printer sends nothing on the link for images, so a fault there shows in one of two places. An image
+//! that does not leave in time fails at once, before anything is printed. An image that left but did not
+//! arrive whole, or is not the announced one, gives status '3' to the command that prints. Both are
+//! [`DeviceError::Image`]: the device is to blame, not the record, because the controller drew the picture.
+//! After either, the link may have stopped in the middle of an image, so it is reopened before the next one.
 
 use std::time::Duration;
 
@@ -14,37 +16,38 @@ use zeroize::Zeroizing;
 
 use super::CardPrinter;
 use crate::error::{Condition, DeviceError};
-use crate::framed::{Framed, QUICK_WORK};
-use crate::link::{Link, LinkError};
+use crate::framed::{FramedLink, QUICK_WORK};
+use crate::link::{ByteLink, LinkError};
 use crate::registry::Capability;
 
 /// Bit/s of its serial port.
 pub const BAUD: u32 = 9600;
 
-/// What it can do.
+/// What the machine can do.
 pub const CAPABILITIES: &[Capability] = &[Capability::Front, Capability::Back, Capability::FullColour];
 
-/// For printing both sides of one card. Dye sublimation with overlay takes up to 25 s, warming up the same again.
+/// Time for printing both sides of one card. Dye sublimation with overlay takes up to 25 s, and warming up as
+/// long again.
 const PRINT_WORK: Duration = Duration::from_secs(60);
-/// For one image to leave: 2 MB, a card at 300 dpi that does not compress, take 1.6 s at 10 Mbit/s.
+/// Time for one image to leave: 2 MB, a card at 300 dpi that does not compress, take 1.6 s at 10 Mbit/s.
 const IMAGE_TIME: Duration = Duration::from_secs(10);
 
 /// A card printer on its links: `L` for commands, `S` for images.
-pub struct Printer<L, S> {
-    framed: Framed<L>,
+pub struct FramedPrinter<L, S> {
+    framed: FramedLink<L>,
     stream: S,
-    /// The stream may end in the middle of an image.
+    /// The stream may have stopped in the middle of an image.
     torn: bool,
     work: Duration,
 }
 
-impl<L: Link, S: Link> Printer<L, S> {
+impl<L: ByteLink, S: ByteLink> FramedPrinter<L, S> {
     /// Takes the links over.
     pub fn new(serial: L, stream: S) -> Self {
-        Self { framed: Framed::new(serial), stream, torn: false, work: PRINT_WORK }
+        Self { framed: FramedLink::new(serial), stream, torn: false, work: PRINT_WORK }
     }
 
-    /// Another time limit for printing one card than 60 s.
+    /// Sets another time limit for printing one card than 60 s.
     pub fn with_work_time(self, work: Duration) -> Self {
         Self { work, ..self }
     }
@@ -69,7 +72,7 @@ impl<L: Link, S: Link> Printer<L, S> {
     }
 }
 
-impl<L: Link, S: Link> CardPrinter for Printer<L, S> {
+impl<L: ByteLink, S: ByteLink> CardPrinter for FramedPrinter<L, S> {
     fn print(&mut self, front: Option<&[u8]>, back: Option<&[u8]>) -> Result<(), DeviceError> {
         let images = [(b'F', front), (b'B', back)];
         if images.iter().all(|(_, image)| image.is_none()) {

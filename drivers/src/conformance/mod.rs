@@ -1,9 +1,9 @@
-//! Conformance: does what stands behind a link do what its family's trait promises? The same checks for a simulated
-//! machine, a bench and a line at its opening.
+//! Conformance: checks that a machine or reader at the end of a link does what its family's trait promises. A
+//! simulated machine, a bench and a line at its opening get equal checks.
 //!
-//! Not here: opening links, feeding cards. Checks are of two kinds: those without a card change nothing but settings and
-//! put them back; those with one spoil it. What a driver does not declare must be refused as not supported, not tried.
-//! The data written is made up and no cardholder's.
+//! Not here: opening links, feeding cards. Checks without a card change only settings and put them back;
+//! checks with a card spoil it. An ability that a driver does not declare must be refused as not supported,
+//! not tried. The data written is made up and no cardholder's.
 
 mod embosser;
 mod printer;
@@ -16,57 +16,57 @@ use std::time::Duration;
 
 pub use self::embosser::embosser;
 pub use self::printer::printer;
-pub use self::reader::{Chip, ReaderSuite, reader};
+pub use self::reader::{ChipUnderTest, ReaderSuite, reader};
 pub use self::stripe::stripe;
 use crate::error::DeviceError;
-use crate::registry::{Driver, Machine};
+use crate::registry::{DrivenMachine, Driver};
 use crate::stripe::Recording;
 
-/// For a connection that is made anew.
+/// Time for a new connection.
 const OPEN_TIME: Duration = Duration::from_secs(5);
 
 /// What one check found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// What was checked, in a few words that do not change.
+pub struct ConformanceFinding {
+    /// The check, in a few words that do not change.
     pub check: &'static str,
-    /// Good, or what is wrong in a technician's words.
+    /// Good, or the fault in a technician's words.
     pub outcome: Result<(), String>,
 }
 
-/// What lies in the machine.
+/// The card in the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Card {
-    /// Nothing, or a card that must not be touched.
+pub enum CardUnderTest {
+    /// No card, or one that must not be touched.
     None,
     /// A card that may be spoilt; its stripe, if it has one, takes this recording.
     Spoil(Recording),
 }
 
-/// All the checks of a driver's family, in order.
-pub fn machine(driver: &Driver, machine: &mut Machine, card: Card) -> Vec<Finding> {
+/// Runs all the checks of a driver's family, in order.
+pub fn machine(driver: &Driver, machine: &mut DrivenMachine, card: CardUnderTest) -> Vec<ConformanceFinding> {
     match machine {
-        Machine::Stripe(encoder) => stripe(&mut **encoder, driver.capabilities, card),
-        Machine::Printer(machine) => printer(&mut **machine, driver.capabilities, card),
-        Machine::Embosser(machine) => embosser(&mut **machine, driver.capabilities, card),
+        DrivenMachine::Stripe(encoder) => stripe(&mut **encoder, driver.capabilities, card),
+        DrivenMachine::Printer(machine) => printer(&mut **machine, driver.capabilities, card),
+        DrivenMachine::Embosser(machine) => embosser(&mut **machine, driver.capabilities, card),
     }
 }
 
 /// Collects findings.
 #[derive(Default)]
-struct Findings(Vec<Finding>);
+struct FindingCollector(Vec<ConformanceFinding>);
 
-impl Findings {
-    /// Adds a check's outcome; whether it was good.
+impl FindingCollector {
+    /// Adds a check's outcome; returns whether it was good.
     fn add<E: ToString>(&mut self, check: &'static str, outcome: Result<(), E>) -> bool {
         let outcome = outcome.map_err(|error| error.to_string());
         let good = outcome.is_ok();
-        self.0.push(Finding { check, outcome });
+        self.0.push(ConformanceFinding { check, outcome });
         good
     }
 
-    /// What every machine does: it answers, is of its kind if its protocol has it say so, tells the same twice, and does so
-    /// over a new connection. False: there is no use in asking more.
+    /// Checks common to all machines: it answers, is of its kind if its protocol names the kind, gives the
+    /// same name twice, and again over a new connection. Returns false if further checks are pointless.
     fn begin<M: ?Sized>(
         &mut self,
         machine: &mut M,
@@ -80,31 +80,32 @@ impl Findings {
         }
         let first = first.unwrap_or_default();
         let printable = !first.is_empty() && first.chars().all(|c| !c.is_control());
-        self.add("it says what it is", told(printable, "its name is empty, or has control characters"));
+        self.add("it says what it is", require(printable, "its name is empty, or has control characters"));
         if let Some(kind) = kind {
             let other = format!(
                 "it says that it is {first:?}, which is no {kind}: exchange the cables, or correct the profile's `serial`"
             );
-            if !self.add("it is what the profile says", told(first.to_lowercase().contains(kind), &other)) {
+            if !self.add("it is what the profile says", require(first.to_lowercase().contains(kind), &other))
+            {
                 return false;
             }
         }
         let again = ready(machine).map_err(|error| error.to_string());
-        let same = again.and_then(|name| told(name == first, "another name than before: is there noise?"));
+        let same = again.and_then(|name| require(name == first, "another name than before: is there noise?"));
         self.add("it says the same again", same);
         let anew =
             reopen(machine, OPEN_TIME).and_then(|()| ready(machine)).map_err(|error| error.to_string());
-        let anew = anew.and_then(|name| told(name == first, "another name over a new connection"));
+        let anew = anew.and_then(|name| require(name == first, "another name over a new connection"));
         self.add("it answers over a new connection", anew)
     }
 }
 
-/// Good, or this sentence.
-fn told(good: bool, otherwise: &str) -> Result<(), String> {
+/// Good, or a fault in these words.
+fn require(good: bool, otherwise: &str) -> Result<(), String> {
     if good { Ok(()) } else { Err(otherwise.to_owned()) }
 }
 
-/// What is not declared must be refused as not supported.
+/// Passes if an undeclared ability was refused as not supported.
 fn refused<T>(outcome: Result<T, DeviceError>) -> Result<(), String> {
     match outcome {
         Err(DeviceError::Unsupported(_)) => Ok(()),
@@ -113,7 +114,7 @@ fn refused<T>(outcome: Result<T, DeviceError>) -> Result<(), String> {
     }
 }
 
-/// Data that cannot go on a card must be refused as such.
+/// Passes if data that cannot go on a card was refused as such.
 fn refused_as_data(outcome: Result<(), DeviceError>) -> Result<(), String> {
     match outcome {
         Err(error) if error.is_data() => Ok(()),

@@ -1,5 +1,7 @@
 //! The framing against scripts: known bytes from the wire page, then everything that a line can do to them.
 
+mod damage;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -9,14 +11,14 @@ const WORK: Duration = Duration::from_secs(30);
 
 fn run(script: Script) -> Result<Vec<u8>, DeviceError> {
     let (link, check) = script.build();
-    let outcome = Framed::new(link).command(b'S', b"", WORK);
+    let outcome = FramedLink::new(link).command(b'S', b"", WORK);
     check.finished();
     outcome
 }
 
 /// Ends in an error of any kind or the given answer; never in another answer.
 fn run_loose(script: Script) -> Result<Vec<u8>, DeviceError> {
-    Framed::new(script.build().0).command(b'S', b"", WORK)
+    FramedLink::new(script.build().0).command(b'S', b"", WORK)
 }
 
 #[test]
@@ -36,7 +38,7 @@ fn a_bcc_that_looks_like_a_control_byte_is_not_stuffed() {
         let body = [b'S', 0x50 ^ special];
         let bytes = encode(body[0], &body[1..]).unwrap();
         assert_eq!(bytes[..], [0x02, b'S', 0x50 ^ special, 0x03, special]);
-        // Same in an answer: status '0' and one data byte.
+        // An answer with the same bytes: status '0' and one data byte.
         let answer = [0x02, b'S', b'0', 0x60 ^ special, 0x03, special];
         let script = Script::new().expect(&frame(b"S")).give(&[0x06]).give(&answer).expect(&[0x06]);
         assert_eq!(run(script).unwrap(), [0x60 ^ special]);
@@ -46,7 +48,7 @@ fn a_bcc_that_looks_like_a_control_byte_is_not_stuffed() {
 #[test]
 fn what_does_not_fit_a_frame_is_not_sent() {
     let (link, check) = Script::new().build();
-    let mut framed = Framed::new(link);
+    let mut framed = FramedLink::new(link);
     assert!(framed.command(b'D', &[0; 1025], WORK).unwrap_err().is_data());
     for cmd in [0, 2, b' ', 0x7F, 0x80] {
         assert!(matches!(framed.command(cmd, b"", WORK), Err(DeviceError::Unsupported(_))));
@@ -108,7 +110,7 @@ fn nak_repeats_the_command_three_times_in_all() {
     assert_eq!(run(good).unwrap(), b"ok");
     let bad = Script::new().expect(&command).give(&[0x15]).expect(&command).give(&[0x15]);
     let bad = bad.expect(&command).give(&[0x15]);
-    assert_eq!(run(bad), Err(DeviceError::Damaged(Passage::Command)));
+    assert_eq!(run(bad), Err(DeviceError::Damaged(FramePassage::Command)));
 }
 
 #[test]
@@ -127,7 +129,7 @@ fn silence_after_the_acknowledgement_is_a_timeout_of_the_work() {
 }
 
 #[test]
-fn a_closed_link_is_told_at_every_stage() {
+fn a_closed_link_is_reported_at_every_stage() {
     let answer = frame(b"S0");
     for script in [
         Script::new().close(),
@@ -151,7 +153,7 @@ fn a_damaged_answer_is_asked_for_three_times_in_all() {
         script
     };
     assert_eq!(run(ask(2).give(&frame(b"S0ok")).expect(&[0x06])).unwrap(), b"ok");
-    assert_eq!(run(ask(2).give(&damaged)), Err(DeviceError::Damaged(Passage::Answer)));
+    assert_eq!(run(ask(2).give(&damaged)), Err(DeviceError::Damaged(FramePassage::Answer)));
 }
 
 #[test]
@@ -185,8 +187,8 @@ fn escapes_that_nobody_writes_are_damage() {
 
 #[test]
 fn a_late_answer_is_never_taken_for_the_next() {
-    // Each is acknowledged, so that the machine gets on, and dropped: before we send, before the machine accepts
-    // (even under the same command character), and after, under another one.
+    // Each is acknowledged, so that the machine goes on, and dropped: before the command is sent, before the
+    // machine accepts it (even under the same command character), and after, under another one.
     let before = Script::new().give(&frame(b"S0late")).silence().expect(&[0x06]).expect(&frame(b"S"));
     assert_eq!(run(before.give(&[0x06]).give(&frame(b"S0ok")).expect(&[0x06])).unwrap(), b"ok");
 
@@ -215,7 +217,7 @@ fn an_answer_longer_than_a_frame_is_damage() {
 #[test]
 fn a_machine_that_never_stops_sending_does_not_hold_us() {
     struct Babble(u8);
-    impl Link for Babble {
+    impl ByteLink for Babble {
         fn reopen(&mut self, _: Duration) -> Result<(), LinkError> {
             Ok(())
         }
@@ -232,13 +234,13 @@ fn a_machine_that_never_stops_sending_does_not_hold_us() {
         }
     }
     // Accepted, then STX without end, or nothing but noise: `work` ends it.
-    let mut framed = Framed::new(Babble(ACK));
+    let mut framed = FramedLink::new(Babble(ACK));
     let begun = Instant::now();
     assert!(matches!(framed.command(b'S', b"", Duration::from_millis(50)), Err(DeviceError::Timeout(_))));
     assert!(begun.elapsed() < Duration::from_secs(2));
 
     struct Flood;
-    impl Link for Flood {
+    impl ByteLink for Flood {
         fn reopen(&mut self, _: Duration) -> Result<(), LinkError> {
             Ok(())
         }
@@ -251,10 +253,10 @@ fn a_machine_that_never_stops_sending_does_not_hold_us() {
             Ok(buffer.len())
         }
     }
-    assert!(matches!(Framed::new(Flood).command(b'S', b"", WORK), Err(DeviceError::Unexpected(_))));
+    assert!(matches!(FramedLink::new(Flood).command(b'S', b"", WORK), Err(DeviceError::Unexpected(_))));
 }
 
-/// Every answer that one changed byte in `answer` can lead to; what follows our NAK is good.
+/// Every answer that one changed byte in `answer` can lead to; the bytes after the NAK are good.
 fn changed(answer: &[u8], mut judge: impl FnMut(u8, Result<Vec<u8>, DeviceError>)) {
     for position in 0..answer.len() {
         for flip in 1..=255u8 {
@@ -267,7 +269,7 @@ fn changed(answer: &[u8], mut judge: impl FnMut(u8, Result<Vec<u8>, DeviceError>
 }
 
 #[test]
-fn a_byte_changed_anywhere_in_a_bare_answer_is_mended_or_told() {
+fn a_byte_changed_anywhere_in_a_bare_answer_is_mended_or_reported() {
     for status in b'0'..=b'6' {
         changed(&frame(&[b'S', status]), |byte, outcome| match outcome {
             Ok(data) => assert!(status == b'0' && data.is_empty(), "{byte:02X}"),
@@ -279,12 +281,13 @@ fn a_byte_changed_anywhere_in_a_bare_answer_is_mended_or_told() {
 }
 
 #[test]
-fn a_byte_changed_anywhere_in_an_answer_with_data_is_mended_or_told() {
+fn a_byte_changed_anywhere_in_an_answer_with_data_is_mended_or_reported() {
     let full = b"CWE-1 \x02\x10!";
     changed(&frame(&[b"S0", &full[..]].concat()), |byte, outcome| match outcome {
         Ok(data) if data == full => {}
-        // The limit of this framing: a byte that turns into ETX ends the frame, and one time in 256 the byte behind it
-        // is the BCC of what came before. Only a model's name can be cut short by it; see the test above.
+        // The limit of this framing: a byte that turns into ETX ends the frame, and one time in 256 the next
+        // byte happens to be the BCC of the bytes before. Only a model's name can be cut short by it; see the
+        // test above.
         Ok(data) => assert!(byte == ETX && full.starts_with(&data), "{byte:02X}"),
         Err(DeviceError::Timeout(_) | DeviceError::Damaged(_)) => {}
         Err(error) => panic!("{byte:02X}: {error}"),
@@ -303,7 +306,7 @@ fn a_lost_byte_anywhere_in_the_answer_is_mended() {
     }
 }
 
-/// What begins, ends and answers frames, and the letter of the command.
+/// Bytes that begin, end and answer frames, and the letter of the command.
 const SPECIAL: &[u8] = b"\x02\x03\x06\x10\x15S0";
 
 proptest! {
@@ -312,7 +315,7 @@ proptest! {
         cmd in 0x21u8..0x7F,
         data in prop_oneof![20 => noise(32, SPECIAL), 1 => noise(1025, SPECIAL)],
     ) {
-        // Our frames equal the table-driven ones, and an answer with the same body gives the data back.
+        // The codec's frames equal the table-driven ones, and an answer with such a body gives the data back.
         let body = [&[cmd, b'0'], &data[..]].concat();
         prop_assert_eq!(&encode(cmd, &data).unwrap()[..], &frame(&[&[cmd], &data[..]].concat())[..]);
         let (link, check) = Script::new()
@@ -322,7 +325,7 @@ proptest! {
             .give(&frame(&body))
             .expect(&[0x06])
             .build();
-        prop_assert_eq!(Framed::new(link).command(cmd, &data, WORK).unwrap(), data);
+        prop_assert_eq!(FramedLink::new(link).command(cmd, &data, WORK).unwrap(), data);
         check.finished();
     }
 

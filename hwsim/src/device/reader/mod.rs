@@ -1,8 +1,9 @@
 //! Simulated chip reader (`drivers::wire` section 1): power on, transmit, power off.
 //!
-//! A card that was pulled, or a blank that is jammed in the feed, does not touch the contacts: "no card" at power on. A
-//! transmit to a card without power is "card removed". A request that is none ends the connection. Of several commands
-//! each answer leaves as soon as its time has passed; where nothing takes time, they leave together.
+//! A card that was pulled, or a blank that is jammed in the feed, does not touch the contacts: "no card" at
+//! power on. A transmit to a card without power is "card removed". A malformed request ends the connection.
+//! Of several commands each answer leaves as soon as its time has passed; if nothing takes time, they leave
+//! together.
 
 use std::io::{self, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -14,11 +15,11 @@ use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::Pid;
 
 use super::link::forget;
-use crate::blank::Blank;
-use crate::faults::{Fault, Kind};
-use crate::pace::Pace;
+use crate::blank::SimulatedBlank;
+use crate::faults::{FaultKind, InjectedFault};
+use crate::pace::LinkPace;
 use crate::sync::lock;
-use crate::world::{Station, World};
+use crate::world::{SimulatedLine, SimulatedStation};
 
 /// INS of INITIALIZE UPDATE, where a wrong supplier or cryptogram shows.
 const INITIALIZE_UPDATE: u8 = 0x50;
@@ -28,10 +29,10 @@ const STORE_DATA: u8 = 0xE2;
 const READ_RECORD: u8 = 0xB2;
 
 /// Serves the reader of a station until the other end hangs up.
-pub fn serve(stream: &UnixStream, world: &World, station: &Station) -> io::Result<()> {
+pub fn serve(stream: &UnixStream, world: &SimulatedLine, station: &SimulatedStation) -> io::Result<()> {
     let mut requests = BufReader::new(stream);
     let mut answers = stream;
-    let mut contacts = Contacts::new(world, station);
+    let mut contacts = ChipContacts::new(world, station);
     contacts.controller = getsockopt(stream, PeerCredentials).ok().map(|peer| Pid::from_raw(peer.pid()));
     let mut body = Vec::new();
     let mut answer = Vec::new();
@@ -60,7 +61,7 @@ pub fn serve(stream: &UnixStream, world: &World, station: &Station) -> io::Resul
                     let (command, go_on) = commands.next().ok_or_else(no_request)?;
                     let reply = contacts.transmit(command);
                     match &reply {
-                        Reply::Said(reader::RESPONSE, response)
+                        ContactsReply::Said(reader::RESPONSE, response)
                             if commands.peek().is_some() && goes_on_after(response, go_on) =>
                         {
                             put(&mut answer, reader::RESPONSE, response);
@@ -74,12 +75,12 @@ pub fn serve(stream: &UnixStream, world: &World, station: &Station) -> io::Resul
                 }
             }
             (reader::POWER_OFF, []) => contacts.power_off(),
-            (reader::PROBE, []) => Reply::Said(reader::READY, Vec::new()),
+            (reader::PROBE, []) => ContactsReply::Said(reader::READY, Vec::new()),
             _ => return Err(no_request()),
         };
         match last {
-            Reply::Said(kind, said) => put(&mut answer, kind, &said),
-            Reply::Never => {
+            ContactsReply::Said(kind, said) => put(&mut answer, kind, &said),
+            ContactsReply::Never => {
                 answers.write_all(&answer)?;
                 return forget(stream);
             }
@@ -104,7 +105,7 @@ fn goes_on_after(response: &[u8], go_on: &[u8]) -> bool {
     response.ends_with(&SW_DONE) || words.iter().any(|sw| response.ends_with(sw))
 }
 
-/// `{ n u8 | n x status word | length u16 BE | command }+`: commands with their status words.
+/// Splits `{ n u8 | n x status word | length u16 BE | command }+` into commands with their status words.
 fn split(mut body: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
     let mut commands = Vec::new();
     while let Some((n, rest)) = body.split_first() {
@@ -117,38 +118,38 @@ fn split(mut body: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
     (!commands.is_empty()).then_some(commands)
 }
 
-/// What the contacts say to a request.
+/// Answer of the contacts to a request.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Reply {
+pub enum ContactsReply {
     /// Kind and body of an answer.
     Said(u8, Vec<u8>),
-    /// Nothing: the card hangs.
+    /// No answer: the card hangs.
     Never,
 }
 
-fn failed(why: u8) -> Reply {
-    Reply::Said(reader::FAILED, vec![why])
+fn failed(why: u8) -> ContactsReply {
+    ContactsReply::Said(reader::FAILED, vec![why])
 }
 
 /// The contacts of a chip station, and the time that its card takes.
-pub struct Contacts<'a> {
-    world: &'a World,
-    station: &'a Station,
-    pace: Pace,
-    /// When the card was reset that has power.
+pub struct ChipContacts<'a> {
+    world: &'a SimulatedLine,
+    station: &'a SimulatedStation,
+    pace: LinkPace,
+    /// When the card that has power was reset.
     reset: Option<Instant>,
-    /// Who is connected, on the line's own socket.
+    /// Process of the controller, if it is connected to the line's own socket.
     controller: Option<Pid>,
 }
 
-impl<'a> Contacts<'a> {
+impl<'a> ChipContacts<'a> {
     /// Of this station.
-    pub fn new(world: &'a World, station: &'a Station) -> Self {
-        Self { world, station, pace: Pace::new(world.speed), reset: None, controller: None }
+    pub fn new(world: &'a SimulatedLine, station: &'a SimulatedStation) -> Self {
+        Self { world, station, pace: LinkPace::new(world.speed), reset: None, controller: None }
     }
 
     /// Resets the card.
-    pub fn power_on(&mut self) -> Reply {
+    pub fn power_on(&mut self) -> ContactsReply {
         let (world, station) = (self.world, self.station);
         let slot = station.slot();
         let Some(card) = slot.card() else { return failed(reader::NO_CARD) };
@@ -157,7 +158,7 @@ impl<'a> Contacts<'a> {
             return failed(reader::NO_CARD);
         }
         if hangs(&blank, station) {
-            return Reply::Never;
+            return ContactsReply::Never;
         }
         if !blank.powered {
             self.reset = None;
@@ -166,16 +167,16 @@ impl<'a> Contacts<'a> {
         blank.powered = atr.is_some();
         match atr {
             Some(atr) => {
-                for kind in [Kind::WrongAtr, Kind::GarbledAtr, Kind::WrongProtocol] {
+                for kind in [FaultKind::WrongAtr, FaultKind::GarbledAtr, FaultKind::WrongProtocol] {
                     world.strikes(&mut blank, kind, station);
                 }
                 drop(blank);
                 self.reset.get_or_insert_with(Instant::now);
                 self.pace.work(world.chip_timing.reset(&atr));
-                Reply::Said(reader::ATR, atr)
+                ContactsReply::Said(reader::ATR, atr)
             }
-            None if blank.fault(Kind::Mute).is_some() => {
-                world.strikes(&mut blank, Kind::Mute, station);
+            None if blank.fault(FaultKind::Mute).is_some() => {
+                world.strikes(&mut blank, FaultKind::Mute, station);
                 failed(reader::MUTE)
             }
             None => {
@@ -185,15 +186,15 @@ impl<'a> Contacts<'a> {
         }
     }
 
-    /// The card has left the contacts, as its fault says.
-    fn pull(&self, blank: &mut Blank) {
+    /// Lets the card leave the contacts, because of its fault.
+    fn pull(&self, blank: &mut SimulatedBlank) {
         blank.powered = false;
         blank.pulled = true;
-        self.world.strikes(blank, Kind::CardPulled, self.station);
+        self.world.strikes(blank, FaultKind::CardPulled, self.station);
     }
 
-    /// One command APDU through to its response.
-    pub fn transmit(&mut self, command: &[u8]) -> Reply {
+    /// Sends one command APDU to the card and returns its response.
+    pub fn transmit(&mut self, command: &[u8]) -> ContactsReply {
         let (world, station) = (self.world, self.station);
         let slot = station.slot();
         let Some(card) = slot.card() else { return failed(reader::REMOVED) };
@@ -202,31 +203,32 @@ impl<'a> Contacts<'a> {
             if !blank.powered {
                 return failed(reader::REMOVED);
             }
-            let over = |fault: Option<Fault>, commands| fault.is_some_and(|f| commands > f.after);
+            let over = |fault: Option<InjectedFault>, commands| fault.is_some_and(|f| commands > f.after);
             blank.commands += 1;
-            if over(blank.fault(Kind::Hang), blank.commands) && world.strikes(&mut blank, Kind::Hang, station)
+            if over(blank.fault(FaultKind::Hang), blank.commands)
+                && world.strikes(&mut blank, FaultKind::Hang, station)
             {
                 blank.hangs_in = Some(station.name.clone());
             }
             if hangs(&blank, station) {
-                return Reply::Never;
+                return ContactsReply::Never;
             }
             let Some(response) = blank.chip.transmit(command) else {
                 self.pull(&mut blank);
                 return failed(reader::REMOVED);
             };
             self.note(&mut blank, command, &response);
-            // The card has done it, and nobody hears of it: the worst moment.
+            // The worst moment: the card has done it, and nobody gets the answer.
             if let Some(controller) = self.controller
                 && world.is_last_apdu(&blank, station)
             {
                 if let Err(error) = kill(controller, Signal::SIGKILL) {
                     tracing::error!(%controller, %error, "the controller cannot be killed");
                 }
-                return Reply::Never;
+                return ContactsReply::Never;
             }
-            let is_late = over(blank.fault(Kind::Late), blank.commands);
-            let late = if is_late { world.strike(&mut blank, Kind::Late, station) } else { None };
+            let is_late = over(blank.fault(FaultKind::Late), blank.commands);
+            let late = if is_late { world.strike(&mut blank, FaultKind::Late, station) } else { None };
             (response, blank.chip.take_cost(), late)
         };
         self.pace.work(world.chip_timing.exchange(command, &response, &cost));
@@ -235,38 +237,38 @@ impl<'a> Contacts<'a> {
         if let Some(fault) = late {
             std::thread::sleep(fault.pause());
         }
-        Reply::Said(reader::RESPONSE, response)
+        ContactsReply::Said(reader::RESPONSE, response)
     }
 
-    /// The ATR of the card without a reset, empty if it is mute; `None` if none touches the contacts.
+    /// The ATR of the card without a reset, empty if it is mute; `None` if no card touches the contacts.
     pub fn atr(&self) -> Option<Vec<u8>> {
         let slot = self.station.slot();
         let blank = lock(slot.card()?);
         (!blank.pulled && !blank.jammed).then(|| blank.chip.atr().unwrap_or_default().to_vec())
     }
 
-    /// Tells the witness of chip faults that show in this exchange.
-    fn note(&self, blank: &mut Blank, command: &[u8], response: &[u8]) {
+    /// Notifies the witness of chip faults that show in this exchange.
+    fn note(&self, blank: &mut SimulatedBlank, command: &[u8], response: &[u8]) {
         let mut strikes = |kind| self.world.strikes(blank, kind, self.station);
         match command.get(1) {
             Some(&INITIALIZE_UPDATE) if response.ends_with(&SW_DONE) => {
-                strikes(Kind::UnknownKmc);
-                strikes(Kind::WrongCryptogram);
+                strikes(FaultKind::UnknownKmc);
+                strikes(FaultKind::WrongCryptogram);
             }
             Some(&READ_RECORD) if response.ends_with(&SW_DONE) => {
-                strikes(Kind::ChipCorrupt);
+                strikes(FaultKind::ChipCorrupt);
             }
             Some(&STORE_DATA)
-                if blank.fault(Kind::Status).is_some_and(|f| response == f.sw.to_be_bytes()) =>
+                if blank.fault(FaultKind::Status).is_some_and(|f| response == f.sw.to_be_bytes()) =>
             {
-                self.world.strikes(blank, Kind::Status, self.station);
+                self.world.strikes(blank, FaultKind::Status, self.station);
             }
             _ => {}
         }
     }
 
-    /// Off, when the chip work has taken as long as the profile says.
-    pub fn power_off(&mut self) -> Reply {
+    /// Takes the power off, once the chip work has taken as long as in the profile.
+    pub fn power_off(&mut self) -> ContactsReply {
         let slot = self.station.slot();
         if let Some(card) = slot.card() {
             let powered = lock(card).powered;
@@ -276,15 +278,14 @@ impl<'a> Contacts<'a> {
             }
             lock(card).power_off();
         }
-        Reply::Said(reader::OFF, Vec::new())
+        ContactsReply::Said(reader::OFF, Vec::new())
     }
 }
 
-/// Whether the chip answers nothing any more in this station.
-fn hangs(blank: &Blank, station: &Station) -> bool {
+/// Whether the chip gives no more answers in this station.
+fn hangs(blank: &SimulatedBlank, station: &SimulatedStation) -> bool {
     blank.hangs_in.as_ref() == Some(&station.name)
 }
 
 #[cfg(test)]
-#[path = "reader_tests.rs"]
 mod tests;

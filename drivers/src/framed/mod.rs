@@ -1,22 +1,22 @@
-//! The STX framing of embosser, printer and transport, controller's end (wire section 2; after the framing that the
-//! Star TCP300 manual, p. 8, publishes).
+//! The STX framing of embosser, printer and transport, controller's end (wire section 2; after the framing
+//! that the Star TCP300 manual, p. 8, publishes).
 //!
 //! ```text
 //! us       STX cmd data ETX BCC                                    ACK (or NAK: again)
 //! machine                        ACK | NAK | DLE ... work ... STX cmd status data ETX BCC
 //! ```
 //!
-//! - Repeated is only what the machine answered with NAK. A command whose acknowledgement got lost is not: the machine
-//!   may be doing it, and a card must not be embossed twice. It ends as [`DeviceError::Timeout`].
-//! - Answers to earlier commands can still arrive. What comes before our ACK, and what names another command, is
-//!   acknowledged, so that the machine gets on, and dropped.
-//! - The acknowledgement is one byte without a check. An ACK that the line turns into NAK makes us send a command twice;
-//!   nothing in this protocol can prevent that.
-//! - The BCC sees every single changed byte but one that turns into ETX: that one cuts an answer's data short with a
-//!   chance of 1 in 256. Command and status are safe from it, and no answer's data decides anything.
+//! - Only a command that the machine answered with NAK is repeated. A command whose acknowledgement got lost
+//!   is not: the machine may be doing it, and a card must not be embossed twice. Such a command ends as
+//!   [`DeviceError::Timeout`].
+//! - Answers to earlier commands can still arrive. An answer that comes before the ACK, or names another
+//!   command, is acknowledged, so that the machine goes on, and dropped.
+//! - The acknowledgement is one byte without a check. If the line turns an ACK into a NAK, the controller
+//!   sends a command twice; nothing in this protocol can prevent that.
+//! - The BCC reveals every single changed byte, except a byte that turns into ETX: that cuts an answer's data
+//!   short with a chance of 1 in 256. Command and status are safe from it, and nothing is decided by an
+//!   answer's data.
 
-#[cfg(test)]
-mod damage_tests;
 mod decoder;
 #[cfg(test)]
 mod tests;
@@ -25,45 +25,45 @@ use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
-use self::decoder::{Decoder, Event};
-use crate::error::{Condition, DeviceError, Passage};
-use crate::link::{Link, LinkError};
-use crate::port::Port;
+use self::decoder::{FrameDecoder, FrameEvent};
+use crate::error::{Condition, DeviceError, FramePassage};
+use crate::link::{ByteLink, LinkError};
+use crate::port::BufferedLink;
 use crate::wire::{ACK, DLE, ESCAPE_XOR, ETX, FRAME_DATA_MAX, FRAME_TRIES, NAK, STX};
 
-/// For the acknowledgement. The longest stuffed frame is on the wire for 2.1 s at 9600 bit/s before the machine can
+/// Time for the acknowledgement. The longest stuffed frame takes 2.1 s at 9600 bit/s before the machine can
 /// judge it.
 const ACKNOWLEDGE_TIME: Duration = Duration::from_secs(5);
-/// For an answer that we asked for again: the work is done, it only has to be sent (2.1 s at most).
+/// Time for an answer that was asked for again: the work is done, only sending is left (2.1 s at most).
 const REPEAT_TIME: Duration = Duration::from_secs(5);
 /// Longest silence inside a frame; a byte takes 1 ms at 9600 bit/s. After it the frame counts as damaged.
 const GAP_TIME: Duration = Duration::from_millis(500);
-/// For commands that only fill or clear a buffer.
+/// Time for commands that only fill or clear a buffer.
 pub(crate) const QUICK_WORK: Duration = Duration::from_secs(5);
 
-/// Commands that count on nothing said before them: clear, feed, take, status (wire sections 3 to 5).
+/// Commands that do not depend on earlier ones: clear, feed, take, status (wire sections 3 to 5).
 const BEGINS: [u8; 4] = *b"CFTS";
 
-/// The framing over a link.
-pub struct Framed<L> {
-    port: Port<L>,
-    decoder: Decoder,
+/// A link to a framed machine: commands and their answers.
+pub struct FramedLink<L> {
+    port: BufferedLink<L>,
+    decoder: FrameDecoder,
 }
 
-impl<L: Link> Framed<L> {
+impl<L: ByteLink> FramedLink<L> {
     /// Takes the link over.
     pub fn new(link: L) -> Self {
-        Self { port: Port::new(link), decoder: Decoder::default() }
+        Self { port: BufferedLink::new(link), decoder: FrameDecoder::default() }
     }
 
-    /// Connects anew, whatever state the old connection is in.
+    /// Drops the connection, in whatever state it is, and makes a new one.
     pub fn reopen(&mut self, timeout: Duration) -> Result<(), DeviceError> {
-        self.decoder = Decoder::default();
+        self.decoder = FrameDecoder::default();
         self.port.reopen(timeout)
     }
 
-    /// Gives a command (one printable ASCII character, at most 1,024 bytes of data) and waits for the machine to do it,
-    /// at most `work` after it accepted. Returns the data of its answer.
+    /// Sends a command (one printable ASCII character, at most 1,024 bytes of data) and waits at most `work`,
+    /// from its acceptance on, until the machine has done it. Returns the data of the answer.
     pub fn command(&mut self, cmd: u8, data: &[u8], work: Duration) -> Result<Vec<u8>, DeviceError> {
         let frame = encode(cmd, data)?;
         self.settle(BEGINS.contains(&cmd))?;
@@ -77,7 +77,7 @@ impl<L: Link> Framed<L> {
         }
     }
 
-    /// Command 'S': the model's name, of a transport with where it stands; printable ASCII.
+    /// Command 'S': returns the model's name; a transport names its station before it. Printable ASCII.
     pub(crate) fn model(&mut self) -> Result<String, DeviceError> {
         String::from_utf8(self.command(b'S', &[], QUICK_WORK)?)
             .ok()
@@ -85,12 +85,13 @@ impl<L: Link> Framed<L> {
             .ok_or(DeviceError::Unexpected("model name that is not printable ASCII"))
     }
 
-    /// Drops what arrived unasked since the last command. Before a command that begins something a dead link is made anew.
+    /// Drops what arrived unasked since the last command. Before a command that begins something, a dead link
+    /// is reconnected.
     fn settle(&mut self, begins: bool) -> Result<(), DeviceError> {
         let mut late = 0u32;
         let decoder = &mut self.decoder;
         self.port.drain(begins, |byte| {
-            if let Some(Event::Frame(_)) = decoder.push(byte) {
+            if let Some(FrameEvent::Frame(_)) = decoder.push(byte) {
                 late = late.saturating_add(1);
             }
         })?;
@@ -111,42 +112,42 @@ impl<L: Link> Framed<L> {
                 _ => tracing::debug!(cmd = %char::from(cmd), "the machine asks for the command again"),
             }
         }
-        Err(DeviceError::Damaged(Passage::Command))
+        Err(DeviceError::Damaged(FramePassage::Command))
     }
 
-    /// ACK, NAK or DLE.
+    /// Waits for ACK, NAK or DLE.
     fn acknowledgement(&mut self) -> Result<u8, DeviceError> {
         let deadline = Instant::now() + ACKNOWLEDGE_TIME;
         loop {
             match self.event(deadline) {
-                Ok(Event::Control(byte)) => return Ok(byte),
-                Ok(Event::Frame(_)) => self.drop_late()?,
-                Ok(Event::Damaged) => {}
+                Ok(FrameEvent::Control(byte)) => return Ok(byte),
+                Ok(FrameEvent::Frame(_)) => self.drop_late()?,
+                Ok(FrameEvent::Damaged) => {}
                 Err(LinkError::Timeout(_)) => return Err(DeviceError::Timeout(ACKNOWLEDGE_TIME)),
                 Err(error) => return Err(error.into()),
             }
         }
     }
 
-    /// The answer's body: cmd, status, data.
+    /// Returns the answer's body: cmd, status, data.
     fn answer(&mut self, cmd: u8, work: Duration) -> Result<Zeroizing<Vec<u8>>, DeviceError> {
         let mut deadline = Instant::now() + work;
         let mut tries = 1;
         loop {
             match self.event(deadline) {
-                Ok(Event::Frame(body)) if body.first() == Some(&cmd) => {
-                    // The machine's word counts, even if our thanks do not reach it.
+                Ok(FrameEvent::Frame(body)) if body.first() == Some(&cmd) => {
+                    // The answer counts, even if its acknowledgement does not reach the machine.
                     if self.port.send(&[ACK]).is_err() {
                         tracing::warn!("could not acknowledge an answer");
                     }
                     return Ok(body);
                 }
-                Ok(Event::Frame(_)) => self.drop_late()?,
-                Ok(Event::Control(_)) => {}
-                Ok(Event::Damaged) if tries == FRAME_TRIES => {
-                    return Err(DeviceError::Damaged(Passage::Answer));
+                Ok(FrameEvent::Frame(_)) => self.drop_late()?,
+                Ok(FrameEvent::Control(_)) => {}
+                Ok(FrameEvent::Damaged) if tries == FRAME_TRIES => {
+                    return Err(DeviceError::Damaged(FramePassage::Answer));
                 }
-                Ok(Event::Damaged) => {
+                Ok(FrameEvent::Damaged) => {
                     tries += 1;
                     self.port.send(&[NAK])?;
                     deadline = Instant::now() + REPEAT_TIME;
@@ -162,8 +163,8 @@ impl<L: Link> Framed<L> {
         self.port.send(&[ACK])
     }
 
-    /// The next thing that the machine says before the deadline.
-    fn event(&mut self, deadline: Instant) -> Result<Event, LinkError> {
+    /// Returns the next event before the deadline.
+    fn event(&mut self, deadline: Instant) -> Result<FrameEvent, LinkError> {
         loop {
             let inside = self.decoder.inside();
             let until = if inside { deadline.min(Instant::now() + GAP_TIME) } else { deadline };
@@ -174,8 +175,8 @@ impl<L: Link> Framed<L> {
                     }
                 }
                 Err(LinkError::Timeout(_)) if inside => {
-                    self.decoder = Decoder::default();
-                    return Ok(Event::Damaged);
+                    self.decoder = FrameDecoder::default();
+                    return Ok(FrameEvent::Damaged);
                 }
                 Err(error) => return Err(error),
             }
@@ -188,7 +189,7 @@ fn is_special(byte: u8) -> bool {
     matches!(byte, STX | ETX | ACK | DLE | NAK)
 }
 
-/// STX, cmd and data stuffed, ETX, BCC.
+/// Builds a frame: STX, cmd and data stuffed, ETX, BCC.
 fn encode(cmd: u8, data: &[u8]) -> Result<Zeroizing<Vec<u8>>, DeviceError> {
     if !cmd.is_ascii_graphic() {
         return Err(DeviceError::Unsupported("a command is one printable character"));

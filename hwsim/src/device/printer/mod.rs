@@ -1,10 +1,10 @@
-//! Card printer (`drivers::wire` section 4). Of a card it keeps no picture: of each side the SHA-256 of the decoded
-//! raster, RGBA with 8 bits each, not premultiplied, rows from top to bottom without padding.
+//! Card printer (`drivers::wire` section 4). It keeps no picture of a card, only the SHA-256 of each side's
+//! decoded raster: RGBA with 8 bits each, not premultiplied, rows from top to bottom without padding.
 //!
-//! Images come over the `stream` link of the station, and the last whole one of each side lies in its [`Inbox`], from
-//! which 'P' takes what 'H' announced. Bounds: 1 to 2048 pixels each way, and no PNG longer than such a raster. 'P' with
-//! nothing announced is '3' and prints nothing. Announcements stay until 'C' or the next 'H' of that side; a stream that
-//! sends what is no image is closed.
+//! Images come over the `stream` link of the station, and the last whole one of each side lies in its
+//! [`ImageInbox`], from which 'P' takes the images that 'H' announced. Bounds: 1 to 2048 pixels each way, and
+//! no PNG longer than such a raster. 'P' with nothing announced is '3' and prints nothing. Announcements stay
+//! until 'C' or the next 'H' of that side; a stream that sends anything but images is closed.
 
 use std::io::{self, Cursor, ErrorKind};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -14,29 +14,29 @@ use drivers::wire::status;
 use png::{ColorType, Transformations};
 use sha2::{Digest, Sha256};
 
-use super::frame::{Answer, Machine};
-use super::link::{Link, read_exact};
-use crate::faults::{Device, Kind};
-use crate::pace::Pace;
+use super::frame::{FramedMachine, MachineAnswer};
+use super::link::{MachineLink, read_exact};
+use crate::faults::{DamagedMachine, FaultKind};
+use crate::pace::LinkPace;
 use crate::sync::lock;
-use crate::world::{Move, Station, World};
+use crate::world::{SimulatedLine, SimulatedStation, TransportMove};
 
 /// Answer to 'S'.
 const MODEL: &str = "hwsim printer SIMULATED";
-/// Pixels each way, at most.
+/// Most pixels each way.
 const SIDE_MAX: u32 = 2048;
-/// Bytes of such a raster; a longer PNG is not accepted, and its decoder gets no more memory.
+/// Bytes of the largest raster; a longer PNG is not accepted, and its decoder gets no more memory.
 const RASTER_MAX: usize = 2048 * 2048 * 4;
 /// How long 'P' waits for an image (`drivers::wire` section 4); not divided by `--speed`.
 const IMAGE_WAIT: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy)]
-enum Side {
+enum PrintedSide {
     Front,
     Back,
 }
 
-impl Side {
+impl PrintedSide {
     fn of(byte: u8) -> Option<Self> {
         match byte {
             b'F' => Some(Self::Front),
@@ -46,39 +46,39 @@ impl Side {
     }
 }
 
-/// One thing for each side.
+/// A pair of values, one for each side.
 #[derive(Default)]
-struct Sides<T> {
+struct PerSide<T> {
     front: Option<T>,
     back: Option<T>,
 }
 
-impl<T> Sides<T> {
-    fn at(&mut self, side: Side) -> &mut Option<T> {
+impl<T> PerSide<T> {
+    fn at(&mut self, side: PrintedSide) -> &mut Option<T> {
         match side {
-            Side::Front => &mut self.front,
-            Side::Back => &mut self.back,
+            PrintedSide::Front => &mut self.front,
+            PrintedSide::Back => &mut self.back,
         }
     }
 }
 
-/// A PNG that has come, as it was sent.
+/// A PNG that has arrived, unchanged.
 #[derive(Default)]
-struct Image {
+struct ReceivedImage {
     digest: [u8; 32],
     png: Vec<u8>,
 }
 
-/// The images that have come to a printer: the last of each side.
+/// Images that have arrived at a printer: the last of each side.
 #[derive(Default)]
-pub struct Inbox {
-    images: Mutex<Sides<Image>>,
+pub struct ImageInbox {
+    images: Mutex<PerSide<ReceivedImage>>,
     arrived: Condvar,
 }
 
-impl Inbox {
+impl ImageInbox {
     /// Takes images from the stream until the other end hangs up.
-    pub fn receive(&self, stream: &impl Link) -> io::Result<()> {
+    pub fn receive(&self, stream: &impl MachineLink) -> io::Result<()> {
         let no_image = || io::Error::new(ErrorKind::InvalidData, "not an image of a side");
         loop {
             let mut header = [0; 5];
@@ -87,18 +87,19 @@ impl Inbox {
                 other => other?,
             }
             let [side, length @ ..] = header;
-            let side = Side::of(side).ok_or_else(no_image)?;
+            let side = PrintedSide::of(side).ok_or_else(no_image)?;
             let mut png = vec![0; png_length(length).ok_or_else(no_image)?];
             read_exact(stream, &mut png)?;
             let digest = Sha256::digest(&png).into();
-            *lock(&self.images).at(side) = Some(Image { digest, png });
+            *lock(&self.images).at(side) = Some(ReceivedImage { digest, png });
             self.arrived.notify_all();
         }
     }
 
-    /// Waits for the image that was announced; gives the digest of its raster, or `None` if it does not come or is none.
-    fn raster_of(&self, side: Side, announced: &Announced) -> Option<[u8; 32]> {
-        let missing = |images: &mut Sides<Image>| {
+    /// Waits for the image that was announced; returns the digest of its raster, or `None` if it does not
+    /// come or is no PNG.
+    fn raster_of(&self, side: PrintedSide, announced: &AnnouncedImage) -> Option<[u8; 32]> {
+        let missing = |images: &mut PerSide<ReceivedImage>| {
             let here = images.at(side).as_ref();
             here.is_none_or(|i| i.digest != announced.digest || i.png.len() != announced.length)
         };
@@ -108,7 +109,7 @@ impl Inbox {
         if waited.timed_out() {
             return None;
         }
-        // Decoded without the lock: the next card's image may come meanwhile.
+        // Decoded without the lock: the next card's image may arrive meanwhile.
         let image = images.at(side).take()?;
         drop(images);
         let raster = raster(&image.png);
@@ -123,34 +124,34 @@ fn png_length(length: [u8; 4]) -> Option<usize> {
     (1..=RASTER_MAX).contains(&length).then_some(length)
 }
 
-/// What 'H' said of a side.
+/// Announcement of a side by 'H'.
 #[derive(Default)]
-struct Announced {
+struct AnnouncedImage {
     length: usize,
     digest: [u8; 32],
 }
 
-/// A printer at a station.
-pub struct Printer<'a> {
-    world: &'a World,
-    station: &'a Station,
-    pace: Pace,
-    announced: Sides<Announced>,
+/// A printer at a station of the simulated line.
+pub struct SimulatedPrinter<'a> {
+    world: &'a SimulatedLine,
+    station: &'a SimulatedStation,
+    pace: LinkPace,
+    announced: PerSide<AnnouncedImage>,
 }
 
-impl<'a> Printer<'a> {
-    /// With nothing announced.
-    pub fn new(world: &'a World, station: &'a Station) -> Self {
-        Self { world, station, pace: Pace::new(world.speed), announced: Sides::default() }
+impl<'a> SimulatedPrinter<'a> {
+    /// Makes the printer with nothing announced.
+    pub fn new(world: &'a SimulatedLine, station: &'a SimulatedStation) -> Self {
+        Self { world, station, pace: LinkPace::new(world.speed), announced: PerSide::default() }
     }
 
-    /// `side | length u32 | SHA-256`.
-    fn announce(&mut self, data: &[u8]) -> Move {
+    /// Takes an announcement: `side | length u32 | SHA-256`.
+    fn announce(&mut self, data: &[u8]) -> TransportMove {
         let (&[side, ref length @ ..], digest) = data.split_first_chunk::<5>().ok_or(status::BAD_DATA)?;
-        let side = Side::of(side).ok_or(status::BAD_DATA)?;
+        let side = PrintedSide::of(side).ok_or(status::BAD_DATA)?;
         let length = png_length(*length).ok_or(status::BAD_DATA)?;
         let digest = digest.try_into().map_err(|_| status::BAD_DATA)?;
-        *self.announced.at(side) = Some(Announced { length, digest });
+        *self.announced.at(side) = Some(AnnouncedImage { length, digest });
         Ok(())
     }
 
@@ -158,29 +159,29 @@ impl<'a> Printer<'a> {
         lock(&self.station.no_ribbon).is_some_and(|until| Instant::now() < until)
     }
 
-    fn print(&mut self) -> Move {
+    fn print(&mut self) -> TransportMove {
         let slot = self.station.slot();
         let card = slot.card().ok_or(status::NO_CARD)?;
-        if self.world.jams(&mut lock(card), Kind::JamPrinter, self.station) {
+        if self.world.jams(&mut lock(card), FaultKind::JamPrinter, self.station) {
             return Err(status::JAM);
         }
-        let fault = self.world.strike(&mut lock(card), Kind::RibbonOut, self.station);
+        let fault = self.world.strike(&mut lock(card), FaultKind::RibbonOut, self.station);
         if let Some(fault) = fault {
             *lock(&self.station.no_ribbon) = Some(Instant::now() + fault.pause());
         }
         if self.ribbon_is_out() {
             return Err(status::SUPPLY);
         }
-        let Sides { front, back } = &self.announced;
+        let PerSide { front, back } = &self.announced;
         if front.is_none() && back.is_none() {
             return Err(status::BAD_DATA);
         }
-        let raster_of = |side, announced: &Option<Announced>| match announced {
+        let raster_of = |side, announced: &Option<AnnouncedImage>| match announced {
             None => Ok(None),
             Some(a) => self.station.inbox.raster_of(side, a).map(Some).ok_or(status::BAD_DATA),
         };
-        let front = raster_of(Side::Front, front)?;
-        let back = raster_of(Side::Back, back)?;
+        let front = raster_of(PrintedSide::Front, front)?;
+        let back = raster_of(PrintedSide::Back, back)?;
         self.pace.work(self.world.sim.printer_s);
         let mut blank = lock(card);
         blank.front = front.or(blank.front);
@@ -190,31 +191,31 @@ impl<'a> Printer<'a> {
     }
 }
 
-impl Machine for Printer<'_> {
+impl FramedMachine for SimulatedPrinter<'_> {
     const COMMANDS: &'static [u8] = b"CHPS";
 
-    fn run(&mut self, command: u8, data: &[u8]) -> Option<Answer> {
+    fn run(&mut self, command: u8, data: &[u8]) -> Option<MachineAnswer> {
         let done = match (command, data) {
             (b'C', []) => {
-                self.announced = Sides::default();
+                self.announced = PerSide::default();
                 Ok(())
             }
             (b'H', data) => self.announce(data),
-            (b'P', []) if self.world.closes(Kind::ClosePrinter, self.station) => return None,
+            (b'P', []) if self.world.closes(FaultKind::ClosePrinter, self.station) => return None,
             (b'P', []) => self.print(),
             (b'S', []) if self.ribbon_is_out() => Err(status::SUPPLY),
-            (b'S', []) => return Some(Answer::model(MODEL)),
+            (b'S', []) => return Some(MachineAnswer::model(MODEL)),
             _ => Err(status::BAD_DATA),
         };
-        Some(Answer::of(done))
+        Some(MachineAnswer::of(done))
     }
 
     fn damage(&mut self, frame: &mut [u8]) {
-        self.world.damage(Device::Printer, self.station, frame);
+        self.world.damage(DamagedMachine::Printer, self.station, frame);
     }
 }
 
-/// SHA-256 of the raster of a PNG: RGBA8, rows top to bottom. `None` if it is none, or out of bounds.
+/// SHA-256 of the raster of a PNG: RGBA8, rows top to bottom. `None` if it is no PNG, or out of bounds.
 pub fn raster(png: &[u8]) -> Option<[u8; 32]> {
     let limits = png::Limits { bytes: RASTER_MAX };
     let mut decoder = png::Decoder::new_with_limits(Cursor::new(png), limits);
@@ -241,5 +242,4 @@ pub fn raster(png: &[u8]) -> Option<[u8; 32]> {
 }
 
 #[cfg(test)]
-#[path = "printer_tests.rs"]
 mod tests;
