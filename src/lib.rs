@@ -24,3 +24,4 @@ pub mod record;
 pub mod report;
 pub mod scp;
 pub mod tlv;
+pub mod version;

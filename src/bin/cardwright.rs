@@ -3,11 +3,12 @@
 use cardwright::cli;
 use cardwright::exit::Failure;
 use cardwright::hsm::store::Side;
+use cardwright::version::VERSION_TEXT;
 use clap::{Parser, Subcommand};
 
 /// Controller of a smart card personalization line.
 #[derive(Parser)]
-#[command(version, about)]
+#[command(version = VERSION_TEXT, about)]
 struct Arguments {
     #[command(subcommand)]
     verb: Verb,

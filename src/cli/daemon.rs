@@ -34,6 +34,7 @@ use crate::hsm::Auditor;
 use crate::ledger::{Change, Context, JobId, JobState, LedgerError};
 use crate::pipeline::{Stop, Tell};
 use crate::profile::Line;
+use crate::version::VERSION_TEXT;
 
 /// Said when a signal ends the program before it listens.
 const STOPPED: &str = "stopped by the operator before the daemon listened";
@@ -48,7 +49,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(3600);
 #[derive(Debug, clap::Parser)]
 #[command(
     name = "cardwrightd",
-    version,
+    version = VERSION_TEXT,
     about = "Controller of a smart card personalization line: the daemon"
 )]
 pub struct DaemonArgs {
