@@ -14,6 +14,7 @@ pub mod exit;
 pub mod hsm;
 pub mod ids;
 pub mod ledger;
+pub mod manual;
 pub mod modules;
 pub mod outputs;
 pub mod picture;

@@ -21,6 +21,7 @@ pub mod line;
 mod links;
 pub mod log;
 pub mod look;
+pub mod manual;
 mod papers;
 pub mod profile;
 mod remote;
