@@ -11,6 +11,7 @@ mod content;
 mod naming;
 mod shape;
 mod sources;
+mod words;
 
 use sources::Source;
 
