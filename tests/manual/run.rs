@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use super::page::{Block, ConsoleCommand, ParsedPage};
 use super::{page_of, programs, read_page, repository, without_settings};
 
-/// For a whole page: ten times what the longest takes, because other tests run beside it.
+/// For a whole page: ten times what the longest takes, because other tests run at that time.
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Ends what a page left running.
@@ -171,6 +171,6 @@ fn no_page_with_commands_is_left_out() {
     const RUN: [&str; 6] = ["README", "operator", "supervisor", "auditor", "issuer", "integrator"];
     for page in super::every_page() {
         let run = RUN.iter().any(|name| page.path.ends_with(&format!("{name}.md")));
-        assert!(run || page.console().is_empty(), "{} has commands that nobody runs", page.path);
+        assert!(run || page.console().is_empty(), "{} has commands that no test runs", page.path);
     }
 }
