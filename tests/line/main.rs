@@ -20,7 +20,6 @@ mod crosscheck;
 mod daemon;
 mod deletion;
 mod devices;
-mod exit_codes;
 mod expected;
 mod exported;
 mod faults;

@@ -11,6 +11,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod exit_codes;
+mod facts;
 mod page;
 mod parsed;
 mod run;
