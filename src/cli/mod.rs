@@ -2,11 +2,11 @@
 //!
 //! Not here: what the verbs mean; each calls one part and prints what it says.
 
-pub mod ask;
 pub mod audit;
 pub mod card;
 pub mod common;
 pub mod daemon;
+mod foreground;
 pub mod hsm_host;
 pub mod inspect;
 pub mod job;
@@ -16,12 +16,16 @@ mod ledger_tests;
 pub mod line;
 pub mod log;
 pub mod manual;
+mod next_step;
+mod paper_files;
 pub mod profile;
 mod remote;
+mod render;
 pub mod run;
 pub mod simulate;
 pub mod station_host;
 pub mod stock;
+pub mod survey;
 
 use std::io::Write;
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
+use cardwright::daemon::wire::{AnswerMessage, request};
 use drivers::registry::DRIVERS;
 use serde_json::Value;
 
@@ -100,6 +101,56 @@ fn the_issuers_page_has_every_column_field_and_table() {
     for table in ["Prep", "Stripe", "Line", "Graphics", "Application", "DataGroup"] {
         says(&page, keys_of(&tables, table));
     }
+}
+
+/// The variants of an enum of a source, as its JSON spells them.
+fn variants_of(source: &str, name: &str) -> Vec<String> {
+    let (_, body) = source.split_once(&format!("pub enum {name} {{\n")).expect(name);
+    let body = body.split("\n}\n").next().unwrap();
+    let lines = body.lines().filter_map(|line| line.strip_prefix("    "));
+    let variants = lines.filter(|line| line.starts_with(|c: char| c.is_ascii_uppercase()));
+    let variants: Vec<_> =
+        variants.map(|line| kebab(line.split(|c: char| !c.is_alphanumeric()).next().unwrap())).collect();
+    assert!(variants.len() > 3, "{name}: {variants:?}");
+    variants
+}
+
+fn kebab(name: &str) -> String {
+    let mut kebab = String::new();
+    for c in name.chars() {
+        if c.is_uppercase() && !kebab.is_empty() {
+            kebab.push('-');
+        }
+        kebab.extend(c.to_lowercase());
+    }
+    kebab
+}
+
+#[test]
+fn the_wires_page_has_every_action_outcome_and_refusal_and_its_messages_are_real() {
+    let page = page_of("daemon-wire");
+    let asked = source("src/request.rs");
+    for name in ["Action", "CardDecision", "StockMove", "PaperName"] {
+        says(&page, variants_of(&asked, name));
+    }
+    says(&page, variants_of(&source("src/bureau/outcome.rs"), "Outcome"));
+    says(&page, variants_of(&source("src/bureau/refusal.rs"), "Refusal"));
+    let blocks = page.blocks.iter().filter_map(|block| match block {
+        Block::Json(text) => Some(json(text)),
+        _ => None,
+    });
+    let (mut requests, mut answers) = (0, 0);
+    for message in blocks.flatten() {
+        if message.get("request").is_some() {
+            requests += 1;
+            assert!(request(message.clone()).is_ok(), "{message}");
+        } else {
+            answers += 1;
+            let answer: AnswerMessage = serde_json::from_value(message.clone()).unwrap();
+            assert!(answer.done.is_some() != answer.refused.is_some(), "{message}");
+        }
+    }
+    assert!(requests > 0 && answers > 1);
 }
 
 fn keys(value: &Value) -> BTreeSet<String> {
