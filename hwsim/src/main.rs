@@ -20,7 +20,7 @@ use nix::sys::signal::{SigSet, Signal};
 
 /// Simulated cards and machines for Cardwright; TEST keys only.
 #[derive(Parser)]
-#[command(version)]
+#[command(version = concat!(env!("CARGO_PKG_VERSION"), " (", env!("CARDWRIGHT_BUILD"), ")"))]
 struct HwsimCli {
     #[command(subcommand)]
     command: HwsimCommand,

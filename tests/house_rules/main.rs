@@ -21,6 +21,7 @@ mod naming;
 mod shape;
 mod sources;
 mod structure;
+mod words;
 
 use sources::Source;
 

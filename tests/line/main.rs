@@ -23,7 +23,6 @@ mod daemon;
 mod daemon_files;
 mod deletion;
 mod devices;
-mod exit_codes;
 mod expected;
 mod exported;
 mod faults;

@@ -15,8 +15,8 @@ use crate::ledger::error::LedgerError;
 use crate::ledger::law::Law;
 use crate::ledger::types::{AttemptState, Balance, Event, JobId, JobState, RecordState};
 use crate::ledger::views::{
-    AttemptView, CardView, Gap, Holder, JobView, RejectView, Remade, ShiftView, StackView, StationCount,
-    StockView,
+    AttemptView, CardView, Gap, Holder, JobPhase, JobView, RejectView, Remade, ShiftView, StackView,
+    StationCount, StockView,
 };
 
 /// Reads a ledger. One per thread.

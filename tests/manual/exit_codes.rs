@@ -2,15 +2,12 @@
 
 use std::collections::BTreeMap;
 
-const README: &str = include_str!("../../README.md");
+const PAGE: &str = include_str!("../../src/manual/exit-codes.md");
 const EXIT: &str = include_str!("../../src/exit.rs");
 
-/// `| code | meaning |` under the heading, by code.
-fn readme() -> BTreeMap<u8, &'static str> {
-    let (_, section) = README.split_once("## Exit codes\n").unwrap();
-    let section = section.split("\n## ").next().unwrap();
-    let rows =
-        section.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |")?.split_once(" | "));
+/// `| code | meaning | what to do |` of the manual's page, by code.
+fn manual() -> BTreeMap<u8, &'static str> {
+    let rows = PAGE.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |")?.split_once(" | "));
     let mut table = BTreeMap::new();
     for (code, meaning) in rows.filter(|(code, _)| *code != "code") {
         let twice = table.insert(code.parse().unwrap(), meaning);
@@ -37,9 +34,9 @@ fn source() -> BTreeMap<u8, &'static str> {
 }
 
 #[test]
-fn the_readme_lists_every_exit_code_and_no_other() {
-    let (readme, source) = (readme(), source());
+fn the_manual_lists_every_exit_code_and_no_other() {
+    let (manual, source) = (manual(), source());
     assert!(source.len() > 20, "{source:?}");
-    assert_eq!(readme.keys().collect::<Vec<_>>(), source.keys().collect::<Vec<_>>());
-    assert!(readme.values().chain(source.values()).all(|meaning| !meaning.is_empty()));
+    assert_eq!(manual.keys().collect::<Vec<_>>(), source.keys().collect::<Vec<_>>());
+    assert!(manual.values().chain(source.values()).all(|meaning| !meaning.is_empty()));
 }
