@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use cardwright::cli::keys::{self, KeyCommand};
 use cardwright::hsm::host;
-use cardwright::hsm::store::Side;
+use cardwright::hsm::store::StoreSide;
 use cardwright::prep::{self, RunArgs, SampleArgs};
 use clap::{Parser, Subcommand};
 
@@ -32,7 +32,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => host::harden().and_then(|()| prep::run(&args)),
-        Command::Key(command) => keys::run(&command, Side::Issuer),
+        Command::Key(command) => keys::run(&command, StoreSide::Issuer),
         Command::Sample(args) => prep::sample(&args),
     };
     match result {

@@ -12,7 +12,7 @@ mod pack;
 mod plan;
 pub mod status;
 
-pub use plan::{Plan, PlanError, Step, check, fewest_commands, plan};
+pub use plan::{ChipPlan, PlanError, PlanStep, check, fewest_commands, plan};
 
 #[cfg(test)]
 mod tests;

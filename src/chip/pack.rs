@@ -5,7 +5,7 @@
 use crate::hsm::{DataPart, PlainCommand};
 use crate::ids::Dgi;
 
-use super::plan::Step;
+use super::plan::PlanStep;
 use super::status::Phase;
 
 /// STORE DATA (GPCS 11.11).
@@ -49,7 +49,7 @@ impl Item<'_> {
     fn part(&self, from: u16, to: u16) -> DataPart {
         match self.clear {
             Some(value) => {
-                DataPart::Clear(value.get(usize::from(from)..usize::from(to)).unwrap_or_default().to_vec())
+                DataPart::Clear(value.get(usize::from(from)..usize::from(to)).unwrap_or_default().into())
             }
             None => DataPart::Protected { dgi: self.dgi, from, to },
         }
@@ -60,7 +60,7 @@ impl Item<'_> {
 pub(super) struct Packer {
     limit: usize,
     share: bool,
-    steps: Vec<Step>,
+    steps: Vec<PlanStep>,
     /// Room left in the last command for more DGIs of this secrecy.
     open: Option<(bool, usize)>,
 }
@@ -93,7 +93,7 @@ impl Packer {
             }
         };
         for item in &unit {
-            self.append(DataPart::Clear(item.header()));
+            self.append(DataPart::Clear(item.header().into()));
             self.append(item.part(0, item.length));
             self.ends(item);
         }
@@ -105,7 +105,7 @@ impl Packer {
         self.begin(item.secret, false);
         let header = item.header();
         let mut room = self.limit.saturating_sub(header.len());
-        self.append(DataPart::Clear(header));
+        self.append(DataPart::Clear(header.into()));
         let mut from = 0u16;
         loop {
             let to = u16::try_from(room).map_or(item.length, |r| from.saturating_add(r)).min(item.length);
@@ -129,7 +129,7 @@ impl Packer {
             p2: self.steps.len().to_le_bytes()[0],
             data: Vec::new(),
         };
-        self.steps.push(Step { command, phase: Phase::StoreData { may_refuse }, ends: Vec::new() });
+        self.steps.push(PlanStep { command, phase: Phase::StoreData { may_refuse }, ends: Vec::new() });
     }
 
     /// Adds a part to the last command; neighbouring clear ones become one.
@@ -150,7 +150,7 @@ impl Packer {
     }
 
     /// The commands.
-    pub fn finish(self) -> Vec<Step> {
+    pub fn finish(self) -> Vec<PlanStep> {
         self.steps
     }
 }

@@ -26,7 +26,7 @@ use super::shop::{proven, spool_directory, spool_of};
 use crate::audit::Document;
 use crate::beside::beside;
 use crate::exit::{Exit, Failure};
-use crate::hsm::client::Client;
+use crate::hsm::client::HsmClient;
 use crate::hsm::{HsmError, Vault};
 use crate::ids::SpoolKeyName;
 use crate::ledger::{Change, Context, JobId, JobState, JobView, Law, Ledger, LedgerError, Reader, rfc3339};
@@ -58,7 +58,7 @@ pub(super) fn delete(
     ledger: &Ledger,
     job: JobId,
     by: Context,
-    connect: &dyn Fn() -> Result<Client, Failure>,
+    connect: &dyn Fn() -> Result<HsmClient, Failure>,
     directory: Option<&Path>,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
@@ -170,7 +170,7 @@ fn own_spool(reader: &Reader, ledger: &Path, view: &JobView) -> Result<PathBuf, 
 
 /// What there is of a spool's key. Keys that cannot be read now are not lost, and with them the papers tell more: nothing is
 /// done before they can be.
-fn key_of(view: &JobView, hsm: &mut Client) -> Result<Key, Failure> {
+fn key_of(view: &JobView, hsm: &mut HsmClient) -> Result<Key, Failure> {
     let Some(key) = view.spool_key else { return Ok(Key::None) };
     // Of no pieces: the key alone is looked for.
     match hsm.unseal(key, 0, &[]) {
@@ -184,7 +184,7 @@ fn key_of(view: &JobView, hsm: &mut Client) -> Result<Key, Failure> {
 /// Ends a spool's key; says what became of it. One that is not there is as good as destroyed, and is told as what it is.
 fn destroyed(
     (job, key): (JobId, SpoolKeyName),
-    hsm: &mut Client,
+    hsm: &mut HsmClient,
     out: &mut dyn Write,
 ) -> Result<String, Failure> {
     match hsm.destroy_spool(key) {
@@ -208,7 +208,7 @@ fn write_missing(
     (view, key): (&JobView, Key),
     papers: &mut Papers<'_>,
     person: bool,
-    connect: &dyn Fn() -> Result<Client, Failure>,
+    connect: &dyn Fn() -> Result<HsmClient, Failure>,
     out: &mut dyn Write,
 ) -> Result<bool, Failure> {
     let job = view.job;

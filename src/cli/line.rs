@@ -19,7 +19,7 @@ use super::signals::Signals;
 use super::simulator::{SimulateArgs, Simulator};
 use crate::exit::{Exit, Failure};
 use crate::hsm::Hsm;
-use crate::hsm::client::{Client, HostProcess};
+use crate::hsm::client::{HostProcess, HsmClient};
 use crate::profile::Line;
 
 /// `cardwright line ...`
@@ -116,7 +116,7 @@ fn keys(line: &Line, args: &CheckArgs, directory: &Path) -> Finding {
     let look = || -> Result<String, Failure> {
         let socket = directory.join("hsm.sock");
         let _host = HostProcess::start(&super::own_program()?, &args.keys, &socket)?;
-        let mut client = Client::connect(&socket)?;
+        let mut client = HsmClient::connect(&socket)?;
         if !args.simulate.simulate {
             allowed(line, client.realm())?;
         }

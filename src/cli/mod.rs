@@ -37,7 +37,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::exit::{Exit, Failure};
-use crate::hsm::client::{Client, HostProcess};
+use crate::hsm::client::{HostProcess, HsmClient};
 
 /// Ends a program: prints an expected failure in one line, and gives its exit code.
 pub fn end(result: Result<Exit, Failure>) -> std::process::ExitCode {
@@ -62,7 +62,7 @@ fn socket_directory() -> Result<tempfile::TempDir, Failure> {
 
 /// An HSM host for as long as a command needs it. Fields are dropped in order.
 struct Keys {
-    hsm: Client,
+    hsm: HsmClient,
     socket: std::path::PathBuf,
     _host: HostProcess,
     _directory: tempfile::TempDir,
@@ -74,12 +74,12 @@ impl Keys {
         let directory = socket_directory()?;
         let socket = directory.path().join("hsm.sock");
         let host = HostProcess::start(&own_program()?, store, &socket)?;
-        Ok(Self { hsm: Client::connect(&socket)?, socket, _host: host, _directory: directory })
+        Ok(Self { hsm: HsmClient::connect(&socket)?, socket, _host: host, _directory: directory })
     }
 
     /// One more connection.
-    fn connect(&self) -> Result<Client, Failure> {
-        Ok(Client::connect(&self.socket)?)
+    fn connect(&self) -> Result<HsmClient, Failure> {
+        Ok(HsmClient::connect(&self.socket)?)
     }
 }
 

@@ -15,7 +15,7 @@ use super::shop::{proven, spool_of};
 use crate::audit::{Document, LedgerId, PublicKey};
 use crate::beside::beside;
 use crate::exit::{Exit, Failure};
-use crate::hsm::client::Client;
+use crate::hsm::client::HsmClient;
 use crate::hsm::{Auditor, Hsm};
 use crate::ledger::{JobId, Reader};
 use crate::modules::sections::{Fulfilment, fulfilment};
@@ -28,7 +28,7 @@ pub(super) struct Papers<'a> {
     job: JobId,
     ledger: LedgerId,
     directory: &'a Path,
-    signer: &'a mut Client,
+    signer: &'a mut HsmClient,
     /// The HSM's audit key.
     key: PublicKey,
     _alone: Flock<File>,
@@ -52,7 +52,7 @@ type Text<'a> = &'a mut dyn FnMut(&mut dyn Write) -> Result<(), Failure>;
 pub(super) fn write(
     reader: &Reader,
     job: JobId,
-    connect: &dyn Fn() -> Result<Client, Failure>,
+    connect: &dyn Fn() -> Result<HsmClient, Failure>,
     directory: &Path,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
@@ -69,7 +69,7 @@ impl<'a> Papers<'a> {
         job: JobId,
         ledger: LedgerId,
         directory: &'a Path,
-        signer: &'a mut Client,
+        signer: &'a mut HsmClient,
     ) -> Result<Self, Failure> {
         let failed = |what: std::io::Error| {
             Failure::new(Exit::Io, format!("papers: directory {}: {what}", directory.display()))

@@ -24,8 +24,8 @@ use super::stations;
 use crate::beside::beside;
 use crate::daemon::policy::Ask;
 use crate::exit::{Exit, Failure};
-use crate::hsm::client::{Client, Counter, HostProcess};
-use crate::hsm::{Admission, Auditor, Hsm, Realm, SpoolKey, Vault};
+use crate::hsm::client::{HostProcess, HsmCallCounter, HsmClient};
+use crate::hsm::{Auditor, FileAdmission, Hsm, Realm, SpoolKey, Vault};
 use crate::ledger::{
     Change, Context, JobId, JobState, JobView, Ledger, LedgerError, NewJob, Reader, RecordState,
 };
@@ -64,7 +64,7 @@ pub(super) struct Shop {
     socket: PathBuf,
     realm: Realm,
     /// Calls to the HSM for the job on the line.
-    calls: Counter,
+    calls: HsmCallCounter,
 }
 
 /// How the processes of a shop ended.
@@ -107,7 +107,7 @@ impl Shop {
         }
         let socket = directory.path().join("hsm.sock");
         let host = HostProcess::start(&super::own_program()?, keys, &socket)?;
-        let auditor = Client::connect(&socket)?;
+        let auditor = HsmClient::connect(&socket)?;
         let realm = auditor.realm();
         if !simulate.simulate {
             allowed(&line, realm)?;
@@ -128,7 +128,7 @@ impl Shop {
             host: Mutex::new(host),
             socket,
             realm,
-            calls: Counter::default(),
+            calls: HsmCallCounter::default(),
             ledger,
         })
     }
@@ -139,8 +139,8 @@ impl Shop {
     }
 
     /// The HSM, for spools and papers.
-    pub(super) fn connect(&self) -> Result<Client, Failure> {
-        Ok(Client::connect(&self.socket)?)
+    pub(super) fn connect(&self) -> Result<HsmClient, Failure> {
+        Ok(HsmClient::connect(&self.socket)?)
     }
 
     fn shredded(&self) -> bool {
@@ -179,13 +179,13 @@ impl Shop {
             cards: accepted.cards,
         };
         // The HSM first: it is noted for this ledger, whose job it then becomes; after a crash between the two it is again.
-        let admission = Admission {
+        let admission = FileAdmission {
             issuer_id: new.issuer_id.clone(),
             file_id: new.file_id.clone(),
             digest: new.digest,
             ledger,
         };
-        let admitted = Client::connect(&self.socket).and_then(|mut hsm| hsm.admit(&admission));
+        let admitted = HsmClient::connect(&self.socket).and_then(|mut hsm| hsm.admit(&admission));
         let accepted_job = match admitted {
             Ok(()) => self.ledger.new_job(new).map_err(|error| self.seen(error)),
             Err(error) => Err(error.into()),
@@ -512,7 +512,7 @@ fn forget_unfinished(ledger: &Ledger, socket: &Path) -> Result<(), Failure> {
     let jobs = reader.jobs()?;
     // The key of data that were deleted is to be gone, even if it was missing then and came back with another store.
     let keys: Vec<_> = jobs.iter().filter(|job| !job.deleted).filter_map(|job| job.spool_key).collect();
-    Client::connect(socket)?.keep_spools(reader.id()?, &keys)?;
+    HsmClient::connect(socket)?.keep_spools(reader.id()?, &keys)?;
     let names: Vec<_> = jobs.iter().filter_map(|job| Path::new(&job.spool).file_name()).collect();
     remove(ledger.path(), |file| {
         file.extension().is_some_and(|e| e == "cwf1") && file.file_name().is_none_or(|n| !names.contains(&n))

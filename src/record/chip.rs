@@ -21,7 +21,8 @@ pub use error::{ChipError, ChipFault, List};
 pub use rules::Scratch;
 pub use view::{ApplicationView, walk};
 
-use crate::ids::{Aid, CardRef, Dgi, KekId, SecLevel};
+use crate::ids::{Aid, CardRef, Dgi, KekId};
+use crate::scp::SecLevel;
 
 /// The CHP section of a record.
 pub struct ChipSection {

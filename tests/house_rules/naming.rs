@@ -302,7 +302,7 @@ fn only_the_composition_root_names_concrete_links_and_hsms() {
         &[
             ("src/pipeline/a.rs", "use drivers::sim::SimLink;"),
             ("src/modules/a.rs", "fn a() { SerialLink::open(b) }"),
-            ("src/modules/a.rs", "use crate::hsm::client::Client;"),
+            ("src/modules/a.rs", "use crate::hsm::client::HsmClient;"),
             ("src/prep/a.rs", "use crate::hsm::soft::SoftHsm;"),
         ],
         &[

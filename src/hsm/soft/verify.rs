@@ -12,12 +12,13 @@ use crate::crypto::{
     ApplicationScope, CipherKey, CryptoError, Purpose, Suite, application_mac_input, trailer_mac_input,
     unwrap_mac_key,
 };
-use crate::hsm::store::{KekRules, SecretEntry, Store};
+use crate::hsm::store::{KekRules, KeyStore, SecretEntry};
 use crate::hsm::{DataFault, HsmError, TrailerRequest, VerifyRequest};
-use crate::ids::{Aid, Dgi, IssuerId, KekId, KmcRef, SecLevel};
+use crate::ids::{Aid, Dgi, IssuerId, KekId, KmcRef};
 use crate::record::chip::{Application, Cmode, EncType};
+use crate::scp::SecLevel;
 
-/// Blocks of DEK ciphers: SCP02 has 8, SCP03 16.
+/// Blocks of DEK ciphers: TDES has 8, AES 16.
 const CARD_BLOCKS: [u8; 2] = [8, 16];
 
 /// What a DGI's value must be when its card is personalized.
@@ -31,7 +32,7 @@ pub(super) enum Expected {
 }
 
 /// A verified application, opened.
-pub(super) struct Prepared {
+pub(super) struct PreparedApplication {
     pub(super) aid: Aid,
     pub(super) kek: KekId,
     pub(super) allow: Vec<KmcRef>,
@@ -40,7 +41,7 @@ pub(super) struct Prepared {
     pub(super) values: Vec<(Dgi, Expected)>,
 }
 
-impl Prepared {
+impl PreparedApplication {
     /// Protected DGIs with the length that the card gets.
     pub(super) fn protected(&self) -> Result<Vec<(Dgi, u16)>, HsmError> {
         let protected = self.values.iter().filter_map(|(dgi, expected)| match expected {
@@ -62,7 +63,7 @@ fn fault(aid: &Aid, fault: DataFault) -> HsmError {
 
 /// The KEK that a file names, if type and issuer are those of the store.
 fn kek<'s>(
-    store: &'s Store,
+    store: &'s KeyStore,
     id: KekId,
     tk_type: u8,
     issuer_id: &IssuerId,
@@ -95,7 +96,7 @@ fn mac_is_right(
 }
 
 /// The Trailer's MAC.
-pub(super) fn trailer(store: &Store, request: &TrailerRequest) -> Result<(), HsmError> {
+pub(super) fn trailer(store: &KeyStore, request: &TrailerRequest) -> Result<(), HsmError> {
     let (entry, rules) = kek(store, request.kek, request.tk_type, &request.issuer_id)?;
     if entry.kcv() != request.kcv {
         return Err(HsmError::KekMismatch(request.kek));
@@ -119,7 +120,10 @@ pub(super) fn trailer(store: &Store, request: &TrailerRequest) -> Result<(), Hsm
 }
 
 /// One application: its MAC, then its rules, then its values.
-pub(super) fn application(store: &Store, request: &VerifyRequest) -> Result<Prepared, HsmError> {
+pub(super) fn application(
+    store: &KeyStore,
+    request: &VerifyRequest,
+) -> Result<PreparedApplication, HsmError> {
     if !CARD_BLOCKS.contains(&request.card_block) {
         return Err(HsmError::Unsupported(format!("a card block of {} bytes", request.card_block)));
     }
@@ -147,7 +151,7 @@ pub(super) fn application(store: &Store, request: &VerifyRequest) -> Result<Prep
 
     consistent(&application, request).map_err(wrong)?;
     let level = application.pdi.level;
-    if application.has_secrets() && level < rules.min_seclev {
+    if application.has_secrets() && !level.covers(rules.min_seclev) {
         return Err(wrong(DataFault::LevelBelowMinimum(level.into())));
     }
 
@@ -169,7 +173,7 @@ pub(super) fn application(store: &Store, request: &VerifyRequest) -> Result<Prep
         };
         values.push((data.dgi, expected));
     }
-    Ok(Prepared {
+    Ok(PreparedApplication {
         aid: application.aid,
         kek: rules.id,
         allow: rules.allow.clone(),

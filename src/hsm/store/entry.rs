@@ -5,18 +5,19 @@ use std::fmt;
 use serde::Deserialize;
 
 use crate::crypto::{CipherKey, Suite};
-use crate::ids::{IssuerId, Kcv, KekId, KmcRef, SecLevel};
+use crate::ids::{IssuerId, Kcv, KekId, KmcRef};
+use crate::scp::SecLevel;
 
 /// Whose store: what it may hold depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
+pub enum StoreSide {
     /// KEK and KMC only.
     Bureau,
     /// Issuers' keys too.
     Issuer,
 }
 
-impl fmt::Display for Side {
+impl fmt::Display for StoreSide {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Bureau => "bureau",
@@ -27,7 +28,7 @@ impl fmt::Display for Side {
 
 /// What a key is for (DESIGN.md section 5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub enum Usage {
+pub enum KeyUsage {
     /// Key encryption key: gives the keys that protect a file.
     #[serde(rename = "KEK")]
     Kek,
@@ -57,14 +58,14 @@ pub enum Usage {
     Pvk,
 }
 
-impl Usage {
+impl KeyUsage {
     /// Whether a store of this side may hold it.
-    pub fn allowed(self, side: Side) -> bool {
-        side == Side::Issuer || matches!(self, Self::Kek | Self::Kmc)
+    pub fn allowed(self, side: StoreSide) -> bool {
+        side == StoreSide::Issuer || matches!(self, Self::Kek | Self::Kmc)
     }
 }
 
-impl fmt::Display for Usage {
+impl fmt::Display for KeyUsage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Kek => "KEK",
@@ -145,7 +146,7 @@ pub struct KekRules {
 }
 
 /// What else an entry is, by usage.
-pub(super) enum Role {
+pub(super) enum EntryRole {
     Kek(KekRules),
     Kmc(KmcRef),
     Issuer,
@@ -154,13 +155,13 @@ pub(super) enum Role {
 /// A key of the store. Shows everything but its value.
 pub struct SecretEntry {
     pub(super) label: String,
-    pub(super) usage: Usage,
+    pub(super) usage: KeyUsage,
     pub(super) key_type: KeyType,
     pub(super) id: String,
     pub(super) version: u8,
     pub(super) key: CipherKey,
     pub(super) odd_parity: bool,
-    pub(super) role: Role,
+    pub(super) role: EntryRole,
 }
 
 impl SecretEntry {
@@ -170,7 +171,7 @@ impl SecretEntry {
     }
 
     /// What it is for.
-    pub fn usage(&self) -> Usage {
+    pub fn usage(&self) -> KeyUsage {
         self.usage
     }
 
@@ -207,16 +208,16 @@ impl SecretEntry {
     /// The rules, if it is a KEK.
     pub fn kek(&self) -> Option<&KekRules> {
         match &self.role {
-            Role::Kek(rules) => Some(rules),
-            Role::Kmc(_) | Role::Issuer => None,
+            EntryRole::Kek(rules) => Some(rules),
+            EntryRole::Kmc(_) | EntryRole::Issuer => None,
         }
     }
 
     /// The reference, if it is a KMC.
     pub fn kmc(&self) -> Option<KmcRef> {
         match &self.role {
-            Role::Kmc(kmc) => Some(*kmc),
-            Role::Kek(_) | Role::Issuer => None,
+            EntryRole::Kmc(kmc) => Some(*kmc),
+            EntryRole::Kek(_) | EntryRole::Issuer => None,
         }
     }
 }

@@ -152,7 +152,8 @@ impl ChipModule {
             Identify::InitializeUpdate => {
                 let first = product.applications.first();
                 let first = first.ok_or_else(|| Fault::data("the product has no application"))?;
-                Ok(self.challenge(&first.aid)?.keys.key_data)
+                let channel = super::chip_of(product)?.channel;
+                Ok(self.challenge(&first.aid, channel)?.answer.key_data)
             }
         }
     }

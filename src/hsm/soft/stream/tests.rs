@@ -51,7 +51,7 @@ proptest! {
                     parts.push(DataPart::Protected { dgi: Dgi(0x8000), from: offset, to: offset + 1 });
                     offset += 1;
                 } else {
-                    parts.push(DataPart::Clear(vec![*byte]));
+                    parts.push(DataPart::Clear(vec![*byte].into()));
                 }
             }
             sent.extend_from_slice(&stream.command(kind, &parts).unwrap());
@@ -67,7 +67,7 @@ proptest! {
     ) {
         let values = values();
         let mut stream = Stream::new(&values);
-        let result = stream.command(encrypted, &[DataPart::Clear(bytes.clone())]);
+        let result = stream.command(encrypted, &[DataPart::Clear(bytes.clone().into())]);
         let header = if bytes.get(2) == Some(&0xFF) { 5 } else { 3 };
         if result.is_ok() && bytes.len() >= header {
             let dgi = u16::from_be_bytes([bytes[0], bytes[1]]);
@@ -82,5 +82,5 @@ fn more_than_255_bytes_are_refused_before_they_pile_up() {
     let mut stream = Stream::new(&values);
     let mut data = vec![0x01, 0x03, 0xFF, 0x01, 0x2C];
     data.extend([8; 251]);
-    assert!(stream.command(false, &[DataPart::Clear(data)]).is_err());
+    assert!(stream.command(false, &[DataPart::Clear(data.into())]).is_err());
 }

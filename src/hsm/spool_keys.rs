@@ -23,7 +23,7 @@ use aes_gcm::{Aes256Gcm, KeyInit};
 use hex::FromHex;
 use zeroize::Zeroizing;
 
-use super::kept::Kept;
+use super::companion::CompanionFile;
 use super::{HsmError, PIECE, PIECE_TAG, Refusal, Vault};
 use crate::audit::LedgerId;
 use crate::exit::Failure;
@@ -37,13 +37,13 @@ type Key = Option<Zeroizing<[u8; 32]>>;
 type Keys = BTreeMap<SpoolKeyName, (LedgerId, Key)>;
 
 /// The spools' keys of a store.
-pub(super) struct Spools {
-    kept: Kept,
-    open: Mutex<BTreeMap<SpoolKeyName, Open>>,
+pub(super) struct SpoolKeys {
+    kept: CompanionFile,
+    open: Mutex<BTreeMap<SpoolKeyName, SpoolCipher>>,
 }
 
 /// A key in use.
-struct Open {
+struct SpoolCipher {
     cipher: Arc<Aes256Gcm>,
     /// The next number to be sealed, if this host made the key.
     next: Option<u64>,
@@ -53,10 +53,10 @@ fn no_random() -> HsmError {
     HsmError::Host("the system gives no random numbers".into())
 }
 
-impl Spools {
+impl SpoolKeys {
     /// Of the store at this path.
     pub(super) fn beside(store: &Path) -> Self {
-        Self { kept: Kept::beside(store, "-spools", HsmError::Spools), open: Mutex::default() }
+        Self { kept: CompanionFile::beside(store, "-spools", HsmError::Spools), open: Mutex::default() }
     }
 
     /// See [`Vault::new_spool`].
@@ -64,7 +64,7 @@ impl Spools {
         let (mut name, mut key) = ([0; 16], Zeroizing::new([0; 32]));
         getrandom::fill(&mut name).map_err(|_| no_random())?;
         getrandom::fill(&mut *key).map_err(|_| no_random())?;
-        let (name, open) = (SpoolKeyName(name), Open { cipher: cipher(&key), next: Some(0) });
+        let (name, open) = (SpoolKeyName(name), SpoolCipher { cipher: cipher(&key), next: Some(0) });
         let _lock = self.kept.lock()?;
         let mut keys = self.read()?;
         keys.insert(name, (ledger, Some(key)));
@@ -170,7 +170,7 @@ impl Spools {
             Some((_, None)) => return Err(HsmError::SpoolKeyDestroyed(spool)),
             Some((_, Some(key))) => cipher(key),
         };
-        self.open()?.entry(spool).or_insert(Open { cipher: Arc::clone(&cipher), next: None });
+        self.open()?.entry(spool).or_insert(SpoolCipher { cipher: Arc::clone(&cipher), next: None });
         Ok(cipher)
     }
 
@@ -178,7 +178,7 @@ impl Spools {
         HsmError::NoSpoolKey(self.kept.path().display().to_string(), spool)
     }
 
-    fn open(&self) -> Result<MutexGuard<'_, BTreeMap<SpoolKeyName, Open>>, HsmError> {
+    fn open(&self) -> Result<MutexGuard<'_, BTreeMap<SpoolKeyName, SpoolCipher>>, HsmError> {
         self.open.lock().map_err(|_| HsmError::Host("a thread of it failed; restart it".into()))
     }
 
@@ -274,11 +274,11 @@ impl Sealer for SpoolKey {
     }
 
     fn seal(&mut self, first: u64, clear: &[u8]) -> Result<Vec<u8>, Failure> {
-        Ok(self.vault.seal(self.name, first, clear)?)
+        Ok(self.vault.seal(self.name, first, clear)?.into_vec())
     }
 
     fn unseal(&mut self, first: u64, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Failure> {
-        Ok(self.vault.unseal(self.name, first, sealed).map(Zeroizing::new)?)
+        Ok(self.vault.unseal(self.name, first, sealed).map(|clear| Zeroizing::new(clear.into_vec()))?)
     }
 }
 
@@ -289,14 +289,14 @@ mod tests {
     const A: LedgerId = LedgerId([0xA; 16]);
     const B: LedgerId = LedgerId([0xB; 16]);
 
-    fn store() -> (tempfile::TempDir, Spools) {
+    fn store() -> (tempfile::TempDir, SpoolKeys) {
         let directory = tempfile::tempdir().unwrap();
-        let spools = Spools::beside(&directory.path().join("store"));
+        let spools = SpoolKeys::beside(&directory.path().join("store"));
         (directory, spools)
     }
 
-    fn again(directory: &tempfile::TempDir) -> Spools {
-        Spools::beside(&directory.path().join("store"))
+    fn again(directory: &tempfile::TempDir) -> SpoolKeys {
+        SpoolKeys::beside(&directory.path().join("store"))
     }
 
     fn text() -> Vec<u8> {

@@ -24,14 +24,14 @@ use hex::FromHex;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::kept::Kept;
-use super::{Admission, AuditInfo, HsmError};
+use super::companion::CompanionFile;
+use super::{AuditInfo, FileAdmission, HsmError};
 use crate::audit::{AuditKey, Checkpoint, Document, LedgerId, Place, Signature};
 
 const FIRST: &str = "cardwright audit book 1 TEST";
 
 /// The book of a store.
-pub(super) struct Book(Kept);
+pub(super) struct AuditBook(CompanionFile);
 
 /// What stands in it.
 struct Entries {
@@ -45,10 +45,10 @@ fn fault(what: impl std::fmt::Display) -> HsmError {
     HsmError::Book(what.to_string())
 }
 
-impl Book {
+impl AuditBook {
     /// Of the store at this path.
     pub(super) fn beside(store: &Path) -> Self {
-        Self(Kept::beside(store, "-audit", HsmError::Book))
+        Self(CompanionFile::beside(store, "-audit", HsmError::Book))
     }
 
     /// Makes the book of a new store, with a new audit key. One that is there and was never used is kept; any other is
@@ -101,7 +101,7 @@ impl Book {
     }
 
     /// Notes that a file goes into a ledger. One that went into another ledger is refused; the same again is not.
-    pub(super) fn admit(&self, file: &Admission) -> Result<(), HsmError> {
+    pub(super) fn admit(&self, file: &FileAdmission) -> Result<(), HsmError> {
         let mut name = Sha256::new_with_prefix(b"CWF1");
         for part in [file.issuer_id.as_str(), file.file_id.as_str()] {
             name.update([u8::try_from(part.len()).unwrap_or(u8::MAX)]);
@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn a_ledger_only_goes_forward() {
         let directory = tempfile::tempdir().unwrap();
-        let book = Book::make(&directory.path().join("store")).unwrap();
+        let book = AuditBook::make(&directory.path().join("store")).unwrap();
         let before = book.info(A).unwrap();
         assert_eq!((before.head, before.generation), (None, 0));
         let first = book.checkpoint(place(A, 7, 1)).unwrap();
@@ -242,7 +242,7 @@ mod tests {
         ));
         book.checkpoint(place(A, 8, 3)).unwrap();
         book.checkpoint(place(B, 1, 1)).unwrap();
-        let again = Book::beside(&directory.path().join("store")).info(A).unwrap();
+        let again = AuditBook::beside(&directory.path().join("store")).info(A).unwrap();
         assert_eq!((again.head, again.generation, again.key), (Some(place(A, 8, 3)), 4, before.key));
         let mode = std::fs::metadata(directory.path().join("store-audit")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
@@ -252,18 +252,20 @@ mod tests {
     fn it_is_made_with_the_store_and_never_anew() {
         let directory = tempfile::tempdir().unwrap();
         let (store, path) = (directory.path().join("store"), directory.path().join("store-audit"));
-        assert!(matches!(Book::beside(&store).info(A), Err(HsmError::Book(why)) if why.contains("missing")));
+        assert!(
+            matches!(AuditBook::beside(&store).info(A), Err(HsmError::Book(why)) if why.contains("missing"))
+        );
         assert!(!path.exists());
-        let key = Book::make(&store).unwrap().info(A).unwrap().key;
-        assert_eq!(Book::make(&store).unwrap().info(A).unwrap().key, key);
-        Book::beside(&store).checkpoint(place(A, 1, 1)).unwrap();
-        assert!(matches!(Book::make(&store), Err(HsmError::Book(why)) if why.contains("another store")));
+        let key = AuditBook::make(&store).unwrap().info(A).unwrap().key;
+        assert_eq!(AuditBook::make(&store).unwrap().info(A).unwrap().key, key);
+        AuditBook::beside(&store).checkpoint(place(A, 1, 1)).unwrap();
+        assert!(matches!(AuditBook::make(&store), Err(HsmError::Book(why)) if why.contains("another store")));
     }
 
     #[test]
     fn a_file_goes_into_one_ledger() {
         let directory = tempfile::tempdir().unwrap();
-        let book = Book::make(&directory.path().join("store")).unwrap();
+        let book = AuditBook::make(&directory.path().join("store")).unwrap();
         book.note([[1; 32], [2; 32]], A).unwrap();
         book.note([[1; 32], [2; 32]], A).unwrap();
         assert_eq!(book.info(A).unwrap().generation, 1);
@@ -277,7 +279,7 @@ mod tests {
     fn a_damaged_book_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let (book, path) =
-            (Book::make(&directory.path().join("store")).unwrap(), directory.path().join("store-audit"));
+            (AuditBook::make(&directory.path().join("store")).unwrap(), directory.path().join("store-audit"));
         book.checkpoint(place(A, 7, 1)).unwrap();
         book.note([[1; 32], [2; 32]], A).unwrap();
         let good = std::fs::read(&path).unwrap();

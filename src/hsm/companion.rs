@@ -22,13 +22,13 @@ use crate::beside::beside;
 const MAX: u64 = 1 << 26;
 
 /// Such a file.
-pub(super) struct Kept {
+pub(super) struct CompanionFile {
     path: PathBuf,
     /// Its fault, as an error.
     fault: fn(String) -> HsmError,
 }
 
-impl Kept {
+impl CompanionFile {
     /// `<store><suffix>`; made with the first change.
     pub(super) fn beside(store: &Path, suffix: &str, fault: fn(String) -> HsmError) -> Self {
         Self { path: beside(store, suffix), fault }
