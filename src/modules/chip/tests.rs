@@ -348,7 +348,7 @@ fn a_wrong_cryptogram_ends_the_card_without_another_initialize_update() {
     {
         let trace = trace.lock().unwrap();
         assert_eq!(trace.iter().filter(|t| t.starts_with("8050")).count(), 1);
-        assert_eq!(trace[3..], ["open", "off"]);
+        assert_eq!(trace[4..], ["open", "off"]);
     }
     // Not even if it is asked to go on: the answer of the first one is used up.
     let fault = module.personalize(&work).unwrap_err();
@@ -413,8 +413,8 @@ fn t0_cards_are_asked_for_their_answers() {
     let (outcome, trace) = bench.run(&work());
     // Of these, SELECT and two READ RECORD read the chip back.
     assert_eq!(outcome.unwrap().commands, 17);
-    assert_eq!(trace[2], "00C0000010");
-    assert_eq!(trace[4], "00C000001C");
+    assert_eq!(trace[3], "00C0000010");
+    assert_eq!(trace[5], "00C000001C");
 }
 
 #[test]
