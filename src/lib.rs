@@ -6,6 +6,7 @@
 
 pub mod audit;
 mod beside;
+pub mod bureau;
 pub mod chip;
 pub mod cli;
 pub mod crypto;
@@ -13,6 +14,7 @@ pub mod daemon;
 pub mod exit;
 pub mod hsm;
 pub mod ids;
+pub mod inspect;
 pub mod ledger;
 pub mod modules;
 pub mod outputs;
@@ -23,4 +25,5 @@ pub mod profile;
 pub mod record;
 pub mod report;
 pub mod scp;
+pub mod signals;
 pub mod tlv;

@@ -18,7 +18,7 @@ enum Verb {
     /// Accept an output file and personalize it in the foreground.
     Run(cli::run::RunArgs),
     /// Look into an output file.
-    Inspect(cli::look::LookArgs),
+    Inspect(cli::inspect::InspectArgs),
     /// Jobs in the ledger.
     Job(cli::job::JobArgs),
     /// Cards in the ledger.
@@ -55,7 +55,7 @@ fn main() -> std::process::ExitCode {
 fn run(verb: Verb) -> Result<cardwright::exit::Exit, Failure> {
     match verb {
         Verb::Run(args) => cli::run::run(&args),
-        Verb::Inspect(args) => cli::look::run(args),
+        Verb::Inspect(args) => cli::inspect::run(&args),
         Verb::Job(args) => cli::job::run(args),
         Verb::Card(args) => cli::card::run(args),
         Verb::Stock(args) => cli::stock::run(args),

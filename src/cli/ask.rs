@@ -1,19 +1,19 @@
 //! `cardwright card ask`: what cards that lie in the line say of themselves, in words and as JSON.
 //!
-//! Not here: asking them (`shop::ask`).
+//! Not here: asking them (`bureau::survey`).
 
 use std::io::Write;
 use std::path::PathBuf;
 
 use super::common::{ByArg, Early, LedgerArg, Selection, json};
-use super::shop::Shop;
-use super::shop::ask::{Found, Station};
-use super::signals::Signals;
-use super::simulator::SimulateArgs;
+use super::simulate::SimulateArgs;
+use crate::bureau::opening::Shop;
+use crate::bureau::survey::{Found, Station};
 use crate::exit::{Exit, Failure};
 use crate::ledger::JobId;
 use crate::modules::{Life, Read, Told};
 use crate::report;
+use crate::signals::Signals;
 
 /// Said when a signal ends the program.
 const STOPPED: &str = "stopped by the operator; no card was changed or moved";
@@ -25,7 +25,7 @@ const NO_CARD: &str = "no-card";
 pub struct AskArgs {
     /// Ask at this station alone: one where a card was put into the reader by hand, say
     #[arg(long, value_name = "STATION")]
-    pub(super) station: Option<String>,
+    pub station: Option<String>,
     /// Line profile: a shipped name or a .toml file
     #[arg(long)]
     line: Option<String>,
@@ -40,7 +40,7 @@ pub struct AskArgs {
 
 impl AskArgs {
     /// A daemon has its line and knows who asks.
-    pub(super) fn none(&self) -> Result<(), Failure> {
+    pub fn none(&self) -> Result<(), Failure> {
         self.by.none()?;
         match self.line.is_some() || self.simulate.simulate {
             true => {
@@ -52,7 +52,7 @@ impl AskArgs {
 }
 
 /// Asks in the foreground.
-pub(super) fn execute(
+pub fn execute(
     args: &AskArgs,
     job: JobId,
     which: &Selection,
@@ -67,7 +67,7 @@ pub(super) fn execute(
     let keys = keys.ok_or_else(|| missing("name the key store by --keys or CARDWRIGHT_KEYS"))?;
     let seq = one_or_all(which)?;
     let signals = Signals::handle(STOPPED)?;
-    let shop = Shop::open(line, keys, &ledger.ledger, &args.simulate, &signals)?;
+    let shop = Shop::open(line, keys, &ledger.ledger, &args.simulate.simulation(), &signals)?;
     let found = shop.ask(job, seq, args.station.as_deref(), &args.by.actor());
     let ended = shop.close();
     let found = found?;
@@ -77,7 +77,7 @@ pub(super) fn execute(
 }
 
 /// The record that is asked about; `None` for all.
-pub(super) fn one_or_all(which: &Selection) -> Result<Option<u32>, Failure> {
+pub fn one_or_all(which: &Selection) -> Result<Option<u32>, Failure> {
     match which {
         Selection::One(seq) => Ok(Some(*seq)),
         Selection::All => Ok(None),
@@ -88,7 +88,7 @@ pub(super) fn one_or_all(which: &Selection) -> Result<Option<u32>, Failure> {
 }
 
 /// Tells what was found.
-pub(super) fn tell(found: &Found, as_json: bool, out: &mut dyn Write) -> Result<Exit, Early> {
+pub fn tell(found: &Found, as_json: bool, out: &mut dyn Write) -> Result<Exit, Early> {
     if as_json {
         json(out, found)?;
     } else {

@@ -8,6 +8,8 @@ use serde::Serialize;
 use super::common::{Early, LedgerArg, SocketArg, json, on_stdout};
 use super::remote;
 use crate::audit::PublicKey;
+use crate::bureau::key_host::Keys;
+use crate::bureau::papers;
 use crate::daemon::wire;
 use crate::exit::{Exit, Failure};
 use crate::hsm::{AuditInfo, Auditor};
@@ -88,7 +90,7 @@ pub fn run(args: &AuditArgs) -> Result<Exit, Failure> {
             let known = keys.as_ref().map(|keys| ask(keys, args)).transpose()?;
             verify(&Reader::open_as_it_is(&args.ledger.ledger)?, known.as_ref(), *key, *json, out)
         }
-        AuditVerb::Document { paper, key } => Ok(super::papers::check(paper, *key, out)?),
+        AuditVerb::Document { paper, key } => Ok(papers::check(paper, *key, out)?),
         AuditVerb::Export => export(&Reader::open(&args.ledger.ledger)?, out),
     })
 }
@@ -96,7 +98,7 @@ pub fn run(args: &AuditArgs) -> Result<Exit, Failure> {
 /// What the HSM knows of the ledger.
 fn ask(keys: &std::path::Path, args: &AuditArgs) -> Result<AuditInfo, Failure> {
     let ledger = Reader::open_as_it_is(&args.ledger.ledger)?.id()?;
-    Ok(super::Keys::open(keys)?.hsm.audit(ledger)?)
+    Ok(Keys::open(keys)?.hsm.audit(ledger)?)
 }
 
 /// The outcome as JSON.
@@ -115,7 +117,7 @@ struct Verdict<'a> {
     findings: &'a [audit::Finding],
 }
 
-pub(super) fn verify(
+pub(crate) fn verify(
     reader: &Reader,
     known: Option<&AuditInfo>,
     pinned: Option<PublicKey>,

@@ -158,7 +158,7 @@ impl CardVerb {
     }
 }
 
-pub(super) fn execute(args: &CardArgs, out: &mut dyn Write) -> Result<Exit, Early> {
+pub(crate) fn execute(args: &CardArgs, out: &mut dyn Write) -> Result<Exit, Early> {
     let reader = Reader::open(&args.ledger.ledger)?;
     let (which, by, what) = match &args.verb {
         CardVerb::Show { which } => return show(&reader, which.job, &which.seq, args.json, out),
@@ -185,7 +185,7 @@ pub(super) fn execute(args: &CardArgs, out: &mut dyn Write) -> Result<Exit, Earl
 }
 
 /// Has the ledger note what a person says of cards, and tells what became of it.
-pub(super) fn decide(
+pub fn decide(
     ledger: &Ledger,
     job: JobId,
     which: &Selection,
@@ -236,7 +236,7 @@ pub(super) fn decide(
 }
 
 /// The records that `all` means.
-pub(super) fn applicable(reader: &Reader, job: JobId, what: Ask) -> Result<Vec<u32>, LedgerError> {
+pub fn applicable(reader: &Reader, job: JobId, what: Ask) -> Result<Vec<u32>, LedgerError> {
     match what {
         Ask::FoundGood => reader.in_state(job, RecordState::Unknown),
         Ask::Destroyed => reader.to_destroy(job),
@@ -295,7 +295,7 @@ fn all_refusals(first: LedgerError, refused: &[Refused]) -> Failure {
 }
 
 /// Shows cards.
-pub(super) fn show(
+pub fn show(
     reader: &Reader,
     job: JobId,
     which: &Selection,

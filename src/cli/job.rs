@@ -4,6 +4,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::common::{ByArg, Early, LedgerArg, SocketArg, json, on_stdout};
+use crate::bureau::key_host::Keys;
+use crate::bureau::{deletion, papers};
 use crate::daemon::{policy::Ask, wire};
 use crate::exit::{Exit, Failure};
 use crate::ledger::{Change, Context, JobId, JobView, Ledger, Reader, rfc3339};
@@ -162,12 +164,12 @@ fn absolute(path: &Path) -> Result<String, Failure> {
     Ok(absolute.display().to_string())
 }
 
-fn opened(keys: Option<&PathBuf>) -> Result<super::Keys, Failure> {
+fn opened(keys: Option<&PathBuf>) -> Result<Keys, Failure> {
     let missing = || Failure::new(Exit::Usage, "operator: name the key store by --keys or CARDWRIGHT_KEYS");
-    super::Keys::open(keys.ok_or_else(missing)?)
+    Keys::open(keys.ok_or_else(missing)?)
 }
 
-pub(super) fn execute(args: &JobArgs, out: &mut dyn Write) -> Result<Exit, Early> {
+pub(crate) fn execute(args: &JobArgs, out: &mut dyn Write) -> Result<Exit, Early> {
     let reader = Reader::open(&args.ledger.ledger)?;
     match &args.verb {
         // Not about the ledger alone: `run` has sent them on.
@@ -181,7 +183,7 @@ pub(super) fn execute(args: &JobArgs, out: &mut dyn Write) -> Result<Exit, Early
             // Before the keys are asked for: an open job has none.
             report::closeout::closed(&reader.job(*job)?)?;
             let keys = opened(keys.as_ref())?;
-            super::papers::write(&reader, *job, &|| keys.connect(), to, out)?
+            papers::write(&reader, *job, &|| keys.connect(), to, out)?
         }
         JobVerb::Show { job } => show(&reader.job(*job)?, args.json, out)?,
         JobVerb::Report { job } => report(&reader, *job, &args.ledger.ledger, args.json, out)?,
@@ -191,7 +193,7 @@ pub(super) fn execute(args: &JobArgs, out: &mut dyn Write) -> Result<Exit, Early
             let keys = opened(keys.as_ref())?;
             let ledger = Ledger::open_audited(&args.ledger.ledger, Box::new(keys.connect()?))?;
             let by = Context::by(by.actor());
-            super::delete::delete(&ledger, *job, by, &|| keys.connect(), to.as_deref(), out)?;
+            deletion::delete(&ledger, *job, by, &|| keys.connect(), to.as_deref(), out)?;
             ledger.close()?;
         }
         JobVerb::Close { job, by } => {
@@ -209,7 +211,7 @@ pub(super) fn execute(args: &JobArgs, out: &mut dyn Write) -> Result<Exit, Early
 }
 
 /// Shows all jobs.
-pub(super) fn list(jobs: &[JobView], as_json: bool, out: &mut dyn Write) -> Result<(), Early> {
+pub fn list(jobs: &[JobView], as_json: bool, out: &mut dyn Write) -> Result<(), Early> {
     if as_json {
         return json(out, &jobs);
     }
@@ -236,7 +238,7 @@ pub(super) fn list(jobs: &[JobView], as_json: bool, out: &mut dyn Write) -> Resu
 }
 
 /// Shows one.
-pub(super) fn show(job: &JobView, as_json: bool, out: &mut dyn Write) -> Result<(), Early> {
+pub fn show(job: &JobView, as_json: bool, out: &mut dyn Write) -> Result<(), Early> {
     if as_json {
         return json(out, job);
     }
@@ -256,7 +258,7 @@ pub(super) fn show(job: &JobView, as_json: bool, out: &mut dyn Write) -> Result<
 }
 
 /// Shows the report of a job.
-pub(super) fn report(
+pub fn report(
     reader: &Reader,
     job: JobId,
     ledger: &Path,

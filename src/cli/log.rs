@@ -11,7 +11,7 @@ use crate::ledger::{Event, JobId, Reader};
 use crate::report::events::{text, write_json};
 
 /// Events read at a time: short reads let the writer checkpoint.
-pub(super) const PAGE: u32 = 1000;
+pub const PAGE: u32 = 1000;
 
 /// How often `--follow` looks for more.
 const LOOK: Duration = Duration::from_millis(200);
@@ -39,7 +39,7 @@ pub fn run(args: LogArgs) -> Result<Exit, Failure> {
     on_stdout(|out| show(&args, out))
 }
 
-pub(super) fn show(args: &LogArgs, out: &mut dyn Write) -> Result<Exit, Early> {
+pub(crate) fn show(args: &LogArgs, out: &mut dyn Write) -> Result<Exit, Early> {
     let Some(socket) = args.socket.daemon(&args.ledger)? else {
         let reader = Reader::open(&args.ledger.ledger)?;
         if let Some(job) = args.job {

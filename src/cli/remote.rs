@@ -9,14 +9,14 @@ use crate::daemon::wire::{self, Answer, Question};
 use crate::exit::{Exit, Failure};
 
 /// Asks the daemon at this socket; prints what it says, and ends as it says.
-pub(super) fn ask(socket: &Path, json: bool, ask: wire::Ask) -> Result<Exit, Failure> {
+pub fn ask(socket: &Path, json: bool, ask: wire::Ask) -> Result<Exit, Failure> {
     let (exit, out, error) = answer(socket, json, ask)?;
     on_stdout(|to| Ok(to.write_all(out.as_bytes()).map(|()| Exit::Ok)?))?;
     error.map_or(Ok(exit), |message| Err(Failure::new(exit, message)))
 }
 
 /// Asks for something that is not printed as it is.
-pub(super) fn text(socket: &Path, ask: wire::Ask) -> Result<String, Failure> {
+pub fn text(socket: &Path, ask: wire::Ask) -> Result<String, Failure> {
     let (exit, out, error) = answer(socket, true, ask)?;
     error.map_or(Ok(out), |message| Err(Failure::new(exit, message)))
 }

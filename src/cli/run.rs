@@ -4,16 +4,16 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use super::common::{ByArg, LedgerArg};
-use super::cpu;
-use super::shop::{Job, Shop, stop_text};
-use super::signals::Signals;
-use super::simulator::SimulateArgs;
+use super::simulate::SimulateArgs;
+use crate::bureau::cpu_time as cpu;
+use crate::bureau::opening::{Job, Shop, stop_text};
 use crate::daemon::policy::BY_OPERATOR;
 use crate::exit::{Exit, Failure};
 use crate::ledger::{Context, JobId, JobState, Reader, RecordState};
 use crate::outputs;
 use crate::pipeline::{Outcome, Stop};
 use crate::report::{EventWriter, Places, Progress, Shown, Summary};
+use crate::signals::Signals;
 
 /// Records that a message names; the ledger has them all.
 const NAMED: usize = 20;
@@ -61,7 +61,7 @@ pub struct LineArgs {
 
 impl LineArgs {
     /// Whether something of it was given that a daemon has already.
-    pub(super) fn is_given(&self) -> bool {
+    pub fn is_given(&self) -> bool {
         self.line.is_some()
             || self.simulate.simulate
             || self.events.is_some()
@@ -83,7 +83,7 @@ fn open(args: &LineArgs, ledger: &LedgerArg, signals: &Signals) -> Result<Shop, 
     let missing = |what| Failure::new(Exit::Usage, format!("operator: {what}"));
     let keys =
         args.keys.as_ref().ok_or_else(|| missing("name the key store by --keys or CARDWRIGHT_KEYS"))?;
-    Shop::open(args.line()?, keys, &ledger.ledger, &args.simulate, signals)
+    Shop::open(args.line()?, keys, &ledger.ledger, &args.simulate.simulation(), signals)
 }
 
 /// Accepts a file and makes it.

@@ -113,7 +113,7 @@ impl StockVerb {
     }
 }
 
-pub(super) fn execute(args: &StockArgs, out: &mut dyn Write) -> Result<Exit, Early> {
+pub(crate) fn execute(args: &StockArgs, out: &mut dyn Write) -> Result<Exit, Early> {
     let reader = Reader::open(&args.ledger.ledger)?;
     match &args.verb {
         StockVerb::Show { job, shift } => show(&reader, *job, shift.as_deref(), args.json, out)?,
@@ -136,7 +136,7 @@ pub(super) fn execute(args: &StockArgs, out: &mut dyn Write) -> Result<Exit, Ear
 }
 
 /// The change that is asked for; none for test cards, of which each is one.
-pub(super) fn change(what: Ask, count: u32) -> Option<Change> {
+pub fn change(what: Ask, count: u32) -> Option<Change> {
     match what {
         Ask::StockIssue => Some(Change::StockIssued { count }),
         Ask::StockReturn => Some(Change::StockReturned { count }),
@@ -146,7 +146,7 @@ pub(super) fn change(what: Ask, count: u32) -> Option<Change> {
 }
 
 /// Has the ledger note what a person did with a job's stock, and tells what became of it.
-pub(super) fn change_stock(
+pub fn change_stock(
     ledger: &Ledger,
     what: Ask,
     job: JobId,
@@ -189,7 +189,7 @@ pub(super) fn change_stock(
 }
 
 /// Has a shift begin.
-pub(super) fn shift(
+pub fn shift(
     ledger: &Ledger,
     name: &str,
     actor: &str,
@@ -208,7 +208,7 @@ fn tell(events: &[Event], as_json: bool, out: &mut dyn Write) -> Result<(), Earl
 }
 
 /// Shows stock.
-pub(super) fn show(
+pub fn show(
     reader: &Reader,
     job: Option<JobId>,
     shift: Option<&str>,

@@ -6,10 +6,12 @@
 //!                                                            line: one job at a time ◀─────────────┘
 //! ```
 //!
-//! Everything comes up HELD; a person releases it. Not here: the line and its devices (`cli::daemon` puts them together), the
+//! Everything comes up HELD; a person releases it. Not here: the line and its devices (`bureau::line` puts them together), the
 //! laws of cards (`ledger`).
 
+mod connections;
 pub mod people;
 pub mod policy;
 pub mod queue;
+pub mod server;
 pub mod wire;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use cardwright::audit::LedgerId;
-use cardwright::cli::accept::Rules;
+use cardwright::bureau::file_rules::Rules;
 use cardwright::hsm::soft::SoftHsm;
 use cardwright::hsm::store::KeyStore;
 use cardwright::hsm::{HostedHsm, Hsm, HsmShortcuts, SpoolKey, VerifyRequest};

@@ -13,22 +13,17 @@ use crate::exit::{Exit, Failure};
 const END: Duration = Duration::from_secs(10);
 
 /// What is passed on to `hwsim`.
-#[derive(Debug, Clone, Default, clap::Args)]
-pub struct SimulateArgs {
-    /// Replace every device link by one of hwsim; all output is marked SIMULATED.
-    #[arg(long)]
-    pub simulate: bool,
+#[derive(Debug, Clone, Default)]
+pub struct Simulation {
+    /// Every device link is replaced by one of `hwsim`; all output is marked SIMULATED.
+    pub on: bool,
     /// Times as fast as the machine; 0 = no waiting.
-    #[arg(long, requires = "simulate", default_value_t = 1.0)]
     pub speed: f64,
-    /// Where hwsim writes one JSON object for each blank that leaves the line.
-    #[arg(long, requires = "simulate", value_name = "DIR")]
+    /// Where `hwsim` writes one JSON object for each blank that leaves the line.
     pub dump: Option<PathBuf>,
-    /// Faults that hwsim injects (TOML).
-    #[arg(long, requires = "simulate", value_name = "FILE")]
+    /// Faults that `hwsim` injects (TOML).
     pub faults: Option<PathBuf>,
-    /// Seed of hwsim's blanks and faults.
-    #[arg(long, requires = "simulate")]
+    /// Seed of `hwsim`'s blanks and faults.
     pub seed: Option<u64>,
 }
 
@@ -41,7 +36,7 @@ pub struct Simulator {
 impl Simulator {
     /// Has `hwsim` check the parts of a line profile that are its own, and the faults, before a file is accepted.
     /// `text` is the profile's, which came from `origin`; `directory` is for a copy of it.
-    pub fn check(text: &str, origin: &str, args: &SimulateArgs, directory: &Path) -> Result<(), Failure> {
+    pub fn check(text: &str, origin: &str, args: &Simulation, directory: &Path) -> Result<(), Failure> {
         let mut command = serve(text, args, directory)?;
         let output = command.arg("--check").stdin(Stdio::null()).output().map_err(not_started)?;
         if output.status.success() {
@@ -53,7 +48,7 @@ impl Simulator {
     }
 
     /// Starts `hwsim serve` for the text of a line profile and waits until it listens.
-    pub fn start(text: &str, args: &SimulateArgs, directory: &Path) -> Result<Self, Failure> {
+    pub fn start(text: &str, args: &Simulation, directory: &Path) -> Result<Self, Failure> {
         let socket = directory.join("hwsim.sock");
         // Of one that was killed; the directory is ours.
         let _ = std::fs::remove_file(&socket);
@@ -124,7 +119,7 @@ impl Drop for Simulator {
 }
 
 /// `hwsim serve` with what a check and a run have in common.
-fn serve(text: &str, args: &SimulateArgs, directory: &Path) -> Result<Command, Failure> {
+fn serve(text: &str, args: &Simulation, directory: &Path) -> Result<Command, Failure> {
     // hwsim reads the very text that we read, wherever the profile came from.
     let profile = profile_copy(directory);
     std::fs::write(&profile, text)
@@ -150,6 +145,6 @@ fn not_started(error: std::io::Error) -> Failure {
 
 /// `hwsim` beside our own program, else on the PATH.
 fn program() -> Result<PathBuf, Failure> {
-    let beside = super::own_program()?.with_file_name("hwsim");
+    let beside = crate::bureau::key_host::own_program()?.with_file_name("hwsim");
     Ok(if beside.exists() { beside } else { PathBuf::from("hwsim") })
 }

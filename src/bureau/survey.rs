@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use drivers::stripe::Tracks;
 
-use super::{Shop, spool_of};
-use crate::cli::links::Links;
-use crate::cli::stations::{self, Askable};
+use super::line::links::Links;
+use super::line::stations::{self, Askable};
+use super::opening::{Shop, spool_of};
 use crate::exit::{Exit, Failure};
 use crate::ids::KeyData;
 use crate::ledger::{AttemptState, Change, Context, Holder, JobId, JobState, JobView, Reader, RecordState};
@@ -20,37 +20,37 @@ use crate::record::chip::ChipSection;
 
 /// What was found in the line.
 #[derive(Serialize)]
-pub(in crate::cli) struct Found {
+pub struct Found {
     /// The job; not in its JSON, where the number is enough.
     #[serde(skip)]
-    pub(in crate::cli) view: JobView,
+    pub view: JobView,
     job: String,
     /// The record that was asked about; none: any.
-    pub(in crate::cli) seq: Option<u32>,
+    pub seq: Option<u32>,
     simulated: bool,
     /// In line order.
-    pub(in crate::cli) stations: Vec<Station>,
+    pub stations: Vec<Station>,
     /// Where a card may lie that nobody can ask there.
-    pub(in crate::cli) not_asked: Vec<String>,
+    pub not_asked: Vec<String>,
 }
 
 /// What one station says.
 #[derive(Serialize)]
-pub(in crate::cli) struct Station {
+pub struct Station {
     /// Its name.
-    pub(in crate::cli) station: String,
+    pub station: String,
     /// CSN of the chip there.
-    pub(in crate::cli) blank: Option<String>,
+    pub blank: Option<String>,
     /// Whose card it is.
-    pub(in crate::cli) card: Option<Holder>,
+    pub card: Option<Holder>,
     /// It is one of those that were asked about.
-    pub(in crate::cli) asked_for: bool,
+    pub asked_for: bool,
     /// What its chip says.
-    pub(in crate::cli) applications: Vec<Told>,
+    pub applications: Vec<Told>,
     /// Stable word: a verdict, else why there is none.
-    pub(in crate::cli) verdict: String,
+    pub verdict: String,
     /// For people.
-    pub(in crate::cli) says: String,
+    pub says: String,
 }
 
 /// What is known of a station once it was looked at.
@@ -69,7 +69,7 @@ impl From<Fault> for Met {
 impl Shop {
     /// Has the card of a record, or those of all, say how far they came: at one station, or wherever a card can be asked.
     /// The line must be at rest.
-    pub(in crate::cli) fn ask(
+    pub fn ask(
         &self,
         job: JobId,
         seq: Option<u32>,

@@ -11,6 +11,7 @@ use crate::crypto::{
     ApplicationScope, CipherKey, Purpose, Suite, application_mac_input, trailer_mac_input, unwrap_mac_key,
     wrap_mac_key,
 };
+use crate::exit::Exit;
 use crate::hsm::{
     ApplicationHandle, CardSession, CardSessionRequest, DataFault, HsmError, HsmInfo, TrailerRequest,
     VerifiedApplication, VerifyRequest,

@@ -74,7 +74,7 @@ pub struct Real<'a> {
 impl<'a> Real<'a> {
     /// Of a line whose links are all given.
     pub fn new(line: &'a Line) -> Result<Self, Failure> {
-        Ok(Self { line, program: super::own_program()? })
+        Ok(Self { line, program: crate::bureau::key_host::own_program()? })
     }
 
     fn given(&self, station: &str) -> Result<&line::Link, Failure> {

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
-use super::{Core, not_allowed};
+use super::people::Person;
+use super::server::{Core, not_allowed};
+use super::wire::{self, Answer};
 use crate::cli::common::Early;
-use crate::daemon::people::Person;
-use crate::daemon::wire::{self, Answer};
 use crate::exit::{Exit, Failure};
 
 /// Connections of one person at a time: commands, and the programs that they watch with.

@@ -19,7 +19,7 @@ const HEAD: u64 = 4096;
 /// What lies beside a paper.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Seal {
+pub struct Seal {
     document: Document,
     ledger: String,
     sha256: String,
@@ -28,7 +28,8 @@ pub(super) struct Seal {
 }
 
 impl Seal {
-    pub(super) fn new(
+    /// Of a paper with this digest.
+    pub fn new(
         document: Document,
         ledger: LedgerId,
         digest: [u8; 32],
@@ -46,20 +47,20 @@ impl Seal {
 }
 
 /// Where the seal of a paper lies.
-pub(super) fn sealed(paper: &Path) -> PathBuf {
+pub fn sealed(paper: &Path) -> PathBuf {
     beside(paper, ".sig")
 }
 
 /// What a paper is by its seal, which fits it.
-pub(super) struct Genuine {
+pub struct Genuine {
     document: Document,
     ledger: LedgerId,
     /// Who signed it.
-    pub(super) key: PublicKey,
+    pub key: PublicKey,
 }
 
 /// Whether a paper is what was signed, by whomever.
-pub(super) fn genuine(paper: &Path) -> Result<Genuine, Failure> {
+pub fn genuine(paper: &Path) -> Result<Genuine, Failure> {
     let fail = |what: &dyn std::fmt::Display| {
         Failure::new(Exit::AuditFailed, format!("{}: {what}", paper.display()))
     };
@@ -95,13 +96,13 @@ fn digest(paper: &Path) -> std::io::Result<[u8; 32]> {
 
 /// Whose a paper is to be.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::cli) struct Whose {
+pub struct Whose {
     /// Of this job,
-    pub(in crate::cli) job: JobId,
+    pub job: JobId,
     /// of this ledger,
-    pub(in crate::cli) ledger: LedgerId,
+    pub ledger: LedgerId,
     /// signed by this key, if it is known.
-    pub(in crate::cli) key: Option<PublicKey>,
+    pub key: Option<PublicKey>,
 }
 
 /// What a paper says of itself, in JSON at its beginning: a report has its job's whole view, the others its number.
@@ -112,13 +113,13 @@ struct Says {
 }
 
 /// A paper that is there, genuine, and of whom it is to be.
-pub(in crate::cli) struct Ours {
+pub struct Ours {
     /// A return file or report: what it says of the fulfilment data; nothing before there was such a field.
-    pub(super) fulfilment_data: Option<String>,
+    pub fulfilment_data: Option<String>,
 }
 
 /// The paper at this place; none if nothing lies there. The error names what lies there instead.
-pub(in crate::cli) fn look(paper: &Path, kind: Document, whose: Whose) -> Result<Option<Ours>, Failure> {
+pub fn look(paper: &Path, kind: Document, whose: Whose) -> Result<Option<Ours>, Failure> {
     let wrong = |what: &dyn std::fmt::Display| {
         let what = format!(
             "operator: {} lies where a paper of {} is to be, and is none: {what}; move it away with its .sig, or name \

@@ -3,8 +3,6 @@
 //!
 //! Not here: who asks and what they are told (`run`, `daemon`).
 
-pub(super) mod ask;
-
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,13 +12,12 @@ use std::time::SystemTime;
 use crossbeam_channel::Receiver;
 use hex::FromHex;
 
-use super::accept::Rules;
-use super::cpu;
-use super::delete::due;
-use super::links::{Links, Real, Simulated};
-use super::signals::Signals;
-use super::simulator::{SimulateArgs, Simulator};
-use super::stations;
+use super::cpu_time as cpu;
+use super::deletion::due;
+use super::file_rules::Rules;
+use super::line::links::{Links, Real, Simulated};
+use super::line::simulator::{Simulation, Simulator};
+use super::line::stations;
 use crate::beside::beside;
 use crate::daemon::policy::Ask;
 use crate::exit::{Exit, Failure};
@@ -36,26 +33,27 @@ use crate::record::chip::ChipSection;
 use crate::record::{Checks, Limits, Sealer, Spool, accept};
 use crate::report::summary::Cpu;
 use crate::report::tally::{self, Of};
+use crate::signals::Signals;
 
 /// A job ready to be made.
-pub(super) struct Job {
+pub struct Job {
     /// Its number.
-    pub(super) id: JobId,
+    pub id: JobId,
     spool: Spool,
     product: Arc<Product>,
 }
 
 /// See the module.
-pub(super) struct Shop {
+pub struct Shop {
     /// The line as the operator named it.
     named: String,
     /// The line.
-    pub(super) line: Line,
+    pub line: Line,
     /// Text of its profile.
     profile: String,
-    simulate: SimulateArgs,
+    simulation: Simulation,
     /// The ledger; closed, and signed, before the keys go.
-    pub(super) ledger: Ledger,
+    pub ledger: Ledger,
     /// Started for the first job.
     simulator: Mutex<Option<Simulator>>,
     directory: tempfile::TempDir,
@@ -68,32 +66,32 @@ pub(super) struct Shop {
 }
 
 /// How the processes of a shop ended.
-pub(super) struct Ended {
+pub struct Ended {
     /// What `hwsim` said.
-    pub(super) simulator: Result<(), Failure>,
+    pub simulator: Result<(), Failure>,
     /// Whether all was written.
-    pub(super) ledger: Result<(), LedgerError>,
+    pub ledger: Result<(), LedgerError>,
     /// What the processes used.
-    pub(super) cpu: Cpu,
+    pub cpu: Cpu,
 }
 
 impl Shop {
     /// Everything that can be checked before a file is accepted.
-    pub(super) fn open(
+    pub fn open(
         named: &str,
         keys: &Path,
         ledger: &Path,
-        simulate: &SimulateArgs,
+        simulation: &Simulation,
         signals: &Signals,
     ) -> Result<Self, Failure> {
         let (profile, origin) = Line::source(named)?;
         let line = Line::from_toml(&profile, &origin)?;
         stations::check(&line)?;
-        can_run(&line, simulate.simulate)?;
+        can_run(&line, simulation.on)?;
         let directory = signals.directory()?;
         // A job is not opened for a line that cannot run.
-        if simulate.simulate {
-            Simulator::check(&profile, &origin, simulate, directory.path())?;
+        if simulation.on {
+            Simulator::check(&profile, &origin, simulation, directory.path())?;
         }
         if !ledger.exists() && has_spool(ledger) {
             return Err(Failure::new(
@@ -106,10 +104,10 @@ impl Shop {
             ));
         }
         let socket = directory.path().join("hsm.sock");
-        let host = HostProcess::start(&super::own_program()?, keys, &socket)?;
+        let host = HostProcess::start(&super::key_host::own_program()?, keys, &socket)?;
         let auditor = HsmClient::connect(&socket)?;
         let realm = auditor.realm();
-        if !simulate.simulate {
+        if !simulation.on {
             allowed(&line, realm)?;
         }
         let ledger = Ledger::open_audited(ledger, Box::new(auditor))?;
@@ -122,7 +120,7 @@ impl Shop {
             named: named.to_owned(),
             line,
             profile,
-            simulate: simulate.clone(),
+            simulation: simulation.clone(),
             simulator,
             directory,
             host: Mutex::new(host),
@@ -134,12 +132,12 @@ impl Shop {
     }
 
     /// The HSM, for the job on the line.
-    fn hsm(&self) -> Result<Box<dyn Hsm>, Failure> {
+    pub(super) fn hsm(&self) -> Result<Box<dyn Hsm>, Failure> {
         Ok(Box::new(self.connect()?.counted(&self.calls)))
     }
 
     /// The HSM, for spools and papers.
-    pub(super) fn connect(&self) -> Result<HsmClient, Failure> {
+    pub fn connect(&self) -> Result<HsmClient, Failure> {
         Ok(HsmClient::connect(&self.socket)?)
     }
 
@@ -148,7 +146,7 @@ impl Shop {
     }
 
     /// Accepts a file: it is a job from then on, and its card_refs that were in another file of the issuer are told.
-    pub(super) fn accept(&self, file: &Path) -> Result<(Job, Vec<u32>), Failure> {
+    pub fn accept(&self, file: &Path) -> Result<(Job, Vec<u32>), Failure> {
         not_the_ledgers(file, self.ledger.path())?;
         let spool_path = spool_path(self.ledger.path())?;
         let mut hsm = self.connect()?;
@@ -172,7 +170,7 @@ impl Shop {
             kek: accepted.trailer.kek,
             line: self.line.name.clone(),
             rejects_shredded: self.shredded(),
-            simulated: self.simulate.simulate,
+            simulated: self.simulation.on,
             test_keys: self.realm == Realm::Test,
             spool: spool_path.display().to_string(),
             spool_key: Some(key.name()),
@@ -207,7 +205,7 @@ impl Shop {
     }
 
     /// A job that the ledger holds open, with what is still to be made of it held against the profiles of today.
-    pub(super) fn ready(&self, id: JobId) -> Result<Job, Failure> {
+    pub fn ready(&self, id: JobId) -> Result<Job, Failure> {
         let view = self.ledger.reader()?.job(id)?;
         self.is_ours(&view)?;
         let mut spool = spool_of(&view, Box::new(self.connect()?.counted(&self.calls)))?;
@@ -216,8 +214,8 @@ impl Shop {
     }
 
     /// Whether the cards of a job are this line's.
-    fn is_ours(&self, view: &JobView) -> Result<(), Failure> {
-        if view.simulated != self.simulate.simulate {
+    pub(super) fn is_ours(&self, view: &JobView) -> Result<(), Failure> {
+        if view.simulated != self.simulation.on {
             return Err(Failure::new(Exit::Denied, "a simulated job stays simulated, and a live one live"));
         }
         if view.line != self.line.name || view.rejects_shredded != self.shredded() {
@@ -283,7 +281,7 @@ impl Shop {
     }
 
     /// What is to be made of a job: at most so many of the records that wait.
-    pub(super) fn batch(&self, job: Job, limit: Option<usize>) -> Result<(JobView, Batch), Failure> {
+    pub fn batch(&self, job: Job, limit: Option<usize>) -> Result<(JobView, Batch), Failure> {
         let reader = self.ledger.reader()?;
         let view = reader.job(job.id)?;
         if view.state == JobState::Closed {
@@ -315,7 +313,7 @@ impl Shop {
 
     /// Makes it, from opening the line to the last card's leaving; the job is CLOSED, HELD with the reason why the line
     /// stopped, or open with what a person has to decide. `people` is called when cards may be touched.
-    pub(super) fn make(
+    pub fn make(
         &self,
         batch: Batch,
         held: bool,
@@ -368,14 +366,14 @@ impl Shop {
     }
 
     /// Links to the machines, or to `hwsim`, which is started if it does not run.
-    fn links(&self) -> Result<Box<dyn Links + '_>, Failure> {
-        if !self.simulate.simulate {
+    pub(super) fn links(&self) -> Result<Box<dyn Links + '_>, Failure> {
+        if !self.simulation.on {
             return Ok(Box::new(Real::new(&self.line)?));
         }
         let mut simulator = self.simulator.lock().unwrap_or_else(PoisonError::into_inner);
         let running = match simulator.take_if(|running| !running.has_ended()) {
             Some(running) => running,
-            None => Simulator::start(&self.profile, &self.simulate, self.directory.path())?,
+            None => Simulator::start(&self.profile, &self.simulation, self.directory.path())?,
         };
         let socket = running.socket().to_owned();
         *simulator = Some(running);
@@ -383,12 +381,12 @@ impl Shop {
     }
 
     /// Whether the HSM host has ended; no other takes its place, because a store may want a passphrase.
-    pub(super) fn keys_are_gone(&self) -> bool {
+    pub fn keys_are_gone(&self) -> bool {
         self.host.lock().unwrap_or_else(PoisonError::into_inner).has_ended()
     }
 
     /// Ends `hwsim` if it runs.
-    pub(super) fn end_simulator(&self) -> Result<(), Failure> {
+    pub fn end_simulator(&self) -> Result<(), Failure> {
         let simulator = self.simulator.lock().unwrap_or_else(PoisonError::into_inner).take();
         simulator.map_or(Ok(()), Simulator::end)
     }
@@ -406,7 +404,7 @@ impl Shop {
     }
 
     /// Ends what was started: `hwsim`, the ledger, and when that is signed the keys.
-    pub(super) fn close(self) -> Ended {
+    pub fn close(self) -> Ended {
         self.tell_due();
         let before = cpu::of_children();
         let simulator = self.end_simulator();
@@ -441,7 +439,7 @@ fn can_run(line: &Line, simulated: bool) -> Result<(), Failure> {
 }
 
 /// Whether these keys may reach the real devices of a line.
-pub(super) fn allowed(line: &Line, realm: Realm) -> Result<(), Failure> {
+pub fn allowed(line: &Line, realm: Realm) -> Result<(), Failure> {
     let (has, means) = match (line.keys, realm) {
         (Keys::Live, Realm::Live) | (Keys::Test, Realm::Test) => return Ok(()),
         (Keys::Live, Realm::Test) => {
@@ -454,7 +452,7 @@ pub(super) fn allowed(line: &Line, realm: Realm) -> Result<(), Failure> {
 }
 
 /// Refuses a job whose tables are not what its events add up to, or whose events are not what was hashed.
-pub(super) fn proven(reader: &Reader, job: JobId) -> Result<(), Failure> {
+pub fn proven(reader: &Reader, job: JobId) -> Result<(), Failure> {
     let Some(finding) = reader.replayed(job)?.into_iter().next() else { return Ok(()) };
     Err(Failure::new(
         Exit::Ledger,
@@ -466,7 +464,7 @@ pub(super) fn proven(reader: &Reader, job: JobId) -> Result<(), Failure> {
 }
 
 /// What was accepted as a job.
-pub(super) fn spool_of(view: &JobView, vault: Box<dyn Vault>) -> Result<Spool, Failure> {
+pub fn spool_of(view: &JobView, vault: Box<dyn Vault>) -> Result<Spool, Failure> {
     if view.deleted {
         let what =
             format!("operator: {}: its cardholder data were deleted; nothing can be made of it", view.job);
@@ -542,7 +540,7 @@ fn remove(ledger: &Path, which: impl Fn(&Path) -> bool) {
 }
 
 /// Where the files lie that a ledger accepted.
-pub(super) fn spool_directory(ledger: &Path) -> Option<PathBuf> {
+pub fn spool_directory(ledger: &Path) -> Option<PathBuf> {
     Some(beside(&std::path::absolute(ledger).ok()?, ".spool"))
 }
 
@@ -588,7 +586,8 @@ fn stop_word(stop: &Stop) -> &str {
     }
 }
 
-pub(super) fn stop_text(stop: &Stop) -> String {
+/// Why a run stopped, for people.
+pub fn stop_text(stop: &Stop) -> String {
     match stop {
         Stop::Operator => "stopped by the operator; no card is half done".into(),
         Stop::Data { seq, fault } => {

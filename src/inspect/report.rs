@@ -14,7 +14,7 @@ use crate::record::{End, Header};
 
 /// Everything that is shown. Names and counts; no cardholder data.
 #[derive(Serialize)]
-pub(super) struct Report {
+pub struct Report {
     file: String,
     /// Bytes.
     size: u64,
@@ -67,7 +67,13 @@ struct Key {
 }
 
 impl Report {
-    pub fn new(file: String, header: &Header, end: &End, counts: &Counts, outcome: Option<Outcome>) -> Self {
+    pub(super) fn new(
+        file: String,
+        header: &Header,
+        end: &End,
+        counts: &Counts,
+        outcome: Option<Outcome>,
+    ) -> Self {
         let header = header.clone();
         let checked = outcome.is_some();
         let Outcome { verified, failed, faults } = outcome.unwrap_or_default();
@@ -109,6 +115,7 @@ impl Report {
         }
     }
 
+    /// How the command ends.
     pub fn exit(&self) -> Exit {
         match (self.verified, self.applications_failed) {
             (true, _) => Exit::Ok,
@@ -117,11 +124,13 @@ impl Report {
         }
     }
 
+    /// One JSON document.
     pub fn json(&self) -> Result<String, Failure> {
         let text = serde_json::to_string_pretty(self);
         text.map(|text| text + "\n").map_err(|e| Failure::new(Exit::Bug, format!("us: the report: {e}")))
     }
 
+    /// For people.
     pub fn text(&self) -> String {
         let mut out = String::new();
         let trailer = &self.trailer;

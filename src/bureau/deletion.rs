@@ -20,9 +20,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::fcntl::OFlag;
 
+use super::opening::{proven, spool_directory, spool_of};
 use super::papers::seal::{Whose, look};
 use super::papers::{Papers, paper};
-use super::shop::{proven, spool_directory, spool_of};
 use crate::audit::Document;
 use crate::beside::beside;
 use crate::exit::{Exit, Failure};
@@ -39,7 +39,7 @@ const BLOCK: usize = 1 << 20;
 /// The last of a job's papers.
 const CERTIFICATE: &str = "certificate.json";
 /// Why the daemon deletes.
-pub(super) const RETENTION: &str = "retention";
+pub const RETENTION: &str = "retention";
 
 /// What there is of the key of a spool.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -54,7 +54,7 @@ enum Key {
 }
 
 /// Deletes the cardholder data of a closed job; says where the certificate is, and what was lost before.
-pub(super) fn delete(
+pub fn delete(
     ledger: &Ledger,
     job: JobId,
     by: Context,
@@ -297,7 +297,7 @@ fn unasked(ledger: &Path) -> PathBuf {
 
 /// Jobs of a line whose data have been kept for as long as its profile says, and since when they are due; also one whose
 /// deletion for that reason was cut short before its certificate.
-pub(super) fn due(ledger: &Ledger, line: &Line) -> Result<Vec<(JobId, String)>, Failure> {
+pub fn due(ledger: &Ledger, line: &Line) -> Result<Vec<(JobId, String)>, Failure> {
     let reader = ledger.reader()?;
     let directory = unasked(ledger.path());
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -95,7 +95,7 @@ pub fn open_to_ask(
 
 /// A station's machine over its links, with its driver; `None` where there is a reader. A driver that cannot do what the
 /// module needs is refused.
-pub(super) fn machine(
+pub fn machine(
     module: &line::Module,
     station: &str,
     links: &dyn Links,

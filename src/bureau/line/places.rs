@@ -5,9 +5,9 @@ use std::time::Duration;
 use drivers::conformance::{self, Card, ReaderSuite};
 use drivers::transport::Transport;
 
-use super::Finding;
-use crate::cli::links::Links;
-use crate::cli::stations;
+use super::check::Finding;
+use super::links::Links;
+use super::stations;
 use crate::profile::Line;
 use crate::profile::line::{self, OUTPUT};
 

@@ -54,7 +54,7 @@ impl Signals {
     pub fn directory(&self) -> Result<TempDir, Failure> {
         // No signal ends the program between the two.
         let mut effect = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let directory = super::socket_directory()?;
+        let directory = crate::bureau::key_host::socket_directory()?;
         if let Effect::End(all) = &mut *effect {
             let path = directory.path().to_owned();
             all.push(Box::new(move || drop(std::fs::remove_dir_all(path))));

@@ -1,6 +1,6 @@
 //! `cardwright job papers J`: the signed papers of a closed job, by a command or by the daemon; `cardwright audit document`: whether a paper is genuine.
 
-pub(super) mod seal;
+pub mod seal;
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{BufWriter, ErrorKind, Write};
@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use sha2::{Digest, Sha256};
 
-use super::shop::{proven, spool_of};
+use super::opening::{proven, spool_of};
 use crate::audit::{Document, LedgerId, PublicKey};
 use crate::beside::beside;
 use crate::exit::{Exit, Failure};
@@ -24,7 +24,7 @@ use crate::report::closeout::{AS_ACCEPTED, CloseOut, closed, write_return};
 use seal::{Ours, Seal, Whose, look, sealed};
 
 /// The papers of a job, in a directory, each with its signature beside it. Nobody else writes papers there meanwhile.
-pub(super) struct Papers<'a> {
+pub struct Papers<'a> {
     job: JobId,
     ledger: LedgerId,
     directory: &'a Path,
@@ -35,11 +35,11 @@ pub(super) struct Papers<'a> {
 }
 
 /// What of a job's papers is there.
-pub(super) struct There {
+pub struct There {
     /// All of them.
-    pub(super) all: bool,
+    pub all: bool,
     /// A return file, which says that it has no fulfilment data.
-    pub(super) without_fulfilment: Option<PathBuf>,
+    pub without_fulfilment: Option<PathBuf>,
 }
 
 const NAMES: [&str; 3] = ["report.json", "report.html", "return.jsonl"];
@@ -49,7 +49,7 @@ const KINDS: [Document; 3] = [Document::Report, Document::Report, Document::Retu
 type Text<'a> = &'a mut dyn FnMut(&mut dyn Write) -> Result<(), Failure>;
 
 /// Writes the papers of a closed job.
-pub(super) fn write(
+pub fn write(
     reader: &Reader,
     job: JobId,
     connect: &dyn Fn() -> Result<HsmClient, Failure>,
@@ -65,7 +65,7 @@ pub(super) fn write(
 
 impl<'a> Papers<'a> {
     /// Makes the directory (mode 0700) if there is none. While somebody else writes papers there, it is refused.
-    pub(super) fn new(
+    pub fn new(
         job: JobId,
         ledger: LedgerId,
         directory: &'a Path,
@@ -91,7 +91,7 @@ impl<'a> Papers<'a> {
 
     /// Writes report and return file. Without a spool the return file has no fulfilment data, and says so. Papers that are
     /// there already are an error where all are to be `new`, and left alone otherwise, if they are this job's.
-    pub(super) fn write(
+    pub fn write(
         &mut self,
         reader: &Reader,
         mut spool: Option<Spool>,
@@ -149,7 +149,7 @@ impl<'a> Papers<'a> {
     }
 
     /// What of them is there. Anything that is not this job's in their places is an error.
-    pub(super) fn there(&self) -> Result<There, Failure> {
+    pub fn there(&self) -> Result<There, Failure> {
         let mut there = There { all: true, without_fulfilment: None };
         for (name, kind) in NAMES.into_iter().zip(KINDS) {
             match self.look(name, kind)? {
@@ -166,7 +166,7 @@ impl<'a> Papers<'a> {
     }
 
     /// Refuses whatever lies in the place of a paper that cannot have been written yet.
-    pub(super) fn nothing_yet(&self, name: &str) -> Result<(), Failure> {
+    pub fn nothing_yet(&self, name: &str) -> Result<(), Failure> {
         let path = self.path(name);
         match path.symlink_metadata() {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
@@ -192,7 +192,7 @@ impl<'a> Papers<'a> {
     }
 
     /// Writes one paper, unless it is there and this job's. It appears whole and behind its signature, or not at all.
-    pub(super) fn keep(&mut self, name: &str, kind: Document, text: Text<'_>) -> Result<PathBuf, Failure> {
+    pub fn keep(&mut self, name: &str, kind: Document, text: Text<'_>) -> Result<PathBuf, Failure> {
         let path = self.path(name);
         if self.look(name, kind)?.is_some() {
             return Ok(path);
@@ -219,7 +219,7 @@ impl<'a> Papers<'a> {
 }
 
 /// Whether a paper is what was signed, by this key if one is named.
-pub(super) fn check(paper: &Path, key: Option<PublicKey>, out: &mut dyn Write) -> Result<Exit, Failure> {
+pub fn check(paper: &Path, key: Option<PublicKey>, out: &mut dyn Write) -> Result<Exit, Failure> {
     let fail = |what: &dyn std::fmt::Display| {
         Failure::new(Exit::AuditFailed, format!("{}: {what}", paper.display()))
     };
@@ -233,7 +233,7 @@ pub(super) fn check(paper: &Path, key: Option<PublicKey>, out: &mut dyn Write) -
 }
 
 /// Where a paper of a job lies.
-pub(super) fn paper(directory: &Path, job: JobId, name: &str) -> PathBuf {
+pub fn paper(directory: &Path, job: JobId, name: &str) -> PathBuf {
     directory.join(format!("{job}-{name}"))
 }
 
