@@ -9,6 +9,7 @@
 
 mod content;
 mod naming;
+mod recipes;
 mod shape;
 mod sources;
 
