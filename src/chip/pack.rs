@@ -1,12 +1,12 @@
 //! Filling STORE DATA commands: headers, cuts, P1 and P2.
 //!
-//! Not here: in which order (`order`), what may share (`plan`), finalization. EMV CPS 4.3.4.4-6, standards 1.6.
+//! Not here: in which order (`order`), what may share (`plan`), finalization. EMV CPS 4.3.4.4-6.
 
 use crate::hsm::{DataPart, PlainCommand};
 use crate::ids::Dgi;
 
 use super::plan::PlanStep;
-use super::status::Phase;
+use super::status::CommandPhase;
 
 /// STORE DATA (GPCS 11.11).
 const STORE_DATA: u8 = 0xE2;
@@ -14,7 +14,7 @@ const STORE_DATA: u8 = 0xE2;
 const ENCRYPTED: u8 = 0x60;
 
 /// A DGI on its way to the card.
-pub(super) struct Item<'a> {
+pub(super) struct PackedDgi<'a> {
     pub dgi: Dgi,
     /// Of the value, as the card gets it.
     pub length: u16,
@@ -26,7 +26,7 @@ pub(super) struct Item<'a> {
     pub may_refuse: bool,
 }
 
-impl Item<'_> {
+impl PackedDgi<'_> {
     /// DGI and length: 1 byte 00-FE, or FF and 2 bytes.
     fn header(&self) -> Vec<u8> {
         let mut header = self.dgi.0.to_be_bytes().to_vec();
@@ -57,7 +57,7 @@ impl Item<'_> {
 }
 
 /// Fills commands one after the other, never going back.
-pub(super) struct Packer {
+pub(super) struct CommandPacker {
     limit: usize,
     share: bool,
     steps: Vec<PlanStep>,
@@ -65,7 +65,7 @@ pub(super) struct Packer {
     open: Option<(bool, usize)>,
 }
 
-impl Packer {
+impl CommandPacker {
     /// `limit` data bytes for each command; `share`: DGIs may share one without a GROUP.
     pub fn new(limit: usize, share: bool) -> Self {
         Self { limit, share, steps: Vec::new(), open: None }
@@ -75,10 +75,10 @@ impl Packer {
     ///
     /// Taking what fits and opening a command for the first that does not gives the fewest commands that keep the
     /// order: each command ends as late as it can.
-    pub fn add(&mut self, unit: Vec<Item<'_>>) {
+    pub fn add(&mut self, unit: Vec<PackedDgi<'_>>) {
         let Some(first) = unit.first() else { return };
         let (secret, alone) = (first.secret, first.may_refuse);
-        let length = unit.iter().map(Item::encoded_length).sum::<usize>();
+        let length = unit.iter().map(PackedDgi::encoded_length).sum::<usize>();
         if length > self.limit {
             for item in &unit {
                 self.add_long(item);
@@ -101,7 +101,7 @@ impl Packer {
     }
 
     /// A DGI longer than a command: cut at the limit, continued without a header.
-    fn add_long(&mut self, item: &Item<'_>) {
+    fn add_long(&mut self, item: &PackedDgi<'_>) {
         self.begin(item.secret, false);
         let header = item.header();
         let mut room = self.limit.saturating_sub(header.len());
@@ -129,7 +129,11 @@ impl Packer {
             p2: self.steps.len().to_le_bytes()[0],
             data: Vec::new(),
         };
-        self.steps.push(PlanStep { command, phase: Phase::StoreData { may_refuse }, ends: Vec::new() });
+        self.steps.push(PlanStep {
+            command,
+            phase: CommandPhase::StoreData { may_refuse },
+            ends: Vec::new(),
+        });
     }
 
     /// Adds a part to the last command; neighbouring clear ones become one.
@@ -143,7 +147,7 @@ impl Packer {
         }
     }
 
-    fn ends(&mut self, item: &Item<'_>) {
+    fn ends(&mut self, item: &PackedDgi<'_>) {
         if let Some(step) = self.steps.last_mut() {
             step.ends.push((item.dgi, item.length));
         }

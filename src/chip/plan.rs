@@ -1,6 +1,6 @@
 //! The plan of a session: every command after EXTERNAL AUTHENTICATE, before wrapping.
 //!
-//! Rules: EMV CPS 4.3.4 and 4.3.5, GPCS 11.11 (STORE DATA), standards 1.1 and 1.6, DESIGN.md section 4. The plan is a
+//! Rules: EMV CPS 4.3.4 and 4.3.5, GPCS 11.11 (STORE DATA), `src/manual/cwf1.md` (chip section). The plan is a
 //! pure function of application, product and the lengths that the HSM found, so it can be made before a card comes.
 //!
 //! Where CPS leaves a choice: a command never mixes secret and clear values (P1 b7 b6 = 01 is not used), a DGI of
@@ -13,8 +13,8 @@ use crate::record::chip::{Application, Cmode, DgiValue, EncType};
 use crate::scp::SecureChannel;
 
 use super::order;
-use super::pack::{Item, Packer};
-use super::status::Phase;
+use super::pack::{CommandPacker, PackedDgi};
+use super::status::CommandPhase;
 
 /// The commands of one application, in order.
 pub struct ChipPlan {
@@ -28,7 +28,7 @@ pub struct PlanStep {
     /// The command, in the clear.
     pub command: PlainCommand,
     /// Which answers let the session go on: see [`super::status::judge`].
-    pub phase: Phase,
+    pub phase: CommandPhase,
     /// DGIs whose last byte this command carries, with the length of the value as the card gets it.
     pub ends: Vec<(Dgi, u16)>,
 }
@@ -160,7 +160,7 @@ fn plan_with(
     let mut items = items(application, product, protected_length)?;
     let file: Vec<Dgi> = application.dgis.iter().map(|d| d.dgi).collect();
     let limit = channel.room(level);
-    let mut packer = Packer::new(limit, product.pack);
+    let mut packer = CommandPacker::new(limit, product.pack);
     for unit in order::units(&file, &application.pdi.order, &application.pdi.group)? {
         let mut members = Vec::with_capacity(unit.len());
         for dgi in &unit {
@@ -180,7 +180,7 @@ fn items<'a>(
     application: &'a Application,
     product: &product::Application,
     protected_length: impl Fn(&DgiValue) -> Option<u16>,
-) -> Result<std::collections::BTreeMap<Dgi, Item<'a>>, PlanError> {
+) -> Result<std::collections::BTreeMap<Dgi, PackedDgi<'a>>, PlanError> {
     let pdi = &application.pdi;
     let mut items = std::collections::BTreeMap::new();
     for value in &application.dgis {
@@ -199,7 +199,7 @@ fn items<'a>(
         };
         let secret = under_tk || pass_through;
         let may_refuse = pdi.version_control.contains(&dgi);
-        let item = Item { dgi, length, clear, secret, may_refuse };
+        let item = PackedDgi { dgi, length, clear, secret, may_refuse };
         if items.insert(dgi, item).is_some() {
             return Err(PlanError::Twice(dgi));
         }
@@ -213,9 +213,9 @@ fn items<'a>(
 }
 
 /// What GROUP and VERCNTL ask of DGIs that share a command.
-fn check_unit(members: &[Item<'_>], grouped: bool, limit: usize) -> Result<(), PlanError> {
+fn check_unit(members: &[PackedDgi<'_>], grouped: bool, limit: usize) -> Result<(), PlanError> {
     let Some(first) = members.first() else { return Ok(()) };
-    let length = members.iter().map(Item::encoded_length).sum::<usize>();
+    let length = members.iter().map(PackedDgi::encoded_length).sum::<usize>();
     if members.iter().any(|m| m.secret != first.secret) {
         return Err(PlanError::GroupMixed(first.dgi));
     }
@@ -240,17 +240,17 @@ fn finalize(steps: &mut Vec<PlanStep>, aid: &Aid, how: product::Finalize) -> Res
             let last = steps.last_mut().ok_or(PlanError::Empty)?;
             last.command.p1 |= 0x80;
             // A card that refuses this one is not personalized, so it must not be taken for good.
-            last.phase = Phase::StoreData { may_refuse: false };
+            last.phase = CommandPhase::StoreData { may_refuse: false };
         }
         product::Finalize::SetStatus => steps.push(PlanStep {
-            // GPCS 11.10: P1 40 = application; P2 07 is what applets of this style take (standards 1.1).
+            // GPCS 11.10: P1 40 = application; P2 07 is what applets of this style take (GPCS 11.1.1: application-specific states).
             command: PlainCommand {
                 ins: 0xF0,
                 p1: 0x40,
                 p2: 0x07,
                 data: vec![DataPart::Clear(aid.as_bytes().into())],
             },
-            phase: Phase::SetStatus,
+            phase: CommandPhase::SetStatus,
             ends: Vec::new(),
         }),
     }

@@ -1,10 +1,10 @@
-//! Plans against expectations worked by hand from standards 1.6 and 1.9, and properties over random applications.
+//! Plans against expectations worked by hand from EMV CPS 4.3.4, and properties over random applications.
 
 use proptest::prelude::*;
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::chip::status::Phase;
+use crate::chip::status::CommandPhase;
 use crate::hsm::{ApplicationHandle, DataPart, VerifiedApplication};
 use crate::ids::{Aid, Dgi, KekId};
 use crate::profile::product::{self, Finalize};
@@ -106,7 +106,7 @@ fn all_shown(plan: &ChipPlan) -> Vec<String> {
     plan.steps.iter().map(shown).collect()
 }
 
-/// Standards 1.9: four STORE DATA, the secret ones opened by the HSM.
+/// The worked session of `scp`: four STORE DATA, the secret ones opened by the HSM.
 fn worked_example(level: SecLevel) -> (Application, VerifiedApplication) {
     let mut a = application(level, &[(0x0101, 0), (0x8000, 48), (0x8205, 40), (0x9000, 0)]);
     a.dgis[0].value = Zeroizing::new(hex::decode("700E5A0847617390010101195F340101").unwrap());
@@ -263,7 +263,7 @@ fn set_status_follows_instead_of_the_last_bit() {
     p.finalize = Finalize::SetStatus;
     let plan = plan(&application(SecLevel::Mac, &[(0x0101, 1)]), &verified(&[]), &p, &channel()).unwrap();
     assert_eq!(all_shown(&plan), ["E20000 01010100", "F04007 A0000000031010"]);
-    assert_eq!(plan.steps[1].phase, Phase::SetStatus);
+    assert_eq!(plan.steps[1].phase, CommandPhase::SetStatus);
 }
 
 #[test]
@@ -275,12 +275,12 @@ fn version_controlled_dgis_stand_alone_and_only_they_may_be_refused() {
         made.steps.iter().map(|s| s.ends.iter().map(|(d, _)| d.0).collect::<Vec<_>>()).collect();
     assert_eq!(ends, [vec![1], vec![2], vec![3, 4]]);
     let refusable: Vec<_> =
-        made.steps.iter().map(|s| s.phase == Phase::StoreData { may_refuse: true }).collect();
+        made.steps.iter().map(|s| s.phase == CommandPhase::StoreData { may_refuse: true }).collect();
     assert_eq!(refusable, [false, true, false]);
     // The last one completes the card: refused, the card is not personalized.
     a.pdi.version_control = vec![Dgi(4)];
     let made = plan(&a, &verified(&[]), &product(true), &channel()).unwrap();
-    assert_eq!(made.steps[1].phase, Phase::StoreData { may_refuse: false });
+    assert_eq!(made.steps[1].phase, CommandPhase::StoreData { may_refuse: false });
     // It must fit one command.
     let mut long = application(SecLevel::Mac, &[(1, 245)]);
     long.pdi.version_control = vec![Dgi(1)];
@@ -475,7 +475,7 @@ proptest! {
             sent.push(dgi);
             rest = &rest[header + n..];
         }
-        // Every DGI exactly once; each reported as ended once, in the same order.
+        // Every DGI exactly once; each reported as ended once, in order.
         let ended: Vec<Dgi> = plan.steps.iter().flat_map(|s| s.ends.iter().map(|(d, _)| *d)).collect();
         prop_assert_eq!(&ended, &sent);
         let mut sorted = sent.clone();

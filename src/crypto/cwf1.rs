@@ -1,6 +1,6 @@
 //! The keys that protect a CWF1 file: TK for each application and purpose, and the wrapped MACkey.
 //!
-//! DESIGN.md section 3. The KEK itself encrypts no data: every TK is ECB under the KEK of a hash that names file,
+//! `src/manual/cwf1.md` specifies them. The KEK itself encrypts no data: every TK is ECB under the KEK of a hash that names file,
 //! card, application and purpose, so that no value means anything elsewhere.
 
 use sha2::{Digest, Sha256};
@@ -224,7 +224,7 @@ pub fn wrap_mac_key(tk: &CipherKey, suite: Suite, mac_key: &[u8; 16]) -> Result<
     Ok(std::mem::take(&mut *block))
 }
 
-/// Opens a wrapped MACkey. `None`, without saying why, when its length, any byte behind the key, or for TDES parity,
+/// Opens a wrapped MACkey. `None`, without saying why, when its length, any byte after the key, or for TDES parity,
 /// equal halves or weakness is wrong; all are looked at whatever the first shows.
 pub fn unwrap_mac_key(tk: &CipherKey, suite: Suite, wrapped: &[u8]) -> Option<Zeroizing<[u8; 16]>> {
     if wrapped.len() != suite.wrapped_length() {

@@ -14,9 +14,9 @@ use super::symmetric::CryptoError;
 
 /// A two-key TDES key, 16 bytes, with its schedules ready: setting up costs as much as half a block. On the heap, so that
 /// moving it leaves no copy behind.
-pub struct TdesKey(Box<Schedules>);
+pub struct TdesKey(Box<TdesSchedules>);
 
-struct Schedules {
+struct TdesSchedules {
     bytes: [u8; 16],
     ede: TdesEde2,
     left: Des,
@@ -34,7 +34,7 @@ impl TdesKey {
             key.zeroize();
             des
         };
-        Self(Box::new(Schedules {
+        Self(Box::new(TdesSchedules {
             bytes,
             ede: TdesEde2::new(&bytes.into()),
             left: half(left),

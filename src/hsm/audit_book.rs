@@ -1,7 +1,7 @@
-//! What the HSM remembers beside its keys: the audit key, how far each ledger had come, and which file went into which
-//! ledger. With it a ledger that was put back from a backup, and a file given again to a new ledger, are noticed.
+//! The HSM's memory of ledgers: the audit key, how far each ledger had come, and which file went into which ledger. It
+//! detects a ledger that was restored from a backup, and a file given to a second ledger.
 //!
-//! One file beside the key store (`kept`), `<store>-audit`:
+//! One file next to the key store (`companion`), `<store>-audit`:
 //!
 //! ```text
 //! cardwright audit book 1 TEST
@@ -11,8 +11,8 @@
 //! file SHA-256 LEDGER                   for each file that was accepted: of "CWF1" | L1 issuer_id | L1 file_id, and of the file
 //! ```
 //!
-//! Whoever puts an old ledger *and* the old book of the same day back hides what came between: then only copies of
-//! checkpoints kept elsewhere (`audit export`) tell.
+//! Limit: an old ledger restored together with the book of that day hides the events between. Only copies of checkpoints
+//! kept elsewhere (`audit export`) show them.
 //!
 //! Not here: what is signed (`crate::audit`).
 
@@ -33,8 +33,8 @@ const FIRST: &str = "cardwright audit book 1 TEST";
 /// The book of a store.
 pub(super) struct AuditBook(CompanionFile);
 
-/// What stands in it.
-struct Entries {
+/// The lines of the book.
+struct AuditEntries {
     generation: u64,
     seed: Zeroizing<[u8; 32]>,
     heads: BTreeMap<LedgerId, (u64, [u8; 32])>,
@@ -57,9 +57,9 @@ impl AuditBook {
         let book = Self::beside(store);
         let lock = book.0.lock()?;
         match book.0.read()? {
-            None => book.0.write(Entries::new()?.to_text())?,
+            None => book.0.write(AuditEntries::new()?.to_text())?,
             Some(text) => {
-                let entries = Entries::from_text(&text).ok_or_else(|| book.0.damaged())?;
+                let entries = AuditEntries::from_text(&text).ok_or_else(|| book.0.damaged())?;
                 if entries.generation > 0 {
                     let path = book.0.path().display();
                     return Err(fault(format!(
@@ -136,17 +136,20 @@ impl AuditBook {
     }
 
     /// Reads the book, alone, and writes it back if it changed.
-    fn with<T>(&self, work: impl FnOnce(&mut Entries) -> Result<(T, bool), HsmError>) -> Result<T, HsmError> {
+    fn with<T>(
+        &self,
+        work: impl FnOnce(&mut AuditEntries) -> Result<(T, bool), HsmError>,
+    ) -> Result<T, HsmError> {
         let _lock = self.0.lock()?;
         let missing = || {
             fault(format!(
-                "{}: it is missing; `key init` made it with the store: put it back, from a backup of the same day as the \
+                "{}: it is missing; `key init` made it with the store: restore it from a backup of the same day as the \
                  ledger's. A copy of a store without it is no store to work with",
                 self.0.path().display()
             ))
         };
         let text = self.0.read()?.ok_or_else(missing)?;
-        let mut entries = Entries::from_text(&text).ok_or_else(|| self.0.damaged())?;
+        let mut entries = AuditEntries::from_text(&text).ok_or_else(|| self.0.damaged())?;
         let (result, changed) = work(&mut entries)?;
         if changed {
             self.0.write(entries.to_text())?;
@@ -155,7 +158,7 @@ impl AuditBook {
     }
 }
 
-impl Entries {
+impl AuditEntries {
     fn new() -> Result<Self, HsmError> {
         let mut seed = Zeroizing::new([0; 32]);
         getrandom::fill(&mut *seed).map_err(|_| fault("the system gives no random numbers"))?;

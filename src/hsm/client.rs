@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::operations::{HsmAnswer, HsmRequestRef};
-use super::wire::{self, Frames, HsmReply};
+use super::wire::{self, HsmReply, WireFrames};
 use super::{HsmError, Realm};
 use crate::exit::{Exit, Failure};
 
@@ -29,7 +29,7 @@ const MAX_COMPLAINT: usize = 4096;
 
 /// One connection to an HSM host.
 pub struct HsmClient {
-    frames: Option<Frames<UnixStream>>,
+    frames: Option<WireFrames<UnixStream>>,
     realm: Realm,
     calls: Option<HsmCallCounter>,
 }
@@ -67,7 +67,7 @@ impl HsmClient {
         stream.set_read_timeout(Some(ANSWER_LIMIT)).map_err(|e| broken(&e))?;
         stream.set_write_timeout(Some(ANSWER_LIMIT)).map_err(|e| broken(&e))?;
         let realm = wire::greeted(&mut stream).map_err(|e| broken(&e))?;
-        Ok(Self { frames: Some(Frames::new(stream)), realm, calls: None })
+        Ok(Self { frames: Some(WireFrames::new(stream)), realm, calls: None })
     }
 
     /// Counts its calls in `calls` from now on.
@@ -173,7 +173,7 @@ fn wait_until_ready(output: ChildStdout) -> mpsc::Receiver<()> {
             if line.trim() == READY
                 && let Some(ready) = ready.take()
             {
-                // Nobody listens any more if starting took too long.
+                // The receiver is gone if starting took too long.
                 let _ = ready.send(());
             }
         }

@@ -63,7 +63,7 @@ pub enum HsmError {
     /// A ledger shows less than the HSM has noted of it.
     #[error(
         "ledger: the HSM has noted event {known} of ledger {ledger}, which now shows another one or only {shown} events: \
-         it was put back from a backup, or changed; find the newer one and keep both for the auditor"
+         it was restored from a backup, or changed; find the newer one and keep both for the auditor"
     )]
     RolledBack {
         /// Which ledger.
@@ -80,10 +80,10 @@ pub enum HsmError {
     )]
     FileElsewhere(LedgerId),
     /// What the HSM remembers cannot be read or written.
-    #[error("key: the audit book beside the key store: {0}")]
+    #[error("key: the audit book next to the key store: {0}")]
     Book(String),
     /// The keys of the spools cannot be read or written.
-    #[error("key: the keys of the spools beside the key store: {0}")]
+    #[error("key: the keys of the spools next to the key store: {0}")]
     Spools(String),
     /// A spool's key is not there.
     #[error(
@@ -93,8 +93,8 @@ pub enum HsmError {
     NoSpoolKey(String, SpoolKeyName),
     /// A spool's key was destroyed.
     #[error(
-        "operator: the key {0} of this job's spool was destroyed, and the cardholder data with it; what is deleted stays \
-         deleted"
+        "operator: the key {0} of this job's spool was destroyed, and the cardholder data with it; deleted data cannot be \
+         restored"
     )]
     SpoolKeyDestroyed(SpoolKeyName),
     /// A piece of a spool is not what was sealed.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::operations::answer_request;
-use super::wire::{self, Frames};
+use super::wire::{self, WireFrames};
 use super::{HostedHsm, HsmConnection, Realm};
 use crate::exit::{Exit, Failure};
 
@@ -86,7 +86,7 @@ impl Drop for ConnectionSlot {
 /// Answers the requests of one connection. Cardholder data in them is wiped as each is dropped.
 fn converse(mut hsm: impl HsmConnection, realm: Realm, mut stream: UnixStream) -> std::io::Result<()> {
     wire::greet(&mut stream, realm)?;
-    let mut frames = Frames::new(stream);
+    let mut frames = WireFrames::new(stream);
     while let Some(request) = frames.receive()? {
         wire::send(frames.stream(), &answer_request(&mut hsm, request))?;
     }

@@ -1,4 +1,4 @@
-//! The macro behind the table of operations (`operations`). From each line
+//! The macro that the table of operations (`operations`) calls. From each line
 //!
 //! ```text
 //! #[counted = "name in reports"]

@@ -100,7 +100,7 @@ pub trait HsmConnection: Hsm + Auditor + Vault {}
 
 impl<T: Hsm + Auditor + Vault> HsmConnection for T {}
 
-/// A device that the HSM host can put behind its socket.
+/// A device that the HSM host can serve.
 pub trait HostedHsm: Send + Sync {
     /// One caller's view of the device; it holds what ends with the connection.
     type Connection: HsmConnection + 'static;

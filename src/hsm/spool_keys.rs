@@ -1,4 +1,4 @@
-//! The keys of the spools: one for each, random, AES-256. They are kept in one file beside the key store (`kept`),
+//! The keys of the spools: one for each, random, AES-256. They are kept in one file next to the key store (`companion`),
 //! `<store>-spools`:
 //!
 //! ```text
@@ -8,10 +8,10 @@
 //! ```
 //!
 //! A spool is sealed in pieces by AES-256-GCM: nonce = number of the piece (96 bits), associated data =
-//! "CWS1" | name of the key. So a piece opens in its own place of its own spool alone. No number is sealed twice under a key:
+//! "CWS1" | name of the key. So a piece opens only in its own place of its own spool. No number is sealed twice under a key:
 //! only the host that made the key seals, each number once and in order.
 //!
-//! [`SpoolKey`] is the controller's end: one spool's key, as acceptance and run use it.
+//! [`SpoolKey`] is the controller's end: one spool's key, as acceptance and a run use it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -33,8 +33,8 @@ use crate::record::Sealer;
 const FIRST: &str = "cardwright spool keys 1 TEST";
 
 /// A key; none once it is destroyed.
-type Key = Option<Zeroizing<[u8; 32]>>;
-type Keys = BTreeMap<SpoolKeyName, (LedgerId, Key)>;
+type SpoolKeyValue = Option<Zeroizing<[u8; 32]>>;
+type SpoolKeyMap = BTreeMap<SpoolKeyName, (LedgerId, SpoolKeyValue)>;
 
 /// The spools' keys of a store.
 pub(super) struct SpoolKeys {
@@ -134,20 +134,24 @@ impl SpoolKeys {
     pub(super) fn keep(&self, ledger: LedgerId, spools: &[SpoolKeyName]) -> Result<(), HsmError> {
         let _lock = self.kept.lock()?;
         let mut keys = self.read()?;
-        let orphan = |name: &SpoolKeyName, of: LedgerId, key: &Key| {
+        let orphan = |name: &SpoolKeyName, of: LedgerId, key: &SpoolKeyValue| {
             of == ledger && key.is_some() && !spools.contains(name)
         };
         let orphans: Vec<_> =
             keys.iter().filter(|(name, (of, key))| orphan(name, *of, key)).map(|(name, _)| *name).collect();
         for name in &orphans {
-            // Nothing was made of it, so nobody asks for it.
+            // No job was made of it, so no one will ask for it.
             keys.remove(name);
         }
         self.forget(&keys, orphans)
     }
 
     /// Writes what is left, over what stood there, if something was destroyed.
-    fn forget(&self, left: &Keys, gone: impl IntoIterator<Item = SpoolKeyName>) -> Result<(), HsmError> {
+    fn forget(
+        &self,
+        left: &SpoolKeyMap,
+        gone: impl IntoIterator<Item = SpoolKeyName>,
+    ) -> Result<(), HsmError> {
         let mut gone = gone.into_iter().peekable();
         if gone.peek().is_none() {
             return Ok(());
@@ -182,9 +186,9 @@ impl SpoolKeys {
         self.open.lock().map_err(|_| HsmError::Host("a thread of it failed; restart it".into()))
     }
 
-    fn read(&self) -> Result<Keys, HsmError> {
+    fn read(&self) -> Result<SpoolKeyMap, HsmError> {
         match self.kept.read()? {
-            None => Ok(Keys::new()),
+            None => Ok(SpoolKeyMap::new()),
             Some(text) => from_text(&text).ok_or_else(|| self.kept.damaged()),
         }
     }
@@ -203,7 +207,7 @@ fn about(spool: SpoolKeyName) -> Vec<u8> {
     [&b"CWS1"[..], &spool.0].concat()
 }
 
-fn to_text(keys: &Keys) -> Zeroizing<String> {
+fn to_text(keys: &SpoolKeyMap) -> Zeroizing<String> {
     // With room for the digest, so that no copy is left behind by growing.
     let mut text = Zeroizing::new(String::with_capacity(256 + keys.len() * 192));
     // Writing to a String does not fail.
@@ -220,12 +224,12 @@ fn to_text(keys: &Keys) -> Zeroizing<String> {
     text
 }
 
-fn from_text(text: &str) -> Option<Keys> {
+fn from_text(text: &str) -> Option<SpoolKeyMap> {
     let mut lines = text.lines();
     if lines.next()? != FIRST {
         return None;
     }
-    let mut keys = Keys::new();
+    let mut keys = SpoolKeyMap::new();
     for line in lines {
         let mut words = line.split(' ');
         let (what, name) = (words.next()?, words.next()?.parse().ok()?);
@@ -244,7 +248,7 @@ fn from_text(text: &str) -> Option<Keys> {
     Some(keys)
 }
 
-/// The key of one spool, behind an HSM.
+/// The key of one spool, held by an HSM.
 pub struct SpoolKey {
     vault: Box<dyn Vault>,
     name: SpoolKeyName,

@@ -1,10 +1,10 @@
 //! The key store: the file that holds keys at rest, and the keys in memory while a process needs them.
 //!
 //! Only TEST stores so far: they open without a passphrase and are good for nothing else. A LIVE store needs custody
-//! (components, two people, a sealed file) and is refused. A bureau's store refuses issuers' keys (DESIGN.md
-//! section 5).
+//! (components, two people, a sealed file) and is refused. A bureau's store refuses issuers' keys: they never leave the
+//! issuer.
 //!
-//! `entry` says what a key is, `list` reads the TOML of DESIGN.md section 8 and holds its rules, `file` the file.
+//! `entry` says what a key is, `list` reads the key list (TOML) and holds its rules, `file` reads and writes the file.
 //! Not here: what keys do (`soft`, `scp`, `prep`).
 
 mod entry;
@@ -28,9 +28,9 @@ pub struct KeyStore {
 }
 
 impl KeyStore {
-    /// Reads a key list (TOML, DESIGN.md section 8), checks every rule, and writes it to a new TEST store at `path`,
+    /// Reads a key list (TOML), checks every rule, and writes it to a new TEST store at `path`,
     /// mode 0600. An existing file is never replaced: a KEKID has one value for ever. A bureau's store gets its audit book
-    /// beside it.
+    /// next to it.
     pub fn create_test(toml_text: &str, path: &Path, side: StoreSide) -> Result<Self, Failure> {
         let entries = list::parse(toml_text, side)?;
         if side == StoreSide::Bureau && !path.exists() {
@@ -46,7 +46,7 @@ impl KeyStore {
         Ok(Self { path: path.to_owned(), side, entries: list::parse(&text, side)? })
     }
 
-    /// Whether what a line needs beside the file is there: a bureau's audit book. An issuer's store has none.
+    /// Checks the files that a line needs next to the store: a bureau's audit book. An issuer's store has none.
     pub fn check_beside(&self) -> Result<(), Failure> {
         match self.side {
             StoreSide::Bureau => Ok(AuditBook::beside(&self.path).check()?),

@@ -1,7 +1,7 @@
 //! Bytes that are wiped when dropped, never shown, and sent in one piece.
 //!
-//! Requests and answers carry cardholder data: account numbers in clear DGIs, spools. Whoever holds such bytes, on
-//! either side of the socket, holds them in [`WipedBytes`], so that no message type needs its own wiping or `Debug`.
+//! Requests and answers carry cardholder data: account numbers in clear DGIs, spools. On both
+//! sides of the socket such bytes are held in [`WipedBytes`], so that no message type needs its own wiping or `Debug`.
 
 use std::ops::{Deref, DerefMut};
 
@@ -9,8 +9,8 @@ use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 use zeroize::{Zeroize, Zeroizing};
 
-/// Bytes that are wiped when dropped. A clone is wiped as well. Growing one past its capacity leaves a copy behind:
-/// reserve what is needed first.
+/// Bytes that are wiped when dropped. A clone is wiped as well. Growing one past its capacity leaves an unwiped
+/// copy: reserve what is needed first.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct WipedBytes(Vec<u8>);
 

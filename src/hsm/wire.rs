@@ -6,7 +6,7 @@
 //! host    length u32 | postcard of Result<HsmAnswer, HsmError>
 //! ```
 //!
-//! Integers are big-endian. Frames are wiped after use: they carry cardholder data (never keys). A frame is one write and,
+//! Integers are big-endian. WireFrames are wiped after use: they carry cardholder data (never keys). A frame is one write and,
 //! as far as it fits [`ROOM`], one read: at a line's speed the wake-ups of both processes cost more than what they do.
 
 use std::io::{Error, ErrorKind, Read, Result, Write};
@@ -82,13 +82,13 @@ pub(super) fn send<T: Serialize>(stream: &mut impl Write, message: &T) -> Result
 }
 
 /// The receiving side of a connection.
-pub(super) struct Frames<S> {
+pub(super) struct WireFrames<S> {
     stream: S,
     /// Received, not yet a whole frame.
     held: Zeroizing<Vec<u8>>,
 }
 
-impl<S> Frames<S> {
+impl<S> WireFrames<S> {
     /// Takes the stream over, after the greeting.
     pub(super) fn new(stream: S) -> Self {
         Self { stream, held: Zeroizing::new(Vec::with_capacity(ROOM)) }
@@ -100,7 +100,7 @@ impl<S> Frames<S> {
     }
 }
 
-impl<S: Read> Frames<S> {
+impl<S: Read> WireFrames<S> {
     /// Reads one frame; `None` if the other side closed before it began.
     pub(super) fn receive<T: DeserializeOwned>(&mut self) -> Result<Option<T>> {
         if !self.fill(LENGTH)? {
@@ -179,7 +179,7 @@ mod tests {
         send(&mut bytes, &HsmRequestRef::info()).unwrap();
         let name = SpoolKeyName([8; 16]);
         send(&mut bytes, &HsmRequestRef::seal(name, 5, SentBytes(b"clear"))).unwrap();
-        let mut frames = Frames::new(bytes.as_slice());
+        let mut frames = WireFrames::new(bytes.as_slice());
         assert!(matches!(frames.receive().unwrap(), Some(HsmRequest::release(h)) if h == handles));
         assert!(matches!(frames.receive().unwrap(), Some(HsmRequest::info())));
         let seal = frames.receive().unwrap();
@@ -206,8 +206,8 @@ mod tests {
         for size in sizes {
             send(&mut bytes, &HsmRequestRef::release(&vec![ApplicationHandle([7; 16]); size])).unwrap();
         }
-        let mut whole = Frames::new(bytes.as_slice());
-        let mut pieces = Frames::new(Dribble(&bytes));
+        let mut whole = WireFrames::new(bytes.as_slice());
+        let mut pieces = WireFrames::new(Dribble(&bytes));
         for size in sizes {
             assert!(matches!(whole.receive().unwrap(), Some(HsmRequest::release(h)) if h.len() == size));
             assert!(matches!(pieces.receive().unwrap(), Some(HsmRequest::release(h)) if h.len() == size));
@@ -217,7 +217,7 @@ mod tests {
         let mut longest = Vec::new();
         send(&mut longest, &HsmRequestRef::release(&vec![ApplicationHandle([7; 16]); MAX_FRAME / 16 - 1]))
             .unwrap();
-        let longest: Option<HsmRequest> = Frames::new(longest.as_slice()).receive().unwrap();
+        let longest: Option<HsmRequest> = WireFrames::new(longest.as_slice()).receive().unwrap();
         assert!(matches!(longest, Some(HsmRequest::release(h)) if h.len() == MAX_FRAME / 16 - 1));
         assert!(
             send(&mut bytes, &HsmRequestRef::release(&vec![ApplicationHandle([7; 16]); MAX_FRAME / 16]))
@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn frames_that_are_too_long_cut_or_followed_by_something_are_refused() {
-        let refused = |bytes: &[u8]| Frames::new(bytes).receive::<HsmRequest>().is_err();
+        let refused = |bytes: &[u8]| WireFrames::new(bytes).receive::<HsmRequest>().is_err();
         assert!(refused(&[0, 0x10, 0, 1]));
         assert!(refused(&[0xFF, 0xFF, 0xFF, 0xFF]));
         assert!(refused(&[0, 0]));
@@ -256,8 +256,8 @@ mod tests {
         fn whatever_arrives_nothing_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let mut frame = u32::try_from(bytes.len()).unwrap().to_be_bytes().to_vec();
             frame.extend(&bytes);
-            let _ = Frames::new(frame.as_slice()).receive::<HsmRequest>();
-            let _ = Frames::new(bytes.as_slice()).receive::<HsmReply>();
+            let _ = WireFrames::new(frame.as_slice()).receive::<HsmRequest>();
+            let _ = WireFrames::new(bytes.as_slice()).receive::<HsmReply>();
         }
     }
 }

@@ -29,7 +29,7 @@ pub use self::ask::{HowFar, Life, Read, Told, how_far};
 use self::deadline::Deadline;
 use super::{Blame, Blank, Checked, Done, Fault, LoggedDgi, Module, Work};
 use crate::chip::apdu::{self, ApduExchange, ExchangeStep};
-use crate::chip::status::{Phase, Verdict, judge};
+use crate::chip::status::{CommandPhase, StatusVerdict, judge};
 use crate::chip::{ChipPlan, plan};
 use crate::hsm::{CardSessionRequest, Hsm};
 use crate::ids::{Aid, Dgi, KmcRef};
@@ -158,7 +158,8 @@ impl ChipModule {
     fn challenge(&mut self, aid: &Aid, channel: SecureChannel) -> Result<Challenged, Fault> {
         let host_challenge = self.take_challenge(&channel)?;
         let (select, command) = (apdu::select(aid), channel.initialize_update(&host_challenge));
-        let both = [(select.as_slice(), Phase::Select), (command.as_slice(), Phase::InitializeUpdate)];
+        let both =
+            [(select.as_slice(), CommandPhase::Select), (command.as_slice(), CommandPhase::InitializeUpdate)];
         let (response, _) = self.send(&both)?.pop().unwrap_or_default();
         let answer = channel.read_answer(&response).map_err(|what| {
             Fault::card("malformed-response", format!("INITIALIZE UPDATE answered {what}"))
@@ -221,7 +222,7 @@ impl ChipModule {
         else {
             return Err(Fault::new(Blame::Hsm, "hsm", "device: the HSM gave another number of commands"));
         };
-        let mut session = vec![(authenticate.as_slice(), Phase::ExternalAuthenticate)];
+        let mut session = vec![(authenticate.as_slice(), CommandPhase::ExternalAuthenticate)];
         session.extend(apdus.iter().zip(&steps).map(|(apdu, (phase, _))| (apdu.as_slice(), *phase)));
         let answers = self.send(&session)?;
         for ((_, sw), (_, ends)) in answers.into_iter().skip(1).zip(&steps) {
@@ -248,8 +249,8 @@ impl ChipModule {
             self.deadline.next_phase();
             let select = apdu::select(&application.aid);
             let reads: Vec<_> = wanted.iter().map(|(_, place, _)| apdu::read_record(*place)).collect();
-            let mut commands = vec![(select.as_slice(), Phase::Select)];
-            commands.extend(reads.iter().map(|read| (read.as_slice(), Phase::ReadRecord)));
+            let mut commands = vec![(select.as_slice(), CommandPhase::Select)];
+            commands.extend(reads.iter().map(|read| (read.as_slice(), CommandPhase::ReadRecord)));
             let answers = self.send(&commands)?;
             let found = answers.into_iter().skip(1).map(|(data, _)| Zeroizing::new(data));
             for ((found, (dgi, _, value)), read) in found.zip(&wanted).zip(&reads) {
@@ -269,7 +270,7 @@ impl ChipModule {
 
     /// Commands in order, each to its final status word; anything but "go on" is a fault, and what follows that command
     /// is not sent. Gives data and status word of each.
-    fn send(&mut self, commands: &[(&[u8], Phase)]) -> Result<Vec<(Vec<u8>, u16)>, Fault> {
+    fn send(&mut self, commands: &[(&[u8], CommandPhase)]) -> Result<Vec<(Vec<u8>, u16)>, Fault> {
         let mut answers = Vec::with_capacity(commands.len());
         while let Some(rest) = commands.get(answers.len()..).filter(|rest| !rest.is_empty()) {
             let steps: Vec<Step<'_>> =
@@ -296,7 +297,12 @@ impl ChipModule {
     }
 
     /// A command from its first response to its final status word.
-    fn finish(&mut self, command: &[u8], phase: Phase, response: &[u8]) -> Result<(Vec<u8>, u16), Fault> {
+    fn finish(
+        &mut self,
+        command: &[u8],
+        phase: CommandPhase,
+        response: &[u8],
+    ) -> Result<(Vec<u8>, u16), Fault> {
         let at = |fault: Fault, sw| fault.at(apdu::header(command), sw);
         let mut exchange = ApduExchange::new(command);
         let mut next = exchange.answer(response);
@@ -316,8 +322,8 @@ impl ChipModule {
                 }
                 ExchangeStep::Done { data, sw } => {
                     return match judge(phase, sw) {
-                        Verdict::Done | Verdict::Tolerated => Ok((data, sw)),
-                        Verdict::Reject { reason, detail } => {
+                        StatusVerdict::Done | StatusVerdict::Tolerated => Ok((data, sw)),
+                        StatusVerdict::Reject { reason, detail } => {
                             Err(at(Fault::new(Blame::Card, reason, detail), Some(sw)))
                         }
                     };

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A state is a struct and a transition consumes it: no host cryptogram exists before the card's was right. The structs
-//! here are the same for every protocol; what they do is in the protocol's own states behind a trait each.
+//! here serve every protocol: each holds the protocol's own state, a trait object.
 
 use std::fmt;
 

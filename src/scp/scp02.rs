@@ -1,7 +1,7 @@
 //! SCP02 with explicit initiation, three keys, C-MAC on the modified APDU and ICV encryption: "i" = 15 and 55
 //! (GPCS 2.3.1 Annex E). Levels 00, 01, 03.
 //!
-//! The states are those of `channel`: `Pending`, `Verified`, `Session`. For i = 55 the card challenge is pseudo-random;
+//! The states are those of `channel`: `Scp02Pending`, `Scp02Verified`, `Scp02Session`. For i = 55 the card challenge is pseudo-random;
 //! that it is what the AID gives (GPCS E.4.2.3) is not checked, because the card cryptogram proves the card already.
 //! R-MAC is not supported.
 
@@ -70,13 +70,13 @@ impl ChannelProtocol for Scp02 {
         answer: &InitializeUpdateAnswer,
         challenge: &HostChallenge,
     ) -> Result<Box<dyn PendingProtocol>, ChannelOpenError> {
-        let pending = Pending::new(keys, answer, challenge)?;
+        let pending = Scp02Pending::new(keys, answer, challenge)?;
         Ok(Box::new(pending))
     }
 }
 
-/// Session keys (GPCS E.4.1): SKU_ENC, SKU_MAC, SKU_DEK.
-struct SessionKeys {
+/// Scp02Session keys (GPCS E.4.1): SKU_ENC, SKU_MAC, SKU_DEK.
+struct Scp02Keys {
     enc: TdesKey,
     mac: TdesKey,
     dek: TdesKey,
@@ -106,15 +106,15 @@ fn cryptogram(enc: &TdesKey, first: [u8; 8], second: [u8; 8]) -> [u8; 8] {
 }
 
 /// The card has answered; whether it is genuine is not known yet.
-struct Pending {
-    keys: SessionKeys,
+struct Scp02Pending {
+    keys: Scp02Keys,
     card: [u8; 8],
     host: [u8; 8],
     received: Vec<u8>,
 }
 
-impl Pending {
-    /// Session keys and both cryptograms for an answer to INITIALIZE UPDATE with `challenge` (RTERM).
+impl Scp02Pending {
+    /// Scp02Session keys and both cryptograms for an answer to INITIALIZE UPDATE with `challenge` (RTERM).
     fn new(
         keys: &CardStaticKeys,
         answer: &InitializeUpdateAnswer,
@@ -126,7 +126,7 @@ impl Pending {
         // The layout makes them 2 and 6 bytes.
         let sequence = <[u8; 2]>::try_from(answer.counter.as_slice()).unwrap_or_default();
         let [c0, c1, c2, c3, c4, c5] = <[u8; 6]>::try_from(answer.challenge.as_slice()).unwrap_or_default();
-        let keys = SessionKeys {
+        let keys = Scp02Keys {
             enc: session_key(enc, [0x01, 0x82], sequence),
             mac: session_key(mac, [0x01, 0x01], sequence),
             dek: session_key(dek, [0x01, 0x81], sequence),
@@ -142,10 +142,10 @@ impl Pending {
     }
 }
 
-impl PendingProtocol for Pending {
+impl PendingProtocol for Scp02Pending {
     fn verify(self: Box<Self>) -> Result<Box<dyn VerifiedProtocol>, WrongCryptogram> {
         if bool::from(self.card.ct_eq(&self.received)) {
-            Ok(Box::new(Verified { keys: self.keys, host: self.host }))
+            Ok(Box::new(Scp02Verified { keys: self.keys, host: self.host }))
         } else {
             Err(WrongCryptogram)
         }
@@ -153,30 +153,30 @@ impl PendingProtocol for Pending {
 }
 
 /// Proof that the card knows its keys.
-struct Verified {
-    keys: SessionKeys,
+struct Scp02Verified {
+    keys: Scp02Keys,
     host: [u8; 8],
 }
 
-impl VerifiedProtocol for Verified {
+impl VerifiedProtocol for Scp02Verified {
     /// The C-MAC of EXTERNAL AUTHENTICATE starts from a zero ICV and is there whatever the level.
     fn authenticate(self: Box<Self>, level: SecLevel) -> (Box<dyn SessionProtocol>, Vec<u8>) {
         let [h0, h1, h2, h3, h4, h5, h6, h7] = self.host;
         let mut apdu = vec![0x84, 0x82, level.byte(), 0x00, 0x10, h0, h1, h2, h3, h4, h5, h6, h7];
         let mac = retail_mac(&self.keys.mac, &[0; 8], &apdu);
         apdu.extend_from_slice(&mac);
-        (Box::new(Session { keys: self.keys, level, last_mac: mac }), apdu)
+        (Box::new(Scp02Session { keys: self.keys, level, last_mac: mac }), apdu)
     }
 }
 
 /// An authenticated channel. Its C-MACs are chained, so commands go to the card in the order of wrapping.
-struct Session {
-    keys: SessionKeys,
+struct Scp02Session {
+    keys: Scp02Keys,
     level: SecLevel,
     last_mac: [u8; 8],
 }
 
-impl SessionProtocol for Session {
+impl SessionProtocol for Scp02Session {
     /// CLA 80 and plain at level 00; CLA 84 with C-MAC at 01; encrypted too at 03.
     fn wrap(&mut self, [ins, p1, p2]: CommandHeader, data: &[u8]) -> Result<Vec<u8>, CommandTooLong> {
         if data.len() > Scp02.room(self.level) {
@@ -218,7 +218,7 @@ impl SessionProtocol for Session {
     }
 }
 
-impl Session {
+impl Scp02Session {
     /// Bytes of the wrapped data field.
     fn body_length(&self, data: usize) -> usize {
         if !self.level.has_command_mac() {
@@ -231,7 +231,7 @@ impl Session {
     }
 }
 
-impl Drop for Session {
+impl Drop for Scp02Session {
     fn drop(&mut self) {
         self.last_mac.zeroize();
     }

@@ -5,8 +5,8 @@
 
 use zeroize::Zeroizing;
 
-use super::stream::Stream;
-use super::verify::{Expected, PreparedApplication};
+use super::stream::CommandStream;
+use super::verify::{ExpectedValue, PreparedApplication};
 use crate::hsm::{CardSessionRequest, DataPart, HsmError, PlainCommand, Refusal, WipedBytes};
 use crate::ids::KmcRef;
 use crate::scp::{ChannelSession, CommandTooLong, SecureChannel, VerifiedChannel};
@@ -42,7 +42,7 @@ pub(super) fn run(
     }
     let (mut session, first) = verified.authenticate(request.level);
     encrypt(&mut prepared, &session)?;
-    let mut stream = Stream::new(&prepared.values);
+    let mut stream = CommandStream::new(&prepared.values);
     let mut apdus = Vec::with_capacity(request.commands.len() + 1);
     apdus.push(WipedBytes::from(first));
     let mut stored = false;
@@ -79,7 +79,7 @@ pub(super) fn run(
 /// Protected values become what the card gets. They are whole blocks since they were verified.
 fn encrypt(prepared: &mut PreparedApplication, session: &ChannelSession) -> Result<(), HsmError> {
     for (dgi, expected) in &mut prepared.values {
-        if let Expected::Protected(value) = expected {
+        if let ExpectedValue::Protected(value) = expected {
             session
                 .encrypt_secret(value)
                 .map_err(|_| Refusal::Commands(format!("DGI {dgi} is not whole blocks")))?;

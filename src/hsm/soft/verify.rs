@@ -1,7 +1,7 @@
 //! Checking what comes from a file: MACs first, then every protected value and every rule of protection.
 //!
 //! Nothing is decrypted for anybody before the MAC was right, and one answer covers everything that can be wrong with
-//! MAC and MACkey: no padding oracle (DESIGN.md sections 3 and 4).
+//! MAC and MACkey: no padding oracle (`src/manual/cwf1.md`).
 
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
@@ -22,7 +22,7 @@ use crate::scp::SecLevel;
 const CARD_BLOCKS: [u8; 2] = [8, 16];
 
 /// What a DGI's value must be when its card is personalized.
-pub(super) enum Expected {
+pub(super) enum ExpectedValue {
     /// Clear, with this length and SHA-256.
     Clear(usize, [u8; 32]),
     /// Secret already under a key of the card: as `Clear`, but sent as encrypted.
@@ -38,15 +38,15 @@ pub(super) struct PreparedApplication {
     pub(super) allow: Vec<KmcRef>,
     pub(super) level: SecLevel,
     pub(super) card_block: u8,
-    pub(super) values: Vec<(Dgi, Expected)>,
+    pub(super) values: Vec<(Dgi, ExpectedValue)>,
 }
 
 impl PreparedApplication {
     /// Protected DGIs with the length that the card gets.
     pub(super) fn protected(&self) -> Result<Vec<(Dgi, u16)>, HsmError> {
         let protected = self.values.iter().filter_map(|(dgi, expected)| match expected {
-            Expected::Protected(value) => Some((*dgi, value.len())),
-            Expected::Clear(..) | Expected::PassThrough(..) => None,
+            ExpectedValue::Protected(value) => Some((*dgi, value.len())),
+            ExpectedValue::Clear(..) | ExpectedValue::PassThrough(..) => None,
         });
         protected
             .map(|(dgi, length)| match u16::try_from(length) {
@@ -78,7 +78,7 @@ fn kek<'s>(
     Ok((entry, rules))
 }
 
-/// Whether a MAC under a wrapped and blinded MACkey is right. Takes the same way whatever is wrong.
+/// Whether a MAC under a wrapped and blinded MACkey is right. Takes equal steps whatever is wrong.
 fn mac_is_right(
     scope: &ApplicationScope<'_>,
     kek: &CipherKey,
@@ -164,12 +164,12 @@ pub(super) fn application(
                 let mut value =
                     secrets::open(&tk, application.cmode, data.dgi, &data.value).map_err(wrong)?;
                 secrets::for_card(enc, data.dgi, &mut value, request.card_block.into()).map_err(wrong)?;
-                Expected::Protected(value)
+                ExpectedValue::Protected(value)
             }
             _ if request.pass_through.contains(&data.dgi) => {
-                Expected::PassThrough(data.value.len(), Sha256::digest(&*data.value).into())
+                ExpectedValue::PassThrough(data.value.len(), Sha256::digest(&*data.value).into())
             }
-            _ => Expected::Clear(data.value.len(), Sha256::digest(&*data.value).into()),
+            _ => ExpectedValue::Clear(data.value.len(), Sha256::digest(&*data.value).into()),
         };
         values.push((data.dgi, expected));
     }
@@ -183,8 +183,8 @@ pub(super) fn application(
     })
 }
 
-/// DESIGN.md section 4: under the TK and in ENC go together; in ENC without the TK only what the product marks as
-/// pass-through, which nobody here can pad or convert; ECB only where the product allows it.
+/// The rules of protection (`src/manual/cwf1.md`, chip section): a DGI under the TK is in ENC; one in ENC without the TK is
+/// marked as pass-through by the product, and cannot be padded or converted here; ECB only where the product allows it.
 fn consistent(application: &Application, request: &VerifyRequest) -> Result<(), DataFault> {
     let protected = &application.protected;
     for data in &application.dgis {

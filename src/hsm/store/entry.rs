@@ -1,4 +1,4 @@
-//! What a key is: usage, type, identifiers, rules, and the value that nobody is shown.
+//! What a key is: usage, type, identifiers, rules, and the value, which is never shown.
 
 use std::fmt;
 
@@ -26,7 +26,7 @@ impl fmt::Display for StoreSide {
     }
 }
 
-/// What a key is for (DESIGN.md section 5).
+/// What a key is for. Issuer: EMV Book 2 and the purse's load keys; bureau: EMV CPS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub enum KeyUsage {
     /// Key encryption key: gives the keys that protect a file.
@@ -145,7 +145,7 @@ pub struct KekRules {
     pub min_seclev: SecLevel,
 }
 
-/// What else an entry is, by usage.
+/// The part of an entry that depends on its usage.
 pub(super) enum EntryRole {
     Kek(KekRules),
     Kmc(KmcRef),

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The digest finds damage, not tampering: nothing secret depends on a TEST store. The file belongs to the user who
-//! opens it and nobody else may read it, so that a habit learnt on TEST keys is the right one.
+//! opens it and no other user may read it, so that a habit learnt on TEST keys is the right one.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};

@@ -1,4 +1,4 @@
-//! The key list: TOML of DESIGN.md section 8, and the rules that every list keeps. Messages never quote a value.
+//! The key list (TOML, `[[key]]` entries), and the rules that every list keeps. Messages never quote a value.
 
 use std::fmt;
 

@@ -52,8 +52,8 @@ fn challenge(hex_digits: &str) -> HostChallenge {
     HostChallenge::new(bytes(hex_digits))
 }
 
-fn pending(keys: &CardStaticKeys, host: &str, answer: &str) -> Pending {
-    Pending::new(keys, &read(&bytes(answer)).unwrap(), &challenge(host)).unwrap()
+fn pending(keys: &CardStaticKeys, host: &str, answer: &str) -> Scp02Pending {
+    Scp02Pending::new(keys, &read(&bytes(answer)).unwrap(), &challenge(host)).unwrap()
 }
 
 fn opened(keys: &CardStaticKeys, host: &str, answer: &str) -> PendingChannel {
