@@ -10,7 +10,7 @@ use crate::tlv::{self, Tag};
 /// personalization asks for, and a card that never ends must not hold the station.
 const GET_RESPONSE_MAX: u32 = 32;
 
-/// CLA INS P1 P2 of a command in hex, for messages. Shorter input gives what there is.
+/// CLA INS P1 P2 of a command in hex, for messages. A shorter command is shown whole.
 pub fn header(command: &[u8]) -> String {
     hex::encode_upper(command.get(..4).unwrap_or(command))
 }
@@ -43,8 +43,8 @@ fn case_4(header: [u8; 4], data: &[u8]) -> Vec<u8> {
     command
 }
 
-/// One command with its answer, whatever 61xx and 6Cxx the card puts between: give it each response, send what it
-/// asks for.
+/// One command with its whole answer, through every 61xx and 6Cxx of the card: pass it each response, and send the commands
+/// that it returns.
 pub struct ApduExchange<'a> {
     command: &'a [u8],
     data: Vec<u8>,
@@ -52,7 +52,7 @@ pub struct ApduExchange<'a> {
     le_corrected: bool,
 }
 
-/// What an [`ApduExchange`] wants next.
+/// The next step of an [`ApduExchange`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum ExchangeStep {
     /// Send this and come back with the answer.

@@ -1,8 +1,8 @@
 //! Filling STORE DATA commands: headers, cuts, P1 and P2.
 //!
-//! Not here: in which order (`order`), what may share (`plan`), finalization. EMV CPS 4.3.4.4-6.
+//! Not here: the order of DGIs (`order`), which of them may share a command (`plan`), finalization. EMV CPS 4.3.4.4-6.
 
-use crate::hsm::{DataPart, PlainCommand};
+use crate::hsm::{DataPart, PlainCommand, WipedBytes};
 use crate::ids::Dgi;
 
 use super::plan::PlanStep;
@@ -143,6 +143,12 @@ impl CommandPacker {
             (_, DataPart::Clear(bytes)) if bytes.is_empty() => {}
             (_, DataPart::Protected { from, to, .. }) if from == to => {}
             (Some(DataPart::Clear(before)), DataPart::Clear(bytes)) => before.extend_from_slice(&bytes),
+            // Room for the whole command at once: growing would leave unwiped copies of cardholder data.
+            (_, DataPart::Clear(bytes)) => {
+                let mut data = WipedBytes::with_capacity(self.limit);
+                data.extend_from_slice(&bytes);
+                step.command.data.push(DataPart::Clear(data));
+            }
             (_, part) => step.command.data.push(part),
         }
     }

@@ -39,7 +39,7 @@ pub enum PlanError {
     /// Nothing to send: the last STORE DATA would have nothing to carry.
     #[error("the application has no DGI")]
     Empty,
-    /// Something that no code here does.
+    /// An instruction that this program does not carry out.
     #[error("{0} is not supported")]
     Unsupported(&'static str),
     /// SECLEV of another kind of channel than the product's.
@@ -50,7 +50,7 @@ pub enum PlanError {
         /// The product's channel.
         channel: String,
     },
-    /// A list names what the data does not have.
+    /// A list names a DGI that is not in the data.
     #[error("DGI {0} is named in the processing instructions but is not in the data")]
     Absent(Dgi),
     /// The same DGI twice in the data or in one list.
@@ -67,7 +67,7 @@ pub enum PlanError {
         "DGI {dgi} may be refused (VERCNTL) but needs {length} bytes, and a command has room for {limit}"
     )]
     VersionControlLength {
-        /// Which.
+        /// The DGI.
         dgi: Dgi,
         /// Header and value.
         length: usize,
@@ -175,7 +175,7 @@ fn plan_with(
     Ok(ChipPlan { steps })
 }
 
-/// Every DGI with what sending needs to know about it.
+/// Every DGI with the facts that sending it needs.
 fn items<'a>(
     application: &'a Application,
     product: &product::Application,
@@ -212,7 +212,7 @@ fn items<'a>(
     if items.is_empty() { Err(PlanError::Empty) } else { Ok(items) }
 }
 
-/// What GROUP and VERCNTL ask of DGIs that share a command.
+/// The conditions of GROUP and VERCNTL on DGIs that share a command.
 fn check_unit(members: &[PackedDgi<'_>], grouped: bool, limit: usize) -> Result<(), PlanError> {
     let Some(first) = members.first() else { return Ok(()) };
     let length = members.iter().map(PackedDgi::encoded_length).sum::<usize>();
@@ -233,7 +233,7 @@ fn check_unit(members: &[PackedDgi<'_>], grouped: bool, limit: usize) -> Result<
     Ok(())
 }
 
-/// Says that personalization is complete, the way the product wants it.
+/// Ends personalization as the product's profile says.
 fn finalize(steps: &mut Vec<PlanStep>, aid: &Aid, how: product::Finalize) -> Result<(), PlanError> {
     match how {
         product::Finalize::LastStoreData => {

@@ -1,8 +1,8 @@
-//! What a status word means in each phase of a session: go on, tolerate, or reject the card and why.
+//! The meaning of a status word in each phase of a session: go on, tolerate it, or reject the card with a reason.
 //!
-//! 61xx and 6Cxx never come here: [`super::apdu::Exchange`] resolves them. A status word that is not known is a
-//! rejection, never a guess. Sources: EMV CPS 5.4.2, GPCS 11.9-11.11 and E.5, and what demonstrators and cards of the
-//! field answer (EMV CPS 4, GPCS 11).
+//! 61xx and 6Cxx never come here: [`super::apdu::ApduExchange`] resolves them. A status word that is not known is a
+//! rejection, never a guess. Sources: EMV CPS 5.4.2, GPCS 11.9-11.11 and E.5, and the answers of
+//! demonstrators and of cards in the field.
 
 /// Where in a session the command stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub enum CommandPhase {
     GetData,
 }
 
-/// What to do after an answer.
+/// How to continue after an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StatusVerdict {
     /// Go on.
@@ -37,7 +37,7 @@ pub enum StatusVerdict {
     Reject {
         /// Stable word for events and ledger: `sw-6A84`.
         reason: String,
-        /// For people: what it means and what to do next.
+        /// For people: its meaning and the next step.
         detail: String,
     },
 }

@@ -72,12 +72,12 @@ impl AuditBook {
         Ok(book)
     }
 
-    /// Whether it is there and reads.
+    /// Checks that the book exists and reads.
     pub(super) fn check(&self) -> Result<(), HsmError> {
         self.with(|_| Ok(((), false)))
     }
 
-    /// What the HSM knows of a ledger, and its public key.
+    /// Returns the last place noted of a ledger, and the public audit key.
     pub(super) fn info(&self, ledger: LedgerId) -> Result<AuditInfo, HsmError> {
         self.with(|entries| {
             let head = entries.heads.get(&ledger).map(|&(n, hash)| Place { ledger, n, hash });
@@ -100,7 +100,7 @@ impl AuditBook {
         })
     }
 
-    /// Notes that a file goes into a ledger. One that went into another ledger is refused; the same again is not.
+    /// Notes that a file goes into a ledger. One that went into another ledger is refused; noting it again for its own ledger is not.
     pub(super) fn admit(&self, file: &FileAdmission) -> Result<(), HsmError> {
         let mut name = Sha256::new_with_prefix(b"CWF1");
         for part in [file.issuer_id.as_str(), file.file_id.as_str()] {

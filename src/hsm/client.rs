@@ -24,7 +24,7 @@ pub const READY: &str = "ready";
 const START_LIMIT: Duration = Duration::from_secs(10);
 /// A call takes milliseconds; a host that needs this long hangs.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
-/// Most bytes kept of what a host said on its error output.
+/// Most bytes kept of a host's error output.
 const MAX_COMPLAINT: usize = 4096;
 
 /// One connection to an HSM host.
@@ -181,7 +181,7 @@ fn wait_until_ready(output: ChildStdout) -> mpsc::Receiver<()> {
     waiting
 }
 
-/// Passes what a host says on its error output to the log, and keeps its beginning.
+/// Passes a host's error output to the log, and keeps its beginning.
 fn listen_to(errors: ChildStderr) -> JoinHandle<String> {
     std::thread::spawn(move || {
         let mut kept = String::new();

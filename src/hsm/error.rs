@@ -1,5 +1,5 @@
-//! What an HSM refuses and why, and the exit code of a program that ends with it. An error says who is to blame and never
-//! what the data was.
+//! The errors and refusals of an HSM, and the exit code of a program that ends with one. An error says who is to blame; it
+//! never quotes data.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,24 +7,24 @@ use crate::audit::LedgerId;
 use crate::exit::{Exit, Failure};
 use crate::ids::{Dgi, KekId, KmcRef, SpoolKeyName};
 
-/// Why the HSM did not do it. Says who is to blame, never what the data was.
+/// Why an HSM did not carry out an operation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum HsmError {
     /// The record's data is at fault: it becomes CANCELLED(data), before a blank is bound.
     #[error("file: application {aid}: {fault}")]
     Data {
-        /// Which application, as far as it could be read.
+        /// AID of the application, if it could be read.
         aid: String,
-        /// What is wrong.
+        /// The fault.
         fault: DataFault,
     },
-    /// The Trailer's MAC, or what wraps its key, is wrong.
+    /// The Trailer's MAC, or the wrapping of its key, is wrong.
     #[error("file: the Trailer's MAC is wrong; ask the issuer for the file again")]
     TrailerMac,
     /// A KEK that the store does not hold.
     #[error("key: KEK {0} is not in the key store; import it, or ask the issuer which KEK the file uses")]
     UnknownKek(KekId),
-    /// The KEK differs from what the file says (type or KCV).
+    /// Type or KCV of the KEK differ from the file's.
     #[error(
         "key: KEK {0} in the store has another type or KCV than the file states; compare both with the issuer"
     )]
@@ -66,7 +66,7 @@ pub enum HsmError {
          it was restored from a backup, or changed; find the newer one and keep both for the auditor"
     )]
     RolledBack {
-        /// Which ledger.
+        /// The ledger.
         ledger: LedgerId,
         /// Number of the last event noted.
         known: u64,
@@ -79,7 +79,7 @@ pub enum HsmError {
          file"
     )]
     FileElsewhere(LedgerId),
-    /// What the HSM remembers cannot be read or written.
+    /// The audit book cannot be read or written.
     #[error("key: the audit book next to the key store: {0}")]
     Book(String),
     /// The keys of the spools cannot be read or written.
@@ -97,7 +97,7 @@ pub enum HsmError {
          restored"
     )]
     SpoolKeyDestroyed(SpoolKeyName),
-    /// A piece of a spool is not what was sealed.
+    /// A piece of a spool differs from the piece that was sealed.
     #[error("us: the spool differs from what was accepted")]
     SpoolDamaged,
     /// The HSM cannot be reached or answered nonsense.
@@ -105,7 +105,7 @@ pub enum HsmError {
     Host(String),
 }
 
-/// What is wrong with an application's data.
+/// A fault of an application's data.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum DataFault {
     /// The bytes do not parse as a chip application.
@@ -138,7 +138,7 @@ pub enum Refusal {
     /// A DGI that the handle does not have.
     #[error("DGI {0} is not in the verified application")]
     ForeignDgi(Dgi),
-    /// A clear value that differs from what was verified.
+    /// A clear value that differs from the verified one.
     #[error("the clear value of DGI {0} differs from the verified one")]
     ClearDiffers(Dgi),
     /// The level differs from the handle's.

@@ -1,5 +1,5 @@
-//! Requests to the HSM and its answers, serializable for the socket between controller and HSM host. No key is in any of
-//! them. Clear DGI values are: cardholder data, which is wiped and never shown ([`WipedBytes`]).
+//! Requests to the HSM and its answers, serializable for the socket between controller and HSM host. None of them
+//! holds a key. Some hold clear DGIs: cardholder data, which is wiped and never shown ([`WipedBytes`]).
 //!
 //! Not here: which operations there are (`operations`), what can go wrong (`error`).
 
@@ -12,17 +12,17 @@ use crate::scp::{HostChallenge, KeyDerivation, SecLevel, SecureChannelSpec};
 
 /// Clear bytes of a piece of a spool.
 pub const PIECE: usize = 4096;
-/// Bytes by which a sealed piece is longer.
+/// Bytes that sealing adds to a piece.
 pub const PIECE_TAG: usize = 16;
 
-/// What the HSM knows of a ledger.
+/// The HSM's memory of one ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditInfo {
     /// The key that signs.
     pub key: PublicKey,
-    /// Changes of what the HSM remembers so far.
+    /// Number of changes of the HSM's memory so far.
     pub generation: u64,
-    /// How far the ledger had come when it was last noted.
+    /// The last event that the ledger has shown.
     pub head: Option<Place>,
 }
 
@@ -35,7 +35,7 @@ pub struct FileAdmission {
     pub file_id: FileId,
     /// SHA-256 of the whole file.
     pub digest: [u8; 32],
-    /// Where it goes.
+    /// The ledger that accepts it.
     pub ledger: LedgerId,
 }
 
@@ -50,13 +50,13 @@ pub type DocumentDigest = [u8; 32];
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Realm {
-    /// Keys that anybody may know.
+    /// Published keys.
     Test,
     /// Keys of real cards.
     Live,
 }
 
-/// What the HSM holds.
+/// The keys of the HSM, without their values.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct HsmInfo {
     /// TEST or LIVE.
@@ -202,7 +202,7 @@ pub enum DataPart {
     Clear(WipedBytes),
     /// Bytes `from..to` of a protected DGI's value as re-encrypted under the session DEK. P1 b7 b6 must be 11.
     Protected {
-        /// Which.
+        /// The DGI.
         dgi: Dgi,
         /// First byte.
         from: u16,

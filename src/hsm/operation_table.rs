@@ -85,7 +85,7 @@ macro_rules! hsm_operations {
             }
         )*
 
-        /// What a client asks, as the host receives it.
+        /// A request as the host receives it.
         #[derive(Deserialize)]
         #[allow(non_camel_case_types, reason = "a message has the name of its method")]
         pub(super) enum HsmRequest {
@@ -94,7 +94,7 @@ macro_rules! hsm_operations {
             )*)*
         }
 
-        /// What a client asks, as it sends it. The two encode alike.
+        /// A request as the client sends it. The two encode alike.
         #[derive(Serialize)]
         #[allow(non_camel_case_types, reason = "a message has the name of its method")]
         pub(super) enum HsmRequestRef<'a> {
@@ -112,7 +112,7 @@ macro_rules! hsm_operations {
             }
         }
 
-        /// What the host answers.
+        /// An answer of the host.
         #[derive(Serialize, Deserialize)]
         #[allow(non_camel_case_types, reason = "an answer has the name of its method")]
         pub(super) enum HsmAnswer {

@@ -1,6 +1,6 @@
 //! The operations of an HSM, one line each. A line makes the method of the trait, the message on the wire, the client's
-//! call and the host's dispatch (`operation_table`); the rest of an operation is its request type (`messages`) and what
-//! an HSM does for it (`soft`).
+//! call and the host's dispatch (`operation_table`); the rest of an operation is its request type (`messages`) and its
+//! implementation in each HSM (`soft`).
 //!
 //! The order of the lines is the number of a message: new ones go to the end, and `wire::PROTOCOL` rises.
 
@@ -52,7 +52,7 @@ hsm_operations! {
 
     /// The side of a key-holding device that vouches for ledgers and documents.
     trait Auditor {
-        /// Returns what it knows of a ledger, and its audit key.
+        /// Returns its memory of a ledger, and its audit key.
         #[counted = "audit"]
         fn audit(ledger: LedgerId) -> AuditInfo;
 
@@ -85,7 +85,7 @@ hsm_operations! {
         #[counted = "unseal"]
         fn unseal(spool: SpoolKeyName, first: u64, sealed: @u8) -> WipedBytes;
 
-        /// Destroys a key; what it sealed is gone. It may be destroyed already.
+        /// Destroys a key, and with it the spool that it sealed. It may be destroyed already.
         #[counted = "destroy-spool"]
         fn destroy_spool(spool: SpoolKeyName) -> ();
 

@@ -146,7 +146,7 @@ impl SpoolKeys {
         self.forget(&keys, orphans)
     }
 
-    /// Writes what is left, over what stood there, if something was destroyed.
+    /// Overwrites the file with the keys that are left, if any was destroyed.
     fn forget(
         &self,
         left: &SpoolKeyMap,

@@ -4,7 +4,7 @@
 //! (components, two people, a sealed file) and is refused. A bureau's store refuses issuers' keys: they never leave the
 //! issuer.
 //!
-//! `entry` says what a key is, `list` reads the key list (TOML) and holds its rules, `file` reads and writes the file.
+//! `entry` is one key, `list` reads the key list (TOML) and holds its rules, `file` reads and writes the file.
 //! Not here: what keys do (`soft`, `scp`, `prep`).
 
 mod entry;
@@ -86,7 +86,7 @@ impl KeyStore {
 
     /// A key by usage and id (hex, either case). Without a version it must be the only one.
     ///
-    /// Fails with [`Exit::KeyUnknown`], naming what was looked for and, where the version decides, those there are.
+    /// Fails with [`Exit::KeyUnknown`] and names the key that is missing, or says that several versions exist.
     pub fn key(&self, usage: KeyUsage, id: &str, version: Option<u8>) -> Result<&SecretEntry, Failure> {
         let mut found = self.entries.iter().filter(|e| {
             e.usage() == usage

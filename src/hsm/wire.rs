@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Integers are big-endian. WireFrames are wiped after use: they carry cardholder data (never keys). A frame is one write and,
-//! as far as it fits [`ROOM`], one read: at a line's speed the wake-ups of both processes cost more than what they do.
+//! as far as it fits [`ROOM`], one read: at a line's speed the wake-ups of both processes cost more than the work itself.
 
 use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::os::unix::net::UnixStream;
@@ -65,12 +65,28 @@ pub(super) fn greeted(stream: &mut impl Read) -> Result<Realm> {
     }
 }
 
+/// A frame while it is encoded. A `Vec` that grows frees its old buffer unwiped; this one wipes it first.
+struct FrameBuffer(Zeroizing<Vec<u8>>);
+
+impl Extend<u8> for FrameBuffer {
+    fn extend<I: IntoIterator<Item = u8>>(&mut self, bytes: I) {
+        let bytes = bytes.into_iter();
+        let needed = self.0.len() + bytes.size_hint().0;
+        if needed > self.0.capacity() {
+            let mut larger = Zeroizing::new(Vec::with_capacity(needed.max(2 * self.0.capacity())));
+            larger.extend_from_slice(&self.0);
+            self.0 = larger;
+        }
+        self.0.extend(bytes);
+    }
+}
+
 /// Writes one frame.
 pub(super) fn send<T: Serialize>(stream: &mut impl Write, message: &T) -> Result<()> {
-    let mut frame = Vec::with_capacity(ROOM);
+    let mut frame = Zeroizing::new(Vec::with_capacity(ROOM));
     frame.resize(LENGTH, 0);
-    let frame = postcard::to_extend(message, frame).map_err(|_| invalid("a message cannot be encoded"))?;
-    let mut frame = Zeroizing::new(frame);
+    let frame = postcard::to_extend(message, FrameBuffer(frame));
+    let FrameBuffer(mut frame) = frame.map_err(|_| invalid("a message cannot be encoded"))?;
     let length = u32::try_from(frame.len().saturating_sub(LENGTH));
     let length = length.ok().filter(|_| frame.len() <= MAX_FRAME + LENGTH);
     let length = length.ok_or_else(|| invalid("a message is too long"))?;

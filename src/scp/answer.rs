@@ -4,7 +4,7 @@
 //! KEYDATA 10 | key version | protocol | [i] | [counter] | card challenge | card cryptogram | [counter]
 //! ```
 //!
-//! Which of the bracketed fields there are, and how long the others are, the protocol says ([`AnswerLayout`]): GPCS Annex E
+//! The protocol decides which of the bracketed fields exist and how long the others are ([`AnswerLayout`]): GPCS Annex E
 //! (Table E-8) for SCP02, Annex D for SCP01, Amendment D for SCP03.
 
 use crate::ids::{KeyData, KmcRef};
@@ -33,7 +33,7 @@ impl AnswerLayout {
     }
 }
 
-/// What a card answered to INITIALIZE UPDATE. Nothing of it is proved before [`super::PendingChannel::verify`].
+/// A card's answer to INITIALIZE UPDATE. Nothing of it is proved before [`super::PendingChannel::verify`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InitializeUpdateAnswer {
     /// Bytes 0-9: KMC_ID (6), CSN (4).

@@ -28,7 +28,7 @@ pub(super) fn is_offered(level: SecLevel) -> bool {
     PROTOCOLS.iter().any(|p| p.parameters().iter().any(|i| p.levels(*i).contains(&level)))
 }
 
-/// What differs between secure channel protocols. The parameter is "i".
+/// The differences between secure channel protocols. The parameter is "i".
 pub(super) trait ChannelProtocol: Sync {
     /// Identifier in the answer to INITIALIZE UPDATE: 02 for SCP02.
     fn number(&self) -> u8;
@@ -73,7 +73,7 @@ pub(super) trait SessionProtocol: Send {
     fn encrypt_secret(&self, data: &mut [u8]) -> Result<(), CryptoError>;
 }
 
-/// Which secure channel a product asks for, as plain data: it may name one that this build does not speak.
+/// The secure channel that a product asks for, as plain data: it may be one that this build does not speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecureChannelSpec {
     /// Protocol identifier: 02 for SCP02.

@@ -1,6 +1,6 @@
 //! From the supplier's master key (KMC) to the static keys of one card (KDC).
 //!
-//! Which derivation a card needs is a property of the product, not of the KMC: suppliers use several with one key.
+//! The derivation is a property of the product, not of the KMC: suppliers use several with one key.
 //! EMV CPS 1.1, section 4.1 (`EmvCps`).
 
 use serde::{Deserialize, Serialize};

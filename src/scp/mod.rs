@@ -1,7 +1,7 @@
 //! Secure channels to a card, host side: bytes in, bytes out. No I/O, no clock, no random numbers: challenges come in.
 //!
-//! Only this folder names a secure channel protocol. Everybody else holds a [`SecureChannel`], which the product's
-//! profile chooses, and asks it for what differs between protocols: lengths, levels, commands, answers, keys.
+//! Only this folder names a secure channel protocol. All other code holds a [`SecureChannel`], which the product's profile
+//! chooses, and asks it for everything that differs between protocols: lengths, levels, commands, answers, keys.
 //!
 //! ```text
 //! SecureChannelSpec ──> SecureChannel ── read_answer ──> InitializeUpdateAnswer      the controller and the HSM

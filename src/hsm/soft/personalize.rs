@@ -76,7 +76,7 @@ pub(super) fn run(
     Ok(apdus)
 }
 
-/// Protected values become what the card gets. They are whole blocks since they were verified.
+/// Encrypts protected values for the card, in place. They are whole blocks since they were verified.
 fn encrypt(prepared: &mut PreparedApplication, session: &ChannelSession) -> Result<(), HsmError> {
     for (dgi, expected) in &mut prepared.values {
         if let ExpectedValue::Protected(value) = expected {

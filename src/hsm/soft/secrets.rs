@@ -29,7 +29,7 @@ pub(super) fn open(
     Ok(value)
 }
 
-/// Makes a clear value what the card expects under its DEK, a multiple of `block` (the card's: 8 or 16).
+/// Converts a clear value into the form that the card expects under its DEK: a multiple of `block` (the card's, 8 or 16).
 pub(super) fn for_card(
     enc: EncType,
     dgi: Dgi,

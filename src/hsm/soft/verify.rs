@@ -1,4 +1,4 @@
-//! Checking what comes from a file: MACs first, then every protected value and every rule of protection.
+//! Checks of a file's Trailer and applications: MACs first, then every protected value and every rule of protection.
 //!
 //! Nothing is decrypted for anybody before the MAC was right, and one answer covers everything that can be wrong with
 //! MAC and MACkey: no padding oracle (`src/manual/cwf1.md`).
@@ -21,7 +21,7 @@ use crate::scp::SecLevel;
 /// Blocks of DEK ciphers: TDES has 8, AES 16.
 const CARD_BLOCKS: [u8; 2] = [8, 16];
 
-/// What a DGI's value must be when its card is personalized.
+/// The value that a DGI must have when its card is personalized.
 pub(super) enum ExpectedValue {
     /// Clear, with this length and SHA-256.
     Clear(usize, [u8; 32]),

@@ -1,4 +1,4 @@
-//! What a key is: usage, type, identifiers, rules, and the value, which is never shown.
+//! One key of a store: usage, type, identifiers, rules, and the value, which is never shown.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use crate::crypto::{CipherKey, Suite};
 use crate::ids::{IssuerId, Kcv, KekId, KmcRef};
 use crate::scp::SecLevel;
 
-/// Whose store: what it may hold depends on it.
+/// The owner's side, which decides which keys a store may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreSide {
     /// KEK and KMC only.
@@ -26,7 +26,7 @@ impl fmt::Display for StoreSide {
     }
 }
 
-/// What a key is for. Issuer: EMV Book 2 and the purse's load keys; bureau: EMV CPS.
+/// The purpose of a key (KEK, KMC: EMV CPS; IMK: EMV Book 2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub enum KeyUsage {
     /// Key encryption key: gives the keys that protect a file.
@@ -108,7 +108,7 @@ impl KeyType {
         }
     }
 
-    /// What a KEK of this type protects a file with; AES-192 is none of them.
+    /// The cipher suite of files under a KEK of this type; AES-192 has none.
     pub fn suite(self) -> Option<Suite> {
         match self {
             Self::Tdes2 => Some(Suite::Tdes),
@@ -130,7 +130,7 @@ impl fmt::Display for KeyType {
     }
 }
 
-/// What a KEK has beyond other keys.
+/// The rules that only a KEK has.
 #[derive(Debug, Clone)]
 pub struct KekRules {
     /// Issuer identifier and version.
@@ -170,7 +170,7 @@ impl SecretEntry {
         &self.label
     }
 
-    /// What it is for.
+    /// Its purpose.
     pub fn usage(&self) -> KeyUsage {
         self.usage
     }
@@ -195,7 +195,7 @@ impl SecretEntry {
         self.key.kcv()
     }
 
-    /// The key, for use; see `CipherKey` for what can be done with it.
+    /// The key, for use; `CipherKey` shows nothing of its value.
     pub fn key(&self) -> &CipherKey {
         &self.key
     }

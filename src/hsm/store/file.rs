@@ -1,4 +1,4 @@
-//! The file of a TEST store: one line that says what it is, one with a digest, then the key list as given.
+//! The file of a TEST store: a line with format and side, a line with a digest, then the key list as given.
 //!
 //! ```text
 //! cardwright key store 1 TEST bureau
@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The digest finds damage, not tampering: nothing secret depends on a TEST store. The file belongs to the user who
-//! opens it and no other user may read it, so that a habit learnt on TEST keys is the right one.
+//! opens it and no other user may read it, so that habits learnt with TEST keys suit LIVE keys.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 use super::entry::StoreSide;
 use crate::exit::{Exit, Failure};
 
-/// What the first line begins with.
+/// The beginning of the first line.
 const MAGIC: &str = "cardwright key store ";
 /// The one format so far. A reader refuses any other.
 const VERSION: &str = "1";

@@ -287,6 +287,22 @@ fn two_applications_go_on_one_card() {
 }
 
 #[test]
+fn a_station_draws_one_challenge_and_then_takes_those_that_sessions_bring() {
+    let (mut module, trace) = bench().module();
+    let work = work();
+    let drawn = || trace.lock().unwrap().iter().filter(|t| *t == "challenge").count();
+    for calls in [3, 2, 2] {
+        module.inspect(&work).unwrap();
+        assert_eq!(module.personalize(&work).unwrap().hsm_calls, calls);
+    }
+    assert_eq!(drawn(), 1);
+    // A card that leaves after INITIALIZE UPDATE takes its challenge along.
+    module.inspect(&work).unwrap();
+    module.inspect(&work).unwrap();
+    assert_eq!(drawn(), 2);
+}
+
+#[test]
 fn a_record_that_reads_otherwise_rejects_the_card_and_is_not_quoted() {
     for (answer, reason) in [
         ("70019000", "chip-read-back"),
