@@ -168,7 +168,7 @@ fn a_product_with_a_missing_field_or_another_type() {
         ("finalize = \"set-status\"", "", "missing field `finalize`"),
         ("min_suite = \"tdes\"", "min_suite = \"des\"", "unknown variant `des`"),
         ("i = \"55\"", "i = \"65\"", "SCP02 with i = 65 is not supported"),
-        ("i = \"55\"", "i = 55", "line 10: wanted string"),
+        ("i = \"55\"", "i = 55", "line 10: invalid type"),
         ("derivation = \"emv-cps\"", "derivation = \"visa2\"", "unknown variant `visa2`"),
         ("finalize = \"set-status\"", "finalize = \"never\"", "unknown variant `never`"),
         ("aid = \"A0000000031010\"", "aid = \"A000000003101\"", "character that is not allowed"),
