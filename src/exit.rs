@@ -2,8 +2,11 @@
 //!
 //! `README.md` lists them for operators; a test compares the two. 2 is clap's (wrong words on the command line).
 
+use serde::{Deserialize, Serialize};
+
 /// How a program ended. The number is part of the interface: never change one, only add.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "u8", try_from = "u8")]
 #[repr(u8)]
 pub enum Exit {
     /// Everything asked for was done: every record GOOD, every check verified.
@@ -103,10 +106,17 @@ const ALL: [Exit; 30] = [
     Exit::Io,
 ];
 
-impl Exit {
-    /// The exit of this number.
-    pub fn from_code(code: u8) -> Option<Self> {
-        ALL.into_iter().find(|exit| *exit as u8 == code)
+impl From<Exit> for u8 {
+    fn from(exit: Exit) -> Self {
+        exit as Self
+    }
+}
+
+impl TryFrom<u8> for Exit {
+    type Error = &'static str;
+
+    fn try_from(code: u8) -> Result<Self, Self::Error> {
+        ALL.into_iter().find(|exit| *exit as u8 == code).ok_or("no exit code of this program")
     }
 }
 

@@ -24,6 +24,7 @@ pub mod prep;
 pub mod profile;
 pub mod record;
 pub mod report;
+pub mod request;
 pub mod scp;
 pub mod signals;
 pub mod tlv;

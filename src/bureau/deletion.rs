@@ -1,16 +1,18 @@
-//! The end of a job's cardholder data: `cardwright job delete J`, and what the daemon deletes when it is due.
+//! The end of a job's cardholder data: what a person has deleted, and what the daemon deletes when it is due.
 //!
 //! ```text
 //! tables proven, places looked at → papers that are missing → key destroyed → spool removed → DELETED in the ledger
 //!     → certificate
 //! ```
 //!
-//! Whatever can be refused is refused before the key is destroyed: tables that somebody changed, a spool outside of the
-//! ledger's own folder, papers of something else in the places of this job's. A spool or key that was lost keeps nobody from
-//! asking, but the daemon from deleting by itself.
+//! Everything that can be refused is refused before the key is destroyed: tables that somebody changed, a spool outside of
+//! the ledger's own folder, papers of something else in the places of this job's. A spool or key that was lost does not keep
+//! a person from having the data deleted, but it keeps the daemon from doing so by itself.
 //!
-//! Each step is durable before the next begins and does no harm when it is done again, so that whoever asks again after a
-//! crash comes to the end.
+//! Deletion is idempotent: each step is durable before the next begins and does no harm when it is done again. After a
+//! crash, run it again; it completes, and writes a missing certificate.
+//!
+//! Not here: the texts of papers and certificate (`report`), when data are due (`Line::retention_days`).
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Seek, SeekFrom, Write};
@@ -20,77 +22,90 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::fcntl::OFlag;
 
-use super::opening::{proven, spool_directory, spool_of};
-use super::papers::seal::{Whose, look};
-use super::papers::{Papers, paper};
+use super::key_host::Connect;
+use super::outcome::Deletion;
+use super::papers::JobPapers;
+use super::papers::folder::paper;
+use super::papers::seal::{Whose, look, sealed};
+use super::refusal::{Fault, Refusal, Senseless};
+use super::run_job::proven;
+use super::spool_folder::{spool_directory, spool_of};
 use crate::audit::Document;
 use crate::beside::beside;
 use crate::exit::{Exit, Failure};
 use crate::hsm::client::HsmClient;
 use crate::hsm::{HsmError, Vault};
-use crate::ids::SpoolKeyName;
-use crate::ledger::{Change, Context, JobId, JobState, JobView, Law, Ledger, LedgerError, Reader, rfc3339};
+use crate::ids::{JobId, SpoolKeyName};
+use crate::ledger::{Change, Context, JobState, JobView, Law, Ledger, LedgerError, Reader, rfc3339};
 use crate::profile::Line;
 use crate::report::certificate::{Certificate, KEY_MISSING, SPOOL_MISSING, SPOOL_UNREADABLE};
+use crate::request::PaperName;
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// Bytes overwritten at a time.
 const BLOCK: usize = 1 << 20;
-/// The last of a job's papers.
-const CERTIFICATE: &str = "certificate.json";
 /// Why the daemon deletes.
 pub const RETENTION: &str = "retention";
 
 /// What there is of the key of a spool.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Key {
+enum KeyFound {
     /// The spool lies in the clear.
     None,
     There,
-    /// Nobody knows of it.
+    /// The HSM host has never heard of it.
     Missing,
     /// An earlier try destroyed it.
     Destroyed,
 }
 
-/// Deletes the cardholder data of a closed job; says where the certificate is, and what was lost before.
+/// Deletes the cardholder data of a closed job. Papers and certificate go into `folder`, or into the ledger's own.
 pub fn delete(
     ledger: &Ledger,
     job: JobId,
     by: Context,
-    connect: &dyn Fn() -> Result<HsmClient, Failure>,
-    directory: Option<&Path>,
-    out: &mut dyn Write,
-) -> Result<(), Failure> {
+    connect: Connect<'_>,
+    folder: Option<&Path>,
+) -> Result<Deletion, Refusal> {
     let reader = ledger.reader()?;
     let view = reader.job(job)?;
     if view.state != JobState::Closed {
         return Err(LedgerError::Denied { job, seq: None, law: Law::NotClosed }.into());
     }
     proven(&reader, job)?;
-    let directory = directory.map_or_else(|| unasked(ledger.path()), Path::to_owned);
+    let folder = folder.map_or_else(|| own_papers(ledger.path()), Path::to_owned);
     let (mut vault, mut signer) = (connect()?, connect()?);
     let mut papers;
+    let mut done = Deletion {
+        job,
+        before: view.deleted,
+        papers: Vec::new(),
+        unreadable: None,
+        key_missing: None,
+        spool_missing: None,
+        certificate: PathBuf::new(),
+    };
     if view.deleted {
-        papers = Papers::new(job, reader.id()?, &directory, &mut signer)?;
+        papers = JobPapers::new(job, reader.id()?, &folder, &mut signer)?;
     } else {
         let spool = own_spool(&reader, ledger.path(), &view)?;
-        let view = JobView { spool: spool.display().to_string(), ..view.clone() };
+        let view = JobView { spool: spool.display().to_string(), ..view };
         let key = key_of(&view, &mut vault)?;
         let person = by.reason.as_deref() != Some(RETENTION);
-        papers = Papers::new(job, reader.id()?, &directory, &mut signer)?;
-        papers.nothing_yet(CERTIFICATE)?;
-        let unreadable = write_missing(&reader, (&view, key), &mut papers, person, connect, out)?;
-        let unreadable = unreadable && key == Key::There && Path::new(&view.spool).exists();
+        papers = JobPapers::new(job, reader.id()?, &folder, &mut signer)?;
+        papers.folder().nothing_yet(job, PaperName::Certificate)?;
+        write_missing(&reader, (&view, key), &mut papers, person, connect, &mut done)?;
+        let unreadable =
+            done.unreadable.is_some() && key == KeyFound::There && Path::new(&view.spool).exists();
         let key = match view.spool_key {
-            Some(key) => format!("{}, ", destroyed((job, key), &mut vault, out)?),
+            Some(key) => format!("{}, ", destroyed(key, &mut vault, &mut done)?),
             None => String::new(),
         };
         let spool = match (remove(&view)?, view.spool_key) {
             (true, Some(_)) => "spool removed",
             (true, None) => "spool overwritten and removed",
             (false, _) => {
-                tell(out, &format!("{job}: its {SPOOL_MISSING}: {}", spool.display()));
+                done.spool_missing = Some(spool);
                 SPOOL_MISSING
             }
         };
@@ -99,28 +114,34 @@ pub fn delete(
         ledger.record(job, Change::Deleted, by).wait()?;
     }
     let certificate = Certificate::build(&reader, job)?;
-    let path = papers.keep(CERTIFICATE, Document::Certificate, &mut |out| {
-        serde_json::to_writer_pretty(out, &certificate)
-            .map_err(|e| Failure::new(Exit::Io, format!("certificate: {e}")))
+    done.certificate = papers.keep(PaperName::Certificate, &mut |out| {
+        let written = serde_json::to_writer_pretty(out, &certificate);
+        Ok(written.map_err(|e| Failure::new(Exit::Io, format!("certificate: {e}")))?)
     })?;
-    let done = if view.deleted { "were deleted before" } else { "are deleted" };
-    say(out, &format!("{job}: its cardholder data {done}; certificate: {}", path.display()))
+    Ok(done)
 }
 
-fn say(out: &mut dyn Write, what: &str) -> Result<(), Failure> {
-    writeln!(out, "{what}").map_err(|e| Failure::new(Exit::Io, e.to_string()))
-}
-
-/// Between two steps: whoever does not listen any more does not keep the next one from coming.
-fn tell(out: &mut dyn Write, what: &str) {
-    if let Err(error) = writeln!(out, "{what}") {
-        tracing::debug!(%error, "nobody listens");
+/// Copies papers of a deletion, with their seals, into open files: text and seal of each in turn.
+pub fn copy_papers(done: &Deletion, copies: &[PaperName], files: &[File]) -> Result<(), Refusal> {
+    if files.len() != 2 * copies.len() {
+        return Err(Refusal::Senseless(Senseless::Files(files.len(), 2 * copies.len())));
     }
+    let folder = done.certificate.parent().unwrap_or(Path::new("."));
+    for (name, pair) in copies.iter().zip(files.chunks_exact(2)) {
+        let text = paper(folder, done.job, *name);
+        for (from, mut to) in [text.clone(), sealed(&text)].iter().zip(pair) {
+            let copied = File::open(from).and_then(|mut from| std::io::copy(&mut from, &mut to));
+            copied
+                .and_then(|_| to.sync_all())
+                .map_err(|e| Refusal::fault(Exit::Io, format!("papers: {}: {e}", from.display())))?;
+        }
+    }
+    Ok(())
 }
 
 /// Where a job's spool lies: directly in the ledger's own folder, whatever else somebody wrote into its row. Of a ledger that
 /// was moved with its folder it is looked for there. One that is nowhere is missing, which is no error.
-fn own_spool(reader: &Reader, ledger: &Path, view: &JobView) -> Result<PathBuf, Failure> {
+fn own_spool(reader: &Reader, ledger: &Path, view: &JobView) -> Result<PathBuf, Refusal> {
     let job = view.job;
     let named = Path::new(&view.spool);
     let failed = |path: &Path, e: std::io::Error| {
@@ -128,14 +149,11 @@ fn own_spool(reader: &Reader, ledger: &Path, view: &JobView) -> Result<PathBuf, 
     };
     let folder = spool_directory(ledger)
         .ok_or_else(|| Failure::new(Exit::Io, "the ledger's path cannot be resolved"))?;
-    let refused = |what: &str| {
-        let what = format!(
-            "operator: {job}: the ledger names {} as its spool, {what}; nothing was deleted; see `cardwright audit verify`, and \
-             restore the ledger; if it was renamed, move its spools into {}",
-            named.display(),
-            folder.display()
-        );
-        Failure::new(Exit::Ledger, what)
+    let refused = |what: &str| Refusal::ForeignSpool {
+        job,
+        named: named.to_owned(),
+        what: what.to_owned(),
+        folder: folder.clone(),
     };
     let Some(name) = named.file_name().filter(|_| named.is_absolute()) else {
         return Err(refused("which is the path of no file"));
@@ -147,12 +165,12 @@ fn own_spool(reader: &Reader, ledger: &Path, view: &JobView) -> Result<PathBuf, 
     let own = match folder.canonicalize() {
         Ok(own) => Some(own),
         Err(error) if error.kind() == ErrorKind::NotFound => None,
-        Err(error) => return Err(failed(&folder, error)),
+        Err(error) => return Err(failed(&folder, error).into()),
     };
     let there = match named.symlink_metadata() {
         Ok(_) => true,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => false,
-        Err(error) => return Err(failed(named, error)),
+        Err(error) => return Err(failed(named, error).into()),
     };
     if there {
         let parent = named.parent().unwrap_or(Path::new("/"));
@@ -170,75 +188,60 @@ fn own_spool(reader: &Reader, ledger: &Path, view: &JobView) -> Result<PathBuf, 
 
 /// What there is of a spool's key. Keys that cannot be read now are not lost, and with them the papers tell more: nothing is
 /// done before they can be.
-fn key_of(view: &JobView, hsm: &mut HsmClient) -> Result<Key, Failure> {
-    let Some(key) = view.spool_key else { return Ok(Key::None) };
+fn key_of(view: &JobView, hsm: &mut HsmClient) -> Result<KeyFound, Refusal> {
+    let Some(key) = view.spool_key else { return Ok(KeyFound::None) };
     // Of no pieces: the key alone is looked for.
     match hsm.unseal(key, 0, &[]) {
-        Ok(_) => Ok(Key::There),
-        Err(HsmError::NoSpoolKey(..)) => Ok(Key::Missing),
-        Err(HsmError::SpoolKeyDestroyed(_)) => Ok(Key::Destroyed),
+        Ok(_) => Ok(KeyFound::There),
+        Err(HsmError::NoSpoolKey(..)) => Ok(KeyFound::Missing),
+        Err(HsmError::SpoolKeyDestroyed(_)) => Ok(KeyFound::Destroyed),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Ends a spool's key; says what became of it. One that is not there is as good as destroyed, and is told as what it is.
-fn destroyed(
-    (job, key): (JobId, SpoolKeyName),
-    hsm: &mut HsmClient,
-    out: &mut dyn Write,
-) -> Result<String, Failure> {
+/// Ends a spool's key; returns what became of it. One that is not there is as good as destroyed, and is named as what it is.
+fn destroyed(key: SpoolKeyName, hsm: &mut HsmClient, done: &mut Deletion) -> Result<String, Refusal> {
     match hsm.destroy_spool(key) {
         Ok(()) => Ok(format!("spool key {key} destroyed")),
         Err(error @ HsmError::NoSpoolKey(..)) => {
-            tracing::warn!(%error, "the spool is deleted without it");
-            tell(
-                out,
-                &format!("{job}: its spool key {key} {KEY_MISSING}, so nothing was destroyed there: {error}"),
-            );
+            tracing::warn!(%error, "the spool is deleted without its key");
+            done.key_missing = Some((key.to_string(), error.to_string()));
             Ok(format!("spool key {key} {KEY_MISSING}"))
         }
         Err(error) => Err(error.into()),
     }
 }
 
-/// The return file tells the issuer what the spool says of each record, so it is written while the spool can be read. Where it
-/// cannot, a person may go on, and nobody else. Gives whether it could not be read now.
+/// The return file carries what the spool says of each record, so it is written while the spool can be read. Where it
+/// cannot, a person may go on; the daemon may not.
 fn write_missing(
     reader: &Reader,
-    (view, key): (&JobView, Key),
-    papers: &mut Papers<'_>,
+    (view, key): (&JobView, KeyFound),
+    papers: &mut JobPapers<'_>,
     person: bool,
-    connect: &dyn Fn() -> Result<HsmClient, Failure>,
-    out: &mut dyn Write,
-) -> Result<bool, Failure> {
+    connect: Connect<'_>,
+    done: &mut Deletion,
+) -> Result<(), Refusal> {
     let job = view.job;
     let there = papers.there()?;
     let told = there.without_fulfilment.is_none();
     // An earlier try came as far as the key, or to where a spool in the clear is overwritten.
-    if there.all && (key == Key::Destroyed || told && (person || key == Key::None)) {
-        return Ok(false);
+    if there.all && (key == KeyFound::Destroyed || told && (person || key == KeyFound::None)) {
+        return Ok(());
     }
     let spool = match spool_of(view, Box::new(connect()?)) {
         Ok(spool) => Some(spool),
-        Err(Failure { exit, message }) if !person => {
-            let what = format!(
-                "{message}; nothing is deleted by itself whose spool or key cannot be read: put it back, or a supervisor has it \
-                 deleted as it is: cardwright job delete {job}"
-            );
-            return Err(Failure::new(exit, what));
+        Err(Refusal::Fault(fault)) if !person => return Err(Refusal::SpoolUnreadable { job, fault }),
+        Err(Refusal::Fault(Fault { exit: Exit::Io, message })) if Path::new(&view.spool).exists() => {
+            return Err(Refusal::fault(Exit::Io, message));
         }
-        Err(failure) if failure.exit == Exit::Io && Path::new(&view.spool).exists() => return Err(failure),
-        Err(failure) => {
+        Err(Refusal::Fault(fault)) => {
             // It is to be deleted, whatever is wrong with it.
-            tracing::warn!(%job, %failure, "the papers are written without what the spool says");
-            say(
-                out,
-                &format!(
-                    "{job}: its return file has no fulfilment data, for its spool cannot be read: {failure}"
-                ),
-            )?;
+            tracing::warn!(%job, fault = fault.message, "the papers are written without what the spool says");
+            done.unreadable = Some(fault.message);
             None
         }
+        Err(refusal) => return Err(refusal),
     };
     if let (Some(paper), Some(_)) = (there.without_fulfilment, &spool) {
         let what = format!(
@@ -246,13 +249,12 @@ fn write_missing(
              is written anew",
             paper.display()
         );
-        return Err(Failure::new(Exit::Io, what));
+        return Err(Refusal::fault(Exit::Io, what));
     }
-    let unreadable = spool.is_none();
     if !there.all {
-        papers.write(reader, spool, false, out)?;
+        done.papers = papers.write(reader, spool, false)?;
     }
-    Ok(unreadable)
+    Ok(())
 }
 
 /// Removes the spool, if there is one; one that lies there in the clear is overwritten before.
@@ -291,15 +293,15 @@ fn overwrite(mut file: File) -> std::io::Result<()> {
 }
 
 /// Where papers go that nobody asked for.
-fn unasked(ledger: &Path) -> PathBuf {
+pub fn own_papers(ledger: &Path) -> PathBuf {
     beside(ledger, ".papers")
 }
 
 /// Jobs of a line whose data have been kept for as long as its profile says, and since when they are due; also one whose
 /// deletion for that reason was cut short before its certificate.
-pub fn due(ledger: &Ledger, line: &Line) -> Result<Vec<(JobId, String)>, Failure> {
+pub fn due(ledger: &Ledger, line: &Line) -> Result<Vec<(JobId, String)>, Refusal> {
     let reader = ledger.reader()?;
-    let directory = unasked(ledger.path());
+    let directory = own_papers(ledger.path());
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let kept = DAY.saturating_mul(line.retention_days);
     let mut due = Vec::new();
@@ -310,8 +312,8 @@ pub fn due(ledger: &Ledger, line: &Line) -> Result<Vec<(JobId, String)>, Failure
         if view.deleted {
             let by_us =
                 reader.told(view.job, "DELETED")?.is_some_and(|e| e.reason.as_deref() == Some(RETENTION));
-            let whose = Whose { job: view.job, ledger: reader.id()?, key: None };
-            let path = paper(&directory, view.job, CERTIFICATE);
+            let whose = Whose { job: view.job, ledger: Some(reader.id()?), key: None };
+            let path = paper(&directory, view.job, PaperName::Certificate);
             if !by_us || matches!(look(&path, Document::Certificate, whose), Ok(Some(_))) {
                 continue;
             }

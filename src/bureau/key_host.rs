@@ -17,8 +17,11 @@ pub fn socket_directory() -> Result<tempfile::TempDir, Failure> {
         .map_err(|e| Failure::new(Exit::Io, format!("no directory for sockets: {e}")))
 }
 
+/// Gives one more connection to the HSM.
+pub type Connect<'a> = &'a dyn Fn() -> Result<HsmClient, Failure>;
+
 /// An HSM host for as long as a command needs it. Fields are dropped in order.
-pub struct Keys {
+pub struct KeyHost {
     /// A connection to it.
     pub hsm: HsmClient,
     socket: std::path::PathBuf,
@@ -26,7 +29,7 @@ pub struct Keys {
     _directory: tempfile::TempDir,
 }
 
-impl Keys {
+impl KeyHost {
     /// Starts it on a store.
     pub fn open(store: &Path) -> Result<Self, Failure> {
         let directory = socket_directory()?;
@@ -35,7 +38,7 @@ impl Keys {
         Ok(Self { hsm: HsmClient::connect(&socket)?, socket, _host: host, _directory: directory })
     }
 
-    /// One more connection.
+    /// Gives one more connection.
     pub fn connect(&self) -> Result<HsmClient, Failure> {
         Ok(HsmClient::connect(&self.socket)?)
     }

@@ -1,42 +1,41 @@
-//! Cards that lie in the line when nobody knows any more how far they came are asked what they say: a person decides, here
-//! nothing is. Nothing is written to a card, and none is moved.
+//! Cards that lie in the line when nobody knows any more how far they came: what they say of themselves. A person decides
+//! what becomes of them. Nothing is written to a card, and none is moved.
 //!
-//! Not here: the questions to a chip (`modules::chip::ask`), words for people (`cli::ask`).
-
-use serde::Serialize;
+//! Not here: the questions to a chip (`modules::chip::ask`), words for people (`cli`).
 
 use drivers::stripe::Tracks;
+use serde::{Deserialize, Serialize};
 
 use super::line::links::Links;
 use super::line::stations::{self, Askable};
-use super::opening::{Shop, spool_of};
-use crate::exit::{Exit, Failure};
-use crate::ids::KeyData;
-use crate::ledger::{AttemptState, Change, Context, Holder, JobId, JobState, JobView, Reader, RecordState};
+use super::opening::Bureau;
+use super::refusal::{Refusal, Senseless};
+use super::spool_folder::spool_of;
+use crate::exit::Exit;
+use crate::ids::{JobId, KeyData};
+use crate::ledger::{AttemptState, Change, Context, Holder, JobState, JobView, Reader, RecordState};
 use crate::modules::{ChipModule, Fault, HowFar, StripeModule, Told, how_far, is_blank};
 use crate::profile::{Product, line};
 use crate::record::Spool;
 use crate::record::chip::ChipSection;
+use crate::request::Records;
 
 /// What was found in the line.
-#[derive(Serialize)]
-pub struct Found {
-    /// The job; not in its JSON, where the number is enough.
-    #[serde(skip)]
-    pub view: JobView,
-    job: String,
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Survey {
+    /// The job.
+    pub job: JobView,
     /// The record that was asked about; none: any.
     pub seq: Option<u32>,
-    simulated: bool,
     /// In line order.
-    pub stations: Vec<Station>,
+    pub stations: Vec<StationSurvey>,
     /// Where a card may lie that nobody can ask there.
     pub not_asked: Vec<String>,
 }
 
 /// What one station says.
-#[derive(Serialize)]
-pub struct Station {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StationSurvey {
     /// Its name.
     pub station: String,
     /// CSN of the chip there.
@@ -51,6 +50,22 @@ pub struct Station {
     pub verdict: String,
     /// For people.
     pub says: String,
+    /// What a person may do now.
+    pub advice: Option<Advice>,
+}
+
+/// What a person may do with a card that was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Advice {
+    /// Resolve it as good, if its other parts are right, too.
+    Good,
+    /// See it destroyed.
+    Destroy,
+    /// Its attempt is in a state in which there is nothing to resolve.
+    Nothing,
+    /// Ask about the record to which it belongs.
+    AskItsRecord,
 }
 
 /// What is known of a station once it was looked at.
@@ -66,29 +81,34 @@ impl From<Fault> for Met {
     }
 }
 
-impl Shop {
+impl Bureau {
     /// Has the card of a record, or those of all, say how far they came: at one station, or wherever a card can be asked.
     /// The line must be at rest.
-    pub fn ask(
+    pub fn survey(
         &self,
         job: JobId,
-        seq: Option<u32>,
+        records: &Records,
         station: Option<&str>,
         actor: &str,
-    ) -> Result<Found, Failure> {
+    ) -> Result<Survey, Refusal> {
+        let seq = match records {
+            Records::One(seq) => Some(*seq),
+            Records::All => None,
+            Records::Ranges(_) => return Err(Refusal::Senseless(Senseless::SurveyOfSome)),
+        };
         let reader = self.ledger.reader()?;
         let view = reader.job(job)?;
         self.is_ours(&view)?;
         if view.state == JobState::Closed {
             let what = format!("operator: job {job} is closed; nothing of it is open to question");
-            return Err(Failure::new(Exit::Denied, what));
+            return Err(Refusal::fault(Exit::Denied, what));
         }
         if let Some(seq) = seq
             && reader.card(job, seq)?.attempts.is_empty()
         {
             let what =
                 format!("operator: no card was begun for record {seq} of {job}; there is none to be asked");
-            return Err(Failure::new(Exit::Denied, what));
+            return Err(Refusal::fault(Exit::Denied, what));
         }
         let (mut askable, not_asked) = stations::askable(&self.line);
         if let Some(wanted) = station {
@@ -96,17 +116,17 @@ impl Shop {
             askable.retain(|(_, name)| name == wanted);
             if askable.is_empty() {
                 let what = format!("operator: {wanted:?} cannot be asked; there are {}", names.join(", "));
-                return Err(Failure::new(Exit::Usage, what));
+                return Err(Refusal::fault(Exit::Usage, what));
             }
         }
         let spool = spool_of(&view, Box::new(self.connect()?))?;
         let product = Product::named(&spool.header().product)?;
         let links = self.links()?;
         let met = self.meet(&askable, &*links, &product);
-        let mut asker = Asker { shop: self, reader, job, seq, actor, spool, product };
+        let mut asker = Surveyor { bureau: self, reader, job, seq, actor, spool, product };
         let stations = askable.iter().zip(met).map(|((module, name), met)| asker.station(module, name, met));
         let stations = stations.collect::<Result<_, _>>()?;
-        Ok(Found { job: job.to_string(), simulated: view.simulated, view, seq, stations, not_asked })
+        Ok(Survey { job: view, seq, stations, not_asked })
     }
 
     /// Looks at all stations at the same time: an empty reader is waited for.
@@ -140,9 +160,9 @@ impl Shop {
     }
 }
 
-/// Who asks about what.
-struct Asker<'a> {
-    shop: &'a Shop,
+/// A survey on its way from station to station.
+struct Surveyor<'a> {
+    bureau: &'a Bureau,
     reader: Reader,
     job: JobId,
     seq: Option<u32>,
@@ -151,9 +171,9 @@ struct Asker<'a> {
     product: Product,
 }
 
-impl Asker<'_> {
-    fn station(&mut self, module: &line::Module, name: &str, met: Met) -> Result<Station, Failure> {
-        let nothing = |word: String, says| Station {
+impl Surveyor<'_> {
+    fn station(&mut self, module: &line::Module, name: &str, met: Met) -> Result<StationSurvey, Refusal> {
+        let nothing = |word: String, says| StationSurvey {
             station: name.to_owned(),
             blank: None,
             card: None,
@@ -161,6 +181,7 @@ impl Asker<'_> {
             applications: Vec::new(),
             verdict: word,
             says,
+            advice: None,
         };
         let said = match met {
             Met::Nothing { word, why } => nothing(word, why),
@@ -171,7 +192,7 @@ impl Asker<'_> {
             }
             Met::Stripe(stripe, tracks) => {
                 let (word, card, says) = self.stripe(&stripe, &tracks)?;
-                Station { asked_for: card.is_some(), card, ..nothing(word.into(), says) }
+                StationSurvey { asked_for: card.is_some(), card, ..nothing(word.into(), says) }
             }
         };
         if let Some(card) = said.card.filter(|_| said.asked_for) {
@@ -183,43 +204,48 @@ impl Asker<'_> {
                 detail: Some(format!("{blank}attempt {}: {}", card.attempt, said.says)),
                 ..Context::by(self.actor)
             };
-            self.shop.ledger.record(self.job, Change::Asked { seq: card.seq }, context).wait()?;
+            self.bureau.ledger.record(self.job, Change::Asked { seq: card.seq }, context).wait()?;
         }
         Ok(said)
     }
 
-    fn chip(&mut self, chip: &mut ChipModule, key_data: KeyData, said: Station) -> Result<Station, Failure> {
-        let said = Station { blank: Some(key_data.csn().to_string()), ..said };
+    fn chip(
+        &mut self,
+        chip: &mut ChipModule,
+        key_data: KeyData,
+        said: StationSurvey,
+    ) -> Result<StationSurvey, Refusal> {
+        let said = StationSurvey { blank: Some(key_data.csn().to_string()), ..said };
         let Some(card) = self.reader.holder(&key_data)? else {
             let says = "a chip that no record of this ledger was bound to: a blank, or a card from elsewhere";
-            return Ok(Station { verdict: "unknown-card".into(), says: says.into(), ..said });
+            return Ok(StationSurvey { verdict: "unknown-card".into(), says: says.into(), ..said });
         };
-        let said = Station { card: Some(card), ..said };
+        let said = StationSurvey { card: Some(card), ..said };
         if card.job != self.job || self.seq.is_some_and(|seq| seq != card.seq) {
             let Holder { job, seq, attempt, state } = card;
-            let says = format!(
-                "another card: it belongs to record {seq} of {job}, attempt {attempt}, {state}; ask of it with \
-                 `cardwright card ask {job} {seq}`"
-            );
-            return Ok(Station { says, ..said });
+            let says =
+                format!("another card: it belongs to record {seq} of {job}, attempt {attempt}, {state}");
+            return Ok(StationSurvey { says, advice: Some(Advice::AskItsRecord), ..said });
         }
         let record = self.spool.read(card.seq)?;
         let section = record.section("CHP").map(ChipSection::parse).transpose();
         let applications = match section {
             Ok(section) => section.map(|s| s.applications).unwrap_or_default(),
             Err(error) => {
-                return Err(Failure::new(Exit::FileFormat, format!("record {}: {error}", card.seq)));
+                return Err(Refusal::fault(Exit::FileFormat, format!("record {}: {error}", card.seq)));
             }
         };
         Ok(match chip.told(&self.product, &applications) {
             Ok(told) => {
                 let came = how_far(&told);
-                let says = format!("{}; {}", sentence(came), next(came == HowFar::AsOrdered, &card));
-                Station { asked_for: true, verdict: word(came).into(), says, applications: told, ..said }
+                let advice = Some(advice(came == HowFar::AsOrdered, &card));
+                let (says, verdict) = (sentence(came).into(), word(came).into());
+                StationSurvey { asked_for: true, verdict, says, applications: told, advice, ..said }
             }
             Err(fault) => {
-                let says = format!("it stopped answering ({}); {}", fault.detail, next(false, &card));
-                Station { asked_for: true, verdict: fault.reason, says, ..said }
+                let says = format!("it stopped answering ({})", fault.detail);
+                let advice = Some(advice(false, &card));
+                StationSurvey { asked_for: true, verdict: fault.reason, says, advice, ..said }
             }
         })
     }
@@ -229,7 +255,7 @@ impl Asker<'_> {
         &mut self,
         stripe: &StripeModule,
         found: &Tracks,
-    ) -> Result<(&'static str, Option<Holder>, String), Failure> {
+    ) -> Result<(&'static str, Option<Holder>, String), Refusal> {
         if is_blank(found) {
             let says = "a stripe with nothing on it; for more, put the card into a chip reader and ask there";
             return Ok(("stripe-blank", None, says.into()));
@@ -277,16 +303,10 @@ fn sentence(came: HowFar) -> &'static str {
     }
 }
 
-/// What a person may do now.
-fn next(as_ordered: bool, card: &Holder) -> String {
-    let Holder { job, seq, attempt, state } = card;
-    match (state, as_ordered) {
-        (AttemptState::Unknown, true) => format!(
-            "`cardwright card resolve {job} {seq} --good` if its other parts (stripe, embossing, picture) are right, too"
-        ),
-        (AttemptState::Unknown, false) => {
-            format!("see it destroyed, then `cardwright card resolve {job} {seq} --destroyed`")
-        }
-        _ => format!("attempt {attempt} is {state}: there is nothing to resolve"),
+fn advice(as_ordered: bool, card: &Holder) -> Advice {
+    match (card.state, as_ordered) {
+        (AttemptState::Unknown, true) => Advice::Good,
+        (AttemptState::Unknown, false) => Advice::Destroy,
+        _ => Advice::Nothing,
     }
 }

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use super::common::LedgerArg;
+use super::next_step::spelled;
 use super::simulate::SimulateArgs;
 use crate::daemon::server::{self, Setup};
 use crate::exit::{Exit, Failure};
@@ -38,12 +39,13 @@ pub struct DaemonArgs {
 /// Runs it until a signal.
 pub fn run(args: &DaemonArgs) -> Result<Exit, Failure> {
     let DaemonArgs { line, keys, people, socket, ledger, simulate } = args;
-    server::run(&Setup {
+    let ended = server::run(&Setup {
         line: line.clone(),
         keys: keys.clone(),
         people: people.clone(),
         socket: socket.clone(),
         ledger: ledger.ledger.clone(),
         simulation: simulate.simulation(),
-    })
+    });
+    ended.map_err(|refusal| spelled(&refusal))
 }

@@ -5,7 +5,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use crate::bureau::key_host::Keys;
+use crate::bureau::key_host::KeyHost;
 use crate::exit::{Exit, Failure};
 use crate::inspect::inspect;
 
@@ -26,7 +26,7 @@ pub struct InspectArgs {
 pub fn run(args: &InspectArgs) -> Result<Exit, Failure> {
     let report = match &args.keys {
         None => inspect(&args.file, None)?,
-        Some(keys) => inspect(&args.file, Some(&mut Keys::open(keys)?.hsm))?,
+        Some(keys) => inspect(&args.file, Some(&mut KeyHost::open(keys)?.hsm))?,
     };
     let text = if args.json { report.json()? } else { report.text() };
     let mut out = std::io::stdout().lock();

@@ -2,11 +2,11 @@
 //!
 //! Not here: what the verbs mean; each calls one part and prints what it says.
 
-pub mod ask;
 pub mod audit;
 pub mod card;
 pub mod common;
 pub mod daemon;
+mod foreground;
 pub mod hsm_host;
 pub mod inspect;
 pub mod job;
@@ -15,12 +15,16 @@ pub mod keys;
 mod ledger_tests;
 pub mod line;
 pub mod log;
+mod next_step;
+mod paper_files;
 pub mod profile;
 mod remote;
+mod render;
 pub mod run;
 pub mod simulate;
 pub mod station_host;
 pub mod stock;
+pub mod survey;
 
 use std::io::Write;
 

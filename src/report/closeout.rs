@@ -29,9 +29,7 @@ use super::withheld::shown;
 use crate::audit::LedgerId;
 use crate::exit::{Exit, Failure};
 use crate::hsm::{HsmInfo, KmcInfo};
-use crate::ledger::{
-    AttemptState, JobId, JobState, JobView, Reader, RecordState, StationCount, Stock, rfc3339,
-};
+use crate::ledger::{AttemptState, JobId, JobState, Reader, RecordState, StationCount, Stock, rfc3339};
 use crate::modules::sections::Fulfilment;
 
 /// What `fulfilment_data` says where a return file has them.
@@ -92,16 +90,6 @@ fn keys(hsm: &HsmInfo, kek: &str, kmcs: &[String]) -> Vec<KeyUsed> {
         .collect()
 }
 
-/// Refuses a job that has no papers yet.
-pub fn closed(view: &JobView) -> Result<(), Failure> {
-    if view.state == JobState::Closed {
-        return Ok(());
-    }
-    let (job, state) = (view.job, view.state);
-    let what = format!("{job} is {state}: only a CLOSED job has papers; next: cardwright job report {job}");
-    Err(Failure::new(Exit::Denied, what))
-}
-
 impl std::fmt::Display for KeyUsed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {} KCV {}", self.label, self.id, self.kcv)
@@ -109,10 +97,9 @@ impl std::fmt::Display for KeyUsed {
 }
 
 impl CloseOut {
-    /// Of a closed job; `readable`: what was accepted is there. The error says what is in the way.
+    /// Of a CLOSED job, which the caller has made sure of; `readable`: what was accepted is there. The error says what is in the way.
     pub fn build(reader: &Reader, job: JobId, readable: bool, hsm: &HsmInfo) -> Result<Self, Failure> {
         let view = reader.job(job)?;
-        closed(&view)?;
         let kmcs = reader.kmcs(job)?;
         let (mut hsm_calls, mut worked) = (Tally::new(), Tally::new());
         for detail in reader.job_details(job)? {

@@ -167,7 +167,7 @@ impl EventWriter {
 }
 
 fn failure(path: &str, error: &std::io::Error) -> Failure {
-    let what = "the ledger has every event: cardwright log --json";
+    let what = "the ledger has every event";
     Failure::new(Exit::Io, format!("events file {path}: {error}; {what}"))
 }
 

@@ -99,8 +99,8 @@ fn digest(paper: &Path) -> std::io::Result<[u8; 32]> {
 pub struct Whose {
     /// Of this job,
     pub job: JobId,
-    /// of this ledger,
-    pub ledger: LedgerId,
+    /// of this ledger, if it is known,
+    pub ledger: Option<LedgerId>,
     /// signed by this key, if it is known.
     pub key: Option<PublicKey>,
 }
@@ -139,8 +139,8 @@ pub fn look(paper: &Path, kind: Document, whose: Whose) -> Result<Option<Ours>, 
     if is.document != kind {
         return Err(wrong(&"it was signed as a paper of another kind"));
     }
-    if is.ledger != whose.ledger {
-        return Err(wrong(&format!("it is of the ledger {}, and this one is {}", is.ledger, whose.ledger)));
+    if let Some(ledger) = whose.ledger.filter(|ledger| *ledger != is.ledger) {
+        return Err(wrong(&format!("it is of the ledger {}, and this one is {ledger}", is.ledger)));
     }
     if let Some(key) = whose.key.filter(|key| *key != is.key) {
         return Err(wrong(&format!(

@@ -1,0 +1,83 @@
+//! The daemon's line: one released job after the other.
+//!
+//! Not here: which comes next (`queue`), making one (`bureau::run_job`).
+
+use std::sync::PoisonError;
+
+use crossbeam_channel::{Receiver, bounded};
+
+use super::policy::{BY_OPERATOR, BY_SIGNAL};
+use super::server::LineDaemon;
+use crate::bureau::Refusal;
+use crate::bureau::run_job::stop_text;
+use crate::exit::Exit;
+use crate::ids::JobId;
+use crate::ledger::{Change, Context, JobState};
+use crate::pipeline::{Stop, Tell};
+
+/// What people may say to a line before it has heard it.
+const TOLD_MAX: usize = 256;
+
+/// Why a job is HELD, and who held it.
+pub(super) fn held(reason: &str, actor: &str) -> Context {
+    Context { reason: Some(reason.to_owned()), ..Context::by(actor) }
+}
+
+impl LineDaemon {
+    /// Everything comes up HELD.
+    pub(super) fn hold_all(&self) -> Result<(), Refusal> {
+        for job in self.bureau.ledger.reader()?.jobs()? {
+            if job.state == JobState::Open {
+                self.bureau.ledger.record(job.job, Change::Held, held("restart", "line")).wait()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One released job after the other, until the daemon drains.
+    pub(super) fn make_jobs(&self) {
+        loop {
+            let mut queue = self.queue();
+            let (stop, stopped) = bounded(1);
+            let (tell, told) = bounded(TOLD_MAX);
+            let (job, actor) = loop {
+                if queue.is_draining() || self.bureau.ledger.failed().is_some() {
+                    return;
+                }
+                match queue.next(stop.clone(), tell.clone()) {
+                    Some(next) => break next,
+                    None => queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner),
+                }
+            };
+            drop(queue);
+            if let Err(refusal) = self.make(job, &actor, (stopped, told)) {
+                tracing::error!(%job, %refusal, "the job cannot be made");
+                let context = Context { detail: Some(refusal.to_string()), ..held("line", "line") };
+                if let Err(error) = self.bureau.ledger.record(job, Change::Held, context).wait() {
+                    tracing::error!(%job, %error, "and that cannot be written");
+                }
+            }
+            let mut queue = self.queue();
+            queue.left();
+            if self.bureau.keys_are_gone() {
+                // Without keys no card can be made, and nothing is signed: a new daemon has a new HSM host.
+                queue.drain();
+            }
+            drop(queue);
+            self.changed.notify_all();
+        }
+    }
+
+    fn make(&self, job: JobId, actor: &str, people: (Receiver<()>, Receiver<Tell>)) -> Result<(), Refusal> {
+        let (_, batch) = self.bureau.batch(self.bureau.ready(job)?, None)?;
+        let stopped_by = || match self.queue().stopped_by() {
+            Some(by) => held(BY_OPERATOR, &by),
+            None => held(BY_SIGNAL, BY_SIGNAL),
+        };
+        let outcome = self.bureau.make(batch, false, actor, || people, stopped_by)?;
+        match &outcome.stopped {
+            Some(stop @ Stop::Ledger(_)) => Err(Refusal::fault(Exit::Ledger, stop_text(stop))),
+            _ => Ok(()),
+        }
+    }
+}
