@@ -29,7 +29,7 @@ use super::{
 use crate::audit::{Checkpoint, Document, LedgerId, Place, Signature};
 use crate::exit::{Exit, Failure};
 use crate::ids::{KmcRef, SpoolKeyName};
-use crate::scp::{HostChallenge, SecureChannel, SecureChannelSpec, VerifiedChannel};
+use crate::scp::{ChannelOpenError, HostChallenge, SecureChannel, SecureChannelSpec, VerifiedChannel};
 use tables::VerifiedTable;
 
 /// One connection to the software HSM.
@@ -72,7 +72,13 @@ impl SoftHsm {
         let entry = self.shared.store.kmc(kmc).ok_or(HsmError::UnknownKmc(kmc))?;
         let pending = channel
             .open(request.derivation, entry.key(), &answer, &request.host_challenge)
-            .map_err(|_| HsmError::Unsupported(format!("{channel} under an {} KMC", entry.key_type())))?;
+            .map_err(|error| match error {
+                ChannelOpenError::UnsuitableKey => {
+                    HsmError::Unsupported(format!("{channel} under an {} KMC", entry.key_type()))
+                }
+                // Drawn for a channel with another length.
+                ChannelOpenError::ChallengeLength => Refusal::HostChallenge.into(),
+            })?;
         let verified = pending.verify().map_err(|_| HsmError::CardCryptogram(kmc))?;
         Ok((kmc, verified))
     }
@@ -152,7 +158,10 @@ impl Hsm for SoftHsm {
                 Ok(one) => verified.push(one),
                 Err(error) => {
                     let handles: Vec<_> = verified.iter().map(|v| v.handle).collect();
-                    self.tables()?.release(&handles);
+                    // The fault of the application is the answer, even if the handles cannot be released.
+                    if let Ok(mut tables) = self.tables() {
+                        tables.release(&handles);
+                    }
                     return Err(error);
                 }
             }
