@@ -49,7 +49,7 @@ enum Verb {
 fn main() -> std::process::ExitCode {
     let arguments = Arguments::parse();
     cli::init_logs();
-    cli::end(run(arguments.verb))
+    cli::end(|| run(arguments.verb))
 }
 
 fn run(verb: Verb) -> Result<cardwright::exit::Exit, Failure> {

@@ -3,6 +3,7 @@
 //! Not here: reading and copying the file (`record::accept`), the rules of profiles and keys (`file_rules`).
 
 use std::fs::File;
+use std::io::Seek;
 
 use super::file_rules::Rules;
 use super::opening::Bureau;
@@ -16,8 +17,11 @@ use crate::ledger::{LedgerError, NewJob};
 use crate::record::{Limits, Sealer, Spool, accept};
 
 impl Bureau {
-    /// Accepts a file: it is a job from then on, and its card_refs that were in another file of the issuer are told.
-    pub fn accept(&self, file: File) -> Result<(ReadyJob, Vec<u32>), Refusal> {
+    /// Accepts a file, from its beginning: it is a job from then on. Returns it with the records whose card_refs were in
+    /// another file of the issuer.
+    pub fn accept(&self, mut file: File) -> Result<(ReadyJob, Vec<u32>), Refusal> {
+        // The asker may have read from it: the place in the file is shared with the asker's descriptor.
+        file.rewind().map_err(|e| Refusal::fault(Exit::Io, format!("file: it cannot be read: {e}")))?;
         let spool_path = spool_path(self.ledger.path())?;
         let mut hsm = self.connect()?;
         let mut rules = Rules::new(&self.line, &mut hsm)?;

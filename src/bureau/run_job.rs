@@ -13,7 +13,7 @@ use super::refusal::{Denial, Refusal};
 use super::spool_folder::spool_of;
 use crate::exit::{Exit, Failure};
 use crate::ledger::{Change, Context, JobId, JobState, JobView, Ledger, Reader, RecordState};
-use crate::pipeline::{Batch, LineSetup, Outcome, Stop, Tell};
+use crate::pipeline::{Batch, DIED, DISPATCHER, LineSetup, Outcome, Stop, Tell};
 use crate::profile::Product;
 use crate::record::chip::ChipSection;
 use crate::record::{Checks, Spool};
@@ -184,6 +184,9 @@ fn cleared(line: &mut LineSetup, ledger: &Ledger, job: JobId) -> Result<bool, Re
     }
 }
 
+/// Reason of a job whose line got too few threads.
+const NO_THREAD: &str = "no-thread";
+
 fn stop_word(stop: &Stop) -> &str {
     match stop {
         Stop::Operator => "operator",
@@ -191,6 +194,8 @@ fn stop_word(stop: &Stop) -> &str {
         Stop::Spool(_) => "spool",
         Stop::Fault { fault, .. } => &fault.reason,
         Stop::Ledger(_) => "ledger",
+        Stop::NoThread(_) => NO_THREAD,
+        Stop::Died(_) => DIED,
     }
 }
 
@@ -209,6 +214,14 @@ pub fn stop_text(stop: &Stop) -> String {
         Stop::Ledger(what) => format!(
             "the ledger cannot be written, so no card was bound any more: {what}; cards that were under way were finished \
              but are not recorded, so look for them in the stackers: they are UNKNOWN at the next start"
+        ),
+        Stop::NoThread(refused) => format!("no card was fed: {refused}, and resume the job"),
+        Stop::Died(whose) if whose == DISPATCHER => format!(
+            "us: the thread of {whose} died, which is a bug: report it; the cards under way are UNKNOWN at the next start"
+        ),
+        Stop::Died(whose) => format!(
+            "us: the thread of {whose} died, which is a bug: report it; the card in its hands is UNKNOWN, or a blank that \
+             nobody counted: look for it before you resume the job"
         ),
     }
 }

@@ -15,6 +15,7 @@ use super::operations::answer_request;
 use super::wire::{self, WireFrames};
 use super::{HostedHsm, HsmConnection, Realm};
 use crate::exit::{Exit, Failure};
+use crate::threads;
 
 /// Connections at a time: a line has tens of threads that talk to the HSM.
 const MAX_CONNECTIONS: usize = 256;
@@ -65,12 +66,15 @@ pub fn serve(hsm: &impl HostedHsm, listener: &UnixListener) {
         open.fetch_add(1, Ordering::SeqCst);
         let slot = ConnectionSlot(Arc::clone(&open));
         let (realm, connection) = (hsm.realm(), hsm.connect());
-        // A thread that cannot start drops its stream: the client sees a closed connection.
-        let _ = std::thread::Builder::new().name("hsm-connection".into()).spawn(move || {
+        let started = threads::start("hsm-connection", move || {
             let _slot = slot;
             // Whatever ends a connection ends it for the client too; no one else needs to know.
             let _ = converse(connection, realm, stream);
         });
+        // It drops its stream: the client sees a closed connection.
+        if let Err(refused) = started {
+            tracing::warn!(%refused, "a connection to the HSM is closed at once");
+        }
     }
 }
 
