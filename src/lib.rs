@@ -12,6 +12,7 @@ pub mod cli;
 pub mod crypto;
 pub mod daemon;
 pub mod exit;
+pub mod hardening;
 pub mod hsm;
 pub mod ids;
 pub mod inspect;

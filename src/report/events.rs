@@ -160,8 +160,7 @@ impl EventWriter {
         match self.thread.join() {
             Ok(lines) => lines.map_err(|e| failure(&self.path, &e)),
             Err(_) => {
-                let what = "us: the writer of the events file died, which is a bug; the ledger has every event: cardwright log \
-                            --json";
+                let what = "us: the writer of the events file died, which is a bug; the ledger has every event";
                 Err(Failure::new(Exit::Thread, what))
             }
         }
