@@ -12,7 +12,7 @@ use crate::audit::{LedgerId, PublicKey};
 use crate::bureau::refusal::Refusal;
 use crate::exit::{Exit, Failure};
 use crate::hsm::Auditor;
-use crate::hsm::client::Client;
+use crate::hsm::client::HsmClient;
 use crate::ledger::Reader;
 use crate::modules::sections::{Fulfilment, fulfilment};
 use crate::record::Spool;
@@ -25,7 +25,7 @@ pub type Text<'a> = &'a mut dyn FnMut(&mut dyn Write) -> Result<(), Refusal>;
 /// Who signs papers of a ledger.
 pub struct PaperSigner<'a> {
     /// A connection to the HSM.
-    pub hsm: &'a mut Client,
+    pub hsm: &'a mut HsmClient,
     /// Whose papers.
     pub ledger: LedgerId,
     /// The HSM's audit key.
@@ -34,7 +34,7 @@ pub struct PaperSigner<'a> {
 
 impl<'a> PaperSigner<'a> {
     /// For the papers of a ledger.
-    pub fn new(hsm: &'a mut Client, ledger: LedgerId) -> Result<Self, Refusal> {
+    pub fn new(hsm: &'a mut HsmClient, ledger: LedgerId) -> Result<Self, Refusal> {
         let key = hsm.audit(ledger)?.key;
         Ok(Self { hsm, ledger, key })
     }

@@ -22,7 +22,7 @@ use super::spool_folder::spool_of;
 use crate::audit::{LedgerId, PublicKey};
 use crate::exit::{Exit, Failure};
 use crate::hsm::Hsm;
-use crate::hsm::client::Client;
+use crate::hsm::client::HsmClient;
 use crate::ids::JobId;
 use crate::ledger::{JobState, Reader};
 use crate::record::Spool;
@@ -89,7 +89,7 @@ fn spool_of_closed(reader: &Reader, job: JobId, connect: Connect<'_>) -> Result<
 
 impl<'a> JobPapers<'a> {
     /// In this folder.
-    pub fn new(job: JobId, ledger: LedgerId, folder: &Path, hsm: &'a mut Client) -> Result<Self, Refusal> {
+    pub fn new(job: JobId, ledger: LedgerId, folder: &Path, hsm: &'a mut HsmClient) -> Result<Self, Refusal> {
         Ok(Self { job, folder: PaperFolder::open(folder)?, signer: PaperSigner::new(hsm, ledger)? })
     }
 
