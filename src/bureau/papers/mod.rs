@@ -72,7 +72,7 @@ pub fn write_into(reader: &Reader, job: JobId, connect: Connect<'_>, files: &[Fi
     let mut pairs = files.chunks_exact(2);
     let ledger = signer.ledger;
     each_paper(reader, &close_out, ledger, &mut spool, |name, text| match pairs.next() {
-        Some([paper, seal]) => signer.write(name, text, paper, seal),
+        Some([paper, seal]) => signer.write(name, text, name.file_name(), (paper, seal)),
         _ => Err(Refusal::Senseless(Senseless::Files(files.len(), needed))),
     })
 }
@@ -152,7 +152,8 @@ impl<'a> JobPapers<'a> {
             return Ok(self.folder.place(self.job, name));
         }
         let begun = self.folder.begin(self.job, name)?;
-        self.signer.write(name, text, &begun.text, &begun.seal)?;
+        let shown = self.folder.place(self.job, name).display().to_string();
+        self.signer.write(name, text, &shown, (&begun.text, &begun.seal))?;
         Ok(self.folder.publish(begun)?)
     }
 }
