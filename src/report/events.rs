@@ -160,7 +160,8 @@ impl EventWriter {
         match self.thread.join() {
             Ok(lines) => lines.map_err(|e| failure(&self.path, &e)),
             Err(_) => {
-                let what = "us: the writer of the events file died, which is a bug; the ledger has every event";
+                let what =
+                    "us: the writer of the events file died, which is a bug; the ledger has every event";
                 Err(Failure::new(Exit::Thread, what))
             }
         }
