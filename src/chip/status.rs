@@ -4,6 +4,8 @@
 //! rejection, never a guess. Sources: EMV CPS 5.4.2, GPCS 11.9-11.11 and E.5, and what demonstrators and cards of the
 //! field answer (standards 1.8).
 
+use crate::reason::ReasonWord;
+
 /// Where in a session the command stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -36,7 +38,7 @@ pub enum Verdict {
     /// The card is to be rejected.
     Reject {
         /// Stable word for events and ledger: `sw-6A84`.
-        reason: String,
+        reason: ReasonWord,
         /// For people: what it means and what to do next.
         detail: String,
     },
@@ -48,7 +50,7 @@ pub fn judge(phase: Phase, sw: u16) -> Verdict {
         (_, 0x9000) => Verdict::Done,
         _ if phase.tolerated().contains(&sw) => Verdict::Tolerated,
         _ => Verdict::Reject {
-            reason: format!("sw-{sw:04X}"),
+            reason: ReasonWord::of_status(sw),
             detail: format!("card: {} ({sw:04X} to {})", meaning(phase, sw), phase.command()),
         },
     }
@@ -161,7 +163,7 @@ mod tests {
                     Verdict::Tolerated => assert!(expected_tolerated, "{sw:04X} {phase:?}"),
                     Verdict::Reject { reason, detail } => {
                         assert!(sw != 0x9000 && !expected_tolerated);
-                        assert_eq!(reason, format!("sw-{sw:04X}"));
+                        assert_eq!(reason.as_str(), format!("sw-{sw:04X}"));
                         assert!(detail.contains(&format!("{sw:04X} to {}", phase.command())));
                     }
                 }

@@ -8,7 +8,7 @@ use super::common::{ByArg, Early, LedgerArg, Selection, SocketArg, json, on_stdo
 use crate::daemon::{policy::Ask, wire};
 use crate::exit::{Exit, Failure};
 use crate::ledger::{CardView, Change, Context, JobId, Ledger, LedgerError, Reader, RecordState};
-use crate::report::{self, events::Line, events::text};
+use crate::report::{self, events::EventLine, events::text};
 
 /// Looks at cards and decides about them.
 #[derive(Debug, clap::Args)]
@@ -96,12 +96,12 @@ enum CardVerb {
 struct Shown<'a> {
     #[serde(flatten)]
     card: &'a CardView,
-    events: Vec<Line<'a>>,
+    events: Vec<EventLine<'a>>,
 }
 
 impl<'a> From<&'a CardView> for Shown<'a> {
     fn from(card: &'a CardView) -> Self {
-        Self { card, events: card.events.iter().map(Line::from).collect() }
+        Self { card, events: card.events.iter().map(EventLine::from).collect() }
     }
 }
 
@@ -109,7 +109,7 @@ impl<'a> From<&'a CardView> for Shown<'a> {
 #[derive(Serialize)]
 struct Outcome<'a> {
     job: String,
-    changed: Vec<Line<'a>>,
+    changed: Vec<EventLine<'a>>,
     refused: &'a [Refused],
 }
 
@@ -221,7 +221,7 @@ pub(super) fn decide(
         }
     }
     if as_json {
-        let lines = changed.iter().map(Line::from).collect();
+        let lines = changed.iter().map(EventLine::from).collect();
         json(out, &Outcome { job: job.to_string(), changed: lines, refused: &refused })?;
     } else {
         changed.iter().try_for_each(|event| writeln!(out, "{}", text(event)))?;

@@ -31,9 +31,10 @@ use crate::daemon::queue::Queue;
 use crate::daemon::wire::{self, Question};
 use crate::exit::{Exit, Failure};
 use crate::hsm::Auditor;
-use crate::ledger::{Change, Context, JobId, JobState, LedgerError};
+use crate::ledger::{AttemptState, Change, Context, JobId, JobState, LedgerError};
 use crate::pipeline::{Stop, Tell};
 use crate::profile::Line;
+use crate::reason::ReasonWord;
 
 /// Said when a signal ends the program before it listens.
 const STOPPED: &str = "stopped by the operator before the daemon listened";
@@ -198,7 +199,7 @@ fn not_allowed(why: &str) -> Failure {
 }
 
 fn held(reason: &str, actor: &str) -> Context {
-    Context { reason: Some(reason.to_owned()), ..Context::by(actor) }
+    Context { reason: Some(reason.into()), ..Context::by(actor) }
 }
 
 impl Core {
@@ -362,8 +363,8 @@ impl Core {
         };
         let decide = |seq| {
             let card = reader.card(job, seq)?;
-            let last = card.events.iter().rfind(|event| event.to == "REJECTED");
-            let killed = last.is_some_and(|event| event.reason.as_deref() == Some("killed"));
+            let last = card.events.iter().rfind(|event| event.is_moved_to(AttemptState::Rejected));
+            let killed = last.is_some_and(|event| event.context.reason == Some(ReasonWord::Killed));
             Ok::<_, LedgerError>(policy::decide_kill(card.state, killed))
         };
         let mut denied = None;
@@ -470,7 +471,7 @@ impl Core {
             if self.queue().is_draining() {
                 break;
             }
-            let by = Context { reason: Some(delete::RETENTION.into()), ..Context::by("line") };
+            let by = Context { reason: Some(ReasonWord::Retention), ..Context::by("line") };
             match self.delete(job, by, None, &mut std::io::sink()) {
                 Ok(()) => tracing::info!(%job, %since, "cardholder data were due and are deleted"),
                 Err(failure) => tracing::error!(

@@ -1,8 +1,8 @@
 //! The end of a job's cardholder data: `cardwright job delete J`, and what the daemon deletes when it is due.
 //!
 //! ```text
-//! tables proven, places looked at → papers that are missing → key destroyed → spool removed → DELETED in the ledger
-//!     → certificate
+//! tables proven, places looked at → papers that are missing → DELETING in the ledger → key destroyed → spool removed
+//!     → DELETED in the ledger → certificate
 //! ```
 //!
 //! Whatever can be refused is refused before the key is destroyed: tables that somebody changed, a spool outside of the
@@ -29,17 +29,19 @@ use crate::exit::{Exit, Failure};
 use crate::hsm::client::Client;
 use crate::hsm::{HsmError, Vault};
 use crate::ids::SpoolKeyName;
-use crate::ledger::{Change, Context, JobId, JobState, JobView, Law, Ledger, LedgerError, Reader, rfc3339};
+use crate::ledger::{
+    Change, Context, DataFate, JobId, JobMark, JobState, JobView, KeyFate, Law, Ledger, LedgerError, Reader,
+    SpoolFate, rfc3339,
+};
 use crate::profile::Line;
-use crate::report::certificate::{Certificate, KEY_MISSING, SPOOL_MISSING, SPOOL_UNREADABLE};
+use crate::reason::ReasonWord;
+use crate::report::certificate::{Certificate, KEY_MISSING, SPOOL_MISSING};
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// Bytes overwritten at a time.
 const BLOCK: usize = 1 << 20;
 /// The last of a job's papers.
 const CERTIFICATE: &str = "certificate.json";
-/// Why the daemon deletes.
-pub(super) const RETENTION: &str = "retention";
 
 /// What there is of the key of a spool.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -77,26 +79,29 @@ pub(super) fn delete(
         let spool = own_spool(&reader, ledger.path(), &view)?;
         let view = JobView { spool: spool.display().to_string(), ..view.clone() };
         let key = key_of(&view, &mut vault)?;
-        let person = by.reason.as_deref() != Some(RETENTION);
+        let person = by.reason != Some(ReasonWord::Retention);
         papers = Papers::new(job, reader.id()?, &directory, &mut signer)?;
         papers.nothing_yet(CERTIFICATE)?;
         let unreadable = write_missing(&reader, (&view, key), &mut papers, person, connect, out)?;
         let unreadable = unreadable && key == Key::There && Path::new(&view.spool).exists();
+        // In the ledger before the key goes. A try that was cut short has said so already.
+        if !view.deleting {
+            ledger.record(job, Change::Deleting, by.clone()).wait()?;
+        }
         let key = match view.spool_key {
-            Some(key) => format!("{}, ", destroyed((job, key), &mut vault, out)?),
-            None => String::new(),
+            Some(key) => destroyed((job, key), &mut vault, out)?,
+            None => KeyFate::NoKey,
         };
         let spool = match (remove(&view)?, view.spool_key) {
-            (true, Some(_)) => "spool removed",
-            (true, None) => "spool overwritten and removed",
+            (true, Some(_)) => SpoolFate::Removed,
+            (true, None) => SpoolFate::Overwritten,
             (false, _) => {
                 tell(out, &format!("{job}: its {SPOOL_MISSING}: {}", spool.display()));
-                SPOOL_MISSING
+                SpoolFate::Missing
             }
         };
-        let unreadable = if unreadable { format!(", {SPOOL_UNREADABLE}") } else { String::new() };
-        let by = Context { detail: Some(format!("{key}{spool}{unreadable}")), ..by };
-        ledger.record(job, Change::Deleted, by).wait()?;
+        let fate = DataFate { key, spool, unreadable };
+        ledger.record(job, Change::Deleted(fate), by).wait()?;
     }
     let certificate = Certificate::build(&reader, job)?;
     let path = papers.keep(CERTIFICATE, Document::Certificate, &mut |out| {
@@ -186,16 +191,16 @@ fn destroyed(
     (job, key): (JobId, SpoolKeyName),
     hsm: &mut Client,
     out: &mut dyn Write,
-) -> Result<String, Failure> {
+) -> Result<KeyFate, Failure> {
     match hsm.destroy_spool(key) {
-        Ok(()) => Ok(format!("spool key {key} destroyed")),
+        Ok(()) => Ok(KeyFate::Destroyed),
         Err(error @ HsmError::NoSpoolKey(..)) => {
             tracing::warn!(%error, "the spool is deleted without it");
             tell(
                 out,
                 &format!("{job}: its spool key {key} {KEY_MISSING}, so nothing was destroyed there: {error}"),
             );
-            Ok(format!("spool key {key} {KEY_MISSING}"))
+            Ok(KeyFate::Missing)
         }
         Err(error) => Err(error.into()),
     }
@@ -308,15 +313,16 @@ pub(super) fn due(ledger: &Ledger, line: &Line) -> Result<Vec<(JobId, String)>, 
             continue;
         }
         if view.deleted {
-            let by_us =
-                reader.told(view.job, "DELETED")?.is_some_and(|e| e.reason.as_deref() == Some(RETENTION));
+            let by_us = reader
+                .last_mark(view.job, JobMark::Deleted)?
+                .is_some_and(|event| event.context.reason == Some(ReasonWord::Retention));
             let whose = Whose { job: view.job, ledger: reader.id()?, key: None };
             let path = paper(&directory, view.job, CERTIFICATE);
             if !by_us || matches!(look(&path, Document::Certificate, whose), Ok(Some(_))) {
                 continue;
             }
         }
-        let Some(closed) = reader.told(view.job, "CLOSED")? else { continue };
+        let Some(closed) = reader.last_mark(view.job, JobMark::Closed)? else { continue };
         let since = Duration::from_millis(closed.ts).saturating_add(kept);
         if view.deleted || since <= now {
             let since = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);

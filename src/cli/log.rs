@@ -7,7 +7,7 @@ use super::common::{Early, LedgerArg, SocketArg, on_stdout};
 use super::remote;
 use crate::daemon::wire;
 use crate::exit::{Exit, Failure};
-use crate::ledger::{Event, JobId, Reader};
+use crate::ledger::{JobId, LedgerEvent, Reader};
 use crate::report::events::{text, write_json};
 
 /// Events read at a time: short reads let the writer checkpoint.
@@ -59,7 +59,7 @@ pub(super) fn show(args: &LogArgs, out: &mut dyn Write) -> Result<Exit, Early> {
 fn pages(
     args: &LogArgs,
     out: &mut dyn Write,
-    page: impl Fn(u64) -> Result<Vec<Event>, Early>,
+    page: impl Fn(u64) -> Result<Vec<LedgerEvent>, Early>,
 ) -> Result<Exit, Early> {
     let array = args.json && !args.follow;
     if array {
@@ -95,6 +95,6 @@ fn pages(
     Ok(Exit::Ok)
 }
 
-fn one(event: &Event, json: bool, out: &mut dyn Write) -> std::io::Result<()> {
+fn one(event: &LedgerEvent, json: bool, out: &mut dyn Write) -> std::io::Result<()> {
     if json { write_json(event, out) } else { out.write_all(text(event).as_bytes()) }
 }

@@ -8,11 +8,11 @@ use super::cpu;
 use super::shop::{Job, Shop, stop_text};
 use super::signals::Signals;
 use super::simulator::SimulateArgs;
-use crate::daemon::policy::BY_OPERATOR;
 use crate::exit::{Exit, Failure};
 use crate::ledger::{Context, JobId, JobState, Reader, RecordState};
 use crate::outputs;
 use crate::pipeline::{Outcome, Stop};
+use crate::reason::ReasonWord;
 use crate::report::{EventWriter, Places, Progress, Shown, Summary};
 
 /// Records that a message names; the ledger has them all.
@@ -131,7 +131,7 @@ fn make(shop: Shop, job: Job, args: &LineArgs, json: bool, signals: &Signals) ->
     let held = view.state == JobState::Held;
     let actor = args.by.actor();
     let people = || (signals.heard(), crossbeam_channel::never());
-    let stopped_by = || Context { reason: Some(BY_OPERATOR.into()), ..Context::by(&actor) };
+    let stopped_by = || Context { reason: Some(ReasonWord::Operator), ..Context::by(&actor) };
     let mut outcome = shop.make(batch, held, &actor, people, stopped_by)?;
     let ended = shop.close();
     progress.finish();

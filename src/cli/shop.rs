@@ -27,15 +27,16 @@ use crate::exit::{Exit, Failure};
 use crate::hsm::client::{Client, Counter, HostProcess};
 use crate::hsm::{Admission, Auditor, Hsm, Realm, SpoolKey, Vault};
 use crate::ledger::{
-    Change, Context, JobId, JobState, JobView, Ledger, LedgerError, NewJob, Reader, RecordState,
+    Change, Context, JobId, JobProfiles, JobState, JobView, Ledger, LedgerError, NewJob, Reader, RecordState,
+    RunCounts,
 };
 use crate::pipeline::{Batch, LineSetup, Outcome, Stop, Tell};
 use crate::profile::line::{Keys, Rejects};
 use crate::profile::{Line, Product};
+use crate::reason::ReasonWord;
 use crate::record::chip::ChipSection;
 use crate::record::{Checks, Limits, Sealer, Spool, accept};
 use crate::report::summary::Cpu;
-use crate::report::tally::{self, Of};
 
 /// A job ready to be made.
 pub(super) struct Job {
@@ -172,6 +173,13 @@ impl Shop {
             kek: accepted.trailer.kek,
             line: self.line.name.clone(),
             rejects_shredded: self.shredded(),
+            rejects_marked: false,
+            profiles: JobProfiles {
+                line_digest: self.line.digest,
+                product_digest: product.digest,
+                chip_program: product.chip_program,
+                plan_ms: None,
+            },
             simulated: self.simulate.simulate,
             test_keys: self.realm == Realm::Test,
             spool: spool_path.display().to_string(),
@@ -336,8 +344,9 @@ impl Shop {
         }
         let outcome = crate::pipeline::run(line, batch, self.hsm()?, &self.ledger, people);
         if !matches!(outcome.stopped, Some(Stop::Ledger(_))) {
-            let context = Context { detail: self.counted(&outcome), ..Context::by("line") };
-            self.ledger.record(job, Change::Ran, context).wait()?;
+            for counts in self.counted(&outcome).parts() {
+                self.ledger.record(job, Change::Ran(counts), Context::by("line")).wait()?;
+            }
         }
         match &outcome.stopped {
             // Nothing more can be written there.
@@ -346,7 +355,7 @@ impl Shop {
                 let detail = Some(stop_text(stop));
                 let context = match stop {
                     Stop::Operator => stopped_by(),
-                    _ => Context { reason: Some(stop_word(stop).into()), ..Context::by("line") },
+                    _ => Context { reason: Some(stop_word(stop)), ..Context::by("line") },
                 };
                 let context = Context { detail, ..context };
                 self.ledger.record(job, Change::Held, context).wait()?;
@@ -360,11 +369,11 @@ impl Shop {
     }
 
     /// What a run counted.
-    fn counted(&self, outcome: &Outcome) -> Option<String> {
-        let cards = outcome.stats.stations.iter();
-        let cards =
-            cards.map(|(name, station)| (format!("{}/{name}", station.module), station.cards)).collect();
-        tally::told(tally::told(None, Of::Cards, &cards), Of::HsmCalls, &self.calls.take())
+    fn counted(&self, outcome: &Outcome) -> RunCounts {
+        let stations = outcome.stats.stations.iter().filter(|(_, station)| station.cards > 0);
+        let worked = stations.map(|(name, station)| ((station.module.clone(), name.clone()), station.cards));
+        let hsm_calls = self.calls.take().into_iter().filter(|(_, times)| *times > 0).collect();
+        RunCounts { worked: worked.collect(), hsm_calls }
     }
 
     /// Links to the machines, or to `hwsim`, which is started if it does not run.
@@ -565,7 +574,7 @@ fn cleared(line: &mut LineSetup, ledger: &Ledger, job: JobId) -> Result<bool, Fa
     if let Some(told) = &told {
         tracing::warn!(%job, "{told}");
         let context = Context {
-            reason: Some("cleared".into()),
+            reason: Some(ReasonWord::Cleared),
             detail: Some(told.clone()),
             actor: Some("line".into()),
             ..Context::default()
@@ -578,13 +587,13 @@ fn cleared(line: &mut LineSetup, ledger: &Ledger, job: JobId) -> Result<bool, Fa
     }
 }
 
-fn stop_word(stop: &Stop) -> &str {
+fn stop_word(stop: &Stop) -> ReasonWord {
     match stop {
-        Stop::Operator => "operator",
-        Stop::Data { .. } => "data",
-        Stop::Spool(_) => "spool",
-        Stop::Fault { fault, .. } => &fault.reason,
-        Stop::Ledger(_) => "ledger",
+        Stop::Operator => ReasonWord::Operator,
+        Stop::Data { .. } => ReasonWord::Data,
+        Stop::Spool(_) => ReasonWord::Spool,
+        Stop::Fault { fault, .. } => fault.reason.clone(),
+        Stop::Ledger(_) => ReasonWord::Ledger,
     }
 }
 

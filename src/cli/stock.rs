@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::common::{ByArg, Early, LedgerArg, SocketArg, json, on_stdout};
 use crate::daemon::{policy::Ask, wire};
 use crate::exit::{Exit, Failure};
-use crate::ledger::{Change, Context, Event, JobId, Ledger, Reader, ShiftView, StockView, rfc3339};
-use crate::report::{self, events::Line, events::text};
+use crate::ledger::{Change, Context, JobId, Ledger, LedgerEvent, Reader, ShiftView, StockView, rfc3339};
+use crate::report::{self, events::EventLine, events::text};
 
 /// Most test cards at once: each is an event of its own.
 const TESTS_MAX: u32 = 1000;
@@ -200,9 +200,9 @@ pub(super) fn shift(
     tell(&[event], as_json, out)
 }
 
-fn tell(events: &[Event], as_json: bool, out: &mut dyn Write) -> Result<(), Early> {
+fn tell(events: &[LedgerEvent], as_json: bool, out: &mut dyn Write) -> Result<(), Early> {
     if as_json {
-        return json(out, &events.iter().map(Line::from).collect::<Vec<_>>());
+        return json(out, &events.iter().map(EventLine::from).collect::<Vec<_>>());
     }
     Ok(events.iter().try_for_each(|event| writeln!(out, "{}", text(event)))?)
 }

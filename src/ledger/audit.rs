@@ -59,6 +59,8 @@ pub struct Audit {
     pub jobs: usize,
     /// Those of them that an earlier version accepted: their first event has no seal of all that must not change.
     pub unsealed: usize,
+    /// Events of kinds that this program does not know; those that change no state are no finding.
+    pub notes: u64,
     /// Signed places.
     pub checkpoints: usize,
     /// Number of the last event that is signed; 0 if none is.

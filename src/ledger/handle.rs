@@ -8,8 +8,9 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::error::LedgerError;
+use super::event::LedgerEvent;
 use super::store::{Reader, Store};
-use super::types::{Accepted, Change, Context, Event, JobId, NewJob};
+use super::types::{Accepted, Change, Context, JobId, NewJob};
 use super::writer::{Message, Writer};
 use crate::hsm::Auditor;
 
@@ -66,7 +67,7 @@ pub struct Ticket(Result<Answer, LedgerError>);
 
 /// Where the answer comes, and why it may never come.
 struct Answer {
-    event: oneshot::Receiver<Result<Event, LedgerError>>,
+    event: oneshot::Receiver<Result<LedgerEvent, LedgerError>>,
     poison: Arc<OnceLock<LedgerError>>,
 }
 
@@ -161,7 +162,7 @@ impl Ledger {
     /// A shift begins, and the one before it ends; durable when it returns.
     ///
     /// Errors: [`LedgerError::Shift`] if the name is none or was used before, and those of the file system.
-    pub fn shift(&self, name: &str, context: Context) -> Result<Event, LedgerError> {
+    pub fn shift(&self, name: &str, context: Context) -> Result<LedgerEvent, LedgerError> {
         let (reply, answer) = oneshot::channel();
         self.0.send(Message::Shift(name.to_owned(), context, reply))?;
         answer.recv().map_err(|_| self.0.why())?
@@ -173,7 +174,7 @@ impl Ledger {
     /// A subscriber that is 65,536 events behind stops the writer, and with it the line, until it catches up: an
     /// `--events` file may have no hole, and memory has an end. So whoever shows things to people reads the
     /// channel in a thread that never waits for a terminal.
-    pub fn subscribe(&self) -> Receiver<Event> {
+    pub fn subscribe(&self) -> Receiver<LedgerEvent> {
         let (subscriber, events) = bounded(BACKLOG);
         if self.0.send(Message::Subscribe(subscriber)).is_err() {
             tracing::debug!("subscribed to a ledger that is closed");
@@ -235,7 +236,7 @@ impl Ticket {
     ///
     /// Errors: [`LedgerError::Denied`] names the law that forbids it; [`LedgerError::NoJob`]; [`LedgerError::Io`] if
     /// it or an earlier one could not be written: then nothing is written any more and no card may be bound.
-    pub fn wait(self) -> Result<Event, LedgerError> {
+    pub fn wait(self) -> Result<LedgerEvent, LedgerError> {
         let Answer { event, poison } = self.0?;
         match event.recv() {
             Ok(result) => result,

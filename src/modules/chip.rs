@@ -34,6 +34,7 @@ use crate::chip::{Plan, plan};
 use crate::hsm::{Hsm, OpenRequest, SessionRequest};
 use crate::ids::{Aid, Dgi, KmcRef};
 use crate::profile::{Product, line, product};
+use crate::reason::ReasonWord;
 use crate::record::chip::Application;
 
 /// For taking the power off: nothing of the card's is waited for.
@@ -79,14 +80,14 @@ impl ChipModule {
         let kmc = keys.kmc();
         if let Some(foreign) = work.applications.iter().find(|c| !c.verified.allow.contains(&kmc)) {
             return Err(Fault::card(
-                "unknown-kmc",
+                ReasonWord::UnknownKmc,
                 format!("application {} must not go to cards of KMC {kmc}", foreign.application.aid),
             )
             .of(keys.key_data));
         }
         if !self.knows(kmc)? {
             return Err(Fault::card(
-                "unknown-kmc",
+                ReasonWord::UnknownKmc,
                 format!("KMC {kmc} is not in the key store; import it, or take these blanks out"),
             )
             .of(keys.key_data));
@@ -106,7 +107,7 @@ impl ChipModule {
         let expected = &chip_of(product)?.atr;
         if !expected.iter().any(|e| hex::decode(e).is_ok_and(|e| e == atr)) {
             return Err(Fault::card(
-                "wrong-atr",
+                ReasonWord::WrongAtr,
                 format!(
                     "ATR {} is none of product {}; take these blanks out",
                     hex::encode_upper(&atr),
@@ -134,7 +135,7 @@ impl ChipModule {
         let both = [(select.as_slice(), Phase::Select), (command.as_slice(), Phase::InitializeUpdate)];
         let (response, _) = self.send(&both)?.pop().unwrap_or_default();
         let keys = CardKeys::parse(&response).map_err(|what| {
-            Fault::card("malformed-response", format!("INITIALIZE UPDATE answered {what}"))
+            Fault::card(ReasonWord::MalformedResponse, format!("INITIALIZE UPDATE answered {what}"))
                 .at(apdu::header(&command), Some(0x9000))
         })?;
         Ok(Challenged { host_challenge, response, keys })
@@ -153,7 +154,7 @@ impl ChipModule {
             if challenged.keys.key_data != key_data {
                 let aid = &checked.application.aid;
                 return Err(Fault::card(
-                    "keydata-changed",
+                    ReasonWord::KeydataChanged,
                     format!("application {aid} shows another KEYDATA than the first one"),
                 ));
             }
@@ -189,7 +190,11 @@ impl ChipModule {
         let wrapped = self.hsm.session(&open, session)?;
         let Some((authenticate, apdus)) = wrapped.apdus.split_first().filter(|(_, a)| a.len() == steps.len())
         else {
-            return Err(Fault::new(Blame::Hsm, "hsm", "device: the HSM gave another number of commands"));
+            return Err(Fault::new(
+                Blame::Hsm,
+                ReasonWord::Hsm,
+                "device: the HSM gave another number of commands",
+            ));
         };
         let mut session = vec![(authenticate.as_slice(), Phase::ExternalAuthenticate)];
         session.extend(apdus.iter().zip(&steps).map(|(apdu, (phase, _))| (apdu.as_slice(), *phase)));
@@ -229,7 +234,9 @@ impl ChipModule {
                         "DGI {dgi} of application {aid} reads otherwise than it was sent; if a second card does so too, ask \
                          the supplier of the blanks"
                     );
-                    return Err(Fault::card("chip-read-back", detail).at(apdu::header(read), Some(0x9000)));
+                    return Err(
+                        Fault::card(ReasonWord::ChipReadBack, detail).at(apdu::header(read), Some(0x9000))
+                    );
                 }
             }
             compared = true;
@@ -282,7 +289,7 @@ impl ChipModule {
                 }
                 Next::Malformed => {
                     let detail = format!("device: the answer to {} is no response APDU", phase.command());
-                    return Err(at(Fault::new(Blame::Device, "reader", detail), None));
+                    return Err(at(Fault::new(Blame::Device, ReasonWord::Reader, detail), None));
                 }
                 Next::Done { data, sw } => {
                     return match judge(phase, sw) {
@@ -311,7 +318,7 @@ impl ChipModule {
         let (reader, limit) = (&self.reader, self.deadline.exceeded());
         let detail =
             format!("device: {doing} at reader {reader} did not end within {limit}; check card and reader");
-        Fault::new(Blame::Device, "timeout", detail)
+        Fault::new(Blame::Device, ReasonWord::Timeout, detail)
     }
 
     /// The card is done with, whatever happened to it: a reader that fails now shows that at the next card. One that did

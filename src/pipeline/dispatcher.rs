@@ -23,6 +23,7 @@ use super::{Outcome, Stop, Tell};
 use crate::ids::{KmcRef, Mic};
 use crate::ledger::{JobId, Ledger, Ticket};
 use crate::modules::{Blame, Fault, Work};
+use crate::reason::ReasonWord;
 
 /// A station, as the dispatcher sees it.
 struct Station {
@@ -158,8 +159,11 @@ impl Dispatcher<'_> {
                 }
             }
             Move::ThrowOut(_, place) => {
-                let fault =
-                    Fault::new(Blame::Device, "no-station", "the next module has no station in service");
+                let fault = Fault::new(
+                    Blame::Device,
+                    ReasonWord::NoStation,
+                    "the next module has no station in service",
+                );
                 self.clear(place, fault);
             }
             Move::Collect(seq, from, slot) => {
@@ -186,7 +190,7 @@ impl Dispatcher<'_> {
                     .collect::<Vec<_>>();
                 if route.is_empty() {
                     let detail = "the record has no section for any module of this line".to_owned();
-                    let fault = Fault::new(Blame::Data, "data", detail);
+                    let fault = Fault::new(Blame::Data, ReasonWord::Data, detail);
                     self.cancel(seq, fault);
                 } else {
                     self.floor.ready(seq, work, route);

@@ -8,7 +8,6 @@ pub mod closeout;
 pub mod events;
 pub mod progress;
 pub mod summary;
-pub mod tally;
 mod withheld;
 
 pub use events::EventWriter;

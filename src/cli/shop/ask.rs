@@ -15,6 +15,7 @@ use crate::ids::KeyData;
 use crate::ledger::{AttemptState, Change, Context, Holder, JobId, JobState, JobView, Reader, RecordState};
 use crate::modules::{ChipModule, Fault, HowFar, StripeModule, Told, how_far, is_blank};
 use crate::profile::{Product, line};
+use crate::reason::ReasonWord;
 use crate::record::Spool;
 use crate::record::chip::ChipSection;
 
@@ -62,7 +63,7 @@ enum Met {
 
 impl From<Fault> for Met {
     fn from(fault: Fault) -> Self {
-        Self::Nothing { word: fault.reason, why: fault.detail }
+        Self::Nothing { word: fault.reason.into(), why: fault.detail }
     }
 }
 
@@ -116,8 +117,10 @@ impl Shop {
                 .iter()
                 .map(|(module, name)| scope.spawn(move || self.meet_at(module, name, links, product)))
                 .collect();
-            let lost =
-                || Fault::new(crate::modules::Blame::Us, "bug", "us: the question was not finished").into();
+            let lost = || {
+                Fault::new(crate::modules::Blame::Us, ReasonWord::Bug, "us: the question was not finished")
+                    .into()
+            };
             begun.into_iter().map(|thread| thread.join().unwrap_or_else(|_| lost())).collect()
         })
     }
@@ -128,7 +131,7 @@ impl Shop {
             Ok(Askable::Chip(mut chip)) => match chip.who(product) {
                 Ok(key_data) => Met::Chip(chip, key_data),
                 Err(fault) if fault.is_no_card() => {
-                    Met::Nothing { word: fault.reason, why: "no card".into() }
+                    Met::Nothing { word: fault.reason.into(), why: "no card".into() }
                 }
                 Err(fault) => fault.into(),
             },
@@ -179,7 +182,7 @@ impl Asker<'_> {
             let context = Context {
                 station: Some(name.to_owned()),
                 module: Some(module.name.clone()),
-                reason: Some(said.verdict.clone()),
+                reason: Some(said.verdict.as_str().into()),
                 detail: Some(format!("{blank}attempt {}: {}", card.attempt, said.says)),
                 ..Context::by(self.actor)
             };
@@ -219,7 +222,7 @@ impl Asker<'_> {
             }
             Err(fault) => {
                 let says = format!("it stopped answering ({}); {}", fault.detail, next(false, &card));
-                Station { asked_for: true, verdict: fault.reason, says, ..said }
+                Station { asked_for: true, verdict: fault.reason.into(), says, ..said }
             }
         })
     }

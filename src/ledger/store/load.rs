@@ -3,8 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::Store;
-use super::row::flag;
-use crate::ids::{Csn, KeyData};
+use super::row::{blank_chip, flag};
 use crate::ledger::book::{Attempt, Book, Record};
 use crate::ledger::error::LedgerError;
 use crate::ledger::types::{AttemptState, Balance, JobId, RecordState, Stock};
@@ -28,10 +27,12 @@ impl Store {
 /// The working state of a job.
 pub(super) fn load(connection: &Connection, job: JobId) -> Result<Option<Book>, LedgerError> {
     let header = connection
-        .prepare_cached("SELECT rejects_shredded, simulated, state, deleted FROM job WHERE id = ?1")?
-        .query_row([job.0], |r| Ok((flag(r, 0)?, flag(r, 1)?, r.get(2)?, flag(r, 3)?)))
+        .prepare_cached(
+            "SELECT rejects_shredded, simulated, state, deleted, deleting FROM job WHERE id = ?1",
+        )?
+        .query_row([job.0], |r| Ok((flag(r, 0)?, flag(r, 1)?, r.get(2)?, flag(r, 3)?, flag(r, 4)?)))
         .optional()?;
-    let Some((rejects_shredded, simulated, state, deleted)) = header else { return Ok(None) };
+    let Some((rejects_shredded, simulated, state, deleted, deleting)) = header else { return Ok(None) };
     let mut records = Vec::new();
     let mut query = connection
         .prepare_cached("SELECT card_ref, seq, state, released FROM record WHERE job = ?1 ORDER BY seq")?;
@@ -42,7 +43,7 @@ pub(super) fn load(connection: &Connection, job: JobId) -> Result<Option<Book>, 
     }
     let mut book = Book::new(records, rejects_shredded, simulated);
     book.state = state;
-    book.deleted = deleted;
+    (book.deleted, book.deleting) = (deleted, deleting);
     load_blanks(connection, job, &mut book)?;
     load_attempts(connection, job, &mut book)?;
     book.balance = balance(connection, job, &book)?;
@@ -148,23 +149,23 @@ fn load_blanks(connection: &Connection, job: JobId, book: &mut Book) -> Result<(
 
 fn load_attempts(connection: &Connection, job: JobId, book: &mut Book) -> Result<(), LedgerError> {
     let mut query = connection.prepare_cached(
-        "SELECT a.seq, a.blank, a.state, a.wrote, b.key_data, a.number FROM attempt AS a JOIN blank AS b ON b.job = a.job \
+        "SELECT a.seq, a.blank, a.state, a.wrote, a.number, b.key_data, b.chip FROM attempt AS a JOIN blank AS b ON b.job = a.job \
          AND b.number = a.blank WHERE a.job = ?1 ORDER BY a.seq, a.number",
     )?;
     let mut rows = query.query([job.0])?;
     while let Some(row) = rows.next()? {
         let seq: u32 = row.get(0)?;
-        let chip: Option<[u8; 10]> = row.get(4)?;
-        book.chips.extend(chip.map(KeyData));
-        let attempt =
-            Attempt { blank: row.get(1)?, csn: csn(chip), state: row.get(2)?, wrote: flag(row, 3)? };
+        let chip = blank_chip(row, 5)?.known();
+        book.chips.extend(chip.map(|chip| chip.identity));
+        let label = chip.map(|chip| chip.label());
+        let attempt = Attempt { blank: row.get(1)?, label, state: row.get(2)?, wrote: flag(row, 3)? };
         let attempts = &mut usize::try_from(seq)
             .ok()
             .and_then(|s| s.checked_sub(1))
             .and_then(|i| book.records.get_mut(i))
             .ok_or_else(|| LedgerError::Damaged(format!("{job}: an attempt without a record")))?
             .attempts;
-        let number: i64 = row.get(5)?;
+        let number: i64 = row.get(4)?;
         if usize::try_from(number).ok() != Some(attempts.len() + 1) {
             return Err(LedgerError::Damaged(format!(
                 "{job} record {seq}: an attempt has the number {number}"
@@ -173,8 +174,4 @@ fn load_attempts(connection: &Connection, job: JobId, book: &mut Book) -> Result
         attempts.push(attempt);
     }
     Ok(())
-}
-/// The CSN in KEYDATA.
-pub(super) fn csn(key_data: Option<[u8; 10]>) -> Option<Csn> {
-    key_data.map(|k| KeyData(k).csn())
 }

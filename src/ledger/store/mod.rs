@@ -4,6 +4,8 @@
 //! last commits are lost when the power fails), foreign keys on. Readers have connections of their own.
 
 mod audit;
+mod chained;
+mod events;
 mod identity;
 mod load;
 mod lock;
@@ -16,10 +18,8 @@ mod terms;
 mod verify;
 mod write;
 
+pub use events::JobMark;
 pub use read::Reader;
-pub(super) use row::blank_name;
-#[cfg(test)]
-pub(super) use row::event_at;
 pub(super) use verify::recount;
 pub use verify::{Head, verify_chain};
 
