@@ -268,7 +268,7 @@ mod tests {
         for shown in [Shown::Bar, Shown::Nothing] {
             let (sender, events) = bounded(1);
             let progress = Progress::start(events, JobId(1), 0, Some("SIMULATED"), shown);
-            sender.send(event(None, "ACCEPTED")).unwrap();
+            sender.send(event(StateName::JobOpen, EventFact::Held)).unwrap();
             drop(sender);
             progress.finish();
         }

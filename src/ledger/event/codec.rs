@@ -205,7 +205,9 @@ fn encode_subject(event: &LedgerEvent, fact: &EventFact, writer: &mut FieldWrite
     writer.u32(tag::POSITION, event.position());
     writer.u32(tag::COUNT, event.count());
     match fact {
-        EventFact::Verified { compared, .. } => writer.text(tag::COMPARED, Some(compared)),
+        EventFact::Verified { compared, .. } if !compared.is_empty() => {
+            writer.text(tag::COMPARED, Some(compared));
+        }
         EventFact::ValueGiven { value, .. } => encode_value(value, writer),
         _ => {}
     }
@@ -494,7 +496,7 @@ pub(in crate::ledger) fn decode(bytes: &[u8]) -> Result<LedgerEvent, EventFault>
     if known.is_some_and(|kind| kind.of_job != job.is_some()) {
         return Err(EventFault::Head("it is about a job and should be about none, or the other way round"));
     }
-    let stranger = |tag: u8| known.is_none_or(|kind| tag > 63 || (kind.tags | kinds::COMMON) >> tag & 1 == 0);
+    let stranger = |tag: u8| known.is_none_or(|kind| !kind.may_have(tag));
     let strange = known.is_none() || fields.0.iter().any(|(tag, _)| *tag < NOTE_TAG && stranger(*tag));
     let from_code = fields.u8(tag::FROM);
     let (fact, from) = if strange {
@@ -571,9 +573,10 @@ fn decode_fact(kind: u16, fields: &FieldReader<'_>) -> Result<EventFact, EventFa
         kinds::VALUE => {
             EventFact::ValueGiven { card: fields.card()?, value: Box::new(decode_value(fields)?) }
         }
-        kinds::VERIFIED => {
-            EventFact::Verified { card: fields.card()?, compared: fields.text(tag::COMPARED, COMPARED_MAX)? }
-        }
+        kinds::VERIFIED => EventFact::Verified {
+            card: fields.card()?,
+            compared: fields.optional_text(tag::COMPARED, COMPARED_MAX)?.unwrap_or_default(),
+        },
         kinds::STACKED => {
             EventFact::Stacked { card: fields.card()?, position: fields.ordinal(tag::POSITION)? }
         }

@@ -17,6 +17,13 @@ pub struct EventKind {
     pub(super) tags: u64,
 }
 
+impl EventKind {
+    /// Whether it may have a field of this tag.
+    pub(in crate::ledger) fn may_have(&self, tag: u8) -> bool {
+        tag < 64 && (self.tags | COMMON) >> tag & 1 == 1
+    }
+}
+
 const fn tags(mut tags: &[u8]) -> u64 {
     let mut mask = 0;
     while let [first, rest @ ..] = tags {

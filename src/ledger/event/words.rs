@@ -12,7 +12,9 @@ impl LedgerEvent {
         let facts = match &self.fact {
             EventFact::Accepted(Some(terms)) => Some(terms_text(terms)),
             EventFact::Ran(counts) => counts_text(counts),
-            EventFact::Verified { compared, .. } => Some(compared.clone()),
+            EventFact::Verified { compared, .. } => {
+                Some(compared.clone()).filter(|compared| !compared.is_empty())
+            }
             EventFact::ShiftBegun { name } => Some(name.clone()),
             EventFact::Deleted(fate) => Some(fate_text(*fate)),
             EventFact::ValueGiven { value, .. } => Some(format!(

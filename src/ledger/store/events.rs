@@ -199,3 +199,9 @@ fn typed(row: VersionOneRow) -> Result<LedgerEvent, LedgerError> {
     let n = row.n;
     row.typed().map_err(|what| LedgerError::Damaged(format!("event {n} does not read: {what}")))
 }
+
+/// The event of version 1 of this number.
+#[cfg(test)]
+pub(in crate::ledger) fn version_one_at(connection: &Connection, n: i64) -> VersionOneRow {
+    connection.query_row(&format!("SELECT {VERSION_ONE} FROM event WHERE n = ?1"), [n], version_one).unwrap()
+}

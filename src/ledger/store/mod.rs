@@ -19,6 +19,8 @@ mod verify;
 mod write;
 
 pub use events::JobMark;
+#[cfg(test)]
+pub(super) use events::version_one_at as version_one;
 pub use read::Reader;
 pub(super) use verify::recount;
 pub use verify::{Head, verify_chain};

@@ -10,6 +10,7 @@ use drivers::transport::Transport;
 
 use super::*;
 use crate::modules::{Blame, Module};
+use crate::reason::ReasonWord;
 
 /// What happens at the station, in one order.
 type Trace = Arc<Mutex<Vec<String>>>;
@@ -81,15 +82,15 @@ impl Module for Worker {
 }
 
 fn hung() -> Fault {
-    Fault::new(Blame::Device, "timeout", "no answer")
+    Fault::new(Blame::Device, ReasonWord::Timeout, "no answer")
 }
 
 fn away() -> Fault {
-    Fault::new(Blame::Device, "reader", "no service")
+    Fault::new(Blame::Device, ReasonWord::Reader, "no service")
 }
 
 fn bad_card() -> Fault {
-    Fault::new(Blame::Card, "mute", "no ATR")
+    Fault::new(Blame::Card, ReasonWord::Mute, "no ATR")
 }
 
 /// A station that runs.
@@ -173,6 +174,7 @@ fn short(happening: &Happening) -> String {
         Happening::Fed => "fed".into(),
         Happening::BlankOut { fault, standing, .. } => format!("blank out: {} {standing:?}", fault.reason),
         Happening::MayBind(_) => "may bind".into(),
+        Happening::MayOpen(_) => "may open".into(),
         Happening::Taken => "taken".into(),
         Happening::NotTaken(fault, standing) => format!("not taken: {} {standing:?}", fault.reason),
         Happening::Writing(_) => "writing".into(),
@@ -245,7 +247,7 @@ fn a_blank_that_may_not_be_bound_is_thrown_out_as_the_line_says() {
     let bench = start(&[], vec![], vec![], vec![]);
     bench.feed();
     bench.says(&["fed", "may bind"]);
-    let denied = Err(Fault::new(Blame::Hsm, "keys-doubted", "no"));
+    let denied = Err(Fault::new(Blame::Hsm, ReasonWord::KeysDoubted, "no"));
     bench.line.as_ref().unwrap().1.send(denied).unwrap();
     bench.says(&["blank out: keys-doubted InService"]);
     assert_eq!(bench.did(), "F inspect R");
@@ -279,7 +281,7 @@ fn a_device_that_answers_probes_and_no_card_ends_with_a_person() {
 
 #[test]
 fn a_transport_that_brings_no_card_ends_with_a_person_before_the_hopper_is_empty() {
-    let unseen = || Fault::new(Blame::Device, "no-card", "no card in reader");
+    let unseen = || Fault::new(Blame::Device, ReasonWord::NoCard, "no card in reader");
     let bench = start(&[], vec![unseen(), unseen(), unseen(), unseen()], vec![], vec![]);
     for standing in ["InService", "InService", "InService", "Stuck"] {
         bench.feed();
