@@ -12,7 +12,7 @@ use crate::daemon::wire;
 use crate::exit::{Exit, Failure};
 use crate::hsm::{AuditInfo, Auditor};
 use crate::ledger::{Reader, audit};
-use crate::report::{events::write_json, progress::bar};
+use crate::report::{events::write_exported, progress::bar};
 
 /// Events read at a time.
 const PAGE: u32 = 1000;
@@ -112,7 +112,7 @@ struct Verdict<'a> {
     signed_to: u64,
     audit_key: Option<String>,
     hsm_asked: bool,
-    findings: &'a [audit::Finding],
+    findings: &'a [audit::AuditFinding],
 }
 
 pub(super) fn verify(
@@ -126,14 +126,16 @@ pub(super) fn verify(
     let mut audit = reader.audit(known, |n| bar.set_position(n))?;
     bar.finish_and_clear();
     if let Some(behind) = reader.behind() {
-        audit.findings.push(audit::Finding { at: audit::Where::Ledger, what: behind.to_string() });
+        audit
+            .findings
+            .push(audit::AuditFinding { at: audit::FindingPlace::Ledger, what: behind.to_string() });
     }
     if let Some(pinned) = pinned
         && audit.key != Some(pinned)
     {
         let signed = audit.key.map_or("nobody".to_owned(), |key| key.to_string());
         let what = format!("signed by {signed}, not by the audit key {pinned}");
-        audit.findings.push(audit::Finding { at: audit::Where::Ledger, what });
+        audit.findings.push(audit::AuditFinding { at: audit::FindingPlace::Ledger, what });
     }
     let exit = if audit.findings.is_empty() { Exit::Ok } else { Exit::AuditFailed };
     if as_json {
@@ -209,7 +211,7 @@ fn export(reader: &Reader, out: &mut dyn Write) -> Result<Exit, Early> {
         }
         for event in &events {
             after = event.n;
-            write_json(event, out)?;
+            write_exported(event, out)?;
             out.write_all(b"\n")?;
             while let Some(signed) = checkpoints.next_if(|c| c.place.n <= after) {
                 let line = Signed {

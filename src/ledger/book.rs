@@ -53,7 +53,7 @@ pub(super) struct Attempt {
 
 /// One record.
 #[derive(Debug, Clone)]
-pub(super) struct Record {
+pub(super) struct JobRecord {
     /// Its card_ref.
     pub(super) card_ref: Box<str>,
     /// State.
@@ -64,7 +64,7 @@ pub(super) struct Record {
     pub(super) attempts: Vec<Attempt>,
 }
 
-impl Record {
+impl JobRecord {
     /// A record that waits.
     pub(super) fn queued(card_ref: &str) -> Self {
         Self { card_ref: card_ref.into(), state: RecordState::Queued, released: false, attempts: Vec::new() }
@@ -73,7 +73,7 @@ impl Record {
 
 /// A job.
 #[derive(Debug, Clone)]
-pub(super) struct Book {
+pub(super) struct JobBook {
     /// The line shreds rejects.
     pub(super) rejects_shredded: bool,
     /// Marked SIMULATED.
@@ -89,7 +89,7 @@ pub(super) struct Book {
     /// Likewise.
     pub(super) stock: Stock,
     /// By sequence, from 1.
-    pub(super) records: Vec<Record>,
+    pub(super) records: Vec<JobRecord>,
     /// Blanks in the line, unbound.
     pub(super) in_line: BTreeSet<u32>,
     /// Every chip that was bound to a record.
@@ -104,7 +104,7 @@ pub(super) struct Book {
 
 /// What a change did: the rows to write and what the event says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Effect {
+pub(super) struct ChangeEffect {
     /// Record that the event is about.
     pub(super) seq: Option<u32>,
     /// New state of that record, and whether a remake is released.
@@ -181,9 +181,9 @@ fn take(count: &mut u64) {
     *count = count.saturating_sub(1);
 }
 
-impl Book {
+impl JobBook {
     /// A new job: every record QUEUED, no blank fed.
-    pub(super) fn new(records: Vec<Record>, rejects_shredded: bool, simulated: bool) -> Self {
+    pub(super) fn new(records: Vec<JobRecord>, rejects_shredded: bool, simulated: bool) -> Self {
         let count = u64::try_from(records.len()).unwrap_or(u64::MAX);
         Self {
             rejects_shredded,
@@ -203,7 +203,7 @@ impl Book {
     }
 
     /// The record of a sequence.
-    pub(super) fn record(&self, seq: u32) -> Option<&Record> {
+    pub(super) fn record(&self, seq: u32) -> Option<&JobRecord> {
         self.records.get(usize::try_from(seq).ok()?.checked_sub(1)?)
     }
 
@@ -214,13 +214,13 @@ impl Book {
         }
     }
 
-    fn record_mut(&mut self, seq: u32) -> Result<&mut Record, Law> {
+    fn record_mut(&mut self, seq: u32) -> Result<&mut JobRecord, Law> {
         let index = usize::try_from(seq).ok().and_then(|s| s.checked_sub(1)).ok_or(Law::NoRecord)?;
         self.records.get_mut(index).ok_or(Law::NoRecord)
     }
 
     /// Makes a change, or names the law that forbids it and leaves everything as it was.
-    pub(super) fn apply(&mut self, change: &Change) -> Result<Effect, Law> {
+    pub(super) fn apply(&mut self, change: &Change) -> Result<ChangeEffect, Law> {
         match (change, self.state) {
             (Change::Deleting, JobState::Closed) => return self.deleting(),
             (Change::Deleted(_), JobState::Closed) => return self.deleted(),
@@ -255,10 +255,10 @@ impl Book {
             Change::Sampled { seq } => self.sampled(*seq),
             Change::RemakeReleased { seq } => self.remake_released(*seq),
             Change::Asked { seq } => match self.record(*seq) {
-                Some(_) => Ok(Effect { seq: Some(*seq), ..Effect::default() }),
+                Some(_) => Ok(ChangeEffect { seq: Some(*seq), ..ChangeEffect::default() }),
                 None => Err(Law::NoRecord),
             },
-            Change::Ran(_) => Ok(Effect::default()),
+            Change::Ran(_) => Ok(ChangeEffect::default()),
             Change::Held => Ok(self.job(JobState::Held)),
             Change::Released if self.state == JobState::Held => Ok(self.job(JobState::Open)),
             Change::Released => Err(Law::JobNotHeld),
@@ -278,16 +278,20 @@ impl Book {
     }
 
     /// Never refused, even beyond the issued stock: the blank has already moved. The mismatch blocks closing.
-    fn fed(&mut self, blank: u32) -> Result<Effect, Law> {
+    fn fed(&mut self, blank: u32) -> Result<ChangeEffect, Law> {
         self.next_blank(blank)?;
         self.last_blank = blank;
         self.in_line.insert(blank);
         self.balance.blanks_fed += 1;
         self.balance.blanks_in_line += 1;
-        Ok(Effect { blank: Some((blank, None)), blank_state: Some(BlankState::Fed), ..Effect::default() })
+        Ok(ChangeEffect {
+            blank: Some((blank, None)),
+            blank_state: Some(BlankState::Fed),
+            ..ChangeEffect::default()
+        })
     }
 
-    fn tested(&mut self, blank: u32) -> Result<Effect, Law> {
+    fn tested(&mut self, blank: u32) -> Result<ChangeEffect, Law> {
         self.next_blank(blank)?;
         if self.balance.blanks_in_line > 0 {
             return Err(Law::UnderWay);
@@ -298,7 +302,11 @@ impl Book {
         self.last_blank = blank;
         self.balance.blanks_fed += 1;
         self.balance.blanks_sample += 1;
-        Ok(Effect { blank: Some((blank, None)), blank_state: Some(BlankState::Test), ..Effect::default() })
+        Ok(ChangeEffect {
+            blank: Some((blank, None)),
+            blank_state: Some(BlankState::Test),
+            ..ChangeEffect::default()
+        })
     }
 
     fn in_hopper(&self, asked: u32) -> Result<(), Law> {
@@ -306,7 +314,7 @@ impl Book {
         if i64::from(asked) > hopper { Err(Law::NotInHopper { hopper, asked }) } else { Ok(()) }
     }
 
-    fn issued(&mut self, count: u32) -> Result<Effect, Law> {
+    fn issued(&mut self, count: u32) -> Result<ChangeEffect, Law> {
         stock_number(count)?;
         if !self.stock.is_counted() && self.last_blank > 0 {
             return Err(Law::StockLate);
@@ -315,7 +323,7 @@ impl Book {
         Ok(of_stock())
     }
 
-    fn returned(&mut self, count: u32) -> Result<Effect, Law> {
+    fn returned(&mut self, count: u32) -> Result<ChangeEffect, Law> {
         stock_number(count)?;
         if !self.stock.is_counted() {
             return Err(Law::NoStock);
@@ -325,7 +333,7 @@ impl Book {
         Ok(of_stock())
     }
 
-    fn vaulted(&mut self, count: u32) -> Result<Effect, Law> {
+    fn vaulted(&mut self, count: u32) -> Result<ChangeEffect, Law> {
         stock_number(count)?;
         if !self.stock.is_counted() {
             return Err(Law::NoStock);
@@ -339,7 +347,7 @@ impl Book {
     }
 
     /// The card is one of those that are not in the vault.
-    fn sampled(&mut self, seq: u32) -> Result<Effect, Law> {
+    fn sampled(&mut self, seq: u32) -> Result<ChangeEffect, Law> {
         let good = self.record_mut(seq)?.attempts.last().is_some_and(|a| may(a.state, AttemptState::Sample));
         let left = self.balance.blanks_good.saturating_sub(1);
         if good && self.stock.vaulted > left {
@@ -348,7 +356,12 @@ impl Book {
         self.moves(seq, AttemptState::Sample)
     }
 
-    fn leaves_unbound(&mut self, blank: u32, chip: Option<ChipId>, to: BlankState) -> Result<Effect, Law> {
+    fn leaves_unbound(
+        &mut self,
+        blank: u32,
+        chip: Option<ChipId>,
+        to: BlankState,
+    ) -> Result<ChangeEffect, Law> {
         if !self.in_line.remove(&blank) {
             return Err(Law::BlankNotFree(blank));
         }
@@ -357,16 +370,16 @@ impl Book {
             BlankState::Returned => self.balance.blanks_returned += 1,
             _ => self.balance.blanks_rejected += 1,
         }
-        Ok(Effect {
+        Ok(ChangeEffect {
             blank: Some((blank, chip.map(|chip| chip.label()))),
             blank_state: Some(to),
             chip,
             from: Some(StateName::BlankFed),
-            ..Effect::default()
+            ..ChangeEffect::default()
         })
     }
 
-    fn bound(&mut self, seq: u32, blank: u32, chip: Option<ChipId>) -> Result<Effect, Law> {
+    fn bound(&mut self, seq: u32, blank: u32, chip: Option<ChipId>) -> Result<ChangeEffect, Law> {
         let (held, shredded) = (self.state == JobState::Held, self.rejects_shredded);
         let free = self.in_line.contains(&blank);
         let record = self.record_mut(seq)?;
@@ -397,7 +410,7 @@ impl Book {
         self.chips.extend(chip.map(|chip| chip.identity));
         take(of_records(&mut self.balance, from));
         self.balance.in_flight += 1;
-        Ok(Effect {
+        Ok(ChangeEffect {
             seq: Some(seq),
             record: Some((RecordState::InFlight, false)),
             attempt: Some((number, attempt)),
@@ -405,7 +418,7 @@ impl Book {
             blank_state: Some(BlankState::Bound),
             chip,
             from: Some(from.into()),
-            ..Effect::default()
+            ..ChangeEffect::default()
         })
     }
 
@@ -427,7 +440,7 @@ impl Book {
 
     /// The chip of an attempt that was bound at a module without one. It has to be known before its first channel is opened,
     /// and it is allowed by the law that BOUND has: a chip once, for one attempt.
-    fn chip_found(&mut self, seq: u32, chip: ChipId) -> Result<Effect, Law> {
+    fn chip_found(&mut self, seq: u32, chip: ChipId) -> Result<ChangeEffect, Law> {
         let seen = self.chips.contains(&chip.identity);
         let states = [AttemptState::Bound, AttemptState::Personalizing];
         let (number, attempt) = self.under_way(seq, &states, AttemptState::Personalizing)?;
@@ -440,17 +453,17 @@ impl Book {
         attempt.label = Some(chip.label());
         let attempt = *attempt;
         self.chips.insert(chip.identity);
-        Ok(Effect {
+        Ok(ChangeEffect {
             seq: Some(seq),
             attempt: Some((number, attempt)),
             blank: Some((attempt.blank, attempt.label)),
             chip: Some(chip),
-            ..Effect::default()
+            ..ChangeEffect::default()
         })
     }
 
     /// A card gives each value once in an attempt.
-    fn value_given(&mut self, seq: u32, value: &CardValue) -> Result<Effect, Law> {
+    fn value_given(&mut self, seq: u32, value: &CardValue) -> Result<ChangeEffect, Law> {
         let given = (seq, value.name.clone());
         let known = self.values.contains(&given);
         let (number, attempt) =
@@ -460,15 +473,15 @@ impl Book {
         }
         let attempt = *attempt;
         self.values.insert(given);
-        Ok(Effect {
+        Ok(ChangeEffect {
             seq: Some(seq),
             attempt: Some((number, attempt)),
             blank: Some((attempt.blank, attempt.label)),
-            ..Effect::default()
+            ..ChangeEffect::default()
         })
     }
 
-    fn stacked(&mut self, seq: u32, position: u32) -> Result<Effect, Law> {
+    fn stacked(&mut self, seq: u32, position: u32) -> Result<ChangeEffect, Law> {
         let last = self.last_position;
         if position <= last {
             self.record_mut(seq)?;
@@ -476,11 +489,11 @@ impl Book {
         }
         let effect = self.moves(seq, AttemptState::Stacked)?;
         self.last_position = position;
-        Ok(Effect { position: Some(position), ..effect })
+        Ok(ChangeEffect { position: Some(position), ..effect })
     }
 
     /// Moves the attempt that the state asked for is about: the last one, or for DESTROYED the last that waits for it.
-    fn moves(&mut self, seq: u32, to: AttemptState) -> Result<Effect, Law> {
+    fn moves(&mut self, seq: u32, to: AttemptState) -> Result<ChangeEffect, Law> {
         let record = self.record_mut(seq)?;
         let waits = |a: &Attempt| may(a.state, to);
         let index = match to {
@@ -514,13 +527,13 @@ impl Book {
         *of_records(&mut self.balance, now) += 1;
         take(of_blanks(&mut self.balance, from));
         *of_blanks(&mut self.balance, to) += 1;
-        Ok(Effect {
+        Ok(ChangeEffect {
             seq: Some(seq),
             record: (was != now).then_some((now, released)),
             attempt: Some((number, attempt)),
             blank: Some((attempt.blank, attempt.label)),
             from: Some(from.into()),
-            ..Effect::default()
+            ..ChangeEffect::default()
         })
     }
 
@@ -537,7 +550,7 @@ impl Book {
         }
     }
 
-    fn cancelled(&mut self, seq: u32) -> Result<Effect, Law> {
+    fn cancelled(&mut self, seq: u32) -> Result<ChangeEffect, Law> {
         let record = self.record_mut(seq)?;
         let from = record.state;
         if !matches!(from, RecordState::Queued | RecordState::Remake) {
@@ -547,15 +560,15 @@ impl Book {
         record.released = false;
         take(of_records(&mut self.balance, from));
         self.balance.cancelled += 1;
-        Ok(Effect {
+        Ok(ChangeEffect {
             seq: Some(seq),
             record: Some((RecordState::Cancelled, false)),
             from: Some(from.into()),
-            ..Effect::default()
+            ..ChangeEffect::default()
         })
     }
 
-    fn remake_released(&mut self, seq: u32) -> Result<Effect, Law> {
+    fn remake_released(&mut self, seq: u32) -> Result<ChangeEffect, Law> {
         let shredded = self.rejects_shredded;
         let record = self.record_mut(seq)?;
         if record.state != RecordState::Remake {
@@ -566,20 +579,20 @@ impl Book {
         }
         new_attempt_allowed(record, shredded)?;
         record.released = true;
-        Ok(Effect {
+        Ok(ChangeEffect {
             seq: Some(seq),
             record: Some((RecordState::Remake, true)),
             from: Some(RecordState::Remake.into()),
-            ..Effect::default()
+            ..ChangeEffect::default()
         })
     }
 
-    fn job(&mut self, to: JobState) -> Effect {
+    fn job(&mut self, to: JobState) -> ChangeEffect {
         let from = std::mem::replace(&mut self.state, to);
-        Effect { job: Some(to), from: Some(from.into()), ..Effect::default() }
+        ChangeEffect { job: Some(to), from: Some(from.into()), ..ChangeEffect::default() }
     }
 
-    fn closed(&mut self) -> Result<Effect, Law> {
+    fn closed(&mut self) -> Result<ChangeEffect, Law> {
         let Balance { queued, in_flight, remake, unknown, blanks_in_line: blanks, .. } = self.balance;
         let (rejects, hopper) = (self.undestroyed(), self.stock.hopper(&self.balance));
         if [queued, in_flight, remake, unknown, blanks, rejects] != [0; 6] || hopper != 0 {
@@ -588,17 +601,17 @@ impl Book {
         Ok(self.job(JobState::Closed))
     }
 
-    fn deleting(&mut self) -> Result<Effect, Law> {
+    fn deleting(&mut self) -> Result<ChangeEffect, Law> {
         if self.deleted {
             return Err(Law::AlreadyDeleted);
         }
         if std::mem::replace(&mut self.deleting, true) {
             return Err(Law::AlreadyDeleting);
         }
-        Ok(Effect { deleting: true, from: Some(self.state.into()), ..Effect::default() })
+        Ok(ChangeEffect { deleting: true, from: Some(self.state.into()), ..ChangeEffect::default() })
     }
 
-    fn deleted(&mut self) -> Result<Effect, Law> {
+    fn deleted(&mut self) -> Result<ChangeEffect, Law> {
         if self.deleted {
             return Err(Law::AlreadyDeleted);
         }
@@ -606,7 +619,7 @@ impl Book {
             return Err(Law::NotDeleting);
         }
         self.deleted = true;
-        Ok(Effect { deleted: true, from: Some(StateName::JobDeleting), ..Effect::default() })
+        Ok(ChangeEffect { deleted: true, from: Some(StateName::JobDeleting), ..ChangeEffect::default() })
     }
 
     /// Attempts rejected after PERSONALIZING, and samples, that nobody saw destroyed: their chips may hold live keys.
@@ -628,12 +641,12 @@ fn stock_number(count: u32) -> Result<(), Law> {
     if (1..=STOCK_MAX).contains(&count) { Ok(()) } else { Err(Law::StockNumber) }
 }
 
-fn of_stock() -> Effect {
-    Effect { stock: true, ..Effect::default() }
+fn of_stock() -> ChangeEffect {
+    ChangeEffect { stock: true, ..ChangeEffect::default() }
 }
 
 /// The law of new attempts.
-fn new_attempt_allowed(record: &Record, shredded: bool) -> Result<(), Law> {
+fn new_attempt_allowed(record: &JobRecord, shredded: bool) -> Result<(), Law> {
     for (attempt, number) in record.attempts.iter().zip(1..) {
         let settled = match attempt.state {
             AttemptState::Destroyed => true,

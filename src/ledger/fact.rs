@@ -1,12 +1,12 @@
 //! Which change an event tells of, and which event a change makes: one function each way. The writer makes events by it,
 //! and the replay holds each event against what its change would make again. Pure.
 
-use super::book::{Book, Effect};
+use super::book::{ChangeEffect, JobBook};
 use super::event::{BlankSubject, CardSubject, EventFact, RecordSubject};
 use super::types::{AttemptState, Change};
 
 /// What the event of an allowed change says.
-pub(super) fn fact_of(change: &Change, effect: &Effect, book: &Book) -> Option<EventFact> {
+pub(super) fn fact_of(change: &Change, effect: &ChangeEffect, book: &JobBook) -> Option<EventFact> {
     let blank = || {
         let (number, label) = effect.blank?;
         Some(BlankSubject { number: Some(number), label })

@@ -9,9 +9,9 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::error::LedgerError;
 use super::event::LedgerEvent;
-use super::store::{Reader, Store};
+use super::store::{LedgerStore, Reader};
 use super::types::{Accepted, Change, Context, JobId, NewJob};
-use super::writer::{Message, Writer};
+use super::writer::{LedgerWriter, Message};
 use crate::hsm::Auditor;
 
 /// Changes that may wait for the writer; the caller of one more waits.
@@ -29,7 +29,7 @@ struct Inner {
     path: PathBuf,
     messages: Sender<Message>,
     /// What the writer has left when it has ended.
-    left: Left,
+    left: UntakenMessages,
     poison: Arc<OnceLock<LedgerError>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -37,12 +37,12 @@ struct Inner {
 /// Messages that nobody will take: whoever waits for the answer to one hears so when it is dropped, which the queue does not
 /// do by itself.
 #[derive(Clone)]
-struct Left {
+struct UntakenMessages {
     queue: Receiver<Message>,
     ended: Arc<AtomicBool>,
 }
 
-impl Left {
+impl UntakenMessages {
     /// Drops what there is, if the writer has ended.
     fn clear(&self) {
         if self.ended.load(Ordering::SeqCst) {
@@ -52,9 +52,9 @@ impl Left {
 }
 
 /// In the writer's thread: it has ended, however that came.
-struct Ending(Left);
+struct WriterEnd(UntakenMessages);
 
-impl Drop for Ending {
+impl Drop for WriterEnd {
     fn drop(&mut self) {
         self.0.ended.store(true, Ordering::SeqCst);
         self.0.clear();
@@ -63,10 +63,10 @@ impl Drop for Ending {
 
 /// The answer to one change, to be waited for where it matters that the change is durable.
 #[must_use = "a change may be refused; wait for the answer"]
-pub struct Ticket(Result<Answer, LedgerError>);
+pub struct Ticket(Result<TicketAnswer, LedgerError>);
 
 /// Where the answer comes, and why it may never come.
-struct Answer {
+struct TicketAnswer {
     event: oneshot::Receiver<Result<LedgerEvent, LedgerError>>,
     poison: Arc<OnceLock<LedgerError>>,
 }
@@ -94,14 +94,14 @@ impl Ledger {
     }
 
     fn start(path: &Path, auditor: Option<Box<dyn Auditor>>) -> Result<Self, LedgerError> {
-        let store = Store::open(path).map_err(|e| e.of(path))?;
+        let store = LedgerStore::open(path).map_err(|e| e.of(path))?;
         let path = store.path().to_owned();
         let poison = Arc::new(OnceLock::new());
-        let mut writer = Writer::new(store, auditor, Arc::clone(&poison))?;
+        let mut writer = LedgerWriter::new(store, auditor, Arc::clone(&poison))?;
         writer.take_over()?;
         let (messages, queue) = bounded(QUEUE);
-        let left = Left { queue: queue.clone(), ended: Arc::default() };
-        let ending = Ending(left.clone());
+        let left = UntakenMessages { queue: queue.clone(), ended: Arc::default() };
+        let ending = WriterEnd(left.clone());
         let thread = std::thread::Builder::new()
             .name("ledger".to_owned())
             .spawn(move || {
@@ -142,12 +142,12 @@ impl Ledger {
     pub fn record(&self, job: JobId, change: Change, context: Context) -> Ticket {
         let (reply, event) = oneshot::channel();
         let sent = self.0.send(Message::Change(job, change, context, reply));
-        Ticket(sent.map(|()| Answer { event, poison: Arc::clone(&self.0.poison) }))
+        Ticket(sent.map(|()| TicketAnswer { event, poison: Arc::clone(&self.0.poison) }))
     }
 
     /// The same for changes of a job that become durable together: after a crash all of them are there, or none.
     pub fn record_together(&self, job: JobId, changes: Vec<Change>, context: &Context) -> Vec<Ticket> {
-        let answer = |event| Answer { event, poison: Arc::clone(&self.0.poison) };
+        let answer = |event| TicketAnswer { event, poison: Arc::clone(&self.0.poison) };
         let (said, events): (Vec<_>, Vec<_>) = changes
             .into_iter()
             .map(|change| {
@@ -237,7 +237,7 @@ impl Ticket {
     /// Errors: [`LedgerError::Denied`] names the law that forbids it; [`LedgerError::NoJob`]; [`LedgerError::Io`] if
     /// it or an earlier one could not be written: then nothing is written any more and no card may be bound.
     pub fn wait(self) -> Result<LedgerEvent, LedgerError> {
-        let Answer { event, poison } = self.0?;
+        let TicketAnswer { event, poison } = self.0?;
         match event.recv() {
             Ok(result) => result,
             Err(_) => Err(poison.get().cloned().unwrap_or(LedgerError::Closed)),

@@ -51,7 +51,7 @@ pub use event::{
 };
 pub use handle::{Ledger, Ticket};
 pub use law::Law;
-pub use store::{Head, JobMark, Reader, verify_chain};
+pub use store::{ChainHead, JobMark, Reader, verify_chain};
 pub use time::rfc3339;
 pub use types::*;
 pub use views::*;

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::book::{BlankState, Book, Effect, LAWS, Record};
+use super::book::{BlankState, ChangeEffect, JobBook, JobRecord, LAWS};
 use super::event::{BlankLabel, ChainVersion, ChipId, EventFact, LedgerEvent};
 use super::fact::{change_of, fact_of};
 use super::types::{Change, JobId};
@@ -61,7 +61,7 @@ fn understood(event: &LedgerEvent) -> Result<(), String> {
 /// A job as its events tell it.
 pub(super) struct JobReplay {
     job: JobId,
-    book: Book,
+    book: JobBook,
     /// Its first event was there.
     accepted: bool,
     /// By number, from 1.
@@ -99,11 +99,11 @@ pub(super) struct Made {
 
 impl JobReplay {
     /// Of a job as it was accepted.
-    pub(super) fn new(job: JobId, records: Vec<Record>, rejects_shredded: bool) -> Self {
+    pub(super) fn new(job: JobId, records: Vec<JobRecord>, rejects_shredded: bool) -> Self {
         Self {
             job,
             // Whether it is simulated, its first event says.
-            book: Book::new(records, rejects_shredded, false),
+            book: JobBook::new(records, rejects_shredded, false),
             accepted: false,
             blanks: Vec::new(),
             made: BTreeMap::new(),
@@ -112,7 +112,7 @@ impl JobReplay {
     }
 
     /// Its records.
-    pub(super) fn records(&self) -> &[Record] {
+    pub(super) fn records(&self) -> &[JobRecord] {
         &self.book.records
     }
 
@@ -210,7 +210,7 @@ impl JobReplay {
         self.same(event, &effect)
     }
 
-    fn apply(&mut self, change: &Change) -> Result<Effect, String> {
+    fn apply(&mut self, change: &Change) -> Result<ChangeEffect, String> {
         self.book.apply(change).map_err(|law| format!("it is against a law: {law}"))
     }
 
@@ -240,7 +240,7 @@ impl JobReplay {
     }
 
     /// Whether an event states what its change did, in either version.
-    fn same(&self, event: &LedgerEvent, effect: &Effect) -> Result<(), String> {
+    fn same(&self, event: &LedgerEvent, effect: &ChangeEffect) -> Result<(), String> {
         if event.from != effect.from {
             return Err(differs("earlier state"));
         }
@@ -251,7 +251,7 @@ impl JobReplay {
     }
 
     /// How the tables differ from what the events tell: a line for each record, and for the job.
-    pub(super) fn differences(&self, tables: &Book) -> Vec<String> {
+    pub(super) fn differences(&self, tables: &JobBook) -> Vec<String> {
         let mut found = Vec::new();
         let job = self.job;
         if !self.accepted {

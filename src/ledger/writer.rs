@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
-use super::book::{Book, Record};
+use super::book::{JobBook, JobRecord};
 use super::error::LedgerError;
 use super::event::codec::{self, COMPARED_MAX, DETAIL_MAX, NAME_MAX, PATH_MAX};
 use super::event::{EventFact, LedgerEvent};
 use super::gather::Gather;
 use super::law::Law;
 use super::replay::is_shift_name;
-use super::store::Store;
+use super::store::LedgerStore;
 use super::types::{Accepted, Balance, Change, Context, JobId, JobState, NewJob, RecordState};
 use crate::hsm::Auditor;
 use crate::reason::ReasonWord;
@@ -37,21 +37,21 @@ const LOOKS_AFTER: Duration = Duration::from_secs(1);
 
 /// How one caller hears of one change. A commit takes longer than a context switch, so a caller sleeps at once and leaves the
 /// processor to the writer.
-pub(super) type Reply<T> = oneshot::Sender<Result<T, LedgerError>>;
+pub(super) type ChangeReply<T> = oneshot::Sender<Result<T, LedgerError>>;
 
 /// A change, and who hears of it.
-pub(super) type Said = (JobId, Change, Context, Reply<LedgerEvent>);
+pub(super) type Said = (JobId, Change, Context, ChangeReply<LedgerEvent>);
 
 /// What is said to the writer.
 pub(super) enum Message {
     /// A change.
-    Change(JobId, Change, Context, Reply<LedgerEvent>),
+    Change(JobId, Change, Context, ChangeReply<LedgerEvent>),
     /// Changes of one transaction, whoever kills us.
     Together(Vec<Said>),
     /// A new job; a transaction of its own.
-    NewJob(Box<NewJob>, Reply<Accepted>),
+    NewJob(Box<NewJob>, ChangeReply<Accepted>),
     /// A shift begins; a transaction of its own.
-    Shift(String, Context, Reply<LedgerEvent>),
+    Shift(String, Context, ChangeReply<LedgerEvent>),
     /// Somebody wants every event that is committed from here on.
     Subscribe(Sender<LedgerEvent>),
     /// Nothing follows.
@@ -62,8 +62,8 @@ pub(super) enum Message {
 }
 
 /// The writing thread's state.
-pub(super) struct Writer {
-    store: Store,
+pub(super) struct LedgerWriter {
+    store: LedgerStore,
     /// Signs places, where there is an HSM.
     auditor: Option<Box<dyn Auditor>>,
     /// Number of the last event that was signed.
@@ -74,16 +74,16 @@ pub(super) struct Writer {
     signs_now: bool,
     gather: Gather,
     /// Of the jobs that were touched.
-    books: HashMap<JobId, Book>,
+    books: HashMap<JobId, JobBook>,
     subscribers: Vec<Sender<LedgerEvent>>,
     /// Why nothing is written any more.
     poison: Arc<OnceLock<LedgerError>>,
 }
 
-impl Writer {
+impl LedgerWriter {
     /// A writer on an open store, which is held against what the auditor knows of it.
     pub(super) fn new(
-        store: Store,
+        store: LedgerStore,
         mut auditor: Option<Box<dyn Auditor>>,
         poison: Arc<OnceLock<LedgerError>>,
     ) -> Result<Self, LedgerError> {
@@ -376,7 +376,7 @@ impl Writer {
         }
     }
 
-    fn add_job(&mut self, new: &NewJob) -> Result<(Accepted, Book, Vec<LedgerEvent>), LedgerError> {
+    fn add_job(&mut self, new: &NewJob) -> Result<(Accepted, JobBook, Vec<LedgerEvent>), LedgerError> {
         if new.cards.is_empty() || u32::try_from(new.cards.len()).is_err() {
             return Err(LedgerError::NotAJob(Law::RecordCount));
         }
@@ -395,8 +395,8 @@ impl Writer {
         if let Some((job, state)) = self.store.seen(new)? {
             return Err(LedgerError::Seen { job, open: state != JobState::Closed });
         }
-        let records = new.cards.iter().map(|c| Record::queued(c.as_str())).collect();
-        let mut book = Book::new(records, new.rejects_shredded, new.simulated);
+        let records = new.cards.iter().map(|c| JobRecord::queued(c.as_str())).collect();
+        let mut book = JobBook::new(records, new.rejects_shredded, new.simulated);
         self.store.begin()?;
         let job = self.store.insert_job(new, &book)?;
         let mut events = vec![self.store.accepted(job, new, &book)?];
@@ -453,7 +453,7 @@ impl Writer {
 }
 
 /// Answers; a refusal that nobody waits for is at least logged.
-fn answer<T>(reply: Reply<T>, result: Result<T, LedgerError>) {
+fn answer<T>(reply: ChangeReply<T>, result: Result<T, LedgerError>) {
     if let Err(unheard) = reply.send(result)
         && let Err(error) = unheard.into_inner()
     {

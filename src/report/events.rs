@@ -57,6 +57,8 @@ pub struct EventLine<'a> {
     act: Option<ActLine<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     line: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<String>,
 }
 
 /// A chip; its kind is a number where it has no name.
@@ -145,6 +147,7 @@ impl<'a> From<&'a LedgerEvent> for EventLine<'a> {
                 .as_ref()
                 .map(|act| ActLine { key: &act.key, request: hex::encode_upper(act.request) }),
             line: context.on_line.as_deref(),
+            body: None,
         }
     }
 }
@@ -197,6 +200,12 @@ fn fact_line(fact: &EventFact) -> Option<FactLine<'_>> {
 /// Writes an event as one JSON object, without the line's end.
 pub fn write_json(event: &LedgerEvent, out: &mut dyn Write) -> std::io::Result<()> {
     Ok(serde_json::to_writer(out, &EventLine::from(event))?)
+}
+
+/// The same, with the bytes that were hashed, so that whoever has an export can compute the chain.
+pub fn write_exported(event: &LedgerEvent, out: &mut dyn Write) -> std::io::Result<()> {
+    let line = EventLine { body: event.body().map(hex::encode_upper), ..EventLine::from(event) };
+    Ok(serde_json::to_writer(out, &line)?)
 }
 
 /// An event as one line for people.

@@ -36,5 +36,6 @@ mod smoke;
 mod stock;
 mod stopped;
 mod storm;
+mod stripe_first;
 mod support;
 mod truth;

@@ -489,7 +489,17 @@ impl LedgerEvent {
         self.fact.count()
     }
 
-    /// Whether it is the last that happened to an attempt: it is good, rejected or unknown.
+    /// The bytes that were hashed, in chain version 2.
+    pub fn body(&self) -> Option<Vec<u8>> {
+        if self.chain == ChainVersion::One {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        codec::encode(self, &mut bytes);
+        Some(bytes)
+    }
+
+    /// Whether it moved an attempt to this state, one that needs no more fields.
     pub fn is_moved_to(&self, state: AttemptState) -> bool {
         matches!(&self.fact, EventFact::Moved { to, .. } if *to == state)
     }

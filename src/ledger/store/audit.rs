@@ -7,11 +7,11 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::chained::{ChainLink, ChainQueries, out_of_version};
 use super::terms::{TermsProof, TermsRow};
-use super::verify::Head;
-use super::{Store, load, row, schema};
+use super::verify::ChainHead;
+use super::{LedgerStore, load, row, schema};
 use crate::audit::{Checkpoint, LedgerId, Place, PublicKey, Signature};
 use crate::hsm::AuditInfo;
-use crate::ledger::audit::{Audit, Finding, Where};
+use crate::ledger::audit::{Audit, AuditFinding, FindingPlace};
 use crate::ledger::chain::{GENESIS, Hash};
 use crate::ledger::error::LedgerError;
 use crate::ledger::event::{EventFact, LedgerEvent};
@@ -27,7 +27,7 @@ const KEPT_WITHIN: Duration = Duration::from_secs(1);
 /// Every table with rows of jobs.
 const OF_JOBS: [&str; 5] = ["balance", "record", "blank", "attempt", "stock"];
 
-impl Store {
+impl LedgerStore {
     /// Name of the ledger.
     pub(in crate::ledger) fn id(&self) -> LedgerId {
         self.id
@@ -44,7 +44,7 @@ impl Store {
         self.head.0
     }
 
-    /// Keeps a signed place; durable after [`Store::commit`].
+    /// Keeps a signed place; durable after [`LedgerStore::commit`].
     pub(in crate::ledger) fn keep(&self, checkpoint: &Checkpoint) -> Result<(), LedgerError> {
         // One place may be signed again after a crash between signing and keeping.
         self.connection
@@ -94,7 +94,7 @@ impl Store {
 
 /// What a job's tables show that its events do not add up to, and which of its events are not as they were hashed; empty if
 /// all is as it should be.
-pub(super) fn of_job(connection: &Connection, job: JobId) -> Result<Vec<Finding>, LedgerError> {
+pub(super) fn of_job(connection: &Connection, job: JobId) -> Result<Vec<AuditFinding>, LedgerError> {
     let moment = connection.unchecked_transaction()?;
     let (id, mut found) = (id(&moment)?, Findings(Vec::new()));
     let Some(mut replay) = replays(&moment, Some(job), &mut found)?.remove(&job) else {
@@ -104,13 +104,13 @@ pub(super) fn of_job(connection: &Connection, job: JobId) -> Result<Vec<Finding>
     let mut queries = ChainQueries::new(&moment)?;
     let (mut chain, mut scratch) = (queries.after(0, GENESIS)?, Vec::with_capacity(512));
     while let Some(link) = chain.next()? {
-        if link.job()? != Some(job) {
+        if link.job().ok().flatten() != Some(job) {
             continue;
         }
         if let Some(event) = read_link(&link, &mut scratch, &mut found)? {
             is_accepted(&moment, id, &event, (job, &replay), &mut found)?;
             if let Err(what) = replay.follow(&event) {
-                found.at(Where::Event(event.n), what);
+                found.at(FindingPlace::Event(event.n), what);
             }
         }
     }
@@ -123,7 +123,7 @@ const NOT_AS_HASHED: &str = "it, or the one before it, is not what was hashed wh
 /// The version of the chain goes up once, and never back.
 fn versions(connection: &Connection, found: &mut Findings) -> Result<(), LedgerError> {
     if let Some(n) = out_of_version(connection)? {
-        found.at(Where::Event(n), "it is of chain version 1 and follows one of version 2");
+        found.at(FindingPlace::Event(n), "it is of chain version 1 and follows one of version 2");
     }
     Ok(())
 }
@@ -134,7 +134,7 @@ fn read_link(
     scratch: &mut Vec<u8>,
     found: &mut Findings,
 ) -> Result<Option<LedgerEvent>, LedgerError> {
-    let at = Where::Event(link.n);
+    let at = FindingPlace::Event(link.n);
     // Columns of version 1 that do not read are told with the event.
     if !link.is_as_hashed(scratch).unwrap_or(true) {
         found.at(at, NOT_AS_HASHED);
@@ -168,7 +168,10 @@ fn is_accepted(
     let Some(terms) = TermsRow::read(connection, job)? else { return Ok(false) };
     let proof = terms.proof(event, ledger, replay.records());
     if proof == TermsProof::Differs {
-        found.at(Where::Table, format!("{job}: it is not the job that was accepted: see event {}", event.n));
+        found.at(
+            FindingPlace::Table,
+            format!("{job}: it is not the job that was accepted: see event {}", event.n),
+        );
     }
     Ok(proof == TermsProof::Unsealed)
 }
@@ -179,8 +182,8 @@ fn against(
     id: LedgerId,
     last: Option<&Checkpoint>,
     known: &AuditInfo,
-) -> Result<Option<Finding>, LedgerError> {
-    let says = |what: String| Ok(Some(Finding { at: Where::Ledger, what }));
+) -> Result<Option<AuditFinding>, LedgerError> {
+    let says = |what: String| Ok(Some(AuditFinding { at: FindingPlace::Ledger, what }));
     if let Some(last) = last {
         if last.key != known.key {
             return says(format!(
@@ -259,7 +262,7 @@ pub(super) fn audit(
     let moment = connection.unchecked_transaction()?;
     let id = id(&moment)?;
     let mut found = Findings(Vec::new());
-    schema::differences(&moment)?.into_iter().for_each(|what| found.at(Where::Schema, what));
+    schema::differences(&moment)?.into_iter().for_each(|what| found.at(FindingPlace::Schema, what));
     let signed =
         found.read(checkpoints(&moment, id, "ORDER BY n"), || "checkpoints".into()).unwrap_or_default();
     versions(&moment, &mut found)?;
@@ -268,7 +271,7 @@ pub(super) fn audit(
     let head = moment.query_row("SELECT n, hash FROM head", [], |r| Ok((row::number(r, 0)?, r.get(1)?)));
     let (n, hash) = walked.end;
     if head.ok() != Some((n, hash)) {
-        found.at(Where::Ledger, format!("its head is not event {n}, the last one"));
+        found.at(FindingPlace::Ledger, format!("its head is not event {n}, the last one"));
     }
     for (job, replay) in &walked.jobs {
         let read = tables(&moment, *job, replay, &mut found);
@@ -287,7 +290,7 @@ pub(super) fn audit(
     }
     Ok(Audit {
         ledger: id,
-        head: Head { n, hash },
+        head: ChainHead { n, hash },
         jobs: walked.jobs.len(),
         unsealed: walked.unsealed,
         notes: walked.notes,
@@ -323,32 +326,34 @@ fn walk(
     while let Some(link) = chain.next()? {
         let n = link.n;
         if n == 0 {
-            found.at(Where::Ledger, "an event has a number that is none");
+            found.at(FindingPlace::Ledger, "an event has a number that is none");
             continue;
         }
         if n != link.before + 1 {
-            found.at(Where::Event(link.before + 1), "it is missing");
+            found.at(FindingPlace::Event(link.before + 1), "it is missing");
         }
         seen(n);
         let event = read_link(&link, &mut scratch, found)?;
         if let Some(event) = &event {
-            let followed = match link.job()? {
-                None => Some(line.follow(event)),
-                Some(job) => jobs.get_mut(&job).map(|replay| {
+            let followed = match link.job() {
+                // It is found by its bytes: no copy of them is out of range.
+                Err(_) => Some(Ok(())),
+                Ok(None) => Some(line.follow(event)),
+                Ok(Some(job)) => jobs.get_mut(&job).map(|replay| {
                     let bare = is_accepted(moment, id, event, (job, replay), found);
                     unsealed += usize::from(found.read(bare, || job.to_string()).unwrap_or_default());
                     replay.follow(event)
                 }),
             };
             match followed {
-                None => found.at(Where::Event(n), "its job is missing"),
-                Some(Err(what)) => found.at(Where::Event(n), what),
+                None => found.at(FindingPlace::Event(n), "its job is missing"),
+                Some(Err(what)) => found.at(FindingPlace::Event(n), what),
                 Some(Ok(())) => {}
             }
             notes += u64::from(matches!(event.fact, EventFact::Unknown { .. }));
         }
         while let Some(checkpoint) = waiting.next_if(|c| c.place.n <= n) {
-            let at = Where::Checkpoint(checkpoint.place.n);
+            let at = FindingPlace::Checkpoint(checkpoint.place.n);
             if checkpoint.place.n != n || checkpoint.place.hash != link.stored {
                 found.at(at, "the event that it signs is another one or missing");
             } else if event.as_ref().is_some_and(|event| times.get(&n) != Some(&event.ts)) {
@@ -357,7 +362,10 @@ fn walk(
         }
     }
     for checkpoint in waiting {
-        found.at(Where::Checkpoint(checkpoint.place.n), "the ledger ends before the event that it signs");
+        found.at(
+            FindingPlace::Checkpoint(checkpoint.place.n),
+            "the ledger ends before the event that it signs",
+        );
     }
     let end = chain.end();
     Ok(Walked { jobs, unsealed, notes, end })
@@ -376,18 +384,20 @@ fn checkpoint_times(connection: &Connection) -> Result<BTreeMap<u64, u64>, Ledge
     Ok(times)
 }
 
-struct Findings(Vec<Finding>);
+struct Findings(Vec<AuditFinding>);
 
 impl Findings {
-    fn at(&mut self, at: Where, what: impl Into<String>) {
+    fn at(&mut self, at: FindingPlace, what: impl Into<String>) {
         if self.0.len() < FINDINGS_MAX {
-            self.0.push(Finding { at, what: what.into() });
+            self.0.push(AuditFinding { at, what: what.into() });
         }
     }
 
     /// What was read; that it does not read is a finding.
     fn read<T>(&mut self, result: Result<T, LedgerError>, what: impl FnOnce() -> String) -> Option<T> {
-        result.map_err(|error| self.at(Where::Table, format!("{} does not read: {error}", what()))).ok()
+        result
+            .map_err(|error| self.at(FindingPlace::Table, format!("{} does not read: {error}", what())))
+            .ok()
     }
 }
 
@@ -395,7 +405,7 @@ impl Findings {
 fn signatures(signed: &[Checkpoint], found: &mut Findings) {
     let mut before: Option<&Checkpoint> = None;
     for checkpoint in signed {
-        let at = Where::Checkpoint(checkpoint.place.n);
+        let at = FindingPlace::Checkpoint(checkpoint.place.n);
         if !checkpoint.is_genuine() {
             found.at(at, "its signature is wrong");
         }
@@ -419,7 +429,7 @@ fn missing(connection: &Connection, head: Option<Place>, found: &mut Findings) -
     while !query.query_row([row::signed(head.n)], |r| r.get(0))? {
         if Instant::now() >= until {
             found.at(
-                Where::Checkpoint(head.n),
+                FindingPlace::Checkpoint(head.n),
                 "the HSM has signed this event, and the ledger has neither that checkpoint nor a later one: it was deleted, or \
                  the line was killed between the two; in that case a start of the line with these keys signs it again",
             );
@@ -442,7 +452,7 @@ fn of_no_job(
         let mut after = i64::MIN;
         while let Some(job) = next(after)? {
             if !u32::try_from(job).is_ok_and(|job| jobs.contains_key(&JobId(job))) {
-                found.at(Where::Table, format!("{table}: rows of a job {job}, which is missing"));
+                found.at(FindingPlace::Table, format!("{table}: rows of a job {job}, which is missing"));
             }
             after = job;
         }
@@ -462,7 +472,7 @@ fn replays(
     let mut rows = query.query([only.map(|job| job.0)])?;
     while let Some(row) = rows.next()? {
         let Ok(job) = row.get(0).map(JobId) else {
-            found.at(Where::Table, "job: a number that is none");
+            found.at(FindingPlace::Table, "job: a number that is none");
             continue;
         };
         let records = found.read(load::queued(connection, job), || job.to_string()).unwrap_or_default();
@@ -479,7 +489,7 @@ fn tables(
     replay: &JobReplay,
     found: &mut Findings,
 ) -> Result<(), LedgerError> {
-    let at = Where::Table;
+    let at = FindingPlace::Table;
     match load::load(connection, job) {
         Ok(Some(book)) => replay.differences(&book).into_iter().for_each(|what| found.at(at, what)),
         Ok(None) => found.at(at, format!("{job} is missing")),
@@ -529,13 +539,13 @@ fn blanks(
     while let Some(row) = rows.next()? {
         let number = row.get(0)?;
         if !replay.is_blank(number, row.get(1)?, &row::blank_chip(row, 2)?) {
-            found.at(Where::Table, format!("{job} blank {number}: it is not what its events tell"));
+            found.at(FindingPlace::Table, format!("{job} blank {number}: it is not what its events tell"));
         }
         count += 1;
     }
     if count != replay.blanks() {
         let what = format!("{job} has {} blanks by its events, {count} in the table", replay.blanks());
-        found.at(Where::Table, what);
+        found.at(FindingPlace::Table, what);
     }
     Ok(())
 }

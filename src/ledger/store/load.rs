@@ -2,13 +2,13 @@
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::Store;
+use super::LedgerStore;
 use super::row::{blank_chip, flag};
-use crate::ledger::book::{Attempt, Book, Record};
+use crate::ledger::book::{Attempt, JobBook, JobRecord};
 use crate::ledger::error::LedgerError;
 use crate::ledger::types::{AttemptState, Balance, JobId, RecordState, Stock};
 
-impl Store {
+impl LedgerStore {
     /// Jobs in which something was under way when an earlier process ended.
     pub(in crate::ledger) fn interrupted(&self) -> Result<Vec<JobId>, LedgerError> {
         let mut query = self.connection.prepare_cached(
@@ -19,13 +19,13 @@ impl Store {
     }
 
     /// The working state of a job.
-    pub(in crate::ledger) fn load(&self, job: JobId) -> Result<Option<Book>, LedgerError> {
+    pub(in crate::ledger) fn load(&self, job: JobId) -> Result<Option<JobBook>, LedgerError> {
         load(&self.connection, job)
     }
 }
 
 /// The working state of a job.
-pub(super) fn load(connection: &Connection, job: JobId) -> Result<Option<Book>, LedgerError> {
+pub(super) fn load(connection: &Connection, job: JobId) -> Result<Option<JobBook>, LedgerError> {
     let header = connection
         .prepare_cached(
             "SELECT rejects_shredded, simulated, state, deleted, deleting FROM job WHERE id = ?1",
@@ -39,9 +39,9 @@ pub(super) fn load(connection: &Connection, job: JobId) -> Result<Option<Book>, 
     let mut rows = query.query([job.0])?;
     while let Some(row) = rows.next()? {
         let record = queued_as(row, job, records.len())?;
-        records.push(Record { state: row.get(2)?, released: flag(row, 3)?, ..record });
+        records.push(JobRecord { state: row.get(2)?, released: flag(row, 3)?, ..record });
     }
-    let mut book = Book::new(records, rejects_shredded, simulated);
+    let mut book = JobBook::new(records, rejects_shredded, simulated);
     book.state = state;
     (book.deleted, book.deleting) = (deleted, deleting);
     load_blanks(connection, job, &mut book)?;
@@ -52,7 +52,7 @@ pub(super) fn load(connection: &Connection, job: JobId) -> Result<Option<Book>, 
 }
 
 /// Both balances, of what was loaded: a count by the database itself takes as long as loading.
-fn balance(connection: &Connection, job: JobId, book: &Book) -> Result<Balance, LedgerError> {
+fn balance(connection: &Connection, job: JobId, book: &JobBook) -> Result<Balance, LedgerError> {
     use AttemptState::{
         Bound, Destroyed, Good, Personalizing, Rejected, Sample, Stacked, Unknown, Verified, Written,
     };
@@ -111,7 +111,7 @@ pub(super) fn stock(connection: &Connection, job: JobId) -> Result<Stock, Ledger
 }
 
 /// The records of a job as they were accepted.
-pub(super) fn queued(connection: &Connection, job: JobId) -> Result<Vec<Record>, LedgerError> {
+pub(super) fn queued(connection: &Connection, job: JobId) -> Result<Vec<JobRecord>, LedgerError> {
     let mut query =
         connection.prepare_cached("SELECT card_ref, seq FROM record WHERE job = ?1 ORDER BY seq")?;
     let mut rows = query.query([job.0])?;
@@ -123,16 +123,16 @@ pub(super) fn queued(connection: &Connection, job: JobId) -> Result<Vec<Record>,
 }
 
 /// The record that follows so many.
-fn queued_as(row: &Row<'_>, job: JobId, before: usize) -> Result<Record, LedgerError> {
+fn queued_as(row: &Row<'_>, job: JobId, before: usize) -> Result<JobRecord, LedgerError> {
     let seq: i64 = row.get(1)?;
     if usize::try_from(seq).ok() != Some(before + 1) {
         return Err(LedgerError::Damaged(format!("{job}: after {before} records comes record {seq}")));
     }
     let card_ref = row.get_ref(0)?.as_str().map_err(|e| LedgerError::Damaged(e.to_string()))?;
-    Ok(Record::queued(card_ref))
+    Ok(JobRecord::queued(card_ref))
 }
 
-fn load_blanks(connection: &Connection, job: JobId, book: &mut Book) -> Result<(), LedgerError> {
+fn load_blanks(connection: &Connection, job: JobId, book: &mut JobBook) -> Result<(), LedgerError> {
     let mut query = connection
         .prepare_cached("SELECT number FROM blank WHERE job = ?1 AND state = 'FED' ORDER BY number")?;
     for number in query.query_map([job.0], |r| r.get(0))? {
@@ -147,7 +147,7 @@ fn load_blanks(connection: &Connection, job: JobId, book: &mut Book) -> Result<(
     Ok(())
 }
 
-fn load_attempts(connection: &Connection, job: JobId, book: &mut Book) -> Result<(), LedgerError> {
+fn load_attempts(connection: &Connection, job: JobId, book: &mut JobBook) -> Result<(), LedgerError> {
     let mut query = connection.prepare_cached(
         "SELECT a.seq, a.blank, a.state, a.wrote, a.number, b.key_data, b.chip FROM attempt AS a JOIN blank AS b ON b.job = a.job \
          AND b.number = a.blank WHERE a.job = ?1 ORDER BY a.seq, a.number",

@@ -23,7 +23,7 @@ pub use events::JobMark;
 pub(super) use events::version_one_at as version_one;
 pub use read::Reader;
 pub(super) use verify::recount;
-pub use verify::{Head, verify_chain};
+pub use verify::{ChainHead, verify_chain};
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ use super::chain::Hash;
 use crate::audit::LedgerId;
 
 /// The writing side. Fields are dropped in order: the connection before the lock.
-pub(super) struct Store {
+pub(super) struct LedgerStore {
     connection: Connection,
     path: PathBuf,
     id: LedgerId,

@@ -16,7 +16,7 @@ use rustix::fs::{Advice, fadvise};
 
 use super::identity::Identity;
 use super::lock::{self, Lock};
-use super::{Store, row};
+use super::{LedgerStore, row};
 use crate::beside::beside;
 use crate::ledger::chain::{GENESIS, Hash};
 use crate::ledger::error::LedgerError;
@@ -51,7 +51,7 @@ const WAL_MAX: i32 = 16 << 20;
 /// Prepared statements that a connection keeps; more than there are.
 const STATEMENTS: usize = 64;
 
-impl Store {
+impl LedgerStore {
     /// Opens a ledger for writing, alone; makes it (mode 0600) if there is none.
     pub(in crate::ledger) fn open(path: &Path) -> Result<Self, LedgerError> {
         let path = resolved(path)?;
@@ -241,7 +241,7 @@ pub(super) fn open_reader(path: &Path) -> Result<(Connection, Option<LedgerError
         return Ok((connection, behind));
     }
     drop(connection);
-    Store::open(path)?.fold();
+    LedgerStore::open(path)?.fold();
     read_only(path).map(|(connection, _)| (connection, None)).map_err(|e| e.of(path))
 }
 

@@ -11,7 +11,7 @@ use super::row::{self, blank_chip};
 use crate::audit::{Checkpoint, LedgerId};
 use crate::hsm::AuditInfo;
 use crate::ids::{KekId, KeyData, SpoolKeyName};
-use crate::ledger::audit::{Audit, Finding};
+use crate::ledger::audit::{Audit, AuditFinding};
 use crate::ledger::error::LedgerError;
 use crate::ledger::event::codec::LINE_NAME;
 use crate::ledger::event::{AcceptedTerms, BlankSubject, EventFact, LedgerEvent, RunCounts};
@@ -366,7 +366,7 @@ impl Reader {
     }
 
     /// Walks the whole chain; see [`super::verify_chain`].
-    pub fn verify_chain(&self) -> Result<super::Head, LedgerError> {
+    pub fn verify_chain(&self) -> Result<super::ChainHead, LedgerError> {
         super::verify_chain(&self.connection)
     }
 
@@ -385,7 +385,7 @@ impl Reader {
     }
 
     /// Where a job is not what its events add up to: somebody else has changed it.
-    pub fn replayed(&self, job: JobId) -> Result<Vec<Finding>, LedgerError> {
+    pub fn replayed(&self, job: JobId) -> Result<Vec<AuditFinding>, LedgerError> {
         super::audit::of_job(&self.connection, job)
     }
 

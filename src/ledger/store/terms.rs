@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::audit::LedgerId;
 use crate::ids::{KekId, SpoolKeyName};
-use crate::ledger::book::{LAWS, Record};
+use crate::ledger::book::{JobRecord, LAWS};
 use crate::ledger::error::LedgerError;
 use crate::ledger::event::{AcceptedTerms, EventFact, JobProfiles, LedgerEvent};
 use crate::ledger::types::JobId;
@@ -83,7 +83,7 @@ impl TermsRow {
     /// The event's fields.
     pub(super) fn accepted(
         &self,
-        records: &[Record],
+        records: &[JobRecord],
         profiles: JobProfiles,
         rejects_marked: bool,
     ) -> AcceptedTerms {
@@ -112,7 +112,7 @@ impl TermsRow {
     }
 
     /// Whether an event says that this is the job, of records of these names.
-    pub(super) fn proof(&self, event: &LedgerEvent, ledger: LedgerId, records: &[Record]) -> TermsProof {
+    pub(super) fn proof(&self, event: &LedgerEvent, ledger: LedgerId, records: &[JobRecord]) -> TermsProof {
         let EventFact::Accepted(terms) = &event.fact else { return TermsProof::Differs };
         let Some(terms) = terms else {
             let detail = event.context.detail.as_deref().unwrap_or_default();
@@ -128,7 +128,7 @@ impl TermsRow {
         }
     }
 
-    fn seal(&self, ledger: LedgerId, records: &[Record]) -> String {
+    fn seal(&self, ledger: LedgerId, records: &[JobRecord]) -> String {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX).to_be_bytes();
         let mut sha = Sha256::new().chain_update("CWJ1").chain_update(ledger.0);
         let text = |sha: &mut Sha256, text: &str| {
@@ -167,7 +167,7 @@ impl TermsRow {
     }
 
     /// Whether the detail of an event of version 1 is of these, and of records of these names.
-    fn version_one_proof(&self, detail: &str, ledger: LedgerId, records: &[Record]) -> TermsProof {
+    fn version_one_proof(&self, detail: &str, ledger: LedgerId, records: &[JobRecord]) -> TermsProof {
         let text = self.text();
         if let Some(seal) = detail.strip_prefix(&text).and_then(|rest| rest.strip_prefix(SEAL)) {
             let whole = seal == self.seal(ledger, records);
@@ -179,7 +179,7 @@ impl TermsRow {
 }
 
 /// SHA-256 of every card_ref with its length before it, in the order of the sequences.
-fn cards_digest(records: &[Record]) -> [u8; 32] {
+fn cards_digest(records: &[JobRecord]) -> [u8; 32] {
     let mut sha = Sha256::new();
     for record in records {
         // A card_ref has at most 40 characters.

@@ -10,7 +10,7 @@ use crate::ledger::types::{Balance, JobId};
 
 /// The end of a chain that was verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Head {
+pub struct ChainHead {
     /// Number of the last event; 0 in an empty ledger.
     pub n: u64,
     /// Its hash.
@@ -18,14 +18,18 @@ pub struct Head {
 }
 
 /// [`verify_from`] the first event on.
-pub fn verify_chain(connection: &Connection) -> Result<Head, LedgerError> {
+pub fn verify_chain(connection: &Connection) -> Result<ChainHead, LedgerError> {
     verify_from(connection, 0, GENESIS)
 }
 
 /// Walks every event after one whose hash is known: numbers without a gap, every hash, no version 1 event after one of
 /// version 2, and the head. A fault is [`LedgerError::Damaged`] and names the event. A complete rewrite of the chain cannot
-/// be detected here; compare with a [`Head`] stored elsewhere.
-pub(super) fn verify_from(connection: &Connection, start: u64, hashed: Hash) -> Result<Head, LedgerError> {
+/// be detected here; compare with a [`ChainHead`] stored elsewhere.
+pub(super) fn verify_from(
+    connection: &Connection,
+    start: u64,
+    hashed: Hash,
+) -> Result<ChainHead, LedgerError> {
     // One transaction, so that events and head are of one moment while a writer goes on.
     let moment = connection.unchecked_transaction()?;
     let head: Option<(u64, Hash)> = moment
@@ -54,7 +58,7 @@ pub(super) fn verify_from(connection: &Connection, start: u64, hashed: Hash) -> 
     if head != Some((n, hash)) {
         return Err(LedgerError::Damaged(format!("the chain's head is not event {n}, the last one")));
     }
-    Ok(Head { n, hash })
+    Ok(ChainHead { n, hash })
 }
 
 /// Both balances of a job by counting its records, blanks and attempts.

@@ -5,18 +5,18 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rusqlite::types::ToSql;
 use rusqlite::{OptionalExtension, params};
 
-use super::Store;
+use super::LedgerStore;
 use super::events::{self, EventFilter};
 use super::row::signed;
 use super::terms::TermsRow;
-use crate::ledger::book::{Attempt, Book, Effect};
+use crate::ledger::book::{Attempt, ChangeEffect, JobBook};
 use crate::ledger::chain::hash_version_two;
 use crate::ledger::error::LedgerError;
 use crate::ledger::event::{ChainVersion, EVENT_MAX, EventFact, LedgerEvent, StateName, codec};
 use crate::ledger::fact::fact_of;
 use crate::ledger::types::{Balance, Change, Context, JobId, JobState, NewJob, RecordState};
 
-impl Store {
+impl LedgerStore {
     /// Begins a transaction (`BEGIN IMMEDIATE`: an upgrade from reading could fail with SQLITE_BUSY).
     pub(in crate::ledger) fn begin(&self) -> Result<(), LedgerError> {
         let begin = || self.connection.prepare_cached("BEGIN IMMEDIATE")?.raw_execute();
@@ -89,7 +89,11 @@ impl Store {
     }
 
     /// Writes a job, its records and its balance; no event.
-    pub(in crate::ledger) fn insert_job(&mut self, new: &NewJob, book: &Book) -> Result<JobId, LedgerError> {
+    pub(in crate::ledger) fn insert_job(
+        &mut self,
+        new: &NewJob,
+        book: &JobBook,
+    ) -> Result<JobId, LedgerError> {
         let records = u32::try_from(new.cards.len()).unwrap_or(u32::MAX);
         self.connection
             .prepare_cached(
@@ -150,13 +154,13 @@ impl Store {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Writes what an allowed change did, and its event. Durable after [`Store::commit`].
+    /// Writes what an allowed change did, and its event. Durable after [`LedgerStore::commit`].
     pub(in crate::ledger) fn write(
         &mut self,
         job: JobId,
-        book: &Book,
+        book: &JobBook,
         change: &Change,
-        effect: &Effect,
+        effect: &ChangeEffect,
         context: Context,
     ) -> Result<LedgerEvent, LedgerError> {
         self.write_blank(job, effect)?;
@@ -195,7 +199,7 @@ impl Store {
         self.append(Some(job), book.simulated, effect.from, fact, context)
     }
 
-    fn write_blank(&self, job: JobId, effect: &Effect) -> Result<(), LedgerError> {
+    fn write_blank(&self, job: JobId, effect: &ChangeEffect) -> Result<(), LedgerError> {
         let Some((number, _)) = effect.blank else { return Ok(()) };
         let key_data = effect.chip.and_then(|chip| chip.key_data()).map(|key_data| key_data.0);
         let chip = effect.chip.map(|chip| chip.to_bytes());
@@ -242,7 +246,7 @@ impl Store {
         &mut self,
         job: JobId,
         new: &NewJob,
-        book: &Book,
+        book: &JobBook,
     ) -> Result<LedgerEvent, LedgerError> {
         let terms = TermsRow::read(&self.connection, job)?.ok_or(LedgerError::NoJob(job))?;
         let ts = terms.accepted_at();
@@ -252,7 +256,7 @@ impl Store {
         self.append_at(ts, Some(job), book.simulated, None, fact, Context::default())
     }
 
-    /// An event of no job. Durable after [`Store::commit`].
+    /// An event of no job. Durable after [`LedgerStore::commit`].
     pub(in crate::ledger) fn of_no_job(
         &mut self,
         fact: EventFact,

@@ -30,7 +30,7 @@ fn ledger_on_disk(directory: &TempDir) -> std::path::PathBuf {
 }
 
 /// A copy whose triggers are gone, after some SQL.
-fn tampered(path: &Path, sql: &str) -> Result<Head, LedgerError> {
+fn tampered(path: &Path, sql: &str) -> Result<ChainHead, LedgerError> {
     let copy = path.with_extension("copy");
     std::fs::copy(path, &copy).unwrap();
     let connection = Connection::open(&copy).unwrap();

@@ -1,6 +1,8 @@
 //! The bytes of events: every kind reads as it was written, has one encoding, and is hashed as the specification states;
 //! what is not known is carried and stops who has to understand it.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use rusqlite::Connection;
@@ -250,7 +252,7 @@ proptest! {
 fn every_kind_is_tried() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let strategy = some_event();
-    let mut tried = std::collections::BTreeSet::new();
+    let mut tried = BTreeSet::new();
     for _ in 0..4000 {
         tried.insert(strategy.new_tree(&mut runner).unwrap().current().kind());
     }
@@ -501,4 +503,37 @@ fn what_a_run_counted_is_split_over_events_and_adds_up() {
     assert_eq!(ledger.reader().unwrap().run_counts(job).unwrap(), counts);
     assert_eq!(RunCounts::default().parts(), [RunCounts::default()]);
     sound(&ledger.reader().unwrap());
+}
+
+/// The specification lists the kinds of this program, each with the fields that it may have.
+#[test]
+fn the_specification_lists_every_kind_and_field() {
+    let page = include_str!("../../manual/ledger-events.md");
+    let rows = || {
+        page.lines()
+            .filter_map(|line| line.strip_prefix("| "))
+            .map(|row| row.split(" | ").collect::<Vec<_>>())
+    };
+    let tags: std::collections::BTreeMap<&str, u8> = rows()
+        .filter(|row| row[0].len() == 2 && row.len() >= 3)
+        .filter_map(|row| Some((row[1], u8::from_str_radix(row[0], 16).ok()?)))
+        .collect();
+    let common = ["by", "first_person", "reason"];
+    let mut listed = std::collections::BTreeMap::new();
+    for row in rows().filter(|row| row[0].len() == 4 && row.len() >= 3) {
+        let Ok(code) = u16::from_str_radix(row[0], 16) else { continue };
+        let card = ["seq", "card_ref", "attempt", "blank", "label"];
+        let fields = row[2].trim_end_matches(" |").split(", ").map(|field| field.trim_end_matches('?'));
+        let fields = fields.filter(|field| !field.is_empty()).flat_map(|field| match field {
+            "card" => card.to_vec(),
+            field => vec![field],
+        });
+        let fields: BTreeSet<u8> = fields.chain(common).map(|field| tags[field]).collect();
+        listed.insert(code, (row[1].to_owned(), fields));
+    }
+    let known: std::collections::BTreeMap<_, _> = KINDS
+        .iter()
+        .map(|kind| (kind.code, (kind.word.to_owned(), (0..64).filter(|tag| kind.may_have(*tag)).collect())))
+        .collect();
+    assert_eq!(listed, known);
 }

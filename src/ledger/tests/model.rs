@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::ledger::book::{Book, Record};
+use crate::ledger::book::{JobBook, JobRecord};
 
 /// DESIGN.md section 6, the line `attempt:`, arrow by arrow.
 const ARROWS: [(&str, &str); 18] = [
@@ -422,8 +422,8 @@ proptest! {
         numbers in numbers(120), shredded: bool, cards in 1u32..5, finish: bool, counted: bool
     ) {
         let mut model = Model::new(cards as usize, shredded);
-        let records = (0..cards).map(|n| Record::queued(&format!("CARD-{n}"))).collect();
-        let mut book = Book::new(records, shredded, true);
+        let records = (0..cards).map(|n| JobRecord::queued(&format!("CARD-{n}"))).collect();
+        let mut book = JobBook::new(records, shredded, true);
         let tail = if finish { windup(cards) } else { Vec::new() };
         let head = counted.then_some((42, 1, 4));
         for numbers in head.into_iter().chain(numbers).chain(tail) {
