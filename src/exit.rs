@@ -2,8 +2,11 @@
 //!
 //! `README.md` lists them for operators; a test compares the two. 2 is clap's (wrong words on the command line).
 
+use serde::{Deserialize, Serialize};
+
 /// How a program ended. The number is part of the interface: never change one, only add.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "u8", try_from = "u8")]
 #[repr(u8)]
 pub enum Exit {
     /// Everything asked for was done: every record GOOD, every check verified.
@@ -16,8 +19,8 @@ pub enum Exit {
     StructureOnly = 3,
     /// The run ended, but not every record selected is GOOD.
     NotAllGood = 4,
-    /// The run was stopped by the operator; no card is half done, but for a daemon that was told twice: what was under way
-    /// is UNKNOWN at its next start.
+    /// The operator stopped the run; no card is half done, unless a second signal ended it at once: cards under way are
+    /// then UNKNOWN at the next start.
     Stopped = 5,
     /// The output file is refused: framing, counts, sequence, names, sections.
     FileFormat = 10,
@@ -67,10 +70,13 @@ pub enum Exit {
     SecondPerson = 48,
     /// A file or socket of ours cannot be read or written (permissions, disk).
     Io = 50,
+    /// A thread died, which is a bug, or the system gave none: the line stopped, and the card in the hands of a thread that
+    /// died is UNKNOWN.
+    Thread = 51,
 }
 
 /// Every one of them.
-const ALL: [Exit; 30] = [
+const ALL: [Exit; 31] = [
     Exit::Ok,
     Exit::Bug,
     Exit::Usage,
@@ -101,12 +107,20 @@ const ALL: [Exit; 30] = [
     Exit::NotAllowed,
     Exit::SecondPerson,
     Exit::Io,
+    Exit::Thread,
 ];
 
-impl Exit {
-    /// The exit of this number.
-    pub fn from_code(code: u8) -> Option<Self> {
-        ALL.into_iter().find(|exit| *exit as u8 == code)
+impl From<Exit> for u8 {
+    fn from(exit: Exit) -> Self {
+        exit as Self
+    }
+}
+
+impl TryFrom<u8> for Exit {
+    type Error = &'static str;
+
+    fn try_from(code: u8) -> Result<Self, Self::Error> {
+        ALL.into_iter().find(|exit| *exit as u8 == code).ok_or("no exit code of this program")
     }
 }
 

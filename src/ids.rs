@@ -27,6 +27,38 @@ pub enum NameError {
     Length,
 }
 
+/// Number of a job in one ledger, from 1; written `J1`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct JobId(pub u32);
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "J{}", self.0)
+    }
+}
+
+impl std::str::FromStr for JobId {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.strip_prefix(['J', 'j']).unwrap_or(text);
+        digits.parse().map(Self).map_err(|_| format!("{text:?} is no job; jobs are written J1, J2 ..."))
+    }
+}
+
+impl From<JobId> for String {
+    fn from(job: JobId) -> Self {
+        job.to_string()
+    }
+}
+
+impl TryFrom<String> for JobId {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
 macro_rules! text_name {
     ($(#[$doc:meta])* $name:ident, $check:expr) => {
         $(#[$doc])*

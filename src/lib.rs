@@ -6,6 +6,7 @@
 
 pub mod audit;
 mod beside;
+pub mod bureau;
 pub mod chip;
 pub mod cli;
 pub mod crypto;
@@ -13,9 +14,11 @@ pub mod daemon;
 pub mod exit;
 pub mod hsm;
 pub mod ids;
+pub mod inspect;
 pub mod ledger;
 pub mod modules;
 pub mod outputs;
+pub mod panics;
 pub mod picture;
 pub mod pipeline;
 pub mod prep;
@@ -23,5 +26,8 @@ pub mod profile;
 pub mod reason;
 pub mod record;
 pub mod report;
+pub mod request;
 pub mod scp;
+pub mod signals;
+pub mod threads;
 pub mod tlv;

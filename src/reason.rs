@@ -101,6 +101,10 @@ reason_words! {
     NoReader = "no-reader",
     /// The record's data is wrong.
     Data = "data",
+    /// A thread of the line died with the card in its hands, which is a bug.
+    ThreadDied = "thread-died",
+    /// The system gave too few threads for the line.
+    NoThread = "no-thread",
     /// The HSM failed.
     Hsm = "hsm",
     /// The HSM refused what we asked.

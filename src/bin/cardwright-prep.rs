@@ -5,8 +5,10 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use cardwright::cli::keys::{self, KeyCommand};
+use cardwright::exit::{Exit, Failure};
 use cardwright::hsm::host;
 use cardwright::hsm::store::Side;
+use cardwright::panics;
 use cardwright::prep::{self, RunArgs, SampleArgs};
 use clap::{Parser, Subcommand};
 
@@ -30,11 +32,17 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
-        Command::Run(args) => host::harden().and_then(|()| prep::run(&args)),
-        Command::Key(command) => keys::run(&command, Side::Issuer),
-        Command::Sample(args) => prep::sample(&args),
-    };
+    let command = Cli::parse().command;
+    panics::quote_nothing();
+    let mut result =
+        Err(Failure::new(Exit::Thread, "us: the program itself died, which is a bug: report it"));
+    panics::ends_well(|| {
+        result = match command {
+            Command::Run(args) => host::harden().and_then(|()| prep::run(&args)),
+            Command::Key(command) => keys::run(&command, Side::Issuer),
+            Command::Sample(args) => prep::sample(&args),
+        };
+    });
     match result {
         Ok(exit) => exit.into(),
         Err(failure) => {

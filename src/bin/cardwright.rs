@@ -18,7 +18,7 @@ enum Verb {
     /// Accept an output file and personalize it in the foreground.
     Run(cli::run::RunArgs),
     /// Look into an output file.
-    Inspect(cli::look::LookArgs),
+    Inspect(cli::inspect::InspectArgs),
     /// Jobs in the ledger.
     Job(cli::job::JobArgs),
     /// Cards in the ledger.
@@ -49,17 +49,17 @@ enum Verb {
 fn main() -> std::process::ExitCode {
     let arguments = Arguments::parse();
     cli::init_logs();
-    cli::end(run(arguments.verb))
+    cli::end(|| run(arguments.verb))
 }
 
 fn run(verb: Verb) -> Result<cardwright::exit::Exit, Failure> {
     match verb {
         Verb::Run(args) => cli::run::run(&args),
-        Verb::Inspect(args) => cli::look::run(args),
-        Verb::Job(args) => cli::job::run(args),
-        Verb::Card(args) => cli::card::run(args),
-        Verb::Stock(args) => cli::stock::run(args),
-        Verb::Log(args) => cli::log::run(args),
+        Verb::Inspect(args) => cli::inspect::run(&args),
+        Verb::Job(args) => cli::job::run(&args),
+        Verb::Card(args) => cli::card::run(&args),
+        Verb::Stock(args) => cli::stock::run(&args),
+        Verb::Log(args) => cli::log::run(&args),
         Verb::Audit(args) => cli::audit::run(&args),
         Verb::Key(command) => cli::keys::run(&command, Side::Bureau),
         Verb::Line(command) => cli::line::run(&command),

@@ -1,21 +1,19 @@
 //! `cardwright audit`: what an auditor can prove about a ledger, and a copy of it to keep elsewhere.
+//!
+//! Not here: the proof (`bureau::ledger_proof`), its text (`render`).
 
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{Seek, Write};
+use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-
-use super::common::{Early, LedgerArg, SocketArg, json, on_stdout};
-use super::remote;
+use super::common::{Early, LedgerArg, SocketArg, on_stdout};
+use super::{foreground, remote, render};
 use crate::audit::PublicKey;
-use crate::daemon::wire;
+use crate::bureau::{Outcome, ledger_proof, papers};
 use crate::exit::{Exit, Failure};
 use crate::hsm::{AuditInfo, Auditor};
-use crate::ledger::{Reader, audit};
-use crate::report::{events::write_exported, progress::bar};
-
-/// Events read at a time.
-const PAGE: u32 = 1000;
+use crate::ledger::Reader;
+use crate::report::progress::bar;
+use crate::request::Action;
 
 /// Proofs for the auditor.
 #[derive(Debug, clap::Args)]
@@ -67,164 +65,92 @@ enum AuditVerb {
 
 /// Does it, on standard output.
 pub fn run(args: &AuditArgs) -> Result<Exit, Failure> {
-    if let (AuditVerb::Verify { key, json, .. }, Some(socket)) =
-        (&args.verb, args.socket.daemon(&args.ledger)?)
-    {
-        // It has the ledger and the keys.
-        return remote::ask(socket, *json, wire::Ask::Audit { key: key.map(|key| key.to_string()) });
-    }
-    if let (AuditVerb::Export, Some(socket)) = (&args.verb, &args.socket.socket)
-        && !args.ledger.is_named()
-    {
-        let what = format!(
-            "operator: an export is read from the ledger's file: name it by --ledger and leave the daemon at {} out of it \
-             (CARDWRIGHT_SOCKET)",
-            socket.display()
-        );
-        return Err(Failure::new(Exit::Usage, what));
-    }
-    on_stdout(|out| match &args.verb {
-        AuditVerb::Verify { keys, key, json } => {
-            let known = keys.as_ref().map(|keys| ask(keys, args)).transpose()?;
-            verify(&Reader::open_as_it_is(&args.ledger.ledger)?, known.as_ref(), *key, *json, out)
+    let daemon = match &args.verb {
+        AuditVerb::Document { .. } => None,
+        AuditVerb::Verify { .. } | AuditVerb::Export => args.socket.daemon(&args.ledger)?,
+    };
+    let ledger = &args.ledger.ledger;
+    on_stdout(|out| match (&args.verb, daemon) {
+        // The daemon has the ledger and the keys.
+        (AuditVerb::Verify { key, json, .. }, Some(daemon)) => {
+            render::show(&remote::ask(daemon, &Action::VerifyLedger { key: *key }, &[])?, *json, out)
         }
-        AuditVerb::Document { paper, key } => Ok(super::papers::check(paper, *key, out)?),
-        AuditVerb::Export => export(&Reader::open(&args.ledger.ledger)?, out),
+        (AuditVerb::Verify { keys, key, json }, None) => verify(ledger, keys.as_ref(), *key, *json, out),
+        (AuditVerb::Document { paper, key }, _) => document(paper, *key, out),
+        (AuditVerb::Export, Some(daemon)) => export_from(daemon, out),
+        (AuditVerb::Export, None) => {
+            let mut heard = HeardWriter { out, failed: None };
+            let exported = ledger_proof::export(&Reader::open(ledger)?, &mut heard);
+            match heard.failed {
+                Some(error) => Err(error.into()),
+                None => Ok(exported.map(|_| Exit::Ok)?),
+            }
+        }
     })
 }
 
-/// What the HSM knows of the ledger.
-fn ask(keys: &std::path::Path, args: &AuditArgs) -> Result<AuditInfo, Failure> {
-    let ledger = Reader::open_as_it_is(&args.ledger.ledger)?.id()?;
-    Ok(super::Keys::open(keys)?.hsm.audit(ledger)?)
-}
-
-/// The outcome as JSON.
-#[derive(Serialize)]
-struct Verdict<'a> {
-    ledger: String,
-    events: u64,
-    hash: String,
-    jobs: usize,
-    /// Accepted by an earlier version, without a seal.
-    jobs_unsealed: usize,
-    checkpoints: usize,
-    signed_to: u64,
-    audit_key: Option<String>,
-    hsm_asked: bool,
-    findings: &'a [audit::AuditFinding],
-}
-
-pub(super) fn verify(
-    reader: &Reader,
-    known: Option<&AuditInfo>,
-    pinned: Option<PublicKey>,
-    as_json: bool,
+fn verify(
+    ledger: &Path,
+    keys: Option<&PathBuf>,
+    key: Option<PublicKey>,
+    json: bool,
     out: &mut dyn Write,
 ) -> Result<Exit, Early> {
+    let known = keys.map(|_| known(ledger, keys)).transpose()?;
+    let reader = Reader::open_as_it_is(ledger)?;
     let bar = bar(reader.last_event().unwrap_or_default(), "events");
-    let mut audit = reader.audit(known, |n| bar.set_position(n))?;
+    let verdict = ledger_proof::verify(&reader, known.as_ref(), key, |n| bar.set_position(n))?;
     bar.finish_and_clear();
-    if let Some(behind) = reader.behind() {
-        audit
-            .findings
-            .push(audit::AuditFinding { at: audit::FindingPlace::Ledger, what: behind.to_string() });
-    }
-    if let Some(pinned) = pinned
-        && audit.key != Some(pinned)
-    {
-        let signed = audit.key.map_or("nobody".to_owned(), |key| key.to_string());
-        let what = format!("signed by {signed}, not by the audit key {pinned}");
-        audit.findings.push(audit::AuditFinding { at: audit::FindingPlace::Ledger, what });
-    }
-    let exit = if audit.findings.is_empty() { Exit::Ok } else { Exit::AuditFailed };
-    if as_json {
-        let verdict = Verdict {
-            ledger: audit.ledger.to_string(),
-            events: audit.head.n,
-            hash: hex::encode_upper(audit.head.hash),
-            jobs: audit.jobs,
-            jobs_unsealed: audit.unsealed,
-            checkpoints: audit.checkpoints,
-            signed_to: audit.signed_to,
-            audit_key: audit.key.map(|key| key.to_string()),
-            hsm_asked: known.is_some(),
-            findings: &audit.findings,
-        };
-        json(out, &verdict)?;
-        return Ok(exit);
-    }
-    writeln!(out, "Ledger       {}, {} jobs", audit.ledger, audit.jobs)?;
-    writeln!(out, "Events       {}, hash {}", audit.head.n, hex::encode_upper(audit.head.hash))?;
-    let key = audit.key.map_or("none".to_owned(), |key| key.to_string());
-    writeln!(
-        out,
-        "Checkpoints  {}, the last at event {}, audit key {key}",
-        audit.checkpoints, audit.signed_to
-    )?;
-    if audit.signed_to < audit.head.n {
-        writeln!(out, "Not signed   {} events after the last checkpoint", audit.head.n - audit.signed_to)?;
-    }
-    if audit.unsealed > 0 {
-        writeln!(
-            out,
-            "Not proved   of {} jobs, accepted by an earlier version: spool, time of acceptance, whose card_ref a record that was \
-             never bound has, KMC_IDs, and, where their first event does not tell, whether rejects are shredded and keys are TEST",
-            audit.unsealed
-        )?;
-    }
-    if known.is_none() {
-        let whose = if pinned.is_none() {
-            " and whose key signed it (or --key with a key kept elsewhere)"
-        } else {
-            ""
-        };
-        writeln!(out, "Not asked    whether it is whole{whose}: give --keys")?;
-    }
-    for finding in &audit.findings {
-        writeln!(out, "WRONG        {finding}")?;
-    }
-    if exit == Exit::Ok {
-        writeln!(out, "Verified     chain, signatures, and that all states are what the events add up to")?;
-    }
-    Ok(exit)
+    render::show(&Outcome::Verdict(verdict), json, out)
 }
 
-/// A line of an export beside the events.
-#[derive(Serialize)]
-struct Signed {
-    checkpoint: u64,
-    ledger: String,
-    hash: String,
-    generation: u64,
-    audit_key: String,
-    signature: String,
+/// What the HSM knows of the ledger.
+fn known(ledger: &Path, keys: Option<&PathBuf>) -> Result<AuditInfo, Early> {
+    let ledger = Reader::open_as_it_is(ledger)?.id()?;
+    Ok(foreground::key_host(keys)?.hsm.audit(ledger).map_err(Failure::from)?)
 }
 
-fn export(reader: &Reader, out: &mut dyn Write) -> Result<Exit, Early> {
-    let mut checkpoints = reader.checkpoints()?.into_iter().peekable();
-    let mut after = 0;
-    loop {
-        let events = reader.events(None, after, PAGE)?;
-        if events.is_empty() {
-            return Ok(Exit::Ok);
-        }
-        for event in &events {
-            after = event.n;
-            write_exported(event, out)?;
-            out.write_all(b"\n")?;
-            while let Some(signed) = checkpoints.next_if(|c| c.place.n <= after) {
-                let line = Signed {
-                    checkpoint: signed.place.n,
-                    ledger: signed.place.ledger.to_string(),
-                    hash: hex::encode_upper(signed.place.hash),
-                    generation: signed.generation,
-                    audit_key: signed.key.to_string(),
-                    signature: hex::encode_upper(signed.signature.to_bytes()),
-                };
-                serde_json::to_writer(&mut *out, &line).map_err(std::io::Error::from)?;
-                out.write_all(b"\n")?;
-            }
-        }
+fn document(paper: &Path, key: Option<PublicKey>, out: &mut dyn Write) -> Result<Exit, Early> {
+    let signed_by = papers::check(paper, key)?;
+    let whose = if key.is_some() { "" } else { "; compare this key with the bureau's" };
+    writeln!(out, "{}: genuine, audit key {signed_by}{whose}", paper.display())?;
+    Ok(Exit::Ok)
+}
+
+/// The daemon writes into a nameless file of ours, whatever standard output is.
+fn export_from(daemon: &Path, out: &mut dyn Write) -> Result<Exit, Early> {
+    let failed = |e: std::io::Error| Failure::new(Exit::Io, format!("no file for the export: {e}"));
+    let mut file = tempfile::tempfile().map_err(failed)?;
+    remote::ask(daemon, &Action::ExportLedger, &[file.try_clone().map_err(failed)?])?;
+    file.rewind().map_err(failed)?;
+    std::io::copy(&mut file, out)?;
+    Ok(Exit::Ok)
+}
+
+/// Keeps the error of standard output, which an export would only give as text.
+struct HeardWriter<'a> {
+    out: &'a mut dyn Write,
+    failed: Option<std::io::Error>,
+}
+
+impl HeardWriter<'_> {
+    fn heard<T>(&mut self, result: std::io::Result<T>) -> std::io::Result<T> {
+        result.map_err(|error| {
+            let kind = error.kind();
+            self.failed = Some(error);
+            kind.into()
+        })
+    }
+}
+
+impl Write for HeardWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let result = self.out.write(bytes);
+        self.heard(result)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        let result = self.out.flush();
+        self.heard(result)
     }
 }

@@ -8,6 +8,7 @@ use crate::hsm::client::READY;
 use crate::hsm::host;
 use crate::hsm::soft::SoftHsm;
 use crate::hsm::store::Store;
+use crate::threads;
 
 /// Hold the keys of a store behind a Unix socket, until standard input closes.
 #[derive(Debug, clap::Args)]
@@ -26,10 +27,7 @@ pub fn run(args: &HsmHostArgs) -> Result<Exit, Failure> {
     let hsm = SoftHsm::new(Store::open(&args.keys)?)?;
     let listener = host::listen(&args.socket)?;
     let lost = |e: std::io::Error| Failure::new(Exit::Io, format!("us: the HSM host lost its parent: {e}"));
-    std::thread::Builder::new()
-        .name("hsm-accept".into())
-        .spawn(move || host::serve(&hsm, &listener))
-        .map_err(lost)?;
+    threads::start("hsm-accept", move || host::serve(&hsm, &listener))?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{READY}").and_then(|()| out.flush()).map_err(lost)?;
     drop(out);

@@ -1,168 +1,37 @@
-//! `cardwright inspect`: whether an output file is right, and what is in it, without touching a ledger or a line.
+//! `cardwright inspect FILE [--keys STORE]`: starts an HSM host for the key store, if one is named, and inspects.
 //!
-//! Structure and digest always; with an HSM also the Trailer's MAC and every application of every record. The file is
-//! read once, one record in memory. Not here: the rules of a line profile (acceptance asks those), card data.
-
-mod report;
-mod tally;
-mod verify;
-
-#[cfg(test)]
-#[allow(clippy::cast_possible_truncation)]
-mod tests;
+//! Not here: looking into the file (`inspect`).
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use crate::bureau::key_host::KeyHost;
 use crate::exit::{Exit, Failure};
-use crate::hsm::Hsm;
-use crate::ids::{NameError, ProductName};
-use crate::record::chip::{ApplicationView, ChipError, Scratch, check_crn, walk};
-use crate::record::{FileError, FileFault, Frame, Limits, Reader, SectionRef, open_input};
-use report::Report;
-use tally::Tally;
-use verify::Verifier;
-
-/// MICs that this program knows (DESIGN.md section 3).
-const SHIPPED: [&str; 6] = ["EMB", "IND", "MAG", "GFX", "CHP", "FUL"];
+use crate::inspect::inspect;
 
 /// Words on the command line.
 #[derive(Debug, clap::Args)]
 pub struct InspectArgs {
     /// The output file (CWF1)
-    pub file: PathBuf,
+    file: PathBuf,
     /// Print one JSON document
     #[arg(long)]
-    pub json: bool,
+    json: bool,
+    /// Also check every MAC with the keys of this store
+    #[arg(long, value_name = "STORE")]
+    keys: Option<PathBuf>,
 }
 
-/// Inspects a file and prints what was found to standard output. Without an HSM the best exit is
-/// [`Exit::StructureOnly`]; wrong application data gives [`Exit::RecordData`] and is listed; whatever refuses the
-/// file as a whole is a [`Failure`], and nothing is printed.
-pub fn run(args: InspectArgs, hsm: Option<&mut dyn Hsm>) -> Result<Exit, Failure> {
-    let report = inspect(&args.file, hsm)?;
+/// Prints what was found to standard output; nothing where the file is refused as a whole.
+pub fn run(args: &InspectArgs) -> Result<Exit, Failure> {
+    let report = match &args.keys {
+        None => inspect(&args.file, None)?,
+        Some(keys) => inspect(&args.file, Some(&mut KeyHost::open(keys)?.hsm))?,
+    };
     let text = if args.json { report.json()? } else { report.text() };
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
         .map_err(|e| Failure::new(Exit::Io, format!("the report cannot be written: {e}")))?;
     Ok(report.exit())
-}
-
-fn inspect(path: &Path, hsm: Option<&mut dyn Hsm>) -> Result<Report, Failure> {
-    let shown = path.display().to_string();
-    let file = open_input(path)?;
-    let mut reader = Reader::open(file, Limits::default())?;
-    let header = reader.header().clone();
-    let mut verifier = hsm.map(|hsm| Verifier::new(hsm, &header));
-    let mut counts = Counts::default();
-    while let Some(frame) = reader.next_frame()? {
-        counts.record(&frame, header.product.as_str(), verifier.as_mut())?;
-    }
-    let end = reader.finish()?;
-    let outcome = verifier.map(|verifier| verifier.finish(&end)).transpose()?;
-    Ok(Report::new(shown, &header, &end, &counts, outcome))
-}
-
-/// What is counted on the way.
-#[derive(Default)]
-struct Counts {
-    /// Records with each of [`SHIPPED`].
-    mics: [u64; SHIPPED.len()],
-    /// Records with each application.
-    aids: Tally,
-    /// Applications under each key: KEKID, TYPEtk.
-    keks: Tally,
-    /// Records of each product.
-    products: Tally,
-    scratch: Scratch,
-}
-
-impl Counts {
-    /// `product` is the Header's, for a record whose FUL section names none.
-    fn record(
-        &mut self,
-        frame: &Frame<'_>,
-        product: &str,
-        verifier: Option<&mut Verifier<'_>>,
-    ) -> Result<(), Failure> {
-        let refuse = |offset, fault| FileError { record: Some(frame.sequence), offset, fault };
-        let (mut chip, mut named) = (None, None);
-        for section in frame.sections() {
-            let place = shipped(section.mic);
-            let Some(count) = place.and_then(|place| self.mics.get_mut(place)) else {
-                let mic = String::from_utf8_lossy(section.mic);
-                let message = format!("no module is known for the MIC {mic}");
-                return Err(refuse(section.offset, FileFault::Profile(message)).into());
-            };
-            *count += 1;
-            match section.mic {
-                b"CHP" => chip = Some(section),
-                b"FUL" => {
-                    let name = ful_product(section.data);
-                    named = name.map_err(|fault| refuse(section.offset, fault))?;
-                }
-                _ => {}
-            }
-        }
-        let product = named.unwrap_or(product);
-        let mut applications = Vec::new();
-        if let Some(chip) = chip {
-            let keep = verifier.is_some();
-            let read = self.chip(&chip, frame, |application| {
-                if keep {
-                    applications.push(application);
-                }
-            });
-            read.map_err(|error| {
-                let at = u64::try_from(error.at).unwrap_or_default();
-                refuse(chip.offset + at, FileFault::Chip(error))
-            })?;
-        }
-        if let Some(verifier) = verifier {
-            verifier.record(frame, product, &applications)?;
-        }
-        self.products.add(product.as_bytes());
-        Ok(())
-    }
-
-    fn chip<'a>(
-        &mut self,
-        section: &SectionRef<'a>,
-        frame: &Frame<'_>,
-        mut each: impl FnMut(ApplicationView<'a>),
-    ) -> Result<(), ChipError> {
-        let Self { aids, keks, scratch, .. } = self;
-        let crn = walk(section.data, scratch, |application| {
-            aids.add(application.aid);
-            let [a, b, c, d, e] = application.kek.0;
-            keks.add(&[a, b, c, d, e, application.suite.tk_type()]);
-            each(application);
-            Ok(())
-        })?;
-        check_crn(crn, frame.card_ref)
-    }
-}
-
-/// The place of a MIC in [`SHIPPED`].
-fn shipped(mic: &[u8]) -> Option<usize> {
-    // Of one length, so that the comparison is of three bytes and no call.
-    let mic = <&[u8; 3]>::try_from(mic).ok()?;
-    SHIPPED.iter().position(|shipped| shipped.as_bytes() == mic)
-}
-
-/// The product in a FUL section: tag 01 of its TLVs (tag u8, length u32, value), if there is one.
-fn ful_product(data: &[u8]) -> Result<Option<&str>, FileFault> {
-    let mut rest = data;
-    while let [tag, a, b, c, d, after @ ..] = rest {
-        let length = usize::try_from(u32::from_be_bytes([*a, *b, *c, *d])).map_err(|_| FileFault::Field)?;
-        let (value, after) = after.split_at_checked(length).ok_or(FileFault::Field)?;
-        if *tag == 0x01 {
-            let name = |fault| FileFault::Name { field: "the product in FUL", fault };
-            ProductName::from_bytes(value).map_err(name)?;
-            return std::str::from_utf8(value).map(Some).map_err(|_| name(NameError::Character));
-        }
-        rest = after;
-    }
-    if rest.is_empty() { Ok(None) } else { Err(FileFault::Field) }
 }

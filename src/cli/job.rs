@@ -1,13 +1,19 @@
-//! `cardwright job`: look at jobs, report on one, close it.
+//! `cardwright job`: look at jobs, have them made or held, report on them, close them; papers and the end of their data.
+//!
+//! Not here: what any of it does (`bureau`, `daemon`), its text (`render`).
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::common::{ByArg, Early, LedgerArg, SocketArg, json, on_stdout};
-use crate::daemon::{policy::Ask, wire};
+use super::common::{ByArg, Early, LedgerArg, SocketArg, on_stdout};
+use super::{foreground, paper_files, remote, render};
+use crate::bureau::{Outcome, Refusal, deletion, papers};
 use crate::exit::{Exit, Failure};
-use crate::ledger::{Change, Context, JobId, JobView, Ledger, Reader, rfc3339};
-use crate::report::{self, Places, Summary};
+use crate::hsm::client::Client;
+use crate::ids::JobId;
+use crate::ledger::{Context, JobState, Ledger, Reader};
+use crate::record::open_input;
+use crate::request::Action;
 
 /// Looks at jobs and closes them.
 #[derive(Debug, clap::Args)]
@@ -108,165 +114,87 @@ enum JobVerb {
 }
 
 /// Does it.
-pub fn run(args: JobArgs) -> Result<Exit, Failure> {
-    if let Some(socket) = args.socket.daemon(&args.ledger)? {
-        return super::remote::ask(socket, args.json, args.verb.question()?);
-    }
-    let needs = |what: &str| Err(Failure::new(Exit::Usage, format!("operator: {what}")));
+pub fn run(args: &JobArgs) -> Result<Exit, Failure> {
     match &args.verb {
-        JobVerb::Resume { job, line } => super::run::resume(*job, line, &args.ledger, args.json),
-        JobVerb::Submit { .. } | JobVerb::Release { .. } | JobVerb::Hold { .. } | JobVerb::Cancel { .. } => {
-            needs("only a daemon does this: name it by --socket or CARDWRIGHT_SOCKET")
+        JobVerb::Resume { job, line } if args.socket.daemon(&args.ledger)?.is_none() => {
+            super::run::resume(*job, line, &args.ledger, args.json)
         }
-        _ => on_stdout(|out| execute(&args, out)),
+        _ => on_stdout(|out| execute(args, out)),
     }
-}
-
-impl JobVerb {
-    /// The same, as a daemon is asked.
-    fn question(&self) -> Result<wire::Ask, Failure> {
-        let about = |job: JobId, what| wire::Ask::Job { job: job.to_string(), what };
-        Ok(match self {
-            Self::Submit { file } => wire::Ask::Submit { file: absolute(file)? },
-            Self::List => wire::Ask::List,
-            Self::Papers { job, out, .. } => wire::Ask::Papers { job: job.to_string(), out: absolute(out)? },
-            Self::Delete { job, out, by, .. } => {
-                by.none()?;
-                let out = out.as_deref().map(absolute).transpose()?;
-                wire::Ask::Delete { job: job.to_string(), out }
-            }
-            Self::Show { job } => wire::Ask::Show { job: job.to_string() },
-            Self::Report { job } => wire::Ask::Report { job: job.to_string() },
-            Self::Release { job } => about(*job, Ask::Release),
-            Self::Hold { job } => about(*job, Ask::Hold),
-            Self::Cancel { job } => about(*job, Ask::Cancel),
-            Self::Resume { job, line } if !line.is_given() => about(*job, Ask::Resume),
-            Self::Resume { .. } => {
-                return Err(Failure::new(
-                    Exit::Usage,
-                    "operator: the daemon has its line and keys; name the job alone",
-                ));
-            }
-            Self::Close { job, by } => {
-                by.none()?;
-                about(*job, Ask::Close)
-            }
-        })
-    }
-}
-
-/// A path as the daemon is told it.
-fn absolute(path: &Path) -> Result<String, Failure> {
-    let absolute = std::path::absolute(path);
-    let absolute = absolute.map_err(|e| Failure::new(Exit::Io, format!("{}: {e}", path.display())))?;
-    Ok(absolute.display().to_string())
-}
-
-fn opened(keys: Option<&PathBuf>) -> Result<super::Keys, Failure> {
-    let missing = || Failure::new(Exit::Usage, "operator: name the key store by --keys or CARDWRIGHT_KEYS");
-    super::Keys::open(keys.ok_or_else(missing)?)
 }
 
 pub(super) fn execute(args: &JobArgs, out: &mut dyn Write) -> Result<Exit, Early> {
-    let reader = Reader::open(&args.ledger.ledger)?;
-    match &args.verb {
-        // Not about the ledger alone: `run` has sent them on.
-        JobVerb::Resume { .. }
-        | JobVerb::Submit { .. }
-        | JobVerb::Release { .. }
-        | JobVerb::Hold { .. }
-        | JobVerb::Cancel { .. } => {}
-        JobVerb::List => list(&reader.jobs()?, args.json, out)?,
-        JobVerb::Papers { job, keys, out: to } => {
-            // Before the keys are asked for: an open job has none.
-            report::closeout::closed(&reader.job(*job)?)?;
-            let keys = opened(keys.as_ref())?;
-            super::papers::write(&reader, *job, &|| keys.connect(), to, out)?
+    let daemon = args.socket.daemon(&args.ledger)?;
+    let outcome = match (&args.verb, daemon) {
+        (JobVerb::Submit { file }, Some(daemon)) => {
+            let name = file.display().to_string();
+            remote::ask(daemon, &Action::SubmitFile { name }, &[open_input(file).map_err(Refusal::from)?])?
         }
-        JobVerb::Show { job } => show(&reader.job(*job)?, args.json, out)?,
-        JobVerb::Report { job } => report(&reader, *job, &args.ledger.ledger, args.json, out)?,
-        JobVerb::Delete { job, keys, out: to, by } => {
-            reader.job(*job)?;
-            drop(reader);
-            let keys = opened(keys.as_ref())?;
-            let ledger = Ledger::open_audited(&args.ledger.ledger, Box::new(keys.connect()?))?;
-            let by = Context::by(by.actor());
-            super::delete::delete(&ledger, *job, by, &|| keys.connect(), to.as_deref(), out)?;
-            ledger.close()?;
+        (JobVerb::Papers { job, out: folder, .. }, Some(daemon)) => paper_files::write(daemon, *job, folder)?,
+        (JobVerb::Delete { job, out: folder, by, .. }, Some(daemon)) => {
+            by.none()?;
+            paper_files::delete(daemon, *job, folder.as_deref())?
         }
-        JobVerb::Close { job, by } => {
-            reader.job(*job)?;
-            drop(reader);
-            let ledger = Ledger::open(&args.ledger.ledger)?;
-            let context = Context::by(by.actor());
-            ledger.record(*job, Change::Closed, context).wait()?;
-            ledger.close()?;
-            let reader = Reader::open(&args.ledger.ledger)?;
-            report(&reader, *job, &args.ledger.ledger, args.json, out)?;
+        (JobVerb::Papers { job, keys, out: folder }, None) => {
+            papers_here(&args.ledger.ledger, *job, keys.as_ref(), folder)?
         }
-    }
-    Ok(Exit::Ok)
+        (JobVerb::Delete { job, keys, out: folder, by }, None) => {
+            delete_here(&args.ledger.ledger, *job, keys.as_ref(), folder.as_deref(), by)?
+        }
+        (JobVerb::Resume { line, .. }, Some(_)) if line.is_given() => {
+            let what = "operator: the daemon has its line and keys; name the job alone";
+            return Err(Failure::new(Exit::Usage, what).into());
+        }
+        (verb, _) => {
+            let (action, by) = verb.action();
+            foreground::carry_out(&args.socket, &args.ledger, by, &action)?
+        }
+    };
+    render::show(&outcome, args.json, out)
 }
 
-/// Shows all jobs.
-pub(super) fn list(jobs: &[JobView], as_json: bool, out: &mut dyn Write) -> Result<(), Early> {
-    if as_json {
-        return json(out, &jobs);
+impl JobVerb {
+    /// What is asked, and by whom where a person has to be named.
+    fn action(&self) -> (Action, Option<&ByArg>) {
+        match self {
+            Self::Submit { file } => (Action::SubmitFile { name: file.display().to_string() }, None),
+            Self::List => (Action::ListJobs, None),
+            Self::Show { job } => (Action::ShowJob { job: *job }, None),
+            Self::Report { job } => (Action::ReportJob { job: *job }, None),
+            Self::Release { job } => (Action::ReleaseJob { job: *job }, None),
+            Self::Hold { job } => (Action::HoldJob { job: *job }, None),
+            Self::Cancel { job } => (Action::CancelJob { job: *job }, None),
+            Self::Resume { job, .. } => (Action::ResumeJob { job: *job }, None),
+            Self::Close { job, by } => (Action::CloseJob { job: *job }, Some(by)),
+            Self::Papers { job, .. } => (Action::WritePapers { job: *job }, None),
+            Self::Delete { job, by, .. } => (Action::DeleteData { job: *job, copies: Vec::new() }, Some(by)),
+        }
     }
-    for job in jobs {
-        let b = &job.balance;
-        let mark = report::mark(job).unwrap_or_default();
-        writeln!(
-            out,
-            "{:<5} {:<6} {}/{} of {}: {} of {} good, {} remake, {} unknown, {} cancelled{} {mark}",
-            job.job.to_string(),
-            job.state.name(),
-            job.file_id,
-            job.product,
-            job.issuer_id,
-            b.good,
-            b.records,
-            b.remake,
-            b.unknown,
-            b.cancelled,
-            if job.deleted { ", data deleted" } else { "" }
-        )?;
-    }
-    Ok(())
 }
 
-/// Shows one.
-pub(super) fn show(job: &JobView, as_json: bool, out: &mut dyn Write) -> Result<(), Early> {
-    if as_json {
-        return json(out, job);
+fn papers_here(ledger: &Path, job: JobId, keys: Option<&PathBuf>, folder: &Path) -> Result<Outcome, Refusal> {
+    let reader = Reader::open(ledger)?;
+    // Before the keys are asked for: an open job has no papers.
+    let state = reader.job(job)?.state;
+    if state != JobState::Closed {
+        return Err(Refusal::NoPapersYet { job, state });
     }
-    let mut text = String::new();
-    if let Some(mark) = report::mark(job) {
-        writeln!(out, "*** {mark} ***")?;
-    }
-    report::summary::write_job(job, &mut text).map_err(std::io::Error::other)?;
-    write!(out, "{text}")?;
-    match (&job.spool_key, job.deleted) {
-        (_, true) => writeln!(out, "Spool     deleted, with all cardholder data")?,
-        (Some(key), _) => writeln!(out, "Spool     {}, key {key}", job.spool)?,
-        (None, _) => writeln!(out, "Spool     {}, in the clear", job.spool)?,
-    }
-    writeln!(out, "Accepted  {}", rfc3339(job.accepted))?;
-    Ok(())
+    let keys = foreground::key_host(keys)?;
+    Ok(Outcome::Papers(papers::write(&reader, job, &|| keys.connect(), folder)?))
 }
 
-/// Shows the report of a job.
-pub(super) fn report(
-    reader: &Reader,
+fn delete_here(
+    path: &Path,
     job: JobId,
-    ledger: &Path,
-    as_json: bool,
-    out: &mut dyn Write,
-) -> Result<(), Early> {
-    let places = Places { ledger: ledger.to_owned(), ..Places::default() };
-    let summary = Summary::build(reader, job, None, places)?;
-    if as_json {
-        return json(out, &summary);
-    }
-    Ok(write!(out, "{summary}")?)
+    keys: Option<&PathBuf>,
+    folder: Option<&Path>,
+    by: &ByArg,
+) -> Result<Outcome, Refusal> {
+    Reader::open(path)?.job(job)?;
+    let keys = foreground::key_host(keys)?;
+    let connect = || -> Result<Client, Failure> { keys.connect() };
+    let ledger = Ledger::open_audited(path, Box::new(connect()?))?;
+    let done = deletion::delete(&ledger, job, Context::by(by.actor()), &connect, folder)?;
+    ledger.close()?;
+    Ok(Outcome::Deleted(done))
 }

@@ -6,6 +6,7 @@ use clap::Parser;
 use serde_json::Value;
 
 use super::common::Early;
+use super::next_step::spelled;
 use super::{card, job, log};
 use crate::exit::{Exit, Failure};
 use crate::ledger::tests::{all, bind, directory, file, make};
@@ -29,7 +30,8 @@ fn said(ledger: &Path, words: &str) -> (String, Result<Exit, Failure>) {
         Words::Log(args) => log::show(&args, &mut out),
     };
     let result = result.map_err(|early| match early {
-        Early::Failure(failure) => failure,
+        Early::Refused(refusal) => spelled(&refusal),
+        Early::Failed(failure) => failure,
         Early::Output(error) => panic!("{error}"),
     });
     (String::from_utf8(out).unwrap(), result)

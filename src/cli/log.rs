@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use super::common::{Early, LedgerArg, SocketArg, on_stdout};
 use super::remote;
-use crate::daemon::wire;
+use crate::bureau::{Outcome, Refusal, views};
 use crate::exit::{Exit, Failure};
-use crate::ledger::{JobId, LedgerEvent, Reader};
+use crate::ids::JobId;
+use crate::ledger::{LedgerEvent, Reader};
 use crate::report::events::{text, write_json};
-
-/// Events read at a time: short reads let the writer checkpoint.
-pub(super) const PAGE: u32 = 1000;
+use crate::request::Action;
 
 /// How often `--follow` looks for more.
 const LOOK: Duration = Duration::from_millis(200);
@@ -35,27 +34,33 @@ pub struct LogArgs {
 }
 
 /// Shows them on standard output.
-pub fn run(args: LogArgs) -> Result<Exit, Failure> {
-    on_stdout(|out| show(&args, out))
+pub fn run(args: &LogArgs) -> Result<Exit, Failure> {
+    on_stdout(|out| show(args, out))
 }
 
 pub(super) fn show(args: &LogArgs, out: &mut dyn Write) -> Result<Exit, Early> {
-    let Some(socket) = args.socket.daemon(&args.ledger)? else {
-        let reader = Reader::open(&args.ledger.ledger)?;
-        if let Some(job) = args.job {
-            reader.job(job)?;
+    let action = |after| Action::ReadLog { job: args.job, after };
+    match args.socket.daemon(&args.ledger)? {
+        Some(socket) => pages(args, out, |after| events(remote::ask(socket, &action(after), &[])?)),
+        None => {
+            let path = &args.ledger.ledger;
+            let reader = Reader::open(path)?;
+            pages(args, out, |after| {
+                let shown = views::show(&reader, path, &action(after))?;
+                shown.map_or(Ok(Vec::new()), events)
+            })
         }
-        return pages(args, out, |after| Ok(reader.events(args.job, after, PAGE)?));
-    };
-    pages(args, out, |after| {
-        let job = args.job.map(|job| job.to_string());
-        let page = remote::text(socket, wire::Ask::Log { job, after })?;
-        let nonsense = |_| Failure::new(Exit::Daemon, "daemon: it answers nonsense").into();
-        serde_json::from_str(&page).map_err(nonsense)
-    })
+    }
 }
 
-/// Shows what `page` gives behind the event of a number, until it gives nothing.
+fn events(outcome: Outcome) -> Result<Vec<LedgerEvent>, Early> {
+    match outcome {
+        Outcome::Log(events) => Ok(events),
+        _ => Err(Refusal::fault(Exit::Daemon, "daemon: it answers something else than was asked").into()),
+    }
+}
+
+/// Shows what `page` returns after the event of a number, until it returns nothing.
 fn pages(
     args: &LogArgs,
     out: &mut dyn Write,

@@ -1,16 +1,12 @@
-//! The command lines of `cardwright` and `cardwright-prep`: one file for each verb, and the composition root that puts
-//! a line together (`line`). Here, and only here, concrete drivers, links and HSMs are named.
+//! The command lines of `cardwright`, `cardwrightd` and `cardwright-prep`: one file for each verb.
 //!
 //! Not here: what the verbs mean; each calls one part and prints what it says.
 
-pub mod accept;
-pub mod ask;
 pub mod audit;
 pub mod card;
 pub mod common;
-mod cpu;
 pub mod daemon;
-mod delete;
+mod foreground;
 pub mod hsm_host;
 pub mod inspect;
 pub mod job;
@@ -18,29 +14,31 @@ pub mod keys;
 #[cfg(test)]
 mod ledger_tests;
 pub mod line;
-mod links;
 pub mod log;
-pub mod look;
-mod papers;
+mod next_step;
+mod paper_files;
 pub mod profile;
 mod remote;
+mod render;
 pub mod run;
-mod shop;
-mod signals;
-mod simulator;
+pub mod simulate;
 pub mod station_host;
-mod stations;
 pub mod stock;
+pub mod survey;
 
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 
 use crate::exit::{Exit, Failure};
-use crate::hsm::client::{Client, HostProcess};
+use crate::panics::{self, ends_well};
 
-/// Ends a program: prints an expected failure in one line, and gives its exit code.
-pub fn end(result: Result<Exit, Failure>) -> std::process::ExitCode {
+/// Runs a program to its end: prints a failure in one line, and gives its exit code.
+pub fn end(program: impl FnOnce() -> Result<Exit, Failure>) -> std::process::ExitCode {
+    let mut result = Err(Failure::new(
+        Exit::Thread,
+        "us: the program itself died, which is a bug: report it (its place stands in the log above); cards under way are \
+         UNKNOWN at the next start",
+    ));
+    ends_well(|| result = program());
     match result {
         Ok(exit) => exit.into(),
         Err(failure) => {
@@ -51,45 +49,8 @@ pub fn end(result: Result<Exit, Failure>) -> std::process::ExitCode {
     }
 }
 
-/// A directory for sockets that nobody else can enter; gone with its value.
-fn socket_directory() -> Result<tempfile::TempDir, Failure> {
-    tempfile::Builder::new()
-        .prefix("cardwright-")
-        .permissions(std::fs::Permissions::from_mode(0o700))
-        .tempdir()
-        .map_err(|e| Failure::new(Exit::Io, format!("no directory for sockets: {e}")))
-}
-
-/// An HSM host for as long as a command needs it. Fields are dropped in order.
-struct Keys {
-    hsm: Client,
-    socket: std::path::PathBuf,
-    _host: HostProcess,
-    _directory: tempfile::TempDir,
-}
-
-impl Keys {
-    /// Starts it on a store.
-    fn open(store: &Path) -> Result<Self, Failure> {
-        let directory = socket_directory()?;
-        let socket = directory.path().join("hsm.sock");
-        let host = HostProcess::start(&own_program()?, store, &socket)?;
-        Ok(Self { hsm: Client::connect(&socket)?, socket, _host: host, _directory: directory })
-    }
-
-    /// One more connection.
-    fn connect(&self) -> Result<Client, Failure> {
-        Ok(Client::connect(&self.socket)?)
-    }
-}
-
-/// The program `cardwright`, to start it in another role: this one, or the one beside the daemon's.
-fn own_program() -> Result<std::path::PathBuf, Failure> {
-    let own = std::env::current_exe().map_err(|e| Failure::new(Exit::Io, format!("own program: {e}")))?;
-    Ok(if own.ends_with("cardwrightd") { own.with_file_name("cardwright") } else { own })
-}
-
-/// Logs go to stderr, as `CARDWRIGHT_LOG` asks (default: warnings); JSON with `CARDWRIGHT_LOG_FORMAT=json`.
+/// Logs go to stderr, as `CARDWRIGHT_LOG` asks (default: warnings); JSON with `CARDWRIGHT_LOG_FORMAT=json`. So do panics, of
+/// which nothing is quoted.
 pub fn init_logs() {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_env("CARDWRIGHT_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
@@ -98,4 +59,5 @@ pub fn init_logs() {
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
     // A second initialization (tests) is no fault.
     let _ = if json { builder.json().try_init() } else { builder.try_init() };
+    panics::quote_nothing();
 }

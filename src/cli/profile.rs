@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::simulator::{SimulateArgs, Simulator};
-use super::stations;
+use crate::bureau::key_host::socket_directory;
+use crate::bureau::line::simulator::{Simulation, Simulator};
+use crate::bureau::line::stations;
 use crate::exit::{Exit, Failure};
 use crate::prep::plan::Plan;
 use crate::profile::{LINES, Line, PRODUCTS, Product};
@@ -60,8 +61,8 @@ pub fn run(command: &ProfileCommand) -> Result<Exit, Failure> {
 /// The `[sim]` table is hwsim's to check; where hwsim is not installed, nobody needs the table either.
 #[allow(clippy::print_stdout)]
 fn simulated(text: &str, origin: &str) -> Result<(), Failure> {
-    let directory = super::socket_directory()?;
-    match Simulator::check(text, origin, &SimulateArgs::default(), directory.path()) {
+    let directory = socket_directory()?;
+    match Simulator::check(text, origin, &Simulation::default(), directory.path()) {
         Err(failure) if failure.exit == Exit::Device => {
             println!("[sim] was not checked: {failure}");
             Ok(())

@@ -1,43 +1,42 @@
-//! A command that a daemon carries out: the question goes out, and its answer is printed.
+//! A request that a daemon carries out: it goes out with its files, and what came of it comes back.
 
+use std::fs::File;
 use std::io::BufReader;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use super::common::on_stdout;
-use crate::daemon::wire::{self, Answer, Question};
-use crate::exit::{Exit, Failure};
+use crate::bureau::{Outcome, Refusal};
+use crate::daemon::files::send_with;
+use crate::daemon::wire::{self, AnswerMessage, RequestMessage};
+use crate::exit::Exit;
+use crate::request::{Action, Request};
 
-/// Asks the daemon at this socket; prints what it says, and ends as it says.
-pub(super) fn ask(socket: &Path, json: bool, ask: wire::Ask) -> Result<Exit, Failure> {
-    let (exit, out, error) = answer(socket, json, ask)?;
-    on_stdout(|to| Ok(to.write_all(out.as_bytes()).map(|()| Exit::Ok)?))?;
-    error.map_or(Ok(exit), |message| Err(Failure::new(exit, message)))
-}
-
-/// Asks for something that is not printed as it is.
-pub(super) fn text(socket: &Path, ask: wire::Ask) -> Result<String, Failure> {
-    let (exit, out, error) = answer(socket, true, ask)?;
-    error.map_or(Ok(out), |message| Err(Failure::new(exit, message)))
-}
-
-fn answer(socket: &Path, json: bool, ask: wire::Ask) -> Result<(Exit, String, Option<String>), Failure> {
+/// Asks the daemon at this socket.
+pub(super) fn ask(socket: &Path, action: &Action, files: &[File]) -> Result<Outcome, Refusal> {
     let failed = |what: &dyn std::fmt::Display| {
-        Failure::new(
+        Refusal::fault(
             Exit::Daemon,
             format!("daemon {}: {what}; start cardwrightd, or name its socket by --socket", socket.display()),
         )
     };
-    let mut stream = UnixStream::connect(socket).map_err(|e| failed(&e))?;
-    // A daemon that does not listen to whoever asks says so and hangs up: its answer is there all the same.
-    let sent = wire::send(&mut stream, &Question { v: wire::VERSION, json, ask });
-    let answer: std::io::Result<Option<Answer>> =
+    let stream = UnixStream::connect(socket).map_err(|e| failed(&e))?;
+    let request = Request { line: None, action: action.clone() };
+    let message = wire::line(&RequestMessage { v: wire::VERSION, request }).map_err(|e| failed(&e))?;
+    // A daemon that does not listen to who asks says so and hangs up: its answer is there all the same.
+    let sent = send_with(&stream, &message, files);
+    let answer: std::io::Result<Option<AnswerMessage>> =
         wire::receive(&mut BufReader::new(stream), wire::ANSWER_MAX);
-    let answer = match (answer, sent) {
-        (Ok(Some(answer)), _) => answer,
-        (_, Err(error)) | (Err(error), Ok(())) => return Err(failed(&error)),
-        (Ok(None), Ok(())) => return Err(failed(&"it hung up without an answer")),
-    };
-    let exit = Exit::from_code(answer.exit).ok_or_else(|| failed(&"it answers nonsense"))?;
-    Ok((exit, answer.out, answer.error))
+    match (answer, sent) {
+        (Ok(Some(AnswerMessage { refused: Some(refusal), .. })), _) => Err(refusal),
+        (Ok(Some(AnswerMessage { done: Some(outcome), .. })), _) => Ok(outcome),
+        (Ok(Some(_)), _) => {
+            Err(failed(&"it answers nothing that this program knows; install both from one build"))
+        }
+        (_, Err(error)) => Err(failed(&error)),
+        (Err(error), Ok(())) if error.kind() == std::io::ErrorKind::InvalidData => {
+            Err(failed(&format!("its answer does not read ({error}); install both from one build")))
+        }
+        (Err(error), Ok(())) => Err(failed(&error)),
+        (Ok(None), Ok(())) => Err(failed(&"it hung up without an answer")),
+    }
 }

@@ -4,16 +4,20 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use super::common::{ByArg, LedgerArg};
-use super::cpu;
-use super::shop::{Job, Shop, stop_text};
-use super::signals::Signals;
-use super::simulator::SimulateArgs;
+use super::next_step::{after_report, spelled};
+use super::simulate::SimulateArgs;
+use crate::bureau::cpu_time as cpu;
+use crate::bureau::run_job::{ReadyJob, stop_text};
+use crate::bureau::spool_folder::open_submitted;
+use crate::bureau::{Bureau, Refusal};
 use crate::exit::{Exit, Failure};
-use crate::ledger::{Context, JobId, JobState, Reader, RecordState};
+use crate::ids::JobId;
+use crate::ledger::{Context, JobState, LedgerError, Reader, RecordState};
 use crate::outputs;
 use crate::pipeline::{Outcome, Stop};
 use crate::reason::ReasonWord;
-use crate::report::{EventWriter, Places, Progress, Shown, Summary};
+use crate::report::{EventWriter, Places, Progress, Shown, Summary, SummaryWithNext};
+use crate::signals::Signals;
 
 /// Records that a message names; the ledger has them all.
 const NAMED: usize = 20;
@@ -61,7 +65,7 @@ pub struct LineArgs {
 
 impl LineArgs {
     /// Whether something of it was given that a daemon has already.
-    pub(super) fn is_given(&self) -> bool {
+    pub fn is_given(&self) -> bool {
         self.line.is_some()
             || self.simulate.simulate
             || self.events.is_some()
@@ -75,22 +79,26 @@ impl LineArgs {
     }
 }
 
-/// The shop that the arguments ask for.
-fn open(args: &LineArgs, ledger: &LedgerArg, signals: &Signals) -> Result<Shop, Failure> {
+/// The bureau that the arguments ask for.
+fn open(args: &LineArgs, ledger: &LedgerArg, signals: &Signals) -> Result<Bureau, Refusal> {
     for output in [&args.events, &args.report].into_iter().flatten().filter(|p| p.as_os_str() != "-") {
         outputs::check(output, outputs::Kind::Json)?;
     }
     let missing = |what| Failure::new(Exit::Usage, format!("operator: {what}"));
     let keys =
         args.keys.as_ref().ok_or_else(|| missing("name the key store by --keys or CARDWRIGHT_KEYS"))?;
-    Shop::open(args.line()?, keys, &ledger.ledger, &args.simulate, signals)
+    Bureau::open(args.line()?, keys, &ledger.ledger, &args.simulate.simulation(), signals)
 }
 
 /// Accepts a file and makes it.
 pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let signals = Signals::handle(STOPPED)?;
-    let shop = open(&args.line, &args.ledger, &signals)?;
-    let (job, seen_before) = shop.accept(&args.file)?;
+    let begun = || {
+        let bureau = open(&args.line, &args.ledger, &signals)?;
+        let (job, seen_before) = bureau.accept(open_submitted(&args.file, bureau.ledger.path())?)?;
+        Ok((bureau, job, seen_before))
+    };
+    let (bureau, job, seen_before) = begun().map_err(|refusal| spelled(&refusal))?;
     if let Some(first) = seen_before.first() {
         let (id, count) = (job.id, seen_before.len());
         return Err(Failure::new(
@@ -101,54 +109,75 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
             ),
         ));
     }
-    make(shop, job, &args.line, args.json, &signals)
+    make(bureau, job, &args.line, args.json, &signals)
 }
 
 /// `cardwright job resume J`: goes on with a job that the ledger holds open.
 pub fn resume(id: JobId, args: &LineArgs, ledger: &LedgerArg, json: bool) -> Result<Exit, Failure> {
     let signals = Signals::handle(STOPPED)?;
-    let shop = open(args, ledger, &signals)?;
-    let job = shop.ready(id)?;
-    make(shop, job, args, json, &signals)
+    let begun = || {
+        let bureau = open(args, ledger, &signals)?;
+        let job = bureau.ready(id)?;
+        Ok((bureau, job))
+    };
+    let (bureau, job) = begun().map_err(|refusal: Refusal| spelled(&refusal))?;
+    make(bureau, job, args, json, &signals)
 }
 
-fn make(shop: Shop, job: Job, args: &LineArgs, json: bool, signals: &Signals) -> Result<Exit, Failure> {
-    let (id, reader) = (job.id, shop.ledger.reader()?);
-    let (view, batch) = shop.batch(job, args.limit)?;
+fn make(
+    bureau: Bureau,
+    job: ReadyJob,
+    args: &LineArgs,
+    json: bool,
+    signals: &Signals,
+) -> Result<Exit, Failure> {
+    let id = job.id;
+    let reader = bureau.ledger.reader().map_err(|error| spelled(&error.into()))?;
+    let (view, batch) = bureau.batch(job, args.limit).map_err(|refusal| spelled(&refusal))?;
     let selected = batch.sequences.len();
     let places = Places {
-        ledger: shop.ledger.path().to_owned(),
+        ledger: bureau.ledger.path().to_owned(),
         events: args.events.clone(),
         dumps: args.simulate.dump.clone(),
         report: args.report.clone(),
     };
     let events =
-        args.events.as_ref().map(|p| EventWriter::start(shop.ledger.subscribe(), &p.display().to_string()));
+        args.events.as_ref().map(|p| EventWriter::start(bureau.ledger.subscribe(), &p.display().to_string()));
     let events = events.transpose()?;
     let total = u64::try_from(selected).unwrap_or(u64::MAX);
     let shown = Shown::suitable(json);
-    let progress = Progress::start(shop.ledger.subscribe(), id, total, crate::report::mark(&view), shown);
+    let progress = Progress::start(bureau.ledger.subscribe(), id, total, crate::report::mark(&view), shown)?;
     let held = view.state == JobState::Held;
     let actor = args.by.actor();
-    let people = || (signals.heard(), crossbeam_channel::never());
+    let people = || (signals.heard(1), crossbeam_channel::never());
     let stopped_by = || Context { reason: Some(ReasonWord::Operator), ..Context::by(&actor) };
-    let mut outcome = shop.make(batch, held, &actor, people, stopped_by)?;
-    let ended = shop.close();
+    let made = bureau.make(batch, held, &actor, people, stopped_by);
+    let mut outcome = made.map_err(|refusal| spelled(&refusal))?;
+    let ended = bureau.close();
+    for (job, since) in &ended.due {
+        tracing::warn!(
+            "{job}: the deletion of its cardholder data is due since {since}: cardwright job delete {job}"
+        );
+    }
     progress.finish();
     if let Some(events) = events {
-        events.finish()?;
+        events
+            .finish()
+            .map_err(|failure| Failure::new(failure.exit, format!("{failure}: cardwright log --json")))?;
     }
     // A ledger that failed says so again here; the outcome below tells it better.
     if !matches!(outcome.stopped, Some(Stop::Ledger(_))) {
-        ended.ledger?;
+        ended.ledger.map_err(|error| spelled(&error.into()))?;
     }
 
     outcome.stats.cpu = crate::report::summary::Cpu { controller: cpu::own(), ..ended.cpu };
-    let summary = Summary::build(&reader, id, Some(outcome.stats.clone()), places)?;
+    let summary = Summary::build(&reader, id, Some(outcome.stats.clone()), places)
+        .map_err(|error| spelled(&error.into()))?;
+    let next = after_report(&summary);
     if let Some(path) = &args.report {
-        summary.save(path)?;
+        summary.save(next.as_deref(), path)?;
     }
-    print(&summary, json)?;
+    print(SummaryWithNext { summary: &summary, next: next.as_deref() }, json)?;
     let exit = ended_as(&outcome, selected).map_err(|failure| match &outcome.stopped {
         Some(Stop::Data { .. }) => {
             after_cancelling(failure, &reader, id, args.line.as_deref().unwrap_or_default())
@@ -159,9 +188,9 @@ fn make(shop: Shop, job: Job, args: &LineArgs, json: bool, signals: &Signals) ->
     ended.simulator.map(|()| exit)
 }
 
-fn print(summary: &Summary, as_json: bool) -> Result<(), Failure> {
+fn print(summary: SummaryWithNext<'_>, as_json: bool) -> Result<(), Failure> {
     let text = if as_json {
-        serde_json::to_string_pretty(summary)
+        serde_json::to_string_pretty(&summary)
             .map_err(|e| Failure::new(Exit::Bug, format!("us: the report is no JSON: {e}")))?
     } else {
         summary.to_string()
@@ -180,9 +209,13 @@ fn ended_as(outcome: &Outcome, selected: usize) -> Result<Exit, Failure> {
         Some(Stop::Fault { fault, .. }) if fault.blame == crate::modules::Blame::Hsm => Exit::Hsm,
         Some(Stop::Fault { fault, .. }) if fault.blame == crate::modules::Blame::Us => Exit::Bug,
         Some(Stop::Fault { .. }) => Exit::Device,
+        Some(Stop::Ledger(LedgerError::WriterDied) | Stop::NoThread(_) | Stop::Died(_)) => Exit::Thread,
         Some(Stop::Ledger(_)) => Exit::Ledger,
     };
-    let text = outcome.stopped.as_ref().map(stop_text).unwrap_or_default();
+    let mut text = outcome.stopped.as_ref().map(stop_text).unwrap_or_default();
+    if let Some(Stop::Ledger(_)) = outcome.stopped {
+        text += "; next: cardwright job resume";
+    }
     Err(Failure::new(exit, text))
 }
 

@@ -1,18 +1,13 @@
 //! `cardwright stock`: blanks that people put into the hopper and take out of it, cards that they put into the vault, and
 //! shifts; and how it all adds up.
+//!
+//! Not here: what a move does (`bureau`), its text (`render`).
 
-use std::io::Write;
-
-use serde::Serialize;
-
-use super::common::{ByArg, Early, LedgerArg, SocketArg, json, on_stdout};
-use crate::daemon::{policy::Ask, wire};
+use super::common::{ByArg, LedgerArg, SocketArg, on_stdout};
+use super::{foreground, render};
 use crate::exit::{Exit, Failure};
-use crate::ledger::{Change, Context, JobId, Ledger, LedgerEvent, Reader, ShiftView, StockView, rfc3339};
-use crate::report::{self, events::EventLine, events::text};
-
-/// Most test cards at once: each is an event of its own.
-const TESTS_MAX: u32 = 1000;
+use crate::ids::JobId;
+use crate::request::{Action, StockMove};
 
 /// Notes stock and shows it.
 #[derive(Debug, clap::Args)]
@@ -70,200 +65,30 @@ enum StockVerb {
     },
 }
 
-/// Stock as JSON.
-#[derive(Serialize)]
-struct Shown<'a> {
-    jobs: &'a [StockView],
-    shift: Option<&'a ShiftView>,
-}
-
 /// Does it.
-pub fn run(args: StockArgs) -> Result<Exit, Failure> {
-    if let Some(socket) = args.socket.daemon(&args.ledger)? {
-        return super::remote::ask(socket, args.json, args.verb.question()?);
-    }
-    on_stdout(|out| execute(&args, out))
+pub fn run(args: &StockArgs) -> Result<Exit, Failure> {
+    on_stdout(|out| {
+        let (action, by) = args.verb.action();
+        let outcome = foreground::carry_out(&args.socket, &args.ledger, by, &action)?;
+        render::show(&outcome, args.json, out)
+    })
 }
 
 impl StockVerb {
-    /// What is asked about a job's stock.
-    fn about(&self) -> Option<(&Blanks, Ask)> {
+    /// What is asked, and by whom where a person has to be named.
+    fn action(&self) -> (Action, Option<&ByArg>) {
+        let moved = |blanks: &Blanks, stock_move| Action::MoveStock {
+            job: blanks.job,
+            count: blanks.count,
+            stock_move,
+        };
         match self {
-            Self::Issue(blanks) => Some((blanks, Ask::StockIssue)),
-            Self::Return(blanks) => Some((blanks, Ask::StockReturn)),
-            Self::Vault(blanks) => Some((blanks, Ask::StockVault)),
-            Self::Test(blanks) => Some((blanks, Ask::StockTest)),
-            Self::Shift { .. } | Self::Show { .. } => None,
+            Self::Issue(blanks) => (moved(blanks, StockMove::Issue), Some(&blanks.by)),
+            Self::Return(blanks) => (moved(blanks, StockMove::Return), Some(&blanks.by)),
+            Self::Vault(blanks) => (moved(blanks, StockMove::Vault), Some(&blanks.by)),
+            Self::Test(blanks) => (moved(blanks, StockMove::Test), Some(&blanks.by)),
+            Self::Shift { name, by } => (Action::BeginShift { name: name.clone() }, Some(by)),
+            Self::Show { job, shift } => (Action::ShowStock { job: *job, shift: shift.clone() }, None),
         }
     }
-
-    /// The same, as a daemon is asked.
-    fn question(&self) -> Result<wire::Ask, Failure> {
-        match self {
-            Self::Show { job, shift } => {
-                Ok(wire::Ask::ShowStock { job: job.map(|job| job.to_string()), shift: shift.clone() })
-            }
-            Self::Shift { name, by } => by.none().map(|()| wire::Ask::Shift { name: name.clone() }),
-            Self::Issue(blanks) | Self::Return(blanks) | Self::Vault(blanks) | Self::Test(blanks) => {
-                blanks.by.none()?;
-                let what = self.about().map_or(Ask::Look, |(_, what)| what);
-                Ok(wire::Ask::Stock { job: blanks.job.to_string(), count: blanks.count, what })
-            }
-        }
-    }
-}
-
-pub(super) fn execute(args: &StockArgs, out: &mut dyn Write) -> Result<Exit, Early> {
-    let reader = Reader::open(&args.ledger.ledger)?;
-    match &args.verb {
-        StockVerb::Show { job, shift } => show(&reader, *job, shift.as_deref(), args.json, out)?,
-        verb => {
-            drop(reader);
-            // From here on alone: what an earlier process left under way is UNKNOWN now.
-            let ledger = Ledger::open(&args.ledger.ledger)?;
-            let done = match (verb, verb.about()) {
-                (StockVerb::Shift { name, by }, _) => shift(&ledger, name, &by.actor(), args.json, out),
-                (_, Some((Blanks { job, count, by }, what))) => {
-                    change_stock(&ledger, what, *job, *count, &by.actor(), args.json, out)
-                }
-                (_, None) => Ok(()),
-            };
-            ledger.close()?;
-            done?;
-        }
-    }
-    Ok(Exit::Ok)
-}
-
-/// The change that is asked for; none for test cards, of which each is one.
-pub(super) fn change(what: Ask, count: u32) -> Option<Change> {
-    match what {
-        Ask::StockIssue => Some(Change::StockIssued { count }),
-        Ask::StockReturn => Some(Change::StockReturned { count }),
-        Ask::StockVault => Some(Change::StockVaulted { count }),
-        _ => None,
-    }
-}
-
-/// Has the ledger note what a person did with a job's stock, and tells what became of it.
-pub(super) fn change_stock(
-    ledger: &Ledger,
-    what: Ask,
-    job: JobId,
-    count: u32,
-    actor: &str,
-    as_json: bool,
-    out: &mut dyn Write,
-) -> Result<(), Early> {
-    let changes = match change(what, count) {
-        Some(change) => vec![change],
-        None if (1..=TESTS_MAX).contains(&count) => {
-            let reader = ledger.reader()?;
-            let (stock, first) = (reader.stock(job)?, reader.next_blank(job)?);
-            if !stock.counted && first == 1 {
-                // Afterwards none could be issued any more: stock is counted from the first blank on.
-                let what = format!(
-                    "operator: refused: nobody issued blanks to {job} yet; say first how many lie in the hopper: cardwright \
-                     stock issue {job} N"
-                );
-                return Err(Failure::new(Exit::Denied, what).into());
-            }
-            if stock.counted && stock.hopper < i64::from(count) {
-                // All of them or none.
-                let what = format!(
-                    "operator: refused: {count} blanks, and by the book there are {} in the hopper",
-                    stock.hopper
-                );
-                return Err(Failure::new(Exit::Denied, what).into());
-            }
-            (first..).zip(0..count).map(|(blank, _)| Change::Tested { blank }).collect()
-        }
-        None => {
-            let what = format!("operator: {count} test cards: 1 to {TESTS_MAX} are noted at a time");
-            return Err(Failure::new(Exit::Usage, what).into());
-        }
-    };
-    let tickets = ledger.record_together(job, changes, &Context::by(actor));
-    let events = tickets.into_iter().map(crate::ledger::Ticket::wait).collect::<Result<Vec<_>, _>>()?;
-    tell(&events, as_json, out)
-}
-
-/// Has a shift begin.
-pub(super) fn shift(
-    ledger: &Ledger,
-    name: &str,
-    actor: &str,
-    as_json: bool,
-    out: &mut dyn Write,
-) -> Result<(), Early> {
-    let event = ledger.shift(name, Context::by(actor))?;
-    tell(&[event], as_json, out)
-}
-
-fn tell(events: &[LedgerEvent], as_json: bool, out: &mut dyn Write) -> Result<(), Early> {
-    if as_json {
-        return json(out, &events.iter().map(EventLine::from).collect::<Vec<_>>());
-    }
-    Ok(events.iter().try_for_each(|event| writeln!(out, "{}", text(event)))?)
-}
-
-/// Shows stock.
-pub(super) fn show(
-    reader: &Reader,
-    job: Option<JobId>,
-    shift: Option<&str>,
-    as_json: bool,
-    out: &mut dyn Write,
-) -> Result<(), Early> {
-    let jobs = match job {
-        Some(job) => vec![reader.stock(job)?],
-        None => reader.stocks()?,
-    };
-    let view = reader.shift(shift, job)?;
-    if let (None, Some(name)) = (&view, shift) {
-        return Err(Failure::new(Exit::NotFound, format!("operator: there was no shift {name:?}")).into());
-    }
-    if as_json {
-        return json(out, &Shown { jobs: &jobs, shift: view.as_ref() });
-    }
-    for stock in &jobs {
-        writeln!(out, "{}", stock.job)?;
-        if !stock.counted {
-            writeln!(out, "Stock     not counted: nobody issued blanks")?;
-            continue;
-        }
-        let mut line = String::new();
-        report::summary::write_stock(stock, &mut line).map_err(std::io::Error::other)?;
-        write!(out, "{line}")?;
-        writeln!(
-            out,
-            "          fed = {} in line + {} good + {} rejected + {} unknown + {} sample",
-            stock.in_line, stock.good, stock.rejected, stock.unknown, stock.sample
-        )?;
-    }
-    if let Some(shift) = &view {
-        print(shift, out)?;
-    }
-    Ok(())
-}
-
-fn print(shift: &ShiftView, out: &mut dyn Write) -> std::io::Result<()> {
-    let by = shift.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
-    let end = shift.ended.map_or_else(|| "now".to_owned(), rfc3339);
-    writeln!(out, "Shift     {} from {}{by} to {end}", shift.shift, rfc3339(shift.begun))?;
-    writeln!(
-        out,
-        "          {} at its beginning + {} issued = {} good + {} rejected + {} unknown + {} sample + {} returned + {} at \
-         its end (off {}); {} vaulted",
-        shift.opening.sum(),
-        shift.issued,
-        shift.good,
-        shift.rejected,
-        shift.unknown,
-        shift.sample,
-        shift.returned,
-        shift.closing.sum(),
-        shift.off,
-        shift.vaulted
-    )
 }

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
-use super::policy::{Ask, Situation};
+use super::policy::Situation;
 use crate::ledger::{Balance, JobId, JobState};
 use crate::pipeline::Tell;
+use crate::request::ActionKind;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -18,7 +19,7 @@ pub struct Queue {
     /// Cards that lie in the line are being asked.
     asking: bool,
     /// What one person asked for that takes two: about which job and records.
-    asked: BTreeMap<(Ask, JobId, String), Asked>,
+    asked: BTreeMap<(ActionKind, JobId, String), Asked>,
 }
 
 /// Who asked, when, and how the job stood: another person agrees to what both have seen.
@@ -55,7 +56,7 @@ impl Queue {
     /// What the policy has to know of a job. `records` are those that are asked about, empty for the job itself.
     pub fn situation(
         &self,
-        ask: Ask,
+        ask: ActionKind,
         job: JobId,
         records: &str,
         (state, balance): (JobState, &Balance),
@@ -88,7 +89,7 @@ impl Queue {
     /// Notes the first of two people.
     pub fn asked(
         &mut self,
-        ask: Ask,
+        ask: ActionKind,
         job: JobId,
         records: &str,
         (state, balance): (JobState, Balance),
@@ -100,7 +101,7 @@ impl Queue {
     }
 
     /// It was done: nobody waits for a second person any more. Gives the first one's name.
-    pub fn settled(&mut self, ask: Ask, job: JobId, records: &str) -> Option<String> {
+    pub fn settled(&mut self, ask: ActionKind, job: JobId, records: &str) -> Option<String> {
         self.asked.remove(&(ask.listed(), job, records.to_owned())).map(|asked| asked.by)
     }
 
@@ -175,29 +176,29 @@ mod tests {
         let (job, now) = (JobId(1), Instant::now());
         let (held, before) = (JobState::Held, Balance { queued: 2, ..Balance::default() });
         let mut queue = Queue::default();
-        queue.asked(Ask::Release, job, "", (held, before), "anna", now);
+        queue.asked(ActionKind::Release, job, "", (held, before), "anna", now);
         let by = |queue: &Queue, ask, state, balance: &Balance, later: u64| {
             let now = now + Duration::from_secs(later);
             queue.situation(ask, job, "", (state, balance), None, now).asked_by
         };
-        for ask in [Ask::Release, Ask::Resume] {
+        for ask in [ActionKind::Release, ActionKind::Resume] {
             assert_eq!(by(&queue, ask, held, &before, 899), Some("anna".into()));
         }
-        assert_eq!(by(&queue, Ask::Release, held, &before, 900), None);
-        assert_eq!(by(&queue, Ask::Cancel, held, &before, 1), None);
-        assert_eq!(by(&queue, Ask::Release, JobState::Open, &before, 1), None);
+        assert_eq!(by(&queue, ActionKind::Release, held, &before, 900), None);
+        assert_eq!(by(&queue, ActionKind::Cancel, held, &before, 1), None);
+        assert_eq!(by(&queue, ActionKind::Release, JobState::Open, &before, 1), None);
         let after = Balance { cancelled: 1, queued: 1, ..Balance::default() };
-        assert_eq!(by(&queue, Ask::Release, held, &after, 1), None);
+        assert_eq!(by(&queue, ActionKind::Release, held, &after, 1), None);
         // On the line it is another matter, asked of and decided anew.
         queue.push(job, "anna");
         let (stop, tell) = (crossbeam_channel::bounded(1).0, crossbeam_channel::bounded(1).0);
         assert!(queue.next(stop, tell).is_some());
-        assert_eq!(by(&queue, Ask::Release, held, &before, 1), None);
-        queue.asked(Ask::Cancel, job, "", (JobState::Open, before), "anna", now);
-        assert_eq!(by(&queue, Ask::Cancel, JobState::Open, &after, 1), Some("anna".into()));
+        assert_eq!(by(&queue, ActionKind::Release, held, &before, 1), None);
+        queue.asked(ActionKind::Cancel, job, "", (JobState::Open, before), "anna", now);
+        assert_eq!(by(&queue, ActionKind::Cancel, JobState::Open, &after, 1), Some("anna".into()));
         queue.left();
-        assert_eq!(by(&queue, Ask::Cancel, JobState::Open, &before, 1), None);
-        assert_eq!(queue.settled(Ask::Resume, job, ""), Some("anna".into()));
-        assert_eq!(by(&queue, Ask::Release, held, &before, 1), None);
+        assert_eq!(by(&queue, ActionKind::Cancel, JobState::Open, &before, 1), None);
+        assert_eq!(queue.settled(ActionKind::Resume, job, ""), Some("anna".into()));
+        assert_eq!(by(&queue, ActionKind::Release, held, &before, 1), None);
     }
 }

@@ -22,6 +22,7 @@ use super::{
 use crate::audit::{Checkpoint, Document, LedgerId, Place, Signature};
 use crate::exit::{Exit, Failure};
 use crate::ids::SpoolKeyName;
+use crate::threads::{self, ThreadRefused};
 
 /// The line that a host prints when it listens.
 pub const READY: &str = "ready";
@@ -259,15 +260,15 @@ impl HostProcess {
         let (Some(output), Some(errors)) = (output, errors) else {
             return Err(fail("has no output".into()));
         };
-        let complaint = listen_to(errors);
-        match wait_until_ready(output).recv_timeout(START_LIMIT) {
+        let complaint = listen_to(errors)?;
+        match wait_until_ready(output)?.recv_timeout(START_LIMIT) {
             Ok(()) => Ok(host),
             Err(mpsc::RecvTimeoutError::Timeout) => Err(fail("does not get ready; it was killed".into())),
             Err(mpsc::RecvTimeoutError::Disconnected) => {
                 let status = host.child.wait().map_err(|e| fail(format!("is lost: {e}")))?;
                 let said = complaint.join().unwrap_or_default();
                 let said = said.trim().trim_start_matches("error: ");
-                let exit = [Exit::KeyStore, Exit::KeyMismatch, Exit::Io]
+                let exit = [Exit::KeyStore, Exit::KeyMismatch, Exit::Io, Exit::Thread]
                     .into_iter()
                     .find(|exit| status.code() == Some(i32::from(*exit as u8)));
                 Err(match exit {
@@ -298,9 +299,9 @@ impl Drop for HostProcess {
 }
 
 /// Reports the line `ready`, then reads on, so that the host never waits for us.
-fn wait_until_ready(output: ChildStdout) -> mpsc::Receiver<()> {
+fn wait_until_ready(output: ChildStdout) -> Result<mpsc::Receiver<()>, ThreadRefused> {
     let (tell, told) = mpsc::channel();
-    std::thread::spawn(move || {
+    threads::start("hsm-ready", move || {
         let mut tell = Some(tell);
         for line in BufReader::new(output).lines() {
             let Ok(line) = line else { return };
@@ -311,13 +312,13 @@ fn wait_until_ready(output: ChildStdout) -> mpsc::Receiver<()> {
                 let _ = tell.send(());
             }
         }
-    });
-    told
+    })?;
+    Ok(told)
 }
 
 /// Passes what a host says on its error output to the log, and keeps its beginning.
-fn listen_to(errors: ChildStderr) -> JoinHandle<String> {
-    std::thread::spawn(move || {
+fn listen_to(errors: ChildStderr) -> Result<JoinHandle<String>, ThreadRefused> {
+    threads::start("hsm-log", move || {
         let mut kept = String::new();
         for line in BufReader::new(errors).lines().map_while(Result::ok) {
             tracing::warn!(target: "hsm-host", "{line}");

@@ -18,6 +18,7 @@ use super::soft::SoftHsm;
 use super::wire::{self, Answer, Frames, Reply, Request};
 use super::{Auditor, DataPart, Hsm, PlainCommand, Vault};
 use crate::exit::{Exit, Failure};
+use crate::threads;
 
 /// Connections at a time: a line has tens of threads that talk to the HSM.
 const MAX_CONNECTIONS: usize = 256;
@@ -68,12 +69,15 @@ pub fn serve(hsm: &SoftHsm, listener: &UnixListener) {
         open.fetch_add(1, Ordering::SeqCst);
         let slot = Slot(Arc::clone(&open));
         let hsm = hsm.clone();
-        // A thread that cannot start drops its stream: the client sees a closed connection.
-        let _ = std::thread::Builder::new().name("hsm-connection".into()).spawn(move || {
+        let started = threads::start("hsm-connection", move || {
             let _slot = slot;
             // Whatever ends a connection ends it for the client too; there is nobody else to tell.
             let _ = converse(hsm, stream);
         });
+        // It drops its stream: the client sees a closed connection.
+        if let Err(refused) = started {
+            tracing::warn!(%refused, "a connection to the HSM is closed at once");
+        }
     }
 }
 

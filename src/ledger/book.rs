@@ -387,7 +387,7 @@ impl JobBook {
             RecordState::Queued => {}
             RecordState::Remake if record.released => {}
             RecordState::Remake => return Err(Law::NotReleased),
-            is => return Err(Law::Record { is, needs: "QUEUED or a released REMAKE" }),
+            is => return Err(Law::Record { is, needs: "QUEUED or a released REMAKE".into() }),
         }
         new_attempt_allowed(record, shredded)?;
         if held {
@@ -554,7 +554,7 @@ impl JobBook {
         let record = self.record_mut(seq)?;
         let from = record.state;
         if !matches!(from, RecordState::Queued | RecordState::Remake) {
-            return Err(Law::Record { is: from, needs: "QUEUED or REMAKE" });
+            return Err(Law::Record { is: from, needs: "QUEUED or REMAKE".into() });
         }
         record.state = RecordState::Cancelled;
         record.released = false;
@@ -572,7 +572,7 @@ impl JobBook {
         let shredded = self.rejects_shredded;
         let record = self.record_mut(seq)?;
         if record.state != RecordState::Remake {
-            return Err(Law::Record { is: record.state, needs: "REMAKE" });
+            return Err(Law::Record { is: record.state, needs: "REMAKE".into() });
         }
         if record.released {
             return Err(Law::AlreadyReleased);

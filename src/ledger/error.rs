@@ -4,15 +4,18 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 use rusqlite::ffi::SQLITE_IOERR_SHORT_READ;
+use serde::{Deserialize, Serialize};
 
 use super::law::Law;
 use super::types::JobId;
 use crate::exit::{Exit, Failure};
 use crate::hsm::HsmError;
+use crate::threads::ThreadRefused;
 
 /// A ledger that cannot be used, or a change that it refuses. `Clone`, because a failed commit is told to everybody
 /// who waits.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "kebab-case")]
 pub enum LedgerError {
     /// The change is against a law; nothing else was disturbed.
     #[error("{job}{}: refused: {law}", seq.map(|s| format!(" record {s}")).unwrap_or_default())]
@@ -96,6 +99,15 @@ pub enum LedgerError {
     /// It was closed.
     #[error("the ledger is closed")]
     Closed,
+    /// The system gave no thread for the writer.
+    #[error("{0}")]
+    NoThread(ThreadRefused),
+    /// The thread that writes has died.
+    #[error(
+        "us: the thread that writes the ledger died, which is a bug: report it, and start again: cards that were under way are \
+         UNKNOWN then"
+    )]
+    WriterDied,
 }
 
 impl LedgerError {
@@ -144,37 +156,33 @@ fn sqlite_advice(error: &rusqlite::Error) -> String {
     format!("{error} (SQLite {code}); {next}")
 }
 
+impl LedgerError {
+    /// How a program ends that ends with this error.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Denied { law: Law::NoRecord, .. } | Self::NoJob(_) => Exit::NotFound,
+            Self::Denied { .. } | Self::Shift(_) => Exit::Denied,
+            Self::Seen { open: true, .. } => Exit::JobOpen,
+            Self::Seen { open: false, .. } => Exit::FileSeen,
+            Self::Auditor(error) => error.exit(),
+            Self::NotAJob(_) => Exit::FileFormat,
+            Self::InUse { .. }
+            | Self::Missing(_)
+            | Self::NotALedger(_)
+            | Self::Empty(_)
+            | Self::Moved(_)
+            | Self::Newer { .. }
+            | Self::Damaged(_)
+            | Self::Io { .. }
+            | Self::Closed => Exit::Ledger,
+            Self::NoThread(_) | Self::WriterDied => Exit::Thread,
+        }
+    }
+}
+
+/// The text without a command that helps: who shows a [`LedgerError`] itself derives that.
 impl From<LedgerError> for Failure {
     fn from(error: LedgerError) -> Self {
-        let (exit, next) = match &error {
-            LedgerError::Denied { job, seq, law } => {
-                let exit = if *law == Law::NoRecord { Exit::NotFound } else { Exit::Denied };
-                (exit, law.next(*job, *seq))
-            }
-            LedgerError::Seen { job, open: true } => {
-                (Exit::JobOpen, Some(format!("cardwright job show {job}, then cardwright job resume {job}")))
-            }
-            LedgerError::Seen { job, open: false } => {
-                (Exit::FileSeen, Some(format!("cardwright job report {job}")))
-            }
-            LedgerError::Auditor(error) => (error.exit(), None),
-            LedgerError::Shift(_) => (Exit::Denied, Some("cardwright stock show".to_owned())),
-            LedgerError::NotAJob(_) => (Exit::FileFormat, None),
-            LedgerError::NoJob(_) => (Exit::NotFound, Some("cardwright job list".to_owned())),
-            LedgerError::InUse { .. }
-            | LedgerError::Missing(_)
-            | LedgerError::NotALedger(_)
-            | LedgerError::Empty(_)
-            | LedgerError::Moved(_)
-            | LedgerError::Newer { .. }
-            | LedgerError::Damaged(_)
-            | LedgerError::Io { .. }
-            | LedgerError::Closed => (Exit::Ledger, None),
-        };
-        let message = match next {
-            Some(next) => format!("{error}; next: {next}"),
-            None => error.to_string(),
-        };
-        Self::new(exit, message)
+        Self::new(error.exit(), error.to_string())
     }
 }

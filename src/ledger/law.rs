@@ -1,9 +1,12 @@
-//! Why a change is refused: the laws of card accountability (DESIGN.md section 6), each with what to do instead.
+//! Why a change is refused: the laws of card accountability (DESIGN.md section 6), as values. Which command helps is for whoever shows them.
 
-use super::types::{AttemptState, JobId, RecordState};
+use serde::{Deserialize, Serialize};
+
+use super::types::{AttemptState, RecordState};
 
 /// The law that forbids a change.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "kebab-case")]
 pub enum Law {
     /// The job has no record of that sequence.
     #[error("the job has no such record")]
@@ -60,14 +63,14 @@ pub enum Law {
     ValueGiven,
     /// A name or text that does not fit into an event.
     #[error("its {0} is empty, too long for an event of the ledger, or holds control characters")]
-    NotWritable(&'static str),
+    NotWritable(std::borrow::Cow<'static, str>),
     /// The record is in the wrong state for the change.
     #[error("the record is {is}, and only {needs} allows this")]
     Record {
         /// Its state.
         is: RecordState,
         /// States that allow it.
-        needs: &'static str,
+        needs: std::borrow::Cow<'static, str>,
     },
     /// The record has no attempt that could change.
     #[error("no card was begun for this record")]
@@ -161,67 +164,4 @@ pub enum Law {
         /// Blanks in the hopper, where it is counted; below zero if more were fed than issued.
         hopper: i64,
     },
-}
-
-impl Law {
-    /// What a person does next, as a command where there is one. `None` where only the program can be at fault.
-    pub fn next(&self, job: JobId, seq: Option<u32>) -> Option<String> {
-        let card = |verb: &str| seq.map(|seq| format!("cardwright card {verb} {job} {seq}"));
-        match self {
-            Self::NotClosed => Some(format!("cardwright job close {job}")),
-            Self::NoRecord | Self::JobClosed | Self::AlreadyDeleted | Self::AlreadyDeleting => {
-                Some(format!("cardwright job show {job}"))
-            }
-            Self::JobHeld => Some(format!("cardwright job resume {job}")),
-            Self::Record { is: RecordState::Unknown, .. }
-            | Self::EarlierAttempt { is: AttemptState::Unknown, .. } => {
-                seq.map(|seq| format!("cardwright card resolve {job} {seq} --destroyed (or --good)"))
-            }
-            Self::EarlierAttempt { .. } => {
-                seq.map(|seq| format!("cardwright card resolve {job} {seq} --destroyed"))
-            }
-            Self::NotReleased => card("remake"),
-            Self::AlreadyReleased => Some(format!("cardwright job resume {job}")),
-            Self::Record { .. } | Self::Attempt { .. } | Self::NoAttempt => card("show"),
-            Self::Closing { queued, in_flight, remake, unknown, rejects, blanks, hopper } => {
-                Some(if *unknown > 0 {
-                    format!("cardwright card resolve {job} all --destroyed (or SEQ --good)")
-                } else if *rejects > 0 {
-                    format!("cardwright card resolve {job} all --destroyed")
-                } else if *remake > 0 {
-                    format!("cardwright card remake {job} all (or card cancel)")
-                } else if *queued > 0 {
-                    format!("cardwright job resume {job} (or cardwright card cancel {job} all)")
-                } else if *in_flight > 0 {
-                    format!("let the line finish; cardwright job show {job}")
-                } else if *blanks > 0 || *hopper == 0 {
-                    format!("clear the line; cardwright job show {job}")
-                } else if *hopper > 0 {
-                    format!("take them out of the hopper; cardwright stock return {job} {hopper}")
-                } else {
-                    format!(
-                        "find out who put them in; cardwright stock issue {job} {}",
-                        hopper.unsigned_abs()
-                    )
-                })
-            }
-            Self::UnderWay => Some(format!("let the line finish; cardwright job show {job}")),
-            Self::StockLate | Self::NoStock | Self::NotInHopper { .. } | Self::NotGood { .. } => {
-                Some(format!("cardwright stock show --job {job}"))
-            }
-            Self::RecordCount
-            | Self::StockNumber
-            | Self::ShiftName
-            | Self::CardRefTwice(_)
-            | Self::JobNotHeld
-            | Self::BlankNumber { .. }
-            | Self::BlankNotFree(_)
-            | Self::ChipSeen(_)
-            | Self::ChipKnown(_)
-            | Self::ValueGiven
-            | Self::NotDeleting
-            | Self::NotWritable(_)
-            | Self::Position { .. } => None,
-        }
-    }
 }

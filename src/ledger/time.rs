@@ -1,4 +1,4 @@
-//! Unix time as text: RFC 3339 in UTC with milliseconds. No time zones, no leap seconds, no parsing.
+//! Unix time as text: RFC 3339 in UTC with milliseconds. No time zones, no leap seconds.
 
 /// `2026-03-01T09:30:00.250Z` from Unix milliseconds. The date by Howard Hinnant's `civil_from_days`
 /// (<https://howardhinnant.github.io/date_algorithms.html>), for days from 1970 on.
@@ -18,9 +18,60 @@ pub fn rfc3339(unix_ms: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
 }
 
+/// The inverse of [`rfc3339`]: reads exactly what that writes, and nothing else.
+pub fn unix_ms(text: &str) -> Option<u64> {
+    let part = |range: std::ops::Range<usize>| text.get(range)?.parse::<u64>().ok();
+    let length = text.len().checked_sub("0000-00-00T00:00:00.000Z".len())?;
+    // A year has four digits or, after 9999, more.
+    let year: u64 = text.get(..length + 4)?.parse().ok()?;
+    let at = |place: usize| part(length + place..length + place + 2);
+    let (month, day) = (at(5)?, at(8)?);
+    let (hour, minute, second) = (at(11)?, at(14)?, at(17)?);
+    let ms = part(length + 20..length + 23)?;
+    let march_year = year.checked_sub(u64::from(month <= 2))?;
+    let march_month = if month > 2 { month - 3 } else { month + 9 };
+    let (era, year_of_era) = (march_year / 400, march_year % 400);
+    let day_of_year = (153 * march_month + 2) / 5 + day.checked_sub(1)?;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    let days = (era.checked_mul(146_097)?.checked_add(day_of_era)?).checked_sub(719_468)?;
+    let seconds = days.checked_mul(86_400)?.checked_add(hour * 3600 + minute * 60 + second)?;
+    let unix_ms = seconds.checked_mul(1000)?.checked_add(ms)?;
+    // Months beyond December, days beyond the month's last and foreign separators do not come back.
+    (rfc3339(unix_ms) == text).then_some(unix_ms)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::rfc3339;
+    use super::{rfc3339, unix_ms};
+
+    #[test]
+    fn a_time_is_read_as_it_was_written_and_not_otherwise() {
+        for ms in [
+            0,
+            1,
+            951_782_399_999,
+            951_782_400_000,
+            1_709_164_800_250,
+            4_107_542_400_007,
+            300_000_000_000_000,
+        ] {
+            assert_eq!(unix_ms(&rfc3339(ms)), Some(ms));
+        }
+        for wrong in [
+            "",
+            "2024-02-29",
+            "2023-02-29T00:00:00.000Z",
+            "2024-13-01T00:00:00.000Z",
+            "2024-02-29T24:00:00.000Z",
+            "2024-02-29 00:00:00.000Z",
+            "2024-02-29T00:00:00.000+",
+            "1969-12-31T23:59:59.999Z",
+            "+024-02-29T00:00:00.000Z",
+            "2024-02-29T00:00:00.\u{e4}0Z",
+        ] {
+            assert_eq!(unix_ms(wrong), None, "{wrong}");
+        }
+    }
 
     /// Seconds from GNU `date -u -d @N +%FT%TZ`.
     #[test]

@@ -3,26 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::event::{CardValue, ChipId, DataFate, JobProfiles, RunCounts};
+pub use crate::ids::JobId;
 use crate::ids::{CardRef, FileId, IssuerId, KekId, ProductName, SpoolKeyName};
 use crate::reason::ReasonWord;
-
-/// Number of a job in one ledger, from 1; written `J1`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct JobId(pub u32);
-
-impl std::fmt::Display for JobId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "J{}", self.0)
-    }
-}
-
-impl std::str::FromStr for JobId {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let digits = text.strip_prefix(['J', 'j']).unwrap_or(text);
-        digits.parse().map(Self).map_err(|_| format!("{text:?} is no job; jobs are written J1, J2 ..."))
-    }
-}
 
 /// A file that acceptance let in: becomes a job.
 #[derive(Debug, Clone)]

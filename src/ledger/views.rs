@@ -1,16 +1,15 @@
 //! What a reader of the ledger gets: jobs, cards, rejects, gaps. Serializable for `--json`; no PAN, no secret.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::event::LedgerEvent;
 use super::types::{AttemptState, Balance, JobId, JobState, RecordState, Stock};
 use crate::ids::SpoolKeyName;
 
 /// A job as it stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobView {
     /// Number.
-    #[serde(serialize_with = "as_text")]
     pub job: JobId,
     /// State.
     pub state: JobState,
@@ -41,24 +40,22 @@ pub struct JobView {
     /// Path of the spool.
     pub spool: String,
     /// Key that it is sealed with; none if it lies there in the clear.
-    #[serde(serialize_with = "as_name")]
     pub spool_key: Option<SpoolKeyName>,
     /// Its cardholder data was deleted.
     pub deleted: bool,
     /// The deletion of its cardholder data has begun.
     pub deleting: bool,
     /// Unix time in milliseconds at which the file became a job; in JSON as RFC 3339.
-    #[serde(serialize_with = "as_time")]
+    #[serde(with = "unix_time")]
     pub accepted: u64,
     /// Both balances.
     pub balance: Balance,
 }
 
 /// A record with all its attempts and events.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CardView {
     /// Job.
-    #[serde(serialize_with = "as_text")]
     pub job: JobId,
     /// Record.
     pub seq: u32,
@@ -70,13 +67,12 @@ pub struct CardView {
     pub released: bool,
     /// In order.
     pub attempts: Vec<AttemptView>,
-    /// Everything that happened to it, in order. Not in its JSON: `report::events` knows how events are written.
-    #[serde(skip)]
+    /// Everything that happened to it, in order.
     pub events: Vec<LedgerEvent>,
 }
 
 /// One record on one blank.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttemptView {
     /// From 1.
     pub attempt: u32,
@@ -97,10 +93,9 @@ pub struct AttemptView {
 }
 
 /// The attempt that a chip belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     /// Job.
-    #[serde(serialize_with = "as_text")]
     pub job: JobId,
     /// Record.
     pub seq: u32,
@@ -111,7 +106,7 @@ pub struct Holder {
 }
 
 /// A blank that was thrown out, lost or taken out as a sample, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RejectView {
     /// Record; none where the blank was not bound.
     pub seq: Option<u32>,
@@ -138,12 +133,12 @@ pub struct RejectView {
     /// Status word, hex.
     pub sw: Option<String>,
     /// Unix time in milliseconds; in JSON as RFC 3339.
-    #[serde(serialize_with = "as_time")]
+    #[serde(with = "unix_time")]
     pub ts: u64,
 }
 
 /// How many cards reached a state at a station.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StationCount {
     /// Module.
     pub module: String,
@@ -156,7 +151,7 @@ pub struct StationCount {
 }
 
 /// How the stack differs from the file.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StackView {
     /// Records whose first attempt freed its place in the stack, in file order.
     pub gaps: Vec<Gap>,
@@ -165,7 +160,7 @@ pub struct StackView {
 }
 
 /// A place in the stack that was freed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
     /// Record.
     pub seq: u32,
@@ -178,7 +173,7 @@ pub struct Gap {
 }
 
 /// A card that was made again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remade {
     /// Record.
     pub seq: u32,
@@ -191,10 +186,9 @@ pub struct Remade {
 }
 
 /// The stock of a job: issued = fed + in the hopper + returned; fed = in line + good + rejected + unknown + sample.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StockView {
     /// Job.
-    #[serde(serialize_with = "as_text")]
     pub job: JobId,
     /// Somebody issued blanks, so the hopper is counted.
     pub counted: bool,
@@ -218,7 +212,7 @@ pub struct StockView {
 }
 
 /// Blanks that are not used yet.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OnHand {
     /// In the hopper.
     pub hopper: i64,
@@ -235,17 +229,17 @@ impl OnHand {
 
 /// The stock of a shift: opening + issued = good + rejected + unknown + sample + returned + closing. What became of cards
 /// counts where it happened: an UNKNOWN card of the shift before that is found good is one less there and one more here.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShiftView {
     /// Name.
     pub shift: String,
     /// Who began it.
     pub by: Option<String>,
     /// When it began; in JSON as RFC 3339.
-    #[serde(serialize_with = "as_time")]
+    #[serde(with = "unix_time")]
     pub begun: u64,
     /// When the next one began.
-    #[serde(serialize_with = "as_time_if")]
+    #[serde(with = "unix_time_if")]
     pub ended: Option<u64>,
     /// On hand at its beginning.
     pub opening: OnHand,
@@ -269,18 +263,35 @@ pub struct ShiftView {
     pub off: i64,
 }
 
-fn as_text<S: serde::Serializer>(job: &JobId, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(job)
+/// Unix milliseconds as RFC 3339.
+mod unix_time {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use crate::ledger::time;
+
+    pub(super) fn serialize<S: Serializer>(unix_ms: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&time::rfc3339(*unix_ms))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        time::unix_ms(&text).ok_or_else(|| D::Error::custom("no time as RFC 3339 in UTC with milliseconds"))
+    }
 }
 
-fn as_time_if<S: serde::Serializer>(unix_ms: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_some(&unix_ms.map(super::time::rfc3339))
-}
+/// Unix milliseconds as RFC 3339, or null.
+mod unix_time_if {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-fn as_name<S: serde::Serializer>(key: &Option<SpoolKeyName>, serializer: S) -> Result<S::Ok, S::Error> {
-    key.map(|key| key.to_string()).serialize(serializer)
-}
+    use crate::ledger::time;
 
-fn as_time<S: serde::Serializer>(unix_ms: &u64, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&super::time::rfc3339(*unix_ms))
+    pub(super) fn serialize<S: Serializer>(unix_ms: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+        unix_ms.map(time::rfc3339).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+        let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+        let time = time::unix_ms(&text);
+        time.map(Some).ok_or_else(|| D::Error::custom("no time as RFC 3339 in UTC with milliseconds"))
+    }
 }

@@ -389,7 +389,7 @@ impl LedgerWriter {
         for (text, max, what) in [(&new.line, NAME_MAX, "line"), (&new.spool, PATH_MAX, "path of the spool")]
         {
             if codec::sound_text(text.as_bytes(), max).is_none() {
-                return Err(LedgerError::NotAJob(Law::NotWritable(what)));
+                return Err(LedgerError::NotAJob(Law::NotWritable(what.into())));
             }
         }
         if let Some((job, state)) = self.store.seen(new)? {
@@ -463,7 +463,7 @@ fn answer<T>(reply: ChangeReply<T>, result: Result<T, LedgerError>) {
 
 /// A context as an event can hold it. What is for people alone is cut; a fact that does not fit is refused.
 fn writable(context: Context) -> Result<Context, Law> {
-    codec::context_fits(&context).map_err(Law::NotWritable)?;
+    codec::context_fits(&context).map_err(|what| Law::NotWritable(what.into()))?;
     let detail = context.detail.as_deref().and_then(|detail| codec::tidied(detail, DETAIL_MAX));
     Ok(Context { detail, ..context })
 }
@@ -475,8 +475,8 @@ fn tidied(change: &Change) -> Result<Change, Law> {
             let compared = codec::tidied(compared, COMPARED_MAX).unwrap_or_default();
             Ok(Change::Verified { seq: *seq, compared })
         }
-        Change::ValueGiven { value, .. } if !value.is_sound() => Err(Law::NotWritable("value")),
-        Change::Ran(counts) if !codec::counts_fit(counts) => Err(Law::NotWritable("counts")),
+        Change::ValueGiven { value, .. } if !value.is_sound() => Err(Law::NotWritable("value".into())),
+        Change::Ran(counts) if !codec::counts_fit(counts) => Err(Law::NotWritable("counts".into())),
         change => Ok(change.clone()),
     }
 }

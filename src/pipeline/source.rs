@@ -10,6 +10,7 @@ use crossbeam_channel::{Receiver, Sender};
 use crate::hsm::{Handle, Hsm, HsmError, VerifyRequest};
 use crate::ids::{FileId, IssuerId};
 use crate::modules::{Blame, Checked, Fault, Work, crosscheck};
+use crate::panics::{contained, ends_well};
 use crate::profile::Product;
 use crate::reason::ReasonWord;
 use crate::record::chip::ChipSection;
@@ -59,8 +60,17 @@ pub struct Source {
 }
 
 impl Source {
-    /// Serves until the dispatcher hangs up.
-    pub fn run(mut self, asks: &Receiver<Ask>, prepared: &Sender<Prepared>) {
+    /// Serves until the dispatcher hangs up. If it dies, nothing more is prepared, which the end of `prepared` says.
+    pub fn run(mut self, asks: &Receiver<Ask>, prepared: Sender<Prepared>) {
+        if !ends_well(|| self.serve(asks, &prepared)) {
+            drop(prepared);
+            // The connection to the HSM stays open while cards are under way: with it, the HSM would forget what it verified
+            // for them.
+            asks.iter().for_each(drop);
+        }
+    }
+
+    fn serve(&mut self, asks: &Receiver<Ask>, prepared: &Sender<Prepared>) {
         for ask in asks {
             match ask {
                 Ask::Next(seq) => {
@@ -79,7 +89,8 @@ impl Source {
     fn prepare(&mut self, seq: u32, hsm_calls: &mut u32) -> Result<Arc<Work>, Unready> {
         let record = self.spool.read(seq).map_err(|e| Unready::Spool(e.to_string()))?;
         let applications = self.verify(&record, hsm_calls).map_err(Unready::Fault)?;
-        let agreed = match crosscheck::agreed(&record, &applications) {
+        let agreed = contained(|| crosscheck::agreed(&record, &applications));
+        let agreed = match agreed.unwrap_or_else(|| Err(data_fault("its parts cannot be compared".into()))) {
             Ok(agreed) => agreed,
             Err(fault) => {
                 // Verified for nothing: this card will not be made.

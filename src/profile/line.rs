@@ -42,7 +42,7 @@ pub struct Line {
     pub keys: Keys,
     /// What takes two people, in the daemon.
     #[serde(default)]
-    pub two_people: std::collections::BTreeSet<crate::daemon::policy::Ask>,
+    pub two_people: std::collections::BTreeSet<crate::request::ActionKind>,
     /// Days after its closing for which a job's cardholder data are kept; 0: they are deleted when it is closed.
     #[serde(default = "month")]
     pub retention_days: u32,

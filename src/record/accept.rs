@@ -51,17 +51,16 @@ pub struct Accepted {
     pub spool: PathBuf,
 }
 
-/// Copies the file at `path` to `spool_path`, sealed, while checking it. The spool's directory is made if it is missing, and
+/// Copies the input, from where it stands to its end, to `spool_path`, sealed, while checking it. The spool's directory is made if it is missing, and
 /// must belong to us and be closed to others. After an error nothing of the copy remains; a file that exists at
 /// `spool_path` is an error and is left alone.
 pub fn accept(
-    path: &Path,
+    input: File,
     spool_path: &Path,
     limits: Limits,
     checks: &mut dyn Checks,
     sealer: &mut dyn Sealer,
 ) -> Result<Accepted, FileError> {
-    let input = open_input(path)?;
     let mut part = Part::create(spool_path)?;
     let sealing = Sealing::begin(&mut part.file, sealer);
     let mut sealing = sealing.map_err(|e| part.unwritten(e))?;

@@ -22,6 +22,7 @@ pub use rules::Scratch;
 pub use view::{ApplicationView, walk};
 
 use crate::ids::{Aid, CardRef, Dgi, KekId, SecLevel};
+use crate::panics::contained;
 
 /// The CHP section of a record.
 pub struct ChipSection {
@@ -158,6 +159,10 @@ impl ChipSection {
     /// Reads and checks the data of a CHP section. What needs the record or the product is checked apart:
     /// [`Self::check_crn`], [`Application::check_protection`].
     pub fn parse(data: &[u8]) -> Result<Self, ChipError> {
+        contained(|| Self::read(data)).unwrap_or(Err(ChipError { at: 0, fault: ChipFault::Unreadable }))
+    }
+
+    fn read(data: &[u8]) -> Result<Self, ChipError> {
         let mut applications = Vec::new();
         let crn = walk(data, &mut Scratch::default(), |application| {
             applications.push(application.to_application()?);

@@ -29,10 +29,8 @@ use super::withheld::shown;
 use crate::audit::LedgerId;
 use crate::exit::{Exit, Failure};
 use crate::hsm::{HsmInfo, KmcInfo};
-use crate::ledger::{
-    AttemptState, EventFact, JobId, JobMark, JobState, JobView, LedgerEvent, Reader, RecordState,
-    StationCount, Stock, rfc3339,
-};
+use crate::ledger::{AttemptState, JobId, JobState, Reader, RecordState, StationCount, Stock, rfc3339};
+use crate::ledger::{EventFact, JobMark, LedgerEvent};
 use crate::modules::sections::Fulfilment;
 
 /// What `fulfilment_data` says where a return file has them.
@@ -93,16 +91,6 @@ fn keys(hsm: &HsmInfo, kek: &str, kmcs: &[String]) -> Vec<KeyUsed> {
         .collect()
 }
 
-/// Refuses a job that has no papers yet.
-pub fn closed(view: &JobView) -> Result<(), Failure> {
-    if view.state == JobState::Closed {
-        return Ok(());
-    }
-    let (job, state) = (view.job, view.state);
-    let what = format!("{job} is {state}: only a CLOSED job has papers; next: cardwright job report {job}");
-    Err(Failure::new(Exit::Denied, what))
-}
-
 impl std::fmt::Display for KeyUsed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {} KCV {}", self.label, self.id, self.kcv)
@@ -110,10 +98,9 @@ impl std::fmt::Display for KeyUsed {
 }
 
 impl CloseOut {
-    /// Of a closed job; `readable`: what was accepted is there. The error says what is in the way.
+    /// Of a CLOSED job, which the caller has made sure of; `readable`: what was accepted is there. The error says what is in the way.
     pub fn build(reader: &Reader, job: JobId, readable: bool, hsm: &HsmInfo) -> Result<Self, Failure> {
         let view = reader.job(job)?;
-        closed(&view)?;
         let kmcs = reader.kmcs(job)?;
         let counts = reader.run_counts(job)?;
         let worked =

@@ -8,11 +8,12 @@ pub mod closeout;
 pub mod events;
 pub mod progress;
 pub mod summary;
+pub mod summary_text;
 mod withheld;
 
 pub use events::EventWriter;
 pub use progress::{Progress, Shown};
-pub use summary::{Places, RunStats, StationStats, Summary};
+pub use summary::{Places, RunStats, StationStats, Summary, SummaryWithNext};
 
 /// Stands on everything that a simulated line made.
 pub const SIMULATED: &str = "SIMULATED";

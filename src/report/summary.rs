@@ -1,16 +1,17 @@
-//! The report of a job: what the ledger says, and what a run measured. For people as text, for programs as JSON.
+//! The report of a job: what the ledger says, and what a run measured. For programs as JSON.
+//!
+//! Not here: its text for people (`summary_text`).
 
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::events::cause;
 use crate::exit::{Exit, Failure};
 use crate::ledger::{
-    Balance, Gap, JobId, JobState, JobView, Law, LedgerError, Reader, RejectView, Remade, Stock, StockView,
+    Balance, Gap, JobId, JobState, JobView, Law, LedgerError, Reader, RejectView, Remade, StockView,
 };
 
 /// What a run measured.
@@ -44,7 +45,7 @@ pub struct Cpu {
 }
 
 /// What one station did in a run.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StationStats {
     /// Its module.
     pub module: String,
@@ -61,10 +62,10 @@ pub struct StationStats {
 }
 
 /// Where things are.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Places {
     /// The ledger; a close-out names it otherwise.
-    #[serde(skip_serializing_if = "is_nowhere")]
+    #[serde(default, skip_serializing_if = "is_nowhere")]
     pub ledger: PathBuf,
     /// The event stream, if one was written.
     pub events: Option<PathBuf>,
@@ -79,7 +80,7 @@ fn is_nowhere(path: &Path) -> bool {
 }
 
 /// The figures of a run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunFigures {
     /// Cards that left the line, good or not.
     pub cards: u64,
@@ -112,7 +113,7 @@ pub struct RunFigures {
 }
 
 /// A report.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// No card of this report is real.
     pub simulated: bool,
@@ -132,11 +133,19 @@ pub struct Summary {
     pub remakes: Vec<Remade>,
     /// Places in the stack that were freed.
     pub gaps: Vec<Gap>,
-    /// What a person does next; none when the job is closed.
-    pub next: Option<String>,
     /// Where things are.
     #[serde(flatten)]
     pub places: Places,
+}
+
+/// A report as people save and print it.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct SummaryWithNext<'a> {
+    /// The report.
+    #[serde(flatten)]
+    pub summary: &'a Summary,
+    /// What a person does next, in words; none when the job is closed.
+    pub next: Option<&'a str>,
 }
 
 impl Summary {
@@ -159,7 +168,6 @@ impl Summary {
             simulated: view.simulated,
             records_off: off(view.balance.records_off()),
             blanks_off: off(view.balance.blanks_off()),
-            next: next(&view, &rejects, stock.as_ref()),
             stock,
             run: run.map(RunFigures::from),
             rejects,
@@ -170,11 +178,31 @@ impl Summary {
         })
     }
 
-    /// Writes the report as JSON.
-    pub fn save(&self, path: &Path) -> Result<(), Failure> {
+    /// What stands against closing the job; `None` where nothing does: the job is COMPLETE, or CLOSED already.
+    pub fn stands_against(&self) -> Option<Law> {
+        let Balance { queued, in_flight, remake, unknown, blanks_in_line: blanks, .. } = self.job.balance;
+        let rejects = self.rejects.iter().filter(|r| r.to_destroy).count();
+        let rejects = u64::try_from(rejects).unwrap_or(u64::MAX);
+        let hopper = self.stock.as_ref().map_or(0, |stock| stock.hopper);
+        let nothing = [queued, in_flight, remake, unknown, blanks, rejects] == [0; 6] && hopper == 0;
+        let closed = self.job.state == JobState::Closed;
+        (!nothing && !closed).then_some(Law::Closing {
+            queued,
+            in_flight,
+            remake,
+            unknown,
+            rejects,
+            blanks,
+            hopper,
+        })
+    }
+
+    /// Writes the report as JSON; `next`: what a person does next.
+    pub fn save(&self, next: Option<&str>, path: &Path) -> Result<(), Failure> {
         let failure = |e: std::io::Error| Failure::new(Exit::Io, format!("report {}: {e}", path.display()));
         let mut file = std::io::BufWriter::new(std::fs::File::create(path).map_err(failure)?);
-        serde_json::to_writer_pretty(&mut file, self).map_err(|e| failure(e.into()))?;
+        serde_json::to_writer_pretty(&mut file, &SummaryWithNext { summary: self, next })
+            .map_err(|e| failure(e.into()))?;
         file.write_all(b"\n").and_then(|()| file.flush()).map_err(failure)
     }
 }
@@ -222,208 +250,13 @@ fn off(value: i128) -> i64 {
 
 /// A count as a number to divide by; exact up to 2^53.
 #[allow(clippy::cast_precision_loss)]
-fn float(count: u64) -> f64 {
+pub(super) fn float(count: u64) -> f64 {
     count as f64
 }
 
 /// 0 where nothing was done.
 fn ratio(count: u64, per: f64) -> f64 {
     if per > 0.0 { float(count) / per } else { 0.0 }
-}
-
-/// What a person does next with a job.
-fn next(job: &JobView, rejects: &[RejectView], stock: Option<&StockView>) -> Option<String> {
-    let hopper = stock.map_or(0, |stock| stock.hopper);
-    let Balance { queued, in_flight, remake, unknown, blanks_in_line: blanks, .. } = job.balance;
-    let rejects = u64::try_from(rejects.iter().filter(|r| r.to_destroy).count()).unwrap_or(u64::MAX);
-    if job.state == JobState::Closed {
-        return None;
-    }
-    if [queued, in_flight, remake, unknown, blanks, rejects] == [0; 6] && hopper == 0 {
-        return Some(format!("cardwright job close {}", job.job));
-    }
-    Law::Closing { queued, in_flight, remake, unknown, rejects, blanks, hopper }.next(job.job, None)
-}
-
-impl std::fmt::Display for Summary {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mark = super::mark(&self.job);
-        if let Some(mark) = mark {
-            writeln!(f, "*** {mark}: no card of this report is for a cardholder ***")?;
-        }
-        write_job(&self.job, f)?;
-        if let Some(stock) = &self.stock {
-            write_stock(stock, f)?;
-        }
-        if let Some(run) = &self.run {
-            write_run(run, f)?;
-        }
-        write_list(f, "Rejected or lost", &self.rejects, write_reject)?;
-        write_list(f, "Gaps in the stack", &self.gaps, |gap, f| {
-            write!(
-                f,
-                "record {} {}, {}, behind position {}",
-                gap.seq, gap.card_ref, gap.state, gap.after_position
-            )
-        })?;
-        write_list(f, "Remakes", &self.remakes, |r, f| {
-            write!(f, "record {} {}, attempt {}, position {}", r.seq, r.card_ref, r.attempt, r.position)
-        })?;
-        writeln!(f, "Ledger    {}", self.places.ledger.display())?;
-        let places =
-            [("Events", &self.places.events), ("Dumps", &self.places.dumps), ("Report", &self.places.report)];
-        for (name, place) in places {
-            if let Some(place) = place {
-                writeln!(f, "{name:<9} {}", place.display())?;
-            }
-        }
-        if let Some(next) = &self.next {
-            writeln!(f, "Next      {next}")?;
-        }
-        if let Some(mark) = mark {
-            writeln!(f, "*** {mark} ***")?;
-        }
-        Ok(())
-    }
-}
-
-/// The job's name, state and both balances.
-pub fn write_job(job: &JobView, f: &mut dyn std::fmt::Write) -> std::fmt::Result {
-    let b = &job.balance;
-    writeln!(
-        f,
-        "Job       {} {}{}: file {} of {}, product {}",
-        job.job,
-        job.state,
-        job.held_for.as_ref().map(|why| format!(" ({why})")).unwrap_or_default(),
-        job.file_id,
-        job.issuer_id,
-        job.product
-    )?;
-    if let Some(detail) = &job.held_detail {
-        writeln!(f, "          held: {detail}")?;
-    }
-    writeln!(f, "          line {}, KEK {}, SHA-256 {}", job.line, job.kek, job.digest)?;
-    if job.deleted {
-        writeln!(f, "          its cardholder data are deleted")?;
-    }
-    writeln!(
-        f,
-        "Records   {} = {} queued + {} in flight + {} good + {} remake + {} unknown + {} cancelled (off {})",
-        b.records,
-        b.queued,
-        b.in_flight,
-        b.good,
-        b.remake,
-        b.unknown,
-        b.cancelled,
-        b.records_off()
-    )?;
-    writeln!(
-        f,
-        "Blanks    {} fed = {} in line + {} good + {} rejected + {} unknown + {} returned + {} sample (off {})",
-        b.blanks_fed,
-        b.blanks_in_line,
-        b.blanks_good,
-        b.blanks_rejected,
-        b.blanks_unknown,
-        b.blanks_returned,
-        b.blanks_sample,
-        b.blanks_off()
-    )
-}
-
-/// The stock of a job.
-pub fn write_stock(stock: &StockView, f: &mut dyn std::fmt::Write) -> std::fmt::Result {
-    let Stock { issued, returned, vaulted } = stock.stock;
-    writeln!(
-        f,
-        "Stock     {issued} issued = {} fed + {} in the hopper + {returned} returned; {vaulted} of {} good in the vault",
-        stock.fed, stock.hopper, stock.good
-    )
-}
-
-fn write_run(run: &RunFigures, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-    writeln!(
-        f,
-        "Speed     {} cards in {:.1} s, {:.0} cards per hour",
-        run.cards, run.elapsed, run.cards_per_hour
-    )?;
-    writeln!(
-        f,
-        "HSM       {} calls, {:.2} per card, {:.2} per application ({} applications)",
-        run.hsm_calls, run.hsm_calls_per_card, run.hsm_calls_per_application, run.applications
-    )?;
-    writeln!(f, "Commands  {} to chips, {:.1} per card", run.commands, run.commands_per_card)?;
-    let per_card = if run.cards > 0 {
-        format!(
-            ", {:.2} ms per card",
-            (run.cpu_controller_s + run.cpu_hsm_host_s) * 1000.0 / float(run.cards)
-        )
-    } else {
-        String::new()
-    };
-    writeln!(
-        f,
-        "CPU       controller {:.2} s, HSM host {:.2} s{per_card}",
-        run.cpu_controller_s, run.cpu_hsm_host_s
-    )?;
-    for (title, counts) in [("Modules", &run.modules), ("Stations", &run.stations)] {
-        for (name, count) in counts {
-            let StationStats { cards, faults, busy_ms, outages, out_ms, .. } = count;
-            write!(f, "{title:<9} {name}: {cards} cards, {faults} faults, busy {busy_ms} ms")?;
-            if *outages > 0 {
-                write!(f, ", {outages} times out of service, {out_ms} ms")?;
-            }
-            writeln!(f)?;
-        }
-    }
-    Ok(())
-}
-
-fn write_reject(reject: &RejectView, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-    match (reject.seq, &reject.card_ref, reject.attempt) {
-        (Some(seq), Some(card_ref), Some(attempt)) => {
-            write!(f, "record {seq} {card_ref}, attempt {attempt}")?;
-        }
-        _ => write!(f, "unbound")?,
-    }
-    if let Some(blank) = &reject.blank {
-        write!(f, ", blank {blank}")?;
-    }
-    if let Some(station) = reject.station.as_ref().or(reject.module.as_ref()) {
-        write!(f, ", {station}")?;
-    }
-    let texts = [&reject.reason, &reject.header, &reject.sw, &reject.detail].map(|t| t.as_deref());
-    let [reason, header, sw, detail] = texts;
-    if let Some(cause) = cause(reason, header, sw, detail) {
-        write!(f, ": {cause}")?;
-    }
-    if let Some(state) = reject.state {
-        write!(f, "; {state}")?;
-    }
-    if reject.to_destroy {
-        write!(f, ", to be destroyed")?;
-    }
-    Ok(())
-}
-
-fn write_list<T>(
-    f: &mut std::fmt::Formatter<'_>,
-    title: &str,
-    list: &[T],
-    write: impl Fn(&T, &mut std::fmt::Formatter<'_>) -> std::fmt::Result,
-) -> std::fmt::Result {
-    if list.is_empty() {
-        return Ok(());
-    }
-    writeln!(f, "{title}: {}", list.len())?;
-    for one in list {
-        write!(f, "  ")?;
-        write(one, f)?;
-        writeln!(f)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -482,7 +315,8 @@ mod tests {
         let reader = ledger.reader().unwrap();
         let places = Places { ledger: path.clone(), dumps: Some("dumps".into()), ..Places::default() };
         let summary = Summary::build(&reader, job, Some(stats()), places).unwrap();
-        let text = summary.to_string();
+        let next = Some("destroy it");
+        let text = SummaryWithNext { summary: &summary, next }.to_string();
         for part in [
             "Records   3 = 1 queued + 0 in flight + 1 good + 1 remake + 0 unknown + 0 cancelled (off 0)",
             "Blanks    3 fed = 0 in line + 1 good + 1 rejected + 0 unknown + 1 returned + 0 sample (off 0)",
@@ -495,13 +329,17 @@ mod tests {
             "record 2 F-2, attempt 1, blank #2, stripe-1: stripe-read-back; REJECTED, to be destroyed",
             "record 2 F-2, REMAKE, behind position 1",
             "Dumps     dumps",
-            "Next      cardwright card resolve J1 all --destroyed",
+            "Next      destroy it",
         ] {
             assert!(text.contains(part), "no {part:?} in\n{text}");
         }
         assert!(!text.contains("SIMULATED"));
         let saved = directory.path().join("report.json");
-        summary.save(&saved).unwrap();
+        assert!(matches!(
+            summary.stands_against(),
+            Some(Law::Closing { queued: 1, remake: 1, rejects: 1, .. })
+        ));
+        summary.save(next, &saved).unwrap();
         let json: serde_json::Value = serde_json::from_slice(&std::fs::read(saved).unwrap()).unwrap();
         assert_eq!(json["job"]["balance"]["blanks_fed"], 3);
         assert_eq!(json["run"]["modules"]["chip"]["cards"], 5);
@@ -509,7 +347,7 @@ mod tests {
         assert_eq!(json["run"]["modules"]["chip"]["out_ms"], 250);
         assert_eq!((&json["run"]["cpu_hsm_host_s"], &json["run"]["commands"]), (&0.03.into(), &90.into()));
         assert_eq!((&json["records_off"], &json["simulated"]), (&0.into(), &false.into()));
-        assert_eq!(summary.save(Path::new("/no/such/directory/r")).unwrap_err().exit, Exit::Io);
+        assert_eq!(summary.save(next, Path::new("/no/such/directory/r")).unwrap_err().exit, Exit::Io);
     }
 
     #[test]
@@ -528,9 +366,8 @@ mod tests {
         let ledger = Ledger::open(&path).unwrap();
         let job = ledger.new_job(file("F", 3)).unwrap().job;
         let reader = ledger.reader().unwrap();
-        assert!(
-            Summary::build(&reader, job, None, Places::default()).unwrap().to_string().contains("SIMULATED")
-        );
+        let summary = Summary::build(&reader, job, None, Places::default()).unwrap();
+        assert!(SummaryWithNext { summary: &summary, next: None }.to_string().contains("SIMULATED"));
         crate::ledger::tests::tamper(&path, "UPDATE balance SET good = 1, queued = 2");
         let damaged = Summary::build(&reader, job, None, Places::default());
         assert!(matches!(damaged, Err(LedgerError::Damaged(_))));

@@ -171,7 +171,7 @@ fn copy_all(from: &Path, to: &Path) {
 
 fn closed(daemon: &Daemon<'_>) {
     daemon.ok("job release J1");
-    daemon.until("J1", |shown| shown["state"] == "CLOSED");
+    daemon.closed("J1");
 }
 
 fn files(directory: &Path) -> Vec<PathBuf> {

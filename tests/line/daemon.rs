@@ -131,6 +131,11 @@ impl<'a> Daemon<'a> {
         }
     }
 
+    /// Waits until a job is CLOSED.
+    pub fn closed(&self, job: &str) -> Value {
+        self.until(job, |shown| shown["state"] == "CLOSED")
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
     }
@@ -219,7 +224,7 @@ fn jobs_wait_for_their_release_and_are_made_in_turn() {
     daemon.ok("job release J2");
     daemon.ok("job release J1");
     for (job, records) in [("J1", 20), ("J2", 12)] {
-        let closed = daemon.until(job, |shown| shown["state"] == "CLOSED");
+        let closed = daemon.closed(job);
         assert_eq!((good(&closed), off(&closed)), (records, (0, 0)));
     }
     daemon.denied("job release J1", "closed");
@@ -308,7 +313,7 @@ fn after_a_kill_everything_is_held_and_a_supervisor_releases() {
     daemon.ok("card remake J1 all");
     daemon.denied("job resume J1", "supervisor looks at it");
     daemon.ok("job release J1");
-    let closed = daemon.until("J1", |shown| shown["state"] == "CLOSED");
+    let closed = daemon.closed("J1");
     assert_eq!((good(&closed), off(&closed)), (40, (0, 0)));
     daemon.signal(Signal::SIGTERM);
     assert_eq!(daemon.ends(), Some(0));
@@ -351,7 +356,7 @@ fn cards_are_asked_while_the_line_rests() {
     daemon.denied("card ask J2 1", "no card was begun");
     // The line goes on afterwards.
     daemon.ok("job resume J1");
-    let closed = daemon.until("J1", |shown| shown["state"] == "CLOSED");
+    let closed = daemon.closed("J1");
     assert_eq!((good(&closed), off(&closed)), (60, (0, 0)));
     daemon.denied("card ask J1 1", "closed");
     drop(daemon);

@@ -343,7 +343,7 @@ fn the_daemon_signs_papers_and_deletes_for_a_supervisor() {
     daemon.ok("job release J1");
     daemon.until("J1", |shown| good(shown) > 3);
     nothing_of(&known, &world);
-    daemon.until("J1", |shown| shown["state"] == "CLOSED");
+    daemon.closed("J1");
     daemon.ok("job papers J1 --out papers");
     for name in ["J1-report.json", "J1-report.html", "J1-return.jsonl"] {
         assert_eq!(genuine(&world, &format!("papers/{name}")), 0, "{name}");
@@ -476,7 +476,7 @@ fn what_is_due_is_deleted_by_the_daemon() {
     let daemon = Daemon::start_on(&world, "line.toml", "0", "1");
     daemon.ok("job submit job.cwf1");
     daemon.ok("job release J1");
-    daemon.until("J1", |shown| shown["state"] == "CLOSED");
+    daemon.closed("J1");
     assert_eq!(daemon.job("J1")["deleted"], false);
     daemon.signal(Signal::SIGTERM);
     assert_eq!(daemon.ends(), Some(0));

@@ -223,7 +223,7 @@ fn an_older_ledger_after_a_kill_is_refused() {
         std::fs::copy(from, to).unwrap();
     }
     daemon.ok("job release J1");
-    daemon.until("J1", |shown| shown["state"] == "CLOSED");
+    daemon.closed("J1");
     // What is signed is on its way to the HSM when the answer is here: let it look again.
     daemon.ok("job show J1");
     daemon.child.kill().unwrap();
@@ -351,7 +351,7 @@ fn a_lock_that_is_removed_under_a_running_line_stops_it() {
     settled(&world, &first);
     let daemon = Daemon::start(&world, "0", "2");
     daemon.ok("job release J1");
-    daemon.until("J1", |shown| shown["state"] == "CLOSED");
+    daemon.closed("J1");
     daemon.signal(Signal::SIGTERM);
     assert_eq!(daemon.ends(), Some(0));
     left_in_line(&world);

@@ -160,7 +160,11 @@ fn end(mut child: Child) {
     let _ = child.kill();
     if !ended_within(&mut child, REAP_TIME) {
         tracing::warn!(pid = child.id(), "a killed station host does not end yet");
-        thread::spawn(move || child.wait());
+        // Without a thread it stays a zombie, until this process ends.
+        let reap = thread::Builder::new().name("reaper".into()).spawn(move || child.wait());
+        if let Err(error) = reap {
+            tracing::warn!(%error, "nobody waits for it");
+        }
     }
 }
 

@@ -82,7 +82,7 @@ pub(super) fn pump(socket: UnixStream, (mut to, mut from): Ends) -> Result<(), H
         let _ = socket.shutdown(std::net::Shutdown::Both);
     };
     thread::scope(|scope| {
-        scope.spawn(|| {
+        let back = thread::Builder::new().name("device".into()).spawn_scoped(scope, || {
             let mut piece = [0; HOST_BODY_MAX];
             while !ended.load(Ordering::Relaxed) {
                 match from.receive(&mut piece, LOOK_INTERVAL) {
@@ -96,6 +96,10 @@ pub(super) fn pump(socket: UnixStream, (mut to, mut from): Ends) -> Result<(), H
                 }
             }
         });
+        if let Err(error) = back {
+            closed(&LinkError::Io(format!("the system gives the station host no thread: {error}")));
+            return Err(HostError::Io(error));
+        }
         let mut bytes = Vec::new();
         let outcome = loop {
             match message(&mut requests, &mut bytes, HOST_BODY_MAX) {

@@ -58,7 +58,7 @@ pub(super) fn check(connection: &Connection, version: u32) -> Result<(), LedgerE
     match differences_of(connection, usize::try_from(version).unwrap_or(usize::MAX))?.first() {
         None => Ok(()),
         Some(first) => Err(LedgerError::Damaged(format!(
-            "somebody else has changed its schema: {first}; `cardwright audit verify` names all"
+            "somebody else has changed its schema: {first}; an audit names every change"
         ))),
     }
 }

@@ -474,7 +474,7 @@ fn what_does_not_fit_into_an_event_is_refused_before_anything_changes() {
         (Context { reason: Some("r".repeat(41).into()), ..Context::default() }, "reason"),
     ] {
         let error = ledger.record(job, Change::Held, context).wait().unwrap_err();
-        let law = Law::NotWritable(what);
+        let law = Law::NotWritable(what.into());
         assert_eq!(error, LedgerError::Denied { job, seq: None, law });
     }
     assert_eq!(ledger.reader().unwrap().job(job).unwrap().state, JobState::Open);

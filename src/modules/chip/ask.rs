@@ -10,7 +10,7 @@
 //! What was compared is told, never a value. Between the first STORE DATA and the last an application looks as one that
 //! was never touched: that a card is not personalized does not say that nothing is in it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -31,7 +31,7 @@ const FCI: Tag = Tag(0x6F);
 const PROPRIETARY: Tag = Tag(0xA5);
 
 /// What one application says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
     /// AID, hex.
     pub aid: String,
@@ -44,7 +44,7 @@ pub struct Told {
 }
 
 /// How SELECT is answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Life {
     /// As a personalized application of this record answers.
@@ -58,19 +58,19 @@ pub enum Life {
 }
 
 /// What a record is, held against the file's.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// Its DGI.
     pub dgi: String,
     /// How it reads.
     pub reads: Read,
     /// Status word, where it is not readable.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sw: Option<String>,
 }
 
 /// How a record reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Read {
     /// As ordered.
@@ -82,7 +82,7 @@ pub enum Read {
 }
 
 /// What all of it comes to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HowFar {
     /// Every application that tells anything is personalized as ordered.

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use super::slot::{self, Slot};
 use crate::modules::sections::Graphics;
+use crate::panics::contained_or;
 use crate::picture::{self, Canvas};
 
 /// CR80 at 300 dpi: 85.60 × 53.98 mm.
@@ -100,6 +101,16 @@ impl Side {
         if let (Some(plain), true) = (&self.plain, filled.is_empty()) {
             return Ok(Zeroizing::new(plain.clone()));
         }
+        // One that panics costs the record whose texts and images it draws.
+        contained_or("cannot be drawn with these texts and images", || self.draw(graphics, filled))
+    }
+
+    /// Texts and images on the background, by libraries that lay out, draw and encode.
+    fn draw(
+        &self,
+        graphics: &Graphics<'_>,
+        filled: Vec<(&Slot, &[u8])>,
+    ) -> Result<Zeroizing<Vec<u8>>, String> {
         let layer = self.layer(|name| super::value(graphics, name))?;
         fits(layer.root())?;
         let mut card = Canvas(self.background.clone());

@@ -87,7 +87,7 @@ impl Dispatcher<'_> {
     }
 }
 
-fn output_context() -> Context {
+pub(super) fn output_context() -> Context {
     Context {
         station: Some("output".into()),
         module: Some("output".into()),

@@ -184,6 +184,8 @@ fn short(happening: &Happening) -> String {
         Happening::Found(fault) => format!("found: {}", fault.reason),
         Happening::Back => "back".into(),
         Happening::Stuck(fault) => format!("stuck: {}", fault.reason),
+        Happening::NotBound(_) => "not bound".into(),
+        Happening::Died => "died".into(),
     }
 }
 

@@ -123,7 +123,9 @@ fn files(place: &Place) -> Vec<String> {
 }
 
 fn refused(place: &Place, ask: &mut Ask) -> FileError {
-    let error = accept(&place.input, &place.spool, Limits::default(), ask, &mut Fake::new(1)).err().unwrap();
+    let accepted = open_input(&place.input)
+        .and_then(|input| accept(input, &place.spool, Limits::default(), ask, &mut Fake::new(1)));
+    let error = accepted.err().unwrap();
     assert_eq!(files(place), Vec::<String>::new(), "something of the spool remains");
     error
 }
@@ -132,8 +134,14 @@ fn refused(place: &Place, ask: &mut Ask) -> FileError {
 fn an_accepted_file_lies_in_the_spool_closed_to_others() {
     let (bytes, mut ask) = (good(), Ask::default());
     let place = place(&bytes);
-    let accepted =
-        accept(&place.input, &place.spool, Limits::default(), &mut ask, &mut Fake::new(1)).unwrap();
+    let accepted = accept(
+        open_input(&place.input).unwrap(),
+        &place.spool,
+        Limits::default(),
+        &mut ask,
+        &mut Fake::new(1),
+    )
+    .unwrap();
     let at_rest = fs::read(&place.spool).unwrap();
     for clear in bytes.windows(6) {
         assert!(!at_rest.windows(6).any(|window| window == clear), "something lies there in the clear");
@@ -196,8 +204,13 @@ fn a_crn_other_than_the_card_ref_is_refused() {
     for (crn, right) in [("CARD-1", true), ("CARD-2", false)] {
         let chip = Chip { crn: crn.into(), ..Chip::new(&[App::default()]) }.bytes();
         let place = place(&file(&[record(1, "CARD-1", &[("CHP", &chip)])]));
-        let accepted =
-            accept(&place.input, &place.spool, Limits::default(), &mut Ask::default(), &mut Fake::new(1));
+        let accepted = accept(
+            open_input(&place.input).unwrap(),
+            &place.spool,
+            Limits::default(),
+            &mut Ask::default(),
+            &mut Fake::new(1),
+        );
         assert_eq!(accepted.is_ok(), right, "{crn}");
     }
 }
@@ -205,12 +218,25 @@ fn a_crn_other_than_the_card_ref_is_refused() {
 #[test]
 fn an_accepted_file_is_never_overwritten() {
     let place = place(&good());
-    accept(&place.input, &place.spool, Limits::default(), &mut Ask::default(), &mut Fake::new(1)).unwrap();
+    accept(
+        open_input(&place.input).unwrap(),
+        &place.spool,
+        Limits::default(),
+        &mut Ask::default(),
+        &mut Fake::new(1),
+    )
+    .unwrap();
     let other = file(&[record(1, "OTHER", &[("EMB", b"e")])]);
     fs::write(&place.input, other).unwrap();
-    let error = accept(&place.input, &place.spool, Limits::default(), &mut Ask::default(), &mut Fake::new(1))
-        .err()
-        .unwrap();
+    let error = accept(
+        open_input(&place.input).unwrap(),
+        &place.spool,
+        Limits::default(),
+        &mut Ask::default(),
+        &mut Fake::new(1),
+    )
+    .err()
+    .unwrap();
     assert_eq!(error.exit(), Exit::Io);
     assert_eq!(files(&place), ["job-1.cwf"]);
     let digest: [u8; 32] = Sha256::digest(good()).into();
@@ -245,9 +271,14 @@ fn what_is_no_file_or_not_there_is_io() {
 
 fn accepted() -> (Place, Accepted) {
     let place = place(&good());
-    let accepted =
-        accept(&place.input, &place.spool, Limits::default(), &mut Ask::default(), &mut Fake::new(1))
-            .unwrap();
+    let accepted = accept(
+        open_input(&place.input).unwrap(),
+        &place.spool,
+        Limits::default(),
+        &mut Ask::default(),
+        &mut Fake::new(1),
+    )
+    .unwrap();
     (place, accepted)
 }
 
@@ -277,7 +308,14 @@ fn a_spool_with_another_digest_does_not_open() {
     fs::write(&place.spool, &other).unwrap();
     assert!(matches!(open(&place, &accepted.digest).err().unwrap().fault, FileFault::Spool));
     fs::remove_file(&place.spool).unwrap();
-    accept(&place.input, &place.spool, Limits::default(), &mut Ask::default(), &mut Fake::new(2)).unwrap();
+    accept(
+        open_input(&place.input).unwrap(),
+        &place.spool,
+        Limits::default(),
+        &mut Ask::default(),
+        &mut Fake::new(2),
+    )
+    .unwrap();
     assert!(matches!(open(&place, &accepted.digest).err().unwrap().fault, FileFault::Spool));
 }
 
@@ -312,9 +350,14 @@ fn a_large_spool_gives_what_was_accepted() {
         .collect();
     let bytes = file(&records);
     let place = place(&bytes);
-    let accepted =
-        accept(&place.input, &place.spool, Limits::default(), &mut Ask::default(), &mut Fake::new(1))
-            .unwrap();
+    let accepted = accept(
+        open_input(&place.input).unwrap(),
+        &place.spool,
+        Limits::default(),
+        &mut Ask::default(),
+        &mut Fake::new(1),
+    )
+    .unwrap();
     let mut spool = open(&place, &accepted.digest).unwrap();
     for sequence in [10, 1, 4, 4, 7, 2, 3, 10, 8, 5, 6, 9] {
         let read = spool.read(sequence).unwrap();
@@ -347,7 +390,13 @@ fn a_key_that_is_not_there_is_told_in_its_own_words() {
     assert_eq!((error.exit(), error.to_string().as_str()), (Exit::KeyStore, "no key"));
     fs::remove_file(&place.spool).unwrap();
     let mut without = Fake { gone: true, ..Fake::new(1) };
-    let error = accept(&place.input, &place.spool, Limits::default(), &mut Ask::default(), &mut without);
+    let error = accept(
+        open_input(&place.input).unwrap(),
+        &place.spool,
+        Limits::default(),
+        &mut Ask::default(),
+        &mut without,
+    );
     let error = error.err().unwrap();
     assert_eq!((error.exit(), error.to_string().as_str()), (Exit::KeyStore, "no key"));
     assert_eq!(files(&place), Vec::<String>::new());
@@ -362,7 +411,14 @@ fn a_record_changed_in_the_open_spool_is_not_used() {
         place(&file(&records))
     };
     let accepted = |place: &Place| {
-        accept(&place.input, &place.spool, Limits::default(), &mut Ask::default(), &mut Fake::new(1)).unwrap()
+        accept(
+            open_input(&place.input).unwrap(),
+            &place.spool,
+            Limits::default(),
+            &mut Ask::default(),
+            &mut Fake::new(1),
+        )
+        .unwrap()
     };
     let (right, wrong) = (with("CARD-1"), with("CARD-3"));
     let digest = accepted(&right).digest;

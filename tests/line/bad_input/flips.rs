@@ -4,13 +4,13 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use cardwright::audit::LedgerId;
-use cardwright::cli::accept::Rules;
+use cardwright::bureau::file_rules::Rules;
 use cardwright::hsm::soft::SoftHsm;
 use cardwright::hsm::store::Store;
 use cardwright::hsm::{Hsm, SpoolKey, VerifyRequest};
 use cardwright::profile::Line;
 use cardwright::record::chip::ChipSection;
-use cardwright::record::{Limits, Spool, accept, others_digest};
+use cardwright::record::{Limits, Spool, accept, open_input, others_digest};
 
 use super::file::{File, elements};
 use super::prepare;
@@ -42,7 +42,9 @@ impl Acceptance {
         let vault = Box::new(self.hsm.clone());
         let mut rules = Rules::new(&self.line, &mut self.hsm).unwrap();
         let mut key = SpoolKey::new(vault, LedgerId([1; 16])).unwrap();
-        let Ok(accepted) = accept(&input, &spool, Limits::default(), &mut rules, &mut key) else {
+        let Ok(accepted) =
+            accept(open_input(&input).unwrap(), &spool, Limits::default(), &mut rules, &mut key)
+        else {
             assert!(!spool.exists());
             return false;
         };

@@ -1,0 +1,102 @@
+//! Acceptance: an issuer's output file becomes a job, or is refused as a whole and leaves nothing behind.
+//!
+//! Not here: reading and copying the file (`record::accept`), the rules of profiles and keys (`file_rules`).
+
+use std::fs::File;
+use std::io::Seek;
+
+use super::file_rules::Rules;
+use super::opening::Bureau;
+use super::refusal::Refusal;
+use super::run_job::ReadyJob;
+use super::spool_folder::spool_path;
+use crate::exit::{Exit, Failure};
+use crate::hsm::client::Client;
+use crate::hsm::{Admission, Auditor, Realm, SpoolKey};
+use crate::ledger::JobProfiles;
+use crate::ledger::{LedgerError, NewJob};
+use crate::record::{Limits, Sealer, Spool, accept};
+
+impl Bureau {
+    /// Accepts a file, from its beginning: it is a job from then on. Returns it with the records whose card_refs were in
+    /// another file of the issuer.
+    pub fn accept(&self, mut file: File) -> Result<(ReadyJob, Vec<u32>), Refusal> {
+        // The asker may have read from it: the place in the file is shared with the asker's descriptor.
+        file.rewind().map_err(|e| Refusal::fault(Exit::Io, format!("file: it cannot be read: {e}")))?;
+        let spool_path = spool_path(self.ledger.path())?;
+        let mut hsm = self.connect()?;
+        let mut rules = Rules::new(&self.line, &mut hsm)?;
+        let ledger = self.ledger.reader()?.id()?;
+        let mut key = SpoolKey::new(Box::new(self.connect()?), ledger)?;
+        let accepted = match accept(file, &spool_path, Limits::default(), &mut rules, &mut key) {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                unused(key);
+                return Err(error.into());
+            }
+        };
+        let product =
+            rules.product().ok_or_else(|| Failure::new(Exit::Bug, "us: accepted without a Header"))?;
+        let new = NewJob {
+            issuer_id: accepted.header.issuer_id.clone(),
+            file_id: accepted.header.file_id.clone(),
+            product: accepted.header.product.clone(),
+            digest: accepted.digest,
+            kek: accepted.trailer.kek,
+            line: self.line.name.clone(),
+            rejects_shredded: self.shredded(),
+            rejects_marked: false,
+            profiles: JobProfiles {
+                line_digest: self.line.digest,
+                product_digest: product.digest,
+                chip_program: product.chip_program,
+                plan_ms: None,
+            },
+            simulated: self.simulation.on,
+            test_keys: self.realm == Realm::Test,
+            spool: spool_path.display().to_string(),
+            spool_key: Some(key.name()),
+            cards: accepted.cards,
+        };
+        // The HSM first: it is noted for this ledger, whose job it then becomes; after a crash between the two it is again.
+        let admission = Admission {
+            issuer_id: new.issuer_id.clone(),
+            file_id: new.file_id.clone(),
+            digest: new.digest,
+            ledger,
+        };
+        let admitted = Client::connect(&self.socket).and_then(|mut hsm| hsm.admit(&admission));
+        let accepted_job = match admitted {
+            Ok(()) => self.ledger.new_job(new).map_err(|error| self.seen(error)),
+            Err(error) => Err(error.into()),
+        };
+        let accepted_job = match accepted_job {
+            Ok(accepted) => accepted,
+            Err(refusal) => {
+                // A ledger that failed may have the job: what becomes of the copy is seen when it is opened next.
+                if refusal.exit() != Exit::Ledger {
+                    // A refused file leaves no copy behind; a copy that cannot be removed does no harm.
+                    let _ = std::fs::remove_file(&spool_path);
+                    unused(key);
+                }
+                return Err(refusal);
+            }
+        };
+        let spool = Spool::open(&spool_path, &accepted.digest, Some(Box::new(key)))?;
+        Ok((ReadyJob { id: accepted_job.job, spool, product }, accepted_job.seen_before))
+    }
+
+    fn seen(&self, error: LedgerError) -> Refusal {
+        match error {
+            LedgerError::Seen { job, open } => Refusal::FileSeen { job, open, line: self.named.clone() },
+            other => other.into(),
+        }
+    }
+}
+
+/// Nothing was made of what this key sealed. If it cannot be destroyed now, it is when the ledger is opened next.
+fn unused(key: SpoolKey) {
+    if let Err(error) = key.destroy() {
+        tracing::warn!(%error, "the key of a refused file stays");
+    }
+}

@@ -1,0 +1,67 @@
+//! What people decide about cards: each decision is one change of the ledger, whose laws let it pass or refuse it.
+//!
+//! Not here: who may decide (`daemon::policy`), throwing cards out of a line that runs (`daemon::server`).
+
+use super::outcome::{CardDecisions, Outcome};
+use super::refusal::{Refusal, Senseless};
+use crate::ids::JobId;
+use crate::ledger::{Change, Context, Ledger, LedgerError, Reader, RecordState};
+use crate::request::{CardDecision, Records};
+
+/// Has the ledger note a decision about records. Those that its laws let change are changed, and the others named.
+pub fn decide(
+    ledger: &Ledger,
+    job: JobId,
+    records: &Records,
+    decision: CardDecision,
+    actor: &str,
+) -> Result<Outcome, Refusal> {
+    if (decision, records) == (CardDecision::FoundGood, &Records::All) {
+        return Err(Refusal::Senseless(Senseless::AllFoundGood));
+    }
+    let reader = ledger.reader()?;
+    let sequences = match records.sequences(reader.job(job)?.records) {
+        Some(sequences) => sequences,
+        None => applicable(&reader, job, decision)?,
+    };
+    // All of them go to the writer before the first is waited for, so that they share commits.
+    let tickets: Vec<_> = sequences
+        .into_iter()
+        .map(|seq| (seq, ledger.record(job, change(decision, seq), Context::by(actor))))
+        .collect();
+    let mut done = CardDecisions { job, decision, changed: Vec::new(), refused: Vec::new() };
+    for (seq, ticket) in tickets {
+        match ticket.wait() {
+            Ok(event) => done.changed.push(event),
+            Err(error @ LedgerError::Denied { .. }) => done.refused.push((seq, error)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(Outcome::Decided(done))
+}
+
+/// The records that `all` means.
+fn applicable(reader: &Reader, job: JobId, decision: CardDecision) -> Result<Vec<u32>, LedgerError> {
+    match decision {
+        CardDecision::FoundGood => reader.in_state(job, RecordState::Unknown),
+        CardDecision::Destroyed => reader.to_destroy(job),
+        CardDecision::Remake => reader.unreleased(job),
+        CardDecision::Sample => reader.in_state(job, RecordState::Good),
+        CardDecision::Cancel => {
+            let mut both = reader.in_state(job, RecordState::Queued)?;
+            both.extend(reader.in_state(job, RecordState::Remake)?);
+            both.sort_unstable();
+            Ok(both)
+        }
+    }
+}
+
+fn change(decision: CardDecision, seq: u32) -> Change {
+    match decision {
+        CardDecision::FoundGood => Change::FoundGood { seq },
+        CardDecision::Destroyed => Change::Destroyed { seq },
+        CardDecision::Remake => Change::RemakeReleased { seq },
+        CardDecision::Cancel => Change::Cancelled { seq },
+        CardDecision::Sample => Change::Sampled { seq },
+    }
+}

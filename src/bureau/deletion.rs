@@ -1,0 +1,334 @@
+//! The end of a job's cardholder data: what a person has deleted, and what the daemon deletes when it is due.
+//!
+//! ```text
+//! tables proven, places looked at → papers that are missing → DELETING in the ledger → key destroyed → spool removed
+//!     → DELETED in the ledger → certificate
+//! ```
+//!
+//! Everything that can be refused is refused before the key is destroyed: tables that somebody changed, a spool outside of
+//! the ledger's own folder, papers of something else in the places of this job's. A spool or key that was lost does not keep
+//! a person from having the data deleted, but it keeps the daemon from doing so by itself.
+//!
+//! Deletion is idempotent: each step is durable before the next begins and does no harm when it is done again. After a
+//! crash, run it again; it completes, and writes a missing certificate.
+//!
+//! Not here: the texts of papers and certificate (`report`), when data are due (`Line::retention_days`).
+
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use nix::fcntl::OFlag;
+
+use super::key_host::Connect;
+use super::outcome::Deletion;
+use super::papers::JobPapers;
+use super::papers::folder::paper;
+use super::papers::seal::{Whose, look, sealed};
+use super::refusal::{Fault, Refusal, Senseless};
+use super::run_job::proven;
+use super::spool_folder::{spool_directory, spool_of};
+use crate::audit::Document;
+use crate::beside::beside;
+use crate::exit::{Exit, Failure};
+use crate::hsm::client::Client;
+use crate::hsm::{HsmError, Vault};
+use crate::ids::{JobId, SpoolKeyName};
+use crate::ledger::{
+    Change, Context, DataFate, JobMark, JobState, JobView, KeyFate, Law, Ledger, LedgerError, Reader,
+    SpoolFate, rfc3339,
+};
+use crate::profile::Line;
+use crate::reason::ReasonWord;
+use crate::report::certificate::Certificate;
+use crate::request::PaperName;
+
+const DAY: Duration = Duration::from_secs(86_400);
+/// Bytes overwritten at a time.
+const BLOCK: usize = 1 << 20;
+
+/// What there is of the key of a spool.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum KeyFound {
+    /// The spool lies in the clear.
+    None,
+    There,
+    /// The HSM host has never heard of it.
+    Missing,
+    /// An earlier try destroyed it.
+    Destroyed,
+}
+
+/// Deletes the cardholder data of a closed job. Papers and certificate go into `folder`, or into the ledger's own.
+pub fn delete(
+    ledger: &Ledger,
+    job: JobId,
+    by: Context,
+    connect: Connect<'_>,
+    folder: Option<&Path>,
+) -> Result<Deletion, Refusal> {
+    let reader = ledger.reader()?;
+    let view = reader.job(job)?;
+    if view.state != JobState::Closed {
+        return Err(LedgerError::Denied { job, seq: None, law: Law::NotClosed }.into());
+    }
+    proven(&reader, job)?;
+    let folder = folder.map_or_else(|| own_papers(ledger.path()), Path::to_owned);
+    let (mut vault, mut signer) = (connect()?, connect()?);
+    let mut papers;
+    let mut done = Deletion {
+        job,
+        before: view.deleted,
+        papers: Vec::new(),
+        unreadable: None,
+        key_missing: None,
+        spool_missing: None,
+        certificate: PathBuf::new(),
+    };
+    if view.deleted {
+        papers = JobPapers::new(job, reader.id()?, &folder, &mut signer)?;
+    } else {
+        let spool = own_spool(&reader, ledger.path(), &view)?;
+        let view = JobView { spool: spool.display().to_string(), ..view };
+        let key = key_of(&view, &mut vault)?;
+        let person = by.reason != Some(ReasonWord::Retention);
+        papers = JobPapers::new(job, reader.id()?, &folder, &mut signer)?;
+        papers.folder().nothing_yet(job, PaperName::Certificate)?;
+        write_missing(&reader, (&view, key), &mut papers, person, connect, &mut done)?;
+        let unreadable =
+            done.unreadable.is_some() && key == KeyFound::There && Path::new(&view.spool).exists();
+        // In the ledger before the key goes. A try that was cut short has said so already.
+        if !view.deleting {
+            ledger.record(job, Change::Deleting, by.clone()).wait()?;
+        }
+        let key = match view.spool_key {
+            Some(key) => destroyed(key, &mut vault, &mut done)?,
+            None => KeyFate::NoKey,
+        };
+        let spool = match (remove(&view)?, view.spool_key) {
+            (true, Some(_)) => SpoolFate::Removed,
+            (true, None) => SpoolFate::Overwritten,
+            (false, _) => {
+                done.spool_missing = Some(spool);
+                SpoolFate::Missing
+            }
+        };
+        let fate = DataFate { key, spool, unreadable };
+        ledger.record(job, Change::Deleted(fate), by).wait()?;
+    }
+    let certificate = Certificate::build(&reader, job)?;
+    done.certificate = papers.keep(PaperName::Certificate, &mut |out| {
+        let written = serde_json::to_writer_pretty(out, &certificate);
+        Ok(written.map_err(|e| Failure::new(Exit::Io, format!("certificate: {e}")))?)
+    })?;
+    Ok(done)
+}
+
+/// Copies papers of a deletion, with their seals, into open files: text and seal of each in turn.
+pub fn copy_papers(done: &Deletion, copies: &[PaperName], files: &[File]) -> Result<(), Refusal> {
+    if files.len() != 2 * copies.len() {
+        return Err(Refusal::Senseless(Senseless::Files(files.len(), 2 * copies.len())));
+    }
+    let folder = done.certificate.parent().unwrap_or(Path::new("."));
+    for (name, pair) in copies.iter().zip(files.chunks_exact(2)) {
+        let text = paper(folder, done.job, *name);
+        for (from, mut to) in [text.clone(), sealed(&text)].iter().zip(pair) {
+            let copied = File::open(from).and_then(|mut from| std::io::copy(&mut from, &mut to));
+            copied
+                .and_then(|_| to.sync_all())
+                .map_err(|e| Refusal::fault(Exit::Io, format!("papers: {}: {e}", from.display())))?;
+        }
+    }
+    Ok(())
+}
+
+/// Where a job's spool lies: directly in the ledger's own folder, whatever else somebody wrote into its row. Of a ledger that
+/// was moved with its folder it is looked for there. One that is nowhere is missing, which is no error.
+fn own_spool(reader: &Reader, ledger: &Path, view: &JobView) -> Result<PathBuf, Refusal> {
+    let job = view.job;
+    let named = Path::new(&view.spool);
+    let failed = |path: &Path, e: std::io::Error| {
+        Failure::new(Exit::Io, format!("us: {job}: {}: {e}", path.display()))
+    };
+    let folder = spool_directory(ledger)
+        .ok_or_else(|| Failure::new(Exit::Io, "the ledger's path cannot be resolved"))?;
+    let refused = |what: &str| Refusal::ForeignSpool {
+        job,
+        named: named.to_owned(),
+        what: what.to_owned(),
+        folder: folder.clone(),
+    };
+    let Some(name) = named.file_name().filter(|_| named.is_absolute()) else {
+        return Err(refused("which is the path of no file"));
+    };
+    let mut others = reader.jobs()?.into_iter().filter(|other| other.job != job && !other.deleted);
+    if let Some(other) = others.find(|other| Path::new(&other.spool).file_name() == Some(name)) {
+        return Err(refused(&format!("and {} as well", other.job)));
+    }
+    let own = match folder.canonicalize() {
+        Ok(own) => Some(own),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => return Err(failed(&folder, error).into()),
+    };
+    let there = match named.symlink_metadata() {
+        Ok(_) => true,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => false,
+        Err(error) => return Err(failed(named, error).into()),
+    };
+    if there {
+        let parent = named.parent().unwrap_or(Path::new("/"));
+        let parent = parent.canonicalize().map_err(|e| failed(parent, e))?;
+        if own.as_ref() != Some(&parent) {
+            return Err(refused("which does not lie in the folder of its spools"));
+        }
+    }
+    let path = own.as_ref().unwrap_or(&folder).join(name);
+    if path.symlink_metadata().is_ok_and(|about| about.is_symlink()) {
+        return Err(refused("where a symbolic link lies"));
+    }
+    Ok(path)
+}
+
+/// What there is of a spool's key. Keys that cannot be read now are not lost, and with them the papers tell more: nothing is
+/// done before they can be.
+fn key_of(view: &JobView, hsm: &mut Client) -> Result<KeyFound, Refusal> {
+    let Some(key) = view.spool_key else { return Ok(KeyFound::None) };
+    // Of no pieces: the key alone is looked for.
+    match hsm.unseal(key, 0, &[]) {
+        Ok(_) => Ok(KeyFound::There),
+        Err(HsmError::NoSpoolKey(..)) => Ok(KeyFound::Missing),
+        Err(HsmError::SpoolKeyDestroyed(_)) => Ok(KeyFound::Destroyed),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Ends a spool's key; returns what became of it. One that is not there is as good as destroyed, and is named as what it is.
+fn destroyed(key: SpoolKeyName, hsm: &mut Client, done: &mut Deletion) -> Result<KeyFate, Refusal> {
+    match hsm.destroy_spool(key) {
+        Ok(()) => Ok(KeyFate::Destroyed),
+        Err(error @ HsmError::NoSpoolKey(..)) => {
+            tracing::warn!(%error, "the spool is deleted without its key");
+            done.key_missing = Some((key.to_string(), error.to_string()));
+            Ok(KeyFate::Missing)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The return file carries what the spool says of each record, so it is written while the spool can be read. Where it
+/// cannot, a person may go on; the daemon may not.
+fn write_missing(
+    reader: &Reader,
+    (view, key): (&JobView, KeyFound),
+    papers: &mut JobPapers<'_>,
+    person: bool,
+    connect: Connect<'_>,
+    done: &mut Deletion,
+) -> Result<(), Refusal> {
+    let job = view.job;
+    let there = papers.there()?;
+    let told = there.without_fulfilment.is_none();
+    // An earlier try came as far as the key, or to where a spool in the clear is overwritten.
+    if there.all && (key == KeyFound::Destroyed || told && (person || key == KeyFound::None)) {
+        return Ok(());
+    }
+    let spool = match spool_of(view, Box::new(connect()?)) {
+        Ok(spool) => Some(spool),
+        Err(Refusal::Fault(fault)) if !person => return Err(Refusal::SpoolUnreadable { job, fault }),
+        Err(Refusal::Fault(Fault { exit: Exit::Io, message })) if Path::new(&view.spool).exists() => {
+            return Err(Refusal::fault(Exit::Io, message));
+        }
+        Err(Refusal::Fault(fault)) => {
+            // It is to be deleted, whatever is wrong with it.
+            tracing::warn!(%job, fault = fault.message, "the papers are written without what the spool says");
+            done.unreadable = Some(fault.message);
+            None
+        }
+        Err(refusal) => return Err(refusal),
+    };
+    if let (Some(paper), Some(_)) = (there.without_fulfilment, &spool) {
+        let what = format!(
+            "operator: {} says that the fulfilment data could not be read, and now they can; move it away with its .sig, and it \
+             is written anew",
+            paper.display()
+        );
+        return Err(Refusal::fault(Exit::Io, what));
+    }
+    if !there.all {
+        done.papers = papers.write(reader, spool, false)?;
+    }
+    Ok(())
+}
+
+/// Removes the spool, if there is one; one that lies there in the clear is overwritten before.
+fn remove(view: &JobView) -> Result<bool, Failure> {
+    let path = Path::new(&view.spool);
+    let failed = |e: std::io::Error| {
+        Failure::new(Exit::Io, format!("us: {}: spool {} cannot be removed: {e}", view.job, path.display()))
+    };
+    if view.spool_key.is_none() {
+        match OpenOptions::new().write(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(path) {
+            Ok(file) => overwrite(file).map_err(failed)?,
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    match std::fs::remove_file(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(failed(error)),
+    }
+    let folder = path.parent().unwrap_or(Path::new("."));
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
+    Ok(true)
+}
+
+fn overwrite(mut file: File) -> std::io::Result<()> {
+    let mut left = file.seek(SeekFrom::End(0))?;
+    file.rewind()?;
+    let zeros = vec![0; BLOCK];
+    while left > 0 {
+        let now = usize::try_from(left).unwrap_or(BLOCK).min(BLOCK);
+        file.write_all(zeros.get(..now).unwrap_or_default())?;
+        left -= u64::try_from(now).unwrap_or(left);
+    }
+    file.sync_all()
+}
+
+/// Where papers go that nobody asked for.
+pub fn own_papers(ledger: &Path) -> PathBuf {
+    beside(ledger, ".papers")
+}
+
+/// Jobs of a line whose data have been kept for as long as its profile says, and since when they are due; also one whose
+/// deletion for that reason was cut short before its certificate.
+pub fn due(ledger: &Ledger, line: &Line) -> Result<Vec<(JobId, String)>, Refusal> {
+    let reader = ledger.reader()?;
+    let directory = own_papers(ledger.path());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let kept = DAY.saturating_mul(line.retention_days);
+    let mut due = Vec::new();
+    for view in reader.jobs()? {
+        if view.state != JobState::Closed || view.line != line.name {
+            continue;
+        }
+        if view.deleted {
+            let deleted = reader.last_mark(view.job, JobMark::Deleted)?;
+            let by_us = deleted.is_some_and(|event| event.context.reason == Some(ReasonWord::Retention));
+            let whose = Whose { job: view.job, ledger: Some(reader.id()?), key: None };
+            let path = paper(&directory, view.job, PaperName::Certificate);
+            if !by_us || matches!(look(&path, Document::Certificate, whose), Ok(Some(_))) {
+                continue;
+            }
+        }
+        let Some(closed) = reader.last_mark(view.job, JobMark::Closed)? else { continue };
+        let since = Duration::from_millis(closed.ts).saturating_add(kept);
+        if view.deleted || since <= now {
+            let since = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+            due.push((view.job, rfc3339(since)));
+        }
+    }
+    Ok(due)
+}

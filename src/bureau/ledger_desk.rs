@@ -1,0 +1,76 @@
+//! What can be done with a ledger while no line runs on it, or beside the line that does: decisions, stock, closing, papers,
+//! deletion.
+//!
+//! Not here: what needs the line (`opening`), who may ask (`daemon`).
+
+use std::fs::File;
+
+use super::key_host::Connect;
+use super::outcome::Outcome;
+use super::refusal::{Refusal, Senseless};
+use super::{cards, deletion, ledger_proof, papers, stock, views};
+use crate::hsm::Auditor;
+use crate::ledger::{Change, Context, Ledger};
+use crate::request::Action;
+
+/// A ledger that is open for writing, and the way to its keys.
+pub struct LedgerDesk<'a> {
+    /// The ledger.
+    pub ledger: &'a Ledger,
+    /// Gives connections to the HSM.
+    pub connect: Connect<'a>,
+}
+
+impl LedgerDesk<'_> {
+    /// Carries an action out in somebody's name. `files`: those that came with the request.
+    pub fn carry_out(&self, action: &Action, actor: &str, files: Vec<File>) -> Result<Outcome, Refusal> {
+        let ledger = self.ledger;
+        let reader = ledger.reader()?;
+        if let Some(shown) = views::show(&reader, ledger.path(), action)? {
+            return Ok(shown);
+        }
+        match action {
+            Action::VerifyLedger { key } => {
+                let known = (self.connect)()?.audit(reader.id()?)?;
+                Ok(Outcome::Verdict(ledger_proof::verify(&reader, Some(&known), *key, |_| {})?))
+            }
+            Action::ExportLedger => {
+                let file = the_file(files)?;
+                let mut out = std::io::BufWriter::new(file);
+                let (events, checkpoints) = ledger_proof::export(&reader, &mut out)?;
+                Ok(Outcome::Exported { events, checkpoints })
+            }
+            Action::CloseJob { job } => {
+                ledger.record(*job, Change::Closed, Context::by(actor)).wait()?;
+                views::report(&reader, ledger.path(), *job)
+            }
+            Action::WritePapers { job } => {
+                papers::write_into(&reader, *job, self.connect, &files)?;
+                Ok(Outcome::Papers(Vec::new()))
+            }
+            Action::DeleteData { job, copies } => {
+                let by = Context::by(actor);
+                let done = deletion::delete(ledger, *job, by, self.connect, None)?;
+                deletion::copy_papers(&done, copies, &files)?;
+                Ok(Outcome::Deleted(done))
+            }
+            Action::DecideCards { job, records, decision } => {
+                cards::decide(ledger, *job, records, *decision, actor)
+            }
+            Action::MoveStock { job, count, stock_move } => {
+                stock::move_stock(ledger, *job, *stock_move, *count, actor)
+            }
+            Action::BeginShift { name } => stock::begin_shift(ledger, name, actor),
+            // Views were shown above; everything else needs a line that runs.
+            _ => Err(Refusal::OnlyDaemon),
+        }
+    }
+}
+
+/// The one file that came with a request.
+pub(super) fn the_file(files: Vec<File>) -> Result<File, Refusal> {
+    match <[File; 1]>::try_from(files) {
+        Ok([file]) => Ok(file),
+        Err(files) => Err(Refusal::Senseless(Senseless::Files(files.len(), 1))),
+    }
+}

@@ -1,0 +1,133 @@
+//! What an auditor can prove about a ledger, and a copy of it to keep elsewhere.
+//!
+//! Not here: the walk over chain and tables (`ledger`), checking a paper (`papers`).
+
+use std::io::Write;
+
+use serde::{Deserialize, Serialize};
+
+use super::refusal::Refusal;
+use crate::audit::PublicKey;
+use crate::exit::Exit;
+use crate::hsm::AuditInfo;
+use crate::ledger::audit::{AuditFinding, FindingPlace};
+use crate::ledger::{LedgerError, Reader};
+use crate::report::events::write_exported;
+
+/// Events read at a time.
+const PAGE: u32 = 1000;
+
+/// What an audit found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerVerdict {
+    /// Name of the ledger.
+    pub ledger: String,
+    /// Number of its last event.
+    pub events: u64,
+    /// Hash of that, hex.
+    pub hash: String,
+    /// Jobs in it.
+    pub jobs: usize,
+    /// Those of them that an earlier version accepted, without a seal.
+    pub jobs_unsealed: usize,
+    /// Signed places.
+    pub checkpoints: usize,
+    /// Number of the last event that is signed.
+    pub signed_to: u64,
+    /// Key of the last signature, hex.
+    pub audit_key: Option<String>,
+    /// It was held against what the HSM has noted.
+    pub hsm_asked: bool,
+    /// It was held against a key that the auditor named.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub key_pinned: bool,
+    /// What is wrong.
+    pub findings: Vec<VerdictFinding>,
+}
+
+/// Something that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerdictFinding {
+    /// Where.
+    pub at: String,
+    /// What.
+    pub what: String,
+}
+
+/// Audits a ledger. `known`: what the HSM has noted of it; `pinned`: the audit key that must have signed it; `seen` hears how
+/// many events were read.
+pub fn verify(
+    reader: &Reader,
+    known: Option<&AuditInfo>,
+    pinned: Option<PublicKey>,
+    seen: impl FnMut(u64),
+) -> Result<LedgerVerdict, LedgerError> {
+    let mut audit = reader.audit(known, seen)?;
+    if let Some(behind) = reader.behind() {
+        audit.findings.push(AuditFinding { at: FindingPlace::Ledger, what: behind.to_string() });
+    }
+    if let Some(pinned) = pinned
+        && audit.key != Some(pinned)
+    {
+        let signed = audit.key.map_or("nobody".to_owned(), |key| key.to_string());
+        let what = format!("signed by {signed}, not by the audit key {pinned}");
+        audit.findings.push(AuditFinding { at: FindingPlace::Ledger, what });
+    }
+    let finding = |f: AuditFinding| VerdictFinding { at: f.at.to_string(), what: f.what };
+    Ok(LedgerVerdict {
+        ledger: audit.ledger.to_string(),
+        events: audit.head.n,
+        hash: hex::encode_upper(audit.head.hash),
+        jobs: audit.jobs,
+        jobs_unsealed: audit.unsealed,
+        checkpoints: audit.checkpoints,
+        signed_to: audit.signed_to,
+        audit_key: audit.key.map(|key| key.to_string()),
+        hsm_asked: known.is_some(),
+        key_pinned: pinned.is_some(),
+        findings: audit.findings.into_iter().map(finding).collect(),
+    })
+}
+
+/// A line of an export that stands between the events.
+#[derive(Serialize)]
+struct ExportedCheckpoint {
+    checkpoint: u64,
+    ledger: String,
+    hash: String,
+    generation: u64,
+    audit_key: String,
+    signature: String,
+}
+
+/// Writes every event and every checkpoint, one JSON object a line; returns how many of each.
+pub fn export(reader: &Reader, out: &mut dyn Write) -> Result<(u64, u64), Refusal> {
+    let failed = |e: std::io::Error| Refusal::fault(Exit::Io, format!("operator: export: {e}"));
+    let mut checkpoints = reader.checkpoints()?.into_iter().peekable();
+    let (mut after, mut events_written, mut checkpoints_written) = (0, 0, 0);
+    loop {
+        let events = reader.events(None, after, PAGE)?;
+        if events.is_empty() {
+            out.flush().map_err(failed)?;
+            return Ok((events_written, checkpoints_written));
+        }
+        for event in &events {
+            after = event.n;
+            events_written += 1;
+            write_exported(event, out).and_then(|()| out.write_all(b"\n")).map_err(failed)?;
+            while let Some(signed) = checkpoints.next_if(|c| c.place.n <= after) {
+                checkpoints_written += 1;
+                let line = ExportedCheckpoint {
+                    checkpoint: signed.place.n,
+                    ledger: signed.place.ledger.to_string(),
+                    hash: hex::encode_upper(signed.place.hash),
+                    generation: signed.generation,
+                    audit_key: signed.key.to_string(),
+                    signature: hex::encode_upper(signed.signature.to_bytes()),
+                };
+                let written = serde_json::to_writer(&mut *out, &line).map_err(std::io::Error::from);
+                written.and_then(|()| out.write_all(b"\n")).map_err(failed)?;
+            }
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Whether a line can begin a job: profile, links, every reader and machine (the conformance suite's checks that need no
+//! card), the key store and the disk of the ledger. No card is needed or touched.
+//!
+//! Not here: what a device must do (`drivers::conformance`), opening links (`links`), words for people (`cli::line`).
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::links::{Real, Simulated};
+use super::simulator::{Simulation, Simulator};
+use super::{disk, places};
+use crate::bureau::key_host::own_program;
+use crate::bureau::opening::allowed;
+use crate::exit::{Exit, Failure};
+use crate::hsm::Hsm;
+use crate::hsm::client::{Client, HostProcess};
+use crate::profile::Line;
+
+/// What was looked at, and what was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Station, `keys`, `disk` or `profile`.
+    pub place: String,
+    /// What was looked at.
+    pub check: String,
+    /// Whether it is as it should be.
+    pub good: bool,
+    /// What was found, if there is more to say than that; where it is not good, what is wrong and what to do.
+    pub says: String,
+}
+
+impl Finding {
+    pub(super) fn new(place: &str, check: &str, found: Result<(), String>) -> Self {
+        Self::saying(place, check, found.map(|()| String::new()))
+    }
+
+    /// With something to say where it is good, too.
+    pub(super) fn saying(place: &str, check: &str, found: Result<String, String>) -> Self {
+        let good = found.is_ok();
+        Self { place: place.into(), check: check.into(), good, says: found.unwrap_or_else(|what| what) }
+    }
+}
+
+/// Looks at every part of a line, named as the operator does. `directory` is for sockets. Gives the line with what was
+/// found, the keys first.
+pub fn check(
+    named: &str,
+    store: &Path,
+    ledger: &Path,
+    simulation: &Simulation,
+    directory: &Path,
+) -> Result<(Line, Vec<Finding>), Failure> {
+    let (text, origin) = Line::source(named)?;
+    let line = Line::from_toml(&text, &origin)?;
+    let mut findings = vec![keys(&line, store, simulation, directory)];
+    findings.push(Finding::saying("disk", "ledger", disk::look(ledger)));
+    findings.extend(shared(&line));
+    if simulation.on {
+        Simulator::check(&text, &origin, simulation, directory)?;
+        let simulator = Simulator::start(&text, simulation, directory)?;
+        let links = Simulated { socket: simulator.socket().to_owned() };
+        findings.extend(places::look(&line, &links));
+        simulator.end()?;
+    } else {
+        let missing = line.missing_links();
+        if missing.is_empty() {
+            findings.extend(places::look(&line, &Real::new(&line)?));
+        }
+        if line.link.is_empty() && line.sim.is_some() {
+            let what =
+                "it names no devices, but can be simulated: add --simulate, or its [link] tables".to_owned();
+            findings.push(Finding::new("profile", "links", Err(what)));
+        }
+        findings.extend(missing.into_iter().map(|what| Finding::new("profile", "links", Err(what))));
+    }
+    Ok((line, findings))
+}
+
+fn keys(line: &Line, store: &Path, simulation: &Simulation, directory: &Path) -> Finding {
+    let look = || -> Result<String, Failure> {
+        let socket = directory.join("hsm.sock");
+        let _host = HostProcess::start(&own_program()?, store, &socket)?;
+        let mut client = Client::connect(&socket)?;
+        if !simulation.on {
+            allowed(line, client.realm())?;
+        }
+        let info = client.info()?;
+        if info.keks.is_empty() || info.kmcs.is_empty() {
+            let what =
+                format!("{} KEKs and {} KMCs: import what the job needs", info.keks.len(), info.kmcs.len());
+            return Err(Failure::new(Exit::KeyStore, what));
+        }
+        Ok(format!("{} KEKs, {} KMCs", info.keks.len(), info.kmcs.len()))
+    };
+    Finding::saying("keys", "key store", look().map_err(|failure| failure.message))
+}
+
+/// One device cannot serve two stations.
+fn shared(line: &Line) -> Vec<Finding> {
+    let mut users: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for (station, link) in &line.link {
+        let reader = link.reader.as_ref().or(link.usb.as_ref());
+        let reader = reader.map(|reader| {
+            let pcscd = link.pcscd.as_deref().unwrap_or("the system's pcscd");
+            format!("reader {reader:?}, slot {}, of {pcscd}", link.slot)
+        });
+        let ports = [&link.serial, &link.transport].into_iter().flatten().map(|path| format!("port {path}"));
+        for device in reader.into_iter().chain(ports) {
+            users.entry(device).or_default().push(station);
+        }
+    }
+    let twice = users.into_iter().filter(|(_, stations)| stations.len() > 1);
+    twice
+        .map(|(device, stations)| {
+            let what = format!("{device} is named for {}: correct the profile", stations.join(" and "));
+            Finding::new("profile", "links", Err(what))
+        })
+        .collect()
+}

@@ -1,0 +1,148 @@
+//! Where a station's links lead: to `hwsim` on a simulated line, to station hosts with readers and serial ports on a real
+//! one. Part of the composition root.
+//!
+//! Not here: which driver speaks over a link (`stations`).
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use drivers::host::{Device as HostDevice, HostLink, HostReader, HostSpec};
+use drivers::link::{CardLink, Link, LinkError};
+use drivers::pcsc::{By, ReaderSpec};
+use drivers::sim::{Device, SimLink, SimReader};
+
+use crate::exit::{Exit, Failure};
+use crate::profile::Line;
+use crate::profile::line;
+
+/// For a station host to start and to open its device: a serial port takes milliseconds, a reader that wakes up a second.
+const OPEN_TIME: Duration = Duration::from_secs(5);
+/// How long a power-on waits for the card that was just moved into the reader, in milliseconds: pcscd looks every 0.4 s, and
+/// first finds the last card gone. The chip module gives a power-on more time than this.
+const CARD_WAIT_MS: u16 = 2_500;
+/// Of a transport's serial link, in bits per second.
+const TRANSPORT_BAUD: u32 = 115_200;
+
+/// Opens links by the name of their station.
+pub trait Links: Sync {
+    /// The chip reader.
+    fn reader(&self, station: &str) -> Result<Box<dyn CardLink>, Failure>;
+    /// The machine, at its driver's bits per second unless the profile says otherwise.
+    fn machine(&self, station: &str, baud: u32) -> Result<Box<dyn Link>, Failure>;
+    /// The printer's link for images.
+    fn stream(&self, station: &str) -> Result<Box<dyn Link>, Failure>;
+    /// The card transport.
+    fn transport(&self, station: &str) -> Result<Box<dyn Link>, Failure>;
+}
+
+/// Links to `hwsim`.
+pub struct Simulated {
+    /// Where it listens.
+    pub socket: PathBuf,
+}
+
+impl Simulated {
+    fn link(&self, station: &str, device: Device) -> Result<Box<dyn Link>, Failure> {
+        Ok(Box::new(SimLink::connect(&self.socket, station, device).map_err(|e| refused(station, &e))?))
+    }
+}
+
+impl Links for Simulated {
+    fn reader(&self, station: &str) -> Result<Box<dyn CardLink>, Failure> {
+        Ok(Box::new(SimReader::connect(&self.socket, station).map_err(|e| refused(station, &e))?))
+    }
+
+    fn machine(&self, station: &str, _: u32) -> Result<Box<dyn Link>, Failure> {
+        self.link(station, Device::Machine)
+    }
+
+    fn stream(&self, station: &str) -> Result<Box<dyn Link>, Failure> {
+        self.link(station, Device::Stream)
+    }
+
+    fn transport(&self, station: &str) -> Result<Box<dyn Link>, Failure> {
+        self.link(station, Device::Transport)
+    }
+}
+
+/// Links to real devices, each in a station host of its own.
+pub struct Real<'a> {
+    line: &'a Line,
+    program: PathBuf,
+}
+
+impl<'a> Real<'a> {
+    /// Of a line whose links are all given.
+    pub fn new(line: &'a Line) -> Result<Self, Failure> {
+        Ok(Self { line, program: crate::bureau::key_host::own_program()? })
+    }
+
+    fn given(&self, station: &str) -> Result<&line::Link, Failure> {
+        self.line.link.get(station).ok_or_else(|| lacks(station, "entry"))
+    }
+
+    fn spec(&self, device: HostDevice) -> HostSpec {
+        HostSpec {
+            program: self.program.clone(),
+            arguments: vec!["station-host".into()],
+            pcscd: None,
+            device,
+        }
+    }
+
+    fn link(&self, station: &str, device: HostDevice) -> Result<Box<dyn Link>, Failure> {
+        let mut link = HostLink::new(self.spec(device));
+        link.reopen(OPEN_TIME).map_err(|e: LinkError| refused(station, &e))?;
+        Ok(Box::new(link))
+    }
+
+    fn serial(&self, station: &str, path: Option<&String>, baud: u32) -> Result<Box<dyn Link>, Failure> {
+        let path = path.ok_or_else(|| lacks(station, "serial device"))?.clone();
+        self.link(station, HostDevice::Serial { path, baud })
+    }
+}
+
+impl Links for Real<'_> {
+    fn reader(&self, station: &str) -> Result<Box<dyn CardLink>, Failure> {
+        let given = self.given(station)?;
+        let by = match (&given.reader, &given.usb) {
+            (Some(name), _) => By::Name(name.clone()),
+            (None, Some(path)) => By::Usb(path.clone()),
+            (None, None) => return Err(lacks(station, "reader")),
+        };
+        let reader = ReaderSpec { by, slot: given.slot, wait_ms: CARD_WAIT_MS };
+        let pcscd = given.pcscd.as_ref().map(PathBuf::from);
+        let mut reader = HostReader::new(HostSpec { pcscd, ..self.spec(HostDevice::Reader(reader)) });
+        reader.reopen(OPEN_TIME).map_err(|e| refused(station, &e))?;
+        Ok(Box::new(reader))
+    }
+
+    fn machine(&self, station: &str, baud: u32) -> Result<Box<dyn Link>, Failure> {
+        let given = self.given(station)?;
+        self.serial(station, given.serial.as_ref(), given.baud.unwrap_or(baud))
+    }
+
+    fn stream(&self, station: &str) -> Result<Box<dyn Link>, Failure> {
+        let address = self.given(station)?.stream.clone().ok_or_else(|| lacks(station, "stream"))?;
+        let whole = address
+            .rsplit_once(':')
+            .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+        if !whole {
+            let what = format!("link.{station}.stream: {address:?} is no address; write HOST:PORT");
+            return Err(Failure::new(Exit::Profile, what));
+        }
+        self.link(station, HostDevice::Tcp { address })
+    }
+
+    fn transport(&self, station: &str) -> Result<Box<dyn Link>, Failure> {
+        self.serial(station, self.given(station)?.transport.as_ref(), TRANSPORT_BAUD)
+    }
+}
+
+fn lacks(station: &str, what: &str) -> Failure {
+    Failure::new(Exit::Profile, format!("link.{station} has no {what}"))
+}
+
+fn refused(station: &str, error: &dyn std::fmt::Display) -> Failure {
+    Failure::new(Exit::Device, format!("device: station {station} cannot be reached: {error}"))
+}

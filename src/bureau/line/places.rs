@@ -1,0 +1,78 @@
+//! Every station of a line, looked at without a card, all at the same time: one that does not answer holds up no other.
+
+use std::time::Duration;
+
+use drivers::conformance::{self, Card, ReaderSuite};
+use drivers::transport::Transport;
+
+use super::check::Finding;
+use super::links::Links;
+use super::stations;
+use crate::profile::Line;
+use crate::profile::line::{self, OUTPUT};
+use crate::threads::each_at_once;
+
+/// For a reader to answer without a card.
+const READER_TIME: Duration = Duration::from_secs(5);
+
+/// What was found, in line order.
+pub fn look(line: &Line, links: &dyn Links) -> Vec<Finding> {
+    let places: Vec<_> = line
+        .working()
+        .flat_map(|module| module.station_names().map(move |name| (name, Some(module))))
+        .chain([(OUTPUT.to_owned(), None)])
+        .collect();
+    let looks = each_at_once(&places, |(name, module)| station(name, *module, links));
+    looks
+        .into_iter()
+        .zip(&places)
+        .flat_map(|(look, (name, _))| {
+            look.unwrap_or_else(|| {
+                vec![Finding::new(name, "all", Err("us: the check itself failed".to_owned()))]
+            })
+        })
+        .collect()
+}
+
+fn station(name: &str, module: Option<&line::Module>, links: &dyn Links) -> Vec<Finding> {
+    let transport = transport(name, links);
+    let free = transport.is_ok();
+    let mut findings = vec![Finding::new(name, "transport", transport)];
+    let Some(module) = module else { return findings };
+    if !free {
+        // Somebody may be working with it: a look at its reader or machine would cost a card.
+        let what =
+            "not looked at while its transport is not ours: end the run on this line, or mend the transport";
+        findings.push(Finding::new(name, "device", Err(what.to_owned())));
+        return findings;
+    }
+    let found = match stations::machine(module, name, links) {
+        Ok(Some((driver, mut machine))) => conformance::machine(driver, &mut machine, Card::None),
+        Ok(None) => match links.reader(name) {
+            Ok(mut reader) => {
+                conformance::reader(&mut *reader, &ReaderSuite { timeout: READER_TIME, card: None })
+            }
+            Err(failure) => return with(findings, Finding::new(name, "reader", Err(failure.message))),
+        },
+        Err(failure) => return with(findings, Finding::new(name, "machine", Err(failure.message))),
+    };
+    findings.extend(found.into_iter().map(|found| Finding::new(name, found.check, found.outcome)));
+    findings
+}
+
+fn with(mut findings: Vec<Finding>, last: Finding) -> Vec<Finding> {
+    findings.push(last);
+    findings
+}
+
+fn transport(name: &str, links: &dyn Links) -> Result<(), String> {
+    let mut transport = Transport::new(links.transport(name).map_err(|failure| failure.message)?);
+    let says = transport.status().map_err(|e| e.to_string())?;
+    match says.split_once(' ') {
+        Some((at, _)) if at == name => Ok(()),
+        _ => Err(format!(
+            "what answers there says that it is {says:?}, not the transport of {name}: exchange the cables, or correct \
+             link.{name}.transport in the profile"
+        )),
+    }
+}

@@ -1,0 +1,228 @@
+//! The bureau opens and closes: a line with its keys and its ledger, ready to accept files and to make jobs.
+//!
+//! Not here: acceptance (`acceptance`), making a job (`run_job`), who asks (`cli`, `daemon`).
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use tempfile::TempDir;
+
+use super::cpu_time;
+use super::deletion::due;
+use super::key_host::own_program;
+use super::ledger_desk::{LedgerDesk, the_file};
+use super::line::links::{Links, Real, Simulated};
+use super::line::simulator::{Simulation, Simulator};
+use super::line::stations;
+use super::outcome::Outcome;
+use super::refusal::Refusal;
+use super::spool_folder::{forget_unfinished, has_spool, sweep};
+use crate::exit::{Exit, Failure};
+use crate::hsm::client::{Client, Counter, HostProcess};
+use crate::hsm::{Hsm, Realm};
+use crate::ids::JobId;
+use crate::ledger::{Ledger, LedgerError};
+use crate::profile::Line;
+use crate::profile::line::{Keys, Rejects};
+use crate::report::summary::Cpu;
+use crate::request::Action;
+use crate::signals::Signals;
+
+/// A line with its keys and its ledger.
+pub struct Bureau {
+    /// The line as the operator named it.
+    pub(super) named: String,
+    /// The line.
+    pub line: Line,
+    /// Text of its profile.
+    profile: String,
+    pub(super) simulation: Simulation,
+    /// The ledger; closed, and signed, before the keys go.
+    pub ledger: Ledger,
+    /// Started for the first job.
+    simulator: Mutex<Option<Simulator>>,
+    directory: TempDir,
+    /// Its end is the end of the keys.
+    host: Mutex<HostProcess>,
+    pub(super) socket: PathBuf,
+    pub(super) realm: Realm,
+    /// Calls to the HSM for the job on the line.
+    pub(super) calls: Counter,
+}
+
+/// How the processes of a bureau ended.
+pub struct Ended {
+    /// What `hwsim` said.
+    pub simulator: Result<(), Failure>,
+    /// Whether all was written.
+    pub ledger: Result<(), LedgerError>,
+    /// What the processes used.
+    pub cpu: Cpu,
+    /// Jobs whose cardholder data have been kept for long enough, and since when their deletion is due.
+    pub due: Vec<(JobId, String)>,
+}
+
+impl Bureau {
+    /// Everything that can be checked before a file is accepted.
+    pub fn open(
+        named: &str,
+        keys: &Path,
+        ledger: &Path,
+        simulation: &Simulation,
+        signals: &Signals,
+    ) -> Result<Self, Refusal> {
+        let (profile, origin) = Line::source(named)?;
+        let line = Line::from_toml(&profile, &origin)?;
+        stations::check(&line)?;
+        can_run(&line, simulation.on)?;
+        let directory = signals.directory()?;
+        // A job is not opened for a line that cannot run.
+        if simulation.on {
+            Simulator::check(&profile, &origin, simulation, directory.path())?;
+        }
+        if !ledger.exists() && has_spool(ledger) {
+            return Err(Refusal::fault(
+                Exit::Ledger,
+                format!(
+                    "operator: ledger {} is missing, but files that it accepted lie in its spool: restore it, or move the \
+                     spool away if you mean to begin anew",
+                    ledger.display()
+                ),
+            ));
+        }
+        let socket = directory.path().join("hsm.sock");
+        let host = HostProcess::start(&own_program()?, keys, &socket)?;
+        let auditor = Client::connect(&socket)?;
+        let realm = auditor.realm();
+        if !simulation.on {
+            allowed(&line, realm)?;
+        }
+        let ledger = Ledger::open_audited(ledger, Box::new(auditor))?;
+        sweep(ledger.path());
+        forget_unfinished(&ledger, &socket)?;
+        let path = ledger.path().to_owned();
+        signals.undo(move || sweep(&path));
+        let simulator = Mutex::default();
+        Ok(Self {
+            named: named.to_owned(),
+            line,
+            profile,
+            simulation: simulation.clone(),
+            simulator,
+            directory,
+            host: Mutex::new(host),
+            socket,
+            realm,
+            calls: Counter::default(),
+            ledger,
+        })
+    }
+
+    /// Carries an action out in somebody's name; `files`: those that came with the request. What concerns the queue of a
+    /// running line (release, hold, resume, cancel, kill) is the daemon's.
+    pub fn carry_out(&self, action: &Action, actor: &str, files: Vec<File>) -> Result<Outcome, Refusal> {
+        match action {
+            Action::SubmitFile { .. } => {
+                let (job, seen) = self.accept(the_file(files)?)?;
+                let seen_before = u64::try_from(seen.len()).unwrap_or(u64::MAX);
+                Ok(Outcome::Accepted { job: job.id, seen_before, first_seen: seen.first().copied() })
+            }
+            Action::SurveyCards { job, records, station } => {
+                Ok(Outcome::Surveyed(Box::new(self.survey(*job, records, station.as_deref(), actor)?)))
+            }
+            _ => LedgerDesk { ledger: &self.ledger, connect: &|| self.connect() }
+                .carry_out(action, actor, files),
+        }
+    }
+
+    /// The HSM, for the job on the line.
+    pub(super) fn hsm(&self) -> Result<Box<dyn Hsm>, Failure> {
+        Ok(Box::new(self.connect()?.counted(&self.calls)))
+    }
+
+    /// The HSM, for spools and papers.
+    pub fn connect(&self) -> Result<Client, Failure> {
+        Ok(Client::connect(&self.socket)?)
+    }
+
+    pub(super) fn shredded(&self) -> bool {
+        self.line.rejects == Rejects::Shredded
+    }
+
+    /// Links to the machines, or to `hwsim`, which is started if it does not run.
+    pub(super) fn links(&self) -> Result<Box<dyn Links + '_>, Failure> {
+        if !self.simulation.on {
+            return Ok(Box::new(Real::new(&self.line)?));
+        }
+        let mut simulator = self.simulator.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = match simulator.take_if(|running| !running.has_ended()) {
+            Some(running) => running,
+            None => Simulator::start(&self.profile, &self.simulation, self.directory.path())?,
+        };
+        let socket = running.socket().to_owned();
+        *simulator = Some(running);
+        Ok(Box::new(Simulated { socket }))
+    }
+
+    /// Whether the HSM host has ended; no other takes its place, because a store may want a passphrase.
+    pub fn keys_are_gone(&self) -> bool {
+        self.host.lock().unwrap_or_else(PoisonError::into_inner).has_ended()
+    }
+
+    /// Ends `hwsim` if it runs.
+    pub fn end_simulator(&self) -> Result<(), Failure> {
+        let simulator = self.simulator.lock().unwrap_or_else(PoisonError::into_inner).take();
+        simulator.map_or(Ok(()), Simulator::end)
+    }
+
+    /// Ends what was started: `hwsim`, the ledger, and when that is signed the keys.
+    pub fn close(self) -> Ended {
+        let due = due(&self.ledger, &self.line).unwrap_or_else(|refusal| {
+            tracing::debug!(?refusal, "which deletions are due is not known");
+            Vec::new()
+        });
+        let before = cpu_time::of_children();
+        let simulator = self.end_simulator();
+        let with_simulator = cpu_time::of_children();
+        let ledger = self.ledger.close();
+        drop(self.host);
+        let cpu = Cpu {
+            simulator: with_simulator.saturating_sub(before),
+            hsm_host: cpu_time::of_children().saturating_sub(with_simulator),
+            ..Cpu::default()
+        };
+        Ended { simulator, ledger, cpu, due }
+    }
+}
+
+/// Whether the profile has what this kind of run needs.
+fn can_run(line: &Line, simulated: bool) -> Result<(), Failure> {
+    if simulated && line.sim.is_none() {
+        let what = format!("line {} has no [sim] table: it cannot be simulated", line.name);
+        return Err(Failure::new(Exit::Profile, what));
+    }
+    let missing = line.missing_links();
+    if !simulated && !missing.is_empty() {
+        let what = format!(
+            "line {} cannot run on real devices: {}; add what is missing, or simulate it with --simulate",
+            line.name,
+            missing.join(", ")
+        );
+        return Err(Failure::new(Exit::Profile, what));
+    }
+    Ok(())
+}
+
+/// Whether these keys may reach the real devices of a line.
+pub fn allowed(line: &Line, realm: Realm) -> Result<(), Failure> {
+    let (has, means) = match (line.keys, realm) {
+        (Keys::Live, Realm::Live) | (Keys::Test, Realm::Test) => return Ok(()),
+        (Keys::Live, Realm::Test) => {
+            ("TEST", "a production line refuses them; the profile of a line for trials says keys = \"test\"")
+        }
+        (Keys::Test, Realm::Live) => ("LIVE", "the line is for TEST keys alone"),
+    };
+    let what = format!("key: the store holds {has} keys, and the line is {}: {means}", line.name);
+    Err(Failure::new(Exit::KeyStore, what))
+}

@@ -1,0 +1,105 @@
+//! Text and seal of each paper of a closed job, written into files that somebody opened.
+//!
+//! Not here: where those files lie (`folder`), what a close-out says (`report::closeout`).
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+
+use sha2::{Digest, Sha256};
+
+use super::seal::Seal;
+use crate::audit::{LedgerId, PublicKey};
+use crate::bureau::refusal::Refusal;
+use crate::exit::{Exit, Failure};
+use crate::hsm::Auditor;
+use crate::hsm::client::Client;
+use crate::ledger::Reader;
+use crate::modules::sections::{Fulfilment, fulfilment};
+use crate::record::Spool;
+use crate::report::closeout::{CloseOut, write_return};
+use crate::request::PaperName;
+
+/// What a paper says.
+pub type Text<'a> = &'a mut dyn FnMut(&mut dyn Write) -> Result<(), Refusal>;
+
+/// Who signs papers of a ledger.
+pub struct PaperSigner<'a> {
+    /// A connection to the HSM.
+    pub hsm: &'a mut Client,
+    /// Whose papers.
+    pub ledger: LedgerId,
+    /// The HSM's audit key.
+    pub key: PublicKey,
+}
+
+impl<'a> PaperSigner<'a> {
+    /// For the papers of a ledger.
+    pub fn new(hsm: &'a mut Client, ledger: LedgerId) -> Result<Self, Refusal> {
+        let key = hsm.audit(ledger)?.key;
+        Ok(Self { hsm, ledger, key })
+    }
+
+    /// Writes a paper's text and its seal; both are durable when this returns.
+    pub fn write(
+        &mut self,
+        name: PaperName,
+        text: Text<'_>,
+        paper: &File,
+        mut seal: &File,
+    ) -> Result<(), Refusal> {
+        let failed =
+            |e: std::io::Error| Refusal::fault(Exit::Io, format!("papers: {}: {e}", name.file_name()));
+        let mut hashing = HashingWriter { file: BufWriter::new(paper), hash: Sha256::new() };
+        text(&mut hashing)?;
+        hashing.flush().and_then(|()| paper.sync_all()).map_err(failed)?;
+        let digest: [u8; 32] = hashing.hash.finalize().into();
+        let signature = self.hsm.sign(name.kind(), self.ledger, digest)?;
+        let sealed = Seal::new(name.kind(), self.ledger, digest, self.key, signature);
+        let sealed =
+            serde_json::to_string_pretty(&sealed).map_err(|e| Failure::new(Exit::Bug, e.to_string()))?;
+        seal.write_all(sealed.as_bytes()).and_then(|()| seal.sync_all()).map_err(failed)
+    }
+}
+
+/// Gives the text of each of a job's papers to `keep`. Without a spool the return file has no fulfilment data, and says so.
+pub fn each_paper(
+    reader: &Reader,
+    close_out: &CloseOut,
+    ledger: LedgerId,
+    spool: &mut Option<Spool>,
+    mut keep: impl FnMut(PaperName, Text<'_>) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
+    let io = |e: std::io::Error| Failure::new(Exit::Io, format!("papers: {e}"));
+    keep(PaperName::ReportJson, &mut |out| {
+        let written = serde_json::to_writer_pretty(out, close_out).map_err(std::io::Error::from);
+        Ok(written.map_err(io)?)
+    })?;
+    keep(PaperName::ReportHtml, &mut |out| Ok(out.write_all(close_out.html().as_bytes()).map_err(io)?))?;
+    keep(PaperName::ReturnFile, &mut |out| {
+        let of_record = |seq| {
+            let Some(spool) = &mut *spool else { return Ok(Fulfilment::default()) };
+            let record = spool.read(seq)?;
+            // It was right when it was accepted.
+            Ok(record.section("FUL").and_then(|data| fulfilment(data).ok()).unwrap_or_default())
+        };
+        Ok(write_return(reader, close_out, ledger, of_record, out)?)
+    })
+}
+
+/// Hashes what goes into a file.
+struct HashingWriter<'a> {
+    file: BufWriter<&'a File>,
+    hash: Sha256,
+}
+
+impl Write for HashingWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let n = self.file.write(bytes)?;
+        self.hash.update(bytes.get(..n).unwrap_or_default());
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
+    }
+}

@@ -1,0 +1,155 @@
+//! A folder with papers of jobs. A paper appears in it whole and after its seal, or not at all; nothing there is written
+//! over, and one program at a time writes there.
+//!
+//! Not here: what papers say (`content`), whether one is genuine (`seal`).
+
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
+use super::seal::{Ours, Whose, look, sealed};
+use crate::beside::beside;
+use crate::exit::{Exit, Failure};
+use crate::ids::JobId;
+use crate::request::PaperName;
+
+/// A folder with papers, locked while the value lives.
+pub struct PaperFolder {
+    path: PathBuf,
+    _alone: Flock<File>,
+}
+
+/// A paper and its seal that are being written.
+pub struct BegunPaper {
+    /// For its text; empty.
+    pub text: File,
+    /// For its seal; empty.
+    pub seal: File,
+    path: PathBuf,
+}
+
+impl PaperFolder {
+    /// Makes the folder (mode 0700) if there is none. While another program writes papers there, it is refused.
+    pub fn open(path: &Path) -> Result<Self, Failure> {
+        let failed = |what: std::io::Error| {
+            Failure::new(Exit::Io, format!("papers: directory {}: {what}", path.display()))
+        };
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+        let folder = File::open(path).map_err(failed)?;
+        let locked = Flock::lock(folder, FlockArg::LockExclusiveNonblock);
+        let _alone = locked.map_err(|(_, e)| match e {
+            Errno::EWOULDBLOCK => {
+                let what = "operator: another program writes papers there; try again when it is done, or name another \
+                            directory by --out";
+                failed(std::io::Error::other(what))
+            }
+            e => failed(std::io::Error::other(format!("it cannot be locked: {e}"))),
+        })?;
+        Ok(Self { path: path.to_owned(), _alone })
+    }
+
+    /// Where a paper of a job lies.
+    pub fn place(&self, job: JobId, name: PaperName) -> PathBuf {
+        paper(&self.path, job, name)
+    }
+
+    /// The paper of this job that is there already; none if nothing lies in its place. The error names what lies there
+    /// instead.
+    pub fn look(&self, name: PaperName, whose: Whose) -> Result<Option<Ours>, Failure> {
+        look(&self.place(whose.job, name), name.kind(), whose)
+    }
+
+    /// Refuses to go on if anything lies in the place of a paper, and removes what was begun by a program that was killed.
+    pub fn must_be_new(&self, job: JobId, names: &[PaperName]) -> Result<(), Failure> {
+        for name in names {
+            let _ = std::fs::remove_file(beside(&self.place(job, *name), ".part"));
+        }
+        let lies = |path: &PathBuf| path.symlink_metadata().is_ok();
+        match names.iter().map(|name| self.place(job, *name)).find(lies) {
+            None => Ok(()),
+            Some(there) => {
+                let what = format!("{}: exists already; name another directory", there.display());
+                Err(Failure::new(Exit::Io, what))
+            }
+        }
+    }
+
+    /// Refuses whatever lies in the place of a paper that cannot have been written yet.
+    pub fn nothing_yet(&self, job: JobId, name: PaperName) -> Result<(), Failure> {
+        let path = self.place(job, name);
+        match path.symlink_metadata() {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            _ => {
+                let what = format!(
+                    "operator: {} lies there already, and nothing of {job} is deleted yet; move it away with its .sig, or \
+                     name another directory by --out",
+                    path.display()
+                );
+                Err(Failure::new(Exit::Io, what))
+            }
+        }
+    }
+
+    /// Begins a paper: both its files are there and empty.
+    pub fn begin(&self, job: JobId, name: PaperName) -> Result<BegunPaper, Failure> {
+        let path = self.place(job, name);
+        let text = self.create(&beside(&path, ".part"))?;
+        let seal = self.create(&sealed(&path))?;
+        Ok(BegunPaper { text, seal, path })
+    }
+
+    /// Shows a paper whose text and seal are durable; returns where it lies.
+    pub fn publish(&self, begun: BegunPaper) -> Result<PathBuf, Failure> {
+        let BegunPaper { path, .. } = begun;
+        std::fs::rename(beside(&path, ".part"), &path)
+            .and_then(|()| File::open(&self.path)?.sync_all())
+            .map_err(|e| Failure::new(Exit::Io, format!("{}: {e}", path.display())))?;
+        Ok(path)
+    }
+
+    /// Removes papers with all that belongs to them. One that stays is refused the next time, with its name.
+    pub fn remove(&self, job: JobId, names: &[PaperName]) {
+        for path in names.iter().map(|name| self.place(job, *name)) {
+            for file in [beside(&path, ".part"), sealed(&path), path] {
+                let _ = std::fs::remove_file(file);
+            }
+        }
+    }
+
+    /// What lies there was begun by a program that was killed, and is made anew: a complete paper was looked for before.
+    fn create(&self, path: &Path) -> Result<File, Failure> {
+        let failed = |e: std::io::Error| Failure::new(Exit::Io, format!("{}: {e}", path.display()));
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+        self.open_to_group(&file).map_err(failed)?;
+        Ok(file)
+    }
+
+    /// A folder that is open to a group and closed to others (mode 0750) says that this group reads what goes into it.
+    fn open_to_group(&self, file: &File) -> std::io::Result<()> {
+        let folder = self.path.metadata()?;
+        if folder.mode() & 0o057 != 0o050 {
+            return Ok(());
+        }
+        match fchown(file, None, Some(folder.gid())) {
+            Ok(()) => file.set_permissions(Permissions::from_mode(0o640)),
+            // We are not in that group, and the paper stays ours.
+            Err(error) => {
+                tracing::warn!(folder = %self.path.display(), %error, "the folder's group cannot read what is written there");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Where a paper of a job lies in a folder.
+pub fn paper(folder: &Path, job: JobId, name: PaperName) -> PathBuf {
+    folder.join(format!("{job}-{}", name.file_name()))
+}

@@ -1,0 +1,170 @@
+//! The signed papers of a closed job: report, return file and certificate of deletion, each with its seal next to it.
+//!
+//! ```text
+//! content   text and seal of a paper, written into files that somebody opened
+//! folder    a folder of papers: a paper appears whole and after its seal, or not at all
+//! seal      whether a paper is what was signed, and whose it is
+//! ```
+//!
+//! Not here: what a report or certificate says (`report`).
+
+pub mod content;
+pub mod folder;
+pub mod seal;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use super::key_host::Connect;
+use super::refusal::{Refusal, Senseless};
+use super::run_job::proven;
+use super::spool_folder::spool_of;
+use crate::audit::{LedgerId, PublicKey};
+use crate::exit::{Exit, Failure};
+use crate::hsm::Hsm;
+use crate::hsm::client::Client;
+use crate::ids::JobId;
+use crate::ledger::{JobState, Reader};
+use crate::record::Spool;
+use crate::report::closeout::{AS_ACCEPTED, CloseOut};
+use crate::request::PaperName;
+use content::{PaperSigner, Text, each_paper};
+use folder::PaperFolder;
+use seal::{Ours, Whose};
+
+/// The papers of a job in a folder.
+pub struct JobPapers<'a> {
+    job: JobId,
+    folder: PaperFolder,
+    signer: PaperSigner<'a>,
+}
+
+/// What of a job's papers is there.
+pub struct PapersThere {
+    /// All of them.
+    pub all: bool,
+    /// A return file, which says that it has no fulfilment data.
+    pub without_fulfilment: Option<PathBuf>,
+}
+
+/// Writes the papers of a closed job into a folder where none of them lies; returns where they lie.
+pub fn write(
+    reader: &Reader,
+    job: JobId,
+    connect: Connect<'_>,
+    folder: &Path,
+) -> Result<Vec<PathBuf>, Refusal> {
+    let spool = spool_of_closed(reader, job, connect)?;
+    let mut hsm = connect()?;
+    JobPapers::new(job, reader.id()?, folder, &mut hsm)?.write(reader, spool, true)
+}
+
+/// Writes the papers of a closed job into open files: text and seal of each of [`PaperName::OF_CLOSED`] in turn.
+pub fn write_into(reader: &Reader, job: JobId, connect: Connect<'_>, files: &[File]) -> Result<(), Refusal> {
+    let needed = 2 * PaperName::OF_CLOSED.len();
+    if files.len() != needed {
+        return Err(Refusal::Senseless(Senseless::Files(files.len(), needed)));
+    }
+    let mut spool = spool_of_closed(reader, job, connect)?;
+    let mut hsm = connect()?;
+    let close_out = CloseOut::build(reader, job, spool.is_some(), &hsm.info()?)?;
+    let mut signer = PaperSigner::new(&mut hsm, reader.id()?)?;
+    let mut pairs = files.chunks_exact(2);
+    let ledger = signer.ledger;
+    each_paper(reader, &close_out, ledger, &mut spool, |name, text| match pairs.next() {
+        Some([paper, seal]) => signer.write(name, text, paper, seal),
+        _ => Err(Refusal::Senseless(Senseless::Files(files.len(), needed))),
+    })
+}
+
+/// The spool of a job that may have papers; none where its data are deleted.
+fn spool_of_closed(reader: &Reader, job: JobId, connect: Connect<'_>) -> Result<Option<Spool>, Refusal> {
+    let view = reader.job(job)?;
+    if view.state != JobState::Closed {
+        return Err(Refusal::NoPapersYet { job, state: view.state });
+    }
+    proven(reader, job)?;
+    if view.deleted { Ok(None) } else { spool_of(&view, Box::new(connect()?)).map(Some) }
+}
+
+impl<'a> JobPapers<'a> {
+    /// In this folder.
+    pub fn new(job: JobId, ledger: LedgerId, folder: &Path, hsm: &'a mut Client) -> Result<Self, Refusal> {
+        Ok(Self { job, folder: PaperFolder::open(folder)?, signer: PaperSigner::new(hsm, ledger)? })
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &PaperFolder {
+        &self.folder
+    }
+
+    /// Writes report and return file; returns where they lie. Without a spool the return file has no fulfilment data, and
+    /// says so. Papers that are there already are an error where all are to be `new`, and left alone otherwise, if they are
+    /// this job's.
+    pub fn write(
+        &mut self,
+        reader: &Reader,
+        mut spool: Option<Spool>,
+        new: bool,
+    ) -> Result<Vec<PathBuf>, Refusal> {
+        let names = PaperName::OF_CLOSED;
+        let close_out = CloseOut::build(reader, self.job, spool.is_some(), &self.signer.hsm.info()?)?;
+        if new {
+            self.folder.must_be_new(self.job, &names)?;
+        }
+        let (mut paths, ledger) = (Vec::new(), self.signer.ledger);
+        let written = each_paper(reader, &close_out, ledger, &mut spool, |name, text| {
+            paths.push(self.keep(name, text)?);
+            Ok(())
+        });
+        if new && written.is_err() {
+            // All of them or none.
+            self.folder.remove(self.job, &names);
+        }
+        written.map(|()| paths)
+    }
+
+    /// What of them is there. Anything that is not this job's in their places is an error.
+    pub fn there(&self) -> Result<PapersThere, Refusal> {
+        let mut there = PapersThere { all: true, without_fulfilment: None };
+        for name in PaperName::OF_CLOSED {
+            match self.look(name)? {
+                None => there.all = false,
+                Some(Ours { fulfilment_data: Some(data) })
+                    if name == PaperName::ReturnFile && data != AS_ACCEPTED =>
+                {
+                    there.without_fulfilment = Some(self.folder.place(self.job, name));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(there)
+    }
+
+    fn look(&self, name: PaperName) -> Result<Option<Ours>, Refusal> {
+        let whose = Whose { job: self.job, ledger: Some(self.signer.ledger), key: Some(self.signer.key) };
+        Ok(self.folder.look(name, whose)?)
+    }
+
+    /// Writes one paper, unless it is there and this job's; returns where it lies.
+    pub fn keep(&mut self, name: PaperName, text: Text<'_>) -> Result<PathBuf, Refusal> {
+        if self.look(name)?.is_some() {
+            return Ok(self.folder.place(self.job, name));
+        }
+        let begun = self.folder.begin(self.job, name)?;
+        self.signer.write(name, text, &begun.text, &begun.seal)?;
+        Ok(self.folder.publish(begun)?)
+    }
+}
+
+/// Whether a paper is what was signed, by this key if one is named; returns the key that signed it.
+pub fn check(paper: &Path, key: Option<PublicKey>) -> Result<PublicKey, Failure> {
+    let signed_by = seal::genuine(paper)?.key;
+    match key {
+        Some(key) if key != signed_by => {
+            let what = format!("{}: it was signed by another audit key, {signed_by}", paper.display());
+            Err(Failure::new(Exit::AuditFailed, what))
+        }
+        _ => Ok(signed_by),
+    }
+}

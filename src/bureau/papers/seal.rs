@@ -1,0 +1,172 @@
+//! The seal of a paper, which lies beside it as `<paper>.sig`: whether a paper is what was signed, and whose it is.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+use hex::FromHex;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::audit::{Document, LedgerId, PublicKey, Signature, is_genuine};
+use crate::beside::beside;
+use crate::exit::{Exit, Failure};
+use crate::ledger::JobId;
+
+/// Bytes at the beginning of a page that name its job.
+const HEAD: u64 = 4096;
+
+/// What lies beside a paper.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Seal {
+    document: Document,
+    ledger: String,
+    sha256: String,
+    audit_key: String,
+    signature: String,
+}
+
+impl Seal {
+    /// Of a paper with this digest.
+    pub fn new(
+        document: Document,
+        ledger: LedgerId,
+        digest: [u8; 32],
+        key: PublicKey,
+        signature: Signature,
+    ) -> Self {
+        Self {
+            document,
+            ledger: ledger.to_string(),
+            sha256: hex::encode_upper(digest),
+            audit_key: key.to_string(),
+            signature: hex::encode_upper(signature.to_bytes()),
+        }
+    }
+}
+
+/// Where the seal of a paper lies.
+pub fn sealed(paper: &Path) -> PathBuf {
+    beside(paper, ".sig")
+}
+
+/// What a paper is by its seal, which fits it.
+pub struct Genuine {
+    document: Document,
+    ledger: LedgerId,
+    /// Who signed it.
+    pub key: PublicKey,
+}
+
+/// Whether a paper is what was signed, by whomever.
+pub fn genuine(paper: &Path) -> Result<Genuine, Failure> {
+    let fail = |what: &dyn std::fmt::Display| {
+        Failure::new(Exit::AuditFailed, format!("{}: {what}", paper.display()))
+    };
+    let io = |path: &Path, e: std::io::Error| Failure::new(Exit::Io, format!("{}: {e}", path.display()));
+    let beside = sealed(paper);
+    let seal = std::fs::read(&beside).map_err(|e| io(&beside, e))?;
+    let seal: Seal = serde_json::from_slice(&seal).map_err(|e| fail(&format!("its seal: {e}")))?;
+    let digest = digest(paper).map_err(|e| io(paper, e))?;
+    let unreadable = |_: hex::FromHexError| fail(&"its seal does not read");
+    let ledger = LedgerId(<_>::from_hex(&seal.ledger).map_err(unreadable)?);
+    let key = PublicKey(<_>::from_hex(&seal.audit_key).map_err(unreadable)?);
+    let signature = Signature::from_bytes(<_>::from_hex(&seal.signature).map_err(unreadable)?);
+    if <[u8; 32]>::from_hex(&seal.sha256) != Ok(digest)
+        || !is_genuine(seal.document, ledger, &digest, key, signature)
+    {
+        return Err(fail(&"it is not what was signed"));
+    }
+    Ok(Genuine { document: seal.document, ledger, key })
+}
+
+fn digest(paper: &Path) -> std::io::Result<[u8; 32]> {
+    let (mut file, mut hash) = (BufReader::new(File::open(paper)?), Sha256::new());
+    loop {
+        let bytes = file.fill_buf()?;
+        if bytes.is_empty() {
+            return Ok(hash.finalize().into());
+        }
+        hash.update(bytes);
+        let read = bytes.len();
+        file.consume(read);
+    }
+}
+
+/// Whose a paper is to be.
+#[derive(Debug, Clone, Copy)]
+pub struct Whose {
+    /// Of this job,
+    pub job: JobId,
+    /// of this ledger, if it is known,
+    pub ledger: Option<LedgerId>,
+    /// signed by this key, if it is known.
+    pub key: Option<PublicKey>,
+}
+
+/// What a paper says of itself, in JSON at its beginning: a report has its job's whole view, the others its number.
+#[derive(Deserialize)]
+struct Says {
+    job: serde_json::Value,
+    fulfilment_data: Option<String>,
+}
+
+/// A paper that is there, genuine, and of whom it is to be.
+pub struct Ours {
+    /// A return file or report: what it says of the fulfilment data; nothing before there was such a field.
+    pub fulfilment_data: Option<String>,
+}
+
+/// The paper at this place; none if nothing lies there. The error names what lies there instead.
+pub fn look(paper: &Path, kind: Document, whose: Whose) -> Result<Option<Ours>, Failure> {
+    let wrong = |what: &dyn std::fmt::Display| {
+        let what = format!(
+            "operator: {} lies where a paper of {} is to be, and is none: {what}; move it away with its .sig, or name \
+             another directory by --out",
+            paper.display(),
+            whose.job
+        );
+        Failure::new(Exit::Io, what)
+    };
+    match std::fs::symlink_metadata(paper) {
+        Ok(about) if about.is_file() => {}
+        Ok(_) => return Err(wrong(&"it is no file")),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(wrong(&error)),
+    }
+    let is = genuine(paper).map_err(|failure| wrong(&failure))?;
+    if is.document != kind {
+        return Err(wrong(&"it was signed as a paper of another kind"));
+    }
+    if let Some(ledger) = whose.ledger.filter(|ledger| *ledger != is.ledger) {
+        return Err(wrong(&format!("it is of the ledger {}, and this one is {ledger}", is.ledger)));
+    }
+    if let Some(key) = whose.key.filter(|key| *key != is.key) {
+        return Err(wrong(&format!(
+            "it was signed by the audit key {}, and the key store's is {key}",
+            is.key
+        )));
+    }
+    let (job, fulfilment_data) = says(paper, whose.job).map_err(|what| wrong(&what))?;
+    if job != whose.job.to_string() {
+        return Err(wrong(&format!("it is of {job}")));
+    }
+    Ok(Some(Ours { fulfilment_data }))
+}
+
+/// The job that a paper says it is of, and what it says of the fulfilment data.
+fn says(paper: &Path, job: JobId) -> Result<(String, Option<String>), String> {
+    let file = File::open(paper).map_err(|e| e.to_string())?;
+    if paper.extension().is_some_and(|e| e == "html") {
+        let mut head = Vec::new();
+        file.take(HEAD).read_to_end(&mut head).map_err(|e| e.to_string())?;
+        let named = String::from_utf8_lossy(&head).contains(&crate::report::closeout::title(job));
+        return Ok((if named { job.to_string() } else { "another job".to_owned() }, None));
+    }
+    let mut texts = serde_json::Deserializer::from_reader(BufReader::new(file)).into_iter::<Says>();
+    let says =
+        texts.next().ok_or("it is empty")?.map_err(|e| format!("it does not say of which job: {e}"))?;
+    let of = says.job.as_str().or_else(|| says.job.get("job")?.as_str());
+    Ok((of.unwrap_or("no job").to_owned(), says.fulfilment_data))
+}

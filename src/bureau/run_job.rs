@@ -1,0 +1,226 @@
+//! Making a job: what of it is still to be made, from opening the line to the last card's leaving.
+//!
+//! Not here: the line at work (`pipeline`), which job comes next (`daemon::queue`).
+
+use std::sync::Arc;
+
+use crossbeam_channel::Receiver;
+
+use super::file_rules::Rules;
+use super::line::stations;
+use super::opening::Bureau;
+use super::refusal::{Denial, Refusal};
+use super::spool_folder::spool_of;
+use crate::exit::{Exit, Failure};
+use crate::ledger::RunCounts;
+use crate::ledger::{Change, Context, JobId, JobState, JobView, Ledger, Reader, RecordState};
+use crate::pipeline::{Batch, DISPATCHER, LineSetup, Outcome, Stop, Tell};
+use crate::profile::Product;
+use crate::reason::ReasonWord;
+use crate::record::chip::ChipSection;
+use crate::record::{Checks, Spool};
+use crate::request::ActionKind;
+
+/// A job with its spool, ready to be made.
+pub struct ReadyJob {
+    /// Its number.
+    pub id: JobId,
+    pub(super) spool: Spool,
+    pub(super) product: Arc<Product>,
+}
+
+impl Bureau {
+    /// A job that the ledger holds open, with what is still to be made of it held against the profiles of today.
+    pub fn ready(&self, id: JobId) -> Result<ReadyJob, Refusal> {
+        let view = self.ledger.reader()?.job(id)?;
+        self.is_ours(&view)?;
+        let mut spool = spool_of(&view, Box::new(self.connect()?.counted(&self.calls)))?;
+        let product = self.recheck(id, &mut spool)?;
+        Ok(ReadyJob { id, spool, product })
+    }
+
+    /// Whether the cards of a job are this line's.
+    pub(super) fn is_ours(&self, view: &JobView) -> Result<(), Refusal> {
+        if view.simulated != self.simulation.on {
+            return Err(Refusal::fault(Exit::Denied, "a simulated job stays simulated, and a live one live"));
+        }
+        if view.line != self.line.name || view.rejects_shredded != self.shredded() {
+            return Err(Refusal::OtherLine { job: view.job, line: view.line.clone() });
+        }
+        Ok(())
+    }
+
+    /// Holds what is still to be made against the profiles of today: they may have changed since acceptance, and a record
+    /// must not be cancelled for that.
+    fn recheck(&self, id: JobId, spool: &mut Spool) -> Result<Arc<Product>, Refusal> {
+        let mut hsm = self.connect()?;
+        let mut rules = Rules::new(&self.line, &mut hsm)?;
+        rules.header(spool.header())?;
+        let reader = self.ledger.reader()?;
+        for seq in reader.pending(id)? {
+            let record = spool.read(seq)?;
+            if record.card_ref.as_str() != reader.card_ref(id, seq)? {
+                let what = format!("it names record {seq} of {id} otherwise than the accepted file");
+                return Err(Refusal::TablesEdited { what });
+            }
+            // What is wrong with the section itself is the record's own fault, which the run deals with.
+            let chip = record.section("CHP").and_then(|data| ChipSection::parse(data).ok());
+            rules.record(&record, chip.as_ref()).map_err(|failure| {
+                Failure::new(
+                    failure.exit,
+                    format!("record {seq} was accepted, but no longer fits the profiles or keys: {failure}"),
+                )
+            })?;
+        }
+        rules.product().ok_or_else(|| Refusal::fault(Exit::Bug, "us: rechecked without a Header"))
+    }
+
+    /// What is to be made of a job: at most so many of the records that wait.
+    pub fn batch(&self, job: ReadyJob, limit: Option<usize>) -> Result<(JobView, Batch), Refusal> {
+        let reader = self.ledger.reader()?;
+        let view = reader.job(job.id)?;
+        if view.state == JobState::Closed {
+            return Err(Refusal::denied(job.id, Denial::Closed));
+        }
+        proven(&reader, job.id)?;
+        let mut sequences = reader.pending(job.id)?;
+        sequences.truncate(limit.unwrap_or(usize::MAX));
+        let header = job.spool.header();
+        let batch = Batch {
+            job: job.id,
+            sequences,
+            remakes: reader.in_state(job.id, RecordState::Remake)?.into_iter().collect(),
+            next_blank: reader.next_blank(job.id)?,
+            next_position: reader.next_position(job.id)?,
+            hopper: Some(reader.stock(job.id)?)
+                .filter(|stock| stock.counted)
+                .map(|stock| u64::try_from(stock.hopper).unwrap_or(0)),
+            issuer_id: header.issuer_id.clone(),
+            file_id: header.file_id.clone(),
+            spool: job.spool,
+            product: job.product,
+        };
+        Ok((view, batch))
+    }
+
+    /// Makes it, from opening the line to the last card's leaving; the job is CLOSED, HELD with the reason why the line
+    /// stopped, or open with what a person has to decide. `people` is called when cards may be touched.
+    pub fn make(
+        &self,
+        batch: Batch,
+        held: bool,
+        actor: &str,
+        people: impl FnOnce() -> (Receiver<()>, Receiver<Tell>),
+        stopped_by: impl FnOnce() -> Context,
+    ) -> Result<Outcome, Refusal> {
+        let (job, by) = (batch.job, || Context::by(actor));
+        let counted = batch.hopper.is_some();
+        let links = self.links()?;
+        // What was asked before is of no job that is being made.
+        self.calls.take();
+        let mut line = stations::open(&self.line, &*links, || self.hsm())?;
+        let people = people();
+        let found = cleared(&mut line, &self.ledger, job)?;
+        if found || held {
+            self.ledger.record(job, Change::Released, by()).wait()?;
+        }
+        let outcome = crate::pipeline::run(line, batch, self.hsm()?, &self.ledger, people);
+        if !matches!(outcome.stopped, Some(Stop::Ledger(_))) {
+            for counts in self.counted(&outcome).parts() {
+                self.ledger.record(job, Change::Ran(counts), Context::by("line")).wait()?;
+            }
+        }
+        match &outcome.stopped {
+            // Nothing more can be written there.
+            Some(Stop::Ledger(_)) => {}
+            Some(stop) => {
+                let detail = Some(stop_text(stop));
+                let context = match stop {
+                    Stop::Operator => stopped_by(),
+                    _ => Context { reason: Some(stop_word(stop)), ..Context::by("line") },
+                };
+                let context = Context { detail, ..context };
+                self.ledger.record(job, Change::Held, context).wait()?;
+            }
+            // Its cards go to the vault, samples are taken, or closing takes two: people close it.
+            None if counted || self.line.two_people.contains(&ActionKind::Close) => {}
+            // Refused while rejects wait for their destruction or remakes for their release: the job stays open.
+            None => drop(self.ledger.record(job, Change::Closed, by()).wait()),
+        }
+        Ok(outcome)
+    }
+
+    /// What a run counted.
+    fn counted(&self, outcome: &Outcome) -> RunCounts {
+        let stations = outcome.stats.stations.iter().filter(|(_, station)| station.cards > 0);
+        let worked = stations.map(|(name, station)| ((station.module.clone(), name.clone()), station.cards));
+        let hsm_calls = self.calls.take().into_iter().filter(|(_, times)| *times > 0).collect();
+        RunCounts { worked: worked.collect(), hsm_calls }
+    }
+}
+
+/// Refuses a job whose tables are not what its events add up to, or whose events are not what was hashed.
+pub fn proven(reader: &Reader, job: JobId) -> Result<(), Refusal> {
+    let Some(finding) = reader.replayed(job)?.into_iter().next() else { return Ok(()) };
+    Err(Refusal::TablesEdited { what: finding.to_string() })
+}
+
+/// Clears the line of what an earlier run left; whether anything was there. The job is held with that, so that the ledger
+/// says where those cards are.
+fn cleared(line: &mut LineSetup, ledger: &Ledger, job: JobId) -> Result<bool, Refusal> {
+    let cleared = crate::pipeline::clear(line);
+    let told = cleared.told();
+    if let Some(told) = &told {
+        tracing::warn!(%job, "{told}");
+        let context = Context {
+            reason: Some(ReasonWord::Cleared),
+            detail: Some(told.clone()),
+            actor: Some("line".into()),
+            ..Context::default()
+        };
+        ledger.record(job, Change::Held, context).wait()?;
+    }
+    match cleared.asks_for() {
+        Some(asks) => Err(Refusal::fault(Exit::Device, format!("device: {asks}"))),
+        None => Ok(told.is_some()),
+    }
+}
+
+fn stop_word(stop: &Stop) -> ReasonWord {
+    match stop {
+        Stop::Operator => ReasonWord::Operator,
+        Stop::Data { .. } => ReasonWord::Data,
+        Stop::Spool(_) => ReasonWord::Spool,
+        Stop::Fault { fault, .. } => fault.reason.clone(),
+        Stop::Ledger(_) => ReasonWord::Ledger,
+        Stop::NoThread(_) => ReasonWord::NoThread,
+        Stop::Died(_) => ReasonWord::ThreadDied,
+    }
+}
+
+/// Why a run stopped, for people.
+pub fn stop_text(stop: &Stop) -> String {
+    match stop {
+        Stop::Operator => "stopped by the operator; no card is half done".into(),
+        Stop::Data { seq, fault } => {
+            format!(
+                "record {seq} is CANCELLED and the job is held: {}; ask the issuer for the record again",
+                fault.detail
+            )
+        }
+        Stop::Spool(what) => format!("the spool differs from what was accepted: {what}"),
+        Stop::Fault { station, fault } => format!("station {station} stopped the line: {fault}"),
+        Stop::Ledger(what) => format!(
+            "the ledger cannot be written, so no card was bound any more: {what}; cards that were under way were finished \
+             but are not recorded, so look for them in the stackers: they are UNKNOWN at the next start"
+        ),
+        Stop::NoThread(refused) => format!("no card was fed: {refused}, and resume the job"),
+        Stop::Died(whose) if whose == DISPATCHER => format!(
+            "us: the thread of {whose} died, which is a bug: report it; the cards under way are UNKNOWN at the next start"
+        ),
+        Stop::Died(whose) => format!(
+            "us: the thread of {whose} died, which is a bug: report it; the card in its hands is UNKNOWN, or a blank that \
+             nobody counted: look for it before you resume the job"
+        ),
+    }
+}

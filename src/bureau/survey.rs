@@ -1,0 +1,309 @@
+//! Cards that lie in the line when nobody knows any more how far they came: what they say of themselves. A person decides
+//! what becomes of them. Nothing is written to a card, and none is moved.
+//!
+//! Not here: the questions to a chip (`modules::chip::ask`), words for people (`cli`).
+
+use drivers::stripe::Tracks;
+use serde::{Deserialize, Serialize};
+
+use super::line::links::Links;
+use super::line::stations::{self, Askable};
+use super::opening::Bureau;
+use super::refusal::{Refusal, Senseless};
+use super::spool_folder::spool_of;
+use crate::exit::Exit;
+use crate::ids::{JobId, KeyData};
+use crate::ledger::{AttemptState, Change, Context, Holder, JobState, JobView, Reader, RecordState};
+use crate::modules::{ChipModule, Fault, HowFar, StripeModule, Told, how_far, is_blank};
+use crate::profile::{Product, line};
+use crate::record::Spool;
+use crate::record::chip::ChipSection;
+use crate::request::Records;
+use crate::threads::each_at_once;
+
+/// What was found in the line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Survey {
+    /// The job.
+    pub job: JobView,
+    /// The record that was asked about; none: any.
+    pub seq: Option<u32>,
+    /// In line order.
+    pub stations: Vec<StationSurvey>,
+    /// Where a card may lie that nobody can ask there.
+    pub not_asked: Vec<String>,
+}
+
+/// What one station says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StationSurvey {
+    /// Its name.
+    pub station: String,
+    /// CSN of the chip there.
+    pub blank: Option<String>,
+    /// Whose card it is.
+    pub card: Option<Holder>,
+    /// It is one of those that were asked about.
+    pub asked_for: bool,
+    /// What its chip says.
+    pub applications: Vec<Told>,
+    /// Stable word: a verdict, else why there is none.
+    pub verdict: String,
+    /// For people.
+    pub says: String,
+    /// What a person may do now.
+    pub advice: Option<Advice>,
+}
+
+/// What a person may do with a card that was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Advice {
+    /// Resolve it as good, if its other parts are right, too.
+    Good,
+    /// See it destroyed.
+    Destroy,
+    /// Its attempt is in a state in which there is nothing to resolve.
+    Nothing,
+    /// Ask about the record to which it belongs.
+    AskItsRecord,
+}
+
+/// What is known of a station once it was looked at.
+enum Met {
+    Chip(Box<ChipModule>, KeyData),
+    Stripe(StripeModule, Tracks),
+    Nothing { word: String, why: String },
+}
+
+impl From<Fault> for Met {
+    fn from(fault: Fault) -> Self {
+        Self::Nothing { word: fault.reason.into(), why: fault.detail }
+    }
+}
+
+impl Bureau {
+    /// Has the card of a record, or those of all, say how far they came: at one station, or wherever a card can be asked.
+    /// The line must be at rest.
+    pub fn survey(
+        &self,
+        job: JobId,
+        records: &Records,
+        station: Option<&str>,
+        actor: &str,
+    ) -> Result<Survey, Refusal> {
+        let seq = match records {
+            Records::One(seq) => Some(*seq),
+            Records::All => None,
+            Records::Ranges(_) => return Err(Refusal::Senseless(Senseless::SurveyOfSome)),
+        };
+        let reader = self.ledger.reader()?;
+        let view = reader.job(job)?;
+        self.is_ours(&view)?;
+        if view.state == JobState::Closed {
+            let what = format!("operator: job {job} is closed; nothing of it is open to question");
+            return Err(Refusal::fault(Exit::Denied, what));
+        }
+        if let Some(seq) = seq
+            && reader.card(job, seq)?.attempts.is_empty()
+        {
+            let what =
+                format!("operator: no card was begun for record {seq} of {job}; there is none to be asked");
+            return Err(Refusal::fault(Exit::Denied, what));
+        }
+        let (mut askable, not_asked) = stations::askable(&self.line);
+        if let Some(wanted) = station {
+            let names: Vec<_> = askable.iter().map(|(_, name)| name.clone()).collect();
+            askable.retain(|(_, name)| name == wanted);
+            if askable.is_empty() {
+                let what = format!("operator: {wanted:?} cannot be asked; there are {}", names.join(", "));
+                return Err(Refusal::fault(Exit::Usage, what));
+            }
+        }
+        let spool = spool_of(&view, Box::new(self.connect()?))?;
+        let product = Product::named(&spool.header().product)?;
+        let links = self.links()?;
+        let met = self.meet(&askable, &*links, &product);
+        let mut asker = Surveyor { bureau: self, reader, job, seq, actor, spool, product };
+        let stations = askable.iter().zip(met).map(|((module, name), met)| asker.station(module, name, met));
+        let stations = stations.collect::<Result<_, _>>()?;
+        Ok(Survey { job: view, seq, stations, not_asked })
+    }
+
+    /// Looks at all stations at the same time: an empty reader is waited for.
+    fn meet(&self, stations: &[(&line::Module, String)], links: &dyn Links, product: &Product) -> Vec<Met> {
+        let met = each_at_once(stations, |(module, name)| self.meet_at(module, name, links, product));
+        let lost = || {
+            Fault::new(crate::modules::Blame::Us, ReasonWord::Bug, "us: the question was not finished").into()
+        };
+        met.into_iter().map(|met| met.unwrap_or_else(lost)).collect()
+    }
+
+    fn meet_at(&self, module: &line::Module, name: &str, links: &dyn Links, product: &Product) -> Met {
+        match stations::open_to_ask(&self.line, module, name, links, || self.hsm()) {
+            Err(failure) => Met::Nothing { word: "unreachable".into(), why: failure.message },
+            Ok(Askable::Chip(mut chip)) => match chip.who(product) {
+                Ok(key_data) => Met::Chip(chip, key_data),
+                Err(fault) if fault.is_no_card() => {
+                    Met::Nothing { word: fault.reason.into(), why: "no card".into() }
+                }
+                Err(fault) => fault.into(),
+            },
+            Ok(Askable::Stripe(mut stripe)) => match stripe.read() {
+                Ok(tracks) => Met::Stripe(stripe, tracks),
+                Err(fault) => fault.into(),
+            },
+        }
+    }
+}
+
+/// A survey on its way from station to station.
+struct Surveyor<'a> {
+    bureau: &'a Bureau,
+    reader: Reader,
+    job: JobId,
+    seq: Option<u32>,
+    actor: &'a str,
+    spool: Spool,
+    product: Product,
+}
+
+impl Surveyor<'_> {
+    fn station(&mut self, module: &line::Module, name: &str, met: Met) -> Result<StationSurvey, Refusal> {
+        let nothing = |word: String, says| StationSurvey {
+            station: name.to_owned(),
+            blank: None,
+            card: None,
+            asked_for: false,
+            applications: Vec::new(),
+            verdict: word,
+            says,
+            advice: None,
+        };
+        let said = match met {
+            Met::Nothing { word, why } => nothing(word, why),
+            Met::Chip(mut chip, key_data) => {
+                let said = self.chip(&mut chip, key_data, nothing("another-card".into(), String::new()));
+                chip.let_go();
+                said?
+            }
+            Met::Stripe(stripe, tracks) => {
+                let (word, card, says) = self.stripe(&stripe, &tracks)?;
+                StationSurvey { asked_for: card.is_some(), card, ..nothing(word.into(), says) }
+            }
+        };
+        if let Some(card) = said.card.filter(|_| said.asked_for) {
+            let blank = said.blank.as_ref().map(|blank| format!("blank {blank}, ")).unwrap_or_default();
+            let context = Context {
+                station: Some(name.to_owned()),
+                module: Some(module.name.clone()),
+                reason: Some(said.verdict.as_str().into()),
+                detail: Some(format!("{blank}attempt {}: {}", card.attempt, said.says)),
+                ..Context::by(self.actor)
+            };
+            self.bureau.ledger.record(self.job, Change::Asked { seq: card.seq }, context).wait()?;
+        }
+        Ok(said)
+    }
+
+    fn chip(
+        &mut self,
+        chip: &mut ChipModule,
+        key_data: KeyData,
+        said: StationSurvey,
+    ) -> Result<StationSurvey, Refusal> {
+        let said = StationSurvey { blank: Some(key_data.csn().to_string()), ..said };
+        let Some(card) = self.reader.holder(&key_data)? else {
+            let says = "a chip that no record of this ledger was bound to: a blank, or a card from elsewhere";
+            return Ok(StationSurvey { verdict: "unknown-card".into(), says: says.into(), ..said });
+        };
+        let said = StationSurvey { card: Some(card), ..said };
+        if card.job != self.job || self.seq.is_some_and(|seq| seq != card.seq) {
+            let Holder { job, seq, attempt, state } = card;
+            let says =
+                format!("another card: it belongs to record {seq} of {job}, attempt {attempt}, {state}");
+            return Ok(StationSurvey { says, advice: Some(Advice::AskItsRecord), ..said });
+        }
+        let record = self.spool.read(card.seq)?;
+        let section = record.section("CHP").map(ChipSection::parse).transpose();
+        let applications = match section {
+            Ok(section) => section.map(|s| s.applications).unwrap_or_default(),
+            Err(error) => {
+                return Err(Refusal::fault(Exit::FileFormat, format!("record {}: {error}", card.seq)));
+            }
+        };
+        Ok(match chip.told(&self.product, &applications) {
+            Ok(told) => {
+                let came = how_far(&told);
+                let advice = Some(advice(came == HowFar::AsOrdered, &card));
+                let (says, verdict) = (sentence(came).into(), word(came).into());
+                StationSurvey { asked_for: true, verdict, says, applications: told, advice, ..said }
+            }
+            Err(fault) => {
+                let says = format!("it stopped answering ({})", fault.detail);
+                let advice = Some(advice(false, &card));
+                StationSurvey { asked_for: true, verdict: fault.reason.into(), says, advice, ..said }
+            }
+        })
+    }
+
+    /// Whose stripe it is, of the records that are open to question.
+    fn stripe(
+        &mut self,
+        stripe: &StripeModule,
+        found: &Tracks,
+    ) -> Result<(&'static str, Option<Holder>, String), Refusal> {
+        if is_blank(found) {
+            let says = "a stripe with nothing on it; for more, put the card into a chip reader and ask there";
+            return Ok(("stripe-blank", None, says.into()));
+        }
+        let unknown = self.reader.in_state(self.job, RecordState::Unknown)?;
+        for seq in unknown.into_iter().filter(|seq| self.seq.is_none_or(|asked| asked == *seq)) {
+            let record = self.spool.read(seq)?;
+            if stripe.is_of(found, &record).unwrap_or(false)
+                && let Some(attempt) = self.reader.card(self.job, seq)?.attempts.last()
+            {
+                let card = Holder { job: self.job, seq, attempt: attempt.attempt, state: attempt.state };
+                let says = format!(
+                    "the stripe is as ordered for record {seq}; put the card into a chip reader and ask there whether \
+                     its chip is"
+                );
+                return Ok(("stripe-as-ordered", Some(card), says));
+            }
+        }
+        let whose =
+            self.seq.map_or_else(|| "any record that is UNKNOWN".into(), |seq| format!("record {seq}"));
+        let says = format!("the stripe is not as ordered for {whose}: another card's, or written in part");
+        Ok(("stripe-otherwise", None, says))
+    }
+}
+
+fn word(came: HowFar) -> &'static str {
+    match came {
+        HowFar::AsOrdered => "as-ordered",
+        HowFar::Partly => "partly",
+        HowFar::NotPersonalized => "not-personalized",
+        HowFar::Differs => "differs",
+        HowFar::Untold => "untold",
+    }
+}
+
+fn sentence(came: HowFar) -> &'static str {
+    match came {
+        HowFar::AsOrdered => "personalized completely as ordered, as far as its chip can be asked",
+        HowFar::Partly => "personalized in part",
+        HowFar::NotPersonalized => {
+            "not personalized: no application is finished, though data of the record may be in it"
+        }
+        HowFar::Differs => "it holds other data than was ordered",
+        HowFar::Untold => "its chip tells nothing: the product names neither `fci` nor `read_back`",
+    }
+}
+
+fn advice(as_ordered: bool, card: &Holder) -> Advice {
+    match (card.state, as_ordered) {
+        (AttemptState::Unknown, true) => Advice::Good,
+        (AttemptState::Unknown, false) => Advice::Destroy,
+        _ => Advice::Nothing,
+    }
+}

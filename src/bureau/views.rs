@@ -1,0 +1,61 @@
+//! What can be seen of a ledger without changing it.
+//!
+//! Not here: proofs (`ledger_proof`), what cards say (`survey`).
+
+use std::path::Path;
+
+use super::outcome::{Outcome, ShownCards};
+use super::refusal::Refusal;
+use crate::exit::Exit;
+use crate::ids::JobId;
+use crate::ledger::Reader;
+use crate::report::{Places, Summary};
+use crate::request::{Action, Records};
+
+/// Events in a page: short reads let the writer checkpoint.
+const PAGE: u32 = 1000;
+
+/// Shows what is asked of a ledger, which lies at `path`. `None`: the action is none that only shows something.
+pub fn show(reader: &Reader, path: &Path, action: &Action) -> Result<Option<Outcome>, Refusal> {
+    Ok(Some(match action {
+        Action::ListJobs => Outcome::Jobs(reader.jobs()?),
+        Action::ShowJob { job } => Outcome::Job(Box::new(reader.job(*job)?)),
+        Action::ReportJob { job } => report(reader, path, *job)?,
+        Action::ShowCards { job, records } => cards(reader, *job, records)?,
+        Action::ReadLog { job, after } => {
+            job.map(|job| reader.job(job)).transpose()?;
+            Outcome::Log(reader.events(*job, *after, PAGE)?)
+        }
+        Action::ShowStock { job, shift } => stock(reader, *job, shift.as_deref())?,
+        _ => return Ok(None),
+    }))
+}
+
+/// The report of a job without a run.
+pub fn report(reader: &Reader, path: &Path, job: JobId) -> Result<Outcome, Refusal> {
+    let places = Places { ledger: path.to_owned(), ..Places::default() };
+    Ok(Outcome::Report(Box::new(Summary::build(reader, job, None, places)?)))
+}
+
+fn cards(reader: &Reader, job: JobId, records: &Records) -> Result<Outcome, Refusal> {
+    let view = reader.job(job)?;
+    let sequences = match records.sequences(view.records) {
+        Some(sequences) => sequences,
+        None => reader.all(job)?,
+    };
+    let cards = sequences.into_iter().map(|seq| reader.card(job, seq)).collect::<Result<_, _>>()?;
+    let one = matches!(records, Records::One(_));
+    Ok(Outcome::Cards(Box::new(ShownCards { job: view, one, cards })))
+}
+
+fn stock(reader: &Reader, job: Option<JobId>, shift: Option<&str>) -> Result<Outcome, Refusal> {
+    let jobs = match job {
+        Some(job) => vec![reader.stock(job)?],
+        None => reader.stocks()?,
+    };
+    let view = reader.shift(shift, job)?;
+    if let (None, Some(name)) = (&view, shift) {
+        return Err(Refusal::fault(Exit::NotFound, format!("operator: there was no shift {name:?}")));
+    }
+    Ok(Outcome::Stock { jobs, shift: view })
+}

@@ -1,0 +1,57 @@
+//! A request that a command carries out itself, on a ledger that no daemon has open.
+//!
+//! Not here: a request that needs the line (`run`, `survey`).
+
+use std::path::Path;
+
+use super::common::{ByArg, LedgerArg, SocketArg};
+use super::remote;
+use crate::bureau::key_host::KeyHost;
+use crate::bureau::ledger_desk::LedgerDesk;
+use crate::bureau::{Outcome, Refusal, views};
+use crate::exit::{Exit, Failure};
+use crate::hsm::client::Client;
+use crate::ledger::{Ledger, Reader};
+use crate::request::Action;
+
+/// Has a daemon carry an action out if one is named, or does it here.
+pub(super) fn carry_out(
+    socket: &SocketArg,
+    ledger: &LedgerArg,
+    by: Option<&ByArg>,
+    action: &Action,
+) -> Result<Outcome, Refusal> {
+    match socket.daemon(ledger)? {
+        Some(socket) => {
+            by.map_or(Ok(()), ByArg::none)?;
+            remote::ask(socket, action, &[])
+        }
+        None => here(&ledger.ledger, by, action),
+    }
+}
+
+/// Carries an action out on a ledger's file, without keys.
+fn here(path: &Path, by: Option<&ByArg>, action: &Action) -> Result<Outcome, Refusal> {
+    let reader = Reader::open(path)?;
+    if let Some(shown) = views::show(&reader, path, action)? {
+        return Ok(shown);
+    }
+    // A job that is not there is no reason to open the ledger for writing.
+    action.job().map(|job| reader.job(job)).transpose()?;
+    let Some(by) = by else { return Err(Refusal::OnlyDaemon) };
+    drop(reader);
+    // From here on alone: what an earlier process left under way is UNKNOWN now.
+    let ledger = Ledger::open(path)?;
+    let keyless = || -> Result<Client, Failure> {
+        Err(Failure::new(Exit::Usage, "operator: name the key store by --keys or CARDWRIGHT_KEYS"))
+    };
+    let done = LedgerDesk { ledger: &ledger, connect: &keyless }.carry_out(action, &by.actor(), Vec::new());
+    ledger.close()?;
+    done
+}
+
+/// The key store's HSM host, if a store is named.
+pub(super) fn key_host(store: Option<&std::path::PathBuf>) -> Result<KeyHost, Failure> {
+    let missing = || Failure::new(Exit::Usage, "operator: name the key store by --keys or CARDWRIGHT_KEYS");
+    KeyHost::open(store.ok_or_else(missing)?)
+}

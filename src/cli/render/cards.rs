@@ -1,0 +1,146 @@
+//! Cards as text and JSON: what happened to them, what was decided about them, which of them are thrown out.
+
+use std::io::Write;
+
+use serde::Serialize;
+
+use super::super::common::{Early, json};
+use super::super::next_step::{after_decision, spelled};
+use crate::bureau::Refusal;
+use crate::bureau::outcome::{CardDecisions, KillFate, KilledCard, ShownCards};
+use crate::exit::{Exit, Failure};
+use crate::ids::JobId;
+use crate::ledger::{AttemptView, CardView, LedgerError, RecordState};
+use crate::report;
+use crate::report::events::{EventLine, text};
+
+/// Records that a message names after the first.
+const NAMED: usize = 20;
+
+/// A record as JSON.
+#[derive(Serialize)]
+struct CardJson<'a> {
+    job: JobId,
+    seq: u32,
+    card_ref: &'a str,
+    state: RecordState,
+    released: bool,
+    attempts: &'a [AttemptView],
+    events: Vec<EventLine<'a>>,
+}
+
+impl<'a> From<&'a CardView> for CardJson<'a> {
+    fn from(card: &'a CardView) -> Self {
+        Self {
+            job: card.job,
+            seq: card.seq,
+            card_ref: &card.card_ref,
+            state: card.state,
+            released: card.released,
+            attempts: &card.attempts,
+            events: card.events.iter().map(EventLine::from).collect(),
+        }
+    }
+}
+
+pub(super) fn show(shown: &ShownCards, as_json: bool, out: &mut dyn Write) -> Result<(), Early> {
+    match (as_json, shown.one, shown.cards.as_slice()) {
+        (true, true, [card]) => json(out, &CardJson::from(card))?,
+        (true, _, cards) => json(out, &cards.iter().map(CardJson::from).collect::<Vec<_>>())?,
+        (false, _, cards) => {
+            if let Some(mark) = report::mark(&shown.job) {
+                writeln!(out, "*** {mark} ***")?;
+            }
+            for card in cards {
+                print(card, out)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn print(card: &CardView, out: &mut dyn Write) -> std::io::Result<()> {
+    let released = if card.released { ", released" } else { "" };
+    writeln!(out, "{} record {} {}: {}{released}", card.job, card.seq, card.card_ref, card.state)?;
+    for attempt in &card.attempts {
+        let position = attempt.position.map(|p| format!(", position {p}")).unwrap_or_default();
+        let compared = attempt.compared.as_ref().map(|c| format!(", compared: {c}")).unwrap_or_default();
+        writeln!(
+            out,
+            "  attempt {}: {}, blank {} (#{}){position}{compared}",
+            attempt.attempt, attempt.state, attempt.blank, attempt.blank_number
+        )?;
+    }
+    for event in &card.events {
+        writeln!(out, "  {}", text(event))?;
+    }
+    Ok(())
+}
+
+/// Decisions as JSON.
+#[derive(Serialize)]
+struct DecisionsJson<'a> {
+    job: JobId,
+    changed: Vec<EventLine<'a>>,
+    refused: Vec<RefusedJson>,
+}
+
+/// One record that the ledger did not let change.
+#[derive(Serialize)]
+struct RefusedJson {
+    seq: u32,
+    why: String,
+}
+
+pub(super) fn decided(done: &CardDecisions, as_json: bool, out: &mut dyn Write) -> Result<Exit, Early> {
+    let CardDecisions { job, decision, changed, refused } = done;
+    if as_json {
+        let why = |(seq, error): &(u32, LedgerError)| RefusedJson {
+            seq: *seq,
+            why: spelled(&Refusal::Ledger(error.clone())).message,
+        };
+        let changed = changed.iter().map(EventLine::from).collect();
+        json(out, &DecisionsJson { job: *job, changed, refused: refused.iter().map(why).collect() })?;
+    } else {
+        changed.iter().try_for_each(|event| writeln!(out, "{}", text(event)))?;
+        if !changed.is_empty() {
+            writeln!(out, "next: {}", after_decision(*decision, *job))?;
+        } else if refused.is_empty() {
+            writeln!(out, "nothing to do in {job}; cardwright job show {job}")?;
+        }
+    }
+    match refused.as_slice() {
+        [] => Ok(Exit::Ok),
+        [(_, first), others @ ..] => Err(all_refusals(first, others).into()),
+    }
+}
+
+/// One message for all that was refused: the first in full, and the numbers of the others.
+fn all_refusals(first: &LedgerError, others: &[(u32, LedgerError)]) -> Failure {
+    let Failure { exit, message } = spelled(&Refusal::Ledger(first.clone()));
+    if others.is_empty() {
+        return Failure::new(exit, message);
+    }
+    let named: Vec<_> = others.iter().take(NAMED).map(|(seq, _)| seq.to_string()).collect();
+    let more = if others.len() > NAMED { " ..." } else { "" };
+    Failure::new(exit, format!("{message}; also refused: records {}{more}", named.join(", ")))
+}
+
+pub(super) fn killed(job: JobId, cards: &[KilledCard], out: &mut dyn Write) -> Result<Exit, Early> {
+    if cards.is_empty() {
+        writeln!(out, "nothing to do in {job}: no card of it is in the line")?;
+    }
+    let mut denied = None;
+    for KilledCard { record, fate } in cards {
+        match fate {
+            KillFate::ThrownOut => {
+                writeln!(out, "{job} record {record}: its card is thrown out at its next step")?;
+            }
+            KillFate::Idle(why) => writeln!(out, "{job} record {record}: nothing to do: {why}")?,
+            KillFate::Denied(why) => {
+                denied.get_or_insert(Refusal::Denied { job: Some(job), record: Some(*record), why: *why });
+            }
+        }
+    }
+    denied.map_or(Ok(Exit::Ok), |refusal| Err(refusal.into()))
+}

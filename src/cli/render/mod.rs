@@ -1,0 +1,63 @@
+//! Outcomes as people read them, and as JSON: both are made of one value, so that they cannot say different things.
+//!
+//! Not here: refusals and the command that helps (`next_step`).
+
+mod cards;
+mod jobs;
+mod stock;
+mod survey;
+mod verdict;
+
+use std::io::Write;
+
+use super::common::{Early, json};
+use crate::bureau::Outcome;
+use crate::exit::Exit;
+use crate::ledger::Event;
+use crate::report::events::{EventLine, text};
+
+/// Prints an outcome; returns how the command ends.
+pub(super) fn show(outcome: &Outcome, as_json: bool, out: &mut dyn Write) -> Result<Exit, Early> {
+    match outcome {
+        Outcome::Jobs(list) => jobs::list(list, as_json, out)?,
+        Outcome::Job(job) => jobs::show(job, as_json, out)?,
+        Outcome::Report(summary) => jobs::report(summary, as_json, out)?,
+        Outcome::Cards(shown) => cards::show(shown, as_json, out)?,
+        Outcome::Log(events) | Outcome::Noted(events) => noted(events, as_json, out)?,
+        Outcome::Verdict(verdict) => return verdict::show(verdict, as_json, out),
+        Outcome::Exported { events, checkpoints } => {
+            writeln!(out, "{events} events and {checkpoints} checkpoints are exported")?;
+        }
+        Outcome::Accepted { job, seen_before: 0, .. } => {
+            writeln!(out, "{job} accepted; next: cardwright job release {job}")?;
+        }
+        Outcome::Accepted { job, seen_before, first_seen } => writeln!(
+            out,
+            "{job} accepted and held: {seen_before} of its card_refs were in an earlier file of the issuer (first: record \
+             {}); a supervisor looks at them, then: cardwright job release {job}",
+            first_seen.unwrap_or_default()
+        )?,
+        Outcome::Released(job) => {
+            writeln!(out, "{job} released; `cardwright job show {job}` says whether it runs")?;
+        }
+        Outcome::Stopping(job) => {
+            writeln!(out, "{job} stops; cards under way are finished, then it is HELD")?;
+        }
+        Outcome::Held(job) => writeln!(out, "{job} is HELD")?,
+        Outcome::Decided(done) => return cards::decided(done, as_json, out),
+        Outcome::Killed { job, cards } => return cards::killed(*job, cards, out),
+        Outcome::Surveyed(survey) => return survey::show(survey, as_json, out),
+        Outcome::Stock { jobs, shift } => stock::show(jobs, shift.as_ref(), as_json, out)?,
+        Outcome::Papers(paths) => paths.iter().try_for_each(|path| writeln!(out, "{}", path.display()))?,
+        Outcome::Deleted(done) => jobs::deleted(done, out)?,
+        Outcome::NothingToDo { why, .. } => writeln!(out, "nothing to do: {why}")?,
+    }
+    Ok(Exit::Ok)
+}
+
+fn noted(events: &[LedgerEvent], as_json: bool, out: &mut dyn Write) -> Result<(), Early> {
+    if as_json {
+        return json(out, &events.iter().map(EventLine::from).collect::<Vec<_>>());
+    }
+    Ok(events.iter().try_for_each(|event| writeln!(out, "{}", text(event)))?)
+}

@@ -1,0 +1,132 @@
+//! What cards say that lie in the line, as text and JSON.
+
+use std::io::Write;
+
+use serde::Serialize;
+
+use super::super::common::{Early, json};
+use crate::bureau::survey::{Advice, StationSurvey, Survey};
+use crate::exit::Exit;
+use crate::ids::JobId;
+use crate::ledger::Holder;
+use crate::modules::{Life, Read, Told};
+use crate::report;
+
+/// Verdict of a station without a card.
+const NO_CARD: &str = "no-card";
+
+/// A survey as JSON.
+#[derive(Serialize)]
+struct SurveyJson<'a> {
+    job: JobId,
+    seq: Option<u32>,
+    simulated: bool,
+    stations: Vec<StationJson<'a>>,
+    not_asked: &'a [String],
+}
+
+/// A station as JSON.
+#[derive(Serialize)]
+struct StationJson<'a> {
+    station: &'a str,
+    blank: Option<&'a str>,
+    card: Option<Holder>,
+    asked_for: bool,
+    applications: &'a [Told],
+    verdict: &'a str,
+    says: String,
+}
+
+pub(super) fn show(survey: &Survey, as_json: bool, out: &mut dyn Write) -> Result<Exit, Early> {
+    if as_json {
+        let stations = survey.stations.iter().map(|s| StationJson {
+            station: &s.station,
+            blank: s.blank.as_deref(),
+            card: s.card,
+            asked_for: s.asked_for,
+            applications: &s.applications,
+            verdict: &s.verdict,
+            says: says(s),
+        });
+        let stations = stations.collect();
+        let Survey { job, seq, not_asked, .. } = survey;
+        let shown = SurveyJson { job: job.job, seq: *seq, simulated: job.simulated, stations, not_asked };
+        json(out, &shown)?;
+    } else {
+        print(survey, out)?;
+    }
+    let met = |s: &StationSurvey| s.asked_for || (survey.seq.is_none() && s.blank.is_some());
+    Ok(if survey.stations.iter().any(met) { Exit::Ok } else { Exit::NotFound })
+}
+
+/// What a station says, and what a person may do about it.
+fn says(station: &StationSurvey) -> String {
+    let says = &station.says;
+    let (Some(advice), Some(Holder { job, seq, attempt, state })) = (station.advice, station.card) else {
+        return says.clone();
+    };
+    match advice {
+        Advice::Good => format!(
+            "{says}; `cardwright card resolve {job} {seq} --good` if its other parts (stripe, embossing, picture) are right, too"
+        ),
+        Advice::Destroy => {
+            format!("{says}; see it destroyed, then `cardwright card resolve {job} {seq} --destroyed`")
+        }
+        Advice::Nothing => format!("{says}; attempt {attempt} is {state}: there is nothing to resolve"),
+        Advice::AskItsRecord => format!("{says}; ask about it with `cardwright card ask {job} {seq}`"),
+    }
+}
+
+fn print(survey: &Survey, out: &mut dyn Write) -> std::io::Result<()> {
+    if let Some(mark) = report::mark(&survey.job) {
+        writeln!(out, "*** {mark} ***")?;
+    }
+    let (empty, others): (Vec<_>, Vec<_>) = survey.stations.iter().partition(|s| s.verdict == NO_CARD);
+    for station in others {
+        let blank = station.blank.as_ref().map(|blank| format!("blank {blank}, ")).unwrap_or_default();
+        let whose = match &station.card {
+            Some(card) if station.asked_for => {
+                format!("record {}, attempt {}, {}: ", card.seq, card.attempt, card.state)
+            }
+            _ => String::new(),
+        };
+        writeln!(out, "{}: {blank}{whose}{}", station.station, says(station))?;
+        station.applications.iter().try_for_each(|told| writeln!(out, "  {}", application(told)))?;
+    }
+    if !empty.is_empty() {
+        let names: Vec<_> = empty.iter().map(|s| s.station.as_str()).collect();
+        writeln!(out, "no card: {}", names.join(", "))?;
+    }
+    let not_asked = survey.not_asked.join(", ");
+    match survey.seq {
+        Some(seq) if !survey.stations.iter().any(|s| s.asked_for) => writeln!(
+            out,
+            "the card of record {seq} was not found; look for it in {not_asked}, and in bin and stacker; put it into a chip \
+             reader by hand and ask again with --station"
+        ),
+        _ => writeln!(
+            out,
+            "not asked, though cards may lie there: {not_asked}; put such a card into a chip reader by hand and ask again \
+             with --station"
+        ),
+    }
+}
+
+/// One application in words.
+fn application(told: &Told) -> String {
+    let life = match told.life {
+        Life::Personalized => "answers as personalized",
+        Life::NotPersonalized => "answers as not personalized",
+        Life::Untold => "can be selected",
+        Life::Declined => "cannot be selected",
+    };
+    let records = told.records.iter().map(|record| {
+        let reads = match record.reads {
+            Read::Equal => "equal".to_owned(),
+            Read::Differs => "DIFFERS".to_owned(),
+            Read::NotReadable => format!("not readable ({})", record.sw.as_deref().unwrap_or("?")),
+        };
+        format!("; {} {reads}", record.dgi)
+    });
+    format!("{}: {life}{}", told.name, records.collect::<String>())
+}

@@ -1,0 +1,33 @@
+//! `--simulate` and what goes with it on the command line.
+
+use std::path::PathBuf;
+
+use crate::bureau::line::simulator::Simulation;
+
+/// What is passed on to `hwsim`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct SimulateArgs {
+    /// Replace every device link by one of hwsim; all output is marked SIMULATED.
+    #[arg(long)]
+    pub simulate: bool,
+    /// Times as fast as the machine; 0 = no waiting.
+    #[arg(long, requires = "simulate", default_value_t = 1.0)]
+    pub speed: f64,
+    /// Where hwsim writes one JSON object for each blank that leaves the line.
+    #[arg(long, requires = "simulate", value_name = "DIR")]
+    pub dump: Option<PathBuf>,
+    /// Faults that hwsim injects (TOML).
+    #[arg(long, requires = "simulate", value_name = "FILE")]
+    pub faults: Option<PathBuf>,
+    /// Seed of hwsim's blanks and faults.
+    #[arg(long, requires = "simulate")]
+    pub seed: Option<u64>,
+}
+
+impl SimulateArgs {
+    /// For the line.
+    pub fn simulation(&self) -> Simulation {
+        let Self { simulate, speed, dump, faults, seed } = self.clone();
+        Simulation { on: simulate, speed, dump, faults, seed }
+    }
+}

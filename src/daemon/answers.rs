@@ -1,0 +1,232 @@
+//! What the daemon does with a request: policy first, then the queue, or the bureau.
+//!
+//! Not here: the decision itself (`policy`), carrying out what concerns no queue (`bureau`).
+
+use std::fs::File;
+use std::sync::{MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::bounded;
+
+use super::jobs::held;
+use super::people::Person;
+use super::policy::{self, BY_OPERATOR, Decision, SUBMITTED};
+use super::queue::Queue;
+use super::server::LineDaemon;
+use crate::bureau::outcome::{KillFate, KilledCard};
+use crate::bureau::refusal::{Denial, Idle};
+use crate::bureau::{Outcome, Refusal};
+use crate::ids::JobId;
+use crate::ledger::AttemptState;
+use crate::ledger::{Change, Context, JobState, LedgerError, RecordState};
+use crate::pipeline::Tell;
+use crate::reason::ReasonWord;
+use crate::request::{Action, CardDecision, Records, Request, StockMove};
+
+/// How long a line may take to say whether a card will go: it never waits for a device.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the policy lets happen.
+enum Granted {
+    /// It is done in this name: the person's, or both of two people's.
+    To(String),
+    /// It is so already.
+    Idle(JobId, Idle),
+}
+
+impl LineDaemon {
+    /// Carries a request out for a person, or says why not. `files`: those that came with it.
+    pub(super) fn answer(
+        &self,
+        person: &Person,
+        request: &Request,
+        files: Vec<File>,
+    ) -> Result<Outcome, Refusal> {
+        let here = &self.bureau.line.name;
+        if let Some(asked) = request.line.as_ref().filter(|asked| *asked != here) {
+            return Err(Refusal::NoSuchLine { asked: asked.clone(), here: here.clone() });
+        }
+        let action = &request.action;
+        let Some(job) = action.job() else { return self.of_no_job(person, action, files) };
+        let mut queue = self.queue();
+        let actor = match self.granted(&mut queue, person, action, job)? {
+            Granted::To(actor) => actor,
+            Granted::Idle(job, why) => return Ok(Outcome::NothingToDo { job, why }),
+        };
+        match action {
+            Action::ReleaseJob { .. } | Action::ResumeJob { .. } => self.release(&mut queue, job, &actor),
+            Action::HoldJob { .. } => self.hold(&mut queue, job, &actor),
+            Action::CancelJob { .. } => self.cancel(queue, job, &actor),
+            Action::KillCards { records, .. } => self.kill(&queue, job, records, &actor),
+            // The queue stays locked: the job does not go on the line meanwhile.
+            Action::MoveStock { count, stock_move, .. } => {
+                let noted = self.bureau.carry_out(action, &actor, files)?;
+                if *stock_move == StockMove::Issue {
+                    queue.tell(job, Tell::Issued(*count));
+                }
+                Ok(noted)
+            }
+            Action::CloseJob { .. } => {
+                let closed = self.bureau.carry_out(action, &actor, files)?;
+                self.changed.notify_all();
+                Ok(closed)
+            }
+            Action::SurveyCards { .. } => {
+                queue.ask(true);
+                drop(queue);
+                let _surveying = Surveying(self);
+                self.bureau.carry_out(action, &actor, files)
+            }
+            Action::WritePapers { .. } | Action::DeleteData { .. } => {
+                drop(queue);
+                let _one = self.papers_guard();
+                self.bureau.carry_out(action, &actor, files)
+            }
+            _ => {
+                drop(queue);
+                self.bureau.carry_out(action, &actor, files)
+            }
+        }
+    }
+
+    /// Held while papers are written or data deleted: one at a time, for each step looks at what is there.
+    pub(super) fn papers_guard(&self) -> MutexGuard<'_, ()> {
+        self.deleting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn of_no_job(&self, person: &Person, action: &Action, files: Vec<File>) -> Result<Outcome, Refusal> {
+        let two = &self.bureau.line.two_people;
+        let draining = self.queue().is_draining();
+        match policy::decide(action.kind(), person, None, two, draining) {
+            Decision::Denied(why) => return Err(Refusal::Denied { job: None, record: None, why }),
+            Decision::NotAllowed(why) => return Err(Refusal::NotAllowed { job: None, why }),
+            Decision::Accepted | Decision::Ignored(_) | Decision::Waits => {}
+        }
+        if let Action::SubmitFile { name } = action {
+            tracing::info!(file = %name, by = %person.name, "submitted");
+        }
+        let done = self.bureau.carry_out(action, &person.name, files)?;
+        if let Outcome::Accepted { job, seen_before: 0, .. } = &done {
+            self.bureau.ledger.record(*job, Change::Held, held(SUBMITTED, &person.name)).wait()?;
+        }
+        Ok(done)
+    }
+
+    /// Asks the policy about a job.
+    fn granted(
+        &self,
+        queue: &mut Queue,
+        person: &Person,
+        action: &Action,
+        job: JobId,
+    ) -> Result<Granted, Refusal> {
+        let reader = self.bureau.ledger.reader()?;
+        let view = reader.job(job)?;
+        let (kind, records) = (action.kind(), &action.subject());
+        let (stands, held_for, now) = ((view.state, &view.balance), reader.held_for(job)?, Instant::now());
+        let situation = queue.situation(kind, job, records, stands, held_for, now);
+        let two = &self.bureau.line.two_people;
+        match policy::decide(kind, person, Some(&situation), two, queue.is_draining()) {
+            Decision::Accepted => {
+                let first = queue.settled(kind, job, records);
+                let name = &person.name;
+                Ok(Granted::To(first.map_or_else(|| name.clone(), |first| format!("{first}, {name}"))))
+            }
+            Decision::Ignored(why) => Ok(Granted::Idle(job, why)),
+            Decision::Waits => {
+                queue.asked(kind, job, records, (view.state, view.balance), &person.name, now);
+                Err(Refusal::SecondPerson { job })
+            }
+            Decision::Denied(why) => Err(Refusal::denied(job, why)),
+            Decision::NotAllowed(why) => Err(Refusal::NotAllowed { job: Some(job), why }),
+        }
+    }
+
+    fn release(&self, queue: &mut Queue, job: JobId, actor: &str) -> Result<Outcome, Refusal> {
+        let ledger = &self.bureau.ledger;
+        if ledger.reader()?.job(job)?.state == JobState::Held {
+            ledger.record(job, Change::Released, Context::by(actor)).wait()?;
+        }
+        queue.push(job, actor);
+        self.changed.notify_all();
+        Ok(Outcome::Released(job))
+    }
+
+    fn hold(&self, queue: &mut Queue, job: JobId, actor: &str) -> Result<Outcome, Refusal> {
+        queue.remove(job);
+        if queue.stop(job, actor) {
+            return Ok(Outcome::Stopping(job));
+        }
+        self.bureau.ledger.record(job, Change::Held, held(BY_OPERATOR, actor)).wait()?;
+        Ok(Outcome::Held(job))
+    }
+
+    /// Gives up what was not made. Cards under way are finished before; the answer comes when all of it is done.
+    fn cancel<'a>(
+        &'a self,
+        mut queue: MutexGuard<'a, Queue>,
+        job: JobId,
+        actor: &str,
+    ) -> Result<Outcome, Refusal> {
+        let ledger = &self.bureau.ledger;
+        queue.remove(job);
+        if queue.stop(job, actor) {
+            while queue.is_on_line(job) {
+                queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            }
+        } else if ledger.reader()?.job(job)?.state == JobState::Open {
+            ledger.record(job, Change::Held, held(BY_OPERATOR, actor)).wait()?;
+        }
+        drop(queue);
+        let (records, decision) = (Records::All, CardDecision::Cancel);
+        self.bureau.carry_out(&Action::DecideCards { job, records, decision }, actor, Vec::new())
+    }
+
+    /// Has the line throw cards out. The queue is locked, so that the job stays on the line or off it.
+    fn kill(&self, queue: &Queue, job: JobId, records: &Records, by: &str) -> Result<Outcome, Refusal> {
+        let reader = self.bureau.ledger.reader()?;
+        let sequences = match records.sequences(reader.job(job)?.records) {
+            Some(sequences) => sequences,
+            None => reader.in_state(job, RecordState::InFlight)?,
+        };
+        let decide = |seq| {
+            let card = reader.card(job, seq)?;
+            let last = card.events.iter().rfind(|event| event.is_moved_to(AttemptState::Rejected));
+            let killed = last.is_some_and(|event| event.context.reason == Some(ReasonWord::Killed));
+            Ok::<_, LedgerError>(policy::decide_kill(card.state, killed))
+        };
+        let mut cards = Vec::new();
+        for seq in sequences {
+            let mut decision = decide(seq)?;
+            if decision == Decision::Accepted {
+                let (answer, answered) = bounded(1);
+                let told = queue.tell(job, Tell::Kill { seq, by: by.to_owned(), answer });
+                if told && answered.recv_timeout(ANSWER_PATIENCE).unwrap_or(false) {
+                    cards.push(KilledCard { record: seq, fate: KillFate::ThrownOut });
+                    continue;
+                }
+                // It may have gone out meanwhile, for that very reason.
+                decision = decide(seq)?;
+            }
+            let fate = match decision {
+                Decision::Ignored(why) => KillFate::Idle(why),
+                Decision::Denied(why) => KillFate::Denied(why),
+                Decision::Accepted | Decision::Waits | Decision::NotAllowed(_) => {
+                    KillFate::Denied(Denial::LeavesLine)
+                }
+            };
+            cards.push(KilledCard { record: seq, fate });
+        }
+        Ok(Outcome::Killed { job, cards })
+    }
+}
+
+/// While it lives, cards in the line are being asked.
+struct Surveying<'a>(&'a LineDaemon);
+
+impl Drop for Surveying<'_> {
+    fn drop(&mut self) {
+        self.0.queue().ask(false);
+        self.0.changed.notify_all();
+    }
+}

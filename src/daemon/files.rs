@@ -1,0 +1,102 @@
+//! Files that go with a request over the daemon's socket, as descriptors: the asker opened them with the asker's own rights,
+//! and the daemon needs none.
+//!
+//! Only regular files are taken, as many as a request can need. A descriptor of the ledger's own files is never closed in
+//! the daemon: closing any descriptor of a file drops the locks that SQLite has on it in this process (POSIX, fcntl(2)).
+//!
+//! Not here: messages (`wire`), what is done with a file (`bureau`).
+
+use std::fs::File;
+use std::io::{IoSlice, IoSliceMut, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
+};
+
+use crate::bureau::spool_folder::is_the_ledgers;
+
+/// Files of one request: four papers with their seals.
+pub const FILES_MAX: usize = 8;
+/// Most bytes of a file that the daemon reads: 100,000 cards with pictures take a tenth of it.
+pub const BYTES_MAX: u64 = 256 << 30;
+
+/// What came with bytes of a stream.
+#[derive(Default)]
+pub struct ReceivedFiles {
+    /// Regular files, in order.
+    pub files: Vec<File>,
+    /// Why another one was not taken; the first reason.
+    pub refused: Option<&'static str>,
+    /// Descriptors of the ledger's own files, which stay open for ever.
+    pub kept_open: u32,
+}
+
+/// Sends a message with files.
+pub fn send_with(mut stream: &UnixStream, message: &[u8], files: &[File]) -> std::io::Result<()> {
+    let descriptors: Vec<BorrowedFd<'_>> = files.iter().map(AsFd::as_fd).collect();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FILES_MAX))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !files.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+        return Err(std::io::Error::other("too many files for one request"));
+    }
+    let sent = sendmsg(stream, &[IoSlice::new(message)], &mut ancillary, SendFlags::NOSIGNAL)?;
+    // The descriptors went with the first byte.
+    stream.write_all(message.get(sent..).unwrap_or_default())
+}
+
+/// Receives bytes, and files that come with them, from somebody who may send `trusted` files or none at all.
+pub fn receive_with(
+    stream: &UnixStream,
+    buffer: &mut [u8],
+    trusted: bool,
+    ledger: &Path,
+    received: &mut ReceivedFiles,
+) -> std::io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FILES_MAX))];
+    // Without room for them, the kernel drops descriptors itself, and no lock of this process with them.
+    let mut ancillary = RecvAncillaryBuffer::new(if trusted { &mut space } else { &mut [] });
+    let message = recvmsg(stream, &mut [IoSliceMut::new(buffer)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+            descriptors.for_each(|descriptor| received.take(descriptor, ledger));
+        }
+    }
+    if !trusted && message.flags.contains(rustix::net::ReturnFlags::CTRUNC) {
+        received.refused.get_or_insert("the daemon takes no more files of yours: you sent it its own ledger");
+    } else if message.flags.contains(rustix::net::ReturnFlags::CTRUNC) {
+        received.refused.get_or_insert("more files came with the request than it can need");
+    }
+    Ok(message.bytes)
+}
+
+impl ReceivedFiles {
+    fn take(&mut self, descriptor: OwnedFd, ledger: &Path) {
+        let file = File::from(descriptor);
+        let Ok(about) = file.metadata() else {
+            std::mem::forget(file);
+            self.kept_open += 1;
+            self.refused.get_or_insert("a file came with the request that cannot be looked at");
+            return;
+        };
+        if is_the_ledgers(&about, ledger) {
+            // See the module: it stays open.
+            std::mem::forget(file);
+            self.kept_open += 1;
+            self.refused
+                .get_or_insert("a file came with the request that is the daemon's ledger, or lies beside it");
+        } else if !about.is_file() {
+            self.refused.get_or_insert("what came with the request is no regular file");
+        } else if about.len() > BYTES_MAX {
+            self.refused.get_or_insert("a file came with the request that is larger than 256 GiB");
+        } else if self.files.len() == FILES_MAX {
+            self.refused.get_or_insert("more files came with the request than it can need");
+        } else {
+            self.files.push(file);
+        }
+    }
+}

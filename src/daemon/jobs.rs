@@ -1,0 +1,103 @@
+//! The daemon's line: one released job after the other.
+//!
+//! Not here: which comes next (`queue`), making one (`bureau::run_job`).
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, bounded};
+
+use super::policy::{BY_OPERATOR, BY_SIGNAL};
+use super::server::LineDaemon;
+use crate::bureau::Refusal;
+use crate::bureau::run_job::stop_text;
+use crate::exit::Exit;
+use crate::ids::JobId;
+use crate::ledger::{Change, Context, JobState};
+use crate::panics::ends_well;
+use crate::pipeline::{DISPATCHER, Stop, Tell};
+use crate::reason::ReasonWord;
+
+/// What people may say to a line before it has heard it.
+const TOLD_MAX: usize = 256;
+/// How often a line without a job looks whether its ledger still writes.
+const LOOK_AT_LEDGER: Duration = Duration::from_secs(1);
+
+/// Why a job is HELD, and who held it.
+pub(super) fn held(reason: impl Into<ReasonWord>, actor: &str) -> Context {
+    Context { reason: Some(reason.into()), ..Context::by(actor) }
+}
+
+impl LineDaemon {
+    /// Everything comes up HELD.
+    pub(super) fn hold_all(&self) -> Result<(), Refusal> {
+        for job in self.bureau.ledger.reader()?.jobs()? {
+            if job.state == JobState::Open {
+                self.bureau.ledger.record(job.job, Change::Held, held("restart", "line")).wait()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One released job after the other, until the daemon drains.
+    pub(super) fn make_jobs(&self) {
+        loop {
+            let mut queue = self.queue();
+            let (stop, stopped) = bounded(1);
+            let (tell, told) = bounded(TOLD_MAX);
+            let (job, actor) = loop {
+                if queue.is_draining() || self.bureau.ledger.failed().is_some() {
+                    return;
+                }
+                match queue.next(stop.clone(), tell.clone()) {
+                    Some(next) => break next,
+                    None => {
+                        // Not for ever: the ledger may fail while nobody asks for anything.
+                        let waited = self.changed.wait_timeout(queue, LOOK_AT_LEDGER);
+                        queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+                    }
+                }
+            };
+            drop(queue);
+            let what = "us: the daemon's thread \"line\" died, which is a bug: report it";
+            let (mut made, mut reason) = (Err(Refusal::fault(Exit::Thread, what)), ReasonWord::Line);
+            if !ends_well(|| made = self.make(job, &actor, (stopped, told))) {
+                reason = ReasonWord::ThreadDied;
+                self.died("line");
+            }
+            if let Err(refusal) = made {
+                tracing::error!(%job, %refusal, "the job cannot be made");
+                let context = Context { detail: Some(refusal.to_string()), ..held(reason, "line") };
+                if let Err(error) = self.bureau.ledger.record(job, Change::Held, context).wait() {
+                    tracing::error!(%job, %error, "and that cannot be written");
+                }
+            }
+            let mut queue = self.queue();
+            queue.left();
+            if self.bureau.keys_are_gone() {
+                // Without keys no card can be made, and nothing is signed: a new daemon has a new HSM host.
+                queue.drain();
+            }
+            drop(queue);
+            self.changed.notify_all();
+        }
+    }
+
+    fn make(&self, job: JobId, actor: &str, people: (Receiver<()>, Receiver<Tell>)) -> Result<(), Refusal> {
+        let (_, batch) = self.bureau.batch(self.bureau.ready(job)?, None)?;
+        let stopped_by = || match self.queue().stopped_by() {
+            Some(by) => held(BY_OPERATOR, &by),
+            None => held(BY_SIGNAL, BY_SIGNAL),
+        };
+        let outcome = self.bureau.make(batch, false, actor, || people, stopped_by)?;
+        match &outcome.stopped {
+            Some(stop @ Stop::Ledger(_)) => Err(Refusal::fault(Exit::Ledger, stop_text(stop))),
+            Some(Stop::Died(whose)) if whose == DISPATCHER => {
+                // Its cards are UNKNOWN once the ledger is opened anew.
+                self.died("line");
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}

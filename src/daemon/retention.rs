@@ -1,0 +1,47 @@
+//! The end of cardholder data that were kept for as long as the line's profile says.
+//!
+//! Not here: what a deletion does (`bureau::deletion`).
+
+use std::time::Duration;
+
+use super::server::LineDaemon;
+use crate::bureau::Refusal;
+use crate::bureau::deletion::{delete, due};
+use crate::ledger::Context;
+use crate::reason::ReasonWord;
+
+/// How long until the daemon looks again for data that are due.
+const LOOK_AGAIN: Duration = Duration::from_secs(3600);
+
+impl LineDaemon {
+    /// Deletes what is due: now, when a job was closed, and from time to time, until the daemon drains.
+    pub(super) fn retain(&self) {
+        loop {
+            if let Err(refusal) = self.delete_due() {
+                tracing::error!(%refusal, "which cardholder data are due is not known; the daemon looks again later");
+            }
+            let queue = self.queue();
+            if queue.is_draining() {
+                return;
+            }
+            drop(self.changed.wait_timeout(queue, LOOK_AGAIN));
+        }
+    }
+
+    fn delete_due(&self) -> Result<(), Refusal> {
+        for (job, since) in due(&self.bureau.ledger, &self.bureau.line)? {
+            if self.queue().is_draining() {
+                break;
+            }
+            let by = Context { reason: Some(ReasonWord::Retention), ..Context::by("line") };
+            let _one = self.papers_guard();
+            match delete(&self.bureau.ledger, job, by, &|| self.bureau.connect(), None) {
+                Ok(_) => tracing::info!(%job, %since, "cardholder data were due and are deleted"),
+                Err(refusal) => tracing::error!(
+                    %job, %since, %refusal, "cardholder data that are due could not be deleted; it is tried again"
+                ),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,253 @@
+//! What `inspect` found, as a table and as JSON.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use super::verify::{Outcome, RecordFault};
+use super::{Counts, SHIPPED};
+use crate::crypto::Suite;
+use crate::exit::{Exit, Failure};
+use crate::ids::{FileId, IssuerId, Kcv, KekId, ProductName};
+use crate::record::{End, Header};
+
+/// Everything that is shown. Names and counts; no cardholder data.
+#[derive(Serialize)]
+pub struct Report {
+    file: String,
+    /// Bytes.
+    size: u64,
+    sha256: String,
+    file_id: FileId,
+    issuer_id: IssuerId,
+    product: ProductName,
+    /// UTC, ISO 8601.
+    created: String,
+    records: u32,
+    /// Always "right": a file whose structure or digest is wrong gives no report.
+    structure: &'static str,
+    digest: &'static str,
+    trailer: TrailerKey,
+    /// Records with each MIC.
+    mics: BTreeMap<&'static str, u64>,
+    applications: Vec<Application>,
+    /// Records of each product.
+    products: BTreeMap<String, u64>,
+    /// Keys of the applications.
+    keys: Vec<Key>,
+    /// Whether every MAC was checked and right.
+    verified: bool,
+    applications_verified: u64,
+    applications_failed: u64,
+    /// The first of the failed ones.
+    faults: Vec<RecordFault>,
+}
+
+#[derive(Serialize)]
+struct TrailerKey {
+    kek: KekId,
+    tk_type: String,
+    kcv: Kcv,
+    /// "verified" or "not checked".
+    mac: &'static str,
+}
+
+#[derive(Serialize)]
+struct Application {
+    aid: String,
+    records: u64,
+}
+
+#[derive(Serialize)]
+struct Key {
+    kek: KekId,
+    tk_type: String,
+    applications: u64,
+}
+
+impl Report {
+    pub(super) fn new(
+        file: String,
+        header: &Header,
+        end: &End,
+        counts: &Counts,
+        outcome: Option<Outcome>,
+    ) -> Self {
+        let header = header.clone();
+        let checked = outcome.is_some();
+        let Outcome { verified, failed, faults } = outcome.unwrap_or_default();
+        Self {
+            file,
+            size: end.length,
+            sha256: hex::encode_upper(end.digest),
+            file_id: header.file_id,
+            issuer_id: header.issuer_id,
+            product: header.product,
+            created: utc(header.created),
+            records: header.records,
+            structure: "right",
+            digest: "right",
+            trailer: TrailerKey {
+                kek: end.trailer.kek,
+                tk_type: format!("{:02X}", end.trailer.tk_type),
+                kcv: end.trailer.kcv,
+                mac: if checked { "verified" } else { "not checked" },
+            },
+            mics: SHIPPED.into_iter().zip(counts.mics).filter(|(_, count)| *count > 0).collect(),
+            applications: counts
+                .aids
+                .sorted()
+                .into_iter()
+                .map(|(aid, records)| Application { aid: hex::encode_upper(aid), records })
+                .collect(),
+            products: counts
+                .products
+                .sorted()
+                .into_iter()
+                .map(|(name, records)| (String::from_utf8_lossy(name).into_owned(), records))
+                .collect(),
+            keys: counts.keks.sorted().into_iter().filter_map(key).collect(),
+            verified: checked && failed == 0,
+            applications_verified: verified,
+            applications_failed: failed,
+            faults,
+        }
+    }
+
+    /// How the command ends.
+    pub fn exit(&self) -> Exit {
+        match (self.verified, self.applications_failed) {
+            (true, _) => Exit::Ok,
+            (false, 0) => Exit::StructureOnly,
+            (false, _) => Exit::RecordData,
+        }
+    }
+
+    /// One JSON document.
+    pub fn json(&self) -> Result<String, Failure> {
+        let text = serde_json::to_string_pretty(self);
+        text.map(|text| text + "\n").map_err(|e| Failure::new(Exit::Bug, format!("us: the report: {e}")))
+    }
+
+    /// For people.
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        let trailer = &self.trailer;
+        let size = format!("{} bytes", self.size);
+        let mac = format!(
+            "{} (KEK {}, {}, KCV {})",
+            trailer.mac,
+            trailer.kek,
+            type_name(&trailer.tk_type),
+            trailer.kcv
+        );
+        let macs = match (self.verified, self.applications_failed) {
+            (true, _) => format!("all {} verified", self.applications_verified),
+            (false, 0) => "not checked: no keys were given".to_owned(),
+            (false, failed) => format!("{failed} WRONG, {} verified", self.applications_verified),
+        };
+        let records = self.records.to_string();
+        for (name, value) in [
+            ("File", self.file.as_str()),
+            ("Size", &size),
+            ("SHA-256", &self.sha256),
+            ("File id", self.file_id.as_str()),
+            ("Issuer", self.issuer_id.as_str()),
+            ("Product", self.product.as_str()),
+            ("Created", &self.created),
+            ("Records", &records),
+            ("Structure", self.structure),
+            ("Digest", self.digest),
+            ("Trailer MAC", &mac),
+            ("Chip MACs", &macs),
+        ] {
+            line(&mut out, &format!("{name:<13}{value}"));
+        }
+        table(&mut out, "Section", "records", self.mics.iter().map(|(m, n)| ((*m).to_owned(), *n)));
+        let aids = self.applications.iter().map(|a| (a.aid.clone(), a.records));
+        table(&mut out, "Application", "records", aids);
+        table(&mut out, "Product", "records", self.products.iter().map(|(p, n)| (p.clone(), *n)));
+        let keys = self.keys.iter();
+        let keys = keys.map(|k| (format!("{} {}", k.kek, type_name(&k.tk_type)), k.applications));
+        table(&mut out, "KEK", "applications", keys);
+        if !self.faults.is_empty() {
+            line(&mut out, "");
+        }
+        for fault in &self.faults {
+            let RecordFault { record, card_ref, aid, fault } = fault;
+            line(&mut out, &format!("WRONG: record {record} (card {card_ref}), application {aid}: {fault}"));
+        }
+        let unlisted = self.applications_failed.saturating_sub(self.faults.len() as u64);
+        if unlisted > 0 {
+            line(&mut out, &format!("and {unlisted} more"));
+        }
+        out
+    }
+}
+
+/// A key from KEKID and TYPEtk, as they were counted.
+fn key((name, applications): (&[u8], u64)) -> Option<Key> {
+    let (kek, [tk_type]) = name.split_first_chunk()? else { return None };
+    Some(Key { kek: KekId(*kek), tk_type: format!("{tk_type:02X}"), applications })
+}
+
+fn line(out: &mut String, text: &str) {
+    // Writing to a String does not fail.
+    let _ = writeln!(out, "{text}");
+}
+
+fn table(out: &mut String, name: &str, counted: &str, rows: impl Iterator<Item = (String, u64)>) {
+    let rows: Vec<_> = rows.collect();
+    if rows.is_empty() {
+        return;
+    }
+    let width = rows.iter().map(|(text, _)| text.len()).chain([20]).max().unwrap_or_default();
+    line(out, "");
+    line(out, &format!("{name:<width$}  {counted:>12}"));
+    for (text, count) in rows {
+        line(out, &format!("{text:<width$}  {count:>12}"));
+    }
+}
+
+fn type_name(tk_type: &str) -> &'static str {
+    match u8::from_str_radix(tk_type, 16).ok().and_then(Suite::from_tk_type) {
+        Some(Suite::Tdes) => "TDES",
+        Some(Suite::Aes128) => "AES-128",
+        Some(Suite::Aes256) => "AES-256",
+        None => "?",
+    }
+}
+
+/// Unix seconds as UTC; the calendar's 400-year cycle has 146,097 days and is counted from 1 March 0000.
+fn utc(seconds: u64) -> String {
+    let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let year = era * 400 + year + next;
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::utc;
+
+    /// Expected by `date -u -d @N` of GNU coreutils.
+    #[test]
+    fn utc_as_gnu_date_says() {
+        for (seconds, expected) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_709_251_199, "2024-02-29T23:59:59Z"),
+            (1_767_225_599, "2025-12-31T23:59:59Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(utc(seconds), expected);
+        }
+    }
+}

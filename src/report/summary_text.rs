@@ -1,0 +1,192 @@
+//! The report of a job as text for people.
+//!
+//! Not here: what it says (`summary`).
+
+use super::events::cause;
+use super::summary::{RunFigures, StationStats, SummaryWithNext, float};
+use crate::ledger::{JobView, RejectView, Stock, StockView};
+
+impl std::fmt::Display for SummaryWithNext<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { summary, next } = *self;
+        let mark = super::mark(&summary.job);
+        if let Some(mark) = mark {
+            writeln!(f, "*** {mark}: no card of this report is for a cardholder ***")?;
+        }
+        write_job(&summary.job, f)?;
+        if let Some(stock) = &summary.stock {
+            write_stock(stock, f)?;
+        }
+        if let Some(run) = &summary.run {
+            write_run(run, f)?;
+        }
+        write_list(f, "Rejected or lost", &summary.rejects, write_reject)?;
+        write_list(f, "Gaps in the stack", &summary.gaps, |gap, f| {
+            write!(
+                f,
+                "record {} {}, {}, behind position {}",
+                gap.seq, gap.card_ref, gap.state, gap.after_position
+            )
+        })?;
+        write_list(f, "Remakes", &summary.remakes, |r, f| {
+            write!(f, "record {} {}, attempt {}, position {}", r.seq, r.card_ref, r.attempt, r.position)
+        })?;
+        writeln!(f, "Ledger    {}", summary.places.ledger.display())?;
+        let places = [
+            ("Events", &summary.places.events),
+            ("Dumps", &summary.places.dumps),
+            ("Report", &summary.places.report),
+        ];
+        for (name, place) in places {
+            if let Some(place) = place {
+                writeln!(f, "{name:<9} {}", place.display())?;
+            }
+        }
+        if let Some(next) = next {
+            writeln!(f, "Next      {next}")?;
+        }
+        if let Some(mark) = mark {
+            writeln!(f, "*** {mark} ***")?;
+        }
+        Ok(())
+    }
+}
+
+/// The job's name, state and both balances.
+pub fn write_job(job: &JobView, f: &mut dyn std::fmt::Write) -> std::fmt::Result {
+    let b = &job.balance;
+    writeln!(
+        f,
+        "Job       {} {}{}: file {} of {}, product {}",
+        job.job,
+        job.state,
+        job.held_for.as_ref().map(|why| format!(" ({why})")).unwrap_or_default(),
+        job.file_id,
+        job.issuer_id,
+        job.product
+    )?;
+    if let Some(detail) = &job.held_detail {
+        writeln!(f, "          held: {detail}")?;
+    }
+    writeln!(f, "          line {}, KEK {}, SHA-256 {}", job.line, job.kek, job.digest)?;
+    if job.deleted {
+        writeln!(f, "          its cardholder data are deleted")?;
+    }
+    writeln!(
+        f,
+        "Records   {} = {} queued + {} in flight + {} good + {} remake + {} unknown + {} cancelled (off {})",
+        b.records,
+        b.queued,
+        b.in_flight,
+        b.good,
+        b.remake,
+        b.unknown,
+        b.cancelled,
+        b.records_off()
+    )?;
+    writeln!(
+        f,
+        "Blanks    {} fed = {} in line + {} good + {} rejected + {} unknown + {} returned + {} sample (off {})",
+        b.blanks_fed,
+        b.blanks_in_line,
+        b.blanks_good,
+        b.blanks_rejected,
+        b.blanks_unknown,
+        b.blanks_returned,
+        b.blanks_sample,
+        b.blanks_off()
+    )
+}
+
+/// The stock of a job.
+pub fn write_stock(stock: &StockView, f: &mut dyn std::fmt::Write) -> std::fmt::Result {
+    let Stock { issued, returned, vaulted } = stock.stock;
+    writeln!(
+        f,
+        "Stock     {issued} issued = {} fed + {} in the hopper + {returned} returned; {vaulted} of {} good in the vault",
+        stock.fed, stock.hopper, stock.good
+    )
+}
+
+fn write_run(run: &RunFigures, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    writeln!(
+        f,
+        "Speed     {} cards in {:.1} s, {:.0} cards per hour",
+        run.cards, run.elapsed, run.cards_per_hour
+    )?;
+    writeln!(
+        f,
+        "HSM       {} calls, {:.2} per card, {:.2} per application ({} applications)",
+        run.hsm_calls, run.hsm_calls_per_card, run.hsm_calls_per_application, run.applications
+    )?;
+    writeln!(f, "Commands  {} to chips, {:.1} per card", run.commands, run.commands_per_card)?;
+    let per_card = if run.cards > 0 {
+        format!(
+            ", {:.2} ms per card",
+            (run.cpu_controller_s + run.cpu_hsm_host_s) * 1000.0 / float(run.cards)
+        )
+    } else {
+        String::new()
+    };
+    writeln!(
+        f,
+        "CPU       controller {:.2} s, HSM host {:.2} s{per_card}",
+        run.cpu_controller_s, run.cpu_hsm_host_s
+    )?;
+    for (title, counts) in [("Modules", &run.modules), ("Stations", &run.stations)] {
+        for (name, count) in counts {
+            let StationStats { cards, faults, busy_ms, outages, out_ms, .. } = count;
+            write!(f, "{title:<9} {name}: {cards} cards, {faults} faults, busy {busy_ms} ms")?;
+            if *outages > 0 {
+                write!(f, ", {outages} times out of service, {out_ms} ms")?;
+            }
+            writeln!(f)?;
+        }
+    }
+    Ok(())
+}
+
+fn write_reject(reject: &RejectView, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    match (reject.seq, &reject.card_ref, reject.attempt) {
+        (Some(seq), Some(card_ref), Some(attempt)) => {
+            write!(f, "record {seq} {card_ref}, attempt {attempt}")?;
+        }
+        _ => write!(f, "unbound")?,
+    }
+    if let Some(blank) = &reject.blank {
+        write!(f, ", blank {blank}")?;
+    }
+    if let Some(station) = reject.station.as_ref().or(reject.module.as_ref()) {
+        write!(f, ", {station}")?;
+    }
+    let texts = [&reject.reason, &reject.header, &reject.sw, &reject.detail].map(|t| t.as_deref());
+    let [reason, header, sw, detail] = texts;
+    if let Some(cause) = cause(reason, header, sw, detail) {
+        write!(f, ": {cause}")?;
+    }
+    if let Some(state) = reject.state {
+        write!(f, "; {state}")?;
+    }
+    if reject.to_destroy {
+        write!(f, ", to be destroyed")?;
+    }
+    Ok(())
+}
+
+fn write_list<T>(
+    f: &mut std::fmt::Formatter<'_>,
+    title: &str,
+    list: &[T],
+    write: impl Fn(&T, &mut std::fmt::Formatter<'_>) -> std::fmt::Result,
+) -> std::fmt::Result {
+    if list.is_empty() {
+        return Ok(());
+    }
+    writeln!(f, "{title}: {}", list.len())?;
+    for one in list {
+        write!(f, "  ")?;
+        write(one, f)?;
+        writeln!(f)?;
+    }
+    Ok(())
+}
