@@ -20,6 +20,7 @@ use crate::record::Spool;
 use crate::record::chip::ChipSection;
 use crate::request::Records;
 use crate::threads::each_at_once;
+use crate::reason::ReasonWord;
 
 /// What was found in the line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -29,7 +29,7 @@ use super::withheld::shown;
 use crate::audit::LedgerId;
 use crate::exit::{Exit, Failure};
 use crate::hsm::{HsmInfo, KmcInfo};
-use crate::ledger::{AttemptState, JobId, JobState, Reader, RecordState, StationCount, Stock, rfc3339};
+use crate::ledger::{AttemptState, JobId, Reader, RecordState, StationCount, Stock, rfc3339};
 use crate::ledger::{EventFact, JobMark, LedgerEvent};
 use crate::modules::sections::Fulfilment;
 

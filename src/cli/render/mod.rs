@@ -13,7 +13,7 @@ use std::io::Write;
 use super::common::{Early, json};
 use crate::bureau::Outcome;
 use crate::exit::Exit;
-use crate::ledger::Event;
+use crate::ledger::LedgerEvent;
 use crate::report::events::{EventLine, text};
 
 /// Prints an outcome; returns how the command ends.
