@@ -16,11 +16,11 @@ use crate::ids::{JobId, KeyData};
 use crate::ledger::{AttemptState, Change, Context, Holder, JobState, JobView, Reader, RecordState};
 use crate::modules::{ChipModule, Fault, HowFar, StripeModule, Told, how_far, is_blank};
 use crate::profile::{Product, line};
+use crate::reason::ReasonWord;
 use crate::record::Spool;
 use crate::record::chip::ChipSection;
 use crate::request::Records;
 use crate::threads::each_at_once;
-use crate::reason::ReasonWord;
 
 /// What was found in the line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -13,8 +13,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::book::{JobBook, JobRecord};
 use super::error::LedgerError;
-use super::event::codec::{self, COMPARED_MAX, DETAIL_MAX, NAME_MAX, PATH_MAX};
-use super::event::{EventFact, LedgerEvent};
+use super::event::limits::{COMPARED_MAX, DETAIL_MAX, NAME_MAX, PATH_MAX, context_fits, sound_text, tidied};
+use super::event::{EventFact, LedgerEvent, codec};
 use super::gather::Gather;
 use super::law::Law;
 use super::replay::is_shift_name;
@@ -351,7 +351,7 @@ impl LedgerWriter {
         let denied = |law| LedgerError::Denied { job, seq: change.seq(), law };
         // Before anything changes: what is allowed can be written.
         let context = writable(context).map_err(denied)?;
-        let change = &tidied(change).map_err(denied)?;
+        let change = &written(change).map_err(denied)?;
         let effect = book.apply(change).map_err(denied)?;
         self.store.write(job, book, change, &effect, context)
     }
@@ -388,7 +388,7 @@ impl LedgerWriter {
         }
         for (text, max, what) in [(&new.line, NAME_MAX, "line"), (&new.spool, PATH_MAX, "path of the spool")]
         {
-            if codec::sound_text(text.as_bytes(), max).is_none() {
+            if sound_text(text.as_bytes(), max).is_none() {
                 return Err(LedgerError::NotAJob(Law::NotWritable(what.into())));
             }
         }
@@ -463,16 +463,16 @@ fn answer<T>(reply: ChangeReply<T>, result: Result<T, LedgerError>) {
 
 /// A context as an event can hold it. What is for people alone is cut; a fact that does not fit is refused.
 fn writable(context: Context) -> Result<Context, Law> {
-    codec::context_fits(&context).map_err(|what| Law::NotWritable(what.into()))?;
-    let detail = context.detail.as_deref().and_then(|detail| codec::tidied(detail, DETAIL_MAX));
+    context_fits(&context).map_err(|what| Law::NotWritable(what.into()))?;
+    let detail = context.detail.as_deref().and_then(|detail| tidied(detail, DETAIL_MAX));
     Ok(Context { detail, ..context })
 }
 
 /// A change as an event can hold it.
-fn tidied(change: &Change) -> Result<Change, Law> {
+fn written(change: &Change) -> Result<Change, Law> {
     match change {
         Change::Verified { seq, compared } => {
-            let compared = codec::tidied(compared, COMPARED_MAX).unwrap_or_default();
+            let compared = tidied(compared, COMPARED_MAX).unwrap_or_default();
             Ok(Change::Verified { seq: *seq, compared })
         }
         Change::ValueGiven { value, .. } if !value.is_sound() => Err(Law::NotWritable("value".into())),

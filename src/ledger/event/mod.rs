@@ -5,7 +5,7 @@
 //! | `mod` | [`LedgerEvent`] and its facts, and what views ask of them |
 //! | `kinds` | every kind: its code, its word, the fields that it may have |
 //! | `chip`, `state` | chips and states in events |
-//! | `codec` | the bytes of chain version 2 |
+//! | `codec`, `limits` | the bytes of chain version 2; how long texts are and what characters they have |
 //! | `version_one` | chain version 1: its bytes, and the one reader of its `detail`; frozen |
 //! | `words` | what events say to people |
 //!
@@ -14,6 +14,7 @@
 pub mod chip;
 pub(super) mod codec;
 pub mod kinds;
+pub(super) mod limits;
 mod state;
 pub(super) mod version_one;
 mod words;
@@ -339,14 +340,16 @@ impl RunCounts {
             length += module.len() + station.len() + 10;
             part.worked.insert((module, station), cards);
             if length > LISTED {
-                (length, _) = (0, parts.push(std::mem::take(&mut part)));
+                parts.push(std::mem::take(&mut part));
+                length = 0;
             }
         }
         for (call, times) in self.hsm_calls {
             length += call.len() + 9;
             part.hsm_calls.insert(call, times);
             if length > LISTED {
-                (length, _) = (0, parts.push(std::mem::take(&mut part)));
+                parts.push(std::mem::take(&mut part));
+                length = 0;
             }
         }
         if parts.is_empty() || part != Self::default() {
