@@ -1,5 +1,5 @@
-//! What the parts of a card cost, with criterion: channel, HSM in process and through its socket, ledger, picture,
-//! reader, dispatcher's decisions.
+//! Cost of the parts of a card, with criterion: channel, HSM in process and through its socket, ledger,
+//! picture, reader, the dispatcher's decisions.
 
 #![allow(
     missing_docs,
@@ -8,22 +8,23 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::cast_possible_truncation,
-    clippy::cast_sign_loss
+    clippy::cast_sign_loss,
+    reason = "a bench that cannot measure stops, and its figures are small"
 )]
 
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each program uses its part of what they share")]
 #[path = "../tests/hsm/card.rs"]
 mod card;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each program uses its part of what they share")]
 #[path = "cards/ledger.rs"]
 mod ledger;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each program uses its part of what they share")]
 #[path = "../tests/hsm/raw.rs"]
 mod raw;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each program uses its part of what they share")]
 #[path = "cards/session.rs"]
 mod session;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each program uses its part of what they share")]
 mod support;
 
 use std::hint::black_box;
@@ -112,7 +113,7 @@ fn hsm(criterion: &mut Criterion, world: &World, file: &Path) {
     let both: [(&str, Box<dyn Hsm>); 2] = [("in process", Box::new(soft)), ("socket", Box::new(client))];
 
     let mut group = criterion.benchmark_group("hsm");
-    // The payment application has most.
+    // The payment application is the largest.
     let largest = card.verify.iter().max_by_key(|v| v.application.len()).unwrap();
     for (place, mut hsm) in both {
         group.bench_function(format!("verify and release the payment application, {place}"), |b| {
@@ -151,7 +152,8 @@ fn records(criterion: &mut Criterion, file: &Path) {
     group.finish();
 }
 
-/// Bindings that become durable together; each leaves its blank unfed before, so a pair of changes counts as one.
+/// Bindings that become durable together. Each one first leaves its blank unfed, so a pair of changes counts
+/// as one.
 fn ledger_batches(criterion: &mut Criterion, world: &World) {
     let mut group = criterion.benchmark_group("ledger");
     for in_flight in [1u32, 8, 64] {

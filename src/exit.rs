@@ -1,6 +1,6 @@
 //! The exit codes of the programs: every expected failure has its own, and only bugs end with 1.
 //!
-//! `README.md` lists them for operators; a test compares the two. 2 is clap's (wrong words on the command line).
+//! `src/manual/exit-codes.md` lists them for operators; a test compares the two. 2 is clap's (wrong words on the command line).
 
 use serde::{Deserialize, Serialize};
 

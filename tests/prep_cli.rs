@@ -1,6 +1,12 @@
-//! `cardwright-prep` as its operator meets it: exit codes, messages, what is left on the disk.
+//! `cardwright-prep` as its operator meets it: exit codes, messages, files left on the disk.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod prep_support;
 

@@ -1,6 +1,13 @@
-//! The bureau's HSM takes what the preparation writes: every Trailer and every application, under each kind of KEK.
+//! The bureau's HSM takes the files of the preparation: every Trailer and every application, under each kind
+//! of KEK.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod prep_support;
 

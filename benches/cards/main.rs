@@ -1,8 +1,9 @@
-//! What a card costs, whole programs: CPU time of controller and HSM host for each chip-only card at SECLEV 03 against
-//! the floor of block operations (`floor`), with ledger, IPC and graphics apart; cards per second with stations that
-//! take no time; commands per card against the fewest possible.
+//! Cost of a card in whole programs: CPU time of controller and HSM host for each chip-only card at SECLEV 03
+//! against the floor of block operations (`floor`), with ledger, IPC and graphics apart; cards per second
+//! with stations that take no time; commands per card against the fewest possible.
 //!
-//! Aim: at most 3 times the floor. `CARDS` says how many cards (4,000). The runs alternate with the floor; medians.
+//! Aim: at most 3 times the floor. `CARDS` sets the count of cards (4,000). The runs alternate with the
+//! floor; medians.
 
 #![allow(
     missing_docs,
@@ -11,16 +12,17 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::cast_possible_truncation,
-    clippy::cast_sign_loss
+    clippy::cast_sign_loss,
+    reason = "a bench that cannot measure stops, and its figures are small"
 )]
 
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each program uses its part of what they share")]
 #[path = "../../tests/hsm/card.rs"]
 mod card;
 mod floor;
 mod ledger;
 mod links;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each program uses its part of what they share")]
 #[path = "../../tests/hsm/raw.rs"]
 mod raw;
 mod session;
@@ -49,9 +51,9 @@ use support::{CARDWRIGHT, World, cpu_of_children, cpu_of_self, cpu_of_thread, me
 
 /// Runs of everything that alternates.
 const ROUNDS: usize = 5;
-/// Cards of the parts that are measured apart.
+/// Cards of the parts that are measured separately.
 const PART: usize = 500;
-/// SELECT, INITIALIZE UPDATE, EXTERNAL AUTHENTICATE.
+/// Commands that open a channel: SELECT, INITIALIZE UPDATE, EXTERNAL AUTHENTICATE.
 const OPENING: usize = 3;
 
 fn main() {
@@ -162,16 +164,16 @@ fn main() {
     );
 }
 
-/// What a run of the line showed; CPU in microseconds per card.
+/// Figures of a run of the line; CPU in microseconds per card.
 struct Run {
     controller: f64,
     hsm_host: f64,
     simulator: f64,
     /// Cards per second, from the first feed to the last card out.
     speed: f64,
-    /// Per card.
+    /// Commands per card.
     commands: f64,
-    /// The controller's, microseconds per card.
+    /// CPU of the controller's threads, microseconds per card.
     threads: BTreeMap<String, threads::Time>,
 }
 
@@ -198,7 +200,7 @@ impl Run {
             time.user *= 1e6 / cards;
             time.system *= 1e6 / cards;
         }
-        // With start, acceptance and report, to the last instruction.
+        // With start, acceptance and report, up to the last instruction.
         let controller = all.as_secs_f64() - hsm_host - simulator;
         Self {
             controller: controller / cards * 1e6,
@@ -217,7 +219,7 @@ fn sessions(file: &Path, records: &[Record]) -> Vec<Session> {
     records.iter().map(|record| Session::new(record, issuer, name)).collect()
 }
 
-/// The fewest commands for an application: what its DGIs need at least, and what every application needs.
+/// The fewest commands for an application: for its DGIs, and for the channel.
 fn fewest_of(
     application: &cardwright::record::chip::Application,
     verified: &cardwright::hsm::Verified,
@@ -228,7 +230,8 @@ fn fewest_of(
     OPENING + chip::fewest_commands(application, verified, rules) + status
 }
 
-/// CPU per card of all HSM calls, in process and through the socket with both ends, alternating; microseconds.
+/// CPU per card of all HSM calls, in process and through the socket with both ends, alternating;
+/// microseconds.
 fn hsm_calls(world: &World, sessions: &[Session], product: &Product) -> (f64, f64) {
     let store = world.path("bureau.store");
     let round = |hsm: &mut dyn Hsm| {
@@ -236,7 +239,7 @@ fn hsm_calls(world: &World, sessions: &[Session], product: &Product) -> (f64, f6
         sessions.iter().for_each(|session| drop(session.run(hsm, product)));
         cpu_of_self() - before
     };
-    // What a host costs that does nothing.
+    // CPU of a host that does nothing.
     let idle = host(world, &store, |_| Duration::ZERO);
     let (mut inside, mut through) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
@@ -248,7 +251,7 @@ fn hsm_calls(world: &World, sessions: &[Session], product: &Product) -> (f64, f6
     (median(inside), median(through))
 }
 
-/// CPU of a host that lives for `work`, and what `work` says.
+/// CPU of a host that lives for `work`, and the result of `work`.
 fn host(world: &World, store: &Path, work: impl FnOnce(&mut Client) -> Duration) -> Duration {
     let folder = world.folder();
     let socket = folder.path().join("hsm.sock");

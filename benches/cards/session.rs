@@ -1,4 +1,5 @@
-//! The HSM calls of one card, made ready: what the source and a chip station ask, with a card that answers.
+//! The HSM calls of one card, prepared: the requests of the source and of a chip station, and a card that
+//! answers.
 
 use cardwright::chip::{self, Step, apdu};
 use cardwright::hsm::{Derivation, Hsm, OpenRequest, PlainCommand, SessionRequest, Verified, VerifyRequest};
@@ -12,7 +13,7 @@ use crate::support::key_data;
 
 const HOST_CHALLENGE: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
 
-/// One card: its applications and what is asked of the HSM for each.
+/// One card: its applications, and the requests to the HSM for each.
 pub struct Session {
     pub applications: Vec<Application>,
     pub verify: Vec<VerifyRequest>,
@@ -20,7 +21,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Of a record; its card is a blank of KMC FFFFFF476173:1 with the record's number.
+    /// Makes the requests of a record; its card is a blank of KMC FFFFFF476173:1 with the record's number.
     pub fn new(record: &Record, issuer: &IssuerId, file: &FileId) -> Self {
         let applications = ChipSection::parse(record.section("CHP").unwrap()).unwrap().applications;
         let others = others_digest(record);
@@ -51,13 +52,14 @@ impl Session {
         Self { applications, verify, open }
     }
 
-    /// What the chip program makes of an application.
+    /// The commands that the chip program plans for an application.
     pub fn steps(&self, application: usize, verified: &Verified, product: &Product) -> Vec<Step> {
         let application = &self.applications[application];
         chip::plan(application, verified, product.application(&application.aid).unwrap()).unwrap().steps
     }
 
-    /// Every call for this card, in the order of a run; gives the messages to its reader, each some commands.
+    /// Makes every call for this card, in the order of a run; returns the messages to its reader, each with
+    /// some commands.
     pub fn run(&self, hsm: &mut dyn Hsm, product: &Product) -> Vec<Vec<Vec<u8>>> {
         let verified = hsm.verify_all(&self.verify).unwrap();
         let mut messages = Vec::new();

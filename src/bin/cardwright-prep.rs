@@ -10,11 +10,12 @@ use cardwright::hsm::host;
 use cardwright::hsm::store::Side;
 use cardwright::panics;
 use cardwright::prep::{self, RunArgs, SampleArgs};
+use cardwright::version::VERSION_TEXT;
 use clap::{Parser, Subcommand};
 
 /// Prepares the output file for a personalization bureau from cardholder data and the issuer's keys.
 #[derive(Parser)]
-#[command(name = "cardwright-prep", version)]
+#[command(name = "cardwright-prep", version = VERSION_TEXT)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

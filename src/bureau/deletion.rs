@@ -37,8 +37,8 @@ use crate::hsm::client::Client;
 use crate::hsm::{HsmError, Vault};
 use crate::ids::{JobId, SpoolKeyName};
 use crate::ledger::{
-    Change, Context, DataFate, JobMark, JobState, JobView, KeyFate, Law, Ledger, LedgerError, Reader,
-    SpoolFate, rfc3339,
+    Change, Context, DataFate, JobMark, JobPhase, JobState, JobView, KeyFate, Law, Ledger, LedgerError,
+    Reader, SpoolFate, rfc3339,
 };
 use crate::profile::Line;
 use crate::reason::ReasonWord;
@@ -331,4 +331,23 @@ pub fn due(ledger: &Ledger, line: &Line) -> Result<Vec<(JobId, String)>, Refusal
         }
     }
     Ok(due)
+}
+
+/// Jobs of a line against whose closing nothing has stood for longer than its profile keeps data, and since when: their
+/// cardholder data stay until a person closes them.
+pub fn left_open(ledger: &Ledger, line: &Line) -> Result<Vec<(JobId, String)>, Refusal> {
+    let reader = ledger.reader()?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let kept = DAY.saturating_mul(line.retention_days);
+    let mut left = Vec::new();
+    for view in reader.jobs()? {
+        if view.phase != JobPhase::Complete || view.line != line.name {
+            continue;
+        }
+        let (_, last) = reader.span(view.job)?;
+        if Duration::from_millis(last).saturating_add(kept) < now {
+            left.push((view.job, rfc3339(last)));
+        }
+    }
+    Ok(left)
 }

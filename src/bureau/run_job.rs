@@ -104,7 +104,8 @@ impl Bureau {
     }
 
     /// Makes it, from opening the line to the last card's leaving; the job is CLOSED, HELD with the reason why the line
-    /// stopped, or open with what a person has to decide. `people` is called when cards may be touched.
+    /// stopped, or open with what a person has to decide. `people` is called when cards may be touched;
+    /// `auto_close` holds unless the line profile says otherwise.
     pub fn make(
         &self,
         batch: Batch,
@@ -112,9 +113,11 @@ impl Bureau {
         actor: &str,
         people: impl FnOnce() -> (Receiver<()>, Receiver<Tell>),
         stopped_by: impl FnOnce() -> Context,
+        auto_close: bool,
     ) -> Result<Outcome, Refusal> {
         let (job, by) = (batch.job, || Context::by(actor));
         let counted = batch.hopper.is_some();
+        let closes = self.line.auto_close.unwrap_or(auto_close);
         let links = self.links()?;
         // What was asked before is of no job that is being made.
         self.calls.take();
@@ -143,7 +146,7 @@ impl Bureau {
                 self.ledger.record(job, Change::Held, context).wait()?;
             }
             // Its cards go to the vault, samples are taken, or closing takes two: people close it.
-            None if counted || self.line.two_people.contains(&ActionKind::Close) => {}
+            None if counted || !closes || self.line.two_people.contains(&ActionKind::Close) => {}
             // Refused while rejects wait for their destruction or remakes for their release: the job stays open.
             None => drop(self.ledger.record(job, Change::Closed, by()).wait()),
         }

@@ -15,6 +15,7 @@ pub mod keys;
 mod ledger_tests;
 pub mod line;
 pub mod log;
+pub mod manual;
 mod next_step;
 mod paper_files;
 pub mod profile;

@@ -151,7 +151,7 @@ fn make(
     let actor = args.by.actor();
     let people = || (signals.heard(1), crossbeam_channel::never());
     let stopped_by = || Context { reason: Some(ReasonWord::Operator), ..Context::by(&actor) };
-    let made = bureau.make(batch, held, &actor, people, stopped_by);
+    let made = bureau.make(batch, held, &actor, people, stopped_by, true);
     let mut outcome = made.map_err(|refusal| spelled(&refusal))?;
     let ended = bureau.close();
     for (job, since) in &ended.due {

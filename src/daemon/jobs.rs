@@ -89,7 +89,7 @@ impl LineDaemon {
             Some(by) => held(BY_OPERATOR, &by),
             None => held(BY_SIGNAL, BY_SIGNAL),
         };
-        let outcome = self.bureau.make(batch, false, actor, || people, stopped_by)?;
+        let outcome = self.bureau.make(batch, false, actor, || people, stopped_by, false)?;
         match &outcome.stopped {
             Some(stop @ Stop::Ledger(_)) => Err(Refusal::fault(Exit::Ledger, stop_text(stop))),
             Some(Stop::Died(whose)) if whose == DISPATCHER => {

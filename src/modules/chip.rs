@@ -23,7 +23,7 @@ use std::time::Duration;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use drivers::link::{CardError, CardLink, LinkError, Protocols, Reset, Step};
+use drivers::link::{CardError, CardLink, CommandStep, LinkError, Protocols, Reset};
 
 pub use self::ask::{HowFar, Life, Read, Told, how_far};
 use self::deadline::Deadline;
@@ -249,8 +249,10 @@ impl ChipModule {
     fn send(&mut self, commands: &[(&[u8], Phase)]) -> Result<Vec<(Vec<u8>, u16)>, Fault> {
         let mut answers = Vec::with_capacity(commands.len());
         while let Some(rest) = commands.get(answers.len()..).filter(|rest| !rest.is_empty()) {
-            let steps: Vec<Step<'_>> =
-                rest.iter().map(|(command, phase)| Step { command, go_on: phase.tolerated() }).collect();
+            let steps: Vec<CommandStep<'_>> = rest
+                .iter()
+                .map(|(command, phase)| CommandStep { command, go_on: phase.tolerated() })
+                .collect();
             let mut responses = Vec::with_capacity(rest.len());
             let outcome = match self.deadline.session() {
                 Some(limits) => self.link.transmit_all(&steps, limits, &mut responses),

@@ -26,7 +26,7 @@ mod source;
 mod station;
 
 use crossbeam_channel::{Receiver, Sender};
-use drivers::link::Link;
+use drivers::link::ByteLink;
 use drivers::transport::Transport;
 
 use self::dispatcher::Dispatcher;
@@ -42,7 +42,7 @@ use crate::threads::ThreadRefused;
 pub use clear::{Cleared, clear};
 
 /// A transport over whatever link the station has.
-pub type CardTransport = Transport<Box<dyn Link>>;
+pub type CardTransport = Transport<Box<dyn ByteLink>>;
 
 /// A station, ready to work.
 pub struct StationSetup {
@@ -115,6 +115,13 @@ pub enum Tell {
     },
     /// So many blanks more are in the hopper.
     Issued(u32),
+    /// The line stops feeding; cards under way are finished.
+    Stop,
+    /// The stop that a person asked for is taken back; the answer is whether the line goes on feeding.
+    GoOn {
+        /// Answered at once.
+        answer: Sender<bool>,
+    },
 }
 
 /// What a run did, for its report; the ledger has the truth about cards.

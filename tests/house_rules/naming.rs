@@ -1,9 +1,9 @@
-//! Who may name what (DESIGN section 2, rules of dependency).
+//! Who may name what ("What must not be" in `src/ARCHITECTURE.md`).
 
 use crate::sources::{Source, named, places, repository};
 use crate::{every, finds, hold};
 
-/// The only places for FFI and `unsafe` (DESIGN section 2, rule 3).
+/// The only places for FFI and `unsafe`.
 const UNSAFE_ALLOWED: [&str; 3] = ["drivers/src/pcsc", "src/hsm/pkcs11", "src/hardening"];
 
 /// No I/O, no clock, nothing spawned (rule 4).

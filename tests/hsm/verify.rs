@@ -1,4 +1,4 @@
-//! What a file may do to the HSM: right ones, and more wrong ones.
+//! The HSM's verification of files: right ones, and more wrong ones.
 
 use cardwright::hsm::soft::SoftHsm;
 use cardwright::hsm::store::{Side, Store};

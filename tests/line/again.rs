@@ -63,8 +63,9 @@ fn a_file_in_parts_and_again() {
     assert_eq!(balanced(&world, &runs), job);
 }
 
-/// The second run's hopper holds the first run's pile again, fresh: blanks with the serial numbers of cards that are made.
-/// Each is thrown out unbound, its record goes to another blank, and its station waits for a person.
+/// The second run's hopper holds the first run's pile again, fresh: blanks with the serial numbers of cards
+/// that are made. Each is thrown out unbound, its record goes to another blank, and its station waits for a
+/// person.
 #[test]
 fn a_chip_that_comes_back_is_thrown_out_unbound() {
     const BACK: usize = 3;
@@ -222,7 +223,8 @@ fn stopped(
     (child.wait().unwrap().code(), said)
 }
 
-/// The HSM remembers where a file went and how far a ledger had come: neither a new ledger nor an old one takes a file twice.
+/// The HSM remembers where a file went and how far a ledger had come: neither a new ledger nor an old one
+/// takes a file twice.
 #[test]
 fn the_same_file_is_refused_by_a_fresh_ledger_and_a_ledger_from_a_backup_does_not_open() {
     let world = World::new();

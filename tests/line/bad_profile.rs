@@ -1,16 +1,13 @@
-//! Wrong profiles, and names of profiles that a file should not get away with: refused before a card is touched.
-//! Shipped profiles are right, and every line makes cards of every product.
+//! Wrong profiles, and names of profiles that a file must not get away with: refused before a card is
+//! touched.
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cardwright::exit::Exit;
-use cardwright::profile::{LINES, Line, PRODUCTS, Product};
+use cardwright::profile::{LINES, PRODUCTS};
 
 use crate::bad_input::{good, pieces};
 use crate::support::{Ended, World};
-
-const PROFILES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/profiles");
 
 /// A world whose file is good, and a directory for the bureau's own profiles.
 fn world() -> World {
@@ -308,61 +305,4 @@ fn a_hostile_product_name() {
     }
     assert_eq!(world.cardwright(&["job", "list", "--json"]).stdout.trim(), "[]");
     assert!(!world.path("dumps").exists());
-}
-
-/// Names of the `.toml` files of a folder.
-fn files(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let toml = entries.filter(|path| path.extension().is_some_and(|e| e == "toml"));
-    let mut names: Vec<_> = toml.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
-    names.sort();
-    names
-}
-
-#[test]
-fn every_profile_of_the_repository_is_shipped_and_right() {
-    let world = world();
-    for (folder, shipped) in [("lines", LINES), ("products", PRODUCTS)] {
-        let folder = PathBuf::from(PROFILES).join(folder);
-        let mut names: Vec<_> = shipped.iter().map(|(name, _)| (*name).to_owned()).collect();
-        names.sort();
-        assert_eq!(files(&folder), names);
-        for name in names {
-            let path = folder.join(format!("{name}.toml"));
-            let ended = world.cardwright(&["profile", "check", path.to_str().unwrap()]);
-            assert_eq!(ended.code, 0, "{}", ended.stderr);
-            assert!(ended.stdout.contains(&format!(" {name}: no fault found")), "{}", ended.stdout);
-        }
-    }
-    let listed = world.cardwright(&["profile", "list"]).stdout;
-    assert_eq!(listed.lines().count(), LINES.len() + PRODUCTS.len());
-}
-
-/// The dry run of every shipped profile: two cards of each product on each line.
-#[test]
-fn every_shipped_line_makes_every_shipped_product() {
-    for (product, _) in PRODUCTS {
-        assert_eq!(Product::load(product).unwrap().name, *product);
-        let world = World::new();
-        assert_eq!(world.prep(&["sample", "--count", "2", "--output", "two.csv"]).code, 0);
-        for (line, _) in LINES {
-            let profile = Line::load(line).unwrap();
-            assert_eq!(profile.name, *line);
-            assert!(profile.sim.is_some(), "{line} cannot be dry-run: give it a [sim]");
-            let (file, ledger, dumps) =
-                (format!("{line}.cwf1"), format!("{line}.db"), format!("{line}.dumps"));
-            let keys = ["--keys", "issuer.store", "--kek", "476173FF:1", "--output", &file];
-            let made =
-                world.prep(&[&["run", "--input", "two.csv", "--product", product], &keys[..]].concat());
-            assert_eq!(made.code, 0, "{}", made.stderr);
-            let there = ["--line", line, "--ledger", &ledger, "--dump", &dumps];
-            let simulated = ["run", &file, "--keys", "bureau.store", "--simulate", "--speed", "0"];
-            let ended = world.cardwright(&[&simulated[..], &there].concat());
-            assert_eq!(ended.code, 0, "{product} on {line}: {}{}", ended.stdout, ended.stderr);
-            let cards = std::fs::read_dir(world.path(&dumps)).unwrap().map(|entry| entry.unwrap().path());
-            let cards = cards.filter(|path| path.extension().is_some_and(|e| e == "json"));
-            let stacked = cards.filter(|path| std::fs::read_to_string(path).unwrap().contains("\"stacked\""));
-            assert_eq!(stacked.count(), 2, "{product} on {line}");
-        }
-    }
 }

@@ -1,6 +1,7 @@
-//! The daemon is killed inside what people ask of it when no card moves: deletion, papers, stock. It dies before each write and
-//! sync of the ledger, before each message that it sends, and before each step with another file, one after the other, counted
-//! from the question on; then a new one is asked for the same, and all is as if it had been asked once.
+//! The daemon is killed inside the work that people ask for when no card moves: deletion, papers, stock. It
+//! dies before each write and sync of the ledger, before each message that it sends, and before each step
+//! with another file, one after the other, counted from the question on. Then a new daemon gets the question
+//! again, and everything is as if it had been asked once.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -101,7 +102,8 @@ impl Bureau {
         copy_all(self.before.path(), &here);
     }
 
-    /// Kills the daemon at each step of what is asked, and looks at what the next daemon makes of it. Gives how often it died.
+    /// Kills the daemon at each step of what is asked, and looks at what the next daemon makes of it. Gives
+    /// how often it died.
     fn struck(&self, words: &str, points: &[&str], look: impl Fn(&Daemon<'_>, &str)) -> usize {
         let mut deaths = 0;
         for point in points {

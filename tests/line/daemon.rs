@@ -1,4 +1,5 @@
-//! The daemon as operators meet it: jobs over its socket, who may do what, restart, drain, and being killed in mid-card.
+//! The daemon as operators meet it: jobs over its socket, who may do what, restart, drain, and being killed
+//! in mid-card.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -131,9 +132,11 @@ impl<'a> Daemon<'a> {
         }
     }
 
-    /// Waits until a job is CLOSED.
+    /// Waits until nothing stands against closing a job, and closes it.
     pub fn closed(&self, job: &str) -> Value {
-        self.until(job, |shown| shown["state"] == "CLOSED")
+        self.until(job, |shown| shown["phase"] == "COMPLETE");
+        self.ok(&format!("job close {job}"));
+        self.job(job)
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -256,6 +259,14 @@ fn hold_resume_and_cancel_in_mid_card() {
     assert!(daemon.ok("job release J1").contains("nothing to do"));
     daemon.until("J1", |shown| good(shown) > 3);
     daemon.denied("job close J1", "hold it first");
+    // A hold that waits for cards under way is taken back, and the line goes on.
+    daemon.ok("job hold J1");
+    let stopping = daemon.job("J1");
+    assert!(stopping["phase"] == "STOPPING" || stopping["phase"] == "HELD", "{stopping}");
+    let said = daemon.ok("job resume J1");
+    assert!(said.contains("goes on") || said.contains("released"), "{said}");
+    let before = good(&daemon.job("J1"));
+    daemon.until("J1", |shown| good(shown) > before + 2);
     daemon.ok("job hold J1");
     let held = daemon.until("J1", |shown| shown["state"] == "HELD");
     // No card is half done.

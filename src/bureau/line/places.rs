@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drivers::conformance::{self, Card, ReaderSuite};
+use drivers::conformance::{self, CardUnderTest, ReaderSuite};
 use drivers::transport::Transport;
 
 use super::check::Finding;
@@ -47,7 +47,7 @@ fn station(name: &str, module: Option<&line::Module>, links: &dyn Links) -> Vec<
         return findings;
     }
     let found = match stations::machine(module, name, links) {
-        Ok(Some((driver, mut machine))) => conformance::machine(driver, &mut machine, Card::None),
+        Ok(Some((driver, mut machine))) => conformance::machine(driver, &mut machine, CardUnderTest::None),
         Ok(None) => match links.reader(name) {
             Ok(mut reader) => {
                 conformance::reader(&mut *reader, &ReaderSuite { timeout: READER_TIME, card: None })

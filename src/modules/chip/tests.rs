@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use drivers::link::{CardError, Limits, LinkError};
+use drivers::link::{CardError, LinkError, SessionLimits};
 
 use super::*;
 use crate::hsm::{
@@ -70,8 +70,8 @@ impl CardLink for Card {
 
     fn transmit_all(
         &mut self,
-        steps: &[Step<'_>],
-        limits: Limits,
+        steps: &[CommandStep<'_>],
+        limits: SessionLimits,
         responses: &mut Vec<Vec<u8>>,
     ) -> Result<(), CardError> {
         let start = Instant::now();

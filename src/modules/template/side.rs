@@ -171,7 +171,7 @@ pub(super) fn fits(group: &usvg::Group) -> Result<(), String> {
                 }
                 let area = text.abs_bounding_box();
                 // Both are small whole numbers: exact as f32.
-                #[expect(clippy::cast_precision_loss)]
+                #[expect(clippy::cast_precision_loss, reason = "far below 2^24")]
                 let (width, height) = (WIDTH as f32, HEIGHT as f32);
                 if area.left() < 0.0 || area.top() < 0.0 || area.right() > width || area.bottom() > height {
                     return Err("a text does not fit on the card: shorten it".into());
@@ -206,7 +206,7 @@ pub(super) fn tree(svg: &str) -> Result<usvg::Tree, String> {
 }
 
 pub(super) fn draw(tree: &usvg::Tree, card: &mut Pixmap) -> Result<(), String> {
-    #[expect(clippy::cast_precision_loss)]
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^24")]
     let size = usvg::Size::from_wh(WIDTH as f32, HEIGHT as f32);
     if Some(tree.size()) != size {
         return Err(format!("the template is not {WIDTH} x {HEIGHT}"));

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crossbeam_channel::{bounded, unbounded};
-use drivers::link::{Link, LinkError};
+use drivers::link::{ByteLink, LinkError};
 use drivers::transport::Transport;
 
 use super::*;
@@ -23,7 +23,7 @@ struct Machine {
     output: VecDeque<u8>,
 }
 
-impl Link for Machine {
+impl ByteLink for Machine {
     fn send(&mut self, bytes: &[u8], _: Duration) -> Result<(), LinkError> {
         // Our own acknowledgement is one byte.
         if let [0x02, cmd, ..] = bytes {
@@ -133,7 +133,7 @@ fn start_showing(
     let setup = StationSetup {
         name: "chip-1".into(),
         module: Box::new(module),
-        transport: Transport::new(Box::new(machine) as Box<dyn Link>),
+        transport: Transport::new(Box::new(machine) as Box<dyn ByteLink>),
     };
     let (orders, ordered) = bounded(1);
     let (say, said) = unbounded();

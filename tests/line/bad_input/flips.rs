@@ -1,4 +1,5 @@
-//! A flipped bit anywhere: in this process, with the bureau's own rules and the software HSM, a bit at a time.
+//! A flipped bit anywhere: in this process, with the bureau's own rules and the software HSM, one bit at a
+//! time.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -95,8 +96,8 @@ fn flipped_bit_anywhere() {
     }
 }
 
-/// Digest and Trailer MAC made right again: every bit of a record is also under the MAC of its applications, or has
-/// only one value that it may have.
+/// Digest and Trailer MAC made right again: every bit of a record is also under the MAC of its applications,
+/// or has only one value that it may have.
 #[test]
 fn flipped_bit_anywhere_in_a_record_of_a_file_sealed_anew() {
     let good = one_card();

@@ -1,4 +1,5 @@
-//! A ledger that is not as it was left: read-only, linked, locked by somebody else, without its WAL, not there.
+//! A ledger that is not as it was left: read-only, linked, locked by another program, without its WAL,
+//! missing.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -168,7 +169,8 @@ fn a_ledger_that_is_submitted_as_a_file_keeps_its_locks() {
         assert_eq!(refused.code, 10, "{name}: {}", refused.stderr);
         assert!(refused.stderr.contains("is the ledger"), "{name}: {}", refused.stderr);
     }
-    // A backup closes the file; alone with it, as it would think without those locks, it would remove the WAL.
+    // A backup closes the file; alone with it, as it would think without those locks, it would remove the
+    // WAL.
     let backup = Command::new("sqlite3")
         .args(["cardwright.db", ".backup copy.db"])
         .current_dir(world.path(""))
