@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(by(&queue, ActionKind::Release, held, &after, 1), None);
         // On the line it is another matter, asked of and decided anew.
         queue.push(job, "anna");
-        let (stop, tell) = (crossbeam_channel::bounded(1).0, crossbeam_channel::bounded(1).0);
+        let (stop, tell) = (bounded(1).0, bounded(1).0);
         assert!(queue.next(stop, tell).is_some());
         assert_eq!(by(&queue, ActionKind::Release, held, &before, 1), None);
         queue.asked(ActionKind::Cancel, job, "", (JobState::Open, before), "anna", now);
