@@ -27,7 +27,7 @@ use std::io::BufRead;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use cardwright::hsm::client::{Client, HostProcess};
+use cardwright::hsm::client::{HostProcess, HsmClient};
 use cardwright::ledger::{Change, JobId, Ledger};
 use support::{CARDWRIGHT, World, median};
 
@@ -83,7 +83,7 @@ fn main() {
     for run in 0..=STARTS {
         let socket = folder.path().join(format!("hsm-{run}.sock"));
         let _host = HostProcess::start(program, &store, &socket).unwrap();
-        let hsm = Client::connect(&socket).unwrap();
+        let hsm = HsmClient::connect(&socket).unwrap();
         let start = Instant::now();
         let ledger = Ledger::open_audited(&path, Box::new(hsm)).unwrap();
         let seconds = start.elapsed().as_secs_f64();
@@ -101,7 +101,7 @@ fn main() {
     println!("  daemon answers        {:6.2} s (aim 2), HELD jobs", daemon(&world));
     let socket = folder.path().join("hsm-last.sock");
     let host = HostProcess::start(program, &store, &socket).unwrap();
-    let open = Ledger::open_audited(&path, Box::new(Client::connect(&socket).unwrap())).unwrap();
+    let open = Ledger::open_audited(&path, Box::new(HsmClient::connect(&socket).unwrap())).unwrap();
     let released = Change::Released;
     open.record(JobId(1), released, ledger::context()).wait().unwrap();
     interrupt(open, cards);

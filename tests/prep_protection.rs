@@ -12,7 +12,7 @@ mod prep_support;
 
 use std::fs::File;
 
-use cardwright::hsm::store::Store;
+use cardwright::hsm::store::KeyStore;
 use cardwright::prep::clear::{Builder, ClearCard};
 use cardwright::prep::input;
 use cardwright::prep::keys::IssuerKeys;
@@ -46,7 +46,7 @@ fn prepare(kek: &str) -> Prepared {
     }
     let trailer = reader.finish().unwrap().trailer;
 
-    let keys = IssuerKeys::from_store(&Store::open(&store).unwrap(), "476173FF").unwrap();
+    let keys = IssuerKeys::from_store(&KeyStore::open(&store).unwrap(), "476173FF").unwrap();
     let builder = Builder::new(&Product::load("multiapp").unwrap(), keys).unwrap();
     let csv = File::open(data("cards-4.csv")).unwrap();
     let cards = input::Reader::new(csv, &builder.plan().defaults).unwrap();

@@ -36,14 +36,15 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use cardwright::chip;
-use cardwright::hsm::Hsm;
-use cardwright::hsm::client::{Client, HostProcess};
+use cardwright::hsm::client::{HostProcess, HsmClient};
 use cardwright::hsm::soft::SoftHsm;
-use cardwright::hsm::store::Store;
+use cardwright::hsm::store::KeyStore;
+use cardwright::hsm::{Hsm, HsmShortcuts};
 use cardwright::ids::{FileId, IssuerId, ProductName};
 use cardwright::modules::{sections, template};
 use cardwright::profile::Product;
 use cardwright::record::{Limits, Reader, Record};
+use cardwright::scp::SecureChannel;
 use floor::Floor;
 use serde_json::Value;
 use session::Session;
@@ -63,7 +64,7 @@ fn main() {
     let file = world.prepared("cards", count);
     let records = support::records(&file);
     let product = Product::named(&ProductName::new("multiapp").unwrap()).unwrap();
-    let mut hsm = SoftHsm::new(Store::open(&world.path("bureau.store")).unwrap()).unwrap();
+    let mut hsm = SoftHsm::new(KeyStore::open(&world.path("bureau.store")).unwrap()).unwrap();
     let sessions = sessions(&file, &records[..records.len().min(PART)]);
     let mut floor = Floor::new();
     let mut fewest = 0;
@@ -134,7 +135,7 @@ fn main() {
         "  IPC with HSM host   {:7.1} us: the same calls through the socket, both ends, less those",
         through - inside
     );
-    let messages: Vec<_> = sessions.iter().map(|s| s.run(&mut hsm, &product)).collect();
+    let messages: Vec<_> = sessions.iter().map(|s| s.run(&mut hsm, &product, &mut None)).collect();
     let links = micros_each(links::cards(&world.path(""), &messages), messages.len());
     println!(
         "  IPC with devices    {links:7.1} us: {} messages with commands, reset, 4 motions",
@@ -222,12 +223,14 @@ fn sessions(file: &Path, records: &[Record]) -> Vec<Session> {
 /// The fewest commands for an application: for its DGIs, and for the channel.
 fn fewest_of(
     application: &cardwright::record::chip::Application,
-    verified: &cardwright::hsm::Verified,
+    verified: &cardwright::hsm::VerifiedApplication,
     product: &Product,
 ) -> usize {
     let rules = product.application(&application.aid).unwrap();
     let status = usize::from(rules.finalize == cardwright::profile::product::Finalize::SetStatus);
-    OPENING + chip::fewest_commands(application, verified, rules) + status
+    OPENING
+        + chip::fewest_commands(application, verified, rules, &SecureChannel::new(session::CHANNEL).unwrap())
+        + status
 }
 
 /// CPU per card of all HSM calls, in process and through the socket with both ends, alternating;
@@ -235,15 +238,19 @@ fn fewest_of(
 fn hsm_calls(world: &World, sessions: &[Session], product: &Product) -> (f64, f64) {
     let store = world.path("bureau.store");
     let round = |hsm: &mut dyn Hsm| {
+        let mut next = None;
         let before = cpu_of_self();
-        sessions.iter().for_each(|session| drop(session.run(hsm, product)));
-        cpu_of_self() - before
+        sessions.iter().for_each(|session| drop(session.run(hsm, product, &mut next)));
+        let between = cpu_of_self();
+        // A card answers the challenge that the HSM has just drawn, so its work cannot be done before.
+        sessions.iter().for_each(Session::card_answers);
+        (between - before).saturating_sub(cpu_of_self() - between)
     };
     // CPU of a host that does nothing.
     let idle = host(world, &store, |_| Duration::ZERO);
     let (mut inside, mut through) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        let mut soft = SoftHsm::new(Store::open(&store).unwrap()).unwrap();
+        let mut soft = SoftHsm::new(KeyStore::open(&store).unwrap()).unwrap();
         inside.push(micros_each(round(&mut soft), sessions.len()));
         let both = host(world, &store, |client| round(client));
         through.push(micros_each(both.saturating_sub(idle), sessions.len()));
@@ -251,13 +258,13 @@ fn hsm_calls(world: &World, sessions: &[Session], product: &Product) -> (f64, f6
     (median(inside), median(through))
 }
 
-/// CPU of a host that lives for `work`, and the result of `work`.
-fn host(world: &World, store: &Path, work: impl FnOnce(&mut Client) -> Duration) -> Duration {
+/// CPU of a host that lives for `work`, and what `work` says.
+fn host(world: &World, store: &Path, work: impl FnOnce(&mut HsmClient) -> Duration) -> Duration {
     let folder = world.folder();
     let socket = folder.path().join("hsm.sock");
     let before = cpu_of_children();
     let process = HostProcess::start(Path::new(CARDWRIGHT), store, &socket).unwrap();
-    let mut client = Client::connect(&socket).unwrap();
+    let mut client = HsmClient::connect(&socket).unwrap();
     let ours = work(&mut client);
     drop((client, process));
     ours + (cpu_of_children() - before)

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use cardwright::cli::keys::{self, KeyCommand};
 use cardwright::exit::{Exit, Failure};
 use cardwright::hsm::host;
-use cardwright::hsm::store::Side;
+use cardwright::hsm::store::StoreSide;
 use cardwright::panics;
 use cardwright::prep::{self, RunArgs, SampleArgs};
 use cardwright::version::VERSION_TEXT;
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     panics::ends_well(|| {
         result = match command {
             Command::Run(args) => host::harden().and_then(|()| prep::run(&args)),
-            Command::Key(command) => keys::run(&command, Side::Issuer),
+            Command::Key(command) => keys::run(&command, StoreSide::Issuer),
             Command::Sample(args) => prep::sample(&args),
         };
     });

@@ -2,7 +2,7 @@
 
 use cardwright::cli;
 use cardwright::exit::Failure;
-use cardwright::hsm::store::Side;
+use cardwright::hsm::store::StoreSide;
 use cardwright::version::VERSION_TEXT;
 use clap::{Parser, Subcommand};
 
@@ -64,7 +64,7 @@ fn run(verb: Verb) -> Result<cardwright::exit::Exit, Failure> {
         Verb::Stock(args) => cli::stock::run(&args),
         Verb::Log(args) => cli::log::run(&args),
         Verb::Audit(args) => cli::audit::run(&args),
-        Verb::Key(command) => cli::keys::run(&command, Side::Bureau),
+        Verb::Key(command) => cli::keys::run(&command, StoreSide::Bureau),
         Verb::Line(command) => cli::line::run(&command),
         Verb::Profile(command) => cli::profile::run(&command),
         Verb::Manual(args) => cli::manual::run(&args),

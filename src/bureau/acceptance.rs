@@ -11,8 +11,8 @@ use super::refusal::Refusal;
 use super::run_job::ReadyJob;
 use super::spool_folder::spool_path;
 use crate::exit::{Exit, Failure};
-use crate::hsm::client::Client;
-use crate::hsm::{Admission, Auditor, Realm, SpoolKey};
+use crate::hsm::client::HsmClient;
+use crate::hsm::{Auditor, FileAdmission, Realm, SpoolKey};
 use crate::ledger::JobProfiles;
 use crate::ledger::{LedgerError, NewJob};
 use crate::record::{Limits, Sealer, Spool, accept};
@@ -59,13 +59,13 @@ impl Bureau {
             cards: accepted.cards,
         };
         // The HSM first: it is noted for this ledger, whose job it then becomes; after a crash between the two it is again.
-        let admission = Admission {
+        let admission = FileAdmission {
             issuer_id: new.issuer_id.clone(),
             file_id: new.file_id.clone(),
             digest: new.digest,
             ledger,
         };
-        let admitted = Client::connect(&self.socket).and_then(|mut hsm| hsm.admit(&admission));
+        let admitted = HsmClient::connect(&self.socket).and_then(|mut hsm| hsm.admit(&admission));
         let accepted_job = match admitted {
             Ok(()) => self.ledger.new_job(new).map_err(|error| self.seen(error)),
             Err(error) => Err(error.into()),

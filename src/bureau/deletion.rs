@@ -33,7 +33,7 @@ use super::spool_folder::{spool_directory, spool_of};
 use crate::audit::Document;
 use crate::beside::beside;
 use crate::exit::{Exit, Failure};
-use crate::hsm::client::Client;
+use crate::hsm::client::HsmClient;
 use crate::hsm::{HsmError, Vault};
 use crate::ids::{JobId, SpoolKeyName};
 use crate::ledger::{
@@ -193,7 +193,7 @@ fn own_spool(reader: &Reader, ledger: &Path, view: &JobView) -> Result<PathBuf, 
 
 /// What there is of a spool's key. Keys that cannot be read now are not lost, and with them the papers tell more: nothing is
 /// done before they can be.
-fn key_of(view: &JobView, hsm: &mut Client) -> Result<KeyFound, Refusal> {
+fn key_of(view: &JobView, hsm: &mut HsmClient) -> Result<KeyFound, Refusal> {
     let Some(key) = view.spool_key else { return Ok(KeyFound::None) };
     // Of no pieces: the key alone is looked for.
     match hsm.unseal(key, 0, &[]) {
@@ -205,7 +205,7 @@ fn key_of(view: &JobView, hsm: &mut Client) -> Result<KeyFound, Refusal> {
 }
 
 /// Ends a spool's key; returns what became of it. One that is not there is as good as destroyed, and is named as what it is.
-fn destroyed(key: SpoolKeyName, hsm: &mut Client, done: &mut Deletion) -> Result<KeyFate, Refusal> {
+fn destroyed(key: SpoolKeyName, hsm: &mut HsmClient, done: &mut Deletion) -> Result<KeyFate, Refusal> {
     match hsm.destroy_spool(key) {
         Ok(()) => Ok(KeyFate::Destroyed),
         Err(error @ HsmError::NoSpoolKey(..)) => {

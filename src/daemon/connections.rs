@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const REQUEST_TIME: Duration = Duration::from_secs(10);
 
 /// Descriptors of the ledger's own files that stay open for one person's sake.
-const KEPT_OPEN_MAX: u32 = 4;
+const KEPT_OPEN_MAX: u32 = 8;
 
 /// How often the log says that somebody wants more than that.
 const TOLD_EVERY: Duration = Duration::from_secs(60);

@@ -25,7 +25,7 @@ pub use printer::PrinterModule;
 pub use sections::check_section;
 pub use stripe::{StripeModule, is_blank};
 
-use crate::hsm::Verified;
+use crate::hsm::VerifiedApplication;
 use crate::ids::{Aid, KeyData, KmcRef};
 use crate::ledger::ChipId;
 use crate::profile::Product;
@@ -52,7 +52,7 @@ pub struct Checked {
     /// Parsed.
     pub application: crate::record::chip::Application,
     /// The HSM's answer.
-    pub verified: Verified,
+    pub verified: VerifiedApplication,
 }
 
 /// What a module saw of a blank before anything was written.

@@ -8,11 +8,12 @@ use drivers::link::{ByteLink, LinkError};
 use zeroize::Zeroizing;
 
 use super::{Checked, Work};
-use crate::hsm::{Handle, Verified};
-use crate::ids::{Aid, CardRef, Dgi, KekId, KmcRef, Mic, SecLevel};
+use crate::hsm::{ApplicationHandle, VerifiedApplication};
+use crate::ids::{Aid, CardRef, Dgi, KekId, KmcRef, Mic};
 use crate::profile::Product;
 use crate::record::chip::{Application, Cmode, DgiValue, Pdi};
 use crate::record::{Record, Section};
+use crate::scp::SecLevel;
 
 /// A verified application with these DGIs, all in clear, for cards of two test KMCs.
 pub fn checked(aid: &str, dgis: &[(u16, &[u8])]) -> Checked {
@@ -41,8 +42,8 @@ pub fn checked(aid: &str, dgis: &[(u16, &[u8])]) -> Checked {
             raw: Zeroizing::new(vec![]),
             maced: 0..0,
         },
-        verified: Verified {
-            handle: Handle([9; 16]),
+        verified: VerifiedApplication {
+            handle: ApplicationHandle([9; 16]),
             protected: vec![],
             allow: vec![KmcRef::parse("FFFFFF476173:1").unwrap(), KmcRef::parse("FFFFFF476173:2").unwrap()],
         },

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::hsm::{Handle, Hsm, HsmError, VerifyRequest};
+use crate::hsm::{ApplicationHandle, Hsm, HsmError, VerifyRequest};
 use crate::ids::{FileId, IssuerId};
 use crate::modules::{Blame, Checked, Fault, Work, crosscheck};
 use crate::panics::{contained, ends_well};
@@ -16,15 +16,12 @@ use crate::reason::ReasonWord;
 use crate::record::chip::ChipSection;
 use crate::record::{Record, Spool, others_digest};
 
-/// Block of the DEK cipher of an SCP02 card, in bytes.
-const CARD_BLOCK: u8 = 8;
-
 /// What the dispatcher asks for.
 pub enum Ask {
     /// The record with this sequence.
     Next(u32),
     /// Forget what was verified for a card that will not be made.
-    Release(Vec<Handle>),
+    Release(Vec<ApplicationHandle>),
 }
 
 /// What it gets.
@@ -114,14 +111,19 @@ impl Source {
             let product = self.product.application(&application.aid).ok_or_else(|| {
                 data_fault(format!("application {} is not in the product", application.aid))
             })?;
+            let chip = self
+                .product
+                .chip
+                .as_ref()
+                .ok_or_else(|| data_fault(format!("product {} has no chip", self.product.name)))?;
             requests.push(VerifyRequest {
                 issuer_id: self.issuer_id.clone(),
                 file_id: self.file_id.clone(),
                 sequence: record.sequence,
                 card_ref: record.card_ref.clone(),
                 others,
-                application: application.raw.to_vec(),
-                card_block: CARD_BLOCK,
+                application: application.raw.as_slice().into(),
+                card_block: chip.channel.block(),
                 pass_through: product.pass_through.clone(),
                 allow_ecb: self.product.allow_ecb,
             });

@@ -17,8 +17,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use super::*;
 use crate::audit::{AuditKey, Checkpoint, Document, LedgerId, Place as ChainPlace, Signature};
 use crate::hsm::{
-    Admission, AuditInfo, Auditor, Handle, HsmError, HsmInfo, OpenRequest, Opened, PersonalizeRequest,
-    Personalized, TrailerRequest, Verified, VerifyRequest,
+    ApplicationHandle, AuditInfo, Auditor, CardSession, CardSessionRequest, FileAdmission, HsmError, HsmInfo,
+    TrailerRequest, VerifiedApplication, VerifyRequest,
 };
 use crate::ledger::tests::{directory, file};
 use crate::ledger::{AttemptState, JobState, RecordState};
@@ -26,6 +26,7 @@ use crate::modules::{Blank, Done, Work};
 use crate::profile::Product;
 use crate::reason::ReasonWord;
 use crate::record::testfile::{self, App, Chip};
+use crate::scp::{HostChallenge, SecureChannelSpec};
 
 /// A run takes a second; one that hangs takes for ever.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -55,7 +56,7 @@ struct Machine {
     output: VecDeque<u8>,
 }
 
-impl Link for Machine {
+impl ByteLink for Machine {
     fn send(&mut self, bytes: &[u8], _: Duration) -> Result<(), LinkError> {
         // Our own acknowledgement is one byte.
         if let [0x02, cmd, ..] = bytes {
@@ -127,17 +128,17 @@ impl Hsm for NoHsm {
     fn verify_trailer(&mut self, _: &TrailerRequest) -> Result<(), HsmError> {
         unreachable!()
     }
-    fn verify(&mut self, _: &VerifyRequest) -> Result<Verified, HsmError> {
+    fn verify_all(&mut self, _: &[VerifyRequest]) -> Result<Vec<VerifiedApplication>, HsmError> {
         self.0.reached("source");
         unreachable!()
     }
-    fn open(&mut self, _: &OpenRequest) -> Result<Opened, HsmError> {
+    fn draw_challenge(&mut self, _: SecureChannelSpec) -> Result<HostChallenge, HsmError> {
         unreachable!()
     }
-    fn personalize(&mut self, _: &PersonalizeRequest) -> Result<Personalized, HsmError> {
+    fn session(&mut self, _: &CardSessionRequest) -> Result<CardSession, HsmError> {
         unreachable!()
     }
-    fn release(&mut self, _: &[Handle]) -> Result<(), HsmError> {
+    fn release(&mut self, _: &[ApplicationHandle]) -> Result<(), HsmError> {
         Ok(())
     }
 }
@@ -159,7 +160,7 @@ impl Auditor for Voucher {
         *head = (head.0 + 1, Some(place));
         Ok(AuditKey::from_seed(&[7; 32]).checkpoint(place, head.0))
     }
-    fn admit(&mut self, _: &Admission) -> Result<(), HsmError> {
+    fn admit(&mut self, _: &FileAdmission) -> Result<(), HsmError> {
         Ok(())
     }
     fn sign(&mut self, _: Document, _: LedgerId, _: [u8; 32]) -> Result<Signature, HsmError> {
@@ -178,7 +179,7 @@ struct Ran {
 fn line(plant: &Arc<Plant>) -> LineSetup {
     let transport = |name: &str| {
         let machine = Machine { name: name.to_owned(), plant: Arc::clone(plant), output: VecDeque::new() };
-        Transport::new(Box::new(machine) as Box<dyn Link>)
+        Transport::new(Box::new(machine) as Box<dyn ByteLink>)
     };
     let station = |name: &str, mic| StationSetup {
         name: name.to_owned(),
@@ -335,7 +336,7 @@ fn a_station_that_dies_throwing_a_card_out_leaves_it_unknown() {
     for station in &mut stage.stations {
         let thrower = Plant::new(if station.name == "a-1" { "a-1 R" } else { "a-2 R" }, 1);
         let machine = Machine { name: station.name.clone(), plant: thrower, output: VecDeque::new() };
-        station.transport = Transport::new(Box::new(machine) as Box<dyn Link>);
+        station.transport = Transport::new(Box::new(machine) as Box<dyn ByteLink>);
     }
     let ran = run_on(line, &plant, CARDS + 1);
     let balance = ran.accounted();

@@ -21,8 +21,9 @@ pub use error::{ChipError, ChipFault, List};
 pub use rules::Scratch;
 pub use view::{ApplicationView, walk};
 
-use crate::ids::{Aid, CardRef, Dgi, KekId, SecLevel};
+use crate::ids::{Aid, CardRef, Dgi, KekId};
 use crate::panics::contained;
+use crate::scp::SecLevel;
 
 /// The CHP section of a record.
 pub struct ChipSection {

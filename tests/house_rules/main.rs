@@ -18,6 +18,7 @@ mod arrows;
 mod content;
 mod names;
 mod naming;
+mod recipes;
 mod recipes_ledger;
 mod shape;
 mod sources;

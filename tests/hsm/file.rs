@@ -272,7 +272,7 @@ pub fn request(application: Vec<u8>, scope: &Scope) -> VerifyRequest {
         sequence: scope.sequence,
         card_ref: CardRef::new(scope.card_ref).unwrap(),
         others: scope.others,
-        application,
+        application: application.into(),
         card_block: 8,
         pass_through: vec![],
         allow_ecb: false,

@@ -164,8 +164,8 @@ fn a_product_with_a_missing_field_or_another_type() {
         ("derivation = \"emv-cps\"", "", "missing field `derivation`"),
         ("finalize = \"set-status\"", "", "missing field `finalize`"),
         ("min_suite = \"tdes\"", "min_suite = \"des\"", "unknown variant `des`"),
-        ("scp02_i = \"55\"", "scp02_i = \"65\"", "unknown variant `65`"),
-        ("scp02_i = \"55\"", "scp02_i = 55", "line 10: wanted string"),
+        ("i = \"55\"", "i = \"65\"", "SCP02 with i = 65 is not supported"),
+        ("i = \"55\"", "i = 55", "line 10: invalid type"),
         ("derivation = \"emv-cps\"", "derivation = \"visa2\"", "unknown variant `visa2`"),
         ("finalize = \"set-status\"", "finalize = \"never\"", "unknown variant `never`"),
         ("aid = \"A0000000031010\"", "aid = \"A000000003101\"", "character that is not allowed"),
@@ -191,7 +191,7 @@ fn a_product_that_contradicts_itself() {
 #[test]
 fn a_product_with_a_chip_and_no_application_or_the_reverse() {
     let (world, head) = (world(), "name = \"multiapp\"\ndescription = \"\"\nmin_suite = \"tdes\"\n");
-    let chip = "[chip]\natr = []\nderivation = \"emv-cps\"\nscp02_i = \"55\"\n";
+    let chip = "[chip]\natr = []\nderivation = \"emv-cps\"\nchannel = { scp = \"02\", i = \"55\" }\n";
     let application = "[[application]]\naid = \"A0000000031010\"\nname = \"p\"\nfinalize = \"set-status\"\n";
     for body in [chip, application] {
         std::fs::write(world.path("own/products/multiapp.toml"), format!("{head}{body}")).unwrap();

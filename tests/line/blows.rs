@@ -255,7 +255,8 @@ fn papers_that_are_struck_at_any_step_are_written_again() {
         daemon.ok("job papers J1 --out again");
         PAPERS.iter().for_each(|name| genuine(world, &format!("again/{name}"), at));
     });
-    assert!(deaths > 15, "{deaths}");
+    // The asker makes and names the files; the daemon writes them.
+    assert!(deaths > 10, "{deaths}");
 }
 
 #[test]

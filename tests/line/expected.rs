@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use cardwright::hsm::store::Store;
+use cardwright::hsm::store::KeyStore;
 use cardwright::modules::sections::Graphics;
 use cardwright::modules::template;
 use cardwright::prep::clear::{Builder, ClearCard};
@@ -49,7 +49,7 @@ impl Expected {
     /// Reads a CSV of the world and computes every card with the issuer's TEST keys.
     pub fn of(world: &World, csv: &str) -> Self {
         let text = std::fs::read_to_string(world.path(csv)).unwrap();
-        let store = Store::open(&world.path("issuer.store")).unwrap();
+        let store = KeyStore::open(&world.path("issuer.store")).unwrap();
         let keys = IssuerKeys::from_store(&store, "476173FF").unwrap();
         let builder =
             Builder::new(&Product::load("multiapp").unwrap(), keys).unwrap().beside(&world.path(csv));

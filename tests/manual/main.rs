@@ -9,7 +9,13 @@
 //! | `json` | JSON lines |
 //! | `` `cardwright ...` `` in a text | parsed |
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod exit_codes;
 mod facts;

@@ -9,7 +9,7 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::audit::{AuditKey, Checkpoint, Document, LedgerId, Place, Signature};
-use crate::hsm::{Admission, AuditInfo, Auditor, HsmError};
+use crate::hsm::{AuditInfo, Auditor, FileAdmission, HsmError};
 use crate::ids::SpoolKeyName;
 use crate::ledger::audit::{Audit, FindingPlace};
 use crate::ledger::chain::{GENESIS, Hash, hash_version_one, hash_version_two};
@@ -50,7 +50,7 @@ impl Auditor for Memory {
         Ok(Self::key().checkpoint(place, memory.0))
     }
 
-    fn admit(&mut self, _: &Admission) -> Result<(), HsmError> {
+    fn admit(&mut self, _: &FileAdmission) -> Result<(), HsmError> {
         Ok(())
     }
 

@@ -167,7 +167,7 @@ fn a_ledger_that_is_submitted_as_a_file_keeps_its_locks() {
     {
         let refused = daemon.asks(&format!("job submit {name}"));
         assert_eq!(refused.code, 10, "{name}: {}", refused.stderr);
-        assert!(refused.stderr.contains("is the ledger"), "{name}: {}", refused.stderr);
+        assert!(refused.stderr.contains("ledger, or lies beside it"), "{name}: {}", refused.stderr);
     }
     // A backup closes the file; alone with it, as it would think without those locks, it would remove the
     // WAL.

@@ -1,4 +1,4 @@
-//! The keys of the spools: one for each, random, AES-256. They are kept in one file beside the key store (`kept`),
+//! The keys of the spools: one for each, random, AES-256. They are kept in one file next to the key store (`companion`),
 //! `<store>-spools`:
 //!
 //! ```text
@@ -8,10 +8,10 @@
 //! ```
 //!
 //! A spool is sealed in pieces by AES-256-GCM: nonce = number of the piece (96 bits), associated data =
-//! "CWS1" | name of the key. So a piece opens in its own place of its own spool alone. No number is sealed twice under a key:
+//! "CWS1" | name of the key. So a piece opens only in its own place of its own spool. No number is sealed twice under a key:
 //! only the host that made the key seals, each number once and in order.
 //!
-//! [`SpoolKey`] is the controller's end: one spool's key, as acceptance and run use it.
+//! [`SpoolKey`] is the controller's end: one spool's key, as acceptance and a run use it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -23,7 +23,7 @@ use aes_gcm::{Aes256Gcm, KeyInit};
 use hex::FromHex;
 use zeroize::Zeroizing;
 
-use super::kept::Kept;
+use super::companion::CompanionFile;
 use super::{HsmError, PIECE, PIECE_TAG, Refusal, Vault};
 use crate::audit::LedgerId;
 use crate::exit::Failure;
@@ -33,17 +33,17 @@ use crate::record::Sealer;
 const FIRST: &str = "cardwright spool keys 1 TEST";
 
 /// A key; none once it is destroyed.
-type Key = Option<Zeroizing<[u8; 32]>>;
-type Keys = BTreeMap<SpoolKeyName, (LedgerId, Key)>;
+type SpoolKeyValue = Option<Zeroizing<[u8; 32]>>;
+type SpoolKeyMap = BTreeMap<SpoolKeyName, (LedgerId, SpoolKeyValue)>;
 
 /// The spools' keys of a store.
-pub(super) struct Spools {
-    kept: Kept,
-    open: Mutex<BTreeMap<SpoolKeyName, Open>>,
+pub(super) struct SpoolKeys {
+    kept: CompanionFile,
+    open: Mutex<BTreeMap<SpoolKeyName, SpoolCipher>>,
 }
 
 /// A key in use.
-struct Open {
+struct SpoolCipher {
     cipher: Arc<Aes256Gcm>,
     /// The next number to be sealed, if this host made the key.
     next: Option<u64>,
@@ -53,10 +53,10 @@ fn no_random() -> HsmError {
     HsmError::Host("the system gives no random numbers".into())
 }
 
-impl Spools {
+impl SpoolKeys {
     /// Of the store at this path.
     pub(super) fn beside(store: &Path) -> Self {
-        Self { kept: Kept::beside(store, "-spools", HsmError::Spools), open: Mutex::default() }
+        Self { kept: CompanionFile::beside(store, "-spools", HsmError::Spools), open: Mutex::default() }
     }
 
     /// See [`Vault::new_spool`].
@@ -64,7 +64,7 @@ impl Spools {
         let (mut name, mut key) = ([0; 16], Zeroizing::new([0; 32]));
         getrandom::fill(&mut name).map_err(|_| no_random())?;
         getrandom::fill(&mut *key).map_err(|_| no_random())?;
-        let (name, open) = (SpoolKeyName(name), Open { cipher: cipher(&key), next: Some(0) });
+        let (name, open) = (SpoolKeyName(name), SpoolCipher { cipher: cipher(&key), next: Some(0) });
         let _lock = self.kept.lock()?;
         let mut keys = self.read()?;
         keys.insert(name, (ledger, Some(key)));
@@ -134,20 +134,24 @@ impl Spools {
     pub(super) fn keep(&self, ledger: LedgerId, spools: &[SpoolKeyName]) -> Result<(), HsmError> {
         let _lock = self.kept.lock()?;
         let mut keys = self.read()?;
-        let orphan = |name: &SpoolKeyName, of: LedgerId, key: &Key| {
+        let orphan = |name: &SpoolKeyName, of: LedgerId, key: &SpoolKeyValue| {
             of == ledger && key.is_some() && !spools.contains(name)
         };
         let orphans: Vec<_> =
             keys.iter().filter(|(name, (of, key))| orphan(name, *of, key)).map(|(name, _)| *name).collect();
         for name in &orphans {
-            // Nothing was made of it, so nobody asks for it.
+            // No job was made of it, so no one will ask for it.
             keys.remove(name);
         }
         self.forget(&keys, orphans)
     }
 
-    /// Writes what is left, over what stood there, if something was destroyed.
-    fn forget(&self, left: &Keys, gone: impl IntoIterator<Item = SpoolKeyName>) -> Result<(), HsmError> {
+    /// Overwrites the file with the keys that are left, if any was destroyed.
+    fn forget(
+        &self,
+        left: &SpoolKeyMap,
+        gone: impl IntoIterator<Item = SpoolKeyName>,
+    ) -> Result<(), HsmError> {
         let mut gone = gone.into_iter().peekable();
         if gone.peek().is_none() {
             return Ok(());
@@ -170,7 +174,7 @@ impl Spools {
             Some((_, None)) => return Err(HsmError::SpoolKeyDestroyed(spool)),
             Some((_, Some(key))) => cipher(key),
         };
-        self.open()?.entry(spool).or_insert(Open { cipher: Arc::clone(&cipher), next: None });
+        self.open()?.entry(spool).or_insert(SpoolCipher { cipher: Arc::clone(&cipher), next: None });
         Ok(cipher)
     }
 
@@ -178,13 +182,13 @@ impl Spools {
         HsmError::NoSpoolKey(self.kept.path().display().to_string(), spool)
     }
 
-    fn open(&self) -> Result<MutexGuard<'_, BTreeMap<SpoolKeyName, Open>>, HsmError> {
+    fn open(&self) -> Result<MutexGuard<'_, BTreeMap<SpoolKeyName, SpoolCipher>>, HsmError> {
         self.open.lock().map_err(|_| HsmError::Host("a thread of it failed; restart it".into()))
     }
 
-    fn read(&self) -> Result<Keys, HsmError> {
+    fn read(&self) -> Result<SpoolKeyMap, HsmError> {
         match self.kept.read()? {
-            None => Ok(Keys::new()),
+            None => Ok(SpoolKeyMap::new()),
             Some(text) => from_text(&text).ok_or_else(|| self.kept.damaged()),
         }
     }
@@ -203,7 +207,7 @@ fn about(spool: SpoolKeyName) -> Vec<u8> {
     [&b"CWS1"[..], &spool.0].concat()
 }
 
-fn to_text(keys: &Keys) -> Zeroizing<String> {
+fn to_text(keys: &SpoolKeyMap) -> Zeroizing<String> {
     // With room for the digest, so that no copy is left behind by growing.
     let mut text = Zeroizing::new(String::with_capacity(256 + keys.len() * 192));
     // Writing to a String does not fail.
@@ -220,12 +224,12 @@ fn to_text(keys: &Keys) -> Zeroizing<String> {
     text
 }
 
-fn from_text(text: &str) -> Option<Keys> {
+fn from_text(text: &str) -> Option<SpoolKeyMap> {
     let mut lines = text.lines();
     if lines.next()? != FIRST {
         return None;
     }
-    let mut keys = Keys::new();
+    let mut keys = SpoolKeyMap::new();
     for line in lines {
         let mut words = line.split(' ');
         let (what, name) = (words.next()?, words.next()?.parse().ok()?);
@@ -244,7 +248,7 @@ fn from_text(text: &str) -> Option<Keys> {
     Some(keys)
 }
 
-/// The key of one spool, behind an HSM.
+/// The key of one spool, held by an HSM.
 pub struct SpoolKey {
     vault: Box<dyn Vault>,
     name: SpoolKeyName,
@@ -274,11 +278,11 @@ impl Sealer for SpoolKey {
     }
 
     fn seal(&mut self, first: u64, clear: &[u8]) -> Result<Vec<u8>, Failure> {
-        Ok(self.vault.seal(self.name, first, clear)?)
+        Ok(self.vault.seal(self.name, first, clear)?.into_vec())
     }
 
     fn unseal(&mut self, first: u64, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Failure> {
-        Ok(self.vault.unseal(self.name, first, sealed).map(Zeroizing::new)?)
+        Ok(self.vault.unseal(self.name, first, sealed).map(|clear| Zeroizing::new(clear.into_vec()))?)
     }
 }
 
@@ -289,14 +293,14 @@ mod tests {
     const A: LedgerId = LedgerId([0xA; 16]);
     const B: LedgerId = LedgerId([0xB; 16]);
 
-    fn store() -> (tempfile::TempDir, Spools) {
+    fn store() -> (tempfile::TempDir, SpoolKeys) {
         let directory = tempfile::tempdir().unwrap();
-        let spools = Spools::beside(&directory.path().join("store"));
+        let spools = SpoolKeys::beside(&directory.path().join("store"));
         (directory, spools)
     }
 
-    fn again(directory: &tempfile::TempDir) -> Spools {
-        Spools::beside(&directory.path().join("store"))
+    fn again(directory: &tempfile::TempDir) -> SpoolKeys {
+        SpoolKeys::beside(&directory.path().join("store"))
     }
 
     fn text() -> Vec<u8> {

@@ -1,7 +1,7 @@
-//! What the HSM remembers beside its keys: the audit key, how far each ledger had come, and which file went into which
-//! ledger. With it a ledger that was put back from a backup, and a file given again to a new ledger, are noticed.
+//! The HSM's memory of ledgers: the audit key, how far each ledger had come, and which file went into which ledger. It
+//! detects a ledger that was restored from a backup, and a file given to a second ledger.
 //!
-//! One file beside the key store (`kept`), `<store>-audit`:
+//! One file next to the key store (`companion`), `<store>-audit`:
 //!
 //! ```text
 //! cardwright audit book 1 TEST
@@ -11,8 +11,8 @@
 //! file SHA-256 LEDGER                   for each file that was accepted: of "CWF1" | L1 issuer_id | L1 file_id, and of the file
 //! ```
 //!
-//! Whoever puts an old ledger *and* the old book of the same day back hides what came between: then only copies of
-//! checkpoints kept elsewhere (`audit export`) tell.
+//! Limit: an old ledger restored together with the book of that day hides the events between. Only copies of checkpoints
+//! kept elsewhere (`audit export`) show them.
 //!
 //! Not here: what is signed (`crate::audit`).
 
@@ -24,17 +24,17 @@ use hex::FromHex;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::kept::Kept;
-use super::{Admission, AuditInfo, HsmError};
+use super::companion::CompanionFile;
+use super::{AuditInfo, FileAdmission, HsmError};
 use crate::audit::{AuditKey, Checkpoint, Document, LedgerId, Place, Signature};
 
 const FIRST: &str = "cardwright audit book 1 TEST";
 
 /// The book of a store.
-pub(super) struct Book(Kept);
+pub(super) struct AuditBook(CompanionFile);
 
-/// What stands in it.
-struct Entries {
+/// The lines of the book.
+struct AuditEntries {
     generation: u64,
     seed: Zeroizing<[u8; 32]>,
     heads: BTreeMap<LedgerId, (u64, [u8; 32])>,
@@ -45,10 +45,10 @@ fn fault(what: impl std::fmt::Display) -> HsmError {
     HsmError::Book(what.to_string())
 }
 
-impl Book {
+impl AuditBook {
     /// Of the store at this path.
     pub(super) fn beside(store: &Path) -> Self {
-        Self(Kept::beside(store, "-audit", HsmError::Book))
+        Self(CompanionFile::beside(store, "-audit", HsmError::Book))
     }
 
     /// Makes the book of a new store, with a new audit key. One that is there and was never used is kept; any other is
@@ -57,9 +57,9 @@ impl Book {
         let book = Self::beside(store);
         let lock = book.0.lock()?;
         match book.0.read()? {
-            None => book.0.write(Entries::new()?.to_text())?,
+            None => book.0.write(AuditEntries::new()?.to_text())?,
             Some(text) => {
-                let entries = Entries::from_text(&text).ok_or_else(|| book.0.damaged())?;
+                let entries = AuditEntries::from_text(&text).ok_or_else(|| book.0.damaged())?;
                 if entries.generation > 0 {
                     let path = book.0.path().display();
                     return Err(fault(format!(
@@ -72,12 +72,12 @@ impl Book {
         Ok(book)
     }
 
-    /// Whether it is there and reads.
+    /// Checks that the book exists and reads.
     pub(super) fn check(&self) -> Result<(), HsmError> {
         self.with(|_| Ok(((), false)))
     }
 
-    /// What the HSM knows of a ledger, and its public key.
+    /// Returns the last place noted of a ledger, and the public audit key.
     pub(super) fn info(&self, ledger: LedgerId) -> Result<AuditInfo, HsmError> {
         self.with(|entries| {
             let head = entries.heads.get(&ledger).map(|&(n, hash)| Place { ledger, n, hash });
@@ -100,8 +100,8 @@ impl Book {
         })
     }
 
-    /// Notes that a file goes into a ledger. One that went into another ledger is refused; the same again is not.
-    pub(super) fn admit(&self, file: &Admission) -> Result<(), HsmError> {
+    /// Notes that a file goes into a ledger. One that went into another ledger is refused; noting it again for its own ledger is not.
+    pub(super) fn admit(&self, file: &FileAdmission) -> Result<(), HsmError> {
         let mut name = Sha256::new_with_prefix(b"CWF1");
         for part in [file.issuer_id.as_str(), file.file_id.as_str()] {
             name.update([u8::try_from(part.len()).unwrap_or(u8::MAX)]);
@@ -136,17 +136,20 @@ impl Book {
     }
 
     /// Reads the book, alone, and writes it back if it changed.
-    fn with<T>(&self, work: impl FnOnce(&mut Entries) -> Result<(T, bool), HsmError>) -> Result<T, HsmError> {
+    fn with<T>(
+        &self,
+        work: impl FnOnce(&mut AuditEntries) -> Result<(T, bool), HsmError>,
+    ) -> Result<T, HsmError> {
         let _lock = self.0.lock()?;
         let missing = || {
             fault(format!(
-                "{}: it is missing; `key init` made it with the store: put it back, from a backup of the same day as the \
+                "{}: it is missing; `key init` made it with the store: restore it from a backup of the same day as the \
                  ledger's. A copy of a store without it is no store to work with",
                 self.0.path().display()
             ))
         };
         let text = self.0.read()?.ok_or_else(missing)?;
-        let mut entries = Entries::from_text(&text).ok_or_else(|| self.0.damaged())?;
+        let mut entries = AuditEntries::from_text(&text).ok_or_else(|| self.0.damaged())?;
         let (result, changed) = work(&mut entries)?;
         if changed {
             self.0.write(entries.to_text())?;
@@ -155,7 +158,7 @@ impl Book {
     }
 }
 
-impl Entries {
+impl AuditEntries {
     fn new() -> Result<Self, HsmError> {
         let mut seed = Zeroizing::new([0; 32]);
         getrandom::fill(&mut *seed).map_err(|_| fault("the system gives no random numbers"))?;
@@ -225,7 +228,7 @@ mod tests {
     #[test]
     fn a_ledger_only_goes_forward() {
         let directory = tempfile::tempdir().unwrap();
-        let book = Book::make(&directory.path().join("store")).unwrap();
+        let book = AuditBook::make(&directory.path().join("store")).unwrap();
         let before = book.info(A).unwrap();
         assert_eq!((before.head, before.generation), (None, 0));
         let first = book.checkpoint(place(A, 7, 1)).unwrap();
@@ -242,7 +245,7 @@ mod tests {
         ));
         book.checkpoint(place(A, 8, 3)).unwrap();
         book.checkpoint(place(B, 1, 1)).unwrap();
-        let again = Book::beside(&directory.path().join("store")).info(A).unwrap();
+        let again = AuditBook::beside(&directory.path().join("store")).info(A).unwrap();
         assert_eq!((again.head, again.generation, again.key), (Some(place(A, 8, 3)), 4, before.key));
         let mode = std::fs::metadata(directory.path().join("store-audit")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
@@ -252,18 +255,20 @@ mod tests {
     fn it_is_made_with_the_store_and_never_anew() {
         let directory = tempfile::tempdir().unwrap();
         let (store, path) = (directory.path().join("store"), directory.path().join("store-audit"));
-        assert!(matches!(Book::beside(&store).info(A), Err(HsmError::Book(why)) if why.contains("missing")));
+        assert!(
+            matches!(AuditBook::beside(&store).info(A), Err(HsmError::Book(why)) if why.contains("missing"))
+        );
         assert!(!path.exists());
-        let key = Book::make(&store).unwrap().info(A).unwrap().key;
-        assert_eq!(Book::make(&store).unwrap().info(A).unwrap().key, key);
-        Book::beside(&store).checkpoint(place(A, 1, 1)).unwrap();
-        assert!(matches!(Book::make(&store), Err(HsmError::Book(why)) if why.contains("another store")));
+        let key = AuditBook::make(&store).unwrap().info(A).unwrap().key;
+        assert_eq!(AuditBook::make(&store).unwrap().info(A).unwrap().key, key);
+        AuditBook::beside(&store).checkpoint(place(A, 1, 1)).unwrap();
+        assert!(matches!(AuditBook::make(&store), Err(HsmError::Book(why)) if why.contains("another store")));
     }
 
     #[test]
     fn a_file_goes_into_one_ledger() {
         let directory = tempfile::tempdir().unwrap();
-        let book = Book::make(&directory.path().join("store")).unwrap();
+        let book = AuditBook::make(&directory.path().join("store")).unwrap();
         book.note([[1; 32], [2; 32]], A).unwrap();
         book.note([[1; 32], [2; 32]], A).unwrap();
         assert_eq!(book.info(A).unwrap().generation, 1);
@@ -277,7 +282,7 @@ mod tests {
     fn a_damaged_book_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let (book, path) =
-            (Book::make(&directory.path().join("store")).unwrap(), directory.path().join("store-audit"));
+            (AuditBook::make(&directory.path().join("store")).unwrap(), directory.path().join("store-audit"));
         book.checkpoint(place(A, 7, 1)).unwrap();
         book.note([[1; 32], [2; 32]], A).unwrap();
         let good = std::fs::read(&path).unwrap();

@@ -1,5 +1,5 @@
-//! A small file beside the key store that the HSM keeps for itself: mode 0600, one user at a time, written anew and put in
-//! place with every change.
+//! A small file next to the key store that the HSM keeps for itself: mode 0600, one process at a time. Every change writes
+//! a new file and renames it into place.
 //!
 //! ```text
 //! lines of text, the first says what it is
@@ -21,14 +21,14 @@ use crate::beside::beside;
 /// Most bytes of a file: some hundred thousand lines.
 const MAX: u64 = 1 << 26;
 
-/// Such a file.
-pub(super) struct Kept {
+/// One file of that kind.
+pub(super) struct CompanionFile {
     path: PathBuf,
-    /// Its fault, as an error.
+    /// Makes an error of a fault of this file.
     fault: fn(String) -> HsmError,
 }
 
-impl Kept {
+impl CompanionFile {
     /// `<store><suffix>`; made with the first change.
     pub(super) fn beside(store: &Path, suffix: &str, fault: fn(String) -> HsmError) -> Self {
         Self { path: beside(store, suffix), fault }
@@ -39,7 +39,7 @@ impl Kept {
         &self.path
     }
 
-    /// Nobody else reads or changes it before the answer is dropped.
+    /// Locks the file against other processes until the returned lock is dropped.
     pub(super) fn lock(&self) -> Result<Flock<File>, HsmError> {
         let path = beside(&self.path, "-lock");
         let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
@@ -47,9 +47,9 @@ impl Kept {
         Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, e)| self.fault(e.to_string()))
     }
 
-    /// Its lines without the digest; `None` if there is no file.
+    /// Reads its lines, without the digest; `None` if there is no file.
     pub(super) fn read(&self) -> Result<Option<Zeroizing<String>>, HsmError> {
-        // A pipe would keep us waiting for whoever writes into it.
+        // Opening a pipe would block until someone writes into it.
         let mut options = OpenOptions::new();
         let file = match options.read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(&self.path) {
             Ok(file) => file,
@@ -72,7 +72,7 @@ impl Kept {
         Ok(Some(text))
     }
 
-    /// Puts these lines in its place, durably.
+    /// Replaces its lines, durably.
     pub(super) fn write(&self, mut text: Zeroizing<String>) -> Result<(), HsmError> {
         let failed = |e: std::io::Error| self.fault(format!("it cannot be written: {e}"));
         let digest = hex::encode_upper(Sha256::digest(text.as_bytes()));
@@ -87,12 +87,12 @@ impl Kept {
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
     }
 
-    /// [`Self::write`], and then overwrites what stood there before. What a disk keeps beside the bytes that it shows (flash
-    /// that maps blocks anew, a file system that copies on write, backups) is not reached.
+    /// As [`Self::write`], then overwrites the bytes of the old file. This does not reach copies that a disk keeps by itself:
+    /// remapped flash blocks, copy-on-write file systems, backups.
     pub(super) fn replace(&self, text: Zeroizing<String>) -> Result<(), HsmError> {
         let old = OpenOptions::new().write(true).open(&self.path);
         self.write(text)?;
-        // Of a file that has no name any more, so nobody reads it again: an error changes nothing that was promised.
+        // The old file has no name any more, so it cannot be read again even if overwriting it fails.
         if let Ok(mut old) = old
             && let Ok(length) = old.seek(SeekFrom::End(0))
         {
@@ -102,7 +102,7 @@ impl Kept {
         Ok(())
     }
 
-    /// It does not read.
+    /// The error for a file whose digest or lines are wrong.
     pub(super) fn damaged(&self) -> HsmError {
         self.fault("it is damaged; restore it from a backup of the same day as the ledger's".into())
     }
@@ -112,7 +112,7 @@ impl Kept {
     }
 }
 
-/// What the digest at the end covers, if it is right.
+/// The lines that the digest at the end covers, if it is right.
 fn body(text: &str) -> Option<&str> {
     let (body, digest) = text.strip_suffix('\n')?.rsplit_once('\n')?;
     let body = text.get(..body.len() + 1)?;
