@@ -112,13 +112,11 @@ impl LineDaemon {
         Ok(done)
     }
 
-    /// Marks the job that is STOPPING, and shows none as COMPLETE that is still on the line: no ledger knows that.
+    /// Shows no job as COMPLETE that is still on the line, which the ledger does not know.
     fn show_phase(&self, shown: &mut Outcome) {
         let queue = self.queue();
         let mark = |view: &mut JobView| {
-            if queue.is_stopping(view.job) {
-                view.phase = JobPhase::Stopping;
-            } else if view.phase == JobPhase::Complete && queue.is_on_line(view.job) {
+            if view.phase == JobPhase::Complete && queue.is_on_line(view.job) {
                 view.phase = view.state.into();
             }
         };
@@ -169,6 +167,7 @@ impl LineDaemon {
         actor: &str,
     ) -> Result<Outcome, Refusal> {
         if queue.is_stopping(job) && queue.go_on(job, ANSWER_PATIENCE) {
+            self.bureau.ledger.record(job, Change::HoldTakenBack, Context::by(actor)).wait()?;
             return Ok(Outcome::GoesOn(job));
         }
         queue = self.off_the_line(queue, job);
@@ -191,7 +190,9 @@ impl LineDaemon {
 
     fn hold(&self, queue: &mut Queue, job: JobId, actor: &str) -> Result<Outcome, Refusal> {
         queue.remove(job);
-        if queue.stop(job, actor) {
+        if queue.is_on_line(job) {
+            self.bureau.ledger.record(job, Change::HoldAsked, Context::by(actor)).wait()?;
+            queue.stop(job, actor);
             return Ok(Outcome::Stopping(job));
         }
         self.bureau.ledger.record(job, Change::Held, held(BY_OPERATOR, actor)).wait()?;

@@ -259,6 +259,11 @@ impl JobBook {
                 None => Err(Law::NoRecord),
             },
             Change::Ran(_) => Ok(ChangeEffect::default()),
+            // The job is held once the cards that are under way are finished: until then they may be bound.
+            Change::HoldAsked | Change::HoldTakenBack if self.state == JobState::Open => {
+                Ok(ChangeEffect::default())
+            }
+            Change::HoldAsked | Change::HoldTakenBack => Err(Law::JobHeld),
             Change::Held => Ok(self.job(JobState::Held)),
             Change::Released if self.state == JobState::Held => Ok(self.job(JobState::Open)),
             Change::Released => Err(Law::JobNotHeld),

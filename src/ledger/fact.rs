@@ -45,6 +45,8 @@ pub(super) fn fact_of(change: &Change, effect: &ChangeEffect, book: &JobBook) ->
         Change::RemakeReleased { .. } => EventFact::RemakeReleased { record: record()? },
         Change::Asked { .. } => EventFact::Asked { record: record()? },
         Change::Ran(counts) => EventFact::Ran(counts.clone()),
+        Change::HoldAsked => EventFact::HoldAsked,
+        Change::HoldTakenBack => EventFact::HoldTakenBack,
         Change::Held => EventFact::Held,
         Change::Released => EventFact::Released,
         Change::Closed => EventFact::Closed,
@@ -57,6 +59,8 @@ pub(super) fn fact_of(change: &Change, effect: &ChangeEffect, book: &JobBook) ->
 pub(super) fn change_of(fact: &EventFact) -> Option<Change> {
     let number = |blank: &BlankSubject| blank.number;
     Some(match fact {
+        EventFact::HoldAsked => Change::HoldAsked,
+        EventFact::HoldTakenBack => Change::HoldTakenBack,
         EventFact::Held => Change::Held,
         EventFact::Released => Change::Released,
         EventFact::Closed => Change::Closed,

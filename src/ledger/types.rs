@@ -237,6 +237,10 @@ pub enum Change {
     },
     /// A run of the job ended, and counted this. Nothing changes.
     Ran(RunCounts),
+    /// A hold was asked for while cards are under way: they are finished, and then the job is held. Refused unless it is OPEN.
+    HoldAsked,
+    /// That hold is taken back. Refused unless the job is OPEN.
+    HoldTakenBack,
     /// The job stops (operator, fault) and waits: cards under way may finish, none is bound. A HELD job may be held
     /// again, for another reason: stopping is never refused.
     Held,

@@ -518,6 +518,8 @@ impl Change {
             | Self::StockReturned { .. }
             | Self::StockVaulted { .. }
             | Self::Ran(_)
+            | Self::HoldAsked
+            | Self::HoldTakenBack
             | Self::Held
             | Self::Released
             | Self::Closed

@@ -523,6 +523,8 @@ fn decode_fact(kind: u16, fields: &FieldReader<'_>) -> Result<EventFact, EventFa
         kinds::DELETING => EventFact::Deleting,
         kinds::DELETED => EventFact::Deleted(decode_fate(fields)?),
         kinds::RAN => EventFact::Ran(decode_counts(fields)?),
+        kinds::STOPPING => EventFact::HoldAsked,
+        kinds::GOES_ON => EventFact::HoldTakenBack,
         kinds::STOCK_ISSUED => EventFact::StockIssued { count: fields.count()? },
         kinds::STOCK_RETURNED => EventFact::StockReturned { count: fields.count()? },
         kinds::STOCK_VAULTED => EventFact::StockVaulted { count: fields.count()? },

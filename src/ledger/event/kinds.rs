@@ -63,6 +63,8 @@ event_kinds! {
     DELETING = 0x0005 "DELETING" true FROM;
     DELETED = 0x0006 "DELETED" true FROM | tags(&[0x24, 0x25]);
     RAN = 0x0007 "RAN" true tags(&[0x21, 0x22]);
+    STOPPING = 0x0008 "STOPPING" true 0;
+    GOES_ON = 0x0009 "GOES_ON" true 0;
     STOCK_ISSUED = 0x0010 "STOCK_ISSUED" true tags(&[0x09]);
     STOCK_RETURNED = 0x0011 "STOCK_RETURNED" true tags(&[0x09]);
     STOCK_VAULTED = 0x0012 "STOCK_VAULTED" true tags(&[0x09]);

@@ -93,6 +93,10 @@ pub enum EventFact {
     Deleted(DataFate),
     /// A run of the job ended.
     Ran(RunCounts),
+    /// A hold was asked for while cards were under way: the line feeds no blank any more. Nothing changes yet.
+    HoldAsked,
+    /// That hold was taken back before the job was held.
+    HoldTakenBack,
     /// Blanks were put into the hopper.
     StockIssued {
         /// How many.
@@ -519,6 +523,8 @@ impl EventFact {
             Self::Deleting => kinds::DELETING,
             Self::Deleted(_) => kinds::DELETED,
             Self::Ran(_) => kinds::RAN,
+            Self::HoldAsked => kinds::STOPPING,
+            Self::HoldTakenBack => kinds::GOES_ON,
             Self::StockIssued { .. } => kinds::STOCK_ISSUED,
             Self::StockReturned { .. } => kinds::STOCK_RETURNED,
             Self::StockVaulted { .. } => kinds::STOCK_VAULTED,

@@ -67,6 +67,9 @@ impl Reader {
         if self.is_complete(&view)? {
             view.phase = JobPhase::Complete;
         }
+        if view.state == JobState::Open && self.is_stopping(view.job)? {
+            view.phase = JobPhase::Stopping;
+        }
         if view.state != JobState::Held {
             return Ok(view);
         }
@@ -81,6 +84,12 @@ impl Reader {
             format!("SELECT {JOB}, {} FROM job JOIN balance ON job = id WHERE id = ?1", balance_columns());
         let view = self.connection.prepare_cached(&sql)?.query_row([job.0], job_view).optional()?;
         self.with_phase(view.ok_or(LedgerError::NoJob(job))?)
+    }
+
+    /// Whether a hold of an OPEN job waits for the cards that are under way.
+    fn is_stopping(&self, job: JobId) -> Result<bool, LedgerError> {
+        let last = events::last(&self.connection, EventFilter::Life(job), |_| true)?;
+        Ok(last.is_some_and(|event| event.fact == EventFact::HoldAsked))
     }
 
     /// Whether nothing stands against closing a job that is not CLOSED. The laws decide when it is closed.

@@ -125,6 +125,8 @@ fn some_fact() -> impl Strategy<Value = EventFact> {
         some_terms().prop_map(|terms| EventFact::Accepted(Some(Box::new(terms)))),
         Just(EventFact::Held),
         Just(EventFact::Released),
+        Just(EventFact::HoldAsked),
+        Just(EventFact::HoldTakenBack),
         Just(EventFact::Closed),
         Just(EventFact::Deleting),
         fate.prop_map(EventFact::Deleted),

@@ -230,6 +230,7 @@ impl Model {
                 self.job = "HELD";
                 true
             }
+            Change::HoldAsked | Change::HoldTakenBack => self.job == "OPEN",
             Change::Released => {
                 let ok = self.job == "HELD";
                 self.job = if ok { "OPEN" } else { self.job };
@@ -369,7 +370,9 @@ impl Model {
             35 => Change::RemakeReleased { seq },
             36 => Change::Asked { seq },
             37 => Change::Held,
-            38 | 39 => Change::Released,
+            38 => Change::Released,
+            39 if raw % 2 == 0 => Change::HoldAsked,
+            39 => Change::HoldTakenBack,
             40 | 41 => Change::Closed,
             42 => Change::StockIssued { count: raw % 5 },
             43 => Change::StockReturned {
