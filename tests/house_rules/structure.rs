@@ -16,8 +16,6 @@ const LONG: &[(&str, &str)] = &[
     ("src/cli/run.rs make", "a foreground run from its file to its report, in order"),
     ("src/daemon/server.rs run", "what a daemon is started with, in order"),
     ("src/hsm/store/list.rs check", "one check after the other"),
-    ("src/ledger/store/audit.rs audit", "the audit as one walk over the chain"),
-    ("src/ledger/store/write.rs write", "one statement for each table"),
     ("src/pipeline/dispatcher/start.rs start", "what a line is started with, in order"),
     ("src/prep/fields.rs compute", "one arm for each field"),
     ("src/profile/line.rs check", "one check after the other"),

@@ -18,12 +18,18 @@ fn source(path: &str) -> String {
 fn keys_of(source: &str, table: &str) -> Vec<String> {
     let (_, body) = source.split_once(&format!("pub struct {table} {{\n")).expect(table);
     let body = body.split("\n}\n").next().unwrap();
-    let (mut keys, mut renamed) = (Vec::new(), None);
+    let (mut keys, mut renamed, mut skipped) = (Vec::new(), None, false);
     for line in body.lines().map(str::trim) {
         if let Some((_, name)) = line.split_once("rename = \"") {
             renamed = name.split('"').next().map(str::to_owned);
+        } else if line == "#[serde(skip)]" {
+            // Known of the text as a whole, and no key.
+            skipped = true;
         } else if let Some((name, _)) = line.strip_prefix("pub ").and_then(|field| field.split_once(": ")) {
-            keys.push(renamed.take().unwrap_or_else(|| name.to_owned()));
+            let name = renamed.take().unwrap_or_else(|| name.to_owned());
+            if !std::mem::take(&mut skipped) {
+                keys.push(name);
+            }
         }
     }
     assert!(!keys.is_empty(), "{table} has no keys");
