@@ -7,14 +7,15 @@ use crate::crypto::Suite;
 use crate::exit::{Exit, Failure};
 use crate::hsm::{Hsm, HsmInfo, TrailerRequest};
 use crate::ids::KekId;
+use crate::modules::LineProfile;
 use crate::modules::sections::fulfilment;
-use crate::profile::{Line, Product};
+use crate::profile::Product;
 use crate::record::chip::{Application, ChipSection};
 use crate::record::{Checks, Header, Record, Trailer};
 
 /// The rules of one line, and of the product once the Header has named it.
 pub struct Rules<'a> {
-    line: &'a Line,
+    line: &'a LineProfile,
     hsm: &'a mut dyn Hsm,
     info: HsmInfo,
     product: Option<(Header, Arc<Product>)>,
@@ -22,7 +23,7 @@ pub struct Rules<'a> {
 
 impl<'a> Rules<'a> {
     /// Asks the HSM once which keys there are.
-    pub fn new(line: &'a Line, hsm: &'a mut dyn Hsm) -> Result<Self, Failure> {
+    pub fn new(line: &'a LineProfile, hsm: &'a mut dyn Hsm) -> Result<Self, Failure> {
         let info = hsm.info()?;
         Ok(Self { line, hsm, info, product: None })
     }

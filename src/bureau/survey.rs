@@ -14,8 +14,8 @@ use super::spool_folder::spool_of;
 use crate::exit::Exit;
 use crate::ids::{JobId, KeyData};
 use crate::ledger::{AttemptState, Change, Context, Holder, JobState, JobView, Reader, RecordState};
-use crate::modules::{ChipModule, Fault, HowFar, StripeModule, Told, how_far, is_blank};
-use crate::profile::{Product, line};
+use crate::modules::{ChipModule, Fault, HowFar, ModuleProfile, StripeModule, Told, how_far, is_blank};
+use crate::profile::Product;
 use crate::record::Spool;
 use crate::record::chip::ChipSection;
 use crate::request::Records;
@@ -130,7 +130,7 @@ impl Bureau {
     }
 
     /// Looks at all stations at the same time: an empty reader is waited for.
-    fn meet(&self, stations: &[(&line::Module, String)], links: &dyn Links, product: &Product) -> Vec<Met> {
+    fn meet(&self, stations: &[(&ModuleProfile, String)], links: &dyn Links, product: &Product) -> Vec<Met> {
         std::thread::scope(|scope| {
             let begun: Vec<_> = stations
                 .iter()
@@ -142,7 +142,7 @@ impl Bureau {
         })
     }
 
-    fn meet_at(&self, module: &line::Module, name: &str, links: &dyn Links, product: &Product) -> Met {
+    fn meet_at(&self, module: &ModuleProfile, name: &str, links: &dyn Links, product: &Product) -> Met {
         match stations::open_to_ask(&self.line, module, name, links, || self.hsm()) {
             Err(failure) => Met::Nothing { word: "unreachable".into(), why: failure.message },
             Ok(Askable::Chip(mut chip)) => match chip.who(product) {
@@ -172,7 +172,7 @@ struct Surveyor<'a> {
 }
 
 impl Surveyor<'_> {
-    fn station(&mut self, module: &line::Module, name: &str, met: Met) -> Result<StationSurvey, Refusal> {
+    fn station(&mut self, module: &ModuleProfile, name: &str, met: Met) -> Result<StationSurvey, Refusal> {
         let nothing = |word: String, says| StationSurvey {
             station: name.to_owned(),
             blank: None,

@@ -27,12 +27,14 @@ use drivers::link::{CardError, CardLink, LinkError, Protocols, Reset, Step};
 
 pub use self::ask::{HowFar, Life, Read, Told, how_far};
 use self::deadline::Deadline;
+use super::kind::{KindDevice, ModuleKind, SectionKind};
 use super::{Blame, Blank, Checked, Done, Fault, LoggedDgi, Module, Work};
 use crate::chip::apdu::{self, CardKeys, Exchange, Next};
 use crate::chip::status::{Phase, Verdict, judge};
 use crate::chip::{Plan, plan};
 use crate::hsm::{Hsm, OpenRequest, SessionRequest};
 use crate::ids::{Aid, Dgi, KmcRef};
+use crate::profile::kind::{KindRules, StationLinks};
 use crate::profile::{Product, line, product};
 use crate::record::chip::Application;
 
@@ -40,6 +42,22 @@ use crate::record::chip::Application;
 const POWER_OFF_TIME: Duration = Duration::from_secs(2);
 /// For a reader to be connected anew, and to answer then.
 const PROBE_TIME: Duration = Duration::from_secs(2);
+
+/// The kind `chip` of a line profile.
+pub static KIND: ModuleKind = ModuleKind {
+    rules: KindRules {
+        word: "chip",
+        links: Some(StationLinks::Reader),
+        own_mic: Some("CHP"),
+        several_mics: false,
+        keys: &[],
+        needed_keys: &[],
+    },
+    // Acceptance parses the chip section itself, because the HSM verifies each application in it.
+    sections: &[SectionKind { mic: "CHP", check: |_| Ok(()) }],
+    device: KindDevice::Reader,
+    can_be_asked: |_| true,
+};
 
 /// A chip station: one reader and a connection to the HSM.
 pub struct ChipModule {

@@ -4,11 +4,46 @@
 //! nothing is compared.
 
 use drivers::embosser::CardEmbosser;
+use drivers::registry::{Capability, Family, Machine};
 use zeroize::Zeroizing;
 
-use super::sections::emboss_lines;
+use super::kind::{KindDevice, ModuleKind, ModuleProfile, SectionKind};
+use super::sections::{self, emboss_lines};
 use super::{Blank, Done, Fault, Module, REOPEN_TIME, Work};
 use crate::ids::Mic;
+use crate::profile::kind::{KindRules, StationLinks};
+
+/// The kind `embosser` of a line profile.
+pub static KIND: ModuleKind = ModuleKind {
+    rules: KindRules {
+        word: "embosser",
+        links: Some(StationLinks::Serial),
+        own_mic: None,
+        several_mics: true,
+        keys: &[],
+        needed_keys: &[],
+    },
+    sections: &[SectionKind { mic: "EMB", check: lines }, SectionKind { mic: INDENT, check: lines }],
+    device: KindDevice::Machine { family: Family::Embosser, needs, over },
+    can_be_asked: |_| false,
+};
+
+/// The MIC of what the indent wheel prints.
+const INDENT: &str = "IND";
+
+fn lines(data: &[u8]) -> Result<(), String> {
+    emboss_lines(data).map(drop)
+}
+
+fn needs(module: &ModuleProfile) -> Vec<Capability> {
+    let of = |mic: &Mic| if mic.as_str() == INDENT { Capability::Indent } else { Capability::Emboss };
+    module.mics.iter().map(of).collect()
+}
+
+fn over(machine: Machine, module: &ModuleProfile) -> Option<Box<dyn Module>> {
+    let Machine::Embosser(machine) = machine else { return None };
+    Some(Box::new(EmbosserModule::new(machine, module.mics.clone())))
+}
 
 /// An embosser station.
 pub struct EmbosserModule {
@@ -30,7 +65,7 @@ impl EmbosserModule {
             if let Some(data) = work.record.section(mic.as_str()) {
                 let parsed =
                     emboss_lines(data).map_err(|what| Fault::data(format!("section {mic}: {what}")))?;
-                lines.extend(parsed.iter().map(super::sections::EmbossLine::to_text));
+                lines.extend(parsed.iter().map(sections::EmbossLine::to_text));
             }
         }
         Ok(lines)

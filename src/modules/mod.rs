@@ -10,6 +10,8 @@ mod chip;
 pub mod crosscheck;
 mod embosser;
 mod fault;
+mod fulfilment;
+pub mod kind;
 mod printer;
 pub mod sections;
 mod stripe;
@@ -21,6 +23,7 @@ use std::sync::Arc;
 
 pub use chip::{ChipModule, HowFar, Life, Read, Told, how_far};
 pub use embosser::EmbosserModule;
+pub use kind::{LineProfile, ModuleKind, ModuleProfile};
 pub use printer::PrinterModule;
 pub use sections::check_section;
 pub use stripe::{StripeModule, is_blank};
@@ -29,6 +32,10 @@ use crate::hsm::Verified;
 use crate::ids::{Aid, Csn, KeyData, KmcRef};
 use crate::profile::Product;
 use crate::record::Record;
+
+/// Every kind of module, in the order in which `inspect` counts their sections.
+pub static MODULE_KINDS: [&ModuleKind; 5] =
+    [&embosser::KIND, &stripe::KIND, &printer::KIND, &chip::KIND, &fulfilment::KIND];
 
 /// For connecting anew to a machine, while probing it.
 const REOPEN_TIME: std::time::Duration = std::time::Duration::from_secs(1);

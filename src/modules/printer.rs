@@ -3,11 +3,42 @@
 //! Not here: drawing (`template`). The machine reports no more than that it did its work, so nothing is compared.
 
 use drivers::printer::CardPrinter;
+use drivers::registry::{Capability, Family, Machine};
 use zeroize::Zeroizing;
 
+use super::kind::{KindDevice, ModuleKind, ModuleProfile, SectionKind};
 use super::template::Pictures;
 use super::{Blank, Done, Fault, Module, REOPEN_TIME, Work, sections, template};
 use crate::ids::Mic;
+use crate::profile::kind::{KindRules, StationLinks};
+
+/// The kind `printer` of a line profile.
+pub static KIND: ModuleKind = ModuleKind {
+    rules: KindRules {
+        word: "printer",
+        links: Some(StationLinks::SerialAndStream),
+        own_mic: None,
+        several_mics: false,
+        keys: &[],
+        needed_keys: &[],
+    },
+    sections: &[SectionKind { mic: "GFX", check }],
+    device: KindDevice::Machine {
+        family: Family::Printer,
+        needs: |_| vec![Capability::Front, Capability::FullColour],
+        over,
+    },
+    can_be_asked: |_| false,
+};
+
+fn check(data: &[u8]) -> Result<(), String> {
+    sections::graphics(data).and_then(|graphics| template::check(&graphics))
+}
+
+fn over(machine: Machine, module: &ModuleProfile) -> Option<Box<dyn Module>> {
+    let Machine::Printer(machine) = machine else { return None };
+    Some(Box::new(PrinterModule::new(machine, module.mics.first()?.clone())))
+}
 
 /// A card printer station.
 pub struct PrinterModule {

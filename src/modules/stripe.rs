@@ -4,11 +4,66 @@
 //! without them. On a line whose profile says `read_back = false`, for an encoder that does not read, the stripe is neither
 //! looked at nor compared: the encoder's word is all there is, and nothing counts as compared.
 
-use drivers::stripe::{Recording, StripeEncoder, Tracks};
+use drivers::registry::{Capability, Family, Machine};
+use drivers::stripe::{self, Density, LeadingZeros, Recording, StripeEncoder, Tracks};
 
+use super::kind::{KindDevice, ModuleKind, ModuleProfile, SectionKind};
 use super::{Blank, Done, Fault, Module, REOPEN_TIME, Work, sections};
 use crate::ids::Mic;
+use crate::profile::kind::{KindRules, StationLinks};
+use crate::profile::line::{Bpi, Coercivity};
 use crate::record::Record;
+
+/// The kind `stripe` of a line profile.
+pub static KIND: ModuleKind = ModuleKind {
+    rules: KindRules {
+        word: "stripe",
+        links: Some(StationLinks::Serial),
+        own_mic: None,
+        several_mics: false,
+        keys: &["coercivity", "read_back", "leading_zeros", "bpi"],
+        needed_keys: &["coercivity"],
+    },
+    sections: &[SectionKind { mic: "MAG", check: |data| sections::tracks(data).map(drop) }],
+    device: KindDevice::Machine {
+        family: Family::Stripe,
+        needs,
+        over: |machine, module| Some(Box::new(StripeModule::over(machine, module)?)),
+    },
+    can_be_asked: |module| module.read_back,
+};
+
+/// The abilities that the module needs of its encoder. It needs all three tracks: the issuer decides which of them a
+/// record has.
+fn needs(module: &ModuleProfile) -> Vec<Capability> {
+    let coercivity = match recording(module).coercivity {
+        stripe::Coercivity::Hi => Capability::HiCo,
+        stripe::Coercivity::Lo => Capability::LoCo,
+    };
+    let asked = [
+        (module.read_back, Capability::ReadBack),
+        (module.leading_zeros.is_some(), Capability::LeadingZeros),
+        (module.bpi.is_some(), Capability::Density),
+    ];
+    let always = [Capability::Track1, Capability::Track2, Capability::Track3, coercivity];
+    always.into_iter().chain(asked.into_iter().filter(|(is, _)| *is).map(|(_, needed)| needed)).collect()
+}
+
+/// The recording that the profile asks for.
+fn recording(module: &ModuleProfile) -> Recording {
+    let density = |bpi| match bpi {
+        Bpi::Bpi75 => Density::Bpi75,
+        Bpi::Bpi210 => Density::Bpi210,
+    };
+    Recording {
+        coercivity: match module.coercivity {
+            Some(Coercivity::Loco) => stripe::Coercivity::Lo,
+            Some(Coercivity::Hico) | None => stripe::Coercivity::Hi,
+        },
+        leading_zeros: module.leading_zeros.map(|[t13, t2]| LeadingZeros { t13, t2 }),
+        density: module.bpi.map(|tracks| tracks.map(density)),
+    }
+}
 
 /// A magnetic stripe station.
 pub struct StripeModule {
@@ -22,6 +77,12 @@ impl StripeModule {
     /// A station that records the section of this MIC of the line profile in this way.
     pub fn new(machine: Box<dyn StripeEncoder>, recording: Recording, read_back: bool, mic: Mic) -> Self {
         Self { machine, recording, read_back, mic }
+    }
+
+    /// The station that a line profile asks for; `None` if the machine is no encoder.
+    pub fn over(machine: Machine, module: &ModuleProfile) -> Option<Self> {
+        let Machine::Stripe(machine) = machine else { return None };
+        Some(Self::new(machine, recording(module), module.read_back, module.mics.first()?.clone()))
     }
 
     /// What is on the stripe, for a person who does not know any more how far the card came.

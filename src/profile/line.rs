@@ -1,9 +1,13 @@
 //! Line profiles: modules in the order in which a card visits them, their stations, links and timing.
 //!
-//! The `[sim]` table belongs to `hwsim`, which reads the same file; here it is carried, not interpreted.
+//! What a module's kind asks of its profile comes from the table of kinds ([`KindTable`]); `modules::LineProfile` is the
+//! line profile over that table. Not here: the `[sim]` table, which `hwsim` reads from this file and checks.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
+use super::kind::{KindTable, StationLinks};
 use crate::exit::{Exit, Failure};
 use crate::ids::Mic;
 
@@ -17,8 +21,8 @@ const LINE: super::Kind = super::Kind { noun: "line", folder: "lines", shipped: 
 
 /// A personalization line. Unknown keys are errors.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Line {
+#[serde(deny_unknown_fields, bound = "K: KindTable")]
+pub struct LineProfileOf<K> {
     /// Its name.
     pub name: String,
     /// For people.
@@ -32,16 +36,16 @@ pub struct Line {
     pub ignore: Vec<Mic>,
     /// Modules in line order.
     #[serde(rename = "module")]
-    pub modules: Vec<Module>,
+    pub modules: Vec<ModuleProfileOf<K>>,
     /// Stations on real links, by station name; not needed for a simulated run.
     #[serde(default)]
-    pub link: std::collections::BTreeMap<String, Link>,
+    pub link: BTreeMap<String, Link>,
     /// Which keys may be used on the real links.
     #[serde(default)]
     pub keys: Keys,
     /// What takes two people, in the daemon.
     #[serde(default)]
-    pub two_people: std::collections::BTreeSet<crate::request::ActionKind>,
+    pub two_people: BTreeSet<crate::request::ActionKind>,
     /// Days after its closing for which a job's cardholder data are kept; 0: they are deleted when it is closed.
     #[serde(default = "month")]
     pub retention_days: u32,
@@ -68,12 +72,12 @@ pub enum Rejects {
 
 /// A processing module with one or more stations.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Module {
+#[serde(deny_unknown_fields, bound = "K: KindTable")]
+pub struct ModuleProfileOf<K> {
     /// Its name; stations are `name-1`, `name-2` ...
     pub name: String,
     /// What it does.
-    pub kind: Kind,
+    pub kind: K,
     /// The MICs that feed it.
     pub mics: Vec<Mic>,
     /// How many stations work in parallel.
@@ -130,22 +134,6 @@ fn one() -> u32 {
     1
 }
 
-/// Kinds of module: one processing module each (`modules`), with its driver.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// Contact chip: driver `reader`.
-    Chip,
-    /// Magnetic stripe: driver `msr605`, or `mse630` (with `read_back = false`: it reads by itself).
-    Stripe,
-    /// Card printer: driver `card-printer`.
-    Printer,
-    /// Embosser with indent wheel: driver `embosser`.
-    Embosser,
-    /// Fulfilment data: no station; carried to reports.
-    Fulfilment,
-}
-
 /// Coercivity of a stripe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -184,6 +172,21 @@ pub struct Link {
     /// Serial device of the station's card transport.
     #[serde(default)]
     pub transport: Option<String>,
+}
+
+impl Link {
+    /// The keys that are given, but for the transport, which every station has.
+    fn given(&self) -> impl Iterator<Item = &'static str> {
+        let keys = [
+            ("reader", self.reader.is_some()),
+            ("usb", self.usb.is_some()),
+            ("pcscd", self.pcscd.is_some()),
+            ("serial", self.serial.is_some()),
+            ("baud", self.baud.is_some()),
+            ("stream", self.stream.is_some()),
+        ];
+        keys.into_iter().filter(|(_, given)| *given).map(|(key, _)| key)
+    }
 }
 
 /// Time limits, in seconds. They end a blocked device call from outside.
@@ -262,7 +265,7 @@ pub enum Keys {
     Test,
 }
 
-impl Line {
+impl<K: KindTable> LineProfileOf<K> {
     /// Loads and checks the line that an operator names: by name, or by the path of a `.toml` file.
     pub fn load(name: &str) -> Result<Self, Failure> {
         let (text, origin) = Self::source(name)?;
@@ -288,50 +291,17 @@ impl Line {
                 "two_people: {what} is not for two (\"release\" stands for resume too, \"cancel\" for card cancel)"
             ));
         }
-        let mut names = std::collections::BTreeSet::new();
-        let mut mics = std::collections::BTreeSet::new();
+        let (mut names, mut mics) = (BTreeSet::new(), BTreeSet::new());
         for module in &self.modules {
             if !names.insert(&module.name) {
                 return Err(format!("module {} stands twice", module.name));
-            }
-            if module.mics.is_empty() {
-                return Err(format!("module {} serves no MIC", module.name));
             }
             for mic in &module.mics {
                 if !mics.insert(mic) || self.ignore.contains(mic) {
                     return Err(format!("MIC {mic} is named twice"));
                 }
             }
-            let stations_fit = match module.kind {
-                Kind::Fulfilment => module.stations == 1,
-                _ => (1..=256).contains(&module.stations),
-            };
-            if !stations_fit {
-                return Err(format!("module {} cannot have {} stations", module.name, module.stations));
-            }
-            let chip = module.mics.iter().any(|mic| mic.as_str() == "CHP");
-            if (module.kind == Kind::Chip) != chip {
-                return Err(format!(
-                    "module {}: MIC CHP belongs to chip modules, and they need it",
-                    module.name
-                ));
-            }
-            if module.mics.len() > 1 && matches!(module.kind, Kind::Chip | Kind::Stripe | Kind::Printer) {
-                return Err(format!("module {}: its device takes one MIC", module.name));
-            }
-            let stripes_own = module.leading_zeros.is_some() || module.bpi.is_some() || !module.read_back;
-            if stripes_own && module.kind != Kind::Stripe {
-                return Err(format!(
-                    "module {}: read_back, leading_zeros and bpi belong to stripe modules",
-                    module.name
-                ));
-            }
-            if (module.kind == Kind::Stripe) != module.coercivity.is_some() {
-                return Err(format!(
-                    "module {}: coercivity belongs to stripe modules, and they need it",
-                    module.name
-                ));
-            }
+            module.check().map_err(|what| format!("module {}{what}", module.name))?;
         }
         self.limits.check()?;
         self.breakers.check()?;
@@ -346,22 +316,16 @@ impl Line {
         Ok(())
     }
 
-    /// What is given for the links is meant for a station that exists and can use it.
+    /// Every link belongs to a station that exists and can use it.
     fn check_links(&self) -> Result<(), String> {
         for (station, link) in &self.link {
-            let kind = self.kind_of(station).ok_or_else(|| {
-                format!("link.{station}: no such station; there are {}", self.link_names().join(", "))
-            })?;
-            let given = [
-                ("reader", link.reader.is_some(), kind == Some(Kind::Chip)),
-                ("usb", link.usb.is_some(), kind == Some(Kind::Chip)),
-                ("pcscd", link.pcscd.is_some(), kind == Some(Kind::Chip)),
-                ("serial", link.serial.is_some(), kind.is_some_and(|k| k != Kind::Chip)),
-                ("baud", link.baud.is_some(), kind.is_some_and(|k| k != Kind::Chip)),
-                ("stream", link.stream.is_some(), kind == Some(Kind::Printer)),
-            ];
-            if let Some((what, ..)) = given.into_iter().find(|(_, given, wanted)| *given && !*wanted) {
-                return Err(format!("link.{station}: it has no use for {what}"));
+            if !self.link_names().contains(station) {
+                let there = self.link_names().join(", ");
+                return Err(format!("link.{station}: no such station; there are {there}"));
+            }
+            let useful = self.links_of(station).map_or(&[][..], StationLinks::keys);
+            if let Some(key) = link.given().find(|key| !useful.contains(key)) {
+                return Err(format!("link.{station}: it has no use for {key}"));
             }
             if link.baud.is_some_and(|baud| !BAUDS.contains(&baud)) {
                 return Err(format!("link.{station}: baud is one of {BAUDS:?}"));
@@ -373,26 +337,21 @@ impl Line {
         Ok(())
     }
 
-    /// What a run on real devices lacks: one sentence for each link that is not given.
+    /// The links that a run on real devices lacks: one sentence for each.
     pub fn missing_links(&self) -> Vec<String> {
         let none = Link::default();
         let mut missing = Vec::new();
         for station in self.link_names() {
             let link = self.link.get(&station).unwrap_or(&none);
-            let mut needs = |given: bool, what: &str| {
-                if !given {
-                    missing.push(format!("link.{station} has no {what}"));
+            if link.transport.is_none() {
+                missing.push(format!("link.{station} has no transport"));
+            }
+            let given: Vec<_> = link.given().collect();
+            for (key, other) in self.links_of(&station).map_or(&[][..], StationLinks::needed_keys) {
+                if !given.contains(key) && other.is_none_or(|other| !given.contains(&other)) {
+                    let or = other.map(|other| format!(" (or {other})")).unwrap_or_default();
+                    missing.push(format!("link.{station} has no {key}{or}"));
                 }
-            };
-            needs(link.transport.is_some(), "transport");
-            match self.kind_of(&station).flatten() {
-                Some(Kind::Chip) => needs(link.reader.is_some() || link.usb.is_some(), "reader (or usb)"),
-                Some(Kind::Printer) => {
-                    needs(link.serial.is_some(), "serial");
-                    needs(link.stream.is_some(), "stream");
-                }
-                Some(_) => needs(link.serial.is_some(), "serial"),
-                None => {}
             }
         }
         missing
@@ -400,30 +359,70 @@ impl Line {
 
     /// The stations' names, and `output`.
     fn link_names(&self) -> Vec<String> {
-        let stations = self.working().flat_map(Module::station_names);
+        let stations = self.working().flat_map(ModuleProfileOf::station_names);
         stations.chain(std::iter::once(OUTPUT.to_owned())).collect()
     }
 
-    /// The kind of a station by its name, none for the output; `None` if there is no such place.
-    fn kind_of(&self, station: &str) -> Option<Option<Kind>> {
-        if station == OUTPUT {
-            return Some(None);
-        }
-        self.working().find(|m| m.station_names().any(|name| name == station)).map(|m| Some(m.kind))
+    /// The links that lead to the device of a station; `None` for the output, which has no device.
+    fn links_of(&self, station: &str) -> Option<StationLinks> {
+        let module = self.working().find(|m| m.station_names().any(|name| name == station))?;
+        module.kind.rules().links
     }
 
     /// Modules that have stations, in line order.
-    pub fn working(&self) -> impl Iterator<Item = &Module> {
-        self.modules.iter().filter(|m| m.kind != Kind::Fulfilment)
+    pub fn working(&self) -> impl Iterator<Item = &ModuleProfileOf<K>> {
+        self.modules.iter().filter(|m| m.kind.rules().links.is_some())
     }
 
     /// Which module serves a MIC.
-    pub fn module_of(&self, mic: &Mic) -> Option<&Module> {
+    pub fn module_of(&self, mic: &Mic) -> Option<&ModuleProfileOf<K>> {
         self.modules.iter().find(|m| m.mics.contains(mic))
     }
 }
 
-impl Module {
+impl<K: KindTable> ModuleProfileOf<K> {
+    /// Holds the module against the rules of its kind. The error goes on after "module NAME".
+    fn check(&self) -> Result<(), String> {
+        let rules = self.kind.rules();
+        if self.mics.is_empty() {
+            return Err(" serves no MIC".into());
+        }
+        let most = if rules.links.is_some() { 256 } else { 1 };
+        if !(1..=most).contains(&self.stations) {
+            return Err(format!(" cannot have {} stations", self.stations));
+        }
+        for other in K::every() {
+            if let Some(own) = other.own_mic
+                && self.mics.iter().any(|mic| mic.as_str() == own) != (other.word == rules.word)
+            {
+                return Err(format!(": MIC {own} belongs to {} modules, and they need it", other.word));
+            }
+        }
+        if self.mics.len() > 1 && !rules.several_mics {
+            return Err(": its device takes one MIC".into());
+        }
+        let given: Vec<_> = self.given().collect();
+        if let Some(key) = given.iter().find(|key| !rules.keys.contains(key)) {
+            let owners: Vec<_> = K::every().filter(|kind| kind.keys.contains(key)).map(|k| k.word).collect();
+            return Err(format!(": {key} belongs to {} modules", owners.join(" and ")));
+        }
+        match rules.needed_keys.iter().find(|key| !given.contains(key)) {
+            Some(key) => Err(format!(": {key} is missing, and {} modules need it", rules.word)),
+            None => Ok(()),
+        }
+    }
+
+    /// The keys of the profile that not every kind takes, as far as the profile gives them.
+    fn given(&self) -> impl Iterator<Item = &'static str> {
+        let keys = [
+            ("coercivity", self.coercivity.is_some()),
+            ("read_back", !self.read_back),
+            ("leading_zeros", self.leading_zeros.is_some()),
+            ("bpi", self.bpi.is_some()),
+        ];
+        keys.into_iter().filter(|(_, given)| *given).map(|(key, _)| key)
+    }
+
     /// Names of the stations.
     pub fn station_names(&self) -> impl Iterator<Item = String> + '_ {
         (1..=self.stations).map(|n| format!("{}-{n}", self.name))

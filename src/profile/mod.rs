@@ -3,11 +3,11 @@
 //! [`line::Line`] names modules, stations and links; [`product::Product`] names applications, channel and rules.
 //! Shipped ones are embedded; a path loads any other. Not here: doing anything with them.
 
+pub mod kind;
 pub mod line;
 pub mod product;
 mod shipped;
 
-pub use line::Line;
 pub use product::Product;
 pub use shipped::{LINES, PRODUCTS, TEMPLATES, TemplateSource};
 

@@ -9,6 +9,7 @@
 
 mod content;
 mod naming;
+mod recipes_kinds;
 mod shape;
 mod sources;
 

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cardwright::exit::Exit;
-use cardwright::profile::{LINES, Line, PRODUCTS, Product};
+use cardwright::modules::LineProfile;
+use cardwright::profile::{LINES, PRODUCTS, Product};
 
 use crate::bad_input::{good, pieces};
 use crate::support::{Ended, World};
@@ -112,7 +113,11 @@ fn a_line_that_contradicts_itself() {
         ("reorder_buffer = 32", "reorder_buffer = 4097", "reorder_buffer must be from 11"),
         ("coercivity = \"hico\"", "", "module stripe: coercivity"),
         ("kind = \"printer\"", "kind = \"printer\"\ncoercivity = \"hico\"", "module printer: coercivity"),
-        ("kind = \"printer\"", "kind = \"printer\"\nread_back = false", "belong to stripe modules"),
+        (
+            "kind = \"printer\"",
+            "kind = \"printer\"\nread_back = false",
+            "module printer: read_back belongs to stripe modules",
+        ),
         ("kind = \"fulfilment\"", "kind = \"fulfilment\"\nstations = 2", "module fulfilment cannot have 2"),
         ("mics = [\"CHP\"]", "mics = [\"CHIP\"]", "module chip: MIC CHP belongs to chip modules"),
         ("kind = \"chip\"", "kind = \"embosser\"", "module chip: MIC CHP belongs to chip modules"),
@@ -346,7 +351,7 @@ fn every_shipped_line_makes_every_shipped_product() {
         let world = World::new();
         assert_eq!(world.prep(&["sample", "--count", "2", "--output", "two.csv"]).code, 0);
         for (line, _) in LINES {
-            let profile = Line::load(line).unwrap();
+            let profile = LineProfile::load(line).unwrap();
             assert_eq!(profile.name, *line);
             assert!(profile.sim.is_some(), "{line} cannot be dry-run: give it a [sim]");
             let (file, ledger, dumps) =

@@ -12,7 +12,7 @@ use drivers::pcsc::{By, ReaderSpec};
 use drivers::sim::{Device, SimLink, SimReader};
 
 use crate::exit::{Exit, Failure};
-use crate::profile::Line;
+use crate::modules::LineProfile;
 use crate::profile::line;
 
 /// For a station host to start and to open its device: a serial port takes milliseconds, a reader that wakes up a second.
@@ -67,13 +67,13 @@ impl Links for Simulated {
 
 /// Links to real devices, each in a station host of its own.
 pub struct Real<'a> {
-    line: &'a Line,
+    line: &'a LineProfile,
     program: PathBuf,
 }
 
 impl<'a> Real<'a> {
     /// Of a line whose links are all given.
-    pub fn new(line: &'a Line) -> Result<Self, Failure> {
+    pub fn new(line: &'a LineProfile) -> Result<Self, Failure> {
         Ok(Self { line, program: crate::bureau::key_host::own_program()? })
     }
 

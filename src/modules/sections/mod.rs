@@ -11,19 +11,13 @@ pub use lines::{EmbossLine, emboss_lines};
 pub use stripe::{TrackTexts, tracks};
 pub use tlv::{Fulfilment, Graphics, fulfilment, graphics};
 
-use super::template;
+use super::kind::section_kinds;
 use crate::ids::Mic;
 
 /// Checks a section at acceptance, before any card. A MIC that is not known here is none of this function's business.
 pub fn check_section(mic: &Mic, data: &[u8]) -> Result<(), String> {
-    match mic.as_str() {
-        "EMB" | "IND" => emboss_lines(data).map(|_| ()),
-        "MAG" => tracks(data).map(|_| ()),
-        "GFX" => graphics(data).and_then(|g| template::check(&g)),
-        "FUL" => fulfilment(data).map(|_| ()),
-        _ => Ok(()),
-    }
-    .map_err(|what| format!("section {mic}: {what}"))
+    let section = section_kinds().find(|section| section.mic == mic.as_str());
+    section.map_or(Ok(()), |section| (section.check)(data)).map_err(|what| format!("section {mic}: {what}"))
 }
 
 /// The lines of a section, each ended by CR LF, without it. At least one.

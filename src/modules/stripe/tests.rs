@@ -111,3 +111,20 @@ fn a_record_without_stripe_leaves_the_machine_alone() {
     assert!(module.personalize(&work).unwrap().compared.is_empty());
     assert_eq!(card.lock().unwrap().writes, 0);
 }
+
+#[test]
+fn a_stripe_is_recorded_as_the_profile_says() {
+    let (_, text) = crate::profile::LINES.iter().find(|(name, _)| *name == "sim-8").unwrap();
+    let asked = "coercivity = \"loco\"\nleading_zeros = [30, 12]\nbpi = [210, 75, 75]";
+    let text = text.replacen("coercivity = \"hico\"", asked, 1);
+    let line = crate::modules::LineProfile::from_toml(&text, "test").unwrap();
+    let module = line.modules.iter().find(|m| m.kind.rules.word == "stripe").unwrap();
+    assert_eq!(
+        super::recording(module),
+        Recording {
+            coercivity: Coercivity::Lo,
+            leading_zeros: Some(LeadingZeros { t13: 30, t2: 12 }),
+            density: Some([Density::Bpi210, Density::Bpi75, Density::Bpi75]),
+        }
+    );
+}

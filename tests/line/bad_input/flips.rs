@@ -8,7 +8,7 @@ use cardwright::bureau::file_rules::Rules;
 use cardwright::hsm::soft::SoftHsm;
 use cardwright::hsm::store::Store;
 use cardwright::hsm::{Hsm, SpoolKey, VerifyRequest};
-use cardwright::profile::Line;
+use cardwright::modules::LineProfile;
 use cardwright::record::chip::ChipSection;
 use cardwright::record::{Limits, Spool, accept, open_input, others_digest};
 
@@ -24,7 +24,7 @@ fn one_card() -> &'static [u8] {
 
 struct Acceptance {
     world: World,
-    line: Line,
+    line: LineProfile,
     hsm: SoftHsm,
 }
 
@@ -32,7 +32,7 @@ impl Acceptance {
     fn new() -> Self {
         let world = World::new();
         let hsm = SoftHsm::new(Store::open(&world.path("bureau.store")).unwrap()).unwrap();
-        Self { world, line: Line::load("sim-8").unwrap(), hsm }
+        Self { world, line: LineProfile::load("sim-8").unwrap(), hsm }
     }
 
     /// Whether acceptance lets these bytes in, and then the HSM every application of them.
