@@ -1,6 +1,6 @@
 //! The exit codes of the programs: every expected failure has its own, and only bugs end with 1.
 //!
-//! `README.md` lists them for operators; a test compares the two. 2 is clap's (wrong words on the command line).
+//! `src/manual/exit-codes.md` lists them for operators; a test compares the two. 2 is clap's (wrong words on the command line).
 
 use serde::{Deserialize, Serialize};
 
@@ -19,8 +19,8 @@ pub enum Exit {
     StructureOnly = 3,
     /// The run ended, but not every record selected is GOOD.
     NotAllGood = 4,
-    /// The run was stopped by the operator; no card is half done, but for a daemon that was told twice: what was under way
-    /// is UNKNOWN at its next start.
+    /// The operator stopped the run; no card is half done, unless a second signal ended it at once: cards under way are
+    /// then UNKNOWN at the next start.
     Stopped = 5,
     /// The output file is refused: framing, counts, sequence, names, sections.
     FileFormat = 10,
@@ -70,10 +70,13 @@ pub enum Exit {
     SecondPerson = 48,
     /// A file or socket of ours cannot be read or written (permissions, disk).
     Io = 50,
+    /// A thread died, which is a bug, or the system gave none: the line stopped, and the card in the hands of a thread that
+    /// died is UNKNOWN.
+    Thread = 51,
 }
 
 /// Every one of them.
-const ALL: [Exit; 30] = [
+const ALL: [Exit; 31] = [
     Exit::Ok,
     Exit::Bug,
     Exit::Usage,
@@ -104,6 +107,7 @@ const ALL: [Exit; 30] = [
     Exit::NotAllowed,
     Exit::SecondPerson,
     Exit::Io,
+    Exit::Thread,
 ];
 
 impl From<Exit> for u8 {

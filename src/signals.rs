@@ -1,6 +1,6 @@
 //! SIGINT, SIGTERM, and SIGHUP (the terminal is gone), from a command's beginning to its end. Before the first card they
 //! end the program at once and in order: what it made for itself is removed, and the exit code is the documented one.
-//! From then on they ask the line to stop feeding.
+//! From then on they ask the line to stop feeding, and one too many ends the program at once, whatever its other threads do.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,6 +9,11 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use tempfile::TempDir;
 
 use crate::exit::{Exit, Failure};
+use crate::panics::ends_well;
+use crate::threads;
+
+/// Said when a signal ends the program although cards may be under way.
+const AT_ONCE: &str = "stopped at once by another signal: cards under way are UNKNOWN at the next start";
 
 /// Undoes one thing.
 type Undo = Box<dyn FnOnce() + Send>;
@@ -17,8 +22,8 @@ type Undo = Box<dyn FnOnce() + Send>;
 enum Effect {
     /// Undo this, and end.
     End(Vec<Undo>),
-    /// Tell the line.
-    Stop(Sender<()>),
+    /// Tell the line, so many times; the next signal undoes this and ends.
+    Stop(Sender<()>, u8, Vec<Undo>),
 }
 
 /// The handlers of this process; they stay.
@@ -30,11 +35,15 @@ impl Signals {
         let effect = Arc::new(Mutex::new(Effect::End(Vec::new())));
         let (ready, installed) = bounded(1);
         let theirs = Arc::clone(&effect);
-        std::thread::spawn(move || {
-            // The error reaches the other end, which waits for nothing else.
-            let Err(error) = wait(&theirs, ended, &ready);
-            let _ = ready.send(Err(error));
-        });
+        threads::start("signals", move || {
+            let heard = || {
+                // The error reaches the other end, which waits for nothing else.
+                let Err(error) = wait(&theirs, ended, &ready);
+                let _ = ready.send(Err(error));
+            };
+            // Whatever happens, signals are heard.
+            while !ends_well(heard) {}
+        })?;
         let failed = |what: String| Failure::new(Exit::Io, format!("us: no signal handlers: {what}"));
         installed
             .recv()
@@ -62,10 +71,14 @@ impl Signals {
         Ok(directory)
     }
 
-    /// Cards may be touched from now on: a signal no longer ends the program, but is heard here.
-    pub fn heard(&self) -> Receiver<()> {
-        let (say, hear) = bounded(1);
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Effect::Stop(say);
+    /// Cards may be touched from now on: the first `times` signals are heard here, the next one ends the program at once.
+    pub fn heard(&self, times: u8) -> Receiver<()> {
+        let (say, hear) = bounded(times.into());
+        let mut effect = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = match &mut *effect {
+            Effect::End(all) | Effect::Stop(_, _, all) => std::mem::take(all),
+        };
+        *effect = Effect::Stop(say, times, all);
         hear
     }
 }
@@ -98,8 +111,12 @@ fn wait(
             }
             match &mut *effect.lock().unwrap_or_else(PoisonError::into_inner) {
                 Effect::End(all) => end(std::mem::take(all), ended),
-                // Full: the line was told before.
-                Effect::Stop(say) => drop(say.try_send(())),
+                Effect::Stop(_, 0, all) => end(std::mem::take(all), AT_ONCE),
+                Effect::Stop(say, times, _) => {
+                    *times -= 1;
+                    // Nobody may be listening any more.
+                    let _ = say.try_send(());
+                }
             }
         }
     })
@@ -107,7 +124,7 @@ fn wait(
 
 fn end(all: Vec<Undo>, ended: &str) -> ! {
     for undo in all.into_iter().rev() {
-        undo();
+        ends_well(undo);
     }
     // Nobody may be listening any more; the exit code says it too.
     let _ = writeln!(std::io::stderr(), "{ended}");

@@ -5,14 +5,17 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use cardwright::cli::keys::{self, KeyCommand};
+use cardwright::exit::{Exit, Failure};
 use cardwright::hsm::host;
-use cardwright::hsm::store::Side;
+use cardwright::hsm::store::StoreSide;
+use cardwright::panics;
 use cardwright::prep::{self, RunArgs, SampleArgs};
+use cardwright::version::VERSION_TEXT;
 use clap::{Parser, Subcommand};
 
 /// Prepares the output file for a personalization bureau from cardholder data and the issuer's keys.
 #[derive(Parser)]
-#[command(name = "cardwright-prep", version)]
+#[command(name = "cardwright-prep", version = VERSION_TEXT)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -30,11 +33,17 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
-        Command::Run(args) => host::harden().and_then(|()| prep::run(&args)),
-        Command::Key(command) => keys::run(&command, Side::Issuer),
-        Command::Sample(args) => prep::sample(&args),
-    };
+    let command = Cli::parse().command;
+    panics::quote_nothing();
+    let mut result =
+        Err(Failure::new(Exit::Thread, "us: the program itself died, which is a bug: report it"));
+    panics::ends_well(|| {
+        result = match command {
+            Command::Run(args) => host::harden().and_then(|()| prep::run(&args)),
+            Command::Key(command) => keys::run(&command, StoreSide::Issuer),
+            Command::Sample(args) => prep::sample(&args),
+        };
+    });
     match result {
         Ok(exit) => exit.into(),
         Err(failure) => {

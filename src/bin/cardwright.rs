@@ -2,12 +2,13 @@
 
 use cardwright::cli;
 use cardwright::exit::Failure;
-use cardwright::hsm::store::Side;
+use cardwright::hsm::store::StoreSide;
+use cardwright::version::VERSION_TEXT;
 use clap::{Parser, Subcommand};
 
 /// Controller of a smart card personalization line.
 #[derive(Parser)]
-#[command(version, about)]
+#[command(version = VERSION_TEXT, about)]
 struct Arguments {
     #[command(subcommand)]
     verb: Verb,
@@ -38,6 +39,8 @@ enum Verb {
     /// Line and product profiles.
     #[command(subcommand)]
     Profile(cli::profile::ProfileCommand),
+    /// The manual: a page for each role, and the formats.
+    Manual(cli::manual::ManualArgs),
     /// The process that holds the keys; started by the others.
     #[command(hide = true)]
     HsmHost(cli::hsm_host::HsmHostArgs),
@@ -49,7 +52,7 @@ enum Verb {
 fn main() -> std::process::ExitCode {
     let arguments = Arguments::parse();
     cli::init_logs();
-    cli::end(run(arguments.verb))
+    cli::end(|| run(arguments.verb))
 }
 
 fn run(verb: Verb) -> Result<cardwright::exit::Exit, Failure> {
@@ -61,9 +64,10 @@ fn run(verb: Verb) -> Result<cardwright::exit::Exit, Failure> {
         Verb::Stock(args) => cli::stock::run(&args),
         Verb::Log(args) => cli::log::run(&args),
         Verb::Audit(args) => cli::audit::run(&args),
-        Verb::Key(command) => cli::keys::run(&command, Side::Bureau),
+        Verb::Key(command) => cli::keys::run(&command, StoreSide::Bureau),
         Verb::Line(command) => cli::line::run(&command),
         Verb::Profile(command) => cli::profile::run(&command),
+        Verb::Manual(args) => cli::manual::run(&args),
         Verb::HsmHost(args) => cli::hsm_host::run(&args),
         Verb::StationHost(args) => cli::station_host::run(&args),
     }

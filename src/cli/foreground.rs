@@ -10,7 +10,7 @@ use crate::bureau::key_host::KeyHost;
 use crate::bureau::ledger_desk::LedgerDesk;
 use crate::bureau::{Outcome, Refusal, views};
 use crate::exit::{Exit, Failure};
-use crate::hsm::client::Client;
+use crate::hsm::client::HsmClient;
 use crate::ledger::{Ledger, Reader};
 use crate::request::Action;
 
@@ -42,7 +42,7 @@ fn here(path: &Path, by: Option<&ByArg>, action: &Action) -> Result<Outcome, Ref
     drop(reader);
     // From here on alone: what an earlier process left under way is UNKNOWN now.
     let ledger = Ledger::open(path)?;
-    let keyless = || -> Result<Client, Failure> {
+    let keyless = || -> Result<HsmClient, Failure> {
         Err(Failure::new(Exit::Usage, "operator: name the key store by --keys or CARDWRIGHT_KEYS"))
     };
     let done = LedgerDesk { ledger: &ledger, connect: &keyless }.carry_out(action, &by.actor(), Vec::new());

@@ -7,7 +7,8 @@ use crate::exit::{Exit, Failure};
 use crate::hsm::client::READY;
 use crate::hsm::host;
 use crate::hsm::soft::SoftHsm;
-use crate::hsm::store::Store;
+use crate::hsm::store::KeyStore;
+use crate::threads;
 
 /// Hold the keys of a store behind a Unix socket, until standard input closes.
 #[derive(Debug, clap::Args)]
@@ -23,13 +24,10 @@ pub struct HsmHostArgs {
 /// Opens the store, listens, prints `ready`, and serves until standard input closes: the parent has gone.
 pub fn run(args: &HsmHostArgs) -> Result<Exit, Failure> {
     host::harden()?;
-    let hsm = SoftHsm::new(Store::open(&args.keys)?)?;
+    let hsm = SoftHsm::new(KeyStore::open(&args.keys)?)?;
     let listener = host::listen(&args.socket)?;
     let lost = |e: std::io::Error| Failure::new(Exit::Io, format!("us: the HSM host lost its parent: {e}"));
-    std::thread::Builder::new()
-        .name("hsm-accept".into())
-        .spawn(move || host::serve(&hsm, &listener))
-        .map_err(lost)?;
+    threads::start("hsm-accept", move || host::serve(&hsm, &listener))?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{READY}").and_then(|()| out.flush()).map_err(lost)?;
     drop(out);

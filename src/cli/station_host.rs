@@ -2,11 +2,11 @@
 
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::panic;
 
 use drivers::host::{self, HostError};
 
 use crate::exit::{Exit, Failure};
+use crate::threads::ThreadRefused;
 
 /// Serve one device on standard input, which is a socket, until that closes.
 #[derive(Debug, clap::Args)]
@@ -18,12 +18,8 @@ pub fn run(_: &StationHostArgs) -> Result<Exit, Failure> {
     crate::hsm::host::harden()?;
     let io = |e: std::io::Error| Failure::new(Exit::Io, format!("us: no socket on standard input: {e}"));
     let socket = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned().map_err(io)?);
-    host::end_with(&socket).map_err(io)?;
-    panic::set_hook(Box::new(|panic| {
-        // What it says is for nobody here and may quote anything; the controller is told what failed.
-        let at = panic.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!("station host: us: a call failed at {at}");
-    }));
+    host::end_with(&socket)
+        .map_err(|e| ThreadRefused { name: "the controller's end".into(), why: e.to_string() })?;
     match host::serve(socket) {
         Ok(()) => Ok(Exit::Ok),
         // The controller was told, and asks often while a device is away.

@@ -4,7 +4,7 @@
 //! nothing is compared.
 
 use drivers::embosser::CardEmbosser;
-use drivers::registry::{Capability, Family, Machine};
+use drivers::registry::{Capability, DrivenMachine, Family};
 use zeroize::Zeroizing;
 
 use super::kind::{KindDevice, ModuleKind, ModuleProfile, SectionKind};
@@ -40,8 +40,8 @@ fn needs(module: &ModuleProfile) -> Vec<Capability> {
     module.mics.iter().map(of).collect()
 }
 
-fn over(machine: Machine, module: &ModuleProfile) -> Option<Box<dyn Module>> {
-    let Machine::Embosser(machine) = machine else { return None };
+fn over(machine: DrivenMachine, module: &ModuleProfile) -> Option<Box<dyn Module>> {
+    let DrivenMachine::Embosser(machine) = machine else { return None };
     Some(Box::new(EmbosserModule::new(machine, module.mics.clone())))
 }
 

@@ -4,7 +4,7 @@
 //! Profiles, acceptance, inspection and the composition root ask the entry and never the kind's name. Not here: which
 //! driver a station gets (`bureau::line`).
 
-use drivers::registry::{Capability, Family, Machine};
+use drivers::registry::{Capability, DrivenMachine, Family};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 
@@ -54,7 +54,7 @@ pub enum KindDevice {
         /// The abilities of the driver that the module needs.
         needs: fn(&ModuleProfile) -> Vec<Capability>,
         /// The module over the machine; `None` if the machine is of another family.
-        over: fn(Machine, &ModuleProfile) -> Option<Box<dyn Module>>,
+        over: fn(DrivenMachine, &ModuleProfile) -> Option<Box<dyn Module>>,
     },
 }
 

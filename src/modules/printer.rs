@@ -3,7 +3,7 @@
 //! Not here: drawing (`template`). The machine reports no more than that it did its work, so nothing is compared.
 
 use drivers::printer::CardPrinter;
-use drivers::registry::{Capability, Family, Machine};
+use drivers::registry::{Capability, DrivenMachine, Family};
 use zeroize::Zeroizing;
 
 use super::kind::{KindDevice, ModuleKind, ModuleProfile, SectionKind};
@@ -35,8 +35,8 @@ fn check(data: &[u8]) -> Result<(), String> {
     sections::graphics(data).and_then(|graphics| template::check(&graphics))
 }
 
-fn over(machine: Machine, module: &ModuleProfile) -> Option<Box<dyn Module>> {
-    let Machine::Printer(machine) = machine else { return None };
+fn over(machine: DrivenMachine, module: &ModuleProfile) -> Option<Box<dyn Module>> {
+    let DrivenMachine::Printer(machine) = machine else { return None };
     Some(Box::new(PrinterModule::new(machine, module.mics.first()?.clone())))
 }
 

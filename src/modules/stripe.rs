@@ -4,7 +4,7 @@
 //! without them. On a line whose profile says `read_back = false`, for an encoder that does not read, the stripe is neither
 //! looked at nor compared: the encoder's word is all there is, and nothing counts as compared.
 
-use drivers::registry::{Capability, Family, Machine};
+use drivers::registry::{Capability, DrivenMachine, Family};
 use drivers::stripe::{self, Density, LeadingZeros, Recording, StripeEncoder, Tracks};
 
 use super::kind::{KindDevice, ModuleKind, ModuleProfile, SectionKind};
@@ -37,8 +37,8 @@ pub static KIND: ModuleKind = ModuleKind {
 /// record has.
 fn needs(module: &ModuleProfile) -> Vec<Capability> {
     let coercivity = match recording(module).coercivity {
-        stripe::Coercivity::Hi => Capability::HiCo,
-        stripe::Coercivity::Lo => Capability::LoCo,
+        stripe::WriteCoercivity::Hi => Capability::HiCo,
+        stripe::WriteCoercivity::Lo => Capability::LoCo,
     };
     let asked = [
         (module.read_back, Capability::ReadBack),
@@ -57,8 +57,8 @@ fn recording(module: &ModuleProfile) -> Recording {
     };
     Recording {
         coercivity: match module.coercivity {
-            Some(Coercivity::Loco) => stripe::Coercivity::Lo,
-            Some(Coercivity::Hico) | None => stripe::Coercivity::Hi,
+            Some(Coercivity::Loco) => stripe::WriteCoercivity::Lo,
+            Some(Coercivity::Hico) | None => stripe::WriteCoercivity::Hi,
         },
         leading_zeros: module.leading_zeros.map(|[t13, t2]| LeadingZeros { t13, t2 }),
         density: module.bpi.map(|tracks| tracks.map(density)),
@@ -80,8 +80,8 @@ impl StripeModule {
     }
 
     /// The station that a line profile asks for; `None` if the machine is no encoder.
-    pub fn over(machine: Machine, module: &ModuleProfile) -> Option<Self> {
-        let Machine::Stripe(machine) = machine else { return None };
+    pub fn over(machine: DrivenMachine, module: &ModuleProfile) -> Option<Self> {
+        let DrivenMachine::Stripe(machine) = machine else { return None };
         Some(Self::new(machine, recording(module), module.read_back, module.mics.first()?.clone()))
     }
 

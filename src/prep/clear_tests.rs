@@ -4,7 +4,7 @@ use super::super::input::{Defaults, Reader};
 use super::super::keys::Master;
 use super::*;
 use crate::crypto::TdesKey;
-use crate::ids::SecLevel;
+use crate::scp::SecLevel;
 
 /// The master key of standards.md 3.1 and 3.4 for everything.
 fn keys() -> IssuerKeys {

@@ -13,6 +13,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::ledger::{Event, JobId};
+use crate::threads::{self, ThreadRefused};
 
 /// How often the bar is drawn.
 const BAR: Duration = Duration::from_millis(200);
@@ -73,21 +74,27 @@ pub struct Progress {
 impl Progress {
     /// Begins to show the events of a job; `total` is the number of records that this run is to make, `mark`
     /// stands before its name.
-    pub fn start(events: Receiver<Event>, job: JobId, total: u64, mark: Option<&str>, shown: Shown) -> Self {
+    pub fn start(
+        events: Receiver<Event>,
+        job: JobId,
+        total: u64,
+        mark: Option<&str>,
+        shown: Shown,
+    ) -> Result<Self, ThreadRefused> {
         let counts = Arc::new(Counts::default());
         let (end, ended) = bounded(0);
         let name = mark.map_or_else(|| job.to_string(), |mark| format!("{mark} {job}"));
         let drawn = Arc::clone(&counts);
-        let drawer = std::thread::spawn(move || match shown {
+        let drawer = threads::start("progress", move || match shown {
             Shown::Bar => draw_bar(&drawn, &ended, name, total),
             Shown::Plain => print_lines(&drawn, &ended, &name, total),
             Shown::Nothing => {}
-        });
+        })?;
         let job = job.to_string();
-        let counter = std::thread::spawn(move || {
+        let counter = threads::start("counter", move || {
             events.iter().filter(|e| e.job == job).for_each(|e| counts.count(&e));
-        });
-        Self { counter, drawer, end }
+        })?;
+        Ok(Self { counter, drawer, end })
     }
 
     /// Waits for the last event (the ledger must be closed, or the channel never ends) and shows the last state.
@@ -223,7 +230,7 @@ mod tests {
     fn it_ends_with_the_events() {
         for shown in [Shown::Bar, Shown::Nothing] {
             let (sender, events) = bounded(1);
-            let progress = Progress::start(events, JobId(1), 0, Some("SIMULATED"), shown);
+            let progress = Progress::start(events, JobId(1), 0, Some("SIMULATED"), shown).unwrap();
             sender.send(event(None, "ACCEPTED")).unwrap();
             drop(sender);
             progress.finish();

@@ -1,9 +1,9 @@
-//! Who may name what (DESIGN section 2, rules of dependency).
+//! Who may name what ("What must not be" in `src/ARCHITECTURE.md`).
 
 use crate::sources::{Source, named, places, repository};
 use crate::{every, finds, hold};
 
-/// The only places for FFI and `unsafe` (DESIGN section 2, rule 3).
+/// The only places for FFI and `unsafe`.
 const UNSAFE_ALLOWED: [&str; 3] = ["drivers/src/pcsc", "src/hsm/pkcs11", "src/hardening"];
 
 /// No I/O, no clock, nothing spawned (rule 4).
@@ -302,12 +302,12 @@ fn only_the_composition_root_names_concrete_links_and_hsms() {
         &[
             ("src/pipeline/a.rs", "use drivers::sim::SimLink;"),
             ("src/modules/a.rs", "fn a() { SerialLink::open(b) }"),
-            ("src/modules/a.rs", "use crate::hsm::client::Client;"),
+            ("src/modules/a.rs", "use crate::hsm::client::HsmClient;"),
             ("src/prep/a.rs", "use crate::hsm::soft::SoftHsm;"),
         ],
         &[
             ("src/cli/run.rs", "use drivers::sim::SimLink; use crate::hsm::soft::SoftHsm;"),
-            ("src/hsm/host.rs", "use crate::hsm::soft::SoftHsm;"),
+            ("src/hsm/soft/a.rs", "use crate::hsm::soft::SoftHsm;"),
             ("src/modules/a.rs", "use drivers::link::Link;\n#[cfg(test)]\nuse crate::hsm::soft::SoftHsm;"),
         ],
     );
@@ -339,4 +339,80 @@ fn types_that_are_wiped_do_not_show_themselves() {
         &[("src/a.rs", "#[derive(Clone, Zeroize)]\nstruct A;\n#[derive(Debug)]\nstruct B;")],
     );
     hold(&secrets_show(&repository()));
+}
+
+/// The only place that names a secure channel protocol.
+const CHANNELS: &str = "src/scp/";
+
+fn channels_behind_their_seam(sources: &[Source]) -> Vec<String> {
+    every(sources, |s| {
+        if !s.path.starts_with("src/") || s.path.starts_with(CHANNELS) || !s.is_rust() {
+            return vec![];
+        }
+        // Comments too: nothing outside the seam is written with one protocol in mind. A test may use one.
+        let is_test_file = s.live.trim().is_empty();
+        let text = if is_test_file { String::new() } else { s.text.to_ascii_lowercase() };
+        text.match_indices("scp02").map(|(at, _)| s.finding(at, "`scp02` outside `src/scp`")).collect()
+    })
+}
+
+#[test]
+fn only_the_seam_names_a_secure_channel_protocol() {
+    finds(
+        channels_behind_their_seam,
+        &[
+            ("src/hsm/a.rs", "use crate::scp::scp02;"),
+            ("src/hsm/a.rs", "// Block of SCP02.\nfn a() {}"),
+            ("src/profile/a.rs", "struct A { scp02_i: u8 }"),
+            ("src/chip/a.rs", "const A: &str = \"SCP02\";"),
+        ],
+        &[
+            ("src/scp/a.rs", "mod scp02;"),
+            ("src/hsm/a.rs", "use crate::scp::SecureChannel;"),
+            ("src/chip/tests.rs", "fn a() { \"SCP02\" }"),
+            ("hwsim/src/a.rs", "//! SCP02"),
+        ],
+    );
+    hold(&channels_behind_their_seam(&repository()));
+}
+
+/// The type that holds cardholder data in messages: every message type inherits that it does not show itself.
+fn wiped_bytes_show(sources: &[Source]) -> Vec<String> {
+    every(sources, |s| match s.path.as_str() {
+        "src/hsm/wiped.rs" => named(s, &s.live, &["Debug", "Display"], "shows cardholder data"),
+        _ => vec![],
+    })
+}
+
+#[test]
+fn bytes_of_cardholder_data_do_not_show_themselves() {
+    finds(
+        wiped_bytes_show,
+        &[("src/hsm/wiped.rs", "#[derive(Debug)]\nstruct WipedBytes(Vec<u8>);")],
+        &[("src/hsm/wiped.rs", "#[derive(Clone)]\nstruct WipedBytes(Vec<u8>);")],
+    );
+    let sources = repository();
+    assert!(sources.iter().any(|s| s.path == "src/hsm/wiped.rs"));
+    hold(&wiped_bytes_show(&sources));
+}
+
+/// Only its own folder and the door of `hsm` name the software HSM inside `hsm`: host, wire and client serve any.
+fn host_serves_any(sources: &[Source]) -> Vec<String> {
+    every(sources, |s| {
+        let own = ["src/hsm/soft.rs", "src/hsm/soft/", "src/hsm/mod.rs"];
+        match s.path.starts_with("src/hsm/") && !s.within(&own) {
+            true => named(s, &s.live, &["SoftHsm", "hsm::soft", "super::soft"], "outside its own folder"),
+            false => vec![],
+        }
+    })
+}
+
+#[test]
+fn the_host_names_no_hsm() {
+    finds(
+        host_serves_any,
+        &[("src/hsm/host.rs", "use super::soft::SoftHsm;"), ("src/hsm/wire.rs", "fn a(h: &SoftHsm) {}")],
+        &[("src/hsm/soft/a.rs", "use super::SoftHsm;"), ("src/cli/a.rs", "use crate::hsm::soft::SoftHsm;")],
+    );
+    hold(&host_serves_any(&repository()));
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drivers::registry::{self, Driver, Machine, Wire};
+use drivers::registry::{self, DrivenMachine, Driver, LinkRole};
 use drivers::transport::Transport;
 
 use super::links::Links;
@@ -95,11 +95,11 @@ pub fn machine(
     module: &ModuleProfile,
     station: &str,
     links: &dyn Links,
-) -> Result<Option<(&'static Driver, Machine)>, Failure> {
+) -> Result<Option<(&'static Driver, DrivenMachine)>, Failure> {
     let Some(driver) = driver(module)? else { return Ok(None) };
     let machine = driver.open(|wire| match wire {
-        Wire::Serial => links.machine(station, driver.baud),
-        Wire::Stream => links.stream(station),
+        LinkRole::Serial => links.machine(station, driver.baud),
+        LinkRole::Stream => links.stream(station),
     })?;
     Ok(Some((driver, machine)))
 }
@@ -120,7 +120,7 @@ fn driver(module: &ModuleProfile) -> Result<Option<&'static Driver>, Failure> {
 }
 
 /// The module over its machine.
-fn over(machine: Machine, module: &ModuleProfile) -> Result<Box<dyn Module>, Failure> {
+fn over(machine: DrivenMachine, module: &ModuleProfile) -> Result<Box<dyn Module>, Failure> {
     let station = match module.kind.device {
         KindDevice::Machine { over, .. } => over(machine, module),
         KindDevice::None | KindDevice::Reader => None,

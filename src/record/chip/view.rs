@@ -6,9 +6,10 @@ use super::error::{ChipError, ChipFault, List};
 use super::rules::{self, Scratch};
 use super::{Application, Cmode, DgiValue, EncType, Pdi};
 use crate::crypto::Suite;
-use crate::ids::{Aid, CardRef, Dgi, KekId, NameError, SecLevel};
+use crate::ids::{Aid, CardRef, Dgi, KekId, NameError};
 use crate::record::cursor::{Cursor, Field};
 use crate::record::fields::kek_id_is_sound;
+use crate::scp::SecLevel;
 use crate::tlv;
 
 /// Version of the layout: VNL.
