@@ -1,7 +1,8 @@
 //! Build script of all programs: which commit they are built from, and how, for `--version`.
 //!
-//! It reads git's own files, so it needs no `git`, and a source tree without them builds as "commit unknown". Cargo runs it
-//! again when HEAD moves, and at no other change of a file: so changes that are not committed do not show.
+//! It reads git's own files, so it needs no `git`, and a source tree without them builds as "commit unknown". A release build
+//! is made anew for each commit. A debug build is not, because that would compile everything again after each commit: it
+//! names the commit of its first build on this branch, and says "or later". Changes that are not committed do not show.
 //!
 //! Not here: generated code, links to C libraries.
 
@@ -14,15 +15,21 @@ const DIGITS: usize = 12;
 
 fn main() {
     println!("cargo::rerun-if-changed={}", own_source().display());
+    let said = |name: &str| env::var(name).unwrap_or_else(|_| "unknown".to_owned());
+    let exact = said("PROFILE") == "release";
     let commit = git_folder().and_then(|git| {
         // HEAD names the branch. Its log grows whenever HEAD comes to another commit.
-        for file in [git.join("HEAD"), git.join("logs").join("HEAD")].iter().filter(|file| file.exists()) {
+        let files = [Some(git.join("HEAD")), exact.then(|| git.join("logs/HEAD"))];
+        for file in files.iter().flatten().filter(|file| file.exists()) {
             println!("cargo::rerun-if-changed={}", file.display());
         }
         commit(&git)
     });
-    let commit = commit.as_deref().and_then(|commit| commit.get(..DIGITS)).unwrap_or("unknown");
-    let said = |name: &str| env::var(name).unwrap_or_else(|_| "unknown".to_owned());
+    let commit = match commit.as_deref().and_then(|commit| commit.get(..DIGITS)) {
+        None => "unknown".to_owned(),
+        Some(commit) if exact => commit.to_owned(),
+        Some(commit) => format!("{commit} or later"),
+    };
     println!(
         "cargo::rustc-env=CARDWRIGHT_BUILD=commit {commit}, {} build for {}",
         said("PROFILE"),

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use cardwright::cli::keys::{self, KeyCommand};
 use cardwright::exit::{Exit, Failure};
-use cardwright::hsm::host;
+use cardwright::hardening::harden;
 use cardwright::hsm::store::StoreSide;
 use cardwright::panics;
 use cardwright::prep::{self, RunArgs, SampleArgs};
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
         Err(Failure::new(Exit::Thread, "us: the program itself died, which is a bug: report it"));
     panics::ends_well(|| {
         result = match command {
-            Command::Run(args) => host::harden().and_then(|()| prep::run(&args)),
+            Command::Run(args) => harden().and_then(|()| prep::run(&args)),
             Command::Key(command) => keys::run(&command, StoreSide::Issuer),
             Command::Sample(args) => prep::sample(&args),
         };

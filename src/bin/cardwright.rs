@@ -43,10 +43,10 @@ enum Verb {
     Manual(cli::manual::ManualArgs),
     /// The process that holds the keys; started by the others.
     #[command(hide = true)]
-    HsmHost(cli::hsm_host::HsmHostArgs),
+    HsmHost(cli::hosts::HsmHostArgs),
     /// The process that owns one reader or machine; started by the others.
     #[command(hide = true)]
-    StationHost(cli::station_host::StationHostArgs),
+    StationHost(cli::hosts::StationHostArgs),
 }
 
 fn main() -> std::process::ExitCode {
@@ -68,7 +68,7 @@ fn run(verb: Verb) -> Result<cardwright::exit::Exit, Failure> {
         Verb::Line(command) => cli::line::run(&command),
         Verb::Profile(command) => cli::profile::run(&command),
         Verb::Manual(args) => cli::manual::run(&args),
-        Verb::HsmHost(args) => cli::hsm_host::run(&args),
-        Verb::StationHost(args) => cli::station_host::run(&args),
+        Verb::HsmHost(args) => cli::hosts::hold_keys(&args),
+        Verb::StationHost(args) => cli::hosts::serve_device(&args),
     }
 }

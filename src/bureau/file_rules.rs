@@ -9,7 +9,7 @@ use crate::hsm::{Hsm, HsmInfo, TrailerRequest};
 use crate::ids::KekId;
 use crate::modules::LineProfile;
 use crate::modules::sections::fulfilment;
-use crate::profile::Product;
+use crate::profile::ProductProfile;
 use crate::record::chip::{Application, ChipSection};
 use crate::record::{Checks, Header, Record, Trailer};
 
@@ -18,7 +18,7 @@ pub struct Rules<'a> {
     line: &'a LineProfile,
     hsm: &'a mut dyn Hsm,
     info: HsmInfo,
-    product: Option<(Header, Arc<Product>)>,
+    product: Option<(Header, Arc<ProductProfile>)>,
 }
 
 impl<'a> Rules<'a> {
@@ -29,14 +29,14 @@ impl<'a> Rules<'a> {
     }
 
     /// The product of the file, once accepted.
-    pub fn product(self) -> Option<Arc<Product>> {
+    pub fn product(self) -> Option<Arc<ProductProfile>> {
         self.product.map(|(_, product)| product)
     }
 
     fn application(
         &self,
         header: &Header,
-        product: &Product,
+        product: &ProductProfile,
         application: &Application,
     ) -> Result<(), Failure> {
         let wrong = |exit, what: &str| refused(exit, format!("application {}: {what}", application.aid));
@@ -99,7 +99,7 @@ fn refused(exit: Exit, what: impl std::fmt::Display) -> Failure {
 
 impl Checks for Rules<'_> {
     fn header(&mut self, header: &Header) -> Result<(), Failure> {
-        let product = Product::named(&header.product)?;
+        let product = ProductProfile::named(&header.product)?;
         self.product = Some((header.clone(), Arc::new(product)));
         Ok(())
     }

@@ -24,7 +24,7 @@ use crate::hsm::{Hsm, Realm};
 use crate::ids::JobId;
 use crate::ledger::{Ledger, LedgerError};
 use crate::modules::LineProfile;
-use crate::profile::line::{Keys, Rejects};
+use crate::profile::line::{PermittedKeys, RejectDisposal};
 use crate::report::summary::Cpu;
 use crate::request::Action;
 use crate::signals::Signals;
@@ -147,7 +147,7 @@ impl Bureau {
     }
 
     pub(super) fn shredded(&self) -> bool {
-        self.line.rejects == Rejects::Shredded
+        self.line.rejects == RejectDisposal::Shredded
     }
 
     /// Links to the machines, or to `hwsim`, which is started if it does not run.
@@ -217,11 +217,11 @@ fn can_run(line: &LineProfile, simulated: bool) -> Result<(), Failure> {
 /// Whether these keys may reach the real devices of a line.
 pub fn allowed(line: &LineProfile, realm: Realm) -> Result<(), Failure> {
     let (has, means) = match (line.keys, realm) {
-        (Keys::Live, Realm::Live) | (Keys::Test, Realm::Test) => return Ok(()),
-        (Keys::Live, Realm::Test) => {
+        (PermittedKeys::Live, Realm::Live) | (PermittedKeys::Test, Realm::Test) => return Ok(()),
+        (PermittedKeys::Live, Realm::Test) => {
             ("TEST", "a production line refuses them; the profile of a line for trials says keys = \"test\"")
         }
-        (Keys::Test, Realm::Live) => ("LIVE", "the line is for TEST keys alone"),
+        (PermittedKeys::Test, Realm::Live) => ("LIVE", "the line is for TEST keys alone"),
     };
     let what = format!("key: the store holds {has} keys, and the line is {}: {means}", line.name);
     Err(Failure::new(Exit::KeyStore, what))

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use crate::exit::{Exit, Failure};
-use crate::hsm::host;
+use crate::hardening::harden;
 use crate::hsm::store::{KeyStore, StoreSide};
 
 /// Most bytes of a key list.
@@ -45,7 +45,7 @@ pub enum KeyCommand {
 /// Runs one of the key commands, printing to standard output; `side` says whose program it is. No core dump of this
 /// process shows a key.
 pub fn run(command: &KeyCommand, side: StoreSide) -> Result<Exit, Failure> {
-    host::harden()?;
+    harden()?;
     run_to(command, side, &mut std::io::stdout().lock())
 }
 

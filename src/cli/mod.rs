@@ -7,7 +7,7 @@ pub mod card;
 pub mod common;
 pub mod daemon;
 mod foreground;
-pub mod hsm_host;
+pub mod hosts;
 pub mod inspect;
 pub mod job;
 pub mod keys;
@@ -23,7 +23,6 @@ mod remote;
 mod render;
 pub mod run;
 pub mod simulate;
-pub mod station_host;
 pub mod stock;
 pub mod survey;
 

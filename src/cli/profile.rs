@@ -8,7 +8,7 @@ use crate::bureau::line::stations;
 use crate::exit::{Exit, Failure};
 use crate::modules::LineProfile;
 use crate::prep::plan::Plan;
-use crate::profile::{LINES, PRODUCTS, Product};
+use crate::profile::{LINES, PRODUCTS, ProductProfile};
 
 /// `cardwright profile ...`
 #[derive(Debug, clap::Subcommand)]
@@ -31,7 +31,7 @@ pub fn run(command: &ProfileCommand) -> Result<Exit, Failure> {
                 println!("line     {name:<14} {}", LineProfile::load(name)?.description);
             }
             for (name, _) in PRODUCTS {
-                println!("product  {name:<14} {}", Product::load(name)?.description);
+                println!("product  {name:<14} {}", ProductProfile::load(name)?.description);
             }
         }
         ProfileCommand::Check { file } => {
@@ -47,7 +47,7 @@ pub fn run(command: &ProfileCommand) -> Result<Exit, Failure> {
                 }
                 ("line", line.name)
             } else {
-                let product = Product::from_toml(&text, &origin)?;
+                let product = ProductProfile::from_toml(&text, &origin)?;
                 if product.prep.is_some() {
                     Plan::load(&product)?;
                 }

@@ -20,15 +20,6 @@ use crate::threads;
 /// Connections at a time: a line has tens of threads that talk to the HSM.
 const MAX_CONNECTIONS: usize = 256;
 
-/// Makes a process that holds keys keep its memory to itself: no core dump, no debugger, no `/proc/self/mem` for others.
-pub fn harden() -> Result<(), Failure> {
-    use nix::sys::resource::{Resource, setrlimit};
-    let failed =
-        |e: nix::Error| Failure::new(Exit::Io, format!("us: cannot protect the memory of this process: {e}"));
-    nix::sys::prctl::set_dumpable(false).map_err(failed)?;
-    setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(failed)
-}
-
 /// Makes the socket. Its folder must belong to this user alone (0700); the socket must not exist.
 pub fn listen(socket: &Path) -> Result<UnixListener, Failure> {
     let fail = |what: String| Failure::new(Exit::Io, format!("HSM socket {}: {what}", socket.display()));

@@ -24,7 +24,7 @@ use tally::Tally;
 use verify::Verifier;
 
 /// Inspects a file. Without an HSM the best exit is [`crate::exit::Exit::StructureOnly`]; wrong application data gives
-/// [`crate::exit::Exit::RecordData`] and is listed; whatever refuses the file as a whole is a [`Failure`].
+/// [`crate::exit::Exit::RecordData`] and is listed; an error that refuses the whole file is a [`Failure`].
 pub fn inspect(path: &Path, hsm: Option<&mut dyn Hsm>) -> Result<Report, Failure> {
     let shown = path.display().to_string();
     let file = open_input(path)?;
@@ -40,7 +40,7 @@ pub fn inspect(path: &Path, hsm: Option<&mut dyn Hsm>) -> Result<Report, Failure
     Ok(Report::new(shown, &header, &end, &counts, outcome))
 }
 
-/// What is counted on the way.
+/// The counts of a file, taken record by record.
 struct Counts {
     /// Records with a section of each MIC that a kind of module is made for.
     mics: Vec<(&'static str, u64)>,

@@ -1,4 +1,4 @@
-//! What a device, a card, the HSM or the data did, as the [`Fault`] that pipeline, ledger and people see.
+//! Turns errors of devices, cards and HSM into the [`Fault`] that pipeline, ledger and people see.
 
 use drivers::link::{CardError, LinkError};
 use drivers::{Condition, DeviceError};
@@ -6,22 +6,27 @@ use drivers::{Condition, DeviceError};
 use super::{Blame, Fault};
 use crate::hsm::HsmError;
 use crate::ids::KeyData;
-
-/// Reason of a card that the transport brought and the device does not see.
-const NO_CARD: &str = "no-card";
+use crate::reason::ReasonWord;
 
 impl Fault {
-    /// Without a command.
-    pub fn new(blame: Blame, reason: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { blame, reason: reason.into(), detail: detail.into(), header: None, sw: None, key_data: None }
+    /// A fault at no particular command.
+    pub fn new(blame: Blame, reason: ReasonWord, detail: impl Into<String>) -> Self {
+        Self { blame, reason, detail: detail.into(), header: None, sw: None, key_data: None }
     }
 
     /// Whether the device itself did not answer, or waits for supplies: no card can be worked on there until a
-    /// [probe](super::Module::probe) finds it ready. A device that answers, even with a failure, goes on.
+    /// [probe](super::StationModule::probe) finds it ready. A device that answers, even with a failure, goes on.
     pub fn wants_probe(&self) -> bool {
         self.blame == Blame::Device
-            && ["timeout", "reader-held", "no-reader", "reader", "device", "supply"]
-                .contains(&self.reason.as_str())
+            && matches!(
+                self.reason,
+                ReasonWord::Timeout
+                    | ReasonWord::ReaderHeld
+                    | ReasonWord::NoReader
+                    | ReasonWord::Reader
+                    | ReasonWord::Device
+                    | ReasonWord::Supply
+            )
     }
 
     /// Whether the reader failed before the card in it was asked anything: once the reader answers, the same card can be
@@ -29,43 +34,43 @@ impl Fault {
     pub fn spares_card(&self) -> bool {
         self.blame == Blame::Device
             && self.header.is_none()
-            && ["reader-held", "no-reader", "reader"].contains(&self.reason.as_str())
+            && matches!(self.reason, ReasonWord::ReaderHeld | ReasonWord::NoReader | ReasonWord::Reader)
     }
 
     /// The device sees no card, though the transport says that one lies there: the next one may go the same way.
     pub fn is_no_card(&self) -> bool {
-        self.reason == NO_CARD
+        self.reason == ReasonWord::NoCard
     }
 
-    /// The same, as the device says it.
+    /// The fault of a device that sees no card.
     pub(super) fn no_card(error: impl std::fmt::Display) -> Self {
         let detail = format!(
             "device: {error}, though the transport says that it brought one: look where it lies, and check stops and cables"
         );
-        Self::new(Blame::Device, NO_CARD, detail)
+        Self::new(Blame::Device, ReasonWord::NoCard, detail)
     }
 
     /// The record's data is at fault.
     pub(super) fn data(detail: impl std::fmt::Display) -> Self {
-        Self::new(Blame::Data, "data", format!("file: {detail}"))
+        Self::new(Blame::Data, ReasonWord::Data, format!("file: {detail}"))
     }
 
     /// A bug of ours.
     pub(super) fn us(detail: impl std::fmt::Display) -> Self {
-        Self::new(Blame::Us, "bug", format!("us: {detail}"))
+        Self::new(Blame::Us, ReasonWord::Bug, format!("us: {detail}"))
     }
 
-    /// The card.
-    pub(super) fn card(reason: impl Into<String>, detail: impl std::fmt::Display) -> Self {
+    /// The card is at fault.
+    pub(super) fn card(reason: ReasonWord, detail: impl std::fmt::Display) -> Self {
         Self::new(Blame::Card, reason, format!("card: {detail}"))
     }
 
-    /// The same, at a command.
+    /// Adds the command at which it happened.
     pub(super) fn at(self, header: String, sw: Option<u16>) -> Self {
         Self { header: Some(header), sw, ..self }
     }
 
-    /// The same, of a chip that was asked.
+    /// Adds the chip that answered.
     pub(super) fn of(self, key_data: KeyData) -> Self {
         Self { key_data: Some(key_data), ..self }
     }
@@ -75,17 +80,23 @@ impl From<CardError> for Fault {
     fn from(error: CardError) -> Self {
         let detail = format!("card: {error}");
         match error {
-            CardError::Mute => Self::new(Blame::Card, "mute", detail),
-            CardError::Absent | CardError::Removed => Self::new(Blame::Card, "card-removed", detail),
-            CardError::Protocol => Self::new(Blame::Card, "protocol", detail),
-            CardError::Held => Self::new(Blame::Device, "reader-held", format!("device: {error}")),
-            CardError::NoReader(_) => Self::new(Blame::Device, "no-reader", format!("device: {error}")),
-            CardError::Reader(LinkError::Timeout(_)) => {
-                Self::new(Blame::Device, "timeout", format!("device: {error}; check reader and cable"))
+            CardError::Mute => Self::new(Blame::Card, ReasonWord::Mute, detail),
+            CardError::Absent | CardError::Removed => Self::new(Blame::Card, ReasonWord::CardRemoved, detail),
+            CardError::Protocol => Self::new(Blame::Card, ReasonWord::Protocol, detail),
+            CardError::Held => Self::new(Blame::Device, ReasonWord::ReaderHeld, format!("device: {error}")),
+            CardError::NoReader(_) => {
+                Self::new(Blame::Device, ReasonWord::NoReader, format!("device: {error}"))
             }
-            CardError::Reader(_) | CardError::Malformed => {
-                Self::new(Blame::Device, "reader", format!("device: {error}; check reader and cable"))
-            }
+            CardError::Reader(LinkError::Timeout(_)) => Self::new(
+                Blame::Device,
+                ReasonWord::Timeout,
+                format!("device: {error}; check reader and cable"),
+            ),
+            CardError::Reader(_) | CardError::Malformed => Self::new(
+                Blame::Device,
+                ReasonWord::Reader,
+                format!("device: {error}; check reader and cable"),
+            ),
         }
     }
 }
@@ -93,17 +104,17 @@ impl From<CardError> for Fault {
 impl From<DeviceError> for Fault {
     fn from(error: DeviceError) -> Self {
         let reason = match &error {
-            e if e.is_jam() => "jam",
-            e if e.is_supply() => "supply",
-            e if e.is_data() => return Self::new(Blame::Data, "data", format!("file: {e}")),
+            e if e.is_jam() => ReasonWord::Jam,
+            e if e.is_supply() => ReasonWord::Supply,
+            e if e.is_data() => return Self::new(Blame::Data, ReasonWord::Data, format!("file: {e}")),
             // A stripe that takes no writing is bad plastic.
             e if e.condition() == Some(Condition::Stripe) => {
-                return Self::new(Blame::Card, "stripe-failed", format!("card: {e}"));
+                return Self::new(Blame::Card, ReasonWord::StripeFailed, format!("card: {e}"));
             }
             e if e.condition() == Some(Condition::NoCard) => return Self::no_card(e),
-            DeviceError::Timeout(_) => "timeout",
-            DeviceError::Status { .. } => "device-failed",
-            _ => "device",
+            DeviceError::Timeout(_) => ReasonWord::Timeout,
+            DeviceError::Status { .. } => ReasonWord::DeviceFailed,
+            _ => ReasonWord::Device,
         };
         Self::new(Blame::Device, reason, format!("device: {error}"))
     }
@@ -112,11 +123,11 @@ impl From<DeviceError> for Fault {
 impl From<HsmError> for Fault {
     fn from(error: HsmError) -> Self {
         let (blame, reason) = match &error {
-            HsmError::CardCryptogram(_) => (Blame::Card, "cryptogram"),
-            HsmError::Response(_) => (Blame::Card, "malformed-response"),
-            HsmError::Data { .. } => (Blame::Data, "data"),
-            HsmError::Refused(_) => (Blame::Us, "hsm-refused"),
-            _ => (Blame::Hsm, "hsm"),
+            HsmError::CardCryptogram(_) => (Blame::Card, ReasonWord::Cryptogram),
+            HsmError::Response(_) => (Blame::Card, ReasonWord::MalformedResponse),
+            HsmError::Data { .. } => (Blame::Data, ReasonWord::Data),
+            HsmError::Refused(_) => (Blame::Us, ReasonWord::HsmRefused),
+            _ => (Blame::Hsm, ReasonWord::Hsm),
         };
         // The HSM's own words say who is to blame and what to do.
         Self::new(blame, reason, error.to_string())

@@ -8,7 +8,7 @@ use drivers::registry::{Capability, DrivenMachine, Family};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 
-use super::{MODULE_KINDS, Module};
+use super::{MODULE_KINDS, StationModule};
 use crate::profile::kind::{KindRules, KindTable};
 use crate::profile::line::{LineProfileOf, ModuleProfileOf};
 
@@ -54,7 +54,7 @@ pub enum KindDevice {
         /// The abilities of the driver that the module needs.
         needs: fn(&ModuleProfile) -> Vec<Capability>,
         /// The module over the machine; `None` if the machine is of another family.
-        over: fn(DrivenMachine, &ModuleProfile) -> Option<Box<dyn Module>>,
+        over: fn(DrivenMachine, &ModuleProfile) -> Option<Box<dyn StationModule>>,
     },
 }
 

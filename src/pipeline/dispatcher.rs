@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, at, never, select};
 
-pub use self::deaths::DIED;
 use super::breaker::Breakers;
 use super::floor::{Floor, Move, Service};
 use super::output::Order as OutputOrder;
@@ -24,7 +23,8 @@ use super::station::{Binding, Happening, Order, Place};
 use super::{Outcome, Stop, Tell};
 use crate::ids::{KmcRef, Mic};
 use crate::ledger::{JobId, Ledger, Ticket};
-use crate::modules::{Blame, Fault, Work};
+use crate::modules::{Blame, CardWork, Fault};
+use crate::reason::ReasonWord;
 
 /// A station, as the dispatcher sees it.
 struct Station {
@@ -197,7 +197,7 @@ impl Dispatcher<'_> {
                     .collect::<Vec<_>>();
                 if route.is_empty() {
                     let detail = "the record has no section for any module of this line".to_owned();
-                    let fault = Fault::new(Blame::Data, "data", detail);
+                    let fault = Fault::new(Blame::Data, ReasonWord::Data, detail);
                     self.cancel(seq, fault);
                 } else {
                     self.floor.ready(seq, work, route);
@@ -269,7 +269,7 @@ impl Dispatcher<'_> {
         }
     }
 
-    fn work(&self, seq: u32) -> Option<Arc<Work>> {
+    fn work(&self, seq: u32) -> Option<Arc<CardWork>> {
         self.floor.card(seq).and_then(|c| c.work.clone())
     }
 
@@ -304,6 +304,6 @@ impl Dispatcher<'_> {
     }
 }
 
-fn wants(mics: &[Mic], work: &Work) -> bool {
+fn wants(mics: &[Mic], work: &CardWork) -> bool {
     mics.iter().any(|mic| work.record.section(mic.as_str()).is_some())
 }

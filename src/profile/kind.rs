@@ -11,7 +11,7 @@ pub struct KindRules {
     /// The kind's name in profiles.
     pub word: &'static str,
     /// The links that lead to each of its stations; a kind without links has no stations.
-    pub links: Option<StationLinks>,
+    pub links: Option<DeviceLinks>,
     /// The MIC that every module of this kind serves, and that no module of another kind may serve.
     pub own_mic: Option<&'static str>,
     /// Whether one module can serve several MICs.
@@ -24,7 +24,7 @@ pub struct KindRules {
 
 /// The links that lead to the device of a station, besides its transport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StationLinks {
+pub enum DeviceLinks {
     /// A card reader.
     Reader,
     /// A machine on a serial port.
@@ -33,7 +33,7 @@ pub enum StationLinks {
     SerialAndStream,
 }
 
-impl StationLinks {
+impl DeviceLinks {
     /// The keys of a station's `[link]` table that are of use.
     pub fn keys(self) -> &'static [&'static str] {
         match self {

@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 
-use super::kind::{KindTable, StationLinks};
+use super::kind::{DeviceLinks, KindTable};
 use crate::exit::{Exit, Failure};
 use crate::ids::Mic;
 
@@ -17,7 +18,8 @@ pub const OUTPUT: &str = "output";
 /// Rates that serial ports have, in bits per second.
 const BAUDS: [u32; 10] = [1200, 2400, 4800, 9600, 19_200, 38_400, 57_600, 115_200, 230_400, 460_800];
 
-const LINE: super::Kind = super::Kind { noun: "line", folder: "lines", shipped: super::LINES };
+const LINE: super::ProfileFolder =
+    super::ProfileFolder { noun: "line", folder: "lines", shipped: super::LINES };
 
 /// A personalization line. Unknown keys are errors.
 #[derive(Debug, Clone, Deserialize)]
@@ -27,23 +29,23 @@ pub struct LineProfileOf<K> {
     pub name: String,
     /// For people.
     pub description: String,
-    /// Cards that may be under way at once: also how far a card may overtake. At least the number of stations.
+    /// Number of cards that may be under way at once, at least the number of stations. A card can overtake that many.
     pub reorder_buffer: u32,
-    /// What becomes of a rejected card.
-    pub rejects: Rejects,
-    /// MICs that no module serves and that are no error.
+    /// Where rejected cards go.
+    pub rejects: RejectDisposal,
+    /// MICs that records may have although no module serves them.
     #[serde(default)]
     pub ignore: Vec<Mic>,
     /// Modules in line order.
     #[serde(rename = "module")]
     pub modules: Vec<ModuleProfileOf<K>>,
-    /// Stations on real links, by station name; not needed for a simulated run.
+    /// The links of each station on real devices, by station name. A simulated run needs none.
     #[serde(default)]
-    pub link: BTreeMap<String, Link>,
-    /// Which keys may be used on the real links.
+    pub link: BTreeMap<String, StationLink>,
+    /// The keys that real devices may work with.
     #[serde(default)]
-    pub keys: Keys,
-    /// What takes two people, in the daemon.
+    pub keys: PermittedKeys,
+    /// The actions that need two people in the daemon.
     #[serde(default)]
     pub two_people: BTreeSet<crate::request::ActionKind>,
     /// Whether a job closes by itself once nothing stands against it; by default it does in the foreground, and not in the
@@ -55,22 +57,25 @@ pub struct LineProfileOf<K> {
     pub retention_days: u32,
     /// Time limits.
     #[serde(default)]
-    pub limits: Limits,
+    pub limits: TimeLimits,
     /// Failures in a row that stop a station or the job.
     #[serde(default)]
-    pub breakers: Breakers,
-    /// Of `hwsim`; a line without it cannot be simulated.
+    pub breakers: BreakerLimits,
+    /// The table of `hwsim`; a line without it cannot be simulated.
     #[serde(default)]
     pub sim: Option<toml::Table>,
+    /// SHA-256 of the profile's text.
+    #[serde(skip)]
+    pub digest: [u8; 32],
 }
 
-/// What the machine does with a rejected card.
+/// Where the machine puts a rejected card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Rejects {
-    /// Into a bin: a person destroys it and says so.
+pub enum RejectDisposal {
+    /// Into a bin. A person destroys it and records that.
     Bin,
-    /// The machine shreds it at once.
+    /// Into a shredder, at once.
     Shredded,
 }
 
@@ -80,41 +85,41 @@ pub enum Rejects {
 pub struct ModuleProfileOf<K> {
     /// Its name; stations are `name-1`, `name-2` ...
     pub name: String,
-    /// What it does.
+    /// Its kind.
     pub kind: K,
-    /// The MICs that feed it.
+    /// The MICs of the sections that it works on.
     pub mics: Vec<Mic>,
-    /// How many stations work in parallel.
+    /// Number of stations that work in parallel.
     #[serde(default = "one")]
     pub stations: u32,
-    /// Name of the driver, where there are several for its kind.
+    /// Name of the driver, where its kind has several.
     #[serde(default)]
     pub driver: Option<String>,
     /// Stripe only: coercivity of the plastic.
     #[serde(default)]
-    pub coercivity: Option<Coercivity>,
-    /// Stripe only: whether the stripe is looked at before and read back after writing.
+    pub coercivity: Option<PlasticCoercivity>,
+    /// Stripe only: whether the module reads the stripe before and after it writes.
     #[serde(default = "yes")]
     pub read_back: bool,
-    /// Stripe only: clocking zeros of tracks 1 and 3, and of track 2; without it, the machine's own.
+    /// Stripe only: clocking zeros of tracks 1 and 3, and of track 2. By default the machine decides.
     #[serde(default)]
     pub leading_zeros: Option<[u8; 2]>,
-    /// Stripe only: bits per inch of tracks 1, 2 and 3; without it, the machine's own.
+    /// Stripe only: bits per inch of tracks 1, 2 and 3. By default the machine decides.
     #[serde(default)]
-    pub bpi: Option<[Bpi; 3]>,
+    pub bpi: Option<[BitsPerInch; 3]>,
 }
 
 /// Recording density of a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "u16")]
-pub enum Bpi {
+pub enum BitsPerInch {
     /// 75 bits per inch.
     Bpi75,
     /// 210 bits per inch.
     Bpi210,
 }
 
-impl TryFrom<u16> for Bpi {
+impl TryFrom<u16> for BitsPerInch {
     type Error = &'static str;
 
     fn try_from(number: u16) -> Result<Self, Self::Error> {
@@ -141,36 +146,36 @@ fn one() -> u32 {
 /// Coercivity of a stripe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Coercivity {
+pub enum PlasticCoercivity {
     /// ISO 7811-6.
     Hico,
     /// ISO 7811-2.
     Loco,
 }
 
-/// How a station is reached on a real line. A station has what its kind needs; the output has a transport alone.
+/// The links to a station on a real line. Its kind decides which it needs; the output has only a transport.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Link {
-    /// Chip: name of the PC/SC reader, without the two numbers that pcscd puts behind it.
+pub struct StationLink {
+    /// Chip: name of the PC/SC reader, without the two numbers that pcscd adds to it.
     #[serde(default)]
     pub reader: Option<String>,
-    /// Chip: which slot of a reader with several, from 0.
+    /// Chip: the slot of a reader that has several, from 0.
     #[serde(default)]
     pub slot: u8,
     /// Chip: USB path of the reader ("1-4.2"), instead of its name.
     #[serde(default)]
     pub usb: Option<String>,
-    /// Chip: socket of the pcscd that has the reader; without it, the system's.
+    /// Chip: socket of the pcscd that has the reader. By default the system's.
     #[serde(default)]
     pub pcscd: Option<String>,
     /// Serial device of the machine.
     #[serde(default)]
     pub serial: Option<String>,
-    /// Its bits per second.
+    /// Bits per second of the serial device.
     #[serde(default)]
     pub baud: Option<u32>,
-    /// Printer: address of its link for images, `host:port`.
+    /// Printer: address of the link for images, `host:port`.
     #[serde(default)]
     pub stream: Option<String>,
     /// Serial device of the station's card transport.
@@ -178,7 +183,7 @@ pub struct Link {
     pub transport: Option<String>,
 }
 
-impl Link {
+impl StationLink {
     /// The keys that are given, but for the transport, which every station has.
     fn given(&self) -> impl Iterator<Item = &'static str> {
         let keys = [
@@ -196,24 +201,24 @@ impl Link {
 /// Time limits, in seconds. They end a blocked device call from outside.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Limits {
+pub struct TimeLimits {
     /// One command to a chip.
     pub command: f64,
     /// One phase of a chip: looking at the blank, or one application.
     pub phase: f64,
     /// All of a chip's work on one card.
     pub card: f64,
-    /// How long a module may be without any station in service before the line stops.
+    /// Time for which a module may have no station in service before the line stops.
     pub recover: f64,
 }
 
-impl Limits {
-    /// Longer than any of them may be: a day.
+impl TimeLimits {
+    /// The longest limit that makes sense: a day.
     const MAX: f64 = 86_400.0;
 
     fn check(&self) -> Result<(), String> {
         let Self { command, phase, card, recover } = *self;
-        // Not a number is in no range.
+        // NaN is in no range, so it is refused too.
         let sound = [command, phase, card].iter().all(|s| *s > 0.0 && *s <= Self::MAX)
             && (0.0..=Self::MAX).contains(&recover);
         if !sound {
@@ -226,24 +231,24 @@ impl Limits {
     }
 }
 
-impl Default for Limits {
-    /// A card asks for more time itself while it writes or checks an RSA key; a command takes ten times the worst known.
+impl Default for TimeLimits {
+    /// Ten times the slowest known command. A card that writes or checks an RSA key asks for more time itself.
     fn default() -> Self {
         Self { command: 30.0, phase: 120.0, card: 300.0, recover: 60.0 }
     }
 }
 
-/// Circuit breakers (`pipeline::breaker`): failures in a row, without a card finished between them.
+/// Failures in a row, without a finished card between them, that trip a circuit breaker (`pipeline::breaker`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Breakers {
-    /// Equal failures at one station, which then is out of service until a person comes.
+pub struct BreakerLimits {
+    /// Equal failures at one station. It is then out of service until a person comes.
     pub station: u32,
-    /// Rejects at one module, whatever the station and the reason; then the job stops.
+    /// Rejects at one module, at any of its stations and for any reason. The job then stops.
     pub job: u32,
 }
 
-impl Breakers {
+impl BreakerLimits {
     fn check(self) -> Result<(), String> {
         if self.station == 0 || self.job == 0 {
             return Err("breakers: station and job are at least 1".into());
@@ -252,20 +257,20 @@ impl Breakers {
     }
 }
 
-impl Default for Breakers {
+impl Default for BreakerLimits {
     fn default() -> Self {
         Self { station: 5, job: 10 }
     }
 }
 
-/// Which keys a line on real devices works with.
+/// The keys that a line on real devices works with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Keys {
+pub enum PermittedKeys {
     /// LIVE keys; a TEST store is refused.
     #[default]
     Live,
-    /// TEST keys; what it makes is marked TEST.
+    /// TEST keys. Papers of its jobs are marked TEST.
     Test,
 }
 
@@ -276,7 +281,7 @@ impl<K: KindTable> LineProfileOf<K> {
         Self::from_toml(&text, &origin)
     }
 
-    /// Text and origin of that line, for `hwsim`.
+    /// Text and origin of that line profile, which `hwsim` reads as well.
     pub fn source(name: &str) -> Result<(String, String), Failure> {
         super::chosen(LINE, name)
     }
@@ -284,6 +289,7 @@ impl<K: KindTable> LineProfileOf<K> {
     /// Parses and checks.
     pub fn from_toml(text: &str, origin: &str) -> Result<Self, Failure> {
         let line: Self = super::parse(text, origin)?;
+        let line = Self { digest: Sha256::digest(text).into(), ..line };
         line.check().map_err(|what| Failure::new(Exit::Profile, format!("profile {origin}: {what}")))?;
         Ok(line)
     }
@@ -327,7 +333,7 @@ impl<K: KindTable> LineProfileOf<K> {
                 let there = self.link_names().join(", ");
                 return Err(format!("link.{station}: no such station; there are {there}"));
             }
-            let useful = self.links_of(station).map_or(&[][..], StationLinks::keys);
+            let useful = self.links_of(station).map_or(&[][..], DeviceLinks::keys);
             if let Some(key) = link.given().find(|key| !useful.contains(key)) {
                 return Err(format!("link.{station}: it has no use for {key}"));
             }
@@ -343,7 +349,7 @@ impl<K: KindTable> LineProfileOf<K> {
 
     /// The links that a run on real devices lacks: one sentence for each.
     pub fn missing_links(&self) -> Vec<String> {
-        let none = Link::default();
+        let none = StationLink::default();
         let mut missing = Vec::new();
         for station in self.link_names() {
             let link = self.link.get(&station).unwrap_or(&none);
@@ -351,7 +357,7 @@ impl<K: KindTable> LineProfileOf<K> {
                 missing.push(format!("link.{station} has no transport"));
             }
             let given: Vec<_> = link.given().collect();
-            for (key, other) in self.links_of(&station).map_or(&[][..], StationLinks::needed_keys) {
+            for (key, other) in self.links_of(&station).map_or(&[][..], DeviceLinks::needed_keys) {
                 if !given.contains(key) && other.is_none_or(|other| !given.contains(&other)) {
                     let or = other.map(|other| format!(" (or {other})")).unwrap_or_default();
                     missing.push(format!("link.{station} has no {key}{or}"));
@@ -368,7 +374,7 @@ impl<K: KindTable> LineProfileOf<K> {
     }
 
     /// The links that lead to the device of a station; `None` for the output, which has no device.
-    fn links_of(&self, station: &str) -> Option<StationLinks> {
+    fn links_of(&self, station: &str) -> Option<DeviceLinks> {
         let module = self.working().find(|m| m.station_names().any(|name| name == station))?;
         module.kind.rules().links
     }
@@ -378,7 +384,7 @@ impl<K: KindTable> LineProfileOf<K> {
         self.modules.iter().filter(|m| m.kind.rules().links.is_some())
     }
 
-    /// Which module serves a MIC.
+    /// The module that serves a MIC.
     pub fn module_of(&self, mic: &Mic) -> Option<&ModuleProfileOf<K>> {
         self.modules.iter().find(|m| m.mics.contains(mic))
     }

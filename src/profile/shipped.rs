@@ -1,4 +1,4 @@
-//! The profiles that the program carries with it: one line each.
+//! The profiles that are part of the program: one line each.
 
 /// Lines: `profiles/lines/`.
 pub const LINES: &[(&str, &str)] = &[
@@ -6,6 +6,7 @@ pub const LINES: &[(&str, &str)] = &[
     ("sim-64", include_str!("../../profiles/lines/sim-64.toml")),
     ("sim-chip-8", include_str!("../../profiles/lines/sim-chip-8.toml")),
     ("sim-line", include_str!("../../profiles/lines/sim-line.toml")),
+    ("sim-stripe-first", include_str!("../../profiles/lines/sim-stripe-first.toml")),
 ];
 
 /// Products: `profiles/products/`.
@@ -13,7 +14,7 @@ pub const PRODUCTS: &[(&str, &str)] = &[("multiapp", include_str!("../../profile
 
 /// A graphics template: `modules/template.rs` says what may stand in it.
 pub struct TemplateSource {
-    /// As records name it.
+    /// Its name in records.
     pub name: &'static str,
     /// SVG of the front.
     pub front: &'static str,

@@ -18,19 +18,20 @@
 //! | `not readable` | null, whatever the file said: the accepted file or its key was lost or changed before |
 //! | `deleted` | null, whatever the file said: the cardholder data were deleted before |
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write;
 
 use serde::Serialize;
 
 use super::summary::{Places, Summary};
-use super::tally::{self, Of, Tally};
 use super::withheld::shown;
 use crate::audit::LedgerId;
 use crate::exit::{Exit, Failure};
 use crate::hsm::{HsmInfo, KmcInfo};
-use crate::ledger::{AttemptState, JobId, JobState, Reader, RecordState, StationCount, Stock, rfc3339};
-use crate::modules::sections::Fulfilment;
+use crate::ledger::{AttemptState, JobId, Reader, RecordState, StationCount, Stock, rfc3339};
+use crate::ledger::{EventFact, JobMark, LedgerEvent};
+use crate::modules::sections::FulfilmentSection;
 
 /// What `fulfilment_data` says where a return file has them.
 pub const AS_ACCEPTED: &str = "as accepted";
@@ -55,9 +56,9 @@ pub struct CloseOut {
     /// The keys of both kinds that the HSM has today, by their labels.
     pub keys: Vec<KeyUsed>,
     /// Calls to the HSM by kind, of the runs that came to their end.
-    pub hsm_calls: Tally,
+    pub hsm_calls: BTreeMap<String, u64>,
     /// Cards that a station worked on, by `module/station`, of the same runs.
-    pub worked: Tally,
+    pub worked: BTreeMap<String, u64>,
     /// Cards that reached a state, by module and station.
     pub stations: Vec<StationCount>,
     /// What became of the fulfilment data: see the module.
@@ -101,14 +102,13 @@ impl CloseOut {
     pub fn build(reader: &Reader, job: JobId, readable: bool, hsm: &HsmInfo) -> Result<Self, Failure> {
         let view = reader.job(job)?;
         let kmcs = reader.kmcs(job)?;
-        let (mut hsm_calls, mut worked) = (Tally::new(), Tally::new());
-        for detail in reader.job_details(job)? {
-            tally::add(&detail, Of::HsmCalls, &mut hsm_calls);
-            tally::add(&detail, Of::Cards, &mut worked);
-        }
+        let counts = reader.run_counts(job)?;
+        let worked =
+            counts.worked.into_iter().map(|((module, name), n)| (format!("{module}/{name}"), n)).collect();
+        let hsm_calls = counts.hsm_calls;
         let (from, last) = reader.span(job)?;
         // What came afterwards (a deletion) is told elsewhere.
-        let to = reader.told(job, JobState::Closed.name())?.map_or(last, |event| event.ts);
+        let to = reader.last_mark(job, JobMark::Closed)?.map_or(last, |event| event.ts);
         Ok(Self {
             ledger: reader.id()?.to_string(),
             from: rfc3339(from),
@@ -301,7 +301,7 @@ pub fn write_return(
     reader: &Reader,
     close_out: &CloseOut,
     ledger: LedgerId,
-    mut fulfilment: impl FnMut(u32) -> Result<Fulfilment, Failure>,
+    mut fulfilment: impl FnMut(u32) -> Result<FulfilmentSection, Failure>,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     let job = &close_out.summary.job;
@@ -326,8 +326,10 @@ pub fn write_return(
         let card = reader.card(job.job, seq)?;
         let good = |state| matches!(state, AttemptState::Stacked | AttemptState::Good);
         let made = card.attempts.iter().find(|attempt| good(attempt.state));
-        let told = |event: &&crate::ledger::Event| matches!(event.to.as_str(), "STACKED" | "GOOD");
-        let Fulfilment { stock, carrier, ship_group, priority, group, .. } = fulfilment(seq)?;
+        let told = |event: &&LedgerEvent| {
+            matches!(event.fact, EventFact::Stacked { .. }) || event.is_moved_to(AttemptState::Good)
+        };
+        let FulfilmentSection { stock, carrier, ship_group, priority, group, .. } = fulfilment(seq)?;
         line(
             out,
             &Returned {

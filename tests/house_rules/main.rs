@@ -20,6 +20,7 @@ mod names;
 mod naming;
 mod recipes;
 mod recipes_kinds;
+mod recipes_ledger;
 mod shape;
 mod sources;
 mod structure;

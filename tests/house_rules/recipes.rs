@@ -92,6 +92,13 @@ fn of_an_operation(sources: &[Source], line: &TableLine) -> Places {
     found
 }
 
+/// Code that names the action which begins a shift, or its kind.
+fn of_the_command(sources: &[Source]) -> Places {
+    let names =
+        |s: &Source| ["BeginShift", "ActionKind::Shift"].iter().any(|word| !places(&s.live, word).is_empty());
+    paths(sources.iter().filter(|s| s.path.starts_with("src/") && names(s)))
+}
+
 #[test]
 fn a_list_is_read_from_its_recipe_alone() {
     let text = "- **a**: x `no` which are `src/a.rs`,\n  `b`.\n- **b**: which are `c`.\n";
@@ -133,4 +140,13 @@ fn an_hsm_operation_is_spelled_where_its_recipe_lists() {
     let stray = format!("impl A {{ {}) {{}} }}", operations[0].method);
     sources.push(Source::new("src/hsm/client.rs", &stray));
     assert!(!of_an_operation(&sources, &operations[0]).is_subset(&list));
+}
+
+#[test]
+fn an_operator_command_touches_what_its_recipe_lists() {
+    let mut sources = repository();
+    // The kind is defined in `src/request.rs` as `Shift`, and named as `ActionKind::Shift` elsewhere.
+    assert_eq!(of_the_command(&sources), listed(architecture(&sources), "an operator command"));
+    sources.push(Source::new("src/ledger/a.rs", "fn a() { b(Action::BeginShift) }"));
+    assert!(of_the_command(&sources).contains("src/ledger/a.rs"));
 }

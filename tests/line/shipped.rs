@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use cardwright::modules::LineProfile;
-use cardwright::profile::{LINES, PRODUCTS, Product, TEMPLATES};
+use cardwright::profile::{LINES, PRODUCTS, ProductProfile, TEMPLATES};
 
 use crate::support::World;
 
@@ -93,7 +93,7 @@ fn every_shipped_profile_is_checked_and_listed() {
 #[test]
 fn every_shipped_line_makes_every_shipped_product() {
     for (product, _) in PRODUCTS {
-        assert_eq!(Product::load(product).unwrap().name, *product);
+        assert_eq!(ProductProfile::load(product).unwrap().name, *product);
         let world = World::new();
         assert_eq!(world.prep(&["sample", "--count", "2", "--output", "two.csv"]).code, 0);
         for (line, _) in LINES {

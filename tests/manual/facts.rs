@@ -73,7 +73,7 @@ fn the_integrators_page_has_every_key_of_a_profile() {
         says(&page, keys_of(&product, table));
     }
     let simulated = source("hwsim/src/profile.rs");
-    for table in ["Sim", "Attach", "Supply"] {
+    for table in ["SimTable", "StationAttachment", "BlankSupply"] {
         says(&page, keys_of(&simulated, table));
     }
 }
@@ -82,8 +82,11 @@ fn the_integrators_page_has_every_key_of_a_profile() {
 fn the_integrators_page_has_every_driver_and_every_fault() {
     let page = page_of("integrator");
     says(&page, DRIVERS.iter().map(|driver| driver.name.to_owned()));
-    let faults = source("hwsim/src/faults.rs");
-    says(&page, names_in(&faults, "const KINDS: &[(Kind, &str, &[Parameter])] = &[", "(Kind::"));
+    let faults = source("hwsim/src/faults/mod.rs");
+    says(
+        &page,
+        names_in(&faults, "const KINDS: &[(FaultKind, &str, &[FaultParameter])] = &[", "(FaultKind::"),
+    );
 }
 
 #[test]

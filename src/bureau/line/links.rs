@@ -77,7 +77,7 @@ impl<'a> Real<'a> {
         Ok(Self { line, program: crate::bureau::key_host::own_program()? })
     }
 
-    fn given(&self, station: &str) -> Result<&line::Link, Failure> {
+    fn given(&self, station: &str) -> Result<&line::StationLink, Failure> {
         self.line.link.get(station).ok_or_else(|| lacks(station, "entry"))
     }
 

@@ -9,14 +9,14 @@ use super::links::Links;
 use crate::exit::{Exit, Failure};
 use crate::hsm::Hsm;
 use crate::modules::kind::KindDevice;
-use crate::modules::{ChipModule, LineProfile, Module, ModuleProfile, StripeModule};
+use crate::modules::{ChipModule, LineProfile, ModuleProfile, StationModule, StripeModule};
 use crate::pipeline::{LineSetup, StageSetup, StationSetup};
 use crate::profile::line::OUTPUT;
 
 /// The one driver of chip modules: it works on whatever reader the link leads to.
 const READER: &str = "reader";
 
-/// Whether every module's driver exists and can do what the module needs; no link is opened.
+/// Checks that every module's driver exists and has the abilities that the module needs. Opens no link.
 pub fn check(line: &LineProfile) -> Result<(), Failure> {
     for module in &line.modules {
         driver(module)?;
@@ -35,7 +35,7 @@ pub fn open(
     for module in line.working() {
         let mut stations = Vec::new();
         for name in module.station_names() {
-            let worker: Box<dyn Module> = match machine(module, &name, links)? {
+            let worker: Box<dyn StationModule> = match machine(module, &name, links)? {
                 Some((_, machine)) => over(machine, module)?,
                 None => {
                     let reader = links.reader(&name)?;
@@ -69,7 +69,7 @@ pub fn askable(line: &LineProfile) -> (Vec<(&ModuleProfile, String)>, Vec<String
     (askable, others.into_iter().map(|(_, name)| name).chain([OUTPUT.to_owned()]).collect())
 }
 
-/// Opens the links of one such station, but not to its transport: the card stays where it is.
+/// Opens the links of one such station except its transport, so that the card stays where it is.
 pub fn open_to_ask(
     line: &LineProfile,
     module: &ModuleProfile,
@@ -120,7 +120,7 @@ fn driver(module: &ModuleProfile) -> Result<Option<&'static Driver>, Failure> {
 }
 
 /// The module over its machine.
-fn over(machine: DrivenMachine, module: &ModuleProfile) -> Result<Box<dyn Module>, Failure> {
+fn over(machine: DrivenMachine, module: &ModuleProfile) -> Result<Box<dyn StationModule>, Failure> {
     let station = match module.kind.device {
         KindDevice::Machine { over, .. } => over(machine, module),
         KindDevice::None | KindDevice::Reader => None,

@@ -54,7 +54,7 @@ fn a_blank_stripe_is_written_and_read_back() {
         let (mut module, card) = station(Stripe { hico: !hico, ..Stripe::default() }, coercivity);
         assert!(module.wants(&work));
         module.prepare(&work).unwrap();
-        assert_eq!(module.inspect(&work).unwrap(), Blank::default());
+        assert_eq!(module.inspect(&work).unwrap(), BlankInspection::default());
         assert_eq!(card.lock().unwrap().writes, 0);
         assert_eq!(module.personalize(&work).unwrap().compared, ["stripe read-back"]);
         let card = card.lock().unwrap();

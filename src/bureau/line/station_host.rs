@@ -1,4 +1,6 @@
-//! `cardwright station-host`: the process that owns one card reader or one machine.
+//! The process that owns one card reader or one machine.
+//!
+//! Not here: carrying bytes (`drivers::host`).
 
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -6,16 +8,13 @@ use std::os::unix::net::UnixStream;
 use drivers::host::{self, HostError};
 
 use crate::exit::{Exit, Failure};
+use crate::hardening::harden;
 use crate::threads::ThreadRefused;
-
-/// Serve one device on standard input, which is a socket, until that closes.
-#[derive(Debug, clap::Args)]
-pub struct StationHostArgs {}
 
 /// Opens the device that the other end names and carries bytes. Personalization commands pass through this process, so
 /// its memory is protected as that of the HSM host.
-pub fn run(_: &StationHostArgs) -> Result<Exit, Failure> {
-    crate::hsm::host::harden()?;
+pub fn run() -> Result<Exit, Failure> {
+    harden()?;
     let io = |e: std::io::Error| Failure::new(Exit::Io, format!("us: no socket on standard input: {e}"));
     let socket = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned().map_err(io)?);
     host::end_with(&socket)
