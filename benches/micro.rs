@@ -39,7 +39,7 @@ use cardwright::hsm::{Hsm, HsmShortcuts};
 use cardwright::ids::ProductName;
 use cardwright::ledger::Change;
 use cardwright::modules::{sections, template};
-use cardwright::profile::Product;
+use cardwright::profile::ProductProfile;
 use cardwright::record::{Limits, Reader, others_digest};
 use cardwright::scp::{
     ChannelSession, HostChallenge, KeyDerivation, PendingChannel, SecLevel, SecureChannel,
@@ -92,7 +92,7 @@ fn channel(criterion: &mut Criterion) {
 }
 
 fn hsm(criterion: &mut Criterion, world: &World, file: &Path) {
-    let product = Product::named(&ProductName::new("multiapp").unwrap()).unwrap();
+    let product = ProductProfile::named(&ProductName::new("multiapp").unwrap()).unwrap();
     let record = support::records(file).swap_remove(0);
     let reader = Reader::open(std::fs::File::open(file).unwrap(), Limits::default()).unwrap();
     let header = reader.header();

@@ -16,7 +16,7 @@ use cardwright::hsm::store::KeyStore;
 use cardwright::prep::clear::{Builder, ClearCard};
 use cardwright::prep::input;
 use cardwright::prep::keys::IssuerKeys;
-use cardwright::profile::Product;
+use cardwright::profile::ProductProfile;
 use cardwright::record::chip::{ChipSection, Cmode, EncType};
 use cardwright::record::{Header, Limits, Reader, Record};
 use prep_support::*;
@@ -47,7 +47,7 @@ fn prepare(kek: &str) -> Prepared {
     let trailer = reader.finish().unwrap().trailer;
 
     let keys = IssuerKeys::from_store(&KeyStore::open(&store).unwrap(), "476173FF").unwrap();
-    let builder = Builder::new(&Product::load("multiapp").unwrap(), keys).unwrap();
+    let builder = Builder::new(&ProductProfile::load("multiapp").unwrap(), keys).unwrap();
     let csv = File::open(data("cards-4.csv")).unwrap();
     let cards = input::Reader::new(csv, &builder.plan().defaults).unwrap();
     let clear = cards.map(|card| builder.card(&card.unwrap()).unwrap()).collect();

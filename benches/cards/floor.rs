@@ -11,7 +11,7 @@ use std::hint::black_box;
 
 use aes::{Aes128, Aes256};
 use cardwright::hsm::{DataPart, VerifiedApplication};
-use cardwright::profile::Product;
+use cardwright::profile::ProductProfile;
 use cbc::cipher::{
     BlockCipherDecrypt, BlockCipherEncrypt, BlockModeDecrypt, BlockModeEncrypt, InnerIvInit, KeyInit,
     KeyIvInit, block_padding::NoPadding,
@@ -69,7 +69,7 @@ impl Floor {
     }
 
     /// Adds a card, with the HSM's answers to its verifications.
-    pub fn add(&mut self, session: &Session, verified: &[VerifiedApplication], product: &Product) {
+    pub fn add(&mut self, session: &Session, verified: &[VerifiedApplication], product: &ProductProfile) {
         let needs = session.verify.iter().zip(verified).enumerate().map(|(number, (request, verified))| {
             let application = &session.applications[number];
             let names = [request.issuer_id.as_str(), request.file_id.as_str(), request.card_ref.as_str()]

@@ -42,7 +42,7 @@ use cardwright::hsm::store::KeyStore;
 use cardwright::hsm::{Hsm, HsmShortcuts};
 use cardwright::ids::{FileId, IssuerId, ProductName};
 use cardwright::modules::{sections, template};
-use cardwright::profile::Product;
+use cardwright::profile::ProductProfile;
 use cardwright::record::{Limits, Reader, Record};
 use cardwright::scp::SecureChannel;
 use floor::Floor;
@@ -63,7 +63,7 @@ fn main() {
     let world = World::new().with_seclev_03();
     let file = world.prepared("cards", count);
     let records = support::records(&file);
-    let product = Product::named(&ProductName::new("multiapp").unwrap()).unwrap();
+    let product = ProductProfile::named(&ProductName::new("multiapp").unwrap()).unwrap();
     let mut hsm = SoftHsm::new(KeyStore::open(&world.path("bureau.store")).unwrap()).unwrap();
     let sessions = sessions(&file, &records[..records.len().min(PART)]);
     let mut floor = Floor::new();
@@ -224,7 +224,7 @@ fn sessions(file: &Path, records: &[Record]) -> Vec<Session> {
 fn fewest_of(
     application: &cardwright::record::chip::Application,
     verified: &cardwright::hsm::VerifiedApplication,
-    product: &Product,
+    product: &ProductProfile,
 ) -> usize {
     let rules = product.application(&application.aid).unwrap();
     let status = usize::from(rules.finalize == cardwright::profile::product::Finalize::SetStatus);
@@ -235,7 +235,7 @@ fn fewest_of(
 
 /// CPU per card of all HSM calls, in process and through the socket with both ends, alternating;
 /// microseconds.
-fn hsm_calls(world: &World, sessions: &[Session], product: &Product) -> (f64, f64) {
+fn hsm_calls(world: &World, sessions: &[Session], product: &ProductProfile) -> (f64, f64) {
     let store = world.path("bureau.store");
     let round = |hsm: &mut dyn Hsm| {
         let mut next = None;

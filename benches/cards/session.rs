@@ -4,7 +4,7 @@
 use cardwright::chip::{self, PlanStep, apdu};
 use cardwright::hsm::{CardSessionRequest, Hsm, VerifiedApplication, VerifyRequest};
 use cardwright::ids::{FileId, IssuerId};
-use cardwright::profile::Product;
+use cardwright::profile::ProductProfile;
 use cardwright::record::chip::{Application, ChipSection};
 use cardwright::record::{Record, others_digest};
 use cardwright::scp::{HostChallenge, KeyDerivation, SecureChannel, SecureChannelSpec};
@@ -55,7 +55,7 @@ impl Session {
         &self,
         application: usize,
         verified: &VerifiedApplication,
-        product: &Product,
+        product: &ProductProfile,
     ) -> Vec<PlanStep> {
         let application = &self.applications[application];
         let channel = SecureChannel::new(CHANNEL).unwrap();
@@ -69,7 +69,7 @@ impl Session {
     pub fn run(
         &self,
         hsm: &mut dyn Hsm,
-        product: &Product,
+        product: &ProductProfile,
         next: &mut Option<HostChallenge>,
     ) -> Vec<Vec<Vec<u8>>> {
         let channel = SecureChannel::new(CHANNEL).unwrap();

@@ -23,7 +23,7 @@ mod support;
 use std::path::Path;
 use std::process::Stdio;
 
-use cardwright::profile::line::{Kind, Line};
+use cardwright::modules::LineProfile;
 use serde_json::Value;
 use support::{CARDWRIGHT, World, median};
 
@@ -42,7 +42,7 @@ fn main() {
     let (many, few) = (world.prepared("many", count), world.prepared("few", (count / 4).max(40)));
 
     for (name, file) in [("sim-64", &many), ("sim-line", &few)] {
-        let line = Line::load(name).unwrap();
+        let line = LineProfile::load(name).unwrap();
         let (slowest, rate) = slowest(&line);
         println!(
             "{name} at speed {SPEED}: its {slowest} can do {:.2} cards per second",
@@ -56,7 +56,7 @@ fn main() {
         println!("  hwsim, not ours     {:7.2} s", of(|r| r.simulator));
     }
 
-    let line = Line::load("sim-64").unwrap();
+    let line = LineProfile::load("sim-64").unwrap();
     println!("sim-64, faster, until a speed is not reached:");
     let mut highest = None;
     for speed in (1..).map(|n| n * STEP) {
@@ -81,17 +81,17 @@ fn main() {
 }
 
 /// The slowest module, and its cards per second at speed 1.
-fn slowest(line: &Line) -> (String, f64) {
+fn slowest(line: &LineProfile) -> (String, f64) {
     let sim = line.sim.as_ref().unwrap();
     let seconds = |key: &str| sim[key].as_float().unwrap();
     let rates = line.working().map(|module| {
-        let each = match module.kind {
-            Kind::Chip => seconds("chip_s"),
+        let each = match module.kind.rules.word {
+            "chip" => seconds("chip_s"),
             // The stripe is checked, written and read back.
-            Kind::Stripe => 3.0 * seconds("stripe_s"),
-            Kind::Printer => seconds("printer_s"),
-            Kind::Embosser => seconds("embosser_s"),
-            Kind::Fulfilment => 0.0,
+            "stripe" => 3.0 * seconds("stripe_s"),
+            "printer" => seconds("printer_s"),
+            "embosser" => seconds("embosser_s"),
+            _ => 0.0,
         };
         (module.name.clone(), f64::from(module.stations) / each)
     });
@@ -109,7 +109,7 @@ struct Run {
 }
 
 impl Run {
-    fn of(world: &World, line: &Line, file: &Path, speed: u32) -> Self {
+    fn of(world: &World, line: &LineProfile, file: &Path, speed: u32) -> Self {
         let speed_text = speed.to_string();
         let arguments = [
             &["run", file.to_str().unwrap(), "--line", &line.name, "--keys", "bureau.store"][..],

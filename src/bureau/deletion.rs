@@ -12,7 +12,7 @@
 //! Deletion is idempotent: each step is durable before the next begins and does no harm when it is done again. After a
 //! crash, run it again; it completes, and writes a missing certificate.
 //!
-//! Not here: the texts of papers and certificate (`report`), when data are due (`Line::retention_days`).
+//! Not here: the texts of papers and certificate (`report`), when data are due (`LineProfile::retention_days`).
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Seek, SeekFrom, Write};
@@ -40,7 +40,7 @@ use crate::ledger::{
     Change, Context, DataFate, JobMark, JobPhase, JobState, JobView, KeyFate, Law, Ledger, LedgerError,
     Reader, SpoolFate, rfc3339,
 };
-use crate::profile::Line;
+use crate::modules::LineProfile;
 use crate::reason::ReasonWord;
 use crate::report::certificate::Certificate;
 use crate::request::PaperName;
@@ -304,7 +304,7 @@ pub fn own_papers(ledger: &Path) -> PathBuf {
 
 /// Jobs of a line whose data have been kept for as long as its profile says, and since when they are due; also one whose
 /// deletion for that reason was cut short before its certificate.
-pub fn due(ledger: &Ledger, line: &Line) -> Result<Vec<(JobId, String)>, Refusal> {
+pub fn due(ledger: &Ledger, line: &LineProfile) -> Result<Vec<(JobId, String)>, Refusal> {
     let reader = ledger.reader()?;
     let directory = own_papers(ledger.path());
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -335,7 +335,7 @@ pub fn due(ledger: &Ledger, line: &Line) -> Result<Vec<(JobId, String)>, Refusal
 
 /// Jobs of a line against whose closing nothing has stood for longer than its profile keeps data, and since when: their
 /// cardholder data stay until a person closes them.
-pub fn left_open(ledger: &Ledger, line: &Line) -> Result<Vec<(JobId, String)>, Refusal> {
+pub fn left_open(ledger: &Ledger, line: &LineProfile) -> Result<Vec<(JobId, String)>, Refusal> {
     let reader = ledger.reader()?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let kept = DAY.saturating_mul(line.retention_days);

@@ -7,35 +7,36 @@ use crate::crypto::Suite;
 use crate::exit::{Exit, Failure};
 use crate::hsm::{Hsm, HsmInfo, TrailerRequest};
 use crate::ids::KekId;
+use crate::modules::LineProfile;
 use crate::modules::sections::fulfilment;
-use crate::profile::{Line, Product};
+use crate::profile::ProductProfile;
 use crate::record::chip::{Application, ChipSection};
 use crate::record::{Checks, Header, Record, Trailer};
 
 /// The rules of one line, and of the product once the Header has named it.
 pub struct Rules<'a> {
-    line: &'a Line,
+    line: &'a LineProfile,
     hsm: &'a mut dyn Hsm,
     info: HsmInfo,
-    product: Option<(Header, Arc<Product>)>,
+    product: Option<(Header, Arc<ProductProfile>)>,
 }
 
 impl<'a> Rules<'a> {
     /// Asks the HSM once which keys there are.
-    pub fn new(line: &'a Line, hsm: &'a mut dyn Hsm) -> Result<Self, Failure> {
+    pub fn new(line: &'a LineProfile, hsm: &'a mut dyn Hsm) -> Result<Self, Failure> {
         let info = hsm.info()?;
         Ok(Self { line, hsm, info, product: None })
     }
 
     /// The product of the file, once accepted.
-    pub fn product(self) -> Option<Arc<Product>> {
+    pub fn product(self) -> Option<Arc<ProductProfile>> {
         self.product.map(|(_, product)| product)
     }
 
     fn application(
         &self,
         header: &Header,
-        product: &Product,
+        product: &ProductProfile,
         application: &Application,
     ) -> Result<(), Failure> {
         let wrong = |exit, what: &str| refused(exit, format!("application {}: {what}", application.aid));
@@ -98,7 +99,7 @@ fn refused(exit: Exit, what: impl std::fmt::Display) -> Failure {
 
 impl Checks for Rules<'_> {
     fn header(&mut self, header: &Header) -> Result<(), Failure> {
-        let product = Product::named(&header.product)?;
+        let product = ProductProfile::named(&header.product)?;
         self.product = Some((header.clone(), Arc::new(product)));
         Ok(())
     }

@@ -23,8 +23,8 @@ use crate::hsm::client::{HostProcess, HsmCallCounter, HsmClient};
 use crate::hsm::{Hsm, Realm};
 use crate::ids::JobId;
 use crate::ledger::{Ledger, LedgerError};
-use crate::profile::Line;
-use crate::profile::line::{Keys, Rejects};
+use crate::modules::LineProfile;
+use crate::profile::line::{PermittedKeys, RejectDisposal};
 use crate::report::summary::Cpu;
 use crate::request::Action;
 use crate::signals::Signals;
@@ -34,7 +34,7 @@ pub struct Bureau {
     /// The line as the operator named it.
     pub(super) named: String,
     /// The line.
-    pub line: Line,
+    pub line: LineProfile,
     /// Text of its profile.
     profile: String,
     pub(super) simulation: Simulation,
@@ -72,8 +72,8 @@ impl Bureau {
         simulation: &Simulation,
         signals: &Signals,
     ) -> Result<Self, Refusal> {
-        let (profile, origin) = Line::source(named)?;
-        let line = Line::from_toml(&profile, &origin)?;
+        let (profile, origin) = LineProfile::source(named)?;
+        let line = LineProfile::from_toml(&profile, &origin)?;
         stations::check(&line)?;
         can_run(&line, simulation.on)?;
         let directory = signals.directory()?;
@@ -147,7 +147,7 @@ impl Bureau {
     }
 
     pub(super) fn shredded(&self) -> bool {
-        self.line.rejects == Rejects::Shredded
+        self.line.rejects == RejectDisposal::Shredded
     }
 
     /// Links to the machines, or to `hwsim`, which is started if it does not run.
@@ -197,7 +197,7 @@ impl Bureau {
 }
 
 /// Whether the profile has what this kind of run needs.
-fn can_run(line: &Line, simulated: bool) -> Result<(), Failure> {
+fn can_run(line: &LineProfile, simulated: bool) -> Result<(), Failure> {
     if simulated && line.sim.is_none() {
         let what = format!("line {} has no [sim] table: it cannot be simulated", line.name);
         return Err(Failure::new(Exit::Profile, what));
@@ -215,13 +215,13 @@ fn can_run(line: &Line, simulated: bool) -> Result<(), Failure> {
 }
 
 /// Whether these keys may reach the real devices of a line.
-pub fn allowed(line: &Line, realm: Realm) -> Result<(), Failure> {
+pub fn allowed(line: &LineProfile, realm: Realm) -> Result<(), Failure> {
     let (has, means) = match (line.keys, realm) {
-        (Keys::Live, Realm::Live) | (Keys::Test, Realm::Test) => return Ok(()),
-        (Keys::Live, Realm::Test) => {
+        (PermittedKeys::Live, Realm::Live) | (PermittedKeys::Test, Realm::Test) => return Ok(()),
+        (PermittedKeys::Live, Realm::Test) => {
             ("TEST", "a production line refuses them; the profile of a line for trials says keys = \"test\"")
         }
-        (Keys::Test, Realm::Live) => ("LIVE", "the line is for TEST keys alone"),
+        (PermittedKeys::Test, Realm::Live) => ("LIVE", "the line is for TEST keys alone"),
     };
     let what = format!("key: the store holds {has} keys, and the line is {}: {means}", line.name);
     Err(Failure::new(Exit::KeyStore, what))

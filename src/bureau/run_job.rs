@@ -15,7 +15,7 @@ use crate::exit::{Exit, Failure};
 use crate::ledger::RunCounts;
 use crate::ledger::{Change, Context, JobId, JobState, JobView, Ledger, Reader, RecordState};
 use crate::pipeline::{Batch, DISPATCHER, LineSetup, Outcome, Stop, Tell};
-use crate::profile::Product;
+use crate::profile::ProductProfile;
 use crate::reason::ReasonWord;
 use crate::record::chip::ChipSection;
 use crate::record::{Checks, Spool};
@@ -26,7 +26,7 @@ pub struct ReadyJob {
     /// Its number.
     pub id: JobId,
     pub(super) spool: Spool,
-    pub(super) product: Arc<Product>,
+    pub(super) product: Arc<ProductProfile>,
 }
 
 impl Bureau {
@@ -52,7 +52,7 @@ impl Bureau {
 
     /// Holds what is still to be made against the profiles of today: they may have changed since acceptance, and a record
     /// must not be cancelled for that.
-    fn recheck(&self, id: JobId, spool: &mut Spool) -> Result<Arc<Product>, Refusal> {
+    fn recheck(&self, id: JobId, spool: &mut Spool) -> Result<Arc<ProductProfile>, Refusal> {
         let mut hsm = self.connect()?;
         let mut rules = Rules::new(&self.line, &mut hsm)?;
         rules.header(spool.header())?;

@@ -14,8 +14,10 @@ use super::spool_folder::spool_of;
 use crate::exit::Exit;
 use crate::ids::{JobId, KeyData};
 use crate::ledger::{AttemptState, Change, Context, Holder, JobState, JobView, Reader, RecordState};
-use crate::modules::{ChipModule, Fault, HowFar, StripeModule, Told, how_far, is_blank};
-use crate::profile::{Product, line};
+use crate::modules::{
+    ApplicationAnswer, ChipModule, ChipProgress, Fault, ModuleProfile, StripeModule, chip_progress, is_blank,
+};
+use crate::profile::ProductProfile;
 use crate::reason::ReasonWord;
 use crate::record::Spool;
 use crate::record::chip::ChipSection;
@@ -47,7 +49,7 @@ pub struct StationSurvey {
     /// It is one of those that were asked about.
     pub asked_for: bool,
     /// What its chip says.
-    pub applications: Vec<Told>,
+    pub applications: Vec<ApplicationAnswer>,
     /// Stable word: a verdict, else why there is none.
     pub verdict: String,
     /// For people.
@@ -122,7 +124,7 @@ impl Bureau {
             }
         }
         let spool = spool_of(&view, Box::new(self.connect()?))?;
-        let product = Product::named(&spool.header().product)?;
+        let product = ProductProfile::named(&spool.header().product)?;
         let links = self.links()?;
         let met = self.meet(&askable, &*links, &product);
         let mut asker = Surveyor { bureau: self, reader, job, seq, actor, spool, product };
@@ -132,7 +134,12 @@ impl Bureau {
     }
 
     /// Looks at all stations at the same time: an empty reader is waited for.
-    fn meet(&self, stations: &[(&line::Module, String)], links: &dyn Links, product: &Product) -> Vec<Met> {
+    fn meet(
+        &self,
+        stations: &[(&ModuleProfile, String)],
+        links: &dyn Links,
+        product: &ProductProfile,
+    ) -> Vec<Met> {
         let met = each_at_once(stations, |(module, name)| self.meet_at(module, name, links, product));
         let lost = || {
             Fault::new(crate::modules::Blame::Us, ReasonWord::Bug, "us: the question was not finished").into()
@@ -140,10 +147,16 @@ impl Bureau {
         met.into_iter().map(|met| met.unwrap_or_else(lost)).collect()
     }
 
-    fn meet_at(&self, module: &line::Module, name: &str, links: &dyn Links, product: &Product) -> Met {
+    fn meet_at(
+        &self,
+        module: &ModuleProfile,
+        name: &str,
+        links: &dyn Links,
+        product: &ProductProfile,
+    ) -> Met {
         match stations::open_to_ask(&self.line, module, name, links, || self.hsm()) {
             Err(failure) => Met::Nothing { word: "unreachable".into(), why: failure.message },
-            Ok(Askable::Chip(mut chip)) => match chip.who(product) {
+            Ok(Askable::Chip(mut chip)) => match chip.identify(product) {
                 Ok(key_data) => Met::Chip(chip, key_data),
                 Err(fault) if fault.is_no_card() => {
                     Met::Nothing { word: fault.reason.into(), why: "no card".into() }
@@ -166,11 +179,11 @@ struct Surveyor<'a> {
     seq: Option<u32>,
     actor: &'a str,
     spool: Spool,
-    product: Product,
+    product: ProductProfile,
 }
 
 impl Surveyor<'_> {
-    fn station(&mut self, module: &line::Module, name: &str, met: Met) -> Result<StationSurvey, Refusal> {
+    fn station(&mut self, module: &ModuleProfile, name: &str, met: Met) -> Result<StationSurvey, Refusal> {
         let nothing = |word: String, says| StationSurvey {
             station: name.to_owned(),
             blank: None,
@@ -185,7 +198,7 @@ impl Surveyor<'_> {
             Met::Nothing { word, why } => nothing(word, why),
             Met::Chip(mut chip, key_data) => {
                 let said = self.chip(&mut chip, key_data, nothing("another-card".into(), String::new()));
-                chip.let_go();
+                chip.release();
                 said?
             }
             Met::Stripe(stripe, tracks) => {
@@ -233,10 +246,10 @@ impl Surveyor<'_> {
                 return Err(Refusal::fault(Exit::FileFormat, format!("record {}: {error}", card.seq)));
             }
         };
-        Ok(match chip.told(&self.product, &applications) {
+        Ok(match chip.ask_applications(&self.product, &applications) {
             Ok(told) => {
-                let came = how_far(&told);
-                let advice = Some(advice(came == HowFar::AsOrdered, &card));
+                let came = chip_progress(&told);
+                let advice = Some(advice(came == ChipProgress::AsOrdered, &card));
                 let (says, verdict) = (sentence(came).into(), word(came).into());
                 StationSurvey { asked_for: true, verdict, says, applications: told, advice, ..said }
             }
@@ -279,25 +292,25 @@ impl Surveyor<'_> {
     }
 }
 
-fn word(came: HowFar) -> &'static str {
+fn word(came: ChipProgress) -> &'static str {
     match came {
-        HowFar::AsOrdered => "as-ordered",
-        HowFar::Partly => "partly",
-        HowFar::NotPersonalized => "not-personalized",
-        HowFar::Differs => "differs",
-        HowFar::Untold => "untold",
+        ChipProgress::AsOrdered => "as-ordered",
+        ChipProgress::Partly => "partly",
+        ChipProgress::NotPersonalized => "not-personalized",
+        ChipProgress::Differs => "differs",
+        ChipProgress::Untold => "untold",
     }
 }
 
-fn sentence(came: HowFar) -> &'static str {
+fn sentence(came: ChipProgress) -> &'static str {
     match came {
-        HowFar::AsOrdered => "personalized completely as ordered, as far as its chip can be asked",
-        HowFar::Partly => "personalized in part",
-        HowFar::NotPersonalized => {
+        ChipProgress::AsOrdered => "personalized completely as ordered, as far as its chip can be asked",
+        ChipProgress::Partly => "personalized in part",
+        ChipProgress::NotPersonalized => {
             "not personalized: no application is finished, though data of the record may be in it"
         }
-        HowFar::Differs => "it holds other data than was ordered",
-        HowFar::Untold => "its chip tells nothing: the product names neither `fci` nor `read_back`",
+        ChipProgress::Differs => "it holds other data than was ordered",
+        ChipProgress::Untold => "its chip tells nothing: the product names neither `fci` nor `read_back`",
     }
 }
 

@@ -99,7 +99,7 @@ pub enum PlanError {
 pub fn plan(
     application: &Application,
     verified: &VerifiedApplication,
-    product: &product::Application,
+    product: &product::ApplicationProfile,
     channel: &SecureChannel,
 ) -> Result<ChipPlan, PlanError> {
     plan_with(application, product, channel, |value| {
@@ -111,7 +111,7 @@ pub fn plan(
 /// protected values are the least that their ciphertexts can hold, so nothing is refused that would fit.
 pub fn check(
     application: &Application,
-    product: &product::Application,
+    product: &product::ApplicationProfile,
     channel: &SecureChannel,
 ) -> Result<(), String> {
     plan_with(application, product, channel, |value| least_length(application, value, channel.block()))
@@ -124,7 +124,7 @@ pub fn check(
 pub fn fewest_commands(
     application: &Application,
     verified: &VerifiedApplication,
-    product: &product::Application,
+    product: &product::ApplicationProfile,
     channel: &SecureChannel,
 ) -> usize {
     let limit = channel.room(application.pdi.level);
@@ -146,7 +146,7 @@ pub fn fewest_commands(
 
 fn plan_with(
     application: &Application,
-    product: &product::Application,
+    product: &product::ApplicationProfile,
     channel: &SecureChannel,
     protected_length: impl Fn(&DgiValue) -> Option<u16>,
 ) -> Result<ChipPlan, PlanError> {
@@ -178,7 +178,7 @@ fn plan_with(
 /// Every DGI with the facts that sending it needs.
 fn items<'a>(
     application: &'a Application,
-    product: &product::Application,
+    product: &product::ApplicationProfile,
     protected_length: impl Fn(&DgiValue) -> Option<u16>,
 ) -> Result<std::collections::BTreeMap<Dgi, PackedDgi<'a>>, PlanError> {
     let pdi = &application.pdi;

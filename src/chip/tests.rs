@@ -19,8 +19,8 @@ fn channel() -> SecureChannel {
     SecureChannel::new(SecureChannelSpec { protocol: 2, parameter: 0x55, key_version: 0 }).unwrap()
 }
 
-fn product(pack: bool) -> product::Application {
-    product::Application {
+fn product(pack: bool) -> product::ApplicationProfile {
+    product::ApplicationProfile {
         aid: aid(),
         name: "test".into(),
         pack,

@@ -11,7 +11,7 @@ use super::common::LedgerArg;
 use super::simulate::SimulateArgs;
 use crate::bureau::line::check::{Finding, check};
 use crate::exit::{Exit, Failure};
-use crate::profile::Line;
+use crate::modules::LineProfile;
 use crate::signals::Signals;
 
 /// `cardwright line ...`
@@ -76,7 +76,7 @@ fn told(findings: &[Finding]) -> String {
     text
 }
 
-fn print(args: &CheckArgs, line: &Line, findings: &[Finding]) -> Result<Exit, Failure> {
+fn print(args: &CheckArgs, line: &LineProfile, findings: &[Finding]) -> Result<Exit, Failure> {
     let bad = findings.iter().filter(|f| !f.good).count();
     let mut text = String::new();
     if args.json {

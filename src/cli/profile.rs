@@ -6,8 +6,9 @@ use crate::bureau::key_host::socket_directory;
 use crate::bureau::line::simulator::{Simulation, Simulator};
 use crate::bureau::line::stations;
 use crate::exit::{Exit, Failure};
+use crate::modules::LineProfile;
 use crate::prep::plan::Plan;
-use crate::profile::{LINES, Line, PRODUCTS, Product};
+use crate::profile::{LINES, PRODUCTS, ProductProfile};
 
 /// `cardwright profile ...`
 #[derive(Debug, clap::Subcommand)]
@@ -27,10 +28,10 @@ pub fn run(command: &ProfileCommand) -> Result<Exit, Failure> {
     match command {
         ProfileCommand::List => {
             for (name, _) in LINES {
-                println!("line     {name:<14} {}", Line::load(name)?.description);
+                println!("line     {name:<14} {}", LineProfile::load(name)?.description);
             }
             for (name, _) in PRODUCTS {
-                println!("product  {name:<14} {}", Product::load(name)?.description);
+                println!("product  {name:<14} {}", ProductProfile::load(name)?.description);
             }
         }
         ProfileCommand::Check { file } => {
@@ -39,14 +40,14 @@ pub fn run(command: &ProfileCommand) -> Result<Exit, Failure> {
                 .map_err(|e| Failure::new(Exit::Profile, format!("profile {origin}: cannot be read: {e}")))?;
             let table: toml::Table = crate::profile::parse(&text, &origin)?;
             let (kind, name) = if table.contains_key("module") {
-                let line = Line::from_toml(&text, &origin)?;
+                let line = LineProfile::from_toml(&text, &origin)?;
                 stations::check(&line)?;
                 if line.sim.is_some() {
                     simulated(&text, &origin)?;
                 }
                 ("line", line.name)
             } else {
-                let product = Product::from_toml(&text, &origin)?;
+                let product = ProductProfile::from_toml(&text, &origin)?;
                 if product.prep.is_some() {
                     Plan::load(&product)?;
                 }

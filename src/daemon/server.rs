@@ -25,7 +25,7 @@ use super::watch::Deaths;
 use crate::bureau::line::simulator::Simulation;
 use crate::bureau::{Bureau, Refusal};
 use crate::exit::{Exit, Failure};
-use crate::profile::Line;
+use crate::modules::LineProfile;
 use crate::signals::Signals;
 use crate::threads;
 
@@ -133,7 +133,7 @@ fn inode(path: &Path) -> Option<(u64, u64)> {
 }
 
 /// The people file. Whoever can write it says who is a supervisor.
-fn people(path: &Path, line: &Line) -> Result<People, Failure> {
+fn people(path: &Path, line: &LineProfile) -> Result<People, Failure> {
     let wrong = |what: String| Failure::new(Exit::Profile, format!("people file {}: {what}", path.display()));
     let meta = path.metadata().map_err(|e| wrong(e.to_string()))?;
     let owner = meta.uid();

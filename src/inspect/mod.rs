@@ -16,24 +16,22 @@ use std::path::Path;
 use crate::exit::Failure;
 use crate::hsm::Hsm;
 use crate::ids::{NameError, ProductName};
+use crate::modules::kind::section_kinds;
 use crate::record::chip::{ApplicationView, ChipError, Scratch, check_crn, walk};
 use crate::record::{FileError, FileFault, Frame, Limits, Reader, SectionRef, open_input};
 pub use report::Report;
 use tally::Tally;
 use verify::Verifier;
 
-/// MICs that this program knows (DESIGN.md section 3).
-const SHIPPED: [&str; 6] = ["EMB", "IND", "MAG", "GFX", "CHP", "FUL"];
-
 /// Inspects a file. Without an HSM the best exit is [`crate::exit::Exit::StructureOnly`]; wrong application data gives
-/// [`crate::exit::Exit::RecordData`] and is listed; whatever refuses the file as a whole is a [`Failure`].
+/// [`crate::exit::Exit::RecordData`] and is listed; an error that refuses the whole file is a [`Failure`].
 pub fn inspect(path: &Path, hsm: Option<&mut dyn Hsm>) -> Result<Report, Failure> {
     let shown = path.display().to_string();
     let file = open_input(path)?;
     let mut reader = Reader::open(file, Limits::default())?;
     let header = reader.header().clone();
     let mut verifier = hsm.map(|hsm| Verifier::new(hsm, &header));
-    let mut counts = Counts::default();
+    let mut counts = Counts::new();
     while let Some(frame) = reader.next_frame()? {
         counts.record(&frame, header.product.as_str(), verifier.as_mut())?;
     }
@@ -42,11 +40,10 @@ pub fn inspect(path: &Path, hsm: Option<&mut dyn Hsm>) -> Result<Report, Failure
     Ok(Report::new(shown, &header, &end, &counts, outcome))
 }
 
-/// What is counted on the way.
-#[derive(Default)]
+/// The counts of a file, taken record by record.
 struct Counts {
-    /// Records with each of [`SHIPPED`].
-    mics: [u64; SHIPPED.len()],
+    /// Records with a section of each MIC that a kind of module is made for.
+    mics: Vec<(&'static str, u64)>,
     /// Records with each application.
     aids: Tally,
     /// Applications under each key: KEKID, TYPEtk.
@@ -57,6 +54,16 @@ struct Counts {
 }
 
 impl Counts {
+    fn new() -> Self {
+        Self {
+            mics: section_kinds().map(|section| (section.mic, 0)).collect(),
+            aids: Tally::default(),
+            keks: Tally::default(),
+            products: Tally::default(),
+            scratch: Scratch::default(),
+        }
+    }
+
     /// `product` is the Header's, for a record whose FUL section names none.
     fn record(
         &mut self,
@@ -67,8 +74,8 @@ impl Counts {
         let refuse = |offset, fault| FileError { record: Some(frame.sequence), offset, fault };
         let (mut chip, mut named) = (None, None);
         for section in frame.sections() {
-            let place = shipped(section.mic);
-            let Some(count) = place.and_then(|place| self.mics.get_mut(place)) else {
+            let mut known = self.mics.iter_mut();
+            let Some((_, count)) = known.find(|(mic, _)| mic.as_bytes() == section.mic) else {
                 let mic = String::from_utf8_lossy(section.mic);
                 let message = format!("no module is known for the MIC {mic}");
                 return Err(refuse(section.offset, FileFault::Profile(message)).into());
@@ -120,13 +127,6 @@ impl Counts {
         })?;
         check_crn(crn, frame.card_ref)
     }
-}
-
-/// The place of a MIC in [`SHIPPED`].
-fn shipped(mic: &[u8]) -> Option<usize> {
-    // Of one length, so that the comparison is of three bytes and no call.
-    let mic = <&[u8; 3]>::try_from(mic).ok()?;
-    SHIPPED.iter().position(|shipped| shipped.as_bytes() == mic)
 }
 
 /// The product in a FUL section: tag 01 of its TLVs (tag u8, length u32, value), if there is one.

@@ -5,8 +5,8 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
+use super::Counts;
 use super::verify::{Outcome, RecordFault};
-use super::{Counts, SHIPPED};
 use crate::crypto::Suite;
 use crate::exit::{Exit, Failure};
 use crate::ids::{FileId, IssuerId, Kcv, KekId, ProductName};
@@ -94,7 +94,7 @@ impl Report {
                 kcv: end.trailer.kcv,
                 mac: if checked { "verified" } else { "not checked" },
             },
-            mics: SHIPPED.into_iter().zip(counts.mics).filter(|(_, count)| *count > 0).collect(),
+            mics: counts.mics.iter().copied().filter(|(_, count)| *count > 0).collect(),
             applications: counts
                 .aids
                 .sorted()

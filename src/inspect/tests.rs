@@ -46,7 +46,7 @@ fn wrapped(scope: &ApplicationScope<'_>, purpose: Purpose) -> Vec<u8> {
     wrap_mac_key(&scope.derive(&kek(), SUITE, purpose).unwrap(), SUITE, &MAC_KEY).unwrap()
 }
 
-/// Checks as DESIGN.md sections 3 and 4 say; has the one KEK.
+/// Checks as `src/manual/cwf1.md` says; has the one KEK.
 #[derive(Default)]
 struct Keys {
     unknown: bool,

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::exit::{Exit, Failure};
 use crate::hsm::{ApplicationHandle, Hsm, HsmError, HsmShortcuts, TrailerRequest, VerifyRequest};
 use crate::ids::{Aid, CardRef, Dgi, ProductName};
-use crate::profile::Product;
+use crate::profile::ProductProfile;
 use crate::record::chip::ApplicationView;
 use crate::record::{End, Frame, Header};
 
@@ -46,7 +46,7 @@ struct ProtectionRules {
 pub(super) struct Verifier<'h> {
     hsm: &'h mut dyn Hsm,
     header: Header,
-    products: HashMap<String, Product>,
+    products: HashMap<String, ProductProfile>,
     handles: Vec<ApplicationHandle>,
     outcome: Outcome,
 }
@@ -146,7 +146,7 @@ impl<'h> Verifier<'h> {
         if !self.products.contains_key(product) {
             let name = ProductName::new(product)
                 .map_err(|fault| Failure::new(Exit::Bug, format!("us: the product's name {fault}")))?;
-            let profile = Product::named(&name).map_err(|failure| match failure.exit {
+            let profile = ProductProfile::named(&name).map_err(|failure| match failure.exit {
                 Exit::FileProfile => {
                     let next = "add the profile, or ask the issuer for a correct file";
                     Failure::new(failure.exit, format!("{failure} (record {sequence}); {next}"))

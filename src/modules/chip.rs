@@ -13,7 +13,7 @@
 //! power off: its link is made anew before the next card.
 //!
 //! After a wrong card cryptogram the card gets no second INITIALIZE UPDATE: wrong keys must not eat cards. Not here:
-//! what the commands are (`chip`), keys and wrapping (`hsm`). EMV CPS 4, DESIGN.md sections 2 and 5.
+//! which commands there are (`chip`), keys and wrapping (`hsm`). Standard: EMV CPS 4.
 
 mod ask;
 mod deadline;
@@ -25,47 +25,67 @@ use zeroize::Zeroizing;
 
 use drivers::link::{CardError, CardLink, CommandStep, LinkError, Protocols, Reset};
 
-pub use self::ask::{HowFar, Life, Read, Told, how_far};
-use self::deadline::Deadline;
-use super::{Blame, Blank, Checked, Done, Fault, LoggedDgi, Module, Work};
+pub use self::ask::{ApplicationAnswer, ApplicationLife, ChipProgress, RecordReading, chip_progress};
+use self::deadline::CardDeadline;
+use super::kind::{KindDevice, ModuleKind, SectionKind};
+use super::{
+    ApplicationWork, Blame, BlankInspection, CardWork, Fault, LoggedDgi, ModuleOutcome, StationModule,
+};
 use crate::chip::apdu::{self, ApduExchange, ExchangeStep};
 use crate::chip::status::{CommandPhase, StatusVerdict, judge};
 use crate::chip::{ChipPlan, plan};
 use crate::hsm::{CardSessionRequest, Hsm};
 use crate::ids::{Aid, Dgi, KmcRef};
-use crate::profile::{Product, line, product};
+use crate::profile::kind::{DeviceLinks, KindRules};
+use crate::profile::{ProductProfile, line, product};
 use crate::reason::ReasonWord;
 use crate::record::chip::Application;
 use crate::scp::{HostChallenge, InitializeUpdateAnswer, SecureChannel};
 
-/// For taking the power off: nothing of the card's is waited for.
+/// Time for the reader to take the power off. The card need not answer.
 const POWER_OFF_TIME: Duration = Duration::from_secs(2);
-/// For a reader to be connected anew, and to answer then.
+/// Time to connect to a reader again, and time for its answer.
 const PROBE_TIME: Duration = Duration::from_secs(2);
+
+/// The kind `chip` of a line profile.
+pub static KIND: ModuleKind = ModuleKind {
+    rules: KindRules {
+        word: "chip",
+        links: Some(DeviceLinks::Reader),
+        own_mic: Some("CHP"),
+        several_mics: false,
+        keys: &[],
+        needed_keys: &[],
+    },
+    // Acceptance parses the chip section itself, because the HSM verifies each application in it.
+    sections: &[SectionKind { mic: "CHP", check: |_| Ok(()) }],
+    device: KindDevice::Reader,
+    can_be_asked: |_| true,
+};
 
 /// A chip station: one reader and a connection to the HSM.
 pub struct ChipModule {
-    /// Of the reader, for people.
+    /// Name of the reader, for messages.
     reader: String,
     link: Box<dyn CardLink>,
     hsm: Box<dyn Hsm>,
-    /// The KMCs of the HSM, as far as asked.
+    /// The KMCs of the HSM that this station has asked for.
     kmcs: Vec<KmcRef>,
-    /// The first application's, between inspect and personalize.
-    challenged: Option<Challenged>,
+    /// The first application, between `inspect` and `personalize`.
+    challenged: Option<ChallengedApplication>,
     /// The challenge that the last session's answer brought, until a card is sent it.
     next_challenge: Option<HostChallenge>,
     /// Calls to the HSM for this card so far.
     hsm_calls: u32,
-    /// APDUs of this card so far.
+    /// Number of APDUs sent to this card so far.
     commands: u32,
-    limits: line::Limits,
-    /// Of this card.
-    deadline: Deadline,
+    limits: line::TimeLimits,
+    /// The time left for this card.
+    deadline: CardDeadline,
 }
 
 /// An application that answered INITIALIZE UPDATE.
-struct Challenged {
+struct ChallengedApplication {
     host_challenge: HostChallenge,
     /// The answer as it came, for the HSM.
     response: Vec<u8>,
@@ -74,8 +94,8 @@ struct Challenged {
 
 impl ChipModule {
     /// A station on these links; `reader` is named in faults.
-    pub fn new(reader: String, link: Box<dyn CardLink>, hsm: Box<dyn Hsm>, limits: line::Limits) -> Self {
-        let deadline = Deadline::new(limits);
+    pub fn new(reader: String, link: Box<dyn CardLink>, hsm: Box<dyn Hsm>, limits: line::TimeLimits) -> Self {
+        let deadline = CardDeadline::new(limits);
         Self {
             reader,
             link,
@@ -90,7 +110,7 @@ impl ChipModule {
         }
     }
 
-    fn look(&mut self, work: &Work, first: &Checked) -> Result<InitializeUpdateAnswer, Fault> {
+    fn look(&mut self, work: &CardWork, first: &ApplicationWork) -> Result<InitializeUpdateAnswer, Fault> {
         self.reset(Reset::Cold, &work.product)?;
         let challenged = self.challenge(&first.application.aid, chip_of(&work.product)?.channel)?;
         let answer = challenged.answer.clone();
@@ -114,7 +134,7 @@ impl ChipModule {
     }
 
     /// Resets the card and looks at its ATR.
-    fn reset(&mut self, reset: Reset, product: &Product) -> Result<(), Fault> {
+    fn reset(&mut self, reset: Reset, product: &ProductProfile) -> Result<(), Fault> {
         let time = self.deadline.power_on().ok_or_else(|| self.too_long("power on"))?;
         let atr = self.link.power_on(reset, Protocols::ANY, time);
         let atr = atr.map_err(|error| match error {
@@ -156,7 +176,7 @@ impl ChipModule {
     }
 
     /// SELECT and INITIALIZE UPDATE with a fresh challenge.
-    fn challenge(&mut self, aid: &Aid, channel: SecureChannel) -> Result<Challenged, Fault> {
+    fn challenge(&mut self, aid: &Aid, channel: SecureChannel) -> Result<ChallengedApplication, Fault> {
         let host_challenge = self.take_challenge(&channel)?;
         let (select, command) = (apdu::select(aid), channel.initialize_update(&host_challenge));
         let both =
@@ -166,11 +186,11 @@ impl ChipModule {
             Fault::card(ReasonWord::MalformedResponse, format!("INITIALIZE UPDATE answered {what}"))
                 .at(apdu::header(&command), Some(0x9000))
         })?;
-        Ok(Challenged { host_challenge, response, answer })
+        Ok(ChallengedApplication { host_challenge, response, answer })
     }
 
-    fn write(&mut self, work: &Work, first: Challenged) -> Result<Done, Fault> {
-        let mut done = Done::default();
+    fn write(&mut self, work: &CardWork, first: ChallengedApplication) -> Result<ModuleOutcome, Fault> {
+        let mut done = ModuleOutcome::default();
         let key_data = first.answer.key_data;
         let channel = chip_of(&work.product)?.channel;
         let mut first = Some(first);
@@ -198,10 +218,10 @@ impl ChipModule {
     /// One application from the HSM's open to the last status word.
     fn application(
         &mut self,
-        work: &Work,
-        checked: &Checked,
-        challenged: Challenged,
-        done: &mut Done,
+        work: &CardWork,
+        checked: &ApplicationWork,
+        challenged: ChallengedApplication,
+        done: &mut ModuleOutcome,
     ) -> Result<(), Fault> {
         let plan = plan_of(work, checked)?;
         let (commands, steps): (Vec<_>, Vec<_>) =
@@ -224,7 +244,7 @@ impl ChipModule {
             return Err(Fault::new(
                 Blame::Hsm,
                 ReasonWord::Hsm,
-                "device: the HSM gave another number of commands",
+                "device: the HSM returned a wrong number of commands",
             ));
         };
         let mut session = vec![(authenticate.as_slice(), CommandPhase::ExternalAuthenticate)];
@@ -243,7 +263,7 @@ impl ChipModule {
     }
 
     /// Reads records as a terminal does and holds them against the file's; whether there were any.
-    fn read_back(&mut self, work: &Work) -> Result<bool, Fault> {
+    fn read_back(&mut self, work: &CardWork) -> Result<bool, Fault> {
         let mut compared = false;
         for checked in &work.applications {
             let application = &checked.application;
@@ -262,7 +282,7 @@ impl ChipModule {
                 if !bool::from(found.as_slice().ct_eq(value)) {
                     let aid = &application.aid;
                     let detail = format!(
-                        "DGI {dgi} of application {aid} reads otherwise than it was sent; if a second card does so too, ask \
+                        "DGI {dgi} of application {aid} does not read as it was sent; if it happens with a second card, ask \
                          the supplier of the blanks"
                     );
                     return Err(
@@ -341,7 +361,7 @@ impl ChipModule {
         }
     }
 
-    /// Why the reader gave no answer to this, in words.
+    /// The fault of a reader that did not answer a command.
     fn failed(&self, error: CardError, doing: &str) -> Fault {
         match error {
             CardError::Reader(LinkError::Timeout(_)) => self.too_long(doing),
@@ -359,8 +379,8 @@ impl ChipModule {
         Fault::new(Blame::Device, ReasonWord::Timeout, detail)
     }
 
-    /// The card is done with, whatever happened to it: a reader that fails now shows that at the next card. One that did
-    /// not answer would not do so now either, and the card is to leave at once.
+    /// Takes the power off. A reader that fails to do so will show that at the next card. One that did not answer before is
+    /// not asked, so that the card can leave at once.
     fn end(&mut self, fault: Option<&Fault>) {
         if fault.is_some_and(Fault::wants_probe) {
             return;
@@ -371,22 +391,22 @@ impl ChipModule {
     }
 }
 
-impl Module for ChipModule {
-    fn prepare(&mut self, work: &Work) -> Result<(), Fault> {
+impl StationModule for ChipModule {
+    fn prepare(&mut self, work: &CardWork) -> Result<(), Fault> {
         if self.wants(work) {
             chip_of(&work.product)?;
         }
         work.applications.iter().try_for_each(|checked| plan_of(work, checked).map(drop))
     }
 
-    fn inspect(&mut self, work: &Work) -> Result<Blank, Fault> {
+    fn inspect(&mut self, work: &CardWork) -> Result<BlankInspection, Fault> {
         self.challenged = None;
         self.commands = 0;
         self.hsm_calls = 0;
-        self.deadline = Deadline::new(self.limits);
-        let Some(first) = work.applications.first() else { return Ok(Blank::default()) };
+        self.deadline = CardDeadline::new(self.limits);
+        let Some(first) = work.applications.first() else { return Ok(BlankInspection::default()) };
         match self.look(work, first) {
-            Ok(answer) => Ok(Blank { key_data: Some(answer.key_data), kmc: Some(answer.kmc()) }),
+            Ok(answer) => Ok(BlankInspection { key_data: Some(answer.key_data), kmc: Some(answer.kmc()) }),
             Err(fault) => {
                 self.end(Some(&fault));
                 Err(fault)
@@ -394,9 +414,9 @@ impl Module for ChipModule {
         }
     }
 
-    fn personalize(&mut self, work: &Work) -> Result<Done, Fault> {
+    fn personalize(&mut self, work: &CardWork) -> Result<ModuleOutcome, Fault> {
         if !self.wants(work) {
-            return Ok(Done::default());
+            return Ok(ModuleOutcome::default());
         }
         let challenged = self
             .challenged
@@ -404,10 +424,10 @@ impl Module for ChipModule {
             .ok_or_else(|| Fault::us("a card was to be personalized before inspection"))?;
         let outcome = self.write(work, challenged);
         self.end(outcome.as_ref().err());
-        outcome.map(|done| Done { commands: self.commands, hsm_calls: self.hsm_calls, ..done })
+        outcome.map(|done| ModuleOutcome { commands: self.commands, hsm_calls: self.hsm_calls, ..done })
     }
 
-    fn wants(&self, work: &Work) -> bool {
+    fn wants(&self, work: &CardWork) -> bool {
         !work.applications.is_empty()
     }
 
@@ -417,13 +437,16 @@ impl Module for ChipModule {
     }
 }
 
-fn chip_of(product: &Product) -> Result<&product::Chip, Fault> {
+fn chip_of(product: &ProductProfile) -> Result<&product::ChipProfile, Fault> {
     product.chip.as_ref().ok_or_else(|| Fault::data(format!("product {} has no chip", product.name)))
 }
 
-/// What the product wants read back, as far as the file has it in clear and the card may not refuse it: DGI, SFI and record,
-/// value.
-fn to_read_back<'a>(product: &Product, application: &'a Application) -> Vec<(Dgi, (u8, u8), &'a [u8])> {
+/// The records to read back: those that the product names, that stand in clear in the file, and that the card may not
+/// refuse. Each is a DGI, SFI with record number, and value.
+fn to_read_back<'a>(
+    product: &ProductProfile,
+    application: &'a Application,
+) -> Vec<(Dgi, (u8, u8), &'a [u8])> {
     let Some(product) = product.application(&application.aid) else { return Vec::new() };
     let named = product.read_back.iter().copied().filter(|dgi| plain(application, *dgi));
     named.filter_map(|dgi| Some((dgi, dgi.record()?, application.value(dgi)?))).collect()
@@ -437,7 +460,7 @@ fn plain(application: &Application, dgi: Dgi) -> bool {
         && pdi.enc.iter().all(|(secret, _)| *secret != dgi)
 }
 
-fn plan_of(work: &Work, checked: &Checked) -> Result<ChipPlan, Fault> {
+fn plan_of(work: &CardWork, checked: &ApplicationWork) -> Result<ChipPlan, Fault> {
     let aid = &checked.application.aid;
     let product = work
         .product

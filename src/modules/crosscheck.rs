@@ -1,5 +1,5 @@
-//! One card, one number: what is embossed, on the stripe and in the chip must be the same, before a blank is bound to the
-//! record. Pure.
+//! One card, one account number: the embossed number, the stripe's and the chip's are compared before a blank is bound to
+//! the record. Pure.
 //!
 //! | part | its account number |
 //! |---|---|
@@ -7,17 +7,17 @@
 //! | `stripe` | before the `=` of track 2; between `B` and `^` of track 1 |
 //! | `chip` | tags 57 (up to the D) and 5A in the clear records of an application |
 //!
-//! A part that has none is not compared. On a card with several payment applications the others' number is that of one of
-//! them. A disagreement is the data's fault; no digit is ever told.
+//! A part without a number is not compared. On a card with several payment applications, embossing and stripe must show
+//! the number of one of them. A disagreement is a fault of the data; no message holds a digit.
 
 use zeroize::Zeroizing;
 
-use super::{Checked, Fault, sections};
+use super::{ApplicationWork, Fault, sections};
 use crate::record::Record;
 use crate::record::chip::Application;
 use crate::tlv::{self, Tag};
 
-/// Digits that an account number has at least (ISO/IEC 7812-1: up to 19); shorter groups are dates and the like.
+/// AccountDigits that an account number has at least (ISO/IEC 7812-1: up to 19); shorter groups are dates and the like.
 const SHORTEST: usize = 12;
 /// Track 2 equivalent data.
 const TRACK_2: Tag = Tag(0x57);
@@ -26,18 +26,18 @@ const PAN: Tag = Tag(0x5A);
 /// Template of a record (EMV Book 3, 6.5.11).
 const RECORD: Tag = Tag(0x70);
 
-/// Digits of cardholder data: no `Debug`.
-type Digits = Zeroizing<String>;
+/// AccountDigits of cardholder data: no `Debug`.
+type AccountDigits = Zeroizing<String>;
 
-/// Which parts of the record hold the same number, in words; `None` where fewer than two have one.
-pub fn agreed(record: &Record, applications: &[Checked]) -> Result<Option<&'static str>, Fault> {
+/// The parts of the record that hold one number, in words; `None` if fewer than two parts have a number.
+pub fn agreed(record: &Record, applications: &[ApplicationWork]) -> Result<Option<&'static str>, Fault> {
     let emboss = embossed(record)?;
     let stripe = on_stripe(record)?;
     let mut chip = Vec::new();
     for checked in applications {
         chip.extend(in_chip(&checked.application)?);
     }
-    let in_none = |number: &Digits| !chip.is_empty() && !chip.contains(number);
+    let in_none = |number: &AccountDigits| !chip.is_empty() && !chip.contains(number);
     if let (Some(emboss), Some(stripe)) = (&emboss, &stripe)
         && emboss != stripe
     {
@@ -58,11 +58,11 @@ pub fn agreed(record: &Record, applications: &[Checked]) -> Result<Option<&'stat
     })
 }
 
-fn embossed(record: &Record) -> Result<Option<Digits>, Fault> {
+fn embossed(record: &Record) -> Result<Option<AccountDigits>, Fault> {
     let Some(section) = record.section("EMB") else { return Ok(None) };
     let lines =
         sections::emboss_lines(section).map_err(|what| Fault::data(format!("section EMB: {what}")))?;
-    let mut longest = Digits::default();
+    let mut longest = AccountDigits::default();
     for line in lines {
         let text: Zeroizing<Vec<u8>> =
             Zeroizing::new(line.text.iter().copied().filter(|b| *b != b' ').collect());
@@ -74,7 +74,7 @@ fn embossed(record: &Record) -> Result<Option<Digits>, Fault> {
     Ok(Some(longest).filter(|number| number.len() >= SHORTEST))
 }
 
-fn on_stripe(record: &Record) -> Result<Option<Digits>, Fault> {
+fn on_stripe(record: &Record) -> Result<Option<AccountDigits>, Fault> {
     let Some(section) = record.section("MAG") else { return Ok(None) };
     let tracks = sections::tracks(section).map_err(|what| Fault::data(format!("section MAG: {what}")))?;
     let track_1 = tracks.t1.and_then(|t| t.strip_prefix('B')).and_then(|t| before(t, '^'));
@@ -87,18 +87,18 @@ fn on_stripe(record: &Record) -> Result<Option<Digits>, Fault> {
     }
 }
 
-/// The digits before a separator; a track that begins otherwise is no bank card's.
-fn before(track: &str, separator: char) -> Option<Digits> {
+/// The digits before a separator; `None` if anything else stands there, as on a card that is no bank card.
+fn before(track: &str, separator: char) -> Option<AccountDigits> {
     let (number, _) = track.split_once(separator)?;
-    let number: Digits = Zeroizing::new(number.chars().filter(|c| *c != ' ').collect());
+    let number: AccountDigits = Zeroizing::new(number.chars().filter(|c| *c != ' ').collect());
     (!number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())).then_some(number)
 }
 
-fn in_chip(application: &Application) -> Result<Option<Digits>, Fault> {
-    let mut found: Option<Digits> = None;
+fn in_chip(application: &Application) -> Result<Option<AccountDigits>, Fault> {
+    let mut found: Option<AccountDigits> = None;
     let clear = application.dgis.iter().filter(|d| d.dgi.record().is_some());
     for record in clear.filter(|d| !application.protected.contains(&d.dgi)) {
-        // What is no template of a record has no tags to be looked for.
+        // A DGI without a record template holds no tags to compare.
         let Ok(Some(template)) = tlv::find(&record.value, RECORD) else { continue };
         for (tag, end) in [(TRACK_2, 'D'), (PAN, 'F')] {
             let Ok(Some(value)) = tlv::find(template, tag) else { continue };

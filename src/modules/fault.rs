@@ -1,4 +1,4 @@
-//! What a device, a card, the HSM or the data did, as the [`Fault`] that pipeline, ledger and people see.
+//! Turns errors of devices, cards and HSM into the [`Fault`] that pipeline, ledger and people see.
 
 use drivers::link::{CardError, LinkError};
 use drivers::{Condition, DeviceError};
@@ -9,13 +9,13 @@ use crate::ids::KeyData;
 use crate::reason::ReasonWord;
 
 impl Fault {
-    /// Without a command.
+    /// A fault at no particular command.
     pub fn new(blame: Blame, reason: ReasonWord, detail: impl Into<String>) -> Self {
         Self { blame, reason, detail: detail.into(), header: None, sw: None, key_data: None }
     }
 
     /// Whether the device itself did not answer, or waits for supplies: no card can be worked on there until a
-    /// [probe](super::Module::probe) finds it ready. A device that answers, even with a failure, goes on.
+    /// [probe](super::StationModule::probe) finds it ready. A device that answers, even with a failure, goes on.
     pub fn wants_probe(&self) -> bool {
         self.blame == Blame::Device
             && matches!(
@@ -42,7 +42,7 @@ impl Fault {
         self.reason == ReasonWord::NoCard
     }
 
-    /// The same, as the device says it.
+    /// The fault of a device that sees no card.
     pub(super) fn no_card(error: impl std::fmt::Display) -> Self {
         let detail = format!(
             "device: {error}, though the transport says that it brought one: look where it lies, and check stops and cables"
@@ -60,17 +60,17 @@ impl Fault {
         Self::new(Blame::Us, ReasonWord::Bug, format!("us: {detail}"))
     }
 
-    /// The card.
+    /// The card is at fault.
     pub(super) fn card(reason: ReasonWord, detail: impl std::fmt::Display) -> Self {
         Self::new(Blame::Card, reason, format!("card: {detail}"))
     }
 
-    /// The same, at a command.
+    /// Adds the command at which it happened.
     pub(super) fn at(self, header: String, sw: Option<u16>) -> Self {
         Self { header: Some(header), sw, ..self }
     }
 
-    /// The same, of a chip that was asked.
+    /// Adds the chip that answered.
     pub(super) fn of(self, key_data: KeyData) -> Self {
         Self { key_data: Some(key_data), ..self }
     }

@@ -1,15 +1,17 @@
-//! Processing modules: one for each kind of station. A module turns a section of a record into what its device does
-//! to the card that lies in the station.
+//! Processing modules, one for each kind of station, and the table of their kinds. A module turns a section of a record
+//! into commands for the device at its station, which works on the card that lies there.
 //!
-//! A module knows the record and its device; it does not know the ledger, other stations, or what happens next: it
-//! reports to `pipeline`. The order is always: [`Module::prepare`] (no card needed) → card is fed or taken →
-//! [`Module::inspect`] (changes nothing on the card) → binding is durable → [`Module::personalize`]. After a fault that
-//! [wants it](Fault::wants_probe), and with no card in the station: [`Module::probe`].
+//! A module knows the record and its device. It does not know the ledger, the other stations, or the card's next step:
+//! it reports to `pipeline`. The order is always: [`StationModule::prepare`] (no card needed) → card is fed or taken →
+//! [`StationModule::inspect`] (changes nothing on the card) → binding is durable → [`StationModule::personalize`]. After a fault that
+//! [wants it](Fault::wants_probe), and with no card in the station: [`StationModule::probe`].
 
 mod chip;
 pub mod crosscheck;
 mod embosser;
 mod fault;
+mod fulfilment;
+pub mod kind;
 mod printer;
 pub mod sections;
 mod stripe;
@@ -19,8 +21,9 @@ pub(crate) mod testing;
 
 use std::sync::Arc;
 
-pub use chip::{ChipModule, HowFar, Life, Read, Told, how_far};
+pub use chip::{ApplicationAnswer, ApplicationLife, ChipModule, ChipProgress, RecordReading, chip_progress};
 pub use embosser::EmbosserModule;
+pub use kind::{LineProfile, ModuleKind, ModuleProfile};
 pub use printer::PrinterModule;
 pub use sections::check_section;
 pub use stripe::{StripeModule, is_blank};
@@ -28,43 +31,47 @@ pub use stripe::{StripeModule, is_blank};
 use crate::hsm::VerifiedApplication;
 use crate::ids::{Aid, KeyData, KmcRef};
 use crate::ledger::ChipId;
-use crate::profile::Product;
+use crate::profile::ProductProfile;
 use crate::reason::ReasonWord;
 use crate::record::Record;
+
+/// Every kind of module, in the order in which `inspect` counts their sections.
+pub static MODULE_KINDS: [&ModuleKind; 5] =
+    [&embosser::KIND, &stripe::KIND, &printer::KIND, &chip::KIND, &fulfilment::KIND];
 
 /// For connecting anew to a machine, while probing it.
 const REOPEN_TIME: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// One card's work: its record, checked.
-pub struct Work {
-    /// The record as it stands in the file. Holds cardholder data: never shown.
+pub struct CardWork {
+    /// The record as it stands in the file. It holds cardholder data and is never shown.
     pub record: Record,
     /// Its applications in file order, each verified by the HSM; empty without a CHP section.
-    pub applications: Vec<Checked>,
+    pub applications: Vec<ApplicationWork>,
     /// The product of the file.
-    pub product: Arc<Product>,
-    /// Which parts of the record hold the same account number ([`crosscheck`]).
+    pub product: Arc<ProductProfile>,
+    /// The parts of the record that hold one account number ([`crosscheck`]).
     pub agreed: Option<&'static str>,
 }
 
-/// An application of the record that the HSM verified.
-pub struct Checked {
+/// An application of the record, verified by the HSM.
+pub struct ApplicationWork {
     /// Parsed.
     pub application: crate::record::chip::Application,
     /// The HSM's answer.
     pub verified: VerifiedApplication,
 }
 
-/// What a module saw of a blank before anything was written.
+/// What a module found out about a blank before it wrote anything.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Blank {
+pub struct BlankInspection {
     /// From INITIALIZE UPDATE; `None` where no chip was asked.
     pub key_data: Option<KeyData>,
-    /// The key set that the chip says it has, likewise.
+    /// The KMC from which the chip's keys come, as its answer to INITIALIZE UPDATE says.
     pub kmc: Option<KmcRef>,
 }
 
-impl Blank {
+impl BlankInspection {
     /// The chip, as the ledger has it.
     pub fn chip(&self) -> Option<ChipId> {
         self.key_data.map(|key_data| ChipId::globalplatform(key_data, self.kmc))
@@ -72,25 +79,25 @@ impl Blank {
 }
 
 /// A processing module at one station.
-pub trait Module: Send {
+pub trait StationModule: Send {
     /// Work that needs no card (rendering). Called before the card arrives; a fault here is the data's.
-    fn prepare(&mut self, work: &Work) -> Result<(), Fault>;
+    fn prepare(&mut self, work: &CardWork) -> Result<(), Fault>;
     /// Looks at the card without changing it: ATR, SELECT, INITIALIZE UPDATE, blank stripe. At the first module of a
     /// line this comes before the binding, and a fault costs no attempt.
-    fn inspect(&mut self, work: &Work) -> Result<Blank, Fault>;
+    fn inspect(&mut self, work: &CardWork) -> Result<BlankInspection, Fault>;
     /// Writes the record's section to the card and checks it as the device allows.
-    fn personalize(&mut self, work: &Work) -> Result<Done, Fault>;
+    fn personalize(&mut self, work: &CardWork) -> Result<ModuleOutcome, Fault>;
     /// Whether the record has anything for this module.
-    fn wants(&self, work: &Work) -> bool;
+    fn wants(&self, work: &CardWork) -> bool;
     /// Without a card: connects anew to a device that did not answer, and asks whether it is ready. Takes a few seconds
     /// at most.
     fn probe(&mut self) -> Result<(), Fault>;
 }
 
-/// What a module did.
+/// The work that a module did on a card.
 #[derive(Debug, Clone, Default)]
-pub struct Done {
-    /// What was compared with what, in words ("stripe read-back"); empty if nothing was.
+pub struct ModuleOutcome {
+    /// Each comparison with the record, in words ("stripe read-back").
     pub compared: Vec<&'static str>,
     /// For each application and each DGI named in LOGDATA: length and status word, never the value.
     pub log: Vec<LoggedDgi>,
@@ -131,7 +138,7 @@ pub struct Fault {
     pub key_data: Option<KeyData>,
 }
 
-/// Who is to blame; decides what happens to card, record and line.
+/// Who is to blame. This decides what happens to card, record and line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blame {
     /// The blank: it is rejected; before the binding the record does not notice.

@@ -2,20 +2,20 @@
 //!
 //! A side is drawn on white from bottom to top:
 //!
-//! 1. The background: everything before the last group `<g id="fields">`. The same on every card, rendered once.
+//! 1. The background: everything before the last group `<g id="fields">`. It looks alike on every card and is rendered once.
 //! 2. Slots: a shape of the background with `id="slot:NAME"` is where the record's image of that name goes, as
 //!    `<rect id="slot:photo" x="763" y="140" width="184" height="230" rx="12" fill="#ddd"/>`. The image is scaled to cover
 //!    the shape's box, cut evenly at both ends of its longer side, clipped to the shape, and drawn over it with its
 //!    transparency. With `id="optional-slot:NAME"` a card may lack the image: the shape itself is what stays. Any
 //!    shape on the card will do, with a fill or without; an opacity or a mask of its own it does not share with the image.
 //! 3. Fields: the group `<g id="fields">`, last element of the SVG, with `{{name}}` where a record's text goes. A side
-//!    without the group is the same on every card and packed once.
+//!    without the group looks alike on every card and is packed once.
 //!
 //! A name may stand on both sides and then shows the same text or image on both. Only the embedded font is known: no
 //! system fonts, no references to files or images.
 //!
-//! What is checked when: acceptance ([`check`]) sees that template, fields and images are the right ones, that texts have
-//! printable characters, and what `picture::check` sees of an image. [`Template::render`], which the printer's module
+//! Checks happen at two times. Acceptance ([`check`]) sees that template, fields and images are the right ones, that texts have
+//! printable characters, and what `picture::check` sees of an image. [`GraphicsTemplate::render`], which the printer's module
 //! calls before the card is fed, sees the rest: a text too wide, an image broken inside. Either is a fault of the data and
 //! costs no blank.
 
@@ -26,8 +26,8 @@ use std::sync::OnceLock;
 
 use zeroize::Zeroizing;
 
-use self::side::Side;
-use super::sections::Graphics;
+use self::side::TemplateSide;
+use super::sections::GraphicsSection;
 use crate::picture;
 use crate::profile::TEMPLATES;
 
@@ -35,13 +35,13 @@ use crate::profile::TEMPLATES;
 const TEXT_MAX: usize = 64;
 
 /// A template, ready to render.
-pub struct Template {
-    front: Side,
-    back: Option<Side>,
+pub struct GraphicsTemplate {
+    front: TemplateSide,
+    back: Option<TemplateSide>,
 }
 
-/// What goes to the printer: PNGs of 1011 x 638 pixels.
-pub struct Pictures {
+/// The pictures for the printer: PNGs of 1011 x 638 pixels.
+pub struct SidePictures {
     /// The front.
     pub front: Zeroizing<Vec<u8>>,
     /// The back, if the template has one.
@@ -50,40 +50,40 @@ pub struct Pictures {
 
 /// Checks what a record wants printed, as far as that needs no drawing: template, fields and images are the right ones,
 /// texts of sensible length and characters, images of a sensible kind and size.
-pub fn check(graphics: &Graphics<'_>) -> Result<(), String> {
+pub fn check(graphics: &GraphicsSection<'_>) -> Result<(), String> {
     shipped(graphics.template)?.check(graphics)
 }
 
 /// A shipped template; parsed and its background drawn at first use.
-pub fn shipped(name: &str) -> Result<&'static Template, String> {
-    type Parsed = OnceLock<Result<Template, String>>;
-    static SHIPPED: [Parsed; TEMPLATES.len()] = [const { Parsed::new() }; TEMPLATES.len()];
+pub fn shipped(name: &str) -> Result<&'static GraphicsTemplate, String> {
+    type ParsedTemplate = OnceLock<Result<GraphicsTemplate, String>>;
+    static SHIPPED: [ParsedTemplate; TEMPLATES.len()] = [const { ParsedTemplate::new() }; TEMPLATES.len()];
     let Some((source, place)) = TEMPLATES.iter().zip(&SHIPPED).find(|(t, _)| t.name == name) else {
         let known: Vec<_> = TEMPLATES.iter().map(|t| t.name).collect();
         return Err(format!("names a template that does not exist; shipped are {}", known.join(", ")));
     };
-    match place.get_or_init(|| Template::parse(source.front, source.back)) {
+    match place.get_or_init(|| GraphicsTemplate::parse(source.front, source.back)) {
         Ok(template) => Ok(template),
         Err(what) => Err(format!("the shipped template {name} is broken: {what}")),
     }
 }
 
-impl Template {
+impl GraphicsTemplate {
     /// Parses a template and draws its backgrounds.
     pub fn parse(front: &str, back: Option<&str>) -> Result<Self, String> {
-        let front = Side::parse(front).map_err(|what| format!("front: {what}"))?;
-        let back = back.map(Side::parse).transpose().map_err(|what| format!("back: {what}"))?;
+        let front = TemplateSide::parse(front).map_err(|what| format!("front: {what}"))?;
+        let back = back.map(TemplateSide::parse).transpose().map_err(|what| format!("back: {what}"))?;
         Ok(Self { front, back })
     }
 
-    fn sides(&self) -> impl Iterator<Item = &Side> {
+    fn sides(&self) -> impl Iterator<Item = &TemplateSide> {
         std::iter::once(&self.front).chain(&self.back)
     }
 
     /// Names of the fields, in the order in which they stand, each once.
     pub fn fields(&self) -> Vec<&str> {
         let mut names = Vec::new();
-        for name in self.sides().flat_map(Side::fields) {
+        for name in self.sides().flat_map(TemplateSide::fields) {
             if !names.contains(&name) {
                 names.push(name);
             }
@@ -93,7 +93,7 @@ impl Template {
 
     /// Every field of the template and no other, every image that it needs and none that it has no slot for; texts and
     /// images that can be printed.
-    pub fn check(&self, graphics: &Graphics<'_>) -> Result<(), String> {
+    pub fn check(&self, graphics: &GraphicsSection<'_>) -> Result<(), String> {
         self.check_images(graphics)?;
         let names = self.fields();
         if let Some(missing) = names.iter().find(|n| !graphics.fields.iter().any(|(f, _)| f == *n)) {
@@ -114,7 +114,7 @@ impl Template {
         Ok(())
     }
 
-    fn check_images(&self, graphics: &Graphics<'_>) -> Result<(), String> {
+    fn check_images(&self, graphics: &GraphicsSection<'_>) -> Result<(), String> {
         let slots = || self.sides().flat_map(|side| side.slots());
         if let Some(missing) = slots().find(|s| !s.optional && s.image(graphics).is_none()) {
             return Err(format!("image {} of the template is missing", missing.name));
@@ -129,16 +129,16 @@ impl Template {
         Ok(())
     }
 
-    /// Draws the card: the same bytes for the same texts and images.
-    pub fn render(&self, graphics: &Graphics<'_>) -> Result<Pictures, String> {
+    /// Draws the card. Equal texts and images give equal bytes.
+    pub fn render(&self, graphics: &GraphicsSection<'_>) -> Result<SidePictures, String> {
         self.check(graphics)?;
         let front = self.front.render(graphics)?;
         let back = self.back.as_ref().map(|side| side.render(graphics)).transpose()?;
-        Ok(Pictures { front, back })
+        Ok(SidePictures { front, back })
     }
 }
 
-fn value<'a>(graphics: &Graphics<'a>, name: &str) -> &'a str {
+fn value<'a>(graphics: &GraphicsSection<'a>, name: &str) -> &'a str {
     graphics.fields.iter().find(|(n, _)| *n == name).map_or("", |(_, text)| text)
 }
 

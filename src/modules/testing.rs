@@ -1,5 +1,5 @@
 //! For the tests of the modules: records, and machines at the other end of a link, written from `drivers::wire` and
-//! the MSR605 pages (standards 5.2).
+//! the MSR605 programmer's manual.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -7,17 +7,17 @@ use std::time::Duration;
 use drivers::link::{ByteLink, LinkError};
 use zeroize::Zeroizing;
 
-use super::{Checked, Work};
+use super::{ApplicationWork, CardWork};
 use crate::hsm::{ApplicationHandle, VerifiedApplication};
 use crate::ids::{Aid, CardRef, Dgi, KekId, KmcRef, Mic};
-use crate::profile::Product;
+use crate::profile::ProductProfile;
 use crate::record::chip::{Application, Cmode, DgiValue, Pdi};
 use crate::record::{Record, Section};
 use crate::scp::SecLevel;
 
 /// A verified application with these DGIs, all in clear, for cards of two test KMCs.
-pub fn checked(aid: &str, dgis: &[(u16, &[u8])]) -> Checked {
-    Checked {
+pub fn checked(aid: &str, dgis: &[(u16, &[u8])]) -> ApplicationWork {
+    ApplicationWork {
         application: Application {
             aid: Aid::new(&hex::decode(aid).unwrap()).unwrap(),
             kek: KekId([0; 5]),
@@ -51,8 +51,8 @@ pub fn checked(aid: &str, dgis: &[(u16, &[u8])]) -> Checked {
 }
 
 /// A record of these sections for product multiapp, without applications.
-pub fn work(sections: &[(&str, &[u8])]) -> Work {
-    Work {
+pub fn work(sections: &[(&str, &[u8])]) -> CardWork {
+    CardWork {
         record: Record {
             sequence: 1,
             card_ref: CardRef::new("CARD-1").unwrap(),
@@ -65,7 +65,7 @@ pub fn work(sections: &[(&str, &[u8])]) -> Work {
                 .collect(),
         },
         applications: vec![],
-        product: Arc::new(Product::load("multiapp").unwrap()),
+        product: Arc::new(ProductProfile::load("multiapp").unwrap()),
         agreed: None,
     }
 }

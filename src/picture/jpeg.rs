@@ -26,7 +26,7 @@ pub fn size(data: &[u8]) -> Result<(u32, u32), String> {
         if start != 0xFF {
             return Err("is a JPEG with something between its segments".into());
         }
-        // A marker may stand behind any number of FF.
+        // Any number of FF may precede a marker.
         if marker == 0xFF {
             rest = rest.get(1..).ok_or_else(cut)?;
             continue;

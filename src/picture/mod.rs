@@ -1,6 +1,6 @@
-//! Pictures from outside, as a cardholder's photo: PNG and JPEG, told apart by their first bytes, and nothing else.
+//! Pictures from outside, such as a cardholder's photo: PNG and JPEG, distinguished by their first bytes.
 //!
-//! Two steps, because a picture is looked at long before it is drawn. [`check`] walks the file's structure without
+//! There are two steps, because a picture is accepted long before it is drawn. [`check`] walks the file's structure without
 //! decoding: format, size, colours that can be printed, no animation, its end is there. Preparation and acceptance call
 //! it, which costs microseconds. [`decode`] checks again, then decodes within the bounds below; the printer's module
 //! calls it before a card is fed, so that a picture that is broken inside costs no blank.

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 /// Length and checksum around a chunk's type and data.
 const FRAME: usize = 12;
-/// What the decoder may keep for itself: some lines of 4096 pixels of 16-bit RGBA.
+/// Memory that the decoder may use: some lines of 4096 pixels of 16-bit RGBA.
 const LIMITS: Limits = Limits { bytes: 1 << 20 };
 
 /// Width and height of IHDR, which comes first; every chunk lies inside the file, IEND ends it, none animates.

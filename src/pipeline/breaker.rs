@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use super::station::Place;
 use crate::ids::KmcRef;
-use crate::profile::line::Breakers as Limits;
+use crate::profile::line::BreakerLimits as Limits;
 use crate::reason::ReasonWord;
 
 /// Wrong card cryptograms that are one too many: one may be a bad card.

@@ -23,7 +23,7 @@ use super::station::{Binding, Happening, Order, Place};
 use super::{Outcome, Stop, Tell};
 use crate::ids::{KmcRef, Mic};
 use crate::ledger::{JobId, Ledger, Ticket};
-use crate::modules::{Blame, Fault, Work};
+use crate::modules::{Blame, CardWork, Fault};
 use crate::reason::ReasonWord;
 
 /// A station, as the dispatcher sees it.
@@ -269,7 +269,7 @@ impl Dispatcher<'_> {
         }
     }
 
-    fn work(&self, seq: u32) -> Option<Arc<Work>> {
+    fn work(&self, seq: u32) -> Option<Arc<CardWork>> {
         self.floor.card(seq).and_then(|c| c.work.clone())
     }
 
@@ -304,6 +304,6 @@ impl Dispatcher<'_> {
     }
 }
 
-fn wants(mics: &[Mic], work: &Work) -> bool {
+fn wants(mics: &[Mic], work: &CardWork) -> bool {
     mics.iter().any(|mic| work.record.section(mic.as_str()).is_some())
 }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 pub use self::stations::{Service, Stations};
 use super::station::Place;
-use crate::modules::Work;
+use crate::modules::CardWork;
 
 /// Prepared records that wait for a station, at most: enough for stations that become free at once.
 const READY_MAX: usize = 16;
@@ -47,7 +47,7 @@ pub enum Where {
 /// A card under way.
 pub struct Card {
     /// Once the source gave it.
-    pub work: Option<Arc<Work>>,
+    pub work: Option<Arc<CardWork>>,
     /// Stages to visit, in line order.
     route: Vec<usize>,
     /// Index in `route` of the stage that works on it or works next.
@@ -176,7 +176,7 @@ impl Floor {
     }
 
     /// Its work is ready; the route has at least one stage.
-    pub fn ready(&mut self, seq: u32, work: Arc<Work>, route: Vec<usize>) {
+    pub fn ready(&mut self, seq: u32, work: Arc<CardWork>, route: Vec<usize>) {
         debug_assert!(
             self.cards.get(&seq).is_some_and(|card| card.at == Where::Asked),
             "record {seq} was not asked for"

@@ -33,7 +33,7 @@ use self::dispatcher::Dispatcher;
 use crate::hsm::Hsm;
 use crate::ids::Mic;
 use crate::ledger::{JobId, Ledger, LedgerError};
-use crate::modules::{Fault, Module};
+use crate::modules::{Fault, StationModule};
 use crate::panics::ends_well;
 use crate::record::Spool;
 use crate::report::RunStats;
@@ -49,7 +49,7 @@ pub struct StationSetup {
     /// `chip-3`.
     pub name: String,
     /// What it does to a card.
-    pub module: Box<dyn Module>,
+    pub module: Box<dyn StationModule>,
     /// How cards come in and are thrown out.
     pub transport: CardTransport,
 }
@@ -75,7 +75,7 @@ pub struct LineSetup {
     /// How long a module may be without any station in service before the line stops.
     pub recover: std::time::Duration,
     /// Failures in a row that stop a station or the job.
-    pub breakers: crate::profile::line::Breakers,
+    pub breakers: crate::profile::line::BreakerLimits,
 }
 
 /// What is to be made.
@@ -99,7 +99,7 @@ pub struct Batch {
     /// Of the file.
     pub file_id: crate::ids::FileId,
     /// Of the file.
-    pub product: std::sync::Arc<crate::profile::Product>,
+    pub product: std::sync::Arc<crate::profile::ProductProfile>,
 }
 
 /// What people tell a line while it runs.

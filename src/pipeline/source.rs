@@ -9,9 +9,9 @@ use crossbeam_channel::{Receiver, Sender};
 
 use crate::hsm::{ApplicationHandle, Hsm, HsmError, VerifyRequest};
 use crate::ids::{FileId, IssuerId};
-use crate::modules::{Blame, Checked, Fault, Work, crosscheck};
+use crate::modules::{ApplicationWork, Blame, CardWork, Fault, crosscheck};
 use crate::panics::{contained, ends_well};
-use crate::profile::Product;
+use crate::profile::ProductProfile;
 use crate::reason::ReasonWord;
 use crate::record::chip::ChipSection;
 use crate::record::{Record, Spool, others_digest};
@@ -29,7 +29,7 @@ pub struct Prepared {
     /// Which record.
     pub seq: u32,
     /// Its work, or why there is none.
-    pub work: Result<Arc<Work>, Unready>,
+    pub work: Result<Arc<CardWork>, Unready>,
     /// Calls made to the HSM.
     pub hsm_calls: u32,
 }
@@ -53,7 +53,7 @@ pub struct Source {
     /// Of the file.
     pub file_id: FileId,
     /// Of the file.
-    pub product: Arc<Product>,
+    pub product: Arc<ProductProfile>,
 }
 
 impl Source {
@@ -83,7 +83,7 @@ impl Source {
         }
     }
 
-    fn prepare(&mut self, seq: u32, hsm_calls: &mut u32) -> Result<Arc<Work>, Unready> {
+    fn prepare(&mut self, seq: u32, hsm_calls: &mut u32) -> Result<Arc<CardWork>, Unready> {
         let record = self.spool.read(seq).map_err(|e| Unready::Spool(e.to_string()))?;
         let applications = self.verify(&record, hsm_calls).map_err(Unready::Fault)?;
         let agreed = contained(|| crosscheck::agreed(&record, &applications));
@@ -99,10 +99,10 @@ impl Source {
                 return Err(Unready::Fault(fault));
             }
         };
-        Ok(Arc::new(Work { record, applications, product: Arc::clone(&self.product), agreed }))
+        Ok(Arc::new(CardWork { record, applications, product: Arc::clone(&self.product), agreed }))
     }
 
-    fn verify(&mut self, record: &Record, hsm_calls: &mut u32) -> Result<Vec<Checked>, Fault> {
+    fn verify(&mut self, record: &Record, hsm_calls: &mut u32) -> Result<Vec<ApplicationWork>, Fault> {
         let Some(chip) = record.section("CHP") else { return Ok(Vec::new()) };
         let section = ChipSection::parse(chip).map_err(|e| data_fault(format!("chip section: {e}")))?;
         let others = others_digest(record);
@@ -131,7 +131,7 @@ impl Source {
         *hsm_calls += 1;
         let verified = self.hsm.verify_all(&requests).map_err(|error| hsm_fault(&error))?;
         let both = section.applications.into_iter().zip(verified);
-        Ok(both.map(|(application, verified)| Checked { application, verified }).collect())
+        Ok(both.map(|(application, verified)| ApplicationWork { application, verified }).collect())
     }
 }
 

@@ -25,7 +25,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use super::StationSetup;
 use crate::ids::KmcRef;
 use crate::ledger::{LedgerError, Ticket};
-use crate::modules::{Blank, Done, Fault, Work};
+use crate::modules::{BlankInspection, CardWork, Fault, ModuleOutcome};
 use crate::panics::ends_well;
 
 /// Which station: stage and place in it.
@@ -40,13 +40,13 @@ pub struct Place {
 /// What the dispatcher orders.
 pub enum Order {
     /// Feed a blank and make this record's first module.
-    Feed(Arc<Work>),
+    Feed(Arc<CardWork>),
     /// Take the card from that station and go on with it.
     Take {
         /// Name of the station where the card lies.
         from: String,
         /// Its work.
-        work: Arc<Work>,
+        work: Arc<CardWork>,
     },
     /// Nobody can go on with the card that lies here: throw it out, for this reason.
     ThrowOut(Fault),
@@ -73,7 +73,7 @@ pub enum Happening {
     /// An unbound blank was thrown out; the order is void.
     BlankOut {
         /// As far as the chip was asked.
-        blank: Blank,
+        blank: BlankInspection,
         /// Why.
         fault: Fault,
         /// Since it was fed.
@@ -82,9 +82,9 @@ pub enum Happening {
         standing: Standing,
     },
     /// The blank is good so far: may it be bound? The answer comes over `binds`.
-    MayBind(Blank),
+    MayBind(BlankInspection),
     /// The chip of the bound card is known: may its channel be opened? The answer comes over `binds`.
-    MayOpen(Blank),
+    MayOpen(BlankInspection),
     /// The card is out of the station before.
     Taken,
     /// The card did not come: it still lies in the station before.
@@ -94,7 +94,7 @@ pub enum Happening {
     /// The module is done; the card waits in the station.
     Done {
         /// What was done.
-        done: Done,
+        done: ModuleOutcome,
         /// Time with the card.
         took: Duration,
     },

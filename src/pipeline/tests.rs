@@ -22,8 +22,8 @@ use crate::hsm::{
 };
 use crate::ledger::tests::{directory, file};
 use crate::ledger::{AttemptState, JobState, RecordState};
-use crate::modules::{Blank, Done, Work};
-use crate::profile::Product;
+use crate::modules::{BlankInspection, CardWork, ModuleOutcome};
+use crate::profile::ProductProfile;
 use crate::reason::ReasonWord;
 use crate::record::testfile::{self, App, Chip};
 use crate::scp::{HostChallenge, SecureChannelSpec};
@@ -89,27 +89,27 @@ impl Worker {
     }
 }
 
-impl Module for Worker {
-    fn prepare(&mut self, _: &Work) -> Result<(), Fault> {
+impl StationModule for Worker {
+    fn prepare(&mut self, _: &CardWork) -> Result<(), Fault> {
         self.step("prepare");
         Ok(())
     }
 
-    fn inspect(&mut self, _: &Work) -> Result<Blank, Fault> {
+    fn inspect(&mut self, _: &CardWork) -> Result<BlankInspection, Fault> {
         self.step("inspect");
-        Ok(Blank::default())
+        Ok(BlankInspection::default())
     }
 
-    fn personalize(&mut self, _: &Work) -> Result<Done, Fault> {
+    fn personalize(&mut self, _: &CardWork) -> Result<ModuleOutcome, Fault> {
         self.step("personalize");
         if self.plant.at == "ledger" {
             // Long enough for the ledger to be signed meanwhile.
             std::thread::sleep(Duration::from_millis(150));
         }
-        Ok(Done::default())
+        Ok(ModuleOutcome::default())
     }
 
-    fn wants(&self, work: &Work) -> bool {
+    fn wants(&self, work: &CardWork) -> bool {
         work.record.section(self.mic).is_some()
     }
 
@@ -196,7 +196,7 @@ fn line(plant: &Arc<Plant>) -> LineSetup {
         output: transport("output"),
         reorder_buffer: 8,
         recover: Duration::from_secs(5),
-        breakers: crate::profile::line::Breakers { station: 100, job: 100 },
+        breakers: crate::profile::line::BreakerLimits { station: 100, job: 100 },
     }
 }
 
@@ -231,7 +231,7 @@ fn run_on(line: LineSetup, plant: &Arc<Plant>, chips: u32) -> Ran {
         hopper: None,
         issuer_id: spool.header().issuer_id.clone(),
         file_id: spool.header().file_id.clone(),
-        product: Arc::new(Product::load("multiapp").unwrap()),
+        product: Arc::new(ProductProfile::load("multiapp").unwrap()),
         spool,
     };
     let (hsm, theirs) = (NoHsm(Arc::clone(plant)), ledger.clone());

@@ -16,7 +16,7 @@ use super::{pin, plastic};
 use crate::crypto::pad_80;
 use crate::exit::{Exit, Failure};
 use crate::ids::{Aid, CardRef, Dgi, Mic};
-use crate::profile::Product;
+use crate::profile::ProductProfile;
 use crate::record::Section;
 use crate::record::chip::{EncType, Pdi};
 
@@ -79,7 +79,7 @@ pub struct Builder {
 
 impl Builder {
     /// Reads the product's `[prep]` and sees whether every key is there.
-    pub fn new(product: &Product, keys: IssuerKeys) -> Result<Self, Failure> {
+    pub fn new(product: &ProductProfile, keys: IssuerKeys) -> Result<Self, Failure> {
         let plan = Plan::load(product)?;
         for master in plan.needs() {
             keys.get(master)?;

@@ -17,7 +17,7 @@ fn keys() -> IssuerKeys {
 }
 
 fn builder() -> Builder {
-    Builder::new(&Product::load("multiapp").unwrap(), keys()).map_err(|f| f.message).unwrap()
+    Builder::new(&ProductProfile::load("multiapp").unwrap(), keys()).map_err(|f| f.message).unwrap()
 }
 
 const HEADER: &str = "card_ref,pan,psn,name,expiry,effective,service_code,pin,purse_id,member,stock,priority";
@@ -195,7 +195,7 @@ fn a_missing_key_stops_before_the_first_card() {
         for other in Master::ALL.into_iter().filter(|m| *m != master) {
             some.add(other, 1, TdesKey::new([1; 16]));
         }
-        let failure = Builder::new(&Product::load("multiapp").unwrap(), some).err().unwrap();
+        let failure = Builder::new(&ProductProfile::load("multiapp").unwrap(), some).err().unwrap();
         assert_eq!(failure.exit, Exit::KeyUnknown);
         assert!(failure.message.contains(&master.usage().to_string()));
     }

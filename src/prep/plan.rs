@@ -14,7 +14,7 @@ use super::tables;
 use super::template::Template;
 use crate::exit::{Exit, Failure};
 use crate::ids::{Aid, Dgi};
-use crate::profile::Product;
+use crate::profile::ProductProfile;
 use crate::record::chip::EncType;
 use crate::scp::SecLevel;
 
@@ -96,7 +96,7 @@ pub struct DataGroup {
 
 impl Plan {
     /// Parses and checks the `[prep]` of a product.
-    pub fn load(product: &Product) -> Result<Self, Failure> {
+    pub fn load(product: &ProductProfile) -> Result<Self, Failure> {
         let fail =
             |what: String| Failure::new(Exit::Profile, format!("profile {}: [prep]: {what}", product.name));
         let Some(table) = &product.prep else {
@@ -106,7 +106,7 @@ impl Plan {
         Self::from_tables(tables, product).map_err(fail)
     }
 
-    fn from_tables(tables: tables::Prep, product: &Product) -> Result<Self, String> {
+    fn from_tables(tables: tables::Prep, product: &ProductProfile) -> Result<Self, String> {
         let tracks = [(1, tables.stripe.track1), (2, tables.stripe.track2), (3, tables.stripe.track3)];
         let mut stripe = Vec::new();
         for (number, text) in tracks {

@@ -17,7 +17,7 @@ finalize = "last-store-data"
 "#;
 
 fn load(prep: &str) -> Result<Plan, Failure> {
-    Plan::load(&Product::from_toml(&format!("{HEAD}{prep}"), "test").unwrap())
+    Plan::load(&ProductProfile::from_toml(&format!("{HEAD}{prep}"), "test").unwrap())
 }
 
 /// A plan with one application whose tables are `body`.
@@ -37,7 +37,7 @@ const KCVS: &str = "[[prep.application.dgi]]\ndgi = \"9000\"\nvalue = \"kcv_ac\"
 #[test]
 fn every_shipped_product_loads() {
     for (name, _) in crate::profile::PRODUCTS {
-        let product = Product::load(name).unwrap();
+        let product = ProductProfile::load(name).unwrap();
         let plan = Plan::load(&product).unwrap();
         // Every application of the product is prepared.
         assert_eq!(plan.applications.len(), product.applications.len(), "{name}");

@@ -20,7 +20,7 @@ use crate::exit::{Exit, Failure};
 use crate::hsm::store::{KekRules, KeyStore, SecretEntry};
 use crate::ids::{FileId, ProductName};
 use crate::outputs;
-use crate::profile::Product;
+use crate::profile::ProductProfile;
 use crate::record::{Finished, Header, Writer};
 use crate::report::progress::bar;
 
@@ -81,7 +81,7 @@ pub fn sample(args: &SampleArgs) -> Result<Exit, Failure> {
 /// Prepares one output file from one input.
 pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
     outputs::check(&args.output, outputs::Kind::Cwf1)?;
-    let product = Product::load(&args.product)?;
+    let product = ProductProfile::load(&args.product)?;
     let store = KeyStore::open(&args.keys)?;
     let (kek, rules) = choose_kek(&store, args.kek.as_deref())?;
     let builder = Builder::new(&product, IssuerKeys::from_store(&store, kek.id())?)?.beside(&args.input);
@@ -120,7 +120,7 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
 
 /// What the bureau would refuse later: a KEK too weak for the product, a level too low for the KEK.
 fn admitted(
-    product: &Product,
+    product: &ProductProfile,
     builder: &Builder,
     kek: &SecretEntry,
     rules: &KekRules,
@@ -150,7 +150,12 @@ fn admitted(
     }
 }
 
-fn header(args: &RunArgs, product: &Product, rules: &KekRules, records: u32) -> Result<Header, Failure> {
+fn header(
+    args: &RunArgs,
+    product: &ProductProfile,
+    rules: &KekRules,
+    records: u32,
+) -> Result<Header, Failure> {
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let created = args.created.unwrap_or_else(now);
     let file_id = match &args.file_id {

@@ -1,10 +1,14 @@
 //! Line profiles: modules in the order in which a card visits them, their stations, links and timing.
 //!
-//! The `[sim]` table belongs to `hwsim`, which reads the same file; here it is carried, not interpreted.
+//! What a module's kind asks of its profile comes from the table of kinds ([`KindTable`]); `modules::LineProfile` is the
+//! line profile over that table. Not here: the `[sim]` table, which `hwsim` reads from this file and checks.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use super::kind::{DeviceLinks, KindTable};
 use crate::exit::{Exit, Failure};
 use crate::ids::Mic;
 
@@ -14,35 +18,36 @@ pub const OUTPUT: &str = "output";
 /// Rates that serial ports have, in bits per second.
 const BAUDS: [u32; 10] = [1200, 2400, 4800, 9600, 19_200, 38_400, 57_600, 115_200, 230_400, 460_800];
 
-const LINE: super::Kind = super::Kind { noun: "line", folder: "lines", shipped: super::LINES };
+const LINE: super::ProfileFolder =
+    super::ProfileFolder { noun: "line", folder: "lines", shipped: super::LINES };
 
 /// A personalization line. Unknown keys are errors.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Line {
+#[serde(deny_unknown_fields, bound = "K: KindTable")]
+pub struct LineProfileOf<K> {
     /// Its name.
     pub name: String,
     /// For people.
     pub description: String,
-    /// Cards that may be under way at once: also how far a card may overtake. At least the number of stations.
+    /// Number of cards that may be under way at once, at least the number of stations. A card can overtake that many.
     pub reorder_buffer: u32,
-    /// What becomes of a rejected card.
-    pub rejects: Rejects,
-    /// MICs that no module serves and that are no error.
+    /// Where rejected cards go.
+    pub rejects: RejectDisposal,
+    /// MICs that records may have although no module serves them.
     #[serde(default)]
     pub ignore: Vec<Mic>,
     /// Modules in line order.
     #[serde(rename = "module")]
-    pub modules: Vec<Module>,
-    /// Stations on real links, by station name; not needed for a simulated run.
+    pub modules: Vec<ModuleProfileOf<K>>,
+    /// The links of each station on real devices, by station name. A simulated run needs none.
     #[serde(default)]
-    pub link: std::collections::BTreeMap<String, Link>,
-    /// Which keys may be used on the real links.
+    pub link: BTreeMap<String, StationLink>,
+    /// The keys that real devices may work with.
     #[serde(default)]
-    pub keys: Keys,
-    /// What takes two people, in the daemon.
+    pub keys: PermittedKeys,
+    /// The actions that need two people in the daemon.
     #[serde(default)]
-    pub two_people: std::collections::BTreeSet<crate::request::ActionKind>,
+    pub two_people: BTreeSet<crate::request::ActionKind>,
     /// Whether a job closes by itself once nothing stands against it; by default it does in the foreground, and not in the
     /// daemon. Never where its stock is counted, or closing takes two people.
     #[serde(default)]
@@ -52,11 +57,11 @@ pub struct Line {
     pub retention_days: u32,
     /// Time limits.
     #[serde(default)]
-    pub limits: Limits,
+    pub limits: TimeLimits,
     /// Failures in a row that stop a station or the job.
     #[serde(default)]
-    pub breakers: Breakers,
-    /// Of `hwsim`; a line without it cannot be simulated.
+    pub breakers: BreakerLimits,
+    /// The table of `hwsim`; a line without it cannot be simulated.
     #[serde(default)]
     pub sim: Option<toml::Table>,
     /// SHA-256 of the profile's text.
@@ -64,57 +69,57 @@ pub struct Line {
     pub digest: [u8; 32],
 }
 
-/// What the machine does with a rejected card.
+/// Where the machine puts a rejected card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Rejects {
-    /// Into a bin: a person destroys it and says so.
+pub enum RejectDisposal {
+    /// Into a bin. A person destroys it and records that.
     Bin,
-    /// The machine shreds it at once.
+    /// Into a shredder, at once.
     Shredded,
 }
 
 /// A processing module with one or more stations.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Module {
+#[serde(deny_unknown_fields, bound = "K: KindTable")]
+pub struct ModuleProfileOf<K> {
     /// Its name; stations are `name-1`, `name-2` ...
     pub name: String,
-    /// What it does.
-    pub kind: Kind,
-    /// The MICs that feed it.
+    /// Its kind.
+    pub kind: K,
+    /// The MICs of the sections that it works on.
     pub mics: Vec<Mic>,
-    /// How many stations work in parallel.
+    /// Number of stations that work in parallel.
     #[serde(default = "one")]
     pub stations: u32,
-    /// Name of the driver, where there are several for its kind.
+    /// Name of the driver, where its kind has several.
     #[serde(default)]
     pub driver: Option<String>,
     /// Stripe only: coercivity of the plastic.
     #[serde(default)]
-    pub coercivity: Option<Coercivity>,
-    /// Stripe only: whether the stripe is looked at before and read back after writing.
+    pub coercivity: Option<PlasticCoercivity>,
+    /// Stripe only: whether the module reads the stripe before and after it writes.
     #[serde(default = "yes")]
     pub read_back: bool,
-    /// Stripe only: clocking zeros of tracks 1 and 3, and of track 2; without it, the machine's own.
+    /// Stripe only: clocking zeros of tracks 1 and 3, and of track 2. By default the machine decides.
     #[serde(default)]
     pub leading_zeros: Option<[u8; 2]>,
-    /// Stripe only: bits per inch of tracks 1, 2 and 3; without it, the machine's own.
+    /// Stripe only: bits per inch of tracks 1, 2 and 3. By default the machine decides.
     #[serde(default)]
-    pub bpi: Option<[Bpi; 3]>,
+    pub bpi: Option<[BitsPerInch; 3]>,
 }
 
 /// Recording density of a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "u16")]
-pub enum Bpi {
+pub enum BitsPerInch {
     /// 75 bits per inch.
     Bpi75,
     /// 210 bits per inch.
     Bpi210,
 }
 
-impl TryFrom<u16> for Bpi {
+impl TryFrom<u16> for BitsPerInch {
     type Error = &'static str;
 
     fn try_from(number: u16) -> Result<Self, Self::Error> {
@@ -138,55 +143,39 @@ fn one() -> u32 {
     1
 }
 
-/// Kinds of module: one processing module each (`modules`), with its driver.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// Contact chip: driver `reader`.
-    Chip,
-    /// Magnetic stripe: driver `msr605`, or `mse630` (with `read_back = false`: it reads by itself).
-    Stripe,
-    /// Card printer: driver `card-printer`.
-    Printer,
-    /// Embosser with indent wheel: driver `embosser`.
-    Embosser,
-    /// Fulfilment data: no station; carried to reports.
-    Fulfilment,
-}
-
 /// Coercivity of a stripe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Coercivity {
+pub enum PlasticCoercivity {
     /// ISO 7811-6.
     Hico,
     /// ISO 7811-2.
     Loco,
 }
 
-/// How a station is reached on a real line. A station has what its kind needs; the output has a transport alone.
+/// The links to a station on a real line. Its kind decides which it needs; the output has only a transport.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Link {
-    /// Chip: name of the PC/SC reader, without the two numbers that pcscd puts behind it.
+pub struct StationLink {
+    /// Chip: name of the PC/SC reader, without the two numbers that pcscd adds to it.
     #[serde(default)]
     pub reader: Option<String>,
-    /// Chip: which slot of a reader with several, from 0.
+    /// Chip: the slot of a reader that has several, from 0.
     #[serde(default)]
     pub slot: u8,
     /// Chip: USB path of the reader ("1-4.2"), instead of its name.
     #[serde(default)]
     pub usb: Option<String>,
-    /// Chip: socket of the pcscd that has the reader; without it, the system's.
+    /// Chip: socket of the pcscd that has the reader. By default the system's.
     #[serde(default)]
     pub pcscd: Option<String>,
     /// Serial device of the machine.
     #[serde(default)]
     pub serial: Option<String>,
-    /// Its bits per second.
+    /// Bits per second of the serial device.
     #[serde(default)]
     pub baud: Option<u32>,
-    /// Printer: address of its link for images, `host:port`.
+    /// Printer: address of the link for images, `host:port`.
     #[serde(default)]
     pub stream: Option<String>,
     /// Serial device of the station's card transport.
@@ -194,27 +183,42 @@ pub struct Link {
     pub transport: Option<String>,
 }
 
+impl StationLink {
+    /// The keys that are given, but for the transport, which every station has.
+    fn given(&self) -> impl Iterator<Item = &'static str> {
+        let keys = [
+            ("reader", self.reader.is_some()),
+            ("usb", self.usb.is_some()),
+            ("pcscd", self.pcscd.is_some()),
+            ("serial", self.serial.is_some()),
+            ("baud", self.baud.is_some()),
+            ("stream", self.stream.is_some()),
+        ];
+        keys.into_iter().filter(|(_, given)| *given).map(|(key, _)| key)
+    }
+}
+
 /// Time limits, in seconds. They end a blocked device call from outside.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Limits {
+pub struct TimeLimits {
     /// One command to a chip.
     pub command: f64,
     /// One phase of a chip: looking at the blank, or one application.
     pub phase: f64,
     /// All of a chip's work on one card.
     pub card: f64,
-    /// How long a module may be without any station in service before the line stops.
+    /// Time for which a module may have no station in service before the line stops.
     pub recover: f64,
 }
 
-impl Limits {
-    /// Longer than any of them may be: a day.
+impl TimeLimits {
+    /// The longest limit that makes sense: a day.
     const MAX: f64 = 86_400.0;
 
     fn check(&self) -> Result<(), String> {
         let Self { command, phase, card, recover } = *self;
-        // Not a number is in no range.
+        // NaN is in no range, so it is refused too.
         let sound = [command, phase, card].iter().all(|s| *s > 0.0 && *s <= Self::MAX)
             && (0.0..=Self::MAX).contains(&recover);
         if !sound {
@@ -227,24 +231,24 @@ impl Limits {
     }
 }
 
-impl Default for Limits {
-    /// A card asks for more time itself while it writes or checks an RSA key; a command takes ten times the worst known.
+impl Default for TimeLimits {
+    /// Ten times the slowest known command. A card that writes or checks an RSA key asks for more time itself.
     fn default() -> Self {
         Self { command: 30.0, phase: 120.0, card: 300.0, recover: 60.0 }
     }
 }
 
-/// Circuit breakers (`pipeline::breaker`): failures in a row, without a card finished between them.
+/// Failures in a row, without a finished card between them, that trip a circuit breaker (`pipeline::breaker`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Breakers {
-    /// Equal failures at one station, which then is out of service until a person comes.
+pub struct BreakerLimits {
+    /// Equal failures at one station. It is then out of service until a person comes.
     pub station: u32,
-    /// Rejects at one module, whatever the station and the reason; then the job stops.
+    /// Rejects at one module, at any of its stations and for any reason. The job then stops.
     pub job: u32,
 }
 
-impl Breakers {
+impl BreakerLimits {
     fn check(self) -> Result<(), String> {
         if self.station == 0 || self.job == 0 {
             return Err("breakers: station and job are at least 1".into());
@@ -253,31 +257,31 @@ impl Breakers {
     }
 }
 
-impl Default for Breakers {
+impl Default for BreakerLimits {
     fn default() -> Self {
         Self { station: 5, job: 10 }
     }
 }
 
-/// Which keys a line on real devices works with.
+/// The keys that a line on real devices works with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Keys {
+pub enum PermittedKeys {
     /// LIVE keys; a TEST store is refused.
     #[default]
     Live,
-    /// TEST keys; what it makes is marked TEST.
+    /// TEST keys. Papers of its jobs are marked TEST.
     Test,
 }
 
-impl Line {
+impl<K: KindTable> LineProfileOf<K> {
     /// Loads and checks the line that an operator names: by name, or by the path of a `.toml` file.
     pub fn load(name: &str) -> Result<Self, Failure> {
         let (text, origin) = Self::source(name)?;
         Self::from_toml(&text, &origin)
     }
 
-    /// Text and origin of that line, for `hwsim`.
+    /// Text and origin of that line profile, which `hwsim` reads as well.
     pub fn source(name: &str) -> Result<(String, String), Failure> {
         super::chosen(LINE, name)
     }
@@ -297,50 +301,17 @@ impl Line {
                 "two_people: {what} is not for two (\"release\" stands for resume too, \"cancel\" for card cancel)"
             ));
         }
-        let mut names = std::collections::BTreeSet::new();
-        let mut mics = std::collections::BTreeSet::new();
+        let (mut names, mut mics) = (BTreeSet::new(), BTreeSet::new());
         for module in &self.modules {
             if !names.insert(&module.name) {
                 return Err(format!("module {} stands twice", module.name));
-            }
-            if module.mics.is_empty() {
-                return Err(format!("module {} serves no MIC", module.name));
             }
             for mic in &module.mics {
                 if !mics.insert(mic) || self.ignore.contains(mic) {
                     return Err(format!("MIC {mic} is named twice"));
                 }
             }
-            let stations_fit = match module.kind {
-                Kind::Fulfilment => module.stations == 1,
-                _ => (1..=256).contains(&module.stations),
-            };
-            if !stations_fit {
-                return Err(format!("module {} cannot have {} stations", module.name, module.stations));
-            }
-            let chip = module.mics.iter().any(|mic| mic.as_str() == "CHP");
-            if (module.kind == Kind::Chip) != chip {
-                return Err(format!(
-                    "module {}: MIC CHP belongs to chip modules, and they need it",
-                    module.name
-                ));
-            }
-            if module.mics.len() > 1 && matches!(module.kind, Kind::Chip | Kind::Stripe | Kind::Printer) {
-                return Err(format!("module {}: its device takes one MIC", module.name));
-            }
-            let stripes_own = module.leading_zeros.is_some() || module.bpi.is_some() || !module.read_back;
-            if stripes_own && module.kind != Kind::Stripe {
-                return Err(format!(
-                    "module {}: read_back, leading_zeros and bpi belong to stripe modules",
-                    module.name
-                ));
-            }
-            if (module.kind == Kind::Stripe) != module.coercivity.is_some() {
-                return Err(format!(
-                    "module {}: coercivity belongs to stripe modules, and they need it",
-                    module.name
-                ));
-            }
+            module.check().map_err(|what| format!("module {}{what}", module.name))?;
         }
         self.limits.check()?;
         self.breakers.check()?;
@@ -355,22 +326,16 @@ impl Line {
         Ok(())
     }
 
-    /// What is given for the links is meant for a station that exists and can use it.
+    /// Every link belongs to a station that exists and can use it.
     fn check_links(&self) -> Result<(), String> {
         for (station, link) in &self.link {
-            let kind = self.kind_of(station).ok_or_else(|| {
-                format!("link.{station}: no such station; there are {}", self.link_names().join(", "))
-            })?;
-            let given = [
-                ("reader", link.reader.is_some(), kind == Some(Kind::Chip)),
-                ("usb", link.usb.is_some(), kind == Some(Kind::Chip)),
-                ("pcscd", link.pcscd.is_some(), kind == Some(Kind::Chip)),
-                ("serial", link.serial.is_some(), kind.is_some_and(|k| k != Kind::Chip)),
-                ("baud", link.baud.is_some(), kind.is_some_and(|k| k != Kind::Chip)),
-                ("stream", link.stream.is_some(), kind == Some(Kind::Printer)),
-            ];
-            if let Some((what, ..)) = given.into_iter().find(|(_, given, wanted)| *given && !*wanted) {
-                return Err(format!("link.{station}: it has no use for {what}"));
+            if !self.link_names().contains(station) {
+                let there = self.link_names().join(", ");
+                return Err(format!("link.{station}: no such station; there are {there}"));
+            }
+            let useful = self.links_of(station).map_or(&[][..], DeviceLinks::keys);
+            if let Some(key) = link.given().find(|key| !useful.contains(key)) {
+                return Err(format!("link.{station}: it has no use for {key}"));
             }
             if link.baud.is_some_and(|baud| !BAUDS.contains(&baud)) {
                 return Err(format!("link.{station}: baud is one of {BAUDS:?}"));
@@ -382,26 +347,21 @@ impl Line {
         Ok(())
     }
 
-    /// What a run on real devices lacks: one sentence for each link that is not given.
+    /// The links that a run on real devices lacks: one sentence for each.
     pub fn missing_links(&self) -> Vec<String> {
-        let none = Link::default();
+        let none = StationLink::default();
         let mut missing = Vec::new();
         for station in self.link_names() {
             let link = self.link.get(&station).unwrap_or(&none);
-            let mut needs = |given: bool, what: &str| {
-                if !given {
-                    missing.push(format!("link.{station} has no {what}"));
+            if link.transport.is_none() {
+                missing.push(format!("link.{station} has no transport"));
+            }
+            let given: Vec<_> = link.given().collect();
+            for (key, other) in self.links_of(&station).map_or(&[][..], DeviceLinks::needed_keys) {
+                if !given.contains(key) && other.is_none_or(|other| !given.contains(&other)) {
+                    let or = other.map(|other| format!(" (or {other})")).unwrap_or_default();
+                    missing.push(format!("link.{station} has no {key}{or}"));
                 }
-            };
-            needs(link.transport.is_some(), "transport");
-            match self.kind_of(&station).flatten() {
-                Some(Kind::Chip) => needs(link.reader.is_some() || link.usb.is_some(), "reader (or usb)"),
-                Some(Kind::Printer) => {
-                    needs(link.serial.is_some(), "serial");
-                    needs(link.stream.is_some(), "stream");
-                }
-                Some(_) => needs(link.serial.is_some(), "serial"),
-                None => {}
             }
         }
         missing
@@ -409,30 +369,70 @@ impl Line {
 
     /// The stations' names, and `output`.
     fn link_names(&self) -> Vec<String> {
-        let stations = self.working().flat_map(Module::station_names);
+        let stations = self.working().flat_map(ModuleProfileOf::station_names);
         stations.chain(std::iter::once(OUTPUT.to_owned())).collect()
     }
 
-    /// The kind of a station by its name, none for the output; `None` if there is no such place.
-    fn kind_of(&self, station: &str) -> Option<Option<Kind>> {
-        if station == OUTPUT {
-            return Some(None);
-        }
-        self.working().find(|m| m.station_names().any(|name| name == station)).map(|m| Some(m.kind))
+    /// The links that lead to the device of a station; `None` for the output, which has no device.
+    fn links_of(&self, station: &str) -> Option<DeviceLinks> {
+        let module = self.working().find(|m| m.station_names().any(|name| name == station))?;
+        module.kind.rules().links
     }
 
     /// Modules that have stations, in line order.
-    pub fn working(&self) -> impl Iterator<Item = &Module> {
-        self.modules.iter().filter(|m| m.kind != Kind::Fulfilment)
+    pub fn working(&self) -> impl Iterator<Item = &ModuleProfileOf<K>> {
+        self.modules.iter().filter(|m| m.kind.rules().links.is_some())
     }
 
-    /// Which module serves a MIC.
-    pub fn module_of(&self, mic: &Mic) -> Option<&Module> {
+    /// The module that serves a MIC.
+    pub fn module_of(&self, mic: &Mic) -> Option<&ModuleProfileOf<K>> {
         self.modules.iter().find(|m| m.mics.contains(mic))
     }
 }
 
-impl Module {
+impl<K: KindTable> ModuleProfileOf<K> {
+    /// Holds the module against the rules of its kind. The error goes on after "module NAME".
+    fn check(&self) -> Result<(), String> {
+        let rules = self.kind.rules();
+        if self.mics.is_empty() {
+            return Err(" serves no MIC".into());
+        }
+        let most = if rules.links.is_some() { 256 } else { 1 };
+        if !(1..=most).contains(&self.stations) {
+            return Err(format!(" cannot have {} stations", self.stations));
+        }
+        for other in K::every() {
+            if let Some(own) = other.own_mic
+                && self.mics.iter().any(|mic| mic.as_str() == own) != (other.word == rules.word)
+            {
+                return Err(format!(": MIC {own} belongs to {} modules, and they need it", other.word));
+            }
+        }
+        if self.mics.len() > 1 && !rules.several_mics {
+            return Err(": its device takes one MIC".into());
+        }
+        let given: Vec<_> = self.given().collect();
+        if let Some(key) = given.iter().find(|key| !rules.keys.contains(key)) {
+            let owners: Vec<_> = K::every().filter(|kind| kind.keys.contains(key)).map(|k| k.word).collect();
+            return Err(format!(": {key} belongs to {} modules", owners.join(" and ")));
+        }
+        match rules.needed_keys.iter().find(|key| !given.contains(key)) {
+            Some(key) => Err(format!(": {key} is missing, and {} modules need it", rules.word)),
+            None => Ok(()),
+        }
+    }
+
+    /// The keys of the profile that not every kind takes, as far as the profile gives them.
+    fn given(&self) -> impl Iterator<Item = &'static str> {
+        let keys = [
+            ("coercivity", self.coercivity.is_some()),
+            ("read_back", !self.read_back),
+            ("leading_zeros", self.leading_zeros.is_some()),
+            ("bpi", self.bpi.is_some()),
+        ];
+        keys.into_iter().filter(|(_, given)| *given).map(|(key, _)| key)
+    }
+
     /// Names of the stations.
     pub fn station_names(&self) -> impl Iterator<Item = String> + '_ {
         (1..=self.stations).map(|n| format!("{}-{n}", self.name))

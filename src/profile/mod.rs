@@ -1,25 +1,25 @@
-//! Profiles: what a line is made of and what a card product needs, as TOML with strict keys.
+//! Profiles: TOML files that describe a line and a card product. An unknown key is an error.
 //!
-//! [`line::Line`] names modules, stations and links; [`product::Product`] names applications, channel and rules.
-//! Shipped ones are embedded; a path loads any other. Not here: doing anything with them.
+//! [`line::LineProfileOf`] names modules, stations and links; [`product::ProductProfile`] names applications, channel and rules.
+//! The shipped profiles are part of the program; a path names any other. Not here: what is done with a profile.
 
+pub mod kind;
 pub mod line;
 pub mod product;
 mod shipped;
 
-pub use line::Line;
-pub use product::Product;
+pub use product::ProductProfile;
 pub use shipped::{LINES, PRODUCTS, TEMPLATES, TemplateSource};
 
 use crate::exit::{Exit, Failure};
 
-/// A directory with `lines/` and `products/` of the bureau's own; they come before the shipped ones.
+/// The variable that names the bureau's own directory with `lines/` and `products/`, which come before shipped ones.
 const OWN: &str = "CARDWRIGHT_PROFILES";
 
-/// What a profile is of.
+/// Where profiles of a line, or of a product, are found.
 #[derive(Clone, Copy)]
-struct Kind {
-    /// For people.
+struct ProfileFolder {
+    /// The word for it in messages.
     noun: &'static str,
     /// Folder in the bureau's own directory.
     folder: &'static str,
@@ -28,7 +28,7 @@ struct Kind {
 }
 
 /// Text and origin of a profile that an operator names: by name, or by the path of a `.toml` file.
-fn chosen(kind: Kind, name: &str) -> Result<(String, String), Failure> {
+fn chosen(kind: ProfileFolder, name: &str) -> Result<(String, String), Failure> {
     if name.ends_with(".toml") {
         return file(std::path::Path::new(name));
     }
@@ -37,7 +37,7 @@ fn chosen(kind: Kind, name: &str) -> Result<(String, String), Failure> {
 
 /// Text and origin of a profile by its name alone, if there is one. Safe on a name out of an issuer's file: it never
 /// leaves the profiles' own folders.
-fn named(kind: Kind, name: &str) -> Result<Option<(String, String)>, Failure> {
+fn named(kind: ProfileFolder, name: &str) -> Result<Option<(String, String)>, Failure> {
     let plain = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     if plain && let Some(own) = std::env::var_os(OWN) {
         let path = std::path::Path::new(&own).join(kind.folder).join(format!("{name}.toml"));
@@ -49,8 +49,8 @@ fn named(kind: Kind, name: &str) -> Result<Option<(String, String)>, Failure> {
     Ok(shipped.map(|(_, text)| ((*text).to_owned(), format!("shipped {} {name}", kind.noun))))
 }
 
-/// What is said about a name that no profile has.
-fn unknown(kind: Kind, name: &str) -> String {
+/// The message about a name that no profile has.
+fn unknown(kind: ProfileFolder, name: &str) -> String {
     let known: Vec<_> = kind.shipped.iter().map(|(n, _)| *n).collect();
     format!(
         "no {} profile {name:?}; shipped are {}; your own go into {}/ of the directory that {OWN} names",

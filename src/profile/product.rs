@@ -1,4 +1,4 @@
-//! Product profiles: what a card product's chip and plastic need beyond what the output file says.
+//! Product profiles: the facts about a card product that its output files do not state.
 //!
 //! A card's oddity is a field here, never an `if name` in the code. The `[prep]` table belongs to the issuer's
 //! preparation (`prep`), which reads it from the same file; the bureau does not look at it.
@@ -11,28 +11,29 @@ use crate::exit::{Exit, Failure};
 use crate::ids::{Aid, Dgi, ProductName};
 use crate::scp::{KeyDerivation, SecureChannel};
 
-const PRODUCT: super::Kind = super::Kind { noun: "product", folder: "products", shipped: super::PRODUCTS };
+const PRODUCT: super::ProfileFolder =
+    super::ProfileFolder { noun: "product", folder: "products", shipped: super::PRODUCTS };
 
 /// A card product. Unknown keys are errors.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Product {
-    /// Its name, as in the Header.
+pub struct ProductProfile {
+    /// Its name, which the Header of an output file gives.
     pub name: String,
     /// For people.
     pub description: String,
-    /// Weakest protection that a file of this product may use.
+    /// Weakest protection that an output file of this product may use.
     pub min_suite: MinSuite,
     /// Whether values under the TK may be ECB (CMODE 11, 13).
     #[serde(default)]
     pub allow_ecb: bool,
-    /// The chip; a product without one has none.
+    /// The chip, if the product has one.
     #[serde(default)]
-    pub chip: Option<Chip>,
-    /// Applications in any order; the file says which a card gets.
+    pub chip: Option<ChipProfile>,
+    /// Applications in any order. The output file says which of them a card gets.
     #[serde(default, rename = "application")]
-    pub applications: Vec<Application>,
-    /// Of the preparation; not interpreted at the bureau.
+    pub applications: Vec<ApplicationProfile>,
+    /// The table of the issuer's preparation. The bureau does not read it.
     #[serde(default)]
     pub prep: Option<toml::Table>,
     /// SHA-256 of the profile's text.
@@ -70,22 +71,22 @@ impl MinSuite {
 /// The chip and its channel.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Chip {
+pub struct ChipProfile {
     /// ATRs that blanks of this product may show, hex.
     pub atr: Vec<String>,
     /// How card keys come from the KMC.
     pub derivation: KeyDerivation,
     /// The secure channel: `{ scp = "02", i = "55" }`, and `key_version` where it is not the card's default.
     pub channel: SecureChannel,
-    /// How a chip that is asked about itself says whose it is.
+    /// How `card ask` finds out which card a chip belongs to.
     #[serde(default)]
-    pub identify: Identify,
+    pub identify: ChipIdentification,
 }
 
-/// How a chip tells its KEYDATA to `card ask`.
+/// How `card ask` gets the KEYDATA of a chip.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Identify {
+pub enum ChipIdentification {
     /// One INITIALIZE UPDATE, which some cards count.
     #[default]
     InitializeUpdate,
@@ -96,7 +97,7 @@ pub enum Identify {
 /// An application on the card.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Application {
+pub struct ApplicationProfile {
     /// AID to SELECT.
     pub aid: Aid,
     /// For people, reports and messages.
@@ -104,7 +105,7 @@ pub struct Application {
     /// Whether several DGIs may share one STORE DATA without a GROUP saying so.
     #[serde(default)]
     pub pack: bool,
-    /// What ends personalization.
+    /// The command that ends personalization.
     pub finalize: Finalize,
     /// DGIs that are secret already under a key known to the card: passed through, sent with P1 "encrypted".
     #[serde(default)]
@@ -118,7 +119,7 @@ pub struct Application {
     pub fci: Option<Dgi>,
 }
 
-/// What ends the personalization of an application (standards.md 1.1).
+/// The command that ends the personalization of an application (EMV CPS 2.0, 4.3.5.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Finalize {
@@ -128,7 +129,7 @@ pub enum Finalize {
     SetStatus,
 }
 
-impl Product {
+impl ProductProfile {
     /// Loads and checks the product that a person names: by name, or by the path of a `.toml` file.
     pub fn load(name: &str) -> Result<Self, Failure> {
         let (text, origin) = super::chosen(PRODUCT, name)?;
@@ -183,7 +184,7 @@ impl Product {
     }
 
     /// The application with this AID.
-    pub fn application(&self, aid: &Aid) -> Option<&Application> {
+    pub fn application(&self, aid: &Aid) -> Option<&ApplicationProfile> {
         self.applications.iter().find(|a| a.aid == *aid)
     }
 }

@@ -1,4 +1,4 @@
-//! The profiles that the program carries with it: one line each.
+//! The profiles that are part of the program: one line each.
 
 /// Lines: `profiles/lines/`.
 pub const LINES: &[(&str, &str)] = &[
@@ -14,7 +14,7 @@ pub const PRODUCTS: &[(&str, &str)] = &[("multiapp", include_str!("../../profile
 
 /// A graphics template: `modules/template.rs` says what may stand in it.
 pub struct TemplateSource {
-    /// As records name it.
+    /// Its name in records.
     pub name: &'static str,
     /// SVG of the front.
     pub front: &'static str,

@@ -31,7 +31,7 @@ use crate::exit::{Exit, Failure};
 use crate::hsm::{HsmInfo, KmcInfo};
 use crate::ledger::{AttemptState, JobId, Reader, RecordState, StationCount, Stock, rfc3339};
 use crate::ledger::{EventFact, JobMark, LedgerEvent};
-use crate::modules::sections::Fulfilment;
+use crate::modules::sections::FulfilmentSection;
 
 /// What `fulfilment_data` says where a return file has them.
 pub const AS_ACCEPTED: &str = "as accepted";
@@ -301,7 +301,7 @@ pub fn write_return(
     reader: &Reader,
     close_out: &CloseOut,
     ledger: LedgerId,
-    mut fulfilment: impl FnMut(u32) -> Result<Fulfilment, Failure>,
+    mut fulfilment: impl FnMut(u32) -> Result<FulfilmentSection, Failure>,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     let job = &close_out.summary.job;
@@ -329,7 +329,7 @@ pub fn write_return(
         let told = |event: &&LedgerEvent| {
             matches!(event.fact, EventFact::Stacked { .. }) || event.is_moved_to(AttemptState::Good)
         };
-        let Fulfilment { stock, carrier, ship_group, priority, group, .. } = fulfilment(seq)?;
+        let FulfilmentSection { stock, carrier, ship_group, priority, group, .. } = fulfilment(seq)?;
         line(
             out,
             &Returned {

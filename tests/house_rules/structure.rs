@@ -18,7 +18,6 @@ const LONG: &[(&str, &str)] = &[
     ("src/hsm/store/list.rs check", "one check after the other"),
     ("src/pipeline/dispatcher/start.rs start", "what a line is started with, in order"),
     ("src/prep/fields.rs compute", "one arm for each field"),
-    ("src/profile/line.rs check", "one check after the other"),
     ("src/record/chip/view.rs parse", "the layout of the chip section, in file order"),
     ("src/report/closeout.rs html", "one page"),
 ];

@@ -109,7 +109,11 @@ fn a_line_that_contradicts_itself() {
         ("reorder_buffer = 32", "reorder_buffer = 4097", "reorder_buffer must be from 11"),
         ("coercivity = \"hico\"", "", "module stripe: coercivity"),
         ("kind = \"printer\"", "kind = \"printer\"\ncoercivity = \"hico\"", "module printer: coercivity"),
-        ("kind = \"printer\"", "kind = \"printer\"\nread_back = false", "belong to stripe modules"),
+        (
+            "kind = \"printer\"",
+            "kind = \"printer\"\nread_back = false",
+            "module printer: read_back belongs to stripe modules",
+        ),
         ("kind = \"fulfilment\"", "kind = \"fulfilment\"\nstations = 2", "module fulfilment cannot have 2"),
         ("mics = [\"CHP\"]", "mics = [\"CHIP\"]", "module chip: MIC CHP belongs to chip modules"),
         ("kind = \"chip\"", "kind = \"embosser\"", "module chip: MIC CHP belongs to chip modules"),

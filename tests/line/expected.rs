@@ -7,12 +7,12 @@
 use std::collections::BTreeMap;
 
 use cardwright::hsm::store::KeyStore;
-use cardwright::modules::sections::Graphics;
+use cardwright::modules::sections::GraphicsSection;
 use cardwright::modules::template;
 use cardwright::prep::clear::{Builder, ClearCard};
 use cardwright::prep::input::Reader;
 use cardwright::prep::keys::IssuerKeys;
-use cardwright::profile::Product;
+use cardwright::profile::ProductProfile;
 use des::TdesEde2;
 use des::cipher::{Array, BlockCipherEncrypt, KeyInit};
 use iso7816_tlv::ber::{Tag, Tlv, Value as TlvValue};
@@ -52,7 +52,7 @@ impl Expected {
         let store = KeyStore::open(&world.path("issuer.store")).unwrap();
         let keys = IssuerKeys::from_store(&store, "476173FF").unwrap();
         let builder =
-            Builder::new(&Product::load("multiapp").unwrap(), keys).unwrap().beside(&world.path(csv));
+            Builder::new(&ProductProfile::load("multiapp").unwrap(), keys).unwrap().beside(&world.path(csv));
         let holders = Reader::new(text.as_bytes(), &builder.plan().defaults).unwrap();
         let cards = rows(&text).into_iter().zip(holders).map(|(row, holder)| {
             let clear = builder.card(&holder.unwrap()).unwrap();
@@ -272,7 +272,7 @@ fn sides(row: &Row, photo: Option<&[u8]>) -> [String; 2] {
     let expiry = format!("{}/{}", &row["expiry"][2..], &row["expiry"][..2]);
     let fields = vec![("name", name.as_str()), ("number", &number), ("expiry", &expiry)];
     let images = photo.map(|photo| ("photo", photo)).into_iter().collect();
-    let wanted = Graphics { template: "multiapp", fields, images };
+    let wanted = GraphicsSection { template: "multiapp", fields, images };
     let pictures = template::shipped("multiapp").unwrap().render(&wanted).unwrap();
     [&pictures.front, pictures.back.as_ref().unwrap()].map(|png| {
         let raster = resvg::tiny_skia::Pixmap::decode_png(png).unwrap();

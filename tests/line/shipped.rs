@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use cardwright::profile::{LINES, Line, PRODUCTS, Product, TEMPLATES};
+use cardwright::modules::LineProfile;
+use cardwright::profile::{LINES, PRODUCTS, ProductProfile, TEMPLATES};
 
 use crate::support::World;
 
@@ -92,11 +93,11 @@ fn every_shipped_profile_is_checked_and_listed() {
 #[test]
 fn every_shipped_line_makes_every_shipped_product() {
     for (product, _) in PRODUCTS {
-        assert_eq!(Product::load(product).unwrap().name, *product);
+        assert_eq!(ProductProfile::load(product).unwrap().name, *product);
         let world = World::new();
         assert_eq!(world.prep(&["sample", "--count", "2", "--output", "two.csv"]).code, 0);
         for (line, _) in LINES {
-            let profile = Line::load(line).unwrap();
+            let profile = LineProfile::load(line).unwrap();
             assert_eq!(profile.name, *line);
             assert!(profile.sim.is_some(), "{line} cannot be dry-run: give it a [sim]");
             let (file, ledger, dumps) =

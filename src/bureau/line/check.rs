@@ -16,7 +16,7 @@ use crate::bureau::opening::allowed;
 use crate::exit::{Exit, Failure};
 use crate::hsm::Hsm;
 use crate::hsm::client::{HostProcess, HsmClient};
-use crate::profile::Line;
+use crate::modules::LineProfile;
 
 /// What was looked at, and what was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -51,9 +51,9 @@ pub fn check(
     ledger: &Path,
     simulation: &Simulation,
     directory: &Path,
-) -> Result<(Line, Vec<Finding>), Failure> {
-    let (text, origin) = Line::source(named)?;
-    let line = Line::from_toml(&text, &origin)?;
+) -> Result<(LineProfile, Vec<Finding>), Failure> {
+    let (text, origin) = LineProfile::source(named)?;
+    let line = LineProfile::from_toml(&text, &origin)?;
     let mut findings = vec![keys(&line, store, simulation, directory)];
     findings.push(Finding::saying("disk", "ledger", disk::look(ledger)));
     findings.extend(shared(&line));
@@ -78,7 +78,7 @@ pub fn check(
     Ok((line, findings))
 }
 
-fn keys(line: &Line, store: &Path, simulation: &Simulation, directory: &Path) -> Finding {
+fn keys(line: &LineProfile, store: &Path, simulation: &Simulation, directory: &Path) -> Finding {
     let look = || -> Result<String, Failure> {
         let socket = directory.join("hsm.sock");
         let _host = HostProcess::start(&own_program()?, store, &socket)?;
@@ -98,7 +98,7 @@ fn keys(line: &Line, store: &Path, simulation: &Simulation, directory: &Path) ->
 }
 
 /// One device cannot serve two stations.
-fn shared(line: &Line) -> Vec<Finding> {
+fn shared(line: &LineProfile) -> Vec<Finding> {
     let mut users: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for (station, link) in &line.link {
         let reader = link.reader.as_ref().or(link.usb.as_ref());

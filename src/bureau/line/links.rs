@@ -12,7 +12,7 @@ use drivers::pcsc::{ReaderSelector, ReaderSpec};
 use drivers::sim::{SimDevice, SimLink, SimReader};
 
 use crate::exit::{Exit, Failure};
-use crate::profile::Line;
+use crate::modules::LineProfile;
 use crate::profile::line;
 
 /// For a station host to start and to open its device: a serial port takes milliseconds, a reader that wakes up a second.
@@ -67,17 +67,17 @@ impl Links for Simulated {
 
 /// Links to real devices, each in a station host of its own.
 pub struct Real<'a> {
-    line: &'a Line,
+    line: &'a LineProfile,
     program: PathBuf,
 }
 
 impl<'a> Real<'a> {
     /// Of a line whose links are all given.
-    pub fn new(line: &'a Line) -> Result<Self, Failure> {
+    pub fn new(line: &'a LineProfile) -> Result<Self, Failure> {
         Ok(Self { line, program: crate::bureau::key_host::own_program()? })
     }
 
-    fn given(&self, station: &str) -> Result<&line::Link, Failure> {
+    fn given(&self, station: &str) -> Result<&line::StationLink, Failure> {
         self.line.link.get(station).ok_or_else(|| lacks(station, "entry"))
     }
 

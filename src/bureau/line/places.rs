@@ -8,15 +8,15 @@ use drivers::transport::Transport;
 use super::check::Finding;
 use super::links::Links;
 use super::stations;
-use crate::profile::Line;
-use crate::profile::line::{self, OUTPUT};
+use crate::modules::{LineProfile, ModuleProfile};
+use crate::profile::line::OUTPUT;
 use crate::threads::each_at_once;
 
 /// For a reader to answer without a card.
 const READER_TIME: Duration = Duration::from_secs(5);
 
 /// What was found, in line order.
-pub fn look(line: &Line, links: &dyn Links) -> Vec<Finding> {
+pub fn look(line: &LineProfile, links: &dyn Links) -> Vec<Finding> {
     let places: Vec<_> = line
         .working()
         .flat_map(|module| module.station_names().map(move |name| (name, Some(module))))
@@ -34,7 +34,7 @@ pub fn look(line: &Line, links: &dyn Links) -> Vec<Finding> {
         .collect()
 }
 
-fn station(name: &str, module: Option<&line::Module>, links: &dyn Links) -> Vec<Finding> {
+fn station(name: &str, module: Option<&ModuleProfile>, links: &dyn Links) -> Vec<Finding> {
     let transport = transport(name, links);
     let free = transport.is_ok();
     let mut findings = vec![Finding::new(name, "transport", transport)];

@@ -14,7 +14,7 @@ use crate::exit::{Exit, Failure};
 use crate::hsm::Auditor;
 use crate::hsm::client::HsmClient;
 use crate::ledger::Reader;
-use crate::modules::sections::{Fulfilment, fulfilment};
+use crate::modules::sections::{FulfilmentSection, fulfilment};
 use crate::record::Spool;
 use crate::report::closeout::{CloseOut, write_return};
 use crate::request::PaperName;
@@ -77,7 +77,7 @@ pub fn each_paper(
     keep(PaperName::ReportHtml, &mut |out| Ok(out.write_all(close_out.html().as_bytes()).map_err(io)?))?;
     keep(PaperName::ReturnFile, &mut |out| {
         let of_record = |seq| {
-            let Some(spool) = &mut *spool else { return Ok(Fulfilment::default()) };
+            let Some(spool) = &mut *spool else { return Ok(FulfilmentSection::default()) };
             let record = spool.read(seq)?;
             // It was right when it was accepted.
             Ok(record.section("FUL").and_then(|data| fulfilment(data).ok()).unwrap_or_default())

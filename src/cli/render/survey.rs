@@ -9,7 +9,7 @@ use crate::bureau::survey::{Advice, StationSurvey, Survey};
 use crate::exit::Exit;
 use crate::ids::JobId;
 use crate::ledger::Holder;
-use crate::modules::{Life, Read, Told};
+use crate::modules::{ApplicationAnswer, ApplicationLife, RecordReading};
 use crate::report;
 
 /// Verdict of a station without a card.
@@ -32,7 +32,7 @@ struct StationJson<'a> {
     blank: Option<&'a str>,
     card: Option<Holder>,
     asked_for: bool,
-    applications: &'a [Told],
+    applications: &'a [ApplicationAnswer],
     verdict: &'a str,
     says: String,
 }
@@ -113,18 +113,18 @@ fn print(survey: &Survey, out: &mut dyn Write) -> std::io::Result<()> {
 }
 
 /// One application in words.
-fn application(told: &Told) -> String {
+fn application(told: &ApplicationAnswer) -> String {
     let life = match told.life {
-        Life::Personalized => "answers as personalized",
-        Life::NotPersonalized => "answers as not personalized",
-        Life::Untold => "can be selected",
-        Life::Declined => "cannot be selected",
+        ApplicationLife::Personalized => "answers as personalized",
+        ApplicationLife::NotPersonalized => "answers as not personalized",
+        ApplicationLife::Untold => "can be selected",
+        ApplicationLife::Declined => "cannot be selected",
     };
     let records = told.records.iter().map(|record| {
         let reads = match record.reads {
-            Read::Equal => "equal".to_owned(),
-            Read::Differs => "DIFFERS".to_owned(),
-            Read::NotReadable => format!("not readable ({})", record.sw.as_deref().unwrap_or("?")),
+            RecordReading::Equal => "equal".to_owned(),
+            RecordReading::Differs => "DIFFERS".to_owned(),
+            RecordReading::NotReadable => format!("not readable ({})", record.sw.as_deref().unwrap_or("?")),
         };
         format!("; {} {reads}", record.dgi)
     });

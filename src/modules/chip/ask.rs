@@ -1,14 +1,14 @@
-//! What the chip in a reader says of itself when nobody knows any more how far it came. For a person, who decides; nothing
-//! is written.
+//! Asks the chip in a reader how far its personalization came, after a stop lost track of the card. A person decides by the
+//! answers; nothing is written.
 //!
 //! ```text
-//! who      power on (cold; warm if it is mute) → ATR → KEYDATA: by GET DATA where the product says so, else by the one
-//!          INITIALIZE UPDATE of all this
-//! told     for each application: SELECT, whose answer shows the life cycle → READ RECORD ..., compared with the file
+//! identify  power on (cold; warm if it is mute) → ATR → KEYDATA: by GET DATA where the product says so, else by the one
+//!           INITIALIZE UPDATE of the whole conversation
+//! ask       for each application: SELECT, whose answer shows the life cycle → READ RECORD ..., compared with the file
 //! ```
 //!
-//! What was compared is told, never a value. Between the first STORE DATA and the last an application looks as one that
-//! was never touched: that a card is not personalized does not say that nothing is in it.
+//! The answers say which records are equal, and never give a value. Between the first STORE DATA and the last, an
+//! application looks as if it had never been touched: a card that is not personalized may still hold data.
 
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
@@ -16,12 +16,12 @@ use zeroize::Zeroizing;
 
 use drivers::link::Reset;
 
-use super::{ChipModule, Deadline, apdu, plain, to_read_back};
+use super::{CardDeadline, ChipModule, apdu, plain, to_read_back};
 use crate::chip::status::CommandPhase;
 use crate::ids::{Dgi, KeyData};
 use crate::modules::{Blame, Fault};
-use crate::profile::Product;
-use crate::profile::product::Identify;
+use crate::profile::ProductProfile;
+use crate::profile::product::ChipIdentification;
 use crate::reason::ReasonWord;
 use crate::record::chip::Application;
 use crate::tlv::{self, Tag};
@@ -30,105 +30,105 @@ use crate::tlv::{self, Tag};
 const FCI: Tag = Tag(0x6F);
 const PROPRIETARY: Tag = Tag(0xA5);
 
-/// What one application says.
+/// The answers of one application.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Told {
+pub struct ApplicationAnswer {
     /// AID, hex.
     pub aid: String,
     /// Its name in the product.
     pub name: String,
     /// Its life cycle.
-    pub life: Life,
+    pub life: ApplicationLife,
     /// The records that the product wants read back.
-    pub records: Vec<Record>,
+    pub records: Vec<RecordAnswer>,
 }
 
-/// How SELECT is answered.
+/// The life cycle that the answer to SELECT shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Life {
-    /// As a personalized application of this record answers.
+pub enum ApplicationLife {
+    /// It answers as a personalized application of this record.
     Personalized,
-    /// Not so.
+    /// It answers otherwise.
     NotPersonalized,
-    /// It can be selected; the product does not say how to tell more.
+    /// It can be selected, but the product names no DGI that shows its life cycle.
     Untold,
     /// It cannot be selected.
     Declined,
 }
 
-/// What a record is, held against the file's.
+/// A record of the chip, compared with the output file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub struct RecordAnswer {
     /// Its DGI.
     pub dgi: String,
     /// How it reads.
-    pub reads: Read,
+    pub reads: RecordReading,
     /// Status word, where it is not readable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sw: Option<String>,
 }
 
-/// How a record reads.
+/// The result of reading a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Read {
-    /// As ordered.
+pub enum RecordReading {
+    /// It holds the ordered value.
     Equal,
-    /// Otherwise.
+    /// It holds another value.
     Differs,
-    /// Not.
+    /// The chip declines to give it.
     NotReadable,
 }
 
-/// What all of it comes to.
+/// How far the personalization of a chip came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum HowFar {
-    /// Every application that tells anything is personalized as ordered.
+pub enum ChipProgress {
+    /// Every application that shows its state is personalized as ordered.
     AsOrdered,
     /// Some are.
     Partly,
-    /// None is, as far as any tells.
+    /// No application that shows its state is personalized.
     NotPersonalized,
-    /// Something reads otherwise than it was ordered.
+    /// A record differs from the order.
     Differs,
-    /// Nothing tells anything.
+    /// No application shows its state.
     Untold,
 }
 
-/// What the applications of a card come to.
-pub fn how_far(told: &[Told]) -> HowFar {
-    let of: Vec<HowFar> = told.iter().map(of_application).collect();
-    let is = |how_far| of.contains(&how_far);
-    match (is(HowFar::AsOrdered), is(HowFar::NotPersonalized)) {
-        _ if is(HowFar::Differs) => HowFar::Differs,
-        _ if is(HowFar::Partly) => HowFar::Partly,
-        (true, true) => HowFar::Partly,
-        (true, false) => HowFar::AsOrdered,
-        (false, true) => HowFar::NotPersonalized,
-        (false, false) => HowFar::Untold,
+/// How far a card came, by the answers of its applications.
+pub fn chip_progress(told: &[ApplicationAnswer]) -> ChipProgress {
+    let of: Vec<ChipProgress> = told.iter().map(of_application).collect();
+    let is = |chip_progress| of.contains(&chip_progress);
+    match (is(ChipProgress::AsOrdered), is(ChipProgress::NotPersonalized)) {
+        _ if is(ChipProgress::Differs) => ChipProgress::Differs,
+        _ if is(ChipProgress::Partly) => ChipProgress::Partly,
+        (true, true) => ChipProgress::Partly,
+        (true, false) => ChipProgress::AsOrdered,
+        (false, true) => ChipProgress::NotPersonalized,
+        (false, false) => ChipProgress::Untold,
     }
 }
 
-/// The same of one application; [`HowFar::Partly`] where its life cycle and its records contradict each other.
-fn of_application(told: &Told) -> HowFar {
+/// How far one application came; [`ChipProgress::Partly`] where its life cycle and its records contradict each other.
+fn of_application(told: &ApplicationAnswer) -> ChipProgress {
     let reads = |how| told.records.iter().any(|record| record.reads == how);
-    match (told.life, reads(Read::Equal), reads(Read::NotReadable)) {
-        _ if reads(Read::Differs) => HowFar::Differs,
-        (_, true, true) | (Life::NotPersonalized, true, false) | (Life::Personalized, false, true) => {
-            HowFar::Partly
-        }
-        (_, true, false) | (Life::Personalized, false, false) => HowFar::AsOrdered,
-        (Life::Untold, false, false) => HowFar::Untold,
-        _ => HowFar::NotPersonalized,
+    match (told.life, reads(RecordReading::Equal), reads(RecordReading::NotReadable)) {
+        _ if reads(RecordReading::Differs) => ChipProgress::Differs,
+        (_, true, true)
+        | (ApplicationLife::NotPersonalized, true, false)
+        | (ApplicationLife::Personalized, false, true) => ChipProgress::Partly,
+        (_, true, false) | (ApplicationLife::Personalized, false, false) => ChipProgress::AsOrdered,
+        (ApplicationLife::Untold, false, false) => ChipProgress::Untold,
+        _ => ChipProgress::NotPersonalized,
     }
 }
 
 impl ChipModule {
-    /// Whose chip lies in the reader. Without a fault the card has power until [`ChipModule::let_go`].
-    pub fn who(&mut self, product: &Product) -> Result<KeyData, Fault> {
-        self.deadline = Deadline::new(self.limits);
+    /// The KEYDATA of the chip in the reader. Without a fault the card has power until [`ChipModule::release`].
+    pub fn identify(&mut self, product: &ProductProfile) -> Result<KeyData, Fault> {
+        self.deadline = CardDeadline::new(self.limits);
         let who = self.identity(product);
         if let Err(fault) = &who {
             self.end(Some(fault));
@@ -136,13 +136,13 @@ impl ChipModule {
         who
     }
 
-    fn identity(&mut self, product: &Product) -> Result<KeyData, Fault> {
+    fn identity(&mut self, product: &ProductProfile) -> Result<KeyData, Fault> {
         match self.reset(Reset::Cold, product) {
             Err(fault) if fault.reason == ReasonWord::Mute => self.reset(Reset::Warm, product)?,
             reset => reset?,
         }
         match super::chip_of(product)?.identify {
-            Identify::GetData => {
+            ChipIdentification::GetData => {
                 let command = apdu::GET_KEY_DATA;
                 let (answer, _) = self.send(&[(&command, CommandPhase::GetData)])?.pop().unwrap_or_default();
                 apdu::key_data(&answer).ok_or_else(|| {
@@ -150,7 +150,7 @@ impl ChipModule {
                         .at(apdu::header(&command), Some(0x9000))
                 })
             }
-            Identify::InitializeUpdate => {
+            ChipIdentification::InitializeUpdate => {
                 let first = product.applications.first();
                 let first = first.ok_or_else(|| Fault::data("the product has no application"))?;
                 let channel = super::chip_of(product)?.channel;
@@ -159,18 +159,26 @@ impl ChipModule {
         }
     }
 
-    /// What the applications that the file gives the card say of themselves.
-    pub fn told(&mut self, product: &Product, applications: &[Application]) -> Result<Vec<Told>, Fault> {
+    /// Asks each application that the file gives the card.
+    pub fn ask_applications(
+        &mut self,
+        product: &ProductProfile,
+        applications: &[Application],
+    ) -> Result<Vec<ApplicationAnswer>, Fault> {
         applications.iter().map(|application| self.of_application(product, application)).collect()
     }
 
-    fn of_application(&mut self, product: &Product, application: &Application) -> Result<Told, Fault> {
+    fn of_application(
+        &mut self,
+        product: &ProductProfile,
+        application: &Application,
+    ) -> Result<ApplicationAnswer, Fault> {
         self.deadline.next_phase();
         let of_product = product.application(&application.aid);
-        let mut told = Told {
+        let mut told = ApplicationAnswer {
             aid: application.aid.to_string(),
             name: of_product.map_or_else(|| application.aid.to_string(), |p| p.name.clone()),
-            life: Life::Declined,
+            life: ApplicationLife::Declined,
             records: Vec::new(),
         };
         let Ok(answer) = self.asked(&apdu::select(&application.aid), CommandPhase::Select)? else {
@@ -179,11 +187,11 @@ impl ChipModule {
         told.life = life(&answer, application, of_product.and_then(|p| p.fci));
         for (dgi, place, value) in to_read_back(product, application) {
             let (reads, sw) = match self.asked(&apdu::read_record(place), CommandPhase::ReadRecord)? {
-                Ok(found) if bool::from(found.as_slice().ct_eq(value)) => (Read::Equal, None),
-                Ok(_) => (Read::Differs, None),
-                Err(sw) => (Read::NotReadable, Some(format!("{sw:04X}"))),
+                Ok(found) if bool::from(found.as_slice().ct_eq(value)) => (RecordReading::Equal, None),
+                Ok(_) => (RecordReading::Differs, None),
+                Err(sw) => (RecordReading::NotReadable, Some(format!("{sw:04X}"))),
             };
-            told.records.push(Record { dgi: dgi.to_string(), reads, sw });
+            told.records.push(RecordAnswer { dgi: dgi.to_string(), reads, sw });
         }
         Ok(told)
     }
@@ -201,19 +209,19 @@ impl ChipModule {
         }
     }
 
-    /// The card is done with.
-    pub fn let_go(&mut self) {
+    /// Takes the power off.
+    pub fn release(&mut self) {
         self.end(None);
     }
 }
 
 /// The life cycle that an answer to SELECT shows.
-fn life(answer: &[u8], application: &Application, fci: Option<Dgi>) -> Life {
+fn life(answer: &[u8], application: &Application, fci: Option<Dgi>) -> ApplicationLife {
     let ordered = fci.filter(|dgi| plain(application, *dgi)).and_then(|dgi| application.value(dgi));
     let Some(ordered) = ordered.and_then(|value| tlv::find(value, PROPRIETARY).ok()?) else {
-        return Life::Untold;
+        return ApplicationLife::Untold;
     };
     let template = tlv::find(answer, FCI).ok().flatten();
     let found = template.and_then(|template| tlv::find(template, PROPRIETARY).ok()?);
-    if found == Some(ordered) { Life::Personalized } else { Life::NotPersonalized }
+    if found == Some(ordered) { ApplicationLife::Personalized } else { ApplicationLife::NotPersonalized }
 }

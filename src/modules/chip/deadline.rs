@@ -1,11 +1,11 @@
-//! How long a chip may take: a limit for each command, for each phase (looking at the card, each application), and for
-//! the card. Every call to the reader gets the least of what is left of them.
+//! The time that a chip may take: a limit for each command, for each phase (looking at the card, each application), and for
+//! the card. Every call to the reader gets the shortest of the times that are left.
 
 use std::time::{Duration, Instant};
 
 use drivers::link::SessionLimits;
 
-use crate::profile::line::Limits;
+use crate::profile::line::TimeLimits;
 
 /// A link that waits in steps of the system's clock may give up this much early.
 const EARLY: Duration = Duration::from_millis(5);
@@ -15,7 +15,7 @@ const EARLY: Duration = Duration::from_millis(5);
 const ARRIVAL_TIME: Duration = Duration::from_secs(4);
 
 /// The time of one card.
-pub struct Deadline {
+pub struct CardDeadline {
     command: Duration,
     phase: Duration,
     card: Duration,
@@ -23,9 +23,9 @@ pub struct Deadline {
     card_began: Instant,
 }
 
-impl Deadline {
+impl CardDeadline {
     /// A card's time begins, with its first phase.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: TimeLimits) -> Self {
         let now = Instant::now();
         Self {
             command: Duration::from_secs_f64(limits.command),
@@ -41,14 +41,14 @@ impl Deadline {
         self.phase_began = Instant::now();
     }
 
-    /// What the next commands may take; none of them, and all together, if that is nothing.
+    /// The time for the next commands, each and all together; `None` if none is left.
     pub fn session(&self) -> Option<SessionLimits> {
         let left = |limit: Duration, began: Instant| limit.saturating_sub(began.elapsed());
         let all = left(self.phase, self.phase_began).min(left(self.card, self.card_began));
         (!all.is_zero()).then_some(SessionLimits { each: self.command.min(all), all })
     }
 
-    /// What a power-on may take.
+    /// The time for a power-on.
     pub fn power_on(&self) -> Option<Duration> {
         self.session().map(|time| (time.each + ARRIVAL_TIME).min(time.all))
     }

@@ -177,7 +177,7 @@ impl Hsm for FakeHsm {
 /// A station to be changed before [`Bench::module`].
 struct Bench {
     card: Card,
-    limits: line::Limits,
+    limits: line::TimeLimits,
     hsm: FakeHsm,
     trace: Trace,
 }
@@ -192,7 +192,7 @@ fn bench() -> Bench {
             slow: vec![],
             dead: false,
         },
-        limits: line::Limits::default(),
+        limits: line::TimeLimits::default(),
         hsm: FakeHsm {
             trace: Arc::clone(&trace),
             kmcs: vec!["FFFFFF476173:1"],
@@ -221,7 +221,7 @@ impl Bench {
     }
 
     /// Prepares, inspects and personalizes; the trace with challenges blanked.
-    fn run(self, work: &Work) -> (Result<Done, Fault>, Vec<String>) {
+    fn run(self, work: &CardWork) -> (Result<ModuleOutcome, Fault>, Vec<String>) {
         let (mut module, trace) = self.module();
         let outcome =
             module.prepare(work).and_then(|()| module.inspect(work)).and_then(|_| module.personalize(work));
@@ -235,7 +235,7 @@ fn masked(line: &str) -> String {
 }
 
 /// PSE and payment, the latter with a secret DGI and a log.
-fn work() -> Work {
+fn work() -> CardWork {
     let mut work = testing::work(&[]);
     let mut payment =
         checked(PAYMENT, &[(0x0101, b"\x70\x00"), (0x8000, &[0; 16]), (0x9000, b"\x01\x02\x03")]);
@@ -435,7 +435,7 @@ fn t0_cards_are_asked_for_their_answers() {
 
 #[test]
 fn blanks_that_do_not_fit_are_refused_before_the_binding() {
-    let expect = |bench: Bench, work: &Work, blame, reason: &str| {
+    let expect = |bench: Bench, work: &CardWork, blame, reason: &str| {
         let (mut module, trace) = bench.module();
         let fault = module.inspect(work).unwrap_err();
         assert_eq!((fault.blame, fault.reason.as_str()), (blame, reason));
@@ -534,7 +534,7 @@ fn a_record_without_chip_leaves_the_reader_alone() {
     let work = testing::work(&[]);
     assert!(!module.wants(&work));
     module.prepare(&work).unwrap();
-    assert_eq!(module.inspect(&work).unwrap(), Blank::default());
+    assert_eq!(module.inspect(&work).unwrap(), BlankInspection::default());
     assert_eq!(module.personalize(&work).unwrap().commands, 0);
     assert!(trace.lock().unwrap().is_empty());
 }
@@ -542,7 +542,7 @@ fn a_record_without_chip_leaves_the_reader_alone() {
 #[test]
 fn a_call_that_hangs_ends_within_its_limit_and_the_fault_says_which_where_and_at_what() {
     let hang = Duration::from_secs(60);
-    let limits = |command, phase, card| line::Limits { command, phase, card, recover: 1.0 };
+    let limits = |command, phase, card| line::TimeLimits { command, phase, card, recover: 1.0 };
     for (slow, limits, at, header, of) in [
         (vec![("on", hang)], limits(0.1, 1.0, 2.0), "power on", None, "1s for looking at"),
         (vec![("00A4", hang)], limits(0.1, 1.0, 2.0), "SELECT", Some("00A40400"), "100ms for a command"),
@@ -583,7 +583,7 @@ fn a_call_that_hangs_ends_within_its_limit_and_the_fault_says_which_where_and_at
 #[test]
 fn a_card_whose_time_is_up_gets_no_command_more() {
     let mut bench = bench();
-    bench.limits = line::Limits { command: 0.05, phase: 0.05, card: 0.05, recover: 1.0 };
+    bench.limits = line::TimeLimits { command: 0.05, phase: 0.05, card: 0.05, recover: 1.0 };
     let (mut module, trace) = bench.module();
     let work = work();
     module.inspect(&work).unwrap();

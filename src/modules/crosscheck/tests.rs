@@ -4,7 +4,7 @@ use super::*;
 use crate::ids::Dgi;
 use crate::modules::testing::{self, checked};
 
-/// The number of standards.md 3.1, and another one of the networks' test numbers.
+/// Two test numbers of the card networks.
 const NUMBER: &str = "4761739001010119";
 const OTHER: &str = "6228000100001117";
 
@@ -18,7 +18,7 @@ fn stripe(one: &str, two: &str) -> Vec<u8> {
 }
 
 /// A payment application with 57 and 5A in two records.
-fn chip(aid: &str, track_2: &str, pan: &str) -> Checked {
+fn chip(aid: &str, track_2: &str, pan: &str) -> ApplicationWork {
     let record = |tag: &str, value: &str| {
         let value = if value.len().is_multiple_of(2) { value.to_owned() } else { format!("{value}F") };
         let value = hex::decode(format!("{tag}{:02X}{value}", value.len() / 2)).unwrap();
@@ -39,7 +39,7 @@ fn chip(aid: &str, track_2: &str, pan: &str) -> Checked {
 const VISA: &str = "A0000000031010";
 const DEBIT: &str = "A0000000032010";
 
-fn check(sections: &[(&str, &[u8])], chip: &[Checked]) -> Result<Option<&'static str>, String> {
+fn check(sections: &[(&str, &[u8])], chip: &[ApplicationWork]) -> Result<Option<&'static str>, String> {
     agreed(&testing::work(sections).record, chip).map_err(|fault| {
         assert_eq!((fault.blame, fault.reason.as_str()), (crate::modules::Blame::Data, "data"));
         let digits = fault.detail.split(|c: char| !c.is_ascii_digit()).map(str::len).max();
@@ -69,7 +69,7 @@ fn every_disagreement_is_the_datas() {
     let (emb, mag) = (emboss(NUMBER), stripe(NUMBER, NUMBER));
     let (other_emb, other_mag) = (emboss(OTHER), stripe(OTHER, OTHER));
     let same = || [chip(VISA, NUMBER, NUMBER)];
-    let told = |sections: &[(&str, &[u8])], chip: &[Checked]| check(sections, chip).unwrap_err();
+    let told = |sections: &[(&str, &[u8])], chip: &[ApplicationWork]| check(sections, chip).unwrap_err();
     assert!(told(&[("EMB", &other_emb), ("MAG", &mag)], &same()).contains("embossed number is not"));
     assert!(told(&[("EMB", &other_emb), ("MAG", &mag)], &[]).contains("embossed number is not"));
     assert!(told(&[("EMB", &emb), ("MAG", &other_mag)], &same()).contains("embossed number is not"));

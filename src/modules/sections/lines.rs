@@ -1,7 +1,7 @@
-//! EMB and IND: lines `~EM%font;x;y;text`, the escape that Datacard's CE, CD and SD machines take (standards 6.2).
+//! EMB and IND: lines `~EM%font;x;y;text`, the escape that Datacard's CE, CD and SD machines take.
 //!
-//! Stricter than the vendor's own parser, which takes lower case and blanks: one form only, so that a line means the
-//! same to everybody.
+//! The vendor's own parser also takes lower case and blanks. This one takes a single form, so that every reader of a line
+//! understands it alike.
 
 use super::crlf_lines;
 
@@ -12,7 +12,7 @@ const Y: std::ops::RangeInclusive<u16> = 135..=1460;
 
 /// One line of embossing or indent print. Cardholder data: no `Debug`.
 pub struct EmbossLine<'a> {
-    /// 1-11; 21-31 the same on the other side.
+    /// 1-11; 21-31 are fonts 1-11 on the other side.
     pub font: u8,
     /// Mils from the left edge.
     pub x: u16,
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn datacard_sample_positions_are_read() {
-        // Number line and name line of the Datacard driver samples (standards 6.1).
+        // Number line and name line of the samples in Datacard's printer drivers.
         let lines =
             emboss_lines(b"~EM%2;401;843;4761 7390 0101 0119\r\n~EM%1;307;328;M\xDCLLER;A\r\n").unwrap();
         assert_eq!((lines[0].font, lines[0].x, lines[0].y), (2, 401, 843));

@@ -1,7 +1,8 @@
-//! What the sections of a record say, by MIC: pure parsers with the limits of the standards.
+//! Parsers for the sections of a record, with the limits of the standards. Pure.
 //!
-//! Acceptance calls [`check_section`] for every section of a file; the modules parse again when they work. Not here:
-//! CHP (`record::chip` and `chip`). No error quotes data: it is cardholder data. DESIGN.md section 3 gives the formats.
+//! Acceptance calls [`check_section`] for every section of a file; the modules parse it again when they work. The formats
+//! stand in `src/manual/cwf1.md`, section 4. No error quotes a section, because it holds cardholder data. Not here: CHP
+//! (`record::chip` and `chip`).
 
 mod lines;
 mod stripe;
@@ -9,9 +10,9 @@ mod tlv;
 
 pub use lines::EmbossLine;
 pub use stripe::TrackTexts;
-pub use tlv::{Fulfilment, Graphics};
+pub use tlv::{FulfilmentSection, GraphicsSection};
 
-use super::template;
+use super::kind::section_kinds;
 use crate::ids::Mic;
 use crate::panics::contained_or;
 
@@ -26,12 +27,12 @@ pub fn tracks(data: &[u8]) -> Result<TrackTexts<'_>, String> {
 }
 
 /// What a GFX section says.
-pub fn graphics(data: &[u8]) -> Result<Graphics<'_>, String> {
+pub fn graphics(data: &[u8]) -> Result<GraphicsSection<'_>, String> {
     read(|| tlv::graphics(data))
 }
 
 /// What a FUL section says.
-pub fn fulfilment(data: &[u8]) -> Result<Fulfilment, String> {
+pub fn fulfilment(data: &[u8]) -> Result<FulfilmentSection, String> {
     read(|| tlv::fulfilment(data))
 }
 
@@ -40,16 +41,13 @@ fn read<T>(parser: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     contained_or("cannot be read", parser)
 }
 
-/// Checks a section at acceptance, before any card. A MIC that is not known here is none of this function's business.
+/// Checks a section at acceptance, before any card. A section whose MIC no kind of module knows passes: the line profile
+/// says whether it may be there.
 pub fn check_section(mic: &Mic, data: &[u8]) -> Result<(), String> {
-    match mic.as_str() {
-        "EMB" | "IND" => emboss_lines(data).map(|_| ()),
-        "MAG" => tracks(data).map(|_| ()),
-        "GFX" => graphics(data).and_then(|g| read(|| template::check(&g))),
-        "FUL" => fulfilment(data).map(|_| ()),
-        _ => Ok(()),
-    }
-    .map_err(|what| format!("section {mic}: {what}"))
+    let section = section_kinds().find(|section| section.mic == mic.as_str());
+    section
+        .map_or(Ok(()), |section| read(|| (section.check)(data)))
+        .map_err(|what| format!("section {mic}: {what}"))
 }
 
 /// The lines of a section, each ended by CR LF, without it. At least one.

@@ -1,6 +1,7 @@
 //! MAG: lines `~1%...?`, `~2;...?`, `~3;...?`, sentinels included, LRC not.
 //!
-//! Character sets and lengths: ISO 7811 as the tables of standards 5.1. The machine adds sentinels and LRC itself.
+//! Character sets and lengths are those of ISO/IEC 7811-6 (HiCo; 7811-2 for LoCo): track 1 IATA, track 2 ABA, track 3
+//! THRIFT. The machine adds sentinels and LRC itself.
 
 use super::crlf_lines;
 
@@ -15,8 +16,8 @@ pub struct TrackTexts<'a> {
     pub t3: Option<&'a str>,
 }
 
-/// What a track may hold.
-struct Format {
+/// The characters that a track may hold, and how many.
+struct TrackFormat {
     start: u8,
     /// First and last character of its set.
     set: std::ops::RangeInclusive<u8>,
@@ -24,9 +25,9 @@ struct Format {
     length: usize,
 }
 
-const TRACK_1: Format = Format { start: b'%', set: 0x20..=0x5F, length: 79 };
-const TRACK_2: Format = Format { start: b';', set: 0x30..=0x3F, length: 40 };
-const TRACK_3: Format = Format { start: b';', set: 0x30..=0x3F, length: 107 };
+const TRACK_1: TrackFormat = TrackFormat { start: b'%', set: 0x20..=0x5F, length: 79 };
+const TRACK_2: TrackFormat = TrackFormat { start: b';', set: 0x30..=0x3F, length: 40 };
+const TRACK_3: TrackFormat = TrackFormat { start: b';', set: 0x30..=0x3F, length: 107 };
 const END: u8 = b'?';
 
 /// Parses a MAG section: at least one track, each at most once.
@@ -47,7 +48,7 @@ pub fn tracks(data: &[u8]) -> Result<TrackTexts<'_>, String> {
     Ok(tracks)
 }
 
-fn track<'a>(format: &Format, line: &'a [u8]) -> Result<&'a str, String> {
+fn track<'a>(format: &TrackFormat, line: &'a [u8]) -> Result<&'a str, String> {
     if line.len() + 1 > format.length {
         return Err(format!("longer than {} characters with sentinels and LRC", format.length));
     }
@@ -66,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tracks_of_standards_5_1_are_read() {
+    fn tracks_with_the_test_number_are_read() {
         let section =
             b"~1%B4761739001010119^TEST/CARD^22122011143878089?\r\n~2;4761739001010119=22122011143878089?\r\n";
         let tracks = tracks(section).unwrap();

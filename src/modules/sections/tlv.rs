@@ -1,9 +1,10 @@
-//! GFX and FUL: TLVs of tag u8, length u32, value (DESIGN.md section 3). All text is UTF-8; an unknown tag is an error.
+//! GFX and FUL: TLVs of tag u8, length u32, value (`src/manual/cwf1.md`, section 4). All text is UTF-8; an unknown tag is
+//! an error.
 
 use crate::ids::ProductName;
 
-/// What to print. Cardholder data: no `Debug`.
-pub struct Graphics<'a> {
+/// The template, texts and images to print. Cardholder data: no `Debug`.
+pub struct GraphicsSection<'a> {
     /// Tag 01: the template's name.
     pub template: &'a str,
     /// Tag 02: field name and text, in the section's order, each name once.
@@ -12,9 +13,9 @@ pub struct Graphics<'a> {
     pub images: Vec<(&'a str, &'a [u8])>,
 }
 
-/// What happens to the card after the line. Goes to reports: nothing in it is secret.
+/// Where the card goes after the line. Reports show it: nothing in it is secret.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Fulfilment {
+pub struct FulfilmentSection {
     /// Tag 01: product of this card; else the Header's.
     pub product: Option<ProductName>,
     /// Tag 02: plastic stock code.
@@ -30,7 +31,7 @@ pub struct Fulfilment {
 }
 
 /// Parses a GFX section.
-pub fn graphics(data: &[u8]) -> Result<Graphics<'_>, String> {
+pub fn graphics(data: &[u8]) -> Result<GraphicsSection<'_>, String> {
     let mut template = None;
     let (mut fields, mut images) = (Vec::new(), Vec::new());
     for item in items(data)? {
@@ -51,12 +52,12 @@ pub fn graphics(data: &[u8]) -> Result<Graphics<'_>, String> {
         }
     }
     let template = template.ok_or("has no template name (tag 01)")?;
-    Ok(Graphics { template, fields, images })
+    Ok(GraphicsSection { template, fields, images })
 }
 
 /// Parses a FUL section.
-pub fn fulfilment(data: &[u8]) -> Result<Fulfilment, String> {
-    let mut fulfilment = Fulfilment::default();
+pub fn fulfilment(data: &[u8]) -> Result<FulfilmentSection, String> {
+    let mut fulfilment = FulfilmentSection::default();
     for item in items(data)? {
         let text = item.text()?;
         if text.chars().any(char::is_control) {
@@ -81,13 +82,13 @@ pub fn fulfilment(data: &[u8]) -> Result<Fulfilment, String> {
 }
 
 /// One TLV and where it begins.
-struct Item<'a> {
+struct SectionTlv<'a> {
     offset: usize,
     tag: u8,
     value: &'a [u8],
 }
 
-impl<'a> Item<'a> {
+impl<'a> SectionTlv<'a> {
     fn wrong(&self, what: &str) -> String {
         format!("tag {:02X} at offset {} {what}", self.tag, self.offset)
     }
@@ -110,7 +111,7 @@ impl<'a> Item<'a> {
     }
 }
 
-fn items(data: &[u8]) -> Result<Vec<Item<'_>>, String> {
+fn items(data: &[u8]) -> Result<Vec<SectionTlv<'_>>, String> {
     let mut items = Vec::new();
     let mut rest = data;
     while !rest.is_empty() {
@@ -120,17 +121,17 @@ fn items(data: &[u8]) -> Result<Vec<Item<'_>>, String> {
         let (length, after) = after.split_first_chunk::<4>().ok_or_else(cut)?;
         let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| cut())?;
         let (value, after) = after.split_at_checked(length).ok_or_else(cut)?;
-        items.push(Item { offset, tag: *tag, value });
+        items.push(SectionTlv { offset, tag: *tag, value });
         rest = after;
     }
     Ok(items)
 }
 
-fn once<T>(place: &mut Option<T>, item: &Item<'_>, value: T) -> Result<(), String> {
+fn once<T>(place: &mut Option<T>, item: &SectionTlv<'_>, value: T) -> Result<(), String> {
     if place.replace(value).is_some() { Err(item.wrong("stands twice")) } else { Ok(()) }
 }
 
-fn unnamed<T>(list: &[(&str, T)], name: &str, item: &Item<'_>) -> Result<(), String> {
+fn unnamed<T>(list: &[(&str, T)], name: &str, item: &SectionTlv<'_>) -> Result<(), String> {
     if list.iter().any(|(n, _)| *n == name) { Err(item.wrong("names a field twice")) } else { Ok(()) }
 }
 
@@ -186,7 +187,7 @@ mod tests {
         assert_eq!(read.priority.as_deref(), Some("express"));
         assert_eq!(read.group.as_deref(), Some("Famille Müller"));
         assert_eq!((read.stock, read.carrier, read.ship_group), (None, None, None));
-        assert_eq!(fulfilment(&[]).unwrap(), Fulfilment::default());
+        assert_eq!(fulfilment(&[]).unwrap(), FulfilmentSection::default());
     }
 
     #[test]

@@ -54,7 +54,7 @@ fn a_blank_stripe_is_written_and_read_back() {
         let (mut module, card) = station(Stripe { hico: !hico, ..Stripe::default() }, coercivity);
         assert!(module.wants(&work));
         module.prepare(&work).unwrap();
-        assert_eq!(module.inspect(&work).unwrap(), Blank::default());
+        assert_eq!(module.inspect(&work).unwrap(), BlankInspection::default());
         assert_eq!(card.lock().unwrap().writes, 0);
         assert_eq!(module.personalize(&work).unwrap().compared, ["stripe read-back"]);
         let card = card.lock().unwrap();
@@ -110,4 +110,21 @@ fn a_record_without_stripe_leaves_the_machine_alone() {
     module.inspect(&work).unwrap();
     assert!(module.personalize(&work).unwrap().compared.is_empty());
     assert_eq!(card.lock().unwrap().writes, 0);
+}
+
+#[test]
+fn a_stripe_is_recorded_as_the_profile_says() {
+    let (_, text) = crate::profile::LINES.iter().find(|(name, _)| *name == "sim-8").unwrap();
+    let asked = "coercivity = \"loco\"\nleading_zeros = [30, 12]\nbpi = [210, 75, 75]";
+    let text = text.replacen("coercivity = \"hico\"", asked, 1);
+    let line = crate::modules::LineProfile::from_toml(&text, "test").unwrap();
+    let module = line.modules.iter().find(|m| m.kind.rules.word == "stripe").unwrap();
+    assert_eq!(
+        super::recording(module),
+        Recording {
+            coercivity: WriteCoercivity::Lo,
+            leading_zeros: Some(LeadingZeros { t13: 30, t2: 12 }),
+            density: Some([Density::Bpi210, Density::Bpi75, Density::Bpi75]),
+        }
+    );
 }

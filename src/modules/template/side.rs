@@ -1,6 +1,6 @@
 //! One side of a card: its background drawn once, its slots, and the layer that each card gets.
 //!
-//! Not here: which texts and pictures a record may bring (`template`).
+//! Not here: the texts and pictures that a record may have (`template`).
 
 use std::sync::{Arc, OnceLock};
 
@@ -8,8 +8,8 @@ use resvg::tiny_skia::{Color, Pixmap, Transform};
 use resvg::usvg::{self, fontdb};
 use zeroize::Zeroizing;
 
-use super::slot::{self, Slot};
-use crate::modules::sections::Graphics;
+use super::slot::{self, ImageSlot};
+use crate::modules::sections::GraphicsSection;
 use crate::panics::contained_or;
 use crate::picture::{self, Canvas};
 
@@ -24,7 +24,7 @@ const PNG_ROOM: usize = 256 << 10;
 const FONT: &[u8] = include_bytes!("../../../profiles/graphics/LiberationSans-Regular.ttf");
 /// The family name inside [`FONT`].
 const FONT_FAMILY: &str = "Liberation Sans";
-/// What could reach outside the template.
+/// Texts in an SVG that could refer to something outside the template.
 const FORBIDDEN: &[&str] =
     &["<!DOCTYPE", "<!ENTITY", "href", "<image", "@import", "<script", "<foreignObject"];
 /// Where the layer of a card begins.
@@ -32,23 +32,23 @@ pub(super) const FIELDS: &str = "<g id=\"fields\"";
 const CLOSE: &str = "</svg>";
 
 /// A side, ready to render.
-pub(super) struct Side {
+pub(super) struct TemplateSide {
     /// The `<svg ...>` tag, for the layer of a card.
     open: String,
-    pieces: Vec<Piece>,
-    slots: Vec<Slot>,
+    pieces: Vec<FieldPiece>,
+    slots: Vec<ImageSlot>,
     background: Pixmap,
     /// The background packed, which is all of a side without fields on a card without its pictures.
     plain: Option<Vec<u8>>,
 }
 
-/// The layer of a card is these, one after the other.
-enum Piece {
+/// A part of a card's layer; all of them in order are the layer.
+enum FieldPiece {
     Literal(String),
     Field(String),
 }
 
-impl Side {
+impl TemplateSide {
     /// Parses an SVG and draws its background.
     pub(super) fn parse(svg: &str) -> Result<Self, String> {
         if let Some(what) = FORBIDDEN.iter().find(|what| svg.contains(**what)) {
@@ -84,18 +84,18 @@ impl Side {
     /// Names of the fields in the order in which they stand, with repetitions.
     pub(super) fn fields(&self) -> impl Iterator<Item = &str> {
         self.pieces.iter().filter_map(|piece| match piece {
-            Piece::Field(name) => Some(name.as_str()),
-            Piece::Literal(_) => None,
+            FieldPiece::Field(name) => Some(name.as_str()),
+            FieldPiece::Literal(_) => None,
         })
     }
 
     /// The slots in the order in which they stand.
-    pub(super) fn slots(&self) -> &[Slot] {
+    pub(super) fn slots(&self) -> &[ImageSlot] {
         &self.slots
     }
 
     /// Draws the side of a card whose graphics the template has checked.
-    pub(super) fn render(&self, graphics: &Graphics<'_>) -> Result<Zeroizing<Vec<u8>>, String> {
+    pub(super) fn render(&self, graphics: &GraphicsSection<'_>) -> Result<Zeroizing<Vec<u8>>, String> {
         let filled = self.slots.iter().filter_map(|slot| Some((slot, slot.image(graphics)?)));
         let filled: Vec<_> = filled.collect();
         if let (Some(plain), true) = (&self.plain, filled.is_empty()) {
@@ -108,8 +108,8 @@ impl Side {
     /// Texts and images on the background, by libraries that lay out, draw and encode.
     fn draw(
         &self,
-        graphics: &Graphics<'_>,
-        filled: Vec<(&Slot, &[u8])>,
+        graphics: &GraphicsSection<'_>,
+        filled: Vec<(&ImageSlot, &[u8])>,
     ) -> Result<Zeroizing<Vec<u8>>, String> {
         let layer = self.layer(|name| super::value(graphics, name))?;
         fits(layer.root())?;
@@ -128,8 +128,8 @@ impl Side {
         let mut svg = Zeroizing::new(self.open.clone());
         for piece in &self.pieces {
             match piece {
-                Piece::Literal(literal) => svg.push_str(literal),
-                Piece::Field(name) => text_of(name).chars().for_each(|c| match c {
+                FieldPiece::Literal(literal) => svg.push_str(literal),
+                FieldPiece::Field(name) => text_of(name).chars().for_each(|c| match c {
                     '&' => svg.push_str("&amp;"),
                     '<' => svg.push_str("&lt;"),
                     '>' => svg.push_str("&gt;"),
@@ -145,17 +145,17 @@ impl Side {
 }
 
 /// Cuts at `{{name}}`.
-fn pieces(fields: &str) -> Result<Vec<Piece>, String> {
+fn pieces(fields: &str) -> Result<Vec<FieldPiece>, String> {
     let mut parts = fields.split("{{");
-    let mut pieces = vec![Piece::Literal(parts.next().unwrap_or_default().to_owned())];
+    let mut pieces = vec![FieldPiece::Literal(parts.next().unwrap_or_default().to_owned())];
     for part in parts {
         let (name, literal) = part.split_once("}}").ok_or("a field marker without }}")?;
         if name.is_empty() || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         {
             return Err("a field name is made of a-z, 0-9 and -".into());
         }
-        pieces.push(Piece::Field(name.to_owned()));
-        pieces.push(Piece::Literal(literal.to_owned()));
+        pieces.push(FieldPiece::Field(name.to_owned()));
+        pieces.push(FieldPiece::Literal(literal.to_owned()));
     }
     Ok(pieces)
 }

@@ -4,15 +4,15 @@ use resvg::tiny_skia::{FillRule, FilterQuality, Paint, Path, Pattern, Pixmap, Re
 use resvg::usvg;
 
 use super::side::{HEIGHT, WIDTH};
-use crate::modules::sections::Graphics;
+use crate::modules::sections::GraphicsSection;
 use crate::picture::Canvas;
 
-/// What the id of a slot's shape begins with, behind [`OPTIONAL`] or not.
+/// Start of the id of a slot's shape, which [`OPTIONAL`] may precede.
 pub(super) const MARK: &str = "slot:";
 const OPTIONAL: &str = "optional-";
 
 /// A slot.
-pub(super) struct Slot {
+pub(super) struct ImageSlot {
     /// Its image's name in the record.
     pub(super) name: String,
     /// Whether a card may lack the image.
@@ -28,7 +28,7 @@ pub(super) struct Slot {
 
 /// The slots of a background, in the order in which they are drawn. A shape that the SVG names but that is left
 /// out of the picture is an error, so that no image goes missing.
-pub(super) fn all(svg: &str, tree: &usvg::Tree) -> Result<Vec<Slot>, String> {
+pub(super) fn all(svg: &str, tree: &usvg::Tree) -> Result<Vec<ImageSlot>, String> {
     let mut slots = Vec::new();
     find(tree.root(), &mut slots)?;
     if slots.len() != svg.matches(MARK).count() {
@@ -37,7 +37,7 @@ pub(super) fn all(svg: &str, tree: &usvg::Tree) -> Result<Vec<Slot>, String> {
     Ok(slots)
 }
 
-fn find(group: &usvg::Group, slots: &mut Vec<Slot>) -> Result<(), String> {
+fn find(group: &usvg::Group, slots: &mut Vec<ImageSlot>) -> Result<(), String> {
     for node in group.children() {
         match node {
             usvg::Node::Path(path) => {
@@ -56,7 +56,7 @@ fn find(group: &usvg::Group, slots: &mut Vec<Slot>) -> Result<(), String> {
     Ok(())
 }
 
-fn slot(before: &str, name: &str, path: &usvg::Path) -> Result<Slot, String> {
+fn slot(before: &str, name: &str, path: &usvg::Path) -> Result<ImageSlot, String> {
     if name.is_empty() || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
         return Err("a slot name is made of a-z, 0-9 and -".into());
     }
@@ -74,7 +74,7 @@ fn slot(before: &str, name: &str, path: &usvg::Path) -> Result<Slot, String> {
     if !on_card || area.width() < 1.0 || area.height() < 1.0 {
         return Err(unfit());
     }
-    Ok(Slot {
+    Ok(ImageSlot {
         name: name.to_owned(),
         optional: before == OPTIONAL,
         shape,
@@ -84,15 +84,15 @@ fn slot(before: &str, name: &str, path: &usvg::Path) -> Result<Slot, String> {
     })
 }
 
-impl Slot {
+impl ImageSlot {
     /// The record's image for this slot.
-    pub(super) fn image<'a>(&self, graphics: &Graphics<'a>) -> Option<&'a [u8]> {
+    pub(super) fn image<'a>(&self, graphics: &GraphicsSection<'a>) -> Option<&'a [u8]> {
         graphics.images.iter().find(|(name, _)| *name == self.name).map(|(_, image)| *image)
     }
 
     /// Draws the image over the shape.
     pub(super) fn draw(&self, image: &Canvas, card: &mut Pixmap) -> Result<(), String> {
-        // Bilinear looks at four pixels: what is much too large becomes smaller by averages first.
+        // The bilinear filter looks at four pixels only, so a much larger image is first averaged down.
         let times = (image.0.width() / self.width).min(image.0.height() / self.height);
         let smaller = if times > 1 { Some(shrunk(&image.0, times)?) } else { None };
         let image = smaller.as_ref().unwrap_or(image).0.as_ref();

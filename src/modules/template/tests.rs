@@ -10,20 +10,20 @@ fn open(width: u32) -> String {
     format!("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"638\">")
 }
 
-fn template(fields: &str) -> Result<Template, String> {
-    Template::parse(&svg("", fields), None)
+fn template(fields: &str) -> Result<GraphicsTemplate, String> {
+    GraphicsTemplate::parse(&svg("", fields), None)
 }
 
 fn svg(ground: &str, fields: &str) -> String {
     format!("{}<rect width=\"9\" height=\"9\"/>{ground}{FIELDS}>{fields}</g></svg>", open(1011))
 }
 
-fn graphics<'a>(fields: &[(&'a str, &'a str)]) -> Graphics<'a> {
-    Graphics { template: "x", fields: fields.to_vec(), images: vec![] }
+fn graphics<'a>(fields: &[(&'a str, &'a str)]) -> GraphicsSection<'a> {
+    GraphicsSection { template: "x", fields: fields.to_vec(), images: vec![] }
 }
 
-fn front<'a>(name: &'a str) -> Graphics<'a> {
-    Graphics {
+fn front<'a>(name: &'a str) -> GraphicsSection<'a> {
+    GraphicsSection {
         template: "multiapp-front",
         fields: vec![("name", name), ("number", "4761 7390 0101 0119"), ("expiry", "12/29")],
         images: vec![],
@@ -115,7 +115,7 @@ fn fields_must_be_the_templates() {
     let mut with_image = graphics(&[("a", "X"), ("b", "Y")]);
     with_image.images.push(("photo", b"\x89PNG"));
     assert!(template.check(&with_image).unwrap_err().contains("no slot"));
-    assert!(check(&Graphics { template: "nowhere", fields: vec![], images: vec![] }).is_err());
+    assert!(check(&GraphicsSection { template: "nowhere", fields: vec![], images: vec![] }).is_err());
 }
 
 #[test]
@@ -170,9 +170,9 @@ fn broken_or_reaching_templates_are_refused() {
         ("entity", format!("<!DOCTYPE svg [<!ENTITY x SYSTEM 'file:///x'>]>{}{fields}</svg>", open(1011))),
         ("style import", format!("{}<style>@import 'x';</style>{fields}</svg>", open(1011))),
     ] {
-        assert!(Template::parse(&svg, None).is_err(), "{wrong}");
+        assert!(GraphicsTemplate::parse(&svg, None).is_err(), "{wrong}");
         assert!(
-            Template::parse(&format!("{}</svg>", open(1011)), Some(&svg)).is_err(),
+            GraphicsTemplate::parse(&format!("{}</svg>", open(1011)), Some(&svg)).is_err(),
             "{wrong} on the back"
         );
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::Dispatcher;
 use crate::ledger::{Change, Context, Ticket};
-use crate::modules::{Fault, Work};
+use crate::modules::{CardWork, Fault};
 use crate::pipeline::Stop;
 use crate::pipeline::source::Ask;
 use crate::pipeline::station::{Place, Standing};
@@ -52,7 +52,7 @@ impl Dispatcher<'_> {
         self.stop_feeding(Stop::Data { seq, fault });
     }
 
-    pub(super) fn release(&mut self, work: Option<&Work>) {
+    pub(super) fn release(&mut self, work: Option<&CardWork>) {
         let handles: Vec<_> = work.iter().flat_map(|w| &w.applications).map(|a| a.verified.handle).collect();
         if !handles.is_empty() {
             self.outcome.stats.hsm_calls += 1;

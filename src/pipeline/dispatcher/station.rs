@@ -7,7 +7,7 @@ use super::books::millis;
 use super::kill::killed;
 use crate::ids::KmcRef;
 use crate::ledger::{AttemptState, Change, Context};
-use crate::modules::{Blame, Blank, Done, Fault};
+use crate::modules::{Blame, BlankInspection, Fault, ModuleOutcome};
 use crate::pipeline::Stop;
 use crate::pipeline::breaker::Trip;
 use crate::pipeline::floor::Doom;
@@ -102,7 +102,7 @@ impl Dispatcher<'_> {
         }
     }
 
-    fn bind(&mut self, place: Place, seq: u32, seen: Blank) {
+    fn bind(&mut self, place: Place, seq: u32, seen: BlankInspection) {
         let Some(blank) = self.station(place).and_then(|s| s.blank) else { return };
         let binding = if self.keys_doubted && seen.kmc.is_some() {
             let detail =
@@ -120,7 +120,7 @@ impl Dispatcher<'_> {
     }
 
     /// The chip of a card that was bound at a module without one.
-    fn open_chip(&mut self, place: Place, seq: u32, seen: Blank) {
+    fn open_chip(&mut self, place: Place, seq: u32, seen: BlankInspection) {
         let binding = match seen.chip() {
             Some(chip) if !self.keys_doubted => {
                 Ok(self.ledger.record(self.job, Change::ChipFound { seq, chip }, self.context(place)))
@@ -136,7 +136,7 @@ impl Dispatcher<'_> {
         }
     }
 
-    fn done(&mut self, place: Place, seq: u32, done: &Done, took: Duration) {
+    fn done(&mut self, place: Place, seq: u32, done: &ModuleOutcome, took: Duration) {
         let name = self.name(place);
         self.worked(place, took, false);
         let kmc = self.take_kmc(place);

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::profile::Product;
+use crate::profile::ProductProfile;
 use crate::record::Record;
 
-fn work(seq: u32) -> Arc<Work> {
+fn work(seq: u32) -> Arc<CardWork> {
     let product =
-        Product::from_toml("name = 'plain'\ndescription = 'no chip'\nmin_suite = 'tdes'\n", "test").unwrap();
-    Arc::new(Work {
+        ProductProfile::from_toml("name = 'plain'\ndescription = 'no chip'\nmin_suite = 'tdes'\n", "test")
+            .unwrap();
+    Arc::new(CardWork {
         record: Record {
             sequence: seq,
             card_ref: crate::ids::CardRef::new(format!("C{seq}")).unwrap(),

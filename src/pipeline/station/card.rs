@@ -8,7 +8,7 @@ use drivers::Condition;
 use super::probe::{Lying, transport_fault};
 use super::{Happening, HungUp, Runner, Standing};
 use crate::ledger::{Law, LedgerError, Ticket};
-use crate::modules::{Blame, Blank, Fault, Work};
+use crate::modules::{Blame, BlankInspection, CardWork, Fault};
 use crate::reason::ReasonWord;
 
 /// How long a card stays in a reader that failed before the card was asked anything: pcscd is restarted within a second.
@@ -18,7 +18,7 @@ const READER_PATIENCE: Duration = Duration::from_secs(3);
 const READER_PAUSE: Duration = Duration::from_millis(200);
 
 impl Runner<'_> {
-    pub(super) fn feed(&mut self, work: &Work) -> Result<(), HungUp> {
+    pub(super) fn feed(&mut self, work: &CardWork) -> Result<(), HungUp> {
         if let Err(fault) = self.setup.module.prepare(work) {
             return self.tell(Happening::Void(fault, Standing::InService));
         }
@@ -32,10 +32,10 @@ impl Runner<'_> {
                 return self.tell(Happening::Void(fault, standing));
             }
             self.tell(Happening::Fed)?;
-            return self.blank_out(Blank::default(), fault, start, Standing::InService);
+            return self.blank_out(BlankInspection::default(), fault, start, Standing::InService);
         }
         self.tell(Happening::Fed)?;
-        let mut seen = Blank::default();
+        let mut seen = BlankInspection::default();
         let fault = match self.look(work) {
             Ok(blank) => {
                 seen = blank;
@@ -63,7 +63,7 @@ impl Runner<'_> {
 
     fn blank_out(
         &self,
-        blank: Blank,
+        blank: BlankInspection,
         fault: Fault,
         start: Instant,
         standing: Standing,
@@ -73,7 +73,7 @@ impl Runner<'_> {
 
     /// Looks at the card that lies here, again if its reader was away for a moment: that is no fault of the card's, and
     /// nothing was sent to it.
-    fn look(&mut self, work: &Work) -> Result<Blank, Fault> {
+    fn look(&mut self, work: &CardWork) -> Result<BlankInspection, Fault> {
         let until = Instant::now() + READER_PATIENCE;
         loop {
             let outcome = self.setup.module.inspect(work);
@@ -94,7 +94,7 @@ impl Runner<'_> {
         }
     }
 
-    pub(super) fn take(&mut self, from: &str, work: &Work) -> Result<(), HungUp> {
+    pub(super) fn take(&mut self, from: &str, work: &CardWork) -> Result<(), HungUp> {
         // The card is bound: whatever happens from here ends with the card out or done.
         let start = Instant::now();
         if let Err(error) = self.setup.transport.take(from) {
@@ -114,7 +114,7 @@ impl Runner<'_> {
 
     /// Goes on with a bound card that lies here. A chip is in the ledger before its first channel is opened, so that it
     /// takes the data of one attempt alone.
-    fn open(&mut self, work: &Work, start: Instant, blank: Blank) -> Result<(), HungUp> {
+    fn open(&mut self, work: &CardWork, start: Instant, blank: BlankInspection) -> Result<(), HungUp> {
         if blank.chip().is_none() {
             return self.personalize(work, start, blank);
         }
@@ -152,7 +152,7 @@ impl Runner<'_> {
         }
     }
 
-    fn personalize(&mut self, work: &Work, start: Instant, blank: Blank) -> Result<(), HungUp> {
+    fn personalize(&mut self, work: &CardWork, start: Instant, blank: BlankInspection) -> Result<(), HungUp> {
         self.tell(Happening::Writing(blank.kmc))?;
         match self.setup.module.personalize(work) {
             Ok(done) => {

@@ -10,7 +10,7 @@ use drivers::transport::Transport;
 
 use super::*;
 use crate::ids::KeyData;
-use crate::modules::{Blame, Module};
+use crate::modules::{Blame, StationModule};
 use crate::reason::ReasonWord;
 
 /// What happens at the station, in one order.
@@ -56,7 +56,7 @@ struct Worker {
     personalize: VecDeque<Fault>,
     probe: VecDeque<Fault>,
     /// What every card shows.
-    shows: Blank,
+    shows: BlankInspection,
 }
 
 impl Worker {
@@ -66,17 +66,17 @@ impl Worker {
     }
 }
 
-impl Module for Worker {
-    fn prepare(&mut self, _: &Work) -> Result<(), Fault> {
+impl StationModule for Worker {
+    fn prepare(&mut self, _: &CardWork) -> Result<(), Fault> {
         Ok(())
     }
-    fn inspect(&mut self, _: &Work) -> Result<Blank, Fault> {
+    fn inspect(&mut self, _: &CardWork) -> Result<BlankInspection, Fault> {
         Self::step(&self.trace, "inspect", &mut self.inspect).map(|()| self.shows)
     }
-    fn personalize(&mut self, _: &Work) -> Result<Done, Fault> {
-        Self::step(&self.trace, "write", &mut self.personalize).map(|()| Done::default())
+    fn personalize(&mut self, _: &CardWork) -> Result<ModuleOutcome, Fault> {
+        Self::step(&self.trace, "write", &mut self.personalize).map(|()| ModuleOutcome::default())
     }
-    fn wants(&self, _: &Work) -> bool {
+    fn wants(&self, _: &CardWork) -> bool {
         true
     }
     fn probe(&mut self) -> Result<(), Fault> {
@@ -111,11 +111,11 @@ fn start(
     personalize: Vec<Fault>,
     probe: Vec<Fault>,
 ) -> Bench {
-    start_showing(Blank::default(), script, inspect, (personalize, probe))
+    start_showing(BlankInspection::default(), script, inspect, (personalize, probe))
 }
 
 fn start_showing(
-    shows: Blank,
+    shows: BlankInspection,
     script: &[(char, &[Option<u8>])],
     inspect: Vec<Fault>,
     (personalize, probe): (Vec<Fault>, Vec<Fault>),
@@ -178,7 +178,7 @@ impl Bench {
     }
 }
 
-fn work() -> Arc<Work> {
+fn work() -> Arc<CardWork> {
     Arc::new(crate::modules::testing::work(&[]))
 }
 
@@ -273,7 +273,7 @@ fn a_blank_that_may_not_be_bound_is_thrown_out_as_the_line_says() {
 #[test]
 fn a_chip_behind_another_module_is_opened_when_the_line_says_so() {
     let key_data = Some(KeyData([0xFF, 0xFF, 0xFF, 0x47, 0x61, 0x73, 1, 2, 3, 4]));
-    let bench = start_showing(Blank { key_data, kmc: None }, &[], vec![], (vec![], vec![]));
+    let bench = start_showing(BlankInspection { key_data, kmc: None }, &[], vec![], (vec![], vec![]));
     bench.take();
     bench.says(&["taken", "may open"]);
     assert_eq!(bench.did(), "T A inspect");

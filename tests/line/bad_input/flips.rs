@@ -9,7 +9,7 @@ use cardwright::bureau::file_rules::Rules;
 use cardwright::hsm::soft::SoftHsm;
 use cardwright::hsm::store::KeyStore;
 use cardwright::hsm::{HostedHsm, Hsm, HsmShortcuts, SpoolKey, VerifyRequest};
-use cardwright::profile::Line;
+use cardwright::modules::LineProfile;
 use cardwright::record::chip::ChipSection;
 use cardwright::record::{Limits, Spool, accept, open_input, others_digest};
 
@@ -25,7 +25,7 @@ fn one_card() -> &'static [u8] {
 
 struct Acceptance {
     world: World,
-    line: Line,
+    line: LineProfile,
     hsm: SoftHsm,
 }
 
@@ -33,7 +33,7 @@ impl Acceptance {
     fn new() -> Self {
         let world = World::new();
         let hsm = SoftHsm::new(KeyStore::open(&world.path("bureau.store")).unwrap()).unwrap();
-        Self { world, line: Line::load("sim-8").unwrap(), hsm }
+        Self { world, line: LineProfile::load("sim-8").unwrap(), hsm }
     }
 
     /// Whether acceptance lets these bytes in, and then the HSM every application of them.

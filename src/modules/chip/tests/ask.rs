@@ -1,8 +1,8 @@
 //! A card that says how far it came: what is sent to it, and what that comes to.
 
 use super::*;
-use crate::modules::{HowFar, Life, Read, Told, how_far};
-use crate::profile::product::Identify;
+use crate::modules::{ApplicationAnswer, ApplicationLife, ChipProgress, RecordReading, chip_progress};
+use crate::profile::product::ChipIdentification;
 
 /// A5 of an application that was given its 9102, and of one that was not.
 const LABELLED: &str = "6F128407A0000000031010A507500541424344459000";
@@ -15,23 +15,23 @@ fn payment() -> Vec<Application> {
     vec![checked(PAYMENT, &[(0x0101, b"\x70\x00"), (0x9102, ORDERED)]).application]
 }
 
-fn product(identify: Identify) -> Product {
-    let mut product = Product::load("multiapp").unwrap();
+fn product(identify: ChipIdentification) -> ProductProfile {
+    let mut product = ProductProfile::load("multiapp").unwrap();
     product.chip.as_mut().unwrap().identify = identify;
     product.applications.iter_mut().for_each(|a| a.read_back.retain(|dgi| *dgi == Dgi(0x0101)));
     product
 }
 
 /// What the card with these answers to SELECT and READ RECORD says.
-fn asked(select: &str, read: &str) -> (Result<Vec<Told>, Fault>, Vec<String>) {
+fn asked(select: &str, read: &str) -> (Result<Vec<ApplicationAnswer>, Fault>, Vec<String>) {
     let mut bench = bench();
     bench.answer("00A4", &[&select.replace(' ', "")]).answer("00B2010C", &[read]);
     bench.answer("80CA00CF", &["CF0AFFFFFF476173010203049000"]);
     let (mut module, trace) = bench.module();
-    let product = product(Identify::GetData);
-    assert_eq!(module.who(&product).unwrap().to_string(), "FFFFFF47617301020304");
-    let told = module.told(&product, &payment());
-    module.let_go();
+    let product = product(ChipIdentification::GetData);
+    assert_eq!(module.identify(&product).unwrap().to_string(), "FFFFFF47617301020304");
+    let told = module.ask_applications(&product, &payment());
+    module.release();
     let trace = trace.lock().unwrap().clone();
     (told, trace)
 }
@@ -41,29 +41,29 @@ fn a_card_is_asked_without_a_channel_and_nothing_is_written() {
     let (told, trace) = asked(LABELLED, "70009000");
     let told = told.unwrap();
     assert_eq!(trace, ["on", "80CA00CF00", "00A4040007A000000003101000", "00B2010C00", "off"]);
-    assert_eq!((told[0].name.as_str(), told[0].life), ("payment", Life::Personalized));
-    assert_eq!((told[0].records[0].dgi.as_str(), told[0].records[0].reads), ("0101", Read::Equal));
-    assert_eq!(how_far(&told), HowFar::AsOrdered);
+    assert_eq!((told[0].name.as_str(), told[0].life), ("payment", ApplicationLife::Personalized));
+    assert_eq!((told[0].records[0].dgi.as_str(), told[0].records[0].reads), ("0101", RecordReading::Equal));
+    assert_eq!(chip_progress(&told), ChipProgress::AsOrdered);
 }
 
 #[test]
 fn what_a_card_says_comes_to_one_word() {
     let other = "6F0D8407A0000000031010A5025000 9000";
     for (select, read, comes_to) in [
-        (LABELLED, "70009000", HowFar::AsOrdered),
-        (LABELLED, "70019000", HowFar::Differs),
-        (LABELLED, "9000", HowFar::Differs),
-        (LABELLED, "6985", HowFar::Partly),
-        (BARE, "6985", HowFar::NotPersonalized),
-        (BARE, "70009000", HowFar::Partly),
-        (BARE, "70019000", HowFar::Differs),
-        (other, "6A83", HowFar::NotPersonalized),
-        ("9000", "6985", HowFar::NotPersonalized),
-        ("6A82", "6985", HowFar::NotPersonalized),
+        (LABELLED, "70009000", ChipProgress::AsOrdered),
+        (LABELLED, "70019000", ChipProgress::Differs),
+        (LABELLED, "9000", ChipProgress::Differs),
+        (LABELLED, "6985", ChipProgress::Partly),
+        (BARE, "6985", ChipProgress::NotPersonalized),
+        (BARE, "70009000", ChipProgress::Partly),
+        (BARE, "70019000", ChipProgress::Differs),
+        (other, "6A83", ChipProgress::NotPersonalized),
+        ("9000", "6985", ChipProgress::NotPersonalized),
+        ("6A82", "6985", ChipProgress::NotPersonalized),
     ] {
         let (told, trace) = asked(select, read);
         let told = told.unwrap();
-        assert_eq!(how_far(&told), comes_to, "{select} {read}");
+        assert_eq!(chip_progress(&told), comes_to, "{select} {read}");
         let json = serde_json::to_string(&told).unwrap();
         assert!(!json.contains("7000") && !json.contains("7001"), "{json}");
         let writes = ["80E2", "84", "80F0", "8050"];
@@ -73,17 +73,17 @@ fn what_a_card_says_comes_to_one_word() {
 
 #[test]
 fn one_application_of_several_decides_over_those_that_tell_nothing() {
-    let told = |life| Told { aid: PSE.into(), name: "pse".into(), life, records: vec![] };
+    let told = |life| ApplicationAnswer { aid: PSE.into(), name: "pse".into(), life, records: vec![] };
     for (lives, comes_to) in [
-        (&[][..], HowFar::Untold),
-        (&[Life::Untold], HowFar::Untold),
-        (&[Life::Untold, Life::Personalized], HowFar::AsOrdered),
-        (&[Life::Untold, Life::NotPersonalized], HowFar::NotPersonalized),
-        (&[Life::Personalized, Life::NotPersonalized], HowFar::Partly),
-        (&[Life::Personalized, Life::Declined], HowFar::Partly),
+        (&[][..], ChipProgress::Untold),
+        (&[ApplicationLife::Untold], ChipProgress::Untold),
+        (&[ApplicationLife::Untold, ApplicationLife::Personalized], ChipProgress::AsOrdered),
+        (&[ApplicationLife::Untold, ApplicationLife::NotPersonalized], ChipProgress::NotPersonalized),
+        (&[ApplicationLife::Personalized, ApplicationLife::NotPersonalized], ChipProgress::Partly),
+        (&[ApplicationLife::Personalized, ApplicationLife::Declined], ChipProgress::Partly),
     ] {
         let lives: Vec<_> = lives.iter().map(|life| told(*life)).collect();
-        assert_eq!(how_far(&lives), comes_to, "{lives:?}");
+        assert_eq!(chip_progress(&lives), comes_to, "{lives:?}");
     }
 }
 
@@ -94,16 +94,16 @@ fn an_application_whose_9102_is_not_in_clear_tells_no_life_cycle() {
     let (mut module, _) = bench.module();
     let mut applications = payment();
     applications[0].protected = vec![Dgi(0x9102)];
-    let told = module.told(&product(Identify::GetData), &applications).unwrap();
-    assert_eq!(told[0].life, Life::Untold);
+    let told = module.ask_applications(&product(ChipIdentification::GetData), &applications).unwrap();
+    assert_eq!(told[0].life, ApplicationLife::Untold);
 }
 
 #[test]
 fn a_product_without_get_data_costs_one_initialize_update() {
     let (mut module, trace) = bench().module();
-    let product = product(Identify::InitializeUpdate);
-    assert_eq!(module.who(&product).unwrap().to_string(), "FFFFFF47617301020304");
-    module.told(&product, &payment()).unwrap();
+    let product = product(ChipIdentification::InitializeUpdate);
+    assert_eq!(module.identify(&product).unwrap().to_string(), "FFFFFF47617301020304");
+    module.ask_applications(&product, &payment()).unwrap();
     let trace = trace.lock().unwrap();
     assert_eq!(trace.iter().filter(|line| line.starts_with("8050")).count(), 1, "{trace:?}");
     assert!(trace.iter().all(|line| line != "open" && line != "personalize"));
@@ -115,7 +115,7 @@ fn a_card_that_is_not_asked_any_further() {
         let mut bench = bench();
         change(&mut bench);
         let (mut module, trace) = bench.module();
-        let fault = module.who(&product(Identify::GetData)).unwrap_err();
+        let fault = module.identify(&product(ChipIdentification::GetData)).unwrap_err();
         let trace = trace.lock().unwrap().clone();
         (fault.reason, trace)
     };

@@ -27,12 +27,12 @@ fn image(width: u32, height: u32, color: impl Fn(u32, u32) -> Rgba) -> Vec<u8> {
     out
 }
 
-fn with<'a>(image: &'a [u8]) -> Graphics<'a> {
-    Graphics { template: "x", fields: vec![("a", "X")], images: vec![("photo", image)] }
+fn with<'a>(image: &'a [u8]) -> GraphicsSection<'a> {
+    GraphicsSection { template: "x", fields: vec![("a", "X")], images: vec![("photo", image)] }
 }
 
 fn drawn(ground: &str, image: &[u8]) -> Pixmap {
-    let template = Template::parse(&svg(ground, TEXT), None).unwrap();
+    let template = GraphicsTemplate::parse(&svg(ground, TEXT), None).unwrap();
     pixels(&template.render(&with(image)).unwrap().front)
 }
 
@@ -92,7 +92,7 @@ fn an_image_is_clipped_to_round_shapes_and_lies_under_the_fields() {
     let card = drawn(round, &red);
     assert_eq!((at(&card, 150, 225), at(&card, 102, 177)), (RED, WHITE));
     let over = "<rect id=\"r\" x=\"120\" y=\"210\" width=\"9\" height=\"9\" fill=\"#0000ff\"/>";
-    let template = Template::parse(&svg(SLOT, &format!("{over}{TEXT}")), None).unwrap();
+    let template = GraphicsTemplate::parse(&svg(SLOT, &format!("{over}{TEXT}")), None).unwrap();
     let card = pixels(&template.render(&with(&red)).unwrap().front);
     assert_eq!((at(&card, 124, 214), at(&card, 140, 214)), (BLUE, RED));
 }
@@ -100,10 +100,10 @@ fn an_image_is_clipped_to_round_shapes_and_lies_under_the_fields() {
 #[test]
 fn a_missing_image_is_a_fault_unless_the_slot_is_optional() {
     let without = graphics(&[("a", "X")]);
-    let template = Template::parse(&svg(SLOT, TEXT), None).unwrap();
+    let template = GraphicsTemplate::parse(&svg(SLOT, TEXT), None).unwrap();
     assert!(template.check(&without).unwrap_err().contains("photo of the template is missing"));
     assert!(template.render(&without).is_err());
-    let template = Template::parse(&svg(OPTIONAL, TEXT), None).unwrap();
+    let template = GraphicsTemplate::parse(&svg(OPTIONAL, TEXT), None).unwrap();
     let card = pixels(&template.render(&without).unwrap().front);
     assert_eq!(at(&card, 150, 225), GREEN);
     let red = image(1, 1, |_, _| RED);
@@ -116,7 +116,7 @@ fn a_missing_image_is_a_fault_unless_the_slot_is_optional() {
 
 #[test]
 fn a_wrong_image_is_found_at_acceptance_and_a_broken_one_before_printing() {
-    let template = Template::parse(&svg(SLOT, TEXT), None).unwrap();
+    let template = GraphicsTemplate::parse(&svg(SLOT, TEXT), None).unwrap();
     assert!(template.check(&with(b"GIF89a")).unwrap_err().contains("image photo is neither"));
     let mut broken = image(64, 64, |_, _| RED);
     let middle = broken.len() - 24;
@@ -130,7 +130,7 @@ fn the_same_image_gives_the_same_bytes() {
     let template = shipped("multiapp").unwrap();
     let photo =
         image(300, 400, |x, y| [u8::try_from(x % 256).unwrap(), u8::try_from(y % 256).unwrap(), 9, 255]);
-    let graphics = || Graphics { images: vec![("photo", &photo)], ..front("JANE DOE") };
+    let graphics = || GraphicsSection { images: vec![("photo", &photo)], ..front("JANE DOE") };
     let (one, two) = (template.render(&graphics()).unwrap(), template.render(&graphics()).unwrap());
     let plain = template.render(&front("JANE DOE")).unwrap();
     assert_eq!((&one.front, &one.back), (&two.front, &two.back));
@@ -143,26 +143,29 @@ fn the_same_image_gives_the_same_bytes() {
 #[test]
 fn fields_and_slots_may_stand_on_either_side() {
     let back = svg(SLOT, "<text y=\"300\">{{b}} {{a}}</text>");
-    let template = Template::parse(&svg(OPTIONAL, TEXT), Some(&back)).unwrap();
+    let template = GraphicsTemplate::parse(&svg(OPTIONAL, TEXT), Some(&back)).unwrap();
     assert_eq!(template.fields(), ["a", "b"]);
     let red = image(1, 1, |_, _| RED);
-    let wanted =
-        Graphics { template: "x", fields: vec![("b", "Y"), ("a", "X")], images: vec![("photo", &red)] };
+    let wanted = GraphicsSection {
+        template: "x",
+        fields: vec![("b", "Y"), ("a", "X")],
+        images: vec![("photo", &red)],
+    };
     let pictures = template.render(&wanted).unwrap();
     for side in [&pictures.front, pictures.back.as_ref().unwrap()] {
         assert_eq!(at(&pixels(side), 150, 225), RED);
     }
     // The stricter side counts.
-    let without = Graphics { images: vec![], ..wanted };
+    let without = GraphicsSection { images: vec![], ..wanted };
     assert!(template.check(&without).is_err());
 }
 
 #[test]
 fn a_side_without_fields_is_the_same_on_every_card() {
     let back = format!("{}<rect width=\"500\" height=\"500\" fill=\"#0000ff\"/>{OPTIONAL}</svg>", open(1011));
-    let template = Template::parse(&svg("", TEXT), Some(&back)).unwrap();
+    let template = GraphicsTemplate::parse(&svg("", TEXT), Some(&back)).unwrap();
     let back = |images: Vec<(&'static str, &[u8])>, text: &'static str| {
-        let wanted = Graphics { template: "x", fields: vec![("a", text)], images };
+        let wanted = GraphicsSection { template: "x", fields: vec![("a", text)], images };
         template.render(&wanted).unwrap().back.unwrap()
     };
     assert_eq!(back(vec![], "X"), back(vec![], "Y"));
@@ -185,7 +188,7 @@ fn wrong_slots_are_refused() {
         ("tiny", SLOT.replace("height=\"50\"", "height=\"0.5\""), ""),
         ("among the fields", String::new(), SLOT),
     ] {
-        assert!(Template::parse(&svg(&ground, fields), None).is_err(), "{wrong}");
+        assert!(GraphicsTemplate::parse(&svg(&ground, fields), None).is_err(), "{wrong}");
     }
 }
 
@@ -195,7 +198,7 @@ proptest! {
         let template = shipped("multiapp").unwrap();
         let magic: &[u8] = if png { b"\x89PNG\r\n\x1A\n" } else { b"\xFF\xD8\xFF" };
         let data = [magic, &data].concat();
-        let wanted = Graphics { images: vec![("photo", &data)], ..front("JANE DOE") };
+        let wanted = GraphicsSection { images: vec![("photo", &data)], ..front("JANE DOE") };
         prop_assert!(template.render(&wanted).is_err() || template.check(&wanted).is_ok());
     }
 
