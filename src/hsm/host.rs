@@ -1,7 +1,7 @@
 //! The HSM host: one Unix socket in front of any [`HostedHsm`], in a process of its own.
 //!
 //! Only its own user reaches it: the socket's folder is 0700, the socket 0600, and the kernel says who the peer is. Not
-//! here: which HSM it is and the command line (`cli::hsm_host`), starting the process (`client`).
+//! here: which HSM it is and putting it together (`bureau::line`), starting the process (`client`).
 
 use std::fs::Permissions;
 use std::io::ErrorKind;

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use cardwright::cli::hsm_host::{HsmHostArgs, run};
+use cardwright::bureau::line::hsm_host::run;
 use cardwright::exit::Exit;
 use cardwright::hsm::client::{HostProcess, HsmClient};
 use cardwright::hsm::store::{KeyStore, StoreSide};
@@ -27,7 +27,7 @@ fn child() {
     let Ok(words) = std::env::var(CHILD) else { return };
     let words: Vec<&str> = words.split_whitespace().collect();
     let ["hsm-host", "--keys", keys, "--socket", socket] = words[..] else { panic!("{words:?}") };
-    match run(&HsmHostArgs { keys: keys.into(), socket: socket.into() }) {
+    match run(keys.as_ref(), socket.as_ref()) {
         Ok(exit) => std::process::exit(exit as i32),
         Err(failure) => {
             writeln!(std::io::stderr(), "{failure}").unwrap();

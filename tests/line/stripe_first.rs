@@ -12,7 +12,7 @@ use crate::support::World;
 const LINE: &str = "sim-stripe-first";
 
 /// Words of the events of a record, in order.
-fn steps<'a>(events: &'a [Value], seq: u64) -> Vec<&'a Value> {
+fn steps(events: &[Value], seq: u64) -> Vec<&Value> {
     events.iter().filter(|event| event["seq"] == seq).collect()
 }
 
