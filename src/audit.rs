@@ -61,7 +61,7 @@ impl Signature {
 
 /// A place in a ledger's chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct ChainPlace {
     /// Which ledger.
     pub ledger: LedgerId,
     /// Number of an event, from 1.
@@ -74,7 +74,7 @@ pub struct Place {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
     /// What was signed.
-    pub place: Place,
+    pub place: ChainPlace,
     /// Of the HSM's store when it signed; rises with every signature.
     pub generation: u64,
     /// By this key.
@@ -86,7 +86,7 @@ pub struct Checkpoint {
 /// What a signed document is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[repr(u8)]
-pub enum Document {
+pub enum DocumentKind {
     /// Close-out report of a job.
     Report = 1,
     /// Return file for the issuer.
@@ -95,12 +95,12 @@ pub enum Document {
     Certificate = 3,
 }
 
-fn checkpoint_message(place: &Place, generation: u64) -> Vec<u8> {
+fn checkpoint_message(place: &ChainPlace, generation: u64) -> Vec<u8> {
     let n = place.n.to_be_bytes();
     [&b"CWAC1"[..], &place.ledger.0, &n, &place.hash, &generation.to_be_bytes()].concat()
 }
 
-fn document_message(kind: Document, ledger: LedgerId, digest: &[u8; 32]) -> Vec<u8> {
+fn document_message(kind: DocumentKind, ledger: LedgerId, digest: &[u8; 32]) -> Vec<u8> {
     [&b"CWAD1"[..], &[kind as u8], &ledger.0, digest].concat()
 }
 
@@ -119,7 +119,7 @@ impl Checkpoint {
 
 /// Whether the key signed a document of this kind and digest.
 pub fn is_genuine(
-    kind: Document,
+    kind: DocumentKind,
     ledger: LedgerId,
     digest: &[u8; 32],
     key: PublicKey,
@@ -143,13 +143,13 @@ impl AuditKey {
     }
 
     /// Signs a place.
-    pub fn checkpoint(&self, place: Place, generation: u64) -> Checkpoint {
+    pub fn checkpoint(&self, place: ChainPlace, generation: u64) -> Checkpoint {
         let signature = self.sign(&checkpoint_message(&place, generation));
         Checkpoint { place, generation, key: self.public(), signature }
     }
 
     /// Signs a document.
-    pub fn document(&self, kind: Document, ledger: LedgerId, digest: &[u8; 32]) -> Signature {
+    pub fn document(&self, kind: DocumentKind, ledger: LedgerId, digest: &[u8; 32]) -> Signature {
         self.sign(&document_message(kind, ledger, digest))
     }
 
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn nothing_of_a_checkpoint_can_be_changed() {
-        let place = Place { ledger: LedgerId([1; 16]), n: 7, hash: [2; 32] };
+        let place = ChainPlace { ledger: LedgerId([1; 16]), n: 7, hash: [2; 32] };
         let key = AuditKey::from_seed(&[3; 32]);
         let good = key.checkpoint(place, 9);
         assert!(good.is_genuine());
@@ -212,18 +212,18 @@ mod tests {
         signature.0[1][0] ^= 1;
         let other = AuditKey::from_seed(&[4; 32]).public();
         for bad in [
-            Checkpoint { place: Place { n: 8, ..place }, ..good },
-            Checkpoint { place: Place { hash: [0; 32], ..place }, ..good },
-            Checkpoint { place: Place { ledger: LedgerId([0; 16]), ..place }, ..good },
+            Checkpoint { place: ChainPlace { n: 8, ..place }, ..good },
+            Checkpoint { place: ChainPlace { hash: [0; 32], ..place }, ..good },
+            Checkpoint { place: ChainPlace { ledger: LedgerId([0; 16]), ..place }, ..good },
             Checkpoint { generation: 10, ..good },
             Checkpoint { key: other, ..good },
             Checkpoint { signature, ..good },
         ] {
             assert!(!bad.is_genuine(), "{bad:?}");
         }
-        let signed = key.document(Document::Report, place.ledger, &[5; 32]);
-        assert!(is_genuine(Document::Report, place.ledger, &[5; 32], key.public(), signed));
-        assert!(!is_genuine(Document::ReturnFile, place.ledger, &[5; 32], key.public(), signed));
-        assert!(!is_genuine(Document::Report, place.ledger, &[6; 32], key.public(), signed));
+        let signed = key.document(DocumentKind::Report, place.ledger, &[5; 32]);
+        assert!(is_genuine(DocumentKind::Report, place.ledger, &[5; 32], key.public(), signed));
+        assert!(!is_genuine(DocumentKind::ReturnFile, place.ledger, &[5; 32], key.public(), signed));
+        assert!(!is_genuine(DocumentKind::Report, place.ledger, &[6; 32], key.public(), signed));
     }
 }

@@ -5,7 +5,6 @@
 //! WO 99/19846 in its modern form (EMV Card Personalization, GlobalPlatform secure channels).
 
 pub mod audit;
-mod beside;
 pub mod bureau;
 pub mod chip;
 pub mod cli;
@@ -17,7 +16,7 @@ pub mod ids;
 pub mod inspect;
 pub mod ledger;
 pub mod modules;
-pub mod outputs;
+pub mod output_path;
 pub mod picture;
 pub mod pipeline;
 pub mod prep;
@@ -26,5 +25,6 @@ pub mod record;
 pub mod report;
 pub mod request;
 pub mod scp;
+mod sibling_path;
 pub mod signals;
 pub mod tlv;

@@ -10,7 +10,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::audit::{Document, PublicKey};
+use crate::audit::{DocumentKind, PublicKey};
 use crate::ids::JobId;
 
 /// Something that is asked of one line. Each line has its own ledger, and numbers of events are per ledger.
@@ -133,11 +133,11 @@ impl PaperName {
     }
 
     /// What it is signed as.
-    pub fn kind(self) -> Document {
+    pub fn kind(self) -> DocumentKind {
         match self {
-            Self::ReportJson | Self::ReportHtml => Document::Report,
-            Self::ReturnFile => Document::ReturnFile,
-            Self::Certificate => Document::Certificate,
+            Self::ReportJson | Self::ReportHtml => DocumentKind::Report,
+            Self::ReturnFile => DocumentKind::ReturnFile,
+            Self::Certificate => DocumentKind::Certificate,
         }
     }
 }

@@ -11,23 +11,23 @@ use tempfile::TempDir;
 use crate::exit::{Exit, Failure};
 
 /// Undoes one thing.
-type Undo = Box<dyn FnOnce() + Send>;
+type UndoStep = Box<dyn FnOnce() + Send>;
 
 /// What a signal does now.
-enum Effect {
+enum SignalEffect {
     /// Undo this, and end.
-    End(Vec<Undo>),
+    End(Vec<UndoStep>),
     /// Tell the line.
     Stop(Sender<()>),
 }
 
 /// The handlers of this process; they stay.
-pub struct Signals(Arc<Mutex<Effect>>);
+pub struct Signals(Arc<Mutex<SignalEffect>>);
 
 impl Signals {
     /// Installs them. `ended` is what the operator is told if a signal ends the program.
     pub fn handle(ended: &'static str) -> Result<Self, Failure> {
-        let effect = Arc::new(Mutex::new(Effect::End(Vec::new())));
+        let effect = Arc::new(Mutex::new(SignalEffect::End(Vec::new())));
         let (ready, installed) = bounded(1);
         let theirs = Arc::clone(&effect);
         std::thread::spawn(move || {
@@ -45,7 +45,7 @@ impl Signals {
 
     /// Done if a signal ends the program before the first card.
     pub fn undo(&self, undo: impl FnOnce() + Send + 'static) {
-        if let Effect::End(all) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+        if let SignalEffect::End(all) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             all.push(Box::new(undo));
         }
     }
@@ -55,7 +55,7 @@ impl Signals {
         // No signal ends the program between the two.
         let mut effect = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let directory = crate::bureau::key_host::socket_directory()?;
-        if let Effect::End(all) = &mut *effect {
+        if let SignalEffect::End(all) = &mut *effect {
             let path = directory.path().to_owned();
             all.push(Box::new(move || drop(std::fs::remove_dir_all(path))));
         }
@@ -65,7 +65,7 @@ impl Signals {
     /// Cards may be touched from now on: a signal no longer ends the program, but is heard here.
     pub fn heard(&self) -> Receiver<()> {
         let (say, hear) = bounded(1);
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Effect::Stop(say);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = SignalEffect::Stop(say);
         hear
     }
 }
@@ -79,7 +79,7 @@ impl Drop for Signals {
 }
 
 fn wait(
-    effect: &Mutex<Effect>,
+    effect: &Mutex<SignalEffect>,
     ended: &str,
     ready: &Sender<std::io::Result<()>>,
 ) -> std::io::Result<std::convert::Infallible> {
@@ -97,15 +97,15 @@ fn wait(
                 _ = hang_up.recv() => {}
             }
             match &mut *effect.lock().unwrap_or_else(PoisonError::into_inner) {
-                Effect::End(all) => end(std::mem::take(all), ended),
+                SignalEffect::End(all) => end(std::mem::take(all), ended),
                 // Full: the line was told before.
-                Effect::Stop(say) => drop(say.try_send(())),
+                SignalEffect::Stop(say) => drop(say.try_send(())),
             }
         }
     })
 }
 
-fn end(all: Vec<Undo>, ended: &str) -> ! {
+fn end(all: Vec<UndoStep>, ended: &str) -> ! {
     for undo in all.into_iter().rev() {
         undo();
     }

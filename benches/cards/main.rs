@@ -41,7 +41,7 @@ use cardwright::hsm::store::Store;
 use cardwright::ids::{FileId, IssuerId, ProductName};
 use cardwright::modules::{sections, template};
 use cardwright::profile::Product;
-use cardwright::record::{Limits, Reader, Record};
+use cardwright::record::{Cwf1Reader, FileLimits, Record};
 use floor::Floor;
 use serde_json::Value;
 use session::Session;
@@ -212,14 +212,14 @@ impl Run {
 }
 
 fn sessions(file: &Path, records: &[Record]) -> Vec<Session> {
-    let reader = Reader::open(std::fs::File::open(file).unwrap(), Limits::default()).unwrap();
+    let reader = Cwf1Reader::open(std::fs::File::open(file).unwrap(), FileLimits::default()).unwrap();
     let (issuer, name): (&IssuerId, &FileId) = (&reader.header().issuer_id, &reader.header().file_id);
     records.iter().map(|record| Session::new(record, issuer, name)).collect()
 }
 
 /// The fewest commands for an application: what its DGIs need at least, and what every application needs.
 fn fewest_of(
-    application: &cardwright::record::chip::Application,
+    application: &cardwright::record::chip::ChipApplication,
     verified: &cardwright::hsm::Verified,
     product: &Product,
 ) -> usize {

@@ -4,7 +4,7 @@ use cardwright::chip::{self, Step, apdu};
 use cardwright::hsm::{Derivation, Hsm, OpenRequest, PlainCommand, SessionRequest, Verified, VerifyRequest};
 use cardwright::ids::{FileId, IssuerId};
 use cardwright::profile::Product;
-use cardwright::record::chip::{Application, ChipSection};
+use cardwright::record::chip::{ChipApplication, ChipSection};
 use cardwright::record::{Record, others_digest};
 
 use crate::card;
@@ -14,7 +14,7 @@ const HOST_CHALLENGE: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
 
 /// One card: its applications and what is asked of the HSM for each.
 pub struct Session {
-    pub applications: Vec<Application>,
+    pub applications: Vec<ChipApplication>,
     pub verify: Vec<VerifyRequest>,
     open: Vec<OpenRequest>,
 }

@@ -7,21 +7,21 @@ use std::process::ExitCode;
 use cardwright::cli::keys::{self, KeyCommand};
 use cardwright::hsm::host;
 use cardwright::hsm::store::Side;
-use cardwright::prep::{self, RunArgs, SampleArgs};
+use cardwright::prep::{self, PrepRunArgs, SampleArgs};
 use clap::{Parser, Subcommand};
 
 /// Prepares the output file for a personalization bureau from cardholder data and the issuer's keys.
 #[derive(Parser)]
 #[command(name = "cardwright-prep", version)]
-struct Cli {
+struct PrepArguments {
     #[command(subcommand)]
-    command: Command,
+    command: PrepCommand,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum PrepCommand {
     /// Make an output file from cardholder data.
-    Run(RunArgs),
+    Run(PrepRunArgs),
     /// Make, list and check the issuer's key store.
     #[command(subcommand)]
     Key(KeyCommand),
@@ -30,10 +30,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
-        Command::Run(args) => host::harden().and_then(|()| prep::run(&args)),
-        Command::Key(command) => keys::run(&command, Side::Issuer),
-        Command::Sample(args) => prep::sample(&args),
+    let result = match PrepArguments::parse().command {
+        PrepCommand::Run(args) => host::harden().and_then(|()| prep::run(&args)),
+        PrepCommand::Key(command) => keys::run(&command, Side::Issuer),
+        PrepCommand::Sample(args) => prep::sample(&args),
     };
     match result {
         Ok(exit) => exit.into(),

@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 /// Controller of a smart card personalization line.
 #[derive(Parser)]
 #[command(version, about)]
-struct Arguments {
+struct CardwrightArguments {
     #[command(subcommand)]
     verb: Verb,
 }
@@ -47,7 +47,7 @@ enum Verb {
 }
 
 fn main() -> std::process::ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = CardwrightArguments::parse();
     cli::init_logs();
     cli::end(run(arguments.verb))
 }

@@ -13,7 +13,7 @@ use crate::exit::{Exit, Failure};
 use crate::hsm::client::Client;
 use crate::hsm::{Admission, Auditor, Realm, SpoolKey};
 use crate::ledger::{LedgerError, NewJob};
-use crate::record::{Limits, Sealer, Spool, accept};
+use crate::record::{FileLimits, Sealer, Spool, accept};
 
 impl Bureau {
     /// Accepts a file: it is a job from then on, and its card_refs that were in another file of the issuer are told.
@@ -23,7 +23,7 @@ impl Bureau {
         let mut rules = Rules::new(&self.line, &mut hsm)?;
         let ledger = self.ledger.reader()?.id()?;
         let mut key = SpoolKey::new(Box::new(self.connect()?), ledger)?;
-        let accepted = match accept(file, &spool_path, Limits::default(), &mut rules, &mut key) {
+        let accepted = match accept(file, &spool_path, FileLimits::default(), &mut rules, &mut key) {
             Ok(accepted) => accepted,
             Err(error) => {
                 unused(key);

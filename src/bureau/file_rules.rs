@@ -9,8 +9,8 @@ use crate::hsm::{Hsm, HsmInfo, TrailerRequest};
 use crate::ids::KekId;
 use crate::modules::sections::fulfilment;
 use crate::profile::{Line, Product};
-use crate::record::chip::{Application, ChipSection};
-use crate::record::{Checks, Header, Record, Trailer};
+use crate::record::chip::{ChipApplication, ChipSection};
+use crate::record::{AcceptanceChecks, Header, Record, Trailer};
 
 /// The rules of one line, and of the product once the Header has named it.
 pub struct Rules<'a> {
@@ -36,7 +36,7 @@ impl<'a> Rules<'a> {
         &self,
         header: &Header,
         product: &Product,
-        application: &Application,
+        application: &ChipApplication,
     ) -> Result<(), Failure> {
         let wrong = |exit, what: &str| refused(exit, format!("application {}: {what}", application.aid));
         let of_product = product
@@ -91,7 +91,7 @@ fn refused(exit: Exit, what: impl std::fmt::Display) -> Failure {
     Failure::new(exit, format!("file: {what}"))
 }
 
-impl Checks for Rules<'_> {
+impl AcceptanceChecks for Rules<'_> {
     fn header(&mut self, header: &Header) -> Result<(), Failure> {
         let product = Product::named(&header.product)?;
         self.product = Some((header.clone(), Arc::new(product)));

@@ -25,7 +25,7 @@ use crate::ids::JobId;
 use crate::ledger::{Ledger, LedgerError};
 use crate::profile::Line;
 use crate::profile::line::{Keys, Rejects};
-use crate::report::summary::Cpu;
+use crate::report::summary::CpuTimes;
 use crate::request::Action;
 use crate::signals::Signals;
 
@@ -58,7 +58,7 @@ pub struct Ended {
     /// Whether all was written.
     pub ledger: Result<(), LedgerError>,
     /// What the processes used.
-    pub cpu: Cpu,
+    pub cpu: CpuTimes,
     /// Jobs whose cardholder data have been kept for long enough, and since when their deletion is due.
     pub due: Vec<(JobId, String)>,
 }
@@ -187,10 +187,10 @@ impl Bureau {
         let with_simulator = cpu_time::of_children();
         let ledger = self.ledger.close();
         drop(self.host);
-        let cpu = Cpu {
+        let cpu = CpuTimes {
             simulator: with_simulator.saturating_sub(before),
             hsm_host: cpu_time::of_children().saturating_sub(with_simulator),
-            ..Cpu::default()
+            ..CpuTimes::default()
         };
         Ended { simulator, ledger, cpu, due }
     }

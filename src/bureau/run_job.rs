@@ -16,7 +16,7 @@ use crate::ledger::{Change, Context, JobId, JobState, JobView, Ledger, Reader, R
 use crate::pipeline::{Batch, LineSetup, Outcome, Stop, Tell};
 use crate::profile::Product;
 use crate::record::chip::ChipSection;
-use crate::record::{Checks, Spool};
+use crate::record::{AcceptanceChecks, Spool};
 use crate::report::tally::{self, Of};
 use crate::request::ActionKind;
 

@@ -9,7 +9,7 @@
 use crate::hsm::{DataPart, PlainCommand, Verified};
 use crate::ids::{Aid, Dgi, SecLevel};
 use crate::profile::product;
-use crate::record::chip::{Application, Cmode, DgiValue, EncType};
+use crate::record::chip::{ChipApplication, Cmode, DgiValue, EncType};
 
 use super::order;
 use super::pack::{Item, Packer};
@@ -98,7 +98,7 @@ pub(super) fn data_limit(level: SecLevel) -> usize {
 
 /// Plans the session of a verified application.
 pub fn plan(
-    application: &Application,
+    application: &ChipApplication,
     verified: &Verified,
     product: &product::Application,
 ) -> Result<Plan, PlanError> {
@@ -109,7 +109,7 @@ pub fn plan(
 
 /// The rules of [`plan`] as far as they can be known before the HSM has opened the values: for acceptance. Lengths of
 /// protected values are the least that their ciphertexts can hold, so nothing is refused that would fit.
-pub fn check(application: &Application, product: &product::Application) -> Result<(), String> {
+pub fn check(application: &ChipApplication, product: &product::Application) -> Result<(), String> {
     plan_with(application, product, |value| least_length(application, value))
         .map(|_| ())
         .map_err(|e| format!("application {}: {e}", application.aid))
@@ -118,7 +118,7 @@ pub fn check(application: &Application, product: &product::Application) -> Resul
 /// A lower bound: no list of STORE DATA commands that keeps secret and clear values and VERCNTL apart can carry these
 /// DGIs in fewer, whatever their order and even if every command were filled to the last byte. For measuring.
 pub fn fewest_commands(
-    application: &Application,
+    application: &ChipApplication,
     verified: &Verified,
     product: &product::Application,
 ) -> usize {
@@ -140,7 +140,7 @@ pub fn fewest_commands(
 }
 
 fn plan_with(
-    application: &Application,
+    application: &ChipApplication,
     product: &product::Application,
     protected_length: impl Fn(&DgiValue) -> Option<u16>,
 ) -> Result<Plan, PlanError> {
@@ -167,7 +167,7 @@ fn plan_with(
 
 /// Every DGI with what sending needs to know about it.
 fn items<'a>(
-    application: &'a Application,
+    application: &'a ChipApplication,
     product: &product::Application,
     protected_length: impl Fn(&DgiValue) -> Option<u16>,
 ) -> Result<std::collections::BTreeMap<Dgi, Item<'a>>, PlanError> {
@@ -248,7 +248,7 @@ fn finalize(steps: &mut Vec<Step>, aid: &Aid, how: product::Finalize) -> Result<
 }
 
 /// The least that the card can get for a ciphertext under the TK. The card's block is 8 (SCP02).
-fn least_length(application: &Application, value: &DgiValue) -> Option<u16> {
+fn least_length(application: &ChipApplication, value: &DgiValue) -> Option<u16> {
     const CARD_BLOCK: usize = 8;
     let tk_block = if application.tk_type == 0x40 { 8 } else { 16 };
     let (_, enc) = application.pdi.enc.iter().find(|(dgi, _)| *dgi == value.dgi)?;

@@ -8,7 +8,7 @@ use crate::chip::status::Phase;
 use crate::hsm::{DataPart, Handle, Verified};
 use crate::ids::{Aid, Dgi, KekId, SecLevel};
 use crate::profile::product::{self, Finalize};
-use crate::record::chip::{Application, Cmode, DgiValue, EncType, Pdi};
+use crate::record::chip::{ChipApplication, Cmode, DgiValue, EncType, Pdi};
 
 fn aid() -> Aid {
     Aid::new(&[0xA0, 0, 0, 0, 3, 0x10, 0x10]).unwrap()
@@ -27,8 +27,8 @@ fn product(pack: bool) -> product::Application {
 }
 
 /// An application of clear DGIs.
-fn application(level: SecLevel, dgis: &[(u16, usize)]) -> Application {
-    Application {
+fn application(level: SecLevel, dgis: &[(u16, usize)]) -> ChipApplication {
+    ChipApplication {
         aid: aid(),
         kek: KekId([0x47, 0x61, 0x73, 0x99, 1]),
         tk_type: 0x40,
@@ -57,7 +57,7 @@ fn application(level: SecLevel, dgis: &[(u16, usize)]) -> Application {
     }
 }
 
-fn protect(application: &mut Application, dgi: u16, enc: EncType) {
+fn protect(application: &mut ChipApplication, dgi: u16, enc: EncType) {
     application.protected.push(Dgi(dgi));
     application.pdi.enc.push((Dgi(dgi), enc));
 }
@@ -102,7 +102,7 @@ fn all_shown(plan: &Plan) -> Vec<String> {
 }
 
 /// Standards 1.9: four STORE DATA, the secret ones opened by the HSM.
-fn worked_example(level: SecLevel) -> (Application, Verified) {
+fn worked_example(level: SecLevel) -> (ChipApplication, Verified) {
     let mut a = application(level, &[(0x0101, 0), (0x8000, 48), (0x8205, 40), (0x9000, 0)]);
     a.dgis[0].value = Zeroizing::new(hex::decode("700E5A0847617390010101195F340101").unwrap());
     a.dgis[3].value = Zeroizing::new(hex::decode("08D7B44915107B217F").unwrap());
@@ -270,7 +270,7 @@ fn groups_share_one_command_even_without_packing() {
 
 #[test]
 fn groups_that_cannot_travel_together_are_errors() {
-    let fail = |a: &Application, v: &Verified| plan(a, v, &product(true)).err();
+    let fail = |a: &ChipApplication, v: &Verified| plan(a, v, &product(true)).err();
     let mut a = application(SecLevel::Mac, &[(1, 121), (2, 121), (3, 8)]);
     a.pdi.group = vec![vec![Dgi(1), Dgi(2)]];
     assert_eq!(
@@ -310,7 +310,7 @@ fn passed_through_values_go_as_they_are_in_a_command_that_says_encrypted() {
 
 #[test]
 fn protection_must_be_consistent() {
-    let refuse = |a: &Application| {
+    let refuse = |a: &ChipApplication| {
         assert!(check(a, &product(true)).is_err());
         plan(a, &verified(&[(0x8000, 48)]), &product(true)).err()
     };
@@ -331,7 +331,7 @@ fn protection_must_be_consistent() {
 
 #[test]
 fn what_cannot_be_planned_is_refused() {
-    let refuse = |a: &Application| plan(a, &verified(&[]), &product(true)).err();
+    let refuse = |a: &ChipApplication| plan(a, &verified(&[]), &product(true)).err();
     assert_eq!(refuse(&application(SecLevel::Mac, &[])), Some(PlanError::Empty));
     let mut a = application(SecLevel::Mac, &[(1, 1)]);
     a.pdi.update_cplc = 1;
@@ -368,7 +368,7 @@ fn recipes() -> impl Strategy<Value = Recipe> {
 }
 
 /// Lengths around the limits, some secret, some refusable, ORDER lists.
-fn build((dgis, level, pack, seed): Recipe) -> (Application, Verified, bool) {
+fn build((dgis, level, pack, seed): Recipe) -> (ChipApplication, Verified, bool) {
     let level = [SecLevel::Authenticated, SecLevel::Mac, SecLevel::MacEnc][level];
     let numbered: Vec<(u16, usize)> = (0x0100u16..).zip(&dgis).map(|(dgi, (n, _))| (dgi, *n)).collect();
     let mut a = application(level, &numbered);

@@ -6,7 +6,7 @@ use crate::bureau::key_host::socket_directory;
 use crate::bureau::line::simulator::{Simulation, Simulator};
 use crate::bureau::line::stations;
 use crate::exit::{Exit, Failure};
-use crate::prep::plan::Plan;
+use crate::prep::plan::PrepPlan;
 use crate::profile::{LINES, Line, PRODUCTS, Product};
 
 /// `cardwright profile ...`
@@ -48,7 +48,7 @@ pub fn run(command: &ProfileCommand) -> Result<Exit, Failure> {
             } else {
                 let product = Product::from_toml(&text, &origin)?;
                 if product.prep.is_some() {
-                    Plan::load(&product)?;
+                    PrepPlan::load(&product)?;
                 }
                 ("product", product.name)
             };

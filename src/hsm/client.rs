@@ -19,7 +19,7 @@ use super::{
     Admission, AuditInfo, Auditor, Handle, Hsm, HsmError, HsmInfo, OpenRequest, Opened, PersonalizeRequest,
     Personalized, Realm, SessionRequest, TrailerRequest, Vault, Verified, VerifyRequest,
 };
-use crate::audit::{Checkpoint, Document, LedgerId, Place, Signature};
+use crate::audit::{ChainPlace, Checkpoint, DocumentKind, LedgerId, Signature};
 use crate::exit::{Exit, Failure};
 use crate::ids::SpoolKeyName;
 
@@ -171,7 +171,7 @@ impl Auditor for Client {
         }
     }
 
-    fn checkpoint(&mut self, place: Place) -> Result<Checkpoint, HsmError> {
+    fn checkpoint(&mut self, place: ChainPlace) -> Result<Checkpoint, HsmError> {
         match self.ask(&RequestRef::Checkpoint(place))? {
             Answer::Checkpoint(checkpoint) if checkpoint.place == place => Ok(checkpoint),
             _ => mixed_up(),
@@ -185,7 +185,12 @@ impl Auditor for Client {
         }
     }
 
-    fn sign(&mut self, kind: Document, ledger: LedgerId, digest: [u8; 32]) -> Result<Signature, HsmError> {
+    fn sign(
+        &mut self,
+        kind: DocumentKind,
+        ledger: LedgerId,
+        digest: [u8; 32],
+    ) -> Result<Signature, HsmError> {
         match self.ask(&RequestRef::Sign(kind, ledger, digest))? {
             Answer::Signed(signature) => Ok(signature),
             _ => mixed_up(),

@@ -25,7 +25,7 @@ use super::{
     OpenRequest, Opened, PersonalizeRequest, Personalized, Realm, TrailerRequest, Vault, Verified,
     VerifyRequest,
 };
-use crate::audit::{Checkpoint, Document, LedgerId, Place, Signature};
+use crate::audit::{ChainPlace, Checkpoint, DocumentKind, LedgerId, Signature};
 use crate::crypto::CipherKey;
 use crate::exit::{Exit, Failure};
 use crate::ids::{KmcRef, SpoolKeyName};
@@ -156,7 +156,7 @@ impl Auditor for SoftHsm {
         self.shared.book.info(ledger)
     }
 
-    fn checkpoint(&mut self, place: Place) -> Result<Checkpoint, HsmError> {
+    fn checkpoint(&mut self, place: ChainPlace) -> Result<Checkpoint, HsmError> {
         self.shared.book.checkpoint(place)
     }
 
@@ -164,7 +164,12 @@ impl Auditor for SoftHsm {
         self.shared.book.admit(file)
     }
 
-    fn sign(&mut self, kind: Document, ledger: LedgerId, digest: [u8; 32]) -> Result<Signature, HsmError> {
+    fn sign(
+        &mut self,
+        kind: DocumentKind,
+        ledger: LedgerId,
+        digest: [u8; 32],
+    ) -> Result<Signature, HsmError> {
         self.shared.book.sign(kind, ledger, &digest)
     }
 }

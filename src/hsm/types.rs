@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::audit::{Checkpoint, Document, LedgerId, Place, PublicKey, Signature};
+use crate::audit::{ChainPlace, Checkpoint, DocumentKind, LedgerId, PublicKey, Signature};
 use crate::ids::{CardRef, Dgi, FileId, IssuerId, Kcv, KekId, KeyData, KmcRef, SecLevel, SpoolKeyName};
 
 /// A key-holding device, software or hardware. One connection, one caller; calls block.
@@ -51,11 +51,12 @@ pub trait Auditor: Send {
     /// What it knows of a ledger, and its audit key.
     fn audit(&mut self, ledger: LedgerId) -> Result<AuditInfo, HsmError>;
     /// Notes how far a ledger has come, and signs it. A ledger that goes back is refused.
-    fn checkpoint(&mut self, place: Place) -> Result<Checkpoint, HsmError>;
+    fn checkpoint(&mut self, place: ChainPlace) -> Result<Checkpoint, HsmError>;
     /// Notes that a file goes into a ledger, once for all: in another ledger it is refused from then on.
     fn admit(&mut self, file: &Admission) -> Result<(), HsmError>;
     /// Signs the SHA-256 of a document.
-    fn sign(&mut self, kind: Document, ledger: LedgerId, digest: [u8; 32]) -> Result<Signature, HsmError>;
+    fn sign(&mut self, kind: DocumentKind, ledger: LedgerId, digest: [u8; 32])
+    -> Result<Signature, HsmError>;
 }
 
 /// The side of a key-holding device that keeps cardholder data at rest from everybody without it: each spool has a key of its
@@ -87,7 +88,7 @@ pub struct AuditInfo {
     /// Changes of what the HSM remembers so far.
     pub generation: u64,
     /// How far the ledger had come when it was last noted.
-    pub head: Option<Place>,
+    pub head: Option<ChainPlace>,
 }
 
 /// A file on its way into a ledger.

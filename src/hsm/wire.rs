@@ -21,7 +21,7 @@ use super::{
     Admission, AuditInfo, Handle, HsmError, HsmInfo, OpenRequest, Opened, PersonalizeRequest, Personalized,
     Realm, SessionRequest, TrailerRequest, Verified, VerifyRequest,
 };
-use crate::audit::{Checkpoint, Document, LedgerId, Place, Signature};
+use crate::audit::{ChainPlace, Checkpoint, DocumentKind, LedgerId, Signature};
 use crate::ids::SpoolKeyName;
 
 const MAGIC: [u8; 5] = *b"CWHSM";
@@ -46,9 +46,9 @@ pub(super) enum Request {
     Session(OpenRequest, SessionRequest),
     Release(Vec<Handle>),
     Audit(LedgerId),
-    Checkpoint(Place),
+    Checkpoint(ChainPlace),
     Admit(Admission),
-    Sign(Document, LedgerId, [u8; 32]),
+    Sign(DocumentKind, LedgerId, [u8; 32]),
     NewSpool(LedgerId),
     Seal(SpoolKeyName, u64, Octets),
     Unseal(SpoolKeyName, u64, Octets),
@@ -68,9 +68,9 @@ pub(super) enum RequestRef<'a> {
     Session(&'a OpenRequest, &'a SessionRequest),
     Release(&'a [Handle]),
     Audit(LedgerId),
-    Checkpoint(Place),
+    Checkpoint(ChainPlace),
     Admit(&'a Admission),
-    Sign(Document, LedgerId, [u8; 32]),
+    Sign(DocumentKind, LedgerId, [u8; 32]),
     NewSpool(LedgerId),
     Seal(SpoolKeyName, u64, OctetsRef<'a>),
     Unseal(SpoolKeyName, u64, OctetsRef<'a>),

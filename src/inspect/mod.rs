@@ -16,10 +16,10 @@ use std::path::Path;
 use crate::exit::Failure;
 use crate::hsm::Hsm;
 use crate::ids::{NameError, ProductName};
-use crate::record::chip::{ApplicationView, ChipError, Scratch, check_crn, walk};
-use crate::record::{FileError, FileFault, Frame, Limits, Reader, SectionRef, open_input};
-pub use report::Report;
-use tally::Tally;
+use crate::record::chip::{ApplicationView, ChipError, SectionScratch, check_crn, walk};
+use crate::record::{Cwf1Reader, FileError, FileFault, FileLimits, Frame, SectionRef, open_input};
+pub use report::InspectionReport;
+use tally::NameTally;
 use verify::Verifier;
 
 /// MICs that this program knows (DESIGN.md section 3).
@@ -27,36 +27,36 @@ const SHIPPED: [&str; 6] = ["EMB", "IND", "MAG", "GFX", "CHP", "FUL"];
 
 /// Inspects a file. Without an HSM the best exit is [`crate::exit::Exit::StructureOnly`]; wrong application data gives
 /// [`crate::exit::Exit::RecordData`] and is listed; whatever refuses the file as a whole is a [`Failure`].
-pub fn inspect(path: &Path, hsm: Option<&mut dyn Hsm>) -> Result<Report, Failure> {
+pub fn inspect(path: &Path, hsm: Option<&mut dyn Hsm>) -> Result<InspectionReport, Failure> {
     let shown = path.display().to_string();
     let file = open_input(path)?;
-    let mut reader = Reader::open(file, Limits::default())?;
+    let mut reader = Cwf1Reader::open(file, FileLimits::default())?;
     let header = reader.header().clone();
     let mut verifier = hsm.map(|hsm| Verifier::new(hsm, &header));
-    let mut counts = Counts::default();
+    let mut counts = SectionCounts::default();
     while let Some(frame) = reader.next_frame()? {
         counts.record(&frame, header.product.as_str(), verifier.as_mut())?;
     }
     let end = reader.finish()?;
     let outcome = verifier.map(|verifier| verifier.finish(&end)).transpose()?;
-    Ok(Report::new(shown, &header, &end, &counts, outcome))
+    Ok(InspectionReport::new(shown, &header, &end, &counts, outcome))
 }
 
 /// What is counted on the way.
 #[derive(Default)]
-struct Counts {
+struct SectionCounts {
     /// Records with each of [`SHIPPED`].
     mics: [u64; SHIPPED.len()],
     /// Records with each application.
-    aids: Tally,
+    aids: NameTally,
     /// Applications under each key: KEKID, TYPEtk.
-    keks: Tally,
+    keks: NameTally,
     /// Records of each product.
-    products: Tally,
-    scratch: Scratch,
+    products: NameTally,
+    scratch: SectionScratch,
 }
 
-impl Counts {
+impl SectionCounts {
     /// `product` is the Header's, for a record whose FUL section names none.
     fn record(
         &mut self,

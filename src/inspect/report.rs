@@ -5,16 +5,16 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use super::verify::{Outcome, RecordFault};
-use super::{Counts, SHIPPED};
+use super::verify::{MacFindings, RecordFault};
+use super::{SHIPPED, SectionCounts};
 use crate::crypto::Suite;
 use crate::exit::{Exit, Failure};
 use crate::ids::{FileId, IssuerId, Kcv, KekId, ProductName};
-use crate::record::{End, Header};
+use crate::record::{FileEnd, Header};
 
 /// Everything that is shown. Names and counts; no cardholder data.
 #[derive(Serialize)]
-pub struct Report {
+pub struct InspectionReport {
     file: String,
     /// Bytes.
     size: u64,
@@ -28,14 +28,14 @@ pub struct Report {
     /// Always "right": a file whose structure or digest is wrong gives no report.
     structure: &'static str,
     digest: &'static str,
-    trailer: TrailerKey,
+    trailer: TrailerReport,
     /// Records with each MIC.
     mics: BTreeMap<&'static str, u64>,
-    applications: Vec<Application>,
+    applications: Vec<ApplicationCount>,
     /// Records of each product.
     products: BTreeMap<String, u64>,
     /// Keys of the applications.
-    keys: Vec<Key>,
+    keys: Vec<KekCount>,
     /// Whether every MAC was checked and right.
     verified: bool,
     applications_verified: u64,
@@ -45,7 +45,7 @@ pub struct Report {
 }
 
 #[derive(Serialize)]
-struct TrailerKey {
+struct TrailerReport {
     kek: KekId,
     tk_type: String,
     kcv: Kcv,
@@ -54,29 +54,29 @@ struct TrailerKey {
 }
 
 #[derive(Serialize)]
-struct Application {
+struct ApplicationCount {
     aid: String,
     records: u64,
 }
 
 #[derive(Serialize)]
-struct Key {
+struct KekCount {
     kek: KekId,
     tk_type: String,
     applications: u64,
 }
 
-impl Report {
+impl InspectionReport {
     pub(super) fn new(
         file: String,
         header: &Header,
-        end: &End,
-        counts: &Counts,
-        outcome: Option<Outcome>,
+        end: &FileEnd,
+        counts: &SectionCounts,
+        outcome: Option<MacFindings>,
     ) -> Self {
         let header = header.clone();
         let checked = outcome.is_some();
-        let Outcome { verified, failed, faults } = outcome.unwrap_or_default();
+        let MacFindings { verified, failed, faults } = outcome.unwrap_or_default();
         Self {
             file,
             size: end.length,
@@ -88,7 +88,7 @@ impl Report {
             records: header.records,
             structure: "right",
             digest: "right",
-            trailer: TrailerKey {
+            trailer: TrailerReport {
                 kek: end.trailer.kek,
                 tk_type: format!("{:02X}", end.trailer.tk_type),
                 kcv: end.trailer.kcv,
@@ -99,7 +99,7 @@ impl Report {
                 .aids
                 .sorted()
                 .into_iter()
-                .map(|(aid, records)| Application { aid: hex::encode_upper(aid), records })
+                .map(|(aid, records)| ApplicationCount { aid: hex::encode_upper(aid), records })
                 .collect(),
             products: counts
                 .products
@@ -187,9 +187,9 @@ impl Report {
 }
 
 /// A key from KEKID and TYPEtk, as they were counted.
-fn key((name, applications): (&[u8], u64)) -> Option<Key> {
+fn key((name, applications): (&[u8], u64)) -> Option<KekCount> {
     let (kek, [tk_type]) = name.split_first_chunk()? else { return None };
-    Some(Key { kek: KekId(*kek), tk_type: format!("{tk_type:02X}"), applications })
+    Some(KekCount { kek: KekId(*kek), tk_type: format!("{tk_type:02X}"), applications })
 }
 
 fn line(out: &mut String, text: &str) {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 #[derive(Default)]
-pub(super) struct Tally {
+pub(super) struct NameTally {
     /// In order of appearance.
     entries: Vec<(Vec<u8>, u64)>,
     places: HashMap<Vec<u8>, usize>,
@@ -11,7 +11,7 @@ pub(super) struct Tally {
     next: usize,
 }
 
-impl Tally {
+impl NameTally {
     pub fn add(&mut self, name: &[u8]) {
         let place = match self.entries.get(self.next) {
             Some((expected, _)) if expected == name => self.next,
@@ -44,11 +44,11 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
-    use super::Tally;
+    use super::NameTally;
 
     #[test]
     fn any_order_is_counted() {
-        let mut tally = Tally::default();
+        let mut tally = NameTally::default();
         for name in ["b", "a", "b", "a", "a", "c", "b", "c", "b", "a"] {
             tally.add(name.as_bytes());
         }

@@ -9,7 +9,7 @@ use crate::hsm::{Handle, Hsm, HsmError, TrailerRequest, VerifyRequest};
 use crate::ids::{Aid, CardRef, Dgi, ProductName};
 use crate::profile::Product;
 use crate::record::chip::ApplicationView;
-use crate::record::{End, Frame, Header};
+use crate::record::{FileEnd, Frame, Header};
 
 /// Handles that the HSM holds at once before they are given back.
 const BATCH: usize = 256;
@@ -20,7 +20,7 @@ const CARD_BLOCK: u8 = 8;
 
 /// What the HSM said.
 #[derive(Default)]
-pub(super) struct Outcome {
+pub(super) struct MacFindings {
     /// Applications that are right.
     pub verified: u64,
     /// Applications that are not.
@@ -43,13 +43,13 @@ pub(super) struct Verifier<'h> {
     header: Header,
     products: HashMap<String, Product>,
     handles: Vec<Handle>,
-    outcome: Outcome,
+    outcome: MacFindings,
 }
 
 impl<'h> Verifier<'h> {
     pub fn new(hsm: &'h mut dyn Hsm, header: &Header) -> Self {
         let (products, handles) = (HashMap::new(), Vec::new());
-        Self { hsm, header: header.clone(), products, handles, outcome: Outcome::default() }
+        Self { hsm, header: header.clone(), products, handles, outcome: MacFindings::default() }
     }
 
     pub fn record(
@@ -102,7 +102,7 @@ impl<'h> Verifier<'h> {
     }
 
     /// Gives all handles back and checks the Trailer.
-    pub fn finish(mut self, end: &End) -> Result<Outcome, Failure> {
+    pub fn finish(mut self, end: &FileEnd) -> Result<MacFindings, Failure> {
         self.release()?;
         let trailer = &end.trailer;
         let request = TrailerRequest {

@@ -34,7 +34,7 @@ use crate::chip::{Plan, plan};
 use crate::hsm::{Hsm, OpenRequest, SessionRequest};
 use crate::ids::{Aid, Dgi, KmcRef};
 use crate::profile::{Product, line, product};
-use crate::record::chip::Application;
+use crate::record::chip::ChipApplication;
 
 /// For taking the power off: nothing of the card's is waited for.
 const POWER_OFF_TIME: Duration = Duration::from_secs(2);
@@ -377,15 +377,15 @@ fn chip_of(product: &Product) -> Result<&product::Chip, Fault> {
 
 /// What the product wants read back, as far as the file has it in clear and the card may not refuse it: DGI, SFI and record,
 /// value.
-fn to_read_back<'a>(product: &Product, application: &'a Application) -> Vec<(Dgi, (u8, u8), &'a [u8])> {
+fn to_read_back<'a>(product: &Product, application: &'a ChipApplication) -> Vec<(Dgi, (u8, u8), &'a [u8])> {
     let Some(product) = product.application(&application.aid) else { return Vec::new() };
     let named = product.read_back.iter().copied().filter(|dgi| plain(application, *dgi));
     named.filter_map(|dgi| Some((dgi, dgi.record()?, application.value(dgi)?))).collect()
 }
 
 /// Whether the file has a DGI in clear, and the card may not refuse it.
-fn plain(application: &Application, dgi: Dgi) -> bool {
-    let Application { protected, pdi, .. } = application;
+fn plain(application: &ChipApplication, dgi: Dgi) -> bool {
+    let ChipApplication { protected, pdi, .. } = application;
     !protected.contains(&dgi)
         && !pdi.version_control.contains(&dgi)
         && pdi.enc.iter().all(|(secret, _)| *secret != dgi)

@@ -48,7 +48,7 @@ pub struct Work {
 /// An application of the record that the HSM verified.
 pub struct Checked {
     /// Parsed.
-    pub application: crate::record::chip::Application,
+    pub application: crate::record::chip::ChipApplication,
     /// The HSM's answer.
     pub verified: Verified,
 }

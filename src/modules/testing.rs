@@ -11,13 +11,13 @@ use super::{Checked, Work};
 use crate::hsm::{Handle, Verified};
 use crate::ids::{Aid, CardRef, Dgi, KekId, KmcRef, Mic, SecLevel};
 use crate::profile::Product;
-use crate::record::chip::{Application, Cmode, DgiValue, Pdi};
+use crate::record::chip::{ChipApplication, Cmode, DgiValue, Pdi};
 use crate::record::{Record, Section};
 
 /// A verified application with these DGIs, all in clear, for cards of two test KMCs.
 pub fn checked(aid: &str, dgis: &[(u16, &[u8])]) -> Checked {
     Checked {
-        application: Application {
+        application: ChipApplication {
             aid: Aid::new(&hex::decode(aid).unwrap()).unwrap(),
             kek: KekId([0; 5]),
             tk_type: 0x40,

@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 use super::fields::CardValues;
 use super::input::Cardholder;
 use super::keys::IssuerKeys;
-use super::plan::{self, Plan};
-use super::template::Values;
+use super::plan::{self, PrepPlan};
+use super::template::FieldValues;
 use super::{pin, plastic};
 use crate::crypto::pad_80;
 use crate::exit::{Exit, Failure};
@@ -71,16 +71,16 @@ impl ClearDgi {
 }
 
 /// Makes clear cards of one product with one issuer's keys.
-pub struct Builder {
-    plan: Plan,
+pub struct ClearCardBuilder {
+    plan: PrepPlan,
     keys: IssuerKeys,
     folder: PathBuf,
 }
 
-impl Builder {
+impl ClearCardBuilder {
     /// Reads the product's `[prep]` and sees whether every key is there.
     pub fn new(product: &Product, keys: IssuerKeys) -> Result<Self, Failure> {
-        let plan = Plan::load(product)?;
+        let plan = PrepPlan::load(product)?;
         for master in plan.needs() {
             keys.get(master)?;
         }
@@ -89,13 +89,13 @@ impl Builder {
 
     /// Looks for photos beside the input, not in the working directory.
     #[must_use]
-    pub fn beside(mut self, input: &Path) -> Self {
+    pub fn with_photos_next_to(mut self, input: &Path) -> Self {
         self.folder = input.parent().map(Path::to_path_buf).unwrap_or_default();
         self
     }
 
     /// The product's preparation.
-    pub fn plan(&self) -> &Plan {
+    pub fn plan(&self) -> &PrepPlan {
         &self.plan
     }
 
@@ -118,11 +118,11 @@ impl Builder {
     }
 }
 
-fn has(values: &CardValues, when: Option<super::fields::Field>) -> bool {
+fn has(values: &CardValues, when: Option<super::fields::CardField>) -> bool {
     when.is_none_or(|field| values.value(field).is_some())
 }
 
-fn application(plan: &plan::Application, values: &CardValues) -> Result<ClearApplication, String> {
+fn application(plan: &plan::ApplicationPlan, values: &CardValues) -> Result<ClearApplication, String> {
     let mut dgis = Vec::new();
     for group in plan.dgis.iter().filter(|d| has(values, d.when)) {
         let dgi = group.dgi;

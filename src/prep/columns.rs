@@ -55,7 +55,7 @@ pub enum Column {
 }
 
 /// One column: its name in the header line, whether a file must have it, and the shape of its values.
-pub struct Definition {
+pub struct ColumnDefinition {
     /// Which.
     pub column: Column,
     /// In the header line.
@@ -69,7 +69,7 @@ pub struct Definition {
 }
 
 /// Every column, in the order in which `sample` writes them. The header may have any order.
-pub const COLUMNS: &[Definition] = &[
+pub const COLUMNS: &[ColumnDefinition] = &[
     column(
         Column::CardRef,
         "card_ref",
@@ -118,12 +118,12 @@ const fn column(
     required: bool,
     check: fn(&str) -> Result<(), &'static str>,
     help: &'static str,
-) -> Definition {
-    Definition { column, name, required, check, help }
+) -> ColumnDefinition {
+    ColumnDefinition { column, name, required, check, help }
 }
 
 /// The column with this name in the header.
-pub fn by_name(name: &str) -> Option<&'static Definition> {
+pub fn by_name(name: &str) -> Option<&'static ColumnDefinition> {
     COLUMNS.iter().find(|d| d.name == name)
 }
 

@@ -13,15 +13,15 @@ use super::digits::{bcd, compressed};
 use super::emv::{Option14, card_key};
 use super::input::Cardholder;
 use super::keys::{IssuerKeys, Master};
-use super::template::Values;
-use super::{pin, verification};
+use super::template::FieldValues;
+use super::{ClearBytes, pin, verification};
 use crate::crypto::{CipherKey, CryptoError, TdesKey};
 use crate::exit::{Exit, Failure};
 
 /// A computed field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs, reason = "FIELDS documents each")]
-pub enum Field {
+pub enum CardField {
     Pan,
     Psn,
     Name,
@@ -61,9 +61,9 @@ pub enum Field {
 }
 
 /// One field: name in templates, secrecy, keys that it takes, and its form.
-pub struct Definition {
+pub struct FieldDefinition {
     /// Which.
-    pub field: Field,
+    pub field: CardField,
     /// In templates.
     pub name: &'static str,
     /// Keys and PIN blocks: only in encrypted DGIs.
@@ -75,79 +75,88 @@ pub struct Definition {
 }
 
 /// Every field.
-pub const FIELDS: &[Definition] = &[
-    clear(Field::Pan, "pan", "PAN, cn, padded with F to whole bytes (tag 5A)"),
-    clear(Field::Psn, "psn", "PAN sequence number, n 2 (tag 5F34)"),
-    clear(Field::Name, "name", "SURNAME/FIRST, ASCII (tag 5F20)"),
-    clear(Field::ExpiryDate, "expiry_date", "YYMMDD, last day of the month, n 6 (tag 5F24)"),
-    clear(Field::EffectiveDate, "effective_date", "YYMMDD, first day of the month, n 6 (tag 5F25)"),
-    clear(Field::ServiceCode, "service_code", "service code, n 3 in 2 bytes (tag 5F30)"),
-    made(Field::Track2Chip, "track2_chip", &[Master::Cvk], "track 2 with iCVV, D and F pad (tag 57)"),
-    made(Field::Track1Disc, "track1_disc", &[Master::Cvk], "PVKI PVV iCVV, ASCII (tag 9F1F)"),
-    secret(Field::UdkAc, "udk_ac", &[Master::Ac], "application cryptogram key, 16 bytes"),
-    secret(Field::UdkSmi, "udk_smi", &[Master::Smi], "secure messaging MAC key, 16 bytes"),
-    secret(Field::UdkSmc, "udk_smc", &[Master::Smc], "secure messaging encipherment key, 16 bytes"),
-    made(Field::KcvAc, "kcv_ac", &[Master::Ac], "KCV of udk_ac, 3 bytes"),
-    made(Field::KcvSmi, "kcv_smi", &[Master::Smi], "KCV of udk_smi, 3 bytes"),
-    made(Field::KcvSmc, "kcv_smc", &[Master::Smc], "KCV of udk_smc, 3 bytes"),
-    secret(Field::Kdl, "kdl", &[Master::Kml], "purse load key, 16 bytes"),
-    secret(Field::Kdu, "kdu", &[Master::Kmu], "purse update key, 16 bytes"),
-    made(Field::KcvKdl, "kcv_kdl", &[Master::Kml], "KCV of kdl, 3 bytes"),
-    made(Field::KcvKdu, "kcv_kdu", &[Master::Kmu], "KCV of kdu, 3 bytes"),
-    made(Field::ImkVersion, "imk_version", &[Master::Ac], "version of IMK-AC, 1 byte"),
-    made(Field::KmlVersion, "kml_version", &[Master::Kml], "version of KML, 1 byte"),
-    secret(Field::PinBlock, "pin_block", &[], "reference PIN, ISO 9564 format 1 in the file, 8 bytes"),
-    clear(Field::PurseId, "purse_id", "purse identifier, n 10"),
-    clear(Field::Balance, "balance", "balance in minor units, n 12"),
-    clear(Field::MaxBalance, "max_balance", "maximum balance in minor units, n 12"),
-    clear(Field::Currency, "currency", "ISO 4217 numeric, n 3 in 2 bytes (tags 9F42, 9F51)"),
-    clear(Field::CurrencyExponent, "currency_exponent", "decimal places, n 1 (tag 9F44)"),
-    clear(Field::Member, "member", "loyalty member number, ASCII"),
-    clear(Field::Points, "points", "loyalty points, unsigned, 4 bytes"),
-    clear(Field::Offer, "offer", "loyalty text, ASCII"),
+pub const FIELDS: &[FieldDefinition] = &[
+    clear(CardField::Pan, "pan", "PAN, cn, padded with F to whole bytes (tag 5A)"),
+    clear(CardField::Psn, "psn", "PAN sequence number, n 2 (tag 5F34)"),
+    clear(CardField::Name, "name", "SURNAME/FIRST, ASCII (tag 5F20)"),
+    clear(CardField::ExpiryDate, "expiry_date", "YYMMDD, last day of the month, n 6 (tag 5F24)"),
+    clear(CardField::EffectiveDate, "effective_date", "YYMMDD, first day of the month, n 6 (tag 5F25)"),
+    clear(CardField::ServiceCode, "service_code", "service code, n 3 in 2 bytes (tag 5F30)"),
+    made(CardField::Track2Chip, "track2_chip", &[Master::Cvk], "track 2 with iCVV, D and F pad (tag 57)"),
+    made(CardField::Track1Disc, "track1_disc", &[Master::Cvk], "PVKI PVV iCVV, ASCII (tag 9F1F)"),
+    secret(CardField::UdkAc, "udk_ac", &[Master::Ac], "application cryptogram key, 16 bytes"),
+    secret(CardField::UdkSmi, "udk_smi", &[Master::Smi], "secure messaging MAC key, 16 bytes"),
+    secret(CardField::UdkSmc, "udk_smc", &[Master::Smc], "secure messaging encipherment key, 16 bytes"),
+    made(CardField::KcvAc, "kcv_ac", &[Master::Ac], "KCV of udk_ac, 3 bytes"),
+    made(CardField::KcvSmi, "kcv_smi", &[Master::Smi], "KCV of udk_smi, 3 bytes"),
+    made(CardField::KcvSmc, "kcv_smc", &[Master::Smc], "KCV of udk_smc, 3 bytes"),
+    secret(CardField::Kdl, "kdl", &[Master::Kml], "purse load key, 16 bytes"),
+    secret(CardField::Kdu, "kdu", &[Master::Kmu], "purse update key, 16 bytes"),
+    made(CardField::KcvKdl, "kcv_kdl", &[Master::Kml], "KCV of kdl, 3 bytes"),
+    made(CardField::KcvKdu, "kcv_kdu", &[Master::Kmu], "KCV of kdu, 3 bytes"),
+    made(CardField::ImkVersion, "imk_version", &[Master::Ac], "version of IMK-AC, 1 byte"),
+    made(CardField::KmlVersion, "kml_version", &[Master::Kml], "version of KML, 1 byte"),
+    secret(CardField::PinBlock, "pin_block", &[], "reference PIN, ISO 9564 format 1 in the file, 8 bytes"),
+    clear(CardField::PurseId, "purse_id", "purse identifier, n 10"),
+    clear(CardField::Balance, "balance", "balance in minor units, n 12"),
+    clear(CardField::MaxBalance, "max_balance", "maximum balance in minor units, n 12"),
+    clear(CardField::Currency, "currency", "ISO 4217 numeric, n 3 in 2 bytes (tags 9F42, 9F51)"),
+    clear(CardField::CurrencyExponent, "currency_exponent", "decimal places, n 1 (tag 9F44)"),
+    clear(CardField::Member, "member", "loyalty member number, ASCII"),
+    clear(CardField::Points, "points", "loyalty points, unsigned, 4 bytes"),
+    clear(CardField::Offer, "offer", "loyalty text, ASCII"),
     made(
-        Field::Track1,
+        CardField::Track1,
         "track1",
         &[Master::Cvk],
         "stripe track 1, sentinels included: PVKI PVV CVV at the end",
     ),
     made(
-        Field::Track2,
+        CardField::Track2,
         "track2",
         &[Master::Cvk],
         "stripe track 2, sentinels included: PVKI PVV CVV at the end",
     ),
-    clear(Field::PanGrouped, "pan_grouped", "PAN in groups of 4 with blanks, whole if over 19 characters"),
-    clear(Field::PanLast4, "pan_last4", "last 4 digits of the PAN"),
-    clear(Field::NamePrinted, "name_printed", "FIRST SURNAME"),
-    clear(Field::ExpiryPrinted, "expiry_printed", "MM/YY"),
-    made(Field::Cvv2, "cvv2", &[Master::Cvk], "CVV2, 3 digits"),
+    clear(
+        CardField::PanGrouped,
+        "pan_grouped",
+        "PAN in groups of 4 with blanks, whole if over 19 characters",
+    ),
+    clear(CardField::PanLast4, "pan_last4", "last 4 digits of the PAN"),
+    clear(CardField::NamePrinted, "name_printed", "FIRST SURNAME"),
+    clear(CardField::ExpiryPrinted, "expiry_printed", "MM/YY"),
+    made(CardField::Cvv2, "cvv2", &[Master::Cvk], "CVV2, 3 digits"),
 ];
 
-const fn clear(field: Field, name: &'static str, help: &'static str) -> Definition {
+const fn clear(field: CardField, name: &'static str, help: &'static str) -> FieldDefinition {
     made(field, name, &[], help)
 }
 
-const fn made(field: Field, name: &'static str, needs: &'static [Master], help: &'static str) -> Definition {
-    Definition { field, name, secret: false, needs, help }
-}
-
-const fn secret(
-    field: Field,
+const fn made(
+    field: CardField,
     name: &'static str,
     needs: &'static [Master],
     help: &'static str,
-) -> Definition {
-    Definition { field, name, secret: true, needs, help }
+) -> FieldDefinition {
+    FieldDefinition { field, name, secret: false, needs, help }
+}
+
+const fn secret(
+    field: CardField,
+    name: &'static str,
+    needs: &'static [Master],
+    help: &'static str,
+) -> FieldDefinition {
+    FieldDefinition { field, name, secret: true, needs, help }
 }
 
 /// The field with this name in templates.
-pub fn by_name(name: &str) -> Option<Field> {
+pub fn by_name(name: &str) -> Option<CardField> {
     FIELDS.iter().find(|d| d.name == name).map(|d| d.field)
 }
 
-impl Field {
-    fn definition(self) -> Option<&'static Definition> {
+impl CardField {
+    fn definition(self) -> Option<&'static FieldDefinition> {
         FIELDS.iter().find(|d| d.field == self)
     }
 
@@ -168,10 +177,10 @@ impl Field {
 }
 
 /// The values of one card; wiped when dropped.
-pub struct CardValues(BTreeMap<Field, Zeroizing<Vec<u8>>>);
+pub struct CardValues(BTreeMap<CardField, Zeroizing<Vec<u8>>>);
 
-impl Values for CardValues {
-    fn value(&self, field: Field) -> Option<&[u8]> {
+impl FieldValues for CardValues {
+    fn value(&self, field: CardField) -> Option<&[u8]> {
         self.0.get(&field).map(|v| v.as_slice())
     }
 }
@@ -179,12 +188,12 @@ impl Values for CardValues {
 impl CardValues {
     /// Computes the fields that the product uses. A field for which the card has no data is left out.
     pub fn compute(
-        used: &BTreeSet<Field>,
+        used: &BTreeSet<CardField>,
         card: &Cardholder,
         keys: &IssuerKeys,
         option: Option14,
     ) -> Result<Self, Failure> {
-        let source = Source { card, keys, option };
+        let source = FieldSource { card, keys, option };
         let mut values = BTreeMap::new();
         for field in used {
             if let Some(value) = source.compute(*field)? {
@@ -195,43 +204,41 @@ impl CardValues {
     }
 }
 
-struct Source<'a> {
+struct FieldSource<'a> {
     card: &'a Cardholder,
     keys: &'a IssuerKeys,
     option: Option14,
 }
 
-type Bytes = Zeroizing<Vec<u8>>;
-
-impl Source<'_> {
-    fn compute(&self, field: Field) -> Result<Option<Bytes>, Failure> {
+impl FieldSource<'_> {
+    fn compute(&self, field: CardField) -> Result<Option<ClearBytes>, Failure> {
         let card = self.card;
         let (pan, expiry) = (card.required(Column::Pan), card.required(Column::Expiry));
         let number =
             |column, width: usize| card.get(column).map(|v| bcd(&Zeroizing::new(format!("{v:0>width$}"))));
         let text = |column| card.get(column).map(|v| Zeroizing::new(v.as_bytes().to_vec()));
         Ok(match field {
-            Field::Pan => Some(compressed(pan)),
-            Field::Psn => number(Column::Psn, 2),
-            Field::Name => text(Column::Name),
-            Field::ExpiryDate => Some(date(expiry, last_day(expiry))),
-            Field::EffectiveDate => Some(date(card.required(Column::Effective), 1)),
-            Field::ServiceCode => number(Column::ServiceCode, 4),
-            Field::Track2Chip => Some(compressed(&self.track2_content("999")?)),
-            Field::Track1Disc => Some(bytes(&self.discretionary("999")?)),
-            Field::UdkAc => Some(exposed(&self.derived(Master::Ac)?)),
-            Field::UdkSmi => Some(exposed(&self.derived(Master::Smi)?)),
-            Field::UdkSmc => Some(exposed(&self.derived(Master::Smc)?)),
-            Field::Kdl => Some(exposed(&self.derived(Master::Kml)?)),
-            Field::Kdu => Some(exposed(&self.derived(Master::Kmu)?)),
-            Field::KcvAc => Some(self.kcv(Master::Ac)?),
-            Field::KcvSmi => Some(self.kcv(Master::Smi)?),
-            Field::KcvSmc => Some(self.kcv(Master::Smc)?),
-            Field::KcvKdl => Some(self.kcv(Master::Kml)?),
-            Field::KcvKdu => Some(self.kcv(Master::Kmu)?),
-            Field::ImkVersion => Some(Zeroizing::new(vec![self.keys.get(Master::Ac)?.version])),
-            Field::KmlVersion => Some(Zeroizing::new(vec![self.keys.get(Master::Kml)?.version])),
-            Field::PinBlock => match card.get(Column::Pin) {
+            CardField::Pan => Some(compressed(pan)),
+            CardField::Psn => number(Column::Psn, 2),
+            CardField::Name => text(Column::Name),
+            CardField::ExpiryDate => Some(date(expiry, last_day(expiry))),
+            CardField::EffectiveDate => Some(date(card.required(Column::Effective), 1)),
+            CardField::ServiceCode => number(Column::ServiceCode, 4),
+            CardField::Track2Chip => Some(compressed(&self.track2_content("999")?)),
+            CardField::Track1Disc => Some(bytes(&self.discretionary("999")?)),
+            CardField::UdkAc => Some(exposed(&self.derived(Master::Ac)?)),
+            CardField::UdkSmi => Some(exposed(&self.derived(Master::Smi)?)),
+            CardField::UdkSmc => Some(exposed(&self.derived(Master::Smc)?)),
+            CardField::Kdl => Some(exposed(&self.derived(Master::Kml)?)),
+            CardField::Kdu => Some(exposed(&self.derived(Master::Kmu)?)),
+            CardField::KcvAc => Some(self.kcv(Master::Ac)?),
+            CardField::KcvSmi => Some(self.kcv(Master::Smi)?),
+            CardField::KcvSmc => Some(self.kcv(Master::Smc)?),
+            CardField::KcvKdl => Some(self.kcv(Master::Kml)?),
+            CardField::KcvKdu => Some(self.kcv(Master::Kmu)?),
+            CardField::ImkVersion => Some(Zeroizing::new(vec![self.keys.get(Master::Ac)?.version])),
+            CardField::KmlVersion => Some(Zeroizing::new(vec![self.keys.get(Master::Kml)?.version])),
+            CardField::PinBlock => match card.get(Column::Pin) {
                 Some(digits) => {
                     let mut random = Zeroizing::new([0u8; 8]);
                     super::fill_random(&mut *random)?;
@@ -239,38 +246,38 @@ impl Source<'_> {
                 }
                 None => None,
             },
-            Field::PurseId => number(Column::PurseId, 10),
-            Field::Balance => number(Column::Balance, 12),
-            Field::MaxBalance => number(Column::MaxBalance, 12),
-            Field::Currency => number(Column::Currency, 4),
-            Field::CurrencyExponent => number(Column::CurrencyExponent, 2),
-            Field::Member => text(Column::Member),
-            Field::Points => {
+            CardField::PurseId => number(Column::PurseId, 10),
+            CardField::Balance => number(Column::Balance, 12),
+            CardField::MaxBalance => number(Column::MaxBalance, 12),
+            CardField::Currency => number(Column::Currency, 4),
+            CardField::CurrencyExponent => number(Column::CurrencyExponent, 2),
+            CardField::Member => text(Column::Member),
+            CardField::Points => {
                 let points = card.get(Column::Points).and_then(|v| v.parse::<u32>().ok());
                 points.map(|v| Zeroizing::new(v.to_be_bytes().to_vec()))
             }
-            Field::Offer => text(Column::Offer),
-            Field::Track1 => {
+            CardField::Offer => text(Column::Offer),
+            CardField::Track1 => {
                 let (name, service) = (card.required(Column::Name), card.required(Column::ServiceCode));
                 let disc = self.discretionary(service)?;
                 Some(joined(&["%B", pan, "^", name, "^", expiry, service, &disc, "?"]))
             }
-            Field::Track2 => {
+            CardField::Track2 => {
                 let content = self.track2_content(card.required(Column::ServiceCode))?;
                 Some(joined(&[";", &content, "?"]))
             }
-            Field::PanGrouped => Some(grouped(pan)),
-            Field::PanLast4 => pan.len().checked_sub(4).and_then(|from| pan.get(from..)).map(bytes),
-            Field::NamePrinted => {
+            CardField::PanGrouped => Some(grouped(pan)),
+            CardField::PanLast4 => pan.len().checked_sub(4).and_then(|from| pan.get(from..)).map(bytes),
+            CardField::NamePrinted => {
                 let (surname, first) = card.required(Column::Name).split_once('/').unwrap_or_default();
                 let (surname, first) = (surname.trim(), first.trim());
                 Some(if first.is_empty() { bytes(surname) } else { joined(&[first, " ", surname]) })
             }
-            Field::ExpiryPrinted => {
+            CardField::ExpiryPrinted => {
                 let (year, month) = expiry.split_at_checked(2).unwrap_or_default();
                 Some(joined(&[month, "/", year]))
             }
-            Field::Cvv2 => {
+            CardField::Cvv2 => {
                 let (year, month) = expiry.split_at_checked(2).unwrap_or_default();
                 Some(bytes(&self.cvv(&joined_text(&[month, year]), "000")?))
             }
@@ -311,7 +318,7 @@ impl Source<'_> {
             .map_err(|e| bug(&e))
     }
 
-    fn kcv(&self, master: Master) -> Result<Bytes, Failure> {
+    fn kcv(&self, master: Master) -> Result<ClearBytes, Failure> {
         Ok(Zeroizing::new(CipherKey::Tdes(self.derived(master)?).kcv().0.to_vec()))
     }
 }
@@ -320,15 +327,15 @@ fn bug(error: &CryptoError) -> Failure {
     Failure::new(Exit::Bug, format!("us: a checked card could not be computed: {error}"))
 }
 
-fn exposed(key: &TdesKey) -> Bytes {
+fn exposed(key: &TdesKey) -> ClearBytes {
     Zeroizing::new(key.expose().to_vec())
 }
 
-fn bytes(text: &str) -> Bytes {
+fn bytes(text: &str) -> ClearBytes {
     Zeroizing::new(text.as_bytes().to_vec())
 }
 
-fn joined(parts: &[&str]) -> Bytes {
+fn joined(parts: &[&str]) -> ClearBytes {
     Zeroizing::new(parts.concat().into_bytes())
 }
 
@@ -337,7 +344,7 @@ fn joined_text(parts: &[&str]) -> Zeroizing<String> {
 }
 
 /// YYMM and a day as n 6.
-fn date(year_month: &str, day: u8) -> Bytes {
+fn date(year_month: &str, day: u8) -> ClearBytes {
     bcd(&format!("{year_month}{day:02}"))
 }
 
@@ -354,7 +361,7 @@ fn last_day(year_month: &str) -> u8 {
 }
 
 /// Groups of 4; the number line has 19 positions (standards.md 6.1), so a longer PAN goes without blanks.
-fn grouped(pan: &str) -> Bytes {
+fn grouped(pan: &str) -> ClearBytes {
     let groups: Vec<&[u8]> = pan.as_bytes().chunks(4).collect();
     let spaced = Zeroizing::new(groups.join(&b' '));
     if spaced.len() <= 19 { spaced } else { bytes(pan) }

@@ -68,14 +68,14 @@ pub enum InputError {
 }
 
 /// Reads the cards one by one.
-pub struct Reader<'a, R> {
+pub struct CardholderReader<'a, R> {
     csv: csv::Reader<R>,
     columns: Vec<Column>,
     defaults: &'a Defaults,
     line: csv::StringRecord,
 }
 
-impl<'a, R: Read> Reader<'a, R> {
+impl<'a, R: Read> CardholderReader<'a, R> {
     /// Reads and checks the header line.
     pub fn new(source: R, defaults: &'a Defaults) -> Result<Self, InputError> {
         let mut csv = csv::ReaderBuilder::new().from_reader(source);
@@ -125,7 +125,7 @@ impl<'a, R: Read> Reader<'a, R> {
     }
 }
 
-impl<R: Read> Iterator for Reader<'_, R> {
+impl<R: Read> Iterator for CardholderReader<'_, R> {
     type Item = Result<Cardholder, InputError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -157,7 +157,7 @@ fn related(card: &Cardholder) -> Result<(), (Column, &'static str)> {
 }
 
 /// Reads everything once: the number of cards, or the first faults (at most 20).
-pub fn check<R: Read>(reader: Reader<'_, R>) -> Result<u32, Vec<InputError>> {
+pub fn check<R: Read>(reader: CardholderReader<'_, R>) -> Result<u32, Vec<InputError>> {
     let mut faults = Vec::new();
     let mut seen = HashSet::new();
     let mut count = 0u32;

@@ -28,9 +28,14 @@ pub mod tables;
 pub mod template;
 mod verification;
 
-pub use run::{RunArgs, SampleArgs, run, sample};
+pub use run::{PrepRunArgs, SampleArgs, run, sample};
+
+use zeroize::Zeroizing;
 
 use crate::exit::{Exit, Failure};
+
+/// Cardholder data or a secret in clear; wiped when dropped.
+type ClearBytes = Zeroizing<Vec<u8>>;
 
 /// Random bytes of the operating system.
 fn fill_random(bytes: &mut [u8]) -> Result<(), Failure> {

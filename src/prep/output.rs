@@ -23,7 +23,7 @@ pub fn write_whole<T>(
     };
     let temporary = path.with_file_name(format!(".{}.{}.tmp", name.to_string_lossy(), hex::encode(random)));
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).map_err(fail)?;
-    let unfinished = Unfinished(Some(temporary));
+    let unfinished = UnfinishedOutput(Some(temporary));
     let result = write(BufWriter::with_capacity(256 * 1024, &file))?;
     file.sync_all().map_err(fail)?;
     unfinished.rename(path).map_err(fail)?;
@@ -33,9 +33,9 @@ pub fn write_whole<T>(
 }
 
 /// Removes what was not renamed.
-struct Unfinished(Option<PathBuf>);
+struct UnfinishedOutput(Option<PathBuf>);
 
-impl Unfinished {
+impl UnfinishedOutput {
     fn rename(mut self, to: &Path) -> std::io::Result<()> {
         if let Some(from) = &self.0 {
             std::fs::rename(from, to)?;
@@ -45,7 +45,7 @@ impl Unfinished {
     }
 }
 
-impl Drop for Unfinished {
+impl Drop for UnfinishedOutput {
     fn drop(&mut self) {
         if let Some(path) = &self.0 {
             // It is of no use; that it stays does no harm but to tidiness.

@@ -7,11 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::columns::{self, Column};
-use super::fields::{self, Field};
+use super::fields::{self, CardField};
 use super::input::Defaults;
 use super::keys::Master;
 use super::tables;
-use super::template::Template;
+use super::template::DataTemplate;
 use crate::exit::{Exit, Failure};
 use crate::ids::{Aid, Dgi, SecLevel};
 use crate::profile::Product;
@@ -20,37 +20,37 @@ use crate::record::chip::EncType;
 pub use super::emv::Option14;
 
 /// The preparation of one product.
-pub struct Plan {
+pub struct PrepPlan {
     /// How card keys come from the issuer's.
     pub card_keys: Option14,
     /// For columns that the input leaves empty.
     pub defaults: Defaults,
     /// MAG: track number and content.
-    pub stripe: Vec<(u8, Template)>,
+    pub stripe: Vec<(u8, DataTemplate)>,
     /// EMB.
-    pub emboss: Vec<Line>,
+    pub emboss: Vec<PrintedLine>,
     /// IND.
-    pub indent: Vec<Line>,
+    pub indent: Vec<PrintedLine>,
     /// GFX.
-    pub graphics: Option<Graphics>,
+    pub graphics: Option<GraphicsPlan>,
     /// CHP.
-    pub applications: Vec<Application>,
+    pub applications: Vec<ApplicationPlan>,
     /// Every field that a card may need.
-    pub used: BTreeSet<Field>,
+    pub used: BTreeSet<CardField>,
 }
 
 /// What GFX says.
-pub struct Graphics {
+pub struct GraphicsPlan {
     /// Name of the graphics template.
     pub template: String,
     /// Text fields.
-    pub text: BTreeMap<String, Template>,
+    pub text: BTreeMap<String, DataTemplate>,
     /// Image slots, and the column that names the file; a card without one has no image there.
     pub images: BTreeMap<String, Column>,
 }
 
 /// A line of EMB or IND.
-pub struct Line {
+pub struct PrintedLine {
     /// Font number.
     pub font: u8,
     /// Mils.
@@ -58,17 +58,17 @@ pub struct Line {
     /// Mils.
     pub y: u16,
     /// What it says.
-    pub text: Template,
+    pub text: DataTemplate,
 }
 
 /// An application.
-pub struct Application {
+pub struct ApplicationPlan {
     /// Its AID.
     pub aid: Aid,
     /// SECLEV.
     pub level: SecLevel,
     /// Only on cards with this field.
-    pub when: Option<Field>,
+    pub when: Option<CardField>,
     /// ORDER.
     pub order: Vec<Vec<Dgi>>,
     /// VERCNTL.
@@ -78,22 +78,22 @@ pub struct Application {
     /// LOGDATA.
     pub log: Vec<Dgi>,
     /// In file order.
-    pub dgis: Vec<DataGroup>,
+    pub dgis: Vec<DataGroupPlan>,
 }
 
 /// A DGI.
-pub struct DataGroup {
+pub struct DataGroupPlan {
     /// Which.
     pub dgi: Dgi,
     /// What is in it.
-    pub value: Template,
+    pub value: DataTemplate,
     /// Secret, and how it goes to the card.
     pub enc: Option<EncType>,
     /// Only on cards with this field.
-    pub when: Option<Field>,
+    pub when: Option<CardField>,
 }
 
-impl Plan {
+impl PrepPlan {
     /// Parses and checks the `[prep]` of a product.
     pub fn load(product: &Product) -> Result<Self, Failure> {
         let fail =
@@ -101,11 +101,11 @@ impl Plan {
         let Some(table) = &product.prep else {
             return Err(fail("is missing, so the product cannot be prepared".into()));
         };
-        let tables: tables::Prep = table.clone().try_into().map_err(|e| fail(e.to_string()))?;
+        let tables: tables::PrepTables = table.clone().try_into().map_err(|e| fail(e.to_string()))?;
         Self::from_tables(tables, product).map_err(fail)
     }
 
-    fn from_tables(tables: tables::Prep, product: &Product) -> Result<Self, String> {
+    fn from_tables(tables: tables::PrepTables, product: &Product) -> Result<Self, String> {
         let tracks = [(1, tables.stripe.track1), (2, tables.stripe.track2), (3, tables.stripe.track3)];
         let mut stripe = Vec::new();
         for (number, text) in tracks {
@@ -113,7 +113,8 @@ impl Plan {
                 stripe.push((number, public(&text, &format!("track {number}"))?));
             }
         }
-        let lines = |lines: Vec<tables::Line>| lines.into_iter().map(line).collect::<Result<Vec<_>, _>>();
+        let lines =
+            |lines: Vec<tables::LineTable>| lines.into_iter().map(line).collect::<Result<Vec<_>, _>>();
         let mut plan = Self {
             card_keys: tables.card_keys,
             defaults: defaults(tables.defaults)?,
@@ -139,14 +140,14 @@ impl Plan {
     }
 
     /// Every field named by a template or a `when`.
-    fn named(&self) -> impl Iterator<Item = Field> {
+    fn named(&self) -> impl Iterator<Item = CardField> {
         let lines = self.emboss.iter().chain(&self.indent).map(|l| &l.text);
         let graphics = self.graphics.iter().flat_map(|g| g.text.values());
         let dgis = || self.applications.iter().flat_map(|a| &a.dgis);
         let templates =
             self.stripe.iter().map(|(_, t)| t).chain(lines).chain(graphics).chain(dgis().map(|d| &d.value));
         let when = self.applications.iter().filter_map(|a| a.when).chain(dgis().filter_map(|d| d.when));
-        templates.flat_map(Template::fields).chain(when)
+        templates.flat_map(DataTemplate::fields).chain(when)
     }
 
     /// Issuer keys without which no card can be prepared. The PVK is not among them: without one there is no PVV.
@@ -169,8 +170,8 @@ fn defaults(table: BTreeMap<String, String>) -> Result<Defaults, String> {
 }
 
 /// A template for stripe or plastic: nothing secret.
-fn public(text: &str, place: &str) -> Result<Template, String> {
-    let template = Template::parse(text).map_err(|e| format!("{place}: {e}"))?;
+fn public(text: &str, place: &str) -> Result<DataTemplate, String> {
+    let template = DataTemplate::parse(text).map_err(|e| format!("{place}: {e}"))?;
     match template.fields().into_iter().find(|f| f.secret()) {
         Some(secret) => Err(format!("{place}: {} is secret", secret.name())),
         None => Ok(template),
@@ -178,16 +179,16 @@ fn public(text: &str, place: &str) -> Result<Template, String> {
 }
 
 /// Limits of standards.md 6.2.
-fn line(table: tables::Line) -> Result<Line, String> {
-    let tables::Line { font, x, y, text } = table;
+fn line(table: tables::LineTable) -> Result<PrintedLine, String> {
+    let tables::LineTable { font, x, y, text } = table;
     let place = format!("line {font};{x};{y}");
     if !matches!(font, 1..=11 | 21..=31) || !(100..=3275).contains(&x) || !(135..=1460).contains(&y) {
         return Err(format!("{place}: font is 1-11 or 21-31, x 100-3275 mils, y 135-1460 mils"));
     }
-    Ok(Line { font, x, y, text: public(&text, &place)? })
+    Ok(PrintedLine { font, x, y, text: public(&text, &place)? })
 }
 
-fn graphics(table: tables::Graphics) -> Result<Graphics, String> {
+fn graphics(table: tables::GraphicsTable) -> Result<GraphicsPlan, String> {
     let mut text = BTreeMap::new();
     for (name, template) in table.text {
         name_fits(&name)?;
@@ -202,7 +203,7 @@ fn graphics(table: tables::Graphics) -> Result<Graphics, String> {
         }
         images.insert(name, Column::Photo);
     }
-    Ok(Graphics { template: table.template, text, images })
+    Ok(GraphicsPlan { template: table.template, text, images })
 }
 
 /// L1.
@@ -211,8 +212,8 @@ fn name_fits(name: &str) -> Result<(), String> {
     if fits { Ok(()) } else { Err("graphics: a field or image name has 1 to 255 bytes".into()) }
 }
 
-fn application(table: tables::Application) -> Result<Application, String> {
-    let mut dgis: Vec<DataGroup> = Vec::new();
+fn application(table: tables::ApplicationTable) -> Result<ApplicationPlan, String> {
+    let mut dgis: Vec<DataGroupPlan> = Vec::new();
     for group in table.dgis {
         let dgi = group.dgi;
         if dgis.iter().any(|d| d.dgi == dgi) {
@@ -223,7 +224,7 @@ fn application(table: tables::Application) -> Result<Application, String> {
     if dgis.is_empty() {
         return Err("has no DGI".into());
     }
-    let application = Application {
+    let application = ApplicationPlan {
         aid: table.aid,
         level: table.seclev,
         when: table.when.map(|name| field(&name)).transpose()?,
@@ -238,7 +239,7 @@ fn application(table: tables::Application) -> Result<Application, String> {
 }
 
 /// Every DGI of a list is in the data, and in one list only once (DESIGN.md section 4).
-fn lists(application: &Application) -> Result<(), String> {
+fn lists(application: &ApplicationPlan) -> Result<(), String> {
     let secret = |dgi: Dgi| application.dgis.iter().find(|d| d.dgi == dgi).map(|d| d.enc.is_some());
     for (name, list) in [
         ("order", application.order.concat()),
@@ -270,8 +271,8 @@ fn lists(application: &Application) -> Result<(), String> {
     }
 }
 
-fn data_group(table: tables::DataGroup) -> Result<DataGroup, String> {
-    let value = Template::parse(&table.value).map_err(|e| e.to_string())?;
+fn data_group(table: tables::DataGroupTable) -> Result<DataGroupPlan, String> {
+    let value = DataTemplate::parse(&table.value).map_err(|e| e.to_string())?;
     let enc = match table.enc.as_deref() {
         None => None,
         Some("11") => Some(EncType::AsIs),
@@ -283,8 +284,8 @@ fn data_group(table: tables::DataGroup) -> Result<DataGroup, String> {
     if let (None, Some(secret)) = (enc, names.iter().find(|f| f.secret())) {
         return Err(format!("{} is secret, so the DGI needs enc", secret.name()));
     }
-    if (enc == Some(EncType::PinBlock)) != names.contains(&Field::PinBlock)
-        || (enc == Some(EncType::PinBlock)) != value.is_field(Field::PinBlock)
+    if (enc == Some(EncType::PinBlock)) != names.contains(&CardField::PinBlock)
+        || (enc == Some(EncType::PinBlock)) != value.is_field(CardField::PinBlock)
     {
         return Err("pin_block stands alone in its DGI, with enc 22, and only it does".into());
     }
@@ -292,10 +293,10 @@ fn data_group(table: tables::DataGroup) -> Result<DataGroup, String> {
     if (0x01..=0x0A).contains(&(table.dgi.0 >> 8)) && !value.is_one(&[0x70]) {
         return Err("a record of SFI 1-10 is one 70{...}".into());
     }
-    Ok(DataGroup { dgi: table.dgi, value, enc, when: table.when.map(|name| field(&name)).transpose()? })
+    Ok(DataGroupPlan { dgi: table.dgi, value, enc, when: table.when.map(|name| field(&name)).transpose()? })
 }
 
-fn field(name: &str) -> Result<Field, String> {
+fn field(name: &str) -> Result<CardField, String> {
     fields::by_name(name).ok_or_else(|| format!("when: no computed field {name:?}"))
 }
 

@@ -6,24 +6,23 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
+use super::ClearBytes;
 use super::columns::Column;
 use super::input::Cardholder;
 use super::photo;
-use super::plan::{Line, Plan};
-use super::template::{Template, Values};
-
-type Bytes = Zeroizing<Vec<u8>>;
+use super::plan::{PrepPlan, PrintedLine};
+use super::template::{DataTemplate, FieldValues};
 
 /// The MIC of every section that the card has, with its data, in file order. The error says what the product asks for
 /// and the card cannot give; it quotes no value. Photos lie in the folder.
 pub fn sections(
-    plan: &Plan,
+    plan: &PrepPlan,
     card: &Cardholder,
-    values: &impl Values,
+    values: &impl FieldValues,
     folder: &Path,
-) -> Result<Vec<(&'static str, Bytes)>, String> {
+) -> Result<Vec<(&'static str, ClearBytes)>, String> {
     let mut sections = Vec::new();
-    let mut add = |mic, data: Bytes| {
+    let mut add = |mic, data: ClearBytes| {
         if !data.is_empty() {
             sections.push((mic, data));
         }
@@ -37,12 +36,12 @@ pub fn sections(
 }
 
 /// Room enough that no growing leaves cardholder data behind.
-fn buffer() -> Bytes {
+fn buffer() -> ClearBytes {
     Zeroizing::new(Vec::with_capacity(1024))
 }
 
 /// `~n` and the track with its sentinels. The longest tracks are 79, 40 and 107 characters with LRC (standards.md 5.1).
-fn stripe(tracks: &[(u8, Template)], values: &impl Values) -> Result<Bytes, String> {
+fn stripe(tracks: &[(u8, DataTemplate)], values: &impl FieldValues) -> Result<ClearBytes, String> {
     let mut data = buffer();
     for (number, template) in tracks {
         let track = text(template, values)?;
@@ -61,7 +60,7 @@ fn stripe(tracks: &[(u8, Template)], values: &impl Values) -> Result<Bytes, Stri
     Ok(data)
 }
 
-fn lines(lines: &[Line], values: &impl Values) -> Result<Bytes, String> {
+fn lines(lines: &[PrintedLine], values: &impl FieldValues) -> Result<ClearBytes, String> {
     let mut data = buffer();
     for line in lines {
         let text = text(&line.text, values)?;
@@ -76,7 +75,12 @@ fn lines(lines: &[Line], values: &impl Values) -> Result<Bytes, String> {
 }
 
 /// 01 template name; 02 text fields: L1 name, then UTF-8; 03 images: L1 slot, then PNG or JPEG.
-fn graphics(plan: &Plan, card: &Cardholder, values: &impl Values, folder: &Path) -> Result<Bytes, String> {
+fn graphics(
+    plan: &PrepPlan,
+    card: &Cardholder,
+    values: &impl FieldValues,
+    folder: &Path,
+) -> Result<ClearBytes, String> {
     let Some(graphics) = &plan.graphics else { return Ok(buffer()) };
     let mut images = Vec::new();
     for (slot, column) in &graphics.images {
@@ -111,7 +115,7 @@ pub(super) const FULFILMENT: [(u8, Column); 5] = [
     (0x06, Column::Group),
 ];
 
-fn fulfilment(card: &Cardholder) -> Result<Bytes, String> {
+fn fulfilment(card: &Cardholder) -> Result<ClearBytes, String> {
     let mut data = buffer();
     for (tag, column) in FULFILMENT {
         if let Some(value) = card.get(column) {
@@ -122,7 +126,7 @@ fn fulfilment(card: &Cardholder) -> Result<Bytes, String> {
 }
 
 /// Tag u8, length u32, value.
-fn push_tlv(data: &mut Bytes, tag: u8, value: &[&[u8]]) -> Result<(), String> {
+fn push_tlv(data: &mut ClearBytes, tag: u8, value: &[&[u8]]) -> Result<(), String> {
     let length: usize = value.iter().map(|part| part.len()).sum();
     let length = u32::try_from(length).map_err(|_| "a value is over 4 GiB".to_owned())?;
     data.push(tag);
@@ -132,7 +136,7 @@ fn push_tlv(data: &mut Bytes, tag: u8, value: &[&[u8]]) -> Result<(), String> {
 }
 
 /// A rendered text: printable ASCII, which is ISO 8859-1 and UTF-8 as well.
-fn text(template: &Template, values: &impl Values) -> Result<Bytes, String> {
+fn text(template: &DataTemplate, values: &impl FieldValues) -> Result<ClearBytes, String> {
     let text = template.render(values).map_err(|f| format!("the card has no {}", f.name()))?;
     match text.iter().all(|b| (0x20..=0x7E).contains(b)) {
         true => Ok(text),

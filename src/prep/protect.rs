@@ -15,8 +15,8 @@ use crate::crypto::{
 };
 use crate::exit::{Exit, Failure};
 use crate::ids::{KekId, Mic};
-use crate::record::chip::{Application, ChipError, ChipSection, Cmode, DgiValue};
-use crate::record::{Finished, Header, Record, Section, TrailerKey, Writer, others_digest};
+use crate::record::chip::{ChipApplication, ChipError, ChipSection, Cmode, DgiValue};
+use crate::record::{Cwf1Writer, Finished, Header, Record, Section, TrailerKey, others_digest};
 
 /// Protects the records of one file under one KEK.
 pub struct Protector<'a> {
@@ -54,7 +54,7 @@ impl Protector<'_> {
         record: &Record,
         others: &[u8; 32],
         clear: ClearApplication,
-    ) -> Result<Application, Failure> {
+    ) -> Result<ChipApplication, Failure> {
         let scope = ApplicationScope {
             issuer_id: self.header.issuer_id.as_str(),
             file_id: self.header.file_id.as_str(),
@@ -76,7 +76,7 @@ impl Protector<'_> {
             dgis.push(DgiValue { dgi: group.dgi, value });
         }
         let (mac_key, wrapped_mac_key) = self.mac_key(&scope, Purpose::MacKey)?;
-        let mut application = Application {
+        let mut application = ChipApplication {
             aid: clear.aid.clone(),
             kek: self.kek_id,
             tk_type: self.suite.tk_type(),
@@ -101,7 +101,7 @@ impl Protector<'_> {
     }
 
     /// Writes the Trailer behind the last record.
-    pub fn finish<W: Write>(&self, writer: Writer<W>) -> Result<Finished<W>, Failure> {
+    pub fn finish<W: Write>(&self, writer: Cwf1Writer<W>) -> Result<Finished<W>, Failure> {
         let scope = ApplicationScope::trailer(self.header.issuer_id.as_str(), self.header.file_id.as_str());
         let (mac_key, wrapped_mac_key) = self.mac_key(&scope, Purpose::TrailerKey)?;
         let blinded = scope.blinded(self.kek, self.suite, Purpose::TrailerBlind, &mac_key);

@@ -93,7 +93,7 @@ impl SplitMix {
 
 #[cfg(test)]
 mod tests {
-    use super::super::input::{Defaults, Reader, check};
+    use super::super::input::{CardholderReader, Defaults, check};
     use super::*;
 
     fn sample(count: u32, seed: u64) -> Vec<u8> {
@@ -107,7 +107,7 @@ mod tests {
         let defaults = Defaults::new();
         for seed in [0, 1, u64::MAX] {
             let text = sample(2_000, seed);
-            assert_eq!(check(Reader::new(text.as_slice(), &defaults).unwrap()), Ok(2_000));
+            assert_eq!(check(CardholderReader::new(text.as_slice(), &defaults).unwrap()), Ok(2_000));
         }
     }
 

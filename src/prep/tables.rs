@@ -38,7 +38,7 @@ use crate::ids::{Aid, Dgi, SecLevel};
 /// `[prep]`. Unknown keys are errors here and below.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Prep {
+pub struct PrepTables {
     /// How card keys come from the issuer's.
     pub card_keys: Option14,
     /// By column name.
@@ -46,24 +46,24 @@ pub struct Prep {
     pub defaults: BTreeMap<String, String>,
     /// MAG.
     #[serde(default)]
-    pub stripe: Stripe,
+    pub stripe: StripeTable,
     /// EMB.
     #[serde(default)]
-    pub emboss: Vec<Line>,
+    pub emboss: Vec<LineTable>,
     /// IND.
     #[serde(default)]
-    pub indent: Vec<Line>,
+    pub indent: Vec<LineTable>,
     /// GFX.
-    pub graphics: Option<Graphics>,
+    pub graphics: Option<GraphicsTable>,
     /// CHP.
     #[serde(default, rename = "application")]
-    pub applications: Vec<Application>,
+    pub applications: Vec<ApplicationTable>,
 }
 
 /// `[prep.stripe]`.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Stripe {
+pub struct StripeTable {
     /// Track 1.
     pub track1: Option<String>,
     /// Track 2.
@@ -75,7 +75,7 @@ pub struct Stripe {
 /// `[[prep.emboss]]`, `[[prep.indent]]`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Line {
+pub struct LineTable {
     /// 1-11; 21-31 the same on the other side.
     pub font: u8,
     /// Mils from the left edge to the centre of the first character.
@@ -89,7 +89,7 @@ pub struct Line {
 /// `[prep.graphics]`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Graphics {
+pub struct GraphicsTable {
     /// Name of the graphics template.
     pub template: String,
     /// Text field of the graphics template, and our template for it.
@@ -102,7 +102,7 @@ pub struct Graphics {
 /// `[[prep.application]]`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Application {
+pub struct ApplicationTable {
     /// Its AID; the product has it.
     pub aid: Aid,
     /// SECLEV.
@@ -123,13 +123,13 @@ pub struct Application {
     pub log: Vec<Dgi>,
     /// Data, in file order.
     #[serde(rename = "dgi")]
-    pub dgis: Vec<DataGroup>,
+    pub dgis: Vec<DataGroupTable>,
 }
 
 /// `[[prep.application.dgi]]`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct DataGroup {
+pub struct DataGroupTable {
     /// Which.
     pub dgi: Dgi,
     /// Template.

@@ -13,13 +13,13 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::OFlag;
 
 use super::chip::ChipSection;
-use super::sealed::{Sealer, Sealing};
-use super::{End, FileError, FileFault, Frame, Header, Limits, Reader, Record, Trailer};
+use super::sealed::{Sealer, SpoolSealing};
+use super::{Cwf1Reader, FileEnd, FileError, FileFault, FileLimits, Frame, Header, Record, Trailer};
 use crate::exit::Failure;
 use crate::ids::{Aid, CardRef, KekId, Mic};
 
 /// The rules that the file alone cannot tell: keys, profiles, what was accepted before.
-pub trait Checks {
+pub trait AcceptanceChecks {
     /// Before the first record.
     fn header(&mut self, header: &Header) -> Result<(), Failure>;
     /// One record, whose structure is right. The message is for people and quotes no data.
@@ -30,7 +30,7 @@ pub trait Checks {
 
 /// A file in the spool.
 #[derive(Debug)]
-pub struct Accepted {
+pub struct AcceptedFile {
     /// Its Header.
     pub header: Header,
     /// Its Trailer.
@@ -57,32 +57,32 @@ pub struct Accepted {
 pub fn accept(
     input: File,
     spool_path: &Path,
-    limits: Limits,
-    checks: &mut dyn Checks,
+    limits: FileLimits,
+    checks: &mut dyn AcceptanceChecks,
     sealer: &mut dyn Sealer,
-) -> Result<Accepted, FileError> {
-    let mut part = Part::create(spool_path)?;
-    let sealing = Sealing::begin(&mut part.file, sealer);
+) -> Result<AcceptedFile, FileError> {
+    let mut part = UnfinishedSpool::create(spool_path)?;
+    let sealing = SpoolSealing::begin(&mut part.file, sealer);
     let mut sealing = sealing.map_err(|e| part.unwritten(e))?;
-    let mut copy = Copy { input, part: &mut part, sealing: &mut sealing };
+    let mut copy = SpoolingInput { input, part: &mut part, sealing: &mut sealing };
     let read = read(&mut copy, limits, checks);
     let (header, seen, end) = read.map_err(|error| sealing.explain(error))?;
     part.keep(spool_path)?;
-    let (End { trailer, digest, length, .. }, Seen { cards, mics, aids, keks }) = (end, seen);
+    let (FileEnd { trailer, digest, length, .. }, SeenRecords { cards, mics, aids, keks }) = (end, seen);
     let spool = spool_path.to_owned();
-    Ok(Accepted { header, trailer, digest, length, cards, mics, aids, keks, spool })
+    Ok(AcceptedFile { header, trailer, digest, length, cards, mics, aids, keks, spool })
 }
 
 /// Reads and checks all of it.
 fn read(
-    copy: &mut Copy<'_, '_>,
-    limits: Limits,
-    checks: &mut dyn Checks,
-) -> Result<(Header, Seen, End), FileError> {
-    let mut reader = Reader::open(&mut *copy, limits)?;
+    copy: &mut SpoolingInput<'_, '_>,
+    limits: FileLimits,
+    checks: &mut dyn AcceptanceChecks,
+) -> Result<(Header, SeenRecords, FileEnd), FileError> {
+    let mut reader = Cwf1Reader::open(&mut *copy, limits)?;
     let header = reader.header().clone();
     checks.header(&header).map_err(|failure| FileError::at(0, FileFault::Refused(failure)))?;
-    let mut seen = Seen::default();
+    let mut seen = SeenRecords::default();
     while let Some(frame) = reader.next_frame()? {
         seen.record(&frame, checks)?;
     }
@@ -99,15 +99,15 @@ fn read(
 const COPYING: &str = "its copy in the spool cannot be written";
 
 #[derive(Default)]
-struct Seen {
+struct SeenRecords {
     cards: Vec<CardRef>,
     mics: BTreeMap<Mic, u32>,
     aids: BTreeMap<Aid, u32>,
     keks: BTreeSet<(KekId, u8)>,
 }
 
-impl Seen {
-    fn record(&mut self, frame: &Frame<'_>, checks: &mut dyn Checks) -> Result<(), FileError> {
+impl SeenRecords {
+    fn record(&mut self, frame: &Frame<'_>, checks: &mut dyn AcceptanceChecks) -> Result<(), FileError> {
         let refuse = |offset, fault| FileError { record: Some(frame.sequence), offset, fault };
         let record = frame.to_record()?;
         let chip = match frame.sections().find(|s| s.mic == b"CHP") {
@@ -159,13 +159,13 @@ fn regular(about: &Metadata) -> io::Result<()> {
 }
 
 /// Reads the input and writes what it read to the spool.
-struct Copy<'a, 'b> {
+struct SpoolingInput<'a, 'b> {
     input: File,
-    part: &'a mut Part,
-    sealing: &'a mut Sealing<'b>,
+    part: &'a mut UnfinishedSpool,
+    sealing: &'a mut SpoolSealing<'b>,
 }
 
-impl Read for Copy<'_, '_> {
+impl Read for SpoolingInput<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.input.read(buffer)?;
         let bytes = buffer.get(..count).unwrap_or_default();
@@ -177,13 +177,13 @@ impl Read for Copy<'_, '_> {
 }
 
 /// A copy that is not complete; removed when dropped.
-struct Part {
+struct UnfinishedSpool {
     file: File,
     path: PathBuf,
     directory: PathBuf,
 }
 
-impl Part {
+impl UnfinishedSpool {
     fn unwritten(&self, error: io::Error) -> FileError {
         FileError::io(format!("{COPYING}: {}", self.path.display()), error)
     }
@@ -231,7 +231,7 @@ impl Part {
     }
 }
 
-impl Drop for Part {
+impl Drop for UnfinishedSpool {
     fn drop(&mut self) {
         // Nothing can be done about a failure; the directory is closed to others.
         let _ = std::fs::remove_file(&self.path);

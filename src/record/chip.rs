@@ -17,8 +17,8 @@ mod view;
 
 use zeroize::Zeroizing;
 
-pub use error::{ChipError, ChipFault, List};
-pub use rules::Scratch;
+pub use error::{ChipError, ChipFault, DgiList};
+pub use rules::SectionScratch;
 pub use view::{ApplicationView, walk};
 
 use crate::ids::{Aid, CardRef, Dgi, KekId, SecLevel};
@@ -28,11 +28,11 @@ pub struct ChipSection {
     /// CRN, if present: equal to the record's card_ref.
     pub crn: Option<CardRef>,
     /// In file order.
-    pub applications: Vec<Application>,
+    pub applications: Vec<ChipApplication>,
 }
 
 /// One application.
-pub struct Application {
+pub struct ChipApplication {
     /// Its AID.
     pub aid: Aid,
     /// TKID.
@@ -65,7 +65,7 @@ pub struct Application {
 pub struct DgiValue {
     /// Which.
     pub dgi: Dgi,
-    /// Clear or ciphertext, as `Application::protected` says.
+    /// Clear or ciphertext, as `ChipApplication::protected` says.
     pub value: Zeroizing<Vec<u8>>,
 }
 
@@ -156,10 +156,10 @@ impl EncType {
 
 impl ChipSection {
     /// Reads and checks the data of a CHP section. What needs the record or the product is checked apart:
-    /// [`Self::check_crn`], [`Application::check_protection`].
+    /// [`Self::check_crn`], [`ChipApplication::check_protection`].
     pub fn parse(data: &[u8]) -> Result<Self, ChipError> {
         let mut applications = Vec::new();
-        let crn = walk(data, &mut Scratch::default(), |application| {
+        let crn = walk(data, &mut SectionScratch::default(), |application| {
             applications.push(application.to_application()?);
             Ok(())
         })?;
@@ -185,10 +185,10 @@ pub fn check_crn(crn: &[u8], card_ref: &str) -> Result<(), ChipError> {
     }
 }
 
-impl Application {
+impl ChipApplication {
     /// Reads and checks an application from exactly the bytes of [`Self::raw`].
     pub fn parse(raw: &[u8]) -> Result<Self, ChipError> {
-        ApplicationView::parse(raw, 0, &mut Scratch::default())?.to_application()
+        ApplicationView::parse(raw, 0, &mut SectionScratch::default())?.to_application()
     }
 
     /// A DGI that is in ENC but not under the TK must be one that the product passes through, secret already under a

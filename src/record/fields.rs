@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::cursor::{Cursor, Short};
+use super::cursor::{FieldCursor, ShortInput};
 use super::{FileFault, Header, Trailer};
 use crate::crypto::Suite;
 use crate::ids::{FileId, IssuerId, Kcv, KekId, NameError, ProductName};
@@ -12,30 +12,30 @@ const MAGIC: &[u8; 4] = b"CWF1";
 const VERSION: u16 = 1;
 
 /// A fault inside a body: offset in the body, and what.
-pub(super) type InBody<T> = Result<T, (usize, FileFault)>;
+pub(super) type BodyResult<T> = Result<T, (usize, FileFault)>;
 
-impl From<Short> for (usize, FileFault) {
-    fn from(short: Short) -> Self {
+impl From<ShortInput> for (usize, FileFault) {
+    fn from(short: ShortInput) -> Self {
         (short.at, FileFault::Field)
     }
 }
 
 fn l1_name<T>(
-    cursor: &mut Cursor<'_>,
+    cursor: &mut FieldCursor<'_>,
     field: &'static str,
     new: fn(&[u8]) -> Result<T, NameError>,
-) -> InBody<T> {
+) -> BodyResult<T> {
     let text = cursor.l1()?;
     new(text.bytes).map_err(|fault| (text.at, FileFault::Name { field, fault }))
 }
 
-pub(super) fn ends(cursor: &Cursor<'_>) -> InBody<()> {
+pub(super) fn ends(cursor: &FieldCursor<'_>) -> BodyResult<()> {
     if cursor.is_empty() { Ok(()) } else { Err((cursor.at(), FileFault::Leftover)) }
 }
 
 /// `"CWF1" | version u16 | L1 file_id | L1 issuer_id | L1 product | created u64 | records u32`
-pub(super) fn read_header(body: &[u8]) -> InBody<Header> {
-    let mut cursor = Cursor::new(body, 0);
+pub(super) fn read_header(body: &[u8]) -> BodyResult<Header> {
+    let mut cursor = FieldCursor::new(body, 0);
     if cursor.array().ok() != Some(*MAGIC) {
         return Err((0, FileFault::NotCwf1));
     }
@@ -72,8 +72,8 @@ pub(super) fn write_header(header: &Header) -> Vec<u8> {
 
 /// `records u32 | SHA-256 (32) | KEKID (5) | TYPEtk u8 | KEK KCV (3) | L1 wrapped MAC key | L1 MAC`; gives also the
 /// length of what the MAC covers, up to and including the wrapped key.
-pub(super) fn read_trailer(body: &[u8]) -> InBody<(Trailer, usize)> {
-    let mut cursor = Cursor::new(body, 0);
+pub(super) fn read_trailer(body: &[u8]) -> BodyResult<(Trailer, usize)> {
+    let mut cursor = FieldCursor::new(body, 0);
     let records = cursor.u32()?;
     let digest = cursor.array()?;
     let kek = KekId(cursor.array()?);

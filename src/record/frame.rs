@@ -5,8 +5,8 @@ use std::ops::Range;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::cursor::Cursor;
-use super::fields::{InBody, ends, sha256};
+use super::cursor::FieldCursor;
+use super::fields::{BodyResult, ends, sha256};
 use super::{FileError, FileFault, Record, Section};
 use crate::ids::{CardRef, Mic, NameError};
 
@@ -15,7 +15,7 @@ pub(super) const HEAD: usize = 5;
 
 /// What the rules of DESIGN.md section 3 found in the body of a record.
 #[derive(Clone)]
-pub(super) struct Parsed {
+pub(super) struct ParsedRecord {
     pub sequence: u32,
     /// Where in the body the card_ref stands.
     pub card_ref: Range<usize>,
@@ -50,8 +50,8 @@ pub struct SectionRef<'a> {
 
 /// Checks a record's body: sequence, card_ref, at least one section, every MIC by the rules and once, nothing left.
 /// `mics` is scratch space.
-pub(super) fn parse(body: &[u8], sequence: u32, mics: &mut Vec<u64>) -> InBody<Parsed> {
-    let mut cursor = Cursor::new(body, 0);
+pub(super) fn parse(body: &[u8], sequence: u32, mics: &mut Vec<u64>) -> BodyResult<ParsedRecord> {
+    let mut cursor = FieldCursor::new(body, 0);
     let found = cursor.u32()?;
     if found != sequence {
         return Err((0, FileFault::Sequence { expected: sequence, found }));
@@ -78,7 +78,7 @@ pub(super) fn parse(body: &[u8], sequence: u32, mics: &mut Vec<u64>) -> InBody<P
     if mics.windows(2).any(|pair| matches!(pair, [a, b] if a == b)) {
         return Err(mic_twice(body, sections));
     }
-    Ok(Parsed { sequence, card_ref, sections })
+    Ok(ParsedRecord { sequence, card_ref, sections })
 }
 
 /// A MIC as a number, if it follows the rules of [`Mic`], without allocating.
@@ -119,7 +119,7 @@ fn mic_twice(body: &[u8], sections: usize) -> (usize, FileFault) {
 
 /// The sections of a body that [`parse`] found right.
 fn iterate(body: &[u8], sections: usize, base: u64) -> impl Iterator<Item = SectionRef<'_>> {
-    let mut cursor = Cursor::new(body.get(sections..).unwrap_or_default(), sections);
+    let mut cursor = FieldCursor::new(body.get(sections..).unwrap_or_default(), sections);
     std::iter::from_fn(move || {
         let from = cursor.at();
         let mic = cursor.l1().ok()?;
@@ -139,8 +139,8 @@ pub(super) fn offset(length: usize) -> u64 {
 }
 
 impl<'a> Frame<'a> {
-    pub(super) fn new(parsed: Parsed, body: &'a [u8], offset: u64) -> Self {
-        let Parsed { sequence, card_ref, sections } = parsed;
+    pub(super) fn new(parsed: ParsedRecord, body: &'a [u8], offset: u64) -> Self {
+        let ParsedRecord { sequence, card_ref, sections } = parsed;
         // ASCII, as `parse` found.
         let name = body.get(card_ref).and_then(|name| std::str::from_utf8(name).ok());
         let card_ref = name.unwrap_or_default();

@@ -9,7 +9,7 @@
 //!
 //! The codec does no I/O of its own beyond the `Read`/`Write` it is given, reads no clock, and holds one record in
 //! memory; only [`accept()`] and [`Spool`] know files. Not here: keys (a file's MACs are checked by `hsm`), what a
-//! section means to a machine (`modules`), which MICs and products a line serves (the caller's [`Checks`]).
+//! section means to a machine (`modules`), which MICs and products a line serves (the caller's [`AcceptanceChecks`]).
 
 mod accept;
 pub mod chip;
@@ -31,11 +31,11 @@ mod unique;
 mod window;
 mod writer;
 
-pub use accept::{Accepted, Checks, accept, open_input};
+pub use accept::{AcceptanceChecks, AcceptedFile, accept, open_input};
 pub use error::{FileError, FileFault};
 pub use frame::{Frame, SectionRef, others_digest};
-pub use reader::{End, Limits, Reader};
+pub use reader::{Cwf1Reader, FileEnd, FileLimits};
 pub use sealed::Sealer;
 pub use spool::Spool;
 pub use types::*;
-pub use writer::{Finished, TrailerKey, Writer};
+pub use writer::{Cwf1Writer, Finished, TrailerKey};

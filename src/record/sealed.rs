@@ -45,7 +45,7 @@ fn fault(failure: Failure) -> FileFault {
 }
 
 /// Writes a spool.
-pub(super) struct Sealing<'a> {
+pub(super) struct SpoolSealing<'a> {
     sealer: &'a mut dyn Sealer,
     /// Not sealed yet; never more than a batch.
     pending: Zeroizing<Vec<u8>>,
@@ -54,7 +54,7 @@ pub(super) struct Sealing<'a> {
     failure: Option<Failure>,
 }
 
-impl<'a> Sealing<'a> {
+impl<'a> SpoolSealing<'a> {
     /// Begins the file.
     pub(super) fn begin(file: &mut File, sealer: &'a mut dyn Sealer) -> io::Result<Self> {
         file.write_all(&[&MAGIC[..], &sealer.name().0].concat())?;
@@ -104,7 +104,7 @@ impl<'a> Sealing<'a> {
 }
 
 /// Reads a spool.
-pub(super) struct Pieces {
+pub(super) struct SealedPieces {
     file: File,
     sealer: Box<dyn Sealer>,
     /// Clear bytes of the whole file.
@@ -117,13 +117,13 @@ pub(super) struct Pieces {
     fault: Option<FileFault>,
 }
 
-impl std::fmt::Debug for Pieces {
+impl std::fmt::Debug for SealedPieces {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pieces").field("length", &self.length).finish_non_exhaustive()
+        f.debug_struct("SealedPieces").field("length", &self.length).finish_non_exhaustive()
     }
 }
 
-impl Pieces {
+impl SealedPieces {
     /// Of a file that was sealed with this key.
     pub(super) fn new(file: File, sealer: Box<dyn Sealer>) -> Result<Self, FileFault> {
         let io = |source| FileFault::Io { what: "the spool cannot be read".into(), source };
@@ -197,7 +197,7 @@ impl Pieces {
     }
 }
 
-impl Read for Pieces {
+impl Read for SealedPieces {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let at = self.at;
         let count = self.read_at(buffer, at).map_err(|fault| {

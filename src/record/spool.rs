@@ -13,27 +13,27 @@ use zeroize::Zeroizing;
 
 use super::fields::sha256;
 use super::frame::{HEAD, offset, parse};
-use super::sealed::{Pieces, Sealer};
-use super::{End, FileError, FileFault, Frame, Header, Limits, Reader, Record, Trailer};
+use super::sealed::{SealedPieces, Sealer};
+use super::{Cwf1Reader, FileEnd, FileError, FileFault, FileLimits, Frame, Header, Record, Trailer};
 
 /// A spool file and where its records lie: 48 bytes of memory each.
 #[derive(Debug)]
 pub struct Spool {
-    copy: Copy,
+    copy: SpoolContent,
     header: Header,
     trailer: Trailer,
-    places: Vec<Place>,
+    places: Vec<RecordPlace>,
 }
 
 /// The copy that acceptance made.
 #[derive(Debug)]
-enum Copy {
+enum SpoolContent {
     Clear(File),
-    Sealed(Box<Pieces>),
+    Sealed(Box<SealedPieces>),
 }
 
 #[derive(Debug)]
-struct Place {
+struct RecordPlace {
     offset: u64,
     length: u32,
     digest: [u8; 32],
@@ -64,13 +64,13 @@ impl Spool {
         match sealer {
             None => {
                 let (header, trailer, places) = read(file.try_clone().map_err(io)?, expected_digest)?;
-                Ok(Self { copy: Copy::Clear(file), header, trailer, places })
+                Ok(Self { copy: SpoolContent::Clear(file), header, trailer, places })
             }
             Some(sealer) => {
-                let mut pieces = Pieces::new(file, sealer).map_err(|fault| FileError::at(0, fault))?;
+                let mut pieces = SealedPieces::new(file, sealer).map_err(|fault| FileError::at(0, fault))?;
                 let found = read(&mut pieces, expected_digest).map_err(|error| pieces.explain(error));
                 let (header, trailer, places) = found?;
-                Ok(Self { copy: Copy::Sealed(Box::new(pieces)), header, trailer, places })
+                Ok(Self { copy: SpoolContent::Sealed(Box::new(pieces)), header, trailer, places })
             }
         }
     }
@@ -104,7 +104,7 @@ impl Spool {
     }
 }
 
-impl Copy {
+impl SpoolContent {
     fn read(&mut self, element: &mut [u8], at: u64) -> Result<(), FileFault> {
         let io = |source| FileFault::Io { what: "the spool cannot be read".to_owned(), source };
         match self {
@@ -118,17 +118,20 @@ impl Copy {
 }
 
 /// Reads the whole file: what stands around its records, and where they lie.
-fn read(input: impl Read, expected_digest: &[u8; 32]) -> Result<(Header, Trailer, Vec<Place>), FileError> {
+fn read(
+    input: impl Read,
+    expected_digest: &[u8; 32],
+) -> Result<(Header, Trailer, Vec<RecordPlace>), FileError> {
     // Acceptance had its limit; the digest says that this is the same file.
-    let mut reader = Reader::open(input, Limits { body: u32::MAX })?;
+    let mut reader = Cwf1Reader::open(input, FileLimits { body: u32::MAX })?;
     let header = reader.header().clone();
     let mut places = Vec::new();
     while let Some(frame) = reader.next_frame()? {
         let length =
             u32::try_from(frame.length()).map_err(|_| FileError::at(frame.offset, FileFault::Spool))?;
-        places.push(Place { offset: frame.offset, length, digest: frame.digest() });
+        places.push(RecordPlace { offset: frame.offset, length, digest: frame.digest() });
     }
-    let End { trailer, digest, .. } = reader.finish()?;
+    let FileEnd { trailer, digest, .. } = reader.finish()?;
     if !bool::from(digest.ct_eq(expected_digest)) {
         return Err(FileError::at(0, FileFault::Spool));
     }

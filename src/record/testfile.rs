@@ -84,26 +84,26 @@ pub(crate) fn file(records: &[Vec<u8>]) -> Vec<u8> {
 
 /// A chip section in pieces; change one to build a fault.
 #[derive(Clone, Debug)]
-pub(crate) struct Chip {
+pub(crate) struct SectionPieces {
     pub vnl: Vec<u8>,
     pub crn: Vec<u8>,
     pub status: Vec<u8>,
     pub product_ids: Vec<u8>,
-    /// As listed; [`Chip::new`] takes the applications'.
+    /// As listed; [`SectionPieces::new`] takes the applications'.
     pub aids: Vec<Vec<u8>>,
     pub applications: Vec<Vec<u8>>,
     pub tail: Vec<u8>,
 }
 
-impl Chip {
-    pub fn new(applications: &[App]) -> Self {
+impl SectionPieces {
+    pub fn new(applications: &[ApplicationPieces]) -> Self {
         Self {
             vnl: b"02.2".to_vec(),
             crn: Vec::new(),
             status: b"00".to_vec(),
             product_ids: vec![0x00],
             aids: applications.iter().map(|a| a.aid.clone()).collect(),
-            applications: applications.iter().map(App::bytes).collect(),
+            applications: applications.iter().map(ApplicationPieces::bytes).collect(),
             tail: Vec::new(),
         }
     }
@@ -119,7 +119,7 @@ impl Chip {
 
 /// An application in pieces.
 #[derive(Clone, Debug)]
-pub(crate) struct App {
+pub(crate) struct ApplicationPieces {
     pub aid: Vec<u8>,
     pub tk_version: u8,
     pub kek: Vec<u8>,
@@ -169,7 +169,7 @@ pub(crate) fn dgis(list: &[u16]) -> Vec<u8> {
     list.iter().flat_map(|dgi| dgi.to_be_bytes()).collect()
 }
 
-impl Default for App {
+impl Default for ApplicationPieces {
     /// A TDES application with clear DGIs 0101, 0102, 9102 and protected ones 8000, 8010.
     fn default() -> Self {
         Self {
@@ -212,7 +212,7 @@ impl Default for App {
     }
 }
 
-impl App {
+impl ApplicationPieces {
     pub fn bytes(&self) -> Vec<u8> {
         let tk = [
             &[self.tk_version][..],

@@ -8,7 +8,7 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-pub(super) struct Unique {
+pub(super) struct UniqueNames {
     key: RandomState,
     seen: Vec<u128>,
     /// Where each record begins, by sequence from 1.
@@ -17,14 +17,14 @@ pub(super) struct Unique {
 
 /// A record whose name another one had before it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Repeated {
+pub(super) struct RepeatedName {
     pub first: u32,
     pub second: u32,
     /// Where the second begins.
     pub offset: u64,
 }
 
-impl Unique {
+impl UniqueNames {
     pub fn new() -> Self {
         Self { key: RandomState::new(), seen: Vec::new(), offsets: Vec::new() }
     }
@@ -41,7 +41,7 @@ impl Unique {
     }
 
     /// The earliest record whose name another one had before it. Call it once, at the end.
-    pub fn repeated(&mut self) -> Option<Repeated> {
+    pub fn repeated(&mut self) -> Option<RepeatedName> {
         self.seen.sort_unstable();
         let sequence = |entry: u128| u32::try_from(entry & u128::from(u32::MAX)).ok();
         let pairs = self.seen.windows(2).filter_map(|pair| match *pair {
@@ -50,7 +50,7 @@ impl Unique {
         });
         let (first, second) = pairs.min_by_key(|(_, second)| *second)?;
         let place = usize::try_from(second).ok()?.checked_sub(1)?;
-        Some(Repeated { first, second, offset: self.offsets.get(place).copied().unwrap_or_default() })
+        Some(RepeatedName { first, second, offset: self.offsets.get(place).copied().unwrap_or_default() })
     }
 }
 
@@ -60,14 +60,14 @@ mod tests {
 
     #[test]
     fn only_a_repeated_name_is_found_with_both_places() {
-        let mut unique = Unique::new();
+        let mut unique = UniqueNames::new();
         for sequence in 1..=100_000u32 {
             unique.add(format!("CARD-{sequence}").as_bytes(), sequence, 100 + u64::from(sequence));
         }
         assert_eq!(unique.repeated(), None);
         unique.add(b"CARD-77000", 100_001, 200_001);
         unique.add(b"CARD-5", 100_002, 200_002);
-        let found = Repeated { first: 77_000, second: 100_001, offset: 200_001 };
+        let found = RepeatedName { first: 77_000, second: 100_001, offset: 200_001 };
         assert_eq!(unique.repeated(), Some(found));
     }
 }

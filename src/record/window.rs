@@ -12,7 +12,7 @@ use super::frame::offset;
 /// Room at the start, in bytes: large enough that system calls and hash calls do not count, small enough for a cache.
 const ROOM: usize = 256 * 1024;
 
-pub(super) struct Window<R> {
+pub(super) struct ReadWindow<R> {
     input: R,
     /// Always filled to its length; zeroized as a whole.
     buffer: Zeroizing<Vec<u8>>,
@@ -25,7 +25,7 @@ pub(super) struct Window<R> {
     hash: Sha256,
 }
 
-impl<R: Read> Window<R> {
+impl<R: Read> ReadWindow<R> {
     pub fn new(input: R) -> Self {
         let buffer = Zeroizing::new(vec![0; ROOM]);
         Self { input, buffer, start: 0, end: 0, hashed: 0, base: 0, hash: Sha256::new() }

@@ -11,19 +11,19 @@ use zeroize::Zeroizing;
 
 use super::fields::{read_header, read_trailer, write_header, write_trailer};
 use super::frame::{HEAD, offset, parse};
-use super::unique::Unique;
-use super::{FileError, FileFault, Header, Limits, Record, Trailer};
+use super::unique::UniqueNames;
+use super::{FileError, FileFault, FileLimits, Header, Record, Trailer};
 use crate::ids::{Kcv, KekId};
 
 /// Writes a file: `new`, `record` for each card, `finish`.
-pub struct Writer<W> {
+pub struct Cwf1Writer<W> {
     out: W,
     hash: Sha256,
     length: u64,
     records: u32,
     written: u32,
-    limits: Limits,
-    unique: Unique,
+    limits: FileLimits,
+    unique: UniqueNames,
     mics: Vec<u64>,
     element: Zeroizing<Vec<u8>>,
 }
@@ -53,8 +53,8 @@ pub struct Finished<W> {
     pub length: u64,
 }
 
-impl<W: Write> Writer<W> {
-    /// Writes the Header. Bodies are bounded by the default [`Limits`].
+impl<W: Write> Cwf1Writer<W> {
+    /// Writes the Header. Bodies are bounded by the default [`FileLimits`].
     pub fn new(out: W, header: &Header) -> Result<Self, FileError> {
         let body = write_header(header);
         read_header(&body).map_err(|(at, fault)| FileError::at(offset(HEAD + at), fault))?;
@@ -64,8 +64,8 @@ impl<W: Write> Writer<W> {
             length: 0,
             records: header.records,
             written: 0,
-            limits: Limits::default(),
-            unique: Unique::new(),
+            limits: FileLimits::default(),
+            unique: UniqueNames::new(),
             mics: Vec::new(),
             element: Zeroizing::default(),
         };

@@ -23,7 +23,7 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use super::summary::{Places, Summary};
+use super::summary::{ReportPaths, Summary};
 use super::tally::{self, Of, Tally};
 use super::withheld::shown;
 use crate::audit::LedgerId;
@@ -124,7 +124,7 @@ impl CloseOut {
                 (false, true) => AS_ACCEPTED,
                 (false, false) => NOT_READABLE,
             },
-            summary: Summary::build(reader, job, None, Places::default())?,
+            summary: Summary::build(reader, job, None, ReportPaths::default())?,
         })
     }
 
@@ -258,7 +258,7 @@ fn escaped(text: &str) -> String {
 }
 
 #[derive(Serialize)]
-struct Header<'a> {
+struct ReturnFileHeader<'a> {
     #[serde(rename = "return")]
     format: &'static str,
     simulated: bool,
@@ -276,7 +276,7 @@ struct Header<'a> {
 }
 
 #[derive(Serialize)]
-struct Returned<'a> {
+struct ReturnFileRecord<'a> {
     seq: u32,
     card_ref: &'a str,
     outcome: RecordState,
@@ -307,7 +307,7 @@ pub fn write_return(
     let job = &close_out.summary.job;
     line(
         out,
-        &Header {
+        &ReturnFileHeader {
             format: "CWR1",
             simulated: job.simulated,
             test_keys: job.test_keys,
@@ -330,7 +330,7 @@ pub fn write_return(
         let Fulfilment { stock, carrier, ship_group, priority, group, .. } = fulfilment(seq)?;
         line(
             out,
-            &Returned {
+            &ReturnFileRecord {
                 seq,
                 card_ref: &card.card_ref,
                 outcome: card.state,

@@ -13,7 +13,7 @@ use crate::ledger::{Event, rfc3339};
 /// An event as JSON, the same everywhere: `ts` is RFC 3339 in UTC with milliseconds; the first twelve fields are always
 /// there (`null` where they do not apply), and so are `n` and `simulated`.
 #[derive(Debug, Serialize)]
-pub struct Line<'a> {
+pub struct EventLine<'a> {
     ts: String,
     job: &'a str,
     seq: Option<u32>,
@@ -42,7 +42,7 @@ pub struct Line<'a> {
     count: Option<u32>,
 }
 
-impl<'a> From<&'a Event> for Line<'a> {
+impl<'a> From<&'a Event> for EventLine<'a> {
     fn from(event: &'a Event) -> Self {
         Self {
             ts: rfc3339(event.ts),
@@ -71,7 +71,7 @@ impl<'a> From<&'a Event> for Line<'a> {
 
 /// Writes an event as one JSON object, without the line's end.
 pub fn write_json(event: &Event, out: &mut dyn Write) -> std::io::Result<()> {
-    Ok(serde_json::to_writer(out, &Line::from(event))?)
+    Ok(serde_json::to_writer(out, &EventLine::from(event))?)
 }
 
 /// An event as one line for people.

@@ -13,8 +13,8 @@ pub mod tally;
 mod withheld;
 
 pub use events::EventWriter;
-pub use progress::{Progress, Shown};
-pub use summary::{Places, RunStats, StationStats, Summary, SummaryWithNext};
+pub use progress::{Progress, ProgressDisplay};
+pub use summary::{ReportPaths, RunStats, StationStats, Summary, SummaryWithNext};
 
 /// Stands on everything that a simulated line made.
 pub const SIMULATED: &str = "SIMULATED";

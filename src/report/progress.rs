@@ -21,7 +21,7 @@ const PLAIN: Duration = Duration::from_secs(5);
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shown {
+pub enum ProgressDisplay {
     /// A bar, drawn over and over.
     Bar,
     /// A line every five seconds.
@@ -30,7 +30,7 @@ pub enum Shown {
     Nothing,
 }
 
-impl Shown {
+impl ProgressDisplay {
     /// What suits standard error, unless it must be quiet.
     pub fn suitable(quiet: bool) -> Self {
         match (quiet, std::io::stderr().is_terminal()) {
@@ -53,7 +53,7 @@ pub fn bar(total: u64, what: &str) -> ProgressBar {
 
 /// What the run has done so far.
 #[derive(Default)]
-struct Counts {
+struct ProgressCounts {
     good: AtomicU64,
     rejected: AtomicU64,
     unknown: AtomicU64,
@@ -73,15 +73,21 @@ pub struct Progress {
 impl Progress {
     /// Begins to show the events of a job; `total` is the number of records that this run is to make, `mark`
     /// stands before its name.
-    pub fn start(events: Receiver<Event>, job: JobId, total: u64, mark: Option<&str>, shown: Shown) -> Self {
-        let counts = Arc::new(Counts::default());
+    pub fn start(
+        events: Receiver<Event>,
+        job: JobId,
+        total: u64,
+        mark: Option<&str>,
+        shown: ProgressDisplay,
+    ) -> Self {
+        let counts = Arc::new(ProgressCounts::default());
         let (end, ended) = bounded(0);
         let name = mark.map_or_else(|| job.to_string(), |mark| format!("{mark} {job}"));
         let drawn = Arc::clone(&counts);
         let drawer = std::thread::spawn(move || match shown {
-            Shown::Bar => draw_bar(&drawn, &ended, name, total),
-            Shown::Plain => print_lines(&drawn, &ended, &name, total),
-            Shown::Nothing => {}
+            ProgressDisplay::Bar => draw_bar(&drawn, &ended, name, total),
+            ProgressDisplay::Plain => print_lines(&drawn, &ended, &name, total),
+            ProgressDisplay::Nothing => {}
         });
         let job = job.to_string();
         let counter = std::thread::spawn(move || {
@@ -99,7 +105,7 @@ impl Progress {
     }
 }
 
-impl Counts {
+impl ProgressCounts {
     fn count(&self, event: &Event) {
         let add = |count: &AtomicU64| count.fetch_add(1, Ordering::Relaxed);
         let under_way =
@@ -159,7 +165,7 @@ fn clock(seconds: u64) -> String {
     format!("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
 
-fn draw_bar(counts: &Counts, ended: &Receiver<()>, name: String, total: u64) {
+fn draw_bar(counts: &ProgressCounts, ended: &Receiver<()>, name: String, total: u64) {
     let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
     if let Ok(style) = ProgressStyle::with_template("{prefix} [{bar:30}] {pos}/{len} {msg}") {
         bar.set_style(style);
@@ -177,7 +183,7 @@ fn draw_bar(counts: &Counts, ended: &Receiver<()>, name: String, total: u64) {
     }
 }
 
-fn print_lines(counts: &Counts, ended: &Receiver<()>, name: &str, total: u64) {
+fn print_lines(counts: &ProgressCounts, ended: &Receiver<()>, name: &str, total: u64) {
     let begun = Instant::now();
     loop {
         let end = ended.recv_timeout(PLAIN) != Err(RecvTimeoutError::Timeout);
@@ -202,7 +208,7 @@ mod tests {
 
     #[test]
     fn events_are_counted_once() {
-        let counts = Counts::default();
+        let counts = ProgressCounts::default();
         for n in 0..6 {
             counts.count(&event(Some("QUEUED"), "BOUND"));
             if n < 3 {
@@ -221,7 +227,7 @@ mod tests {
 
     #[test]
     fn it_ends_with_the_events() {
-        for shown in [Shown::Bar, Shown::Nothing] {
+        for shown in [ProgressDisplay::Bar, ProgressDisplay::Nothing] {
             let (sender, events) = bounded(1);
             let progress = Progress::start(events, JobId(1), 0, Some("SIMULATED"), shown);
             sender.send(event(None, "ACCEPTED")).unwrap();

@@ -28,14 +28,14 @@ pub struct RunStats {
     /// Commands sent to chips.
     pub commands: u64,
     /// What the processes of the run used.
-    pub cpu: Cpu,
+    pub cpu: CpuTimes,
     /// By station name.
     pub stations: BTreeMap<String, StationStats>,
 }
 
 /// User and system CPU time of each process of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Cpu {
+pub struct CpuTimes {
     /// The controller, with acceptance and ledger.
     pub controller: Duration,
     /// The HSM host.
@@ -63,7 +63,7 @@ pub struct StationStats {
 
 /// Where things are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Places {
+pub struct ReportPaths {
     /// The ledger; a close-out names it otherwise.
     #[serde(default, skip_serializing_if = "is_nowhere")]
     pub ledger: PathBuf,
@@ -135,7 +135,7 @@ pub struct Summary {
     pub gaps: Vec<Gap>,
     /// Where things are.
     #[serde(flatten)]
-    pub places: Places,
+    pub places: ReportPaths,
 }
 
 /// A report as people save and print it.
@@ -155,7 +155,7 @@ impl Summary {
         reader: &Reader,
         job: JobId,
         run: Option<RunStats>,
-        places: Places,
+        places: ReportPaths,
     ) -> Result<Self, LedgerError> {
         let view = reader.job(job)?;
         let stack = reader.stack(job)?;
@@ -280,7 +280,7 @@ mod tests {
             hsm_calls: 24,
             applications: 12,
             commands: 90,
-            cpu: Cpu {
+            cpu: CpuTimes {
                 controller: Duration::from_millis(20),
                 hsm_host: Duration::from_millis(30),
                 simulator: Duration::from_secs(9),
@@ -313,7 +313,8 @@ mod tests {
         ledger.record(job, Change::Rejected { seq: 2 }, context).wait().unwrap();
         all(&ledger, job, [Change::Fed { blank: 3 }, Change::Returned { blank: 3 }]);
         let reader = ledger.reader().unwrap();
-        let places = Places { ledger: path.clone(), dumps: Some("dumps".into()), ..Places::default() };
+        let places =
+            ReportPaths { ledger: path.clone(), dumps: Some("dumps".into()), ..ReportPaths::default() };
         let summary = Summary::build(&reader, job, Some(stats()), places).unwrap();
         let next = Some("destroy it");
         let text = SummaryWithNext { summary: &summary, next }.to_string();
@@ -366,10 +367,10 @@ mod tests {
         let ledger = Ledger::open(&path).unwrap();
         let job = ledger.new_job(file("F", 3)).unwrap().job;
         let reader = ledger.reader().unwrap();
-        let summary = Summary::build(&reader, job, None, Places::default()).unwrap();
+        let summary = Summary::build(&reader, job, None, ReportPaths::default()).unwrap();
         assert!(SummaryWithNext { summary: &summary, next: None }.to_string().contains("SIMULATED"));
         crate::ledger::tests::tamper(&path, "UPDATE balance SET good = 1, queued = 2");
-        let damaged = Summary::build(&reader, job, None, Places::default());
+        let damaged = Summary::build(&reader, job, None, ReportPaths::default());
         assert!(matches!(damaged, Err(LedgerError::Damaged(_))));
     }
 }

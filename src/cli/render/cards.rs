@@ -12,7 +12,7 @@ use crate::exit::{Exit, Failure};
 use crate::ids::JobId;
 use crate::ledger::{AttemptView, CardView, LedgerError, RecordState};
 use crate::report;
-use crate::report::events::{Line, text};
+use crate::report::events::{EventLine, text};
 
 /// Records that a message names after the first.
 const NAMED: usize = 20;
@@ -26,7 +26,7 @@ struct CardJson<'a> {
     state: RecordState,
     released: bool,
     attempts: &'a [AttemptView],
-    events: Vec<Line<'a>>,
+    events: Vec<EventLine<'a>>,
 }
 
 impl<'a> From<&'a CardView> for CardJson<'a> {
@@ -38,7 +38,7 @@ impl<'a> From<&'a CardView> for CardJson<'a> {
             state: card.state,
             released: card.released,
             attempts: &card.attempts,
-            events: card.events.iter().map(Line::from).collect(),
+            events: card.events.iter().map(EventLine::from).collect(),
         }
     }
 }
@@ -81,7 +81,7 @@ fn print(card: &CardView, out: &mut dyn Write) -> std::io::Result<()> {
 #[derive(Serialize)]
 struct DecisionsJson<'a> {
     job: JobId,
-    changed: Vec<Line<'a>>,
+    changed: Vec<EventLine<'a>>,
     refused: Vec<RefusedJson>,
 }
 
@@ -99,7 +99,7 @@ pub(super) fn decided(done: &CardDecisions, as_json: bool, out: &mut dyn Write) 
             seq: *seq,
             why: spelled(&Refusal::Ledger(error.clone())).message,
         };
-        let changed = changed.iter().map(Line::from).collect();
+        let changed = changed.iter().map(EventLine::from).collect();
         json(out, &DecisionsJson { job: *job, changed, refused: refused.iter().map(why).collect() })?;
     } else {
         changed.iter().try_for_each(|event| writeln!(out, "{}", text(event)))?;

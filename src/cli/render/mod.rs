@@ -14,7 +14,7 @@ use super::common::{Early, json};
 use crate::bureau::Outcome;
 use crate::exit::Exit;
 use crate::ledger::Event;
-use crate::report::events::{Line, text};
+use crate::report::events::{EventLine, text};
 
 /// Prints an outcome; returns how the command ends.
 pub(super) fn show(outcome: &Outcome, as_json: bool, out: &mut dyn Write) -> Result<Exit, Early> {
@@ -57,7 +57,7 @@ pub(super) fn show(outcome: &Outcome, as_json: bool, out: &mut dyn Write) -> Res
 
 fn noted(events: &[Event], as_json: bool, out: &mut dyn Write) -> Result<(), Early> {
     if as_json {
-        return json(out, &events.iter().map(Line::from).collect::<Vec<_>>());
+        return json(out, &events.iter().map(EventLine::from).collect::<Vec<_>>());
     }
     Ok(events.iter().try_for_each(|event| writeln!(out, "{}", text(event)))?)
 }

@@ -15,7 +15,7 @@ use crate::crypto::{
 use crate::hsm::store::{KekRules, SecretEntry, Store};
 use crate::hsm::{DataFault, HsmError, TrailerRequest, VerifyRequest};
 use crate::ids::{Aid, Dgi, IssuerId, KekId, KmcRef, SecLevel};
-use crate::record::chip::{Application, Cmode, EncType};
+use crate::record::chip::{ChipApplication, Cmode, EncType};
 
 /// Blocks of DEK ciphers: SCP02 has 8, SCP03 16.
 const CARD_BLOCKS: [u8; 2] = [8, 16];
@@ -123,7 +123,7 @@ pub(super) fn application(store: &Store, request: &VerifyRequest) -> Result<Prep
     if !CARD_BLOCKS.contains(&request.card_block) {
         return Err(HsmError::Unsupported(format!("a card block of {} bytes", request.card_block)));
     }
-    let application = Application::parse(&request.application).map_err(|e| HsmError::Data {
+    let application = ChipApplication::parse(&request.application).map_err(|e| HsmError::Data {
         aid: "not readable".into(),
         fault: DataFault::Malformed(e.to_string()),
     })?;
@@ -181,7 +181,7 @@ pub(super) fn application(store: &Store, request: &VerifyRequest) -> Result<Prep
 
 /// DESIGN.md section 4: under the TK and in ENC go together; in ENC without the TK only what the product marks as
 /// pass-through, which nobody here can pad or convert; ECB only where the product allows it.
-fn consistent(application: &Application, request: &VerifyRequest) -> Result<(), DataFault> {
+fn consistent(application: &ChipApplication, request: &VerifyRequest) -> Result<(), DataFault> {
     let protected = &application.protected;
     for data in &application.dgis {
         let dgi = data.dgi;

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::terms::{Terms, Told};
 use super::verify::Head;
 use super::{Store, load, row, schema};
-use crate::audit::{Checkpoint, LedgerId, Place, PublicKey, Signature};
+use crate::audit::{ChainPlace, Checkpoint, LedgerId, PublicKey, Signature};
 use crate::hsm::AuditInfo;
 use crate::ids::KeyData;
 use crate::ledger::audit::{Audit, Finding, Where};
@@ -33,9 +33,9 @@ impl Store {
     }
 
     /// Its end.
-    pub(in crate::ledger) fn place(&self) -> Place {
+    pub(in crate::ledger) fn place(&self) -> ChainPlace {
         let (n, hash) = self.head;
-        Place { ledger: self.id, n, hash }
+        ChainPlace { ledger: self.id, n, hash }
     }
 
     /// Number of the last event.
@@ -202,7 +202,7 @@ fn checkpoints(connection: &Connection, id: LedgerId, which: &str) -> Result<Vec
     let mut query = connection.prepare_cached(&sql)?;
     let rows = query.query_map([], |r| {
         Ok(Checkpoint {
-            place: Place { ledger: id, n: row::number(r, 0)?, hash: r.get(1)? },
+            place: ChainPlace { ledger: id, n: row::number(r, 0)?, hash: r.get(1)? },
             generation: row::number(r, 2)?,
             key: PublicKey(r.get(3)?),
             signature: Signature::from_bytes(r.get(4)?),
@@ -351,7 +351,11 @@ fn signatures(signed: &[Checkpoint], found: &mut Findings) {
 }
 
 /// The last place that the HSM signed, which the ledger has not. While a writer goes on, it keeps it a moment later.
-fn missing(connection: &Connection, head: Option<Place>, found: &mut Findings) -> Result<(), LedgerError> {
+fn missing(
+    connection: &Connection,
+    head: Option<ChainPlace>,
+    found: &mut Findings,
+) -> Result<(), LedgerError> {
     let Some(head) = head else { return Ok(()) };
     let mut query = connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM checkpoint WHERE n >= ?1)")?;
     let until = Instant::now() + KEPT_WITHIN;

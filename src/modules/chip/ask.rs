@@ -22,7 +22,7 @@ use crate::ids::{Dgi, KeyData};
 use crate::modules::{Blame, Fault};
 use crate::profile::Product;
 use crate::profile::product::Identify;
-use crate::record::chip::Application;
+use crate::record::chip::ChipApplication;
 use crate::tlv::{self, Tag};
 
 /// File control information (ISO 7816-4, 7.4.3), and the proprietary template in it.
@@ -158,11 +158,11 @@ impl ChipModule {
     }
 
     /// What the applications that the file gives the card say of themselves.
-    pub fn told(&mut self, product: &Product, applications: &[Application]) -> Result<Vec<Told>, Fault> {
+    pub fn told(&mut self, product: &Product, applications: &[ChipApplication]) -> Result<Vec<Told>, Fault> {
         applications.iter().map(|application| self.of_application(product, application)).collect()
     }
 
-    fn of_application(&mut self, product: &Product, application: &Application) -> Result<Told, Fault> {
+    fn of_application(&mut self, product: &Product, application: &ChipApplication) -> Result<Told, Fault> {
         self.deadline.next_phase();
         let of_product = product.application(&application.aid);
         let mut told = Told {
@@ -200,7 +200,7 @@ impl ChipModule {
 }
 
 /// The life cycle that an answer to SELECT shows.
-fn life(answer: &[u8], application: &Application, fci: Option<Dgi>) -> Life {
+fn life(answer: &[u8], application: &ChipApplication, fci: Option<Dgi>) -> Life {
     let ordered = fci.filter(|dgi| plain(application, *dgi)).and_then(|dgi| application.value(dgi));
     let Some(ordered) = ordered.and_then(|value| tlv::find(value, PROPRIETARY).ok()?) else {
         return Life::Untold;

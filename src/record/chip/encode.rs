@@ -3,9 +3,9 @@
 use zeroize::Zeroizing;
 
 use super::error::{ChipError, ChipFault};
-use super::rules::Scratch;
+use super::rules::SectionScratch;
 use super::view::{ApplicationView, VNL, at, walk};
-use super::{Application, ChipSection, Pdi};
+use super::{ChipApplication, ChipSection, Pdi};
 use crate::ids::Dgi;
 use crate::tlv;
 
@@ -21,7 +21,7 @@ impl ChipSection {
             put_l1(&mut card, application.aid.as_bytes(), "AID")?;
         }
         let applications =
-            self.applications.iter().map(Application::encode).collect::<Result<Vec<_>, _>>()?;
+            self.applications.iter().map(ChipApplication::encode).collect::<Result<Vec<_>, _>>()?;
         let length = 2 + card.len() + applications.iter().map(|a| 2 + a.len()).sum::<usize>();
         let mut out = Zeroizing::new(Vec::with_capacity(VNL.len() + 2 + length));
         out.extend(VNL);
@@ -30,12 +30,12 @@ impl ChipSection {
         for application in &applications {
             put_l2(&mut out, application, "an application")?;
         }
-        walk(&out, &mut Scratch::default(), |_| Ok(()))?;
+        walk(&out, &mut SectionScratch::default(), |_| Ok(()))?;
         Ok(out)
     }
 }
 
-impl Application {
+impl ChipApplication {
     /// The bytes for [`Self::raw`], from the other fields, `mac` as it is (while it is not known: zeros, as many as
     /// the suite's MAC has). Refuses what [`Self::parse`] would.
     pub fn encode(&self) -> Result<Zeroizing<Vec<u8>>, ChipError> {
@@ -69,7 +69,7 @@ impl Application {
             tlv::dgi::write(&mut out, d.dgi, &d.value).map_err(|_| at(0, ChipFault::TooLong("the data")))?;
         }
         put_l1(&mut out, &[self.wrapped_mac_key.as_slice(), &self.mac].concat(), "MACdata")?;
-        let view = ApplicationView::parse(&out, 0, &mut Scratch::default())?;
+        let view = ApplicationView::parse(&out, 0, &mut SectionScratch::default())?;
         if view.raw.len() > usize::from(u16::MAX) {
             return Err(at(0, ChipFault::TooLong("an application")));
         }

@@ -1,7 +1,7 @@
 //! What is wrong with a chip section, and where. DGIs are named, values never.
 
 use crate::ids::{Dgi, NameError};
-use crate::record::cursor::Short;
+use crate::record::cursor::ShortInput;
 
 /// A malformed chip section or application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -45,13 +45,13 @@ pub enum ChipFault {
     AidOrder,
     /// A DGI twice in one list.
     #[error("DGI {1} stands twice in {0}")]
-    Twice(List, Dgi),
+    Twice(DgiList, Dgi),
     /// A DGI that is named but not in the data.
     #[error("{0} names DGI {1}, which is not in the data")]
-    NotInData(List, Dgi),
+    NotInData(DgiList, Dgi),
     /// A group without a DGI.
     #[error("{0} has an empty group")]
-    EmptyGroup(List),
+    EmptyGroup(DgiList),
     /// A protected value that would be sent in clear.
     #[error("DGI {0} is under the TK but not in ENC")]
     NotInEnc(Dgi),
@@ -71,7 +71,7 @@ pub enum ChipFault {
 
 /// The lists of DGIs in an application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum List {
+pub enum DgiList {
     /// The DGIs themselves.
     Data,
     /// Behind the TK.
@@ -88,7 +88,7 @@ pub enum List {
     Log,
 }
 
-impl std::fmt::Display for List {
+impl std::fmt::Display for DgiList {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Data => "the data",
@@ -102,8 +102,8 @@ impl std::fmt::Display for List {
     }
 }
 
-impl From<Short> for ChipError {
-    fn from(short: Short) -> Self {
+impl From<ShortInput> for ChipError {
+    fn from(short: ShortInput) -> Self {
         Self { at: short.at, fault: ChipFault::Short }
     }
 }

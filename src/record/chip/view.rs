@@ -2,12 +2,12 @@
 
 use zeroize::Zeroizing;
 
-use super::error::{ChipError, ChipFault, List};
-use super::rules::{self, Scratch};
-use super::{Application, Cmode, DgiValue, EncType, Pdi};
+use super::error::{ChipError, ChipFault, DgiList};
+use super::rules::{self, SectionScratch};
+use super::{ChipApplication, Cmode, DgiValue, EncType, Pdi};
 use crate::crypto::Suite;
 use crate::ids::{Aid, CardRef, Dgi, KekId, NameError, SecLevel};
-use crate::record::cursor::{Cursor, Field};
+use crate::record::cursor::{FieldBytes, FieldCursor};
 use crate::record::fields::kek_id_is_sound;
 use crate::tlv;
 
@@ -31,15 +31,15 @@ pub struct ApplicationView<'a> {
     pub suite: Suite,
     /// CMODE.
     pub cmode: Cmode,
-    pub(super) protected: Field<'a>,
-    pub(super) order: Field<'a>,
-    pub(super) version_control: Field<'a>,
-    pub(super) enc: Field<'a>,
-    pub(super) group: Field<'a>,
+    pub(super) protected: FieldBytes<'a>,
+    pub(super) order: FieldBytes<'a>,
+    pub(super) version_control: FieldBytes<'a>,
+    pub(super) enc: FieldBytes<'a>,
+    pub(super) group: FieldBytes<'a>,
     level: SecLevel,
     update_cplc: u8,
-    pub(super) log: Field<'a>,
-    pub(super) data: Field<'a>,
+    pub(super) log: FieldBytes<'a>,
+    pub(super) data: FieldBytes<'a>,
     wrapped_mac_key: &'a [u8],
     mac: &'a [u8],
 }
@@ -47,13 +47,13 @@ pub struct ApplicationView<'a> {
 /// Reads and checks a section; `each` gets the applications in order. Gives the CRN, empty if there is none.
 pub fn walk<'a>(
     data: &'a [u8],
-    scratch: &mut Scratch,
+    scratch: &mut SectionScratch,
     mut each: impl FnMut(ApplicationView<'a>) -> Result<(), ChipError>,
 ) -> Result<&'a [u8], ChipError> {
     if data.len() > LONGEST {
         return Err(at(LONGEST, ChipFault::TooLong("the chip section")));
     }
-    let mut outer = Cursor::new(data, 0);
+    let mut outer = FieldCursor::new(data, 0);
     fixed(&mut outer, VNL, "VNL is not 02.2")?;
     let mut section = outer.l2()?.cursor();
     ends(&outer, "the chip section")?;
@@ -66,7 +66,7 @@ pub fn walk<'a>(
     fixed(&mut card, b"00", "STATUScoll is not \"00\"")?;
     fixed(&mut card, &[0x00], "NUMBERpid is not 00")?;
     let count = card.u8()?;
-    let mut aids = Cursor::new(card.rest(), card.at());
+    let mut aids = FieldCursor::new(card.rest(), card.at());
     scratch.aids.clear();
     for _ in 0..count {
         let aid = card.l1()?;
@@ -93,8 +93,8 @@ pub fn walk<'a>(
 
 impl<'a> ApplicationView<'a> {
     /// Reads and checks an application; offsets of errors count from `base` at its first byte.
-    pub fn parse(raw: &'a [u8], base: usize, scratch: &mut Scratch) -> Result<Self, ChipError> {
-        let mut all = Cursor::new(raw, base);
+    pub fn parse(raw: &'a [u8], base: usize, scratch: &mut SectionScratch) -> Result<Self, ChipError> {
+        let mut all = FieldCursor::new(raw, base);
 
         // 3a.1: L1 { L1 AID | L1 { 01 | TKID | TYPEtk | CMODE | NUMBERdgi | DGIs } }
         let mut first = all.l1()?.cursor();
@@ -173,8 +173,8 @@ impl<'a> ApplicationView<'a> {
     }
 
     /// A copy that lives on.
-    pub fn to_application(&self) -> Result<Application, ChipError> {
-        let dgis = |field: Field<'_>| pairs(field.bytes).collect::<Vec<_>>();
+    pub fn to_application(&self) -> Result<ChipApplication, ChipError> {
+        let dgis = |field: FieldBytes<'_>| pairs(field.bytes).collect::<Vec<_>>();
         let enc = triples(self.enc.bytes)
             .map(|(dgi, kind)| {
                 let fault = ChipFault::Value("an ENC type is not known");
@@ -189,17 +189,17 @@ impl<'a> ApplicationView<'a> {
         let values = tlv::dgi::read(self.data.bytes)
             .flatten()
             .map(|(dgi, value)| DgiValue { dgi, value: Zeroizing::new(value.to_vec()) });
-        Ok(Application {
+        Ok(ChipApplication {
             aid: name(0, "AID", Aid::new(self.aid))?,
             kek: self.kek,
             tk_type: self.suite.tk_type(),
             cmode: self.cmode,
             protected: dgis(self.protected),
             pdi: Pdi {
-                order: groups(List::Order, self.order)?,
+                order: groups(DgiList::Order, self.order)?,
                 version_control: dgis(self.version_control),
                 enc,
-                group: groups(List::Group, self.group)?,
+                group: groups(DgiList::Group, self.group)?,
                 level: self.level,
                 update_cplc: self.update_cplc,
             },
@@ -224,7 +224,10 @@ pub(super) fn triples(bytes: &[u8]) -> impl Iterator<Item = (Dgi, u8)> + Clone {
 }
 
 /// `{ n u8, n DGIs }*`, the DGIs of each group; ends after the first error.
-pub(super) fn groups(list: List, field: Field<'_>) -> impl Iterator<Item = Result<Field<'_>, ChipError>> {
+pub(super) fn groups(
+    list: DgiList,
+    field: FieldBytes<'_>,
+) -> impl Iterator<Item = Result<FieldBytes<'_>, ChipError>> {
     let mut cursor = field.cursor();
     let mut failed = false;
     std::iter::from_fn(move || {
@@ -254,17 +257,17 @@ pub(super) fn name<T>(
     result.map_err(|fault| at(position, ChipFault::Name(field, fault)))
 }
 
-fn ends(cursor: &Cursor<'_>, what: &'static str) -> Result<(), ChipError> {
+fn ends(cursor: &FieldCursor<'_>, what: &'static str) -> Result<(), ChipError> {
     if cursor.is_empty() { Ok(()) } else { Err(at(cursor.at(), ChipFault::Leftover(what))) }
 }
 
-fn fixed(cursor: &mut Cursor<'_>, value: &[u8], fault: &'static str) -> Result<(), ChipError> {
+fn fixed(cursor: &mut FieldCursor<'_>, value: &[u8], fault: &'static str) -> Result<(), ChipError> {
     let field = cursor.take(value.len())?;
     if field.bytes == value { Ok(()) } else { Err(at(field.at, ChipFault::Value(fault))) }
 }
 
 fn known<T>(
-    cursor: &mut Cursor<'_>,
+    cursor: &mut FieldCursor<'_>,
     from_byte: impl Fn(u8) -> Option<T>,
     fault: &'static str,
 ) -> Result<T, ChipError> {
@@ -273,7 +276,7 @@ fn known<T>(
 }
 
 /// An AID as length and number, which compares as the AID does; its length is checked as [`Aid`] does.
-fn aid_number(aid: Field<'_>) -> Result<(usize, u128), ChipError> {
+fn aid_number(aid: FieldBytes<'_>) -> Result<(usize, u128), ChipError> {
     let fault = match aid.bytes.len() {
         0 => NameError::Empty,
         1..=16 => {
@@ -286,7 +289,7 @@ fn aid_number(aid: Field<'_>) -> Result<(usize, u128), ChipError> {
 }
 
 /// BER length, minimal, and as many bytes.
-fn ber_field<'a>(cursor: &mut Cursor<'a>) -> Result<Field<'a>, ChipError> {
+fn ber_field<'a>(cursor: &mut FieldCursor<'a>) -> Result<FieldBytes<'a>, ChipError> {
     let (position, all) = (cursor.at(), cursor.rest());
     let (length, rest) = match tlv::read_length(all) {
         Ok(read) => read,

@@ -10,7 +10,7 @@ use cardwright::hsm::store::Store;
 use cardwright::hsm::{Hsm, SpoolKey, VerifyRequest};
 use cardwright::profile::Line;
 use cardwright::record::chip::ChipSection;
-use cardwright::record::{Limits, Spool, accept, open_input, others_digest};
+use cardwright::record::{FileLimits, Spool, accept, open_input, others_digest};
 
 use super::file::{File, elements};
 use super::prepare;
@@ -43,7 +43,7 @@ impl Acceptance {
         let mut rules = Rules::new(&self.line, &mut self.hsm).unwrap();
         let mut key = SpoolKey::new(vault, LedgerId([1; 16])).unwrap();
         let Ok(accepted) =
-            accept(open_input(&input).unwrap(), &spool, Limits::default(), &mut rules, &mut key)
+            accept(open_input(&input).unwrap(), &spool, FileLimits::default(), &mut rules, &mut key)
         else {
             assert!(!spool.exists());
             return false;

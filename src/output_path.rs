@@ -9,7 +9,7 @@ use crate::exit::{Exit, Failure};
 
 /// What an earlier file at the place of an output must look like.
 #[derive(Debug, Clone, Copy)]
-pub enum Kind {
+pub enum OutputKind {
     /// JSON: events or a report.
     Json,
     /// CWF1: `H`, a length, "CWF1" (DESIGN.md section 3).
@@ -18,7 +18,7 @@ pub enum Kind {
     Csv,
 }
 
-impl Kind {
+impl OutputKind {
     fn fits(self, head: &[u8]) -> bool {
         match self {
             Self::Json => head.starts_with(b"{"),
@@ -38,7 +38,7 @@ impl Kind {
 
 /// Refuses a path at which something else lies. Nothing, an empty file, a file of that kind, and what is no regular file
 /// (a terminal, a pipe) will do.
-pub fn check(path: &Path, kind: Kind) -> Result<(), Failure> {
+pub fn check_replaceable(path: &Path, kind: OutputKind) -> Result<(), Failure> {
     let fail = |what: String| Failure::new(Exit::Io, format!("operator: output {}: {what}", path.display()));
     let Ok(meta) = std::fs::metadata(path) else { return Ok(()) };
     if meta.is_dir() {
@@ -79,7 +79,7 @@ mod tests {
     fn only_its_own_kind_is_written_over() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("x");
-        assert!(check(&path, Kind::Json).is_ok());
+        assert!(check_replaceable(&path, OutputKind::Json).is_ok());
         for (content, fits) in [
             (&b""[..], [true, true, true]),
             (b"{\"n\":1}", [true, false, false]),
@@ -89,16 +89,17 @@ mod tests {
             (b"cardwright key store", [false; 3]),
         ] {
             std::fs::write(&path, content).unwrap();
-            let got = [Kind::Json, Kind::Cwf1, Kind::Csv].map(|kind| check(&path, kind).is_ok());
+            let got = [OutputKind::Json, OutputKind::Cwf1, OutputKind::Csv]
+                .map(|kind| check_replaceable(&path, kind).is_ok());
             assert_eq!(got, fits, "{content:?}");
         }
-        assert!(check(directory.path(), Kind::Json).is_err());
+        assert!(check_replaceable(directory.path(), OutputKind::Json).is_err());
         // Empty, but somebody's.
         let wal = directory.path().join("l.db-wal");
         std::fs::write(&wal, "").unwrap();
-        assert!(check(&wal, Kind::Json).is_ok());
+        assert!(check_replaceable(&wal, OutputKind::Json).is_ok());
         std::fs::write(directory.path().join("l.db"), "x").unwrap();
-        assert!(check(&wal, Kind::Json).is_err());
-        assert!(check(Path::new("/dev/null"), Kind::Csv).is_ok());
+        assert!(check_replaceable(&wal, OutputKind::Json).is_err());
+        assert!(check_replaceable(Path::new("/dev/null"), OutputKind::Csv).is_ok());
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// The file beside `path` whose name is longer by `suffix`.
-pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn sibling_path(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
