@@ -1,6 +1,7 @@
-//! SIGINT, SIGTERM, and SIGHUP (the terminal is gone), from a command's beginning to its end. Before the first card they
-//! end the program at once and in order: what it made for itself is removed, and the exit code is the documented one.
-//! From then on they ask the line to stop feeding.
+//! The handlers of SIGINT, SIGTERM and SIGHUP (the terminal is gone), from the start of a command to its end.
+//!
+//! Before the first card a signal ends the program at once: its temporary directories are removed, and the
+//! exit code is the documented one. From the first card on a signal asks the line to stop feeding.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,28 +11,28 @@ use tempfile::TempDir;
 
 use crate::exit::{Exit, Failure};
 
-/// Undoes one thing.
+/// Undoes one preparation of the program, such as a temporary directory.
 type UndoStep = Box<dyn FnOnce() + Send>;
 
-/// What a signal does now.
+/// What the next signal does.
 enum SignalEffect {
-    /// Undo this, and end.
+    /// Undo the preparations, the last one first, and end the program.
     End(Vec<UndoStep>),
-    /// Tell the line.
+    /// Ask the line to stop.
     Stop(Sender<()>),
 }
 
-/// The handlers of this process; they stay.
+/// The signal handlers of this process; they stay installed until it ends.
 pub struct Signals(Arc<Mutex<SignalEffect>>);
 
 impl Signals {
-    /// Installs them. `ended` is what the operator is told if a signal ends the program.
+    /// Installs the handlers. `ended` is printed if a signal ends the program.
     pub fn handle(ended: &'static str) -> Result<Self, Failure> {
         let effect = Arc::new(Mutex::new(SignalEffect::End(Vec::new())));
         let (ready, installed) = bounded(1);
         let theirs = Arc::clone(&effect);
         std::thread::spawn(move || {
-            // The error reaches the other end, which waits for nothing else.
+            // `handle` waits for this message and then returns the error.
             let Err(error) = wait(&theirs, ended, &ready);
             let _ = ready.send(Err(error));
         });
@@ -43,18 +44,19 @@ impl Signals {
         Ok(Self(effect))
     }
 
-    /// Done if a signal ends the program before the first card.
+    /// Adds a step that is carried out if a signal ends the program before the first card.
     pub fn undo(&self, undo: impl FnOnce() + Send + 'static) {
         if let SignalEffect::End(all) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             all.push(Box::new(undo));
         }
     }
 
-    /// Makes a directory that is removed then; one that stays does no harm.
-    pub fn directory(&self) -> Result<TempDir, Failure> {
-        // No signal ends the program between the two.
+    /// Makes a temporary directory that a signal removes as well when it ends the program.
+    pub fn directory(&self, make: impl FnOnce() -> Result<TempDir, Failure>) -> Result<TempDir, Failure> {
+        // The lock keeps a signal from ending the program after the directory was made and before it was
+        // noted.
         let mut effect = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let directory = crate::bureau::key_host::socket_directory()?;
+        let directory = make()?;
         if let SignalEffect::End(all) = &mut *effect {
             let path = directory.path().to_owned();
             all.push(Box::new(move || drop(std::fs::remove_dir_all(path))));
@@ -62,7 +64,8 @@ impl Signals {
         Ok(directory)
     }
 
-    /// Cards may be touched from now on: a signal no longer ends the program, but is heard here.
+    /// Call it before the first card is touched: from now on a signal does not end the program but arrives
+    /// here.
     pub fn heard(&self) -> Receiver<()> {
         let (say, hear) = bounded(1);
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = SignalEffect::Stop(say);
@@ -71,8 +74,9 @@ impl Signals {
 }
 
 impl Drop for Signals {
-    /// What ends the program holds the lock until it has: a command whose directory goes away under it must not end it with
-    /// another exit code first.
+    /// Waits for a handler that is ending the program: it holds the lock until the process is gone. A command
+    /// that fails because its directory was removed under it must not end the program first, with another
+    /// exit code.
     fn drop(&mut self) {
         drop(self.0.lock());
     }
@@ -98,7 +102,7 @@ fn wait(
             }
             match &mut *effect.lock().unwrap_or_else(PoisonError::into_inner) {
                 SignalEffect::End(all) => end(std::mem::take(all), ended),
-                // Full: the line was told before.
+                // A full channel holds an earlier request to stop.
                 SignalEffect::Stop(say) => drop(say.try_send(())),
             }
         }
@@ -109,7 +113,7 @@ fn end(all: Vec<UndoStep>, ended: &str) -> ! {
     for undo in all.into_iter().rev() {
         undo();
     }
-    // Nobody may be listening any more; the exit code says it too.
+    // Standard error may be closed; the exit code reports the end as well.
     let _ = writeln!(std::io::stderr(), "{ended}");
     std::process::exit(i32::from(Exit::Stopped as u8))
 }

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::cpu_time;
 use super::deletion::due;
-use super::key_host::own_program;
+use super::key_host::{own_program, socket_directory};
 use super::ledger_desk::{LedgerDesk, the_file};
 use super::line::links::{Links, Real, Simulated};
 use super::line::simulator::{Simulation, Simulator};
@@ -76,7 +76,7 @@ impl Bureau {
         let line = Line::from_toml(&profile, &origin)?;
         stations::check(&line)?;
         can_run(&line, simulation.on)?;
-        let directory = signals.directory()?;
+        let directory = signals.directory(socket_directory)?;
         // A job is not opened for a line that cannot run.
         if simulation.on {
             Simulator::check(&profile, &origin, simulation, directory.path())?;

@@ -75,10 +75,7 @@ pub trait Vault: Send {
     fn keep_spools(&mut self, ledger: LedgerId, spools: &[SpoolKeyName]) -> Result<(), HsmError>;
 }
 
-/// Clear bytes of a piece of a spool.
-pub const PIECE: usize = 4096;
-/// Bytes by which a sealed piece is longer.
-pub const PIECE_TAG: usize = 16;
+pub use crate::record::{PIECE, PIECE_TAG};
 
 /// What the HSM knows of a ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,10 +7,9 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::super::testfile::{ApplicationPieces, KEKID, SectionPieces, file, record};
-use super::super::{FileFault, Spool};
+use super::super::{FileFault, PIECE, PIECE_TAG, Spool};
 use super::*;
 use crate::exit::Exit;
-use crate::hsm::{PIECE, PIECE_TAG};
 use crate::ids::SpoolKeyName;
 use zeroize::Zeroizing;
 
@@ -407,7 +406,8 @@ fn a_key_that_is_not_there_is_told_in_its_own_words() {
     assert_eq!(files(&place), Vec::<String>::new());
 }
 
-/// Two files that differ in one byte of the first record; what is read of them last does not hold that record.
+/// Two files that differ in one byte of the first record; what is read of them last does not hold that
+/// record.
 #[test]
 fn a_record_changed_in_the_open_spool_is_not_used() {
     let large = vec![0x20; 300_000];
