@@ -1,4 +1,5 @@
-//! Cardwright: the controller of a smart card personalization line, and the issuer's preparation that feeds it.
+//! Cardwright: the controller of a smart card personalization line, and the issuer's preparation that feeds
+//! it.
 //!
 //! The map of the modules, the data flow and what must *not* be where stands in `src/ARCHITECTURE.md`.
 //! This library is the body of the `cardwright` and `cardwright-prep` programs; it implements the system of

@@ -1,8 +1,9 @@
-//! The names of files that belong to another one and lie beside it: a WAL, a lock, a seal. Nothing is opened here.
+//! The names of files that belong to another file and lie in its directory: a WAL, a lock, a seal. Not here:
+//! opening them.
 
 use std::path::{Path, PathBuf};
 
-/// The file beside `path` whose name is longer by `suffix`.
+/// Returns `path` with `suffix` added to its file name.
 pub(crate) fn sibling_path(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);

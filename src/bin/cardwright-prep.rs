@@ -1,5 +1,5 @@
-//! `cardwright-prep`: the issuer's data preparation. Words on the command line in, exit code out; the work is in the
-//! library (`prep`, `cli::keys`).
+//! `cardwright-prep`: the issuer's data preparation. Parses the command line and returns the exit code; the
+//! library does the work (`prep`, `cli::keys`).
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     match result {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            // If nobody hears it, the exit code still says it.
+            // Standard error may be closed; the exit code reports the failure as well.
             let _ = writeln!(std::io::stderr(), "cardwright-prep: {}", failure.message);
             failure.exit.into()
         }

@@ -1,4 +1,5 @@
-//! `cardwright`: the operator's command line. What the verbs do stands in `cardwright::cli`.
+//! `cardwright`: the operator's command line. Parses the verb and hands it to `cardwright::cli`, which
+//! carries it out.
 
 use cardwright::cli;
 use cardwright::exit::Failure;

@@ -1,7 +1,8 @@
-//! `cardwright inspect`: whether an output file is right, and what is in it, without touching a ledger or a line.
+//! `cardwright inspect`: checks an output file and counts its contents, without a ledger or a line.
 //!
-//! Structure and digest always; with an HSM also the Trailer's MAC and every application of every record. The file is
-//! read once, one record in memory. Not here: the rules of a line profile (acceptance asks those), card data.
+//! Structure and digest are always checked; with an HSM also the Trailer's MAC and every application of every
+//! record. The file is read once, with one record in memory. Not here: the rules of a line profile
+//! (acceptance checks them), card data.
 
 mod report;
 mod tally;
@@ -22,11 +23,12 @@ pub use report::InspectionReport;
 use tally::NameTally;
 use verify::Verifier;
 
-/// MICs that this program knows (DESIGN.md section 3).
+/// The MICs that this program knows (`src/manual/cwf1.md` section 4).
 const SHIPPED: [&str; 6] = ["EMB", "IND", "MAG", "GFX", "CHP", "FUL"];
 
-/// Inspects a file. Without an HSM the best exit is [`crate::exit::Exit::StructureOnly`]; wrong application data gives
-/// [`crate::exit::Exit::RecordData`] and is listed; whatever refuses the file as a whole is a [`Failure`].
+/// Inspects a file. Without an HSM the best exit is [`crate::exit::Exit::StructureOnly`]. Applications with
+/// wrong data are listed and give [`crate::exit::Exit::RecordData`]. A fault of the file as a whole is a
+/// [`Failure`].
 pub fn inspect(path: &Path, hsm: Option<&mut dyn Hsm>) -> Result<InspectionReport, Failure> {
     let shown = path.display().to_string();
     let file = open_input(path)?;
@@ -42,14 +44,14 @@ pub fn inspect(path: &Path, hsm: Option<&mut dyn Hsm>) -> Result<InspectionRepor
     Ok(InspectionReport::new(shown, &header, &end, &counts, outcome))
 }
 
-/// What is counted on the way.
+/// The counts of a file.
 #[derive(Default)]
 struct SectionCounts {
-    /// Records with each of [`SHIPPED`].
+    /// Records with each MIC of [`SHIPPED`].
     mics: [u64; SHIPPED.len()],
     /// Records with each application.
     aids: NameTally,
-    /// Applications under each key: KEKID, TYPEtk.
+    /// Applications under each key, named by KEKID and TYPEtk.
     keks: NameTally,
     /// Records of each product.
     products: NameTally,
@@ -57,7 +59,8 @@ struct SectionCounts {
 }
 
 impl SectionCounts {
-    /// `product` is the Header's, for a record whose FUL section names none.
+    /// Counts a record. `product` is the Header's product, which holds if the FUL section of the record names
+    /// none.
     fn record(
         &mut self,
         frame: &Frame<'_>,
@@ -122,14 +125,15 @@ impl SectionCounts {
     }
 }
 
-/// The place of a MIC in [`SHIPPED`].
+/// Returns the index of a MIC in [`SHIPPED`].
 fn shipped(mic: &[u8]) -> Option<usize> {
-    // Of one length, so that the comparison is of three bytes and no call.
+    // Arrays of a fixed length are compared without a function call.
     let mic = <&[u8; 3]>::try_from(mic).ok()?;
     SHIPPED.iter().position(|shipped| shipped.as_bytes() == mic)
 }
 
-/// The product in a FUL section: tag 01 of its TLVs (tag u8, length u32, value), if there is one.
+/// Returns the product that a FUL section names: tag 01 of its TLVs (tag u8, length u32, value), if there is
+/// one.
 fn ful_product(data: &[u8]) -> Result<Option<&str>, FileFault> {
     let mut rest = data;
     while let [tag, a, b, c, d, after @ ..] = rest {

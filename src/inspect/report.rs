@@ -1,4 +1,4 @@
-//! What `inspect` found, as a table and as JSON.
+//! The report of `inspect`, as a table and as JSON.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -12,20 +12,20 @@ use crate::exit::{Exit, Failure};
 use crate::ids::{FileId, IssuerId, Kcv, KekId, ProductName};
 use crate::record::{FileEnd, Header};
 
-/// Everything that is shown. Names and counts; no cardholder data.
+/// The report: names and counts, no cardholder data.
 #[derive(Serialize)]
 pub struct InspectionReport {
     file: String,
-    /// Bytes.
+    /// Length of the file in bytes.
     size: u64,
     sha256: String,
     file_id: FileId,
     issuer_id: IssuerId,
     product: ProductName,
-    /// UTC, ISO 8601.
+    /// When the file was made, in UTC (ISO 8601).
     created: String,
     records: u32,
-    /// Always "right": a file whose structure or digest is wrong gives no report.
+    /// Always "right": a file with a wrong structure or digest gets no report.
     structure: &'static str,
     digest: &'static str,
     trailer: TrailerReport,
@@ -34,16 +34,17 @@ pub struct InspectionReport {
     applications: Vec<ApplicationCount>,
     /// Records of each product.
     products: BTreeMap<String, u64>,
-    /// Keys of the applications.
+    /// The KEKs of the applications.
     keys: Vec<KekCount>,
-    /// Whether every MAC was checked and right.
+    /// Whether every MAC was checked and is right.
     verified: bool,
     applications_verified: u64,
     applications_failed: u64,
-    /// The first of the failed ones.
+    /// The first failed applications.
     faults: Vec<RecordFault>,
 }
 
+/// The Trailer's key, and whether its MAC was checked.
 #[derive(Serialize)]
 struct TrailerReport {
     kek: KekId,
@@ -53,12 +54,14 @@ struct TrailerReport {
     mac: &'static str,
 }
 
+/// Number of records with one application.
 #[derive(Serialize)]
 struct ApplicationCount {
     aid: String,
     records: u64,
 }
 
+/// Number of applications under one KEK.
 #[derive(Serialize)]
 struct KekCount {
     kek: KekId,
@@ -115,7 +118,7 @@ impl InspectionReport {
         }
     }
 
-    /// How the command ends.
+    /// Returns the exit code of the command.
     pub fn exit(&self) -> Exit {
         match (self.verified, self.applications_failed) {
             (true, _) => Exit::Ok,
@@ -124,13 +127,13 @@ impl InspectionReport {
         }
     }
 
-    /// One JSON document.
+    /// Returns the report as one JSON document.
     pub fn json(&self) -> Result<String, Failure> {
         let text = serde_json::to_string_pretty(self);
         text.map(|text| text + "\n").map_err(|e| Failure::new(Exit::Bug, format!("us: the report: {e}")))
     }
 
-    /// For people.
+    /// Returns the report as text for people.
     pub fn text(&self) -> String {
         let mut out = String::new();
         let trailer = &self.trailer;
@@ -186,7 +189,7 @@ impl InspectionReport {
     }
 }
 
-/// A key from KEKID and TYPEtk, as they were counted.
+/// Reads the KEKID and TYPEtk under which a key was counted.
 fn key((name, applications): (&[u8], u64)) -> Option<KekCount> {
     let (kek, [tk_type]) = name.split_first_chunk()? else { return None };
     Some(KekCount { kek: KekId(*kek), tk_type: format!("{tk_type:02X}"), applications })
@@ -219,7 +222,8 @@ fn type_name(tk_type: &str) -> &'static str {
     }
 }
 
-/// Unix seconds as UTC; the calendar's 400-year cycle has 146,097 days and is counted from 1 March 0000.
+/// Returns Unix seconds as UTC. The calendar's cycle of 400 years has 146,097 days and is counted from 1
+/// March 0000.
 fn utc(seconds: u64) -> String {
     let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
     let (era, day) = (days / 146_097, days % 146_097);

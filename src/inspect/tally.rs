@@ -1,13 +1,14 @@
-//! Counts names that come again and again in the same order, record after record, at the price of one comparison.
+//! Counts names. Records name them mostly in one order, so that counting a name costs one comparison.
 
 use std::collections::HashMap;
 
+/// The number of times that each name was added.
 #[derive(Default)]
 pub(super) struct NameTally {
-    /// In order of appearance.
+    /// Names and counts in the order of first appearance.
     entries: Vec<(Vec<u8>, u64)>,
     places: HashMap<Vec<u8>, usize>,
-    /// The entry that came after this one last time.
+    /// Index of the entry that is expected next.
     next: usize,
 }
 
@@ -33,7 +34,7 @@ impl NameTally {
         place
     }
 
-    /// Names and counts, sorted by name.
+    /// Returns names and counts, sorted by name.
     pub fn sorted(&self) -> Vec<(&[u8], u64)> {
         let mut entries: Vec<_> =
             self.entries.iter().map(|(name, count)| (name.as_slice(), *count)).collect();

@@ -1,5 +1,5 @@
-//! `inspect` over files put together by hand, with an HSM that really checks MACs (AES-256, published TEST keys none:
-//! the KEK below is 00 01 02 ..).
+//! `inspect` over files put together by hand, with an HSM that really checks MACs (AES-256, published TEST
+//! keys none: the KEK below is 00 01 02 ..).
 
 use std::path::PathBuf;
 
@@ -45,7 +45,7 @@ fn wrapped(scope: &ApplicationScope<'_>, purpose: Purpose) -> Vec<u8> {
     wrap_mac_key(&scope.derive(&kek(), SUITE, purpose).unwrap(), SUITE, &MAC_KEY).unwrap()
 }
 
-/// Checks as DESIGN.md sections 3 and 4 say; has the one KEK.
+/// Checks as `src/manual/cwf1.md` says, with one KEK.
 #[derive(Default)]
 struct TestKeys {
     unknown: bool,

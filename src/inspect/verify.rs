@@ -1,4 +1,4 @@
-//! The checks of `inspect` that need keys: every application, then the Trailer.
+//! The checks of `inspect` that need keys: the MAC of every application, then the MAC of the Trailer.
 
 use std::collections::HashMap;
 
@@ -11,21 +11,21 @@ use crate::profile::Product;
 use crate::record::chip::ApplicationView;
 use crate::record::{FileEnd, Frame, Header};
 
-/// Handles that the HSM holds at once before they are given back.
+/// Most handles that the HSM holds before they are released.
 const BATCH: usize = 256;
-/// Faults that are listed; all are counted.
+/// Most faults that are listed; all are counted.
 const LISTED: usize = 100;
 /// Block of the session DEK's cipher in bytes: SCP02 has TDES.
 const CARD_BLOCK: u8 = 8;
 
-/// What the HSM said.
+/// The results of the checks.
 #[derive(Default)]
 pub(super) struct MacFindings {
-    /// Applications that are right.
+    /// Number of applications that are right.
     pub verified: u64,
-    /// Applications that are not.
+    /// Number of applications that are wrong.
     pub failed: u64,
-    /// The first of them.
+    /// The first faults.
     pub faults: Vec<RecordFault>,
 }
 
@@ -38,6 +38,7 @@ pub(super) struct RecordFault {
     pub fault: String,
 }
 
+/// Has an HSM check the applications and the Trailer of one file.
 pub(super) struct Verifier<'h> {
     hsm: &'h mut dyn Hsm,
     header: Header,
@@ -101,7 +102,7 @@ impl<'h> Verifier<'h> {
         Ok(())
     }
 
-    /// Gives all handles back and checks the Trailer.
+    /// Releases all handles and checks the Trailer.
     pub fn finish(mut self, end: &FileEnd) -> Result<MacFindings, Failure> {
         self.release()?;
         let trailer = &end.trailer;
@@ -163,7 +164,7 @@ impl<'h> Verifier<'h> {
     }
 }
 
-/// An error of the HSM as the end of the program.
+/// Returns the failure with which the program ends on an error of the HSM.
 fn failure(error: HsmError, record: Option<u32>) -> Failure {
     let exit = match &error {
         HsmError::Data { .. } => Exit::RecordData,

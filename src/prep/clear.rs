@@ -1,7 +1,7 @@
-//! One card's content before protection: what the issuer orders, in clear.
+//! The contents of one card in clear, before they are protected.
 //!
-//! For `protect`, and for tests that compare a personalized card with what went in. Holds keys and PINs: no `Debug`,
-//! wiped when dropped, never written anywhere.
+//! `protect` takes them, and tests compare a personalized card with them. They include keys and PINs: the
+//! types have no `Debug`, are wiped when dropped, and are never written anywhere.
 
 use std::path::{Path, PathBuf};
 
@@ -22,33 +22,33 @@ use crate::record::chip::{EncType, Pdi};
 
 /// A card in clear.
 pub struct ClearCard {
-    /// Its name.
+    /// Name of the card.
     pub card_ref: CardRef,
     /// Every section but CHP, in file order.
     pub sections: Vec<Section>,
-    /// In file order; empty on a card without a chip.
+    /// The applications in file order; none on a card without a chip.
     pub applications: Vec<ClearApplication>,
 }
 
 /// One application in clear.
 pub struct ClearApplication {
-    /// Its AID.
+    /// AID of the application.
     pub aid: Aid,
-    /// Processing instructions; they name no DGI that this card lacks.
+    /// Processing instructions. They name only DGIs that this card has.
     pub pdi: Pdi,
-    /// LOGDATA.
+    /// LOGDATA: the DGIs that are logged.
     pub log: Vec<Dgi>,
-    /// In file order.
+    /// The data in file order.
     pub dgis: Vec<ClearDgi>,
 }
 
 /// One DGI in clear.
 pub struct ClearDgi {
-    /// Which.
+    /// The DGI.
     pub dgi: Dgi,
-    /// As the file carries it before it is encrypted: not padded, a PIN block in ISO 9564 format 1.
+    /// The value before it is encrypted for the file: not padded, a PIN block in ISO 9564 format 1.
     pub value: Zeroizing<Vec<u8>>,
-    /// Secret, and how it goes to the card.
+    /// For a secret value: how it is sent to the card.
     pub enc: Option<EncType>,
 }
 
@@ -78,7 +78,7 @@ pub struct ClearCardBuilder {
 }
 
 impl ClearCardBuilder {
-    /// Reads the product's `[prep]` and sees whether every key is there.
+    /// Reads the `[prep]` tables of the product and checks that every key that they need is there.
     pub fn new(product: &Product, keys: IssuerKeys) -> Result<Self, Failure> {
         let plan = PrepPlan::load(product)?;
         for master in plan.needs() {
@@ -87,19 +87,19 @@ impl ClearCardBuilder {
         Ok(Self { plan, keys, folder: PathBuf::new() })
     }
 
-    /// Looks for photos beside the input, not in the working directory.
+    /// Looks for photos in the directory of the input instead of the working directory.
     #[must_use]
     pub fn with_photos_next_to(mut self, input: &Path) -> Self {
         self.folder = input.parent().map(Path::to_path_buf).unwrap_or_default();
         self
     }
 
-    /// The product's preparation.
+    /// Returns the preparation of the product.
     pub fn plan(&self) -> &PrepPlan {
         &self.plan
     }
 
-    /// Builds a card. A failure names line and application or DGI, never a value.
+    /// Builds a card. A failure names the line and the application or DGI, never a value.
     pub fn card(&self, holder: &Cardholder) -> Result<ClearCard, Failure> {
         let line = holder.line;
         let fail = |what: String| Failure::new(Exit::Input, format!("input: line {line}: {what}"));

@@ -6,7 +6,7 @@ use super::*;
 use crate::crypto::TdesKey;
 use crate::ids::SecLevel;
 
-/// The master key of standards.md 3.1 and 3.4 for everything.
+/// One master key for everything: that of the published vectors of pyemv and psec.
 fn keys() -> IssuerKeys {
     let mut keys = IssuerKeys::default();
     for master in Master::ALL {
@@ -52,7 +52,7 @@ fn stripe_emboss_indent() {
         section(&card, "MAG").unwrap(),
         "~1%B4761739001010119^TEST/CARD^221220110949497?\r\n~2;4761739001010119=221220110949497?\r\n"
     );
-    // 401;843 is the number line of the vendor's sample (standards.md 6.2).
+    // 401;843 is the number line of the vendor's sample (a line `~EM%2;401;843;...`).
     assert_eq!(
         section(&card, "EMB").unwrap(),
         "~EM%2;401;843;4761 7390 0101 0119\r\n~EM%1;307;480;12/22\r\n~EM%1;307;328;CARD TEST\r\n"

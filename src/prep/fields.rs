@@ -1,8 +1,8 @@
-//! The computed fields that a product's templates may name: what the issuer knows of one card, in the form in which
-//! chip, stripe and print take it.
+//! The computed fields that a product's templates may name: the data of one card in the forms that chip,
+//! stripe and print take.
 //!
-//! Secret ones (keys, the PIN block) may stand only in DGIs that are encrypted; `profile` sees to that. Not here:
-//! where a field goes (the product profile), how the values are checked (`columns`).
+//! Secret fields (keys, the PIN block) may stand only in encrypted DGIs; `plan` enforces this. Not here:
+//! where a field goes (the product profile), how the values of the input are checked (`columns`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ use super::{ClearBytes, pin, verification};
 use crate::crypto::{CipherKey, CryptoError, TdesKey};
 use crate::exit::{Exit, Failure};
 
-/// A computed field.
+/// A computed field of a card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs, reason = "FIELDS documents each")]
 pub enum CardField {
@@ -62,15 +62,15 @@ pub enum CardField {
 
 /// One field: name in templates, secrecy, keys that it takes, and its form.
 pub struct FieldDefinition {
-    /// Which.
+    /// The field.
     pub field: CardField,
-    /// In templates.
+    /// Its name in templates.
     pub name: &'static str,
-    /// Keys and PIN blocks: only in encrypted DGIs.
+    /// Whether it is a key or a PIN block, which may stand only in encrypted DGIs.
     pub secret: bool,
-    /// Issuer keys without which it cannot be computed.
+    /// The issuer keys from which it is computed.
     pub needs: &'static [Master],
-    /// Form and source, for people.
+    /// Form and source of the value, for people.
     pub help: &'static str,
 }
 
@@ -150,7 +150,7 @@ const fn secret(
     FieldDefinition { field, name, secret: true, needs, help }
 }
 
-/// The field with this name in templates.
+/// Returns the field with this name in templates.
 pub fn by_name(name: &str) -> Option<CardField> {
     FIELDS.iter().find(|d| d.name == name).map(|d| d.field)
 }
@@ -160,17 +160,17 @@ impl CardField {
         FIELDS.iter().find(|d| d.field == self)
     }
 
-    /// Its name in templates.
+    /// Returns the name of the field in templates.
     pub fn name(self) -> &'static str {
         self.definition().map_or("", |d| d.name)
     }
 
-    /// Whether it may stand in encrypted DGIs only.
+    /// Whether the field may stand only in encrypted DGIs.
     pub fn secret(self) -> bool {
         self.definition().is_none_or(|d| d.secret)
     }
 
-    /// Issuer keys without which it cannot be computed.
+    /// Returns the issuer keys from which the field is computed.
     pub fn needs(self) -> &'static [Master] {
         self.definition().map_or(&[], |d| d.needs)
     }
@@ -186,7 +186,7 @@ impl FieldValues for CardValues {
 }
 
 impl CardValues {
-    /// Computes the fields that the product uses. A field for which the card has no data is left out.
+    /// Computes the fields that the product uses. A field for which the input has no data is left out.
     pub fn compute(
         used: &BTreeSet<CardField>,
         card: &Cardholder,
@@ -204,6 +204,7 @@ impl CardValues {
     }
 }
 
+/// All that a field is computed from.
 struct FieldSource<'a> {
     card: &'a Cardholder,
     keys: &'a IssuerKeys,
@@ -238,14 +239,7 @@ impl FieldSource<'_> {
             CardField::KcvKdu => Some(self.kcv(Master::Kmu)?),
             CardField::ImkVersion => Some(Zeroizing::new(vec![self.keys.get(Master::Ac)?.version])),
             CardField::KmlVersion => Some(Zeroizing::new(vec![self.keys.get(Master::Kml)?.version])),
-            CardField::PinBlock => match card.get(Column::Pin) {
-                Some(digits) => {
-                    let mut random = Zeroizing::new([0u8; 8]);
-                    super::fill_random(&mut *random)?;
-                    Some(Zeroizing::new(pin::format_1(digits, &random).map_err(|e| bug(&e))?.to_vec()))
-                }
-                None => None,
-            },
+            CardField::PinBlock => self.pin_block()?,
             CardField::PurseId => number(Column::PurseId, 10),
             CardField::Balance => number(Column::Balance, 12),
             CardField::MaxBalance => number(Column::MaxBalance, 12),
@@ -257,22 +251,14 @@ impl FieldSource<'_> {
                 points.map(|v| Zeroizing::new(v.to_be_bytes().to_vec()))
             }
             CardField::Offer => text(Column::Offer),
-            CardField::Track1 => {
-                let (name, service) = (card.required(Column::Name), card.required(Column::ServiceCode));
-                let disc = self.discretionary(service)?;
-                Some(joined(&["%B", pan, "^", name, "^", expiry, service, &disc, "?"]))
-            }
+            CardField::Track1 => Some(self.track1()?),
             CardField::Track2 => {
                 let content = self.track2_content(card.required(Column::ServiceCode))?;
                 Some(joined(&[";", &content, "?"]))
             }
             CardField::PanGrouped => Some(grouped(pan)),
             CardField::PanLast4 => pan.len().checked_sub(4).and_then(|from| pan.get(from..)).map(bytes),
-            CardField::NamePrinted => {
-                let (surname, first) = card.required(Column::Name).split_once('/').unwrap_or_default();
-                let (surname, first) = (surname.trim(), first.trim());
-                Some(if first.is_empty() { bytes(surname) } else { joined(&[first, " ", surname]) })
-            }
+            CardField::NamePrinted => Some(name_printed(card.required(Column::Name))),
             CardField::ExpiryPrinted => {
                 let (year, month) = expiry.split_at_checked(2).unwrap_or_default();
                 Some(joined(&[month, "/", year]))
@@ -284,12 +270,31 @@ impl FieldSource<'_> {
         })
     }
 
+    /// Returns the PIN block in format 1 with a fresh random fill; `None` if the card has no PIN.
+    fn pin_block(&self) -> Result<Option<ClearBytes>, Failure> {
+        let Some(digits) = self.card.get(Column::Pin) else { return Ok(None) };
+        let mut random = Zeroizing::new([0u8; 8]);
+        super::fill_random(&mut *random)?;
+        let block = pin::format_1(digits, &random).map_err(|e| bug(&e))?;
+        Ok(Some(Zeroizing::new(block.to_vec())))
+    }
+
+    /// Returns track 1 in format B, sentinels included (ISO/IEC 7813).
+    fn track1(&self) -> Result<ClearBytes, Failure> {
+        let text = |column| self.card.required(column);
+        let service = text(Column::ServiceCode);
+        let discretionary = self.discretionary(service)?;
+        let (pan, name, expiry) = (text(Column::Pan), text(Column::Name), text(Column::Expiry));
+        Ok(joined(&["%B", pan, "^", name, "^", expiry, service, &discretionary, "?"]))
+    }
+
     fn cvv(&self, expiry: &str, service: &str) -> Result<Zeroizing<String>, Failure> {
         let cvk = &self.keys.get(Master::Cvk)?.key;
         verification::cvv(cvk, self.card.required(Column::Pan), expiry, service).map_err(|e| bug(&e))
     }
 
-    /// PVKI, PVV and CVV (chip: iCVV, `service` = 999). Without a PVK or a PIN, PVKI and PVV are zeros.
+    /// Returns PVKI, PVV and CVV (for the chip iCVV, with `service` 999). Without a PVK or a PIN, PVKI and
+    /// PVV are zeros.
     fn discretionary(&self, service: &str) -> Result<Zeroizing<String>, Failure> {
         let cvv = self.cvv(self.card.required(Column::Expiry), service)?;
         let pvv = match (self.keys.find(Master::Pvk), self.card.get(Column::Pin)) {
@@ -303,7 +308,8 @@ impl FieldSource<'_> {
         Ok(joined_text(&[&pvv, &cvv]))
     }
 
-    /// Track 2 between the sentinels. `cvv_service`: the card's service code, or 999 for the chip's iCVV.
+    /// Returns track 2 between the sentinels. `cvv_service` is the card's service code, or 999 for the iCVV
+    /// of the chip.
     fn track2_content(&self, cvv_service: &str) -> Result<Zeroizing<String>, Failure> {
         let card = self.card;
         let disc = self.discretionary(cvv_service)?;
@@ -343,12 +349,19 @@ fn joined_text(parts: &[&str]) -> Zeroizing<String> {
     Zeroizing::new(parts.concat())
 }
 
-/// YYMM and a day as n 6.
+/// Turns SURNAME/FIRST into FIRST SURNAME.
+fn name_printed(name: &str) -> ClearBytes {
+    let (surname, first) = name.split_once('/').unwrap_or_default();
+    let (surname, first) = (surname.trim(), first.trim());
+    if first.is_empty() { bytes(surname) } else { joined(&[first, " ", surname]) }
+}
+
+/// Returns YYMM and a day as n 6.
 fn date(year_month: &str, day: u8) -> ClearBytes {
     bcd(&format!("{year_month}{day:02}"))
 }
 
-/// Last day of a month, YYMM of 2000-2099: every fourth year is a leap year.
+/// Returns the last day of a month. YYMM means 2000 to 2099, where every fourth year is a leap year.
 fn last_day(year_month: &str) -> u8 {
     let (year, month) = year_month.split_at_checked(2).unwrap_or_default();
     let leap = year.parse::<u8>().is_ok_and(|y| y.is_multiple_of(4));
@@ -360,7 +373,8 @@ fn last_day(year_month: &str) -> u8 {
     }
 }
 
-/// Groups of 4; the number line has 19 positions (standards.md 6.1), so a longer PAN goes without blanks.
+/// Returns a PAN in groups of 4. The number line has 19 positions (ISO/IEC 7811-3), so a longer PAN has no
+/// blanks.
 fn grouped(pan: &str) -> ClearBytes {
     let groups: Vec<&[u8]> = pan.as_bytes().chunks(4).collect();
     let spaced = Zeroizing::new(groups.join(&b' '));

@@ -1,4 +1,4 @@
-//! The fields of one card, put together from the published vectors of standards.md 3.1, 3.4 and 5.1.
+//! The fields of one card, put together from the published vectors of pyemv and psec.
 
 use super::super::input::{CardholderReader, Defaults};
 use super::*;
@@ -48,7 +48,7 @@ fn chip_fields() {
         (CardField::ExpiryDate, "221231"),
         (CardField::EffectiveDate, "200101"),
         (CardField::ServiceCode, "0201"),
-        // iCVV 204, PVKI 1, PVV 0949 (psec, standards.md 3.4).
+        // iCVV 204, PVKI 1, PVV 0949 (psec).
         (CardField::Track2Chip, "4761739001010119D221220110949204"),
         (CardField::PurseId, "1234567890"),
         (CardField::Balance, "000000000500"),
@@ -106,7 +106,7 @@ fn each_key_field_has_its_own_master() {
 fn stripe_and_plastic() {
     let card = full();
     for (field, value) in [
-        // CVV 497, CVV2 014 (psec, standards.md 3.4); track layout of standards.md 5.1.
+        // CVV 497, CVV2 014 (psec); track layout of ISO/IEC 7813.
         (CardField::Track1, "%B4761739001010119^TEST/CARD^221220110949497?"),
         (CardField::Track2, ";4761739001010119=221220110949497?"),
         (CardField::Cvv2, "014"),

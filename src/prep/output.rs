@@ -1,6 +1,7 @@
-//! A file that is there whole or not at all: written under another name in the same directory, synced, renamed.
+//! Writes a file that appears whole or not at all: it is written under a temporary name in its directory,
+//! synced, and renamed.
 //!
-//! Mode 0600 from the first byte. An earlier file of the same name is replaced.
+//! It has mode 0600 from the first byte. An earlier file of its name is replaced.
 
 use std::fs::{File, OpenOptions};
 use std::io::BufWriter;
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 use super::fill_random;
 use crate::exit::{Exit, Failure};
 
-/// Lets `write` fill a new file at `path`; if it fails, nothing is left.
+/// Lets `write` fill a new file at `path`. If it fails, nothing remains of the new file.
 pub fn write_whole<T>(
     path: &Path,
     write: impl FnOnce(BufWriter<&File>) -> Result<T, Failure>,
@@ -32,7 +33,7 @@ pub fn write_whole<T>(
     Ok(result)
 }
 
-/// Removes what was not renamed.
+/// The temporary file; it is removed when this value is dropped, unless it was renamed.
 struct UnfinishedOutput(Option<PathBuf>);
 
 impl UnfinishedOutput {
@@ -48,7 +49,7 @@ impl UnfinishedOutput {
 impl Drop for UnfinishedOutput {
     fn drop(&mut self) {
         if let Some(path) = &self.0 {
-            // It is of no use; that it stays does no harm but to tidiness.
+            // If this fails, a useless temporary file stays behind, which does no harm.
             let _ = std::fs::remove_file(path);
         }
     }

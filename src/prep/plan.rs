@@ -1,8 +1,8 @@
-//! What a product's `[prep]` tables ask for, parsed and checked once per run.
+//! The `[prep]` tables of a product, parsed and checked once for a run.
 //!
-//! A profile that would put a secret where it can be read is refused here: keys and PIN blocks only in DGIs with ENC,
-//! the PIN block alone and with ENC 22, nothing secret on stripe, plastic or in LOGDATA. Not here: building a card
-//! (`clear`).
+//! A profile that would expose a secret is refused here: keys and PIN blocks may stand only in DGIs with ENC,
+//! a PIN block only alone in its DGI and with ENC 22, and nothing secret may go on stripe or plastic or into
+//! LOGDATA. Not here: building a card (`clear`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,80 +21,81 @@ pub use super::emv::Option14;
 
 /// The preparation of one product.
 pub struct PrepPlan {
-    /// How card keys come from the issuer's.
+    /// How card keys are derived from the issuer's keys.
     pub card_keys: Option14,
-    /// For columns that the input leaves empty.
+    /// Values for columns that the input leaves empty.
     pub defaults: Defaults,
-    /// MAG: track number and content.
+    /// MAG: the number of each track and its template.
     pub stripe: Vec<(u8, DataTemplate)>,
-    /// EMB.
+    /// EMB: the lines to be embossed.
     pub emboss: Vec<PrintedLine>,
-    /// IND.
+    /// IND: the lines of indent print.
     pub indent: Vec<PrintedLine>,
-    /// GFX.
+    /// GFX: template, texts and images.
     pub graphics: Option<GraphicsPlan>,
-    /// CHP.
+    /// CHP: the applications.
     pub applications: Vec<ApplicationPlan>,
     /// Every field that a card may need.
     pub used: BTreeSet<CardField>,
 }
 
-/// What GFX says.
+/// The contents of the GFX section.
 pub struct GraphicsPlan {
     /// Name of the graphics template.
     pub template: String,
-    /// Text fields.
+    /// The text fields by name.
     pub text: BTreeMap<String, DataTemplate>,
-    /// Image slots, and the column that names the file; a card without one has no image there.
+    /// The image slots, each with the column that names the file. A card without a value in that column has
+    /// no image there.
     pub images: BTreeMap<String, Column>,
 }
 
-/// A line of EMB or IND.
+/// A line of embossing or indent print.
 pub struct PrintedLine {
     /// Font number.
     pub font: u8,
-    /// Mils.
+    /// Distance from the left edge in mils (1/1000 inch).
     pub x: u16,
-    /// Mils.
+    /// Distance from the bottom edge in mils (1/1000 inch).
     pub y: u16,
-    /// What it says.
+    /// The text of the line.
     pub text: DataTemplate,
 }
 
-/// An application.
+/// An application as the product defines it.
 pub struct ApplicationPlan {
-    /// Its AID.
+    /// AID of the application.
     pub aid: Aid,
-    /// SECLEV.
+    /// SECLEV: the security level of its channel.
     pub level: SecLevel,
-    /// Only on cards with this field.
+    /// Field that a card must have to get the application.
     pub when: Option<CardField>,
-    /// ORDER.
+    /// ORDER: groups of DGIs that are sent in this order.
     pub order: Vec<Vec<Dgi>>,
-    /// VERCNTL.
+    /// VERCNTL: DGIs that the card may refuse with 6A88.
     pub version_control: Vec<Dgi>,
-    /// GROUP.
+    /// GROUP: each group is sent in one STORE DATA.
     pub group: Vec<Vec<Dgi>>,
-    /// LOGDATA.
+    /// LOGDATA: the DGIs that are logged.
     pub log: Vec<Dgi>,
-    /// In file order.
+    /// The data in file order.
     pub dgis: Vec<DataGroupPlan>,
 }
 
-/// A DGI.
+/// A DGI as the product defines it.
 pub struct DataGroupPlan {
-    /// Which.
+    /// The DGI.
     pub dgi: Dgi,
-    /// What is in it.
+    /// Template of its value.
     pub value: DataTemplate,
-    /// Secret, and how it goes to the card.
+    /// For a secret value: how it is sent to the card.
     pub enc: Option<EncType>,
-    /// Only on cards with this field.
+    /// Field that a card must have to get the DGI.
     pub when: Option<CardField>,
 }
 
 impl PrepPlan {
-    /// Parses and checks the `[prep]` of a product.
+    /// Parses and checks the `[prep]` tables of a product.
     pub fn load(product: &Product) -> Result<Self, Failure> {
         let fail =
             |what: String| Failure::new(Exit::Profile, format!("profile {}: [prep]: {what}", product.name));
@@ -139,7 +140,7 @@ impl PrepPlan {
         Ok(plan)
     }
 
-    /// Every field named by a template or a `when`.
+    /// Iterates over every field that a template or a `when` names.
     fn named(&self) -> impl Iterator<Item = CardField> {
         let lines = self.emboss.iter().chain(&self.indent).map(|l| &l.text);
         let graphics = self.graphics.iter().flat_map(|g| g.text.values());
@@ -150,7 +151,8 @@ impl PrepPlan {
         templates.flat_map(DataTemplate::fields).chain(when)
     }
 
-    /// Issuer keys without which no card can be prepared. The PVK is not among them: without one there is no PVV.
+    /// Returns the issuer keys without which no card can be prepared. The PVK is not among them: without it a
+    /// card has no PVV.
     pub fn needs(&self) -> BTreeSet<Master> {
         self.used.iter().flat_map(|f| f.needs()).copied().collect()
     }
@@ -169,7 +171,7 @@ fn defaults(table: BTreeMap<String, String>) -> Result<Defaults, String> {
     Ok(defaults)
 }
 
-/// A template for stripe or plastic: nothing secret.
+/// Parses a template for stripe or plastic, which may name no secret field.
 fn public(text: &str, place: &str) -> Result<DataTemplate, String> {
     let template = DataTemplate::parse(text).map_err(|e| format!("{place}: {e}"))?;
     match template.fields().into_iter().find(|f| f.secret()) {
@@ -178,7 +180,7 @@ fn public(text: &str, place: &str) -> Result<DataTemplate, String> {
     }
 }
 
-/// Limits of standards.md 6.2.
+/// Checks a line of `~EM%` against the limits of its format (`src/manual/cwf1.md` section 4).
 fn line(table: tables::LineTable) -> Result<PrintedLine, String> {
     let tables::LineTable { font, x, y, text } = table;
     let place = format!("line {font};{x};{y}");
@@ -206,7 +208,7 @@ fn graphics(table: tables::GraphicsTable) -> Result<GraphicsPlan, String> {
     Ok(GraphicsPlan { template: table.template, text, images })
 }
 
-/// L1.
+/// Checks that a name fits into an L1 field.
 fn name_fits(name: &str) -> Result<(), String> {
     let fits = (1..=255).contains(&name.len());
     if fits { Ok(()) } else { Err("graphics: a field or image name has 1 to 255 bytes".into()) }
@@ -238,7 +240,8 @@ fn application(table: tables::ApplicationTable) -> Result<ApplicationPlan, Strin
     Ok(application)
 }
 
-/// Every DGI of a list is in the data, and in one list only once (DESIGN.md section 4).
+/// Checks that every DGI of a list is in the data, and stands once in the list (`src/manual/cwf1.md` section
+/// 5).
 fn lists(application: &ApplicationPlan) -> Result<(), String> {
     let secret = |dgi: Dgi| application.dgis.iter().find(|d| d.dgi == dgi).map(|d| d.enc.is_some());
     for (name, list) in [

@@ -1,7 +1,7 @@
-//! The commands `run` and `sample`: files in, files out, what the operator sees.
+//! The commands `run` and `sample` of `cardwright-prep`.
 //!
-//! The input is read twice, because the Header states the number of cards and because nothing shall be written for an
-//! input with a fault.
+//! `run` reads its input twice: the Header states the number of cards, and no output may exist for an input
+//! with a fault.
 
 use std::fs::File;
 use std::io::{BufReader, Read, Write};
@@ -63,7 +63,7 @@ pub struct SampleArgs {
     /// CSV file to write; replaced if it exists.
     #[arg(long, value_name = "FILE.csv")]
     pub output: PathBuf,
-    /// The same seed makes the same cards.
+    /// Equal seeds give equal cards.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 }
@@ -101,7 +101,7 @@ pub fn run(args: &PrepRunArgs) -> Result<Exit, Failure> {
         let mut source = HashedInput::open(&args.input)?;
         let bar = bar(records.into(), "cards");
         let cards = CardholderReader::new(&mut source, &builder.plan().defaults).map_err(|e| faulty(&[e]))?;
-        // The first pass counted a u32, and stops the second if the file has grown.
+        // The count of the first pass bounds the second, in case the file has grown.
         for (sequence, card) in (1..=records).zip(cards) {
             let clear = builder.card(&card.map_err(|e| faulty(&[e]))?)?;
             writer.record(&protector.record(sequence, clear)?)?;
@@ -120,7 +120,8 @@ pub fn run(args: &PrepRunArgs) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-/// What the bureau would refuse later: a KEK too weak for the product, a level too low for the KEK.
+/// Refuses what the bureau would refuse later: a KEK too weak for the product, a security level too low for
+/// the KEK.
 fn admitted(
     product: &Product,
     builder: &ClearCardBuilder,
@@ -176,7 +177,7 @@ fn faulty(faults: &[super::input::InputError]) -> Failure {
     Failure::new(Exit::Input, lines.join("\n"))
 }
 
-/// The input, hashed as it is read.
+/// The input file; it is hashed while it is read.
 struct HashedInput {
     file: BufReader<File>,
     hash: Sha256,
@@ -187,7 +188,7 @@ impl HashedInput {
     fn open(path: &Path) -> Result<Self, Failure> {
         let name = path.display().to_string();
         let fail = |what: String| Failure::new(Exit::Io, format!("input {name}: {what}"));
-        // It is read twice, and must have an end.
+        // The input is read twice, which a pipe does not allow.
         if !std::fs::metadata(path).map_err(|e| fail(e.to_string()))?.is_file() {
             return Err(fail("is no regular file".into()));
         }
@@ -195,7 +196,7 @@ impl HashedInput {
         Ok(Self { file: BufReader::with_capacity(256 * 1024, file), hash: Sha256::new(), name })
     }
 
-    /// SHA-256 of the whole file, whatever was not read yet included.
+    /// Reads the rest of the file and returns the SHA-256 of all of it.
     fn finish(mut self) -> Result<[u8; 32], Failure> {
         std::io::copy(&mut self, &mut std::io::sink())
             .map_err(|e| Failure::new(Exit::Io, format!("input {}: {e}", self.name)))?;

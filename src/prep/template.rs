@@ -1,4 +1,5 @@
-//! The language in which a product says what stands in a DGI or a line: `70{57{track2_chip} 9F1F{track1_disc} 00}`.
+//! The language in which a product defines the value of a DGI or a line: `70{57{track2_chip}
+//! 9F1F{track1_disc} 00}`.
 //!
 //! ```text
 //! template = item*                      items are joined; blanks separate them and mean nothing
@@ -8,14 +9,15 @@
 //!          | TAG{ template }            BER-TLV: the tag as HEX, directly before the brace; length minimal
 //! ```
 //!
-//! Strict: an unknown name, a tag that is not one BER tag, a constructed tag with anything but TLVs inside and a
-//! primitive one with TLVs inside are errors, found when the profile is read. ISO/IEC 8825-1 8.1, ISO 7816-4 5.2.2.
+//! These are errors, found when the profile is read: an unknown name, a tag that is not one BER tag, a
+//! constructed tag with anything but TLVs inside, a primitive tag with TLVs inside. ISO/IEC 8825-1 8.1, ISO
+//! 7816-4 5.2.2.
 
 use zeroize::Zeroizing;
 
 use super::fields::{self, CardField};
 
-/// A template, parsed once per run.
+/// A template, parsed once for a run.
 pub struct DataTemplate(Vec<TemplateItem>);
 
 enum TemplateItem {
@@ -24,27 +26,27 @@ enum TemplateItem {
     Tlv { tag: Vec<u8>, content: DataTemplate },
 }
 
-/// Why a template is wrong: where, counted in characters from 1, and what. Profiles hold no secrets.
+/// A fault of a template. It may quote the template, because profiles hold no secrets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("template, character {at}: {what}")]
 pub struct TemplateError {
-    /// Character, from 1.
+    /// Position of the fault: the number of a character, from 1.
     pub at: usize,
     /// What is wrong.
     pub what: String,
 }
 
-/// What a field is worth on the card at hand; `None` if the card has none.
+/// The values of the fields of one card.
 pub trait FieldValues {
-    /// Its bytes.
+    /// Returns the value of a field; `None` if the card has none.
     fn value(&self, field: CardField) -> Option<&[u8]>;
 }
 
-/// A DGI has 64 KiB at most, so three levels of templates are generous; deeper ones are mistakes.
+/// Deepest nesting of templates. Real data has two or three levels, so a deeper template is a mistake.
 const MAX_DEPTH: usize = 8;
 
 impl DataTemplate {
-    /// Parses and checks.
+    /// Parses and checks a template.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         let mut parser = TemplateParser { rest: text, length: text.len() };
         let template = parser.template(0)?;
@@ -54,9 +56,9 @@ impl DataTemplate {
         }
     }
 
-    /// The bytes for one card; the error is the field that it lacks.
+    /// Returns the bytes for one card. The error is the first field for which the card has no value.
     pub fn render(&self, values: &impl FieldValues) -> Result<Zeroizing<Vec<u8>>, CardField> {
-        // Room for nearly every value, so that a secret is not left behind by growing.
+        // Large enough for nearly every value: growing could leave an unwiped secret in freed memory.
         let mut out = Zeroizing::new(Vec::with_capacity(512));
         for item in &self.0 {
             match item {
@@ -73,7 +75,7 @@ impl DataTemplate {
         Ok(out)
     }
 
-    /// Every field that it names.
+    /// Returns every field that the template names.
     pub fn fields(&self) -> Vec<CardField> {
         let each = |item: &TemplateItem| match item {
             TemplateItem::Bytes(_) => Vec::new(),
@@ -83,18 +85,18 @@ impl DataTemplate {
         self.0.iter().flat_map(each).collect()
     }
 
-    /// Whether it is exactly one TLV with this tag.
+    /// Whether the template is exactly one TLV with this tag.
     pub fn is_one(&self, wanted: &[u8]) -> bool {
         matches!(self.0.as_slice(), [TemplateItem::Tlv { tag, .. }] if tag == wanted)
     }
 
-    /// Whether it is exactly this one field.
+    /// Whether the template is exactly this one field.
     pub fn is_field(&self, wanted: CardField) -> bool {
         matches!(self.0.as_slice(), [TemplateItem::Field(field)] if *field == wanted)
     }
 }
 
-/// BER length, definite, minimal. A rendered value is at most 64 KiB, so two length bytes do.
+/// Adds a definite, minimal BER length. A value has at most 64 KiB, so two length bytes are enough.
 fn push_length(out: &mut Vec<u8>, length: usize) {
     match length {
         0..=0x7F => {}
@@ -189,7 +191,8 @@ impl<'a> TemplateParser<'a> {
     }
 }
 
-/// One BER tag of 1 to 3 bytes: low five bits of the first all set = more follow, as long as bit 8 is set.
+/// Whether the bytes are one BER tag of 1 to 3 bytes. If the low five bits of the first byte are all set,
+/// more bytes follow, up to and including the first one without bit 8.
 fn is_tag(bytes: &[u8]) -> bool {
     match bytes {
         [0x00 | 0xFF] | [] => false,

@@ -22,7 +22,7 @@ fn render(template: &str, values: &[(CardField, &[u8])]) -> String {
 
 #[test]
 fn directory_record_of_a_real_pse() {
-    // standards.md 8: data of a PSE's record 1 as sent to a real card (CScript trace).
+    // Data of record 1 of a PSE as it was sent to a real card (trace of CScript).
     assert_eq!(
         render("70{61{4F{A0000000041010} 50{'Mastercard'} 87{01}}}", &[]),
         "701A61184F07A0000000041010500A4D617374657263617264870101"
@@ -100,7 +100,7 @@ fn questions_that_the_profile_asks() {
     assert!(!DataTemplate::parse("pin_block 00").unwrap().is_field(CardField::PinBlock));
 }
 
-/// Where `iso7816-tlv` counts lengths right (dependencies.md 5.1: not 127), it reads what we write.
+/// Where `iso7816-tlv` counts lengths right (not 127), it reads what we write.
 #[test]
 fn lengths_at_the_boundaries() {
     for length in [0usize, 1, 126, 127, 128, 255, 256, 65_535] {

@@ -1,4 +1,5 @@
-//! The streaming reader: Header, then one record at a time, then the Trailer, which it checks against all before.
+//! The streaming reader: the Header, then one record at a time, then the Trailer. It compares count and
+//! digest of the Trailer with what it read.
 
 use std::io::Read;
 use std::ops::Range;
@@ -11,30 +12,31 @@ use super::unique::UniqueNames;
 use super::window::ReadWindow;
 use super::{FileError, FileFault, Header, Record, Trailer};
 
-/// Bounds on what a file may ask of memory.
+/// Bounds on the memory that a file may take.
 #[derive(Debug, Clone, Copy)]
 pub struct FileLimits {
-    /// Longest body of an element in bytes.
+    /// Longest body of an element, in bytes.
     pub body: u32,
 }
 
 impl Default for FileLimits {
-    /// 16 MiB.
+    /// 16 MiB for a body.
     fn default() -> Self {
         Self { body: 16 * 1024 * 1024 }
     }
 }
 
-/// What stands after the last record, and what is known only then.
+/// The Trailer, and what is known only at the end of the file.
 #[derive(Debug, Clone)]
 pub struct FileEnd {
-    /// The Trailer; its count and digest are right, its MAC is not checked here.
+    /// The Trailer. Its count and digest are right; its MAC is not checked here.
     pub trailer: Trailer,
-    /// Its body up to and including the wrapped MAC key: what the MAC covers behind "CWF1T".
+    /// Body of the Trailer up to and including the wrapped MAC key: the input of its MAC, without the leading
+    /// "CWF1T".
     pub body: Vec<u8>,
     /// SHA-256 of the whole file.
     pub digest: [u8; 32],
-    /// Bytes of the whole file.
+    /// Length of the whole file in bytes.
     pub length: u64,
 }
 
@@ -43,16 +45,20 @@ pub struct Cwf1Reader<R> {
     window: ReadWindow<R>,
     limits: FileLimits,
     header: Header,
-    /// Records read.
+    /// Number of records read.
     read: u32,
     unique: UniqueNames,
     mics: Vec<u64>,
     state: ReaderState,
 }
 
+/// How far the reader is.
 enum ReaderState {
+    /// Records or the Trailer come next.
     Records,
+    /// The Trailer was read and is right.
     Ended(Box<FileEnd>),
+    /// An error was returned.
     Broken,
 }
 
@@ -61,7 +67,8 @@ impl<R: Read> Cwf1Reader<R> {
     pub fn open(input: R, limits: FileLimits) -> Result<Self, FileError> {
         let mut window = ReadWindow::new(input);
         let begins = window.peek(HEAD + 4).map_err(|fault| FileError::at(0, fault))?;
-        // Before anything else: a file of another kind must not be reported as a strange length.
+        // First of all: in a file of another kind the length would be nonsense, and would be what is
+        // reported.
         match (begins.first(), begins.get(HEAD..)) {
             (Some(b'H'), magic) if b"CWF1".starts_with(magic.unwrap_or_default()) => {}
             (None, _) => return Err(FileError::at(0, FileFault::Truncated)),
@@ -73,19 +80,20 @@ impl<R: Read> Cwf1Reader<R> {
         Ok(Self { window, limits, header, read: 0, unique, mics, state: ReaderState::Records })
     }
 
-    /// The Header.
+    /// Returns the Header.
     pub fn header(&self) -> &Header {
         &self.header
     }
 
-    /// The next record, borrowed from the buffer; `None` once the last was read and the Trailer found right.
+    /// Returns the next record, borrowed from the buffer; `None` after the last one, when the Trailer is
+    /// right too.
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, FileError> {
         match self.state {
             ReaderState::Records => {}
             ReaderState::Ended(_) => return Ok(None),
             ReaderState::Broken => return Err(FileError::at(self.window.offset(), FileFault::Broken)),
         }
-        // Only a step that comes through restores the state.
+        // Only a step without an error restores the state.
         self.state = ReaderState::Broken;
         if self.read == self.header.records {
             let end = self.end()?;
@@ -98,12 +106,12 @@ impl<R: Read> Cwf1Reader<R> {
         Ok(Some(Frame::new(parsed, self.window.bytes(body), at)))
     }
 
-    /// As [`Self::next_frame`], as a copy that lives on.
+    /// Returns the next record as [`Self::next_frame`] does, copied out of the buffer.
     pub fn next_record(&mut self) -> Result<Option<Record>, FileError> {
         self.next_frame()?.map(|frame| frame.to_record()).transpose()
     }
 
-    /// What the Trailer says, once every record was read.
+    /// Returns the Trailer and the digest of the file. Every record must have been read before.
     pub fn finish(self) -> Result<FileEnd, FileError> {
         match self.state {
             ReaderState::Ended(end) => Ok(*end),
@@ -117,7 +125,7 @@ impl<R: Read> Cwf1Reader<R> {
     }
 
     fn record(&mut self) -> Result<(ParsedRecord, Range<usize>), FileError> {
-        // At most `header.records`, which is a u32.
+        // Cannot overflow: it is at most `header.records`.
         let sequence = self.read + 1;
         let at = self.window.offset();
         let inside = |error: FileError| FileError { record: Some(sequence), ..error };
@@ -162,7 +170,7 @@ impl<R: Read> Cwf1Reader<R> {
     }
 }
 
-/// Takes a whole element of the type that belongs here off the window; gives where its body lies.
+/// Consumes a whole element of the type that belongs here, and returns the position of its body.
 fn element<R: Read>(
     window: &mut ReadWindow<R>,
     kind: u8,
@@ -188,7 +196,7 @@ fn element<R: Read>(
     Ok(element.start + HEAD..element.end)
 }
 
-/// Puts a fault inside a body at its place in the file.
+/// Turns the offset of a fault inside a body into its offset in the file.
 fn in_body<T>(result: BodyResult<T>, record: Option<u32>, body: u64) -> Result<T, FileError> {
     result.map_err(|(at, fault)| FileError { record, offset: body + offset(at), fault })
 }

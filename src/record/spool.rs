@@ -1,7 +1,6 @@
-//! An accepted file, read again record by record while the job runs: a record is used only if its bytes hash to what
-//! acceptance saw (DESIGN.md section 3).
-//!
-//! It lies there sealed ([`super::sealed`]); one that was accepted before spools were sealed is read as it is.
+//! An accepted file, read again record by record while the job runs. A record is used only if its bytes have
+//! the hash that they had at acceptance (`src/manual/cwf1.md` section 6). The file is sealed
+//! ([`super::sealed`]). A file that was accepted before spools were sealed is in clear.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -16,7 +15,7 @@ use super::frame::{HEAD, offset, parse};
 use super::sealed::{SealedPieces, Sealer};
 use super::{Cwf1Reader, FileEnd, FileError, FileFault, FileLimits, Frame, Header, Record, Trailer};
 
-/// A spool file and where its records lie: 48 bytes of memory each.
+/// A spool file and the positions of its records, at 48 bytes of memory for each record.
 #[derive(Debug)]
 pub struct Spool {
     copy: SpoolContent,
@@ -25,13 +24,14 @@ pub struct Spool {
     places: Vec<RecordPlace>,
 }
 
-/// The copy that acceptance made.
+/// The copy that acceptance made, in clear or sealed.
 #[derive(Debug)]
 enum SpoolContent {
     Clear(File),
     Sealed(Box<SealedPieces>),
 }
 
+/// Position and hash of one record.
 #[derive(Debug)]
 struct RecordPlace {
     offset: u64,
@@ -40,14 +40,14 @@ struct RecordPlace {
 }
 
 impl Spool {
-    /// Reads the whole spool. Its digest must be the one that acceptance gave. Without a sealer it is one that lies there in
-    /// the clear.
+    /// Reads the whole spool once. Its digest must be that of acceptance. Without a sealer the file is read
+    /// as clear text.
     pub fn open(
         path: &Path,
         expected_digest: &[u8; 32],
         sealer: Option<Box<dyn Sealer>>,
     ) -> Result<Self, FileError> {
-        // The file was right when it was accepted: any fault of its format now is the spool's.
+        // The file was right when it was accepted, so a fault of its format means that the spool was changed.
         Self::index(path, expected_digest, sealer).map_err(|error| match error.fault {
             FileFault::Io { .. } | FileFault::Refused(_) => error,
             _ => FileError { fault: FileFault::Spool, ..error },
@@ -75,17 +75,17 @@ impl Spool {
         }
     }
 
-    /// The file's Header.
+    /// Returns the Header of the file.
     pub fn header(&self) -> &Header {
         &self.header
     }
 
-    /// The file's Trailer.
+    /// Returns the Trailer of the file.
     pub fn trailer(&self) -> &Trailer {
         &self.trailer
     }
 
-    /// Reads a record again, by its sequence.
+    /// Reads a record again, by its number.
     pub fn read(&mut self, sequence: u32) -> Result<Record, FileError> {
         let missing = FileError { record: Some(sequence), offset: 0, fault: FileFault::NoSuchRecord };
         let index = usize::try_from(sequence).ok().and_then(|s| s.checked_sub(1));
@@ -117,12 +117,12 @@ impl SpoolContent {
     }
 }
 
-/// Reads the whole file: what stands around its records, and where they lie.
+/// Reads the whole file and returns Header, Trailer and the positions of the records.
 fn read(
     input: impl Read,
     expected_digest: &[u8; 32],
 ) -> Result<(Header, Trailer, Vec<RecordPlace>), FileError> {
-    // Acceptance had its limit; the digest says that this is the same file.
+    // No limit here: acceptance applied its own, and the digest proves that this is the accepted file.
     let mut reader = Cwf1Reader::open(input, FileLimits { body: u32::MAX })?;
     let header = reader.header().clone();
     let mut places = Vec::new();

@@ -1,5 +1,5 @@
-//! Files for tests, put together byte by byte from DESIGN.md sections 3 and 4. Shares nothing with the writer and
-//! checks nothing, so that every fault can be built. All values are synthetic.
+//! Files for tests, put together byte by byte from `src/manual/cwf1.md`. Nothing here is shared with the
+//! writer, and nothing is checked, so that a test can build every fault. All values are synthetic.
 
 use sha2::{Digest, Sha256};
 
@@ -18,7 +18,7 @@ pub(crate) fn l4(x: &[u8]) -> Vec<u8> {
     [&u32::try_from(x.len()).unwrap().to_be_bytes(), x].concat()
 }
 
-/// type u8, length u32, body.
+/// An element: type u8, length u32, body.
 pub(crate) fn element(kind: u8, body: &[u8]) -> Vec<u8> {
     [&[kind], &l4(body)[..]].concat()
 }
@@ -69,7 +69,7 @@ pub(crate) fn front(header: &[u8], records: &[Vec<u8>]) -> Vec<u8> {
     file
 }
 
-/// The Trailer that belongs behind `front`.
+/// Adds the right Trailer to `front`.
 pub(crate) fn close(mut front: Vec<u8>, records: u32) -> Vec<u8> {
     let digest = Sha256::digest(&front);
     front.extend(element(b'T', &trailer(records, &digest)));
@@ -126,7 +126,7 @@ pub(crate) struct ApplicationPieces {
     pub tk_type: u8,
     pub cmode: u8,
     pub protected: Vec<u16>,
-    /// Behind the TK's list.
+    /// Bytes after the TK's list.
     pub tk_tail: Vec<u8>,
     pub owner: Vec<u8>,
     pub act: u8,

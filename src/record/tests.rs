@@ -1,4 +1,5 @@
-//! The framing of DESIGN.md section 3: known layout, round trips, and every way in which a file can be wrong.
+//! The framing of `src/manual/cwf1.md` section 2: known layout, round trips, and every way in which a file
+//! can be wrong.
 
 use std::io::Read;
 
@@ -52,7 +53,7 @@ fn first_body() -> usize {
     5 + header(1).len() + 5
 }
 
-/// Every byte written out by hand from DESIGN.md section 3.
+/// Every byte written out by hand from `src/manual/cwf1.md` section 2.
 #[test]
 fn known_layout_of_design_section_3() {
     let mut bytes = hex::decode(concat!(
@@ -161,8 +162,8 @@ fn truncated_at_every_byte() {
     assert!(read(&bytes).is_ok());
 }
 
-/// Every bit of the file: before the Trailer the digest or a rule catches it, in the Trailer a rule or, of what only
-/// keys can check, it changes what the MAC covers or the MAC.
+/// Every bit of the file: before the Trailer the digest or a rule catches it, in the Trailer a rule or, of
+/// what only keys can check, it changes what the MAC covers or the MAC.
 #[test]
 fn a_flipped_bit_at_every_place() {
     let bytes = file(&two());

@@ -1,26 +1,27 @@
-//! Finds a card_ref that stands twice among millions, at 24 bytes each.
+//! Finds a card_ref that stands twice among millions, at a cost of 24 bytes each.
 //!
-//! An entry is a 96-bit keyed hash of the name (SipHash of the name and of the name with a zero byte, under a key
-//! drawn for this reader) above the 32-bit sequence, so that sorting brings equal names together with the records
-//! that hold them. Two different names have
-//! the same hash with odds of n² / 2^97: 6 in 10^18 for a million records, and nobody can aim for it without the
-//! key. That is far below the odds of a memory fault, so a hit is believed and needs no second look at the file.
+//! An entry is a 96-bit keyed hash of the name (SipHash of the name and of the name with a zero byte, under a
+//! key drawn for this reader) above the 32-bit sequence, so that sorting brings equal names together with the
+//! records that hold them. Two different names have equal hashes with odds of n² / 2^97: 6 in 10^18 for a
+//! million records, and an attacker without the key cannot aim for it. The odds of a memory fault are far
+//! higher, so a hit is believed without reading the file again.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
+/// The names of a file so far.
 pub(super) struct UniqueNames {
     key: RandomState,
     seen: Vec<u128>,
-    /// Where each record begins, by sequence from 1.
+    /// Offset of each record in the file, by sequence from 1.
     offsets: Vec<u64>,
 }
 
-/// A record whose name another one had before it.
+/// A record whose name an earlier record has too.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct RepeatedName {
     pub first: u32,
     pub second: u32,
-    /// Where the second begins.
+    /// Offset of the second record in the file.
     pub offset: u64,
 }
 
@@ -29,7 +30,7 @@ impl UniqueNames {
         Self { key: RandomState::new(), seen: Vec::new(), offsets: Vec::new() }
     }
 
-    /// Remembers the name and place of the next record.
+    /// Notes the name and offset of the next record.
     pub fn add(&mut self, name: &[u8], sequence: u32, offset: u64) {
         let mut hasher = self.key.build_hasher();
         hasher.write(name);
@@ -40,7 +41,7 @@ impl UniqueNames {
         self.offsets.push(offset);
     }
 
-    /// The earliest record whose name another one had before it. Call it once, at the end.
+    /// Returns the first record whose name an earlier one has too. Call it once, at the end of the file.
     pub fn repeated(&mut self) -> Option<RepeatedName> {
         self.seen.sort_unstable();
         let sequence = |entry: u128| u32::try_from(entry & u128::from(u32::MAX)).ok();

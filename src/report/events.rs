@@ -1,4 +1,4 @@
-//! The event stream: one JSON object per line and status change (`--events`), and the line that people read.
+//! The event stream: one line with a JSON object for each event (`--events`), and the line that people read.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -10,8 +10,8 @@ use serde::Serialize;
 use crate::exit::{Exit, Failure};
 use crate::ledger::{Event, rfc3339};
 
-/// An event as JSON, the same everywhere: `ts` is RFC 3339 in UTC with milliseconds; the first twelve fields are always
-/// there (`null` where they do not apply), and so are `n` and `simulated`.
+/// An event as JSON, the same everywhere: `ts` is RFC 3339 in UTC with milliseconds; the first twelve fields
+/// are always there (`null` where they do not apply), and so are `n` and `simulated`.
 #[derive(Debug, Serialize)]
 pub struct EventLine<'a> {
     ts: String,
@@ -74,7 +74,7 @@ pub fn write_json(event: &Event, out: &mut dyn Write) -> std::io::Result<()> {
     Ok(serde_json::to_writer(out, &EventLine::from(event))?)
 }
 
-/// An event as one line for people.
+/// Returns an event as one line for people.
 pub fn text(event: &Event) -> String {
     let mut words = vec![rfc3339(event.ts)];
     if !event.job.is_empty() {
@@ -120,7 +120,7 @@ pub fn text(event: &Event) -> String {
     words.join(" ")
 }
 
-/// Reason, command header, status word and detail in one phrase.
+/// Returns reason, command header, status word and detail as one phrase.
 pub(super) fn cause(
     reason: Option<&str>,
     header: Option<&str>,
@@ -133,16 +133,16 @@ pub(super) fn cause(
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
-/// The thread that writes the event stream of a run. It drops nothing: if its file or pipe is slow, the ledger waits
-/// for it (see `Ledger::subscribe`).
+/// The thread that writes the event stream of a run. It drops no event: the ledger waits for a slow file or
+/// pipe (`Ledger::subscribe`).
 pub struct EventWriter {
     thread: JoinHandle<std::io::Result<u64>>,
     path: String,
 }
 
 impl EventWriter {
-    /// Begins to write to the end of a file, or to standard output (`-`). Each line is out as soon as nothing more is
-    /// waiting.
+    /// Starts to append to a file, or to write to standard output (`-`). The lines are flushed whenever no
+    /// event is waiting.
     pub fn start(events: Receiver<Event>, path: &str) -> Result<Self, Failure> {
         let out: Box<dyn Write + Send> = match path {
             "-" => Box::new(std::io::stdout()),
@@ -157,7 +157,8 @@ impl EventWriter {
         Ok(Self { thread, path: path.to_owned() })
     }
 
-    /// Waits for the last event (the ledger must be closed, or the channel never ends) and gives the number of lines.
+    /// Waits for the last event and returns the number of lines. The ledger must be closed, or this waits for
+    /// ever.
     pub fn finish(self) -> Result<u64, Failure> {
         match self.thread.join() {
             Ok(lines) => lines.map_err(|e| failure(&self.path, &e)),
@@ -171,7 +172,8 @@ fn failure(path: &str, error: &std::io::Error) -> Failure {
     Failure::new(Exit::Io, format!("events file {path}: {error}; {what}"))
 }
 
-/// Ends with the channel or with the first error; then the receiver is dropped and the ledger goes on without it.
+/// Writes until the channel or an error ends it. Then the receiver is dropped, and the ledger goes on without
+/// it.
 fn write_all(events: &Receiver<Event>, out: Box<dyn Write + Send>) -> std::io::Result<u64> {
     let mut out = BufWriter::with_capacity(64 * 1024, out);
     let mut lines = 0;
@@ -224,7 +226,7 @@ mod tests {
         }
     }
 
-    /// The fields of DESIGN.md section 7, in its order and always there.
+    /// The fields that every line has, in their order.
     #[test]
     fn a_line_has_the_fields_of_the_design() {
         let held = Event {
@@ -274,7 +276,7 @@ mod tests {
         let (sender, events) = crossbeam_channel::bounded(4);
         let writer = EventWriter::start(events, path.to_str().unwrap()).unwrap();
         sender.send(event(1)).unwrap();
-        // A line is out while the run goes on.
+        // The first line is written before the run ends.
         while std::fs::read_to_string(&path).unwrap().lines().count() == 0 {
             std::thread::yield_now();
         }
@@ -289,7 +291,8 @@ mod tests {
         assert_eq!(numbers, (1..=1000).map(Some).collect::<Vec<_>>());
     }
 
-    /// /dev/full answers every write with ENOSPC: the writer ends with the error, and whoever sends is set free.
+    /// /dev/full answers every write with ENOSPC: the writer ends with the error, and the sender is not
+    /// blocked.
     #[test]
     fn a_full_disk_is_told_and_blocks_nobody() {
         let (sender, events) = crossbeam_channel::bounded(1);

@@ -1,7 +1,7 @@
-//! The progress of a run: a bar on a terminal, a plain line every few seconds elsewhere, on standard error.
+//! The progress of a run on standard error: a bar on a terminal, otherwise a plain line every few seconds.
 //!
-//! Two threads: one counts events and never waits for anything else, so that a stopped terminal cannot stop the
-//! ledger; the other draws.
+//! There are two threads: one counts events and waits for nothing else, so that a stopped terminal cannot
+//! stop the ledger; the other one draws.
 
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
@@ -31,7 +31,7 @@ pub enum ProgressDisplay {
 }
 
 impl ProgressDisplay {
-    /// What suits standard error, unless it must be quiet.
+    /// Returns the display that suits standard error; none if `quiet`.
     pub fn suitable(quiet: bool) -> Self {
         match (quiet, std::io::stderr().is_terminal()) {
             (true, _) => Self::Nothing,
@@ -41,7 +41,7 @@ impl ProgressDisplay {
     }
 }
 
-/// A bar on a terminal, nothing elsewhere, for work whose size is known.
+/// Returns a bar for work of known size. It is drawn on a terminal only.
 pub fn bar(total: u64, what: &str) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(4));
     let template = format!("{{bar:40}} {{human_pos}}/{{human_len}} {what}, {{eta}} left");
@@ -51,7 +51,7 @@ pub fn bar(total: u64, what: &str) -> ProgressBar {
     }
 }
 
-/// What the run has done so far.
+/// The counts of a run so far.
 #[derive(Default)]
 struct ProgressCounts {
     good: AtomicU64,
@@ -62,17 +62,17 @@ struct ProgressCounts {
     held: AtomicBool,
 }
 
-/// A run's progress on standard error.
+/// The display of a run's progress on standard error.
 pub struct Progress {
     counter: JoinHandle<()>,
     drawer: JoinHandle<()>,
-    /// Dropped to end the drawer.
+    /// Dropping it ends the drawing thread.
     end: Sender<()>,
 }
 
 impl Progress {
-    /// Begins to show the events of a job; `total` is the number of records that this run is to make, `mark`
-    /// stands before its name.
+    /// Starts to show the progress of a job. `total` is the number of records that this run is to make;
+    /// `mark` is put before the name of the job.
     pub fn start(
         events: Receiver<Event>,
         job: JobId,
@@ -96,9 +96,9 @@ impl Progress {
         Self { counter, drawer, end }
     }
 
-    /// Waits for the last event (the ledger must be closed, or the channel never ends) and shows the last state.
+    /// Waits for the last event and shows the last state. The ledger must be closed, or this waits for ever.
     pub fn finish(self) {
-        // A panic of these threads has shown itself; the run's outcome does not depend on them.
+        // The outcome of a run does not depend on these threads, and a panic of theirs was printed already.
         let _counted = self.counter.join();
         drop(self.end);
         let _drawn = self.drawer.join();
@@ -135,7 +135,7 @@ impl ProgressCounts {
         }
     }
 
-    /// One line: what became of the cards, speed, time left.
+    /// Returns one line: the outcomes of the cards, speed, time left.
     fn text(&self, total: u64, elapsed: Duration) -> String {
         let get = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let (good, cancelled) = (get(&self.good), get(&self.cancelled));
@@ -160,7 +160,7 @@ impl ProgressCounts {
     }
 }
 
-/// h:mm:ss.
+/// Returns a time as h:mm:ss.
 fn clock(seconds: u64) -> String {
     format!("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
@@ -188,7 +188,7 @@ fn print_lines(counts: &ProgressCounts, ended: &Receiver<()>, name: &str, total:
     loop {
         let end = ended.recv_timeout(PLAIN) != Err(RecvTimeoutError::Timeout);
         let text = counts.text(total, begun.elapsed());
-        // Nobody reads it: nothing to be done about that.
+        // A closed standard error does not stop a run.
         let _unread = writeln!(std::io::stderr(), "{name} {}: {text}", clock(begun.elapsed().as_secs()));
         if end {
             return;

@@ -1,5 +1,5 @@
-//! What a run counted: calls to the HSM by kind, and cards by station. It stands in the event that ends the run, and is summed
-//! up again for the close-out.
+//! What a run counted: calls to the HSM by kind, and cards by station. It stands in the event that ends the
+//! run, and is summed up again for the close-out.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Writes applications and sections. What it gives, [`super::walk`] has read and found right.
+//! Encodes applications and sections. [`super::walk`] checks every result before it is returned.
 
 use zeroize::Zeroizing;
 
@@ -10,7 +10,7 @@ use crate::ids::Dgi;
 use crate::tlv;
 
 impl ChipSection {
-    /// The data of a CHP section, from the fields of the applications; their `raw` is not looked at.
+    /// Returns the data of a CHP section, made from the fields of the applications without their `raw`.
     pub fn encode(&self) -> Result<Zeroizing<Vec<u8>>, ChipError> {
         let mut card = Vec::new();
         put_l1(&mut card, self.crn.as_ref().map_or(&[], |crn| crn.as_str().as_bytes()), "CRN")?;
@@ -36,8 +36,8 @@ impl ChipSection {
 }
 
 impl ChipApplication {
-    /// The bytes for [`Self::raw`], from the other fields, `mac` as it is (while it is not known: zeros, as many as
-    /// the suite's MAC has). Refuses what [`Self::parse`] would.
+    /// Returns the bytes for [`Self::raw`], made from the other fields. Before the MAC is computed, `mac`
+    /// holds as many zeros as it will have bytes. Refuses whatever [`Self::parse`] would refuse.
     pub fn encode(&self) -> Result<Zeroizing<Vec<u8>>, ChipError> {
         let data = self.dgis.iter().map(|d| {
             // DGI, and 1 or 3 bytes of length.
@@ -53,7 +53,7 @@ impl ChipApplication {
         let [issuer @ .., _] = self.kek.0;
         let steps = self.pdi.steps()?;
 
-        // All that follows fits: `head` and `mac` stand behind one byte of length each, the rest behind two.
+        // Room for everything below: `head` and the MAC data have one length byte each, the other parts two.
         let bound =
             1 + 255 + 2 + 16 + steps.len() + 2 + 2 * self.log.len() + 2 + 1 + ber.len() + data + 1 + 255;
         let mut out = Zeroizing::new(Vec::with_capacity(bound));
@@ -89,7 +89,8 @@ impl ChipApplication {
 }
 
 impl Pdi {
-    /// The list of steps, which has this one: `L2 { ACT 0F | REQ 01 | TAG EF | L2 PDI | Lpointer 0000 }`.
+    /// Returns the list of steps with its only step: `L2 { ACT 0F | REQ 01 | TAG EF | L2 PDI | Lpointer 0000
+    /// }`.
     fn steps(&self) -> Result<Vec<u8>, ChipError> {
         let enc = self.enc.iter().flat_map(|(dgi, kind)| {
             let [a, b] = dgi.0.to_be_bytes();

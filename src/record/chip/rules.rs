@@ -1,4 +1,4 @@
-//! The rules between the lists of an application (DESIGN.md section 4, last paragraph).
+//! The rules between the lists of an application (`src/manual/cwf1.md` section 5, "Rules between the lists").
 
 use super::EncType;
 use super::error::{ChipError, ChipFault, DgiList};
@@ -8,14 +8,15 @@ use crate::record::cursor::FieldBytes;
 use crate::tlv;
 use crate::tlv::dgi::DgiError;
 
-/// Working space, kept from record to record: sorted lists, so that no list costs more than n log n.
+/// Working space that is reused from record to record. The lists are sorted, so that a check costs at most n
+/// log n.
 #[derive(Default)]
 pub struct SectionScratch {
     /// AIDs of the section.
     pub(super) aids: Vec<(usize, u128)>,
     /// DGIs of the application.
     data: Vec<Dgi>,
-    /// Of them, those in ENC.
+    /// DGIs in ENC.
     secret: Vec<Dgi>,
     /// The list that is being checked.
     list: Vec<Dgi>,
@@ -27,6 +28,7 @@ pub struct SectionScratch {
     passed: Vec<usize>,
 }
 
+/// Checks every rule between the lists of an application.
 pub(super) fn check(view: &ApplicationView<'_>, scratch: &mut SectionScratch) -> Result<(), ChipError> {
     let SectionScratch { data, secret, list, grouped, ordered, passed, .. } = scratch;
     collect_data(view.data, data)?;
@@ -47,7 +49,7 @@ pub(super) fn check(view: &ApplicationView<'_>, scratch: &mut SectionScratch) ->
 
     whole(view.log, 2, "LOGDATA")?;
     once(DgiList::Log, view.log.at, pairs(view.log.bytes), list, data)?;
-    // All under the TK are in ENC.
+    // Comparing with ENC is enough: every DGI under the TK is in ENC.
     if let Some(dgi) = list.iter().find(|dgi| holds(secret, **dgi)) {
         return Err(at(view.log.at, ChipFault::SecretLogged(*dgi)));
     }
@@ -77,7 +79,7 @@ pub(super) fn check(view: &ApplicationView<'_>, scratch: &mut SectionScratch) ->
     once(DgiList::Order, view.order.at, ordered.iter().copied(), list, data)
 }
 
-/// A group of ORDER puts no DGI between two of one GROUP, which share one STORE DATA.
+/// Checks that a group of ORDER puts no DGI between two of one GROUP, which are sent in one STORE DATA.
 fn unsplit(
     group: FieldBytes<'_>,
     grouped: &[(Dgi, usize)],
@@ -99,7 +101,7 @@ fn unsplit(
     Ok(())
 }
 
-/// The DGIs of the data, sorted, each once, lengths minimal.
+/// Collects the DGIs of the data, sorted. Each may stand once, with a minimal length.
 fn collect_data(field: FieldBytes<'_>, data: &mut Vec<Dgi>) -> Result<(), ChipError> {
     data.clear();
     let mut groupings = tlv::dgi::read(field.bytes);
@@ -118,7 +120,7 @@ fn collect_data(field: FieldBytes<'_>, data: &mut Vec<Dgi>) -> Result<(), ChipEr
     sorted_once(DgiList::Data, field.at, data)
 }
 
-/// Puts a list, sorted, into `list`: no DGI twice, each in `data`.
+/// Collects `dgis` in `list`, sorted. Each may stand once, and must be in `data`.
 fn once(
     name: DgiList,
     position: usize,
@@ -147,7 +149,7 @@ fn holds(sorted: &[Dgi], dgi: Dgi) -> bool {
     sorted.binary_search(&dgi).is_ok()
 }
 
-/// A list whose length is no multiple of its entries'.
+/// Checks that the length of a list is a multiple of the length of an entry.
 fn whole(field: FieldBytes<'_>, entry: usize, name: &'static str) -> Result<(), ChipError> {
     if field.bytes.len().is_multiple_of(entry) {
         Ok(())

@@ -1,4 +1,5 @@
-//! The chip section of DESIGN.md section 4: known layout, round trips, and one test for each broken rule.
+//! The chip section of `src/manual/cwf1.md` section 5: known layout, round trips, and one test for each
+//! broken rule.
 
 use zeroize::Zeroizing;
 
@@ -33,7 +34,8 @@ fn value(text: &'static str) -> ChipFault {
     ChipFault::Value(text)
 }
 
-/// Every byte written out by hand from DESIGN.md section 4: one AES-128 application, one clear and one secret DGI.
+/// Every byte written out by hand from `src/manual/cwf1.md` section 5: one AES-128 application, one clear and
+/// one secret DGI.
 #[test]
 fn known_layout_of_design_section_4() {
     let (wrapped, mac, secret) = ("88".repeat(32), "99".repeat(16), "77".repeat(16));

@@ -1,4 +1,5 @@
-//! The chip section field by field, borrowed from the record (DESIGN.md section 4; names of EMV CPS).
+//! The chip section field by field, borrowed from the record (`src/manual/cwf1.md` section 5; field names of
+//! EMV CPS).
 
 use zeroize::Zeroizing;
 
@@ -11,25 +12,25 @@ use crate::record::cursor::{FieldBytes, FieldCursor};
 use crate::record::fields::kek_id_is_sound;
 use crate::tlv;
 
-/// Version of the layout: VNL.
+/// VNL: the version of the layout.
 pub(super) const VNL: &[u8; 4] = b"02.2";
 /// Where the CRN of every section begins: VNL (4), L2, L2, L1.
 pub(super) const CRN_AT: usize = 9;
-/// A section's longest data: what an L2 can say.
+/// Longest data of a section in bytes.
 const LONGEST: usize = 65_535;
 
-/// One application, checked, borrowed from the record.
+/// One application that was checked, borrowed from the record.
 #[derive(Clone)]
 pub struct ApplicationView<'a> {
-    /// From the length byte of `L1 { L1 AID ..` to the last byte of the MAC.
+    /// The bytes from the length byte of `L1 { L1 AID ..` to the last byte of the MAC.
     pub raw: &'a [u8],
-    /// Its AID, 1 to 16 bytes.
+    /// AID of the application, 1 to 16 bytes.
     pub aid: &'a [u8],
-    /// TKID.
+    /// TKID: the KEK from which the TK is derived.
     pub kek: KekId,
-    /// TYPEtk.
+    /// TYPEtk: the cipher family of the KEK.
     pub suite: Suite,
-    /// CMODE.
+    /// CMODE: how the protected values are encrypted.
     pub cmode: Cmode,
     pub(super) protected: FieldBytes<'a>,
     pub(super) order: FieldBytes<'a>,
@@ -44,7 +45,8 @@ pub struct ApplicationView<'a> {
     mac: &'a [u8],
 }
 
-/// Reads and checks a section; `each` gets the applications in order. Gives the CRN, empty if there is none.
+/// Reads and checks a section, and calls `each` with every application in order. Returns the CRN, which is
+/// empty if there is none.
 pub fn walk<'a>(
     data: &'a [u8],
     scratch: &mut SectionScratch,
@@ -92,52 +94,11 @@ pub fn walk<'a>(
 }
 
 impl<'a> ApplicationView<'a> {
-    /// Reads and checks an application; offsets of errors count from `base` at its first byte.
+    /// Reads and checks an application. `base` is the offset of its first byte in errors.
     pub fn parse(raw: &'a [u8], base: usize, scratch: &mut SectionScratch) -> Result<Self, ChipError> {
         let mut all = FieldCursor::new(raw, base);
-
-        // 3a.1: L1 { L1 AID | L1 { 01 | TKID | TYPEtk | CMODE | NUMBERdgi | DGIs } }
-        let mut first = all.l1()?.cursor();
-        let aid = first.l1()?;
-        aid_number(aid)?;
-        let mut tk = first.l1()?.cursor();
-        ends(&first, "3a.1")?;
-        fixed(&mut tk, &[0x01], "the TK's version is not 01")?;
-        let id = tk.take(5)?;
-        let kek = id.bytes.try_into().ok().map(KekId).filter(|kek| kek_id_is_sound(*kek));
-        let kek = kek.ok_or_else(|| at(id.at, ChipFault::Value("the TKID is malformed")))?;
-        let suite = known(&mut tk, Suite::from_tk_type, "the TYPEtk is not known")?;
-        let cmode = known(&mut tk, Cmode::from_byte, "the CMODE is not known")?;
-        let count = tk.u8()?;
-        let protected = tk.take(2 * usize::from(count))?;
-        ends(&tk, "the TK's data (one TK only)")?;
-
-        // 3a.2: L2 { L1 IDowner | L2 { L2 { ACT REQ TAG | L2 PDI | Lpointer } } }
-        let mut second = all.l2()?.cursor();
-        let owner = second.l1()?;
-        if kek.0.get(..4) != Some(owner.bytes) {
-            return Err(at(owner.at, ChipFault::Value("IDowner is not the issuer identifier of the TKID")));
-        }
-        let mut steps = second.l2()?.cursor();
-        ends(&second, "3a.2")?;
-        let mut step = steps.l2()?.cursor();
-        ends(&steps, "the list of steps (one step only)")?;
-        fixed(&mut step, &[0x0F], "ACT is not 0F")?;
-        fixed(&mut step, &[0x01], "REQ is not 01")?;
-        fixed(&mut step, &[0xEF], "TAG is not EF")?;
-        let mut pdi = step.l2()?.cursor();
-        fixed(&mut step, &[0x00, 0x00], "Lpointer is not 0000")?;
-        ends(&step, "the step")?;
-        let (order, version_control, enc) = (pdi.l2()?, pdi.l2()?, pdi.l2()?);
-        let random = pdi.l2()?;
-        if !random.bytes.is_empty() {
-            return Err(at(random.at, ChipFault::Value("RANDOM is not empty")));
-        }
-        let group = pdi.l2()?;
-        let level = known(&mut pdi, SecLevel::from_byte, "the SECLEV is not known")?;
-        let cplc = |byte| (byte <= 1).then_some(byte);
-        let update_cplc = known(&mut pdi, cplc, "UPDATEcplc is neither 00 nor 01")?;
-        ends(&pdi, "the PDI")?;
+        let key = TransportKeyData::parse(all.l1()?)?;
+        let step = ProcessingStep::parse(all.l2()?, key.kek)?;
 
         // 3b, 3c, 3d
         let log = all.l2()?;
@@ -147,22 +108,22 @@ impl<'a> ApplicationView<'a> {
         ends(&icc, "the data")?;
         let mut mac = all.l1()?.cursor();
         ends(&all, "the application")?;
-        let (wrapped, tail) = (mac.take(suite.wrapped_length())?, mac.take(suite.mac_length())?);
+        let (wrapped, tail) = (mac.take(key.suite.wrapped_length())?, mac.take(key.suite.mac_length())?);
         ends(&mac, "MACdata")?;
 
         let view = Self {
             raw,
-            aid: aid.bytes,
-            kek,
-            suite,
-            cmode,
-            protected,
-            order,
-            version_control,
-            enc,
-            group,
-            level,
-            update_cplc,
+            aid: key.aid,
+            kek: key.kek,
+            suite: key.suite,
+            cmode: key.cmode,
+            protected: key.protected,
+            order: step.order,
+            version_control: step.version_control,
+            enc: step.enc,
+            group: step.group,
+            level: step.level,
+            update_cplc: step.update_cplc,
             log,
             data,
             wrapped_mac_key: wrapped.bytes,
@@ -172,7 +133,7 @@ impl<'a> ApplicationView<'a> {
         Ok(view)
     }
 
-    /// A copy that lives on.
+    /// Copies the application out of the record.
     pub fn to_application(&self) -> Result<ChipApplication, ChipError> {
         let dgis = |field: FieldBytes<'_>| pairs(field.bytes).collect::<Vec<_>>();
         let enc = triples(self.enc.bytes)
@@ -213,17 +174,90 @@ impl<'a> ApplicationView<'a> {
     }
 }
 
-/// `{ DGI }*`; an odd byte at the end is not given.
+/// Field 3a.1: the AID and the data of the TK.
+struct TransportKeyData<'a> {
+    aid: &'a [u8],
+    kek: KekId,
+    suite: Suite,
+    cmode: Cmode,
+    /// The DGIs encrypted under the TK.
+    protected: FieldBytes<'a>,
+}
+
+impl<'a> TransportKeyData<'a> {
+    /// `L1 AID | L1 { 01 | TKID | TYPEtk | CMODE | NUMBERdgi | DGIs }`
+    fn parse(field: FieldBytes<'a>) -> Result<Self, ChipError> {
+        let mut first = field.cursor();
+        let aid = first.l1()?;
+        aid_number(aid)?;
+        let mut tk = first.l1()?.cursor();
+        ends(&first, "3a.1")?;
+        fixed(&mut tk, &[0x01], "the TK's version is not 01")?;
+        let id = tk.take(5)?;
+        let kek = id.bytes.try_into().ok().map(KekId).filter(|kek| kek_id_is_sound(*kek));
+        let kek = kek.ok_or_else(|| at(id.at, ChipFault::Value("the TKID is malformed")))?;
+        let suite = known(&mut tk, Suite::from_tk_type, "the TYPEtk is not known")?;
+        let cmode = known(&mut tk, Cmode::from_byte, "the CMODE is not known")?;
+        let count = tk.u8()?;
+        let protected = tk.take(2 * usize::from(count))?;
+        ends(&tk, "the TK's data (one TK only)")?;
+        Ok(Self { aid: aid.bytes, kek, suite, cmode, protected })
+    }
+}
+
+/// Field 3a.2: the only step with its PDI.
+struct ProcessingStep<'a> {
+    order: FieldBytes<'a>,
+    version_control: FieldBytes<'a>,
+    enc: FieldBytes<'a>,
+    group: FieldBytes<'a>,
+    level: SecLevel,
+    update_cplc: u8,
+}
+
+impl<'a> ProcessingStep<'a> {
+    /// `L1 IDowner | L2 { L2 { ACT REQ TAG | L2 PDI | Lpointer } }`
+    fn parse(field: FieldBytes<'a>, kek: KekId) -> Result<Self, ChipError> {
+        let mut second = field.cursor();
+        let owner = second.l1()?;
+        if kek.0.get(..4) != Some(owner.bytes) {
+            return Err(at(owner.at, ChipFault::Value("IDowner is not the issuer identifier of the TKID")));
+        }
+        let mut steps = second.l2()?.cursor();
+        ends(&second, "3a.2")?;
+        let mut step = steps.l2()?.cursor();
+        ends(&steps, "the list of steps (one step only)")?;
+        fixed(&mut step, &[0x0F], "ACT is not 0F")?;
+        fixed(&mut step, &[0x01], "REQ is not 01")?;
+        fixed(&mut step, &[0xEF], "TAG is not EF")?;
+        let mut pdi = step.l2()?.cursor();
+        fixed(&mut step, &[0x00, 0x00], "Lpointer is not 0000")?;
+        ends(&step, "the step")?;
+        let (order, version_control, enc) = (pdi.l2()?, pdi.l2()?, pdi.l2()?);
+        let random = pdi.l2()?;
+        if !random.bytes.is_empty() {
+            return Err(at(random.at, ChipFault::Value("RANDOM is not empty")));
+        }
+        let group = pdi.l2()?;
+        let level = known(&mut pdi, SecLevel::from_byte, "the SECLEV is not known")?;
+        let cplc = |byte| (byte <= 1).then_some(byte);
+        let update_cplc = known(&mut pdi, cplc, "UPDATEcplc is neither 00 nor 01")?;
+        ends(&pdi, "the PDI")?;
+        Ok(Self { order, version_control, enc, group, level, update_cplc })
+    }
+}
+
+/// Iterates over `{ DGI }*`; an odd byte at the end is left out.
 pub(super) fn pairs(bytes: &[u8]) -> impl Iterator<Item = Dgi> + Clone {
     bytes.as_chunks::<2>().0.iter().map(|pair| Dgi(u16::from_be_bytes(*pair)))
 }
 
-/// `{ DGI, type }*`; what is left at the end is not given.
+/// Iterates over `{ DGI, type }*`; bytes of an incomplete entry at the end are left out.
 pub(super) fn triples(bytes: &[u8]) -> impl Iterator<Item = (Dgi, u8)> + Clone {
     bytes.as_chunks::<3>().0.iter().map(|[a, b, kind]| (Dgi(u16::from_be_bytes([*a, *b])), *kind))
 }
 
-/// `{ n u8, n DGIs }*`, the DGIs of each group; ends after the first error.
+/// Iterates over the groups of `{ n u8, n DGIs }*`; ends after the first error.
 pub(super) fn groups(
     list: DgiList,
     field: FieldBytes<'_>,
@@ -275,7 +309,8 @@ fn known<T>(
     from_byte(cursor.u8()?).ok_or_else(|| at(position, ChipFault::Value(fault)))
 }
 
-/// An AID as length and number, which compares as the AID does; its length is checked as [`Aid`] does.
+/// Returns an AID as length and number, which are equal exactly if the AIDs are. The length is checked as by
+/// [`Aid`].
 fn aid_number(aid: FieldBytes<'_>) -> Result<(usize, u128), ChipError> {
     let fault = match aid.bytes.len() {
         0 => NameError::Empty,
@@ -288,7 +323,7 @@ fn aid_number(aid: FieldBytes<'_>) -> Result<(usize, u128), ChipError> {
     Err(at(aid.at, ChipFault::Name("AID", fault)))
 }
 
-/// BER length, minimal, and as many bytes.
+/// Takes a minimal BER length and as many bytes.
 fn ber_field<'a>(cursor: &mut FieldCursor<'a>) -> Result<FieldBytes<'a>, ChipError> {
     let (position, all) = (cursor.at(), cursor.rest());
     let (length, rest) = match tlv::read_length(all) {
