@@ -1,14 +1,24 @@
-# Cardwright: what a fresh Debian 12 with a Rust toolchain needs to build, test, show and measure it.
+# Builds, tests, shows and measures Cardwright on a fresh Debian 12 with a Rust toolchain.
 #
+#   make build   build all programs into target/debug (make alone does this, too)
 #   make demo    personalize 500 cards on a simulated line
-#   make test    all the tests
-#   make bench   the figures
-#   make lint    formatting, clippy, licences and sources
+#   make test    run all the tests
+#   make soak    run the random tests for longer
+#   make bench   measure
+#   make lint    check formatting, clippy, licences and sources
+#
+# Each target first installs the Debian packages that are missing, and says which.
 
 SHELL := /bin/sh
 CARGO ?= cargo
-# Debian packages: a C compiler for SQLite, pkg-config for serial ports, sqlite3 and openssl for tests and benches, PC/SC, and
-# for its tests pcscd with virtual readers in namespaces of its own; mounts for disks that are full or fail.
+# The Debian packages, and what needs them:
+#   gcc libc6-dev           SQLite, which is compiled from C
+#   pkg-config              serial ports
+#   openssl sqlite3         tests and benches
+#   libpcsclite-dev         card readers (PC/SC)
+#   pcscd vsmartcard-vpcd   tests with virtual readers
+#   iproute2 util-linux     those tests, each in a namespace of its own
+#   mount e2fsprogs         tests with disks that are full or fail
 PACKAGES := gcc libc6-dev pkg-config openssl sqlite3 libpcsclite-dev pcscd vsmartcard-vpcd iproute2 util-linux mount e2fsprogs
 
 .PHONY: all setup build demo test bench soak lint

@@ -1,7 +1,7 @@
-//! A ledger of many events: how long `cardwright audit verify` takes, how much memory, and how long a start takes, verified from
-//! the last signed place: of the ledger alone, and of `cardwrightd` until it answers, with a job of so many cards that was
-//! interrupted, which comes up HELD. Whole processes on a ledger that is made through the public API. `EVENTS` says how
-//! many (1,000,000), six for each card.
+//! A ledger of many events: time and memory of `cardwright audit verify`, and time of a start. A start is
+//! verified from the last signed place: of the ledger alone, and of `cardwrightd` until it answers, with an
+//! interrupted job of as many cards, which comes up HELD. Whole processes on a ledger that is made through
+//! the public API. `EVENTS` sets the count of events (1,000,000), six for each card.
 //!
 //! Aim: a daemon that answers within 2 s of its start, with 1,000,000 cards (`EVENTS=6000000`).
 
@@ -13,20 +13,21 @@
     clippy::panic,
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
-    clippy::cast_sign_loss
+    clippy::cast_sign_loss,
+    reason = "a bench that cannot measure stops, and its figures are small"
 )]
 
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each program uses its part of what they share")]
 #[path = "cards/ledger.rs"]
 mod ledger;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each program uses its part of what they share")]
 mod support;
 
 use std::io::BufRead;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use cardwright::hsm::client::{Client, HostProcess};
+use cardwright::hsm::client::{HostProcess, HsmClient};
 use cardwright::ledger::{Change, JobId, Ledger};
 use support::{CARDWRIGHT, World, median};
 
@@ -54,7 +55,7 @@ fn daemon(world: &World) -> f64 {
     seconds
 }
 
-/// The last record of such a job is bound to a blank, and then nothing is heard any more.
+/// Binds the last record of a job to a blank and stops there, as a daemon that dies.
 fn interrupt(open: Ledger, cards: u32) {
     let (job, last) = (JobId(1), cards + 1);
     for change in [Change::Fed { blank: last }, ledger::bound(last)] {
@@ -78,11 +79,11 @@ fn main() {
     let folder = world.folder();
     let (program, store) = (std::path::Path::new(CARDWRIGHT), world.path("bureau.store"));
     let mut opened = Vec::new();
-    // The first one verifies and signs everything.
+    // The first start verifies and signs everything; the others count.
     for run in 0..=STARTS {
         let socket = folder.path().join(format!("hsm-{run}.sock"));
         let _host = HostProcess::start(program, &store, &socket).unwrap();
-        let hsm = Client::connect(&socket).unwrap();
+        let hsm = HsmClient::connect(&socket).unwrap();
         let start = Instant::now();
         let ledger = Ledger::open_audited(&path, Box::new(hsm)).unwrap();
         let seconds = start.elapsed().as_secs_f64();
@@ -91,7 +92,7 @@ fn main() {
         } else {
             opened.push(seconds);
         }
-        // An event, so that the end is signed.
+        // One more event, so that the end is signed.
         let change = Change::Held;
         ledger.record(JobId(1), change, ledger::context()).wait().unwrap();
         ledger.close().unwrap();
@@ -100,7 +101,7 @@ fn main() {
     println!("  daemon answers        {:6.2} s (aim 2), HELD jobs", daemon(&world));
     let socket = folder.path().join("hsm-last.sock");
     let host = HostProcess::start(program, &store, &socket).unwrap();
-    let open = Ledger::open_audited(&path, Box::new(Client::connect(&socket).unwrap())).unwrap();
+    let open = Ledger::open_audited(&path, Box::new(HsmClient::connect(&socket).unwrap())).unwrap();
     let released = Change::Released;
     open.record(JobId(1), released, ledger::context()).wait().unwrap();
     interrupt(open, cards);

@@ -1,5 +1,6 @@
-//! `cardwright inspect` without keys, duplicate check included, against `openssl dgst -sha256` of the same file: whole
-//! processes, alternating in one run; time, ratio and peak memory. 1,000,000 records, or as many as `RECORDS` says.
+//! `cardwright inspect` without keys, with its duplicate check, against `openssl dgst -sha256` of an equal
+//! file: whole processes, alternating in one run; time, ratio and peak memory. `RECORDS` sets the count of
+//! records (1,000,000).
 //!
 //! Aim: half the speed of `openssl`, at most 64 MiB.
 
@@ -10,10 +11,11 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::cast_possible_truncation,
-    clippy::cast_sign_loss
+    clippy::cast_sign_loss,
+    reason = "a bench that cannot measure stops, and its figures are small"
 )]
 
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each program uses its part of what they share")]
 mod support;
 
 use std::io::{BufWriter, Write};
@@ -26,11 +28,11 @@ use cardwright::record::chip::ChipSection;
 use cardwright::record::{Cwf1Writer, FileError, Header, Record, TrailerKey};
 use support::{CARDWRIGHT, World, median, records};
 
-/// Runs of each program that count; one more goes before and is not counted.
+/// Runs of each program that count; one more goes first and does not count.
 const RUNS: usize = 5;
 /// Prepared cards whose sections are repeated.
 const PREPARED: u32 = 50;
-/// Where the characters of the CRN stand in a chip section: behind VNL and three lengths.
+/// Offset of the CRN's characters in a chip section: after VNL and three lengths.
 const CRN_AT: usize = 4 + 2 + 2 + 1;
 
 fn main() {
@@ -45,7 +47,7 @@ fn main() {
         let mut openssl = Command::new("openssl");
         let (openssl, _) = timed(openssl.args(["dgst", "-sha256"]).arg(&file), 0);
         let (inspect, memory) = timed(Command::new(CARDWRIGHT).arg("inspect").arg(&file), 3);
-        // The first pair brings the file into the page cache, as far as that is large enough.
+        // The first pair brings the file into the page cache, as far as there is room.
         if run > 0 {
             ours.push(inspect);
             theirs.push(openssl);
@@ -62,7 +64,7 @@ fn main() {
     println!("  peak memory {:.1} MiB (aim 64)", peak as f64 / 1024.0);
 }
 
-/// A file whose structure and digest hold; its MACs are not looked at without keys.
+/// Writes a file whose structure and digest hold; its MACs are not checked without keys.
 fn write(path: &Path, count: u32, mut prepared: Vec<Record>) {
     for record in &mut prepared {
         let chip = record.sections.iter_mut().find(|s| s.mic.as_str() == "CHP").unwrap();
@@ -98,7 +100,7 @@ fn write(path: &Path, count: u32, mut prepared: Vec<Record>) {
     writer.finish(key, |_| Ok::<_, FileError>(vec![0; 16])).unwrap().out.flush().unwrap();
 }
 
-/// All of one length.
+/// Card references of one length.
 fn name(sequence: u32) -> CardRef {
     CardRef::new(format!("C{sequence:08}")).unwrap()
 }

@@ -1,7 +1,8 @@
-//! What one hung reader costs the others: 16 chip stations behind a real pcscd, one of them with a card that never answers,
-//! against 15 stations; whole jobs, alternating.
+//! Cost of one hung reader for the others: 16 chip stations on a real pcscd, one of them with a card that
+//! never answers, against 15 stations; whole jobs, alternating.
 //!
-//! Aim: at least 0.98 of the cards per hour. Counted between the 10th and the 90th percentile of the stacked cards.
+//! Aim: at least 0.98 of the cards per hour, counted between the 10th and the 90th percentile of the stacked
+//! cards.
 
 #![allow(
     missing_docs,
@@ -11,14 +12,15 @@
     clippy::panic,
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
-    clippy::cast_sign_loss
+    clippy::cast_sign_loss,
+    reason = "a bench that cannot measure stops, and its figures are small"
 )]
 
 #[path = "../tests/pcscd_support/mod.rs"]
 mod pcscd_support;
 #[path = "../tests/line/devices/profile.rs"]
 mod profile;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each program uses its part of what they share")]
 mod support;
 
 use std::path::Path;
@@ -33,14 +35,14 @@ use support::{CARDWRIGHT, World, median};
 
 /// Runs of each line.
 const ROUNDS: usize = 5;
-/// Of a command, in seconds: what the hung card takes before it is thrown out.
+/// Time limit of a command, in seconds: after it the hung card is thrown out.
 const DEADLINE_S: f64 = 2.0;
-/// A chip's time for a command, in milliseconds: about 0.9 s for a card. Until pcscd, which looks every 0.4 s, has noticed
-/// the next card takes about as long again.
+/// A chip's time for a command, in milliseconds: about 0.9 s for a card. pcscd, which looks every 0.4 s,
+/// takes about as long again to notice the next card.
 const COMMAND_MS: f64 = 20.0;
-/// Of a card, at least, in seconds, for the length of a run.
+/// Least time of a card, in seconds; it sets the length of a run.
 const CARD_S: f64 = 1.0;
-/// Of a run, at least, in deadlines.
+/// Least length of a run, in deadlines.
 const DEADLINES: f64 = 10.0;
 /// ATR of the shipped product's blanks.
 const ATR: &[u8] = &[0x3B, 0x75, 0x13, 0x00, 0x00, 0x54, 0x43, 0x41, 0x52, 0x44];
@@ -73,18 +75,18 @@ fn main() {
     );
 }
 
-/// What a run gave.
+/// Figures of a run.
 struct Ran {
     per_hour: f64,
     seconds: f64,
-    /// From the feed of the hung blank until it was thrown out.
+    /// Seconds from the feed of the hung blank until it was thrown out.
     hung_s: Option<f64>,
 }
 
-/// A whole job on so many stations; the 16th has a card that hangs.
+/// Makes a whole job on so many stations; the 16th has a card that hangs.
 fn run(world: &World, number: usize, stations: u32, cards: u32) -> Ran {
-    // vpcd's readers come in pairs that share one driver, which pcscd calls for one of them at a time: the hung one has a
-    // pcscd of its own, as a real reader has a driver of its own.
+    // vpcd's readers come in pairs that share one driver, and pcscd calls it for one of them at a time. The
+    // hung reader has a pcscd of its own, as a real reader has a driver of its own.
     let (scene, other) = (Scene::start(16), Scene::start(1));
     let hung = stations == 16;
     let sim = format!(
@@ -132,7 +134,7 @@ fn run(world: &World, number: usize, stations: u32, cards: u32) -> Ran {
     measured(&folder.path().join("events.jsonl"), cards, hung)
 }
 
-/// Where and why cards were thrown out.
+/// Stations and reasons of the cards that were thrown out.
 fn rejected(events: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(events).unwrap_or_default();
     let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());

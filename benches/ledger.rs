@@ -1,6 +1,6 @@
-//! Group commit: with 1, 8 and 64 events in flight, how many events reach the disk with a commit, how many commits a second
-//! there are of what the disk can do (bare `fdatasync` of one page, alternating in the same run), and what CPU time an
-//! event takes. `SECONDS` says how long each measurement is (2).
+//! Group commit, with 1, 8 and 64 events in flight: events that reach the disk with a commit, commits per
+//! second against the disk's own rate (bare `fdatasync` of one page, alternating in one run), and CPU time of
+//! an event. `SECONDS` sets the length of each measurement (2).
 //!
 //! Aims: 0.8 of the events in flight in a commit, 0.5 of the bare syncs.
 
@@ -12,13 +12,14 @@
     clippy::panic,
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
-    clippy::cast_sign_loss
+    clippy::cast_sign_loss,
+    reason = "a bench that cannot measure stops, and its figures are small"
 )]
 
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each program uses its part of what they share")]
 #[path = "cards/ledger.rs"]
 mod cards;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each program uses its part of what they share")]
 mod support;
 
 use std::fs::File;
@@ -72,16 +73,16 @@ fn main() {
     }
 }
 
-/// All blanks are in the line before the clock runs.
+/// Feeds all blanks into the line before the clock runs.
 fn fed(ledger: &Ledger, job: JobId) {
     let fed = (1..=RECORDS).map(|blank| ledger.record(job, Change::Fed { blank }, cards::context()));
-    // Not more than the queue takes without waiting for itself.
+    // No more than the queue takes without waiting for itself.
     for ticket in fed {
         drop(ticket);
     }
 }
 
-/// So many stations, each of which waits for its change before it says the next. Gives events and commits.
+/// Runs so many stations, each of which waits for its change before the next one. Returns events and commits.
 fn flight(
     ledger: &Ledger,
     job: JobId,
@@ -90,7 +91,7 @@ fn flight(
     next: &mut u32,
     seconds: f64,
 ) -> (u64, u64) {
-    // What is queued is behind us when a change is answered; it is refused, and disturbs nothing.
+    // Once this change is answered, everything queued before it is done; it is refused, and changes nothing.
     drop(ledger.record(job, Change::Released, cards::context()).wait());
     let events = AtomicU64::new(0);
     let before = commits(path);
@@ -120,7 +121,7 @@ fn flight(
     (events.into_inner(), commits(path) - before)
 }
 
-/// What is said of one card, whose blank was fed.
+/// The changes of one card whose blank was fed.
 fn card(seq: u32) -> [Change; 5] {
     [
         cards::bound(seq),
@@ -131,7 +132,7 @@ fn card(seq: u32) -> [Change; 5] {
     ]
 }
 
-/// Transactions that SQLite has committed: its counter in the header of the WAL index, which rises with each.
+/// Transactions that SQLite has committed: the counter in the header of the WAL index, which rises with each.
 fn commits(ledger: &Path) -> u64 {
     let mut name = ledger.as_os_str().to_owned();
     name.push("-shm");
@@ -141,7 +142,8 @@ fn commits(ledger: &Path) -> u64 {
     u64::from(u32::from_ne_bytes(change))
 }
 
-/// What the disk can do: one page, and made durable; again and again over a file that is there already, as a WAL.
+/// The disk's own rate: writes one page and makes it durable, again and again over an existing file, as with
+/// a WAL.
 fn bare_syncs(path: &Path, seconds: f64) -> f64 {
     let file = File::options().create(true).truncate(false).write(true).open(path).unwrap();
     let page = [0x5A; PAGE];

@@ -1,5 +1,5 @@
-//! What the parts of a card cost, with criterion: channel, HSM in process and through its socket, ledger, picture,
-//! reader, dispatcher's decisions.
+//! Cost of the parts of a card, with criterion: channel, HSM in process and through its socket, ledger,
+//! picture, reader, the dispatcher's decisions.
 
 #![allow(
     missing_docs,
@@ -8,40 +8,42 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::cast_possible_truncation,
-    clippy::cast_sign_loss
+    clippy::cast_sign_loss,
+    reason = "a bench that cannot measure stops, and its figures are small"
 )]
 
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each program uses its part of what they share")]
 #[path = "../tests/hsm/card.rs"]
 mod card;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each program uses its part of what they share")]
 #[path = "cards/ledger.rs"]
 mod ledger;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each program uses its part of what they share")]
 #[path = "../tests/hsm/raw.rs"]
 mod raw;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each program uses its part of what they share")]
 #[path = "cards/session.rs"]
 mod session;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each program uses its part of what they share")]
 mod support;
 
 use std::hint::black_box;
 use std::path::Path;
 use std::time::Duration;
 
-use cardwright::crypto::{CipherKey, TdesKey};
-use cardwright::hsm::Hsm;
-use cardwright::hsm::client::{Client, HostProcess};
+use cardwright::crypto::CipherKey;
+use cardwright::hsm::client::{HostProcess, HsmClient};
 use cardwright::hsm::soft::SoftHsm;
-use cardwright::hsm::store::Store;
-use cardwright::ids::{KeyData, ProductName, SecLevel};
+use cardwright::hsm::store::KeyStore;
+use cardwright::hsm::{Hsm, HsmShortcuts};
+use cardwright::ids::ProductName;
 use cardwright::ledger::Change;
 use cardwright::modules::{sections, template};
 use cardwright::profile::Product;
 use cardwright::record::{Cwf1Reader, FileLimits, others_digest};
-use cardwright::scp::derive::CardKeys;
-use cardwright::scp::scp02::{InitializeUpdate, Session as Channel};
+use cardwright::scp::{
+    ChannelSession, HostChallenge, KeyDerivation, PendingChannel, SecLevel, SecureChannel,
+};
 use criterion::{BatchSize, Criterion, Throughput};
 use session::Session;
 use support::{CARDWRIGHT, World};
@@ -66,31 +68,23 @@ fn main() {
     criterion.final_summary();
 }
 
-fn open_channel() -> Channel {
-    let card = card::blank();
-    let kmc: [u8; 16] = std::array::from_fn(|n| 0x40 + n as u8);
-    let keys = CardKeys::emv_cps(&TdesKey::new(kmc), &KeyData(card.key_data));
-    let response = InitializeUpdate::parse(&card.initialize_update(CHALLENGE)).unwrap();
-    keys.initialize_update(&response, CHALLENGE).verify().unwrap().authenticate(SecLevel::MacEnc).0
+fn pending(kmc: &CipherKey, answer: &[u8]) -> PendingChannel {
+    let channel = SecureChannel::new(session::CHANNEL).unwrap();
+    let answer = channel.read_answer(black_box(answer)).unwrap();
+    channel.open(KeyDerivation::EmvCps, kmc, &answer, &HostChallenge::new(CHALLENGE.to_vec())).unwrap()
 }
 
 fn channel(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("scp02");
-    let card = card::blank();
     let kmc = CipherKey::tdes(&(0x40..0x50).collect::<Vec<u8>>()).unwrap();
-    let response = card.initialize_update(CHALLENGE);
+    let answer = card::blank().initialize_update(CHALLENGE);
     group.bench_function("open, from KMC to EXTERNAL AUTHENTICATE", |b| {
-        b.iter(|| {
-            let CipherKey::Tdes(kmc) = &kmc else { panic!() };
-            let response = InitializeUpdate::parse(black_box(&response)).unwrap();
-            let keys = CardKeys::emv_cps(kmc, &response.key_data);
-            let pending = keys.initialize_update(&response, CHALLENGE);
-            pending.verify().unwrap().authenticate(SecLevel::MacEnc).1
-        });
+        b.iter(|| pending(&kmc, &answer).verify().unwrap().authenticate(SecLevel::MacEnc).1);
     });
     let data = [0x5A; 230];
     group.throughput(Throughput::Bytes(data.len() as u64));
-    let mut channel = open_channel();
+    let mut channel: ChannelSession =
+        pending(&kmc, &answer).verify().unwrap().authenticate(SecLevel::MacEnc).0;
     group.bench_function("wrap STORE DATA of 230 bytes at 03", |b| {
         b.iter(|| channel.wrap([0xE2, 0x00, 0x00], black_box(&data)).unwrap());
     });
@@ -107,12 +101,12 @@ fn hsm(criterion: &mut Criterion, world: &World, file: &Path) {
     let folder = world.folder();
     let socket = folder.path().join("hsm.sock");
     let _host = HostProcess::start(Path::new(CARDWRIGHT), &store, &socket).unwrap();
-    let soft = SoftHsm::new(Store::open(&store).unwrap()).unwrap();
-    let client = Client::connect(&socket).unwrap();
+    let soft = SoftHsm::new(KeyStore::open(&store).unwrap()).unwrap();
+    let client = HsmClient::connect(&socket).unwrap();
     let both: [(&str, Box<dyn Hsm>); 2] = [("in process", Box::new(soft)), ("socket", Box::new(client))];
 
     let mut group = criterion.benchmark_group("hsm");
-    // The payment application has most.
+    // The payment application is the largest.
     let largest = card.verify.iter().max_by_key(|v| v.application.len()).unwrap();
     for (place, mut hsm) in both {
         group.bench_function(format!("verify and release the payment application, {place}"), |b| {
@@ -121,8 +115,9 @@ fn hsm(criterion: &mut Criterion, world: &World, file: &Path) {
                 hsm.release(&[handle]).unwrap();
             });
         });
-        group.bench_function(format!("all calls of a card, {place}"), |b| {
-            b.iter(|| card.run(&mut *hsm, &product));
+        group.bench_function(format!("all calls of a card and its answers, {place}"), |b| {
+            let mut next = None;
+            b.iter(|| card.run(&mut *hsm, &product, &mut next));
         });
     }
     group.finish();
@@ -151,7 +146,8 @@ fn records(criterion: &mut Criterion, file: &Path) {
     group.finish();
 }
 
-/// Bindings that become durable together; each leaves its blank unfed before, so a pair of changes counts as one.
+/// Bindings that become durable together. Each one first leaves its blank unfed, so a pair of changes counts
+/// as one.
 fn ledger_batches(criterion: &mut Criterion, world: &World) {
     let mut group = criterion.benchmark_group("ledger");
     for in_flight in [1u32, 8, 64] {

@@ -1,11 +1,17 @@
-//! What a station host costs: sessions of short commands through it against the bare `pcsc` crate, on one reader and on
-//! sixteen of a real pcscd, whose cards answer at once.
+//! Cost of a station host: sessions of short commands through it against the bare `pcsc` crate, on one reader
+//! and on sixteen of a real pcscd, whose cards answer at once.
 //!
 //! ```text
 //! cargo bench --bench readers            medians of alternating rounds, and their ratio
 //! ```
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a bench that cannot measure stops, and its figures are small"
+)]
 
 #[path = "../tests/pcscd_support/mod.rs"]
 mod pcscd_support;
@@ -15,8 +21,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use drivers::host::{Device, HostReader, HostSpec};
-use drivers::link::{CardLink, Limits, Protocols, Reset, Step};
+use drivers::host::{HostReader, HostSpec, HostedDevice};
+use drivers::link::{CardLink, CommandStep, Protocols, Reset, SessionLimits};
 use pcscd_support::card::{ATR_T1, Card};
 use pcscd_support::scene::{READERS_MAX, Scene};
 
@@ -34,7 +40,7 @@ fn command() -> Vec<u8> {
     [&[0x84, 0xE2, 0x00, 0x00, DATA][..], &[0x5A; DATA as usize]].concat()
 }
 
-/// The bare loop, in a process of its own as a host is, which does a round for each line that it reads.
+/// The bare loop, in a process of its own as a host is; it does a round for each line that it reads.
 struct Bare {
     child: Child,
     input: ChildStdin,
@@ -70,7 +76,7 @@ impl Drop for Bare {
     }
 }
 
-/// What that process does.
+/// Work of the process with the bare loop.
 fn bare(name: &str, slot: &str) {
     let context = pcsc::Context::establish(pcsc::Scope::System).unwrap();
     let names = context.list_readers_owned().unwrap();
@@ -97,8 +103,8 @@ fn bare(name: &str, slot: &str) {
 fn hosted(reader: &mut HostReader) -> Duration {
     reader.power_on(Reset::Cold, Protocols::ANY, LONG).unwrap();
     let command = command();
-    let steps = [Step { command: &command, go_on: &[] }; SESSION];
-    let limits = Limits { each: LONG, all: LONG };
+    let steps = [CommandStep { command: &command, go_on: &[] }; SESSION];
+    let limits = SessionLimits { each: LONG, all: LONG };
     let begun = Instant::now();
     for _ in 0..SESSIONS {
         let mut responses = Vec::with_capacity(SESSION);
@@ -126,7 +132,7 @@ fn main() {
     }
 }
 
-/// So many readers at work at the same time, each way in turn.
+/// Runs so many readers in parallel, each way in turn.
 fn compared(readers: usize, rounds: usize) {
     let scene = Scene::start(readers);
     let card = |n| Card::new(ATR_T1, |_| vec![0x90, 0x00].into()).insert(&scene, n);
@@ -138,7 +144,7 @@ fn compared(readers: usize, rounds: usize) {
                 program: env!("CARGO_BIN_EXE_cardwright").into(),
                 arguments: vec!["station-host".into()],
                 pcscd: Some(scene.socket()),
-                device: Device::Reader(scene.reader(n, Duration::from_secs(3))),
+                device: HostedDevice::Reader(scene.reader(n, Duration::from_secs(3))),
             })
         })
         .collect();
@@ -146,7 +152,7 @@ fn compared(readers: usize, rounds: usize) {
     for round in 0..=rounds {
         let hosted = slowest(&mut hosts, hosted);
         let bare = slowest(&mut bare, Bare::round);
-        // The first one warms up.
+        // The first round warms up.
         if round > 0 {
             through.push(hosted);
             alone.push(bare);
@@ -163,7 +169,7 @@ fn compared(readers: usize, rounds: usize) {
     );
 }
 
-/// A round of all of them at the same time: the time of the slowest.
+/// A round of all of them in parallel: the time of the slowest.
 fn slowest<T: Send>(all: &mut [T], round: fn(&mut T) -> Duration) -> Duration {
     std::thread::scope(|scope| {
         let rounds: Vec<_> = all.iter_mut().map(|one| scope.spawn(move || round(one))).collect();

@@ -1,7 +1,7 @@
 //! The exit codes of the programs: every expected failure has its own, and only bugs end with 1.
 //!
-//! `README.md` lists them for operators; a test compares the two. 2 is clap's (wrong words on the command
-//! line).
+//! `src/manual/exit-codes.md` lists them for operators; a test compares the two. 2 is clap's (wrong words on
+//! the command line).
 
 use serde::{Deserialize, Serialize};
 
@@ -20,8 +20,8 @@ pub enum Exit {
     StructureOnly = 3,
     /// The run ended, but not every selected record is GOOD.
     NotAllGood = 4,
-    /// The run was stopped by the operator; no card is half done, but for a daemon that was told twice: what
-    /// was under way is UNKNOWN at its next start.
+    /// The operator stopped the run. No card is half done, unless a second signal ended it at once: then
+    /// cards under way are UNKNOWN at the next start.
     Stopped = 5,
     /// The output file is refused: framing, counts, sequence, names, sections.
     FileFormat = 10,
@@ -72,10 +72,13 @@ pub enum Exit {
     SecondPerson = 48,
     /// A file or socket of the program cannot be read or written (permissions, disk).
     Io = 50,
+    /// A thread died, which is a bug, or the system gave no thread. The line stopped; a card that the dead
+    /// thread handled is UNKNOWN.
+    Thread = 51,
 }
 
 /// Every exit code.
-const ALL: [Exit; 30] = [
+const ALL: [Exit; 31] = [
     Exit::Ok,
     Exit::Bug,
     Exit::Usage,
@@ -106,6 +109,7 @@ const ALL: [Exit; 30] = [
     Exit::NotAllowed,
     Exit::SecondPerson,
     Exit::Io,
+    Exit::Thread,
 ];
 
 impl From<Exit> for u8 {

@@ -380,53 +380,6 @@ impl From<Aid> for String {
     }
 }
 
-/// Security level of a channel: P1 of EXTERNAL AUTHENTICATE (GPCS Table E-11). SCP02 levels only, so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum SecLevel {
-    /// 00: authentication only; EXTERNAL AUTHENTICATE itself still has its C-MAC.
-    Authenticated,
-    /// 01: C-MAC on every command.
-    Mac,
-    /// 03: C-MAC and command encryption.
-    MacEnc,
-}
-
-impl SecLevel {
-    /// From the byte of the PDI; `None` for a level that no supported channel has.
-    pub fn from_byte(byte: u8) -> Option<Self> {
-        match byte {
-            0x00 => Some(Self::Authenticated),
-            0x01 => Some(Self::Mac),
-            0x03 => Some(Self::MacEnc),
-            _ => None,
-        }
-    }
-
-    /// P1 of EXTERNAL AUTHENTICATE.
-    pub fn byte(self) -> u8 {
-        match self {
-            Self::Authenticated => 0x00,
-            Self::Mac => 0x01,
-            Self::MacEnc => 0x03,
-        }
-    }
-}
-
-impl TryFrom<String> for SecLevel {
-    type Error = NameError;
-    fn try_from(text: String) -> Result<Self, NameError> {
-        let byte = u8::from_str_radix(&text, 16).map_err(|_| NameError::Character)?;
-        Self::from_byte(byte).ok_or(NameError::Character)
-    }
-}
-
-impl From<SecLevel> for String {
-    fn from(level: SecLevel) -> String {
-        format!("{:02X}", level.byte())
-    }
-}
-
 /// Name of the key of one spool in the HSM: 16 random bytes, drawn with the key. It is written in groups of 8
 /// hex digits, which cannot be mistaken for an account number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -1,7 +1,8 @@
 //! The handlers of SIGINT, SIGTERM and SIGHUP (the terminal is gone), from the start of a command to its end.
 //!
 //! Before the first card a signal ends the program at once: its temporary directories are removed, and the
-//! exit code is the documented one. From the first card on a signal asks the line to stop feeding.
+//! exit code is the documented one. From the first card on a given number of signals asks the line to stop
+//! feeding; the next one ends the program at once, whatever state its threads are in.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,6 +11,11 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use tempfile::TempDir;
 
 use crate::exit::{Exit, Failure};
+use crate::panics::ends_well;
+use crate::threads;
+
+/// Printed when a signal ends the program although cards may be under way.
+const AT_ONCE: &str = "stopped at once by another signal: cards under way are UNKNOWN at the next start";
 
 /// Undoes one preparation of the program, such as a temporary directory.
 type UndoStep = Box<dyn FnOnce() + Send>;
@@ -18,8 +24,8 @@ type UndoStep = Box<dyn FnOnce() + Send>;
 enum SignalEffect {
     /// Undo the preparations, the last one first, and end the program.
     End(Vec<UndoStep>),
-    /// Ask the line to stop.
-    Stop(Sender<()>),
+    /// Ask the line to stop, so many times. The next signal undoes the preparations and ends the program.
+    Stop(Sender<()>, u8, Vec<UndoStep>),
 }
 
 /// The signal handlers of this process; they stay installed until it ends.
@@ -31,11 +37,15 @@ impl Signals {
         let effect = Arc::new(Mutex::new(SignalEffect::End(Vec::new())));
         let (ready, installed) = bounded(1);
         let theirs = Arc::clone(&effect);
-        std::thread::spawn(move || {
-            // `handle` waits for this message and then returns the error.
-            let Err(error) = wait(&theirs, ended, &ready);
-            let _ = ready.send(Err(error));
-        });
+        threads::start("signals", move || {
+            let heard = || {
+                // `handle` waits for this message and then returns the error.
+                let Err(error) = wait(&theirs, ended, &ready);
+                let _ = ready.send(Err(error));
+            };
+            // A panic must not leave the program deaf to signals.
+            while !ends_well(heard) {}
+        })?;
         let failed = |what: String| Failure::new(Exit::Io, format!("us: no signal handlers: {what}"));
         installed
             .recv()
@@ -64,11 +74,15 @@ impl Signals {
         Ok(directory)
     }
 
-    /// Call it before the first card is touched: from now on a signal does not end the program but arrives
-    /// here.
-    pub fn heard(&self) -> Receiver<()> {
-        let (say, hear) = bounded(1);
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = SignalEffect::Stop(say);
+    /// Call it before the first card is touched. The next `times` signals arrive here; the one after them
+    /// ends the program at once.
+    pub fn heard(&self, times: u8) -> Receiver<()> {
+        let (say, hear) = bounded(times.into());
+        let mut effect = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = match &mut *effect {
+            SignalEffect::End(all) | SignalEffect::Stop(_, _, all) => std::mem::take(all),
+        };
+        *effect = SignalEffect::Stop(say, times, all);
         hear
     }
 }
@@ -102,8 +116,12 @@ fn wait(
             }
             match &mut *effect.lock().unwrap_or_else(PoisonError::into_inner) {
                 SignalEffect::End(all) => end(std::mem::take(all), ended),
-                // A full channel holds an earlier request to stop.
-                SignalEffect::Stop(say) => drop(say.try_send(())),
+                SignalEffect::Stop(_, 0, all) => end(std::mem::take(all), AT_ONCE),
+                SignalEffect::Stop(say, times, _) => {
+                    *times -= 1;
+                    // Nobody may be listening any more.
+                    let _ = say.try_send(());
+                }
             }
         }
     })
@@ -111,7 +129,7 @@ fn wait(
 
 fn end(all: Vec<UndoStep>, ended: &str) -> ! {
     for undo in all.into_iter().rev() {
-        undo();
+        ends_well(undo);
     }
     // Standard error may be closed; the exit code reports the end as well.
     let _ = writeln!(std::io::stderr(), "{ended}");

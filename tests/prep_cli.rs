@@ -1,6 +1,12 @@
-//! `cardwright-prep` as its operator meets it: exit codes, messages, what is left on the disk.
+//! `cardwright-prep` as its operator meets it: exit codes, messages, files left on the disk.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod prep_support;
 
@@ -201,11 +207,11 @@ fn a_level_below_the_minimum_of_the_kek() {
 
 #[test]
 fn a_bureaus_store_is_refused() {
-    use cardwright::hsm::store::{Side, Store};
+    use cardwright::hsm::store::{KeyStore, StoreSide};
     let dir = tempfile::tempdir().unwrap();
     let (store, output) = (dir.path().join("bureau.keys"), dir.path().join("out.cwf"));
     let list = std::fs::read_to_string(data("keys-bureau.toml")).unwrap();
-    Store::create_test(&list, &store, Side::Bureau).unwrap();
+    KeyStore::create_test(&list, &store, StoreSide::Bureau).unwrap();
     let message = refused(&mut run(&data("cards-4.csv"), &store, &output), &output, Exit::KeyStore);
     assert!(message.contains("bureau's key store"), "{message}");
 }

@@ -1,12 +1,19 @@
-//! The bureau's HSM takes what the preparation writes: every Trailer and every application, under each kind of KEK.
+//! The bureau's HSM takes the files of the preparation: every Trailer and every application, under each kind
+//! of KEK.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod prep_support;
 
 use cardwright::hsm::soft::SoftHsm;
-use cardwright::hsm::store::{Side, Store};
-use cardwright::hsm::{DataFault, Hsm, HsmError, TrailerRequest, VerifyRequest};
+use cardwright::hsm::store::{KeyStore, StoreSide};
+use cardwright::hsm::{DataFault, Hsm, HsmError, HsmShortcuts, TrailerRequest, VerifyRequest};
 use cardwright::record::chip::ChipSection;
 use cardwright::record::{Cwf1Reader, FileLimits, others_digest};
 use prep_support::*;
@@ -16,9 +23,10 @@ fn every_trailer_and_every_application_verifies() {
     let dir = tempfile::tempdir().unwrap();
     let store = issuer_store(dir.path());
     let list = std::fs::read_to_string(data("keys-bureau.toml")).unwrap();
-    let mut hsm =
-        SoftHsm::new(Store::create_test(&list, &dir.path().join("bureau.keys"), Side::Bureau).unwrap())
-            .unwrap();
+    let mut hsm = SoftHsm::new(
+        KeyStore::create_test(&list, &dir.path().join("bureau.keys"), StoreSide::Bureau).unwrap(),
+    )
+    .unwrap();
 
     for kek in ["476173FF:1", "476173FF:2", "476173FF:3"] {
         let output = dir.path().join("out.cwf");
@@ -36,7 +44,7 @@ fn every_trailer_and_every_application_verifies() {
                     sequence: record.sequence,
                     card_ref: record.card_ref.clone(),
                     others: others_digest(&record),
-                    application: application.raw.to_vec(),
+                    application: application.raw.as_slice().into(),
                     card_block: 8,
                     pass_through: Vec::new(),
                     allow_ecb: false,

@@ -1,12 +1,18 @@
-//! A prepared file is read back, and its protection opened by an independent reader of DESIGN.md sections 3 and 4.
+//! A prepared file is read back, and its protection opened by an independent reader of `src/manual/cwf1.md`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod prep_support;
 
 use std::fs::File;
 
-use cardwright::hsm::store::Store;
+use cardwright::hsm::store::KeyStore;
 use cardwright::prep::clear::{ClearCard, ClearCardBuilder};
 use cardwright::prep::input;
 use cardwright::prep::keys::IssuerKeys;
@@ -40,7 +46,7 @@ fn prepare(kek: &str) -> Prepared {
     }
     let trailer = reader.finish().unwrap().trailer;
 
-    let keys = IssuerKeys::from_store(&Store::open(&store).unwrap(), "476173FF").unwrap();
+    let keys = IssuerKeys::from_store(&KeyStore::open(&store).unwrap(), "476173FF").unwrap();
     let builder = ClearCardBuilder::new(&Product::load("multiapp").unwrap(), keys).unwrap();
     let csv = File::open(data("cards-4.csv")).unwrap();
     let cards = input::CardholderReader::new(csv, &builder.plan().defaults).unwrap();
@@ -77,7 +83,8 @@ fn every_application_opens_and_holds_what_went_in() {
                 };
                 assert_eq!(application.aid, ordered.aid);
 
-                // MACINP covers from the length byte of L1 AID, the second of the raw bytes, to the wrapped MACkey.
+                // MACINP covers from the length byte of L1 AID, the second of the raw bytes, to the wrapped
+                // MACkey.
                 let key = scope.mac_key(family, &kek, &application.wrapped_mac_key, [b'M', b'X']);
                 let end = application.raw.len() - application.mac.len();
                 let mut message = b"CWF1A\x08TESTBANK".to_vec();
@@ -153,7 +160,7 @@ fn the_trailer_mac_holds() {
 
 #[test]
 fn known_values_of_the_first_card_pyemv() {
-    // standards.md 3.1: PAN 4761739001010119, PSN 01 under the published IMK.
+    // EMV Book 2, A1.4, option A: PAN 4761739001010119, PSN 01 under the published IMK.
     let (kek, _) = listed("keys-bureau.toml", "kek-1");
     let prepared = prepare("476173FF:1");
     let chip = ChipSection::parse(prepared.records[0].section("CHP").unwrap()).unwrap();

@@ -1,6 +1,12 @@
 //! Station hosts of machines: the real program on a serial port and on a network connection.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -11,10 +17,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use drivers::framed::Framed;
-use drivers::host::{Device, HostLink, HostReader, HostSpec};
-use drivers::link::{CardError, CardLink, Link, LinkError};
-use drivers::pcsc::{By, ReaderSpec};
+use drivers::framed::FramedLink;
+use drivers::host::{HostLink, HostReader, HostSpec, HostedDevice};
+use drivers::link::{ByteLink, CardError, CardLink, LinkError};
+use drivers::pcsc::{ReaderSelector, ReaderSpec};
 use nix::pty::openpty;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, ttyname};
@@ -23,7 +29,7 @@ const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(300);
 const PROGRAM: &str = env!("CARGO_BIN_EXE_cardwright");
 
-fn spec(device: Device) -> HostSpec {
+fn spec(device: HostedDevice) -> HostSpec {
     HostSpec { program: PROGRAM.into(), arguments: vec!["station-host".into()], pcscd: None, device }
 }
 
@@ -31,7 +37,7 @@ fn spec(device: Device) -> HostSpec {
 fn serial() -> (File, HostLink, OwnedFd) {
     let pair = openpty(None, None).unwrap();
     let path = ttyname(&pair.slave).unwrap().to_str().unwrap().to_string();
-    let mut link = HostLink::new(spec(Device::Serial { path, baud: 115_200 }));
+    let mut link = HostLink::new(spec(HostedDevice::Serial { path, baud: 115_200 }));
     link.reopen(LONG).unwrap();
     (File::from(pair.master), link, pair.slave)
 }
@@ -84,15 +90,15 @@ fn a_codec_runs_on_it() {
         machine.write_all(&[0x06, 0x02, b'S', b'0', b'M', 0x03, 0x53 ^ 0x30 ^ 0x4D ^ 0x03]).unwrap();
         machine.read_exact(&mut [0]).unwrap();
     });
-    assert_eq!(Framed::new(link).command(b'S', b"", LONG).unwrap(), b"M");
+    assert_eq!(FramedLink::new(link).command(b'S', b"", LONG).unwrap(), b"M");
     end.join().unwrap();
 }
 
 #[test]
-fn a_machine_that_goes_away_is_told_and_opened_anew() {
+fn a_machine_that_goes_away_is_reported_and_opened_anew() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let mut link = HostLink::new(spec(Device::Tcp { address: address.clone() }));
+    let mut link = HostLink::new(spec(HostedDevice::Tcp { address: address.clone() }));
     link.reopen(LONG).unwrap();
     let (mut machine, _) = listener.accept().unwrap();
     link.send(b"image", LONG).unwrap();
@@ -116,7 +122,7 @@ fn a_machine_that_goes_away_is_told_and_opened_anew() {
 }
 
 #[test]
-fn a_host_that_is_killed_is_told_and_reaped() {
+fn a_host_that_is_killed_is_reported_and_reaped() {
     let (_machine, mut link, _spare) = serial();
     let pid = link.pid().unwrap();
     kill(Pid::from_raw(i32::try_from(pid).unwrap()), Signal::SIGKILL).unwrap();
@@ -184,7 +190,8 @@ fn what_is_no_socket_and_no_controller_is_refused() {
 
 #[test]
 fn without_a_pcscd_that_is_said() {
-    let device = Device::Reader(ReaderSpec { by: By::Name("ACS".into()), slot: 0, wait_ms: 0 });
+    let device =
+        HostedDevice::Reader(ReaderSpec { by: ReaderSelector::Name("ACS".into()), slot: 0, wait_ms: 0 });
     let mut reader = HostReader::new(HostSpec { pcscd: Some("/no/such/pcscd.comm".into()), ..spec(device) });
     let error = reader.reopen(LONG).unwrap_err();
     assert!(matches!(&error, CardError::Reader(LinkError::Io(text)) if text.contains("PC/SC")), "{error}");

@@ -1,16 +1,16 @@
-//! The floor: the block operations that the commands of a card need, and nothing else, on one thread with the raw block
+//! The floor: only the block operations that the commands of a card need, on one thread with the raw block
 //! ciphers. No parsing, no copying, no checks, no sockets, no disk.
 //!
-//! For each application: TK for the MACkey, its blinding and, where there are protected values, the data (SHA-256 of the
-//! scope, two AES blocks under the KEK); the MACkey unwrapped; AES-CMAC over what its MAC covers; protected values
-//! decrypted; K_ENC, K_MAC, K_DEK from the KMC; three session keys; both cryptograms; EXTERNAL AUTHENTICATE; for each
-//! command the ICV, the C-MAC over the plain data and the encryption; secrets under the DEK. Key schedules of KEK and
-//! KMC exist already, all others are made.
+//! For each application: TK for the MACkey, its blinding and, where there are protected values, the data
+//! (SHA-256 of the scope, two AES blocks under the KEK); the MACkey unwrapped; AES-CMAC over what its MAC
+//! covers; protected values decrypted; K_ENC, K_MAC, K_DEK from the KMC; three session keys; both
+//! cryptograms; EXTERNAL AUTHENTICATE; for each command the ICV, the C-MAC over the plain data and the
+//! encryption; secrets under the DEK. Key schedules of KEK and KMC exist already, all others are made.
 
 use std::hint::black_box;
 
 use aes::{Aes128, Aes256};
-use cardwright::hsm::{DataPart, Verified};
+use cardwright::hsm::{DataPart, VerifiedApplication};
 use cardwright::profile::Product;
 use cbc::cipher::{
     BlockCipherDecrypt, BlockCipherEncrypt, BlockModeDecrypt, BlockModeEncrypt, InnerIvInit, KeyInit,
@@ -22,11 +22,11 @@ use sha2::{Digest, Sha256};
 
 use crate::session::Session;
 
-/// What one application needs, in bytes.
+/// Lengths that one application needs, in bytes.
 struct Need {
-    /// What a TK is derived from.
+    /// The scope from which a TK is derived.
     scope: usize,
-    /// What the MAC covers.
+    /// The bytes that the MAC covers.
     maced: usize,
     /// Ciphertext under the TK.
     under_tk: Vec<usize>,
@@ -36,18 +36,18 @@ struct Need {
     commands: Vec<usize>,
 }
 
-/// Blocks of a card.
+/// Block operations of a card.
 #[derive(Default)]
 pub struct Blocks {
     pub tdes: usize,
     pub des: usize,
     pub aes: usize,
-    /// Key schedules made, of all ciphers.
+    /// Key schedules of all ciphers.
     pub schedules: usize,
     pub sha256: usize,
 }
 
-/// The floor of some cards.
+/// The floor for some cards.
 pub struct Floor {
     kek: Aes256,
     kmc: TdesEde2,
@@ -55,7 +55,7 @@ pub struct Floor {
     data: Vec<u8>,
 }
 
-/// Ciphers take any bytes at the same speed.
+/// Data of any value: ciphers take all bytes at one speed.
 const ANY: [u8; 64] = [0x5A; 64];
 
 impl Floor {
@@ -69,7 +69,7 @@ impl Floor {
     }
 
     /// Adds a card, with the HSM's answers to its verifications.
-    pub fn add(&mut self, session: &Session, verified: &[Verified], product: &Product) {
+    pub fn add(&mut self, session: &Session, verified: &[VerifiedApplication], product: &Product) {
         let needs = session.verify.iter().zip(verified).enumerate().map(|(number, (request, verified))| {
             let application = &session.applications[number];
             let names = [request.issuer_id.as_str(), request.file_id.as_str(), request.card_ref.as_str()]
@@ -96,7 +96,7 @@ impl Floor {
         self.cards.len()
     }
 
-    /// Block operations of the first card, counted as [`Self::run`] does them.
+    /// Block operations of the first card, counted as [`Self::run`] makes them.
     pub fn blocks(&self) -> Blocks {
         let mut b = Blocks::default();
         for need in &self.cards[0] {
@@ -107,16 +107,16 @@ impl Floor {
             // KDC, session keys, cryptograms, secrets, commands.
             b.tdes += 6 + 6 + 6 + need.under_dek.iter().sum::<usize>() / 8;
             b.tdes += need.commands.iter().map(|data| data / 8 + 1).sum::<usize>();
-            // EXTERNAL AUTHENTICATE; ICV, C-MAC and its two last ones.
+            // EXTERNAL AUTHENTICATE; ICV and C-MAC, with the two last operations of each.
             b.des += 2 + 2;
             b.des += need.commands.iter().map(|data| 1 + (5 + data) / 8 + 1 + 2).sum::<usize>();
-            // TKm, TKd, MACkey; KDC; session keys, of which the one for MACs is two single ones.
+            // TKm, TKd, MACkey; KDC; session keys, of which the one for MACs has two single schedules.
             b.schedules += keys + 3 + 4;
         }
         b
     }
 
-    /// Does them for every card.
+    /// Makes the block operations of every card.
     pub fn run(&mut self) {
         let Self { kek, kmc, cards, data } = self;
         for need in cards.iter().flatten() {
@@ -126,7 +126,7 @@ impl Floor {
 }
 
 fn application(kek: &Aes256, kmc: &TdesEde2, need: &Need, data: &mut [u8]) {
-    // The file's protection.
+    // Protection of the file.
     let tk = || {
         let mut key: [u8; 32] = Sha256::digest(&black_box(&ANY)[..need.scope.min(64)]).into();
         let (blocks, _) = key.as_chunks_mut::<16>();
@@ -148,7 +148,7 @@ fn application(kek: &Aes256, kmc: &TdesEde2, need: &Need, data: &mut [u8]) {
         need.under_tk.iter().for_each(|length| decrypt(&key, &mut data[..*length]));
     }
 
-    // The channel.
+    // The secure channel.
     let derived = |under: &TdesEde2| {
         let mut key = [9; 16];
         let (blocks, _) = key.as_chunks_mut::<8>();
@@ -171,7 +171,7 @@ fn application(kek: &Aes256, kmc: &TdesEde2, need: &Need, data: &mut [u8]) {
     }
     let mut icv = retail(&left, &right, [0; 8], &data[..13]);
 
-    // The commands.
+    // The commands of the card.
     for length in &need.under_dek {
         let (blocks, _) = data[..*length].as_chunks_mut::<8>();
         blocks.iter_mut().for_each(|b| dek.encrypt_block(b.into()));
@@ -193,7 +193,8 @@ fn tdes_cbc(key: &TdesEde2, data: &mut [u8]) {
     cbc::Encryptor::inner_iv_init(key, (&[0; 8]).into()).encrypt_padded::<NoPadding>(data, length).unwrap();
 }
 
-/// Single-DES CBC with padding 80 00.., the last block decrypted with the right half and encrypted with the left.
+/// Single-DES CBC with padding 80 00.., the last block decrypted with the right half and encrypted with the
+/// left.
 fn retail(left: &Des, right: &Des, mut state: [u8; 8], data: &[u8]) -> [u8; 8] {
     let (blocks, rest) = data.as_chunks::<8>();
     let mut last = [0; 8];

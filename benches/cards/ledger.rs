@@ -1,4 +1,4 @@
-//! What a card costs in the ledger alone: the changes of a good card, eight cards under way, on disk.
+//! Cost of a card in the ledger alone: the changes of a good card, eight cards under way, on disk.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,12 +8,12 @@ use cardwright::ledger::{AttemptState, Change, Context, JobId, Ledger, NewJob, T
 
 use crate::support::{cpu_of_self, key_data};
 
-/// As many as `sim-chip-8` has stations.
+/// Cards under way: the count of stations of `sim-chip-8`.
 const UNDER_WAY: usize = 8;
 /// FED, BOUND, PERSONALIZING, WRITTEN, VERIFIED, STACKED.
 pub const EVENTS: usize = 6;
 
-/// A job with so many records in a new ledger.
+/// Makes a job with so many records in a new ledger.
 pub fn job(path: &Path, cards: u32) -> (Ledger, JobId) {
     let ledger = Ledger::open(path).unwrap();
     let new = NewJob {
@@ -34,7 +34,7 @@ pub fn job(path: &Path, cards: u32) -> (Ledger, JobId) {
     (ledger, job)
 }
 
-/// CPU time of making so many good cards in a ledger; its job has one record more.
+/// CPU time of making so many good cards in a ledger; the job has one record more.
 pub fn cards(path: &Path, cards: u32) -> Duration {
     let (ledger, job) = job(path, cards + 1);
     let before = cpu_of_self();
@@ -60,7 +60,7 @@ pub fn bound(n: u32) -> Change {
     Change::Bound { seq: n, blank: n, key_data: Some(key_data(n)) }
 }
 
-/// What follows the binding of a card that becomes good.
+/// The changes of a good card after its binding.
 fn made(seq: u32) -> [Change; 4] {
     [
         Change::Attempt { seq, to: AttemptState::Personalizing },
@@ -70,7 +70,7 @@ fn made(seq: u32) -> [Change; 4] {
     ]
 }
 
-/// As the dispatcher gives it.
+/// The context that the dispatcher gives.
 pub fn context() -> Context {
     let text = |text: &str| Some(text.to_owned());
     Context {

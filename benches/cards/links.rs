@@ -1,13 +1,13 @@
-//! What a card costs the controller at its device links: the real drivers against machines that answer at once. Only
-//! the CPU time of the controller's end counts.
+//! Cost of a card for the controller at its device links: the real drivers against machines that answer at
+//! once. Only the CPU time of the controller's end counts.
 
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use drivers::link::{CardLink, Limits, Protocols, Reset, Step};
-use drivers::sim::{Device, SimLink, SimReader};
+use drivers::link::{CardLink, CommandStep, Protocols, Reset, SessionLimits};
+use drivers::sim::{SimDevice, SimLink, SimReader};
 use drivers::transport::Transport;
 use drivers::wire::{ACK, ETX, STX, SW_DONE, reader, status};
 
@@ -17,7 +17,8 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// More than any message of this bench.
 const ROOM: usize = 16 << 10;
 
-/// CPU time of sending each card's messages through a simulated reader, and of moving it: feed, take, park, stack.
+/// CPU time of sending each card's messages through a simulated reader, and of moving it: feed, take, park,
+/// stack.
 pub fn cards(folder: &Path, cards: &[Vec<Vec<Vec<u8>>>]) -> Duration {
     let socket = machine(&folder.join("reader.sock"), |request, answer| {
         let mut say = |kind, body: &[u8]| {
@@ -39,22 +40,23 @@ pub fn cards(folder: &Path, cards: &[Vec<Vec<Vec<u8>>>]) -> Duration {
     });
     let mut reader = SimReader::connect(&socket, "chip-1").unwrap();
     let socket = machine(&folder.join("transport.sock"), |request, answer| {
-        // The acknowledgement of our last answer may come alone or before the next command.
+        // The acknowledgement of the last answer may come alone or before the next command.
         if let [ACK, STX, command, ..] | [STX, command, ..] = request {
             let bcc = command ^ status::DONE ^ ETX;
             answer.extend([ACK, STX, *command, status::DONE, ETX, bcc]);
         }
     });
-    let mut transport = Transport::new(SimLink::connect(&socket, "output", Device::Transport).unwrap());
+    let mut transport = Transport::new(SimLink::connect(&socket, "output", SimDevice::Transport).unwrap());
 
     let before = cpu_of_thread();
     for (messages, number) in cards.iter().zip(1..) {
         transport.feed().unwrap();
         reader.power_on(Reset::Cold, Protocols::ANY, LIMIT).unwrap();
         for commands in messages {
-            let steps: Vec<Step<'_>> = commands.iter().map(|command| Step { command, go_on: &[] }).collect();
+            let steps: Vec<CommandStep<'_>> =
+                commands.iter().map(|command| CommandStep { command, go_on: &[] }).collect();
             let mut responses = Vec::new();
-            reader.transmit_all(&steps, Limits { each: LIMIT, all: LIMIT }, &mut responses).unwrap();
+            reader.transmit_all(&steps, SessionLimits { each: LIMIT, all: LIMIT }, &mut responses).unwrap();
             assert_eq!(responses.len(), commands.len());
         }
         reader.power_off(LIMIT).unwrap();

@@ -1,8 +1,9 @@
-//! What a card costs, whole programs: CPU time of controller and HSM host for each chip-only card at SECLEV 03 against
-//! the floor of block operations (`floor`), with ledger, IPC and graphics apart; cards per second with stations that
-//! take no time; commands per card against the fewest possible.
+//! Cost of a card in whole programs: CPU time of controller and HSM host for each chip-only card at SECLEV 03
+//! against the floor of block operations (`floor`), with ledger, IPC and graphics apart; cards per second
+//! with stations that take no time; commands per card against the fewest possible.
 //!
-//! Aim: at most 3 times the floor. `CARDS` says how many cards (4,000). The runs alternate with the floor; medians.
+//! Aim: at most 3 times the floor. `CARDS` sets the count of cards (4,000). The runs alternate with the
+//! floor; medians.
 
 #![allow(
     missing_docs,
@@ -11,16 +12,17 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::cast_possible_truncation,
-    clippy::cast_sign_loss
+    clippy::cast_sign_loss,
+    reason = "a bench that cannot measure stops, and its figures are small"
 )]
 
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each program uses its part of what they share")]
 #[path = "../../tests/hsm/card.rs"]
 mod card;
 mod floor;
 mod ledger;
 mod links;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each program uses its part of what they share")]
 #[path = "../../tests/hsm/raw.rs"]
 mod raw;
 mod session;
@@ -34,14 +36,15 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use cardwright::chip;
-use cardwright::hsm::Hsm;
-use cardwright::hsm::client::{Client, HostProcess};
+use cardwright::hsm::client::{HostProcess, HsmClient};
 use cardwright::hsm::soft::SoftHsm;
-use cardwright::hsm::store::Store;
+use cardwright::hsm::store::KeyStore;
+use cardwright::hsm::{Hsm, HsmShortcuts};
 use cardwright::ids::{FileId, IssuerId, ProductName};
 use cardwright::modules::{sections, template};
 use cardwright::profile::Product;
 use cardwright::record::{Cwf1Reader, FileLimits, Record};
+use cardwright::scp::SecureChannel;
 use floor::Floor;
 use serde_json::Value;
 use session::Session;
@@ -49,9 +52,9 @@ use support::{CARDWRIGHT, World, cpu_of_children, cpu_of_self, cpu_of_thread, me
 
 /// Runs of everything that alternates.
 const ROUNDS: usize = 5;
-/// Cards of the parts that are measured apart.
+/// Cards of the parts that are measured separately.
 const PART: usize = 500;
-/// SELECT, INITIALIZE UPDATE, EXTERNAL AUTHENTICATE.
+/// Commands that open a channel: SELECT, INITIALIZE UPDATE, EXTERNAL AUTHENTICATE.
 const OPENING: usize = 3;
 
 fn main() {
@@ -61,7 +64,7 @@ fn main() {
     let file = world.prepared("cards", count);
     let records = support::records(&file);
     let product = Product::named(&ProductName::new("multiapp").unwrap()).unwrap();
-    let mut hsm = SoftHsm::new(Store::open(&world.path("bureau.store")).unwrap()).unwrap();
+    let mut hsm = SoftHsm::new(KeyStore::open(&world.path("bureau.store")).unwrap()).unwrap();
     let sessions = sessions(&file, &records[..records.len().min(PART)]);
     let mut floor = Floor::new();
     let mut fewest = 0;
@@ -132,7 +135,7 @@ fn main() {
         "  IPC with HSM host   {:7.1} us: the same calls through the socket, both ends, less those",
         through - inside
     );
-    let messages: Vec<_> = sessions.iter().map(|s| s.run(&mut hsm, &product)).collect();
+    let messages: Vec<_> = sessions.iter().map(|s| s.run(&mut hsm, &product, &mut None)).collect();
     let links = micros_each(links::cards(&world.path(""), &messages), messages.len());
     println!(
         "  IPC with devices    {links:7.1} us: {} messages with commands, reset, 4 motions",
@@ -162,16 +165,16 @@ fn main() {
     );
 }
 
-/// What a run of the line showed; CPU in microseconds per card.
+/// Figures of a run of the line; CPU in microseconds per card.
 struct Run {
     controller: f64,
     hsm_host: f64,
     simulator: f64,
     /// Cards per second, from the first feed to the last card out.
     speed: f64,
-    /// Per card.
+    /// Commands per card.
     commands: f64,
-    /// The controller's, microseconds per card.
+    /// CPU of the controller's threads, microseconds per card.
     threads: BTreeMap<String, threads::Time>,
 }
 
@@ -198,7 +201,7 @@ impl Run {
             time.user *= 1e6 / cards;
             time.system *= 1e6 / cards;
         }
-        // With start, acceptance and report, to the last instruction.
+        // With start, acceptance and report, up to the last instruction.
         let controller = all.as_secs_f64() - hsm_host - simulator;
         Self {
             controller: controller / cards * 1e6,
@@ -217,30 +220,37 @@ fn sessions(file: &Path, records: &[Record]) -> Vec<Session> {
     records.iter().map(|record| Session::new(record, issuer, name)).collect()
 }
 
-/// The fewest commands for an application: what its DGIs need at least, and what every application needs.
+/// The fewest commands for an application: for its DGIs, and for the channel.
 fn fewest_of(
     application: &cardwright::record::chip::ChipApplication,
-    verified: &cardwright::hsm::Verified,
+    verified: &cardwright::hsm::VerifiedApplication,
     product: &Product,
 ) -> usize {
     let rules = product.application(&application.aid).unwrap();
     let status = usize::from(rules.finalize == cardwright::profile::product::Finalize::SetStatus);
-    OPENING + chip::fewest_commands(application, verified, rules) + status
+    OPENING
+        + chip::fewest_commands(application, verified, rules, &SecureChannel::new(session::CHANNEL).unwrap())
+        + status
 }
 
-/// CPU per card of all HSM calls, in process and through the socket with both ends, alternating; microseconds.
+/// CPU per card of all HSM calls, in process and through the socket with both ends, alternating;
+/// microseconds.
 fn hsm_calls(world: &World, sessions: &[Session], product: &Product) -> (f64, f64) {
     let store = world.path("bureau.store");
     let round = |hsm: &mut dyn Hsm| {
+        let mut next = None;
         let before = cpu_of_self();
-        sessions.iter().for_each(|session| drop(session.run(hsm, product)));
-        cpu_of_self() - before
+        sessions.iter().for_each(|session| drop(session.run(hsm, product, &mut next)));
+        let between = cpu_of_self();
+        // A card answers the challenge that the HSM has just drawn, so its work cannot be done before.
+        sessions.iter().for_each(Session::card_answers);
+        (between - before).saturating_sub(cpu_of_self() - between)
     };
-    // What a host costs that does nothing.
+    // CPU of a host that does nothing.
     let idle = host(world, &store, |_| Duration::ZERO);
     let (mut inside, mut through) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        let mut soft = SoftHsm::new(Store::open(&store).unwrap()).unwrap();
+        let mut soft = SoftHsm::new(KeyStore::open(&store).unwrap()).unwrap();
         inside.push(micros_each(round(&mut soft), sessions.len()));
         let both = host(world, &store, |client| round(client));
         through.push(micros_each(both.saturating_sub(idle), sessions.len()));
@@ -249,12 +259,12 @@ fn hsm_calls(world: &World, sessions: &[Session], product: &Product) -> (f64, f6
 }
 
 /// CPU of a host that lives for `work`, and what `work` says.
-fn host(world: &World, store: &Path, work: impl FnOnce(&mut Client) -> Duration) -> Duration {
+fn host(world: &World, store: &Path, work: impl FnOnce(&mut HsmClient) -> Duration) -> Duration {
     let folder = world.folder();
     let socket = folder.path().join("hsm.sock");
     let before = cpu_of_children();
     let process = HostProcess::start(Path::new(CARDWRIGHT), store, &socket).unwrap();
-    let mut client = Client::connect(&socket).unwrap();
+    let mut client = HsmClient::connect(&socket).unwrap();
     let ours = work(&mut client);
     drop((client, process));
     ours + (cpu_of_children() - before)

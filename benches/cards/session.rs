@@ -1,26 +1,30 @@
-//! The HSM calls of one card, made ready: what the source and a chip station ask, with a card that answers.
+//! The HSM calls of one card, prepared: the requests of the source and of a chip station, and a card that
+//! answers.
 
-use cardwright::chip::{self, Step, apdu};
-use cardwright::hsm::{Derivation, Hsm, OpenRequest, PlainCommand, SessionRequest, Verified, VerifyRequest};
+use cardwright::chip::{self, PlanStep, apdu};
+use cardwright::hsm::{CardSessionRequest, Hsm, VerifiedApplication, VerifyRequest};
 use cardwright::ids::{FileId, IssuerId};
 use cardwright::profile::Product;
 use cardwright::record::chip::{ChipApplication, ChipSection};
 use cardwright::record::{Record, others_digest};
+use cardwright::scp::{HostChallenge, KeyDerivation, SecureChannel, SecureChannelSpec};
 
 use crate::card;
 use crate::support::key_data;
 
-const HOST_CHALLENGE: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
+/// The channel of product `multiapp`.
+pub const CHANNEL: SecureChannelSpec = SecureChannelSpec { protocol: 0x02, parameter: 0x55, key_version: 0 };
 
-/// One card: its applications and what is asked of the HSM for each.
+/// One card: its applications, and the requests to the HSM for each.
 pub struct Session {
     pub applications: Vec<ChipApplication>,
     pub verify: Vec<VerifyRequest>,
-    open: Vec<OpenRequest>,
+    /// The blank as each application finds it.
+    blanks: Vec<card::Card>,
 }
 
 impl Session {
-    /// Of a record; its card is a blank of KMC FFFFFF476173:1 with the record's number.
+    /// Makes the requests of a record; its card is a blank of KMC FFFFFF476173:1 with the record's number.
     pub fn new(record: &Record, issuer: &IssuerId, file: &FileId) -> Self {
         let applications = ChipSection::parse(record.section("CHP").unwrap()).unwrap().applications;
         let others = others_digest(record);
@@ -30,47 +34,72 @@ impl Session {
             sequence: record.sequence,
             card_ref: record.card_ref.clone(),
             others,
-            application: application.raw.to_vec(),
+            application: application.raw.as_slice().into(),
             card_block: 8,
             pass_through: Vec::new(),
             allow_ecb: false,
         });
         let verify = verify.collect();
-        let open = (1..=applications.len()).map(|sequence| {
+        let blanks = (1..=applications.len()).map(|sequence| {
             let mut card = card::blank();
             card.key_data = key_data(record.sequence).0;
             card.sequence = [0, sequence as u8];
-            OpenRequest {
-                derivation: Derivation::EmvCps,
-                scp02_i: 0x55,
-                host_challenge: HOST_CHALLENGE,
-                response: card.initialize_update(HOST_CHALLENGE),
-            }
+            card
         });
-        let open = open.collect();
-        Self { applications, verify, open }
+        let blanks = blanks.collect();
+        Self { applications, verify, blanks }
     }
 
     /// What the chip program makes of an application.
-    pub fn steps(&self, application: usize, verified: &Verified, product: &Product) -> Vec<Step> {
+    pub fn steps(
+        &self,
+        application: usize,
+        verified: &VerifiedApplication,
+        product: &Product,
+    ) -> Vec<PlanStep> {
         let application = &self.applications[application];
-        chip::plan(application, verified, product.application(&application.aid).unwrap()).unwrap().steps
+        let channel = SecureChannel::new(CHANNEL).unwrap();
+        chip::plan(application, verified, product.application(&application.aid).unwrap(), &channel)
+            .unwrap()
+            .steps
     }
 
-    /// Every call for this card, in the order of a run; gives the messages to its reader, each some commands.
-    pub fn run(&self, hsm: &mut dyn Hsm, product: &Product) -> Vec<Vec<Vec<u8>>> {
+    /// Every call for this card, in the order of a run; gives the messages to its reader, each some commands. `next` is
+    /// the challenge that the card before left.
+    pub fn run(
+        &self,
+        hsm: &mut dyn Hsm,
+        product: &Product,
+        next: &mut Option<HostChallenge>,
+    ) -> Vec<Vec<Vec<u8>>> {
+        let channel = SecureChannel::new(CHANNEL).unwrap();
         let verified = hsm.verify_all(&self.verify).unwrap();
         let mut messages = Vec::new();
-        for (number, (verified, open)) in verified.iter().zip(&self.open).enumerate() {
+        for (number, (verified, blank)) in verified.iter().zip(&self.blanks).enumerate() {
             let application = &self.applications[number];
-            messages.push(vec![apdu::select(&application.aid), apdu::initialize_update(&HOST_CHALLENGE)]);
+            let challenge = next.take().unwrap_or_else(|| hsm.draw_challenge(CHANNEL).unwrap());
+            messages.push(vec![apdu::select(&application.aid), channel.initialize_update(&challenge)]);
             let steps = self.steps(number, verified, product);
-            let plain: Vec<PlainCommand> = steps.into_iter().map(|step| step.command).collect();
-            let level = application.pdi.level;
-            let request = SessionRequest { handle: verified.handle, level, commands: plain };
-            messages.push(hsm.session(open, request).unwrap().apdus);
+            let card_answer = blank.initialize_update(challenge.as_bytes().try_into().unwrap());
+            let request = CardSessionRequest {
+                handle: verified.handle,
+                channel: CHANNEL,
+                derivation: KeyDerivation::EmvCps,
+                host_challenge: challenge,
+                card_answer,
+                level: application.pdi.level,
+                commands: steps.into_iter().map(|step| step.command).collect(),
+            };
+            let session = hsm.session(&request).unwrap();
+            messages.push(session.apdus.iter().map(|apdu| apdu.to_vec()).collect());
+            *next = Some(session.next_challenge);
         }
         messages
+    }
+
+    /// The part of [`Self::run`] that is the cards', not the HSM's: their answers to INITIALIZE UPDATE.
+    pub fn card_answers(&self) {
+        self.blanks.iter().for_each(|blank| drop(std::hint::black_box(blank.initialize_update([7; 8]))));
     }
 
     /// Calls that [`Self::run`] makes.

@@ -1,5 +1,5 @@
-//! CPU time of a running process by thread name, user and system, sampled from `/proc` until it ends. What a thread did
-//! between the last sample and its end is missed: a few milliseconds of a run of seconds.
+//! CPU time of a running process by thread name, user and system, sampled from `/proc` until it ends. The
+//! work of a thread between its last sample and its end is missed: a few milliseconds in a run of seconds.
 
 use std::collections::BTreeMap;
 use std::process::Child;
@@ -7,10 +7,10 @@ use std::time::Duration;
 
 /// Unit of `/proc/PID/stat` on every Linux that there is: USER_HZ.
 const TICKS_PER_SECOND: f64 = 100.0;
-/// Between two samples.
+/// Pause between two samples.
 const SAMPLE: Duration = Duration::from_millis(10);
 
-/// Seconds.
+/// CPU time in seconds.
 #[derive(Clone, Copy, Default)]
 pub struct Time {
     pub user: f64,

@@ -1,9 +1,9 @@
-//! How close the controller comes to what the machine can do: cards per second of the two continuous lines against
-//! their slowest module, and the highest speed at which sixty-four chip stations are still kept at work.
+//! How close the controller comes to the machine's limit: cards per second of the two continuous lines
+//! against their slowest module, and the highest speed at which sixty-four chip stations are kept at work.
 //!
-//! The rate is that of the cards between the tenth and the ninetieth percentile of those stacked: start and end of a run
-//! are the line's filling and emptying. Aim: 0.98. `hwsim` plays the machine on the same cores; what it uses is shown
-//! beside. `CARDS` says how many cards (4,000; a quarter of them on the whole line).
+//! The rate is that of the cards between the tenth and the ninetieth percentile of those stacked: at its
+//! start and end a run fills and empties the line. Aim: 0.98. `hwsim` plays the machine on these cores; its
+//! CPU time is shown too. `CARDS` sets the count of cards (4,000; a quarter of them on the whole line).
 
 #![allow(
     missing_docs,
@@ -12,11 +12,12 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::cast_possible_truncation,
-    clippy::cast_sign_loss
+    clippy::cast_sign_loss,
+    reason = "a bench that cannot measure stops, and its figures are small"
 )]
 
 #[path = "../support/mod.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each program uses its part of what they share")]
 mod support;
 
 use std::path::Path;
@@ -28,10 +29,10 @@ use support::{CARDWRIGHT, World, median};
 
 /// Runs of each line at the speed of the aim.
 const ROUNDS: usize = 3;
-/// Times the speed of the machine.
+/// Speed of the runs, as a multiple of the machine's.
 const SPEED: u32 = 10;
 const AIM: f64 = 0.98;
-/// Steps of the search for the highest speed.
+/// Step of the search for the highest speed.
 const STEP: u32 = 5;
 
 fn main() {
@@ -79,14 +80,14 @@ fn main() {
     }
 }
 
-/// The module that holds the line up, and its cards per second at speed 1.
+/// The slowest module, and its cards per second at speed 1.
 fn slowest(line: &Line) -> (String, f64) {
     let sim = line.sim.as_ref().unwrap();
     let seconds = |key: &str| sim[key].as_float().unwrap();
     let rates = line.working().map(|module| {
         let each = match module.kind {
             Kind::Chip => seconds("chip_s"),
-            // Looked at, written, read back.
+            // The stripe is checked, written and read back.
             Kind::Stripe => 3.0 * seconds("stripe_s"),
             Kind::Printer => seconds("printer_s"),
             Kind::Embosser => seconds("embosser_s"),
@@ -97,9 +98,9 @@ fn slowest(line: &Line) -> (String, f64) {
     rates.min_by(|a, b| a.1.total_cmp(&b.1)).unwrap()
 }
 
-/// What a run of a line showed; seconds.
+/// Figures of a run of a line; seconds.
 struct Run {
-    /// Of what its slowest module can do.
+    /// Share of the rate of the slowest module.
     reached: f64,
     elapsed: f64,
     controller: f64,
@@ -150,7 +151,7 @@ fn steady_rate(events: &str) -> f64 {
     (to - from) as f64 / time
 }
 
-/// Of a time as RFC 3339 in UTC.
+/// Seconds of the day of a time as RFC 3339 in UTC.
 fn seconds_of_day(ts: &str) -> f64 {
     let mut parts = ts[11..].trim_end_matches('Z').split(':').map(|part| part.parse::<f64>().unwrap());
     let mut next = || parts.next().unwrap();

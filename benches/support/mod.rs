@@ -1,4 +1,4 @@
-//! What the benches share: a bureau and an issuer in a directory on disk, prepared files, CPU time, medians.
+//! Shared by the benches: a bureau and an issuer in a directory on disk, prepared files, CPU time, medians.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use cardwright::ids::KeyData;
 use cardwright::record::{Cwf1Reader, FileLimits, Record};
 use nix::sys::resource::{Usage, UsageWho, getrusage};
 
-/// The programs under test.
+/// Paths of the programs under test.
 pub const CARDWRIGHT: &str = env!("CARGO_BIN_EXE_cardwright");
 const PREP: &str = env!("CARGO_BIN_EXE_cardwright-prep");
 /// TEST keys of both sides.
@@ -17,13 +17,14 @@ const ISSUER_KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/keys-
 const BUREAU_KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/keys-bureau.toml");
 const PRODUCT: &str = include_str!("../../profiles/products/multiapp.toml");
 
-/// An issuer and a bureau with TEST keys; gone with its value.
+/// An issuer and a bureau with TEST keys; dropping it removes them.
 pub struct World {
     directory: tempfile::TempDir,
 }
 
 impl World {
-    /// In the build's own directory: on disk, where a temporary file system could hold everything in memory.
+    /// In the build's own directory: on disk, whereas a temporary file system could hold everything in
+    /// memory.
     pub fn new() -> Self {
         let world = Self { directory: tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap() };
         world.ran(PREP, &["key", "init", "--test", "--from", ISSUER_KEYS, "--store", "issuer.store"]);
@@ -31,7 +32,7 @@ impl World {
         world
     }
 
-    /// A bureau that has seen no file: its HSM takes none twice.
+    /// Makes a bureau that has seen no file: an HSM takes no file twice.
     pub fn new_bureau(&self) {
         for name in ["bureau.store", "bureau.store-audit", "bureau.store-spools", "run.db-lock"] {
             let _ = std::fs::remove_file(self.path(name));
@@ -59,7 +60,7 @@ impl World {
         tempfile::Builder::new().permissions(private).tempdir_in(&self.directory).unwrap()
     }
 
-    /// `NAME.cwf1` with so many cards of product multiapp, every application on each.
+    /// Prepares `NAME.cwf1` with so many cards of product multiapp, every application on each.
     pub fn prepared(&self, name: &str, cards: u32) -> PathBuf {
         let (csv, file, cards) = (format!("{name}.csv"), format!("{name}.cwf1"), cards.to_string());
         self.ran(PREP, &["sample", "--count", &cards, "--output", &csv]);
@@ -82,7 +83,7 @@ impl World {
         command
     }
 
-    /// Runs it to its end, which must be a good one.
+    /// Runs a program to its end, which must be a success.
     pub fn ran(&self, program: &str, args: &[&str]) -> Output {
         let output = self.command(program, args).output().unwrap();
         assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -90,7 +91,7 @@ impl World {
     }
 }
 
-/// Every record of a file.
+/// Reads every record of a file.
 pub fn records(file: &Path) -> Vec<Record> {
     let mut reader = Cwf1Reader::open(std::fs::File::open(file).unwrap(), FileLimits::default()).unwrap();
     std::iter::from_fn(|| reader.next_record().unwrap()).collect()
@@ -102,7 +103,7 @@ pub fn key_data(n: u32) -> KeyData {
     KeyData([0xFF, 0xFF, 0xFF, 0x47, 0x61, 0x73, a, b, c, d])
 }
 
-/// The middle one.
+/// The middle value.
 pub fn median<T: PartialOrd + Copy>(mut values: Vec<T>) -> T {
     values.sort_by(|a, b| a.partial_cmp(b).unwrap());
     values[values.len() / 2]
@@ -113,12 +114,12 @@ pub fn cpu_of_self() -> Duration {
     cpu(&getrusage(UsageWho::RUSAGE_SELF).unwrap())
 }
 
-/// Of the calling thread.
+/// CPU time of the calling thread.
 pub fn cpu_of_thread() -> Duration {
     cpu(&getrusage(UsageWho::RUSAGE_THREAD).unwrap())
 }
 
-/// Of the children that were waited for, with theirs.
+/// CPU time of the children that were waited for, and of their children.
 pub fn cpu_of_children() -> Duration {
     cpu(&getrusage(UsageWho::RUSAGE_CHILDREN).unwrap())
 }
@@ -128,7 +129,7 @@ fn cpu(usage: &Usage) -> Duration {
     time.iter().map(|t| Duration::new(t.tv_sec() as u64, t.tv_usec() as u32 * 1000)).sum()
 }
 
-/// Microseconds of one of `count`.
+/// Microseconds for one of `count`.
 pub fn micros_each(time: Duration, count: usize) -> f64 {
     time.as_secs_f64() * 1e6 / count as f64
 }

@@ -1,7 +1,7 @@
 //! What went wrong with a machine, in the words of the technician who has to go there.
 //!
-//! Not here: what that means for card, record and job (the modules decide), and readers (`link::CardError`). No error
-//! quotes what was sent or read: that is cardholder data.
+//! Not here: what that means for card, record and job (the modules decide), and readers (`link::CardError`).
+//! No error quotes what was sent or read: that is cardholder data.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,30 +9,30 @@ use std::time::Duration;
 use crate::link::LinkError;
 use crate::wire::{FRAME_TRIES, status};
 
-/// Why a machine did not do what it was told.
+/// Why a machine did not do what it was asked to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DeviceError {
-    /// Nothing, or not all, came from the machine in time. Whether it did the work is not known.
+    /// Nothing, or only a part, came from the machine in time. It may or may not have done the work.
     #[error("the machine did not answer within {0:?}: is it switched on, connected and ready?")]
     Timeout(Duration),
-    /// The link is closed. Whether the machine did its last work is not known.
+    /// The link is closed. The machine may or may not have done its last work.
     #[error("the connection to the machine is closed: check the cable, then reconnect")]
     Closed,
-    /// The operating system's word about the link.
+    /// The operating system reports an error of the link, in its own words.
     #[error("the connection to the machine failed: {0}")]
     Link(String),
-    /// DLE: the machine does not know the command. Wrong model, or wrong machine on this port.
+    /// The machine answered DLE: it does not know the command. Wrong model, or wrong machine on this port.
     #[error("the machine refuses command '{0}': is it the model that the line profile names?")]
     Refused(char),
-    /// Every try arrived damaged.
+    /// The frame arrived damaged at every try.
     #[error("{0} damaged {FRAME_TRIES} times running: check cable, plug and baud rate")]
-    Damaged(Passage),
+    Damaged(FramePassage),
     /// The machine took the command and reports that it failed. `status` is its raw byte.
     #[error("the machine reports: {meaning} (status {status:02X}h)")]
     Status {
-        /// As the machine sent it.
+        /// Byte of the machine.
         status: u8,
-        /// What it stands for.
+        /// Meaning of the byte.
         meaning: Condition,
     },
     /// No blank left to feed.
@@ -41,16 +41,16 @@ pub enum DeviceError {
     /// An answer that its format does not allow.
     #[error("the machine's answer makes no sense: {0}")]
     Unexpected(&'static str),
-    /// A picture did not get to the printer.
+    /// A picture did not reach the printer.
     #[error("the printer's link for images: {0}: check its cable and address")]
     Image(String),
     /// The machine has no such setting or command.
     #[error("the machine cannot do this: {0}")]
     Unsupported(&'static str),
-    /// The machine may still do what an earlier card was meant for, and no command takes that back.
+    /// The machine may still do work that was meant for an earlier card, and no command takes that work back.
     #[error("the machine must be switched off and on, and its connection opened anew: {0}")]
     Restart(&'static str),
-    /// The data cannot go on the card by this machine; nothing was sent.
+    /// This machine cannot put the data on a card; nothing was sent.
     #[error("the data does not fit the machine: {0}")]
     Data(&'static str),
 }
@@ -91,16 +91,16 @@ impl From<LinkError> for DeviceError {
     }
 }
 
-/// Which way a frame went that arrived damaged.
+/// The direction of a frame that arrived damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Passage {
+pub enum FramePassage {
     /// From us to the machine, which answered NAK: the work was not begun.
     Command,
     /// From the machine to us: the work may be done.
     Answer,
 }
 
-impl fmt::Display for Passage {
+impl fmt::Display for FramePassage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Command => "our command reached the machine",
@@ -109,7 +109,7 @@ impl fmt::Display for Passage {
     }
 }
 
-/// What a status byte of a machine stands for. Framed machines and the MSR605 use the same bytes for different things.
+/// Meaning of a machine's status byte. Framed machines and the MSR605 use equal bytes for different things.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Condition {
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_byte_of_two_machines_is_told_apart() {
+    fn the_same_byte_of_two_machines_is_distinguished() {
         let jam = DeviceError::Status { status: 0x31, meaning: Condition::Jam };
         let stripe = DeviceError::Status { status: 0x31, meaning: Condition::Stripe };
         assert!(jam.is_jam() && !stripe.is_jam());
@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn messages_say_what_to_do() {
         assert_eq!(
-            DeviceError::Damaged(Passage::Command).to_string(),
+            DeviceError::Damaged(FramePassage::Command).to_string(),
             "our command reached the machine damaged 3 times running: check cable, plug and baud rate"
         );
         assert_eq!(

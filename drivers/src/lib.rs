@@ -1,8 +1,8 @@
 //! Drivers: how the readers and machines of a personalization line talk.
 //!
-//! A driver moves bytes and reports device condition; it knows no record, key, ledger or job. Codecs are generic over
-//! the link ([`link::Link`], [`link::CardLink`]), so that the same codec runs on a serial port, on a PTY and on
-//! `hwsim`. The wire formats stand in [`wire`], and `hwsim` uses nothing else of this crate.
+//! A driver moves bytes and reports device condition; it knows no record, key, ledger or job. Codecs are
+//! generic over the link ([`link::ByteLink`], [`link::CardLink`]), so one codec serves a serial port, a PTY
+//! and `hwsim`. The wire formats stand in [`wire`], and `hwsim` uses nothing else of this crate.
 //!
 //! | layer | modules |
 //! |---|---|
@@ -10,7 +10,7 @@
 //! | real readers | [`pcsc`] (one reader of PC/SC), [`host`] (a process of its own for each reader or machine) |
 //! | codecs | [`framed`] (STX frames); the encoders under [`stripe`] have their own |
 //! | machines | a trait for each family, and its drivers: [`stripe`], [`printer`], [`embosser`]; [`transport`] |
-//! | which | [`registry`]: every driver by name, with what it can do; [`conformance`]: whether it does |
+//! | which | [`registry`]: every driver by name, with what it can do; [`conformance`]: checks that it does |
 
 pub mod conformance;
 pub mod embosser;
@@ -32,4 +32,4 @@ mod testing;
 pub mod transport;
 pub mod wire;
 
-pub use error::{Condition, DeviceError, Passage};
+pub use error::{Condition, DeviceError, FramePassage};

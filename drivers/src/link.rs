@@ -1,23 +1,23 @@
-//! Links: the pipes under the codecs. A byte link to a machine, a card link to a reader.
+//! Links: the pipes under the codecs. A byte link leads to a machine, a card link to a reader.
 //!
-//! Not here: what the bytes mean. Every wait has a deadline; nothing blocks for ever on a link of ours (PC/SC can,
-//! which is why readers get processes of their own).
+//! Not here: what the bytes mean. Every wait has a deadline; nothing blocks for ever on a link of this crate
+//! (a call of PC/SC can, which is why each reader gets a process of its own).
 
 use std::time::Duration;
 
 use crate::wire::{SW_DONE, reader};
 
-/// A byte link to one machine. A timeout of zero means: whatever is possible at once, without waiting.
-pub trait Link: Send {
+/// A byte link to one machine. With a timeout of zero, a call does what is possible at once, without waiting.
+pub trait ByteLink: Send {
     /// Sends all the bytes, or fails.
     fn send(&mut self, bytes: &[u8], timeout: Duration) -> Result<(), LinkError>;
-    /// Waits for at least one byte and takes at most `buffer.len()`; gives how many.
+    /// Waits for at least one byte and takes at most `buffer.len()`; returns how many it took.
     fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, LinkError>;
-    /// Gives the connection up and makes a new one, whatever state the old one is in.
+    /// Drops the connection, in whatever state it is, and makes a new one.
     fn reopen(&mut self, timeout: Duration) -> Result<(), LinkError>;
 }
 
-impl<L: Link + ?Sized> Link for Box<L> {
+impl<L: ByteLink + ?Sized> ByteLink for Box<L> {
     fn send(&mut self, bytes: &[u8], timeout: Duration) -> Result<(), LinkError> {
         (**self).send(bytes, timeout)
     }
@@ -34,13 +34,13 @@ impl<L: Link + ?Sized> Link for Box<L> {
 /// Why a link did not carry the bytes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LinkError {
-    /// Nothing came, or not all went, within the time.
+    /// Nothing came, or not everything was sent, within the time.
     #[error("no answer within {0:?}")]
     Timeout(Duration),
     /// The other end is gone.
     #[error("the link is closed")]
     Closed,
-    /// The operating system's word.
+    /// The operating system reports an error, in its own words.
     #[error("{0}")]
     Io(String),
 }
@@ -64,15 +64,15 @@ pub struct Protocols {
 }
 
 impl Protocols {
-    /// Whichever the card offers first.
+    /// Both: the card's first offer is taken.
     pub const ANY: Self = Self { t0: true, t1: true };
 
-    /// As on the wire.
+    /// The byte of [`crate::wire`] section 1.
     pub fn to_byte(self) -> u8 {
         u8::from(self.t0) * reader::T0 + u8::from(self.t1) * reader::T1
     }
 
-    /// From the wire; `None` if none or an unknown one is named.
+    /// Reads the byte of [`crate::wire`] section 1; `None` if it names no protocol or an unknown one.
     pub fn from_byte(byte: u8) -> Option<Self> {
         let known = byte != 0 && byte & !(reader::T0 | reader::T1) == 0;
         known.then_some(Self { t0: byte & reader::T0 != 0, t1: byte & reader::T1 != 0 })
@@ -81,14 +81,14 @@ impl Protocols {
 
 /// A command of a session and its stop rule.
 #[derive(Debug, Clone, Copy)]
-pub struct Step<'a> {
+pub struct CommandStep<'a> {
     /// Command APDU.
     pub command: &'a [u8],
     /// Status words besides 9000 after which the next command may be sent.
     pub go_on: &'a [u16],
 }
 
-impl Step<'_> {
+impl CommandStep<'_> {
     /// Whether the next command may be sent after this response.
     pub fn goes_on_after(&self, response: &[u8]) -> bool {
         response.ends_with(&SW_DONE) || self.go_on.iter().any(|sw| response.ends_with(&sw.to_be_bytes()))
@@ -97,37 +97,37 @@ impl Step<'_> {
 
 /// How long a session may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Each command.
+pub struct SessionLimits {
+    /// For each command.
     pub each: Duration,
-    /// All of them together.
+    /// For all commands together.
     pub all: Duration,
 }
 
 /// A link to one card reader with at most one card.
 pub trait CardLink: Send {
-    /// Resets the card in the reader; gives its ATR (ISO 7816-3).
+    /// Resets the card in the reader; returns its ATR (ISO 7816-3).
     fn power_on(
         &mut self,
         reset: Reset,
         protocols: Protocols,
         timeout: Duration,
     ) -> Result<Vec<u8>, CardError>;
-    /// One command APDU, one response APDU (data, SW1, SW2). No 61xx or 6Cxx handling here.
+    /// Sends one command APDU and returns one response APDU (data, SW1, SW2). Does not handle 61xx or 6Cxx.
     fn transmit(&mut self, command: &[u8], timeout: Duration) -> Result<Vec<u8>, CardError>;
-    /// Several command APDUs one after the other, until the stop rule of one of them holds: what follows that one has not
-    /// been sent. Adds the responses to `responses`; after an error the command that failed is the next one.
+    /// Sends command APDUs one after the other until the stop rule of one of them holds; those after it are
+    /// not sent. Adds the responses to `responses`; after an error, the command that failed is the next one.
     fn transmit_all(
         &mut self,
-        steps: &[Step<'_>],
-        limits: Limits,
+        steps: &[CommandStep<'_>],
+        limits: SessionLimits,
         responses: &mut Vec<Vec<u8>>,
     ) -> Result<(), CardError>;
-    /// Takes the power off.
+    /// Takes the power off the card.
     fn power_off(&mut self, timeout: Duration) -> Result<(), CardError>;
     /// Whether the reader answers, with a card in it or without.
     fn probe(&mut self, timeout: Duration) -> Result<(), CardError>;
-    /// Gives the connection to the reader up and makes a new one, whatever state the old one is in.
+    /// Drops the connection to the reader, in whatever state it is, and makes a new one.
     fn reopen(&mut self, timeout: Duration) -> Result<(), CardError>;
 }
 
@@ -147,8 +147,8 @@ impl<C: CardLink + ?Sized> CardLink for Box<C> {
 
     fn transmit_all(
         &mut self,
-        steps: &[Step<'_>],
-        limits: Limits,
+        steps: &[CommandStep<'_>],
+        limits: SessionLimits,
         responses: &mut Vec<Vec<u8>>,
     ) -> Result<(), CardError> {
         (**self).transmit_all(steps, limits, responses)
@@ -167,7 +167,7 @@ impl<C: CardLink + ?Sized> CardLink for Box<C> {
     }
 }
 
-/// Why there is no answer from a card.
+/// Why a card gave no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CardError {
     /// No card in the reader.
@@ -182,19 +182,19 @@ pub enum CardError {
     /// The card speaks none of the protocols that the product allows.
     #[error("the card refuses the protocol: it speaks neither T=0 nor T=1 as the product wants")]
     Protocol,
-    /// The reader is in somebody else's hands.
+    /// Another program has the reader.
     #[error(
         "another program has a card session in this reader: end it (or the reader is still busy with a card that does not \
          answer)"
     )]
     Held,
-    /// No reader of that name or place.
+    /// There is no reader of that name, or at that place.
     #[error("{0}")]
     NoReader(String),
-    /// The reader itself.
+    /// The reader itself failed.
     #[error("reader: {0}")]
     Reader(LinkError),
-    /// The reader said something that is no answer.
+    /// The reader sent something that is not an answer.
     #[error("reader: malformed answer")]
     Malformed,
 }

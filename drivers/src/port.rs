@@ -1,38 +1,38 @@
-//! A link with a receive buffer of our own: bytes one by one, each with a deadline.
+//! A link with a receive buffer: it gives bytes one by one, each with a deadline.
 //!
-//! A link hands out what has arrived, in pieces of any size; a codec wants the next byte. Bytes that arrived are never
-//! lost to a timeout, and a machine that never stops sending cannot hold us past the deadline. The buffer is wiped:
-//! stripes and lines pass through it.
+//! A link hands out arrived bytes in pieces of any size; a codec wants the next byte. A timeout never loses
+//! bytes that arrived, and a machine that never stops sending cannot hold the controller past the deadline.
+//! The buffer is wiped: stripes and emboss lines pass through it.
 
 use std::time::{Duration, Instant};
 
 use zeroize::Zeroize;
 
 use crate::error::DeviceError;
-use crate::link::{Link, LinkError};
+use crate::link::{ByteLink, LinkError};
 
 /// Bytes taken from the link at once.
 const CHUNK: usize = 512;
-/// Most stale bytes thrown away before a command; more is a machine out of its mind.
+/// Most stale bytes thrown away before a command; a machine that sends more is out of order.
 const STALE_MAX: usize = 16 * 1024;
-/// For a link that died between two commands to be made anew.
+/// Time to reconnect a link that died between two commands.
 const REOPEN_TIME: Duration = Duration::from_secs(1);
-/// For the bytes to leave: the longest stuffed frame (2,053 bytes) takes 2.1 s at 9600 bit/s.
+/// Time for the bytes to leave: the longest stuffed frame (2,053 bytes) takes 2.1 s at 9600 bit/s.
 const SEND_TIME: Duration = Duration::from_secs(5);
 
-/// A link and what has arrived on it and was not yet asked for.
-pub(crate) struct Port<L> {
+/// A link, and the bytes that arrived on it and were not yet asked for.
+pub(crate) struct BufferedLink<L> {
     link: L,
     held: Vec<u8>,
     next: usize,
 }
 
-impl<L: Link> Port<L> {
+impl<L: ByteLink> BufferedLink<L> {
     pub(crate) fn new(link: L) -> Self {
         Self { link, held: Vec::new(), next: 0 }
     }
 
-    /// Connects anew; what had arrived is forgotten.
+    /// Connects anew and forgets what had arrived.
     pub(crate) fn reopen(&mut self, timeout: Duration) -> Result<(), DeviceError> {
         self.link.reopen(timeout)?;
         self.held.zeroize();
@@ -46,7 +46,7 @@ impl<L: Link> Port<L> {
         Ok(self.link.send(bytes, SEND_TIME)?)
     }
 
-    /// The next byte. [`LinkError::Timeout`] when the deadline passes without one.
+    /// Returns the next byte, or [`LinkError::Timeout`] when the deadline passes without one.
     pub(crate) fn byte(&mut self, deadline: Instant) -> Result<u8, LinkError> {
         loop {
             if let Some(byte) = self.take() {
@@ -60,8 +60,9 @@ impl<L: Link> Port<L> {
         }
     }
 
-    /// Hands every byte that is there already to `each`, without waiting for more. A link that died meanwhile is made anew
-    /// if `reopens`, and that is told: what had been set in the machine may be gone.
+    /// Hands every byte that is there already to `each`, without waiting for more. If `reopens`, a link that
+    /// died meanwhile is connected anew, and the result is true: the machine may have lost what had been set
+    /// in it.
     pub(crate) fn drain(&mut self, reopens: bool, mut each: impl FnMut(u8)) -> Result<bool, DeviceError> {
         let mut reopened = false;
         for _ in 0..STALE_MAX {
@@ -72,7 +73,7 @@ impl<L: Link> Port<L> {
             match self.fill(Duration::ZERO) {
                 Ok(()) => {}
                 Err(LinkError::Timeout(_)) => return Ok(reopened),
-                // It died while nothing was under way: nothing is lost with it.
+                // It died while no work was under way, so nothing is lost.
                 Err(LinkError::Closed) if reopens && !reopened => {
                     reopened = true;
                     self.reopen(REOPEN_TIME)?;
@@ -103,7 +104,7 @@ impl<L: Link> Port<L> {
     }
 }
 
-impl<L> Drop for Port<L> {
+impl<L> Drop for BufferedLink<L> {
     fn drop(&mut self) {
         self.held.zeroize();
     }

@@ -1,73 +1,75 @@
 //! Every machine driver by name: its family, the links that it needs, what it can do, and how it is made.
 //!
-//! Not here: opening links (the composition root does), card readers (they are all one driver over a
-//! [`crate::link::CardLink`]) and card transports. What a line needs and a driver does not declare is refused when the line
-//! is opened, before a card is touched.
+//! Not here: opening links (the composition root does), card readers (one driver over a
+//! [`crate::link::CardLink`] serves them all) and card transports. A line that needs what its driver does not
+//! declare is refused when it is opened, before a card is touched.
 
 use std::fmt;
 
 use crate::embosser::{self, CardEmbosser};
-use crate::link::Link;
+use crate::link::ByteLink;
 use crate::printer::{self, CardPrinter};
 use crate::stripe::{StripeEncoder, mse630, msr605};
 
-/// Every driver. The first of a family is the one for a module that names none.
+/// Every driver. A module that names none gets the first of its family.
 pub const DRIVERS: &[Driver] = &[
     Driver {
         name: "msr605",
         model: "MSR605, MSR206, MSRE206",
         baud: msr605::BAUD,
         capabilities: msr605::CAPABILITIES,
-        make: Make::Stripe(|serial| Box::new(msr605::Msr605::new(serial))),
+        make: DriverConstructor::Stripe(|serial| Box::new(msr605::Msr605::new(serial))),
     },
     Driver {
         name: "mse630",
         model: "MSE-630T",
         baud: mse630::BAUD,
         capabilities: mse630::CAPABILITIES,
-        make: Make::Stripe(|serial| Box::new(mse630::Mse630::new(serial))),
+        make: DriverConstructor::Stripe(|serial| Box::new(mse630::Mse630::new(serial))),
     },
     Driver {
         name: "card-printer",
         model: "framed card printer with a link for images",
         baud: printer::framed::BAUD,
         capabilities: printer::framed::CAPABILITIES,
-        make: Make::Printer(|serial, stream| Box::new(printer::framed::Printer::new(serial, stream))),
+        make: DriverConstructor::Printer(|serial, stream| {
+            Box::new(printer::framed::FramedPrinter::new(serial, stream))
+        }),
     },
     Driver {
         name: "embosser",
         model: "framed embosser with indent wheel",
         baud: embosser::framed::BAUD,
         capabilities: embosser::framed::CAPABILITIES,
-        make: Make::Embosser(|serial| Box::new(embosser::framed::Embosser::new(serial))),
+        make: DriverConstructor::Embosser(|serial| Box::new(embosser::framed::FramedEmbosser::new(serial))),
     },
 ];
 
-/// A link whatever it runs on.
-pub type BoxLink = Box<dyn Link>;
+/// A link of any kind.
+pub type BoxLink = Box<dyn ByteLink>;
 
-/// One driver.
+/// A driver: its name, its machines, and what it can do.
 pub struct Driver {
-    /// As a line profile names it.
+    /// Name in a line profile.
     pub name: &'static str,
-    /// The machines that it drives, for people.
+    /// The machines that it drives, in words for people.
     pub model: &'static str,
-    /// Bit/s of its serial link if the line profile gives none.
+    /// Bit/s of its serial link, unless the line profile gives another rate.
     pub baud: u32,
-    /// What it can do.
+    /// What the machine can do.
     pub capabilities: &'static [Capability],
-    make: Make,
+    make: DriverConstructor,
 }
 
-/// How a driver is made, from the links that it needs.
-enum Make {
+/// Function that makes the driver from the links that it needs.
+enum DriverConstructor {
     Stripe(fn(BoxLink) -> Box<dyn StripeEncoder>),
     Printer(fn(BoxLink, BoxLink) -> Box<dyn CardPrinter>),
     Embosser(fn(BoxLink) -> Box<dyn CardEmbosser>),
 }
 
-/// A driver on its links.
-pub enum Machine {
+/// A driver that was made, on its links.
+pub enum DrivenMachine {
     /// A magnetic stripe encoder.
     Stripe(Box<dyn StripeEncoder>),
     /// A card printer.
@@ -76,7 +78,7 @@ pub enum Machine {
     Embosser(Box<dyn CardEmbosser>),
 }
 
-/// What kind of machine.
+/// A family of machines: one trait, one kind of module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
     /// Magnetic stripe encoders.
@@ -87,16 +89,16 @@ pub enum Family {
     Embosser,
 }
 
-/// A link that a driver needs.
+/// Purpose of a link that a driver needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wire {
+pub enum LinkRole {
     /// Commands and status.
     Serial,
     /// Images.
     Stream,
 }
 
-/// What a machine can do, as far as lines differ in what they need.
+/// An ability of machines that lines need and some machines lack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Capability {
@@ -120,53 +122,55 @@ pub enum Capability {
     Density,
     /// Stripe: the clocking zeros can be set.
     LeadingZeros,
-    /// Stripe: tells how it is set.
-    TellsSettings,
-    /// Printer: the front.
+    /// Stripe: reports its settings.
+    ReportsSettings,
+    /// Printer: prints the front.
     Front,
-    /// Printer: the back.
+    /// Printer: prints the back.
     Back,
-    /// Printer: full colour.
+    /// Printer: prints in full colour.
     FullColour,
-    /// Embosser: relief, fonts 1 (names) and 2 (numbers).
+    /// Embosser: embosses in relief, fonts 1 (names) and 2 (numbers).
     Emboss,
-    /// Embosser: indent print, font 10.
+    /// Embosser: indent prints, font 10.
     Indent,
 }
 
 impl Driver {
-    /// Its family.
+    /// The family of its machines.
     pub fn family(&self) -> Family {
         match self.make {
-            Make::Stripe(_) => Family::Stripe,
-            Make::Printer(_) => Family::Printer,
-            Make::Embosser(_) => Family::Embosser,
+            DriverConstructor::Stripe(_) => Family::Stripe,
+            DriverConstructor::Printer(_) => Family::Printer,
+            DriverConstructor::Embosser(_) => Family::Embosser,
         }
     }
 
-    /// The links that it needs.
-    pub fn wires(&self) -> &'static [Wire] {
+    /// The links that it needs, in the order in which it takes them.
+    pub fn wires(&self) -> &'static [LinkRole] {
         match self.make {
-            Make::Stripe(_) | Make::Embosser(_) => &[Wire::Serial],
-            Make::Printer(_) => &[Wire::Serial, Wire::Stream],
+            DriverConstructor::Stripe(_) | DriverConstructor::Embosser(_) => &[LinkRole::Serial],
+            DriverConstructor::Printer(_) => &[LinkRole::Serial, LinkRole::Stream],
         }
     }
 
-    /// Makes it, on links that `open` gives: once for each of [`Self::wires`].
-    pub fn open<E>(&self, mut open: impl FnMut(Wire) -> Result<BoxLink, E>) -> Result<Machine, E> {
+    /// Makes the driver on links that `open` gives; `open` is called once for each of [`Self::wires`].
+    pub fn open<E>(&self, mut open: impl FnMut(LinkRole) -> Result<BoxLink, E>) -> Result<DrivenMachine, E> {
         Ok(match self.make {
-            Make::Stripe(make) => Machine::Stripe(make(open(Wire::Serial)?)),
-            Make::Printer(make) => Machine::Printer(make(open(Wire::Serial)?, open(Wire::Stream)?)),
-            Make::Embosser(make) => Machine::Embosser(make(open(Wire::Serial)?)),
+            DriverConstructor::Stripe(make) => DrivenMachine::Stripe(make(open(LinkRole::Serial)?)),
+            DriverConstructor::Printer(make) => {
+                DrivenMachine::Printer(make(open(LinkRole::Serial)?, open(LinkRole::Stream)?))
+            }
+            DriverConstructor::Embosser(make) => DrivenMachine::Embosser(make(open(LinkRole::Serial)?)),
         })
     }
 
-    /// Whether it can do this.
+    /// Whether the machine can do this.
     pub fn can(&self, what: Capability) -> bool {
         self.capabilities.contains(&what)
     }
 
-    /// Fails, in a technician's words, if it lacks something of what is needed.
+    /// Fails, in a technician's words, if the machine lacks something that is needed.
     pub fn check(&self, needs: &[Capability]) -> Result<(), String> {
         let lacks: Vec<String> = needs.iter().filter(|n| !self.can(**n)).map(ToString::to_string).collect();
         if lacks.is_empty() {
@@ -188,7 +192,7 @@ fn family(family: Family) -> impl Iterator<Item = &'static Driver> {
     DRIVERS.iter().filter(move |d| d.family() == family)
 }
 
-/// The driver of this name, or the family's first. The error names those there are.
+/// Returns the driver of this name, or the first of the family. An error lists the names that there are.
 pub fn find(of: Family, name: Option<&str>) -> Result<&'static Driver, String> {
     family(of).find(|d| name.is_none_or(|name| d.name == name)).ok_or_else(|| {
         let known: Vec<&str> = family(of).map(|d| d.name).collect();
@@ -207,7 +211,7 @@ impl fmt::Display for Family {
     }
 }
 
-/// Goes on after "it can" and "it cannot".
+/// Words that follow "it can" and "it cannot".
 impl fmt::Display for Capability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -221,7 +225,7 @@ impl fmt::Display for Capability {
             Self::Raw => "read and write bits",
             Self::Density => "set the density",
             Self::LeadingZeros => "set the leading zeros",
-            Self::TellsSettings => "tell how it is set",
+            Self::ReportsSettings => "report its settings",
             Self::Front => "print the front",
             Self::Back => "print the back",
             Self::FullColour => "print in full colour",
@@ -249,9 +253,9 @@ mod tests {
                 Ok::<_, ()>(Box::new(Script::new().build().0) as BoxLink)
             });
             let family = match made.unwrap() {
-                Machine::Stripe(_) => Family::Stripe,
-                Machine::Printer(_) => Family::Printer,
-                Machine::Embosser(_) => Family::Embosser,
+                DrivenMachine::Stripe(_) => Family::Stripe,
+                DrivenMachine::Printer(_) => Family::Printer,
+                DrivenMachine::Embosser(_) => Family::Embosser,
             };
             assert_eq!((family, asked.as_slice()), (driver.family(), driver.wires()), "{}", driver.name);
             assert!(!driver.capabilities.is_empty() && driver.baud >= 1200);
@@ -272,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_driver_lacks_is_told_with_the_driver_that_has_it() {
+    fn what_a_driver_lacks_is_named_with_the_driver_that_has_it() {
         let mse630 = find(Family::Stripe, Some("mse630")).unwrap();
         assert_eq!(mse630.check(&[Capability::Track1, Capability::HiCo]), Ok(()));
         assert_eq!(

@@ -1,22 +1,23 @@
-//! A serial port as a link: 8 data bits, no parity, 1 stop bit, no flow control, ours alone.
+//! A serial port as a link: 8 data bits, no parity, 1 stop bit, no flow control, for this process alone.
 //!
-//! Not here: finding ports; the line profile names them. What is done because of the `serialport` crate: a write of more
-//! than the driver has room for blocks in spite of the timeout, so writes go out in pieces of 256 bytes; `flush` waits
-//! without a limit, so it is not called; the crate's time limit is set before every call. Left over: bytes that arrive
-//! together with the hang-up are lost with it (the crate answers BrokenPipe), and the command ends as "closed".
+//! Not here: finding ports; the line profile names them. Three habits are due to the `serialport` crate: a
+//! write of more than the driver has room for blocks in spite of the timeout, so writes go out in pieces of
+//! 256 bytes; `flush` waits without a limit, so it is never called; the crate's time limit is set before
+//! every call. One weakness is left: bytes that arrive together with the hang-up are lost (the crate answers
+//! BrokenPipe), and the command ends as "closed".
 
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use serialport::{DataBits, FlowControl, Parity, SerialPort, StopBits};
 
-use crate::link::{Link, LinkError};
+use crate::link::{ByteLink, LinkError};
 
-/// Most bytes to a write: with more, poll says "writable" and the write then blocks for ever (4.10.1, on a PTY nobody
-/// reads).
+/// Most bytes to a write: with more, poll says "writable" and the write then blocks for ever (seen with
+/// `serialport` 4.10.1 on a PTY that is not read).
 const WRITE_MAX: usize = 256;
 
-/// An open serial port; other opens fail while it lives (TIOCEXCL and a lock).
+/// An open serial port; nobody else can open it while it lives (TIOCEXCL and a lock).
 pub struct SerialLink {
     path: String,
     baud: u32,
@@ -25,19 +26,20 @@ pub struct SerialLink {
 }
 
 impl SerialLink {
-    /// Opens `path` (`/dev/ttyS0`) at `baud` bit/s. The error names the port.
+    /// Opens `path` (`/dev/ttyS0`) at `baud` bit/s. An error names the port.
     pub fn open(path: &str, baud: u32) -> Result<Self, LinkError> {
         Ok(Self { path: path.to_owned(), baud, port: Some(port(path, baud)?) })
     }
 
-    /// A second handle, so that bytes go both ways at once; neither can be opened anew while the other lives.
+    /// Makes a second handle, so that bytes can go both ways at once; neither can be reopened while the other
+    /// lives.
     pub fn second(&self) -> Result<Self, LinkError> {
         let port = self.port.as_ref().ok_or(LinkError::Closed)?;
         let port = port.try_clone().map_err(|error| LinkError::Io(error.to_string()))?;
         Ok(Self { path: self.path.clone(), baud: self.baud, port: Some(port) })
     }
 
-    /// The open port, set to wait at most so long.
+    /// Returns the open port after setting its time limit.
     fn within(&mut self, timeout: Duration) -> Result<&mut dyn SerialPort, LinkError> {
         let port = self.port.as_mut().ok_or(LinkError::Closed)?;
         port.set_timeout(timeout).map_err(|error| LinkError::Io(error.to_string()))?;
@@ -56,7 +58,7 @@ fn port(path: &str, baud: u32) -> Result<Box<dyn SerialPort>, LinkError> {
         .map_err(|error| LinkError::Io(format!("serial port {path}: {}", plainly(error))))
 }
 
-/// The operating system's words, but for those that nobody understands.
+/// The operating system's words, or clearer ones where those say nothing to a technician.
 fn plainly(error: serialport::Error) -> String {
     match error.description.as_str() {
         "Not a typewriter" | "Inappropriate ioctl for device" => {
@@ -66,9 +68,9 @@ fn plainly(error: serialport::Error) -> String {
     }
 }
 
-impl Link for SerialLink {
+impl ByteLink for SerialLink {
     fn reopen(&mut self, _: Duration) -> Result<(), LinkError> {
-        // The old one first: it is open for us alone.
+        // Closed first: a port that is open for this process alone cannot be opened twice.
         self.port = None;
         self.port = Some(port(&self.path, self.baud)?);
         Ok(())
@@ -124,7 +126,7 @@ mod tests {
     use nix::unistd::ttyname;
 
     use super::*;
-    use crate::framed::Framed;
+    use crate::framed::FramedLink;
     use crate::stripe::msr605::Msr605;
 
     const SOON: Duration = Duration::from_millis(200);
@@ -169,7 +171,7 @@ mod tests {
             machine.read_exact(&mut ack).unwrap();
             assert_eq!(ack, [0x06]);
         });
-        let mut framed = Framed::new(SerialLink::open(&path, 115_200).unwrap());
+        let mut framed = FramedLink::new(SerialLink::open(&path, 115_200).unwrap());
         assert_eq!(framed.command(b'S', b"", Duration::from_secs(5)).unwrap(), b"M");
         end.join().unwrap();
     }
@@ -204,14 +206,14 @@ mod tests {
     fn a_machine_that_takes_nothing_does_not_block_us() {
         let (_machine, path, _spare) = pty();
         let mut link = SerialLink::open(&path, 9600).unwrap();
-        // In a thread: when it does block, nothing else ends it.
+        // In a thread: if it does block, nothing else ends it.
         let (tell, told) = mpsc::channel();
         thread::spawn(move || tell.send(link.send(&vec![0x55; 200_000], SOON)));
         assert_eq!(told.recv_timeout(Duration::from_secs(5)), Ok(Err(LinkError::Timeout(SOON))));
     }
 
     #[test]
-    fn a_machine_that_goes_away_is_told() {
+    fn a_machine_that_goes_away_is_reported() {
         let (machine, path, spare) = pty();
         let mut link = SerialLink::open(&path, 9600).unwrap();
         drop((machine, spare));

@@ -1,4 +1,4 @@
-//! Sends and receives with a time limit over a connected stream socket: what the links over sockets share.
+//! Sends and receives with a time limit over a connected stream socket; every link over a socket uses it.
 //!
 //! Not here: what the bytes mean, and making the connection.
 
@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 use crate::link::LinkError;
 
 /// A stream socket whose calls can be limited in time.
-pub(crate) trait Socket: Read + Write {
+pub(crate) trait StreamSocket: Read + Write {
     fn limit_reads(&self, limit: Option<Duration>) -> std::io::Result<()>;
     fn limit_writes(&self, limit: Option<Duration>) -> std::io::Result<()>;
     fn wait(&self, wait: bool) -> std::io::Result<()>;
     fn end_writes(&self) -> std::io::Result<()>;
 }
 
-impl Socket for UnixStream {
+impl StreamSocket for UnixStream {
     fn limit_reads(&self, limit: Option<Duration>) -> std::io::Result<()> {
         self.set_read_timeout(limit)
     }
@@ -35,7 +35,7 @@ impl Socket for UnixStream {
     }
 }
 
-impl Socket for TcpStream {
+impl StreamSocket for TcpStream {
     fn limit_reads(&self, limit: Option<Duration>) -> std::io::Result<()> {
         self.set_read_timeout(limit)
     }
@@ -53,43 +53,43 @@ impl Socket for TcpStream {
     }
 }
 
-/// A limit that differs from the one that the socket has by less stays: every change is a call to the kernel, for each
-/// answer of a session.
+/// A limit already set on the socket is kept if it differs by less than this: every change costs a call to
+/// the kernel, once for each answer of a session.
 const CLOSE_ENOUGH: Duration = Duration::from_millis(5);
 
-/// A socket and the limits that were set on it.
-pub(crate) struct Timed<S> {
+/// A socket, and the limits last set on it.
+pub(crate) struct TimedSocket<S> {
     socket: S,
     reads: Option<Duration>,
     writes: Option<Duration>,
 }
 
-impl<S: Socket> Timed<S> {
-    /// A socket without limits.
+impl<S: StreamSocket> TimedSocket<S> {
+    /// Takes a socket without limits.
     pub(crate) fn new(socket: S) -> Self {
         Self { socket, reads: None, writes: None }
     }
 
-    /// Sends all the bytes, or fails; see [`crate::link::Link::send`].
+    /// Sends all the bytes, or fails; see [`crate::link::ByteLink::send`].
     pub(crate) fn send(&mut self, bytes: &[u8], timeout: Duration) -> Result<(), LinkError> {
         let deadline = Instant::now() + timeout;
         let mut rest = bytes;
         while !rest.is_empty() {
-            let limit = Limit(S::limit_writes, &mut self.writes);
+            let limit = DirectionLimit(S::limit_writes, &mut self.writes);
             let n = some(&mut self.socket, limit, (deadline, timeout), |socket| socket.write(rest))?;
             rest = rest.get(n..).unwrap_or_default();
         }
         Ok(())
     }
 
-    /// Waits for at least one byte; see [`crate::link::Link::receive`].
+    /// Waits for at least one byte; see [`crate::link::ByteLink::receive`].
     pub(crate) fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, LinkError> {
         let deadline = Instant::now() + timeout;
-        let limit = Limit(S::limit_reads, &mut self.reads);
+        let limit = DirectionLimit(S::limit_reads, &mut self.reads);
         some(&mut self.socket, limit, (deadline, timeout), |socket| socket.read(buffer))
     }
 
-    /// Fills the buffer, or fails.
+    /// Fills the buffer, or fails at the deadline.
     pub(crate) fn receive_all(&mut self, mut buffer: &mut [u8], deadline: Instant) -> Result<(), LinkError> {
         while !buffer.is_empty() {
             let n = self.receive(buffer, deadline.saturating_duration_since(Instant::now()))?;
@@ -98,12 +98,12 @@ impl<S: Socket> Timed<S> {
         Ok(())
     }
 
-    /// Tells the other end that nothing more comes.
+    /// Closes this end for writing, so that the other end reads an end of file.
     pub(crate) fn finish(&self) -> std::io::Result<()> {
         self.socket.end_writes()
     }
 
-    /// The socket, without limits.
+    /// Returns the socket, without limits.
     pub(crate) fn into_inner(self) -> std::io::Result<S> {
         self.socket.limit_reads(None)?;
         self.socket.limit_writes(None)?;
@@ -111,19 +111,19 @@ impl<S: Socket> Timed<S> {
     }
 }
 
-/// How one direction is limited, and to what it is.
-struct Limit<'a, S>(fn(&S, Option<Duration>) -> std::io::Result<()>, &'a mut Option<Duration>);
+/// A function that sets the limit of one direction, and the limit last set.
+struct DirectionLimit<'a, S>(fn(&S, Option<Duration>) -> std::io::Result<()>, &'a mut Option<Duration>);
 
-/// Reads or writes until some bytes went through or the deadline comes; a timeout is told as the caller's.
-fn some<S: Socket>(
+/// Reads or writes until some bytes passed or the deadline came; a timeout reports the caller's whole time.
+fn some<S: StreamSocket>(
     socket: &mut S,
-    Limit(limit, set): Limit<'_, S>,
+    DirectionLimit(limit, set): DirectionLimit<'_, S>,
     (deadline, timeout): (Instant, Duration),
     mut act: impl FnMut(&mut S) -> std::io::Result<usize>,
 ) -> Result<usize, LinkError> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        match attempt(socket, left, Limit(limit, set), &mut act) {
+        match attempt(socket, left, DirectionLimit(limit, set), &mut act) {
             Ok(0) => return Err(LinkError::Closed),
             Ok(n) => return Ok(n),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -132,11 +132,11 @@ fn some<S: Socket>(
     }
 }
 
-/// One read or write with the time that is left; without any, it does not wait.
-fn attempt<S: Socket>(
+/// Reads or writes once with the time that is left; if none is left, without waiting.
+fn attempt<S: StreamSocket>(
     socket: &mut S,
     left: Duration,
-    Limit(limit, set): Limit<'_, S>,
+    DirectionLimit(limit, set): DirectionLimit<'_, S>,
     mut act: impl FnMut(&mut S) -> std::io::Result<usize>,
 ) -> std::io::Result<usize> {
     if left.is_zero() {

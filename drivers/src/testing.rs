@@ -1,5 +1,5 @@
-//! Test helper: a link that plays a script, in pieces, without waiting; and frames built from the page in `wire` by
-//! other means than the codec.
+//! Test helper: a link that plays a script, in pieces, without waiting; and frames built from the page in
+//! `wire` by other means than the codec.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use crate::link::{Link, LinkError};
+use crate::link::{ByteLink, LinkError};
 
-enum Step {
+enum ScriptStep {
     Expect(Vec<u8>),
     Give(VecDeque<u8>),
     Silence,
@@ -18,71 +18,71 @@ enum Step {
 
 /// What happens on the link, in order.
 pub(crate) struct Script {
-    steps: VecDeque<Step>,
+    steps: VecDeque<ScriptStep>,
     sent: Vec<u8>,
     piece: usize,
 }
 
-/// The link that plays it.
+/// The link that plays a script.
 pub(crate) struct ScriptLink(Arc<Mutex<Script>>);
 
-/// Asks afterwards whether all of it happened and nothing else.
-pub(crate) struct Check(Arc<Mutex<Script>>);
+/// Checks afterwards that all of the script happened, and nothing else.
+pub(crate) struct ScriptCheck(Arc<Mutex<Script>>);
 
 impl Script {
     pub(crate) fn new() -> Self {
         Self { steps: VecDeque::new(), sent: Vec::new(), piece: 3 }
     }
 
-    /// Bytes come in pieces of at most this.
+    /// The driver receives pieces of at most so many bytes.
     pub(crate) fn pieces_of(mut self, piece: usize) -> Self {
         self.piece = piece;
         self
     }
 
-    /// We must send exactly this before anything more comes.
+    /// The driver must send exactly these bytes before anything more comes.
     pub(crate) fn expect(mut self, bytes: &[u8]) -> Self {
-        self.steps.push_back(Step::Expect(bytes.to_vec()));
+        self.steps.push_back(ScriptStep::Expect(bytes.to_vec()));
         self
     }
 
-    /// This comes.
+    /// The driver receives these bytes.
     pub(crate) fn give(mut self, bytes: &[u8]) -> Self {
-        self.steps.push_back(Step::Give(bytes.iter().copied().collect()));
+        self.steps.push_back(ScriptStep::Give(bytes.iter().copied().collect()));
         self
     }
 
-    /// A framed machine takes this command and does it: ACK, status 0, and our ACK.
+    /// A framed machine takes this command and does it: ACK, status 0, and the driver's ACK.
     pub(crate) fn done(self, cmd: u8, data: &[u8]) -> Self {
         self.expect(&frame(&[&[cmd], data].concat())).give(&[0x06]).give(&frame(&[cmd, b'0'])).expect(&[0x06])
     }
 
     /// One wait ends in a timeout.
     pub(crate) fn silence(mut self) -> Self {
-        self.steps.push_back(Step::Silence);
+        self.steps.push_back(ScriptStep::Silence);
         self
     }
 
     /// The other end goes away.
     pub(crate) fn close(mut self) -> Self {
-        self.steps.push_back(Step::Close);
+        self.steps.push_back(ScriptStep::Close);
         self
     }
 
-    pub(crate) fn build(self) -> (ScriptLink, Check) {
+    pub(crate) fn build(self) -> (ScriptLink, ScriptCheck) {
         let shared = Arc::new(Mutex::new(self));
-        (ScriptLink(Arc::clone(&shared)), Check(shared))
+        (ScriptLink(Arc::clone(&shared)), ScriptCheck(shared))
     }
 
-    /// Passes over what was sent as expected.
+    /// Passes over steps that are done.
     fn advance(&mut self) {
         loop {
             match self.steps.front() {
-                Some(Step::Expect(bytes)) if self.sent.starts_with(bytes) => {
+                Some(ScriptStep::Expect(bytes)) if self.sent.starts_with(bytes) => {
                     self.sent.drain(..bytes.len());
                     self.steps.pop_front();
                 }
-                Some(Step::Give(bytes)) if bytes.is_empty() => {
+                Some(ScriptStep::Give(bytes)) if bytes.is_empty() => {
                     self.steps.pop_front();
                 }
                 _ => return,
@@ -91,7 +91,7 @@ impl Script {
     }
 }
 
-impl Link for ScriptLink {
+impl ByteLink for ScriptLink {
     fn reopen(&mut self, _: Duration) -> Result<(), LinkError> {
         Ok(())
     }
@@ -107,40 +107,41 @@ impl Link for ScriptLink {
         script.advance();
         let piece = script.piece.min(buffer.len());
         match script.steps.front_mut() {
-            Some(Step::Give(bytes)) => {
+            Some(ScriptStep::Give(bytes)) => {
                 let n = piece.min(bytes.len());
                 for (to, byte) in buffer.iter_mut().zip(bytes.drain(..n)) {
                     *to = byte;
                 }
                 Ok(n)
             }
-            Some(Step::Silence) => {
+            Some(ScriptStep::Silence) => {
                 script.steps.pop_front();
                 Err(LinkError::Timeout(timeout))
             }
-            Some(Step::Close) => Err(LinkError::Closed),
-            Some(Step::Expect(_)) | None => Err(LinkError::Timeout(timeout)),
+            Some(ScriptStep::Close) => Err(LinkError::Closed),
+            Some(ScriptStep::Expect(_)) | None => Err(LinkError::Timeout(timeout)),
         }
     }
 }
 
-impl Check {
-    /// Everything expected was sent, in order, and nothing more; everything given was taken.
+impl ScriptCheck {
+    /// Checks that everything expected was sent, in order, and nothing more, and that everything given was
+    /// taken.
     pub(crate) fn finished(&self) {
         let mut script = self.0.lock().unwrap();
         script.advance();
-        let left = script.steps.iter().find(|s| !matches!(s, Step::Close));
+        let left = script.steps.iter().find(|s| !matches!(s, ScriptStep::Close));
         match left {
             None => assert_eq!(script.sent, b"", "sent more than expected"),
-            Some(Step::Expect(bytes)) => panic!("expected {bytes:02X?}, sent {:02X?}", script.sent),
-            Some(Step::Give(bytes)) => panic!("not taken: {bytes:02X?}"),
+            Some(ScriptStep::Expect(bytes)) => panic!("expected {bytes:02X?}, sent {:02X?}", script.sent),
+            Some(ScriptStep::Give(bytes)) => panic!("not taken: {bytes:02X?}"),
             Some(_) => panic!("no wait for the silence"),
         }
     }
 }
 
-impl Check {
-    /// Whatever was expected and given so far: nothing else was sent.
+impl ScriptCheck {
+    /// Checks that nothing was sent beyond what was expected so far.
     pub(crate) fn no_more_sent(&self) {
         let mut script = self.0.lock().unwrap();
         script.advance();
@@ -148,8 +149,8 @@ impl Check {
     }
 }
 
-/// Random bytes, up to `most`; every other one on average out of `special`, so that they get somewhere. Cheap: a soak
-/// asks for a million of them.
+/// Random bytes, up to `most`; on average every other one is out of `special`, so that they get past the
+/// first check. Cheap: a soak asks for a million of them.
 pub(crate) fn noise(most: usize, special: &'static [u8]) -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(any::<u16>(), 0..most).prop_map(move |words| {
         let byte = |word: u16| {
@@ -160,37 +161,37 @@ pub(crate) fn noise(most: usize, special: &'static [u8]) -> impl Strategy<Value 
     })
 }
 
-/// A machine at the other end: takes a byte, and says what it says to it.
-pub(crate) trait Behaves: Send {
+/// A machine at the other end: takes a byte and returns its answer.
+pub(crate) trait MachineBehaviour: Send {
     fn take(&mut self, byte: u8) -> Vec<u8>;
     /// The connection was made anew.
     fn reopened(&mut self) {}
 }
 
-/// What a line does to the bytes on it, which are counted from 0 in each direction.
+/// What a line does to the bytes on it, counted from 0 in each direction.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Damage {
+pub(crate) enum LineDamage {
     None,
-    /// This byte of ours arrives as if xored.
+    /// This byte of the driver's arrives xored.
     Ours(usize, u8),
-    /// This byte of the machine's.
+    /// This byte of the machine's arrives xored.
     Its(usize, u8),
-    /// The connection breaks when so many bytes, both ways, were on it.
+    /// The connection breaks after so many bytes, both ways together.
     Break(usize),
 }
 
 /// A link to a machine, over a line that does damage once. Waits for nothing.
-pub(crate) struct Line<M> {
+pub(crate) struct DamagedLine<M> {
     machine: Arc<Mutex<M>>,
     on_its_way: VecDeque<u8>,
-    damage: Damage,
-    /// Bytes so far: ours, the machine's.
+    damage: LineDamage,
+    /// Bytes so far: the driver's, the machine's.
     counted: (usize, usize),
     broken: bool,
 }
 
-impl<M: Behaves> Line<M> {
-    pub(crate) fn new(machine: M, damage: Damage) -> (Self, Arc<Mutex<M>>) {
+impl<M: MachineBehaviour> DamagedLine<M> {
+    pub(crate) fn new(machine: M, damage: LineDamage) -> (Self, Arc<Mutex<M>>) {
         let machine = Arc::new(Mutex::new(machine));
         let shared = Arc::clone(&machine);
         let line = Self { machine, on_its_way: VecDeque::new(), damage, counted: (0, 0), broken: false };
@@ -198,18 +199,18 @@ impl<M: Behaves> Line<M> {
     }
 
     fn breaks(&mut self) -> bool {
-        self.broken |= matches!(self.damage, Damage::Break(at) if self.counted.0 + self.counted.1 == at);
+        self.broken |= matches!(self.damage, LineDamage::Break(at) if self.counted.0 + self.counted.1 == at);
         self.broken
     }
 }
 
-impl<M: Behaves> Link for Line<M> {
+impl<M: MachineBehaviour> ByteLink for DamagedLine<M> {
     fn send(&mut self, bytes: &[u8], _: Duration) -> Result<(), LinkError> {
         for byte in bytes {
             if self.breaks() {
                 return Err(LinkError::Closed);
             }
-            let flip = if let Damage::Ours(at, flip) = self.damage
+            let flip = if let LineDamage::Ours(at, flip) = self.damage
                 && at == self.counted.0
             {
                 flip
@@ -227,7 +228,7 @@ impl<M: Behaves> Link for Line<M> {
             return Err(LinkError::Closed);
         }
         let byte = self.on_its_way.pop_front().ok_or(LinkError::Timeout(timeout))?;
-        let flip = if let Damage::Its(at, flip) = self.damage
+        let flip = if let LineDamage::Its(at, flip) = self.damage
             && at == self.counted.1
         {
             flip
@@ -241,7 +242,7 @@ impl<M: Behaves> Link for Line<M> {
 
     fn reopen(&mut self, _: Duration) -> Result<(), LinkError> {
         self.on_its_way.clear();
-        self.damage = Damage::None;
+        self.damage = LineDamage::None;
         self.broken = false;
         self.machine.lock().unwrap().reopened();
         Ok(())
@@ -249,14 +250,14 @@ impl<M: Behaves> Link for Line<M> {
 }
 
 /// Every change of one byte, and every break, in a session of so many bytes each way.
-pub(crate) fn damages(ours: usize, its: usize) -> impl Iterator<Item = Damage> {
+pub(crate) fn damages(ours: usize, its: usize) -> impl Iterator<Item = LineDamage> {
     let flips = |n: usize| (0..n).flat_map(|at| (1..=255u8).map(move |flip| (at, flip)));
-    let ours_damaged = flips(ours).map(|(at, flip)| Damage::Ours(at, flip));
-    let its_damaged = flips(its).map(|(at, flip)| Damage::Its(at, flip));
-    ours_damaged.chain(its_damaged).chain((0..ours + its).map(Damage::Break))
+    let ours_damaged = flips(ours).map(|(at, flip)| LineDamage::Ours(at, flip));
+    let its_damaged = flips(its).map(|(at, flip)| LineDamage::Its(at, flip));
+    ours_damaged.chain(its_damaged).chain((0..ours + its).map(LineDamage::Break))
 }
 
-/// A frame with this body (cmd and data, or cmd, status and data), built from wire section 2 by table.
+/// A frame with this body (cmd and data, or cmd, status and data), built by table from wire section 2.
 pub(crate) fn frame(body: &[u8]) -> Vec<u8> {
     let table = [(2, b'B'), (3, b'C'), (6, b'F'), (16, b'P'), (21, b'U')];
     let mut inner = Vec::new();

@@ -1,34 +1,34 @@
-//! Transport: how cards get from the hopper through the stations to the stackers (wire section 5).
+//! Transport: moves cards from the hopper through the stations to the stackers (wire section 5).
 //!
 //! One link for each station and one for the output. Not here: which card goes where and in which order.
 
 use std::time::Duration;
 
 use crate::error::{Condition, DeviceError};
-use crate::framed::Framed;
-use crate::link::Link;
+use crate::framed::FramedLink;
+use crate::link::ByteLink;
 
-/// For one movement of a card; a line moves a card in well under a second.
+/// Time for one movement of a card; a line moves a card in well under a second.
 const MOVE_WORK: Duration = Duration::from_secs(15);
 
 /// The transport's end at one station, or at the output.
 pub struct Transport<L> {
-    framed: Framed<L>,
+    framed: FramedLink<L>,
     work: Duration,
 }
 
-impl<L: Link> Transport<L> {
+impl<L: ByteLink> Transport<L> {
     /// Takes the link over.
     pub fn new(link: L) -> Self {
-        Self { framed: Framed::new(link), work: MOVE_WORK }
+        Self { framed: FramedLink::new(link), work: MOVE_WORK }
     }
 
-    /// Another time limit for one movement than 15 s.
+    /// Sets another time limit for one movement than 15 s.
     pub fn with_work_time(self, work: Duration) -> Self {
         Self { work, ..self }
     }
 
-    /// Feeds a blank from the hopper into this station; [`DeviceError::HopperEmpty`] when there is none.
+    /// Feeds a blank from the hopper into this station; [`DeviceError::HopperEmpty`] if there is none.
     pub fn feed(&mut self) -> Result<(), DeviceError> {
         self.motion(b'F', &[]).map_err(|error| match error.condition() {
             Some(Condition::Supply) => DeviceError::HopperEmpty,
@@ -36,8 +36,8 @@ impl<L: Link> Transport<L> {
         })
     }
 
-    /// Lifts the card that lies in station `from` ("chip-3"): it is on its way to this one, or into the output's hand, and
-    /// that station is free.
+    /// Lifts the card that lies in station `from` ("chip-3"). The card is then on its way to this station, or
+    /// into the output's hand, and `from` is free.
     pub fn take(&mut self, from: &str) -> Result<(), DeviceError> {
         self.motion(b'T', from.as_bytes())
     }
@@ -47,8 +47,8 @@ impl<L: Link> Transport<L> {
         self.motion(b'A', &[])
     }
 
-    /// Throws the card of this station, or on its way to it, into the reject bin; at the output one of those in the hand
-    /// and the buffer places. No card: [`Condition::NoCard`].
+    /// Throws the card that lies in this station, or is on its way to it, into the reject bin; at the output,
+    /// one card of the hand or the buffer places. Without a card: [`Condition::NoCard`].
     pub fn reject(&mut self) -> Result<(), DeviceError> {
         self.motion(b'R', &[])
     }
@@ -73,12 +73,14 @@ impl<L: Link> Transport<L> {
         self.motion(b'R', &slot.to_be_bytes())
     }
 
-    /// Asks whether the transport is ready; gives the name of its station, or `output`, and then the model's.
+    /// Asks whether the transport is ready; returns the name of its station, or `output`, and then the
+    /// model's.
     pub fn status(&mut self) -> Result<String, DeviceError> {
         self.framed.model()
     }
 
-    /// Gives the connection up and makes a new one, within `timeout`. A movement that was under way may still happen.
+    /// Drops the connection and makes a new one, within `timeout`. A movement that was under way may still
+    /// happen.
     pub fn reopen(&mut self, timeout: Duration) -> Result<(), DeviceError> {
         self.framed.reopen(timeout)
     }
@@ -98,10 +100,10 @@ fn place(slot: u16, position: u32) -> [u8; 6] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::Link;
+    use crate::link::ByteLink;
     use crate::testing::{Script, frame};
 
-    type Act = fn(&mut Transport<Box<dyn Link>>) -> Result<(), DeviceError>;
+    type Act = fn(&mut Transport<Box<dyn ByteLink>>) -> Result<(), DeviceError>;
 
     /// Every command and its body as wire section 5 gives it; slot 258, position 66,051.
     const COMMANDS: [(Act, &[u8]); 9] = [
@@ -123,7 +125,7 @@ mod tests {
             .give(&frame(&[body[0], status]))
             .expect(&[0x06])
             .build();
-        let boxed: Box<dyn Link> = Box::new(link);
+        let boxed: Box<dyn ByteLink> = Box::new(link);
         let outcome = act(&mut Transport::new(boxed));
         check.finished();
         outcome

@@ -1,5 +1,6 @@
-//! Wire formats, byte by byte: what both ends of a link agree on. Constants only; the codecs are in the modules beside
-//! this one (controller's end) and in `hwsim` (machine's end), written independently from this page.
+//! Wire formats, byte by byte: what both ends of a link agree on. Constants only; the codecs are in the other
+//! modules of this crate (controller's end) and in `hwsim` (machine's end), each written independently from
+//! this page.
 //!
 //! # 1. Simulated links (`sim` here, `hwsim serve` there)
 //!
@@ -10,8 +11,8 @@
 //! answer = length u32 BE | UTF-8 JSON {"simulated": true} or {"error": "..."}
 //! ```
 //!
-//! After that, `machine`, `stream` and `transport` are plain byte streams (sections 2 to 6 and 8), and `reader` is a
-//! sequence of exchanges, each one request and one answer (04: one answer for each command):
+//! After that, `machine`, `stream` and `transport` are plain byte streams (sections 2 to 6 and 8), and
+//! `reader` is a sequence of exchanges, each one request and one answer (04: one answer for each command):
 //!
 //! ```text
 //! request = kind u8 | length u32 BE | body      answer = kind u8 | length u32 BE | body      length at most 65,544
@@ -27,10 +28,11 @@
 //!                                                    06 and 07: then UTF-8 text for a technician
 //! ```
 //!
-//! reset: 00 cold, 01 warm (ISO 7816-3, 6.2). protocols: the sum of 01 (T=0) and 02 (T=1), those that the product allows.
+//! reset: 00 cold, 01 warm (ISO 7816-3, 6.2). protocols: the sum of 01 (T=0) and 02 (T=1), those that the
+//! product allows.
 //!
-//! The stop rule of 04: after an answer other than a response APDU that ends with 9000 or with one of that command's n
-//! status words, no further command is sent to the card and no further answer comes.
+//! The stop rule of 04: no further command is sent to the card, and no further answer comes, after an answer
+//! that is not a response APDU, or that ends neither with 9000 nor with one of that command's n status words.
 //!
 //! # 2. Framed machines: embosser, printer, transport
 //!
@@ -38,24 +40,25 @@
 //! command  STX(02) cmd data ETX(03) BCC        answer  STX(02) cmd status data ETX(03) BCC
 //! ```
 //!
-//! `cmd` and `status` are one printable ASCII character each. BCC = XOR of all bytes on the wire from `cmd` to ETX
-//! inclusive. In `cmd status data`, the bytes 02, 03, 06, 10, 15 are sent as 10 (DLE) followed by the byte xor 40; data
-//! is at most 1,024 bytes before that stuffing. The BCC byte itself is never stuffed.
+//! `cmd` and `status` are one printable ASCII character each. BCC = XOR of all bytes on the wire from `cmd`
+//! to ETX inclusive. In `cmd status data`, the bytes 02, 03, 06, 10, 15 are sent as 10 (DLE) followed by the
+//! byte xor 40; data is at most 1,024 bytes before that stuffing. The BCC byte itself is never stuffed.
 //!
-//! The machine answers a command at once with one byte: ACK (06) it will do it, NAK (15) damaged, send again (at most
-//! 3 times in all), DLE (10) alone: refused, not a command of this machine. DLE is followed by nothing. After ACK, when
-//! the work is done, it sends its answer; the controller acknowledges it with ACK, or asks again with NAK (at most 3
-//! times in all). A command that is the byte-for-byte repetition of the one just answered, because our ACK was lost,
-//! cannot be told from a new one; the controller therefore never repeats a command after an ACK.
+//! The machine answers a command at once with one byte: ACK (06), it will do the command; NAK (15), the
+//! command arrived damaged and is to be sent again (at most 3 times in all); or DLE (10) alone, the command
+//! is not one of this machine's. Nothing follows DLE. After ACK, when the work is done, the machine sends its
+//! answer; the controller acknowledges the answer with ACK, or asks for it again with NAK (at most 3 times in
+//! all). A machine cannot distinguish a command that is repeated because its ACK was lost from a new one; the
+//! controller therefore never repeats a command after an ACK.
 //!
-//! Status: '0' done, '1' jam, '2' no card in the station, '3' bad data, '4' supply out (foil, ribbon, hopper empty),
-//! '5' failed, '6' output full.
+//! Status: '0' done, '1' jam, '2' no card in the station, '3' bad data, '4' supply out (foil, ribbon, hopper
+//! empty), '5' failed, '6' output full.
 //!
 //! # 3. Embosser
 //!
 //! ```text
 //! 'C'                      clear the buffer
-//! 'L' lines                add complete lines "~EM%font;x;y;text" CR LF (standards: vendor page, see `embosser`)
+//! 'L' lines                add complete lines "~EM%font;x;y;text" CR LF (Datacard's published escape, see `embosser`)
 //! 'E'                      emboss the buffer on the card (the machine's work time)
 //! 'S'                      status; answer data = model name, ASCII, with the word "embosser" in it, in any case
 //! ```
@@ -65,20 +68,21 @@
 //! ```text
 //! 'C'                      nothing announced, for both sides
 //! 'H' side length digest   side 'F' or 'B', length = u32 BE of the side's PNG, digest = its SHA-256 (32 bytes)
-//! 'P'                      print the sides announced (the machine's work time); '3' if an image does not come within 5 s,
-//!                          is not the one that was announced, or is no PNG
-//! 'S'                      status; answer data = model name, ASCII, with the word "printer" in it, in any case; '4' while
-//!                          the ribbon is out
+//! 'P'                      print the sides announced (the machine's work time); '3' if an image does not come within
+//!                          5 s, is not the one that was announced, or is no PNG
+//! 'S'                      status; answer data = model name, ASCII, with the word "printer" in it, in any case; '4'
+//!                          while the ribbon is out
 //! ```
 //!
-//! The PNGs, which are rasters in full colour and compressed, travel over a link of their own (`stream`), of which the
-//! printer says nothing back:
+//! The PNGs, compressed rasters in full colour, travel over a link of their own (`stream`), on which the
+//! printer sends nothing back:
 //!
 //! ```text
 //! image = side u8 | length u32 BE | PNG
 //! ```
 //!
-//! For each side the printer keeps the last whole image; the digest tells whether it is the one that was announced.
+//! For each side the printer keeps the last whole image; the digest shows whether it is the one that was
+//! announced.
 //!
 //! # 5. Transport
 //!
@@ -86,29 +90,31 @@
 //!
 //! ```text
 //! at a station:  'F'             feed a blank from the hopper into this station ('4' hopper empty)
-//!                'T' station     lift the card that lies in that station ("chip-3"): it is on its way to this one, and that
-//!                                station is free
+//!                'T' station     lift the card that lies in that station ("chip-3"): it is on its way to this one, and
+//!                                that station is free
 //!                'A'             wait until the card that is on its way lies in this station
 //!                'R'             throw the card of this station, or on its way to it, into the reject bin
 //! at `output`:   'T' station     lift the card of that station: it is on its way into the output's hand
 //!                'B' slot        wait for the card on its way, and put it into buffer place `slot` (u16 BE)
 //!                'K' slot pos    stack the card of that buffer place at `pos` (u32 BE), the good cards' stacker
 //!                'M' slot pos    stack it apart, in the remakes' stacker
-//!                'R'             throw one card that lies in the hand or in a buffer place into the reject bin, whichever;
-//!                                '2' when none does
+//!                'R'             throw one card that lies in the hand or in a buffer place into the reject bin,
+//!                                whichever; '2' when none does
 //!                'R' slot        throw the card of that buffer place into the reject bin
-//! both:          'S'             status; answer data = the station's name ("chip-3") or "output", a blank, the model's
-//!                                name, ASCII
+//! both:          'S'             status; answer data = the station's name ("chip-3") or "output", a blank, the
+//!                                model's name, ASCII
 //! ```
 //!
 //! # 6. Magnetic stripe encoder MSR605/MSR206
 //!
-//! As the vendor's manual gives it (standards.md 5.2): ESC commands, 9600 8N1. The machine adds sentinels on write and
-//! returns them on read. A card must lie in the station; "swipe" happens by itself.
+//! As the manuals of MSR605, MSR206 (Unitech, pages 12 to 16) and MSRE206 (pages 11 and 12) give it: ESC
+//! commands, 9600 8N1. The machine adds the sentinels when it writes and returns them when it reads. A card
+//! must lie in the station; nobody has to swipe it.
 //!
 //! # 7. Station hosts (`host` here, both ends of this crate)
 //!
-//! A station host is a process that owns one device. It speaks on its standard input, which is one end of a socket pair:
+//! A station host is a process that owns one device. It speaks on its standard input, which is one end of a
+//! socket pair:
 //!
 //! ```text
 //! hello  = "CWSH" | version u16 BE = 0001 | length u32 BE | UTF-8 JSON of the device to open    length at most 4,096
@@ -118,8 +124,9 @@
 //!        | {"serial": {"path": "...", "baud": n}} | {"tcp": {"address": "host:port"}}
 //! ```
 //!
-//! `wait_ms`: how long a power-on waits for a card. `why`: the first byte of section 1's FF. After an error the host ends.
-//! After a hello that opened its device, a reader's host speaks section 1's exchanges, and a byte link's host these frames, both ways:
+//! `wait_ms`: how long a power-on waits for a card. `why`: the first byte of section 1's FF. After an error
+//! the host ends. After a hello that opened its device, a reader's host speaks section 1's exchanges, and a
+//! byte link's host sends and takes these frames:
 //!
 //! ```text
 //! frame = kind u8 | length u32 BE | body, at most 4,096 bytes        10 bytes        11 the link is closed, body = why
@@ -133,54 +140,55 @@
 //! us                                     machine
 //! ESC(1B)  is it there?                  ACK(06)
 //! DEL(7F)  reset                         (nothing)
-//! STX W %t1? ;t2? +t3? ETX BCC           STX %t1? ;t2? +t3? ETX BCC: written, and read again as it was to be; or NAK(15)
+//! STX W %t1? ;t2? +t3? ETX BCC           STX %t1? ;t2? +t3? ETX BCC: written and read back right; or NAK(15)
 //! R n      read track 1 (n = '1'), 2 ('2'), 3 ('4'), or several: the sum, but for '5'
 //!                                        STX %t1? ;t2? +t3? ETX BCC; or NAK(15)
 //! ```
 //!
-//! No blanks in a package; the host puts the sentinels in. BCC goes over all bytes behind STX up to and including ETX, `W`
-//! too. The manual's tables of characters leave out `<` on every track: it cannot be written.
+//! No blanks in a package; the host adds the sentinels. BCC goes over all bytes after STX up to and including
+//! ETX, `W` too. The manual's tables of characters leave out `<` on every track: it cannot be written.
 //!
-//! Assumed, because the manual does not say: 9600 8N1; a track that is to stay as it is is left out of the package (only
-//! packages of three tracks are shown); BCC is the XOR ("NOR" in the manual is taken for a misprint); a damaged package is
-//! answered with NAK as well; DEL drops a package that waits for its card; the coercivity is set at the machine. What R
-//! gives for a track that is blank is not said, and the machine itself reads after each write: neither end here reads.
+//! Assumed, because the manual does not say: 9600 8N1; a track that is not to be changed is left out of the
+//! package (the manual shows only packages of three tracks); BCC is the XOR ("NOR" in the manual is taken for
+//! a misprint); a damaged package is answered with NAK as well; DEL drops a package that waits for its card;
+//! the coercivity is set at the machine. The manual does not say what R returns for a blank track, and the
+//! machine itself reads after each write: neither end here reads.
 
 /// Start of a frame.
 pub const STX: u8 = 0x02;
 /// End of a frame, before the BCC.
 pub const ETX: u8 = 0x03;
-/// Accepted.
+/// ACK: the command is accepted.
 pub const ACK: u8 = 0x06;
 /// Refused when alone; escapes a byte inside a frame.
 pub const DLE: u8 = 0x10;
-/// Damaged, send again.
+/// NAK: it arrived damaged, send it again.
 pub const NAK: u8 = 0x15;
-/// Flipped in an escaped byte.
+/// XORed into a byte that is escaped.
 pub const ESCAPE_XOR: u8 = 0x40;
 /// Most data bytes of a frame, before stuffing.
 pub const FRAME_DATA_MAX: usize = 1024;
-/// Attempts at one command or one answer, the first included.
+/// Attempts at one command or one answer, counting the first.
 pub const FRAME_TRIES: u32 = 3;
-/// Longest body of an exchange with a simulated reader: an extended APDU and its header.
+/// Longest body of an exchange with a simulated reader, in bytes: an extended APDU and its header.
 pub const READER_BODY_MAX: usize = 65_544;
 /// The status word after which [`reader::TRANSMIT_ALL`] goes on.
 pub const SW_DONE: [u8; 2] = [0x90, 0x00];
-/// Escape of the MSR605; asks an MSE-630T whether it is there.
+/// ESC: begins a command of the MSR605; asks an MSE-630T whether it is there.
 pub const ESC: u8 = 0x1B;
 /// Resets an MSE-630T.
 pub const DEL: u8 = 0x7F;
 /// Ends an MSR605 data block, after `?`.
 pub const FS: u8 = 0x1C;
 
-/// Begins both ends' first message between daemon and station host.
+/// First bytes of both ends' first message between controller and station host.
 pub const HOST_MAGIC: [u8; 4] = *b"CWSH";
-/// Version of what follows it.
+/// Version of the message that follows [`HOST_MAGIC`].
 pub const HOST_VERSION: u16 = 1;
 /// Longest JSON of a hello, and longest body of a byte link's frame, in bytes.
 pub const HOST_BODY_MAX: usize = 4096;
 
-/// Kinds of a byte link's frame between daemon and station host.
+/// Kinds of a byte link's frame between controller and station host.
 pub mod host {
     /// Bytes of the link.
     pub const BYTES: u8 = 0x10;
@@ -210,11 +218,11 @@ pub mod reader {
     pub const READY: u8 = 0x85;
     /// Answer: failed, one byte says why.
     pub const FAILED: u8 = 0xFF;
-    /// No card in the reader.
+    /// The reader has no card.
     pub const NO_CARD: u8 = 0x01;
-    /// No ATR.
+    /// The card gives no ATR.
     pub const MUTE: u8 = 0x02;
-    /// Card gone.
+    /// The card has gone.
     pub const REMOVED: u8 = 0x03;
     /// The card speaks none of the protocols allowed.
     pub const PROTOCOL: u8 = 0x04;
@@ -222,7 +230,7 @@ pub mod reader {
     pub const HELD: u8 = 0x05;
     /// No reader of that name or place.
     pub const NO_READER: u8 = 0x06;
-    /// The reader itself.
+    /// The reader itself failed.
     pub const BROKEN: u8 = 0x07;
     /// [`POWER_ON`]: cold reset.
     pub const COLD: u8 = 0x00;

@@ -1,5 +1,6 @@
-//! The line on real devices: beside its socket, stations are served behind virtual readers (`vpcd`) and serial ports
-//! (pseudo-terminals), so that a controller's own readers and ports can be tried. `[sim.attach.STATION]` in the profile:
+//! The line on real devices: besides its socket, stations are served on virtual readers (`vpcd`) and serial
+//! ports (pseudo-terminals), to try a controller's own readers and ports. `[sim.attach.STATION]` in the
+//! profile:
 //!
 //! ```toml
 //! [sim.attach.chip-1]
@@ -12,7 +13,8 @@
 //! transport = "/tmp/line/output"
 //! ```
 //!
-//! There is no hello: the bytes are those that follow it on the socket. One thread each.
+//! There is no hello: the bytes are those that follow the hello on the socket. Each device has a thread of
+//! its own.
 
 use std::io;
 use std::net::TcpListener;
@@ -22,26 +24,26 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::device::{self, pty::Pty, vpcd};
+use crate::device::{self, pty::PseudoTerminal, vpcd};
 use crate::profile::OUTPUT;
 use crate::sync::lock;
-use crate::world::{Station, World};
+use crate::world::{SimulatedLine, SimulatedStation};
 
-/// After a failed accept or a port that could not be opened again.
+/// Pause after a failed accept, or after a port that could not be reopened.
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// A serial port, while there is one.
-type Port = Arc<Mutex<Option<Arc<Pty>>>>;
+/// A serial port, or `None` while it is closed.
+type SharedTerminal = Arc<Mutex<Option<Arc<PseudoTerminal>>>>;
 
-/// What is attached; the links to the ports go with it.
+/// Devices that are served; dropping this removes the symbolic links to their ports.
 #[derive(Default)]
-pub struct Attached {
-    ports: Vec<Port>,
+pub struct AttachedDevices {
+    ports: Vec<SharedTerminal>,
 }
 
-impl Attached {
-    /// Serves what the profile attaches, from now on.
-    pub fn start(world: &Arc<World>) -> Result<Self> {
+impl AttachedDevices {
+    /// Starts to serve the devices that the profile attaches.
+    pub fn start(world: &Arc<SimulatedLine>) -> Result<Self> {
         let mut attached = Self::default();
         for (name, attach) in &world.sim.attach {
             let context = || format!("sim.attach.{name}");
@@ -77,13 +79,13 @@ impl Attached {
     /// Serves a device on a pseudo-terminal, and on a new one whenever it has closed.
     fn serial(
         &mut self,
-        world: &Arc<World>,
+        world: &Arc<SimulatedLine>,
         path: &Path,
         at: Option<usize>,
-        serve: fn(&Pty, &World, Option<&Station>) -> io::Result<()>,
+        serve: fn(&PseudoTerminal, &SimulatedLine, Option<&SimulatedStation>) -> io::Result<()>,
     ) -> Result<()> {
-        let first = Arc::new(Pty::open(path).with_context(|| path.display().to_string())?);
-        let port: Port = Arc::new(Mutex::new(Some(first)));
+        let first = Arc::new(PseudoTerminal::open(path).with_context(|| path.display().to_string())?);
+        let port: SharedTerminal = Arc::new(Mutex::new(Some(first)));
         self.ports.push(Arc::clone(&port));
         let (world, path) = (Arc::clone(world), path.to_owned());
         spawn(move || {
@@ -95,7 +97,7 @@ impl Attached {
                 }
                 *lock(&port) = None;
                 drop(pty);
-                std::thread::sleep(station.map_or(AGAIN, Station::absence));
+                std::thread::sleep(station.map_or(AGAIN, SimulatedStation::absence));
                 *lock(&port) = Some(Arc::new(reopened(&path)));
             }
         })?;
@@ -103,7 +105,7 @@ impl Attached {
     }
 }
 
-impl Drop for Attached {
+impl Drop for AttachedDevices {
     fn drop(&mut self) {
         for port in &self.ports {
             if let Some(pty) = lock(port).take() {
@@ -118,10 +120,10 @@ fn spawn(run: impl FnOnce() + Send + 'static) -> Result<()> {
     Ok(())
 }
 
-/// The port again, as soon as it can be had.
-fn reopened(path: &Path) -> Pty {
+/// Opens the port again, as soon as the system allows it.
+fn reopened(path: &Path) -> PseudoTerminal {
     loop {
-        match Pty::open(path) {
+        match PseudoTerminal::open(path) {
             Ok(pty) => return pty,
             Err(error) => {
                 tracing::error!(path = %path.display(), %error, "the port cannot be opened again");
@@ -132,7 +134,7 @@ fn reopened(path: &Path) -> Pty {
 }
 
 /// Listens for a printer's pictures.
-fn pictures(world: &Arc<World>, at: usize, address: &str) -> Result<()> {
+fn pictures(world: &Arc<SimulatedLine>, at: usize, address: &str) -> Result<()> {
     let listener = TcpListener::bind(address).with_context(|| address.to_owned())?;
     let world = Arc::clone(world);
     spawn(move || {

@@ -1,5 +1,5 @@
-//! One piece of plastic: chip, stripe, printed and embossed faces, the faults it was given, and what the witness says of
-//! it (DESIGN section 8).
+//! One piece of plastic: chip, stripe, printed and embossed faces, the faults that it was given, and the
+//! witness's object of it (the keys stand at [`SimulatedBlank::witness`]).
 //!
 //! Not here: where it lies ([`crate::world`]) and who changes it ([`crate::device`]).
 
@@ -7,71 +7,71 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::card::{BlankSpec, Card, Fault as ChipFault};
-use crate::faults::{Device, Fault, Kind};
-use crate::profile::Coercivity;
-use crate::stripe::Stripe;
+use crate::card::{BlankSpec, ForcedFault, SimulatedCard};
+use crate::faults::{DamagedMachine, FaultKind, InjectedFault};
+use crate::profile::StripeCoercivity;
+use crate::stripe::MagneticStripe;
 
-/// ATR of a blank with [`Kind::WrongAtr`]: T=0 and nothing else.
+/// ATR of a blank with [`FaultKind::WrongAtr`]: T=0 and nothing else.
 const WRONG_ATR: [u8; 4] = [0x3B, 0x60, 0x00, 0x00];
 /// ATR that offers T=1 alone (TD1 = 81, TD2 = 31).
 const T1_ATR: [u8; 9] = [0x3B, 0xE0, 0x00, 0x00, 0x81, 0x31, 0x20, 0x45, 0x35];
 /// T0 that announces every interface byte and 15 historical ones: the ATR ends too early.
 const GARBLED_T0: u8 = 0xFF;
 
-/// A line of embossing or indent print, as the machine did it.
+/// A line of embossing or indent print, as the machine made it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EmbossLine {
-    /// Font, 1-11, plus 20 for the other side.
+pub struct EmbossedLine {
+    /// Font, 1 to 11, plus 20 for the other side.
     pub font: u8,
     /// Centre of the first character from the left edge, mils.
     pub x: u16,
     /// Middle of the line from the bottom edge, mils.
     pub y: u16,
-    /// What, ISO 8859-1 in the job, UTF-8 here.
+    /// Text: ISO 8859-1 in the job, UTF-8 here.
     pub text: String,
 }
 
 /// A fault given to a blank, and whether it has taken effect.
 #[derive(Debug)]
-struct Given {
-    fault: Fault,
+struct GivenFault {
+    fault: InjectedFault,
     done: bool,
 }
 
 /// A blank, from the hopper on.
-pub struct Blank {
+pub struct SimulatedBlank {
     /// Feed ordinal, from 1.
     pub n: u64,
-    /// KMC_ID and CSN.
+    /// KEYDATA: KMC_ID and CSN.
     pub keydata: [u8; 10],
     /// The chip.
-    pub chip: Card,
-    /// The chip was reset and has power.
+    pub chip: SimulatedCard,
+    /// Whether the chip was reset and has power.
     pub powered: bool,
-    /// The chip has left the contacts and does not come back.
+    /// Whether the chip has left the contacts, never to come back.
     pub pulled: bool,
     /// The stripe.
-    pub stripe: Stripe,
-    /// Embossed and indent-printed, in order.
-    pub emboss: Vec<EmbossLine>,
+    pub stripe: MagneticStripe,
+    /// Embossed and indent-printed lines, in order.
+    pub emboss: Vec<EmbossedLine>,
     /// SHA-256 of the front's raster.
     pub front: Option<[u8; 32]>,
     /// SHA-256 of the back's raster.
     pub back: Option<[u8; 32]>,
-    /// Device jobs that changed it.
+    /// Count of the device jobs that changed it.
     pub jobs: u64,
-    /// It is stuck where it lies: nothing but the reject bin takes it.
+    /// Whether it is stuck where it lies: only the reject bin takes it.
     pub jammed: bool,
-    /// When its last work was done: its feed, or a device's job.
+    /// When the last work on it was done: its feed, or a device's job.
     pub worked: Instant,
-    /// Commands that its chip was given.
+    /// Count of the commands that its chip was given.
     pub commands: u32,
-    /// The station in which its chip hangs.
+    /// Name of the station in which its chip hangs.
     pub hangs_in: Option<String>,
-    /// Answer frames damaged.
+    /// Count of the answer frames that were damaged.
     damaged: u32,
-    faults: Vec<Given>,
+    faults: Vec<GivenFault>,
 }
 
 /// Whether an ATR names T=1 as its first protocol (ISO 7816-3, 8.2.3: TD1, absent means T=0).
@@ -81,37 +81,42 @@ fn offers_t1(atr: &[u8]) -> bool {
     usize::try_from(before).ok().and_then(|n| atr.get(2 + n)).is_some_and(|td1| td1 & 0x0F == 1)
 }
 
-impl Blank {
-    /// A blank as it comes out of the hopper.
-    pub fn new(n: u64, mut spec: BlankSpec, coercivity: Coercivity, faults: Vec<Fault>) -> Self {
+impl SimulatedBlank {
+    /// Makes a blank as it comes out of the hopper.
+    pub fn new(
+        n: u64,
+        mut spec: BlankSpec,
+        coercivity: StripeCoercivity,
+        faults: Vec<InjectedFault>,
+    ) -> Self {
         let has = |kind| faults.iter().any(|f| f.kind == kind);
-        if has(Kind::WrongAtr) {
+        if has(FaultKind::WrongAtr) {
             spec.atr = WRONG_ATR.to_vec();
         }
-        if has(Kind::WrongProtocol) {
+        if has(FaultKind::WrongProtocol) {
             spec.atr = if offers_t1(&spec.atr) { WRONG_ATR.to_vec() } else { T1_ATR.to_vec() };
         }
-        if has(Kind::GarbledAtr)
+        if has(FaultKind::GarbledAtr)
             && let Some(t0) = spec.atr.get_mut(1)
         {
             *t0 = GARBLED_T0;
         }
-        let stripe = Stripe::new(coercivity, has(Kind::StripeDirty));
+        let stripe = MagneticStripe::new(coercivity, has(FaultKind::StripeDirty));
         let keydata = spec.key_data;
-        let mut chip = Card::new(spec);
+        let mut chip = SimulatedCard::new(spec);
         for fault in &faults {
             match fault.kind {
-                Kind::Mute => chip.force(ChipFault::Deaf),
-                Kind::WrongCryptogram => chip.force(ChipFault::WrongCryptogram),
-                Kind::ChipCorrupt => chip.force(ChipFault::Corrupt),
-                Kind::Status => {
-                    chip.force(ChipFault::Status { store_data: fault.store_data, sw: fault.sw });
+                FaultKind::Mute => chip.force(ForcedFault::Deaf),
+                FaultKind::WrongCryptogram => chip.force(ForcedFault::WrongCryptogram),
+                FaultKind::ChipCorrupt => chip.force(ForcedFault::Corrupt),
+                FaultKind::Status => {
+                    chip.force(ForcedFault::Status { store_data: fault.store_data, sw: fault.sw });
                 }
-                Kind::CardPulled => chip.force(ChipFault::RemoveAfter(fault.after)),
+                FaultKind::CardPulled => chip.force(ForcedFault::RemoveAfter(fault.after)),
                 _ => {}
             }
         }
-        let faults = faults.into_iter().map(|fault| Given { fault, done: false }).collect();
+        let faults = faults.into_iter().map(|fault| GivenFault { fault, done: false }).collect();
         Self {
             n,
             keydata,
@@ -138,13 +143,13 @@ impl Blank {
         hex::encode_upper(csn)
     }
 
-    /// The fault of this kind that it was given, done or not.
-    pub fn fault(&self, kind: Kind) -> Option<Fault> {
+    /// Returns the fault of this kind that it was given, whether it has taken effect or not.
+    pub fn fault(&self, kind: FaultKind) -> Option<InjectedFault> {
         self.faults.iter().map(|g| g.fault).find(|f| f.kind == kind)
     }
 
-    /// A fault of this kind takes effect: true the first time, and only if it was given.
-    pub fn strike(&mut self, kind: Kind) -> bool {
+    /// Lets a fault of this kind take effect; true the first time, and only if the blank was given it.
+    pub fn strike(&mut self, kind: FaultKind) -> bool {
         match self.faults.iter_mut().find(|g| g.fault.kind == kind && !g.done) {
             Some(given) => {
                 given.done = true;
@@ -154,15 +159,15 @@ impl Blank {
         }
     }
 
-    /// True if an answer of this device is to be damaged once more.
-    pub fn damages(&mut self, device: Device) -> bool {
-        let fault = self.fault(Kind::FrameCorrupt);
+    /// Whether an answer of this machine is to be damaged once more.
+    pub fn damages(&mut self, device: DamagedMachine) -> bool {
+        let fault = self.fault(FaultKind::FrameCorrupt);
         let again = fault.is_some_and(|f| f.device == Some(device) && self.damaged < f.times);
         self.damaged += u32::from(again);
         again
     }
 
-    /// A device has changed it.
+    /// Records that a device has changed it.
     pub fn worked_on(&mut self) {
         self.jobs += 1;
         self.worked = Instant::now();
@@ -175,8 +180,10 @@ impl Blank {
         }
     }
 
-    /// The witness's object, with the fate and stack position given.
-    pub fn witness(&self, fate: &Fate) -> Value {
+    /// The witness's object: fate and stack position; `stripe` with sentinels; `emboss`, EMB then IND lines;
+    /// `graphics`, the SHA-256 of each raster; `chip`, see [`SimulatedCard::chip_dump`]; `writes`, the count
+    /// of commands and device jobs that changed the blank. Hex is in upper case.
+    pub fn witness(&self, fate: &BlankFate) -> Value {
         let [one, two, three] = &self.stripe.tracks;
         let emboss: Vec<Value> = self
             .emboss
@@ -205,22 +212,22 @@ impl Blank {
 
 /// How a blank left the line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum BlankFate {
     /// Into a stacker, at this position.
     Stacked {
-        /// As the controller gave it.
+        /// Position that the controller gave.
         position: u32,
-        /// The remakes' stacker, not the good cards'.
+        /// Whether it is the remakes' stacker instead of the good cards'.
         remake: bool,
     },
     /// Into the reject bin.
     Rejected,
-    /// It did not: the line was switched off with the card in it.
+    /// The line was switched off with the card in it.
     Left,
 }
 
-impl Fate {
-    /// As the witness writes it.
+impl BlankFate {
+    /// Name in the witness's object.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Stacked { .. } => "stacked",
@@ -229,7 +236,7 @@ impl Fate {
         }
     }
 
-    /// Place in the stacker.
+    /// Position in the stacker.
     pub fn position(&self) -> Option<u32> {
         match self {
             Self::Stacked { position, .. } => Some(*position),
@@ -237,7 +244,7 @@ impl Fate {
         }
     }
 
-    /// Which stacker: `good` or `remake`.
+    /// Name of the stacker: `good` or `remake`.
     pub fn stacker(&self) -> Option<&'static str> {
         match self {
             Self::Stacked { remake: false, .. } => Some("good"),

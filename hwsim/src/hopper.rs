@@ -1,37 +1,39 @@
-//! The hopper: an endless pile of blanks, mixed from the profile's suppliers by weight, each with its own serial number.
+//! The hopper: an endless pile of blanks, mixed from the profile's suppliers by weight, each with its own
+//! serial number.
 //!
-//! The serial numbers (CSN) are a counter from a start that depends on the seed, through a bijection: no two alike in
-//! 2^32 blanks, unordered to the eye, and two runs with different seeds rarely meet.
+//! The serial numbers (CSN) are a counter that starts at a number made of the seed, passed through a
+//! bijection: no two of 2^32 blanks are alike, they look unordered, and two runs with different seeds rarely
+//! share one.
 
-use crate::blank::Blank;
+use crate::blank::SimulatedBlank;
 use crate::card::BlankSpec;
-use crate::faults::{Faults, Kind};
-use crate::profile::{Coercivity, Line, Supply};
+use crate::faults::{FaultKind, FaultPlan};
+use crate::profile::{BlankSupply, SimLineProfile, StripeCoercivity};
 use crate::rng::{SplitMix64, mix32, mix64};
 
-/// KMC_ID of a supplier whom nobody knows.
+/// KMC_ID of a supplier whose KMC no store has.
 const UNKNOWN_KMC_ID: [u8; 6] = [0xFF, 0xFF, 0xFF, 0x00, 0x00, 0x00];
 /// Keeps the random numbers of blanks apart from those of faults.
 const BLANK_PURPOSE: u64 = 0;
 
 /// An endless hopper.
-pub struct Hopper {
+pub struct BlankHopper {
     seed: u64,
     fed: u64,
-    supplies: Vec<Supply>,
-    coercivity: Coercivity,
-    faults: Faults,
+    supplies: Vec<BlankSupply>,
+    coercivity: StripeCoercivity,
+    faults: FaultPlan,
 }
 
-impl Hopper {
-    /// Full, with the pile that belongs to `seed`. The line was checked to have a supply with a weight.
-    pub fn new(line: &Line, seed: u64, faults: Faults) -> Self {
+impl BlankHopper {
+    /// A hopper with the pile that belongs to `seed`. The line must have a supply with a weight.
+    pub fn new(line: &SimLineProfile, seed: u64, faults: FaultPlan) -> Self {
         let supplies = line.sim.blanks.clone();
         Self { seed, fed: 0, supplies, coercivity: line.coercivity(), faults }
     }
 
-    /// The next blank; `None` only after 2^32 of them.
-    pub fn draw(&mut self) -> Option<Blank> {
+    /// Draws the next blank; `None` only after 2^32 of them.
+    pub fn draw(&mut self) -> Option<SimulatedBlank> {
         self.fed += 1;
         let n = self.fed;
         let counter = u32::try_from(n).ok()?;
@@ -41,7 +43,7 @@ impl Hopper {
         let (mut kmc_id, mut kmc) = (supply.kmc_id, supply.kmc);
         let card_seed = rng.next_u64();
         let other_kmc = u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64());
-        if faults.iter().any(|f| f.kind == Kind::UnknownKmc) {
+        if faults.iter().any(|f| f.kind == FaultKind::UnknownKmc) {
             kmc_id = UNKNOWN_KMC_ID;
             kmc = other_kmc.to_be_bytes();
         }
@@ -60,12 +62,12 @@ impl Hopper {
             transport: supply.transport,
             seed: card_seed,
         };
-        Some(Blank::new(n, spec, self.coercivity, faults))
+        Some(SimulatedBlank::new(n, spec, self.coercivity, faults))
     }
 }
 
-/// One supply by weight. The bias of the remainder is below weight / 2^64.
-fn pick(supplies: &[Supply], random: u64) -> Option<&Supply> {
+/// Picks a supply by weight. The bias of the remainder is below weight / 2^64.
+fn pick(supplies: &[BlankSupply], random: u64) -> Option<&BlankSupply> {
     let total: u64 = supplies.iter().map(|s| u64::from(s.weight)).sum();
     let mut at = random.checked_rem(total)?;
     supplies.iter().find(|s| match at.checked_sub(s.weight.into()) {
@@ -82,8 +84,12 @@ mod tests {
     use super::*;
     use std::collections::{BTreeMap, HashSet};
 
-    fn hopper(seed: u64, faults: &str) -> Hopper {
-        Hopper::new(&Line::load("sim-8").unwrap(), seed, Faults::from_toml(faults, seed).unwrap())
+    fn hopper(seed: u64, faults: &str) -> BlankHopper {
+        BlankHopper::new(
+            &SimLineProfile::load("sim-8").unwrap(),
+            seed,
+            FaultPlan::from_toml(faults, seed).unwrap(),
+        )
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! Simulated cards and machines for Cardwright: a personalization line to write controllers against, with an
-//! independent witness. A separate program that a production install does not ship. TEST keys only.
+//! Simulated cards and machines for Cardwright: a personalization line to develop and test controllers with,
+//! and an independent witness of what happens on it. A separate program that a production install does not
+//! ship. TEST keys only.
 //!
 //! # Recipe
 //!
@@ -8,34 +9,36 @@
 //! hwsim SIMULATED listening on /tmp/hwsim-4711-8f0c/line.sock
 //! ```
 //!
-//! `--line` is a shipped profile or a `.toml` file with a `[sim]` table ([`profile`]); `--speed` divides all times, 0
-//! waits for nothing; `--seed` repeats a pile of blanks with its faults ([`hopper`], [`faults`]); `--dump` is where the
-//! witness writes ([`witness`]). It serves until SIGTERM or SIGINT, or, with `--until-stdin-closes`, until its standard
-//! input ends; what then lies in the line is dumped with fate "left", and the exit code is 0 if the witness could write
-//! everything.
+//! `--line` is a shipped profile or a `.toml` file with a `[sim]` table ([`profile`]); `--speed` divides all
+//! times, and 0 means no waiting; `--seed` repeats a pile of blanks with its faults ([`hopper`], [`faults`]);
+//! the witness writes into `--dump` ([`witness`]). The program serves until SIGTERM or SIGINT or, with
+//! `--until-stdin-closes`, until its standard input ends. Cards that then lie in the line are dumped with
+//! fate "left". The exit code is 0 if the witness could write everything.
 //!
-//! A client connects once per device of a station (`reader` or `machine`, a printer's `stream`, and `transport`) and once
-//! to the output's transport; the bytes are those of `drivers::wire`, of which this crate uses the constants and nothing
-//! else. A profile can serve stations behind virtual readers and serial ports too ([`attach`]), and
+//! A client connects once per device of a station (`reader` or `machine`, a printer's `stream`, and
+//! `transport`) and once to the output's transport; the bytes are those of `drivers::wire`. This crate uses
+//! the constants of that module and nothing else of `drivers`. A profile can also put stations on virtual
+//! readers and serial ports ([`attach`]), and
 //!
 //! ```text
 //! hwsim card --product multiapp --vpcd localhost:35963 --faults faults.toml --t0 get-response
 //! hwsim SIMULATED card for localhost:35963
 //! ```
 //!
-//! is one card (blank 1) that stays in such a reader until SIGTERM or SIGINT. It waits for vpcd to listen, and comes back
-//! when vpcd does; what was written stays, secure channels do not.
+//! is one card (blank 1) that stays in such a reader until SIGTERM or SIGINT. It waits until vpcd listens,
+//! and connects again when vpcd comes back; data on the card stays, secure channels do not.
 //!
 //! # Parts
 //!
 //! ```text
-//! server ─┬ device ── world ── blank ── card      who talks, how, where the card lies, what it is, its chip
-//! attach ─┘   │         ├── place                 what lies where
-//!             │         ├── hopper ── faults      which blanks come, and what is wrong with them
-//!             └ pace    └── witness               how long it takes; what is written down
+//! server ─┬ device ── world ── blank ── card      connections, protocols, the line, the plastic, its chip
+//! attach ─┘   │         ├── place                 which card lies where
+//!             │         ├── hopper ── faults      the blanks that come, and their faults
+//!             └ pace    └── witness               the time that work takes; the record of the plastic
 //! ```
 //!
-//! To add a machine: its end of the protocol in [`device`], one arm in `device::machine`, one kind in [`profile`].
+//! To add a machine: its end of the protocol in [`device`], one arm in `device::machine`, one kind in
+//! [`profile`].
 
 pub mod attach;
 pub mod blank;

@@ -1,4 +1,4 @@
-//! `hwsim`: the simulated line as a program. What it does stands in the library's documentation.
+//! `hwsim`: the simulated line as a program. The library's documentation says what it does.
 
 use std::io::{Read, Write};
 use std::os::unix::fs::DirBuilderExt;
@@ -8,34 +8,34 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
-use hwsim::attach::Attached;
-use hwsim::card::Transport;
-use hwsim::faults::Faults;
-use hwsim::pace::Pace;
-use hwsim::profile::{CARD_STATION, Line};
-use hwsim::server::Server;
-use hwsim::witness::Witness;
-use hwsim::world::World;
+use hwsim::attach::AttachedDevices;
+use hwsim::card::AnswerDelivery;
+use hwsim::faults::FaultPlan;
+use hwsim::pace::LinkPace;
+use hwsim::profile::{CARD_STATION, SimLineProfile};
+use hwsim::server::LineServer;
+use hwsim::witness::LineWitness;
+use hwsim::world::SimulatedLine;
 use nix::sys::signal::{SigSet, Signal};
 
 /// Simulated cards and machines for Cardwright; TEST keys only.
 #[derive(Parser)]
-#[command(version)]
-struct Cli {
+#[command(version = concat!(env!("CARGO_PKG_VERSION"), " (", env!("CARDWRIGHT_BUILD"), ")"))]
+struct HwsimCli {
     #[command(subcommand)]
-    command: Command,
+    command: HwsimCommand,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum HwsimCommand {
     /// Serve a simulated line on a Unix socket
-    Serve(Serve),
+    Serve(ServeLineArgs),
     /// Be one card behind a vpcd virtual reader
-    Card(CardArgs),
+    Card(VirtualCardArgs),
 }
 
 #[derive(Args)]
-struct CardArgs {
+struct VirtualCardArgs {
     /// Product that the chip was made for
     #[arg(long)]
     product: String,
@@ -47,10 +47,10 @@ struct CardArgs {
     line: String,
     /// Answer to reset in place of the supply's
     #[arg(long, value_parser = atr)]
-    atr: Option<Atr>,
+    atr: Option<AtrBytes>,
     /// Hand answers over as T=0 does: 61xx and GET RESPONSE, 6Cxx
     #[arg(long)]
-    t0: Option<T0>,
+    t0: Option<T0Delivery>,
     /// Divides all times; 0 = no waiting
     #[arg(long, default_value = "1")]
     speed: f64,
@@ -65,25 +65,25 @@ struct CardArgs {
     seed: Option<u64>,
 }
 
-/// What T=0 leaves to the terminal.
+/// Values of `--t0`: the steps that T=0 leaves to the terminal.
 #[derive(Clone, Copy, clap::ValueEnum)]
-enum T0 {
+enum T0Delivery {
     /// To fetch answers
     GetResponse,
 }
 
 /// Bytes of an answer to reset.
 #[derive(Clone)]
-struct Atr(Vec<u8>);
+struct AtrBytes(Vec<u8>);
 
-fn atr(text: &str) -> Result<Atr> {
+fn atr(text: &str) -> Result<AtrBytes> {
     let bytes = hex::decode(text)?;
     ensure!((2..=33).contains(&bytes.len()), "an ATR has 2 to 33 bytes");
-    Ok(Atr(bytes))
+    Ok(AtrBytes(bytes))
 }
 
 #[derive(Args)]
-struct Serve {
+struct ServeLineArgs {
     /// Shipped line profile, or a .toml file with a [sim] table
     #[arg(long)]
     line: String,
@@ -110,15 +110,15 @@ struct Serve {
     until_stdin_closes: bool,
 }
 
-#[allow(clippy::print_stderr)]
+#[allow(clippy::print_stderr, reason = "the one place where the program says why it failed")]
 fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let ended = match Cli::parse().command {
-        Command::Serve(args) => serve(&args),
-        Command::Card(args) => card(args),
+    let ended = match HwsimCli::parse().command {
+        HwsimCommand::Serve(args) => serve(&args),
+        HwsimCommand::Card(args) => card(args),
     };
-    // What went wrong and where, without the way there: an operator reads this.
+    // An operator reads this: the fault and its place, without the calls that led there.
     ended.map_or_else(
         |error| {
             eprintln!("hwsim: {error:#}");
@@ -128,21 +128,21 @@ fn main() -> ExitCode {
     )
 }
 
-fn serve(args: &Serve) -> Result<()> {
+fn serve(args: &ServeLineArgs) -> Result<()> {
     ensure!(args.speed >= 0.0 && args.speed.is_finite(), "--speed must be 0 or more");
-    let line = Line::load(&args.line)?;
+    let line = SimLineProfile::load(&args.line)?;
     let seed = seed(args.seed)?;
     let faults = faults(args.faults.as_deref(), seed)?;
     if args.check {
         return Ok(());
     }
-    let witness = Witness::open(args.dump.as_deref())?;
-    let world = World::new(line, seed, faults, args.speed, witness)?;
+    let witness = LineWitness::open(args.dump.as_deref())?;
+    let world = SimulatedLine::new(line, seed, faults, args.speed, witness)?;
     let signals = block_signals()?;
 
     let directory = match &args.socket {
         Some(_) => None,
-        None => Some(TemporaryDirectory::new()?),
+        None => Some(SocketDirectory::new()?),
     };
     let path = match (&args.socket, &directory) {
         (Some(path), _) => path.clone(),
@@ -158,25 +158,31 @@ fn serve(args: &Serve) -> Result<()> {
     Ok(())
 }
 
-/// One card that stays in its reader, until a signal comes.
-fn card(args: CardArgs) -> Result<()> {
+/// Serves one card that stays in its reader, until a signal comes.
+fn card(args: VirtualCardArgs) -> Result<()> {
     ensure!(args.speed >= 0.0 && args.speed.is_finite(), "--speed must be 0 or more");
-    let mut line = Line::load(&args.line)?.of_card(&args.product, &args.vpcd)?;
+    let mut line = SimLineProfile::load(&args.line)?.of_card(&args.product, &args.vpcd)?;
     for supply in &mut line.sim.blanks {
-        if let Some(Atr(atr)) = &args.atr {
+        if let Some(AtrBytes(atr)) = &args.atr {
             supply.atr.clone_from(atr);
         }
-        if let Some(T0::GetResponse) = args.t0 {
-            supply.transport = Transport::T0;
+        if let Some(T0Delivery::GetResponse) = args.t0 {
+            supply.transport = AnswerDelivery::T0;
         }
     }
     let seed = seed(args.seed)?;
     let faults = faults(args.faults.as_deref(), seed)?;
-    let world = Arc::new(World::new(line, seed, faults, args.speed, Witness::open(args.dump.as_deref())?)?);
+    let world = Arc::new(SimulatedLine::new(
+        line,
+        seed,
+        faults,
+        args.speed,
+        LineWitness::open(args.dump.as_deref())?,
+    )?);
     let signals = block_signals()?;
     let station = world.station(CARD_STATION).context("the line of a card has its station")?;
-    ensure!(world.feed(station, &mut Pace::new(args.speed)).is_ok(), "the card jams in the feed");
-    let attached = Attached::start(&world)?;
+    ensure!(world.feed(station, &mut LinkPace::new(args.speed)).is_ok(), "the card jams in the feed");
+    let attached = AttachedDevices::start(&world)?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "hwsim SIMULATED card for {}", args.vpcd)?;
     out.flush()?;
@@ -194,28 +200,28 @@ fn seed(given: Option<u64>) -> Result<u64> {
     })
 }
 
-fn faults(path: Option<&Path>, seed: u64) -> Result<Faults> {
-    let Some(path) = path else { return Ok(Faults::default()) };
+fn faults(path: Option<&Path>, seed: u64) -> Result<FaultPlan> {
+    let Some(path) = path else { return Ok(FaultPlan::default()) };
     std::fs::read_to_string(path)
         .map_err(anyhow::Error::from)
-        .and_then(|text| Faults::from_toml(&text, seed))
+        .and_then(|text| FaultPlan::from_toml(&text, seed))
         .with_context(|| format!("faults file {}", path.display()))
 }
 
-/// Before the first thread, which would otherwise take the signal and die of it.
+/// Called before the first thread starts, which would otherwise take the signal and die of it.
 fn block_signals() -> Result<SigSet> {
     let signals: SigSet = [Signal::SIGTERM, Signal::SIGINT].into_iter().collect();
     signals.thread_block()?;
     Ok(signals)
 }
 
-fn start(world: World, path: &Path) -> Result<Server> {
+fn start(world: SimulatedLine, path: &Path) -> Result<LineServer> {
     ensure!(
         std::fs::symlink_metadata(path).is_err(),
         "socket {} exists; remove it if no other hwsim serves there, or give another",
         path.display()
     );
-    Server::start(world, path)
+    LineServer::start(world, path)
 }
 
 /// Waits for a signal, or for the end of standard input.
@@ -240,10 +246,10 @@ fn wait(signals: &SigSet, until_stdin_closes: bool) -> Result<()> {
     stopped.recv().context("both waiting threads died")
 }
 
-/// A directory of our own for the socket, removed at the end.
-struct TemporaryDirectory(PathBuf);
+/// A directory for the socket alone, removed at the end.
+struct SocketDirectory(PathBuf);
 
-impl TemporaryDirectory {
+impl SocketDirectory {
     fn new() -> Result<Self> {
         let name = format!("hwsim-{}-{:08x}", std::process::id(), getrandom::u32()?);
         let path = std::env::temp_dir().join(name);
@@ -252,7 +258,7 @@ impl TemporaryDirectory {
     }
 }
 
-impl Drop for TemporaryDirectory {
+impl Drop for SocketDirectory {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir(&self.0); // best effort: it lies among the temporary files
     }

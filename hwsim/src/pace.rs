@@ -1,29 +1,31 @@
-//! Waiting: the machine's seconds, divided by `--speed`, are slept on average exactly.
+//! Waiting: sleeps the machine's seconds, divided by `--speed`, exactly on average.
 //!
-//! A sleep of 50 µs takes 110 µs, so small waits are collected until they are worth a sleep, and what a sleep took too
-//! long is subtracted from the next ones. One [`Pace`] belongs to one link, so one station.
+//! A sleep of 50 µs takes 110 µs. So small waits are collected until they are worth a sleep, and the time
+//! that a sleep took too long is subtracted from the next ones. One [`LinkPace`] belongs to one link, so to
+//! one station.
 
 use std::time::{Duration, Instant};
 
-/// Waits shorter than this are collected first, in seconds.
+/// Waits shorter than this are collected, in seconds.
 const WORTH_A_SLEEP_S: f64 = 0.001;
-/// A credit greater than this is given up, in seconds: a host that was stopped for a minute shall not race afterwards.
+/// A greater credit than this is given up, in seconds: a computer that was stopped for a minute must not race
+/// afterwards.
 const CREDIT_MAX_S: f64 = 0.05;
 
 /// The waits of one link.
 #[derive(Debug)]
-pub struct Pace {
+pub struct LinkPace {
     speed: f64,
     debt_s: f64,
 }
 
-impl Pace {
-    /// `speed` divides all times; 0 = no waiting.
+impl LinkPace {
+    /// `speed` divides all times; 0 means no waiting.
     pub fn new(speed: f64) -> Self {
         Self { speed, debt_s: 0.0 }
     }
 
-    /// True if nothing ever waits.
+    /// Whether nothing ever waits.
     pub fn is_instant(&self) -> bool {
         self.speed == 0.0
     }
@@ -35,14 +37,14 @@ impl Pace {
         }
     }
 
-    /// Spends what is left of `seconds` of the machine's time that began at `start`.
+    /// Spends the rest of `seconds` of the machine's time that began at `start`.
     pub fn until(&mut self, start: Instant, seconds: f64) {
         if !self.is_instant() {
             self.sleep((seconds / self.speed - start.elapsed().as_secs_f64()).max(0.0));
         }
     }
 
-    /// Sleeps so many seconds of ours, now or later.
+    /// Sleeps so many seconds of real time, now or later.
     fn sleep(&mut self, seconds: f64) {
         self.debt_s += seconds;
         if self.debt_s >= WORTH_A_SLEEP_S {
@@ -58,7 +60,7 @@ mod tests {
     use super::*;
 
     fn spend(speed: f64, times: u32, seconds: f64) -> f64 {
-        let mut pace = Pace::new(speed);
+        let mut pace = LinkPace::new(speed);
         let start = Instant::now();
         for _ in 0..times {
             pace.work(seconds);
@@ -74,7 +76,7 @@ mod tests {
 
     #[test]
     fn small_waits_are_collected_and_long_sleeps_are_credited() {
-        let mut pace = Pace::new(1.0);
+        let mut pace = LinkPace::new(1.0);
         pace.work(0.0006);
         assert!((pace.debt_s - 0.0006).abs() < 1e-9, "not worth a sleep");
         pace.work(0.0006);
@@ -89,7 +91,7 @@ mod tests {
 
     #[test]
     fn what_has_passed_is_not_waited_for_again() {
-        let mut pace = Pace::new(10.0);
+        let mut pace = LinkPace::new(10.0);
         let start = Instant::now();
         std::thread::sleep(Duration::from_millis(30));
         pace.until(start, 0.5);

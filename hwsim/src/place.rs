@@ -1,42 +1,42 @@
-//! Places of the line: what lies in one, and a station around the place under its head.
+//! Places of the line: the card in each, and a station around the place under its head.
 
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::blank::Blank;
-use crate::device::printer::Inbox;
-use crate::profile::{self, Module};
+use crate::blank::SimulatedBlank;
+use crate::device::printer::ImageInbox;
+use crate::profile::{self, MachineModule};
 use crate::sync::lock;
 
-/// A blank, wherever it lies.
-pub type Card = Arc<Mutex<Blank>>;
+/// A blank that a place and the line's list of cards share.
+pub type SharedBlank = Arc<Mutex<SimulatedBlank>>;
 
-/// What a place holds.
+/// Content of a place.
 #[derive(Default)]
-pub enum Place {
+pub enum CardPlace {
     /// Nothing.
     #[default]
     Empty,
-    /// Nothing yet: a blank is being fed.
+    /// Empty, but kept for a blank that is being fed.
     Reserved,
-    /// A card on its way, and when that began.
-    Coming(Card, Instant),
-    /// A card.
-    Card(Card),
+    /// A card is on its way here, since that instant.
+    Coming(SharedBlank, Instant),
+    /// A card lies here.
+    Card(SharedBlank),
 }
 
-impl Place {
+impl CardPlace {
     /// The card that lies here.
-    pub fn card(&self) -> Option<&Card> {
+    pub fn card(&self) -> Option<&SharedBlank> {
         match self {
             Self::Card(card) => Some(card),
             _ => None,
         }
     }
 
-    /// Takes the card away that lies here or is on its way.
-    pub fn take(&mut self) -> Option<Card> {
+    /// Takes the card that lies here or is on its way.
+    pub fn take(&mut self) -> Option<SharedBlank> {
         match std::mem::take(self) {
             Self::Card(card) | Self::Coming(card, _) => Some(card),
             other => {
@@ -46,7 +46,7 @@ impl Place {
         }
     }
 
-    /// A card that was on its way lies here now; false if there is none.
+    /// Lets a card that was on its way lie here; false if there is none.
     pub fn settle(&mut self) -> bool {
         if let Self::Coming(card, _) = self {
             *self = Self::Card(Arc::clone(card));
@@ -54,7 +54,7 @@ impl Place {
         self.card().is_some()
     }
 
-    /// Keeps the place for a card; false if it is not free.
+    /// Reserves the place for a card; false if it is not free.
     pub fn reserve(&mut self) -> bool {
         let free = matches!(self, Self::Empty);
         if free {
@@ -65,30 +65,30 @@ impl Place {
 }
 
 /// A station and the place under its head.
-pub struct Station {
+pub struct SimulatedStation {
     /// `chip-1` and so on.
     pub name: String,
-    /// What machine stands here.
-    pub kind: profile::Kind,
-    /// Which make of it, where there are several.
+    /// Kind of its machine.
+    pub kind: profile::MachineKind,
+    /// Driver of its machine, where there are several makes.
     pub driver: Option<String>,
-    slot: Mutex<Place>,
+    slot: Mutex<CardPlace>,
     card_came: Condvar,
     /// When the last blank was fed here.
     pub last_feed: Mutex<Option<Instant>>,
-    /// Printers: images that have come.
-    pub inbox: Inbox,
+    /// Printers: images that have arrived.
+    pub inbox: ImageInbox,
     /// Printers: until when the ribbon is out.
     pub no_ribbon: Mutex<Option<Instant>>,
     /// The virtual reader's connection, while a card touches the contacts.
     connection: Mutex<Option<TcpStream>>,
-    /// How long the machine stays away after it has closed its link.
+    /// How long the machine stays away after closing its link.
     absence: Mutex<Duration>,
 }
 
-impl Station {
+impl SimulatedStation {
     /// An empty station of this module.
-    pub fn new(name: String, module: &Module) -> Self {
+    pub fn new(name: String, module: &MachineModule) -> Self {
         Self {
             name,
             kind: module.kind,
@@ -96,35 +96,35 @@ impl Station {
             slot: Mutex::default(),
             card_came: Condvar::new(),
             last_feed: Mutex::default(),
-            inbox: Inbox::default(),
+            inbox: ImageInbox::default(),
             no_ribbon: Mutex::default(),
             connection: Mutex::default(),
             absence: Mutex::default(),
         }
     }
 
-    /// The place of this station, for the time of a machine's work.
-    pub fn slot(&self) -> MutexGuard<'_, Place> {
+    /// Locks the place of this station, for as long as a machine works.
+    pub fn slot(&self) -> MutexGuard<'_, CardPlace> {
         lock(&self.slot)
     }
 
-    /// The place itself.
-    pub fn place(&self) -> &Mutex<Place> {
+    /// The place, without its lock.
+    pub fn place(&self) -> &Mutex<CardPlace> {
         &self.slot
     }
 
-    /// A card lies here from now on.
-    pub fn put(&self, card: Card) {
-        *self.slot() = Place::Card(card);
+    /// Puts a card here.
+    pub fn put(&self, card: SharedBlank) {
+        *self.slot() = CardPlace::Card(card);
         self.has_card();
     }
 
-    /// Tells those who wait for a card.
+    /// Wakes up the threads that wait for a card.
     pub fn has_card(&self) {
         self.card_came.notify_all();
     }
 
-    /// Waits until a card touches the contacts; gives its number.
+    /// Waits until a card touches the contacts; returns its number.
     pub fn wait_for_contact(&self) -> u64 {
         let mut slot = self.slot();
         loop {
@@ -140,7 +140,7 @@ impl Station {
         touching(&self.slot()) == Some(n)
     }
 
-    /// Keeps the virtual reader's connection for this card; false if it has left.
+    /// Keeps the virtual reader's connection for this card; false if the card has left.
     pub fn plug(&self, n: u64, stream: &TcpStream) -> bool {
         let slot = self.slot();
         let plugged = touching(&slot) == Some(n);
@@ -150,31 +150,31 @@ impl Station {
         plugged
     }
 
-    /// The connection has ended.
+    /// Forgets the connection, which has ended.
     pub fn unplug(&self) {
         *lock(&self.connection) = None;
     }
 
-    /// The card leaves the contacts: the virtual reader is empty.
+    /// Closes the connection because the card leaves the contacts: the virtual reader is empty.
     pub fn disconnect(&self) {
         if let Some(stream) = lock(&self.connection).take() {
             let _ = stream.shutdown(Shutdown::Both); // fails only if the other end was first
         }
     }
 
-    /// The machine closes its link, and comes back after so long.
+    /// Records that the machine closes its link, and stays away so long.
     pub fn be_absent(&self, pause: Duration) {
         *lock(&self.absence) = pause;
     }
 
-    /// How long the machine is to stay away now.
+    /// Takes the time that the machine is to stay away now.
     pub fn absence(&self) -> Duration {
         std::mem::take(&mut lock(&self.absence))
     }
 }
 
 /// The number of the card that touches the contacts of a place.
-fn touching(place: &Place) -> Option<u64> {
+fn touching(place: &CardPlace) -> Option<u64> {
     let blank = lock(place.card()?);
     (!blank.pulled && !blank.jammed).then_some(blank.n)
 }

@@ -1,7 +1,7 @@
-//! What `hwsim` reads of a line profile: the modules with their stations, and the `[sim]` table.
+//! The parts of a line profile that `hwsim` reads: the modules with their stations, and the `[sim]` table.
 //!
-//! The rest of the file (MICs, links, what becomes of rejects) belongs to the controller and is passed over. The `[sim]`
-//! table is ours alone, so an unknown key in it is an error.
+//! The rest of the file (MICs, links, the fate of rejects) belongs to the controller and is skipped. The
+//! `[sim]` table is for `hwsim` alone, so an unknown key in it is an error.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Deserializer};
 
-use crate::card::Transport;
+use crate::card::AnswerDelivery;
 use crate::timing;
 
-/// Line profiles that are built in, by name.
+/// Line profiles that are built in, with their names.
 const SHIPPED: &[(&str, &str)] = &[
     ("sim-8", include_str!("../../profiles/lines/sim-8.toml")),
     ("sim-64", include_str!("../../profiles/lines/sim-64.toml")),
@@ -20,51 +20,51 @@ const SHIPPED: &[(&str, &str)] = &[
     ("sim-line", include_str!("../../profiles/lines/sim-line.toml")),
 ];
 
-/// Name of the transport that is no station's.
+/// Name of the one transport that belongs to no station.
 pub const OUTPUT: &str = "output";
 
-/// The station of [`Line::of_card`].
+/// The station of [`SimLineProfile::of_card`].
 pub const CARD_STATION: &str = "card-1";
 
-/// A line that can be simulated.
+/// Profile of a line that can be simulated.
 #[derive(Debug, Clone)]
-pub struct Line {
+pub struct SimLineProfile {
     /// Its name.
     pub name: String,
-    /// How many cards the output's buffer holds.
+    /// Cards that the output's buffer holds.
     pub reorder_buffer: u32,
     /// Modules in line order.
-    pub modules: Vec<Module>,
+    pub modules: Vec<MachineModule>,
     /// Times and blanks.
-    pub sim: Sim,
+    pub sim: SimTable,
 }
 
-/// The file as it stands.
+/// Keys of the file.
 #[derive(Deserialize)]
-struct File {
+struct LineFile {
     name: String,
     reorder_buffer: u32,
     #[serde(rename = "module")]
-    modules: Vec<Module>,
-    sim: Option<Sim>,
+    modules: Vec<MachineModule>,
+    sim: Option<SimTable>,
 }
 
 /// A processing module.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Module {
+pub struct MachineModule {
     /// Its name; stations are `name-1`, `name-2` ...
     pub name: String,
-    /// What it does.
-    pub kind: Kind,
-    /// Stripe modules: which encoder; an MSR605 unless it says `mse630`.
+    /// Its kind of machine.
+    pub kind: MachineKind,
+    /// Stripe modules: the encoder, an MSR605 unless this names `mse630`.
     #[serde(default)]
     pub driver: Option<String>,
-    /// How many stations.
+    /// Count of its stations.
     #[serde(default = "one")]
     pub stations: u32,
     /// Stripe modules: coercivity of the plastic on this line.
     #[serde(default)]
-    pub coercivity: Option<Coercivity>,
+    pub coercivity: Option<StripeCoercivity>,
 }
 
 fn one() -> u32 {
@@ -74,7 +74,7 @@ fn one() -> u32 {
 /// Kinds of module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum MachineKind {
     /// Chip reader.
     Chip,
     /// Magnetic stripe encoder.
@@ -90,17 +90,17 @@ pub enum Kind {
 /// Coercivity of a stripe, or of the encoder's write current.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Coercivity {
+pub enum StripeCoercivity {
     /// ISO 7811-6, 2750 Oe.
     Hico,
     /// ISO 7811-2, 300 Oe.
     Loco,
 }
 
-/// The `[sim]` table. Seconds are the machine's, before `--speed` divides them.
+/// The `[sim]` table. Seconds are the machine's time, before `--speed` divides it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Sim {
+pub struct SimTable {
     /// Feeding and transport overlap with the machines' work ([`crate::world`]).
     #[serde(default)]
     pub continuous: bool,
@@ -116,7 +116,7 @@ pub struct Sim {
     pub printer_s: f64,
     /// One card embossed.
     pub embosser_s: f64,
-    /// A card's chip work takes at least so long, from its reset to the power off, which waits for the rest.
+    /// Least time of a card's chip work, from its reset to the power off, which waits for the rest.
     #[serde(default)]
     pub chip_s: f64,
     /// TA1 of ISO 7816-3: wire rate of the chip.
@@ -126,19 +126,19 @@ pub struct Sim {
     pub page_ms: f64,
     /// Opening of a secure channel, ms.
     pub crypto_ms: f64,
-    /// Operating system of the card, per command, ms.
+    /// Time of the card's operating system for each command, ms.
     pub command_ms: f64,
-    /// Stations that are served on real devices too, by name; `output` for the output's transport.
+    /// Stations that are served on real devices too, by name; `output` stands for the output's transport.
     #[serde(default)]
-    pub attach: BTreeMap<String, Attach>,
+    pub attach: BTreeMap<String, StationAttachment>,
     /// The pile of blanks.
-    pub blanks: Vec<Supply>,
+    pub blanks: Vec<BlankSupply>,
 }
 
-/// Where a station's devices are found besides the line's socket ([`crate::attach`]).
+/// Devices on which a station is served besides the line's socket ([`crate::attach`]).
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Attach {
+pub struct StationAttachment {
     /// Chip stations: `host:port` on which a vpcd waits for a card.
     pub vpcd: Option<String>,
     /// Machines: symbolic link to a pseudo-terminal.
@@ -149,20 +149,21 @@ pub struct Attach {
     pub stream: Option<String>,
 }
 
-impl Attach {
+impl StationAttachment {
     /// Whether a station of this kind, or the output (`None`), has all these devices.
-    fn suits(&self, kind: Option<Kind>) -> bool {
-        let machine = matches!(kind, Some(Kind::Stripe | Kind::Printer | Kind::Embosser));
-        (self.vpcd.is_none() || kind == Some(Kind::Chip))
+    fn suits(&self, kind: Option<MachineKind>) -> bool {
+        let machine =
+            matches!(kind, Some(MachineKind::Stripe | MachineKind::Printer | MachineKind::Embosser));
+        (self.vpcd.is_none() || kind == Some(MachineKind::Chip))
             && (self.machine.is_none() || machine)
-            && (self.stream.is_none() || kind == Some(Kind::Printer))
+            && (self.stream.is_none() || kind == Some(MachineKind::Printer))
     }
 }
 
 /// One kind of blank in the hopper. TEST keys.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Supply {
+pub struct BlankSupply {
     /// The product that the chip was made for; for people.
     pub product: String,
     /// KMC_ID, 6 bytes.
@@ -179,9 +180,9 @@ pub struct Supply {
     /// Answer to reset.
     #[serde(deserialize_with = "bytes")]
     pub atr: Vec<u8>,
-    /// `t0`: answers have to be fetched (`61xx`, `6Cxx`).
+    /// `t0` if answers have to be fetched (`61xx`, `6Cxx`).
     #[serde(default)]
-    pub transport: Transport,
+    pub transport: AnswerDelivery,
     /// Its share of the pile.
     pub weight: u32,
 }
@@ -200,7 +201,7 @@ fn one_byte<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> 
     byte_array(deserializer).map(|[byte]: [u8; 1]| byte)
 }
 
-impl Line {
+impl SimLineProfile {
     /// Loads a shipped line by its name, or a file whose name ends in `.toml`.
     pub fn load(name: &str) -> Result<Self> {
         if let Some((_, text)) = SHIPPED.iter().find(|(shipped, _)| *shipped == name) {
@@ -217,7 +218,7 @@ impl Line {
 
     /// Parses and checks.
     pub fn from_toml(text: &str) -> Result<Self> {
-        let File { name, reorder_buffer, modules, sim } = toml::from_str(text).map_err(|error| {
+        let LineFile { name, reorder_buffer, modules, sim } = toml::from_str(text).map_err(|error| {
             let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
             anyhow!("line {}: {}", before.matches('\n').count() + 1, error.message())
         })?;
@@ -227,18 +228,23 @@ impl Line {
         Ok(line)
     }
 
-    /// What is left of the line for one card of this product behind a virtual reader: a chip station, and the first
-    /// supply of the product.
+    /// Reduces the line to one card of this product on a virtual reader: a chip station, and the first supply
+    /// of the product.
     pub fn of_card(mut self, product: &str, vpcd: &str) -> Result<Self> {
         self.sim.blanks.retain(|b| b.product == product && b.weight > 0);
         self.sim.blanks.truncate(1);
         let known = &self.name;
         ensure!(!self.sim.blanks.is_empty(), "line {known} has no blanks of product {product}");
-        let chip =
-            Module { name: "card".into(), kind: Kind::Chip, driver: None, stations: 1, coercivity: None };
+        let chip = MachineModule {
+            name: "card".into(),
+            kind: MachineKind::Chip,
+            driver: None,
+            stations: 1,
+            coercivity: None,
+        };
         self.modules = vec![chip];
         self.sim.feed_s = 0.0;
-        let attach = Attach { vpcd: Some(vpcd.to_owned()), ..Attach::default() };
+        let attach = StationAttachment { vpcd: Some(vpcd.to_owned()), ..StationAttachment::default() };
         self.sim.attach = BTreeMap::from([(CARD_STATION.to_owned(), attach)]);
         Ok(self)
     }
@@ -276,16 +282,16 @@ impl Line {
     }
 
     /// Names of all stations with their modules, in line order.
-    pub fn stations(&self) -> impl Iterator<Item = (String, &Module)> + '_ {
+    pub fn stations(&self) -> impl Iterator<Item = (String, &MachineModule)> + '_ {
         self.modules
             .iter()
-            .filter(|m| m.kind != Kind::Fulfilment)
+            .filter(|m| m.kind != MachineKind::Fulfilment)
             .flat_map(|m| (1..=m.stations).map(move |n| (format!("{}-{n}", m.name), m)))
     }
 
-    /// Coercivity of the plastic: what the stripe module says, HiCo on a line without one.
-    pub fn coercivity(&self) -> Coercivity {
-        self.modules.iter().find_map(|m| m.coercivity).unwrap_or(Coercivity::Hico)
+    /// Coercivity of the plastic, from the stripe module; HiCo on a line without one.
+    pub fn coercivity(&self) -> StripeCoercivity {
+        self.modules.iter().find_map(|m| m.coercivity).unwrap_or(StripeCoercivity::Hico)
     }
 }
 
@@ -296,11 +302,12 @@ mod tests {
     #[test]
     fn every_shipped_line_loads() {
         for (name, _) in SHIPPED {
-            let line = Line::load(name).unwrap();
+            let line = SimLineProfile::load(name).unwrap();
             assert_eq!(&line.name, name);
             assert!(line.stations().count() >= 8);
         }
-        let names: Vec<String> = Line::load("sim-8").unwrap().stations().map(|(name, _)| name).collect();
+        let names: Vec<String> =
+            SimLineProfile::load("sim-8").unwrap().stations().map(|(name, _)| name).collect();
         assert_eq!(names.len(), 11);
         assert!(names.contains(&"chip-8".to_owned()) && names.contains(&"embosser-1".to_owned()));
     }
@@ -319,7 +326,7 @@ mod tests {
     #[test]
     fn bad_lines_are_refused() {
         let good = SHIPPED[0].1;
-        assert!(Line::from_toml(good).is_ok());
+        assert!(SimLineProfile::from_toml(good).is_ok());
         let cases = [
             ("ta1 = \"13\"", "ta1 = \"70\"", "reserved"),
             ("feed_s = 0.30", "feed_s = -1.0", "feed_s"),
@@ -340,11 +347,11 @@ mod tests {
         for (from, to, said) in cases {
             let bad = good.replace(from, to);
             assert_ne!(bad, good, "{from}");
-            let error = format!("{:#}", Line::from_toml(&bad).unwrap_err());
+            let error = format!("{:#}", SimLineProfile::from_toml(&bad).unwrap_err());
             assert!(error.contains(said), "{to}: {error}");
         }
         let without = good.split("[sim]").next().unwrap();
-        assert!(Line::from_toml(without).unwrap_err().to_string().contains("no [sim] table"));
-        assert!(Line::load("no-such-line").unwrap_err().to_string().contains("sim-chip-8"));
+        assert!(SimLineProfile::from_toml(without).unwrap_err().to_string().contains("no [sim] table"));
+        assert!(SimLineProfile::load("no-such-line").unwrap_err().to_string().contains("sim-chip-8"));
     }
 }

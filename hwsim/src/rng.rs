@@ -1,8 +1,8 @@
 //! Random choices of the simulated line, repeatable by seed: SplitMix64 (Steele, Lea, Flood, "Fast splittable
 //! pseudorandom number generators", OOPSLA 2014) and two mixing functions.
 //!
-//! Everything about blank number n is a function of (seed, n), not of the order in which stations ask, so that the same
-//! seed gives the same pile of blanks whatever the threads do. Not for cryptography.
+//! Everything about blank number n is a function of (seed, n), not of the order in which stations ask. So a
+//! seed repeats its pile of blanks, whatever the threads do. Not for cryptography.
 
 /// The odd constant by which SplitMix64 steps: 2^64 divided by the golden ratio.
 const GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -17,18 +17,18 @@ impl SplitMix64 {
         Self(seed)
     }
 
-    /// The generator of blank `n` under the line's `seed`; `purpose` keeps its uses apart.
+    /// The generator of blank `n` under the line's `seed`; `purpose` keeps different uses apart.
     pub fn of(seed: u64, n: u64, purpose: u64) -> Self {
         Self(mix64(mix64(seed.wrapping_add(GAMMA)) ^ n) ^ mix64(purpose.wrapping_mul(GAMMA)))
     }
 
-    /// Next 64 bits.
+    /// Returns the next 64 bits.
     pub fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(GAMMA);
         mix64(self.0)
     }
 
-    /// Next number from 0 (included) to 1 (excluded), of 53 bits.
+    /// Returns the next number from 0 (included) to 1 (excluded), with 53 bits.
     pub fn next_unit(&mut self) -> f64 {
         const TWO_POW_53: f64 = 9_007_199_254_740_992.0;
         (self.next_u64() >> 11) as f64 / TWO_POW_53
@@ -42,8 +42,8 @@ pub fn mix64(z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// A bijection of 32 bits (xor-shift and odd multipliers, so each step can be undone): a counter goes in, and numbers
-/// come out that look unordered and never repeat before the counter does.
+/// A bijection of 32 bits (xor-shift and odd multipliers, so each step can be undone). It turns a counter
+/// into numbers that look unordered and never repeat before the counter does.
 pub fn mix32(x: u32) -> u32 {
     let x = (x ^ (x >> 16)).wrapping_mul(0x7FEB_352D);
     let x = (x ^ (x >> 15)).wrapping_mul(0x846C_A68B);

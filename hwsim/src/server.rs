@@ -1,5 +1,5 @@
-//! The Unix socket of the line: hello, then one device per connection, one thread per connection (`drivers::wire`
-//! section 1). All reads block; nothing polls.
+//! The Unix socket of the line: a hello, then one device per connection, one thread per connection
+//! (`drivers::wire` section 1). All reads block; nothing polls.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -11,71 +11,71 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::attach::Attached;
+use crate::attach::AttachedDevices;
 use crate::device::{self, reader};
-use crate::profile::{Kind, OUTPUT};
-use crate::world::World;
+use crate::profile::{MachineKind, OUTPUT};
+use crate::world::SimulatedLine;
 
-/// Longest hello that is read.
+/// Longest hello that is read, in bytes.
 const HELLO_MAX: u32 = 4096;
-/// After a failed accept (no descriptors or threads left), before the next.
+/// Pause after a failed accept (no descriptors or threads left).
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// What the controller says first.
+/// First message of the controller.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Hello {
+struct StationHello {
     station: String,
-    device: Device,
+    device: StationDevice,
 }
 
 #[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
-enum Device {
+enum StationDevice {
     Reader,
     Machine,
     Stream,
     Transport,
 }
 
-/// A line that listens.
-pub struct Server {
-    world: Arc<World>,
+/// A simulated line that listens on its socket.
+pub struct LineServer {
+    world: Arc<SimulatedLine>,
     path: PathBuf,
-    _attached: Attached,
+    _attached: AttachedDevices,
 }
 
-impl Server {
-    /// Binds the socket and serves from now on.
-    pub fn start(world: World, path: &Path) -> Result<Self> {
+impl LineServer {
+    /// Binds the socket and starts to serve.
+    pub fn start(world: SimulatedLine, path: &Path) -> Result<Self> {
         let listener = UnixListener::bind(path).with_context(|| format!("socket {}", path.display()))?;
         let world = Arc::new(world);
-        let attached = Attached::start(&world)?;
+        let attached = AttachedDevices::start(&world)?;
         let shared = Arc::clone(&world);
         std::thread::Builder::new().name("accept".into()).spawn(move || accept(&listener, &shared))?;
         Ok(Self { world, path: path.to_owned(), _attached: attached })
     }
 
-    /// Where it listens.
+    /// The path of the socket.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Switches the line off: what lies in it is left. Says whether the witness is complete.
+    /// Switches the line off; cards in it are left there. Returns whether the witness is complete.
     pub fn stop(self) -> bool {
         self.world.switch_off();
         !self.world.witness_has_failed()
     }
 }
 
-impl Drop for Server {
+impl Drop for LineServer {
     fn drop(&mut self) {
         // Best effort: a socket left behind is refused by name at the next start.
         let _ = std::fs::remove_file(&self.path);
     }
 }
 
-fn accept(listener: &UnixListener, world: &Arc<World>) {
+fn accept(listener: &UnixListener, world: &Arc<SimulatedLine>) {
     for stream in listener.incoming() {
         let world = Arc::clone(world);
         let spawned = stream.and_then(|stream| {
@@ -95,13 +95,13 @@ fn accept(listener: &UnixListener, world: &Arc<World>) {
 }
 
 /// Serves one connection until the other end hangs up.
-fn serve(stream: &UnixStream, world: &World) -> io::Result<()> {
+fn serve(stream: &UnixStream, world: &SimulatedLine) -> io::Result<()> {
     let hello = match hello(stream) {
         Ok(hello) => hello,
         Err(error) if error.kind() == ErrorKind::InvalidData => return refuse(stream, &error.to_string()),
         Err(error) => return Err(error),
     };
-    if hello.device == Device::Transport && hello.station == OUTPUT {
+    if hello.device == StationDevice::Transport && hello.station == OUTPUT {
         welcome(stream)?;
         return device::output(stream, world);
     }
@@ -109,29 +109,29 @@ fn serve(stream: &UnixStream, world: &World) -> io::Result<()> {
         return refuse(stream, &format!("no station {} in this line", hello.station));
     };
     match (hello.device, station.kind) {
-        (Device::Transport, _) => {
+        (StationDevice::Transport, _) => {
             welcome(stream)?;
             device::transport(stream, world, Some(station))
         }
-        (Device::Reader, Kind::Chip) => {
+        (StationDevice::Reader, MachineKind::Chip) => {
             welcome(stream)?;
             reader::serve(stream, world, station)
         }
-        (Device::Stream, Kind::Printer) => {
+        (StationDevice::Stream, MachineKind::Printer) => {
             welcome(stream)?;
             station.inbox.receive(stream)
         }
-        (Device::Machine, Kind::Stripe | Kind::Printer | Kind::Embosser) => {
+        (StationDevice::Machine, MachineKind::Stripe | MachineKind::Printer | MachineKind::Embosser) => {
             welcome(stream)?;
             device::machine(stream, world, Some(station))
         }
-        (Device::Reader | Device::Machine | Device::Stream, _) => {
+        (StationDevice::Reader | StationDevice::Machine | StationDevice::Stream, _) => {
             refuse(stream, &format!("station {} has no such device", station.name))
         }
     }
 }
 
-fn hello(mut stream: &UnixStream) -> io::Result<Hello> {
+fn hello(mut stream: &UnixStream) -> io::Result<StationHello> {
     let mut length = [0; 4];
     stream.read_exact(&mut length)?;
     let length = u32::from_be_bytes(length);

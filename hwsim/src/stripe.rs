@@ -1,19 +1,19 @@
-//! The magnetic stripe of a blank: three tracks, their character sets and lengths, and how they lie in flux changes
-//! (ISO 7811-2/-6; standards.md 5.1).
+//! The magnetic stripe of a blank: three tracks, their character sets and lengths, and how they lie in flux
+//! changes (ISO/IEC 7811-2 and 7811-6).
 //!
-//! Not here: the encoder's protocol (`device::msr605`). What a track holds is kept as text with its sentinels, or as the
+//! Not here: the encoder's protocol (`device::msr605`). A track is kept as text with its sentinels, or as the
 //! bytes of a raw write.
 
-use crate::profile::Coercivity;
+use crate::profile::StripeCoercivity;
 
-/// A character set and length of a track.
+/// Character set and length of a track.
 #[derive(Debug)]
-pub struct Format {
+pub struct TrackStandard {
     /// Start sentinel.
     pub start: u8,
     /// Most data characters: the standard's length without sentinels and LRC.
     pub data_max: usize,
-    /// Least code of the set: the value of a character is its code minus this.
+    /// Least code of the set; the value of a character is its code minus this.
     base: u8,
     /// Data bits per character; odd parity follows.
     bits: u8,
@@ -22,14 +22,14 @@ pub struct Format {
 /// End sentinel of every track.
 pub const END: u8 = b'?';
 /// Tracks 1 (IATA), 2 (ABA), 3 (THRIFT).
-pub const FORMATS: [Format; 3] = [
-    Format { start: b'%', data_max: 76, base: 0x20, bits: 6 },
-    Format { start: b';', data_max: 37, base: 0x30, bits: 4 },
-    Format { start: b';', data_max: 104, base: 0x30, bits: 4 },
+pub const FORMATS: [TrackStandard; 3] = [
+    TrackStandard { start: b'%', data_max: 76, base: 0x20, bits: 6 },
+    TrackStandard { start: b';', data_max: 37, base: 0x30, bits: 4 },
+    TrackStandard { start: b';', data_max: 104, base: 0x30, bits: 4 },
 ];
 
-impl Format {
-    /// True if `text` may stand between the sentinels.
+impl TrackStandard {
+    /// Whether `text` may stand between the sentinels.
     pub fn allows(&self, text: &[u8]) -> bool {
         text.len() <= self.data_max
             && text.iter().all(|c| {
@@ -37,14 +37,15 @@ impl Format {
             })
     }
 
-    /// A character near `c` in the set, other than `c` and no sentinel.
+    /// Returns a character near `c` in the set: not `c`, and no sentinel.
     pub fn neighbour(&self, c: u8) -> u8 {
         let next = self.base + (c.wrapping_sub(self.base) ^ 1);
         if next == self.start || next == END { self.base } else { next }
     }
 
-    /// Bits of `text` (sentinels included) with its LRC, as they lie on the stripe: each character least bit first, then
-    /// odd parity. Eight to a byte, the first in the most significant bit, zeros at the end.
+    /// The bits of `text` (sentinels included) with its LRC, as they lie on the stripe: each character with
+    /// its least bit first, then odd parity. Eight bits to a byte, the first in the most significant bit,
+    /// zeros at the end.
     pub fn bits(&self, text: &[u8]) -> Vec<u8> {
         let mut lrc = 0;
         let mut bits = Vec::with_capacity((text.len() + 1) * usize::from(self.bits + 1));
@@ -64,9 +65,9 @@ impl Format {
     }
 }
 
-/// What a track holds.
+/// Content of a track.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Track {
+pub enum TrackContent {
     /// Nothing.
     #[default]
     Empty,
@@ -76,8 +77,8 @@ pub enum Track {
     Raw(Vec<u8>),
 }
 
-impl Track {
-    /// For the witness: the text, `raw:` and hex, or `None`.
+impl TrackContent {
+    /// Content for the witness: the text, or `raw:` and hex, or `None`.
     pub fn witness(&self) -> Option<String> {
         match self {
             Self::Empty => None,
@@ -89,29 +90,29 @@ impl Track {
 
 /// A stripe.
 #[derive(Debug)]
-pub struct Stripe {
+pub struct MagneticStripe {
     /// Tracks 1 to 3.
-    pub tracks: [Track; 3],
-    /// Of the material.
-    pub coercivity: Coercivity,
-    /// Track 2 still holds what the blank arrived with.
+    pub tracks: [TrackContent; 3],
+    /// Coercivity of the material.
+    pub coercivity: StripeCoercivity,
+    /// Whether track 2 still holds the data that the blank arrived with.
     pub dirty: bool,
 }
 
-/// What a dirty blank arrives with: a made-up number.
+/// Track 2 of a dirty blank: a made-up number.
 const DIRT: &[u8] = b";9999999999999999=4912?";
 
-impl Stripe {
+impl MagneticStripe {
     /// An empty stripe, or one with data on track 2.
-    pub fn new(coercivity: Coercivity, dirty: bool) -> Self {
-        let second = if dirty { Track::Text(DIRT.to_vec()) } else { Track::Empty };
-        Self { tracks: [Track::Empty, second, Track::Empty], coercivity, dirty }
+    pub fn new(coercivity: StripeCoercivity, dirty: bool) -> Self {
+        let second = if dirty { TrackContent::Text(DIRT.to_vec()) } else { TrackContent::Empty };
+        Self { tracks: [TrackContent::Empty, second, TrackContent::Empty], coercivity, dirty }
     }
 
-    /// Writes or erases the tracks that are given with a head of this `current`. A LoCo current leaves HiCo material as
-    /// it is, which the machine cannot notice; a HiCo current writes both.
-    pub fn put(&mut self, current: Coercivity, given: [Option<Track>; 3]) {
-        if current == Coercivity::Loco && self.coercivity == Coercivity::Hico {
+    /// Writes or erases the given tracks with a head of this `current`. A LoCo current leaves HiCo material
+    /// unchanged, which the machine cannot notice; a HiCo current writes both.
+    pub fn put(&mut self, current: StripeCoercivity, given: [Option<TrackContent>; 3]) {
+        if current == StripeCoercivity::Loco && self.coercivity == StripeCoercivity::Hico {
             return;
         }
         self.dirty &= given[1].is_none();
@@ -132,7 +133,7 @@ mod tests {
         all[..count].to_owned()
     }
 
-    /// standards.md 5.1, synthetic vectors.
+    /// A synthetic vector after ISO/IEC 7811-2.
     #[test]
     fn track_2_bits() {
         let text = b";4761739001010119=22122011143878089?";
@@ -178,16 +179,16 @@ mod tests {
 
     #[test]
     fn weak_heads_do_not_write_hard_stripes() {
-        let text = || [None, Some(Track::Text(b";1?".to_vec())), None];
-        let mut hard = Stripe::new(Coercivity::Hico, true);
-        hard.put(Coercivity::Loco, text());
+        let text = || [None, Some(TrackContent::Text(b";1?".to_vec())), None];
+        let mut hard = MagneticStripe::new(StripeCoercivity::Hico, true);
+        hard.put(StripeCoercivity::Loco, text());
         assert_eq!(hard.tracks[1].witness().as_deref(), Some(";9999999999999999=4912?"));
         assert!(hard.dirty);
-        hard.put(Coercivity::Hico, text());
+        hard.put(StripeCoercivity::Hico, text());
         assert_eq!(hard.tracks[1].witness().as_deref(), Some(";1?"));
         assert!(!hard.dirty);
-        let mut soft = Stripe::new(Coercivity::Loco, false);
-        soft.put(Coercivity::Loco, text());
+        let mut soft = MagneticStripe::new(StripeCoercivity::Loco, false);
+        soft.put(StripeCoercivity::Loco, text());
         assert_eq!(soft.tracks[1].witness().as_deref(), Some(";1?"));
     }
 }

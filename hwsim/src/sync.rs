@@ -1,8 +1,8 @@
-//! One rule for all locks: a thread that panicked with a lock held does not take the rest of the line with it.
+//! One rule for all locks: a thread that panics with a lock held does not stop the rest of the line.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Locks, whatever became of the last holder. What a lock protects here is consistent between any two statements.
+/// Locks, even if the last holder panicked: the data under a lock is consistent between any two statements.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,51 +1,58 @@
-//! What several unit tests need: a line that takes no time, and a client's end of a link.
+//! Helpers of several unit tests: a line that takes no time, and a client's end of a link.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use crate::blank::Blank;
-use crate::faults::Faults;
-use crate::pace::Pace;
-use crate::profile::Line;
+use crate::blank::SimulatedBlank;
+use crate::faults::FaultPlan;
+use crate::pace::LinkPace;
+use crate::profile::SimLineProfile;
 use crate::sync::lock;
-use crate::witness::Witness;
-use crate::world::{Station, World};
+use crate::witness::LineWitness;
+use crate::world::{SimulatedLine, SimulatedStation};
 
-/// `sim-8` without waiting and with these faults.
-pub fn world(faults: &str) -> World {
+/// The line `sim-8` without waiting, with these faults.
+pub fn world(faults: &str) -> SimulatedLine {
     world_with_dump(faults, None)
 }
 
-/// The same with a witness.
-pub fn world_with_dump(faults: &str, dir: Option<&std::path::Path>) -> World {
-    let faults = Faults::from_toml(faults, 1).unwrap();
-    World::new(Line::load("sim-8").unwrap(), 1, faults, 0.0, Witness::open(dir).unwrap()).unwrap()
+/// The line `sim-8` without waiting, with these faults and a witness.
+pub fn world_with_dump(faults: &str, dir: Option<&std::path::Path>) -> SimulatedLine {
+    let faults = FaultPlan::from_toml(faults, 1).unwrap();
+    SimulatedLine::new(
+        SimLineProfile::load("sim-8").unwrap(),
+        1,
+        faults,
+        0.0,
+        LineWitness::open(dir).unwrap(),
+    )
+    .unwrap()
 }
 
 /// Feeds a blank into the station of this name.
-pub fn feed<'a>(world: &'a World, station: &str) -> &'a Station {
+pub fn feed<'a>(world: &'a SimulatedLine, station: &str) -> &'a SimulatedStation {
     let station = world.station(station).unwrap();
-    world.feed(station, &mut Pace::new(0.0)).unwrap();
+    world.feed(station, &mut LinkPace::new(0.0)).unwrap();
     station
 }
 
-/// Looks at the card that lies in a station.
-pub fn look<T>(station: &Station, at: impl FnOnce(&mut Blank) -> T) -> T {
+/// Reads or changes the card that lies in a station.
+pub fn look<T>(station: &SimulatedStation, at: impl FnOnce(&mut SimulatedBlank) -> T) -> T {
     at(&mut lock(station.slot().card().unwrap()))
 }
 
 /// Serves one end of a pair of streams in a thread while `client` has the other.
 pub fn link<T>(
     serve: impl FnOnce(&UnixStream) -> std::io::Result<()> + Send,
-    client: impl FnOnce(&mut Client) -> T,
+    client: impl FnOnce(&mut LinkClient) -> T,
 ) -> T {
     let (near, far) = UnixStream::pair().unwrap();
     near.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     std::thread::scope(|scope| {
         let server = scope.spawn(move || serve(&far));
-        let hang_up = HangUp(&near);
-        let result = client(&mut Client(&near));
+        let hang_up = HangUpOnDrop(&near);
+        let result = client(&mut LinkClient(&near));
         drop(hang_up);
         let end = server.join().unwrap();
         assert!(end.is_ok() || end.unwrap_err().kind() == std::io::ErrorKind::BrokenPipe);
@@ -53,19 +60,20 @@ pub fn link<T>(
     })
 }
 
-/// Ends the link however the client ends, so that a failed test fails instead of waiting for its server.
-struct HangUp<'a>(&'a UnixStream);
+/// Ends the link in whatever way the client ends, so that a failed test fails instead of waiting for its
+/// server.
+struct HangUpOnDrop<'a>(&'a UnixStream);
 
-impl Drop for HangUp<'_> {
+impl Drop for HangUpOnDrop<'_> {
     fn drop(&mut self) {
         let _ = self.0.shutdown(std::net::Shutdown::Both);
     }
 }
 
 /// A client that sends and expects bytes.
-pub struct Client<'a>(pub &'a UnixStream);
+pub struct LinkClient<'a>(pub &'a UnixStream);
 
-impl Client<'_> {
+impl LinkClient<'_> {
     /// Sends.
     pub fn send(&mut self, bytes: &[u8]) {
         self.0.write_all(bytes).unwrap();
@@ -94,7 +102,8 @@ impl Client<'_> {
         assert!(got.is_err(), "{got:?} {byte:02x?}");
     }
 
-    /// One framed command through to its answer's status and data; panics if the machine does not accept it.
+    /// Sends a framed command and returns status and data of its answer; panics if the machine does not
+    /// accept it.
     #[track_caller]
     pub fn command(&mut self, command: u8, data: &[u8]) -> (u8, Vec<u8>) {
         self.send(&frame(&[&[command], data].concat()));
@@ -129,7 +138,7 @@ impl Client<'_> {
     }
 }
 
-/// A frame around command and data, written here from the page and not with the machine's code.
+/// A frame around command and data, written here from the wire page and not with the machine's code.
 pub fn frame(body: &[u8]) -> Vec<u8> {
     let mut wire = Vec::new();
     for byte in body {

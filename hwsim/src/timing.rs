@@ -1,10 +1,11 @@
 //! How long a chip takes: ISO 7816-3 character times, and the costs of the card's memory and processor.
 //!
-//! The model is standards.md 7.3: `t = wire bytes x 12 etu + pages x t_page + channels x t_crypto + commands x t_command`.
-//! Wire bytes are those of T=0 (7.2), counted from the APDUs themselves. Not here: waiting ([`crate::pace`]).
+//! The model: `t = wire bytes x 12 etu + pages x t_page + channels x t_crypto + commands x t_command`. Wire
+//! bytes are those of T=0 (ISO 7816-3, 10 and 12), counted from the APDUs themselves. Not here: waiting
+//! ([`crate::pace`]).
 
-use crate::card::Cost;
-use crate::profile::Sim;
+use crate::card::ChipCost;
+use crate::profile::SimTable;
 
 /// Clock of the simulated readers, Hz: the NTSC colour carrier that readers derive it from.
 const CLOCK_HZ: f64 = 3_579_545.0;
@@ -13,7 +14,7 @@ const T0_CHARACTER_ETU: f64 = 12.0;
 /// TA1 in force during the ATR: Fi = 372, Di = 1.
 const TA1_DEFAULT: u8 = 0x11;
 
-/// Bits per second at 3.579545 MHz for a TA1 (ISO 7816-3 tables 7 and 8); `None` where a half is reserved.
+/// Bits per second at 3.579545 MHz for a TA1 (ISO 7816-3 tables 7 and 8); `None` if a half is reserved.
 pub fn baud(ta1: u8) -> Option<f64> {
     let fi = match ta1 >> 4 {
         0x0 | 0x1 => 372.0,
@@ -44,8 +45,8 @@ pub fn baud(ta1: u8) -> Option<f64> {
     Some(CLOCK_HZ * di / fi)
 }
 
-/// Bytes on a T=0 wire for one command and its response: header 5, procedure byte, data, SW 2; a case 4 command fetches
-/// its answer with GET RESPONSE, 5 + 1 + Lr + 2.
+/// Bytes on a T=0 wire for one command and its response: header 5, procedure byte, data, SW 2; a case 4
+/// command fetches its answer with GET RESPONSE, 5 + 1 + Lr + 2.
 pub fn t0_bytes(command: &[u8], response: &[u8]) -> usize {
     const HEADER: usize = 5;
     const PROCEDURE: usize = 1;
@@ -76,7 +77,7 @@ pub struct ChipTiming {
 
 impl ChipTiming {
     /// From the profile; `None` if its TA1 is reserved.
-    pub fn new(sim: &Sim) -> Option<Self> {
+    pub fn new(sim: &SimTable) -> Option<Self> {
         Some(Self {
             byte_s: T0_CHARACTER_ETU / baud(sim.ta1)?,
             atr_byte_s: T0_CHARACTER_ETU / baud(TA1_DEFAULT)?,
@@ -86,13 +87,13 @@ impl ChipTiming {
         })
     }
 
-    /// Seconds of a reset: the characters of the ATR.
+    /// Seconds of a reset: the time of the ATR's characters.
     pub fn reset(&self, atr: &[u8]) -> f64 {
         atr.len() as f64 * self.atr_byte_s
     }
 
-    /// Seconds of one command, its response and what the chip did meanwhile.
-    pub fn exchange(&self, command: &[u8], response: &[u8], cost: &Cost) -> f64 {
+    /// Seconds of one command with its response and the chip's work.
+    pub fn exchange(&self, command: &[u8], response: &[u8], cost: &ChipCost) -> f64 {
         t0_bytes(command, response) as f64 * self.byte_s
             + f64::from(cost.pages) * self.page_s
             + f64::from(cost.channels) * self.channel_s
@@ -103,9 +104,9 @@ impl ChipTiming {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::Line;
+    use crate::profile::SimLineProfile;
 
-    /// The table of standards.md 7.1 at 3.579545 MHz: TA1, baud, T=0 bytes per second.
+    /// Rates of ISO 7816-3 tables 7 and 8 at 3.579545 MHz: TA1, baud, T=0 bytes per second.
     const RATES: &[(u8, f64, f64)] = &[
         (0x11, 9_622.0, 802.0),
         (0x12, 19_245.0, 1_604.0),
@@ -118,7 +119,7 @@ mod tests {
     ];
 
     fn timing(ta1: u8) -> ChipTiming {
-        let mut sim = Line::load("sim-chip-8").unwrap().sim;
+        let mut sim = SimLineProfile::load("sim-chip-8").unwrap().sim;
         sim.ta1 = ta1;
         ChipTiming::new(&sim).unwrap()
     }
@@ -149,7 +150,7 @@ mod tests {
         assert_eq!(t0_bytes(&[], &[]), 7);
     }
 
-    /// standards.md 7.3: 3108 bytes of the M/Chip trace, wire seconds by TA1.
+    /// Wire seconds by TA1 of 3108 bytes, the length of a real M/Chip personalization.
     #[test]
     fn wire_time_of_the_m_chip_trace() {
         let table = [
@@ -167,12 +168,12 @@ mod tests {
         }
     }
 
-    /// standards.md 7.3: 6 kB in 60 STORE DATA.
+    /// Wire seconds by TA1 of 6 kB in 60 STORE DATA.
     #[test]
     fn wire_time_of_six_kilobytes() {
         let store = [&[0x80, 0xE2, 0x00, 0x00, 0x64][..], &[0; 100]].concat();
         for (ta1, seconds) in [(0x11, 8.1), (0x13, 2.0), (0x95, 0.70), (0x96, 0.35), (0x97, 0.17)] {
-            let all = 60.0 * timing(ta1).exchange(&store, &[0x90, 0x00], &Cost::default());
+            let all = 60.0 * timing(ta1).exchange(&store, &[0x90, 0x00], &ChipCost::default());
             assert!((all - seconds).abs() <= 0.05, "{ta1:02X}: {all}");
         }
     }
@@ -180,8 +181,8 @@ mod tests {
     #[test]
     fn memory_and_processor_are_added() {
         let timing = timing(0x13); // page 3 ms, channel 15 ms, command 2 ms
-        let cost = Cost { commands: 1, pages: 4, channels: 1, ..Cost::default() };
-        let bare = timing.exchange(&[], &[], &Cost::default());
+        let cost = ChipCost { commands: 1, pages: 4, channels: 1, ..ChipCost::default() };
+        let bare = timing.exchange(&[], &[], &ChipCost::default());
         assert!((timing.exchange(&[], &[], &cost) - bare - 0.029).abs() < 1e-9);
     }
 }

@@ -1,15 +1,15 @@
-//! The independent witness: what happened to every piece of plastic, written beside the controller and without it.
+//! The independent witness: a record of everything that happened to every piece of plastic, written without
+//! the controller.
 //!
 //! In the directory of `--dump`:
 //!
 //! ```text
-//! CSN.json       one object per blank that left the line (DESIGN section 8), renamed into place
+//! CSN.json       one object per blank that left the line (`SimulatedBlank::witness`), renamed into place
 //! line.jsonl     {"n", "blank", "what": "fed" | "left", ...}: a card entered or left the line
 //! faults.jsonl   {"n", "blank", "kind", "station"}: an injected fault took effect
 //! ```
 //!
-//! Without `--dump` nothing is written. The objects show clear values, of simulated cards and TEST keys only; nobody else reads
-//! them.
+//! Without `--dump` nothing is written. The objects show clear values, of simulated cards and TEST keys only.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -21,25 +21,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::blank::{Blank, Fate};
-use crate::faults::Kind;
+use crate::blank::{BlankFate, SimulatedBlank};
+use crate::faults::FaultKind;
 use crate::sync::lock;
 
 /// Writes the dump, or nothing.
 #[derive(Default)]
-pub struct Witness {
-    dump: Option<Dump>,
+pub struct LineWitness {
+    dump: Option<DumpDirectory>,
     failed: AtomicBool,
 }
 
-struct Dump {
+struct DumpDirectory {
     dir: PathBuf,
     line: Mutex<File>,
     faults: Mutex<File>,
 }
 
-impl Witness {
-    /// Opens the directory, making it if need be; `None` = write nothing.
+impl LineWitness {
+    /// Opens the directory and makes it if needed; with `None` the witness writes nothing.
     pub fn open(dir: Option<&Path>) -> Result<Self> {
         let Some(dir) = dir else { return Ok(Self::default()) };
         std::fs::create_dir_all(dir).with_context(|| format!("dump directory {}", dir.display()))?;
@@ -48,26 +48,29 @@ impl Witness {
             let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
             file.map(Mutex::new).with_context(|| path.display().to_string())
         };
-        let dump =
-            Dump { dir: dir.to_owned(), line: journal("line.jsonl")?, faults: journal("faults.jsonl")? };
+        let dump = DumpDirectory {
+            dir: dir.to_owned(),
+            line: journal("line.jsonl")?,
+            faults: journal("faults.jsonl")?,
+        };
         Ok(Self { dump: Some(dump), failed: AtomicBool::new(false) })
     }
 
-    /// True if something could not be written: the dump is not complete.
+    /// Whether something could not be written, so that the dump is not complete.
     pub fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Relaxed)
     }
 
-    /// A blank entered the line at `station`.
-    pub fn fed(&self, blank: &Blank, station: &str) {
+    /// Records that a blank entered the line at `station`.
+    pub fn fed(&self, blank: &SimulatedBlank, station: &str) {
         self.write(|dump| {
             let line = json!({ "n": blank.n, "blank": blank.csn(), "what": "fed", "station": station });
             append(&dump.line, &line)
         });
     }
 
-    /// A blank left the line: its object, then its line.
-    pub fn left(&self, blank: &Blank, fate: &Fate) {
+    /// Records that a blank left the line: its object, then its line.
+    pub fn left(&self, blank: &SimulatedBlank, fate: &BlankFate) {
         self.write(|dump| {
             let csn = blank.csn();
             let temporary = dump.dir.join(format!(".{csn}.tmp"));
@@ -87,15 +90,15 @@ impl Witness {
         });
     }
 
-    /// An injected fault took effect.
-    pub fn struck(&self, blank: &Blank, kind: Kind, station: &str) {
+    /// Records that an injected fault took effect.
+    pub fn struck(&self, blank: &SimulatedBlank, kind: FaultKind, station: &str) {
         self.write(|dump| {
             let line = json!({ "n": blank.n, "blank": blank.csn(), "kind": kind.name(), "station": station });
             append(&dump.faults, &line)
         });
     }
 
-    fn write(&self, what: impl FnOnce(&Dump) -> std::io::Result<()>) {
+    fn write(&self, what: impl FnOnce(&DumpDirectory) -> std::io::Result<()>) {
         let Some(dump) = &self.dump else { return };
         if let Err(error) = what(dump) {
             tracing::error!(dir = %dump.dir.display(), %error, "the witness cannot write; the dump is not complete");

@@ -1,5 +1,12 @@
-//! The line on serial ports and behind virtual readers, from outside: a client opens the ports, and plays vpcd's part.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+//! The line on serial ports and behind virtual readers, from outside: a client opens the ports, and plays
+//! vpcd's part.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -8,11 +15,11 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use hwsim::faults::Faults;
-use hwsim::profile::Line;
-use hwsim::server::Server;
-use hwsim::witness::Witness;
-use hwsim::world::World;
+use hwsim::faults::FaultPlan;
+use hwsim::profile::SimLineProfile;
+use hwsim::server::LineServer;
+use hwsim::witness::LineWitness;
+use hwsim::world::SimulatedLine;
 
 const SELECT: &[u8] = &[0x00, 0xA4, 0x04, 0x00, 0x00];
 const ATR: &str = "3B751300005443415244";
@@ -76,7 +83,7 @@ fn open(path: &Path) -> File {
     }
 }
 
-fn line(dir: &Path, vpcd: u16, faults: &str) -> Server {
+fn line(dir: &Path, vpcd: u16, faults: &str) -> LineServer {
     let at = dir.display();
     let attach = format!(
         "[sim.attach.chip-1]\nvpcd = \"127.0.0.1:{vpcd}\"\ntransport = \"{at}/chip\"\n\
@@ -85,10 +92,11 @@ fn line(dir: &Path, vpcd: u16, faults: &str) -> Server {
     );
     let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../profiles/lines/sim-8.toml");
     let text = std::fs::read_to_string(shipped).unwrap().replace("[sim]", &attach);
-    let line = Line::from_toml(&text).unwrap();
-    let faults = Faults::from_toml(faults, 3).unwrap();
-    let world = World::new(line, 3, faults, 0.0, Witness::open(Some(&dir.join("dump"))).unwrap()).unwrap();
-    Server::start(world, &dir.join("s")).unwrap()
+    let line = SimLineProfile::from_toml(&text).unwrap();
+    let faults = FaultPlan::from_toml(faults, 3).unwrap();
+    let world = SimulatedLine::new(line, 3, faults, 0.0, LineWitness::open(Some(&dir.join("dump"))).unwrap())
+        .unwrap();
+    LineServer::start(world, &dir.join("s")).unwrap()
 }
 
 #[test]

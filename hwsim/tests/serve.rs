@@ -1,5 +1,11 @@
 //! `hwsim serve` from outside: a hand-written client over the socket, in process and against the program.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -8,19 +14,19 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use hwsim::faults::Faults;
-use hwsim::profile::Line;
-use hwsim::server::Server;
-use hwsim::witness::Witness;
-use hwsim::world::World;
+use hwsim::faults::FaultPlan;
+use hwsim::profile::SimLineProfile;
+use hwsim::server::LineServer;
+use hwsim::witness::LineWitness;
+use hwsim::world::SimulatedLine;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
 /// One connection.
-struct Link(UnixStream);
+struct MachineLink(UnixStream);
 
-impl Link {
+impl MachineLink {
     fn dial(socket: &Path, hello: &str) -> (Self, Value) {
         let mut stream = UnixStream::connect(socket).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -83,9 +89,16 @@ impl Link {
     }
 }
 
-fn world(faults: &str, speed: f64, dump: &Path) -> World {
-    let faults = Faults::from_toml(faults, 3).unwrap();
-    World::new(Line::load("sim-8").unwrap(), 3, faults, speed, Witness::open(Some(dump)).unwrap()).unwrap()
+fn world(faults: &str, speed: f64, dump: &Path) -> SimulatedLine {
+    let faults = FaultPlan::from_toml(faults, 3).unwrap();
+    SimulatedLine::new(
+        SimLineProfile::load("sim-8").unwrap(),
+        3,
+        faults,
+        speed,
+        LineWitness::open(Some(dump)).unwrap(),
+    )
+    .unwrap()
 }
 
 fn json_lines(path: &Path) -> Vec<Value> {
@@ -100,8 +113,8 @@ fn feed_take_personalize_stack_and_reject() {
     let dump = dir.path().join("dump");
     let faults = "[[fault]]\nkind = \"mute\"\nblanks = [2]\n[[fault]]\nkind = \"wrong-atr\"\nblanks = [3]\n\
                   [[fault]]\nkind = \"card-pulled\"\nblanks = [4]\nafter = 1";
-    let server = Server::start(world(faults, 0.0, &dump), &socket).unwrap();
-    let open = |station, device| Link::open(&socket, station, device);
+    let server = LineServer::start(world(faults, 0.0, &dump), &socket).unwrap();
+    let open = |station, device| MachineLink::open(&socket, station, device);
     let (mut feeder, mut reader) = (open("chip-1", "transport"), open("chip-1", "reader"));
 
     assert_eq!(reader.exchange(1, &[0, 3]), (0xFF, vec![1]), "no card");
@@ -174,7 +187,7 @@ fn feed_take_personalize_stack_and_reject() {
 fn hello_is_checked() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("s");
-    let server = Server::start(world("", 0.0, dir.path()), &socket).unwrap();
+    let server = LineServer::start(world("", 0.0, dir.path()), &socket).unwrap();
     let cases = [
         ("{\"station\": \"chip-9\", \"device\": \"reader\"}", "no station"),
         ("{\"station\": \"chip-1\", \"device\": \"machine\"}", "no such device"),
@@ -187,19 +200,19 @@ fn hello_is_checked() {
         ("", "hello"),
     ];
     for (hello, said) in cases {
-        let (mut link, answer) = Link::dial(&socket, hello);
+        let (mut link, answer) = MachineLink::dial(&socket, hello);
         assert!(answer["error"].as_str().unwrap().contains(said), "{hello}: {answer}");
         assert!(link.is_closed());
     }
-    let (mut link, answer) = Link::dial(&socket, &" ".repeat(5000));
+    let (mut link, answer) = MachineLink::dial(&socket, &" ".repeat(5000));
     assert!(answer["error"].as_str().unwrap().contains("too long"));
     drop(link.take(0));
     // Requests that are none end a reader's connection and nothing else.
-    let mut reader = Link::open(&socket, "chip-1", "reader");
+    let mut reader = MachineLink::open(&socket, "chip-1", "reader");
     for bad in [&[9, 0, 0, 0, 0][..], &[1, 0, 0, 0, 1, 7], &[2, 0, 1, 0, 9]] {
         reader.0.write_all(bad).unwrap();
         assert!(reader.is_closed());
-        reader = Link::open(&socket, "chip-1", "reader");
+        reader = MachineLink::open(&socket, "chip-1", "reader");
     }
     assert_eq!(reader.exchange(1, &[0, 3]), (0xFF, vec![1]));
     assert!(server.stop());
@@ -211,13 +224,13 @@ fn hello_is_checked() {
 fn stations_work_at_the_same_time() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("s");
-    let _server = Server::start(world("", 1.0, dir.path()), &socket).unwrap();
+    let _server = LineServer::start(world("", 1.0, dir.path()), &socket).unwrap();
     let start = Instant::now();
     std::thread::scope(|scope| {
         for n in 1..=8 {
             let socket = &socket;
             scope.spawn(move || {
-                let mut feeder = Link::open(socket, &format!("chip-{n}"), "transport");
+                let mut feeder = MachineLink::open(socket, &format!("chip-{n}"), "transport");
                 assert_eq!(feeder.command(b"F"), '0');
             });
         }
@@ -259,8 +272,8 @@ fn sigterm_leaves_the_cards_in_the_line() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let dir = tempfile::tempdir().unwrap();
         let (mut child, socket) = program(dir.path(), &[]);
-        let mut one = Link::open(&socket, "chip-1", "transport");
-        let mut two = Link::open(&socket, "chip-2", "transport");
+        let mut one = MachineLink::open(&socket, "chip-1", "transport");
+        let mut two = MachineLink::open(&socket, "chip-2", "transport");
         assert_eq!([one.command(b"F"), two.command(b"F"), one.command(b"R"), one.command(b"F")], ['0'; 4]);
         kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), signal).unwrap();
         assert!(child.wait().unwrap().success());
@@ -274,7 +287,7 @@ fn sigterm_leaves_the_cards_in_the_line() {
 fn the_end_of_standard_input_ends_it_when_asked() {
     let dir = tempfile::tempdir().unwrap();
     let (mut child, socket) = program(dir.path(), &["--until-stdin-closes"]);
-    let mut one = Link::open(&socket, "chip-1", "transport");
+    let mut one = MachineLink::open(&socket, "chip-1", "transport");
     assert_eq!(one.command(b"F"), '0');
     drop(child.stdin.take());
     assert!(child.wait().unwrap().success());
@@ -285,7 +298,7 @@ fn the_end_of_standard_input_ends_it_when_asked() {
     let (mut child, socket) = program(dir.path(), &[]);
     drop(child.stdin.take());
     std::thread::sleep(Duration::from_millis(100));
-    assert_eq!(Link::open(&socket, "chip-1", "transport").command(b"F"), '0');
+    assert_eq!(MachineLink::open(&socket, "chip-1", "transport").command(b"F"), '0');
     kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
     assert!(child.wait().unwrap().success());
 }

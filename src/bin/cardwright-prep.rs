@@ -5,14 +5,17 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use cardwright::cli::keys::{self, KeyCommand};
-use cardwright::hsm::host;
-use cardwright::hsm::store::Side;
+use cardwright::exit::{Exit, Failure};
+use cardwright::hardening::harden;
+use cardwright::hsm::store::StoreSide;
+use cardwright::panics;
 use cardwright::prep::{self, PrepRunArgs, SampleArgs};
+use cardwright::version::VERSION_TEXT;
 use clap::{Parser, Subcommand};
 
 /// Prepares the output file for a personalization bureau from cardholder data and the issuer's keys.
 #[derive(Parser)]
-#[command(name = "cardwright-prep", version)]
+#[command(name = "cardwright-prep", version = VERSION_TEXT)]
 struct PrepArguments {
     #[command(subcommand)]
     command: PrepCommand,
@@ -30,11 +33,17 @@ enum PrepCommand {
 }
 
 fn main() -> ExitCode {
-    let result = match PrepArguments::parse().command {
-        PrepCommand::Run(args) => host::harden().and_then(|()| prep::run(&args)),
-        PrepCommand::Key(command) => keys::run(&command, Side::Issuer),
-        PrepCommand::Sample(args) => prep::sample(&args),
-    };
+    let command = PrepArguments::parse().command;
+    panics::quote_nothing();
+    let mut result =
+        Err(Failure::new(Exit::Thread, "us: the program itself died, which is a bug: report it"));
+    panics::ends_well(|| {
+        result = match command {
+            PrepCommand::Run(args) => harden().and_then(|()| prep::run(&args)),
+            PrepCommand::Key(command) => keys::run(&command, StoreSide::Issuer),
+            PrepCommand::Sample(args) => prep::sample(&args),
+        };
+    });
     match result {
         Ok(exit) => exit.into(),
         Err(failure) => {

@@ -3,12 +3,13 @@
 
 use cardwright::cli;
 use cardwright::exit::Failure;
-use cardwright::hsm::store::Side;
+use cardwright::hsm::store::StoreSide;
+use cardwright::version::VERSION_TEXT;
 use clap::{Parser, Subcommand};
 
 /// Controller of a smart card personalization line.
 #[derive(Parser)]
-#[command(version, about)]
+#[command(version = VERSION_TEXT, about)]
 struct CardwrightArguments {
     #[command(subcommand)]
     verb: Verb,
@@ -39,18 +40,20 @@ enum Verb {
     /// Line and product profiles.
     #[command(subcommand)]
     Profile(cli::profile::ProfileCommand),
+    /// The manual: a page for each role, and the formats.
+    Manual(cli::manual::ManualArgs),
     /// The process that holds the keys; started by the others.
     #[command(hide = true)]
-    HsmHost(cli::hsm_host::HsmHostArgs),
+    HsmHost(cli::hosts::HsmHostArgs),
     /// The process that owns one reader or machine; started by the others.
     #[command(hide = true)]
-    StationHost(cli::station_host::StationHostArgs),
+    StationHost(cli::hosts::StationHostArgs),
 }
 
 fn main() -> std::process::ExitCode {
     let arguments = CardwrightArguments::parse();
     cli::init_logs();
-    cli::end(run(arguments.verb))
+    cli::end(|| run(arguments.verb))
 }
 
 fn run(verb: Verb) -> Result<cardwright::exit::Exit, Failure> {
@@ -62,10 +65,11 @@ fn run(verb: Verb) -> Result<cardwright::exit::Exit, Failure> {
         Verb::Stock(args) => cli::stock::run(&args),
         Verb::Log(args) => cli::log::run(&args),
         Verb::Audit(args) => cli::audit::run(&args),
-        Verb::Key(command) => cli::keys::run(&command, Side::Bureau),
+        Verb::Key(command) => cli::keys::run(&command, StoreSide::Bureau),
         Verb::Line(command) => cli::line::run(&command),
         Verb::Profile(command) => cli::profile::run(&command),
-        Verb::HsmHost(args) => cli::hsm_host::run(&args),
-        Verb::StationHost(args) => cli::station_host::run(&args),
+        Verb::Manual(args) => cli::manual::run(&args),
+        Verb::HsmHost(args) => cli::hosts::hold_keys(&args),
+        Verb::StationHost(args) => cli::hosts::serve_device(&args),
     }
 }

@@ -6,5 +6,5 @@ use clap::Parser;
 fn main() -> std::process::ExitCode {
     let arguments = cli::daemon::DaemonArgs::parse();
     cli::init_logs();
-    cli::end(cli::daemon::run(&arguments))
+    cli::end(|| cli::daemon::run(&arguments))
 }

@@ -3,6 +3,7 @@
 //! Not here: reading and copying the file (`record::accept`), the rules of profiles and keys (`file_rules`).
 
 use std::fs::File;
+use std::io::Seek;
 
 use super::file_rules::Rules;
 use super::opening::Bureau;
@@ -10,14 +11,17 @@ use super::refusal::Refusal;
 use super::run_job::ReadyJob;
 use super::spool_folder::spool_path;
 use crate::exit::{Exit, Failure};
-use crate::hsm::client::Client;
-use crate::hsm::{Admission, Auditor, Realm, SpoolKey};
+use crate::hsm::client::HsmClient;
+use crate::hsm::{Auditor, FileAdmission, Realm, SpoolKey};
 use crate::ledger::{LedgerError, NewJob};
 use crate::record::{FileLimits, Sealer, Spool, accept};
 
 impl Bureau {
-    /// Accepts a file: it is a job from then on, and its card_refs that were in another file of the issuer are told.
-    pub fn accept(&self, file: File) -> Result<(ReadyJob, Vec<u32>), Refusal> {
+    /// Accepts a file, from its beginning: it is a job from then on. Returns it with the records whose card_refs were in
+    /// another file of the issuer.
+    pub fn accept(&self, mut file: File) -> Result<(ReadyJob, Vec<u32>), Refusal> {
+        // The asker may have read from it: the place in the file is shared with the asker's descriptor.
+        file.rewind().map_err(|e| Refusal::fault(Exit::Io, format!("file: it cannot be read: {e}")))?;
         let spool_path = spool_path(self.ledger.path())?;
         let mut hsm = self.connect()?;
         let mut rules = Rules::new(&self.line, &mut hsm)?;
@@ -47,13 +51,13 @@ impl Bureau {
             cards: accepted.cards,
         };
         // The HSM first: it is noted for this ledger, whose job it then becomes; after a crash between the two it is again.
-        let admission = Admission {
+        let admission = FileAdmission {
             issuer_id: new.issuer_id.clone(),
             file_id: new.file_id.clone(),
             digest: new.digest,
             ledger,
         };
-        let admitted = Client::connect(&self.socket).and_then(|mut hsm| hsm.admit(&admission));
+        let admitted = HsmClient::connect(&self.socket).and_then(|mut hsm| hsm.admit(&admission));
         let accepted_job = match admitted {
             Ok(()) => self.ledger.new_job(new).map_err(|error| self.seen(error)),
             Err(error) => Err(error.into()),

@@ -32,10 +32,12 @@ use super::run_job::proven;
 use super::spool_folder::{spool_directory, spool_of};
 use crate::audit::DocumentKind;
 use crate::exit::{Exit, Failure};
-use crate::hsm::client::Client;
+use crate::hsm::client::HsmClient;
 use crate::hsm::{HsmError, Vault};
 use crate::ids::{JobId, SpoolKeyName};
-use crate::ledger::{Change, Context, JobState, JobView, Law, Ledger, LedgerError, Reader, rfc3339};
+use crate::ledger::{
+    Change, Context, JobPhase, JobState, JobView, Law, Ledger, LedgerError, Reader, rfc3339,
+};
 use crate::profile::Line;
 use crate::report::certificate::{Certificate, KEY_MISSING, SPOOL_MISSING, SPOOL_UNREADABLE};
 use crate::request::PaperName;
@@ -188,7 +190,7 @@ fn own_spool(reader: &Reader, ledger: &Path, view: &JobView) -> Result<PathBuf, 
 
 /// What there is of a spool's key. Keys that cannot be read now are not lost, and with them the papers tell more: nothing is
 /// done before they can be.
-fn key_of(view: &JobView, hsm: &mut Client) -> Result<KeyFound, Refusal> {
+fn key_of(view: &JobView, hsm: &mut HsmClient) -> Result<KeyFound, Refusal> {
     let Some(key) = view.spool_key else { return Ok(KeyFound::None) };
     // Of no pieces: the key alone is looked for.
     match hsm.unseal(key, 0, &[]) {
@@ -200,7 +202,7 @@ fn key_of(view: &JobView, hsm: &mut Client) -> Result<KeyFound, Refusal> {
 }
 
 /// Ends a spool's key; returns what became of it. One that is not there is as good as destroyed, and is named as what it is.
-fn destroyed(key: SpoolKeyName, hsm: &mut Client, done: &mut Deletion) -> Result<String, Refusal> {
+fn destroyed(key: SpoolKeyName, hsm: &mut HsmClient, done: &mut Deletion) -> Result<String, Refusal> {
     match hsm.destroy_spool(key) {
         Ok(()) => Ok(format!("spool key {key} destroyed")),
         Err(error @ HsmError::NoSpoolKey(..)) => {
@@ -326,4 +328,23 @@ pub fn due(ledger: &Ledger, line: &Line) -> Result<Vec<(JobId, String)>, Refusal
         }
     }
     Ok(due)
+}
+
+/// Jobs of a line against whose closing nothing has stood for longer than its profile keeps data, and since when: their
+/// cardholder data stay until a person closes them.
+pub fn left_open(ledger: &Ledger, line: &Line) -> Result<Vec<(JobId, String)>, Refusal> {
+    let reader = ledger.reader()?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let kept = DAY.saturating_mul(line.retention_days);
+    let mut left = Vec::new();
+    for view in reader.jobs()? {
+        if view.phase != JobPhase::Complete || view.line != line.name {
+            continue;
+        }
+        let (_, last) = reader.span(view.job)?;
+        if Duration::from_millis(last).saturating_add(kept) < now {
+            left.push((view.job, rfc3339(last)));
+        }
+    }
+    Ok(left)
 }

@@ -51,7 +51,12 @@ impl<'a> Rules<'a> {
         application
             .check_protection(&of_product.pass_through)
             .map_err(|e| wrong(Exit::FileFormat, &e.fault.to_string()))?;
-        crate::chip::check(application, of_product).map_err(|what| refused(Exit::FileProfile, what))
+        let chip = product
+            .chip
+            .as_ref()
+            .ok_or_else(|| wrong(Exit::FileProfile, &format!("product {} has no chip", product.name)))?;
+        crate::chip::check(application, of_product, &chip.channel)
+            .map_err(|what| refused(Exit::FileProfile, what))
     }
 
     fn key(&self, header: &Header, kek: KekId, tk_type: u8) -> Result<(), Failure> {

@@ -19,7 +19,7 @@ use super::outcome::Outcome;
 use super::refusal::Refusal;
 use super::spool_folder::{forget_unfinished, has_spool, sweep};
 use crate::exit::{Exit, Failure};
-use crate::hsm::client::{Client, Counter, HostProcess};
+use crate::hsm::client::{HostProcess, HsmCallCounter, HsmClient};
 use crate::hsm::{Hsm, Realm};
 use crate::ids::JobId;
 use crate::ledger::{Ledger, LedgerError};
@@ -48,7 +48,7 @@ pub struct Bureau {
     pub(super) socket: PathBuf,
     pub(super) realm: Realm,
     /// Calls to the HSM for the job on the line.
-    pub(super) calls: Counter,
+    pub(super) calls: HsmCallCounter,
 }
 
 /// How the processes of a bureau ended.
@@ -93,7 +93,7 @@ impl Bureau {
         }
         let socket = directory.path().join("hsm.sock");
         let host = HostProcess::start(&own_program()?, keys, &socket)?;
-        let auditor = Client::connect(&socket)?;
+        let auditor = HsmClient::connect(&socket)?;
         let realm = auditor.realm();
         if !simulation.on {
             allowed(&line, realm)?;
@@ -114,7 +114,7 @@ impl Bureau {
             host: Mutex::new(host),
             socket,
             realm,
-            calls: Counter::default(),
+            calls: HsmCallCounter::default(),
             ledger,
         })
     }
@@ -142,8 +142,8 @@ impl Bureau {
     }
 
     /// The HSM, for spools and papers.
-    pub fn connect(&self) -> Result<Client, Failure> {
-        Ok(Client::connect(&self.socket)?)
+    pub fn connect(&self) -> Result<HsmClient, Failure> {
+        Ok(HsmClient::connect(&self.socket)?)
     }
 
     pub(super) fn shredded(&self) -> bool {

@@ -48,6 +48,8 @@ pub enum Outcome {
     },
     /// The job waits for the line.
     Released(JobId),
+    /// A hold was taken back: the line goes on feeding.
+    GoesOn(JobId),
     /// A hold waits for the cards that are under way.
     Stopping(JobId),
     /// The job is HELD.

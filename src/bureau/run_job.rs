@@ -13,7 +13,7 @@ use super::refusal::{Denial, Refusal};
 use super::spool_folder::spool_of;
 use crate::exit::{Exit, Failure};
 use crate::ledger::{Change, Context, JobId, JobState, JobView, Ledger, Reader, RecordState};
-use crate::pipeline::{Batch, LineSetup, Outcome, Stop, Tell};
+use crate::pipeline::{Batch, DIED, DISPATCHER, LineSetup, Outcome, Stop, Tell};
 use crate::profile::Product;
 use crate::record::chip::ChipSection;
 use crate::record::{AcceptanceChecks, Spool};
@@ -103,7 +103,8 @@ impl Bureau {
     }
 
     /// Makes it, from opening the line to the last card's leaving; the job is CLOSED, HELD with the reason why the line
-    /// stopped, or open with what a person has to decide. `people` is called when cards may be touched.
+    /// stopped, or open with what a person has to decide. `people` is called when cards may be touched;
+    /// `auto_close` holds unless the line profile says otherwise.
     pub fn make(
         &self,
         batch: Batch,
@@ -111,9 +112,11 @@ impl Bureau {
         actor: &str,
         people: impl FnOnce() -> (Receiver<()>, Receiver<Tell>),
         stopped_by: impl FnOnce() -> Context,
+        auto_close: bool,
     ) -> Result<Outcome, Refusal> {
         let (job, by) = (batch.job, || Context::by(actor));
         let counted = batch.hopper.is_some();
+        let closes = self.line.auto_close.unwrap_or(auto_close);
         let links = self.links()?;
         // What was asked before is of no job that is being made.
         self.calls.take();
@@ -141,7 +144,7 @@ impl Bureau {
                 self.ledger.record(job, Change::Held, context).wait()?;
             }
             // Its cards go to the vault, samples are taken, or closing takes two: people close it.
-            None if counted || self.line.two_people.contains(&ActionKind::Close) => {}
+            None if counted || !closes || self.line.two_people.contains(&ActionKind::Close) => {}
             // Refused while rejects wait for their destruction or remakes for their release: the job stays open.
             None => drop(self.ledger.record(job, Change::Closed, by()).wait()),
         }
@@ -184,6 +187,9 @@ fn cleared(line: &mut LineSetup, ledger: &Ledger, job: JobId) -> Result<bool, Re
     }
 }
 
+/// Reason of a job whose line got too few threads.
+const NO_THREAD: &str = "no-thread";
+
 fn stop_word(stop: &Stop) -> &str {
     match stop {
         Stop::Operator => "operator",
@@ -191,6 +197,8 @@ fn stop_word(stop: &Stop) -> &str {
         Stop::Spool(_) => "spool",
         Stop::Fault { fault, .. } => &fault.reason,
         Stop::Ledger(_) => "ledger",
+        Stop::NoThread(_) => NO_THREAD,
+        Stop::Died(_) => DIED,
     }
 }
 
@@ -209,6 +217,14 @@ pub fn stop_text(stop: &Stop) -> String {
         Stop::Ledger(what) => format!(
             "the ledger cannot be written, so no card was bound any more: {what}; cards that were under way were finished \
              but are not recorded, so look for them in the stackers: they are UNKNOWN at the next start"
+        ),
+        Stop::NoThread(refused) => format!("no card was fed: {refused}, and resume the job"),
+        Stop::Died(whose) if whose == DISPATCHER => format!(
+            "us: the thread of {whose} died, which is a bug: report it; the cards under way are UNKNOWN at the next start"
+        ),
+        Stop::Died(whose) => format!(
+            "us: the thread of {whose} died, which is a bug: report it; the card in its hands is UNKNOWN, or a blank that \
+             nobody counted: look for it before you resume the job"
         ),
     }
 }

@@ -13,7 +13,7 @@ use hex::FromHex;
 
 use super::refusal::Refusal;
 use crate::exit::{Exit, Failure};
-use crate::hsm::client::Client;
+use crate::hsm::client::HsmClient;
 use crate::hsm::{SpoolKey, Vault};
 use crate::ledger::{JobView, Ledger};
 use crate::record::{Sealer, Spool, open_input};
@@ -52,7 +52,7 @@ pub(super) fn forget_unfinished(ledger: &Ledger, socket: &Path) -> Result<(), Re
     let jobs = reader.jobs()?;
     // The key of data that were deleted is to be gone, even if it was missing then and came back with another store.
     let keys: Vec<_> = jobs.iter().filter(|job| !job.deleted).filter_map(|job| job.spool_key).collect();
-    Client::connect(socket)?.keep_spools(reader.id()?, &keys)?;
+    HsmClient::connect(socket)?.keep_spools(reader.id()?, &keys)?;
     let names: Vec<_> = jobs.iter().filter_map(|job| Path::new(&job.spool).file_name()).collect();
     remove(ledger.path(), |file| {
         file.extension().is_some_and(|e| e == "cwf1") && file.file_name().is_none_or(|n| !names.contains(&n))

@@ -19,6 +19,7 @@ use crate::profile::{Product, line};
 use crate::record::Spool;
 use crate::record::chip::ChipSection;
 use crate::request::Records;
+use crate::threads::each_at_once;
 
 /// What was found in the line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -131,15 +132,10 @@ impl Bureau {
 
     /// Looks at all stations at the same time: an empty reader is waited for.
     fn meet(&self, stations: &[(&line::Module, String)], links: &dyn Links, product: &Product) -> Vec<Met> {
-        std::thread::scope(|scope| {
-            let begun: Vec<_> = stations
-                .iter()
-                .map(|(module, name)| scope.spawn(move || self.meet_at(module, name, links, product)))
-                .collect();
-            let lost =
-                || Fault::new(crate::modules::Blame::Us, "bug", "us: the question was not finished").into();
-            begun.into_iter().map(|thread| thread.join().unwrap_or_else(|_| lost())).collect()
-        })
+        let met = each_at_once(stations, |(module, name)| self.meet_at(module, name, links, product));
+        let lost =
+            || Fault::new(crate::modules::Blame::Us, "bug", "us: the question was not finished").into();
+        met.into_iter().map(|met| met.unwrap_or_else(lost)).collect()
     }
 
     fn meet_at(&self, module: &line::Module, name: &str, links: &dyn Links, product: &Product) -> Met {

@@ -1,16 +1,16 @@
-//! Commands and answers outside the secure channel: SELECT, INITIALIZE UPDATE, READ RECORD, GET DATA, GET RESPONSE.
+//! Commands and answers outside the secure channel: SELECT, READ RECORD, GET DATA, GET RESPONSE.
 //!
-//! Not here: wrapped commands, which come from the HSM. ISO 7816-4 (61xx, 6Cxx), GPCS 11.9 (SELECT), E.5.1
-//! (INITIALIZE UPDATE, Table E-8), EMV CPS 4.
+//! Not here: INITIALIZE UPDATE and its answer (`scp`), wrapped commands, which come from the HSM. ISO 7816-4 (61xx, 6Cxx),
+//! GPCS 11.9 (SELECT), EMV CPS 4.
 
-use crate::ids::{Aid, KeyData, KmcRef};
+use crate::ids::{Aid, KeyData};
 use crate::tlv::{self, Tag};
 
 /// Answers to one command are joined up to this many GET RESPONSEs: 32 × 256 bytes is far above any answer that
 /// personalization asks for, and a card that never ends must not hold the station.
 const GET_RESPONSE_MAX: u32 = 32;
 
-/// CLA INS P1 P2 of a command in hex, for messages. Shorter input gives what there is.
+/// CLA INS P1 P2 of a command in hex, for messages. A shorter command is shown whole.
 pub fn header(command: &[u8]) -> String {
     hex::encode_upper(command.get(..4).unwrap_or(command))
 }
@@ -34,11 +34,6 @@ pub fn key_data(answer: &[u8]) -> Option<KeyData> {
     value.try_into().ok().map(KeyData)
 }
 
-/// INITIALIZE UPDATE with the card's default key set (P1 00): which version it is stands in the answer.
-pub fn initialize_update(host_challenge: &[u8; 8]) -> Vec<u8> {
-    case_4([0x80, 0x50, 0x00, 0x00], host_challenge)
-}
-
 /// Header, Lc, data of at most 16 bytes, Le 00.
 fn case_4(header: [u8; 4], data: &[u8]) -> Vec<u8> {
     let mut command = header.to_vec();
@@ -48,18 +43,18 @@ fn case_4(header: [u8; 4], data: &[u8]) -> Vec<u8> {
     command
 }
 
-/// One command with its answer, whatever 61xx and 6Cxx the card puts between: give it each response, send what it
-/// asks for.
-pub struct Exchange<'a> {
+/// One command with its whole answer, through every 61xx and 6Cxx of the card: pass it each response, and send the commands
+/// that it returns.
+pub struct ApduExchange<'a> {
     command: &'a [u8],
     data: Vec<u8>,
     get_responses: u32,
     le_corrected: bool,
 }
 
-/// What an [`Exchange`] wants next.
+/// The next step of an [`ApduExchange`].
 #[derive(Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum ExchangeStep {
     /// Send this and come back with the answer.
     Send(Vec<u8>),
     /// The whole answer.
@@ -73,29 +68,29 @@ pub enum Next {
     Malformed,
 }
 
-impl<'a> Exchange<'a> {
+impl<'a> ApduExchange<'a> {
     /// Starts with a short APDU; the caller sends it first.
     pub fn new(command: &'a [u8]) -> Self {
         Self { command, data: Vec::new(), get_responses: 0, le_corrected: false }
     }
 
     /// Takes a response APDU.
-    pub fn answer(&mut self, response: &[u8]) -> Next {
+    pub fn answer(&mut self, response: &[u8]) -> ExchangeStep {
         let Some((data, [sw1, sw2])) = response.split_last_chunk::<2>() else {
-            return Next::Malformed;
+            return ExchangeStep::Malformed;
         };
         self.data.extend_from_slice(data);
         match *sw1 {
-            0x61 if self.get_responses == GET_RESPONSE_MAX => Next::Malformed,
+            0x61 if self.get_responses == GET_RESPONSE_MAX => ExchangeStep::Malformed,
             0x61 => {
                 self.get_responses += 1;
-                Next::Send(vec![0x00, 0xC0, 0x00, 0x00, *sw2])
+                ExchangeStep::Send(vec![0x00, 0xC0, 0x00, 0x00, *sw2])
             }
             // Only a command with Le can have a wrong one, and only once.
             0x6C if !self.le_corrected && self.get_responses == 0 => match self.with_le(*sw2) {
                 Some(command) => {
                     self.le_corrected = true;
-                    Next::Send(command)
+                    ExchangeStep::Send(command)
                 }
                 None => self.done(*sw1, *sw2),
             },
@@ -103,8 +98,8 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    fn done(&mut self, sw1: u8, sw2: u8) -> Next {
-        Next::Done { data: std::mem::take(&mut self.data), sw: u16::from_be_bytes([sw1, sw2]) }
+    fn done(&mut self, sw1: u8, sw2: u8) -> ExchangeStep {
+        ExchangeStep::Done { data: std::mem::take(&mut self.data), sw: u16::from_be_bytes([sw1, sw2]) }
     }
 
     /// The command with another Le, if it has one: five bytes (case 2), or one byte more than Lc says (case 4).
@@ -124,89 +119,65 @@ impl<'a> Exchange<'a> {
     }
 }
 
-/// What the station itself needs of an INITIALIZE UPDATE response (GPCS Table E-8, 28 bytes): whose key set it is.
-/// Challenge and cryptogram are the HSM's business.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CardKeys {
-    /// Bytes 0-9: KMC_ID and CSN.
-    pub key_data: KeyData,
-    /// Byte 10: key version number.
-    pub version: u8,
-}
-
-impl CardKeys {
-    /// Reads a response without status word; the error says what is wrong with it.
-    pub fn parse(response: &[u8]) -> Result<Self, String> {
-        if response.len() != 28 {
-            return Err(format!("{} bytes instead of 28", response.len()));
-        }
-        let Some((key_data, [version, scp, ..])) = response.split_first_chunk::<10>() else {
-            return Err("too short".into());
-        };
-        if *scp != 0x02 {
-            return Err(format!("secure channel protocol {scp:02X} instead of 02"));
-        }
-        Ok(Self { key_data: KeyData(*key_data), version: *version })
-    }
-
-    /// The supplier's key that the card keys come from.
-    pub fn kmc(&self) -> KmcRef {
-        KmcRef { id: self.key_data.kmc_id(), version: self.version }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// INITIALIZE UPDATE: a command of case 4 that T=0 cards answer with 61xx or 6Cxx.
+    const INITIALIZE_UPDATE: [u8; 14] = [0x80, 0x50, 0x00, 0x00, 0x08, 0, 0, 0, 0, 0, 0, 0, 0, 0x00];
+
     #[test]
-    fn headers_stand_as_in_the_standard_table_1_1() {
+    fn select_names_an_application_by_its_aid() {
         let aid = Aid::new(&hex::decode("A0000000031010").unwrap()).unwrap();
         assert_eq!(hex::encode_upper(select(&aid)), "00A4040007A000000003101000");
-        assert_eq!(
-            hex::encode_upper(initialize_update(&[1, 2, 3, 4, 5, 6, 7, 8])),
-            "8050000008010203040506070800"
-        );
         assert_eq!(header(&select(&aid)), "00A40400");
         assert_eq!(header(&[0x80]), "80");
     }
 
     #[test]
     fn t0_card_answers_initialize_update_with_611c() {
-        let command = initialize_update(&[0; 8]);
-        let mut exchange = Exchange::new(&command);
-        assert_eq!(exchange.answer(&[0x61, 0x1C]), Next::Send(vec![0x00, 0xC0, 0x00, 0x00, 0x1C]));
+        let command = INITIALIZE_UPDATE;
+        let mut exchange = ApduExchange::new(&command);
+        assert_eq!(exchange.answer(&[0x61, 0x1C]), ExchangeStep::Send(vec![0x00, 0xC0, 0x00, 0x00, 0x1C]));
         let mut answer = vec![7; 28];
         answer.extend([0x90, 0x00]);
-        assert_eq!(exchange.answer(&answer), Next::Done { data: vec![7; 28], sw: 0x9000 });
+        assert_eq!(exchange.answer(&answer), ExchangeStep::Done { data: vec![7; 28], sw: 0x9000 });
     }
 
     #[test]
     fn get_response_parts_are_joined_and_bounded() {
-        let command = initialize_update(&[0; 8]);
-        let mut exchange = Exchange::new(&command);
+        let command = INITIALIZE_UPDATE;
+        let mut exchange = ApduExchange::new(&command);
         exchange.answer(&[0xAA, 0x61, 0x01]);
-        assert_eq!(exchange.answer(&[0xBB, 0x90, 0x00]), Next::Done { data: vec![0xAA, 0xBB], sw: 0x9000 });
-        let mut endless = Exchange::new(&command);
+        assert_eq!(
+            exchange.answer(&[0xBB, 0x90, 0x00]),
+            ExchangeStep::Done { data: vec![0xAA, 0xBB], sw: 0x9000 }
+        );
+        let mut endless = ApduExchange::new(&command);
         for _ in 0..GET_RESPONSE_MAX {
-            assert!(matches!(endless.answer(&[0x61, 0x00]), Next::Send(_)));
+            assert!(matches!(endless.answer(&[0x61, 0x00]), ExchangeStep::Send(_)));
         }
-        assert_eq!(endless.answer(&[0x61, 0x00]), Next::Malformed);
+        assert_eq!(endless.answer(&[0x61, 0x00]), ExchangeStep::Malformed);
     }
 
     #[test]
     fn wrong_le_is_corrected_once_and_only_where_there_is_an_le() {
-        let command = initialize_update(&[0; 8]);
-        let mut exchange = Exchange::new(&command);
-        let Next::Send(again) = exchange.answer(&[0x6C, 0x1C]) else { panic!() };
+        let command = INITIALIZE_UPDATE;
+        let mut exchange = ApduExchange::new(&command);
+        let ExchangeStep::Send(again) = exchange.answer(&[0x6C, 0x1C]) else { panic!() };
         assert_eq!(hex::encode_upper(again), "805000000800000000000000001C");
-        assert_eq!(exchange.answer(&[0x6C, 0x1C]), Next::Done { data: vec![], sw: 0x6C1C });
+        assert_eq!(exchange.answer(&[0x6C, 0x1C]), ExchangeStep::Done { data: vec![], sw: 0x6C1C });
         // A wrapped STORE DATA has no Le: a repetition would break the MAC chain.
         let store = hex::decode("84E200001B010110700E5A0847617390010101195F3401014A17288F44815ECC").unwrap();
         assert_eq!(store.len(), 5 + 0x1B);
-        assert_eq!(Exchange::new(&store).answer(&[0x6C, 0x10]), Next::Done { data: vec![], sw: 0x6C10 });
+        assert_eq!(
+            ApduExchange::new(&store).answer(&[0x6C, 0x10]),
+            ExchangeStep::Done { data: vec![], sw: 0x6C10 }
+        );
         // Case 2 has one.
-        let Next::Send(case_2) = Exchange::new(&[0x80, 0xCA, 0x00, 0xCF, 0x00]).answer(&[0x6C, 0x0D]) else {
+        let ExchangeStep::Send(case_2) =
+            ApduExchange::new(&[0x80, 0xCA, 0x00, 0xCF, 0x00]).answer(&[0x6C, 0x0D])
+        else {
             panic!()
         };
         assert_eq!(case_2, [0x80, 0xCA, 0x00, 0xCF, 0x0D]);
@@ -225,23 +196,7 @@ mod tests {
 
     #[test]
     fn answers_without_status_word_are_malformed() {
-        assert_eq!(Exchange::new(&[0; 5]).answer(&[]), Next::Malformed);
-        assert_eq!(Exchange::new(&[0; 5]).answer(&[0x90]), Next::Malformed);
-    }
-
-    #[test]
-    fn initialize_update_response_of_the_worked_cps_example() {
-        let response = hex::decode("FFFFFF4761730102030401020001112233445566AB20563DD039E65D").unwrap();
-        let keys = CardKeys::parse(&response).unwrap();
-        assert_eq!(keys.key_data.to_string(), "FFFFFF47617301020304");
-        assert_eq!(keys.kmc().to_string(), "FFFFFF476173:1");
-        // SCP03 says 03 there; a short or long answer is no SCP02 answer.
-        let mut scp03 = response.clone();
-        scp03[11] = 0x03;
-        assert!(CardKeys::parse(&scp03).unwrap_err().contains("03"));
-        assert!(CardKeys::parse(&response[..27]).is_err());
-        assert!(CardKeys::parse(&[]).is_err());
-        scp03.push(0);
-        assert!(CardKeys::parse(&scp03).is_err());
+        assert_eq!(ApduExchange::new(&[0; 5]).answer(&[]), ExchangeStep::Malformed);
+        assert_eq!(ApduExchange::new(&[0; 5]).answer(&[0x90]), ExchangeStep::Malformed);
     }
 }

@@ -1,5 +1,5 @@
-//! In which order the DGIs of an application go to the card, and which of them share a command: ORDER and GROUP of
-//! the processing instructions (DESIGN.md section 4).
+//! The order in which the DGIs of an application go to the card, and the DGIs that share a command: ORDER and GROUP of
+//! the processing instructions (EMV CPS 4.3.4).
 //!
 //! ORDER groups are sent in their order; DGIs not named keep file order; a group stands where its first member stands.
 //! A GROUP stands where its earliest member stands, or as much later as ORDER asks.

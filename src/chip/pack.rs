@@ -1,12 +1,12 @@
 //! Filling STORE DATA commands: headers, cuts, P1 and P2.
 //!
-//! Not here: in which order (`order`), what may share (`plan`), finalization. EMV CPS 4.3.4.4-6, standards 1.6.
+//! Not here: the order of DGIs (`order`), which of them may share a command (`plan`), finalization. EMV CPS 4.3.4.4-6.
 
-use crate::hsm::{DataPart, PlainCommand};
+use crate::hsm::{DataPart, PlainCommand, WipedBytes};
 use crate::ids::Dgi;
 
-use super::plan::Step;
-use super::status::Phase;
+use super::plan::PlanStep;
+use super::status::CommandPhase;
 
 /// STORE DATA (GPCS 11.11).
 const STORE_DATA: u8 = 0xE2;
@@ -14,7 +14,7 @@ const STORE_DATA: u8 = 0xE2;
 const ENCRYPTED: u8 = 0x60;
 
 /// A DGI on its way to the card.
-pub(super) struct Item<'a> {
+pub(super) struct PackedDgi<'a> {
     pub dgi: Dgi,
     /// Of the value, as the card gets it.
     pub length: u16,
@@ -26,7 +26,7 @@ pub(super) struct Item<'a> {
     pub may_refuse: bool,
 }
 
-impl Item<'_> {
+impl PackedDgi<'_> {
     /// DGI and length: 1 byte 00-FE, or FF and 2 bytes.
     fn header(&self) -> Vec<u8> {
         let mut header = self.dgi.0.to_be_bytes().to_vec();
@@ -49,7 +49,7 @@ impl Item<'_> {
     fn part(&self, from: u16, to: u16) -> DataPart {
         match self.clear {
             Some(value) => {
-                DataPart::Clear(value.get(usize::from(from)..usize::from(to)).unwrap_or_default().to_vec())
+                DataPart::Clear(value.get(usize::from(from)..usize::from(to)).unwrap_or_default().into())
             }
             None => DataPart::Protected { dgi: self.dgi, from, to },
         }
@@ -57,15 +57,15 @@ impl Item<'_> {
 }
 
 /// Fills commands one after the other, never going back.
-pub(super) struct Packer {
+pub(super) struct CommandPacker {
     limit: usize,
     share: bool,
-    steps: Vec<Step>,
+    steps: Vec<PlanStep>,
     /// Room left in the last command for more DGIs of this secrecy.
     open: Option<(bool, usize)>,
 }
 
-impl Packer {
+impl CommandPacker {
     /// `limit` data bytes for each command; `share`: DGIs may share one without a GROUP.
     pub fn new(limit: usize, share: bool) -> Self {
         Self { limit, share, steps: Vec::new(), open: None }
@@ -75,10 +75,10 @@ impl Packer {
     ///
     /// Taking what fits and opening a command for the first that does not gives the fewest commands that keep the
     /// order: each command ends as late as it can.
-    pub fn add(&mut self, unit: Vec<Item<'_>>) {
+    pub fn add(&mut self, unit: Vec<PackedDgi<'_>>) {
         let Some(first) = unit.first() else { return };
         let (secret, alone) = (first.secret, first.may_refuse);
-        let length = unit.iter().map(Item::encoded_length).sum::<usize>();
+        let length = unit.iter().map(PackedDgi::encoded_length).sum::<usize>();
         if length > self.limit {
             for item in &unit {
                 self.add_long(item);
@@ -93,7 +93,7 @@ impl Packer {
             }
         };
         for item in &unit {
-            self.append(DataPart::Clear(item.header()));
+            self.append(DataPart::Clear(item.header().into()));
             self.append(item.part(0, item.length));
             self.ends(item);
         }
@@ -101,11 +101,11 @@ impl Packer {
     }
 
     /// A DGI longer than a command: cut at the limit, continued without a header.
-    fn add_long(&mut self, item: &Item<'_>) {
+    fn add_long(&mut self, item: &PackedDgi<'_>) {
         self.begin(item.secret, false);
         let header = item.header();
         let mut room = self.limit.saturating_sub(header.len());
-        self.append(DataPart::Clear(header));
+        self.append(DataPart::Clear(header.into()));
         let mut from = 0u16;
         loop {
             let to = u16::try_from(room).map_or(item.length, |r| from.saturating_add(r)).min(item.length);
@@ -129,7 +129,11 @@ impl Packer {
             p2: self.steps.len().to_le_bytes()[0],
             data: Vec::new(),
         };
-        self.steps.push(Step { command, phase: Phase::StoreData { may_refuse }, ends: Vec::new() });
+        self.steps.push(PlanStep {
+            command,
+            phase: CommandPhase::StoreData { may_refuse },
+            ends: Vec::new(),
+        });
     }
 
     /// Adds a part to the last command; neighbouring clear ones become one.
@@ -139,18 +143,24 @@ impl Packer {
             (_, DataPart::Clear(bytes)) if bytes.is_empty() => {}
             (_, DataPart::Protected { from, to, .. }) if from == to => {}
             (Some(DataPart::Clear(before)), DataPart::Clear(bytes)) => before.extend_from_slice(&bytes),
+            // Room for the whole command at once: growing would leave unwiped copies of cardholder data.
+            (_, DataPart::Clear(bytes)) => {
+                let mut data = WipedBytes::with_capacity(self.limit);
+                data.extend_from_slice(&bytes);
+                step.command.data.push(DataPart::Clear(data));
+            }
             (_, part) => step.command.data.push(part),
         }
     }
 
-    fn ends(&mut self, item: &Item<'_>) {
+    fn ends(&mut self, item: &PackedDgi<'_>) {
         if let Some(step) = self.steps.last_mut() {
             step.ends.push((item.dgi, item.length));
         }
     }
 
     /// The commands.
-    pub fn finish(self) -> Vec<Step> {
+    pub fn finish(self) -> Vec<PlanStep> {
         self.steps
     }
 }

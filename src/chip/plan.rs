@@ -1,33 +1,34 @@
 //! The plan of a session: every command after EXTERNAL AUTHENTICATE, before wrapping.
 //!
-//! Rules: EMV CPS 4.3.4 and 4.3.5, GPCS 11.11 (STORE DATA), standards 1.1 and 1.6, DESIGN.md section 4. The plan is a
+//! Rules: EMV CPS 4.3.4 and 4.3.5, GPCS 11.11 (STORE DATA), `src/manual/cwf1.md` (chip section). The plan is a
 //! pure function of application, product and the lengths that the HSM found, so it can be made before a card comes.
 //!
 //! Where CPS leaves a choice: a command never mixes secret and clear values (P1 b7 b6 = 01 is not used), a DGI of
 //! VERCNTL has a command of its own, and the command that ends a long DGI carries nothing else.
 
-use crate::hsm::{DataPart, PlainCommand, Verified};
-use crate::ids::{Aid, Dgi, SecLevel};
+use crate::hsm::{DataPart, PlainCommand, VerifiedApplication};
+use crate::ids::{Aid, Dgi};
 use crate::profile::product;
 use crate::record::chip::{ChipApplication, Cmode, DgiValue, EncType};
+use crate::scp::SecureChannel;
 
 use super::order;
-use super::pack::{Item, Packer};
-use super::status::Phase;
+use super::pack::{CommandPacker, PackedDgi};
+use super::status::CommandPhase;
 
 /// The commands of one application, in order.
-pub struct Plan {
+pub struct ChipPlan {
     /// From the first STORE DATA on; at least one.
-    pub steps: Vec<Step>,
+    pub steps: Vec<PlanStep>,
 }
 
 /// One command of a plan.
 #[derive(Debug)]
-pub struct Step {
+pub struct PlanStep {
     /// The command, in the clear.
     pub command: PlainCommand,
     /// Which answers let the session go on: see [`super::status::judge`].
-    pub phase: Phase,
+    pub phase: CommandPhase,
     /// DGIs whose last byte this command carries, with the length of the value as the card gets it.
     pub ends: Vec<(Dgi, u16)>,
 }
@@ -38,10 +39,18 @@ pub enum PlanError {
     /// Nothing to send: the last STORE DATA would have nothing to carry.
     #[error("the application has no DGI")]
     Empty,
-    /// Something that no code here does.
+    /// An instruction that this program does not carry out.
     #[error("{0} is not supported")]
     Unsupported(&'static str),
-    /// A list names what the data does not have.
+    /// SECLEV of another kind of channel than the product's.
+    #[error("SECLEV {level} is not a level of the product's channel, {channel}")]
+    Level {
+        /// SECLEV, hex.
+        level: String,
+        /// The product's channel.
+        channel: String,
+    },
+    /// A list names a DGI that is not in the data.
     #[error("DGI {0} is named in the processing instructions but is not in the data")]
     Absent(Dgi),
     /// The same DGI twice in the data or in one list.
@@ -58,7 +67,7 @@ pub enum PlanError {
         "DGI {dgi} may be refused (VERCNTL) but needs {length} bytes, and a command has room for {limit}"
     )]
     VersionControlLength {
-        /// Which.
+        /// The DGI.
         dgi: Dgi,
         /// Header and value.
         length: usize,
@@ -86,31 +95,26 @@ pub enum PlanError {
     OrderAgainstGroup,
 }
 
-/// Most data bytes of a short STORE DATA before wrapping (standards 1.6): Lc 255 less the C-MAC of 8; with encryption
-/// the padded data must be a multiple of 8 too: 239 + 1 → 240, and 240 + 8 = 248; the next block would exceed 255.
-pub(super) fn data_limit(level: SecLevel) -> usize {
-    match level {
-        SecLevel::Authenticated => 255,
-        SecLevel::Mac => 247,
-        SecLevel::MacEnc => 239,
-    }
-}
-
 /// Plans the session of a verified application.
 pub fn plan(
     application: &ChipApplication,
-    verified: &Verified,
+    verified: &VerifiedApplication,
     product: &product::Application,
-) -> Result<Plan, PlanError> {
-    plan_with(application, product, |value| {
+    channel: &SecureChannel,
+) -> Result<ChipPlan, PlanError> {
+    plan_with(application, product, channel, |value| {
         verified.protected.iter().find(|(dgi, _)| *dgi == value.dgi).map(|(_, length)| *length)
     })
 }
 
 /// The rules of [`plan`] as far as they can be known before the HSM has opened the values: for acceptance. Lengths of
 /// protected values are the least that their ciphertexts can hold, so nothing is refused that would fit.
-pub fn check(application: &ChipApplication, product: &product::Application) -> Result<(), String> {
-    plan_with(application, product, |value| least_length(application, value))
+pub fn check(
+    application: &ChipApplication,
+    product: &product::Application,
+    channel: &SecureChannel,
+) -> Result<(), String> {
+    plan_with(application, product, channel, |value| least_length(application, value, channel.block()))
         .map(|_| ())
         .map_err(|e| format!("application {}: {e}", application.aid))
 }
@@ -119,10 +123,11 @@ pub fn check(application: &ChipApplication, product: &product::Application) -> R
 /// DGIs in fewer, whatever their order and even if every command were filled to the last byte. For measuring.
 pub fn fewest_commands(
     application: &ChipApplication,
-    verified: &Verified,
+    verified: &VerifiedApplication,
     product: &product::Application,
+    channel: &SecureChannel,
 ) -> usize {
-    let limit = data_limit(application.pdi.level);
+    let limit = channel.room(application.pdi.level);
     let (mut clear, mut secret, mut alone) = (0usize, 0usize, 0usize);
     for value in &application.dgis {
         let on_card = verified.protected.iter().find(|(dgi, _)| *dgi == value.dgi);
@@ -142,15 +147,20 @@ pub fn fewest_commands(
 fn plan_with(
     application: &ChipApplication,
     product: &product::Application,
+    channel: &SecureChannel,
     protected_length: impl Fn(&DgiValue) -> Option<u16>,
-) -> Result<Plan, PlanError> {
+) -> Result<ChipPlan, PlanError> {
     if application.pdi.update_cplc != 0x00 {
         return Err(PlanError::Unsupported("UPDATEcplc"));
     }
+    let level = application.pdi.level;
+    if !channel.has_level(level) {
+        return Err(PlanError::Level { level: level.into(), channel: channel.to_string() });
+    }
     let mut items = items(application, product, protected_length)?;
     let file: Vec<Dgi> = application.dgis.iter().map(|d| d.dgi).collect();
-    let limit = data_limit(application.pdi.level);
-    let mut packer = Packer::new(limit, product.pack);
+    let limit = channel.room(level);
+    let mut packer = CommandPacker::new(limit, product.pack);
     for unit in order::units(&file, &application.pdi.order, &application.pdi.group)? {
         let mut members = Vec::with_capacity(unit.len());
         for dgi in &unit {
@@ -162,15 +172,15 @@ fn plan_with(
     }
     let mut steps = packer.finish();
     finalize(&mut steps, &application.aid, product.finalize)?;
-    Ok(Plan { steps })
+    Ok(ChipPlan { steps })
 }
 
-/// Every DGI with what sending needs to know about it.
+/// Every DGI with the facts that sending it needs.
 fn items<'a>(
     application: &'a ChipApplication,
     product: &product::Application,
     protected_length: impl Fn(&DgiValue) -> Option<u16>,
-) -> Result<std::collections::BTreeMap<Dgi, Item<'a>>, PlanError> {
+) -> Result<std::collections::BTreeMap<Dgi, PackedDgi<'a>>, PlanError> {
     let pdi = &application.pdi;
     let mut items = std::collections::BTreeMap::new();
     for value in &application.dgis {
@@ -189,7 +199,7 @@ fn items<'a>(
         };
         let secret = under_tk || pass_through;
         let may_refuse = pdi.version_control.contains(&dgi);
-        let item = Item { dgi, length, clear, secret, may_refuse };
+        let item = PackedDgi { dgi, length, clear, secret, may_refuse };
         if items.insert(dgi, item).is_some() {
             return Err(PlanError::Twice(dgi));
         }
@@ -202,10 +212,10 @@ fn items<'a>(
     if items.is_empty() { Err(PlanError::Empty) } else { Ok(items) }
 }
 
-/// What GROUP and VERCNTL ask of DGIs that share a command.
-fn check_unit(members: &[Item<'_>], grouped: bool, limit: usize) -> Result<(), PlanError> {
+/// The conditions of GROUP and VERCNTL on DGIs that share a command.
+fn check_unit(members: &[PackedDgi<'_>], grouped: bool, limit: usize) -> Result<(), PlanError> {
     let Some(first) = members.first() else { return Ok(()) };
-    let length = members.iter().map(Item::encoded_length).sum::<usize>();
+    let length = members.iter().map(PackedDgi::encoded_length).sum::<usize>();
     if members.iter().any(|m| m.secret != first.secret) {
         return Err(PlanError::GroupMixed(first.dgi));
     }
@@ -223,33 +233,33 @@ fn check_unit(members: &[Item<'_>], grouped: bool, limit: usize) -> Result<(), P
     Ok(())
 }
 
-/// Says that personalization is complete, the way the product wants it.
-fn finalize(steps: &mut Vec<Step>, aid: &Aid, how: product::Finalize) -> Result<(), PlanError> {
+/// Ends personalization as the product's profile says.
+fn finalize(steps: &mut Vec<PlanStep>, aid: &Aid, how: product::Finalize) -> Result<(), PlanError> {
     match how {
         product::Finalize::LastStoreData => {
             let last = steps.last_mut().ok_or(PlanError::Empty)?;
             last.command.p1 |= 0x80;
             // A card that refuses this one is not personalized, so it must not be taken for good.
-            last.phase = Phase::StoreData { may_refuse: false };
+            last.phase = CommandPhase::StoreData { may_refuse: false };
         }
-        product::Finalize::SetStatus => steps.push(Step {
-            // GPCS 11.10: P1 40 = application; P2 07 is what applets of this style take (standards 1.1).
+        product::Finalize::SetStatus => steps.push(PlanStep {
+            // GPCS 11.10: P1 40 = application; P2 07 is what applets of this style take (GPCS 11.1.1: application-specific states).
             command: PlainCommand {
                 ins: 0xF0,
                 p1: 0x40,
                 p2: 0x07,
-                data: vec![DataPart::Clear(aid.as_bytes().to_vec())],
+                data: vec![DataPart::Clear(aid.as_bytes().into())],
             },
-            phase: Phase::SetStatus,
+            phase: CommandPhase::SetStatus,
             ends: Vec::new(),
         }),
     }
     Ok(())
 }
 
-/// The least that the card can get for a ciphertext under the TK. The card's block is 8 (SCP02).
-fn least_length(application: &ChipApplication, value: &DgiValue) -> Option<u16> {
-    const CARD_BLOCK: usize = 8;
+/// The least that the card can get for a ciphertext under the TK, in whole blocks of its channel.
+fn least_length(application: &ChipApplication, value: &DgiValue, card_block: u8) -> Option<u16> {
+    let card_block = usize::from(card_block);
     let tk_block = if application.tk_type == 0x40 { 8 } else { 16 };
     let (_, enc) = application.pdi.enc.iter().find(|(dgi, _)| *dgi == value.dgi)?;
     let ciphertext = value.value.len();
@@ -260,8 +270,8 @@ fn least_length(application: &ChipApplication, value: &DgiValue) -> Option<u16> 
     };
     let on_card = match enc {
         EncType::AsIs => plain,
-        EncType::Pad => (plain / CARD_BLOCK + 1) * CARD_BLOCK,
-        EncType::PinBlock => CARD_BLOCK,
+        EncType::Pad => (plain / card_block + 1) * card_block,
+        EncType::PinBlock => card_block,
     };
     u16::try_from(on_card).ok()
 }

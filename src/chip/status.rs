@@ -1,12 +1,12 @@
-//! What a status word means in each phase of a session: go on, tolerate, or reject the card and why.
+//! The meaning of a status word in each phase of a session: go on, tolerate it, or reject the card with a reason.
 //!
-//! 61xx and 6Cxx never come here: [`super::apdu::Exchange`] resolves them. A status word that is not known is a
-//! rejection, never a guess. Sources: EMV CPS 5.4.2, GPCS 11.9-11.11 and E.5, and what demonstrators and cards of the
-//! field answer (standards 1.8).
+//! 61xx and 6Cxx never come here: [`super::apdu::ApduExchange`] resolves them. A status word that is not known is a
+//! rejection, never a guess. Sources: EMV CPS 5.4.2, GPCS 11.9-11.11 and E.5, and the answers of
+//! demonstrators and of cards in the field.
 
 /// Where in a session the command stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
+pub enum CommandPhase {
     /// SELECT of the application.
     Select,
     /// INITIALIZE UPDATE.
@@ -26,9 +26,9 @@ pub enum Phase {
     GetData,
 }
 
-/// What to do after an answer.
+/// How to continue after an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum StatusVerdict {
     /// Go on.
     Done,
     /// The card does not know this DGI and may: go on, and log it.
@@ -37,24 +37,24 @@ pub enum Verdict {
     Reject {
         /// Stable word for events and ledger: `sw-6A84`.
         reason: String,
-        /// For people: what it means and what to do next.
+        /// For people: its meaning and the next step.
         detail: String,
     },
 }
 
 /// Judges a status word.
-pub fn judge(phase: Phase, sw: u16) -> Verdict {
+pub fn judge(phase: CommandPhase, sw: u16) -> StatusVerdict {
     match (phase, sw) {
-        (_, 0x9000) => Verdict::Done,
-        _ if phase.tolerated().contains(&sw) => Verdict::Tolerated,
-        _ => Verdict::Reject {
+        (_, 0x9000) => StatusVerdict::Done,
+        _ if phase.tolerated().contains(&sw) => StatusVerdict::Tolerated,
+        _ => StatusVerdict::Reject {
             reason: format!("sw-{sw:04X}"),
             detail: format!("card: {} ({sw:04X} to {})", meaning(phase, sw), phase.command()),
         },
     }
 }
 
-impl Phase {
+impl CommandPhase {
     /// Status words besides 9000 that do not stop the session: those that [`judge`] tolerates.
     pub fn tolerated(self) -> &'static [u16] {
         match self {
@@ -78,8 +78,8 @@ impl Phase {
 }
 
 /// A rejection in an operator's words.
-fn meaning(phase: Phase, sw: u16) -> &'static str {
-    use Phase::{ExternalAuthenticate, InitializeUpdate, ReadRecord, Select, SetStatus, StoreData};
+fn meaning(phase: CommandPhase, sw: u16) -> &'static str {
+    use CommandPhase::{ExternalAuthenticate, InitializeUpdate, ReadRecord, Select, SetStatus, StoreData};
     match (phase, sw) {
         (Select, 0x6A82) => {
             "the application is not on this card; check that these blanks are of this product"
@@ -140,26 +140,27 @@ fn meaning(phase: Phase, sw: u16) -> &'static str {
 mod tests {
     use super::*;
 
-    const PHASES: [Phase; 8] = [
-        Phase::Select,
-        Phase::InitializeUpdate,
-        Phase::ExternalAuthenticate,
-        Phase::StoreData { may_refuse: false },
-        Phase::StoreData { may_refuse: true },
-        Phase::SetStatus,
-        Phase::ReadRecord,
-        Phase::GetData,
+    const PHASES: [CommandPhase; 8] = [
+        CommandPhase::Select,
+        CommandPhase::InitializeUpdate,
+        CommandPhase::ExternalAuthenticate,
+        CommandPhase::StoreData { may_refuse: false },
+        CommandPhase::StoreData { may_refuse: true },
+        CommandPhase::SetStatus,
+        CommandPhase::ReadRecord,
+        CommandPhase::GetData,
     ];
 
     #[test]
     fn only_9000_is_done_and_6a88_is_tolerated_only_under_version_control() {
         for phase in PHASES {
             for sw in 0..=u16::MAX {
-                let expected_tolerated = sw == 0x6A88 && phase == Phase::StoreData { may_refuse: true };
+                let expected_tolerated =
+                    sw == 0x6A88 && phase == CommandPhase::StoreData { may_refuse: true };
                 match judge(phase, sw) {
-                    Verdict::Done => assert_eq!(sw, 0x9000),
-                    Verdict::Tolerated => assert!(expected_tolerated, "{sw:04X} {phase:?}"),
-                    Verdict::Reject { reason, detail } => {
+                    StatusVerdict::Done => assert_eq!(sw, 0x9000),
+                    StatusVerdict::Tolerated => assert!(expected_tolerated, "{sw:04X} {phase:?}"),
+                    StatusVerdict::Reject { reason, detail } => {
                         assert!(sw != 0x9000 && !expected_tolerated);
                         assert_eq!(reason, format!("sw-{sw:04X}"));
                         assert!(detail.contains(&format!("{sw:04X} to {}", phase.command())));
@@ -171,29 +172,29 @@ mod tests {
 
     #[test]
     fn every_status_word_of_the_field_has_words_of_its_own() {
-        // Standards 1.8, line by line.
+        // Status words of EMV CPS 4 and GPCS 11, command by command.
         let known = [
-            (Phase::StoreData { may_refuse: false }, 0x6A88),
-            (Phase::InitializeUpdate, 0x6A88),
-            (Phase::StoreData { may_refuse: true }, 0x6A86),
-            (Phase::StoreData { may_refuse: false }, 0x6A80),
-            (Phase::StoreData { may_refuse: false }, 0x6A84),
-            (Phase::StoreData { may_refuse: false }, 0x6985),
-            (Phase::ExternalAuthenticate, 0x6982),
-            (Phase::StoreData { may_refuse: false }, 0x6982),
-            (Phase::ExternalAuthenticate, 0x6300),
-            (Phase::StoreData { may_refuse: false }, 0x9315),
-            (Phase::StoreData { may_refuse: false }, 0x9580),
-            (Phase::StoreData { may_refuse: false }, 0x6B00),
-            (Phase::Select, 0x6999),
-            (Phase::Select, 0x6A82),
+            (CommandPhase::StoreData { may_refuse: false }, 0x6A88),
+            (CommandPhase::InitializeUpdate, 0x6A88),
+            (CommandPhase::StoreData { may_refuse: true }, 0x6A86),
+            (CommandPhase::StoreData { may_refuse: false }, 0x6A80),
+            (CommandPhase::StoreData { may_refuse: false }, 0x6A84),
+            (CommandPhase::StoreData { may_refuse: false }, 0x6985),
+            (CommandPhase::ExternalAuthenticate, 0x6982),
+            (CommandPhase::StoreData { may_refuse: false }, 0x6982),
+            (CommandPhase::ExternalAuthenticate, 0x6300),
+            (CommandPhase::StoreData { may_refuse: false }, 0x9315),
+            (CommandPhase::StoreData { may_refuse: false }, 0x9580),
+            (CommandPhase::StoreData { may_refuse: false }, 0x6B00),
+            (CommandPhase::Select, 0x6999),
+            (CommandPhase::Select, 0x6A82),
         ];
         for (phase, sw) in known {
-            let Verdict::Reject { detail, .. } = judge(phase, sw) else { panic!("{sw:04X}") };
+            let StatusVerdict::Reject { detail, .. } = judge(phase, sw) else { panic!("{sw:04X}") };
             assert!(!detail.contains("unexpected"), "{sw:04X}");
         }
         // The same word means other things elsewhere.
-        let Verdict::Reject { detail, .. } = judge(Phase::Select, 0x6300) else { panic!() };
+        let StatusVerdict::Reject { detail, .. } = judge(CommandPhase::Select, 0x6300) else { panic!() };
         assert!(detail.contains("unexpected"));
     }
 }

@@ -10,7 +10,6 @@ use super::{foreground, remote, render};
 use crate::audit::PublicKey;
 use crate::bureau::{Outcome, ledger_proof, papers};
 use crate::exit::{Exit, Failure};
-use crate::hsm::{AuditInfo, Auditor};
 use crate::ledger::Reader;
 use crate::report::progress::bar;
 use crate::request::Action;
@@ -96,18 +95,15 @@ fn verify(
     json: bool,
     out: &mut dyn Write,
 ) -> Result<Exit, Early> {
-    let known = keys.map(|_| known(ledger, keys)).transpose()?;
     let reader = Reader::open_as_it_is(ledger)?;
+    let known = match keys {
+        Some(_) => Some(foreground::key_host(keys)?.known(reader.id()?)?),
+        None => None,
+    };
     let bar = bar(reader.last_event().unwrap_or_default(), "events");
     let verdict = ledger_proof::verify(&reader, known.as_ref(), key, |n| bar.set_position(n))?;
     bar.finish_and_clear();
     render::show(&Outcome::Verdict(verdict), json, out)
-}
-
-/// What the HSM knows of the ledger.
-fn known(ledger: &Path, keys: Option<&PathBuf>) -> Result<AuditInfo, Early> {
-    let ledger = Reader::open_as_it_is(ledger)?.id()?;
-    Ok(foreground::key_host(keys)?.hsm.audit(ledger).map_err(Failure::from)?)
 }
 
 fn document(paper: &Path, key: Option<PublicKey>, out: &mut dyn Write) -> Result<Exit, Early> {

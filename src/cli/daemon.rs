@@ -9,12 +9,13 @@ use super::next_step::spelled;
 use super::simulate::SimulateArgs;
 use crate::daemon::server::{self, Setup};
 use crate::exit::{Exit, Failure};
+use crate::version::VERSION_TEXT;
 
 /// The daemon of one line.
 #[derive(Debug, clap::Parser)]
 #[command(
     name = "cardwrightd",
-    version,
+    version = VERSION_TEXT,
     about = "Controller of a smart card personalization line: the daemon"
 )]
 pub struct DaemonArgs {

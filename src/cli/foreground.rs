@@ -6,11 +6,10 @@ use std::path::Path;
 
 use super::common::{ByArg, LedgerArg, SocketArg};
 use super::remote;
-use crate::bureau::key_host::KeyHost;
+use crate::bureau::key_host::{KeyHost, keyless};
 use crate::bureau::ledger_desk::LedgerDesk;
 use crate::bureau::{Outcome, Refusal, views};
 use crate::exit::{Exit, Failure};
-use crate::hsm::client::Client;
 use crate::ledger::{Ledger, Reader};
 use crate::request::Action;
 
@@ -42,9 +41,6 @@ fn here(path: &Path, by: Option<&ByArg>, action: &Action) -> Result<Outcome, Ref
     drop(reader);
     // From here on alone: what an earlier process left under way is UNKNOWN now.
     let ledger = Ledger::open(path)?;
-    let keyless = || -> Result<Client, Failure> {
-        Err(Failure::new(Exit::Usage, "operator: name the key store by --keys or CARDWRIGHT_KEYS"))
-    };
     let done = LedgerDesk { ledger: &ledger, connect: &keyless }.carry_out(action, &by.actor(), Vec::new());
     ledger.close()?;
     done

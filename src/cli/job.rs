@@ -9,7 +9,6 @@ use super::common::{ByArg, Early, LedgerArg, SocketArg, on_stdout};
 use super::{foreground, paper_files, remote, render};
 use crate::bureau::{Outcome, Refusal, deletion, papers};
 use crate::exit::{Exit, Failure};
-use crate::hsm::client::Client;
 use crate::ids::JobId;
 use crate::ledger::{Context, JobState, Ledger, Reader};
 use crate::record::open_input;
@@ -192,7 +191,7 @@ fn delete_here(
 ) -> Result<Outcome, Refusal> {
     Reader::open(path)?.job(job)?;
     let keys = foreground::key_host(keys)?;
-    let connect = || -> Result<Client, Failure> { keys.connect() };
+    let connect = || keys.connect();
     let ledger = Ledger::open_audited(path, Box::new(connect()?))?;
     let done = deletion::delete(&ledger, job, Context::by(by.actor()), &connect, folder)?;
     ledger.close()?;

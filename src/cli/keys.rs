@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use crate::exit::{Exit, Failure};
-use crate::hsm::host;
-use crate::hsm::store::{Side, Store};
+use crate::hardening::harden;
+use crate::hsm::store::{KeyStore, StoreSide};
 
 /// Most bytes of a key list.
 const MAX_LIST: u64 = 1 << 20;
@@ -44,13 +44,13 @@ pub enum KeyCommand {
 
 /// Runs one of the key commands, printing to standard output; `side` says whose program it is. No core dump of this
 /// process shows a key.
-pub fn run(command: &KeyCommand, side: Side) -> Result<Exit, Failure> {
-    host::harden()?;
+pub fn run(command: &KeyCommand, side: StoreSide) -> Result<Exit, Failure> {
+    harden()?;
     run_to(command, side, &mut std::io::stdout().lock())
 }
 
 /// As [`run`], printing to `out`.
-pub fn run_to(command: &KeyCommand, side: Side, out: &mut impl Write) -> Result<Exit, Failure> {
+pub fn run_to(command: &KeyCommand, side: StoreSide, out: &mut impl Write) -> Result<Exit, Failure> {
     match command {
         KeyCommand::Init { test: false, .. } => {
             return Err(Failure::new(
@@ -59,11 +59,11 @@ pub fn run_to(command: &KeyCommand, side: Side, out: &mut impl Write) -> Result<
             ));
         }
         KeyCommand::Init { test: true, from, store } => {
-            list(&Store::create_test(&key_list(from)?, store, side)?, out)
+            list(&KeyStore::create_test(&key_list(from)?, store, side)?, out)
         }
-        KeyCommand::List { store } => list(&Store::open(store)?, out),
+        KeyCommand::List { store } => list(&KeyStore::open(store)?, out),
         KeyCommand::Check { store } => {
-            let store = Store::open(store)?;
+            let store = KeyStore::open(store)?;
             store.check_beside()?;
             check(&store, side, out)
         }
@@ -83,7 +83,7 @@ fn key_list(path: &Path) -> Result<Zeroizing<String>, Failure> {
     Ok(text)
 }
 
-fn list(store: &Store, out: &mut impl Write) -> std::io::Result<()> {
+fn list(store: &KeyStore, out: &mut impl Write) -> std::io::Result<()> {
     for key in store.entries() {
         writeln!(
             out,
@@ -99,7 +99,7 @@ fn list(store: &Store, out: &mut impl Write) -> std::io::Result<()> {
     Ok(())
 }
 
-fn check(store: &Store, side: Side, out: &mut impl Write) -> std::io::Result<()> {
+fn check(store: &KeyStore, side: StoreSide, out: &mut impl Write) -> std::io::Result<()> {
     writeln!(out, "{} keys, {} store, TEST: every rule holds", store.entries().len(), store.side())?;
     if store.side() != side {
         writeln!(out, "note: this is the {side}'s program, the store is the {}'s", store.side())?;

@@ -7,7 +7,7 @@ pub mod card;
 pub mod common;
 pub mod daemon;
 mod foreground;
-pub mod hsm_host;
+pub mod hosts;
 pub mod inspect;
 pub mod job;
 pub mod keys;
@@ -15,6 +15,7 @@ pub mod keys;
 mod ledger_tests;
 pub mod line;
 pub mod log;
+pub mod manual;
 mod next_step;
 mod paper_files;
 pub mod profile;
@@ -22,16 +23,22 @@ mod remote;
 mod render;
 pub mod run;
 pub mod simulate;
-pub mod station_host;
 pub mod stock;
 pub mod survey;
 
 use std::io::Write;
 
 use crate::exit::{Exit, Failure};
+use crate::panics::{self, ends_well};
 
-/// Ends a program: prints an expected failure in one line, and gives its exit code.
-pub fn end(result: Result<Exit, Failure>) -> std::process::ExitCode {
+/// Runs a program to its end: prints a failure in one line, and gives its exit code.
+pub fn end(program: impl FnOnce() -> Result<Exit, Failure>) -> std::process::ExitCode {
+    let mut result = Err(Failure::new(
+        Exit::Thread,
+        "us: the program itself died, which is a bug: report it (its place stands in the log above); cards under way are \
+         UNKNOWN at the next start",
+    ));
+    ends_well(|| result = program());
     match result {
         Ok(exit) => exit.into(),
         Err(failure) => {
@@ -42,7 +49,8 @@ pub fn end(result: Result<Exit, Failure>) -> std::process::ExitCode {
     }
 }
 
-/// Logs go to stderr, as `CARDWRIGHT_LOG` asks (default: warnings); JSON with `CARDWRIGHT_LOG_FORMAT=json`.
+/// Logs go to stderr, as `CARDWRIGHT_LOG` asks (default: warnings); JSON with `CARDWRIGHT_LOG_FORMAT=json`. So do panics, of
+/// which nothing is quoted.
 pub fn init_logs() {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_env("CARDWRIGHT_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
@@ -51,4 +59,5 @@ pub fn init_logs() {
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
     // A second initialization (tests) is no fault.
     let _ = if json { builder.json().try_init() } else { builder.try_init() };
+    panics::quote_nothing();
 }

@@ -22,7 +22,7 @@ pub enum ProfileCommand {
 }
 
 /// Does it.
-#[allow(clippy::print_stdout)]
+#[allow(clippy::print_stdout, reason = "the answer of a command")]
 pub fn run(command: &ProfileCommand) -> Result<Exit, Failure> {
     match command {
         ProfileCommand::List => {
@@ -59,7 +59,7 @@ pub fn run(command: &ProfileCommand) -> Result<Exit, Failure> {
 }
 
 /// The `[sim]` table is hwsim's to check; where hwsim is not installed, nobody needs the table either.
-#[allow(clippy::print_stdout)]
+#[allow(clippy::print_stdout, reason = "the answer of a command")]
 fn simulated(text: &str, origin: &str) -> Result<(), Failure> {
     let directory = socket_directory()?;
     match Simulator::check(text, origin, &Simulation::default(), directory.path()) {

@@ -13,7 +13,7 @@ use crate::bureau::{Bureau, Refusal};
 use crate::daemon::policy::BY_OPERATOR;
 use crate::exit::{Exit, Failure};
 use crate::ids::JobId;
-use crate::ledger::{Context, JobState, Reader, RecordState};
+use crate::ledger::{Context, JobState, LedgerError, Reader, RecordState};
 use crate::output_path;
 use crate::pipeline::{Outcome, Stop};
 use crate::report::{EventWriter, Progress, ProgressDisplay, ReportPaths, Summary, SummaryWithNext};
@@ -146,12 +146,12 @@ fn make(
     let events = events.transpose()?;
     let total = u64::try_from(selected).unwrap_or(u64::MAX);
     let shown = ProgressDisplay::suitable(json);
-    let progress = Progress::start(bureau.ledger.subscribe(), id, total, crate::report::mark(&view), shown);
+    let progress = Progress::start(bureau.ledger.subscribe(), id, total, crate::report::mark(&view), shown)?;
     let held = view.state == JobState::Held;
     let actor = args.by.actor();
-    let people = || (signals.heard(), crossbeam_channel::never());
+    let people = || (signals.heard(1), crossbeam_channel::never());
     let stopped_by = || Context { reason: Some(BY_OPERATOR.into()), ..Context::by(&actor) };
-    let made = bureau.make(batch, held, &actor, people, stopped_by);
+    let made = bureau.make(batch, held, &actor, people, stopped_by, true);
     let mut outcome = made.map_err(|refusal| spelled(&refusal))?;
     let ended = bureau.close();
     for (job, since) in &ended.due {
@@ -209,6 +209,7 @@ fn ended_as(outcome: &Outcome, selected: usize) -> Result<Exit, Failure> {
         Some(Stop::Fault { fault, .. }) if fault.blame == crate::modules::Blame::Hsm => Exit::Hsm,
         Some(Stop::Fault { fault, .. }) if fault.blame == crate::modules::Blame::Us => Exit::Bug,
         Some(Stop::Fault { .. }) => Exit::Device,
+        Some(Stop::Ledger(LedgerError::WriterDied) | Stop::NoThread(_) | Stop::Died(_)) => Exit::Thread,
         Some(Stop::Ledger(_)) => Exit::Ledger,
     };
     let mut text = outcome.stopped.as_ref().map(stop_text).unwrap_or_default();

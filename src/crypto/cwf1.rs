@@ -1,7 +1,7 @@
 //! The keys that protect a CWF1 file: TK for each application and purpose, and the wrapped MACkey.
 //!
-//! DESIGN.md section 3. The KEK itself encrypts no data: every TK is ECB under the KEK of a hash that names file,
-//! card, application and purpose, so that no value means anything elsewhere.
+//! `src/manual/cwf1.md` specifies them. The KEK itself encrypts no data: every TK is ECB under the KEK of a hash that names
+//! file, card, application and purpose, so that no value means anything elsewhere.
 
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, Zeroizing};
@@ -81,7 +81,7 @@ impl Suite {
     }
 }
 
-/// What a TK is for.
+/// The purpose of a TK.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// "D": TKd encrypts the DGIs.
@@ -96,7 +96,7 @@ pub enum Purpose {
     TrailerBlind,
 }
 
-/// What a TK belongs to: an application of a card of a file, or the file itself.
+/// The owner of a TK: an application of a card of a file, or the file itself.
 #[derive(Debug, Clone, Copy)]
 pub struct ApplicationScope<'a> {
     /// From the Header.
@@ -178,7 +178,7 @@ impl<'a> ApplicationScope<'a> {
 /// Most bytes of "CWF1A", three names with their length bytes and the sequence: the input is built without moving.
 const MAX_NAMES: usize = 5 + 3 * 256 + 4;
 
-/// What an application's MAC covers: "CWF1A" | L1 issuer_id | L1 file_id | sequence u32 | L1 card_ref | `others`
+/// The input of an application's MAC: "CWF1A" | L1 issuer_id | L1 file_id | sequence u32 | L1 card_ref | `others`
 /// (SHA-256 of every `L1 MIC | L4 data` of the record but CHP) | `maced` (from the length byte of `L1 AID` to the
 /// last byte of the wrapped MACkey). The scope's AID is not used: it stands in `maced`.
 pub fn application_mac_input(
@@ -202,7 +202,7 @@ pub fn application_mac_input(
     Ok(input)
 }
 
-/// What the Trailer's MAC covers: "CWF1T" | Trailer body up to and including the wrapped MAC key.
+/// The input of the Trailer's MAC: "CWF1T" | Trailer body up to and including the wrapped MAC key.
 pub fn trailer_mac_input(body: &[u8]) -> Vec<u8> {
     [b"CWF1T", body].concat()
 }
@@ -224,7 +224,7 @@ pub fn wrap_mac_key(tk: &CipherKey, suite: Suite, mac_key: &[u8; 16]) -> Result<
     Ok(std::mem::take(&mut *block))
 }
 
-/// Opens a wrapped MACkey. `None`, without saying why, when its length, any byte behind the key, or for TDES parity,
+/// Opens a wrapped MACkey. `None`, without saying why, when its length, any byte after the key, or for TDES parity,
 /// equal halves or weakness is wrong; all are looked at whatever the first shows.
 pub fn unwrap_mac_key(tk: &CipherKey, suite: Suite, wrapped: &[u8]) -> Option<Zeroizing<[u8; 16]>> {
     if wrapped.len() != suite.wrapped_length() {

@@ -1,6 +1,6 @@
 //! DES as the card world uses it: two-key TDES in ECB and CBC, single-DES chains for the retail MAC, odd parity.
 //!
-//! ISO 9797-1 MAC algorithm 3 with padding method 2; the initial value is a parameter because SCP02 chains it
+//! ISO 9797-1 MAC algorithm 3 with padding method 2; the initial value is a parameter because secure channels chain it
 //! (GPCS E.3, "ICV"). `des` 0.9 neither checks nor needs parity.
 
 use cbc::cipher::{
@@ -14,9 +14,9 @@ use super::symmetric::CryptoError;
 
 /// A two-key TDES key, 16 bytes, with its schedules ready: setting up costs as much as half a block. On the heap, so that
 /// moving it leaves no copy behind.
-pub struct TdesKey(Box<Schedules>);
+pub struct TdesKey(Box<TdesSchedules>);
 
-struct Schedules {
+struct TdesSchedules {
     bytes: [u8; 16],
     ede: TdesEde2,
     left: Des,
@@ -34,7 +34,7 @@ impl TdesKey {
             key.zeroize();
             des
         };
-        Self(Box::new(Schedules {
+        Self(Box::new(TdesSchedules {
             bytes,
             ede: TdesEde2::new(&bytes.into()),
             left: half(left),
@@ -54,7 +54,7 @@ impl TdesKey {
         &self.0.bytes
     }
 
-    /// Single DES under the left half, in place: the ICV encryption of SCP02.
+    /// Single DES under the left half, in place: the ICV encryption of GPCS E.3.4.
     pub fn encrypt_left(&self, block: &mut [u8; 8]) {
         self.0.left.encrypt_block(block.into());
     }

@@ -17,7 +17,7 @@ use crate::bureau::outcome::{KillFate, KilledCard};
 use crate::bureau::refusal::{Denial, Idle};
 use crate::bureau::{Outcome, Refusal};
 use crate::ids::JobId;
-use crate::ledger::{Change, Context, JobState, LedgerError, RecordState};
+use crate::ledger::{Change, Context, JobPhase, JobState, JobView, LedgerError, RecordState};
 use crate::pipeline::Tell;
 use crate::request::{Action, CardDecision, Records, Request, StockMove};
 
@@ -52,7 +52,7 @@ impl LineDaemon {
             Granted::Idle(job, why) => return Ok(Outcome::NothingToDo { job, why }),
         };
         match action {
-            Action::ReleaseJob { .. } | Action::ResumeJob { .. } => self.release(&mut queue, job, &actor),
+            Action::ReleaseJob { .. } | Action::ResumeJob { .. } => self.release(queue, job, &actor),
             Action::HoldJob { .. } => self.hold(&mut queue, job, &actor),
             Action::CancelJob { .. } => self.cancel(queue, job, &actor),
             Action::KillCards { records, .. } => self.kill(&queue, job, records, &actor),
@@ -103,11 +103,31 @@ impl LineDaemon {
         if let Action::SubmitFile { name } = action {
             tracing::info!(file = %name, by = %person.name, "submitted");
         }
-        let done = self.bureau.carry_out(action, &person.name, files)?;
+        let mut done = self.bureau.carry_out(action, &person.name, files)?;
+        self.show_phase(&mut done);
         if let Outcome::Accepted { job, seen_before: 0, .. } = &done {
             self.bureau.ledger.record(*job, Change::Held, held(SUBMITTED, &person.name)).wait()?;
         }
         Ok(done)
+    }
+
+    /// Marks the job that is STOPPING, and shows none as COMPLETE that is still on the line: no ledger knows that.
+    fn show_phase(&self, shown: &mut Outcome) {
+        let queue = self.queue();
+        let mark = |view: &mut JobView| {
+            if queue.is_stopping(view.job) {
+                view.phase = JobPhase::Stopping;
+            } else if view.phase == JobPhase::Complete && queue.is_on_line(view.job) {
+                view.phase = view.state.into();
+            }
+        };
+        match shown {
+            Outcome::Jobs(views) => views.iter_mut().for_each(mark),
+            Outcome::Job(view) => mark(view),
+            Outcome::Report(summary) => mark(&mut summary.job),
+            Outcome::Cards(cards) => mark(&mut cards.job),
+            _ => {}
+        }
     }
 
     /// Asks the policy about a job.
@@ -140,7 +160,17 @@ impl LineDaemon {
         }
     }
 
-    fn release(&self, queue: &mut Queue, job: JobId, actor: &str) -> Result<Outcome, Refusal> {
+    /// Lets a job be made; one that is STOPPING goes on, or is released as soon as it is HELD.
+    fn release<'a>(
+        &'a self,
+        mut queue: MutexGuard<'a, Queue>,
+        job: JobId,
+        actor: &str,
+    ) -> Result<Outcome, Refusal> {
+        if queue.is_stopping(job) && queue.go_on(job, ANSWER_PATIENCE) {
+            return Ok(Outcome::GoesOn(job));
+        }
+        queue = self.off_the_line(queue, job);
         let ledger = &self.bureau.ledger;
         if ledger.reader()?.job(job)?.state == JobState::Held {
             ledger.record(job, Change::Released, Context::by(actor)).wait()?;
@@ -148,6 +178,14 @@ impl LineDaemon {
         queue.push(job, actor);
         self.changed.notify_all();
         Ok(Outcome::Released(job))
+    }
+
+    /// Waits until a job that stops has left the line.
+    fn off_the_line<'a>(&'a self, mut queue: MutexGuard<'a, Queue>, job: JobId) -> MutexGuard<'a, Queue> {
+        while queue.is_on_line(job) {
+            queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        queue
     }
 
     fn hold(&self, queue: &mut Queue, job: JobId, actor: &str) -> Result<Outcome, Refusal> {
@@ -169,9 +207,7 @@ impl LineDaemon {
         let ledger = &self.bureau.ledger;
         queue.remove(job);
         if queue.stop(job, actor) {
-            while queue.is_on_line(job) {
-                queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
-            }
+            queue = self.off_the_line(queue, job);
         } else if ledger.reader()?.job(job)?.state == JobState::Open {
             ledger.record(job, Change::Held, held(BY_OPERATOR, actor)).wait()?;
         }

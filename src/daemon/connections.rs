@@ -18,6 +18,7 @@ use super::wire::{self, AnswerMessage};
 use crate::bureau::refusal::NotAllowed;
 use crate::bureau::{Outcome, Refusal};
 use crate::exit::Exit;
+use crate::threads;
 
 /// Connections of one person at a time: commands, and the programs that they watch with.
 const OF_ONE: usize = 16;
@@ -27,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const REQUEST_TIME: Duration = Duration::from_secs(10);
 
 /// Descriptors of the ledger's own files that stay open for one person's sake.
-const KEPT_OPEN_MAX: u32 = 4;
+const KEPT_OPEN_MAX: u32 = 8;
 
 /// How often the log says that somebody wants more than that.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
@@ -154,14 +155,24 @@ impl LineDaemon {
             let why = format!("operator: {name} has {OF_ONE} connections open already; end some of them");
             return send(&stream, Err(Refusal::fault(Exit::Daemon, why)));
         }
-        let (daemon, still_open) = (Arc::clone(self), Arc::clone(open));
-        let spawned = std::thread::Builder::new().name("connection".into()).spawn(move || {
-            if let Err(error) = daemon.converse(&stream, &person, &still_open) {
-                tracing::debug!(%error, "a connection ended");
-            }
+        let (daemon, still_open, theirs) = (Arc::clone(self), Arc::clone(open), Arc::new(stream));
+        let stream = Arc::clone(&theirs);
+        let started = threads::start("connection", move || {
+            daemon.watch("connection", || {
+                if let Err(error) = daemon.converse(&stream, &person, &still_open) {
+                    tracing::debug!(%error, "a connection ended");
+                }
+            });
             still_open.one_less(uid);
         });
-        spawned.map(drop).inspect_err(|_| open.one_less(uid))
+        match started {
+            Ok(_) => Ok(()),
+            // Whoever asks can ask again; the line goes on.
+            Err(refused) => {
+                open.one_less(uid);
+                send(&theirs, Err(Refusal::fault(Exit::Thread, refused.to_string())))
+            }
+        }
     }
 
     /// Requests and answers until the other end closes.

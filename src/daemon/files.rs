@@ -41,7 +41,8 @@ pub fn send_with(mut stream: &UnixStream, message: &[u8], files: &[File]) -> std
     let descriptors: Vec<BorrowedFd<'_>> = files.iter().map(AsFd::as_fd).collect();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FILES_MAX))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    if !files.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+    let too_many = files.len() > FILES_MAX;
+    if too_many || !files.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
         return Err(std::io::Error::other("too many files for one request"));
     }
     let sent = sendmsg(stream, &[IoSlice::new(message)], &mut ancillary, SendFlags::NOSIGNAL)?;

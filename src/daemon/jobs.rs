@@ -3,6 +3,7 @@
 //! Not here: which comes next (`queue`), making one (`bureau::run_job`).
 
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
 
@@ -13,10 +14,13 @@ use crate::bureau::run_job::stop_text;
 use crate::exit::Exit;
 use crate::ids::JobId;
 use crate::ledger::{Change, Context, JobState};
-use crate::pipeline::{Stop, Tell};
+use crate::panics::ends_well;
+use crate::pipeline::{DIED, DISPATCHER, Stop, Tell};
 
 /// What people may say to a line before it has heard it.
 const TOLD_MAX: usize = 256;
+/// How often a line without a job looks whether its ledger still writes.
+const LOOK_AT_LEDGER: Duration = Duration::from_secs(1);
 
 /// Why a job is HELD, and who held it.
 pub(super) fn held(reason: &str, actor: &str) -> Context {
@@ -46,13 +50,23 @@ impl LineDaemon {
                 }
                 match queue.next(stop.clone(), tell.clone()) {
                     Some(next) => break next,
-                    None => queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner),
+                    None => {
+                        // Not for ever: the ledger may fail while nobody asks for anything.
+                        let waited = self.changed.wait_timeout(queue, LOOK_AT_LEDGER);
+                        queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+                    }
                 }
             };
             drop(queue);
-            if let Err(refusal) = self.make(job, &actor, (stopped, told)) {
+            let what = "us: the daemon's thread \"line\" died, which is a bug: report it";
+            let (mut made, mut reason) = (Err(Refusal::fault(Exit::Thread, what)), "line");
+            if !ends_well(|| made = self.make(job, &actor, (stopped, told))) {
+                reason = DIED;
+                self.died("line");
+            }
+            if let Err(refusal) = made {
                 tracing::error!(%job, %refusal, "the job cannot be made");
-                let context = Context { detail: Some(refusal.to_string()), ..held("line", "line") };
+                let context = Context { detail: Some(refusal.to_string()), ..held(reason, "line") };
                 if let Err(error) = self.bureau.ledger.record(job, Change::Held, context).wait() {
                     tracing::error!(%job, %error, "and that cannot be written");
                 }
@@ -74,9 +88,14 @@ impl LineDaemon {
             Some(by) => held(BY_OPERATOR, &by),
             None => held(BY_SIGNAL, BY_SIGNAL),
         };
-        let outcome = self.bureau.make(batch, false, actor, || people, stopped_by)?;
+        let outcome = self.bureau.make(batch, false, actor, || people, stopped_by, false)?;
         match &outcome.stopped {
             Some(stop @ Stop::Ledger(_)) => Err(Refusal::fault(Exit::Ledger, stop_text(stop))),
+            Some(Stop::Died(whose)) if whose == DISPATCHER => {
+                // Its cards are UNKNOWN once the ledger is opened anew.
+                self.died("line");
+                Ok(())
+            }
             _ => Ok(()),
         }
     }

@@ -24,4 +24,5 @@ pub mod policy;
 pub mod queue;
 mod retention;
 pub mod server;
+mod watch;
 pub mod wire;

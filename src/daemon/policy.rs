@@ -19,6 +19,8 @@ pub struct Situation {
     pub held_for: Option<String>,
     /// It is on the line.
     pub on_line: bool,
+    /// It is on the line, and a person has it stop.
+    pub stopping: bool,
     /// It waits for the line.
     pub queued: bool,
     /// The line works, on whatever job, or its cards are being asked.
@@ -106,7 +108,7 @@ fn of_job(ask: ActionKind, job: &Situation) -> Decision {
         (_, Closed) => Decision::Denied(Denial::Closed),
         (ActionKind::Hold, Held) if !job.on_line => Decision::Ignored(Idle::HeldAlready),
         (ActionKind::Hold, _) => Decision::Accepted,
-        (ActionKind::Release | ActionKind::Resume, _) if job.on_line || job.queued => {
+        (ActionKind::Release | ActionKind::Resume, _) if job.on_line && !job.stopping || job.queued => {
             Decision::Ignored(Idle::OnLineAlready)
         }
         (ActionKind::Resume, Held) if !own(job) => Decision::Denied(Denial::NotHeldByOperator),
@@ -225,6 +227,7 @@ mod tests {
             state: JobState::Held,
             held_for: Some(why.into()),
             on_line: false,
+            stopping: false,
             queued: false,
             line_busy: false,
             asked_by: None,
@@ -312,6 +315,19 @@ mod tests {
         }
     }
 
+    /// To take a hold back is a release; without a hold there is nothing to take back.
+    #[test]
+    fn a_hold_that_waits_for_cards_can_be_taken_back() {
+        let running = Situation { state: JobState::Open, on_line: true, line_busy: true, ..held("-") };
+        let stopping = Situation { stopping: true, ..running.clone() };
+        for kind in [ActionKind::Release, ActionKind::Resume] {
+            assert_eq!(one(kind, &[Role::Operator], &running), Decision::Ignored(Idle::OnLineAlready));
+            assert_eq!(one(kind, &[Role::Operator], &stopping), Decision::Accepted);
+            let auditor = one(kind, &[Role::Auditor], &stopping);
+            assert_eq!(auditor, Decision::NotAllowed(NotAllowed::TakesOperator));
+        }
+    }
+
     #[test]
     fn what_takes_two_takes_two_different_ones() {
         let (two, roles) = (BTreeSet::from([ActionKind::Release]), [Role::Supervisor]);
@@ -327,11 +343,12 @@ mod tests {
     fn situations() -> impl Strategy<Value = Situation> {
         let states = prop::sample::select(vec![JobState::Open, JobState::Held, JobState::Closed]);
         let reasons = prop::sample::select(vec![None, Some("restart"), Some(SUBMITTED), Some(BY_OPERATOR)]);
-        (states, reasons, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
-            |(state, why, on_line, queued, asked)| Situation {
+        (states, reasons, any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
+            |(state, why, on_line, stopping, queued, asked)| Situation {
                 state,
                 held_for: why.map(str::to_owned),
                 on_line,
+                stopping: on_line && stopping,
                 queued,
                 line_busy: on_line,
                 asked_by: asked.then(|| "anna".to_owned()),

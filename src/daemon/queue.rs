@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Sender, bounded};
 
 use super::policy::Situation;
 use crate::ledger::{Balance, JobId, JobState};
@@ -46,9 +46,9 @@ struct OnLine {
 }
 
 impl OnLine {
-    /// Tells the line to stop; it may have been told before.
-    fn tell(&self) {
-        let _told = self.stop.try_send(());
+    /// Has the line stop for good; it may have been asked before.
+    fn stop_for_good(&self) {
+        let _ = self.stop.try_send(());
     }
 }
 
@@ -75,6 +75,7 @@ impl Queue {
             state,
             held_for,
             on_line,
+            stopping: self.is_stopping(job),
             queued: self.waiting.iter().any(|(waiting, _)| *waiting == job),
             line_busy: self.on_line.is_some() || self.asking,
             asked_by: asked.map(|a| a.by.clone()),
@@ -134,8 +135,27 @@ impl Queue {
     pub fn stop(&mut self, job: JobId, by: &str) -> bool {
         let Some(on) = self.on_line.as_mut().filter(|on| on.job == job) else { return false };
         on.stopped_by.get_or_insert_with(|| by.to_owned());
-        on.tell();
+        if on.tell.try_send(Tell::Stop).is_err() {
+            // It has not heard a long row of other things yet, or is about to end.
+            on.stop_for_good();
+        }
         true
+    }
+
+    /// Whether this job is on the line, and a person has it stop.
+    pub fn is_stopping(&self, job: JobId) -> bool {
+        self.on_line.as_ref().is_some_and(|on| on.job == job && on.stopped_by.is_some())
+    }
+
+    /// Takes a stop back, if the line goes on feeding; whether it does. It answers within `patience`.
+    pub fn go_on(&mut self, job: JobId, patience: Duration) -> bool {
+        let (answer, answered) = bounded(1);
+        let goes_on =
+            self.tell(job, Tell::GoOn { answer }) && answered.recv_timeout(patience).unwrap_or(false);
+        if let Some(on) = self.on_line.as_mut().filter(|_| goes_on) {
+            on.stopped_by = None;
+        }
+        goes_on
     }
 
     /// Who stopped the job that is on the line; nobody did where the daemon drains.
@@ -157,7 +177,7 @@ impl Queue {
     pub fn drain(&mut self) {
         self.draining = true;
         if let Some(on) = &self.on_line {
-            on.tell();
+            on.stop_for_good();
         }
     }
 
@@ -191,7 +211,7 @@ mod tests {
         assert_eq!(by(&queue, ActionKind::Release, held, &after, 1), None);
         // On the line it is another matter, asked of and decided anew.
         queue.push(job, "anna");
-        let (stop, tell) = (crossbeam_channel::bounded(1).0, crossbeam_channel::bounded(1).0);
+        let (stop, tell) = (bounded(1).0, bounded(1).0);
         assert!(queue.next(stop, tell).is_some());
         assert_eq!(by(&queue, ActionKind::Release, held, &before, 1), None);
         queue.asked(ActionKind::Cancel, job, "", (JobState::Open, before), "anna", now);

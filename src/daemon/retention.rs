@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::server::LineDaemon;
 use crate::bureau::Refusal;
-use crate::bureau::deletion::{RETENTION, delete, due};
+use crate::bureau::deletion::{RETENTION, delete, due, left_open};
 use crate::ledger::Context;
 
 /// How long until the daemon looks again for data that are due.
@@ -40,6 +40,9 @@ impl LineDaemon {
                     %job, %since, %refusal, "cardholder data that are due could not be deleted; it is tried again"
                 ),
             }
+        }
+        for (job, since) in left_open(&self.bureau.ledger, &self.bureau.line)? {
+            tracing::warn!(%job, %since, "nothing stands against closing this job; its cardholder data stay until it is closed");
         }
         Ok(())
     }

@@ -21,11 +21,13 @@ use crossbeam_channel::{bounded, select};
 use super::people::People;
 use super::policy;
 use super::queue::Queue;
+use super::watch::Deaths;
 use crate::bureau::line::simulator::Simulation;
 use crate::bureau::{Bureau, Refusal};
 use crate::exit::{Exit, Failure};
 use crate::profile::Line;
 use crate::signals::Signals;
+use crate::threads;
 
 /// Said when a signal ends the program before it listens.
 const STOPPED: &str = "stopped by the operator before the daemon listened";
@@ -56,6 +58,8 @@ pub(super) struct LineDaemon {
     pub(super) changed: Condvar,
     /// See [`Self::papers_guard`].
     pub(super) deleting: Mutex<()>,
+    /// Threads of the daemon that died.
+    deaths: Deaths,
 }
 
 /// Runs it until a signal.
@@ -69,28 +73,23 @@ pub fn run(setup: &Setup) -> Result<Exit, Refusal> {
         queue: Mutex::default(),
         changed: Condvar::new(),
         deleting: Mutex::default(),
+        deaths: Deaths::default(),
     });
     core.hold_all()?;
     let listener = listen(&setup.socket)?;
     let ours = inode(&setup.socket);
-    let heard = signals.heard();
+    let heard = signals.heard(2);
     let (ended, line_ended) = bounded::<()>(0);
-    let spawned = |e: std::io::Error| Failure::new(Exit::Io, format!("us: no thread: {e}"));
-    let line = Arc::clone(&core);
-    std::thread::Builder::new()
-        .name("line".into())
-        .spawn(move || {
-            let _ended = ended;
-            line.make_jobs();
-        })
-        .map_err(spawned)?;
-    let retain = Arc::clone(&core);
-    std::thread::Builder::new().name("retention".into()).spawn(move || retain.retain()).map_err(spawned)?;
-    let accept = Arc::clone(&core);
-    std::thread::Builder::new()
-        .name("accept".into())
-        .spawn(move || accept.accept(&listener))
-        .map_err(spawned)?;
+    let (line, retain, accept) = (Arc::clone(&core), Arc::clone(&core), Arc::clone(&core));
+    threads::start("line", move || {
+        let _ended = ended;
+        line.watch("line", || line.make_jobs());
+    })
+    .map_err(Failure::from)?;
+    threads::start("retention", move || retain.watch("retention", || retain.retain()))
+        .map_err(Failure::from)?;
+    threads::start("accept", move || accept.watch("accept", || accept.accept(&listener)))
+        .map_err(Failure::from)?;
     // Nobody may be listening; whoever asks gets answers.
     let _ = writeln!(std::io::stdout(), "ready").and_then(|()| std::io::stdout().flush());
 
@@ -120,6 +119,7 @@ pub fn run(setup: &Setup) -> Result<Exit, Refusal> {
         let what = "key: the HSM host has ended, and the daemon with it; look why (its log stands above), and start again";
         return Err(Refusal::fault(Exit::Hsm, what));
     }
+    core.deaths.failure().map_or(Ok(()), Err)?;
     Ok(simulator.map(|()| Exit::Ok)?)
 }
 
@@ -180,6 +180,18 @@ fn listen(socket: &Path) -> Result<UnixListener, Failure> {
 }
 
 impl LineDaemon {
+    /// Does all of a thread's work, and drains if it dies.
+    pub(super) fn watch(&self, name: &str, work: impl FnOnce()) {
+        self.deaths.watch(name, work, || self.died(name));
+    }
+
+    /// A thread of the daemon has died, or left behind what only the next start can mend.
+    pub(super) fn died(&self, name: &str) {
+        self.deaths.note(name);
+        self.queue().drain();
+        self.changed.notify_all();
+    }
+
     pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,7 +1,7 @@
-//! The daemon's end: [`Client`] speaks to an HSM host, [`HostProcess`] starts one and ends it.
+//! The controller's end: [`HsmClient`] speaks to an HSM host, [`HostProcess`] starts one and ends it.
 //!
-//! After any fault of the connection a client answers nothing any more ([`HsmError::Host`]): an answer that came late
-//! could belong to another question.
+//! After any fault of its connection a client refuses every call ([`HsmError::Host`]): a late answer could belong to
+//! another question. The calls themselves are made from the table in `operations`.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -13,15 +13,11 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::octets::OctetsRef;
-use super::wire::{self, Answer, Frames, Reply, RequestRef};
-use super::{
-    Admission, AuditInfo, Auditor, Handle, Hsm, HsmError, HsmInfo, OpenRequest, Opened, PersonalizeRequest,
-    Personalized, Realm, SessionRequest, TrailerRequest, Vault, Verified, VerifyRequest,
-};
-use crate::audit::{ChainPlace, Checkpoint, DocumentKind, LedgerId, Signature};
+use super::operations::{HsmAnswer, HsmRequestRef};
+use super::wire::{self, HsmReply, WireFrames};
+use super::{HsmError, Realm};
 use crate::exit::{Exit, Failure};
-use crate::ids::SpoolKeyName;
+use crate::threads::{self, ThreadRefused};
 
 /// The line that a host prints when it listens.
 pub const READY: &str = "ready";
@@ -29,26 +25,26 @@ pub const READY: &str = "ready";
 const START_LIMIT: Duration = Duration::from_secs(10);
 /// A call takes milliseconds; a host that needs this long hangs.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
-/// Most bytes kept of what a host said on its error output.
+/// Most bytes kept of a host's error output.
 const MAX_COMPLAINT: usize = 4096;
 
 /// One connection to an HSM host.
-pub struct Client {
-    frames: Option<Frames<UnixStream>>,
+pub struct HsmClient {
+    frames: Option<WireFrames<UnixStream>>,
     realm: Realm,
-    calls: Option<Counter>,
+    calls: Option<HsmCallCounter>,
 }
 
 /// Counts the calls of several clients, by kind.
 #[derive(Debug, Clone, Default)]
-pub struct Counter(Arc<Mutex<BTreeMap<&'static str, u64>>>);
+pub struct HsmCallCounter(Arc<Mutex<BTreeMap<&'static str, u64>>>);
 
-impl Counter {
+impl HsmCallCounter {
     fn count(&self, kind: &'static str) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(kind).or_default() += 1;
     }
 
-    /// The calls since this was asked last.
+    /// Returns the calls since the last time, and starts anew.
     pub fn take(&self) -> BTreeMap<String, u64> {
         let calls = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         calls.into_iter().map(|(kind, count)| (kind.to_owned(), count)).collect()
@@ -62,7 +58,7 @@ fn broken(error: &std::io::Error) -> HsmError {
     })
 }
 
-impl Client {
+impl HsmClient {
     /// Connects, checks that the host is this user's, and its version.
     pub fn connect(socket: &Path) -> Result<Self, HsmError> {
         let mut stream = UnixStream::connect(socket).map_err(|e| broken(&e))?;
@@ -72,11 +68,11 @@ impl Client {
         stream.set_read_timeout(Some(ANSWER_LIMIT)).map_err(|e| broken(&e))?;
         stream.set_write_timeout(Some(ANSWER_LIMIT)).map_err(|e| broken(&e))?;
         let realm = wire::greeted(&mut stream).map_err(|e| broken(&e))?;
-        Ok(Self { frames: Some(Frames::new(stream)), realm, calls: None })
+        Ok(Self { frames: Some(WireFrames::new(stream)), realm, calls: None })
     }
 
-    /// The same, with its calls counted.
-    pub fn counted(self, calls: &Counter) -> Self {
+    /// Counts its calls in `calls` from now on.
+    pub fn counted(self, calls: &HsmCallCounter) -> Self {
         Self { calls: Some(calls.clone()), ..self }
     }
 
@@ -85,153 +81,19 @@ impl Client {
         self.realm
     }
 
-    fn ask(&mut self, request: &RequestRef<'_>) -> Result<Answer, HsmError> {
+    /// One question and its answer.
+    pub(super) fn ask(&mut self, request: &HsmRequestRef<'_>) -> Result<HsmAnswer, HsmError> {
         if let Some(calls) = &self.calls {
-            calls.count(request.kind());
+            calls.count(request.counted());
         }
         // Taken out, and put back only after a whole answer.
         let mut frames =
             self.frames.take().ok_or_else(|| HsmError::Host("the connection failed before".into()))?;
         wire::send(frames.stream(), request).map_err(|e| broken(&e))?;
-        let reply: Option<Reply> = frames.receive().map_err(|e| broken(&e))?;
+        let reply: Option<HsmReply> = frames.receive().map_err(|e| broken(&e))?;
         let reply = reply.ok_or_else(|| HsmError::Host("it closed the connection".into()))?;
         self.frames = Some(frames);
         reply
-    }
-}
-
-/// An answer to another question than the one asked.
-fn mixed_up<T>() -> Result<T, HsmError> {
-    Err(HsmError::Host("it answered another question".into()))
-}
-
-impl Hsm for Client {
-    fn info(&mut self) -> Result<HsmInfo, HsmError> {
-        match self.ask(&RequestRef::Info)? {
-            Answer::Info(info) => Ok(info),
-            _ => mixed_up(),
-        }
-    }
-
-    fn verify_trailer(&mut self, request: &TrailerRequest) -> Result<(), HsmError> {
-        match self.ask(&RequestRef::VerifyTrailer(request))? {
-            Answer::Done => Ok(()),
-            _ => mixed_up(),
-        }
-    }
-
-    fn verify(&mut self, request: &VerifyRequest) -> Result<Verified, HsmError> {
-        match self.ask(&RequestRef::Verify(request))? {
-            Answer::Verified(verified) => Ok(verified),
-            _ => mixed_up(),
-        }
-    }
-
-    fn verify_all(&mut self, requests: &[VerifyRequest]) -> Result<Vec<Verified>, HsmError> {
-        match self.ask(&RequestRef::VerifyAll(requests))? {
-            Answer::AllVerified(verified) if verified.len() == requests.len() => Ok(verified),
-            _ => mixed_up(),
-        }
-    }
-
-    fn open(&mut self, request: &OpenRequest) -> Result<Opened, HsmError> {
-        match self.ask(&RequestRef::Open(request))? {
-            Answer::Opened(opened) => Ok(opened),
-            _ => mixed_up(),
-        }
-    }
-
-    fn personalize(&mut self, request: &PersonalizeRequest) -> Result<Personalized, HsmError> {
-        match self.ask(&RequestRef::Personalize(request))? {
-            Answer::Personalized(personalized) => Ok(personalized),
-            _ => mixed_up(),
-        }
-    }
-
-    fn session(&mut self, open: &OpenRequest, session: SessionRequest) -> Result<Personalized, HsmError> {
-        match self.ask(&RequestRef::Session(open, &session))? {
-            Answer::Personalized(personalized) => Ok(personalized),
-            _ => mixed_up(),
-        }
-    }
-
-    fn release(&mut self, handles: &[Handle]) -> Result<(), HsmError> {
-        match self.ask(&RequestRef::Release(handles))? {
-            Answer::Done => Ok(()),
-            _ => mixed_up(),
-        }
-    }
-}
-
-impl Auditor for Client {
-    fn audit(&mut self, ledger: LedgerId) -> Result<AuditInfo, HsmError> {
-        match self.ask(&RequestRef::Audit(ledger))? {
-            Answer::Audit(info) => Ok(info),
-            _ => mixed_up(),
-        }
-    }
-
-    fn checkpoint(&mut self, place: ChainPlace) -> Result<Checkpoint, HsmError> {
-        match self.ask(&RequestRef::Checkpoint(place))? {
-            Answer::Checkpoint(checkpoint) if checkpoint.place == place => Ok(checkpoint),
-            _ => mixed_up(),
-        }
-    }
-
-    fn admit(&mut self, file: &Admission) -> Result<(), HsmError> {
-        match self.ask(&RequestRef::Admit(file))? {
-            Answer::Done => Ok(()),
-            _ => mixed_up(),
-        }
-    }
-
-    fn sign(
-        &mut self,
-        kind: DocumentKind,
-        ledger: LedgerId,
-        digest: [u8; 32],
-    ) -> Result<Signature, HsmError> {
-        match self.ask(&RequestRef::Sign(kind, ledger, digest))? {
-            Answer::Signed(signature) => Ok(signature),
-            _ => mixed_up(),
-        }
-    }
-}
-
-impl Vault for Client {
-    fn new_spool(&mut self, ledger: LedgerId) -> Result<SpoolKeyName, HsmError> {
-        match self.ask(&RequestRef::NewSpool(ledger))? {
-            Answer::Spool(name) => Ok(name),
-            _ => mixed_up(),
-        }
-    }
-
-    fn seal(&mut self, spool: SpoolKeyName, first: u64, clear: &[u8]) -> Result<Vec<u8>, HsmError> {
-        match self.ask(&RequestRef::Seal(spool, first, OctetsRef(clear)))? {
-            Answer::Pieces(pieces) => Ok(pieces.0),
-            _ => mixed_up(),
-        }
-    }
-
-    fn unseal(&mut self, spool: SpoolKeyName, first: u64, sealed: &[u8]) -> Result<Vec<u8>, HsmError> {
-        match self.ask(&RequestRef::Unseal(spool, first, OctetsRef(sealed)))? {
-            Answer::Pieces(pieces) => Ok(pieces.0),
-            _ => mixed_up(),
-        }
-    }
-
-    fn destroy_spool(&mut self, spool: SpoolKeyName) -> Result<(), HsmError> {
-        match self.ask(&RequestRef::DestroySpool(spool))? {
-            Answer::Done => Ok(()),
-            _ => mixed_up(),
-        }
-    }
-
-    fn keep_spools(&mut self, ledger: LedgerId, spools: &[SpoolKeyName]) -> Result<(), HsmError> {
-        match self.ask(&RequestRef::KeepSpools(ledger, spools))? {
-            Answer::Done => Ok(()),
-            _ => mixed_up(),
-        }
     }
 }
 
@@ -264,15 +126,15 @@ impl HostProcess {
         let (Some(output), Some(errors)) = (output, errors) else {
             return Err(fail("has no output".into()));
         };
-        let complaint = listen_to(errors);
-        match wait_until_ready(output).recv_timeout(START_LIMIT) {
+        let complaint = listen_to(errors)?;
+        match wait_until_ready(output)?.recv_timeout(START_LIMIT) {
             Ok(()) => Ok(host),
             Err(mpsc::RecvTimeoutError::Timeout) => Err(fail("does not get ready; it was killed".into())),
             Err(mpsc::RecvTimeoutError::Disconnected) => {
                 let status = host.child.wait().map_err(|e| fail(format!("is lost: {e}")))?;
                 let said = complaint.join().unwrap_or_default();
                 let said = said.trim().trim_start_matches("error: ");
-                let exit = [Exit::KeyStore, Exit::KeyMismatch, Exit::Io]
+                let exit = [Exit::KeyStore, Exit::KeyMismatch, Exit::Io, Exit::Thread]
                     .into_iter()
                     .find(|exit| status.code() == Some(i32::from(*exit as u8)));
                 Err(match exit {
@@ -303,26 +165,26 @@ impl Drop for HostProcess {
 }
 
 /// Reports the line `ready`, then reads on, so that the host never waits for us.
-fn wait_until_ready(output: ChildStdout) -> mpsc::Receiver<()> {
-    let (tell, told) = mpsc::channel();
-    std::thread::spawn(move || {
-        let mut tell = Some(tell);
+fn wait_until_ready(output: ChildStdout) -> Result<mpsc::Receiver<()>, ThreadRefused> {
+    let (ready, waiting) = mpsc::channel();
+    threads::start("hsm-ready", move || {
+        let mut ready = Some(ready);
         for line in BufReader::new(output).lines() {
             let Ok(line) = line else { return };
             if line.trim() == READY
-                && let Some(tell) = tell.take()
+                && let Some(ready) = ready.take()
             {
-                // Nobody listens any more if starting took too long.
-                let _ = tell.send(());
+                // The receiver is gone if starting took too long.
+                let _ = ready.send(());
             }
         }
-    });
-    told
+    })?;
+    Ok(waiting)
 }
 
-/// Passes what a host says on its error output to the log, and keeps its beginning.
-fn listen_to(errors: ChildStderr) -> JoinHandle<String> {
-    std::thread::spawn(move || {
+/// Passes a host's error output to the log, and keeps its beginning.
+fn listen_to(errors: ChildStderr) -> Result<JoinHandle<String>, ThreadRefused> {
+    threads::start("hsm-log", move || {
         let mut kept = String::new();
         for line in BufReader::new(errors).lines().map_while(Result::ok) {
             tracing::warn!(target: "hsm-host", "{line}");

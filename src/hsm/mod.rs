@@ -1,27 +1,46 @@
 //! The hardware security module: the only place where keys and clear secrets exist.
 //!
-//! The interface is coarse on purpose (DESIGN.md section 5): *verify* an application of a record, *open* a channel
-//! to a card, *personalize* = wrap a session's whole command list in one call. Key references go in; cryptograms,
-//! wrapped commands and KCVs come out; key material never crosses [`Hsm`].
+//! The interface is coarse on purpose. *Verify* an application of a record: the HSM checks its MAC, opens its protected
+//! values and returns a handle. *Session*: from a handle and a card's answer to INITIALIZE UPDATE the HSM opens the
+//! channel and wraps the whole session in one call. Key references go in; cryptograms, wrapped commands and KCVs come
+//! out; key material never crosses [`Hsm`].
 //!
-//! The HSM refuses by itself: a protected value in a clear command, a DGI outside the handle, a clear DGI that
-//! differs from what was verified, a level other than the handle's or below the KEK's minimum, a KMC that the KEK
-//! does not allow, a second KEYDATA for one handle.
+//! The HSM refuses by itself: a protected value in a clear command, a DGI outside the handle, a clear DGI that differs
+//! from what was verified, a level other than the handle's or below the KEK's minimum, a KMC that the KEK does not allow,
+//! a second KEYDATA for one handle, a host challenge that it did not draw for this connection.
 //!
-//! Not here: what commands a card needs (`chip`), how they are wrapped (`scp`), which record goes to which blank
+//! ```text
+//! controller: HsmClient ── wire ── host: HostedHsm ──> HsmConnection = Hsm + Auditor + Vault <── SoftHsm
+//! ```
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `operations` | every operation, one line each; `operation_table` makes traits, messages and dispatch of it |
+//! | `messages`, `error`, `wiped` | requests and answers, refusals, bytes that are wiped |
+//! | `client`, `wire`, `host` | the socket between controller and host, and its two ends |
+//! | `soft` | the software HSM |
+//! | `store`, `audit_book`, `spool_keys`, `companion` | keys at rest, and what an HSM remembers beside them |
+//!
+//! Not here: which commands a card needs (`chip`), how they are wrapped (`scp`), which record goes to which blank
 //! (`pipeline`).
 
-mod book;
+mod audit_book;
 pub mod client;
-mod failure;
+mod companion;
+mod error;
 pub mod host;
-mod kept;
-mod octets;
+mod messages;
+mod operation_table;
+mod operations;
 pub mod soft;
-mod spools;
+mod spool_keys;
 pub mod store;
-mod types;
+mod wiped;
 mod wire;
 
-pub use spools::SpoolKey;
-pub use types::*;
+use client::HsmClient;
+pub use error::{DataFault, HsmError, Refusal};
+pub use messages::*;
+pub use operations::{Auditor, HostedHsm, Hsm, HsmConnection, HsmShortcuts, Vault};
+pub use spool_keys::SpoolKey;
+pub use wiped::WipedBytes;

@@ -1,13 +1,14 @@
-//! The software HSM: keys of a store in this process's memory. It runs in the HSM host only, never in the daemon.
+//! The software HSM: keys of a store in this process's memory. It runs in the HSM host only, never in the controller.
 //!
 //! ```text
-//! verify ──> handle ──┐
-//!                     ├── personalize ──> APDUs      (handle and channel end here, whatever the outcome)
-//! open ────> channel ─┘
+//! verify ──> handle ──────────┐
+//!                             ├── session: open the channel, wrap ──> APDUs
+//! draw_challenge ──> RTERM ───┘                                       (handle and challenge end here)
 //! ```
 //!
-//! `verify` checks files, `secrets` opens and converts values, `stream` reads a session's commands again, `tables` holds
-//! what is open. Clones share one state: one clone per connection and thread. Work is done outside the lock.
+//! `verify` checks files, `secrets` opens and converts values, `personalize` wraps a session, `stream` reads its commands
+//! again, `tables` holds verified applications. Connections share one state but for the challenge. Work is done outside
+//! the lock.
 
 mod personalize;
 mod secrets;
@@ -17,67 +18,113 @@ mod verify;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::book::Book;
-use super::spools::Spools;
-use super::store::{Side, Store};
+use super::audit_book::AuditBook;
+use super::spool_keys::SpoolKeys;
+use super::store::{KeyStore, StoreSide};
 use super::{
-    Admission, AuditInfo, Auditor, Channel, Derivation, Handle, Hsm, HsmError, HsmInfo, KekInfo, KmcInfo,
-    OpenRequest, Opened, PersonalizeRequest, Personalized, Realm, TrailerRequest, Vault, Verified,
-    VerifyRequest,
+    ApplicationHandle, AuditInfo, Auditor, CardSession, CardSessionRequest, DocumentDigest, FileAdmission,
+    HostedHsm, Hsm, HsmError, HsmInfo, KekInfo, KmcInfo, Realm, Refusal, TrailerRequest, Vault,
+    VerifiedApplication, VerifyRequest, WipedBytes,
 };
 use crate::audit::{ChainPlace, Checkpoint, DocumentKind, LedgerId, Signature};
-use crate::crypto::CipherKey;
 use crate::exit::{Exit, Failure};
 use crate::ids::{KmcRef, SpoolKeyName};
-use crate::scp::derive::CardKeys;
-use crate::scp::scp02::InitializeUpdate;
-use tables::Tables;
-
-/// SCP02 "i" parameters that this HSM speaks.
-const SCP02_I: [u8; 2] = [0x15, 0x55];
+use crate::scp::{ChannelOpenError, HostChallenge, SecureChannel, SecureChannelSpec, VerifiedChannel};
+use tables::VerifiedTable;
 
 /// One connection to the software HSM.
-#[derive(Clone)]
 pub struct SoftHsm {
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
+    /// The host challenge that the next session of this connection must have used.
+    challenge: Option<HostChallenge>,
 }
 
-struct Shared {
-    store: Store,
-    book: Book,
-    spools: Spools,
-    tables: Mutex<Tables>,
+struct SharedState {
+    store: KeyStore,
+    book: AuditBook,
+    spools: SpoolKeys,
+    tables: Mutex<VerifiedTable>,
 }
 
 impl SoftHsm {
     /// An HSM over an open store. An issuer's store is refused: its keys do not belong on a line.
-    pub fn new(store: Store) -> Result<Self, Failure> {
-        let (book, spools) = (Book::beside(store.path()), Spools::beside(store.path()));
-        if store.side() != Side::Bureau {
+    pub fn new(store: KeyStore) -> Result<Self, Failure> {
+        let (book, spools) = (AuditBook::beside(store.path()), SpoolKeys::beside(store.path()));
+        if store.side() != StoreSide::Bureau {
             return Err(Failure::new(
                 Exit::KeyStore,
                 "key: this is an issuer's key store; a line needs a bureau's, with KEK and KMC only",
             ));
         }
-        Ok(Self { shared: Arc::new(Shared { store, book, spools, tables: Mutex::default() }) })
+        let shared = Arc::new(SharedState { store, book, spools, tables: Mutex::default() });
+        Ok(Self { shared, challenge: None })
     }
 
-    /// TEST or LIVE.
-    pub fn realm(&self) -> Realm {
-        self.shared.store.realm()
+    /// Opens the channel that a session asks for: the card is proved when this returns.
+    fn open(
+        &self,
+        channel: &SecureChannel,
+        request: &CardSessionRequest,
+    ) -> Result<(KmcRef, VerifiedChannel), HsmError> {
+        let answer =
+            channel.read_answer(&request.card_answer).map_err(|e| HsmError::Response(e.to_string()))?;
+        let kmc = answer.kmc();
+        let entry = self.shared.store.kmc(kmc).ok_or(HsmError::UnknownKmc(kmc))?;
+        let pending = channel
+            .open(request.derivation, entry.key(), &answer, &request.host_challenge)
+            .map_err(|error| match error {
+                ChannelOpenError::UnsuitableKey => {
+                    HsmError::Unsupported(format!("{channel} under an {} KMC", entry.key_type()))
+                }
+                // Drawn for a channel with another length.
+                ChannelOpenError::ChallengeLength => Refusal::HostChallenge.into(),
+            })?;
+        let verified = pending.verify().map_err(|_| HsmError::CardCryptogram(kmc))?;
+        Ok((kmc, verified))
     }
 
-    fn tables(&self) -> Result<MutexGuard<'_, Tables>, HsmError> {
+    fn verify_one(&self, request: &VerifyRequest) -> Result<VerifiedApplication, HsmError> {
+        let prepared = verify::application(&self.shared.store, request)?;
+        let mut handle = ApplicationHandle([0; 16]);
+        fill_random(&mut handle.0)?;
+        let verified =
+            VerifiedApplication { handle, protected: prepared.protected()?, allow: prepared.allow.clone() };
+        self.tables()?.insert(handle, prepared)?;
+        Ok(verified)
+    }
+
+    fn tables(&self) -> Result<MutexGuard<'_, VerifiedTable>, HsmError> {
         // A thread that panicked inside may have left anything behind: fail closed.
         self.shared.tables.lock().map_err(|_| HsmError::Host("a thread of it failed; restart it".into()))
     }
 }
 
-/// A name for a handle or channel that cannot be guessed.
-fn random_name() -> Result<[u8; 16], HsmError> {
-    let mut name = [0; 16];
-    getrandom::fill(&mut name).map_err(|_| HsmError::Host("the system gives no random numbers".into()))?;
-    Ok(name)
+impl HostedHsm for SoftHsm {
+    type Connection = Self;
+
+    fn realm(&self) -> Realm {
+        self.shared.store.realm()
+    }
+
+    fn connect(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), challenge: None }
+    }
+}
+
+fn fill_random(bytes: &mut [u8]) -> Result<(), HsmError> {
+    getrandom::fill(bytes).map_err(|_| HsmError::Host("the system gives no random numbers".into()))
+}
+
+/// A challenge of the channel's length.
+fn new_challenge(channel: &SecureChannel) -> Result<HostChallenge, HsmError> {
+    let mut bytes = vec![0; channel.challenge_length()];
+    fill_random(&mut bytes)?;
+    Ok(HostChallenge::new(bytes))
+}
+
+/// The channel, if this build speaks it.
+fn supported(spec: SecureChannelSpec) -> Result<SecureChannel, HsmError> {
+    SecureChannel::new(spec).map_err(|unsupported| HsmError::Unsupported(unsupported.to_string()))
 }
 
 impl Hsm for SoftHsm {
@@ -104,48 +151,47 @@ impl Hsm for SoftHsm {
         verify::trailer(&self.shared.store, request)
     }
 
-    fn verify(&mut self, request: &VerifyRequest) -> Result<Verified, HsmError> {
-        let prepared = verify::application(&self.shared.store, request)?;
-        let handle = Handle(random_name()?);
-        let verified = Verified { handle, protected: prepared.protected()?, allow: prepared.allow.clone() };
-        self.tables()?.insert(handle, prepared)?;
+    fn verify_all(&mut self, requests: &[VerifyRequest]) -> Result<Vec<VerifiedApplication>, HsmError> {
+        let mut verified = Vec::with_capacity(requests.len());
+        for request in requests {
+            match self.verify_one(request) {
+                Ok(one) => verified.push(one),
+                Err(error) => {
+                    let handles: Vec<_> = verified.iter().map(|v| v.handle).collect();
+                    // The fault of the application is the answer, even if the handles cannot be released.
+                    if let Ok(mut tables) = self.tables() {
+                        tables.release(&handles);
+                    }
+                    return Err(error);
+                }
+            }
+        }
         Ok(verified)
     }
 
-    fn open(&mut self, request: &OpenRequest) -> Result<Opened, HsmError> {
-        if !SCP02_I.contains(&request.scp02_i) {
-            return Err(HsmError::Unsupported(format!("SCP02 with i = {:02X}", request.scp02_i)));
+    fn draw_challenge(&mut self, channel: SecureChannelSpec) -> Result<HostChallenge, HsmError> {
+        // Dead from now on, whatever comes of the new one.
+        self.challenge = None;
+        let challenge = new_challenge(&supported(channel)?)?;
+        Ok(self.challenge.insert(challenge).clone())
+    }
+
+    fn session(&mut self, request: &CardSessionRequest) -> Result<CardSession, HsmError> {
+        let alive = self.challenge.take();
+        let channel = supported(request.channel)?;
+        if alive.as_ref() != Some(&request.host_challenge) {
+            return Err(Refusal::HostChallenge.into());
         }
-        let response =
-            InitializeUpdate::parse(&request.response).map_err(|e| HsmError::Response(e.to_string()))?;
-        let key_data = response.key_data;
-        let kmc = KmcRef { id: key_data.kmc_id(), version: response.key_version };
-        let entry = self.shared.store.kmc(kmc).ok_or(HsmError::UnknownKmc(kmc))?;
-        let CipherKey::Tdes(master) = entry.key() else {
-            return Err(HsmError::Unsupported(format!("SCP02 under an {} KMC", entry.key_type())));
-        };
-        let keys = match request.derivation {
-            Derivation::EmvCps => CardKeys::emv_cps(master, &key_data),
-        };
-        let verified = keys
-            .initialize_update(&response, request.host_challenge)
-            .verify()
-            .map_err(|_| HsmError::CardCryptogram(kmc))?;
-        let channel = Channel(random_name()?);
-        self.tables()?.insert_channel(channel, tables::OpenChannel { kmc, verified });
-        Ok(Opened { channel, key_data, kmc })
+        // Before anything is used up: a session whose answer cannot carry the next challenge is not begun.
+        let next_challenge = new_challenge(&channel)?;
+        let (kmc, verified) = self.open(&channel, request)?;
+        let prepared = self.tables()?.use_up(request.handle)?;
+        let apdus = personalize::run(prepared, &channel, kmc, verified, request)?;
+        self.challenge = Some(next_challenge.clone());
+        Ok(CardSession { apdus, next_challenge })
     }
 
-    fn personalize(&mut self, request: &PersonalizeRequest) -> Result<Personalized, HsmError> {
-        let (prepared, channel) = {
-            let mut tables = self.tables()?;
-            // Both end, whatever becomes of the other.
-            (tables.use_up(request.handle), tables.take_channel(request.channel))
-        };
-        personalize::run(prepared?, channel?, request)
-    }
-
-    fn release(&mut self, handles: &[Handle]) -> Result<(), HsmError> {
+    fn release(&mut self, handles: &[ApplicationHandle]) -> Result<(), HsmError> {
         self.tables()?.release(handles);
         Ok(())
     }
@@ -160,7 +206,7 @@ impl Auditor for SoftHsm {
         self.shared.book.checkpoint(place)
     }
 
-    fn admit(&mut self, file: &Admission) -> Result<(), HsmError> {
+    fn admit(&mut self, file: &FileAdmission) -> Result<(), HsmError> {
         self.shared.book.admit(file)
     }
 
@@ -168,7 +214,7 @@ impl Auditor for SoftHsm {
         &mut self,
         kind: DocumentKind,
         ledger: LedgerId,
-        digest: [u8; 32],
+        digest: DocumentDigest,
     ) -> Result<Signature, HsmError> {
         self.shared.book.sign(kind, ledger, &digest)
     }
@@ -179,12 +225,12 @@ impl Vault for SoftHsm {
         self.shared.spools.make(ledger)
     }
 
-    fn seal(&mut self, spool: SpoolKeyName, first: u64, clear: &[u8]) -> Result<Vec<u8>, HsmError> {
-        self.shared.spools.seal(spool, first, clear)
+    fn seal(&mut self, spool: SpoolKeyName, first: u64, clear: &[u8]) -> Result<WipedBytes, HsmError> {
+        self.shared.spools.seal(spool, first, clear).map(WipedBytes::from)
     }
 
-    fn unseal(&mut self, spool: SpoolKeyName, first: u64, sealed: &[u8]) -> Result<Vec<u8>, HsmError> {
-        self.shared.spools.unseal(spool, first, sealed)
+    fn unseal(&mut self, spool: SpoolKeyName, first: u64, sealed: &[u8]) -> Result<WipedBytes, HsmError> {
+        self.shared.spools.unseal(spool, first, sealed).map(WipedBytes::from)
     }
 
     fn destroy_spool(&mut self, spool: SpoolKeyName) -> Result<(), HsmError> {

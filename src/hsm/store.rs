@@ -1,10 +1,10 @@
 //! The key store: the file that holds keys at rest, and the keys in memory while a process needs them.
 //!
 //! Only TEST stores so far: they open without a passphrase and are good for nothing else. A LIVE store needs custody
-//! (components, two people, a sealed file) and is refused. A bureau's store refuses issuers' keys (DESIGN.md
-//! section 5).
+//! (components, two people, a sealed file) and is refused. A bureau's store refuses issuers' keys: they never leave the
+//! issuer.
 //!
-//! `entry` says what a key is, `list` reads the TOML of DESIGN.md section 8 and holds its rules, `file` the file.
+//! `entry` is one key, `list` reads the key list (TOML) and holds its rules, `file` reads and writes the file.
 //! Not here: what keys do (`soft`, `scp`, `prep`).
 
 mod entry;
@@ -13,28 +13,28 @@ mod list;
 
 use std::path::{Path, PathBuf};
 
-pub use entry::{KekRules, KeyType, SecretEntry, Side, Usage};
+pub use entry::{KekRules, KeyType, KeyUsage, SecretEntry, StoreSide};
 
 use super::Realm;
-use super::book::Book;
+use super::audit_book::AuditBook;
 use crate::exit::{Exit, Failure};
 use crate::ids::{KekId, KmcRef};
 
 /// An open key store. Values are zeroized when it is dropped; it shows none of them.
-pub struct Store {
+pub struct KeyStore {
     path: PathBuf,
-    side: Side,
+    side: StoreSide,
     entries: Vec<SecretEntry>,
 }
 
-impl Store {
-    /// Reads a key list (TOML, DESIGN.md section 8), checks every rule, and writes it to a new TEST store at `path`,
+impl KeyStore {
+    /// Reads a key list (TOML), checks every rule, and writes it to a new TEST store at `path`,
     /// mode 0600. An existing file is never replaced: a KEKID has one value for ever. A bureau's store gets its audit book
-    /// beside it.
-    pub fn create_test(toml_text: &str, path: &Path, side: Side) -> Result<Self, Failure> {
+    /// next to it.
+    pub fn create_test(toml_text: &str, path: &Path, side: StoreSide) -> Result<Self, Failure> {
         let entries = list::parse(toml_text, side)?;
-        if side == Side::Bureau && !path.exists() {
-            Book::make(path)?;
+        if side == StoreSide::Bureau && !path.exists() {
+            AuditBook::make(path)?;
         }
         file::create(path, side, toml_text)?;
         Ok(Self { path: path.to_owned(), side, entries })
@@ -46,11 +46,11 @@ impl Store {
         Ok(Self { path: path.to_owned(), side, entries: list::parse(&text, side)? })
     }
 
-    /// Whether what a line needs beside the file is there: a bureau's audit book. An issuer's store has none.
+    /// Checks the files that a line needs next to the store: a bureau's audit book. An issuer's store has none.
     pub fn check_beside(&self) -> Result<(), Failure> {
         match self.side {
-            Side::Bureau => Ok(Book::beside(&self.path).check()?),
-            Side::Issuer => Ok(()),
+            StoreSide::Bureau => Ok(AuditBook::beside(&self.path).check()?),
+            StoreSide::Issuer => Ok(()),
         }
     }
 
@@ -65,7 +65,7 @@ impl Store {
     }
 
     /// Whose store it is.
-    pub fn side(&self) -> Side {
+    pub fn side(&self) -> StoreSide {
         self.side
     }
 
@@ -86,8 +86,8 @@ impl Store {
 
     /// A key by usage and id (hex, either case). Without a version it must be the only one.
     ///
-    /// Fails with [`Exit::KeyUnknown`], naming what was looked for and, where the version decides, those there are.
-    pub fn key(&self, usage: Usage, id: &str, version: Option<u8>) -> Result<&SecretEntry, Failure> {
+    /// Fails with [`Exit::KeyUnknown`] and names the key that is missing, or says that several versions exist.
+    pub fn key(&self, usage: KeyUsage, id: &str, version: Option<u8>) -> Result<&SecretEntry, Failure> {
         let mut found = self.entries.iter().filter(|e| {
             e.usage() == usage
                 && e.id().eq_ignore_ascii_case(id)

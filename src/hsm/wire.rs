@@ -1,32 +1,27 @@
-//! The socket between a daemon and its HSM host: a greeting, then requests and answers in turn.
+//! The socket between the controller and its HSM host: a greeting, then requests and answers in turn.
 //!
 //! ```text
 //! host    "CWHSM" | protocol u16 | realm 'T' or 'L'          8 bytes, once
-//! client  length u32 | postcard of Request
-//! host    length u32 | postcard of Result<Answer, HsmError>
+//! client  length u32 | postcard of HsmRequest
+//! host    length u32 | postcard of Result<HsmAnswer, HsmError>
 //! ```
 //!
-//! Integers are big-endian. Frames are wiped after use: they carry cardholder data (never keys). A frame is one write and,
-//! as far as it fits [`ROOM`], one read: at a line's speed the wake-ups of both processes cost more than what they do.
+//! Integers are big-endian. WireFrames are wiped after use: they carry cardholder data (never keys). A frame is one write and,
+//! as far as it fits [`ROOM`], one read: at a line's speed the wake-ups of both processes cost more than the work itself.
 
 use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::os::unix::net::UnixStream;
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 use zeroize::{Zeroize, Zeroizing};
 
-use super::octets::{Octets, OctetsRef};
-use super::{
-    Admission, AuditInfo, Handle, HsmError, HsmInfo, OpenRequest, Opened, PersonalizeRequest, Personalized,
-    Realm, SessionRequest, TrailerRequest, Verified, VerifyRequest,
-};
-use crate::audit::{ChainPlace, Checkpoint, DocumentKind, LedgerId, Signature};
-use crate::ids::SpoolKeyName;
+use super::operations::HsmAnswer;
+use super::{HsmError, Realm};
 
 const MAGIC: [u8; 5] = *b"CWHSM";
 /// Rises with every change of a message: postcard carries no names.
-pub(super) const PROTOCOL: u16 = 4;
+pub(super) const PROTOCOL: u16 = 5;
 /// Most bytes of a frame: an application has at most 65,535, its wrapped commands little more.
 pub(super) const MAX_FRAME: usize = 1 << 20;
 /// Bytes of the length before a frame.
@@ -34,92 +29,8 @@ const LENGTH: usize = 4;
 /// Room for a frame: four times what the largest application of the shipped product needs.
 const ROOM: usize = 8 << 10;
 
-/// What a client asks: one for each method of `Hsm`.
-#[derive(Serialize, Deserialize)]
-pub(super) enum Request {
-    Info,
-    VerifyTrailer(TrailerRequest),
-    Verify(VerifyRequest),
-    VerifyAll(Vec<VerifyRequest>),
-    Open(OpenRequest),
-    Personalize(PersonalizeRequest),
-    Session(OpenRequest, SessionRequest),
-    Release(Vec<Handle>),
-    Audit(LedgerId),
-    Checkpoint(ChainPlace),
-    Admit(Admission),
-    Sign(DocumentKind, LedgerId, [u8; 32]),
-    NewSpool(LedgerId),
-    Seal(SpoolKeyName, u64, Octets),
-    Unseal(SpoolKeyName, u64, Octets),
-    DestroySpool(SpoolKeyName),
-    KeepSpools(LedgerId, Vec<SpoolKeyName>),
-}
-
-/// As [`Request`], without taking what is asked. The two encode alike; a test holds them together.
-#[derive(Serialize)]
-pub(super) enum RequestRef<'a> {
-    Info,
-    VerifyTrailer(&'a TrailerRequest),
-    Verify(&'a VerifyRequest),
-    VerifyAll(&'a [VerifyRequest]),
-    Open(&'a OpenRequest),
-    Personalize(&'a PersonalizeRequest),
-    Session(&'a OpenRequest, &'a SessionRequest),
-    Release(&'a [Handle]),
-    Audit(LedgerId),
-    Checkpoint(ChainPlace),
-    Admit(&'a Admission),
-    Sign(DocumentKind, LedgerId, [u8; 32]),
-    NewSpool(LedgerId),
-    Seal(SpoolKeyName, u64, OctetsRef<'a>),
-    Unseal(SpoolKeyName, u64, OctetsRef<'a>),
-    DestroySpool(SpoolKeyName),
-    KeepSpools(LedgerId, &'a [SpoolKeyName]),
-}
-
-impl RequestRef<'_> {
-    /// Its name in reports.
-    pub(super) fn kind(&self) -> &'static str {
-        match self {
-            Self::Info => "info",
-            Self::VerifyTrailer(_) => "verify-trailer",
-            Self::Verify(_) | Self::VerifyAll(_) => "verify",
-            Self::Open(_) => "open",
-            Self::Personalize(_) => "personalize",
-            Self::Session(..) => "session",
-            Self::Release(_) => "release",
-            Self::Audit(_) => "audit",
-            Self::Checkpoint(_) => "checkpoint",
-            Self::Admit(_) => "admit",
-            Self::Sign(..) => "sign",
-            Self::NewSpool(_) => "new-spool",
-            Self::Seal(..) => "seal",
-            Self::Unseal(..) => "unseal",
-            Self::DestroySpool(_) => "destroy-spool",
-            Self::KeepSpools(..) => "keep-spools",
-        }
-    }
-}
-
-/// What the host answers.
-#[derive(Serialize, Deserialize)]
-pub(super) enum Answer {
-    Info(HsmInfo),
-    Done,
-    Verified(Verified),
-    AllVerified(Vec<Verified>),
-    Opened(Opened),
-    Personalized(Personalized),
-    Audit(AuditInfo),
-    Checkpoint(Checkpoint),
-    Signed(Signature),
-    Spool(SpoolKeyName),
-    Pieces(Octets),
-}
-
 /// An answer or an error.
-pub(super) type Reply = std::result::Result<Answer, HsmError>;
+pub(super) type HsmReply = std::result::Result<HsmAnswer, HsmError>;
 
 fn invalid(what: &str) -> Error {
     Error::new(ErrorKind::InvalidData, what)
@@ -154,12 +65,28 @@ pub(super) fn greeted(stream: &mut impl Read) -> Result<Realm> {
     }
 }
 
+/// A frame while it is encoded. A `Vec` that grows frees its old buffer unwiped; this one wipes it first.
+struct FrameBuffer(Zeroizing<Vec<u8>>);
+
+impl Extend<u8> for FrameBuffer {
+    fn extend<I: IntoIterator<Item = u8>>(&mut self, bytes: I) {
+        let bytes = bytes.into_iter();
+        let needed = self.0.len() + bytes.size_hint().0;
+        if needed > self.0.capacity() {
+            let mut larger = Zeroizing::new(Vec::with_capacity(needed.max(2 * self.0.capacity())));
+            larger.extend_from_slice(&self.0);
+            self.0 = larger;
+        }
+        self.0.extend(bytes);
+    }
+}
+
 /// Writes one frame.
 pub(super) fn send<T: Serialize>(stream: &mut impl Write, message: &T) -> Result<()> {
-    let mut frame = Vec::with_capacity(ROOM);
+    let mut frame = Zeroizing::new(Vec::with_capacity(ROOM));
     frame.resize(LENGTH, 0);
-    let frame = postcard::to_extend(message, frame).map_err(|_| invalid("a message cannot be encoded"))?;
-    let mut frame = Zeroizing::new(frame);
+    let frame = postcard::to_extend(message, FrameBuffer(frame));
+    let FrameBuffer(mut frame) = frame.map_err(|_| invalid("a message cannot be encoded"))?;
     let length = u32::try_from(frame.len().saturating_sub(LENGTH));
     let length = length.ok().filter(|_| frame.len() <= MAX_FRAME + LENGTH);
     let length = length.ok_or_else(|| invalid("a message is too long"))?;
@@ -171,14 +98,14 @@ pub(super) fn send<T: Serialize>(stream: &mut impl Write, message: &T) -> Result
 }
 
 /// The receiving side of a connection.
-pub(super) struct Frames<S> {
+pub(super) struct WireFrames<S> {
     stream: S,
     /// Received, not yet a whole frame.
     held: Zeroizing<Vec<u8>>,
 }
 
-impl<S> Frames<S> {
-    /// Takes the stream over, behind the greeting.
+impl<S> WireFrames<S> {
+    /// Takes the stream over, after the greeting.
     pub(super) fn new(stream: S) -> Self {
         Self { stream, held: Zeroizing::new(Vec::with_capacity(ROOM)) }
     }
@@ -189,7 +116,7 @@ impl<S> Frames<S> {
     }
 }
 
-impl<S: Read> Frames<S> {
+impl<S: Read> WireFrames<S> {
     /// Reads one frame; `None` if the other side closed before it began.
     pub(super) fn receive<T: DeserializeOwned>(&mut self) -> Result<Option<T>> {
         if !self.fill(LENGTH)? {
@@ -254,22 +181,28 @@ pub(super) fn same_user(stream: &UnixStream) -> bool {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::ApplicationHandle;
+    use super::super::operation_table::SentBytes;
+    use super::super::operations::{HsmRequest, HsmRequestRef};
     use super::*;
+    use crate::ids::SpoolKeyName;
 
     #[test]
     fn a_request_by_reference_reads_as_the_request() {
-        let handles = [Handle([7; 16])];
+        let handles = [ApplicationHandle([7; 16])];
         let mut bytes = Vec::new();
-        send(&mut bytes, &RequestRef::Release(&handles)).unwrap();
-        send(&mut bytes, &RequestRef::Info).unwrap();
+        send(&mut bytes, &HsmRequestRef::release(&handles)).unwrap();
+        send(&mut bytes, &HsmRequestRef::info()).unwrap();
         let name = SpoolKeyName([8; 16]);
-        send(&mut bytes, &RequestRef::Seal(name, 5, OctetsRef(b"clear"))).unwrap();
-        let mut frames = Frames::new(bytes.as_slice());
-        assert!(matches!(frames.receive().unwrap(), Some(Request::Release(h)) if h == handles));
-        assert!(matches!(frames.receive().unwrap(), Some(Request::Info)));
+        send(&mut bytes, &HsmRequestRef::seal(name, 5, SentBytes(b"clear"))).unwrap();
+        let mut frames = WireFrames::new(bytes.as_slice());
+        assert!(matches!(frames.receive().unwrap(), Some(HsmRequest::release(h)) if h == handles));
+        assert!(matches!(frames.receive().unwrap(), Some(HsmRequest::info())));
         let seal = frames.receive().unwrap();
-        assert!(matches!(seal, Some(Request::Seal(n, 5, bytes)) if n == name && bytes.0 == b"clear"));
-        assert!(frames.receive::<Request>().unwrap().is_none());
+        assert!(
+            matches!(seal, Some(HsmRequest::seal(n, 5, bytes)) if n == name && bytes.as_slice() == b"clear")
+        );
+        assert!(frames.receive::<HsmRequest>().unwrap().is_none());
     }
 
     /// Gives what it has byte by byte.
@@ -287,21 +220,25 @@ mod tests {
         let mut bytes = Vec::new();
         let sizes = [0, 1, 600, ROOM / 16 + 1, 3 * ROOM / 16, 5];
         for size in sizes {
-            send(&mut bytes, &RequestRef::Release(&vec![Handle([7; 16]); size])).unwrap();
+            send(&mut bytes, &HsmRequestRef::release(&vec![ApplicationHandle([7; 16]); size])).unwrap();
         }
-        let mut whole = Frames::new(bytes.as_slice());
-        let mut pieces = Frames::new(Dribble(&bytes));
+        let mut whole = WireFrames::new(bytes.as_slice());
+        let mut pieces = WireFrames::new(Dribble(&bytes));
         for size in sizes {
-            assert!(matches!(whole.receive().unwrap(), Some(Request::Release(h)) if h.len() == size));
-            assert!(matches!(pieces.receive().unwrap(), Some(Request::Release(h)) if h.len() == size));
+            assert!(matches!(whole.receive().unwrap(), Some(HsmRequest::release(h)) if h.len() == size));
+            assert!(matches!(pieces.receive().unwrap(), Some(HsmRequest::release(h)) if h.len() == size));
         }
-        assert!(whole.receive::<Request>().unwrap().is_none() && pieces.held.is_empty());
+        assert!(whole.receive::<HsmRequest>().unwrap().is_none() && pieces.held.is_empty());
         // With the kind and the number of handles, the last that fits and the first that does not.
         let mut longest = Vec::new();
-        send(&mut longest, &RequestRef::Release(&vec![Handle([7; 16]); MAX_FRAME / 16 - 1])).unwrap();
-        let longest: Option<Request> = Frames::new(longest.as_slice()).receive().unwrap();
-        assert!(matches!(longest, Some(Request::Release(h)) if h.len() == MAX_FRAME / 16 - 1));
-        assert!(send(&mut bytes, &RequestRef::Release(&vec![Handle([7; 16]); MAX_FRAME / 16])).is_err());
+        send(&mut longest, &HsmRequestRef::release(&vec![ApplicationHandle([7; 16]); MAX_FRAME / 16 - 1]))
+            .unwrap();
+        let longest: Option<HsmRequest> = WireFrames::new(longest.as_slice()).receive().unwrap();
+        assert!(matches!(longest, Some(HsmRequest::release(h)) if h.len() == MAX_FRAME / 16 - 1));
+        assert!(
+            send(&mut bytes, &HsmRequestRef::release(&vec![ApplicationHandle([7; 16]); MAX_FRAME / 16]))
+                .is_err()
+        );
     }
 
     #[test]
@@ -311,19 +248,21 @@ mod tests {
             greet(&mut bytes, realm).unwrap();
             assert_eq!(greeted(&mut bytes.as_slice()).unwrap(), realm);
         }
-        for bad in [&b"CWHSM\0\x03T"[..], b"CWHSN\0\x04T", b"CWHSM\0\x04X", b"CWHSM\0\x04", b""] {
+        for bad in
+            [&b"CWHSM\0\x03T"[..], b"CWHSM\0\x04T", b"CWHSN\0\x05T", b"CWHSM\0\x05X", b"CWHSM\0\x05", b""]
+        {
             assert!(greeted(&mut &*bad).is_err());
         }
     }
 
     #[test]
     fn frames_that_are_too_long_cut_or_followed_by_something_are_refused() {
-        let refused = |bytes: &[u8]| Frames::new(bytes).receive::<Request>().is_err();
+        let refused = |bytes: &[u8]| WireFrames::new(bytes).receive::<HsmRequest>().is_err();
         assert!(refused(&[0, 0x10, 0, 1]));
         assert!(refused(&[0xFF, 0xFF, 0xFF, 0xFF]));
         assert!(refused(&[0, 0]));
         assert!(refused(&[0, 0, 0, 2, 0]));
-        assert!(refused(&[0, 0, 0, 2, 0, 0]), "a byte behind Info");
+        assert!(refused(&[0, 0, 0, 2, 0, 0]), "a byte after the request");
         assert!(refused(&[0, 0, 0, 1, 99]), "no such request");
         assert!(!refused(&[0, 0, 0, 1, 0]), "Info");
     }
@@ -333,8 +272,8 @@ mod tests {
         fn whatever_arrives_nothing_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let mut frame = u32::try_from(bytes.len()).unwrap().to_be_bytes().to_vec();
             frame.extend(&bytes);
-            let _ = Frames::new(frame.as_slice()).receive::<Request>();
-            let _ = Frames::new(bytes.as_slice()).receive::<Reply>();
+            let _ = WireFrames::new(frame.as_slice()).receive::<HsmRequest>();
+            let _ = WireFrames::new(bytes.as_slice()).receive::<HsmReply>();
         }
     }
 }

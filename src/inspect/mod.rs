@@ -9,7 +9,7 @@ mod tally;
 mod verify;
 
 #[cfg(test)]
-#[allow(clippy::cast_possible_truncation)]
+#[allow(clippy::cast_possible_truncation, reason = "tests build files from small numbers")]
 mod tests;
 
 use std::path::Path;

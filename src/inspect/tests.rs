@@ -13,13 +13,14 @@ use crate::crypto::{
 };
 use crate::exit::Exit;
 use crate::hsm::{
-    DataFault, Handle, HsmError, HsmInfo, OpenRequest, Opened, PersonalizeRequest, Personalized,
-    TrailerRequest, Verified, VerifyRequest,
+    ApplicationHandle, CardSession, CardSessionRequest, DataFault, HsmError, HsmInfo, TrailerRequest,
+    VerifiedApplication, VerifyRequest,
 };
 use crate::ids::{CardRef, FileId, IssuerId, Kcv, KekId, Mic};
 use crate::record::chip::{ChipApplication, ChipSection};
 use crate::record::testfile::{ApplicationPieces, KEKID, SectionPieces, file, record};
 use crate::record::{Cwf1Writer, Header, Record, Section, TrailerKey, others_digest};
+use crate::scp::{HostChallenge, SecureChannelSpec};
 
 const SUITE: Suite = Suite::Aes256;
 const MAC_KEY: [u8; 16] = [0x5A; 16];
@@ -67,7 +68,8 @@ impl Hsm for TestKeys {
         if mac.as_ref() == Some(&r.mac) { Ok(()) } else { Err(HsmError::TrailerMac) }
     }
 
-    fn verify(&mut self, r: &VerifyRequest) -> Result<Verified, HsmError> {
+    fn verify_all(&mut self, requests: &[VerifyRequest]) -> Result<Vec<VerifiedApplication>, HsmError> {
+        let [r] = requests else { panic!("one by one") };
         let application = ChipApplication::parse(&r.application).unwrap();
         if self.unknown {
             return Err(HsmError::UnknownKek(application.kek));
@@ -87,18 +89,18 @@ impl Hsm for TestKeys {
         }
         self.given += 1;
         self.most = self.most.max(self.given - self.released);
-        Ok(Verified { handle: Handle([0; 16]), protected: vec![], allow: vec![] })
+        Ok(vec![VerifiedApplication { handle: ApplicationHandle([0; 16]), protected: vec![], allow: vec![] }])
     }
 
-    fn open(&mut self, _: &OpenRequest) -> Result<Opened, HsmError> {
+    fn draw_challenge(&mut self, _: SecureChannelSpec) -> Result<HostChallenge, HsmError> {
         unreachable!()
     }
 
-    fn personalize(&mut self, _: &PersonalizeRequest) -> Result<Personalized, HsmError> {
+    fn session(&mut self, _: &CardSessionRequest) -> Result<CardSession, HsmError> {
         unreachable!()
     }
 
-    fn release(&mut self, handles: &[Handle]) -> Result<(), HsmError> {
+    fn release(&mut self, handles: &[ApplicationHandle]) -> Result<(), HsmError> {
         self.released += handles.len();
         Ok(())
     }

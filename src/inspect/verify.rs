@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use crate::exit::{Exit, Failure};
-use crate::hsm::{Handle, Hsm, HsmError, TrailerRequest, VerifyRequest};
+use crate::hsm::{ApplicationHandle, Hsm, HsmError, HsmShortcuts, TrailerRequest, VerifyRequest};
 use crate::ids::{Aid, CardRef, Dgi, ProductName};
 use crate::profile::Product;
 use crate::record::chip::ApplicationView;
@@ -15,8 +15,6 @@ use crate::record::{FileEnd, Frame, Header};
 const BATCH: usize = 256;
 /// Most faults that are listed; all are counted.
 const LISTED: usize = 100;
-/// Block of the session DEK's cipher in bytes: SCP02 has TDES.
-const CARD_BLOCK: u8 = 8;
 
 /// The results of the checks.
 #[derive(Default)]
@@ -38,12 +36,19 @@ pub(super) struct RecordFault {
     pub fault: String,
 }
 
+/// The rules of a product for the protection of an application.
+struct ProtectionRules {
+    card_block: u8,
+    pass_through: Vec<Dgi>,
+    allow_ecb: bool,
+}
+
 /// Has an HSM check the applications and the Trailer of one file.
 pub(super) struct Verifier<'h> {
     hsm: &'h mut dyn Hsm,
     header: Header,
     products: HashMap<String, Product>,
-    handles: Vec<Handle>,
+    handles: Vec<ApplicationHandle>,
     outcome: MacFindings,
 }
 
@@ -65,17 +70,17 @@ impl<'h> Verifier<'h> {
         let others = frame.others_digest();
         let card_ref = frame.to_card_ref()?;
         for application in applications {
-            let (pass_through, allow_ecb) = self.rules(frame.sequence, product, application.aid)?;
+            let rules = self.rules(frame.sequence, product, application.aid)?;
             let request = VerifyRequest {
                 issuer_id: self.header.issuer_id.clone(),
                 file_id: self.header.file_id.clone(),
                 sequence: frame.sequence,
                 card_ref: card_ref.clone(),
                 others,
-                application: application.raw.to_vec(),
-                card_block: CARD_BLOCK,
-                pass_through,
-                allow_ecb,
+                application: application.raw.into(),
+                card_block: rules.card_block,
+                pass_through: rules.pass_through,
+                allow_ecb: rules.allow_ecb,
             };
             match self.hsm.verify(&request) {
                 Ok(verified) => {
@@ -129,8 +134,8 @@ impl<'h> Verifier<'h> {
         Ok(())
     }
 
-    /// What the product says about an application: pass-through DGIs, and whether ECB is allowed.
-    fn rules(&mut self, sequence: u32, product: &str, aid: &[u8]) -> Result<(Vec<Dgi>, bool), Failure> {
+    /// Looks up what the product says about an application.
+    fn rules(&mut self, sequence: u32, product: &str, aid: &[u8]) -> Result<ProtectionRules, Failure> {
         let refuse = |what: String| {
             Failure::new(
                 Exit::FileProfile,
@@ -152,10 +157,16 @@ impl<'h> Verifier<'h> {
             self.products.insert(product.to_owned(), profile);
         }
         let profile = self.products.get(product);
-        let application =
-            profile.and_then(|p| p.applications.iter().find(|a| a.aid.as_bytes() == aid).map(|a| (p, a)));
+        let application = profile.and_then(|p| {
+            let application = p.applications.iter().find(|a| a.aid.as_bytes() == aid)?;
+            Some((p, p.chip.as_ref()?, application))
+        });
         match application {
-            Some((profile, application)) => Ok((application.pass_through.clone(), profile.allow_ecb)),
+            Some((profile, chip, application)) => Ok(ProtectionRules {
+                card_block: chip.channel.block(),
+                pass_through: application.pass_through.clone(),
+                allow_ecb: profile.allow_ecb,
+            }),
             None => {
                 let aid = Aid::new(aid).map(|aid| aid.to_string()).unwrap_or_default();
                 Err(refuse(format!("product {product} has no application {aid}")))

@@ -10,6 +10,7 @@ use super::law::Law;
 use super::types::JobId;
 use crate::exit::{Exit, Failure};
 use crate::hsm::HsmError;
+use crate::threads::ThreadRefused;
 
 /// A ledger that cannot be used, or a change that it refuses. `Clone`, because a failed commit is told to everybody
 /// who waits.
@@ -98,6 +99,15 @@ pub enum LedgerError {
     /// It was closed.
     #[error("the ledger is closed")]
     Closed,
+    /// The system gave no thread for the writer.
+    #[error("{0}")]
+    NoThread(ThreadRefused),
+    /// The thread that writes has died.
+    #[error(
+        "us: the thread that writes the ledger died, which is a bug: report it, and start again: cards that were under way are \
+         UNKNOWN then"
+    )]
+    WriterDied,
 }
 
 impl LedgerError {
@@ -165,6 +175,7 @@ impl LedgerError {
             | Self::Damaged(_)
             | Self::Io { .. }
             | Self::Closed => Exit::Ledger,
+            Self::NoThread(_) | Self::WriterDied => Exit::Thread,
         }
     }
 }

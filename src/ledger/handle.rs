@@ -1,5 +1,6 @@
 //! What callers hold: the ledger and a ticket for each change.
 
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -12,6 +13,8 @@ use super::store::{Reader, Store};
 use super::types::{Accepted, Change, Context, Event, JobId, NewJob};
 use super::writer::{Message, Writer};
 use crate::hsm::Auditor;
+use crate::panics::ends_well;
+use crate::threads;
 
 /// Changes that may wait for the writer; the caller of one more waits.
 const QUEUE: usize = 4096;
@@ -29,8 +32,25 @@ struct Inner {
     messages: Sender<Message>,
     /// What the writer has left when it has ended.
     left: Left,
-    poison: Arc<OnceLock<LedgerError>>,
+    silence: Silence,
     thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Why the writer does not answer.
+#[derive(Clone)]
+struct Silence {
+    poison: Arc<OnceLock<LedgerError>>,
+    /// Nothing is ever sent: it ends when the writer has ended, whose last word is then in `poison`.
+    writer: Receiver<Infallible>,
+}
+
+impl Silence {
+    /// Of a writer that has dropped a message without an answer, which it does only when it ends.
+    fn why(&self) -> LedgerError {
+        // An error says that the writer has ended.
+        let _ = self.writer.recv();
+        self.poison.get().cloned().unwrap_or(LedgerError::Closed)
+    }
 }
 
 /// Messages that nobody will take: whoever waits for the answer to one hears so when it is dropped, which the queue does not
@@ -51,12 +71,16 @@ impl Left {
 }
 
 /// In the writer's thread: it has ended, however that came.
-struct Ending(Left);
+struct Ending {
+    left: Left,
+    /// Ends with this value: see [`Silence`].
+    _writer: Sender<Infallible>,
+}
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        self.0.ended.store(true, Ordering::SeqCst);
-        self.0.clear();
+        self.left.ended.store(true, Ordering::SeqCst);
+        self.left.clear();
     }
 }
 
@@ -67,7 +91,7 @@ pub struct Ticket(Result<Answer, LedgerError>);
 /// Where the answer comes, and why it may never come.
 struct Answer {
     event: oneshot::Receiver<Result<Event, LedgerError>>,
-    poison: Arc<OnceLock<LedgerError>>,
+    silence: Silence,
 }
 
 impl Ledger {
@@ -96,19 +120,22 @@ impl Ledger {
         let store = Store::open(path).map_err(|e| e.of(path))?;
         let path = store.path().to_owned();
         let poison = Arc::new(OnceLock::new());
-        let mut writer = Writer::new(store, auditor, Arc::clone(&poison))?;
-        writer.take_over()?;
+        let mut writing = Writer::new(store, auditor, Arc::clone(&poison))?;
+        writing.take_over()?;
         let (messages, queue) = bounded(QUEUE);
         let left = Left { queue: queue.clone(), ended: Arc::default() };
-        let ending = Ending(left.clone());
-        let thread = std::thread::Builder::new()
-            .name("ledger".to_owned())
-            .spawn(move || {
-                let _ending = ending;
-                writer.run(&queue);
-            })
-            .map_err(|e| LedgerError::io(&path, e))?;
-        Ok(Self(Arc::new(Inner { path, messages, left, poison, thread: Mutex::new(Some(thread)) })))
+        let (ends, writer) = bounded(0);
+        let ending = Ending { left: left.clone(), _writer: ends };
+        let silence = Silence { poison: Arc::clone(&poison), writer };
+        let thread = threads::start("ledger", move || {
+            let _ending = ending;
+            if !ends_well(|| writing.run(&queue)) {
+                // A failure that it had before is the better reason.
+                let _ = poison.set(LedgerError::WriterDied);
+            }
+        });
+        let thread = Mutex::new(Some(thread.map_err(LedgerError::NoThread)?));
+        Ok(Self(Arc::new(Inner { path, messages, left, silence, thread })))
     }
 
     /// Where it is, absolute.
@@ -123,7 +150,7 @@ impl Ledger {
 
     /// Why it takes nothing more, if a write has failed.
     pub fn failed(&self) -> Option<&LedgerError> {
-        self.0.poison.get()
+        self.0.silence.poison.get()
     }
 
     /// Makes a file a job; durable when it returns. OPEN, or HELD if card_refs stand in another file of the issuer.
@@ -133,7 +160,7 @@ impl Ledger {
     pub fn new_job(&self, new: NewJob) -> Result<Accepted, LedgerError> {
         let (reply, answer) = oneshot::channel();
         self.0.send(Message::NewJob(Box::new(new), reply))?;
-        answer.recv().map_err(|_| self.0.why())?
+        answer.recv().map_err(|_| self.0.silence.why())?
     }
 
     /// Says what happens. The order of calls is the order of events; waits while the queue is full. The change is
@@ -141,12 +168,12 @@ impl Ledger {
     pub fn record(&self, job: JobId, change: Change, context: Context) -> Ticket {
         let (reply, event) = oneshot::channel();
         let sent = self.0.send(Message::Change(job, change, context, reply));
-        Ticket(sent.map(|()| Answer { event, poison: Arc::clone(&self.0.poison) }))
+        Ticket(sent.map(|()| Answer { event, silence: self.0.silence.clone() }))
     }
 
     /// The same for changes of a job that become durable together: after a crash all of them are there, or none.
     pub fn record_together(&self, job: JobId, changes: Vec<Change>, context: &Context) -> Vec<Ticket> {
-        let answer = |event| Answer { event, poison: Arc::clone(&self.0.poison) };
+        let answer = |event| Answer { event, silence: self.0.silence.clone() };
         let (said, events): (Vec<_>, Vec<_>) = changes
             .into_iter()
             .map(|change| {
@@ -164,7 +191,7 @@ impl Ledger {
     pub fn shift(&self, name: &str, context: Context) -> Result<Event, LedgerError> {
         let (reply, answer) = oneshot::channel();
         self.0.send(Message::Shift(name.to_owned(), context, reply))?;
-        answer.recv().map_err(|_| self.0.why())?
+        answer.recv().map_err(|_| self.0.silence.why())?
     }
 
     /// Every event that is committed from now on, in order, none left out. The channel ends when the ledger closes or
@@ -185,7 +212,7 @@ impl Ledger {
     /// that of the write that failed, if one did.
     pub fn close(self) -> Result<(), LedgerError> {
         self.0.stop();
-        match self.0.poison.get() {
+        match self.0.silence.poison.get() {
             Some(error) => Err(error.clone()),
             None => Ok(()),
         }
@@ -200,15 +227,10 @@ impl Ledger {
 
 impl Inner {
     fn send(&self, message: Message) -> Result<(), LedgerError> {
-        self.messages.send(message).map_err(|_| self.why())?;
+        self.messages.send(message).map_err(|_| self.silence.why())?;
         // It may have ended before it came to this one.
         self.left.clear();
         Ok(())
-    }
-
-    /// Why the writer does not answer.
-    fn why(&self) -> LedgerError {
-        self.poison.get().cloned().unwrap_or(LedgerError::Closed)
     }
 
     fn stop(&self) {
@@ -236,10 +258,10 @@ impl Ticket {
     /// Errors: [`LedgerError::Denied`] names the law that forbids it; [`LedgerError::NoJob`]; [`LedgerError::Io`] if
     /// it or an earlier one could not be written: then nothing is written any more and no card may be bound.
     pub fn wait(self) -> Result<Event, LedgerError> {
-        let Answer { event, poison } = self.0?;
+        let Answer { event, silence } = self.0?;
         match event.recv() {
             Ok(result) => result,
-            Err(_) => Err(poison.get().cloned().unwrap_or(LedgerError::Closed)),
+            Err(_) => Err(silence.why()),
         }
     }
 }

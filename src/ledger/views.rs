@@ -12,6 +12,8 @@ pub struct JobView {
     pub job: JobId,
     /// State.
     pub state: JobState,
+    /// What the state means to people.
+    pub phase: JobPhase,
     /// HELD only: why. Held for `submitted` or `operator` an operator lets it go, for anything else a supervisor.
     pub held_for: Option<String>,
     /// HELD only: what the event that held it says besides.
@@ -47,6 +49,45 @@ pub struct JobView {
     pub accepted: u64,
     /// Both balances.
     pub balance: Balance,
+}
+
+/// A job as the trade speaks of it: its state, and two phases that are shown and stored nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum JobPhase {
+    /// May be run.
+    Open,
+    /// Waits for a person.
+    Held,
+    /// A hold waits for cards under way: no blank is fed, and the cards that are fed are finished.
+    Stopping,
+    /// Nothing stands against closing.
+    Complete,
+    /// Accounted for.
+    Closed,
+}
+
+impl JobPhase {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Open => "OPEN",
+            Self::Held => "HELD",
+            Self::Stopping => "STOPPING",
+            Self::Complete => "COMPLETE",
+            Self::Closed => "CLOSED",
+        }
+    }
+}
+
+impl From<JobState> for JobPhase {
+    fn from(state: JobState) -> Self {
+        match state {
+            JobState::Open => Self::Open,
+            JobState::Held => Self::Held,
+            JobState::Closed => Self::Closed,
+        }
+    }
 }
 
 /// A record with all its attempts and events.

@@ -23,18 +23,19 @@ use std::time::Duration;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use drivers::link::{CardError, CardLink, LinkError, Protocols, Reset, Step};
+use drivers::link::{CardError, CardLink, CommandStep, LinkError, Protocols, Reset};
 
 pub use self::ask::{HowFar, Life, Read, Told, how_far};
 use self::deadline::Deadline;
 use super::{Blame, Blank, Checked, Done, Fault, LoggedDgi, Module, Work};
-use crate::chip::apdu::{self, CardKeys, Exchange, Next};
-use crate::chip::status::{Phase, Verdict, judge};
-use crate::chip::{Plan, plan};
-use crate::hsm::{Hsm, OpenRequest, SessionRequest};
+use crate::chip::apdu::{self, ApduExchange, ExchangeStep};
+use crate::chip::status::{CommandPhase, StatusVerdict, judge};
+use crate::chip::{ChipPlan, plan};
+use crate::hsm::{CardSessionRequest, Hsm};
 use crate::ids::{Aid, Dgi, KmcRef};
 use crate::profile::{Product, line, product};
 use crate::record::chip::ChipApplication;
+use crate::scp::{HostChallenge, InitializeUpdateAnswer, SecureChannel};
 
 /// For taking the power off: nothing of the card's is waited for.
 const POWER_OFF_TIME: Duration = Duration::from_secs(2);
@@ -51,6 +52,10 @@ pub struct ChipModule {
     kmcs: Vec<KmcRef>,
     /// The first application's, between inspect and personalize.
     challenged: Option<Challenged>,
+    /// The challenge that the last session's answer brought, until a card is sent it.
+    next_challenge: Option<HostChallenge>,
+    /// Calls to the HSM for this card so far.
+    hsm_calls: u32,
     /// APDUs of this card so far.
     commands: u32,
     limits: line::Limits,
@@ -60,39 +65,51 @@ pub struct ChipModule {
 
 /// An application that answered INITIALIZE UPDATE.
 struct Challenged {
-    host_challenge: [u8; 8],
+    host_challenge: HostChallenge,
+    /// The answer as it came, for the HSM.
     response: Vec<u8>,
-    keys: CardKeys,
+    answer: InitializeUpdateAnswer,
 }
 
 impl ChipModule {
     /// A station on these links; `reader` is named in faults.
     pub fn new(reader: String, link: Box<dyn CardLink>, hsm: Box<dyn Hsm>, limits: line::Limits) -> Self {
         let deadline = Deadline::new(limits);
-        Self { reader, link, hsm, kmcs: Vec::new(), challenged: None, commands: 0, limits, deadline }
+        Self {
+            reader,
+            link,
+            hsm,
+            kmcs: Vec::new(),
+            challenged: None,
+            next_challenge: None,
+            hsm_calls: 0,
+            commands: 0,
+            limits,
+            deadline,
+        }
     }
 
-    fn look(&mut self, work: &Work, first: &Checked) -> Result<CardKeys, Fault> {
+    fn look(&mut self, work: &Work, first: &Checked) -> Result<InitializeUpdateAnswer, Fault> {
         self.reset(Reset::Cold, &work.product)?;
-        let challenged = self.challenge(&first.application.aid)?;
-        let keys = challenged.keys;
-        let kmc = keys.kmc();
+        let challenged = self.challenge(&first.application.aid, chip_of(&work.product)?.channel)?;
+        let answer = challenged.answer.clone();
+        let kmc = answer.kmc();
         if let Some(foreign) = work.applications.iter().find(|c| !c.verified.allow.contains(&kmc)) {
             return Err(Fault::card(
                 "unknown-kmc",
                 format!("application {} must not go to cards of KMC {kmc}", foreign.application.aid),
             )
-            .of(keys.key_data));
+            .of(answer.key_data));
         }
         if !self.knows(kmc)? {
             return Err(Fault::card(
                 "unknown-kmc",
                 format!("KMC {kmc} is not in the key store; import it, or take these blanks out"),
             )
-            .of(keys.key_data));
+            .of(answer.key_data));
         }
         self.challenged = Some(challenged);
-        Ok(keys)
+        Ok(answer)
     }
 
     /// Resets the card and looks at its ATR.
@@ -125,32 +142,44 @@ impl ChipModule {
         Ok(self.kmcs.contains(&kmc))
     }
 
+    /// The HSM's challenge for one card. Each card gets its own: one that was sent to a card that then left is not used
+    /// again, so an answer recorded from that card proves nothing later.
+    fn take_challenge(&mut self, channel: &SecureChannel) -> Result<HostChallenge, Fault> {
+        match self.next_challenge.take() {
+            Some(challenge) if challenge.as_bytes().len() == channel.challenge_length() => Ok(challenge),
+            _ => {
+                self.hsm_calls += 1;
+                Ok(self.hsm.draw_challenge(channel.spec())?)
+            }
+        }
+    }
+
     /// SELECT and INITIALIZE UPDATE with a fresh challenge.
-    fn challenge(&mut self, aid: &Aid) -> Result<Challenged, Fault> {
-        let mut host_challenge = [0; 8];
-        getrandom::fill(&mut host_challenge)
-            .map_err(|e| Fault::us(format!("the operating system gives no random numbers: {e}")))?;
-        let (select, command) = (apdu::select(aid), apdu::initialize_update(&host_challenge));
-        let both = [(select.as_slice(), Phase::Select), (command.as_slice(), Phase::InitializeUpdate)];
+    fn challenge(&mut self, aid: &Aid, channel: SecureChannel) -> Result<Challenged, Fault> {
+        let host_challenge = self.take_challenge(&channel)?;
+        let (select, command) = (apdu::select(aid), channel.initialize_update(&host_challenge));
+        let both =
+            [(select.as_slice(), CommandPhase::Select), (command.as_slice(), CommandPhase::InitializeUpdate)];
         let (response, _) = self.send(&both)?.pop().unwrap_or_default();
-        let keys = CardKeys::parse(&response).map_err(|what| {
+        let answer = channel.read_answer(&response).map_err(|what| {
             Fault::card("malformed-response", format!("INITIALIZE UPDATE answered {what}"))
                 .at(apdu::header(&command), Some(0x9000))
         })?;
-        Ok(Challenged { host_challenge, response, keys })
+        Ok(Challenged { host_challenge, response, answer })
     }
 
     fn write(&mut self, work: &Work, first: Challenged) -> Result<Done, Fault> {
         let mut done = Done::default();
-        let key_data = first.keys.key_data;
+        let key_data = first.answer.key_data;
+        let channel = chip_of(&work.product)?.channel;
         let mut first = Some(first);
         for checked in &work.applications {
             self.deadline.next_phase();
             let challenged = match first.take() {
                 Some(challenged) => challenged,
-                None => self.challenge(&checked.application.aid)?,
+                None => self.challenge(&checked.application.aid, channel)?,
             };
-            if challenged.keys.key_data != key_data {
+            if challenged.answer.key_data != key_data {
                 let aid = &checked.application.aid;
                 return Err(Fault::card(
                     "keydata-changed",
@@ -177,21 +206,23 @@ impl ChipModule {
         let (commands, steps): (Vec<_>, Vec<_>) =
             plan.steps.into_iter().map(|s| (s.command, (s.phase, s.ends))).unzip();
         let chip = chip_of(&work.product)?;
-        let open = OpenRequest {
+        let request = CardSessionRequest {
+            handle: checked.verified.handle,
+            channel: chip.channel.spec(),
             derivation: chip.derivation,
-            scp02_i: chip.scp02_i.byte(),
             host_challenge: challenged.host_challenge,
-            response: challenged.response,
+            card_answer: challenged.response,
+            level: checked.application.pdi.level,
+            commands,
         };
-        let level = checked.application.pdi.level;
-        done.hsm_calls += 1;
-        let session = SessionRequest { handle: checked.verified.handle, level, commands };
-        let wrapped = self.hsm.session(&open, session)?;
+        self.hsm_calls += 1;
+        let wrapped = self.hsm.session(&request)?;
+        self.next_challenge = Some(wrapped.next_challenge);
         let Some((authenticate, apdus)) = wrapped.apdus.split_first().filter(|(_, a)| a.len() == steps.len())
         else {
             return Err(Fault::new(Blame::Hsm, "hsm", "device: the HSM gave another number of commands"));
         };
-        let mut session = vec![(authenticate.as_slice(), Phase::ExternalAuthenticate)];
+        let mut session = vec![(authenticate.as_slice(), CommandPhase::ExternalAuthenticate)];
         session.extend(apdus.iter().zip(&steps).map(|(apdu, (phase, _))| (apdu.as_slice(), *phase)));
         let answers = self.send(&session)?;
         for ((_, sw), (_, ends)) in answers.into_iter().skip(1).zip(&steps) {
@@ -218,8 +249,8 @@ impl ChipModule {
             self.deadline.next_phase();
             let select = apdu::select(&application.aid);
             let reads: Vec<_> = wanted.iter().map(|(_, place, _)| apdu::read_record(*place)).collect();
-            let mut commands = vec![(select.as_slice(), Phase::Select)];
-            commands.extend(reads.iter().map(|read| (read.as_slice(), Phase::ReadRecord)));
+            let mut commands = vec![(select.as_slice(), CommandPhase::Select)];
+            commands.extend(reads.iter().map(|read| (read.as_slice(), CommandPhase::ReadRecord)));
             let answers = self.send(&commands)?;
             let found = answers.into_iter().skip(1).map(|(data, _)| Zeroizing::new(data));
             for ((found, (dgi, _, value)), read) in found.zip(&wanted).zip(&reads) {
@@ -239,11 +270,13 @@ impl ChipModule {
 
     /// Commands in order, each to its final status word; anything but "go on" is a fault, and what follows that command
     /// is not sent. Gives data and status word of each.
-    fn send(&mut self, commands: &[(&[u8], Phase)]) -> Result<Vec<(Vec<u8>, u16)>, Fault> {
+    fn send(&mut self, commands: &[(&[u8], CommandPhase)]) -> Result<Vec<(Vec<u8>, u16)>, Fault> {
         let mut answers = Vec::with_capacity(commands.len());
         while let Some(rest) = commands.get(answers.len()..).filter(|rest| !rest.is_empty()) {
-            let steps: Vec<Step<'_>> =
-                rest.iter().map(|(command, phase)| Step { command, go_on: phase.tolerated() }).collect();
+            let steps: Vec<CommandStep<'_>> = rest
+                .iter()
+                .map(|(command, phase)| CommandStep { command, go_on: phase.tolerated() })
+                .collect();
             let mut responses = Vec::with_capacity(rest.len());
             let outcome = match self.deadline.session() {
                 Some(limits) => self.link.transmit_all(&steps, limits, &mut responses),
@@ -266,13 +299,18 @@ impl ChipModule {
     }
 
     /// A command from its first response to its final status word.
-    fn finish(&mut self, command: &[u8], phase: Phase, response: &[u8]) -> Result<(Vec<u8>, u16), Fault> {
+    fn finish(
+        &mut self,
+        command: &[u8],
+        phase: CommandPhase,
+        response: &[u8],
+    ) -> Result<(Vec<u8>, u16), Fault> {
         let at = |fault: Fault, sw| fault.at(apdu::header(command), sw);
-        let mut exchange = Exchange::new(command);
+        let mut exchange = ApduExchange::new(command);
         let mut next = exchange.answer(response);
         loop {
             match next {
-                Next::Send(more) => {
+                ExchangeStep::Send(more) => {
                     self.commands += 1;
                     let late = || at(self.too_long(phase.command()), None);
                     let time = self.deadline.session().ok_or_else(late)?.each;
@@ -280,14 +318,14 @@ impl ChipModule {
                     let failed = |error| at(self.failed(error, phase.command()), None);
                     next = exchange.answer(&response.map_err(failed)?);
                 }
-                Next::Malformed => {
+                ExchangeStep::Malformed => {
                     let detail = format!("device: the answer to {} is no response APDU", phase.command());
                     return Err(at(Fault::new(Blame::Device, "reader", detail), None));
                 }
-                Next::Done { data, sw } => {
+                ExchangeStep::Done { data, sw } => {
                     return match judge(phase, sw) {
-                        Verdict::Done | Verdict::Tolerated => Ok((data, sw)),
-                        Verdict::Reject { reason, detail } => {
+                        StatusVerdict::Done | StatusVerdict::Tolerated => Ok((data, sw)),
+                        StatusVerdict::Reject { reason, detail } => {
                             Err(at(Fault::new(Blame::Card, reason, detail), Some(sw)))
                         }
                     };
@@ -337,10 +375,11 @@ impl Module for ChipModule {
     fn inspect(&mut self, work: &Work) -> Result<Blank, Fault> {
         self.challenged = None;
         self.commands = 0;
+        self.hsm_calls = 0;
         self.deadline = Deadline::new(self.limits);
         let Some(first) = work.applications.first() else { return Ok(Blank::default()) };
         match self.look(work, first) {
-            Ok(keys) => Ok(Blank { key_data: Some(keys.key_data), kmc: Some(keys.kmc()) }),
+            Ok(answer) => Ok(Blank { key_data: Some(answer.key_data), kmc: Some(answer.kmc()) }),
             Err(fault) => {
                 self.end(Some(&fault));
                 Err(fault)
@@ -358,7 +397,7 @@ impl Module for ChipModule {
             .ok_or_else(|| Fault::us("a card was to be personalized before inspection"))?;
         let outcome = self.write(work, challenged);
         self.end(outcome.as_ref().err());
-        outcome.map(|done| Done { commands: self.commands, ..done })
+        outcome.map(|done| Done { commands: self.commands, hsm_calls: self.hsm_calls, ..done })
     }
 
     fn wants(&self, work: &Work) -> bool {
@@ -391,13 +430,14 @@ fn plain(application: &ChipApplication, dgi: Dgi) -> bool {
         && pdi.enc.iter().all(|(secret, _)| *secret != dgi)
 }
 
-fn plan_of(work: &Work, checked: &Checked) -> Result<Plan, Fault> {
+fn plan_of(work: &Work, checked: &Checked) -> Result<ChipPlan, Fault> {
     let aid = &checked.application.aid;
     let product = work
         .product
         .application(aid)
         .ok_or_else(|| Fault::data(format!("application {aid} is not in product {}", work.product.name)))?;
-    plan(&checked.application, &checked.verified, product)
+    let channel = chip_of(&work.product)?.channel;
+    plan(&checked.application, &checked.verified, product, &channel)
         .map_err(|e| Fault::data(format!("application {aid}: {e}")))
 }
 

@@ -25,7 +25,7 @@ pub use printer::PrinterModule;
 pub use sections::check_section;
 pub use stripe::{StripeModule, is_blank};
 
-use crate::hsm::Verified;
+use crate::hsm::VerifiedApplication;
 use crate::ids::{Aid, Csn, KeyData, KmcRef};
 use crate::profile::Product;
 use crate::record::Record;
@@ -50,7 +50,7 @@ pub struct Checked {
     /// Parsed.
     pub application: crate::record::chip::ChipApplication,
     /// The HSM's answer.
-    pub verified: Verified,
+    pub verified: VerifiedApplication,
 }
 
 /// What a module saw of a blank before anything was written.

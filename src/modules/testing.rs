@@ -4,15 +4,16 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use drivers::link::{Link, LinkError};
+use drivers::link::{ByteLink, LinkError};
 use zeroize::Zeroizing;
 
 use super::{Checked, Work};
-use crate::hsm::{Handle, Verified};
-use crate::ids::{Aid, CardRef, Dgi, KekId, KmcRef, Mic, SecLevel};
+use crate::hsm::{ApplicationHandle, VerifiedApplication};
+use crate::ids::{Aid, CardRef, Dgi, KekId, KmcRef, Mic};
 use crate::profile::Product;
 use crate::record::chip::{ChipApplication, Cmode, DgiValue, Pdi};
 use crate::record::{Record, Section};
+use crate::scp::SecLevel;
 
 /// A verified application with these DGIs, all in clear, for cards of two test KMCs.
 pub fn checked(aid: &str, dgis: &[(u16, &[u8])]) -> Checked {
@@ -41,8 +42,8 @@ pub fn checked(aid: &str, dgis: &[(u16, &[u8])]) -> Checked {
             raw: Zeroizing::new(vec![]),
             maced: 0..0,
         },
-        verified: Verified {
-            handle: Handle([9; 16]),
+        verified: VerifiedApplication {
+            handle: ApplicationHandle([9; 16]),
             protected: vec![],
             allow: vec![KmcRef::parse("FFFFFF476173:1").unwrap(), KmcRef::parse("FFFFFF476173:2").unwrap()],
         },
@@ -80,7 +81,7 @@ struct Machine {
     behaviour: Behaviour,
 }
 
-impl Link for Machine {
+impl ByteLink for Machine {
     fn reopen(&mut self, _: Duration) -> Result<(), LinkError> {
         Ok(())
     }
@@ -109,7 +110,7 @@ impl Link for Machine {
 pub type Log = Arc<Mutex<Vec<(u8, Vec<u8>)>>>;
 
 /// A framed machine (wire section 2) that gives `status` to the command `bad` and '0' to every other.
-pub fn framed(bad: u8, status: u8) -> (Box<dyn Link>, Log) {
+pub fn framed(bad: u8, status: u8) -> (Box<dyn ByteLink>, Log) {
     let log = Log::default();
     let seen = Arc::clone(&log);
     let machine = Machine {
@@ -145,7 +146,7 @@ pub fn framed(bad: u8, status: u8) -> (Box<dyn Link>, Log) {
 }
 
 /// A link that takes everything and says nothing, and what it took.
-pub fn sink() -> (Box<dyn Link>, Arc<Mutex<Vec<u8>>>) {
+pub fn sink() -> (Box<dyn ByteLink>, Arc<Mutex<Vec<u8>>>) {
     let taken = Arc::new(Mutex::new(Vec::new()));
     let into = Arc::clone(&taken);
     let machine = Machine {
@@ -180,7 +181,7 @@ pub struct Stripe {
 }
 
 /// An MSR605 with a card.
-pub fn msr605(stripe: Stripe) -> (Box<dyn Link>, Arc<Mutex<Stripe>>) {
+pub fn msr605(stripe: Stripe) -> (Box<dyn ByteLink>, Arc<Mutex<Stripe>>) {
     let card = Arc::new(Mutex::new(stripe));
     let inside = Arc::clone(&card);
     let machine = Machine {

@@ -15,6 +15,8 @@ mod png;
 use resvg::tiny_skia::{ColorU8, Pixmap};
 use zeroize::Zeroize;
 
+use crate::panics::contained_or;
+
 /// Longest picture, in bytes: ten times a good portrait at 300 dpi.
 pub const BYTES_MAX: usize = 1 << 20;
 /// Longest side, in pixels: four times the long side of a card at 300 dpi.
@@ -55,12 +57,18 @@ pub fn check(data: &[u8]) -> Result<(u32, u32), String> {
 pub fn decode(data: &[u8]) -> Result<Canvas, String> {
     let (width, height) = check(data)?;
     let mut canvas = Canvas(Pixmap::new(width, height).ok_or("has no pixels")?);
-    if data.starts_with(PNG) {
-        png::decode(data, &mut canvas.0)?;
-    } else {
-        jpeg::decode(data, &mut canvas.0)?;
-    }
+    let decoder = if data.starts_with(PNG) { png::decode } else { jpeg::decode };
+    decode_with(decoder, data, &mut canvas.0)?;
     Ok(canvas)
+}
+
+/// A decoder that panics costs the record that the picture is of.
+fn decode_with(
+    decoder: fn(&[u8], &mut Pixmap) -> Result<(), String>,
+    data: &[u8],
+    picture: &mut Pixmap,
+) -> Result<(), String> {
+    contained_or("cannot be decoded", || decoder(data, picture))
 }
 
 /// Puts samples of 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA) bytes a pixel into the picture.

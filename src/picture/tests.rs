@@ -191,3 +191,10 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_decoder_that_panics_costs_the_picture() {
+    let mut canvas = Pixmap::new(1, 1).unwrap();
+    let dies = |_: &[u8], _: &mut Pixmap| -> Result<(), String> { panic!("planted") };
+    assert_eq!(decode_with(dies, b"", &mut canvas), Err("cannot be decoded".to_owned()));
+}

@@ -7,6 +7,7 @@
 use drivers::{Condition, DeviceError};
 
 use super::{CardTransport, LineSetup};
+use crate::threads::each_at_once;
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -61,17 +62,14 @@ pub fn clear(line: &mut LineSetup) -> Cleared {
     // One card to a station; at the output one in the hand, too.
     let places = stations.map(|station| (station.name.as_str(), &mut station.transport, 1));
     let places: Vec<_> = places.chain([("output", &mut line.output, buffer + 1)]).collect();
+    let names: Vec<_> = places.iter().map(|(name, ..)| *name).collect();
+    let results = each_at_once(places, |(_, transport, most)| empty(transport, most));
     let mut cleared = Cleared::default();
-    std::thread::scope(|scope| {
-        let begun: Vec<_> = places
-            .into_iter()
-            .map(|(name, transport, most)| (name, scope.spawn(move || empty(transport, most))))
-            .collect();
-        for (name, thread) in begun {
-            let (cards, end) = thread.join().unwrap_or((0, Err(DeviceError::Closed)));
-            cleared.add(name, cards, end);
-        }
-    });
+    for (name, result) in names.into_iter().zip(results) {
+        let (cards, end) =
+            result.unwrap_or((0, Err(DeviceError::Unexpected("the thread that cleared it died"))));
+        cleared.add(name, cards, end);
+    }
     cleared
 }
 

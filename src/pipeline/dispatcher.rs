@@ -1,7 +1,8 @@
 //! The dispatcher: the one owner of the line's state. It hears what happened, writes it to the ledger, and orders what
-//! comes next. It never waits for a device.
+//! comes next. It never waits for a device, and answers for the cards of a thread that dies (`deaths`).
 
 mod books;
+mod deaths;
 mod kill;
 mod output;
 mod start;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, at, never, select};
 
+pub use self::deaths::DIED;
 use super::breaker::Breakers;
 use super::floor::{Floor, Move, Service};
 use super::output::Order as OutputOrder;
@@ -30,6 +32,12 @@ struct Station {
     thread: Option<JoinHandle<()>>,
     orders: Sender<Order>,
     binds: Sender<Binding>,
+    /// Its thread has died.
+    dead: bool,
+    /// The order is to feed, and no data has gone to a card.
+    unbound: bool,
+    /// The ledger was asked to bind the blank that lies there.
+    binding: bool,
     /// The unbound blank that lies there.
     blank: Option<u32>,
     /// Of the card that it works on, if that has a chip.
@@ -94,15 +102,15 @@ impl Dispatcher<'_> {
             select! {
                 recv(self.happenings) -> happening => match happening {
                     Ok((place, happening)) => self.happened(place, happening),
-                    Err(_) => break,
+                    Err(_) => self.stations_died(),
                 },
                 recv(self.from_output) -> happening => match happening {
                     Ok(happening) => self.output_happened(happening),
-                    Err(_) => break,
+                    Err(_) => self.output_died(),
                 },
                 recv(self.prepared) -> prepared => match prepared {
                     Ok(prepared) => self.source_gave(prepared),
-                    Err(_) => break,
+                    Err(_) => self.source_died(),
                 },
                 recv(stop) -> _ => self.stop_feeding(Stop::Operator),
                 recv(self.told) -> told => match told {
@@ -130,7 +138,8 @@ impl Dispatcher<'_> {
         {
             self.floor.asked(seq);
             if self.asks.send(Ask::Next(seq)).is_err() {
-                return;
+                self.source_died();
+                break;
             }
         }
         while let Some(next) = self.floor.next_move(self.outcome.stopped.is_none() && self.hopper != Some(0))
@@ -145,33 +154,35 @@ impl Dispatcher<'_> {
             Move::Feed(seq, to) => {
                 if let Some(work) = self.work(seq) {
                     self.hopper = self.hopper.map(|blanks| blanks.saturating_sub(1));
+                    if let Some(station) = self.station(to) {
+                        (station.unbound, station.binding) = (true, false);
+                    }
                     self.send(to, Order::Feed(work));
                 }
             }
             Move::Take { seq, from, to } => {
                 let from_name = self.name(from);
                 if let Some(station) = self.station(to) {
-                    station.taking = Some(from);
+                    (station.taking, station.unbound) = (Some(from), false);
                 }
                 if let Some(work) = self.work(seq) {
                     self.send(to, Order::Take { from: from_name, work });
                 }
             }
             Move::ThrowOut(_, place) => {
-                let fault =
-                    Fault::new(Blame::Device, "no-station", "the next module has no station in service");
+                let fault = self.no_way_on();
                 self.clear(place, fault);
             }
             Move::Collect(seq, from, slot) => {
                 let from = self.name(from);
-                drop(self.to_output.send(OutputOrder::Collect { seq, from, slot }));
+                self.send_output(OutputOrder::Collect { seq, from, slot });
             }
-            Move::Discard(seq, slot) => drop(self.to_output.send(OutputOrder::Discard { seq, slot })),
+            Move::Discard(seq, slot) => self.send_output(OutputOrder::Discard { seq, slot }),
             Move::Stack(seq, slot) => {
                 let position = self.next_position;
                 self.next_position += 1;
                 let remake = self.remakes.contains(&seq);
-                drop(self.to_output.send(OutputOrder::Stack { seq, slot, position, remake }));
+                self.send_output(OutputOrder::Stack { seq, slot, position, remake });
             }
         }
     }
@@ -270,9 +281,16 @@ impl Dispatcher<'_> {
         self.send(place, Order::ThrowOut(fault));
     }
 
+    /// An order that nobody takes is the death of who should.
     fn send(&mut self, to: Place, order: Order) {
-        if let Some(station) = self.station(to) {
-            drop(station.orders.send(order));
+        if !self.station(to).is_some_and(|station| !station.dead && station.orders.send(order).is_ok()) {
+            self.station_died(to);
+        }
+    }
+
+    fn send_output(&mut self, order: OutputOrder) {
+        if self.to_output.send(order).is_err() {
+            self.output_died();
         }
     }
 

@@ -130,6 +130,8 @@ pub struct Floor {
     doomed: BTreeSet<u32>,
     free_slots: BTreeSet<u16>,
     output_busy: bool,
+    /// Nothing is collected or stacked any more.
+    output_gone: bool,
     window: usize,
 }
 
@@ -148,6 +150,7 @@ impl Floor {
             doomed: BTreeSet::new(),
             free_slots: (0..buffer).collect(),
             output_busy: false,
+            output_gone: false,
             window: usize::from(buffer),
         }
     }
@@ -174,6 +177,10 @@ impl Floor {
 
     /// Its work is ready; the route has at least one stage.
     pub fn ready(&mut self, seq: u32, work: Arc<Work>, route: Vec<usize>) {
+        debug_assert!(
+            self.cards.get(&seq).is_some_and(|card| card.at == Where::Asked),
+            "record {seq} was not asked for"
+        );
         if let Some(card) = self.cards.get_mut(&seq) {
             card.work = Some(work);
             card.route = route;
@@ -188,6 +195,7 @@ impl Floor {
 
     /// The module is done with the card, which lies in its station.
     pub fn done(&mut self, seq: u32, place: Place) {
+        debug_assert_eq!(self.working_at(place), Some(seq), "the station works on another card");
         if let Some(card) = self.cards.get_mut(&seq) {
             card.leg += 1;
             self.put(seq, Where::Waiting(place));
@@ -245,6 +253,28 @@ impl Floor {
         self.output_busy = false;
     }
 
+    /// The output is gone for good. Gives the cards that it had, or may have: in its hand, with the station from which one is
+    /// being lifted, and in the buffer places.
+    pub fn output_gone(&mut self) -> Vec<(u32, Option<Place>)> {
+        self.output_gone = true;
+        let of = |(seq, card): (&u32, &Card)| match card.at {
+            Where::Leaving(place, _) => Some((*seq, Some(place))),
+            Where::Parking(_) | Where::Buffered(_) | Where::Stacking(_) => Some((*seq, None)),
+            _ => None,
+        };
+        self.cards.iter().filter_map(of).collect()
+    }
+
+    /// Whether finished cards can still leave.
+    pub fn has_output(&self) -> bool {
+        !self.output_gone
+    }
+
+    /// Records that the source has not given yet.
+    pub fn with_source(&self) -> Vec<u32> {
+        self.cards.iter().filter(|(_, card)| card.at == Where::Asked).map(|(seq, _)| *seq).collect()
+    }
+
     /// A card under way.
     pub fn card(&self, seq: u32) -> Option<&Card> {
         self.cards.get(&seq)
@@ -296,6 +326,7 @@ impl Floor {
     }
 
     fn put(&mut self, seq: u32, at: Where) {
+        debug_assert!(self.cards.contains_key(&seq), "card {seq} is not under way");
         self.unindex(seq);
         if let Some(card) = self.cards.get_mut(&seq) {
             card.at = at;
@@ -338,7 +369,10 @@ impl Floor {
     /// The next move, already entered on the floor; `None` when everything that can move does. With `feeding` off
     /// no blank is fed any more.
     pub fn next_move(&mut self, feeding: bool) -> Option<Move> {
-        let next = self.output_move(feeding).or_else(|| self.station_move(feeding))?;
+        let next = match self.output_gone {
+            true => self.throw_out(),
+            false => self.output_move(feeding).or_else(|| self.station_move(feeding)),
+        }?;
         self.enter(next);
         Some(next)
     }
@@ -358,6 +392,15 @@ impl Floor {
         let short = self.free_slots.len() <= self.window / 4;
         let (first, second) = (self.collect(), self.stack(feeding));
         if short { second.or(first) } else { first.or(second) }
+    }
+
+    /// Without an output no card that lies in a station can leave otherwise.
+    fn throw_out(&self) -> Option<Move> {
+        let lying = self.waiting.iter().flatten().chain(&self.done);
+        lying.copied().find_map(|seq| match self.cards.get(&seq)?.at {
+            Where::Waiting(place) => Some(Move::ThrowOut(seq, place)),
+            _ => None,
+        })
     }
 
     fn discard(&self) -> Option<Move> {

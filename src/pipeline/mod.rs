@@ -26,20 +26,24 @@ mod source;
 mod station;
 
 use crossbeam_channel::{Receiver, Sender};
-use drivers::link::Link;
+use drivers::link::ByteLink;
 use drivers::transport::Transport;
 
+use self::dispatcher::Dispatcher;
 use crate::hsm::Hsm;
 use crate::ids::Mic;
-use crate::ledger::{JobId, Ledger};
+use crate::ledger::{JobId, Ledger, LedgerError};
 use crate::modules::{Fault, Module};
+use crate::panics::ends_well;
 use crate::record::Spool;
 use crate::report::RunStats;
+use crate::threads::ThreadRefused;
 
 pub use clear::{Cleared, clear};
+pub use dispatcher::DIED;
 
 /// A transport over whatever link the station has.
-pub type CardTransport = Transport<Box<dyn Link>>;
+pub type CardTransport = Transport<Box<dyn ByteLink>>;
 
 /// A station, ready to work.
 pub struct StationSetup {
@@ -112,6 +116,13 @@ pub enum Tell {
     },
     /// So many blanks more are in the hopper.
     Issued(u32),
+    /// The line stops feeding; cards under way are finished.
+    Stop,
+    /// The stop that a person asked for is taken back; the answer is whether the line goes on feeding.
+    GoOn {
+        /// Answered at once.
+        answer: Sender<bool>,
+    },
 }
 
 /// What a run did, for its report; the ledger has the truth about cards.
@@ -150,10 +161,20 @@ pub enum Stop {
         /// What.
         fault: Fault,
     },
-    /// The ledger cannot be written: nothing may be bound any more.
+    /// The ledger cannot be written, or its writer died: nothing may be bound any more.
     #[error("the ledger: {0}")]
-    Ledger(String),
+    Ledger(LedgerError),
+    /// The system gave no thread for a part of the line: no card was fed.
+    #[error("{0}")]
+    NoThread(ThreadRefused),
+    /// A thread of the line died: of a station, the source, the output, or the [`DISPATCHER`].
+    #[error("the thread of {0} died")]
+    Died(String),
 }
+
+/// What [`Stop::Died`] calls the thread that owns the line's state. Without it nobody answers for the cards under way: they
+/// are UNKNOWN when the ledger is opened next, as after a crash.
+pub const DISPATCHER: &str = "the dispatcher";
 
 /// Runs a batch to its end: every record made or out, or the line stopped with no card half done.
 ///
@@ -166,5 +187,10 @@ pub fn run(
     ledger: &Ledger,
     people: (Receiver<()>, Receiver<Tell>),
 ) -> Outcome {
-    dispatcher::Dispatcher::start(line, batch, hsm, ledger, people).run()
+    let mut outcome = Outcome { stopped: Some(Stop::Died(DISPATCHER.to_owned())), ..Outcome::default() };
+    ends_well(|| outcome = Dispatcher::start(line, batch, hsm, ledger, people).run());
+    outcome
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 use crossbeam_channel::{Receiver, Sender};
 
 use super::CardTransport;
+use crate::panics::ends_well;
 
 /// What the dispatcher orders.
 pub enum Order {
@@ -49,8 +50,14 @@ pub enum Happening {
     Discarded(u32, Result<(), drivers::DeviceError>),
 }
 
-/// Runs the output until the dispatcher hangs up.
-pub fn run(mut transport: CardTransport, orders: &Receiver<Order>, say: &Sender<Happening>) {
+/// Runs the output until the dispatcher hangs up. If it dies, the end of `say` says so.
+pub fn run(mut transport: CardTransport, orders: &Receiver<Order>, say: Sender<Happening>) {
+    ends_well(|| work(&mut transport, orders, &say));
+    // Before the transport is let go of, which may take a moment.
+    drop(say);
+}
+
+fn work(transport: &mut CardTransport, orders: &Receiver<Order>, say: &Sender<Happening>) {
     for order in orders {
         let happening = match order {
             Order::Collect { seq, from, slot } => match transport.take(&from) {

@@ -7,22 +7,20 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::hsm::{Handle, Hsm, HsmError, VerifyRequest};
+use crate::hsm::{ApplicationHandle, Hsm, HsmError, VerifyRequest};
 use crate::ids::{FileId, IssuerId};
 use crate::modules::{Blame, Checked, Fault, Work, crosscheck};
+use crate::panics::{contained, ends_well};
 use crate::profile::Product;
 use crate::record::chip::ChipSection;
 use crate::record::{Record, Spool, others_digest};
-
-/// Block of the DEK cipher of an SCP02 card, in bytes.
-const CARD_BLOCK: u8 = 8;
 
 /// What the dispatcher asks for.
 pub enum Ask {
     /// The record with this sequence.
     Next(u32),
     /// Forget what was verified for a card that will not be made.
-    Release(Vec<Handle>),
+    Release(Vec<ApplicationHandle>),
 }
 
 /// What it gets.
@@ -58,8 +56,17 @@ pub struct Source {
 }
 
 impl Source {
-    /// Serves until the dispatcher hangs up.
-    pub fn run(mut self, asks: &Receiver<Ask>, prepared: &Sender<Prepared>) {
+    /// Serves until the dispatcher hangs up. If it dies, nothing more is prepared, which the end of `prepared` says.
+    pub fn run(mut self, asks: &Receiver<Ask>, prepared: Sender<Prepared>) {
+        if !ends_well(|| self.serve(asks, &prepared)) {
+            drop(prepared);
+            // The connection to the HSM stays open while cards are under way: with it, the HSM would forget what it verified
+            // for them.
+            asks.iter().for_each(drop);
+        }
+    }
+
+    fn serve(&mut self, asks: &Receiver<Ask>, prepared: &Sender<Prepared>) {
         for ask in asks {
             match ask {
                 Ask::Next(seq) => {
@@ -78,7 +85,8 @@ impl Source {
     fn prepare(&mut self, seq: u32, hsm_calls: &mut u32) -> Result<Arc<Work>, Unready> {
         let record = self.spool.read(seq).map_err(|e| Unready::Spool(e.to_string()))?;
         let applications = self.verify(&record, hsm_calls).map_err(Unready::Fault)?;
-        let agreed = match crosscheck::agreed(&record, &applications) {
+        let agreed = contained(|| crosscheck::agreed(&record, &applications));
+        let agreed = match agreed.unwrap_or_else(|| Err(data_fault("its parts cannot be compared".into()))) {
             Ok(agreed) => agreed,
             Err(fault) => {
                 // Verified for nothing: this card will not be made.
@@ -102,14 +110,19 @@ impl Source {
             let product = self.product.application(&application.aid).ok_or_else(|| {
                 data_fault(format!("application {} is not in the product", application.aid))
             })?;
+            let chip = self
+                .product
+                .chip
+                .as_ref()
+                .ok_or_else(|| data_fault(format!("product {} has no chip", self.product.name)))?;
             requests.push(VerifyRequest {
                 issuer_id: self.issuer_id.clone(),
                 file_id: self.file_id.clone(),
                 sequence: record.sequence,
                 card_ref: record.card_ref.clone(),
                 others,
-                application: application.raw.to_vec(),
-                card_block: CARD_BLOCK,
+                application: application.raw.as_slice().into(),
+                card_block: chip.channel.block(),
                 pass_through: product.pass_through.clone(),
                 allow_ecb: self.product.allow_ecb,
             });

@@ -9,6 +9,8 @@
 //!
 //! in service ──the device did not answer; the card is out──► out of service: probe, wait, probe ... ──answer──► in service
 //!     └──────a card cannot be thrown out, a person is needed──► stuck ◄──────a card found there cannot be thrown out
+//!
+//! any of them ──its thread panics──► died: it says so, and the dispatcher answers for its card
 //! ```
 
 mod card;
@@ -21,8 +23,9 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::StationSetup;
 use crate::ids::KmcRef;
-use crate::ledger::Ticket;
+use crate::ledger::{LedgerError, Ticket};
 use crate::modules::{Blank, Done, Fault, Work};
+use crate::panics::ends_well;
 
 /// Reason of a card that could not be thrown out: a person has to find it.
 pub const STUCK: &str = "stuck";
@@ -112,6 +115,10 @@ pub enum Happening {
     Back,
     /// Out of service, it found what only a person can clear.
     Stuck(Fault),
+    /// The ledger did not take the binding: nothing of the record has left, and the blank stays where it is for a person.
+    NotBound(LedgerError),
+    /// Its thread died. It says nothing more, takes no order, and whatever card it had lies where it lay.
+    Died,
 }
 
 /// The dispatcher has hung up.
@@ -126,15 +133,9 @@ pub fn run(
     say: &Sender<(Place, Happening)>,
 ) {
     let mut runner = Runner { setup, place, binds, say, outages: 0, out: None };
-    while let Some(order) = runner.next(orders) {
-        let obeyed = match order {
-            Order::Feed(work) => runner.feed(&work),
-            Order::Take { from, work } => runner.take(&from, &work),
-            Order::ThrowOut(fault) => runner.throw_out(fault, Duration::ZERO),
-        };
-        if obeyed.is_err() {
-            return;
-        }
+    if !ends_well(|| runner.work(orders)) {
+        // The dispatcher may have hung up. Said before the device is let go of, which may take a moment.
+        let _ = runner.tell(Happening::Died);
     }
 }
 
@@ -149,6 +150,19 @@ struct Runner<'a> {
 }
 
 impl Runner<'_> {
+    fn work(&mut self, orders: &Receiver<Order>) {
+        while let Some(order) = self.next(orders) {
+            let obeyed = match order {
+                Order::Feed(work) => self.feed(&work),
+                Order::Take { from, work } => self.take(&from, &work),
+                Order::ThrowOut(fault) => self.throw_out(fault, Duration::ZERO),
+            };
+            if obeyed.is_err() {
+                return;
+            }
+        }
+    }
+
     fn tell(&self, happening: Happening) -> Result<(), HungUp> {
         self.say.send((self.place, happening)).map_err(|_| HungUp)
     }

@@ -53,7 +53,7 @@ pub struct ClearDgi {
 }
 
 impl ClearDgi {
-    /// As a card with a DEK of 8-byte blocks (SCP02) holds it: ENC 12 padded 80 00.., ENC 22 in format 2.
+    /// As a card with a DEK of 8-byte blocks holds it: ENC 12 padded 80 00.., ENC 22 in format 2.
     pub fn on_card(&self) -> Zeroizing<Vec<u8>> {
         match self.enc {
             None | Some(EncType::AsIs) => self.value.clone(),

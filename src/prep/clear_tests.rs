@@ -4,7 +4,7 @@ use super::super::input::{CardholderReader, Defaults};
 use super::super::keys::Master;
 use super::*;
 use crate::crypto::TdesKey;
-use crate::ids::SecLevel;
+use crate::scp::SecLevel;
 
 /// One master key for everything: that of the published vectors of pyemv and psec.
 fn keys() -> IssuerKeys {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::crypto::{CipherKey, TdesKey};
 use crate::exit::{Exit, Failure};
-use crate::hsm::store::{KekRules, SecretEntry, Side, Store, Usage};
+use crate::hsm::store::{KekRules, KeyStore, KeyUsage, SecretEntry, StoreSide};
 
 /// The purpose of an issuer key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,15 +32,15 @@ impl Master {
     pub const ALL: [Self; 7] = [Self::Ac, Self::Smi, Self::Smc, Self::Kml, Self::Kmu, Self::Cvk, Self::Pvk];
 
     /// Returns the usage that the key has in a key store.
-    pub fn usage(self) -> Usage {
+    pub fn usage(self) -> KeyUsage {
         match self {
-            Self::Ac => Usage::ImkAc,
-            Self::Smi => Usage::ImkSmi,
-            Self::Smc => Usage::ImkSmc,
-            Self::Kml => Usage::Kml,
-            Self::Kmu => Usage::Kmu,
-            Self::Cvk => Usage::Cvk,
-            Self::Pvk => Usage::Pvk,
+            Self::Ac => KeyUsage::ImkAc,
+            Self::Smi => KeyUsage::ImkSmi,
+            Self::Smc => KeyUsage::ImkSmc,
+            Self::Kml => KeyUsage::Kml,
+            Self::Kmu => KeyUsage::Kmu,
+            Self::Cvk => KeyUsage::Cvk,
+            Self::Pvk => KeyUsage::Pvk,
         }
     }
 }
@@ -59,7 +59,7 @@ pub struct IssuerKeys(BTreeMap<Master, MasterKey>);
 
 impl IssuerKeys {
     /// Reads the keys of the issuer with this identifier (8 hex digits).
-    pub fn from_store(store: &Store, issuer: &str) -> Result<Self, Failure> {
+    pub fn from_store(store: &KeyStore, issuer: &str) -> Result<Self, Failure> {
         let mut keys = Self::default();
         for entry in store.entries().iter().filter(|e| e.id() == issuer) {
             let Some(master) = Master::ALL.into_iter().find(|m| m.usage() == entry.usage()) else { continue };
@@ -108,11 +108,11 @@ impl IssuerKeys {
 /// it the KEK is the issuer's strongest type in its highest version. A store with KEKs of several issuers
 /// needs `wanted`.
 pub fn choose_kek<'a>(
-    store: &'a Store,
+    store: &'a KeyStore,
     wanted: Option<&str>,
 ) -> Result<(&'a SecretEntry, &'a KekRules), Failure> {
     let unknown = |what: String| Failure::new(Exit::KeyUnknown, format!("key: {what}"));
-    if store.side() != Side::Issuer {
+    if store.side() != StoreSide::Issuer {
         let what = "key: this is a bureau's key store; preparation needs the issuer's own (cardwright-prep key init)";
         return Err(Failure::new(Exit::KeyStore, what));
     }

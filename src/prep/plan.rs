@@ -13,9 +13,10 @@ use super::keys::Master;
 use super::tables;
 use super::template::DataTemplate;
 use crate::exit::{Exit, Failure};
-use crate::ids::{Aid, Dgi, SecLevel};
+use crate::ids::{Aid, Dgi};
 use crate::profile::Product;
 use crate::record::chip::EncType;
+use crate::scp::SecLevel;
 
 pub use super::emv::Option14;
 

@@ -9,7 +9,7 @@ min_suite = "tdes"
 [chip]
 atr = ["3B00"]
 derivation = "emv-cps"
-scp02_i = "55"
+channel = { scp = "02", i = "55" }
 [[application]]
 aid = "A0000000031010"
 name = "payment"

@@ -17,7 +17,7 @@ use super::output::write_whole;
 use super::protect::Protector;
 use super::{columns, fill_random, samples};
 use crate::exit::{Exit, Failure};
-use crate::hsm::store::{KekRules, SecretEntry, Store};
+use crate::hsm::store::{KekRules, KeyStore, SecretEntry};
 use crate::ids::{FileId, ProductName};
 use crate::output_path;
 use crate::profile::Product;
@@ -82,7 +82,7 @@ pub fn sample(args: &SampleArgs) -> Result<Exit, Failure> {
 pub fn run(args: &PrepRunArgs) -> Result<Exit, Failure> {
     output_path::check_replaceable(&args.output, output_path::OutputKind::Cwf1)?;
     let product = Product::load(&args.product)?;
-    let store = Store::open(&args.keys)?;
+    let store = KeyStore::open(&args.keys)?;
     let (kek, rules) = choose_kek(&store, args.kek.as_deref())?;
     let builder = ClearCardBuilder::new(&product, IssuerKeys::from_store(&store, kek.id())?)?
         .with_photos_next_to(&args.input);

@@ -34,7 +34,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::emv::Option14;
-use crate::ids::{Aid, Dgi, SecLevel};
+use crate::ids::{Aid, Dgi};
+use crate::scp::SecLevel;
 
 /// `[prep]`. Unknown keys are errors here and below.
 #[derive(Deserialize)]

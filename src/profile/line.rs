@@ -42,6 +42,10 @@ pub struct Line {
     /// What takes two people, in the daemon.
     #[serde(default)]
     pub two_people: std::collections::BTreeSet<crate::request::ActionKind>,
+    /// Whether a job closes by itself once nothing stands against it; by default it does in the foreground, and not in the
+    /// daemon. Never where its stock is counted, or closing takes two people.
+    #[serde(default)]
+    pub auto_close: Option<bool>,
     /// Days after its closing for which a job's cardholder data are kept; 0: they are deleted when it is closed.
     #[serde(default = "month")]
     pub retention_days: u32,

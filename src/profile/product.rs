@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use crate::crypto::Suite;
 use crate::exit::{Exit, Failure};
-use crate::hsm::Derivation;
 use crate::ids::{Aid, Dgi, ProductName};
+use crate::scp::{KeyDerivation, SecureChannel};
 
 const PRODUCT: super::Kind = super::Kind { noun: "product", folder: "products", shipped: super::PRODUCTS };
 
@@ -67,9 +67,9 @@ pub struct Chip {
     /// ATRs that blanks of this product may show, hex.
     pub atr: Vec<String>,
     /// How card keys come from the KMC.
-    pub derivation: Derivation,
-    /// SCP02 "i" parameter: 15 or 55, hex.
-    pub scp02_i: Scp02I,
+    pub derivation: KeyDerivation,
+    /// The secure channel: `{ scp = "02", i = "55" }`, and `key_version` where it is not the card's default.
+    pub channel: SecureChannel,
     /// How a chip that is asked about itself says whose it is.
     #[serde(default)]
     pub identify: Identify,
@@ -84,27 +84,6 @@ pub enum Identify {
     InitializeUpdate,
     /// GET DATA 00CF of the card manager, which costs nothing.
     GetData,
-}
-
-/// SCP02 "i" parameters that are supported (GPCS Table E-1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub enum Scp02I {
-    /// Explicit initiation, C-MAC on modified APDU, ICV encryption, 3 keys.
-    #[serde(rename = "15")]
-    I15,
-    /// As 15, with pseudo-random card challenge.
-    #[serde(rename = "55")]
-    I55,
-}
-
-impl Scp02I {
-    /// The byte.
-    pub fn byte(self) -> u8 {
-        match self {
-            Self::I15 => 0x15,
-            Self::I55 => 0x55,
-        }
-    }
 }
 
 /// An application on the card.

@@ -7,11 +7,11 @@
 mod encode;
 mod error;
 #[cfg(test)]
-#[allow(clippy::cast_possible_truncation)]
+#[allow(clippy::cast_possible_truncation, reason = "tests build files from small numbers")]
 mod props;
 mod rules;
 #[cfg(test)]
-#[allow(clippy::cast_possible_truncation)]
+#[allow(clippy::cast_possible_truncation, reason = "tests build files from small numbers")]
 mod tests;
 mod view;
 
@@ -21,7 +21,9 @@ pub use error::{ChipError, ChipFault, DgiList};
 pub use rules::SectionScratch;
 pub use view::{ApplicationView, walk};
 
-use crate::ids::{Aid, CardRef, Dgi, KekId, SecLevel};
+use crate::ids::{Aid, CardRef, Dgi, KekId};
+use crate::panics::contained;
+use crate::scp::SecLevel;
 
 /// The CHP section of a record.
 pub struct ChipSection {
@@ -158,6 +160,10 @@ impl ChipSection {
     /// Reads and checks the data of a CHP section. Two checks need the record or the product and are apart:
     /// [`Self::check_crn`], [`ChipApplication::check_protection`].
     pub fn parse(data: &[u8]) -> Result<Self, ChipError> {
+        contained(|| Self::read(data)).unwrap_or(Err(ChipError { at: 0, fault: ChipFault::Unreadable }))
+    }
+
+    fn read(data: &[u8]) -> Result<Self, ChipError> {
         let mut applications = Vec::new();
         let crn = walk(data, &mut SectionScratch::default(), |application| {
             applications.push(application.to_application()?);

@@ -23,10 +23,10 @@ mod reader;
 mod sealed;
 mod spool;
 #[cfg(test)]
-#[allow(clippy::cast_possible_truncation)]
+#[allow(clippy::cast_possible_truncation, reason = "tests build files from small numbers")]
 pub(crate) mod testfile;
 #[cfg(test)]
-#[allow(clippy::cast_possible_truncation)]
+#[allow(clippy::cast_possible_truncation, reason = "tests build files from small numbers")]
 mod tests;
 mod types;
 mod unique;

@@ -1,7 +1,7 @@
 //! The writer of an output file. It refuses whatever the reader would refuse.
 
 #[cfg(test)]
-#[allow(clippy::cast_possible_truncation)]
+#[allow(clippy::cast_possible_truncation, reason = "tests build files from small numbers")]
 mod tests;
 
 use std::io::Write;

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::exit::{Exit, Failure};
 use crate::ledger::{Event, rfc3339};
+use crate::threads;
 
 /// An event as JSON, the same everywhere: `ts` is RFC 3339 in UTC with milliseconds; the first twelve fields
 /// are always there (`null` where they do not apply), and so are `n` and `simulated`.
@@ -150,10 +151,7 @@ impl EventWriter {
                 Box::new(File::options().create(true).append(true).open(path).map_err(|e| failure(path, &e))?)
             }
         };
-        let thread = std::thread::Builder::new()
-            .name("events".to_owned())
-            .spawn(move || write_all(&events, out))
-            .map_err(|e| failure(path, &e))?;
+        let thread = threads::start("events", move || write_all(&events, out))?;
         Ok(Self { thread, path: path.to_owned() })
     }
 
@@ -162,7 +160,11 @@ impl EventWriter {
     pub fn finish(self) -> Result<u64, Failure> {
         match self.thread.join() {
             Ok(lines) => lines.map_err(|e| failure(&self.path, &e)),
-            Err(_) => Err(Failure::new(Exit::Bug, "the writer of the event stream panicked")),
+            Err(_) => {
+                let what =
+                    "us: the writer of the events file died, which is a bug; the ledger has every event";
+                Err(Failure::new(Exit::Thread, what))
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::ledger::{Event, JobId};
+use crate::threads::{self, ThreadRefused};
 
 /// How often the bar is drawn.
 const BAR: Duration = Duration::from_millis(200);
@@ -79,21 +80,21 @@ impl Progress {
         total: u64,
         mark: Option<&str>,
         shown: ProgressDisplay,
-    ) -> Self {
+    ) -> Result<Self, ThreadRefused> {
         let counts = Arc::new(ProgressCounts::default());
         let (end, ended) = bounded(0);
         let name = mark.map_or_else(|| job.to_string(), |mark| format!("{mark} {job}"));
         let drawn = Arc::clone(&counts);
-        let drawer = std::thread::spawn(move || match shown {
+        let drawer = threads::start("progress", move || match shown {
             ProgressDisplay::Bar => draw_bar(&drawn, &ended, name, total),
             ProgressDisplay::Plain => print_lines(&drawn, &ended, &name, total),
             ProgressDisplay::Nothing => {}
-        });
+        })?;
         let job = job.to_string();
-        let counter = std::thread::spawn(move || {
+        let counter = threads::start("counter", move || {
             events.iter().filter(|e| e.job == job).for_each(|e| counts.count(&e));
-        });
-        Self { counter, drawer, end }
+        })?;
+        Ok(Self { counter, drawer, end })
     }
 
     /// Waits for the last event and shows the last state. The ledger must be closed, or this waits for ever.
@@ -229,7 +230,7 @@ mod tests {
     fn it_ends_with_the_events() {
         for shown in [ProgressDisplay::Bar, ProgressDisplay::Nothing] {
             let (sender, events) = bounded(1);
-            let progress = Progress::start(events, JobId(1), 0, Some("SIMULATED"), shown);
+            let progress = Progress::start(events, JobId(1), 0, Some("SIMULATED"), shown).unwrap();
             sender.send(event(None, "ACCEPTED")).unwrap();
             drop(sender);
             progress.finish();

@@ -250,7 +250,7 @@ fn off(value: i128) -> i64 {
 }
 
 /// Returns a count as a number to divide by; exact up to 2^53.
-#[allow(clippy::cast_precision_loss)]
+#[allow(clippy::cast_precision_loss, reason = "figures for people")]
 pub(super) fn float(count: u64) -> f64 {
     count as f64
 }

@@ -59,7 +59,7 @@ pub fn write_job(job: &JobView, f: &mut dyn std::fmt::Write) -> std::fmt::Result
         f,
         "Job       {} {}{}: file {} of {}, product {}",
         job.job,
-        job.state,
+        job.phase.name(),
         job.held_for.as_ref().map(|why| format!(" ({why})")).unwrap_or_default(),
         job.file_id,
         job.issuer_id,

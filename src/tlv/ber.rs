@@ -6,7 +6,7 @@ pub const MAX_DEPTH: u8 = 8;
 /// Why bytes are no BER-TLV, or cannot become one. Quotes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TlvError {
-    /// A tag, length or value goes on behind the end of what holds it.
+    /// A tag, length or value continues after the end of the object that holds it.
     #[error("a TLV object is cut short")]
     Truncated,
     /// A tag of more than 4 bytes, or one whose number begins with zeros (80).
@@ -15,7 +15,7 @@ pub enum TlvError {
     /// Length byte 80: only ends when two 00 follow; not used in card data.
     #[error("a TLV length is indefinite")]
     Indefinite,
-    /// A length of more than 4 bytes behind the first, or a value too long to write.
+    /// A length of more than 4 bytes after the first, or a value too long to write.
     #[error("a TLV length is too long")]
     Length,
     /// More than [`MAX_DEPTH`] levels.

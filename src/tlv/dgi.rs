@@ -1,12 +1,12 @@
 //! Data groupings: DGI (2 bytes) | length (1 byte 00-FE, or FF and 2 bytes) | value, as in STORE DATA and the chip
-//! section (EMV CPS 3.2). Lengths are minimal in both directions (DESIGN.md section 4).
+//! section (EMV CPS 3.2). Lengths are minimal in both directions (`src/manual/cwf1.md`).
 
 use crate::ids::Dgi;
 
 /// Why bytes are no data groupings, or a value cannot become one. Quotes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DgiError {
-    /// A grouping goes on behind the end of the data.
+    /// A grouping continues after the end of the data.
     #[error("a data grouping is cut short")]
     Truncated,
     /// FF and 2 bytes for a length that fits in one.
@@ -88,7 +88,7 @@ pub fn write_head(out: &mut Vec<u8>, dgi: Dgi, length: usize) -> Result<(), DgiE
     Ok(())
 }
 
-/// Appends a grouping. For secret values `out` has the capacity already, so that no copy stays behind.
+/// Appends a grouping. For secret values `out` has the capacity already, so that growing leaves no copy.
 pub fn write(out: &mut Vec<u8>, dgi: Dgi, value: &[u8]) -> Result<(), DgiError> {
     write_head(out, dgi, value.len())?;
     out.extend_from_slice(value);
@@ -101,7 +101,7 @@ mod tests {
 
     use super::*;
 
-    /// EMV CPS 3.2 by way of standards.md 1.6: the example `FF 01 AF` is 431 bytes.
+    /// EMV CPS 3.2: the example `FF 01 AF` is 431 bytes.
     #[test]
     fn emv_cps_length_example_431() {
         let mut data = vec![0x01, 0x01, 0xFF, 0x01, 0xAF];

@@ -3,7 +3,7 @@
 //!
 //! Reading: every object is bounded by its parent, at most [`MAX_DEPTH`] levels, non-minimal lengths are accepted,
 //! indefinite ones are not, 00 bytes between objects are skipped (EMV Book 3 B1). Writing: lengths are minimal.
-//! Not here: what a tag means, and any tree in memory.
+//! Not here: the meaning of tags, and any tree in memory.
 
 mod ber;
 pub mod dgi;

@@ -1,6 +1,7 @@
-//! Real machines and readers that lie on the bench, each in a station host.
+//! Real machines and readers on the bench, each in a station host.
 //!
-//! They stand in a TOML file that the variable CARDWRIGHT_DEVICES names; without it the test says that none are listed.
+//! A TOML file lists them; the variable CARDWRIGHT_DEVICES names the file. Without it the test says that none
+//! are listed.
 //!
 //! ```toml
 //! [[device]]
@@ -22,12 +23,12 @@
 
 use std::path::PathBuf;
 
-use drivers::conformance::{self, Card, Chip, ReaderSuite};
-use drivers::host::{Device, HostReader};
+use drivers::conformance::{self, CardUnderTest, ChipUnderTest, ReaderSuite};
+use drivers::host::{HostReader, HostedDevice};
 use drivers::link::Protocols;
-use drivers::pcsc::{By, ReaderSpec};
-use drivers::registry::Wire;
-use drivers::stripe::{Coercivity, Recording};
+use drivers::pcsc::{ReaderSelector, ReaderSpec};
+use drivers::registry::LinkRole;
+use drivers::stripe::{Recording, WriteCoercivity};
 use serde::Deserialize;
 
 use crate::{LONG, driver, hold, hosted, link};
@@ -59,7 +60,7 @@ struct Machine {
 #[serde(deny_unknown_fields)]
 struct Reader {
     name: String,
-    by: By,
+    by: ReaderSelector,
     #[serde(default)]
     slot: u8,
     pcscd: Option<PathBuf>,
@@ -80,20 +81,20 @@ impl Machine {
         let driver = driver(&self.driver);
         let opened = driver.open(|wire| {
             let device = match wire {
-                Wire::Serial => {
-                    Device::Serial { path: self.serial.clone(), baud: self.baud.unwrap_or(driver.baud) }
+                LinkRole::Serial => {
+                    HostedDevice::Serial { path: self.serial.clone(), baud: self.baud.unwrap_or(driver.baud) }
                 }
-                Wire::Stream => {
+                LinkRole::Stream => {
                     let none = || format!("{}: its driver needs a stream", self.name);
-                    Device::Tcp { address: self.stream.clone().ok_or_else(none)? }
+                    HostedDevice::Tcp { address: self.stream.clone().ok_or_else(none)? }
                 }
             };
             link(device).map_err(|error| format!("{}: {error}", self.name))
         });
-        let card = self.spoil.map_or(Card::None, |plastic| {
-            Card::Spoil(Recording::on(match plastic {
-                Plastic::Hico => Coercivity::Hi,
-                Plastic::Loco => Coercivity::Lo,
+        let card = self.spoil.map_or(CardUnderTest::None, |plastic| {
+            CardUnderTest::Spoil(Recording::on(match plastic {
+                Plastic::Hico => WriteCoercivity::Hi,
+                Plastic::Loco => WriteCoercivity::Lo,
             }))
         });
         hold(&self.name, &conformance::machine(driver, &mut opened.unwrap(), card));
@@ -103,9 +104,13 @@ impl Machine {
 impl Reader {
     fn hold(&self) {
         let spec = ReaderSpec { by: self.by.clone(), slot: self.slot, wait_ms: 0 };
-        let mut reader = HostReader::new(hosted(Device::Reader(spec), self.pcscd.clone()));
+        let mut reader = HostReader::new(hosted(HostedDevice::Reader(spec), self.pcscd.clone()));
         let aid = self.aid.as_deref().map(|aid| hex::decode(aid).unwrap());
-        let card = aid.as_deref().map(|aid| Chip { protocols: Protocols::ANY, aid, extended: self.extended });
+        let card = aid.as_deref().map(|aid| ChipUnderTest {
+            protocols: Protocols::ANY,
+            aid,
+            extended: self.extended,
+        });
         hold(&self.name, &conformance::reader(&mut reader, &ReaderSuite { timeout: LONG, card }));
     }
 }
@@ -128,6 +133,6 @@ fn the_example_of_the_file_is_right() {
     let toml = lines.skip_while(|line| *line != " ```toml").skip(1).take_while(|line| *line != " ```");
     let bench: Bench = toml::from_str(&toml.collect::<Vec<_>>().join("\n")).unwrap();
     let (machine, reader) = (&bench.device[0], &bench.reader[0]);
-    assert_eq!(driver(&machine.driver).wires().contains(&Wire::Stream), machine.stream.is_some());
-    assert!(hex::decode(reader.aid.as_ref().unwrap()).is_ok() && matches!(reader.by, By::Usb(_)));
+    assert_eq!(driver(&machine.driver).wires().contains(&LinkRole::Stream), machine.stream.is_some());
+    assert!(hex::decode(reader.aid.as_ref().unwrap()).is_ok() && matches!(reader.by, ReaderSelector::Usb(_)));
 }

@@ -1,13 +1,19 @@
-//! The conformance suite over every driver of the registry and over readers, wherever the other end may be.
+//! The conformance suite over every driver of the registry and over readers, with several kinds of other end.
 //!
-//! | file | behind the link |
+//! | file | other end of the link |
 //! |---|---|
 //! | here | `hwsim` in this process, over its socket |
 //! | `ports` | `hwsim` on pseudo-terminals and TCP, each link in a station host |
 //! | `readers` | `hwsim card` in a virtual reader of a real pcscd, in a station host |
 //! | `bench` | real machines and readers, which a file lists |
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod bench;
 #[path = "../pcscd_support/mod.rs"]
@@ -18,23 +24,23 @@ mod readers;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use drivers::conformance::{self, Card, Chip, Finding, ReaderSuite};
-use drivers::host::{Device as Hosted, HostLink, HostSpec};
-use drivers::link::{Link, LinkError, Protocols};
-use drivers::registry::{BoxLink, DRIVERS, Driver, Wire};
-use drivers::sim::{Device, SimLink, SimReader};
-use drivers::stripe::{Coercivity, Recording};
+use drivers::conformance::{self, CardUnderTest, ChipUnderTest, ConformanceFinding, ReaderSuite};
+use drivers::host::{HostLink, HostSpec, HostedDevice};
+use drivers::link::{ByteLink, LinkError, Protocols};
+use drivers::registry::{BoxLink, DRIVERS, Driver, LinkRole};
+use drivers::sim::{SimDevice, SimLink, SimReader};
+use drivers::stripe::{Recording, WriteCoercivity};
 use drivers::transport::Transport;
-use hwsim::faults::Faults;
-use hwsim::server::Server;
-use hwsim::witness::Witness;
-use hwsim::world::World;
+use hwsim::faults::FaultPlan;
+use hwsim::server::LineServer;
+use hwsim::witness::LineWitness;
+use hwsim::world::SimulatedLine;
 
 const SIM_8: &str = include_str!("../../profiles/lines/sim-8.toml");
 
 /// Its plastic: `coercivity` of [`SIM_8`].
-const PLASTIC: Card =
-    Card::Spoil(Recording { coercivity: Coercivity::Hi, leading_zeros: None, density: None });
+const PLASTIC: CardUnderTest =
+    CardUnderTest::Spoil(Recording { coercivity: WriteCoercivity::Hi, leading_zeros: None, density: None });
 
 /// An application of every simulated card.
 const PAYMENT: &[u8] = b"\xA0\x00\x00\x00\x03\x10\x10";
@@ -44,7 +50,7 @@ const LONG: Duration = Duration::from_secs(20);
 
 /// A simulated line without waiting.
 struct Simulated {
-    server: Server,
+    server: LineServer,
     _directory: tempfile::TempDir,
 }
 
@@ -54,26 +60,26 @@ fn line(changes: &[(&str, &str)]) -> Simulated {
         assert!(text.contains(from), "{from}");
         text.replacen(from, to, 1)
     });
-    let line = hwsim::profile::Line::from_toml(&text).unwrap();
-    let faults = Faults::from_toml("", 1).unwrap();
-    let world = World::new(line, 1, faults, 0.0, Witness::open(None).unwrap()).unwrap();
+    let line = hwsim::profile::SimLineProfile::from_toml(&text).unwrap();
+    let faults = FaultPlan::from_toml("", 1).unwrap();
+    let world = SimulatedLine::new(line, 1, faults, 0.0, LineWitness::open(None).unwrap()).unwrap();
     let directory = tempfile::tempdir().unwrap();
-    let server = Server::start(world, &directory.path().join("hwsim.sock")).unwrap();
+    let server = LineServer::start(world, &directory.path().join("hwsim.sock")).unwrap();
     Simulated { server, _directory: directory }
 }
 
 impl Simulated {
-    fn link(&self, station: &str, device: Device) -> BoxLink {
+    fn link(&self, station: &str, device: SimDevice) -> BoxLink {
         Box::new(SimLink::connect(self.server.path(), station, device).unwrap())
     }
 
     fn feed(&self, station: &str) {
-        Transport::new(self.link(station, Device::Transport)).feed().unwrap();
+        Transport::new(self.link(station, SimDevice::Transport)).feed().unwrap();
     }
 }
 
 /// Each finding is good.
-fn hold(what: &str, findings: &[Finding]) {
+fn hold(what: &str, findings: &[ConformanceFinding]) {
     assert!(!findings.is_empty(), "{what}: nothing was checked");
     let wrong = findings.iter().filter_map(|f| f.outcome.as_ref().err().map(|why| (f.check, why)));
     let wrong: Vec<String> = wrong.map(|(check, why)| format!("{check}: {why}")).collect();
@@ -85,13 +91,13 @@ fn driver(name: &str) -> &'static Driver {
 }
 
 /// A device in the real program that the controller starts for it.
-fn hosted(device: Hosted, pcscd: Option<PathBuf>) -> HostSpec {
+fn hosted(device: HostedDevice, pcscd: Option<PathBuf>) -> HostSpec {
     let program = env!("CARGO_BIN_EXE_cardwright").into();
     HostSpec { program, arguments: vec!["station-host".into()], pcscd, device }
 }
 
 /// A byte link to a device, which is opened.
-fn link(device: Hosted) -> Result<BoxLink, LinkError> {
+fn link(device: HostedDevice) -> Result<BoxLink, LinkError> {
     let mut link = HostLink::new(hosted(device, None));
     link.reopen(LONG)?;
     Ok(Box::new(link))
@@ -104,12 +110,12 @@ fn simulated(name: &str) {
     let line = line(&[(&kind, &format!("{kind}\ndriver = \"{name}\""))]);
     let station = format!("{}-1", driver.family());
     let device = |wire| match wire {
-        Wire::Serial => Device::Machine,
-        Wire::Stream => Device::Stream,
+        LinkRole::Serial => SimDevice::Machine,
+        LinkRole::Stream => SimDevice::Stream,
     };
     let open = |wire| SimLink::connect(line.server.path(), &station, device(wire));
-    let mut machine = driver.open(|wire| open(wire).map(|link| Box::new(link) as Box<dyn Link>)).unwrap();
-    hold(name, &conformance::machine(driver, &mut machine, Card::None));
+    let mut machine = driver.open(|wire| open(wire).map(|link| Box::new(link) as Box<dyn ByteLink>)).unwrap();
+    hold(name, &conformance::machine(driver, &mut machine, CardUnderTest::None));
     line.feed(&station);
     hold(name, &conformance::machine(driver, &mut machine, PLASTIC));
 }
@@ -147,6 +153,6 @@ fn reader() {
     let mut reader = SimReader::connect(line.server.path(), "chip-1").unwrap();
     hold("reader", &conformance::reader(&mut reader, &ReaderSuite { timeout: LONG, card: None }));
     line.feed("chip-1");
-    let card = Some(Chip { protocols: Protocols::ANY, aid: PAYMENT, extended: true });
+    let card = Some(ChipUnderTest { protocols: Protocols::ANY, aid: PAYMENT, extended: true });
     hold("reader", &conformance::reader(&mut reader, &ReaderSuite { timeout: LONG, card }));
 }

@@ -1,12 +1,12 @@
-//! Every driver over the links that a bureau has: its machine in `hwsim` is on a pseudo-terminal, a printer's pictures go
-//! over TCP, and each link is in a station host. The cards come over the transport's own port.
+//! Every driver over the links of a bureau: its machine in `hwsim` is on a pseudo-terminal, a printer's
+//! pictures go over TCP, and each link is in a station host. The cards come over the transport's own port.
 
 use std::net::TcpListener;
 use std::path::Path;
 
-use drivers::conformance::{self, Card};
-use drivers::host::Device;
-use drivers::registry::Wire;
+use drivers::conformance::{self, CardUnderTest};
+use drivers::host::HostedDevice;
+use drivers::registry::LinkRole;
 use drivers::transport::Transport;
 
 use crate::{PLASTIC, driver, hold, line, link};
@@ -20,7 +20,7 @@ fn attached(name: &str) {
     let [machine, transport] = ["machine", "transport"].map(|port| folder.path().join(port));
     let mut attach =
         format!("[sim.attach.{}-1]\nmachine = {machine:?}\ntransport = {transport:?}\n", driver.family());
-    if driver.wires().contains(&Wire::Stream) {
+    if driver.wires().contains(&LinkRole::Stream) {
         attach += &format!("stream = {stream:?}\n");
     }
     let _line = line(&[
@@ -28,14 +28,14 @@ fn attached(name: &str) {
         ("[[sim.blanks]]", &format!("{attach}[[sim.blanks]]")),
     ]);
 
-    let serial = |path: &Path| Device::Serial { path: path.display().to_string(), baud: driver.baud };
+    let serial = |path: &Path| HostedDevice::Serial { path: path.display().to_string(), baud: driver.baud };
     let mut under_test = driver
         .open(|wire| match wire {
-            Wire::Serial => link(serial(&machine)),
-            Wire::Stream => link(Device::Tcp { address: stream.clone() }),
+            LinkRole::Serial => link(serial(&machine)),
+            LinkRole::Stream => link(HostedDevice::Tcp { address: stream.clone() }),
         })
         .unwrap();
-    hold(name, &conformance::machine(driver, &mut under_test, Card::None));
+    hold(name, &conformance::machine(driver, &mut under_test, CardUnderTest::None));
     Transport::new(link(serial(&transport)).unwrap()).feed().unwrap();
     hold(name, &conformance::machine(driver, &mut under_test, PLASTIC));
 }

@@ -1,9 +1,10 @@
-//! The reader's suite over what a bureau has: a station host on a real pcscd. In its virtual reader lies a `hwsim card`.
+//! The reader's suite over a bureau's link: a station host on a real pcscd. In its virtual reader lies a
+//! `hwsim card`.
 
 use std::time::Duration;
 
-use drivers::conformance::{self, Chip, ReaderSuite};
-use drivers::host::{Device, HostReader};
+use drivers::conformance::{self, ChipUnderTest, ReaderSuite};
+use drivers::host::{HostReader, HostedDevice};
 use drivers::link::Protocols;
 
 use crate::pcscd_support::machines::Hwsim;
@@ -19,11 +20,11 @@ const ATR_T1: &str = "3BE000008131204535";
 fn reader(more: &[&str], protocols: Protocols, extended: bool) {
     let scene = Scene::start(1);
     let spec = scene.reader(0, WAIT);
-    let mut link = HostReader::new(hosted(Device::Reader(spec), Some(scene.socket())));
+    let mut link = HostReader::new(hosted(HostedDevice::Reader(spec), Some(scene.socket())));
     let what = format!("reader, card {more:?}");
     hold(&what, &conformance::reader(&mut link, &ReaderSuite { timeout: LONG, card: None }));
     let _card = Hwsim::card(&scene, 0, &[&["--speed", "0"], more].concat());
-    let card = Some(Chip { protocols, aid: PAYMENT, extended });
+    let card = Some(ChipUnderTest { protocols, aid: PAYMENT, extended });
     hold(&what, &conformance::reader(&mut link, &ReaderSuite { timeout: LONG, card }));
 }
 

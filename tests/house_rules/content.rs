@@ -1,4 +1,4 @@
-//! What must not be committed: paths of somebody's machine, account numbers.
+//! Content that must not be committed: paths of somebody's machine, account numbers.
 
 use crate::sources::{Source, repository};
 use crate::{every, finds, hold};
@@ -51,8 +51,8 @@ fn luhn(digits: &str) -> bool {
     digits.chars().rev().enumerate().map(digit).sum::<u32>() % 10 == 0
 }
 
-/// Whether the digits at `start..end` are only a part of a hexadecimal value. The forms in which a card carries a PAN
-/// are not: `B<PAN>` (track 1), `<PAN>D<YYMM>` (tag 57), `<PAN>F` (tag 5A).
+/// Whether the digits at `start..end` are only a part of a hexadecimal value. The forms in which a card
+/// carries a PAN are not: `B<PAN>` (track 1), `<PAN>D<YYMM>` (tag 57), `<PAN>F` (tag 5A).
 fn is_part_of_hex(text: &[u8], start: usize, end: usize) -> bool {
     let left = text[..start].iter().rev().take_while(|b| b.is_ascii_alphanumeric()).count();
     let right = text[end..].iter().take_while(|b| b.is_ascii_alphanumeric()).count();
@@ -65,7 +65,8 @@ fn is_part_of_hex(text: &[u8], start: usize, end: usize) -> bool {
     hex && !(pan_before && pan_after)
 }
 
-/// Runs of 13 to 19 digits, also in groups of four, that could be account numbers: no leading 0, right check digit.
+/// Runs of 13 to 19 digits, also in groups of four, that could be account numbers: no leading 0, right check
+/// digit.
 fn account_numbers(sources: &[Source]) -> Vec<String> {
     every(sources, |s| {
         // Its check sums are 64 hex digits of chance.
@@ -91,7 +92,8 @@ fn account_numbers(sources: &[Source]) -> Vec<String> {
                 digits.push_str(&s.text[end + 1..end + 1 + group]);
                 end += 1 + group;
             }
-            // Thirteen digits that begin with 1 are milliseconds of Unix time; account numbers of that length begin with 4.
+            // Thirteen digits that begin with 1 are milliseconds of Unix time; account numbers of that length
+            // begin with 4.
             let time = digits.len() == 13 && digits.starts_with('1');
             let number =
                 (13..=19).contains(&digits.len()) && !digits.starts_with('0') && !time && luhn(&digits);
@@ -106,7 +108,8 @@ fn account_numbers(sources: &[Source]) -> Vec<String> {
 
 #[test]
 fn no_account_number_is_committed() {
-    // A test number of Mastercard, of Visa with 13 digits, and one of 19, put together so that this file is clean.
+    // A test number of Mastercard, of Visa with 13 digits, and one of 19, put together so that this file is
+    // clean.
     let pans =
         [["54133300", "89020011"], ["422222", "2222222"], ["630495060", "0000000007"]].map(|p| p.concat());
     for pan in &pans {
@@ -135,4 +138,45 @@ fn no_account_number_is_committed() {
         ],
     );
     hold(&account_numbers(&repository()));
+}
+
+/// Whose citations still lead to documents outside of the repository. This list only shrinks.
+const CITES_OUTSIDE: [&str; 1] = ["src/"];
+
+/// Citations of documents that are not in the repository, put together here so that this file does not hold them.
+fn outside_citations(sources: &[Source]) -> Vec<String> {
+    let needles = [
+        ["DESIGN", ".md"],
+        ["DESIGN", " section"],
+        ["standards", ".md"],
+        ["dependencies", ".md"],
+        ["style", ".md"],
+    ]
+    .map(|n| n.concat());
+    every(sources, |s| {
+        if s.within(&CITES_OUTSIDE) {
+            return vec![];
+        }
+        let places = needles.iter().flat_map(|needle| s.text.match_indices(needle.as_str()));
+        places
+            .map(|(at, what)| s.finding(at, &format!("cites `{what}`, which is not in the repository")))
+            .collect()
+    })
+}
+
+#[test]
+fn citations_lead_into_the_repository_or_to_a_standard() {
+    let [page, section] = [["standards", ".md 5.1"], ["DESIGN", " section 3"]].map(|p| p.concat());
+    finds(
+        outside_citations,
+        &[
+            ("hwsim/src/a.rs", &format!("//! ISO 7811 ({page})")),
+            ("profiles/a.toml", &format!("# {section}")),
+        ],
+        &[(
+            "tests/a.rs",
+            "//! `src/manual/cwf1.md`, ISO/IEC 7811-2, GPCS E.4; the standards and their design.",
+        )],
+    );
+    hold(&outside_citations(&repository()));
 }

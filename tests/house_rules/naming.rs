@@ -1,9 +1,9 @@
-//! Who may name what (DESIGN section 2, rules of dependency).
+//! Who may name what ("What must not be" in `src/ARCHITECTURE.md`).
 
 use crate::sources::{Source, named, places, repository};
 use crate::{every, finds, hold};
 
-/// The only places for FFI and `unsafe` (DESIGN section 2, rule 3).
+/// The only places for FFI and `unsafe`.
 const UNSAFE_ALLOWED: [&str; 3] = ["drivers/src/pcsc", "src/hsm/pkcs11", "src/hardening"];
 
 /// No I/O, no clock, nothing spawned (rule 4).
@@ -55,7 +55,7 @@ const IMPURE: [&str; 29] = [
 ];
 
 /// Concrete links and HSMs, and the modules that hold them (rule 3).
-const CONCRETE: [&str; 14] = [
+const CONCRETE: [&str; 13] = [
     "SimLink",
     "SimReader",
     "SerialLink",
@@ -67,13 +67,21 @@ const CONCRETE: [&str; 14] = [
     "drivers::serial",
     "drivers::pcsc",
     "drivers::host",
-    "hsm::client",
     "hsm::soft",
     "hsm::host",
 ];
 
 /// Who may: the composition root, and the HSM itself.
-const CONCRETE_ALLOWED: [&str; 4] = ["src/bureau/", "src/cli/", "src/hsm/", "src/bin/"];
+const CONCRETE_ALLOWED: [&str; 2] = ["src/bureau/line/", "src/hsm/"];
+
+/// The client to whatever HSM a host holds, and who connects with it.
+const CLIENT: [&str; 1] = ["hsm::client"];
+const CLIENT_ALLOWED: [&str; 2] = ["src/bureau/", "src/hsm/"];
+
+/// Who parses words and prints answers names no HSM and no driver. The key store is made and shown by `keys`, until keys have
+/// ceremonies of their own; the programs say only which side of a store is theirs.
+const WORDS_ALONE: [&str; 2] = ["src/cli/", "src/bin/"];
+const WORDS_EXCEPT: [&str; 3] = ["src/cli/keys.rs", "src/bin/cardwright.rs", "src/bin/cardwright-prep.rs"];
 
 fn drivers_alone(sources: &[Source]) -> Vec<String> {
     every(sources, |s| match s.path.strip_prefix("drivers/") {
@@ -289,9 +297,18 @@ fn protocol_code_does_no_io_and_reads_no_clock() {
 }
 
 fn composition(sources: &[Source]) -> Vec<String> {
-    every(sources, |s| match s.path.starts_with("src/") && !s.within(&CONCRETE_ALLOWED) {
-        true => named(s, &s.live, &CONCRETE, "outside the composition root"),
-        false => vec![],
+    every(sources, |s| {
+        let mut findings = Vec::new();
+        if s.path.starts_with("src/") && !s.within(&CONCRETE_ALLOWED) {
+            findings.extend(named(s, &s.live, &CONCRETE, "outside the composition root"));
+        }
+        if s.path.starts_with("src/") && !s.within(&CLIENT_ALLOWED) {
+            findings.extend(named(s, &s.live, &CLIENT, "outside the bureau"));
+        }
+        if s.within(&WORDS_ALONE) && !s.within(&WORDS_EXCEPT) {
+            findings.extend(named(s, &s.live, &["hsm::", "drivers"], "where words are parsed and printed"));
+        }
+        findings
     })
 }
 
@@ -302,12 +319,18 @@ fn only_the_composition_root_names_concrete_links_and_hsms() {
         &[
             ("src/pipeline/a.rs", "use drivers::sim::SimLink;"),
             ("src/modules/a.rs", "fn a() { SerialLink::open(b) }"),
-            ("src/modules/a.rs", "use crate::hsm::client::Client;"),
+            ("src/modules/a.rs", "use crate::hsm::client::HsmClient;"),
             ("src/prep/a.rs", "use crate::hsm::soft::SoftHsm;"),
+            ("src/cli/run.rs", "use drivers::sim::SimLink;"),
+            ("src/cli/run.rs", "use crate::hsm::Hsm;"),
+            ("src/bureau/a.rs", "use crate::hsm::soft::SoftHsm;"),
+            ("src/daemon/a.rs", "use crate::hsm::client::HsmClient;"),
         ],
         &[
-            ("src/cli/run.rs", "use drivers::sim::SimLink; use crate::hsm::soft::SoftHsm;"),
-            ("src/hsm/host.rs", "use crate::hsm::soft::SoftHsm;"),
+            ("src/bureau/line/a.rs", "use drivers::sim::SimLink; use crate::hsm::soft::SoftHsm;"),
+            ("src/bureau/a.rs", "use crate::hsm::client::HsmClient;"),
+            ("src/cli/keys.rs", "use crate::hsm::store::KeyStore;"),
+            ("src/hsm/soft/a.rs", "use crate::hsm::soft::SoftHsm;"),
             ("src/modules/a.rs", "use drivers::link::Link;\n#[cfg(test)]\nuse crate::hsm::soft::SoftHsm;"),
         ],
     );
@@ -339,4 +362,111 @@ fn types_that_are_wiped_do_not_show_themselves() {
         &[("src/a.rs", "#[derive(Clone, Zeroize)]\nstruct A;\n#[derive(Debug)]\nstruct B;")],
     );
     hold(&secrets_show(&repository()));
+}
+
+/// The only place that names a secure channel protocol.
+const CHANNELS: &str = "src/scp/";
+
+fn channels_behind_their_seam(sources: &[Source]) -> Vec<String> {
+    every(sources, |s| {
+        if !s.path.starts_with("src/") || s.path.starts_with(CHANNELS) || !s.is_rust() {
+            return vec![];
+        }
+        // Comments too: nothing outside the seam is written with one protocol in mind. A test may use one.
+        let is_test_file = s.live.trim().is_empty();
+        let text = if is_test_file { String::new() } else { s.text.to_ascii_lowercase() };
+        text.match_indices("scp02").map(|(at, _)| s.finding(at, "`scp02` outside `src/scp`")).collect()
+    })
+}
+
+#[test]
+fn only_the_seam_names_a_secure_channel_protocol() {
+    finds(
+        channels_behind_their_seam,
+        &[
+            ("src/hsm/a.rs", "use crate::scp::scp02;"),
+            ("src/hsm/a.rs", "// Block of SCP02.\nfn a() {}"),
+            ("src/profile/a.rs", "struct A { scp02_i: u8 }"),
+            ("src/chip/a.rs", "const A: &str = \"SCP02\";"),
+        ],
+        &[
+            ("src/scp/a.rs", "mod scp02;"),
+            ("src/hsm/a.rs", "use crate::scp::SecureChannel;"),
+            ("src/chip/tests.rs", "fn a() { \"SCP02\" }"),
+            ("hwsim/src/a.rs", "//! SCP02"),
+        ],
+    );
+    hold(&channels_behind_their_seam(&repository()));
+}
+
+/// The type that holds cardholder data in messages: every message type inherits that it does not show itself.
+fn wiped_bytes_show(sources: &[Source]) -> Vec<String> {
+    every(sources, |s| match s.path.as_str() {
+        "src/hsm/wiped.rs" => named(s, &s.live, &["Debug", "Display"], "shows cardholder data"),
+        _ => vec![],
+    })
+}
+
+#[test]
+fn bytes_of_cardholder_data_do_not_show_themselves() {
+    finds(
+        wiped_bytes_show,
+        &[("src/hsm/wiped.rs", "#[derive(Debug)]\nstruct WipedBytes(Vec<u8>);")],
+        &[("src/hsm/wiped.rs", "#[derive(Clone)]\nstruct WipedBytes(Vec<u8>);")],
+    );
+    let sources = repository();
+    assert!(sources.iter().any(|s| s.path == "src/hsm/wiped.rs"));
+    hold(&wiped_bytes_show(&sources));
+}
+
+/// Only its own folder and the door of `hsm` name the software HSM inside `hsm`: host, wire and client serve any.
+fn host_serves_any(sources: &[Source]) -> Vec<String> {
+    every(sources, |s| {
+        let own = ["src/hsm/soft.rs", "src/hsm/soft/", "src/hsm/mod.rs"];
+        match s.path.starts_with("src/hsm/") && !s.within(&own) {
+            true => named(s, &s.live, &["SoftHsm", "hsm::soft", "super::soft"], "outside its own folder"),
+            false => vec![],
+        }
+    })
+}
+
+#[test]
+fn the_host_names_no_hsm() {
+    finds(
+        host_serves_any,
+        &[("src/hsm/host.rs", "use super::soft::SoftHsm;"), ("src/hsm/wire.rs", "fn a(h: &SoftHsm) {}")],
+        &[("src/hsm/soft/a.rs", "use super::SoftHsm;"), ("src/cli/a.rs", "use crate::hsm::soft::SoftHsm;")],
+    );
+    hold(&host_serves_any(&repository()));
+}
+
+/// Strings that begin with the program's name and are no command: the first lines of files.
+const FIRST_LINES: [&str; 3] = ["cardwright spool keys ", "cardwright audit book ", "cardwright key store "];
+
+/// A command is spelled where words are parsed: everywhere else a refusal or outcome is a value.
+fn commands_spelled(sources: &[Source]) -> Vec<String> {
+    every(sources, |s| {
+        if !s.path.starts_with("src/") || s.within(&["src/cli/", "src/bin/", "src/prep/"]) {
+            return vec![];
+        }
+        let command =
+            |text: &str| text.contains("cardwright ") && !FIRST_LINES.iter().any(|f| text.starts_with(f));
+        s.live_strings()
+            .filter(|(_, text)| command(text))
+            .map(|(at, _)| s.finding(*at, "spells a command"))
+            .collect()
+    })
+}
+
+#[test]
+fn only_the_command_line_spells_commands() {
+    finds(
+        commands_spelled,
+        &[("src/ledger/a.rs", "const A: &str = \"next: cardwright job show J1\";")],
+        &[
+            ("src/cli/a.rs", "const A: &str = \"next: cardwright job show J1\";"),
+            ("src/ledger/a.rs", "// cardwright job show\nconst A: &str = \"cardwright audit book 1 TEST\";"),
+        ],
+    );
+    hold(&commands_spelled(&repository()));
 }

@@ -1,11 +1,11 @@
-//! What the repository looks like: top level, opening and length of files, nothing left unfinished.
+//! The look of the repository: top level, opening and length of files, nothing left unfinished.
 
 use std::fs;
 
 use crate::sources::{Source, named, repository};
 use crate::{every, finds, hold};
 
-/// DESIGN section 2: "top level of the repository, and nothing else". `target` is the build's and not committed.
+/// The whole top level, dot-files apart. `target` belongs to the build and is not committed.
 const TOP_LEVEL: [&str; 16] = [
     "Cargo.lock",
     "Cargo.toml",
@@ -25,7 +25,7 @@ const TOP_LEVEL: [&str; 16] = [
     "tests",
 ];
 
-/// style.md: the largest file.
+/// The longest source file, in lines.
 const LINES_MAX: usize = 800;
 
 fn top_level(names: &[String]) -> Vec<String> {

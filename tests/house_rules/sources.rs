@@ -1,5 +1,5 @@
-//! The repository's text files, and Rust text told apart into code, strings, comments and what is for tests. A reader
-//! for rules, not a parser: macros and conditional compilation other than `#[cfg(test)]` are not understood.
+//! The repository's text files, and Rust text split into code, strings, comments and test code. A reader for
+//! rules, not a parser: it does not understand macros and conditional compilation other than `#[cfg(test)]`.
 
 use std::fs;
 use std::path::Path;
@@ -180,31 +180,40 @@ fn is_character(rest: &[u8]) -> bool {
     }
 }
 
-/// Blanks every item under `#[cfg(test)]`.
+/// Blanks every item, field or statement under `#[cfg(test)]`.
 fn without_tests(code: &str) -> String {
     let mut live = code.to_string();
     while let Some(start) = live.find("#[cfg(test)]") {
-        let rest = &live.as_bytes()[start..];
-        let mut depth = 0usize;
-        let mut end = rest.len();
-        for (at, byte) in rest.iter().enumerate() {
-            match byte {
-                b'{' => depth += 1,
-                b'}' => depth = depth.saturating_sub(1),
-                _ => {}
-            }
-            if depth == 0 && (*byte == b'}' || *byte == b';') {
-                end = at + 1;
-                break;
-            }
-        }
-        live = blank(&live, start, start + end);
+        let end = start + item_length(&live[start..]);
+        live = blank(&live, start, end);
     }
     live
 }
 
+/// From an attribute to the end of what it stands on: a block, `;`, the comma behind a field, or the end of
+/// the block that it is the last of.
+fn item_length(code: &str) -> usize {
+    const ITEMS: [&str; 10] =
+        ["fn", "struct", "enum", "union", "trait", "type", "impl", "const", "static", "use"];
+    let (mut depth, mut is_item) = (0usize, false);
+    for (at, token) in tokens(code) {
+        is_item |= depth == 0 && ITEMS.contains(&token);
+        match token {
+            "{" | "(" | "[" => depth += 1,
+            "}" if depth == 0 => return at,
+            "}" if depth == 1 => return at + 1,
+            "}" | ")" | "]" => depth = depth.saturating_sub(1),
+            ";" if depth == 0 => return at + 1,
+            // Of an item, it stands between parameters or fields.
+            "," if depth == 0 && !is_item => return at + 1,
+            _ => {}
+        }
+    }
+    code.len()
+}
+
 /// Words, `::` and single other characters, with their offsets.
-fn tokens(code: &str) -> Vec<(usize, &str)> {
+pub(crate) fn tokens(code: &str) -> Vec<(usize, &str)> {
     let mut tokens = Vec::new();
     let mut at = 0;
     while let Some(first) = code[at..].chars().next() {
@@ -242,7 +251,7 @@ pub(crate) fn named(source: &Source, code: &str, patterns: &[&str], why: &str) -
 }
 
 #[test]
-fn code_strings_and_comments_are_told_apart() {
+fn code_strings_and_comments_are_distinguished() {
     let text = concat!(
         "a /* b /* c */ d */ e // f \" g\n",
         "\"h \\\" // i\" j 'k' '\\'' '\"' l<'m> r#\"n \" o\"# p br\"q\" bar\"r\" ",
@@ -261,14 +270,15 @@ fn code_strings_and_comments_are_told_apart() {
 }
 
 #[test]
-fn test_code_is_told_apart() {
+fn test_code_is_distinguished() {
     let source = Source::new(
         "src/a.rs",
-        "fn a() { b }\n#[cfg(test)]\nmod tests { fn c() { d } }\nfn e() {}\n#[cfg(test)]\nmod f;\nfn g() {}",
+        "fn a() { b }\n#[cfg(test)]\nmod tests { fn c() { d } }\nfn e() {}\n#[cfg(test)]\nmod f;\nfn g() {}\n\
+         struct H { i: u8, #[cfg(test)] j: K, l: u8 } fn m() { n(H { #[cfg(test)] o: None }, p) }",
     );
     let live: Vec<&str> =
         source.live.split(|c: char| !c.is_alphabetic()).filter(|w| !w.is_empty() && *w != "fn").collect();
-    assert_eq!(live, ["a", "b", "e", "g"]);
+    assert_eq!(live, ["a", "b", "e", "g", "struct", "H", "i", "u", "l", "u", "m", "n", "H", "p"]);
     assert!(
         is_test("src/tlv/tests.rs") && is_test("hwsim/tests/a.rs") && is_test("src/prep/fields_tests.rs")
     );

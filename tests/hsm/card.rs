@@ -1,4 +1,4 @@
-//! A blank with an SCP02 i = 15 channel, from standards.md 1.2 to 1.6 and raw DES.
+//! A blank with an SCP02 i = 15 channel, from GPCS appendix E and raw DES.
 
 use crate::raw;
 

@@ -1,4 +1,4 @@
-//! An issuer: builds applications and Trailers of CWF1 from DESIGN.md sections 3 and 4.
+//! An issuer: builds applications and Trailers of CWF1 from the words of `src/manual/cwf1.md`.
 
 use cardwright::hsm::{TrailerRequest, VerifyRequest};
 use cardwright::ids::{CardRef, Dgi, FileId, IssuerId, Kcv, KekId};
@@ -176,7 +176,7 @@ fn names(dgis: &[u16]) -> Vec<u8> {
     dgis.iter().flat_map(|d| d.to_be_bytes()).collect()
 }
 
-/// TK of DESIGN.md section 3.
+/// The TK of one purpose and scope (`src/manual/cwf1.md`).
 pub fn tk(kek: &Kek, purpose: u8, scope: &Scope, aid: &[u8]) -> Vec<u8> {
     let mut text = b"CWF1".to_vec();
     text.push(purpose);
@@ -272,7 +272,7 @@ pub fn request(application: Vec<u8>, scope: &Scope) -> VerifyRequest {
         sequence: scope.sequence,
         card_ref: CardRef::new(scope.card_ref).unwrap(),
         others: scope.others,
-        application,
+        application: application.into(),
         card_block: 8,
         pass_through: vec![],
         allow_ecb: false,

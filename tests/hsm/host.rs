@@ -6,19 +6,17 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use cardwright::cli::hsm_host::{HsmHostArgs, run};
+use cardwright::cli::hosts::{HsmHostArgs, hold_keys};
 use cardwright::exit::Exit;
-use cardwright::hsm::client::{Client, HostProcess};
-use cardwright::hsm::store::{Side, Store};
-use cardwright::hsm::{
-    Derivation, Hsm, HsmError, OpenRequest, PersonalizeRequest, Realm, Refusal, SessionRequest, host,
-};
-use cardwright::ids::SecLevel;
+use cardwright::hsm::client::{HostProcess, HsmClient};
+use cardwright::hsm::store::{KeyStore, StoreSide};
+use cardwright::hsm::{Hsm, HsmError, HsmShortcuts, Realm, Refusal, host};
+use cardwright::scp::SecLevel;
 
+use super::make;
+use super::personalize::{asks, draw, session, wrapped};
 use crate::card::blank;
 use crate::file::{self, KEYS, app, asked};
-use crate::personalize::{RTERM, open, session};
-use crate::verify::soft;
 
 /// Set for the child that is a host: its command line, one argument a line.
 const CHILD: &str = "CARDWRIGHT_TEST_HSM_HOST";
@@ -29,7 +27,7 @@ fn child() {
     let Ok(words) = std::env::var(CHILD) else { return };
     let words: Vec<&str> = words.split_whitespace().collect();
     let ["hsm-host", "--keys", keys, "--socket", socket] = words[..] else { panic!("{words:?}") };
-    match run(&HsmHostArgs { keys: keys.into(), socket: socket.into() }) {
+    match hold_keys(&HsmHostArgs { keys: keys.into(), socket: socket.into() }) {
         Ok(exit) => std::process::exit(exit as i32),
         Err(failure) => {
             writeln!(std::io::stderr(), "{failure}").unwrap();
@@ -52,33 +50,33 @@ fn place() -> Place {
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
     // The test harness must not print on the line of `ready`.
     let script = format!(
-        "#!/bin/sh\n{CHILD}=\"$*\" exec {:?} --exact host::child -q --nocapture --test-threads=2\n",
-        std::env::current_exe().unwrap()
+        "#!/bin/sh\n{CHILD}=\"$*\" exec {:?} --exact {} -q --nocapture --test-threads=2\n",
+        std::env::current_exe().unwrap(),
+        concat!(module_path!(), "::child").split_once("::").unwrap().1
     );
     std::fs::write(&program, script).unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
-    Store::create_test(KEYS, &store, Side::Bureau).unwrap();
+    KeyStore::create_test(KEYS, &store, StoreSide::Bureau).unwrap();
     Place { folder, program, store, socket }
 }
 
 /// A host in threads of this process.
 fn threads(place: &Place) {
     let listener = host::listen(&place.socket).unwrap();
-    let hsm = soft();
+    let hsm = make();
     std::thread::spawn(move || host::serve(&hsm, &listener));
 }
 
-fn whole_session(client: &mut Client, other: &mut Client) {
+fn whole_session(client: &mut HsmClient, other: &mut HsmClient) {
     let app = app(0x12, 3);
     let verified = client.verify(&asked(&file::kek_aes256(), &app)).unwrap();
     let card = blank();
-    // Another connection of the same line may open the channel.
-    let channel = open(other, &card).unwrap().channel;
-    let commands = session(&app, &verified, 239);
-    let request = PersonalizeRequest { handle: verified.handle, channel, level: SecLevel::MacEnc, commands };
-    let apdus = client.personalize(&request).unwrap().apdus;
-    assert_eq!(card.personalize([1, 2, 3, 4, 5, 6, 7, 8], &apdus).dgis.len(), 7);
-    assert!(matches!(other.personalize(&request), Err(HsmError::Refused(_))));
+    // Another connection of the line may personalize, with a challenge of its own.
+    let challenge = draw(other);
+    let request = asks(&card, challenge, &verified, SecLevel::MacEnc, session(&app, &verified, 239));
+    let apdus = wrapped(other, &request).unwrap();
+    assert_eq!(card.personalize(challenge, &apdus).dgis.len(), 7);
+    assert!(matches!(client.session(&request), Err(HsmError::Refused(Refusal::HostChallenge))));
     client.verify_trailer(&file::trailer(&file::kek_tdes(), "TESTBANK", "FILE-1")).unwrap();
     client.release(&[verified.handle]).unwrap();
 }
@@ -87,10 +85,10 @@ fn whole_session(client: &mut Client, other: &mut Client) {
 fn a_client_does_over_the_socket_what_the_hsm_does() {
     let place = place();
     threads(&place);
-    let mut client = Client::connect(&place.socket).unwrap();
+    let mut client = HsmClient::connect(&place.socket).unwrap();
     assert_eq!(client.realm(), Realm::Test);
     assert_eq!(client.info().unwrap().keks.len(), 3);
-    whole_session(&mut client, &mut Client::connect(&place.socket).unwrap());
+    whole_session(&mut client, &mut HsmClient::connect(&place.socket).unwrap());
     // An error is an answer: the connection goes on.
     assert!(matches!(client.verify(&asked(&file::kek_tdes(), &app(0x11, 1))), Err(HsmError::Data { .. })));
     client.info().unwrap();
@@ -124,13 +122,13 @@ fn rubbish_on_the_socket_ends_that_connection_only() {
         let _ = stream.read_to_end(&mut rest);
         assert!(rest.len() <= 8, "the greeting and nothing else");
     }
-    Client::connect(&place.socket).unwrap().info().unwrap();
+    HsmClient::connect(&place.socket).unwrap().info().unwrap();
 }
 
 #[test]
 fn something_else_behind_the_socket_is_refused() {
     let place = place();
-    assert!(matches!(Client::connect(&place.socket), Err(HsmError::Host(_))), "nobody there");
+    assert!(matches!(HsmClient::connect(&place.socket), Err(HsmError::Host(_))), "nobody there");
     let listener = std::os::unix::net::UnixListener::bind(&place.socket).unwrap();
     std::thread::spawn(move || {
         for greeting in [&b"SSH-2.0-x"[..], b"CWHSM\0\x63T", b"CWHSM"] {
@@ -138,7 +136,7 @@ fn something_else_behind_the_socket_is_refused() {
         }
     });
     for _ in 0..3 {
-        assert!(matches!(Client::connect(&place.socket), Err(HsmError::Host(_))));
+        assert!(matches!(HsmClient::connect(&place.socket), Err(HsmError::Host(_))));
     }
 }
 
@@ -157,8 +155,8 @@ fn a_host_process_serves_keeps_its_memory_to_itself_and_ends_with_its_owner() {
     let place = place();
     let host = HostProcess::start(&place.program, &place.store, &place.socket).unwrap();
     let id = host.id();
-    let mut client = Client::connect(&place.socket).unwrap();
-    whole_session(&mut client, &mut Client::connect(&place.socket).unwrap());
+    let mut client = HsmClient::connect(&place.socket).unwrap();
+    whole_session(&mut client, &mut HsmClient::connect(&place.socket).unwrap());
     let limits = std::fs::read_to_string(format!("/proc/{id}/limits")).unwrap();
     let core = limits.lines().find(|l| l.starts_with("Max core file size")).unwrap();
     assert_eq!(core.split_whitespace().nth(4), Some("0"), "no core dump");
@@ -219,33 +217,30 @@ fn a_host_that_cannot_start_says_why_with_its_own_exit_code() {
 }
 
 #[test]
-fn a_session_in_one_call_is_open_and_personalize() {
+fn a_session_in_one_call_opens_and_wraps() {
     let place = place();
     threads(&place);
-    let mut client = Client::connect(&place.socket).unwrap();
+    let mut client = HsmClient::connect(&place.socket).unwrap();
     let (app, card) = (app(0x12, 3), blank());
-    let open = |card: &crate::card::Card| OpenRequest {
-        derivation: Derivation::EmvCps,
-        scp02_i: 0x55,
-        host_challenge: RTERM,
-        response: card.initialize_update(RTERM),
-    };
-    for hsm in [&mut client as &mut dyn Hsm, &mut soft()] {
+    for hsm in [&mut client as &mut dyn Hsm, &mut make()] {
         let asked = [asked(&file::kek_aes256(), &app), asked(&file::kek_tdes(), &app)];
         let verified = hsm.verify_all(&asked).unwrap();
         assert_eq!(verified.len(), 2);
-        let wanted = |n: usize| SessionRequest {
-            handle: verified[n].handle,
-            level: SecLevel::MacEnc,
-            commands: session(&app, &verified[n], 239),
+        let wanted = |challenge, n: usize| {
+            asks(&card, challenge, &verified[n], SecLevel::MacEnc, session(&app, &verified[n], 239))
         };
-        let apdus = hsm.session(&open(&card), wanted(0)).unwrap().apdus;
-        assert_eq!(card.personalize(RTERM, &apdus).dgis.len(), 7);
-        assert!(matches!(hsm.session(&open(&card), wanted(0)), Err(HsmError::Refused(Refusal::HandleUsed))));
+        let challenge = draw(hsm);
+        let apdus = wrapped(hsm, &wanted(challenge, 0)).unwrap();
+        assert_eq!(card.personalize(challenge, &apdus).dgis.len(), 7);
+        let challenge = draw(hsm);
+        let again = hsm.session(&wanted(challenge, 0));
+        assert!(matches!(again, Err(HsmError::Refused(Refusal::HandleUsed))));
         // A card that is none of the KMC's costs no handle.
-        let mut wrong = open(&card);
-        wrong.response[27] ^= 1;
-        assert!(matches!(hsm.session(&wrong, wanted(1)), Err(HsmError::CardCryptogram(_))));
-        hsm.session(&open(&card), wanted(1)).unwrap();
+        let challenge = draw(hsm);
+        let mut wrong = wanted(challenge, 1);
+        wrong.card_answer[27] ^= 1;
+        assert!(matches!(hsm.session(&wrong), Err(HsmError::CardCryptogram(_))));
+        let challenge = draw(hsm);
+        hsm.session(&wanted(challenge, 1)).unwrap();
     }
 }

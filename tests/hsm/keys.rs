@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use cardwright::cli::keys::{KeyCommand, run_to};
 use cardwright::exit::{Exit, Failure};
 use cardwright::hsm::soft::SoftHsm;
-use cardwright::hsm::store::{Side, Store, Usage};
+use cardwright::hsm::store::{KeyStore, KeyUsage, StoreSide};
 
 use crate::file::KEYS;
 
@@ -36,11 +36,11 @@ fn place(list: &str) -> Place {
     place
 }
 
-fn run(command: &KeyCommand, side: Side) -> Result<Exit, Failure> {
+fn run(command: &KeyCommand, side: StoreSide) -> Result<Exit, Failure> {
     run_to(command, side, &mut Vec::new())
 }
 
-fn init(place: &Place, side: Side) -> Result<Exit, Failure> {
+fn init(place: &Place, side: StoreSide) -> Result<Exit, Failure> {
     run(&KeyCommand::Init { test: true, from: place.list.clone(), store: place.store.clone() }, side)
 }
 
@@ -49,17 +49,17 @@ fn mode(path: &Path, mode: u32) {
 }
 
 fn open_error(path: &Path) -> Failure {
-    Store::open(path).err().expect("opened")
+    KeyStore::open(path).err().expect("opened")
 }
 
 #[test]
 fn init_list_and_check_work_and_the_file_is_0600() {
     let place = place(KEYS);
-    assert_eq!(init(&place, Side::Bureau).unwrap(), Exit::Ok);
+    assert_eq!(init(&place, StoreSide::Bureau).unwrap(), Exit::Ok);
     assert_eq!(place.store.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     let printed = |command: KeyCommand| {
         let mut out = Vec::new();
-        assert_eq!(run_to(&command, Side::Bureau, &mut out).unwrap(), Exit::Ok);
+        assert_eq!(run_to(&command, StoreSide::Bureau, &mut out).unwrap(), Exit::Ok);
         String::from_utf8(out).unwrap()
     };
     let list = printed(KeyCommand::List { store: place.store.clone() });
@@ -71,18 +71,18 @@ fn init_list_and_check_work_and_the_file_is_0600() {
         assert!(!list.contains(value.trim_matches('"')), "no value is shown");
     }
     assert!(printed(KeyCommand::Check { store: place.store.clone() }).contains("7 keys"));
-    assert_eq!(Store::open(&place.store).unwrap().entries().len(), 7);
+    assert_eq!(KeyStore::open(&place.store).unwrap().entries().len(), 7);
 }
 
 /// As a run would end on it.
 #[test]
 fn a_store_without_its_audit_book_does_not_pass_the_check() {
     let place = place(KEYS);
-    init(&place, Side::Bureau).unwrap();
+    init(&place, StoreSide::Bureau).unwrap();
     let book = PathBuf::from(format!("{}-audit", place.store.display()));
     let check = KeyCommand::Check { store: place.store.clone() };
     let refused = |what: &str| {
-        let failure = run_to(&check, Side::Bureau, &mut Vec::new()).unwrap_err();
+        let failure = run_to(&check, StoreSide::Bureau, &mut Vec::new()).unwrap_err();
         assert!(failure.exit == Exit::KeyStore && failure.message.contains(what), "{failure}");
     };
     let good = std::fs::read(&book).unwrap();
@@ -99,31 +99,31 @@ fn a_store_without_its_audit_book_does_not_pass_the_check() {
 fn init_without_test_is_refused() {
     let place = place(KEYS);
     let command = KeyCommand::Init { test: false, from: place.list.clone(), store: place.store.clone() };
-    assert_eq!(run(&command, Side::Bureau).unwrap_err().exit, Exit::KeyStore);
+    assert_eq!(run(&command, StoreSide::Bureau).unwrap_err().exit, Exit::KeyStore);
     assert!(!place.store.exists());
 }
 
 #[test]
 fn an_existing_store_is_not_replaced() {
     let place = place(KEYS);
-    init(&place, Side::Bureau).unwrap();
+    init(&place, StoreSide::Bureau).unwrap();
     let before = std::fs::read(&place.store).unwrap();
-    assert_eq!(init(&place, Side::Bureau).unwrap_err().exit, Exit::KeyStore);
+    assert_eq!(init(&place, StoreSide::Bureau).unwrap_err().exit, Exit::KeyStore);
     assert_eq!(std::fs::read(&place.store).unwrap(), before);
 }
 
 #[test]
 fn a_bureau_holds_no_issuers_keys() {
     let list = format!("{KEYS}{ISSUERS}");
-    let failure = init(&place(&list), Side::Bureau).unwrap_err();
+    let failure = init(&place(&list), StoreSide::Bureau).unwrap_err();
     assert_eq!(failure.exit, Exit::KeyStore);
     assert!(failure.message.contains("IMK-AC") && failure.message.contains("bureau"), "{failure}");
     assert!(!failure.message.contains("0123456789ABCDEF"));
 
     let place = place(&list);
-    init(&place, Side::Issuer).unwrap();
-    let store = Store::open(&place.store).unwrap();
-    store.key(Usage::ImkAc, "47617399", None).unwrap();
+    init(&place, StoreSide::Issuer).unwrap();
+    let store = KeyStore::open(&place.store).unwrap();
+    store.key(KeyUsage::ImkAc, "47617399", None).unwrap();
     // And a line does not start on it.
     assert_eq!(SoftHsm::new(store).err().unwrap().exit, Exit::KeyStore);
 }
@@ -131,7 +131,7 @@ fn a_bureau_holds_no_issuers_keys() {
 #[test]
 fn a_store_that_others_may_read_or_write_is_refused() {
     let place = place(KEYS);
-    init(&place, Side::Bureau).unwrap();
+    init(&place, StoreSide::Bureau).unwrap();
     for bad in [0o640, 0o604, 0o620, 0o602, 0o610, 0o644, 0o666] {
         mode(&place.store, bad);
         let failure = open_error(&place.store);
@@ -139,13 +139,13 @@ fn a_store_that_others_may_read_or_write_is_refused() {
         assert!(failure.message.contains("0600"));
     }
     mode(&place.store, 0o400);
-    Store::open(&place.store).unwrap();
+    KeyStore::open(&place.store).unwrap();
 }
 
 #[test]
 fn a_damaged_cut_or_foreign_store_is_refused() {
     let place = place(KEYS);
-    init(&place, Side::Bureau).unwrap();
+    init(&place, StoreSide::Bureau).unwrap();
     let good = std::fs::read(&place.store).unwrap();
     let refused = |bytes: &[u8]| {
         std::fs::write(&place.store, bytes).unwrap();
@@ -163,13 +163,13 @@ fn a_damaged_cut_or_foreign_store_is_refused() {
     refused(b"cardwright key store 1 TEST bureau\n");
     refused(KEYS.as_bytes());
     std::fs::write(&place.store, &good).unwrap();
-    Store::open(&place.store).unwrap();
+    KeyStore::open(&place.store).unwrap();
 }
 
 #[test]
 fn another_version_and_a_live_store_are_refused_whatever_their_digest() {
     let place = place(KEYS);
-    init(&place, Side::Bureau).unwrap();
+    init(&place, StoreSide::Bureau).unwrap();
     let text = std::fs::read_to_string(&place.store).unwrap();
     for (first, hint) in [
         ("cardwright key store 2 TEST bureau", "version"),
@@ -193,5 +193,5 @@ fn a_store_or_list_that_is_not_there_is_an_io_failure() {
     assert_eq!(open_error(&place.store).exit, Exit::Io);
     assert_eq!(open_error(Path::new("/")).exit, Exit::KeyStore, "a folder");
     std::fs::remove_file(&place.list).unwrap();
-    assert_eq!(init(&place, Side::Bureau).unwrap_err().exit, Exit::Io);
+    assert_eq!(init(&place, StoreSide::Bureau).unwrap_err().exit, Exit::Io);
 }

@@ -1,5 +1,7 @@
-//! The software HSM, its store, host and client, against files and cards that are made here from the words of
-//! DESIGN.md and standards.md with raw ciphers: nothing of `src/crypto`, `src/scp` or `src/record` is used to make them.
+//! HSMs, their store, host and client, against files and cards that are made here from `src/manual/cwf1.md`, EMV CPS and
+//! GPCS with raw ciphers: nothing of `src/crypto`, `src/scp` or `src/record` is used to make them.
+//!
+//! `verify`, `personalize` and `host` are the suite that every HSM passes; a folder for each HSM runs it (`software`).
 
 #![allow(
     clippy::unwrap_used,
@@ -7,13 +9,12 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::cast_possible_truncation,
-    missing_docs
+    missing_docs,
+    reason = "a test fails by panicking, and its numbers are small"
 )]
 
 mod card;
 mod file;
-mod host;
 mod keys;
-mod personalize;
 mod raw;
-mod verify;
+mod software;

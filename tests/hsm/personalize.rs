@@ -1,25 +1,47 @@
 //! Sessions: what arrives in a card made from the standard, and what the HSM refuses to wrap.
 
-use cardwright::hsm::soft::SoftHsm;
 use cardwright::hsm::{
-    Channel, DataPart, Derivation, Handle, Hsm, HsmError, OpenRequest, Opened, PersonalizeRequest,
-    PlainCommand, Refusal, Verified,
+    ApplicationHandle, CardSessionRequest, DataPart, HostedHsm, Hsm, HsmError, HsmShortcuts, PlainCommand,
+    Refusal, VerifiedApplication,
 };
-use cardwright::ids::SecLevel;
+use cardwright::scp::{HostChallenge, KeyDerivation, SecLevel, SecureChannelSpec};
 
+use super::{Device, make};
 use crate::card::{Card, blank, foreign_blank};
 use crate::file::{self, App, app, asked, dgi};
-use crate::verify::soft;
 
-pub const RTERM: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
+/// SCP02 with this "i".
+pub fn channel(parameter: u8) -> SecureChannelSpec {
+    SecureChannelSpec { protocol: 0x02, parameter, key_version: 0 }
+}
 
-pub fn open(hsm: &mut impl Hsm, card: &Card) -> Result<Opened, HsmError> {
-    hsm.open(&OpenRequest {
-        derivation: Derivation::EmvCps,
-        scp02_i: 0x55,
-        host_challenge: RTERM,
-        response: card.initialize_update(RTERM),
-    })
+/// Draws a challenge as a station does.
+pub fn draw(hsm: &mut dyn Hsm) -> [u8; 8] {
+    hsm.draw_challenge(channel(0x55)).unwrap().as_bytes().try_into().unwrap()
+}
+
+/// A session of a card that was sent `challenge`.
+pub fn asks(
+    card: &Card,
+    challenge: [u8; 8],
+    verified: &VerifiedApplication,
+    level: SecLevel,
+    commands: Vec<PlainCommand>,
+) -> CardSessionRequest {
+    CardSessionRequest {
+        handle: verified.handle,
+        channel: channel(0x55),
+        derivation: KeyDerivation::EmvCps,
+        host_challenge: HostChallenge::new(challenge.to_vec()),
+        card_answer: card.initialize_update(challenge),
+        level,
+        commands,
+    }
+}
+
+/// The APDUs of a session.
+pub fn wrapped(hsm: &mut dyn Hsm, request: &CardSessionRequest) -> Result<Vec<Vec<u8>>, HsmError> {
+    hsm.session(request).map(|session| session.apdus.iter().map(|apdu| apdu.to_vec()).collect())
 }
 
 fn header(number: u16, length: usize) -> Vec<u8> {
@@ -38,7 +60,7 @@ fn store(p1: u8, data: Vec<DataPart>) -> PlainCommand {
 }
 
 /// Every DGI in commands of its own, cut at `room`; the last command says so.
-pub fn session(app: &App, verified: &Verified, room: usize) -> Vec<PlainCommand> {
+pub fn session(app: &App, verified: &VerifiedApplication, room: usize) -> Vec<PlainCommand> {
     let mut commands = Vec::new();
     for (number, value) in &app.dgis {
         let protected =
@@ -52,11 +74,11 @@ pub fn session(app: &App, verified: &Verified, room: usize) -> Vec<PlainCommand>
             let to = length.min(from + room - lead.len());
             let mut data = Vec::new();
             if protected.is_some() {
-                data.push(DataPart::Clear(std::mem::take(&mut lead)));
+                data.push(DataPart::Clear(std::mem::take(&mut lead).into()));
                 data.push(DataPart::Protected { dgi: dgi(*number), from: from as u16, to: to as u16 });
             } else {
                 lead.extend(&value[from..to]);
-                data.push(DataPart::Clear(std::mem::take(&mut lead)));
+                data.push(DataPart::Clear(std::mem::take(&mut lead).into()));
             }
             commands.push(store(p1, data));
             from = to;
@@ -73,30 +95,37 @@ pub fn session(app: &App, verified: &Verified, room: usize) -> Vec<PlainCommand>
 }
 
 struct Ready {
-    hsm: SoftHsm,
+    hsm: Device,
     app: App,
-    verified: Verified,
+    verified: VerifiedApplication,
     card: Card,
+    /// The challenge that the card was sent last.
+    challenge: [u8; 8],
 }
 
 fn ready(seclev: u8) -> Ready {
-    let mut hsm = soft();
+    let mut hsm = make();
     let app = app(0x12, seclev);
     let verified = hsm.verify(&asked(&file::kek_tdes(), &app)).unwrap();
-    Ready { hsm, app, verified, card: blank() }
+    Ready { hsm, app, verified, card: blank(), challenge: [0; 8] }
 }
 
 impl Ready {
-    fn request(&mut self, commands: Vec<PlainCommand>) -> PersonalizeRequest {
-        let channel = open(&mut self.hsm, &self.card).unwrap().channel;
+    fn request(&mut self, commands: Vec<PlainCommand>) -> CardSessionRequest {
+        self.challenge = draw(&mut self.hsm);
         let level = SecLevel::from_byte(self.app.seclev).unwrap();
-        PersonalizeRequest { handle: self.verified.handle, channel, level, commands }
+        asks(&self.card, self.challenge, &self.verified, level, commands)
     }
 
     /// Wraps, or says why not.
     fn run(&mut self, commands: Vec<PlainCommand>) -> Result<Vec<Vec<u8>>, HsmError> {
         let request = self.request(commands);
-        self.hsm.personalize(&request).map(|p| p.apdus)
+        wrapped(&mut self.hsm, &request)
+    }
+
+    /// The error of a session as it is.
+    fn error(&mut self, request: &CardSessionRequest) -> Option<HsmError> {
+        self.hsm.session(request).err()
     }
 
     fn refused(&mut self, commands: Vec<PlainCommand>) -> Refusal {
@@ -128,26 +157,17 @@ fn is_malformed(refusal: &Refusal) -> bool {
 fn a_card_made_from_the_standard_gets_what_the_issuer_wrote() {
     for kek in [file::kek_tdes(), file::kek_aes128(), file::kek_aes256()] {
         for (seclev, room) in [(0, 255), (1, 247), (3, 239), (3, 16), (0, 9)] {
-            let mut hsm = soft();
+            let mut hsm = make();
             let app = app(0x12, seclev);
             let verified = match hsm.verify(&asked(&kek, &app)) {
                 Ok(verified) => verified,
                 Err(_) => continue, // below the minimum of this KEK
             };
             let card = blank();
-            let opened = open(&mut hsm, &card).unwrap();
-            assert_eq!(opened.key_data.0, card.key_data);
-            assert_eq!(opened.kmc.to_string(), "FFFFFF476173:1");
-            let apdus = hsm
-                .personalize(&PersonalizeRequest {
-                    handle: verified.handle,
-                    channel: opened.channel,
-                    level: SecLevel::from_byte(seclev).unwrap(),
-                    commands: session(&app, &verified, room),
-                })
-                .unwrap()
-                .apdus;
-            let contents = card.personalize(RTERM, &apdus);
+            let challenge = draw(&mut hsm);
+            let level = SecLevel::from_byte(seclev).unwrap();
+            let request = asks(&card, challenge, &verified, level, session(&app, &verified, room));
+            let contents = card.personalize(challenge, &wrapped(&mut hsm, &request).unwrap());
             assert_eq!(contents.level, seclev);
             assert!(contents.last);
             let prime: Vec<u8> = (0..64u8).chain([0x80, 0, 0, 0, 0, 0, 0, 0]).collect();
@@ -168,15 +188,16 @@ fn a_card_made_from_the_standard_gets_what_the_issuer_wrote() {
 
 #[test]
 fn pass_through_values_go_as_they_are_in_encrypted_commands() {
-    let mut hsm = soft();
+    let mut hsm = make();
     let mut app = app(0x12, 1);
     app.protected.retain(|d| *d != 0x8000);
     let mut request = asked(&file::kek_tdes(), &app);
     request.pass_through = vec![dgi(0x8000)];
-    let verify = |hsm: &mut SoftHsm| hsm.verify(&request).unwrap();
+    let verify = |hsm: &mut Device| hsm.verify(&request).unwrap();
     let verified = verify(&mut hsm);
     let commands = session(&app, &verified, 200);
-    let mut ready = Ready { verified, app: app.clone(), hsm: hsm.clone(), card: blank() };
+    let mut ready =
+        Ready { verified, app: app.clone(), hsm: hsm.connect(), card: blank(), challenge: [0; 8] };
     let apdus = ready.run(commands.clone()).unwrap();
     let arrived = |apdus: &[Vec<u8>]| apdus.iter().any(|a| a.windows(48).any(|w| w == file::key_set()));
     assert!(arrived(&apdus), "ciphertext for the card, not touched");
@@ -195,10 +216,16 @@ fn install_and_set_status_of_the_own_application_are_wrapped() {
     let aid = ready.app.aid.clone();
     let install = [&[0, 0, 7], aid.as_slice(), &[0, 0, 0]].concat();
     let mut commands = ready.session();
-    commands.insert(0, PlainCommand { ins: 0xE6, p1: 0x20, p2: 0, data: vec![DataPart::Clear(install)] });
-    commands.push(PlainCommand { ins: 0xF0, p1: 0x40, p2: 7, data: vec![DataPart::Clear(aid.clone())] });
+    commands
+        .insert(0, PlainCommand { ins: 0xE6, p1: 0x20, p2: 0, data: vec![DataPart::Clear(install.into())] });
+    commands.push(PlainCommand {
+        ins: 0xF0,
+        p1: 0x40,
+        p2: 7,
+        data: vec![DataPart::Clear(aid.clone().into())],
+    });
     let apdus = ready.run(commands).unwrap();
-    let others = ready.card.personalize(RTERM, &apdus).others;
+    let others = ready.card.personalize(ready.challenge, &apdus).others;
     assert_eq!(hex::encode_upper(&others[0]), "E62000000007A0000000031010000000");
     assert_eq!(hex::encode_upper(&others[1]), "F04007A0000000031010");
 }
@@ -219,7 +246,7 @@ fn another_level_than_the_verified_one_is_refused() {
         let mut ready = ready(seclev);
         let mut request = ready.request(ready.session());
         request.level = other;
-        assert_eq!(ready.hsm.personalize(&request).err(), Some(HsmError::Refused(Refusal::Level)));
+        assert_eq!(ready.error(&request), Some(HsmError::Refused(Refusal::Level)));
     }
 }
 
@@ -244,17 +271,59 @@ fn a_handle_is_used_up_by_a_refusal_and_gone_after_release() {
 }
 
 #[test]
-fn unknown_handles_and_channels_are_refused_and_a_channel_is_used_once() {
+fn an_unknown_handle_is_refused_and_uses_up_the_challenge() {
     let mut ready = ready(1);
     let mut request = ready.request(ready.session());
     let right = request.handle;
-    request.handle = Handle([9; 16]);
-    assert_eq!(ready.hsm.personalize(&request).err(), Some(HsmError::Unknown("handle".into())));
-    // The channel went with it.
+    request.handle = ApplicationHandle([9; 16]);
+    assert_eq!(ready.error(&request), Some(HsmError::Unknown("handle".into())));
     request.handle = right;
-    assert_eq!(ready.hsm.personalize(&request).err(), Some(HsmError::Unknown("channel".into())));
-    request.channel = Channel([9; 16]);
-    assert_eq!(ready.hsm.personalize(&request).err(), Some(HsmError::Refused(Refusal::HandleUsed)));
+    assert_eq!(ready.error(&request), Some(HsmError::Refused(Refusal::HostChallenge)));
+    // The handle that was right is still there.
+    ready.run(ready.session()).unwrap();
+}
+
+#[test]
+fn only_the_challenge_alive_on_the_connection_opens_a_session() {
+    let dead = Some(HsmError::Refused(Refusal::HostChallenge));
+    let mut ready = ready(1);
+    let own = [1, 2, 3, 4, 5, 6, 7, 8];
+    let never_drawn = asks(&ready.card, own, &ready.verified, SecLevel::Mac, ready.session());
+    assert_eq!(ready.error(&never_drawn), dead, "the controller's own");
+
+    let replaced = ready.request(ready.session());
+    let mut other = ready.hsm.connect();
+    assert_eq!(other.session(&replaced).err(), dead, "another connection's");
+    draw(&mut ready.hsm);
+    assert_eq!(ready.error(&replaced), dead, "an earlier one");
+
+    // A refusal of that kind touches neither handle nor card.
+    let request = ready.request(ready.session());
+    let next = ready.hsm.session(&request).unwrap().next_challenge;
+    assert_eq!(ready.error(&request), dead, "one that a session has used");
+
+    // The answer of a session brings the next one, and a refused session ends it.
+    ready.verified = ready.hsm.verify(&asked(&file::kek_tdes(), &ready.app)).unwrap();
+    draw(&mut other);
+    let request = ready.request(ready.session());
+    let mut session = ready.hsm.session(&request).unwrap();
+    assert_ne!(session.next_challenge, next);
+    ready.verified = ready.hsm.verify(&asked(&file::kek_tdes(), &ready.app)).unwrap();
+    ready.challenge = session.next_challenge.as_bytes().try_into().unwrap();
+    let mut again = asks(&ready.card, ready.challenge, &ready.verified, SecLevel::Mac, ready.session());
+    session = ready.hsm.session(&again).unwrap();
+    again.host_challenge = session.next_challenge;
+    assert!(matches!(ready.error(&again), Some(HsmError::CardCryptogram(_))), "the answer to the one before");
+    assert_eq!(ready.error(&again), dead);
+}
+
+#[test]
+fn challenges_have_the_length_of_their_channel_and_never_repeat() {
+    let mut hsm = make();
+    let drawn: std::collections::BTreeSet<[u8; 8]> = (0..100).map(|_| draw(&mut hsm)).collect();
+    assert_eq!(drawn.len(), 100);
+    let unknown = SecureChannelSpec { protocol: 0x03, parameter: 0x70, key_version: 0 };
+    assert_eq!(hsm.draw_challenge(unknown), Err(HsmError::Unsupported("SCP03 with i = 70".into())));
 }
 
 #[test]
@@ -287,7 +356,10 @@ fn a_clear_value_in_an_encrypted_command_is_refused() {
 #[test]
 fn a_dgi_that_the_handle_does_not_have_is_refused() {
     let foreign = |p1, data: Vec<DataPart>| Ready::refused_with(1, |commands| commands.push(store(p1, data)));
-    assert_eq!(foreign(0, vec![DataPart::Clear(vec![0x03, 0x01, 1, 7])]), Refusal::ForeignDgi(dgi(0x0301)));
+    assert_eq!(
+        foreign(0, vec![DataPart::Clear(vec![0x03, 0x01, 1, 7].into())]),
+        Refusal::ForeignDgi(dgi(0x0301))
+    );
     let data = vec![DataPart::Protected { dgi: dgi(0x8001), from: 0, to: 8 }];
     assert_eq!(foreign(0x60, data), Refusal::ForeignDgi(dgi(0x8001)));
 }
@@ -308,7 +380,7 @@ fn a_clear_value_that_differs_is_refused() {
 #[test]
 fn a_clear_value_of_another_length_is_refused() {
     let refusal = Ready::refused_with(1, |commands| {
-        commands[0] = store(0, vec![DataPart::Clear(vec![0x01, 0x01, 1, 0x70])]);
+        commands[0] = store(0, vec![DataPart::Clear(vec![0x01, 0x01, 1, 0x70].into())]);
     });
     assert_eq!(refusal, Refusal::ClearDiffers(dgi(0x0101)));
 }
@@ -316,7 +388,7 @@ fn a_clear_value_of_another_length_is_refused() {
 #[test]
 fn protected_values_are_whole_in_order_and_in_place() {
     let with = |data: Vec<DataPart>| Ready::refused_with(1, |commands| commands[1].data = data);
-    let head = || DataPart::Clear(header(0x8000, 48));
+    let head = || DataPart::Clear(header(0x8000, 48).into());
     let part = |from, to| DataPart::Protected { dgi: dgi(0x8000), from, to };
     for (data, what) in [
         (vec![head(), part(0, 40)], "cut short"),
@@ -326,8 +398,8 @@ fn protected_values_are_whole_in_order_and_in_place() {
         (vec![head(), part(8, 0)], "backwards"),
         (vec![head(), part(0, 48), part(0, 48)], "once more behind it"),
         (vec![part(0, 48)], "without header"),
-        (vec![head(), DataPart::Clear(vec![0; 48])], "bytes in its place"),
-        (vec![DataPart::Clear(header(0x8000, 40)), part(0, 40)], "another length"),
+        (vec![head(), DataPart::Clear(vec![0; 48].into())], "bytes in its place"),
+        (vec![DataPart::Clear(header(0x8000, 40).into()), part(0, 40)], "another length"),
         (vec![head(), DataPart::Protected { dgi: dgi(0x8205), from: 0, to: 48 }], "another DGI's value"),
         (vec![head(), DataPart::Protected { dgi: dgi(0x0101), from: 0, to: 16 }], "a clear DGI by reference"),
     ] {
@@ -352,18 +424,18 @@ fn a_dgi_twice_is_refused() {
 fn a_dgi_cut_short_is_refused() {
     assert!(is_malformed(&Ready::refused_with(1, |commands| {
         commands.pop();
-        commands.push(store(0x80, vec![DataPart::Clear(vec![0x90, 0x00])]));
+        commands.push(store(0x80, vec![DataPart::Clear(vec![0x90, 0x00].into())]));
     })));
     assert!(is_malformed(&Ready::refused_with(1, |commands| {
         commands.pop();
-        commands.push(store(0x80, vec![DataPart::Clear(vec![0x90, 0x00, 9, 9, 9])]));
+        commands.push(store(0x80, vec![DataPart::Clear(vec![0x90, 0x00, 9, 9, 9].into())]));
     })));
     // Another command between the two halves of a DGI.
     assert!(is_malformed(&Ready::refused_with(1, |commands| {
         let aid = hex::decode("A0000000031010").unwrap();
         let place =
             commands.iter().position(|c| matches!(&c.data[0], DataPart::Clear(b) if b[..2] == [2, 2]));
-        let status = PlainCommand { ins: 0xF0, p1: 0x40, p2: 7, data: vec![DataPart::Clear(aid)] };
+        let status = PlainCommand { ins: 0xF0, p1: 0x40, p2: 7, data: vec![DataPart::Clear(aid.into())] };
         commands.insert(place.unwrap() + 1, status);
     })));
 }
@@ -373,13 +445,13 @@ fn a_length_in_three_bytes_that_fits_one_is_refused() {
     assert!(is_malformed(&Ready::refused_with(1, |commands| {
         let DataPart::Clear(bytes) = &mut commands[0].data[0] else { panic!() };
         let value = bytes.split_off(3);
-        *bytes = [vec![0x01, 0x01, 0xFF, 0, 16], value].concat();
+        *bytes = [vec![0x01, 0x01, 0xFF, 0, 16], value].concat().into();
     })));
 }
 
 #[test]
 fn other_instructions_are_refused() {
-    let aid = || vec![DataPart::Clear(hex::decode("A0000000031010").unwrap())];
+    let aid = || vec![DataPart::Clear(hex::decode("A0000000031010").unwrap().into())];
     for (ins, p1) in
         [(0xD8, 0), (0xE4, 0), (0xE8, 0), (0xCA, 0), (0x82, 1), (0x50, 0), (0xE6, 0x04), (0xF0, 0x80)]
     {
@@ -387,7 +459,7 @@ fn other_instructions_are_refused() {
         assert_eq!(refusal, Refusal::Instruction(ins), "{ins:02X} {p1:02X}");
     }
     // INSTALL comes first, or not at all.
-    let install = vec![DataPart::Clear(hex::decode("000007A0000000031010000000").unwrap())];
+    let install = vec![DataPart::Clear(hex::decode("000007A0000000031010000000").unwrap().into())];
     let refusal =
         Ready::refused_with(1, |c| c.push(PlainCommand { ins: 0xE6, p1: 0x20, p2: 0, data: install }));
     assert_eq!(refusal, Refusal::Instruction(0xE6));
@@ -397,11 +469,11 @@ fn other_instructions_are_refused() {
 fn install_and_set_status_of_another_application_are_refused() {
     let other = hex::decode("A0000000041010").unwrap();
     assert!(is_malformed(&Ready::refused_with(1, |commands| {
-        let data = vec![DataPart::Clear(other.clone())];
+        let data = vec![DataPart::Clear(other.clone().into())];
         commands.push(PlainCommand { ins: 0xF0, p1: 0x40, p2: 7, data });
     })));
     assert!(is_malformed(&Ready::refused_with(1, |commands| {
-        let data = vec![DataPart::Clear([&[0, 0, 7], other.as_slice(), &[0, 0, 0]].concat())];
+        let data = vec![DataPart::Clear([&[0, 0, 7], other.as_slice(), &[0, 0, 0]].concat().into())];
         commands.insert(0, PlainCommand { ins: 0xE6, p1: 0x20, p2: 0, data });
     })));
 }
@@ -417,51 +489,33 @@ fn commands_that_no_short_apdu_can_hold_are_refused() {
 
 #[test]
 fn a_wrong_card_cryptogram_is_the_cards_fault_and_opens_nothing() {
-    let mut hsm = soft();
-    let card = blank();
-    for place in 12..28 {
-        let mut response = card.initialize_update(RTERM);
-        response[place] ^= 1;
-        let request =
-            OpenRequest { derivation: Derivation::EmvCps, scp02_i: 0x15, host_challenge: RTERM, response };
-        let error = hsm.open(&request).err();
-        assert!(matches!(error, Some(HsmError::CardCryptogram(_))), "byte {place}");
-    }
-}
-
-#[test]
-fn a_response_that_is_no_scp02_one_or_of_an_unknown_kmc_is_refused() {
-    let mut hsm = soft();
-    let good = blank().initialize_update(RTERM);
-    let mut ask = |scp02_i, response: Vec<u8>| {
-        hsm.open(&OpenRequest { derivation: Derivation::EmvCps, scp02_i, host_challenge: RTERM, response })
-            .unwrap_err()
-    };
-    assert!(matches!(ask(0x15, good[..27].to_vec()), HsmError::Response(_)));
-    assert!(matches!(ask(0x15, vec![]), HsmError::Response(_)));
-    let mut scp03 = good.clone();
-    scp03[11] = 3;
-    assert!(matches!(ask(0x15, scp03), HsmError::Response(_)));
-    let mut version = good.clone();
-    version[10] = 2;
-    assert!(matches!(ask(0x15, version), HsmError::UnknownKmc(kmc) if kmc.version == 2));
-    let mut supplier = good.clone();
-    supplier[0] = 0;
-    assert!(matches!(ask(0x15, supplier), HsmError::UnknownKmc(_)));
-    let mut aes = good.clone();
-    aes[10] = 48;
-    assert!(matches!(ask(0x15, aes), HsmError::Unsupported(_)));
-    for other in [0x04, 0x05, 0x1A, 0x45] {
-        assert!(matches!(ask(other, good.clone()), HsmError::Unsupported(_)), "i = {other:02X}");
-    }
-}
-
-#[test]
-fn the_oldest_channel_goes_when_too_many_are_open() {
     let mut ready = ready(1);
-    let request = ready.request(ready.session());
-    for _ in 0..1000 {
-        open(&mut ready.hsm, &ready.card).unwrap();
+    for place in 12..28 {
+        let mut request = ready.request(ready.session());
+        request.channel = channel(0x15);
+        request.card_answer[place] ^= 1;
+        assert!(matches!(ready.error(&request), Some(HsmError::CardCryptogram(_))), "byte {place}");
     }
-    assert_eq!(ready.hsm.personalize(&request).err(), Some(HsmError::Unknown("channel".into())));
+    // None of them cost the handle.
+    ready.run(ready.session()).unwrap();
+}
+
+#[test]
+fn an_answer_of_another_channel_or_of_an_unknown_kmc_is_refused() {
+    let mut ready = ready(1);
+    let mut ask = |parameter, change: &dyn Fn(&mut Vec<u8>)| {
+        let mut request = ready.request(ready.session());
+        request.channel = channel(parameter);
+        change(&mut request.card_answer);
+        ready.error(&request).unwrap()
+    };
+    assert!(matches!(ask(0x15, &|answer| answer.truncate(27)), HsmError::Response(_)));
+    assert!(matches!(ask(0x15, &|answer| answer.clear()), HsmError::Response(_)));
+    assert!(matches!(ask(0x15, &|answer| answer[11] = 3), HsmError::Response(_)));
+    assert!(matches!(ask(0x15, &|answer| answer[10] = 2), HsmError::UnknownKmc(kmc) if kmc.version == 2));
+    assert!(matches!(ask(0x15, &|answer| answer[0] = 0), HsmError::UnknownKmc(_)));
+    assert!(matches!(ask(0x15, &|answer| answer[10] = 48), HsmError::Unsupported(_)));
+    for other in [0x04, 0x05, 0x1A, 0x45] {
+        assert!(matches!(ask(other, &|_| {}), HsmError::Unsupported(_)), "i = {other:02X}");
+    }
 }

@@ -1,18 +1,12 @@
-//! What a file may do to the HSM: right ones, and more wrong ones.
+//! The HSM's verification of files: right ones, and more wrong ones.
 
-use cardwright::hsm::soft::SoftHsm;
-use cardwright::hsm::store::{Side, Store};
-use cardwright::hsm::{DataFault, Hsm, HsmError, Refusal, VerifyRequest};
+use cardwright::hsm::{DataFault, Hsm, HsmError, HsmShortcuts, Refusal, VerifyRequest};
 use cardwright::ids::{FileId, Kcv, KekId};
 use proptest::prelude::*;
 
+use super::make;
 use crate::file::{self, App, KEYS, Kek, SCOPE, Scope, app, asked, build, dgi, request};
 use crate::raw;
-
-pub fn soft() -> SoftHsm {
-    let folder = tempfile::tempdir().unwrap();
-    SoftHsm::new(Store::create_test(KEYS, &folder.path().join("store"), Side::Bureau).unwrap()).unwrap()
-}
 
 fn keks() -> [Kek; 3] {
     [file::kek_tdes(), file::kek_aes128(), file::kek_aes256()]
@@ -20,7 +14,7 @@ fn keks() -> [Kek; 3] {
 
 /// The fault that the HSM finds in an application's data.
 fn fault(request: &VerifyRequest) -> DataFault {
-    match soft().verify(request) {
+    match make().verify(request) {
         Err(HsmError::Data { fault, .. }) => fault,
         Err(other) => panic!("{other}"),
         Ok(_) => panic!("accepted"),
@@ -42,7 +36,7 @@ fn applications_of_every_suite_and_mode_are_verified() {
             }
             let mut request = asked(&kek, &app);
             request.allow_ecb = true;
-            let verified = soft().verify(&request).unwrap_or_else(|e| panic!("{cmode:02X}: {e}"));
+            let verified = make().verify(&request).unwrap_or_else(|e| panic!("{cmode:02X}: {e}"));
             let prime = if cmode < 0x12 { 40 } else { 72 };
             assert_eq!(verified.protected[..2], [(dgi(0x8000), 48), (dgi(0x8205), prime)]);
             if app.protected.len() == 3 {
@@ -59,7 +53,7 @@ fn no_flipped_bit_of_an_application_is_accepted() {
         let mut app = app(0x12, MAC_ENC);
         app.dgis.retain(|(d, _)| *d != 0x0202);
         let good = asked(&kek, &app);
-        let mut hsm = soft();
+        let mut hsm = make();
         hsm.verify(&good).unwrap();
         for place in 0..good.application.len() {
             let mut bad = good.clone();
@@ -143,13 +137,13 @@ fn a_mackey_that_is_weak_or_of_even_parity_is_a_mac_fault() {
     }
     // AES has no parity and no weak keys.
     let app = App { mac_key: [0; 16], ..app(0x12, MAC_ENC) };
-    soft().verify(&asked(&file::kek_aes256(), &app)).unwrap();
+    make().verify(&asked(&file::kek_aes256(), &app)).unwrap();
 }
 
 #[test]
 fn an_unknown_kek_is_named() {
     let kek = Kek { id: [0x47, 0x61, 0x73, 0x99, 9], ..file::kek_tdes() };
-    let error = soft().verify(&asked(&kek, &app(0x12, 1))).unwrap_err();
+    let error = make().verify(&asked(&kek, &app(0x12, 1))).unwrap_err();
     assert_eq!(error, HsmError::UnknownKek(KekId(kek.id)));
     assert!(error.to_string().contains("4761739909"));
 }
@@ -157,25 +151,25 @@ fn an_unknown_kek_is_named() {
 #[test]
 fn a_kek_of_another_type_or_issuer_is_refused() {
     let kek = Kek { tk_type: raw::AES128, ..file::kek_tdes() };
-    let error = soft().verify(&asked(&kek, &app(0x12, 1))).unwrap_err();
+    let error = make().verify(&asked(&kek, &app(0x12, 1))).unwrap_err();
     assert_eq!(error, HsmError::KekMismatch(KekId(kek.id)));
 
     let scope = Scope { issuer_id: "OTHERBANK", ..SCOPE };
     let kek = file::kek_tdes();
-    let error = soft().verify(&request(build(&kek, &app(0x12, 1), &scope), &scope)).unwrap_err();
+    let error = make().verify(&request(build(&kek, &app(0x12, 1), &scope), &scope)).unwrap_err();
     assert_eq!(error, HsmError::KekIssuer(KekId(kek.id)));
 }
 
 #[test]
 fn trailers_of_every_suite_are_verified() {
     for kek in keks() {
-        soft().verify_trailer(&file::trailer(&kek, "TESTBANK", "FILE-1")).unwrap();
+        make().verify_trailer(&file::trailer(&kek, "TESTBANK", "FILE-1")).unwrap();
     }
 }
 
 #[test]
 fn a_wrong_trailer_is_refused() {
-    let mut hsm = soft();
+    let mut hsm = make();
     for kek in keks() {
         let good = file::trailer(&kek, "TESTBANK", "FILE-1");
         let id = KekId(kek.id);
@@ -220,7 +214,7 @@ fn ecb_is_only_for_products_that_allow_it() {
         let mut request = asked(&file::kek_tdes(), &app(cmode, 1));
         assert_eq!(fault(&request), DataFault::Protection(dgi(0x8000)));
         request.allow_ecb = true;
-        soft().verify(&request).unwrap();
+        make().verify(&request).unwrap();
     }
 }
 
@@ -241,7 +235,7 @@ fn a_dgi_in_enc_without_the_tk_needs_the_products_pass_through() {
     let mut request = asked(&file::kek_tdes(), &app);
     assert_eq!(fault(&request), DataFault::Protection(dgi(0x8000)));
     request.pass_through = vec![dgi(0x8000)];
-    let verified = soft().verify(&request).unwrap();
+    let verified = make().verify(&request).unwrap();
     assert!(!verified.protected.iter().any(|(d, _)| *d == dgi(0x8000)));
 
     // The product's word is enough: ENC need not repeat it.
@@ -249,7 +243,7 @@ fn a_dgi_in_enc_without_the_tk_needs_the_products_pass_through() {
     silent.enc.remove(0);
     let mut request = asked(&file::kek_tdes(), &silent);
     request.pass_through = vec![dgi(0x8000)];
-    soft().verify(&request).unwrap();
+    make().verify(&request).unwrap();
 
     // Nobody here can pad or convert what is secret already; and the card wants whole blocks.
     for enc in [0x12, 0x22] {
@@ -292,7 +286,7 @@ fn values_that_are_no_whole_blocks_are_padding_faults() {
     // 48 bytes are whole blocks of 16, 8 of a PIN block are padded, but 8 bytes under ENC 11 are not.
     let mut request = asked(&kek, &app(0x12, 1));
     request.card_block = 16;
-    let verified = soft().verify(&request).unwrap();
+    let verified = make().verify(&request).unwrap();
     assert_eq!(verified.protected, [(dgi(0x8000), 48), (dgi(0x8205), 80), (dgi(0x8010), 16)]);
     let mut as_it_is = app(0x12, 1);
     as_it_is.enc[2].1 = 0x11;
@@ -300,7 +294,7 @@ fn values_that_are_no_whole_blocks_are_padding_faults() {
     request.card_block = 16;
     assert_eq!(fault(&request), DataFault::Padding(dgi(0x8010)));
     request.card_block = 12;
-    assert!(matches!(soft().verify(&request), Err(HsmError::Unsupported(_))));
+    assert!(matches!(make().verify(&request), Err(HsmError::Unsupported(_))));
 }
 
 #[test]
@@ -338,20 +332,20 @@ fn a_level_below_the_keks_minimum_is_refused_for_secrets_only() {
     ] {
         let request = asked(&kek, &app(0x12, seclev));
         if good {
-            soft().verify(&request).unwrap();
+            make().verify(&request).unwrap();
         } else {
             assert_eq!(fault(&request), DataFault::LevelBelowMinimum(format!("{seclev:02X}")));
         }
         let mut open = app(0x12, seclev);
         open.protected.clear();
         open.enc.clear();
-        soft().verify(&asked(&kek, &open)).unwrap();
+        make().verify(&asked(&kek, &open)).unwrap();
     }
 }
 
 #[test]
 fn waiting_applications_are_bounded_and_release_makes_room() {
-    let mut hsm = soft();
+    let mut hsm = make();
     let mut small = app(0x12, 1);
     small.dgis.truncate(1);
     small.protected.clear();
@@ -381,7 +375,7 @@ fn waiting_applications_are_bounded_and_release_makes_room() {
 
 #[test]
 fn info_shows_references_and_kcvs() {
-    let info = soft().info().unwrap();
+    let info = make().info().unwrap();
     assert_eq!(info.keks.len(), 3);
     assert_eq!(info.keks[0].id.to_string(), "4761739901");
     assert_eq!(info.keks[2].tk_type, 0x42);
@@ -395,13 +389,13 @@ fn info_shows_references_and_kcvs() {
 proptest! {
     #[test]
     fn rubbish_is_refused_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        prop_assert!(soft().verify(&request(bytes, &SCOPE)).is_err());
+        prop_assert!(make().verify(&request(bytes, &SCOPE)).is_err());
     }
 
     #[test]
     fn a_cut_application_is_refused(end in 0usize..700) {
         let mut asked = asked(&file::kek_tdes(), &app(0x12, 1));
         asked.application.truncate(end);
-        prop_assert!(soft().verify(&asked).is_err());
+        prop_assert!(make().verify(&asked).is_err());
     }
 }

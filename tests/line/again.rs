@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
-use crate::books::{Witness, balanced, cards, none, number, stacked, word};
+use crate::books::{Witness, balanced, cards, job, none, number, stacked, word};
 use crate::expected;
 use crate::support::{World, lines};
 
@@ -63,8 +63,9 @@ fn a_file_in_parts_and_again() {
     assert_eq!(balanced(&world, &runs), job);
 }
 
-/// The second run's hopper holds the first run's pile again, fresh: blanks with the serial numbers of cards that are made.
-/// Each is thrown out unbound, its record goes to another blank, and its station waits for a person.
+/// The second run's hopper holds the first run's pile again, fresh: blanks with the serial numbers of cards
+/// that are made. Each is thrown out unbound, its record goes to another blank, and its station waits for a
+/// person.
 #[test]
 fn a_chip_that_comes_back_is_thrown_out_unbound() {
     const BACK: usize = 3;
@@ -115,7 +116,7 @@ fn stopped_by_signals_no_card_is_half_done_and_none_is_made_twice() {
     let resume = ["job", "resume", "J1"];
     for (verb, signal) in [(&run[..], Signal::SIGINT), (&resume, Signal::SIGTERM), (&resume, Signal::SIGINT)]
     {
-        let (code, said) = stopped(&world, verb, ["sim-8", "20"], signal);
+        let (code, said) = stopped(&world, verb, ["sim-8", "20"], &[signal]);
         assert_eq!(code, Some(5), "{said}");
         let witness = Witness::keep(&world, runs.len() + 1);
         witness.holds(&world);
@@ -150,7 +151,7 @@ fn stopped_by_signals_no_card_is_half_done_and_none_is_made_twice() {
 fn a_stop_lets_the_chips_under_way_finish() {
     let world = World::new();
     expected::prepared(&world, "job", 200, 6);
-    let (code, said) = stopped(&world, &["run", "job.cwf1"], ["sim-chip-8", "5"], Signal::SIGINT);
+    let (code, said) = stopped(&world, &["run", "job.cwf1"], ["sim-chip-8", "5"], &[Signal::SIGINT]);
     assert_eq!(code, Some(5), "{said}");
     let runs = [Witness::keep(&world, 1)];
     let job = balanced(&world, &runs);
@@ -159,9 +160,31 @@ fn a_stop_lets_the_chips_under_way_finish() {
     assert!((4..150).contains(&good), "{good}");
 }
 
-/// Starts `cardwright VERB` on a line at a speed and sends it a signal when four cards are stacked.
+/// A line that does not end in time, or an operator without any: as in the daemon, a second signal ends it at once.
+#[test]
+fn a_second_signal_ends_a_run_at_once_and_what_was_under_way_is_unknown() {
+    let world = World::new();
+    expected::prepared(&world, "job", 60, 7);
+    let begun = Instant::now();
+    let both = [Signal::SIGINT, Signal::SIGTERM];
+    let (code, said) = stopped(&world, &["run", "job.cwf1"], ["sim-8", "1"], &both);
+    assert_eq!(code, Some(5), "{said}");
+    assert!(said.contains("UNKNOWN at the next start"), "{said}");
+    assert!(begun.elapsed() < Duration::from_secs(60));
+    let ended = world.resume("sim-8", &["--limit", "1"]);
+    let count = |name: &str| number(&job(&world)["balance"], name);
+    assert_eq!(count("in_flight"), 0, "{}", ended.stderr);
+    assert!(count("unknown") > 0, "nothing was under way: {}", ended.stderr);
+}
+
+/// Starts `cardwright VERB` on a line at a speed and sends it signals when four cards are stacked, a moment after each other.
 /// SIGINT goes to its whole process group, as a terminal's Ctrl-C does. The exit code, and what it said.
-fn stopped(world: &World, verb: &[&str], [line, speed]: [&str; 2], signal: Signal) -> (Option<i32>, String) {
+fn stopped(
+    world: &World,
+    verb: &[&str],
+    [line, speed]: [&str; 2],
+    signals: &[Signal],
+) -> (Option<i32>, String) {
     let events = world.path("events.jsonl");
     // The last run's would look like this one's.
     drop(std::fs::remove_file(&events));
@@ -184,10 +207,15 @@ fn stopped(world: &World, verb: &[&str], [line, speed]: [&str; 2], signal: Signa
         std::thread::sleep(Duration::from_millis(10));
     }
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
-    if signal == Signal::SIGINT {
-        killpg(pid, signal).unwrap()
-    } else {
-        kill(pid, signal).unwrap()
+    for (nth, &signal) in signals.iter().enumerate() {
+        if nth > 0 {
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        if signal == Signal::SIGINT {
+            killpg(pid, signal).unwrap();
+        } else {
+            kill(pid, signal).unwrap();
+        }
     }
     let mut said = String::new();
     child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
@@ -195,7 +223,8 @@ fn stopped(world: &World, verb: &[&str], [line, speed]: [&str; 2], signal: Signa
     (child.wait().unwrap().code(), said)
 }
 
-/// The HSM remembers where a file went and how far a ledger had come: neither a new ledger nor an old one takes a file twice.
+/// The HSM remembers where a file went and how far a ledger had come: neither a new ledger nor an old one
+/// takes a file twice.
 #[test]
 fn the_same_file_is_refused_by_a_fresh_ledger_and_a_ledger_from_a_backup_does_not_open() {
     let world = World::new();

@@ -1,16 +1,13 @@
-//! Wrong profiles, and names of profiles that a file should not get away with: refused before a card is touched.
-//! Shipped profiles are right, and every line makes cards of every product.
+//! Wrong profiles, and names of profiles that a file must not get away with: refused before a card is
+//! touched.
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cardwright::exit::Exit;
-use cardwright::profile::{LINES, Line, PRODUCTS, Product};
+use cardwright::profile::{LINES, PRODUCTS};
 
 use crate::bad_input::{good, pieces};
 use crate::support::{Ended, World};
-
-const PROFILES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/profiles");
 
 /// A world whose file is good, and a directory for the bureau's own profiles.
 fn world() -> World {
@@ -167,8 +164,8 @@ fn a_product_with_a_missing_field_or_another_type() {
         ("derivation = \"emv-cps\"", "", "missing field `derivation`"),
         ("finalize = \"set-status\"", "", "missing field `finalize`"),
         ("min_suite = \"tdes\"", "min_suite = \"des\"", "unknown variant `des`"),
-        ("scp02_i = \"55\"", "scp02_i = \"65\"", "unknown variant `65`"),
-        ("scp02_i = \"55\"", "scp02_i = 55", "line 10: wanted string"),
+        ("i = \"55\"", "i = \"65\"", "SCP02 with i = 65 is not supported"),
+        ("i = \"55\"", "i = 55", "line 10: invalid type"),
         ("derivation = \"emv-cps\"", "derivation = \"visa2\"", "unknown variant `visa2`"),
         ("finalize = \"set-status\"", "finalize = \"never\"", "unknown variant `never`"),
         ("aid = \"A0000000031010\"", "aid = \"A000000003101\"", "character that is not allowed"),
@@ -194,7 +191,7 @@ fn a_product_that_contradicts_itself() {
 #[test]
 fn a_product_with_a_chip_and_no_application_or_the_reverse() {
     let (world, head) = (world(), "name = \"multiapp\"\ndescription = \"\"\nmin_suite = \"tdes\"\n");
-    let chip = "[chip]\natr = []\nderivation = \"emv-cps\"\nscp02_i = \"55\"\n";
+    let chip = "[chip]\natr = []\nderivation = \"emv-cps\"\nchannel = { scp = \"02\", i = \"55\" }\n";
     let application = "[[application]]\naid = \"A0000000031010\"\nname = \"p\"\nfinalize = \"set-status\"\n";
     for body in [chip, application] {
         std::fs::write(world.path("own/products/multiapp.toml"), format!("{head}{body}")).unwrap();
@@ -308,61 +305,4 @@ fn a_hostile_product_name() {
     }
     assert_eq!(world.cardwright(&["job", "list", "--json"]).stdout.trim(), "[]");
     assert!(!world.path("dumps").exists());
-}
-
-/// Names of the `.toml` files of a folder.
-fn files(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let toml = entries.filter(|path| path.extension().is_some_and(|e| e == "toml"));
-    let mut names: Vec<_> = toml.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
-    names.sort();
-    names
-}
-
-#[test]
-fn every_profile_of_the_repository_is_shipped_and_right() {
-    let world = world();
-    for (folder, shipped) in [("lines", LINES), ("products", PRODUCTS)] {
-        let folder = PathBuf::from(PROFILES).join(folder);
-        let mut names: Vec<_> = shipped.iter().map(|(name, _)| (*name).to_owned()).collect();
-        names.sort();
-        assert_eq!(files(&folder), names);
-        for name in names {
-            let path = folder.join(format!("{name}.toml"));
-            let ended = world.cardwright(&["profile", "check", path.to_str().unwrap()]);
-            assert_eq!(ended.code, 0, "{}", ended.stderr);
-            assert!(ended.stdout.contains(&format!(" {name}: no fault found")), "{}", ended.stdout);
-        }
-    }
-    let listed = world.cardwright(&["profile", "list"]).stdout;
-    assert_eq!(listed.lines().count(), LINES.len() + PRODUCTS.len());
-}
-
-/// The dry run of every shipped profile: two cards of each product on each line.
-#[test]
-fn every_shipped_line_makes_every_shipped_product() {
-    for (product, _) in PRODUCTS {
-        assert_eq!(Product::load(product).unwrap().name, *product);
-        let world = World::new();
-        assert_eq!(world.prep(&["sample", "--count", "2", "--output", "two.csv"]).code, 0);
-        for (line, _) in LINES {
-            let profile = Line::load(line).unwrap();
-            assert_eq!(profile.name, *line);
-            assert!(profile.sim.is_some(), "{line} cannot be dry-run: give it a [sim]");
-            let (file, ledger, dumps) =
-                (format!("{line}.cwf1"), format!("{line}.db"), format!("{line}.dumps"));
-            let keys = ["--keys", "issuer.store", "--kek", "476173FF:1", "--output", &file];
-            let made =
-                world.prep(&[&["run", "--input", "two.csv", "--product", product], &keys[..]].concat());
-            assert_eq!(made.code, 0, "{}", made.stderr);
-            let there = ["--line", line, "--ledger", &ledger, "--dump", &dumps];
-            let simulated = ["run", &file, "--keys", "bureau.store", "--simulate", "--speed", "0"];
-            let ended = world.cardwright(&[&simulated[..], &there].concat());
-            assert_eq!(ended.code, 0, "{product} on {line}: {}{}", ended.stdout, ended.stderr);
-            let cards = std::fs::read_dir(world.path(&dumps)).unwrap().map(|entry| entry.unwrap().path());
-            let cards = cards.filter(|path| path.extension().is_some_and(|e| e == "json"));
-            let stacked = cards.filter(|path| std::fs::read_to_string(path).unwrap().contains("\"stacked\""));
-            assert_eq!(stacked.count(), 2, "{product} on {line}");
-        }
-    }
 }

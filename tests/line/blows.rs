@@ -1,6 +1,7 @@
-//! The daemon is killed inside what people ask of it when no card moves: deletion, papers, stock. It dies before each write and
-//! sync of the ledger, before each message that it sends, and before each step with another file, one after the other, counted
-//! from the question on; then a new one is asked for the same, and all is as if it had been asked once.
+//! The daemon is killed inside the work that people ask for when no card moves: deletion, papers, stock. It
+//! dies before each write and sync of the ledger, before each message that it sends, and before each step
+//! with another file, one after the other, counted from the question on. Then a new daemon gets the question
+//! again, and everything is as if it had been asked once.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -101,7 +102,8 @@ impl Bureau {
         copy_all(self.before.path(), &here);
     }
 
-    /// Kills the daemon at each step of what is asked, and looks at what the next daemon makes of it. Gives how often it died.
+    /// Kills the daemon at each step of what is asked, and looks at what the next daemon makes of it. Gives
+    /// how often it died.
     fn struck(&self, words: &str, points: &[&str], look: impl Fn(&Daemon<'_>, &str)) -> usize {
         let mut deaths = 0;
         for point in points {
@@ -171,7 +173,7 @@ fn copy_all(from: &Path, to: &Path) {
 
 fn closed(daemon: &Daemon<'_>) {
     daemon.ok("job release J1");
-    daemon.until("J1", |shown| shown["state"] == "CLOSED");
+    daemon.closed("J1");
 }
 
 fn files(directory: &Path) -> Vec<PathBuf> {
@@ -253,7 +255,8 @@ fn papers_that_are_struck_at_any_step_are_written_again() {
         daemon.ok("job papers J1 --out again");
         PAPERS.iter().for_each(|name| genuine(world, &format!("again/{name}"), at));
     });
-    assert!(deaths > 15, "{deaths}");
+    // The asker makes and names the files; the daemon writes them.
+    assert!(deaths > 10, "{deaths}");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Two books about the same cards: the controller's ledger, and what the simulated line dumped. They must agree.
+//! Two books about one set of cards: the controller's ledger, and the dumps of the simulated line. They must
+//! agree.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -84,8 +85,8 @@ fn shown(world: &World, args: &[&str]) -> Value {
     serde_json::from_str(&ended.stdout).unwrap()
 }
 
-/// Which card_ref's each stacked card is: the ledger's STACKED events name the blank, the dump is looked up by it.
-/// Good cards leave in file order, whatever happened to the others.
+/// Which card_ref's each stacked card is: the ledger's STACKED events name the blank, the dump is looked up
+/// by it. Good cards leave in file order, whatever happened to the others.
 pub fn stacked(events: &[Value], run: &Witness) -> Vec<(String, Value)> {
     let by_blank: BTreeMap<_, _> = run.fate("stacked").map(|d| (word(d, "blank"), d)).collect();
     let stacked: Vec<_> = events.iter().filter(|e| e["to"] == "STACKED").collect();

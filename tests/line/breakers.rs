@@ -1,4 +1,5 @@
-//! Circuit breakers: when every card fails, as few as possible are lost, and the operator reads what to check.
+//! Circuit breakers: when every card fails, as few as possible are lost, and the operator reads what to
+//! check.
 
 use serde_json::Value;
 
@@ -52,8 +53,9 @@ impl Run {
     }
 }
 
-/// When the second card has failed, each of the other stations may have bound one more, whose INITIALIZE UPDATE was
-/// answered long before: at most 2 + 7. No blank is opened after that, and those that lie unopened are thrown out blank.
+/// When the second card has failed, each of the other stations may have bound one more, whose INITIALIZE
+/// UPDATE was answered long before: at most 2 + 7. No blank is opened after that, and those that lie unopened
+/// are thrown out blank.
 #[test]
 fn wrong_keys_eat_two_cards_and_what_was_under_way() {
     let run = Run::new("sim-8", "[[fault]]\nkind = \"wrong-cryptogram\"\nevery = 1\n");
@@ -92,8 +94,8 @@ fn one_wrong_key_among_good_ones_is_found_at_its_second_card() {
     assert!((2..=9).contains(&eaten), "{eaten} cards");
 }
 
-/// The only station of its module: five of its cards fail, and those behind it are thrown out, because nobody can go on
-/// with them.
+/// The only station of its module: five of its cards fail, and those behind it are thrown out, because nobody
+/// can go on with them.
 #[test]
 fn a_stripe_encoder_that_always_misreads_is_out_of_service_after_five_cards() {
     let run = Run::new("sim-8", "[[fault]]\nkind = \"stripe-misread\"\nevery = 1\n");

@@ -1,5 +1,5 @@
-//! Crosscheck: a card is VERIFIED with what was compared, a record whose parts disagree gets no blank, and a chip that
-//! holds something else than was sent is found. Generated cardholders and a published test number.
+//! Crosscheck: a VERIFIED card names what was compared, a record whose parts disagree gets no blank, and a
+//! chip that holds other data than was sent is found. Generated cardholders and a published test number.
 
 use serde_json::Value;
 

@@ -1,5 +1,5 @@
-//! Cardholder data at rest and their end: nothing of them in the clear beside the ledger, a spool that is not what was
-//! accepted, deletion from any step on, by a person and by itself.
+//! Cardholder data at rest and their end: none in the clear next to the ledger, a spool that differs from
+//! what was accepted, deletion from any step on, by a person and by itself.
 
 mod refused;
 
@@ -50,7 +50,8 @@ fn files(directory: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// No file but what the issuer had and what the witness saw shows any of it; gives the names of those that were read.
+/// No file but what the issuer had and what the witness saw shows any of it; gives the names of those that
+/// were read.
 fn nothing_of(known: &[Vec<u8>], world: &World) -> Vec<String> {
     let mut found = Vec::new();
     files(&world.path(""), &mut found);
@@ -196,7 +197,8 @@ fn deletion_comes_to_its_end_from_any_step() {
     assert_eq!(genuine(&world, CERTIFICATE), NOT_AS_WRITTEN);
 }
 
-/// A key that is not there is as good as destroyed, and nobody says that it was; one that cannot be read is waited for.
+/// A key that is not there is as good as destroyed, and nobody says that it was; one that cannot be read is
+/// waited for.
 #[test]
 fn a_job_whose_key_was_lost_is_deleted_and_the_certificate_says_so() {
     let world = World::new();
@@ -343,7 +345,7 @@ fn the_daemon_signs_papers_and_deletes_for_a_supervisor() {
     daemon.ok("job release J1");
     daemon.until("J1", |shown| good(shown) > 3);
     nothing_of(&known, &world);
-    daemon.until("J1", |shown| shown["state"] == "CLOSED");
+    daemon.closed("J1");
     daemon.ok("job papers J1 --out papers");
     for name in ["J1-report.json", "J1-report.html", "J1-return.jsonl"] {
         assert_eq!(genuine(&world, &format!("papers/{name}")), 0, "{name}");
@@ -476,7 +478,7 @@ fn what_is_due_is_deleted_by_the_daemon() {
     let daemon = Daemon::start_on(&world, "line.toml", "0", "1");
     daemon.ok("job submit job.cwf1");
     daemon.ok("job release J1");
-    daemon.until("J1", |shown| shown["state"] == "CLOSED");
+    daemon.closed("J1");
     assert_eq!(daemon.job("J1")["deleted"], false);
     daemon.signal(Signal::SIGTERM);
     assert_eq!(daemon.ends(), Some(0));
@@ -491,6 +493,7 @@ fn what_is_due_is_deleted_by_the_daemon() {
     let daemon = Daemon::start_on(&world, "line.toml", "0", "2");
     daemon.ok("job submit other.cwf1");
     daemon.ok("job release J2");
+    daemon.closed("J2");
     // The event comes before the certificate.
     daemon.until("J2", |shown| {
         shown["deleted"] == true && world.path("cardwright.db.papers/J2-certificate.json").exists()

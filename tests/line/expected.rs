@@ -1,11 +1,12 @@
-//! What a card must hold: computed from the CSV line that ordered it, twice. Once by `prep` in this process, every DGI
-//! and every line to the last byte; once here, straight from the CSV, for what needs no issuer key.
+//! The expected content of a card, computed twice from the CSV line that ordered it. Once by `prep` in this
+//! process, every DGI and every line to the last byte; once here, straight from the CSV, for everything that
+//! needs no issuer key.
 //!
 //! A comparison gives its findings as text, so that a test can show that it finds something.
 
 use std::collections::BTreeMap;
 
-use cardwright::hsm::store::Store;
+use cardwright::hsm::store::KeyStore;
 use cardwright::modules::sections::Graphics;
 use cardwright::modules::template;
 use cardwright::prep::clear::{ClearCard, ClearCardBuilder};
@@ -48,7 +49,7 @@ impl Expected {
     /// Reads a CSV of the world and computes every card with the issuer's TEST keys.
     pub fn of(world: &World, csv: &str) -> Self {
         let text = std::fs::read_to_string(world.path(csv)).unwrap();
-        let store = Store::open(&world.path("issuer.store")).unwrap();
+        let store = KeyStore::open(&world.path("issuer.store")).unwrap();
         let keys = IssuerKeys::from_store(&store, "476173FF").unwrap();
         let builder = ClearCardBuilder::new(&Product::load("multiapp").unwrap(), keys)
             .unwrap()
@@ -68,8 +69,8 @@ impl Expected {
         self.0.len()
     }
 
-    /// How the dumps of good cards differ from what was ordered under these card_refs. Of every `drawn`th card both
-    /// sides are drawn once more, which takes 40 ms; 1 = of all.
+    /// How the dumps of good cards differ from what was ordered under these card_refs. Of every `drawn`th
+    /// card both sides are drawn once more, which takes 40 ms; 1 = of all.
     pub fn differences(&self, made: &[(String, Value)], drawn: usize) -> Vec<String> {
         let work: Vec<_> = made.iter().zip((0..drawn).cycle()).collect();
         std::thread::scope(|scope| {
@@ -168,7 +169,8 @@ fn as_prepared(found: &mut Findings<'_>, clear: &ClearCard, dump: &Value) {
     found.same("emboss", &dump["emboss"], lines.collect::<Vec<_>>());
 }
 
-/// What the CSV alone says, by the rules of standards.md 3 (stripe), 6 (embossing) and 8 (chip), with no code of ours.
+/// Compares with the CSV alone, by ISO/IEC 7813 (stripe), the number and name lines of ISO/IEC 7811-3
+/// (embossing) and EMV (chip), without code of `src`.
 fn as_in_the_csv(found: &mut Findings<'_>, row: &Row, dump: &Value) {
     let get = |column: &str| row[column].as_str();
     let (pan, name, expiry, pin) = (get("pan"), get("name"), get("expiry"), get("pin"));
@@ -263,7 +265,8 @@ fn check_values(found: &mut Findings<'_>, dgis: &Value, keys: &str, kcvs: &str) 
     found.same("check values", &dgis[kcvs], keys.chunks_exact(16).map(kcv).collect::<String>());
 }
 
-/// SHA-256 of the rasters of front and back with this line's texts and photo: the template drawn here once more.
+/// SHA-256 of the rasters of front and back with this line's texts and photo: the template drawn here once
+/// more.
 fn sides(row: &Row, photo: Option<&[u8]>) -> [String; 2] {
     let (surname, first) = row["name"].split_once('/').unwrap();
     let (name, number) = (format!("{first} {surname}"), grouped(&row["pan"]));
@@ -319,7 +322,8 @@ fn rows(csv: &str) -> Vec<Row> {
     lines.map(|line| header.iter().cloned().zip(line).collect()).collect()
 }
 
-/// As [`World::prepared`], but cardholders of many shapes: without PIN, purse or loyalty, with long numbers and names, with photos.
+/// As [`World::prepared`], but cardholders of many shapes: without PIN, purse or loyalty, with long numbers
+/// and names, with photos.
 pub fn prepared(world: &World, name: &str, count: u32, seed: u64) -> Expected {
     let (csv, count, seed) = (format!("{name}.csv"), count.to_string(), seed.to_string());
     let made = world.prep(&["sample", "--count", &count, "--output", "sample.csv", "--seed", &seed]);

@@ -1,4 +1,5 @@
-//! The whole line with real programs: issuer's preparation, controller, HSM host, simulator. One binary for all of it.
+//! The whole line with real programs: issuer's preparation, controller, HSM host, simulator. One test binary
+//! for everything.
 
 #![allow(
     clippy::unwrap_used,
@@ -7,7 +8,8 @@
     clippy::panic,
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
-    clippy::cast_sign_loss
+    clippy::cast_sign_loss,
+    reason = "a test fails by panicking, and its numbers are small"
 )]
 
 mod again;
@@ -18,9 +20,9 @@ mod books;
 mod breakers;
 mod crosscheck;
 mod daemon;
+mod daemon_files;
 mod deletion;
 mod devices;
-mod exit_codes;
 mod expected;
 mod exported;
 mod faults;
@@ -32,9 +34,11 @@ mod people;
 mod prep_support;
 mod resumed;
 mod secrets;
+mod shipped;
 mod smoke;
 mod stock;
 mod stopped;
 mod storm;
 mod support;
+mod threads;
 mod truth;

@@ -1,4 +1,5 @@
-//! The signed papers of a closed job: what they say is what the witness saw, and nothing in them can be changed unseen.
+//! The signed papers of a closed job: they agree with the witness, and nothing in them can be changed
+//! unnoticed.
 
 use std::fs::Permissions;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};

@@ -1,5 +1,5 @@
-//! Careless and ill-meaning people: what takes two takes two, the ledger says who did it, and nobody gets past it by putting
-//! back an older ledger, removing it, or editing its tables.
+//! Careless and ill-meaning people: an act for two needs two, the ledger names who did it, and nobody gets
+//! past it by putting back an older ledger, removing it, or editing its tables.
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
@@ -211,7 +211,8 @@ fn ledger_files(world: &World) -> [(PathBuf, PathBuf); 3] {
         .map(|name| (world.path(name), world.path(&format!("kept-{name}"))))
 }
 
-/// The ledger as it was before the job was released, put back after the job was made and everything was killed.
+/// The ledger as it was before the job was released, put back after the job was made and everything was
+/// killed.
 #[test]
 fn an_older_ledger_after_a_kill_is_refused() {
     let world = World::new();
@@ -223,7 +224,7 @@ fn an_older_ledger_after_a_kill_is_refused() {
         std::fs::copy(from, to).unwrap();
     }
     daemon.ok("job release J1");
-    daemon.until("J1", |shown| shown["state"] == "CLOSED");
+    daemon.closed("J1");
     // What is signed is on its way to the HSM when the answer is here: let it look again.
     daemon.ok("job show J1");
     daemon.child.kill().unwrap();
@@ -324,7 +325,7 @@ fn another_program_may_fold_the_ledger_beside_a_running_line() {
     daemon.ok("job release J1");
     daemon.until("J1", |shown| {
         fold();
-        shown["state"] == "CLOSED"
+        shown["phase"] == "COMPLETE"
     });
     daemon.signal(Signal::SIGTERM);
     assert_eq!(daemon.ends(), Some(0));
@@ -351,7 +352,7 @@ fn a_lock_that_is_removed_under_a_running_line_stops_it() {
     settled(&world, &first);
     let daemon = Daemon::start(&world, "0", "2");
     daemon.ok("job release J1");
-    daemon.until("J1", |shown| shown["state"] == "CLOSED");
+    daemon.closed("J1");
     daemon.signal(Signal::SIGTERM);
     assert_eq!(daemon.ends(), Some(0));
     left_in_line(&world);

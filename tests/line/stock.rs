@@ -1,5 +1,5 @@
-//! Blanks and cards that people give and take, on real runs: what the ledger says of stock, shifts, samples and killed cards,
-//! against what the simulated line dumped.
+//! Blanks and cards that people give and take, on real runs: the ledger's view of stock, shifts, samples and
+//! killed cards, against the dumps of the simulated line.
 
 use std::time::{Duration, Instant};
 

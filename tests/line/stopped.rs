@@ -1,4 +1,5 @@
-//! A signal before the first card: the program ends in order, with the documented exit code, and leaves nothing behind.
+//! A signal before the first card: the program ends in order, with the documented exit code, and leaves
+//! nothing behind.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};

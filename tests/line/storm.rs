@@ -1,5 +1,5 @@
-//! Every fault that the simulator knows, many times: each bad blank leaves the line with its reason, nobody else
-//! notices, and remakes bring every record to GOOD.
+//! Every fault that the simulator knows, many times: each bad blank leaves the line with its reason, no other
+//! card is affected, and remakes bring every record to GOOD.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -48,7 +48,7 @@ const RULES: [Rule; 16] = [
     bound("card-pulled", "", "card-removed"),
     bound("stripe-misread", "", "stripe-read-back"),
     bound("stripe-dirty", "", "stripe-not-blank"),
-    // An MSR605 cannot tell a jam from a stripe that does not take the writing (standards.md 5.2).
+    // An MSR605 has one status for a jam and for a stripe that cannot be written (31, write or read error).
     bound("jam-stripe", "", "stripe-failed"),
     bound("jam-printer", "", "jam"),
     bound("jam-embosser", "", "jam"),
@@ -61,8 +61,8 @@ fn rule_of(n: u64) -> Option<&'static Rule> {
     if at.is_multiple_of(4) { RULES.get(usize::try_from(at / 4).unwrap()) } else { None }
 }
 
-/// The faults file. A card with a wrong cryptogram is pulled as well, but only after SELECT and INITIALIZE UPDATE:
-/// the first command more, or another reset, would show as a card-pulled of that blank.
+/// The faults file. A card with a wrong cryptogram is pulled as well, but only after SELECT and INITIALIZE
+/// UPDATE: the first command more, or another reset, would show as a card-pulled of that blank.
 fn faults() -> String {
     let mut text = String::new();
     for (rule, offset) in RULES.iter().zip((1..).step_by(4)) {
@@ -114,7 +114,8 @@ struct Storm {
 }
 
 impl Storm {
-    /// After any run: balances, every struck blank out for its reason, every other one stacked with the right content.
+    /// After any run: balances, every struck blank out for its reason, every other one stacked with the right
+    /// content.
     fn run_is_right(&mut self) -> Value {
         let (world, events) = (&self.world, self.world.events());
         self.runs.push(Witness::keep(world, self.runs.len() + 1));
@@ -177,7 +178,8 @@ impl Storm {
         assert!(counts.values().all(|count| *count >= AT_LEAST), "{counts:?}");
     }
 
-    /// Every record was tried once, on a blank that was no unbound reject; the stack has gaps where cards are out.
+    /// Every record was tried once, on a blank that was no unbound reject; the stack has gaps where cards are
+    /// out.
     fn first_run_is_right(&self) {
         let run = &self.runs[0];
         let cards = cards(&self.world);

@@ -101,7 +101,8 @@ impl World {
         self.program(Path::new(env!("CARGO_BIN_EXE_cardwright")), args)
     }
 
-    /// `cardwright run FILE --line LINE --simulate --speed 0 --dump dumps --events events.jsonl --report report.json`.
+    /// `cardwright run FILE --line LINE --simulate --speed 0 --dump dumps --events events.jsonl --report
+    /// report.json`.
     pub fn run(&self, file: &str, line: &str, more: &[&str]) -> Ended {
         self.made(&["run", file], line, more)
     }

@@ -1,4 +1,4 @@
-//! What came out of the line is what the issuer ordered, card by card and DGI by DGI.
+//! The cards that came out of the line are those that the issuer ordered, card by card and DGI by DGI.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,7 +43,7 @@ fn two_thousand_cards_hold_what_was_ordered() {
         (&report["rejects"], &report["gaps"], &report["remakes"]),
         (&none_at_all(), &none_at_all(), &none_at_all())
     );
-    // DESIGN section 5: at most four calls for an application and card. Every application of the file was made.
+    // At most four HSM calls for an application and card. Every application of the file was made.
     let applications: usize = made.iter().map(|(_, dump)| personalized(dump)).sum();
     assert_eq!(number(&report["run"], "applications"), applications as u64);
     assert!(number(&report["run"], "hsm_calls") <= 4 * applications as u64, "{}", report["run"]);
@@ -65,7 +65,7 @@ fn in_file_order(events: &[Value]) {
     assert_eq!(places, (1..=u64::from(CARDS)).map(|n| (n, n)).collect::<Vec<_>>());
 }
 
-/// The attempt's states in the order of DESIGN section 6.
+/// An attempt passes its states in this order ("One card" in `src/ARCHITECTURE.md`).
 fn every_card_took_every_step(events: &[Value]) {
     let mut steps: BTreeMap<u64, Vec<&str>> = BTreeMap::new();
     for event in events.iter().filter(|e| e["seq"].is_u64()) {
@@ -130,8 +130,8 @@ fn the_comparison_sees_every_difference() {
     see("a DGI too many", card_ref, more);
 }
 
-/// Blanks of two suppliers and of two key versions of one of them lie mixed in the stack. Whose KMC the bureau lacks is
-/// thrown out unbound; with all KMCs the very same blanks become good cards.
+/// Blanks of two suppliers and of two key versions of one of them lie mixed in the stack. Whose KMC the
+/// bureau lacks is thrown out unbound; with all KMCs the very same blanks become good cards.
 #[test]
 fn two_kmcs_and_two_key_versions_in_one_stack() {
     const CARDS: u32 = 60;

@@ -1,5 +1,5 @@
-//! The ledger as DESIGN.md section 6 has it, as small as it can be: a row for each blank, a state for each record. It shares
-//! the names of the states with `cardwright::ledger`, and nothing else.
+//! The ledger as small as it can be: a row for each blank, a state for each record. It shares the names of
+//! the states with `cardwright::ledger`, and nothing else.
 
 use cardwright::ledger::{AttemptState, JobState};
 
@@ -101,7 +101,8 @@ pub enum Fault {
     StacksLate,
     /// The person at the line says destroyed of a card that is not.
     SaysDestroyed,
-    /// REJECTED is said of a card that somebody wants thrown out while it still lies in its station: it may go on.
+    /// REJECTED is said of a card that somebody wants thrown out while it still lies in its station: it may
+    /// go on.
     RejectsEarly,
     /// A sample counts as destroyed: its record is made again while it lies on somebody's desk.
     RemakesSampled,

@@ -1,5 +1,5 @@
-//! The real ledger on real files against the model: it takes what the model takes, refuses what the model refuses, and after
-//! each step its tables say what the model says, also when it is opened again from what a crash left.
+//! The real ledger on real files against the model: it takes and refuses exactly what the model takes and
+//! refuses, and after each step its tables agree with the model, also when it is opened again after a crash.
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,5 @@
-//! The whole system: plastic, what the controller has in memory, and what is on disk. What is in memory alone dies with a
-//! crash, plastic stays where it is.
+//! The whole system: plastic, the controller's memory, and the disk. A crash wipes the memory; plastic stays
+//! where it is.
 
 use cardwright::ledger::{AttemptState, JobState};
 
@@ -308,7 +308,7 @@ impl World {
                 let plastic = self.work(station)?.plastic;
                 self.plastic(plastic).place = Place::Returned;
             }
-            Step::Tell(station, say) => self.tell(station, say, rules)?,
+            Step::Tell(station, say) => self.report(station, say, rules)?,
             Step::Commit => self.disk = self.memory,
             Step::Crash => {
                 self.stations = [None; _];
@@ -356,7 +356,7 @@ impl World {
         self.stations[usize::from(station)].as_mut()
     }
 
-    fn tell(&mut self, station: u8, say: Say, rules: Rules) -> Option<()> {
+    fn report(&mut self, station: u8, say: Say, rules: Rules) -> Option<()> {
         self.memory.say(say, rules).then_some(())?;
         let work = self.work(station)?;
         match say {

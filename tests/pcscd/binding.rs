@@ -1,7 +1,7 @@
 //! Readers by name, several pcscd, a pcscd that is restarted.
 
 use drivers::link::{CardError, CardLink, LinkError, Protocols, Reset};
-use drivers::pcsc::{By, ReaderSpec};
+use drivers::pcsc::{ReaderSelector, ReaderSpec};
 
 use crate::pcscd_support::card::{ATR_T0, ATR_T1, Card};
 use crate::pcscd_support::scene::{READERS_MAX, Scene};
@@ -34,16 +34,16 @@ fn sixteen_readers_keep_their_stations_in_whatever_order_they_are_plugged_in() {
 }
 
 #[test]
-fn a_name_that_is_not_there_is_told_with_those_that_are() {
+fn a_name_that_is_not_there_is_reported_with_those_that_are() {
     let scene = Scene::start(2);
     for spec in [
-        ReaderSpec { by: By::Name("Omni 9".into()), slot: 0, wait_ms: 0 },
-        ReaderSpec { by: By::Name(scene.name(0)), slot: 2, wait_ms: 0 },
-        ReaderSpec { by: By::Name(scene.name(0) + " 00 00"), slot: 0, wait_ms: 0 },
+        ReaderSpec { by: ReaderSelector::Name("Omni 9".into()), slot: 0, wait_ms: 0 },
+        ReaderSpec { by: ReaderSelector::Name(scene.name(0)), slot: 2, wait_ms: 0 },
+        ReaderSpec { by: ReaderSelector::Name(scene.name(0) + " 00 00"), slot: 0, wait_ms: 0 },
         // Readers on the network have no place on USB.
-        ReaderSpec { by: By::Usb("1-99".into()), slot: 0, wait_ms: 0 },
+        ReaderSpec { by: ReaderSelector::Usb("1-99".into()), slot: 0, wait_ms: 0 },
     ] {
-        let name = matches!(spec.by, By::Name(_));
+        let name = matches!(spec.by, ReaderSelector::Name(_));
         let mut reader = by(&scene, spec);
         let Err(CardError::NoReader(text)) = reader.reopen(LONG) else { panic!("opened") };
         assert_eq!(text.contains(&(scene.name(0) + " 00 01")), name, "{text}");
@@ -87,7 +87,7 @@ fn a_pcscd_that_is_restarted_is_found_again() {
 }
 
 #[test]
-fn without_a_pcscd_that_is_told_and_a_later_one_is_found() {
+fn without_a_pcscd_that_is_reported_and_a_later_one_is_found() {
     let mut scene = Scene::start(1);
     scene.kill_pcscd();
     let mut reader = station(&scene, 0);

@@ -1,5 +1,5 @@
-//! Another program that uses a reader: this test binary again, because the PC/SC library takes the socket that it finds
-//! at first for a whole process.
+//! Another program that uses a reader: this test binary again, because the PC/SC library keeps the socket
+//! that it finds first for the whole process.
 
 use std::ffi::CString;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,8 +1,8 @@
-//! What a card in order and a card that is not does to an exchange.
+//! Exchanges with good cards and with bad ones.
 
 use std::time::{Duration, Instant};
 
-use drivers::link::{CardError, CardLink, Limits, Protocols, Reset, Step};
+use drivers::link::{CardError, CardLink, CommandStep, Protocols, Reset, SessionLimits};
 
 use crate::pcscd_support::card::{ATR_NONE, ATR_T0, ATR_T1, Act, Card};
 use crate::pcscd_support::scene::Scene;
@@ -10,7 +10,7 @@ use crate::{LONG, station, waiting};
 
 const T0: Protocols = Protocols { t0: true, t1: false };
 const T1: Protocols = Protocols { t0: false, t1: true };
-const LIMITS: Limits = Limits { each: LONG, all: LONG };
+const LIMITS: SessionLimits = SessionLimits { each: LONG, all: LONG };
 
 #[test]
 fn an_atr_comes_for_each_protocol_and_the_other_one_is_refused() {
@@ -100,7 +100,7 @@ fn a_card_without_an_answer_to_reset_is_mute_and_the_next_one_is_not() {
 }
 
 #[test]
-fn an_empty_reader_is_told_in_time_and_a_card_that_comes_is_taken() {
+fn an_empty_reader_is_reported_in_time_and_a_card_that_comes_is_taken() {
     let scene = Scene::start(1);
     let mut reader = waiting(&scene, 0, Duration::from_millis(700));
     reader.reopen(LONG).unwrap();
@@ -119,7 +119,7 @@ fn an_empty_reader_is_told_in_time_and_a_card_that_comes_is_taken() {
 }
 
 #[test]
-fn a_card_pulled_between_any_two_commands_is_told() {
+fn a_card_pulled_between_any_two_commands_is_reported() {
     let scene = Scene::start(1);
     let mut reader = station(&scene, 0);
     const COMMANDS: usize = 5;
@@ -135,7 +135,7 @@ fn a_card_pulled_between_any_two_commands_is_told() {
         .insert(&scene, 0);
         reader.power_on(Reset::Cold, T1, LONG).unwrap();
         let command = [0x80, 0xE2, 0, 0, 0];
-        let steps = [Step { command: &command, go_on: &[] }; COMMANDS];
+        let steps = [CommandStep { command: &command, go_on: &[] }; COMMANDS];
         let mut responses = Vec::new();
         let outcome = reader.transmit_all(&steps, LIMITS, &mut responses);
         assert_eq!((outcome, responses.len()), (Err(CardError::Removed), last));
@@ -178,8 +178,8 @@ fn nothing_behind_a_stop_reaches_the_card() {
     reader.power_on(Reset::Cold, T1, LONG).unwrap();
     let commands: Vec<[u8; 5]> = (0..6).map(|n| [0x80, 0xE2, n, 0, 0]).collect();
     let run = |reader: &mut dyn CardLink, order: &[(usize, &[u16])]| {
-        let steps: Vec<Step<'_>> =
-            order.iter().map(|(n, go_on)| Step { command: &commands[*n], go_on }).collect();
+        let steps: Vec<CommandStep<'_>> =
+            order.iter().map(|(n, go_on)| CommandStep { command: &commands[*n], go_on }).collect();
         let before = card.seen().commands.len();
         let mut responses = Vec::new();
         reader.transmit_all(&steps, LIMITS, &mut responses).unwrap();

@@ -1,13 +1,13 @@
-//! Something on pcscd's socket that is no pcscd.
+//! Another program than pcscd on pcscd's socket.
 
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 use std::thread;
 
-use drivers::host::{Device, HostReader, HostSpec};
+use drivers::host::{HostReader, HostSpec, HostedDevice};
 use drivers::link::{CardError, CardLink, LinkError};
-use drivers::pcsc::{By, ReaderSpec};
+use drivers::pcsc::{ReaderSelector, ReaderSpec};
 
 use crate::LONG;
 
@@ -35,7 +35,11 @@ fn what_is_no_pcscd_ends_as_a_fault_that_names_reader_and_socket() {
             program: "sh".into(),
             arguments: vec!["-c".into(), host.into()],
             pcscd: Some(socket.clone()),
-            device: Device::Reader(ReaderSpec { by: By::Name("Omni 9".into()), slot: 0, wait_ms: 0 }),
+            device: HostedDevice::Reader(ReaderSpec {
+                by: ReaderSelector::Name("Omni 9".into()),
+                slot: 0,
+                wait_ms: 0,
+            }),
         });
         for outcome in [reader.reopen(LONG), reader.probe(LONG)] {
             let Err(CardError::Reader(LinkError::Io(text))) = outcome else {

@@ -1,14 +1,20 @@
 //! Station hosts on readers of a real pcscd, with virtual cards in them.
 //!
-//! | file | looks at |
+//! | file | tests |
 //! |---|---|
-//! | `cards` | what a card in order and a card that is not does to an exchange |
+//! | `cards` | exchanges with good cards and with bad ones |
 //! | `binding` | readers by name, several pcscd, a pcscd that is restarted |
-//! | `stuck` | cards and readers that do not answer, and who holds them |
-//! | `garbage` | something on pcscd's socket that is no pcscd |
+//! | `stuck` | cards and readers that do not answer, and the programs that hold them |
+//! | `garbage` | another program than pcscd on pcscd's socket |
 //! | `bystander` | another program that uses a reader |
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod binding;
 mod bystander;
@@ -20,7 +26,7 @@ mod stuck;
 
 use std::time::Duration;
 
-use drivers::host::{Device, HostReader, HostSpec};
+use drivers::host::{HostReader, HostSpec, HostedDevice};
 use drivers::pcsc::ReaderSpec;
 use pcscd_support::scene::Scene;
 
@@ -45,6 +51,6 @@ fn by(scene: &Scene, reader: ReaderSpec) -> HostReader {
         program: env!("CARGO_BIN_EXE_cardwright").into(),
         arguments: vec!["station-host".into()],
         pcscd: Some(scene.socket()),
-        device: Device::Reader(reader),
+        device: HostedDevice::Reader(reader),
     })
 }

@@ -1,10 +1,10 @@
-//! Cards and readers that do not answer, and who holds them.
+//! Cards and readers that do not answer, and the programs that hold them.
 
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use drivers::link::{CardError, CardLink, Limits, LinkError, Protocols, Reset, Step};
+use drivers::link::{CardError, CardLink, CommandStep, LinkError, Protocols, Reset, SessionLimits};
 
 use crate::bystander::Bystander;
 use crate::pcscd_support::card::{ATR_T0, ATR_T1, Act, Card};
@@ -49,10 +49,10 @@ fn a_card_that_stands_still_costs_its_own_reader_only_and_heals() {
     let first = reader.pid().unwrap();
 
     let commands = [&[0x80, 0xE2, 1, 0, 0][..], &[0x80, 0xE2, 0xFF, 0, 0], COMMAND];
-    let steps = commands.map(|command| Step { command, go_on: &[] });
+    let steps = commands.map(|command| CommandStep { command, go_on: &[] });
     let mut responses = Vec::new();
     let begun = Instant::now();
-    let outcome = reader.transmit_all(&steps, Limits { each: SHORT, all: LONG }, &mut responses);
+    let outcome = reader.transmit_all(&steps, SessionLimits { each: SHORT, all: LONG }, &mut responses);
     assert_eq!((outcome, responses.len()), (Err(CardError::Reader(LinkError::Timeout(SHORT))), 1));
     assert!(begun.elapsed() < SHORT + GRACE, "{:?}", begun.elapsed());
     assert!(!Path::new(&format!("/proc/{first}")).exists(), "the host was not reaped");

@@ -1,16 +1,16 @@
 //! A virtual card for a reader of a scene, whose behaviour is a function.
 //!
-//! It speaks vpcd's protocol as card (vsmartcard, `src/vpcd/vpcd.c`), in a thread:
+//! It plays the card's part of vpcd's protocol (vsmartcard, `src/vpcd/vpcd.c`), in a thread:
 //!
 //! ```text
 //! message = length u16 BE | body     body of 1 byte: 00 power off, 01 power on, 02 reset: no answer; 04: answer the ATR
 //!                                    longer: a command APDU, answer the response APDU
 //! ```
 //!
-//! A message without a body hangs vpcd until the card leaves (its `recv` of 0 bytes waits), so a mute card's ATR is one
-//! byte that begins none: to pcscd, a card that lies there and does not answer.
+//! A message without a body hangs vpcd until the card leaves (its `recv` of 0 bytes waits). So the ATR of a
+//! mute card is one byte that begins no ATR: for pcscd, a card that lies there and does not answer.
 //!
-//! vpcd sends length and body apart, so without an acknowledgement at once each message waits for 40 ms.
+//! vpcd sends length and body apart, so without an immediate acknowledgement each message waits for 40 ms.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};

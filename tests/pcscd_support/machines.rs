@@ -1,4 +1,4 @@
-//! `hwsim` in a scene: the machines of a whole line behind its readers and serial ports, or one card.
+//! `hwsim` in a scene: the machines of a whole line on its readers and serial ports, or one card.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;

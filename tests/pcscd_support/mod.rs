@@ -1,10 +1,11 @@
-//! A real pcscd with virtual readers, and virtual cards for them, out of the way of everything else on the machine.
+//! A real pcscd with virtual readers, and virtual cards for them, apart from everything else on the computer.
 //!
-//! `scene` runs the pcscd, `card` is what lies in its readers, `machines` is `hwsim` behind them. Several scenes run at the
-//! same time. Needs root, for the namespaces, and the Debian packages that [`scene`] names when they are missing.
+//! `scene` runs the pcscd, `card` is a card in its readers, `machines` is `hwsim` at their other end. Several
+//! scenes run at a time. Needs root, for the namespaces, and the Debian packages that [`scene`] names if they
+//! are missing.
 
 // No test uses all of it.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each program uses its part of what they share")]
 
 pub mod card;
 pub mod machines;

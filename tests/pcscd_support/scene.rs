@@ -6,8 +6,9 @@
 //! cards     threads or processes in the network namespace, which connect to 127.0.0.1:port(n)
 //! ```
 //!
-//! vpcd gives two slots to an instance and keeps its sockets in a table for each library file: every pair of readers has
-//! a copy of the library. Readers are numbered from 0: number n is slot n % 2 of "Cardwright Test <n / 2>".
+//! vpcd gives two slots to an instance and keeps its sockets in a table for each library file: every pair of
+//! readers has a copy of the library. Readers are numbered from 0: number n is slot n % 2 of "Cardwright Test
+//! <n / 2>".
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -17,7 +18,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use drivers::pcsc::{By, ReaderSpec};
+use drivers::pcsc::{ReaderSelector, ReaderSpec};
 use nix::sched::{CloneFlags, setns};
 
 const PCSCD: &str = "/usr/sbin/pcscd";
@@ -115,7 +116,7 @@ impl Scene {
     /// How a station is bound to reader `n`; a power-on waits so long for a card.
     pub fn reader(&self, n: usize, wait: Duration) -> ReaderSpec {
         ReaderSpec {
-            by: By::Name(self.name(n)),
+            by: ReaderSelector::Name(self.name(n)),
             slot: u8::try_from(n % 2).unwrap(),
             wait_ms: u16::try_from(wait.as_millis()).unwrap(),
         }
@@ -131,7 +132,8 @@ impl Scene {
         self.folder.path().join("run/pcscd.comm")
     }
 
-    /// A program to be started in the scene; there, the scene's pcscd is the system's. It runs under the same process id.
+    /// A program to be started in the scene; there, the scene's pcscd is the system's. It runs under the same
+    /// process id.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["--mount", "--net", "--wd=.", "--target", &self.holder.id().to_string()]).arg(program);

@@ -1,5 +1,6 @@
-//! What the preparation's tests share: the program, its TEST keys, and an opener of CWF1 protection that is written
-//! from the words of DESIGN.md sections 3 and 4 with the raw `des`, `aes` and `cmac` crates, without `src/crypto`.
+//! Shared by the preparation's tests: the program, its TEST keys, and an opener of CWF1 protection that is
+//! written from the words of `src/manual/cwf1.md` with the raw `des`, `aes` and `cmac` crates, without
+//! `src/crypto`.
 
 #![allow(dead_code, reason = "each test program uses its part")]
 

@@ -1,10 +1,11 @@
-//! The judge: what the simulated line dumped against plain SQL. It shares no code with the ledger, and knows a card by
-//! what stands on its chip: the account number after tag 57.
+//! The judge: compares the simulated line's dumps with plain SQL. It shares no code with the ledger, and
+//! identifies a card by its chip: the account number in tag 57.
 //!
-//! UNKNOWN per kill is held against what the witness saw: each UNKNOWN card lay in the line when the line was looked at after
-//! the kill ("in line" in the table), or it is one of which hwsim says that it was stacked or thrown out, and of which the
-//! ledger had not heard when it died ("just out"). The second kind cannot be avoided, because a machine moves first and tells
-//! then; it is told apart, card by card, so that nothing else hides behind it.
+//! Each UNKNOWN card of a kill is compared with the witness. Either it lay in the line when the line was
+//! looked at after the kill ("in line" in the table), or `hwsim` reports that it was stacked or thrown out,
+//! and the ledger had not recorded that when it died ("just out"). The second kind cannot be avoided, because
+//! a machine moves first and reports then; it is counted apart, card by card, so that nothing else hides in
+//! it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -191,8 +192,8 @@ impl Books {
         findings
     }
 
-    /// After the restart: nothing under way, UNKNOWN only what lay in the line, or left it unrecorded, and CANCELLED only
-    /// these.
+    /// After the restart: nothing under way, UNKNOWN only what lay in the line, or left it unrecorded, and
+    /// CANCELLED only these.
     pub fn after_restart(&self, witnesses: &[Witness], cancelled: &BTreeSet<u32>) -> Vec<Finding> {
         let mut findings = self.accounted(witnesses);
         if let Some((seq, state)) = self.records.iter().find(|(seq, state)| match state.as_str() {
@@ -232,7 +233,8 @@ impl Books {
         out.filter(|d| unknown.contains(word(d, "keydata"))).count()
     }
 
-    /// At the end every record is GOOD, with one card in the stacker; or CANCELLED, of those that may be, without one.
+    /// At the end every record is GOOD, with one card in the stacker; or CANCELLED, of those that may be,
+    /// without one.
     pub fn at_end(&self, witnesses: &[Witness], cancelled: &BTreeSet<u32>) -> Vec<Finding> {
         let mut findings = self.accounted(witnesses);
         for (_, seq) in &self.ordered {

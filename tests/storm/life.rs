@@ -1,5 +1,5 @@
-//! One life of a job: a blow, the restart, a person's word, and its end. What went wrong is told, not asserted, so that
-//! the storm can count.
+//! One life of a job: a blow, the restart, a person's word, and its end. Faults are returned, not asserted,
+//! so that the storm can count them.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -11,8 +11,8 @@ use nix::unistd::Pid;
 use crate::checker::{Books, Finding, Kind, Witness};
 use crate::world::{CARDS, Daemon, Template, World, is_at_rest, is_closed, was_killed};
 
-/// The disk stands still for so long before a blow at the ledger: an acknowledgement that did not wait for it has let an
-/// APDU out by then. See preload.c.
+/// The disk stands still for so long before a blow at the ledger: an acknowledgement that did not wait for it
+/// has let an APDU out by then. See preload.c.
 const STALL_MS: u32 = 60;
 /// How long the chip keeps an answer back while a card is withdrawn.
 const LATE_MS: u32 = 400;
@@ -71,9 +71,11 @@ pub enum Plan {
     Struck(Blow),
     /// A blow at a line of real links.
     StruckReal(Blow),
-    /// A blow, and another while the job goes on that was released as soon as the daemon was back; simulated or real.
+    /// A blow, and another while the job goes on that was released as soon as the daemon was back; simulated
+    /// or real.
     Twice { first: Blow, second: Blow, real: bool },
-    /// A withdrawal while the first card is written, and SIGKILL for the daemon right after its answer, or not.
+    /// A withdrawal while the first card is written, and SIGKILL for the daemon right after its answer, or
+    /// not.
     Withdrawn(Withdrawal, bool),
 }
 
@@ -194,8 +196,8 @@ impl<'a> Life<'a> {
         Ok(())
     }
 
-    /// The daemon with something that kills it or another process, released as soon as it is there, and what follows until
-    /// it is dead or at rest. Whether the blow came.
+    /// The daemon with something that kills it or another process, released as soon as it is there, and what
+    /// follows until it is dead or at rest. Whether the blow came.
     fn until_struck(&self, log: &str, seed: &str, blow: Blow) -> Result<bool, String> {
         let world = &self.world;
         let armed = &mut |command: &mut Command| self.arm(command, blow);

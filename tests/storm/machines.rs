@@ -1,5 +1,5 @@
-//! A line that is not simulated for the daemon: two readers of a real pcscd and pseudo-terminals, with `hwsim` behind them,
-//! which goes on when the daemon dies. Each link has a station host.
+//! A line that the daemon takes for real: two readers of a real pcscd and pseudo-terminals, with `hwsim` at
+//! their other end, which goes on when the daemon dies. Each link has a station host.
 
 use std::fmt::Write;
 use std::path::Path;

@@ -1,11 +1,18 @@
-//! The kill storm: the daemon, and what it works with, are killed at every APDU, every write and every sync of the ledger
-//! from its making on, before a message that they send, by pulling the plug, while a job that was released at once goes on,
-//! and at random; what the simulated line saw is held against the tables of the ledger each time.
+//! The kill storm: the daemon and its helpers are killed at every APDU, at every write and every sync of the
+//! ledger from its making on, before a message that they send, by pulling the plug, while a job that was
+//! released at once goes on, and at random; each time the simulated line's view is compared with the tables
+//! of the ledger.
 //!
-//! Each APDU and each sync; each second write, 50 at random, and a few of the rest. `STORM=full`: each write, a thousand at
-//! random, and more of the rest.
+//! Each APDU and each sync; each second write, 50 at random, and a few of the rest. `STORM=full`: each write,
+//! a thousand at random, and more of the rest.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod checker;
 mod life;
@@ -145,7 +152,7 @@ fn nothing_is_lost_and_nothing_is_made_twice() {
         let withdrawal = Withdrawal { after: 2 + drawn(n) % 12, record };
         (n < 2 * few).then_some(Plan::Withdrawn(withdrawal, n % 8 < 4))
     }));
-    told(&rows);
+    print_rows(&rows);
 }
 
 /// The n-th of numbers that look random and are the same every time.
@@ -158,7 +165,7 @@ fn drawn(n: u32) -> u32 {
 }
 
 /// Shows the table, past the capture of output, and fails if there is a finding.
-fn told(rows: &[Row]) {
+fn print_rows(rows: &[Row]) {
     let mut text = format!("{HEAD}\n");
     rows.iter().for_each(|row| text += &format!("{}\n", row.line()));
     std::io::stderr().write_all(text.as_bytes()).unwrap();

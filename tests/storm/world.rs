@@ -1,5 +1,5 @@
-//! A bureau in a temporary directory with a file of three cards and a line of two chip stations, simulated or on real readers
-//! and ports; its programs, and the daemon.
+//! A bureau in a temporary directory with a file of three cards and a line of two chip stations, simulated or
+//! on real readers and ports; its programs, and the daemon.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -54,8 +54,8 @@ impl Template {
         std::fs::write(world.path("people.toml"), people).unwrap();
         let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/profiles/lines/sim-chip-8.toml");
         let line = std::fs::read_to_string(shipped).unwrap().replace("stations = 8", "stations = 2");
-        // A dead line does not come back here.
-        let line = line + "\n[limits]\nrecover = 0.2\n";
+        // Lives end by themselves, in the daemon as in the foreground, and a dead line does not come back here.
+        let line = "auto_close = true\n".to_owned() + &line + "\n[limits]\nrecover = 0.2\n";
         std::fs::write(world.path("line.toml"), line).unwrap();
         std::fs::create_dir(world.path("tmp")).unwrap();
         Self { world, library }
@@ -151,7 +151,8 @@ impl World {
             .env_remove("CARDWRIGHT_PROFILES")
     }
 
-    /// Processes that the daemon of this world started: their command lines name its directory for temporary files.
+    /// Processes that the daemon of this world started: their command lines name its directory for temporary
+    /// files.
     pub fn children(&self, name: &str) -> Vec<i32> {
         let here = self.path("tmp").display().to_string();
         let processes = std::fs::read_dir("/proc").unwrap().flatten();
@@ -191,8 +192,8 @@ pub struct Daemon<'a> {
 }
 
 impl<'a> Daemon<'a> {
-    /// Starts it and waits until it is ready; the error is what it said on standard error, which is kept as LOG. Blanks of
-    /// another seed are other blanks.
+    /// Starts it and waits until it is ready; the error is what it said on standard error, which is kept as
+    /// LOG. Blanks of another seed are other blanks.
     pub fn start(
         world: &'a World,
         log: &str,

@@ -1,6 +1,6 @@
 //! The checks of a card printer.
 
-use super::{Card, Finding, Findings, refused, refused_as_data};
+use super::{CardUnderTest, ConformanceFinding, FindingCollector, refused, refused_as_data};
 use crate::printer::CardPrinter;
 use crate::registry::Capability;
 
@@ -12,7 +12,7 @@ const FRONT: &[u8] = &[
     0xFF, 0x81, 0x00, 0x00, 0x1F, 0xEE, 0x05, 0xFB, 0xF1, 0xAB, 0xBA, 0x77, 0x00, 0x00, 0x00, 0x00, 0x49,
     0x45, 0x4E, 0x44, 0xAE, 0x42, 0x60, 0x82,
 ];
-/// The same with the other colours of a ribbon: cyan and magenta above yellow and black.
+/// A second PNG, in the other colours of a ribbon: cyan and magenta above yellow and black.
 const BACK: &[u8] = &[
     0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A, 0x00, 0x00, 0x00, 0x0D, 0x49, 0x48, 0x44, 0x52, 0x00,
     0x00, 0x00, 0x02, 0x00, 0x00, 0x00, 0x02, 0x08, 0x02, 0x00, 0x00, 0x00, 0xFD, 0xD4, 0x9A, 0x73, 0x00,
@@ -21,9 +21,13 @@ const BACK: &[u8] = &[
     0x49, 0x45, 0x4E, 0x44, 0xAE, 0x42, 0x60, 0x82,
 ];
 
-/// Checks a printer that declares these capabilities.
-pub fn printer(machine: &mut dyn CardPrinter, can: &[Capability], card: Card) -> Vec<Finding> {
-    let mut findings = Findings::default();
+/// Runs the checks of a printer that declares these capabilities.
+pub fn printer(
+    machine: &mut dyn CardPrinter,
+    can: &[Capability],
+    card: CardUnderTest,
+) -> Vec<ConformanceFinding> {
+    let mut findings = FindingCollector::default();
     if findings.begin(machine, CardPrinter::ready, CardPrinter::reopen, Some("printer")) {
         let sides = [
             (Capability::Front, "it prints the front", Some(FRONT), None),
@@ -33,12 +37,12 @@ pub fn printer(machine: &mut dyn CardPrinter, can: &[Capability], card: Card) ->
             if !can.contains(&capability) {
                 let outcome = machine.print(front, back);
                 findings.add("it refuses what it does not declare", refused(outcome));
-            } else if card != Card::None {
+            } else if card != CardUnderTest::None {
                 findings.add(check, machine.print(front, back));
             }
         }
         findings.add("it refuses to print nothing", refused_as_data(machine.print(None, None)));
-        if card != Card::None && sides.iter().all(|(capability, ..)| can.contains(capability)) {
+        if card != CardUnderTest::None && sides.iter().all(|(capability, ..)| can.contains(capability)) {
             findings.add("it prints both sides in one pass", machine.print(Some(FRONT), Some(BACK)));
         }
     }

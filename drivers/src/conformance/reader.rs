@@ -1,33 +1,33 @@
-//! The checks of a card reader, over whatever link leads to it.
+//! The checks of a card reader, over any card link.
 
 use std::time::Duration;
 
-use super::{Finding, Findings, OPEN_TIME, told};
-use crate::link::{CardError, CardLink, Limits, Protocols, Reset, Step};
+use super::{ConformanceFinding, FindingCollector, OPEN_TIME, require};
+use crate::link::{CardError, CardLink, CommandStep, Protocols, Reset, SessionLimits};
 
-/// What is checked of a reader.
+/// What to check of a reader.
 #[derive(Debug, Clone, Copy)]
 pub struct ReaderSuite<'a> {
-    /// For each command and each reset.
+    /// Time limit for each command and each reset.
     pub timeout: Duration,
-    /// The card that lies in it; `None`: one is not asked for.
-    pub card: Option<Chip<'a>>,
+    /// The card that lies in it; `None` leaves out the checks with a card.
+    pub card: Option<ChipUnderTest<'a>>,
 }
 
-/// A card for the checks; nothing on it is changed.
+/// A card for the checks; they change nothing on it.
 #[derive(Debug, Clone, Copy)]
-pub struct Chip<'a> {
-    /// Protocols that may be used.
+pub struct ChipUnderTest<'a> {
+    /// Protocols that may be used with it.
     pub protocols: Protocols,
-    /// An application that it has.
+    /// An application on it.
     pub aid: &'a [u8],
     /// Whether it takes commands of extended length (ISO 7816-4, 5.1).
     pub extended: bool,
 }
 
-/// Checks a reader.
-pub fn reader(link: &mut dyn CardLink, suite: &ReaderSuite<'_>) -> Vec<Finding> {
-    let mut findings = Findings::default();
+/// Runs the checks of a reader.
+pub fn reader(link: &mut dyn CardLink, suite: &ReaderSuite<'_>) -> Vec<ConformanceFinding> {
+    let mut findings = FindingCollector::default();
     if !findings.add("the reader answers", link.probe(suite.timeout)) {
         return findings.0;
     }
@@ -39,7 +39,12 @@ pub fn reader(link: &mut dyn CardLink, suite: &ReaderSuite<'_>) -> Vec<Finding> 
     findings.0
 }
 
-fn with_card(findings: &mut Findings, link: &mut dyn CardLink, chip: &Chip<'_>, timeout: Duration) {
+fn with_card(
+    findings: &mut FindingCollector,
+    link: &mut dyn CardLink,
+    chip: &ChipUnderTest<'_>,
+    timeout: Duration,
+) {
     if !findings.add("a cold reset gives an ATR", reset(link, chip, Reset::Cold, timeout)) {
         return;
     }
@@ -69,14 +74,19 @@ fn with_card(findings: &mut Findings, link: &mut dyn CardLink, chip: &Chip<'_>, 
     findings.add("the power can be taken off", link.power_off(timeout));
 }
 
-fn reset(link: &mut dyn CardLink, chip: &Chip<'_>, how: Reset, timeout: Duration) -> Result<(), String> {
+fn reset(
+    link: &mut dyn CardLink,
+    chip: &ChipUnderTest<'_>,
+    how: Reset,
+    timeout: Duration,
+) -> Result<(), String> {
     let atr = link.power_on(how, chip.protocols, timeout).map_err(|error| error.to_string())?;
     // ISO 7816-3, 8.2: TS is 3B or 3F; at most 32 characters follow it.
     let good = (2..=33).contains(&atr.len()) && matches!(atr.first(), Some(0x3B | 0x3F));
-    told(good, "the ATR is none: 2 to 33 bytes that begin with 3B or 3F")
+    require(good, "the ATR is none: 2 to 33 bytes that begin with 3B or 3F")
 }
 
-/// SW1 SW2 of an answer.
+/// Returns SW1 SW2 of the answer.
 fn status(link: &mut dyn CardLink, command: &[u8], timeout: Duration) -> Result<[u8; 2], String> {
     let answer = link.transmit(command, timeout).map_err(|error| error.to_string())?;
     answer.last_chunk().copied().ok_or_else(|| "an answer without a status word".to_owned())
@@ -96,39 +106,43 @@ fn refuses(link: &mut dyn CardLink, command: &[u8], timeout: Duration) -> Result
     }
 }
 
-fn session(link: &mut dyn CardLink, steps: &[Step<'_>], timeout: Duration) -> Result<Vec<Vec<u8>>, String> {
+fn session(
+    link: &mut dyn CardLink,
+    steps: &[CommandStep<'_>],
+    timeout: Duration,
+) -> Result<Vec<Vec<u8>>, String> {
     let mut responses = Vec::new();
-    let limits = Limits { each: timeout, all: 4 * timeout };
+    let limits = SessionLimits { each: timeout, all: 4 * timeout };
     link.transmit_all(steps, limits, &mut responses).map_err(|error| error.to_string())?;
     Ok(responses)
 }
 
 fn stops(link: &mut dyn CardLink, unknown: &[u8], select: &[u8], timeout: Duration) -> Result<(), String> {
-    let [first, second] = [unknown, select].map(|command| Step { command, go_on: &[] });
+    let [first, second] = [unknown, select].map(|command| CommandStep { command, go_on: &[] });
     let responses = session(link, &[first, second], timeout)?;
-    told(responses.len() == 1, "it went on after a command was refused: cards could be spoilt")
+    require(responses.len() == 1, "it went on after a command was refused: cards could be spoilt")
 }
 
 fn goes_on(link: &mut dyn CardLink, unknown: &[u8], select: &[u8], timeout: Duration) -> Result<(), String> {
     let may = [u16::from_be_bytes(status(link, unknown, timeout)?)];
-    let first = Step { command: unknown, go_on: &may };
-    let responses = session(link, &[first, Step { command: select, go_on: &[] }], timeout)?;
-    told(responses.len() == 2, "it stopped at a status word after which it was to go on")
+    let first = CommandStep { command: unknown, go_on: &may };
+    let responses = session(link, &[first, CommandStep { command: select, go_on: &[] }], timeout)?;
+    require(responses.len() == 2, "it stopped at a status word after which it was to go on")
 }
 
-/// CLA 00 INS A4 P1 04 P2 00 Lc AID Le 00 (ISO 7816-4, 11.2.2).
+/// SELECT by name: CLA 00 INS A4 P1 04 P2 00 Lc AID Le 00 (ISO 7816-4, 11.2.2).
 fn select(aid: &[u8]) -> Vec<u8> {
     let length = u8::try_from(aid.len()).unwrap_or_default();
     [&[0x00, 0xA4, 0x04, 0x00, length], aid, &[0x00]].concat()
 }
 
-/// The same with Lc and Le of extended length: 00 and two bytes, then two bytes.
+/// SELECT by name with Lc and Le of extended length: 00 and two bytes, then two bytes.
 fn extended(aid: &[u8]) -> Vec<u8> {
     let length = u16::try_from(aid.len()).unwrap_or_default().to_be_bytes();
     [&[0x00, 0xA4, 0x04, 0x00, 0x00], &length[..], aid, &[0x00, 0x00]].concat()
 }
 
-/// INS FE, which no standard gives, with data so that it has a form that every card takes.
+/// An unknown command: INS FE, which no standard assigns, with data so that every card accepts its form.
 fn unknown(aid: &[u8]) -> Vec<u8> {
     let length = u8::try_from(aid.len()).unwrap_or_default();
     [&[0x00, 0xFE, 0x00, 0x00, length], aid].concat()

@@ -1,19 +1,19 @@
-//! The checks find what they are for: machines with one fault each, and one that is right.
+//! The checks find what they look for: machines with one fault each, and one without.
 
 use std::collections::VecDeque;
 
 use super::*;
-use crate::link::{CardError, CardLink, Limits, Protocols, Reset, Step};
+use crate::link::{CardError, CardLink, CommandStep, Protocols, Reset, SessionLimits};
 use crate::printer::CardPrinter;
 use crate::registry::Capability;
-use crate::stripe::{Coercivity, LeadingZeros, RawTracks, StripeEncoder, Track, Tracks};
+use crate::stripe::{LeadingZeros, RawTracks, StripeEncoder, TrackNumber, Tracks, WriteCoercivity};
 
 /// The names of the checks that failed.
-fn failed(findings: &[Finding]) -> Vec<&'static str> {
+fn failed(findings: &[ConformanceFinding]) -> Vec<&'static str> {
     findings.iter().filter(|f| f.outcome.is_err()).map(|f| f.check).collect()
 }
 
-/// An encoder with a card, right but for its fault.
+/// An encoder with a card; it has one fault, or none.
 struct Encoder {
     fault: &'static str,
     tracks: [Option<String>; 3],
@@ -23,8 +23,10 @@ struct Encoder {
 }
 
 fn encoder(fault: &'static str) -> Encoder {
-    let set =
-        Recording { leading_zeros: Some(LeadingZeros { t13: 61, t2: 22 }), ..Recording::on(Coercivity::Hi) };
+    let set = Recording {
+        leading_zeros: Some(LeadingZeros { t13: 61, t2: 22 }),
+        ..Recording::on(WriteCoercivity::Hi)
+    };
     Encoder { fault, tracks: [None, None, None], raw: Default::default(), set, asked: 0 }
 }
 
@@ -44,7 +46,7 @@ impl StripeEncoder for Encoder {
         let [t1, t2, t3] = self.tracks.clone();
         Ok(Tracks { t1, t2, t3 })
     }
-    fn erase(&mut self, _: &[Track], _: &Recording) -> Result<(), DeviceError> {
+    fn erase(&mut self, _: &[TrackNumber], _: &Recording) -> Result<(), DeviceError> {
         if self.fault != "does not erase" {
             self.tracks = [None, None, None];
         }
@@ -88,7 +90,7 @@ impl StripeEncoder for Encoder {
 #[test]
 fn each_fault_of_an_encoder_is_found_and_none_where_none_is() {
     let all = crate::stripe::msr605::CAPABILITIES;
-    let card = Card::Spoil(Recording::on(Coercivity::Hi));
+    let card = CardUnderTest::Spoil(Recording::on(WriteCoercivity::Hi));
     for (fault, checks) in [
         ("", &[][..]),
         ("silent", &["it answers"]),
@@ -108,14 +110,14 @@ fn each_fault_of_an_encoder_is_found_and_none_where_none_is() {
 #[test]
 fn what_is_not_declared_and_yet_done_is_found() {
     let none = [Capability::HiCo];
-    let found = failed(&stripe(&mut encoder(""), &none, Card::None));
+    let found = failed(&stripe(&mut encoder(""), &none, CardUnderTest::None));
     assert_eq!(found, ["it refuses what it does not declare"; 7]);
 }
 
 #[test]
 fn without_a_card_nothing_is_written() {
     let mut machine = encoder("");
-    stripe(&mut machine, crate::stripe::msr605::CAPABILITIES, Card::None);
+    stripe(&mut machine, crate::stripe::msr605::CAPABILITIES, CardUnderTest::None);
     assert_eq!((machine.tracks, machine.raw), ([None, None, None], <[Vec<u8>; 3]>::default()));
 }
 
@@ -145,18 +147,21 @@ impl CardPrinter for Printer {
 fn a_printer_prints_only_with_a_card() {
     let mut machine = Printer { printed: 0, name: "Card Printer P" };
     let can = crate::printer::framed::CAPABILITIES;
-    assert!(failed(&printer(&mut machine, can, Card::None)).is_empty());
+    assert!(failed(&printer(&mut machine, can, CardUnderTest::None)).is_empty());
     assert_eq!(machine.printed, 0);
-    assert!(failed(&printer(&mut machine, can, Card::Spoil(Recording::on(Coercivity::Hi)))).is_empty());
+    assert!(
+        failed(&printer(&mut machine, can, CardUnderTest::Spoil(Recording::on(WriteCoercivity::Hi))))
+            .is_empty()
+    );
     assert_eq!(machine.printed, 3);
-    let found = failed(&printer(&mut machine, &[Capability::Front], Card::None));
+    let found = failed(&printer(&mut machine, &[Capability::Front], CardUnderTest::None));
     assert_eq!(found, ["it refuses what it does not declare"]);
 }
 
 #[test]
 fn a_machine_of_another_kind_is_found_and_asked_nothing_more() {
     let mut other = Printer { printed: 0, name: "Embosser E" };
-    let found = printer(&mut other, crate::printer::framed::CAPABILITIES, Card::None);
+    let found = printer(&mut other, crate::printer::framed::CAPABILITIES, CardUnderTest::None);
     assert_eq!(failed(&found), ["it is what the profile says"]);
     assert!(found.last().unwrap().outcome.clone().unwrap_err().contains("no printer"));
 }
@@ -186,8 +191,8 @@ impl CardLink for Reader {
     }
     fn transmit_all(
         &mut self,
-        steps: &[Step<'_>],
-        limits: Limits,
+        steps: &[CommandStep<'_>],
+        limits: SessionLimits,
         responses: &mut Vec<Vec<u8>>,
     ) -> Result<(), CardError> {
         for step in steps {
@@ -214,7 +219,7 @@ impl CardLink for Reader {
 
 #[test]
 fn each_fault_of_a_reader_is_found_and_none_where_none_is() {
-    let chip = Chip { protocols: Protocols::ANY, aid: b"\xA0\x00\x00\x00\x03", extended: true };
+    let chip = ChipUnderTest { protocols: Protocols::ANY, aid: b"\xA0\x00\x00\x00\x03", extended: true };
     let suite = ReaderSuite { timeout: Duration::from_secs(1), card: Some(chip) };
     for (fault, checks) in [
         ("", &[][..]),

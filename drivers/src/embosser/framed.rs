@@ -1,7 +1,8 @@
-//! The framed embosser, also for indent print (wire section 3; lines as Datacard's published escape `~EM%font;x;y;text`).
+//! The framed embosser, also for indent print (wire section 3; the lines are Datacard's published escape
+//! `~EM%font;x;y;text`).
 //!
-//! Not here: fonts, positions and what stands on the card: the record brings complete lines, checked when the file was
-//! accepted. Checked here is only what would break the transmission.
+//! Not here: fonts, positions and the text on the card: the record brings complete lines, which acceptance
+//! has checked. This driver checks only what would break the transmission.
 
 use std::time::Duration;
 
@@ -9,39 +10,40 @@ use zeroize::Zeroizing;
 
 use super::CardEmbosser;
 use crate::error::DeviceError;
-use crate::framed::{Framed, QUICK_WORK};
-use crate::link::Link;
+use crate::framed::{FramedLink, QUICK_WORK};
+use crate::link::ByteLink;
 use crate::registry::Capability;
 use crate::wire::FRAME_DATA_MAX;
 
-/// For embossing one card. Machines take one to three seconds; warming the topping foil comes on top.
+/// Time for embossing one card. Machines take one to three seconds, and longer while the topping foil warms
+/// up.
 const EMBOSS_WORK: Duration = Duration::from_secs(20);
 
 /// Bit/s of its serial port.
 pub const BAUD: u32 = 9600;
 
-/// What it can do.
+/// What the machine can do.
 pub const CAPABILITIES: &[Capability] = &[Capability::Emboss, Capability::Indent];
 
-/// An embosser on a link.
-pub struct Embosser<L> {
-    framed: Framed<L>,
+/// A framed embosser on its link.
+pub struct FramedEmbosser<L> {
+    framed: FramedLink<L>,
     work: Duration,
 }
 
-impl<L: Link> Embosser<L> {
+impl<L: ByteLink> FramedEmbosser<L> {
     /// Takes the link over.
     pub fn new(link: L) -> Self {
-        Self { framed: Framed::new(link), work: EMBOSS_WORK }
+        Self { framed: FramedLink::new(link), work: EMBOSS_WORK }
     }
 
-    /// Another time limit for embossing one card than 20 s.
+    /// Sets another time limit for embossing one card than 20 s.
     pub fn with_work_time(self, work: Duration) -> Self {
         Self { work, ..self }
     }
 }
 
-impl<L: Link> CardEmbosser for Embosser<L> {
+impl<L: ByteLink> CardEmbosser for FramedEmbosser<L> {
     fn emboss(&mut self, lines: &[String]) -> Result<(), DeviceError> {
         let frames = pack(lines)?;
         self.framed.command(b'C', &[], QUICK_WORK)?;
@@ -61,10 +63,10 @@ impl<L: Link> CardEmbosser for Embosser<L> {
     }
 }
 
-/// The lines as the machine wants them, as many complete ones to a frame as fit.
+/// The lines in the machine's form, as many complete ones to a frame as fit.
 fn pack(lines: &[String]) -> Result<Vec<Zeroizing<Vec<u8>>>, DeviceError> {
     let mut frames = Vec::new();
-    // Never grows beyond a frame, so no copy of the text stays behind in freed memory.
+    // Never grows beyond a frame, so no copy of the text is left in freed memory.
     let mut frame = Zeroizing::new(Vec::with_capacity(FRAME_DATA_MAX));
     for line in lines {
         if !line.starts_with("~EM%") {
@@ -104,7 +106,7 @@ mod tests {
         let script = script.done(b'E', b"");
         let (link, check) = script.build();
         let lines = ["~EM%2;401;843;4761 7390".to_string(), "~EM%1;307;328;MÜLLER;X".to_string()];
-        Embosser::new(link).emboss(&lines).unwrap();
+        FramedEmbosser::new(link).emboss(&lines).unwrap();
         check.finished();
     }
 
@@ -130,12 +132,12 @@ mod tests {
             "~EM%1;1;1;\u{0}",
         ] {
             let (link, check) = Script::new().build();
-            assert!(Embosser::new(link).emboss(&[line.to_string()]).unwrap_err().is_data(), "{line:?}");
+            assert!(FramedEmbosser::new(link).emboss(&[line.to_string()]).unwrap_err().is_data(), "{line:?}");
             check.finished();
         }
         let (link, _) = Script::new().build();
         let long = format!("~EM%1;1;1;{}", "X".repeat(1013));
-        assert!(Embosser::new(link).emboss(&[long]).unwrap_err().is_data());
+        assert!(FramedEmbosser::new(link).emboss(&[long]).unwrap_err().is_data());
     }
 
     #[test]
@@ -147,7 +149,7 @@ mod tests {
             .give(&frame(b"L3"))
             .expect(&[0x06]);
         let (link, check) = script.build();
-        let error = Embosser::new(link).emboss(&["~EM%1;1;1;A".to_string()]).unwrap_err();
+        let error = FramedEmbosser::new(link).emboss(&["~EM%1;1;1;A".to_string()]).unwrap_err();
         assert_eq!(error, DeviceError::Status { status: b'3', meaning: Condition::BadData });
         check.finished();
     }
@@ -158,7 +160,7 @@ mod tests {
         let (link, check) = script.build();
         let work = Duration::from_secs(2);
         assert_eq!(
-            Embosser::new(link).with_work_time(work).emboss(&[]).unwrap_err(),
+            FramedEmbosser::new(link).with_work_time(work).emboss(&[]).unwrap_err(),
             DeviceError::Timeout(work)
         );
         check.finished();
@@ -171,7 +173,7 @@ mod tests {
         {
             let (link, check) =
                 Script::new().expect(&frame(b"S")).give(&[0x06]).give(&frame(answer)).expect(&[0x06]).build();
-            assert_eq!(Embosser::new(link).ready().is_ok(), good);
+            assert_eq!(FramedEmbosser::new(link).ready().is_ok(), good);
             check.finished();
         }
     }

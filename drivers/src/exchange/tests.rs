@@ -14,15 +14,15 @@ const LONG: Duration = Duration::from_secs(10);
 const COLD: Reset = Reset::Cold;
 const ANY: Protocols = Protocols::ANY;
 
-fn within(each: Duration) -> Limits {
-    Limits { each, all: LONG }
+fn within(each: Duration) -> SessionLimits {
+    SessionLimits { each, all: LONG }
 }
 
-fn steps<'a>(commands: &[&'a [u8]]) -> Vec<Step<'a>> {
-    commands.iter().map(|command| Step { command, go_on: &[] }).collect()
+fn steps<'a>(commands: &[&'a [u8]]) -> Vec<CommandStep<'a>> {
+    commands.iter().map(|command| CommandStep { command, go_on: &[] }).collect()
 }
 
-/// A reader whose other end is in our hand.
+/// A reader whose other end the test plays.
 fn pair() -> (SimReader, UnixStream) {
     let (ours, theirs) = UnixStream::pair().unwrap();
     (SimReader::over(SimLink::bare(ours)), theirs)
@@ -111,7 +111,7 @@ fn a_body_of_the_longest_size_passes_and_one_more_is_not_sent() {
     ));
 }
 
-/// Commands of one byte each, and what becomes of them when the other end has said `answers`.
+/// Sends commands of one byte each; the other end sends `answers`.
 fn all(
     commands: &[&[u8]],
     answers: &[Vec<u8>],
@@ -217,11 +217,11 @@ fn each_command_has_a_stop_rule_of_its_own() {
     let (mut card, mut end) = pair();
     let (done, refused) = (message(0x82, b"\x90\x00"), message(0x82, b"\x6A\x88"));
     end.write_all(&[refused.clone(), done, refused].concat()).unwrap();
-    let tolerant = |command| Step { command, go_on: &[0x6A88, 0x6283] };
+    let tolerant = |command| CommandStep { command, go_on: &[0x6A88, 0x6283] };
     let session = [
         tolerant(&b"1"[..]),
-        Step { command: b"2", go_on: &[] },
-        Step { command: b"3", go_on: &[] },
+        CommandStep { command: b"2", go_on: &[] },
+        CommandStep { command: b"3", go_on: &[] },
         tolerant(b"4"),
     ];
     let mut responses = Vec::new();
@@ -237,7 +237,7 @@ fn a_session_ends_at_its_own_limit() {
     let (mut card, mut end) = pair();
     end.write_all(&message(0x82, b"\x90\x00")).unwrap();
     let begun = Instant::now();
-    let limits = Limits { each: LONG, all: SOON };
+    let limits = SessionLimits { each: LONG, all: SOON };
     let outcome = card.transmit_all(&steps(&[b"1", b"2"]), limits, &mut Vec::new());
     assert!(matches!(outcome, Err(CardError::Reader(LinkError::Timeout(_)))), "{outcome:?}");
     assert!(begun.elapsed() < LONG / 2);

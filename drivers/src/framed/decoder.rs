@@ -1,4 +1,4 @@
-//! Bytes of a framed machine, one by one, into what they say. No I/O.
+//! Turns the bytes of a framed machine, one by one, into events. No I/O.
 //!
 //! ```text
 //! outside ──STX──▶ inside ──ETX──▶ check ──BCC──▶ outside: Frame or Damaged
@@ -7,29 +7,29 @@
 //!    │ else: noise            │ DLE: the next byte is escaped
 //! ```
 //!
-//! STX, ETX, ACK and NAK never stand unescaped between STX and ETX, so a raw one there means that the beginning or the
-//! rest was noise. An ETX outside is the end of a frame whose STX got lost.
+//! STX, ETX, ACK and NAK never stand unescaped between STX and ETX. A raw one there means that the beginning
+//! or the rest was noise. An ETX outside a frame ends one whose STX got lost.
 
 use zeroize::Zeroizing;
 
 use super::is_special;
 use crate::wire::{ACK, DLE, ESCAPE_XOR, ETX, FRAME_DATA_MAX, NAK, STX};
 
-/// cmd, status and data.
+/// Longest body: cmd, status and data.
 const BODY_MAX: usize = FRAME_DATA_MAX + 2;
 
-/// What a machine said.
-pub(super) enum Event {
+/// What a machine sent.
+pub(super) enum FrameEvent {
     /// ACK, NAK or DLE outside a frame.
     Control(u8),
     /// An intact frame: cmd, status, data; at least one byte.
     Frame(Zeroizing<Vec<u8>>),
-    /// A frame that is not intact, or the end of one.
+    /// A damaged frame, or the end of one.
     Damaged,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
-enum State {
+enum FrameState {
     #[default]
     Outside,
     Inside,
@@ -37,47 +37,47 @@ enum State {
     Check,
 }
 
-/// Collects one frame; never more than its longest body.
+/// Collects one frame, up to the longest body.
 #[derive(Default)]
-pub(super) struct Decoder {
-    state: State,
+pub(super) struct FrameDecoder {
+    state: FrameState,
     body: Zeroizing<Vec<u8>>,
     bcc: u8,
     broken: bool,
 }
 
-impl Decoder {
+impl FrameDecoder {
     /// Whether a frame has begun and not ended.
     pub(super) fn inside(&self) -> bool {
-        self.state != State::Outside
+        self.state != FrameState::Outside
     }
 
-    /// Takes one byte; an event if it completes one.
-    pub(super) fn push(&mut self, byte: u8) -> Option<Event> {
+    /// Takes one byte; returns an event if the byte completes one.
+    pub(super) fn push(&mut self, byte: u8) -> Option<FrameEvent> {
         match (self.state, byte) {
-            (State::Check, _) => return Some(self.finish(byte)),
-            (_, STX) => *self = Self { state: State::Inside, ..Self::default() },
-            (State::Outside, ACK | NAK | DLE) => return Some(Event::Control(byte)),
-            (State::Outside, ETX) => return Some(Event::Damaged),
-            (State::Outside, _) => {}
+            (FrameState::Check, _) => return Some(self.finish(byte)),
+            (_, STX) => *self = Self { state: FrameState::Inside, ..Self::default() },
+            (FrameState::Outside, ACK | NAK | DLE) => return Some(FrameEvent::Control(byte)),
+            (FrameState::Outside, ETX) => return Some(FrameEvent::Damaged),
+            (FrameState::Outside, _) => {}
             (_, ACK | NAK) => {
                 *self = Self::default();
-                return Some(Event::Control(byte));
+                return Some(FrameEvent::Control(byte));
             }
             (state, ETX) => {
-                self.broken |= state == State::Escaped;
+                self.broken |= state == FrameState::Escaped;
                 self.bcc ^= byte;
-                self.state = State::Check;
+                self.state = FrameState::Check;
             }
-            (State::Inside, DLE) => {
+            (FrameState::Inside, DLE) => {
                 self.bcc ^= byte;
-                self.state = State::Escaped;
+                self.state = FrameState::Escaped;
             }
             (state, _) => {
                 self.bcc ^= byte;
-                let plain = if state == State::Escaped { byte ^ ESCAPE_XOR } else { byte };
-                self.broken |= state == State::Escaped && !is_special(plain);
-                self.state = State::Inside;
+                let plain = if state == FrameState::Escaped { byte ^ ESCAPE_XOR } else { byte };
+                self.broken |= state == FrameState::Escaped && !is_special(plain);
+                self.state = FrameState::Inside;
                 if self.body.len() < BODY_MAX {
                     self.body.push(plain);
                 } else {
@@ -88,11 +88,11 @@ impl Decoder {
         None
     }
 
-    fn finish(&mut self, bcc: u8) -> Event {
+    fn finish(&mut self, bcc: u8) -> FrameEvent {
         let done = std::mem::take(self);
         if done.broken || done.bcc != bcc || done.body.is_empty() {
-            return Event::Damaged;
+            return FrameEvent::Damaged;
         }
-        Event::Frame(done.body)
+        FrameEvent::Frame(done.body)
     }
 }

@@ -1,4 +1,4 @@
-//! The first message of each end: what to open, and whether it is open.
+//! The first message of each end: the device to open, and whether it is open.
 
 use std::time::Instant;
 
@@ -7,19 +7,20 @@ use serde::{Deserialize, Serialize};
 use crate::exchange;
 use crate::link::{CardError, LinkError};
 use crate::pcsc::ReaderSpec;
-use crate::stream::{Socket, Timed};
+use crate::stream::{StreamSocket, TimedSocket};
 use crate::wire::{HOST_BODY_MAX, HOST_MAGIC, HOST_VERSION, reader};
 
 /// magic (4), version u16, length u32.
 const HEADER: usize = 10;
 
-/// Longest text in an answer, in bytes: it fits in a hello, however it is escaped, as names without control characters.
+/// Longest text in an answer, in bytes. It fits in a hello even after escaping, if it is a name without
+/// control characters.
 const TEXT_MAX: usize = HOST_BODY_MAX / 2 - 64;
 
-/// The device of a station host.
+/// The device that a station host opens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Device {
+pub enum HostedDevice {
     /// A reader of PC/SC.
     Reader(ReaderSpec),
     /// A serial port, 8N1.
@@ -36,22 +37,22 @@ pub enum Device {
     },
 }
 
-/// The host's answer: one of the first two.
+/// The host's answer to a hello: `opened` or `error`.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct Answer {
-    /// What was opened, for people.
+pub(super) struct HostAnswer {
+    /// Name of the device that was opened, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) opened: Option<String>,
-    /// Why nothing was.
+    /// Why no device was opened.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) error: Option<String>,
-    /// The same as section 1's byte says it.
+    /// First byte of wire section 1's FF for this error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) why: Option<u8>,
 }
 
-impl Answer {
-    /// As the controller sees it.
+impl HostAnswer {
+    /// Turns the answer into the device's name or an error of the controller.
     pub(super) fn outcome(self) -> Result<String, CardError> {
         match (self.opened, self.error) {
             (Some(name), None) => Ok(exchange::shown(name.as_bytes())),
@@ -65,7 +66,7 @@ impl Answer {
         }
     }
 
-    /// As the host says it.
+    /// Makes the answer that reports this error.
     pub(super) fn refusal(error: &CardError) -> Self {
         let mut text = match error {
             CardError::Reader(error) => error.to_string(),
@@ -76,9 +77,9 @@ impl Answer {
     }
 }
 
-/// One message of either end.
+/// Sends a message; both ends use it.
 pub(super) fn send<T: Serialize>(
-    socket: &mut Timed<impl Socket>,
+    socket: &mut TimedSocket<impl StreamSocket>,
     message: &T,
     deadline: Instant,
 ) -> Result<(), LinkError> {
@@ -90,9 +91,9 @@ pub(super) fn send<T: Serialize>(
     socket.send(&message, deadline.saturating_duration_since(Instant::now()))
 }
 
-/// The message of the other end; the error says what is wrong with it.
+/// Reads the other end's message; an error says what is wrong with it.
 pub(super) fn receive<T: for<'a> Deserialize<'a>>(
-    socket: &mut Timed<impl Socket>,
+    socket: &mut TimedSocket<impl StreamSocket>,
     deadline: Instant,
 ) -> Result<T, LinkError> {
     let fault = |what: &str| LinkError::Io(format!("station host: {what}"));

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::process::{HostPipe, HostSpec};
 use crate::exchange;
-use crate::link::{Link, LinkError};
+use crate::link::{ByteLink, LinkError};
 use crate::wire::{HOST_BODY_MAX, host};
 
 /// kind u8, length u32.
@@ -12,25 +12,26 @@ const HEADER: usize = 5;
 
 /// A byte link to a machine in a host process.
 ///
-/// Nothing runs until [`Link::reopen`], which also opens the device anew. Silence of the machine is no fault of the host.
+/// Nothing runs until [`ByteLink::reopen`], which also opens the device anew. A silent machine is no fault of
+/// the host.
 pub struct HostLink {
     pipe: HostPipe,
-    /// Received, not yet taken; whole frames or the beginning of one.
+    /// Received but not yet taken: whole frames, or the beginning of one.
     held: Vec<u8>,
 }
 
 impl HostLink {
-    /// Starts nothing yet.
+    /// Takes the specification; starts nothing yet.
     pub fn new(spec: HostSpec) -> Self {
         Self { pipe: HostPipe::new(spec), held: Vec::new() }
     }
 
-    /// Process of the host that runs.
+    /// The process of the host, if one runs.
     pub fn pid(&self) -> Option<u32> {
         self.pipe.pid()
     }
 
-    /// Bytes of the first frame, if it is there; those that do not fit stay in it.
+    /// Takes bytes of the first frame, if it is there; those that do not fit stay in it.
     fn take(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, LinkError> {
         let Some(&[kind, a, b, c, d]) = self.held.first_chunk::<HEADER>() else { return Ok(None) };
         let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
@@ -54,7 +55,7 @@ impl HostLink {
         Ok(Some(n))
     }
 
-    /// A host that does not keep to the protocol, or whose device is gone, is ended.
+    /// Ends a host that breaks the protocol or whose device is gone.
     fn lost(&mut self, error: LinkError) -> LinkError {
         self.pipe.kill();
         self.held.clear();
@@ -62,7 +63,7 @@ impl HostLink {
     }
 }
 
-impl Link for HostLink {
+impl ByteLink for HostLink {
     fn send(&mut self, bytes: &[u8], timeout: Duration) -> Result<(), LinkError> {
         let deadline = Instant::now() + timeout;
         for piece in bytes.chunks(HOST_BODY_MAX) {
@@ -70,7 +71,7 @@ impl Link for HostLink {
             let frame = [&[host::BYTES], &length[..], piece].concat();
             let left = deadline.saturating_duration_since(Instant::now());
             let sent = self.pipe.send(&frame, left);
-            // One that went out in part leaves the frames out of step.
+            // A frame that was sent in part puts the frames out of step.
             sent.map_err(|error| match self.lost(error) {
                 LinkError::Timeout(_) => LinkError::Timeout(timeout),
                 error => error,
@@ -83,7 +84,7 @@ impl Link for HostLink {
         let deadline = Instant::now() + timeout;
         loop {
             match self.take(buffer) {
-                // A frame without bytes says nothing.
+                // A frame without bytes means nothing.
                 Ok(Some(0)) if !buffer.is_empty() => continue,
                 Ok(Some(n)) => return Ok(n),
                 Ok(None) => {}

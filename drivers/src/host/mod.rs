@@ -1,11 +1,11 @@
-//! Station hosts: a process for each reader or machine, because a call to a device can hang for ever and only the end of
-//! its process ends it. Wire section 7, both ends.
+//! Station hosts: a process for each reader or machine, because a call to a device can hang for ever, and
+//! only ending its process ends it. Wire section 7, both ends.
 //!
 //! ```text
-//! controller                          socket pair               host process
-//! HostReader (a CardLink) ─ Exchange ─┐                    ┌─ serve ─ Reader (PC/SC)
-//!                                     ├─ HostPipe ══ hello ═┤
-//! HostLink   (a Link)     ─ frames ───┘                    └─ pump  ─ Link (serial port, TCP)
+//! controller                                  socket pair               host process
+//! HostReader (CardLink) ─ ReaderExchange ─┐                    ┌─ serve ─ ServedReader (PC/SC)
+//!                                         ├─ HostPipe ══ hello ═┤
+//! HostLink   (ByteLink) ─ frames ─────────┘                    └─ pump  ─ ByteLink (serial port, TCP)
 //! ```
 //!
 //! | file | does |
@@ -15,9 +15,9 @@
 //! | `reader`, `link` | the controller's ends |
 //! | `serve`, `pump` | the host's ends |
 //!
-//! Every time limit is kept by the controller's end. After a timeout or a fault of the protocol the host is killed, and
-//! the next power-on, probe or reopening starts another one. pcscd may hold the reader of a killed host until the card
-//! answers: then the new host says "held", and the caller probes until it does not.
+//! The controller's end keeps every time limit. After a timeout or a fault of the protocol it kills the host,
+//! and the next power-on, probe or reopening starts another one. pcscd may hold the reader of a killed host
+//! until the card answers: then the new host reports "held", and the caller probes until the reader is free.
 
 mod hello;
 mod link;
@@ -26,11 +26,11 @@ mod pump;
 mod reader;
 mod serve;
 
-pub use hello::Device;
+pub use hello::HostedDevice;
 pub use link::HostLink;
 pub use process::HostSpec;
 pub use reader::HostReader;
-pub use serve::{HostError, Reader, end_with, serve};
+pub use serve::{HostError, ServedReader, end_with, serve};
 
 #[cfg(test)]
 mod tests;

@@ -9,19 +9,21 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::hello::{self, Answer, Device};
-use crate::link::{CardError, Link, LinkError};
-use crate::stream::Timed;
+use super::hello::{self, HostAnswer, HostedDevice};
+use crate::link::{ByteLink, CardError, LinkError};
+use crate::stream::TimedSocket;
 
-/// Between two starts of one station's host: a device that cannot be opened costs no more than this often a process.
+/// Pause between two starts of one station's host: a device that cannot be opened costs at most one process
+/// in this time.
 const START_INTERVAL: Duration = Duration::from_millis(250);
-/// How long a host has to bring its last bytes to the device and to take the power off, when it is not needed any more.
+/// How long a host that is no longer needed may take to send its last bytes to the device and to take the
+/// power off.
 const LEAVE_TIME: Duration = Duration::from_millis(200);
-/// How long a killed process is waited for here; one that the kernel cannot end yet is left to a thread.
+/// How long to wait here for a killed process; one that the kernel cannot end yet is left to a thread.
 const REAP_TIME: Duration = Duration::from_millis(500);
-/// Between two looks at it.
+/// Pause between two looks at it.
 const REAP_PAUSE: Duration = Duration::from_millis(1);
-/// Which socket the PC/SC library connects to.
+/// Environment variable with the socket that the PC/SC library connects to.
 const PCSCD_SOCKET: &str = "PCSCLITE_CSOCK_NAME";
 
 /// How to start a station's host.
@@ -33,29 +35,29 @@ pub struct HostSpec {
     pub arguments: Vec<OsString>,
     /// Socket of the pcscd that has the reader; without it, the system's.
     pub pcscd: Option<PathBuf>,
-    /// What it opens.
-    pub device: Device,
+    /// The device that the host opens.
+    pub device: HostedDevice,
 }
 
 /// A running host.
-struct Running {
+struct StationHostProcess {
     child: Child,
-    socket: Timed<UnixStream>,
+    socket: TimedSocket<UnixStream>,
 }
 
 /// The connection to a station's host, which may be dead.
 pub(super) struct HostPipe {
     spec: HostSpec,
-    running: Option<Running>,
+    running: Option<StationHostProcess>,
     started: Option<Instant>,
-    /// Why the last start failed.
+    /// Error of the last start, if it failed.
     pub(super) refused: Option<CardError>,
-    /// What the host opened, for people.
+    /// Name of the device that the host opened, for people.
     pub(super) opened: String,
 }
 
 impl HostPipe {
-    /// Starts nothing yet.
+    /// Takes the specification; starts nothing yet.
     pub(super) fn new(spec: HostSpec) -> Self {
         Self { spec, running: None, started: None, refused: None, opened: String::new() }
     }
@@ -64,14 +66,14 @@ impl HostPipe {
         self.running.is_some()
     }
 
-    /// The process of the host that runs.
+    /// The process of the host, if one runs.
     pub(super) fn pid(&self) -> Option<u32> {
         self.running.as_ref().map(|running| running.child.id())
     }
 
     /// Ends the host, if there is one.
     pub(super) fn kill(&mut self) {
-        if let Some(Running { child, socket }) = self.running.take() {
+        if let Some(StationHostProcess { child, socket }) = self.running.take() {
             tracing::debug!(pid = child.id(), "station host killed");
             drop(socket);
             end(child);
@@ -87,7 +89,7 @@ impl HostPipe {
         let fault = |what: String| CardError::Reader(LinkError::Io(format!("station host: {what}")));
         let (ours, theirs) = UnixStream::pair().map_err(|e| fault(format!("no socket pair: {e}")))?;
         let mut command = Command::new(&self.spec.program);
-        // A group of its own: an interrupt at the keyboard is the controller's to answer.
+        // A process group of its own: an interrupt at the keyboard is for the controller to answer.
         command.args(&self.spec.arguments).process_group(0);
         command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::null());
         if let Some(socket) = &self.spec.pcscd {
@@ -96,27 +98,28 @@ impl HostPipe {
         let child = command
             .spawn()
             .map_err(|e| fault(format!("{} cannot start: {e}", self.spec.program.display())))?;
-        // With the command goes our copy of the host's end: when the host dies, the socket closes.
+        // Dropping the command closes this process's copy of the host's end: when the host dies, the socket
+        // closes.
         drop(command);
-        let running = self.running.insert(Running { child, socket: Timed::new(ours) });
-        // One that ends at once may have said why before it took our hello.
+        let running = self.running.insert(StationHostProcess { child, socket: TimedSocket::new(ours) });
+        // A host that ends at once may have reported why before it read the hello.
         let sent = hello::send(&mut running.socket, &self.spec.device, deadline);
-        let heard = hello::receive::<Answer>(&mut running.socket, deadline);
+        let heard = hello::receive::<HostAnswer>(&mut running.socket, deadline);
         let sent = sent.or_else(|error| if error == LinkError::Closed { Ok(()) } else { Err(error) });
         let hello = heard.and_then(|hello| sent.map(|()| hello)).map_err(|error| match error {
             LinkError::Closed => fault("it ended before it said hello".into()),
             error => CardError::Reader(error),
         });
-        self.opened = hello.and_then(Answer::outcome)?;
+        self.opened = hello.and_then(HostAnswer::outcome)?;
         Ok(())
     }
 
-    fn socket(&mut self) -> Result<&mut Timed<UnixStream>, LinkError> {
+    fn socket(&mut self) -> Result<&mut TimedSocket<UnixStream>, LinkError> {
         self.running.as_mut().map(|running| &mut running.socket).ok_or(LinkError::Closed)
     }
 }
 
-impl Link for HostPipe {
+impl ByteLink for HostPipe {
     fn send(&mut self, bytes: &[u8], timeout: Duration) -> Result<(), LinkError> {
         self.socket()?.send(bytes, timeout)
     }
@@ -125,7 +128,7 @@ impl Link for HostPipe {
         self.socket()?.receive(buffer, timeout)
     }
 
-    /// A new host; a link's error cannot say all that `refused` does.
+    /// Starts a new host. [`Self::refused`] says more than a link's error can.
     fn reopen(&mut self, timeout: Duration) -> Result<(), LinkError> {
         let deadline = Instant::now() + timeout;
         self.kill();
@@ -143,7 +146,7 @@ impl Link for HostPipe {
 }
 
 impl Drop for HostPipe {
-    /// Lets the host finish what it was given, for a moment.
+    /// Gives the host a moment to finish its last work.
     fn drop(&mut self) {
         if let Some(running) = &mut self.running
             && running.socket.finish().is_ok()
@@ -156,15 +159,19 @@ impl Drop for HostPipe {
 
 /// Kills and reaps; never waits long for a process that the kernel holds.
 fn end(mut child: Child) {
-    // It fails only where the process has ended.
+    // Killing fails only if the process has ended.
     let _ = child.kill();
     if !ended_within(&mut child, REAP_TIME) {
         tracing::warn!(pid = child.id(), "a killed station host does not end yet");
-        thread::spawn(move || child.wait());
+        // Without a thread it stays a zombie, until this process ends.
+        let reap = thread::Builder::new().name("reaper".into()).spawn(move || child.wait());
+        if let Err(error) = reap {
+            tracing::warn!(%error, "nobody waits for it");
+        }
     }
 }
 
-/// Whether a process ends, and is reaped, in time.
+/// Whether a process ends in time; reaps it.
 fn ended_within(child: &mut Child, time: Duration) -> bool {
     let until = Instant::now() + time;
     while Instant::now() < until {

@@ -3,21 +3,22 @@
 use std::time::{Duration, Instant};
 
 use super::process::{HostPipe, HostSpec};
-use crate::exchange::Exchange;
-use crate::link::{CardError, CardLink, Limits, LinkError, Protocols, Reset, Step};
+use crate::exchange::ReaderExchange;
+use crate::link::{CardError, CardLink, CommandStep, LinkError, Protocols, Reset, SessionLimits};
 
 /// A card link to a reader in a host process.
 ///
-/// Nothing runs until the first power-on, probe or reopening. A command after the host has gone is answered with
-/// "closed": its card has lost its session.
+/// Nothing runs until the first power-on, probe or reopening. After the host has gone, commands are answered
+/// with "closed": the card has lost its session.
 pub struct HostReader {
-    exchange: Exchange<HostPipe>,
+    exchange: ReaderExchange<HostPipe>,
 }
 
 impl HostReader {
-    /// Starts nothing yet; [`CardLink::reopen`] does, and tells whether the reader is there.
+    /// Takes the specification; starts nothing yet. [`CardLink::reopen`] starts the host and fails if the
+    /// reader is not there.
     pub fn new(spec: HostSpec) -> Self {
-        Self { exchange: Exchange::over(HostPipe::new(spec)) }
+        Self { exchange: ReaderExchange::over(HostPipe::new(spec)) }
     }
 
     /// The whole name of the reader, once a host has opened it.
@@ -25,12 +26,12 @@ impl HostReader {
         &self.exchange.link().opened
     }
 
-    /// Process of the host that runs.
+    /// The process of the host, if one runs.
     pub fn pid(&self) -> Option<u32> {
         self.exchange.link().pid()
     }
 
-    /// A host for the next exchange, and what it leaves of the time.
+    /// Makes sure that a host runs for the next exchange; returns the time that starting it has left.
     fn ready(&mut self, timeout: Duration) -> Result<Duration, CardError> {
         let begun = Instant::now();
         if !self.exchange.link().is_running() {
@@ -42,7 +43,7 @@ impl HostReader {
         Ok(timeout.saturating_sub(begun.elapsed()))
     }
 
-    /// After a timeout or a fault of the protocol the host is of no use any more.
+    /// Passes an outcome on; after a timeout or a fault of the protocol the host is of no use and is killed.
     fn judged<T>(&mut self, outcome: Result<T, CardError>) -> Result<T, CardError> {
         if let Err(error) = &outcome {
             let fault = matches!(
@@ -76,8 +77,8 @@ impl CardLink for HostReader {
 
     fn transmit_all(
         &mut self,
-        steps: &[Step<'_>],
-        limits: Limits,
+        steps: &[CommandStep<'_>],
+        limits: SessionLimits,
         responses: &mut Vec<Vec<u8>>,
     ) -> Result<(), CardError> {
         let outcome = self.exchange.transmit_all(steps, limits, responses);
@@ -101,7 +102,7 @@ impl CardLink for HostReader {
     }
 }
 
-/// A timeout as the caller knows it, not what starting a host had left of it.
+/// Reports a timeout as the caller's whole time, not what starting a host had left of it.
 fn within(timeout: Duration, error: CardError) -> CardError {
     match error {
         CardError::Reader(LinkError::Timeout(_)) => CardError::Reader(LinkError::Timeout(timeout)),

@@ -1,7 +1,7 @@
 //! The host's end of a reader: the exchanges of wire section 1, one after the other, until the socket closes.
 //!
-//! Not here: time limits, which are the controller's. A message that is none ends the host before anything of it was
-//! sent to the card.
+//! Not here: time limits, which the controller keeps. A malformed message ends the host before any part of it
+//! is sent to the card.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;
@@ -14,32 +14,32 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::hello::{self, Answer, Device};
+use super::hello::{self, HostAnswer, HostedDevice};
 use super::pump;
 use crate::exchange;
-use crate::link::{CardError, LinkError, Protocols, Reset, Step};
+use crate::link::{CardError, CommandStep, LinkError, Protocols, Reset};
 use crate::pcsc::PcscReader;
-use crate::stream::Timed;
+use crate::stream::TimedSocket;
 use crate::wire::{READER_BODY_MAX, reader};
 
-/// For the hello, which the controller sends at once.
+/// Time for the hello, which the controller sends at once.
 const HELLO_TIME: Duration = Duration::from_secs(10);
 /// kind u8, length u32.
 const HEADER: usize = 5;
 
-/// What a host serves as a reader. Calls may block for ever.
-pub trait Reader {
-    /// Resets the card; gives its ATR.
+/// A reader that a host serves. Its calls may block for ever.
+pub trait ServedReader {
+    /// Resets the card; returns its ATR.
     fn power_on(&mut self, reset: Reset, protocols: Protocols) -> Result<Vec<u8>, CardError>;
-    /// One command APDU, one response APDU.
+    /// Sends one command APDU and returns one response APDU.
     fn transmit(&mut self, command: &[u8]) -> Result<&[u8], CardError>;
-    /// Takes the power off.
+    /// Takes the power off the card.
     fn power_off(&mut self) -> Result<(), CardError>;
-    /// Whether the reader answers.
+    /// Checks that the reader answers.
     fn probe(&mut self) -> Result<(), CardError>;
 }
 
-impl Reader for PcscReader {
+impl ServedReader for PcscReader {
     fn power_on(&mut self, reset: Reset, protocols: Protocols) -> Result<Vec<u8>, CardError> {
         self.power_on(reset, protocols)
     }
@@ -60,16 +60,16 @@ impl Reader for PcscReader {
 /// Why a host ends before its controller does.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
-    /// The other end is no controller, or not of this build.
+    /// The other end is no controller, or comes from another build.
     #[error("{0}")]
     Hello(LinkError),
-    /// The controller was told that the device cannot be opened.
+    /// The device cannot be opened; the controller has the reason.
     #[error("{0}")]
     Device(CardError),
-    /// A message that is none.
+    /// The controller sent a malformed message.
     #[error("the controller sent {0}")]
     Protocol(&'static str),
-    /// The socket.
+    /// The socket failed.
     #[error("{0}")]
     Io(#[from] std::io::Error),
 }
@@ -77,19 +77,19 @@ pub enum HostError {
 /// Serves the device that the other end names, until that end closes.
 pub fn serve(socket: UnixStream) -> Result<(), HostError> {
     let deadline = Instant::now() + HELLO_TIME;
-    let mut socket = Timed::new(socket);
-    let device: Device = hello::receive(&mut socket, deadline).map_err(HostError::Hello)?;
+    let mut socket = TimedSocket::new(socket);
+    let device: HostedDevice = hello::receive(&mut socket, deadline).map_err(HostError::Hello)?;
     match device {
-        Device::Reader(spec) => {
+        HostedDevice::Reader(spec) => {
             let (mut socket, mut reader) = opened(socket, PcscReader::open(spec), PcscReader::name)?;
             exchanges(&mut socket, &mut reader)
         }
-        Device::Serial { path, baud } => {
+        HostedDevice::Serial { path, baud } => {
             let ends = pump::serial(&path, baud).map_err(CardError::Reader);
             let (socket, ends) = opened(socket, ends, |_| path)?;
             pump::pump(socket, ends)
         }
-        Device::Tcp { address } => {
+        HostedDevice::Tcp { address } => {
             let ends = pump::tcp(&address).map_err(CardError::Reader);
             let (socket, ends) = opened(socket, ends, |_| address)?;
             pump::pump(socket, ends)
@@ -97,14 +97,14 @@ pub fn serve(socket: UnixStream) -> Result<(), HostError> {
     }
 }
 
-/// Ends this process when the other end of the socket closes, whatever blocks at that time.
+/// Ends this process when the other end of the socket closes, even while a call blocks.
 pub fn end_with(socket: &UnixStream) -> std::io::Result<()> {
     let socket = socket.try_clone()?;
     let watch = move || {
-        // Nothing is asked for but what is always told: that the other end has closed.
+        // Asks for no event: poll always reports that the other end has closed.
         let mut closed = [PollFd::new(socket.as_fd(), PollFlags::empty())];
         while !matches!(poll(&mut closed, PollTimeout::NONE), Ok(n) if n > 0) {}
-        // The only way that no call of a library can hold up.
+        // No call of a library can delay this end.
         let _ = kill(Pid::this(), Signal::SIGKILL);
     };
     thread::Builder::new().name("controller".into()).spawn(watch).map(drop)
@@ -112,22 +112,25 @@ pub fn end_with(socket: &UnixStream) -> std::io::Result<()> {
 
 /// Answers the hello.
 fn opened<T>(
-    mut socket: Timed<UnixStream>,
+    mut socket: TimedSocket<UnixStream>,
     device: Result<T, CardError>,
     name: impl FnOnce(&T) -> String,
 ) -> Result<(UnixStream, T), HostError> {
     let answer = match &device {
-        Ok(device) => Answer { opened: Some(name(device)), ..Answer::default() },
-        Err(error) => Answer::refusal(error),
+        Ok(device) => HostAnswer { opened: Some(name(device)), ..HostAnswer::default() },
+        Err(error) => HostAnswer::refusal(error),
     };
     hello::send(&mut socket, &answer, Instant::now() + HELLO_TIME).map_err(HostError::Hello)?;
     Ok((socket.into_inner()?, device.map_err(HostError::Device)?))
 }
 
-/// Requests and answers until the other end closes.
-pub(super) fn exchanges<S: Read + Write>(socket: &mut S, device: &mut impl Reader) -> Result<(), HostError> {
+/// Serves requests until the other end closes.
+pub(super) fn exchanges<S: Read + Write>(
+    socket: &mut S,
+    device: &mut impl ServedReader,
+) -> Result<(), HostError> {
     let mut body = Zeroizing::new(Vec::new());
-    let mut answers = Answers { socket, message: Zeroizing::new(Vec::new()) };
+    let mut answers = AnswerWriter { socket, message: Zeroizing::new(Vec::new()) };
     while let Some(kind) = message(answers.socket, &mut body, READER_BODY_MAX)? {
         match (kind, body.as_slice()) {
             (reader::POWER_ON, [reset @ (reader::COLD | reader::WARM), protocols]) => {
@@ -154,25 +157,26 @@ pub(super) fn exchanges<S: Read + Write>(socket: &mut S, device: &mut impl Reade
     Ok(())
 }
 
-/// Commands until the stop rule of one of them holds.
+/// Sends commands to the card until the stop rule of one of them holds.
 fn all<S: Write>(
-    answers: &mut Answers<'_, S>,
-    device: &mut impl Reader,
+    answers: &mut AnswerWriter<'_, S>,
+    device: &mut impl ServedReader,
     commands: &[u8],
 ) -> Result<(), HostError> {
     let none = || HostError::Protocol("commands that are none");
-    // All of them are looked at before the first one is sent.
+    // All of them are checked before the first one is sent.
     let mut steps = Vec::new();
     let mut rest = commands;
     while !rest.is_empty() {
-        steps.push(Asked::split_off(&mut rest).ok_or_else(none)?);
+        steps.push(RequestedCommand::split_off(&mut rest).ok_or_else(none)?);
     }
     if steps.is_empty() {
         return Err(none());
     }
-    for Asked { command, go_on } in &steps {
+    for RequestedCommand { command, go_on } in &steps {
         let response = device.transmit(command);
-        let goes_on = response.as_ref().is_ok_and(|response| Step { command, go_on }.goes_on_after(response));
+        let goes_on =
+            response.as_ref().is_ok_and(|response| CommandStep { command, go_on }.goes_on_after(response));
         answers.give(reader::RESPONSE, response.as_deref())?;
         if !goes_on {
             break;
@@ -181,14 +185,14 @@ fn all<S: Write>(
     Ok(())
 }
 
-/// A step as the controller asks for it.
-struct Asked<'a> {
+/// One command of a session, in the controller's request.
+struct RequestedCommand<'a> {
     command: &'a [u8],
     go_on: Vec<u16>,
 }
 
-impl<'a> Asked<'a> {
-    /// The first one: n u8 | n x status word u16 | length u16 | command.
+impl<'a> RequestedCommand<'a> {
+    /// Takes the first one off: n u8 | n x status word u16 | length u16 | command.
     fn split_off(bytes: &mut &'a [u8]) -> Option<Self> {
         let (&n, rest) = bytes.split_first()?;
         let (words, rest) = rest.split_at_checked(2 * usize::from(n))?;
@@ -200,7 +204,7 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// Kind and body of the next message; `None` when the other end closed between two of them.
+/// Reads kind and body of the next message; `None` if the other end closed between two messages.
 pub(super) fn message(
     socket: &mut impl Read,
     body: &mut Vec<u8>,
@@ -228,13 +232,13 @@ pub(super) fn message(
     Ok(Some(kind))
 }
 
-/// Where answers go, each in one write.
-struct Answers<'a, S> {
+/// Writes answers, each in one call.
+struct AnswerWriter<'a, S> {
     socket: &'a mut S,
     message: Zeroizing<Vec<u8>>,
 }
 
-impl<S: Write> Answers<'_, S> {
+impl<S: Write> AnswerWriter<'_, S> {
     fn give(&mut self, kind: u8, body: Result<&[u8], &CardError>) -> Result<(), HostError> {
         let failure;
         let (kind, body) = match body {

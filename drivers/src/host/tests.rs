@@ -1,4 +1,5 @@
-//! Both ends of the station host protocol, each against the other or against bytes made by hand from wire section 7.
+//! Both ends of the station host protocol, each against the other or against bytes made by hand from wire
+//! section 7.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -9,29 +10,29 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::hello::{self, Answer};
+use super::hello::{self, HostAnswer};
 use super::process::HostPipe;
 use super::serve::exchanges;
 use super::*;
-use crate::exchange::Exchange;
-use crate::link::{CardError, CardLink, Limits, Link, LinkError, Protocols, Reset, Step};
-use crate::pcsc::{By, ReaderSpec};
+use crate::exchange::ReaderExchange;
+use crate::link::{ByteLink, CardError, CardLink, CommandStep, LinkError, Protocols, Reset, SessionLimits};
+use crate::pcsc::{ReaderSelector, ReaderSpec};
 use crate::sim::{SimLink, SimReader};
-use crate::stream::Timed;
+use crate::stream::TimedSocket;
 use crate::wire::{HOST_BODY_MAX, READER_BODY_MAX};
 
 const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(300);
-const LIMITS: Limits = Limits { each: LONG, all: LONG };
+const LIMITS: SessionLimits = SessionLimits { each: LONG, all: LONG };
 
-/// A reader that answers each command with its second byte as status word 90xx, and keeps what it was asked for.
+/// A reader that answers each command with its second byte as status word 90xx, and keeps the commands.
 #[derive(Default)]
 struct Fake {
     asked: Vec<Vec<u8>>,
     answer: Vec<u8>,
 }
 
-impl Reader for Fake {
+impl ServedReader for Fake {
     fn power_on(&mut self, reset: Reset, protocols: Protocols) -> Result<Vec<u8>, CardError> {
         match reset {
             Reset::Cold => Ok(vec![0x3B, protocols.to_byte()]),
@@ -59,7 +60,7 @@ impl Reader for Fake {
     }
 }
 
-/// Work at the controller's end of a fake reader; gives the commands that reached the reader.
+/// Runs work at the controller's end of a fake reader; returns the commands that reached the reader.
 fn with_fake(work: impl FnOnce(&mut SimReader)) -> Vec<Vec<u8>> {
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let host = thread::spawn(move || {
@@ -67,7 +68,7 @@ fn with_fake(work: impl FnOnce(&mut SimReader)) -> Vec<Vec<u8>> {
         exchanges(&mut theirs, &mut fake).unwrap();
         fake.asked
     });
-    let mut link = Exchange::over(SimLink::bare(ours));
+    let mut link = ReaderExchange::over(SimLink::bare(ours));
     work(&mut link);
     drop(link);
     host.join().unwrap()
@@ -88,10 +89,10 @@ fn both_ends_understand_each_other() {
     assert_eq!(asked, [vec![0, 5], vec![]]);
 }
 
-/// A reader that sends the second command only when it is told that the answer to the first has arrived.
+/// A reader that sends the second command only after a signal that the answer to the first has arrived.
 struct Gated(mpsc::Receiver<()>);
 
-impl Reader for Gated {
+impl ServedReader for Gated {
     fn power_on(&mut self, _: Reset, _: Protocols) -> Result<Vec<u8>, CardError> {
         Err(CardError::Mute)
     }
@@ -142,27 +143,27 @@ fn every_failure_arrives_as_it_was() {
         CardError::Reader(LinkError::Io("PC/SC: sad".into())),
     ] {
         assert_eq!(crate::exchange::failure_of(&crate::exchange::failure(&error)), Some(error.clone()));
-        assert_eq!(Answer::refusal(&error).outcome(), Err(error));
+        assert_eq!(HostAnswer::refusal(&error).outcome(), Err(error));
     }
-    assert_eq!(Answer::default().outcome(), Err(CardError::Malformed));
+    assert_eq!(HostAnswer::default().outcome(), Err(CardError::Malformed));
 }
 
 #[test]
 fn the_hello_of_each_device_is_as_written_on_the_page() {
-    let by_name = ReaderSpec { by: By::Name("ACS".into()), slot: 1, wait_ms: 500 };
-    let by_usb = ReaderSpec { by: By::Usb("1-4.2".into()), slot: 0, wait_ms: 0 };
+    let by_name = ReaderSpec { by: ReaderSelector::Name("ACS".into()), slot: 1, wait_ms: 500 };
+    let by_usb = ReaderSpec { by: ReaderSelector::Usb("1-4.2".into()), slot: 0, wait_ms: 0 };
     for (device, text) in [
-        (Device::Reader(by_name), r#"{"reader":{"by":{"name":"ACS"},"slot":1,"wait_ms":500}}"#),
-        (Device::Reader(by_usb), r#"{"reader":{"by":{"usb":"1-4.2"},"slot":0,"wait_ms":0}}"#),
+        (HostedDevice::Reader(by_name), r#"{"reader":{"by":{"name":"ACS"},"slot":1,"wait_ms":500}}"#),
+        (HostedDevice::Reader(by_usb), r#"{"reader":{"by":{"usb":"1-4.2"},"slot":0,"wait_ms":0}}"#),
         (
-            Device::Serial { path: "/dev/ttyS0".into(), baud: 9600 },
+            HostedDevice::Serial { path: "/dev/ttyS0".into(), baud: 9600 },
             r#"{"serial":{"path":"/dev/ttyS0","baud":9600}}"#,
         ),
-        (Device::Tcp { address: "printer:9100".into() }, r#"{"tcp":{"address":"printer:9100"}}"#),
+        (HostedDevice::Tcp { address: "printer:9100".into() }, r#"{"tcp":{"address":"printer:9100"}}"#),
     ] {
         assert_eq!(serde_json::to_string(&device).unwrap(), text);
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        hello::send(&mut Timed::new(ours), &device, Instant::now() + LONG).unwrap();
+        hello::send(&mut TimedSocket::new(ours), &device, Instant::now() + LONG).unwrap();
         let mut sent = Vec::new();
         theirs.read_to_end(&mut sent).unwrap();
         let length = u8::try_from(text.len()).unwrap();
@@ -170,7 +171,7 @@ fn the_hello_of_each_device_is_as_written_on_the_page() {
     }
 }
 
-/// What the host says of these bytes, and what it answers.
+/// Outcome and answers of a host that receives these bytes.
 fn said_to_host(bytes: &[u8]) -> (Result<(), HostError>, Vec<u8>) {
     let (mut ours, theirs) = UnixStream::pair().unwrap();
     ours.write_all(bytes).unwrap();
@@ -215,22 +216,22 @@ fn a_host_says_what_it_cannot_open() {
     assert!(text.contains(r#""error":"#) && text.contains("/dev/no-such-port"), "{text}");
 }
 
-/// A host that is a shell script, with its arguments; what it writes to descriptor 0 comes to us.
+/// A host that is a shell script, with its arguments; its output to descriptor 0 reaches the controller.
 fn script(script: &str, arguments: &[&str]) -> HostSpec {
     HostSpec {
         program: "/bin/sh".into(),
         arguments: ["-c", script, "sh"].iter().chain(arguments).map(Into::into).collect(),
         pcscd: None,
-        device: Device::Tcp { address: "nowhere:1".into() },
+        device: HostedDevice::Tcp { address: "nowhere:1".into() },
     }
 }
 
-/// For `printf`.
+/// Bytes in the form of `printf`.
 fn octal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("\\{byte:03o}")).collect()
 }
 
-/// A host that says this and then ends, or stays and listens.
+/// A host that sends this and then ends, or stays and listens.
 fn saying(bytes: &[u8], stays: bool) -> HostSpec {
     let after = if stays { "exec cat >/dev/null" } else { "exit" };
     script(&format!("printf \"$1\" >&0; {after}"), &[&octal(bytes)])
@@ -348,7 +349,7 @@ fn a_host_that_takes_no_bytes_is_ended_at_the_limit() {
 fn nothing_is_left_of_a_host() {
     let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
     let mut pids = Vec::new();
-    // Other tests of this process open files, too: only what grows with the number of hosts counts.
+    // Other tests of this process open files, too: only a growth with the number of hosts counts.
     let before = open();
     for _ in 0..40 {
         let mut pipe = HostPipe::new(saying(&opened_hello(), true));
@@ -396,7 +397,7 @@ proptest! {
         let mut fake = Fake::default();
         let outcome = exchanges(&mut theirs, &mut fake);
         prop_assert!(matches!(outcome, Err(HostError::Protocol(_))));
-        // Together, the commands are never more than was said.
+        // The commands together are never longer than the request.
         prop_assert!(fake.asked.concat().len() <= body.len());
         if kind != 2 && kind != 4 {
             prop_assert!(fake.asked.is_empty());
@@ -408,10 +409,10 @@ proptest! {
         steps in prop::collection::vec((0_u8..4, prop::collection::vec(0x9000_u16..0x9004, 0..3)), 1..12),
     ) {
         let commands: Vec<[u8; 2]> = steps.iter().map(|(low, _)| [0x80, *low]).collect();
-        let asked: Vec<Step<'_>> = commands
+        let asked: Vec<CommandStep<'_>> = commands
             .iter()
             .zip(&steps)
-            .map(|(command, (_, go_on))| Step { command, go_on })
+            .map(|(command, (_, go_on))| CommandStep { command, go_on })
             .collect();
         let stops = |(low, go_on): &(u8, Vec<u16>)| *low != 0 && !go_on.contains(&(0x9000 + u16::from(*low)));
         let expected = steps.iter().position(stops).map_or(steps.len(), |at| at + 1);

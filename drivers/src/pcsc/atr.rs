@@ -1,12 +1,13 @@
-//! Whether an answer to reset is one (ISO 7816-3, 8.2).
+//! Checks that an answer to reset is complete (ISO 7816-3, 8.2).
 //!
-//! pcscd answers "protocol mismatch" for a garbled ATR as for one of another protocol. Not here: what the ATR means.
+//! pcscd answers "protocol mismatch" for a garbled ATR as it does for a card of another protocol. Not here:
+//! what the ATR means.
 
-/// TS: direct or inverse convention; pcscd gives the latter as it is after conversion.
+/// TS: direct or inverse convention; pcscd returns the latter as it is after conversion.
 const TS: [u8; 2] = [0x3B, 0x3F];
 
-/// Whether these bytes are a whole ATR: TS, T0, the interface bytes that each T0 or TDi announces, the historical bytes
-/// that T0 counts, and TCK where another protocol than T=0 is offered.
+/// Whether these bytes are a whole ATR: TS, T0, the interface bytes that each T0 or TDi announces, the
+/// historical bytes that T0 counts, and TCK where another protocol than T=0 is offered.
 pub(super) fn is_whole(atr: &[u8]) -> bool {
     let Some((&[ts, t0], mut rest)) = atr.split_first_chunk() else { return false };
     let mut announced = t0;
@@ -32,7 +33,7 @@ mod tests {
     use super::is_whole;
 
     #[test]
-    fn whole_ones_are_told_from_garbled_ones() {
+    fn whole_ones_are_distinguished_from_garbled_ones() {
         for whole in [
             &[0x3B, 0x60, 0x00, 0x00][..],
             &[0x3B, 0xE0, 0x00, 0x00, 0x81, 0x31, 0x20, 0x45, 0x35],

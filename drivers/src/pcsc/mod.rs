@@ -2,13 +2,15 @@
 //!
 //! | file | does |
 //! |---|---|
-//! | `select` | which of the readers that PC/SC lists is meant: by name or by USB path, never by its place in the list |
-//! | `usb` | where a USB path is plugged in, from sysfs |
-//! | `atr` | whether an answer to reset is one |
+//! | `select` | chooses a reader of those that PC/SC lists: by name or by USB path, never by its place in the
+//! list |
+//! | `usb` | finds where a USB path is plugged in, from sysfs |
+//! | `atr` | checks that an answer to reset is complete |
 //! | `reader` | connect, reset, transmit, disconnect |
 //!
-//! Calls of PC/SC can block for ever and cannot be cancelled: nothing here has a time limit of its own but the wait for
-//! a card. The limit is the parent's, which kills the process ([`crate::host`]). Written against pcsc-lite 1.9.9.
+//! Calls of PC/SC can block for ever and cannot be cancelled: nothing here has a time limit of its own,
+//! except the wait for a card. The parent keeps the limits and kills the process ([`crate::host`]). Written
+//! against pcsc-lite 1.9.9.
 
 mod atr;
 mod reader;
@@ -16,4 +18,4 @@ mod select;
 mod usb;
 
 pub use reader::PcscReader;
-pub use select::{By, ReaderSpec};
+pub use select::{ReaderSelector, ReaderSpec};

@@ -7,18 +7,19 @@
 //!                              └── unknown reader: chosen anew                   └── power off: disconnected, unpowered
 //! ```
 //!
-//! A cold reset always takes the power away and gives it again, also right after a connect: only so the ATR is certain
-//! to be the card's that lies in the reader now, whatever pcscd noticed of a change of cards. A card is let go of
-//! explicitly; `Drop` of the `pcsc` crate's card would reset it.
+//! A cold reset always takes the power away and gives it again, even right after a connect: only then does
+//! the ATR certainly belong to the card that lies in the reader now, whatever pcscd noticed of a change of
+//! cards. The driver disconnects from a card explicitly; dropping the `pcsc` crate's `Card` would reset it.
 //!
-//! Between two cards the reader is anybody's: nothing in pcsc-lite 1.9.9 reserves an empty one. An exclusive connect needs
-//! a card (without a protocol: "protocol mismatch"), and so does making a direct connection exclusive. A direct one is
-//! not exclusive, and inside a transaction it lets every other connect block in pcscd for ever, also those of other
-//! stations' hosts that look for their own reader. So a reader that another program took is waited for as the card is,
-//! and then reported as held: the reader's fault, not the card's.
+//! Between two cards any program can take the reader: pcsc-lite 1.9.9 cannot reserve an empty one. An
+//! exclusive connect needs a card (without a protocol: "protocol mismatch"), and so does making a direct
+//! connection exclusive. A direct connection is not exclusive, and inside a transaction it makes every other
+//! connect block in pcscd for ever, including those of other stations' hosts that look for their own reader.
+//! So the driver waits for a reader that another program took as it waits for a card, and then reports it as
+//! held: the reader is to blame, not the card.
 //!
-//! The `pcsc` crate panics at an answer that it does not know. Here that ends as a fault of the reader, with all that was
-//! known of the service forgotten.
+//! The `pcsc` crate panics at an answer that it does not know. Here that ends as a fault of the reader, and
+//! everything known of the service is forgotten.
 
 use std::ffi::{CStr, CString};
 use std::panic::{self, AssertUnwindSafe};
@@ -29,20 +30,20 @@ use std::{env, mem, thread};
 use pcsc::{Attribute, Card, Context, Disposition, Error, ReaderState, Scope, ShareMode, State};
 use zeroize::{Zeroize, Zeroizing};
 
-use super::select::{By, ReaderSpec, by_channel, by_name};
+use super::select::{ReaderSelector, ReaderSpec, by_channel, by_name};
 use super::{atr, usb};
 use crate::link::{CardError, LinkError, Protocols, Reset};
 
-/// Longest answer to an extended APDU and what PC/SC adds: its MAX_BUFFER_SIZE_EXTENDED.
+/// Longest answer to an extended APDU with what PC/SC adds: its MAX_BUFFER_SIZE_EXTENDED.
 const ANSWER_MAX: usize = 65_548;
-/// How long at least a reader may be in other hands: a host that looks for its own reader has each for an instant, and
-/// pcscd notices a moment later that a host was killed.
+/// Shortest time for which another program may hold a reader before it is reported: a host that looks for its
+/// own reader holds each for an instant, and pcscd notices the death of a host a moment later.
 const HELD_PATIENCE: Duration = Duration::from_millis(300);
-/// Within which pcscd notices that a card has gone: it asks a reader without interrupts every 400 ms.
+/// Time within which pcscd notices that a card has gone: it asks a reader without interrupts every 400 ms.
 const NOTICE_TIME: Duration = Duration::from_millis(600);
-/// Between two attempts to connect.
+/// Pause between two attempts to connect.
 const PAUSE: Duration = Duration::from_millis(10);
-/// Which socket the PC/SC library connects to: the variable, and where it does without.
+/// Socket of the PC/SC library: the environment variable, and the path that it takes without one.
 const SOCKET: (&str, &str) = ("PCSCLITE_CSOCK_NAME", "/run/pcscd/pcscd.comm");
 /// The kernel's view of USB.
 const SYSFS: &str = "/sys";
@@ -51,24 +52,25 @@ const SYSFS: &str = "/sys";
 pub struct PcscReader {
     spec: ReaderSpec,
     sysfs: PathBuf,
-    // In the order in which they have to go.
+    // Declared in the order in which they must be dropped.
     card: Option<Card>,
     reader: Option<CString>,
     context: Option<Context>,
     answer: Zeroizing<Vec<u8>>,
-    /// The last card left in the middle of a command, or may have.
+    /// The last card left, or may have left, in the middle of a command.
     torn: bool,
 }
 
 /// Why a call did not work.
-enum Trouble {
-    /// What was known of the service or the reader holds no more; another attempt with nothing known may work.
+enum PcscTrouble {
+    /// What was known of the service or the reader is out of date; another attempt may work once it is
+    /// forgotten.
     Outdated(CardError),
-    /// That is how it is.
+    /// Another attempt would end alike.
     Final(CardError),
 }
 
-impl Trouble {
+impl PcscTrouble {
     fn error(self) -> CardError {
         match self {
             Self::Outdated(error) | Self::Final(error) => error,
@@ -76,7 +78,7 @@ impl Trouble {
     }
 }
 
-impl From<Error> for Trouble {
+impl From<Error> for PcscTrouble {
     fn from(error: Error) -> Self {
         let said = || CardError::Reader(LinkError::Io(format!("PC/SC: {error}")));
         match error {
@@ -84,7 +86,7 @@ impl From<Error> for Trouble {
             Error::UnresponsiveCard | Error::UnpoweredCard | Error::UnsupportedCard | Error::InvalidAtr => {
                 Self::Final(CardError::Mute)
             }
-            // What a driver says of an exchange with a card that went away or stays silent.
+            // A driver's answers about a card that went away or stays silent.
             Error::RemovedCard
             | Error::ResetCard
             | Error::NotTransacted
@@ -107,7 +109,7 @@ impl PcscReader {
         Self::open_in(spec, Path::new(SYSFS))
     }
 
-    /// The same with another root of sysfs.
+    /// As [`Self::open`], with another root of sysfs.
     pub fn open_in(spec: ReaderSpec, sysfs: &Path) -> Result<Self, CardError> {
         spec.check()?;
         let mut reader = Self {
@@ -117,10 +119,10 @@ impl PcscReader {
             reader: None,
             context: None,
             answer: Zeroizing::new(vec![0; ANSWER_MAX]),
-            // Of the session before this one nothing is known: a host that was killed leaves such a reader.
+            // Nothing is known of the session before: a host that was killed leaves the reader in this state.
             torn: true,
         };
-        reader.guarded(|reader| reader.choose().map_err(Trouble::error))?;
+        reader.guarded(|reader| reader.choose().map_err(PcscTrouble::error))?;
         Ok(reader)
     }
 
@@ -129,27 +131,27 @@ impl PcscReader {
         self.reader.as_deref().map(CStr::to_string_lossy).unwrap_or_default().into_owned()
     }
 
-    /// Resets the card and gives its ATR; waits for the card if there is none, as long as the spec says.
+    /// Resets the card and returns its ATR; waits for a card as long as the spec says.
     pub fn power_on(&mut self, reset: Reset, protocols: Protocols) -> Result<Vec<u8>, CardError> {
         self.guarded(|reader| reader.twice(|reader| reader.reset(reset, protocols)))
     }
 
-    /// One command APDU, one response APDU, as they are.
+    /// Sends one command APDU and returns one response APDU, both unchanged.
     pub fn transmit(&mut self, command: &[u8]) -> Result<&[u8], CardError> {
         let length = self.guarded(|reader| reader.exchange(command))?;
         Ok(self.answer.get(..length).unwrap_or_default())
     }
 
-    /// The same; gives the length of the response.
+    /// Sends one command APDU; returns the length of the response.
     fn exchange(&mut self, command: &[u8]) -> Result<usize, CardError> {
         let Some(card) = &self.card else { return Err(CardError::Removed) };
         let error = match card.transmit(command, &mut self.answer).map(<[u8]>::len) {
-            // What a driver makes of a card that went away during the command.
+            // A driver's answer for a card that went away during the command.
             Ok(0) => CardError::Removed,
             Ok(length) => return Ok(length),
             Err(error) => match error.into() {
-                Trouble::Final(error) => error,
-                Trouble::Outdated(error) => {
+                PcscTrouble::Final(error) => error,
+                PcscTrouble::Outdated(error) => {
                     self.forget();
                     error
                 }
@@ -159,7 +161,7 @@ impl PcscReader {
         Err(error)
     }
 
-    /// Takes the power off and lets go of the card.
+    /// Takes the power off and disconnects from the card.
     pub fn power_off(&mut self) -> Result<(), CardError> {
         self.answer.as_mut_slice().zeroize();
         self.guarded(Self::let_go)
@@ -168,11 +170,11 @@ impl PcscReader {
     fn let_go(&mut self) -> Result<(), CardError> {
         match self.card.take().map(|card| card.disconnect(Disposition::UnpowerCard)) {
             None | Some(Ok(())) => Ok(()),
-            // The card that went away has no power.
+            // A card that went away has no power.
             Some(Err((_, error))) if is_gone(error) => Ok(()),
             Some(Err((_, error))) => {
-                let trouble = Trouble::from(error);
-                if let Trouble::Outdated(_) = trouble {
+                let trouble = PcscTrouble::from(error);
+                if let PcscTrouble::Outdated(_) = trouble {
                     self.forget();
                 }
                 Err(trouble.error())
@@ -185,7 +187,7 @@ impl PcscReader {
         self.guarded(|reader| reader.twice(Self::answers))
     }
 
-    fn answers(&mut self) -> Result<(), Trouble> {
+    fn answers(&mut self) -> Result<(), PcscTrouble> {
         if let Some(card) = &self.card {
             return match card.status2_len() {
                 Ok(_) | Err(Error::RemovedCard | Error::ResetCard) => Ok(()),
@@ -193,15 +195,16 @@ impl PcscReader {
             };
         }
         match self.connect(pcsc::Protocols::ANY, Instant::now()) {
-            // Failure to take the power off again is no fault of a reader that answers.
+            // Failing to take the power off again is no fault of a reader that answers.
             Ok(card) => drop(card.disconnect(Disposition::UnpowerCard)),
-            Err(Trouble::Final(CardError::Absent | CardError::Mute | CardError::Protocol)) => {}
+            Err(PcscTrouble::Final(CardError::Absent | CardError::Mute | CardError::Protocol)) => {}
             Err(trouble) => return Err(trouble),
         }
         Ok(())
     }
 
-    /// Survives a panic of the `pcsc` crate. What was known is not even let go of: that would be more calls of it.
+    /// Survives a panic of the `pcsc` crate. Its handles are not even released: that would be more calls of
+    /// the crate.
     fn guarded<T>(&mut self, call: impl FnOnce(&mut Self) -> Result<T, CardError>) -> Result<T, CardError> {
         let outcome = panic::catch_unwind(AssertUnwindSafe(|| call(self)));
         outcome.unwrap_or_else(|_| {
@@ -217,51 +220,51 @@ impl PcscReader {
         })
     }
 
-    /// Tries, and once again with nothing known if what was known is outdated.
-    fn twice<T>(&mut self, attempt: impl Fn(&mut Self) -> Result<T, Trouble>) -> Result<T, CardError> {
+    /// Tries, and tries once more after forgetting everything if what was known is out of date.
+    fn twice<T>(&mut self, attempt: impl Fn(&mut Self) -> Result<T, PcscTrouble>) -> Result<T, CardError> {
         match attempt(self) {
-            Err(Trouble::Outdated(_)) => {
+            Err(PcscTrouble::Outdated(_)) => {
                 self.forget();
                 let again = attempt(self);
-                if let Err(Trouble::Outdated(_)) = again {
+                if let Err(PcscTrouble::Outdated(_)) = again {
                     self.forget();
                 }
-                again.map_err(Trouble::error)
+                again.map_err(PcscTrouble::error)
             }
-            outcome => outcome.map_err(Trouble::error),
+            outcome => outcome.map_err(PcscTrouble::error),
         }
     }
 
-    /// Nothing of the old connection is of use any more.
+    /// Forgets the old connection, which is of no use any more.
     fn forget(&mut self) {
         if let Some(card) = self.card.take() {
-            // It answers nothing anyway.
+            // Its result would change nothing.
             drop(card.disconnect(Disposition::UnpowerCard));
         }
         self.reader = None;
         self.context = None;
     }
 
-    /// A reset, and another one if the card gives no ATR or one of another protocol: that may be a card that has gone,
-    /// which pcscd notices only after a while, sometimes together with the next one.
-    fn reset(&mut self, reset: Reset, protocols: Protocols) -> Result<Vec<u8>, Trouble> {
+    /// Resets the card, and once more if the card gives no ATR or one of another protocol: that may be a card
+    /// that has gone, which pcscd notices only after a while, sometimes together with the next card.
+    fn reset(&mut self, reset: Reset, protocols: Protocols) -> Result<Vec<u8>, PcscTrouble> {
         let until = Instant::now() + Duration::from_millis(self.spec.wait_ms.into());
         let mut outcome = self.reset_now(reset, protocols, until);
-        if let Err(Trouble::Final(CardError::Mute | CardError::Protocol)) = outcome {
+        if let Err(PcscTrouble::Final(CardError::Mute | CardError::Protocol)) = outcome {
             self.settle()?;
             outcome = self.reset_now(reset, protocols, until);
         }
         match outcome {
-            // pcscd calls a garbled ATR so, too.
-            Err(Trouble::Final(CardError::Protocol)) if !atr::is_whole(&self.last_atr()?) => {
-                Err(Trouble::Final(CardError::Mute))
+            // pcscd reports a garbled ATR in this way, too.
+            Err(PcscTrouble::Final(CardError::Protocol)) if !atr::is_whole(&self.last_atr()?) => {
+                Err(PcscTrouble::Final(CardError::Mute))
             }
             outcome => outcome,
         }
     }
 
     /// Gives pcscd the time to notice that a card has gone.
-    fn settle(&self) -> Result<(), Trouble> {
+    fn settle(&self) -> Result<(), PcscTrouble> {
         let (Some(context), Some(name)) = (&self.context, &self.reader) else { return Ok(()) };
         let until = Instant::now() + NOTICE_TIME;
         let mut states = look(context, name)?;
@@ -272,7 +275,7 @@ impl PcscReader {
             if state.event_state().contains(State::EMPTY) || state.event_count() != before {
                 return Ok(());
             }
-            // What changed was who has it.
+            // The change was in who holds the reader.
             state.sync_current_state();
             match context.get_status_change(until.saturating_duration_since(Instant::now()), &mut states) {
                 Err(Error::Timeout) => return Ok(()),
@@ -281,14 +284,19 @@ impl PcscReader {
         }
     }
 
-    /// The ATR that pcscd has for the card in the reader.
-    fn last_atr(&self) -> Result<Vec<u8>, Trouble> {
+    /// Returns the ATR that pcscd has for the card in the reader.
+    fn last_atr(&self) -> Result<Vec<u8>, PcscTrouble> {
         let (Some(context), Some(name)) = (&self.context, &self.reader) else { return Ok(Vec::new()) };
         let [state] = look(context, name)?;
         Ok(state.atr().to_vec())
     }
 
-    fn reset_now(&mut self, reset: Reset, protocols: Protocols, until: Instant) -> Result<Vec<u8>, Trouble> {
+    fn reset_now(
+        &mut self,
+        reset: Reset,
+        protocols: Protocols,
+        until: Instant,
+    ) -> Result<Vec<u8>, PcscTrouble> {
         let mut allowed = pcsc::Protocols::UNDEFINED;
         allowed.set(pcsc::Protocols::T0, protocols.t0);
         allowed.set(pcsc::Protocols::T1, protocols.t1);
@@ -300,7 +308,7 @@ impl PcscReader {
             match card.reconnect(ShareMode::Exclusive, allowed, how) {
                 Ok(()) => return self.keep(card),
                 Err(error) => {
-                    // It lies there or not, without a session.
+                    // The card may lie there or not; there is no session with it.
                     drop(card.disconnect(Disposition::UnpowerCard));
                     if !is_gone(error) || reset == Reset::Warm {
                         return Err(error.into());
@@ -314,8 +322,9 @@ impl PcscReader {
                 Ok(()) => return self.keep(card),
                 Err(error) => {
                     drop(card.disconnect(Disposition::UnpowerCard));
-                    // We were connected with a card that had been taken away, which pcscd noticed only now: the next one
-                    // may still come, and may be overlooked as after any card that left so.
+                    // The connection was to a card that had been taken away, which pcscd noticed only now:
+                    // the next card may still come, and may be overlooked as after any card that left in the
+                    // middle of a command.
                     self.torn = is_gone(error);
                     if !self.torn || Instant::now() >= until {
                         return Err(error.into());
@@ -325,16 +334,16 @@ impl PcscReader {
         }
     }
 
-    /// The ATR of a card that was just reset, which is ours from now on.
-    fn keep(&mut self, card: Card) -> Result<Vec<u8>, Trouble> {
+    /// Keeps the connection to a card that was just reset; returns its ATR.
+    fn keep(&mut self, card: Card) -> Result<Vec<u8>, PcscTrouble> {
         let (mut names, mut atr) = ([0; 256], [0; pcsc::MAX_ATR_SIZE]);
         let status = card.status2(&mut names, &mut atr).map(|status| status.atr().to_vec());
         self.card = Some(card);
         Ok(status?)
     }
 
-    /// Connects for us alone; waits for a card until then.
-    fn connect(&mut self, protocols: pcsc::Protocols, until: Instant) -> Result<Card, Trouble> {
+    /// Connects exclusively; waits for a card until then.
+    fn connect(&mut self, protocols: pcsc::Protocols, until: Instant) -> Result<Card, PcscTrouble> {
         self.choose()?;
         let (Some(context), Some(name)) = (&self.context, &self.reader) else {
             return Err(Error::NoService.into());
@@ -367,8 +376,8 @@ impl PcscReader {
         }
     }
 
-    /// Establishes a context and chooses the reader, where that was not done.
-    fn choose(&mut self) -> Result<(), Trouble> {
+    /// Establishes a context and chooses the reader, unless that is done.
+    fn choose(&mut self) -> Result<(), PcscTrouble> {
         if self.context.is_none() {
             self.reader = None;
             self.context = Some(Context::establish(Scope::System)?);
@@ -381,14 +390,16 @@ impl PcscReader {
         };
         let text = |name: &CString| name.to_string_lossy().into_owned();
         let chosen = match &self.spec.by {
-            By::Name(name) => by_name(&listed.iter().map(text).collect::<Vec<_>>(), &self.spec, name),
-            By::Usb(path) => usb::channel(&self.sysfs, path).and_then(|channel| {
+            ReaderSelector::Name(name) => {
+                by_name(&listed.iter().map(text).collect::<Vec<_>>(), &self.spec, name)
+            }
+            ReaderSelector::Usb(path) => usb::channel(&self.sysfs, path).and_then(|channel| {
                 let there: Vec<_> =
                     listed.iter().map(|name| (text(name), channel_of(context, name))).collect();
                 by_channel(&there, &self.spec, channel)
             }),
         };
-        let chosen = chosen.map_err(Trouble::Final)?;
+        let chosen = chosen.map_err(PcscTrouble::Final)?;
         self.reader = listed.into_iter().find(|name| text(name) == chosen);
         Ok(())
     }
@@ -396,7 +407,7 @@ impl PcscReader {
 
 impl Drop for PcscReader {
     fn drop(&mut self) {
-        // Nobody is left to be told.
+        // Nobody is left to hear of an error.
         drop(self.guarded(|reader| {
             reader.forget();
             Ok(())
@@ -404,34 +415,34 @@ impl Drop for PcscReader {
     }
 }
 
-/// What pcscd says of a card that it noticed to have gone.
+/// Whether this error of pcscd says that the card has gone.
 fn is_gone(error: Error) -> bool {
     matches!(error, Error::RemovedCard | Error::NoSmartcard | Error::ResetCard)
 }
 
-/// What pcscd knows of the reader now, to be waited on.
+/// Asks pcscd for the reader's state, to wait for a change of it.
 fn look(context: &Context, name: &CStr) -> Result<[ReaderState; 1], Error> {
     let mut states = [ReaderState::new(name, State::UNAWARE)];
     context.get_status_change(Duration::ZERO, &mut states)?;
     Ok(states)
 }
 
-/// A card that lies in the reader although pcscd says that there is none: it was put there in place of one that left in
-/// the middle of a command, between two looks of pcscd (1.9.9: its looks find a card each time, so nothing seems to have
-/// changed). Powered up without asking, it is noticed.
+/// Finds a card that lies in the reader although pcscd reports none: it replaced one that left in the middle
+/// of a command, between two looks of pcscd (1.9.9: each look finds a card, so nothing seems to have
+/// changed). Powering it up without asking makes pcscd notice it.
 fn unnoticed(context: &Context, name: &CStr, protocols: pcsc::Protocols) -> Option<Card> {
     let mut card = context.connect(name, ShareMode::Direct, pcsc::Protocols::UNDEFINED).ok()?;
     match card.reconnect(ShareMode::Exclusive, protocols, Disposition::UnpowerCard) {
         Ok(()) => Some(card),
         Err(_) => {
-            // There is none, most likely.
+            // Most likely there is none.
             drop(card.disconnect(Disposition::LeaveCard));
             None
         }
     }
 }
 
-/// Waits until a card lies in the reader; that it does not come in time is no fault here.
+/// Waits until a card lies in the reader; a card that does not come in time is no fault here.
 fn await_card(context: &Context, name: &CStr, time: Duration) -> Result<(), Error> {
     let until = Instant::now() + time;
     let mut states = look(context, name)?;
@@ -448,7 +459,8 @@ fn await_card(context: &Context, name: &CStr, time: Duration) -> Result<(), Erro
     }
 }
 
-/// Where the driver says that the reader is plugged in. A reader that others have is asked later; ours they do not have.
+/// Asks the driver where the reader is plugged in. A reader that another program holds is asked later; this
+/// station's own is not held.
 fn channel_of(context: &Context, name: &CStr) -> Option<u32> {
     let card = context.connect(name, ShareMode::Direct, pcsc::Protocols::UNDEFINED).ok()?;
     let mut value = [0; 8];

@@ -1,8 +1,9 @@
-//! Which of the readers that PC/SC lists is meant.
+//! Chooses one reader of those that PC/SC lists.
 //!
-//! pcscd makes a reader's name of what its driver calls it and two numbers in hexadecimal, `XX YY`: XX tells readers of one
-//! name apart in the order in which they were plugged in and changes, YY is the slot and stays (pcsc-lite 1.9.9,
-//! `RFSetReaderName`). A station is bound to what stays, or to the USB path; never to a place in the list.
+//! pcscd makes a reader's name of the driver's name for it and two hexadecimal numbers, `XX YY`: XX numbers
+//! readers of one name in the order in which they were plugged in and changes, YY is the slot and stays
+//! (pcsc-lite 1.9.9, `RFSetReaderName`). A station is bound to the part that stays, or to the USB path; never
+//! to a place in the list.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,12 +12,12 @@ use crate::link::CardError;
 /// Longest name or path of a reader, in bytes (MAX_READERNAME of pcsc-lite).
 const NAME_MAX: usize = 128;
 
-/// Which reader a station has.
+/// The reader of a station.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReaderSpec {
     /// The device.
-    pub by: By,
+    pub by: ReaderSelector,
     /// Slot of a reader with several, from 0.
     #[serde(default)]
     pub slot: u8,
@@ -25,10 +26,10 @@ pub struct ReaderSpec {
     pub wait_ms: u16,
 }
 
-/// By what a reader is known.
+/// The property by which a reader is chosen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum By {
+pub enum ReaderSelector {
     /// Its name without pcscd's two numbers.
     Name(String),
     /// The USB path where it is plugged in ("1-4.2").
@@ -38,14 +39,14 @@ pub enum By {
 impl std::fmt::Display for ReaderSpec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.by {
-            By::Name(name) => write!(f, "named \"{name}\"")?,
-            By::Usb(path) => write!(f, "at USB path {path}")?,
+            ReaderSelector::Name(name) => write!(f, "named \"{name}\"")?,
+            ReaderSelector::Usb(path) => write!(f, "at USB path {path}")?,
         }
         write!(f, ", slot {}", self.slot)
     }
 }
 
-/// A name as pcscd gives it: what stays, and the slot.
+/// Splits a name of pcscd into the part that stays, and the slot.
 fn split(full: &str) -> Option<(&str, u8)> {
     let (rest, slot) = full.rsplit_once(' ')?;
     let (stem, plug) = rest.rsplit_once(' ')?;
@@ -57,13 +58,13 @@ fn split(full: &str) -> Option<(&str, u8)> {
     Some((stem, number(slot)?))
 }
 
-/// The one reader of this name and slot.
+/// Finds the one reader of this name and slot.
 pub(super) fn by_name(readers: &[String], spec: &ReaderSpec, name: &str) -> Result<String, CardError> {
     let meant = |full: &&String| split(full) == Some((name, spec.slot));
     one(readers, spec, readers.iter().filter(meant), "bind each of them by its USB path")
 }
 
-/// The one reader on this channel with this slot.
+/// Finds the one reader on this channel with this slot.
 pub(super) fn by_channel(
     readers: &[(String, Option<u32>)],
     spec: &ReaderSpec,
@@ -94,7 +95,7 @@ fn one<'a>(
     }
 }
 
-/// What a technician can choose from.
+/// Lists the readers that a technician can choose from.
 fn there_is(readers: &[String]) -> String {
     match readers {
         [] => "there is no reader".into(),
@@ -103,9 +104,9 @@ fn there_is(readers: &[String]) -> String {
 }
 
 impl ReaderSpec {
-    /// Whether PC/SC could have such a reader at all; the error says why not.
+    /// Checks that PC/SC could have such a reader at all; an error says why not.
     pub fn check(&self) -> Result<(), CardError> {
-        let (By::Name(text) | By::Usb(text)) = &self.by;
+        let (ReaderSelector::Name(text) | ReaderSelector::Usb(text)) = &self.by;
         if text.is_empty() || text.len() > NAME_MAX || text.chars().any(char::is_control) {
             return Err(CardError::NoReader(format!(
                 "a reader is named by 1 to {NAME_MAX} bytes without control characters"
@@ -120,7 +121,7 @@ mod tests {
     use super::*;
 
     fn named(name: &str, slot: u8) -> ReaderSpec {
-        ReaderSpec { by: By::Name(name.into()), slot, wait_ms: 0 }
+        ReaderSpec { by: ReaderSelector::Name(name.into()), slot, wait_ms: 0 }
     }
 
     fn readers(names: &[&str]) -> Vec<String> {
@@ -170,13 +171,13 @@ mod tests {
             assert!(chosen(&[there], "ACS", 0).is_err(), "{there}");
         }
         assert!(chosen(&["ACS 00 00"], "ACS 00 00", 0).is_err());
-        // A name that looks like numbers itself.
+        // A name that itself looks like numbers.
         assert_eq!(chosen(&["ACS 01 02 00 00"], "ACS 01 02", 0), Ok("ACS 01 02 00 00".into()));
     }
 
     #[test]
     fn a_usb_path_tells_readers_of_one_name_apart() {
-        let spec = ReaderSpec { by: By::Usb("1-4".into()), slot: 0, wait_ms: 0 };
+        let spec = ReaderSpec { by: ReaderSelector::Usb("1-4".into()), slot: 0, wait_ms: 0 };
         let there = [
             ("ACS 00 00".to_string(), Some(0x0020_0105)),
             ("ACS 01 00".to_string(), Some(0x0020_0106)),

@@ -1,19 +1,20 @@
-//! Where a USB path is plugged in: the number of its bus and the one the device got there, from sysfs.
+//! Finds where a USB path is plugged in: the number of its bus and the device's number there, from sysfs.
 //!
-//! A path ("1-4.2": bus 1, port 4, port 2 of the hub there) stays when devices are plugged in another order; the
-//! device's number does not, so it is read again at every look.
+//! A path ("1-4.2": bus 1, port 4, port 2 of the hub there) stays when devices are plugged in another order;
+//! the device's number does not, so it is read again at every look.
 
 use std::path::Path;
 
 use crate::link::CardError;
 
-/// SCARD_ATTR_CHANNEL_ID of a USB reader: 0020 in the upper half, bus and device in the lower (PC/SC part 3, 3.1.4).
+/// SCARD_ATTR_CHANNEL_ID of a USB reader: 0020 in the upper half, bus and device in the lower (PC/SC part 3,
+/// 3.1.4).
 const USB_CHANNEL: u32 = 0x0020_0000;
 
-/// The channel that a driver gives for the reader at this path. The error says that nothing is there.
+/// Returns the channel that a driver gives for the reader at this path; fails if nothing is plugged in there.
 pub(super) fn channel(sysfs: &Path, path: &str) -> Result<u32, CardError> {
     let fault = |what: &str| CardError::NoReader(format!("USB path {path}: {what}"));
-    // A path is never anything that leads out of the folder.
+    // A path must not lead out of the folder.
     let plain = path.starts_with(|c: char| c.is_ascii_digit())
         && path.contains('-')
         && path.chars().all(|c| c.is_ascii_digit() || c == '-' || c == '.')

@@ -8,7 +8,7 @@ use super::*;
 
 const SOON: Duration = Duration::from_millis(100);
 
-/// Connects to a listener that reads the hello and answers with these bytes; gives back what the hello said.
+/// Connects to a listener that reads the hello and answers with these bytes; returns the hello.
 fn hello(answer: &[u8]) -> (Result<SimLink, LinkError>, String) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s");
@@ -23,7 +23,7 @@ fn hello(answer: &[u8]) -> (Result<SimLink, LinkError>, String) {
         stream.write_all(&answer).unwrap();
         String::from_utf8(body).unwrap()
     });
-    let link = SimLink::connect(&path, "chip-1", Device::Transport);
+    let link = SimLink::connect(&path, "chip-1", SimDevice::Transport);
     (link, end.join().unwrap())
 }
 
@@ -36,9 +36,9 @@ fn hello_names_station_and_device() {
     let (link, said) = hello(&json(r#"{"simulated": true}"#));
     link.unwrap();
     assert_eq!(said, r#"{"station":"chip-1","device":"transport"}"#);
-    assert_eq!(serde_json::to_string(&Device::Reader).unwrap(), r#""reader""#);
-    assert_eq!(serde_json::to_string(&Device::Machine).unwrap(), r#""machine""#);
-    assert_eq!(serde_json::to_string(&Device::Stream).unwrap(), r#""stream""#);
+    assert_eq!(serde_json::to_string(&SimDevice::Reader).unwrap(), r#""reader""#);
+    assert_eq!(serde_json::to_string(&SimDevice::Machine).unwrap(), r#""machine""#);
+    assert_eq!(serde_json::to_string(&SimDevice::Stream).unwrap(), r#""stream""#);
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn a_refusal_says_why_and_cannot_inject_control_characters() {
 
 #[test]
 fn nobody_there_names_the_socket() {
-    let text = SimLink::connect(Path::new("/nonexistent/sock"), "chip-1", Device::Machine).err().unwrap();
+    let text = SimLink::connect(Path::new("/nonexistent/sock"), "chip-1", SimDevice::Machine).err().unwrap();
     assert!(text.to_string().contains("/nonexistent/sock"));
 }
 

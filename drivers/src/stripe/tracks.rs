@@ -1,11 +1,11 @@
-//! The text of the three tracks: character sets and lengths of ISO/IEC 7811-2 and -6 (standards 5.1).
+//! The text of the three tracks: character sets and lengths of ISO/IEC 7811-2 and 7811-6.
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::Track;
+use super::TrackNumber;
 use crate::error::DeviceError;
 
-/// What stands on a stripe, without sentinels and LRC. Cardholder data: it cannot be printed, and is wiped.
+/// Text of a stripe, without sentinels and LRC. Cardholder data: it cannot be printed, and is wiped.
 #[derive(Default, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct Tracks {
     /// Track 1: at most 76 characters 20-5F but `%` and `?`; `None` if nothing is on it.
@@ -23,7 +23,8 @@ impl Tracks {
     }
 }
 
-/// The bits of the three tracks. Cardholder data: it cannot be printed, and is wiped. An empty track has no data.
+/// The bits of the three tracks. Cardholder data: it cannot be printed, and is wiped. An empty track has no
+/// data.
 #[derive(Default, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct RawTracks {
     /// Track 1, at most 255 bytes.
@@ -40,35 +41,35 @@ impl RawTracks {
     }
 }
 
-/// What a track can hold.
-pub(super) struct Format {
-    /// Start sentinel; the end sentinel is `?` on all.
+/// What a track can hold by its standard.
+pub(super) struct TrackLimits {
+    /// Start sentinel; the end sentinel is `?` on all tracks.
     pub(super) start: u8,
-    /// The character set: from here to 32 or 64 above.
+    /// Its characters: 20 to 5F on track 1, 30 to 3F on tracks 2 and 3.
     set: std::ops::RangeInclusive<u8>,
     /// Most characters without sentinels and LRC, which are three of the standard's 79, 40 and 107.
     max: usize,
-    /// What is told when the text does not fit.
+    /// Messages for a text that is too long, and for one with a wrong character.
     unfit: (&'static str, &'static str),
 }
 
-impl Format {
-    /// The format of a track.
-    pub(super) fn of(track: Track) -> Self {
+impl TrackLimits {
+    /// The limits of a track.
+    pub(super) fn of(track: TrackNumber) -> Self {
         match track {
-            Track::T1 => Self {
+            TrackNumber::T1 => Self {
                 start: b'%',
                 set: 0x20..=0x5F,
                 max: 79 - 3,
                 unfit: ("track 1 is longer than 76 characters", "track 1 holds a character it cannot carry"),
             },
-            Track::T2 => Self {
+            TrackNumber::T2 => Self {
                 start: b';',
                 set: 0x30..=0x3F,
                 max: 40 - 3,
                 unfit: ("track 2 is longer than 37 characters", "track 2 holds a character it cannot carry"),
             },
-            Track::T3 => Self {
+            TrackNumber::T3 => Self {
                 start: b';',
                 set: 0x30..=0x3F,
                 max: 107 - 3,
@@ -77,7 +78,7 @@ impl Format {
         }
     }
 
-    /// Whether a track can hold this text (no sentinels); if not, why.
+    /// Checks that a track can hold this text (without sentinels); an error says why not.
     pub(super) fn check(&self, text: &[u8]) -> Result<(), &'static str> {
         if text.len() > self.max {
             return Err(self.unfit.0);
@@ -88,7 +89,7 @@ impl Format {
         Ok(())
     }
 
-    /// The text between the sentinels, checked. `bytes` is what the machine read.
+    /// Checks what the machine read and returns the text between the sentinels.
     pub(super) fn strip<'a>(&self, bytes: &'a [u8]) -> Result<&'a str, DeviceError> {
         let text = bytes
             .strip_prefix(&[self.start])

@@ -1,14 +1,14 @@
 //! Command APDUs and status words (ISO 7816-4, 5.1 and 5.6).
 //!
-//! Not here: secure messaging, which `channel` takes off.
+//! Not here: secure messaging, which `channel` removes.
 
-use super::ber::Cursor;
+use super::ber::CardBytes;
 
 /// A status word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Sw(pub(super) u16);
+pub(super) struct CardStatusWord(pub(super) u16);
 
-impl Sw {
+impl CardStatusWord {
     /// Done.
     pub(super) const OK: Self = Self(0x9000);
     /// EXTERNAL AUTHENTICATE: host cryptogram wrong (GPCS E.5.2).
@@ -39,9 +39,9 @@ impl Sw {
     pub(super) const INS: Self = Self(0x6D00);
     /// Class not supported.
     pub(super) const CLA: Self = Self(0x6E00);
-    /// STORE DATA: KCV wrong or before its keys (CPSdemo, standards.md 1.8).
+    /// STORE DATA: KCV wrong or before its keys (GlobalPlatform CPSdemonstrator 2.0).
     pub(super) const KCV: Self = Self(0x9315);
-    /// STORE DATA: DGI out of order (CPSdemo, standards.md 1.8).
+    /// STORE DATA: DGI out of order (GlobalPlatform CPSdemonstrator 2.0).
     pub(super) const ORDER: Self = Self(0x9580);
 
     /// VERIFY failed, this many tries left.
@@ -50,56 +50,56 @@ impl Sw {
     }
 }
 
-/// A command: header and data field. Le is not kept, as every answer is complete.
-pub(super) struct Command {
+/// A command: header and data field. Le is dropped, as every answer is complete.
+pub(super) struct CardCommand {
     pub(super) cla: u8,
     pub(super) ins: u8,
     pub(super) p1: u8,
     pub(super) p2: u8,
-    /// Data field; after `channel` without C-MAC and in clear.
+    /// Data field; after `channel`, without C-MAC and in clear.
     pub(super) data: Vec<u8>,
-    /// Lc in three bytes (`00 hi lo`).
+    /// Whether Lc has three bytes (`00 hi lo`).
     pub(super) extended: bool,
 }
 
-impl Command {
+impl CardCommand {
     /// The SELECT instruction.
     pub(super) const SELECT: u8 = 0xA4;
     /// The STORE DATA instruction.
     pub(super) const STORE_DATA: u8 = 0xE2;
-    /// Those that may have an extended Lc: one of personalization (CPS v2.0 Table 4-8), and the one with which a reader
-    /// can be tried.
+    /// Instructions that may have an extended Lc: STORE DATA (CPS v2.0 Table 4-8), and SELECT, with which a
+    /// reader can be tried.
     const EXTENDED: [u8; 2] = [Self::STORE_DATA, Self::SELECT];
     /// CLA bit 3: GlobalPlatform secure messaging.
     const SECURE: u8 = 0x04;
 
-    /// Takes an APDU of case 1 to 4 apart; anything else is `6700`.
-    pub(super) fn parse(apdu: &[u8]) -> Result<Self, Sw> {
-        let (&[cla, ins, p1, p2], body) = apdu.split_first_chunk().ok_or(Sw::LENGTH)?;
+    /// Takes an APDU of case 1 to 4 apart; any other is `6700`.
+    pub(super) fn parse(apdu: &[u8]) -> Result<Self, CardStatusWord> {
+        let (&[cla, ins, p1, p2], body) = apdu.split_first_chunk().ok_or(CardStatusWord::LENGTH)?;
         let mut command = Self { cla, ins, p1, p2, data: Vec::new(), extended: false };
-        let mut body = Cursor(body);
+        let mut body = CardBytes(body);
         // Case 1: nothing; case 2: Le alone.
         if body.0.len() <= 1 {
             return Ok(command);
         }
-        let mut lc = usize::from(body.u8().ok_or(Sw::LENGTH)?);
+        let mut lc = usize::from(body.u8().ok_or(CardStatusWord::LENGTH)?);
         if lc == 0 {
             if !Self::EXTENDED.contains(&ins) {
-                return Err(Sw::LENGTH);
+                return Err(CardStatusWord::LENGTH);
             }
             command.extended = true;
-            lc = usize::from(body.u16().ok_or(Sw::LENGTH)?);
+            lc = usize::from(body.u16().ok_or(CardStatusWord::LENGTH)?);
         }
-        command.data = body.take(lc).ok_or(Sw::LENGTH)?.to_vec();
+        command.data = body.take(lc).ok_or(CardStatusWord::LENGTH)?.to_vec();
         let le = body.0.len();
         let le_right = if command.extended { le == 0 || le == 2 } else { le <= 1 };
         if lc == 0 || !le_right {
-            return Err(Sw::LENGTH);
+            return Err(CardStatusWord::LENGTH);
         }
         Ok(command)
     }
 
-    /// Whether the class says that the command carries a C-MAC.
+    /// Whether the class announces a C-MAC.
     pub(super) fn is_secured(&self) -> bool {
         self.cla & Self::SECURE != 0
     }
@@ -109,10 +109,10 @@ impl Command {
         u16::from_be_bytes([self.p1, self.p2])
     }
 
-    /// Header and Lc as the C-MAC covers them: Lc of the data in clear plus the 8 bytes of the C-MAC itself, in as
-    /// many bytes as the command has (GPCS E.4.4).
-    pub(super) fn mac_header(&self, data: usize) -> Result<Vec<u8>, Sw> {
-        let lc = u16::try_from(data.saturating_add(8)).map_err(|_| Sw::LENGTH)?;
+    /// Header and Lc as the C-MAC covers them: Lc counts the data in clear and the 8 bytes of the C-MAC, and
+    /// has as many bytes as in the command (GPCS E.4.4).
+    pub(super) fn mac_header(&self, data: usize) -> Result<Vec<u8>, CardStatusWord> {
+        let lc = u16::try_from(data.saturating_add(8)).map_err(|_| CardStatusWord::LENGTH)?;
         let mut header = vec![self.cla, self.ins, self.p1, self.p2];
         match u8::try_from(lc) {
             Ok(short) if !self.extended => header.push(short),
@@ -120,7 +120,7 @@ impl Command {
                 header.push(0);
                 header.extend(lc.to_be_bytes());
             }
-            _ => return Err(Sw::LENGTH),
+            _ => return Err(CardStatusWord::LENGTH),
         }
         Ok(header)
     }

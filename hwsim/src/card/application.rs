@@ -1,12 +1,13 @@
-//! The four applications of product `multiapp`: what each takes, what it needs to be PERSONALIZED (DESIGN section 8).
+//! The four applications of product `multiapp`: the DGIs that each takes, and those that it needs to be
+//! PERSONALIZED.
 
-use super::apdu::Sw;
-use super::rules::{self, Dgis};
+use super::apdu::CardStatusWord;
+use super::rules::{self, StoredDgis};
 
-/// What the card's makers put into ROM.
-pub(super) struct Rom {
+/// Properties of an application that its maker put into ROM.
+pub(super) struct ApplicationRom {
     pub(super) aid: &'static [u8],
-    /// DGIs taken beside records.
+    /// DGIs taken besides records.
     pub(super) accepts: &'static [u16],
     /// DGIs without which it does not become PERSONALIZED.
     required: &'static [u16],
@@ -17,9 +18,13 @@ pub(super) struct Rom {
 /// AID of the issuer security domain.
 pub(super) const SECURITY_DOMAIN: &[u8] = &[0xA0, 0, 0, 0, 0x03, 0, 0, 0];
 
-const PSE: Rom =
-    Rom { aid: b"1PAY.SYS.DDF01", accepts: &[0x9102, 0x7FFF], required: &[0x0101, 0x9102], pays: false };
-const PAYMENT: Rom = Rom {
+const PSE: ApplicationRom = ApplicationRom {
+    aid: b"1PAY.SYS.DDF01",
+    accepts: &[0x9102, 0x7FFF],
+    required: &[0x0101, 0x9102],
+    pays: false,
+};
+const PAYMENT: ApplicationRom = ApplicationRom {
     aid: &[0xA0, 0, 0, 0, 0x03, 0x10, 0x10],
     accepts: &[
         0x3000, 0x3001, 0x8000, 0x8010, 0x8201, 0x8202, 0x8203, 0x8204, 0x8205, 0x9000, 0x9010, 0x9102,
@@ -28,14 +33,14 @@ const PAYMENT: Rom = Rom {
     required: &[0x0101, 0x8000, 0x9000],
     pays: true,
 };
-const PURSE: Rom = Rom {
+const PURSE: ApplicationRom = ApplicationRom {
     aid: b"\xF0CWPURSE",
     accepts: &[0x8020, 0x8201, 0x8202, 0x8203, 0x8204, 0x8205, 0x9020, 0x9102, 0x7FFF],
     required: &[0x0101, 0x8020, 0x9020],
     pays: false,
 };
-/// The only one with both A001 and 8020, hence with an order between them (standards.md 1.7).
-const LOYALTY: Rom = Rom {
+/// The only application with both A001 and 8020, so with an order between them (8020 comes after A001).
+const LOYALTY: ApplicationRom = ApplicationRom {
     aid: b"\xF0CWLOYAL",
     accepts: &[0x8020, 0x9020, 0x9102, 0xA001, 0x7FFF],
     required: &[0x0101, 0x9102, 0xA001],
@@ -43,24 +48,30 @@ const LOYALTY: Rom = Rom {
 };
 
 /// An application on a card.
-pub(super) struct Application {
-    pub(super) rom: &'static Rom,
+pub(super) struct CardApplication {
+    pub(super) rom: &'static ApplicationRom,
     pub(super) personalized: bool,
     /// Everything received, secret values after decryption.
-    pub(super) dgis: Dgis,
+    pub(super) dgis: StoredDgis,
     /// Application transaction counter (9F36).
     pub(super) atc: u16,
     /// PIN tries left (9F17).
     pub(super) tries: u8,
-    /// Whether GET PROCESSING OPTIONS went well since SELECT. Volatile.
+    /// Whether GET PROCESSING OPTIONS succeeded since SELECT. Volatile.
     pub(super) transaction: bool,
 }
 
-impl Application {
+impl CardApplication {
     /// The applications of a fresh blank.
     pub(super) fn all() -> Vec<Self> {
-        let fresh =
-            |rom| Self { rom, personalized: false, dgis: Dgis::new(), atc: 0, tries: 0, transaction: false };
+        let fresh = |rom| Self {
+            rom,
+            personalized: false,
+            dgis: StoredDgis::new(),
+            atc: 0,
+            tries: 0,
+            transaction: false,
+        };
         [&PSE, &PAYMENT, &PURSE, &LOYALTY].map(fresh).into()
     }
 
@@ -70,21 +81,21 @@ impl Application {
     }
 
     /// EEPROM bytes that these DGIs take: number, length, value.
-    pub(super) fn size(dgis: &Dgis) -> usize {
+    pub(super) fn size(dgis: &StoredDgis) -> usize {
         dgis.values().map(|v| v.len().saturating_add(4)).sum()
     }
 
-    /// Ends personalization; `6A86` if something that it needs is missing.
-    pub(super) fn personalize(&mut self) -> Result<(), Sw> {
+    /// Ends personalization; `6A86` if a required DGI is missing.
+    pub(super) fn personalize(&mut self) -> Result<(), CardStatusWord> {
         if !self.rom.required.iter().all(|dgi| self.dgis.contains_key(dgi)) {
-            return Err(Sw::P1P2);
+            return Err(CardStatusWord::P1P2);
         }
         self.personalized = true;
         self.start_counters();
         Ok(())
     }
 
-    /// The last bit of the first record is wrong from now on.
+    /// Makes the last bit of the first record wrong.
     pub(super) fn corrupt(&mut self) {
         let first = self.dgis.iter_mut().find(|(dgi, _)| rules::is_record(**dgi));
         if let Some(bits) = first.and_then(|(_, value)| value.last_mut()) {

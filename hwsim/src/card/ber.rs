@@ -3,10 +3,10 @@
 /// Deepest nesting accepted: more than any real template, far less than any stack.
 const MAX_DEPTH: u8 = 8;
 
-/// What is left of some bytes.
-pub(super) struct Cursor<'a>(pub(super) &'a [u8]);
+/// Bytes that are still to be read.
+pub(super) struct CardBytes<'a>(pub(super) &'a [u8]);
 
-impl<'a> Cursor<'a> {
+impl<'a> CardBytes<'a> {
     /// The next byte.
     pub(super) fn u8(&mut self) -> Option<u8> {
         let (&first, rest) = self.0.split_first()?;
@@ -78,7 +78,7 @@ pub(super) fn is_valid(bytes: &[u8]) -> bool {
 }
 
 fn valid_to(bytes: &[u8], depth: u8) -> bool {
-    let mut cursor = Cursor(bytes);
+    let mut cursor = CardBytes(bytes);
     while !cursor.0.is_empty() {
         let Some((tag, value)) = cursor.object() else { return false };
         if is_constructed(tag) && !depth.checked_sub(1).is_some_and(|depth| valid_to(value, depth)) {
@@ -90,13 +90,13 @@ fn valid_to(bytes: &[u8], depth: u8) -> bool {
 
 /// Whether `bytes` are one complete template with this tag.
 pub(super) fn is_template(tag: u32, bytes: &[u8]) -> bool {
-    let mut cursor = Cursor(bytes);
+    let mut cursor = CardBytes(bytes);
     matches!(cursor.object(), Some((t, _)) if t == tag) && cursor.0.is_empty() && is_valid(bytes)
 }
 
 /// The value of the first object with this tag on the top level.
 pub(super) fn find(tag: u32, bytes: &[u8]) -> Option<&[u8]> {
-    let mut cursor = Cursor(bytes);
+    let mut cursor = CardBytes(bytes);
     loop {
         match cursor.object()? {
             (t, value) if t == tag => return Some(value),

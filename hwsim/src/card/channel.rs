@@ -1,32 +1,33 @@
-//! The card side of SCP02 (GPCS 2.3.1 appendix E; standards.md 1.2-1.5, 2.1) with three keys and explicit initiation.
+//! The card side of SCP02 (GPCS appendix E) with three keys and explicit initiation.
 //!
-//! Security levels 00, 01 (C-MAC) and 03 (C-MAC and C-DECRYPTION); no R-MAC. Departure: a command with a three-byte Lc
-//! is MACed with its three-byte Lc, which the standard leaves open.
+//! Security levels 00, 01 (C-MAC) and 03 (C-MAC and C-DECRYPTION); no R-MAC. Departure: a command with a
+//! three-byte Lc is MACed with its three-byte Lc, which the standard leaves open.
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::apdu::{Command, Sw};
-use super::tdes::{self, Block, Key};
+use super::apdu::{CardCommand, CardStatusWord};
+use super::tdes::{self, DesBlock, DoubleLengthKey};
 
 /// SCP02 parameter "i", bit 5: the ICV of every C-MAC but the first is encrypted.
 const ICV_ENCRYPTION: u8 = 0x10;
 /// SCP02 parameter "i", bit 7: pseudo-random card challenge.
 const PSEUDO_RANDOM: u8 = 0x40;
 
-/// Card keys (KDC): what the supplier left in the blank.
+/// Card keys (KDC), which the supplier left in the blank.
 #[derive(Zeroize, ZeroizeOnDrop)]
-pub(super) struct CardKeys {
-    pub(super) enc: Key,
-    pub(super) mac: Key,
-    pub(super) dek: Key,
+pub(super) struct SupplierKeys {
+    pub(super) enc: DoubleLengthKey,
+    pub(super) mac: DoubleLengthKey,
+    pub(super) dek: DoubleLengthKey,
 }
 
-impl CardKeys {
-    /// EMV CPS: K = E3(KMC)[D6 F0 n] | E3(KMC)[D6 0F n], D6 the last six bytes of KEYDATA, n = 01 ENC, 02 MAC, 03 DEK.
-    pub(super) fn from_kmc(kmc: &Key, key_data: &[u8; 10]) -> Self {
+impl SupplierKeys {
+    /// EMV CPS: K = E3(KMC)[D6 F0 n] | E3(KMC)[D6 0F n], D6 the last six bytes of KEYDATA, n = 01 ENC, 02
+    /// MAC, 03 DEK.
+    pub(super) fn from_kmc(kmc: &DoubleLengthKey, key_data: &[u8; 10]) -> Self {
         let [_, _, _, _, d @ ..] = *key_data;
         let key = |n: u8| {
-            let mut key: Key =
+            let mut key: DoubleLengthKey =
                 [d[0], d[1], d[2], d[3], d[4], d[5], 0xF0, n, d[0], d[1], d[2], d[3], d[4], d[5], 0x0F, n];
             tdes::ecb_encrypt(kmc, &mut key);
             key
@@ -37,18 +38,19 @@ impl CardKeys {
 
 /// Session keys (SKU).
 #[derive(Zeroize, ZeroizeOnDrop)]
-pub(super) struct SessionKeys {
-    pub(super) enc: Key,
-    pub(super) mac: Key,
-    pub(super) dek: Key,
+pub(super) struct CardSessionKeys {
+    pub(super) enc: DoubleLengthKey,
+    pub(super) mac: DoubleLengthKey,
+    pub(super) dek: DoubleLengthKey,
 }
 
-impl SessionKeys {
+impl CardSessionKeys {
     /// SKU = CBC-3DES(K, IV 0)[constant(2) | sequence counter(2) | 00 x 12].
-    pub(super) fn derive(keys: &CardKeys, sequence: u16) -> Self {
+    pub(super) fn derive(keys: &SupplierKeys, sequence: u16) -> Self {
         let [hi, lo] = sequence.to_be_bytes();
-        let session = |key: &Key, constant: [u8; 2]| {
-            let mut out: Key = [constant[0], constant[1], hi, lo, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let session = |key: &DoubleLengthKey, constant: [u8; 2]| {
+            let mut out: DoubleLengthKey =
+                [constant[0], constant[1], hi, lo, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
             tdes::cbc_encrypt(key, &mut out);
             out
         };
@@ -59,7 +61,8 @@ impl SessionKeys {
         }
     }
 
-    /// The card challenge: with "i" bit 7 the first 6 bytes of the retail MAC of the AID under SKU_MAC, else `random`.
+    /// The card challenge: with "i" bit 7 the first 6 bytes of the retail MAC of the AID under SKU_MAC, else
+    /// `random`.
     pub(super) fn card_challenge(&self, i: u8, aid: &[u8], random: [u8; 6]) -> [u8; 6] {
         if i & PSEUDO_RANDOM == 0 {
             return random;
@@ -69,42 +72,42 @@ impl SessionKeys {
     }
 }
 
-/// Between INITIALIZE UPDATE and EXTERNAL AUTHENTICATE.
-pub(super) struct Opening {
-    keys: SessionKeys,
+/// The channel between INITIALIZE UPDATE and EXTERNAL AUTHENTICATE.
+pub(super) struct OpeningChannel {
+    keys: CardSessionKeys,
     icv_encryption: bool,
-    host_cryptogram: Block,
+    host_cryptogram: DesBlock,
 }
 
-impl Opening {
-    /// Answers a host challenge: the opening channel and the card cryptogram
-    /// (host: RTERM | sequence | RCARD; card's check of the host: sequence | RCARD | RTERM).
+impl OpeningChannel {
+    /// Answers a host challenge with the opening channel and the card cryptogram (over RTERM | sequence |
+    /// RCARD; the host's is over sequence | RCARD | RTERM).
     pub(super) fn new(
-        keys: SessionKeys,
+        keys: CardSessionKeys,
         i: u8,
         sequence: u16,
         card_challenge: [u8; 6],
-        host_challenge: Block,
-    ) -> (Self, Block) {
+        host_challenge: DesBlock,
+    ) -> (Self, DesBlock) {
         let card = [&sequence.to_be_bytes()[..], &card_challenge].concat();
         let card_cryptogram = tdes::full_mac(&keys.enc, &[&host_challenge[..], &card].concat());
         let host_cryptogram = tdes::full_mac(&keys.enc, &[&card[..], &host_challenge].concat());
         (Self { keys, icv_encryption: i & ICV_ENCRYPTION != 0, host_cryptogram }, card_cryptogram)
     }
 
-    /// EXTERNAL AUTHENTICATE: `84 82 level 00 10 host cryptogram(8) C-MAC(8)`.
-    pub(super) fn authenticate(self, command: &Command) -> Result<Channel, Sw> {
-        let level = Level::from_byte(command.p1).ok_or(Sw::P1P2)?;
+    /// Checks EXTERNAL AUTHENTICATE: `84 82 level 00 10 host cryptogram(8) C-MAC(8)`.
+    pub(super) fn authenticate(self, command: &CardCommand) -> Result<CardChannel, CardStatusWord> {
+        let level = ChannelLevel::from_byte(command.p1).ok_or(CardStatusWord::P1P2)?;
         if command.p2 != 0 {
-            return Err(Sw::P1P2);
+            return Err(CardStatusWord::P1P2);
         }
-        let (&cryptogram, mac) = command.data.split_first_chunk::<8>().ok_or(Sw::LENGTH)?;
-        let mac = Block::try_from(mac).map_err(|_| Sw::LENGTH)?;
+        let (&cryptogram, mac) = command.data.split_first_chunk::<8>().ok_or(CardStatusWord::LENGTH)?;
+        let mac = DesBlock::try_from(mac).map_err(|_| CardStatusWord::LENGTH)?;
         if cryptogram != self.host_cryptogram {
-            return Err(Sw::HOST_CRYPTOGRAM);
+            return Err(CardStatusWord::HOST_CRYPTOGRAM);
         }
         let mut channel =
-            Channel { keys: self.keys, level, icv_encryption: self.icv_encryption, last_mac: None };
+            CardChannel { keys: self.keys, level, icv_encryption: self.icv_encryption, last_mac: None };
         channel.verify(command, &cryptogram, mac)?;
         Ok(channel)
     }
@@ -112,7 +115,7 @@ impl Opening {
 
 /// Security level of a channel (GPCS Table E-11).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd)]
-pub(super) enum Level {
+pub(super) enum ChannelLevel {
     /// 00
     Authenticated,
     /// 01
@@ -121,7 +124,7 @@ pub(super) enum Level {
     MacAndDecryption,
 }
 
-impl Level {
+impl ChannelLevel {
     fn from_byte(byte: u8) -> Option<Self> {
         match byte {
             0x00 => Some(Self::Authenticated),
@@ -133,27 +136,27 @@ impl Level {
 }
 
 /// An open channel.
-pub(super) struct Channel {
-    keys: SessionKeys,
-    level: Level,
+pub(super) struct CardChannel {
+    keys: CardSessionKeys,
+    level: ChannelLevel,
     icv_encryption: bool,
-    last_mac: Option<Block>,
+    last_mac: Option<DesBlock>,
 }
 
-impl Channel {
-    /// Takes secure messaging off a command. An error ends the channel: the caller drops it.
-    pub(super) fn unwrap(&mut self, mut command: Command) -> Result<Command, Sw> {
-        if self.level == Level::Authenticated {
-            return if command.is_secured() { Err(Sw::NO_SECURE_MESSAGING) } else { Ok(command) };
+impl CardChannel {
+    /// Removes secure messaging from a command. An error ends the channel: the caller drops it.
+    pub(super) fn unwrap(&mut self, mut command: CardCommand) -> Result<CardCommand, CardStatusWord> {
+        if self.level == ChannelLevel::Authenticated {
+            return if command.is_secured() { Err(CardStatusWord::NO_SECURE_MESSAGING) } else { Ok(command) };
         }
         if !command.is_secured() {
-            return Err(Sw::SECURITY);
+            return Err(CardStatusWord::SECURITY);
         }
-        let mac = *command.data.last_chunk::<8>().ok_or(Sw::SECURITY)?;
+        let mac = *command.data.last_chunk::<8>().ok_or(CardStatusWord::SECURITY)?;
         command.data.truncate(command.data.len().saturating_sub(8));
-        if self.level == Level::MacAndDecryption && !command.data.is_empty() {
+        if self.level == ChannelLevel::MacAndDecryption && !command.data.is_empty() {
             tdes::cbc_decrypt(&self.keys.enc, &mut command.data);
-            let clear = tdes::unpad(&command.data).ok_or(Sw::SECURITY)?.len();
+            let clear = tdes::unpad(&command.data).ok_or(CardStatusWord::SECURITY)?.len();
             command.data.truncate(clear);
         }
         let data = std::mem::take(&mut command.data);
@@ -162,13 +165,14 @@ impl Channel {
         Ok(command)
     }
 
-    /// Decrypts a secret value under the session DEK: ECB. The form of every secret DGI asks for whole blocks.
+    /// Decrypts a secret value under the session DEK: ECB. The form of every secret DGI requires whole
+    /// blocks.
     pub(super) fn decrypt(&self, value: &mut [u8]) {
         tdes::ecb_decrypt(&self.keys.dek, value);
     }
 
     /// Checks the C-MAC over the header and the data in clear, and chains it.
-    fn verify(&mut self, command: &Command, data: &[u8], mac: Block) -> Result<(), Sw> {
+    fn verify(&mut self, command: &CardCommand, data: &[u8], mac: DesBlock) -> Result<(), CardStatusWord> {
         let icv = match self.last_mac {
             None => [0; 8],
             Some(last) if self.icv_encryption => tdes::des_left(&self.keys.mac, last),
@@ -177,7 +181,7 @@ impl Channel {
         let mut message = command.mac_header(data.len())?;
         message.extend(data);
         if tdes::retail_mac(&self.keys.mac, icv, &message) != mac {
-            return Err(Sw::SECURITY);
+            return Err(CardStatusWord::SECURITY);
         }
         self.last_mac = Some(mac);
         Ok(())

@@ -2,72 +2,72 @@
 
 use zeroize::Zeroize;
 
-use super::apdu::{Command, Sw};
-use super::application::{Application, SECURITY_DOMAIN};
-use super::channel::{CardKeys, Channel, Opening, SessionKeys};
-use super::store::Loader;
-use super::t0::T0;
-use super::{BlankSpec, Cost, Fault, Transport, ber, terminal};
+use super::apdu::{CardCommand, CardStatusWord};
+use super::application::{CardApplication, SECURITY_DOMAIN};
+use super::channel::{CardChannel, CardSessionKeys, OpeningChannel, SupplierKeys};
+use super::store::DgiLoader;
+use super::t0::T0Answers;
+use super::{AnswerDelivery, BlankSpec, ChipCost, ForcedFault, ber, terminal};
 
-/// EEPROM for DGIs of a fresh blank, bytes.
+/// EEPROM for the DGIs of a fresh blank, in bytes.
 const MEMORY: usize = 32 * 1024;
 
 const INITIALIZE_UPDATE: u8 = 0x50;
 const EXTERNAL_AUTHENTICATE: u8 = 0x82;
 const SET_STATUS: u8 = 0xF0;
 
-/// A simulated card. See the module for what it plays.
-pub struct Card {
+/// A simulated card; the documentation of [`super`] says what it plays.
+pub struct SimulatedCard {
     blank: BlankSpec,
-    keys: CardKeys,
-    /// SCP02 sequence counter; the next channel uses it, an accepted EXTERNAL AUTHENTICATE counts it up.
+    keys: SupplierKeys,
+    /// SCP02 sequence counter; the next channel uses it, and an accepted EXTERNAL AUTHENTICATE increments it.
     pub(super) sequence: u16,
     random: u64,
-    /// Tests of published examples only: card challenges in place of random ones.
+    /// For tests of published examples: a card challenge in place of random ones.
     #[cfg(test)]
     pub(super) fixed_challenge: Option<[u8; 6]>,
     memory: usize,
-    applications: Vec<Application>,
+    applications: Vec<CardApplication>,
     powered: bool,
     /// Index of the selected application; `None` is the security domain.
     selected: Option<usize>,
-    secure: Secure,
-    /// Of [`Transport::T0`]: answers to be fetched.
-    t0: T0,
-    faults: Faults,
+    secure: ChannelState,
+    /// For [`AnswerDelivery::T0`]: answers to be fetched.
+    t0: T0Answers,
+    faults: FaultsInForce,
     stores: u32,
     writes: u64,
-    cost: Cost,
+    cost: ChipCost,
 }
 
-/// The secure channel, volatile.
+/// State of the secure channel; volatile.
 #[derive(Default)]
-enum Secure {
+enum ChannelState {
     #[default]
     None,
-    Opening(Opening),
-    Open(Session),
+    Opening(OpeningChannel),
+    Open(LoadingSession),
 }
 
-struct Session {
-    channel: Channel,
-    loader: Loader,
+struct LoadingSession {
+    channel: CardChannel,
+    loader: DgiLoader,
 }
 
 #[derive(Default)]
-struct Faults {
+struct FaultsInForce {
     deaf: bool,
     wrong_cryptogram: bool,
     corrupt: bool,
-    statuses: Vec<(u32, Sw)>,
+    statuses: Vec<(u32, CardStatusWord)>,
     /// Commands until the card is gone.
     left: Option<u32>,
 }
 
-impl Card {
-    /// A fresh blank: applications SELECTABLE and empty, sequence counter 0000, not powered.
+impl SimulatedCard {
+    /// Makes a fresh blank: applications SELECTABLE and empty, sequence counter 0000, not powered.
     pub fn new(mut blank: BlankSpec) -> Self {
-        let keys = CardKeys::from_kmc(&blank.kmc, &blank.key_data);
+        let keys = SupplierKeys::from_kmc(&blank.kmc, &blank.key_data);
         blank.kmc.zeroize();
         Self {
             keys,
@@ -76,37 +76,39 @@ impl Card {
             #[cfg(test)]
             fixed_challenge: None,
             memory: MEMORY,
-            applications: Application::all(),
+            applications: CardApplication::all(),
             powered: false,
             selected: None,
-            secure: Secure::None,
-            t0: T0::default(),
-            faults: Faults::default(),
+            secure: ChannelState::None,
+            t0: T0Answers::default(),
+            faults: FaultsInForce::default(),
             stores: 0,
             writes: 0,
-            cost: Cost::default(),
+            cost: ChipCost::default(),
             blank,
         }
     }
 
-    /// Changes the EEPROM for DGIs, in bytes over all applications (4 more than its value for each DGI).
+    /// Sets the EEPROM for DGIs, in bytes over all applications (each DGI takes 4 more than its value).
     pub fn set_memory(&mut self, bytes: usize) {
         self.memory = bytes;
     }
 
     /// Plays a fault from now on.
-    pub fn force(&mut self, fault: Fault) {
+    pub fn force(&mut self, fault: ForcedFault) {
         match fault {
-            Fault::Deaf => self.faults.deaf = true,
-            Fault::WrongCryptogram => self.faults.wrong_cryptogram = true,
-            Fault::Corrupt => self.faults.corrupt = true,
-            Fault::Status { store_data, sw } => self.faults.statuses.push((store_data, Sw(sw))),
-            Fault::RemoveAfter(commands) => self.faults.left = Some(commands),
+            ForcedFault::Deaf => self.faults.deaf = true,
+            ForcedFault::WrongCryptogram => self.faults.wrong_cryptogram = true,
+            ForcedFault::Corrupt => self.faults.corrupt = true,
+            ForcedFault::Status { store_data, sw } => {
+                self.faults.statuses.push((store_data, CardStatusWord(sw)))
+            }
+            ForcedFault::RemoveAfter(commands) => self.faults.left = Some(commands),
         }
     }
 
-    /// Cold or warm reset: the ATR, or `None` from a deaf or removed card. Selects the security domain; channel and
-    /// everything volatile are lost.
+    /// Resets the card, cold or warm: returns the ATR, or `None` from a deaf or removed card. Selects the
+    /// security domain; the channel and everything volatile are lost.
     pub fn power_on(&mut self) -> Option<Vec<u8>> {
         self.power_off();
         let atr = self.atr()?.to_vec();
@@ -114,19 +116,20 @@ impl Card {
         Some(atr)
     }
 
-    /// What it answers to a reset, without one; `None` from a deaf or removed card.
+    /// Returns the answer to a reset without resetting; `None` from a deaf or removed card.
     pub fn atr(&self) -> Option<&[u8]> {
         (!self.faults.deaf && self.faults.left != Some(0)).then_some(&self.blank.atr)
     }
 
-    /// Takes the power away.
+    /// Takes the power off the card.
     pub fn power_off(&mut self) {
         self.powered = false;
-        self.t0 = T0::default();
+        self.t0 = T0Answers::default();
         self.select(None);
     }
 
-    /// Answers a command APDU, any bytes: data and status word, or `None` if the card has no power or is gone.
+    /// Answers a command APDU of any bytes: data and status word, or `None` if the card has no power or is
+    /// gone.
     pub fn transmit(&mut self, apdu: &[u8]) -> Option<Vec<u8>> {
         if !self.powered {
             return None;
@@ -135,8 +138,8 @@ impl Card {
             *left = left.checked_sub(1)?;
         }
         let answer = match self.blank.transport {
-            Transport::Apdu => self.respond(apdu),
-            Transport::T0 => match self.t0.fetch(apdu) {
+            AnswerDelivery::Apdu => self.respond(apdu),
+            AnswerDelivery::T0 => match self.t0.fetch(apdu) {
                 Some(rest) => rest,
                 None => {
                     let whole = self.respond(apdu);
@@ -151,21 +154,21 @@ impl Card {
         Some(answer)
     }
 
-    /// What the card did since the last call.
-    pub fn take_cost(&mut self) -> Cost {
+    /// Returns the work done since the last call.
+    pub fn take_cost(&mut self) -> ChipCost {
         std::mem::take(&mut self.cost)
     }
 
-    /// Commands that changed the blank: STORE DATA and SET STATUS that were accepted. What using a card counts up
-    /// (sequence counter, ATC, PIN tries) does not make it another card.
+    /// Count of commands that changed the blank: STORE DATA and SET STATUS that were accepted. Counters that
+    /// ordinary use increments (sequence counter, ATC, PIN tries) do not count.
     pub fn writes(&self) -> u64 {
         self.writes
     }
 
-    /// The `chip` object of DESIGN section 8: `{"applications": [{aid, state, dgis}]}`, hex in upper case, secret
-    /// values in clear with their padding.
+    /// The `chip` object of the witness: `{"applications": [{aid, state, dgis}]}`, hex in upper case, secret
+    /// values in clear with their padding; `state` is SELECTABLE or PERSONALIZED.
     pub fn chip_dump(&self) -> serde_json::Value {
-        let application = |a: &Application| {
+        let application = |a: &CardApplication| {
             let dgis =
                 a.dgis.iter().map(|(dgi, value)| (format!("{dgi:04X}"), hex::encode_upper(value).into()));
             serde_json::json!({
@@ -177,28 +180,28 @@ impl Card {
         serde_json::json!({ "applications": self.applications.iter().map(application).collect::<Vec<_>>() })
     }
 
-    /// The whole answer: data and status word.
+    /// Returns the whole answer: data and status word.
     fn respond(&mut self, apdu: &[u8]) -> Vec<u8> {
         let (mut answer, sw) = match self.answer(apdu) {
-            Ok(data) => (data, Sw::OK),
+            Ok(data) => (data, CardStatusWord::OK),
             Err(sw) => (Vec::new(), sw),
         };
         answer.extend(sw.0.to_be_bytes());
         answer
     }
 
-    fn answer(&mut self, apdu: &[u8]) -> Result<Vec<u8>, Sw> {
-        let command = Command::parse(apdu)?;
+    fn answer(&mut self, apdu: &[u8]) -> Result<Vec<u8>, CardStatusWord> {
+        let command = CardCommand::parse(apdu)?;
         if !matches!(command.cla, 0x00 | 0x04 | 0x80 | 0x84) {
-            return Err(Sw::CLA);
+            return Err(CardStatusWord::CLA);
         }
         let command = self.unsecure(command)?;
         match (command.cla & 0x80, command.ins) {
             (0x80, EXTERNAL_AUTHENTICATE) => self.external_authenticate(&command),
             (0x80, INITIALIZE_UPDATE) => self.initialize_update(&command),
-            (0x80, Command::STORE_DATA) => self.store_data(&command),
+            (0x80, CardCommand::STORE_DATA) => self.store_data(&command),
             (0x80, SET_STATUS) => self.set_status(&command),
-            (0x00, Command::SELECT) => self.select_by_name(&command),
+            (0x00, CardCommand::SELECT) => self.select_by_name(&command),
             (_, 0xCA) => match self.application() {
                 Ok(application) => application.get_data(&command),
                 Err(_) => self.domain_data(&command),
@@ -207,58 +210,68 @@ impl Card {
             (0x80, 0xA8) => self.use_card(|application| application.processing_options(&command)),
             (0x80, 0xAE) => self.use_card(|application| application.generate_ac(&command)),
             (0x00, 0x20) => self.use_card(|application| application.verify(&command)),
-            _ => Err(Sw::INS),
+            _ => Err(CardStatusWord::INS),
         }
     }
 
-    /// Takes secure messaging off, or ends the channel. SELECT and INITIALIZE UPDATE need none; EXTERNAL AUTHENTICATE
-    /// while opening carries the first C-MAC and is checked by `external_authenticate`.
-    fn unsecure(&mut self, command: Command) -> Result<Command, Sw> {
-        let starts_anew = !command.is_secured() && matches!(command.ins, Command::SELECT | INITIALIZE_UPDATE);
+    /// Removes secure messaging, or ends the channel. SELECT and INITIALIZE UPDATE need none; EXTERNAL
+    /// AUTHENTICATE while opening carries the first C-MAC, which `external_authenticate` checks.
+    fn unsecure(&mut self, command: CardCommand) -> Result<CardCommand, CardStatusWord> {
+        let starts_anew =
+            !command.is_secured() && matches!(command.ins, CardCommand::SELECT | INITIALIZE_UPDATE);
         match std::mem::take(&mut self.secure) {
-            Secure::Open(mut session) => {
+            ChannelState::Open(mut session) => {
                 let clear = if starts_anew { command } else { session.channel.unwrap(command)? };
-                self.secure = Secure::Open(session);
+                self.secure = ChannelState::Open(session);
                 Ok(clear)
             }
-            Secure::Opening(opening) if command.is_secured() && command.ins == EXTERNAL_AUTHENTICATE => {
-                self.secure = Secure::Opening(opening);
+            ChannelState::Opening(opening)
+                if command.is_secured() && command.ins == EXTERNAL_AUTHENTICATE =>
+            {
+                self.secure = ChannelState::Opening(opening);
                 Ok(command)
             }
-            _ if command.ins == EXTERNAL_AUTHENTICATE => Err(Sw::CONDITIONS),
-            _ if command.is_secured() => Err(Sw::SECURITY),
+            _ if command.ins == EXTERNAL_AUTHENTICATE => Err(CardStatusWord::CONDITIONS),
+            _ if command.is_secured() => Err(CardStatusWord::SECURITY),
             _ => Ok(command),
         }
     }
 
-    fn select_by_name(&mut self, command: &Command) -> Result<Vec<u8>, Sw> {
+    fn select_by_name(&mut self, command: &CardCommand) -> Result<Vec<u8>, CardStatusWord> {
         if command.p1p2() != 0x0400 {
-            return Err(Sw::P1P2);
+            return Err(CardStatusWord::P1P2);
         }
         if command.data.is_empty() || command.data == SECURITY_DOMAIN {
             self.select(None);
             return terminal::security_domain_fci();
         }
-        let index = self.applications.iter().position(|a| a.rom.aid == command.data).ok_or(Sw::NO_FILE)?;
+        let index = self
+            .applications
+            .iter()
+            .position(|a| a.rom.aid == command.data)
+            .ok_or(CardStatusWord::NO_FILE)?;
         self.select(Some(index));
         self.application()?.fci()
     }
 
     fn select(&mut self, index: Option<usize>) {
         self.selected = index;
-        self.secure = Secure::None;
+        self.secure = ChannelState::None;
         for application in &mut self.applications {
             application.transaction = false;
         }
     }
 
-    /// The selected application; the security domain knows none of its commands.
-    fn application(&mut self) -> Result<&mut Application, Sw> {
-        self.selected.and_then(|index| self.applications.get_mut(index)).ok_or(Sw::INS)
+    /// Returns the selected application; the security domain knows none of its commands.
+    fn application(&mut self) -> Result<&mut CardApplication, CardStatusWord> {
+        self.selected.and_then(|index| self.applications.get_mut(index)).ok_or(CardStatusWord::INS)
     }
 
-    /// A terminal's command that may write a counter.
-    fn use_card(&mut self, run: impl FnOnce(&mut Application) -> Result<Vec<u8>, Sw>) -> Result<Vec<u8>, Sw> {
+    /// Runs a terminal's command, which may write a counter.
+    fn use_card(
+        &mut self,
+        run: impl FnOnce(&mut CardApplication) -> Result<Vec<u8>, CardStatusWord>,
+    ) -> Result<Vec<u8>, CardStatusWord> {
         self.write_pages(1);
         run(self.application()?)
     }
@@ -267,17 +280,18 @@ impl Card {
         self.cost.pages = self.cost.pages.saturating_add(pages);
     }
 
-    /// GET DATA of the security domain: 00CF KEYDATA, 9F7F CPLC (standards.md 1.2, 1.10).
-    fn domain_data(&self, command: &Command) -> Result<Vec<u8>, Sw> {
+    /// GET DATA of the security domain: 00CF KEYDATA, 9F7F CPLC.
+    fn domain_data(&self, command: &CardCommand) -> Result<Vec<u8>, CardStatusWord> {
         let object = match command.p1p2() {
             0x00CF => ber::build(&[0xCF], &self.blank.key_data),
             0x9F7F => ber::build(&[0x9F, 0x7F], &self.cplc()),
-            _ => return Err(Sw::NOT_FOUND),
+            _ => return Err(CardStatusWord::NOT_FOUND),
         };
-        object.ok_or(Sw::MEMORY)
+        object.ok_or(CardStatusWord::MEMORY)
     }
 
-    /// CPLC: the CSN as IC serial number (12..16), a batch (16..18); every other field unknown (0).
+    /// CPLC: the CSN as IC serial number (bytes 12 to 15), a batch (16 and 17); every other field unknown
+    /// (0).
     fn cplc(&self) -> [u8; 42] {
         let [_, _, _, _, _, _, csn @ ..] = self.blank.key_data;
         let [.., batch_high, batch_low] = self.blank.seed.to_be_bytes();
@@ -288,27 +302,28 @@ impl Card {
         cplc
     }
 
-    /// INITIALIZE UPDATE `80 50 KVN 00 08 RTERM`: KEYDATA, KVN, 02, sequence, RCARD, card cryptogram.
-    fn initialize_update(&mut self, command: &Command) -> Result<Vec<u8>, Sw> {
-        self.secure = Secure::None;
+    /// INITIALIZE UPDATE `80 50 KVN 00 08 RTERM`: returns KEYDATA, KVN, 02, sequence, RCARD, card cryptogram
+    /// (GPCS Table E-8).
+    fn initialize_update(&mut self, command: &CardCommand) -> Result<Vec<u8>, CardStatusWord> {
+        self.secure = ChannelState::None;
         if command.p2 != 0 {
-            return Err(Sw::P1P2);
+            return Err(CardStatusWord::P1P2);
         }
-        let host_challenge = command.data.as_slice().try_into().map_err(|_| Sw::LENGTH)?;
+        let host_challenge = command.data.as_slice().try_into().map_err(|_| CardStatusWord::LENGTH)?;
         if command.p1 != 0 && command.p1 != self.blank.version {
-            return Err(Sw::NOT_FOUND);
+            return Err(CardStatusWord::NOT_FOUND);
         }
         // The last counter value is never used up (GPCS E.1.2.3).
         if self.sequence == u16::MAX {
-            return Err(Sw::CONDITIONS);
+            return Err(CardStatusWord::CONDITIONS);
         }
-        let session = SessionKeys::derive(&self.keys, self.sequence);
+        let session = CardSessionKeys::derive(&self.keys, self.sequence);
         let random = self.random_challenge();
         let aid = self.application().map_or(SECURITY_DOMAIN, |a| a.rom.aid);
         let challenge = session.card_challenge(self.blank.scp02_i, aid, random);
         let (opening, mut cryptogram) =
-            Opening::new(session, self.blank.scp02_i, self.sequence, challenge, host_challenge);
-        self.secure = Secure::Opening(opening);
+            OpeningChannel::new(session, self.blank.scp02_i, self.sequence, challenge, host_challenge);
+        self.secure = ChannelState::Opening(opening);
         if self.faults.wrong_cryptogram {
             cryptogram = cryptogram.map(|b| !b);
         }
@@ -317,32 +332,35 @@ impl Card {
             .concat())
     }
 
-    fn external_authenticate(&mut self, command: &Command) -> Result<Vec<u8>, Sw> {
-        let Secure::Opening(opening) = std::mem::take(&mut self.secure) else { return Err(Sw::CONDITIONS) };
+    fn external_authenticate(&mut self, command: &CardCommand) -> Result<Vec<u8>, CardStatusWord> {
+        let ChannelState::Opening(opening) = std::mem::take(&mut self.secure) else {
+            return Err(CardStatusWord::CONDITIONS);
+        };
         let channel = opening.authenticate(command)?;
         self.sequence = self.sequence.saturating_add(1);
-        self.secure = Secure::Open(Session { channel, loader: Loader::default() });
+        self.secure = ChannelState::Open(LoadingSession { channel, loader: DgiLoader::default() });
         self.cost.channels = self.cost.channels.saturating_add(1);
         self.write_pages(1);
         Ok(Vec::new())
     }
 
-    fn store_data(&mut self, command: &Command) -> Result<Vec<u8>, Sw> {
+    fn store_data(&mut self, command: &CardCommand) -> Result<Vec<u8>, CardStatusWord> {
         self.stores = self.stores.saturating_add(1);
         let others = self.applications.iter().enumerate().filter(|&(i, _)| Some(i) != self.selected);
-        let room = self.memory.saturating_sub(others.map(|(_, a)| Application::size(&a.dgis)).sum());
-        let application = self.selected.and_then(|i| self.applications.get_mut(i)).ok_or(Sw::INS)?;
+        let room = self.memory.saturating_sub(others.map(|(_, a)| CardApplication::size(&a.dgis)).sum());
+        let application =
+            self.selected.and_then(|i| self.applications.get_mut(i)).ok_or(CardStatusWord::INS)?;
         if application.personalized {
-            return Err(Sw::CONDITIONS);
+            return Err(CardStatusWord::CONDITIONS);
         }
-        let Secure::Open(session) = &mut self.secure else { return Err(Sw::SECURITY) };
+        let ChannelState::Open(session) = &mut self.secure else { return Err(CardStatusWord::SECURITY) };
         if let Some(&(_, sw)) = self.faults.statuses.iter().find(|&&(n, _)| n == self.stores) {
             session.loader.skip();
             return Err(sw);
         }
         let pages = session.loader.receive(command, &session.channel, application, room)?;
         if application.personalized {
-            self.secure = Secure::None;
+            self.secure = ChannelState::None;
             if self.faults.corrupt {
                 application.corrupt();
             }
@@ -352,33 +370,34 @@ impl Card {
         Ok(Vec::new())
     }
 
-    /// SET STATUS `F0 40 07 Lc AID` of the selected application within its channel: PERSONALIZED.
-    fn set_status(&mut self, command: &Command) -> Result<Vec<u8>, Sw> {
-        let application = self.selected.and_then(|i| self.applications.get_mut(i)).ok_or(Sw::INS)?;
+    /// SET STATUS `F0 40 07 Lc AID` of the selected application within its channel: makes it PERSONALIZED.
+    fn set_status(&mut self, command: &CardCommand) -> Result<Vec<u8>, CardStatusWord> {
+        let application =
+            self.selected.and_then(|i| self.applications.get_mut(i)).ok_or(CardStatusWord::INS)?;
         if application.personalized {
-            return Err(Sw::CONDITIONS);
+            return Err(CardStatusWord::CONDITIONS);
         }
-        let Secure::Open(session) = &self.secure else { return Err(Sw::SECURITY) };
+        let ChannelState::Open(session) = &self.secure else { return Err(CardStatusWord::SECURITY) };
         if command.p1p2() != 0x4007 {
-            return Err(Sw::P1P2);
+            return Err(CardStatusWord::P1P2);
         }
         if command.data != application.rom.aid {
-            return Err(Sw::NOT_FOUND);
+            return Err(CardStatusWord::NOT_FOUND);
         }
         if session.loader.is_inside_dgi() {
-            return Err(Sw::CONDITIONS);
+            return Err(CardStatusWord::CONDITIONS);
         }
         application.personalize()?;
         if self.faults.corrupt {
             application.corrupt();
         }
-        self.secure = Secure::None;
+        self.secure = ChannelState::None;
         self.writes = self.writes.saturating_add(1);
         self.write_pages(1);
         Ok(Vec::new())
     }
 
-    /// Six bytes of SplitMix64: enough for a challenge that a simulation can repeat.
+    /// Returns six bytes of SplitMix64: enough for a challenge that a simulation can repeat.
     fn random_challenge(&mut self) -> [u8; 6] {
         #[cfg(test)]
         if let Some(challenge) = self.fixed_challenge {

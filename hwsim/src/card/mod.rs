@@ -1,11 +1,12 @@
-//! The simulated smart card: an SCP02 chip with a security domain and the four applications of product `multiapp`.
+//! The simulated smart card: an SCP02 chip with a security domain and the four applications of product
+//! `multiapp`.
 //!
-//! Written from the standards alone (GlobalPlatform Card Specification 2.3.1 appendix E, EMV CPS as in standards.md
-//! section 1), sharing no function with the controller, so that a mistake made twice in the same way cannot hide.
-//! Not here: time (a [`Cost`] is handed out instead), T=0 procedure bytes (answers are complete, but
-//! for `t0`, where they are fetched),
-//! the plastic. It holds TEST keys and shows everything that it was told in [`Card::chip_dump`]; being no target of
-//! attack it compares plainly and does not hide its memory.
+//! Written from the standards alone (GlobalPlatform Card Specification 2.3.1, here GPCS, appendix E; EMV Card
+//! Personalization Specification, here CPS), sharing no function with the controller, so that a mistake made
+//! twice in one way cannot hide. Not here: time (a [`ChipCost`] is handed out instead), T=0 procedure bytes
+//! (answers are complete, except for `t0`, where they are fetched), the plastic. The card holds TEST keys and
+//! shows everything that it was sent in [`SimulatedCard::chip_dump`]; nobody attacks it, so it compares
+//! plainly and does not hide its memory.
 //!
 //! ```text
 //! life of an application:   SELECTABLE --last STORE DATA (P1 b8) or SET STATUS 07--> PERSONALIZED
@@ -14,8 +15,9 @@
 //!                           any other command, a wrong cryptogram or MAC, SELECT, reset: none
 //! ```
 //!
-//! `apdu` takes commands apart, `tdes` is the cryptography, `channel` the card side of SCP02, `application` what an
-//! application accepts and needs, `store` STORE DATA, `terminal` what a terminal may do, `engine` the card around them.
+//! `apdu` takes commands apart, `tdes` is the cryptography, `channel` the card side of SCP02, `application`
+//! lists what an application accepts and needs, `store` does STORE DATA, `terminal` the commands of a
+//! terminal, `engine` is the card around them.
 
 mod apdu;
 mod application;
@@ -30,41 +32,42 @@ mod terminal;
 #[cfg(test)]
 mod tests;
 
-pub use engine::Card;
+pub use engine::SimulatedCard;
 
-/// What makes one blank differ from another. TEST keys only.
+/// The differences between blanks. TEST keys only.
 pub struct BlankSpec {
-    /// KEYDATA: KMC_ID (6 bytes), then the CSN (4 bytes) (standards.md 1.2).
+    /// KEYDATA: KMC_ID (6 bytes), then the CSN (4 bytes) (GPCS Table E-8).
     pub key_data: [u8; 10],
     /// Version number of the card's key set, 01-7F.
     pub version: u8,
-    /// The KMC from which KEYDATA derives the card's three keys (standards.md 1.3).
+    /// The KMC from which KEYDATA derives the card's three keys, as in `channel`.
     pub kmc: [u8; 16],
     /// SCP02 parameter "i" (GPCS Table E-1). Bits 5 (ICV encryption) and 7 (pseudo-random card challenge) are
-    /// honoured; the others are taken as in 15 and 55: three keys, explicit initiation, C-MAC on the modified APDU.
+    /// honoured; the others are taken as in 15 and 55: three keys, explicit initiation, C-MAC on the modified
+    /// APDU.
     pub scp02_i: u8,
-    /// Answer to reset, sent as it is.
+    /// Answer to reset, sent unchanged.
     pub atr: Vec<u8>,
-    /// Whether answers are complete.
-    pub transport: Transport,
-    /// Of the card challenge where "i" asks for no pseudo-random one, and of the chip's batch number.
+    /// How answers are delivered.
+    pub transport: AnswerDelivery,
+    /// Seed of the card challenge where "i" asks for no pseudo-random one, and of the chip's batch number.
     pub seed: u64,
 }
 
 /// How a card hands over an answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Transport {
-    /// Whole, as a reader with T=1 or one that fetches by itself shows it.
+pub enum AnswerDelivery {
+    /// Whole, as with T=1 or a reader that fetches answers itself.
     #[default]
     Apdu,
-    /// As T=0 has it: `61xx` where GET RESPONSE must fetch it, `6Cxx` to a wrong Le (ISO 7816-3, 12.2).
+    /// As T=0 delivers it: `61xx` where GET RESPONSE must fetch it, `6Cxx` to a wrong Le (ISO 7816-3, 12.2).
     T0,
 }
 
-/// A fault to play. Faults add up; none can be taken back.
+/// A fault that the card plays. Faults add up; none can be taken back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub enum ForcedFault {
     /// No answer to reset.
     Deaf,
     /// Every INITIALIZE UPDATE answers with a wrong card cryptogram.
@@ -73,18 +76,18 @@ pub enum Fault {
     Corrupt,
     /// One STORE DATA is refused and not stored.
     Status {
-        /// Which one: 1-based, counted over the life of the card, refused ones included.
+        /// The STORE DATA that is refused: 1-based, counted over the life of the card, refused ones included.
         store_data: u32,
-        /// The status word that it gets.
+        /// The status word of the answer.
         sw: u16,
     },
-    /// After that many more commands the card answers nothing any more, not even a reset.
+    /// After that many more commands the card gives no answer, not even to a reset.
     RemoveAfter(u32),
 }
 
-/// What the card was made to do, for a timing model (standards.md 7.3).
+/// Work that the card did, for the timing model of [`crate::timing`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Cost {
+pub struct ChipCost {
     /// Commands answered.
     pub commands: u32,
     /// Bytes of the commands.

@@ -1,68 +1,69 @@
-//! STORE DATA (EMV CPS; standards.md 1.1 P1/P2, 1.6 data field, 1.8 status words).
+//! STORE DATA (CPS 4.3; GPCS 11.11): P1 and P2, the data field, status words.
 //!
-//! A refused command changes nothing but the block counter: none of its DGIs is kept, a long DGI under way is dropped.
+//! A refused command changes only the block counter: none of its DGIs is kept, and a long DGI under way is
+//! dropped.
 
-use super::apdu::{Command, Sw};
-use super::application::Application;
-use super::ber::Cursor;
-use super::channel::Channel;
-use super::rules::{self, Dgis, Rule};
+use super::apdu::{CardCommand, CardStatusWord};
+use super::application::CardApplication;
+use super::ber::CardBytes;
+use super::channel::CardChannel;
+use super::rules::{self, DgiRule, StoredDgis};
 
 /// P1 b8: last STORE DATA of this application.
 const LAST: u8 = 0x80;
-/// P1 b7 b6.
+/// P1 b7 b6: encryption.
 const ENCRYPTION: u8 = 0x60;
 /// P1 b7 b6 = 11: every value is encrypted under the session DEK.
 const ALL_SECRET: u8 = 0x60;
-/// P1 b5 b4.
+/// P1 b5 b4: structure of the data field.
 const STRUCTURE: u8 = 0x18;
 /// P1 b5 b4 = 01: DGI format (00 says nothing).
 const DGI_FORMAT: u8 = 0x08;
 /// P1 b3 b2: reserved.
 const RESERVED: u8 = 0x06;
-/// EEPROM page, bytes.
+/// EEPROM page, in bytes.
 const PAGE: usize = 64;
 
 /// The state of STORE DATA within one channel.
 #[derive(Default)]
-pub(super) struct Loader {
+pub(super) struct DgiLoader {
     /// P2 of the next command; wraps after FF.
     block: u8,
-    /// A DGI longer than its command.
-    open: Option<Long>,
+    /// A DGI that is longer than its command.
+    open: Option<PartialDgi>,
 }
 
-/// A DGI under way.
-struct Long {
+/// A DGI of which a part has come.
+struct PartialDgi {
     dgi: u16,
-    rule: &'static Rule,
+    rule: &'static DgiRule,
     length: usize,
     value: Vec<u8>,
 }
 
-impl Loader {
-    /// Whether a DGI is half received.
+impl DgiLoader {
+    /// Whether a DGI has come in part.
     pub(super) fn is_inside_dgi(&self) -> bool {
         self.open.is_some()
     }
 
-    /// A command that is refused for outside reasons: it has used up its block number.
+    /// Counts a command that is refused for outside reasons: it has used up its block number.
     pub(super) fn skip(&mut self) {
         self.block = self.block.wrapping_add(1);
         self.open = None;
     }
 
-    /// Takes a command without its secure messaging; `room` is what this application may occupy, in bytes.
-    /// Returns the EEPROM pages written.
+    /// Takes a command without its secure messaging; `room` is how many bytes this application may occupy.
+    /// Returns the count of EEPROM pages written.
     pub(super) fn receive(
         &mut self,
-        command: &Command,
-        channel: &Channel,
-        application: &mut Application,
+        command: &CardCommand,
+        channel: &CardChannel,
+        application: &mut CardApplication,
         room: usize,
-    ) -> Result<u32, Sw> {
+    ) -> Result<u32, CardStatusWord> {
         if command.p2 != self.block {
-            return Err(Sw::P1P2);
+            return Err(CardStatusWord::P1P2);
         }
         let open = self.open.take();
         self.skip();
@@ -71,21 +72,21 @@ impl Loader {
         let secret = match p1 & ENCRYPTION {
             0 => false,
             ALL_SECRET => true,
-            _ => return Err(Sw::P1P2),
+            _ => return Err(CardStatusWord::P1P2),
         };
         if !matches!(p1 & STRUCTURE, 0 | DGI_FORMAT) || p1 & RESERVED != 0 {
-            return Err(Sw::P1P2);
+            return Err(CardStatusWord::P1P2);
         }
         if command.data.is_empty() && !last {
-            return Err(Sw::DATA);
+            return Err(CardStatusWord::DATA);
         }
         let dgis = std::mem::take(&mut application.dgis);
-        let mut staged = Staged { dgis, before: Vec::new(), room, pages: 0 };
+        let mut staged = StagedDgis { dgis, before: Vec::new(), room, pages: 0 };
         let parsed = staged.parse(&command.data, open, secret, channel, application);
-        let Staged { dgis, before, pages, .. } = staged;
+        let StagedDgis { dgis, before, pages, .. } = staged;
         application.dgis = dgis;
         let done = parsed.and_then(|open| match open {
-            Some(_) if last => Err(Sw::DATA),
+            Some(_) if last => Err(CardStatusWord::DATA),
             None if last => application.personalize().map(|()| pages.saturating_add(1)),
             open => {
                 self.open = open;
@@ -104,36 +105,37 @@ impl Loader {
     }
 }
 
-/// What the application will hold if the command is accepted.
-struct Staged {
-    dgis: Dgis,
-    /// What it held before under the numbers that have come, in order: put back if the command is refused.
+/// The DGIs that the application will hold if the command is accepted.
+struct StagedDgis {
+    dgis: StoredDgis,
+    /// Its former DGIs under the numbers that have come, in order: put back if the command is refused.
     before: Vec<(u16, Option<Vec<u8>>)>,
     room: usize,
     pages: u32,
 }
 
-impl Staged {
-    /// Takes the data field apart, going on with `open` if there is one; returns the DGI that is not complete.
+impl StagedDgis {
+    /// Takes the data field apart, going on with `open` if there is one; returns the DGI that is not
+    /// complete.
     fn parse(
         &mut self,
         data: &[u8],
-        mut open: Option<Long>,
+        mut open: Option<PartialDgi>,
         secret: bool,
-        channel: &Channel,
-        application: &Application,
-    ) -> Result<Option<Long>, Sw> {
-        let mut data = Cursor(data);
+        channel: &CardChannel,
+        application: &CardApplication,
+    ) -> Result<Option<PartialDgi>, CardStatusWord> {
+        let mut data = CardBytes(data);
         while !data.0.is_empty() {
             let mut long = match open.take() {
                 Some(long) => long,
                 None => self.header(&mut data, application)?,
             };
             if long.rule.secret != secret {
-                return Err(Sw::DATA);
+                return Err(CardStatusWord::DATA);
             }
             let missing = long.length.saturating_sub(long.value.len());
-            long.value.extend(data.take(missing.min(data.0.len())).ok_or(Sw::DATA)?);
+            long.value.extend(data.take(missing.min(data.0.len())).ok_or(CardStatusWord::DATA)?);
             if long.value.len() < long.length {
                 return Ok(Some(long));
             }
@@ -142,25 +144,36 @@ impl Staged {
         Ok(open)
     }
 
-    /// DGI(2) and length: one byte 00-FE, or FF and two bytes for 255 and more.
-    fn header(&self, data: &mut Cursor<'_>, application: &Application) -> Result<Long, Sw> {
-        let dgi = data.u16().ok_or(Sw::DATA)?;
-        let length = match data.u8().ok_or(Sw::DATA)? {
-            0xFF => data.u16().filter(|&n| n >= 0xFF).ok_or(Sw::DATA)?,
+    /// Takes DGI(2) and length: one byte 00-FE, or FF and two bytes for 255 and more.
+    fn header(
+        &self,
+        data: &mut CardBytes<'_>,
+        application: &CardApplication,
+    ) -> Result<PartialDgi, CardStatusWord> {
+        let dgi = data.u16().ok_or(CardStatusWord::DATA)?;
+        let length = match data.u8().ok_or(CardStatusWord::DATA)? {
+            0xFF => data.u16().filter(|&n| n >= 0xFF).ok_or(CardStatusWord::DATA)?,
             short => short.into(),
         };
         let length = usize::from(length);
-        let rule = rules::rule(dgi).filter(|_| application.accepts(dgi)).ok_or(Sw::NOT_FOUND)?;
+        let rule = rules::rule(dgi).filter(|_| application.accepts(dgi)).ok_or(CardStatusWord::NOT_FOUND)?;
         let replaced = self.dgis.get(&dgi).map_or(0, |old| old.len().saturating_add(4));
-        let used =
-            Application::size(&self.dgis).saturating_sub(replaced).saturating_add(length).saturating_add(4);
+        let used = CardApplication::size(&self.dgis)
+            .saturating_sub(replaced)
+            .saturating_add(length)
+            .saturating_add(4);
         if used > self.room {
-            return Err(Sw::MEMORY);
+            return Err(CardStatusWord::MEMORY);
         }
-        Ok(Long { dgi, rule, length, value: Vec::new() })
+        Ok(PartialDgi { dgi, rule, length, value: Vec::new() })
     }
 
-    fn complete(&mut self, mut long: Long, channel: &Channel, application: &Application) -> Result<(), Sw> {
+    fn complete(
+        &mut self,
+        mut long: PartialDgi,
+        channel: &CardChannel,
+        application: &CardApplication,
+    ) -> Result<(), CardStatusWord> {
         if long.rule.secret {
             channel.decrypt(&mut long.value);
         }

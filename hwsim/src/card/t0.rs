@@ -1,25 +1,27 @@
-//! Answers as T=0 hands them over (ISO 7816-3, 12.2): a case 4 command is answered `61xx` and GET RESPONSE fetches, a case
-//! 2 command with a wrong Le is answered `6Cxx` and comes again with the right one. More than 256 bytes come in parts.
+//! Delivery of answers by T=0 (ISO 7816-3, 12.2): a case 4 command is answered `61xx` and GET RESPONSE
+//! fetches the answer; a case 2 command with a wrong Le is answered `6Cxx` and comes again with the right
+//! one. More than 256 bytes come in parts.
 //!
-//! The card does a command once: what it said is kept until it is fetched, and any other command drops it. Not here: a
-//! command longer than T=0 carries, which the reader hands over whole all the same (no ENVELOPE).
+//! The card does a command once: its answer is kept until it is fetched, and any other command drops it. Not
+//! here: a command that is longer than T=0 can carry, which the reader delivers whole nevertheless (no
+//! ENVELOPE).
 
-/// GET RESPONSE.
+/// Instruction GET RESPONSE.
 const GET_RESPONSE: u8 = 0xC0;
-/// Of GET RESPONSE without anything to fetch: conditions of use not satisfied.
+/// Answer to GET RESPONSE if there is nothing to fetch: conditions of use not satisfied.
 const NOTHING: [u8; 2] = [0x69, 0x85];
-/// More data, so many bytes; 00 is 256 or more.
+/// SW1: so many more bytes; 00 stands for 256 or more.
 const MORE: u8 = 0x61;
-/// Wrong Le, so many bytes.
+/// SW1: wrong Le; SW2 is the right one.
 const WRONG_LE: u8 = 0x6C;
-/// Bytes of a status word.
+/// Length of a status word, in bytes.
 const SW: usize = 2;
 /// Most bytes of one answer.
 const PART: usize = 256;
 
-/// What is kept of the last answer.
+/// The rest of the last answer.
 #[derive(Default)]
-pub(super) enum T0 {
+pub(super) enum T0Answers {
     /// Nothing.
     #[default]
     Nothing,
@@ -29,8 +31,8 @@ pub(super) enum T0 {
     Again([u8; 4], Vec<u8>),
 }
 
-impl T0 {
-    /// Answers from what is kept, if the command asks for that; a command that does not drops it.
+impl T0Answers {
+    /// Answers from the rest, if the command asks for it; any other command drops it.
     pub(super) fn fetch(&mut self, apdu: &[u8]) -> Option<Vec<u8>> {
         let kept = std::mem::take(self);
         let (&[cla, ins, p1, p2], body) = apdu.split_first_chunk()?;
@@ -45,7 +47,8 @@ impl T0 {
         }
     }
 
-    /// At most `le` bytes of an answer; the rest is kept, or all of it if there is less than that.
+    /// Returns at most `le` bytes of an answer and keeps the rest, or keeps all of it if there is less than
+    /// that.
     fn part(&mut self, mut rest: Vec<u8>, le: usize) -> Vec<u8> {
         let there = rest.len().saturating_sub(SW);
         if le > there {
@@ -61,7 +64,7 @@ impl T0 {
         rest
     }
 
-    /// What T=0 makes of a whole answer to this command.
+    /// Returns the answer that T=0 gives for this whole answer to this command.
     pub(super) fn shorten(&mut self, apdu: &[u8], whole: Vec<u8>) -> Vec<u8> {
         let there = whole.len().saturating_sub(SW);
         let Some((header, body)) = apdu.split_first_chunk::<4>().filter(|_| there > 0) else { return whole };
@@ -80,12 +83,12 @@ impl T0 {
     }
 }
 
-/// Le: 00 is 256.
+/// Value of Le: 00 is 256.
 fn length(le: u8) -> usize {
     if le == 0 { PART } else { le.into() }
 }
 
-/// So many bytes, as SW2 says it: 00 for 256 and more.
+/// A number of bytes as SW2: 00 for 256 and more.
 fn code(bytes: usize) -> u8 {
     u8::try_from(bytes).unwrap_or(0)
 }
@@ -102,7 +105,7 @@ mod tests {
 
     #[test]
     fn case_4_is_fetched() {
-        let mut t0 = T0::default();
+        let mut t0 = T0Answers::default();
         let select = [0x00, 0xA4, 0x04, 0x00, 0x01, 0xAA, 0x00];
         assert_eq!(t0.fetch(&select), None);
         assert_eq!(t0.shorten(&select, whole(20)), [0x61, 20]);
@@ -115,7 +118,7 @@ mod tests {
         assert_eq!((first.len(), &first[256..]), (258, &[0x61, 44][..]));
         assert_eq!(t0.fetch(&[0x00, 0xC0, 0, 0, 44]).unwrap(), whole(300)[256..]);
         assert_eq!(t0.shorten(&[0x00, 0xB2, 1, 0x0C, 0x05], whole(9)), [0x6C, 9], "too short");
-        // Another command drops it, and without data nothing is kept.
+        // Another command drops the rest, and an answer without data leaves none.
         t0.shorten(&select, whole(3));
         assert_eq!(t0.fetch(&select), None);
         assert_eq!(t0.fetch(&[0x00, 0xC0, 0, 0, 3]).unwrap(), NOTHING);
@@ -124,7 +127,7 @@ mod tests {
 
     #[test]
     fn case_2_comes_again_with_the_right_length() {
-        let mut t0 = T0::default();
+        let mut t0 = T0Answers::default();
         assert_eq!(t0.shorten(&[0x80, 0xCA, 0x9F, 0x7F, 0x00], whole(45)), [0x6C, 45]);
         assert_eq!(t0.fetch(&[0x80, 0xCA, 0x9F, 0x7F, 45]).unwrap(), whole(45));
         assert_eq!(t0.shorten(&[0x80, 0xCA, 0x9F, 0x7F, 0x00], whole(45)), [0x6C, 45]);

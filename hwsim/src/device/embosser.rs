@@ -1,41 +1,41 @@
-//! Embosser with indent wheel (`drivers::wire` section 3) and its lines, the escape form of a published desktop driver
-//! (standards.md 6.2): `~EM%font;x;y;text` CR LF, `EM` in any case, blanks allowed behind `;` before a number, the text
-//! being all that follows the third `;`.
+//! Embosser with indent wheel (`drivers::wire` section 3). Its lines are the emboss escape of Datacard's
+//! published desktop driver: `~EM%font;x;y;text` CR LF, `EM` in any case, blanks allowed after `;` before a
+//! number, the text being everything after the third `;`.
 //!
-//! Limits are the vendor's without topping: x 100-3275, y 135-1460 mils, fonts 1-11 and the same plus 20 for the other
-//! side; text in ISO 8859-1 without control characters, `<` and `>`. A frame with one bad line adds none of its lines.
-//! The buffer stays after 'E' until 'C', so a controller that forgets to clear embosses one card's name on the next; 'E'
-//! with an empty buffer is '3'.
+//! Limits are Datacard's without topping: x 100-3275, y 135-1460 mils, fonts 1-11, plus 20 for the other
+//! side; text in ISO 8859-1 without control characters, `<` and `>`. A frame with one bad line adds none of
+//! its lines. The buffer stays after 'E' until 'C', so a controller that forgets to clear embosses one card's
+//! name on the next; 'E' with an empty buffer is '3'.
 
 use drivers::wire::status;
 
-use super::frame::{Answer, Machine};
-use crate::blank::EmbossLine;
-use crate::faults::{Device, Kind};
-use crate::pace::Pace;
+use super::frame::{FramedMachine, MachineAnswer};
+use crate::blank::EmbossedLine;
+use crate::faults::{DamagedMachine, FaultKind};
+use crate::pace::LinkPace;
 use crate::sync::lock;
-use crate::world::{Move, Station, World};
+use crate::world::{SimulatedLine, SimulatedStation, TransportMove};
 
 /// Answer to 'S'.
 const MODEL: &str = "hwsim embosser SIMULATED";
 /// Lines that the buffer holds.
 const LINES_MAX: usize = 64;
 
-/// An embosser at a station.
-pub struct Embosser<'a> {
-    world: &'a World,
-    station: &'a Station,
-    pace: Pace,
-    buffer: Vec<EmbossLine>,
+/// An embosser at a station of the simulated line.
+pub struct SimulatedEmbosser<'a> {
+    world: &'a SimulatedLine,
+    station: &'a SimulatedStation,
+    pace: LinkPace,
+    buffer: Vec<EmbossedLine>,
 }
 
-impl<'a> Embosser<'a> {
-    /// With an empty buffer.
-    pub fn new(world: &'a World, station: &'a Station) -> Self {
-        Self { world, station, pace: Pace::new(world.speed), buffer: Vec::new() }
+impl<'a> SimulatedEmbosser<'a> {
+    /// Makes the machine with an empty buffer.
+    pub fn new(world: &'a SimulatedLine, station: &'a SimulatedStation) -> Self {
+        Self { world, station, pace: LinkPace::new(world.speed), buffer: Vec::new() }
     }
 
-    fn add(&mut self, data: &[u8]) -> Move {
+    fn add(&mut self, data: &[u8]) -> TransportMove {
         let lines = lines(data).ok_or(status::BAD_DATA)?;
         if self.buffer.len() + lines.len() > LINES_MAX {
             return Err(status::BAD_DATA);
@@ -44,10 +44,10 @@ impl<'a> Embosser<'a> {
         Ok(())
     }
 
-    fn emboss(&mut self) -> Move {
+    fn emboss(&mut self) -> TransportMove {
         let slot = self.station.slot();
         let card = slot.card().ok_or(status::NO_CARD)?;
-        if self.world.jams(&mut lock(card), Kind::JamEmbosser, self.station) {
+        if self.world.jams(&mut lock(card), FaultKind::JamEmbosser, self.station) {
             return Err(status::JAM);
         }
         if self.buffer.is_empty() {
@@ -61,31 +61,31 @@ impl<'a> Embosser<'a> {
     }
 }
 
-impl Machine for Embosser<'_> {
+impl FramedMachine for SimulatedEmbosser<'_> {
     const COMMANDS: &'static [u8] = b"CLES";
 
-    fn run(&mut self, command: u8, data: &[u8]) -> Option<Answer> {
+    fn run(&mut self, command: u8, data: &[u8]) -> Option<MachineAnswer> {
         let done = match (command, data) {
             (b'C', []) => {
                 self.buffer.clear();
                 Ok(())
             }
             (b'L', data) => self.add(data),
-            (b'E', []) if self.world.closes(Kind::CloseEmbosser, self.station) => return None,
+            (b'E', []) if self.world.closes(FaultKind::CloseEmbosser, self.station) => return None,
             (b'E', []) => self.emboss(),
-            (b'S', []) => return Some(Answer::model(MODEL)),
+            (b'S', []) => return Some(MachineAnswer::model(MODEL)),
             _ => Err(status::BAD_DATA),
         };
-        Some(Answer::of(done))
+        Some(MachineAnswer::of(done))
     }
 
     fn damage(&mut self, frame: &mut [u8]) {
-        self.world.damage(Device::Embosser, self.station, frame);
+        self.world.damage(DamagedMachine::Embosser, self.station, frame);
     }
 }
 
-/// Complete lines, each ended by CR LF, at least one; `None` if any is bad.
-fn lines(mut data: &[u8]) -> Option<Vec<EmbossLine>> {
+/// Takes complete lines apart, each ended by CR LF, at least one; `None` if any is bad.
+fn lines(mut data: &[u8]) -> Option<Vec<EmbossedLine>> {
     let mut lines = Vec::new();
     loop {
         let end = data.windows(2).position(|w| w == b"\r\n")?;
@@ -98,8 +98,8 @@ fn lines(mut data: &[u8]) -> Option<Vec<EmbossLine>> {
     }
 }
 
-/// One line without its CR LF.
-fn line(line: &[u8]) -> Option<EmbossLine> {
+/// Takes one line without its CR LF apart.
+fn line(line: &[u8]) -> Option<EmbossedLine> {
     let (escape, rest) = line.split_first_chunk::<4>()?;
     if !escape.eq_ignore_ascii_case(b"~EM%") {
         return None;
@@ -113,10 +113,10 @@ fn line(line: &[u8]) -> Option<EmbossLine> {
         && (100..=3275).contains(&x)
         && (135..=1460).contains(&y)
         && text.iter().all(|c| matches!(c, 0x20..=0x7E | 0xA0..=0xFF) && !matches!(c, b'<' | b'>'));
-    fits.then(|| EmbossLine { font, x, y, text: text.iter().copied().map(char::from).collect() })
+    fits.then(|| EmbossedLine { font, x, y, text: text.iter().copied().map(char::from).collect() })
 }
 
-/// Decimal digits, blanks before them allowed.
+/// Reads decimal digits, with blanks allowed before them.
 fn number(field: &[u8]) -> Option<u16> {
     let digits = std::str::from_utf8(field).ok()?.trim_start_matches(' ');
     if digits.bytes().all(|b| b.is_ascii_digit()) { digits.parse().ok() } else { None }
@@ -126,16 +126,19 @@ fn number(field: &[u8]) -> Option<u16> {
 mod tests {
     use super::*;
     use crate::device::frame::{QUIET, serve};
-    use crate::testing::{Client, feed, link, look, world};
+    use crate::testing::{LinkClient, feed, link, look, world};
 
-    fn embossing<T>(faults: &str, client: impl FnOnce(&World, &Station, &mut Client) -> T) -> T {
+    fn embossing<T>(
+        faults: &str,
+        client: impl FnOnce(&SimulatedLine, &SimulatedStation, &mut LinkClient) -> T,
+    ) -> T {
         let world = world(faults);
         let station = feed(&world, "embosser-1");
-        let mut embosser = Embosser::new(&world, station);
+        let mut embosser = SimulatedEmbosser::new(&world, station);
         link(|stream| serve(stream, &mut embosser, true, QUIET), |c| client(&world, station, c))
     }
 
-    fn texts(station: &Station) -> Vec<String> {
+    fn texts(station: &SimulatedStation) -> Vec<String> {
         look(station, |blank| blank.emboss.iter().map(|line| line.text.clone()).collect())
     }
 
@@ -175,7 +178,7 @@ mod tests {
             assert_eq!(client.command(b'E', b"").0, b'1');
             assert_eq!(client.command(b'E', b"").0, b'1');
             assert!(texts(station).is_empty());
-            world.reject(station, &mut Pace::new(0.0)).unwrap();
+            world.reject(station, &mut LinkPace::new(0.0)).unwrap();
             assert_eq!(client.command(b'E', b"").0, b'2');
         });
     }
@@ -184,7 +187,7 @@ mod tests {
         Some(lines(text)?.into_iter().map(|l| (l.font, l.x, l.y, l.text)).collect())
     }
 
-    /// The vendor driver's samples (standards.md 6.1, 6.2), with made-up numbers.
+    /// Samples of Datacard's desktop driver, with made-up numbers.
     #[test]
     fn lines_of_the_vendor() {
         let data = b"~EM%2;401;843;4761 7390 0101 0119\r\n~em%1; 307; 480;12/22\r\n~EM%21;307;328;A;B;C \r\n";

@@ -1,80 +1,83 @@
-//! The head of a stripe encoder, whatever protocol it speaks: a card is moved past it, unless a fault has it otherwise.
+//! The head of a stripe encoder, for any protocol: a card is moved past it, unless a fault prevents that.
 
 use std::time::Instant;
 
-use crate::blank::Blank;
-use crate::faults::Kind;
-use crate::pace::Pace;
+use crate::blank::SimulatedBlank;
+use crate::faults::FaultKind;
+use crate::pace::LinkPace;
 use crate::sync::lock;
-use crate::world::{Station, World};
+use crate::world::{SimulatedLine, SimulatedStation};
 
 /// Why no card was moved past the head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Miss {
-    /// None lies there.
+pub enum SwipeMiss {
+    /// No card lies there.
     NoCard,
-    /// It is stuck.
+    /// The card is stuck.
     Jam,
 }
 
-/// What the encoder does on its link after the work.
+/// Behaviour of the encoder on its link after the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Link {
+pub enum HeadLinkState {
     /// It answers.
     Answers,
-    /// It hears and says nothing until then.
+    /// It receives and sends nothing until then.
     Silent(Instant),
-    /// It closes it.
+    /// It closes the link.
     Closed,
 }
 
 /// A head and its link.
-pub struct Head<'a> {
-    /// The line.
-    pub world: &'a World,
-    /// Where it stands.
-    pub station: &'a Station,
-    /// What the link does.
-    pub link: Link,
-    pace: Pace,
+pub struct EncoderHead<'a> {
+    /// The line that the head belongs to.
+    pub world: &'a SimulatedLine,
+    /// The station where it stands.
+    pub station: &'a SimulatedStation,
+    /// Behaviour of the link.
+    pub link: HeadLinkState,
+    pace: LinkPace,
 }
 
-impl<'a> Head<'a> {
+impl<'a> EncoderHead<'a> {
     /// At this station.
-    pub fn new(world: &'a World, station: &'a Station) -> Self {
-        Self { world, station, link: Link::Answers, pace: Pace::new(world.speed) }
+    pub fn new(world: &'a SimulatedLine, station: &'a SimulatedStation) -> Self {
+        Self { world, station, link: HeadLinkState::Answers, pace: LinkPace::new(world.speed) }
     }
 
     /// Whether it is silent now.
     pub fn is_silent(&mut self) -> bool {
-        if matches!(self.link, Link::Silent(until) if Instant::now() >= until) {
-            self.link = Link::Answers;
+        if matches!(self.link, HeadLinkState::Silent(until) if Instant::now() >= until) {
+            self.link = HeadLinkState::Answers;
         }
-        matches!(self.link, Link::Silent(_))
+        matches!(self.link, HeadLinkState::Silent(_))
     }
 
-    /// Moves the card past the head, if one lies there that moves. `None` if the link is silent for a while, or closed, from now on:
-    /// nothing was done.
-    pub fn swipe<T>(&mut self, at_head: impl FnOnce(&mut Blank) -> T) -> Option<Result<T, Miss>> {
+    /// Moves the card past the head, if one lies there that moves. `None` if the link is silent or closed
+    /// from now on: nothing was done.
+    pub fn swipe<T>(
+        &mut self,
+        at_head: impl FnOnce(&mut SimulatedBlank) -> T,
+    ) -> Option<Result<T, SwipeMiss>> {
         let (world, station) = (self.world, self.station);
-        if world.closes(Kind::CloseStripe, station) {
-            self.link = Link::Closed;
+        if world.closes(FaultKind::CloseStripe, station) {
+            self.link = HeadLinkState::Closed;
             return None;
         }
         let slot = station.slot();
-        let Some(card) = slot.card() else { return Some(Err(Miss::NoCard)) };
-        if let Some(fault) = world.strike(&mut lock(card), Kind::SilentStripe, station) {
-            self.link = Link::Silent(Instant::now() + fault.pause());
+        let Some(card) = slot.card() else { return Some(Err(SwipeMiss::NoCard)) };
+        if let Some(fault) = world.strike(&mut lock(card), FaultKind::SilentStripe, station) {
+            self.link = HeadLinkState::Silent(Instant::now() + fault.pause());
             return None;
         }
-        if world.jams(&mut lock(card), Kind::JamStripe, station) {
-            return Some(Err(Miss::Jam));
+        if world.jams(&mut lock(card), FaultKind::JamStripe, station) {
+            return Some(Err(SwipeMiss::Jam));
         }
         self.pace.work(world.sim.stripe_s);
         let mut blank = lock(card);
         let seen = at_head(&mut blank);
         blank.worked = Instant::now();
-        let late = world.strike(&mut blank, Kind::LateStripe, station);
+        let late = world.strike(&mut blank, FaultKind::LateStripe, station);
         drop(blank);
         drop(slot);
         if let Some(fault) = late {

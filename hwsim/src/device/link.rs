@@ -1,4 +1,4 @@
-//! What a machine's end needs of the link that it is on: the line's Unix socket, a TCP connection or a pseudo-terminal.
+//! The link under a machine's end: the line's Unix socket, a TCP connection or a pseudo-terminal.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -9,16 +9,16 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// Both directions of a link, through a shared reference: several threads may have it.
-pub trait Link: Sync {
-    /// As [`Read::read`]; an interrupted call is made again. 0 at the end.
+/// Both directions of a link, through a shared reference: several threads may hold it.
+pub trait MachineLink: Sync {
+    /// As [`Read::read`], repeating interrupted calls. Returns 0 at the end.
     fn receive(&self, buffer: &mut [u8]) -> io::Result<usize>;
     /// As [`Write::write_all`].
     fn send(&self, bytes: &[u8]) -> io::Result<()>;
-    /// For waiting.
+    /// The descriptor, to wait on.
     fn descriptor(&self) -> BorrowedFd<'_>;
 
-    /// Waits until something comes, or the end; false if it stays quiet for so long.
+    /// Waits until something comes, or the end; false if the link stays quiet for so long.
     fn stirs_within(&self, quiet: Duration) -> io::Result<bool> {
         let deadline = Instant::now() + quiet;
         loop {
@@ -36,7 +36,7 @@ pub trait Link: Sync {
 
 macro_rules! link {
     ($stream:ty) => {
-        impl Link for $stream {
+        impl MachineLink for $stream {
             fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
                 receive(self, buffer)
             }
@@ -56,7 +56,7 @@ macro_rules! link {
 link!(UnixStream);
 link!(TcpStream);
 
-/// Reads, as often as it takes not to be interrupted.
+/// Reads, repeating interrupted calls.
 pub fn receive(mut stream: impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         match stream.read(buffer) {
@@ -67,7 +67,7 @@ pub fn receive(mut stream: impl Read, buffer: &mut [u8]) -> io::Result<usize> {
 }
 
 /// Fills the buffer.
-pub fn read_exact(link: &impl Link, mut buffer: &mut [u8]) -> io::Result<()> {
+pub fn read_exact(link: &impl MachineLink, mut buffer: &mut [u8]) -> io::Result<()> {
     while !buffer.is_empty() {
         match link.receive(buffer)? {
             0 => return Err(ErrorKind::UnexpectedEof.into()),
@@ -77,8 +77,8 @@ pub fn read_exact(link: &impl Link, mut buffer: &mut [u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes what comes and answers nothing, until the link ends.
-pub fn forget(link: &impl Link) -> io::Result<()> {
+/// Reads and drops everything, without an answer, until the link ends.
+pub fn forget(link: &impl MachineLink) -> io::Result<()> {
     let mut sink = [0; 256];
     while link.receive(&mut sink)? > 0 {}
     Ok(())

@@ -1,29 +1,30 @@
-//! Magnetic stripe encoder MSE-630T (`drivers::wire` section 8): one package writes the tracks, and is echoed when it has.
+//! Magnetic stripe encoder MSE-630T (`drivers::wire` section 8): one package writes the tracks, and is echoed
+//! when it has.
 //!
-//! `STX W %t1? ;t2? +t3? ETX BCC`, tracks in that order, those that are absent left out; BCC = XOR of all bytes behind STX
-//! up to and including ETX. The echo is the same without `W`: it has read what it wrote, and a stripe that is misread is
-//! answered with NAK. ESC is answered with ACK, DEL resets and says nothing. Track 3 lies on the stripe with the sentinel of
-//! its standard. It does not play reading.
+//! `STX W %t1? ;t2? +t3? ETX BCC`, tracks in that order, absent ones left out; BCC = XOR of all bytes after
+//! STX up to and including ETX. The echo is the package without `W`: the machine has read what it wrote, and
+//! answers NAK for a stripe that is misread. It answers ESC with ACK; DEL resets it without an answer. Track
+//! 3 lies on the stripe with the sentinel of its standard. Reading is not simulated.
 //!
-//! Choices where no source says anything: NAK to a damaged package (once the line is quiet), a track that is not of its
-//! standard, no card and a jam; it writes HiCo; a package without tracks is damaged; other bytes between packages are
-//! passed over.
+//! Choices where no source says anything: NAK to a damaged package (once the line is quiet), to a track that
+//! is not of its standard, without a card and for a jam; it writes HiCo; a package without tracks is damaged;
+//! other bytes between packages are skipped.
 
 use std::io;
 
 use drivers::wire::{ACK, ESC, ETX, NAK, STX};
 
 use super::frame::QUIET;
-use super::head::{self, Head};
-use super::link::{Link, read_exact};
-use crate::faults::Kind;
-use crate::profile::Coercivity;
-use crate::stripe::{END, FORMATS, Track};
-use crate::world::{Station, World};
+use super::head::{self, EncoderHead};
+use super::link::{MachineLink, read_exact};
+use crate::faults::FaultKind;
+use crate::profile::StripeCoercivity;
+use crate::stripe::{END, FORMATS, TrackContent};
+use crate::world::{SimulatedLine, SimulatedStation};
 
 /// The command of a package.
 const WRITE: u8 = b'W';
-/// Not among the characters that it writes.
+/// The one character that it does not write.
 const LESS: u8 = b'<';
 /// Start sentinels in a package.
 const STARTS: [u8; 3] = [b'%', b';', b'+'];
@@ -31,8 +32,8 @@ const STARTS: [u8; 3] = [b'%', b';', b'+'];
 const PACKAGE_MAX: usize = 256;
 
 /// Serves the encoder until the link ends.
-pub fn serve(stream: &impl Link, world: &World, station: &Station) -> io::Result<()> {
-    let mut head = Head::new(world, station);
+pub fn serve(stream: &impl MachineLink, world: &SimulatedLine, station: &SimulatedStation) -> io::Result<()> {
+    let mut head = EncoderHead::new(world, station);
     let mut byte = [0];
     loop {
         if stream.receive(&mut byte)? == 0 {
@@ -44,7 +45,7 @@ pub fn serve(stream: &impl Link, world: &World, station: &Station) -> io::Result
                 stream.send(&[ACK])?;
                 continue;
             }
-            // A reset among them: nothing is kept that it could drop.
+            // A reset is among them: there is nothing that it could drop.
             _ => continue,
         }
         let package = package(stream)?;
@@ -53,17 +54,17 @@ pub fn serve(stream: &impl Link, world: &World, station: &Station) -> io::Result
         }
         let written = package.as_deref().and_then(tracks).is_some_and(|tracks| {
             let done = head.swipe(|blank| {
-                blank.stripe.put(Coercivity::Hico, tracks);
+                blank.stripe.put(StripeCoercivity::Hico, tracks);
                 blank.worked_on();
-                world.strikes(blank, Kind::StripeMisread, station);
-                blank.fault(Kind::StripeMisread).is_none()
+                world.strikes(blank, FaultKind::StripeMisread, station);
+                blank.fault(FaultKind::StripeMisread).is_none()
             });
             matches!(done, Some(Ok(true)))
         });
         match (head.link, package) {
-            (head::Link::Closed, _) => return Ok(()),
-            (head::Link::Silent(_), _) => {}
-            (head::Link::Answers, Some(package)) if written => {
+            (head::HeadLinkState::Closed, _) => return Ok(()),
+            (head::HeadLinkState::Silent(_), _) => {}
+            (head::HeadLinkState::Answers, Some(package)) if written => {
                 stream.send(&[&[STX][..], &package, &[ETX, bcc(&package)]].concat())?;
             }
             _ => stream.send(&[NAK])?,
@@ -71,8 +72,9 @@ pub fn serve(stream: &impl Link, world: &World, station: &Station) -> io::Result
     }
 }
 
-/// The tracks, as they stand behind `W` up to ETX; `None` if the BCC is wrong, or it is no such package, or does not end.
-fn package(stream: &impl Link) -> io::Result<Option<Vec<u8>>> {
+/// Returns the tracks, as they stand after `W` up to ETX; `None` if the BCC is wrong, the package is no such
+/// package, or it does not end.
+fn package(stream: &impl MachineLink) -> io::Result<Option<Vec<u8>>> {
     let mut package = Vec::new();
     let mut byte = [0];
     loop {
@@ -99,8 +101,8 @@ fn bcc(package: &[u8]) -> u8 {
     package.iter().fold(ETX, |bcc, byte| bcc ^ byte)
 }
 
-/// The tracks of a package; `None` if there is none, or one is not of its standard.
-fn tracks(mut package: &[u8]) -> Option<[Option<Track>; 3]> {
+/// Takes the tracks of a package apart; `None` if there is none, or one is not of its standard.
+fn tracks(mut package: &[u8]) -> Option<[Option<TrackContent>; 3]> {
     let mut tracks = [None, None, None];
     for ((to, format), start) in tracks.iter_mut().zip(&FORMATS).zip(STARTS) {
         let Some(rest) = package.strip_prefix(&[start]) else { continue };
@@ -109,7 +111,7 @@ fn tracks(mut package: &[u8]) -> Option<[Option<Track>; 3]> {
         if text.is_empty() || text.contains(&LESS) || !format.allows(text) {
             return None;
         }
-        *to = Some(Track::Text([&[format.start][..], text, &[END]].concat()));
+        *to = Some(TrackContent::Text([&[format.start][..], text, &[END]].concat()));
         package = rest.get(1..)?;
     }
     (package.is_empty() && tracks.iter().any(Option::is_some)).then_some(tracks)
@@ -118,7 +120,7 @@ fn tracks(mut package: &[u8]) -> Option<[Option<Track>; 3]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Client, feed, link, look, world};
+    use crate::testing::{LinkClient, feed, link, look, world};
 
     fn echoed(text: &[u8]) -> Vec<u8> {
         let bcc = text.iter().fold(0x03, |bcc, byte| bcc ^ byte);
@@ -129,7 +131,10 @@ mod tests {
         echoed(&[b"W", text].concat())
     }
 
-    fn encoding<T>(faults: &str, client: impl FnOnce(&World, &Station, &mut Client) -> T) -> T {
+    fn encoding<T>(
+        faults: &str,
+        client: impl FnOnce(&SimulatedLine, &SimulatedStation, &mut LinkClient) -> T,
+    ) -> T {
         let world = world(faults);
         let station = feed(&world, "stripe-1");
         link(|stream| serve(stream, &world, station), |c| client(&world, station, c))
@@ -143,11 +148,11 @@ mod tests {
                 client.expect(&echoed(text));
             }
             look(station, |blank| {
-                let texts: Vec<_> = blank.stripe.tracks.iter().map(Track::witness).collect();
+                let texts: Vec<_> = blank.stripe.tracks.iter().map(TrackContent::witness).collect();
                 assert_eq!(texts, ["%A?", ";48=22?", ";9?"].map(|text| Some(text.to_owned())));
                 assert_eq!(blank.jobs, 3);
             });
-            world.reject(station, &mut crate::pace::Pace::new(0.0)).unwrap();
+            world.reject(station, &mut crate::pace::LinkPace::new(0.0)).unwrap();
             client.send(&sent(b";48=22?"));
             client.expect(&[0x15]);
         });
@@ -181,7 +186,9 @@ mod tests {
                 client.send(&sent(b";48=22?"));
                 client.expect(&[0x15]);
             }
-            look(station, |blank| assert!(!blank.strike(Kind::StripeMisread) && blank.jobs == 2, "noted"));
+            look(station, |blank| {
+                assert!(!blank.strike(FaultKind::StripeMisread) && blank.jobs == 2, "noted")
+            });
         });
     }
 
@@ -205,7 +212,7 @@ mod tests {
             client.send(&sent(b";48=22?"));
             client.send(b"\x1b");
             client.expect_silence();
-            look(station, |blank| assert!(!blank.strike(Kind::SilentStripe), "noted"));
+            look(station, |blank| assert!(!blank.strike(FaultKind::SilentStripe), "noted"));
         });
         encoding("[[fault]]\nkind = \"close-stripe\"\nevery = 1", |_, station, client| {
             client.send(&sent(b";48=22?"));

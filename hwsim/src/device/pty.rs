@@ -1,8 +1,8 @@
-//! A serial port to serve a machine on: a pseudo-terminal whose slave is found under a symbolic link.
+//! A serial port for a machine: a pseudo-terminal whose slave is found under a symbolic link.
 //!
-//! Raw, so every byte passes as it is. A spare descriptor of the slave stays open, without which the master would fail
-//! while no client is there (dependencies.md 5.5). A client that closes and opens the port does not show here: unlike a
-//! connection it is no power cycle.
+//! Raw, so every byte passes unchanged. A spare descriptor of the slave stays open; without it the master
+//! fails with EIO while no client is there. A client that closes and opens the port does not show here:
+//! unlike a connection, that is no power cycle.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,18 +14,18 @@ use nix::pty::{OpenptyResult, openpty};
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 use nix::unistd::{read, ttyname, write};
 
-use super::link::Link;
+use super::link::MachineLink;
 
 /// A pseudo-terminal and the link to it; both are gone when it is dropped.
-pub struct Pty {
+pub struct PseudoTerminal {
     master: OwnedFd,
     _spare: OwnedFd,
     link: PathBuf,
     slave: PathBuf,
 }
 
-impl Pty {
-    /// Opens one, found under `link`. A symbolic link there is replaced, anything else is refused.
+impl PseudoTerminal {
+    /// Opens one that is found under `link`. A symbolic link there is replaced; any other file is refused.
     pub fn open(link: &Path) -> io::Result<Self> {
         let OpenptyResult { master, slave } = openpty(None, None)?;
         let mut settings = tcgetattr(&slave)?;
@@ -42,7 +42,7 @@ impl Pty {
         Ok(Self { master, _spare: slave, link: link.to_owned(), slave: name })
     }
 
-    /// Removes the link, if it is still ours.
+    /// Removes the link, if it still leads to this terminal.
     pub fn unlink(&self) {
         if std::fs::read_link(&self.link).is_ok_and(|to| to == self.slave) {
             let _ = std::fs::remove_file(&self.link); // best effort: the next one replaces it
@@ -50,13 +50,13 @@ impl Pty {
     }
 }
 
-impl Drop for Pty {
+impl Drop for PseudoTerminal {
     fn drop(&mut self) {
         self.unlink();
     }
 }
 
-impl Link for Pty {
+impl MachineLink for PseudoTerminal {
     fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match read(&self.master, buffer) {
@@ -93,7 +93,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("port");
         symlink("/nowhere", &path).unwrap();
-        let pty = Pty::open(&path).unwrap();
+        let pty = PseudoTerminal::open(&path).unwrap();
         let all: Vec<u8> = (0..=255).collect();
         for _ in 0..2 {
             let mut client = std::fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
@@ -109,7 +109,7 @@ mod tests {
         drop(pty);
         assert!(std::fs::symlink_metadata(&path).is_err());
         std::fs::write(&path, "mine").unwrap();
-        assert!(Pty::open(&path).is_err());
+        assert!(PseudoTerminal::open(&path).is_err());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
     }
 }

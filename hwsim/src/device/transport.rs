@@ -1,39 +1,40 @@
 //! Card transport, one at each station and one at the output (`drivers::wire` section 5).
 //!
-//! Choices that the page leaves open: feeding or taking into a station where a card lies is '5'; into a full hand, a
-//! buffer place that holds a card, or a full buffer, '6'; an unknown station, or data of the wrong length, '3'. 'S'
-//! answers '1' where a jammed card lies. 'R' at the output takes the hand's card first, then the buffer's in order.
+//! Choices that the wire page leaves open: feeding or taking into a station where a card lies is '5'; into a
+//! full hand, a buffer place that holds a card, or a full buffer, '6'; an unknown station, or data of the
+//! wrong length, '3'. 'S' answers '1' where a jammed card lies. 'R' at the output takes the hand's card
+//! first, then the buffer's in order.
 
 use drivers::wire::status;
 
-use super::frame::{Answer, Machine};
-use crate::faults::Device;
-use crate::pace::Pace;
+use super::frame::{FramedMachine, MachineAnswer};
+use crate::faults::DamagedMachine;
+use crate::pace::LinkPace;
 use crate::profile::OUTPUT;
 use crate::sync::lock;
-use crate::world::{Move, Station, World};
+use crate::world::{SimulatedLine, SimulatedStation, TransportMove};
 
-/// In the answer to 'S'.
+/// Model in the answer to 'S'.
 const MODEL: &str = "hwsim transport SIMULATED";
 
 /// The transport of one station.
-pub struct AtStation<'a> {
-    world: &'a World,
-    station: &'a Station,
-    pace: Pace,
+pub struct StationTransport<'a> {
+    world: &'a SimulatedLine,
+    station: &'a SimulatedStation,
+    pace: LinkPace,
 }
 
-impl<'a> AtStation<'a> {
-    /// Of this station.
-    pub fn new(world: &'a World, station: &'a Station) -> Self {
-        Self { world, station, pace: Pace::new(world.speed) }
+impl<'a> StationTransport<'a> {
+    /// Makes the transport of this station.
+    pub fn new(world: &'a SimulatedLine, station: &'a SimulatedStation) -> Self {
+        Self { world, station, pace: LinkPace::new(world.speed) }
     }
 }
 
-impl Machine for AtStation<'_> {
+impl FramedMachine for StationTransport<'_> {
     const COMMANDS: &'static [u8] = b"FTARS";
 
-    fn run(&mut self, command: u8, data: &[u8]) -> Option<Answer> {
+    fn run(&mut self, command: u8, data: &[u8]) -> Option<MachineAnswer> {
         let done = match (command, data) {
             (b'F', []) => self.world.feed(self.station, &mut self.pace),
             (b'T', name) => {
@@ -47,37 +48,37 @@ impl Machine for AtStation<'_> {
             },
             _ => Err(status::BAD_DATA),
         };
-        Some(Answer::of(done))
+        Some(MachineAnswer::of(done))
     }
 
     fn damage(&mut self, frame: &mut [u8]) {
-        self.world.damage(Device::Transport, self.station, frame);
+        self.world.damage(DamagedMachine::Transport, self.station, frame);
     }
 }
 
 /// The transport at the output: hand, buffer and stackers.
-pub struct AtOutput<'a> {
-    world: &'a World,
-    pace: Pace,
+pub struct OutputTransport<'a> {
+    world: &'a SimulatedLine,
+    pace: LinkPace,
 }
 
-impl<'a> AtOutput<'a> {
-    /// Of this line.
-    pub fn new(world: &'a World) -> Self {
-        Self { world, pace: Pace::new(world.speed) }
+impl<'a> OutputTransport<'a> {
+    /// Makes the output's transport of this line.
+    pub fn new(world: &'a SimulatedLine) -> Self {
+        Self { world, pace: LinkPace::new(world.speed) }
     }
 
-    fn stack(&mut self, data: &[u8], remake: bool) -> Move {
+    fn stack(&mut self, data: &[u8], remake: bool) -> TransportMove {
         let (place, position) = data.split_first_chunk::<2>().ok_or(status::BAD_DATA)?;
         let position: &[u8; 4] = position.try_into().map_err(|_| status::BAD_DATA)?;
         self.world.stack(u16::from_be_bytes(*place), u32::from_be_bytes(*position), remake, &mut self.pace)
     }
 }
 
-impl Machine for AtOutput<'_> {
+impl FramedMachine for OutputTransport<'_> {
     const COMMANDS: &'static [u8] = b"TBKMRS";
 
-    fn run(&mut self, command: u8, data: &[u8]) -> Option<Answer> {
+    fn run(&mut self, command: u8, data: &[u8]) -> Option<MachineAnswer> {
         let done = match (command, data) {
             (b'T', name) => station_name(name).and_then(|from| self.world.lift_to_hand(from)),
             (b'B', [hi, lo]) => self.world.buffer(u16::from_be_bytes([*hi, *lo]), &mut self.pace),
@@ -88,13 +89,13 @@ impl Machine for AtOutput<'_> {
             (b'S', []) => return Some(standing_at(OUTPUT)),
             _ => Err(status::BAD_DATA),
         };
-        Some(Answer::of(done))
+        Some(MachineAnswer::of(done))
     }
 }
 
-/// Where the transport stands, and what it is.
-fn standing_at(place: &str) -> Answer {
-    Answer::model(&format!("{place} {MODEL}"))
+/// Answer to 'S': where the transport stands, and its model.
+fn standing_at(place: &str) -> MachineAnswer {
+    MachineAnswer::model(&format!("{place} {MODEL}"))
 }
 
 fn station_name(data: &[u8]) -> Result<&str, u8> {
@@ -105,15 +106,15 @@ fn station_name(data: &[u8]) -> Result<&str, u8> {
 mod tests {
     use super::*;
     use crate::device::frame::{QUIET, serve};
-    use crate::testing::{Client, feed, link, look, world, world_with_dump};
+    use crate::testing::{LinkClient, feed, link, look, world, world_with_dump};
 
-    fn at<T>(world: &World, station: &str, client: impl FnOnce(&mut Client) -> T) -> T {
-        let mut transport = AtStation::new(world, world.station(station).unwrap());
+    fn at<T>(world: &SimulatedLine, station: &str, client: impl FnOnce(&mut LinkClient) -> T) -> T {
+        let mut transport = StationTransport::new(world, world.station(station).unwrap());
         link(|stream| serve(stream, &mut transport, true, QUIET), client)
     }
 
-    fn at_output<T>(world: &World, client: impl FnOnce(&mut Client) -> T) -> T {
-        let mut transport = AtOutput::new(world);
+    fn at_output<T>(world: &SimulatedLine, client: impl FnOnce(&mut LinkClient) -> T) -> T {
+        let mut transport = OutputTransport::new(world);
         link(|stream| serve(stream, &mut transport, true, QUIET), client)
     }
 
@@ -149,7 +150,7 @@ mod tests {
 
     /// Places and positions are big-endian, and the two stackers are not one.
     #[test]
-    fn the_output_stacks_where_it_is_told() {
+    fn the_output_stacks_where_it_is_asked_to() {
         let dir = tempfile::tempdir().unwrap();
         let world = world_with_dump("", Some(dir.path()));
         feed(&world, "chip-1");
@@ -177,7 +178,7 @@ mod tests {
             assert_eq!(client.command(b'T', b"chip-1").0, b'0');
             assert_eq!(client.command(b'B', b"\0\x07").0, b'0');
             assert_eq!(client.command(b'T', b"chip-2").0, b'0');
-            // That place's, and no other; then whichever there is.
+            // Only the card of that place; then any card.
             for (place, status) in
                 [(&b"\0\x08"[..], b'2'), (b"\0\x07", b'0'), (b"\0\x07", b'2'), (b"", b'0'), (b"", b'2')]
             {

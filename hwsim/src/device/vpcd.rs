@@ -1,4 +1,4 @@
-//! A card behind a vpcd virtual reader: the card's end of its TCP connection. We connect, vpcd listens.
+//! A card in a vpcd virtual reader: the card's end of its TCP connection. The card connects, vpcd listens.
 //!
 //! ```text
 //! message = length u16 BE | body      body of one byte: 00 power off, 01 power on, 02 reset (no answer)
@@ -6,10 +6,11 @@
 //!                                     else a command APDU, answered with a response APDU
 //! ```
 //!
-//! While the card touches the contacts there is a connection, and the reader says that it has a card; none, and it has
-//! none. A mute card's ATR is one byte that begins none: to pcscd a card that does not answer. An empty answer would hang
-//! vpcd, which waits in `recv` for its 0 bytes, until the card has left. vpcd sends length and body apart, so that
-//! without TCP_QUICKACK, which does not last and is set before every read, an APDU takes 40 ms (dependencies.md 5.2).
+//! While the card touches the contacts there is a connection, and the reader reports a card; without one, it
+//! reports none. The ATR of a mute card is one byte that begins no ATR: for pcscd, a card that does not
+//! answer. An empty answer would hang vpcd, which waits in `recv` for its 0 bytes until the card has left.
+//! vpcd sends length and body apart. Without TCP_QUICKACK, which does not last and is set before every read,
+//! an APDU takes 40 ms.
 
 use std::io::{self, ErrorKind};
 use std::net::TcpStream;
@@ -18,23 +19,23 @@ use std::time::Duration;
 use drivers::wire::reader;
 use rustix::net::sockopt::set_tcp_quickack;
 
-use super::link::{Link, forget};
-use super::reader::{Contacts, Reply};
-use crate::world::{Station, World};
+use super::link::{MachineLink, forget};
+use super::reader::{ChipContacts, ContactsReply};
+use crate::world::{SimulatedLine, SimulatedStation};
 
 const POWER_OFF: &[u8] = &[0x00];
 const POWER_ON: &[u8] = &[0x01];
 const RESET: &[u8] = &[0x02];
 const GET_ATR: &[u8] = &[0x04];
 
-/// What a mute card's ATR is said to be: neither TS has this value (ISO 7816-3, 8.1).
+/// ATR of a mute card: neither TS has this value (ISO 7816-3, 8.1).
 const NO_ATR: &[u8] = &[0x00];
 
-/// Between two attempts to reach a vpcd that does not listen.
+/// Pause between two attempts to reach a vpcd that does not listen.
 const CONNECT_AGAIN: Duration = Duration::from_millis(200);
 
 /// Keeps the virtual reader at `address` as full or empty as the station, for ever.
-pub fn attend(world: &World, station: &Station, address: &str) {
+pub fn attend(world: &SimulatedLine, station: &SimulatedStation, address: &str) {
     loop {
         let n = station.wait_for_contact();
         match TcpStream::connect(address) {
@@ -58,9 +59,9 @@ pub fn attend(world: &World, station: &Station, address: &str) {
 }
 
 /// Serves one connection until it ends, or the card has left the contacts.
-fn serve(stream: &TcpStream, world: &World, station: &Station) -> io::Result<()> {
+fn serve(stream: &TcpStream, world: &SimulatedLine, station: &SimulatedStation) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let mut contacts = Contacts::new(world, station);
+    let mut contacts = ChipContacts::new(world, station);
     let mut body = Vec::new();
     let mut answer = Vec::new();
     loop {
@@ -77,7 +78,7 @@ fn serve(stream: &TcpStream, world: &World, station: &Station) -> io::Result<()>
                 contacts.power_off();
             }
             POWER_ON | RESET => {
-                if let Reply::Never = contacts.power_on() {
+                if let ContactsReply::Never = contacts.power_on() {
                     return forget(stream);
                 }
             }
@@ -86,9 +87,9 @@ fn serve(stream: &TcpStream, world: &World, station: &Station) -> io::Result<()>
                 put(&mut answer, if atr.is_empty() { NO_ATR } else { &atr });
             }
             command => match contacts.transmit(command) {
-                Reply::Said(reader::RESPONSE, response) => put(&mut answer, &response),
-                Reply::Said(..) => return Ok(()), // pulled, or without power
-                Reply::Never => return forget(stream),
+                ContactsReply::Said(reader::RESPONSE, response) => put(&mut answer, &response),
+                ContactsReply::Said(..) => return Ok(()), // pulled, or without power
+                ContactsReply::Never => return forget(stream),
             },
         }
         if !answer.is_empty() {
@@ -102,7 +103,7 @@ fn put(answer: &mut Vec<u8>, body: &[u8]) {
     answer.extend(body);
 }
 
-/// Fills the buffer, with the acknowledgement at once.
+/// Fills the buffer, with the TCP acknowledgement sent at once.
 fn take(stream: &TcpStream, mut buffer: &mut [u8]) -> io::Result<()> {
     while !buffer.is_empty() {
         set_tcp_quickack(stream, true)?;

@@ -15,7 +15,7 @@ use crate::bureau::key_host::own_program;
 use crate::bureau::opening::allowed;
 use crate::exit::{Exit, Failure};
 use crate::hsm::Hsm;
-use crate::hsm::client::{Client, HostProcess};
+use crate::hsm::client::{HostProcess, HsmClient};
 use crate::profile::Line;
 
 /// What was looked at, and what was found.
@@ -82,7 +82,7 @@ fn keys(line: &Line, store: &Path, simulation: &Simulation, directory: &Path) ->
     let look = || -> Result<String, Failure> {
         let socket = directory.join("hsm.sock");
         let _host = HostProcess::start(&own_program()?, store, &socket)?;
-        let mut client = Client::connect(&socket)?;
+        let mut client = HsmClient::connect(&socket)?;
         if !simulation.on {
             allowed(line, client.realm())?;
         }

@@ -6,10 +6,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use drivers::host::{Device as HostDevice, HostLink, HostReader, HostSpec};
-use drivers::link::{CardLink, Link, LinkError};
-use drivers::pcsc::{By, ReaderSpec};
-use drivers::sim::{Device, SimLink, SimReader};
+use drivers::host::{HostLink, HostReader, HostSpec, HostedDevice};
+use drivers::link::{ByteLink, CardLink, LinkError};
+use drivers::pcsc::{ReaderSelector, ReaderSpec};
+use drivers::sim::{SimDevice, SimLink, SimReader};
 
 use crate::exit::{Exit, Failure};
 use crate::profile::Line;
@@ -28,11 +28,11 @@ pub trait Links: Sync {
     /// The chip reader.
     fn reader(&self, station: &str) -> Result<Box<dyn CardLink>, Failure>;
     /// The machine, at its driver's bits per second unless the profile says otherwise.
-    fn machine(&self, station: &str, baud: u32) -> Result<Box<dyn Link>, Failure>;
+    fn machine(&self, station: &str, baud: u32) -> Result<Box<dyn ByteLink>, Failure>;
     /// The printer's link for images.
-    fn stream(&self, station: &str) -> Result<Box<dyn Link>, Failure>;
+    fn stream(&self, station: &str) -> Result<Box<dyn ByteLink>, Failure>;
     /// The card transport.
-    fn transport(&self, station: &str) -> Result<Box<dyn Link>, Failure>;
+    fn transport(&self, station: &str) -> Result<Box<dyn ByteLink>, Failure>;
 }
 
 /// Links to `hwsim`.
@@ -42,7 +42,7 @@ pub struct Simulated {
 }
 
 impl Simulated {
-    fn link(&self, station: &str, device: Device) -> Result<Box<dyn Link>, Failure> {
+    fn link(&self, station: &str, device: SimDevice) -> Result<Box<dyn ByteLink>, Failure> {
         Ok(Box::new(SimLink::connect(&self.socket, station, device).map_err(|e| refused(station, &e))?))
     }
 }
@@ -52,16 +52,16 @@ impl Links for Simulated {
         Ok(Box::new(SimReader::connect(&self.socket, station).map_err(|e| refused(station, &e))?))
     }
 
-    fn machine(&self, station: &str, _: u32) -> Result<Box<dyn Link>, Failure> {
-        self.link(station, Device::Machine)
+    fn machine(&self, station: &str, _: u32) -> Result<Box<dyn ByteLink>, Failure> {
+        self.link(station, SimDevice::Machine)
     }
 
-    fn stream(&self, station: &str) -> Result<Box<dyn Link>, Failure> {
-        self.link(station, Device::Stream)
+    fn stream(&self, station: &str) -> Result<Box<dyn ByteLink>, Failure> {
+        self.link(station, SimDevice::Stream)
     }
 
-    fn transport(&self, station: &str) -> Result<Box<dyn Link>, Failure> {
-        self.link(station, Device::Transport)
+    fn transport(&self, station: &str) -> Result<Box<dyn ByteLink>, Failure> {
+        self.link(station, SimDevice::Transport)
     }
 }
 
@@ -81,7 +81,7 @@ impl<'a> Real<'a> {
         self.line.link.get(station).ok_or_else(|| lacks(station, "entry"))
     }
 
-    fn spec(&self, device: HostDevice) -> HostSpec {
+    fn spec(&self, device: HostedDevice) -> HostSpec {
         HostSpec {
             program: self.program.clone(),
             arguments: vec!["station-host".into()],
@@ -90,15 +90,15 @@ impl<'a> Real<'a> {
         }
     }
 
-    fn link(&self, station: &str, device: HostDevice) -> Result<Box<dyn Link>, Failure> {
+    fn link(&self, station: &str, device: HostedDevice) -> Result<Box<dyn ByteLink>, Failure> {
         let mut link = HostLink::new(self.spec(device));
         link.reopen(OPEN_TIME).map_err(|e: LinkError| refused(station, &e))?;
         Ok(Box::new(link))
     }
 
-    fn serial(&self, station: &str, path: Option<&String>, baud: u32) -> Result<Box<dyn Link>, Failure> {
+    fn serial(&self, station: &str, path: Option<&String>, baud: u32) -> Result<Box<dyn ByteLink>, Failure> {
         let path = path.ok_or_else(|| lacks(station, "serial device"))?.clone();
-        self.link(station, HostDevice::Serial { path, baud })
+        self.link(station, HostedDevice::Serial { path, baud })
     }
 }
 
@@ -106,23 +106,23 @@ impl Links for Real<'_> {
     fn reader(&self, station: &str) -> Result<Box<dyn CardLink>, Failure> {
         let given = self.given(station)?;
         let by = match (&given.reader, &given.usb) {
-            (Some(name), _) => By::Name(name.clone()),
-            (None, Some(path)) => By::Usb(path.clone()),
+            (Some(name), _) => ReaderSelector::Name(name.clone()),
+            (None, Some(path)) => ReaderSelector::Usb(path.clone()),
             (None, None) => return Err(lacks(station, "reader")),
         };
         let reader = ReaderSpec { by, slot: given.slot, wait_ms: CARD_WAIT_MS };
         let pcscd = given.pcscd.as_ref().map(PathBuf::from);
-        let mut reader = HostReader::new(HostSpec { pcscd, ..self.spec(HostDevice::Reader(reader)) });
+        let mut reader = HostReader::new(HostSpec { pcscd, ..self.spec(HostedDevice::Reader(reader)) });
         reader.reopen(OPEN_TIME).map_err(|e| refused(station, &e))?;
         Ok(Box::new(reader))
     }
 
-    fn machine(&self, station: &str, baud: u32) -> Result<Box<dyn Link>, Failure> {
+    fn machine(&self, station: &str, baud: u32) -> Result<Box<dyn ByteLink>, Failure> {
         let given = self.given(station)?;
         self.serial(station, given.serial.as_ref(), given.baud.unwrap_or(baud))
     }
 
-    fn stream(&self, station: &str) -> Result<Box<dyn Link>, Failure> {
+    fn stream(&self, station: &str) -> Result<Box<dyn ByteLink>, Failure> {
         let address = self.given(station)?.stream.clone().ok_or_else(|| lacks(station, "stream"))?;
         let whole = address
             .rsplit_once(':')
@@ -131,10 +131,10 @@ impl Links for Real<'_> {
             let what = format!("link.{station}.stream: {address:?} is no address; write HOST:PORT");
             return Err(Failure::new(Exit::Profile, what));
         }
-        self.link(station, HostDevice::Tcp { address })
+        self.link(station, HostedDevice::Tcp { address })
     }
 
-    fn transport(&self, station: &str) -> Result<Box<dyn Link>, Failure> {
+    fn transport(&self, station: &str) -> Result<Box<dyn ByteLink>, Failure> {
         self.serial(station, self.given(station)?.transport.as_ref(), TRANSPORT_BAUD)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drivers::conformance::{self, Card, ReaderSuite};
+use drivers::conformance::{self, CardUnderTest, ReaderSuite};
 use drivers::transport::Transport;
 
 use super::check::Finding;
@@ -10,6 +10,7 @@ use super::links::Links;
 use super::stations;
 use crate::profile::Line;
 use crate::profile::line::{self, OUTPUT};
+use crate::threads::each_at_once;
 
 /// For a reader to answer without a card.
 const READER_TIME: Duration = Duration::from_secs(5);
@@ -21,18 +22,16 @@ pub fn look(line: &Line, links: &dyn Links) -> Vec<Finding> {
         .flat_map(|module| module.station_names().map(move |name| (name, Some(module))))
         .chain([(OUTPUT.to_owned(), None)])
         .collect();
-    std::thread::scope(|scope| {
-        let looks: Vec<_> =
-            places.iter().map(|(name, module)| scope.spawn(move || station(name, *module, links))).collect();
-        looks
-            .into_iter()
-            .zip(&places)
-            .flat_map(|(look, (name, _))| {
-                let died = |_| vec![Finding::new(name, "all", Err("us: the check itself failed".to_owned()))];
-                look.join().unwrap_or_else(died)
+    let looks = each_at_once(&places, |(name, module)| station(name, *module, links));
+    looks
+        .into_iter()
+        .zip(&places)
+        .flat_map(|(look, (name, _))| {
+            look.unwrap_or_else(|| {
+                vec![Finding::new(name, "all", Err("us: the check itself failed".to_owned()))]
             })
-            .collect()
-    })
+        })
+        .collect()
 }
 
 fn station(name: &str, module: Option<&line::Module>, links: &dyn Links) -> Vec<Finding> {
@@ -48,7 +47,7 @@ fn station(name: &str, module: Option<&line::Module>, links: &dyn Links) -> Vec<
         return findings;
     }
     let found = match stations::machine(module, name, links) {
-        Ok(Some((driver, mut machine))) => conformance::machine(driver, &mut machine, Card::None),
+        Ok(Some((driver, mut machine))) => conformance::machine(driver, &mut machine, CardUnderTest::None),
         Ok(None) => match links.reader(name) {
             Ok(mut reader) => {
                 conformance::reader(&mut *reader, &ReaderSuite { timeout: READER_TIME, card: None })

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drivers::registry::{self, Capability, Driver, Family, Machine, Wire};
+use drivers::registry::{self, Capability, DrivenMachine, Driver, Family, LinkRole};
 use drivers::stripe::{self, Density, LeadingZeros, Recording};
 use drivers::transport::Transport;
 
@@ -82,7 +82,7 @@ pub fn open_to_ask(
     connect_hsm: impl FnOnce() -> Result<Box<dyn Hsm>, Failure>,
 ) -> Result<Askable, Failure> {
     Ok(match machine(module, station, links)? {
-        Some((_, Machine::Stripe(machine))) => {
+        Some((_, DrivenMachine::Stripe(machine))) => {
             Askable::Stripe(StripeModule::new(machine, recording(module), module.read_back, mic(module)?))
         }
         Some(_) => return Err(wrong(module, "it cannot be asked about a card")),
@@ -99,12 +99,12 @@ pub fn machine(
     module: &line::Module,
     station: &str,
     links: &dyn Links,
-) -> Result<Option<(&'static Driver, Machine)>, Failure> {
+) -> Result<Option<(&'static Driver, DrivenMachine)>, Failure> {
     let Some(driver) = driver(module)? else { return Ok(None) };
     driver.check(&needs(module)).map_err(|what| wrong(module, &what))?;
     let machine = driver.open(|wire| match wire {
-        Wire::Serial => links.machine(station, driver.baud),
-        Wire::Stream => links.stream(station),
+        LinkRole::Serial => links.machine(station, driver.baud),
+        LinkRole::Stream => links.stream(station),
     })?;
     Ok(Some((driver, machine)))
 }
@@ -132,8 +132,8 @@ fn needs(module: &line::Module) -> Vec<Capability> {
     match module.kind {
         Kind::Stripe => {
             let coercivity = match recording(module).coercivity {
-                stripe::Coercivity::Hi => Capability::HiCo,
-                stripe::Coercivity::Lo => Capability::LoCo,
+                stripe::WriteCoercivity::Hi => Capability::HiCo,
+                stripe::WriteCoercivity::Lo => Capability::LoCo,
             };
             let asked = [
                 (module.read_back, Capability::ReadBack),
@@ -160,8 +160,8 @@ fn recording(module: &line::Module) -> Recording {
     };
     Recording {
         coercivity: match module.coercivity {
-            Some(line::Coercivity::Loco) => stripe::Coercivity::Lo,
-            Some(line::Coercivity::Hico) | None => stripe::Coercivity::Hi,
+            Some(line::Coercivity::Loco) => stripe::WriteCoercivity::Lo,
+            Some(line::Coercivity::Hico) | None => stripe::WriteCoercivity::Hi,
         },
         leading_zeros: module.leading_zeros.map(|[t13, t2]| LeadingZeros { t13, t2 }),
         density: module.bpi.map(|tracks| tracks.map(density)),
@@ -169,13 +169,13 @@ fn recording(module: &line::Module) -> Recording {
 }
 
 /// The module over its machine.
-fn over(machine: Machine, module: &line::Module) -> Result<Box<dyn Module>, Failure> {
+fn over(machine: DrivenMachine, module: &line::Module) -> Result<Box<dyn Module>, Failure> {
     Ok(match machine {
-        Machine::Stripe(machine) => {
+        DrivenMachine::Stripe(machine) => {
             Box::new(StripeModule::new(machine, recording(module), module.read_back, mic(module)?))
         }
-        Machine::Printer(machine) => Box::new(PrinterModule::new(machine, mic(module)?)),
-        Machine::Embosser(machine) => Box::new(EmbosserModule::new(machine, module.mics.clone())),
+        DrivenMachine::Printer(machine) => Box::new(PrinterModule::new(machine, mic(module)?)),
+        DrivenMachine::Embosser(machine) => Box::new(EmbosserModule::new(machine, module.mics.clone())),
     })
 }
 
@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(
             recording(module),
             Recording {
-                coercivity: stripe::Coercivity::Lo,
+                coercivity: stripe::WriteCoercivity::Lo,
                 leading_zeros: Some(LeadingZeros { t13: 30, t2: 12 }),
                 density: Some([Density::Bpi210, Density::Bpi75, Density::Bpi75]),
             }

@@ -12,7 +12,7 @@ use crate::audit::{LedgerId, PublicKey};
 use crate::bureau::refusal::Refusal;
 use crate::exit::{Exit, Failure};
 use crate::hsm::Auditor;
-use crate::hsm::client::Client;
+use crate::hsm::client::HsmClient;
 use crate::ledger::Reader;
 use crate::modules::sections::{Fulfilment, fulfilment};
 use crate::record::Spool;
@@ -25,7 +25,7 @@ pub type Text<'a> = &'a mut dyn FnMut(&mut dyn Write) -> Result<(), Refusal>;
 /// Who signs papers of a ledger.
 pub struct PaperSigner<'a> {
     /// A connection to the HSM.
-    pub hsm: &'a mut Client,
+    pub hsm: &'a mut HsmClient,
     /// Whose papers.
     pub ledger: LedgerId,
     /// The HSM's audit key.
@@ -34,24 +34,24 @@ pub struct PaperSigner<'a> {
 
 impl<'a> PaperSigner<'a> {
     /// For the papers of a ledger.
-    pub fn new(hsm: &'a mut Client, ledger: LedgerId) -> Result<Self, Refusal> {
+    pub fn new(hsm: &'a mut HsmClient, ledger: LedgerId) -> Result<Self, Refusal> {
         let key = hsm.audit(ledger)?.key;
         Ok(Self { hsm, ledger, key })
     }
 
-    /// Writes a paper's text and its seal; both are durable when this returns.
+    /// Writes a paper's text and its seal; both are durable when this returns. `shown`: the paper, for messages.
     pub fn write(
         &mut self,
         name: PaperName,
         text: Text<'_>,
-        paper: &File,
-        mut seal: &File,
+        shown: &str,
+        (paper, mut seal): (&File, &File),
     ) -> Result<(), Refusal> {
-        let failed =
-            |e: std::io::Error| Refusal::fault(Exit::Io, format!("papers: {}: {e}", name.file_name()));
-        let mut hashing = HashingWriter { file: BufWriter::new(paper), hash: Sha256::new() };
+        let failed = |e: std::io::Error| Refusal::fault(Exit::Io, format!("papers: {shown}: {e}"));
+        let mut hashing = HashingWriter { file: BufWriter::new(paper), hash: Sha256::new(), shown };
         text(&mut hashing)?;
-        hashing.flush().and_then(|()| paper.sync_all()).map_err(failed)?;
+        hashing.flush().map_err(|e| Refusal::fault(Exit::Io, format!("papers: {e}")))?;
+        paper.sync_all().map_err(failed)?;
         let digest: [u8; 32] = hashing.hash.finalize().into();
         let signature = self.hsm.sign(name.kind(), self.ledger, digest)?;
         let sealed = Seal::new(name.kind(), self.ledger, digest, self.key, signature);
@@ -86,20 +86,27 @@ pub fn each_paper(
     })
 }
 
-/// Hashes what goes into a file.
+/// Hashes what goes into a file, whose name its errors have.
 struct HashingWriter<'a> {
     file: BufWriter<&'a File>,
     hash: Sha256,
+    shown: &'a str,
+}
+
+impl HashingWriter<'_> {
+    fn named(&self, error: &std::io::Error) -> std::io::Error {
+        std::io::Error::new(error.kind(), format!("{}: {error}", self.shown))
+    }
 }
 
 impl Write for HashingWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let n = self.file.write(bytes)?;
+        let n = self.file.write(bytes).map_err(|e| self.named(&e))?;
         self.hash.update(bytes.get(..n).unwrap_or_default());
         Ok(n)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
-        self.file.flush()
+        self.file.flush().map_err(|e| self.named(&e))
     }
 }

@@ -22,7 +22,7 @@ use super::spool_folder::spool_of;
 use crate::audit::{LedgerId, PublicKey};
 use crate::exit::{Exit, Failure};
 use crate::hsm::Hsm;
-use crate::hsm::client::Client;
+use crate::hsm::client::HsmClient;
 use crate::ids::JobId;
 use crate::ledger::{JobState, Reader};
 use crate::record::Spool;
@@ -72,7 +72,7 @@ pub fn write_into(reader: &Reader, job: JobId, connect: Connect<'_>, files: &[Fi
     let mut pairs = files.chunks_exact(2);
     let ledger = signer.ledger;
     each_paper(reader, &close_out, ledger, &mut spool, |name, text| match pairs.next() {
-        Some([paper, seal]) => signer.write(name, text, paper, seal),
+        Some([paper, seal]) => signer.write(name, text, name.file_name(), (paper, seal)),
         _ => Err(Refusal::Senseless(Senseless::Files(files.len(), needed))),
     })
 }
@@ -89,7 +89,7 @@ fn spool_of_closed(reader: &Reader, job: JobId, connect: Connect<'_>) -> Result<
 
 impl<'a> JobPapers<'a> {
     /// In this folder.
-    pub fn new(job: JobId, ledger: LedgerId, folder: &Path, hsm: &'a mut Client) -> Result<Self, Refusal> {
+    pub fn new(job: JobId, ledger: LedgerId, folder: &Path, hsm: &'a mut HsmClient) -> Result<Self, Refusal> {
         Ok(Self { job, folder: PaperFolder::open(folder)?, signer: PaperSigner::new(hsm, ledger)? })
     }
 
@@ -152,7 +152,8 @@ impl<'a> JobPapers<'a> {
             return Ok(self.folder.place(self.job, name));
         }
         let begun = self.folder.begin(self.job, name)?;
-        self.signer.write(name, text, &begun.text, &begun.seal)?;
+        let shown = self.folder.place(self.job, name).display().to_string();
+        self.signer.write(name, text, &shown, (&begun.text, &begun.seal))?;
         Ok(self.folder.publish(begun)?)
     }
 }

@@ -19,9 +19,9 @@ pub(super) fn list(jobs: &[JobView], as_json: bool, out: &mut dyn Write) -> Resu
         let mark = report::mark(job).unwrap_or_default();
         writeln!(
             out,
-            "{:<5} {:<6} {}/{} of {}: {} of {} good, {} remake, {} unknown, {} cancelled{} {mark}",
+            "{:<5} {:<8} {}/{} of {}: {} of {} good, {} remake, {} unknown, {} cancelled{} {mark}",
             job.job.to_string(),
-            job.state.name(),
+            job.phase.name(),
             job.file_id,
             job.product,
             job.issuer_id,

@@ -40,6 +40,7 @@ pub(super) fn show(outcome: &Outcome, as_json: bool, out: &mut dyn Write) -> Res
         Outcome::Released(job) => {
             writeln!(out, "{job} released; `cardwright job show {job}` says whether it runs")?;
         }
+        Outcome::GoesOn(job) => writeln!(out, "{job} goes on: the hold is taken back")?,
         Outcome::Stopping(job) => {
             writeln!(out, "{job} stops; cards under way are finished, then it is HELD")?;
         }

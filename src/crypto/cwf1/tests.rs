@@ -1,4 +1,4 @@
-//! The key schedule of CWF1 against an independent recomputation from the words of DESIGN.md section 3, with the raw
+//! The key schedule of CWF1 against an independent recomputation from the words of `src/manual/cwf1.md`, with the raw
 //! `des` and `aes` crates and none of our own functions.
 
 use cbc::cipher::{Array, BlockCipherEncrypt, KeyInit};
@@ -14,7 +14,7 @@ const SCOPE: ApplicationScope<'static> = ApplicationScope {
     aid: &[0xA0, 0, 0, 0, 3, 0x10, 0x10],
 };
 
-/// h of DESIGN.md section 3, built as one byte string.
+/// h of `src/manual/cwf1.md`, built as one byte string.
 fn hash(letter: u8, scope: &ApplicationScope<'_>) -> Vec<u8> {
     let mut text = b"CWF1".to_vec();
     text.push(letter);

@@ -24,7 +24,7 @@ fn oracle(key: &[u8; 16], message: &[u8]) -> [u8; 8] {
 #[test]
 fn iso_9797_1_2011_b4_mac_algorithm_3() {
     // ISO/IEC 9797-1:2011 B.4, key 0123456789ABCDEF FEDCBA9876543210. The published value is for padding method 1, which
-    // adds nothing to these 24 bytes: the chain by hand over the same two schedules that `retail_mac` uses.
+    // adds nothing to these 24 bytes: the chain by hand over the two schedules that `retail_mac` uses.
     let key = key("0123456789ABCDEFFEDCBA9876543210");
     let mut state = [0u8; 8];
     for block in b"Now is the time for all ".chunks(8) {
@@ -49,7 +49,7 @@ fn fips_81_single_des_under_the_left_half() {
 
 #[test]
 fn published_kcv_of_the_gp_test_key() {
-    // GlobalPlatform test key 404142..4F: KCV 8BAF47 (standards.md 1.3, GPPro).
+    // GlobalPlatform test key 404142..4F: KCV 8BAF47 (GPPro).
     let mut block = [0u8; 8];
     key("404142434445464748494A4B4C4D4E4F").ecb_encrypt(&mut block).unwrap();
     assert_eq!(hex::encode_upper(&block[..3]), "8BAF47");

@@ -25,7 +25,7 @@ fn kcv_aes_pysim() {
 
 #[test]
 fn kcv_aes_tr31_key_by_the_globalplatform_rule() {
-    // standards.md 4: the key of TR-31:2018 A.7.4; its CMAC KCV (08793E) is another thing.
+    // The key of TR-31:2018 A.7.4; its CMAC KCV (08793E) is another thing.
     assert_eq!(aes("3F419E1CB7079442AA37474C2EFBF8B8").kcv().to_string(), "A801BE");
 }
 
@@ -39,7 +39,7 @@ fn kcv_tdes_gppro_and_tr31() {
 
 #[test]
 fn kcv_tdes_gppro_card_keys() {
-    // standards.md 1.3: the three card keys of GPPro TestPlaintextKeys.
+    // The three card keys of GPPro TestPlaintextKeys.
     assert_eq!(tdes("0EF59FCBF8019B62E62AF6EA20B8BF25").kcv().to_string(), "C33013");
     assert_eq!(tdes("3E383EB6F2762B88155F76BDFED05A02").kcv().to_string(), "6F4CA6");
     assert_eq!(tdes("64021E43C0C7D264A1C7C6D01E1C8761").kcv().to_string(), "BB8179");

@@ -1,20 +1,18 @@
 //! A session in one call: the rules of its command list, then wrapping.
 //!
 //! Allowed: `INSTALL [for personalization]` (E6, P1 20) of the handle's application before the first STORE DATA, STORE
-//! DATA (E2) of the handle's DGIs, `SET STATUS` (F0, P1 40) of the handle's application (standards.md 1.1).
+//! DATA (E2) of the handle's DGIs, `SET STATUS` (F0, P1 40) of the handle's application (GPCS 11.5, 11.11, 11.10).
 
 use zeroize::Zeroizing;
 
-use super::stream::Stream;
-use super::tables::OpenChannel;
-use super::verify::{Expected, Prepared};
-use crate::hsm::{DataPart, HsmError, PersonalizeRequest, Personalized, PlainCommand, Refusal};
-use crate::scp::scp02::{Session, TooLong};
+use super::stream::CommandStream;
+use super::verify::{ExpectedValue, PreparedApplication};
+use crate::hsm::{CardSessionRequest, DataPart, HsmError, PlainCommand, Refusal, WipedBytes};
+use crate::ids::KmcRef;
+use crate::scp::{ChannelSession, CommandTooLong, SecureChannel, VerifiedChannel};
 
 /// Most data of a short APDU before wrapping.
 pub(super) const MAX_DATA: usize = 255;
-/// Block of SCP02's DEK cipher.
-const SCP02_BLOCK: u8 = 8;
 
 const STORE_DATA: u8 = 0xE2;
 const SET_STATUS: u8 = 0xF0;
@@ -22,26 +20,31 @@ const INSTALL: u8 = 0xE6;
 
 /// Wraps the session's commands.
 pub(super) fn run(
-    mut prepared: Prepared,
-    channel: OpenChannel,
-    request: &PersonalizeRequest,
-) -> Result<Personalized, HsmError> {
-    if !prepared.allow.contains(&channel.kmc) {
-        return Err(HsmError::KmcNotAllowed { kek: prepared.kek, kmc: channel.kmc });
+    mut prepared: PreparedApplication,
+    channel: &SecureChannel,
+    kmc: KmcRef,
+    verified: VerifiedChannel,
+    request: &CardSessionRequest,
+) -> Result<Vec<WipedBytes>, HsmError> {
+    if !prepared.allow.contains(&kmc) {
+        return Err(HsmError::KmcNotAllowed { kek: prepared.kek, kmc });
     }
     if request.level != prepared.level {
         return Err(Refusal::Level.into());
     }
-    if prepared.card_block != SCP02_BLOCK {
+    if prepared.card_block != channel.block() {
         return Err(
             Refusal::Commands("the application was verified for a card of another block".into()).into()
         );
     }
-    let (mut session, first) = channel.verified.authenticate(request.level);
+    if !channel.has_level(request.level) {
+        return Err(HsmError::Unsupported(format!("{channel} at level {}", String::from(request.level))));
+    }
+    let (mut session, first) = verified.authenticate(request.level);
     encrypt(&mut prepared, &session)?;
-    let mut stream = Stream::new(&prepared.values);
+    let mut stream = CommandStream::new(&prepared.values);
     let mut apdus = Vec::with_capacity(request.commands.len() + 1);
-    apdus.push(first);
+    apdus.push(WipedBytes::from(first));
     let mut stored = false;
     for (place, command) in request.commands.iter().enumerate() {
         let data = match command.ins {
@@ -60,22 +63,23 @@ pub(super) fn run(
             SET_STATUS if command.p1 == 0x40 => exactly(command, prepared.aid.as_bytes())?,
             other => return Err(Refusal::Instruction(other).into()),
         };
-        let apdu =
-            session.wrap([command.ins, command.p1, command.p2], &data).map_err(|TooLong(length)| {
+        let apdu = session.wrap([command.ins, command.p1, command.p2], &data).map_err(
+            |CommandTooLong(length)| {
                 Refusal::Commands(format!("command {} has {length} bytes of data, too many", place + 1))
-            })?;
-        apdus.push(apdu);
+            },
+        )?;
+        apdus.push(WipedBytes::from(apdu));
     }
     if !stream.at_rest() {
         return Err(Refusal::Commands("the last DGI is cut short".into()).into());
     }
-    Ok(Personalized { apdus })
+    Ok(apdus)
 }
 
-/// Protected values become what the card gets. They are whole blocks since they were verified.
-fn encrypt(prepared: &mut Prepared, session: &Session) -> Result<(), HsmError> {
+/// Encrypts protected values for the card, in place. They are whole blocks since they were verified.
+fn encrypt(prepared: &mut PreparedApplication, session: &ChannelSession) -> Result<(), HsmError> {
     for (dgi, expected) in &mut prepared.values {
-        if let Expected::Protected(value) = expected {
+        if let ExpectedValue::Protected(value) = expected {
             session
                 .encrypt_secret(value)
                 .map_err(|_| Refusal::Commands(format!("DGI {dgi} is not whole blocks")))?;

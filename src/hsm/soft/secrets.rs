@@ -1,5 +1,5 @@
 //! A protected value on its way through the HSM: out of the TK's cipher, checked, and into the form that the card gets
-//! before encryption under the session DEK (DESIGN.md section 4, CMODE and ENC; standards.md 3.4, PIN blocks).
+//! before encryption under the session DEK (EMV CPS 1.1, CMODE and ENC; ISO 9564-1, PIN blocks).
 
 use zeroize::{Zeroize, Zeroizing};
 
@@ -29,7 +29,7 @@ pub(super) fn open(
     Ok(value)
 }
 
-/// Makes a clear value what the card expects under its DEK, a multiple of `block` (the card's: 8 or 16).
+/// Converts a clear value into the form that the card expects under its DEK: a multiple of `block` (the card's, 8 or 16).
 pub(super) fn for_card(
     enc: EncType,
     dgi: Dgi,
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn iso_9564_format_2_of_pin_1234() {
-        // standards.md 3.4: ISO-2 of PIN 1234 is 241234FFFFFFFFFF (psec); the filler of format 1 is arbitrary.
+        // ISO 9564-1: format 2 of PIN 1234 is 241234FFFFFFFFFF (as psec has it); the filler of format 1 is arbitrary.
         assert_eq!(converted("141234A1B2C3D4E5").unwrap(), "241234FFFFFFFFFF");
         assert_eq!(converted("1412349999999999").unwrap(), "241234FFFFFFFFFF");
         assert_eq!(converted("1C123456789012AB").unwrap(), "2C123456789012FF");

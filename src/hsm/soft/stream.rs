@@ -1,33 +1,33 @@
 //! Reading a session's STORE DATA again: every DGI must be the handle's, clear values those that were verified,
 //! protected values only by reference, in order, whole, and only in commands that say "encrypted".
 //!
-//! `DGI (2) | length (00-FE, or FF and 2 bytes) | value`, repeated and cut anywhere across commands (standards.md
-//! 1.6).
+//! `DGI (2) | length (00-FE, or FF and 2 bytes) | value`, repeated and cut anywhere across commands (EMV CPS
+//! 3.2, 4.3.4).
 
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::verify::Expected;
+use super::verify::ExpectedValue;
 use crate::hsm::{DataPart, Refusal};
 use crate::ids::Dgi;
 
 /// The walk over the data of all STORE DATA of a session.
-pub(super) struct Stream<'a> {
-    values: &'a [(Dgi, Expected)],
+pub(super) struct CommandStream<'a> {
+    values: &'a [(Dgi, ExpectedValue)],
     sent: Vec<Dgi>,
-    place: Place<'a>,
+    place: StreamPlace<'a>,
 }
 
-enum Place<'a> {
+enum StreamPlace<'a> {
     /// Before or inside `DGI | length`.
     Header(Vec<u8>),
     /// Inside a value.
-    Value(Open<'a>),
+    Value(OpenValue<'a>),
 }
 
-struct Open<'a> {
+struct OpenValue<'a> {
     dgi: Dgi,
-    expected: &'a Expected,
+    expected: &'a ExpectedValue,
     length: usize,
     offset: usize,
     hash: Sha256,
@@ -37,15 +37,15 @@ fn malformed<T>(what: impl Into<String>) -> Result<T, Refusal> {
     Err(Refusal::Commands(what.into()))
 }
 
-impl<'a> Stream<'a> {
+impl<'a> CommandStream<'a> {
     /// Protected values are given as encrypted under the session DEK.
-    pub(super) fn new(values: &'a [(Dgi, Expected)]) -> Self {
-        Self { values, sent: Vec::new(), place: Place::Header(Vec::new()) }
+    pub(super) fn new(values: &'a [(Dgi, ExpectedValue)]) -> Self {
+        Self { values, sent: Vec::new(), place: StreamPlace::Header(Vec::new()) }
     }
 
     /// Whether no DGI is cut short here.
     pub(super) fn at_rest(&self) -> bool {
-        matches!(&self.place, Place::Header(bytes) if bytes.is_empty())
+        matches!(&self.place, StreamPlace::Header(bytes) if bytes.is_empty())
     }
 
     /// The data field of the next STORE DATA. `encrypted`: P1 b7 b6 = 11.
@@ -77,22 +77,24 @@ impl<'a> Stream<'a> {
     fn clear(&mut self, encrypted: bool, mut bytes: &[u8]) -> Result<(), Refusal> {
         while let Some((first, rest)) = bytes.split_first() {
             match &mut self.place {
-                Place::Header(header) => {
+                StreamPlace::Header(header) => {
                     header.push(*first);
                     bytes = rest;
                     if let Some((dgi, length)) = complete(header)? {
                         self.begin(dgi, length)?;
                     }
                 }
-                Place::Value(open) => {
+                StreamPlace::Value(open) => {
                     let dgi = open.dgi;
                     match (open.expected, encrypted) {
-                        (Expected::Clear(..), false) | (Expected::PassThrough(..), true) => {}
-                        (Expected::Clear(..), true) => {
+                        (ExpectedValue::Clear(..), false) | (ExpectedValue::PassThrough(..), true) => {}
+                        (ExpectedValue::Clear(..), true) => {
                             return malformed(format!("clear value of DGI {dgi} in an encrypted command"));
                         }
-                        (Expected::PassThrough(..), false) => return Err(Refusal::ProtectedInClear(dgi)),
-                        (Expected::Protected(_), _) => {
+                        (ExpectedValue::PassThrough(..), false) => {
+                            return Err(Refusal::ProtectedInClear(dgi));
+                        }
+                        (ExpectedValue::Protected(_), _) => {
                             return malformed(format!("bytes in place of the protected value of DGI {dgi}"));
                         }
                     }
@@ -110,14 +112,14 @@ impl<'a> Stream<'a> {
     /// Bytes of a protected value.
     fn protected(&mut self, encrypted: bool, dgi: Dgi, from: usize, to: usize) -> Result<&'a [u8], Refusal> {
         let known = self.values.iter().find(|(d, _)| *d == dgi).map(|(_, expected)| expected);
-        let Expected::Protected(value) = known.ok_or(Refusal::ForeignDgi(dgi))? else {
+        let ExpectedValue::Protected(value) = known.ok_or(Refusal::ForeignDgi(dgi))? else {
             return malformed(format!("DGI {dgi} is not a protected one"));
         };
         if !encrypted {
             return Err(Refusal::ProtectedInClear(dgi));
         }
         match &mut self.place {
-            Place::Value(open) if open.dgi == dgi && open.offset == from => {
+            StreamPlace::Value(open) if open.dgi == dgi && open.offset == from => {
                 let Some(bytes) = value.get(from..to) else {
                     return malformed(format!("a range outside the value of DGI {dgi}"));
                 };
@@ -138,30 +140,30 @@ impl<'a> Stream<'a> {
         }
         self.sent.push(dgi);
         match expected {
-            Expected::Clear(right, _) | Expected::PassThrough(right, _) if *right != length => {
+            ExpectedValue::Clear(right, _) | ExpectedValue::PassThrough(right, _) if *right != length => {
                 return Err(Refusal::ClearDiffers(dgi));
             }
-            Expected::Protected(value) if value.len() != length => {
+            ExpectedValue::Protected(value) if value.len() != length => {
                 return malformed(format!("the length of the protected DGI {dgi} is {}", value.len()));
             }
             _ => {}
         }
-        self.place = Place::Value(Open { dgi, expected, length, offset: 0, hash: Sha256::new() });
+        self.place = StreamPlace::Value(OpenValue { dgi, expected, length, offset: 0, hash: Sha256::new() });
         self.end_if_complete()
     }
 
     /// At the end of a value, a clear one must be the verified one.
     fn end_if_complete(&mut self) -> Result<(), Refusal> {
-        let Place::Value(open) = &mut self.place else { return Ok(()) };
+        let StreamPlace::Value(open) = &mut self.place else { return Ok(()) };
         if open.offset < open.length {
             return Ok(());
         }
-        if let Expected::Clear(_, digest) | Expected::PassThrough(_, digest) = open.expected
+        if let ExpectedValue::Clear(_, digest) | ExpectedValue::PassThrough(_, digest) = open.expected
             && open.hash.finalize_reset().as_slice() != digest
         {
             return Err(Refusal::ClearDiffers(open.dgi));
         }
-        self.place = Place::Header(Vec::new());
+        self.place = StreamPlace::Header(Vec::new());
         Ok(())
     }
 }

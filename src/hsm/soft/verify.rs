@@ -1,7 +1,7 @@
-//! Checking what comes from a file: MACs first, then every protected value and every rule of protection.
+//! Checks of a file's Trailer and applications: MACs first, then every protected value and every rule of protection.
 //!
 //! Nothing is decrypted for anybody before the MAC was right, and one answer covers everything that can be wrong with
-//! MAC and MACkey: no padding oracle (DESIGN.md sections 3 and 4).
+//! MAC and MACkey: no padding oracle (`src/manual/cwf1.md`).
 
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
@@ -12,16 +12,17 @@ use crate::crypto::{
     ApplicationScope, CipherKey, CryptoError, Purpose, Suite, application_mac_input, trailer_mac_input,
     unwrap_mac_key,
 };
-use crate::hsm::store::{KekRules, SecretEntry, Store};
+use crate::hsm::store::{KekRules, KeyStore, SecretEntry};
 use crate::hsm::{DataFault, HsmError, TrailerRequest, VerifyRequest};
-use crate::ids::{Aid, Dgi, IssuerId, KekId, KmcRef, SecLevel};
+use crate::ids::{Aid, Dgi, IssuerId, KekId, KmcRef};
 use crate::record::chip::{ChipApplication, Cmode, EncType};
+use crate::scp::SecLevel;
 
-/// Blocks of DEK ciphers: SCP02 has 8, SCP03 16.
+/// Blocks of DEK ciphers: TDES has 8, AES 16.
 const CARD_BLOCKS: [u8; 2] = [8, 16];
 
-/// What a DGI's value must be when its card is personalized.
-pub(super) enum Expected {
+/// The value that a DGI must have when its card is personalized.
+pub(super) enum ExpectedValue {
     /// Clear, with this length and SHA-256.
     Clear(usize, [u8; 32]),
     /// Secret already under a key of the card: as `Clear`, but sent as encrypted.
@@ -31,21 +32,21 @@ pub(super) enum Expected {
 }
 
 /// A verified application, opened.
-pub(super) struct Prepared {
+pub(super) struct PreparedApplication {
     pub(super) aid: Aid,
     pub(super) kek: KekId,
     pub(super) allow: Vec<KmcRef>,
     pub(super) level: SecLevel,
     pub(super) card_block: u8,
-    pub(super) values: Vec<(Dgi, Expected)>,
+    pub(super) values: Vec<(Dgi, ExpectedValue)>,
 }
 
-impl Prepared {
+impl PreparedApplication {
     /// Protected DGIs with the length that the card gets.
     pub(super) fn protected(&self) -> Result<Vec<(Dgi, u16)>, HsmError> {
         let protected = self.values.iter().filter_map(|(dgi, expected)| match expected {
-            Expected::Protected(value) => Some((*dgi, value.len())),
-            Expected::Clear(..) | Expected::PassThrough(..) => None,
+            ExpectedValue::Protected(value) => Some((*dgi, value.len())),
+            ExpectedValue::Clear(..) | ExpectedValue::PassThrough(..) => None,
         });
         protected
             .map(|(dgi, length)| match u16::try_from(length) {
@@ -62,7 +63,7 @@ fn fault(aid: &Aid, fault: DataFault) -> HsmError {
 
 /// The KEK that a file names, if type and issuer are those of the store.
 fn kek<'s>(
-    store: &'s Store,
+    store: &'s KeyStore,
     id: KekId,
     tk_type: u8,
     issuer_id: &IssuerId,
@@ -77,7 +78,7 @@ fn kek<'s>(
     Ok((entry, rules))
 }
 
-/// Whether a MAC under a wrapped and blinded MACkey is right. Takes the same way whatever is wrong.
+/// Whether a MAC under a wrapped and blinded MACkey is right. Takes equal steps whatever is wrong.
 fn mac_is_right(
     scope: &ApplicationScope<'_>,
     kek: &CipherKey,
@@ -95,7 +96,7 @@ fn mac_is_right(
 }
 
 /// The Trailer's MAC.
-pub(super) fn trailer(store: &Store, request: &TrailerRequest) -> Result<(), HsmError> {
+pub(super) fn trailer(store: &KeyStore, request: &TrailerRequest) -> Result<(), HsmError> {
     let (entry, rules) = kek(store, request.kek, request.tk_type, &request.issuer_id)?;
     if entry.kcv() != request.kcv {
         return Err(HsmError::KekMismatch(request.kek));
@@ -119,7 +120,10 @@ pub(super) fn trailer(store: &Store, request: &TrailerRequest) -> Result<(), Hsm
 }
 
 /// One application: its MAC, then its rules, then its values.
-pub(super) fn application(store: &Store, request: &VerifyRequest) -> Result<Prepared, HsmError> {
+pub(super) fn application(
+    store: &KeyStore,
+    request: &VerifyRequest,
+) -> Result<PreparedApplication, HsmError> {
     if !CARD_BLOCKS.contains(&request.card_block) {
         return Err(HsmError::Unsupported(format!("a card block of {} bytes", request.card_block)));
     }
@@ -147,7 +151,7 @@ pub(super) fn application(store: &Store, request: &VerifyRequest) -> Result<Prep
 
     consistent(&application, request).map_err(wrong)?;
     let level = application.pdi.level;
-    if application.has_secrets() && level < rules.min_seclev {
+    if application.has_secrets() && !level.covers(rules.min_seclev) {
         return Err(wrong(DataFault::LevelBelowMinimum(level.into())));
     }
 
@@ -160,16 +164,16 @@ pub(super) fn application(store: &Store, request: &VerifyRequest) -> Result<Prep
                 let mut value =
                     secrets::open(&tk, application.cmode, data.dgi, &data.value).map_err(wrong)?;
                 secrets::for_card(enc, data.dgi, &mut value, request.card_block.into()).map_err(wrong)?;
-                Expected::Protected(value)
+                ExpectedValue::Protected(value)
             }
             _ if request.pass_through.contains(&data.dgi) => {
-                Expected::PassThrough(data.value.len(), Sha256::digest(&*data.value).into())
+                ExpectedValue::PassThrough(data.value.len(), Sha256::digest(&*data.value).into())
             }
-            _ => Expected::Clear(data.value.len(), Sha256::digest(&*data.value).into()),
+            _ => ExpectedValue::Clear(data.value.len(), Sha256::digest(&*data.value).into()),
         };
         values.push((data.dgi, expected));
     }
-    Ok(Prepared {
+    Ok(PreparedApplication {
         aid: application.aid,
         kek: rules.id,
         allow: rules.allow.clone(),
@@ -179,8 +183,8 @@ pub(super) fn application(store: &Store, request: &VerifyRequest) -> Result<Prep
     })
 }
 
-/// DESIGN.md section 4: under the TK and in ENC go together; in ENC without the TK only what the product marks as
-/// pass-through, which nobody here can pad or convert; ECB only where the product allows it.
+/// The rules of protection (`src/manual/cwf1.md`, chip section): a DGI under the TK is in ENC; one in ENC without the TK is
+/// marked as pass-through by the product, and cannot be padded or converted here; ECB only where the product allows it.
 fn consistent(application: &ChipApplication, request: &VerifyRequest) -> Result<(), DataFault> {
     let protected = &application.protected;
     for data in &application.dgis {

@@ -1,22 +1,23 @@
-//! What a key is: usage, type, identifiers, rules, and the value that nobody is shown.
+//! One key of a store: usage, type, identifiers, rules, and the value, which is never shown.
 
 use std::fmt;
 
 use serde::Deserialize;
 
 use crate::crypto::{CipherKey, Suite};
-use crate::ids::{IssuerId, Kcv, KekId, KmcRef, SecLevel};
+use crate::ids::{IssuerId, Kcv, KekId, KmcRef};
+use crate::scp::SecLevel;
 
-/// Whose store: what it may hold depends on it.
+/// The owner's side, which decides which keys a store may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
+pub enum StoreSide {
     /// KEK and KMC only.
     Bureau,
     /// Issuers' keys too.
     Issuer,
 }
 
-impl fmt::Display for Side {
+impl fmt::Display for StoreSide {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Bureau => "bureau",
@@ -25,9 +26,9 @@ impl fmt::Display for Side {
     }
 }
 
-/// What a key is for (DESIGN.md section 5).
+/// The purpose of a key (KEK, KMC: EMV CPS; IMK: EMV Book 2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub enum Usage {
+pub enum KeyUsage {
     /// Key encryption key: gives the keys that protect a file.
     #[serde(rename = "KEK")]
     Kek,
@@ -57,14 +58,14 @@ pub enum Usage {
     Pvk,
 }
 
-impl Usage {
+impl KeyUsage {
     /// Whether a store of this side may hold it.
-    pub fn allowed(self, side: Side) -> bool {
-        side == Side::Issuer || matches!(self, Self::Kek | Self::Kmc)
+    pub fn allowed(self, side: StoreSide) -> bool {
+        side == StoreSide::Issuer || matches!(self, Self::Kek | Self::Kmc)
     }
 }
 
-impl fmt::Display for Usage {
+impl fmt::Display for KeyUsage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Kek => "KEK",
@@ -107,7 +108,7 @@ impl KeyType {
         }
     }
 
-    /// What a KEK of this type protects a file with; AES-192 is none of them.
+    /// The cipher suite of files under a KEK of this type; AES-192 has none.
     pub fn suite(self) -> Option<Suite> {
         match self {
             Self::Tdes2 => Some(Suite::Tdes),
@@ -129,7 +130,7 @@ impl fmt::Display for KeyType {
     }
 }
 
-/// What a KEK has beyond other keys.
+/// The rules that only a KEK has.
 #[derive(Debug, Clone)]
 pub struct KekRules {
     /// Issuer identifier and version.
@@ -144,8 +145,8 @@ pub struct KekRules {
     pub min_seclev: SecLevel,
 }
 
-/// What else an entry is, by usage.
-pub(super) enum Role {
+/// The part of an entry that depends on its usage.
+pub(super) enum EntryRole {
     Kek(KekRules),
     Kmc(KmcRef),
     Issuer,
@@ -154,13 +155,13 @@ pub(super) enum Role {
 /// A key of the store. Shows everything but its value.
 pub struct SecretEntry {
     pub(super) label: String,
-    pub(super) usage: Usage,
+    pub(super) usage: KeyUsage,
     pub(super) key_type: KeyType,
     pub(super) id: String,
     pub(super) version: u8,
     pub(super) key: CipherKey,
     pub(super) odd_parity: bool,
-    pub(super) role: Role,
+    pub(super) role: EntryRole,
 }
 
 impl SecretEntry {
@@ -169,8 +170,8 @@ impl SecretEntry {
         &self.label
     }
 
-    /// What it is for.
-    pub fn usage(&self) -> Usage {
+    /// Its purpose.
+    pub fn usage(&self) -> KeyUsage {
         self.usage
     }
 
@@ -194,7 +195,7 @@ impl SecretEntry {
         self.key.kcv()
     }
 
-    /// The key, for use; see `CipherKey` for what can be done with it.
+    /// The key, for use; `CipherKey` shows nothing of its value.
     pub fn key(&self) -> &CipherKey {
         &self.key
     }
@@ -207,16 +208,16 @@ impl SecretEntry {
     /// The rules, if it is a KEK.
     pub fn kek(&self) -> Option<&KekRules> {
         match &self.role {
-            Role::Kek(rules) => Some(rules),
-            Role::Kmc(_) | Role::Issuer => None,
+            EntryRole::Kek(rules) => Some(rules),
+            EntryRole::Kmc(_) | EntryRole::Issuer => None,
         }
     }
 
     /// The reference, if it is a KMC.
     pub fn kmc(&self) -> Option<KmcRef> {
         match &self.role {
-            Role::Kmc(kmc) => Some(*kmc),
-            Role::Kek(_) | Role::Issuer => None,
+            EntryRole::Kmc(kmc) => Some(*kmc),
+            EntryRole::Kek(_) | EntryRole::Issuer => None,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The file of a TEST store: one line that says what it is, one with a digest, then the key list as given.
+//! The file of a TEST store: a line with format and side, a line with a digest, then the key list as given.
 //!
 //! ```text
 //! cardwright key store 1 TEST bureau
@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The digest finds damage, not tampering: nothing secret depends on a TEST store. The file belongs to the user who
-//! opens it and nobody else may read it, so that a habit learnt on TEST keys is the right one.
+//! opens it and no other user may read it, so that habits learnt with TEST keys suit LIVE keys.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -17,17 +17,17 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::entry::Side;
+use super::entry::StoreSide;
 use crate::exit::{Exit, Failure};
 
-/// What the first line begins with.
+/// The beginning of the first line.
 const MAGIC: &str = "cardwright key store ";
 /// The one format so far. A reader refuses any other.
 const VERSION: &str = "1";
 /// Most bytes of a store: some thousand keys.
 const MAX_STORE: u64 = 1 << 20;
 
-fn first_line(side: Side) -> String {
+fn first_line(side: StoreSide) -> String {
     format!("{MAGIC}{VERSION} TEST {side}")
 }
 
@@ -44,7 +44,7 @@ fn refuse(path: &Path, what: &str) -> Failure {
 }
 
 /// Writes a new store, mode 0600, to disk.
-pub(super) fn create(path: &Path, side: Side, list: &str) -> Result<(), Failure> {
+pub(super) fn create(path: &Path, side: StoreSide, list: &str) -> Result<(), Failure> {
     let mut file = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
@@ -70,7 +70,7 @@ pub(super) fn create(path: &Path, side: Side, list: &str) -> Result<(), Failure>
 }
 
 /// Reads a store; gives its side and key list.
-pub(super) fn read(path: &Path) -> Result<(Side, Zeroizing<String>), Failure> {
+pub(super) fn read(path: &Path) -> Result<(StoreSide, Zeroizing<String>), Failure> {
     if std::fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
         return Err(Failure::new(
             Exit::KeyStore,
@@ -103,8 +103,8 @@ pub(super) fn read(path: &Path) -> Result<(Side, Zeroizing<String>), Failure> {
     Ok((side, text))
 }
 
-/// Side and where the key list begins.
-fn check(text: &str) -> Result<(Side, usize), &'static str> {
+/// StoreSide and where the key list begins.
+fn check(text: &str) -> Result<(StoreSide, usize), &'static str> {
     const DAMAGED: &str = "is damaged (wrong digest); make it again from the key list";
     let (first, rest) = text.split_once('\n').ok_or("is no key store")?;
     let words: Vec<&str> = first.strip_prefix(MAGIC).ok_or("is no key store")?.split(' ').collect();
@@ -118,8 +118,8 @@ fn check(text: &str) -> Result<(Side, usize), &'static str> {
         _ => return Err("is neither TEST nor LIVE"),
     }
     let side = match *side {
-        "bureau" => Side::Bureau,
-        "issuer" => Side::Issuer,
+        "bureau" => StoreSide::Bureau,
+        "issuer" => StoreSide::Issuer,
         _ => return Err("belongs to neither bureau nor issuer"),
     };
     let (stated, list) = rest.split_once('\n').ok_or(DAMAGED)?;

@@ -1,4 +1,4 @@
-//! The key list: TOML of DESIGN.md section 8, and the rules that every list keeps. Messages never quote a value.
+//! The key list (TOML, `[[key]]` entries), and the rules that every list keeps. Messages never quote a value.
 
 use std::fmt;
 
@@ -6,15 +6,16 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 use zeroize::Zeroizing;
 
-use super::entry::{KekRules, KeyType, Role, SecretEntry, Side, Usage};
+use super::entry::{EntryRole, KekRules, KeyType, KeyUsage, SecretEntry, StoreSide};
 use crate::crypto::{CipherKey, set_odd_parity};
 use crate::exit::{Exit, Failure};
-use crate::ids::{IssuerId, Kcv, KekId, KmcRef, SecLevel};
+use crate::ids::{IssuerId, Kcv, KekId, KmcRef};
+use crate::scp::SecLevel;
 
 /// Most characters of a label.
 const MAX_LABEL: usize = 64;
 /// A run of so many hex digits in a parser's message could be part of a key, so the message is not shown. Keys are often
-/// written in groups: what parts them (anything but other letters) does not end a run.
+/// written in groups: a separator (anything but other letters) does not end a run.
 const QUOTED_KEY: usize = 6;
 
 /// The file: `[[key]]`, nothing else.
@@ -29,7 +30,7 @@ struct KeyList {
 #[serde(deny_unknown_fields)]
 struct RawKey {
     label: String,
-    usage: Usage,
+    usage: KeyUsage,
     #[serde(rename = "type")]
     key_type: KeyType,
     id: String,
@@ -67,7 +68,7 @@ impl<'de> Deserialize<'de> for HexValue {
 }
 
 /// Parses and checks a whole list.
-pub(super) fn parse(text: &str, side: Side) -> Result<Vec<SecretEntry>, Failure> {
+pub(super) fn parse(text: &str, side: StoreSide) -> Result<Vec<SecretEntry>, Failure> {
     let list: KeyList = toml::from_str(text).map_err(|error| malformed(text, &error))?;
     if list.key.is_empty() {
         return Err(refuse("the key list holds no [[key]]"));
@@ -121,7 +122,7 @@ fn no_value_twice(keys: &[RawKey]) -> Result<(), Failure> {
         value
     };
     let keks: Vec<_> =
-        keys.iter().filter(|k| k.usage == Usage::Kek).map(|k| (k.label.as_str(), same(k))).collect();
+        keys.iter().filter(|k| k.usage == KeyUsage::Kek).map(|k| (k.label.as_str(), same(k))).collect();
     for (place, (label, value)) in keks.iter().enumerate() {
         if let Some((other, _)) = keks.iter().take(place).find(|(_, v)| v == value) {
             return Err(refuse(format!(
@@ -133,7 +134,7 @@ fn no_value_twice(keys: &[RawKey]) -> Result<(), Failure> {
 }
 
 /// The rules of one key.
-fn check(raw: RawKey, side: Side) -> Result<SecretEntry, Failure> {
+fn check(raw: RawKey, side: StoreSide) -> Result<SecretEntry, Failure> {
     let label = raw.label;
     if label.is_empty() || label.len() > MAX_LABEL || !label.bytes().all(|b| (0x20..0x7F).contains(&b)) {
         return Err(refuse(format!("a label is 1 to {MAX_LABEL} printable ASCII characters")));
@@ -164,12 +165,12 @@ fn check(raw: RawKey, side: Side) -> Result<SecretEntry, Failure> {
 
     let kek_fields =
         raw.issuer_id.is_some() || raw.allow.is_some() || raw.min_seclev.is_some() || raw.wrap.is_some();
-    if raw.usage != Usage::Kek && kek_fields {
+    if raw.usage != KeyUsage::Kek && kek_fields {
         return Err(refuse("issuer_id, allow, min_seclev and wrap belong to a KEK".into()));
     }
     let id = raw.id.to_ascii_uppercase();
     let (version, role) = match raw.usage {
-        Usage::Kek => {
+        KeyUsage::Kek => {
             let [a, b, c, d] = issuer_identifier(&id).ok_or_else(|| refuse(ISSUER_RULE.into()))?;
             let version = raw.version.filter(|v| (0x01..=0xFE).contains(v));
             let version = version.ok_or_else(|| refuse("a KEK has a version from 1 to 254".into()))?;
@@ -194,21 +195,21 @@ fn check(raw: RawKey, side: Side) -> Result<SecretEntry, Failure> {
                 // Not named: secrets still need a C-MAC.
                 min_seclev: raw.min_seclev.unwrap_or(SecLevel::Mac),
             };
-            (version, Role::Kek(rules))
+            (version, EntryRole::Kek(rules))
         }
-        Usage::Kmc => {
+        KeyUsage::Kmc => {
             let id = hex::decode(&id).ok().and_then(|b| <[u8; 6]>::try_from(b).ok());
             let id = id.ok_or_else(|| refuse("the id of a KMC is KMC_ID, 12 hex digits".into()))?;
             let version = raw.version.filter(|v| *v > 0);
             let version = version.ok_or_else(|| refuse("a KMC has a version from 1 to 255".into()))?;
-            (version, Role::Kmc(KmcRef { id, version }))
+            (version, EntryRole::Kmc(KmcRef { id, version }))
         }
-        Usage::Cvk | Usage::Pvk if raw.key_type != KeyType::Tdes2 => {
+        KeyUsage::Cvk | KeyUsage::Pvk if raw.key_type != KeyType::Tdes2 => {
             return Err(refuse(format!("a {} is TDES2", raw.usage)));
         }
         _ => {
             issuer_identifier(&id).ok_or_else(|| refuse(ISSUER_RULE.into()))?;
-            (raw.version.unwrap_or(1), Role::Issuer)
+            (raw.version.unwrap_or(1), EntryRole::Issuer)
         }
     };
     Ok(SecretEntry { label, usage: raw.usage, key_type: raw.key_type, id, version, key, odd_parity, role })

@@ -26,10 +26,10 @@ value = "404142434445464748494A4B4C4D4E4F"
 kcv = "8BAF47"
 "#;
 
-fn create(text: &str, side: Side) -> Result<Store, Failure> {
+fn create(text: &str, side: StoreSide) -> Result<KeyStore, Failure> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
-    let result = Store::create_test(text, &path, side);
+    let result = KeyStore::create_test(text, &path, side);
     assert_eq!(result.is_ok(), path.exists(), "a refused list leaves no file");
     result
 }
@@ -37,12 +37,12 @@ fn create(text: &str, side: Side) -> Result<Store, Failure> {
 /// The message for GOOD with a change, which must be refused.
 fn refused(from: &str, to: &str) -> Failure {
     assert!(GOOD.contains(from), "{from}");
-    create(&GOOD.replacen(from, to, 1), Side::Issuer).err().unwrap_or_else(|| panic!("accepted: {to}"))
+    create(&GOOD.replacen(from, to, 1), StoreSide::Issuer).err().unwrap_or_else(|| panic!("accepted: {to}"))
 }
 
 #[test]
 fn a_good_list_is_found_again() {
-    let store = create(GOOD, Side::Bureau).unwrap();
+    let store = create(GOOD, StoreSide::Bureau).unwrap();
     let (kek, rules) = store.kek(KekId([0x47, 0x61, 0x73, 0x99, 1])).unwrap();
     assert_eq!(kek.label(), "kek-1");
     assert!(!kek.odd_parity(), "00 and 11 are even");
@@ -94,7 +94,7 @@ fn every_rule_of_a_kek() {
 #[test]
 fn what_a_kek_may_leave_out() {
     let text = GOOD.replace("min_seclev = \"01\"\n", "").replace("wrap = \"cwf1\"\n", "");
-    let store = create(&text, Side::Bureau).unwrap();
+    let store = create(&text, StoreSide::Bureau).unwrap();
     let (_, rules) = store.kek(KekId([0x47, 0x61, 0x73, 0x99, 1])).unwrap();
     assert_eq!(rules.min_seclev.byte(), 1, "never the lowest by omission");
 }
@@ -124,7 +124,7 @@ fn a_wrong_kcv_is_a_mismatch() {
 
 #[test]
 fn one_identifier_has_one_key_and_one_kek_value_one_identifier() {
-    let second = |kek: &str| create(&format!("{GOOD}{kek}"), Side::Bureau).err().map(|f| f.message);
+    let second = |kek: &str| create(&format!("{GOOD}{kek}"), StoreSide::Bureau).err().map(|f| f.message);
     let kek = |label: &str, version: u8, key_type: &str, value: &str| {
         format!(
             "[[key]]\nlabel = \"{label}\"\nusage = \"KEK\"\ntype = \"{key_type}\"\nid = \"47617399\"\nversion = \
@@ -158,27 +158,27 @@ const AES192_VALUE: &str = "000102030405060708090A0B0C0D0E0F1011121314151617";
 #[test]
 fn issuers_keys_live_at_the_issuer_only() {
     for (name, usage) in [
-        ("KML", Usage::Kml),
-        ("KMU", Usage::Kmu),
-        ("IMK-AC", Usage::ImkAc),
-        ("IMK-SMI", Usage::ImkSmi),
-        ("IMK-SMC", Usage::ImkSmc),
-        ("CVK", Usage::Cvk),
-        ("PVK", Usage::Pvk),
+        ("KML", KeyUsage::Kml),
+        ("KMU", KeyUsage::Kmu),
+        ("IMK-AC", KeyUsage::ImkAc),
+        ("IMK-SMI", KeyUsage::ImkSmi),
+        ("IMK-SMC", KeyUsage::ImkSmc),
+        ("CVK", KeyUsage::Cvk),
+        ("PVK", KeyUsage::Pvk),
     ] {
         let text = issuers(name, "TDES2", "", "0123456789ABCDEFFEDCBA9876543210");
-        let store = create(&text, Side::Issuer).unwrap();
+        let store = create(&text, StoreSide::Issuer).unwrap();
         assert_eq!(store.key(usage, "476173ff", None).unwrap().version(), 1);
         assert_eq!(store.key(usage, "476173FF", Some(1)).unwrap().kcv().to_string(), "08D7B4");
         assert_eq!(store.key(usage, "476173FF", Some(2)).err().unwrap().exit, Exit::KeyUnknown);
         assert_eq!(store.key(usage, "47617399", None).err().unwrap().exit, Exit::KeyUnknown);
-        let failure = create(&text, Side::Bureau).err().unwrap();
+        let failure = create(&text, StoreSide::Bureau).err().unwrap();
         assert_eq!(failure.exit, Exit::KeyStore);
         assert!(failure.message.contains(name), "{failure}");
     }
-    create(&issuers("IMK-AC", "AES192", "", AES192_VALUE), Side::Issuer).unwrap();
+    create(&issuers("IMK-AC", "AES192", "", AES192_VALUE), StoreSide::Issuer).unwrap();
     for usage in ["CVK", "PVK"] {
-        assert!(create(&issuers(usage, "AES192", "", AES192_VALUE), Side::Issuer).is_err());
+        assert!(create(&issuers(usage, "AES192", "", AES192_VALUE), StoreSide::Issuer).is_err());
     }
 }
 
@@ -189,9 +189,9 @@ fn of_several_versions_one_must_be_named() {
         "{text}[[key]]\nlabel = \"y\"\nusage = \"KML\"\ntype = \"AES192\"\nid = \"476173FF\"\nversion = 4\nvalue = \
          \"{AES192_VALUE}\"\n"
     );
-    let store = create(&text, Side::Issuer).unwrap();
-    assert_eq!(store.key(Usage::Kml, "476173FF", Some(4)).unwrap().label(), "y");
-    assert_eq!(store.key(Usage::Kml, "476173FF", None).err().unwrap().exit, Exit::KeyUnknown);
+    let store = create(&text, StoreSide::Issuer).unwrap();
+    assert_eq!(store.key(KeyUsage::Kml, "476173FF", Some(4)).unwrap().label(), "y");
+    assert_eq!(store.key(KeyUsage::Kml, "476173FF", None).err().unwrap().exit, Exit::KeyUnknown);
 }
 
 #[test]
@@ -227,6 +227,6 @@ fn no_message_quotes_a_value() {
 #[test]
 fn a_list_without_keys_is_refused() {
     for text in ["", "key = []", "[[keys]]", "key = 1", "\0"] {
-        assert!(create(text, Side::Bureau).is_err());
+        assert!(create(text, StoreSide::Bureau).is_err());
     }
 }

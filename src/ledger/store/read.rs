@@ -15,8 +15,8 @@ use crate::ledger::error::LedgerError;
 use crate::ledger::law::Law;
 use crate::ledger::types::{AttemptState, Balance, Event, JobId, JobState, RecordState};
 use crate::ledger::views::{
-    AttemptView, CardView, Gap, Holder, JobView, RejectView, Remade, ShiftView, StackView, StationCount,
-    StockView,
+    AttemptView, CardView, Gap, Holder, JobPhase, JobView, RejectView, Remade, ShiftView, StackView,
+    StationCount, StockView,
 };
 
 /// Reads a ledger. One per thread.
@@ -59,10 +59,14 @@ impl Reader {
             format!("SELECT {JOB}, {} FROM job JOIN balance ON job = id ORDER BY id", balance_columns());
         let mut query = self.connection.prepare_cached(&sql)?;
         let rows = query.query_map([], job_view)?;
-        rows.map(|view| self.with_reason(view?)).collect()
+        rows.map(|view| self.with_phase(view?)).collect()
     }
 
-    fn with_reason(&self, view: JobView) -> Result<JobView, LedgerError> {
+    /// With what is not in the job's row: whether nothing stands against closing it, and why it is HELD.
+    fn with_phase(&self, mut view: JobView) -> Result<JobView, LedgerError> {
+        if self.is_complete(&view)? {
+            view.phase = JobPhase::Complete;
+        }
         if view.state != JobState::Held {
             return Ok(view);
         }
@@ -76,7 +80,17 @@ impl Reader {
         let sql =
             format!("SELECT {JOB}, {} FROM job JOIN balance ON job = id WHERE id = ?1", balance_columns());
         let view = self.connection.prepare_cached(&sql)?.query_row([job.0], job_view).optional()?;
-        self.with_reason(view.ok_or(LedgerError::NoJob(job))?)
+        self.with_phase(view.ok_or(LedgerError::NoJob(job))?)
+    }
+
+    /// Whether nothing stands against closing a job that is not CLOSED. The laws decide when it is closed.
+    fn is_complete(&self, view: &JobView) -> Result<bool, LedgerError> {
+        let Balance { queued, in_flight, remake, unknown, blanks_in_line, .. } = view.balance;
+        let open = [queued, in_flight, remake, unknown, blanks_in_line].iter().any(|count| *count > 0);
+        if view.state == JobState::Closed || open {
+            return Ok(false);
+        }
+        Ok(self.to_destroy(view.job)?.is_empty() && self.stock(view.job)?.hopper == 0)
     }
 
     /// Both balances of a job, as kept with every change.
@@ -405,9 +419,11 @@ fn balance_columns() -> String {
 }
 
 fn job_view(row: &Row<'_>) -> rusqlite::Result<JobView> {
+    let state: JobState = row.get(1)?;
     Ok(JobView {
         job: JobId(row.get(0)?),
-        state: row.get(1)?,
+        state,
+        phase: state.into(),
         held_for: None,
         held_detail: None,
         simulated: row.get(2)?,

@@ -9,7 +9,7 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::audit::{AuditKey, ChainPlace, Checkpoint, DocumentKind, LedgerId, Signature};
-use crate::hsm::{Admission, AuditInfo, Auditor, HsmError};
+use crate::hsm::{AuditInfo, Auditor, FileAdmission, HsmError};
 use crate::ids::SpoolKeyName;
 use crate::ledger::audit::{Audit, Where};
 use crate::ledger::chain::{GENESIS, hash};
@@ -44,7 +44,7 @@ impl Auditor for Memory {
         Ok(Self::key().checkpoint(place, memory.0))
     }
 
-    fn admit(&mut self, _: &Admission) -> Result<(), HsmError> {
+    fn admit(&mut self, _: &FileAdmission) -> Result<(), HsmError> {
         Ok(())
     }
 

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use drivers::link::Reset;
 
 use super::{ChipModule, Deadline, apdu, plain, to_read_back};
-use crate::chip::status::Phase;
+use crate::chip::status::CommandPhase;
 use crate::ids::{Dgi, KeyData};
 use crate::modules::{Blame, Fault};
 use crate::profile::Product;
@@ -143,7 +143,7 @@ impl ChipModule {
         match super::chip_of(product)?.identify {
             Identify::GetData => {
                 let command = apdu::GET_KEY_DATA;
-                let (answer, _) = self.send(&[(&command, Phase::GetData)])?.pop().unwrap_or_default();
+                let (answer, _) = self.send(&[(&command, CommandPhase::GetData)])?.pop().unwrap_or_default();
                 apdu::key_data(&answer).ok_or_else(|| {
                     Fault::card("malformed-response", "the answer to GET DATA holds no KEYDATA")
                         .at(apdu::header(&command), Some(0x9000))
@@ -152,7 +152,8 @@ impl ChipModule {
             Identify::InitializeUpdate => {
                 let first = product.applications.first();
                 let first = first.ok_or_else(|| Fault::data("the product has no application"))?;
-                Ok(self.challenge(&first.aid)?.keys.key_data)
+                let channel = super::chip_of(product)?.channel;
+                Ok(self.challenge(&first.aid, channel)?.answer.key_data)
             }
         }
     }
@@ -171,10 +172,12 @@ impl ChipModule {
             life: Life::Declined,
             records: Vec::new(),
         };
-        let Ok(answer) = self.asked(&apdu::select(&application.aid), Phase::Select)? else { return Ok(told) };
+        let Ok(answer) = self.asked(&apdu::select(&application.aid), CommandPhase::Select)? else {
+            return Ok(told);
+        };
         told.life = life(&answer, application, of_product.and_then(|p| p.fci));
         for (dgi, place, value) in to_read_back(product, application) {
-            let (reads, sw) = match self.asked(&apdu::read_record(place), Phase::ReadRecord)? {
+            let (reads, sw) = match self.asked(&apdu::read_record(place), CommandPhase::ReadRecord)? {
                 Ok(found) if bool::from(found.as_slice().ct_eq(value)) => (Read::Equal, None),
                 Ok(_) => (Read::Differs, None),
                 Err(sw) => (Read::NotReadable, Some(format!("{sw:04X}"))),
@@ -185,7 +188,11 @@ impl ChipModule {
     }
 
     /// The card's answer to one command, or the status word with which it declines.
-    fn asked(&mut self, command: &[u8], phase: Phase) -> Result<Result<Zeroizing<Vec<u8>>, u16>, Fault> {
+    fn asked(
+        &mut self,
+        command: &[u8],
+        phase: CommandPhase,
+    ) -> Result<Result<Zeroizing<Vec<u8>>, u16>, Fault> {
         match self.send(&[(command, phase)]) {
             Ok(mut answers) => Ok(Ok(Zeroizing::new(answers.pop().unwrap_or_default().0))),
             Err(Fault { blame: Blame::Card, sw: Some(sw), .. }) => Ok(Err(sw)),

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use drivers::link::Limits as Session;
+use drivers::link::SessionLimits;
 
 use crate::profile::line::Limits;
 
@@ -42,10 +42,10 @@ impl Deadline {
     }
 
     /// What the next commands may take; none of them, and all together, if that is nothing.
-    pub fn session(&self) -> Option<Session> {
+    pub fn session(&self) -> Option<SessionLimits> {
         let left = |limit: Duration, began: Instant| limit.saturating_sub(began.elapsed());
         let all = left(self.phase, self.phase_began).min(left(self.card, self.card_began));
-        (!all.is_zero()).then_some(Session { each: self.command.min(all), all })
+        (!all.is_zero()).then_some(SessionLimits { each: self.command.min(all), all })
     }
 
     /// What a power-on may take.

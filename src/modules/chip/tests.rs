@@ -1,4 +1,4 @@
-//! A scripted card and a scripted HSM: what is sent, what stops, who is blamed.
+//! A scripted card and a scripted HSM: which commands are sent, where a session stops, who is blamed.
 
 mod ask;
 
@@ -6,19 +6,22 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use drivers::link::{CardError, Limits, LinkError};
+use drivers::link::{CardError, LinkError, SessionLimits};
 
 use super::*;
 use crate::hsm::{
-    Channel, DataPart, Handle, HsmError, HsmInfo, KmcInfo, Opened, PersonalizeRequest, Personalized, Realm,
-    TrailerRequest, Verified, VerifyRequest,
+    ApplicationHandle, CardSession, DataPart, HsmError, HsmInfo, KmcInfo, Realm, TrailerRequest,
+    VerifiedApplication, VerifyRequest,
 };
 use crate::ids::{Dgi, Kcv};
 use crate::modules::testing::{self, checked};
 use crate::record::chip::EncType;
+use crate::scp::SecureChannelSpec;
 
 const ATR: &str = "3B751300005443415244";
-/// Standards 1.9.
+/// The channel of product `multiapp`.
+const CHANNEL: SecureChannelSpec = SecureChannelSpec { protocol: 0x02, parameter: 0x55, key_version: 0 };
+/// INITIALIZE UPDATE answered by the card of a session worked by hand from EMV CPS 1.1.
 const RESPONSE: &str = "FFFFFF4761730102030401020001112233445566AB20563DD039E65D9000";
 const PSE: &str = "315041592E5359532E4444463031";
 const PAYMENT: &str = "A0000000031010";
@@ -70,8 +73,8 @@ impl CardLink for Card {
 
     fn transmit_all(
         &mut self,
-        steps: &[Step<'_>],
-        limits: Limits,
+        steps: &[CommandStep<'_>],
+        limits: SessionLimits,
         responses: &mut Vec<Vec<u8>>,
     ) -> Result<(), CardError> {
         let start = Instant::now();
@@ -110,6 +113,15 @@ struct FakeHsm {
     open: Option<HsmError>,
     personalize: Option<HsmError>,
     drop_one: bool,
+    /// Challenges drawn so far; the last one is alive.
+    drawn: u8,
+}
+
+impl FakeHsm {
+    fn draw(&mut self) -> HostChallenge {
+        self.drawn += 1;
+        HostChallenge::new(vec![self.drawn; 8])
+    }
 }
 
 impl Hsm for FakeHsm {
@@ -120,20 +132,21 @@ impl Hsm for FakeHsm {
     fn verify_trailer(&mut self, _: &TrailerRequest) -> Result<(), HsmError> {
         panic!("not of a station")
     }
-    fn verify(&mut self, _: &VerifyRequest) -> Result<Verified, HsmError> {
+    fn verify_all(&mut self, _: &[VerifyRequest]) -> Result<Vec<VerifiedApplication>, HsmError> {
         panic!("not of a station")
     }
-    fn open(&mut self, request: &OpenRequest) -> Result<Opened, HsmError> {
+    fn draw_challenge(&mut self, channel: SecureChannelSpec) -> Result<HostChallenge, HsmError> {
+        assert_eq!(channel, CHANNEL);
+        self.trace.lock().unwrap().push("challenge".into());
+        Ok(self.draw())
+    }
+    fn session(&mut self, request: &CardSessionRequest) -> Result<CardSession, HsmError> {
         self.trace.lock().unwrap().push("open".into());
+        assert_eq!(request.channel, CHANNEL);
+        assert_eq!(request.host_challenge, HostChallenge::new(vec![self.drawn; 8]), "the one alive");
         if let Some(error) = self.open.clone() {
             return Err(error);
         }
-        assert_ne!(request.host_challenge, [0; 8]);
-        assert_eq!(request.scp02_i, 0x55);
-        let keys = CardKeys::parse(&request.response).unwrap();
-        Ok(Opened { channel: Channel([1; 16]), key_data: keys.key_data, kmc: keys.kmc() })
-    }
-    fn personalize(&mut self, request: &PersonalizeRequest) -> Result<Personalized, HsmError> {
         self.trace.lock().unwrap().push("personalize".into());
         if let Some(error) = self.personalize.clone() {
             return Err(error);
@@ -153,9 +166,10 @@ impl Hsm for FakeHsm {
         if self.drop_one {
             apdus.pop();
         }
-        Ok(Personalized { apdus })
+        let apdus = apdus.into_iter().map(Into::into).collect();
+        Ok(CardSession { apdus, next_challenge: self.draw() })
     }
-    fn release(&mut self, _: &[Handle]) -> Result<(), HsmError> {
+    fn release(&mut self, _: &[ApplicationHandle]) -> Result<(), HsmError> {
         Ok(())
     }
 }
@@ -185,6 +199,7 @@ fn bench() -> Bench {
             open: None,
             personalize: None,
             drop_one: false,
+            drawn: 0,
         },
         trace,
     };
@@ -240,6 +255,7 @@ fn two_applications_go_on_one_card() {
         trace,
         [
             "on",
+            "challenge",
             "00A404000E315041592E5359532E444446303100",
             "8050000008..00",
             "open",
@@ -259,11 +275,31 @@ fn two_applications_go_on_one_card() {
             "off",
         ]
     );
-    assert_eq!((done.hsm_calls, done.commands), (2, 12));
+    assert_eq!(
+        (done.hsm_calls, done.commands),
+        (3, 12),
+        "one call for the first challenge, then one a session"
+    );
     assert_eq!(done.compared, ["chip read-back"]);
     let log: Vec<_> =
         done.log.iter().map(|l| (l.aid.to_string(), l.dgi.to_string(), l.length, l.sw)).collect();
     assert_eq!(log, [(PAYMENT.into(), "0101".into(), 2, 0x9000), (PAYMENT.into(), "9000".into(), 3, 0x9000)]);
+}
+
+#[test]
+fn a_station_draws_one_challenge_and_then_takes_those_that_sessions_bring() {
+    let (mut module, trace) = bench().module();
+    let work = work();
+    let drawn = || trace.lock().unwrap().iter().filter(|t| *t == "challenge").count();
+    for calls in [3, 2, 2] {
+        module.inspect(&work).unwrap();
+        assert_eq!(module.personalize(&work).unwrap().hsm_calls, calls);
+    }
+    assert_eq!(drawn(), 1);
+    // A card that leaves after INITIALIZE UPDATE takes its challenge along.
+    module.inspect(&work).unwrap();
+    module.inspect(&work).unwrap();
+    assert_eq!(drawn(), 2);
 }
 
 #[test]
@@ -309,11 +345,11 @@ fn inspection_gives_keydata_and_writes_nothing() {
     let blank = module.inspect(&work).unwrap();
     assert_eq!(blank.key_data.unwrap().to_string(), "FFFFFF47617301020304");
     assert_eq!(blank.csn().unwrap().to_string(), "01020304");
-    assert_eq!(trace.lock().unwrap().len(), 3);
+    assert_eq!(trace.lock().unwrap().len(), 4);
     // Every card gets its own challenge.
     module.inspect(&work).unwrap();
     let trace = trace.lock().unwrap();
-    assert_ne!(trace[2], trace[5]);
+    assert_ne!(trace[3], trace[7]);
 }
 
 #[test]
@@ -328,7 +364,7 @@ fn a_wrong_cryptogram_ends_the_card_without_another_initialize_update() {
     {
         let trace = trace.lock().unwrap();
         assert_eq!(trace.iter().filter(|t| t.starts_with("8050")).count(), 1);
-        assert_eq!(trace[3..], ["open", "off"]);
+        assert_eq!(trace[4..], ["open", "off"]);
     }
     // Not even if it is asked to go on: the answer of the first one is used up.
     let fault = module.personalize(&work).unwrap_err();
@@ -393,8 +429,8 @@ fn t0_cards_are_asked_for_their_answers() {
     let (outcome, trace) = bench.run(&work());
     // Of these, SELECT and two READ RECORD read the chip back.
     assert_eq!(outcome.unwrap().commands, 17);
-    assert_eq!(trace[2], "00C0000010");
-    assert_eq!(trace[4], "00C000001C");
+    assert_eq!(trace[3], "00C0000010");
+    assert_eq!(trace[5], "00C000001C");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The embosser module against a scripted machine.
 
-use drivers::embosser::framed::Embosser;
+use drivers::embosser::framed::FramedEmbosser;
 
 use super::*;
 use crate::modules::Blame;
@@ -12,7 +12,7 @@ const IND: &[u8] = b"~EM%10;500;500;0119 123\r\n";
 fn station(mics: &[&str], bad: u8, status: u8) -> (EmbosserModule, Log) {
     let (link, log) = framed(bad, status);
     let mics = mics.iter().map(|m| Mic::new(*m).unwrap()).collect();
-    (EmbosserModule::new(Box::new(Embosser::new(link)), mics), log)
+    (EmbosserModule::new(Box::new(FramedEmbosser::new(link)), mics), log)
 }
 
 #[test]

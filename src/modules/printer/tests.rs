@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use drivers::printer::framed::Printer;
+use drivers::printer::framed::FramedPrinter;
 use resvg::tiny_skia::Pixmap;
 
 use super::*;
@@ -33,7 +33,7 @@ fn station(bad: u8, status: u8) -> (PrinterModule, Log) {
 /// A station, its commands, and what came over its link for images.
 fn with_images(bad: u8, status: u8) -> (PrinterModule, Log, Arc<Mutex<Vec<u8>>>) {
     let ((link, log), (stream, images)) = (framed(bad, status), sink());
-    (PrinterModule::new(Box::new(Printer::new(link, stream)), Mic::new("GFX").unwrap()), log, images)
+    (PrinterModule::new(Box::new(FramedPrinter::new(link, stream)), Mic::new("GFX").unwrap()), log, images)
 }
 
 /// The one picture that the machine got: behind side and length.

@@ -7,19 +7,45 @@ mod lines;
 mod stripe;
 mod tlv;
 
-pub use lines::{EmbossLine, emboss_lines};
-pub use stripe::{TrackTexts, tracks};
-pub use tlv::{Fulfilment, Graphics, fulfilment, graphics};
+pub use lines::EmbossLine;
+pub use stripe::TrackTexts;
+pub use tlv::{Fulfilment, Graphics};
 
 use super::template;
 use crate::ids::Mic;
+use crate::panics::contained_or;
+
+/// The lines of an EMB or IND section; at least one.
+pub fn emboss_lines(data: &[u8]) -> Result<Vec<EmbossLine<'_>>, String> {
+    read(|| lines::emboss_lines(data))
+}
+
+/// The tracks of a MAG section.
+pub fn tracks(data: &[u8]) -> Result<TrackTexts<'_>, String> {
+    read(|| stripe::tracks(data))
+}
+
+/// What a GFX section says.
+pub fn graphics(data: &[u8]) -> Result<Graphics<'_>, String> {
+    read(|| tlv::graphics(data))
+}
+
+/// What a FUL section says.
+pub fn fulfilment(data: &[u8]) -> Result<Fulfilment, String> {
+    read(|| tlv::fulfilment(data))
+}
+
+/// A parser that panics costs the record that it was reading.
+fn read<T>(parser: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    contained_or("cannot be read", parser)
+}
 
 /// Checks a section at acceptance, before any card. A MIC that is not known here is none of this function's business.
 pub fn check_section(mic: &Mic, data: &[u8]) -> Result<(), String> {
     match mic.as_str() {
         "EMB" | "IND" => emboss_lines(data).map(|_| ()),
         "MAG" => tracks(data).map(|_| ()),
-        "GFX" => graphics(data).and_then(|g| template::check(&g)),
+        "GFX" => graphics(data).and_then(|g| read(|| template::check(&g))),
         "FUL" => fulfilment(data).map(|_| ()),
         _ => Ok(()),
     }
@@ -56,6 +82,11 @@ mod tests {
                 let _ = check_section(&Mic::new(mic).unwrap(), &data);
             }
         }
+    }
+
+    #[test]
+    fn a_parser_that_panics_costs_the_section() {
+        assert_eq!(read::<()>(|| panic!("planted")), Err("cannot be read".to_owned()));
     }
 
     #[test]

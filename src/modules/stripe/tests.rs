@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use drivers::stripe::msr605::Msr605;
-use drivers::stripe::{Coercivity, Density, LeadingZeros};
+use drivers::stripe::{Density, LeadingZeros, WriteCoercivity};
 
 use super::*;
 use crate::modules::Blame;
@@ -11,7 +11,7 @@ use crate::modules::testing::{Stripe, msr605, work};
 
 const SECTION: &[u8] = b"~1%B4761739001010119^TEST/CARD^2212201?\r\n~2;4761739001010119=2212201?\r\n";
 
-fn station(stripe: Stripe, coercivity: Coercivity) -> (StripeModule, Arc<Mutex<Stripe>>) {
+fn station(stripe: Stripe, coercivity: WriteCoercivity) -> (StripeModule, Arc<Mutex<Stripe>>) {
     recording(stripe, Recording::on(coercivity), true)
 }
 
@@ -25,7 +25,7 @@ fn recording(stripe: Stripe, how: Recording, read_back: bool) -> (StripeModule, 
 #[test]
 fn the_encoder_is_set_as_the_profile_says() {
     let how = Recording {
-        coercivity: Coercivity::Lo,
+        coercivity: WriteCoercivity::Lo,
         leading_zeros: Some(LeadingZeros { t13: 30, t2: 12 }),
         density: Some([Density::Bpi210, Density::Bpi75, Density::Bpi75]),
     };
@@ -39,7 +39,7 @@ fn the_encoder_is_set_as_the_profile_says() {
 #[test]
 fn without_read_back_the_stripe_is_neither_looked_at_nor_compared() {
     let used = Stripe { tracks: [vec![], vec![], b"1".to_vec()], ..Stripe::default() };
-    let (mut module, card) = recording(used, Recording::on(Coercivity::Hi), false);
+    let (mut module, card) = recording(used, Recording::on(WriteCoercivity::Hi), false);
     let work = work(&[("MAG", SECTION)]);
     module.inspect(&work).unwrap();
     assert!(module.personalize(&work).unwrap().compared.is_empty());
@@ -50,7 +50,7 @@ fn without_read_back_the_stripe_is_neither_looked_at_nor_compared() {
 #[test]
 fn a_blank_stripe_is_written_and_read_back() {
     let work = work(&[("MAG", SECTION)]);
-    for (coercivity, hico) in [(Coercivity::Hi, true), (Coercivity::Lo, false)] {
+    for (coercivity, hico) in [(WriteCoercivity::Hi, true), (WriteCoercivity::Lo, false)] {
         let (mut module, card) = station(Stripe { hico: !hico, ..Stripe::default() }, coercivity);
         assert!(module.wants(&work));
         module.prepare(&work).unwrap();
@@ -68,7 +68,7 @@ fn a_blank_stripe_is_written_and_read_back() {
 #[test]
 fn a_stripe_with_data_is_no_blank() {
     let used = Stripe { tracks: [vec![], vec![], b"1".to_vec()], ..Stripe::default() };
-    let (mut module, card) = station(used, Coercivity::Hi);
+    let (mut module, card) = station(used, WriteCoercivity::Hi);
     let fault = module.inspect(&work(&[("MAG", SECTION)])).unwrap_err();
     assert_eq!((fault.reason.as_str(), fault.blame), ("stripe-not-blank", Blame::Card));
     assert_eq!(card.lock().unwrap().writes, 0);
@@ -76,34 +76,34 @@ fn a_stripe_with_data_is_no_blank() {
 
 #[test]
 fn what_reads_otherwise_is_rejected() {
-    let (mut module, _) = station(Stripe { lossy: true, ..Stripe::default() }, Coercivity::Hi);
+    let (mut module, _) = station(Stripe { lossy: true, ..Stripe::default() }, WriteCoercivity::Hi);
     let fault = module.personalize(&work(&[("MAG", SECTION)])).unwrap_err();
     assert_eq!((fault.reason.as_str(), fault.blame), ("stripe-read-back", Blame::Card));
     assert!(!fault.detail.contains("4761"));
     // A track that the record does not have must stay empty too.
     let leftover = Stripe { tracks: [vec![], vec![], b"1".to_vec()], ..Stripe::default() };
-    let (mut module, card) = station(leftover, Coercivity::Hi);
+    let (mut module, card) = station(leftover, WriteCoercivity::Hi);
     module.personalize(&work(&[("MAG", SECTION)])).unwrap();
     assert_eq!(card.lock().unwrap().tracks[2], b"");
 }
 
 #[test]
 fn a_stripe_that_takes_no_writing_is_bad_plastic() {
-    let (mut module, _) = station(Stripe { status: 0x31, ..Stripe::default() }, Coercivity::Hi);
+    let (mut module, _) = station(Stripe { status: 0x31, ..Stripe::default() }, WriteCoercivity::Hi);
     let fault = module.personalize(&work(&[("MAG", SECTION)])).unwrap_err();
     assert_eq!((fault.reason.as_str(), fault.blame), ("stripe-failed", Blame::Card));
 }
 
 #[test]
 fn wrong_data_is_found_before_a_card_comes() {
-    let (mut module, _) = station(Stripe::default(), Coercivity::Hi);
+    let (mut module, _) = station(Stripe::default(), WriteCoercivity::Hi);
     let fault = module.prepare(&work(&[("MAG", b"~2;476173900101A?\r\n")])).unwrap_err();
     assert_eq!((fault.reason.as_str(), fault.blame), ("data", Blame::Data));
 }
 
 #[test]
 fn a_record_without_stripe_leaves_the_machine_alone() {
-    let (mut module, card) = station(Stripe::default(), Coercivity::Hi);
+    let (mut module, card) = station(Stripe::default(), WriteCoercivity::Hi);
     let work = work(&[("GFX", b"")]);
     assert!(!module.wants(&work));
     module.prepare(&work).unwrap();

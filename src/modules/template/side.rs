@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use super::slot::{self, Slot};
 use crate::modules::sections::Graphics;
+use crate::panics::contained_or;
 use crate::picture::{self, Canvas};
 
 /// CR80 at 300 dpi: 85.60 × 53.98 mm.
@@ -100,6 +101,16 @@ impl Side {
         if let (Some(plain), true) = (&self.plain, filled.is_empty()) {
             return Ok(Zeroizing::new(plain.clone()));
         }
+        // One that panics costs the record whose texts and images it draws.
+        contained_or("cannot be drawn with these texts and images", || self.draw(graphics, filled))
+    }
+
+    /// Texts and images on the background, by libraries that lay out, draw and encode.
+    fn draw(
+        &self,
+        graphics: &Graphics<'_>,
+        filled: Vec<(&Slot, &[u8])>,
+    ) -> Result<Zeroizing<Vec<u8>>, String> {
         let layer = self.layer(|name| super::value(graphics, name))?;
         fits(layer.root())?;
         let mut card = Canvas(self.background.clone());
@@ -160,7 +171,7 @@ pub(super) fn fits(group: &usvg::Group) -> Result<(), String> {
                 }
                 let area = text.abs_bounding_box();
                 // Both are small whole numbers: exact as f32.
-                #[expect(clippy::cast_precision_loss)]
+                #[expect(clippy::cast_precision_loss, reason = "far below 2^24")]
                 let (width, height) = (WIDTH as f32, HEIGHT as f32);
                 if area.left() < 0.0 || area.top() < 0.0 || area.right() > width || area.bottom() > height {
                     return Err("a text does not fit on the card: shorten it".into());
@@ -195,7 +206,7 @@ pub(super) fn tree(svg: &str) -> Result<usvg::Tree, String> {
 }
 
 pub(super) fn draw(tree: &usvg::Tree, card: &mut Pixmap) -> Result<(), String> {
-    #[expect(clippy::cast_precision_loss)]
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^24")]
     let size = usvg::Size::from_wh(WIDTH as f32, HEIGHT as f32);
     if Some(tree.size()) != size {
         return Err(format!("the template is not {WIDTH} x {HEIGHT}"));

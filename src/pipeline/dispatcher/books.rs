@@ -26,7 +26,7 @@ impl Dispatcher<'_> {
 
     pub(super) fn settle(&mut self, ticket: Ticket) {
         if let Err(error) = ticket.wait() {
-            self.stop_feeding(Stop::Ledger(error.to_string()));
+            self.stop_feeding(Stop::Ledger(error));
         }
     }
 

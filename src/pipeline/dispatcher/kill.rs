@@ -1,4 +1,4 @@
-//! What people say while the line runs: that a card goes, and how many blanks there are.
+//! What people say while the line runs: that it stops or goes on, that a card goes, and how many blanks there are.
 
 use super::Dispatcher;
 use crate::ledger::Context;
@@ -16,6 +16,14 @@ impl Dispatcher<'_> {
         match told {
             Tell::Issued(count) => {
                 self.hopper = self.hopper.map(|blanks| blanks.saturating_add(u64::from(count)));
+            }
+            Tell::Stop => self.stop_feeding(Stop::Operator),
+            Tell::GoOn { answer } => {
+                let goes_on = self.outcome.stopped == Some(Stop::Operator);
+                if goes_on {
+                    self.outcome.stopped = None;
+                }
+                let _ = answer.try_send(goes_on);
             }
             Tell::Kill { seq, by, answer } => {
                 let doom = self.floor.doom(seq, &by);

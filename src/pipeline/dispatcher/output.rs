@@ -86,7 +86,7 @@ impl Dispatcher<'_> {
     }
 }
 
-fn output_context() -> Context {
+pub(super) fn output_context() -> Context {
     Context {
         station: Some("output".into()),
         module: Some("output".into()),

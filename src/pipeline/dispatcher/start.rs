@@ -12,9 +12,10 @@ use crate::pipeline::floor::Floor;
 use crate::pipeline::source::Source;
 use crate::pipeline::station::{self, Place};
 use crate::pipeline::{Batch, LineSetup, Outcome, Tell, output};
+use crate::threads;
 
 impl<'a> Dispatcher<'a> {
-    /// Starts the threads of a line.
+    /// Starts the threads of a line. Where the system refuses one, the line stops before anything moves.
     pub fn start(
         line: LineSetup,
         batch: Batch,
@@ -24,13 +25,9 @@ impl<'a> Dispatcher<'a> {
     ) -> Self {
         let counts: Vec<usize> = line.stages.iter().map(|s| s.stations.len()).collect();
         let total: usize = counts.iter().sum();
-        let spawn = |name: String, body: Box<dyn FnOnce() + Send>| {
-            // Without threads there is no line: the operating system's refusal ends up as an empty floor below.
-            std::thread::Builder::new()
-                .name(name)
-                .spawn(body)
-                .inspect_err(|error| tracing::error!(%error, "cannot start a thread"))
-                .ok()
+        let mut refused = Vec::new();
+        let mut spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
+            threads::start(name, body).map_err(|error| refused.push(error)).ok()
         };
 
         let (asks, asked) = bounded(usize::from(line.reorder_buffer) + 1);
@@ -42,7 +39,7 @@ impl<'a> Dispatcher<'a> {
             file_id: batch.file_id,
             product: batch.product,
         };
-        let source = spawn("source".into(), Box::new(move || source.run(&asked, &give)));
+        let source = spawn("source", Box::new(move || source.run(&asked, give)));
 
         let (say, happenings) = bounded(4 * total);
         let mut stages = Vec::new();
@@ -54,12 +51,15 @@ impl<'a> Dispatcher<'a> {
                 let (name, say) = (setup.name.clone(), say.clone());
                 let place = Place { stage, station };
                 let run = move || station::run(setup, place, &ordered, &bound, &say);
-                let thread = spawn(name.clone(), Box::new(run));
+                let thread = spawn(&name, Box::new(run));
                 stations.push(Station {
                     name,
                     thread,
                     orders,
                     binds,
+                    dead: false,
+                    unbound: false,
+                    binding: false,
                     blank: None,
                     kmc: None,
                     clearing: false,
@@ -72,10 +72,9 @@ impl<'a> Dispatcher<'a> {
 
         let (to_output, output_orders) = bounded(1);
         let (output_says, from_output) = bounded(2);
-        let output =
-            spawn("output".into(), Box::new(move || output::run(line.output, &output_orders, &output_says)));
+        let output = spawn("output", Box::new(move || output::run(line.output, &output_orders, output_says)));
 
-        Self {
+        let mut dispatcher = Self {
             ledger,
             job: batch.job,
             floor: Floor::new(&counts, line.reorder_buffer),
@@ -99,7 +98,9 @@ impl<'a> Dispatcher<'a> {
             tickets: VecDeque::new(),
             outcome: Outcome::default(),
             first_feed: None,
-        }
+        };
+        dispatcher.refused(refused);
+        dispatcher
     }
 
     /// Settles what is open, hangs up, and waits for the threads.

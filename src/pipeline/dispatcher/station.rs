@@ -26,6 +26,7 @@ impl Dispatcher<'_> {
                 return self.outage_over(place);
             }
             Happening::Stuck(fault) => return self.station_after(place, fault, Standing::Stuck),
+            Happening::Died => return self.station_died(place),
             _ => {}
         }
         let Some(seq) = self.floor.working_at(place) else { return };
@@ -57,7 +58,7 @@ impl Dispatcher<'_> {
             }
             Happening::Writing(kmc) => {
                 if let Some(station) = self.station(place) {
-                    station.kmc = kmc;
+                    (station.kmc, station.unbound) = (kmc, false);
                 }
                 if self.floor.card(seq).is_some_and(|c| c.leg == 0) {
                     // It is bound: no blank any more.
@@ -69,7 +70,13 @@ impl Dispatcher<'_> {
             Happening::Done { done, took } => self.done(place, seq, &done, took),
             Happening::CardOut { fault, took, standing } => self.card_out(place, seq, fault, took, standing),
             Happening::Void(fault, standing) => self.void(place, seq, fault, standing),
-            Happening::Found(_) | Happening::Back | Happening::Stuck(_) => {}
+            Happening::NotBound(error) => {
+                // The blank is neither bound nor out; the ledger could not be told.
+                self.floor.remove(seq);
+                self.floor.stations.stuck(place);
+                self.stop_feeding(Stop::Ledger(error));
+            }
+            Happening::Found(_) | Happening::Back | Happening::Stuck(_) | Happening::Died => {}
         }
     }
 
@@ -104,7 +111,9 @@ impl Dispatcher<'_> {
             Ok(self.ledger.record(self.job, change, self.context(place)))
         };
         if let Some(station) = self.station(place) {
-            drop(station.binds.send(binding));
+            station.binding = binding.is_ok();
+            // One that has died says so.
+            let _ = station.binds.send(binding);
         }
     }
 
@@ -206,7 +215,7 @@ impl Dispatcher<'_> {
         }
     }
 
-    fn take_kmc(&mut self, place: Place) -> Option<KmcRef> {
+    pub(super) fn take_kmc(&mut self, place: Place) -> Option<KmcRef> {
         self.station(place).and_then(|s| s.kmc.take())
     }
 
@@ -215,13 +224,6 @@ impl Dispatcher<'_> {
             self.not_fed();
             self.cancel(seq, fault);
             self.floor.stations.free(place);
-            return;
-        }
-        if fault.reason == "ledger" {
-            // The blank is neither bound nor out; the ledger could not be told.
-            self.floor.remove(seq);
-            self.floor.stations.stuck(place);
-            self.stop_feeding(Stop::Ledger(fault.detail));
             return;
         }
         self.not_fed();

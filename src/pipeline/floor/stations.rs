@@ -120,11 +120,22 @@ impl Stations {
     }
 
     fn turn(&mut self, place: Place, from: &[State], to: State) {
-        let Some(stage) = self.0.get_mut(place.stage) else { return };
-        let Some(state) = stage.states.get_mut(place.station).filter(|state| from.contains(state)) else {
+        let stage = self.0.get_mut(place.stage);
+        let Some((stage, was)) = stage.and_then(|s| s.states.get(place.station).copied().map(|was| (s, was)))
+        else {
+            debug_assert!(false, "there is no station at {place:?}");
             return;
         };
-        let was = std::mem::replace(state, to);
+        if !from.contains(&was) {
+            // A station may get stuck in the middle of anything, and what was begun there then ends.
+            debug_assert!(
+                was == State::Stuck && to != State::Occupied,
+                "{place:?} cannot go from {was:?} to {to:?}"
+            );
+            return;
+        }
+        let Some(state) = stage.states.get_mut(place.station) else { return };
+        *state = to;
         let up = |state| matches!(state, State::Free | State::Occupied);
         if to == State::Free {
             stage.free.insert(place.station);

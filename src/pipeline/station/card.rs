@@ -46,11 +46,7 @@ impl Runner<'_> {
                     Ok(Err(LedgerError::Denied { law: law @ Law::ChipSeen(_), .. })) => {
                         Fault::new(Blame::Device, CHIP_SEEN, format!("device: {law}"))
                     }
-                    // Not bound: nothing of the record has left, and the blank stays where it is for a person.
-                    Ok(Err(error)) => {
-                        let fault = Fault::new(Blame::Us, "ledger", error.to_string());
-                        return self.tell(Happening::Void(fault, Standing::Stuck));
-                    }
+                    Ok(Err(error)) => return self.tell(Happening::NotBound(error)),
                     Err(fault) => fault,
                 }
             }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crossbeam_channel::{bounded, unbounded};
-use drivers::link::{Link, LinkError};
+use drivers::link::{ByteLink, LinkError};
 use drivers::transport::Transport;
 
 use super::*;
@@ -21,7 +21,7 @@ struct Machine {
     output: VecDeque<u8>,
 }
 
-impl Link for Machine {
+impl ByteLink for Machine {
     fn send(&mut self, bytes: &[u8], _: Duration) -> Result<(), LinkError> {
         // Our own acknowledgement is one byte.
         if let [0x02, cmd, ..] = bytes {
@@ -119,7 +119,7 @@ fn start(
     let setup = StationSetup {
         name: "chip-1".into(),
         module: Box::new(module),
-        transport: Transport::new(Box::new(machine) as Box<dyn Link>),
+        transport: Transport::new(Box::new(machine) as Box<dyn ByteLink>),
     };
     let (orders, ordered) = bounded(1);
     let (say, said) = unbounded();
@@ -182,6 +182,8 @@ fn short(happening: &Happening) -> String {
         Happening::Found(fault) => format!("found: {}", fault.reason),
         Happening::Back => "back".into(),
         Happening::Stuck(fault) => format!("stuck: {}", fault.reason),
+        Happening::NotBound(_) => "not bound".into(),
+        Happening::Died => "died".into(),
     }
 }
 

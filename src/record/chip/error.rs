@@ -58,6 +58,9 @@ pub enum ChipFault {
     /// A value that is sent as a secret but stands in the file in clear.
     #[error("DGI {0} is in ENC but not under the TK, and the product does not pass it through")]
     NotUnderTk(Dgi),
+    /// Its reader failed on it.
+    #[error("it cannot be read")]
+    Unreadable,
     /// Clear and secret DGIs in one STORE DATA.
     #[error("the GROUP of DGI {0} mixes clear and secret DGIs")]
     MixedGroup(Dgi),

@@ -7,9 +7,10 @@ use super::error::{ChipError, ChipFault, DgiList};
 use super::rules::{self, SectionScratch};
 use super::{ChipApplication, Cmode, DgiValue, EncType, Pdi};
 use crate::crypto::Suite;
-use crate::ids::{Aid, CardRef, Dgi, KekId, NameError, SecLevel};
+use crate::ids::{Aid, CardRef, Dgi, KekId, NameError};
 use crate::record::cursor::{FieldBytes, FieldCursor};
 use crate::record::fields::kek_id_is_sound;
+use crate::scp::SecLevel;
 use crate::tlv;
 
 /// VNL: the version of the layout.

@@ -1,16 +1,24 @@
-//! SCP02 against pySim, kaoh, GPPro and the worked CPS example (standards.md 1.9, 2.2), byte for byte.
+//! SCP02 against vectors of pySim, kaoh's globalplatform and GPPro, and against a session worked by hand from EMV CPS 1.1
+//! and GPCS Annex E, byte for byte.
 
 use proptest::prelude::*;
 
+use super::super::answer::AnswerError;
+use super::super::{ChannelSession, KeyDerivation, PendingChannel, SecureChannel, SecureChannelSpec};
 use super::*;
 use crate::crypto::CipherKey;
+use crate::ids::KeyData;
 
 fn bytes(hex_digits: &str) -> Vec<u8> {
     hex::decode(hex_digits).unwrap()
 }
 
-fn key(hex_digits: &str) -> TdesKey {
-    TdesKey::new(bytes(hex_digits).try_into().unwrap())
+fn key(hex_digits: &str) -> CipherKey {
+    CipherKey::tdes(&bytes(hex_digits)).unwrap()
+}
+
+fn channel() -> SecureChannel {
+    SecureChannel::new(SecureChannelSpec { protocol: 2, parameter: 0x15, key_version: 0 }).unwrap()
 }
 
 fn hex_of(key: &TdesKey) -> String {
@@ -19,29 +27,41 @@ fn hex_of(key: &TdesKey) -> String {
 
 const GP_KEY: &str = "404142434445464748494A4B4C4D4E4F";
 
-fn gp_keys() -> CardKeys {
-    CardKeys::new(key(GP_KEY), key(GP_KEY), key(GP_KEY))
+fn gp_keys() -> CardStaticKeys {
+    CardStaticKeys::new(key(GP_KEY), key(GP_KEY), key(GP_KEY))
 }
 
-fn pysim_keys() -> CardKeys {
-    CardKeys::new(
+fn pysim_keys() -> CardStaticKeys {
+    CardStaticKeys::new(
         key("100102030405060708090A0B0C0D0E0F"),
         key("101102030405060708090A0B0C0D0E0F"),
         key("102102030405060708090A0B0C0D0E0F"),
     )
 }
 
-fn cps_keys() -> CardKeys {
-    CardKeys::emv_cps(&key(GP_KEY), &KeyData::from_hex("FFFFFF47617301020304").unwrap())
+fn cps_keys() -> CardStaticKeys {
+    let key_data = KeyData::from_hex("FFFFFF47617301020304").unwrap();
+    CardStaticKeys::derive(KeyDerivation::EmvCps, &key(GP_KEY), &key_data).unwrap()
 }
 
-fn pending(keys: &CardKeys, challenge: &str, response: &str) -> Pending {
-    let response = InitializeUpdate::parse(&bytes(response)).unwrap();
-    keys.initialize_update(&response, bytes(challenge).try_into().unwrap())
+fn read(answer: &[u8]) -> Result<InitializeUpdateAnswer, AnswerError> {
+    channel().read_answer(answer)
+}
+
+fn challenge(hex_digits: &str) -> HostChallenge {
+    HostChallenge::new(bytes(hex_digits))
+}
+
+fn pending(keys: &CardStaticKeys, host: &str, answer: &str) -> Scp02Pending {
+    Scp02Pending::new(keys, &read(&bytes(answer)).unwrap(), &challenge(host)).unwrap()
+}
+
+fn opened(keys: &CardStaticKeys, host: &str, answer: &str) -> PendingChannel {
+    channel().open_with(keys, &read(&bytes(answer)).unwrap(), &challenge(host)).unwrap()
 }
 
 /// A vector's command `CLA INS P1 P2 Lc data [Le]` wrapped, with the Le that the vector has.
-fn wrap(session: &mut Session, command: &str, le: &str) -> String {
+fn wrap(session: &mut ChannelSession, command: &str, le: &str) -> String {
     let command = bytes(command);
     let data = command.get(5..).unwrap_or_default();
     let data = &data[..usize::from(*command.get(4).unwrap_or(&0)).min(data.len())];
@@ -66,7 +86,7 @@ fn a_pysim_session_keys() {
 #[test]
 fn a_pysim_level_01() {
     let (mut session, first) =
-        pending(&pysim_keys(), PYSIM.0, PYSIM.1).verify().unwrap().authenticate(SecLevel::Mac);
+        opened(&pysim_keys(), PYSIM.0, PYSIM.1).verify().unwrap().authenticate(SecLevel::Mac);
     assert_eq!(hex::encode_upper(first), "8482010010BA6961667737C5BCEBECE14C7D6A4376");
     assert_eq!(wrap(&mut session, "80F22002", ""), "84F220020814DB34FA4341DCA8");
     assert_eq!(wrap(&mut session, "80CA006600", "00"), "84CA00660855ED7C5FF069512B00");
@@ -83,6 +103,7 @@ fn b_kaoh_i15_level_01() {
     assert_eq!(hex_of(&pending.keys.enc), "A7E638E94A6AEC1AB596BA9E46FF2B7F");
     assert_eq!(hex_of(&pending.keys.mac), "3D19A0E1F74FFE5260157E1E150AC67E");
     assert_eq!(hex_of(&pending.keys.dek), "60B7A058C8A743A2D5AC7310EE1A36A7");
+    let pending = opened(&gp_keys(), KAOH_01.0, KAOH_01.1);
     let (mut session, first) = pending.verify().unwrap().authenticate(SecLevel::Mac);
     assert_eq!(hex::encode_upper(first), "84820100107C799B3C771DBAE6BEF49310977617BA");
     assert_eq!(wrap(&mut session, "80F22002024F0000", "00"), "84F220020A4F00BB6E71C0EFCFCF0D00");
@@ -94,6 +115,7 @@ fn c_kaoh_i15_level_03() {
     assert_eq!(hex_of(&pending.keys.enc), "590D31AD3295B85CD5F8056246F03212");
     assert_eq!(hex_of(&pending.keys.mac), "964CD624B47829AAB6C4BEF65827CEC7");
     assert_eq!(hex_of(&pending.keys.dek), "B035339904B1478F86764BBFC6CEE06B");
+    let pending = opened(&gp_keys(), KAOH_03.0, KAOH_03.1);
     let (mut session, first) = pending.verify().unwrap().authenticate(SecLevel::MacEnc);
     assert_eq!(hex::encode_upper(first), "848203001005814C116071EB67D8BA9D9879454564");
     assert_eq!(
@@ -108,16 +130,17 @@ fn c_kaoh_i15_level_03() {
 
 #[test]
 fn d_gppro_session_key_kcvs() {
-    let kcv = |constant| CipherKey::Tdes(session_key(&key(GP_KEY), constant, [0, 0])).kcv().to_string();
+    let gp = TdesKey::new(bytes(GP_KEY).try_into().unwrap());
+    let kcv = |constant| CipherKey::Tdes(session_key(&gp, constant, [0, 0])).kcv().to_string();
     assert_eq!(kcv([0x01, 0x82]), "F2DCDD");
     assert_eq!(kcv([0x01, 0x01]), "5FCC69");
     assert_eq!(kcv([0x01, 0x81]), "85272E");
     assert_eq!(kcv([0x01, 0x02]), "9F749A", "the R-MAC key, which no level here uses");
 }
 
-/// The four STORE DATA of standards.md 1.9, wrapped from their plain values.
+/// Four STORE DATA, wrapped from their plain values.
 fn worked_example(level: SecLevel) -> Vec<String> {
-    let (mut session, first) = pending(&cps_keys(), CPS.0, CPS.1).verify().unwrap().authenticate(level);
+    let (mut session, first) = opened(&cps_keys(), CPS.0, CPS.1).verify().unwrap().authenticate(level);
     let mut keys = bytes(
         "0123456789ABCDEFFEDCBA987654321011223344556677888877665544332211A1A2A3A4A5A6A7A8B1B2B3B4B5B6B7B8",
     );
@@ -193,28 +216,28 @@ fn worked_cps_example_level_03() {
 #[test]
 fn a_response_of_another_shape_is_refused() {
     let good = bytes(CPS.1);
-    assert_eq!(InitializeUpdate::parse(&good[..27]), Err(ResponseError::Length(27)));
-    assert_eq!(InitializeUpdate::parse(&[&good[..], &[0x90]].concat()), Err(ResponseError::Length(29)));
-    assert_eq!(InitializeUpdate::parse(&[]), Err(ResponseError::Length(0)));
+    for wrong in [&good[..27], &[&good[..], &[0x90]].concat(), &[]] {
+        assert_eq!(read(wrong), Err(AnswerError::Length { found: wrong.len(), wanted: 28 }));
+    }
     for protocol in [0x00, 0x01, 0x03] {
         let mut other = good.clone();
         other[11] = protocol;
-        assert_eq!(InitializeUpdate::parse(&other), Err(ResponseError::Protocol(protocol)));
+        assert_eq!(read(&other), Err(AnswerError::Protocol { found: protocol, wanted: 2 }));
     }
 }
 
 #[test]
 fn a_wrong_host_challenge_or_key_is_a_wrong_cryptogram() {
-    assert!(pending(&cps_keys(), "0102030405060709", CPS.1).verify().is_err());
-    assert!(pending(&gp_keys(), CPS.0, CPS.1).verify().is_err());
+    assert!(opened(&cps_keys(), "0102030405060709", CPS.1).verify().is_err());
+    assert!(opened(&gp_keys(), CPS.0, CPS.1).verify().is_err());
 }
 
 #[test]
 fn the_room_of_a_level_is_exactly_what_fits() {
     for (level, most) in [(SecLevel::Authenticated, 255), (SecLevel::Mac, 247), (SecLevel::MacEnc, 239)] {
-        assert_eq!(room(level), most);
-        let (mut session, _) = pending(&cps_keys(), CPS.0, CPS.1).verify().unwrap().authenticate(level);
-        assert_eq!(session.wrap([0xE2, 0, 0], &vec![0; most + 1]), Err(TooLong(most + 1)));
+        assert_eq!(channel().room(level), most);
+        let (mut session, _) = opened(&cps_keys(), CPS.0, CPS.1).verify().unwrap().authenticate(level);
+        assert_eq!(session.wrap([0xE2, 0, 0], &vec![0; most + 1]), Err(CommandTooLong(most + 1)));
         let apdu = session.wrap([0xE2, 0, 0], &vec![0; most]).unwrap();
         assert_eq!(apdu.len(), 5 + usize::from(apdu[4]));
     }
@@ -225,8 +248,8 @@ proptest! {
     fn a_flipped_bit_of_sequence_challenge_or_cryptogram_is_noticed(place in 12usize..28, bit in 0u8..8) {
         let mut response = bytes(CPS.1);
         response[place] ^= 1 << bit;
-        let response = InitializeUpdate::parse(&response).unwrap();
-        let pending = cps_keys().initialize_update(&response, [1, 2, 3, 4, 5, 6, 7, 8]);
+        let answer = read(&response).unwrap();
+        let pending = channel().open_with(&cps_keys(), &answer, &challenge(CPS.0)).unwrap();
         prop_assert!(pending.verify().is_err());
     }
 }

@@ -1,4 +1,5 @@
-//! A chip section taken apart and put together again (DESIGN.md section 4), without `src/record`. Checks nothing.
+//! A chip section taken apart and put together again (`src/manual/cwf1.md`), without `src/record`. Checks
+//! nothing.
 
 use sha2::{Digest, Sha256};
 
@@ -162,8 +163,8 @@ impl Application {
 }
 
 impl File {
-    /// Changes the chip section of a record (from 0), makes the MAC of each application anew with the key that it
-    /// wraps, and puts it back: what is then wrong is what `change` did, and nothing else.
+    /// Changes the chip section of a record (from 0), makes the MAC of each application anew with the key
+    /// that it wraps, and puts it back: what is then wrong is what `change` did, and nothing else.
     pub fn change_chip(&mut self, record: usize, change: impl FnOnce(&mut Chip)) {
         let mut chip = Chip::split(self.records[record].section("CHP"));
         change(&mut chip);

@@ -1,5 +1,6 @@
-//! A CWF1 file taken apart and put together again from the words of DESIGN.md sections 3 and 4, without `src/record`.
-//! Checks nothing, so that every fault can be built; seals with the TEST KEK kek-1 what must hold apart from the fault.
+//! A CWF1 file taken apart and put together again from the words of `src/manual/cwf1.md`, without
+//! `src/record`. Checks nothing, so that every fault can be built; seals with the TEST KEK kek-1 whatever
+//! must hold apart from the fault.
 
 use std::ops::Range;
 

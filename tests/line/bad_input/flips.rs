@@ -1,4 +1,5 @@
-//! A flipped bit anywhere: in this process, with the bureau's own rules and the software HSM, a bit at a time.
+//! A flipped bit anywhere: in this process, with the bureau's own rules and the software HSM, one bit at a
+//! time.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -6,8 +7,8 @@ use std::sync::OnceLock;
 use cardwright::audit::LedgerId;
 use cardwright::bureau::file_rules::Rules;
 use cardwright::hsm::soft::SoftHsm;
-use cardwright::hsm::store::Store;
-use cardwright::hsm::{Hsm, SpoolKey, VerifyRequest};
+use cardwright::hsm::store::KeyStore;
+use cardwright::hsm::{HostedHsm, Hsm, HsmShortcuts, SpoolKey, VerifyRequest};
 use cardwright::profile::Line;
 use cardwright::record::chip::ChipSection;
 use cardwright::record::{FileLimits, Spool, accept, open_input, others_digest};
@@ -31,7 +32,7 @@ struct Acceptance {
 impl Acceptance {
     fn new() -> Self {
         let world = World::new();
-        let hsm = SoftHsm::new(Store::open(&world.path("bureau.store")).unwrap()).unwrap();
+        let hsm = SoftHsm::new(KeyStore::open(&world.path("bureau.store")).unwrap()).unwrap();
         Self { world, line: Line::load("sim-8").unwrap(), hsm }
     }
 
@@ -39,7 +40,7 @@ impl Acceptance {
     fn would_be_made(&mut self, bytes: &[u8]) -> bool {
         let (input, spool) = (self.world.path("bit.cwf1"), self.world.path("spool/bit.cwf1"));
         std::fs::write(&input, bytes).unwrap();
-        let vault = Box::new(self.hsm.clone());
+        let vault = Box::new(self.hsm.connect());
         let mut rules = Rules::new(&self.line, &mut self.hsm).unwrap();
         let mut key = SpoolKey::new(vault, LedgerId([1; 16])).unwrap();
         let Ok(accepted) =
@@ -61,7 +62,7 @@ impl Acceptance {
                     sequence: record.sequence,
                     card_ref: record.card_ref.clone(),
                     others: others_digest(&record),
-                    application: application.raw.to_vec(),
+                    application: application.raw.as_slice().into(),
                     card_block: 8,
                     pass_through: product.application(&application.aid).unwrap().pass_through.clone(),
                     allow_ecb: product.allow_ecb,
@@ -95,8 +96,8 @@ fn flipped_bit_anywhere() {
     }
 }
 
-/// Digest and Trailer MAC made right again: every bit of a record is also under the MAC of its applications, or has
-/// only one value that it may have.
+/// Digest and Trailer MAC made right again: every bit of a record is also under the MAC of its applications,
+/// or has only one value that it may have.
 #[test]
 fn flipped_bit_anywhere_in_a_record_of_a_file_sealed_anew() {
     let good = one_card();

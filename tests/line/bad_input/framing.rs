@@ -110,7 +110,8 @@ fn repeated_card_ref() {
         file.records.push(copy);
         file.renumber();
     });
-    // The chip section's CRN is the card_ref too, so the first is refused for it; without a CRN for the repetition.
+    // The chip section's CRN is the card_ref too, so the first is refused for it; without a CRN for the
+    // repetition.
     let without_crn = changed(|file| {
         file.records[2].card_ref = file.records[0].card_ref.clone();
         file.forge_chip(2, |chip| chip.crn.clear());

@@ -1,5 +1,5 @@
-//! Bad input: every fault of a file is refused as a whole before a card is touched, every fault of a record before a
-//! blank is bound to it. The files are good ones, damaged with `file` and `chip`.
+//! Bad input: every fault of a file is refused as a whole before a card is touched, every fault of a record
+//! before a blank is bound to it. The files are good ones, damaged with `file` and `chip`.
 
 mod chip;
 mod file;
@@ -79,8 +79,8 @@ impl Bureau {
         Self { world }
     }
 
-    /// `run` refuses this file with a message that holds all of `says` (who is to blame, where, what, what next), no
-    /// card is touched, nothing of it stays, and `inspect` sees it too.
+    /// `run` refuses this file with a message that holds all of `says` (who is to blame, where, what, what
+    /// next), no card is touched, nothing of it stays, and `inspect` sees it too.
     fn refuses(&self, bytes: &[u8], ends: Ends, says: &[&str]) {
         std::fs::write(self.world.path("bad.cwf1"), bytes).unwrap();
         let ended = self.world.run("bad.cwf1", "sim-8", &[]);

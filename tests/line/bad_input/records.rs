@@ -1,5 +1,5 @@
-//! Records whose data is wrong in a file that is sealed right, as if the fault happened at the issuer: the record is
-//! CANCELLED before a blank is bound to it, the job is held, and the others are made.
+//! Records with wrong data in a file that is sealed right, as if the fault happened at the issuer: the record
+//! is CANCELLED before a blank is bound to it, the job is held, and the others are made.
 
 use std::collections::BTreeSet;
 

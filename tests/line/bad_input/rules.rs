@@ -1,5 +1,5 @@
-//! Chip sections that contradict themselves, and files that ask for what line and product do not have. Every MAC of
-//! these files is right: an issuer's mistake is caught as well as damage.
+//! Chip sections that contradict themselves, and files that ask for what line and product do not have. Every
+//! MAC of these files is right: an issuer's mistake is caught as well as damage.
 
 use cardwright::exit::Exit;
 
@@ -62,7 +62,8 @@ fn a_dgi_under_the_tk_but_not_in_enc() {
     ]);
 }
 
-/// The product says which DGIs may pass through, so `inspect` without keys cannot know, and with keys the HSM does.
+/// The product says which DGIs may pass through, so `inspect` without keys cannot know, and with keys the HSM
+/// does.
 #[test]
 fn a_dgi_in_enc_without_a_tk() {
     let bureau = Bureau::new();

@@ -1,4 +1,4 @@
-//! A file that was accepted before, whatever it is called now.
+//! A file that was accepted before, under any name.
 
 use cardwright::exit::Exit;
 
@@ -36,7 +36,7 @@ fn a_file_whose_job_is_open() {
     assert_eq!((ended.code, world.dumps().len()), (Exit::Ok as i32, 1), "{}", ended.stderr);
     let again = world.run("good.cwf1", "sim-chip-8", &[]);
     assert_eq!((again.code, world.dumps().len()), (Exit::JobOpen as i32, 1), "{}", again.stderr);
-    assert!(again.stderr.contains("`cardwright job resume J1 "), "{}", again.stderr);
+    assert!(again.stderr.contains("cardwright job resume J1 "), "{}", again.stderr);
     assert_eq!(world.resume("sim-chip-8", &[]).code, 0);
     assert_eq!(world.dumps().len(), CARDS as usize);
 }

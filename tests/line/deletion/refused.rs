@@ -1,5 +1,6 @@
-//! What a deletion refuses before anything is destroyed: something else in the places of its papers, another program that
-//! writes there, a spool that is not the ledger's, tables that somebody changed; and what it says of data that were lost.
+//! Refusals of a deletion before anything is destroyed: another file in the place of its papers, another
+//! program that writes there, a spool that is not the ledger's, tables that somebody changed; and its report
+//! of data that were lost.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -269,11 +270,11 @@ fn ended(daemon: Daemon<'_>) {
 }
 
 #[test]
-fn what_cannot_be_read_is_deleted_by_a_person_alone_who_is_told() {
+fn what_cannot_be_read_is_deleted_by_a_person_alone_who_is_warned() {
     let world = closed(107);
     people(&world, "\"supervisor\"");
     keeps(&world, 0);
-    let by_person = "cardwright job delete J1";
+    let by_person = "a supervisor has it deleted as it is";
     let untouched = |daemon: &Daemon<'_>| assert_eq!(daemon.job("J1")["deleted"], false);
     // Something else in the place of a paper.
     fs::create_dir(world.path(FOLDER)).unwrap();
@@ -326,7 +327,7 @@ fn what_cannot_be_read_is_deleted_by_a_person_alone_who_is_told() {
 
 /// Papers that tell less than can be told are not what remains.
 #[test]
-fn what_was_lost_and_came_back_is_told() {
+fn what_was_lost_and_came_back_is_reported() {
     let world = closed(108);
     let mut kept = vec![spool(&world)];
     for entry in fs::read_dir(world.path("")).unwrap() {

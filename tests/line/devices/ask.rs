@@ -1,5 +1,5 @@
-//! The controller is killed in mid-card, and the cards that lie in the readers are asked how far they came. What they say is
-//! what the witness has, nothing is written to them, and nobody decides but a person.
+//! The controller is killed in mid-card, and the cards that lie in the readers are asked how far they came.
+//! Their answers agree with the witness, nothing is written to them, and only a person decides.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -16,7 +16,8 @@ use crate::support::{Ended, lines};
 
 const NOT_FOUND: i32 = 43;
 const DENIED: i32 = 42;
-/// How late the answer is in which the controller dies, in ms: long enough for all three cards to come to theirs.
+/// How late the answer is in which the controller dies, in ms: long enough for all three cards to come to
+/// theirs.
 const LATE_MS: u32 = 15_000;
 
 /// Chips alone; reader 4 is for cards that a person puts in.
@@ -182,7 +183,8 @@ fn cards_before_amid_and_after_their_chips_work_say_so() {
         assert!(told.iter().all(|text| !text.contains(&needle)), "a cardholder's data is told");
     }
 
-    // The plastic agrees, and was not changed: what each card was changed by is what its commands before the kill were.
+    // The plastic agrees, and was not changed: what each card was changed by is what its commands before the
+    // kill were.
     machines.off();
     let witness = Witness::keep(world, 2);
     for station in met {
@@ -209,7 +211,8 @@ fn a_card_under_the_stripe_encoder_is_known_by_its_stripe() {
     let late = "[[fault]]\nkind = \"late-stripe\"\nblanks = [1]\nms = 4000\n";
     std::fs::write(world.path("faults.toml"), late).unwrap();
     let machines = bureau.machines(&["--seed", "3", "--faults", "faults.toml"]);
-    // Without a look at the blank stripe the encoder's first job, of which the answer is late, is to write it.
+    // Without a look at the blank stripe the encoder's first job, of which the answer is late, is to write
+    // it.
     let path = world.path("line.toml");
     let text = std::fs::read_to_string(&path).unwrap();
     let hico = "coercivity = \"hico\"";

@@ -1,5 +1,5 @@
-//! `cardwright line check`: a good line, and lines that are broken in one place each. What is wrong is said where it is, and
-//! nothing else is.
+//! `cardwright line check`: a good line, and lines that are broken in one place each. The fault is reported
+//! in its place, and nothing else is.
 
 use serde_json::Value;
 
@@ -8,7 +8,8 @@ use super::{Bureau, Lined};
 /// Exit code of a line that is not ready.
 const NOT_READY: i32 = 32;
 
-/// Something breaks: a name, the profile from which text to which, the place that must complain, and words of it.
+/// Something breaks: a name, the profile from which text to which, the place that must complain, and words of
+/// it.
 struct Broken {
     name: &'static str,
     from: &'static str,

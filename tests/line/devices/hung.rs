@@ -61,8 +61,8 @@ fn a_hung_card_is_rejected_in_time_and_nobody_else_notices() {
     );
 }
 
-/// The process behind one reader is stopped by SIGSTOP: the blank there is thrown out unbound, its record and all the others
-/// are made at the other stations, and the reader answers again once the process goes on.
+/// The process behind one reader is stopped by SIGSTOP: the blank there is thrown out unbound, its record and
+/// all the others are made at the other stations, and the reader answers again once the process goes on.
 #[test]
 fn a_stopped_process_behind_a_reader_costs_one_blank_and_heals() {
     const CARDS: u32 = 60;

@@ -176,7 +176,8 @@ struct Storm<'a> {
 }
 
 impl Storm<'_> {
-    /// One run; whether every record is good after it. Whatever happened, both books agree and no card is half done.
+    /// One run; whether every record is good after it. Whatever happened, both books agree and no card is
+    /// half done.
     fn run(&mut self, verb: &[&str], faults: &str, seed: u32) -> bool {
         let world = &self.bureau.world;
         let machines = self.bureau.machines(&["--faults", faults, "--seed", &seed.to_string()]);
@@ -214,7 +215,8 @@ impl Storm<'_> {
     }
 }
 
-/// pcscd crashes in the middle of the work and is there again a second later: the cards in its readers are lost, no other.
+/// pcscd crashes in the middle of the work and is there again a second later: the cards in its readers are
+/// lost, no other.
 #[test]
 fn pcscd_killed_and_restarted_in_mid_card() {
     let mut bureau = Bureau::new(&Lined { command_s: 4.0, ..Lined::default() });
@@ -245,7 +247,8 @@ fn pcscd_killed_and_restarted_in_mid_card() {
     let job = balanced(world, &runs);
     let balance = &job["balance"];
     assert_eq!((number(balance, "in_flight"), number(balance, "unknown")), (0, 0), "{said}");
-    // At each crash at most the card in each reader, and one more blank that then met no reader; every other record is good.
+    // At each crash at most the card in each reader, and one more blank that then met no reader; every other
+    // record is good.
     let remake = number(balance, "remake");
     assert!(remake <= 32, "{remake} cards lost\n{said}");
     assert!((1..=64).contains(&runs[0].fate("rejected").count()), "{said}");

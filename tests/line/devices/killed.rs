@@ -1,5 +1,5 @@
-//! The controller is killed in mid-card and goes on without the machines being touched: what lay in the line is thrown out
-//! before the first feed, and nobody guesses which card it was.
+//! The controller is killed in mid-card and goes on without anybody touching the machines: cards that lay in
+//! the line are thrown out before the first feed, and nobody guesses which cards they were.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -62,7 +62,8 @@ fn what_a_killed_run_left_in_the_line_is_thrown_out_before_the_next_feeds() {
     assert!(count("unknown") > 0, "{job}");
     let gone = count("blanks_good") + count("blanks_rejected") + count("blanks_unknown");
     assert_eq!((count("blanks_fed"), count("blanks_in_line")), (gone, 0), "{job}");
-    // Whatever the ledger has good is in the stacker and as ordered; a card that was stacked as the kill came is UNKNOWN.
+    // Whatever the ledger has good is in the stacker and as ordered; a card that was stacked as the kill came
+    // is UNKNOWN.
     let good = witness.fate("stacked").filter_map(|dump| {
         let event = events.iter().find(|e| e["to"] == "STACKED" && e["blank"] == dump["blank"])?;
         Some((word(event, "card_ref"), dump.clone()))

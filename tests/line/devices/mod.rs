@@ -1,7 +1,8 @@
-//! Whole jobs through a real pcscd with virtual readers, and machines on PTYs: station hosts, links and drivers as a bureau
-//! has them, with `hwsim` behind the readers and ports. Not `--simulate`: the controller does not know.
+//! Whole jobs through a real pcscd with virtual readers, and machines on PTYs: station hosts, links and
+//! drivers as in a bureau, with `hwsim` at the other end of readers and ports. Not `--simulate`: the
+//! controller does not know that they are simulated.
 //!
-//! | file | looks at |
+//! | file | tests |
 //! |---|---|
 //! | `profile` | the line |
 //! | `job` | 200 cards, all good; the same with faults, until all are |

@@ -1,5 +1,5 @@
-//! A line profile of 16 readers behind a real pcscd, and machines on PTYs: what the controller is told (`link`) and what
-//! `hwsim` plays behind them (`sim.attach`).
+//! A line profile of 16 readers on a real pcscd, and machines on PTYs: the links for the controller (`link`)
+//! and the devices that `hwsim` plays (`sim.attach`).
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};

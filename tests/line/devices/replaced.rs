@@ -1,5 +1,6 @@
-//! The machines are lost under a daemon that works on them: it lives, the job is held or its cards are what nobody knows, and with
-//! other machines behind the same readers and ports the job is made to its end, no card twice.
+//! The machines are lost under a daemon that works on them. The daemon lives, and the job is held or its
+//! cards are UNKNOWN; with other machines on these readers and ports the job is made to its end, no card
+//! twice.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -25,7 +26,7 @@ fn count(job: &Value, name: &str) -> u64 {
 /// Nothing moves before a person has said something.
 fn at_rest(job: &Value) -> bool {
     let waits = count(job, "unknown") + count(job, "remake") > 0;
-    job["state"] != "OPEN" || waits && count(job, "queued") + count(job, "in_flight") == 0
+    job["phase"] != "OPEN" || waits && count(job, "queued") + count(job, "in_flight") == 0
 }
 
 #[test]
@@ -74,7 +75,8 @@ fn machines_that_are_killed_and_replaced_cost_their_cards_and_no_other() {
     let still = daemon.until("J1", |job| job["state"] == "HELD");
     assert_eq!((good(&still), off(&still)), (good(&held), (0, 0)), "{still}");
 
-    // What was stacked as the blow came is in the journal of the line alone: killed machines dump no card that lay in them.
+    // What was stacked as the blow came is in the journal of the line alone: killed machines dump no card
+    // that lay in them.
     let mut witnesses = vec![Witness::keep(world, 1)];
     let journal = lines(&world.path("dumps-1/line.jsonl"));
     let stacked: BTreeSet<_> =
@@ -96,7 +98,8 @@ fn machines_that_are_killed_and_replaced_cost_their_cards_and_no_other() {
         daemon.ok("job release J1");
         let job = daemon.until("J1", at_rest);
         assert_eq!(off(&job), (0, 0), "{job}");
-        if job["state"] == "CLOSED" {
+        if job["phase"] == "COMPLETE" {
+            daemon.ok("job close J1");
             break;
         }
         assert!(Instant::now() < end && daemon.child.try_wait().unwrap().is_none(), "{job}");

@@ -1,5 +1,6 @@
-//! The wall clock is set back and forward, in the middle of a job and between two, under `run` and under the daemon. Order is by
-//! the number of the event; the ledger's time never goes back; what takes time is measured by another clock.
+//! The wall clock is set back and forward, in the middle of a job and between two, under `run` and under the
+//! daemon. Order is by the number of the event; the ledger's time never goes back; another clock measures
+//! durations.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -31,7 +32,8 @@ fn set(world: &World, seconds: i64) {
     std::fs::rename(world.path("clock-next"), world.path("clock")).unwrap();
 }
 
-/// Every event of the ledger: numbered without a gap, never earlier than the one before, and nothing took for ever.
+/// Every event of the ledger: numbered without a gap, never earlier than the one before, and nothing took for
+/// ever.
 fn in_order(world: &World) -> Vec<Value> {
     let log = ok(world, "log --json");
     let events: Vec<Value> = match serde_json::from_str(&log) {
@@ -126,10 +128,11 @@ fn under_the_daemon() {
     ok(&world, "job release J1 --socket d.sock");
     ok(&world, "job submit next.cwf1 --socket d.sock");
     let end = Instant::now() + Duration::from_secs(60);
-    while shown()["state"] != "CLOSED" {
+    while shown()["phase"] != "COMPLETE" {
         assert!(Instant::now() < end, "{}", shown());
         std::thread::sleep(Duration::from_millis(20));
     }
+    ok(&world, "job close J1 --socket d.sock");
     second.drains();
     runs.push(Witness::keep(&world, 1));
     accounted(&world, &runs, 30);

@@ -1,4 +1,5 @@
-//! A disk that fails: ext4 on a device that does not take some blocks. The writer hears of it when he syncs, once.
+//! A disk that fails: ext4 on a device that does not take some blocks. The writer gets the error when it
+//! syncs, once.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -71,7 +72,8 @@ pub fn killed_in_mid_job(world: &World, seed: &str) {
     left_in_line(world);
 }
 
-/// The events of the ledger on what is really on the disk: the device as it is, without what the kernel only holds in memory.
+/// The events of the ledger on what is really on the disk: the device as it is, without what the kernel only
+/// holds in memory.
 pub fn after_a_power_cut(world: &World, disk: &Disk) -> Vec<Value> {
     let cut = world.path("cut");
     std::fs::copy(disk.path("blocks/disk"), &cut).unwrap();
@@ -86,8 +88,8 @@ pub fn after_a_power_cut(world: &World, disk: &Disk) -> Vec<Value> {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// A commit of which the sync failed may read as if it were there, and is not on the disk. What comes behind it would not be
-/// found after a power cut, though its own sync was good.
+/// A commit of which the sync failed may read as if it were there, and is not on the disk. What comes behind
+/// it would not be found after a power cut, though its own sync was good.
 #[test]
 fn what_is_written_behind_a_failed_sync_outlives_a_power_cut() {
     let mut world = World::new();
@@ -123,10 +125,10 @@ fn what_is_written_behind_a_failed_sync_outlives_a_power_cut() {
     accounted(&world, &runs, u64::from(CARDS));
 }
 
-/// Lines that end, by themselves and on a disk that has no room for one more block, and people who open the ledger between:
-/// whatever failed, what was told is on the disk, in a file that is whole.
+/// Lines that end, by themselves and on a disk that has no room for one more block, and people who open the
+/// ledger between: whatever failed, what was told is on the disk, in a file that is whole.
 #[test]
-fn a_disk_that_fails_again_and_again_keeps_what_was_told() {
+fn a_disk_that_fails_again_and_again_keeps_what_was_acknowledged() {
     let mut world = World::new();
     world.prepared("job", CARDS, 41);
     let disk = Disk::mount(&mut world, Kind::Failing);

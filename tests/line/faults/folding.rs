@@ -1,5 +1,6 @@
-//! The disk refuses to sync the ledger's file itself, when its WAL is brought into it. All that was told is in the WAL then, which
-//! must stay, and what the kernel still holds of the file in memory is not on the disk and never will be, whatever later syncs say.
+//! The disk refuses to sync the ledger's file itself when its WAL is folded into it. Every acknowledged event
+//! is in the WAL then, which must stay. The kernel's copy of the file in memory is not on the disk and never
+//! will be, whatever later syncs report.
 
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
@@ -18,7 +19,8 @@ use crate::support::{Ended, World, compile, lines};
 
 const CARDS: u32 = 80;
 const REFUSED: &str = "its disk does not do what it is told";
-/// Bytes of the WAL at which a commit brings it into the file: so many pages (src/ledger/store/open.rs), each with a header.
+/// Bytes of the WAL at which a commit brings it into the file: so many pages (src/ledger/store/open.rs), each
+/// with a header.
 const WAL_MAX: u64 = (16 << 10) * (1024 + 24);
 /// So much of it that some dozens of cards are left.
 const NEARLY: u64 = WAL_MAX - (1 << 20);
@@ -111,10 +113,10 @@ fn in_the_middle_of_a_run_the_line_stops() {
     accounted(&world, &runs, u64::from(CARDS));
 }
 
-/// At the end of a run all that was told is durable, and so the run did what it says; but the disk is named. The next program does
-/// not build on what the kernel holds of the file.
+/// At the end of a run all that was told is durable, and so the run did what it says; but the disk is named.
+/// The next program does not build on what the kernel holds of the file.
 #[test]
-fn at_the_end_of_a_run_it_is_told() {
+fn at_the_end_of_a_run_it_is_reported() {
     let (world, disk, mut runs) = world();
     let done = refused(&world, "", &resume(40, 2));
     ended(&done, 0, &["small/cardwright.db: ", REFUSED, "nothing is lost", "small/cardwright.db-wal"]);
@@ -129,7 +131,8 @@ fn at_the_end_of_a_run_it_is_told() {
     all_there(&world, &disk, &log(&world));
 }
 
-/// A start that is refused has no other connection open; closing the only one would try again, and remove the WAL.
+/// A start that is refused has no other connection open; closing the only one would try again, and remove the
+/// WAL.
 #[test]
 fn at_a_start_that_is_refused_the_wal_stays() {
     let (world, disk, mut runs) = world();

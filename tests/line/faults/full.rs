@@ -1,4 +1,5 @@
-//! A disk that is full: the ledger's, while it is made, while a file is accepted, in the middle of a job, under the daemon.
+//! A full disk under the ledger: while the ledger is made, while a file is accepted, in the middle of a job,
+//! under the daemon.
 
 use std::time::{Duration, Instant};
 
@@ -48,8 +49,8 @@ fn in_the_middle_of_a_job_the_line_stops_before_the_next_card() {
     assert_eq!(closed["state"], "CLOSED");
 }
 
-/// Whatever it fails in (making the ledger, copying the file, writing the job), nothing is left that is in the way later, and
-/// no card was touched.
+/// Whatever it fails in (making the ledger, copying the file, writing the job), nothing is left that is in
+/// the way later, and no card was touched.
 #[test]
 fn while_a_file_is_accepted_nothing_is_left_behind() {
     let (world, disk) = world(200);
@@ -65,7 +66,8 @@ fn while_a_file_is_accepted_nothing_is_left_behind() {
         }
         assert!(refused.stderr.contains("small/cardwright.db"), "{}", refused.stderr);
         assert!(!world.path("dumps").exists(), "a card was touched");
-        // A ledger that failed may have the job after all; the next start knows, and removes a copy that is nobody's.
+        // A ledger that failed may have the job after all; the next start knows, and removes a copy that is
+        // nobody's.
         assert!(spooled == 0 || spooled == 1 && refused.code == LEDGER, "{kib}: {}", refused.stderr);
         said.push(refused.code);
     }
@@ -80,7 +82,8 @@ fn while_a_file_is_accepted_nothing_is_left_behind() {
     assert_eq!(world.resume("sim-8", &["--seed", "2", "--limit", "3"]).code, 0);
 }
 
-/// The daemon does not stay behind without a ledger: it says why, and ends; the next one begins with what is on the disk.
+/// The daemon does not stay behind without a ledger: it says why, and ends; the next one begins with what is
+/// on the disk.
 #[test]
 fn under_the_daemon() {
     let (world, disk) = world(30);
@@ -106,7 +109,10 @@ fn under_the_daemon() {
     settled(&world, &runs[0]);
     let second = Daemon::start(&world, "0", "2");
     ok(&world, "job release J1 --socket d.sock");
-    until(&|job| job["state"] == "CLOSED");
+    until(&|_| {
+        let closed = world.cardwright(&["job", "close", "J1", "--socket", "d.sock"]);
+        closed.code == 0
+    });
     disk.leave(0);
     let refused = world.cardwright(&["job", "submit", "next.cwf1", "--socket", "d.sock"]);
     ended(&refused, super::IO, &["No space left"]);

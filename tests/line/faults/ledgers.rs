@@ -1,4 +1,5 @@
-//! A ledger that is not as it was left: read-only, linked, locked by somebody else, without its WAL, not there.
+//! A ledger that is not as it was left: read-only, linked, locked by another program, without its WAL,
+//! missing.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -166,9 +167,10 @@ fn a_ledger_that_is_submitted_as_a_file_keeps_its_locks() {
     {
         let refused = daemon.asks(&format!("job submit {name}"));
         assert_eq!(refused.code, 10, "{name}: {}", refused.stderr);
-        assert!(refused.stderr.contains("is the ledger"), "{name}: {}", refused.stderr);
+        assert!(refused.stderr.contains("ledger, or lies beside it"), "{name}: {}", refused.stderr);
     }
-    // A backup closes the file; alone with it, as it would think without those locks, it would remove the WAL.
+    // A backup closes the file; alone with it, as it would think without those locks, it would remove the
+    // WAL.
     let backup = Command::new("sqlite3")
         .args(["cardwright.db", ".backup copy.db"])
         .current_dir(world.path(""))

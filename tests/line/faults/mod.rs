@@ -1,6 +1,6 @@
-//! Real faults of what lies under the ledger: disks that are full, that fail, that are read-only; files that were moved, linked
-//! or cut; a clock that jumps. Whatever breaks, the line stops before the next card is bound, the message says what to do, and
-//! afterwards nothing is lost and nothing is there twice.
+//! Real faults under the ledger: disks that are full, that fail, that are read-only; files that were moved,
+//! linked or cut; a clock that jumps. Whatever breaks, the line stops before the next card is bound, the
+//! message says what to do, and afterwards nothing is lost and nothing is there twice.
 
 mod clock;
 mod failing;
@@ -138,8 +138,8 @@ fn bound(world: &World) -> BTreeMap<String, (u64, String)> {
     bound
 }
 
-/// After a line that stopped: a person looks for the cards that the ledger is not sure of, says what was found, and lets what
-/// was destroyed be made again.
+/// After a line that stopped: a person looks for the cards that the ledger is not sure of, says what was
+/// found, and lets what was destroyed be made again.
 pub fn settled(world: &World, run: &Witness) {
     let before = bound(world);
     for dump in &run.dumps {
@@ -155,8 +155,9 @@ pub fn settled(world: &World, run: &Witness) {
     ok(world, "card remake J1 all");
 }
 
-/// Ledger and witnesses about all runs: the balances hold, each record has exactly one card in the stacker, and no blank was
-/// written that the ledger does not know. A blank that was fed when the ledger failed, and thrown out untouched, it may not know.
+/// Ledger and witnesses about all runs: the balances hold, each record has exactly one card in the stacker,
+/// and no blank was written that the ledger does not know. A blank that was fed when the ledger failed, and
+/// thrown out untouched, it may not know.
 pub fn accounted(world: &World, runs: &[Witness], records: u64) -> Value {
     let job = job(world);
     let count = |name: &str| number(&job["balance"], name);

@@ -1,5 +1,5 @@
-//! A small file system of its own for a world, at `small/`, in a mount namespace that only the world's programs enter. Needs
-//! root, and loop devices for a disk that fails.
+//! A small file system for one world, at `small/`, in a mount namespace that only the world's programs enter.
+//! Needs root, and loop devices for a disk that fails.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Write};
@@ -15,9 +15,10 @@ use crate::support::World;
 pub enum Kind {
     /// A tmpfs of 32 MiB.
     Small,
-    /// ext4 on a loop device whose blocks lie on a tmpfs: when that is full, blocks that were never written before fail, and
-    /// the writer hears of it when he syncs. Without a journal, so that it goes on after a failure as if nothing had happened.
-    /// The device is asked for one page at a time: of a write that is done in part it says that it was done.
+    /// ext4 on a loop device whose blocks lie on a tmpfs: when that is full, blocks that were never written
+    /// before fail, and the writer hears of it when he syncs. Without a journal, so that it goes on after a
+    /// failure as if nothing had happened. The device is asked for one page at a time: of a write that is
+    /// done in part it says that it was done.
     Failing,
 }
 

@@ -1,4 +1,5 @@
-//! Full disks under everything that is not the ledger: events, dumps, report, the HSM's audit book, papers, an export.
+//! Full disks under everything that is not the ledger: events, dumps, report, the HSM's audit book, papers,
+//! an export.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! Provokes every program to complain about something that holds a secret or an account, in all the places where a
-//! message could quote it.
+//! Provokes every program to complain about a file that holds a secret or an account, in all the places where
+//! a message could quote it.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -175,7 +175,8 @@ fn output_files(scene: &mut Scene) {
     }
 }
 
-/// A file that is right as a whole, with one application whose MAC is wrong: its record is cancelled, the job held.
+/// A file that is right as a whole, with one application whose MAC is wrong: its record is cancelled, the job
+/// held.
 fn record_data(scene: &mut Scene) {
     let file = std::fs::read(scene.world.path("job.cwf1")).unwrap();
     let mut good = OutputFile::read(&file);

@@ -1,7 +1,7 @@
-//! How a value can look where it leaks: the forms that the search knows.
+//! Forms in which a value can leak, as far as the search knows them.
 //!
-//! A stream is searched twice: as it is, and [`compact`]. So a form needs no separators: hex in groups, lists over
-//! several lines and numbers in groups of four lose theirs in the compact stream.
+//! A stream is searched twice: as it is, and [`compact`]. So a form needs no separators: hex in groups, lists
+//! over several lines and numbers in groups of four lose theirs in the compact stream.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -88,8 +88,8 @@ pub fn of_text(text: &str) -> Vec<Form> {
     forms
 }
 
-/// The forms of decimal digits: as text, one a byte, and two a byte (BCD) from an even place, and from an odd one if six
-/// bytes are left.
+/// The forms of decimal digits: as text, one a byte, and two a byte (BCD) from an even place, and from an odd
+/// one if six bytes are left.
 pub fn of_digits(digits: &str) -> Vec<Form> {
     let values: Vec<u8> = digits.bytes().map(|b| b - b'0').collect();
     let packed = |from: usize| values[from..].chunks_exact(2).map(|d| d[0] << 4 | d[1]).collect::<Vec<u8>>();

@@ -1,6 +1,6 @@
-//! No secret anywhere but where it belongs: a job with every fault is run with all logs on, and then all that was
-//! said and left behind is searched for every key, PIN, clear DGI, account and name, in every form. The search proves
-//! itself: it finds in the dumps what the cards hold, and every leak that is planted.
+//! Secrets stay where they belong: a job with every fault is run with all logs on, and then all output and
+//! all files left are searched for every key, PIN, clear DGI, account and name, in every form. The search
+//! proves itself: in the dumps it finds the cards' content, and it finds every leak that is planted.
 
 mod complaints;
 mod forms;

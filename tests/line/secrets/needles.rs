@@ -1,8 +1,10 @@
-//! What the search is for: every key, PIN, clear DGI and account of a job, from the key lists, the issuer's output file
-//! and the blanks' KEYDATA, opened and derived here with raw ciphers (DESIGN sections 3 and 4, standards.md 1.3 and 1.4).
+//! The values to search for: every key, PIN, clear DGI and account of a job, from the key lists, the issuer's
+//! output file and the blanks' KEYDATA, opened and derived here with raw ciphers (`src/manual/cwf1.md`; GPCS
+//! E.4; EMV CPS key derivation).
 //!
-//! Keys are searched by pieces of 8 bytes and DGIs by pieces of 16, so that a part is found too. Not searched: a PIN of
-//! fewer than 8 digits by itself (its PIN blocks are), and what more than half of the cards have in common.
+//! Keys are searched by pieces of 8 bytes and DGIs by pieces of 16, so that a part is found too. Not
+//! searched: a PIN of fewer than 8 digits by itself (its PIN blocks are), and data that more than half of the
+//! cards share.
 
 use std::collections::HashMap;
 
@@ -189,13 +191,13 @@ fn plastic(record: &Record) -> Vec<Needle> {
     ]
 }
 
-/// K_ENC, K_MAC, K_DEK of a blank (standards.md 1.3).
+/// K_ENC, K_MAC, K_DEK of a blank (EMV CPS).
 pub fn card_keys(kmc: &[u8], key_data: &[u8]) -> [Vec<u8>; 3] {
     let half = |kind: u8, n: u8| [&key_data[4..], &[kind, n]].concat();
     [1, 2, 3].map(|n| ecb_encrypt(Family::Tdes, kmc, &[half(0xF0, n), half(0x0F, n)].concat()))
 }
 
-/// SKU of a card key: CBC with zero IV of the constant, the sequence counter and 00 x 12 (standards.md 1.4).
+/// SKU of a card key: CBC with zero IV of the constant, the sequence counter and 00 x 12 (GPCS E.4.1).
 pub fn session_key(card_key: &[u8], constant: [u8; 2], counter: u16) -> Vec<u8> {
     let counter = counter.to_be_bytes();
     let first =

@@ -1,4 +1,4 @@
-//! Leaks that are planted on purpose, spelled as programs print things, in copies of what a job left behind: the search
+//! Leaks planted on purpose, in the spelling of programs, in copies of the files that a job left: the search
 //! finds every one.
 
 use base64::Engine;
@@ -200,7 +200,7 @@ fn a_leak_is_found_at_the_very_ends_of_a_stream_and_across_lines() {
 
 #[test]
 fn digits_that_could_be_an_account_number_are_seen() {
-    // The published test PAN of standards.md 3.1.
+    // A published test PAN (Visa).
     let pan = "4761739001010119";
     let groups = "4761 7390 0101 0119";
     for text in [
@@ -228,7 +228,7 @@ fn digits_that_could_be_an_account_number_are_seen() {
 
 #[test]
 fn card_and_session_keys_are_the_published_ones() {
-    // GPPro TestPlaintextKeys, template "emv" (standards.md 1.3).
+    // The published vector of GlobalPlatformPro, `TestPlaintextKeys`, template "emv".
     let kmc: Vec<u8> = (0x40..0x50).collect();
     let keys = card_keys(&kmc, &(0..10).collect::<Vec<u8>>());
     assert_eq!(
@@ -239,7 +239,7 @@ fn card_and_session_keys_are_the_published_ones() {
             "64021E43C0C7D264A1C7C6D01E1C8761"
         ]
     );
-    // GPCS E.4.1: standards.md 1.9, the worked example.
+    // Session keys by GPCS E.4.1 of the card in the worked example of `hwsim`.
     let keys = card_keys(&kmc, &hex::decode("FFFFFF47617301020304").unwrap());
     for (key, constant, session) in [
         (&keys[0], [0x01, 0x82], "724E01DC01968DE0D2D863888BBEC608"),

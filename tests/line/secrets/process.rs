@@ -1,4 +1,5 @@
-//! What others on the machine could see of a running line: command lines, environments, files, sockets, memory.
+//! What other users of the computer could see of a running line: command lines, environments, files, sockets,
+//! memory.
 
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{PermissionsExt, chown};

@@ -1,4 +1,4 @@
-//! A job with everything going wrong that can, and all that it leaves behind: what every program said, and every file.
+//! A job in which everything goes wrong that can, with all its output and files.
 
 use std::path::Path;
 use std::process::Command;

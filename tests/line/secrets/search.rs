@@ -1,4 +1,5 @@
-//! Searches streams for every form of every needle at once, and for anything that looks like an account number.
+//! Searches streams for every form of every needle at once, and for anything that looks like an account
+//! number.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -30,7 +31,8 @@ pub enum Kind {
     Blank,
     /// A secret as the personalized card holds it.
     Secret,
-    /// Account, name, tracks and other clear data of one card; the output file and its spool hold them by design.
+    /// Account, name, tracks and other clear data of one card; the output file and its spool hold them by
+    /// design.
     Holder,
 }
 
@@ -113,8 +115,9 @@ fn place(prefix: &[u8; PREFIX]) -> usize {
     (word.wrapping_mul(0x9E37_79B1) >> (32 - FILTER)) as usize
 }
 
-/// Runs of 13 to 19 digits, also in groups of four, with a right check digit and no leading 0: where each begins. Digits
-/// inside a hexadecimal value are none, unless they stand as a card or track 1 carries an account number.
+/// Runs of 13 to 19 digits, also in groups of four, with a right check digit and no leading 0: where each
+/// begins. Digits inside a hexadecimal value are none, unless they stand as a card or track 1 carries an
+/// account number.
 pub fn account_numbers(stream: &[u8]) -> Vec<usize> {
     let mut found = Vec::new();
     let mut at = 0;

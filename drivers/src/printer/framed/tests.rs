@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::testing::{Check, Script, ScriptLink, frame, noise};
+use crate::testing::{Script, ScriptCheck, ScriptLink, frame, noise};
 
 const SOON: Duration = Duration::from_secs(1);
 
@@ -11,7 +11,7 @@ fn png(length: usize) -> Vec<u8> {
     (0..=255u8).cycle().take(length).collect()
 }
 
-/// 'H' with the image's digest.
+/// Command 'H' with the image's digest.
 fn announced(script: Script, side: u8, image: &[u8]) -> Script {
     let length = u32::try_from(image.len()).unwrap().to_be_bytes();
     script.done(b'H', &[&[side], &length[..], &Sha256::digest(image)[..]].concat())
@@ -23,9 +23,12 @@ fn printing(sides: &[(u8, &[u8])], status: u8) -> Script {
     script.expect(&frame(b"P")).give(&[0x06]).give(&frame(&[b'P', status])).expect(&[0x06])
 }
 
-fn printer(serial: Script, stream: Script) -> (Printer<ScriptLink, ScriptLink>, Check, Check) {
+fn printer(
+    serial: Script,
+    stream: Script,
+) -> (FramedPrinter<ScriptLink, ScriptLink>, ScriptCheck, ScriptCheck) {
     let ((serial, first), (stream, second)) = (serial.build(), stream.build());
-    (Printer::new(serial, stream), first, second)
+    (FramedPrinter::new(serial, stream), first, second)
 }
 
 #[test]
@@ -88,7 +91,7 @@ struct Clogged {
     fault: LinkError,
 }
 
-impl Link for Clogged {
+impl ByteLink for Clogged {
     fn send(&mut self, bytes: &[u8], _: Duration) -> Result<(), LinkError> {
         let fits = bytes.len().min(self.room);
         self.room -= fits;
@@ -119,7 +122,7 @@ fn an_image_that_stops_anywhere_prints_nothing_and_the_next_goes_over_a_new_conn
             let first = announced(Script::new().done(b'C', b""), b'F', &image);
             let both = announced(first.done(b'C', b""), b'F', &image).done(b'P', b"");
             let (serial, commands) = both.build();
-            let mut machine = Printer::new(serial, stream);
+            let mut machine = FramedPrinter::new(serial, stream);
             let error = machine.print(Some(&image), None).unwrap_err();
             assert_eq!(error, DeviceError::Image(fault.to_string()));
             machine.print(Some(&image), None).unwrap();
@@ -129,7 +132,7 @@ fn an_image_that_stops_anywhere_prints_nothing_and_the_next_goes_over_a_new_conn
     }
 }
 
-/// Nobody knows where in the stream the printer stands then.
+/// The printer's position in the stream is unknown then.
 #[test]
 fn after_a_picture_that_did_not_arrive_the_next_goes_over_a_new_connection() {
     let got = std::sync::Arc::new(std::sync::Mutex::new(vec![vec![]]));
@@ -138,7 +141,7 @@ fn after_a_picture_that_did_not_arrive_the_next_goes_over_a_new_connection() {
     let first = first.give(&[0x06]).give(&frame(b"P3")).expect(&[0x06]);
     let both = announced(first.done(b'C', b""), b'F', b"y").done(b'P', b"");
     let (serial, commands) = both.build();
-    let mut machine = Printer::new(serial, stream);
+    let mut machine = FramedPrinter::new(serial, stream);
     assert!(matches!(machine.print(Some(b"x"), None), Err(DeviceError::Image(_))));
     machine.print(Some(b"y"), None).unwrap();
     commands.finished();
@@ -150,7 +153,7 @@ fn opening_anew_opens_both_links() {
     let got = std::sync::Arc::new(std::sync::Mutex::new(vec![vec![]]));
     let stream = Clogged { room: 0, got: got.clone(), fault: LinkError::Closed };
     let (serial, commands) = printing(&[(b'F', b"x")], b'0').build();
-    let mut machine = Printer::new(serial, stream);
+    let mut machine = FramedPrinter::new(serial, stream);
     machine.reopen(SOON).unwrap();
     machine.print(Some(b"x"), None).unwrap();
     commands.finished();

@@ -4,14 +4,14 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::registry::Capability;
-use crate::stripe::{Coercivity, Density, LeadingZeros, RawTracks};
+use crate::stripe::{Density, LeadingZeros, RawTracks, WriteCoercivity};
 use crate::testing::{Script, noise};
 
-const HOW: Recording = Recording { coercivity: Coercivity::Hi, leading_zeros: None, density: None };
+const HOW: Recording = Recording { coercivity: WriteCoercivity::Hi, leading_zeros: None, density: None };
 
 /// By hand: 25 41 3F 3B 31 3F 2B 32 3F 03, whose XOR is 4B.
 const PACKAGE: &[u8] = b"\x02%A?;1?+2?\x03\x4B";
-/// The same with 57 in front: 4B ^ 57.
+/// The BCC above with 57 in front: 4B ^ 57.
 const COMMAND: &[u8] = b"\x02W%A?;1?+2?\x03\x1C";
 
 fn tracks() -> Tracks {
@@ -68,13 +68,13 @@ fn what_it_cannot_do_it_says_and_sends_nothing() {
     let mut encoder = Mse630::new(link);
     let outcomes = [
         encoder.read().err(),
-        encoder.erase(&[Track::T1], &HOW).err(),
+        encoder.erase(&[TrackNumber::T1], &HOW).err(),
         encoder.write_raw(&RawTracks::default(), [7, 5, 5], &HOW).err(),
         encoder.read_raw([7, 5, 5]).err(),
         encoder.settings().err(),
     ];
     assert!(outcomes.iter().all(|o| matches!(o, Some(DeviceError::Unsupported(_)))), "{outcomes:?}");
-    for lacks in [Capability::ReadBack, Capability::Erase, Capability::Raw, Capability::TellsSettings] {
+    for lacks in [Capability::ReadBack, Capability::Erase, Capability::Raw, Capability::ReportsSettings] {
         assert!(!CAPABILITIES.contains(&lacks));
     }
     check.finished();
@@ -103,7 +103,7 @@ fn silence_is_a_timeout_and_nothing_more_is_sent_until_it_is_opened_anew() {
     let (link, check) = Script::new()
         .expect(COMMAND)
         .silence()
-        // Late: it must not pass for the next one's, which is the same.
+        // It is late: it must not pass for the next package's echo, which is equal.
         .give(PACKAGE)
         .silence()
         .expect(&[0x7F, 0x1B])
@@ -161,7 +161,7 @@ fn noise_before_the_echo_and_pieces_of_any_size() {
 }
 
 #[test]
-fn a_closed_link_is_told_at_every_stage() {
+fn a_closed_link_is_reported_at_every_stage() {
     for script in [
         Script::new().close(),
         Script::new().expect(COMMAND).close(),
@@ -172,7 +172,7 @@ fn a_closed_link_is_told_at_every_stage() {
     }
 }
 
-/// It fails, and the package went out once.
+/// The command fails, and the package went out once.
 fn not_taken(echo: &[u8], what: &str) {
     let (link, check) = Script::new().pieces_of(64).expect(COMMAND).give(echo).build();
     assert!(Mse630::new(link).write(&tracks(), &HOW).is_err(), "{what}");

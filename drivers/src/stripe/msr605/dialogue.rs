@@ -1,4 +1,4 @@
-//! One command and its reply: what keeps commands and replies of the MSR605 in step.
+//! One command and its reply: keeps commands and replies of the MSR605 in step.
 
 use std::time::{Duration, Instant};
 
@@ -6,12 +6,12 @@ use zeroize::Zeroizing;
 
 use super::{Msr605, REPLY_TIME, REST_TIME, block};
 use crate::error::{Condition, DeviceError};
-use crate::link::{Link, LinkError};
+use crate::link::{ByteLink, LinkError};
 use crate::stripe::RawTracks;
 use crate::wire::{ESC, FS};
 
-impl<L: Link> Msr605<L> {
-    /// One command, ESC not included, and its reply, which must begin within `time`.
+impl<L: ByteLink> Msr605<L> {
+    /// Sends one command, without its ESC, and takes its reply, which must begin within `time`.
     pub(super) fn ask<T>(
         &mut self,
         command: &[u8],
@@ -22,7 +22,7 @@ impl<L: Link> Msr605<L> {
         self.exchange(command, time, reply)
     }
 
-    /// As [`Self::ask`], to a machine that is ready.
+    /// Sends a command to a machine that is ready, and takes its reply.
     fn exchange<T>(
         &mut self,
         command: &[u8],
@@ -36,7 +36,7 @@ impl<L: Link> Msr605<L> {
         self.port.send(&message)?;
         let outcome = reply(self, Instant::now() + time);
         match &outcome {
-            // A whole reply came, even if it says no.
+            // A whole reply came, even if it reports a failure.
             Ok(_) | Err(DeviceError::Status { .. }) => self.unsure = false,
             Err(DeviceError::Timeout(_)) => return Err(DeviceError::Timeout(time)),
             Err(_) => {}
@@ -44,7 +44,7 @@ impl<L: Link> Msr605<L> {
         outcome
     }
 
-    /// A setting that has to survive a reset of the machine.
+    /// Gives a setting and remembers it, to give it again after a reset of the machine.
     pub(super) fn keep(&mut self, key: (u8, u8), command: &[u8]) -> Result<(), DeviceError> {
         self.settle()?;
         self.give_setting(command)?;
@@ -55,7 +55,7 @@ impl<L: Link> Msr605<L> {
     fn give_setting(&mut self, command: &[u8]) -> Result<(), DeviceError> {
         self.exchange(command, REPLY_TIME, |device, until| {
             device.status(until)?;
-            // Bits per character come back, the others only as "done".
+            // The bits per character come back; other settings are only confirmed.
             let (kind, values) = command.split_first().unwrap_or((&0, &[]));
             if *kind == b'o' {
                 for value in values {
@@ -68,8 +68,8 @@ impl<L: Link> Msr605<L> {
         })
     }
 
-    /// Nothing is under way on the line any more. After a reply that did not come or made no sense: reset, until the
-    /// communication test passes, and all settings again.
+    /// Makes sure that nothing is under way on the line. After a reply that did not come or made no sense, it
+    /// resets the machine, waits for the communication test and repeats all settings.
     pub(super) fn settle(&mut self) -> Result<(), DeviceError> {
         if self.port.drain(true, drop)? {
             self.unsure = true;
@@ -82,7 +82,7 @@ impl<L: Link> Msr605<L> {
         let until = Instant::now() + REPLY_TIME;
         let mut last = 0;
         loop {
-            // Whatever else comes is the rest of what was under way: the machine replies in order.
+            // Other bytes are the rest of what was under way: the machine replies in order.
             let byte = self.port.byte(until).map_err(|error| match error {
                 LinkError::Timeout(_) => DeviceError::Timeout(REPLY_TIME),
                 error => error.into(),
@@ -97,13 +97,13 @@ impl<L: Link> Msr605<L> {
         settings.iter().try_for_each(|command| self.give_setting(command))
     }
 
-    /// The byte after the next ESC; what comes before it is noise.
+    /// Returns the byte after the next ESC and drops what comes before it as noise.
     pub(super) fn escaped(&mut self, until: Instant) -> Result<u8, DeviceError> {
         while self.port.byte(until)? != ESC {}
         Ok(self.port.byte(until)?)
     }
 
-    /// ESC status.
+    /// Takes ESC and a status.
     pub(super) fn status(&mut self, until: Instant) -> Result<(), DeviceError> {
         let status = self.escaped(until)?;
         match meaning(status) {
@@ -112,7 +112,7 @@ impl<L: Link> Msr605<L> {
         }
     }
 
-    /// ESC 's', which begins a block; a status in its place ends the command.
+    /// Takes ESC 's', which begins a block; a status in its place ends the command.
     fn block_begins(&mut self, until: Instant) -> Result<(), DeviceError> {
         match self.escaped(until)? {
             b's' => Ok(()),
@@ -123,7 +123,7 @@ impl<L: Link> Msr605<L> {
         }
     }
 
-    /// A text block, from behind ESC 's' up to, not including, FS.
+    /// Takes a text block, from after ESC 's' up to FS, without it.
     pub(super) fn text_block(&mut self, until: Instant) -> Result<Zeroizing<Vec<u8>>, DeviceError> {
         self.block_begins(until)?;
         let until = Instant::now() + REST_TIME;
@@ -139,7 +139,7 @@ impl<L: Link> Msr605<L> {
         }
     }
 
-    /// A raw block: each track ESC n LEN bytes, then `?` FS.
+    /// Takes a raw block: each track ESC n LEN bytes, then `?` FS.
     pub(super) fn raw_block(&mut self, until: Instant) -> Result<RawTracks, DeviceError> {
         self.block_begins(until)?;
         let until = Instant::now() + REST_TIME;

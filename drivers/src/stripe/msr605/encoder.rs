@@ -1,13 +1,13 @@
-//! The MSR605 as one of the family of stripe encoders.
+//! The MSR605 as a [`StripeEncoder`].
 
 use std::time::Duration;
 
 use super::{Msr605, number};
 use crate::error::DeviceError;
-use crate::link::Link;
-use crate::stripe::{RawTracks, Recording, StripeEncoder, Track, Tracks};
+use crate::link::ByteLink;
+use crate::stripe::{RawTracks, Recording, StripeEncoder, TrackNumber, Tracks};
 
-impl<L: Link> StripeEncoder for Msr605<L> {
+impl<L: ByteLink> StripeEncoder for Msr605<L> {
     fn write(&mut self, tracks: &Tracks, how: &Recording) -> Result<(), DeviceError> {
         self.set(how)?;
         self.write_text(tracks)
@@ -17,7 +17,7 @@ impl<L: Link> StripeEncoder for Msr605<L> {
         self.read_text()
     }
 
-    fn erase(&mut self, tracks: &[Track], how: &Recording) -> Result<(), DeviceError> {
+    fn erase(&mut self, tracks: &[TrackNumber], how: &Recording) -> Result<(), DeviceError> {
         self.set(how)?;
         self.erase_tracks(tracks.iter().fold(0, |mask, track| mask | 1 << (number(*track) - 1)))
     }
@@ -33,8 +33,9 @@ impl<L: Link> StripeEncoder for Msr605<L> {
         self.read_bits()
     }
 
-    /// Every time, even if nothing changed: the machine may have been switched off and on, and forgets. What can be asked
-    /// for is asked for, since a damaged setting is confirmed like any other.
+    /// Sets everything every time, even if nothing changed: a machine that was switched off and on forgets
+    /// its settings. Settings that can be asked for are asked for, since the machine confirms a damaged one
+    /// like any other.
     fn set(&mut self, how: &Recording) -> Result<(), DeviceError> {
         self.set_coercivity(how.coercivity)?;
         if self.coercivity()? != how.coercivity {
@@ -47,14 +48,16 @@ impl<L: Link> StripeEncoder for Msr605<L> {
             }
         }
         if let Some(densities) = how.density {
-            for (track, density) in [Track::T1, Track::T2, Track::T3].into_iter().zip(densities) {
+            for (track, density) in
+                [TrackNumber::T1, TrackNumber::T2, TrackNumber::T3].into_iter().zip(densities)
+            {
                 self.select_bpi(track, density)?;
             }
         }
         Ok(())
     }
 
-    /// The density cannot be asked for.
+    /// The machine does not report its density.
     fn settings(&mut self) -> Result<Recording, DeviceError> {
         Ok(Recording {
             coercivity: self.coercivity()?,
@@ -78,7 +81,7 @@ impl<L: Link> StripeEncoder for Msr605<L> {
 mod tests {
     use super::*;
     use crate::stripe::msr605::REPLY_TIME;
-    use crate::stripe::{Coercivity, Density, LeadingZeros};
+    use crate::stripe::{Density, LeadingZeros, WriteCoercivity};
     use crate::testing::Script;
 
     #[test]
@@ -92,7 +95,7 @@ mod tests {
     #[test]
     fn a_recording_is_set_and_asked_for() {
         let how = Recording {
-            coercivity: Coercivity::Lo,
+            coercivity: WriteCoercivity::Lo,
             leading_zeros: Some(LeadingZeros { t13: 30, t2: 12 }),
             density: Some([Density::Bpi210, Density::Bpi75, Density::Bpi210]),
         };
@@ -103,7 +106,7 @@ mod tests {
         let (link, check) = script.build();
         Msr605::new(link).set(&how).unwrap();
         check.finished();
-        // Told back otherwise: nothing is written.
+        // The machine reports another setting than it was given: nothing is written.
         let (link, check) = done(Script::new(), b"\x1By").expect(b"\x1Bd").give(b"\x1BH").build();
         let outcome = Msr605::new(link).write(&Tracks::default(), &how);
         assert!(matches!(outcome, Err(DeviceError::Unexpected(_))));
@@ -112,12 +115,14 @@ mod tests {
 
     #[test]
     fn tracks_to_be_erased_are_named_by_their_bits() {
-        for (which, code) in
-            [(&[Track::T1][..], 0), (&[Track::T2, Track::T3], 6), (&[Track::T1, Track::T3], 5)]
-        {
+        for (which, code) in [
+            (&[TrackNumber::T1][..], 0),
+            (&[TrackNumber::T2, TrackNumber::T3], 6),
+            (&[TrackNumber::T1, TrackNumber::T3], 5),
+        ] {
             let script = Script::new().expect(b"\x1Bx").give(b"\x1B0").expect(b"\x1Bd").give(b"\x1BH");
             let (link, check) = script.expect(&[0x1B, b'c', code]).give(b"\x1B0").build();
-            Msr605::new(link).erase(which, &Recording::on(Coercivity::Hi)).unwrap();
+            Msr605::new(link).erase(which, &Recording::on(WriteCoercivity::Hi)).unwrap();
             check.finished();
         }
     }
@@ -127,7 +132,7 @@ mod tests {
         let script = Script::new().expect(b"\x1By").give(b"\x1B0").expect(b"\x1Ba\x1Be").give(b"\x1By");
         let (link, check) = script.expect(b"\x1By").give(b"\x1B0").expect(b"\x1Be").give(b"\x1By").build();
         let mut device = Msr605::new(link);
-        device.set_coercivity(Coercivity::Lo).unwrap();
+        device.set_coercivity(WriteCoercivity::Lo).unwrap();
         device.reopen(REPLY_TIME).unwrap();
         device.comm_test().unwrap();
         check.finished();

@@ -1,4 +1,4 @@
-//! The MSR605 against scripts: the bytes of standards 5.2 (vendors' manual pages named there), then wrong ones.
+//! The MSR605 against scripts: the bytes of the vendors' manuals, then wrong ones.
 
 use proptest::prelude::*;
 
@@ -28,15 +28,15 @@ fn reading(block: &[u8], status: u8) -> Vec<u8> {
 #[test]
 fn setting_commands_as_in_the_manuals() {
     let done = b"\x1B0";
-    with(b"\x1Bx", done, |d| d.set_coercivity(Coercivity::Hi)).unwrap();
-    with(b"\x1By", done, |d| d.set_coercivity(Coercivity::Lo)).unwrap();
+    with(b"\x1Bx", done, |d| d.set_coercivity(WriteCoercivity::Hi)).unwrap();
+    with(b"\x1By", done, |d| d.set_coercivity(WriteCoercivity::Lo)).unwrap();
     with(b"\x1Bz\x3D\x16", done, |d| d.set_leading_zeros(LeadingZeros { t13: 61, t2: 22 })).unwrap();
-    with(b"\x1Bb\xA1", done, |d| d.select_bpi(Track::T1, Density::Bpi210)).unwrap();
-    with(b"\x1Bb\xA0", done, |d| d.select_bpi(Track::T1, Density::Bpi75)).unwrap();
-    with(b"\x1Bb\xD2", done, |d| d.select_bpi(Track::T2, Density::Bpi210)).unwrap();
-    with(b"\x1Bb\x4B", done, |d| d.select_bpi(Track::T2, Density::Bpi75)).unwrap();
-    with(b"\x1Bb\xC1", done, |d| d.select_bpi(Track::T3, Density::Bpi210)).unwrap();
-    with(b"\x1Bb\xC0", done, |d| d.select_bpi(Track::T3, Density::Bpi75)).unwrap();
+    with(b"\x1Bb\xA1", done, |d| d.select_bpi(TrackNumber::T1, Density::Bpi210)).unwrap();
+    with(b"\x1Bb\xA0", done, |d| d.select_bpi(TrackNumber::T1, Density::Bpi75)).unwrap();
+    with(b"\x1Bb\xD2", done, |d| d.select_bpi(TrackNumber::T2, Density::Bpi210)).unwrap();
+    with(b"\x1Bb\x4B", done, |d| d.select_bpi(TrackNumber::T2, Density::Bpi75)).unwrap();
+    with(b"\x1Bb\xC1", done, |d| d.select_bpi(TrackNumber::T3, Density::Bpi210)).unwrap();
+    with(b"\x1Bb\xC0", done, |d| d.select_bpi(TrackNumber::T3, Density::Bpi75)).unwrap();
     with(b"\x1Bo\x07\x05\x05", b"\x1B0\x07\x05\x05", |d| d.set_bpc([7, 5, 5])).unwrap();
 }
 
@@ -45,8 +45,8 @@ fn asking_commands_as_in_the_manuals() {
     with(b"\x1Be", b"\x1By", |d| d.comm_test()).unwrap();
     with(b"\x1B\x86", b"\x1B0", |d| d.sensor_test()).unwrap();
     with(b"\x1B\x87", b"\x1B0", |d| d.ram_test()).unwrap();
-    assert_eq!(with(b"\x1Bd", b"\x1BH", |d| d.coercivity()), Ok(Coercivity::Hi));
-    assert_eq!(with(b"\x1Bd", b"\x1BL", |d| d.coercivity()), Ok(Coercivity::Lo));
+    assert_eq!(with(b"\x1Bd", b"\x1BH", |d| d.coercivity()), Ok(WriteCoercivity::Hi));
+    assert_eq!(with(b"\x1Bd", b"\x1BL", |d| d.coercivity()), Ok(WriteCoercivity::Lo));
     assert_eq!(with(b"\x1Bl", b"\x1B\x3D\x16", |d| d.leading_zeros()), Ok(LeadingZeros { t13: 61, t2: 22 }));
     // 1B is a value here, not an escape.
     assert_eq!(with(b"\x1Bl", b"\x1B\x1B\x1B", |d| d.leading_zeros()), Ok(LeadingZeros { t13: 27, t2: 27 }));
@@ -56,9 +56,13 @@ fn asking_commands_as_in_the_manuals() {
 
 #[test]
 fn lamps_as_in_the_manuals_without_a_reply() {
-    for (led, code) in
-        [(Led::Off, 0x81), (Led::All, 0x82), (Led::Green, 0x83), (Led::Yellow, 0x84), (Led::Red, 0x85)]
-    {
+    for (led, code) in [
+        (EncoderLed::Off, 0x81),
+        (EncoderLed::All, 0x82),
+        (EncoderLed::Green, 0x83),
+        (EncoderLed::Yellow, 0x84),
+        (EncoderLed::Red, 0x85),
+    ] {
         with(&[0x1B, code], b"", |d| d.led(led)).unwrap();
     }
 }
@@ -107,7 +111,7 @@ fn a_track_without_data_is_none() {
 }
 
 #[test]
-fn every_status_byte_is_told() {
+fn every_status_byte_is_reported() {
     let table = [
         (0x31, Condition::Stripe),
         (0x32, Condition::CommandFormat),
@@ -121,7 +125,7 @@ fn every_status_byte_is_told() {
         let error = DeviceError::Status { status, meaning };
         let reply = [0x1B, status];
         assert_eq!(with(b"\x1Bc\x07", &reply, |d| d.erase_tracks(7)), Err(error.clone()));
-        assert_eq!(with(b"\x1Bx", &reply, |d| d.set_coercivity(Coercivity::Hi)), Err(error.clone()));
+        assert_eq!(with(b"\x1Bx", &reply, |d| d.set_coercivity(WriteCoercivity::Hi)), Err(error.clone()));
         assert_eq!(with(b"\x1Br", &reply, |d| d.read_text().err()), Some(error.clone()));
         assert_eq!(with(b"\x1Bm", &reply, |d| d.read_bits().err()), Some(error.clone()));
         let block = reading(b"\x1B\x01%A?\x1B\x02\x1B\x03", status);
@@ -290,9 +294,9 @@ fn settings_are_given_again_after_a_reset_of_ours() {
         .give(b"\x1B2S")
         .build();
     let mut device = Msr605::new(link);
-    device.set_coercivity(Coercivity::Hi).unwrap();
+    device.set_coercivity(WriteCoercivity::Hi).unwrap();
     device.set_bpc([8, 8, 8]).unwrap();
-    device.set_coercivity(Coercivity::Lo).unwrap();
+    device.set_coercivity(WriteCoercivity::Lo).unwrap();
     assert_eq!(device.model(), Err(DeviceError::Timeout(REPLY_TIME)));
     assert_eq!(device.model(), Ok('2'));
     check.finished();
@@ -309,14 +313,14 @@ fn a_refusal_needs_no_reset() {
 }
 
 #[test]
-fn a_closed_link_is_told() {
+fn a_closed_link_is_reported() {
     let (link, _) = Script::new().expect(b"\x1Br").give(b"\x1Bs\x1B").close().build();
     assert_eq!(Msr605::new(link).read_text().err(), Some(DeviceError::Closed));
 }
 
 #[test]
 fn a_byte_changed_anywhere_never_passes_for_another_structure() {
-    // Without check bytes a changed character is not seen here; tracks may not move, grow or vanish, though.
+    // Without check bytes a changed character is not noticed here; but tracks may not move, grow or vanish.
     let good = reading(b"\x1B\x01%AB?\x1B\x02;12?\x1B\x03;3?", b'0');
     for position in 0..good.len() {
         for flip in 1..=255u8 {

@@ -1,11 +1,11 @@
 //! The channel's states, right and wrong.
 
-use super::super::{Cost, Fault};
+use super::super::{ChipCost, ForcedFault};
 use super::*;
 
 const UPDATE: &str = "8050000008010203040506070800";
 
-fn sequence(card: &mut Card) -> String {
+fn sequence(card: &mut SimulatedCard) -> String {
     send(card, UPDATE).0[24..28].to_owned()
 }
 
@@ -26,7 +26,7 @@ fn counter_advances_only_when_the_host_is_accepted() {
     select(&mut card, PSE);
     assert_eq!(sequence(&mut card), "0000");
     for broken in [5, 13] {
-        let (_, mut authenticate) = Host::begin(&mut card, 1);
+        let (_, mut authenticate) = TestHost::begin(&mut card, 1);
         authenticate[broken] ^= 1;
         let answer = if broken == 5 { 0x6300 } else { 0x6982 };
         assert_eq!(split(card.transmit(&authenticate).unwrap()).1, answer);
@@ -35,7 +35,7 @@ fn counter_advances_only_when_the_host_is_accepted() {
         assert_eq!(split(card.transmit(&authenticate).unwrap()).1, 0x6985);
         assert_eq!(sequence(&mut card), "0000");
     }
-    Host::open(&mut card, PSE, 1);
+    TestHost::open(&mut card, PSE, 1);
     assert_eq!(sequence(&mut card), "0001");
     card.power_off();
     card.power_on();
@@ -48,13 +48,13 @@ fn counter_advances_only_when_the_host_is_accepted() {
 fn counter_at_its_end_opens_nothing() {
     let mut card = card();
     card.sequence = 0xFFFE;
-    Host::open(&mut card, PSE, 0);
+    TestHost::open(&mut card, PSE, 0);
     assert_eq!(sw(&mut card, UPDATE), 0x6985);
 }
 
 #[test]
 fn without_pseudo_random_bit_the_challenge_is_new_each_time() {
-    let mut card = Card::new(blank(0x15));
+    let mut card = SimulatedCard::new(blank(0x15));
     card.power_on();
     let (first, second) = (send(&mut card, UPDATE).0, send(&mut card, UPDATE).0);
     assert_eq!(first[..28], second[..28]);
@@ -65,23 +65,23 @@ fn without_pseudo_random_bit_the_challenge_is_new_each_time() {
 fn external_authenticate_wrong_forms() {
     for (at, value, answer) in [(2, 0x02, 0x6A86), (2, 0x13, 0x6A86), (3, 0x01, 0x6A86)] {
         let mut card = card();
-        let (_, mut authenticate) = Host::begin(&mut card, 1);
+        let (_, mut authenticate) = TestHost::begin(&mut card, 1);
         authenticate[at] = value;
         assert_eq!(split(card.transmit(&authenticate).unwrap()).1, answer);
     }
     let mut card = card();
     // Without INITIALIZE UPDATE, and with another command in between.
-    let (_, authenticate) = Host::begin(&mut card, 0);
+    let (_, authenticate) = TestHost::begin(&mut card, 0);
     assert_eq!(sw(&mut card, "80CA9F7F00"), 0x9000);
     assert_eq!(split(card.transmit(&authenticate).unwrap()).1, 0x6985);
     // Level changed on the way: the C-MAC covers it.
-    let (_, mut authenticate) = Host::begin(&mut card, 3);
+    let (_, mut authenticate) = TestHost::begin(&mut card, 3);
     authenticate[2] = 0;
     assert_eq!(split(card.transmit(&authenticate).unwrap()).1, 0x6982);
     // Too short.
-    Host::begin(&mut card, 0);
+    TestHost::begin(&mut card, 0);
     assert_eq!(sw(&mut card, "8482000008" /* Lc without data */), 0x6700);
-    Host::begin(&mut card, 0);
+    TestHost::begin(&mut card, 0);
     assert_eq!(sw(&mut card, "84820000080102030405060708"), 0x6700);
 }
 
@@ -98,10 +98,10 @@ fn store_data_without_channel() {
 #[test]
 fn a_secured_select_needs_its_mac_and_a_refused_update_ends_the_channel() {
     let mut card = card();
-    let mut host = Host::open(&mut card, PAYMENT, 1);
+    let mut host = TestHost::open(&mut card, PAYMENT, 1);
     assert_eq!(sw(&mut card, &format!("04A404000F{PAYMENT}0000000000000000")), 0x6982);
     assert_eq!(host.store(&mut card, "0101", RECORD, false, false), 0x6982);
-    let mut host = Host::open(&mut card, PAYMENT, 1);
+    let mut host = TestHost::open(&mut card, PAYMENT, 1);
     assert_eq!(sw(&mut card, "8050070008010203040506070800"), 0x6A88);
     assert_eq!(host.store(&mut card, "0101", RECORD, false, false), 0x6982);
 }
@@ -126,7 +126,7 @@ fn wrong_missing_and_replayed_mac_end_the_channel() {
         ];
         for (what, spoil) in spoils {
             let mut card = card();
-            let mut host = Host::open(&mut card, PAYMENT, level);
+            let mut host = TestHost::open(&mut card, PAYMENT, level);
             let command = host.wrap(0xE2, 0, 0, &dgi("0101", RECORD));
             let mut bad = command.clone();
             spoil(&mut bad);
@@ -136,12 +136,12 @@ fn wrong_missing_and_replayed_mac_end_the_channel() {
         }
         // Replay.
         let mut card = card();
-        let mut host = Host::open(&mut card, PAYMENT, level);
+        let mut host = TestHost::open(&mut card, PAYMENT, level);
         let command = host.wrap(0xE2, 0, 0, &dgi("0101", RECORD));
         assert_eq!(split(card.transmit(&command).unwrap()).1, 0x9000);
         assert_eq!(split(card.transmit(&command).unwrap()).1, 0x6982);
         // No MAC at all.
-        let mut host = Host::open(&mut card, PAYMENT, level);
+        let mut host = TestHost::open(&mut card, PAYMENT, level);
         assert_eq!(sw(&mut card, "80E200001301011070"), 0x6700, "malformed is no command");
         assert_eq!(sw(&mut card, &format!("80E2000013{}", dgi("0101", RECORD))), 0x6982);
         assert_eq!(host.store(&mut card, "0101", RECORD, false, false), 0x6982);
@@ -151,7 +151,7 @@ fn wrong_missing_and_replayed_mac_end_the_channel() {
 #[test]
 fn level_00_takes_no_secure_messaging() {
     let mut card = card();
-    let mut host = Host::open(&mut card, PAYMENT, 0);
+    let mut host = TestHost::open(&mut card, PAYMENT, 0);
     host.level = 1;
     assert_eq!(host.store(&mut card, "0101", RECORD, false, false), 0x6882);
 }
@@ -159,12 +159,12 @@ fn level_00_takes_no_secure_messaging() {
 #[test]
 fn select_and_reset_end_the_channel_a_failed_select_does_not() {
     let mut card = card();
-    let mut host = Host::open(&mut card, PAYMENT, 1);
+    let mut host = TestHost::open(&mut card, PAYMENT, 1);
     assert_eq!(sw(&mut card, "00A4040007A0000000041010"), 0x6A82);
     assert_eq!(host.store(&mut card, "0101", RECORD, false, false), 0x9000);
     select(&mut card, PAYMENT);
     assert_eq!(host.store(&mut card, "3000", "9F36020001", false, false), 0x6982);
-    let mut host = Host::open(&mut card, PAYMENT, 1);
+    let mut host = TestHost::open(&mut card, PAYMENT, 1);
     card.power_on();
     // Before a SELECT, which would end the channel by itself.
     assert_eq!(host.store(&mut card, "3000", "9F36020001", false, false), 0x6982);
@@ -172,7 +172,7 @@ fn select_and_reset_end_the_channel_a_failed_select_does_not() {
     assert_eq!(host.store(&mut card, "3000", "9F36020001", false, false), 0x6982);
     // What was stored stays, and a new channel counts from 00 again.
     assert_eq!(dump(&card, PAYMENT).1, serde_json::json!({ "0101": RECORD }));
-    let mut host = Host::open(&mut card, PAYMENT, 3);
+    let mut host = TestHost::open(&mut card, PAYMENT, 3);
     assert_eq!(host.store(&mut card, "3000", "9F36020001", false, false), 0x9000);
 }
 
@@ -193,9 +193,9 @@ fn security_domain() {
 
 #[test]
 fn faults() {
-    let mut card = Card::new(blank(0x55));
+    let mut card = SimulatedCard::new(blank(0x55));
     assert_eq!(card.transmit(&hex("00A4040000")), None, "no power");
-    card.force(Fault::RemoveAfter(2));
+    card.force(ForcedFault::RemoveAfter(2));
     card.power_on();
     assert_eq!(sw(&mut card, "00A4040000"), 0x9000);
     assert_eq!(sw(&mut card, "00A4040000"), 0x9000);
@@ -203,19 +203,19 @@ fn faults() {
     assert_eq!(card.power_on(), None);
     assert_eq!(card.transmit(&hex("00A4040000")), None);
 
-    let mut card = Card::new(blank(0x55));
+    let mut card = SimulatedCard::new(blank(0x55));
     card.power_on();
     card.power_off();
     assert_eq!(card.transmit(&hex("00A4040000")), None);
 
-    let mut card = Card::new(blank(0x55));
-    card.force(Fault::Deaf);
+    let mut card = SimulatedCard::new(blank(0x55));
+    card.force(ForcedFault::Deaf);
     assert_eq!(card.power_on(), None);
     assert_eq!(card.transmit(&hex("00A4040000")), None);
 
     let mut right = example_card();
     let mut wrong = example_card();
-    wrong.force(Fault::WrongCryptogram);
+    wrong.force(ForcedFault::WrongCryptogram);
     let (right, wrong) = (send(&mut right, UPDATE).0, send(&mut wrong, UPDATE).0);
     assert_eq!(right[..40], wrong[..40]);
     assert_ne!(right[40..], wrong[40..]);
@@ -225,18 +225,18 @@ fn faults() {
 fn refused_store_data_is_counted_over_the_card_and_not_stored() {
     for level in [0, 1, 3] {
         let mut card = card();
-        card.force(Fault::Status { store_data: 3, sw: 0x6A88 });
-        let mut host = Host::open(&mut card, PSE, level);
+        card.force(ForcedFault::Status { store_data: 3, sw: 0x6A88 });
+        let mut host = TestHost::open(&mut card, PSE, level);
         assert_eq!(host.store(&mut card, "0101", "7000", false, false), 0x9000);
         assert_eq!(host.store(&mut card, "9102", "A500", false, true), 0x9000);
-        let mut host = Host::open(&mut card, PAYMENT, level);
+        let mut host = TestHost::open(&mut card, PAYMENT, level);
         assert_eq!(host.store(&mut card, "0101", RECORD, false, false), 0x6A88);
         // Channel and block counter go on.
         assert_eq!(host.store(&mut card, "0201", RECORD, false, false), 0x9000);
         assert_eq!(dump(&card, PAYMENT).1, serde_json::json!({ "0201": RECORD }));
         assert_eq!(card.writes(), 3);
         // Inside a long DGI: all of it is lost.
-        card.force(Fault::Status { store_data: 6, sw: 0x6581 });
+        card.force(ForcedFault::Status { store_data: 6, sw: 0x6581 });
         assert_eq!(host.raw(&mut card, 0, "0B0103AA"), 0x9000);
         assert_eq!(host.raw(&mut card, 0, "BBCC"), 0x6581);
         assert_eq!(host.store(&mut card, "0B02", "DD", false, false), 0x9000);
@@ -247,16 +247,17 @@ fn refused_store_data_is_counted_over_the_card_and_not_stored() {
 #[test]
 fn cost() {
     let mut card = card();
-    let mut host = Host::open(&mut card, PAYMENT, 0);
-    // SELECT 13 in, 6F0B..A500 13 + 2 out; INITIALIZE UPDATE 14, 30; EXTERNAL AUTHENTICATE 21, 2; counter 1 page.
+    let mut host = TestHost::open(&mut card, PAYMENT, 0);
+    // SELECT 13 in, 6F0B..A500 13 + 2 out; INITIALIZE UPDATE 14, 30; EXTERNAL AUTHENTICATE 21, 2; counter 1
+    // page.
     assert_eq!(
         card.take_cost(),
-        Cost { commands: 3, bytes_in: 13 + 14 + 21, bytes_out: 15 + 30 + 2, pages: 1, channels: 1 }
+        ChipCost { commands: 3, bytes_in: 13 + 14 + 21, bytes_out: 15 + 30 + 2, pages: 1, channels: 1 }
     );
     let value = "00".repeat(61);
     assert_eq!(host.store(&mut card, "0B01", &value, false, false), 0x9000);
     // 61 + 4 bytes: two pages of 64.
-    let cost = Cost { commands: 1, bytes_in: 5 + 3 + 61, bytes_out: 2, pages: 2, channels: 0 };
+    let cost = ChipCost { commands: 1, bytes_in: 5 + 3 + 61, bytes_out: 2, pages: 2, channels: 0 };
     assert_eq!(card.take_cost(), cost);
-    assert_eq!(card.take_cost(), Cost::default());
+    assert_eq!(card.take_cost(), ChipCost::default());
 }

@@ -1,12 +1,12 @@
 //! A personalization host written by hand for these tests; the vectors pin the cryptography that it borrows.
 
-use super::super::Card;
-use super::super::channel::{CardKeys, SessionKeys};
-use super::super::tdes::{self, Key};
+use super::super::SimulatedCard;
+use super::super::channel::{CardSessionKeys, SupplierKeys};
+use super::super::tdes::{self, DoubleLengthKey};
 use super::{KMC, hex, select, split};
 
-pub(super) struct Host {
-    pub(super) keys: SessionKeys,
+pub(super) struct TestHost {
+    pub(super) keys: CardSessionKeys,
     pub(super) level: u8,
     pub(super) block: u8,
     icv: [u8; 8],
@@ -14,9 +14,9 @@ pub(super) struct Host {
 
 const CHALLENGE: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
 
-impl Host {
-    /// SELECT, INITIALIZE UPDATE, the card's cryptogram checked, EXTERNAL AUTHENTICATE.
-    pub(super) fn open(card: &mut Card, aid: &str, level: u8) -> Self {
+impl TestHost {
+    /// Does SELECT, INITIALIZE UPDATE, the check of the card's cryptogram, EXTERNAL AUTHENTICATE.
+    pub(super) fn open(card: &mut SimulatedCard, aid: &str, level: u8) -> Self {
         select(card, aid);
         let (mut host, authenticate) = Self::begin(card, level);
         assert_eq!(card.transmit(&authenticate), Some(vec![0x90, 0x00]));
@@ -25,7 +25,7 @@ impl Host {
     }
 
     /// INITIALIZE UPDATE; the EXTERNAL AUTHENTICATE that would follow.
-    pub(super) fn begin(card: &mut Card, level: u8) -> (Self, Vec<u8>) {
+    pub(super) fn begin(card: &mut SimulatedCard, level: u8) -> (Self, Vec<u8>) {
         let update = [&[0x80, 0x50, 0x00, 0x00, 0x08], &CHALLENGE[..], &[0]].concat();
         let answer = card.transmit(&update).unwrap();
         let [response @ .., 0x90, 0x00] = &answer[..] else { panic!("{answer:02X?}") };
@@ -33,7 +33,7 @@ impl Host {
         let key_data = response.first_chunk().unwrap();
         assert_eq!(response[10..12], [1, 2]);
         let sequence = u16::from_be_bytes([response[12], response[13]]);
-        let keys = SessionKeys::derive(&CardKeys::from_kmc(&KMC, key_data), sequence);
+        let keys = CardSessionKeys::derive(&SupplierKeys::from_kmc(&KMC, key_data), sequence);
         let from_card = tdes::full_mac(&keys.enc, &[&CHALLENGE, &response[12..20]].concat());
         assert_eq!(response[20..28], from_card);
         let cryptogram = tdes::full_mac(&keys.enc, &[&response[12..20], &CHALLENGE].concat());
@@ -66,7 +66,7 @@ impl Host {
     }
 
     /// STORE DATA with this P1 and the next block number; its status word.
-    pub(super) fn raw(&mut self, card: &mut Card, p1: u8, data: &str) -> u16 {
+    pub(super) fn raw(&mut self, card: &mut SimulatedCard, p1: u8, data: &str) -> u16 {
         let command = self.wrap(0xE2, p1, self.block, data);
         self.block = self.block.wrapping_add(1);
         split(card.transmit(&command).unwrap()).1
@@ -75,7 +75,7 @@ impl Host {
     /// One DGI.
     pub(super) fn store(
         &mut self,
-        card: &mut Card,
+        card: &mut SimulatedCard,
         number: &str,
         value: &str,
         secret: bool,
@@ -93,7 +93,7 @@ impl Host {
         hex::encode_upper(value)
     }
 
-    pub(super) fn clear_key(value: &str) -> Key {
+    pub(super) fn clear_key(value: &str) -> DoubleLengthKey {
         *hex(value).first_chunk().unwrap()
     }
 }

@@ -58,7 +58,7 @@ proptest! {
     #[test]
     fn any_bytes_in_a_channel(level in prop::sample::select(vec![1_u8, 3]), commands in prop::collection::vec(command(), 1..6)) {
         let mut card = card();
-        Host::open(&mut card, PAYMENT, level);
+        TestHost::open(&mut card, PAYMENT, level);
         for command in commands {
             card.transmit(&command).unwrap();
             prop_assert_eq!(card.writes(), 0);
@@ -71,7 +71,7 @@ proptest! {
         commands in prop::collection::vec((any::<u8>(), dgis()), 1..12),
     ) {
         let mut card = card();
-        let mut host = Host::open(&mut card, PAYMENT, level);
+        let mut host = TestHost::open(&mut card, PAYMENT, level);
         for (p1, data) in commands {
             let (before, writes) = (card.chip_dump(), card.writes());
             let p1 = p1 & 0x69;
@@ -86,7 +86,7 @@ proptest! {
     #[test]
     fn payment_records_read_back(value in prop::collection::vec(any::<u8>(), 0..120), sfi in 1..=10_u8, record in 1..=255_u8) {
         let mut card = card();
-        let mut host = Host::open(&mut card, PAYMENT, 3);
+        let mut host = TestHost::open(&mut card, PAYMENT, 3);
         let length = value.len();
         let template = format!("70{:02X}5A{length:02X}{}", length + 2, hex::encode_upper(&value));
         prop_assert_eq!(host.store(&mut card, &format!("{sfi:02X}{record:02X}"), &template, false, false), 0x9000);

@@ -3,9 +3,9 @@
 use super::*;
 
 /// Status words of single DGIs on a fresh application, in order: `(aid, [(DGI, value, secret, SW)])`.
-fn check(aid: &str, steps: &[(&str, &str, bool, u16)]) -> Card {
+fn check(aid: &str, steps: &[(&str, &str, bool, u16)]) -> SimulatedCard {
     let mut card = card();
-    let mut host = Host::open(&mut card, aid, 1);
+    let mut host = TestHost::open(&mut card, aid, 1);
     for (number, value, secret, answer) in steps {
         let before = card.chip_dump();
         assert_eq!(host.store(&mut card, number, value, *secret, false), *answer, "{aid} {number} {value}");
@@ -92,7 +92,7 @@ fn records() {
     );
     // Longer than one command with a C-MAC.
     let mut card = card();
-    let mut host = Host::open(&mut card, PSE, 0);
+    let mut host = TestHost::open(&mut card, PSE, 0);
     for (number, value, answer) in
         [("0104", &record_254, 0x9000), ("0105", &record_255, 0x6A80), ("0B03", &raw_255, 0x6A80)]
     {
@@ -151,7 +151,7 @@ fn keys_and_their_kcvs() {
             ("9000", UDK_KCVS, false, 0x9000),
         ],
     );
-    // KDL | KDU of the purse; the KCVs are those of the same keys in standards.md 1.9.
+    // KDL | KDU of the purse; the KCVs are those of the keys in the worked example.
     check(
         PURSE,
         &[
@@ -175,7 +175,7 @@ fn keys_and_their_kcvs() {
 #[test]
 fn keys_that_were_not_under_the_session_dek_show_in_their_kcvs() {
     let mut card = card();
-    let mut host = Host::open(&mut card, PAYMENT, 1);
+    let mut host = TestHost::open(&mut card, PAYMENT, 1);
     assert_eq!(host.raw(&mut card, 0x60, &dgi("8000", UDKS)), 0x9000);
     assert_eq!(host.store(&mut card, "9000", UDK_KCVS, false, false), 0x9315);
 }
@@ -223,14 +223,14 @@ fn crt_parts_come_padded() {
     }
     // Not whole blocks under the DEK.
     let mut card = card();
-    let mut host = Host::open(&mut card, PAYMENT, 1);
+    let mut host = TestHost::open(&mut card, PAYMENT, 1);
     assert_eq!(host.raw(&mut card, 0x60, &dgi("8201", "0011223344556677FF")), 0x6A80);
 }
 
 #[test]
 fn block_counter() {
     let mut card = card();
-    let mut host = Host::open(&mut card, PSE, 1);
+    let mut host = TestHost::open(&mut card, PSE, 1);
     host.block = 1;
     assert_eq!(host.store(&mut card, "0101", "7000", false, false), 0x6A86);
     host.block = 0;
@@ -262,7 +262,7 @@ fn p1() {
     .chain([(0x02, 0x6A86), (0x04, 0x6A86)])
     {
         let mut card = card();
-        let mut host = Host::open(&mut card, PSE, 1);
+        let mut host = TestHost::open(&mut card, PSE, 1);
         assert_eq!(host.raw(&mut card, p1, &dgi("0101", "7000")), answer, "P1 {p1:02X}");
     }
 }
@@ -270,7 +270,7 @@ fn p1() {
 #[test]
 fn several_dgis_share_a_command_all_or_none() {
     let mut card = card();
-    let mut host = Host::open(&mut card, PSE, 3);
+    let mut host = TestHost::open(&mut card, PSE, 3);
     let both = dgi("0101", "7000") + &dgi("9104", "00");
     assert_eq!(host.raw(&mut card, 0, &both), 0x6A88);
     assert_eq!(dump(&card, PSE).1, serde_json::json!({}));
@@ -280,7 +280,7 @@ fn several_dgis_share_a_command_all_or_none() {
     );
     assert_eq!(dump(&card, PSE).1, serde_json::json!({ "0101": "7000", "0102": "7000", "7FFF": "" }));
     // Secret ones each their own chain.
-    let mut host = Host::open(&mut card, PAYMENT, 3);
+    let mut host = TestHost::open(&mut card, PAYMENT, 3);
     let secret = dgi("8205", &host.secret(CRT_PADDED)) + &dgi("8000", &host.secret(UDKS));
     assert_eq!(host.raw(&mut card, 0x60, &secret), 0x9000);
     assert_eq!(dump(&card, PAYMENT).1, serde_json::json!({ "8205": CRT_PADDED, "8000": UDKS }));
@@ -293,7 +293,7 @@ fn long_dgis_go_on_without_a_header() {
     assert!(stream.starts_with("A001FF01AF"));
     for (level, size) in [(0, 255), (1, 247), (3, 239), (1, 5), (1, 100)] {
         let mut card = card();
-        let mut host = Host::open(&mut card, LOYALTY, level);
+        let mut host = TestHost::open(&mut card, LOYALTY, level);
         for part in stream.as_bytes().chunks(size * 2) {
             assert_eq!(host.raw(&mut card, 0, std::str::from_utf8(part).unwrap()), 0x9000);
         }
@@ -301,7 +301,7 @@ fn long_dgis_go_on_without_a_header() {
     }
     // Secret and cut in the middle of a block.
     let mut card = card();
-    let mut host = Host::open(&mut card, PAYMENT, 1);
+    let mut host = TestHost::open(&mut card, PAYMENT, 1);
     let stream = dgi("8000", &host.secret(UDKS));
     let (head, tail) = stream.split_at(31 * 2);
     assert_eq!(host.raw(&mut card, 0x60, head), 0x9000);
@@ -325,7 +325,7 @@ fn cut_dgis() {
     ];
     for (commands, answer) in cases {
         let mut card = card();
-        let mut host = Host::open(&mut card, LOYALTY, 1);
+        let mut host = TestHost::open(&mut card, LOYALTY, 1);
         let (last, before) = commands.split_last().unwrap();
         for (p1, data) in before {
             assert_eq!(host.raw(&mut card, *p1, data), 0x9000);
@@ -341,7 +341,7 @@ fn cut_dgis() {
 fn memory() {
     let mut card = card();
     card.set_memory(300);
-    let mut host = Host::open(&mut card, LOYALTY, 1);
+    let mut host = TestHost::open(&mut card, LOYALTY, 1);
     assert_eq!(host.raw(&mut card, 0, "A001FF0129"), 0x6A84, "297 + 4");
     assert_eq!(host.store(&mut card, "A001", &"00".repeat(196), false, false), 0x9000);
     assert_eq!(host.store(&mut card, "0101", "7000", false, false), 0x9000);
@@ -350,7 +350,7 @@ fn memory() {
     assert_eq!(host.store(&mut card, "A001", &"11".repeat(196), false, false), 0x9000);
     assert_eq!(host.store(&mut card, "0B01", &"00".repeat(50), false, false), 0x9000);
     // The applications share it: 254 + 6 are taken.
-    let mut host = Host::open(&mut card, PSE, 1);
+    let mut host = TestHost::open(&mut card, PSE, 1);
     assert_eq!(host.store(&mut card, "0B01", &"00".repeat(37), false, false), 0x6A84);
     assert_eq!(host.store(&mut card, "0B01", &"00".repeat(36), false, false), 0x9000);
 }
@@ -358,7 +358,7 @@ fn memory() {
 #[test]
 fn extended_length_store_data() {
     let mut card = card();
-    Host::open(&mut card, LOYALTY, 0);
+    TestHost::open(&mut card, LOYALTY, 0);
     let data = dgi("A001", &"AB".repeat(600));
     assert_eq!(sw(&mut card, &format!("80E20000 00{:04X}{data}", data.len() / 2).replace(' ', "")), 0x9000);
     assert_eq!(dump(&card, LOYALTY).1["A001"], "AB".repeat(600));
@@ -393,7 +393,7 @@ fn the_last_command_needs_everything_there() {
     for aid in [PSE, PAYMENT, PURSE, LOYALTY] {
         for leave_out in 0..needed(aid).len() {
             let mut card = card();
-            let mut host = Host::open(&mut card, aid, 1);
+            let mut host = TestHost::open(&mut card, aid, 1);
             let mut dgis = needed(aid);
             let (number, value, secret) = dgis.remove(leave_out);
             // KCVs cannot come without their keys.
@@ -417,7 +417,7 @@ fn after_the_end_nothing_is_taken() {
     for by_status in [false, true] {
         for aid in [PSE, PAYMENT, PURSE, LOYALTY] {
             let mut card = card();
-            let mut host = Host::open(&mut card, aid, 3);
+            let mut host = TestHost::open(&mut card, aid, 3);
             for (number, value, secret) in needed(aid) {
                 assert_eq!(host.store(&mut card, number, value, secret, false), 0x9000);
             }
@@ -434,7 +434,7 @@ fn after_the_end_nothing_is_taken() {
             // The channel is closed; a new one helps nothing.
             assert_eq!(host.store(&mut card, "0101", "7000", false, false), 0x6982);
             assert_eq!(sw(&mut card, "80E20000050101027000"), 0x6985);
-            let mut host = Host::open(&mut card, aid, 3);
+            let mut host = TestHost::open(&mut card, aid, 3);
             assert_eq!(host.store(&mut card, "0101", "7000", false, false), 0x6985);
             let status = host.wrap(0xF0, 0x40, 0x07, aid);
             assert_eq!(split(card.transmit(&status).unwrap()).1, 0x6985);
@@ -456,7 +456,7 @@ fn set_status_wrong_forms() {
         (0x40, 0x07, "", 0x6A88),
     ] {
         let mut card = card();
-        let mut host = Host::open(&mut card, LOYALTY, 1);
+        let mut host = TestHost::open(&mut card, LOYALTY, 1);
         for (number, value, secret) in needed(LOYALTY) {
             assert_eq!(host.store(&mut card, number, value, secret, false), 0x9000);
         }

@@ -7,8 +7,8 @@ mod loading;
 mod terminal;
 mod vectors;
 
-use super::{BlankSpec, Card};
-use host::Host;
+use super::{BlankSpec, SimulatedCard};
+use host::TestHost;
 
 /// KMC of the published test vectors (GPPro `TestPlaintextKeys`).
 const KMC: [u8; 16] = *b"@ABCDEFGHIJKLMNO";
@@ -19,7 +19,7 @@ const PAYMENT: &str = "A0000000031010";
 const PURSE: &str = "F043575055525345";
 const LOYALTY: &str = "F043574C4F59414C";
 
-/// DGIs of standards.md 1.9; the KCVs are those of the keys there.
+/// DGIs of the worked example of CPS personalization in `vectors.rs`; the KCVs are those of the keys there.
 const RECORD: &str = "700E5A0847617390010101195F340101";
 const UDKS: &str =
     "0123456789ABCDEFFEDCBA987654321011223344556677888877665544332211A1A2A3A4A5A6A7A8B1B2B3B4B5B6B7B8";
@@ -39,21 +39,21 @@ fn blank(scp02_i: u8) -> BlankSpec {
         kmc: KMC,
         scp02_i,
         atr: hex(ATR),
-        transport: crate::card::Transport::Apdu,
+        transport: crate::card::AnswerDelivery::Apdu,
         seed: 7,
     }
 }
 
 /// A powered card.
-fn card() -> Card {
-    let mut card = Card::new(blank(0x55));
+fn card() -> SimulatedCard {
+    let mut card = SimulatedCard::new(blank(0x55));
     assert_eq!(card.power_on(), Some(hex(ATR)));
     card
 }
 
-/// A powered card of the worked example, standards.md 1.9: i = 15, sequence 0001, card challenge 112233445566.
-fn example_card() -> Card {
-    let mut card = Card::new(blank(0x15));
+/// A powered card of the worked example: i = 15, sequence 0001, card challenge 112233445566.
+fn example_card() -> SimulatedCard {
+    let mut card = SimulatedCard::new(blank(0x15));
     card.sequence = 1;
     card.fixed_challenge = Some([0x11, 0x22, 0x33, 0x44, 0x55, 0x66]);
     card.power_on();
@@ -61,7 +61,7 @@ fn example_card() -> Card {
 }
 
 /// Sends a command in hex; data and status word of the answer in hex.
-fn send(card: &mut Card, apdu: &str) -> (String, u16) {
+fn send(card: &mut SimulatedCard, apdu: &str) -> (String, u16) {
     split(card.transmit(&hex(apdu)).unwrap())
 }
 
@@ -70,11 +70,11 @@ fn split(answer: Vec<u8>) -> (String, u16) {
     (hex::encode_upper(data), u16::from_be_bytes(*sw))
 }
 
-fn sw(card: &mut Card, apdu: &str) -> u16 {
+fn sw(card: &mut SimulatedCard, apdu: &str) -> u16 {
     send(card, apdu).1
 }
 
-fn select(card: &mut Card, aid: &str) {
+fn select(card: &mut SimulatedCard, aid: &str) {
     assert_eq!(sw(card, &format!("00A40400{:02X}{aid}00", aid.len() / 2)), 0x9000);
 }
 
@@ -87,7 +87,7 @@ fn dgi(number: &str, value: &str) -> String {
 }
 
 /// One application of the dump: its state and its DGIs.
-fn dump(card: &Card, aid: &str) -> (String, serde_json::Value) {
+fn dump(card: &SimulatedCard, aid: &str) -> (String, serde_json::Value) {
     let dump = card.chip_dump();
     let all = dump["applications"].as_array().unwrap();
     let one = all.iter().find(|a| a["aid"] == aid).unwrap();
@@ -95,8 +95,8 @@ fn dump(card: &Card, aid: &str) -> (String, serde_json::Value) {
 }
 
 /// Personalizes the payment application at a level, one DGI per command.
-fn personalize_payment(card: &mut Card, level: u8) {
-    let mut host = Host::open(card, PAYMENT, level);
+fn personalize_payment(card: &mut SimulatedCard, level: u8) {
+    let mut host = TestHost::open(card, PAYMENT, level);
     for (number, value, secret) in payment_dgis() {
         assert_eq!(host.store(card, number, value, secret, number == "9000"), 0x9000, "{number}");
     }

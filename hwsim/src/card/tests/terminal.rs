@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn payment() -> Card {
+fn payment() -> SimulatedCard {
     let mut card = card();
     personalize_payment(&mut card, 3);
     card.power_on();
@@ -15,7 +15,7 @@ fn before_personalization_only_a_minimal_fci() {
     let mut card = card();
     let fci = "6F0B8407A0000000031010A500";
     assert_eq!(send(&mut card, "00A4040007A000000003101000"), (fci.into(), 0x9000));
-    let mut host = Host::open(&mut card, PAYMENT, 0);
+    let mut host = TestHost::open(&mut card, PAYMENT, 0);
     assert_eq!(host.store(&mut card, "9102", "A50450025445", false, false), 0x9000);
     assert_eq!(host.store(&mut card, "0101", RECORD, false, false), 0x9000);
     assert_eq!(send(&mut card, "00A4040007A0000000031010"), (fci.into(), 0x9000));
@@ -55,7 +55,7 @@ fn select_and_records() {
 #[test]
 fn a_corrupt_record_differs_in_its_last_bit_from_personalization_on() {
     let mut card = card();
-    card.force(crate::card::Fault::Corrupt);
+    card.force(crate::card::ForcedFault::Corrupt);
     personalize_payment(&mut card, 3);
     card.power_on();
     select(&mut card, PAYMENT);
@@ -93,7 +93,7 @@ fn transaction() {
 #[test]
 fn openssl_arqc_with_atc_0001() {
     let mut card = card();
-    let mut host = Host::open(&mut card, PAYMENT, 0);
+    let mut host = TestHost::open(&mut card, PAYMENT, 0);
     for (number, value, secret) in payment_dgis().into_iter().filter(|(n, ..)| *n != "3000") {
         assert_eq!(host.store(&mut card, number, value, secret, number == "9000"), 0x9000);
     }
@@ -109,7 +109,7 @@ fn openssl_arqc_with_atc_0001() {
 fn verify_counts_tries() {
     let mut card = payment();
     let (right, wrong) = ("0020008008241234FFFFFFFFFF", "0020008008241235FFFFFFFFFF");
-    let tries = |card: &mut Card| send(card, "80CA9F1700").0;
+    let tries = |card: &mut SimulatedCard| send(card, "80CA9F1700").0;
     assert_eq!(tries(&mut card), "9F170103");
     assert_eq!(sw(&mut card, wrong), 0x63C2);
     assert_eq!(sw(&mut card, right), 0x9000);
@@ -128,7 +128,7 @@ fn verify_counts_tries() {
 #[test]
 fn purse_and_loyalty_and_pse_read_back() {
     let mut card = card();
-    let mut host = Host::open(&mut card, PURSE, 3);
+    let mut host = TestHost::open(&mut card, PURSE, 3);
     let purse = "700BDF030400001000DF070109";
     for (number, value, secret) in
         [("0101", purse, false), ("8020", &UDKS[..64], true), ("9020", "08D7B4491510", false)]
@@ -139,8 +139,8 @@ fn purse_and_loyalty_and_pse_read_back() {
     for command in ["80A8000002830000", "80AE80000100", "0020008008241234FFFFFFFFFF"] {
         assert_eq!(sw(&mut card, command), 0x6D00, "no payment application");
     }
-    let mut host = Host::open(&mut card, PSE, 1);
-    // One STORE DATA each, as in the CScript trace (standards.md 8).
+    let mut host = TestHost::open(&mut card, PSE, 1);
+    // One STORE DATA each, as in a real personalization of a PSE.
     assert_eq!(
         host.raw(&mut card, 0, "01011C701A61184F07A0000000041010500A4D617374657263617264870101"),
         0x9000

@@ -1,21 +1,21 @@
-//! Known answers from outside: GPPro, pySim, kaoh (standards.md 1.3, 2.2), the worked example 1.9, OpenSSL.
+//! Known answers from outside: GlobalPlatformPro, pySim, kaoh/globalplatform, a worked example, OpenSSL.
 
-use super::super::apdu::Command;
-use super::super::channel::{CardKeys, Channel, Opening, SessionKeys};
-use super::super::tdes::{self, Key};
+use super::super::apdu::CardCommand;
+use super::super::channel::{CardChannel, CardSessionKeys, OpeningChannel, SupplierKeys};
+use super::super::tdes::{self, DoubleLengthKey};
 use super::*;
 
-fn key(text: &str) -> Key {
-    Host::clear_key(text)
+fn key(text: &str) -> DoubleLengthKey {
+    TestHost::clear_key(text)
 }
 
-fn kcv(key: &Key) -> String {
+fn kcv(key: &DoubleLengthKey) -> String {
     hex::encode_upper(tdes::kcv(key))
 }
 
 #[test]
 fn gppro_test_plaintext_keys_emv_derivation() {
-    let keys = CardKeys::from_kmc(&KMC, hex("00010203040506070809").first_chunk().unwrap());
+    let keys = SupplierKeys::from_kmc(&KMC, hex("00010203040506070809").first_chunk().unwrap());
     for (have, value, check) in [
         (&keys.enc, "0EF59FCBF8019B62E62AF6EA20B8BF25", "C33013"),
         (&keys.mac, "3E383EB6F2762B88155F76BDFED05A02", "6F4CA6"),
@@ -41,8 +41,8 @@ fn pbocjs_kcvs_of_dgi_8000() {
 
 #[test]
 fn gppro_session_key_kcvs_of_sequence_0000() {
-    let card_keys = CardKeys { enc: KMC, mac: KMC, dek: KMC };
-    let session = SessionKeys::derive(&card_keys, 0);
+    let card_keys = SupplierKeys { enc: KMC, mac: KMC, dek: KMC };
+    let session = CardSessionKeys::derive(&card_keys, 0);
     assert_eq!([&session.enc, &session.mac, &session.dek].map(kcv), ["F2DCDD", "5FCC69", "85272E"]);
 }
 
@@ -57,8 +57,8 @@ fn padding_is_80_00_within_the_last_block() {
     }
 }
 
-/// A vector of standards.md 2.2: card keys, host challenge, response, the session keys, EXTERNAL AUTHENTICATE, and
-/// wrapped commands with the data that they carry.
+/// A published SCP02 vector (pySim, kaoh/globalplatform): card keys, host challenge, response, the session
+/// keys, EXTERNAL AUTHENTICATE, and wrapped commands with the data that they carry.
 struct Vector<'a> {
     keys: [&'a str; 3],
     challenge: &'a str,
@@ -68,24 +68,24 @@ struct Vector<'a> {
     commands: &'a [(&'a str, &'a str)],
 }
 
-fn open(vector: &Vector<'_>) -> Channel {
+fn open(vector: &Vector<'_>) -> CardChannel {
     let [enc, mac, dek] = vector.keys.map(key);
     let response = hex(vector.response);
     let sequence = u16::from_be_bytes([response[12], response[13]]);
-    let session = SessionKeys::derive(&CardKeys { enc, mac, dek }, sequence);
+    let session = CardSessionKeys::derive(&SupplierKeys { enc, mac, dek }, sequence);
     assert_eq!([&session.enc, &session.mac, &session.dek].map(hex::encode_upper), vector.session);
     let challenge = response[14..20].try_into().unwrap();
     let host = hex(vector.challenge).try_into().unwrap();
-    let (opening, cryptogram) = Opening::new(session, 0x15, sequence, challenge, host);
+    let (opening, cryptogram) = OpeningChannel::new(session, 0x15, sequence, challenge, host);
     assert_eq!(response[20..], cryptogram);
-    let command = Command::parse(&hex(vector.authenticate)).ok().unwrap();
+    let command = CardCommand::parse(&hex(vector.authenticate)).ok().unwrap();
     opening.authenticate(&command).ok().unwrap()
 }
 
 fn check(vector: &Vector<'_>) {
     let mut channel = open(vector);
     for (wrapped, clear) in vector.commands {
-        let command = channel.unwrap(Command::parse(&hex(wrapped)).ok().unwrap()).ok().unwrap();
+        let command = channel.unwrap(CardCommand::parse(&hex(wrapped)).ok().unwrap()).ok().unwrap();
         assert_eq!(hex::encode_upper(&command.data), *clear, "{wrapped}");
     }
     // Each of them with one bit of its MAC, header or data wrong.
@@ -94,11 +94,11 @@ fn check(vector: &Vector<'_>) {
         for at in (2..4).chain(5..length - 1) {
             let mut channel = open(vector);
             for (wrapped, _) in &vector.commands[..n] {
-                channel.unwrap(Command::parse(&hex(wrapped)).ok().unwrap()).ok().unwrap();
+                channel.unwrap(CardCommand::parse(&hex(wrapped)).ok().unwrap()).ok().unwrap();
             }
             let mut bad = hex(vector.commands[n].0);
             bad[at] ^= 0x01;
-            assert!(channel.unwrap(Command::parse(&bad).ok().unwrap()).is_err(), "{n} byte {at}");
+            assert!(channel.unwrap(CardCommand::parse(&bad).ok().unwrap()).is_err(), "{n} byte {at}");
         }
     }
 }
@@ -163,7 +163,7 @@ fn kaoh_scp02_i15_level_03() {
     });
 }
 
-/// standards.md 1.9, byte for byte through `transmit`.
+/// The worked example, byte for byte through `transmit`.
 fn worked_example(commands: &[&str]) {
     let mut card = example_card();
     select(&mut card, PAYMENT);
@@ -217,7 +217,8 @@ fn worked_example_level_03() {
     ]);
 }
 
-/// The retail MACs of the AIDs under SKU_MAC of standards.md 1.9, computed with `openssl enc -des-ede` (3.0).
+/// The retail MACs of the AIDs under SKU_MAC of the worked example, computed with `openssl enc -des-ede`
+/// (3.0).
 #[test]
 fn openssl_pseudo_random_card_challenge_of_i55() {
     for (aid, challenge) in

@@ -1,10 +1,10 @@
-//! Magnetic stripe encoder MSR605/MSR206 (vendor manuals; standards.md 5.2): ESC commands, the machine adds sentinels on
-//! write and returns them on read.
+//! Magnetic stripe encoder MSR605/MSR206 (`drivers::wire` section 6 names the manuals): ESC commands; the
+//! machine adds the sentinels when it writes and returns them when it reads.
 //!
-//! Where the manuals are silent: without a card under the head, read and write end with status 39 and erase with 41; a
-//! track that is empty in a write keeps what it has; a track of a wrong set, length or with sentinels is status 32 and
-//! nothing is written; a jam is status 31; reset brings back the settings of power-on (HiCo, leading zeros 61 and 22,
-//! 7-5-5 bits); a raw track read as ISO is empty and status 31.
+//! Where the manuals are silent: without a card under the head, read and write end with status 39 and erase
+//! with 41; a track that is empty in a write keeps its content; a track of a wrong set or length, or with
+//! sentinels, is status 32 and nothing is written; a jam is status 31; reset restores the settings of
+//! power-on (HiCo, leading zeros 61 and 22, 7-5-5 bits); a raw track read as ISO is empty and status 31.
 
 mod parser;
 
@@ -12,35 +12,35 @@ use std::io;
 
 use drivers::wire::{ESC, FS};
 
-use super::head::{self, Head, Miss};
-use super::link::Link;
-use crate::blank::Blank;
-use crate::faults::Kind;
-use crate::profile::Coercivity;
-use crate::stripe::{END, FORMATS, Track};
-use crate::world::{Station, World};
-use parser::{Command, Parser, Tracks};
+use super::head::{self, EncoderHead, SwipeMiss};
+use super::link::MachineLink;
+use crate::blank::SimulatedBlank;
+use crate::faults::FaultKind;
+use crate::profile::StripeCoercivity;
+use crate::stripe::{END, FORMATS, TrackContent};
+use crate::world::{SimulatedLine, SimulatedStation};
+use parser::{BlockTracks, CommandParser, EncoderCommand};
 
-/// Status bytes behind ESC.
+/// Status bytes after ESC.
 mod status {
     pub const OK: u8 = 0x30;
     pub const READ_WRITE: u8 = 0x31;
     pub const FORMAT: u8 = 0x32;
     pub const INVALID: u8 = 0x34;
     pub const SWIPE: u8 = 0x39;
-    /// Of settings, RAM test and erase.
+    /// Failure of settings, RAM test and erase.
     pub const FAIL: u8 = 0x41;
 }
 
 /// Model byte: three tracks, read and write.
 const MODEL: u8 = b'3';
-/// As "REV?X.XX".
+/// Version of the firmware, in the form "REV?X.XX".
 const FIRMWARE: &[u8] = b"REVS1.00";
 
 /// Serves the encoder of a station until the other end hangs up.
-pub fn serve(stream: &impl Link, world: &World, station: &Station) -> io::Result<()> {
-    let mut encoder = Encoder::new(world, station);
-    let mut parser = Parser::default();
+pub fn serve(stream: &impl MachineLink, world: &SimulatedLine, station: &SimulatedStation) -> io::Result<()> {
+    let mut encoder = SimulatedMsr605::new(world, station);
+    let mut parser = CommandParser::default();
     let mut buffer = [0; 1024];
     let mut out = Vec::new();
     loop {
@@ -57,9 +57,9 @@ pub fn serve(stream: &impl Link, world: &World, station: &Station) -> io::Result
             }
         }
         match encoder.head.link {
-            head::Link::Answers => {}
-            head::Link::Silent(_) => out.clear(),
-            head::Link::Closed => return Ok(()),
+            head::HeadLinkState::Answers => {}
+            head::HeadLinkState::Silent(_) => out.clear(),
+            head::HeadLinkState::Closed => return Ok(()),
         }
         if !out.is_empty() {
             stream.send(&out)?;
@@ -68,100 +68,102 @@ pub fn serve(stream: &impl Link, world: &World, station: &Station) -> io::Result
     }
 }
 
-/// What the commands set.
-struct Settings {
-    coercivity: Coercivity,
+/// Settings that commands change.
+struct EncoderSettings {
+    coercivity: StripeCoercivity,
     /// Leading zeros of tracks 1 and 3, of track 2.
     zeros: [u8; 2],
 }
 
-impl Settings {
-    /// At power-on.
-    const DEFAULT: Self = Self { coercivity: Coercivity::Hico, zeros: [61, 22] };
+impl EncoderSettings {
+    /// Settings at power-on.
+    const DEFAULT: Self = Self { coercivity: StripeCoercivity::Hico, zeros: [61, 22] };
 }
 
-struct Encoder<'a> {
-    head: Head<'a>,
-    settings: Settings,
+struct SimulatedMsr605<'a> {
+    head: EncoderHead<'a>,
+    settings: EncoderSettings,
 }
 
-impl<'a> Encoder<'a> {
-    fn new(world: &'a World, station: &'a Station) -> Self {
-        Self { head: Head::new(world, station), settings: Settings::DEFAULT }
+impl<'a> SimulatedMsr605<'a> {
+    fn new(world: &'a SimulatedLine, station: &'a SimulatedStation) -> Self {
+        Self { head: EncoderHead::new(world, station), settings: EncoderSettings::DEFAULT }
     }
 
-    /// Does a command; its reply is put behind `out`.
-    fn run(&mut self, command: Command, out: &mut Vec<u8>) {
+    /// Does a command and appends its reply to `out`.
+    fn run(&mut self, command: EncoderCommand, out: &mut Vec<u8>) {
         let verdict = |ok: bool| [ESC, if ok { status::OK } else { status::FAIL }];
         match command {
-            Command::Reset => self.settings = Settings::DEFAULT,
-            Command::Leds => {}
-            Command::CommTest => out.extend([ESC, b'y']),
-            Command::SensorTest => {
+            EncoderCommand::Reset => self.settings = EncoderSettings::DEFAULT,
+            EncoderCommand::Leds => {}
+            EncoderCommand::CommTest => out.extend([ESC, b'y']),
+            EncoderCommand::SensorTest => {
                 if self.head.station.slot().card().is_some() {
                     out.extend([ESC, status::OK]);
                 }
             }
-            Command::RamTest => out.extend([ESC, status::OK]),
-            Command::SetZeros(zeros) => {
+            EncoderCommand::RamTest => out.extend([ESC, status::OK]),
+            EncoderCommand::SetZeros(zeros) => {
                 self.settings.zeros = zeros;
                 out.extend([ESC, status::OK]);
             }
-            Command::GetZeros => {
+            EncoderCommand::GetZeros => {
                 let [t13, t2] = self.settings.zeros;
                 out.extend([ESC, t13, t2]);
             }
-            Command::SelectBpi(x) => {
+            EncoderCommand::SelectBpi(x) => {
                 out.extend(verdict(matches!(x, 0xD2 | 0x4B | 0xA1 | 0xA0 | 0xC1 | 0xC0)));
             }
-            Command::SetBpc(bits) if bits.iter().all(|b| (5..=8).contains(b)) => {
+            EncoderCommand::SetBpc(bits) if bits.iter().all(|b| (5..=8).contains(b)) => {
                 out.extend([ESC, status::OK]);
                 out.extend(bits);
             }
-            Command::SetBpc(_) => out.extend([ESC, status::FAIL]),
-            Command::Hico => {
-                self.settings.coercivity = Coercivity::Hico;
-                out.extend([ESC, status::OK]);
-            }
-            Command::Loco => {
-                self.settings.coercivity = Coercivity::Loco;
-                out.extend([ESC, status::OK]);
-            }
-            Command::Coercivity => {
-                let letter = if self.settings.coercivity == Coercivity::Hico { b'H' } else { b'L' };
+            EncoderCommand::SetBpc(_) => out.extend([ESC, status::FAIL]),
+            EncoderCommand::Hico => self.set_coercivity(StripeCoercivity::Hico, out),
+            EncoderCommand::Loco => self.set_coercivity(StripeCoercivity::Loco, out),
+            EncoderCommand::Coercivity => {
+                let letter = if self.settings.coercivity == StripeCoercivity::Hico { b'H' } else { b'L' };
                 out.extend([ESC, letter]);
             }
-            Command::Model => out.extend([ESC, MODEL, b'S']),
-            Command::Firmware => {
+            EncoderCommand::Model => out.extend([ESC, MODEL, b'S']),
+            EncoderCommand::Firmware => {
                 out.push(ESC);
                 out.extend(FIRMWARE);
             }
-            Command::Erase(mask) => out.extend(verdict(self.erase(mask))),
-            Command::ReadIso => self.read(out, iso_track),
-            Command::ReadRaw => self.read(out, raw_track),
-            Command::WriteIso(tracks) => {
+            EncoderCommand::Erase(mask) => out.extend(verdict(self.erase(mask))),
+            EncoderCommand::ReadIso => self.read(out, iso_track),
+            EncoderCommand::ReadRaw => self.read(out, raw_track),
+            EncoderCommand::WriteIso(tracks) => {
                 let status = iso_tracks(tracks).map_or(status::FORMAT, |tracks| self.put(tracks));
                 out.extend([ESC, status]);
             }
-            Command::WriteRaw(tracks) => {
-                let status = self.put(tracks.map(|t| if t.is_empty() { None } else { Some(Track::Raw(t)) }));
+            EncoderCommand::WriteRaw(tracks) => {
+                let status =
+                    self.put(tracks.map(|t| if t.is_empty() { None } else { Some(TrackContent::Raw(t)) }));
                 out.extend([ESC, status]);
             }
-            Command::Malformed => out.extend([ESC, status::FORMAT]),
-            Command::Unknown => out.extend([ESC, status::INVALID]),
+            EncoderCommand::Malformed => out.extend([ESC, status::FORMAT]),
+            EncoderCommand::Unknown => out.extend([ESC, status::INVALID]),
         }
     }
 
-    /// Moves the card past the head; gives the status if that cannot be. What is said on a silent link nobody hears.
-    fn swipe<T>(&mut self, at_head: impl FnOnce(&mut Blank) -> T) -> Result<T, u8> {
-        self.head.swipe(at_head).unwrap_or(Err(Miss::Jam)).map_err(|miss| match miss {
-            Miss::NoCard => status::SWIPE,
-            Miss::Jam => status::READ_WRITE,
+    /// Sets the current of the next writes.
+    fn set_coercivity(&mut self, coercivity: StripeCoercivity, out: &mut Vec<u8>) {
+        self.settings.coercivity = coercivity;
+        out.extend([ESC, status::OK]);
+    }
+
+    /// Moves the card past the head; returns the status if that fails. Nobody receives what is sent on a
+    /// silent link.
+    fn swipe<T>(&mut self, at_head: impl FnOnce(&mut SimulatedBlank) -> T) -> Result<T, u8> {
+        self.head.swipe(at_head).unwrap_or(Err(SwipeMiss::Jam)).map_err(|miss| match miss {
+            SwipeMiss::NoCard => status::SWIPE,
+            SwipeMiss::Jam => status::READ_WRITE,
         })
     }
 
     /// Writes or erases the tracks that are given.
-    fn put(&mut self, tracks: [Option<Track>; 3]) -> u8 {
+    fn put(&mut self, tracks: [Option<TrackContent>; 3]) -> u8 {
         let current = self.settings.coercivity;
         let done = self.swipe(|blank| {
             blank.stripe.put(current, tracks);
@@ -170,15 +172,16 @@ impl<'a> Encoder<'a> {
         done.err().unwrap_or(status::OK)
     }
 
-    /// Bits 0 to 2 are tracks 1 to 3; none of them is track 1 alone.
+    /// Erases tracks: bits 0 to 2 are tracks 1 to 3; none of them is track 1 alone.
     fn erase(&mut self, mask: u8) -> bool {
         let mask = if mask == 0 { 1 } else { mask };
-        let erased = |bit: u8| (mask & bit != 0).then_some(Track::Empty);
+        let erased = |bit: u8| (mask & bit != 0).then_some(TrackContent::Empty);
         mask < 8 && self.put([erased(1), erased(2), erased(4)]) == status::OK
     }
 
-    /// Reads all tracks; `form` puts one of them, with its number, behind `out` and says if it could be read.
-    fn read(&mut self, out: &mut Vec<u8>, form: fn(usize, &Track, &mut Vec<u8>) -> bool) {
+    /// Reads all tracks; `form` appends one of them, with its number, to `out` and returns whether it could
+    /// be read.
+    fn read(&mut self, out: &mut Vec<u8>, form: fn(usize, &TrackContent, &mut Vec<u8>) -> bool) {
         let (world, station) = (self.head.world, self.head.station);
         let seen = self.swipe(|blank| seen(world, station, blank));
         out.extend([ESC, b's']);
@@ -196,22 +199,22 @@ impl<'a> Encoder<'a> {
     }
 }
 
-/// What the head sees: the tracks, with the faults that the card was given.
-fn seen(world: &World, station: &Station, blank: &mut Blank) -> [Track; 3] {
+/// Returns the tracks that the head sees, with the faults that the card was given.
+fn seen(world: &SimulatedLine, station: &SimulatedStation, blank: &mut SimulatedBlank) -> [TrackContent; 3] {
     if blank.stripe.dirty {
-        world.strikes(blank, Kind::StripeDirty, station);
+        world.strikes(blank, FaultKind::StripeDirty, station);
     }
     let mut tracks = blank.stripe.tracks.clone();
-    let misread = blank.fault(Kind::StripeMisread).is_some();
+    let misread = blank.fault(FaultKind::StripeMisread).is_some();
     if misread && tracks.iter_mut().zip(&FORMATS).any(|(track, format)| blur(track, format)) {
-        world.strikes(blank, Kind::StripeMisread, station);
+        world.strikes(blank, FaultKind::StripeMisread, station);
     }
     tracks
 }
 
 /// Changes the character in the middle of a track; false if there is none.
-fn blur(track: &mut Track, format: &crate::stripe::Format) -> bool {
-    let Track::Text(text) = track else { return false };
+fn blur(track: &mut TrackContent, format: &crate::stripe::TrackStandard) -> bool {
+    let TrackContent::Text(text) = track else { return false };
     let middle = text.len() / 2;
     match text.get_mut(middle) {
         Some(c) if *c != format.start && *c != END => {
@@ -222,19 +225,19 @@ fn blur(track: &mut Track, format: &crate::stripe::Format) -> bool {
     }
 }
 
-/// A track of an ISO read: its characters, nothing if empty.
-fn iso_track(_: usize, track: &Track, out: &mut Vec<u8>) -> bool {
-    if let Track::Text(text) = track {
+/// Appends a track of an ISO read: its characters, or nothing if it is empty.
+fn iso_track(_: usize, track: &TrackContent, out: &mut Vec<u8>) -> bool {
+    if let TrackContent::Text(text) = track {
         out.extend(text);
     }
-    !matches!(track, Track::Raw(_))
+    !matches!(track, TrackContent::Raw(_))
 }
 
-/// A track of a raw read: length and bytes, LEN 00 if empty.
-fn raw_track(at: usize, track: &Track, out: &mut Vec<u8>) -> bool {
+/// Appends a track of a raw read: length and bytes, LEN 00 if it is empty.
+fn raw_track(at: usize, track: &TrackContent, out: &mut Vec<u8>) -> bool {
     let bytes = match (track, FORMATS.get(at)) {
-        (Track::Text(text), Some(format)) => format.bits(text),
-        (Track::Raw(bytes), _) => bytes.clone(),
+        (TrackContent::Text(text), Some(format)) => format.bits(text),
+        (TrackContent::Raw(bytes), _) => bytes.clone(),
         _ => Vec::new(),
     };
     match u8::try_from(bytes.len()) {
@@ -250,15 +253,15 @@ fn raw_track(at: usize, track: &Track, out: &mut Vec<u8>) -> bool {
     }
 }
 
-/// The tracks of an ISO write with their sentinels; `None` if any is not of its standard.
-fn iso_tracks(tracks: Tracks) -> Option<[Option<Track>; 3]> {
+/// Returns the tracks of an ISO write with their sentinels; `None` if any is not of its standard.
+fn iso_tracks(tracks: BlockTracks) -> Option<[Option<TrackContent>; 3]> {
     let mut out = [None, None, None];
     for ((text, format), to) in tracks.into_iter().zip(&FORMATS).zip(&mut out) {
         if !format.allows(&text) {
             return None;
         }
         if !text.is_empty() {
-            *to = Some(Track::Text([&[format.start][..], &text, &[END]].concat()));
+            *to = Some(TrackContent::Text([&[format.start][..], &text, &[END]].concat()));
         }
     }
     Some(out)

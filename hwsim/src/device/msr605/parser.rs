@@ -1,24 +1,24 @@
-//! Byte stream of the MSR605 into commands. Garbage before an ESC is passed over; a broken data block is one
-//! [`Command::Malformed`]; an ESC `a` inside an ISO block resets at once. What a raw block announces by its length bytes is
-//! swallowed, as on the machine.
+//! Turns the byte stream of the MSR605 into commands. Garbage before an ESC is skipped; a broken data block
+//! is one [`EncoderCommand::Malformed`]; an ESC `a` inside an ISO block resets at once. The parser swallows
+//! as many bytes as a raw block announces, as the machine does.
 
 use drivers::wire::{ESC, FS};
 
 /// The strings or bytes of three tracks.
-pub type Tracks = [Vec<u8>; 3];
+pub type BlockTracks = [Vec<u8>; 3];
 
-/// Longest track text that is kept; longer ones are malformed. The longest track has 107 characters.
+/// Longest track text that is kept; a longer one is malformed. The longest track has 107 characters.
 const TEXT_MAX: usize = 128;
 
-/// Commands of the table in standards.md 5.2.
+/// Commands of the manuals' table (`drivers::wire` section 6), with their codes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Command {
+pub enum EncoderCommand {
     /// 61
     Reset,
     /// 72
     ReadIso,
     /// 77
-    WriteIso(Tracks),
+    WriteIso(BlockTracks),
     /// 65
     CommTest,
     /// 81 to 85
@@ -38,7 +38,7 @@ pub enum Command {
     /// 6D
     ReadRaw,
     /// 6E
-    WriteRaw(Tracks),
+    WriteRaw(BlockTracks),
     /// 74
     Model,
     /// 76
@@ -51,37 +51,37 @@ pub enum Command {
     Loco,
     /// 64
     Coercivity,
-    /// A data block that is none.
+    /// A broken data block.
     Malformed,
-    /// ESC and something else.
+    /// ESC and another byte.
     Unknown,
 }
 
-/// Where the stream stands.
+/// Position in the stream.
 #[derive(Debug, Default)]
-enum State {
+enum StreamState {
     /// Before an ESC.
     #[default]
     Idle,
-    /// Behind an ESC that begins a command.
+    /// After an ESC that begins a command.
     Escape,
-    /// Inside the parameters of `command`, so many wanted.
+    /// Inside the parameters of `command`, of which so many are wanted.
     Parameters { command: u8, wanted: usize, got: Vec<u8> },
     /// Inside a data block.
-    Block(Block),
+    Block(DataBlock),
 }
 
 /// A data block: ESC `s`, then tracks 1 to 3 in order, then `?` FS.
 #[derive(Debug)]
-struct Block {
+struct DataBlock {
     raw: bool,
-    tracks: Tracks,
-    at: At,
+    tracks: BlockTracks,
+    at: BlockPosition,
 }
 
-/// What comes next in a data block.
+/// The next byte expected in a data block.
 #[derive(Debug)]
-enum At {
+enum BlockPosition {
     /// ESC before `s` or before a track number.
     Escape { mark: u8 },
     /// `s`, or a track number.
@@ -90,49 +90,51 @@ enum At {
     Text { track: u8 },
     /// LEN of a track (raw).
     Length { track: u8 },
-    /// Bytes of a track (raw), so many missing.
+    /// Bytes of a track (raw), of which so many are missing.
     Bytes { track: u8, missing: u8 },
-    /// `?` behind raw track 3.
+    /// `?` after raw track 3.
     End,
-    /// FS behind it.
+    /// FS after that `?`.
     FileSeparator,
 }
 
-/// What a byte did to a block.
-enum Step {
+/// Effect of a byte on a block.
+enum BlockStep {
     Going,
     Whole,
     Broken,
     Reset,
 }
 
-/// Byte stream to commands.
+/// Parser of the byte stream.
 #[derive(Debug, Default)]
-pub struct Parser {
-    state: State,
+pub struct CommandParser {
+    state: StreamState,
 }
 
-impl Parser {
-    /// Takes a byte; gives a command when one is complete.
-    pub fn push(&mut self, byte: u8) -> Option<Command> {
+impl CommandParser {
+    /// Takes a byte; returns a command when it is complete.
+    pub fn push(&mut self, byte: u8) -> Option<EncoderCommand> {
         let (state, command) = match std::mem::take(&mut self.state) {
-            State::Idle if byte == ESC => (State::Escape, None),
-            State::Idle => (State::Idle, None),
-            State::Escape => begin(byte),
-            State::Parameters { command, wanted, mut got } => {
+            StreamState::Idle if byte == ESC => (StreamState::Escape, None),
+            StreamState::Idle => (StreamState::Idle, None),
+            StreamState::Escape => begin(byte),
+            StreamState::Parameters { command, wanted, mut got } => {
                 got.push(byte);
                 if got.len() < wanted {
-                    (State::Parameters { command, wanted, got }, None)
+                    (StreamState::Parameters { command, wanted, got }, None)
                 } else {
-                    (State::Idle, Some(with_parameters(command, &got)))
+                    (StreamState::Idle, Some(with_parameters(command, &got)))
                 }
             }
-            State::Block(mut block) => match block.push(byte) {
-                Step::Going => (State::Block(block), None),
-                Step::Broken => (State::Idle, Some(Command::Malformed)),
-                Step::Reset => (State::Idle, Some(Command::Reset)),
-                Step::Whole if block.raw => (State::Idle, Some(Command::WriteRaw(block.tracks))),
-                Step::Whole => (State::Idle, Some(Command::WriteIso(block.tracks))),
+            StreamState::Block(mut block) => match block.push(byte) {
+                BlockStep::Going => (StreamState::Block(block), None),
+                BlockStep::Broken => (StreamState::Idle, Some(EncoderCommand::Malformed)),
+                BlockStep::Reset => (StreamState::Idle, Some(EncoderCommand::Reset)),
+                BlockStep::Whole if block.raw => {
+                    (StreamState::Idle, Some(EncoderCommand::WriteRaw(block.tracks)))
+                }
+                BlockStep::Whole => (StreamState::Idle, Some(EncoderCommand::WriteIso(block.tracks))),
             },
         };
         self.state = state;
@@ -140,80 +142,85 @@ impl Parser {
     }
 }
 
-/// The byte behind ESC.
-fn begin(byte: u8) -> (State, Option<Command>) {
+/// Takes the byte after ESC.
+fn begin(byte: u8) -> (StreamState, Option<EncoderCommand>) {
     let simple = match byte {
-        0x61 => Command::Reset,
-        0x72 => Command::ReadIso,
-        0x65 => Command::CommTest,
-        0x81..=0x85 => Command::Leds,
-        0x86 => Command::SensorTest,
-        0x87 => Command::RamTest,
-        0x6C => Command::GetZeros,
-        0x6D => Command::ReadRaw,
-        0x74 => Command::Model,
-        0x76 => Command::Firmware,
-        0x78 => Command::Hico,
-        0x79 => Command::Loco,
-        0x64 => Command::Coercivity,
+        0x61 => EncoderCommand::Reset,
+        0x72 => EncoderCommand::ReadIso,
+        0x65 => EncoderCommand::CommTest,
+        0x81..=0x85 => EncoderCommand::Leds,
+        0x86 => EncoderCommand::SensorTest,
+        0x87 => EncoderCommand::RamTest,
+        0x6C => EncoderCommand::GetZeros,
+        0x6D => EncoderCommand::ReadRaw,
+        0x74 => EncoderCommand::Model,
+        0x76 => EncoderCommand::Firmware,
+        0x78 => EncoderCommand::Hico,
+        0x79 => EncoderCommand::Loco,
+        0x64 => EncoderCommand::Coercivity,
         0x62 | 0x63 => return (parameters(byte, 1), None),
         0x7A => return (parameters(byte, 2), None),
         0x6F => return (parameters(byte, 3), None),
         0x6E | 0x77 => {
-            let at = At::Escape { mark: b's' };
-            return (State::Block(Block { raw: byte == 0x6E, tracks: Tracks::default(), at }), None);
+            let at = BlockPosition::Escape { mark: b's' };
+            return (
+                StreamState::Block(DataBlock { raw: byte == 0x6E, tracks: BlockTracks::default(), at }),
+                None,
+            );
         }
-        ESC => return (State::Escape, None), // the one before was garbage
-        _ => Command::Unknown,
+        ESC => return (StreamState::Escape, None), // the one before was garbage
+        _ => EncoderCommand::Unknown,
     };
-    (State::Idle, Some(simple))
+    (StreamState::Idle, Some(simple))
 }
 
-fn parameters(command: u8, wanted: usize) -> State {
-    State::Parameters { command, wanted, got: Vec::with_capacity(wanted) }
+fn parameters(command: u8, wanted: usize) -> StreamState {
+    StreamState::Parameters { command, wanted, got: Vec::with_capacity(wanted) }
 }
 
-fn with_parameters(command: u8, got: &[u8]) -> Command {
+fn with_parameters(command: u8, got: &[u8]) -> EncoderCommand {
     match (command, got) {
-        (0x62, [x]) => Command::SelectBpi(*x),
-        (0x63, [mask]) => Command::Erase(*mask),
-        (0x7A, [t13, t2]) => Command::SetZeros([*t13, *t2]),
-        (0x6F, [t1, t2, t3]) => Command::SetBpc([*t1, *t2, *t3]),
-        _ => Command::Unknown,
+        (0x62, [x]) => EncoderCommand::SelectBpi(*x),
+        (0x63, [mask]) => EncoderCommand::Erase(*mask),
+        (0x7A, [t13, t2]) => EncoderCommand::SetZeros([*t13, *t2]),
+        (0x6F, [t1, t2, t3]) => EncoderCommand::SetBpc([*t1, *t2, *t3]),
+        _ => EncoderCommand::Unknown,
     }
 }
 
-impl Block {
+impl DataBlock {
     fn track(&mut self, track: u8) -> Option<&mut Vec<u8>> {
         self.tracks.get_mut(usize::from(track).wrapping_sub(1))
     }
 
-    fn push(&mut self, byte: u8) -> Step {
+    fn push(&mut self, byte: u8) -> BlockStep {
         let next = match self.at {
-            At::Escape { mark } if byte == ESC => At::Mark { mark },
-            At::Mark { .. } if byte == 0x61 && !self.raw => return Step::Reset,
-            At::Mark { mark: b's' } if byte == b's' => At::Escape { mark: 1 },
-            At::Mark { mark } if byte == mark && mark != b's' => {
+            BlockPosition::Escape { mark } if byte == ESC => BlockPosition::Mark { mark },
+            BlockPosition::Mark { .. } if byte == 0x61 && !self.raw => return BlockStep::Reset,
+            BlockPosition::Mark { mark: b's' } if byte == b's' => BlockPosition::Escape { mark: 1 },
+            BlockPosition::Mark { mark } if byte == mark && mark != b's' => {
                 if self.raw {
-                    At::Length { track: mark }
+                    BlockPosition::Length { track: mark }
                 } else {
-                    At::Text { track: mark }
+                    BlockPosition::Text { track: mark }
                 }
             }
-            At::Text { track: track @ (1 | 2) } if byte == ESC => At::Mark { mark: track + 1 },
-            At::Text { .. } if byte == ESC => At::Mark { mark: 0 }, // only a reset may follow
-            At::Text { track: 3 } if byte == FS => return self.end_of_text(),
-            At::Text { track } => {
-                let Some(text) = self.track(track) else { return Step::Broken };
+            BlockPosition::Text { track: track @ (1 | 2) } if byte == ESC => {
+                BlockPosition::Mark { mark: track + 1 }
+            }
+            BlockPosition::Text { .. } if byte == ESC => BlockPosition::Mark { mark: 0 }, // only a reset may follow
+            BlockPosition::Text { track: 3 } if byte == FS => return self.end_of_text(),
+            BlockPosition::Text { track } => {
+                let Some(text) = self.track(track) else { return BlockStep::Broken };
                 if byte == FS || text.len() >= TEXT_MAX {
-                    return Step::Broken;
+                    return BlockStep::Broken;
                 }
                 text.push(byte);
-                At::Text { track }
+                BlockPosition::Text { track }
             }
-            At::Length { track } | At::Bytes { track, .. } => {
+            BlockPosition::Length { track } | BlockPosition::Bytes { track, .. } => {
                 let missing = match self.at {
-                    At::Bytes { missing, .. } => {
+                    BlockPosition::Bytes { missing, .. } => {
                         if let Some(bytes) = self.track(track) {
                             bytes.push(byte);
                         }
@@ -222,22 +229,22 @@ impl Block {
                     _ => byte,
                 };
                 match (missing, track) {
-                    (0, 3) => At::End,
-                    (0, _) => At::Escape { mark: track + 1 },
-                    _ => At::Bytes { track, missing },
+                    (0, 3) => BlockPosition::End,
+                    (0, _) => BlockPosition::Escape { mark: track + 1 },
+                    _ => BlockPosition::Bytes { track, missing },
                 }
             }
-            At::End if byte == b'?' => At::FileSeparator,
-            At::FileSeparator if byte == FS => return Step::Whole,
-            _ => return Step::Broken,
+            BlockPosition::End if byte == b'?' => BlockPosition::FileSeparator,
+            BlockPosition::FileSeparator if byte == FS => return BlockStep::Whole,
+            _ => return BlockStep::Broken,
         };
         self.at = next;
-        Step::Going
+        BlockStep::Going
     }
 
-    /// FS behind track 3: the `?` before it is the block's, not the track's.
-    fn end_of_text(&mut self) -> Step {
+    /// Ends the block at FS after track 3: the `?` before it belongs to the block, not to the track.
+    fn end_of_text(&mut self) -> BlockStep {
         let [.., third] = &mut self.tracks;
-        if third.pop() == Some(b'?') { Step::Whole } else { Step::Broken }
+        if third.pop() == Some(b'?') { BlockStep::Whole } else { BlockStep::Broken }
     }
 }

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::pace::Pace;
-use crate::testing::{Client, feed, link, look, world};
+use crate::pace::LinkPace;
+use crate::testing::{LinkClient, feed, link, look, world};
 
 const WRITE: &[u8] =
     b"\x1bw\x1bs\x1b\x01B4761739001010119^TEST/CARD^2212\x1b\x024761739001010119=2212\x1b\x03\
@@ -14,13 +14,16 @@ const WRITTEN: &[u8] =
                          ;0123?\x3f\x1c\x1b0";
 const EMPTY: &[u8] = b"\x1bs\x1b\x01\x1b\x02\x1b\x03\x3f\x1c\x1b0";
 
-fn encoding<T>(faults: &str, client: impl FnOnce(&World, &Station, &mut Client) -> T) -> T {
+fn encoding<T>(
+    faults: &str,
+    client: impl FnOnce(&SimulatedLine, &SimulatedStation, &mut LinkClient) -> T,
+) -> T {
     let world = world(faults);
     let station = feed(&world, "stripe-1");
     link(|stream| serve(stream, &world, station), |c| client(&world, station, c))
 }
 
-/// The table of standards.md 5.2: command, reply.
+/// The manuals' table: command, reply.
 #[test]
 fn the_command_table() {
     let table: &[(&[u8], &[u8])] = &[
@@ -175,7 +178,7 @@ fn raw_write_and_read() {
 #[test]
 fn without_a_card() {
     encoding("", |world, station, client| {
-        world.reject(station, &mut Pace::new(0.0)).unwrap();
+        world.reject(station, &mut LinkPace::new(0.0)).unwrap();
         client.send(b"\x1br");
         client.expect(b"\x1bs\x1b\x01\x1b\x02\x1b\x03\x3f\x1c\x1b9");
         client.send(WRITE);
@@ -208,7 +211,7 @@ fn a_misread_changes_one_character_and_not_the_card() {
         assert_eq!(got.iter().zip(WRITTEN).filter(|(a, b)| a != b).count(), 1);
         look(station, |blank| {
             assert_eq!(blank.stripe.tracks[1].witness().unwrap(), ";4761739001010119=2212?");
-            assert!(!blank.strike(Kind::StripeMisread), "noted already");
+            assert!(!blank.strike(FaultKind::StripeMisread), "noted already");
         });
     });
 }
@@ -218,7 +221,7 @@ fn a_dirty_blank_has_data_on_track_2() {
     encoding("[[fault]]\nkind = \"stripe-dirty\"\nevery = 1", |_, station, client| {
         client.send(b"\x1br");
         client.expect(b"\x1bs\x1b\x01\x1b\x02;9999999999999999=4912?\x1b\x03\x3f\x1c\x1b0");
-        look(station, |blank| assert!(!blank.strike(Kind::StripeDirty), "noted already"));
+        look(station, |blank| assert!(!blank.strike(FaultKind::StripeDirty), "noted already"));
     });
     // Overwritten before anybody looked: no effect.
     encoding("[[fault]]\nkind = \"stripe-dirty\"\nevery = 1", |_, station, client| {
@@ -226,7 +229,7 @@ fn a_dirty_blank_has_data_on_track_2() {
         client.send(b"\x1br");
         client.expect(b"\x1b0");
         client.expect(WRITTEN);
-        look(station, |blank| assert!(blank.strike(Kind::StripeDirty), "not noted"));
+        look(station, |blank| assert!(blank.strike(FaultKind::StripeDirty), "not noted"));
     });
 }
 
@@ -234,23 +237,23 @@ proptest! {
     /// Whatever came before: after enough bytes to end any block, a reset makes it answer again.
     #[test]
     fn garbage_is_survived(garbage in prop::collection::vec(prop_oneof![Just(0x1b), Just(0x1c), any::<u8>()], 0..300)) {
-        let mut parser = Parser::default();
+        let mut parser = CommandParser::default();
         for byte in garbage.iter().chain(&[b'A'; 3 * 255 + 4]) {
             parser.push(*byte);
         }
         let last: Vec<_> = b"\x1ba\x1be".iter().filter_map(|b| parser.push(*b)).collect();
-        prop_assert_eq!(last.last(), Some(&Command::CommTest));
+        prop_assert_eq!(last.last(), Some(&EncoderCommand::CommTest));
     }
 
     /// Cut anywhere, a write block gives no command; whole, the same one however it was cut.
     #[test]
     fn a_write_in_pieces(cut in 0..WRITE.len()) {
-        let mut parser = Parser::default();
+        let mut parser = CommandParser::default();
         let (head, tail) = WRITE.split_at(cut);
         prop_assert!(head.iter().all(|b| parser.push(*b).is_none()));
         let got: Vec<_> = tail.iter().filter_map(|b| parser.push(*b)).collect();
-        let tracks: Tracks = [b"B4761739001010119^TEST/CARD^2212".into(), b"4761739001010119=2212".into(), b"0123".into()];
-        prop_assert_eq!(got, [Command::WriteIso(tracks)]);
+        let tracks: BlockTracks = [b"B4761739001010119^TEST/CARD^2212".into(), b"4761739001010119=2212".into(), b"0123".into()];
+        prop_assert_eq!(got, [EncoderCommand::WriteIso(tracks)]);
     }
 }
 

@@ -4,11 +4,12 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn values() -> Vec<(Dgi, Expected)> {
-    let clear = |n: u16, value: &[u8]| (Dgi(n), Expected::Clear(value.len(), Sha256::digest(value).into()));
+fn values() -> Vec<(Dgi, ExpectedValue)> {
+    let clear =
+        |n: u16, value: &[u8]| (Dgi(n), ExpectedValue::Clear(value.len(), Sha256::digest(value).into()));
     vec![
         clear(0x0101, &[7; 20]),
-        (Dgi(0x8000), Expected::Protected(Zeroizing::new((0..48).collect()))),
+        (Dgi(0x8000), ExpectedValue::Protected(Zeroizing::new((0..48).collect()))),
         clear(0x0102, &[]),
         clear(0x0103, &[8; 300]),
     ]
@@ -32,7 +33,7 @@ proptest! {
     #[test]
     fn any_cutting_gives_the_same_bytes(cuts in prop::collection::vec(1usize..60, 1..200)) {
         let values = values();
-        let mut stream = Stream::new(&values);
+        let mut stream = CommandStream::new(&values);
         let all = bytes();
         let mut sent = Vec::new();
         let mut rest = all.as_slice();
@@ -51,7 +52,7 @@ proptest! {
                     parts.push(DataPart::Protected { dgi: Dgi(0x8000), from: offset, to: offset + 1 });
                     offset += 1;
                 } else {
-                    parts.push(DataPart::Clear(vec![*byte]));
+                    parts.push(DataPart::Clear(vec![*byte].into()));
                 }
             }
             sent.extend_from_slice(&stream.command(kind, &parts).unwrap());
@@ -66,8 +67,8 @@ proptest! {
         bytes in prop::collection::vec(any::<u8>(), 1..40), encrypted: bool
     ) {
         let values = values();
-        let mut stream = Stream::new(&values);
-        let result = stream.command(encrypted, &[DataPart::Clear(bytes.clone())]);
+        let mut stream = CommandStream::new(&values);
+        let result = stream.command(encrypted, &[DataPart::Clear(bytes.clone().into())]);
         let header = if bytes.get(2) == Some(&0xFF) { 5 } else { 3 };
         if result.is_ok() && bytes.len() >= header {
             let dgi = u16::from_be_bytes([bytes[0], bytes[1]]);
@@ -79,8 +80,8 @@ proptest! {
 #[test]
 fn more_than_255_bytes_are_refused_before_they_pile_up() {
     let values = values();
-    let mut stream = Stream::new(&values);
+    let mut stream = CommandStream::new(&values);
     let mut data = vec![0x01, 0x03, 0xFF, 0x01, 0x2C];
     data.extend([8; 251]);
-    assert!(stream.command(false, &[DataPart::Clear(data)]).is_err());
+    assert!(stream.command(false, &[DataPart::Clear(data.into())]).is_err());
 }

@@ -1,0 +1,22 @@
+//! Embossers, also for indent print: what a line asks of any of them.
+//!
+//! Not here: how a model does it ([`framed`]), fonts and positions: the record brings complete lines.
+
+pub mod framed;
+
+use std::time::Duration;
+
+use crate::error::DeviceError;
+
+/// An embosser at a station, with at most one card in it.
+pub trait CardEmbosser: Send {
+    /// Embosses the card in the station. Each line is complete, `~EM%font;x;y;text`, without CR LF, in
+    /// characters of ISO 8859-1.
+    fn emboss(&mut self, lines: &[String]) -> Result<(), DeviceError>;
+
+    /// Asks whether it could emboss now; returns the model, as far as the machine names it.
+    fn ready(&mut self) -> Result<String, DeviceError>;
+
+    /// Drops the connection and makes a new one, within `timeout`; work under way is forgotten.
+    fn reopen(&mut self, timeout: Duration) -> Result<(), DeviceError>;
+}

@@ -1,0 +1,321 @@
+//! A card reader at the end of a byte link: the exchanges of wire section 1, controller's end. `hwsim` and
+//! the station hosts of real readers speak them.
+//!
+//! Not here: the reader itself, and the link.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use zeroize::Zeroizing;
+
+use crate::link::{ByteLink, CardError, CardLink, CommandStep, LinkError, Protocols, Reset, SessionLimits};
+use crate::wire::{READER_BODY_MAX, reader};
+
+/// kind u8, length u32.
+const HEADER: usize = 5;
+/// Answers that come faster than this are left to gather; a command that makes the chip work takes longer.
+const FAST: Duration = Duration::from_millis(5);
+/// Longest pause; short against any time limit.
+const PAUSE_MAX: Duration = Duration::from_millis(10);
+/// Shortest pause; the kernel's slack for timers (50 us) would make a shorter one too long.
+const PAUSE_MIN: Duration = Duration::from_micros(200);
+/// Most characters of the other end's text: 16 readers with names of 128 bytes.
+const SHOWN_MAX: usize = 2400;
+
+/// A card link over a byte link.
+///
+/// Answers come in the order of the requests. An answer that missed its time is still owed, and is dropped
+/// when it comes, so that it is never taken for the answer to a later request. After a timeout in a session
+/// of several commands it is unknown how many answers are owed: the reader is lost until it is connected
+/// anew.
+pub struct ReaderExchange<L> {
+    link: L,
+    /// Received, not yet a whole answer.
+    held: Zeroizing<Vec<u8>>,
+    owed: u32,
+    /// Set when requests and answers can no longer be matched.
+    lost: bool,
+}
+
+impl<L: ByteLink> ReaderExchange<L> {
+    /// Takes a link over that is ready for the first request.
+    pub fn over(link: L) -> Self {
+        Self { link, held: Zeroizing::new(Vec::new()), owed: 0, lost: false }
+    }
+
+    /// The byte link under the exchanges.
+    pub(crate) fn link(&self) -> &L {
+        &self.link
+    }
+
+    /// The byte link under the exchanges, to end it.
+    pub(crate) fn link_mut(&mut self) -> &mut L {
+        &mut self.link
+    }
+
+    /// Whether only a new connection helps.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost
+    }
+
+    fn exchange(
+        &mut self,
+        request: u8,
+        body: &[u8],
+        expected: u8,
+        timeout: Duration,
+    ) -> Result<Vec<u8>, CardError> {
+        let deadline = Instant::now() + timeout;
+        self.request(request, body, timeout)?;
+        let answer = self.own_answer(deadline, timeout);
+        self.lost =
+            matches!(&answer, Err(error) if !matches!(error, CardError::Reader(LinkError::Timeout(_))));
+        body_of(answer?, expected)
+    }
+
+    /// Sends a request. The reader counts as lost until the answers were read, because a request that was
+    /// sent in part puts requests and answers out of step.
+    fn request(&mut self, request: u8, body: &[u8], timeout: Duration) -> Result<(), CardError> {
+        if self.lost {
+            return Err(CardError::Reader(LinkError::Closed));
+        }
+        let length = u32::try_from(body.len()).ok().filter(|_| body.len() <= READER_BODY_MAX);
+        let length =
+            length.ok_or_else(|| CardError::Reader(LinkError::Io("command longer than an APDU".into())))?;
+        let mut message = Zeroizing::new(Vec::with_capacity(HEADER + body.len()));
+        message.push(request);
+        message.extend_from_slice(&length.to_be_bytes());
+        message.extend_from_slice(body);
+        self.lost = true;
+        self.link.send(&message, timeout).map_err(CardError::Reader)?;
+        self.owed += 1;
+        Ok(())
+    }
+
+    /// Returns the first answer to the last request and drops those that were owed to earlier ones.
+    fn own_answer(&mut self, deadline: Instant, timeout: Duration) -> Result<(u8, Vec<u8>), CardError> {
+        loop {
+            let answer = self.answer(deadline, timeout)?;
+            self.owed -= 1;
+            if self.owed == 0 {
+                return Ok(answer);
+            }
+        }
+    }
+
+    /// Sends commands that fit one request together; returns false if one of them stopped the session.
+    fn several(
+        &mut self,
+        steps: &[CommandStep<'_>],
+        each: Duration,
+        until: Instant,
+        responses: &mut Vec<Vec<u8>>,
+    ) -> Result<bool, CardError> {
+        let mut body = Zeroizing::new(Vec::with_capacity(steps.iter().map(size).sum()));
+        for step in steps {
+            // Both fit: they are shorter than a body, whose length was checked before.
+            body.push(u8::try_from(step.go_on.len()).unwrap_or(u8::MAX));
+            step.go_on.iter().for_each(|sw| body.extend_from_slice(&sw.to_be_bytes()));
+            body.extend_from_slice(&u16::try_from(step.command.len()).unwrap_or(u16::MAX).to_be_bytes());
+            body.extend_from_slice(step.command);
+        }
+        self.request(reader::TRANSMIT_ALL, &body, left(each, until)?)?;
+        let begun = Instant::now();
+        for (answered, step) in steps.iter().enumerate() {
+            if self.held.is_empty() {
+                thread::sleep(pause(begun.elapsed(), answered, steps.len() - answered));
+            }
+            let time = left(each, until)?;
+            let deadline = Instant::now() + time;
+            let answer =
+                if self.owed > 0 { self.own_answer(deadline, time) } else { self.answer(deadline, time) };
+            let answer = answer?;
+            let failed = answer.0 == reader::FAILED;
+            self.lost = !failed;
+            let response = body_of(answer, reader::RESPONSE)?;
+            let goes_on = step.goes_on_after(&response);
+            responses.push(response);
+            if !goes_on {
+                self.lost = false;
+                return Ok(false);
+            }
+        }
+        self.lost = false;
+        Ok(true)
+    }
+
+    /// Returns the next whole answer: kind and body.
+    fn answer(&mut self, deadline: Instant, timeout: Duration) -> Result<(u8, Vec<u8>), CardError> {
+        loop {
+            if let Some(&[kind, a, b, c, d]) = self.held.first_chunk::<HEADER>() {
+                let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
+                if length > READER_BODY_MAX {
+                    return Err(CardError::Malformed);
+                }
+                if let Some(body) = self.held.get(HEADER..HEADER + length) {
+                    let body = body.to_vec();
+                    let rest = self.held.get(HEADER + length..).unwrap_or_default().to_vec();
+                    self.held = Zeroizing::new(rest);
+                    return Ok((kind, body));
+                }
+            }
+            let mut piece = Zeroizing::new([0; 4096]);
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(CardError::Reader(LinkError::Timeout(timeout)));
+            }
+            let n = self.link.receive(&mut piece[..], left).map_err(|error| match error {
+                LinkError::Timeout(_) => CardError::Reader(LinkError::Timeout(timeout)),
+                error => CardError::Reader(error),
+            })?;
+            self.held.extend_from_slice(piece.get(..n).unwrap_or_default());
+        }
+    }
+}
+
+/// How long to let answers gather before looking for the next: waking up for each answer of a fast card costs
+/// a tenth of its rate. At most half of the time that the remaining answers will take, so that the last one
+/// never waits for this pause.
+fn pause(so_far: Duration, answered: usize, left: usize) -> Duration {
+    let counts = u32::try_from(answered).ok().zip(u32::try_from(left).ok());
+    let each = counts.and_then(|(answered, left)| Some((so_far.checked_div(answered)?, left)));
+    match each {
+        Some((each, left)) if each < FAST => {
+            let pause = (each * left / 2).min(PAUSE_MAX);
+            if pause < PAUSE_MIN { Duration::ZERO } else { pause }
+        }
+        _ => Duration::ZERO,
+    }
+}
+
+/// The time that the next command may take.
+fn left(each: Duration, until: Instant) -> Result<Duration, CardError> {
+    let left = each.min(until.saturating_duration_since(Instant::now()));
+    if left.is_zero() { Err(CardError::Reader(LinkError::Timeout(each))) } else { Ok(left) }
+}
+
+/// Returns the body of an answer of the expected kind, or the failure that it reports.
+fn body_of((kind, body): (u8, Vec<u8>), expected: u8) -> Result<Vec<u8>, CardError> {
+    match kind {
+        kind if kind == expected => Ok(body),
+        reader::FAILED => Err(failure_of(&body).unwrap_or(CardError::Malformed)),
+        _ => Err(CardError::Malformed),
+    }
+}
+
+/// The error that the body of [`reader::FAILED`] stands for.
+pub(crate) fn failure_of(body: &[u8]) -> Option<CardError> {
+    match body {
+        [reader::NO_CARD] => Some(CardError::Absent),
+        [reader::MUTE] => Some(CardError::Mute),
+        [reader::REMOVED] => Some(CardError::Removed),
+        [reader::PROTOCOL] => Some(CardError::Protocol),
+        [reader::HELD] => Some(CardError::Held),
+        [reader::NO_READER, text @ ..] => Some(CardError::NoReader(shown(text))),
+        [reader::BROKEN, text @ ..] => Some(CardError::Reader(LinkError::Io(shown(text)))),
+        _ => None,
+    }
+}
+
+/// The body of [`reader::FAILED`] for this error.
+pub(crate) fn failure(error: &CardError) -> Vec<u8> {
+    let (code, text) = match error {
+        CardError::Absent => (reader::NO_CARD, String::new()),
+        CardError::Mute => (reader::MUTE, String::new()),
+        CardError::Removed => (reader::REMOVED, String::new()),
+        CardError::Protocol => (reader::PROTOCOL, String::new()),
+        CardError::Held => (reader::HELD, String::new()),
+        CardError::NoReader(text) => (reader::NO_READER, text.clone()),
+        CardError::Reader(error) => (reader::BROKEN, error.to_string()),
+        CardError::Malformed => (reader::BROKEN, error.to_string()),
+    };
+    [&[code], text.as_bytes()].concat()
+}
+
+/// Makes the other end's text fit to be shown; there is room for the names of all readers that there can be.
+pub(crate) fn shown(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).chars().filter(|c| !c.is_control()).take(SHOWN_MAX).collect()
+}
+
+/// Bytes that a step takes in a request.
+fn size(step: &CommandStep<'_>) -> usize {
+    1 + 2 * step.go_on.len() + 2 + step.command.len()
+}
+
+/// How many of these steps fit one request; at least the first counts.
+fn fitting(steps: &[CommandStep<'_>]) -> usize {
+    let mut room = READER_BODY_MAX;
+    let fits = |step: &&CommandStep<'_>| match room.checked_sub(size(step)) {
+        Some(left) => {
+            room = left;
+            true
+        }
+        None => false,
+    };
+    steps.iter().take_while(fits).count().max(1)
+}
+
+impl<L: ByteLink> CardLink for ReaderExchange<L> {
+    fn power_on(
+        &mut self,
+        reset: Reset,
+        protocols: Protocols,
+        timeout: Duration,
+    ) -> Result<Vec<u8>, CardError> {
+        let reset = match reset {
+            Reset::Cold => reader::COLD,
+            Reset::Warm => reader::WARM,
+        };
+        self.exchange(reader::POWER_ON, &[reset, protocols.to_byte()], reader::ATR, timeout)
+    }
+
+    fn transmit(&mut self, command: &[u8], timeout: Duration) -> Result<Vec<u8>, CardError> {
+        self.exchange(reader::TRANSMIT, command, reader::RESPONSE, timeout)
+    }
+
+    fn transmit_all(
+        &mut self,
+        steps: &[CommandStep<'_>],
+        limits: SessionLimits,
+        responses: &mut Vec<Vec<u8>>,
+    ) -> Result<(), CardError> {
+        let until = Instant::now() + limits.all;
+        let mut rest = steps;
+        while let Some((first, _)) = rest.split_first() {
+            let (now, later) = rest.split_at(fitting(rest));
+            let goes_on = if now.len() > 1 {
+                self.several(now, limits.each, until, responses)?
+            } else {
+                let response = self.transmit(first.command, left(limits.each, until)?)?;
+                let goes_on = first.goes_on_after(&response);
+                responses.push(response);
+                goes_on
+            };
+            if !goes_on {
+                break;
+            }
+            rest = later;
+        }
+        Ok(())
+    }
+
+    fn power_off(&mut self, timeout: Duration) -> Result<(), CardError> {
+        self.exchange(reader::POWER_OFF, &[], reader::OFF, timeout).map(drop)
+    }
+
+    fn probe(&mut self, timeout: Duration) -> Result<(), CardError> {
+        self.exchange(reader::PROBE, &[], reader::READY, timeout).map(drop)
+    }
+
+    fn reopen(&mut self, timeout: Duration) -> Result<(), CardError> {
+        self.held = Zeroizing::new(Vec::new());
+        self.owed = 0;
+        self.lost = true;
+        self.link.reopen(timeout).map_err(CardError::Reader)?;
+        self.lost = false;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,23 @@
+//! Card printers: what a line asks of any of them.
+//!
+//! Not here: how a model does it ([`framed`]), drawing. A printer that cannot do something answers
+//! [`DeviceError::Unsupported`] and sends nothing.
+
+pub mod framed;
+
+use std::time::Duration;
+
+use crate::error::DeviceError;
+
+/// A card printer at a station, with at most one card in it.
+pub trait CardPrinter: Send {
+    /// Prints the card in the station. A side is the bytes of a PNG, or `None` to leave it as it is; at least
+    /// one is given.
+    fn print(&mut self, front: Option<&[u8]>, back: Option<&[u8]>) -> Result<(), DeviceError>;
+
+    /// Asks whether it could print now; returns the model, as far as the machine names it.
+    fn ready(&mut self) -> Result<String, DeviceError>;
+
+    /// Drops the connections and makes new ones, each within `timeout`; work under way is forgotten.
+    fn reopen(&mut self, timeout: Duration) -> Result<(), DeviceError>;
+}

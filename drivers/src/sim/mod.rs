@@ -1,0 +1,139 @@
+//! Links to `hwsim` over its Unix socket (wire section 1): a byte link to a machine, and the card link over
+//! it.
+//!
+//! Not here: starting `hwsim`. The other end must declare itself simulated, or the link is refused: nothing
+//! live can be reached through a simulated line.
+
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::exchange::ReaderExchange;
+use crate::link::{ByteLink, LinkError};
+use crate::stream::TimedSocket;
+use serde::{Deserialize, Serialize};
+
+/// Time for the hello and its answer.
+const HELLO_TIME: Duration = Duration::from_secs(5);
+/// Longest answer to the hello, in bytes.
+const HELLO_MAX: usize = 4096;
+
+/// Device of a simulated station.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SimDevice {
+    /// The card reader; see [`SimReader`].
+    Reader,
+    /// The machine: embosser, printer or stripe encoder.
+    Machine,
+    /// The printer's link for images.
+    Stream,
+    /// The station's end of the card transport.
+    Transport,
+}
+
+#[derive(Serialize)]
+struct SimHello<'a> {
+    station: &'a str,
+    device: SimDevice,
+}
+
+#[derive(Deserialize)]
+struct SimHelloAnswer {
+    #[serde(default)]
+    simulated: bool,
+    error: Option<String>,
+}
+
+/// A byte link to a machine of `hwsim`.
+pub struct SimLink {
+    stream: TimedSocket<UnixStream>,
+    to: SimAddress,
+}
+
+/// Where a link leads, kept to connect again.
+struct SimAddress {
+    socket: PathBuf,
+    station: String,
+    device: SimDevice,
+}
+
+impl SimLink {
+    /// Connects to `device` at `station` ("chip-1", "output"). An error quotes the other end's reason.
+    pub fn connect(socket: &Path, station: &str, device: SimDevice) -> Result<Self, LinkError> {
+        let to = SimAddress { socket: socket.to_owned(), station: station.to_owned(), device };
+        let mut link = Self { stream: to.connect()?, to };
+        link.hello()?;
+        Ok(link)
+    }
+
+    /// A link without a hello, which cannot connect again.
+    #[cfg(test)]
+    pub(crate) fn bare(stream: UnixStream) -> Self {
+        let to = SimAddress { socket: PathBuf::new(), station: String::new(), device: SimDevice::Reader };
+        Self { stream: TimedSocket::new(stream), to }
+    }
+
+    fn hello(&mut self) -> Result<(), LinkError> {
+        let (station, device) = (self.to.station.clone(), self.to.device);
+        let no_simulator = || LinkError::Io("the other end does not answer as a simulator".to_string());
+        let deadline = Instant::now() + HELLO_TIME;
+        let body = serde_json::to_vec(&SimHello { station: &station, device }).map_err(|_| no_simulator())?;
+        let length = u32::try_from(body.len()).map_err(|_| no_simulator())?;
+        self.send(&[&length.to_be_bytes(), &body[..]].concat(), HELLO_TIME)?;
+
+        let mut length = [0; 4];
+        self.stream.receive_all(&mut length, deadline)?;
+        let length = usize::try_from(u32::from_be_bytes(length)).map_err(|_| no_simulator())?;
+        if length > HELLO_MAX {
+            return Err(no_simulator());
+        }
+        let mut body = vec![0; length];
+        self.stream.receive_all(&mut body, deadline)?;
+        let answer: SimHelloAnswer = serde_json::from_slice(&body).map_err(|_| no_simulator())?;
+        match answer.error {
+            Some(text) => {
+                let text: String = text.chars().filter(|c| !c.is_control()).take(200).collect();
+                Err(LinkError::Io(format!("the simulator refuses station {station}: {text}")))
+            }
+            None if answer.simulated => Ok(()),
+            None => Err(LinkError::Io("the other end does not say that it is simulated".to_string())),
+        }
+    }
+}
+
+impl SimAddress {
+    fn connect(&self) -> Result<TimedSocket<UnixStream>, LinkError> {
+        UnixStream::connect(&self.socket)
+            .map(TimedSocket::new)
+            .map_err(|error| LinkError::Io(format!("simulator at {}: {error}", self.socket.display())))
+    }
+}
+
+impl ByteLink for SimLink {
+    fn reopen(&mut self, _: Duration) -> Result<(), LinkError> {
+        self.stream = self.to.connect()?;
+        self.hello()
+    }
+
+    fn send(&mut self, bytes: &[u8], timeout: Duration) -> Result<(), LinkError> {
+        self.stream.send(bytes, timeout)
+    }
+
+    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, LinkError> {
+        self.stream.receive(buffer, timeout)
+    }
+}
+
+/// A card link to a reader of `hwsim`.
+pub type SimReader = ReaderExchange<SimLink>;
+
+impl SimReader {
+    /// Connects to the reader of `station` ("chip-1").
+    pub fn connect(socket: &Path, station: &str) -> Result<Self, LinkError> {
+        Ok(Self::over(SimLink::connect(socket, station, SimDevice::Reader)?))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,342 @@
+//! The faults file: which blanks get which fault. TOML, strict keys:
+//!
+//! ```toml
+//! [[fault]]
+//! kind = "status"        # see [`FaultKind`]
+//! every = 20             # which blanks, by feed ordinal from 1: one of
+//! offset = 3             #   every (with offset: n mod every = offset), blanks = [4, 17], probability = 0.01
+//! limit = 5              # optional: at most so many blanks
+//! sw = "6A84"            # status only: what the card answers
+//! store_data = 3         # status only: to which STORE DATA, from 1; default 3
+//! # after = 7            # card-pulled, hang, late: APDUs that the card still answers; default 7
+//! # ms = 1000            # late, late-stripe: how much later; ribbon-out: until it is refilled; silent-, close-*:
+//! #                      #   until it is back; default 1000. Real time: --speed does not divide it
+//! # device = "printer"   # frame-corrupt only: printer, embosser or transport (of a station)
+//! # times = 1            # frame-corrupt only: how many answers; default 1
+//! ```
+//!
+//! One kind belongs to the whole line and to no blank: `kill-controller` kills (SIGKILL) the controller that
+//! is connected to the line's socket when the line's chips together have answered `after` APDUs and receive
+//! one more, which is not answered.
+//!
+//! A fault that a blank was given takes effect when the line comes to it, or never; the witness records the
+//! effect. Probabilities depend on the seed and the feed ordinal alone.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+
+use crate::rng::SplitMix64;
+
+/// STORE DATA that fails unless the rule names another.
+const STORE_DATA_DEFAULT: u32 = 3;
+/// APDUs that a card answers before it is pulled, unless the rule sets another count.
+const AFTER_DEFAULT: u32 = 7;
+/// Delay, or time until a machine works again, unless the rule sets another.
+const MS_DEFAULT: u32 = 1000;
+
+/// Kinds of fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FaultKind {
+    /// The chip gives no ATR.
+    Mute,
+    /// The chip gives the ATR of another kind of card.
+    WrongAtr,
+    /// The blank comes from a supplier whose KMC no store has.
+    UnknownKmc,
+    /// The card cryptogram is wrong.
+    WrongCryptogram,
+    /// One STORE DATA is refused.
+    Status,
+    /// The card leaves the contacts in the middle of the work.
+    CardPulled,
+    /// Reading the stripe gives one wrong character; an MSE-630T, which reads by itself, refuses.
+    StripeMisread,
+    /// The blank arrives with data on track 2.
+    StripeDirty,
+    /// The card jams in the stripe encoder.
+    JamStripe,
+    /// The card jams in the printer.
+    JamPrinter,
+    /// The card jams in the embosser.
+    JamEmbosser,
+    /// The card jams when it is first taken from a station.
+    JamTransfer,
+    /// The blank jams between hopper and station.
+    FeedJam,
+    /// After some APDUs the chip gives no more answers while it lies in that station; the link stays open.
+    Hang,
+    /// One answer of the chip comes later.
+    Late,
+    /// The ATR is damaged: it ends before the bytes that it announces.
+    GarbledAtr,
+    /// The ATR offers T=1 alone where the product has T=0, and vice versa.
+    WrongProtocol,
+    /// From the card's job on, the stripe encoder does nothing and sends nothing for a while.
+    SilentStripe,
+    /// The stripe encoder answers the card's job later.
+    LateStripe,
+    /// One byte of an answer frame is damaged while the card lies there.
+    FrameCorrupt,
+    /// The ribbon ends at the card, which is not printed, and is refilled after a while.
+    RibbonOut,
+    /// The printer closes its link when the card's job arrives; a serial port comes back after a while.
+    ClosePrinter,
+    /// The embosser closes its link when the card's job arrives; a serial port comes back after a while.
+    CloseEmbosser,
+    /// The first record of each application has one wrong bit once it is personalized.
+    ChipCorrupt,
+    /// The stripe encoder closes its link when the card's job arrives; a serial port comes back after a
+    /// while.
+    CloseStripe,
+    /// The controller dies in the middle of an APDU.
+    KillController,
+}
+
+/// A parameter of a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FaultParameter {
+    Sw,
+    StoreData,
+    After,
+    Ms,
+    Device,
+    Times,
+}
+
+use FaultParameter::{After, Device as OfDevice, Ms, StoreData, Sw, Times};
+
+/// Every kind with its name in the file and the parameters that it may have.
+const KINDS: &[(FaultKind, &str, &[FaultParameter])] = &[
+    (FaultKind::Mute, "mute", &[]),
+    (FaultKind::WrongAtr, "wrong-atr", &[]),
+    (FaultKind::UnknownKmc, "unknown-kmc", &[]),
+    (FaultKind::WrongCryptogram, "wrong-cryptogram", &[]),
+    (FaultKind::Status, "status", &[Sw, StoreData]),
+    (FaultKind::CardPulled, "card-pulled", &[After]),
+    (FaultKind::StripeMisread, "stripe-misread", &[]),
+    (FaultKind::StripeDirty, "stripe-dirty", &[]),
+    (FaultKind::JamStripe, "jam-stripe", &[]),
+    (FaultKind::JamPrinter, "jam-printer", &[]),
+    (FaultKind::JamEmbosser, "jam-embosser", &[]),
+    (FaultKind::JamTransfer, "jam-transfer", &[]),
+    (FaultKind::FeedJam, "feed-jam", &[]),
+    (FaultKind::Hang, "hang", &[After]),
+    (FaultKind::Late, "late", &[After, Ms]),
+    (FaultKind::GarbledAtr, "garbled-atr", &[]),
+    (FaultKind::WrongProtocol, "wrong-protocol", &[]),
+    (FaultKind::SilentStripe, "silent-stripe", &[Ms]),
+    (FaultKind::LateStripe, "late-stripe", &[Ms]),
+    (FaultKind::FrameCorrupt, "frame-corrupt", &[OfDevice, Times]),
+    (FaultKind::RibbonOut, "ribbon-out", &[Ms]),
+    (FaultKind::ClosePrinter, "close-printer", &[Ms]),
+    (FaultKind::CloseEmbosser, "close-embosser", &[Ms]),
+    (FaultKind::ChipCorrupt, "chip-corrupt", &[]),
+    (FaultKind::CloseStripe, "close-stripe", &[Ms]),
+    (FaultKind::KillController, "kill-controller", &[After]),
+];
+
+impl FaultKind {
+    fn row(self) -> (&'static str, &'static [FaultParameter]) {
+        KINDS.iter().find(|(kind, ..)| *kind == self).map_or(("", &[]), |(_, name, may)| (name, may))
+    }
+
+    /// Its name in the file.
+    pub fn name(self) -> &'static str {
+        self.row().0
+    }
+}
+
+/// Machines on framed links, whose answers can be damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DamagedMachine {
+    /// Card printer.
+    Printer,
+    /// Embosser.
+    Embosser,
+    /// Transport of a station.
+    Transport,
+}
+
+/// A fault that a blank was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InjectedFault {
+    /// Its kind.
+    pub kind: FaultKind,
+    /// [`FaultKind::Status`]: the status word that the card answers.
+    pub sw: u16,
+    /// [`FaultKind::Status`]: the STORE DATA that is refused, counted from 1.
+    pub store_data: u32,
+    /// [`FaultKind::CardPulled`], [`FaultKind::Hang`], [`FaultKind::Late`], [`FaultKind::KillController`]:
+    /// APDUs that are still answered.
+    pub after: u32,
+    /// Delay or duration in ms.
+    pub ms: u32,
+    /// [`FaultKind::FrameCorrupt`]: the machine whose answers are damaged.
+    pub device: Option<DamagedMachine>,
+    /// [`FaultKind::FrameCorrupt`]: count of damaged answers.
+    pub times: u32,
+}
+
+impl InjectedFault {
+    /// Its delay or duration.
+    pub fn pause(&self) -> Duration {
+        Duration::from_millis(self.ms.into())
+    }
+}
+
+/// Keys of the file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FaultsFile {
+    #[serde(default)]
+    fault: Vec<FaultEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FaultEntry {
+    kind: FaultKind,
+    every: Option<u64>,
+    offset: Option<u64>,
+    blanks: Option<BTreeSet<u64>>,
+    probability: Option<f64>,
+    limit: Option<u64>,
+    sw: Option<String>,
+    store_data: Option<u32>,
+    after: Option<u32>,
+    ms: Option<u32>,
+    device: Option<DamagedMachine>,
+    times: Option<u32>,
+}
+
+#[derive(Debug)]
+enum BlankChoice {
+    Line,
+    Every { every: u64, offset: u64 },
+    Blanks(BTreeSet<u64>),
+    Probability(f64),
+}
+
+#[derive(Debug)]
+struct FaultRule {
+    fault: InjectedFault,
+    which: BlankChoice,
+    /// Count of blanks that may still be given it.
+    left: u64,
+}
+
+/// All rules of a run.
+#[derive(Debug, Default)]
+pub struct FaultPlan {
+    rules: Vec<FaultRule>,
+    seed: u64,
+}
+
+impl FaultPlan {
+    /// Parses and checks the file; `seed` decides the probabilities.
+    pub fn from_toml(text: &str, seed: u64) -> Result<Self> {
+        let file: FaultsFile = toml::from_str(text)?;
+        let rules = file
+            .fault
+            .into_iter()
+            .enumerate()
+            .map(|(at, entry)| {
+                let kind = entry.kind;
+                rule(entry).with_context(|| format!("fault {} ({})", at + 1, kind.name()))
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self { rules, seed })
+    }
+
+    /// The faults of blank `n`, each kind at most once. Must be asked once for every n, in order.
+    pub fn of(&mut self, n: u64) -> Vec<InjectedFault> {
+        let mut given: Vec<InjectedFault> = Vec::new();
+        for (at, rule) in (0u64..).zip(&mut self.rules) {
+            let hit = match &rule.which {
+                BlankChoice::Line => false,
+                BlankChoice::Every { every, offset } => n % every == *offset,
+                BlankChoice::Blanks(blanks) => blanks.contains(&n),
+                BlankChoice::Probability(p) => {
+                    SplitMix64::of(self.seed, n, FAULT_PURPOSE.wrapping_add(at)).next_unit() < *p
+                }
+            };
+            if hit && rule.left > 0 && given.iter().all(|f| f.kind != rule.fault.kind) {
+                rule.left -= 1;
+                given.push(rule.fault);
+            }
+        }
+        given
+    }
+
+    /// Count of APDUs that the line's chips answer before the controller is killed.
+    pub fn controller_dies_after(&self) -> Option<u64> {
+        let mut kills = self.rules.iter().filter(|r| r.fault.kind == FaultKind::KillController);
+        kills.next().map(|rule| rule.fault.after.into())
+    }
+}
+
+/// Keeps the random numbers of faults apart from those of blanks.
+const FAULT_PURPOSE: u64 = 1 << 32;
+
+fn rule(entry: FaultEntry) -> Result<FaultRule> {
+    let (_, may) = entry.kind.row();
+    let given = [
+        (Sw, entry.sw.is_some(), "sw"),
+        (StoreData, entry.store_data.is_some(), "store_data"),
+        (After, entry.after.is_some(), "after"),
+        (Ms, entry.ms.is_some(), "ms"),
+        (OfDevice, entry.device.is_some(), "device"),
+        (Times, entry.times.is_some(), "times"),
+    ];
+    for (parameter, is_given, name) in given {
+        ensure!(!is_given || may.contains(&parameter), "{name} belongs to other kinds");
+        let needed = matches!(parameter, Sw | OfDevice) && may.contains(&parameter);
+        ensure!(is_given || !needed, "{name} is missing, which this kind needs");
+    }
+    ensure!(entry.offset.is_none() || entry.every.is_some(), "offset belongs to every");
+    let which = match (entry.every, entry.blanks, entry.probability) {
+        (None, None, None) if entry.kind == FaultKind::KillController => BlankChoice::Line,
+        _ if entry.kind == FaultKind::KillController => anyhow::bail!("is the line's, and given to no blank"),
+        (Some(every), None, None) => {
+            let offset = entry.offset.unwrap_or(0);
+            ensure!(every > offset, "every must be at least 1 and greater than offset");
+            BlankChoice::Every { every, offset }
+        }
+        (None, Some(blanks), None) => {
+            ensure!(!blanks.contains(&0), "blanks are counted from 1");
+            BlankChoice::Blanks(blanks)
+        }
+        (None, None, Some(p)) => {
+            ensure!((0.0..=1.0).contains(&p), "probability must be from 0 to 1");
+            BlankChoice::Probability(p)
+        }
+        _ => anyhow::bail!("needs exactly one of every, blanks and probability"),
+    };
+    let sw = match &entry.sw {
+        None => 0,
+        Some(text) => {
+            let bytes: Option<[u8; 2]> = hex::decode(text).ok().and_then(|b| b.try_into().ok());
+            u16::from_be_bytes(bytes.context("sw must be 4 hex digits")?)
+        }
+    };
+    let store_data = entry.store_data.unwrap_or(STORE_DATA_DEFAULT);
+    ensure!(store_data > 0, "store_data is counted from 1");
+    let fault = InjectedFault {
+        kind: entry.kind,
+        sw,
+        store_data,
+        after: entry.after.unwrap_or(AFTER_DEFAULT),
+        ms: entry.ms.unwrap_or(MS_DEFAULT),
+        device: entry.device,
+        times: entry.times.unwrap_or(1),
+    };
+    Ok(FaultRule { fault, which, left: entry.limit.unwrap_or(u64::MAX) })
+}
+
+#[cfg(test)]
+mod tests;

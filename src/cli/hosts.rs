@@ -1,0 +1,33 @@
+//! `cardwright hsm-host` and `cardwright station-host`: the programs that other parts of a line start for themselves.
+//!
+//! Not here: what they do (`bureau::line`).
+
+use std::path::PathBuf;
+
+use crate::bureau::line::{hsm_host, station_host};
+use crate::exit::{Exit, Failure};
+
+/// Hold the keys of a store behind a Unix socket, until standard input closes.
+#[derive(Debug, clap::Args)]
+pub struct HsmHostArgs {
+    /// Key store.
+    #[arg(long, value_name = "STORE")]
+    keys: PathBuf,
+    /// Socket to make; its folder must be yours alone (0700).
+    #[arg(long, value_name = "PATH")]
+    socket: PathBuf,
+}
+
+/// Serve one device on standard input, which is a socket, until that closes.
+#[derive(Debug, clap::Args)]
+pub struct StationHostArgs {}
+
+/// Holds the keys.
+pub fn hold_keys(args: &HsmHostArgs) -> Result<Exit, Failure> {
+    hsm_host::run(&args.keys, &args.socket)
+}
+
+/// Serves one device.
+pub fn serve_device(_: &StationHostArgs) -> Result<Exit, Failure> {
+    station_host::run()
+}

@@ -1,0 +1,199 @@
+//! The errors and refusals of an HSM, and the exit code of a program that ends with one. An error says who is to blame; it
+//! never quotes data.
+
+use serde::{Deserialize, Serialize};
+
+use crate::audit::LedgerId;
+use crate::exit::{Exit, Failure};
+use crate::ids::{Dgi, KekId, KmcRef, SpoolKeyName};
+
+/// Why an HSM did not carry out an operation.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum HsmError {
+    /// The record's data is at fault: it becomes CANCELLED(data), before a blank is bound.
+    #[error("file: application {aid}: {fault}")]
+    Data {
+        /// AID of the application, if it could be read.
+        aid: String,
+        /// The fault.
+        fault: DataFault,
+    },
+    /// The Trailer's MAC, or the wrapping of its key, is wrong.
+    #[error("file: the Trailer's MAC is wrong; ask the issuer for the file again")]
+    TrailerMac,
+    /// A KEK that the store does not hold.
+    #[error("key: KEK {0} is not in the key store; import it, or ask the issuer which KEK the file uses")]
+    UnknownKek(KekId),
+    /// Type or KCV of the KEK differ from the file's.
+    #[error(
+        "key: KEK {0} in the store has another type or KCV than the file states; compare both with the issuer"
+    )]
+    KekMismatch(KekId),
+    /// The KEK belongs to another issuer than the file's.
+    #[error("key: KEK {0} belongs to another issuer than the file names; ask the issuer which KEK it is")]
+    KekIssuer(KekId),
+    /// A KMC that the store does not hold.
+    #[error("key: KMC {0} is not in the key store; import it, or take these blanks out")]
+    UnknownKmc(KmcRef),
+    /// The KEK does not let its secrets go to cards of this KMC.
+    #[error("key: KEK {kek} does not allow cards of KMC {kmc}")]
+    KmcNotAllowed {
+        /// The application's KEK.
+        kek: KekId,
+        /// The card's KMC.
+        kmc: KmcRef,
+    },
+    /// The answer to INITIALIZE UPDATE does not read as one of the product's channel.
+    #[error("card: the INITIALIZE UPDATE response is malformed ({0})")]
+    Response(String),
+    /// The card's cryptogram is wrong: not a card of this KMC, or a wrong key. Never try again on this card.
+    #[error(
+        "card: the card cryptogram is wrong for KMC {0}; the card is not retried, because wrong keys eat cards"
+    )]
+    CardCryptogram(KmcRef),
+    /// The request breaks a rule of the HSM: a bug in the controller, or an attack.
+    #[error("us: the HSM refused: {0}")]
+    Refused(Refusal),
+    /// A handle that does not exist (any more).
+    #[error("us: the HSM does not know this {0} (any more)")]
+    Unknown(String),
+    /// Not implemented by this HSM.
+    #[error("the HSM does not support {0}")]
+    Unsupported(String),
+    /// A ledger shows less than the HSM has noted of it.
+    #[error(
+        "ledger: the HSM has noted event {known} of ledger {ledger}, which now shows another one or only {shown} events: \
+         it was restored from a backup, or changed; find the newer one and keep both for the auditor"
+    )]
+    RolledBack {
+        /// The ledger.
+        ledger: LedgerId,
+        /// Number of the last event noted.
+        known: u64,
+        /// Number of the event that the ledger shows.
+        shown: u64,
+    },
+    /// The file went into another ledger before.
+    #[error(
+        "file: this file was accepted into another ledger before ({0}); go on with that one, or ask the issuer for a new \
+         file"
+    )]
+    FileElsewhere(LedgerId),
+    /// The audit book cannot be read or written.
+    #[error("key: the audit book next to the key store: {0}")]
+    Book(String),
+    /// The keys of the spools cannot be read or written.
+    #[error("key: the keys of the spools next to the key store: {0}")]
+    Spools(String),
+    /// A spool's key is not there.
+    #[error(
+        "key: {0} does not have the key {1} of this job's spool: the file was lost or is an old one; restore it from a backup \
+         of the same day as the ledger's, or ask the issuer for a new file and cancel the job"
+    )]
+    NoSpoolKey(String, SpoolKeyName),
+    /// A spool's key was destroyed.
+    #[error(
+        "operator: the key {0} of this job's spool was destroyed, and the cardholder data with it; deleted data cannot be \
+         restored"
+    )]
+    SpoolKeyDestroyed(SpoolKeyName),
+    /// A piece of a spool differs from the piece that was sealed.
+    #[error("us: the spool differs from what was accepted")]
+    SpoolDamaged,
+    /// The HSM cannot be reached or answered nonsense.
+    #[error("device: the HSM host does not answer properly: {0}")]
+    Host(String),
+}
+
+/// A fault of an application's data.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum DataFault {
+    /// The bytes do not parse as a chip application.
+    #[error("malformed: {0}")]
+    Malformed(String),
+    /// The MAC, or the wrapped MACkey's padding, parity or weakness, is wrong.
+    #[error("the application MAC is wrong")]
+    Mac,
+    /// A protected value is not a multiple of its cipher's block, or its padding is wrong.
+    #[error("the padding or length of DGI {0} is wrong")]
+    Padding(Dgi),
+    /// ENC 22 on something that is not an ISO 9564 format 1 PIN block.
+    #[error("DGI {0} is not a format 1 PIN block")]
+    PinBlock(Dgi),
+    /// A DGI is under the TK but not in ENC, or in ENC but not under the TK and not pass-through, or an ENC type is
+    /// not known, or CMODE is not allowed.
+    #[error("the protection of DGI {0} is inconsistent")]
+    Protection(Dgi),
+    /// SECLEV below the KEK's minimum for an application with secrets.
+    #[error("security level {0} is below the minimum of its KEK")]
+    LevelBelowMinimum(String),
+}
+
+/// A rule of the HSM that a request broke.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum Refusal {
+    /// A protected value in a command whose P1 does not say "encrypted".
+    #[error("protected value of DGI {0} in a clear command")]
+    ProtectedInClear(Dgi),
+    /// A DGI that the handle does not have.
+    #[error("DGI {0} is not in the verified application")]
+    ForeignDgi(Dgi),
+    /// A clear value that differs from the verified one.
+    #[error("the clear value of DGI {0} differs from the verified one")]
+    ClearDiffers(Dgi),
+    /// The level differs from the handle's.
+    #[error("security level differs from the verified application's")]
+    Level,
+    /// A session with another host challenge than the one alive on its connection.
+    #[error(
+        "the host challenge is not the one that this connection was given last, or a session has used it"
+    )]
+    HostChallenge,
+    /// The handle was used before, with this or another card.
+    #[error("the handle was used before: one verified application goes to one card")]
+    HandleUsed,
+    /// An instruction outside STORE DATA, SET STATUS and INSTALL [for personalization].
+    #[error("instruction {0:02X} is not allowed in a personalization session")]
+    Instruction(u8),
+    /// So many verified applications wait for their cards that no more are taken.
+    #[error("{0} verified applications are waiting; personalize or release some first")]
+    TooMany(usize),
+    /// A piece of a spool out of turn, or by another host than the one that made the key: its number may have been used.
+    #[error("a spool is sealed once, from its beginning, and by the host that made its key")]
+    SealTwice,
+    /// The command list does not make sense: a DGI cut short, a range outside the value, too long a command.
+    #[error("malformed command list: {0}")]
+    Commands(String),
+}
+
+impl HsmError {
+    /// The exit code of a program that ends with this error.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Data { .. } => Exit::RecordData,
+            Self::TrailerMac => Exit::FileMac,
+            Self::UnknownKek(_) | Self::UnknownKmc(_) => Exit::KeyUnknown,
+            Self::KekMismatch(_) | Self::KekIssuer(_) | Self::KmcNotAllowed { .. } => Exit::KeyMismatch,
+            Self::Response(_) | Self::CardCryptogram(_) => Exit::Device,
+            Self::Refused(_) | Self::Unknown(_) => Exit::Bug,
+            Self::Unsupported(_) | Self::Host(_) => Exit::Hsm,
+            Self::RolledBack { .. } => Exit::Ledger,
+            Self::FileElsewhere(_) => Exit::FileSeen,
+            Self::Book(_) | Self::Spools(_) | Self::NoSpoolKey(..) => Exit::KeyStore,
+            Self::SpoolKeyDestroyed(_) => Exit::Denied,
+            Self::SpoolDamaged => Exit::FileDigest,
+        }
+    }
+}
+
+impl From<HsmError> for Failure {
+    fn from(error: HsmError) -> Self {
+        Self::new(error.exit(), error.to_string())
+    }
+}
+
+impl From<Refusal> for HsmError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}

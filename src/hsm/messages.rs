@@ -1,0 +1,217 @@
+//! Requests to the HSM and its answers, serializable for the socket between controller and HSM host. None of them
+//! holds a key. Some hold clear DGIs: cardholder data, which is wiped and never shown ([`WipedBytes`]).
+//!
+//! Not here: which operations there are (`operations`), what can go wrong (`error`).
+
+use serde::{Deserialize, Serialize};
+
+use super::WipedBytes;
+use crate::audit::{ChainPlace, LedgerId, PublicKey};
+use crate::ids::{CardRef, Dgi, FileId, IssuerId, Kcv, KekId, KmcRef};
+pub use crate::record::{PIECE, PIECE_TAG};
+use crate::scp::{HostChallenge, KeyDerivation, SecLevel, SecureChannelSpec};
+
+/// The HSM's memory of one ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditInfo {
+    /// The key that signs.
+    pub key: PublicKey,
+    /// Number of changes of the HSM's memory so far.
+    pub generation: u64,
+    /// The last event that the ledger has shown.
+    pub head: Option<ChainPlace>,
+}
+
+/// A file on its way into a ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileAdmission {
+    /// From the Header.
+    pub issuer_id: IssuerId,
+    /// From the Header.
+    pub file_id: FileId,
+    /// SHA-256 of the whole file.
+    pub digest: [u8; 32],
+    /// The ledger that accepts it.
+    pub ledger: LedgerId,
+}
+
+/// Names a verified application inside the HSM. Random; means nothing elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ApplicationHandle(pub [u8; 16]);
+
+/// SHA-256 of a document's text.
+pub type DocumentDigest = [u8; 32];
+
+/// TEST or LIVE; the two never mix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Realm {
+    /// Published keys.
+    Test,
+    /// Keys of real cards.
+    Live,
+}
+
+/// The keys of the HSM, without their values.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HsmInfo {
+    /// TEST or LIVE.
+    pub realm: Realm,
+    /// Key encryption keys of issuers.
+    pub keks: Vec<KekInfo>,
+    /// Suppliers' master keys.
+    pub kmcs: Vec<KmcInfo>,
+}
+
+/// A KEK, without its value.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct KekInfo {
+    /// Operator's name for it.
+    pub label: String,
+    /// KEKID.
+    pub id: KekId,
+    /// TYPEtk: 40 TDES (2-key), 41 AES-128, 42 AES-256.
+    pub tk_type: u8,
+    /// Check value.
+    pub kcv: Kcv,
+    /// The one issuer to whom it belongs.
+    pub issuer_id: IssuerId,
+    /// The KMCs to which its secrets may go.
+    pub allow: Vec<KmcRef>,
+    /// Lowest level of an application with secrets.
+    pub min_seclev: SecLevel,
+}
+
+/// A KMC, without its value.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct KmcInfo {
+    /// Operator's name for it.
+    pub label: String,
+    /// KMC_ID and key version number.
+    pub kmc: KmcRef,
+    /// Check value.
+    pub kcv: Kcv,
+}
+
+/// The Trailer of a file, for its MAC.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TrailerRequest {
+    /// From the Header; must be the KEK's.
+    pub issuer_id: IssuerId,
+    /// From the Header.
+    pub file_id: FileId,
+    /// KEKID of the Trailer.
+    pub kek: KekId,
+    /// TYPEtk of the Trailer; must be the KEK's.
+    pub tk_type: u8,
+    /// KEK KCV of the Trailer; must be the KEK's.
+    pub kcv: Kcv,
+    /// The Trailer body from its first byte up to and including the wrapped MAC key (with its length byte).
+    pub body: Vec<u8>,
+    /// The wrapped MAC key alone.
+    pub wrapped_mac_key: Vec<u8>,
+    /// The MAC.
+    pub mac: Vec<u8>,
+}
+
+/// One application of one record. Shows nothing of itself: the application holds clear DGIs.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct VerifyRequest {
+    /// From the Header.
+    pub issuer_id: IssuerId,
+    /// From the Header.
+    pub file_id: FileId,
+    /// The record's.
+    pub sequence: u32,
+    /// The record's.
+    pub card_ref: CardRef,
+    /// SHA-256 of every `L1 MIC | L4 data` of the record but CHP, concatenated in file order.
+    pub others: [u8; 32],
+    /// The application as it stands in the file: from the length byte of 3a.1 (`L1 { L1 AID ...`) to the last byte
+    /// of the MAC.
+    pub application: WipedBytes,
+    /// Block of the card's DEK cipher, 8 or 16: the channel's.
+    pub card_block: u8,
+    /// DGIs that the product marks as already secret under a key known to the card.
+    pub pass_through: Vec<Dgi>,
+    /// Whether the product allows CMODE 11 and 13 (ECB).
+    pub allow_ecb: bool,
+}
+
+/// An application whose MAC, padding, blocks and PIN formats are right.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct VerifiedApplication {
+    /// For one session.
+    pub handle: ApplicationHandle,
+    /// Length in bytes of each DGI under the TK as the card will get it: re-encrypted under the DEK (ENC types 11,
+    /// 12, 22).
+    pub protected: Vec<(Dgi, u16)>,
+    /// The KMCs to which this application may go: a blank of another one does not fit.
+    pub allow: Vec<KmcRef>,
+}
+
+/// A card's answer to INITIALIZE UPDATE, and everything that its session will say, before wrapping.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct CardSessionRequest {
+    /// Names the application, from [`super::Hsm::verify_all`].
+    pub handle: ApplicationHandle,
+    /// The product's channel.
+    pub channel: SecureChannelSpec,
+    /// How card keys come from the KMC.
+    pub derivation: KeyDerivation,
+    /// The challenge that the card was sent: the one alive on this connection.
+    pub host_challenge: HostChallenge,
+    /// The card's answer, without status word.
+    pub card_answer: Vec<u8>,
+    /// P1 of EXTERNAL AUTHENTICATE; must be the handle's.
+    pub level: SecLevel,
+    /// The commands after EXTERNAL AUTHENTICATE, in order.
+    pub commands: Vec<PlainCommand>,
+}
+
+/// A session's command APDUs as they go to the card. At levels without encryption they carry cardholder data.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct CardSession {
+    /// EXTERNAL AUTHENTICATE, then one APDU for each command asked for. No Le.
+    pub apdus: Vec<WipedBytes>,
+    /// The challenge that is now alive on this connection: it saves the next session a call.
+    pub next_challenge: HostChallenge,
+}
+
+/// A command before secure messaging. CLA is 80 on the way in; the HSM makes it 84 where the level asks for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlainCommand {
+    /// INS: E2 STORE DATA, F0 SET STATUS, E6 INSTALL [for personalization]. The HSM refuses any other.
+    pub ins: u8,
+    /// P1.
+    pub p1: u8,
+    /// P2.
+    pub p2: u8,
+    /// The data field, in order.
+    pub data: Vec<DataPart>,
+}
+
+/// A piece of a data field.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DataPart {
+    /// Bytes as they are: DGI headers and clear values.
+    Clear(WipedBytes),
+    /// Bytes `from..to` of a protected DGI's value as re-encrypted under the session DEK. P1 b7 b6 must be 11.
+    Protected {
+        /// The DGI.
+        dgi: Dgi,
+        /// First byte.
+        from: u16,
+        /// One past the last byte.
+        to: u16,
+    },
+}
+
+impl std::fmt::Debug for DataPart {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Clear(bytes) => write!(f, "Clear({} bytes)", bytes.len()),
+            Self::Protected { dgi, from, to } => write!(f, "Protected({dgi} {from}..{to})"),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The operations of an HSM, one line each. A line makes the method of the trait, the message on the wire, the client's
+//! call and the host's dispatch (`operation_table`); the rest of an operation is its request type (`messages`) and its
+//! implementation in each HSM (`soft`).
+//!
+//! The order of the lines is the number of a message: new ones go to the end, and `wire::PROTOCOL` rises.
+
+use serde::{Deserialize, Serialize};
+
+use super::operation_table::{SentBytes, WireByte, by_reference, by_value, hsm_operations, sent_bytes};
+use super::{
+    ApplicationHandle, AuditInfo, CardSession, CardSessionRequest, DocumentDigest, FileAdmission, HsmClient,
+    HsmError, HsmInfo, TrailerRequest, VerifiedApplication, VerifyRequest, WipedBytes,
+};
+use crate::audit::{ChainPlace, Checkpoint, DocumentKind, LedgerId, Signature};
+use crate::ids::SpoolKeyName;
+use crate::scp::{HostChallenge, SecureChannelSpec};
+
+hsm_operations! {
+    /// The side of a key-holding device that verifies files and opens channels to cards. One connection, one caller;
+    /// calls block.
+    trait Hsm {
+        /// Lists the keys: references and KCVs.
+        #[counted = "info"]
+        fn info() -> HsmInfo;
+
+        /// Checks the MAC of a file's Trailer.
+        #[counted = "verify-trailer"]
+        fn verify_trailer(request: &TrailerRequest) -> ();
+
+        /// Checks applications of one record and opens them inside; returns for each a handle for one session. All or
+        /// nothing: after an error none of their handles exists.
+        #[counted = "verify"]
+        fn verify_all(requests: [VerifyRequest]) -> Vec<VerifiedApplication>
+            where |verified| verified.len() == requests.len();
+
+        /// Draws the host challenge of the next session of this connection (RTERM). One is alive for a connection: an
+        /// earlier one that no session has used is dead.
+        #[counted = "challenge"]
+        fn draw_challenge(channel: SecureChannelSpec) -> HostChallenge;
+
+        /// Derives card and session keys, checks the card's cryptogram, and wraps the whole session. Uses up the
+        /// connection's challenge whatever the outcome. After a fault of the card the handle still exists, and the card
+        /// must not get another INITIALIZE UPDATE; after any other refusal the handle is used up.
+        #[counted = "session"]
+        fn session(request: &CardSessionRequest) -> CardSession
+            where |session| session.apdus.len() == request.commands.len() + 1;
+
+        /// Forgets handles that will not be used (a cancelled record). Unknown ones are ignored.
+        #[counted = "release"]
+        fn release(handles: [ApplicationHandle]) -> ();
+    }
+
+    /// The side of a key-holding device that vouches for ledgers and documents.
+    trait Auditor {
+        /// Returns its memory of a ledger, and its audit key.
+        #[counted = "audit"]
+        fn audit(ledger: LedgerId) -> AuditInfo;
+
+        /// Notes how far a ledger has come, and signs it. A ledger that goes back is refused.
+        #[counted = "checkpoint"]
+        fn checkpoint(place: ChainPlace) -> Checkpoint where |checkpoint| checkpoint.place == place;
+
+        /// Notes that a file goes into a ledger, once for all: in another ledger it is refused from then on.
+        #[counted = "admit"]
+        fn admit(file: &FileAdmission) -> ();
+
+        /// Signs the SHA-256 of a document.
+        #[counted = "sign"]
+        fn sign(kind: DocumentKind, ledger: LedgerId, digest: DocumentDigest) -> Signature;
+    }
+
+    /// The side of a key-holding device that seals cardholder data at rest: each spool has a key of its own, made, used
+    /// and destroyed inside.
+    trait Vault {
+        /// Makes the key of a new spool of this ledger; it is durable when this returns.
+        #[counted = "new-spool"]
+        fn new_spool(ledger: LedgerId) -> SpoolKeyName;
+
+        /// Seals the pieces of a spool from number `first` on: `clear` cut into [`super::PIECE`] bytes, the last may be
+        /// shorter. Each number once and in order, by the host that made the key.
+        #[counted = "seal"]
+        fn seal(spool: SpoolKeyName, first: u64, clear: @u8) -> WipedBytes;
+
+        /// Opens pieces that [`Vault::seal`] returned.
+        #[counted = "unseal"]
+        fn unseal(spool: SpoolKeyName, first: u64, sealed: @u8) -> WipedBytes;
+
+        /// Destroys a key, and with it the spool that it sealed. It may be destroyed already.
+        #[counted = "destroy-spool"]
+        fn destroy_spool(spool: SpoolKeyName) -> ();
+
+        /// Destroys the keys of this ledger that are not listed: those of acceptances that were never finished.
+        #[counted = "keep-spools"]
+        fn keep_spools(ledger: LedgerId, spools: [SpoolKeyName]) -> ();
+    }
+}
+
+/// A connection to a device with all its sides.
+pub trait HsmConnection: Hsm + Auditor + Vault {}
+
+impl<T: Hsm + Auditor + Vault> HsmConnection for T {}
+
+/// A device that the HSM host can serve.
+pub trait HostedHsm: Send + Sync {
+    /// One caller's view of the device; it holds what ends with the connection.
+    type Connection: HsmConnection + 'static;
+
+    /// TEST or LIVE.
+    fn realm(&self) -> super::Realm;
+
+    /// A new connection.
+    fn connect(&self) -> Self::Connection;
+}
+
+/// Short forms of operations.
+pub trait HsmShortcuts: Hsm {
+    /// [`Hsm::verify_all`] for one application.
+    fn verify(&mut self, request: &VerifyRequest) -> Result<VerifiedApplication, HsmError> {
+        let mut verified = self.verify_all(std::slice::from_ref(request))?;
+        verified.pop().ok_or_else(|| HsmError::Host("it verified nothing and reported no fault".into()))
+    }
+}
+
+impl<T: Hsm + ?Sized> HsmShortcuts for T {}

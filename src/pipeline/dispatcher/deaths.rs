@@ -1,0 +1,151 @@
+//! What the dispatcher does when a thread of the line has died, which is a bug, or the system gave none. The line stops
+//! feeding; what the other threads can finish is finished; the cards that the dead one had are accounted for:
+//!
+//! | who died | its card | other cards |
+//! |---|---|---|
+//! | a station, told to feed | none that is known: the record stays QUEUED | go on at other stations of the module, else are thrown out |
+//! | a station with an unbound blank | REJECTED unbound, as after a crash; the record stays QUEUED | likewise |
+//! | a station with a bound card | UNKNOWN | likewise |
+//! | the output | those in its hand and in the buffer places: UNKNOWN | are thrown out where they lie |
+//! | the source | none: the records stay QUEUED | go on |
+
+use std::time::Duration;
+
+use crossbeam_channel::never;
+
+use super::Dispatcher;
+use super::output::output_context;
+use crate::ledger::{Change, Context, LedgerError};
+use crate::modules::{Blame, Fault};
+use crate::pipeline::Stop;
+use crate::pipeline::station::{Place, Standing};
+use crate::threads::ThreadRefused;
+
+/// Reason of cards that were in the hands of a thread that died.
+pub const DIED: &str = "thread-died";
+
+impl Dispatcher<'_> {
+    /// A station's thread takes no more orders. Heard again, it answers for the card of the last one.
+    pub(super) fn station_died(&mut self, place: Place) {
+        let name = format!("station {}", self.name(place));
+        let fault = died(&name, "look for its card there and in the reject bin, and destroy it");
+        let Some(station) = self.station(place) else { return };
+        if !std::mem::replace(&mut station.dead, true) {
+            self.stop_feeding(Stop::Died(name));
+            self.floor.stations.stuck(place);
+            self.outage(place, &fault, Standing::Stuck);
+            self.module_after(place, fault.clone());
+        }
+        if let Some(seq) = self.floor.working_at(place) {
+            self.left_at(place, seq, &fault);
+        }
+    }
+
+    /// All of them: nobody is left who could say anything.
+    pub(super) fn stations_died(&mut self) {
+        self.happenings = never();
+        let stages = self.stages.iter().map(|stage| stage.stations.len()).enumerate();
+        let places =
+            stages.flat_map(|(stage, count)| (0..count).map(move |station| Place { stage, station }));
+        for place in places.collect::<Vec<_>>() {
+            self.station_died(place);
+        }
+    }
+
+    /// Accounts for the card that a dead station worked on.
+    fn left_at(&mut self, place: Place, seq: u32, fault: &Fault) {
+        let context = Context { ms: None, ..self.fault_context(place, fault, Duration::ZERO) };
+        let Some(station) = self.station(place) else { return };
+        let (blank, unbound, binding) = (station.blank.take(), station.unbound, station.binding);
+        if let Some(before) = station.taking.take() {
+            // Which of the two has the card is for a person to see.
+            self.floor.stations.stuck(before);
+            self.outage(before, fault, Standing::Stuck);
+        }
+        self.take_kmc(place);
+        match blank {
+            Some(blank) if !binding => self.left_unbound(seq, blank, context),
+            // The ledger alone knows whether the binding was refused.
+            Some(blank) => match self.ledger.record(self.job, Change::Lost { seq }, context.clone()).wait() {
+                Err(LedgerError::Denied { .. }) => self.left_unbound(seq, blank, context),
+                Err(error) => {
+                    self.floor.remove(seq);
+                    self.stop_feeding(Stop::Ledger(error));
+                }
+                Ok(_) => self.lost_there(place, seq),
+            },
+            // Nobody has heard of a blank: whether one was fed is for a person to see.
+            None if unbound => {
+                self.not_fed();
+                self.floor.unfeed(seq);
+            }
+            None => {
+                self.record(Change::Lost { seq }, context);
+                self.lost_there(place, seq);
+            }
+        }
+    }
+
+    fn left_unbound(&mut self, seq: u32, blank: u32, context: Context) {
+        self.record(Change::RejectedUnbound { blank, key_data: None }, context);
+        self.floor.unfeed(seq);
+    }
+
+    fn lost_there(&mut self, place: Place, seq: u32) {
+        self.worked(place, Duration::ZERO, true);
+        if let Some(card) = self.floor.remove(seq) {
+            self.release(card.work.as_deref());
+        }
+    }
+
+    /// The output's thread has died: nothing is collected or stacked any more.
+    pub(super) fn output_died(&mut self) {
+        self.from_output = never();
+        let fault = died("the output", "look for the card in its hand and in the buffer places");
+        self.stop_feeding(Stop::Died("the output".to_owned()));
+        for (seq, from) in self.floor.output_gone() {
+            if let Some(place) = from {
+                // Whether it was lifted is for a person to see.
+                self.floor.stations.stuck(place);
+                self.outage(place, &fault, Standing::Stuck);
+            }
+            let context = Context {
+                reason: Some(fault.reason.clone()),
+                detail: Some(fault.detail.clone()),
+                ..output_context()
+            };
+            self.record(Change::Lost { seq }, context);
+            self.floor.remove(seq);
+        }
+    }
+
+    /// The source's thread has died: no record is prepared any more.
+    pub(super) fn source_died(&mut self) {
+        self.prepared = never();
+        self.stop_feeding(Stop::Died("the source".to_owned()));
+        for seq in self.floor.with_source() {
+            self.floor.remove(seq);
+        }
+    }
+
+    /// The system gave no thread for a part of the line: nothing begins.
+    pub(super) fn refused(&mut self, refused: Vec<ThreadRefused>) {
+        if let Some(first) = refused.into_iter().next() {
+            self.stop_feeding(Stop::NoThread(first));
+        }
+    }
+
+    /// Why a card is thrown out that cannot go on.
+    pub(super) fn no_way_on(&self) -> Fault {
+        if self.floor.has_output() {
+            Fault::new(Blame::Device, "no-station", "the next module has no station in service")
+        } else {
+            died("the output", "nobody takes this card to the stacker, so it was thrown out")
+        }
+    }
+}
+
+fn died(whose: &str, next: &str) -> Fault {
+    let detail = format!("us: the thread of {whose} died, which is a bug: report it; {next}");
+    Fault::new(Blame::Us, DIED, detail)
+}

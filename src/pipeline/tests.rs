@@ -1,0 +1,411 @@
+//! A line in which a thread dies: the run ends within a time limit and says why, every card is accounted for, and what the
+//! other threads can finish is finished.
+//!
+//! Two stages: `a` with two stations, `b` with one. A panic is planted in a module, a transport's link, the HSM or the
+//! ledger's auditor, at the n-th time that it gets to a certain step.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crossbeam_channel::{bounded, never};
+use drivers::link::LinkError;
+use sha2::{Digest, Sha256};
+use tracing_subscriber::layer::SubscriberExt;
+
+use super::*;
+use crate::audit::{AuditKey, ChainPlace, Checkpoint, DocumentKind, LedgerId, Signature};
+use crate::hsm::{
+    ApplicationHandle, AuditInfo, Auditor, CardSession, CardSessionRequest, FileAdmission, HsmError, HsmInfo,
+    TrailerRequest, VerifiedApplication, VerifyRequest,
+};
+use crate::ledger::tests::{directory, file};
+use crate::ledger::{AttemptState, JobState, RecordState};
+use crate::modules::{Blank, Done, Work};
+use crate::profile::Product;
+use crate::record::testfile::{self, ApplicationPieces, SectionPieces};
+use crate::scp::{HostChallenge, SecureChannelSpec};
+
+/// A run takes a second; one that hangs takes for ever.
+const LIMIT: Duration = Duration::from_secs(60);
+const CARDS: u32 = 24;
+
+/// Where the panic is, and how often it is passed before.
+struct Plant {
+    at: &'static str,
+    left: AtomicU32,
+}
+
+impl Plant {
+    fn new(at: &'static str, nth: u32) -> Arc<Self> {
+        Arc::new(Self { at, left: AtomicU32::new(nth) })
+    }
+
+    fn reached(&self, place: &str) {
+        let planted = place == self.at && self.left.fetch_sub(1, Ordering::SeqCst) == 1;
+        assert!(!planted, "planted");
+    }
+}
+
+/// A machine that does what it is told, until the plant.
+struct Machine {
+    name: String,
+    plant: Arc<Plant>,
+    output: VecDeque<u8>,
+}
+
+impl ByteLink for Machine {
+    fn send(&mut self, bytes: &[u8], _: Duration) -> Result<(), LinkError> {
+        // Our own acknowledgement is one byte.
+        if let [0x02, cmd, ..] = bytes {
+            self.plant.reached(&format!("{} {}", self.name, *cmd as char));
+            self.output.extend([0x06, 0x02, *cmd, b'0', 0x03, cmd ^ b'0' ^ 0x03]);
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, LinkError> {
+        let n = buffer.len().min(self.output.len());
+        buffer.iter_mut().zip(self.output.drain(..n)).for_each(|(to, byte)| *to = byte);
+        if n == 0 { Err(LinkError::Timeout(timeout)) } else { Ok(n) }
+    }
+
+    fn reopen(&mut self, _: Duration) -> Result<(), LinkError> {
+        Ok(())
+    }
+}
+
+struct Worker {
+    name: String,
+    mic: &'static str,
+    plant: Arc<Plant>,
+}
+
+impl Worker {
+    fn step(&self, step: &str) {
+        self.plant.reached(&format!("{} {step}", self.name));
+    }
+}
+
+impl Module for Worker {
+    fn prepare(&mut self, _: &Work) -> Result<(), Fault> {
+        self.step("prepare");
+        Ok(())
+    }
+
+    fn inspect(&mut self, _: &Work) -> Result<Blank, Fault> {
+        self.step("inspect");
+        Ok(Blank::default())
+    }
+
+    fn personalize(&mut self, _: &Work) -> Result<Done, Fault> {
+        self.step("personalize");
+        if self.plant.at == "ledger" {
+            // Long enough for the ledger to be signed meanwhile.
+            std::thread::sleep(Duration::from_millis(150));
+        }
+        Ok(Done::default())
+    }
+
+    fn wants(&self, work: &Work) -> bool {
+        work.record.section(self.mic).is_some()
+    }
+
+    fn probe(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+/// It is asked about applications alone, and dies of that.
+struct NoHsm(Arc<Plant>);
+
+impl Hsm for NoHsm {
+    fn info(&mut self) -> Result<HsmInfo, HsmError> {
+        unreachable!()
+    }
+    fn verify_trailer(&mut self, _: &TrailerRequest) -> Result<(), HsmError> {
+        unreachable!()
+    }
+    fn verify_all(&mut self, _: &[VerifyRequest]) -> Result<Vec<VerifiedApplication>, HsmError> {
+        self.0.reached("source");
+        unreachable!()
+    }
+    fn draw_challenge(&mut self, _: SecureChannelSpec) -> Result<HostChallenge, HsmError> {
+        unreachable!()
+    }
+    fn session(&mut self, _: &CardSessionRequest) -> Result<CardSession, HsmError> {
+        unreachable!()
+    }
+    fn release(&mut self, _: &[ApplicationHandle]) -> Result<(), HsmError> {
+        Ok(())
+    }
+}
+
+/// Vouches for the ledger until the plant.
+struct Voucher {
+    plant: Arc<Plant>,
+    head: Mutex<(u64, Option<ChainPlace>)>,
+}
+
+impl Auditor for Voucher {
+    fn audit(&mut self, _: LedgerId) -> Result<AuditInfo, HsmError> {
+        let (generation, head) = *self.head.lock().unwrap();
+        Ok(AuditInfo { key: AuditKey::from_seed(&[7; 32]).public(), generation, head })
+    }
+    fn checkpoint(&mut self, place: ChainPlace) -> Result<Checkpoint, HsmError> {
+        self.plant.reached("ledger");
+        let mut head = self.head.lock().unwrap();
+        *head = (head.0 + 1, Some(place));
+        Ok(AuditKey::from_seed(&[7; 32]).checkpoint(place, head.0))
+    }
+    fn admit(&mut self, _: &FileAdmission) -> Result<(), HsmError> {
+        Ok(())
+    }
+    fn sign(&mut self, _: DocumentKind, _: LedgerId, _: [u8; 32]) -> Result<Signature, HsmError> {
+        unreachable!()
+    }
+}
+
+/// A run that is over.
+struct Ran {
+    outcome: Outcome,
+    ledger: Ledger,
+    job: JobId,
+    directory: tempfile::TempDir,
+}
+
+fn line(plant: &Arc<Plant>) -> LineSetup {
+    let transport = |name: &str| {
+        let machine = Machine { name: name.to_owned(), plant: Arc::clone(plant), output: VecDeque::new() };
+        Transport::new(Box::new(machine) as Box<dyn ByteLink>)
+    };
+    let station = |name: &str, mic| StationSetup {
+        name: name.to_owned(),
+        module: Box::new(Worker { name: name.to_owned(), mic, plant: Arc::clone(plant) }),
+        transport: transport(name),
+    };
+    let stage = |name: &str, mic: &'static str, stations: &[&str]| StageSetup {
+        name: name.to_owned(),
+        mics: vec![Mic::new(mic).unwrap()],
+        stations: stations.iter().map(|name| station(name, mic)).collect(),
+    };
+    LineSetup {
+        stages: vec![stage("a", "EMB", &["a-1", "a-2"]), stage("b", "IND", &["b-1"])],
+        output: transport("output"),
+        reorder_buffer: 8,
+        recover: Duration::from_secs(5),
+        breakers: crate::profile::line::Breakers { station: 100, job: 100 },
+    }
+}
+
+fn run_with(plant: &Arc<Plant>, chips: u32) -> Ran {
+    run_on(line(plant), plant, chips)
+}
+
+/// Makes a job of `CARDS` records, of which those from `chips` on have an application.
+fn run_on(line: LineSetup, plant: &Arc<Plant>, chips: u32) -> Ran {
+    let directory = directory();
+    let voucher = Voucher { plant: Arc::clone(plant), head: Mutex::default() };
+    let ledger = Ledger::open_audited(directory.path().join("l.db"), Box::new(voucher)).unwrap();
+    let job = ledger.new_job(file("F", CARDS)).unwrap().job;
+    let chip = SectionPieces::new(&[ApplicationPieces::default()]).bytes();
+    let sections = |seq: u32| {
+        let mut sections = vec![("EMB", &b"~EM%1;300;300;A\r\n"[..]), ("IND", b"~EM%1;300;300;B\r\n")];
+        sections.extend((seq >= chips).then_some(("CHP", &chip[..])));
+        sections
+    };
+    let records: Vec<_> =
+        (1..=CARDS).map(|seq| testfile::record(seq, &format!("F-{seq}"), &sections(seq))).collect();
+    let bytes = testfile::file(&records);
+    let path = directory.path().join("spool.cwf1");
+    std::fs::write(&path, &bytes).unwrap();
+    let spool = Spool::open(&path, &Sha256::digest(&bytes).into(), None).unwrap();
+    let batch = Batch {
+        job,
+        sequences: (1..=CARDS).collect(),
+        remakes: std::collections::BTreeSet::new(),
+        next_blank: 1,
+        next_position: 1,
+        hopper: None,
+        issuer_id: spool.header().issuer_id.clone(),
+        file_id: spool.header().file_id.clone(),
+        product: Arc::new(Product::load("multiapp").unwrap()),
+        spool,
+    };
+    let (hsm, theirs) = (NoHsm(Arc::clone(plant)), ledger.clone());
+    let (say, said) = bounded(1);
+    let subscriber = tracing::dispatcher::get_default(Clone::clone);
+    std::thread::spawn(move || {
+        tracing::dispatcher::with_default(&subscriber, || {
+            let outcome = run(line, batch, Box::new(hsm), &theirs, (never(), never()));
+            say.send(outcome).unwrap();
+        });
+    });
+    let outcome = said.recv_timeout(LIMIT).expect("the run hangs");
+    Ran { outcome, ledger, job, directory }
+}
+
+fn run_until(at: &'static str, nth: u32) -> Ran {
+    run_with(&Plant::new(at, nth), CARDS + 1)
+}
+
+impl Ran {
+    #[track_caller]
+    fn stopped_by(&self, whose: &str) {
+        assert_eq!(self.outcome.stopped, Some(Stop::Died(whose.to_owned())));
+    }
+
+    /// The balances hold, nothing is under way, and the records that are UNKNOWN are so for the reason of a dead thread.
+    #[track_caller]
+    fn accounted(&self) -> crate::ledger::Balance {
+        let reader = self.ledger.reader().unwrap();
+        reader.verify_chain().unwrap();
+        let balance = reader.job(self.job).unwrap().balance;
+        assert_eq!(balance, reader.recount(self.job).unwrap());
+        assert_eq!((balance.records_off(), balance.blanks_off()), (0, 0), "{balance:?}");
+        assert_eq!((balance.in_flight, balance.blanks_in_line), (0, 0), "{balance:?}");
+        assert_eq!(balance.good, self.outcome.good);
+        let unknown = reader.in_state(self.job, RecordState::Unknown).unwrap();
+        assert_eq!(u64::try_from(unknown.len()).unwrap(), balance.unknown);
+        for seq in unknown {
+            let card = reader.card(self.job, seq).unwrap();
+            assert_eq!(card.attempts.last().unwrap().state, AttemptState::Unknown);
+            assert_eq!(card.events.last().unwrap().reason.as_deref(), Some(DIED));
+        }
+        balance
+    }
+}
+
+#[test]
+fn without_a_death_every_card_is_good() {
+    let ran = run_until("nowhere", 1);
+    assert_eq!((ran.outcome.good, ran.outcome.stopped.is_none()), (u64::from(CARDS), true));
+    ran.accounted();
+}
+
+#[test]
+fn a_station_that_dies_before_the_binding_costs_a_blank_at_most() {
+    for (at, nth, blanks) in [
+        ("a-1 prepare", 1, 0),
+        ("a-1 prepare", 3, 0),
+        ("a-1 F", 2, 0),
+        ("a-1 inspect", 1, 1),
+        ("a-2 inspect", 3, 1),
+    ] {
+        let ran = run_until(at, nth);
+        ran.stopped_by(&format!("station {}", &at[..3]));
+        let balance = ran.accounted();
+        assert_eq!((balance.unknown, balance.remake, balance.blanks_rejected), (0, 0, blanks), "{at} {nth}");
+        // What was under way elsewhere was finished.
+        assert!(balance.good >= u64::from(nth) - 1 && balance.good < u64::from(CARDS), "{at}: {balance:?}");
+    }
+}
+
+#[test]
+fn a_station_that_dies_with_a_card_leaves_it_unknown_and_the_others_are_finished() {
+    for (at, nth) in [("a-1 personalize", 1), ("a-1 personalize", 4), ("a-2 personalize", 2)] {
+        let ran = run_until(at, nth);
+        ran.stopped_by(&format!("station {}", &at[..3]));
+        let balance = ran.accounted();
+        assert_eq!((balance.unknown, balance.remake, balance.blanks_rejected), (1, 0, 0), "{at} {nth}");
+        assert!(balance.good >= u64::from(nth) - 1, "{at}: {balance:?}");
+    }
+}
+
+#[test]
+fn the_last_station_of_a_module_that_dies_leaves_one_card_unknown_and_the_others_are_thrown_out() {
+    for at in ["b-1 T", "b-1 prepare", "b-1 A", "b-1 inspect", "b-1 personalize"] {
+        let ran = run_until(at, 3);
+        ran.stopped_by("station b-1");
+        let balance = ran.accounted();
+        assert_eq!((balance.unknown, balance.good), (1, 2), "{at}: {balance:?}");
+        assert_eq!(balance.remake, balance.blanks_rejected, "{at}");
+    }
+}
+
+#[test]
+fn a_station_that_dies_throwing_a_card_out_leaves_it_unknown() {
+    // The module after it has died, so it has to throw out a card.
+    let ran = run_until("b-1 personalize", 1);
+    assert!(ran.accounted().remake > 0, "nothing was thrown out: the next case proves nothing");
+    let plant = Plant::new("b-1 personalize", 1);
+    let mut line = line(&plant);
+    let stage = line.stages.first_mut().unwrap();
+    for station in &mut stage.stations {
+        let thrower = Plant::new(if station.name == "a-1" { "a-1 R" } else { "a-2 R" }, 1);
+        let machine = Machine { name: station.name.clone(), plant: thrower, output: VecDeque::new() };
+        station.transport = Transport::new(Box::new(machine) as Box<dyn ByteLink>);
+    }
+    let ran = run_on(line, &plant, CARDS + 1);
+    let balance = ran.accounted();
+    assert!(balance.unknown >= 2 && balance.remake == 0, "{balance:?}");
+}
+
+#[test]
+fn an_output_that_dies_leaves_its_cards_unknown_and_the_others_are_thrown_out() {
+    for at in ["output T", "output B", "output K"] {
+        for nth in [1, 4] {
+            let ran = run_until(at, nth);
+            ran.stopped_by("the output");
+            let balance = ran.accounted();
+            assert!(balance.unknown >= 1 && balance.unknown <= 8, "{at} {nth}: {balance:?}");
+            assert!(balance.good < u64::from(nth), "{at} {nth}: {balance:?}");
+        }
+    }
+}
+
+#[test]
+fn a_source_that_dies_leaves_its_records_queued_and_cards_under_way_are_finished() {
+    for from in [1, 6] {
+        let ran = run_with(&Plant::new("source", 1), from);
+        ran.stopped_by("the source");
+        let balance = ran.accounted();
+        // Records that were prepared and not fed wait, too.
+        assert_eq!(
+            (balance.unknown, balance.remake, balance.good + balance.queued),
+            (0, 0, u64::from(CARDS))
+        );
+        assert!(balance.good < u64::from(from), "{balance:?}");
+    }
+}
+
+#[test]
+fn a_ledger_whose_writer_dies_binds_nothing_more_and_the_next_start_says_what_is_unknown() {
+    // The new job is signed at once, and what follows within a second: in the middle of the run.
+    let ran = run_until("ledger", 2);
+    assert_eq!(ran.outcome.stopped, Some(Stop::Ledger(LedgerError::WriterDied)));
+    assert_eq!(ran.ledger.failed(), Some(&LedgerError::WriterDied));
+    let held = ran.ledger.record(ran.job, crate::ledger::Change::Held, crate::ledger::Context::default());
+    assert_eq!(held.wait().unwrap_err(), LedgerError::WriterDied);
+    let Ran { ledger, job, directory, .. } = ran;
+    assert_eq!(ledger.close(), Err(LedgerError::WriterDied));
+    let ledger = Ledger::open(directory.path().join("l.db")).unwrap();
+    let reader = ledger.reader().unwrap();
+    let view = reader.job(job).unwrap();
+    assert_eq!((view.balance.in_flight, view.balance.blanks_in_line), (0, 0));
+    assert_eq!((view.balance.records_off(), view.balance.blanks_off()), (0, 0));
+    assert_eq!(view.state, JobState::Held);
+}
+
+/// Panics where the dispatcher says that the line stops feeding.
+struct Grumbler;
+
+impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Grumbler {
+    fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+        assert!(!event.metadata().target().ends_with("pipeline::dispatcher"), "planted");
+    }
+}
+
+#[test]
+fn a_dispatcher_that_dies_is_a_reason_and_its_cards_are_unknown_at_the_next_start() {
+    let subscriber = tracing_subscriber::registry().with(Grumbler);
+    let ran = tracing::subscriber::with_default(subscriber, || run_until("a-1 personalize", 3));
+    ran.stopped_by(DISPATCHER);
+    let Ran { ledger, job, directory, .. } = ran;
+    ledger.close().unwrap();
+    let ledger = Ledger::open(directory.path().join("l.db")).unwrap();
+    let balance = ledger.reader().unwrap().job(job).unwrap().balance;
+    assert!(balance.unknown >= 1 && balance.in_flight == 0 && balance.blanks_in_line == 0, "{balance:?}");
+    assert_eq!((balance.records_off(), balance.blanks_off()), (0, 0));
+}

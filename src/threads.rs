@@ -1,0 +1,81 @@
+//! Threads that the system may refuse to give: every thread of the controller is started here, and a refusal
+//! is an error like any other.
+//!
+//! Not here: what becomes of a thread that panics (`panics`).
+
+use std::sync::{Mutex, PoisonError};
+use std::thread::{Builder, JoinHandle, scope};
+
+use serde::{Deserialize, Serialize};
+
+use crate::exit::{Exit, Failure};
+use crate::panics::contained;
+
+/// The system gave no thread.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error(
+    "operator: the system gives no thread for {name} ({why}): let this user have more processes and threads (ulimit -u, \
+     TasksMax of a service)"
+)]
+pub struct ThreadRefused {
+    /// What the thread was to be called.
+    pub name: String,
+    /// What the system said.
+    pub why: String,
+}
+
+impl From<ThreadRefused> for Failure {
+    fn from(refused: ThreadRefused) -> Self {
+        Self::new(Exit::Thread, refused.to_string())
+    }
+}
+
+/// Starts a thread.
+pub fn start<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, ThreadRefused> {
+    let started = Builder::new().name(name.to_owned()).spawn(work);
+    started.map_err(|error| ThreadRefused { name: name.to_owned(), why: error.to_string() })
+}
+
+/// Works on every place at once, each in a thread of its own, and in the calling thread where the system
+/// gives none. Gives the results in the order of the places; `None` where the work panicked.
+pub fn each_at_once<T: Send, R: Send>(
+    places: impl IntoIterator<Item = T>,
+    work: impl Fn(T) -> R + Sync,
+) -> Vec<Option<R>> {
+    // A refused thread takes its closure along, so the place waits outside of it.
+    let waiting: Vec<_> = places.into_iter().map(|place| Mutex::new(Some(place))).collect();
+    let once = |place: &Mutex<Option<T>>| {
+        let place = place.lock().unwrap_or_else(PoisonError::into_inner).take();
+        place.map(&work)
+    };
+    let once = &once;
+    scope(|scope| {
+        let begun = waiting.iter().map(|place| Builder::new().spawn_scoped(scope, move || once(place)));
+        let begun: Vec<_> = begun.collect();
+        let ended = begun.into_iter().zip(&waiting).map(|(thread, place)| match thread {
+            Ok(thread) => thread.join().ok().flatten(),
+            Err(_) => contained(|| once(place)).flatten(),
+        });
+        ended.collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_place_is_worked_on_and_one_that_panics_costs_no_other() {
+        let mut places = [1, 2, 3];
+        let results = each_at_once(places.iter_mut(), |place| {
+            assert_ne!(*place, 2, "planted");
+            *place *= 10;
+            *place
+        });
+        assert_eq!(results, [Some(10), None, Some(30)]);
+        assert_eq!(places, [10, 2, 30]);
+    }
+}

@@ -1,0 +1,304 @@
+//! How the sources are laid out: modules and tests in one way, functions that fit a screen, threads that may
+//! be refused.
+
+use crate::sources::{Source, named, repository, tokens};
+use crate::{every, finds, hold};
+
+/// The sources of the three crates.
+const CRATES: [&str; 3] = ["src/", "drivers/src/", "hwsim/src/"];
+
+/// A function longer than this is on [`LONG`].
+const FUNCTION_LINES_MAX: usize = 60;
+
+/// Functions that may be longer: one list of cases or of fields, which pieces would make harder to read. This
+/// list only shrinks.
+const LONG: &[(&str, &str)] = &[
+    ("src/cli/run.rs make", "a foreground run from its file to its report, in order"),
+    ("src/daemon/server.rs run", "what a daemon is started with, in order"),
+    ("src/hsm/store/list.rs check", "one check after the other"),
+    ("src/ledger/store/audit.rs audit", "the audit as one walk over the chain"),
+    ("src/ledger/store/write.rs write", "one statement for each table"),
+    ("src/pipeline/dispatcher/start.rs start", "what a line is started with, in order"),
+    ("src/prep/fields.rs compute", "one arm for each field"),
+    ("src/profile/line.rs check", "one check after the other"),
+    ("src/record/chip/view.rs parse", "the layout of the chip section, in file order"),
+    ("src/report/closeout.rs html", "one page"),
+];
+
+/// Inline tests longer than this move to `tests.rs` beside their module's `mod.rs`.
+const INLINE_TESTS_MAX: usize = 125;
+
+/// Modules whose inline tests are longer. This list only shrinks.
+const LONG_INLINE_TESTS: &[&str] = &["src/daemon/policy.rs", "src/hsm/spools.rs", "src/tlv/ber.rs"];
+
+/// Modules with children that are not `x/mod.rs`. This list only shrinks; when it is empty, clippy's
+/// `self_named_module_files` takes its place.
+const SELF_NAMED: &[&str] = &[
+    "src/crypto.rs",
+    "src/crypto/cwf1.rs",
+    "src/crypto/des.rs",
+    "src/crypto/symmetric.rs",
+    "src/hsm/soft.rs",
+    "src/hsm/soft/stream.rs",
+    "src/hsm/store.rs",
+    "src/modules/chip.rs",
+    "src/modules/chip/tests.rs",
+    "src/modules/crosscheck.rs",
+    "src/modules/embosser.rs",
+    "src/modules/printer.rs",
+    "src/modules/stripe.rs",
+    "src/modules/template.rs",
+    "src/modules/template/tests.rs",
+    "src/pipeline/dispatcher.rs",
+    "src/pipeline/floor.rs",
+    "src/pipeline/station.rs",
+    "src/record/accept.rs",
+    "src/record/chip.rs",
+    "src/record/writer.rs",
+    "src/scp/scp02.rs",
+];
+
+/// Modules whose tests are in a file of another name than `tests.rs`. This list only shrinks.
+const TESTS_ELSEWHERE: &[&str] = &[
+    "src/cli/mod.rs",
+    "src/pipeline/breaker.rs",
+    "src/prep/clear.rs",
+    "src/prep/fields.rs",
+    "src/prep/input.rs",
+    "src/prep/plan.rs",
+    "src/prep/template.rs",
+    "src/record/chip.rs",
+    "src/record/mod.rs",
+];
+
+/// Files that start threads with a function that panics where the system gives none. This list only shrinks.
+const PANICKING_SPAWNS: &[&str] = &[
+    "src/bureau/line/places.rs",
+    "src/bureau/survey.rs",
+    "src/signals.rs",
+    "src/hsm/client.rs",
+    "src/pipeline/clear.rs",
+    "src/report/progress.rs",
+];
+
+/// A function: where it begins, its name and its lines.
+struct Function<'a> {
+    at: usize,
+    name: &'a str,
+    lines: usize,
+}
+
+/// The functions of code that is not for tests, those inside others too.
+fn functions(source: &Source) -> Vec<Function<'_>> {
+    let tokens = tokens(&source.live);
+    let mut found = Vec::new();
+    for (start, window) in tokens.windows(2).enumerate() {
+        let &[(at, "fn"), (_, name)] = window else { continue };
+        if name == "(" {
+            continue; // a pointer
+        }
+        // The body's brace; a `;` outside of brackets ends a declaration without one.
+        let (mut depth, mut brackets) = (0usize, 0usize);
+        for (offset, token) in &tokens[start..] {
+            match *token {
+                "[" => brackets += 1,
+                "]" => brackets = brackets.saturating_sub(1),
+                ";" if depth == 0 && brackets == 0 => break,
+                "{" => depth += 1,
+                "}" if depth == 1 => {
+                    let lines = source.live[at..*offset].matches('\n').count() + 1;
+                    found.push(Function { at, name, lines });
+                    break;
+                }
+                "}" => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+fn long_functions(sources: &[Source], listed: &[(&str, &str)]) -> Vec<String> {
+    let mut met = Vec::new();
+    let mut findings = every(sources, |s| {
+        let mut findings = Vec::new();
+        for Function { at, name, lines } in functions(s) {
+            let long = s.within(&CRATES) && lines > FUNCTION_LINES_MAX;
+            let here = (format!("{} {name}", s.path), lines);
+            if long && !listed.iter().any(|(entry, _)| *entry == here.0) {
+                findings.push(s.finding(at, &format!("`{name}` has {lines} lines: split it")));
+            } else if long {
+                met.push(here.0);
+            }
+        }
+        findings
+    });
+    let idle = listed.iter().filter(|(entry, _)| !met.iter().any(|met| met == entry));
+    findings.extend(idle.map(|(entry, _)| format!("`{entry}` is short now: take it off the list")));
+    findings
+}
+
+#[test]
+fn functions_fit_a_screen() {
+    let body = |lines: usize| format!("fn a(b: [u8; 2]) -> u8 {{{}}}", "\n".repeat(lines - 1));
+    let test = format!("#[cfg(test)]\nmod tests {{ {} }}", body(99));
+    finds(
+        |sources| long_functions(sources, &[]),
+        &[
+            ("src/a.rs", &body(61)),
+            ("hwsim/src/a.rs", &format!("impl A {{ {} }}", body(61))),
+            ("src/a.rs", &format!("trait A {{ fn c(&self) -> [u8; 3]; {} }}", body(61))),
+        ],
+        &[("src/a.rs", &body(60)), ("src/a.rs", &test), ("tests/a.rs", &body(99))],
+    );
+    let long = [Source::new("src/a.rs", &body(61))];
+    assert!(long_functions(&long, &[("src/a.rs a", "one table")]).is_empty());
+    assert_eq!(long_functions(&[Source::new("src/a.rs", &body(60))], &[("src/a.rs a", "")]).len(), 1);
+    hold(&long_functions(&repository(), LONG));
+}
+
+/// Findings at paths that are not listed, and listed paths without any.
+fn except(findings: Vec<(String, String)>, listed: &[&str]) -> Vec<String> {
+    let idle = listed.iter().filter(|path| !findings.iter().any(|(found, _)| found == *path));
+    let idle: Vec<String> = idle.map(|path| format!("{path}: put right: take it off the list")).collect();
+    let new = findings.iter().filter(|(path, _)| !listed.contains(&path.as_str()));
+    new.map(|(_, what)| what.clone()).chain(idle).collect()
+}
+
+/// Modules with children outside of `x/mod.rs`.
+fn self_named(sources: &[Source], listed: &[&str]) -> Vec<String> {
+    let has_children = |s: &Source| {
+        let folder = format!("{}/", s.path.trim_end_matches(".rs"));
+        s.is_rust() && sources.iter().any(|child| child.is_rust() && child.path.starts_with(&folder))
+    };
+    let found = sources.iter().filter(|s| s.within(&CRATES) && has_children(s));
+    except(
+        found
+            .map(|s| (s.path.clone(), s.finding(0, "has children: make it `mod.rs` of their folder")))
+            .collect(),
+        listed,
+    )
+}
+
+#[test]
+fn a_module_with_children_is_the_mod_rs_of_their_folder() {
+    let source = |path: &str| Source::new(path, "//! A.");
+    let bad = [source("src/a.rs"), source("src/a/b.rs"), source("src/ab/mod.rs")];
+    assert_eq!(self_named(&bad, &[]).len(), 1);
+    assert!(self_named(&bad, &["src/a.rs"]).is_empty());
+    assert_eq!(self_named(&bad[1..], &["src/a.rs"]).len(), 1, "listed in vain");
+    hold(&self_named(&repository(), SELF_NAMED));
+}
+
+/// Tests in files of any other name than `tests.rs` or below a folder `tests`, or put there by `#[path]`.
+fn tests_elsewhere(sources: &[Source], listed: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    for s in sources.iter().filter(|s| s.is_rust() && s.within(&CRATES)) {
+        let paths = named(s, &s.code, &["#[path"], "hides where a module is");
+        found.extend(paths.into_iter().map(|what| (s.path.clone(), what)));
+        for (at, module) in test_modules(s) {
+            let what = format!(
+                "`{module}` compiles for tests alone: name it `tests`, or `testing` for what they share"
+            );
+            if !["tests", "testing"].contains(&module) {
+                found.push((s.path.clone(), s.finding(at, &what)));
+            }
+        }
+    }
+    except(found, listed)
+}
+
+/// The modules under `#[cfg(test)]`.
+fn test_modules(source: &Source) -> Vec<(usize, &str)> {
+    let tokens = tokens(&source.code);
+    let mut found = Vec::new();
+    for at in crate::sources::places(&source.code, "#[cfg(test)]") {
+        let rest = tokens.iter().skip_while(|(offset, _)| *offset < at);
+        let item: Vec<&(usize, &str)> = rest.take_while(|(_, t)| *t != "{" && *t != ";").collect();
+        let module = item.iter().position(|(_, t)| *t == "mod").and_then(|mark| item.get(mark + 1));
+        found.extend(module.map(|(_, name)| (at, *name)));
+    }
+    found
+}
+
+#[test]
+fn tests_are_found_beside_what_they_test() {
+    finds(
+        |sources| tests_elsewhere(sources, &[]),
+        &[
+            ("src/a.rs", "#[cfg(test)]\n#[path = \"a_tests.rs\"]\nmod tests;"),
+            ("src/a.rs", "#[cfg(test)]\n#[allow(x, reason = \"y\")]\npub(crate) mod props;"),
+            ("hwsim/src/a.rs", "#[cfg(test)]\nmod a_tests {}"),
+        ],
+        &[
+            (
+                "src/a.rs",
+                "#[cfg(test)]\nmod tests;\n#[cfg(test)]\nmod testing {}\n#[cfg(test)]\nconst A: u8 = 1;",
+            ),
+            ("tests/a.rs", "#[path = \"../b.rs\"]\nmod b;"),
+        ],
+    );
+    let listed = [Source::new("src/a.rs", "mod a;")];
+    assert_eq!(tests_elsewhere(&listed, &["src/a.rs"]).len(), 1, "listed in vain");
+    hold(&tests_elsewhere(&repository(), TESTS_ELSEWHERE));
+}
+
+fn long_inline_tests(sources: &[Source], listed: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    for s in sources.iter().filter(|s| s.is_rust() && s.within(&CRATES)) {
+        for at in crate::sources::places(&s.code, "mod tests {") {
+            let end = s.code[at..].find("\n}").map_or(s.code.len(), |end| at + end);
+            let lines = s.code[at..end].matches('\n').count() + 2;
+            if lines > INLINE_TESTS_MAX {
+                let what = format!("{lines} lines of tests: move them to `tests.rs`");
+                found.push((s.path.clone(), s.finding(at, &what)));
+            }
+        }
+    }
+    except(found, listed)
+}
+
+#[test]
+fn tests_inside_a_module_are_short() {
+    let tests = |lines: usize| format!("#[cfg(test)]\nmod tests {{{}}}\n", "\n".repeat(lines - 1));
+    finds(
+        |sources| long_inline_tests(sources, &[]),
+        &[("src/a.rs", &tests(126))],
+        &[("src/a.rs", &tests(125)), ("tests/a.rs", &tests(999))],
+    );
+    hold(&long_inline_tests(&repository(), LONG_INLINE_TESTS));
+}
+
+/// `thread::spawn` and `Scope::spawn` panic where the system gives no thread; `thread::Builder` returns an
+/// error.
+fn panicking_spawns(sources: &[Source], listed: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    for s in sources.iter().filter(|s| s.is_rust() && s.within(&CRATES)) {
+        let what = "panics where the system gives no thread: use `thread::Builder`";
+        let calls = named(s, &s.live, &["thread::spawn", "scope.spawn("], what);
+        found.extend(calls.into_iter().map(|what| (s.path.clone(), what)));
+    }
+    except(found, listed)
+}
+
+#[test]
+fn threads_that_the_system_refuses_are_errors() {
+    finds(
+        |sources| panicking_spawns(sources, &[]),
+        &[
+            ("src/a.rs", "fn a() { std::thread::spawn(b); }"),
+            ("drivers/src/a.rs", "fn a() { thread::scope(|scope| { scope.spawn(|| b()); }); }"),
+        ],
+        &[
+            (
+                "src/a.rs",
+                "fn a() { thread::Builder::new().spawn(b)?; Builder::new().spawn_scoped(scope, b)?; }",
+            ),
+            ("src/a.rs", "#[cfg(test)]\nmod tests { fn a() { thread::spawn(b); } }"),
+            ("tests/a.rs", "fn a() { thread::spawn(b); }"),
+        ],
+    );
+    let listed = [Source::new("src/a.rs", "fn a() {}")];
+    assert_eq!(panicking_spawns(&listed, &["src/a.rs"]).len(), 1, "listed in vain");
+    hold(&panicking_spawns(&repository(), PANICKING_SPAWNS));
+}

@@ -1,0 +1,118 @@
+//! Everything under `profiles/` is carried by the program and works: the folder is listed here, so a file
+//! that nobody named in `src/profile/shipped.rs` is found.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use cardwright::profile::{LINES, Line, PRODUCTS, Product, TEMPLATES};
+
+use crate::support::World;
+
+/// The font of every template and its licence; the font is embedded where templates are drawn.
+const FONT: [&str; 2] = ["LiberationSans-OFL.txt", "LiberationSans-Regular.ttf"];
+
+fn profiles() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles")
+}
+
+/// All files below a folder, named from there.
+fn files(folder: &Path) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(files(&entry.path()).into_iter().map(|inner| format!("{name}/{inner}")));
+        } else {
+            found.insert(name);
+        }
+    }
+    found
+}
+
+/// The files below a folder of profiles that the program does not carry, byte for byte.
+fn not_carried(folder: &Path) -> Vec<String> {
+    let text = |path: &str| fs::read_to_string(folder.join(path)).unwrap_or_default();
+    let listed = |list: &[(&str, &str)], path: &str, file: &str| {
+        list.iter().any(|(name, content)| format!("{name}.toml") == file && *content == text(path))
+    };
+    let carried = |path: &str| match path.split_once('/') {
+        Some(("lines", file)) => listed(LINES, path, file),
+        Some(("products", file)) => listed(PRODUCTS, path, file),
+        Some(("graphics", file)) if file.ends_with(".svg") => {
+            TEMPLATES.iter().any(|t| t.front == text(path) || t.back == Some(&text(path)))
+        }
+        Some(("graphics", file)) => FONT.contains(&file),
+        _ => false,
+    };
+    files(folder).into_iter().filter(|path| !carried(path)).collect()
+}
+
+#[test]
+fn every_file_under_profiles_is_carried_by_the_program() {
+    assert_eq!(not_carried(&profiles()), [""; 0], "name it in src/profile/shipped.rs, or take it away");
+}
+
+#[test]
+fn a_profile_that_nobody_named_is_found() {
+    let planted = tempfile::tempdir().unwrap();
+    for (path, content) in [
+        ("lines/sim-8.toml", LINES[0].1),
+        ("lines/forgotten.toml", LINES[0].1),
+        ("products/multiapp.toml", "another text"),
+        ("graphics/forgotten.svg", "<svg/>"),
+        ("graphics/forgotten.ttf", ""),
+        ("formats/forgotten.toml", ""),
+        ("forgotten.toml", ""),
+    ] {
+        let file = planted.path().join(path);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, content).unwrap();
+    }
+    let found = not_carried(planted.path());
+    assert_eq!(found.len(), 6, "{found:?}");
+    assert!(!found.contains(&"lines/sim-8.toml".to_owned()));
+}
+
+/// Each line and each product passes `profile check`, and the program lists it.
+#[test]
+fn every_shipped_profile_is_checked_and_listed() {
+    let world = World::new();
+    let listed = world.cardwright(&["profile", "list"]).stdout;
+    assert_eq!(listed.lines().count(), LINES.len() + PRODUCTS.len());
+    for path in files(&profiles()).iter().filter(|path| path.ends_with(".toml")) {
+        let checked = world.cardwright(&["profile", "check", profiles().join(path).to_str().unwrap()]);
+        assert_eq!(checked.code, 0, "{path}: {}{}", checked.stdout, checked.stderr);
+        assert!(checked.stdout.contains(": no fault found"), "{path}: {}", checked.stdout);
+    }
+}
+
+/// The dry run of every shipped profile: two cards of each product on each line.
+#[test]
+fn every_shipped_line_makes_every_shipped_product() {
+    for (product, _) in PRODUCTS {
+        assert_eq!(Product::load(product).unwrap().name, *product);
+        let world = World::new();
+        assert_eq!(world.prep(&["sample", "--count", "2", "--output", "two.csv"]).code, 0);
+        for (line, _) in LINES {
+            let profile = Line::load(line).unwrap();
+            assert_eq!(profile.name, *line);
+            assert!(profile.sim.is_some(), "{line} cannot be dry-run: give it a [sim]");
+            let (file, ledger, dumps) =
+                (format!("{line}.cwf1"), format!("{line}.db"), format!("{line}.dumps"));
+            let keys = ["--keys", "issuer.store", "--kek", "476173FF:1", "--output", &file];
+            let made =
+                world.prep(&[&["run", "--input", "two.csv", "--product", product], &keys[..]].concat());
+            assert_eq!(made.code, 0, "{}", made.stderr);
+            let there = ["--line", line, "--ledger", &ledger, "--dump", &dumps];
+            let simulated = ["run", &file, "--keys", "bureau.store", "--simulate", "--speed", "0"];
+            let ended = world.cardwright(&[&simulated[..], &there].concat());
+            assert_eq!(ended.code, 0, "{product} on {line}: {}{}", ended.stdout, ended.stderr);
+            let cards = fs::read_dir(world.path(&dumps)).unwrap().map(|entry| entry.unwrap().path());
+            let cards = cards.filter(|path| path.extension().is_some_and(|e| e == "json"));
+            let stacked = cards.filter(|path| fs::read_to_string(path).unwrap().contains("\"stacked\""));
+            assert_eq!(stacked.count(), 2, "{product} on {line}");
+        }
+    }
+}
