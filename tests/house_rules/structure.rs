@@ -19,10 +19,7 @@ const LONG: &[(&str, &str)] = &[
     ("src/ledger/store/audit.rs audit", "the audit as one walk over the chain"),
     ("src/ledger/store/write.rs write", "one statement for each table"),
     ("src/pipeline/dispatcher/start.rs start", "what a line is started with, in order"),
-    ("src/prep/fields.rs compute", "one arm for each field"),
     ("src/profile/line.rs check", "one check after the other"),
-    ("src/record/chip/view.rs parse", "the layout of the chip section, in file order"),
-    ("src/report/closeout.rs html", "one page"),
 ];
 
 /// Inline tests longer than this move to `tests.rs` beside their module's `mod.rs`.
