@@ -25,6 +25,7 @@ pub mod picture;
 pub mod pipeline;
 pub mod prep;
 pub mod profile;
+pub mod reason;
 pub mod record;
 pub mod report;
 pub mod request;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use cardwright::ids::{CardRef, FileId, IssuerId, KekId, ProductName};
-use cardwright::ledger::{AttemptState, Change, Context, JobId, Ledger, NewJob, Ticket};
+use cardwright::ledger::{AttemptState, Change, ChipId, Context, JobId, JobProfiles, Ledger, NewJob, Ticket};
 
 use crate::support::{cpu_of_self, key_data};
 
@@ -24,6 +24,8 @@ pub fn job(path: &Path, cards: u32) -> (Ledger, JobId) {
         kek: KekId([0x47, 0x61, 0x73, 0xFF, 1]),
         line: "sim-chip-8".into(),
         rejects_shredded: false,
+        rejects_marked: false,
+        profiles: JobProfiles::default(),
         simulated: true,
         test_keys: true,
         spool: "none".into(),
@@ -57,7 +59,7 @@ pub fn cards(path: &Path, cards: u32) -> Duration {
 
 /// The binding of record `n` to blank `n`.
 pub fn bound(n: u32) -> Change {
-    Change::Bound { seq: n, blank: n, key_data: Some(key_data(n)) }
+    Change::Bound { seq: n, blank: n, chip: Some(ChipId::globalplatform(key_data(n), None)) }
 }
 
 /// The changes of a good card after its binding.

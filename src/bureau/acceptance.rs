@@ -13,6 +13,7 @@ use super::spool_folder::spool_path;
 use crate::exit::{Exit, Failure};
 use crate::hsm::client::HsmClient;
 use crate::hsm::{Auditor, FileAdmission, Realm, SpoolKey};
+use crate::ledger::JobProfiles;
 use crate::ledger::{LedgerError, NewJob};
 use crate::record::{FileLimits, Sealer, Spool, accept};
 
@@ -44,6 +45,13 @@ impl Bureau {
             kek: accepted.trailer.kek,
             line: self.line.name.clone(),
             rejects_shredded: self.shredded(),
+            rejects_marked: false,
+            profiles: JobProfiles {
+                line_digest: self.line.digest,
+                product_digest: product.digest,
+                chip_program: product.chip_program,
+                plan_ms: None,
+            },
             simulated: self.simulation.on,
             test_keys: self.realm == Realm::Test,
             spool: spool_path.display().to_string(),

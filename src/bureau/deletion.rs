@@ -1,8 +1,8 @@
 //! The end of a job's cardholder data: what a person has deleted, and what the daemon deletes when it is due.
 //!
 //! ```text
-//! tables proven, places looked at → papers that are missing → key destroyed → spool removed → DELETED in the ledger
-//!     → certificate
+//! tables proven, places looked at → papers that are missing → DELETING in the ledger → key destroyed → spool removed
+//!     → DELETED in the ledger → certificate
 //! ```
 //!
 //! Everything that can be refused is refused before the key is destroyed: tables that somebody changed, a spool outside of
@@ -36,18 +36,18 @@ use crate::hsm::client::HsmClient;
 use crate::hsm::{HsmError, Vault};
 use crate::ids::{JobId, SpoolKeyName};
 use crate::ledger::{
-    Change, Context, JobPhase, JobState, JobView, Law, Ledger, LedgerError, Reader, rfc3339,
+    Change, Context, DataFate, JobMark, JobPhase, JobState, JobView, KeyFate, Law, Ledger, LedgerError,
+    Reader, SpoolFate, rfc3339,
 };
 use crate::profile::Line;
-use crate::report::certificate::{Certificate, KEY_MISSING, SPOOL_MISSING, SPOOL_UNREADABLE};
+use crate::reason::ReasonWord;
+use crate::report::certificate::Certificate;
 use crate::request::PaperName;
 use crate::sibling_path::sibling_path;
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// Bytes overwritten at a time.
 const BLOCK: usize = 1 << 20;
-/// Why the daemon deletes.
-pub const RETENTION: &str = "retention";
 
 /// What there is of the key of a spool.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -93,27 +93,30 @@ pub fn delete(
         let spool = own_spool(&reader, ledger.path(), &view)?;
         let view = JobView { spool: spool.display().to_string(), ..view };
         let key = key_of(&view, &mut vault)?;
-        let person = by.reason.as_deref() != Some(RETENTION);
+        let person = by.reason != Some(ReasonWord::Retention);
         papers = JobPapers::new(job, reader.id()?, &folder, &mut signer)?;
         papers.folder().nothing_yet(job, PaperName::Certificate)?;
         write_missing(&reader, (&view, key), &mut papers, person, connect, &mut done)?;
         let unreadable =
             done.unreadable.is_some() && key == KeyFound::There && Path::new(&view.spool).exists();
+        // In the ledger before the key goes. A try that was cut short has said so already.
+        if !view.deleting {
+            ledger.record(job, Change::Deleting, by.clone()).wait()?;
+        }
         let key = match view.spool_key {
-            Some(key) => format!("{}, ", destroyed(key, &mut vault, &mut done)?),
-            None => String::new(),
+            Some(key) => destroyed(key, &mut vault, &mut done)?,
+            None => KeyFate::NoKey,
         };
         let spool = match (remove(&view)?, view.spool_key) {
-            (true, Some(_)) => "spool removed",
-            (true, None) => "spool overwritten and removed",
+            (true, Some(_)) => SpoolFate::Removed,
+            (true, None) => SpoolFate::Overwritten,
             (false, _) => {
                 done.spool_missing = Some(spool);
-                SPOOL_MISSING
+                SpoolFate::Missing
             }
         };
-        let unreadable = if unreadable { format!(", {SPOOL_UNREADABLE}") } else { String::new() };
-        let by = Context { detail: Some(format!("{key}{spool}{unreadable}")), ..by };
-        ledger.record(job, Change::Deleted, by).wait()?;
+        let fate = DataFate { key, spool, unreadable };
+        ledger.record(job, Change::Deleted(fate), by).wait()?;
     }
     let certificate = Certificate::build(&reader, job)?;
     done.certificate = papers.keep(PaperName::Certificate, &mut |out| {
@@ -202,13 +205,13 @@ fn key_of(view: &JobView, hsm: &mut HsmClient) -> Result<KeyFound, Refusal> {
 }
 
 /// Ends a spool's key; returns what became of it. One that is not there is as good as destroyed, and is named as what it is.
-fn destroyed(key: SpoolKeyName, hsm: &mut HsmClient, done: &mut Deletion) -> Result<String, Refusal> {
+fn destroyed(key: SpoolKeyName, hsm: &mut HsmClient, done: &mut Deletion) -> Result<KeyFate, Refusal> {
     match hsm.destroy_spool(key) {
-        Ok(()) => Ok(format!("spool key {key} destroyed")),
+        Ok(()) => Ok(KeyFate::Destroyed),
         Err(error @ HsmError::NoSpoolKey(..)) => {
             tracing::warn!(%error, "the spool is deleted without its key");
             done.key_missing = Some((key.to_string(), error.to_string()));
-            Ok(format!("spool key {key} {KEY_MISSING}"))
+            Ok(KeyFate::Missing)
         }
         Err(error) => Err(error.into()),
     }
@@ -312,15 +315,15 @@ pub fn due(ledger: &Ledger, line: &Line) -> Result<Vec<(JobId, String)>, Refusal
             continue;
         }
         if view.deleted {
-            let by_us =
-                reader.told(view.job, "DELETED")?.is_some_and(|e| e.reason.as_deref() == Some(RETENTION));
+            let deleted = reader.last_mark(view.job, JobMark::Deleted)?;
+            let by_us = deleted.is_some_and(|event| event.context.reason == Some(ReasonWord::Retention));
             let whose = Whose { job: view.job, ledger: Some(reader.id()?), key: None };
             let path = paper(&directory, view.job, PaperName::Certificate);
             if !by_us || matches!(look(&path, DocumentKind::Certificate, whose), Ok(Some(_))) {
                 continue;
             }
         }
-        let Some(closed) = reader.told(view.job, "CLOSED")? else { continue };
+        let Some(closed) = reader.last_mark(view.job, JobMark::Closed)? else { continue };
         let since = Duration::from_millis(closed.ts).saturating_add(kept);
         if view.deleted || since <= now {
             let since = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);

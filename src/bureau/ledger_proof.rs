@@ -10,9 +10,9 @@ use super::refusal::Refusal;
 use crate::audit::PublicKey;
 use crate::exit::Exit;
 use crate::hsm::AuditInfo;
-use crate::ledger::audit::{Finding, Where};
+use crate::ledger::audit::{AuditFinding, FindingPlace};
 use crate::ledger::{LedgerError, Reader};
-use crate::report::events::write_json;
+use crate::report::events::write_exported;
 
 /// Events read at a time.
 const PAGE: u32 = 1000;
@@ -64,16 +64,16 @@ pub fn verify(
 ) -> Result<LedgerVerdict, LedgerError> {
     let mut audit = reader.audit(known, seen)?;
     if let Some(behind) = reader.behind() {
-        audit.findings.push(Finding { at: Where::Ledger, what: behind.to_string() });
+        audit.findings.push(AuditFinding { at: FindingPlace::Ledger, what: behind.to_string() });
     }
     if let Some(pinned) = pinned
         && audit.key != Some(pinned)
     {
         let signed = audit.key.map_or("nobody".to_owned(), |key| key.to_string());
         let what = format!("signed by {signed}, not by the audit key {pinned}");
-        audit.findings.push(Finding { at: Where::Ledger, what });
+        audit.findings.push(AuditFinding { at: FindingPlace::Ledger, what });
     }
-    let finding = |f: Finding| VerdictFinding { at: f.at.to_string(), what: f.what };
+    let finding = |f: AuditFinding| VerdictFinding { at: f.at.to_string(), what: f.what };
     Ok(LedgerVerdict {
         ledger: audit.ledger.to_string(),
         events: audit.head.n,
@@ -114,7 +114,7 @@ pub fn export(reader: &Reader, out: &mut dyn Write) -> Result<(u64, u64), Refusa
         for event in &events {
             after = event.n;
             events_written += 1;
-            write_json(event, out).and_then(|()| out.write_all(b"\n")).map_err(failed)?;
+            write_exported(event, out).and_then(|()| out.write_all(b"\n")).map_err(failed)?;
             while let Some(signed) = checkpoints.next_if(|c| c.place.n <= after) {
                 checkpoints_written += 1;
                 let line = ExportedCheckpoint {

@@ -10,7 +10,7 @@ use super::ledger_proof::LedgerVerdict;
 use super::refusal::{Denial, Idle};
 use super::survey::Survey;
 use crate::ids::JobId;
-use crate::ledger::{CardView, Event, JobView, LedgerError, ShiftView, StockView};
+use crate::ledger::{CardView, JobView, LedgerError, LedgerEvent, ShiftView, StockView};
 use crate::report::Summary;
 use crate::request::CardDecision;
 
@@ -27,7 +27,7 @@ pub enum Outcome {
     /// Records with their attempts and events.
     Cards(Box<ShownCards>),
     /// A page of events.
-    Log(Vec<Event>),
+    Log(Vec<LedgerEvent>),
     /// What an audit found.
     Verdict(LedgerVerdict),
     /// The ledger was exported.
@@ -73,7 +73,7 @@ pub enum Outcome {
         shift: Option<ShiftView>,
     },
     /// Events that note what a person did.
-    Noted(Vec<Event>),
+    Noted(Vec<LedgerEvent>),
     /// Papers were written.
     Papers(Vec<PathBuf>),
     /// Cardholder data were deleted.
@@ -106,7 +106,7 @@ pub struct CardDecisions {
     /// What was decided.
     pub decision: CardDecision,
     /// What changed.
-    pub changed: Vec<Event>,
+    pub changed: Vec<LedgerEvent>,
     /// Records that the ledger did not let change, and why.
     pub refused: Vec<(u32, LedgerError)>,
 }

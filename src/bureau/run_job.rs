@@ -12,12 +12,13 @@ use super::opening::Bureau;
 use super::refusal::{Denial, Refusal};
 use super::spool_folder::spool_of;
 use crate::exit::{Exit, Failure};
+use crate::ledger::RunCounts;
 use crate::ledger::{Change, Context, JobId, JobState, JobView, Ledger, Reader, RecordState};
-use crate::pipeline::{Batch, DIED, DISPATCHER, LineSetup, Outcome, Stop, Tell};
+use crate::pipeline::{Batch, DISPATCHER, LineSetup, Outcome, Stop, Tell};
 use crate::profile::Product;
+use crate::reason::ReasonWord;
 use crate::record::chip::ChipSection;
 use crate::record::{AcceptanceChecks, Spool};
-use crate::report::tally::{self, Of};
 use crate::request::ActionKind;
 
 /// A job with its spool, ready to be made.
@@ -128,8 +129,9 @@ impl Bureau {
         }
         let outcome = crate::pipeline::run(line, batch, self.hsm()?, &self.ledger, people);
         if !matches!(outcome.stopped, Some(Stop::Ledger(_))) {
-            let context = Context { detail: self.counted(&outcome), ..Context::by("line") };
-            self.ledger.record(job, Change::Ran, context).wait()?;
+            for counts in self.counted(&outcome).parts() {
+                self.ledger.record(job, Change::Ran(counts), Context::by("line")).wait()?;
+            }
         }
         match &outcome.stopped {
             // Nothing more can be written there.
@@ -138,7 +140,7 @@ impl Bureau {
                 let detail = Some(stop_text(stop));
                 let context = match stop {
                     Stop::Operator => stopped_by(),
-                    _ => Context { reason: Some(stop_word(stop).into()), ..Context::by("line") },
+                    _ => Context { reason: Some(stop_word(stop)), ..Context::by("line") },
                 };
                 let context = Context { detail, ..context };
                 self.ledger.record(job, Change::Held, context).wait()?;
@@ -152,11 +154,11 @@ impl Bureau {
     }
 
     /// What a run counted.
-    fn counted(&self, outcome: &Outcome) -> Option<String> {
-        let cards = outcome.stats.stations.iter();
-        let cards =
-            cards.map(|(name, station)| (format!("{}/{name}", station.module), station.cards)).collect();
-        tally::told(tally::told(None, Of::Cards, &cards), Of::HsmCalls, &self.calls.take())
+    fn counted(&self, outcome: &Outcome) -> RunCounts {
+        let stations = outcome.stats.stations.iter().filter(|(_, station)| station.cards > 0);
+        let worked = stations.map(|(name, station)| ((station.module.clone(), name.clone()), station.cards));
+        let hsm_calls = self.calls.take().into_iter().filter(|(_, times)| *times > 0).collect();
+        RunCounts { worked: worked.collect(), hsm_calls }
     }
 }
 
@@ -174,7 +176,7 @@ fn cleared(line: &mut LineSetup, ledger: &Ledger, job: JobId) -> Result<bool, Re
     if let Some(told) = &told {
         tracing::warn!(%job, "{told}");
         let context = Context {
-            reason: Some("cleared".into()),
+            reason: Some(ReasonWord::Cleared),
             detail: Some(told.clone()),
             actor: Some("line".into()),
             ..Context::default()
@@ -187,18 +189,15 @@ fn cleared(line: &mut LineSetup, ledger: &Ledger, job: JobId) -> Result<bool, Re
     }
 }
 
-/// Reason of a job whose line got too few threads.
-const NO_THREAD: &str = "no-thread";
-
-fn stop_word(stop: &Stop) -> &str {
+fn stop_word(stop: &Stop) -> ReasonWord {
     match stop {
-        Stop::Operator => "operator",
-        Stop::Data { .. } => "data",
-        Stop::Spool(_) => "spool",
-        Stop::Fault { fault, .. } => &fault.reason,
-        Stop::Ledger(_) => "ledger",
-        Stop::NoThread(_) => NO_THREAD,
-        Stop::Died(_) => DIED,
+        Stop::Operator => ReasonWord::Operator,
+        Stop::Data { .. } => ReasonWord::Data,
+        Stop::Spool(_) => ReasonWord::Spool,
+        Stop::Fault { fault, .. } => fault.reason.clone(),
+        Stop::Ledger(_) => ReasonWord::Ledger,
+        Stop::NoThread(_) => ReasonWord::NoThread,
+        Stop::Died(_) => ReasonWord::ThreadDied,
     }
 }
 

@@ -16,6 +16,7 @@ use crate::ids::{JobId, KeyData};
 use crate::ledger::{AttemptState, Change, Context, Holder, JobState, JobView, Reader, RecordState};
 use crate::modules::{ChipModule, Fault, HowFar, StripeModule, Told, how_far, is_blank};
 use crate::profile::{Product, line};
+use crate::reason::ReasonWord;
 use crate::record::Spool;
 use crate::record::chip::ChipSection;
 use crate::request::Records;
@@ -78,7 +79,7 @@ enum Met {
 
 impl From<Fault> for Met {
     fn from(fault: Fault) -> Self {
-        Self::Nothing { word: fault.reason, why: fault.detail }
+        Self::Nothing { word: fault.reason.into(), why: fault.detail }
     }
 }
 
@@ -133,8 +134,9 @@ impl Bureau {
     /// Looks at all stations at the same time: an empty reader is waited for.
     fn meet(&self, stations: &[(&line::Module, String)], links: &dyn Links, product: &Product) -> Vec<Met> {
         let met = each_at_once(stations, |(module, name)| self.meet_at(module, name, links, product));
-        let lost =
-            || Fault::new(crate::modules::Blame::Us, "bug", "us: the question was not finished").into();
+        let lost = || {
+            Fault::new(crate::modules::Blame::Us, ReasonWord::Bug, "us: the question was not finished").into()
+        };
         met.into_iter().map(|met| met.unwrap_or_else(lost)).collect()
     }
 
@@ -144,7 +146,7 @@ impl Bureau {
             Ok(Askable::Chip(mut chip)) => match chip.who(product) {
                 Ok(key_data) => Met::Chip(chip, key_data),
                 Err(fault) if fault.is_no_card() => {
-                    Met::Nothing { word: fault.reason, why: "no card".into() }
+                    Met::Nothing { word: fault.reason.into(), why: "no card".into() }
                 }
                 Err(fault) => fault.into(),
             },
@@ -196,7 +198,7 @@ impl Surveyor<'_> {
             let context = Context {
                 station: Some(name.to_owned()),
                 module: Some(module.name.clone()),
-                reason: Some(said.verdict.clone()),
+                reason: Some(said.verdict.as_str().into()),
                 detail: Some(format!("{blank}attempt {}: {}", card.attempt, said.says)),
                 ..Context::by(self.actor)
             };
@@ -241,7 +243,7 @@ impl Surveyor<'_> {
             Err(fault) => {
                 let says = format!("it stopped answering ({})", fault.detail);
                 let advice = Some(advice(false, &card));
-                StationSurvey { asked_for: true, verdict: fault.reason, says, advice, ..said }
+                StationSurvey { asked_for: true, verdict: fault.reason.into(), says, advice, ..said }
             }
         })
     }

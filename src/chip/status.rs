@@ -4,6 +4,8 @@
 //! rejection, never a guess. Sources: EMV CPS 5.4.2, GPCS 11.9-11.11 and E.5, and the answers of
 //! demonstrators and of cards in the field.
 
+use crate::reason::ReasonWord;
+
 /// Where in a session the command stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CommandPhase {
@@ -36,7 +38,7 @@ pub enum StatusVerdict {
     /// The card is to be rejected.
     Reject {
         /// Stable word for events and ledger: `sw-6A84`.
-        reason: String,
+        reason: ReasonWord,
         /// For people: its meaning and the next step.
         detail: String,
     },
@@ -48,7 +50,7 @@ pub fn judge(phase: CommandPhase, sw: u16) -> StatusVerdict {
         (_, 0x9000) => StatusVerdict::Done,
         _ if phase.tolerated().contains(&sw) => StatusVerdict::Tolerated,
         _ => StatusVerdict::Reject {
-            reason: format!("sw-{sw:04X}"),
+            reason: ReasonWord::of_status(sw),
             detail: format!("card: {} ({sw:04X} to {})", meaning(phase, sw), phase.command()),
         },
     }
@@ -162,7 +164,7 @@ mod tests {
                     StatusVerdict::Tolerated => assert!(expected_tolerated, "{sw:04X} {phase:?}"),
                     StatusVerdict::Reject { reason, detail } => {
                         assert!(sw != 0x9000 && !expected_tolerated);
-                        assert_eq!(reason, format!("sw-{sw:04X}"));
+                        assert_eq!(reason.as_str(), format!("sw-{sw:04X}"));
                         assert!(detail.contains(&format!("{sw:04X} to {}", phase.command())));
                     }
                 }

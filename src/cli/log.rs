@@ -8,7 +8,7 @@ use super::remote;
 use crate::bureau::{Outcome, Refusal, views};
 use crate::exit::{Exit, Failure};
 use crate::ids::JobId;
-use crate::ledger::{Event, Reader};
+use crate::ledger::{LedgerEvent, Reader};
 use crate::report::events::{text, write_json};
 use crate::request::Action;
 
@@ -53,7 +53,7 @@ pub(super) fn show(args: &LogArgs, out: &mut dyn Write) -> Result<Exit, Early> {
     }
 }
 
-fn events(outcome: Outcome) -> Result<Vec<Event>, Early> {
+fn events(outcome: Outcome) -> Result<Vec<LedgerEvent>, Early> {
     match outcome {
         Outcome::Log(events) => Ok(events),
         _ => Err(Refusal::fault(Exit::Daemon, "daemon: it answers something else than was asked").into()),
@@ -64,7 +64,7 @@ fn events(outcome: Outcome) -> Result<Vec<Event>, Early> {
 fn pages(
     args: &LogArgs,
     out: &mut dyn Write,
-    page: impl Fn(u64) -> Result<Vec<Event>, Early>,
+    page: impl Fn(u64) -> Result<Vec<LedgerEvent>, Early>,
 ) -> Result<Exit, Early> {
     let array = args.json && !args.follow;
     if array {
@@ -100,6 +100,6 @@ fn pages(
     Ok(Exit::Ok)
 }
 
-fn one(event: &Event, json: bool, out: &mut dyn Write) -> std::io::Result<()> {
+fn one(event: &LedgerEvent, json: bool, out: &mut dyn Write) -> std::io::Result<()> {
     if json { write_json(event, out) } else { out.write_all(text(event).as_bytes()) }
 }

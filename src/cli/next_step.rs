@@ -100,7 +100,9 @@ fn after_law(law: &Law, job: JobId, seq: Option<u32>) -> Option<String> {
     let card = |verb: &str| seq.map(|seq| format!("cardwright card {verb} {job} {seq}"));
     match law {
         Law::NotClosed => Some(format!("cardwright job close {job}")),
-        Law::NoRecord | Law::JobClosed | Law::AlreadyDeleted => Some(format!("cardwright job show {job}")),
+        Law::NoRecord | Law::JobClosed | Law::AlreadyDeleted | Law::AlreadyDeleting => {
+            Some(format!("cardwright job show {job}"))
+        }
         Law::JobHeld => Some(format!("cardwright job resume {job}")),
         Law::Record { is: RecordState::Unknown, .. }
         | Law::EarlierAttempt { is: AttemptState::Unknown, .. } => {
@@ -143,6 +145,10 @@ fn after_law(law: &Law, job: JobId, seq: Option<u32>) -> Option<String> {
         | Law::BlankNumber { .. }
         | Law::BlankNotFree(_)
         | Law::ChipSeen(_)
+        | Law::ChipKnown(_)
+        | Law::ValueGiven
+        | Law::NotDeleting
+        | Law::NotWritable(_)
         | Law::Position { .. } => None,
     }
 }

@@ -10,12 +10,12 @@ use crate::bureau::cpu_time as cpu;
 use crate::bureau::run_job::{ReadyJob, stop_text};
 use crate::bureau::spool_folder::open_submitted;
 use crate::bureau::{Bureau, Refusal};
-use crate::daemon::policy::BY_OPERATOR;
 use crate::exit::{Exit, Failure};
 use crate::ids::JobId;
 use crate::ledger::{Context, JobState, LedgerError, Reader, RecordState};
 use crate::output_path;
 use crate::pipeline::{Outcome, Stop};
+use crate::reason::ReasonWord;
 use crate::report::{EventWriter, Progress, ProgressDisplay, ReportPaths, Summary, SummaryWithNext};
 use crate::signals::Signals;
 
@@ -150,7 +150,7 @@ fn make(
     let held = view.state == JobState::Held;
     let actor = args.by.actor();
     let people = || (signals.heard(1), crossbeam_channel::never());
-    let stopped_by = || Context { reason: Some(BY_OPERATOR.into()), ..Context::by(&actor) };
+    let stopped_by = || Context { reason: Some(ReasonWord::Operator), ..Context::by(&actor) };
     let made = bureau.make(batch, held, &actor, people, stopped_by, true);
     let mut outcome = made.map_err(|refusal| spelled(&refusal))?;
     let ended = bureau.close();

@@ -17,8 +17,9 @@ use crate::bureau::outcome::{KillFate, KilledCard};
 use crate::bureau::refusal::{Denial, Idle};
 use crate::bureau::{Outcome, Refusal};
 use crate::ids::JobId;
-use crate::ledger::{Change, Context, JobPhase, JobState, JobView, LedgerError, RecordState};
+use crate::ledger::{AttemptState, Change, Context, JobPhase, JobState, JobView, LedgerError, RecordState};
 use crate::pipeline::Tell;
+use crate::reason::ReasonWord;
 use crate::request::{Action, CardDecision, Records, Request, StockMove};
 
 /// How long a line may take to say whether a card will go: it never waits for a device.
@@ -225,8 +226,8 @@ impl LineDaemon {
         };
         let decide = |seq| {
             let card = reader.card(job, seq)?;
-            let last = card.events.iter().rfind(|event| event.to == "REJECTED");
-            let killed = last.is_some_and(|event| event.reason.as_deref() == Some("killed"));
+            let last = card.events.iter().rfind(|event| event.is_moved_to(AttemptState::Rejected));
+            let killed = last.is_some_and(|event| event.context.reason == Some(ReasonWord::Killed));
             Ok::<_, LedgerError>(policy::decide_kill(card.state, killed))
         };
         let mut cards = Vec::new();

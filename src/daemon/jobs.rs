@@ -15,7 +15,8 @@ use crate::exit::Exit;
 use crate::ids::JobId;
 use crate::ledger::{Change, Context, JobState};
 use crate::panics::ends_well;
-use crate::pipeline::{DIED, DISPATCHER, Stop, Tell};
+use crate::pipeline::{DISPATCHER, Stop, Tell};
+use crate::reason::ReasonWord;
 
 /// What people may say to a line before it has heard it.
 const TOLD_MAX: usize = 256;
@@ -23,8 +24,8 @@ const TOLD_MAX: usize = 256;
 const LOOK_AT_LEDGER: Duration = Duration::from_secs(1);
 
 /// Why a job is HELD, and who held it.
-pub(super) fn held(reason: &str, actor: &str) -> Context {
-    Context { reason: Some(reason.to_owned()), ..Context::by(actor) }
+pub(super) fn held(reason: impl Into<ReasonWord>, actor: &str) -> Context {
+    Context { reason: Some(reason.into()), ..Context::by(actor) }
 }
 
 impl LineDaemon {
@@ -59,9 +60,9 @@ impl LineDaemon {
             };
             drop(queue);
             let what = "us: the daemon's thread \"line\" died, which is a bug: report it";
-            let (mut made, mut reason) = (Err(Refusal::fault(Exit::Thread, what)), "line");
+            let (mut made, mut reason) = (Err(Refusal::fault(Exit::Thread, what)), ReasonWord::Line);
             if !ends_well(|| made = self.make(job, &actor, (stopped, told))) {
-                reason = DIED;
+                reason = ReasonWord::ThreadDied;
                 self.died("line");
             }
             if let Err(refusal) = made {

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::server::LineDaemon;
 use crate::bureau::Refusal;
-use crate::bureau::deletion::{RETENTION, delete, due, left_open};
+use crate::bureau::deletion::{delete, due, left_open};
 use crate::ledger::Context;
+use crate::reason::ReasonWord;
 
 /// How long until the daemon looks again for data that are due.
 const LOOK_AGAIN: Duration = Duration::from_secs(3600);
@@ -32,7 +33,7 @@ impl LineDaemon {
             if self.queue().is_draining() {
                 break;
             }
-            let by = Context { reason: Some(RETENTION.into()), ..Context::by("line") };
+            let by = Context { reason: Some(ReasonWord::Retention), ..Context::by("line") };
             let _one = self.papers_guard();
             match delete(&self.bureau.ledger, job, by, &|| self.bureau.connect(), None) {
                 Ok(_) => tracing::info!(%job, %since, "cardholder data were due and are deleted"),

@@ -2,12 +2,12 @@
 
 use serde::Serialize;
 
-use super::store::Head;
+use super::store::ChainHead;
 use crate::audit::{LedgerId, PublicKey};
 
 /// Where something is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Where {
+pub enum FindingPlace {
     /// An event, by number.
     Event(u64),
     /// The checkpoint that signs this event.
@@ -20,7 +20,7 @@ pub enum Where {
     Ledger,
 }
 
-impl std::fmt::Display for Where {
+impl std::fmt::Display for FindingPlace {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Event(n) => write!(f, "event {n}"),
@@ -34,15 +34,15 @@ impl std::fmt::Display for Where {
 
 /// Something that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
+pub struct AuditFinding {
     /// Where.
     #[serde(serialize_with = "as_text")]
-    pub at: Where,
+    pub at: FindingPlace,
     /// What.
     pub what: String,
 }
 
-impl std::fmt::Display for Finding {
+impl std::fmt::Display for AuditFinding {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}", self.at, self.what)
     }
@@ -54,11 +54,13 @@ pub struct Audit {
     /// Name of the ledger.
     pub ledger: LedgerId,
     /// Its last event.
-    pub head: Head,
+    pub head: ChainHead,
     /// Jobs in it.
     pub jobs: usize,
     /// Those of them that an earlier version accepted: their first event has no seal of all that must not change.
     pub unsealed: usize,
+    /// Events of kinds that this program does not know; those that change no state are no finding.
+    pub notes: u64,
     /// Signed places.
     pub checkpoints: usize,
     /// Number of the last event that is signed; 0 if none is.
@@ -66,9 +68,9 @@ pub struct Audit {
     /// Key of the last signature.
     pub key: Option<PublicKey>,
     /// In the order of the walk; at most 1,000.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<AuditFinding>,
 }
 
-fn as_text<S: serde::Serializer>(at: &Where, serializer: S) -> Result<S::Ok, S::Error> {
+fn as_text<S: serde::Serializer>(at: &FindingPlace, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(at)
 }

@@ -7,7 +7,7 @@
 //!          BOUND .. VERIFIED → REJECTED | UNKNOWN;  REJECTED → DESTROYED;  UNKNOWN → DESTROYED | GOOD
 //!          STACKED, GOOD → SAMPLE (its record → REMAKE);  SAMPLE → DESTROYED
 //! blank:   FED → BOUND (from then on the attempt tells) | REJECTED | RETURNED;  TEST
-//! job:     OPEN ⇄ HELD;  OPEN, HELD → CLOSED (→ DELETED: its cardholder data)
+//! job:     OPEN ⇄ HELD;  OPEN, HELD → CLOSED → DELETING → DELETED (its cardholder data)
 //! stock:   issued = fed - given back by the line + in the hopper + returned;  vaulted ≤ good
 //! ```
 //!
@@ -16,15 +16,12 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use super::event::{BlankLabel, CardValue, ChipId, ChipIdentity, StateName};
 use super::law::Law;
 use super::types::{AttemptState, Balance, Change, JobState, RecordState, Stock};
-use crate::ids::{Csn, KeyData};
 
-/// What the event of [`Change::Ran`] says.
-pub(super) const RAN: &str = "RAN";
-
-/// What the event of [`Change::Deleted`] says.
-pub(super) const DELETED: &str = "DELETED";
+/// Version of these laws, which a job's first event names.
+pub(super) const LAWS: u16 = 1;
 
 /// State of a blank, as far as it is not told by an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,8 +43,8 @@ pub enum BlankState {
 pub(super) struct Attempt {
     /// Number of the blank.
     pub(super) blank: u32,
-    /// Its CSN, where a chip was asked.
-    pub(super) csn: Option<Csn>,
+    /// What it is called, once its chip is known.
+    pub(super) label: Option<BlankLabel>,
     /// State.
     pub(super) state: AttemptState,
     /// It was PERSONALIZING once: its chip may hold live keys.
@@ -56,7 +53,7 @@ pub(super) struct Attempt {
 
 /// One record.
 #[derive(Debug, Clone)]
-pub(super) struct Record {
+pub(super) struct JobRecord {
     /// Its card_ref.
     pub(super) card_ref: Box<str>,
     /// State.
@@ -67,7 +64,7 @@ pub(super) struct Record {
     pub(super) attempts: Vec<Attempt>,
 }
 
-impl Record {
+impl JobRecord {
     /// A record that waits.
     pub(super) fn queued(card_ref: &str) -> Self {
         Self { card_ref: card_ref.into(), state: RecordState::Queued, released: false, attempts: Vec::new() }
@@ -76,25 +73,29 @@ impl Record {
 
 /// A job.
 #[derive(Debug, Clone)]
-pub(super) struct Book {
+pub(super) struct JobBook {
     /// The line shreds rejects.
     pub(super) rejects_shredded: bool,
     /// Marked SIMULATED.
     pub(super) simulated: bool,
     /// State.
     pub(super) state: JobState,
-    /// Its cardholder data were deleted.
+    /// Its cardholder data is being deleted.
+    pub(super) deleting: bool,
+    /// Its cardholder data was deleted.
     pub(super) deleted: bool,
     /// Kept with every change.
     pub(super) balance: Balance,
     /// Likewise.
     pub(super) stock: Stock,
     /// By sequence, from 1.
-    pub(super) records: Vec<Record>,
+    pub(super) records: Vec<JobRecord>,
     /// Blanks in the line, unbound.
     pub(super) in_line: BTreeSet<u32>,
-    /// KEYDATA of every chip that was bound to a record.
-    pub(super) chips: HashSet<KeyData>,
+    /// Every chip that was bound to a record.
+    pub(super) chips: HashSet<ChipIdentity>,
+    /// Names of the values that cards under way have given, by record: what was under way at a restart gives none.
+    pub(super) values: BTreeSet<(u32, String)>,
     /// Number of the last blank fed; 0 before the first.
     pub(super) last_blank: u32,
     /// Last position given; 0 before the first.
@@ -103,29 +104,31 @@ pub(super) struct Book {
 
 /// What a change did: the rows to write and what the event says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Effect {
+pub(super) struct ChangeEffect {
     /// Record that the event is about.
     pub(super) seq: Option<u32>,
     /// New state of that record, and whether a remake is released.
     pub(super) record: Option<(RecordState, bool)>,
     /// Attempt number, and the attempt as it is now.
     pub(super) attempt: Option<(u32, Attempt)>,
-    /// Blank that the event is about.
-    pub(super) blank: Option<(u32, Option<Csn>)>,
+    /// Blank that the event is about, and what it is called.
+    pub(super) blank: Option<(u32, Option<BlankLabel>)>,
     /// New state of that blank.
     pub(super) blank_state: Option<BlankState>,
+    /// Chip that is known of that blank from now on.
+    pub(super) chip: Option<ChipId>,
     /// New state of the job.
     pub(super) job: Option<JobState>,
-    /// The job's cardholder data were deleted.
+    /// The job's cardholder data is being deleted.
+    pub(super) deleting: bool,
+    /// The job's cardholder data was deleted.
     pub(super) deleted: bool,
     /// State before, for the event.
-    pub(super) from: Option<&'static str>,
-    /// State after, for the event.
-    pub(super) to: &'static str,
+    pub(super) from: Option<StateName>,
     /// Stack position given.
     pub(super) position: Option<u32>,
-    /// Number of blanks or cards, for the event.
-    pub(super) count: Option<u32>,
+    /// The stock changed.
+    pub(super) stock: bool,
 }
 
 /// The attempt's own state machine.
@@ -178,61 +181,66 @@ fn take(count: &mut u64) {
     *count = count.saturating_sub(1);
 }
 
-impl Book {
+impl JobBook {
     /// A new job: every record QUEUED, no blank fed.
-    pub(super) fn new(records: Vec<Record>, rejects_shredded: bool, simulated: bool) -> Self {
+    pub(super) fn new(records: Vec<JobRecord>, rejects_shredded: bool, simulated: bool) -> Self {
         let count = u64::try_from(records.len()).unwrap_or(u64::MAX);
         Self {
             rejects_shredded,
             simulated,
             state: JobState::Open,
+            deleting: false,
             deleted: false,
             balance: Balance { records: count, queued: count, ..Balance::default() },
             stock: Stock::default(),
             records,
             in_line: BTreeSet::new(),
             chips: HashSet::new(),
+            values: BTreeSet::new(),
             last_blank: 0,
             last_position: 0,
         }
     }
 
     /// The record of a sequence.
-    pub(super) fn record(&self, seq: u32) -> Option<&Record> {
+    pub(super) fn record(&self, seq: u32) -> Option<&JobRecord> {
         self.records.get(usize::try_from(seq).ok()?.checked_sub(1)?)
     }
 
-    /// The chip of a record's last attempt, where it became known otherwise than by a change.
-    pub(super) fn name_chip(&mut self, seq: u32, csn: Csn) {
+    /// Names the blank of a record's last attempt, where its chip became known otherwise than by a change.
+    pub(super) fn name_blank(&mut self, seq: u32, label: BlankLabel) {
         if let Some(attempt) = self.record_mut(seq).ok().and_then(|record| record.attempts.last_mut()) {
-            attempt.csn = Some(csn);
+            attempt.label = Some(label);
         }
     }
 
-    fn record_mut(&mut self, seq: u32) -> Result<&mut Record, Law> {
+    fn record_mut(&mut self, seq: u32) -> Result<&mut JobRecord, Law> {
         let index = usize::try_from(seq).ok().and_then(|s| s.checked_sub(1)).ok_or(Law::NoRecord)?;
         self.records.get_mut(index).ok_or(Law::NoRecord)
     }
 
     /// Makes a change, or names the law that forbids it and leaves everything as it was.
-    pub(super) fn apply(&mut self, change: &Change) -> Result<Effect, Law> {
+    pub(super) fn apply(&mut self, change: &Change) -> Result<ChangeEffect, Law> {
         match (change, self.state) {
-            (Change::Deleted, JobState::Closed) => return self.deleted(),
-            (Change::Deleted, _) => return Err(Law::NotClosed),
+            (Change::Deleting, JobState::Closed) => return self.deleting(),
+            (Change::Deleted(_), JobState::Closed) => return self.deleted(),
+            (Change::Deleting | Change::Deleted(_), _) => return Err(Law::NotClosed),
             (_, JobState::Closed) => return Err(Law::JobClosed),
             _ => {}
         }
         match change {
             Change::Fed { blank } => self.fed(*blank),
-            Change::RejectedUnbound { blank, key_data } => {
-                self.leaves_unbound(*blank, *key_data, BlankState::Rejected)
+            Change::RejectedUnbound { blank, chip } => {
+                self.leaves_unbound(*blank, *chip, BlankState::Rejected)
             }
             Change::Returned { blank } => self.leaves_unbound(*blank, None, BlankState::Returned),
             Change::Tested { blank } => self.tested(*blank),
             Change::StockIssued { count } => self.issued(*count),
             Change::StockReturned { count } => self.returned(*count),
             Change::StockVaulted { count } => self.vaulted(*count),
-            Change::Bound { seq, blank, key_data } => self.bound(*seq, *blank, *key_data),
+            Change::Bound { seq, blank, chip } => self.bound(*seq, *blank, *chip),
+            Change::ChipFound { seq, chip } => self.chip_found(*seq, *chip),
+            Change::ValueGiven { seq, value } => self.value_given(*seq, value),
             Change::Attempt { seq, to } => match to {
                 AttemptState::Personalizing | AttemptState::Written => self.moves(*seq, *to),
                 _ => Err(self.no_way(*seq, *to)),
@@ -247,14 +255,16 @@ impl Book {
             Change::Sampled { seq } => self.sampled(*seq),
             Change::RemakeReleased { seq } => self.remake_released(*seq),
             Change::Asked { seq } => match self.record(*seq) {
-                Some(_) => Ok(Effect { seq: Some(*seq), to: "ASKED", ..Effect::default() }),
+                Some(_) => Ok(ChangeEffect { seq: Some(*seq), ..ChangeEffect::default() }),
                 None => Err(Law::NoRecord),
             },
-            Change::Ran => Ok(Effect { to: RAN, ..Effect::default() }),
+            Change::Ran(_) => Ok(ChangeEffect::default()),
             Change::Held => Ok(self.job(JobState::Held)),
             Change::Released if self.state == JobState::Held => Ok(self.job(JobState::Open)),
             Change::Released => Err(Law::JobNotHeld),
-            Change::Closed | Change::Deleted => self.closed(),
+            Change::Closed => self.closed(),
+            // Both were answered above.
+            Change::Deleting | Change::Deleted(_) => Err(Law::NotClosed),
         }
     }
 
@@ -267,22 +277,21 @@ impl Book {
         Ok(())
     }
 
-    /// Whatever was issued: what has happened is not refused. Who closes the job is told.
-    fn fed(&mut self, blank: u32) -> Result<Effect, Law> {
+    /// Never refused, even beyond the issued stock: the blank has already moved. The mismatch blocks closing.
+    fn fed(&mut self, blank: u32) -> Result<ChangeEffect, Law> {
         self.next_blank(blank)?;
         self.last_blank = blank;
         self.in_line.insert(blank);
         self.balance.blanks_fed += 1;
         self.balance.blanks_in_line += 1;
-        Ok(Effect {
+        Ok(ChangeEffect {
             blank: Some((blank, None)),
             blank_state: Some(BlankState::Fed),
-            to: BlankState::Fed.name(),
-            ..Effect::default()
+            ..ChangeEffect::default()
         })
     }
 
-    fn tested(&mut self, blank: u32) -> Result<Effect, Law> {
+    fn tested(&mut self, blank: u32) -> Result<ChangeEffect, Law> {
         self.next_blank(blank)?;
         if self.balance.blanks_in_line > 0 {
             return Err(Law::UnderWay);
@@ -293,11 +302,10 @@ impl Book {
         self.last_blank = blank;
         self.balance.blanks_fed += 1;
         self.balance.blanks_sample += 1;
-        Ok(Effect {
+        Ok(ChangeEffect {
             blank: Some((blank, None)),
             blank_state: Some(BlankState::Test),
-            to: BlankState::Test.name(),
-            ..Effect::default()
+            ..ChangeEffect::default()
         })
     }
 
@@ -306,26 +314,26 @@ impl Book {
         if i64::from(asked) > hopper { Err(Law::NotInHopper { hopper, asked }) } else { Ok(()) }
     }
 
-    fn issued(&mut self, count: u32) -> Result<Effect, Law> {
+    fn issued(&mut self, count: u32) -> Result<ChangeEffect, Law> {
         stock_number(count)?;
         if !self.stock.is_counted() && self.last_blank > 0 {
             return Err(Law::StockLate);
         }
         self.stock.issued += u64::from(count);
-        Ok(of_stock(STOCK_ISSUED, count))
+        Ok(of_stock())
     }
 
-    fn returned(&mut self, count: u32) -> Result<Effect, Law> {
+    fn returned(&mut self, count: u32) -> Result<ChangeEffect, Law> {
         stock_number(count)?;
         if !self.stock.is_counted() {
             return Err(Law::NoStock);
         }
         self.in_hopper(count)?;
         self.stock.returned += u64::from(count);
-        Ok(of_stock(STOCK_RETURNED, count))
+        Ok(of_stock())
     }
 
-    fn vaulted(&mut self, count: u32) -> Result<Effect, Law> {
+    fn vaulted(&mut self, count: u32) -> Result<ChangeEffect, Law> {
         stock_number(count)?;
         if !self.stock.is_counted() {
             return Err(Law::NoStock);
@@ -335,11 +343,11 @@ impl Book {
             return Err(Law::NotGood { vaulted, good });
         }
         self.stock.vaulted = vaulted;
-        Ok(of_stock(STOCK_VAULTED, count))
+        Ok(of_stock())
     }
 
     /// The card is one of those that are not in the vault.
-    fn sampled(&mut self, seq: u32) -> Result<Effect, Law> {
+    fn sampled(&mut self, seq: u32) -> Result<ChangeEffect, Law> {
         let good = self.record_mut(seq)?.attempts.last().is_some_and(|a| may(a.state, AttemptState::Sample));
         let left = self.balance.blanks_good.saturating_sub(1);
         if good && self.stock.vaulted > left {
@@ -351,9 +359,9 @@ impl Book {
     fn leaves_unbound(
         &mut self,
         blank: u32,
-        key_data: Option<KeyData>,
+        chip: Option<ChipId>,
         to: BlankState,
-    ) -> Result<Effect, Law> {
+    ) -> Result<ChangeEffect, Law> {
         if !self.in_line.remove(&blank) {
             return Err(Law::BlankNotFree(blank));
         }
@@ -362,16 +370,16 @@ impl Book {
             BlankState::Returned => self.balance.blanks_returned += 1,
             _ => self.balance.blanks_rejected += 1,
         }
-        Ok(Effect {
-            blank: Some((blank, key_data.map(|k| k.csn()))),
+        Ok(ChangeEffect {
+            blank: Some((blank, chip.map(|chip| chip.label()))),
             blank_state: Some(to),
-            from: Some(BlankState::Fed.name()),
-            to: to.name(),
-            ..Effect::default()
+            chip,
+            from: Some(StateName::BlankFed),
+            ..ChangeEffect::default()
         })
     }
 
-    fn bound(&mut self, seq: u32, blank: u32, key_data: Option<KeyData>) -> Result<Effect, Law> {
+    fn bound(&mut self, seq: u32, blank: u32, chip: Option<ChipId>) -> Result<ChangeEffect, Law> {
         let (held, shredded) = (self.state == JobState::Held, self.rejects_shredded);
         let free = self.in_line.contains(&blank);
         let record = self.record_mut(seq)?;
@@ -388,33 +396,92 @@ impl Book {
         if !free {
             return Err(Law::BlankNotFree(blank));
         }
-        if key_data.is_some_and(|chip| self.chips.contains(&chip)) {
+        if chip.is_some_and(|chip| self.chips.contains(&chip.identity)) {
             return Err(Law::ChipSeen(blank));
         }
         let record = self.record_mut(seq)?;
-        let csn = key_data.map(|k| k.csn());
-        let attempt = Attempt { blank, csn, state: AttemptState::Bound, wrote: false };
+        let label = chip.map(|chip| chip.label());
+        let attempt = Attempt { blank, label, state: AttemptState::Bound, wrote: false };
         let from = std::mem::replace(&mut record.state, RecordState::InFlight);
         record.released = false;
         record.attempts.push(attempt);
         let number = u32::try_from(record.attempts.len()).unwrap_or(u32::MAX);
         self.in_line.remove(&blank);
-        self.chips.extend(key_data);
+        self.chips.extend(chip.map(|chip| chip.identity));
         take(of_records(&mut self.balance, from));
         self.balance.in_flight += 1;
-        Ok(Effect {
+        Ok(ChangeEffect {
             seq: Some(seq),
             record: Some((RecordState::InFlight, false)),
             attempt: Some((number, attempt)),
-            blank: Some((blank, csn)),
+            blank: Some((blank, label)),
             blank_state: Some(BlankState::Bound),
-            from: Some(from.name()),
-            to: AttemptState::Bound.name(),
-            ..Effect::default()
+            chip,
+            from: Some(from.into()),
+            ..ChangeEffect::default()
         })
     }
 
-    fn stacked(&mut self, seq: u32, position: u32) -> Result<Effect, Law> {
+    /// The last attempt of a record, if it is in one of these states.
+    fn under_way(
+        &mut self,
+        seq: u32,
+        states: &[AttemptState],
+        to: AttemptState,
+    ) -> Result<(u32, &mut Attempt), Law> {
+        let record = self.record_mut(seq)?;
+        let number = u32::try_from(record.attempts.len()).unwrap_or(u32::MAX);
+        let attempt = record.attempts.last_mut().ok_or(Law::NoAttempt)?;
+        if !states.contains(&attempt.state) {
+            return Err(Law::Attempt { attempt: number, is: attempt.state, to });
+        }
+        Ok((number, attempt))
+    }
+
+    /// The chip of an attempt that was bound at a module without one. It has to be known before its first channel is opened,
+    /// and it is allowed by the law that BOUND has: a chip once, for one attempt.
+    fn chip_found(&mut self, seq: u32, chip: ChipId) -> Result<ChangeEffect, Law> {
+        let seen = self.chips.contains(&chip.identity);
+        let states = [AttemptState::Bound, AttemptState::Personalizing];
+        let (number, attempt) = self.under_way(seq, &states, AttemptState::Personalizing)?;
+        if attempt.label.is_some() {
+            return Err(Law::ChipKnown(attempt.blank));
+        }
+        if seen {
+            return Err(Law::ChipSeen(attempt.blank));
+        }
+        attempt.label = Some(chip.label());
+        let attempt = *attempt;
+        self.chips.insert(chip.identity);
+        Ok(ChangeEffect {
+            seq: Some(seq),
+            attempt: Some((number, attempt)),
+            blank: Some((attempt.blank, attempt.label)),
+            chip: Some(chip),
+            ..ChangeEffect::default()
+        })
+    }
+
+    /// A card gives each value once in an attempt.
+    fn value_given(&mut self, seq: u32, value: &CardValue) -> Result<ChangeEffect, Law> {
+        let given = (seq, value.name.clone());
+        let known = self.values.contains(&given);
+        let (number, attempt) =
+            self.under_way(seq, &[AttemptState::Personalizing], AttemptState::Personalizing)?;
+        if known {
+            return Err(Law::ValueGiven);
+        }
+        let attempt = *attempt;
+        self.values.insert(given);
+        Ok(ChangeEffect {
+            seq: Some(seq),
+            attempt: Some((number, attempt)),
+            blank: Some((attempt.blank, attempt.label)),
+            ..ChangeEffect::default()
+        })
+    }
+
+    fn stacked(&mut self, seq: u32, position: u32) -> Result<ChangeEffect, Law> {
         let last = self.last_position;
         if position <= last {
             self.record_mut(seq)?;
@@ -422,11 +489,11 @@ impl Book {
         }
         let effect = self.moves(seq, AttemptState::Stacked)?;
         self.last_position = position;
-        Ok(Effect { position: Some(position), ..effect })
+        Ok(ChangeEffect { position: Some(position), ..effect })
     }
 
     /// Moves the attempt that the state asked for is about: the last one, or for DESTROYED the last that waits for it.
-    fn moves(&mut self, seq: u32, to: AttemptState) -> Result<Effect, Law> {
+    fn moves(&mut self, seq: u32, to: AttemptState) -> Result<ChangeEffect, Law> {
         let record = self.record_mut(seq)?;
         let waits = |a: &Attempt| may(a.state, to);
         let index = match to {
@@ -443,6 +510,10 @@ impl Book {
         attempt.state = to;
         attempt.wrote |= to == AttemptState::Personalizing;
         let attempt = *attempt;
+        if from == AttemptState::Personalizing {
+            self.values.retain(|(of, _)| *of != seq);
+        }
+        let record = self.record_mut(seq)?;
         let was = record.state;
         record.state = match (from, to) {
             (_, AttemptState::Stacked | AttemptState::Good) => RecordState::Good,
@@ -456,14 +527,13 @@ impl Book {
         *of_records(&mut self.balance, now) += 1;
         take(of_blanks(&mut self.balance, from));
         *of_blanks(&mut self.balance, to) += 1;
-        Ok(Effect {
+        Ok(ChangeEffect {
             seq: Some(seq),
             record: (was != now).then_some((now, released)),
             attempt: Some((number, attempt)),
-            blank: Some((attempt.blank, attempt.csn)),
-            from: Some(from.name()),
-            to: to.name(),
-            ..Effect::default()
+            blank: Some((attempt.blank, attempt.label)),
+            from: Some(from.into()),
+            ..ChangeEffect::default()
         })
     }
 
@@ -480,7 +550,7 @@ impl Book {
         }
     }
 
-    fn cancelled(&mut self, seq: u32) -> Result<Effect, Law> {
+    fn cancelled(&mut self, seq: u32) -> Result<ChangeEffect, Law> {
         let record = self.record_mut(seq)?;
         let from = record.state;
         if !matches!(from, RecordState::Queued | RecordState::Remake) {
@@ -490,16 +560,15 @@ impl Book {
         record.released = false;
         take(of_records(&mut self.balance, from));
         self.balance.cancelled += 1;
-        Ok(Effect {
+        Ok(ChangeEffect {
             seq: Some(seq),
             record: Some((RecordState::Cancelled, false)),
-            from: Some(from.name()),
-            to: RecordState::Cancelled.name(),
-            ..Effect::default()
+            from: Some(from.into()),
+            ..ChangeEffect::default()
         })
     }
 
-    fn remake_released(&mut self, seq: u32) -> Result<Effect, Law> {
+    fn remake_released(&mut self, seq: u32) -> Result<ChangeEffect, Law> {
         let shredded = self.rejects_shredded;
         let record = self.record_mut(seq)?;
         if record.state != RecordState::Remake {
@@ -510,21 +579,20 @@ impl Book {
         }
         new_attempt_allowed(record, shredded)?;
         record.released = true;
-        Ok(Effect {
+        Ok(ChangeEffect {
             seq: Some(seq),
             record: Some((RecordState::Remake, true)),
-            from: Some(RecordState::Remake.name()),
-            to: "RELEASED",
-            ..Effect::default()
+            from: Some(RecordState::Remake.into()),
+            ..ChangeEffect::default()
         })
     }
 
-    fn job(&mut self, to: JobState) -> Effect {
+    fn job(&mut self, to: JobState) -> ChangeEffect {
         let from = std::mem::replace(&mut self.state, to);
-        Effect { job: Some(to), from: Some(from.name()), to: to.name(), ..Effect::default() }
+        ChangeEffect { job: Some(to), from: Some(from.into()), ..ChangeEffect::default() }
     }
 
-    fn closed(&mut self) -> Result<Effect, Law> {
+    fn closed(&mut self) -> Result<ChangeEffect, Law> {
         let Balance { queued, in_flight, remake, unknown, blanks_in_line: blanks, .. } = self.balance;
         let (rejects, hopper) = (self.undestroyed(), self.stock.hopper(&self.balance));
         if [queued, in_flight, remake, unknown, blanks, rejects] != [0; 6] || hopper != 0 {
@@ -533,11 +601,25 @@ impl Book {
         Ok(self.job(JobState::Closed))
     }
 
-    fn deleted(&mut self) -> Result<Effect, Law> {
-        if std::mem::replace(&mut self.deleted, true) {
+    fn deleting(&mut self) -> Result<ChangeEffect, Law> {
+        if self.deleted {
             return Err(Law::AlreadyDeleted);
         }
-        Ok(Effect { deleted: true, from: Some(self.state.name()), to: DELETED, ..Effect::default() })
+        if std::mem::replace(&mut self.deleting, true) {
+            return Err(Law::AlreadyDeleting);
+        }
+        Ok(ChangeEffect { deleting: true, from: Some(self.state.into()), ..ChangeEffect::default() })
+    }
+
+    fn deleted(&mut self) -> Result<ChangeEffect, Law> {
+        if self.deleted {
+            return Err(Law::AlreadyDeleted);
+        }
+        if !self.deleting {
+            return Err(Law::NotDeleting);
+        }
+        self.deleted = true;
+        Ok(ChangeEffect { deleted: true, from: Some(StateName::JobDeleting), ..ChangeEffect::default() })
     }
 
     /// Attempts rejected after PERSONALIZING, and samples, that nobody saw destroyed: their chips may hold live keys.
@@ -552,12 +634,6 @@ impl Book {
     }
 }
 
-/// What an event of stock is called.
-pub(super) const STOCK_ISSUED: &str = "STOCK_ISSUED";
-/// See [`STOCK_ISSUED`].
-pub(super) const STOCK_RETURNED: &str = "STOCK_RETURNED";
-/// See [`STOCK_ISSUED`].
-pub(super) const STOCK_VAULTED: &str = "STOCK_VAULTED";
 /// Most blanks or cards at once: far more than a hopper holds, so that sums stay small.
 const STOCK_MAX: u32 = 1_000_000;
 
@@ -565,12 +641,12 @@ fn stock_number(count: u32) -> Result<(), Law> {
     if (1..=STOCK_MAX).contains(&count) { Ok(()) } else { Err(Law::StockNumber) }
 }
 
-fn of_stock(to: &'static str, count: u32) -> Effect {
-    Effect { to, count: Some(count), ..Effect::default() }
+fn of_stock() -> ChangeEffect {
+    ChangeEffect { stock: true, ..ChangeEffect::default() }
 }
 
 /// The law of new attempts.
-fn new_attempt_allowed(record: &Record, shredded: bool) -> Result<(), Law> {
+fn new_attempt_allowed(record: &JobRecord, shredded: bool) -> Result<(), Law> {
     for (attempt, number) in record.attempts.iter().zip(1..) {
         let settled = match attempt.state {
             AttemptState::Destroyed => true,

@@ -127,12 +127,12 @@ impl LedgerError {
 
 impl From<rusqlite::Error> for LedgerError {
     fn from(error: rusqlite::Error) -> Self {
-        Self::Io { path: None, what: told(&error) }
+        Self::Io { path: None, what: sqlite_advice(&error) }
     }
 }
 
 /// What SQLite says, with its extended code, and what to do about it.
-fn told(error: &rusqlite::Error) -> String {
+fn sqlite_advice(error: &rusqlite::Error) -> String {
     let next = match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => "make room on its disk",
         Some(ErrorCode::SystemIoFailure)

@@ -9,9 +9,10 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::error::LedgerError;
-use super::store::{Reader, Store};
-use super::types::{Accepted, Change, Context, Event, JobId, NewJob};
-use super::writer::{Message, Writer};
+use super::event::LedgerEvent;
+use super::store::{LedgerStore, Reader};
+use super::types::{Accepted, Change, Context, JobId, NewJob};
+use super::writer::{LedgerWriter, Message};
 use crate::hsm::Auditor;
 use crate::panics::ends_well;
 use crate::threads;
@@ -31,20 +32,20 @@ struct Inner {
     path: PathBuf,
     messages: Sender<Message>,
     /// What the writer has left when it has ended.
-    left: Left,
-    silence: Silence,
+    left: UntakenMessages,
+    silence: WriterSilence,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// Why the writer does not answer.
 #[derive(Clone)]
-struct Silence {
+struct WriterSilence {
     poison: Arc<OnceLock<LedgerError>>,
     /// Nothing is ever sent: it ends when the writer has ended, whose last word is then in `poison`.
     writer: Receiver<Infallible>,
 }
 
-impl Silence {
+impl WriterSilence {
     /// Of a writer that has dropped a message without an answer, which it does only when it ends.
     fn why(&self) -> LedgerError {
         // An error says that the writer has ended.
@@ -56,12 +57,12 @@ impl Silence {
 /// Messages that nobody will take: whoever waits for the answer to one hears so when it is dropped, which the queue does not
 /// do by itself.
 #[derive(Clone)]
-struct Left {
+struct UntakenMessages {
     queue: Receiver<Message>,
     ended: Arc<AtomicBool>,
 }
 
-impl Left {
+impl UntakenMessages {
     /// Drops what there is, if the writer has ended.
     fn clear(&self) {
         if self.ended.load(Ordering::SeqCst) {
@@ -71,13 +72,13 @@ impl Left {
 }
 
 /// In the writer's thread: it has ended, however that came.
-struct Ending {
-    left: Left,
-    /// Ends with this value: see [`Silence`].
+struct WriterEnd {
+    left: UntakenMessages,
+    /// Ends with this value: see [`WriterSilence`].
     _writer: Sender<Infallible>,
 }
 
-impl Drop for Ending {
+impl Drop for WriterEnd {
     fn drop(&mut self) {
         self.left.ended.store(true, Ordering::SeqCst);
         self.left.clear();
@@ -86,12 +87,12 @@ impl Drop for Ending {
 
 /// The answer to one change, to be waited for where it matters that the change is durable.
 #[must_use = "a change may be refused; wait for the answer"]
-pub struct Ticket(Result<Answer, LedgerError>);
+pub struct Ticket(Result<TicketAnswer, LedgerError>);
 
 /// Where the answer comes, and why it may never come.
-struct Answer {
-    event: oneshot::Receiver<Result<Event, LedgerError>>,
-    silence: Silence,
+struct TicketAnswer {
+    event: oneshot::Receiver<Result<LedgerEvent, LedgerError>>,
+    silence: WriterSilence,
 }
 
 impl Ledger {
@@ -117,16 +118,16 @@ impl Ledger {
     }
 
     fn start(path: &Path, auditor: Option<Box<dyn Auditor>>) -> Result<Self, LedgerError> {
-        let store = Store::open(path).map_err(|e| e.of(path))?;
+        let store = LedgerStore::open(path).map_err(|e| e.of(path))?;
         let path = store.path().to_owned();
         let poison = Arc::new(OnceLock::new());
-        let mut writing = Writer::new(store, auditor, Arc::clone(&poison))?;
+        let mut writing = LedgerWriter::new(store, auditor, Arc::clone(&poison))?;
         writing.take_over()?;
         let (messages, queue) = bounded(QUEUE);
-        let left = Left { queue: queue.clone(), ended: Arc::default() };
+        let left = UntakenMessages { queue: queue.clone(), ended: Arc::default() };
         let (ends, writer) = bounded(0);
-        let ending = Ending { left: left.clone(), _writer: ends };
-        let silence = Silence { poison: Arc::clone(&poison), writer };
+        let ending = WriterEnd { left: left.clone(), _writer: ends };
+        let silence = WriterSilence { poison: Arc::clone(&poison), writer };
         let thread = threads::start("ledger", move || {
             let _ending = ending;
             if !ends_well(|| writing.run(&queue)) {
@@ -168,12 +169,12 @@ impl Ledger {
     pub fn record(&self, job: JobId, change: Change, context: Context) -> Ticket {
         let (reply, event) = oneshot::channel();
         let sent = self.0.send(Message::Change(job, change, context, reply));
-        Ticket(sent.map(|()| Answer { event, silence: self.0.silence.clone() }))
+        Ticket(sent.map(|()| TicketAnswer { event, silence: self.0.silence.clone() }))
     }
 
     /// The same for changes of a job that become durable together: after a crash all of them are there, or none.
     pub fn record_together(&self, job: JobId, changes: Vec<Change>, context: &Context) -> Vec<Ticket> {
-        let answer = |event| Answer { event, silence: self.0.silence.clone() };
+        let answer = |event| TicketAnswer { event, silence: self.0.silence.clone() };
         let (said, events): (Vec<_>, Vec<_>) = changes
             .into_iter()
             .map(|change| {
@@ -188,7 +189,7 @@ impl Ledger {
     /// A shift begins, and the one before it ends; durable when it returns.
     ///
     /// Errors: [`LedgerError::Shift`] if the name is none or was used before, and those of the file system.
-    pub fn shift(&self, name: &str, context: Context) -> Result<Event, LedgerError> {
+    pub fn shift(&self, name: &str, context: Context) -> Result<LedgerEvent, LedgerError> {
         let (reply, answer) = oneshot::channel();
         self.0.send(Message::Shift(name.to_owned(), context, reply))?;
         answer.recv().map_err(|_| self.0.silence.why())?
@@ -200,7 +201,7 @@ impl Ledger {
     /// A subscriber that is 65,536 events behind stops the writer, and with it the line, until it catches up: an
     /// `--events` file may have no hole, and memory has an end. So whoever shows things to people reads the
     /// channel in a thread that never waits for a terminal.
-    pub fn subscribe(&self) -> Receiver<Event> {
+    pub fn subscribe(&self) -> Receiver<LedgerEvent> {
         let (subscriber, events) = bounded(BACKLOG);
         if self.0.send(Message::Subscribe(subscriber)).is_err() {
             tracing::debug!("subscribed to a ledger that is closed");
@@ -257,8 +258,8 @@ impl Ticket {
     ///
     /// Errors: [`LedgerError::Denied`] names the law that forbids it; [`LedgerError::NoJob`]; [`LedgerError::Io`] if
     /// it or an earlier one could not be written: then nothing is written any more and no card may be bound.
-    pub fn wait(self) -> Result<Event, LedgerError> {
-        let Answer { event, silence } = self.0?;
+    pub fn wait(self) -> Result<LedgerEvent, LedgerError> {
+        let TicketAnswer { event, silence } = self.0?;
         match event.recv() {
             Ok(result) => result,
             Err(_) => Err(silence.why()),

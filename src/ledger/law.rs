@@ -23,9 +23,15 @@ pub enum Law {
     /// Only a CLOSED job's data are deleted.
     #[error("the job is not CLOSED: its cardholder data are needed until it is")]
     NotClosed,
-    /// They are deleted once.
-    #[error("its cardholder data were deleted before")]
+    /// It is deleted once.
+    #[error("its cardholder data was deleted before")]
     AlreadyDeleted,
+    /// Its deletion was begun before.
+    #[error("the deletion of its cardholder data has begun before")]
+    AlreadyDeleting,
+    /// A deletion is in the ledger before it begins.
+    #[error("the deletion of its cardholder data has not begun")]
+    NotDeleting,
     /// No binding while HELD.
     #[error("the job is HELD, no record is bound to a blank before the job is released")]
     JobHeld,
@@ -49,6 +55,15 @@ pub enum Law {
          put back into the hopper; find it and destroy it"
     )]
     ChipSeen(u32),
+    /// An attempt has one chip.
+    #[error("the chip of blank #{0} is known already")]
+    ChipKnown(u32),
+    /// A card gives each value once in an attempt.
+    #[error("the card has given a value of this name before")]
+    ValueGiven,
+    /// A name or text that does not fit into an event.
+    #[error("its {0} is empty, too long for an event of the ledger, or holds control characters")]
+    NotWritable(std::borrow::Cow<'static, str>),
     /// The record is in the wrong state for the change.
     #[error("the record is {is}, and only {needs} allows this")]
     Record {

@@ -14,7 +14,9 @@
 //! | `types`, `views` | what goes in, what comes out |
 //! | `book` | a job's working state and the laws; pure |
 //! | `replay`, `audit` | what events add up to, held against the tables; what an audit says |
-//! | `chain` | canonical bytes of an event and their hash; pure |
+//! | `event` | what happened, typed; the bytes of both chain versions; pure |
+//! | `fact` | which event a change makes, and which change an event tells of; pure |
+//! | `chain` | the hash of an event; pure |
 //! | `store` | all SQL: schema and migrations, writing, loading, reading, verifying, stock |
 //! | `writer`, `gather`, `handle` | the thread that writes, how much at a time, and what callers hold |
 //! | `time` | time as text |
@@ -26,6 +28,8 @@ pub mod audit;
 mod book;
 mod chain;
 mod error;
+pub mod event;
+mod fact;
 mod gather;
 mod handle;
 mod law;
@@ -41,9 +45,13 @@ mod writer;
 pub(crate) mod tests;
 
 pub use error::LedgerError;
+pub use event::{
+    BlankLabel, CardValue, ChipId, DataFate, EventFact, JobProfiles, KeyFate, LedgerEvent, RunCounts,
+    SpoolFate, StateName,
+};
 pub use handle::{Ledger, Ticket};
 pub use law::Law;
-pub use store::{Head, Reader, verify_chain};
+pub use store::{ChainHead, JobMark, Reader, verify_chain};
 pub use time::rfc3339;
 pub use types::*;
 pub use views::*;

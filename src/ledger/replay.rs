@@ -1,25 +1,20 @@
 //! What the events of a job add up to, made anew from the first event on and held against the tables: an auditor's proof
 //! that nobody has changed a state without an event. Pure.
 //!
-//! Each event is turned back into the change that it tells of, which the laws (`book`) must allow and which must have the
-//! effect that the event states.
+//! Each event is turned back into the change that it tells of. The laws (`book`) must allow that change, and the event that
+//! it would make must be the one that is there.
 //!
 //! Not here: the chain (`chain`), rows (`store`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::book::{
-    BlankState, Book, DELETED, Effect, RAN, Record, STOCK_ISSUED, STOCK_RETURNED, STOCK_VAULTED,
-};
-use super::store::blank_name;
-use super::types::{AttemptState, Change, Event, JobId, JobState};
-use crate::ids::{Csn, KeyData};
+use super::book::{BlankState, ChangeEffect, JobBook, JobRecord, LAWS};
+use super::event::{BlankLabel, ChainVersion, ChipId, EventFact, LedgerEvent};
+use super::fact::{change_of, fact_of};
+use super::types::{Change, JobId};
+use crate::ids::KeyData;
 
-/// What the event is called with which a shift begins.
-pub(super) const SHIFT: &str = "SHIFT";
-/// Bytes of a KMC_ID, with which KEYDATA begins; the CSN follows.
-pub(super) const KMC_ID: usize = 6;
 /// Longest name of a shift.
 const SHIFT_NAME_MAX: usize = 40;
 
@@ -29,41 +24,68 @@ pub(super) fn is_shift_name(name: &str) -> bool {
     (1..=SHIFT_NAME_MAX).contains(&name.len()) && name.chars().all(sound) && name.trim() == name
 }
 
-/// The shifts as their events tell them: each has a name of its own.
+/// The events of no job, as they follow each other: each shift has a name of its own.
 #[derive(Default)]
-pub(super) struct Shifts(BTreeSet<String>);
+pub(super) struct LineReplay {
+    shifts: BTreeSet<String>,
+}
 
-impl Shifts {
+impl LineReplay {
     /// Follows an event that is of no job. The error says what is wrong with it.
-    pub(super) fn follow(&mut self, event: &Event) -> Result<(), String> {
-        let name = event.detail.clone().unwrap_or_default();
-        if event.to != SHIFT || event.seq.is_some() || event.blank.is_some() || !is_shift_name(&name) {
+    pub(super) fn follow(&mut self, event: &LedgerEvent) -> Result<(), String> {
+        understood(event)?;
+        let EventFact::ShiftBegun { name } = &event.fact else { return Ok(()) };
+        if !is_shift_name(name) {
             return Err("it is of no job, and begins no shift".to_owned());
         }
-        if self.0.insert(name) { Ok(()) } else { Err("there was a shift of this name before".to_owned()) }
+        if self.shifts.insert(name.clone()) {
+            Ok(())
+        } else {
+            Err("there was a shift of this name before".to_owned())
+        }
     }
 }
 
+/// Nothing can be said of what follows an event whose meaning is not known.
+fn understood(event: &LedgerEvent) -> Result<(), String> {
+    if event.fact.is_understood() {
+        return Ok(());
+    }
+    Err(format!(
+        "it is of a kind, or has a field, that this program does not know ({:04X}): audit the ledger with the program that \
+         wrote it",
+        event.kind()
+    ))
+}
+
 /// A job as its events tell it.
-pub(super) struct Replay {
+pub(super) struct JobReplay {
     job: JobId,
-    book: Book,
+    book: JobBook,
     /// Its first event was there.
     accepted: bool,
     /// By number, from 1.
-    blanks: Vec<Blank>,
+    blanks: Vec<ReplayedBlank>,
     /// Of attempts that were verified: by sequence and attempt.
     made: BTreeMap<(u32, u32), Made>,
     /// What was compared; few texts.
     texts: BTreeSet<Rc<str>>,
 }
 
-/// A blank, and what is known of its chip. Events before the seal of jobs tell no KMC_ID.
+/// A blank, and what is known of its chip.
 #[derive(Clone, Copy)]
-struct Blank {
+struct ReplayedBlank {
     state: BlankState,
-    csn: Option<Csn>,
-    kmc: Option<[u8; KMC_ID]>,
+    chip: ReplayedChip,
+}
+
+/// What the events say of a chip.
+#[derive(Clone, Copy)]
+enum ReplayedChip {
+    /// Version 2, or nothing: all of it.
+    Known(Option<ChipId>),
+    /// Version 1: KEYDATA, or before the seal of jobs the CSN alone.
+    VersionOne { label: Option<BlankLabel>, chip: Option<ChipId> },
 }
 
 /// What the events say of an attempt besides its state.
@@ -75,13 +97,13 @@ pub(super) struct Made {
     pub(super) compared: Option<Rc<str>>,
 }
 
-impl Replay {
+impl JobReplay {
     /// Of a job as it was accepted.
-    pub(super) fn new(job: JobId, records: Vec<Record>, rejects_shredded: bool) -> Self {
+    pub(super) fn new(job: JobId, records: Vec<JobRecord>, rejects_shredded: bool) -> Self {
         Self {
             job,
             // Whether it is simulated, its first event says.
-            book: Book::new(records, rejects_shredded, false),
+            book: JobBook::new(records, rejects_shredded, false),
             accepted: false,
             blanks: Vec::new(),
             made: BTreeMap::new(),
@@ -90,15 +112,26 @@ impl Replay {
     }
 
     /// Its records.
-    pub(super) fn records(&self) -> &[Record] {
+    pub(super) fn records(&self) -> &[JobRecord] {
         &self.book.records
     }
 
     /// Follows an event of the job. The error says what is wrong with it.
-    pub(super) fn follow(&mut self, event: &Event) -> Result<(), String> {
-        if event.to == "ACCEPTED" {
+    pub(super) fn follow(&mut self, event: &LedgerEvent) -> Result<(), String> {
+        understood(event)?;
+        if let EventFact::Unknown { .. } = event.fact {
+            // A note of a newer program changes nothing.
+            return Ok(());
+        }
+        if let EventFact::Accepted(terms) = &event.fact {
             if std::mem::replace(&mut self.accepted, true) {
                 return Err("its job was accepted before".to_owned());
+            }
+            if let Some(terms) = terms.as_ref().filter(|terms| terms.laws != LAWS) {
+                return Err(format!(
+                    "its job was accepted under laws {}, and this program knows {LAWS}",
+                    terms.laws
+                ));
             }
             self.book.simulated = event.simulated;
             return Ok(());
@@ -106,75 +139,119 @@ impl Replay {
         if !self.accepted {
             return Err("its job was not accepted before it".to_owned());
         }
-        let number = blank_number(event);
-        let change = change(event, number).ok_or_else(|| format!("it tells of no change: {}", event.to))?;
-        let effect = self.book.apply(&change).map_err(|law| format!("it is against a law: {law}"))?;
-        if let (Change::Bound { seq, .. }, Some(csn)) = (&change, named_csn(event)) {
-            self.book.name_chip(*seq, csn);
+        match event.chain {
+            ChainVersion::One => self.follow_version_one(event),
+            ChainVersion::Two => self.follow_version_two(event),
         }
-        self.note(event, &effect);
+    }
+
+    fn follow_version_two(&mut self, event: &LedgerEvent) -> Result<(), String> {
+        let change =
+            change_of(&event.fact).ok_or_else(|| format!("it tells of no change: {}", event.to_word()))?;
+        let effect = self.apply(&change)?;
+        if let (Some((number, _)), Some(state)) = (effect.blank, effect.blank_state) {
+            self.set_blank(number, ReplayedBlank { state, chip: ReplayedChip::Known(effect.chip) });
+        } else if let (Some((number, _)), Some(_)) = (effect.blank, effect.chip) {
+            let blank = ReplayedBlank { state: BlankState::Bound, chip: ReplayedChip::Known(effect.chip) };
+            self.set_blank(number, blank);
+        }
+        self.note(event);
+        if fact_of(&change, &effect, &self.book).as_ref() != Some(&event.fact) {
+            return Err(differs("card, blank or chip"));
+        }
         self.same(event, &effect)
     }
 
-    /// Notes what the book does not hold.
-    fn note(&mut self, event: &Event, effect: &Effect) {
+    /// Version 1 tells a chip by its label alone in most events, and knows no DELETING.
+    fn follow_version_one(&mut self, event: &LedgerEvent) -> Result<(), String> {
+        let told = event.fact.chip().copied();
+        let change = match change_of(&event.fact) {
+            Some(Change::Bound { seq, blank, .. }) => Change::Bound { seq, blank, chip: None },
+            Some(Change::RejectedUnbound { blank, .. }) => Change::RejectedUnbound { blank, chip: None },
+            Some(change) => change,
+            None => return Err(format!("it tells of no change: {}", event.to_word())),
+        };
+        if matches!(change, Change::Deleted(_)) {
+            self.apply(&Change::Deleting)?;
+        }
+        let mut effect = self.apply(&change)?;
+        if matches!(change, Change::Deleted(_)) {
+            effect.from = Some(self.book.state.into());
+        }
+        let label = event.fact.blank().and_then(|blank| blank.label);
+        if let (Change::Bound { seq, .. }, Some(label)) = (&change, label) {
+            self.book.name_blank(*seq, label);
+            self.book.chips.extend(told.map(|chip| chip.identity));
+        }
         if let (Some((number, _)), Some(state)) = (effect.blank, effect.blank_state) {
-            let blank = Blank { state, csn: named_csn(event), kmc: kmc_id(event) };
-            // The laws let only the next number come new.
-            match usize::try_from(number).ok().and_then(|n| self.blanks.get_mut(n.checked_sub(1)?)) {
-                Some(known) => *known = blank,
-                None => self.blanks.push(blank),
+            let chip = ReplayedChip::VersionOne { label, chip: told };
+            self.set_blank(number, ReplayedBlank { state, chip });
+        }
+        self.note(event);
+        if event.attempt() != effect.attempt.map(|(number, _)| number) {
+            return Err(differs("attempt"));
+        }
+        let record = effect.seq.and_then(|seq| self.book.record(seq));
+        if event.card_ref() != record.map(|record| &*record.card_ref) {
+            return Err(differs("card_ref"));
+        }
+        if event.position() != effect.position {
+            return Err(differs("stack position"));
+        }
+        if let Some((_, attempt)) = effect.attempt {
+            let last = record.and_then(|record| record.attempts.last()).filter(|a| a.blank == attempt.blank);
+            let label = last.map_or(attempt.label, |last| last.label);
+            let told = event.fact.blank();
+            let number = told.and_then(|told| told.number).is_none_or(|number| number == attempt.blank);
+            if !number || told.and_then(|told| told.label) != label {
+                return Err(differs("blank"));
             }
         }
-        let (Some(seq), Some(attempt)) = (event.seq, event.attempt) else { return };
-        if effect.to == AttemptState::Verified.name() {
-            let text = event.detail.as_deref().unwrap_or_default();
-            let text = self.texts.get(text).cloned().unwrap_or_else(|| text.into());
-            self.texts.insert(Rc::clone(&text));
-            self.made.entry((seq, attempt)).or_default().compared = Some(text);
-        }
-        if event.position.is_some() {
-            self.made.entry((seq, attempt)).or_default().position = event.position;
+        self.same(event, &effect)
+    }
+
+    fn apply(&mut self, change: &Change) -> Result<ChangeEffect, String> {
+        self.book.apply(change).map_err(|law| format!("it is against a law: {law}"))
+    }
+
+    fn set_blank(&mut self, number: u32, blank: ReplayedBlank) {
+        // The laws let only the next number come new.
+        match usize::try_from(number).ok().and_then(|n| self.blanks.get_mut(n.checked_sub(1)?)) {
+            Some(known) => *known = blank,
+            None => self.blanks.push(blank),
         }
     }
 
-    /// Whether an event tells what its change did.
-    fn same(&self, event: &Event, effect: &Effect) -> Result<(), String> {
-        let differs = |what: &str| Err(format!("its {what} is not what follows from the events before it"));
-        if event.from.as_deref() != effect.from {
-            return differs("earlier state");
+    /// Notes what the book does not hold.
+    fn note(&mut self, event: &LedgerEvent) {
+        let (Some(seq), Some(attempt)) = (event.seq(), event.attempt()) else { return };
+        match &event.fact {
+            EventFact::Verified { compared, .. } => {
+                let text =
+                    self.texts.get(compared.as_str()).cloned().unwrap_or_else(|| compared.as_str().into());
+                self.texts.insert(Rc::clone(&text));
+                self.made.entry((seq, attempt)).or_default().compared = Some(text);
+            }
+            EventFact::Stacked { position, .. } => {
+                self.made.entry((seq, attempt)).or_default().position = Some(*position);
+            }
+            _ => {}
         }
-        if event.to != effect.to {
-            return differs("new state");
-        }
-        if event.attempt != effect.attempt.map(|(number, _)| number) {
-            return differs("attempt");
-        }
-        let record = event.seq.and_then(|seq| self.book.record(seq));
-        if event.card_ref.as_deref() != record.map(|r| &*r.card_ref) {
-            return differs("card_ref");
-        }
-        if event.count != effect.count {
-            return differs("number of blanks");
-        }
-        if event.position != effect.position {
-            return differs("stack position");
+    }
+
+    /// Whether an event states what its change did, in either version.
+    fn same(&self, event: &LedgerEvent, effect: &ChangeEffect) -> Result<(), String> {
+        if event.from != effect.from {
+            return Err(differs("earlier state"));
         }
         if event.simulated != self.book.simulated {
-            return differs("mark SIMULATED");
-        }
-        if let Some((_, attempt)) = effect.attempt {
-            let csn = record.and_then(|r| r.attempts.last()).filter(|a| a.blank == attempt.blank);
-            let csn = csn.map_or(attempt.csn, |a| a.csn);
-            if event.blank != Some(blank_name(attempt.blank, csn)) {
-                return differs("blank");
-            }
+            return Err(differs("mark SIMULATED"));
         }
         Ok(())
     }
 
     /// How the tables differ from what the events tell: a line for each record, and for the job.
-    pub(super) fn differences(&self, tables: &Book) -> Vec<String> {
+    pub(super) fn differences(&self, tables: &JobBook) -> Vec<String> {
         let mut found = Vec::new();
         let job = self.job;
         if !self.accepted {
@@ -186,7 +263,7 @@ impl Replay {
         if tables.state != self.book.state {
             found.push(format!("{job} is {} by its events, {} in the table", self.book.state, tables.state));
         }
-        if tables.deleted != self.book.deleted {
+        if (tables.deleting, tables.deleted) != (self.book.deleting, self.book.deleted) {
             found.push(format!(
                 "{job}: whether its cardholder data were deleted differs from what its events tell"
             ));
@@ -226,76 +303,42 @@ impl Replay {
         self.blanks.len()
     }
 
-    /// Whether a blank is as its events tell.
-    pub(super) fn is_blank(&self, number: u32, state: BlankState, chip: Option<KeyData>) -> bool {
+    /// Whether a blank is as its events tell. The table has version 2's chips whole, and KEYDATA of either version.
+    pub(super) fn is_blank(&self, number: u32, state: BlankState, row: &BlankChip) -> bool {
         let told = usize::try_from(number).ok().and_then(|n| self.blanks.get(n.checked_sub(1)?));
         told.is_some_and(|told| {
-            let kmc = chip.and_then(|chip| chip.0.first_chunk().copied());
-            told.state == state
-                && told.csn == chip.map(|chip| chip.csn())
-                && (told.kmc.is_none() || told.kmc == kmc)
+            let chip = match told.chip {
+                ReplayedChip::Known(chip) => {
+                    row.chip == chip && row.key_data == chip.and_then(|chip| chip.key_data())
+                }
+                ReplayedChip::VersionOne { label, chip } => {
+                    row.chip.is_none()
+                        && row.key_data.map(|key_data| ChipId::globalplatform(key_data, None).label())
+                            == label
+                        && chip.is_none_or(|chip| chip.key_data() == row.key_data)
+                }
+            };
+            told.state == state && chip
         })
     }
 }
 
-/// The change that an event tells of.
-fn change(event: &Event, blank: Option<u32>) -> Option<Change> {
-    let moved = |to| event.seq.map(|seq| Change::Attempt { seq, to });
-    match (event.seq, event.to.as_str()) {
-        (None, "FED") => blank.map(|blank| Change::Fed { blank }),
-        (None, "REJECTED") => blank.map(|blank| Change::RejectedUnbound { blank, key_data: None }),
-        (None, "RETURNED") => blank.map(|blank| Change::Returned { blank }),
-        (None, "TEST") => blank.map(|blank| Change::Tested { blank }),
-        (None, STOCK_ISSUED) => event.count.map(|count| Change::StockIssued { count }),
-        (None, STOCK_RETURNED) => event.count.map(|count| Change::StockReturned { count }),
-        (None, STOCK_VAULTED) => event.count.map(|count| Change::StockVaulted { count }),
-        (None, RAN) if event.blank.is_none() => Some(Change::Ran),
-        (None, DELETED) if event.blank.is_none() => Some(Change::Deleted),
-        (None, to) if event.blank.is_none() => match JobState::from_name(to)? {
-            JobState::Held => Some(Change::Held),
-            JobState::Open => Some(Change::Released),
-            JobState::Closed => Some(Change::Closed),
-        },
-        (Some(seq), "RELEASED") => Some(Change::RemakeReleased { seq }),
-        (Some(seq), "ASKED") => Some(Change::Asked { seq }),
-        (Some(seq), "CANCELLED") => Some(Change::Cancelled { seq }),
-        (Some(seq), to) => match AttemptState::from_name(to)? {
-            AttemptState::Bound => blank.map(|blank| Change::Bound { seq, blank, key_data: None }),
-            to @ (AttemptState::Personalizing | AttemptState::Written) => moved(to),
-            AttemptState::Verified => Some(Change::Verified { seq, compared: String::new() }),
-            AttemptState::Stacked => event.position.map(|position| Change::Stacked { seq, position }),
-            AttemptState::Rejected => Some(Change::Rejected { seq }),
-            AttemptState::Unknown => Some(Change::Lost { seq }),
-            AttemptState::Destroyed => Some(Change::Destroyed { seq }),
-            AttemptState::Good => Some(Change::FoundGood { seq }),
-            AttemptState::Sample => Some(Change::Sampled { seq }),
-        },
-        _ => None,
+/// What the table of blanks has of a chip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct BlankChip {
+    /// Version 1, and GlobalPlatform chips.
+    pub(super) key_data: Option<KeyData>,
+    /// Version 2.
+    pub(super) chip: Option<ChipId>,
+}
+
+impl BlankChip {
+    /// The chip, in either version.
+    pub(super) fn known(&self) -> Option<ChipId> {
+        self.chip.or_else(|| self.key_data.map(|key_data| ChipId::globalplatform(key_data, None)))
     }
 }
 
-/// The blank's number: its name where nothing better is known, else at the end of the event's detail.
-fn blank_number(event: &Event) -> Option<u32> {
-    let name = event.blank.as_deref()?;
-    if let Some(number) = name.strip_prefix('#') {
-        return number.parse().ok();
-    }
-    let (_, number) = event.detail.as_deref()?.rsplit_once("blank #")?;
-    number.parse().ok()
-}
-
-/// The KMC_ID that an event tells beside the blank's number.
-fn kmc_id(event: &Event) -> Option<[u8; KMC_ID]> {
-    let (before, _) = event.detail.as_deref()?.rsplit_once(", blank #")?;
-    let (_, hexed) = before.rsplit_once("KMC_ID ")?;
-    let mut kmc = [0; KMC_ID];
-    hex::decode_to_slice(hexed, &mut kmc).ok()?;
-    Some(kmc)
-}
-
-/// The CSN by which an event names its blank.
-fn named_csn(event: &Event) -> Option<Csn> {
-    let mut csn = [0; 4];
-    hex::decode_to_slice(event.blank.as_deref()?, &mut csn).ok()?;
-    Some(Csn(csn))
+fn differs(what: &str) -> String {
+    format!("its {what} is not what follows from the events before it")
 }

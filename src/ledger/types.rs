@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::event::{CardValue, ChipId, DataFate, JobProfiles, RunCounts};
 pub use crate::ids::JobId;
-use crate::ids::{CardRef, FileId, IssuerId, KekId, KeyData, ProductName, SpoolKeyName};
+use crate::ids::{CardRef, FileId, IssuerId, KekId, ProductName, SpoolKeyName};
+use crate::reason::ReasonWord;
 
 /// A file that acceptance let in: becomes a job.
 #[derive(Debug, Clone)]
@@ -22,6 +24,10 @@ pub struct NewJob {
     pub line: String,
     /// Whether the line shreds rejects (DESIGN.md section 6, the law of new attempts).
     pub rejects_shredded: bool,
+    /// Whether the line marks rejects.
+    pub rejects_marked: bool,
+    /// What its cards are made by.
+    pub profiles: JobProfiles,
     /// Marked SIMULATED everywhere.
     pub simulated: bool,
     /// Made with TEST keys: marked everywhere.
@@ -114,7 +120,7 @@ pub enum Change {
         /// Which.
         blank: u32,
         /// As far as the chip was asked.
-        key_data: Option<KeyData>,
+        chip: Option<ChipId>,
     },
     /// An unbound blank lies unused where it was fed, and goes back to stock.
     Returned {
@@ -149,8 +155,22 @@ pub enum Change {
         seq: u32,
         /// Blank.
         blank: u32,
-        /// From INITIALIZE UPDATE, where a chip was asked.
-        key_data: Option<KeyData>,
+        /// Where the first module asks a chip.
+        chip: Option<ChipId>,
+    },
+    /// The chip of the current attempt is known, before its first channel is opened: where the chip module is not the first.
+    ChipFound {
+        /// Record.
+        seq: u32,
+        /// The chip; it was never bound to an attempt.
+        chip: ChipId,
+    },
+    /// The card of the current attempt gave a value back.
+    ValueGiven {
+        /// Record.
+        seq: u32,
+        /// The value; its name was not given in this attempt.
+        value: Box<CardValue>,
     },
     /// The current attempt of a record moves on (PERSONALIZING, WRITTEN).
     Attempt {
@@ -215,8 +235,8 @@ pub enum Change {
         /// Record.
         seq: u32,
     },
-    /// A run of the job ended; what it counted stands in the context. Nothing changes.
-    Ran,
+    /// A run of the job ended, and counted this. Nothing changes.
+    Ran(RunCounts),
     /// The job stops (operator, fault) and waits: cards under way may finish, none is bound. A HELD job may be held
     /// again, for another reason: stopping is never refused.
     Held,
@@ -225,29 +245,38 @@ pub enum Change {
     /// Refused unless nothing is queued, in flight, remake or unknown, every attempt rejected after PERSONALIZING
     /// is DESTROYED, no sample is left, no blank is in the line, and none of the stock in the hopper.
     Closed,
-    /// The cardholder data of a CLOSED job were deleted: the one thing that can still happen to it, once.
-    Deleted,
+    /// The cardholder data of a CLOSED job is about to be deleted, before the key of its spool goes. The context says by
+    /// whom and why.
+    Deleting,
+    /// It was deleted. The last event of a job, once, after [`Change::Deleting`].
+    Deleted(DataFate),
 }
 
 /// Where, why and by whom; goes with every change.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Context {
     /// Station, e.g. `chip-3`.
     pub station: Option<String>,
     /// Module, e.g. `chip`.
     pub module: Option<String>,
-    /// Stable word; see `modules::Fault::reason`.
-    pub reason: Option<String>,
-    /// For people.
+    /// Why.
+    pub reason: Option<ReasonWord>,
+    /// For people alone; no program reads it.
     pub detail: Option<String>,
-    /// Command header of the APDU that failed.
+    /// Command header of the APDU that failed, eight hex digits.
     pub header: Option<String>,
     /// Status word of it.
     pub sw: Option<u16>,
     /// Milliseconds that the step took.
     pub ms: Option<u64>,
-    /// Who asked: `line`, or a person's name.
+    /// Who decided: `line`, or a person's name.
     pub actor: Option<String>,
+    /// The request that this is the answer to.
+    pub act: Option<ActReference>,
+    /// Who asked first, where it takes two people.
+    pub first_person: Option<String>,
+    /// The line, where the event is about no job.
+    pub on_line: Option<String>,
 }
 
 impl Context {
@@ -257,50 +286,13 @@ impl Context {
     }
 }
 
-/// A change that is durable: what `--events` writes, one JSON object a line, and `cardwright log` shows.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Event {
-    /// Number in the ledger, from 1 without a gap.
-    pub n: u64,
-    /// Unix time in milliseconds.
-    pub ts: u64,
-    /// `J1`; empty where a shift begins, which is of no job.
-    pub job: String,
-    /// Record, if the change is about one.
-    pub seq: Option<u32>,
-    /// Its card_ref.
-    pub card_ref: Option<String>,
-    /// Attempt, from 1.
-    pub attempt: Option<u32>,
-    /// CSN hex where known (then the event that made it known tells KMC_ID and number in `detail`), else `#` and the
-    /// blank's number.
-    pub blank: Option<String>,
-    /// Station.
-    pub station: Option<String>,
-    /// Module.
-    pub module: Option<String>,
-    /// State before: of the attempt, else of the record, else of the blank or job.
-    pub from: Option<String>,
-    /// State after.
-    pub to: String,
-    /// Why.
-    pub reason: Option<String>,
-    /// For people.
-    pub detail: Option<String>,
-    /// Command header.
-    pub header: Option<String>,
-    /// Status word, hex.
-    pub sw: Option<String>,
-    /// Stack position.
-    pub position: Option<u32>,
-    /// Duration of the step.
-    pub ms: Option<u64>,
-    /// Who.
-    pub actor: Option<String>,
-    /// Always present, so that simulated output can never pass for live.
-    pub simulated: bool,
-    /// Number of blanks or cards, where the event is about several.
-    pub count: Option<u32>,
+/// A request by its idempotency key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActReference {
+    /// Chosen by the asker; 1 to 64 printable ASCII characters.
+    pub key: String,
+    /// SHA-256 of the request.
+    pub request: [u8; 32],
 }
 
 /// Blanks that people gave to a job, and its cards that they put away. All zero where nobody issued any.

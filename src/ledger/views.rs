@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::types::{AttemptState, Balance, Event, JobId, JobState, RecordState, Stock};
+use super::event::LedgerEvent;
+use super::types::{AttemptState, Balance, JobId, JobState, RecordState, Stock};
 use crate::ids::SpoolKeyName;
 
 /// A job as it stands.
@@ -42,8 +43,10 @@ pub struct JobView {
     pub spool: String,
     /// Key that it is sealed with; none if it lies there in the clear.
     pub spool_key: Option<SpoolKeyName>,
-    /// Its cardholder data were deleted.
+    /// Its cardholder data was deleted.
     pub deleted: bool,
+    /// The deletion of its cardholder data has begun.
+    pub deleting: bool,
     /// Unix time in milliseconds at which the file became a job; in JSON as RFC 3339.
     #[serde(with = "unix_time")]
     pub accepted: u64,
@@ -106,7 +109,7 @@ pub struct CardView {
     /// In order.
     pub attempts: Vec<AttemptView>,
     /// Everything that happened to it, in order.
-    pub events: Vec<Event>,
+    pub events: Vec<LedgerEvent>,
 }
 
 /// One record on one blank.

@@ -11,14 +11,17 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
-use super::book::{Book, Record};
+use super::book::{JobBook, JobRecord};
 use super::error::LedgerError;
+use super::event::limits::{COMPARED_MAX, DETAIL_MAX, NAME_MAX, PATH_MAX, context_fits, sound_text, tidied};
+use super::event::{EventFact, LedgerEvent, codec};
 use super::gather::Gather;
 use super::law::Law;
 use super::replay::is_shift_name;
-use super::store::Store;
-use super::types::{Accepted, Balance, Change, Context, Event, JobId, JobState, NewJob, RecordState};
+use super::store::LedgerStore;
+use super::types::{Accepted, Balance, Change, Context, JobId, JobState, NewJob, RecordState};
 use crate::hsm::Auditor;
+use crate::reason::ReasonWord;
 
 /// A transaction of so many changes waits for no more of them (dependencies.md 3.4).
 pub(super) const BATCH: usize = 512;
@@ -34,23 +37,23 @@ const LOOKS_AFTER: Duration = Duration::from_secs(1);
 
 /// How one caller hears of one change. A commit takes longer than a context switch, so a caller sleeps at once and leaves the
 /// processor to the writer.
-pub(super) type Reply<T> = oneshot::Sender<Result<T, LedgerError>>;
+pub(super) type ChangeReply<T> = oneshot::Sender<Result<T, LedgerError>>;
 
 /// A change, and who hears of it.
-pub(super) type Said = (JobId, Change, Context, Reply<Event>);
+pub(super) type Said = (JobId, Change, Context, ChangeReply<LedgerEvent>);
 
 /// What is said to the writer.
 pub(super) enum Message {
     /// A change.
-    Change(JobId, Change, Context, Reply<Event>),
+    Change(JobId, Change, Context, ChangeReply<LedgerEvent>),
     /// Changes of one transaction, whoever kills us.
     Together(Vec<Said>),
     /// A new job; a transaction of its own.
-    NewJob(Box<NewJob>, Reply<Accepted>),
+    NewJob(Box<NewJob>, ChangeReply<Accepted>),
     /// A shift begins; a transaction of its own.
-    Shift(String, Context, Reply<Event>),
+    Shift(String, Context, ChangeReply<LedgerEvent>),
     /// Somebody wants every event that is committed from here on.
-    Subscribe(Sender<Event>),
+    Subscribe(Sender<LedgerEvent>),
     /// Nothing follows.
     Stop,
     /// Lets the disk be full.
@@ -59,8 +62,8 @@ pub(super) enum Message {
 }
 
 /// The writing thread's state.
-pub(super) struct Writer {
-    store: Store,
+pub(super) struct LedgerWriter {
+    store: LedgerStore,
     /// Signs places, where there is an HSM.
     auditor: Option<Box<dyn Auditor>>,
     /// Number of the last event that was signed.
@@ -71,16 +74,16 @@ pub(super) struct Writer {
     signs_now: bool,
     gather: Gather,
     /// Of the jobs that were touched.
-    books: HashMap<JobId, Book>,
-    subscribers: Vec<Sender<Event>>,
+    books: HashMap<JobId, JobBook>,
+    subscribers: Vec<Sender<LedgerEvent>>,
     /// Why nothing is written any more.
     poison: Arc<OnceLock<LedgerError>>,
 }
 
-impl Writer {
+impl LedgerWriter {
     /// A writer on an open store, which is held against what the auditor knows of it.
     pub(super) fn new(
-        store: Store,
+        store: LedgerStore,
         mut auditor: Option<Box<dyn Auditor>>,
         poison: Arc<OnceLock<LedgerError>>,
     ) -> Result<Self, LedgerError> {
@@ -108,7 +111,7 @@ impl Writer {
     }
 
     fn taken_over(&mut self) -> Result<(), LedgerError> {
-        let context = || Context { reason: Some("restart".to_owned()), ..Context::default() };
+        let context = || Context { reason: Some(ReasonWord::Restart), ..Context::default() };
         self.store.begin()?;
         for job in self.store.interrupted()? {
             let book = self.store.load(job)?.ok_or(LedgerError::NoJob(job))?;
@@ -118,7 +121,7 @@ impl Writer {
                 .zip(1u32..)
                 .filter(|(record, _)| record.state == RecordState::InFlight)
                 .map(|(_, seq)| Change::Lost { seq });
-            let thrown = book.in_line.iter().map(|&blank| Change::RejectedUnbound { blank, key_data: None });
+            let thrown = book.in_line.iter().map(|&blank| Change::RejectedUnbound { blank, chip: None });
             let held = (book.state == JobState::Open).then_some(Change::Held);
             let changes: Vec<_> = lost.chain(thrown).chain(held).collect();
             self.books.insert(job, book);
@@ -307,7 +310,7 @@ impl Writer {
     fn commit(
         &mut self,
         batch: &mut [Said],
-        results: &mut Vec<Result<Event, LedgerError>>,
+        results: &mut Vec<Result<LedgerEvent, LedgerError>>,
     ) -> Result<(), LedgerError> {
         self.store.begin()?;
         let mut touched = BTreeMap::new();
@@ -327,7 +330,8 @@ impl Writer {
         touched.retain(|job, before| self.balance(*job) != *before);
         self.write_balances(touched.into_keys())?;
         self.store.commit()?;
-        self.signs_now |= results.iter().flatten().any(|event| event.seq.is_none() && event.blank.is_none());
+        self.signs_now |=
+            results.iter().flatten().any(|event| event.seq().is_none() && event.fact.blank().is_none());
         self.books.retain(|_, book| book.state != JobState::Closed);
         Ok(())
     }
@@ -338,13 +342,17 @@ impl Writer {
     }
 
     /// One change: the laws, then the rows.
-    fn change(&mut self, job: JobId, change: &Change, context: Context) -> Result<Event, LedgerError> {
+    fn change(&mut self, job: JobId, change: &Change, context: Context) -> Result<LedgerEvent, LedgerError> {
         if !self.books.contains_key(&job) {
             let book = self.store.load(job)?.ok_or(LedgerError::NoJob(job))?;
             self.books.insert(job, book);
         }
         let book = self.books.get_mut(&job).ok_or(LedgerError::NoJob(job))?;
-        let effect = book.apply(change).map_err(|law| LedgerError::Denied { job, seq: change.seq(), law })?;
+        let denied = |law| LedgerError::Denied { job, seq: change.seq(), law };
+        // Before anything changes: what is allowed can be written.
+        let context = writable(context).map_err(denied)?;
+        let change = &written(change).map_err(denied)?;
+        let effect = book.apply(change).map_err(denied)?;
         self.store.write(job, book, change, &effect, context)
     }
 
@@ -357,7 +365,7 @@ impl Writer {
         Ok(())
     }
 
-    fn new_job(&mut self, new: &NewJob) -> Result<(Accepted, Vec<Event>), LedgerError> {
+    fn new_job(&mut self, new: &NewJob) -> Result<(Accepted, Vec<LedgerEvent>), LedgerError> {
         match self.add_job(new) {
             Ok((accepted, book, events)) => {
                 self.books.insert(accepted.job, book);
@@ -368,7 +376,7 @@ impl Writer {
         }
     }
 
-    fn add_job(&mut self, new: &NewJob) -> Result<(Accepted, Book, Vec<Event>), LedgerError> {
+    fn add_job(&mut self, new: &NewJob) -> Result<(Accepted, JobBook, Vec<LedgerEvent>), LedgerError> {
         if new.cards.is_empty() || u32::try_from(new.cards.len()).is_err() {
             return Err(LedgerError::NotAJob(Law::RecordCount));
         }
@@ -378,18 +386,24 @@ impl Writer {
                 return Err(LedgerError::NotAJob(Law::CardRefTwice(seq)));
             }
         }
+        for (text, max, what) in [(&new.line, NAME_MAX, "line"), (&new.spool, PATH_MAX, "path of the spool")]
+        {
+            if sound_text(text.as_bytes(), max).is_none() {
+                return Err(LedgerError::NotAJob(Law::NotWritable(what.into())));
+            }
+        }
         if let Some((job, state)) = self.store.seen(new)? {
             return Err(LedgerError::Seen { job, open: state != JobState::Closed });
         }
-        let records = new.cards.iter().map(|c| Record::queued(c.as_str())).collect();
-        let mut book = Book::new(records, new.rejects_shredded, new.simulated);
+        let records = new.cards.iter().map(|c| JobRecord::queued(c.as_str())).collect();
+        let mut book = JobBook::new(records, new.rejects_shredded, new.simulated);
         self.store.begin()?;
         let job = self.store.insert_job(new, &book)?;
-        let mut events = vec![self.store.accepted(job, &book)?];
+        let mut events = vec![self.store.accepted(job, new, &book)?];
         let seen_before = self.store.seen_cards(job)?;
         if !seen_before.is_empty() {
             let context = Context {
-                reason: Some("card-ref-seen".to_owned()),
+                reason: Some(ReasonWord::CardRefSeen),
                 detail: Some(seen_detail(&seen_before)),
                 ..Context::default()
             };
@@ -401,19 +415,20 @@ impl Writer {
         Ok((Accepted { job, seen_before }, book, events))
     }
 
-    fn shift(&mut self, name: &str, context: Context) -> Result<Event, LedgerError> {
+    fn shift(&mut self, name: &str, context: Context) -> Result<LedgerEvent, LedgerError> {
         self.add_shift(name, context).map_err(|error| match error {
             LedgerError::Shift(_) => error,
             error => self.fail(error),
         })
     }
 
-    fn add_shift(&mut self, name: &str, context: Context) -> Result<Event, LedgerError> {
+    fn add_shift(&mut self, name: &str, context: Context) -> Result<LedgerEvent, LedgerError> {
         if !is_shift_name(name) || self.store.had_shift(name)? {
             return Err(LedgerError::Shift(Law::ShiftName));
         }
+        let context = writable(context).map_err(LedgerError::Shift)?;
         self.store.begin()?;
-        let event = self.store.shift(name, context)?;
+        let event = self.store.of_no_job(EventFact::ShiftBegun { name: name.to_owned() }, context)?;
         self.store.commit()?;
         Ok(event)
     }
@@ -432,17 +447,37 @@ impl Writer {
     }
 
     /// Tells every subscriber, and waits for one that is behind: see `Ledger::subscribe`. Forgets those that left.
-    fn publish(&mut self, event: &Event) {
+    fn publish(&mut self, event: &LedgerEvent) {
         self.subscribers.retain(|subscriber| subscriber.send(event.clone()).is_ok());
     }
 }
 
 /// Answers; a refusal that nobody waits for is at least logged.
-fn answer<T>(reply: Reply<T>, result: Result<T, LedgerError>) {
+fn answer<T>(reply: ChangeReply<T>, result: Result<T, LedgerError>) {
     if let Err(unheard) = reply.send(result)
         && let Err(error) = unheard.into_inner()
     {
         tracing::error!(%error, "a change was refused and nobody waited for the answer");
+    }
+}
+
+/// A context as an event can hold it. What is for people alone is cut; a fact that does not fit is refused.
+fn writable(context: Context) -> Result<Context, Law> {
+    context_fits(&context).map_err(|what| Law::NotWritable(what.into()))?;
+    let detail = context.detail.as_deref().and_then(|detail| tidied(detail, DETAIL_MAX));
+    Ok(Context { detail, ..context })
+}
+
+/// A change as an event can hold it.
+fn written(change: &Change) -> Result<Change, Law> {
+    match change {
+        Change::Verified { seq, compared } => {
+            let compared = tidied(compared, COMPARED_MAX).unwrap_or_default();
+            Ok(Change::Verified { seq: *seq, compared })
+        }
+        Change::ValueGiven { value, .. } if !value.is_sound() => Err(Law::NotWritable("value".into())),
+        Change::Ran(counts) if !codec::counts_fit(counts) => Err(Law::NotWritable("counts".into())),
+        change => Ok(change.clone()),
     }
 }
 
@@ -463,6 +498,8 @@ impl Change {
         match self {
             Self::Bound { seq, .. }
             | Self::Attempt { seq, .. }
+            | Self::ChipFound { seq, .. }
+            | Self::ValueGiven { seq, .. }
             | Self::Verified { seq, .. }
             | Self::Stacked { seq, .. }
             | Self::Rejected { seq }
@@ -480,11 +517,12 @@ impl Change {
             | Self::StockIssued { .. }
             | Self::StockReturned { .. }
             | Self::StockVaulted { .. }
-            | Self::Ran
+            | Self::Ran(_)
             | Self::Held
             | Self::Released
             | Self::Closed
-            | Self::Deleted => None,
+            | Self::Deleting
+            | Self::Deleted(_) => None,
         }
     }
 }

@@ -42,6 +42,11 @@ pub const MANUAL_PAGES: &[ManualPage] = &[
     },
     ManualPage { topic: "cwf1", about: "the output file, byte by byte", text: include_str!("cwf1.md") },
     ManualPage {
+        topic: "ledger-events",
+        about: "the ledger's events, their bytes and their chain",
+        text: include_str!("ledger-events.md"),
+    },
+    ManualPage {
         topic: "return-file",
         about: "the return file and the signatures of papers",
         text: include_str!("return-file.md"),

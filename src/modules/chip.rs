@@ -34,6 +34,7 @@ use crate::chip::{ChipPlan, plan};
 use crate::hsm::{CardSessionRequest, Hsm};
 use crate::ids::{Aid, Dgi, KmcRef};
 use crate::profile::{Product, line, product};
+use crate::reason::ReasonWord;
 use crate::record::chip::ChipApplication;
 use crate::scp::{HostChallenge, InitializeUpdateAnswer, SecureChannel};
 
@@ -96,14 +97,14 @@ impl ChipModule {
         let kmc = answer.kmc();
         if let Some(foreign) = work.applications.iter().find(|c| !c.verified.allow.contains(&kmc)) {
             return Err(Fault::card(
-                "unknown-kmc",
+                ReasonWord::UnknownKmc,
                 format!("application {} must not go to cards of KMC {kmc}", foreign.application.aid),
             )
             .of(answer.key_data));
         }
         if !self.knows(kmc)? {
             return Err(Fault::card(
-                "unknown-kmc",
+                ReasonWord::UnknownKmc,
                 format!("KMC {kmc} is not in the key store; import it, or take these blanks out"),
             )
             .of(answer.key_data));
@@ -123,7 +124,7 @@ impl ChipModule {
         let expected = &chip_of(product)?.atr;
         if !expected.iter().any(|e| hex::decode(e).is_ok_and(|e| e == atr)) {
             return Err(Fault::card(
-                "wrong-atr",
+                ReasonWord::WrongAtr,
                 format!(
                     "ATR {} is none of product {}; take these blanks out",
                     hex::encode_upper(&atr),
@@ -162,7 +163,7 @@ impl ChipModule {
             [(select.as_slice(), CommandPhase::Select), (command.as_slice(), CommandPhase::InitializeUpdate)];
         let (response, _) = self.send(&both)?.pop().unwrap_or_default();
         let answer = channel.read_answer(&response).map_err(|what| {
-            Fault::card("malformed-response", format!("INITIALIZE UPDATE answered {what}"))
+            Fault::card(ReasonWord::MalformedResponse, format!("INITIALIZE UPDATE answered {what}"))
                 .at(apdu::header(&command), Some(0x9000))
         })?;
         Ok(Challenged { host_challenge, response, answer })
@@ -182,7 +183,7 @@ impl ChipModule {
             if challenged.answer.key_data != key_data {
                 let aid = &checked.application.aid;
                 return Err(Fault::card(
-                    "keydata-changed",
+                    ReasonWord::KeydataChanged,
                     format!("application {aid} shows another KEYDATA than the first one"),
                 ));
             }
@@ -220,7 +221,11 @@ impl ChipModule {
         self.next_challenge = Some(wrapped.next_challenge);
         let Some((authenticate, apdus)) = wrapped.apdus.split_first().filter(|(_, a)| a.len() == steps.len())
         else {
-            return Err(Fault::new(Blame::Hsm, "hsm", "device: the HSM gave another number of commands"));
+            return Err(Fault::new(
+                Blame::Hsm,
+                ReasonWord::Hsm,
+                "device: the HSM gave another number of commands",
+            ));
         };
         let mut session = vec![(authenticate.as_slice(), CommandPhase::ExternalAuthenticate)];
         session.extend(apdus.iter().zip(&steps).map(|(apdu, (phase, _))| (apdu.as_slice(), *phase)));
@@ -260,7 +265,9 @@ impl ChipModule {
                         "DGI {dgi} of application {aid} reads otherwise than it was sent; if a second card does so too, ask \
                          the supplier of the blanks"
                     );
-                    return Err(Fault::card("chip-read-back", detail).at(apdu::header(read), Some(0x9000)));
+                    return Err(
+                        Fault::card(ReasonWord::ChipReadBack, detail).at(apdu::header(read), Some(0x9000))
+                    );
                 }
             }
             compared = true;
@@ -320,7 +327,7 @@ impl ChipModule {
                 }
                 ExchangeStep::Malformed => {
                     let detail = format!("device: the answer to {} is no response APDU", phase.command());
-                    return Err(at(Fault::new(Blame::Device, "reader", detail), None));
+                    return Err(at(Fault::new(Blame::Device, ReasonWord::Reader, detail), None));
                 }
                 ExchangeStep::Done { data, sw } => {
                     return match judge(phase, sw) {
@@ -349,7 +356,7 @@ impl ChipModule {
         let (reader, limit) = (&self.reader, self.deadline.exceeded());
         let detail =
             format!("device: {doing} at reader {reader} did not end within {limit}; check card and reader");
-        Fault::new(Blame::Device, "timeout", detail)
+        Fault::new(Blame::Device, ReasonWord::Timeout, detail)
     }
 
     /// The card is done with, whatever happened to it: a reader that fails now shows that at the next card. One that did

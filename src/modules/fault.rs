@@ -6,22 +6,27 @@ use drivers::{Condition, DeviceError};
 use super::{Blame, Fault};
 use crate::hsm::HsmError;
 use crate::ids::KeyData;
-
-/// Reason of a card that the transport brought and the device does not see.
-const NO_CARD: &str = "no-card";
+use crate::reason::ReasonWord;
 
 impl Fault {
     /// Without a command.
-    pub fn new(blame: Blame, reason: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { blame, reason: reason.into(), detail: detail.into(), header: None, sw: None, key_data: None }
+    pub fn new(blame: Blame, reason: ReasonWord, detail: impl Into<String>) -> Self {
+        Self { blame, reason, detail: detail.into(), header: None, sw: None, key_data: None }
     }
 
     /// Whether the device itself did not answer, or waits for supplies: no card can be worked on there until a
     /// [probe](super::Module::probe) finds it ready. A device that answers, even with a failure, goes on.
     pub fn wants_probe(&self) -> bool {
         self.blame == Blame::Device
-            && ["timeout", "reader-held", "no-reader", "reader", "device", "supply"]
-                .contains(&self.reason.as_str())
+            && matches!(
+                self.reason,
+                ReasonWord::Timeout
+                    | ReasonWord::ReaderHeld
+                    | ReasonWord::NoReader
+                    | ReasonWord::Reader
+                    | ReasonWord::Device
+                    | ReasonWord::Supply
+            )
     }
 
     /// Whether the reader failed before the card in it was asked anything: once the reader answers, the same card can be
@@ -29,12 +34,12 @@ impl Fault {
     pub fn spares_card(&self) -> bool {
         self.blame == Blame::Device
             && self.header.is_none()
-            && ["reader-held", "no-reader", "reader"].contains(&self.reason.as_str())
+            && matches!(self.reason, ReasonWord::ReaderHeld | ReasonWord::NoReader | ReasonWord::Reader)
     }
 
     /// The device sees no card, though the transport says that one lies there: the next one may go the same way.
     pub fn is_no_card(&self) -> bool {
-        self.reason == NO_CARD
+        self.reason == ReasonWord::NoCard
     }
 
     /// The same, as the device says it.
@@ -42,21 +47,21 @@ impl Fault {
         let detail = format!(
             "device: {error}, though the transport says that it brought one: look where it lies, and check stops and cables"
         );
-        Self::new(Blame::Device, NO_CARD, detail)
+        Self::new(Blame::Device, ReasonWord::NoCard, detail)
     }
 
     /// The record's data is at fault.
     pub(super) fn data(detail: impl std::fmt::Display) -> Self {
-        Self::new(Blame::Data, "data", format!("file: {detail}"))
+        Self::new(Blame::Data, ReasonWord::Data, format!("file: {detail}"))
     }
 
     /// A bug of ours.
     pub(super) fn us(detail: impl std::fmt::Display) -> Self {
-        Self::new(Blame::Us, "bug", format!("us: {detail}"))
+        Self::new(Blame::Us, ReasonWord::Bug, format!("us: {detail}"))
     }
 
     /// The card.
-    pub(super) fn card(reason: impl Into<String>, detail: impl std::fmt::Display) -> Self {
+    pub(super) fn card(reason: ReasonWord, detail: impl std::fmt::Display) -> Self {
         Self::new(Blame::Card, reason, format!("card: {detail}"))
     }
 
@@ -75,17 +80,23 @@ impl From<CardError> for Fault {
     fn from(error: CardError) -> Self {
         let detail = format!("card: {error}");
         match error {
-            CardError::Mute => Self::new(Blame::Card, "mute", detail),
-            CardError::Absent | CardError::Removed => Self::new(Blame::Card, "card-removed", detail),
-            CardError::Protocol => Self::new(Blame::Card, "protocol", detail),
-            CardError::Held => Self::new(Blame::Device, "reader-held", format!("device: {error}")),
-            CardError::NoReader(_) => Self::new(Blame::Device, "no-reader", format!("device: {error}")),
-            CardError::Reader(LinkError::Timeout(_)) => {
-                Self::new(Blame::Device, "timeout", format!("device: {error}; check reader and cable"))
+            CardError::Mute => Self::new(Blame::Card, ReasonWord::Mute, detail),
+            CardError::Absent | CardError::Removed => Self::new(Blame::Card, ReasonWord::CardRemoved, detail),
+            CardError::Protocol => Self::new(Blame::Card, ReasonWord::Protocol, detail),
+            CardError::Held => Self::new(Blame::Device, ReasonWord::ReaderHeld, format!("device: {error}")),
+            CardError::NoReader(_) => {
+                Self::new(Blame::Device, ReasonWord::NoReader, format!("device: {error}"))
             }
-            CardError::Reader(_) | CardError::Malformed => {
-                Self::new(Blame::Device, "reader", format!("device: {error}; check reader and cable"))
-            }
+            CardError::Reader(LinkError::Timeout(_)) => Self::new(
+                Blame::Device,
+                ReasonWord::Timeout,
+                format!("device: {error}; check reader and cable"),
+            ),
+            CardError::Reader(_) | CardError::Malformed => Self::new(
+                Blame::Device,
+                ReasonWord::Reader,
+                format!("device: {error}; check reader and cable"),
+            ),
         }
     }
 }
@@ -93,17 +104,17 @@ impl From<CardError> for Fault {
 impl From<DeviceError> for Fault {
     fn from(error: DeviceError) -> Self {
         let reason = match &error {
-            e if e.is_jam() => "jam",
-            e if e.is_supply() => "supply",
-            e if e.is_data() => return Self::new(Blame::Data, "data", format!("file: {e}")),
+            e if e.is_jam() => ReasonWord::Jam,
+            e if e.is_supply() => ReasonWord::Supply,
+            e if e.is_data() => return Self::new(Blame::Data, ReasonWord::Data, format!("file: {e}")),
             // A stripe that takes no writing is bad plastic.
             e if e.condition() == Some(Condition::Stripe) => {
-                return Self::new(Blame::Card, "stripe-failed", format!("card: {e}"));
+                return Self::new(Blame::Card, ReasonWord::StripeFailed, format!("card: {e}"));
             }
             e if e.condition() == Some(Condition::NoCard) => return Self::no_card(e),
-            DeviceError::Timeout(_) => "timeout",
-            DeviceError::Status { .. } => "device-failed",
-            _ => "device",
+            DeviceError::Timeout(_) => ReasonWord::Timeout,
+            DeviceError::Status { .. } => ReasonWord::DeviceFailed,
+            _ => ReasonWord::Device,
         };
         Self::new(Blame::Device, reason, format!("device: {error}"))
     }
@@ -112,11 +123,11 @@ impl From<DeviceError> for Fault {
 impl From<HsmError> for Fault {
     fn from(error: HsmError) -> Self {
         let (blame, reason) = match &error {
-            HsmError::CardCryptogram(_) => (Blame::Card, "cryptogram"),
-            HsmError::Response(_) => (Blame::Card, "malformed-response"),
-            HsmError::Data { .. } => (Blame::Data, "data"),
-            HsmError::Refused(_) => (Blame::Us, "hsm-refused"),
-            _ => (Blame::Hsm, "hsm"),
+            HsmError::CardCryptogram(_) => (Blame::Card, ReasonWord::Cryptogram),
+            HsmError::Response(_) => (Blame::Card, ReasonWord::MalformedResponse),
+            HsmError::Data { .. } => (Blame::Data, ReasonWord::Data),
+            HsmError::Refused(_) => (Blame::Us, ReasonWord::HsmRefused),
+            _ => (Blame::Hsm, ReasonWord::Hsm),
         };
         // The HSM's own words say who is to blame and what to do.
         Self::new(blame, reason, error.to_string())

@@ -26,8 +26,10 @@ pub use sections::check_section;
 pub use stripe::{StripeModule, is_blank};
 
 use crate::hsm::VerifiedApplication;
-use crate::ids::{Aid, Csn, KeyData, KmcRef};
+use crate::ids::{Aid, KeyData, KmcRef};
+use crate::ledger::ChipId;
 use crate::profile::Product;
+use crate::reason::ReasonWord;
 use crate::record::Record;
 
 /// For connecting anew to a machine, while probing it.
@@ -63,9 +65,9 @@ pub struct Blank {
 }
 
 impl Blank {
-    /// The chip serial number.
-    pub fn csn(&self) -> Option<Csn> {
-        self.key_data.map(|k| k.csn())
+    /// The chip, as the ledger has it.
+    pub fn chip(&self) -> Option<ChipId> {
+        self.key_data.map(|key_data| ChipId::globalplatform(key_data, self.kmc))
     }
 }
 
@@ -117,9 +119,8 @@ pub struct LoggedDgi {
 pub struct Fault {
     /// Who is to blame.
     pub blame: Blame,
-    /// Stable, kebab-case: `mute`, `wrong-atr`, `unknown-kmc`, `cryptogram`, `sw-6A84`, `card-removed`, `no-card`,
-    /// `chip-read-back`, `stripe-read-back`, `stripe-not-blank`, `jam`, `supply`, `timeout`, `data`, `hsm` ...
-    pub reason: String,
+    /// Stable: pipeline, ledger and people decide by it.
+    pub reason: ReasonWord,
     /// For people: what and what next. No secret, no cardholder data.
     pub detail: String,
     /// Command header (CLA INS P1 P2, hex) of the APDU that failed, if one did.

@@ -8,6 +8,7 @@ use drivers::stripe::{Recording, StripeEncoder, Tracks};
 
 use super::{Blank, Done, Fault, Module, REOPEN_TIME, Work, sections};
 use crate::ids::Mic;
+use crate::reason::ReasonWord;
 use crate::record::Record;
 
 /// A magnetic stripe station.
@@ -54,7 +55,7 @@ impl Module for StripeModule {
     fn inspect(&mut self, work: &Work) -> Result<Blank, Fault> {
         if self.read_back && self.wants(work) && !is_blank(&self.machine.read()?) {
             return Err(Fault::card(
-                "stripe-not-blank",
+                ReasonWord::StripeNotBlank,
                 "the stripe holds data already; this card is no blank",
             ));
         }
@@ -71,7 +72,7 @@ impl Module for StripeModule {
         let found = self.machine.read()?;
         if !same(&tracks, &found) {
             return Err(Fault::card(
-                "stripe-read-back",
+                ReasonWord::StripeReadBack,
                 "the stripe reads otherwise than it was written; check coercivity and head if it happens again",
             ));
         }

@@ -15,9 +15,8 @@ use std::collections::BTreeMap;
 use super::station::Place;
 use crate::ids::KmcRef;
 use crate::profile::line::Breakers as Limits;
+use crate::reason::ReasonWord;
 
-/// Reason of a card whose cryptogram is wrong.
-const CRYPTOGRAM: &str = "cryptogram";
 /// Wrong card cryptograms that are one too many: one may be a bad card.
 const WRONG_CRYPTOGRAMS: usize = 2;
 
@@ -36,7 +35,7 @@ pub enum Trip {
 pub struct Breakers {
     limits: Limits,
     /// The last failure of each station, and how often in a row.
-    stations: BTreeMap<Place, (String, u32)>,
+    stations: BTreeMap<Place, (ReasonWord, u32)>,
     /// Rejects in a row of each module.
     modules: BTreeMap<usize, u32>,
     /// KMCs of the cards with wrong cryptograms, since their last good one.
@@ -50,16 +49,16 @@ impl Breakers {
     }
 
     /// A station threw a card out and goes on; `kmc` is that of its chip, as far as it said. The gravest trip counts.
-    pub fn failed(&mut self, place: Place, reason: &str, kmc: Option<KmcRef>) -> Option<Trip> {
-        let (last, equal) = self.stations.entry(place).or_default();
+    pub fn failed(&mut self, place: Place, reason: &ReasonWord, kmc: Option<KmcRef>) -> Option<Trip> {
+        let (last, equal) = self.stations.entry(place).or_insert_with(|| (reason.clone(), 0));
         if last == reason {
             *equal = equal.saturating_add(1);
         } else {
-            (*last, *equal) = (reason.to_owned(), 1);
+            (*last, *equal) = (reason.clone(), 1);
         }
         let rejects = self.modules.entry(place.stage).or_default();
         *rejects = rejects.saturating_add(1);
-        if reason == CRYPTOGRAM {
+        if *reason == ReasonWord::Cryptogram {
             self.doubted.push(kmc);
         }
         if self.doubted.len() >= WRONG_CRYPTOGRAMS {

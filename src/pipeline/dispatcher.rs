@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, at, never, select};
 
-pub use self::deaths::DIED;
 use super::breaker::Breakers;
 use super::floor::{Floor, Move, Service};
 use super::output::Order as OutputOrder;
@@ -25,6 +24,7 @@ use super::{Outcome, Stop, Tell};
 use crate::ids::{KmcRef, Mic};
 use crate::ledger::{JobId, Ledger, Ticket};
 use crate::modules::{Blame, Fault, Work};
+use crate::reason::ReasonWord;
 
 /// A station, as the dispatcher sees it.
 struct Station {
@@ -197,7 +197,7 @@ impl Dispatcher<'_> {
                     .collect::<Vec<_>>();
                 if route.is_empty() {
                     let detail = "the record has no section for any module of this line".to_owned();
-                    let fault = Fault::new(Blame::Data, "data", detail);
+                    let fault = Fault::new(Blame::Data, ReasonWord::Data, detail);
                     self.cancel(seq, fault);
                 } else {
                     self.floor.ready(seq, work, route);

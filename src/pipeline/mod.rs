@@ -40,7 +40,6 @@ use crate::report::RunStats;
 use crate::threads::ThreadRefused;
 
 pub use clear::{Cleared, clear};
-pub use dispatcher::DIED;
 
 /// A transport over whatever link the station has.
 pub type CardTransport = Transport<Box<dyn ByteLink>>;

@@ -12,6 +12,7 @@ use crate::ids::{FileId, IssuerId};
 use crate::modules::{Blame, Checked, Fault, Work, crosscheck};
 use crate::panics::{contained, ends_well};
 use crate::profile::Product;
+use crate::reason::ReasonWord;
 use crate::record::chip::ChipSection;
 use crate::record::{Record, Spool, others_digest};
 
@@ -135,7 +136,7 @@ impl Source {
 }
 
 fn data_fault(detail: String) -> Fault {
-    Fault::new(Blame::Data, "data", detail)
+    Fault::new(Blame::Data, ReasonWord::Data, detail)
 }
 
 fn hsm_fault(error: &HsmError) -> Fault {
@@ -144,6 +145,6 @@ fn hsm_fault(error: &HsmError) -> Fault {
         HsmError::Refused(_) | HsmError::Unknown(_) => Blame::Us,
         _ => Blame::Hsm,
     };
-    let reason = if blame == Blame::Data { "data" } else { "hsm" };
+    let reason = if blame == Blame::Data { ReasonWord::Data } else { ReasonWord::Hsm };
     Fault::new(blame, reason, error.to_string())
 }

@@ -6,6 +6,7 @@
 //!                                  ├─reader away before the first command──► probe, inspect again, for 3 s
 //!                                  └─► ask to bind → wait until durable → personalize → done | throw out
 //! take order:  lift from the station before → prepare → arrive → inspect → personalize → done | throw out
+//!                                                                  └─a chip─► ask to open it → wait until durable
 //!
 //! in service ──the device did not answer; the card is out──► out of service: probe, wait, probe ... ──answer──► in service
 //!     └──────a card cannot be thrown out, a person is needed──► stuck ◄──────a card found there cannot be thrown out
@@ -26,9 +27,6 @@ use crate::ids::KmcRef;
 use crate::ledger::{LedgerError, Ticket};
 use crate::modules::{Blank, Done, Fault, Work};
 use crate::panics::ends_well;
-
-/// Reason of a card that could not be thrown out: a person has to find it.
-pub const STUCK: &str = "stuck";
 
 /// Which station: stage and place in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,6 +83,8 @@ pub enum Happening {
     },
     /// The blank is good so far: may it be bound? The answer comes over `binds`.
     MayBind(Blank),
+    /// The chip of the bound card is known: may its channel be opened? The answer comes over `binds`.
+    MayOpen(Blank),
     /// The card is out of the station before.
     Taken,
     /// The card did not come: it still lies in the station before.

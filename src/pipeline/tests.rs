@@ -24,6 +24,7 @@ use crate::ledger::tests::{directory, file};
 use crate::ledger::{AttemptState, JobState, RecordState};
 use crate::modules::{Blank, Done, Work};
 use crate::profile::Product;
+use crate::reason::ReasonWord;
 use crate::record::testfile::{self, ApplicationPieces, SectionPieces};
 use crate::scp::{HostChallenge, SecureChannelSpec};
 
@@ -271,7 +272,7 @@ impl Ran {
         for seq in unknown {
             let card = reader.card(self.job, seq).unwrap();
             assert_eq!(card.attempts.last().unwrap().state, AttemptState::Unknown);
-            assert_eq!(card.events.last().unwrap().reason.as_deref(), Some(DIED));
+            assert_eq!(card.events.last().unwrap().context.reason, Some(ReasonWord::ThreadDied));
         }
         balance
     }

@@ -3,6 +3,7 @@
 //! The `[sim]` table belongs to `hwsim`, which reads the same file; here it is carried, not interpreted.
 
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 
 use crate::exit::{Exit, Failure};
 use crate::ids::Mic;
@@ -58,6 +59,9 @@ pub struct Line {
     /// Of `hwsim`; a line without it cannot be simulated.
     #[serde(default)]
     pub sim: Option<toml::Table>,
+    /// SHA-256 of the profile's text.
+    #[serde(skip)]
+    pub digest: [u8; 32],
 }
 
 /// What the machine does with a rejected card.
@@ -281,6 +285,7 @@ impl Line {
     /// Parses and checks.
     pub fn from_toml(text: &str, origin: &str) -> Result<Self, Failure> {
         let line: Self = super::parse(text, origin)?;
+        let line = Self { digest: Sha256::digest(text).into(), ..line };
         line.check().map_err(|what| Failure::new(Exit::Profile, format!("profile {origin}: {what}")))?;
         Ok(line)
     }

@@ -4,6 +4,7 @@
 //! preparation (`prep`), which reads it from the same file; the bureau does not look at it.
 
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 
 use crate::crypto::Suite;
 use crate::exit::{Exit, Failure};
@@ -34,6 +35,12 @@ pub struct Product {
     /// Of the preparation; not interpreted at the bureau.
     #[serde(default)]
     pub prep: Option<toml::Table>,
+    /// SHA-256 of the profile's text.
+    #[serde(skip)]
+    pub digest: [u8; 32],
+    /// Digest of what the profile says of chip and applications; none without a chip.
+    #[serde(skip)]
+    pub chip_program: Option<[u8; 32]>,
 }
 
 /// `min_suite`, from weak to strong.
@@ -145,6 +152,8 @@ impl Product {
     /// Parses and checks.
     pub fn from_toml(text: &str, origin: &str) -> Result<Self, Failure> {
         let product: Self = super::parse(text, origin)?;
+        let chip_program = product.chip.as_ref().and_then(|_| chip_program(text));
+        let product = Self { digest: Sha256::digest(text).into(), chip_program, ..product };
         product.check().map_err(|what| Failure::new(Exit::Profile, format!("profile {origin}: {what}")))?;
         Ok(product)
     }
@@ -177,4 +186,12 @@ impl Product {
     pub fn application(&self, aid: &Aid) -> Option<&Application> {
         self.applications.iter().find(|a| a.aid == *aid)
     }
+}
+/// SHA-256("CWCP1" | the tables `chip` and `application` of a product profile, as TOML in the order of their keys): what
+/// decides, with the file, which commands a card gets.
+fn chip_program(text: &str) -> Option<[u8; 32]> {
+    let mut table: toml::Table = text.parse().ok()?;
+    table.retain(|key, _| key == "chip" || key == "application");
+    let program = toml::to_string(&table).ok()?;
+    Some(Sha256::new().chain_update("CWCP1").chain_update(program).finalize().into())
 }

@@ -6,6 +6,7 @@ pub const LINES: &[(&str, &str)] = &[
     ("sim-64", include_str!("../../profiles/lines/sim-64.toml")),
     ("sim-chip-8", include_str!("../../profiles/lines/sim-chip-8.toml")),
     ("sim-line", include_str!("../../profiles/lines/sim-line.toml")),
+    ("sim-stripe-first", include_str!("../../profiles/lines/sim-stripe-first.toml")),
 ];
 
 /// Products: `profiles/products/`.

@@ -5,19 +5,19 @@
 use serde::Serialize;
 
 use crate::exit::Failure;
-use crate::ledger::{JobId, LedgerError, Reader, rfc3339};
+use crate::ledger::{DataFate, EventFact, JobId, JobMark, KeyFate, LedgerError, Reader, SpoolFate, rfc3339};
 
 /// What was done about the key,
 const KEY_DESTROYED: &str = "the key of the spool was destroyed in the HSM host, whose file of keys was written anew and the old one overwritten";
 /// or was not.
 const KEY_WAS_MISSING: &str = "the key of the spool was already missing from the HSM host's file of keys when the deletion was \
                                asked for, so nothing was destroyed there";
-/// What the event says of a key that there was nothing of to destroy; the certificate says the same.
+/// What people are told of a key that there was nothing of to destroy.
 pub const KEY_MISSING: &str = "was already missing when the deletion was asked for";
-/// What the event says of a spool that there was nothing of to remove; the certificate says the same.
+/// What people are told of a spool that there was nothing of to remove.
 pub const SPOOL_MISSING: &str = "spool was not there any more";
-/// What the event says of a spool that did not read as it was accepted; the certificate says the same.
-pub const SPOOL_UNREADABLE: &str = "what lay in the spool's place did not read as what was accepted";
+/// What is said of a spool whose contents differed from the accepted file.
+const SPOOL_UNREADABLE: &str = "what lay in the spool's place did not read as what was accepted";
 /// What was done to a sealed spool.
 const SPOOL_REMOVED: &str = "the spool was removed";
 /// What was done to a spool in clear.
@@ -32,16 +32,16 @@ const LIMITS: &str = "a flash disk, a file system that copies on write, and back
                       backup of the HSM host's file of keys or of a spool in the clear destroys it as well";
 
 /// What was done, by what the event of the deletion says.
-fn how(sealed: bool, detail: &str) -> String {
-    let there = !detail.contains(SPOOL_MISSING);
+fn how(sealed: bool, fate: DataFate) -> String {
+    let there = fate.spool != SpoolFate::Missing;
     let spool = if there { SPOOL_REMOVED } else { SPOOL_WAS_MISSING };
-    let done = match (sealed, detail.contains(KEY_MISSING)) {
+    let done = match (sealed, fate.key == KeyFate::Missing) {
         (true, false) => format!("{KEY_DESTROYED}; {spool}"),
         (true, true) => format!("{KEY_WAS_MISSING}; {spool}. {COPIES}"),
         (false, _) if there => SPOOL_OVERWRITTEN.to_owned(),
         (false, _) => format!("{spool}. {COPIES_CLEAR}"),
     };
-    if detail.contains(SPOOL_UNREADABLE) { format!("{done}; {SPOOL_UNREADABLE}") } else { done }
+    if fate.unreadable { format!("{done}; {SPOOL_UNREADABLE}") } else { done }
 }
 
 /// The certificate of one deletion. Its fields are those of the JSON document.
@@ -74,8 +74,9 @@ impl Certificate {
     pub fn build(reader: &Reader, job: JobId) -> Result<Self, Failure> {
         let view = reader.job(job)?;
         let missing = || LedgerError::Damaged(format!("{job}: no event tells of the deletion"));
-        let deleted = reader.told(job, "DELETED")?.ok_or_else(missing)?;
-        let how = how(view.spool_key.is_some(), deleted.detail.as_deref().unwrap_or_default());
+        let deleted = reader.last_mark(job, JobMark::Deleted)?.ok_or_else(missing)?;
+        let EventFact::Deleted(fate) = deleted.fact else { return Err(missing().into()) };
+        let how = how(view.spool_key.is_some(), fate);
         Ok(Self {
             certificate: "CWD1",
             simulated: view.simulated,
@@ -90,10 +91,10 @@ impl Certificate {
             spool: view.spool,
             spool_key: view.spool_key.map(|key| key.to_string()),
             accepted: rfc3339(view.accepted),
-            closed: reader.told(job, "CLOSED")?.map(|event| rfc3339(event.ts)),
+            closed: reader.last_mark(job, JobMark::Closed)?.map(|event| rfc3339(event.ts)),
             deleted: rfc3339(deleted.ts),
-            by: deleted.actor,
-            why: deleted.reason,
+            by: deleted.context.actor,
+            why: deleted.context.reason.map(String::from),
             event: deleted.n,
             how,
             limits: LIMITS,

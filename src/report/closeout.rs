@@ -21,18 +21,19 @@
 //! | `not readable` | null: the accepted file or its key was lost or changed earlier |
 //! | `deleted` | null: the cardholder data was deleted earlier |
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write;
 
 use serde::Serialize;
 
 use super::summary::{ReportPaths, Summary};
-use super::tally::{self, Of, Tally};
 use super::withheld::shown;
 use crate::audit::LedgerId;
 use crate::exit::{Exit, Failure};
 use crate::hsm::{HsmInfo, KmcInfo};
-use crate::ledger::{AttemptState, JobId, JobState, Reader, RecordState, StationCount, Stock, rfc3339};
+use crate::ledger::{AttemptState, JobId, Reader, RecordState, StationCount, Stock, rfc3339};
+use crate::ledger::{EventFact, JobMark, LedgerEvent};
 use crate::modules::sections::Fulfilment;
 
 /// `fulfilment_data` of a return file that has the data.
@@ -58,9 +59,9 @@ pub struct CloseOut {
     /// The KEK and KMCs of the job that the HSM still holds, by their labels.
     pub keys: Vec<KeyUsed>,
     /// Calls to the HSM by kind, in the runs that ended by themselves.
-    pub hsm_calls: Tally,
+    pub hsm_calls: BTreeMap<String, u64>,
     /// Cards that each station worked on, by `module/station`, in those runs.
-    pub worked: Tally,
+    pub worked: BTreeMap<String, u64>,
     /// Cards that reached each state, by module and station.
     pub stations: Vec<StationCount>,
     /// Whether the fulfilment data is in the return file: one of the values of the table above.
@@ -105,14 +106,13 @@ impl CloseOut {
     pub fn build(reader: &Reader, job: JobId, readable: bool, hsm: &HsmInfo) -> Result<Self, Failure> {
         let view = reader.job(job)?;
         let kmcs = reader.kmcs(job)?;
-        let (mut hsm_calls, mut worked) = (Tally::new(), Tally::new());
-        for detail in reader.job_details(job)? {
-            tally::add(&detail, Of::HsmCalls, &mut hsm_calls);
-            tally::add(&detail, Of::Cards, &mut worked);
-        }
+        let counts = reader.run_counts(job)?;
+        let worked =
+            counts.worked.into_iter().map(|((module, name), n)| (format!("{module}/{name}"), n)).collect();
+        let hsm_calls = counts.hsm_calls;
         let (from, last) = reader.span(job)?;
         // Later events (a deletion) are not part of the report.
-        let to = reader.told(job, JobState::Closed.name())?.map_or(last, |event| event.ts);
+        let to = reader.last_mark(job, JobMark::Closed)?.map_or(last, |event| event.ts);
         Ok(Self {
             ledger: reader.id()?.to_string(),
             from: rfc3339(from),
@@ -350,7 +350,9 @@ pub fn write_return(
         let card = reader.card(job.job, seq)?;
         let good = |state| matches!(state, AttemptState::Stacked | AttemptState::Good);
         let made = card.attempts.iter().find(|attempt| good(attempt.state));
-        let told = |event: &&crate::ledger::Event| matches!(event.to.as_str(), "STACKED" | "GOOD");
+        let told = |event: &&LedgerEvent| {
+            matches!(event.fact, EventFact::Stacked { .. }) || event.is_moved_to(AttemptState::Good)
+        };
         let Fulfilment { stock, carrier, ship_group, priority, group, .. } = fulfilment(seq)?;
         line(
             out,

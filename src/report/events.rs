@@ -1,5 +1,6 @@
 //! The event stream: one line with a JSON object for each event (`--events`), and the line that people read.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::thread::JoinHandle;
@@ -8,32 +9,34 @@ use crossbeam_channel::{Receiver, TryRecvError};
 use serde::Serialize;
 
 use crate::exit::{Exit, Failure};
-use crate::ledger::{Event, rfc3339};
+use crate::ledger::event::ChainVersion;
+use crate::ledger::{ChipId, EventFact, KeyFate, LedgerEvent, SpoolFate, rfc3339};
 use crate::threads;
 
-/// An event as JSON, the same everywhere: `ts` is RFC 3339 in UTC with milliseconds; the first twelve fields
-/// are always there (`null` where they do not apply), and so are `n` and `simulated`.
+/// An event as JSON, wherever it is shown. `ts` is RFC 3339 in UTC with milliseconds. The first twelve
+/// fields, `n` and `simulated` are always there (`null` where they do not apply). The fields from `chain` on
+/// are those of chain version 2 (`src/manual/ledger-events.md` section 6).
 #[derive(Debug, Serialize)]
 pub struct EventLine<'a> {
     ts: String,
-    job: &'a str,
+    job: String,
     seq: Option<u32>,
     card_ref: Option<&'a str>,
     attempt: Option<u32>,
-    blank: Option<&'a str>,
+    blank: Option<String>,
     station: Option<&'a str>,
     module: Option<&'a str>,
     from: Option<&'a str>,
-    to: &'a str,
+    to: String,
     reason: Option<&'a str>,
     ms: Option<u64>,
     n: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<&'a str>,
+    detail: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     header: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    sw: Option<&'a str>,
+    sw: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     position: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -41,81 +44,214 @@ pub struct EventLine<'a> {
     simulated: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     count: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chain: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blank_number: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chip: Option<ChipLine>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    facts: Option<FactLine<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_person: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    act: Option<ActLine<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<String>,
 }
 
-impl<'a> From<&'a Event> for EventLine<'a> {
-    fn from(event: &'a Event) -> Self {
+/// A chip. A kind of chip without a name is shown as a number.
+#[derive(Debug, Serialize)]
+struct ChipLine {
+    kind: String,
+    id: String,
+    kmc: Option<String>,
+}
+
+/// The fields that only one kind of event has.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum FactLine<'a> {
+    Terms {
+        records: u32,
+        line: &'a str,
+        rejects_shredded: bool,
+        rejects_marked: bool,
+        spool_key: Option<String>,
+        line_digest: String,
+        product_digest: String,
+        chip_program: Option<String>,
+        plan_ms: Option<u32>,
+        cards: String,
+        laws: u16,
+    },
+    Ran {
+        worked: BTreeMap<String, u64>,
+        hsm_calls: &'a BTreeMap<String, u64>,
+    },
+    Verified {
+        compared: &'a str,
+    },
+    Value {
+        name: &'a str,
+        length: u32,
+        sha256: String,
+        public: Option<String>,
+    },
+    Deleted {
+        key: KeyFate,
+        spool: SpoolFate,
+        unreadable: bool,
+    },
+}
+
+/// The request that led to an event.
+#[derive(Debug, Serialize)]
+struct ActLine<'a> {
+    key: &'a str,
+    request: String,
+}
+
+impl<'a> From<&'a LedgerEvent> for EventLine<'a> {
+    fn from(event: &'a LedgerEvent) -> Self {
+        let (context, second) = (&event.context, event.chain == ChainVersion::Two);
         Self {
             ts: rfc3339(event.ts),
-            job: &event.job,
-            seq: event.seq,
-            card_ref: event.card_ref.as_deref(),
-            attempt: event.attempt,
-            blank: event.blank.as_deref(),
-            station: event.station.as_deref(),
-            module: event.module.as_deref(),
-            from: event.from.as_deref(),
-            to: &event.to,
-            reason: event.reason.as_deref(),
-            ms: event.ms,
+            job: event.job_text(),
+            seq: event.seq(),
+            card_ref: event.card_ref(),
+            attempt: event.attempt(),
+            blank: event.blank_name(),
+            station: context.station.as_deref(),
+            module: context.module.as_deref(),
+            from: event.from_word(),
+            to: event.to_word(),
+            reason: context.reason.as_ref().map(|reason| reason.as_str()),
+            ms: context.ms,
             n: event.n,
-            detail: event.detail.as_deref(),
-            header: event.header.as_deref(),
-            sw: event.sw.as_deref(),
-            position: event.position,
-            actor: event.actor.as_deref(),
+            detail: event.detail_text(),
+            header: context.header.as_deref(),
+            sw: context.sw.map(|sw| format!("{sw:04X}")),
+            position: event.position(),
+            actor: context.actor.as_deref(),
             simulated: event.simulated,
-            count: event.count,
+            count: event.count(),
+            chain: second.then_some(2),
+            blank_number: event.fact.blank().and_then(|blank| blank.number).filter(|_| second),
+            chip: event.fact.chip().filter(|_| second).map(chip_line),
+            facts: fact_line(&event.fact).filter(|_| second),
+            first_person: context.first_person.as_deref(),
+            act: context
+                .act
+                .as_ref()
+                .map(|act| ActLine { key: &act.key, request: hex::encode_upper(act.request) }),
+            line: context.on_line.as_deref(),
+            body: None,
         }
     }
 }
 
+fn chip_line(chip: &ChipId) -> ChipLine {
+    let kind = match chip.identity.kind {
+        ChipId::GLOBALPLATFORM => "globalplatform".to_owned(),
+        other => other.to_string(),
+    };
+    ChipLine { kind, id: chip.identity.bytes.to_string(), kmc: chip.kmc().map(|kmc| kmc.to_string()) }
+}
+
+fn fact_line(fact: &EventFact) -> Option<FactLine<'_>> {
+    Some(match fact {
+        EventFact::Accepted(Some(terms)) => FactLine::Terms {
+            records: terms.records,
+            line: &terms.line,
+            rejects_shredded: terms.rejects_shredded,
+            rejects_marked: terms.rejects_marked,
+            spool_key: terms.spool_key.map(|key| key.to_string()),
+            line_digest: hex::encode_upper(terms.profiles.line_digest),
+            product_digest: hex::encode_upper(terms.profiles.product_digest),
+            chip_program: terms.profiles.chip_program.map(hex::encode_upper),
+            plan_ms: terms.profiles.plan_ms,
+            cards: hex::encode_upper(terms.cards),
+            laws: terms.laws,
+        },
+        EventFact::Ran(counts) => FactLine::Ran {
+            worked: counts
+                .worked
+                .iter()
+                .map(|((module, name), n)| (format!("{module}/{name}"), *n))
+                .collect(),
+            hsm_calls: &counts.hsm_calls,
+        },
+        EventFact::Verified { compared, .. } => FactLine::Verified { compared },
+        EventFact::ValueGiven { value, .. } => FactLine::Value {
+            name: &value.name,
+            length: value.length,
+            sha256: hex::encode_upper(value.digest),
+            public: value.public.as_ref().map(hex::encode_upper),
+        },
+        EventFact::Deleted(fate) => {
+            FactLine::Deleted { key: fate.key, spool: fate.spool, unreadable: fate.unreadable }
+        }
+        _ => return None,
+    })
+}
+
 /// Writes an event as one JSON object, without the line's end.
-pub fn write_json(event: &Event, out: &mut dyn Write) -> std::io::Result<()> {
+pub fn write_json(event: &LedgerEvent, out: &mut dyn Write) -> std::io::Result<()> {
     Ok(serde_json::to_writer(out, &EventLine::from(event))?)
 }
 
+/// Writes an event as [`write_json`] does, with the bytes that were hashed, so that the reader of an export
+/// can compute the chain.
+pub fn write_exported(event: &LedgerEvent, out: &mut dyn Write) -> std::io::Result<()> {
+    let line = EventLine { body: event.body().map(hex::encode_upper), ..EventLine::from(event) };
+    Ok(serde_json::to_writer(out, &line)?)
+}
+
 /// Returns an event as one line for people.
-pub fn text(event: &Event) -> String {
+pub fn text(event: &LedgerEvent) -> String {
     let mut words = vec![rfc3339(event.ts)];
-    if !event.job.is_empty() {
-        words.push(event.job.clone());
+    if let Some(job) = event.job {
+        words.push(job.to_string());
     }
     if event.simulated {
         words.push(super::SIMULATED.to_owned());
     }
-    if let Some(seq) = event.seq {
-        let card_ref = event.card_ref.as_deref().unwrap_or("?");
+    if let Some(seq) = event.seq() {
+        let card_ref = event.card_ref().unwrap_or("?");
         words.push(format!("record {seq} {card_ref}"));
     }
-    if let Some(attempt) = event.attempt {
+    if let Some(attempt) = event.attempt() {
         words.push(format!("attempt {attempt}"));
     }
-    if let Some(blank) = &event.blank {
+    if let Some(blank) = event.blank_name() {
         words.push(format!("blank {blank}"));
     }
-    if let Some(station) = event.station.as_ref().or(event.module.as_ref()) {
+    if let Some(station) = event.context.station.as_ref().or(event.context.module.as_ref()) {
         words.push(station.clone());
     }
-    words.push(match &event.from {
-        Some(from) => format!("{from} -> {}", event.to),
-        None => event.to.clone(),
+    words.push(match event.from_word() {
+        Some(from) => format!("{from} -> {}", event.to_word()),
+        None => event.to_word(),
     });
-    if let Some(count) = event.count {
+    if let Some(count) = event.count() {
         words.push(count.to_string());
     }
-    if let Some(position) = event.position {
+    if let Some(position) = event.position() {
         words.push(format!("position {position}"));
     }
-    if let Some(ms) = event.ms {
+    if let Some(ms) = event.context.ms {
         words.push(format!("{ms} ms"));
     }
-    if let Some(cause) =
-        cause(event.reason.as_deref(), event.header.as_deref(), event.sw.as_deref(), event.detail.as_deref())
-    {
+    let sw = event.context.sw.map(|sw| format!("{sw:04X}"));
+    let reason = event.context.reason.as_ref().map(|reason| reason.as_str());
+    let detail = event.detail_text();
+    if let Some(cause) = cause(reason, event.context.header.as_deref(), sw.as_deref(), detail.as_deref()) {
         words.push(format!("({cause})"));
     }
-    if let Some(actor) = &event.actor {
+    if let Some(actor) = &event.context.actor {
         words.push(format!("by {actor}"));
     }
     words.join(" ")
@@ -144,7 +280,7 @@ pub struct EventWriter {
 impl EventWriter {
     /// Starts to append to a file, or to write to standard output (`-`). The lines are flushed whenever no
     /// event is waiting.
-    pub fn start(events: Receiver<Event>, path: &str) -> Result<Self, Failure> {
+    pub fn start(events: Receiver<LedgerEvent>, path: &str) -> Result<Self, Failure> {
         let out: Box<dyn Write + Send> = match path {
             "-" => Box::new(std::io::stdout()),
             _ => {
@@ -176,7 +312,7 @@ fn failure(path: &str, error: &std::io::Error) -> Failure {
 
 /// Writes until the channel or an error ends it. Then the receiver is dropped, and the ledger goes on without
 /// it.
-fn write_all(events: &Receiver<Event>, out: Box<dyn Write + Send>) -> std::io::Result<u64> {
+fn write_all(events: &Receiver<LedgerEvent>, out: Box<dyn Write + Send>) -> std::io::Result<u64> {
     let mut out = BufWriter::with_capacity(64 * 1024, out);
     let mut lines = 0;
     loop {
@@ -202,45 +338,45 @@ fn write_all(events: &Receiver<Event>, out: Box<dyn Write + Send>) -> std::io::R
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::event::{BlankSubject, CardSubject, RecordSubject};
+    use crate::ledger::{AttemptState, BlankLabel, Context, JobId, StateName};
 
-    fn event(n: u64) -> Event {
-        Event {
+    fn event(n: u64) -> LedgerEvent {
+        LedgerEvent {
             n,
             ts: 1_709_164_800_250,
-            job: "J1".to_owned(),
-            seq: Some(3),
-            card_ref: Some("CARD-3".to_owned()),
-            attempt: Some(1),
-            blank: Some("0A0B0C0D".to_owned()),
-            station: Some("chip-2".to_owned()),
-            module: Some("chip".to_owned()),
-            from: Some("PERSONALIZING".to_owned()),
-            to: "REJECTED".to_owned(),
-            reason: Some("sw-6A84".to_owned()),
-            detail: None,
-            header: Some("84E20001".to_owned()),
-            sw: Some("6A84".to_owned()),
-            position: None,
-            ms: Some(812),
-            actor: None,
+            job: Some(JobId(1)),
             simulated: true,
-            count: None,
+            chain: ChainVersion::Two,
+            from: Some(StateName::AttemptPersonalizing),
+            fact: EventFact::Moved {
+                card: CardSubject {
+                    record: RecordSubject { seq: 3, card_ref: "CARD-3".to_owned() },
+                    attempt: 1,
+                    blank: BlankSubject { number: Some(7), label: BlankLabel::new(&[10, 11, 12, 13]) },
+                },
+                to: AttemptState::Rejected,
+            },
+            context: Context {
+                station: Some("chip-2".to_owned()),
+                module: Some("chip".to_owned()),
+                reason: Some("sw-6A84".into()),
+                header: Some("84E20001".to_owned()),
+                sw: Some(0x6A84),
+                ms: Some(812),
+                ..Context::default()
+            },
+            unknown: vec![],
         }
     }
 
     /// The fields that every line has, in their order.
     #[test]
     fn a_line_has_the_fields_of_the_design() {
-        let held = Event {
-            seq: None,
-            card_ref: None,
-            attempt: None,
-            blank: None,
-            station: None,
-            module: None,
+        let held = LedgerEvent {
             from: None,
-            reason: None,
-            ms: None,
+            fact: EventFact::Held,
+            context: Context::default(),
             simulated: false,
             ..event(1)
         };
@@ -268,7 +404,7 @@ mod tests {
         {
             assert!(line.contains(word), "{word} in {line}");
         }
-        assert!(!text(&Event { simulated: false, ..event(1) }).contains("SIMULATED"));
+        assert!(!text(&LedgerEvent { simulated: false, ..event(1) }).contains("SIMULATED"));
     }
 
     #[test]

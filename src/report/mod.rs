@@ -10,7 +10,6 @@ pub mod events;
 pub mod progress;
 pub mod summary;
 pub mod summary_text;
-pub mod tally;
 mod withheld;
 
 pub use events::EventWriter;

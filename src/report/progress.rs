@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::ledger::{Event, JobId};
+use crate::ledger::{AttemptState, EventFact, JobId, LedgerEvent, StateName};
 use crate::threads::{self, ThreadRefused};
 
 /// How often the bar is drawn.
@@ -75,7 +75,7 @@ impl Progress {
     /// Starts to show the progress of a job. `total` is the number of records that this run is to make;
     /// `mark` is put before the name of the job.
     pub fn start(
-        events: Receiver<Event>,
+        events: Receiver<LedgerEvent>,
         job: JobId,
         total: u64,
         mark: Option<&str>,
@@ -90,9 +90,8 @@ impl Progress {
             ProgressDisplay::Plain => print_lines(&drawn, &ended, &name, total),
             ProgressDisplay::Nothing => {}
         })?;
-        let job = job.to_string();
         let counter = threads::start("counter", move || {
-            events.iter().filter(|e| e.job == job).for_each(|e| counts.count(&e));
+            events.iter().filter(|e| e.job == Some(job)).for_each(|e| counts.count(&e));
         })?;
         Ok(Self { counter, drawer, end })
     }
@@ -107,31 +106,53 @@ impl Progress {
 }
 
 impl ProgressCounts {
-    fn count(&self, event: &Event) {
+    fn count(&self, event: &LedgerEvent) {
         let add = |count: &AtomicU64| count.fetch_add(1, Ordering::Relaxed);
-        let under_way =
-            matches!(event.from.as_deref(), Some("BOUND" | "PERSONALIZING" | "WRITTEN" | "VERIFIED"));
-        match event.to.as_str() {
-            "BOUND" => {
+        let ends = match &event.fact {
+            EventFact::Bound { .. } => {
                 add(&self.in_flight);
+                false
             }
-            "STACKED" => {
+            EventFact::Stacked { .. } => {
                 add(&self.good);
+                true
             }
-            "REJECTED" => {
+            EventFact::BlankRejected { .. } => {
                 add(&self.rejected);
+                false
             }
-            "UNKNOWN" => {
+            EventFact::Moved { to: AttemptState::Rejected, .. } => {
+                add(&self.rejected);
+                true
+            }
+            EventFact::Moved { to: AttemptState::Unknown, .. } => {
                 add(&self.unknown);
+                true
             }
-            "CANCELLED" => {
+            EventFact::Cancelled { .. } => {
                 add(&self.cancelled);
+                false
             }
-            "HELD" => self.held.store(true, Ordering::Relaxed),
-            "OPEN" => self.held.store(false, Ordering::Relaxed),
-            _ => {}
-        }
-        if under_way && matches!(event.to.as_str(), "STACKED" | "REJECTED" | "UNKNOWN") {
+            EventFact::Held => {
+                self.held.store(true, Ordering::Relaxed);
+                false
+            }
+            EventFact::Released => {
+                self.held.store(false, Ordering::Relaxed);
+                false
+            }
+            _ => false,
+        };
+        let under_way = matches!(
+            event.from,
+            Some(
+                StateName::AttemptBound
+                    | StateName::AttemptPersonalizing
+                    | StateName::AttemptWritten
+                    | StateName::AttemptVerified
+            )
+        );
+        if ends && under_way {
             self.in_flight.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -200,28 +221,44 @@ fn print_lines(counts: &ProgressCounts, ended: &Receiver<()>, name: &str, total:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::Context;
+    use crate::ledger::event::{BlankSubject, CardSubject, ChainVersion, RecordSubject};
 
-    fn event(from: Option<&str>, to: &str) -> Event {
-        let json =
-            serde_json::json!({ "n": 1, "ts": 0, "job": "J1", "from": from, "to": to, "simulated": false });
-        serde_json::from_value(json).unwrap()
+    fn event(from: StateName, fact: EventFact) -> LedgerEvent {
+        LedgerEvent {
+            n: 1,
+            ts: 0,
+            job: Some(JobId(1)),
+            simulated: false,
+            chain: ChainVersion::Two,
+            from: Some(from),
+            fact,
+            context: Context::default(),
+            unknown: vec![],
+        }
     }
 
     #[test]
     fn events_are_counted_once() {
         let counts = ProgressCounts::default();
+        let blank = BlankSubject { number: Some(1), label: None };
+        let record = RecordSubject { seq: 1, card_ref: "C".into() };
+        let card = CardSubject { record, attempt: 1, blank };
+        let moved = |from, to| event(from, EventFact::Moved { card: card.clone(), to });
         for n in 0..6 {
-            counts.count(&event(Some("QUEUED"), "BOUND"));
+            let bound = EventFact::Bound { card: card.clone(), chip: None };
+            counts.count(&event(StateName::RecordQueued, bound));
             if n < 3 {
-                counts.count(&event(Some("VERIFIED"), "STACKED"));
+                let stacked = EventFact::Stacked { card: card.clone(), position: 1 };
+                counts.count(&event(StateName::AttemptVerified, stacked));
             }
         }
-        counts.count(&event(Some("PERSONALIZING"), "REJECTED"));
+        counts.count(&moved(StateName::AttemptPersonalizing, AttemptState::Rejected));
         // An unbound blank was never in flight; a card seen destroyed left long ago.
-        counts.count(&event(Some("FED"), "REJECTED"));
-        counts.count(&event(Some("WRITTEN"), "UNKNOWN"));
-        counts.count(&event(Some("UNKNOWN"), "DESTROYED"));
-        counts.count(&event(Some("OPEN"), "HELD"));
+        counts.count(&event(StateName::BlankFed, EventFact::BlankRejected { blank, chip: None }));
+        counts.count(&moved(StateName::AttemptWritten, AttemptState::Unknown));
+        counts.count(&moved(StateName::AttemptUnknown, AttemptState::Destroyed));
+        counts.count(&event(StateName::JobOpen, EventFact::Held));
         let text = counts.text(9, Duration::from_secs(10));
         assert_eq!(text, "3 GOOD, 2 rejected, 1 unknown, 1 in flight, 1080 cards/h, 0:00:20 left, HELD");
     }
@@ -231,7 +268,7 @@ mod tests {
         for shown in [ProgressDisplay::Bar, ProgressDisplay::Nothing] {
             let (sender, events) = bounded(1);
             let progress = Progress::start(events, JobId(1), 0, Some("SIMULATED"), shown).unwrap();
-            sender.send(event(None, "ACCEPTED")).unwrap();
+            sender.send(event(StateName::JobOpen, EventFact::Held)).unwrap();
             drop(sender);
             progress.finish();
         }

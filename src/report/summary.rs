@@ -308,7 +308,7 @@ mod tests {
         all(&ledger, job, bind(2, 2).into_iter().chain(make(2)));
         let context = Context {
             station: Some("stripe-1".to_owned()),
-            reason: Some("stripe-read-back".to_owned()),
+            reason: Some("stripe-read-back".into()),
             ..Context::default()
         };
         ledger.record(job, Change::Rejected { seq: 2 }, context).wait().unwrap();

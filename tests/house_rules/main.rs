@@ -19,6 +19,7 @@ mod content;
 mod names;
 mod naming;
 mod recipes;
+mod recipes_ledger;
 mod shape;
 mod sources;
 mod structure;

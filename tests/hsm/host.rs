@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use cardwright::cli::hosts::{HsmHostArgs, hold_keys};
+use cardwright::bureau::line::hsm_host;
 use cardwright::exit::Exit;
 use cardwright::hsm::client::{HostProcess, HsmClient};
 use cardwright::hsm::store::{KeyStore, StoreSide};
@@ -27,7 +27,7 @@ fn child() {
     let Ok(words) = std::env::var(CHILD) else { return };
     let words: Vec<&str> = words.split_whitespace().collect();
     let ["hsm-host", "--keys", keys, "--socket", socket] = words[..] else { panic!("{words:?}") };
-    match hold_keys(&HsmHostArgs { keys: keys.into(), socket: socket.into() }) {
+    match hsm_host::run(Path::new(keys), Path::new(socket)) {
         Ok(exit) => std::process::exit(exit as i32),
         Err(failure) => {
             writeln!(std::io::stderr(), "{failure}").unwrap();

@@ -39,6 +39,7 @@ mod smoke;
 mod stock;
 mod stopped;
 mod storm;
+mod stripe_first;
 mod support;
 mod threads;
 mod truth;

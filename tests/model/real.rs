@@ -4,7 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use cardwright::ids::{CardRef, FileId, IssuerId, KekId, KeyData, ProductName};
-use cardwright::ledger::{AttemptState, Change, Context, JobId, Ledger, NewJob, RecordState};
+use cardwright::ledger::{
+    AttemptState, Change, ChipId, Context, JobId, JobProfiles, Ledger, NewJob, RecordState,
+};
 use proptest::prelude::*;
 
 use crate::books::{Attempt, BLANKS, Book, RECORDS, Record, Row, Rules, Say};
@@ -34,6 +36,8 @@ impl Real {
             kek: KekId([0x47, 0x61, 0x73, 0xFF, 1]),
             line: "sim-8".to_owned(),
             rejects_shredded: rules.shredded,
+            rejects_marked: false,
+            profiles: JobProfiles::default(),
             simulated: true,
             test_keys: true,
             spool: "none".to_owned(),
@@ -56,13 +60,14 @@ impl Real {
         match say {
             Say::Fed { blank: number } => Change::Fed { blank: blank(number) },
             Say::RejectedUnbound { blank: number } => {
-                Change::RejectedUnbound { blank: blank(number), key_data: None }
+                Change::RejectedUnbound { blank: blank(number), chip: None }
             }
             Say::Returned { blank: number } => Change::Returned { blank: blank(number) },
             Say::Tested { blank: number } => Change::Tested { blank: blank(number) },
             Say::Bound { record, blank: number, plastic } => {
-                let key_data = Some(KeyData([0xFF, 0xFF, 0xFF, 0x47, 0x61, 0x73, 0, 0, 0, plastic]));
-                Change::Bound { seq: seq(record), blank: blank(number), key_data }
+                let key_data = KeyData([0xFF, 0xFF, 0xFF, 0x47, 0x61, 0x73, 0, 0, 0, plastic]);
+                let chip = Some(ChipId::globalplatform(key_data, None));
+                Change::Bound { seq: seq(record), blank: blank(number), chip }
             }
             Say::Moved { record, to } => {
                 let seq = seq(record);

@@ -13,7 +13,7 @@ use std::io::Write;
 use super::common::{Early, json};
 use crate::bureau::Outcome;
 use crate::exit::Exit;
-use crate::ledger::Event;
+use crate::ledger::LedgerEvent;
 use crate::report::events::{EventLine, text};
 
 /// Prints an outcome; returns how the command ends.
@@ -56,7 +56,7 @@ pub(super) fn show(outcome: &Outcome, as_json: bool, out: &mut dyn Write) -> Res
     Ok(Exit::Ok)
 }
 
-fn noted(events: &[Event], as_json: bool, out: &mut dyn Write) -> Result<(), Early> {
+fn noted(events: &[LedgerEvent], as_json: bool, out: &mut dyn Write) -> Result<(), Early> {
     if as_json {
         return json(out, &events.iter().map(EventLine::from).collect::<Vec<_>>());
     }

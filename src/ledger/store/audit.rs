@@ -5,17 +5,18 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::terms::{Terms, Told};
-use super::verify::Head;
-use super::{Store, load, row, schema};
+use super::chained::{ChainLink, ChainQueries, out_of_version};
+use super::terms::{TermsProof, TermsRow};
+use super::verify::ChainHead;
+use super::{LedgerStore, load, row, schema};
 use crate::audit::{ChainPlace, Checkpoint, LedgerId, PublicKey, Signature};
 use crate::hsm::AuditInfo;
-use crate::ids::KeyData;
-use crate::ledger::audit::{Audit, Finding, Where};
-use crate::ledger::chain::{GENESIS, Hash, hash};
+use crate::ledger::audit::{Audit, AuditFinding, FindingPlace};
+use crate::ledger::chain::{GENESIS, Hash};
 use crate::ledger::error::LedgerError;
-use crate::ledger::replay::{Replay, Shifts};
-use crate::ledger::types::{Event, JobId};
+use crate::ledger::event::{EventFact, LedgerEvent};
+use crate::ledger::replay::{JobReplay, LineReplay};
+use crate::ledger::types::JobId;
 
 /// Findings that are told; more of them say nothing new.
 const FINDINGS_MAX: usize = 1000;
@@ -26,7 +27,7 @@ const KEPT_WITHIN: Duration = Duration::from_secs(1);
 /// Every table with rows of jobs.
 const OF_JOBS: [&str; 5] = ["balance", "record", "blank", "attempt", "stock"];
 
-impl Store {
+impl LedgerStore {
     /// Name of the ledger.
     pub(in crate::ledger) fn id(&self) -> LedgerId {
         self.id
@@ -43,7 +44,7 @@ impl Store {
         self.head.0
     }
 
-    /// Keeps a signed place; durable after [`Store::commit`].
+    /// Keeps a signed place; durable after [`LedgerStore::commit`].
     pub(in crate::ledger) fn keep(&self, checkpoint: &Checkpoint) -> Result<(), LedgerError> {
         // One place may be signed again after a crash between signing and keeping.
         self.connection
@@ -93,28 +94,25 @@ impl Store {
 
 /// What a job's tables show that its events do not add up to, and which of its events are not as they were hashed; empty if
 /// all is as it should be.
-pub(super) fn of_job(connection: &Connection, job: JobId) -> Result<Vec<Finding>, LedgerError> {
+pub(super) fn of_job(connection: &Connection, job: JobId) -> Result<Vec<AuditFinding>, LedgerError> {
     let moment = connection.unchecked_transaction()?;
     let (id, mut found) = (id(&moment)?, Findings(Vec::new()));
     let Some(mut replay) = replays(&moment, Some(job), &mut found)?.remove(&job) else {
         return Err(LedgerError::NoJob(job));
     };
-    let mut query = moment.prepare(&format!("SELECT {}, hash FROM event ORDER BY n", row::EVENT))?;
-    let mut rows = query.query([])?;
-    let (mut previous, mut scratch) = (GENESIS, Vec::with_capacity(512));
-    while let Some(row) = rows.next()? {
-        let stored: Hash = row.get(20)?;
-        if row.get::<_, Option<u32>>(2)? == Some(job.0) {
-            let event = row::event(row)?;
-            if hash(&previous, &event, &mut scratch) != stored {
-                found.at(Where::Event(event.n), NOT_AS_HASHED);
-            }
-            accepted(&moment, id, &event, (job, &replay), &mut found)?;
+    versions(&moment, &mut found)?;
+    let mut queries = ChainQueries::new(&moment)?;
+    let (mut chain, mut scratch) = (queries.after(0, GENESIS)?, Vec::with_capacity(512));
+    while let Some(link) = chain.next()? {
+        if link.job().ok().flatten() != Some(job) {
+            continue;
+        }
+        if let Some(event) = read_link(&link, &mut scratch, &mut found)? {
+            is_accepted(&moment, id, &event, (job, &replay), &mut found)?;
             if let Err(what) = replay.follow(&event) {
-                found.at(Where::Event(event.n), what);
+                found.at(FindingPlace::Event(event.n), what);
             }
         }
-        previous = stored;
     }
     tables(&moment, job, &replay, &mut found)?;
     Ok(found.0)
@@ -122,24 +120,60 @@ pub(super) fn of_job(connection: &Connection, job: JobId) -> Result<Vec<Finding>
 
 const NOT_AS_HASHED: &str = "it, or the one before it, is not what was hashed when it was written";
 
-/// Whether a job's row and the names of its records are what was accepted, if this event tells; and whether it has no seal.
-fn accepted(
+/// The version of the chain goes up once, and never back.
+fn versions(connection: &Connection, found: &mut Findings) -> Result<(), LedgerError> {
+    if let Some(n) = out_of_version(connection)? {
+        found.at(FindingPlace::Event(n), "it is of chain version 1 and follows one of version 2");
+    }
+    Ok(())
+}
+
+/// What an event in the chain says, if it reads; whether it is what was hashed, and its copies are right.
+fn read_link(
+    link: &ChainLink<'_>,
+    scratch: &mut Vec<u8>,
+    found: &mut Findings,
+) -> Result<Option<LedgerEvent>, LedgerError> {
+    let at = FindingPlace::Event(link.n);
+    // Columns of version 1 that do not read are told with the event.
+    if !link.is_as_hashed(scratch).unwrap_or(true) {
+        found.at(at, NOT_AS_HASHED);
+    }
+    match link.event() {
+        Err(what) => {
+            found.at(at, format!("it does not read: {what}"));
+            Ok(None)
+        }
+        Ok(event) => {
+            if !link.has_its_copies(&event) {
+                found.at(at, "a column beside it is not what its bytes say");
+            }
+            Ok(Some(event))
+        }
+    }
+}
+
+/// Whether a job's row and the names of its records are what was accepted, if this event says; and whether it has no seal.
+fn is_accepted(
     connection: &Connection,
     ledger: LedgerId,
-    event: &Event,
-    (job, replay): (JobId, &Replay),
+    event: &LedgerEvent,
+    (job, replay): (JobId, &JobReplay),
     found: &mut Findings,
 ) -> Result<bool, LedgerError> {
-    if event.to != "ACCEPTED" {
+    if !matches!(event.fact, EventFact::Accepted(_)) {
         return Ok(false);
     }
     // A row that is missing is told where it is looked for.
-    let Some(terms) = Terms::read(connection, job)? else { return Ok(false) };
-    let told = event.detail.as_deref().map(|detail| terms.told(detail, ledger, replay.records()));
-    if told.is_none_or(|told| told == Told::Otherwise) {
-        found.at(Where::Table, format!("{job}: it is not the job that was accepted: see event {}", event.n));
+    let Some(terms) = TermsRow::read(connection, job)? else { return Ok(false) };
+    let proof = terms.proof(event, ledger, replay.records());
+    if proof == TermsProof::Differs {
+        found.at(
+            FindingPlace::Table,
+            format!("{job}: it is not the job that was accepted: see event {}", event.n),
+        );
     }
-    Ok(told == Some(Told::Bare))
+    Ok(proof == TermsProof::Unsealed)
 }
 
 /// What the HSM knows against what the ledger shows.
@@ -148,8 +182,8 @@ fn against(
     id: LedgerId,
     last: Option<&Checkpoint>,
     known: &AuditInfo,
-) -> Result<Option<Finding>, LedgerError> {
-    let says = |what: String| Ok(Some(Finding { at: Where::Ledger, what }));
+) -> Result<Option<AuditFinding>, LedgerError> {
+    let says = |what: String| Ok(Some(AuditFinding { at: FindingPlace::Ledger, what }));
     if let Some(last) = last {
         if last.key != known.key {
             return says(format!(
@@ -188,7 +222,9 @@ pub(super) fn id(connection: &Connection) -> Result<LedgerId, LedgerError> {
 
 fn hash_at(connection: &Connection, n: u64) -> Result<Option<Hash>, LedgerError> {
     Ok(connection
-        .prepare_cached("SELECT hash FROM event WHERE n = ?1")?
+        .prepare_cached(
+            "SELECT hash FROM event WHERE n = ?1 UNION ALL SELECT hash FROM event_v2 WHERE n = ?1",
+        )?
         .query_row([row::signed(n)], |r| r.get(0))
         .optional()?)
 }
@@ -220,80 +256,29 @@ pub(super) fn all_checkpoints(connection: &Connection) -> Result<Vec<Checkpoint>
 pub(super) fn audit(
     connection: &Connection,
     known: Option<&AuditInfo>,
-    mut seen: impl FnMut(u64),
+    seen: impl FnMut(u64),
 ) -> Result<Audit, LedgerError> {
     // One transaction, so that all is of one moment while a writer goes on.
     let moment = connection.unchecked_transaction()?;
     let id = id(&moment)?;
     let mut found = Findings(Vec::new());
-    schema::differences(&moment)?.into_iter().for_each(|what| found.at(Where::Schema, what));
+    schema::differences(&moment)?.into_iter().for_each(|what| found.at(FindingPlace::Schema, what));
     let signed =
         found.read(checkpoints(&moment, id, "ORDER BY n"), || "checkpoints".into()).unwrap_or_default();
-    let mut waiting = signed.iter().peekable();
-    let (mut jobs, mut shifts) = (replays(&moment, None, &mut found)?, Shifts::default());
-    let mut query = moment.prepare(&format!("SELECT {}, hash FROM event ORDER BY n", row::EVENT))?;
-    let mut rows = query.query([])?;
-    let (mut n, mut previous, mut scratch) = (0u64, GENESIS, Vec::with_capacity(512));
-    let mut unsealed = 0;
-    while let Some(row) = rows.next()? {
-        let Ok(number) = row::number(row, 0) else {
-            found.at(Where::Ledger, "an event has a number that is none");
-            continue;
-        };
-        if number != n + 1 {
-            found.at(Where::Event(n + 1), "it is missing");
-        }
-        n = number;
-        seen(n);
-        let stored: Hash = row.get(20).unwrap_or_default();
-        match row::event(row) {
-            Err(error) => found.at(Where::Event(n), format!("it does not read: {error}")),
-            Ok(event) => {
-                if hash(&previous, &event, &mut scratch) != stored {
-                    found.at(Where::Event(n), NOT_AS_HASHED);
-                }
-                let followed = match row.get::<_, Option<u32>>(2)?.map(JobId) {
-                    None => Some(shifts.follow(&event)),
-                    Some(job) => jobs.get_mut(&job).map(|replay| {
-                        let bare = accepted(&moment, id, &event, (job, replay), &mut found);
-                        unsealed += usize::from(found.read(bare, || job.to_string()).unwrap_or_default());
-                        replay.follow(&event)
-                    }),
-                };
-                match followed {
-                    None => found.at(Where::Event(n), "its job is missing"),
-                    Some(Err(what)) => found.at(Where::Event(n), what),
-                    Some(Ok(())) => {}
-                }
-            }
-        }
-        previous = stored;
-        while let Some(checkpoint) = waiting.next_if(|c| c.place.n <= n) {
-            if checkpoint.place.n != n || checkpoint.place.hash != stored {
-                found.at(
-                    Where::Checkpoint(checkpoint.place.n),
-                    "the event that it signs is another one or missing",
-                );
-            }
-        }
-    }
-    for checkpoint in waiting {
-        found.at(Where::Checkpoint(checkpoint.place.n), "the ledger ends before the event that it signs");
-    }
+    versions(&moment, &mut found)?;
+    let walked = walk(&moment, id, &signed, &mut found, seen)?;
     signatures(&signed, &mut found);
-    times(&moment, &mut found)?;
     let head = moment.query_row("SELECT n, hash FROM head", [], |r| Ok((row::number(r, 0)?, r.get(1)?)));
-    if head.ok() != Some((n, previous)) {
-        found.at(Where::Ledger, format!("its head is not event {n}, the last one"));
+    let (n, hash) = walked.end;
+    if head.ok() != Some((n, hash)) {
+        found.at(FindingPlace::Ledger, format!("its head is not event {n}, the last one"));
     }
-    for (job, replay) in &jobs {
+    for (job, replay) in &walked.jobs {
         let read = tables(&moment, *job, replay, &mut found);
         found.read(read, || job.to_string());
     }
-    of_no_job(&moment, &jobs, &mut found)?;
+    of_no_job(&moment, &walked.jobs, &mut found)?;
     let differs = known.map(|known| against(&moment, id, signed.last(), known)).transpose()?.flatten();
-    drop(rows);
-    drop(query);
     drop(moment);
     match differs {
         Some(finding) => found.0.push(finding),
@@ -305,9 +290,10 @@ pub(super) fn audit(
     }
     Ok(Audit {
         ledger: id,
-        head: Head { n, hash: previous },
-        jobs: jobs.len(),
-        unsealed,
+        head: ChainHead { n, hash },
+        jobs: walked.jobs.len(),
+        unsealed: walked.unsealed,
+        notes: walked.notes,
         checkpoints: signed.len(),
         signed_to: signed.last().map_or(0, |c| c.place.n),
         key: signed.last().map(|c| c.key),
@@ -315,18 +301,103 @@ pub(super) fn audit(
     })
 }
 
-struct Findings(Vec<Finding>);
+/// What the walk from the first event to the last found out.
+struct Walked {
+    jobs: BTreeMap<JobId, JobReplay>,
+    unsealed: usize,
+    notes: u64,
+    end: (u64, Hash),
+}
+
+/// Follows every event: its number, its hash, what it changes, and the checkpoint that signs it.
+fn walk(
+    moment: &Connection,
+    id: LedgerId,
+    signed: &[Checkpoint],
+    found: &mut Findings,
+    mut seen: impl FnMut(u64),
+) -> Result<Walked, LedgerError> {
+    let mut waiting = signed.iter().peekable();
+    let times = checkpoint_times(moment)?;
+    let (mut jobs, mut line) = (replays(moment, None, found)?, LineReplay::default());
+    let mut queries = ChainQueries::new(moment)?;
+    let (mut chain, mut scratch) = (queries.after(0, GENESIS)?, Vec::with_capacity(512));
+    let (mut unsealed, mut notes) = (0, 0);
+    while let Some(link) = chain.next()? {
+        let n = link.n;
+        if n == 0 {
+            found.at(FindingPlace::Ledger, "an event has a number that is none");
+            continue;
+        }
+        if n != link.before + 1 {
+            found.at(FindingPlace::Event(link.before + 1), "it is missing");
+        }
+        seen(n);
+        let event = read_link(&link, &mut scratch, found)?;
+        if let Some(event) = &event {
+            let followed = match link.job() {
+                // It is found by its bytes: no copy of them is out of range.
+                Err(_) => Some(Ok(())),
+                Ok(None) => Some(line.follow(event)),
+                Ok(Some(job)) => jobs.get_mut(&job).map(|replay| {
+                    let bare = is_accepted(moment, id, event, (job, replay), found);
+                    unsealed += usize::from(found.read(bare, || job.to_string()).unwrap_or_default());
+                    replay.follow(event)
+                }),
+            };
+            match followed {
+                None => found.at(FindingPlace::Event(n), "its job is missing"),
+                Some(Err(what)) => found.at(FindingPlace::Event(n), what),
+                Some(Ok(())) => {}
+            }
+            notes += u64::from(matches!(event.fact, EventFact::Unknown { .. }));
+        }
+        while let Some(checkpoint) = waiting.next_if(|c| c.place.n <= n) {
+            let at = FindingPlace::Checkpoint(checkpoint.place.n);
+            if checkpoint.place.n != n || checkpoint.place.hash != link.stored {
+                found.at(at, "the event that it signs is another one or missing");
+            } else if event.as_ref().is_some_and(|event| times.get(&n) != Some(&event.ts)) {
+                found.at(at, "its time is not that of its event");
+            }
+        }
+    }
+    for checkpoint in waiting {
+        found.at(
+            FindingPlace::Checkpoint(checkpoint.place.n),
+            "the ledger ends before the event that it signs",
+        );
+    }
+    let end = chain.end();
+    Ok(Walked { jobs, unsealed, notes, end })
+}
+
+/// The time of each checkpoint, which has that of the event that it signs.
+fn checkpoint_times(connection: &Connection) -> Result<BTreeMap<u64, u64>, LedgerError> {
+    let mut query = connection.prepare("SELECT n, ts FROM checkpoint")?;
+    let mut rows = query.query([])?;
+    let mut times = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        if let (Ok(n), Ok(ts)) = (row::number(row, 0), row::number(row, 1)) {
+            times.insert(n, ts);
+        }
+    }
+    Ok(times)
+}
+
+struct Findings(Vec<AuditFinding>);
 
 impl Findings {
-    fn at(&mut self, at: Where, what: impl Into<String>) {
+    fn at(&mut self, at: FindingPlace, what: impl Into<String>) {
         if self.0.len() < FINDINGS_MAX {
-            self.0.push(Finding { at, what: what.into() });
+            self.0.push(AuditFinding { at, what: what.into() });
         }
     }
 
     /// What was read; that it does not read is a finding.
     fn read<T>(&mut self, result: Result<T, LedgerError>, what: impl FnOnce() -> String) -> Option<T> {
-        result.map_err(|error| self.at(Where::Table, format!("{} does not read: {error}", what()))).ok()
+        result
+            .map_err(|error| self.at(FindingPlace::Table, format!("{} does not read: {error}", what())))
+            .ok()
     }
 }
 
@@ -334,7 +405,7 @@ impl Findings {
 fn signatures(signed: &[Checkpoint], found: &mut Findings) {
     let mut before: Option<&Checkpoint> = None;
     for checkpoint in signed {
-        let at = Where::Checkpoint(checkpoint.place.n);
+        let at = FindingPlace::Checkpoint(checkpoint.place.n);
         if !checkpoint.is_genuine() {
             found.at(at, "its signature is wrong");
         }
@@ -362,7 +433,7 @@ fn missing(
     while !query.query_row([row::signed(head.n)], |r| r.get(0))? {
         if Instant::now() >= until {
             found.at(
-                Where::Checkpoint(head.n),
+                FindingPlace::Checkpoint(head.n),
                 "the HSM has signed this event, and the ledger has neither that checkpoint nor a later one: it was deleted, or \
                  the line was killed between the two; in that case a start of the line with these keys signs it again",
             );
@@ -373,23 +444,10 @@ fn missing(
     Ok(())
 }
 
-/// A checkpoint has the time of the event that it signs.
-fn times(connection: &Connection, found: &mut Findings) -> Result<(), LedgerError> {
-    let sql = "SELECT c.n FROM checkpoint AS c JOIN event AS e ON e.n = c.n WHERE c.ts <> e.ts ORDER BY c.n";
-    let mut query = connection.prepare(sql)?;
-    let mut rows = query.query([])?;
-    while let Some(row) = rows.next()? {
-        if let Ok(n) = row::number(row, 0) {
-            found.at(Where::Checkpoint(n), "its time is not that of its event");
-        }
-    }
-    Ok(())
-}
-
 /// Rows of jobs that are not there.
 fn of_no_job(
     connection: &Connection,
-    jobs: &BTreeMap<JobId, Replay>,
+    jobs: &BTreeMap<JobId, JobReplay>,
     found: &mut Findings,
 ) -> Result<(), LedgerError> {
     for table in OF_JOBS {
@@ -398,7 +456,7 @@ fn of_no_job(
         let mut after = i64::MIN;
         while let Some(job) = next(after)? {
             if !u32::try_from(job).is_ok_and(|job| jobs.contains_key(&JobId(job))) {
-                found.at(Where::Table, format!("{table}: rows of a job {job}, which is missing"));
+                found.at(FindingPlace::Table, format!("{table}: rows of a job {job}, which is missing"));
             }
             after = job;
         }
@@ -411,19 +469,19 @@ fn replays(
     connection: &Connection,
     only: Option<JobId>,
     found: &mut Findings,
-) -> Result<BTreeMap<JobId, Replay>, LedgerError> {
+) -> Result<BTreeMap<JobId, JobReplay>, LedgerError> {
     let sql = "SELECT id, rejects_shredded FROM job WHERE ?1 IS NULL OR id = ?1";
     let mut query = connection.prepare(sql)?;
     let mut jobs = BTreeMap::new();
     let mut rows = query.query([only.map(|job| job.0)])?;
     while let Some(row) = rows.next()? {
         let Ok(job) = row.get(0).map(JobId) else {
-            found.at(Where::Table, "job: a number that is none");
+            found.at(FindingPlace::Table, "job: a number that is none");
             continue;
         };
         let records = found.read(load::queued(connection, job), || job.to_string()).unwrap_or_default();
         // Anything but yes and no is told where the whole row is read.
-        jobs.insert(job, Replay::new(job, records, row.get(1)?));
+        jobs.insert(job, JobReplay::new(job, records, row.get(1)?));
     }
     Ok(jobs)
 }
@@ -432,10 +490,10 @@ fn replays(
 fn tables(
     connection: &Connection,
     job: JobId,
-    replay: &Replay,
+    replay: &JobReplay,
     found: &mut Findings,
 ) -> Result<(), LedgerError> {
-    let at = Where::Table;
+    let at = FindingPlace::Table;
     match load::load(connection, job) {
         Ok(Some(book)) => replay.differences(&book).into_iter().for_each(|what| found.at(at, what)),
         Ok(None) => found.at(at, format!("{job} is missing")),
@@ -475,23 +533,23 @@ fn tables(
 fn blanks(
     connection: &Connection,
     job: JobId,
-    replay: &Replay,
+    replay: &JobReplay,
     found: &mut Findings,
 ) -> Result<(), LedgerError> {
-    let sql = "SELECT number, state, key_data FROM blank WHERE job = ?1 ORDER BY number";
+    let sql = "SELECT number, state, key_data, chip FROM blank WHERE job = ?1 ORDER BY number";
     let mut query = connection.prepare_cached(sql)?;
     let mut rows = query.query([job.0])?;
     let mut count = 0;
     while let Some(row) = rows.next()? {
         let number = row.get(0)?;
-        if !replay.is_blank(number, row.get(1)?, row.get::<_, Option<[u8; 10]>>(2)?.map(KeyData)) {
-            found.at(Where::Table, format!("{job} blank {number}: it is not what its events tell"));
+        if !replay.is_blank(number, row.get(1)?, &row::blank_chip(row, 2)?) {
+            found.at(FindingPlace::Table, format!("{job} blank {number}: it is not what its events tell"));
         }
         count += 1;
     }
     if count != replay.blanks() {
         let what = format!("{job} has {} blanks by its events, {count} in the table", replay.blanks());
-        found.at(Where::Table, what);
+        found.at(FindingPlace::Table, what);
     }
     Ok(())
 }

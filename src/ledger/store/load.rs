@@ -2,14 +2,13 @@
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::Store;
-use super::row::flag;
-use crate::ids::{Csn, KeyData};
-use crate::ledger::book::{Attempt, Book, Record};
+use super::LedgerStore;
+use super::row::{blank_chip, flag};
+use crate::ledger::book::{Attempt, JobBook, JobRecord};
 use crate::ledger::error::LedgerError;
 use crate::ledger::types::{AttemptState, Balance, JobId, RecordState, Stock};
 
-impl Store {
+impl LedgerStore {
     /// Jobs in which something was under way when an earlier process ended.
     pub(in crate::ledger) fn interrupted(&self) -> Result<Vec<JobId>, LedgerError> {
         let mut query = self.connection.prepare_cached(
@@ -20,29 +19,31 @@ impl Store {
     }
 
     /// The working state of a job.
-    pub(in crate::ledger) fn load(&self, job: JobId) -> Result<Option<Book>, LedgerError> {
+    pub(in crate::ledger) fn load(&self, job: JobId) -> Result<Option<JobBook>, LedgerError> {
         load(&self.connection, job)
     }
 }
 
 /// The working state of a job.
-pub(super) fn load(connection: &Connection, job: JobId) -> Result<Option<Book>, LedgerError> {
+pub(super) fn load(connection: &Connection, job: JobId) -> Result<Option<JobBook>, LedgerError> {
     let header = connection
-        .prepare_cached("SELECT rejects_shredded, simulated, state, deleted FROM job WHERE id = ?1")?
-        .query_row([job.0], |r| Ok((flag(r, 0)?, flag(r, 1)?, r.get(2)?, flag(r, 3)?)))
+        .prepare_cached(
+            "SELECT rejects_shredded, simulated, state, deleted, deleting FROM job WHERE id = ?1",
+        )?
+        .query_row([job.0], |r| Ok((flag(r, 0)?, flag(r, 1)?, r.get(2)?, flag(r, 3)?, flag(r, 4)?)))
         .optional()?;
-    let Some((rejects_shredded, simulated, state, deleted)) = header else { return Ok(None) };
+    let Some((rejects_shredded, simulated, state, deleted, deleting)) = header else { return Ok(None) };
     let mut records = Vec::new();
     let mut query = connection
         .prepare_cached("SELECT card_ref, seq, state, released FROM record WHERE job = ?1 ORDER BY seq")?;
     let mut rows = query.query([job.0])?;
     while let Some(row) = rows.next()? {
         let record = queued_as(row, job, records.len())?;
-        records.push(Record { state: row.get(2)?, released: flag(row, 3)?, ..record });
+        records.push(JobRecord { state: row.get(2)?, released: flag(row, 3)?, ..record });
     }
-    let mut book = Book::new(records, rejects_shredded, simulated);
+    let mut book = JobBook::new(records, rejects_shredded, simulated);
     book.state = state;
-    book.deleted = deleted;
+    (book.deleted, book.deleting) = (deleted, deleting);
     load_blanks(connection, job, &mut book)?;
     load_attempts(connection, job, &mut book)?;
     book.balance = balance(connection, job, &book)?;
@@ -51,7 +52,7 @@ pub(super) fn load(connection: &Connection, job: JobId) -> Result<Option<Book>, 
 }
 
 /// Both balances, of what was loaded: a count by the database itself takes as long as loading.
-fn balance(connection: &Connection, job: JobId, book: &Book) -> Result<Balance, LedgerError> {
+fn balance(connection: &Connection, job: JobId, book: &JobBook) -> Result<Balance, LedgerError> {
     use AttemptState::{
         Bound, Destroyed, Good, Personalizing, Rejected, Sample, Stacked, Unknown, Verified, Written,
     };
@@ -110,7 +111,7 @@ pub(super) fn stock(connection: &Connection, job: JobId) -> Result<Stock, Ledger
 }
 
 /// The records of a job as they were accepted.
-pub(super) fn queued(connection: &Connection, job: JobId) -> Result<Vec<Record>, LedgerError> {
+pub(super) fn queued(connection: &Connection, job: JobId) -> Result<Vec<JobRecord>, LedgerError> {
     let mut query =
         connection.prepare_cached("SELECT card_ref, seq FROM record WHERE job = ?1 ORDER BY seq")?;
     let mut rows = query.query([job.0])?;
@@ -122,16 +123,16 @@ pub(super) fn queued(connection: &Connection, job: JobId) -> Result<Vec<Record>,
 }
 
 /// The record that follows so many.
-fn queued_as(row: &Row<'_>, job: JobId, before: usize) -> Result<Record, LedgerError> {
+fn queued_as(row: &Row<'_>, job: JobId, before: usize) -> Result<JobRecord, LedgerError> {
     let seq: i64 = row.get(1)?;
     if usize::try_from(seq).ok() != Some(before + 1) {
         return Err(LedgerError::Damaged(format!("{job}: after {before} records comes record {seq}")));
     }
     let card_ref = row.get_ref(0)?.as_str().map_err(|e| LedgerError::Damaged(e.to_string()))?;
-    Ok(Record::queued(card_ref))
+    Ok(JobRecord::queued(card_ref))
 }
 
-fn load_blanks(connection: &Connection, job: JobId, book: &mut Book) -> Result<(), LedgerError> {
+fn load_blanks(connection: &Connection, job: JobId, book: &mut JobBook) -> Result<(), LedgerError> {
     let mut query = connection
         .prepare_cached("SELECT number FROM blank WHERE job = ?1 AND state = 'FED' ORDER BY number")?;
     for number in query.query_map([job.0], |r| r.get(0))? {
@@ -146,25 +147,25 @@ fn load_blanks(connection: &Connection, job: JobId, book: &mut Book) -> Result<(
     Ok(())
 }
 
-fn load_attempts(connection: &Connection, job: JobId, book: &mut Book) -> Result<(), LedgerError> {
+fn load_attempts(connection: &Connection, job: JobId, book: &mut JobBook) -> Result<(), LedgerError> {
     let mut query = connection.prepare_cached(
-        "SELECT a.seq, a.blank, a.state, a.wrote, b.key_data, a.number FROM attempt AS a JOIN blank AS b ON b.job = a.job \
+        "SELECT a.seq, a.blank, a.state, a.wrote, a.number, b.key_data, b.chip FROM attempt AS a JOIN blank AS b ON b.job = a.job \
          AND b.number = a.blank WHERE a.job = ?1 ORDER BY a.seq, a.number",
     )?;
     let mut rows = query.query([job.0])?;
     while let Some(row) = rows.next()? {
         let seq: u32 = row.get(0)?;
-        let chip: Option<[u8; 10]> = row.get(4)?;
-        book.chips.extend(chip.map(KeyData));
-        let attempt =
-            Attempt { blank: row.get(1)?, csn: csn(chip), state: row.get(2)?, wrote: flag(row, 3)? };
+        let chip = blank_chip(row, 5)?.known();
+        book.chips.extend(chip.map(|chip| chip.identity));
+        let label = chip.map(|chip| chip.label());
+        let attempt = Attempt { blank: row.get(1)?, label, state: row.get(2)?, wrote: flag(row, 3)? };
         let attempts = &mut usize::try_from(seq)
             .ok()
             .and_then(|s| s.checked_sub(1))
             .and_then(|i| book.records.get_mut(i))
             .ok_or_else(|| LedgerError::Damaged(format!("{job}: an attempt without a record")))?
             .attempts;
-        let number: i64 = row.get(5)?;
+        let number: i64 = row.get(4)?;
         if usize::try_from(number).ok() != Some(attempts.len() + 1) {
             return Err(LedgerError::Damaged(format!(
                 "{job} record {seq}: an attempt has the number {number}"
@@ -173,8 +174,4 @@ fn load_attempts(connection: &Connection, job: JobId, book: &mut Book) -> Result
         attempts.push(attempt);
     }
     Ok(())
-}
-/// The CSN in KEYDATA.
-pub(super) fn csn(key_data: Option<[u8; 10]>) -> Option<Csn> {
-    key_data.map(|k| KeyData(k).csn())
 }

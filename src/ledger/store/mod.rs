@@ -4,6 +4,8 @@
 //! last commits are lost when the power fails), foreign keys on. Readers have connections of their own.
 
 mod audit;
+mod chained;
+mod events;
 mod identity;
 mod load;
 mod lock;
@@ -16,12 +18,12 @@ mod terms;
 mod verify;
 mod write;
 
-pub use read::Reader;
-pub(super) use row::blank_name;
+pub use events::JobMark;
 #[cfg(test)]
-pub(super) use row::event_at;
+pub(super) use events::version_one_at as version_one;
+pub use read::Reader;
 pub(super) use verify::recount;
-pub use verify::{Head, verify_chain};
+pub use verify::{ChainHead, verify_chain};
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,7 +35,7 @@ use super::chain::Hash;
 use crate::audit::LedgerId;
 
 /// The writing side. Fields are dropped in order: the connection before the lock.
-pub(super) struct Store {
+pub(super) struct LedgerStore {
     connection: Connection,
     path: PathBuf,
     id: LedgerId,

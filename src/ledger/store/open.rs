@@ -16,7 +16,7 @@ use rustix::fs::{Advice, fadvise};
 
 use super::identity::Identity;
 use super::lock::{self, Lock};
-use super::{Store, row};
+use super::{LedgerStore, row};
 use crate::ledger::chain::{GENESIS, Hash};
 use crate::ledger::error::LedgerError;
 use crate::sibling_path::sibling_path;
@@ -26,12 +26,13 @@ const APPLICATION_ID: u32 = 0x4357_4C31;
 
 /// The schema, one migration per version; `user_version` is the number of those that were run. Never edit one that
 /// was shipped: add the next.
-pub(super) const MIGRATIONS: [&str; 5] = [
+pub(super) const MIGRATIONS: [&str; 6] = [
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
     include_str!("migrations/0004.sql"),
     include_str!("migrations/0005.sql"),
+    include_str!("migrations/0006.sql"),
 ];
 
 /// How long a connection waits for another one's short lock (checkpoints, recovery).
@@ -50,7 +51,7 @@ const WAL_MAX: i32 = 16 << 20;
 /// Prepared statements that a connection keeps; more than there are.
 const STATEMENTS: usize = 64;
 
-impl Store {
+impl LedgerStore {
     /// Opens a ledger for writing, alone; makes it (mode 0600) if there is none.
     pub(in crate::ledger) fn open(path: &Path) -> Result<Self, LedgerError> {
         let path = resolved(path)?;
@@ -83,10 +84,8 @@ impl Store {
         if let Some((_, noted)) = noted.filter(|(name, noted)| *name == id.to_string() && *noted > head.0) {
             return Err(behind(head.0, noted));
         }
-        let last_ts = connection
-            .query_row("SELECT ts FROM event WHERE n = (SELECT max(n) FROM event)", [], |r| row::number(r, 0))
-            .optional()?
-            .unwrap_or(0);
+        let last = super::events::last(&connection, super::events::EventFilter::All, |_| true)?;
+        let last_ts = last.map_or(0, |event| event.ts);
         let (path, scratch) = (path.to_owned(), Vec::with_capacity(512));
         let identity = Identity::of(&path);
         let wal_most = WAL_MAX / page.max(1);
@@ -242,7 +241,7 @@ pub(super) fn open_reader(path: &Path) -> Result<(Connection, Option<LedgerError
         return Ok((connection, behind));
     }
     drop(connection);
-    Store::open(path)?.fold();
+    LedgerStore::open(path)?.fold();
     read_only(path).map(|(connection, _)| (connection, None)).map_err(|e| e.of(path))
 }
 
@@ -390,9 +389,12 @@ fn head(connection: &Connection) -> Result<(u64, Hash), LedgerError> {
     let head: (u64, Hash) =
         connection.query_row("SELECT n, hash FROM head", [], |r| Ok((row::number(r, 0)?, r.get(1)?)))?;
     let last: Option<(u64, Hash)> = connection
-        .query_row("SELECT n, hash FROM event ORDER BY n DESC LIMIT 1", [], |r| {
-            Ok((row::number(r, 0)?, r.get(1)?))
-        })
+        .query_row(
+            "SELECT n, hash FROM (SELECT n, hash FROM event ORDER BY n DESC LIMIT 1) UNION ALL \
+             SELECT n, hash FROM (SELECT n, hash FROM event_v2 ORDER BY n DESC LIMIT 1) ORDER BY n DESC LIMIT 1",
+            [],
+            |r| Ok((row::number(r, 0)?, r.get(1)?)),
+        )
         .optional()?;
     if last.unwrap_or((0, GENESIS)) != head {
         return Err(LedgerError::Damaged(

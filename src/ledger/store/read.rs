@@ -1,19 +1,22 @@
 //! The reading side: views of what is durable, from a read-only connection of its own. Short reads, each of one
 //! moment; a reader never waits for the writer, and the writer never for a reader.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::load::csn;
-use super::row::{self, blank_name, signed};
+use super::events::{self, EventFilter, JobMark};
+use super::row::{self, blank_chip};
 use crate::audit::{Checkpoint, LedgerId};
 use crate::hsm::AuditInfo;
 use crate::ids::{KekId, KeyData, SpoolKeyName};
-use crate::ledger::audit::{Audit, Finding};
+use crate::ledger::audit::{Audit, AuditFinding};
 use crate::ledger::error::LedgerError;
+use crate::ledger::event::codec::LINE_NAME;
+use crate::ledger::event::{AcceptedTerms, BlankSubject, EventFact, LedgerEvent, RunCounts};
 use crate::ledger::law::Law;
-use crate::ledger::types::{AttemptState, Balance, Event, JobId, JobState, RecordState};
+use crate::ledger::types::{AttemptState, Balance, JobId, JobState, RecordState};
 use crate::ledger::views::{
     AttemptView, CardView, Gap, Holder, JobPhase, JobView, RejectView, Remade, ShiftView, StackView,
     StationCount, StockView,
@@ -27,10 +30,7 @@ pub struct Reader {
 }
 
 const JOB: &str = "id, state, simulated, issuer_id, file_id, product, job.records, digest, kek, line, \
-                   rejects_shredded, spool, accepted, test_keys, spool_key, deleted";
-
-/// In the words of the index `event_job`, or SQLite does not see that it serves.
-const OF_JOB: &str = "job = ?1 AND seq IS NULL AND to_state IN ('HELD', 'OPEN', 'CLOSED', 'DELETED', 'RAN')";
+                   rejects_shredded, spool, accepted, test_keys, spool_key, deleted, deleting";
 
 impl Reader {
     /// Opens a ledger for reading; also while another process writes to it.
@@ -42,7 +42,7 @@ impl Reader {
         }
     }
 
-    /// The same for an auditor, who is told of one that ends before what was written by [`Self::behind`].
+    /// Like [`Self::open`], but accepts a truncated ledger; [`Self::behind`] then says how much is missing.
     pub fn open_as_it_is(path: impl AsRef<Path>) -> Result<Self, LedgerError> {
         let (connection, behind) = super::open::open_reader(path.as_ref())?;
         Ok(Self { connection, behind })
@@ -70,9 +70,9 @@ impl Reader {
         if view.state != JobState::Held {
             return Ok(view);
         }
-        let held = self.told(view.job, "HELD")?;
-        let (held_for, held_detail) = held.map(|event| (event.reason, event.detail)).unwrap_or_default();
-        Ok(JobView { held_for, held_detail, ..view })
+        let held = self.last_mark(view.job, JobMark::Held)?.map(|event| event.context).unwrap_or_default();
+        let held_for = held.reason.map(String::from);
+        Ok(JobView { held_for, held_detail: held.detail, ..view })
     }
 
     /// One job.
@@ -119,13 +119,11 @@ impl Reader {
             return Err(LedgerError::Denied { job, seq: Some(seq), law: Law::NoRecord });
         };
         let mut attempts = self.connection.prepare_cached(
-            "SELECT a.number, a.state, a.blank, b.key_data, a.wrote, a.position, a.compared FROM attempt AS a \
+            "SELECT a.number, a.state, a.blank, b.key_data, b.chip, a.wrote, a.position, a.compared FROM attempt AS a \
              JOIN blank AS b ON b.job = a.job AND b.number = a.blank WHERE a.job = ?1 AND a.seq = ?2 ORDER BY 1",
         )?;
         let attempts = attempts.query_map(params![job.0, seq], attempt_view)?.collect::<Result<_, _>>()?;
-        let sql = format!("SELECT {} FROM event WHERE job = ?1 AND seq = ?2 ORDER BY n", row::EVENT);
-        let mut events = self.connection.prepare_cached(&sql)?;
-        let events = events.query_map(params![job.0, seq], row::event)?.collect::<Result<_, _>>()?;
+        let events = events::all(&self.connection, EventFilter::Card(job, seq))?;
         Ok(CardView { job, seq, card_ref, state, released, attempts, events })
     }
 
@@ -152,43 +150,57 @@ impl Reader {
 
     /// Why a job is HELD: the reason of the last hold.
     pub fn held_for(&self, job: JobId) -> Result<Option<String>, LedgerError> {
-        let sql =
-            format!("SELECT reason FROM event WHERE {OF_JOB} AND to_state = 'HELD' ORDER BY n DESC LIMIT 1");
-        let mut query = self.connection.prepare_cached(&sql)?;
-        Ok(query.query_row([job.0], |r| r.get(0)).optional()?.flatten())
+        let held = self.last_mark(job, JobMark::Held)?;
+        Ok(held.and_then(|event| event.context.reason).map(String::from))
     }
 
-    /// The last event of the job that says that it was held or closed, or that its data were deleted.
-    pub fn told(&self, job: JobId, to: &str) -> Result<Option<Event>, LedgerError> {
-        let sql = format!(
-            "SELECT {} FROM event WHERE {OF_JOB} AND to_state = ?2 ORDER BY n DESC LIMIT 1",
-            row::EVENT
-        );
-        let mut query = self.connection.prepare_cached(&sql)?;
-        Ok(query.query_row(params![job.0, to], row::event).optional()?)
+    /// The last event of the job that says that it was held or closed, or that its data was deleted.
+    pub fn last_mark(&self, job: JobId, mark: JobMark) -> Result<Option<LedgerEvent>, LedgerError> {
+        events::last(&self.connection, EventFilter::Mark(job, mark), |_| true)
     }
 
-    /// What the events that ended a job's runs say besides.
-    pub fn job_details(&self, job: JobId) -> Result<Vec<String>, LedgerError> {
-        let sql = format!("SELECT detail FROM event WHERE {OF_JOB} AND detail IS NOT NULL ORDER BY n");
-        let mut query = self.connection.prepare_cached(&sql)?;
-        let rows = query.query_map([job.0], |r| r.get(0))?;
-        Ok(rows.collect::<Result<_, _>>()?)
+    /// What a job's runs counted, summed up.
+    pub fn run_counts(&self, job: JobId) -> Result<RunCounts, LedgerError> {
+        let mut sum = RunCounts::default();
+        events::each(&self.connection, EventFilter::Life(job), (0, None), |event| {
+            if let EventFact::Ran(counts) = &event.fact {
+                sum.add(counts);
+            }
+            Ok(true)
+        })?;
+        Ok(sum)
     }
 
-    /// Time of a job's first and last event, Unix in ms.
+    /// The terms under which a job was accepted; none of a job of chain version 1.
+    pub fn terms(&self, job: JobId) -> Result<Option<AcceptedTerms>, LedgerError> {
+        let mut found = None;
+        events::each(&self.connection, EventFilter::Life(job), (0, None), |event| {
+            found = event.fact.terms().cloned();
+            Ok(found.is_none())
+        })?;
+        Ok(found)
+    }
+
+    /// Time of a job's first and last event, Unix in ms: time never goes back in a ledger.
     pub fn span(&self, job: JobId) -> Result<(u64, u64), LedgerError> {
-        let mut query =
-            self.connection.prepare_cached("SELECT min(ts), max(ts) FROM event WHERE job = ?1")?;
-        Ok(query.query_row([job.0], |r| Ok((row::number(r, 0)?, row::number(r, 1)?)))?)
+        let mut first = None;
+        events::each(&self.connection, EventFilter::Job(job), (0, Some(1)), |event| {
+            first = first.or(Some(event.ts));
+            Ok(false)
+        })?;
+        let last = events::last(&self.connection, EventFilter::Job(job), |_| true)?.map(|event| event.ts);
+        first.zip(last).ok_or(LedgerError::NoJob(job))
     }
 
-    /// Everybody who asked for something about a job, by name.
+    /// Every person who decided something about a job, by name.
     pub fn people(&self, job: JobId) -> Result<Vec<String>, LedgerError> {
-        let sql = "SELECT DISTINCT actor FROM event WHERE job = ?1 AND actor IS NOT NULL AND actor <> 'line' ORDER BY 1";
-        let mut query = self.connection.prepare_cached(sql)?;
-        let rows = query.query_map([job.0], |r| r.get(0))?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        let mut people = BTreeSet::new();
+        events::each(&self.connection, EventFilter::Job(job), (0, None), |event| {
+            let actor = event.context.actor.filter(|actor| actor != LINE_NAME && !people.contains(actor));
+            people.extend(actor);
+            Ok(true)
+        })?;
+        Ok(people.into_iter().collect())
     }
 
     /// KMC_IDs of the chips that were bound in a job, hex.
@@ -203,19 +215,16 @@ impl Reader {
 
     /// What happened at each station of a job, counted.
     pub fn station_counts(&self, job: JobId) -> Result<Vec<StationCount>, LedgerError> {
-        let mut query = self.connection.prepare_cached(
-            "SELECT coalesce(module, ''), station, to_state, count(*) FROM event WHERE job = ?1 AND station IS NOT NULL \
-             GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
-        )?;
-        let rows = query.query_map([job.0], |r| {
-            Ok(StationCount {
-                module: r.get(0)?,
-                station: r.get(1)?,
-                reached: r.get(2)?,
-                cards: row::number(r, 3)?,
-            })
+        let mut counts: BTreeMap<(String, String, String), u64> = BTreeMap::new();
+        events::each(&self.connection, EventFilter::Job(job), (0, None), |event| {
+            let reached = event.to_word();
+            if let Some(station) = event.context.station {
+                *counts.entry((event.context.module.unwrap_or_default(), station, reached)).or_default() += 1;
+            }
+            Ok(true)
         })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        let count = |((module, station, reached), cards)| StationCount { module, station, reached, cards };
+        Ok(counts.into_iter().map(count).collect())
     }
 
     /// Sequences of records in a state, in file order.
@@ -251,30 +260,37 @@ impl Reader {
 
     /// Blanks that were thrown out, lost or taken out as samples, bound or not, in the order of time.
     pub fn rejects(&self, job: JobId) -> Result<Vec<RejectView>, LedgerError> {
-        let mut query = self.connection.prepare_cached(
-            "SELECT e.seq, e.card_ref, e.attempt, e.blank, a.state, coalesce(a.state = 'REJECTED' AND a.wrote OR a.state = 'SAMPLE', 0), \
-             e.station, e.module, e.reason, e.detail, e.header, e.sw, e.ts FROM event AS e LEFT JOIN attempt AS a \
-             ON a.job = e.job AND a.seq = e.seq AND a.number = e.attempt \
-             WHERE e.job = ?1 AND e.to_state IN ('REJECTED', 'UNKNOWN', 'SAMPLE') ORDER BY e.n",
-        )?;
-        let rows = query.query_map([job.0], |r| {
-            Ok(RejectView {
-                seq: r.get(0)?,
-                card_ref: r.get(1)?,
-                attempt: r.get(2)?,
-                blank: r.get(3)?,
-                state: r.get(4)?,
-                to_destroy: r.get(5)?,
-                station: r.get(6)?,
-                module: r.get(7)?,
-                reason: r.get(8)?,
-                detail: r.get(9)?,
-                header: r.get(10)?,
-                sw: r.get(11)?,
-                ts: row::number(r, 12)?,
-            })
+        let mut query = self
+            .connection
+            .prepare_cached("SELECT state, wrote FROM attempt WHERE job = ?1 AND seq = ?2 AND number = ?3")?;
+        let mut views = Vec::new();
+        events::each(&self.connection, EventFilter::Faults(job), (0, None), |event| {
+            let now: Option<(AttemptState, bool)> = match (event.seq(), event.attempt()) {
+                (Some(seq), Some(attempt)) => query
+                    .query_row(params![job.0, seq, attempt], |r| Ok((r.get(0)?, r.get(1)?)))
+                    .optional()?,
+                _ => None,
+            };
+            views.push(RejectView {
+                seq: event.seq(),
+                card_ref: event.card_ref().map(str::to_owned),
+                attempt: event.attempt(),
+                blank: event.fact.blank().map(|blank| blank.to_string()),
+                state: now.map(|(state, _)| state),
+                to_destroy: now.is_some_and(|(state, wrote)| {
+                    state == AttemptState::Rejected && wrote || state == AttemptState::Sample
+                }),
+                detail: event.detail_text(),
+                station: event.context.station,
+                module: event.context.module,
+                reason: event.context.reason.map(String::from),
+                header: event.context.header,
+                sw: event.context.sw.map(|sw| format!("{sw:04X}")),
+                ts: event.ts,
+            });
+            Ok(true)
         })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        Ok(views)
     }
 
     /// How the stack differs from the file: gaps, and remakes listed apart.
@@ -315,12 +331,19 @@ impl Reader {
     }
 
     /// Events after number `after`, of one job or of all, in order, at most `limit`.
-    pub fn events(&self, job: Option<JobId>, after: u64, limit: u32) -> Result<Vec<Event>, LedgerError> {
-        let filter = if job.is_some() { "AND job = ?3" } else { "AND ?3 IS NULL" };
-        let sql = format!("SELECT {} FROM event WHERE n > ?1 {filter} ORDER BY n LIMIT ?2", row::EVENT);
-        let mut query = self.connection.prepare_cached(&sql)?;
-        let rows = query.query_map(params![signed(after), limit, job.map(|j| j.0)], row::event)?;
-        Ok(rows.collect::<Result<_, _>>()?)
+    pub fn events(
+        &self,
+        job: Option<JobId>,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<LedgerEvent>, LedgerError> {
+        let filter = job.map_or(EventFilter::All, EventFilter::Job);
+        let mut found = Vec::new();
+        events::each(&self.connection, filter, (after, Some(limit)), |event| {
+            found.push(event);
+            Ok(true)
+        })?;
+        Ok(found)
     }
 
     /// Number of the last event; 0 in an empty ledger.
@@ -357,7 +380,7 @@ impl Reader {
     }
 
     /// Walks the whole chain; see [`super::verify_chain`].
-    pub fn verify_chain(&self) -> Result<super::Head, LedgerError> {
+    pub fn verify_chain(&self) -> Result<super::ChainHead, LedgerError> {
         super::verify_chain(&self.connection)
     }
 
@@ -376,7 +399,7 @@ impl Reader {
     }
 
     /// Where a job is not what its events add up to: somebody else has changed it.
-    pub fn replayed(&self, job: JobId) -> Result<Vec<Finding>, LedgerError> {
+    pub fn replayed(&self, job: JobId) -> Result<Vec<AuditFinding>, LedgerError> {
         super::audit::of_job(&self.connection, job)
     }
 
@@ -440,20 +463,22 @@ fn job_view(row: &Row<'_>) -> rusqlite::Result<JobView> {
         test_keys: row.get(13)?,
         spool_key: row.get::<_, Option<[u8; 16]>>(14)?.map(SpoolKeyName),
         deleted: row.get(15)?,
-        balance: row::balance(row, 16)?,
+        deleting: row.get(16)?,
+        balance: row::balance(row, 17)?,
     })
 }
 
 fn attempt_view(row: &Row<'_>) -> rusqlite::Result<AttemptView> {
-    let (number, key_data): (u32, Option<[u8; 10]>) = (row.get(2)?, row.get(3)?);
+    let (number, chip) = (row.get(2)?, blank_chip(row, 3)?.known());
+    let label = chip.map(|chip| chip.label());
     Ok(AttemptView {
         attempt: row.get(0)?,
         state: row.get(1)?,
         blank_number: number,
-        blank: blank_name(number, csn(key_data)),
-        key_data: key_data.map(hex::encode_upper),
-        wrote: row.get(4)?,
-        position: row.get(5)?,
-        compared: row.get(6)?,
+        blank: BlankSubject { number: Some(number), label }.to_string(),
+        key_data: chip.and_then(|chip| chip.key_data()).map(|key_data| hex::encode_upper(key_data.0)),
+        wrote: row.get(5)?,
+        position: row.get(6)?,
+        compared: row.get(7)?,
     })
 }

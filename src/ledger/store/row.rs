@@ -3,8 +3,11 @@
 use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Type, ValueRef};
 
+use crate::ids::KeyData;
 use crate::ledger::book::BlankState;
-use crate::ledger::types::{AttemptState, Balance, Event, JobId, JobState, RecordState};
+use crate::ledger::event::ChipId;
+use crate::ledger::replay::BlankChip;
+use crate::ledger::types::{AttemptState, Balance, JobState, RecordState};
 
 macro_rules! state_columns {
     ($($type:ty),+) => {$(
@@ -30,7 +33,7 @@ pub(super) fn number(row: &Row<'_>, index: usize) -> rusqlite::Result<u64> {
 }
 
 /// As [`number`], where there may be none.
-fn optional_number(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<u64>> {
+pub(super) fn optional_number(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<u64>> {
     row.get::<_, Option<i64>>(index)?.map(|_| number(row, index)).transpose()
 }
 
@@ -47,36 +50,6 @@ pub(super) fn flag(row: &Row<'_>, index: usize) -> rusqlite::Result<bool> {
         1 => Ok(true),
         _ => Err(rusqlite::Error::IntegralValueOutOfRange(index, value)),
     }
-}
-
-/// Columns of [`event`], in its order.
-pub(super) const EVENT: &str = "n, ts, job, seq, card_ref, attempt, blank, station, module, from_state, to_state, \
-                                reason, detail, header, sw, position, ms, actor, simulated, count";
-
-/// An event row, columns [`EVENT`].
-pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
-    Ok(Event {
-        n: number(row, 0)?,
-        ts: number(row, 1)?,
-        job: row.get::<_, Option<u32>>(2)?.map(|job| JobId(job).to_string()).unwrap_or_default(),
-        seq: row.get(3)?,
-        card_ref: row.get(4)?,
-        attempt: row.get(5)?,
-        blank: row.get(6)?,
-        station: row.get(7)?,
-        module: row.get(8)?,
-        from: row.get(9)?,
-        to: row.get(10)?,
-        reason: row.get(11)?,
-        detail: row.get(12)?,
-        header: row.get(13)?,
-        sw: row.get(14)?,
-        position: row.get(15)?,
-        ms: optional_number(row, 16)?,
-        actor: row.get(17)?,
-        simulated: flag(row, 18)?,
-        count: row.get(19)?,
-    })
 }
 
 /// Columns of [`balance`], in its order.
@@ -104,13 +77,11 @@ pub(super) fn balance(row: &Row<'_>, first: usize) -> rusqlite::Result<Balance> 
     })
 }
 
-/// What a blank is called: CSN where known, else `#` and its number.
-pub(in crate::ledger) fn blank_name(number: u32, csn: Option<crate::ids::Csn>) -> String {
-    csn.map_or_else(|| format!("#{number}"), |csn| csn.to_string())
-}
-
-/// The event of this number.
-#[cfg(test)]
-pub(in crate::ledger) fn event_at(connection: &rusqlite::Connection, n: i64) -> Event {
-    connection.query_row(&format!("SELECT {EVENT} FROM event WHERE n = ?1"), [n], event).unwrap()
+/// What the table of blanks has of a chip: KEYDATA, and the chip as version 2 has it.
+pub(super) fn blank_chip(row: &Row<'_>, first: usize) -> rusqlite::Result<BlankChip> {
+    let chip = match row.get_ref(first + 1)?.as_blob_or_null()? {
+        None => None,
+        Some(bytes) => Some(ChipId::from_bytes(bytes).ok_or(FromSqlError::InvalidType)?),
+    };
+    Ok(BlankChip { key_data: row.get::<_, Option<[u8; 10]>>(first)?.map(KeyData), chip })
 }

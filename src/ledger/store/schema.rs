@@ -11,16 +11,16 @@ use super::open::MIGRATIONS;
 use crate::ledger::error::LedgerError;
 
 /// Kind and name of an object, to its table and the text that made it.
-type Objects = BTreeMap<(String, String), (String, Option<String>)>;
+type SchemaObjects = BTreeMap<(String, String), (String, Option<String>)>;
 
 /// What so many migrations make.
-fn made(version: usize) -> rusqlite::Result<Objects> {
+fn made(version: usize) -> rusqlite::Result<SchemaObjects> {
     let connection = Connection::open_in_memory()?;
     MIGRATIONS.iter().take(version).try_for_each(|sql| connection.execute_batch(sql))?;
     objects(&connection)
 }
 
-fn objects(connection: &Connection) -> rusqlite::Result<Objects> {
+fn objects(connection: &Connection) -> rusqlite::Result<SchemaObjects> {
     let mut query = connection.prepare(
         "SELECT type, name, tbl_name, sql FROM sqlite_schema \
          WHERE NOT (type = 'table' AND name IN ('sqlite_stat1', 'sqlite_stat4'))",

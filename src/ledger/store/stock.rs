@@ -1,12 +1,13 @@
 //! Stock as it is read: of jobs, and of shifts, whose figures are counted from the events between one shift's beginning
 //! and the next one's.
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension};
 
+use super::events::{self, EventFilter};
 use super::{load, row};
-use crate::ledger::book::{STOCK_ISSUED, STOCK_RETURNED, STOCK_VAULTED};
 use crate::ledger::error::LedgerError;
-use crate::ledger::types::{Balance, JobId};
+use crate::ledger::event::{EventFact, LedgerEvent, StateName};
+use crate::ledger::types::{AttemptState, Balance, JobId};
 use crate::ledger::views::{OnHand, ShiftView, StockView};
 
 /// When a shift began, and the last event of it.
@@ -45,36 +46,44 @@ impl Flow {
         OnHand { hopper, in_line: self.fed - self.given_back - self.used() }
     }
 
-    /// Counts an event that happened so often.
-    fn add(&mut self, from: Option<&str>, to: &str, times: i64, blanks: i64) {
+    /// Counts an event.
+    fn add(&mut self, event: &LedgerEvent) {
+        match &event.fact {
+            EventFact::StockIssued { count } => self.issued += i64::from(*count),
+            EventFact::StockReturned { count } => self.returned += i64::from(*count),
+            EventFact::StockVaulted { count } => self.vaulted += i64::from(*count),
+            EventFact::Fed { .. } => self.fed += 1,
+            EventFact::Returned { .. } => self.given_back += 1,
+            EventFact::Tested { .. } => {
+                self.fed += 1;
+                self.sample += 1;
+            }
+            EventFact::BlankRejected { .. } => self.rejected += 1,
+            EventFact::Stacked { .. } => self.good += 1,
+            EventFact::Moved { to, .. } => self.moved(event.from, *to),
+            _ => {}
+        }
+    }
+
+    fn moved(&mut self, from: Option<StateName>, to: AttemptState) {
         match (from, to) {
-            (_, STOCK_ISSUED) => self.issued += blanks,
-            (_, STOCK_RETURNED) => self.returned += blanks,
-            (_, STOCK_VAULTED) => self.vaulted += blanks,
-            (_, "FED") => self.fed += times,
-            (_, "RETURNED") => self.given_back += times,
-            (_, "TEST") => {
-                self.fed += times;
-                self.sample += times;
+            (_, AttemptState::Rejected) => self.rejected += 1,
+            (_, AttemptState::Unknown) => self.unknown += 1,
+            (Some(StateName::AttemptUnknown), AttemptState::Good) => {
+                self.unknown -= 1;
+                self.good += 1;
             }
-            (_, "STACKED") => self.good += times,
-            (_, "REJECTED") => self.rejected += times,
-            (_, "UNKNOWN") => self.unknown += times,
-            (Some("UNKNOWN"), "GOOD") => {
-                self.unknown -= times;
-                self.good += times;
+            (Some(StateName::AttemptUnknown), AttemptState::Destroyed) => {
+                self.unknown -= 1;
+                self.rejected += 1;
             }
-            (Some("UNKNOWN"), "DESTROYED") => {
-                self.unknown -= times;
-                self.rejected += times;
+            (Some(StateName::AttemptSample), AttemptState::Destroyed) => {
+                self.sample -= 1;
+                self.rejected += 1;
             }
-            (Some("SAMPLE"), "DESTROYED") => {
-                self.sample -= times;
-                self.rejected += times;
-            }
-            (_, "SAMPLE") => {
-                self.good -= times;
-                self.sample += times;
+            (_, AttemptState::Sample) => {
+                self.good -= 1;
+                self.sample += 1;
             }
             _ => {}
         }
@@ -144,26 +153,25 @@ pub(super) fn of_shift(
 }
 
 fn span(connection: &Connection, name: Option<&str>) -> Result<Option<Span>, LedgerError> {
-    let mut query = connection.prepare_cached(
-        "SELECT s.n, s.ts, s.detail, s.actor, e.n, e.ts FROM event AS s LEFT JOIN event AS e ON e.n = \
-         (SELECT min(n) FROM event WHERE to_state = 'SHIFT' AND n > s.n) \
-         WHERE s.to_state = 'SHIFT' AND (?1 IS NULL OR s.detail = ?1) ORDER BY s.n DESC LIMIT 1",
-    )?;
-    let optional = |r: &Row<'_>, index| match r.get::<_, Option<i64>>(index)? {
-        Some(_) => row::number(r, index).map(Some),
-        None => Ok(None),
-    };
-    let span = query.query_row([name], |r| {
-        Ok(Span {
-            first: row::number(r, 0)?,
-            begun: row::number(r, 1)?,
-            name: r.get(2)?,
-            by: r.get(3)?,
-            last: optional(r, 4)?,
-            ended: optional(r, 5)?,
-        })
-    });
-    Ok(span.optional()?)
+    let (mut found, mut next) = (None::<Span>, None);
+    for event in events::all(connection, EventFilter::Shifts)? {
+        let EventFact::ShiftBegun { name: is } = event.fact else { continue };
+        if name.is_none_or(|name| name == is) {
+            found = Some(Span {
+                name: is,
+                by: event.context.actor,
+                begun: event.ts,
+                ended: None,
+                first: event.n,
+                last: None,
+            });
+            next = None;
+        } else if found.is_some() {
+            next = next.or(Some((event.ts, event.n)));
+        }
+    }
+    let (ended, last) = next.unzip();
+    Ok(found.map(|span| Span { ended, last, ..span }))
 }
 
 /// Of the events behind the first number up to the last.
@@ -173,17 +181,14 @@ fn flow(
     to: Option<u64>,
     job: Option<JobId>,
 ) -> Result<Flow, LedgerError> {
-    let mut query = connection.prepare_cached(
-        "SELECT from_state, to_state, count(*), coalesce(sum(count), 0) FROM event WHERE n > ?1 \
-         AND (?2 IS NULL OR n <= ?2) AND job IN (SELECT job FROM stock) AND (?3 IS NULL OR job = ?3) GROUP BY 1, 2",
-    )?;
-    let mut rows = query.query(params![row::signed(after), to.map(row::signed), job.map(|job| job.0)])?;
     let mut flow = Flow::default();
-    while let Some(row) = rows.next()? {
-        let from: Option<String> = row.get(0)?;
-        let to: String = row.get(1)?;
-        flow.add(from.as_deref(), &to, row.get(2)?, row.get(3)?);
-    }
+    events::each(connection, EventFilter::Stock(job), (after, None), |event| {
+        let in_time = to.is_none_or(|to| event.n <= to);
+        if in_time {
+            flow.add(&event);
+        }
+        Ok(in_time)
+    })?;
     Ok(flow)
 }
 

@@ -1,7 +1,7 @@
-//! What the event says by which a file became a job: all that must not change about the job, so that its row and its
-//! records' names can be held against it.
+//! All that must not change about a job, as its row has it, held against the event by which a file became the job.
 //!
-//! At its end stands the seal, hex, which events of earlier versions do not have:
+//! In chain version 2 these are the event's fields. In version 1, which is frozen, they stand in its detail, at whose end is
+//! the seal, hex, which the first events did not have:
 //!
 //! ```text
 //! SHA-256("CWJ1" | ledger (16) | L4 detail before the seal | simulated u8 | L4 spool | accepted u64 | records u32
@@ -16,26 +16,27 @@ use sha2::{Digest, Sha256};
 
 use crate::audit::LedgerId;
 use crate::ids::{KekId, SpoolKeyName};
-use crate::ledger::book::Record;
+use crate::ledger::book::{JobRecord, LAWS};
 use crate::ledger::error::LedgerError;
+use crate::ledger::event::{AcceptedTerms, EventFact, JobProfiles, LedgerEvent};
 use crate::ledger::types::JobId;
 
 /// What stands before the seal.
 const SEAL: &str = ", sealed ";
 
-/// How far an event's detail tells what a job is.
+/// How far an event says what a job is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum TermsProof {
     /// All of it.
-    Sealed,
+    Whole,
     /// It has no seal: an earlier version wrote it.
-    Bare,
+    Unsealed,
     /// Something else.
-    Otherwise,
+    Differs,
 }
 
 /// See the module.
-pub(super) struct Terms {
+pub(super) struct TermsRow {
     issuer: String,
     file: String,
     product: String,
@@ -51,7 +52,7 @@ pub(super) struct Terms {
     accepted: u64,
 }
 
-impl Terms {
+impl TermsRow {
     /// As they stand in the job's row.
     pub(super) fn read(connection: &Connection, job: JobId) -> Result<Option<Self>, LedgerError> {
         let mut query = connection.prepare_cached(
@@ -79,12 +80,55 @@ impl Terms {
         })
     }
 
-    /// The event's detail.
-    pub(super) fn sealed(&self, ledger: LedgerId, records: &[Record]) -> String {
-        format!("{}{SEAL}{}", self.text(), self.seal(ledger, records))
+    /// The event's fields.
+    pub(super) fn accepted(
+        &self,
+        records: &[JobRecord],
+        profiles: JobProfiles,
+        rejects_marked: bool,
+    ) -> AcceptedTerms {
+        AcceptedTerms {
+            issuer: self.issuer.clone(),
+            file_id: self.file.clone(),
+            product: self.product.clone(),
+            records: u32::try_from(self.records).unwrap_or(u32::MAX),
+            line: self.line.clone(),
+            kek: self.kek,
+            digest: self.digest,
+            spool: self.spool.clone(),
+            spool_key: self.spool_key,
+            rejects_shredded: self.rejects_shredded,
+            rejects_marked,
+            test_keys: self.test_keys,
+            cards: cards_digest(records),
+            profiles,
+            laws: LAWS,
+        }
     }
 
-    fn seal(&self, ledger: LedgerId, records: &[Record]) -> String {
+    /// When the job was accepted.
+    pub(super) fn accepted_at(&self) -> u64 {
+        self.accepted
+    }
+
+    /// Whether an event says that this is the job, of records of these names.
+    pub(super) fn proof(&self, event: &LedgerEvent, ledger: LedgerId, records: &[JobRecord]) -> TermsProof {
+        let EventFact::Accepted(terms) = &event.fact else { return TermsProof::Differs };
+        let Some(terms) = terms else {
+            let detail = event.context.detail.as_deref().unwrap_or_default();
+            return self.version_one_proof(detail, ledger, records);
+        };
+        // What the row has not, the event alone says.
+        let own = self.accepted(records, terms.profiles, terms.rejects_marked);
+        let same = AcceptedTerms { laws: terms.laws, ..own } == **terms;
+        if same && self.accepted == event.ts && self.simulated == event.simulated {
+            TermsProof::Whole
+        } else {
+            TermsProof::Differs
+        }
+    }
+
+    fn seal(&self, ledger: LedgerId, records: &[JobRecord]) -> String {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX).to_be_bytes();
         let mut sha = Sha256::new().chain_update("CWJ1").chain_update(ledger.0);
         let text = |sha: &mut Sha256, text: &str| {
@@ -108,7 +152,7 @@ impl Terms {
         format!("{}{key}, rejects {rejects}, {keys} keys", self.old_text())
     }
 
-    /// The same before schema 4, when no spool was sealed.
+    /// As it was before schema 4, when no spool was sealed.
     fn old_text(&self) -> String {
         format!(
             "issuer {}, file {}, product {}, {} records, line {}, KEK {}, SHA-256 {}",
@@ -122,13 +166,25 @@ impl Terms {
         )
     }
 
-    /// Whether an event's detail tells these, of records of these names.
-    pub(super) fn told(&self, detail: &str, ledger: LedgerId, records: &[Record]) -> Told {
+    /// Whether the detail of an event of version 1 is of these, and of records of these names.
+    fn version_one_proof(&self, detail: &str, ledger: LedgerId, records: &[JobRecord]) -> TermsProof {
         let text = self.text();
         if let Some(seal) = detail.strip_prefix(&text).and_then(|rest| rest.strip_prefix(SEAL)) {
-            return if seal == self.seal(ledger, records) { Told::Sealed } else { Told::Otherwise };
+            let whole = seal == self.seal(ledger, records);
+            return if whole { TermsProof::Whole } else { TermsProof::Differs };
         }
         let bare = detail == text || self.spool_key.is_none() && detail == self.old_text();
-        if bare { Told::Bare } else { Told::Otherwise }
+        if bare { TermsProof::Unsealed } else { TermsProof::Differs }
     }
+}
+
+/// SHA-256 of every card_ref with its length before it, in the order of the sequences.
+fn cards_digest(records: &[JobRecord]) -> [u8; 32] {
+    let mut sha = Sha256::new();
+    for record in records {
+        // A card_ref has at most 40 characters.
+        sha.update([u8::try_from(record.card_ref.len()).unwrap_or(u8::MAX)]);
+        sha.update(record.card_ref.as_bytes());
+    }
+    sha.finalize().into()
 }

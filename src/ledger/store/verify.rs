@@ -2,14 +2,15 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
+use super::chained::{ChainQueries, out_of_version};
 use super::row;
-use crate::ledger::chain::{GENESIS, Hash, hash};
+use crate::ledger::chain::{GENESIS, Hash};
 use crate::ledger::error::LedgerError;
 use crate::ledger::types::{Balance, JobId};
 
 /// The end of a chain that was verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Head {
+pub struct ChainHead {
     /// Number of the last event; 0 in an empty ledger.
     pub n: u64,
     /// Its hash.
@@ -17,39 +18,47 @@ pub struct Head {
 }
 
 /// [`verify_from`] the first event on.
-pub fn verify_chain(connection: &Connection) -> Result<Head, LedgerError> {
+pub fn verify_chain(connection: &Connection) -> Result<ChainHead, LedgerError> {
     verify_from(connection, 0, GENESIS)
 }
 
-/// Walks every event behind one whose hash is known: numbers without a gap, every hash, and the head. A fault is [`LedgerError::Damaged`] and names
-/// the event. That nobody rewrote the whole chain, head included, needs a copy of an earlier [`Head`] kept elsewhere.
-pub(super) fn verify_from(connection: &Connection, start: u64, hashed: Hash) -> Result<Head, LedgerError> {
+/// Walks every event after one whose hash is known: numbers without a gap, every hash, no version 1 event after one of
+/// version 2, and the head. A fault is [`LedgerError::Damaged`] and names the event. A complete rewrite of the chain cannot
+/// be detected here; compare with a [`ChainHead`] stored elsewhere.
+pub(super) fn verify_from(
+    connection: &Connection,
+    start: u64,
+    hashed: Hash,
+) -> Result<ChainHead, LedgerError> {
     // One transaction, so that events and head are of one moment while a writer goes on.
     let moment = connection.unchecked_transaction()?;
     let head: Option<(u64, Hash)> = moment
         .query_row("SELECT n, hash FROM head", [], |r| Ok((row::number(r, 0)?, r.get(1)?)))
         .optional()?;
-    let mut query =
-        moment.prepare(&format!("SELECT {}, hash FROM event WHERE n > ?1 ORDER BY n", row::EVENT))?;
-    let mut rows = query.query([row::signed(start)])?;
-    let (mut n, mut previous, mut scratch) = (start, hashed, Vec::with_capacity(512));
-    while let Some(row) = rows.next()? {
-        let event = row::event(row)?;
-        if event.n != n + 1 {
-            return Err(LedgerError::Damaged(format!("after event {n} comes event {}", event.n)));
+    if let Some(n) = out_of_version(&moment)? {
+        return Err(LedgerError::Damaged(format!(
+            "event {n} is of chain version 1 and follows one of version 2"
+        )));
+    }
+    let mut queries = ChainQueries::new(&moment)?;
+    let mut chain = queries.after(start, hashed)?;
+    let mut scratch = Vec::with_capacity(512);
+    while let Some(link) = chain.next()? {
+        let n = link.n;
+        if n != link.before + 1 {
+            return Err(LedgerError::Damaged(format!("after event {} comes event {n}", link.before)));
         }
-        n = event.n;
-        previous = hash(&previous, &event, &mut scratch);
-        if row.get::<_, Hash>(20)? != previous {
+        if !link.is_as_hashed(&mut scratch)? {
             return Err(LedgerError::Damaged(format!(
                 "event {n} is not what was hashed when it was written"
             )));
         }
     }
-    if head != Some((n, previous)) {
+    let (n, hash) = chain.end();
+    if head != Some((n, hash)) {
         return Err(LedgerError::Damaged(format!("the chain's head is not event {n}, the last one")));
     }
-    Ok(Head { n, hash: previous })
+    Ok(ChainHead { n, hash })
 }
 
 /// Both balances of a job by counting its records, blanks and attempts.

@@ -5,17 +5,18 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rusqlite::types::ToSql;
 use rusqlite::{OptionalExtension, params};
 
-use super::Store;
-use super::row::{blank_name, signed};
-use super::terms::Terms;
-use crate::ids::KeyData;
-use crate::ledger::book::{Attempt, Book, Effect};
-use crate::ledger::chain;
+use super::LedgerStore;
+use super::events::{self, EventFilter};
+use super::row::signed;
+use super::terms::TermsRow;
+use crate::ledger::book::{Attempt, ChangeEffect, JobBook};
+use crate::ledger::chain::hash_version_two;
 use crate::ledger::error::LedgerError;
-use crate::ledger::replay::{KMC_ID, SHIFT};
-use crate::ledger::types::{Balance, Change, Context, Event, JobId, JobState, NewJob, RecordState};
+use crate::ledger::event::{ChainVersion, EVENT_MAX, EventFact, LedgerEvent, StateName, codec};
+use crate::ledger::fact::fact_of;
+use crate::ledger::types::{Balance, Change, Context, JobId, JobState, NewJob, RecordState};
 
-impl Store {
+impl LedgerStore {
     /// Begins a transaction (`BEGIN IMMEDIATE`: an upgrade from reading could fail with SQLITE_BUSY).
     pub(in crate::ledger) fn begin(&self) -> Result<(), LedgerError> {
         let begin = || self.connection.prepare_cached("BEGIN IMMEDIATE")?.raw_execute();
@@ -88,7 +89,11 @@ impl Store {
     }
 
     /// Writes a job, its records and its balance; no event.
-    pub(in crate::ledger) fn insert_job(&mut self, new: &NewJob, book: &Book) -> Result<JobId, LedgerError> {
+    pub(in crate::ledger) fn insert_job(
+        &mut self,
+        new: &NewJob,
+        book: &JobBook,
+    ) -> Result<JobId, LedgerError> {
         let records = u32::try_from(new.cards.len()).unwrap_or(u32::MAX);
         self.connection
             .prepare_cached(
@@ -133,11 +138,9 @@ impl Store {
         job: JobId,
         seq: u32,
     ) -> Result<(Option<String>, Option<String>), LedgerError> {
-        let mut query = self.connection.prepare_cached(
-            "SELECT station, module FROM event WHERE job = ?1 AND seq = ?2 AND station IS NOT NULL ORDER BY n DESC LIMIT 1",
-        )?;
-        let last = query.query_row(params![job.0, seq], |r| Ok((r.get(0)?, r.get(1)?))).optional()?;
-        Ok(last.unwrap_or_default())
+        let has_station = |event: &LedgerEvent| event.context.station.is_some();
+        let last = events::last(&self.connection, EventFilter::Card(job, seq), has_station)?;
+        Ok(last.map(|event| (event.context.station, event.context.module)).unwrap_or_default())
     }
 
     /// Sequences of a job whose card_ref stands in another file of its issuer.
@@ -151,48 +154,30 @@ impl Store {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Writes what an allowed change did, and its event. Durable after [`Store::commit`].
+    /// Writes what an allowed change did, and its event. Durable after [`LedgerStore::commit`].
     pub(in crate::ledger) fn write(
         &mut self,
         job: JobId,
-        book: &Book,
+        book: &JobBook,
         change: &Change,
-        effect: &Effect,
+        effect: &ChangeEffect,
         context: Context,
-    ) -> Result<Event, LedgerError> {
-        let key_data = match change {
-            Change::Bound { key_data, .. } | Change::RejectedUnbound { key_data, .. } => *key_data,
-            _ => None,
-        };
-        if let (Some((number, _)), Some(state)) = (effect.blank, effect.blank_state) {
-            self.execute(
-                "INSERT INTO blank (job, number, key_data, state) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE \
-                 SET key_data = excluded.key_data, state = excluded.state",
-                params![job.0, number, key_data.map(|k| k.0), state],
-            )?;
-        }
+    ) -> Result<LedgerEvent, LedgerError> {
+        self.write_blank(job, effect)?;
         if let (Some(seq), Some((state, released))) = (effect.seq, effect.record) {
             self.execute(
                 "UPDATE record SET state = ?3, released = ?4 WHERE job = ?1 AND seq = ?2",
                 params![job.0, seq, state, released],
             )?;
         }
-        let detail = match (change, effect.blank) {
-            (Change::Verified { compared, .. }, _) if !compared.is_empty() => {
-                Some(joined(context.detail, compared.clone()))
-            }
-            (Change::Bound { .. } | Change::RejectedUnbound { .. }, Some((number, Some(_)))) => {
-                Some(joined(context.detail, told_blank(number, key_data)))
-            }
-            _ => context.detail,
-        };
         if let (Some(seq), Some((number, attempt))) = (effect.seq, effect.attempt) {
-            // What was compared is what the event says, word for word, so that it can be held against it.
-            let verified = matches!(change, Change::Verified { .. });
-            let compared = verified.then(|| detail.as_deref().unwrap_or_default());
+            let compared = match change {
+                Change::Verified { compared, .. } => Some(compared.as_str()),
+                _ => None,
+            };
             self.write_attempt(job, seq, number, &attempt, change, (effect.position, compared))?;
         }
-        if effect.count.is_some() {
+        if effect.stock {
             let stock = &book.stock;
             self.execute(
                 "INSERT INTO stock (job, issued, returned, vaulted) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE \
@@ -203,34 +188,33 @@ impl Store {
         if let Some(state) = effect.job {
             self.execute("UPDATE job SET state = ?2 WHERE id = ?1", params![job.0, state])?;
         }
+        if effect.deleting {
+            self.execute("UPDATE job SET deleting = 1 WHERE id = ?1", params![job.0])?;
+        }
         if effect.deleted {
             self.execute("UPDATE job SET deleted = 1 WHERE id = ?1", params![job.0])?;
         }
-        self.append(
-            Event {
-                n: 0,
-                ts: 0,
-                job: job.to_string(),
-                seq: effect.seq,
-                card_ref: effect.seq.and_then(|s| book.record(s)).map(|r| r.card_ref.to_string()),
-                attempt: effect.attempt.map(|(number, _)| number),
-                blank: effect.blank.map(|(number, csn)| blank_name(number, csn)),
-                station: context.station,
-                module: context.module,
-                from: effect.from.map(str::to_owned),
-                to: effect.to.to_owned(),
-                reason: context.reason,
-                detail,
-                header: context.header,
-                sw: context.sw.map(|sw| format!("{sw:04X}")),
-                position: effect.position,
-                ms: context.ms,
-                actor: context.actor,
-                simulated: book.simulated,
-                count: effect.count,
-            },
-            Some(job),
-        )
+        let fact = fact_of(change, effect, book)
+            .ok_or_else(|| LedgerError::Damaged(format!("{job}: a change that no event can state")))?;
+        self.append(Some(job), book.simulated, effect.from, fact, context)
+    }
+
+    fn write_blank(&self, job: JobId, effect: &ChangeEffect) -> Result<(), LedgerError> {
+        let Some((number, _)) = effect.blank else { return Ok(()) };
+        let key_data = effect.chip.and_then(|chip| chip.key_data()).map(|key_data| key_data.0);
+        let chip = effect.chip.map(|chip| chip.to_bytes());
+        match (effect.blank_state, &chip) {
+            (Some(state), _) => self.execute(
+                "INSERT INTO blank (job, number, key_data, state, chip) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE \
+                 SET key_data = excluded.key_data, state = excluded.state, chip = excluded.chip",
+                params![job.0, number, key_data, state, chip],
+            ),
+            (None, Some(_)) => self.execute(
+                "UPDATE blank SET key_data = ?3, chip = ?4 WHERE job = ?1 AND number = ?2",
+                params![job.0, number, key_data, chip],
+            ),
+            (None, None) => Ok(()),
+        }
     }
 
     fn write_attempt(
@@ -242,83 +226,50 @@ impl Store {
         change: &Change,
         (position, compared): (Option<u32>, Option<&str>),
     ) -> Result<(), LedgerError> {
-        if matches!(change, Change::Bound { .. }) {
-            return self.execute(
+        match change {
+            Change::Bound { .. } => self.execute(
                 "INSERT INTO attempt (job, seq, number, blank, state, wrote) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 params![job.0, seq, number, attempt.blank, attempt.state, attempt.wrote],
-            );
+            ),
+            // They change no column of it.
+            Change::ChipFound { .. } | Change::ValueGiven { .. } => Ok(()),
+            _ => self.execute(
+                "UPDATE attempt SET state = ?4, wrote = ?5, position = coalesce(?6, position), \
+                 compared = coalesce(?7, compared) WHERE job = ?1 AND seq = ?2 AND number = ?3",
+                params![job.0, seq, number, attempt.state, attempt.wrote, position, compared],
+            ),
         }
-        self.execute(
-            "UPDATE attempt SET state = ?4, wrote = ?5, position = coalesce(?6, position), \
-             compared = coalesce(?7, compared) WHERE job = ?1 AND seq = ?2 AND number = ?3",
-            params![job.0, seq, number, attempt.state, attempt.wrote, position, compared],
-        )
     }
 
     /// The event that says that a file became a job.
-    pub(in crate::ledger) fn accepted(&mut self, job: JobId, book: &Book) -> Result<Event, LedgerError> {
-        let terms = Terms::read(&self.connection, job)?.ok_or(LedgerError::NoJob(job))?;
-        let detail = terms.sealed(self.id, &book.records);
-        self.append(
-            Event {
-                n: 0,
-                ts: 0,
-                job: job.to_string(),
-                seq: None,
-                card_ref: None,
-                attempt: None,
-                blank: None,
-                station: None,
-                module: None,
-                from: None,
-                to: "ACCEPTED".to_owned(),
-                reason: None,
-                detail: Some(detail),
-                header: None,
-                sw: None,
-                position: None,
-                ms: None,
-                actor: None,
-                simulated: book.simulated,
-                count: None,
-            },
-            Some(job),
-        )
+    pub(in crate::ledger) fn accepted(
+        &mut self,
+        job: JobId,
+        new: &NewJob,
+        book: &JobBook,
+    ) -> Result<LedgerEvent, LedgerError> {
+        let terms = TermsRow::read(&self.connection, job)?.ok_or(LedgerError::NoJob(job))?;
+        let ts = terms.accepted_at();
+        let terms = terms.accepted(&book.records, new.profiles, new.rejects_marked);
+        let fact = EventFact::Accepted(Some(Box::new(terms)));
+        // Its time is the one that stands in the job's row.
+        self.append_at(ts, Some(job), book.simulated, None, fact, Context::default())
     }
 
-    /// The event that says that a shift begins. Durable after [`Store::commit`].
-    pub(in crate::ledger) fn shift(&mut self, name: &str, context: Context) -> Result<Event, LedgerError> {
-        self.append(
-            Event {
-                n: 0,
-                ts: 0,
-                job: String::new(),
-                seq: None,
-                card_ref: None,
-                attempt: None,
-                blank: None,
-                station: None,
-                module: None,
-                from: None,
-                to: SHIFT.to_owned(),
-                reason: None,
-                detail: Some(name.to_owned()),
-                header: None,
-                sw: None,
-                position: None,
-                ms: None,
-                actor: context.actor,
-                simulated: false,
-                count: None,
-            },
-            None,
-        )
+    /// An event of no job. Durable after [`LedgerStore::commit`].
+    pub(in crate::ledger) fn of_no_job(
+        &mut self,
+        fact: EventFact,
+        context: Context,
+    ) -> Result<LedgerEvent, LedgerError> {
+        self.append(None, false, None, fact, context)
     }
 
     /// Whether there was a shift of this name.
     pub(in crate::ledger) fn had_shift(&self, name: &str) -> Result<bool, LedgerError> {
-        let sql = "SELECT EXISTS (SELECT 1 FROM event WHERE to_state = 'SHIFT' AND detail = ?1)";
-        Ok(self.connection.prepare_cached(sql)?.query_row([name], |r| r.get(0))?)
+        let is_it =
+            |event: &LedgerEvent| matches!(&event.fact, EventFact::ShiftBegun { name: was } if was == name);
+        Ok(events::last(&self.connection, EventFilter::Shifts, is_it)?.is_some())
     }
 
     /// Writes both balances as they are now.
@@ -349,41 +300,49 @@ impl Store {
     }
 
     /// Numbers, dates and chains an event, and inserts it.
-    fn append(&mut self, mut event: Event, job: Option<JobId>) -> Result<Event, LedgerError> {
-        event.n = self.head.0 + 1;
-        event.ts = self.now();
-        let hash = chain::hash(&self.head.1, &event, &mut self.scratch);
+    fn append(
+        &mut self,
+        job: Option<JobId>,
+        simulated: bool,
+        from: Option<StateName>,
+        fact: EventFact,
+        context: Context,
+    ) -> Result<LedgerEvent, LedgerError> {
+        let ts = self.now();
+        self.append_at(ts, job, simulated, from, fact, context)
+    }
+
+    fn append_at(
+        &mut self,
+        ts: u64,
+        job: Option<JobId>,
+        simulated: bool,
+        from: Option<StateName>,
+        fact: EventFact,
+        context: Context,
+    ) -> Result<LedgerEvent, LedgerError> {
+        let (n, chain) = (self.head.0 + 1, ChainVersion::Two);
+        let event = LedgerEvent { n, ts, job, simulated, chain, from, fact, context, unknown: Vec::new() };
+        self.scratch.clear();
+        codec::encode(&event, &mut self.scratch);
+        if self.scratch.len() > EVENT_MAX {
+            return Err(LedgerError::Damaged(format!("event {n} would be longer than {EVENT_MAX} bytes")));
+        }
+        let hash = hash_version_two(&self.head.1, self.id, &self.scratch);
         self.connection
             .prepare_cached(
-                "INSERT INTO event (n, ts, job, seq, card_ref, attempt, blank, station, module, from_state, to_state, \
-                 reason, detail, header, sw, position, ms, actor, simulated, hash, count) VALUES (?1, ?2, ?3, ?4, ?5, \
-                 ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)",
+                "INSERT INTO event_v2 (n, job, seq, kind, body, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
             .execute(params![
-                signed(event.n),
-                signed(event.ts),
+                signed(n),
                 job.map(|job| job.0),
-                event.seq,
-                event.card_ref,
-                event.attempt,
-                event.blank,
-                event.station,
-                event.module,
-                event.from,
-                event.to,
-                event.reason,
-                event.detail,
-                event.header,
-                event.sw,
-                event.position,
-                event.ms.map(signed),
-                event.actor,
-                event.simulated,
-                hash,
-                event.count,
+                event.seq(),
+                event.kind(),
+                self.scratch,
+                hash
             ])?;
-        self.head = (event.n, hash);
-        self.last_ts = event.ts;
+        self.head = (n, hash);
+        self.last_ts = ts;
         Ok(event)
     }
 
@@ -396,18 +355,5 @@ impl Store {
     fn execute(&self, sql: &str, params: &[&dyn ToSql]) -> Result<(), LedgerError> {
         self.connection.prepare_cached(sql)?.execute(params)?;
         Ok(())
-    }
-}
-
-/// What makes a chip known: beside the CSN by which the event names the blank, the rest of its KEYDATA and its number.
-fn told_blank(number: u32, key_data: Option<KeyData>) -> String {
-    let kmc = key_data.and_then(|chip| chip.0.first_chunk::<KMC_ID>().map(hex::encode_upper));
-    kmc.map_or_else(|| format!("blank #{number}"), |kmc| format!("KMC_ID {kmc}, blank #{number}"))
-}
-
-fn joined(first: Option<String>, second: String) -> String {
-    match first {
-        Some(first) => format!("{first}; {second}"),
-        None => second,
     }
 }

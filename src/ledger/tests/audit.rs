@@ -11,8 +11,14 @@ use super::*;
 use crate::audit::{AuditKey, ChainPlace, Checkpoint, DocumentKind, LedgerId, Signature};
 use crate::hsm::{AuditInfo, Auditor, FileAdmission, HsmError};
 use crate::ids::SpoolKeyName;
-use crate::ledger::audit::{Audit, Where};
-use crate::ledger::chain::{GENESIS, hash};
+use crate::ledger::audit::{Audit, FindingPlace};
+use crate::ledger::chain::{GENESIS, Hash, hash_version_one, hash_version_two};
+use crate::ledger::event::version_one::VersionOneRow;
+use crate::ledger::event::{LedgerEvent, codec};
+use crate::ledger::store::version_one;
+
+/// Events of `v5.sql`, the last of chain version 1.
+const VERSION_ONE_EVENTS: u64 = 58;
 
 /// An HSM's memory, as the ledger sees it.
 #[derive(Clone, Default)]
@@ -62,39 +68,57 @@ impl Auditor for Memory {
 /// with stock and a test card, in a shift.
 fn ledger_on_disk(directory: &TempDir, memory: &Memory) -> std::path::PathBuf {
     let path = directory.path().join("l.db");
-    let ledger = memory.open(&path).unwrap();
-    let job = ledger.new_job(file("F", 4)).unwrap().job;
-    let bound =
-        |seq, blank, chip| [Change::Fed { blank }, Change::Bound { seq, blank, key_data: key_data(chip) }];
+    two_jobs(&path, memory);
+    path
+}
+
+/// The same behind the events of chain version 1 that `v5.sql` has, with jobs 4 and 5 in place of 1 and 2.
+fn ledger_of_both_versions(directory: &TempDir, memory: &Memory) -> std::path::PathBuf {
+    let path = directory.path().join("both.db");
+    let connection = Connection::open(&path).unwrap();
+    connection.execute_batch(include_str!("v5.sql")).unwrap();
+    let signed: i64 =
+        connection.query_row("SELECT max(generation) FROM checkpoint", [], |r| r.get(0)).unwrap();
+    let place = connection
+        .query_row(
+            "SELECT c.n, c.hash, l.id FROM checkpoint AS c, ledger AS l ORDER BY c.n DESC LIMIT 1",
+            [],
+            |r| {
+                let n: i64 = r.get(0)?;
+                Ok(ChainPlace { ledger: LedgerId(r.get(2)?), n: n.unsigned_abs(), hash: r.get(1)? })
+            },
+        )
+        .unwrap();
+    *memory.0.lock().unwrap() = (signed.unsigned_abs(), Some(place));
+    drop(connection);
+    two_jobs(&path, memory);
+    path
+}
+
+fn two_jobs(path: &Path, memory: &Memory) {
+    let ledger = memory.open(path).unwrap();
+    let job = ledger.new_job(file("K", 4)).unwrap().job;
+    let bound = |seq, blank, n| [Change::Fed { blank }, Change::Bound { seq, blank, chip: chip(n) }];
     all(&ledger, job, bound(1, 1, 1).into_iter().chain(make(1)));
     all(&ledger, job, [Change::Stacked { seq: 1, position: 1 }]);
-    all(
-        &ledger,
-        job,
-        [Change::Fed { blank: 2 }, Change::RejectedUnbound { blank: 2, key_data: key_data(2) }],
-    );
+    all(&ledger, job, [Change::Fed { blank: 2 }, Change::RejectedUnbound { blank: 2, chip: chip(2) }]);
     all(&ledger, job, bind(2, 3));
     all(&ledger, job, [Change::Rejected { seq: 2 }]);
     ledger.close().unwrap();
-    let ledger = memory.open(&path).unwrap();
+    let ledger = memory.open(path).unwrap();
     all(&ledger, job, [Change::Destroyed { seq: 2 }, Change::RemakeReleased { seq: 2 }]);
     all(&ledger, job, bind(2, 4).into_iter().chain(make(2)));
     all(&ledger, job, [Change::Stacked { seq: 2, position: 2 }, Change::Fed { blank: 5 }]);
     all(&ledger, job, [Change::Returned { blank: 5 }, Change::Held, Change::Released]);
     ledger.shift("A", Context::by("anna")).unwrap();
-    let sealed = NewJob { spool_key: Some(SpoolKeyName([3; 16])), ..file("G", 2) };
+    let sealed = NewJob { spool_key: Some(SpoolKeyName([3; 16])), ..file("L", 2) };
     let job = ledger.new_job(sealed).unwrap().job;
     all(&ledger, job, [Change::StockIssued { count: 9 }, Change::Tested { blank: 1 }]);
     all(&ledger, job, [Change::StockReturned { count: 1 }, Change::Fed { blank: 2 }]);
-    all(
-        &ledger,
-        job,
-        [Change::Bound { seq: 1, blank: 2, key_data: key_data(9) }, Change::Rejected { seq: 1 }],
-    );
+    all(&ledger, job, [Change::Bound { seq: 1, blank: 2, chip: chip(9) }, Change::Rejected { seq: 1 }]);
     all(&ledger, job, bind(2, 3).into_iter().chain(make(2)).chain([Change::Stacked { seq: 2, position: 1 }]));
     all(&ledger, job, [Change::StockVaulted { count: 1 }]);
     ledger.close().unwrap();
-    path
 }
 
 /// The audit of a copy after something was done to it by one who takes the triggers away and puts them back.
@@ -125,21 +149,36 @@ fn edited(path: &Path, memory: &Memory, sql: &str) -> Vec<String> {
     audit.findings.iter().map(ToString::to_string).collect()
 }
 
-/// A forger who knows how the chain is made: every hash is computed anew, and the head set.
+/// A forger who knows how the chain is made: every hash is computed anew, and the head set. An event of version 2 gets the
+/// number that it has now.
 fn rechain(connection: &Connection) {
-    let mut query = connection.prepare("SELECT n FROM event ORDER BY n").unwrap();
-    let numbers: Vec<i64> = query.query_map([], |r| r.get(0)).unwrap().map(Result::unwrap).collect();
-    let (mut previous, mut scratch) = (GENESIS, Vec::new());
-    for (number, n) in numbers.into_iter().zip(1i64..) {
+    let id = connection.query_row("SELECT id FROM ledger", [], |r| r.get(0).map(LedgerId)).unwrap();
+    let numbers = |table: &str| -> Vec<i64> {
+        let mut query = connection.prepare(&format!("SELECT n FROM {table} ORDER BY n")).unwrap();
+        query.query_map([], |r| r.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    let (mut previous, mut scratch, mut n): (Hash, _, i64) = (GENESIS, Vec::new(), 0);
+    for number in numbers("event") {
+        n += 1;
         connection.execute("UPDATE event SET n = ?2 WHERE n = ?1", [number, n]).unwrap();
-        let event = crate::ledger::store::event_at(connection, n);
-        previous = hash(&previous, &event, &mut scratch);
-        connection
-            .execute("UPDATE event SET hash = ?2 WHERE n = ?1", rusqlite::params![n, previous])
-            .unwrap();
+        let row: VersionOneRow = version_one(connection, n);
+        previous = hash_version_one(&previous, &row, &mut scratch);
+        let set = "UPDATE event SET hash = ?2 WHERE n = ?1";
+        connection.execute(set, rusqlite::params![n, previous]).unwrap();
     }
-    let last: i64 = connection.query_row("SELECT max(n) FROM event", [], |r| r.get(0)).unwrap();
-    connection.execute("UPDATE head SET n = ?1, hash = ?2", rusqlite::params![last, previous]).unwrap();
+    for number in numbers("event_v2") {
+        n += 1;
+        let read = "SELECT body FROM event_v2 WHERE n = ?1";
+        let mut body: Vec<u8> = connection.query_row(read, [number], |r| r.get(0)).unwrap();
+        if let Ok(event) = codec::decode(&body) {
+            body.clear();
+            codec::encode(&LedgerEvent { n: n.unsigned_abs(), ..event }, &mut body);
+        }
+        previous = hash_version_two(&previous, id, &body);
+        let set = "UPDATE event_v2 SET n = ?2, body = ?3, hash = ?4 WHERE n = ?1";
+        connection.execute(set, rusqlite::params![number, n, body, previous]).unwrap();
+    }
+    connection.execute("UPDATE head SET n = ?1, hash = ?2", rusqlite::params![n, previous]).unwrap();
 }
 
 #[test]
@@ -156,23 +195,59 @@ fn an_untouched_ledger_is_found_whole() {
     assert_eq!(after(&path, &memory, rechain).findings, []);
 }
 
-/// Two hundred random tamperings: edits of any column of any event, by one who computes the chain anew and by one who
-/// does not, events deleted, moved, doubled and cut off, and edits of the tables of states and of checkpoints.
+/// An event of version 2 as a forger would have it: another value of any of its fields, in bytes that decode.
+fn forged(rng: &mut TestRng, event: &LedgerEvent) -> Vec<u8> {
+    let mut other = event.clone();
+    let text = |was: &Option<String>| Some(format!("{}x", was.as_deref().unwrap_or_default()));
+    match rng.random_range(0..9) {
+        0 => other.context.station = text(&event.context.station),
+        1 => other.context.module = text(&event.context.module),
+        2 => other.context.detail = text(&event.context.detail),
+        3 => other.context.actor = text(&event.context.actor),
+        4 => other.context.reason = Some(ReasonWord::Jam),
+        5 => other.context.ms = Some(event.context.ms.unwrap_or_default() + 1),
+        6 => other.ts += 1,
+        7 => other.simulated = !event.simulated,
+        _ => {
+            // Any byte of what it says of states.
+            let mut bytes = Vec::new();
+            codec::encode(event, &mut bytes);
+            for _ in 0..200 {
+                let mut forged = bytes.clone();
+                let at = rng.random_range(0..forged.len());
+                forged[at] = rng.random();
+                if forged != bytes && codec::decode(&forged).is_ok() {
+                    return forged;
+                }
+            }
+            other.context.actor = text(&event.context.actor);
+        }
+    }
+    let mut bytes = Vec::new();
+    codec::encode(&other, &mut bytes);
+    bytes
+}
+
+/// Random tamperings with ledgers of both versions: edits of any column or field of any event, by one who computes the chain
+/// anew and by one who does not, events deleted, moved, doubled and cut off, and edits of the tables of states and of
+/// checkpoints.
 #[test]
 fn every_random_tampering_is_found_and_where() {
     let (directory, memory) = (directory(), Memory::default());
-    let path = ledger_on_disk(&directory, &memory);
+    let path = ledger_of_both_versions(&directory, &memory);
     let last = after(&path, &memory, |_| ()).head.n;
     let text =
         ["card_ref", "blank", "station", "module", "from_state", "to_state", "reason", "detail", "actor"];
     let numbers = ["ts", "seq", "attempt", "position", "ms", "simulated"];
     let mut rng = TestRng::from_seed(RngAlgorithm::ChaCha, b"two hundred tamperings of ledger");
     let mut kinds = [0; 7];
-    for case in 0..200 {
+    for case in 0..300 {
         let n = rng.random_range(1..=last);
         let forger = rng.random::<bool>();
         let kind = rng.random_range(0..kinds.len());
         kinds[kind] += 1;
+        let second = n > VERSION_ONE_EVENTS;
+        let table = if second { "event_v2" } else { "event" };
         let column = |rng: &mut TestRng| {
             if rng.random::<bool>() {
                 let column = text[rng.random_range(0..text.len())];
@@ -186,29 +261,41 @@ fn every_random_tampering_is_found_and_where() {
             }
         };
         let sql = match kind {
+            0 | 1 if second => {
+                let events = Reader::open(&path).unwrap().events(None, n - 1, 1).unwrap();
+                let forged = forged(&mut rng, &events[0]);
+                format!("UPDATE event_v2 SET body = x'{}' WHERE n = {n}", hex::encode(forged))
+            }
             0 | 1 => format!("UPDATE event SET {} WHERE n = {n}", column(&mut rng)),
-            2 => format!("DELETE FROM event WHERE n = {n}"),
+            2 => format!("DELETE FROM {table} WHERE n = {n}"),
             3 => {
-                let other = (n % last) + 1;
+                let (first, end) =
+                    if second { (VERSION_ONE_EVENTS + 1, last) } else { (1, VERSION_ONE_EVENTS) };
+                let other = if n == end { first } else { n + 1 };
                 format!(
-                    "UPDATE event SET n = 1000 WHERE n = {n}; UPDATE event SET n = {n} WHERE n = {other}; \
-                         UPDATE event SET n = {other} WHERE n = 1000"
+                    "UPDATE {table} SET n = 1000 WHERE n = {n}; UPDATE {table} SET n = {n} WHERE n = {other}; \
+                     UPDATE {table} SET n = {other} WHERE n = 1000"
                 )
             }
-            4 => format!("DELETE FROM event WHERE n >= {n}"),
+            4 => format!("DELETE FROM event WHERE n >= {n}; DELETE FROM event_v2 WHERE n >= {n}"),
             5 => {
                 let tables = [
-                    "UPDATE record SET state = 'GOOD' WHERE seq = 3",
-                    "UPDATE record SET released = 1 WHERE seq = 4",
+                    "UPDATE record SET state = 'GOOD' WHERE job = 4 AND seq = 3",
+                    "UPDATE record SET released = 1 WHERE job = 4 AND seq = 4",
                     "UPDATE record SET card_ref = 'OTHER' WHERE seq = 1",
-                    "UPDATE attempt SET state = 'UNKNOWN' WHERE seq = 2 AND number = 2",
-                    "UPDATE attempt SET position = 77 WHERE seq = 1",
-                    "UPDATE attempt SET wrote = 0 WHERE seq = 1",
-                    "UPDATE blank SET state = 'REJECTED' WHERE number = 5",
-                    "UPDATE blank SET key_data = zeroblob(10) WHERE number = 1",
+                    "UPDATE attempt SET state = 'UNKNOWN' WHERE job = 4 AND seq = 2 AND number = 2",
+                    "UPDATE attempt SET position = 77 WHERE job = 4 AND seq = 1",
+                    "UPDATE attempt SET wrote = 0 WHERE job = 4 AND seq = 1",
+                    "UPDATE blank SET state = 'REJECTED' WHERE job = 4 AND number = 5",
+                    "UPDATE blank SET key_data = zeroblob(10) WHERE job = 4 AND number = 1",
+                    "UPDATE blank SET chip = NULL WHERE job = 4 AND number = 1",
+                    "UPDATE blank SET key_data = zeroblob(10) WHERE job = 1 AND number = 2",
                     "UPDATE balance SET good = good + 1",
-                    "UPDATE balance SET blanks_sample = 1",
-                    "UPDATE job SET state = 'HELD'",
+                    "UPDATE balance SET blanks_sample = 7",
+                    "UPDATE job SET state = 'HELD' WHERE id = 4",
+                    "UPDATE job SET deleting = 1 - deleting",
+                    "UPDATE event_v2 SET kind = kind + 1 WHERE n = (SELECT max(n) FROM event_v2)",
+                    "UPDATE event_v2 SET seq = 1 WHERE seq IS NULL",
                 ];
                 tables[rng.random_range(0..tables.len())].to_owned()
             }
@@ -217,7 +304,7 @@ fn every_random_tampering_is_found_and_where() {
                     "UPDATE checkpoint SET hash = zeroblob(32)",
                     "UPDATE checkpoint SET signature = zeroblob(64)",
                     "UPDATE checkpoint SET generation = generation + 1",
-                    "UPDATE checkpoint SET n = n - 1",
+                    "UPDATE checkpoint SET n = n - 1 WHERE n = (SELECT max(n) FROM checkpoint)",
                     "UPDATE checkpoint SET key = zeroblob(32)",
                     "UPDATE ledger SET id = zeroblob(16)",
                     "UPDATE head SET n = n - 1",
@@ -236,7 +323,7 @@ fn every_random_tampering_is_found_and_where() {
         // An edit without a new chain is told where it is.
         if kind < 2 && !forger {
             assert!(
-                audit.findings.iter().any(|f| f.at == Where::Event(n)),
+                audit.findings.iter().any(|f| f.at == FindingPlace::Event(n)),
                 "case {case}: {sql}: {:?}",
                 audit.findings
             );
@@ -332,7 +419,7 @@ fn another(rng: &mut TestRng, kind: &str, was: &str, others: &[Row], column: usi
 #[test]
 fn no_value_of_any_table_can_be_changed() {
     let (directory, memory) = (directory(), Memory::default());
-    let path = ledger_on_disk(&directory, &memory);
+    let path = ledger_of_both_versions(&directory, &memory);
     let connection = Connection::open(&path).unwrap();
     let all: Vec<_> = tables(&connection)
         .into_iter()
@@ -404,12 +491,15 @@ fn edits_that_move_no_state_are_found() {
         ("INSERT INTO stock VALUES (7, 1, 0, 0)", "stock: rows of a job 7"),
         ("INSERT INTO record VALUES (7, 1, 'X', 'QUEUED', 0)", "record: rows of a job 7"),
         (
-            "INSERT INTO job SELECT 7, 'X', file_id, product, zeroblob(32), kek, line, 0, 0, spool, 0, 1, 'OPEN', 1, NULL, 0 \
+            "INSERT INTO job SELECT 7, 'X', file_id, product, zeroblob(32), kek, line, 0, 0, spool, 0, 1, 'OPEN', 1, NULL, 0, 0 \
              FROM job WHERE id = 1",
             "J7: no event tells that it was accepted",
         ),
         ("UPDATE checkpoint SET ts = ts + 1000", "its time is not that of its event"),
-        ("UPDATE ledger SET id = zeroblob(16); DELETE FROM checkpoint", accepted),
+        (
+            "UPDATE ledger SET id = zeroblob(16); DELETE FROM checkpoint",
+            "event 1: it, or the one before it, is not what was hashed",
+        ),
     ] {
         let found = edited(&path, &memory, sql);
         assert!(found.iter().any(|found| found.contains(what)), "{sql}: {found:?}");
@@ -478,7 +568,7 @@ fn a_schema_that_somebody_changed_is_found_and_not_written_to() {
         ("DROP INDEX event_card", "the index event_card is missing"),
         ("CREATE TABLE notes (x)", "the table notes is none of this program's"),
         ("CREATE VIEW v AS SELECT 1", "the view v is none of this program's"),
-        ("CREATE INDEX i ON event (ts)", "the index i is none of this program's"),
+        ("CREATE INDEX i ON event_v2 (hash)", "the index i is none of this program's"),
         (
             "CREATE TRIGGER quiet BEFORE UPDATE ON record BEGIN SELECT RAISE(IGNORE); END",
             "the trigger quiet is none of this program's",
@@ -551,13 +641,13 @@ fn a_start_verifies_from_the_last_checkpoint() {
     all(&ledger, JobId(1), [Change::Held]);
     ledger.close().unwrap();
     let signed = Reader::open(&path).unwrap().checkpoints().unwrap().pop().unwrap().place.n;
-    let trigger = "CREATE TRIGGER event_no_update BEFORE UPDATE ON event\n    BEGIN SELECT RAISE(ABORT, 'the ledger is \
+    let trigger = "CREATE TRIGGER event_v2_no_update BEFORE UPDATE ON event_v2\n    BEGIN SELECT RAISE(ABORT, 'the ledger is \
                    append-only'); END";
     let edit = |n: u64| {
         tamper(
             &path,
             &format!(
-                "DROP TRIGGER event_no_update; UPDATE event SET actor = 'x' || n WHERE n = {n}; {trigger}"
+                "DROP TRIGGER event_v2_no_update; UPDATE event_v2 SET body = CAST(body || x'00' AS BLOB) WHERE n = {n}; {trigger}"
             ),
         );
     };

@@ -3,7 +3,8 @@
 use rusqlite::Connection;
 
 use super::*;
-use crate::ledger::chain::{GENESIS, hash};
+use crate::ledger::chain::{GENESIS, hash_version_one};
+use crate::ledger::event::version_one::VersionOneRow;
 
 fn ledger_on_disk(directory: &TempDir) -> std::path::PathBuf {
     let path = directory.path().join("l.db");
@@ -12,12 +13,13 @@ fn ledger_on_disk(directory: &TempDir) -> std::path::PathBuf {
     let context = Context {
         station: Some("chip-1".to_owned()),
         module: Some("chip".to_owned()),
-        reason: Some("sw-6A84".to_owned()),
+        reason: Some(ReasonWord::of_status(0x6A84)),
         detail: Some("no space".to_owned()),
         header: Some("84E20000".to_owned()),
         sw: Some(0x6A84),
         ms: Some(12),
         actor: Some("line".to_owned()),
+        ..Context::default()
     };
     all(&ledger, job, bind(1, 1).into_iter().chain(make(1)));
     ledger.record(job, Change::Stacked { seq: 1, position: 1 }, context).wait().unwrap();
@@ -28,83 +30,113 @@ fn ledger_on_disk(directory: &TempDir) -> std::path::PathBuf {
 }
 
 /// A copy whose triggers are gone, after some SQL.
-fn tampered(path: &Path, sql: &str) -> Result<Head, LedgerError> {
+fn tampered(path: &Path, sql: &str) -> Result<ChainHead, LedgerError> {
     let copy = path.with_extension("copy");
     std::fs::copy(path, &copy).unwrap();
     let connection = Connection::open(&copy).unwrap();
     connection
         .execute_batch(
-            "DROP TRIGGER event_no_update; DROP TRIGGER event_no_delete; DROP TRIGGER head_no_delete",
+            "DROP TRIGGER event_v2_no_update; DROP TRIGGER event_v2_no_delete; DROP TRIGGER head_no_delete; \
+             DROP TRIGGER event_no_insert",
         )
         .unwrap();
     connection.execute_batch(sql).unwrap();
     verify_chain(&connection)
 }
 
+/// Event 7 is the STACKED one, with everything that a context has.
 #[test]
-fn every_column_of_an_event_is_chained() {
+fn every_byte_of_an_event_is_chained() {
     let directory = directory();
     let path = ledger_on_disk(&directory);
     let head = tampered(&path, "SELECT 1").unwrap();
     assert_eq!(head.n, 10);
-    // Event 7 is the STACKED one: nothing in it is empty.
-    let text = [
-        "card_ref",
-        "blank",
-        "station",
-        "module",
-        "from_state",
-        "to_state",
-        "reason",
-        "detail",
-        "header",
-        "sw",
-        "actor",
-    ];
-    let numbers = ["ts", "seq", "attempt", "position", "ms"];
-    let changes = text
-        .iter()
-        .map(|c| format!("{c} = {c} || 'x'"))
-        .chain(numbers.iter().map(|c| format!("{c} = {c} + 1")))
-        .chain(["simulated = 1 - simulated".to_owned(), "hash = zeroblob(32)".to_owned()])
-        .chain(text.iter().filter(|c| **c != "to_state").map(|c| format!("{c} = NULL")))
-        .chain(["card_ref = '', blank = card_ref || blank".to_owned()]);
-    for change in changes {
-        let result = tampered(&path, &format!("UPDATE event SET {change} WHERE n = 7"));
+    let body: Vec<u8> = Connection::open(&path)
+        .unwrap()
+        .query_row("SELECT body FROM event_v2 WHERE n = 7", [], |r| r.get(0))
+        .unwrap();
+    let bodies = (0..body.len()).map(|at| {
+        let mut other = body.clone();
+        other[at] ^= 1;
+        other
+    });
+    let bodies = bodies.chain([body[..body.len() - 1].to_vec(), [&body[..], &[0]].concat(), vec![]]);
+    let changes = bodies.map(|other| format!("body = x'{}'", hex::encode(other)));
+    for change in changes.chain(["hash = zeroblob(32)".to_owned()]) {
+        let result = tampered(&path, &format!("UPDATE event_v2 SET {change} WHERE n = 7"));
         assert!(
             matches!(&result, Err(LedgerError::Damaged(m)) if m.contains("event 7")),
             "{change}: {result:?}"
         );
     }
-    let result = tampered(
-        &path,
-        "INSERT INTO job SELECT 2, issuer_id, 'G', product, zeroblob(32), kek, line, 0, 0, spool, 0, 1, 'OPEN', 1, NULL, 0 \
-         FROM job; UPDATE event SET job = 2 WHERE n = 7",
+}
+
+/// One that was hashed, with the right number and the hash before it: whoever writes it knows how version 1 is made.
+#[test]
+fn a_version_one_event_after_one_of_version_two_is_found() {
+    let directory = directory();
+    let path = ledger_on_disk(&directory);
+    let previous = tampered(&path, "SELECT 1").unwrap().hash;
+    let row = VersionOneRow {
+        n: 11,
+        ts: 1,
+        job: "J1".to_owned(),
+        seq: None,
+        card_ref: None,
+        attempt: None,
+        blank: None,
+        station: None,
+        module: None,
+        from: Some("OPEN".to_owned()),
+        to: "HELD".to_owned(),
+        reason: None,
+        detail: None,
+        header: None,
+        sw: None,
+        position: None,
+        ms: None,
+        actor: None,
+        simulated: true,
+        count: None,
+    };
+    let hash = hex::encode(hash_version_one(&previous, &row, &mut Vec::new()));
+    let insert = format!(
+        "INSERT INTO event (n, ts, job, from_state, to_state, simulated, hash) \
+         VALUES (11, 1, 1, 'OPEN', 'HELD', 1, x'{hash}'); UPDATE head SET n = 11, hash = x'{hash}'"
     );
-    assert!(matches!(result, Err(LedgerError::Damaged(_))));
+    let error = Connection::open(&path).unwrap().execute_batch(&insert).unwrap_err().to_string();
+    assert!(error.contains("chain version 1 has ended"), "{error}");
+    let result = tampered(&path, &insert);
+    assert!(
+        matches!(&result, Err(LedgerError::Damaged(m)) if m.contains("event 11 is of chain version 1")),
+        "{result:?}"
+    );
+    let audit = Reader::open(path.with_extension("copy")).unwrap().audit(None, |_| ()).unwrap();
+    let found: Vec<_> = audit.findings.iter().map(ToString::to_string).collect();
+    let what = "event 11: it is of chain version 1 and follows one of version 2";
+    assert!(found.iter().any(|found| found == what), "{found:?}");
 }
 
 #[test]
 fn missing_moved_and_added_events_are_found() {
     let directory = directory();
     let path = ledger_on_disk(&directory);
-    let swap = "UPDATE event SET n = 100 WHERE n = 4; UPDATE event SET n = 4 WHERE n = 5; UPDATE event SET n = 5 \
+    let swap = "UPDATE event_v2 SET n = 100 WHERE n = 4; UPDATE event_v2 SET n = 4 WHERE n = 5; UPDATE event_v2 SET n = 5 \
                 WHERE n = 100";
     let cases = [
-        ("in the middle", "DELETE FROM event WHERE n = 5"),
+        ("in the middle", "DELETE FROM event_v2 WHERE n = 5"),
         (
             "in the middle, renumbered",
-            "DELETE FROM event WHERE n = 5; UPDATE event SET n = n - 1 WHERE n > 5",
+            "DELETE FROM event_v2 WHERE n = 5; UPDATE event_v2 SET n = n - 1 WHERE n > 5",
         ),
-        ("the first", "DELETE FROM event WHERE n = 1"),
-        ("the last", "DELETE FROM event WHERE n = 10"),
-        ("the last five", "DELETE FROM event WHERE n > 5"),
-        ("all", "DELETE FROM event"),
+        ("the first", "DELETE FROM event_v2 WHERE n = 1"),
+        ("the last", "DELETE FROM event_v2 WHERE n = 10"),
+        ("the last five", "DELETE FROM event_v2 WHERE n > 5"),
+        ("all", "DELETE FROM event_v2"),
         ("two in the other order", swap),
         (
             "one twice",
-            "INSERT INTO event SELECT 11, ts, job, seq, card_ref, attempt, blank, station, module, from_state, \
-             to_state, reason, detail, header, sw, position, ms, actor, simulated, count, hash FROM event WHERE n = 10",
+            "INSERT INTO event_v2 SELECT 11, job, seq, kind, body, hash FROM event_v2 WHERE n = 10",
         ),
         ("the head", "UPDATE head SET n = 9"),
         ("no head", "DELETE FROM head"),
@@ -120,7 +152,7 @@ fn a_ledger_cut_short_is_not_opened_for_writing() {
     let directory = directory();
     let path = ledger_on_disk(&directory);
     let connection = Connection::open(&path).unwrap();
-    connection.execute_batch("DROP TRIGGER event_no_delete; DELETE FROM event WHERE n = 10").unwrap();
+    connection.execute_batch("DROP TRIGGER event_v2_no_delete; DELETE FROM event_v2 WHERE n = 10").unwrap();
     drop(connection);
     assert!(matches!(Ledger::open(&path), Err(LedgerError::Damaged(_))));
 }
@@ -131,8 +163,8 @@ fn triggers_forbid_changing_the_past() {
     let path = ledger_on_disk(&directory);
     let connection = Connection::open(&path).unwrap();
     for sql in [
-        "UPDATE event SET reason = 'x' WHERE n = 7",
-        "DELETE FROM event WHERE n = 7",
+        "UPDATE event_v2 SET kind = 1 WHERE n = 7",
+        "DELETE FROM event_v2 WHERE n = 7",
         "DELETE FROM job",
         "DELETE FROM balance",
         "DELETE FROM record",
@@ -145,10 +177,10 @@ fn triggers_forbid_changing_the_past() {
     }
 }
 
-/// Computed with Python's hashlib and struct from the description at the top of `chain.rs`.
+/// Computed with Python's hashlib and struct from the description of version 1 in the specification.
 #[test]
 fn python_hashlib_known_answer() {
-    let event = Event {
+    let event = VersionOneRow {
         n: 7,
         ts: 1_700_000_000_123,
         job: "J1".to_owned(),
@@ -171,10 +203,10 @@ fn python_hashlib_known_answer() {
         count: None,
     };
     let mut scratch = Vec::new();
-    let first = hash(&GENESIS, &event, &mut scratch);
+    let first = hash_version_one(&GENESIS, &event, &mut scratch);
     assert_eq!(hex::encode(first), "13495bead00b12430f7454bcab5a7590970bacae63bea5fbaa2629ccc1069e47");
-    let second = hash(&first, &event, &mut scratch);
+    let second = hash_version_one(&first, &event, &mut scratch);
     assert_eq!(hex::encode(second), "8ca0fdf49a9a1d873e9614fff8ee020105663f9bb88a5c863e7cadf7b506bdd1");
-    let counted = hash(&first, &Event { count: Some(500), ..event }, &mut scratch);
+    let counted = hash_version_one(&first, &VersionOneRow { count: Some(500), ..event }, &mut scratch);
     assert_eq!(hex::encode(counted), "199853110c9c2dac0a3aaa603b5176cf39543eb5bc132644490ecec6c7f35180");
 }

@@ -39,8 +39,8 @@ fn after_a_kill_what_was_under_way_is_unknown_and_the_job_held() {
         .events(Some(job), 0, 1000)
         .unwrap()
         .into_iter()
-        .filter(|e| e.reason.as_deref() == Some("restart"))
-        .map(|e| (e.seq, e.blank, e.from.unwrap(), e.to))
+        .filter(|e| e.context.reason == Some(ReasonWord::Restart))
+        .map(|e| (e.seq(), e.blank_name(), e.from_word().unwrap().to_owned(), e.to_word()))
         .collect();
     let row = |seq, blank: Option<&str>, from: &str, to: &str| {
         (seq, blank.map(str::to_owned), from.to_owned(), to.to_owned())
@@ -62,7 +62,7 @@ fn after_a_kill_what_was_under_way_is_unknown_and_the_job_held() {
         assert!(matches!(say(&ledger, job, change), Err(LedgerError::Denied { .. })));
     }
     say(&ledger, job, Change::Fed { blank: 8 }).unwrap();
-    let bound = Change::Bound { seq: 7, blank: 8, key_data: None };
+    let bound = Change::Bound { seq: 7, blank: 8, chip: None };
     let denied = say(&ledger, job, bound.clone());
     assert_eq!(denied, Err(LedgerError::Denied { job, seq: Some(7), law: Law::JobHeld }));
     say(&ledger, job, Change::Released).unwrap();
@@ -102,7 +102,7 @@ fn a_wal_cut_anywhere_leaves_a_prefix() {
         let reader = ledger.reader().unwrap();
         sound(&reader);
         let events = reader.events(None, 0, 10_000).unwrap();
-        let kept = events.iter().take_while(|e| e.reason.as_deref() != Some("restart")).count();
+        let kept = events.iter().take_while(|e| e.context.reason != Some(ReasonWord::Restart)).count();
         assert_eq!(events[..kept], whole[..kept]);
         lengths.insert(kept);
         for job in reader.jobs().unwrap() {
@@ -192,7 +192,7 @@ fn acknowledged_changes_survive_a_kill_at_any_moment() {
             let reader = Ledger::open(&copy).unwrap().reader().unwrap();
             sound(&reader);
             let events = reader.events(None, 0, 100_000).unwrap();
-            let kept = events.iter().filter(|e| e.reason.as_deref() != Some("restart")).count();
+            let kept = events.iter().filter(|e| e.context.reason != Some(ReasonWord::Restart)).count();
             assert!(kept as u64 >= before, "{kept} kept of {before} acknowledged");
         }
         stop.store(true, Ordering::SeqCst);

@@ -4,6 +4,7 @@
 mod audit;
 mod chain;
 mod crash;
+mod events;
 mod model;
 mod store;
 
@@ -12,7 +13,8 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::*;
-use crate::ids::{CardRef, FileId, IssuerId, KekId, KeyData, ProductName};
+use crate::ids::{CardRef, FileId, IssuerId, KekId, KeyData, KmcRef, ProductName};
+use crate::reason::ReasonWord;
 
 /// A file of `cards` records; `name` makes file_id, digest and card_refs.
 pub(crate) fn file(name: &str, cards: u32) -> NewJob {
@@ -26,6 +28,8 @@ pub(crate) fn file(name: &str, cards: u32) -> NewJob {
         kek: KekId([0x47, 0x61, 0x73, 0x99, 0x01]),
         line: "sim-8".to_owned(),
         rejects_shredded: false,
+        rejects_marked: false,
+        profiles: JobProfiles::default(),
         simulated: true,
         test_keys: true,
         spool: format!("/spool/{name}"),
@@ -34,8 +38,9 @@ pub(crate) fn file(name: &str, cards: u32) -> NewJob {
     }
 }
 
-fn key_data(n: u8) -> Option<KeyData> {
-    Some(KeyData([0xFF, 0xFF, 0xFF, 0x47, 0x61, 0x73, 0, 0, 0, n]))
+fn chip(n: u8) -> Option<ChipId> {
+    let key_data = KeyData([0xFF, 0xFF, 0xFF, 0x47, 0x61, 0x73, 0, 0, 0, n]);
+    Some(ChipId::globalplatform(key_data, Some(KmcRef { id: key_data.kmc_id(), version: 1 })))
 }
 
 pub(crate) fn directory() -> TempDir {
@@ -43,7 +48,7 @@ pub(crate) fn directory() -> TempDir {
 }
 
 /// Says it and waits.
-pub(crate) fn say(ledger: &Ledger, job: JobId, change: Change) -> Result<Event, LedgerError> {
+pub(crate) fn say(ledger: &Ledger, job: JobId, change: Change) -> Result<LedgerEvent, LedgerError> {
     ledger.record(job, change, Context::default()).wait()
 }
 
@@ -57,7 +62,7 @@ pub(crate) fn all(ledger: &Ledger, job: JobId, changes: impl IntoIterator<Item =
 
 /// Feeds the blank and binds the record to it.
 pub(crate) fn bind(seq: u32, blank: u32) -> [Change; 2] {
-    [Change::Fed { blank }, Change::Bound { seq, blank, key_data: None }]
+    [Change::Fed { blank }, Change::Bound { seq, blank, chip: None }]
 }
 
 /// From BOUND to VERIFIED.

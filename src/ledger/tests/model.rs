@@ -1,10 +1,12 @@
 //! The laws against a model that is written from DESIGN.md section 6 in another way: it keeps only blanks and
 //! attempts, as text, and derives everything else.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::*;
-use crate::ledger::book::{Book, Record};
+use crate::ledger::book::{JobBook, JobRecord};
 
 /// DESIGN.md section 6, the line `attempt:`, arrow by arrow.
 const ARROWS: [(&str, &str); 18] = [
@@ -53,7 +55,13 @@ impl Card {
 struct Model {
     shredded: bool,
     job: &'static str,
+    deleting: bool,
     deleted: bool,
+    /// Last bytes of all chips that were bound.
+    chips: BTreeSet<u8>,
+    /// Records whose last attempt has a known chip, and whose card gave its value.
+    known: BTreeSet<u32>,
+    gave: BTreeSet<u32>,
     cards: Vec<Card>,
     /// Unbound fate of each blank; "bound" once it is.
     blanks: Vec<&'static str>,
@@ -65,7 +73,19 @@ struct Model {
 impl Model {
     fn new(cards: usize, shredded: bool) -> Self {
         let cards = (0..cards).map(|_| Card::default()).collect();
-        Self { shredded, job: "OPEN", deleted: false, cards, blanks: Vec::new(), position: 0, stock: [0; 3] }
+        Self {
+            shredded,
+            job: "OPEN",
+            deleting: false,
+            deleted: false,
+            chips: BTreeSet::new(),
+            known: BTreeSet::new(),
+            gave: BTreeSet::new(),
+            cards,
+            blanks: Vec::new(),
+            position: 0,
+            stock: [0; 3],
+        }
     }
 
     fn free(&self, blank: u32) -> bool {
@@ -85,13 +105,16 @@ impl Model {
 
     /// Whether the law lets it happen; if so, it happens.
     fn step(&mut self, change: &Change) -> bool {
-        if matches!(change, Change::Deleted) {
-            return self.job == "CLOSED" && !std::mem::replace(&mut self.deleted, true);
+        if matches!(change, Change::Deleting) {
+            return self.job == "CLOSED" && !self.deleted && !std::mem::replace(&mut self.deleting, true);
+        }
+        if matches!(change, Change::Deleted(_)) {
+            return self.job == "CLOSED" && self.deleting && !std::mem::replace(&mut self.deleted, true);
         }
         if self.job == "CLOSED" {
             return false;
         }
-        match *change {
+        match change.clone() {
             Change::Fed { blank } => {
                 let next = blank as usize == self.blanks.len() + 1;
                 if next {
@@ -130,17 +153,34 @@ impl Model {
                 // One of the good ones lies outside the vault.
                 self.stock[2] < self.good() && self.last(seq, "SAMPLE")
             }
-            Change::Bound { seq, blank, .. } => {
+            Change::Bound { seq, blank, chip } => {
                 let (free, held, settled) = (self.free(blank), self.job == "HELD", self.settled(seq));
+                let seen = chip.is_some_and(|chip| self.chips.contains(&last_byte(&chip)));
                 let Some(card) = self.card(seq) else { return false };
                 let waits = card.state() == "QUEUED" || card.state() == "REMAKE" && card.released;
-                if !(free && waits && settled && !held) {
+                if !(free && waits && settled && !held && !seen) {
                     return false;
                 }
+                self.know(seq, chip);
+                let Some(card) = self.card(seq) else { return false };
                 card.attempts.push((blank, vec!["BOUND"]));
                 card.released = false;
                 self.blanks[blank as usize - 1] = "bound";
                 true
+            }
+            Change::ChipFound { seq, chip } => {
+                let now = self.card(seq).and_then(|c| c.attempts.last()).map(|a| *a.1.last().unwrap());
+                let ok = matches!(now, Some("BOUND" | "PERSONALIZING"))
+                    && !self.known.contains(&seq)
+                    && !self.chips.contains(&last_byte(&chip));
+                if ok {
+                    self.know(seq, Some(chip));
+                }
+                ok
+            }
+            Change::ValueGiven { seq, .. } => {
+                let now = self.card(seq).and_then(|c| c.attempts.last()).map(|a| *a.1.last().unwrap());
+                now == Some("PERSONALIZING") && self.gave.insert(seq)
             }
             Change::Attempt { seq, to } => {
                 let to = match to {
@@ -185,7 +225,7 @@ impl Model {
                 ok
             }
             Change::Asked { seq } => self.card(seq).is_some(),
-            Change::Ran => true,
+            Change::Ran(_) => true,
             Change::Held => {
                 self.job = "HELD";
                 true
@@ -195,7 +235,7 @@ impl Model {
                 self.job = if ok { "OPEN" } else { self.job };
                 ok
             }
-            Change::Deleted => false,
+            Change::Deleting | Change::Deleted(_) => false,
             Change::Closed => {
                 let done = self.cards.iter().all(|c| matches!(c.state(), "GOOD" | "CANCELLED"));
                 let live = self.cards.iter().flat_map(|c| &c.attempts).any(|a| {
@@ -211,6 +251,14 @@ impl Model {
 
     fn card(&mut self, seq: u32) -> Option<&mut Card> {
         self.cards.get_mut((seq as usize).wrapping_sub(1))
+    }
+
+    fn know(&mut self, seq: u32, chip: Option<ChipId>) {
+        self.known.remove(&seq);
+        if let Some(chip) = chip {
+            self.known.insert(seq);
+            self.chips.insert(last_byte(&chip));
+        }
     }
 
     fn settled(&mut self, seq: u32) -> bool {
@@ -234,7 +282,12 @@ impl Model {
         let Some(attempt) = self.card(seq).and_then(|c| c.attempts.last_mut()) else { return false };
         let ok = ARROWS.contains(&(attempt.1.last().unwrap(), to));
         if ok {
-            attempt.1.push(to);
+            if attempt.1.last() == Some(&"PERSONALIZING") {
+                attempt.1.push(to);
+                self.gave.remove(&seq);
+            } else {
+                attempt.1.push(to);
+            }
         }
         ok
     }
@@ -272,24 +325,24 @@ impl Model {
         let blank = if wild { raw % (fed + 3) } else { free.unwrap_or(fed) };
         let position = if wild { raw % 5 } else { self.position + 1 + raw % 2 };
         // A chip of its own for each blank.
-        let key_data = (raw % 2 == 0).then(|| key_data(blank as u8).unwrap());
+        let bound_to = if raw % 2 == 0 { chip(blank as u8) } else { None };
         let (shredded, released) = (self.shredded, self.card(seq).is_some_and(|c| c.released));
         match kind {
             0..=3 => Change::Fed { blank: if wild { raw % 9 } else { fed + 1 } },
-            4 => Change::RejectedUnbound { blank, key_data },
+            4 => Change::RejectedUnbound { blank, chip: bound_to },
             5 => Change::Returned { blank },
-            6..=11 => Change::Bound { seq, blank, key_data },
+            6..=11 => Change::Bound { seq, blank, chip: bound_to },
             // The next step forward of that record, whatever it is.
             12..=25 => match self.card(seq).and_then(|c| c.attempts.last()).map(|a| *a.1.last().unwrap()) {
                 Some("BOUND") => Change::Attempt { seq, to: AttemptState::Personalizing },
                 Some("PERSONALIZING") => Change::Attempt { seq, to: AttemptState::Written },
                 Some("WRITTEN") => Change::Verified { seq, compared: "x".to_owned() },
                 Some("VERIFIED") => Change::Stacked { seq, position },
-                Some("REJECTED" | "DESTROYED") if released => Change::Bound { seq, blank, key_data },
+                Some("REJECTED" | "DESTROYED") if released => Change::Bound { seq, blank, chip: bound_to },
                 Some("REJECTED") if shredded && raw % 3 > 0 => Change::RemakeReleased { seq },
                 Some("REJECTED" | "UNKNOWN" | "SAMPLE") => Change::Destroyed { seq },
                 Some("DESTROYED") => Change::RemakeReleased { seq },
-                _ => Change::Bound { seq, blank, key_data },
+                _ => Change::Bound { seq, blank, chip: bound_to },
             },
             26 => Change::Attempt {
                 seq,
@@ -326,15 +379,18 @@ impl Model {
             45 => Change::Tested { blank: if wild { raw % 9 } else { fed + 1 } },
             // Issued to what was fed too much.
             46 => Change::StockIssued { count: u32::try_from(-self.hopper()).unwrap_or(raw % 3) },
-            47 => Change::Deleted,
-            48 => Change::Ran,
+            47 => Change::Deleted(fate()),
+            48 => Change::Ran(RunCounts::default()),
+            49 => Change::ChipFound { seq, chip: chip((raw % 40) as u8).unwrap() },
+            50 => Change::ValueGiven { seq, value: Box::new(CardValue::new("key", &[raw as u8], true)) },
+            51 => Change::Deleting,
             _ => Change::Sampled { seq },
         }
     }
 }
 
 fn numbers(length: usize) -> impl Strategy<Value = Vec<(u8, u32, u32)>> {
-    prop::collection::vec((0u8..50, 0u32..6, 0u32..10_000), 1..length)
+    prop::collection::vec((0u8..53, 0u32..6, 0u32..10_000), 1..length)
 }
 
 /// A few changes that finish or cancel everything and settle the hopper, so that closing is reached too.
@@ -343,6 +399,14 @@ fn windup(cards: u32) -> Vec<(u8, u32, u32)> {
         .flat_map(|seq| (0..6).map(move |_| (12, seq, 1)).chain([(32, seq, 1)]))
         .chain([(43, 1, 1), (46, 1, 1), (40, 1, 1)])
         .collect()
+}
+
+fn last_byte(chip: &ChipId) -> u8 {
+    *chip.identity.bytes.as_slice().last().unwrap()
+}
+
+fn fate() -> DataFate {
+    DataFate { key: KeyFate::NoKey, spool: SpoolFate::Overwritten, unreadable: false }
 }
 
 /// A failure prints its input; nothing is left in the source tree.
@@ -358,8 +422,8 @@ proptest! {
         numbers in numbers(120), shredded: bool, cards in 1u32..5, finish: bool, counted: bool
     ) {
         let mut model = Model::new(cards as usize, shredded);
-        let records = (0..cards).map(|n| Record::queued(&format!("CARD-{n}"))).collect();
-        let mut book = Book::new(records, shredded, true);
+        let records = (0..cards).map(|n| JobRecord::queued(&format!("CARD-{n}"))).collect();
+        let mut book = JobBook::new(records, shredded, true);
         let tail = if finish { windup(cards) } else { Vec::new() };
         let head = counted.then_some((42, 1, 4));
         for numbers in head.into_iter().chain(numbers).chain(tail) {

@@ -22,6 +22,7 @@ use crate::ids::{Dgi, KeyData};
 use crate::modules::{Blame, Fault};
 use crate::profile::Product;
 use crate::profile::product::Identify;
+use crate::reason::ReasonWord;
 use crate::record::chip::ChipApplication;
 use crate::tlv::{self, Tag};
 
@@ -137,7 +138,7 @@ impl ChipModule {
 
     fn identity(&mut self, product: &Product) -> Result<KeyData, Fault> {
         match self.reset(Reset::Cold, product) {
-            Err(fault) if fault.reason == "mute" => self.reset(Reset::Warm, product)?,
+            Err(fault) if fault.reason == ReasonWord::Mute => self.reset(Reset::Warm, product)?,
             reset => reset?,
         }
         match super::chip_of(product)?.identify {
@@ -145,7 +146,7 @@ impl ChipModule {
                 let command = apdu::GET_KEY_DATA;
                 let (answer, _) = self.send(&[(&command, CommandPhase::GetData)])?.pop().unwrap_or_default();
                 apdu::key_data(&answer).ok_or_else(|| {
-                    Fault::card("malformed-response", "the answer to GET DATA holds no KEYDATA")
+                    Fault::card(ReasonWord::MalformedResponse, "the answer to GET DATA holds no KEYDATA")
                         .at(apdu::header(&command), Some(0x9000))
                 })
             }

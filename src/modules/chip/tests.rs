@@ -344,7 +344,7 @@ fn inspection_gives_keydata_and_writes_nothing() {
     assert!(trace.lock().unwrap().is_empty());
     let blank = module.inspect(&work).unwrap();
     assert_eq!(blank.key_data.unwrap().to_string(), "FFFFFF47617301020304");
-    assert_eq!(blank.csn().unwrap().to_string(), "01020304");
+    assert_eq!(blank.chip().unwrap().label().to_string(), "01020304");
     assert_eq!(trace.lock().unwrap().len(), 4);
     // Every card gets its own challenge.
     module.inspect(&work).unwrap();
@@ -602,5 +602,5 @@ fn a_probe_connects_anew_and_asks_the_reader() {
     assert_eq!(*trace.lock().unwrap(), ["reopen", "probe"]);
     let mut held = bench();
     held.card.dead = true;
-    assert_eq!(held.module().0.probe().unwrap_err().reason, "reader-held");
+    assert_eq!(held.module().0.probe().unwrap_err().reason.as_str(), "reader-held");
 }

@@ -71,7 +71,7 @@ impl Dispatcher<'_> {
     /// A station is out of service from now on.
     pub(super) fn outage(&mut self, place: Place, fault: &Fault, standing: Standing) {
         let name = self.name(place);
-        let (reason, detail) = (&fault.reason, &fault.detail);
+        let (reason, detail) = (fault.reason.as_str(), &fault.detail);
         match standing {
             Standing::Stuck => {
                 tracing::warn!(station = %name, reason, detail, "out of service: it needs a person");

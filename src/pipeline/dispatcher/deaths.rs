@@ -19,10 +19,8 @@ use crate::ledger::{Change, Context, LedgerError};
 use crate::modules::{Blame, Fault};
 use crate::pipeline::Stop;
 use crate::pipeline::station::{Place, Standing};
+use crate::reason::ReasonWord;
 use crate::threads::ThreadRefused;
-
-/// Reason of cards that were in the hands of a thread that died.
-pub const DIED: &str = "thread-died";
 
 impl Dispatcher<'_> {
     /// A station's thread takes no more orders. Heard again, it answers for the card of the last one.
@@ -87,7 +85,7 @@ impl Dispatcher<'_> {
     }
 
     fn left_unbound(&mut self, seq: u32, blank: u32, context: Context) {
-        self.record(Change::RejectedUnbound { blank, key_data: None }, context);
+        self.record(Change::RejectedUnbound { blank, chip: None }, context);
         self.floor.unfeed(seq);
     }
 
@@ -138,7 +136,7 @@ impl Dispatcher<'_> {
     /// Why a card is thrown out that cannot go on.
     pub(super) fn no_way_on(&self) -> Fault {
         if self.floor.has_output() {
-            Fault::new(Blame::Device, "no-station", "the next module has no station in service")
+            Fault::new(Blame::Device, ReasonWord::NoStation, "the next module has no station in service")
         } else {
             died("the output", "nobody takes this card to the stacker, so it was thrown out")
         }
@@ -147,5 +145,5 @@ impl Dispatcher<'_> {
 
 fn died(whose: &str, next: &str) -> Fault {
     let detail = format!("us: the thread of {whose} died, which is a bug: report it; {next}");
-    Fault::new(Blame::Us, DIED, detail)
+    Fault::new(Blame::Us, ReasonWord::ThreadDied, detail)
 }

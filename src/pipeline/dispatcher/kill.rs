@@ -5,11 +5,7 @@ use crate::ledger::Context;
 use crate::modules::{Blame, Fault};
 use crate::pipeline::floor::Doom;
 use crate::pipeline::{Stop, Tell};
-
-/// Reason of a card that a person had thrown out.
-const KILLED: &str = "killed";
-/// Reason of a line that has fed all blanks that were issued.
-const STOCK: &str = "stock";
+use crate::reason::ReasonWord;
 
 impl Dispatcher<'_> {
     pub(super) fn told(&mut self, told: Tell) {
@@ -42,7 +38,7 @@ impl Dispatcher<'_> {
     /// A fault of this reason was asked for by a person, who then stands in the ledger.
     pub(super) fn in_whose_name(&self, seq: u32, fault: &Fault, context: Context) -> Context {
         let by = self.floor.card(seq).and_then(|card| card.killed_by.clone());
-        if fault.reason == KILLED { Context { actor: by, ..context } } else { context }
+        if fault.reason == ReasonWord::Killed { Context { actor: by, ..context } } else { context }
     }
 
     /// The order was void: its blank is still in the hopper.
@@ -59,7 +55,7 @@ impl Dispatcher<'_> {
                  stock issue {} N, and resume",
                 self.job
             );
-            let fault = Fault::new(Blame::Device, STOCK, detail);
+            let fault = Fault::new(Blame::Device, ReasonWord::Stock, detail);
             self.stop_feeding(Stop::Fault { station: "hopper".into(), fault });
         }
     }
@@ -69,7 +65,7 @@ impl Dispatcher<'_> {
 pub(super) fn killed() -> Fault {
     Fault::new(
         Blame::Card,
-        KILLED,
+        ReasonWord::Killed,
         "operator: the card was to be thrown out; its record goes to another blank",
     )
 }

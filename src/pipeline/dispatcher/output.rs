@@ -7,6 +7,7 @@ use crate::modules::{Blame, Fault};
 use crate::pipeline::Stop;
 use crate::pipeline::output::Happening;
 use crate::pipeline::station::Standing;
+use crate::reason::ReasonWord;
 
 impl Dispatcher<'_> {
     pub(super) fn output_happened(&mut self, happening: Happening) {
@@ -23,7 +24,7 @@ impl Dispatcher<'_> {
                     self.floor.stations.stuck(place);
                     let fault = Fault::new(
                         Blame::Device,
-                        "output",
+                        ReasonWord::Output,
                         format!("the output could not lift the card: {error}"),
                     );
                     self.outage(place, &fault, Standing::Stuck);
@@ -74,7 +75,7 @@ impl Dispatcher<'_> {
     fn lost(&mut self, seq: u32, error: &drivers::DeviceError) {
         let detail =
             format!("the output did not confirm the card ({error}); find it and resolve record {seq}");
-        let fault = Fault::new(Blame::Device, "output", detail);
+        let fault = Fault::new(Blame::Device, ReasonWord::Output, detail);
         let context = Context {
             reason: Some(fault.reason.clone()),
             detail: Some(fault.detail.clone()),

@@ -12,6 +12,7 @@ use crate::pipeline::Stop;
 use crate::pipeline::breaker::Trip;
 use crate::pipeline::floor::Doom;
 use crate::pipeline::station::{Happening, Place, Standing};
+use crate::reason::ReasonWord;
 
 impl Dispatcher<'_> {
     pub(super) fn happened(&mut self, place: Place, happening: Happening) {
@@ -35,7 +36,7 @@ impl Dispatcher<'_> {
             Happening::BlankOut { blank: seen, fault, took, standing } => {
                 self.worked(place, took, true);
                 if let Some(blank) = self.take_blank(place) {
-                    let change = Change::RejectedUnbound { blank, key_data: seen.key_data };
+                    let change = Change::RejectedUnbound { blank, chip: seen.chip() };
                     self.record(change, self.fault_context(place, &fault, took));
                 }
                 self.floor.unfeed(seq);
@@ -43,6 +44,7 @@ impl Dispatcher<'_> {
                 self.station_after(place, fault, standing);
             }
             Happening::MayBind(seen) => self.bind(place, seq, seen),
+            Happening::MayOpen(seen) => self.open_chip(place, seq, seen),
             Happening::Taken => {
                 if let Some(before) = self.station(place).and_then(|s| s.taking.take()) {
                     self.floor.stations.free(before);
@@ -95,7 +97,7 @@ impl Dispatcher<'_> {
         self.hopper = self.hopper.map(|blanks| blanks.saturating_sub(1));
         self.fed(place);
         if let Some(blank) = self.take_blank(place) {
-            let change = Change::RejectedUnbound { blank, key_data: None };
+            let change = Change::RejectedUnbound { blank, chip: None };
             self.record(change, self.fault_context(place, fault, Duration::ZERO));
         }
     }
@@ -105,15 +107,32 @@ impl Dispatcher<'_> {
         let binding = if self.keys_doubted && seen.kmc.is_some() {
             let detail =
                 "the keys are in doubt after wrong card cryptograms, so nothing was sent to this blank";
-            Err(Fault::new(Blame::Hsm, "keys-doubted", detail))
+            Err(Fault::new(Blame::Hsm, ReasonWord::KeysDoubted, detail))
         } else {
-            let change = Change::Bound { seq, blank, key_data: seen.key_data };
+            let change = Change::Bound { seq, blank, chip: seen.chip() };
             Ok(self.ledger.record(self.job, change, self.context(place)))
         };
         if let Some(station) = self.station(place) {
             station.binding = binding.is_ok();
             // One that has died says so.
             let _ = station.binds.send(binding);
+        }
+    }
+
+    /// The chip of a card that was bound at a module without one.
+    fn open_chip(&mut self, place: Place, seq: u32, seen: Blank) {
+        let binding = match seen.chip() {
+            Some(chip) if !self.keys_doubted => {
+                Ok(self.ledger.record(self.job, Change::ChipFound { seq, chip }, self.context(place)))
+            }
+            _ => {
+                let detail =
+                    "the keys are in doubt after wrong card cryptograms, so this card's chip was not opened";
+                Err(Fault::new(Blame::Hsm, ReasonWord::KeysDoubted, detail))
+            }
+        };
+        if let Some(station) = self.station(place) {
+            drop(station.binds.send(binding));
         }
     }
 
@@ -189,7 +208,7 @@ impl Dispatcher<'_> {
                      and that job and product are the right ones; the last: {}: {last}",
                     fault.reason
                 );
-                let fault = Fault::new(Blame::Device, "breaker", detail);
+                let fault = Fault::new(Blame::Device, ReasonWord::Breaker, detail);
                 self.stop_feeding(Stop::Fault { station: self.name(place), fault });
             }
             Trip::Cryptogram => self.doubt_keys(place, fault),

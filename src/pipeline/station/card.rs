@@ -6,17 +6,16 @@ use std::time::{Duration, Instant};
 use drivers::Condition;
 
 use super::probe::{Lying, transport_fault};
-use super::{Happening, HungUp, Runner, STUCK, Standing};
+use super::{Happening, HungUp, Runner, Standing};
 use crate::ledger::{Law, LedgerError, Ticket};
 use crate::modules::{Blame, Blank, Fault, Work};
+use crate::reason::ReasonWord;
 
 /// How long a card stays in a reader that failed before the card was asked anything: pcscd is restarted within a second.
 /// Not longer, because the cards behind wait for its record, which another station could make.
 const READER_PATIENCE: Duration = Duration::from_secs(3);
 /// Between two probes of it.
 const READER_PAUSE: Duration = Duration::from_millis(200);
-/// Reason of a blank whose chip was bound to a record before.
-const CHIP_SEEN: &str = "chip-seen";
 
 impl Runner<'_> {
     pub(super) fn feed(&mut self, work: &Work) -> Result<(), HungUp> {
@@ -44,7 +43,7 @@ impl Runner<'_> {
                 match self.binds.recv().map_err(|_| HungUp)?.map(Ticket::wait) {
                     Ok(Ok(_)) => return self.personalize(work, start, blank),
                     Ok(Err(LedgerError::Denied { law: law @ Law::ChipSeen(_), .. })) => {
-                        Fault::new(Blame::Device, CHIP_SEEN, format!("device: {law}"))
+                        Fault::new(Blame::Device, ReasonWord::ChipSeen, format!("device: {law}"))
                     }
                     Ok(Err(error)) => return self.tell(Happening::NotBound(error)),
                     Err(fault) => fault,
@@ -55,7 +54,7 @@ impl Runner<'_> {
                 fault
             }
         };
-        let twice = fault.reason == CHIP_SEEN;
+        let twice = fault.reason == ReasonWord::ChipSeen;
         let (fault, standing) = self.thrown_out(fault);
         // Whatever the transport says, what lies there is not what it fed.
         let standing = if twice { Standing::Stuck } else { standing };
@@ -108,9 +107,31 @@ impl Runner<'_> {
             return self.throw_out(transport_fault("bringing the card", &error), start.elapsed());
         }
         match prepared.and_then(|()| self.look(work)) {
-            Ok(blank) => self.personalize(work, start, blank),
+            Ok(blank) => self.open(work, start, blank),
             Err(fault) => self.throw_out(fault, start.elapsed()),
         }
+    }
+
+    /// Goes on with a bound card that lies here. A chip is in the ledger before its first channel is opened, so that it
+    /// takes the data of one attempt alone.
+    fn open(&mut self, work: &Work, start: Instant, blank: Blank) -> Result<(), HungUp> {
+        if blank.chip().is_none() {
+            return self.personalize(work, start, blank);
+        }
+        self.tell(Happening::MayOpen(blank))?;
+        let fault = match self.binds.recv().map_err(|_| HungUp)?.map(Ticket::wait) {
+            Ok(Ok(_)) => return self.personalize(work, start, blank),
+            Ok(Err(LedgerError::Denied { law: law @ Law::ChipSeen(_), .. })) => {
+                Fault::new(Blame::Device, ReasonWord::ChipSeen, format!("device: {law}"))
+            }
+            Ok(Err(error)) => Fault::new(Blame::Us, ReasonWord::Ledger, error.to_string()),
+            Err(fault) => fault,
+        };
+        let twice = fault.reason == ReasonWord::ChipSeen;
+        let (fault, standing) = self.thrown_out(fault);
+        // Whatever the transport says, what lay there is not what was bound.
+        let standing = if twice { Standing::Stuck } else { standing };
+        self.tell(Happening::CardOut { fault, took: start.elapsed(), standing })
     }
 
     /// Whether it was lifted all the same shows when it is thrown out.
@@ -162,7 +183,7 @@ impl Runner<'_> {
         };
         let fault = Fault {
             blame: Blame::Device,
-            reason: STUCK.into(),
+            reason: ReasonWord::Stuck,
             detail: format!(
                 "after {}: {}; the card could not be thrown out ({error}): look for it in the station and in the reject \
                  bin, and destroy it",

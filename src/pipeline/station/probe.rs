@@ -6,6 +6,7 @@ use drivers::{Condition, DeviceError};
 
 use super::{Happening, HungUp, Runner, Standing};
 use crate::modules::{Blame, Fault};
+use crate::reason::ReasonWord;
 
 /// Until the first probe: a cable that was touched, a host process that starts anew.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -130,11 +131,11 @@ fn is_silent(error: &DeviceError) -> bool {
 /// The fault of a motion.
 pub fn transport_fault(doing: &str, error: &DeviceError) -> Fault {
     let reason = if error.is_jam() {
-        "jam"
+        ReasonWord::Jam
     } else if error.is_supply() {
-        "supply"
+        ReasonWord::Supply
     } else {
-        "transport"
+        ReasonWord::Transport
     };
     Fault::new(Blame::Device, reason, format!("{doing}: {error}"))
 }

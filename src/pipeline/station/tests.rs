@@ -9,7 +9,9 @@ use drivers::link::{ByteLink, LinkError};
 use drivers::transport::Transport;
 
 use super::*;
+use crate::ids::KeyData;
 use crate::modules::{Blame, Module};
+use crate::reason::ReasonWord;
 
 /// What happens at the station, in one order.
 type Trace = Arc<Mutex<Vec<String>>>;
@@ -53,6 +55,8 @@ struct Worker {
     inspect: VecDeque<Fault>,
     personalize: VecDeque<Fault>,
     probe: VecDeque<Fault>,
+    /// What every card shows.
+    shows: Blank,
 }
 
 impl Worker {
@@ -67,7 +71,7 @@ impl Module for Worker {
         Ok(())
     }
     fn inspect(&mut self, _: &Work) -> Result<Blank, Fault> {
-        Self::step(&self.trace, "inspect", &mut self.inspect).map(|()| Blank::default())
+        Self::step(&self.trace, "inspect", &mut self.inspect).map(|()| self.shows)
     }
     fn personalize(&mut self, _: &Work) -> Result<Done, Fault> {
         Self::step(&self.trace, "write", &mut self.personalize).map(|()| Done::default())
@@ -81,15 +85,15 @@ impl Module for Worker {
 }
 
 fn hung() -> Fault {
-    Fault::new(Blame::Device, "timeout", "no answer")
+    Fault::new(Blame::Device, ReasonWord::Timeout, "no answer")
 }
 
 fn away() -> Fault {
-    Fault::new(Blame::Device, "reader", "no service")
+    Fault::new(Blame::Device, ReasonWord::Reader, "no service")
 }
 
 fn bad_card() -> Fault {
-    Fault::new(Blame::Card, "mute", "no ATR")
+    Fault::new(Blame::Card, ReasonWord::Mute, "no ATR")
 }
 
 /// A station that runs.
@@ -107,6 +111,15 @@ fn start(
     personalize: Vec<Fault>,
     probe: Vec<Fault>,
 ) -> Bench {
+    start_showing(Blank::default(), script, inspect, (personalize, probe))
+}
+
+fn start_showing(
+    shows: Blank,
+    script: &[(char, &[Option<u8>])],
+    inspect: Vec<Fault>,
+    (personalize, probe): (Vec<Fault>, Vec<Fault>),
+) -> Bench {
     let trace = Trace::default();
     let script = script.iter().map(|(cmd, answers)| (*cmd, answers.iter().copied().collect())).collect();
     let machine = Machine { trace: Arc::clone(&trace), script, output: VecDeque::new() };
@@ -115,6 +128,7 @@ fn start(
         inspect: inspect.into(),
         personalize: personalize.into(),
         probe: probe.into(),
+        shows,
     };
     let setup = StationSetup {
         name: "chip-1".into(),
@@ -173,6 +187,7 @@ fn short(happening: &Happening) -> String {
         Happening::Fed => "fed".into(),
         Happening::BlankOut { fault, standing, .. } => format!("blank out: {} {standing:?}", fault.reason),
         Happening::MayBind(_) => "may bind".into(),
+        Happening::MayOpen(_) => "may open".into(),
         Happening::Taken => "taken".into(),
         Happening::NotTaken(fault, standing) => format!("not taken: {} {standing:?}", fault.reason),
         Happening::Writing(_) => "writing".into(),
@@ -247,10 +262,25 @@ fn a_blank_that_may_not_be_bound_is_thrown_out_as_the_line_says() {
     let bench = start(&[], vec![], vec![], vec![]);
     bench.feed();
     bench.says(&["fed", "may bind"]);
-    let denied = Err(Fault::new(Blame::Hsm, "keys-doubted", "no"));
+    let denied = Err(Fault::new(Blame::Hsm, ReasonWord::KeysDoubted, "no"));
     bench.line.as_ref().unwrap().1.send(denied).unwrap();
     bench.says(&["blank out: keys-doubted InService"]);
     assert_eq!(bench.did(), "F inspect R");
+    bench.end();
+}
+
+/// The chip of a card that was bound at another module is in the ledger before anything is sent to it.
+#[test]
+fn a_chip_behind_another_module_is_opened_when_the_line_says_so() {
+    let key_data = Some(KeyData([0xFF, 0xFF, 0xFF, 0x47, 0x61, 0x73, 1, 2, 3, 4]));
+    let bench = start_showing(Blank { key_data, kmc: None }, &[], vec![], (vec![], vec![]));
+    bench.take();
+    bench.says(&["taken", "may open"]);
+    assert_eq!(bench.did(), "T A inspect");
+    let denied = Err(Fault::new(Blame::Hsm, ReasonWord::KeysDoubted, "no"));
+    bench.line.as_ref().unwrap().1.send(denied).unwrap();
+    bench.says(&["card out: keys-doubted InService"]);
+    assert_eq!(bench.did(), "R");
     bench.end();
 }
 
@@ -281,7 +311,7 @@ fn a_device_that_answers_probes_and_no_card_ends_with_a_person() {
 
 #[test]
 fn a_transport_that_brings_no_card_ends_with_a_person_before_the_hopper_is_empty() {
-    let unseen = || Fault::new(Blame::Device, "no-card", "no card in reader");
+    let unseen = || Fault::new(Blame::Device, ReasonWord::NoCard, "no card in reader");
     let bench = start(&[], vec![unseen(), unseen(), unseen(), unseen()], vec![], vec![]);
     for standing in ["InService", "InService", "InService", "Stuck"] {
         bench.feed();

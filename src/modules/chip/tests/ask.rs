@@ -125,12 +125,12 @@ fn a_card_that_is_not_asked_any_further() {
     let foreign = who(&|bench| bench.card.atr = Ok(vec![0x3B, 0x00]));
     assert_eq!(foreign, ("wrong-atr".into(), ["on", "off"].map(String::from).to_vec()));
     let empty = who(&|bench| bench.card.atr = Err(CardError::Absent));
-    assert_eq!(empty.0, "no-card");
+    assert_eq!(empty.0.as_str(), "no-card");
     for (answer, reason) in [("6A88", "sw-6A88"), ("9000", "malformed-response")] {
         let silent = who(&|bench| {
             bench.answer("80CA00CF", &[answer]);
         });
-        assert_eq!(silent.0, reason);
+        assert_eq!(silent.0.as_str(), reason);
         assert!(silent.1.iter().all(|line| !line.starts_with("8050")), "{:?}", silent.1);
     }
 }

@@ -1,0 +1,83 @@
+//! How long the texts of an event are, and which characters they have: `src/manual/ledger-events.md`, sections 2 to 5. Pure.
+
+use crate::ledger::types::Context;
+
+/// Longest `detail`, in bytes.
+pub(in crate::ledger) const DETAIL_MAX: usize = 2048;
+/// Longest name of a station, a person, a line ...
+pub(in crate::ledger) const NAME_MAX: usize = 255;
+/// Longest short word.
+pub(in crate::ledger) const WORD_MAX: usize = 40;
+/// Longest text of what was compared.
+pub(in crate::ledger) const COMPARED_MAX: usize = 512;
+/// Longest path of a spool.
+pub(in crate::ledger) const PATH_MAX: usize = 1024;
+/// Longest public value that a card gives back.
+pub(in crate::ledger) const PUBLIC_MAX: usize = 2048;
+/// Longest idempotency key.
+pub(in crate::ledger) const ACT_KEY_MAX: usize = 64;
+/// Text of at least one byte and at most so many, without characters that control or hide others.
+pub(in crate::ledger) fn sound_text(bytes: &[u8], max: usize) -> Option<&str> {
+    if !(1..=max).contains(&bytes.len()) {
+        return None;
+    }
+    let text = std::str::from_utf8(bytes).ok()?;
+    let plain = bytes.iter().all(|byte| (0x20..0x7F).contains(byte));
+    (plain || !text.chars().any(is_hidden)).then_some(text)
+}
+
+/// A control character, a line or paragraph separator, or one that is not seen or turns the order of others around.
+pub(in crate::ledger) fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{AD}' | '\u{61C}' | '\u{180E}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}'
+            | '\u{2060}'..='\u{206F}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}')
+}
+
+/// CLA INS P1 P2 of its eight hex digits.
+pub(in crate::ledger) fn header_bytes(hexed: &str) -> Option<[u8; 4]> {
+    let mut bytes = [0; 4];
+    hex::decode_to_slice(hexed, &mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// Whether a context fits into an event; else which part of it does not.
+pub(in crate::ledger) fn context_fits(context: &Context) -> Result<(), &'static str> {
+    let fits = |text: &Option<String>, max| {
+        text.as_ref().is_none_or(|text| sound_text(text.as_bytes(), max).is_some())
+    };
+    let named = [
+        (&context.station, "station"),
+        (&context.module, "module"),
+        (&context.actor, "person"),
+        (&context.first_person, "first person"),
+        (&context.on_line, "line"),
+    ];
+    if let Some((_, what)) = named.into_iter().find(|(text, _)| !fits(text, NAME_MAX)) {
+        return Err(what);
+    }
+    let reason =
+        context.reason.as_ref().is_none_or(|r| sound_text(r.as_str().as_bytes(), WORD_MAX).is_some());
+    let header = context.header.as_deref().is_none_or(|header| header_bytes(header).is_some());
+    let act = context.act.as_ref();
+    let act =
+        act.is_none_or(|act| act.key.is_ascii() && sound_text(act.key.as_bytes(), ACT_KEY_MAX).is_some());
+    match (reason, header, act) {
+        (false, ..) => Err("reason"),
+        (_, false, _) => Err("command header"),
+        (.., false) => Err("idempotency key"),
+        _ => Ok(()),
+    }
+}
+
+/// A text for people, as an event can hold it: what controls or hides is a space, and what is too long ends in "...".
+pub(in crate::ledger) fn tidied(text: &str, max: usize) -> Option<String> {
+    let clean: String = text.chars().map(|c| if is_hidden(c) { ' ' } else { c }).collect();
+    if clean.len() <= max {
+        return (!clean.is_empty()).then_some(clean);
+    }
+    let mut end = max.saturating_sub("...".len());
+    while !clean.is_char_boundary(end) {
+        end -= 1;
+    }
+    Some(format!("{}...", clean.get(..end).unwrap_or_default()))
+}
