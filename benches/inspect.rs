@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use cardwright::ids::{CardRef, FileId, IssuerId, Kcv, KekId, ProductName};
 use cardwright::record::chip::ChipSection;
-use cardwright::record::{FileError, Header, Record, TrailerKey, Writer};
+use cardwright::record::{Cwf1Writer, FileError, Header, Record, TrailerKey};
 use support::{CARDWRIGHT, World, median, records};
 
 /// Runs of each program that count; one more goes first and does not count.
@@ -80,7 +80,7 @@ fn write(path: &Path, count: u32, mut prepared: Vec<Record>) {
         records: count,
     };
     let out = BufWriter::with_capacity(1 << 20, std::fs::File::create(path).unwrap());
-    let mut writer = Writer::new(out, &header).unwrap();
+    let mut writer = Cwf1Writer::new(out, &header).unwrap();
     let several = prepared.len();
     for sequence in 1..=count {
         let record = &mut prepared[sequence as usize % several];

@@ -40,7 +40,7 @@ use cardwright::ids::ProductName;
 use cardwright::ledger::Change;
 use cardwright::modules::{sections, template};
 use cardwright::profile::ProductProfile;
-use cardwright::record::{Limits, Reader, others_digest};
+use cardwright::record::{Cwf1Reader, FileLimits, others_digest};
 use cardwright::scp::{
     ChannelSession, HostChallenge, KeyDerivation, PendingChannel, SecLevel, SecureChannel,
 };
@@ -94,7 +94,7 @@ fn channel(criterion: &mut Criterion) {
 fn hsm(criterion: &mut Criterion, world: &World, file: &Path) {
     let product = ProductProfile::named(&ProductName::new("multiapp").unwrap()).unwrap();
     let record = support::records(file).swap_remove(0);
-    let reader = Reader::open(std::fs::File::open(file).unwrap(), Limits::default()).unwrap();
+    let reader = Cwf1Reader::open(std::fs::File::open(file).unwrap(), FileLimits::default()).unwrap();
     let header = reader.header();
     let card = Session::new(&record, &header.issuer_id, &header.file_id);
     let store = world.path("bureau.store");
@@ -129,7 +129,7 @@ fn records(criterion: &mut Criterion, file: &Path) {
     group.throughput(Throughput::Bytes(bytes.len() as u64));
     group.bench_function("read a file, structure and digest", |b| {
         b.iter(|| {
-            let mut reader = Reader::open(black_box(bytes.as_slice()), Limits::default()).unwrap();
+            let mut reader = Cwf1Reader::open(black_box(bytes.as_slice()), FileLimits::default()).unwrap();
             while reader.next_frame().unwrap().is_some() {}
             reader.finish().unwrap().digest
         });

@@ -1,5 +1,6 @@
-//! What the audit key signs, and how anybody checks it: checkpoints of a ledger, and documents (reports, return files,
-//! certificates). Ed25519 (RFC 8032), over messages that say what they are.
+//! The signatures of the audit key and their verification: checkpoints of a ledger, and documents (reports,
+//! return files, certificates). The signatures are Ed25519 (RFC 8032); each signed message begins with its
+//! type.
 //!
 //! ```text
 //! checkpoint  "CWAC1" | ledger (16) | n u64 | hash (32) | generation u64
@@ -12,7 +13,7 @@ use ed25519_dalek::{Signature as Ed25519, SigningKey, VerifyingKey};
 use hex::FromHex;
 use serde::{Deserialize, Serialize};
 
-/// Name of a ledger: random, made with it.
+/// Name of a ledger: 16 random bytes, drawn when the ledger is created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LedgerId(pub [u8; 16]);
 
@@ -39,19 +40,19 @@ impl std::str::FromStr for PublicKey {
     }
 }
 
-/// An Ed25519 signature, in halves.
+/// An Ed25519 signature, as two halves because serde implements arrays up to 32 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signature(pub [[u8; 32]; 2]);
 
 impl Signature {
-    /// Its 64 bytes.
+    /// Returns the 64 bytes of the signature.
     pub fn to_bytes(self) -> [u8; 64] {
         let mut bytes = [0; 64];
         bytes.iter_mut().zip(self.0.as_flattened()).for_each(|(to, from)| *to = *from);
         bytes
     }
 
-    /// From its 64 bytes.
+    /// Makes a signature from its 64 bytes.
     pub fn from_bytes(bytes: [u8; 64]) -> Self {
         let mut halves = [[0; 32]; 2];
         halves.as_flattened_mut().iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
@@ -59,48 +60,49 @@ impl Signature {
     }
 }
 
-/// A place in a ledger's chain.
+/// A position in the chain of a ledger: an event with its number and hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
-    /// Which ledger.
+pub struct ChainPlace {
+    /// The ledger.
     pub ledger: LedgerId,
     /// Number of an event, from 1.
     pub n: u64,
-    /// Its hash.
+    /// Hash of that event.
     pub hash: [u8; 32],
 }
 
-/// A signed place: whoever has it can tell whether a ledger still holds what it held then.
+/// A signed position. With it, an auditor can check that a ledger still holds every event up to that
+/// position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
-    /// What was signed.
-    pub place: Place,
-    /// Of the HSM's store when it signed; rises with every signature.
+    /// The position that was signed.
+    pub place: ChainPlace,
+    /// Generation of the HSM's store when it signed; it rises with every signature.
     pub generation: u64,
-    /// By this key.
+    /// Public half of the key that signed.
     pub key: PublicKey,
-    /// The signature.
+    /// Signature over ledger, number, hash and generation.
     pub signature: Signature,
 }
 
-/// What a signed document is.
+/// The kind of a signed document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[repr(u8)]
-pub enum Document {
+pub enum DocumentKind {
     /// Close-out report of a job.
     Report = 1,
     /// Return file for the issuer.
     ReturnFile = 2,
-    /// Certificate that cardholder data were deleted.
+    /// Certificate that cardholder data was deleted.
     Certificate = 3,
 }
 
-fn checkpoint_message(place: &Place, generation: u64) -> Vec<u8> {
+fn checkpoint_message(place: &ChainPlace, generation: u64) -> Vec<u8> {
     let n = place.n.to_be_bytes();
     [&b"CWAC1"[..], &place.ledger.0, &n, &place.hash, &generation.to_be_bytes()].concat()
 }
 
-fn document_message(kind: Document, ledger: LedgerId, digest: &[u8; 32]) -> Vec<u8> {
+fn document_message(kind: DocumentKind, ledger: LedgerId, digest: &[u8; 32]) -> Vec<u8> {
     [&b"CWAD1"[..], &[kind as u8], &ledger.0, digest].concat()
 }
 
@@ -111,15 +113,15 @@ fn verified(key: PublicKey, message: &[u8], signature: Signature) -> bool {
 }
 
 impl Checkpoint {
-    /// Whether its key signed it. Whose key that is has to be known from elsewhere.
+    /// Whether [`Self::key`] made the signature. The caller must know from elsewhere whose key that is.
     pub fn is_genuine(&self) -> bool {
         verified(self.key, &checkpoint_message(&self.place, self.generation), self.signature)
     }
 }
 
-/// Whether the key signed a document of this kind and digest.
+/// Whether `key` signed a document of this kind and digest.
 pub fn is_genuine(
-    kind: Document,
+    kind: DocumentKind,
     ledger: LedgerId,
     digest: &[u8; 32],
     key: PublicKey,
@@ -132,24 +134,24 @@ pub fn is_genuine(
 pub struct AuditKey(SigningKey);
 
 impl AuditKey {
-    /// From its seed (RFC 8032 section 5.1.5).
+    /// Makes the key from its seed (RFC 8032 section 5.1.5).
     pub fn from_seed(seed: &[u8; 32]) -> Self {
         Self(SigningKey::from_bytes(seed))
     }
 
-    /// What others check with.
+    /// Returns the public key, with which others verify signatures.
     pub fn public(&self) -> PublicKey {
         PublicKey(self.0.verifying_key().to_bytes())
     }
 
-    /// Signs a place.
-    pub fn checkpoint(&self, place: Place, generation: u64) -> Checkpoint {
+    /// Signs a position in a chain.
+    pub fn checkpoint(&self, place: ChainPlace, generation: u64) -> Checkpoint {
         let signature = self.sign(&checkpoint_message(&place, generation));
         Checkpoint { place, generation, key: self.public(), signature }
     }
 
-    /// Signs a document.
-    pub fn document(&self, kind: Document, ledger: LedgerId, digest: &[u8; 32]) -> Signature {
+    /// Signs the digest of a document.
+    pub fn document(&self, kind: DocumentKind, ledger: LedgerId, digest: &[u8; 32]) -> Signature {
         self.sign(&document_message(kind, ledger, digest))
     }
 
@@ -204,7 +206,7 @@ mod tests {
 
     #[test]
     fn nothing_of_a_checkpoint_can_be_changed() {
-        let place = Place { ledger: LedgerId([1; 16]), n: 7, hash: [2; 32] };
+        let place = ChainPlace { ledger: LedgerId([1; 16]), n: 7, hash: [2; 32] };
         let key = AuditKey::from_seed(&[3; 32]);
         let good = key.checkpoint(place, 9);
         assert!(good.is_genuine());
@@ -212,18 +214,18 @@ mod tests {
         signature.0[1][0] ^= 1;
         let other = AuditKey::from_seed(&[4; 32]).public();
         for bad in [
-            Checkpoint { place: Place { n: 8, ..place }, ..good },
-            Checkpoint { place: Place { hash: [0; 32], ..place }, ..good },
-            Checkpoint { place: Place { ledger: LedgerId([0; 16]), ..place }, ..good },
+            Checkpoint { place: ChainPlace { n: 8, ..place }, ..good },
+            Checkpoint { place: ChainPlace { hash: [0; 32], ..place }, ..good },
+            Checkpoint { place: ChainPlace { ledger: LedgerId([0; 16]), ..place }, ..good },
             Checkpoint { generation: 10, ..good },
             Checkpoint { key: other, ..good },
             Checkpoint { signature, ..good },
         ] {
             assert!(!bad.is_genuine(), "{bad:?}");
         }
-        let signed = key.document(Document::Report, place.ledger, &[5; 32]);
-        assert!(is_genuine(Document::Report, place.ledger, &[5; 32], key.public(), signed));
-        assert!(!is_genuine(Document::ReturnFile, place.ledger, &[5; 32], key.public(), signed));
-        assert!(!is_genuine(Document::Report, place.ledger, &[6; 32], key.public(), signed));
+        let signed = key.document(DocumentKind::Report, place.ledger, &[5; 32]);
+        assert!(is_genuine(DocumentKind::Report, place.ledger, &[5; 32], key.public(), signed));
+        assert!(!is_genuine(DocumentKind::ReturnFile, place.ledger, &[5; 32], key.public(), signed));
+        assert!(!is_genuine(DocumentKind::Report, place.ledger, &[6; 32], key.public(), signed));
     }
 }

@@ -1,8 +1,9 @@
 //! Build script of all programs: which commit they are built from, and how, for `--version`.
 //!
-//! It reads git's own files, so it needs no `git`, and a source tree without them builds as "commit unknown". A release build
-//! is made anew for each commit. A debug build is not, because that would compile everything again after each commit: it
-//! names the commit of its first build on this branch, and says "or later". Changes that are not committed do not show.
+//! It reads git's own files, so it needs no `git`, and a source tree without them builds as "commit unknown".
+//! A release build is made anew for each commit. A debug build is not, because that would compile everything
+//! again after each commit: it names the commit of its first build on this branch, and says "or later".
+//! Changes that are not committed do not show.
 //!
 //! Not here: generated code, links to C libraries.
 
@@ -47,7 +48,8 @@ fn own_source() -> PathBuf {
     workspace().join("src/build.rs")
 }
 
-/// Where git keeps what it knows of this checkout: `.git`, or the folder that a file `.git` names (a worktree).
+/// Where git keeps what it knows of this checkout: `.git`, or the folder that a file `.git` names (a
+/// worktree).
 fn git_folder() -> Option<PathBuf> {
     let root = workspace();
     let git = root.join(".git");

@@ -1,8 +1,9 @@
 //! The cryptographic primitives of the field over the RustCrypto block ciphers: TDES and AES in ECB and CBC,
 //! retail MAC, AES-CMAC, KCVs and the key schedule of CWF1.
 //!
-//! Not here: protocols (`scp`), key stores and custody (`hsm`), EMV key derivation (`prep`). No I/O, no clock.
-//! ISO 9797-1 (MAC algorithm 3, padding method 2), NIST SP 800-38A/B, `src/manual/cwf1.md` (TK), GPCS B.6 (KCV).
+//! Not here: protocols (`scp`), key stores and custody (`hsm`), EMV key derivation (`prep`). No I/O, no
+//! clock. ISO 9797-1 (MAC algorithm 3, padding method 2), NIST SP 800-38A/B, `src/manual/cwf1.md` (TK), GPCS
+//! B.6 (KCV).
 
 mod cwf1;
 mod des;

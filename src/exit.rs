@@ -1,26 +1,27 @@
 //! The exit codes of the programs: every expected failure has its own, and only bugs end with 1.
 //!
-//! `src/manual/exit-codes.md` lists them for operators; a test compares the two. 2 is clap's (wrong words on the command line).
+//! `src/manual/exit-codes.md` lists them for operators; a test compares the two. 2 is clap's (wrong words on
+//! the command line).
 
 use serde::{Deserialize, Serialize};
 
-/// How a program ended. The number is part of the interface: never change one, only add.
+/// How a program ended. The numbers are part of the interface: add new ones, never change one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "u8", try_from = "u8")]
 #[repr(u8)]
 pub enum Exit {
     /// Everything asked for was done: every record GOOD, every check verified.
     Ok = 0,
-    /// A fault of ours.
+    /// A fault of the program.
     Bug = 1,
     /// Wrong words on the command line.
     Usage = 2,
-    /// `inspect` without keys: structure and digest hold, MACs were not checked.
+    /// `inspect` without keys: structure and digest are right, MACs were not checked.
     StructureOnly = 3,
-    /// The run ended, but not every record selected is GOOD.
+    /// The run ended, but not every selected record is GOOD.
     NotAllGood = 4,
-    /// The operator stopped the run; no card is half done, unless a second signal ended it at once: cards under way are
-    /// then UNKNOWN at the next start.
+    /// The operator stopped the run. No card is half done, unless a second signal ended it at once: then
+    /// cards under way are UNKNOWN at the next start.
     Stopped = 5,
     /// The output file is refused: framing, counts, sequence, names, sections.
     FileFormat = 10,
@@ -48,7 +49,7 @@ pub enum Exit {
     Profile = 30,
     /// The line cannot be opened, or a device failed and the line stopped.
     Device = 31,
-    /// `line check` found something that is not as it should be.
+    /// `line check` found a fault.
     LineNotReady = 32,
     /// The ledger cannot be opened or written.
     Ledger = 40,
@@ -60,22 +61,23 @@ pub enum Exit {
     NotFound = 43,
     /// The job is held for a supervisor.
     Held = 44,
-    /// `audit verify` found something that is not as it was written.
+    /// `audit verify` found that the ledger was changed, cut short or replaced.
     AuditFailed = 45,
     /// The daemon cannot be reached, or is of another version.
     Daemon = 46,
-    /// Whoever asked the daemon may not: no such person, another role, or the daemon is about to end.
+    /// The daemon refuses the person: unknown, without the role that is needed, or the daemon is about to
+    /// end.
     NotAllowed = 47,
-    /// Nothing was done: it takes two people, and another one has to ask the daemon for the same.
+    /// Nothing was done yet: the action takes two people, and the second has to make the request as well.
     SecondPerson = 48,
-    /// A file or socket of ours cannot be read or written (permissions, disk).
+    /// A file or socket of the program cannot be read or written (permissions, disk).
     Io = 50,
-    /// A thread died, which is a bug, or the system gave none: the line stopped, and the card in the hands of a thread that
-    /// died is UNKNOWN.
+    /// A thread died, which is a bug, or the system gave no thread. The line stopped; a card that the dead
+    /// thread handled is UNKNOWN.
     Thread = 51,
 }
 
-/// Every one of them.
+/// Every exit code.
 const ALL: [Exit; 31] = [
     Exit::Ok,
     Exit::Bug,
@@ -130,19 +132,19 @@ impl From<Exit> for std::process::ExitCode {
     }
 }
 
-/// An expected failure on its way to the operator: its code and one message that says who is to blame, where, and
-/// what to do next.
+/// An expected failure on its way to the operator: its exit code, and one message that says who is to blame,
+/// where, and what to do next.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
     /// How the program ends.
     pub exit: Exit,
-    /// For people; no secret, no cardholder data.
+    /// The text for people; it holds no secret and no cardholder data.
     pub message: String,
 }
 
 impl Failure {
-    /// A failure with its message.
+    /// Makes a failure with its message.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self { exit, message: message.into() }
     }

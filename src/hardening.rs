@@ -4,7 +4,8 @@
 
 use crate::exit::{Exit, Failure};
 
-/// Makes a process that holds keys keep its memory to itself: no core dump, no debugger, no `/proc/self/mem` for others.
+/// Makes a process that holds keys keep its memory to itself: no core dump, no debugger, no `/proc/self/mem`
+/// for others.
 pub fn harden() -> Result<(), Failure> {
     use nix::sys::resource::{Resource, setrlimit};
     let failed =

@@ -1,16 +1,16 @@
-//! The names of the field as types: what identifies a card, an application, a key or a piece of data.
+//! The identifiers of the trade as types: of a card, an application, a key or a piece of data.
 //!
-//! Not here: anything secret. All of these may appear in logs, events and the ledger.
-//! Shapes follow DESIGN.md sections 3 to 5 (CWF1) and EMV CPS 3.2 (DGI).
+//! Not here: anything secret. Every one of these may appear in logs, events and the ledger. Their shapes
+//! follow `src/manual/cwf1.md` and, for a DGI, EMV CPS 3.2.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Why a name was refused. Never quotes the value: it may hold cardholder data.
+/// Why a name was refused. It never quotes the value, which may hold cardholder data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// The value is empty where something is required.
+    /// The value is empty, and the field must not be.
     #[error("is empty")]
     Empty,
     /// The value is longer than its field allows.
@@ -22,7 +22,7 @@ pub enum NameError {
     /// A run of 12 or more digits: it could be an account number.
     #[error("holds 12 or more consecutive digits, which could be an account number")]
     LooksLikePan,
-    /// Not the number of bytes or hex digits that the field has.
+    /// The value has another number of bytes or hex digits than the field.
     #[error("has the wrong length")]
     Length,
 }
@@ -67,7 +67,7 @@ macro_rules! text_name {
         pub struct $name(String);
 
         impl $name {
-            /// Checks and keeps the text.
+            /// Checks the text and keeps it.
             pub fn new(text: impl Into<String>) -> Result<Self, NameError> {
                 let text = text.into();
                 let check: fn(&str) -> Result<(), NameError> = $check;
@@ -75,12 +75,12 @@ macro_rules! text_name {
                 Ok(Self(text))
             }
 
-            /// Checks bytes of a file.
+            /// Checks bytes of a file and keeps them as text.
             pub fn from_bytes(bytes: &[u8]) -> Result<Self, NameError> {
                 Self::new(std::str::from_utf8(bytes).map_err(|_| NameError::Character)?)
             }
 
-            /// The text.
+            /// Returns the text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -122,12 +122,13 @@ fn header_text(text: &str) -> Result<(), NameError> {
 }
 
 text_name!(
-    /// Identifies an output file; unique per issuer (DESIGN.md section 3). Printable ASCII, 1-255.
+    /// Name of an output file, unique for its issuer (`src/manual/cwf1.md` section 2). Printable ASCII,
+    /// 1-255.
     FileId,
     header_text
 );
 text_name!(
-    /// The issuer of a file; a KEK belongs to exactly one. Printable ASCII, 1-255.
+    /// The issuer of a file; a KEK belongs to exactly one issuer. Printable ASCII, 1-255.
     IssuerId,
     header_text
 );
@@ -137,8 +138,8 @@ text_name!(
     header_text
 );
 text_name!(
-    /// The only name of a card outside the HSM and the chip: 1-40 printable ASCII characters, never 12 or more
-    /// consecutive digits.
+    /// The only name of a card outside the HSM and the chip: 1-40 printable ASCII characters, never 12 or
+    /// more consecutive digits.
     CardRef,
     |text| {
         header_text(text)?;
@@ -156,7 +157,7 @@ text_name!(
     }
 );
 text_name!(
-    /// Module identifier code: 1-7 characters A-Z 0-9 (DESIGN.md section 3).
+    /// Module identifier code: 1-7 characters A-Z 0-9 (`src/manual/cwf1.md` section 2).
     Mic,
     |text| {
         if text.is_empty() {
@@ -180,7 +181,7 @@ macro_rules! hex_name {
         pub struct $name(pub [u8; $bytes]);
 
         impl $name {
-            /// From exactly as many hex digits as the field has.
+            /// Reads exactly as many hex digits as the field has.
             pub fn from_hex(text: &str) -> Result<Self, NameError> {
                 let bytes = hex::decode(text).map_err(|_| NameError::Character)?;
                 Ok(Self(bytes.try_into().map_err(|_| NameError::Length)?))
@@ -225,8 +226,8 @@ hex_name!(
     4
 );
 hex_name!(
-    /// KEKID: issuer identifier (4 bytes, first 8 digits of the IIN, BCD, right-padded with F), then the version
-    /// (01-FE). DESIGN.md section 3.
+    /// KEKID: issuer identifier (4 bytes, first 8 digits of the IIN, BCD, right-padded with F), then the
+    /// version (01-FE). `src/manual/cwf1.md` section 3.
     KekId,
     5
 );
@@ -237,13 +238,13 @@ hex_name!(
 );
 
 impl KeyData {
-    /// The supplier's KMC_ID, bytes 0-5.
+    /// Returns the supplier's KMC_ID, bytes 0-5.
     pub fn kmc_id(&self) -> [u8; 6] {
         let [a, b, c, d, e, f, ..] = self.0;
         [a, b, c, d, e, f]
     }
 
-    /// The chip serial number, bytes 6-9.
+    /// Returns the chip serial number, bytes 6-9.
     pub fn csn(&self) -> Csn {
         let [.., a, b, c, d] = self.0;
         Csn([a, b, c, d])
@@ -261,7 +262,7 @@ pub struct KmcRef {
 }
 
 impl KmcRef {
-    /// From `12 hex digits:decimal version`.
+    /// Reads `12 hex digits:decimal version`.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let (id, version) = text.split_once(':').ok_or(NameError::Length)?;
         let id = hex::decode(id).map_err(|_| NameError::Character)?;
@@ -297,7 +298,8 @@ impl From<KmcRef> for String {
 pub struct Dgi(pub u16);
 
 impl Dgi {
-    /// SFI and number of the record that this is: 0101 to 1EFF (EMV CPS 3.2; EMV Book 3, 5.3.2.2).
+    /// Returns SFI and record number if the DGI names a record: 0101 to 1EFF (EMV CPS 3.2; EMV Book 3,
+    /// 5.3.2.2).
     pub fn record(self) -> Option<(u8, u8)> {
         let [sfi, record] = self.0.to_be_bytes();
         ((1..=30).contains(&sfi) && record != 0).then_some((sfi, record))
@@ -332,13 +334,13 @@ impl From<Dgi> for String {
     }
 }
 
-/// Application identifier: 1-16 bytes (ISO 7816-4 says 5-16; CWF1 only that it is not empty).
+/// Application identifier: 1-16 bytes (ISO 7816-4 asks for 5-16, CWF1 only for one that is not empty).
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Aid(Vec<u8>);
 
 impl Aid {
-    /// Checks the length and keeps the bytes.
+    /// Checks the length of the bytes and keeps them.
     pub fn new(bytes: &[u8]) -> Result<Self, NameError> {
         match bytes.len() {
             0 => Err(NameError::Empty),
@@ -347,7 +349,7 @@ impl Aid {
         }
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -378,8 +380,8 @@ impl From<Aid> for String {
     }
 }
 
-/// Name of the key of one spool, in the HSM: random, made with the key. Written in groups of 8 hex digits, which nobody takes
-/// for an account number.
+/// Name of the key of one spool in the HSM: 16 random bytes, drawn with the key. It is written in groups of 8
+/// hex digits, which cannot be mistaken for an account number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SpoolKeyName(pub [u8; 16]);
 

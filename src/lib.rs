@@ -1,11 +1,11 @@
-//! Cardwright: the controller of a smart card personalization line, and the issuer's preparation that feeds it.
+//! Cardwright: the controller of a smart card personalization line, and the issuer's preparation that feeds
+//! it.
 //!
 //! The map of the modules, the data flow and what must *not* be where stands in `src/ARCHITECTURE.md`.
 //! This library is the body of the `cardwright` and `cardwright-prep` programs; it implements the system of
 //! WO 99/19846 in its modern form (EMV Card Personalization, GlobalPlatform secure channels).
 
 pub mod audit;
-mod beside;
 pub mod bureau;
 pub mod chip;
 pub mod cli;
@@ -19,7 +19,7 @@ pub mod inspect;
 pub mod ledger;
 pub mod manual;
 pub mod modules;
-pub mod outputs;
+pub mod output_path;
 pub mod panics;
 pub mod picture;
 pub mod pipeline;
@@ -30,6 +30,7 @@ pub mod record;
 pub mod report;
 pub mod request;
 pub mod scp;
+mod sibling_path;
 pub mod signals;
 pub mod threads;
 pub mod tlv;

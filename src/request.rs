@@ -1,8 +1,8 @@
-//! Everything that anybody can ask of a bureau, spelled once: by a command in the foreground, over the daemon's socket, and
-//! by whatever client comes later.
+//! Everything that anybody can ask of a bureau, spelled once: by a command in the foreground, over the
+//! daemon's socket, and by whatever client comes later.
 //!
-//! A request does not name the person: who receives it knows who asks. Not here: whether it is granted (`daemon::policy`),
-//! carrying it out (`bureau`), words on the command line (`cli`).
+//! A request does not name the person: who receives it knows who asks. Not here: whether it is granted
+//! (`daemon::policy`), carrying it out (`bureau`), words on the command line (`cli`).
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -10,7 +10,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::audit::{Document, PublicKey};
+use crate::audit::{DocumentKind, PublicKey};
 use crate::ids::JobId;
 
 /// Something that is asked of one line. Each line has its own ledger, and numbers of events are per ledger.
@@ -57,8 +57,8 @@ pub enum Action {
     CloseJob { job: JobId },
     /// Write the signed papers of a closed job into the files that come with the request.
     WritePapers { job: JobId },
-    /// Delete the cardholder data of a closed job; copies of these papers go into the files that come with the request, text
-    /// and seal of each in turn.
+    /// Delete the cardholder data of a closed job; copies of these papers go into the files that come with
+    /// the request, text and seal of each in turn.
     DeleteData { job: JobId, copies: Vec<PaperName> },
     /// Decide about cards.
     DecideCards { job: JobId, records: Records, decision: CardDecision },
@@ -133,11 +133,11 @@ impl PaperName {
     }
 
     /// What it is signed as.
-    pub fn kind(self) -> Document {
+    pub fn kind(self) -> DocumentKind {
         match self {
-            Self::ReportJson | Self::ReportHtml => Document::Report,
-            Self::ReturnFile => Document::ReturnFile,
-            Self::Certificate => Document::Certificate,
+            Self::ReportJson | Self::ReportHtml => DocumentKind::Report,
+            Self::ReturnFile => DocumentKind::ReturnFile,
+            Self::Certificate => DocumentKind::Certificate,
         }
     }
 }
@@ -257,8 +257,8 @@ impl Action {
         }
     }
 
-    /// What of the job is meant: two people agree only if both asked about these records, or this number of blanks. Empty
-    /// for the job itself.
+    /// What of the job is meant: two people agree only if both asked about these records, or this number of
+    /// blanks. Empty for the job itself.
     pub fn subject(&self) -> String {
         match self {
             Self::DecideCards { records, .. }
@@ -271,14 +271,15 @@ impl Action {
 }
 
 impl ActionKind {
-    /// Whether it may be listed in a line's `two_people`. Holds and views never need a second person; an alias is listed
-    /// under the kind that it stands for (see [`Self::listed`]).
+    /// Whether it may be listed in a line's `two_people`. Holds and views never need a second person; an
+    /// alias is listed under the kind that it stands for (see [`Self::listed`]).
     pub fn is_for_two(self) -> bool {
         use ActionKind::{AskCard, Audit, CancelCard, Hold, Look, Papers, Resume, Shift, Submit};
         !matches!(self, AskCard | Audit | CancelCard | Hold | Look | Papers | Resume | Shift | Submit)
     }
 
-    /// What is listed in `two_people` for it: to resume a job releases it, and to withdraw all its records cancels it.
+    /// What is listed in `two_people` for it: to resume a job releases it, and to withdraw all its records
+    /// cancels it.
     pub fn listed(self) -> Self {
         match self {
             Self::Resume => Self::Release,

@@ -1,6 +1,8 @@
-//! SIGINT, SIGTERM, and SIGHUP (the terminal is gone), from a command's beginning to its end. Before the first card they
-//! end the program at once and in order: what it made for itself is removed, and the exit code is the documented one.
-//! From then on they ask the line to stop feeding, and one too many ends the program at once, whatever its other threads do.
+//! The handlers of SIGINT, SIGTERM and SIGHUP (the terminal is gone), from the start of a command to its end.
+//!
+//! Before the first card a signal ends the program at once: its temporary directories are removed, and the
+//! exit code is the documented one. From the first card on a given number of signals asks the line to stop
+//! feeding; the next one ends the program at once, whatever state its threads are in.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,36 +14,36 @@ use crate::exit::{Exit, Failure};
 use crate::panics::ends_well;
 use crate::threads;
 
-/// Said when a signal ends the program although cards may be under way.
+/// Printed when a signal ends the program although cards may be under way.
 const AT_ONCE: &str = "stopped at once by another signal: cards under way are UNKNOWN at the next start";
 
-/// Undoes one thing.
-type Undo = Box<dyn FnOnce() + Send>;
+/// Undoes one preparation of the program, such as a temporary directory.
+type UndoStep = Box<dyn FnOnce() + Send>;
 
-/// What a signal does now.
-enum Effect {
-    /// Undo this, and end.
-    End(Vec<Undo>),
-    /// Tell the line, so many times; the next signal undoes this and ends.
-    Stop(Sender<()>, u8, Vec<Undo>),
+/// What the next signal does.
+enum SignalEffect {
+    /// Undo the preparations, the last one first, and end the program.
+    End(Vec<UndoStep>),
+    /// Ask the line to stop, so many times. The next signal undoes the preparations and ends the program.
+    Stop(Sender<()>, u8, Vec<UndoStep>),
 }
 
-/// The handlers of this process; they stay.
-pub struct Signals(Arc<Mutex<Effect>>);
+/// The signal handlers of this process; they stay installed until it ends.
+pub struct Signals(Arc<Mutex<SignalEffect>>);
 
 impl Signals {
-    /// Installs them. `ended` is what the operator is told if a signal ends the program.
+    /// Installs the handlers. `ended` is printed if a signal ends the program.
     pub fn handle(ended: &'static str) -> Result<Self, Failure> {
-        let effect = Arc::new(Mutex::new(Effect::End(Vec::new())));
+        let effect = Arc::new(Mutex::new(SignalEffect::End(Vec::new())));
         let (ready, installed) = bounded(1);
         let theirs = Arc::clone(&effect);
         threads::start("signals", move || {
             let heard = || {
-                // The error reaches the other end, which waits for nothing else.
+                // `handle` waits for this message and then returns the error.
                 let Err(error) = wait(&theirs, ended, &ready);
                 let _ = ready.send(Err(error));
             };
-            // Whatever happens, signals are heard.
+            // A panic must not leave the program deaf to signals.
             while !ends_well(heard) {}
         })?;
         let failed = |what: String| Failure::new(Exit::Io, format!("us: no signal handlers: {what}"));
@@ -52,47 +54,50 @@ impl Signals {
         Ok(Self(effect))
     }
 
-    /// Done if a signal ends the program before the first card.
+    /// Adds a step that is carried out if a signal ends the program before the first card.
     pub fn undo(&self, undo: impl FnOnce() + Send + 'static) {
-        if let Effect::End(all) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+        if let SignalEffect::End(all) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             all.push(Box::new(undo));
         }
     }
 
-    /// Makes a directory that is removed then; one that stays does no harm.
-    pub fn directory(&self) -> Result<TempDir, Failure> {
-        // No signal ends the program between the two.
+    /// Makes a temporary directory that a signal removes as well when it ends the program.
+    pub fn directory(&self, make: impl FnOnce() -> Result<TempDir, Failure>) -> Result<TempDir, Failure> {
+        // The lock keeps a signal from ending the program after the directory was made and before it was
+        // noted.
         let mut effect = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let directory = crate::bureau::key_host::socket_directory()?;
-        if let Effect::End(all) = &mut *effect {
+        let directory = make()?;
+        if let SignalEffect::End(all) = &mut *effect {
             let path = directory.path().to_owned();
             all.push(Box::new(move || drop(std::fs::remove_dir_all(path))));
         }
         Ok(directory)
     }
 
-    /// Cards may be touched from now on: the first `times` signals are heard here, the next one ends the program at once.
+    /// Call it before the first card is touched. The next `times` signals arrive here; the one after them
+    /// ends the program at once.
     pub fn heard(&self, times: u8) -> Receiver<()> {
         let (say, hear) = bounded(times.into());
         let mut effect = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let all = match &mut *effect {
-            Effect::End(all) | Effect::Stop(_, _, all) => std::mem::take(all),
+            SignalEffect::End(all) | SignalEffect::Stop(_, _, all) => std::mem::take(all),
         };
-        *effect = Effect::Stop(say, times, all);
+        *effect = SignalEffect::Stop(say, times, all);
         hear
     }
 }
 
 impl Drop for Signals {
-    /// What ends the program holds the lock until it has: a command whose directory goes away under it must not end it with
-    /// another exit code first.
+    /// Waits for a handler that is ending the program: it holds the lock until the process is gone. A command
+    /// that fails because its directory was removed under it must not end the program first, with another
+    /// exit code.
     fn drop(&mut self) {
         drop(self.0.lock());
     }
 }
 
 fn wait(
-    effect: &Mutex<Effect>,
+    effect: &Mutex<SignalEffect>,
     ended: &str,
     ready: &Sender<std::io::Result<()>>,
 ) -> std::io::Result<std::convert::Infallible> {
@@ -110,9 +115,9 @@ fn wait(
                 _ = hang_up.recv() => {}
             }
             match &mut *effect.lock().unwrap_or_else(PoisonError::into_inner) {
-                Effect::End(all) => end(std::mem::take(all), ended),
-                Effect::Stop(_, 0, all) => end(std::mem::take(all), AT_ONCE),
-                Effect::Stop(say, times, _) => {
+                SignalEffect::End(all) => end(std::mem::take(all), ended),
+                SignalEffect::Stop(_, 0, all) => end(std::mem::take(all), AT_ONCE),
+                SignalEffect::Stop(say, times, _) => {
                     *times -= 1;
                     // Nobody may be listening any more.
                     let _ = say.try_send(());
@@ -122,11 +127,11 @@ fn wait(
     })
 }
 
-fn end(all: Vec<Undo>, ended: &str) -> ! {
+fn end(all: Vec<UndoStep>, ended: &str) -> ! {
     for undo in all.into_iter().rev() {
         ends_well(undo);
     }
-    // Nobody may be listening any more; the exit code says it too.
+    // Standard error may be closed; the exit code reports the end as well.
     let _ = writeln!(std::io::stderr(), "{ended}");
     std::process::exit(i32::from(Exit::Stopped as u8))
 }

@@ -1,5 +1,5 @@
-//! Threads that the system may refuse to give: every thread of the controller is started here, and a refusal is an error
-//! like any other.
+//! Threads that the system may refuse to give: every thread of the controller is started here, and a refusal
+//! is an error like any other.
 //!
 //! Not here: what becomes of a thread that panics (`panics`).
 
@@ -39,8 +39,8 @@ pub fn start<T: Send + 'static>(
     started.map_err(|error| ThreadRefused { name: name.to_owned(), why: error.to_string() })
 }
 
-/// Works on every place at once, each in a thread of its own, and in the calling thread where the system gives none. Gives
-/// the results in the order of the places; `None` where the work panicked.
+/// Works on every place at once, each in a thread of its own, and in the calling thread where the system
+/// gives none. Gives the results in the order of the places; `None` where the work panicked.
 pub fn each_at_once<T: Send, R: Send>(
     places: impl IntoIterator<Item = T>,
     work: impl Fn(T) -> R + Sync,

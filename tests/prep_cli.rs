@@ -14,7 +14,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use cardwright::exit::Exit;
-use cardwright::record::{Limits, Reader};
+use cardwright::record::{Cwf1Reader, FileLimits};
 use prep_support::*;
 
 fn text(bytes: &[u8]) -> String {
@@ -47,7 +47,7 @@ fn a_file_for_its_owner_with_the_names_asked_for() {
     assert_eq!(std::fs::metadata(&output).unwrap().permissions().mode() & 0o777, 0o600);
 
     let bytes = std::fs::read(&output).unwrap();
-    let mut reader = Reader::open(bytes.as_slice(), Limits::default()).unwrap();
+    let mut reader = Cwf1Reader::open(bytes.as_slice(), FileLimits::default()).unwrap();
     let header = reader.header().clone();
     assert_eq!(header.file_id.as_str(), "F-2026-1");
     assert_eq!(header.issuer_id.as_str(), "TESTBANK");
@@ -261,7 +261,7 @@ fn samples_are_prepared() {
     program().args(["sample", "--count", "120", "--seed", "9", "--output"]).arg(&csv).assert().success();
     run(&csv, &store, &output).assert().success();
     let bytes = std::fs::read(&output).unwrap();
-    let mut reader = Reader::open(bytes.as_slice(), Limits::default()).unwrap();
+    let mut reader = Cwf1Reader::open(bytes.as_slice(), FileLimits::default()).unwrap();
     let mut count = 0;
     while let Some(record) = reader.next_record().unwrap() {
         count += 1;

@@ -15,7 +15,7 @@ use cardwright::hsm::soft::SoftHsm;
 use cardwright::hsm::store::{KeyStore, StoreSide};
 use cardwright::hsm::{DataFault, Hsm, HsmError, HsmShortcuts, TrailerRequest, VerifyRequest};
 use cardwright::record::chip::ChipSection;
-use cardwright::record::{Limits, Reader, others_digest};
+use cardwright::record::{Cwf1Reader, FileLimits, others_digest};
 use prep_support::*;
 
 #[test]
@@ -32,7 +32,7 @@ fn every_trailer_and_every_application_verifies() {
         let output = dir.path().join("out.cwf");
         run(&data("cards-4.csv"), &store, &output).args(["--kek", kek]).assert().success();
         let bytes = std::fs::read(&output).unwrap();
-        let mut reader = Reader::open(bytes.as_slice(), Limits::default()).unwrap();
+        let mut reader = Cwf1Reader::open(bytes.as_slice(), FileLimits::default()).unwrap();
         let header = reader.header().clone();
         while let Some(record) = reader.next_record().unwrap() {
             let chip = ChipSection::parse(record.section("CHP").unwrap()).unwrap();

@@ -13,12 +13,12 @@ mod prep_support;
 use std::fs::File;
 
 use cardwright::hsm::store::KeyStore;
-use cardwright::prep::clear::{Builder, ClearCard};
+use cardwright::prep::clear::{ClearCard, ClearCardBuilder};
 use cardwright::prep::input;
 use cardwright::prep::keys::IssuerKeys;
 use cardwright::profile::ProductProfile;
 use cardwright::record::chip::{ChipSection, Cmode, EncType};
-use cardwright::record::{Header, Limits, Reader, Record};
+use cardwright::record::{Cwf1Reader, FileLimits, Header, Record};
 use prep_support::*;
 
 const KEKS: [(&str, &str); 3] = [("476173FF:1", "kek-1"), ("476173FF:2", "kek-2"), ("476173FF:3", "kek-3")];
@@ -38,7 +38,7 @@ fn prepare(kek: &str) -> Prepared {
     run(&data("cards-4.csv"), &store, &output).args(["--kek", kek]).assert().success();
 
     let bytes = std::fs::read(&output).unwrap();
-    let mut reader = Reader::open(bytes.as_slice(), Limits::default()).unwrap();
+    let mut reader = Cwf1Reader::open(bytes.as_slice(), FileLimits::default()).unwrap();
     let header = reader.header().clone();
     let mut records = Vec::new();
     while let Some(record) = reader.next_record().unwrap() {
@@ -47,9 +47,9 @@ fn prepare(kek: &str) -> Prepared {
     let trailer = reader.finish().unwrap().trailer;
 
     let keys = IssuerKeys::from_store(&KeyStore::open(&store).unwrap(), "476173FF").unwrap();
-    let builder = Builder::new(&ProductProfile::load("multiapp").unwrap(), keys).unwrap();
+    let builder = ClearCardBuilder::new(&ProductProfile::load("multiapp").unwrap(), keys).unwrap();
     let csv = File::open(data("cards-4.csv")).unwrap();
-    let cards = input::Reader::new(csv, &builder.plan().defaults).unwrap();
+    let cards = input::CardholderReader::new(csv, &builder.plan().defaults).unwrap();
     let clear = cards.map(|card| builder.card(&card.unwrap()).unwrap()).collect();
     Prepared { header, records, trailer, bytes, clear }
 }

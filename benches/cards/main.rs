@@ -43,7 +43,7 @@ use cardwright::hsm::{Hsm, HsmShortcuts};
 use cardwright::ids::{FileId, IssuerId, ProductName};
 use cardwright::modules::{sections, template};
 use cardwright::profile::ProductProfile;
-use cardwright::record::{Limits, Reader, Record};
+use cardwright::record::{Cwf1Reader, FileLimits, Record};
 use cardwright::scp::SecureChannel;
 use floor::Floor;
 use serde_json::Value;
@@ -215,14 +215,14 @@ impl Run {
 }
 
 fn sessions(file: &Path, records: &[Record]) -> Vec<Session> {
-    let reader = Reader::open(std::fs::File::open(file).unwrap(), Limits::default()).unwrap();
+    let reader = Cwf1Reader::open(std::fs::File::open(file).unwrap(), FileLimits::default()).unwrap();
     let (issuer, name): (&IssuerId, &FileId) = (&reader.header().issuer_id, &reader.header().file_id);
     records.iter().map(|record| Session::new(record, issuer, name)).collect()
 }
 
 /// The fewest commands for an application: for its DGIs, and for the channel.
 fn fewest_of(
-    application: &cardwright::record::chip::Application,
+    application: &cardwright::record::chip::ChipApplication,
     verified: &cardwright::hsm::VerifiedApplication,
     product: &ProductProfile,
 ) -> usize {

@@ -5,7 +5,7 @@ use cardwright::chip::{self, PlanStep, apdu};
 use cardwright::hsm::{CardSessionRequest, Hsm, VerifiedApplication, VerifyRequest};
 use cardwright::ids::{FileId, IssuerId};
 use cardwright::profile::ProductProfile;
-use cardwright::record::chip::{Application, ChipSection};
+use cardwright::record::chip::{ChipApplication, ChipSection};
 use cardwright::record::{Record, others_digest};
 use cardwright::scp::{HostChallenge, KeyDerivation, SecureChannel, SecureChannelSpec};
 
@@ -17,7 +17,7 @@ pub const CHANNEL: SecureChannelSpec = SecureChannelSpec { protocol: 0x02, param
 
 /// One card: its applications, and the requests to the HSM for each.
 pub struct Session {
-    pub applications: Vec<Application>,
+    pub applications: Vec<ChipApplication>,
     pub verify: Vec<VerifyRequest>,
     /// The blank as each application finds it.
     blanks: Vec<card::Card>,

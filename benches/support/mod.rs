@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use cardwright::ids::KeyData;
-use cardwright::record::{Limits, Reader, Record};
+use cardwright::record::{Cwf1Reader, FileLimits, Record};
 use nix::sys::resource::{Usage, UsageWho, getrusage};
 
 /// Paths of the programs under test.
@@ -93,7 +93,7 @@ impl World {
 
 /// Reads every record of a file.
 pub fn records(file: &Path) -> Vec<Record> {
-    let mut reader = Reader::open(std::fs::File::open(file).unwrap(), Limits::default()).unwrap();
+    let mut reader = Cwf1Reader::open(std::fs::File::open(file).unwrap(), FileLimits::default()).unwrap();
     std::iter::from_fn(|| reader.next_record().unwrap()).collect()
 }
 

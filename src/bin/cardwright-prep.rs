@@ -1,5 +1,5 @@
-//! `cardwright-prep`: the issuer's data preparation. Words on the command line in, exit code out; the work is in the
-//! library (`prep`, `cli::keys`).
+//! `cardwright-prep`: the issuer's data preparation. Parses the command line and returns the exit code; the
+//! library does the work (`prep`, `cli::keys`).
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -9,22 +9,22 @@ use cardwright::exit::{Exit, Failure};
 use cardwright::hardening::harden;
 use cardwright::hsm::store::StoreSide;
 use cardwright::panics;
-use cardwright::prep::{self, RunArgs, SampleArgs};
+use cardwright::prep::{self, PrepRunArgs, SampleArgs};
 use cardwright::version::VERSION_TEXT;
 use clap::{Parser, Subcommand};
 
 /// Prepares the output file for a personalization bureau from cardholder data and the issuer's keys.
 #[derive(Parser)]
 #[command(name = "cardwright-prep", version = VERSION_TEXT)]
-struct Cli {
+struct PrepArguments {
     #[command(subcommand)]
-    command: Command,
+    command: PrepCommand,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum PrepCommand {
     /// Make an output file from cardholder data.
-    Run(RunArgs),
+    Run(PrepRunArgs),
     /// Make, list and check the issuer's key store.
     #[command(subcommand)]
     Key(KeyCommand),
@@ -33,21 +33,21 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let command = Cli::parse().command;
+    let command = PrepArguments::parse().command;
     panics::quote_nothing();
     let mut result =
         Err(Failure::new(Exit::Thread, "us: the program itself died, which is a bug: report it"));
     panics::ends_well(|| {
         result = match command {
-            Command::Run(args) => harden().and_then(|()| prep::run(&args)),
-            Command::Key(command) => keys::run(&command, StoreSide::Issuer),
-            Command::Sample(args) => prep::sample(&args),
+            PrepCommand::Run(args) => harden().and_then(|()| prep::run(&args)),
+            PrepCommand::Key(command) => keys::run(&command, StoreSide::Issuer),
+            PrepCommand::Sample(args) => prep::sample(&args),
         };
     });
     match result {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            // If nobody hears it, the exit code still says it.
+            // Standard error may be closed; the exit code reports the failure as well.
             let _ = writeln!(std::io::stderr(), "cardwright-prep: {}", failure.message);
             failure.exit.into()
         }

@@ -1,4 +1,5 @@
-//! `cardwright`: the operator's command line. What the verbs do stands in `cardwright::cli`.
+//! `cardwright`: the operator's command line. Parses the verb and hands it to `cardwright::cli`, which
+//! carries it out.
 
 use cardwright::cli;
 use cardwright::exit::Failure;
@@ -9,7 +10,7 @@ use clap::{Parser, Subcommand};
 /// Controller of a smart card personalization line.
 #[derive(Parser)]
 #[command(version = VERSION_TEXT, about)]
-struct Arguments {
+struct CardwrightArguments {
     #[command(subcommand)]
     verb: Verb,
 }
@@ -50,7 +51,7 @@ enum Verb {
 }
 
 fn main() -> std::process::ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = CardwrightArguments::parse();
     cli::init_logs();
     cli::end(|| run(arguments.verb))
 }

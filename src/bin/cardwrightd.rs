@@ -1,4 +1,4 @@
-//! `cardwrightd`: the daemon of a line. What it does stands in `cardwright::cli::daemon`.
+//! `cardwrightd`: the daemon of a line. Parses the command line and hands it to `cardwright::cli::daemon`.
 
 use cardwright::cli;
 use clap::Parser;

@@ -15,7 +15,7 @@ use crate::hsm::client::HsmClient;
 use crate::hsm::{Auditor, FileAdmission, Realm, SpoolKey};
 use crate::ledger::JobProfiles;
 use crate::ledger::{LedgerError, NewJob};
-use crate::record::{Limits, Sealer, Spool, accept};
+use crate::record::{FileLimits, Sealer, Spool, accept};
 
 impl Bureau {
     /// Accepts a file, from its beginning: it is a job from then on. Returns it with the records whose card_refs were in
@@ -28,7 +28,7 @@ impl Bureau {
         let mut rules = Rules::new(&self.line, &mut hsm)?;
         let ledger = self.ledger.reader()?.id()?;
         let mut key = SpoolKey::new(Box::new(self.connect()?), ledger)?;
-        let accepted = match accept(file, &spool_path, Limits::default(), &mut rules, &mut key) {
+        let accepted = match accept(file, &spool_path, FileLimits::default(), &mut rules, &mut key) {
             Ok(accepted) => accepted,
             Err(error) => {
                 unused(key);

@@ -30,8 +30,7 @@ use super::papers::seal::{Whose, look, sealed};
 use super::refusal::{Fault, Refusal, Senseless};
 use super::run_job::proven;
 use super::spool_folder::{spool_directory, spool_of};
-use crate::audit::Document;
-use crate::beside::beside;
+use crate::audit::DocumentKind;
 use crate::exit::{Exit, Failure};
 use crate::hsm::client::HsmClient;
 use crate::hsm::{HsmError, Vault};
@@ -44,6 +43,7 @@ use crate::modules::LineProfile;
 use crate::reason::ReasonWord;
 use crate::report::certificate::Certificate;
 use crate::request::PaperName;
+use crate::sibling_path::sibling_path;
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// Bytes overwritten at a time.
@@ -299,7 +299,7 @@ fn overwrite(mut file: File) -> std::io::Result<()> {
 
 /// Where papers go that nobody asked for.
 pub fn own_papers(ledger: &Path) -> PathBuf {
-    beside(ledger, ".papers")
+    sibling_path(ledger, ".papers")
 }
 
 /// Jobs of a line whose data have been kept for as long as its profile says, and since when they are due; also one whose
@@ -319,7 +319,7 @@ pub fn due(ledger: &Ledger, line: &LineProfile) -> Result<Vec<(JobId, String)>, 
             let by_us = deleted.is_some_and(|event| event.context.reason == Some(ReasonWord::Retention));
             let whose = Whose { job: view.job, ledger: Some(reader.id()?), key: None };
             let path = paper(&directory, view.job, PaperName::Certificate);
-            if !by_us || matches!(look(&path, Document::Certificate, whose), Ok(Some(_))) {
+            if !by_us || matches!(look(&path, DocumentKind::Certificate, whose), Ok(Some(_))) {
                 continue;
             }
         }

@@ -10,8 +10,8 @@ use crate::ids::KekId;
 use crate::modules::LineProfile;
 use crate::modules::sections::fulfilment;
 use crate::profile::ProductProfile;
-use crate::record::chip::{Application, ChipSection};
-use crate::record::{Checks, Header, Record, Trailer};
+use crate::record::chip::{ChipApplication, ChipSection};
+use crate::record::{AcceptanceChecks, Header, Record, Trailer};
 
 /// The rules of one line, and of the product once the Header has named it.
 pub struct Rules<'a> {
@@ -37,7 +37,7 @@ impl<'a> Rules<'a> {
         &self,
         header: &Header,
         product: &ProductProfile,
-        application: &Application,
+        application: &ChipApplication,
     ) -> Result<(), Failure> {
         let wrong = |exit, what: &str| refused(exit, format!("application {}: {what}", application.aid));
         let of_product = product
@@ -97,7 +97,7 @@ fn refused(exit: Exit, what: impl std::fmt::Display) -> Failure {
     Failure::new(exit, format!("file: {what}"))
 }
 
-impl Checks for Rules<'_> {
+impl AcceptanceChecks for Rules<'_> {
     fn header(&mut self, header: &Header) -> Result<(), Failure> {
         let product = ProductProfile::named(&header.product)?;
         self.product = Some((header.clone(), Arc::new(product)));

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::cpu_time;
 use super::deletion::due;
-use super::key_host::own_program;
+use super::key_host::{own_program, socket_directory};
 use super::ledger_desk::{LedgerDesk, the_file};
 use super::line::links::{Links, Real, Simulated};
 use super::line::simulator::{Simulation, Simulator};
@@ -25,7 +25,7 @@ use crate::ids::JobId;
 use crate::ledger::{Ledger, LedgerError};
 use crate::modules::LineProfile;
 use crate::profile::line::{PermittedKeys, RejectDisposal};
-use crate::report::summary::Cpu;
+use crate::report::summary::CpuTimes;
 use crate::request::Action;
 use crate::signals::Signals;
 
@@ -58,7 +58,7 @@ pub struct Ended {
     /// Whether all was written.
     pub ledger: Result<(), LedgerError>,
     /// What the processes used.
-    pub cpu: Cpu,
+    pub cpu: CpuTimes,
     /// Jobs whose cardholder data have been kept for long enough, and since when their deletion is due.
     pub due: Vec<(JobId, String)>,
 }
@@ -76,7 +76,7 @@ impl Bureau {
         let line = LineProfile::from_toml(&profile, &origin)?;
         stations::check(&line)?;
         can_run(&line, simulation.on)?;
-        let directory = signals.directory()?;
+        let directory = signals.directory(socket_directory)?;
         // A job is not opened for a line that cannot run.
         if simulation.on {
             Simulator::check(&profile, &origin, simulation, directory.path())?;
@@ -187,10 +187,10 @@ impl Bureau {
         let with_simulator = cpu_time::of_children();
         let ledger = self.ledger.close();
         drop(self.host);
-        let cpu = Cpu {
+        let cpu = CpuTimes {
             simulator: with_simulator.saturating_sub(before),
             hsm_host: cpu_time::of_children().saturating_sub(with_simulator),
-            ..Cpu::default()
+            ..CpuTimes::default()
         };
         Ended { simulator, ledger, cpu, due }
     }

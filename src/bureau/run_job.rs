@@ -18,7 +18,7 @@ use crate::pipeline::{Batch, DISPATCHER, LineSetup, Outcome, Stop, Tell};
 use crate::profile::ProductProfile;
 use crate::reason::ReasonWord;
 use crate::record::chip::ChipSection;
-use crate::record::{Checks, Spool};
+use crate::record::{AcceptanceChecks, Spool};
 use crate::request::ActionKind;
 
 /// A job with its spool, ready to be made.

@@ -12,12 +12,12 @@ use std::time::SystemTime;
 use hex::FromHex;
 
 use super::refusal::Refusal;
-use crate::beside::beside;
 use crate::exit::{Exit, Failure};
 use crate::hsm::client::HsmClient;
 use crate::hsm::{SpoolKey, Vault};
 use crate::ledger::{JobView, Ledger};
 use crate::record::{Sealer, Spool, open_input};
+use crate::sibling_path::sibling_path;
 
 /// What was accepted as a job.
 pub fn spool_of(view: &JobView, vault: Box<dyn Vault>) -> Result<Spool, Refusal> {
@@ -41,7 +41,7 @@ pub fn is_the_ledgers(file: &Metadata, ledger: &Path) -> bool {
     let place = |meta: &Metadata| (meta.dev(), meta.ino());
     ["", "-wal", "-shm", "-lock"]
         .iter()
-        .filter_map(|suffix| beside(ledger, suffix).metadata().ok())
+        .filter_map(|suffix| sibling_path(ledger, suffix).metadata().ok())
         .any(|own| place(&own) == place(file))
 }
 
@@ -83,7 +83,7 @@ fn remove(ledger: &Path, which: impl Fn(&Path) -> bool) {
 
 /// Where the files lie that a ledger accepted.
 pub fn spool_directory(ledger: &Path) -> Option<PathBuf> {
-    Some(beside(&std::path::absolute(ledger).ok()?, ".spool"))
+    Some(sibling_path(&std::path::absolute(ledger).ok()?, ".spool"))
 }
 
 /// `<ledger>.spool/<Unix time>-<pid>-<n>.cwf1`, absolute; n counts the files of this process. Whole seconds: a name with

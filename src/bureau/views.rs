@@ -9,7 +9,7 @@ use super::refusal::Refusal;
 use crate::exit::Exit;
 use crate::ids::JobId;
 use crate::ledger::Reader;
-use crate::report::{Places, Summary};
+use crate::report::{ReportPaths, Summary};
 use crate::request::{Action, Records};
 
 /// Events in a page: short reads let the writer checkpoint.
@@ -33,7 +33,7 @@ pub fn show(reader: &Reader, path: &Path, action: &Action) -> Result<Option<Outc
 
 /// The report of a job without a run.
 pub fn report(reader: &Reader, path: &Path, job: JobId) -> Result<Outcome, Refusal> {
-    let places = Places { ledger: path.to_owned(), ..Places::default() };
+    let places = ReportPaths { ledger: path.to_owned(), ..ReportPaths::default() };
     Ok(Outcome::Report(Box::new(Summary::build(reader, job, None, places)?)))
 }
 

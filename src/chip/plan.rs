@@ -9,7 +9,7 @@
 use crate::hsm::{DataPart, PlainCommand, VerifiedApplication};
 use crate::ids::{Aid, Dgi};
 use crate::profile::product;
-use crate::record::chip::{Application, Cmode, DgiValue, EncType};
+use crate::record::chip::{ChipApplication, Cmode, DgiValue, EncType};
 use crate::scp::SecureChannel;
 
 use super::order;
@@ -97,7 +97,7 @@ pub enum PlanError {
 
 /// Plans the session of a verified application.
 pub fn plan(
-    application: &Application,
+    application: &ChipApplication,
     verified: &VerifiedApplication,
     product: &product::ApplicationProfile,
     channel: &SecureChannel,
@@ -110,7 +110,7 @@ pub fn plan(
 /// The rules of [`plan`] as far as they can be known before the HSM has opened the values: for acceptance. Lengths of
 /// protected values are the least that their ciphertexts can hold, so nothing is refused that would fit.
 pub fn check(
-    application: &Application,
+    application: &ChipApplication,
     product: &product::ApplicationProfile,
     channel: &SecureChannel,
 ) -> Result<(), String> {
@@ -122,7 +122,7 @@ pub fn check(
 /// A lower bound: no list of STORE DATA commands that keeps secret and clear values and VERCNTL apart can carry these
 /// DGIs in fewer, whatever their order and even if every command were filled to the last byte. For measuring.
 pub fn fewest_commands(
-    application: &Application,
+    application: &ChipApplication,
     verified: &VerifiedApplication,
     product: &product::ApplicationProfile,
     channel: &SecureChannel,
@@ -145,7 +145,7 @@ pub fn fewest_commands(
 }
 
 fn plan_with(
-    application: &Application,
+    application: &ChipApplication,
     product: &product::ApplicationProfile,
     channel: &SecureChannel,
     protected_length: impl Fn(&DgiValue) -> Option<u16>,
@@ -177,7 +177,7 @@ fn plan_with(
 
 /// Every DGI with the facts that sending it needs.
 fn items<'a>(
-    application: &'a Application,
+    application: &'a ChipApplication,
     product: &product::ApplicationProfile,
     protected_length: impl Fn(&DgiValue) -> Option<u16>,
 ) -> Result<std::collections::BTreeMap<Dgi, PackedDgi<'a>>, PlanError> {
@@ -258,7 +258,7 @@ fn finalize(steps: &mut Vec<PlanStep>, aid: &Aid, how: product::Finalize) -> Res
 }
 
 /// The least that the card can get for a ciphertext under the TK, in whole blocks of its channel.
-fn least_length(application: &Application, value: &DgiValue, card_block: u8) -> Option<u16> {
+fn least_length(application: &ChipApplication, value: &DgiValue, card_block: u8) -> Option<u16> {
     let card_block = usize::from(card_block);
     let tk_block = if application.tk_type == 0x40 { 8 } else { 16 };
     let (_, enc) = application.pdi.enc.iter().find(|(dgi, _)| *dgi == value.dgi)?;

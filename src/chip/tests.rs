@@ -8,7 +8,7 @@ use crate::chip::status::CommandPhase;
 use crate::hsm::{ApplicationHandle, DataPart, VerifiedApplication};
 use crate::ids::{Aid, Dgi, KekId};
 use crate::profile::product::{self, Finalize};
-use crate::record::chip::{Application, Cmode, DgiValue, EncType, Pdi};
+use crate::record::chip::{ChipApplication, Cmode, DgiValue, EncType, Pdi};
 use crate::scp::{SecLevel, SecureChannel, SecureChannelSpec};
 
 fn aid() -> Aid {
@@ -32,8 +32,8 @@ fn product(pack: bool) -> product::ApplicationProfile {
 }
 
 /// An application of clear DGIs.
-fn application(level: SecLevel, dgis: &[(u16, usize)]) -> Application {
-    Application {
+fn application(level: SecLevel, dgis: &[(u16, usize)]) -> ChipApplication {
+    ChipApplication {
         aid: aid(),
         kek: KekId([0x47, 0x61, 0x73, 0x99, 1]),
         tk_type: 0x40,
@@ -62,7 +62,7 @@ fn application(level: SecLevel, dgis: &[(u16, usize)]) -> Application {
     }
 }
 
-fn protect(application: &mut Application, dgi: u16, enc: EncType) {
+fn protect(application: &mut ChipApplication, dgi: u16, enc: EncType) {
     application.protected.push(Dgi(dgi));
     application.pdi.enc.push((Dgi(dgi), enc));
 }
@@ -107,7 +107,7 @@ fn all_shown(plan: &ChipPlan) -> Vec<String> {
 }
 
 /// The worked session of `scp`: four STORE DATA, the secret ones opened by the HSM.
-fn worked_example(level: SecLevel) -> (Application, VerifiedApplication) {
+fn worked_example(level: SecLevel) -> (ChipApplication, VerifiedApplication) {
     let mut a = application(level, &[(0x0101, 0), (0x8000, 48), (0x8205, 40), (0x9000, 0)]);
     a.dgis[0].value = Zeroizing::new(hex::decode("700E5A0847617390010101195F340101").unwrap());
     a.dgis[3].value = Zeroizing::new(hex::decode("08D7B44915107B217F").unwrap());
@@ -301,7 +301,7 @@ fn groups_share_one_command_even_without_packing() {
 
 #[test]
 fn groups_that_cannot_travel_together_are_errors() {
-    let fail = |a: &Application, v: &VerifiedApplication| plan(a, v, &product(true), &channel()).err();
+    let fail = |a: &ChipApplication, v: &VerifiedApplication| plan(a, v, &product(true), &channel()).err();
     let mut a = application(SecLevel::Mac, &[(1, 121), (2, 121), (3, 8)]);
     a.pdi.group = vec![vec![Dgi(1), Dgi(2)]];
     assert_eq!(
@@ -341,7 +341,7 @@ fn passed_through_values_go_as_they_are_in_a_command_that_says_encrypted() {
 
 #[test]
 fn protection_must_be_consistent() {
-    let refuse = |a: &Application| {
+    let refuse = |a: &ChipApplication| {
         assert!(check(a, &product(true), &channel()).is_err());
         plan(a, &verified(&[(0x8000, 48)]), &product(true), &channel()).err()
     };
@@ -362,7 +362,7 @@ fn protection_must_be_consistent() {
 
 #[test]
 fn what_cannot_be_planned_is_refused() {
-    let refuse = |a: &Application| plan(a, &verified(&[]), &product(true), &channel()).err();
+    let refuse = |a: &ChipApplication| plan(a, &verified(&[]), &product(true), &channel()).err();
     assert_eq!(refuse(&application(SecLevel::Mac, &[])), Some(PlanError::Empty));
     let mut a = application(SecLevel::Mac, &[(1, 1)]);
     a.pdi.update_cplc = 1;
@@ -399,7 +399,7 @@ fn recipes() -> impl Strategy<Value = Recipe> {
 }
 
 /// Lengths around the limits, some secret, some refusable, ORDER lists.
-fn build((dgis, level, pack, seed): Recipe) -> (Application, VerifiedApplication, bool) {
+fn build((dgis, level, pack, seed): Recipe) -> (ChipApplication, VerifiedApplication, bool) {
     let level = [SecLevel::Authenticated, SecLevel::Mac, SecLevel::MacEnc][level];
     let numbered: Vec<(u16, usize)> = (0x0100u16..).zip(&dgis).map(|(dgi, (n, _))| (dgi, *n)).collect();
     let mut a = application(level, &numbered);

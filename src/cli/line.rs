@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::common::LedgerArg;
 use super::simulate::SimulateArgs;
+use crate::bureau::key_host::socket_directory;
 use crate::bureau::line::check::{Finding, check};
 use crate::exit::{Exit, Failure};
 use crate::modules::LineProfile;
@@ -51,7 +52,7 @@ struct Document<'a> {
 pub fn run(command: &LineCommand) -> Result<Exit, Failure> {
     let LineCommand::Check(args) = command;
     let signals = Signals::handle("stopped by the operator; no card was touched")?;
-    let directory = signals.directory()?;
+    let directory = signals.directory(socket_directory)?;
     let simulation = args.simulate.simulation();
     let (line, findings) = check(&args.line, &args.keys, &args.ledger.ledger, &simulation, directory.path())?;
     print(args, &line, &findings)

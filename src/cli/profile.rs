@@ -7,7 +7,7 @@ use crate::bureau::line::simulator::{Simulation, Simulator};
 use crate::bureau::line::stations;
 use crate::exit::{Exit, Failure};
 use crate::modules::LineProfile;
-use crate::prep::plan::Plan;
+use crate::prep::plan::PrepPlan;
 use crate::profile::{LINES, PRODUCTS, ProductProfile};
 
 /// `cardwright profile ...`
@@ -49,7 +49,7 @@ pub fn run(command: &ProfileCommand) -> Result<Exit, Failure> {
             } else {
                 let product = ProductProfile::from_toml(&text, &origin)?;
                 if product.prep.is_some() {
-                    Plan::load(&product)?;
+                    PrepPlan::load(&product)?;
                 }
                 ("product", product.name)
             };

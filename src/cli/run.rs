@@ -13,10 +13,10 @@ use crate::bureau::{Bureau, Refusal};
 use crate::exit::{Exit, Failure};
 use crate::ids::JobId;
 use crate::ledger::{Context, JobState, LedgerError, Reader, RecordState};
-use crate::outputs;
+use crate::output_path;
 use crate::pipeline::{Outcome, Stop};
 use crate::reason::ReasonWord;
-use crate::report::{EventWriter, Places, Progress, Shown, Summary, SummaryWithNext};
+use crate::report::{EventWriter, Progress, ProgressDisplay, ReportPaths, Summary, SummaryWithNext};
 use crate::signals::Signals;
 
 /// Records that a message names; the ledger has them all.
@@ -82,7 +82,7 @@ impl LineArgs {
 /// The bureau that the arguments ask for.
 fn open(args: &LineArgs, ledger: &LedgerArg, signals: &Signals) -> Result<Bureau, Refusal> {
     for output in [&args.events, &args.report].into_iter().flatten().filter(|p| p.as_os_str() != "-") {
-        outputs::check(output, outputs::Kind::Json)?;
+        output_path::check_replaceable(output, output_path::OutputKind::Json)?;
     }
     let missing = |what| Failure::new(Exit::Usage, format!("operator: {what}"));
     let keys =
@@ -135,7 +135,7 @@ fn make(
     let reader = bureau.ledger.reader().map_err(|error| spelled(&error.into()))?;
     let (view, batch) = bureau.batch(job, args.limit).map_err(|refusal| spelled(&refusal))?;
     let selected = batch.sequences.len();
-    let places = Places {
+    let places = ReportPaths {
         ledger: bureau.ledger.path().to_owned(),
         events: args.events.clone(),
         dumps: args.simulate.dump.clone(),
@@ -145,7 +145,7 @@ fn make(
         args.events.as_ref().map(|p| EventWriter::start(bureau.ledger.subscribe(), &p.display().to_string()));
     let events = events.transpose()?;
     let total = u64::try_from(selected).unwrap_or(u64::MAX);
-    let shown = Shown::suitable(json);
+    let shown = ProgressDisplay::suitable(json);
     let progress = Progress::start(bureau.ledger.subscribe(), id, total, crate::report::mark(&view), shown)?;
     let held = view.state == JobState::Held;
     let actor = args.by.actor();
@@ -170,7 +170,7 @@ fn make(
         ended.ledger.map_err(|error| spelled(&error.into()))?;
     }
 
-    outcome.stats.cpu = crate::report::summary::Cpu { controller: cpu::own(), ..ended.cpu };
+    outcome.stats.cpu = crate::report::summary::CpuTimes { controller: cpu::own(), ..ended.cpu };
     let summary = Summary::build(&reader, id, Some(outcome.stats.clone()), places)
         .map_err(|error| spelled(&error.into()))?;
     let next = after_report(&summary);

@@ -26,7 +26,7 @@ use zeroize::Zeroizing;
 
 use super::companion::CompanionFile;
 use super::{AuditInfo, FileAdmission, HsmError};
-use crate::audit::{AuditKey, Checkpoint, Document, LedgerId, Place, Signature};
+use crate::audit::{AuditKey, ChainPlace, Checkpoint, DocumentKind, LedgerId, Signature};
 
 const FIRST: &str = "cardwright audit book 1 TEST";
 
@@ -80,14 +80,14 @@ impl AuditBook {
     /// Returns the last place noted of a ledger, and the public audit key.
     pub(super) fn info(&self, ledger: LedgerId) -> Result<AuditInfo, HsmError> {
         self.with(|entries| {
-            let head = entries.heads.get(&ledger).map(|&(n, hash)| Place { ledger, n, hash });
+            let head = entries.heads.get(&ledger).map(|&(n, hash)| ChainPlace { ledger, n, hash });
             Ok((AuditInfo { key: entries.key().public(), generation: entries.generation, head }, false))
         })
     }
 
     /// Notes how far a ledger has come, and signs it. A place before the one noted is refused, and so is another one
     /// with the same number: the ledger was rolled back.
-    pub(super) fn checkpoint(&self, place: Place) -> Result<Checkpoint, HsmError> {
+    pub(super) fn checkpoint(&self, place: ChainPlace) -> Result<Checkpoint, HsmError> {
         self.with(|entries| {
             if let Some(&(n, hash)) = entries.heads.get(&place.ledger)
                 && (place.n < n || place.n == n && place.hash != hash)
@@ -128,7 +128,7 @@ impl AuditBook {
     /// Signs a document.
     pub(super) fn sign(
         &self,
-        kind: Document,
+        kind: DocumentKind,
         ledger: LedgerId,
         digest: &[u8; 32],
     ) -> Result<Signature, HsmError> {
@@ -221,8 +221,8 @@ mod tests {
     const A: LedgerId = LedgerId([0xA; 16]);
     const B: LedgerId = LedgerId([0xB; 16]);
 
-    fn place(ledger: LedgerId, n: u64, hash: u8) -> Place {
-        Place { ledger, n, hash: [hash; 32] }
+    fn place(ledger: LedgerId, n: u64, hash: u8) -> ChainPlace {
+        ChainPlace { ledger, n, hash: [hash; 32] }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::HsmError;
-use crate::beside::beside;
+use crate::sibling_path::sibling_path;
 
 /// Most bytes of a file: some hundred thousand lines.
 const MAX: u64 = 1 << 26;
@@ -31,7 +31,7 @@ pub(super) struct CompanionFile {
 impl CompanionFile {
     /// `<store><suffix>`; made with the first change.
     pub(super) fn beside(store: &Path, suffix: &str, fault: fn(String) -> HsmError) -> Self {
-        Self { path: beside(store, suffix), fault }
+        Self { path: sibling_path(store, suffix), fault }
     }
 
     /// Where it is.
@@ -41,7 +41,7 @@ impl CompanionFile {
 
     /// Locks the file against other processes until the returned lock is dropped.
     pub(super) fn lock(&self) -> Result<Flock<File>, HsmError> {
-        let path = beside(&self.path, "-lock");
+        let path = sibling_path(&self.path, "-lock");
         let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
         let lock = lock.map_err(|e| self.fault(format!("its lock cannot be made: {e}")))?;
         Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, e)| self.fault(e.to_string()))
@@ -78,7 +78,7 @@ impl CompanionFile {
         let digest = hex::encode_upper(Sha256::digest(text.as_bytes()));
         text.push_str(&digest);
         text.push('\n');
-        let next = beside(&self.path, "-next");
+        let next = sibling_path(&self.path, "-next");
         let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&next);
         let mut file = file.map_err(failed)?;
         file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;

@@ -6,14 +6,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::WipedBytes;
-use crate::audit::{LedgerId, Place, PublicKey};
+use crate::audit::{ChainPlace, LedgerId, PublicKey};
 use crate::ids::{CardRef, Dgi, FileId, IssuerId, Kcv, KekId, KmcRef};
+pub use crate::record::{PIECE, PIECE_TAG};
 use crate::scp::{HostChallenge, KeyDerivation, SecLevel, SecureChannelSpec};
-
-/// Clear bytes of a piece of a spool.
-pub const PIECE: usize = 4096;
-/// Bytes that sealing adds to a piece.
-pub const PIECE_TAG: usize = 16;
 
 /// The HSM's memory of one ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +19,7 @@ pub struct AuditInfo {
     /// Number of changes of the HSM's memory so far.
     pub generation: u64,
     /// The last event that the ledger has shown.
-    pub head: Option<Place>,
+    pub head: Option<ChainPlace>,
 }
 
 /// A file on its way into a ledger.

@@ -11,7 +11,7 @@ use super::{
     ApplicationHandle, AuditInfo, CardSession, CardSessionRequest, DocumentDigest, FileAdmission, HsmClient,
     HsmError, HsmInfo, TrailerRequest, VerifiedApplication, VerifyRequest, WipedBytes,
 };
-use crate::audit::{Checkpoint, Document, LedgerId, Place, Signature};
+use crate::audit::{ChainPlace, Checkpoint, DocumentKind, LedgerId, Signature};
 use crate::ids::SpoolKeyName;
 use crate::scp::{HostChallenge, SecureChannelSpec};
 
@@ -58,7 +58,7 @@ hsm_operations! {
 
         /// Notes how far a ledger has come, and signs it. A ledger that goes back is refused.
         #[counted = "checkpoint"]
-        fn checkpoint(place: Place) -> Checkpoint where |checkpoint| checkpoint.place == place;
+        fn checkpoint(place: ChainPlace) -> Checkpoint where |checkpoint| checkpoint.place == place;
 
         /// Notes that a file goes into a ledger, once for all: in another ledger it is refused from then on.
         #[counted = "admit"]
@@ -66,7 +66,7 @@ hsm_operations! {
 
         /// Signs the SHA-256 of a document.
         #[counted = "sign"]
-        fn sign(kind: Document, ledger: LedgerId, digest: DocumentDigest) -> Signature;
+        fn sign(kind: DocumentKind, ledger: LedgerId, digest: DocumentDigest) -> Signature;
     }
 
     /// The side of a key-holding device that seals cardholder data at rest: each spool has a key of its own, made, used

@@ -26,7 +26,7 @@ use super::{
     HostedHsm, Hsm, HsmError, HsmInfo, KekInfo, KmcInfo, Realm, Refusal, TrailerRequest, Vault,
     VerifiedApplication, VerifyRequest, WipedBytes,
 };
-use crate::audit::{Checkpoint, Document, LedgerId, Place, Signature};
+use crate::audit::{ChainPlace, Checkpoint, DocumentKind, LedgerId, Signature};
 use crate::exit::{Exit, Failure};
 use crate::ids::{KmcRef, SpoolKeyName};
 use crate::scp::{ChannelOpenError, HostChallenge, SecureChannel, SecureChannelSpec, VerifiedChannel};
@@ -202,7 +202,7 @@ impl Auditor for SoftHsm {
         self.shared.book.info(ledger)
     }
 
-    fn checkpoint(&mut self, place: Place) -> Result<Checkpoint, HsmError> {
+    fn checkpoint(&mut self, place: ChainPlace) -> Result<Checkpoint, HsmError> {
         self.shared.book.checkpoint(place)
     }
 
@@ -212,7 +212,7 @@ impl Auditor for SoftHsm {
 
     fn sign(
         &mut self,
-        kind: Document,
+        kind: DocumentKind,
         ledger: LedgerId,
         digest: DocumentDigest,
     ) -> Result<Signature, HsmError> {

@@ -1,7 +1,8 @@
-//! `cardwright inspect`: whether an output file is right, and what is in it, without touching a ledger or a line.
+//! `cardwright inspect`: checks an output file and counts its contents, without a ledger or a line.
 //!
-//! Structure and digest always; with an HSM also the Trailer's MAC and every application of every record. The file is
-//! read once, one record in memory. Not here: the rules of a line profile (acceptance asks those), card data.
+//! Structure and digest are always checked; with an HSM also the Trailer's MAC and every application of every
+//! record. The file is read once, with one record in memory. Not here: the rules of a line profile
+//! (acceptance checks them), card data.
 
 mod report;
 mod tally;
@@ -17,50 +18,50 @@ use crate::exit::Failure;
 use crate::hsm::Hsm;
 use crate::ids::{NameError, ProductName};
 use crate::modules::kind::section_kinds;
-use crate::record::chip::{ApplicationView, ChipError, Scratch, check_crn, walk};
-use crate::record::{FileError, FileFault, Frame, Limits, Reader, SectionRef, open_input};
-pub use report::Report;
-use tally::Tally;
+use crate::record::chip::{ApplicationView, ChipError, SectionScratch, check_crn, walk};
+use crate::record::{Cwf1Reader, FileError, FileFault, FileLimits, Frame, SectionRef, open_input};
+pub use report::InspectionReport;
+use tally::NameTally;
 use verify::Verifier;
 
 /// Inspects a file. Without an HSM the best exit is [`crate::exit::Exit::StructureOnly`]; wrong application data gives
 /// [`crate::exit::Exit::RecordData`] and is listed; an error that refuses the whole file is a [`Failure`].
-pub fn inspect(path: &Path, hsm: Option<&mut dyn Hsm>) -> Result<Report, Failure> {
+pub fn inspect(path: &Path, hsm: Option<&mut dyn Hsm>) -> Result<InspectionReport, Failure> {
     let shown = path.display().to_string();
     let file = open_input(path)?;
-    let mut reader = Reader::open(file, Limits::default())?;
+    let mut reader = Cwf1Reader::open(file, FileLimits::default())?;
     let header = reader.header().clone();
     let mut verifier = hsm.map(|hsm| Verifier::new(hsm, &header));
-    let mut counts = Counts::new();
+    let mut counts = SectionCounts::new();
     while let Some(frame) = reader.next_frame()? {
         counts.record(&frame, header.product.as_str(), verifier.as_mut())?;
     }
     let end = reader.finish()?;
     let outcome = verifier.map(|verifier| verifier.finish(&end)).transpose()?;
-    Ok(Report::new(shown, &header, &end, &counts, outcome))
+    Ok(InspectionReport::new(shown, &header, &end, &counts, outcome))
 }
 
 /// The counts of a file, taken record by record.
-struct Counts {
+struct SectionCounts {
     /// Records with a section of each MIC that a kind of module is made for.
     mics: Vec<(&'static str, u64)>,
     /// Records with each application.
-    aids: Tally,
-    /// Applications under each key: KEKID, TYPEtk.
-    keks: Tally,
+    aids: NameTally,
+    /// Applications under each key, named by KEKID and TYPEtk.
+    keks: NameTally,
     /// Records of each product.
-    products: Tally,
-    scratch: Scratch,
+    products: NameTally,
+    scratch: SectionScratch,
 }
 
-impl Counts {
+impl SectionCounts {
     fn new() -> Self {
         Self {
             mics: section_kinds().map(|section| (section.mic, 0)).collect(),
-            aids: Tally::default(),
-            keks: Tally::default(),
-            products: Tally::default(),
-            scratch: Scratch::default(),
+            aids: NameTally::default(),
+            keks: NameTally::default(),
+            products: NameTally::default(),
+            scratch: SectionScratch::default(),
         }
     }
 

@@ -1,51 +1,52 @@
-//! What `inspect` found, as a table and as JSON.
+//! The report of `inspect`, as a table and as JSON.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use serde::Serialize;
 
-use super::Counts;
-use super::verify::{Outcome, RecordFault};
+use super::SectionCounts;
+use super::verify::{MacFindings, RecordFault};
 use crate::crypto::Suite;
 use crate::exit::{Exit, Failure};
 use crate::ids::{FileId, IssuerId, Kcv, KekId, ProductName};
-use crate::record::{End, Header};
+use crate::record::{FileEnd, Header};
 
-/// Everything that is shown. Names and counts; no cardholder data.
+/// The report: names and counts, no cardholder data.
 #[derive(Serialize)]
-pub struct Report {
+pub struct InspectionReport {
     file: String,
-    /// Bytes.
+    /// Length of the file in bytes.
     size: u64,
     sha256: String,
     file_id: FileId,
     issuer_id: IssuerId,
     product: ProductName,
-    /// UTC, ISO 8601.
+    /// When the file was made, in UTC (ISO 8601).
     created: String,
     records: u32,
-    /// Always "right": a file whose structure or digest is wrong gives no report.
+    /// Always "right": a file with a wrong structure or digest gets no report.
     structure: &'static str,
     digest: &'static str,
-    trailer: TrailerKey,
+    trailer: TrailerReport,
     /// Records with each MIC.
     mics: BTreeMap<&'static str, u64>,
-    applications: Vec<Application>,
+    applications: Vec<ApplicationCount>,
     /// Records of each product.
     products: BTreeMap<String, u64>,
-    /// Keys of the applications.
-    keys: Vec<Key>,
-    /// Whether every MAC was checked and right.
+    /// The KEKs of the applications.
+    keys: Vec<KekCount>,
+    /// Whether every MAC was checked and is right.
     verified: bool,
     applications_verified: u64,
     applications_failed: u64,
-    /// The first of the failed ones.
+    /// The first failed applications.
     faults: Vec<RecordFault>,
 }
 
+/// The Trailer's key, and whether its MAC was checked.
 #[derive(Serialize)]
-struct TrailerKey {
+struct TrailerReport {
     kek: KekId,
     tk_type: String,
     kcv: Kcv,
@@ -53,30 +54,32 @@ struct TrailerKey {
     mac: &'static str,
 }
 
+/// Number of records with one application.
 #[derive(Serialize)]
-struct Application {
+struct ApplicationCount {
     aid: String,
     records: u64,
 }
 
+/// Number of applications under one KEK.
 #[derive(Serialize)]
-struct Key {
+struct KekCount {
     kek: KekId,
     tk_type: String,
     applications: u64,
 }
 
-impl Report {
+impl InspectionReport {
     pub(super) fn new(
         file: String,
         header: &Header,
-        end: &End,
-        counts: &Counts,
-        outcome: Option<Outcome>,
+        end: &FileEnd,
+        counts: &SectionCounts,
+        outcome: Option<MacFindings>,
     ) -> Self {
         let header = header.clone();
         let checked = outcome.is_some();
-        let Outcome { verified, failed, faults } = outcome.unwrap_or_default();
+        let MacFindings { verified, failed, faults } = outcome.unwrap_or_default();
         Self {
             file,
             size: end.length,
@@ -88,7 +91,7 @@ impl Report {
             records: header.records,
             structure: "right",
             digest: "right",
-            trailer: TrailerKey {
+            trailer: TrailerReport {
                 kek: end.trailer.kek,
                 tk_type: format!("{:02X}", end.trailer.tk_type),
                 kcv: end.trailer.kcv,
@@ -99,7 +102,7 @@ impl Report {
                 .aids
                 .sorted()
                 .into_iter()
-                .map(|(aid, records)| Application { aid: hex::encode_upper(aid), records })
+                .map(|(aid, records)| ApplicationCount { aid: hex::encode_upper(aid), records })
                 .collect(),
             products: counts
                 .products
@@ -115,7 +118,7 @@ impl Report {
         }
     }
 
-    /// How the command ends.
+    /// Returns the exit code of the command.
     pub fn exit(&self) -> Exit {
         match (self.verified, self.applications_failed) {
             (true, _) => Exit::Ok,
@@ -124,13 +127,13 @@ impl Report {
         }
     }
 
-    /// One JSON document.
+    /// Returns the report as one JSON document.
     pub fn json(&self) -> Result<String, Failure> {
         let text = serde_json::to_string_pretty(self);
         text.map(|text| text + "\n").map_err(|e| Failure::new(Exit::Bug, format!("us: the report: {e}")))
     }
 
-    /// For people.
+    /// Returns the report as text for people.
     pub fn text(&self) -> String {
         let mut out = String::new();
         let trailer = &self.trailer;
@@ -186,10 +189,10 @@ impl Report {
     }
 }
 
-/// A key from KEKID and TYPEtk, as they were counted.
-fn key((name, applications): (&[u8], u64)) -> Option<Key> {
+/// Reads the KEKID and TYPEtk under which a key was counted.
+fn key((name, applications): (&[u8], u64)) -> Option<KekCount> {
     let (kek, [tk_type]) = name.split_first_chunk()? else { return None };
-    Some(Key { kek: KekId(*kek), tk_type: format!("{tk_type:02X}"), applications })
+    Some(KekCount { kek: KekId(*kek), tk_type: format!("{tk_type:02X}"), applications })
 }
 
 fn line(out: &mut String, text: &str) {
@@ -219,7 +222,8 @@ fn type_name(tk_type: &str) -> &'static str {
     }
 }
 
-/// Unix seconds as UTC; the calendar's 400-year cycle has 146,097 days and is counted from 1 March 0000.
+/// Returns Unix seconds as UTC. The calendar's cycle of 400 years has 146,097 days and is counted from 1
+/// March 0000.
 fn utc(seconds: u64) -> String {
     let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
     let (era, day) = (days / 146_097, days % 146_097);

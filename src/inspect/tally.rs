@@ -1,17 +1,18 @@
-//! Counts names that come again and again in the same order, record after record, at the price of one comparison.
+//! Counts names. Records name them mostly in one order, so that counting a name costs one comparison.
 
 use std::collections::HashMap;
 
+/// The number of times that each name was added.
 #[derive(Default)]
-pub(super) struct Tally {
-    /// In order of appearance.
+pub(super) struct NameTally {
+    /// Names and counts in the order of first appearance.
     entries: Vec<(Vec<u8>, u64)>,
     places: HashMap<Vec<u8>, usize>,
-    /// The entry that came after this one last time.
+    /// Index of the entry that is expected next.
     next: usize,
 }
 
-impl Tally {
+impl NameTally {
     pub fn add(&mut self, name: &[u8]) {
         let place = match self.entries.get(self.next) {
             Some((expected, _)) if expected == name => self.next,
@@ -33,7 +34,7 @@ impl Tally {
         place
     }
 
-    /// Names and counts, sorted by name.
+    /// Returns names and counts, sorted by name.
     pub fn sorted(&self) -> Vec<(&[u8], u64)> {
         let mut entries: Vec<_> =
             self.entries.iter().map(|(name, count)| (name.as_slice(), *count)).collect();
@@ -44,11 +45,11 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
-    use super::Tally;
+    use super::NameTally;
 
     #[test]
     fn any_order_is_counted() {
-        let mut tally = Tally::default();
+        let mut tally = NameTally::default();
         for name in ["b", "a", "b", "a", "a", "c", "b", "c", "b", "a"] {
             tally.add(name.as_bytes());
         }

@@ -1,5 +1,5 @@
-//! `inspect` over files put together by hand, with an HSM that really checks MACs (AES-256, published TEST keys none:
-//! the KEK below is 00 01 02 ..).
+//! `inspect` over files put together by hand, with an HSM that really checks MACs (AES-256, published TEST
+//! keys none: the KEK below is 00 01 02 ..).
 
 use std::path::PathBuf;
 
@@ -17,9 +17,9 @@ use crate::hsm::{
     VerifiedApplication, VerifyRequest,
 };
 use crate::ids::{CardRef, FileId, IssuerId, Kcv, KekId, Mic};
-use crate::record::chip::{Application, ChipSection};
-use crate::record::testfile::{App, Chip, KEKID, file, record};
-use crate::record::{Header, Record, Section, TrailerKey, Writer, others_digest};
+use crate::record::chip::{ChipApplication, ChipSection};
+use crate::record::testfile::{ApplicationPieces, KEKID, SectionPieces, file, record};
+use crate::record::{Cwf1Writer, Header, Record, Section, TrailerKey, others_digest};
 use crate::scp::{HostChallenge, SecureChannelSpec};
 
 const SUITE: Suite = Suite::Aes256;
@@ -48,14 +48,14 @@ fn wrapped(scope: &ApplicationScope<'_>, purpose: Purpose) -> Vec<u8> {
 
 /// Checks as `src/manual/cwf1.md` says; has the one KEK.
 #[derive(Default)]
-struct Keys {
+struct TestKeys {
     unknown: bool,
     given: usize,
     released: usize,
     most: usize,
 }
 
-impl Hsm for Keys {
+impl Hsm for TestKeys {
     fn info(&mut self) -> Result<HsmInfo, HsmError> {
         unreachable!()
     }
@@ -70,7 +70,7 @@ impl Hsm for Keys {
 
     fn verify_all(&mut self, requests: &[VerifyRequest]) -> Result<Vec<VerifiedApplication>, HsmError> {
         let [r] = requests else { panic!("one by one") };
-        let application = Application::parse(&r.application).unwrap();
+        let application = ChipApplication::parse(&r.application).unwrap();
         if self.unknown {
             return Err(HsmError::UnknownKek(application.kek));
         }
@@ -120,7 +120,7 @@ fn header(records: u32) -> Header {
 fn sealed(count: u32) -> Vec<u8> {
     let header = header(count);
     let mut out = Vec::new();
-    let mut writer = Writer::new(&mut out, &header).unwrap();
+    let mut writer = Cwf1Writer::new(&mut out, &header).unwrap();
     for sequence in 1..=count {
         let card_ref = CardRef::new(format!("CARD-{sequence}")).unwrap();
         let section =
@@ -131,11 +131,17 @@ fn sealed(count: u32) -> Vec<u8> {
             file_id: header.file_id.as_str(),
             sequence,
             card_ref: record.card_ref.as_str(),
-            aid: &App::default().aid,
+            aid: &ApplicationPieces::default().aid,
         };
         let wrapped = wrapped(&scope, Purpose::MacKey);
-        let raw = App { tk_type: 0x42, wrapped: wrapped.clone(), mac: vec![0; 16], ..App::default() }.bytes();
-        let mut application = Application::parse(&raw).unwrap();
+        let raw = ApplicationPieces {
+            tk_type: 0x42,
+            wrapped: wrapped.clone(),
+            mac: vec![0; 16],
+            ..ApplicationPieces::default()
+        }
+        .bytes();
+        let mut application = ChipApplication::parse(&raw).unwrap();
         let maced = &application.raw[application.maced.clone()];
         let input = application_mac_input(&scope, &others_digest(&record), maced).unwrap();
         application.mac = mac(&scope, Purpose::MacKey, Purpose::Blind, &wrapped, &input).unwrap();
@@ -162,12 +168,12 @@ fn stored(bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
     (directory, path)
 }
 
-fn of(bytes: &[u8], keys: Option<&mut Keys>) -> Result<Report, Failure> {
+fn of(bytes: &[u8], keys: Option<&mut TestKeys>) -> Result<InspectionReport, Failure> {
     let (_directory, path) = stored(bytes);
     inspect(&path, keys.map(|keys| keys as &mut dyn Hsm))
 }
 
-fn exit(result: Result<Report, Failure>) -> Exit {
+fn exit(result: Result<InspectionReport, Failure>) -> Exit {
     match result {
         Ok(report) => report.exit(),
         Err(failure) => failure.exit,
@@ -187,7 +193,7 @@ fn without_keys_structure_and_digest_only() {
 #[test]
 fn with_keys_every_mac_is_verified_and_every_handle_given_back() {
     let bytes = sealed(600);
-    let mut keys = Keys::default();
+    let mut keys = TestKeys::default();
     let report = of(&bytes, Some(&mut keys)).unwrap();
     assert_eq!(report.exit(), Exit::Ok);
     assert_eq!((keys.given, keys.released), (600, 600));
@@ -218,7 +224,7 @@ fn a_wrong_application_mac_is_listed_and_has_its_own_exit() {
         let at = front.windows(2).rposition(|window| window == b"%B").unwrap();
         front[at + 1] = b'C';
     });
-    let report = of(&report, Some(&mut Keys::default())).unwrap();
+    let report = of(&report, Some(&mut TestKeys::default())).unwrap();
     assert_eq!(report.exit(), Exit::RecordData);
     let json: serde_json::Value = serde_json::from_str(&report.json().unwrap()).unwrap();
     assert_eq!((&json["applications_failed"], &json["applications_verified"]), (&1.into(), &2.into()));
@@ -247,13 +253,13 @@ fn with_front(good: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
 fn a_wrong_trailer_mac_refuses_the_file() {
     let mut bytes = sealed(2);
     *bytes.last_mut().unwrap() ^= 1;
-    assert_eq!(exit(of(&bytes, Some(&mut Keys::default()))), Exit::FileMac);
+    assert_eq!(exit(of(&bytes, Some(&mut TestKeys::default()))), Exit::FileMac);
     assert_eq!(exit(of(&bytes, None)), Exit::StructureOnly);
 }
 
 #[test]
 fn an_unknown_kek_ends_with_the_record_named() {
-    let failure = of(&sealed(1), Some(&mut Keys { unknown: true, ..Keys::default() })).err().unwrap();
+    let failure = of(&sealed(1), Some(&mut TestKeys { unknown: true, ..TestKeys::default() })).err().unwrap();
     assert_eq!(failure.exit, Exit::KeyUnknown);
     assert!(failure.message.contains("record 1") && failure.message.contains("4761739901"), "{failure}");
 }
@@ -285,7 +291,8 @@ fn an_unknown_mic_is_named() {
 
 #[test]
 fn a_crn_of_another_card_is_refused() {
-    let chip = Chip { crn: b"B".to_vec(), ..Chip::new(&[App::default()]) }.bytes();
+    let chip =
+        SectionPieces { crn: b"B".to_vec(), ..SectionPieces::new(&[ApplicationPieces::default()]) }.bytes();
     let failure = of(&file(&[record(1, "A", &[("CHP", &chip)])]), None).err().unwrap();
     assert!(failure.message.contains("CRN"), "{failure}");
 }
@@ -303,9 +310,9 @@ fn the_product_of_a_card_is_that_of_its_ful_section() {
 fn a_product_that_is_not_shipped_cannot_be_verified() {
     for name in ["gold", "/etc/passwd.toml"] {
         let ful = [&[1, 0, 0, 0, name.len() as u8][..], name.as_bytes()].concat();
-        let chip = Chip::new(&[App::default()]).bytes();
+        let chip = SectionPieces::new(&[ApplicationPieces::default()]).bytes();
         let bytes = file(&[record(1, "A", &[("FUL", &ful), ("CHP", &chip)])]);
-        assert_eq!(exit(of(&bytes, Some(&mut Keys::default()))), Exit::FileProfile);
+        assert_eq!(exit(of(&bytes, Some(&mut TestKeys::default()))), Exit::FileProfile);
         assert_eq!(exit(of(&bytes, None)), Exit::StructureOnly);
     }
 }

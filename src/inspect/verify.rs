@@ -1,4 +1,4 @@
-//! The checks of `inspect` that need keys: every application, then the Trailer.
+//! The checks of `inspect` that need keys: the MAC of every application, then the MAC of the Trailer.
 
 use std::collections::HashMap;
 
@@ -9,21 +9,21 @@ use crate::hsm::{ApplicationHandle, Hsm, HsmError, HsmShortcuts, TrailerRequest,
 use crate::ids::{Aid, CardRef, Dgi, ProductName};
 use crate::profile::ProductProfile;
 use crate::record::chip::ApplicationView;
-use crate::record::{End, Frame, Header};
+use crate::record::{FileEnd, Frame, Header};
 
-/// Handles that the HSM holds at once before they are given back.
+/// Most handles that the HSM holds before they are released.
 const BATCH: usize = 256;
-/// Faults that are listed; all are counted.
+/// Most faults that are listed; all are counted.
 const LISTED: usize = 100;
 
-/// What the HSM said.
+/// The results of the checks.
 #[derive(Default)]
-pub(super) struct Outcome {
-    /// Applications that are right.
+pub(super) struct MacFindings {
+    /// Number of applications that are right.
     pub verified: u64,
-    /// Applications that are not.
+    /// Number of applications that are wrong.
     pub failed: u64,
-    /// The first of them.
+    /// The first faults.
     pub faults: Vec<RecordFault>,
 }
 
@@ -36,25 +36,26 @@ pub(super) struct RecordFault {
     pub fault: String,
 }
 
-/// What a product says about the protection of an application.
+/// The rules of a product for the protection of an application.
 struct ProtectionRules {
     card_block: u8,
     pass_through: Vec<Dgi>,
     allow_ecb: bool,
 }
 
+/// Has an HSM check the applications and the Trailer of one file.
 pub(super) struct Verifier<'h> {
     hsm: &'h mut dyn Hsm,
     header: Header,
     products: HashMap<String, ProductProfile>,
     handles: Vec<ApplicationHandle>,
-    outcome: Outcome,
+    outcome: MacFindings,
 }
 
 impl<'h> Verifier<'h> {
     pub fn new(hsm: &'h mut dyn Hsm, header: &Header) -> Self {
         let (products, handles) = (HashMap::new(), Vec::new());
-        Self { hsm, header: header.clone(), products, handles, outcome: Outcome::default() }
+        Self { hsm, header: header.clone(), products, handles, outcome: MacFindings::default() }
     }
 
     pub fn record(
@@ -106,8 +107,8 @@ impl<'h> Verifier<'h> {
         Ok(())
     }
 
-    /// Gives all handles back and checks the Trailer.
-    pub fn finish(mut self, end: &End) -> Result<Outcome, Failure> {
+    /// Releases all handles and checks the Trailer.
+    pub fn finish(mut self, end: &FileEnd) -> Result<MacFindings, Failure> {
         self.release()?;
         let trailer = &end.trailer;
         let request = TrailerRequest {
@@ -174,7 +175,7 @@ impl<'h> Verifier<'h> {
     }
 }
 
-/// An error of the HSM as the end of the program.
+/// Returns the failure with which the program ends on an error of the HSM.
 fn failure(error: HsmError, record: Option<u32>) -> Failure {
     let exit = match &error {
         HsmError::Data { .. } => Exit::RecordData,

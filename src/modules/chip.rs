@@ -39,7 +39,7 @@ use crate::ids::{Aid, Dgi, KmcRef};
 use crate::profile::kind::{DeviceLinks, KindRules};
 use crate::profile::{ProductProfile, line, product};
 use crate::reason::ReasonWord;
-use crate::record::chip::Application;
+use crate::record::chip::ChipApplication;
 use crate::scp::{HostChallenge, InitializeUpdateAnswer, SecureChannel};
 
 /// Time for the reader to take the power off. The card need not answer.
@@ -445,7 +445,7 @@ fn chip_of(product: &ProductProfile) -> Result<&product::ChipProfile, Fault> {
 /// refuse. Each is a DGI, SFI with record number, and value.
 fn to_read_back<'a>(
     product: &ProductProfile,
-    application: &'a Application,
+    application: &'a ChipApplication,
 ) -> Vec<(Dgi, (u8, u8), &'a [u8])> {
     let Some(product) = product.application(&application.aid) else { return Vec::new() };
     let named = product.read_back.iter().copied().filter(|dgi| plain(application, *dgi));
@@ -453,8 +453,8 @@ fn to_read_back<'a>(
 }
 
 /// Whether the file has a DGI in clear, and the card may not refuse it.
-fn plain(application: &Application, dgi: Dgi) -> bool {
-    let Application { protected, pdi, .. } = application;
+fn plain(application: &ChipApplication, dgi: Dgi) -> bool {
+    let ChipApplication { protected, pdi, .. } = application;
     !protected.contains(&dgi)
         && !pdi.version_control.contains(&dgi)
         && pdi.enc.iter().all(|(secret, _)| *secret != dgi)

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::{ApplicationWork, Fault, sections};
 use crate::record::Record;
-use crate::record::chip::Application;
+use crate::record::chip::ChipApplication;
 use crate::tlv::{self, Tag};
 
 /// AccountDigits that an account number has at least (ISO/IEC 7812-1: up to 19); shorter groups are dates and the like.
@@ -94,7 +94,7 @@ fn before(track: &str, separator: char) -> Option<AccountDigits> {
     (!number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())).then_some(number)
 }
 
-fn in_chip(application: &Application) -> Result<Option<AccountDigits>, Fault> {
+fn in_chip(application: &ChipApplication) -> Result<Option<AccountDigits>, Fault> {
     let mut found: Option<AccountDigits> = None;
     let clear = application.dgis.iter().filter(|d| d.dgi.record().is_some());
     for record in clear.filter(|d| !application.protected.contains(&d.dgi)) {

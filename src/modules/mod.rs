@@ -57,7 +57,7 @@ pub struct CardWork {
 /// An application of the record, verified by the HSM.
 pub struct ApplicationWork {
     /// Parsed.
-    pub application: crate::record::chip::Application,
+    pub application: crate::record::chip::ChipApplication,
     /// The HSM's answer.
     pub verified: VerifiedApplication,
 }

@@ -11,14 +11,14 @@ use super::{ApplicationWork, CardWork};
 use crate::hsm::{ApplicationHandle, VerifiedApplication};
 use crate::ids::{Aid, CardRef, Dgi, KekId, KmcRef, Mic};
 use crate::profile::ProductProfile;
-use crate::record::chip::{Application, Cmode, DgiValue, Pdi};
+use crate::record::chip::{ChipApplication, Cmode, DgiValue, Pdi};
 use crate::record::{Record, Section};
 use crate::scp::SecLevel;
 
 /// A verified application with these DGIs, all in clear, for cards of two test KMCs.
 pub fn checked(aid: &str, dgis: &[(u16, &[u8])]) -> ApplicationWork {
     ApplicationWork {
-        application: Application {
+        application: ChipApplication {
             aid: Aid::new(&hex::decode(aid).unwrap()).unwrap(),
             kek: KekId([0; 5]),
             tk_type: 0x40,

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::*;
-use crate::audit::{AuditKey, Checkpoint, Document, LedgerId, Place as ChainPlace, Signature};
+use crate::audit::{AuditKey, ChainPlace, Checkpoint, DocumentKind, LedgerId, Signature};
 use crate::hsm::{
     ApplicationHandle, AuditInfo, Auditor, CardSession, CardSessionRequest, FileAdmission, HsmError, HsmInfo,
     TrailerRequest, VerifiedApplication, VerifyRequest,
@@ -25,7 +25,7 @@ use crate::ledger::{AttemptState, JobState, RecordState};
 use crate::modules::{BlankInspection, CardWork, ModuleOutcome};
 use crate::profile::ProductProfile;
 use crate::reason::ReasonWord;
-use crate::record::testfile::{self, App, Chip};
+use crate::record::testfile::{self, ApplicationPieces, SectionPieces};
 use crate::scp::{HostChallenge, SecureChannelSpec};
 
 /// A run takes a second; one that hangs takes for ever.
@@ -163,7 +163,7 @@ impl Auditor for Voucher {
     fn admit(&mut self, _: &FileAdmission) -> Result<(), HsmError> {
         Ok(())
     }
-    fn sign(&mut self, _: Document, _: LedgerId, _: [u8; 32]) -> Result<Signature, HsmError> {
+    fn sign(&mut self, _: DocumentKind, _: LedgerId, _: [u8; 32]) -> Result<Signature, HsmError> {
         unreachable!()
     }
 }
@@ -210,7 +210,7 @@ fn run_on(line: LineSetup, plant: &Arc<Plant>, chips: u32) -> Ran {
     let voucher = Voucher { plant: Arc::clone(plant), head: Mutex::default() };
     let ledger = Ledger::open_audited(directory.path().join("l.db"), Box::new(voucher)).unwrap();
     let job = ledger.new_job(file("F", CARDS)).unwrap().job;
-    let chip = Chip::new(&[App::default()]).bytes();
+    let chip = SectionPieces::new(&[ApplicationPieces::default()]).bytes();
     let sections = |seq: u32| {
         let mut sections = vec![("EMB", &b"~EM%1;300;300;A\r\n"[..]), ("IND", b"~EM%1;300;300;B\r\n")];
         sections.extend((seq >= chips).then_some(("CHP", &chip[..])));

@@ -1,7 +1,7 @@
-//! One card's content before protection: what the issuer orders, in clear.
+//! The contents of one card in clear, before they are protected.
 //!
-//! For `protect`, and for tests that compare a personalized card with what went in. Holds keys and PINs: no `Debug`,
-//! wiped when dropped, never written anywhere.
+//! `protect` takes them, and tests compare a personalized card with them. They include keys and PINs: the
+//! types have no `Debug`, are wiped when dropped, and are never written anywhere.
 
 use std::path::{Path, PathBuf};
 
@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 use super::fields::CardValues;
 use super::input::Cardholder;
 use super::keys::IssuerKeys;
-use super::plan::{self, Plan};
-use super::template::Values;
+use super::plan::{self, PrepPlan};
+use super::template::FieldValues;
 use super::{pin, plastic};
 use crate::crypto::pad_80;
 use crate::exit::{Exit, Failure};
@@ -22,33 +22,33 @@ use crate::record::chip::{EncType, Pdi};
 
 /// A card in clear.
 pub struct ClearCard {
-    /// Its name.
+    /// Name of the card.
     pub card_ref: CardRef,
     /// Every section but CHP, in file order.
     pub sections: Vec<Section>,
-    /// In file order; empty on a card without a chip.
+    /// The applications in file order; none on a card without a chip.
     pub applications: Vec<ClearApplication>,
 }
 
 /// One application in clear.
 pub struct ClearApplication {
-    /// Its AID.
+    /// AID of the application.
     pub aid: Aid,
-    /// Processing instructions; they name no DGI that this card lacks.
+    /// Processing instructions. They name only DGIs that this card has.
     pub pdi: Pdi,
-    /// LOGDATA.
+    /// LOGDATA: the DGIs that are logged.
     pub log: Vec<Dgi>,
-    /// In file order.
+    /// The data in file order.
     pub dgis: Vec<ClearDgi>,
 }
 
 /// One DGI in clear.
 pub struct ClearDgi {
-    /// Which.
+    /// The DGI.
     pub dgi: Dgi,
-    /// As the file carries it before it is encrypted: not padded, a PIN block in ISO 9564 format 1.
+    /// The value before it is encrypted for the file: not padded, a PIN block in ISO 9564 format 1.
     pub value: Zeroizing<Vec<u8>>,
-    /// Secret, and how it goes to the card.
+    /// For a secret value: how it is sent to the card.
     pub enc: Option<EncType>,
 }
 
@@ -71,35 +71,35 @@ impl ClearDgi {
 }
 
 /// Makes clear cards of one product with one issuer's keys.
-pub struct Builder {
-    plan: Plan,
+pub struct ClearCardBuilder {
+    plan: PrepPlan,
     keys: IssuerKeys,
     folder: PathBuf,
 }
 
-impl Builder {
+impl ClearCardBuilder {
     /// Reads the product's `[prep]` and sees whether every key is there.
     pub fn new(product: &ProductProfile, keys: IssuerKeys) -> Result<Self, Failure> {
-        let plan = Plan::load(product)?;
+        let plan = PrepPlan::load(product)?;
         for master in plan.needs() {
             keys.get(master)?;
         }
         Ok(Self { plan, keys, folder: PathBuf::new() })
     }
 
-    /// Looks for photos beside the input, not in the working directory.
+    /// Looks for photos in the directory of the input instead of the working directory.
     #[must_use]
-    pub fn beside(mut self, input: &Path) -> Self {
+    pub fn with_photos_next_to(mut self, input: &Path) -> Self {
         self.folder = input.parent().map(Path::to_path_buf).unwrap_or_default();
         self
     }
 
-    /// The product's preparation.
-    pub fn plan(&self) -> &Plan {
+    /// Returns the preparation of the product.
+    pub fn plan(&self) -> &PrepPlan {
         &self.plan
     }
 
-    /// Builds a card. A failure names line and application or DGI, never a value.
+    /// Builds a card. A failure names the line and the application or DGI, never a value.
     pub fn card(&self, holder: &Cardholder) -> Result<ClearCard, Failure> {
         let line = holder.line;
         let fail = |what: String| Failure::new(Exit::Input, format!("input: line {line}: {what}"));
@@ -118,11 +118,11 @@ impl Builder {
     }
 }
 
-fn has(values: &CardValues, when: Option<super::fields::Field>) -> bool {
+fn has(values: &CardValues, when: Option<super::fields::CardField>) -> bool {
     when.is_none_or(|field| values.value(field).is_some())
 }
 
-fn application(plan: &plan::Application, values: &CardValues) -> Result<ClearApplication, String> {
+fn application(plan: &plan::ApplicationPlan, values: &CardValues) -> Result<ClearApplication, String> {
     let mut dgis = Vec::new();
     for group in plan.dgis.iter().filter(|d| has(values, d.when)) {
         let dgi = group.dgi;

@@ -1,12 +1,12 @@
 //! A clear card of the shipped product, byte by byte where a standard fixes the bytes.
 
-use super::super::input::{Defaults, Reader};
+use super::super::input::{CardholderReader, Defaults};
 use super::super::keys::Master;
 use super::*;
 use crate::crypto::TdesKey;
 use crate::scp::SecLevel;
 
-/// The master key of standards.md 3.1 and 3.4 for everything.
+/// One master key for everything: that of the published vectors of pyemv and psec.
 fn keys() -> IssuerKeys {
     let mut keys = IssuerKeys::default();
     for master in Master::ALL {
@@ -16,8 +16,8 @@ fn keys() -> IssuerKeys {
     keys
 }
 
-fn builder() -> Builder {
-    Builder::new(&ProductProfile::load("multiapp").unwrap(), keys()).map_err(|f| f.message).unwrap()
+fn builder() -> ClearCardBuilder {
+    ClearCardBuilder::new(&ProductProfile::load("multiapp").unwrap(), keys()).map_err(|f| f.message).unwrap()
 }
 
 const HEADER: &str = "card_ref,pan,psn,name,expiry,effective,service_code,pin,purse_id,member,stock,priority";
@@ -27,7 +27,7 @@ fn build(line: &str) -> ClearCard {
     let builder = builder();
     let text = format!("{HEADER}\n{line}\n");
     let defaults: &Defaults = &builder.plan().defaults;
-    let holder = Reader::new(text.as_bytes(), defaults).unwrap().next().unwrap().unwrap();
+    let holder = CardholderReader::new(text.as_bytes(), defaults).unwrap().next().unwrap().unwrap();
     builder.card(&holder).map_err(|f| f.message).unwrap()
 }
 
@@ -52,7 +52,7 @@ fn stripe_emboss_indent() {
         section(&card, "MAG").unwrap(),
         "~1%B4761739001010119^TEST/CARD^221220110949497?\r\n~2;4761739001010119=221220110949497?\r\n"
     );
-    // 401;843 is the number line of the vendor's sample (standards.md 6.2).
+    // 401;843 is the number line of the vendor's sample (a line `~EM%2;401;843;...`).
     assert_eq!(
         section(&card, "EMB").unwrap(),
         "~EM%2;401;843;4761 7390 0101 0119\r\n~EM%1;307;480;12/22\r\n~EM%1;307;328;CARD TEST\r\n"
@@ -77,10 +77,14 @@ fn a_photo_lies_beside_the_input() {
     const PHOTO: &[u8] = include_bytes!("../picture/samples/baseline.jpg");
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("c1.jpg"), PHOTO).unwrap();
-    let builder = builder().beside(&folder.path().join("cards.csv"));
+    let builder = builder().with_photos_next_to(&folder.path().join("cards.csv"));
     let build = |photo: &str| {
         let text = format!("{HEADER},photo\n{FULL},{photo}\n");
-        let holder = Reader::new(text.as_bytes(), &builder.plan().defaults).unwrap().next().unwrap().unwrap();
+        let holder = CardholderReader::new(text.as_bytes(), &builder.plan().defaults)
+            .unwrap()
+            .next()
+            .unwrap()
+            .unwrap();
         builder.card(&holder).map_err(|f| (f.exit, f.message))
     };
     let image = |card: &ClearCard| {
@@ -195,7 +199,7 @@ fn a_missing_key_stops_before_the_first_card() {
         for other in Master::ALL.into_iter().filter(|m| *m != master) {
             some.add(other, 1, TdesKey::new([1; 16]));
         }
-        let failure = Builder::new(&ProductProfile::load("multiapp").unwrap(), some).err().unwrap();
+        let failure = ClearCardBuilder::new(&ProductProfile::load("multiapp").unwrap(), some).err().unwrap();
         assert_eq!(failure.exit, Exit::KeyUnknown);
         assert!(failure.message.contains(&master.usage().to_string()));
     }

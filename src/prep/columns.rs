@@ -1,14 +1,14 @@
-//! The columns of the preparation's input and what may stand in them.
+//! The columns of the preparation's input and the rules for their values.
 //!
-//! A check says what is wrong in words and never repeats the value: these are cardholder data. Rules between columns
-//! stand in `input`.
+//! A failed check names the rule and never repeats the value, which is cardholder data. Not here: rules
+//! between columns (`input`).
 
 use super::digits::luhn_holds;
 
 /// A column of the CSV file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Column {
-    /// The card's only name outside chip and HSM.
+    /// The only name of the card outside chip and HSM.
     CardRef,
     /// Primary account number.
     Pan,
@@ -55,21 +55,22 @@ pub enum Column {
 }
 
 /// One column: its name in the header line, whether a file must have it, and the shape of its values.
-pub struct Definition {
-    /// Which.
+pub struct ColumnDefinition {
+    /// The column.
     pub column: Column,
-    /// In the header line.
+    /// Its name in the header line.
     pub name: &'static str,
-    /// Whether the header must name it and every line fill it. Others may be left out or empty.
+    /// Whether the header must name it and every line must have a value. Other columns may be missing or
+    /// empty.
     pub required: bool,
-    /// What is wrong with a value that is not empty, in words.
+    /// Checks a value that is not empty; the error says which rule it breaks.
     pub check: fn(&str) -> Result<(), &'static str>,
-    /// For people: shape and unit.
+    /// Shape and unit of the values, for `--help`.
     pub help: &'static str,
 }
 
 /// Every column, in the order in which `sample` writes them. The header may have any order.
-pub const COLUMNS: &[Definition] = &[
+pub const COLUMNS: &[ColumnDefinition] = &[
     column(
         Column::CardRef,
         "card_ref",
@@ -118,17 +119,17 @@ const fn column(
     required: bool,
     check: fn(&str) -> Result<(), &'static str>,
     help: &'static str,
-) -> Definition {
-    Definition { column, name, required, check, help }
+) -> ColumnDefinition {
+    ColumnDefinition { column, name, required, check, help }
 }
 
-/// The column with this name in the header.
-pub fn by_name(name: &str) -> Option<&'static Definition> {
+/// Returns the column with this name in the header.
+pub fn by_name(name: &str) -> Option<&'static ColumnDefinition> {
     COLUMNS.iter().find(|d| d.name == name)
 }
 
 impl Column {
-    /// Its name in the header.
+    /// Returns the name of the column in the header.
     pub fn name(self) -> &'static str {
         COLUMNS.iter().find(|d| d.column == self).map_or("", |d| d.name)
     }
@@ -160,8 +161,8 @@ fn psn(text: &str) -> Result<(), &'static str> {
     only(digits(text, 2..=2), "is not 2 digits")
 }
 
-/// Track 1 characters that stripe, embossing and chip all take: no sentinels and separators, none that ISO/IEC
-/// 7811-2 keeps for hardware control, no `<` and `>`. One `/` divides surname and first name.
+/// Characters of track 1 that stripe, embossing and chip all accept: no sentinels, no separators, none that
+/// ISO/IEC 7811-2 reserves for hardware control, no `<` and `>`. One `/` divides surname and first name.
 fn name(text: &str) -> Result<(), &'static str> {
     only((2..=26).contains(&text.len()), "is not 2 to 26 characters")?;
     let allowed = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b" .-'()/".contains(&b);
@@ -218,7 +219,7 @@ fn text(text: &str) -> Result<(), &'static str> {
     only(fits && text.len() <= 64, "is not 1 to 64 printable ASCII characters")
 }
 
-/// A name of a file in the input's folder or below it, written the same everywhere.
+/// A path of a file in the folder of the input or below it, without characters that differ between systems.
 fn path(text: &str) -> Result<(), &'static str> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-/ ".contains(&b);
     only(text.len() <= 255 && text.bytes().all(plain), "is not 1 to 255 of A-Z a-z 0-9 . _ - / and blank")?;
@@ -226,7 +227,7 @@ fn path(text: &str) -> Result<(), &'static str> {
     only(inside, "is not a path in the folder of the input or below")
 }
 
-/// The columns as a text for `--help`.
+/// Returns the list of columns as text for `--help`.
 pub fn help() -> String {
     let lines = COLUMNS.iter().map(|d| {
         let need = if d.required { "required" } else { "optional" };

@@ -1,7 +1,8 @@
 //! Decimal digits as the payment world packs them: Luhn, BCD, compressed numeric, decimalization.
 //!
-//! ISO/IEC 7812-1 (check digit), EMV Book 3 4.3 (formats n and cn), EMV Book 2 A1.4 and the scheme rules for CVV and
-//! PVV (decimalization: digits first, then the letters minus 10). No meaning of fields here.
+//! ISO/IEC 7812-1 (check digit), EMV Book 3 4.3 (formats n and cn), EMV Book 2 A1.4 and the scheme rules for
+//! CVV and PVV (decimalization: digits first, then the letters minus 10). Not here: which field uses which
+//! form (`fields`).
 
 use zeroize::Zeroizing;
 
@@ -11,7 +12,7 @@ pub fn luhn_holds(digits: &str) -> bool {
     digits.bytes().all(|b| b.is_ascii_digit()) && luhn_digit(body.iter().copied()) == *check
 }
 
-/// The check digit (an ASCII digit) that belongs behind `body` (ASCII digits).
+/// Returns the Luhn check digit of `body`. Both are ASCII digits.
 pub fn luhn_digit(body: impl DoubleEndedIterator<Item = u8>) -> u8 {
     let sum: u32 = body
         .rev()
@@ -28,7 +29,8 @@ pub fn luhn_digit(body: impl DoubleEndedIterator<Item = u8>) -> u8 {
     b'0' + u8::try_from((10 - sum % 10) % 10).unwrap_or(0)
 }
 
-/// Packed digits, right-justified: padded with a leading 0 to whole bytes (format n). Nothing but digits goes in.
+/// Packs digits right-justified, padded with a leading 0 to whole bytes (format n). `digits` must hold
+/// nothing else.
 pub fn bcd(digits: &str) -> Zeroizing<Vec<u8>> {
     let mut text = Zeroizing::new(Vec::with_capacity(digits.len() + 1));
     if !digits.len().is_multiple_of(2) {
@@ -38,7 +40,7 @@ pub fn bcd(digits: &str) -> Zeroizing<Vec<u8>> {
     pack(&text)
 }
 
-/// Packed digits, left-justified: padded with F to whole bytes (format cn). `=` packs as D, as in tag 57.
+/// Packs digits left-justified, padded with F to whole bytes (format cn). `=` becomes D, as in tag 57.
 pub fn compressed(digits: &str) -> Zeroizing<Vec<u8>> {
     let mut text = Zeroizing::new(Vec::with_capacity(digits.len() + 1));
     text.extend_from_slice(digits.as_bytes());
@@ -48,7 +50,7 @@ pub fn compressed(digits: &str) -> Zeroizing<Vec<u8>> {
     pack(&text)
 }
 
-/// Two characters to a byte: the low nibble of 0-9 is the digit, of `=` is D, of `?` is F.
+/// Packs the low nibbles of two characters into a byte: for 0-9 the digit, for `=` D, for `?` F.
 fn pack(text: &[u8]) -> Zeroizing<Vec<u8>> {
     let mut packed = Zeroizing::new(Vec::with_capacity(text.len() / 2));
     let (pairs, _) = text.as_chunks::<2>();
@@ -56,7 +58,7 @@ fn pack(text: &[u8]) -> Zeroizing<Vec<u8>> {
     packed
 }
 
-/// The first `count` characters of: the decimal nibbles in order, then the others minus 10.
+/// Returns the first `count` digits of: the decimal nibbles in order, then the other nibbles minus 10.
 pub fn decimalize(bytes: &[u8], count: usize) -> Zeroizing<String> {
     let nibbles = || bytes.iter().flat_map(|b| [b >> 4, b & 0x0F]);
     let mut digits = Zeroizing::new(String::with_capacity(count));
@@ -74,7 +76,7 @@ mod tests {
 
     #[test]
     fn luhn_of_published_test_numbers() {
-        // standards.md 5.1, section 3.1; ISO/IEC 7812-1 Annex B example 4992 73 9871 6.
+        // Test numbers of card schemes, and the example 4992 73 9871 6 of ISO/IEC 7812-1 Annex B.
         for good in ["4761739001010119", "49927398716", "6228000100001117"] {
             assert!(luhn_holds(good));
         }

@@ -1,8 +1,9 @@
-//! A card's symmetric keys from the issuer's master keys (WO 99/19846 FIG 3, steps 402-406).
+//! Derives the symmetric keys of a card from the issuer's master keys (WO 99/19846 FIG 3, steps 402-406).
 //!
-//! EMV Book 2 Annex A1.4 options A and B, two-key TDES. The application cryptogram, secure messaging MAC and secure
-//! messaging encipherment keys use it with IMK-AC, IMK-SMI and IMK-SMC. The patent leaves the derivation of KDL and
-//! KDU open; ours is the same method under KML and KMU. No AES (option C): not needed by a product yet.
+//! The methods are options A and B of EMV Book 2 Annex A1.4 with two-key TDES. IMK-AC, IMK-SMI and IMK-SMC
+//! give the keys for application cryptograms, secure messaging MACs and secure messaging encipherment. The
+//! patent leaves the derivation of KDL and KDU open; here they are derived by this method from KML and KMU.
+//! Option C (AES) is missing: no product needs it yet.
 
 use serde::Deserialize;
 use sha1::{Digest, Sha1};
@@ -14,18 +15,19 @@ use crate::crypto::{CryptoError, TdesKey, set_odd_parity};
 /// How PAN and PAN sequence number become the 16 digits that are encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub enum Option14 {
-    /// Option A: the rightmost 16 digits, whatever the length of the PAN.
+    /// Option A: the rightmost 16 digits, for a PAN of any length.
     A,
-    /// Option B: as A up to 16 digits of PAN, for longer ones 16 digits taken from a SHA-1.
+    /// Option B: as option A for a PAN of up to 16 digits; for a longer one 16 digits of a SHA-1 hash.
     B,
 }
 
-/// The key of the card with this PAN (digits) and PAN sequence number (2 digits) under a master key; odd parity.
+/// Derives the key of the card with this PAN (digits) and PAN sequence number (2 digits). The key has odd
+/// parity.
 pub fn card_key(master: &TdesKey, option: Option14, pan: &str, psn: &str) -> Result<TdesKey, CryptoError> {
     let y = derivation_block(option, pan, psn);
     let mut key = Zeroizing::new([0u8; 16]);
     for (place, byte) in key.iter_mut().enumerate() {
-        // Y, then Y xor FF x 8.
+        // Left half Y, right half Y xor FF x 8.
         let digit = y.get(place % 8).ok_or(CryptoError::Length)?;
         *byte = if place < 8 { *digit } else { !*digit };
     }
@@ -34,7 +36,7 @@ pub fn card_key(master: &TdesKey, option: Option14, pan: &str, psn: &str) -> Res
     Ok(TdesKey::new(*key))
 }
 
-/// Y: 8 bytes of BCD.
+/// Returns Y: 16 digits as 8 bytes of BCD.
 fn derivation_block(option: Option14, pan: &str, psn: &str) -> Zeroizing<Vec<u8>> {
     let x = Zeroizing::new([pan, psn].concat());
     let digits = if option == Option14::B && pan.len() > 16 {
@@ -58,7 +60,7 @@ mod tests {
         hex::encode_upper(card_key(&master, option, pan, psn).unwrap().expose())
     }
 
-    // Vectors: pyemv 1.5.0, as recomputed in standards.md 3.1.
+    // Vectors of pyemv 1.5.0, recomputed independently.
 
     #[test]
     fn option_a_pyemv_17_digits() {
@@ -81,7 +83,7 @@ mod tests {
 
     #[test]
     fn check_values_of_derived_keys() {
-        // standards.md 3.1: KCV C64DC2 and DEEE3D.
+        // KCVs of the keys above, computed independently.
         for (pan, kcv) in [("12345678901234567", "C64DC2"), ("4761739001010119", "DEEE3D")] {
             let key = hex::decode(derive(Option14::A, pan, "01")).unwrap();
             assert_eq!(CipherKey::tdes(&key).unwrap().kcv().to_string(), kcv);
@@ -90,7 +92,7 @@ mod tests {
 
     #[test]
     fn key_check_values_of_pbocjs_dgi_9000() {
-        // standards.md 3.1: the pair DGI 8000 / 9000 of the PBOC script of OpenSCDP.
+        // The pair DGI 8000 and DGI 9000 of the PBOC script of OpenSCDP.
         let keys = [
             "11223344006677881122334455007788",
             "8B4F854F0831FBF2635A212E4DDDB92A",

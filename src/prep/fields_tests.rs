@@ -1,6 +1,6 @@
-//! The fields of one card, put together from the published vectors of standards.md 3.1, 3.4 and 5.1.
+//! The fields of one card, put together from the published vectors of pyemv and psec.
 
-use super::super::input::{Defaults, Reader};
+use super::super::input::{CardholderReader, Defaults};
 use super::*;
 
 const MASTER: &str = "0123456789ABCDEFFEDCBA9876543210";
@@ -20,59 +20,61 @@ fn card(line: &str) -> Cardholder {
          currency_exponent,member,points,offer\n{line}\n"
     );
     let defaults = Defaults::new();
-    Reader::new(text.as_bytes(), &defaults).unwrap().next().unwrap().unwrap()
+    CardholderReader::new(text.as_bytes(), &defaults).unwrap().next().unwrap().unwrap()
 }
 
 fn full() -> Cardholder {
     card("C1,4761739001010119,01,TEST/CARD,2212,2001,201,1234,1234567890,500,10000,978,2,M42,258,HELLO")
 }
 
-fn compute(card: &Cardholder, keys: &IssuerKeys, field: Field) -> Option<Vec<u8>> {
+fn compute(card: &Cardholder, keys: &IssuerKeys, field: CardField) -> Option<Vec<u8>> {
     let values = CardValues::compute(&BTreeSet::from([field]), card, keys, Option14::A).unwrap();
     values.value(field).map(<[u8]>::to_vec)
 }
 
-fn hex_of(field: Field) -> String {
+fn hex_of(field: CardField) -> String {
     hex::encode_upper(compute(&full(), &keys(), field).unwrap())
 }
 
-fn text_of(card: &Cardholder, field: Field) -> String {
+fn text_of(card: &Cardholder, field: CardField) -> String {
     String::from_utf8(compute(card, &keys(), field).unwrap()).unwrap()
 }
 
 #[test]
 fn chip_fields() {
     for (field, value) in [
-        (Field::Pan, "4761739001010119"),
-        (Field::Psn, "01"),
-        (Field::ExpiryDate, "221231"),
-        (Field::EffectiveDate, "200101"),
-        (Field::ServiceCode, "0201"),
-        // iCVV 204, PVKI 1, PVV 0949 (psec, standards.md 3.4).
-        (Field::Track2Chip, "4761739001010119D221220110949204"),
-        (Field::PurseId, "1234567890"),
-        (Field::Balance, "000000000500"),
-        (Field::MaxBalance, "000000010000"),
-        (Field::Currency, "0978"),
-        (Field::CurrencyExponent, "02"),
-        (Field::Points, "00000102"),
-        (Field::ImkVersion, "01"),
-        (Field::KmlVersion, "01"),
+        (CardField::Pan, "4761739001010119"),
+        (CardField::Psn, "01"),
+        (CardField::ExpiryDate, "221231"),
+        (CardField::EffectiveDate, "200101"),
+        (CardField::ServiceCode, "0201"),
+        // iCVV 204, PVKI 1, PVV 0949 (psec).
+        (CardField::Track2Chip, "4761739001010119D221220110949204"),
+        (CardField::PurseId, "1234567890"),
+        (CardField::Balance, "000000000500"),
+        (CardField::MaxBalance, "000000010000"),
+        (CardField::Currency, "0978"),
+        (CardField::CurrencyExponent, "02"),
+        (CardField::Points, "00000102"),
+        (CardField::ImkVersion, "01"),
+        (CardField::KmlVersion, "01"),
     ] {
         assert_eq!(hex_of(field), value, "{field:?}");
     }
-    assert_eq!(text_of(&full(), Field::Track1Disc), "10949204");
-    assert_eq!(text_of(&full(), Field::Name), "TEST/CARD");
-    assert_eq!(text_of(&full(), Field::Member), "M42");
-    assert_eq!(text_of(&full(), Field::Offer), "HELLO");
+    assert_eq!(text_of(&full(), CardField::Track1Disc), "10949204");
+    assert_eq!(text_of(&full(), CardField::Name), "TEST/CARD");
+    assert_eq!(text_of(&full(), CardField::Member), "M42");
+    assert_eq!(text_of(&full(), CardField::Offer), "HELLO");
 }
 
 #[test]
 fn derived_keys_and_check_values_pyemv() {
-    for field in [Field::UdkAc, Field::UdkSmi, Field::UdkSmc, Field::Kdl, Field::Kdu] {
+    for field in [CardField::UdkAc, CardField::UdkSmi, CardField::UdkSmc, CardField::Kdl, CardField::Kdu] {
         assert_eq!(hex_of(field), "80A89B585BBF64C2F12915BF578FABE0");
     }
-    for field in [Field::KcvAc, Field::KcvSmi, Field::KcvSmc, Field::KcvKdl, Field::KcvKdu] {
+    for field in
+        [CardField::KcvAc, CardField::KcvSmi, CardField::KcvSmc, CardField::KcvKdl, CardField::KcvKdu]
+    {
         assert_eq!(hex_of(field), "DEEE3D");
     }
 }
@@ -80,16 +82,16 @@ fn derived_keys_and_check_values_pyemv() {
 #[test]
 fn each_key_field_has_its_own_master() {
     for (field, master) in [
-        (Field::UdkAc, Master::Ac),
-        (Field::UdkSmi, Master::Smi),
-        (Field::UdkSmc, Master::Smc),
-        (Field::Kdl, Master::Kml),
-        (Field::Kdu, Master::Kmu),
-        (Field::KcvAc, Master::Ac),
-        (Field::KcvSmi, Master::Smi),
-        (Field::KcvSmc, Master::Smc),
-        (Field::KcvKdl, Master::Kml),
-        (Field::KcvKdu, Master::Kmu),
+        (CardField::UdkAc, Master::Ac),
+        (CardField::UdkSmi, Master::Smi),
+        (CardField::UdkSmc, Master::Smc),
+        (CardField::Kdl, Master::Kml),
+        (CardField::Kdu, Master::Kmu),
+        (CardField::KcvAc, Master::Ac),
+        (CardField::KcvSmi, Master::Smi),
+        (CardField::KcvSmc, Master::Smc),
+        (CardField::KcvKdl, Master::Kml),
+        (CardField::KcvKdu, Master::Kmu),
     ] {
         let mut other = keys();
         other.add(master, 2, TdesKey::new([0x5D; 16]));
@@ -104,14 +106,14 @@ fn each_key_field_has_its_own_master() {
 fn stripe_and_plastic() {
     let card = full();
     for (field, value) in [
-        // CVV 497, CVV2 014 (psec, standards.md 3.4); track layout of standards.md 5.1.
-        (Field::Track1, "%B4761739001010119^TEST/CARD^221220110949497?"),
-        (Field::Track2, ";4761739001010119=221220110949497?"),
-        (Field::Cvv2, "014"),
-        (Field::PanGrouped, "4761 7390 0101 0119"),
-        (Field::PanLast4, "0119"),
-        (Field::NamePrinted, "CARD TEST"),
-        (Field::ExpiryPrinted, "12/22"),
+        // CVV 497, CVV2 014 (psec); track layout of ISO/IEC 7813.
+        (CardField::Track1, "%B4761739001010119^TEST/CARD^221220110949497?"),
+        (CardField::Track2, ";4761739001010119=221220110949497?"),
+        (CardField::Cvv2, "014"),
+        (CardField::PanGrouped, "4761 7390 0101 0119"),
+        (CardField::PanLast4, "0119"),
+        (CardField::NamePrinted, "CARD TEST"),
+        (CardField::ExpiryPrinted, "12/22"),
     ] {
         assert_eq!(text_of(&card, field), value);
     }
@@ -121,45 +123,46 @@ fn stripe_and_plastic() {
 fn a_long_pan_fits_the_number_line_and_the_tracks() {
     let card =
         card("C1,4761739001010101128,01,ABCDEFGHIJKLMNOPQRSTUVWX/Y,2212,2001,201,123456789012,,,,,,,,");
-    assert_eq!(text_of(&card, Field::PanGrouped), "4761739001010101128");
-    assert!(text_of(&card, Field::Track1).len() < 79);
-    assert!(text_of(&card, Field::Track2).len() < 40);
-    let pan = compute(&card, &keys(), Field::Pan).unwrap();
+    assert_eq!(text_of(&card, CardField::PanGrouped), "4761739001010101128");
+    assert!(text_of(&card, CardField::Track1).len() < 79);
+    assert!(text_of(&card, CardField::Track2).len() < 40);
+    let pan = compute(&card, &keys(), CardField::Pan).unwrap();
     assert_eq!(hex::encode_upper(pan), "4761739001010101128F");
 }
 
 #[test]
 fn without_pin_or_pvk_there_is_no_pvv() {
     let no_pin = card("C1,4761739001010119,01,TEST/,2212,2001,201,,,,,,,,,");
-    assert_eq!(text_of(&no_pin, Field::Track2), ";4761739001010119=221220100000497?");
-    assert_eq!(text_of(&no_pin, Field::NamePrinted), "TEST");
+    assert_eq!(text_of(&no_pin, CardField::Track2), ";4761739001010119=221220100000497?");
+    assert_eq!(text_of(&no_pin, CardField::NamePrinted), "TEST");
     let mut no_pvk = IssuerKeys::default();
     no_pvk.add(Master::Cvk, 1, TdesKey::new(hex::decode(MASTER).unwrap().try_into().unwrap()));
-    assert_eq!(compute(&full(), &no_pvk, Field::Track2).unwrap(), b";4761739001010119=221220100000497?");
+    assert_eq!(compute(&full(), &no_pvk, CardField::Track2).unwrap(), b";4761739001010119=221220100000497?");
 }
 
 #[test]
 fn fields_that_the_card_lacks_have_no_value() {
     let bare = card("C1,4761739001010119,,TEST/,2212,2001,201,,,,,,,,,");
     for field in [
-        Field::PinBlock,
-        Field::PurseId,
-        Field::Balance,
-        Field::MaxBalance,
-        Field::Currency,
-        Field::CurrencyExponent,
-        Field::Member,
-        Field::Points,
-        Field::Offer,
+        CardField::PinBlock,
+        CardField::PurseId,
+        CardField::Balance,
+        CardField::MaxBalance,
+        CardField::Currency,
+        CardField::CurrencyExponent,
+        CardField::Member,
+        CardField::Points,
+        CardField::Offer,
     ] {
         assert_eq!(compute(&bare, &keys(), field), None, "{field:?}");
     }
-    assert_eq!(compute(&bare, &keys(), Field::Psn), Some(vec![0]));
+    assert_eq!(compute(&bare, &keys(), CardField::Psn), Some(vec![0]));
 }
 
 #[test]
 fn pin_blocks_are_format_1_and_never_alike() {
-    let blocks: BTreeSet<_> = (0..20).map(|_| compute(&full(), &keys(), Field::PinBlock).unwrap()).collect();
+    let blocks: BTreeSet<_> =
+        (0..20).map(|_| compute(&full(), &keys(), CardField::PinBlock).unwrap()).collect();
     assert_eq!(blocks.len(), 20);
     assert!(blocks.iter().all(|b| b[..3] == [0x14, 0x12, 0x34]));
 }
@@ -174,7 +177,7 @@ fn last_days() {
 #[test]
 fn a_missing_key_is_named() {
     let card = full();
-    let used = BTreeSet::from([Field::Kdu]);
+    let used = BTreeSet::from([CardField::Kdu]);
     let failure = CardValues::compute(&used, &card, &IssuerKeys::default(), Option14::A).err().unwrap();
     assert_eq!(failure.exit, Exit::KeyUnknown);
     assert!(failure.message.contains("KMU"));

@@ -1,8 +1,9 @@
-//! The preparation's input (FIG 2, input file 159): a CSV file, UTF-8, one card a line, comma separated, quoted where
-//! needed, with a strict header line (`columns`).
+//! The preparation's input (FIG 2, input file 159): a CSV file in UTF-8 with one card on each line, commas
+//! between values, quotes where needed, and a strict header line (`columns`).
 //!
-//! Read twice, one line in memory at a time: once to check and count everything, once to build the cards. Only the
-//! check for duplicates grows, by two 16-byte digests a card. A fault names line and column, never the value.
+//! The file is read twice with one line in memory: first to check and count all lines, then to build the
+//! cards. Only the check for duplicates grows, by two 16-byte digests for each card. A fault names line and
+//! column, never the value.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::Read;
@@ -14,37 +15,37 @@ use super::columns::{self, COLUMNS, Column};
 use super::plastic::FULFILMENT;
 use crate::ids::CardRef;
 
-/// Values for columns that a file leaves out or empty, from the product profile.
+/// Values of the product profile for columns that a file does not have or leaves empty.
 pub type Defaults = BTreeMap<Column, String>;
 
-/// One card as ordered. Cardholder data: no `Debug`, wiped when dropped.
+/// The data of one card as the issuer orders it. It is cardholder data: no `Debug`, wiped when dropped.
 pub struct Cardholder {
-    /// Line of the file, from 1.
+    /// Line in the file, from 1.
     pub line: u64,
-    /// The card's name.
+    /// Name of the card.
     pub card_ref: CardRef,
     values: BTreeMap<Column, Zeroizing<String>>,
 }
 
 impl Cardholder {
-    /// The value of a column; `None` if the line has none and there is no default.
+    /// Returns the value of a column; `None` if neither the line nor the product profile has one.
     pub fn get(&self, column: Column) -> Option<&str> {
         self.values.get(&column).map(|v| v.as_str())
     }
 
-    /// The value of a column that every line has.
+    /// Returns the value of a column that every line has.
     pub fn required(&self, column: Column) -> &str {
         self.get(column).unwrap_or_default()
     }
 }
 
-/// What is wrong with the input: where and what, never the value.
+/// A fault of the input: its place and the broken rule, never the value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InputError {
-    /// The header line.
+    /// The header line is wrong.
     #[error("input: line 1: {0}")]
     Header(String),
-    /// A value.
+    /// A value is wrong.
     #[error("input: line {line}, column {column}: {what}")]
     Value {
         /// Line, from 1.
@@ -54,7 +55,7 @@ pub enum InputError {
         /// What is wrong.
         what: String,
     },
-    /// A line that is no line of this table.
+    /// A line as a whole is wrong.
     #[error("input: line {line}: {what}")]
     Line {
         /// Line, from 1.
@@ -62,20 +63,20 @@ pub enum InputError {
         /// What is wrong.
         what: String,
     },
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("input: cannot be read: {0}")]
     Io(std::io::ErrorKind),
 }
 
-/// Reads the cards one by one.
-pub struct Reader<'a, R> {
+/// Reads the input card by card.
+pub struct CardholderReader<'a, R> {
     csv: csv::Reader<R>,
     columns: Vec<Column>,
     defaults: &'a Defaults,
     line: csv::StringRecord,
 }
 
-impl<'a, R: Read> Reader<'a, R> {
+impl<'a, R: Read> CardholderReader<'a, R> {
     /// Reads and checks the header line.
     pub fn new(source: R, defaults: &'a Defaults) -> Result<Self, InputError> {
         let mut csv = csv::ReaderBuilder::new().from_reader(source);
@@ -125,7 +126,7 @@ impl<'a, R: Read> Reader<'a, R> {
     }
 }
 
-impl<R: Read> Iterator for Reader<'_, R> {
+impl<R: Read> Iterator for CardholderReader<'_, R> {
     type Item = Result<Cardholder, InputError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -133,17 +134,18 @@ impl<R: Read> Iterator for Reader<'_, R> {
     }
 }
 
-/// Rules between the columns of one line.
+/// Checks the rules between the columns of one line.
 fn related(card: &Cardholder) -> Result<(), (Column, &'static str)> {
-    // card_ref stands in logs and reports, fulfilment in the clear in the bureau's papers, whatever parts the digits.
-    let told = [Column::CardRef].into_iter().chain(FULFILMENT.map(|(_, column)| column));
-    for (column, text) in told.filter_map(|column| Some((column, card.get(column)?))) {
+    // The card_ref is printed in logs and reports, fulfilment data in the bureau's papers, both in clear. So
+    // they must not hold the account number, even with other characters between its digits.
+    let printed = [Column::CardRef].into_iter().chain(FULFILMENT.map(|(_, column)| column));
+    for (column, text) in printed.filter_map(|column| Some((column, card.get(column)?))) {
         let digits: Zeroizing<String> = Zeroizing::new(text.chars().filter(char::is_ascii_digit).collect());
         if digits.contains(card.required(Column::Pan)) {
             return Err((column, "holds the account number"));
         }
     }
-    // YYMM of one century compares as text.
+    // YYMM of one century can be compared as text.
     if card.required(Column::Effective) > card.required(Column::Expiry) {
         return Err((Column::Effective, "is after the expiry"));
     }
@@ -156,8 +158,8 @@ fn related(card: &Cardholder) -> Result<(), (Column, &'static str)> {
     Ok(())
 }
 
-/// Reads everything once: the number of cards, or the first faults (at most 20).
-pub fn check<R: Read>(reader: Reader<'_, R>) -> Result<u32, Vec<InputError>> {
+/// Reads and checks the whole input. Returns the number of cards, or the first faults (at most 20).
+pub fn check<R: Read>(reader: CardholderReader<'_, R>) -> Result<u32, Vec<InputError>> {
     let mut faults = Vec::new();
     let mut seen = HashSet::new();
     let mut count = 0u32;
@@ -178,7 +180,7 @@ pub fn check<R: Read>(reader: Reader<'_, R>) -> Result<u32, Vec<InputError>> {
     if faults.is_empty() { Ok(count) } else { Err(faults) }
 }
 
-/// Whether card_ref, and PAN with PSN, stand in the file for the first time.
+/// Checks that no earlier line has this card_ref, or this PAN with this PSN.
 fn unique(card: &Cardholder, seen: &mut HashSet<[u8; 16]>) -> Result<(), InputError> {
     let account = [card.required(Column::Pan), "/", card.required(Column::Psn)].map(str::as_bytes);
     for (column, kind, parts) in
@@ -199,7 +201,7 @@ fn unique(card: &Cardholder, seen: &mut HashSet<[u8; 16]>) -> Result<(), InputEr
     Ok(())
 }
 
-/// What the CSV reader found, without its habit of quoting.
+/// Returns the CSV reader's error without the data that it quotes.
 fn fault(error: &csv::Error) -> InputError {
     let line = error.position().map_or(1, csv::Position::line);
     match error.kind() {

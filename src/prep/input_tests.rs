@@ -8,7 +8,7 @@ const GOOD: &str = "C000001,4761739001010119,01,TEST/CARD,2912,2601,201,1234,500
 
 fn all(text: &str) -> Result<u32, Vec<InputError>> {
     let defaults = Defaults::new();
-    check(Reader::new(text.as_bytes(), &defaults).map_err(|e| vec![e])?)
+    check(CardholderReader::new(text.as_bytes(), &defaults).map_err(|e| vec![e])?)
 }
 
 fn only_fault(text: &str) -> String {
@@ -35,7 +35,7 @@ fn a_good_file() {
 fn values_and_defaults() {
     let defaults = Defaults::from([(Column::Currency, "978".to_owned()), (Column::Points, "7".to_owned())]);
     let text = with("psn", "");
-    let card = Reader::new(text.as_bytes(), &defaults).unwrap().next().unwrap().unwrap();
+    let card = CardholderReader::new(text.as_bytes(), &defaults).unwrap().next().unwrap().unwrap();
     assert_eq!(card.line, 2);
     assert_eq!(card.card_ref.as_str(), "C000001");
     assert_eq!(card.get(Column::Psn), Some("00"));
@@ -189,7 +189,7 @@ fn lines_that_are_none() {
     let place = bytes.windows(4).position(|w| w == b"TEST").unwrap();
     bytes[place] = 0xFF;
     let defaults = Defaults::new();
-    let faults = check(Reader::new(bytes.as_slice(), &defaults).unwrap()).unwrap_err();
+    let faults = check(CardholderReader::new(bytes.as_slice(), &defaults).unwrap()).unwrap_err();
     assert_eq!(faults, [InputError::Line { line: 2, what: "is not UTF-8".into() }]);
 }
 

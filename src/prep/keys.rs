@@ -1,4 +1,4 @@
-//! The issuer's keys that a run uses, taken from the issuer's key store. They never leave the issuer.
+//! The issuer's keys that a preparation uses, read from the issuer's key store. They never leave the issuer.
 //!
 //! Not here: custody, import and sealing (`hsm::store`, `cli::keys`).
 
@@ -8,7 +8,7 @@ use crate::crypto::{CipherKey, TdesKey};
 use crate::exit::{Exit, Failure};
 use crate::hsm::store::{KekRules, KeyStore, KeyUsage, SecretEntry, StoreSide};
 
-/// What an issuer key is for.
+/// The purpose of an issuer key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Master {
     /// IMK-AC: application cryptograms.
@@ -28,10 +28,10 @@ pub enum Master {
 }
 
 impl Master {
-    /// All of them.
+    /// All purposes.
     pub const ALL: [Self; 7] = [Self::Ac, Self::Smi, Self::Smc, Self::Kml, Self::Kmu, Self::Cvk, Self::Pvk];
 
-    /// Its usage in a key store.
+    /// Returns the usage that the key has in a key store.
     pub fn usage(self) -> KeyUsage {
         match self {
             Self::Ac => KeyUsage::ImkAc,
@@ -47,18 +47,18 @@ impl Master {
 
 /// One issuer key, two-key TDES.
 pub struct MasterKey {
-    /// Its version.
+    /// Version of the key.
     pub version: u8,
-    /// Itself.
+    /// The key itself.
     pub key: TdesKey,
 }
 
-/// The keys of one issuer: of each usage the highest version.
+/// The keys of one issuer: the highest version for each purpose.
 #[derive(Default)]
 pub struct IssuerKeys(BTreeMap<Master, MasterKey>);
 
 impl IssuerKeys {
-    /// The keys of the issuer whose identifier (8 hex digits) this is.
+    /// Reads the keys of the issuer with this identifier (8 hex digits).
     pub fn from_store(store: &KeyStore, issuer: &str) -> Result<Self, Failure> {
         let mut keys = Self::default();
         for entry in store.entries().iter().filter(|e| e.id() == issuer) {
@@ -80,19 +80,19 @@ impl IssuerKeys {
         Ok(keys)
     }
 
-    /// Adds a key, unless a higher version of it is there.
+    /// Adds a key, unless a higher version is there already.
     pub fn add(&mut self, master: Master, version: u8, key: TdesKey) {
         if self.find(master).is_none_or(|held| held.version < version) {
             self.0.insert(master, MasterKey { version, key });
         }
     }
 
-    /// The key, if the issuer has one.
+    /// Returns the key for a purpose, if the issuer has one.
     pub fn find(&self, master: Master) -> Option<&MasterKey> {
         self.0.get(&master)
     }
 
-    /// The key; without it the product cannot be prepared.
+    /// Returns the key for a purpose. Without it the product cannot be prepared, which is a failure.
     pub fn get(&self, master: Master) -> Result<&MasterKey, Failure> {
         self.find(master).ok_or_else(|| {
             let usage = master.usage();
@@ -104,8 +104,9 @@ impl IssuerKeys {
     }
 }
 
-/// The KEK that protects the file. `wanted` is `issuer identifier:version`, as `476173FF:1`; without it the issuer's
-/// strongest type, and of that the highest version. A store with KEKs of several issuers needs `wanted`.
+/// Returns the KEK that protects the file. `wanted` is `issuer identifier:version`, as `476173FF:1`. Without
+/// it the KEK is the issuer's strongest type in its highest version. A store with KEKs of several issuers
+/// needs `wanted`.
 pub fn choose_kek<'a>(
     store: &'a KeyStore,
     wanted: Option<&str>,

@@ -1,6 +1,7 @@
-//! A file that is there whole or not at all: written under another name in the same directory, synced, renamed.
+//! Writes a file that appears whole or not at all: it is written under a temporary name in its directory,
+//! synced, and renamed.
 //!
-//! Mode 0600 from the first byte. An earlier file of the same name is replaced.
+//! It has mode 0600 from the first byte. An earlier file of its name is replaced.
 
 use std::fs::{File, OpenOptions};
 use std::io::BufWriter;
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 use super::fill_random;
 use crate::exit::{Exit, Failure};
 
-/// Lets `write` fill a new file at `path`; if it fails, nothing is left.
+/// Lets `write` fill a new file at `path`. If it fails, nothing remains of the new file.
 pub fn write_whole<T>(
     path: &Path,
     write: impl FnOnce(BufWriter<&File>) -> Result<T, Failure>,
@@ -23,7 +24,7 @@ pub fn write_whole<T>(
     };
     let temporary = path.with_file_name(format!(".{}.{}.tmp", name.to_string_lossy(), hex::encode(random)));
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).map_err(fail)?;
-    let unfinished = Unfinished(Some(temporary));
+    let unfinished = UnfinishedOutput(Some(temporary));
     let result = write(BufWriter::with_capacity(256 * 1024, &file))?;
     file.sync_all().map_err(fail)?;
     unfinished.rename(path).map_err(fail)?;
@@ -32,10 +33,10 @@ pub fn write_whole<T>(
     Ok(result)
 }
 
-/// Removes what was not renamed.
-struct Unfinished(Option<PathBuf>);
+/// The temporary file; it is removed when this value is dropped, unless it was renamed.
+struct UnfinishedOutput(Option<PathBuf>);
 
-impl Unfinished {
+impl UnfinishedOutput {
     fn rename(mut self, to: &Path) -> std::io::Result<()> {
         if let Some(from) = &self.0 {
             std::fs::rename(from, to)?;
@@ -45,10 +46,10 @@ impl Unfinished {
     }
 }
 
-impl Drop for Unfinished {
+impl Drop for UnfinishedOutput {
     fn drop(&mut self) {
         if let Some(path) = &self.0 {
-            // It is of no use; that it stays does no harm but to tidiness.
+            // If this fails, a useless temporary file stays behind, which does no harm.
             let _ = std::fs::remove_file(path);
         }
     }

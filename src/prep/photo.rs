@@ -1,6 +1,7 @@
-//! The file of a cardholder's photo.
+//! Reads the file of a cardholder's photo.
 //!
-//! Read once, when the card is built, and looked at as acceptance at the bureau will (`picture::check`): not decoded.
+//! It is read once, when the card is built, and gets the check of acceptance at the bureau
+//! (`picture::check`). Not here: decoding it.
 
 use std::fs::File;
 use std::io::Read;
@@ -10,12 +11,12 @@ use zeroize::Zeroizing;
 
 use crate::picture;
 
-/// Reads the file that a line names. The error says what is wrong and never the name: photos are often called after
-/// their people.
+/// Reads the file that a line names. The error never quotes the name of the file, which is often a person's
+/// name.
 pub fn read(folder: &Path, name: &str) -> Result<Zeroizing<Vec<u8>>, String> {
     let path = folder.join(name);
     let cannot = |e: std::io::Error| format!("the file cannot be read: {}", e.kind());
-    // Asked by name first: opening a pipe would wait for ever.
+    // Checked before the file is opened, because opening a pipe would wait for ever.
     let is = std::fs::metadata(&path).map_err(cannot)?;
     if !is.is_file() {
         return Err("is no regular file".into());
@@ -24,7 +25,7 @@ pub fn read(folder: &Path, name: &str) -> Result<Zeroizing<Vec<u8>>, String> {
     if length > picture::BYTES_MAX {
         return Err(format!("the file is longer than {} KiB", picture::BYTES_MAX >> 10));
     }
-    // Room for a byte too many, which shows that the file grew.
+    // Room for one more byte, which would show that the file grew.
     let mut data: Zeroizing<Vec<u8>> = Zeroizing::new(Vec::with_capacity(length + 1));
     let file = File::open(&path).map_err(cannot)?;
     file.take(is.len() + 1).read_to_end(&mut data).map_err(cannot)?;

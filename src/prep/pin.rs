@@ -1,23 +1,24 @@
 //! PIN blocks of ISO 9564-1: format 1 in the output file, format 2 on the card.
 //!
-//! Format 1 carries no account number and its fill is random, so equal PINs do not show as equal blocks; the bureau's
-//! HSM turns it into format 2 (ENC 22). No other format: the file needs none.
+//! A block of format 1 has no account number and a random fill, so that equal PINs have different blocks. The
+//! bureau's HSM converts it to format 2 (ENC 22). Not here: other formats, which the file does not use.
 
 use zeroize::Zeroizing;
 
 use crate::crypto::CryptoError;
 
-/// Format 1: `1 | length | PIN | random`. `random` is 8 fresh bytes. The PIN is 4-12 digits.
+/// Returns a block of format 1: `1 | length | PIN | random`. `random` is 8 fresh bytes, the PIN has 4 to 12
+/// digits.
 pub fn format_1(pin: &str, random: &[u8; 8]) -> Result<Zeroizing<[u8; 8]>, CryptoError> {
     block(1, pin, random)
 }
 
-/// Format 2: `2 | length | PIN | F..`.
+/// Returns a block of format 2: `2 | length | PIN | F..`.
 pub fn format_2(pin: &str) -> Result<Zeroizing<[u8; 8]>, CryptoError> {
     block(2, pin, &[0xFF; 8])
 }
 
-/// Format 1 to format 2, as the HSM does it; `None` if the block is not of format 1.
+/// Converts format 1 to format 2, as the HSM does; `None` if the block does not have format 1.
 pub fn format_1_to_2(block_1: &[u8]) -> Option<Zeroizing<[u8; 8]>> {
     let block_1: &[u8; 8] = block_1.try_into().ok()?;
     let [control, ..] = block_1;
@@ -53,7 +54,7 @@ mod tests {
 
     #[test]
     fn format_2_psec() {
-        // standards.md 3.4.
+        // Computed with psec 1.3.0.
         assert_eq!(hex::encode_upper(*format_2("1234").unwrap()), "241234FFFFFFFFFF");
     }
 

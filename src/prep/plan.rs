@@ -1,17 +1,17 @@
-//! What a product's `[prep]` tables ask for, parsed and checked once per run.
+//! The `[prep]` tables of a product, parsed and checked once for a run.
 //!
-//! A profile that would put a secret where it can be read is refused here: keys and PIN blocks only in DGIs with ENC,
-//! the PIN block alone and with ENC 22, nothing secret on stripe, plastic or in LOGDATA. Not here: building a card
-//! (`clear`).
+//! A profile that would expose a secret is refused here: keys and PIN blocks may stand only in DGIs with ENC,
+//! a PIN block only alone in its DGI and with ENC 22, and nothing secret may go on stripe or plastic or into
+//! LOGDATA. Not here: building a card (`clear`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::columns::{self, Column};
-use super::fields::{self, Field};
+use super::fields::{self, CardField};
 use super::input::Defaults;
 use super::keys::Master;
 use super::tables;
-use super::template::Template;
+use super::template::DataTemplate;
 use crate::exit::{Exit, Failure};
 use crate::ids::{Aid, Dgi};
 use crate::profile::ProductProfile;
@@ -21,80 +21,81 @@ use crate::scp::SecLevel;
 pub use super::emv::Option14;
 
 /// The preparation of one product.
-pub struct Plan {
-    /// How card keys come from the issuer's.
+pub struct PrepPlan {
+    /// How card keys are derived from the issuer's keys.
     pub card_keys: Option14,
-    /// For columns that the input leaves empty.
+    /// Values for columns that the input leaves empty.
     pub defaults: Defaults,
-    /// MAG: track number and content.
-    pub stripe: Vec<(u8, Template)>,
-    /// EMB.
-    pub emboss: Vec<Line>,
-    /// IND.
-    pub indent: Vec<Line>,
-    /// GFX.
-    pub graphics: Option<Graphics>,
-    /// CHP.
-    pub applications: Vec<Application>,
+    /// MAG: the number of each track and its template.
+    pub stripe: Vec<(u8, DataTemplate)>,
+    /// EMB: the lines to be embossed.
+    pub emboss: Vec<PrintedLine>,
+    /// IND: the lines of indent print.
+    pub indent: Vec<PrintedLine>,
+    /// GFX: template, texts and images.
+    pub graphics: Option<GraphicsPlan>,
+    /// CHP: the applications.
+    pub applications: Vec<ApplicationPlan>,
     /// Every field that a card may need.
-    pub used: BTreeSet<Field>,
+    pub used: BTreeSet<CardField>,
 }
 
-/// What GFX says.
-pub struct Graphics {
+/// The contents of the GFX section.
+pub struct GraphicsPlan {
     /// Name of the graphics template.
     pub template: String,
-    /// Text fields.
-    pub text: BTreeMap<String, Template>,
-    /// Image slots, and the column that names the file; a card without one has no image there.
+    /// The text fields by name.
+    pub text: BTreeMap<String, DataTemplate>,
+    /// The image slots, each with the column that names the file. A card without a value in that column has
+    /// no image there.
     pub images: BTreeMap<String, Column>,
 }
 
-/// A line of EMB or IND.
-pub struct Line {
+/// A line of embossing or indent print.
+pub struct PrintedLine {
     /// Font number.
     pub font: u8,
-    /// Mils.
+    /// Distance from the left edge in mils (1/1000 inch).
     pub x: u16,
-    /// Mils.
+    /// Distance from the bottom edge in mils (1/1000 inch).
     pub y: u16,
-    /// What it says.
-    pub text: Template,
+    /// The text of the line.
+    pub text: DataTemplate,
 }
 
-/// An application.
-pub struct Application {
-    /// Its AID.
+/// An application as the product defines it.
+pub struct ApplicationPlan {
+    /// AID of the application.
     pub aid: Aid,
-    /// SECLEV.
+    /// SECLEV: the security level of its channel.
     pub level: SecLevel,
-    /// Only on cards with this field.
-    pub when: Option<Field>,
-    /// ORDER.
+    /// Field that a card must have to get the application.
+    pub when: Option<CardField>,
+    /// ORDER: groups of DGIs that are sent in this order.
     pub order: Vec<Vec<Dgi>>,
-    /// VERCNTL.
+    /// VERCNTL: DGIs that the card may refuse with 6A88.
     pub version_control: Vec<Dgi>,
-    /// GROUP.
+    /// GROUP: each group is sent in one STORE DATA.
     pub group: Vec<Vec<Dgi>>,
-    /// LOGDATA.
+    /// LOGDATA: the DGIs that are logged.
     pub log: Vec<Dgi>,
-    /// In file order.
-    pub dgis: Vec<DataGroup>,
+    /// The data in file order.
+    pub dgis: Vec<DataGroupPlan>,
 }
 
-/// A DGI.
-pub struct DataGroup {
-    /// Which.
+/// A DGI as the product defines it.
+pub struct DataGroupPlan {
+    /// The DGI.
     pub dgi: Dgi,
-    /// What is in it.
-    pub value: Template,
-    /// Secret, and how it goes to the card.
+    /// Template of its value.
+    pub value: DataTemplate,
+    /// For a secret value: how it is sent to the card.
     pub enc: Option<EncType>,
-    /// Only on cards with this field.
-    pub when: Option<Field>,
+    /// Field that a card must have to get the DGI.
+    pub when: Option<CardField>,
 }
 
-impl Plan {
+impl PrepPlan {
     /// Parses and checks the `[prep]` of a product.
     pub fn load(product: &ProductProfile) -> Result<Self, Failure> {
         let fail =
@@ -102,11 +103,11 @@ impl Plan {
         let Some(table) = &product.prep else {
             return Err(fail("is missing, so the product cannot be prepared".into()));
         };
-        let tables: tables::Prep = table.clone().try_into().map_err(|e| fail(e.to_string()))?;
+        let tables: tables::PrepTables = table.clone().try_into().map_err(|e| fail(e.to_string()))?;
         Self::from_tables(tables, product).map_err(fail)
     }
 
-    fn from_tables(tables: tables::Prep, product: &ProductProfile) -> Result<Self, String> {
+    fn from_tables(tables: tables::PrepTables, product: &ProductProfile) -> Result<Self, String> {
         let tracks = [(1, tables.stripe.track1), (2, tables.stripe.track2), (3, tables.stripe.track3)];
         let mut stripe = Vec::new();
         for (number, text) in tracks {
@@ -114,7 +115,8 @@ impl Plan {
                 stripe.push((number, public(&text, &format!("track {number}"))?));
             }
         }
-        let lines = |lines: Vec<tables::Line>| lines.into_iter().map(line).collect::<Result<Vec<_>, _>>();
+        let lines =
+            |lines: Vec<tables::LineTable>| lines.into_iter().map(line).collect::<Result<Vec<_>, _>>();
         let mut plan = Self {
             card_keys: tables.card_keys,
             defaults: defaults(tables.defaults)?,
@@ -139,18 +141,19 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Every field named by a template or a `when`.
-    fn named(&self) -> impl Iterator<Item = Field> {
+    /// Iterates over every field that a template or a `when` names.
+    fn named(&self) -> impl Iterator<Item = CardField> {
         let lines = self.emboss.iter().chain(&self.indent).map(|l| &l.text);
         let graphics = self.graphics.iter().flat_map(|g| g.text.values());
         let dgis = || self.applications.iter().flat_map(|a| &a.dgis);
         let templates =
             self.stripe.iter().map(|(_, t)| t).chain(lines).chain(graphics).chain(dgis().map(|d| &d.value));
         let when = self.applications.iter().filter_map(|a| a.when).chain(dgis().filter_map(|d| d.when));
-        templates.flat_map(Template::fields).chain(when)
+        templates.flat_map(DataTemplate::fields).chain(when)
     }
 
-    /// Issuer keys without which no card can be prepared. The PVK is not among them: without one there is no PVV.
+    /// Returns the issuer keys without which no card can be prepared. The PVK is not among them: without it a
+    /// card has no PVV.
     pub fn needs(&self) -> BTreeSet<Master> {
         self.used.iter().flat_map(|f| f.needs()).copied().collect()
     }
@@ -169,26 +172,26 @@ fn defaults(table: BTreeMap<String, String>) -> Result<Defaults, String> {
     Ok(defaults)
 }
 
-/// A template for stripe or plastic: nothing secret.
-fn public(text: &str, place: &str) -> Result<Template, String> {
-    let template = Template::parse(text).map_err(|e| format!("{place}: {e}"))?;
+/// Parses a template for stripe or plastic, which may name no secret field.
+fn public(text: &str, place: &str) -> Result<DataTemplate, String> {
+    let template = DataTemplate::parse(text).map_err(|e| format!("{place}: {e}"))?;
     match template.fields().into_iter().find(|f| f.secret()) {
         Some(secret) => Err(format!("{place}: {} is secret", secret.name())),
         None => Ok(template),
     }
 }
 
-/// Limits of standards.md 6.2.
-fn line(table: tables::Line) -> Result<Line, String> {
-    let tables::Line { font, x, y, text } = table;
+/// Checks a line of `~EM%` against the limits of its format (`src/manual/cwf1.md` section 4).
+fn line(table: tables::LineTable) -> Result<PrintedLine, String> {
+    let tables::LineTable { font, x, y, text } = table;
     let place = format!("line {font};{x};{y}");
     if !matches!(font, 1..=11 | 21..=31) || !(100..=3275).contains(&x) || !(135..=1460).contains(&y) {
         return Err(format!("{place}: font is 1-11 or 21-31, x 100-3275 mils, y 135-1460 mils"));
     }
-    Ok(Line { font, x, y, text: public(&text, &place)? })
+    Ok(PrintedLine { font, x, y, text: public(&text, &place)? })
 }
 
-fn graphics(table: tables::Graphics) -> Result<Graphics, String> {
+fn graphics(table: tables::GraphicsTable) -> Result<GraphicsPlan, String> {
     let mut text = BTreeMap::new();
     for (name, template) in table.text {
         name_fits(&name)?;
@@ -203,17 +206,17 @@ fn graphics(table: tables::Graphics) -> Result<Graphics, String> {
         }
         images.insert(name, Column::Photo);
     }
-    Ok(Graphics { template: table.template, text, images })
+    Ok(GraphicsPlan { template: table.template, text, images })
 }
 
-/// L1.
+/// Checks that a name fits into an L1 field.
 fn name_fits(name: &str) -> Result<(), String> {
     let fits = (1..=255).contains(&name.len());
     if fits { Ok(()) } else { Err("graphics: a field or image name has 1 to 255 bytes".into()) }
 }
 
-fn application(table: tables::Application) -> Result<Application, String> {
-    let mut dgis: Vec<DataGroup> = Vec::new();
+fn application(table: tables::ApplicationTable) -> Result<ApplicationPlan, String> {
+    let mut dgis: Vec<DataGroupPlan> = Vec::new();
     for group in table.dgis {
         let dgi = group.dgi;
         if dgis.iter().any(|d| d.dgi == dgi) {
@@ -224,7 +227,7 @@ fn application(table: tables::Application) -> Result<Application, String> {
     if dgis.is_empty() {
         return Err("has no DGI".into());
     }
-    let application = Application {
+    let application = ApplicationPlan {
         aid: table.aid,
         level: table.seclev,
         when: table.when.map(|name| field(&name)).transpose()?,
@@ -238,8 +241,9 @@ fn application(table: tables::Application) -> Result<Application, String> {
     Ok(application)
 }
 
-/// Every DGI of a list is in the data, and in one list only once (DESIGN.md section 4).
-fn lists(application: &Application) -> Result<(), String> {
+/// Checks that every DGI of a list is in the data, and stands once in the list (`src/manual/cwf1.md` section
+/// 5).
+fn lists(application: &ApplicationPlan) -> Result<(), String> {
     let secret = |dgi: Dgi| application.dgis.iter().find(|d| d.dgi == dgi).map(|d| d.enc.is_some());
     for (name, list) in [
         ("order", application.order.concat()),
@@ -271,8 +275,8 @@ fn lists(application: &Application) -> Result<(), String> {
     }
 }
 
-fn data_group(table: tables::DataGroup) -> Result<DataGroup, String> {
-    let value = Template::parse(&table.value).map_err(|e| e.to_string())?;
+fn data_group(table: tables::DataGroupTable) -> Result<DataGroupPlan, String> {
+    let value = DataTemplate::parse(&table.value).map_err(|e| e.to_string())?;
     let enc = match table.enc.as_deref() {
         None => None,
         Some("11") => Some(EncType::AsIs),
@@ -284,8 +288,8 @@ fn data_group(table: tables::DataGroup) -> Result<DataGroup, String> {
     if let (None, Some(secret)) = (enc, names.iter().find(|f| f.secret())) {
         return Err(format!("{} is secret, so the DGI needs enc", secret.name()));
     }
-    if (enc == Some(EncType::PinBlock)) != names.contains(&Field::PinBlock)
-        || (enc == Some(EncType::PinBlock)) != value.is_field(Field::PinBlock)
+    if (enc == Some(EncType::PinBlock)) != names.contains(&CardField::PinBlock)
+        || (enc == Some(EncType::PinBlock)) != value.is_field(CardField::PinBlock)
     {
         return Err("pin_block stands alone in its DGI, with enc 22, and only it does".into());
     }
@@ -293,10 +297,10 @@ fn data_group(table: tables::DataGroup) -> Result<DataGroup, String> {
     if (0x01..=0x0A).contains(&(table.dgi.0 >> 8)) && !value.is_one(&[0x70]) {
         return Err("a record of SFI 1-10 is one 70{...}".into());
     }
-    Ok(DataGroup { dgi: table.dgi, value, enc, when: table.when.map(|name| field(&name)).transpose()? })
+    Ok(DataGroupPlan { dgi: table.dgi, value, enc, when: table.when.map(|name| field(&name)).transpose()? })
 }
 
-fn field(name: &str) -> Result<Field, String> {
+fn field(name: &str) -> Result<CardField, String> {
     fields::by_name(name).ok_or_else(|| format!("when: no computed field {name:?}"))
 }
 

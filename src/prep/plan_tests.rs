@@ -16,16 +16,16 @@ name = "payment"
 finalize = "last-store-data"
 "#;
 
-fn load(prep: &str) -> Result<Plan, Failure> {
-    Plan::load(&ProductProfile::from_toml(&format!("{HEAD}{prep}"), "test").unwrap())
+fn load(prep: &str) -> Result<PrepPlan, Failure> {
+    PrepPlan::load(&ProductProfile::from_toml(&format!("{HEAD}{prep}"), "test").unwrap())
 }
 
 /// A plan with one application whose tables are `body`.
-fn application(body: &str) -> Result<Plan, Failure> {
+fn application(body: &str) -> Result<PrepPlan, Failure> {
     load(&format!("[prep]\ncard_keys = \"A\"\n[[prep.application]]\naid = \"A0000000031010\"\n{body}"))
 }
 
-fn refused(result: Result<Plan, Failure>, what: &str) {
+fn refused(result: Result<PrepPlan, Failure>, what: &str) {
     let failure = result.err().unwrap_or_else(|| panic!("accepted: {what}"));
     assert_eq!(failure.exit, Exit::Profile);
     assert!(failure.message.contains(what), "{what}: {}", failure.message);
@@ -38,7 +38,7 @@ const KCVS: &str = "[[prep.application.dgi]]\ndgi = \"9000\"\nvalue = \"kcv_ac\"
 fn every_shipped_product_loads() {
     for (name, _) in crate::profile::PRODUCTS {
         let product = ProductProfile::load(name).unwrap();
-        let plan = Plan::load(&product).unwrap();
+        let plan = PrepPlan::load(&product).unwrap();
         // Every application of the product is prepared.
         assert_eq!(plan.applications.len(), product.applications.len(), "{name}");
     }
@@ -50,7 +50,7 @@ fn a_good_plan() {
         "seclev = \"03\"\norder = [[\"8000\", \"9000\"]]\nlog = [\"9000\"]\n{KEYS}{KCVS}"
     ));
     let plan = plan.map_err(|f| f.message).unwrap();
-    assert_eq!(plan.used, BTreeSet::from([Field::UdkAc, Field::KcvAc]));
+    assert_eq!(plan.used, BTreeSet::from([CardField::UdkAc, CardField::KcvAc]));
     assert_eq!(plan.needs(), BTreeSet::from([Master::Ac]));
     assert_eq!(plan.applications[0].level, SecLevel::MacEnc);
 }

@@ -1,29 +1,28 @@
-//! The sections of a record for stripe, embossing, print and fulfilment (DESIGN.md section 3, table of MICs).
+//! The sections of a record for stripe, embossing, print and fulfilment (`src/manual/cwf1.md` section 4).
 //!
-//! Not here: the chip (`clear`, `protect`), what a machine does with the lines.
+//! Not here: the chip (`clear`, `protect`), how a machine treats the lines (`modules`).
 
 use std::path::Path;
 
 use zeroize::Zeroizing;
 
+use super::ClearBytes;
 use super::columns::Column;
 use super::input::Cardholder;
 use super::photo;
-use super::plan::{Line, Plan};
-use super::template::{Template, Values};
+use super::plan::{PrepPlan, PrintedLine};
+use super::template::{DataTemplate, FieldValues};
 
-type Bytes = Zeroizing<Vec<u8>>;
-
-/// The MIC of every section that the card has, with its data, in file order. The error says what the product asks for
-/// and the card cannot give; it quotes no value. Photos lie in the folder.
+/// Returns MIC and data of every section that the card has, in file order. `folder` is the folder of the
+/// photos. The error names the part of the product for which the card has no data; it quotes no value.
 pub fn sections(
-    plan: &Plan,
+    plan: &PrepPlan,
     card: &Cardholder,
-    values: &impl Values,
+    values: &impl FieldValues,
     folder: &Path,
-) -> Result<Vec<(&'static str, Bytes)>, String> {
+) -> Result<Vec<(&'static str, ClearBytes)>, String> {
     let mut sections = Vec::new();
-    let mut add = |mic, data: Bytes| {
+    let mut add = |mic, data: ClearBytes| {
         if !data.is_empty() {
             sections.push((mic, data));
         }
@@ -36,13 +35,14 @@ pub fn sections(
     Ok(sections)
 }
 
-/// Room enough that no growing leaves cardholder data behind.
-fn buffer() -> Bytes {
+/// Returns a buffer that need not grow: growing could leave unwiped cardholder data in freed memory.
+fn buffer() -> ClearBytes {
     Zeroizing::new(Vec::with_capacity(1024))
 }
 
-/// `~n` and the track with its sentinels. The longest tracks are 79, 40 and 107 characters with LRC (standards.md 5.1).
-fn stripe(tracks: &[(u8, Template)], values: &impl Values) -> Result<Bytes, String> {
+/// Writes `~n` and the track with its sentinels. The longest tracks have 79, 40 and 107 characters with the
+/// LRC (ISO/IEC 7813, ISO/IEC 4909).
+fn stripe(tracks: &[(u8, DataTemplate)], values: &impl FieldValues) -> Result<ClearBytes, String> {
     let mut data = buffer();
     for (number, template) in tracks {
         let track = text(template, values)?;
@@ -61,7 +61,7 @@ fn stripe(tracks: &[(u8, Template)], values: &impl Values) -> Result<Bytes, Stri
     Ok(data)
 }
 
-fn lines(lines: &[Line], values: &impl Values) -> Result<Bytes, String> {
+fn lines(lines: &[PrintedLine], values: &impl FieldValues) -> Result<ClearBytes, String> {
     let mut data = buffer();
     for line in lines {
         let text = text(&line.text, values)?;
@@ -75,8 +75,14 @@ fn lines(lines: &[Line], values: &impl Values) -> Result<Bytes, String> {
     Ok(data)
 }
 
-/// 01 template name; 02 text fields: L1 name, then UTF-8; 03 images: L1 slot, then PNG or JPEG.
-fn graphics(plan: &Plan, card: &Cardholder, values: &impl Values, folder: &Path) -> Result<Bytes, String> {
+/// Writes the TLVs of GFX. 01: template name. 02: text field, L1 name, then UTF-8. 03: image, L1 slot, then
+/// PNG or JPEG.
+fn graphics(
+    plan: &PrepPlan,
+    card: &Cardholder,
+    values: &impl FieldValues,
+    folder: &Path,
+) -> Result<ClearBytes, String> {
     let Some(graphics) = &plan.graphics else { return Ok(buffer()) };
     let mut images = Vec::new();
     for (slot, column) in &graphics.images {
@@ -102,7 +108,8 @@ fn length(name: &str) -> Result<u8, String> {
     u8::try_from(name.len()).map_err(|_| "a graphics name is over 255 bytes".to_owned())
 }
 
-/// The FUL section: tag and what it holds. 01 is left out: the product is the Header's.
+/// The tags of the FUL section and their columns. Tag 01 (product) is left out, which means the product of
+/// the Header.
 pub(super) const FULFILMENT: [(u8, Column); 5] = [
     (0x02, Column::Stock),
     (0x03, Column::Carrier),
@@ -111,7 +118,7 @@ pub(super) const FULFILMENT: [(u8, Column); 5] = [
     (0x06, Column::Group),
 ];
 
-fn fulfilment(card: &Cardholder) -> Result<Bytes, String> {
+fn fulfilment(card: &Cardholder) -> Result<ClearBytes, String> {
     let mut data = buffer();
     for (tag, column) in FULFILMENT {
         if let Some(value) = card.get(column) {
@@ -121,8 +128,8 @@ fn fulfilment(card: &Cardholder) -> Result<Bytes, String> {
     Ok(data)
 }
 
-/// Tag u8, length u32, value.
-fn push_tlv(data: &mut Bytes, tag: u8, value: &[&[u8]]) -> Result<(), String> {
+/// Adds a TLV: tag u8, length u32, value.
+fn push_tlv(data: &mut ClearBytes, tag: u8, value: &[&[u8]]) -> Result<(), String> {
     let length: usize = value.iter().map(|part| part.len()).sum();
     let length = u32::try_from(length).map_err(|_| "a value is over 4 GiB".to_owned())?;
     data.push(tag);
@@ -131,8 +138,8 @@ fn push_tlv(data: &mut Bytes, tag: u8, value: &[&[u8]]) -> Result<(), String> {
     Ok(())
 }
 
-/// A rendered text: printable ASCII, which is ISO 8859-1 and UTF-8 as well.
-fn text(template: &Template, values: &impl Values) -> Result<Bytes, String> {
+/// Renders a text of printable ASCII, which is valid ISO 8859-1 and UTF-8 as well.
+fn text(template: &DataTemplate, values: &impl FieldValues) -> Result<ClearBytes, String> {
     let text = template.render(values).map_err(|f| format!("the card has no {}", f.name()))?;
     match text.iter().all(|b| (0x20..=0x7E).contains(b)) {
         true => Ok(text),

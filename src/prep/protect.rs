@@ -1,7 +1,7 @@
-//! Protection of a file's records: values under TKd, a fresh MACkey for each application, MACs (DESIGN.md sections 3
-//! and 4).
+//! Protects the records of a file: encrypts values under TKd, and makes a fresh MACkey and a MAC for each
+//! application (`src/manual/cwf1.md` sections 3 and 5).
 //!
-//! Always CMODE 12: CBC, padded 80 00... Not here: the layout (`record`), the primitives (`crypto`).
+//! The CMODE is always 12: CBC, padded 80 00... Not here: the layout (`record`), the primitives (`crypto`).
 
 use std::io::Write;
 
@@ -15,23 +15,23 @@ use crate::crypto::{
 };
 use crate::exit::{Exit, Failure};
 use crate::ids::{KekId, Mic};
-use crate::record::chip::{Application, ChipError, ChipSection, Cmode, DgiValue};
-use crate::record::{Finished, Header, Record, Section, TrailerKey, Writer, others_digest};
+use crate::record::chip::{ChipApplication, ChipError, ChipSection, Cmode, DgiValue};
+use crate::record::{Cwf1Writer, Finished, Header, Record, Section, TrailerKey, others_digest};
 
 /// Protects the records of one file under one KEK.
 pub struct Protector<'a> {
-    /// The KEK itself; it encrypts no data.
+    /// The KEK; keys are derived from it, and it encrypts no data itself.
     pub kek: &'a CipherKey,
-    /// Its name.
+    /// Name of the KEK.
     pub kek_id: KekId,
-    /// Its cipher family.
+    /// Cipher family of the KEK.
     pub suite: Suite,
-    /// The file.
+    /// Header of the file.
     pub header: &'a Header,
 }
 
 impl Protector<'_> {
-    /// The record of a card.
+    /// Makes the record of a card.
     pub fn record(&self, sequence: u32, card: ClearCard) -> Result<Record, Failure> {
         let ClearCard { card_ref, sections, applications } = card;
         let mut record = Record { sequence, card_ref, sections };
@@ -54,7 +54,7 @@ impl Protector<'_> {
         record: &Record,
         others: &[u8; 32],
         clear: ClearApplication,
-    ) -> Result<Application, Failure> {
+    ) -> Result<ChipApplication, Failure> {
         let scope = ApplicationScope {
             issuer_id: self.header.issuer_id.as_str(),
             file_id: self.header.file_id.as_str(),
@@ -76,7 +76,7 @@ impl Protector<'_> {
             dgis.push(DgiValue { dgi: group.dgi, value });
         }
         let (mac_key, wrapped_mac_key) = self.mac_key(&scope, Purpose::MacKey)?;
-        let mut application = Application {
+        let mut application = ChipApplication {
             aid: clear.aid.clone(),
             kek: self.kek_id,
             tk_type: self.suite.tk_type(),
@@ -90,7 +90,8 @@ impl Protector<'_> {
             raw: Zeroizing::default(),
             maced: 0..0,
         };
-        // From the length byte of `L1 AID`, behind that of 3a.1, to the last byte of the wrapped MACkey.
+        // From the length byte of `L1 AID`, which follows the one of 3a.1, to the last byte of the wrapped
+        // MACkey.
         let raw = application.encode().map_err(layout)?;
         let end = raw.len().saturating_sub(application.mac.len());
         let maced = raw.get(1..end).ok_or_else(|| bug(&CryptoError::Length))?;
@@ -100,8 +101,8 @@ impl Protector<'_> {
         Ok(application)
     }
 
-    /// Writes the Trailer behind the last record.
-    pub fn finish<W: Write>(&self, writer: Writer<W>) -> Result<Finished<W>, Failure> {
+    /// Writes the Trailer after the last record.
+    pub fn finish<W: Write>(&self, writer: Cwf1Writer<W>) -> Result<Finished<W>, Failure> {
         let scope = ApplicationScope::trailer(self.header.issuer_id.as_str(), self.header.file_id.as_str());
         let (mac_key, wrapped_mac_key) = self.mac_key(&scope, Purpose::TrailerKey)?;
         let blinded = scope.blinded(self.kek, self.suite, Purpose::TrailerBlind, &mac_key);
@@ -115,10 +116,10 @@ impl Protector<'_> {
         writer.finish(named, |body| Ok(key.mac(&trailer_mac_input(body))))
     }
 
-    /// 16 random bytes that can be a MACkey.
+    /// Draws 16 random bytes that can be a MACkey.
     fn fresh_key(&self) -> Result<Zeroizing<[u8; 16]>, Failure> {
         let mut key = Zeroizing::new([0u8; 16]);
-        // Fewer than one in 2^50 is weak: two in a row mean a broken source.
+        // Fewer than one key in 2^50 is weak, so two in a row mean a broken random number generator.
         for _ in 0..2 {
             fill_random(&mut *key)?;
             if self.suite == Suite::Tdes {
@@ -134,7 +135,7 @@ impl Protector<'_> {
         ))
     }
 
-    /// A fresh MACkey, clear and wrapped.
+    /// Makes a fresh MACkey and returns it clear and wrapped.
     fn mac_key(
         &self,
         scope: &ApplicationScope<'_>,
@@ -147,7 +148,7 @@ impl Protector<'_> {
     }
 }
 
-/// Padded 80 00.., then CBC with zero IV: CMODE 12.
+/// Encrypts a value by CMODE 12: padded 80 00.., then CBC with zero IV.
 fn sealed(tkd: &CipherKey, value: &[u8]) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
     let mut sealed = Zeroizing::new(Vec::with_capacity(value.len() + tkd.block()));
     sealed.extend_from_slice(value);
@@ -160,7 +161,7 @@ fn bug(error: &dyn std::fmt::Display) -> Failure {
     Failure::new(Exit::Bug, format!("us: a card could not be protected: {error}"))
 }
 
-/// What the product's tables ask for does not fit the file's layout.
+/// Returns the failure of a product whose tables ask for more than the layout of the file can hold.
 fn layout(error: ChipError) -> Failure {
     Failure::new(Exit::Profile, format!("profile: [prep]: the chip section cannot be written: {error}"))
 }

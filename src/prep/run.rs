@@ -1,7 +1,7 @@
-//! The commands `run` and `sample`: files in, files out, what the operator sees.
+//! The commands `run` and `sample` of `cardwright-prep`.
 //!
-//! The input is read twice, because the Header states the number of cards and because nothing shall be written for an
-//! input with a fault.
+//! `run` reads its input twice: the Header states the number of cards, and no output may exist for an input
+//! with a fault.
 
 use std::fs::File;
 use std::io::{BufReader, Read, Write};
@@ -10,8 +10,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
 
-use super::clear::Builder;
-use super::input::{Reader, check};
+use super::clear::ClearCardBuilder;
+use super::input::{CardholderReader, check};
 use super::keys::{IssuerKeys, choose_kek};
 use super::output::write_whole;
 use super::protect::Protector;
@@ -19,15 +19,15 @@ use super::{columns, fill_random, samples};
 use crate::exit::{Exit, Failure};
 use crate::hsm::store::{KekRules, KeyStore, SecretEntry};
 use crate::ids::{FileId, ProductName};
-use crate::outputs;
+use crate::output_path;
 use crate::profile::ProductProfile;
-use crate::record::{Finished, Header, Writer};
+use crate::record::{Cwf1Writer, Finished, Header};
 use crate::report::progress::bar;
 
 /// `cardwright-prep run`.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = columns::help())]
-pub struct RunArgs {
+pub struct PrepRunArgs {
     /// Cardholder data: CSV with a header line (--help lists the columns).
     #[arg(long, value_name = "FILE.csv")]
     pub input: PathBuf,
@@ -63,14 +63,14 @@ pub struct SampleArgs {
     /// CSV file to write; replaced if it exists.
     #[arg(long, value_name = "FILE.csv")]
     pub output: PathBuf,
-    /// The same seed makes the same cards.
+    /// Equal seeds give equal cards.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 }
 
 /// Writes made-up cardholders.
 pub fn sample(args: &SampleArgs) -> Result<Exit, Failure> {
-    outputs::check(&args.output, outputs::Kind::Csv)?;
+    output_path::check_replaceable(&args.output, output_path::OutputKind::Csv)?;
     write_whole(&args.output, |out| {
         samples::write(out, args.count, args.seed)
             .map_err(|e| Failure::new(Exit::Io, format!("output {}: {e}", args.output.display())))
@@ -79,27 +79,29 @@ pub fn sample(args: &SampleArgs) -> Result<Exit, Failure> {
 }
 
 /// Prepares one output file from one input.
-pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
-    outputs::check(&args.output, outputs::Kind::Cwf1)?;
+pub fn run(args: &PrepRunArgs) -> Result<Exit, Failure> {
+    output_path::check_replaceable(&args.output, output_path::OutputKind::Cwf1)?;
     let product = ProductProfile::load(&args.product)?;
     let store = KeyStore::open(&args.keys)?;
     let (kek, rules) = choose_kek(&store, args.kek.as_deref())?;
-    let builder = Builder::new(&product, IssuerKeys::from_store(&store, kek.id())?)?.beside(&args.input);
+    let builder = ClearCardBuilder::new(&product, IssuerKeys::from_store(&store, kek.id())?)?
+        .with_photos_next_to(&args.input);
     admitted(&product, &builder, kek, rules)?;
 
-    let mut source = Source::open(&args.input)?;
-    let records = check(Reader::new(&mut source, &builder.plan().defaults).map_err(|e| faulty(&[e]))?)
-        .map_err(|faults| faulty(&faults))?;
+    let mut source = HashedInput::open(&args.input)?;
+    let records =
+        check(CardholderReader::new(&mut source, &builder.plan().defaults).map_err(|e| faulty(&[e]))?)
+            .map_err(|faults| faulty(&faults))?;
     let digest = source.finish()?;
 
     let header = header(args, &product, rules, records)?;
     let protector = Protector { kek: kek.key(), kek_id: rules.id, suite: rules.suite, header: &header };
     let finished = write_whole(&args.output, |out| {
-        let mut writer = Writer::new(out, &header)?;
-        let mut source = Source::open(&args.input)?;
+        let mut writer = Cwf1Writer::new(out, &header)?;
+        let mut source = HashedInput::open(&args.input)?;
         let bar = bar(records.into(), "cards");
-        let cards = Reader::new(&mut source, &builder.plan().defaults).map_err(|e| faulty(&[e]))?;
-        // The first pass counted a u32, and stops the second if the file has grown.
+        let cards = CardholderReader::new(&mut source, &builder.plan().defaults).map_err(|e| faulty(&[e]))?;
+        // The count of the first pass bounds the second, in case the file has grown.
         for (sequence, card) in (1..=records).zip(cards) {
             let clear = builder.card(&card.map_err(|e| faulty(&[e]))?)?;
             writer.record(&protector.record(sequence, clear)?)?;
@@ -118,10 +120,11 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-/// What the bureau would refuse later: a KEK too weak for the product, a level too low for the KEK.
+/// Refuses what the bureau would refuse later: a KEK too weak for the product, a security level too low for
+/// the KEK.
 fn admitted(
     product: &ProductProfile,
-    builder: &Builder,
+    builder: &ClearCardBuilder,
     kek: &SecretEntry,
     rules: &KekRules,
 ) -> Result<(), Failure> {
@@ -135,7 +138,7 @@ fn admitted(
         );
         return Err(Failure::new(Exit::KeyMismatch, what));
     }
-    let too_low = |a: &&super::plan::Application| {
+    let too_low = |a: &&super::plan::ApplicationPlan| {
         a.dgis.iter().any(|d| d.enc.is_some()) && a.level.byte() < rules.min_seclev.byte()
     };
     match builder.plan().applications.iter().find(too_low) {
@@ -151,7 +154,7 @@ fn admitted(
 }
 
 fn header(
-    args: &RunArgs,
+    args: &PrepRunArgs,
     product: &ProductProfile,
     rules: &KekRules,
     records: u32,
@@ -179,18 +182,18 @@ fn faulty(faults: &[super::input::InputError]) -> Failure {
     Failure::new(Exit::Input, lines.join("\n"))
 }
 
-/// The input, hashed as it is read.
-struct Source {
+/// The input file; it is hashed while it is read.
+struct HashedInput {
     file: BufReader<File>,
     hash: Sha256,
     name: String,
 }
 
-impl Source {
+impl HashedInput {
     fn open(path: &Path) -> Result<Self, Failure> {
         let name = path.display().to_string();
         let fail = |what: String| Failure::new(Exit::Io, format!("input {name}: {what}"));
-        // It is read twice, and must have an end.
+        // The input is read twice, which a pipe does not allow.
         if !std::fs::metadata(path).map_err(|e| fail(e.to_string()))?.is_file() {
             return Err(fail("is no regular file".into()));
         }
@@ -198,7 +201,7 @@ impl Source {
         Ok(Self { file: BufReader::with_capacity(256 * 1024, file), hash: Sha256::new(), name })
     }
 
-    /// SHA-256 of the whole file, whatever was not read yet included.
+    /// Reads the rest of the file and returns the SHA-256 of all of it.
     fn finish(mut self) -> Result<[u8; 32], Failure> {
         std::io::copy(&mut self, &mut std::io::sink())
             .map_err(|e| Failure::new(Exit::Io, format!("input {}: {e}", self.name)))?;
@@ -206,7 +209,7 @@ impl Source {
     }
 }
 
-impl Read for Source {
+impl Read for HashedInput {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let count = self.file.read(buffer)?;
         self.hash.update(buffer.get(..count).unwrap_or_default());
@@ -215,7 +218,7 @@ impl Read for Source {
 }
 
 fn summary(
-    args: &RunArgs,
+    args: &PrepRunArgs,
     header: &Header,
     kek: &SecretEntry,
     rules: &KekRules,

@@ -1,14 +1,14 @@
 //! Made-up cardholders for demonstrations and measurements: a CSV file for `run`.
 //!
-//! PANs stand under the TEST IIN 476173, are unique and pass Luhn; nothing here is a real person or account. The same
-//! seed gives the same file.
+//! The PANs begin with the TEST IIN 476173, are unique and have right Luhn digits. No name or number belongs
+//! to a real person or account. Equal seeds give equal files.
 
 use std::io::Write;
 
 use super::columns::COLUMNS;
 use super::digits::luhn_digit;
 
-/// Most cards: nine digits of a PAN are free.
+/// The largest number of cards: nine digits of a PAN are free.
 pub const MAX_COUNT: u32 = 999_999_999;
 
 const SURNAMES: [&str; 16] = [
@@ -55,7 +55,7 @@ pub fn write(mut out: impl Write, count: u32, seed: u64) -> std::io::Result<()> 
     let mut random = SplitMix(seed);
     let offset = random.next();
     for number in 1..=count {
-        // Multiplying by a number without common factor with 10^9 visits every nine digits once.
+        // The factor has no common divisor with 10^9, so that every value of nine digits comes up once.
         let account = (u64::from(number) * 618_033_989 + offset % 1_000_000_000) % 1_000_000_000;
         let body = format!("476173{account:09}");
         let check = char::from(luhn_digit(body.bytes()));
@@ -93,7 +93,7 @@ impl SplitMix {
 
 #[cfg(test)]
 mod tests {
-    use super::super::input::{Defaults, Reader, check};
+    use super::super::input::{CardholderReader, Defaults, check};
     use super::*;
 
     fn sample(count: u32, seed: u64) -> Vec<u8> {
@@ -107,7 +107,7 @@ mod tests {
         let defaults = Defaults::new();
         for seed in [0, 1, u64::MAX] {
             let text = sample(2_000, seed);
-            assert_eq!(check(Reader::new(text.as_slice(), &defaults).unwrap()), Ok(2_000));
+            assert_eq!(check(CardholderReader::new(text.as_slice(), &defaults).unwrap()), Ok(2_000));
         }
     }
 

@@ -1,4 +1,5 @@
-//! The `[prep]` tables of a product profile as they stand in the TOML: names and shapes, nothing parsed further.
+//! The `[prep]` tables of a product profile as they stand in the TOML file. Not here: parsing of their values
+//! (`plan`).
 //!
 //! ```toml
 //! [prep]
@@ -7,7 +8,7 @@
 //! currency = "978"
 //! [prep.stripe]                     # lines of MAG, each a template; sentinels included
 //! track1 = "track1"
-//! [[prep.emboss]]                   # lines of EMB; [[prep.indent]] the same for IND
+//! [[prep.emboss]]                   # lines of EMB; [[prep.indent]] lines of IND
 //! font = 2
 //! x = 401                           # mils from the left edge
 //! y = 843                           # mils from the bottom edge
@@ -39,63 +40,63 @@ use crate::scp::SecLevel;
 /// `[prep]`. Unknown keys are errors here and below.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Prep {
-    /// How card keys come from the issuer's.
+pub struct PrepTables {
+    /// How card keys are derived from the issuer's keys.
     pub card_keys: Option14,
-    /// By column name.
+    /// Values for columns that the input leaves empty, by column name.
     #[serde(default)]
     pub defaults: BTreeMap<String, String>,
-    /// MAG.
+    /// MAG: the tracks.
     #[serde(default)]
-    pub stripe: Stripe,
-    /// EMB.
+    pub stripe: StripeTable,
+    /// EMB: the lines to be embossed.
     #[serde(default)]
-    pub emboss: Vec<Line>,
-    /// IND.
+    pub emboss: Vec<LineTable>,
+    /// IND: the lines of indent print.
     #[serde(default)]
-    pub indent: Vec<Line>,
-    /// GFX.
-    pub graphics: Option<Graphics>,
-    /// CHP.
+    pub indent: Vec<LineTable>,
+    /// GFX: template, texts and images.
+    pub graphics: Option<GraphicsTable>,
+    /// CHP: the applications.
     #[serde(default, rename = "application")]
-    pub applications: Vec<Application>,
+    pub applications: Vec<ApplicationTable>,
 }
 
 /// `[prep.stripe]`.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Stripe {
-    /// Track 1.
+pub struct StripeTable {
+    /// Template of track 1.
     pub track1: Option<String>,
-    /// Track 2.
+    /// Template of track 2.
     pub track2: Option<String>,
-    /// Track 3.
+    /// Template of track 3.
     pub track3: Option<String>,
 }
 
 /// `[[prep.emboss]]`, `[[prep.indent]]`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Line {
-    /// 1-11; 21-31 the same on the other side.
+pub struct LineTable {
+    /// Font number: 1-11 on the front, 21-31 for these fonts on the back.
     pub font: u8,
     /// Mils from the left edge to the centre of the first character.
     pub x: u16,
     /// Mils from the bottom edge to the middle of the line.
     pub y: u16,
-    /// Template.
+    /// Template of the line.
     pub text: String,
 }
 
 /// `[prep.graphics]`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Graphics {
+pub struct GraphicsTable {
     /// Name of the graphics template.
     pub template: String,
-    /// Text field of the graphics template, and our template for it.
+    /// Template of each text field of the graphics template.
     pub text: BTreeMap<String, String>,
-    /// Image slot of the graphics template, and the column that names its file.
+    /// Column that names the file of each image slot of the graphics template.
     #[serde(default)]
     pub images: BTreeMap<String, String>,
 }
@@ -103,39 +104,39 @@ pub struct Graphics {
 /// `[[prep.application]]`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Application {
-    /// Its AID; the product has it.
+pub struct ApplicationTable {
+    /// AID of one of the product's applications.
     pub aid: Aid,
-    /// SECLEV.
+    /// SECLEV: the security level of its channel.
     pub seclev: SecLevel,
     /// Field without which a card does not get the application.
     pub when: Option<String>,
-    /// ORDER.
+    /// ORDER: groups of DGIs that are sent in this order.
     #[serde(default)]
     pub order: Vec<Vec<Dgi>>,
-    /// VERCNTL.
+    /// VERCNTL: DGIs that the card may refuse with 6A88.
     #[serde(default)]
     pub version_control: Vec<Dgi>,
-    /// GROUP.
+    /// GROUP: each group is sent in one STORE DATA.
     #[serde(default)]
     pub group: Vec<Vec<Dgi>>,
-    /// LOGDATA.
+    /// LOGDATA: the DGIs that are logged.
     #[serde(default)]
     pub log: Vec<Dgi>,
-    /// Data, in file order.
+    /// The data in file order.
     #[serde(rename = "dgi")]
-    pub dgis: Vec<DataGroup>,
+    pub dgis: Vec<DataGroupTable>,
 }
 
 /// `[[prep.application.dgi]]`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct DataGroup {
-    /// Which.
+pub struct DataGroupTable {
+    /// The DGI.
     pub dgi: Dgi,
-    /// Template.
+    /// Template of the value.
     pub value: String,
-    /// ENC type, two hex digits; present = secret.
+    /// ENC type as two hex digits. A DGI that has one is secret.
     pub enc: Option<String>,
     /// Field without which a card does not get the DGI.
     pub when: Option<String>,

@@ -7,22 +7,22 @@ use proptest::prelude::*;
 
 use super::*;
 
-impl Values for BTreeMap<Field, Vec<u8>> {
-    fn value(&self, field: Field) -> Option<&[u8]> {
+impl FieldValues for BTreeMap<CardField, Vec<u8>> {
+    fn value(&self, field: CardField) -> Option<&[u8]> {
         self.get(&field).map(Vec::as_slice)
     }
 }
 
-fn render(template: &str, values: &[(Field, &[u8])]) -> String {
-    let values: BTreeMap<Field, Vec<u8>> = values.iter().map(|(f, v)| (*f, v.to_vec())).collect();
+fn render(template: &str, values: &[(CardField, &[u8])]) -> String {
+    let values: BTreeMap<CardField, Vec<u8>> = values.iter().map(|(f, v)| (*f, v.to_vec())).collect();
     hex::encode_upper(
-        Template::parse(template).unwrap().render(&values).map_err(|f| format!("{f:?}")).unwrap(),
+        DataTemplate::parse(template).unwrap().render(&values).map_err(|f| format!("{f:?}")).unwrap(),
     )
 }
 
 #[test]
 fn directory_record_of_a_real_pse() {
-    // standards.md 8: data of a PSE's record 1 as sent to a real card (CScript trace).
+    // Data of record 1 of a PSE as it was sent to a real card (trace of CScript).
     assert_eq!(
         render("70{61{4F{A0000000041010} 50{'Mastercard'} 87{01}}}", &[]),
         "701A61184F07A0000000041010500A4D617374657263617264870101"
@@ -37,7 +37,7 @@ fn directory_record_of_a_real_pse() {
 #[test]
 fn fields_and_bytes_are_joined() {
     let name: &[u8] = b"TEST/CARD";
-    assert_eq!(render(" 01 02{name}\n0304 name ", &[(Field::Name, name)]), {
+    assert_eq!(render(" 01 02{name}\n0304 name ", &[(CardField::Name, name)]), {
         let name = hex::encode_upper(name);
         format!("010209{name}0304{name}")
     });
@@ -48,7 +48,7 @@ fn fields_and_bytes_are_joined() {
 #[test]
 fn a_missing_value_names_its_field() {
     let none = BTreeMap::new();
-    assert_eq!(Template::parse("70{5F20{name}}").unwrap().render(&none).unwrap_err(), Field::Name);
+    assert_eq!(DataTemplate::parse("70{5F20{name}}").unwrap().render(&none).unwrap_err(), CardField::Name);
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn wrong_templates() {
         ("Name", 1, "neither"),
         ("é", 1, "neither"),
     ] {
-        let error = Template::parse(template).err().unwrap_or_else(|| panic!("{template} was accepted"));
+        let error = DataTemplate::parse(template).err().unwrap_or_else(|| panic!("{template} was accepted"));
         assert!(error.what.contains(what) && error.at == at, "{template}: {error}");
     }
 }
@@ -85,27 +85,27 @@ fn wrong_templates() {
 #[test]
 fn nesting_is_bounded() {
     let deep = |n: usize| format!("{}{}", "70{".repeat(n), "}".repeat(n));
-    assert!(Template::parse(&deep(MAX_DEPTH)).is_ok());
-    assert!(Template::parse(&deep(MAX_DEPTH + 1)).is_err());
-    assert!(Template::parse(&deep(100_000)).is_err());
+    assert!(DataTemplate::parse(&deep(MAX_DEPTH)).is_ok());
+    assert!(DataTemplate::parse(&deep(MAX_DEPTH + 1)).is_err());
+    assert!(DataTemplate::parse(&deep(100_000)).is_err());
 }
 
 #[test]
 fn questions_that_the_profile_asks() {
-    let record = Template::parse("70{57{track2_chip} 5F20{name}}").unwrap();
-    assert_eq!(record.fields(), [Field::Track2Chip, Field::Name]);
+    let record = DataTemplate::parse("70{57{track2_chip} 5F20{name}}").unwrap();
+    assert_eq!(record.fields(), [CardField::Track2Chip, CardField::Name]);
     assert!(record.is_one(&[0x70]) && !record.is_one(&[0xA5]));
-    assert!(!Template::parse("70{} 70{}").unwrap().is_one(&[0x70]));
-    assert!(Template::parse("pin_block").unwrap().is_field(Field::PinBlock));
-    assert!(!Template::parse("pin_block 00").unwrap().is_field(Field::PinBlock));
+    assert!(!DataTemplate::parse("70{} 70{}").unwrap().is_one(&[0x70]));
+    assert!(DataTemplate::parse("pin_block").unwrap().is_field(CardField::PinBlock));
+    assert!(!DataTemplate::parse("pin_block 00").unwrap().is_field(CardField::PinBlock));
 }
 
-/// Where `iso7816-tlv` counts lengths right (dependencies.md 5.1: not 127), it reads what we write.
+/// Where `iso7816-tlv` counts lengths right (not 127), it reads what we write.
 #[test]
 fn lengths_at_the_boundaries() {
     for length in [0usize, 1, 126, 127, 128, 255, 256, 65_535] {
         let value = vec![0x5A; length];
-        let bytes = hex::decode(render("9F1F{name}", &[(Field::Name, &value)])).unwrap();
+        let bytes = hex::decode(render("9F1F{name}", &[(CardField::Name, &value)])).unwrap();
         let (tlv, rest) = Tlv::parse(&bytes);
         assert!(rest.is_empty());
         match tlv.unwrap().value() {
@@ -125,12 +125,12 @@ fn lengths_at_the_boundaries() {
 proptest! {
     #[test]
     fn any_text_parses_or_fails_without_a_panic(text in "[0-9A-Fa-z{}' _é]{0,40}") {
-        let _ = Template::parse(&text);
+        let _ = DataTemplate::parse(&text);
     }
 
     #[test]
     fn nested_values_read_back(value in proptest::collection::vec(any::<u8>(), 0..300)) {
-        let bytes = hex::decode(render("70{9F1F{name} 5A{01}}", &[(Field::Name, &value)])).unwrap();
+        let bytes = hex::decode(render("70{9F1F{name} 5A{01}}", &[(CardField::Name, &value)])).unwrap();
         let (outer, rest) = Tlv::parse(&bytes);
         prop_assert!(rest.is_empty());
         let outer = outer.unwrap();

@@ -1,18 +1,19 @@
-//! Card verification values and PIN verification values: 3 or 4 digits that prove to the issuer that it made them.
+//! Card verification values and PIN verification values: 3 or 4 digits by which the issuer recognizes its own
+//! cards and PINs.
 //!
-//! CVV, iCVV (service code 999) and CVV2 (service code 000, expiry as MMYY) are one function; PVV is another.
-//! standards.md 3.4. No track layout here.
+//! CVV, iCVV (service code 999) and CVV2 (service code 000, expiry as MMYY) are one function of the card
+//! schemes; PVV is another. Not here: the layout of the tracks (`fields`).
 
 use zeroize::Zeroizing;
 
 use super::digits::{bcd, decimalize};
 use crate::crypto::{CryptoError, TdesKey};
 
-/// CVV of PAN (digits), expiry (4 digits as printed on the medium: YYMM, for CVV2 MMYY) and service code (3 digits).
+/// Computes the CVV of PAN (digits), expiry (4 digits: YYMM, for CVV2 MMYY) and service code (3 digits).
 pub fn cvv(cvk: &TdesKey, pan: &str, expiry: &str, service: &str) -> Result<Zeroizing<String>, CryptoError> {
     let text = Zeroizing::new(format!("{:0<32}", [pan, expiry, service].concat()));
     let packed = bcd(&text);
-    // 32 digits are two blocks; more would be a PAN of over 25 digits.
+    // 32 digits are two blocks; there are more only if the PAN has over 25 digits.
     let (blocks, []) = packed.as_chunks::<8>() else { return Err(CryptoError::Length) };
     let [first, second] = blocks else { return Err(CryptoError::Length) };
     let mut block = Zeroizing::new(*first);
@@ -24,9 +25,10 @@ pub fn cvv(cvk: &TdesKey, pan: &str, expiry: &str, service: &str) -> Result<Zero
     Ok(decimalize(&*block, 3))
 }
 
-/// PVV of PAN (digits), PVK index (1-6) and the first four digits of the PIN.
+/// Computes the PVV of PAN (digits), PVK index (1-6) and the first four digits of the PIN.
 pub fn pvv(pvk: &TdesKey, pan: &str, index: u8, pin: &str) -> Result<Zeroizing<String>, CryptoError> {
-    // Transformed security parameter: 11 rightmost PAN digits without the check digit, index, 4 PIN digits.
+    // The transformed security parameter: 11 rightmost PAN digits without the check digit, index, 4 PIN
+    // digits.
     let end = pan.len().checked_sub(1).ok_or(CryptoError::Length)?;
     let start = end.checked_sub(11).ok_or(CryptoError::Length)?;
     let account = pan.get(start..end).ok_or(CryptoError::Length)?;
@@ -60,7 +62,7 @@ mod tests {
 
     #[test]
     fn cvv_icvv_cvv2_psec() {
-        // standards.md 3.4, computed with psec 1.3.0.
+        // Computed with psec 1.3.0.
         for (expiry, service, value) in
             [("2212", "201", "497"), ("2212", "999", "204"), ("1222", "000", "014")]
         {

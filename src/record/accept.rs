@@ -1,5 +1,7 @@
-//! Acceptance: reads the whole file once into a spool that nobody else can write or, without its key, read, and refuses it as a whole at the
-//! first fault (DESIGN.md section 3).
+//! Acceptance: copies a file into the spool and checks it on the way (`src/manual/cwf1.md` section 6).
+//!
+//! Other users cannot write the spool, and without its key cannot read it. The first fault refuses the whole
+//! file.
 
 #[cfg(test)]
 mod tests;
@@ -13,76 +15,76 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::OFlag;
 
 use super::chip::ChipSection;
-use super::sealed::{Sealer, Sealing};
-use super::{End, FileError, FileFault, Frame, Header, Limits, Reader, Record, Trailer};
+use super::sealed::{Sealer, SpoolSealing};
+use super::{Cwf1Reader, FileEnd, FileError, FileFault, FileLimits, Frame, Header, Record, Trailer};
 use crate::exit::Failure;
 use crate::ids::{Aid, CardRef, KekId, Mic};
 
-/// The rules that the file alone cannot tell: keys, profiles, what was accepted before.
-pub trait Checks {
-    /// Before the first record.
+/// The checks of acceptance that need more than the file: keys, profiles, files accepted earlier.
+pub trait AcceptanceChecks {
+    /// Checks the Header, before the first record is read.
     fn header(&mut self, header: &Header) -> Result<(), Failure>;
-    /// One record, whose structure is right. The message is for people and quotes no data.
+    /// Checks a record whose structure is right. The failure's message quotes no data of the record.
     fn record(&mut self, record: &Record, chip: Option<&ChipSection>) -> Result<(), Failure>;
-    /// After the last record; `body` is what the Trailer's MAC covers behind "CWF1T".
+    /// Checks the Trailer, after the last record. `body` is the input of its MAC without the leading "CWF1T".
     fn trailer(&mut self, header: &Header, trailer: &Trailer, body: &[u8]) -> Result<(), Failure>;
 }
 
-/// A file in the spool.
+/// An accepted file: what was read, and where its copy lies.
 #[derive(Debug)]
-pub struct Accepted {
-    /// Its Header.
+pub struct AcceptedFile {
+    /// The Header.
     pub header: Header,
-    /// Its Trailer.
+    /// The Trailer.
     pub trailer: Trailer,
-    /// SHA-256 of the whole file; [`super::Spool::open`] asks for it.
+    /// SHA-256 of the whole file; [`super::Spool::open`] compares it.
     pub digest: [u8; 32],
-    /// Bytes of the whole file.
+    /// Length of the whole file in bytes.
     pub length: u64,
     /// The card_ref of each record, in order.
     pub cards: Vec<CardRef>,
-    /// Records that have each MIC.
+    /// Number of records with each MIC.
     pub mics: BTreeMap<Mic, u32>,
-    /// Records that have each application.
+    /// Number of records with each application.
     pub aids: BTreeMap<Aid, u32>,
-    /// Key ids and TYPEtk of all applications and of the Trailer.
+    /// KEKID and TYPEtk of every application and of the Trailer.
     pub keks: BTreeSet<(KekId, u8)>,
-    /// Where the copy lies.
+    /// Path of the copy in the spool.
     pub spool: PathBuf,
 }
 
-/// Copies the input, from where it stands to its end, to `spool_path`, sealed, while checking it. The spool's directory is made if it is missing, and
-/// must belong to us and be closed to others. After an error nothing of the copy remains; a file that exists at
-/// `spool_path` is an error and is left alone.
+/// Checks the input from its current position to its end, and copies it sealed to `spool_path`. A missing
+/// spool directory is made; an existing one must belong to the user of this process and have mode 0700. After
+/// an error nothing of the copy remains. A file that exists at `spool_path` is an error and stays as it is.
 pub fn accept(
     input: File,
     spool_path: &Path,
-    limits: Limits,
-    checks: &mut dyn Checks,
+    limits: FileLimits,
+    checks: &mut dyn AcceptanceChecks,
     sealer: &mut dyn Sealer,
-) -> Result<Accepted, FileError> {
-    let mut part = Part::create(spool_path)?;
-    let sealing = Sealing::begin(&mut part.file, sealer);
+) -> Result<AcceptedFile, FileError> {
+    let mut part = UnfinishedSpool::create(spool_path)?;
+    let sealing = SpoolSealing::begin(&mut part.file, sealer);
     let mut sealing = sealing.map_err(|e| part.unwritten(e))?;
-    let mut copy = Copy { input, part: &mut part, sealing: &mut sealing };
+    let mut copy = SpoolingInput { input, part: &mut part, sealing: &mut sealing };
     let read = read(&mut copy, limits, checks);
     let (header, seen, end) = read.map_err(|error| sealing.explain(error))?;
     part.keep(spool_path)?;
-    let (End { trailer, digest, length, .. }, Seen { cards, mics, aids, keks }) = (end, seen);
+    let (FileEnd { trailer, digest, length, .. }, SeenRecords { cards, mics, aids, keks }) = (end, seen);
     let spool = spool_path.to_owned();
-    Ok(Accepted { header, trailer, digest, length, cards, mics, aids, keks, spool })
+    Ok(AcceptedFile { header, trailer, digest, length, cards, mics, aids, keks, spool })
 }
 
-/// Reads and checks all of it.
+/// Reads and checks the whole file.
 fn read(
-    copy: &mut Copy<'_, '_>,
-    limits: Limits,
-    checks: &mut dyn Checks,
-) -> Result<(Header, Seen, End), FileError> {
-    let mut reader = Reader::open(&mut *copy, limits)?;
+    copy: &mut SpoolingInput<'_, '_>,
+    limits: FileLimits,
+    checks: &mut dyn AcceptanceChecks,
+) -> Result<(Header, SeenRecords, FileEnd), FileError> {
+    let mut reader = Cwf1Reader::open(&mut *copy, limits)?;
     let header = reader.header().clone();
     checks.header(&header).map_err(|failure| FileError::at(0, FileFault::Refused(failure)))?;
-    let mut seen = Seen::default();
+    let mut seen = SeenRecords::default();
     while let Some(frame) = reader.next_frame()? {
         seen.record(&frame, checks)?;
     }
@@ -98,16 +100,17 @@ fn read(
 
 const COPYING: &str = "its copy in the spool cannot be written";
 
+/// What was counted in the records so far.
 #[derive(Default)]
-struct Seen {
+struct SeenRecords {
     cards: Vec<CardRef>,
     mics: BTreeMap<Mic, u32>,
     aids: BTreeMap<Aid, u32>,
     keks: BTreeSet<(KekId, u8)>,
 }
 
-impl Seen {
-    fn record(&mut self, frame: &Frame<'_>, checks: &mut dyn Checks) -> Result<(), FileError> {
+impl SeenRecords {
+    fn record(&mut self, frame: &Frame<'_>, checks: &mut dyn AcceptanceChecks) -> Result<(), FileError> {
         let refuse = |offset, fault| FileError { record: Some(frame.sequence), offset, fault };
         let record = frame.to_record()?;
         let chip = match frame.sections().find(|s| s.mic == b"CHP") {
@@ -134,19 +137,19 @@ impl Seen {
     }
 }
 
-/// Opens an output file to be read once; whatever is no regular file is refused at once.
+/// Opens an output file to be read once. Anything but a regular file is refused.
 pub fn open_input(path: &Path) -> Result<File, FileError> {
     let io = |e| FileError::io(format!("{} cannot be opened", path.display()), e);
-    // A pipe could not be told apart from a file that ends early, and would block the open.
+    // Opening a pipe would block, and a pipe that ends early looks like a file that was cut short.
     regular(&std::fs::metadata(path).map_err(io)?).map_err(io)?;
-    // Nor does one that took the file's place since then.
+    // Without O_NONBLOCK a pipe that replaced the file since then would block the open as well.
     let mut options = OpenOptions::new();
     let file = options.read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path).map_err(io)?;
     regular(&file.metadata().map_err(io)?).map_err(io)?;
     Ok(file)
 }
 
-/// Whether it is a file that is read from its beginning to its end.
+/// Returns an error that names the kind of file, if it is not a regular one.
 fn regular(about: &Metadata) -> io::Result<()> {
     let what = if about.is_dir() {
         "it is a directory; name the file in it"
@@ -158,14 +161,14 @@ fn regular(about: &Metadata) -> io::Result<()> {
     Err(io::Error::other(what))
 }
 
-/// Reads the input and writes what it read to the spool.
-struct Copy<'a, 'b> {
+/// The input; whatever is read from it is written to the spool as well.
+struct SpoolingInput<'a, 'b> {
     input: File,
-    part: &'a mut Part,
-    sealing: &'a mut Sealing<'b>,
+    part: &'a mut UnfinishedSpool,
+    sealing: &'a mut SpoolSealing<'b>,
 }
 
-impl Read for Copy<'_, '_> {
+impl Read for SpoolingInput<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.input.read(buffer)?;
         let bytes = buffer.get(..count).unwrap_or_default();
@@ -176,14 +179,14 @@ impl Read for Copy<'_, '_> {
     }
 }
 
-/// A copy that is not complete; removed when dropped.
-struct Part {
+/// The copy while it is not complete; the file is removed when this value is dropped.
+struct UnfinishedSpool {
     file: File,
     path: PathBuf,
     directory: PathBuf,
 }
 
-impl Part {
+impl UnfinishedSpool {
     fn unwritten(&self, error: io::Error) -> FileError {
         FileError::io(format!("{COPYING}: {}", self.path.display()), error)
     }
@@ -214,16 +217,16 @@ impl Part {
         Ok(Self { file, path, directory: directory.to_owned() })
     }
 
-    /// Makes the copy durable under its final name, which must be free.
+    /// Makes the copy durable under its final name. An existing file of that name is an error.
     fn keep(self, spool: &Path) -> Result<(), FileError> {
         let io = |e| FileError::io(format!("{} cannot be completed", spool.display()), e);
         self.file.sync_all().map_err(io)?;
-        // Not `rename`, which would replace an accepted file without a word. The name with .part goes when `self`
-        // is dropped.
+        // `rename` would silently replace an accepted file. The name that ends with .part is removed when
+        // `self` is dropped.
         std::fs::hard_link(&self.path, spool).map_err(io)?;
         let synced = File::open(&self.directory).and_then(|directory| directory.sync_all());
         if let Err(error) = synced {
-            // Not durable, so not accepted.
+            // A copy that may be lost in a crash is not accepted.
             let _ = std::fs::remove_file(spool);
             return Err(io(error));
         }
@@ -231,9 +234,9 @@ impl Part {
     }
 }
 
-impl Drop for Part {
+impl Drop for UnfinishedSpool {
     fn drop(&mut self) {
-        // Nothing can be done about a failure; the directory is closed to others.
+        // If this fails, the file stays in a directory that only its owner can enter.
         let _ = std::fs::remove_file(&self.path);
     }
 }

@@ -1,8 +1,8 @@
-//! The chip section (FIG 5C, 5D in the EMV CPS layout; DESIGN.md section 4).
-//!
-//! Values under the TK stay ciphertext here; only the HSM opens them. Clear values are cardholder data: no `Debug`.
-//! [`walk`] checks a section and borrows; [`ChipSection::parse`] is the same with copies. The coding is canonical:
-//! what parses, encodes to the same bytes. Not here: files of other writers (`wrap = "cps"`).
+//! The chip section (FIG 5C, 5D in the EMV CPS layout; `src/manual/cwf1.md` section 5). Values under the TK
+//! stay ciphertext here; only the HSM opens them. Clear values are cardholder data, so their types have no
+//! `Debug`. [`walk`] checks a section and borrows from it; [`ChipSection::parse`] checks it and copies. The
+//! coding is canonical: a section that parses encodes to identical bytes. Not here: files of other writers
+//! (`wrap = "cps"`).
 
 mod encode;
 mod error;
@@ -17,8 +17,8 @@ mod view;
 
 use zeroize::Zeroizing;
 
-pub use error::{ChipError, ChipFault, List};
-pub use rules::Scratch;
+pub use error::{ChipError, ChipFault, DgiList};
+pub use rules::SectionScratch;
 pub use view::{ApplicationView, walk};
 
 use crate::ids::{Aid, CardRef, Dgi, KekId};
@@ -27,47 +27,47 @@ use crate::scp::SecLevel;
 
 /// The CHP section of a record.
 pub struct ChipSection {
-    /// CRN, if present: equal to the record's card_ref.
+    /// CRN, if the section has one; it equals the card_ref of the record.
     pub crn: Option<CardRef>,
-    /// In file order.
-    pub applications: Vec<Application>,
+    /// The applications in file order.
+    pub applications: Vec<ChipApplication>,
 }
 
-/// One application.
-pub struct Application {
-    /// Its AID.
+/// One application of a chip section.
+pub struct ChipApplication {
+    /// AID of the application.
     pub aid: Aid,
-    /// TKID.
+    /// TKID: the KEK from which the TK is derived.
     pub kek: KekId,
-    /// TYPEtk.
+    /// TYPEtk: the cipher family of the KEK.
     pub tk_type: u8,
-    /// CMODE of the protected values.
+    /// CMODE: how the protected values are encrypted.
     pub cmode: Cmode,
     /// DGIs encrypted under TKd, in the order listed.
     pub protected: Vec<Dgi>,
     /// Processing instructions.
     pub pdi: Pdi,
-    /// LOGDATA.
+    /// LOGDATA: the DGIs that are logged.
     pub log: Vec<Dgi>,
-    /// Data in file order; protected ones as ciphertext.
+    /// The data in file order; protected values are ciphertext.
     pub dgis: Vec<DgiValue>,
-    /// MACkey under TKm.
+    /// The MACkey, wrapped under TKm.
     pub wrapped_mac_key: Vec<u8>,
-    /// MACINP.
+    /// MACINP: the MAC of the application.
     pub mac: Vec<u8>,
-    /// The bytes from the length byte of `L1 { L1 AID ..` to the last byte of the MAC, as they stand in the file.
+    /// The bytes of the file from the length byte of `L1 { L1 AID ..` to the last byte of the MAC.
     pub raw: Zeroizing<Vec<u8>>,
-    /// The bytes of `raw` that the MAC covers: from the length byte of `L1 AID` (`raw[0]` is the length byte around
-    /// it) to the last byte of the wrapped MACkey, so `1..raw.len() - mac.len()`.
+    /// The bytes of `raw` that the MAC covers: from the length byte of `L1 AID` (`raw[0]` is the length byte
+    /// around it) to the last byte of the wrapped MACkey, so `1..raw.len() - mac.len()`.
     pub maced: std::ops::Range<usize>,
 }
 
 /// A DGI with its value.
 #[derive(Clone)]
 pub struct DgiValue {
-    /// Which.
+    /// The DGI.
     pub dgi: Dgi,
-    /// Clear or ciphertext, as `Application::protected` says.
+    /// The value; ciphertext if [`ChipApplication::protected`] lists the DGI.
     pub value: Zeroizing<Vec<u8>>,
 }
 
@@ -76,44 +76,44 @@ pub struct DgiValue {
 pub enum Cmode {
     /// 10: CBC, zero IV, the value is a multiple of the block.
     Cbc,
-    /// 11: ECB, as 10.
+    /// 11: ECB, the value is a multiple of the block.
     Ecb,
-    /// 12: CBC, padded 80 00.. before.
+    /// 12: CBC, the value is padded 80 00.. first.
     CbcPadded,
-    /// 13: ECB, padded.
+    /// 13: ECB, the value is padded 80 00.. first.
     EcbPadded,
 }
 
 /// Processing instructions of the one step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pdi {
-    /// Groups to be sent in that order.
+    /// ORDER: groups of DGIs that are sent in this order.
     pub order: Vec<Vec<Dgi>>,
-    /// May be refused with 6A88.
+    /// VERCNTL: DGIs that the card may refuse with 6A88.
     pub version_control: Vec<Dgi>,
-    /// To be sent under the session DEK.
+    /// ENC: DGIs that are sent under the session DEK.
     pub enc: Vec<(Dgi, EncType)>,
-    /// Share one STORE DATA each.
+    /// GROUP: each group is sent in one STORE DATA.
     pub group: Vec<Vec<Dgi>>,
-    /// P1 of EXTERNAL AUTHENTICATE.
+    /// SECLEV: P1 of EXTERNAL AUTHENTICATE.
     pub level: SecLevel,
     /// UPDATEcplc: 00, or 01 (the product says how).
     pub update_cplc: u8,
 }
 
-/// ENC types.
+/// The type of an ENC entry: what is done to a value before it is encrypted under the session DEK.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EncType {
-    /// 11: as it is, a multiple of the card's block.
+    /// 11: nothing; the value is a multiple of the card's block.
     AsIs,
-    /// 12: padded 80 00.. first.
+    /// 12: the value is padded 80 00...
     Pad,
-    /// 22: PIN block, ISO 9564 format 1 to format 2.
+    /// 22: a PIN block is converted from ISO 9564 format 1 to format 2.
     PinBlock,
 }
 
 impl Cmode {
-    /// From its byte.
+    /// Reads a CMODE byte.
     pub fn from_byte(byte: u8) -> Option<Self> {
         match byte {
             0x10 => Some(Self::Cbc),
@@ -124,7 +124,7 @@ impl Cmode {
         }
     }
 
-    /// Its byte.
+    /// Returns the CMODE byte.
     pub fn byte(self) -> u8 {
         match self {
             Self::Cbc => 0x10,
@@ -136,7 +136,7 @@ impl Cmode {
 }
 
 impl EncType {
-    /// From its byte.
+    /// Reads an ENC type byte.
     pub fn from_byte(byte: u8) -> Option<Self> {
         match byte {
             0x11 => Some(Self::AsIs),
@@ -146,7 +146,7 @@ impl EncType {
         }
     }
 
-    /// Its byte.
+    /// Returns the ENC type byte.
     pub fn byte(self) -> u8 {
         match self {
             Self::AsIs => 0x11,
@@ -157,15 +157,15 @@ impl EncType {
 }
 
 impl ChipSection {
-    /// Reads and checks the data of a CHP section. What needs the record or the product is checked apart:
-    /// [`Self::check_crn`], [`Application::check_protection`].
+    /// Reads and checks the data of a CHP section. Two checks need the record or the product and are apart:
+    /// [`Self::check_crn`], [`ChipApplication::check_protection`].
     pub fn parse(data: &[u8]) -> Result<Self, ChipError> {
         contained(|| Self::read(data)).unwrap_or(Err(ChipError { at: 0, fault: ChipFault::Unreadable }))
     }
 
     fn read(data: &[u8]) -> Result<Self, ChipError> {
         let mut applications = Vec::new();
-        let crn = walk(data, &mut Scratch::default(), |application| {
+        let crn = walk(data, &mut SectionScratch::default(), |application| {
             applications.push(application.to_application()?);
             Ok(())
         })?;
@@ -176,13 +176,13 @@ impl ChipSection {
         Ok(Self { crn, applications })
     }
 
-    /// A CRN, if there is one, is the record's card_ref.
+    /// Checks that the CRN, if there is one, is the card_ref of the record.
     pub fn check_crn(&self, card_ref: &CardRef) -> Result<(), ChipError> {
         check_crn(self.crn.as_ref().map_or(&[], |crn| crn.as_str().as_bytes()), card_ref.as_str())
     }
 }
 
-/// [`ChipSection::check_crn`] for the CRN that [`walk`] gives.
+/// Checks the CRN that [`walk`] returns, as [`ChipSection::check_crn`] does.
 pub fn check_crn(crn: &[u8], card_ref: &str) -> Result<(), ChipError> {
     if crn.is_empty() || crn == card_ref.as_bytes() {
         Ok(())
@@ -191,14 +191,15 @@ pub fn check_crn(crn: &[u8], card_ref: &str) -> Result<(), ChipError> {
     }
 }
 
-impl Application {
+impl ChipApplication {
     /// Reads and checks an application from exactly the bytes of [`Self::raw`].
     pub fn parse(raw: &[u8]) -> Result<Self, ChipError> {
-        ApplicationView::parse(raw, 0, &mut Scratch::default())?.to_application()
+        ApplicationView::parse(raw, 0, &mut SectionScratch::default())?.to_application()
     }
 
-    /// A DGI that is in ENC but not under the TK must be one that the product passes through, secret already under a
-    /// key known to the card. The reverse is checked by [`Self::parse`]. The error stands at the application's start.
+    /// Checks that every DGI in ENC is under the TK or is one that the product passes through (its value is
+    /// encrypted under a key that the card knows). [`Self::parse`] checks the reverse. The error has the
+    /// offset of the application's start.
     pub fn check_protection(&self, pass_through: &[Dgi]) -> Result<(), ChipError> {
         let open = self
             .pdi
@@ -217,7 +218,7 @@ impl Application {
         !self.protected.is_empty() || !self.pdi.enc.is_empty()
     }
 
-    /// The value of a DGI.
+    /// Returns the value of a DGI.
     pub fn value(&self, dgi: Dgi) -> Option<&[u8]> {
         self.dgis.iter().find(|d| d.dgi == dgi).map(|d| d.value.as_slice())
     }

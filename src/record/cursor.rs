@@ -1,108 +1,108 @@
-//! Takes integers and `Ln` fields off a slice and knows where it stands.
+//! A cursor over a slice that reads integers and `Ln` fields and knows the offset of each.
 
-/// The slice ended before what was asked for; `at` is where that begins.
+/// The slice ended before the requested bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Short {
-    /// Offset as [`Cursor::at`] counts.
+pub(super) struct ShortInput {
+    /// Offset of the first requested byte, as [`FieldCursor::at`] counts.
     pub at: usize,
 }
 
-/// A field and where its first byte stands.
+/// The bytes of a field and the offset of the first one.
 #[derive(Clone, Copy)]
-pub(super) struct Field<'a> {
-    /// Its bytes, without the length.
+pub(super) struct FieldBytes<'a> {
+    /// The bytes of the field, without its length.
     pub bytes: &'a [u8],
-    /// Offset as [`Cursor::at`] counts.
+    /// Offset of the first byte, as [`FieldCursor::at`] counts.
     pub at: usize,
 }
 
-impl<'a> Field<'a> {
-    /// Reads inside it.
-    pub fn cursor(self) -> Cursor<'a> {
-        Cursor { rest: self.bytes, end: self.at + self.bytes.len() }
+impl<'a> FieldBytes<'a> {
+    /// Returns a cursor over the bytes of the field.
+    pub fn cursor(self) -> FieldCursor<'a> {
+        FieldCursor { rest: self.bytes, end: self.at + self.bytes.len() }
     }
 }
 
 /// A position in a slice.
 #[derive(Clone)]
-pub(super) struct Cursor<'a> {
+pub(super) struct FieldCursor<'a> {
     rest: &'a [u8],
     end: usize,
 }
 
-impl<'a> Cursor<'a> {
-    /// At the start of `bytes`, which counts as offset `at`.
+impl<'a> FieldCursor<'a> {
+    /// Returns a cursor at the start of `bytes`, whose first byte has the offset `at`.
     pub fn new(bytes: &'a [u8], at: usize) -> Self {
-        Field { bytes, at }.cursor()
+        FieldBytes { bytes, at }.cursor()
     }
 
-    /// Offset of the next byte.
+    /// Returns the offset of the next byte.
     pub fn at(&self) -> usize {
         self.end - self.rest.len()
     }
 
-    /// Whether nothing is left.
+    /// Whether all bytes were taken.
     pub fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
-    /// What is left.
+    /// Returns the bytes that were not taken yet.
     pub fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
-    /// The next `length` bytes.
-    pub fn take(&mut self, length: usize) -> Result<Field<'a>, Short> {
+    /// Takes the next `length` bytes.
+    pub fn take(&mut self, length: usize) -> Result<FieldBytes<'a>, ShortInput> {
         let at = self.at();
-        let (bytes, rest) = self.rest.split_at_checked(length).ok_or(Short { at })?;
+        let (bytes, rest) = self.rest.split_at_checked(length).ok_or(ShortInput { at })?;
         self.rest = rest;
-        Ok(Field { bytes, at })
+        Ok(FieldBytes { bytes, at })
     }
 
-    /// The next `N` bytes.
-    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Short> {
+    /// Takes the next `N` bytes as an array.
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], ShortInput> {
         let at = self.at();
-        let (bytes, rest) = self.rest.split_first_chunk().ok_or(Short { at })?;
+        let (bytes, rest) = self.rest.split_first_chunk().ok_or(ShortInput { at })?;
         self.rest = rest;
         Ok(*bytes)
     }
 
-    /// u8.
-    pub fn u8(&mut self) -> Result<u8, Short> {
+    /// Takes a u8.
+    pub fn u8(&mut self) -> Result<u8, ShortInput> {
         self.array().map(|[byte]| byte)
     }
 
-    /// u16, big-endian.
-    pub fn u16(&mut self) -> Result<u16, Short> {
+    /// Takes a u16, big-endian.
+    pub fn u16(&mut self) -> Result<u16, ShortInput> {
         self.array().map(u16::from_be_bytes)
     }
 
-    /// u32, big-endian.
-    pub fn u32(&mut self) -> Result<u32, Short> {
+    /// Takes a u32, big-endian.
+    pub fn u32(&mut self) -> Result<u32, ShortInput> {
         self.array().map(u32::from_be_bytes)
     }
 
-    /// u64, big-endian.
-    pub fn u64(&mut self) -> Result<u64, Short> {
+    /// Takes a u64, big-endian.
+    pub fn u64(&mut self) -> Result<u64, ShortInput> {
         self.array().map(u64::from_be_bytes)
     }
 
-    /// `L1 x`.
-    pub fn l1(&mut self) -> Result<Field<'a>, Short> {
+    /// Takes an `L1` field: a length of 1 byte, then that many bytes.
+    pub fn l1(&mut self) -> Result<FieldBytes<'a>, ShortInput> {
         let length = self.u8()?;
         self.take(length.into())
     }
 
-    /// `L2 x`.
-    pub fn l2(&mut self) -> Result<Field<'a>, Short> {
+    /// Takes an `L2` field: a length of 2 bytes, then that many bytes.
+    pub fn l2(&mut self) -> Result<FieldBytes<'a>, ShortInput> {
         let length = self.u16()?;
         self.take(length.into())
     }
 
-    /// `L4 x`.
-    pub fn l4(&mut self) -> Result<Field<'a>, Short> {
+    /// Takes an `L4` field: a length of 4 bytes, then that many bytes.
+    pub fn l4(&mut self) -> Result<FieldBytes<'a>, ShortInput> {
         let at = self.at();
         let length = self.u32()?;
-        self.take(usize::try_from(length).map_err(|_| Short { at })?)
+        self.take(usize::try_from(length).map_err(|_| ShortInput { at })?)
     }
 }

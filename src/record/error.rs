@@ -1,4 +1,4 @@
-//! Why a file is refused: which record, which byte, what; never what stood there.
+//! Why a file is refused: the record, the byte and the rule. An error never quotes the data.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use crate::ids::{Mic, NameError};
 /// A file that cannot be read, written or accepted.
 #[derive(Debug)]
 pub struct FileError {
-    /// Sequence of the record, counted by us; `None` for Header, Trailer and the file itself.
+    /// Number of the record as the reader counts; `None` for Header, Trailer and the file itself.
     pub record: Option<u32>,
     /// Offset of the fault from the start of the file.
     pub offset: u64,
@@ -20,12 +20,12 @@ pub struct FileError {
 /// What is wrong with a file.
 #[derive(Debug, thiserror::Error)]
 pub enum FileFault {
-    /// The operating system says no.
+    /// A system call failed.
     #[error("{what}: {source}")]
     Io {
-        /// What was tried.
+        /// What the program tried to do.
         what: String,
-        /// Why it failed.
+        /// The error of the system call.
         source: io::Error,
     },
     /// The first bytes are not those of a CWF1 file.
@@ -37,40 +37,40 @@ pub enum FileFault {
     /// The file ends inside an element or before its Trailer.
     #[error("the file is cut short")]
     Truncated,
-    /// An element of another type than may stand here.
+    /// An element of another type than the one that belongs here.
     #[error("something else stands where {0} belongs")]
     Element(&'static str),
-    /// An element over the limit for bodies.
+    /// An element whose body is longer than the limit.
     #[error("the element has {length} bytes; the limit is {limit}")]
     TooLong {
-        /// As the element states.
+        /// Length that the element states.
         length: u32,
-        /// As the setting says.
+        /// Longest length that the setting allows.
         limit: u32,
     },
     /// A field is longer than what is left of its element.
     #[error("a length points beyond the end of its element")]
     Field,
-    /// Bytes behind the last field of an element.
-    #[error("the element holds bytes behind its last field")]
+    /// Bytes after the last field of an element.
+    #[error("the element holds bytes after its last field")]
     Leftover,
-    /// A name or string outside its rules.
+    /// A name that breaks a rule.
     #[error("{field} {fault}")]
     Name {
-        /// Which.
+        /// The field that holds the name.
         field: &'static str,
-        /// Which rule.
+        /// The rule that it breaks.
         fault: NameError,
     },
-    /// The Header announces no record.
+    /// The Header states that there is no record.
     #[error("the file has no record")]
     NoRecords,
     /// A gap or repeat in the sequence.
     #[error("the sequence number is {found} where {expected} belongs")]
     Sequence {
-        /// One more than the record before.
+        /// One more than the number of the record before.
         expected: u32,
-        /// As the record states.
+        /// Number that the record states.
         found: u32,
     },
     /// A record without a section.
@@ -79,67 +79,67 @@ pub enum FileFault {
     /// A MIC twice in a record.
     #[error("the MIC {0} stands twice")]
     MicTwice(Mic),
-    /// A card_ref that an earlier record has.
+    /// A card_ref that an earlier record has too.
     #[error("the card_ref is that of record {first} already")]
     CardRefTwice {
         /// The earlier record.
         first: u32,
     },
-    /// Header, Trailer and the records themselves disagree about their number.
+    /// Header, Trailer and the count of the records differ.
     #[error("{stated} records are announced, {found} are there")]
     Count {
-        /// As the Header or Trailer states.
+        /// Number that the Header or the Trailer states.
         stated: u32,
-        /// As counted.
+        /// Number of records that were read.
         found: u32,
     },
-    /// A KEKID that is not up to 8 digits padded with F and a version 01-FE.
+    /// A KEKID that is not 1 to 8 digits, padded with F, and a version from 01 to FE.
     #[error("the KEKID is malformed")]
     KekId,
     /// TYPEtk other than 40, 41, 42.
     #[error("the TYPEtk is not known")]
     TkType,
-    /// A wrapped MAC key or MAC whose length does not fit its TYPEtk.
+    /// A wrapped MAC key or a MAC with another length than its TYPEtk asks for.
     #[error("{0} does not have the length that its TYPEtk asks for")]
     SuiteLength(&'static str),
-    /// The digest in the Trailer is not that of the file.
+    /// The digest in the Trailer is not the digest of the file.
     #[error("the digest is wrong: the file was damaged or changed")]
     Digest,
-    /// Something behind the Trailer.
+    /// Bytes after the Trailer.
     #[error("bytes follow the Trailer")]
     AfterTrailer,
     /// A malformed chip section.
     #[error("chip section: {0}")]
     Chip(ChipError),
-    /// A rule of the line or product profile.
+    /// A rule of the line or product profile is broken.
     #[error("{0}")]
     Profile(String),
-    /// Refused by the caller of acceptance, with a code and message of its own.
+    /// A check of the caller refused the file, with its own exit code and message.
     #[error("{0}")]
     Refused(Failure),
-    /// The spool is not what was accepted.
+    /// The spool is not the file that was accepted.
     #[error("the spool differs from what was accepted")]
     Spool,
     /// A record number that the file does not have.
     #[error("there is no such record")]
     NoSuchRecord,
-    /// The reader gave an error before; nothing more can be said about the file.
+    /// The reader returned an error earlier and cannot go on.
     #[error("the file was refused before")]
     Broken,
 }
 
 impl FileError {
-    /// A fault at an offset, outside any record.
+    /// Makes the error of a fault outside any record.
     pub(super) fn at(offset: u64, fault: FileFault) -> Self {
         Self { record: None, offset, fault }
     }
 
-    /// A failing system call.
+    /// Makes the error of a system call that failed.
     pub(super) fn io(what: impl Into<String>, source: io::Error) -> Self {
         Self::at(0, FileFault::Io { what: what.into(), source })
     }
 
-    /// How a program ends that meets this error.
+    /// Returns the exit code of a program that ends with this error.
     pub fn exit(&self) -> Exit {
         match &self.fault {
             FileFault::Io { .. } => Exit::Io,
@@ -157,7 +157,7 @@ impl std::error::Error for FileError {}
 impl std::fmt::Display for FileError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (&self.fault, self.record) {
-            // Its message names who is to blame and comes first.
+            // The message of the failure names who is to blame, so it comes first.
             (FileFault::Refused(failure), Some(record)) => {
                 write!(f, "{failure} (record {record}, byte {})", self.offset)
             }

@@ -1,8 +1,9 @@
-//! Bodies of Header and Trailer, and the rules for key ids that Trailer and chip section share (DESIGN.md section 3).
+//! The bodies of Header and Trailer (`src/manual/cwf1.md` section 2), and the rule for a KEKID, which the
+//! chip section uses too (section 3).
 
 use sha2::{Digest, Sha256};
 
-use super::cursor::{Cursor, Short};
+use super::cursor::{FieldCursor, ShortInput};
 use super::{FileFault, Header, Trailer};
 use crate::crypto::Suite;
 use crate::ids::{FileId, IssuerId, Kcv, KekId, NameError, ProductName};
@@ -11,31 +12,31 @@ use crate::ids::{FileId, IssuerId, Kcv, KekId, NameError, ProductName};
 const MAGIC: &[u8; 4] = b"CWF1";
 const VERSION: u16 = 1;
 
-/// A fault inside a body: offset in the body, and what.
-pub(super) type InBody<T> = Result<T, (usize, FileFault)>;
+/// A value read from a body, or the offset in the body and the fault.
+pub(super) type BodyResult<T> = Result<T, (usize, FileFault)>;
 
-impl From<Short> for (usize, FileFault) {
-    fn from(short: Short) -> Self {
+impl From<ShortInput> for (usize, FileFault) {
+    fn from(short: ShortInput) -> Self {
         (short.at, FileFault::Field)
     }
 }
 
 fn l1_name<T>(
-    cursor: &mut Cursor<'_>,
+    cursor: &mut FieldCursor<'_>,
     field: &'static str,
     new: fn(&[u8]) -> Result<T, NameError>,
-) -> InBody<T> {
+) -> BodyResult<T> {
     let text = cursor.l1()?;
     new(text.bytes).map_err(|fault| (text.at, FileFault::Name { field, fault }))
 }
 
-pub(super) fn ends(cursor: &Cursor<'_>) -> InBody<()> {
+pub(super) fn ends(cursor: &FieldCursor<'_>) -> BodyResult<()> {
     if cursor.is_empty() { Ok(()) } else { Err((cursor.at(), FileFault::Leftover)) }
 }
 
 /// `"CWF1" | version u16 | L1 file_id | L1 issuer_id | L1 product | created u64 | records u32`
-pub(super) fn read_header(body: &[u8]) -> InBody<Header> {
-    let mut cursor = Cursor::new(body, 0);
+pub(super) fn read_header(body: &[u8]) -> BodyResult<Header> {
+    let mut cursor = FieldCursor::new(body, 0);
     if cursor.array().ok() != Some(*MAGIC) {
         return Err((0, FileFault::NotCwf1));
     }
@@ -70,10 +71,10 @@ pub(super) fn write_header(header: &Header) -> Vec<u8> {
     body
 }
 
-/// `records u32 | SHA-256 (32) | KEKID (5) | TYPEtk u8 | KEK KCV (3) | L1 wrapped MAC key | L1 MAC`; gives also the
-/// length of what the MAC covers, up to and including the wrapped key.
-pub(super) fn read_trailer(body: &[u8]) -> InBody<(Trailer, usize)> {
-    let mut cursor = Cursor::new(body, 0);
+/// `records u32 | SHA-256 (32) | KEKID (5) | TYPEtk u8 | KEK KCV (3) | L1 wrapped MAC key | L1 MAC`. Also
+/// returns the length of the part that the MAC covers: up to and including the wrapped key.
+pub(super) fn read_trailer(body: &[u8]) -> BodyResult<(Trailer, usize)> {
+    let mut cursor = FieldCursor::new(body, 0);
     let records = cursor.u32()?;
     let digest = cursor.array()?;
     let kek = KekId(cursor.array()?);
@@ -106,7 +107,7 @@ pub(super) fn read_trailer(body: &[u8]) -> InBody<(Trailer, usize)> {
     Ok((trailer, maced))
 }
 
-/// The body without the MAC and its length byte.
+/// Returns the body without the MAC and its length byte.
 pub(super) fn write_trailer(trailer: &Trailer) -> Vec<u8> {
     let mut body = Vec::with_capacity(128);
     body.extend(trailer.records.to_be_bytes());
@@ -120,7 +121,8 @@ pub(super) fn write_trailer(trailer: &Trailer) -> Vec<u8> {
     body
 }
 
-/// Issuer identifier: 1 to 8 BCD digits, right-padded with F; version 01-FE.
+/// Whether a KEKID has an issuer identifier of 1 to 8 BCD digits, right-padded with F, and a version from 01
+/// to FE.
 pub(super) fn kek_id_is_sound(kek: KekId) -> bool {
     let KekId([issuer @ .., version]) = kek;
     let mut digits = issuer.iter().flat_map(|byte| [byte >> 4, byte & 0x0F]).peekable();
@@ -129,7 +131,7 @@ pub(super) fn kek_id_is_sound(kek: KekId) -> bool {
     begins && padded && (0x01..=0xFE).contains(&version)
 }
 
-/// SHA-256 of all that `pieces` give, in order.
+/// Returns the SHA-256 of all pieces, in order.
 pub(super) fn sha256<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> [u8; 32] {
     let mut hash = Sha256::new();
     for piece in pieces {

@@ -1,35 +1,36 @@
-//! A record as it stands in the file, checked and borrowed: no copy of its sections is made.
+//! A record as it stands in the file, checked and borrowed from the reader's buffer: its sections are not
+//! copied.
 
 use std::ops::Range;
 
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::cursor::Cursor;
-use super::fields::{InBody, ends, sha256};
+use super::cursor::FieldCursor;
+use super::fields::{BodyResult, ends, sha256};
 use super::{FileError, FileFault, Record, Section};
 use crate::ids::{CardRef, Mic, NameError};
 
 /// Bytes before the body of an element: type and length.
 pub(super) const HEAD: usize = 5;
 
-/// What the rules of DESIGN.md section 3 found in the body of a record.
+/// Where the parts of a record's body stand, after a check by the rules of `src/manual/cwf1.md` section 2.
 #[derive(Clone)]
-pub(super) struct Parsed {
+pub(super) struct ParsedRecord {
     pub sequence: u32,
-    /// Where in the body the card_ref stands.
+    /// Position of the card_ref in the body.
     pub card_ref: Range<usize>,
-    /// Where in the body the sections begin.
+    /// Offset of the first section in the body.
     pub sections: usize,
 }
 
 /// A record in the reader's buffer. Holds cardholder data, so it has no `Debug`.
 pub struct Frame<'a> {
-    /// 1, 2, 3 ...
+    /// Number of the record in its file: 1, 2, 3 ...
     pub sequence: u32,
-    /// The card's only name outside HSM and chip; follows the rules of [`CardRef`].
+    /// The only name of the card outside HSM and chip; follows the rules of [`CardRef`].
     pub card_ref: &'a str,
-    /// Where in the file the element begins.
+    /// Offset of the element in the file.
     pub offset: u64,
     body: &'a [u8],
     sections: usize,
@@ -38,20 +39,20 @@ pub struct Frame<'a> {
 /// One section of a [`Frame`].
 #[derive(Clone, Copy)]
 pub struct SectionRef<'a> {
-    /// Which module; follows the rules of [`Mic`].
+    /// The module that the data is for; follows the rules of [`Mic`].
     pub mic: &'a [u8],
-    /// Its data.
+    /// The data for that module.
     pub data: &'a [u8],
-    /// Where in the file the data begins.
+    /// Offset of the data in the file.
     pub offset: u64,
     /// `L1 MIC | L4 data` as it stands in the file.
     raw: &'a [u8],
 }
 
-/// Checks a record's body: sequence, card_ref, at least one section, every MIC by the rules and once, nothing left.
-/// `mics` is scratch space.
-pub(super) fn parse(body: &[u8], sequence: u32, mics: &mut Vec<u64>) -> InBody<Parsed> {
-    let mut cursor = Cursor::new(body, 0);
+/// Checks the body of a record: sequence, card_ref, at least one section, every MIC well-formed and unique,
+/// no bytes after the last section. `mics` is working space that is reused from record to record.
+pub(super) fn parse(body: &[u8], sequence: u32, mics: &mut Vec<u64>) -> BodyResult<ParsedRecord> {
+    let mut cursor = FieldCursor::new(body, 0);
     let found = cursor.u32()?;
     if found != sequence {
         return Err((0, FileFault::Sequence { expected: sequence, found }));
@@ -78,10 +79,10 @@ pub(super) fn parse(body: &[u8], sequence: u32, mics: &mut Vec<u64>) -> InBody<P
     if mics.windows(2).any(|pair| matches!(pair, [a, b] if a == b)) {
         return Err(mic_twice(body, sections));
     }
-    Ok(Parsed { sequence, card_ref, sections })
+    Ok(ParsedRecord { sequence, card_ref, sections })
 }
 
-/// A MIC as a number, if it follows the rules of [`Mic`], without allocating.
+/// Returns a MIC as a number if it follows the rules of [`Mic`]. Does not allocate.
 fn mic_code(mic: &[u8]) -> Option<u64> {
     if !(1..=7).contains(&mic.len()) {
         return None;
@@ -91,7 +92,7 @@ fn mic_code(mic: &[u8]) -> Option<u64> {
     })
 }
 
-/// Whether a name follows the rules of [`CardRef`], without allocating.
+/// Whether a name follows the rules of [`CardRef`]. Does not allocate.
 fn is_card_ref(name: &[u8]) -> bool {
     let mut run = 0;
     let right = name.iter().all(|byte| {
@@ -101,13 +102,13 @@ fn is_card_ref(name: &[u8]) -> bool {
     right && (1..=40).contains(&name.len())
 }
 
-/// What the type of a name says about one that the fast check refused.
+/// Returns the fault that the type of a name finds, for a name that the fast check refused.
 fn name_fault<T>(field: &'static str, result: Result<T, NameError>) -> FileFault {
     let fault = result.err().unwrap_or(NameError::Character);
     FileFault::Name { field, fault }
 }
 
-/// Says which MIC stands twice, and where the second time.
+/// Returns the MIC that stands twice, and the offset of its second section.
 fn mic_twice(body: &[u8], sections: usize) -> (usize, FileFault) {
     let mut seen = std::collections::HashSet::new();
     let found = iterate(body, sections, 0).find_map(|s| (!seen.insert(s.mic)).then_some((s.offset, s.mic)));
@@ -117,9 +118,9 @@ fn mic_twice(body: &[u8], sections: usize) -> (usize, FileFault) {
     }
 }
 
-/// The sections of a body that [`parse`] found right.
+/// Iterates over the sections of a body that [`parse`] accepted.
 fn iterate(body: &[u8], sections: usize, base: u64) -> impl Iterator<Item = SectionRef<'_>> {
-    let mut cursor = Cursor::new(body.get(sections..).unwrap_or_default(), sections);
+    let mut cursor = FieldCursor::new(body.get(sections..).unwrap_or_default(), sections);
     std::iter::from_fn(move || {
         let from = cursor.at();
         let mic = cursor.l1().ok()?;
@@ -133,49 +134,49 @@ fn iterate(body: &[u8], sections: usize, base: u64) -> impl Iterator<Item = Sect
     })
 }
 
-/// A length of something in memory as a file offset.
+/// Returns a length in memory as an offset in a file.
 pub(super) fn offset(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
 }
 
 impl<'a> Frame<'a> {
-    pub(super) fn new(parsed: Parsed, body: &'a [u8], offset: u64) -> Self {
-        let Parsed { sequence, card_ref, sections } = parsed;
-        // ASCII, as `parse` found.
+    pub(super) fn new(parsed: ParsedRecord, body: &'a [u8], offset: u64) -> Self {
+        let ParsedRecord { sequence, card_ref, sections } = parsed;
+        // `parse` accepted ASCII only.
         let name = body.get(card_ref).and_then(|name| std::str::from_utf8(name).ok());
         let card_ref = name.unwrap_or_default();
         Self { sequence, card_ref, offset, body, sections }
     }
 
-    /// The sections in file order.
+    /// Iterates over the sections in file order.
     pub fn sections(&self) -> impl Iterator<Item = SectionRef<'a>> {
         iterate(self.body, self.sections, self.offset + offset(HEAD))
     }
 
-    /// SHA-256 of every `L1 MIC | L4 data` but CHP, concatenated in file order: what binds a chip application to
-    /// the rest of its card (DESIGN.md section 4).
+    /// Returns the SHA-256 of every `L1 MIC | L4 data` but CHP, concatenated in file order. It binds a chip
+    /// application to the rest of its card (`src/manual/cwf1.md` section 5, MACINP).
     pub fn others_digest(&self) -> [u8; 32] {
         sha256(self.sections().filter(|s| s.mic != b"CHP").map(|s| s.raw))
     }
 
-    /// SHA-256 of the whole element.
+    /// Returns the SHA-256 of the whole element.
     pub(super) fn digest(&self) -> [u8; 32] {
-        // A body's length came from a u32.
+        // The length of a body was read from a u32.
         let length = u32::try_from(self.body.len()).unwrap_or(u32::MAX);
         sha256([b"R".as_slice(), &length.to_be_bytes(), self.body])
     }
 
-    /// Length of the whole element in bytes.
+    /// Returns the length of the whole element in bytes.
     pub(super) fn length(&self) -> usize {
         HEAD + self.body.len()
     }
 
-    /// The card_ref as a value of its own.
+    /// Returns the card_ref as an owned value.
     pub fn to_card_ref(&self) -> Result<CardRef, FileError> {
         CardRef::new(self.card_ref).map_err(|_| self.contradiction())
     }
 
-    /// A copy that lives on.
+    /// Copies the record out of the buffer.
     pub fn to_record(&self) -> Result<Record, FileError> {
         let sections = self.sections().map(|s| {
             let mic = Mic::from_bytes(s.mic).map_err(|_| self.contradiction())?;
@@ -185,13 +186,13 @@ impl<'a> Frame<'a> {
         Ok(Record { sequence: self.sequence, card_ref: self.to_card_ref()?, sections })
     }
 
-    /// [`parse`] found a name right that its type refuses: a fault of ours.
+    /// [`parse`] accepted a name that its type refuses: a fault of the program.
     fn contradiction(&self) -> FileError {
         FileError { record: Some(self.sequence), offset: self.offset, fault: FileFault::Broken }
     }
 }
 
-/// [`Frame::others_digest`] of an owned record.
+/// Returns the digest of [`Frame::others_digest`] for an owned record.
 pub fn others_digest(record: &Record) -> [u8; 32] {
     let mut hash = Sha256::new();
     for section in record.sections.iter().filter(|s| s.mic.as_str() != "CHP") {

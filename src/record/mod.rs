@@ -1,15 +1,17 @@
-//! The output file CWF1 (WO 99/19846 FIG 5A-5D; DESIGN.md sections 3 and 4): streaming reader and writer, the chip
+//! The output file CWF1 (WO 99/19846 FIG 5A-5D; `src/manual/cwf1.md`): streaming reader and writer, the chip
 //! section, and acceptance into the spool.
 //!
 //! ```text
-//! bytes → Window (buffer, running SHA-256) → Reader → Frame (borrowed) → Record (owned)
-//!                                                      └ CHP → chip::ApplicationView → chip::Application
-//! accept: Reader over a copy into the spool, sealed in pieces | Spool: one record again, only if its bytes hash to what was accepted
+//! bytes → ReadWindow (buffer, running SHA-256) → Cwf1Reader → Frame (borrowed) → Record (owned)
+//!                                                               └ CHP → chip::ApplicationView → chip::ChipApplication
+//! accept: Cwf1Reader over the input, which is copied into the spool and sealed in pieces
+//! Spool:  reads one record again, and gives it only if its bytes hash to what was accepted
 //! ```
 //!
-//! The codec does no I/O of its own beyond the `Read`/`Write` it is given, reads no clock, and holds one record in
-//! memory; only [`accept()`] and [`Spool`] know files. Not here: keys (a file's MACs are checked by `hsm`), what a
-//! section means to a machine (`modules`), which MICs and products a line serves (the caller's [`Checks`]).
+//! The codec does no I/O beyond the `Read` or `Write` that it is given, reads no clock, and holds one record
+//! in memory; only [`accept()`] and [`Spool`] know files. Not here: keys (a file's MACs are checked by
+//! `hsm`), what a section means to a machine (`modules`), which MICs and products a line serves (the caller's
+//! [`AcceptanceChecks`]).
 
 mod accept;
 pub mod chip;
@@ -31,11 +33,11 @@ mod unique;
 mod window;
 mod writer;
 
-pub use accept::{Accepted, Checks, accept, open_input};
+pub use accept::{AcceptanceChecks, AcceptedFile, accept, open_input};
 pub use error::{FileError, FileFault};
 pub use frame::{Frame, SectionRef, others_digest};
-pub use reader::{End, Limits, Reader};
-pub use sealed::Sealer;
+pub use reader::{Cwf1Reader, FileEnd, FileLimits};
+pub use sealed::{PIECE, PIECE_TAG, Sealer};
 pub use spool::Spool;
 pub use types::*;
-pub use writer::{Finished, TrailerKey, Writer};
+pub use writer::{Cwf1Writer, Finished, TrailerKey};

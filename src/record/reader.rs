@@ -1,67 +1,74 @@
-//! The streaming reader: Header, then one record at a time, then the Trailer, which it checks against all before.
+//! The streaming reader: the Header, then one record at a time, then the Trailer. It compares count and
+//! digest of the Trailer with what it read.
 
 use std::io::Read;
 use std::ops::Range;
 
 use subtle::ConstantTimeEq;
 
-use super::fields::{InBody, read_header, read_trailer};
-use super::frame::{Frame, HEAD, Parsed, offset, parse};
-use super::unique::Unique;
-use super::window::Window;
+use super::fields::{BodyResult, read_header, read_trailer};
+use super::frame::{Frame, HEAD, ParsedRecord, offset, parse};
+use super::unique::UniqueNames;
+use super::window::ReadWindow;
 use super::{FileError, FileFault, Header, Record, Trailer};
 
-/// Bounds on what a file may ask of memory.
+/// Bounds on the memory that a file may take.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Longest body of an element in bytes.
+pub struct FileLimits {
+    /// Longest body of an element, in bytes.
     pub body: u32,
 }
 
-impl Default for Limits {
-    /// 16 MiB.
+impl Default for FileLimits {
+    /// 16 MiB for a body.
     fn default() -> Self {
         Self { body: 16 * 1024 * 1024 }
     }
 }
 
-/// What stands after the last record, and what is known only then.
+/// The Trailer, and what is known only at the end of the file.
 #[derive(Debug, Clone)]
-pub struct End {
-    /// The Trailer; its count and digest are right, its MAC is not checked here.
+pub struct FileEnd {
+    /// The Trailer. Its count and digest are right; its MAC is not checked here.
     pub trailer: Trailer,
-    /// Its body up to and including the wrapped MAC key: what the MAC covers behind "CWF1T".
+    /// Body of the Trailer up to and including the wrapped MAC key: the input of its MAC, without the leading
+    /// "CWF1T".
     pub body: Vec<u8>,
     /// SHA-256 of the whole file.
     pub digest: [u8; 32],
-    /// Bytes of the whole file.
+    /// Length of the whole file in bytes.
     pub length: u64,
 }
 
 /// Reads a file once, from front to back, and refuses it at the first fault.
-pub struct Reader<R> {
-    window: Window<R>,
-    limits: Limits,
+pub struct Cwf1Reader<R> {
+    window: ReadWindow<R>,
+    limits: FileLimits,
     header: Header,
-    /// Records read.
+    /// Number of records read.
     read: u32,
-    unique: Unique,
+    unique: UniqueNames,
     mics: Vec<u64>,
-    state: State,
+    state: ReaderState,
 }
 
-enum State {
+/// How far the reader is.
+enum ReaderState {
+    /// Records or the Trailer come next.
     Records,
-    Ended(Box<End>),
+    /// The Trailer was read and is right.
+    Ended(Box<FileEnd>),
+    /// An error was returned.
     Broken,
 }
 
-impl<R: Read> Reader<R> {
+impl<R: Read> Cwf1Reader<R> {
     /// Reads the Header.
-    pub fn open(input: R, limits: Limits) -> Result<Self, FileError> {
-        let mut window = Window::new(input);
+    pub fn open(input: R, limits: FileLimits) -> Result<Self, FileError> {
+        let mut window = ReadWindow::new(input);
         let begins = window.peek(HEAD + 4).map_err(|fault| FileError::at(0, fault))?;
-        // Before anything else: a file of another kind must not be reported as a strange length.
+        // First of all: in a file of another kind the length would be nonsense, and would be what is
+        // reported.
         match (begins.first(), begins.get(HEAD..)) {
             (Some(b'H'), magic) if b"CWF1".starts_with(magic.unwrap_or_default()) => {}
             (None, _) => return Err(FileError::at(0, FileFault::Truncated)),
@@ -69,44 +76,45 @@ impl<R: Read> Reader<R> {
         }
         let body = element(&mut window, b'H', "the Header", limits)?;
         let header = in_body(read_header(window.bytes(body)), None, offset(HEAD))?;
-        let (unique, mics) = (Unique::new(), Vec::new());
-        Ok(Self { window, limits, header, read: 0, unique, mics, state: State::Records })
+        let (unique, mics) = (UniqueNames::new(), Vec::new());
+        Ok(Self { window, limits, header, read: 0, unique, mics, state: ReaderState::Records })
     }
 
-    /// The Header.
+    /// Returns the Header.
     pub fn header(&self) -> &Header {
         &self.header
     }
 
-    /// The next record, borrowed from the buffer; `None` once the last was read and the Trailer found right.
+    /// Returns the next record, borrowed from the buffer; `None` after the last one, when the Trailer is
+    /// right too.
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, FileError> {
         match self.state {
-            State::Records => {}
-            State::Ended(_) => return Ok(None),
-            State::Broken => return Err(FileError::at(self.window.offset(), FileFault::Broken)),
+            ReaderState::Records => {}
+            ReaderState::Ended(_) => return Ok(None),
+            ReaderState::Broken => return Err(FileError::at(self.window.offset(), FileFault::Broken)),
         }
-        // Only a step that comes through restores the state.
-        self.state = State::Broken;
+        // Only a step without an error restores the state.
+        self.state = ReaderState::Broken;
         if self.read == self.header.records {
             let end = self.end()?;
-            self.state = State::Ended(Box::new(end));
+            self.state = ReaderState::Ended(Box::new(end));
             return Ok(None);
         }
         let at = self.window.offset();
         let (parsed, body) = self.record()?;
-        self.state = State::Records;
+        self.state = ReaderState::Records;
         Ok(Some(Frame::new(parsed, self.window.bytes(body), at)))
     }
 
-    /// As [`Self::next_frame`], as a copy that lives on.
+    /// Returns the next record as [`Self::next_frame`] does, copied out of the buffer.
     pub fn next_record(&mut self) -> Result<Option<Record>, FileError> {
         self.next_frame()?.map(|frame| frame.to_record()).transpose()
     }
 
-    /// What the Trailer says, once every record was read.
-    pub fn finish(self) -> Result<End, FileError> {
+    /// Returns the Trailer and the digest of the file. Every record must have been read before.
+    pub fn finish(self) -> Result<FileEnd, FileError> {
         match self.state {
-            State::Ended(end) => Ok(*end),
+            ReaderState::Ended(end) => Ok(*end),
             _ => Err(FileError::at(self.window.offset(), FileFault::Broken)),
         }
     }
@@ -116,8 +124,8 @@ impl<R: Read> Reader<R> {
         self.window.room()
     }
 
-    fn record(&mut self) -> Result<(Parsed, Range<usize>), FileError> {
-        // At most `header.records`, which is a u32.
+    fn record(&mut self) -> Result<(ParsedRecord, Range<usize>), FileError> {
+        // Cannot overflow: it is at most `header.records`.
         let sequence = self.read + 1;
         let at = self.window.offset();
         let inside = |error: FileError| FileError { record: Some(sequence), ..error };
@@ -135,7 +143,7 @@ impl<R: Read> Reader<R> {
         Ok((parsed, body))
     }
 
-    fn end(&mut self) -> Result<End, FileError> {
+    fn end(&mut self) -> Result<FileEnd, FileError> {
         let at = self.window.offset();
         let digest = self.window.digest();
         let body = element(&mut self.window, b'T', "the Trailer", self.limits)?;
@@ -158,16 +166,16 @@ impl<R: Read> Reader<R> {
             let fault = FileFault::CardRefTwice { first: repeated.first };
             return Err(FileError { record: Some(repeated.second), offset: repeated.offset, fault });
         }
-        Ok(End { trailer, body, digest: self.window.digest(), length })
+        Ok(FileEnd { trailer, body, digest: self.window.digest(), length })
     }
 }
 
-/// Takes a whole element of the type that belongs here off the window; gives where its body lies.
+/// Consumes a whole element of the type that belongs here, and returns the position of its body.
 fn element<R: Read>(
-    window: &mut Window<R>,
+    window: &mut ReadWindow<R>,
     kind: u8,
     name: &'static str,
-    limits: Limits,
+    limits: FileLimits,
 ) -> Result<Range<usize>, FileError> {
     let at = window.offset();
     let length = match *window.peek(HEAD).map_err(|fault| FileError::at(at, fault))? {
@@ -188,7 +196,7 @@ fn element<R: Read>(
     Ok(element.start + HEAD..element.end)
 }
 
-/// Puts a fault inside a body at its place in the file.
-fn in_body<T>(result: InBody<T>, record: Option<u32>, body: u64) -> Result<T, FileError> {
+/// Turns the offset of a fault inside a body into its offset in the file.
+fn in_body<T>(result: BodyResult<T>, record: Option<u32>, body: u64) -> Result<T, FileError> {
     result.map_err(|(at, fault)| FileError { record, offset: body + offset(at), fault })
 }

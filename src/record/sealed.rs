@@ -1,10 +1,11 @@
-//! A spool at rest: pieces that only the holder of its key opens. The key is never here; a [`Sealer`] uses it.
+//! A spool at rest: encrypted pieces that only the holder of its key can open. The key is never here; a
+//! [`Sealer`] uses it.
 //!
 //! ```text
 //! "CWSP1" | name of the key (16) | sealed pieces, each PIECE + PIECE_TAG bytes, the last may be shorter
 //! ```
 //!
-//! The clear bytes of the pieces, one after the other, are the file that was accepted.
+//! The clear bytes of all pieces, in order, are the file that was accepted.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -15,9 +16,12 @@ use zeroize::Zeroizing;
 use super::frame::offset;
 use super::{FileError, FileFault};
 use crate::exit::{Exit, Failure};
-use crate::hsm::{PIECE, PIECE_TAG};
 use crate::ids::SpoolKeyName;
 
+/// Clear bytes of a piece of a spool; the last piece may be shorter.
+pub const PIECE: usize = 4096;
+/// Bytes by which a sealed piece is longer than its clear bytes: the tag of AES-GCM.
+pub const PIECE_TAG: usize = 16;
 const MAGIC: [u8; 5] = *b"CWSP1";
 /// Bytes before the first piece.
 const START: u64 = 21;
@@ -26,17 +30,17 @@ const SEALED: usize = PIECE + PIECE_TAG;
 /// Pieces sealed or opened in one call: large enough that calls do not count, small enough for a cache.
 const BATCH: usize = 64;
 
-/// What seals and opens the pieces of one spool.
+/// Seals and opens the pieces of one spool.
 pub trait Sealer: Send {
-    /// Name of the key.
+    /// Returns the name of the key.
     fn name(&self) -> SpoolKeyName;
-    /// Seals pieces from number `first` on; each number once, in order.
+    /// Seals pieces from number `first` on. Each number is sealed once, and in order.
     fn seal(&mut self, first: u64, clear: &[u8]) -> Result<Vec<u8>, Failure>;
-    /// Opens pieces. What is not as it was sealed is [`Exit::FileDigest`].
+    /// Opens pieces from number `first` on. A piece that was changed is [`Exit::FileDigest`].
     fn unseal(&mut self, first: u64, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Failure>;
 }
 
-/// What a spool that cannot be opened says of a file.
+/// Returns the fault of a spool whose pieces cannot be opened.
 fn fault(failure: Failure) -> FileFault {
     match failure.exit {
         Exit::FileDigest => FileFault::Spool,
@@ -44,25 +48,25 @@ fn fault(failure: Failure) -> FileFault {
     }
 }
 
-/// Writes a spool.
-pub(super) struct Sealing<'a> {
+/// Seals a file piece by piece and writes it to the spool.
+pub(super) struct SpoolSealing<'a> {
     sealer: &'a mut dyn Sealer,
-    /// Not sealed yet; never more than a batch.
+    /// Clear bytes that are not sealed yet; never more than a batch.
     pending: Zeroizing<Vec<u8>>,
     next: u64,
-    /// Why the key was not used, when it was not.
+    /// The failure of the sealer, kept because an [`io::Error`] cannot carry it.
     failure: Option<Failure>,
 }
 
-impl<'a> Sealing<'a> {
-    /// Begins the file.
+impl<'a> SpoolSealing<'a> {
+    /// Writes the start of the file.
     pub(super) fn begin(file: &mut File, sealer: &'a mut dyn Sealer) -> io::Result<Self> {
         file.write_all(&[&MAGIC[..], &sealer.name().0].concat())?;
         let pending = Zeroizing::new(Vec::with_capacity(BATCH * PIECE));
         Ok(Self { sealer, pending, next: 0, failure: None })
     }
 
-    /// Takes more of the file.
+    /// Takes the next bytes of the file, and seals each full batch.
     pub(super) fn write(&mut self, file: &mut File, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let room = BATCH * PIECE - self.pending.len();
@@ -76,7 +80,7 @@ impl<'a> Sealing<'a> {
         Ok(())
     }
 
-    /// Seals what is pending: in the middle of a file only whole pieces are.
+    /// Seals and writes the pending bytes. Before the end of the file they are whole pieces.
     pub(super) fn flush(&mut self, file: &mut File) -> io::Result<()> {
         if self.pending.is_empty() {
             return Ok(());
@@ -94,7 +98,7 @@ impl<'a> Sealing<'a> {
         }
     }
 
-    /// The error as it is told, if it was the key's.
+    /// Puts the sealer's failure in place of the I/O error that stood for it.
     pub(super) fn explain(&mut self, error: FileError) -> FileError {
         match self.failure.take() {
             Some(failure) => FileError { fault: fault(failure), ..error },
@@ -103,28 +107,28 @@ impl<'a> Sealing<'a> {
     }
 }
 
-/// Reads a spool.
-pub(super) struct Pieces {
+/// Reads a sealed spool.
+pub(super) struct SealedPieces {
     file: File,
     sealer: Box<dyn Sealer>,
-    /// Clear bytes of the whole file.
+    /// Number of clear bytes of the whole file.
     length: u64,
-    /// Opened last, from piece `first` on.
+    /// The clear bytes that were opened last; they begin with piece `first`.
     window: Zeroizing<Vec<u8>>,
     first: u64,
-    /// Where [`Read`] goes on.
+    /// Offset at which [`Read`] goes on.
     at: u64,
     fault: Option<FileFault>,
 }
 
-impl std::fmt::Debug for Pieces {
+impl std::fmt::Debug for SealedPieces {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pieces").field("length", &self.length).finish_non_exhaustive()
+        f.debug_struct("SealedPieces").field("length", &self.length).finish_non_exhaustive()
     }
 }
 
-impl Pieces {
-    /// Of a file that was sealed with this key.
+impl SealedPieces {
+    /// Opens a file that was sealed with the key of this sealer.
     pub(super) fn new(file: File, sealer: Box<dyn Sealer>) -> Result<Self, FileFault> {
         let io = |source| FileFault::Io { what: "the spool cannot be read".into(), source };
         let bytes = file.metadata().map_err(io)?.len();
@@ -143,7 +147,7 @@ impl Pieces {
         Ok(Self { file, sealer, length, window, first: 0, at: 0, fault: None })
     }
 
-    /// Fills the buffer from the clear file, from `at` on; less only at the end of the file.
+    /// Fills the buffer with the clear bytes from offset `at` on; returns fewer only at the end of the file.
     pub(super) fn read_at(&mut self, buffer: &mut [u8], at: u64) -> Result<usize, FileFault> {
         let mut done = 0;
         while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
@@ -158,7 +162,7 @@ impl Pieces {
         Ok(done)
     }
 
-    /// Some clear bytes from here on; none at the end.
+    /// Returns at least one clear byte from offset `at` on; none at the end of the file.
     fn at(&mut self, at: u64) -> Result<&[u8], FileFault> {
         if at >= self.length {
             return Ok(&[]);
@@ -171,7 +175,7 @@ impl Pieces {
         self.window.get(from..).ok_or(FileFault::Spool)
     }
 
-    /// Opens a batch from this piece on.
+    /// Opens a batch that begins with this piece.
     fn open(&mut self, first: u64) -> Result<(), FileFault> {
         let io = |source| FileFault::Io { what: "the spool cannot be read".into(), source };
         let from = first * offset(SEALED);
@@ -179,7 +183,7 @@ impl Pieces {
         let sealed = clear + clear.div_ceil(offset(PIECE)) * offset(PIECE_TAG);
         let mut bytes = vec![0; usize::try_from(sealed).map_err(|_| FileFault::Spool)?];
         self.file.read_exact_at(&mut bytes, START + from).map_err(|source| match source.kind() {
-            // Shorter than it was when it was opened.
+            // The file became shorter since it was opened.
             io::ErrorKind::UnexpectedEof => FileFault::Spool,
             _ => io(source),
         })?;
@@ -188,7 +192,7 @@ impl Pieces {
         Ok(())
     }
 
-    /// The error as it is told, if reading met it here.
+    /// Puts the fault that reading met in place of the I/O error that stood for it.
     pub(super) fn explain(&mut self, error: FileError) -> FileError {
         match self.fault.take() {
             Some(fault) => FileError { fault, ..error },
@@ -197,7 +201,7 @@ impl Pieces {
     }
 }
 
-impl Read for Pieces {
+impl Read for SealedPieces {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let at = self.at;
         let count = self.read_at(buffer, at).map_err(|fault| {

@@ -1,7 +1,6 @@
-//! An accepted file, read again record by record while the job runs: a record is used only if its bytes hash to what
-//! acceptance saw (DESIGN.md section 3).
-//!
-//! It lies there sealed ([`super::sealed`]); one that was accepted before spools were sealed is read as it is.
+//! An accepted file, read again record by record while the job runs. A record is used only if its bytes have
+//! the hash that they had at acceptance (`src/manual/cwf1.md` section 6). The file is sealed
+//! ([`super::sealed`]). A file that was accepted before spools were sealed is in clear.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -13,41 +12,42 @@ use zeroize::Zeroizing;
 
 use super::fields::sha256;
 use super::frame::{HEAD, offset, parse};
-use super::sealed::{Pieces, Sealer};
-use super::{End, FileError, FileFault, Frame, Header, Limits, Reader, Record, Trailer};
+use super::sealed::{SealedPieces, Sealer};
+use super::{Cwf1Reader, FileEnd, FileError, FileFault, FileLimits, Frame, Header, Record, Trailer};
 
-/// A spool file and where its records lie: 48 bytes of memory each.
+/// A spool file and the positions of its records, at 48 bytes of memory for each record.
 #[derive(Debug)]
 pub struct Spool {
-    copy: Copy,
+    copy: SpoolContent,
     header: Header,
     trailer: Trailer,
-    places: Vec<Place>,
+    places: Vec<RecordPlace>,
 }
 
-/// The copy that acceptance made.
+/// The copy that acceptance made, in clear or sealed.
 #[derive(Debug)]
-enum Copy {
+enum SpoolContent {
     Clear(File),
-    Sealed(Box<Pieces>),
+    Sealed(Box<SealedPieces>),
 }
 
+/// Position and hash of one record.
 #[derive(Debug)]
-struct Place {
+struct RecordPlace {
     offset: u64,
     length: u32,
     digest: [u8; 32],
 }
 
 impl Spool {
-    /// Reads the whole spool. Its digest must be the one that acceptance gave. Without a sealer it is one that lies there in
-    /// the clear.
+    /// Reads the whole spool once. Its digest must be that of acceptance. Without a sealer the file is read
+    /// as clear text.
     pub fn open(
         path: &Path,
         expected_digest: &[u8; 32],
         sealer: Option<Box<dyn Sealer>>,
     ) -> Result<Self, FileError> {
-        // The file was right when it was accepted: any fault of its format now is the spool's.
+        // The file was right when it was accepted, so a fault of its format means that the spool was changed.
         Self::index(path, expected_digest, sealer).map_err(|error| match error.fault {
             FileFault::Io { .. } | FileFault::Refused(_) => error,
             _ => FileError { fault: FileFault::Spool, ..error },
@@ -64,28 +64,28 @@ impl Spool {
         match sealer {
             None => {
                 let (header, trailer, places) = read(file.try_clone().map_err(io)?, expected_digest)?;
-                Ok(Self { copy: Copy::Clear(file), header, trailer, places })
+                Ok(Self { copy: SpoolContent::Clear(file), header, trailer, places })
             }
             Some(sealer) => {
-                let mut pieces = Pieces::new(file, sealer).map_err(|fault| FileError::at(0, fault))?;
+                let mut pieces = SealedPieces::new(file, sealer).map_err(|fault| FileError::at(0, fault))?;
                 let found = read(&mut pieces, expected_digest).map_err(|error| pieces.explain(error));
                 let (header, trailer, places) = found?;
-                Ok(Self { copy: Copy::Sealed(Box::new(pieces)), header, trailer, places })
+                Ok(Self { copy: SpoolContent::Sealed(Box::new(pieces)), header, trailer, places })
             }
         }
     }
 
-    /// The file's Header.
+    /// Returns the Header of the file.
     pub fn header(&self) -> &Header {
         &self.header
     }
 
-    /// The file's Trailer.
+    /// Returns the Trailer of the file.
     pub fn trailer(&self) -> &Trailer {
         &self.trailer
     }
 
-    /// Reads a record again, by its sequence.
+    /// Reads a record again, by its number.
     pub fn read(&mut self, sequence: u32) -> Result<Record, FileError> {
         let missing = FileError { record: Some(sequence), offset: 0, fault: FileFault::NoSuchRecord };
         let index = usize::try_from(sequence).ok().and_then(|s| s.checked_sub(1));
@@ -104,7 +104,7 @@ impl Spool {
     }
 }
 
-impl Copy {
+impl SpoolContent {
     fn read(&mut self, element: &mut [u8], at: u64) -> Result<(), FileFault> {
         let io = |source| FileFault::Io { what: "the spool cannot be read".to_owned(), source };
         match self {
@@ -117,18 +117,21 @@ impl Copy {
     }
 }
 
-/// Reads the whole file: what stands around its records, and where they lie.
-fn read(input: impl Read, expected_digest: &[u8; 32]) -> Result<(Header, Trailer, Vec<Place>), FileError> {
-    // Acceptance had its limit; the digest says that this is the same file.
-    let mut reader = Reader::open(input, Limits { body: u32::MAX })?;
+/// Reads the whole file and returns Header, Trailer and the positions of the records.
+fn read(
+    input: impl Read,
+    expected_digest: &[u8; 32],
+) -> Result<(Header, Trailer, Vec<RecordPlace>), FileError> {
+    // No limit here: acceptance applied its own, and the digest proves that this is the accepted file.
+    let mut reader = Cwf1Reader::open(input, FileLimits { body: u32::MAX })?;
     let header = reader.header().clone();
     let mut places = Vec::new();
     while let Some(frame) = reader.next_frame()? {
         let length =
             u32::try_from(frame.length()).map_err(|_| FileError::at(frame.offset, FileFault::Spool))?;
-        places.push(Place { offset: frame.offset, length, digest: frame.digest() });
+        places.push(RecordPlace { offset: frame.offset, length, digest: frame.digest() });
     }
-    let End { trailer, digest, .. } = reader.finish()?;
+    let FileEnd { trailer, digest, .. } = reader.finish()?;
     if !bool::from(digest.ct_eq(expected_digest)) {
         return Err(FileError::at(0, FileFault::Spool));
     }

@@ -1,5 +1,5 @@
-//! Files for tests, put together byte by byte from DESIGN.md sections 3 and 4. Shares nothing with the writer and
-//! checks nothing, so that every fault can be built. All values are synthetic.
+//! Files for tests, put together byte by byte from `src/manual/cwf1.md`. Nothing here is shared with the
+//! writer, and nothing is checked, so that a test can build every fault. All values are synthetic.
 
 use sha2::{Digest, Sha256};
 
@@ -18,7 +18,7 @@ pub(crate) fn l4(x: &[u8]) -> Vec<u8> {
     [&u32::try_from(x.len()).unwrap().to_be_bytes(), x].concat()
 }
 
-/// type u8, length u32, body.
+/// An element: type u8, length u32, body.
 pub(crate) fn element(kind: u8, body: &[u8]) -> Vec<u8> {
     [&[kind], &l4(body)[..]].concat()
 }
@@ -69,7 +69,7 @@ pub(crate) fn front(header: &[u8], records: &[Vec<u8>]) -> Vec<u8> {
     file
 }
 
-/// The Trailer that belongs behind `front`.
+/// Adds the right Trailer to `front`.
 pub(crate) fn close(mut front: Vec<u8>, records: u32) -> Vec<u8> {
     let digest = Sha256::digest(&front);
     front.extend(element(b'T', &trailer(records, &digest)));
@@ -84,26 +84,26 @@ pub(crate) fn file(records: &[Vec<u8>]) -> Vec<u8> {
 
 /// A chip section in pieces; change one to build a fault.
 #[derive(Clone, Debug)]
-pub(crate) struct Chip {
+pub(crate) struct SectionPieces {
     pub vnl: Vec<u8>,
     pub crn: Vec<u8>,
     pub status: Vec<u8>,
     pub product_ids: Vec<u8>,
-    /// As listed; [`Chip::new`] takes the applications'.
+    /// As listed; [`SectionPieces::new`] takes the applications'.
     pub aids: Vec<Vec<u8>>,
     pub applications: Vec<Vec<u8>>,
     pub tail: Vec<u8>,
 }
 
-impl Chip {
-    pub fn new(applications: &[App]) -> Self {
+impl SectionPieces {
+    pub fn new(applications: &[ApplicationPieces]) -> Self {
         Self {
             vnl: b"02.2".to_vec(),
             crn: Vec::new(),
             status: b"00".to_vec(),
             product_ids: vec![0x00],
             aids: applications.iter().map(|a| a.aid.clone()).collect(),
-            applications: applications.iter().map(App::bytes).collect(),
+            applications: applications.iter().map(ApplicationPieces::bytes).collect(),
             tail: Vec::new(),
         }
     }
@@ -119,14 +119,14 @@ impl Chip {
 
 /// An application in pieces.
 #[derive(Clone, Debug)]
-pub(crate) struct App {
+pub(crate) struct ApplicationPieces {
     pub aid: Vec<u8>,
     pub tk_version: u8,
     pub kek: Vec<u8>,
     pub tk_type: u8,
     pub cmode: u8,
     pub protected: Vec<u16>,
-    /// Behind the TK's list.
+    /// Bytes after the TK's list.
     pub tk_tail: Vec<u8>,
     pub owner: Vec<u8>,
     pub act: u8,
@@ -169,7 +169,7 @@ pub(crate) fn dgis(list: &[u16]) -> Vec<u8> {
     list.iter().flat_map(|dgi| dgi.to_be_bytes()).collect()
 }
 
-impl Default for App {
+impl Default for ApplicationPieces {
     /// A TDES application with clear DGIs 0101, 0102, 9102 and protected ones 8000, 8010.
     fn default() -> Self {
         Self {
@@ -212,7 +212,7 @@ impl Default for App {
     }
 }
 
-impl App {
+impl ApplicationPieces {
     pub fn bytes(&self) -> Vec<u8> {
         let tk = [
             &[self.tk_version][..],

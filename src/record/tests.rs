@@ -1,4 +1,5 @@
-//! The framing of DESIGN.md section 3: known layout, round trips, and every way in which a file can be wrong.
+//! The framing of `src/manual/cwf1.md` section 2: known layout, round trips, and every way in which a file
+//! can be wrong.
 
 use std::io::Read;
 
@@ -11,12 +12,12 @@ use crate::exit::{Exit, Failure};
 use crate::ids::{CardRef, Kcv, KekId, Mic, NameError};
 
 /// Reads to the end.
-fn read(bytes: &[u8]) -> Result<(Header, Vec<Record>, End), FileError> {
-    read_with(bytes, Limits::default())
+fn read(bytes: &[u8]) -> Result<(Header, Vec<Record>, FileEnd), FileError> {
+    read_with(bytes, FileLimits::default())
 }
 
-fn read_with(bytes: impl Read, limits: Limits) -> Result<(Header, Vec<Record>, End), FileError> {
-    let mut reader = Reader::open(bytes, limits)?;
+fn read_with(bytes: impl Read, limits: FileLimits) -> Result<(Header, Vec<Record>, FileEnd), FileError> {
+    let mut reader = Cwf1Reader::open(bytes, limits)?;
     let mut records = Vec::new();
     while let Some(record) = reader.next_record()? {
         records.push(record);
@@ -52,7 +53,7 @@ fn first_body() -> usize {
     5 + header(1).len() + 5
 }
 
-/// Every byte written out by hand from DESIGN.md section 3.
+/// Every byte written out by hand from `src/manual/cwf1.md` section 2.
 #[test]
 fn known_layout_of_design_section_3() {
     let mut bytes = hex::decode(concat!(
@@ -161,8 +162,8 @@ fn truncated_at_every_byte() {
     assert!(read(&bytes).is_ok());
 }
 
-/// Every bit of the file: before the Trailer the digest or a rule catches it, in the Trailer a rule or, of what only
-/// keys can check, it changes what the MAC covers or the MAC.
+/// Every bit of the file: before the Trailer the digest or a rule catches it, in the Trailer a rule or, of
+/// what only keys can check, it changes what the MAC covers or the MAC.
 #[test]
 fn a_flipped_bit_at_every_place() {
     let bytes = file(&two());
@@ -347,8 +348,8 @@ fn element_over_the_limit_is_refused_before_it_is_read() {
     let bytes = [front(&header(1), &[]), vec![b'R'], limit.to_be_bytes().to_vec()].concat();
     assert!(matches!(refused(&bytes).fault, FileFault::Truncated));
     let bytes = file(&[record(1, "A", &[("GFX", &[0; 1000])])]);
-    assert!(read_with(&bytes[..], Limits { body: 1013 }).is_err());
-    assert!(read_with(&bytes[..], Limits { body: 1014 }).is_ok());
+    assert!(read_with(&bytes[..], FileLimits { body: 1013 }).is_err());
+    assert!(read_with(&bytes[..], FileLimits { body: 1014 }).is_ok());
 }
 
 #[test]
@@ -380,7 +381,7 @@ fn trailer_key_fields_outside_their_rules() {
 #[test]
 fn after_an_error_the_reader_gives_only_errors() {
     let bytes = file(&[record(2, "A", &[("MAG", b"")])]);
-    let mut reader = Reader::open(&bytes[..], Limits::default()).unwrap();
+    let mut reader = Cwf1Reader::open(&bytes[..], FileLimits::default()).unwrap();
     assert!(reader.next_frame().is_err());
     assert!(matches!(reader.next_frame().err().unwrap().fault, FileFault::Broken));
     assert!(reader.finish().is_err());
@@ -389,7 +390,7 @@ fn after_an_error_the_reader_gives_only_errors() {
 #[test]
 fn finish_before_the_last_record_is_an_error() {
     let bytes = file(&two());
-    let mut reader = Reader::open(&bytes[..], Limits::default()).unwrap();
+    let mut reader = Cwf1Reader::open(&bytes[..], FileLimits::default()).unwrap();
     assert!(reader.next_frame().unwrap().is_some());
     assert!(matches!(reader.finish().err().unwrap().fault, FileFault::Broken));
 }
@@ -411,7 +412,7 @@ impl Read for Drip<'_> {
 #[test]
 fn short_and_interrupted_reads_change_nothing() {
     let bytes = file(&two());
-    let (_, records, end) = read_with(Drip(&bytes, false), Limits::default()).unwrap();
+    let (_, records, end) = read_with(Drip(&bytes, false), FileLimits::default()).unwrap();
     assert_eq!((records.len(), end.digest), (2, read(&bytes).unwrap().2.digest));
 }
 
@@ -423,7 +424,7 @@ fn a_failing_read_is_io() {
             Err(std::io::ErrorKind::PermissionDenied.into())
         }
     }
-    let error = read_with(Fails, Limits::default()).err().unwrap();
+    let error = read_with(Fails, FileLimits::default()).err().unwrap();
     assert_eq!(error.exit(), Exit::Io);
 }
 
@@ -433,13 +434,13 @@ fn memory_does_not_grow_with_the_file() {
     let data = vec![0x5A; 100_000];
     let records: Vec<_> = (1..=20).map(|n| record(n, &format!("C{n}"), &[("GFX", &data)])).collect();
     let bytes = file(&records);
-    let mut reader = Reader::open(&bytes[..], Limits::default()).unwrap();
+    let mut reader = Cwf1Reader::open(&bytes[..], FileLimits::default()).unwrap();
     while reader.next_frame().unwrap().is_some() {
         assert_eq!(reader.room(), 256 * 1024);
     }
     // A length that promises 16 MiB, with nothing behind it, gets no memory.
     let bytes = [front(&header(1), &[]), vec![b'R'], (16u32 << 20).to_be_bytes().to_vec()].concat();
-    let mut reader = Reader::open(&bytes[..], Limits::default()).unwrap();
+    let mut reader = Cwf1Reader::open(&bytes[..], FileLimits::default()).unwrap();
     assert!(reader.next_frame().is_err());
     assert_eq!(reader.room(), 256 * 1024);
 }
@@ -460,7 +461,7 @@ fn element_larger_than_the_buffer() {
 #[test]
 fn others_digest_is_over_all_but_chp_in_file_order() {
     let bytes = file(&[record(1, "A", &[("MAG", b"m"), ("CHP", b"secret"), ("EMB", b"ee")])]);
-    let mut reader = Reader::open(&bytes[..], Limits::default()).unwrap();
+    let mut reader = Cwf1Reader::open(&bytes[..], FileLimits::default()).unwrap();
     let frame = reader.next_frame().unwrap().unwrap();
     let expected = Sha256::digest([l1(b"MAG"), l4(b"m"), l1(b"EMB"), l4(b"ee")].concat());
     assert_eq!(frame.others_digest()[..], expected[..]);
@@ -470,7 +471,7 @@ fn others_digest_is_over_all_but_chp_in_file_order() {
 #[test]
 fn sections_know_where_they_stand() {
     let bytes = file(&two());
-    let mut reader = Reader::open(&bytes[..], Limits::default()).unwrap();
+    let mut reader = Cwf1Reader::open(&bytes[..], FileLimits::default()).unwrap();
     while let Some(frame) = reader.next_frame().unwrap() {
         for section in frame.sections() {
             let at = section.offset as usize;

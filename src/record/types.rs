@@ -1,4 +1,4 @@
-//! Header, Record and Trailer as values.
+//! The elements of a file as values: Header, Record and Trailer (`src/manual/cwf1.md` section 2).
 
 use zeroize::Zeroizing;
 
@@ -7,13 +7,13 @@ use crate::ids::{CardRef, FileId, IssuerId, Kcv, KekId, Mic, ProductName};
 /// The first element of a file: `H`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
-    /// Unique per issuer.
+    /// Name of the file, unique for its issuer.
     pub file_id: FileId,
-    /// Whose cards.
+    /// The issuer of the cards.
     pub issuer_id: IssuerId,
-    /// Product profile.
+    /// Name of the product profile.
     pub product: ProductName,
-    /// Unix time in seconds.
+    /// When the file was made: Unix time in seconds.
     pub created: u64,
     /// Number of records, at least 1.
     pub records: u32,
@@ -21,24 +21,24 @@ pub struct Header {
 
 /// One card: `R`. Holds cardholder data, so it has no `Debug`; zeroized when dropped.
 pub struct Record {
-    /// 1, 2, 3 ...
+    /// Number of the record in its file: 1, 2, 3 ...
     pub sequence: u32,
-    /// The card's only name outside HSM and chip.
+    /// The only name of the card outside HSM and chip.
     pub card_ref: CardRef,
-    /// In file order; each MIC at most once.
+    /// The sections in file order; each MIC stands at most once.
     pub sections: Vec<Section>,
 }
 
 /// The data for one processing module.
 pub struct Section {
-    /// Which module.
+    /// The module that the data is for.
     pub mic: Mic,
-    /// Its data.
+    /// The data for that module.
     pub data: Zeroizing<Vec<u8>>,
 }
 
 impl Record {
-    /// The data of a MIC.
+    /// Returns the data of the section with this MIC.
     pub fn section(&self, mic: &str) -> Option<&[u8]> {
         self.sections.iter().find(|s| s.mic.as_str() == mic).map(|s| s.data.as_slice())
     }
@@ -47,13 +47,13 @@ impl Record {
 /// The last element: `T`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trailer {
-    /// Equal to the Header's and to the number of records seen.
+    /// Number of records: the Header states it too, and the reader counts it.
     pub records: u32,
     /// SHA-256 of every byte before this element.
     pub digest: [u8; 32],
-    /// KEK of the Trailer.
+    /// The KEK from which the Trailer's keys are derived.
     pub kek: KekId,
-    /// TYPEtk.
+    /// TYPEtk: the cipher family of that KEK.
     pub tk_type: u8,
     /// KCV of that KEK.
     pub kcv: Kcv,

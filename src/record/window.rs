@@ -1,4 +1,5 @@
-//! A buffer over the input that gives elements as slices and hashes what was consumed, in slices as big as it can.
+//! A buffer over the input: it gives elements as slices and hashes the consumed bytes, as many at once as
+//! possible.
 
 use std::io::{ErrorKind, Read};
 use std::ops::Range;
@@ -9,14 +10,16 @@ use zeroize::Zeroizing;
 use super::FileFault;
 use super::frame::offset;
 
-/// Room at the start, in bytes: large enough that system calls and hash calls do not count, small enough for a cache.
+/// Room at the start, in bytes: large enough that system calls and hash calls do not count, small enough for
+/// a cache.
 const ROOM: usize = 256 * 1024;
 
-pub(super) struct Window<R> {
+/// The part of the file that is in memory, and the hash of everything before it.
+pub(super) struct ReadWindow<R> {
     input: R,
-    /// Always filled to its length; zeroized as a whole.
+    /// Its whole length is always in use, so that it is zeroized as a whole.
     buffer: Zeroizing<Vec<u8>>,
-    /// `..start` is consumed, `start..end` is read ahead; of the consumed, `..hashed` is in `hash`.
+    /// Bytes `..start` are consumed, `start..end` are read ahead; bytes `..hashed` are in `hash`.
     start: usize,
     end: usize,
     hashed: usize,
@@ -25,18 +28,18 @@ pub(super) struct Window<R> {
     hash: Sha256,
 }
 
-impl<R: Read> Window<R> {
+impl<R: Read> ReadWindow<R> {
     pub fn new(input: R) -> Self {
         let buffer = Zeroizing::new(vec![0; ROOM]);
         Self { input, buffer, start: 0, end: 0, hashed: 0, base: 0, hash: Sha256::new() }
     }
 
-    /// Offset in the file of the next byte.
+    /// Returns the offset in the file of the next byte.
     pub fn offset(&self) -> u64 {
         self.base + offset(self.start)
     }
 
-    /// The next `length` bytes without consuming them, or all that there are before the end of the file.
+    /// Returns the next `length` bytes, or fewer at the end of the file, without consuming them.
     pub fn peek(&mut self, length: usize) -> Result<&[u8], FileFault> {
         while self.end - self.start < length {
             if !self.fill(length)? {
@@ -47,19 +50,19 @@ impl<R: Read> Window<R> {
         Ok(self.buffer.get(self.start..to).unwrap_or_default())
     }
 
-    /// Consumes bytes that [`Self::peek`] gave; they stay readable by [`Self::bytes`] until the next `peek`.
+    /// Consumes bytes that [`Self::peek`] returned. [`Self::bytes`] gives them until the next `peek`.
     pub fn consume(&mut self, length: usize) -> Range<usize> {
         let from = self.start;
         self.start = self.end.min(from + length);
         from..self.start
     }
 
-    /// Bytes consumed last.
+    /// Returns bytes that [`Self::consume`] consumed last.
     pub fn bytes(&self, range: Range<usize>) -> &[u8] {
         self.buffer.get(range).unwrap_or_default()
     }
 
-    /// SHA-256 of everything consumed so far.
+    /// Returns the SHA-256 of all bytes consumed so far.
     pub fn digest(&mut self) -> [u8; 32] {
         self.hash_consumed();
         self.hash.clone().finalize().into()
@@ -75,8 +78,8 @@ impl<R: Read> Window<R> {
         self.hashed = self.start;
     }
 
-    /// Reads more, at least one byte, or says that there is no more. The buffer grows only as bytes arrive, whatever
-    /// length an element states.
+    /// Reads at least one more byte; `false` at the end of the file. The buffer grows only as bytes arrive,
+    /// because the length that an element states cannot be trusted.
     fn fill(&mut self, wanted: usize) -> Result<bool, FileFault> {
         if self.start > 0 {
             self.hash_consumed();

@@ -1,4 +1,4 @@
-//! The writer: what it lets through, the reader reads.
+//! The writer of an output file. It refuses whatever the reader would refuse.
 
 #[cfg(test)]
 #[allow(clippy::cast_possible_truncation, reason = "tests build files from small numbers")]
@@ -11,50 +11,50 @@ use zeroize::Zeroizing;
 
 use super::fields::{read_header, read_trailer, write_header, write_trailer};
 use super::frame::{HEAD, offset, parse};
-use super::unique::Unique;
-use super::{FileError, FileFault, Header, Limits, Record, Trailer};
+use super::unique::UniqueNames;
+use super::{FileError, FileFault, FileLimits, Header, Record, Trailer};
 use crate::ids::{Kcv, KekId};
 
-/// Writes a file: `new`, `record` for each card, `finish`.
-pub struct Writer<W> {
+/// Writes a file: [`Self::new`], then [`Self::record`] for each card, then [`Self::finish`].
+pub struct Cwf1Writer<W> {
     out: W,
     hash: Sha256,
     length: u64,
     records: u32,
     written: u32,
-    limits: Limits,
-    unique: Unique,
+    limits: FileLimits,
+    unique: UniqueNames,
     mics: Vec<u64>,
     element: Zeroizing<Vec<u8>>,
 }
 
-/// The key that MACs a file, as its Trailer names it.
+/// The fields of the Trailer that name the key of its MAC.
 #[derive(Debug, Clone)]
 pub struct TrailerKey {
-    /// KEKID.
+    /// KEKID of the KEK.
     pub kek: KekId,
-    /// TYPEtk: 40, 41, 42.
+    /// TYPEtk of the KEK: 40, 41 or 42.
     pub tk_type: u8,
     /// KCV of the KEK.
     pub kcv: Kcv,
-    /// MAC key under the TK for "T": 24 or 32 bytes.
+    /// The MAC key, wrapped under the TK of purpose "T": 24 or 32 bytes.
     pub wrapped_mac_key: Vec<u8>,
 }
 
-/// A file that is complete; not yet synced to disk.
+/// A complete file. It is flushed, but not synced to disk.
 pub struct Finished<W> {
-    /// What was written to.
+    /// The output that the file was written to.
     pub out: W,
-    /// As written.
+    /// The Trailer as it was written.
     pub trailer: Trailer,
     /// SHA-256 of the whole file.
     pub digest: [u8; 32],
-    /// Bytes of the whole file.
+    /// Length of the whole file in bytes.
     pub length: u64,
 }
 
-impl<W: Write> Writer<W> {
-    /// Writes the Header. Bodies are bounded by the default [`Limits`].
+impl<W: Write> Cwf1Writer<W> {
+    /// Writes the Header. The default [`FileLimits`] bound every element.
     pub fn new(out: W, header: &Header) -> Result<Self, FileError> {
         let body = write_header(header);
         read_header(&body).map_err(|(at, fault)| FileError::at(offset(HEAD + at), fault))?;
@@ -64,8 +64,8 @@ impl<W: Write> Writer<W> {
             length: 0,
             records: header.records,
             written: 0,
-            limits: Limits::default(),
-            unique: Unique::new(),
+            limits: FileLimits::default(),
+            unique: UniqueNames::new(),
             mics: Vec::new(),
             element: Zeroizing::default(),
         };
@@ -75,7 +75,7 @@ impl<W: Write> Writer<W> {
         Ok(writer)
     }
 
-    /// Writes a record: the next in sequence.
+    /// Writes the next record.
     pub fn record(&mut self, record: &Record) -> Result<(), FileError> {
         let sequence = self.written.saturating_add(1);
         let at = self.length;
@@ -89,7 +89,8 @@ impl<W: Write> Writer<W> {
         self.begin(b'R', length).map_err(|error| refuse(at, error.fault))?;
         let element = &mut *self.element;
         element.extend(record.sequence.to_be_bytes());
-        // Names have at most 40 characters, MICs 7; a section is shorter than the element, which `begin` bounded.
+        // Names have at most 40 characters, MICs 7; a section is shorter than the element, which `begin`
+        // bounded.
         element.push(u8::try_from(name.len()).unwrap_or(u8::MAX));
         element.extend_from_slice(name.as_bytes());
         for section in &record.sections {
@@ -108,8 +109,9 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// Writes the Trailer and flushes. `mac` gets the Trailer's body up to and including the wrapped MAC key and
-    /// gives the MAC over "CWF1T" and it ([`crate::crypto::trailer_mac_input`]).
+    /// Writes the Trailer and flushes the output. `mac` gets the body of the Trailer up to and including the
+    /// wrapped MAC key, and returns the MAC over "CWF1T" and this body
+    /// ([`crate::crypto::trailer_mac_input`]).
     pub fn finish<E: From<FileError>>(
         mut self,
         key: TrailerKey,
@@ -140,7 +142,7 @@ impl<W: Write> Writer<W> {
         Ok(Finished { out: self.out, trailer, digest: self.hash.finalize().into(), length: self.length })
     }
 
-    /// Starts an element with its type and length; bodies over the limit are refused.
+    /// Starts an element with its type and length. A body over the limit is refused.
     fn begin(&mut self, kind: u8, body: usize) -> Result<(), FileError> {
         let limit = self.limits.body;
         let length = u32::try_from(body).unwrap_or(u32::MAX);
@@ -148,7 +150,7 @@ impl<W: Write> Writer<W> {
             return Err(FileError::at(self.length, FileFault::TooLong { length, limit }));
         }
         if self.element.capacity() < HEAD + body {
-            // A new one, so that growing leaves no copy behind.
+            // A new buffer: growing the old one could leave an unwiped copy in freed memory.
             self.element = Zeroizing::new(Vec::with_capacity(HEAD + body));
         }
         self.element.clear();

@@ -1,5 +1,6 @@
-//! The certificate that the cardholder data of a job were deleted: what the ledger says about it, and what was done. The
-//! composition root has the HSM sign it.
+//! The certificate that the cardholder data of a job was deleted (`src/manual/return-file.md`, "The
+//! certificate of deletion"): what the ledger says about the deletion, and what was done. Not here: its
+//! signature (`bureau::papers`).
 
 use serde::Serialize;
 
@@ -15,18 +16,18 @@ const KEY_WAS_MISSING: &str = "the key of the spool was already missing from the
 pub const KEY_MISSING: &str = "was already missing when the deletion was asked for";
 /// What people are told of a spool that there was nothing of to remove.
 pub const SPOOL_MISSING: &str = "spool was not there any more";
-/// Of a spool that did not read as it was accepted.
+/// What is said of a spool whose contents differed from the accepted file.
 const SPOOL_UNREADABLE: &str = "what lay in the spool's place did not read as what was accepted";
-/// What was done about the spool.
+/// What was done to a sealed spool.
 const SPOOL_REMOVED: &str = "the spool was removed";
-/// The same where it lay in the clear.
+/// What was done to a spool in clear.
 const SPOOL_OVERWRITTEN: &str = "the spool, which lay in the clear, was overwritten and removed";
-/// The same where it did not lie anywhere.
+/// What is said of a spool that was not there.
 const SPOOL_WAS_MISSING: &str = "the spool was not there any more when it was to be removed: an attempt at this deletion that was \
                                  cut short had removed it, or somebody else";
 const COPIES: &str = "Whoever has that key and a copy of the spool can still read it";
 const COPIES_CLEAR: &str = "Whoever has a copy of the spool, which lay in the clear, can still read it";
-/// What nobody can promise.
+/// The limits of a deletion, which every certificate states.
 const LIMITS: &str = "a flash disk, a file system that copies on write, and backups may keep what was overwritten; who has a \
                       backup of the HSM host's file of keys or of a spool in the clear destroys it as well";
 
@@ -43,7 +44,7 @@ fn how(sealed: bool, fate: DataFate) -> String {
     if fate.unreadable { format!("{done}; {SPOOL_UNREADABLE}") } else { done }
 }
 
-/// See the module.
+/// The certificate of one deletion. Its fields are those of the JSON document.
 #[derive(Debug, Serialize)]
 pub struct Certificate {
     certificate: &'static str,
@@ -69,7 +70,7 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Of a job whose data were deleted: the same whenever it is made.
+    /// Makes the certificate of a job whose data was deleted. It has equal contents whenever it is made.
     pub fn build(reader: &Reader, job: JobId) -> Result<Self, Failure> {
         let view = reader.job(job)?;
         let missing = || LedgerError::Damaged(format!("{job}: no event tells of the deletion"));

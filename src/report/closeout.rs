@@ -1,7 +1,9 @@
-//! The papers of a closed job: the close-out report, for people (HTML) and machines (JSON), and the return file, which tells
-//! the issuer what became of every record. What they say is the ledger's; the composition root has the HSM sign them.
+//! The papers of a closed job, made from the ledger: the close-out report, for people (HTML) and programs
+//! (JSON), and the return file, which lists the outcome of every record for the issuer. Not here: their
+//! signatures (`bureau::papers`).
 //!
 //! The return file is JSON Lines: a header, a line for each record in file order, a trailer.
+//! `src/manual/return-file.md` specifies it.
 //!
 //! ```text
 //! {"return":"CWR1","simulated":..,"test_keys":..,"deleted":..,"fulfilment_data":..,"issuer_id":..,"file_id":..,"product":..,"sha256":..,"ledger":..,"job":..,"closed":..}
@@ -10,13 +12,14 @@
 //! {"end":"CWR1","records":..,"good":..,"cancelled":..}
 //! ```
 //!
-//! `fulfilment_data`, which the report has as well, says what became of what the issuer's file said of fulfilment:
+//! `fulfilment_data`, which the report has too, says whether the fulfilment data of the issuer's file is
+//! included:
 //!
 //! | it says | then `fulfilment` is |
 //! |---|---|
-//! | `as accepted` | what the file said of the record: null is what it did not say |
-//! | `not readable` | null, whatever the file said: the accepted file or its key was lost or changed before |
-//! | `deleted` | null, whatever the file said: the cardholder data were deleted before |
+//! | `as accepted` | the data of the file; null for a part that the record does not have |
+//! | `not readable` | null: the accepted file or its key was lost or changed earlier |
+//! | `deleted` | null: the cardholder data was deleted earlier |
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -24,7 +27,7 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use super::summary::{Places, Summary};
+use super::summary::{ReportPaths, Summary};
 use super::withheld::shown;
 use crate::audit::LedgerId;
 use crate::exit::{Exit, Failure};
@@ -33,11 +36,11 @@ use crate::ledger::{AttemptState, JobId, Reader, RecordState, StationCount, Stoc
 use crate::ledger::{EventFact, JobMark, LedgerEvent};
 use crate::modules::sections::FulfilmentSection;
 
-/// What `fulfilment_data` says where a return file has them.
+/// `fulfilment_data` of a return file that has the data.
 pub const AS_ACCEPTED: &str = "as accepted";
-/// The same where the accepted file or its key was lost or changed.
+/// `fulfilment_data` where the accepted file or its key was lost or changed.
 const NOT_READABLE: &str = "not readable";
-/// The same where the cardholder data were deleted.
+/// `fulfilment_data` where the cardholder data was deleted.
 const DELETED: &str = "deleted";
 
 /// A close-out report.
@@ -45,25 +48,25 @@ const DELETED: &str = "deleted";
 pub struct CloseOut {
     /// Name of the ledger.
     pub ledger: String,
-    /// When the first and the last event of the job were.
+    /// Time of the first event of the job.
     pub from: String,
-    /// See `from`.
+    /// Time of the event that closed the job.
     pub to: String,
-    /// Everybody who asked for something.
+    /// Every person who made a request about the job.
     pub people: Vec<String>,
     /// KMC_IDs of the chips that were bound.
     pub kmcs: Vec<String>,
-    /// The keys of both kinds that the HSM has today, by their labels.
+    /// The KEK and KMCs of the job that the HSM still holds, by their labels.
     pub keys: Vec<KeyUsed>,
-    /// Calls to the HSM by kind, of the runs that came to their end.
+    /// Calls to the HSM by kind, in the runs that ended by themselves.
     pub hsm_calls: BTreeMap<String, u64>,
-    /// Cards that a station worked on, by `module/station`, of the same runs.
+    /// Cards that each station worked on, by `module/station`, in those runs.
     pub worked: BTreeMap<String, u64>,
-    /// Cards that reached a state, by module and station.
+    /// Cards that reached each state, by module and station.
     pub stations: Vec<StationCount>,
-    /// What became of the fulfilment data: see the module.
+    /// Whether the fulfilment data is in the return file: one of the values of the table above.
     pub fulfilment_data: &'static str,
-    /// Job, balances, rejects, remakes, gaps.
+    /// The job with its balances, rejects, remakes and gaps.
     #[serde(flatten)]
     pub summary: Summary,
 }
@@ -71,7 +74,7 @@ pub struct CloseOut {
 /// A key as a report names it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct KeyUsed {
-    /// Operator's name for it.
+    /// Name that the operator gave it.
     pub label: String,
     /// KEKID, or KMC_ID and version.
     pub id: String,
@@ -79,7 +82,7 @@ pub struct KeyUsed {
     pub kcv: String,
 }
 
-/// The keys that a job used, as far as the HSM has them.
+/// Returns the keys of a job that the HSM still holds.
 fn keys(hsm: &HsmInfo, kek: &str, kmcs: &[String]) -> Vec<KeyUsed> {
     let keks =
         hsm.keks.iter().map(|key| (&key.label, key.id.to_string(), key.kcv, key.id.to_string() == kek));
@@ -98,7 +101,8 @@ impl std::fmt::Display for KeyUsed {
 }
 
 impl CloseOut {
-    /// Of a CLOSED job, which the caller has made sure of; `readable`: what was accepted is there. The error says what is in the way.
+    /// Makes the report of a job that the caller knows to be CLOSED. `readable`: the accepted file can be
+    /// read.
     pub fn build(reader: &Reader, job: JobId, readable: bool, hsm: &HsmInfo) -> Result<Self, Failure> {
         let view = reader.job(job)?;
         let kmcs = reader.kmcs(job)?;
@@ -107,7 +111,7 @@ impl CloseOut {
             counts.worked.into_iter().map(|((module, name), n)| (format!("{module}/{name}"), n)).collect();
         let hsm_calls = counts.hsm_calls;
         let (from, last) = reader.span(job)?;
-        // What came afterwards (a deletion) is told elsewhere.
+        // Later events (a deletion) are not part of the report.
         let to = reader.last_mark(job, JobMark::Closed)?.map_or(last, |event| event.ts);
         Ok(Self {
             ledger: reader.id()?.to_string(),
@@ -124,7 +128,7 @@ impl CloseOut {
                 (false, true) => AS_ACCEPTED,
                 (false, false) => NOT_READABLE,
             },
-            summary: Summary::build(reader, job, None, Places::default())?,
+            summary: Summary::build(reader, job, None, ReportPaths::default())?,
         })
     }
 
@@ -145,7 +149,7 @@ impl CloseOut {
         format!("{issued} issued = {} fed + {returned} returned; {vaulted} in the vault", stock.fed)
     }
 
-    /// The report for people, one HTML page without anything from elsewhere.
+    /// Returns the report for people: one HTML page that loads nothing.
     pub fn html(&self) -> String {
         let job = &self.summary.job;
         let mark = super::mark(job)
@@ -159,8 +163,19 @@ impl CloseOut {
             mark.unwrap_or_default(),
             title(job.job)
         );
+        table(&mut page, &[], self.facts().map(|(name, value)| vec![name.to_owned(), value]).into_iter());
+        self.write_stations(&mut page);
+        self.write_rejects(&mut page);
+        self.write_remakes(&mut page);
+        page.push_str("</html>\n");
+        page
+    }
+
+    /// Returns the facts of the job, each with its name.
+    fn facts(&self) -> [(&'static str, String); 17] {
+        let job = &self.summary.job;
         let b = &job.balance;
-        let rows = [
+        [
             ("File", format!("{} of {}", job.file_id, job.issuer_id)),
             ("Product", job.product.clone()),
             ("Line", job.line.clone()),
@@ -187,20 +202,25 @@ impl CloseOut {
             ),
             ("Stock", self.stock_text()),
             ("Off", format!("{} records, {} blanks", self.summary.records_off, self.summary.blanks_off)),
-        ];
-        table(&mut page, &[], rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]));
-        heading(&mut page, "Stations");
+        ]
+    }
+
+    fn write_stations(&self, page: &mut String) {
+        heading(page, "Stations");
         let stations = self
             .stations
             .iter()
             .map(|s| vec![s.module.clone(), s.station.clone(), s.reached.clone(), s.cards.to_string()]);
-        table(&mut page, &["Module", "Station", "State", "Cards"], stations);
+        table(page, &["Module", "Station", "State", "Cards"], stations);
         table(
-            &mut page,
+            page,
             &["Station", "Cards worked on"],
             self.worked.iter().map(|(station, cards)| vec![station.clone(), cards.to_string()]),
         );
-        heading(&mut page, "Rejected or lost");
+    }
+
+    fn write_rejects(&self, page: &mut String) {
+        heading(page, "Rejected or lost");
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
         let rejects = self.summary.rejects.iter().map(|r| {
             let record = r.seq.map(|seq| seq.to_string()).unwrap_or_default();
@@ -219,18 +239,19 @@ impl CloseOut {
         });
         let columns =
             ["Record", "card_ref", "Blank", "Now", "Station", "Reason", "Command", "Status word", "Time"];
-        table(&mut page, &columns, rejects);
-        heading(&mut page, "Remakes");
+        table(page, &columns, rejects);
+    }
+
+    fn write_remakes(&self, page: &mut String) {
+        heading(page, "Remakes");
         let remakes = self.summary.remakes.iter().map(|r| {
             vec![r.seq.to_string(), r.card_ref.clone(), r.attempt.to_string(), r.position.to_string()]
         });
-        table(&mut page, &["Record", "card_ref", "Attempt", "Position"], remakes);
-        page.push_str("</html>\n");
-        page
+        table(page, &["Record", "card_ref", "Attempt", "Position"], remakes);
     }
 }
 
-/// What stands at the beginning of a job's page and of no other.
+/// Returns the title of the page, which no page of another job has.
 pub fn title(job: JobId) -> String {
     format!("<title>Close-out {}</title>", escaped(&job.to_string()))
 }
@@ -257,13 +278,14 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
+/// The first line of a return file.
 #[derive(Serialize)]
-struct Header<'a> {
+struct ReturnFileHeader<'a> {
     #[serde(rename = "return")]
     format: &'static str,
     simulated: bool,
     test_keys: bool,
-    /// The cardholder data were deleted before: there are no fulfilment data.
+    /// The cardholder data was deleted earlier, so there is no fulfilment data.
     deleted: bool,
     fulfilment_data: &'static str,
     issuer_id: &'a str,
@@ -275,8 +297,9 @@ struct Header<'a> {
     closed: &'a str,
 }
 
+/// The line of one record.
 #[derive(Serialize)]
-struct Returned<'a> {
+struct ReturnFileRecord<'a> {
     seq: u32,
     card_ref: &'a str,
     outcome: RecordState,
@@ -287,6 +310,7 @@ struct Returned<'a> {
     fulfilment: FulfilmentText,
 }
 
+/// The fulfilment data of a record, without texts that may hold an account number.
 #[derive(Serialize)]
 struct FulfilmentText {
     stock: Option<String>,
@@ -296,7 +320,7 @@ struct FulfilmentText {
     group: Option<String>,
 }
 
-/// Writes the return file of a closed job. `fulfilment` gives what a record's FUL section says.
+/// Writes the return file of a closed job. `fulfilment` returns the contents of a record's FUL section.
 pub fn write_return(
     reader: &Reader,
     close_out: &CloseOut,
@@ -307,7 +331,7 @@ pub fn write_return(
     let job = &close_out.summary.job;
     line(
         out,
-        &Header {
+        &ReturnFileHeader {
             format: "CWR1",
             simulated: job.simulated,
             test_keys: job.test_keys,
@@ -332,7 +356,7 @@ pub fn write_return(
         let FulfilmentSection { stock, carrier, ship_group, priority, group, .. } = fulfilment(seq)?;
         line(
             out,
-            &Returned {
+            &ReturnFileRecord {
                 seq,
                 card_ref: &card.card_ref,
                 outcome: card.state,

@@ -1,4 +1,4 @@
-//! The event stream: one JSON object per line and status change (`--events`), and the line that people read.
+//! The event stream: one line with a JSON object for each event (`--events`), and the line that people read.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -13,9 +13,9 @@ use crate::ledger::event::ChainVersion;
 use crate::ledger::{ChipId, EventFact, KeyFate, LedgerEvent, SpoolFate, rfc3339};
 use crate::threads;
 
-/// An event as JSON, the same everywhere: `ts` is RFC 3339 in UTC with milliseconds; the first twelve fields are always
-/// there (`null` where they do not apply), and so are `n` and `simulated`. From `chain` on they are those of version 2:
-/// `src/manual/ledger-events.md`, section 6.
+/// An event as JSON, wherever it is shown. `ts` is RFC 3339 in UTC with milliseconds. The first twelve
+/// fields, `n` and `simulated` are always there (`null` where they do not apply). The fields from `chain` on
+/// are those of chain version 2 (`src/manual/ledger-events.md` section 6).
 #[derive(Debug, Serialize)]
 pub struct EventLine<'a> {
     ts: String,
@@ -62,7 +62,7 @@ pub struct EventLine<'a> {
     body: Option<String>,
 }
 
-/// A chip; its kind is a number where it has no name.
+/// A chip. A kind of chip without a name is shown as a number.
 #[derive(Debug, Serialize)]
 struct ChipLine {
     kind: String,
@@ -70,7 +70,7 @@ struct ChipLine {
     kmc: Option<String>,
 }
 
-/// What a kind of event alone has.
+/// The fields that only one kind of event has.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum FactLine<'a> {
@@ -107,7 +107,7 @@ enum FactLine<'a> {
     },
 }
 
-/// A request.
+/// The request that led to an event.
 #[derive(Debug, Serialize)]
 struct ActLine<'a> {
     key: &'a str,
@@ -203,13 +203,14 @@ pub fn write_json(event: &LedgerEvent, out: &mut dyn Write) -> std::io::Result<(
     Ok(serde_json::to_writer(out, &EventLine::from(event))?)
 }
 
-/// The same, with the bytes that were hashed, so that whoever has an export can compute the chain.
+/// Writes an event as [`write_json`] does, with the bytes that were hashed, so that the reader of an export
+/// can compute the chain.
 pub fn write_exported(event: &LedgerEvent, out: &mut dyn Write) -> std::io::Result<()> {
     let line = EventLine { body: event.body().map(hex::encode_upper), ..EventLine::from(event) };
     Ok(serde_json::to_writer(out, &line)?)
 }
 
-/// An event as one line for people.
+/// Returns an event as one line for people.
 pub fn text(event: &LedgerEvent) -> String {
     let mut words = vec![rfc3339(event.ts)];
     if let Some(job) = event.job {
@@ -256,7 +257,7 @@ pub fn text(event: &LedgerEvent) -> String {
     words.join(" ")
 }
 
-/// Reason, command header, status word and detail in one phrase.
+/// Returns reason, command header, status word and detail as one phrase.
 pub(super) fn cause(
     reason: Option<&str>,
     header: Option<&str>,
@@ -269,16 +270,16 @@ pub(super) fn cause(
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
-/// The thread that writes the event stream of a run. It drops nothing: if its file or pipe is slow, the ledger waits
-/// for it (see `Ledger::subscribe`).
+/// The thread that writes the event stream of a run. It drops no event: the ledger waits for a slow file or
+/// pipe (`Ledger::subscribe`).
 pub struct EventWriter {
     thread: JoinHandle<std::io::Result<u64>>,
     path: String,
 }
 
 impl EventWriter {
-    /// Begins to write to the end of a file, or to standard output (`-`). Each line is out as soon as nothing more is
-    /// waiting.
+    /// Starts to append to a file, or to write to standard output (`-`). The lines are flushed whenever no
+    /// event is waiting.
     pub fn start(events: Receiver<LedgerEvent>, path: &str) -> Result<Self, Failure> {
         let out: Box<dyn Write + Send> = match path {
             "-" => Box::new(std::io::stdout()),
@@ -290,7 +291,8 @@ impl EventWriter {
         Ok(Self { thread, path: path.to_owned() })
     }
 
-    /// Waits for the last event (the ledger must be closed, or the channel never ends) and gives the number of lines.
+    /// Waits for the last event and returns the number of lines. The ledger must be closed, or this waits for
+    /// ever.
     pub fn finish(self) -> Result<u64, Failure> {
         match self.thread.join() {
             Ok(lines) => lines.map_err(|e| failure(&self.path, &e)),
@@ -308,7 +310,8 @@ fn failure(path: &str, error: &std::io::Error) -> Failure {
     Failure::new(Exit::Io, format!("events file {path}: {error}; {what}"))
 }
 
-/// Ends with the channel or with the first error; then the receiver is dropped and the ledger goes on without it.
+/// Writes until the channel or an error ends it. Then the receiver is dropped, and the ledger goes on without
+/// it.
 fn write_all(events: &Receiver<LedgerEvent>, out: Box<dyn Write + Send>) -> std::io::Result<u64> {
     let mut out = BufWriter::with_capacity(64 * 1024, out);
     let mut lines = 0;
@@ -367,7 +370,7 @@ mod tests {
         }
     }
 
-    /// The fields of DESIGN.md section 7, in its order and always there.
+    /// The fields that every line has, in their order.
     #[test]
     fn a_line_has_the_fields_of_the_design() {
         let held = LedgerEvent {
@@ -411,7 +414,7 @@ mod tests {
         let (sender, events) = crossbeam_channel::bounded(4);
         let writer = EventWriter::start(events, path.to_str().unwrap()).unwrap();
         sender.send(event(1)).unwrap();
-        // A line is out while the run goes on.
+        // The first line is written before the run ends.
         while std::fs::read_to_string(&path).unwrap().lines().count() == 0 {
             std::thread::yield_now();
         }
@@ -426,7 +429,8 @@ mod tests {
         assert_eq!(numbers, (1..=1000).map(Some).collect::<Vec<_>>());
     }
 
-    /// /dev/full answers every write with ENOSPC: the writer ends with the error, and whoever sends is set free.
+    /// /dev/full answers every write with ENOSPC: the writer ends with the error, and the sender is not
+    /// blocked.
     #[test]
     fn a_full_disk_is_told_and_blocks_nobody() {
         let (sender, events) = crossbeam_channel::bounded(1);

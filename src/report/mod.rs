@@ -1,7 +1,8 @@
-//! What people see: the event stream, the progress of a run, the report of a job. All of it comes from the ledger;
-//! nothing here changes anything, and nothing here knows cardholder data.
+//! The views for people: the event stream, the progress of a run, the report of a job and the papers of a
+//! closed one. All of them are made from the ledger.
 //!
-//! Everything about a simulated job is marked SIMULATED, about one of real devices with TEST keys, TEST KEYS.
+//! A view of a simulated job is marked SIMULATED; a view of a job of real devices with TEST keys is marked
+//! TEST KEYS. Not here: changes of any state, cardholder data.
 
 pub mod certificate;
 pub mod closeout;
@@ -12,15 +13,15 @@ pub mod summary_text;
 mod withheld;
 
 pub use events::EventWriter;
-pub use progress::{Progress, Shown};
-pub use summary::{Places, RunStats, StationStats, Summary, SummaryWithNext};
+pub use progress::{Progress, ProgressDisplay};
+pub use summary::{ReportPaths, RunStats, StationStats, Summary, SummaryWithNext};
 
-/// Stands on everything that a simulated line made.
+/// Mark of everything about a job of a simulated line.
 pub const SIMULATED: &str = "SIMULATED";
-/// Stands on everything that real devices made with TEST keys.
+/// Mark of everything about a job of real devices with TEST keys.
 pub const TEST_KEYS: &str = "TEST KEYS";
 
-/// What stands on everything about a job whose cards are none for a cardholder.
+/// Returns the mark of a job whose cards are not for cardholders.
 pub fn mark(job: &crate::ledger::JobView) -> Option<&'static str> {
     match (job.simulated, job.test_keys) {
         (true, _) => Some(SIMULATED),

@@ -1,7 +1,7 @@
-//! The progress of a run: a bar on a terminal, a plain line every few seconds elsewhere, on standard error.
+//! The progress of a run on standard error: a bar on a terminal, otherwise a plain line every few seconds.
 //!
-//! Two threads: one counts events and never waits for anything else, so that a stopped terminal cannot stop the
-//! ledger; the other draws.
+//! There are two threads: one counts events and waits for nothing else, so that a stopped terminal cannot
+//! stop the ledger; the other one draws.
 
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ const PLAIN: Duration = Duration::from_secs(5);
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shown {
+pub enum ProgressDisplay {
     /// A bar, drawn over and over.
     Bar,
     /// A line every five seconds.
@@ -31,8 +31,8 @@ pub enum Shown {
     Nothing,
 }
 
-impl Shown {
-    /// What suits standard error, unless it must be quiet.
+impl ProgressDisplay {
+    /// Returns the display that suits standard error; none if `quiet`.
     pub fn suitable(quiet: bool) -> Self {
         match (quiet, std::io::stderr().is_terminal()) {
             (true, _) => Self::Nothing,
@@ -42,7 +42,7 @@ impl Shown {
     }
 }
 
-/// A bar on a terminal, nothing elsewhere, for work whose size is known.
+/// Returns a bar for work of known size. It is drawn on a terminal only.
 pub fn bar(total: u64, what: &str) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(4));
     let template = format!("{{bar:40}} {{human_pos}}/{{human_len}} {what}, {{eta}} left");
@@ -52,9 +52,9 @@ pub fn bar(total: u64, what: &str) -> ProgressBar {
     }
 }
 
-/// What the run has done so far.
+/// The counts of a run so far.
 #[derive(Default)]
-struct Counts {
+struct ProgressCounts {
     good: AtomicU64,
     rejected: AtomicU64,
     unknown: AtomicU64,
@@ -63,32 +63,32 @@ struct Counts {
     held: AtomicBool,
 }
 
-/// A run's progress on standard error.
+/// The display of a run's progress on standard error.
 pub struct Progress {
     counter: JoinHandle<()>,
     drawer: JoinHandle<()>,
-    /// Dropped to end the drawer.
+    /// Dropping it ends the drawing thread.
     end: Sender<()>,
 }
 
 impl Progress {
-    /// Begins to show the events of a job; `total` is the number of records that this run is to make, `mark`
-    /// stands before its name.
+    /// Starts to show the progress of a job. `total` is the number of records that this run is to make;
+    /// `mark` is put before the name of the job.
     pub fn start(
         events: Receiver<LedgerEvent>,
         job: JobId,
         total: u64,
         mark: Option<&str>,
-        shown: Shown,
+        shown: ProgressDisplay,
     ) -> Result<Self, ThreadRefused> {
-        let counts = Arc::new(Counts::default());
+        let counts = Arc::new(ProgressCounts::default());
         let (end, ended) = bounded(0);
         let name = mark.map_or_else(|| job.to_string(), |mark| format!("{mark} {job}"));
         let drawn = Arc::clone(&counts);
         let drawer = threads::start("progress", move || match shown {
-            Shown::Bar => draw_bar(&drawn, &ended, name, total),
-            Shown::Plain => print_lines(&drawn, &ended, &name, total),
-            Shown::Nothing => {}
+            ProgressDisplay::Bar => draw_bar(&drawn, &ended, name, total),
+            ProgressDisplay::Plain => print_lines(&drawn, &ended, &name, total),
+            ProgressDisplay::Nothing => {}
         })?;
         let counter = threads::start("counter", move || {
             events.iter().filter(|e| e.job == Some(job)).for_each(|e| counts.count(&e));
@@ -96,16 +96,16 @@ impl Progress {
         Ok(Self { counter, drawer, end })
     }
 
-    /// Waits for the last event (the ledger must be closed, or the channel never ends) and shows the last state.
+    /// Waits for the last event and shows the last state. The ledger must be closed, or this waits for ever.
     pub fn finish(self) {
-        // A panic of these threads has shown itself; the run's outcome does not depend on them.
+        // The outcome of a run does not depend on these threads, and a panic of theirs was printed already.
         let _counted = self.counter.join();
         drop(self.end);
         let _drawn = self.drawer.join();
     }
 }
 
-impl Counts {
+impl ProgressCounts {
     fn count(&self, event: &LedgerEvent) {
         let add = |count: &AtomicU64| count.fetch_add(1, Ordering::Relaxed);
         let ends = match &event.fact {
@@ -157,7 +157,7 @@ impl Counts {
         }
     }
 
-    /// One line: what became of the cards, speed, time left.
+    /// Returns one line: the outcomes of the cards, speed, time left.
     fn text(&self, total: u64, elapsed: Duration) -> String {
         let get = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let (good, cancelled) = (get(&self.good), get(&self.cancelled));
@@ -182,12 +182,12 @@ impl Counts {
     }
 }
 
-/// h:mm:ss.
+/// Returns a time as h:mm:ss.
 fn clock(seconds: u64) -> String {
     format!("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
 
-fn draw_bar(counts: &Counts, ended: &Receiver<()>, name: String, total: u64) {
+fn draw_bar(counts: &ProgressCounts, ended: &Receiver<()>, name: String, total: u64) {
     let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
     if let Ok(style) = ProgressStyle::with_template("{prefix} [{bar:30}] {pos}/{len} {msg}") {
         bar.set_style(style);
@@ -205,12 +205,12 @@ fn draw_bar(counts: &Counts, ended: &Receiver<()>, name: String, total: u64) {
     }
 }
 
-fn print_lines(counts: &Counts, ended: &Receiver<()>, name: &str, total: u64) {
+fn print_lines(counts: &ProgressCounts, ended: &Receiver<()>, name: &str, total: u64) {
     let begun = Instant::now();
     loop {
         let end = ended.recv_timeout(PLAIN) != Err(RecvTimeoutError::Timeout);
         let text = counts.text(total, begun.elapsed());
-        // Nobody reads it: nothing to be done about that.
+        // A closed standard error does not stop a run.
         let _unread = writeln!(std::io::stderr(), "{name} {}: {text}", clock(begun.elapsed().as_secs()));
         if end {
             return;
@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn events_are_counted_once() {
-        let counts = Counts::default();
+        let counts = ProgressCounts::default();
         let blank = BlankSubject { number: Some(1), label: None };
         let record = RecordSubject { seq: 1, card_ref: "C".into() };
         let card = CardSubject { record, attempt: 1, blank };
@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn it_ends_with_the_events() {
-        for shown in [Shown::Bar, Shown::Nothing] {
+        for shown in [ProgressDisplay::Bar, ProgressDisplay::Nothing] {
             let (sender, events) = bounded(1);
             let progress = Progress::start(events, JobId(1), 0, Some("SIMULATED"), shown).unwrap();
             sender.send(event(StateName::JobOpen, EventFact::Held)).unwrap();

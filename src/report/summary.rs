@@ -1,4 +1,5 @@
-//! The report of a job: what the ledger says, and what a run measured. For programs as JSON.
+//! The report of a job: the contents of the ledger, and the measurements of a run. It is written as JSON for
+//! programs.
 //!
 //! Not here: its text for people (`summary_text`).
 
@@ -14,64 +15,64 @@ use crate::ledger::{
     Balance, Gap, JobId, JobState, JobView, Law, LedgerError, Reader, RejectView, Remade, StockView,
 };
 
-/// What a run measured.
+/// The measurements of a run.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RunStats {
     /// Cards that left the line in this run, good or not.
     pub cards: u64,
-    /// From the first card to the last.
+    /// Time from the first card to the last.
     pub elapsed: Duration,
     /// Calls to the HSM.
     pub hsm_calls: u64,
-    /// Applications that were personalized or tried.
+    /// Applications whose personalization was begun.
     pub applications: u64,
     /// Commands sent to chips.
     pub commands: u64,
-    /// What the processes of the run used.
-    pub cpu: Cpu,
-    /// By station name.
+    /// CPU time of the run's processes.
+    pub cpu: CpuTimes,
+    /// Figures of each station, by its name.
     pub stations: BTreeMap<String, StationStats>,
 }
 
 /// User and system CPU time of each process of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Cpu {
-    /// The controller, with acceptance and ledger.
+pub struct CpuTimes {
+    /// The controller, including acceptance and ledger.
     pub controller: Duration,
     /// The HSM host.
     pub hsm_host: Duration,
-    /// `hwsim`: test equipment, no part of the line.
+    /// `hwsim`, which is test equipment and not part of the line.
     pub simulator: Duration,
 }
 
-/// What one station did in a run.
+/// The figures of one station in a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StationStats {
-    /// Its module.
+    /// Module of the station.
     pub module: String,
-    /// Cards that it worked on.
+    /// Cards that the station worked on.
     pub cards: u64,
-    /// Of these, those that it did not finish.
+    /// Cards that it began and did not finish.
     pub faults: u64,
-    /// Milliseconds that it worked.
+    /// Working time in milliseconds.
     pub busy_ms: u64,
-    /// How often it went out of service.
+    /// Number of times that it went out of service.
     pub outages: u64,
-    /// Milliseconds that it was out of service.
+    /// Time out of service in milliseconds.
     pub out_ms: u64,
 }
 
-/// Where things are.
+/// The paths of ledger and outputs, as a report names them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Places {
-    /// The ledger; a close-out names it otherwise.
+pub struct ReportPaths {
+    /// The ledger. Empty in a close-out, which names the ledger by its identifier.
     #[serde(default, skip_serializing_if = "is_nowhere")]
     pub ledger: PathBuf,
-    /// The event stream, if one was written.
+    /// The event stream, if it was written.
     pub events: Option<PathBuf>,
-    /// The dumps of the simulated line, if asked for.
+    /// The dumps of the simulated line, if they were requested.
     pub dumps: Option<PathBuf>,
-    /// This report, if saved.
+    /// This report, if it was saved.
     pub report: Option<PathBuf>,
 }
 
@@ -79,83 +80,83 @@ fn is_nowhere(path: &Path) -> bool {
     path.as_os_str().is_empty()
 }
 
-/// The figures of a run.
+/// The figures of a run as a report shows them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunFigures {
     /// Cards that left the line, good or not.
     pub cards: u64,
-    /// Seconds.
+    /// Time from the first card to the last, in seconds.
     pub elapsed: f64,
-    /// Cards that left the line, in an hour.
+    /// Cards that left the line, for an hour.
     pub cards_per_hour: f64,
     /// Calls to the HSM.
     pub hsm_calls: u64,
-    /// Per card.
+    /// Calls to the HSM for each card.
     pub hsm_calls_per_card: f64,
-    /// Applications that were personalized or tried.
+    /// Applications whose personalization was begun.
     pub applications: u64,
-    /// Per application.
+    /// Calls to the HSM for each application.
     pub hsm_calls_per_application: f64,
     /// Commands sent to chips.
     pub commands: u64,
-    /// Per card.
+    /// Commands for each card.
     pub commands_per_card: f64,
     /// User and system CPU seconds of the controller.
     pub cpu_controller_s: f64,
-    /// The same of the HSM host.
+    /// User and system CPU seconds of the HSM host.
     pub cpu_hsm_host_s: f64,
-    /// The same of `hwsim`, which is test equipment.
+    /// User and system CPU seconds of `hwsim`, which is test equipment.
     pub cpu_simulator_s: f64,
-    /// Sums over the stations of a module.
+    /// Sums over the stations of each module.
     pub modules: BTreeMap<String, StationStats>,
-    /// By station name.
+    /// Figures of each station, by its name.
     pub stations: BTreeMap<String, StationStats>,
 }
 
-/// A report.
+/// The report of a job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
-    /// No card of this report is real.
+    /// The line was simulated: no card of this report is real.
     pub simulated: bool,
     /// The job and both balances.
     pub job: JobView,
-    /// Records less what became of them; 0, or something is lost.
+    /// Records minus their outcomes; another value than 0 means that a record is lost.
     pub records_off: i64,
-    /// Blanks less where they are; 0, or something is lost.
+    /// Blanks fed minus the blanks at every place; another value than 0 means that a blank is lost.
     pub blanks_off: i64,
-    /// Its stock, where somebody issued any.
+    /// The stock of the job, if blanks were issued to it.
     pub stock: Option<StockView>,
-    /// The run, if the report is about one.
+    /// The figures of the run, if the report is about one.
     pub run: Option<RunFigures>,
-    /// Blanks thrown out or lost, in the order of time.
+    /// Blanks that were rejected or lost, in the order of time.
     pub rejects: Vec<RejectView>,
-    /// Cards stacked at a later attempt.
+    /// Cards that were stacked at a later attempt.
     pub remakes: Vec<Remade>,
-    /// Places in the stack that were freed.
+    /// Positions in the stack that stayed free.
     pub gaps: Vec<Gap>,
-    /// Where things are.
+    /// The paths of ledger and outputs.
     #[serde(flatten)]
-    pub places: Places,
+    pub places: ReportPaths,
 }
 
-/// A report as people save and print it.
+/// A report with the next step for a person, as it is saved and printed.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct SummaryWithNext<'a> {
     /// The report.
     #[serde(flatten)]
     pub summary: &'a Summary,
-    /// What a person does next, in words; none when the job is closed.
+    /// The next step of a person, in words; none when the job is closed.
     pub next: Option<&'a str>,
 }
 
 impl Summary {
-    /// Reads a job from the ledger; `run` is what the run measured, if there was one. Counts rows as well: balances
-    /// that differ from the counts are [`LedgerError::Damaged`].
+    /// Reads a job from the ledger; `run` has the measurements of a run, if there was one. The rows are
+    /// counted too: a balance that differs from their count is [`LedgerError::Damaged`].
     pub fn build(
         reader: &Reader,
         job: JobId,
         run: Option<RunStats>,
-        places: Places,
+        places: ReportPaths,
     ) -> Result<Self, LedgerError> {
         let view = reader.job(job)?;
         let stack = reader.stack(job)?;
@@ -178,7 +179,7 @@ impl Summary {
         })
     }
 
-    /// What stands against closing the job; `None` where nothing does: the job is COMPLETE, or CLOSED already.
+    /// Returns the reason why the job cannot be closed; `None` for a job that is COMPLETE or CLOSED.
     pub fn stands_against(&self) -> Option<Law> {
         let Balance { queued, in_flight, remake, unknown, blanks_in_line: blanks, .. } = self.job.balance;
         let rejects = self.rejects.iter().filter(|r| r.to_destroy).count();
@@ -197,7 +198,7 @@ impl Summary {
         })
     }
 
-    /// Writes the report as JSON; `next`: what a person does next.
+    /// Writes the report as JSON; `next` is the next step of a person.
     pub fn save(&self, next: Option<&str>, path: &Path) -> Result<(), Failure> {
         let failure = |e: std::io::Error| Failure::new(Exit::Io, format!("report {}: {e}", path.display()));
         let mut file = std::io::BufWriter::new(std::fs::File::create(path).map_err(failure)?);
@@ -239,7 +240,7 @@ impl From<RunStats> for RunFigures {
     }
 }
 
-/// To three decimals: the sixteen that JSON would get can be taken for an account number.
+/// Rounds to three decimals: JSON would get sixteen digits, which look like an account number.
 fn rounded(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
 }
@@ -248,13 +249,13 @@ fn off(value: i128) -> i64 {
     i64::try_from(value).unwrap_or(if value < 0 { i64::MIN } else { i64::MAX })
 }
 
-/// A count as a number to divide by; exact up to 2^53.
+/// Returns a count as a number to divide by; exact up to 2^53.
 #[allow(clippy::cast_precision_loss, reason = "figures for people")]
 pub(super) fn float(count: u64) -> f64 {
     count as f64
 }
 
-/// 0 where nothing was done.
+/// Returns `count` for each unit of `per`, and 0 if `per` is 0.
 fn ratio(count: u64, per: f64) -> f64 {
     if per > 0.0 { float(count) / per } else { 0.0 }
 }
@@ -280,7 +281,7 @@ mod tests {
             hsm_calls: 24,
             applications: 12,
             commands: 90,
-            cpu: Cpu {
+            cpu: CpuTimes {
                 controller: Duration::from_millis(20),
                 hsm_host: Duration::from_millis(30),
                 simulator: Duration::from_secs(9),
@@ -313,7 +314,8 @@ mod tests {
         ledger.record(job, Change::Rejected { seq: 2 }, context).wait().unwrap();
         all(&ledger, job, [Change::Fed { blank: 3 }, Change::Returned { blank: 3 }]);
         let reader = ledger.reader().unwrap();
-        let places = Places { ledger: path.clone(), dumps: Some("dumps".into()), ..Places::default() };
+        let places =
+            ReportPaths { ledger: path.clone(), dumps: Some("dumps".into()), ..ReportPaths::default() };
         let summary = Summary::build(&reader, job, Some(stats()), places).unwrap();
         let next = Some("destroy it");
         let text = SummaryWithNext { summary: &summary, next }.to_string();
@@ -366,10 +368,10 @@ mod tests {
         let ledger = Ledger::open(&path).unwrap();
         let job = ledger.new_job(file("F", 3)).unwrap().job;
         let reader = ledger.reader().unwrap();
-        let summary = Summary::build(&reader, job, None, Places::default()).unwrap();
+        let summary = Summary::build(&reader, job, None, ReportPaths::default()).unwrap();
         assert!(SummaryWithNext { summary: &summary, next: None }.to_string().contains("SIMULATED"));
         crate::ledger::tests::tamper(&path, "UPDATE balance SET good = 1, queued = 2");
-        let damaged = Summary::build(&reader, job, None, Places::default());
+        let damaged = Summary::build(&reader, job, None, ReportPaths::default());
         assert!(matches!(damaged, Err(LedgerError::Damaged(_))));
     }
 }

@@ -1,6 +1,6 @@
 //! The report of a job as text for people.
 //!
-//! Not here: what it says (`summary`).
+//! Not here: its contents (`summary`).
 
 use super::events::cause;
 use super::summary::{RunFigures, StationStats, SummaryWithNext, float};
@@ -52,7 +52,7 @@ impl std::fmt::Display for SummaryWithNext<'_> {
     }
 }
 
-/// The job's name, state and both balances.
+/// Writes the name, the state and both balances of a job.
 pub fn write_job(job: &JobView, f: &mut dyn std::fmt::Write) -> std::fmt::Result {
     let b = &job.balance;
     writeln!(
@@ -98,7 +98,7 @@ pub fn write_job(job: &JobView, f: &mut dyn std::fmt::Write) -> std::fmt::Result
     )
 }
 
-/// The stock of a job.
+/// Writes the stock of a job.
 pub fn write_stock(stock: &StockView, f: &mut dyn std::fmt::Write) -> std::fmt::Result {
     let Stock { issued, returned, vaulted } = stock.stock;
     writeln!(

@@ -1,11 +1,11 @@
-//! What is not carried on into papers: text in which an account number may stand, where none belongs.
+//! Keeps account numbers out of papers: a text of the issuer that may hold one is replaced.
 
-/// Digits of an account number (ISO/IEC 7812-1; shorter ones than 13 are not issued any more).
+/// Number of digits of an account number (ISO/IEC 7812-1; numbers of fewer than 13 are no longer issued).
 const DIGITS: std::ops::RangeInclusive<usize> = 13..=19;
-/// Signs, none a letter, that people may write between two groups of an account number.
+/// Most characters, other than letters, between two groups of an account number.
 const SEPARATORS_MAX: usize = 3;
 
-/// What an issuer wrote, unless an account number may stand in it.
+/// Returns the issuer's text, or a note in its place if the text may hold an account number.
 pub(super) fn shown(text: Option<String>) -> Option<String> {
     text.map(|text| {
         if text.split(|c: char| !c.is_ascii_digit()).any(|run| run.len() >= 12) {
@@ -18,8 +18,8 @@ pub(super) fn shown(text: Option<String>) -> Option<String> {
     })
 }
 
-/// Whether whole groups of digits, with no letters and not much else between two of them, are together as long as an account
-/// number and pass its check.
+/// Whether successive groups of digits, without letters and with few other characters between them, are
+/// together as long as an account number and have its right check digit.
 fn grouped_account(text: &str) -> bool {
     let (mut groups, mut between) = (Vec::new(), 0);
     for run in text.split_inclusive(|c: char| !c.is_ascii_digit()) {
@@ -56,7 +56,7 @@ fn ends_with_account(groups: &[&str]) -> bool {
     false
 }
 
-/// ISO/IEC 7812-1, annex B.
+/// Whether the last digit is the Luhn check digit of the others (ISO/IEC 7812-1 Annex B).
 fn luhn_holds(digits: &str) -> bool {
     let values = digits.bytes().rev().map(|digit| u32::from(digit.wrapping_sub(b'0')));
     let sum: u32 = values

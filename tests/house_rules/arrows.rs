@@ -29,10 +29,7 @@ const FLOORS: &[&[&str]] = &[
 ];
 
 /// Imports that go up or along all the same: from, to, and what is to become of them. This list only shrinks.
-const EXCEPTIONS: &[(&str, &str, &str)] = &[
-    ("record", "hsm", "two constants of the sealed spool belong to `record`"),
-    ("signals", "bureau", "what a signal ends is handed in by `cli` and `daemon`"),
-];
+const EXCEPTIONS: &[(&str, &str, &str)] = &[];
 
 /// Who imports whom, and from which files.
 type Arrows<'a> = BTreeMap<(&'a str, &'a str), BTreeSet<&'a str>>;

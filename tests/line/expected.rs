@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use cardwright::hsm::store::KeyStore;
 use cardwright::modules::sections::GraphicsSection;
 use cardwright::modules::template;
-use cardwright::prep::clear::{Builder, ClearCard};
-use cardwright::prep::input::Reader;
+use cardwright::prep::clear::{ClearCard, ClearCardBuilder};
+use cardwright::prep::input::CardholderReader;
 use cardwright::prep::keys::IssuerKeys;
 use cardwright::profile::ProductProfile;
 use des::TdesEde2;
@@ -51,9 +51,10 @@ impl Expected {
         let text = std::fs::read_to_string(world.path(csv)).unwrap();
         let store = KeyStore::open(&world.path("issuer.store")).unwrap();
         let keys = IssuerKeys::from_store(&store, "476173FF").unwrap();
-        let builder =
-            Builder::new(&ProductProfile::load("multiapp").unwrap(), keys).unwrap().beside(&world.path(csv));
-        let holders = Reader::new(text.as_bytes(), &builder.plan().defaults).unwrap();
+        let builder = ClearCardBuilder::new(&ProductProfile::load("multiapp").unwrap(), keys)
+            .unwrap()
+            .with_photos_next_to(&world.path(csv));
+        let holders = CardholderReader::new(text.as_bytes(), &builder.plan().defaults).unwrap();
         let cards = rows(&text).into_iter().zip(holders).map(|(row, holder)| {
             let clear = builder.card(&holder.unwrap()).unwrap();
             assert_eq!(row["card_ref"], clear.card_ref.as_str());

@@ -12,10 +12,10 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
 use super::seal::{Ours, Whose, look, sealed};
-use crate::beside::beside;
 use crate::exit::{Exit, Failure};
 use crate::ids::JobId;
 use crate::request::PaperName;
+use crate::sibling_path::sibling_path;
 
 /// A folder with papers, locked while the value lives.
 pub struct PaperFolder {
@@ -66,7 +66,7 @@ impl PaperFolder {
     /// Refuses to go on if anything lies in the place of a paper, and removes what was begun by a program that was killed.
     pub fn must_be_new(&self, job: JobId, names: &[PaperName]) -> Result<(), Failure> {
         for name in names {
-            let _ = std::fs::remove_file(beside(&self.place(job, *name), ".part"));
+            let _ = std::fs::remove_file(sibling_path(&self.place(job, *name), ".part"));
         }
         let lies = |path: &PathBuf| path.symlink_metadata().is_ok();
         match names.iter().map(|name| self.place(job, *name)).find(lies) {
@@ -97,7 +97,7 @@ impl PaperFolder {
     /// Begins a paper: both its files are there and empty.
     pub fn begin(&self, job: JobId, name: PaperName) -> Result<BegunPaper, Failure> {
         let path = self.place(job, name);
-        let text = self.create(&beside(&path, ".part"))?;
+        let text = self.create(&sibling_path(&path, ".part"))?;
         let seal = self.create(&sealed(&path))?;
         Ok(BegunPaper { text, seal, path })
     }
@@ -105,7 +105,7 @@ impl PaperFolder {
     /// Shows a paper whose text and seal are durable; returns where it lies.
     pub fn publish(&self, begun: BegunPaper) -> Result<PathBuf, Failure> {
         let BegunPaper { path, .. } = begun;
-        std::fs::rename(beside(&path, ".part"), &path)
+        std::fs::rename(sibling_path(&path, ".part"), &path)
             .and_then(|()| File::open(&self.path)?.sync_all())
             .map_err(|e| Failure::new(Exit::Io, format!("{}: {e}", path.display())))?;
         Ok(path)
@@ -114,7 +114,7 @@ impl PaperFolder {
     /// Removes papers with all that belongs to them. One that stays is refused the next time, with its name.
     pub fn remove(&self, job: JobId, names: &[PaperName]) {
         for path in names.iter().map(|name| self.place(job, *name)) {
-            for file in [beside(&path, ".part"), sealed(&path), path] {
+            for file in [sibling_path(&path, ".part"), sealed(&path), path] {
                 let _ = std::fs::remove_file(file);
             }
         }

@@ -8,10 +8,10 @@ use hex::FromHex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::audit::{Document, LedgerId, PublicKey, Signature, is_genuine};
-use crate::beside::beside;
+use crate::audit::{DocumentKind, LedgerId, PublicKey, Signature, is_genuine};
 use crate::exit::{Exit, Failure};
 use crate::ledger::JobId;
+use crate::sibling_path::sibling_path;
 
 /// Bytes at the beginning of a page that name its job.
 const HEAD: u64 = 4096;
@@ -20,7 +20,7 @@ const HEAD: u64 = 4096;
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Seal {
-    document: Document,
+    document: DocumentKind,
     ledger: String,
     sha256: String,
     audit_key: String,
@@ -30,7 +30,7 @@ pub struct Seal {
 impl Seal {
     /// Of a paper with this digest.
     pub fn new(
-        document: Document,
+        document: DocumentKind,
         ledger: LedgerId,
         digest: [u8; 32],
         key: PublicKey,
@@ -48,12 +48,12 @@ impl Seal {
 
 /// Where the seal of a paper lies.
 pub fn sealed(paper: &Path) -> PathBuf {
-    beside(paper, ".sig")
+    sibling_path(paper, ".sig")
 }
 
 /// What a paper is by its seal, which fits it.
 pub struct Genuine {
-    document: Document,
+    document: DocumentKind,
     ledger: LedgerId,
     /// Who signed it.
     pub key: PublicKey,
@@ -119,7 +119,7 @@ pub struct Ours {
 }
 
 /// The paper at this place; none if nothing lies there. The error names what lies there instead.
-pub fn look(paper: &Path, kind: Document, whose: Whose) -> Result<Option<Ours>, Failure> {
+pub fn look(paper: &Path, kind: DocumentKind, whose: Whose) -> Result<Option<Ours>, Failure> {
     let wrong = |what: &dyn std::fmt::Display| {
         let what = format!(
             "operator: {} lies where a paper of {} is to be, and is none: {what}; move it away with its .sig, or name \

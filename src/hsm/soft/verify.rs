@@ -15,7 +15,7 @@ use crate::crypto::{
 use crate::hsm::store::{KekRules, KeyStore, SecretEntry};
 use crate::hsm::{DataFault, HsmError, TrailerRequest, VerifyRequest};
 use crate::ids::{Aid, Dgi, IssuerId, KekId, KmcRef};
-use crate::record::chip::{Application, Cmode, EncType};
+use crate::record::chip::{ChipApplication, Cmode, EncType};
 use crate::scp::SecLevel;
 
 /// Blocks of DEK ciphers: TDES has 8, AES 16.
@@ -127,7 +127,7 @@ pub(super) fn application(
     if !CARD_BLOCKS.contains(&request.card_block) {
         return Err(HsmError::Unsupported(format!("a card block of {} bytes", request.card_block)));
     }
-    let application = Application::parse(&request.application).map_err(|e| HsmError::Data {
+    let application = ChipApplication::parse(&request.application).map_err(|e| HsmError::Data {
         aid: "not readable".into(),
         fault: DataFault::Malformed(e.to_string()),
     })?;
@@ -185,7 +185,7 @@ pub(super) fn application(
 
 /// The rules of protection (`src/manual/cwf1.md`, chip section): a DGI under the TK is in ENC; one in ENC without the TK is
 /// marked as pass-through by the product, and cannot be padded or converted here; ECB only where the product allows it.
-fn consistent(application: &Application, request: &VerifyRequest) -> Result<(), DataFault> {
+fn consistent(application: &ChipApplication, request: &VerifyRequest) -> Result<(), DataFault> {
     let protected = &application.protected;
     for data in &application.dgis {
         let dgi = data.dgi;

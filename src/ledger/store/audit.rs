@@ -9,7 +9,7 @@ use super::chained::{ChainLink, ChainQueries, out_of_version};
 use super::terms::{TermsProof, TermsRow};
 use super::verify::ChainHead;
 use super::{LedgerStore, load, row, schema};
-use crate::audit::{Checkpoint, LedgerId, Place, PublicKey, Signature};
+use crate::audit::{ChainPlace, Checkpoint, LedgerId, PublicKey, Signature};
 use crate::hsm::AuditInfo;
 use crate::ledger::audit::{Audit, AuditFinding, FindingPlace};
 use crate::ledger::chain::{GENESIS, Hash};
@@ -34,9 +34,9 @@ impl LedgerStore {
     }
 
     /// Its end.
-    pub(in crate::ledger) fn place(&self) -> Place {
+    pub(in crate::ledger) fn place(&self) -> ChainPlace {
         let (n, hash) = self.head;
-        Place { ledger: self.id, n, hash }
+        ChainPlace { ledger: self.id, n, hash }
     }
 
     /// Number of the last event.
@@ -238,7 +238,7 @@ fn checkpoints(connection: &Connection, id: LedgerId, which: &str) -> Result<Vec
     let mut query = connection.prepare_cached(&sql)?;
     let rows = query.query_map([], |r| {
         Ok(Checkpoint {
-            place: Place { ledger: id, n: row::number(r, 0)?, hash: r.get(1)? },
+            place: ChainPlace { ledger: id, n: row::number(r, 0)?, hash: r.get(1)? },
             generation: row::number(r, 2)?,
             key: PublicKey(r.get(3)?),
             signature: Signature::from_bytes(r.get(4)?),
@@ -422,7 +422,11 @@ fn signatures(signed: &[Checkpoint], found: &mut Findings) {
 }
 
 /// The last place that the HSM signed, which the ledger has not. While a writer goes on, it keeps it a moment later.
-fn missing(connection: &Connection, head: Option<Place>, found: &mut Findings) -> Result<(), LedgerError> {
+fn missing(
+    connection: &Connection,
+    head: Option<ChainPlace>,
+    found: &mut Findings,
+) -> Result<(), LedgerError> {
     let Some(head) = head else { return Ok(()) };
     let mut query = connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM checkpoint WHERE n >= ?1)")?;
     let until = Instant::now() + KEPT_WITHIN;

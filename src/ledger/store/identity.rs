@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 
-use crate::beside::beside;
+use crate::sibling_path::sibling_path;
 
 /// Length of a WAL's header, and how it begins (SQLite file format, section 4.1): the last bit tells the byte order of its
 /// checksums.
@@ -36,11 +36,11 @@ type Inode = (u32, u32, u64);
 impl Identity {
     /// Of the database at this path, which is open and locked.
     pub(super) fn of(database: &Path) -> Self {
-        let kept = [database.to_owned(), beside(database, "-lock")].map(|path| {
+        let kept = [database.to_owned(), sibling_path(database, "-lock")].map(|path| {
             let now = inode(&path);
             (path, now)
         });
-        Self { kept, wal: beside(database, "-wal"), first_wal: OnceCell::new() }
+        Self { kept, wal: sibling_path(database, "-wal"), first_wal: OnceCell::new() }
     }
 
     /// The path at which something else lies now, or nothing, or less than was written. To be asked before something is written,

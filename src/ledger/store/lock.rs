@@ -16,8 +16,8 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::audit::LedgerId;
-use crate::beside::beside;
 use crate::ledger::error::LedgerError;
+use crate::sibling_path::sibling_path;
 
 /// Held as long as the ledger is open for writing; the kernel frees it when the process dies.
 pub(super) struct Lock {
@@ -29,7 +29,7 @@ pub(super) struct Lock {
 impl Lock {
     /// Takes the lock of a ledger, or says who has it. The side file stays, `<ledger>-lock`.
     pub(super) fn take(ledger: &Path) -> Result<Self, LedgerError> {
-        let path = beside(ledger, "-lock");
+        let path = sibling_path(ledger, "-lock");
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -82,7 +82,7 @@ impl Lock {
 /// What stands beside a ledger, for whoever only reads it; `None` if nothing does that can be read. Read twice, and the
 /// smaller number taken: a writer may be just writing it, and half of an old and half of a new one may be more than both.
 pub(super) fn noted(ledger: &Path) -> Option<(String, u64)> {
-    let once = || read(&mut File::open(beside(ledger, "-lock")).ok()?).1;
+    let once = || read(&mut File::open(sibling_path(ledger, "-lock")).ok()?).1;
     Some(once()?.min(once()?))
 }
 

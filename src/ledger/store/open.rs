@@ -17,9 +17,9 @@ use rustix::fs::{Advice, fadvise};
 use super::identity::Identity;
 use super::lock::{self, Lock};
 use super::{LedgerStore, row};
-use crate::beside::beside;
 use crate::ledger::chain::{GENESIS, Hash};
 use crate::ledger::error::LedgerError;
+use crate::sibling_path::sibling_path;
 
 /// `application_id` of the file: "CWL1". Tells a ledger from any other database.
 const APPLICATION_ID: u32 = 0x4357_4C31;
@@ -112,7 +112,7 @@ impl LedgerStore {
         if let Err(error) = fold(&self.connection, &self.path) {
             tracing::warn!(
                 "{error}; nothing is lost: what is not in the ledger's file is in {}, keep both and have their disk looked at",
-                beside(&self.path, "-wal").display(),
+                sibling_path(&self.path, "-wal").display(),
             );
         }
     }
@@ -182,7 +182,7 @@ fn recover(path: &Path) -> Result<(), LedgerError> {
 /// Brings the WAL into the file, and makes durable that it is empty then. Without a journal of the file system its blocks may be
 /// another file's when the power goes, and the WAL as it was, with a hole, would be played back over the file.
 fn fold(connection: &Connection, path: &Path) -> Result<(), LedgerError> {
-    let wal = beside(path, "-wal");
+    let wal = sibling_path(path, "-wal");
     connection
         .pragma(None, "wal_checkpoint", "TRUNCATE", |_| Ok(()))
         .map_err(|error| LedgerError::from(error).of(path))?;
@@ -191,7 +191,7 @@ fn fold(connection: &Connection, path: &Path) -> Result<(), LedgerError> {
 
 /// Whether something is in the WAL.
 fn has_wal(path: &Path) -> bool {
-    beside(path, "-wal").metadata().is_ok_and(|meta| meta.len() > 0)
+    sibling_path(path, "-wal").metadata().is_ok_and(|meta| meta.len() > 0)
 }
 
 /// Writes the WAL once more as it reads, and syncs it. If an earlier process saw a sync fail, the kernel may hold bytes that it
@@ -200,7 +200,7 @@ fn has_wal(path: &Path) -> bool {
 /// It has to forget them first: ext4 would take their blocks for the ones that it has marked as written already, and after a power
 /// cut they would read as zeros, whatever a later sync had said. If we are killed between, what was never durable is gone.
 fn rewrite(connection: &Connection, path: &Path) -> Result<(), LedgerError> {
-    let wal = beside(path, "-wal");
+    let wal = sibling_path(path, "-wal");
     let io = |e| LedgerError::io(&wal, e);
     let file = match OpenOptions::new().read(true).write(true).open(&wal) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
@@ -291,7 +291,7 @@ fn make(path: &Path) -> Result<(), LedgerError> {
         let what = format!("{} is missing, and its -wal is there", path.display());
         return Err(LedgerError::Damaged(what));
     }
-    let new = beside(path, "-new");
+    let new = sibling_path(path, "-new");
     made(&new).inspect_err(|_| {
         // It is made anew the next time anyhow.
         let _ = std::fs::remove_file(&new);

@@ -8,7 +8,7 @@ use proptest::test_runner::{RngAlgorithm, TestRng};
 use rusqlite::Connection;
 
 use super::*;
-use crate::audit::{AuditKey, Checkpoint, Document, LedgerId, Place, Signature};
+use crate::audit::{AuditKey, ChainPlace, Checkpoint, DocumentKind, LedgerId, Signature};
 use crate::hsm::{AuditInfo, Auditor, FileAdmission, HsmError};
 use crate::ids::SpoolKeyName;
 use crate::ledger::audit::{Audit, FindingPlace};
@@ -22,7 +22,7 @@ const VERSION_ONE_EVENTS: u64 = 58;
 
 /// An HSM's memory, as the ledger sees it.
 #[derive(Clone, Default)]
-struct Memory(Arc<Mutex<(u64, Option<Place>)>>);
+struct Memory(Arc<Mutex<(u64, Option<ChainPlace>)>>);
 
 impl Memory {
     fn key() -> AuditKey {
@@ -44,7 +44,7 @@ impl Auditor for Memory {
         Ok(self.info())
     }
 
-    fn checkpoint(&mut self, place: Place) -> Result<Checkpoint, HsmError> {
+    fn checkpoint(&mut self, place: ChainPlace) -> Result<Checkpoint, HsmError> {
         let mut memory = self.0.lock().unwrap();
         *memory = (memory.0 + 1, Some(place));
         Ok(Self::key().checkpoint(place, memory.0))
@@ -54,7 +54,12 @@ impl Auditor for Memory {
         Ok(())
     }
 
-    fn sign(&mut self, kind: Document, ledger: LedgerId, digest: [u8; 32]) -> Result<Signature, HsmError> {
+    fn sign(
+        &mut self,
+        kind: DocumentKind,
+        ledger: LedgerId,
+        digest: [u8; 32],
+    ) -> Result<Signature, HsmError> {
         Ok(Self::key().document(kind, ledger, &digest))
     }
 }
@@ -80,7 +85,7 @@ fn ledger_of_both_versions(directory: &TempDir, memory: &Memory) -> std::path::P
             [],
             |r| {
                 let n: i64 = r.get(0)?;
-                Ok(Place { ledger: LedgerId(r.get(2)?), n: n.unsigned_abs(), hash: r.get(1)? })
+                Ok(ChainPlace { ledger: LedgerId(r.get(2)?), n: n.unsigned_abs(), hash: r.get(1)? })
             },
         )
         .unwrap();

@@ -23,7 +23,7 @@ use crate::modules::{Blame, Fault};
 use crate::profile::ProductProfile;
 use crate::profile::product::ChipIdentification;
 use crate::reason::ReasonWord;
-use crate::record::chip::Application;
+use crate::record::chip::ChipApplication;
 use crate::tlv::{self, Tag};
 
 /// File control information (ISO 7816-4, 7.4.3), and the proprietary template in it.
@@ -163,7 +163,7 @@ impl ChipModule {
     pub fn ask_applications(
         &mut self,
         product: &ProductProfile,
-        applications: &[Application],
+        applications: &[ChipApplication],
     ) -> Result<Vec<ApplicationAnswer>, Fault> {
         applications.iter().map(|application| self.of_application(product, application)).collect()
     }
@@ -171,7 +171,7 @@ impl ChipModule {
     fn of_application(
         &mut self,
         product: &ProductProfile,
-        application: &Application,
+        application: &ChipApplication,
     ) -> Result<ApplicationAnswer, Fault> {
         self.deadline.next_phase();
         let of_product = product.application(&application.aid);
@@ -216,7 +216,7 @@ impl ChipModule {
 }
 
 /// The life cycle that an answer to SELECT shows.
-fn life(answer: &[u8], application: &Application, fci: Option<Dgi>) -> ApplicationLife {
+fn life(answer: &[u8], application: &ChipApplication, fci: Option<Dgi>) -> ApplicationLife {
     let ordered = fci.filter(|dgi| plain(application, *dgi)).and_then(|dgi| application.value(dgi));
     let Some(ordered) = ordered.and_then(|value| tlv::find(value, PROPRIETARY).ok()?) else {
         return ApplicationLife::Untold;

@@ -323,7 +323,7 @@ fn a_record_that_reads_otherwise_rejects_the_card_and_is_not_quoted() {
 
 #[test]
 fn what_is_secret_or_may_be_refused_or_is_not_there_is_not_read_back() {
-    let unread = |change: fn(&mut Application)| {
+    let unread = |change: fn(&mut ChipApplication)| {
         let mut work = work();
         change(&mut work.applications[1].application);
         let (outcome, trace) = bench().run(&work);

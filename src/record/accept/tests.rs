@@ -6,17 +6,16 @@ use std::os::unix::fs::PermissionsExt;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use super::super::testfile::{App, Chip, KEKID, file, record};
-use super::super::{FileFault, Spool};
+use super::super::testfile::{ApplicationPieces, KEKID, SectionPieces, file, record};
+use super::super::{FileFault, PIECE, PIECE_TAG, Spool};
 use super::*;
 use crate::exit::Exit;
-use crate::hsm::{PIECE, PIECE_TAG};
 use crate::ids::SpoolKeyName;
 use zeroize::Zeroizing;
 
 /// Counts what it is asked; refuses as it is told.
 #[derive(Default)]
-struct Ask {
+struct AskedChecks {
     records: u32,
     chips: u32,
     trailer: Vec<u8>,
@@ -25,7 +24,7 @@ struct Ask {
     refuse_trailer: bool,
 }
 
-impl Checks for Ask {
+impl AcceptanceChecks for AskedChecks {
     fn header(&mut self, _: &Header) -> Result<(), Failure> {
         if self.refuse_header { Err(Failure::new(Exit::FileSeen, "seen")) } else { Ok(()) }
     }
@@ -43,32 +42,32 @@ impl Checks for Ask {
     }
 }
 
-struct Place {
+struct SpoolPlace {
     _directory: TempDir,
     input: PathBuf,
     spool: PathBuf,
 }
 
-fn place(bytes: &[u8]) -> Place {
+fn place(bytes: &[u8]) -> SpoolPlace {
     let directory = tempfile::tempdir().unwrap();
     let input = directory.path().join("in.cwf");
     fs::write(&input, bytes).unwrap();
     let spool = directory.path().join("spool/job-1.cwf");
-    Place { _directory: directory, input, spool }
+    SpoolPlace { _directory: directory, input, spool }
 }
 
 fn good() -> Vec<u8> {
-    let chip = Chip::new(&[App::default()]).bytes();
+    let chip = SectionPieces::new(&[ApplicationPieces::default()]).bytes();
     file(&[record(1, "CARD-1", &[("EMB", b"e"), ("CHP", &chip)]), record(2, "CARD-2", &[("EMB", b"f")])])
 }
 
 /// Seals nothing, but tells pieces, places and keys apart, and hides them from a search.
-struct Fake {
+struct FakeSealer {
     name: u8,
     gone: bool,
 }
 
-impl Fake {
+impl FakeSealer {
     fn new(name: u8) -> Self {
         Self { name, gone: false }
     }
@@ -84,7 +83,7 @@ impl Fake {
     }
 }
 
-impl Sealer for Fake {
+impl Sealer for FakeSealer {
     fn name(&self) -> SpoolKeyName {
         SpoolKeyName([self.name; 16])
     }
@@ -112,19 +111,19 @@ impl Sealer for Fake {
     }
 }
 
-fn open(place: &Place, digest: &[u8; 32]) -> Result<Spool, FileError> {
-    Spool::open(&place.spool, digest, Some(Box::new(Fake::new(1))))
+fn open(place: &SpoolPlace, digest: &[u8; 32]) -> Result<Spool, FileError> {
+    Spool::open(&place.spool, digest, Some(Box::new(FakeSealer::new(1))))
 }
 
-fn files(place: &Place) -> Vec<String> {
+fn files(place: &SpoolPlace) -> Vec<String> {
     let directory = place.spool.parent().unwrap();
     let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
-fn refused(place: &Place, ask: &mut Ask) -> FileError {
+fn refused(place: &SpoolPlace, ask: &mut AskedChecks) -> FileError {
     let accepted = open_input(&place.input)
-        .and_then(|input| accept(input, &place.spool, Limits::default(), ask, &mut Fake::new(1)));
+        .and_then(|input| accept(input, &place.spool, FileLimits::default(), ask, &mut FakeSealer::new(1)));
     let error = accepted.err().unwrap();
     assert_eq!(files(place), Vec::<String>::new(), "something of the spool remains");
     error
@@ -132,14 +131,14 @@ fn refused(place: &Place, ask: &mut Ask) -> FileError {
 
 #[test]
 fn an_accepted_file_lies_in_the_spool_closed_to_others() {
-    let (bytes, mut ask) = (good(), Ask::default());
+    let (bytes, mut ask) = (good(), AskedChecks::default());
     let place = place(&bytes);
     let accepted = accept(
         open_input(&place.input).unwrap(),
         &place.spool,
-        Limits::default(),
+        FileLimits::default(),
         &mut ask,
-        &mut Fake::new(1),
+        &mut FakeSealer::new(1),
     )
     .unwrap();
     let at_rest = fs::read(&place.spool).unwrap();
@@ -155,7 +154,10 @@ fn an_accepted_file_lies_in_the_spool_closed_to_others() {
     assert_eq!(accepted.cards.iter().map(CardRef::as_str).collect::<Vec<_>>(), ["CARD-1", "CARD-2"]);
     let mics: Vec<_> = accepted.mics.iter().map(|(mic, n)| (mic.as_str(), *n)).collect();
     assert_eq!(mics, [("CHP", 1), ("EMB", 2)]);
-    assert_eq!(accepted.aids.into_iter().collect::<Vec<_>>(), [(Aid::new(&App::default().aid).unwrap(), 1)]);
+    assert_eq!(
+        accepted.aids.into_iter().collect::<Vec<_>>(),
+        [(Aid::new(&ApplicationPieces::default().aid).unwrap(), 1)]
+    );
     assert_eq!(accepted.keks.into_iter().collect::<Vec<_>>(), [(KekId(KEKID), 0x40)]);
     assert_eq!((ask.records, ask.chips), (2, 1));
     assert!(bytes.windows(ask.trailer.len()).any(|window| window == ask.trailer));
@@ -164,17 +166,17 @@ fn an_accepted_file_lies_in_the_spool_closed_to_others() {
 #[test]
 fn a_file_refused_at_any_point_leaves_nothing_behind() {
     let bytes = good();
-    let fault = |ask: &mut Ask| refused(&place(&bytes), ask);
-    let error = fault(&mut Ask { refuse_header: true, ..Ask::default() });
+    let fault = |ask: &mut AskedChecks| refused(&place(&bytes), ask);
+    let error = fault(&mut AskedChecks { refuse_header: true, ..AskedChecks::default() });
     assert_eq!((error.exit(), Failure::from(error).message.as_str()), (Exit::FileSeen, "seen"));
-    let error = fault(&mut Ask { refuse_record: Some(2), ..Ask::default() });
+    let error = fault(&mut AskedChecks { refuse_record: Some(2), ..AskedChecks::default() });
     assert_eq!((error.exit(), error.record), (Exit::FileProfile, Some(2)));
     let start = format!("no module for X (record 2, byte {}); ", error.offset);
     assert!(Failure::from(error).message.starts_with(&start));
-    let error = fault(&mut Ask { refuse_trailer: true, ..Ask::default() });
+    let error = fault(&mut AskedChecks { refuse_trailer: true, ..AskedChecks::default() });
     assert_eq!(error.exit(), Exit::FileMac);
     for length in [0, 20, bytes.len() / 2, bytes.len() - 1] {
-        let error = refused(&place(&bytes[..length]), &mut Ask::default());
+        let error = refused(&place(&bytes[..length]), &mut AskedChecks::default());
         assert!(matches!(error.fault, FileFault::Truncated));
     }
 }
@@ -184,7 +186,7 @@ fn the_trailer_is_not_asked_about_before_the_digest_is_right() {
     let mut bytes = good();
     let at = bytes.len() - 130;
     bytes[at] ^= 1;
-    let mut ask = Ask::default();
+    let mut ask = AskedChecks::default();
     let error = refused(&place(&bytes), &mut ask);
     assert_eq!(error.exit(), Exit::FileDigest);
     assert!(ask.trailer.is_empty());
@@ -192,9 +194,10 @@ fn the_trailer_is_not_asked_about_before_the_digest_is_right() {
 
 #[test]
 fn a_malformed_chip_section_is_refused_with_its_place_in_the_file() {
-    let chip = Chip { vnl: b"02.1".to_vec(), ..Chip::new(&[App::default()]) }.bytes();
+    let chip = SectionPieces { vnl: b"02.1".to_vec(), ..SectionPieces::new(&[ApplicationPieces::default()]) }
+        .bytes();
     let bytes = file(&[record(1, "CARD-1", &[("EMB", b"e"), ("CHP", &chip)])]);
-    let error = refused(&place(&bytes), &mut Ask::default());
+    let error = refused(&place(&bytes), &mut AskedChecks::default());
     let at = bytes.windows(4).position(|window| window == b"02.1").unwrap();
     assert_eq!((error.record, error.offset, error.exit()), (Some(1), at as u64, Exit::FileFormat));
 }
@@ -202,14 +205,15 @@ fn a_malformed_chip_section_is_refused_with_its_place_in_the_file() {
 #[test]
 fn a_crn_other_than_the_card_ref_is_refused() {
     for (crn, right) in [("CARD-1", true), ("CARD-2", false)] {
-        let chip = Chip { crn: crn.into(), ..Chip::new(&[App::default()]) }.bytes();
+        let chip =
+            SectionPieces { crn: crn.into(), ..SectionPieces::new(&[ApplicationPieces::default()]) }.bytes();
         let place = place(&file(&[record(1, "CARD-1", &[("CHP", &chip)])]));
         let accepted = accept(
             open_input(&place.input).unwrap(),
             &place.spool,
-            Limits::default(),
-            &mut Ask::default(),
-            &mut Fake::new(1),
+            FileLimits::default(),
+            &mut AskedChecks::default(),
+            &mut FakeSealer::new(1),
         );
         assert_eq!(accepted.is_ok(), right, "{crn}");
     }
@@ -221,9 +225,9 @@ fn an_accepted_file_is_never_overwritten() {
     accept(
         open_input(&place.input).unwrap(),
         &place.spool,
-        Limits::default(),
-        &mut Ask::default(),
-        &mut Fake::new(1),
+        FileLimits::default(),
+        &mut AskedChecks::default(),
+        &mut FakeSealer::new(1),
     )
     .unwrap();
     let other = file(&[record(1, "OTHER", &[("EMB", b"e")])]);
@@ -231,9 +235,9 @@ fn an_accepted_file_is_never_overwritten() {
     let error = accept(
         open_input(&place.input).unwrap(),
         &place.spool,
-        Limits::default(),
-        &mut Ask::default(),
-        &mut Fake::new(1),
+        FileLimits::default(),
+        &mut AskedChecks::default(),
+        &mut FakeSealer::new(1),
     )
     .err()
     .unwrap();
@@ -249,7 +253,7 @@ fn a_spool_directory_open_to_others_is_refused() {
     let directory = place.spool.parent().unwrap();
     fs::create_dir(directory).unwrap();
     fs::set_permissions(directory, fs::Permissions::from_mode(0o750)).unwrap();
-    let error = refused(&place, &mut Ask::default());
+    let error = refused(&place, &mut AskedChecks::default());
     assert!(error.to_string().contains("0700"), "{error}");
 }
 
@@ -257,26 +261,26 @@ fn a_spool_directory_open_to_others_is_refused() {
 fn what_is_no_file_or_not_there_is_io() {
     let mut place = place(&good());
     place.input = place.input.with_extension("missing");
-    assert_eq!(refused(&place, &mut Ask::default()).exit(), Exit::Io);
+    assert_eq!(refused(&place, &mut AskedChecks::default()).exit(), Exit::Io);
     let directory = place.input.parent().unwrap().to_owned();
     let pipe = directory.join("pipe");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
     // Neither waits for somebody who writes into it.
     for (input, what) in [(directory, "it is a directory"), (pipe, "no regular file but a pipe")] {
         place.input = input;
-        let error = refused(&place, &mut Ask::default());
+        let error = refused(&place, &mut AskedChecks::default());
         assert!(error.exit() == Exit::Io && error.to_string().contains(what), "{error}");
     }
 }
 
-fn accepted() -> (Place, Accepted) {
+fn accepted() -> (SpoolPlace, AcceptedFile) {
     let place = place(&good());
     let accepted = accept(
         open_input(&place.input).unwrap(),
         &place.spool,
-        Limits::default(),
-        &mut Ask::default(),
-        &mut Fake::new(1),
+        FileLimits::default(),
+        &mut AskedChecks::default(),
+        &mut FakeSealer::new(1),
     )
     .unwrap();
     (place, accepted)
@@ -311,9 +315,9 @@ fn a_spool_with_another_digest_does_not_open() {
     accept(
         open_input(&place.input).unwrap(),
         &place.spool,
-        Limits::default(),
-        &mut Ask::default(),
-        &mut Fake::new(2),
+        FileLimits::default(),
+        &mut AskedChecks::default(),
+        &mut FakeSealer::new(2),
     )
     .unwrap();
     assert!(matches!(open(&place, &accepted.digest).err().unwrap().fault, FileFault::Spool));
@@ -353,9 +357,9 @@ fn a_large_spool_gives_what_was_accepted() {
     let accepted = accept(
         open_input(&place.input).unwrap(),
         &place.spool,
-        Limits::default(),
-        &mut Ask::default(),
-        &mut Fake::new(1),
+        FileLimits::default(),
+        &mut AskedChecks::default(),
+        &mut FakeSealer::new(1),
     )
     .unwrap();
     let mut spool = open(&place, &accepted.digest).unwrap();
@@ -378,23 +382,23 @@ fn a_spool_from_before_they_were_sealed_is_read() {
     let mut spool = Spool::open(&place.input, &digest, None).unwrap();
     assert_eq!(spool.read(2).unwrap().card_ref.as_str(), "CARD-2");
     // And it is not taken for a sealed one.
-    let sealed = Spool::open(&place.input, &digest, Some(Box::new(Fake::new(1))));
+    let sealed = Spool::open(&place.input, &digest, Some(Box::new(FakeSealer::new(1))));
     assert!(matches!(sealed.err().unwrap().fault, FileFault::Spool));
 }
 
 #[test]
 fn a_key_that_is_not_there_is_told_in_its_own_words() {
     let (place, accepted) = accepted();
-    let without = Fake { gone: true, ..Fake::new(1) };
+    let without = FakeSealer { gone: true, ..FakeSealer::new(1) };
     let error = Spool::open(&place.spool, &accepted.digest, Some(Box::new(without))).err().unwrap();
     assert_eq!((error.exit(), error.to_string().as_str()), (Exit::KeyStore, "no key"));
     fs::remove_file(&place.spool).unwrap();
-    let mut without = Fake { gone: true, ..Fake::new(1) };
+    let mut without = FakeSealer { gone: true, ..FakeSealer::new(1) };
     let error = accept(
         open_input(&place.input).unwrap(),
         &place.spool,
-        Limits::default(),
-        &mut Ask::default(),
+        FileLimits::default(),
+        &mut AskedChecks::default(),
         &mut without,
     );
     let error = error.err().unwrap();
@@ -402,7 +406,8 @@ fn a_key_that_is_not_there_is_told_in_its_own_words() {
     assert_eq!(files(&place), Vec::<String>::new());
 }
 
-/// Two files that differ in one byte of the first record; what is read of them last does not hold that record.
+/// Two files that differ in one byte of the first record; what is read of them last does not hold that
+/// record.
 #[test]
 fn a_record_changed_in_the_open_spool_is_not_used() {
     let large = vec![0x20; 300_000];
@@ -410,13 +415,13 @@ fn a_record_changed_in_the_open_spool_is_not_used() {
         let records = [record(1, last, &[("EMB", b"e")]), record(2, "CARD-2", &[("EMB", &large)])];
         place(&file(&records))
     };
-    let accepted = |place: &Place| {
+    let accepted = |place: &SpoolPlace| {
         accept(
             open_input(&place.input).unwrap(),
             &place.spool,
-            Limits::default(),
-            &mut Ask::default(),
-            &mut Fake::new(1),
+            FileLimits::default(),
+            &mut AskedChecks::default(),
+            &mut FakeSealer::new(1),
         )
         .unwrap()
     };

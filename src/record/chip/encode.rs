@@ -1,16 +1,16 @@
-//! Writes applications and sections. What it gives, [`super::walk`] has read and found right.
+//! Encodes applications and sections. [`super::walk`] checks every result before it is returned.
 
 use zeroize::Zeroizing;
 
 use super::error::{ChipError, ChipFault};
-use super::rules::Scratch;
+use super::rules::SectionScratch;
 use super::view::{ApplicationView, VNL, at, walk};
-use super::{Application, ChipSection, Pdi};
+use super::{ChipApplication, ChipSection, Pdi};
 use crate::ids::Dgi;
 use crate::tlv;
 
 impl ChipSection {
-    /// The data of a CHP section, from the fields of the applications; their `raw` is not looked at.
+    /// Returns the data of a CHP section, made from the fields of the applications without their `raw`.
     pub fn encode(&self) -> Result<Zeroizing<Vec<u8>>, ChipError> {
         let mut card = Vec::new();
         put_l1(&mut card, self.crn.as_ref().map_or(&[], |crn| crn.as_str().as_bytes()), "CRN")?;
@@ -21,7 +21,7 @@ impl ChipSection {
             put_l1(&mut card, application.aid.as_bytes(), "AID")?;
         }
         let applications =
-            self.applications.iter().map(Application::encode).collect::<Result<Vec<_>, _>>()?;
+            self.applications.iter().map(ChipApplication::encode).collect::<Result<Vec<_>, _>>()?;
         let length = 2 + card.len() + applications.iter().map(|a| 2 + a.len()).sum::<usize>();
         let mut out = Zeroizing::new(Vec::with_capacity(VNL.len() + 2 + length));
         out.extend(VNL);
@@ -30,14 +30,14 @@ impl ChipSection {
         for application in &applications {
             put_l2(&mut out, application, "an application")?;
         }
-        walk(&out, &mut Scratch::default(), |_| Ok(()))?;
+        walk(&out, &mut SectionScratch::default(), |_| Ok(()))?;
         Ok(out)
     }
 }
 
-impl Application {
-    /// The bytes for [`Self::raw`], from the other fields, `mac` as it is (while it is not known: zeros, as many as
-    /// the suite's MAC has). Refuses what [`Self::parse`] would.
+impl ChipApplication {
+    /// Returns the bytes for [`Self::raw`], made from the other fields. Before the MAC is computed, `mac`
+    /// holds as many zeros as it will have bytes. Refuses whatever [`Self::parse`] would refuse.
     pub fn encode(&self) -> Result<Zeroizing<Vec<u8>>, ChipError> {
         let data = self.dgis.iter().map(|d| {
             // DGI, and 1 or 3 bytes of length.
@@ -53,7 +53,7 @@ impl Application {
         let [issuer @ .., _] = self.kek.0;
         let steps = self.pdi.steps()?;
 
-        // All that follows fits: `head` and `mac` stand behind one byte of length each, the rest behind two.
+        // Room for everything below: `head` and the MAC data have one length byte each, the other parts two.
         let bound =
             1 + 255 + 2 + 16 + steps.len() + 2 + 2 * self.log.len() + 2 + 1 + ber.len() + data + 1 + 255;
         let mut out = Zeroizing::new(Vec::with_capacity(bound));
@@ -69,7 +69,7 @@ impl Application {
             tlv::dgi::write(&mut out, d.dgi, &d.value).map_err(|_| at(0, ChipFault::TooLong("the data")))?;
         }
         put_l1(&mut out, &[self.wrapped_mac_key.as_slice(), &self.mac].concat(), "MACdata")?;
-        let view = ApplicationView::parse(&out, 0, &mut Scratch::default())?;
+        let view = ApplicationView::parse(&out, 0, &mut SectionScratch::default())?;
         if view.raw.len() > usize::from(u16::MAX) {
             return Err(at(0, ChipFault::TooLong("an application")));
         }
@@ -89,7 +89,8 @@ impl Application {
 }
 
 impl Pdi {
-    /// The list of steps, which has this one: `L2 { ACT 0F | REQ 01 | TAG EF | L2 PDI | Lpointer 0000 }`.
+    /// Returns the list of steps with its only step: `L2 { ACT 0F | REQ 01 | TAG EF | L2 PDI | Lpointer 0000
+    /// }`.
     fn steps(&self) -> Result<Vec<u8>, ChipError> {
         let enc = self.enc.iter().flat_map(|(dgi, kind)| {
             let [a, b] = dgi.0.to_be_bytes();

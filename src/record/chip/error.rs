@@ -1,37 +1,37 @@
-//! What is wrong with a chip section, and where. DGIs are named, values never.
+//! The faults of a chip section and their offsets. An error names DGIs, never their values.
 
 use crate::ids::{Dgi, NameError};
-use crate::record::cursor::Short;
+use crate::record::cursor::ShortInput;
 
 /// A malformed chip section or application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("offset {at}: {fault}")]
 pub struct ChipError {
-    /// Offset from the start of the section, or of the application where only that was given.
+    /// Offset from the start of the section, or of the application if only an application was parsed.
     pub at: usize,
     /// What is wrong.
     pub fault: ChipFault,
 }
 
-/// The rule of DESIGN.md section 4 that is broken.
+/// The broken rule of `src/manual/cwf1.md` section 5.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ChipFault {
-    /// A field goes on behind the end of what holds it.
+    /// A field is longer than the field that holds it.
     #[error("a length points beyond the field that holds it")]
     Short,
-    /// Bytes behind the last field of a structure.
-    #[error("{0} holds bytes behind its last field")]
+    /// Bytes after the last field of a structure.
+    #[error("{0} holds bytes after its last field")]
     Leftover(&'static str),
-    /// A field with another value than the one, or those, that it may have.
+    /// A field with a value that it may not have.
     #[error("{0}")]
     Value(&'static str),
-    /// More than a length field can say, or than a section may have.
+    /// A part that is longer than its length field can state, or than a section may be.
     #[error("{0} is too long")]
     TooLong(&'static str),
-    /// A length in a longer form than it needs.
+    /// A length in a longer form than necessary.
     #[error("a length in {0} is not minimal")]
     NotMinimal(&'static str),
-    /// CRN or AID outside the rules for names.
+    /// A CRN or an AID that breaks the rules for names.
     #[error("{0} {1}")]
     Name(&'static str, NameError),
     /// The CRN is not the record's card_ref.
@@ -40,22 +40,22 @@ pub enum ChipFault {
     /// An AID twice in the list.
     #[error("an AID stands twice")]
     AidTwice,
-    /// An application under another AID than the list has in its place.
+    /// An application with another AID than the list has at its position.
     #[error("the application has not the AID that the list of AIDs has in its place")]
     AidOrder,
     /// A DGI twice in one list.
     #[error("DGI {1} stands twice in {0}")]
-    Twice(List, Dgi),
+    Twice(DgiList, Dgi),
     /// A DGI that is named but not in the data.
     #[error("{0} names DGI {1}, which is not in the data")]
-    NotInData(List, Dgi),
+    NotInData(DgiList, Dgi),
     /// A group without a DGI.
     #[error("{0} has an empty group")]
-    EmptyGroup(List),
-    /// A protected value that would be sent in clear.
+    EmptyGroup(DgiList),
+    /// A protected value that the card would get in clear.
     #[error("DGI {0} is under the TK but not in ENC")]
     NotInEnc(Dgi),
-    /// A value to be sent as secret that nobody protected.
+    /// A value that is sent as a secret but stands in the file in clear.
     #[error("DGI {0} is in ENC but not under the TK, and the product does not pass it through")]
     NotUnderTk(Dgi),
     /// Its reader failed on it.
@@ -64,7 +64,7 @@ pub enum ChipFault {
     /// Clear and secret DGIs in one STORE DATA.
     #[error("the GROUP of DGI {0} mixes clear and secret DGIs")]
     MixedGroup(Dgi),
-    /// DGIs of a GROUP with another one between them in ORDER.
+    /// ORDER puts another DGI between DGIs of one GROUP.
     #[error("ORDER puts another DGI between DGI {0} and others of its GROUP")]
     SplitGroup(Dgi),
     /// A secret DGI in LOGDATA.
@@ -72,12 +72,12 @@ pub enum ChipFault {
     SecretLogged(Dgi),
 }
 
-/// The lists of DGIs in an application.
+/// A list of DGIs in an application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum List {
-    /// The DGIs themselves.
+pub enum DgiList {
+    /// The data itself.
     Data,
-    /// Behind the TK.
+    /// The protected DGIs, listed after the TK.
     Tk,
     /// ORDER of the PDI.
     Order,
@@ -91,7 +91,7 @@ pub enum List {
     Log,
 }
 
-impl std::fmt::Display for List {
+impl std::fmt::Display for DgiList {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Data => "the data",
@@ -105,8 +105,8 @@ impl std::fmt::Display for List {
     }
 }
 
-impl From<Short> for ChipError {
-    fn from(short: Short) -> Self {
+impl From<ShortInput> for ChipError {
+    fn from(short: ShortInput) -> Self {
         Self { at: short.at, fault: ChipFault::Short }
     }
 }

@@ -3,16 +3,16 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::record::testfile::{App, Chip, dgi, dgis};
+use crate::record::testfile::{ApplicationPieces, SectionPieces, dgi, dgis};
 
-fn changed(change: impl FnOnce(&mut App)) -> App {
-    let mut app = App::default();
+fn changed(change: impl FnOnce(&mut ApplicationPieces)) -> ApplicationPieces {
+    let mut app = ApplicationPieces::default();
     change(&mut app);
     app
 }
 
 /// An application with any mixture of lists that keeps the rules: DGIs numbered from 0, each with a role.
-fn apps() -> impl Strategy<Value = App> {
+fn apps() -> impl Strategy<Value = ApplicationPieces> {
     let role = (0u8..4, any::<bool>(), any::<bool>(), prop::collection::vec(any::<u8>(), 0..300));
     let suite = prop::sample::select(vec![(0x40u8, 24usize, 8usize), (0x41, 32, 16), (0x42, 32, 16)]);
     (
@@ -23,7 +23,7 @@ fn apps() -> impl Strategy<Value = App> {
         prop::collection::vec(any::<u8>(), 1..16),
     )
         .prop_map(|(roles, (tk_type, wrapped, mac), cmode, grouped, aid)| {
-            let mut app = App {
+            let mut app = ApplicationPieces {
                 aid,
                 tk_type,
                 cmode,
@@ -71,18 +71,18 @@ proptest! {
     /// What parses encodes to the same bytes, alone and in its section.
     #[test]
     fn the_coding_is_canonical(first in apps(), second in apps()) {
-        let application = Application::parse(&first.bytes()).unwrap();
+        let application = ChipApplication::parse(&first.bytes()).unwrap();
         prop_assert_eq!(&application.encode().unwrap()[..], &first.bytes()[..]);
         prop_assert_eq!(&application.raw[..], &first.bytes()[..]);
         prop_assume!(first.aid != second.aid);
-        let section = Chip { crn: b"CARD".to_vec(), ..Chip::new(&[first, second]) }.bytes();
+        let section = SectionPieces { crn: b"CARD".to_vec(), ..SectionPieces::new(&[first, second]) }.bytes();
         let chip = ChipSection::parse(&section).unwrap();
         prop_assert_eq!(&chip.encode().unwrap()[..], &section[..]);
     }
 
     #[test]
     fn damaged_sections_never_panic(app in apps(), place: prop::sample::Index, byte: u8, cut: prop::sample::Index) {
-        let mut section = Chip::new(&[app]).bytes();
+        let mut section = SectionPieces::new(&[app]).bytes();
         let place = place.index(section.len());
         section[place] = byte;
         let _ = ChipSection::parse(&section).map(|chip| chip.encode());
@@ -92,7 +92,7 @@ proptest! {
 
     #[test]
     fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        let _ = Application::parse(&bytes);
+        let _ = ChipApplication::parse(&bytes);
         let section = [&b"02.2"[..], &(bytes.len() as u16).to_be_bytes(), &bytes].concat();
         let _ = ChipSection::parse(&section);
     }

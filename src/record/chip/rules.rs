@@ -1,21 +1,22 @@
-//! The rules between the lists of an application (DESIGN.md section 4, last paragraph).
+//! The rules between the lists of an application (`src/manual/cwf1.md` section 5, "Rules between the lists").
 
 use super::EncType;
-use super::error::{ChipError, ChipFault, List};
+use super::error::{ChipError, ChipFault, DgiList};
 use super::view::{ApplicationView, at, groups, pairs, triples};
 use crate::ids::Dgi;
-use crate::record::cursor::Field;
+use crate::record::cursor::FieldBytes;
 use crate::tlv;
 use crate::tlv::dgi::DgiError;
 
-/// Working space, kept from record to record: sorted lists, so that no list costs more than n log n.
+/// Working space that is reused from record to record. The lists are sorted, so that a check costs at most n
+/// log n.
 #[derive(Default)]
-pub struct Scratch {
+pub struct SectionScratch {
     /// AIDs of the section.
     pub(super) aids: Vec<(usize, u128)>,
     /// DGIs of the application.
     data: Vec<Dgi>,
-    /// Of them, those in ENC.
+    /// DGIs in ENC.
     secret: Vec<Dgi>,
     /// The list that is being checked.
     list: Vec<Dgi>,
@@ -27,33 +28,34 @@ pub struct Scratch {
     passed: Vec<usize>,
 }
 
-pub(super) fn check(view: &ApplicationView<'_>, scratch: &mut Scratch) -> Result<(), ChipError> {
-    let Scratch { data, secret, list, grouped, ordered, passed, .. } = scratch;
+/// Checks every rule between the lists of an application.
+pub(super) fn check(view: &ApplicationView<'_>, scratch: &mut SectionScratch) -> Result<(), ChipError> {
+    let SectionScratch { data, secret, list, grouped, ordered, passed, .. } = scratch;
     collect_data(view.data, data)?;
 
     whole(view.enc, 3, "ENC")?;
     if triples(view.enc.bytes).any(|(_, kind)| EncType::from_byte(kind).is_none()) {
         return Err(at(view.enc.at, ChipFault::Value("an ENC type is not known")));
     }
-    once(List::Enc, view.enc.at, triples(view.enc.bytes).map(|(dgi, _)| dgi), secret, data)?;
+    once(DgiList::Enc, view.enc.at, triples(view.enc.bytes).map(|(dgi, _)| dgi), secret, data)?;
 
-    once(List::Tk, view.protected.at, pairs(view.protected.bytes), list, data)?;
+    once(DgiList::Tk, view.protected.at, pairs(view.protected.bytes), list, data)?;
     if let Some(dgi) = list.iter().find(|dgi| !holds(secret, **dgi)) {
         return Err(at(view.protected.at, ChipFault::NotInEnc(*dgi)));
     }
 
     whole(view.version_control, 2, "VERCNTL")?;
-    once(List::VersionControl, view.version_control.at, pairs(view.version_control.bytes), list, data)?;
+    once(DgiList::VersionControl, view.version_control.at, pairs(view.version_control.bytes), list, data)?;
 
     whole(view.log, 2, "LOGDATA")?;
-    once(List::Log, view.log.at, pairs(view.log.bytes), list, data)?;
-    // All under the TK are in ENC.
+    once(DgiList::Log, view.log.at, pairs(view.log.bytes), list, data)?;
+    // Comparing with ENC is enough: every DGI under the TK is in ENC.
     if let Some(dgi) = list.iter().find(|dgi| holds(secret, **dgi)) {
         return Err(at(view.log.at, ChipFault::SecretLogged(*dgi)));
     }
 
     grouped.clear();
-    for group in groups(List::Group, view.group) {
+    for group in groups(DgiList::Group, view.group) {
         let group = group?;
         let secrets = pairs(group.bytes).filter(|dgi| holds(secret, *dgi)).count();
         if let (Some(dgi), true) =
@@ -63,22 +65,26 @@ pub(super) fn check(view: &ApplicationView<'_>, scratch: &mut Scratch) -> Result
         }
         grouped.extend(pairs(group.bytes).map(|dgi| (dgi, group.at)));
     }
-    once(List::Group, view.group.at, grouped.iter().map(|(dgi, _)| *dgi), list, data)?;
+    once(DgiList::Group, view.group.at, grouped.iter().map(|(dgi, _)| *dgi), list, data)?;
     grouped.sort_unstable();
 
     ordered.clear();
-    for group in groups(List::Order, view.order) {
+    for group in groups(DgiList::Order, view.order) {
         let group = group?;
         ordered.extend(pairs(group.bytes));
         if !grouped.is_empty() {
             unsplit(group, grouped, passed)?;
         }
     }
-    once(List::Order, view.order.at, ordered.iter().copied(), list, data)
+    once(DgiList::Order, view.order.at, ordered.iter().copied(), list, data)
 }
 
-/// A group of ORDER puts no DGI between two of one GROUP, which share one STORE DATA.
-fn unsplit(group: Field<'_>, grouped: &[(Dgi, usize)], passed: &mut Vec<usize>) -> Result<(), ChipError> {
+/// Checks that a group of ORDER puts no DGI between two of one GROUP, which are sent in one STORE DATA.
+fn unsplit(
+    group: FieldBytes<'_>,
+    grouped: &[(Dgi, usize)],
+    passed: &mut Vec<usize>,
+) -> Result<(), ChipError> {
     passed.clear();
     let mut current = None;
     for dgi in pairs(group.bytes) {
@@ -95,8 +101,8 @@ fn unsplit(group: Field<'_>, grouped: &[(Dgi, usize)], passed: &mut Vec<usize>) 
     Ok(())
 }
 
-/// The DGIs of the data, sorted, each once, lengths minimal.
-fn collect_data(field: Field<'_>, data: &mut Vec<Dgi>) -> Result<(), ChipError> {
+/// Collects the DGIs of the data, sorted. Each may stand once, with a minimal length.
+fn collect_data(field: FieldBytes<'_>, data: &mut Vec<Dgi>) -> Result<(), ChipError> {
     data.clear();
     let mut groupings = tlv::dgi::read(field.bytes);
     while let Some(grouping) = groupings.next() {
@@ -111,12 +117,12 @@ fn collect_data(field: Field<'_>, data: &mut Vec<Dgi>) -> Result<(), ChipError> 
             }
         }
     }
-    sorted_once(List::Data, field.at, data)
+    sorted_once(DgiList::Data, field.at, data)
 }
 
-/// Puts a list, sorted, into `list`: no DGI twice, each in `data`.
+/// Collects `dgis` in `list`, sorted. Each may stand once, and must be in `data`.
 fn once(
-    name: List,
+    name: DgiList,
     position: usize,
     dgis: impl Iterator<Item = Dgi>,
     list: &mut Vec<Dgi>,
@@ -131,7 +137,7 @@ fn once(
     }
 }
 
-fn sorted_once(name: List, position: usize, list: &mut [Dgi]) -> Result<(), ChipError> {
+fn sorted_once(name: DgiList, position: usize, list: &mut [Dgi]) -> Result<(), ChipError> {
     list.sort_unstable();
     match list.windows(2).find(|pair| matches!(pair, [a, b] if a == b)) {
         Some([dgi, ..]) => Err(at(position, ChipFault::Twice(name, *dgi))),
@@ -143,8 +149,8 @@ fn holds(sorted: &[Dgi], dgi: Dgi) -> bool {
     sorted.binary_search(&dgi).is_ok()
 }
 
-/// A list whose length is no multiple of its entries'.
-fn whole(field: Field<'_>, entry: usize, name: &'static str) -> Result<(), ChipError> {
+/// Checks that the length of a list is a multiple of the length of an entry.
+fn whole(field: FieldBytes<'_>, entry: usize, name: &'static str) -> Result<(), ChipError> {
     if field.bytes.len().is_multiple_of(entry) {
         Ok(())
     } else {

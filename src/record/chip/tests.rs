@@ -1,39 +1,41 @@
-//! The chip section of DESIGN.md section 4: known layout, round trips, and one test for each broken rule.
+//! The chip section of `src/manual/cwf1.md` section 5: known layout, round trips, and one test for each
+//! broken rule.
 
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::record::testfile::{App, Chip, dgi, dgis};
+use crate::record::testfile::{ApplicationPieces, SectionPieces, dgi, dgis};
 
 fn fault(section: &[u8]) -> ChipFault {
     ChipSection::parse(section).err().expect("the section was read").fault
 }
 
 /// The fault of a section with one application; both ways to read it must agree.
-fn app_fault(app: &App) -> ChipFault {
-    let direct = Application::parse(&app.bytes()).err().expect("the application was read").fault;
-    let mut chip = Chip::new(&[]);
+fn app_fault(app: &ApplicationPieces) -> ChipFault {
+    let direct = ChipApplication::parse(&app.bytes()).err().expect("the application was read").fault;
+    let mut chip = SectionPieces::new(&[]);
     chip.aids = vec![vec![1, 2]];
     chip.applications = vec![app.bytes()];
     assert_eq!(fault(&chip.bytes()), direct);
     direct
 }
 
-fn app(change: impl FnOnce(&mut App)) -> App {
-    let mut app = App::default();
+fn app(change: impl FnOnce(&mut ApplicationPieces)) -> ApplicationPieces {
+    let mut app = ApplicationPieces::default();
     change(&mut app);
     app
 }
 
-fn parse(app: &App) -> Application {
-    Application::parse(&app.bytes()).unwrap()
+fn parse(app: &ApplicationPieces) -> ChipApplication {
+    ChipApplication::parse(&app.bytes()).unwrap()
 }
 
 fn value(text: &'static str) -> ChipFault {
     ChipFault::Value(text)
 }
 
-/// Every byte written out by hand from DESIGN.md section 4: one AES-128 application, one clear and one secret DGI.
+/// Every byte written out by hand from `src/manual/cwf1.md` section 5: one AES-128 application, one clear and
+/// one secret DGI.
 #[test]
 fn known_layout_of_design_section_4() {
     let (wrapped, mac, secret) = ("88".repeat(32), "99".repeat(16), "77".repeat(16));
@@ -86,12 +88,12 @@ fn known_layout_of_design_section_4() {
 
 #[test]
 fn the_application_that_the_faults_below_change_is_right() {
-    let application = parse(&App::default());
+    let application = parse(&ApplicationPieces::default());
     assert_eq!(application.pdi.group, [[Dgi(0x0101), Dgi(0x0102)]]);
     assert!(application.has_secrets());
-    let section = Chip::new(&[App::default(), app(|a| a.aid = vec![9])]).bytes();
+    let section = SectionPieces::new(&[ApplicationPieces::default(), app(|a| a.aid = vec![9])]).bytes();
     assert_eq!(ChipSection::parse(&section).unwrap().applications.len(), 2);
-    assert!(ChipSection::parse(&Chip::new(&[]).bytes()).unwrap().applications.is_empty());
+    assert!(ChipSection::parse(&SectionPieces::new(&[]).bytes()).unwrap().applications.is_empty());
 }
 
 #[test]
@@ -105,19 +107,19 @@ fn an_application_without_secrets_has_an_empty_tk_list() {
 
 #[test]
 fn vnl_other_than_02_2() {
-    let chip = Chip { vnl: b"02.1".to_vec(), ..Chip::new(&[App::default()]) };
+    let chip = SectionPieces { vnl: b"02.1".to_vec(), ..SectionPieces::new(&[ApplicationPieces::default()]) };
     assert_eq!(fault(&chip.bytes()), value("VNL is not 02.2"));
 }
 
 #[test]
 fn lengths_that_do_not_add_up() {
-    let section = Chip::new(&[App::default()]).bytes();
+    let section = SectionPieces::new(&[ApplicationPieces::default()]).bytes();
     // One byte more or less than VNL's L2 says.
     assert_eq!(fault(&[section.clone(), vec![0]].concat()), ChipFault::Leftover("the chip section"));
     assert_eq!(fault(&section[..section.len() - 1]), ChipFault::Short);
-    let chip = Chip { tail: vec![0], ..Chip::new(&[App::default()]) };
+    let chip = SectionPieces { tail: vec![0], ..SectionPieces::new(&[ApplicationPieces::default()]) };
     assert_eq!(fault(&chip.bytes()), ChipFault::Leftover("the chip section"));
-    let chip = Chip { tail: vec![0, 0], ..Chip::new(&[App::default()]) };
+    let chip = SectionPieces { tail: vec![0, 0], ..SectionPieces::new(&[ApplicationPieces::default()]) };
     assert_eq!(fault(&chip.bytes()), ChipFault::Leftover("the chip section"));
     assert_eq!(app_fault(&app(|a| a.tail = vec![0])), ChipFault::Leftover("the application"));
     assert_eq!(app_fault(&app(|a| a.pdi_tail = vec![0])), ChipFault::Leftover("the PDI"));
@@ -125,13 +127,13 @@ fn lengths_that_do_not_add_up() {
 
 #[test]
 fn truncated_at_every_byte() {
-    let section = Chip::new(&[App::default(), app(|a| a.aid = vec![9])]).bytes();
+    let section = SectionPieces::new(&[ApplicationPieces::default(), app(|a| a.aid = vec![9])]).bytes();
     for length in 0..section.len() {
         assert!(ChipSection::parse(&section[..length]).is_err(), "{length}");
     }
-    let raw = App::default().bytes();
+    let raw = ApplicationPieces::default().bytes();
     for length in 0..raw.len() {
-        assert!(Application::parse(&raw[..length]).is_err(), "{length}");
+        assert!(ChipApplication::parse(&raw[..length]).is_err(), "{length}");
     }
 }
 
@@ -142,19 +144,26 @@ fn section_over_65535_bytes() {
 
 #[test]
 fn statuscoll_other_than_00() {
-    let chip = Chip { status: b"01".to_vec(), ..Chip::new(&[App::default()]) };
+    let chip =
+        SectionPieces { status: b"01".to_vec(), ..SectionPieces::new(&[ApplicationPieces::default()]) };
     assert_eq!(fault(&chip.bytes()), value("STATUScoll is not \"00\""));
 }
 
 #[test]
 fn numberpid_other_than_00() {
-    let chip = Chip { product_ids: vec![0x01, 0x01, 0xAA], ..Chip::new(&[App::default()]) };
+    let chip = SectionPieces {
+        product_ids: vec![0x01, 0x01, 0xAA],
+        ..SectionPieces::new(&[ApplicationPieces::default()])
+    };
     assert_eq!(fault(&chip.bytes()), value("NUMBERpid is not 00"));
 }
 
 #[test]
 fn crn_that_is_no_card_ref() {
-    let chip = Chip { crn: b"123456789012".to_vec(), ..Chip::new(&[App::default()]) };
+    let chip = SectionPieces {
+        crn: b"123456789012".to_vec(),
+        ..SectionPieces::new(&[ApplicationPieces::default()])
+    };
     assert!(matches!(fault(&chip.bytes()), ChipFault::Name("CRN", _)));
 }
 
@@ -162,7 +171,7 @@ fn crn_that_is_no_card_ref() {
 fn crn_is_empty_or_the_card_ref() {
     let mine = CardRef::new("CARD-1").unwrap();
     for (crn, right) in [(&b""[..], true), (b"CARD-1", true), (b"CARD-2", false)] {
-        let chip = Chip { crn: crn.to_vec(), ..Chip::new(&[App::default()]) };
+        let chip = SectionPieces { crn: crn.to_vec(), ..SectionPieces::new(&[ApplicationPieces::default()]) };
         let chip = ChipSection::parse(&chip.bytes()).unwrap();
         assert_eq!(chip.check_crn(&mine).is_ok(), right);
     }
@@ -170,29 +179,29 @@ fn crn_is_empty_or_the_card_ref() {
 
 #[test]
 fn aids_of_the_list_are_those_of_the_applications_in_order() {
-    let (one, two) = (App::default(), app(|a| a.aid = vec![9]));
-    let mut chip = Chip::new(&[one.clone(), two.clone()]);
+    let (one, two) = (ApplicationPieces::default(), app(|a| a.aid = vec![9]));
+    let mut chip = SectionPieces::new(&[one.clone(), two.clone()]);
     chip.aids.reverse();
     assert_eq!(fault(&chip.bytes()), ChipFault::AidOrder);
-    let mut chip = Chip::new(&[one.clone(), two]);
+    let mut chip = SectionPieces::new(&[one.clone(), two]);
     chip.aids.pop();
     assert_eq!(fault(&chip.bytes()), ChipFault::Leftover("the chip section"));
-    let mut chip = Chip::new(&[one]);
+    let mut chip = SectionPieces::new(&[one]);
     chip.aids.push(vec![9]);
     assert_eq!(fault(&chip.bytes()), ChipFault::Short);
 }
 
 #[test]
 fn aid_twice_empty_or_too_long() {
-    let chip = Chip::new(&[App::default(), App::default()]);
+    let chip = SectionPieces::new(&[ApplicationPieces::default(), ApplicationPieces::default()]);
     assert_eq!(fault(&chip.bytes()), ChipFault::AidTwice);
     for aid in [vec![], vec![1; 17]] {
         let app = app(|a| a.aid = aid);
         assert!(matches!(app_fault(&app), ChipFault::Name("AID", _)));
-        assert!(matches!(fault(&Chip::new(&[app]).bytes()), ChipFault::Name("AID", _)));
+        assert!(matches!(fault(&SectionPieces::new(&[app]).bytes()), ChipFault::Name("AID", _)));
     }
     // Equal but for zeros in front.
-    let chip = Chip::new(&[app(|a| a.aid = vec![9]), app(|a| a.aid = vec![0, 9])]);
+    let chip = SectionPieces::new(&[app(|a| a.aid = vec![9]), app(|a| a.aid = vec![0, 9])]);
     assert!(ChipSection::parse(&chip.bytes()).is_ok());
 }
 
@@ -242,7 +251,7 @@ fn two_steps() {
 #[test]
 fn data_tag_and_length() {
     assert_eq!(app_fault(&app(|a| a.ef = 0xEE)), value("the data's tag is not EF"));
-    let length = App::default().data.len();
+    let length = ApplicationPieces::default().data.len();
     assert!((0x100..0x1_0000).contains(&length));
     let [high, low] = u16::try_from(length).unwrap().to_be_bytes();
     let long = vec![0x83, 0, high, low];
@@ -266,30 +275,32 @@ fn dgi_length_not_minimal_or_too_long() {
 #[test]
 fn dgi_twice_in_the_data() {
     let app = app(|a| a.data.extend(dgi(0x0101, &[1])));
-    assert_eq!(app_fault(&app), ChipFault::Twice(List::Data, Dgi(0x0101)));
+    assert_eq!(app_fault(&app), ChipFault::Twice(DgiList::Data, Dgi(0x0101)));
 }
 
 #[test]
 fn dgi_twice_in_any_one_list() {
-    let twice = |list, dgi, app: App| assert_eq!(app_fault(&app), ChipFault::Twice(list, Dgi(dgi)));
-    twice(List::Tk, 0x8000, app(|a| a.protected.push(0x8000)));
-    twice(List::VersionControl, 0x9102, app(|a| a.vercntl.extend(dgis(&[0x9102]))));
-    twice(List::Enc, 0x8000, app(|a| a.enc.extend([0x80, 0x00, 0x12])));
-    twice(List::Log, 0x9102, app(|a| a.log.extend(dgis(&[0x9102]))));
-    twice(List::Order, 0x0101, app(|a| a.order.extend([1, 0x01, 0x01])));
-    twice(List::Group, 0x0101, app(|a| a.group.extend([1, 0x01, 0x01])));
+    let twice =
+        |list, dgi, app: ApplicationPieces| assert_eq!(app_fault(&app), ChipFault::Twice(list, Dgi(dgi)));
+    twice(DgiList::Tk, 0x8000, app(|a| a.protected.push(0x8000)));
+    twice(DgiList::VersionControl, 0x9102, app(|a| a.vercntl.extend(dgis(&[0x9102]))));
+    twice(DgiList::Enc, 0x8000, app(|a| a.enc.extend([0x80, 0x00, 0x12])));
+    twice(DgiList::Log, 0x9102, app(|a| a.log.extend(dgis(&[0x9102]))));
+    twice(DgiList::Order, 0x0101, app(|a| a.order.extend([1, 0x01, 0x01])));
+    twice(DgiList::Group, 0x0101, app(|a| a.group.extend([1, 0x01, 0x01])));
 }
 
 #[test]
 fn dgi_that_is_named_but_not_in_the_data() {
-    let missing = |list, app: App| assert_eq!(app_fault(&app), ChipFault::NotInData(list, Dgi(0x0777)));
+    let missing =
+        |list, app: ApplicationPieces| assert_eq!(app_fault(&app), ChipFault::NotInData(list, Dgi(0x0777)));
     let named = dgis(&[0x0777]);
-    missing(List::Tk, app(|a| a.protected.push(0x0777)));
-    missing(List::VersionControl, app(|a| a.vercntl.extend(&named)));
-    missing(List::Enc, app(|a| a.enc.extend([&named[..], &[0x11]].concat())));
-    missing(List::Log, app(|a| a.log.extend(&named)));
-    missing(List::Order, app(|a| a.order.extend([&[1], &named[..]].concat())));
-    missing(List::Group, app(|a| a.group.extend([&[1], &named[..]].concat())));
+    missing(DgiList::Tk, app(|a| a.protected.push(0x0777)));
+    missing(DgiList::VersionControl, app(|a| a.vercntl.extend(&named)));
+    missing(DgiList::Enc, app(|a| a.enc.extend([&named[..], &[0x11]].concat())));
+    missing(DgiList::Log, app(|a| a.log.extend(&named)));
+    missing(DgiList::Order, app(|a| a.order.extend([&[1], &named[..]].concat())));
+    missing(DgiList::Group, app(|a| a.group.extend([&[1], &named[..]].concat())));
 }
 
 #[test]
@@ -303,8 +314,8 @@ fn lists_cut_inside_an_entry() {
 
 #[test]
 fn empty_groups() {
-    assert_eq!(app_fault(&app(|a| a.order.push(0))), ChipFault::EmptyGroup(List::Order));
-    assert_eq!(app_fault(&app(|a| a.group.push(0))), ChipFault::EmptyGroup(List::Group));
+    assert_eq!(app_fault(&app(|a| a.order.push(0))), ChipFault::EmptyGroup(DgiList::Order));
+    assert_eq!(app_fault(&app(|a| a.group.push(0))), ChipFault::EmptyGroup(DgiList::Group));
 }
 
 #[test]
@@ -325,7 +336,7 @@ fn dgi_in_enc_but_not_under_the_tk_only_if_passed_through() {
     assert_eq!(open, ChipFault::NotUnderTk(Dgi(0x8010)));
     assert!(application.check_protection(&[Dgi(0x8000)]).is_err());
     assert!(application.check_protection(&[Dgi(0x8010)]).is_ok());
-    assert!(parse(&App::default()).check_protection(&[]).is_ok());
+    assert!(parse(&ApplicationPieces::default()).check_protection(&[]).is_ok());
 }
 
 #[test]
@@ -385,7 +396,7 @@ fn wrapped_key_and_mac_have_the_lengths_of_the_suite() {
 #[test]
 fn a_fault_says_where_and_quotes_no_value() {
     let bad = app(|a| a.seclev = 0x5C);
-    let section = Chip::new(&[bad]).bytes();
+    let section = SectionPieces::new(&[bad]).bytes();
     let error = ChipSection::parse(&section).err().unwrap();
     assert_eq!(section[error.at], 0x5C);
     assert!(!error.to_string().contains("5C"), "{error}");
@@ -413,22 +424,22 @@ fn ten_thousand_dgis_take_no_square_of_time() {
 
 #[test]
 fn encode_refuses_what_parse_would() {
-    let with = |change: &dyn Fn(&mut Application)| {
-        let mut application = parse(&App::default());
+    let with = |change: &dyn Fn(&mut ChipApplication)| {
+        let mut application = parse(&ApplicationPieces::default());
         change(&mut application);
         application.encode().expect_err("it was encoded").fault
     };
-    assert_eq!(with(&|a| a.protected = vec![Dgi(0x0777)]), ChipFault::NotInData(List::Tk, Dgi(0x0777)));
+    assert_eq!(with(&|a| a.protected = vec![Dgi(0x0777)]), ChipFault::NotInData(DgiList::Tk, Dgi(0x0777)));
     assert_eq!(with(&|a| a.mac.clear()), ChipFault::Short);
     assert_eq!(with(&|a| a.tk_type = 0x43), value("the TYPEtk is not known"));
     assert_eq!(with(&|a| a.pdi.update_cplc = 2), value("UPDATEcplc is neither 00 nor 01"));
-    assert_eq!(with(&|a| a.pdi.order = vec![vec![]]), ChipFault::EmptyGroup(List::Order));
+    assert_eq!(with(&|a| a.pdi.order = vec![vec![]]), ChipFault::EmptyGroup(DgiList::Order));
     assert_eq!(with(&|a| a.protected = vec![Dgi(1); 256]), ChipFault::TooLong("the TK's data"));
     assert_eq!(with(&|a| a.dgis[0].value = Zeroizing::new(vec![0; 65_536])), ChipFault::TooLong("the data"));
     assert_eq!(with(&|a| a.wrapped_mac_key = vec![0; 300]), ChipFault::TooLong("MACdata"));
 
     let big = |n: u16| {
-        let mut application = parse(&App::default());
+        let mut application = parse(&ApplicationPieces::default());
         application.aid = Aid::new(&n.to_be_bytes()).unwrap();
         application.dgis[0].value = Zeroizing::new(vec![0; 40_000]);
         application

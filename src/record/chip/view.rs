@@ -1,60 +1,62 @@
-//! The chip section field by field, borrowed from the record (DESIGN.md section 4; names of EMV CPS).
+//! The chip section field by field, borrowed from the record (`src/manual/cwf1.md` section 5; field names of
+//! EMV CPS).
 
 use zeroize::Zeroizing;
 
-use super::error::{ChipError, ChipFault, List};
-use super::rules::{self, Scratch};
-use super::{Application, Cmode, DgiValue, EncType, Pdi};
+use super::error::{ChipError, ChipFault, DgiList};
+use super::rules::{self, SectionScratch};
+use super::{ChipApplication, Cmode, DgiValue, EncType, Pdi};
 use crate::crypto::Suite;
 use crate::ids::{Aid, CardRef, Dgi, KekId, NameError};
-use crate::record::cursor::{Cursor, Field};
+use crate::record::cursor::{FieldBytes, FieldCursor};
 use crate::record::fields::kek_id_is_sound;
 use crate::scp::SecLevel;
 use crate::tlv;
 
-/// Version of the layout: VNL.
+/// VNL: the version of the layout.
 pub(super) const VNL: &[u8; 4] = b"02.2";
 /// Where the CRN of every section begins: VNL (4), L2, L2, L1.
 pub(super) const CRN_AT: usize = 9;
-/// A section's longest data: what an L2 can say.
+/// Longest data of a section in bytes.
 const LONGEST: usize = 65_535;
 
-/// One application, checked, borrowed from the record.
+/// One application that was checked, borrowed from the record.
 #[derive(Clone)]
 pub struct ApplicationView<'a> {
-    /// From the length byte of `L1 { L1 AID ..` to the last byte of the MAC.
+    /// The bytes from the length byte of `L1 { L1 AID ..` to the last byte of the MAC.
     pub raw: &'a [u8],
-    /// Its AID, 1 to 16 bytes.
+    /// AID of the application, 1 to 16 bytes.
     pub aid: &'a [u8],
-    /// TKID.
+    /// TKID: the KEK from which the TK is derived.
     pub kek: KekId,
-    /// TYPEtk.
+    /// TYPEtk: the cipher family of the KEK.
     pub suite: Suite,
-    /// CMODE.
+    /// CMODE: how the protected values are encrypted.
     pub cmode: Cmode,
-    pub(super) protected: Field<'a>,
-    pub(super) order: Field<'a>,
-    pub(super) version_control: Field<'a>,
-    pub(super) enc: Field<'a>,
-    pub(super) group: Field<'a>,
+    pub(super) protected: FieldBytes<'a>,
+    pub(super) order: FieldBytes<'a>,
+    pub(super) version_control: FieldBytes<'a>,
+    pub(super) enc: FieldBytes<'a>,
+    pub(super) group: FieldBytes<'a>,
     level: SecLevel,
     update_cplc: u8,
-    pub(super) log: Field<'a>,
-    pub(super) data: Field<'a>,
+    pub(super) log: FieldBytes<'a>,
+    pub(super) data: FieldBytes<'a>,
     wrapped_mac_key: &'a [u8],
     mac: &'a [u8],
 }
 
-/// Reads and checks a section; `each` gets the applications in order. Gives the CRN, empty if there is none.
+/// Reads and checks a section, and calls `each` with every application in order. Returns the CRN, which is
+/// empty if there is none.
 pub fn walk<'a>(
     data: &'a [u8],
-    scratch: &mut Scratch,
+    scratch: &mut SectionScratch,
     mut each: impl FnMut(ApplicationView<'a>) -> Result<(), ChipError>,
 ) -> Result<&'a [u8], ChipError> {
     if data.len() > LONGEST {
         return Err(at(LONGEST, ChipFault::TooLong("the chip section")));
     }
-    let mut outer = Cursor::new(data, 0);
+    let mut outer = FieldCursor::new(data, 0);
     fixed(&mut outer, VNL, "VNL is not 02.2")?;
     let mut section = outer.l2()?.cursor();
     ends(&outer, "the chip section")?;
@@ -67,7 +69,7 @@ pub fn walk<'a>(
     fixed(&mut card, b"00", "STATUScoll is not \"00\"")?;
     fixed(&mut card, &[0x00], "NUMBERpid is not 00")?;
     let count = card.u8()?;
-    let mut aids = Cursor::new(card.rest(), card.at());
+    let mut aids = FieldCursor::new(card.rest(), card.at());
     scratch.aids.clear();
     for _ in 0..count {
         let aid = card.l1()?;
@@ -93,12 +95,100 @@ pub fn walk<'a>(
 }
 
 impl<'a> ApplicationView<'a> {
-    /// Reads and checks an application; offsets of errors count from `base` at its first byte.
-    pub fn parse(raw: &'a [u8], base: usize, scratch: &mut Scratch) -> Result<Self, ChipError> {
-        let mut all = Cursor::new(raw, base);
+    /// Reads and checks an application. `base` is the offset of its first byte in errors.
+    pub fn parse(raw: &'a [u8], base: usize, scratch: &mut SectionScratch) -> Result<Self, ChipError> {
+        let mut all = FieldCursor::new(raw, base);
+        let key = TransportKeyData::parse(all.l1()?)?;
+        let step = ProcessingStep::parse(all.l2()?, key.kek)?;
 
-        // 3a.1: L1 { L1 AID | L1 { 01 | TKID | TYPEtk | CMODE | NUMBERdgi | DGIs } }
-        let mut first = all.l1()?.cursor();
+        // 3b, 3c, 3d
+        let log = all.l2()?;
+        let mut icc = all.l2()?.cursor();
+        fixed(&mut icc, &[0xEF], "the data's tag is not EF")?;
+        let data = ber_field(&mut icc)?;
+        ends(&icc, "the data")?;
+        let mut mac = all.l1()?.cursor();
+        ends(&all, "the application")?;
+        let (wrapped, tail) = (mac.take(key.suite.wrapped_length())?, mac.take(key.suite.mac_length())?);
+        ends(&mac, "MACdata")?;
+
+        let view = Self {
+            raw,
+            aid: key.aid,
+            kek: key.kek,
+            suite: key.suite,
+            cmode: key.cmode,
+            protected: key.protected,
+            order: step.order,
+            version_control: step.version_control,
+            enc: step.enc,
+            group: step.group,
+            level: step.level,
+            update_cplc: step.update_cplc,
+            log,
+            data,
+            wrapped_mac_key: wrapped.bytes,
+            mac: tail.bytes,
+        };
+        rules::check(&view, scratch)?;
+        Ok(view)
+    }
+
+    /// Copies the application out of the record.
+    pub fn to_application(&self) -> Result<ChipApplication, ChipError> {
+        let dgis = |field: FieldBytes<'_>| pairs(field.bytes).collect::<Vec<_>>();
+        let enc = triples(self.enc.bytes)
+            .map(|(dgi, kind)| {
+                let fault = ChipFault::Value("an ENC type is not known");
+                Ok((dgi, EncType::from_byte(kind).ok_or_else(|| at(self.enc.at, fault))?))
+            })
+            .collect::<Result<_, ChipError>>()?;
+        let groups = |list, field| {
+            groups(list, field)
+                .map(|group| Ok(pairs(group?.bytes).collect()))
+                .collect::<Result<_, ChipError>>()
+        };
+        let values = tlv::dgi::read(self.data.bytes)
+            .flatten()
+            .map(|(dgi, value)| DgiValue { dgi, value: Zeroizing::new(value.to_vec()) });
+        Ok(ChipApplication {
+            aid: name(0, "AID", Aid::new(self.aid))?,
+            kek: self.kek,
+            tk_type: self.suite.tk_type(),
+            cmode: self.cmode,
+            protected: dgis(self.protected),
+            pdi: Pdi {
+                order: groups(DgiList::Order, self.order)?,
+                version_control: dgis(self.version_control),
+                enc,
+                group: groups(DgiList::Group, self.group)?,
+                level: self.level,
+                update_cplc: self.update_cplc,
+            },
+            log: dgis(self.log),
+            dgis: values.collect(),
+            wrapped_mac_key: self.wrapped_mac_key.to_vec(),
+            mac: self.mac.to_vec(),
+            raw: Zeroizing::new(self.raw.to_vec()),
+            maced: 1..self.raw.len() - self.mac.len(),
+        })
+    }
+}
+
+/// Field 3a.1: the AID and the data of the TK.
+struct TransportKeyData<'a> {
+    aid: &'a [u8],
+    kek: KekId,
+    suite: Suite,
+    cmode: Cmode,
+    /// The DGIs encrypted under the TK.
+    protected: FieldBytes<'a>,
+}
+
+impl<'a> TransportKeyData<'a> {
+    /// `L1 AID | L1 { 01 | TKID | TYPEtk | CMODE | NUMBERdgi | DGIs }`
+    fn parse(field: FieldBytes<'a>) -> Result<Self, ChipError> {
+        let mut first = field.cursor();
         let aid = first.l1()?;
         aid_number(aid)?;
         let mut tk = first.l1()?.cursor();
@@ -112,9 +202,24 @@ impl<'a> ApplicationView<'a> {
         let count = tk.u8()?;
         let protected = tk.take(2 * usize::from(count))?;
         ends(&tk, "the TK's data (one TK only)")?;
+        Ok(Self { aid: aid.bytes, kek, suite, cmode, protected })
+    }
+}
 
-        // 3a.2: L2 { L1 IDowner | L2 { L2 { ACT REQ TAG | L2 PDI | Lpointer } } }
-        let mut second = all.l2()?.cursor();
+/// Field 3a.2: the only step with its PDI.
+struct ProcessingStep<'a> {
+    order: FieldBytes<'a>,
+    version_control: FieldBytes<'a>,
+    enc: FieldBytes<'a>,
+    group: FieldBytes<'a>,
+    level: SecLevel,
+    update_cplc: u8,
+}
+
+impl<'a> ProcessingStep<'a> {
+    /// `L1 IDowner | L2 { L2 { ACT REQ TAG | L2 PDI | Lpointer } }`
+    fn parse(field: FieldBytes<'a>, kek: KekId) -> Result<Self, ChipError> {
+        let mut second = field.cursor();
         let owner = second.l1()?;
         if kek.0.get(..4) != Some(owner.bytes) {
             return Err(at(owner.at, ChipFault::Value("IDowner is not the issuer identifier of the TKID")));
@@ -139,93 +244,25 @@ impl<'a> ApplicationView<'a> {
         let cplc = |byte| (byte <= 1).then_some(byte);
         let update_cplc = known(&mut pdi, cplc, "UPDATEcplc is neither 00 nor 01")?;
         ends(&pdi, "the PDI")?;
-
-        // 3b, 3c, 3d
-        let log = all.l2()?;
-        let mut icc = all.l2()?.cursor();
-        fixed(&mut icc, &[0xEF], "the data's tag is not EF")?;
-        let data = ber_field(&mut icc)?;
-        ends(&icc, "the data")?;
-        let mut mac = all.l1()?.cursor();
-        ends(&all, "the application")?;
-        let (wrapped, tail) = (mac.take(suite.wrapped_length())?, mac.take(suite.mac_length())?);
-        ends(&mac, "MACdata")?;
-
-        let view = Self {
-            raw,
-            aid: aid.bytes,
-            kek,
-            suite,
-            cmode,
-            protected,
-            order,
-            version_control,
-            enc,
-            group,
-            level,
-            update_cplc,
-            log,
-            data,
-            wrapped_mac_key: wrapped.bytes,
-            mac: tail.bytes,
-        };
-        rules::check(&view, scratch)?;
-        Ok(view)
-    }
-
-    /// A copy that lives on.
-    pub fn to_application(&self) -> Result<Application, ChipError> {
-        let dgis = |field: Field<'_>| pairs(field.bytes).collect::<Vec<_>>();
-        let enc = triples(self.enc.bytes)
-            .map(|(dgi, kind)| {
-                let fault = ChipFault::Value("an ENC type is not known");
-                Ok((dgi, EncType::from_byte(kind).ok_or_else(|| at(self.enc.at, fault))?))
-            })
-            .collect::<Result<_, ChipError>>()?;
-        let groups = |list, field| {
-            groups(list, field)
-                .map(|group| Ok(pairs(group?.bytes).collect()))
-                .collect::<Result<_, ChipError>>()
-        };
-        let values = tlv::dgi::read(self.data.bytes)
-            .flatten()
-            .map(|(dgi, value)| DgiValue { dgi, value: Zeroizing::new(value.to_vec()) });
-        Ok(Application {
-            aid: name(0, "AID", Aid::new(self.aid))?,
-            kek: self.kek,
-            tk_type: self.suite.tk_type(),
-            cmode: self.cmode,
-            protected: dgis(self.protected),
-            pdi: Pdi {
-                order: groups(List::Order, self.order)?,
-                version_control: dgis(self.version_control),
-                enc,
-                group: groups(List::Group, self.group)?,
-                level: self.level,
-                update_cplc: self.update_cplc,
-            },
-            log: dgis(self.log),
-            dgis: values.collect(),
-            wrapped_mac_key: self.wrapped_mac_key.to_vec(),
-            mac: self.mac.to_vec(),
-            raw: Zeroizing::new(self.raw.to_vec()),
-            maced: 1..self.raw.len() - self.mac.len(),
-        })
+        Ok(Self { order, version_control, enc, group, level, update_cplc })
     }
 }
 
-/// `{ DGI }*`; an odd byte at the end is not given.
+/// Iterates over `{ DGI }*`; an odd byte at the end is left out.
 pub(super) fn pairs(bytes: &[u8]) -> impl Iterator<Item = Dgi> + Clone {
     bytes.as_chunks::<2>().0.iter().map(|pair| Dgi(u16::from_be_bytes(*pair)))
 }
 
-/// `{ DGI, type }*`; what is left at the end is not given.
+/// Iterates over `{ DGI, type }*`; bytes of an incomplete entry at the end are left out.
 pub(super) fn triples(bytes: &[u8]) -> impl Iterator<Item = (Dgi, u8)> + Clone {
     bytes.as_chunks::<3>().0.iter().map(|[a, b, kind]| (Dgi(u16::from_be_bytes([*a, *b])), *kind))
 }
 
-/// `{ n u8, n DGIs }*`, the DGIs of each group; ends after the first error.
-pub(super) fn groups(list: List, field: Field<'_>) -> impl Iterator<Item = Result<Field<'_>, ChipError>> {
+/// Iterates over the groups of `{ n u8, n DGIs }*`; ends after the first error.
+pub(super) fn groups(
+    list: DgiList,
+    field: FieldBytes<'_>,
+) -> impl Iterator<Item = Result<FieldBytes<'_>, ChipError>> {
     let mut cursor = field.cursor();
     let mut failed = false;
     std::iter::from_fn(move || {
@@ -255,17 +292,17 @@ pub(super) fn name<T>(
     result.map_err(|fault| at(position, ChipFault::Name(field, fault)))
 }
 
-fn ends(cursor: &Cursor<'_>, what: &'static str) -> Result<(), ChipError> {
+fn ends(cursor: &FieldCursor<'_>, what: &'static str) -> Result<(), ChipError> {
     if cursor.is_empty() { Ok(()) } else { Err(at(cursor.at(), ChipFault::Leftover(what))) }
 }
 
-fn fixed(cursor: &mut Cursor<'_>, value: &[u8], fault: &'static str) -> Result<(), ChipError> {
+fn fixed(cursor: &mut FieldCursor<'_>, value: &[u8], fault: &'static str) -> Result<(), ChipError> {
     let field = cursor.take(value.len())?;
     if field.bytes == value { Ok(()) } else { Err(at(field.at, ChipFault::Value(fault))) }
 }
 
 fn known<T>(
-    cursor: &mut Cursor<'_>,
+    cursor: &mut FieldCursor<'_>,
     from_byte: impl Fn(u8) -> Option<T>,
     fault: &'static str,
 ) -> Result<T, ChipError> {
@@ -273,8 +310,9 @@ fn known<T>(
     from_byte(cursor.u8()?).ok_or_else(|| at(position, ChipFault::Value(fault)))
 }
 
-/// An AID as length and number, which compares as the AID does; its length is checked as [`Aid`] does.
-fn aid_number(aid: Field<'_>) -> Result<(usize, u128), ChipError> {
+/// Returns an AID as length and number, which are equal exactly if the AIDs are. The length is checked as by
+/// [`Aid`].
+fn aid_number(aid: FieldBytes<'_>) -> Result<(usize, u128), ChipError> {
     let fault = match aid.bytes.len() {
         0 => NameError::Empty,
         1..=16 => {
@@ -286,8 +324,8 @@ fn aid_number(aid: Field<'_>) -> Result<(usize, u128), ChipError> {
     Err(at(aid.at, ChipFault::Name("AID", fault)))
 }
 
-/// BER length, minimal, and as many bytes.
-fn ber_field<'a>(cursor: &mut Cursor<'a>) -> Result<Field<'a>, ChipError> {
+/// Takes a minimal BER length and as many bytes.
+fn ber_field<'a>(cursor: &mut FieldCursor<'a>) -> Result<FieldBytes<'a>, ChipError> {
     let (position, all) = (cursor.at(), cursor.rest());
     let (length, rest) = match tlv::read_length(all) {
         Ok(read) => read,

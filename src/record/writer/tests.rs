@@ -4,12 +4,12 @@ use proptest::prelude::*;
 use zeroize::Zeroizing;
 
 use super::super::testfile::{KEKID, file, record};
-use super::super::{End, Reader, Section};
+use super::super::{Cwf1Reader, FileEnd, Section};
 use super::*;
 use crate::ids::{CardRef, FileId, IssuerId, Kcv, KekId, Mic, ProductName};
 
-fn read(bytes: &[u8]) -> (Header, Vec<Record>, End) {
-    let mut reader = Reader::open(bytes, Limits::default()).unwrap();
+fn read(bytes: &[u8]) -> (Header, Vec<Record>, FileEnd) {
+    let mut reader = Cwf1Reader::open(bytes, FileLimits::default()).unwrap();
     let mut records = Vec::new();
     while let Some(record) = reader.next_record().unwrap() {
         records.push(record);
@@ -55,7 +55,7 @@ fn mac(_: &[u8]) -> Result<Vec<u8>, FileError> {
 #[test]
 fn the_writer_writes_the_bytes_put_together_by_hand() {
     let mut out = Vec::new();
-    let mut writer = Writer::new(&mut out, &header_of(2)).unwrap();
+    let mut writer = Cwf1Writer::new(&mut out, &header_of(2)).unwrap();
     writer.record(&owned(1, "CARD-1", &[("EMB", b"~EM%1;2;3;A\r\n"), ("CHP", b"x")])).unwrap();
     writer.record(&owned(2, "CARD-2", &[("MAG", b"")])).unwrap();
     let mut maced = Vec::new();
@@ -77,8 +77,8 @@ fn the_writer_writes_the_bytes_put_together_by_hand() {
 
 #[test]
 fn the_writer_refuses_what_the_reader_would() {
-    let start = |count| Writer::new(Vec::new(), &header_of(count)).unwrap();
-    assert!(Writer::new(Vec::new(), &header_of(0)).is_err());
+    let start = |count| Cwf1Writer::new(Vec::new(), &header_of(count)).unwrap();
+    assert!(Cwf1Writer::new(Vec::new(), &header_of(0)).is_err());
 
     let fault = |record: Record| start(1).record(&record).unwrap_err().fault;
     assert!(matches!(fault(owned(2, "A", &[("MAG", b"")])), FileFault::Sequence { expected: 1, found: 2 }));
@@ -121,7 +121,7 @@ proptest! {
     #[test]
     fn round_trip(cards in prop::collection::btree_map(names(), sections(), 1..6)) {
         let mut out = Vec::new();
-        let mut writer = Writer::new(&mut out, &header_of(cards.len() as u32)).unwrap();
+        let mut writer = Cwf1Writer::new(&mut out, &header_of(cards.len() as u32)).unwrap();
         for (sequence, (name, sections)) in (1..).zip(&cards) {
             let sections: Vec<_> = sections.iter().map(|(m, d)| (m.as_str(), d.as_slice())).collect();
             writer.record(&owned(sequence, name, &sections)).unwrap();

@@ -11,7 +11,7 @@ use cardwright::hsm::store::KeyStore;
 use cardwright::hsm::{HostedHsm, Hsm, HsmShortcuts, SpoolKey, VerifyRequest};
 use cardwright::modules::LineProfile;
 use cardwright::record::chip::ChipSection;
-use cardwright::record::{Limits, Spool, accept, open_input, others_digest};
+use cardwright::record::{FileLimits, Spool, accept, open_input, others_digest};
 
 use super::file::{File, elements};
 use super::prepare;
@@ -44,7 +44,7 @@ impl Acceptance {
         let mut rules = Rules::new(&self.line, &mut self.hsm).unwrap();
         let mut key = SpoolKey::new(vault, LedgerId([1; 16])).unwrap();
         let Ok(accepted) =
-            accept(open_input(&input).unwrap(), &spool, Limits::default(), &mut rules, &mut key)
+            accept(open_input(&input).unwrap(), &spool, FileLimits::default(), &mut rules, &mut key)
         else {
             assert!(!spool.exists());
             return false;

@@ -279,7 +279,7 @@ fn trailer_of_wrong_lengths() {
         (trailer(|f| f.trailer.kek[0] = 0xAA), &["the KEKID is malformed"]),
         (trailer(|f| f.trailer.kek[4] = 0), &["the KEKID is malformed"]),
         (tail(short), &["a length points beyond the end of its element"]),
-        (tail([kek.concat(), vec![0]].concat()), &["the element holds bytes behind its last field"]),
+        (tail([kek.concat(), vec![0]].concat()), &["the element holds bytes after its last field"]),
         (tail(l4(&[])), &["a length points beyond the end of its element"]),
     ]);
 }

@@ -86,7 +86,7 @@ fn overflowing_length_in_the_chip_section() {
         (at(6, 0xFF), short),
         (at(8, 0xFF), short),
         (sealed(|file| file.records[1].section("CHP").resize(65_536, 0)), "is too long"),
-        (sealed(|file| file.records[1].section("CHP").push(0)), "holds bytes behind its last field"),
+        (sealed(|file| file.records[1].section("CHP").push(0)), "holds bytes after its last field"),
         (sealed(|file| file.records[1].section("CHP").clear()), short),
     ]);
 }

@@ -4,7 +4,7 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 
-use cardwright::record::{TrailerKey, Writer};
+use cardwright::record::{Cwf1Writer, TrailerKey};
 
 use super::needles::{OutputFile, listed};
 use super::scene::Scene;
@@ -185,7 +185,7 @@ fn record_data(scene: &mut Scene) {
     let trailer = &good.trailer;
     let family = Family::of(trailer.tk_type);
     let key = good.scope().mac_key(family, &kek().1, &trailer.wrapped_mac_key, *b"TU");
-    let mut writer = Writer::new(Vec::new(), &good.header).unwrap();
+    let mut writer = Cwf1Writer::new(Vec::new(), &good.header).unwrap();
     good.records.iter().for_each(|record| writer.record(record).unwrap());
     let wrapped_mac_key = trailer.wrapped_mac_key.clone();
     let named = TrailerKey { kek: trailer.kek, tk_type: trailer.tk_type, kcv: trailer.kcv, wrapped_mac_key };

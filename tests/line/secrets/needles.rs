@@ -8,8 +8,8 @@
 
 use std::collections::HashMap;
 
-use cardwright::record::chip::{Application, ChipSection};
-use cardwright::record::{Header, Limits, Reader, Record, Trailer};
+use cardwright::record::chip::{ChipApplication, ChipSection};
+use cardwright::record::{Cwf1Reader, FileLimits, Header, Record, Trailer};
 
 use super::search::{Kind, Needle, Value};
 use crate::prep_support::{Family, Scope, cbc_decrypt, ecb_encrypt, unpad};
@@ -67,7 +67,7 @@ pub struct OutputFile {
 
 impl OutputFile {
     pub fn read(bytes: &[u8]) -> Self {
-        let mut reader = Reader::open(bytes, Limits::default()).unwrap();
+        let mut reader = Cwf1Reader::open(bytes, FileLimits::default()).unwrap();
         let header = reader.header().clone();
         let mut records = Vec::new();
         while let Some(record) = reader.next_record().unwrap() {
@@ -106,7 +106,7 @@ impl OutputFile {
         &self,
         kek: &[u8],
         record: &Record,
-        application: &Application,
+        application: &ChipApplication,
         clear: &mut Vec<Needle>,
     ) -> Vec<Needle> {
         let family = Family::of(application.tk_type);

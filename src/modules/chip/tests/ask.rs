@@ -11,7 +11,7 @@ const BARE: &str = "6F0B8407A0000000031010A5009000";
 const ORDERED: &[u8] = b"\xA5\x07\x50\x05ABCDE";
 
 /// The payment application, which reads 0101 back and tells its life cycle by 9102.
-fn payment() -> Vec<Application> {
+fn payment() -> Vec<ChipApplication> {
     vec![checked(PAYMENT, &[(0x0101, b"\x70\x00"), (0x9102, ORDERED)]).application]
 }
 

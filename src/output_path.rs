@@ -1,24 +1,25 @@
-//! Files that a program may write over: never a ledger, a key store or an input, however the command line was mistyped.
+//! Keeps a mistyped command line from overwriting a ledger, a key store or an input.
 //!
-//! A file is known by how it begins, so that no list of a run's own inputs can be incomplete.
+//! An existing file may be replaced only if its first bytes show that it is an earlier output of the same
+//! kind. A list of files to be spared could miss one.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::exit::{Exit, Failure};
 
-/// What an earlier file at the place of an output must look like.
+/// The kind of an output, and so of the earlier file that it may replace.
 #[derive(Debug, Clone, Copy)]
-pub enum Kind {
+pub enum OutputKind {
     /// JSON: events or a report.
     Json,
-    /// CWF1: `H`, a length, "CWF1" (DESIGN.md section 3).
+    /// CWF1: `H`, a length, "CWF1" (`src/manual/cwf1.md` section 2).
     Cwf1,
-    /// Cardholders: a CSV that begins with its first column's name.
+    /// Cardholders: a CSV file that begins with the name of its first column.
     Csv,
 }
 
-impl Kind {
+impl OutputKind {
     fn fits(self, head: &[u8]) -> bool {
         match self {
             Self::Json => head.starts_with(b"{"),
@@ -36,9 +37,9 @@ impl Kind {
     }
 }
 
-/// Refuses a path at which something else lies. Nothing, an empty file, a file of that kind, and what is no regular file
-/// (a terminal, a pipe) will do.
-pub fn check(path: &Path, kind: Kind) -> Result<(), Failure> {
+/// Refuses a path that holds a file of another kind. Accepts a free path, an empty file, a file of this kind,
+/// and anything that is not a regular file (a terminal, a pipe).
+pub fn check_replaceable(path: &Path, kind: OutputKind) -> Result<(), Failure> {
     let fail = |what: String| Failure::new(Exit::Io, format!("operator: output {}: {what}", path.display()));
     let Ok(meta) = std::fs::metadata(path) else { return Ok(()) };
     if meta.is_dir() {
@@ -63,7 +64,7 @@ pub fn check(path: &Path, kind: Kind) -> Result<(), Failure> {
     }
 }
 
-/// The file beside which this one lies, for a program that has it open: a ledger or a key store.
+/// Returns the ledger or key store to which a file with this name belongs, if there is one in its directory.
 fn owner(path: &Path) -> Option<PathBuf> {
     let path = path.canonicalize().ok()?;
     let name = path.to_str()?;
@@ -79,7 +80,7 @@ mod tests {
     fn only_its_own_kind_is_written_over() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("x");
-        assert!(check(&path, Kind::Json).is_ok());
+        assert!(check_replaceable(&path, OutputKind::Json).is_ok());
         for (content, fits) in [
             (&b""[..], [true, true, true]),
             (b"{\"n\":1}", [true, false, false]),
@@ -89,16 +90,17 @@ mod tests {
             (b"cardwright key store", [false; 3]),
         ] {
             std::fs::write(&path, content).unwrap();
-            let got = [Kind::Json, Kind::Cwf1, Kind::Csv].map(|kind| check(&path, kind).is_ok());
+            let got = [OutputKind::Json, OutputKind::Cwf1, OutputKind::Csv]
+                .map(|kind| check_replaceable(&path, kind).is_ok());
             assert_eq!(got, fits, "{content:?}");
         }
-        assert!(check(directory.path(), Kind::Json).is_err());
-        // Empty, but somebody's.
+        assert!(check_replaceable(directory.path(), OutputKind::Json).is_err());
+        // Empty, but the WAL of a ledger.
         let wal = directory.path().join("l.db-wal");
         std::fs::write(&wal, "").unwrap();
-        assert!(check(&wal, Kind::Json).is_ok());
+        assert!(check_replaceable(&wal, OutputKind::Json).is_ok());
         std::fs::write(directory.path().join("l.db"), "x").unwrap();
-        assert!(check(&wal, Kind::Json).is_err());
-        assert!(check(Path::new("/dev/null"), Kind::Csv).is_ok());
+        assert!(check_replaceable(&wal, OutputKind::Json).is_err());
+        assert!(check_replaceable(Path::new("/dev/null"), OutputKind::Csv).is_ok());
     }
 }
