@@ -15,6 +15,8 @@ use crate::hsm::client::HsmClient;
 use crate::hsm::{Auditor, FileAdmission, Realm, SpoolKey};
 use crate::ledger::JobProfiles;
 use crate::ledger::{LedgerError, NewJob};
+use crate::modules::LineProfile;
+use crate::profile::ProductProfile;
 use crate::record::{FileLimits, Sealer, Spool, accept};
 
 impl Bureau {
@@ -46,12 +48,7 @@ impl Bureau {
             line: self.line.name.clone(),
             rejects_shredded: self.shredded(),
             rejects_marked: false,
-            profiles: JobProfiles {
-                line_digest: self.line.digest,
-                product_digest: product.digest,
-                chip_program: product.chip_program,
-                plan_ms: None,
-            },
+            profiles: made_by(&self.line, &product),
             simulated: self.simulation.on,
             test_keys: self.realm == Realm::Test,
             spool: spool_path.display().to_string(),
@@ -98,5 +95,15 @@ impl Bureau {
 fn unused(key: SpoolKey) {
     if let Err(error) = key.destroy() {
         tracing::warn!(%error, "the key of a refused file stays");
+    }
+}
+
+/// The profiles that a job's cards are made by, for the ledger.
+fn made_by(line: &LineProfile, product: &ProductProfile) -> JobProfiles {
+    JobProfiles {
+        line_digest: line.digest,
+        product_digest: product.digest,
+        chip_program: product.chip_program,
+        plan_ms: None,
     }
 }

@@ -103,19 +103,7 @@ pub fn delete(
         if !view.deleting {
             ledger.record(job, Change::Deleting, by.clone()).wait()?;
         }
-        let key = match view.spool_key {
-            Some(key) => destroyed(key, &mut vault, &mut done)?,
-            None => KeyFate::NoKey,
-        };
-        let spool = match (remove(&view)?, view.spool_key) {
-            (true, Some(_)) => SpoolFate::Removed,
-            (true, None) => SpoolFate::Overwritten,
-            (false, _) => {
-                done.spool_missing = Some(spool);
-                SpoolFate::Missing
-            }
-        };
-        let fate = DataFate { key, spool, unreadable };
+        let fate = DataFate { unreadable, ..end_data(&view, spool, &mut vault, &mut done)? };
         ledger.record(job, Change::Deleted(fate), by).wait()?;
     }
     let certificate = Certificate::build(&reader, job)?;
@@ -124,6 +112,28 @@ pub fn delete(
         Ok(written.map_err(|e| Failure::new(Exit::Io, format!("certificate: {e}")))?)
     })?;
     Ok(done)
+}
+
+/// Ends the key of a spool, and the spool; returns what became of them.
+fn end_data(
+    view: &JobView,
+    spool: PathBuf,
+    vault: &mut HsmClient,
+    done: &mut Deletion,
+) -> Result<DataFate, Refusal> {
+    let key = match view.spool_key {
+        Some(key) => destroyed(key, vault, done)?,
+        None => KeyFate::NoKey,
+    };
+    let spool = match (remove(view)?, view.spool_key) {
+        (true, Some(_)) => SpoolFate::Removed,
+        (true, None) => SpoolFate::Overwritten,
+        (false, _) => {
+            done.spool_missing = Some(spool);
+            SpoolFate::Missing
+        }
+    };
+    Ok(DataFate { key, spool, unreadable: false })
 }
 
 /// Copies papers of a deletion, with their seals, into open files: text and seal of each in turn.

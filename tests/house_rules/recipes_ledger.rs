@@ -28,7 +28,8 @@ fn places(sources: &[Source]) -> BTreeSet<String> {
             let mut parts = source.code.split(|c: char| !c.is_alphanumeric() && c != '_');
             parts.any(|part| part == word)
         };
-        source.path.starts_with("src/") && (words(FACT) || words(KIND))
+        let in_ledger = source.path.starts_with("src/ledger/");
+        source.path.starts_with("src/") && (words(FACT) || in_ledger && words(KIND))
     };
     sources.iter().filter(names).map(|source| source.path.clone()).collect()
 }
@@ -43,16 +44,16 @@ fn differences(sources: &[Source]) -> Vec<String> {
 
 #[test]
 fn the_recipe_of_a_ledger_event_names_its_places() {
-    let recipe = format!("{BEGIN}: `src/a.rs`, then `src/b.rs`.\n- **else**: `src/c.rs`.");
+    let recipe = format!("{BEGIN}: `src/a.rs`, then `src/ledger/b.rs`.\n- **else**: `src/c.rs`.");
     let source = |path, text: &str| Source::new(path, text);
     let right = [
         source(MAP, &recipe),
         source("src/a.rs", "enum A { ValueGiven }"),
-        source("src/b.rs", "const VALUE: u16 = 1; // ValueGiven"),
+        source("src/ledger/b.rs", "const VALUE: u16 = 1; // ValueGiven"),
         source("src/c.rs", "// ValueGiven\nfn values_given() {}"),
     ];
     assert_eq!(differences(&right), [""; 0]);
-    let (missing, stale) = (source("src/c.rs", "A::ValueGiven"), source("src/b.rs", "fn b() {}"));
+    let (missing, stale) = (source("src/c.rs", "A::ValueGiven"), source("src/ledger/b.rs", "fn b() {}"));
     let [map, a, b, c] = right;
     assert_eq!(differences(&[map, a, b, missing]).len(), 1);
     let again = [source(MAP, &recipe), source("src/a.rs", "ValueGiven"), stale, c];

@@ -680,5 +680,8 @@ fn whoever_waits_for_a_writer_that_ended_hears_so() {
         said.send((before, behind, ledger.subscribe().recv())).unwrap();
     });
     let heard = heard.recv_timeout(std::time::Duration::from_secs(20)).expect("somebody waits for ever");
-    assert!(matches!(heard, (Err(LedgerError::Closed), Err(LedgerError::Closed), Err(_))), "{heard:?}");
+    assert!(
+        matches!(heard, (Err(LedgerError::WriterDied), Err(LedgerError::WriterDied), Err(_))),
+        "{heard:?}"
+    );
 }

@@ -45,11 +45,7 @@ impl Dispatcher<'_> {
             }
             Happening::MayBind(seen) => self.bind(place, seq, seen),
             Happening::MayOpen(seen) => self.open_chip(place, seq, seen),
-            Happening::Taken => {
-                if let Some(before) = self.station(place).and_then(|s| s.taking.take()) {
-                    self.floor.stations.free(before);
-                }
-            }
+            Happening::Taken => self.taken(place),
             Happening::NotTaken(fault, standing) => {
                 if let Some(before) = self.station(place).and_then(|s| s.taking.take()) {
                     self.floor.not_taken(seq, before);
@@ -58,17 +54,7 @@ impl Dispatcher<'_> {
                 self.failed(place, &fault, standing);
                 self.station_after(place, fault, standing);
             }
-            Happening::Writing(kmc) => {
-                if let Some(station) = self.station(place) {
-                    (station.kmc, station.unbound) = (kmc, false);
-                }
-                if self.floor.card(seq).is_some_and(|c| c.leg == 0) {
-                    // It is bound: no blank any more.
-                    self.take_blank(place);
-                    let change = Change::Attempt { seq, to: AttemptState::Personalizing };
-                    self.record(change, self.context(place));
-                }
-            }
+            Happening::Writing(kmc) => self.writing(place, seq, kmc),
             Happening::Done { done, took } => self.done(place, seq, &done, took),
             Happening::CardOut { fault, took, standing } => self.card_out(place, seq, fault, took, standing),
             Happening::Void(fault, standing) => self.void(place, seq, fault, standing),
@@ -79,6 +65,24 @@ impl Dispatcher<'_> {
                 self.stop_feeding(Stop::Ledger(error));
             }
             Happening::Found(_) | Happening::Back | Happening::Stuck(_) | Happening::Died => {}
+        }
+    }
+
+    fn taken(&mut self, place: Place) {
+        if let Some(before) = self.station(place).and_then(|s| s.taking.take()) {
+            self.floor.stations.free(before);
+        }
+    }
+
+    fn writing(&mut self, place: Place, seq: u32, kmc: Option<KmcRef>) {
+        if let Some(station) = self.station(place) {
+            (station.kmc, station.unbound) = (kmc, false);
+        }
+        if self.floor.card(seq).is_some_and(|c| c.leg == 0) {
+            // It is bound: no blank any more.
+            self.take_blank(place);
+            let change = Change::Attempt { seq, to: AttemptState::Personalizing };
+            self.record(change, self.context(place));
         }
     }
 
