@@ -1,14 +1,14 @@
-//! Circuit breakers: when failures in a row say that not the card is at fault, but what works on it. Pure: it counts, the
-//! dispatcher acts.
+//! Circuit breakers: failures in a row mean that the fault is in a station, a module or the keys, and not in
+//! the cards. Pure: this file counts, the dispatcher acts.
 //!
-//! | what | in a row | then |
+//! | counted | reset by | consequence |
 //! |---|---|---|
-//! | equal failures (same reason word) at one station | without a card finished there | the station needs a person |
-//! | rejects of one module, whatever station and reason | without a card finished at that module | the job stops |
-//! | wrong card cryptograms | without a card of the same KMC and key version finished | the job stops: wrong keys eat cards |
+//! | failures with one reason word at one station | a card finished there | the station needs a person |
+//! | rejects of one module, at any station, for any reason | a card finished at that module | the job stops |
+//! | wrong card cryptograms | a finished card of that KMC and key version | the job stops |
 //!
-//! Not counted: a fault that takes the station out of service by itself (`station::probe` counts those), and a card that
-//! is thrown out because another station cannot go on with it.
+//! Not counted: a fault that takes the station out of service by itself (`station::probe` counts those), and
+//! a card that is thrown out because another station cannot go on with it.
 
 use std::collections::BTreeMap;
 
@@ -17,38 +17,39 @@ use crate::ids::KmcRef;
 use crate::profile::line::BreakerLimits as Limits;
 use crate::reason::ReasonWord;
 
-/// Wrong card cryptograms that are one too many: one may be a bad card.
+/// Wrong card cryptograms that stop the job. One alone may come from a bad card.
 const WRONG_CRYPTOGRAMS: usize = 2;
 
-/// What a failure was one too many for.
+/// Which limit a failure has reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trip {
-    /// So many equal ones at the station.
+    /// This number of failures with one reason at the station.
     Station(u32),
-    /// So many rejects at the module.
+    /// This number of rejects at the module.
     Job(u32),
-    /// The keys are in doubt.
+    /// Wrong card cryptograms: the keys are in doubt.
     Cryptogram,
 }
 
 /// The counts of one run.
 pub struct Breakers {
     limits: Limits,
-    /// The last failure of each station, and how often in a row.
+    /// The last failure of each station, and how often it came in a row.
     stations: BTreeMap<Place, (ReasonWord, u32)>,
     /// Rejects in a row of each module.
     modules: BTreeMap<usize, u32>,
-    /// KMCs of the cards with wrong cryptograms, since their last good one.
+    /// KMC of each card with a wrong cryptogram, until a card of that KMC is finished.
     doubted: Vec<Option<KmcRef>>,
 }
 
 impl Breakers {
-    /// Nothing has failed yet.
+    /// Counts from zero.
     pub fn new(limits: Limits) -> Self {
         Self { limits, stations: BTreeMap::new(), modules: BTreeMap::new(), doubted: Vec::new() }
     }
 
-    /// A station threw a card out and goes on; `kmc` is that of its chip, as far as it said. The gravest trip counts.
+    /// Counts a card that a station threw out before it goes on. `kmc` is the KMC of its chip, if the chip
+    /// gave one. Returns the most serious limit that this card has reached.
     pub fn failed(&mut self, place: Place, reason: &ReasonWord, kmc: Option<KmcRef>) -> Option<Trip> {
         let (last, equal) = self.stations.entry(place).or_insert_with(|| (reason.clone(), 0));
         if last == reason {
@@ -72,7 +73,7 @@ impl Breakers {
         }
     }
 
-    /// A station has finished a card, whose chip is of this KMC.
+    /// Counts a card that a station finished; `kmc` is the KMC of its chip.
     pub fn finished(&mut self, place: Place, kmc: Option<KmcRef>) {
         self.stations.remove(&place);
         self.modules.remove(&place.stage);

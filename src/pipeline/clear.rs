@@ -1,20 +1,20 @@
-//! Before the first card: what an earlier run left lying in the line goes to the reject bin.
+//! Clears the line before the first card: cards that an earlier run left there go to the reject bin.
 //!
-//! A run that was killed, or a station that needed a person, leaves cards where they lay. Which ones, nobody knows any
-//! more; the ledger has counted them since it was opened, as UNKNOWN or as unbound rejects, so they are not counted here
-//! again.
+//! A run that was killed, or a station that needed a person, leaves cards where they lay. Nothing says any
+//! more which cards they are. The ledger has counted them since it was opened, as UNKNOWN or as unbound
+//! rejects, so they are not counted here again.
 
 use drivers::{Condition, DeviceError};
 
 use super::{CardTransport, LineSetup};
 use crate::threads::each_at_once;
 
-/// What was found.
+/// The result of clearing a line.
 #[derive(Debug, Default)]
 pub struct Cleared {
-    /// Cards thrown out at each place where some lay.
+    /// Names of the places where cards lay, each with the number of cards thrown out there.
     pub out: Vec<(String, u32)>,
-    /// Where it is not known that nothing lies there any more, and why.
+    /// Names of the places where a card may still lie, each with the error that the transport gave.
     pub left: Vec<(String, DeviceError)>,
 }
 
@@ -28,7 +28,7 @@ impl Cleared {
         }
     }
 
-    /// What was thrown out, for people; `None` if the line was empty.
+    /// A sentence about the cards that were thrown out; `None` if the line was empty.
     pub fn told(&self) -> Option<String> {
         let cards: u32 = self.out.iter().map(|(_, cards)| cards).sum();
         let of: Vec<_> = self.out.iter().map(|(place, cards)| format!("{place} {cards}")).collect();
@@ -42,7 +42,8 @@ impl Cleared {
         })
     }
 
-    /// Which places a person has to clear, and why; `None` if nothing is left.
+    /// A sentence that names the places that a person has to clear, with the reasons; `None` if there are
+    /// none.
     pub fn asks_for(&self) -> Option<String> {
         let of: Vec<_> = self.left.iter().map(|(place, error)| format!("{place} ({error})")).collect();
         (!of.is_empty()).then(|| {
@@ -55,11 +56,11 @@ impl Cleared {
     }
 }
 
-/// Clears every station, all at the same time, and the output.
+/// Clears the output and every station, all of them in parallel.
 pub fn clear(line: &mut LineSetup) -> Cleared {
     let buffer = u32::from(line.reorder_buffer);
     let stations = line.stages.iter_mut().flat_map(|stage| &mut stage.stations);
-    // One card to a station; at the output one in the hand, too.
+    // A station holds one card. The output may hold one in its hand besides those in its buffer places.
     let places = stations.map(|station| (station.name.as_str(), &mut station.transport, 1));
     let places: Vec<_> = places.chain([("output", &mut line.output, buffer + 1)]).collect();
     let names: Vec<_> = places.iter().map(|(name, ..)| *name).collect();
@@ -73,7 +74,8 @@ pub fn clear(line: &mut LineSetup) -> Cleared {
     cleared
 }
 
-/// Throws out what lies at one place, at most so many cards, and how many those were.
+/// Throws out the cards that lie at one place, `most` at the utmost. Returns their number, and whether the
+/// place is empty.
 fn empty(transport: &mut CardTransport, most: u32) -> (u32, Result<(), DeviceError>) {
     for cards in 0..=most {
         match transport.reject() {

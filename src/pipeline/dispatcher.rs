@@ -1,5 +1,5 @@
-//! The dispatcher: the one owner of the line's state. It hears what happened, writes it to the ledger, and orders what
-//! comes next. It never waits for a device, and answers for the cards of a thread that dies (`deaths`).
+//! The dispatcher owns the line's state. It receives what happened, records it in the ledger, and gives the
+//! next orders. It never waits for a device, and it accounts for the cards of a thread that dies (`deaths`).
 
 mod books;
 mod deaths;
@@ -26,27 +26,27 @@ use crate::ledger::{JobId, Ledger, Ticket};
 use crate::modules::{Blame, CardWork, Fault};
 use crate::reason::ReasonWord;
 
-/// A station, as the dispatcher sees it.
+/// The dispatcher's view of one station.
 struct Station {
     name: String,
     thread: Option<JoinHandle<()>>,
     orders: Sender<Order>,
     binds: Sender<Binding>,
-    /// Its thread has died.
+    /// The station's thread has died.
     dead: bool,
-    /// The order is to feed, and no data has gone to a card.
+    /// Its order is to feed, and no data of the record has gone to a card yet.
     unbound: bool,
     /// The ledger was asked to bind the blank that lies there.
     binding: bool,
-    /// The unbound blank that lies there.
+    /// Number of the unbound blank that lies there.
     blank: Option<u32>,
-    /// Of the card that it works on, if that has a chip.
+    /// KMC of the chip that it works on, if the card has a chip.
     kmc: Option<KmcRef>,
-    /// It throws out a card with which another station cannot go on.
+    /// It throws out a card that another station cannot go on with.
     clearing: bool,
-    /// The station before, whose card this one is taking.
+    /// The station before it, while this one takes the card from there.
     taking: Option<Place>,
-    /// Since when it is out of service.
+    /// When it went out of service.
     out: Option<Instant>,
 }
 
@@ -54,20 +54,21 @@ struct Stage {
     name: String,
     mics: Vec<Mic>,
     stations: Vec<Station>,
-    /// Since when no station of it is in service, though one may come back, and which was the last to go.
+    /// While no station of it is in service and one may come back: since when, and the last station to fail
+    /// with its fault.
     awaited: Option<(Instant, Place, Fault)>,
 }
 
-/// See the module.
+/// The owner of the line's state, for one run.
 pub struct Dispatcher<'a> {
     ledger: &'a Ledger,
     job: JobId,
     floor: Floor,
     stages: Vec<Stage>,
-    /// How long a module may be without a station in service.
+    /// Longest time that a module may be without a station in service.
     recover: Duration,
     breakers: Breakers,
-    /// Set when wrong keys may be eating cards: no chip is opened any more.
+    /// Set when wrong keys may be destroying cards: from then on no chip is opened.
     keys_doubted: bool,
     asks: Sender<Ask>,
     to_output: Sender<OutputOrder>,
@@ -76,9 +77,9 @@ pub struct Dispatcher<'a> {
     from_output: Receiver<super::output::Happening>,
     stop: Receiver<()>,
     told: Receiver<Tell>,
-    /// Blanks that may still be fed, where they are counted.
+    /// Blanks that may still be fed; `None` where blanks are not counted.
     hopper: Option<u64>,
-    /// Of source and output.
+    /// Threads of the source and the output.
     threads: Vec<JoinHandle<()>>,
     pending: VecDeque<u32>,
     remakes: BTreeSet<u32>,
@@ -90,13 +91,14 @@ pub struct Dispatcher<'a> {
 }
 
 impl Dispatcher<'_> {
-    /// Works until every record is made or out, or the line stopped.
+    /// Works until every record is made or rejected, or until the line has stopped.
     pub fn run(mut self) -> Outcome {
         loop {
             self.advance();
             if self.at_end() {
                 break;
             }
+            // A line that has stopped ignores further signals until a person takes the stop back.
             let stop = if self.outcome.stopped.is_some() { never() } else { self.stop.clone() };
             let patience = self.patience_ends().map_or_else(never, at);
             select! {
@@ -123,13 +125,15 @@ impl Dispatcher<'_> {
         self.finish()
     }
 
-    /// Nothing moves, nothing is owed, and `advance` found nothing to order. While blanks may still be fed, prepared
-    /// records wait for a module that may come back; nothing else keeps a run alive.
+    /// Whether the run is over: no card moves, the source owes no answer, and `advance` found nothing to
+    /// order. Prepared records that wait for a module which may come back keep a run alive while the line
+    /// still feeds.
     fn at_end(&self) -> bool {
         let waits = self.outcome.stopped.is_none() && self.floor.ready_waits();
         !self.floor.moving() && !self.floor.asked_open() && !waits
     }
 
+    /// Asks the source for records and gives every order that is possible now.
     fn advance(&mut self) {
         let feeding = self.outcome.stopped.is_none();
         while feeding
@@ -215,13 +219,14 @@ impl Dispatcher<'_> {
         }
     }
 
-    /// When the first module that waits for a station has waited long enough.
+    /// When the first module without a station has been waited for long enough.
     fn patience_ends(&self) -> Option<Instant> {
         let since = self.stages.iter().filter_map(|s| s.awaited.as_ref().map(|(since, ..)| *since)).min()?;
         since.checked_add(self.recover)
     }
 
-    /// Modules that have waited long enough are lost: the line stops, and what waits for them is thrown out.
+    /// Gives up modules that were waited for long enough: the line stops, and the cards that wait for them
+    /// are thrown out.
     fn give_up(&mut self, now: Instant) {
         for index in 0..self.stages.len() {
             let Some(stage) = self.stages.get_mut(index) else { continue };
@@ -240,7 +245,7 @@ impl Dispatcher<'_> {
         }
     }
 
-    /// What a station's outage means for its module, and the line.
+    /// Decides what the outage of a station means for its module and for the line.
     fn module_after(&mut self, place: Place, fault: Fault) {
         match self.floor.stations.service(place.stage) {
             Service::Up => {}
@@ -261,7 +266,7 @@ impl Dispatcher<'_> {
         }
     }
 
-    /// No blank is fed any more; the first reason stays.
+    /// Stops the feeding of blanks. Only the first reason is kept.
     fn stop_feeding(&mut self, why: Stop) {
         if self.outcome.stopped.is_none() {
             tracing::warn!(job = %self.job, %why, "the line stops feeding");
@@ -273,7 +278,7 @@ impl Dispatcher<'_> {
         self.floor.card(seq).and_then(|c| c.work.clone())
     }
 
-    /// The card there is thrown out for a reason that is not that station's.
+    /// Orders a station to throw its card out for a reason that is not the station's own.
     fn clear(&mut self, place: Place, fault: Fault) {
         if let Some(station) = self.station(place) {
             station.clearing = true;
@@ -281,7 +286,7 @@ impl Dispatcher<'_> {
         self.send(place, Order::ThrowOut(fault));
     }
 
-    /// An order that nobody takes is the death of who should.
+    /// Sends an order. If the station's thread does not take it, that thread has died.
     fn send(&mut self, to: Place, order: Order) {
         if !self.station(to).is_some_and(|station| !station.dead && station.orders.send(order).is_ok()) {
             self.station_died(to);

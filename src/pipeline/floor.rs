@@ -1,15 +1,30 @@
-//! The floor: which card lies where, which station is free, and what should move next. Pure: it decides, the
-//! dispatcher acts.
+//! The floor: which card lies where, which station is free, and which move comes next. Pure: this file
+//! decides, the dispatcher acts.
 //!
-//! A card's route is the modules that its record has data for. The lowest sequence goes first everywhere, so a card
-//! is overtaken only while it is being worked on. Sequences are asked for in file order.
+//! A card's route is the modules that its record has data for. The lowest sequence goes first everywhere, so
+//! one card passes another only while a station works on the other. Sequences are asked for in file order.
+//! The states of a card ([`Where`]):
 //!
-//! A module that has stations in service goes on with those. While it has none, but one may come back, the cards that
-//! wait for it stay where they lie, and no blank is fed that would have to wait for it. When it is lost, cards that wait
-//! for it are thrown out.
+//! ```text
+//!         source gave it       Feed                     module done                    Collect
+//! Asked ────────────────► Ready ─────► Working(station) ────────────► Waiting(station) ────────► Leaving
+//!                           ▲             │        ▲                     │                          │ lifted
+//!                           └─────────────┘        └─────────────────────┘                          ▼
+//!                             order void      Take: at the next station;                         Parking
+//!                                             ThrowOut or killed: where it lies                     │ parked
+//!                                                                                                   ▼
+//! removed ◄── stacked, thrown out, cancelled or lost ◄── Stacking ◄── Stack or Discard ───────── Buffered
+//! ```
 //!
-//! Every question is answered from an index (by station, by stage, by what a card waits for), so that a line of many
-//! stations costs no more for each move than a small one.
+//! A card can be removed from every state, because it can be lost or thrown out in each. A card that the next
+//! station did not take works at its old place again, which throws it out.
+//!
+//! A module goes on with the stations that are in service. While it has none, but one may come back, the
+//! cards that wait for it stay where they lie, and no blank is fed that would have to wait for it. When the
+//! module is lost, the cards that wait for it are thrown out.
+//!
+//! Every question is answered from an index (by station, by stage, by what a card waits for), so that a move
+//! costs no more on a line of many stations than on a small one.
 
 mod stations;
 
@@ -20,123 +35,123 @@ pub use self::stations::{Service, Stations};
 use super::station::Place;
 use crate::modules::CardWork;
 
-/// Prepared records that wait for a station, at most: enough for stations that become free at once.
+/// Most prepared records that wait for a station: enough for stations that become free at once.
 const READY_MAX: usize = 16;
 
 /// Where a card is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Where {
-    /// With the source.
+    /// The source prepares its record.
     Asked,
-    /// Verified; waits for a station that can feed a blank.
+    /// Its record is verified, and waits for a station that can feed a blank.
     Ready,
-    /// A station works on it (or feeds, takes).
+    /// A station feeds, takes, works on or throws out the card.
     Working(Place),
-    /// Done there, lies there.
+    /// The module is done with the card, which lies in this station.
     Waiting(Place),
-    /// To be lifted from there, for a buffer place.
+    /// The output is about to lift the card from this station for this buffer place.
     Leaving(Place, u16),
-    /// Lifted, on its way into a buffer place.
+    /// The card is lifted, on its way into this buffer place.
     Parking(u16),
-    /// In a buffer place.
+    /// The card lies in this buffer place.
     Buffered(u16),
-    /// On its way into the stacker, or out.
+    /// The card is on its way from this buffer place into the stacker or the reject bin.
     Stacking(u16),
 }
 
-/// A card under way.
+/// A card under way, from the first request for its record on.
 pub struct Card {
-    /// Once the source gave it.
+    /// The card's work, as soon as the source has given it.
     pub work: Option<Arc<CardWork>>,
-    /// Stages to visit, in line order.
+    /// Stages that the card visits, in line order.
     route: Vec<usize>,
-    /// Index in `route` of the stage that works on it or works next.
+    /// Index in `route` of the stage that works on the card or works on it next.
     pub leg: usize,
     at: Where,
-    /// What was compared so far.
+    /// Comparisons made so far, for the ledger.
     pub compared: Vec<&'static str>,
-    /// Who had it thrown out at its next step.
+    /// The person who had it thrown out at its next step.
     pub killed_by: Option<String>,
 }
 
 impl Card {
-    /// The stage that works on it or works next; none when it is done.
+    /// The stage that works on the card or works on it next; `None` when every stage is done.
     fn stage(&self) -> Option<usize> {
         self.route.get(self.leg).copied()
     }
 
-    /// Whether every module is done with it.
+    /// Whether every module is done with the card.
     pub fn finished(&self) -> bool {
         self.stage().is_none()
     }
 
-    /// Whether a blank was fed for it, or is about to be.
+    /// Whether a blank was fed for the card, or is about to be.
     fn fed(&self) -> bool {
         !matches!(self.at, Where::Asked | Where::Ready)
     }
 }
 
-/// What should move next.
+/// The next move of a card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Move {
-    /// Feed a blank at this station for this record.
+    /// The station feeds a blank for this record.
     Feed(u32, Place),
-    /// This station takes the card from that one.
+    /// A station takes the card from another one.
     Take {
-        /// Record.
+        /// Sequence of the record.
         seq: u32,
-        /// Where it lies.
+        /// Station where the card lies.
         from: Place,
-        /// Who takes it.
+        /// Station that takes it.
         to: Place,
     },
-    /// Nobody can go on with this card: throw it out where it lies.
+    /// The station throws the card out, because no other place can go on with it.
     ThrowOut(u32, Place),
-    /// The output takes the card into a buffer place.
+    /// The output takes the card from this station into this buffer place.
     Collect(u32, Place, u16),
-    /// The output stacks it.
+    /// The output stacks the card of this buffer place.
     Stack(u32, u16),
-    /// The output throws it out: a person wants that.
+    /// The output throws the card of this buffer place out, because a person wants that.
     Discard(u32, u16),
 }
 
-/// When a card is thrown out that a person does not want.
+/// When a card leaves that a person wants thrown out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Doom {
-    /// Never: it is out, on its way into the stacker, or not begun.
+    /// Never: it is out, on its way into the stacker, or not fed.
     Gone,
-    /// At once, where it lies.
+    /// At once, in this station.
     Now(Place),
-    /// When what is being done with it has ended.
+    /// When the move that it takes part in has ended.
     Later,
 }
 
-/// The floor.
+/// All cards under way and all stations of a line.
 pub struct Floor {
-    /// In service or not.
+    /// Which stations are free, occupied or out of service.
     pub stations: Stations,
     cards: BTreeMap<u32, Card>,
     asked: usize,
-    /// By first stage.
+    /// Prepared records, by the first stage of their route.
     ready: Vec<BTreeSet<u32>>,
     working: BTreeMap<Place, u32>,
-    /// By the stage that they wait for.
+    /// Cards that lie in a station, by the stage that they wait for.
     waiting: Vec<BTreeSet<u32>>,
-    /// Wait for the output.
+    /// Finished cards that wait for the output.
     done: BTreeSet<u32>,
     /// Cards for which a blank was fed.
     fed: BTreeSet<u32>,
-    /// Cards that a person does not want.
+    /// Cards that a person wants thrown out.
     doomed: BTreeSet<u32>,
     free_slots: BTreeSet<u16>,
     output_busy: bool,
-    /// Nothing is collected or stacked any more.
+    /// The output's thread has died: no card is collected or stacked any more.
     output_gone: bool,
     window: usize,
 }
 
 impl Floor {
-    /// An empty floor: stations per stage, and the number of buffer places.
+    /// An empty floor: `stations` counts those of each stage, `buffer` the buffer places.
     pub fn new(stations: &[usize], buffer: u16) -> Self {
         Self {
             stations: Stations::new(stations),
@@ -155,13 +170,14 @@ impl Floor {
         }
     }
 
-    /// Whether one more record may be asked for: the window is not full, and not more wait than stations can use.
+    /// Whether one more record may be asked for: the window has room, and not more records wait than stations
+    /// can use.
     pub fn wants_more(&self) -> bool {
         let unfed = self.cards.len() - self.fed.len();
         self.cards.len() < self.window && unfed <= self.stations.widest().min(READY_MAX)
     }
 
-    /// A record was asked for.
+    /// Enters a record that the source was asked for.
     pub fn asked(&mut self, seq: u32) {
         let card = Card {
             work: None,
@@ -175,7 +191,7 @@ impl Floor {
         self.asked += 1;
     }
 
-    /// Its work is ready; the route has at least one stage.
+    /// Enters the work of a record; the route has at least one stage.
     pub fn ready(&mut self, seq: u32, work: Arc<CardWork>, route: Vec<usize>) {
         debug_assert!(
             self.cards.get(&seq).is_some_and(|card| card.at == Where::Asked),
@@ -188,12 +204,12 @@ impl Floor {
         }
     }
 
-    /// A feed order was void for a reason of the station: the record waits again.
+    /// Lets a record wait again whose feed order was void for a reason of the station.
     pub fn unfeed(&mut self, seq: u32) {
         self.put(seq, Where::Ready);
     }
 
-    /// The module is done with the card, which lies in its station.
+    /// Enters that a module is done with the card, which lies in its station.
     pub fn done(&mut self, seq: u32, place: Place) {
         debug_assert_eq!(self.working_at(place), Some(seq), "the station works on another card");
         if let Some(card) = self.cards.get_mut(&seq) {
@@ -202,12 +218,12 @@ impl Floor {
         }
     }
 
-    /// The card was not taken: it still lies in the station before, which throws it out.
+    /// Enters that a card was not taken: it still lies in the station before, which throws it out.
     pub fn not_taken(&mut self, seq: u32, before: Place) {
         self.put(seq, Where::Working(before));
     }
 
-    /// A person does not want the card of this record, which is bound.
+    /// Marks the bound card of this record as one that `by` wants thrown out.
     pub fn doom(&mut self, seq: u32, by: &str) -> Doom {
         let Some(card) = self.cards.get_mut(&seq) else { return Doom::Gone };
         if !self.doomed.contains(&seq) && matches!(card.at, Where::Asked | Where::Ready | Where::Stacking(_))
@@ -219,7 +235,8 @@ impl Floor {
         self.doomed(seq)
     }
 
-    /// What becomes of a card, if a person does not want it; where it lies, it is being thrown out from now on.
+    /// When a card leaves that a person wants thrown out. If that is now, the card is entered as being thrown
+    /// out.
     pub fn doomed(&mut self, seq: u32) -> Doom {
         match self.cards.get(&seq) {
             Some(card) if self.doomed.contains(&seq) => match card.at {
@@ -233,14 +250,14 @@ impl Floor {
         }
     }
 
-    /// The output has lifted the card; its station is free. Gives that station.
+    /// Enters that the output has lifted a card. Returns the station, which is free now.
     pub fn lifted(&mut self, seq: u32) -> Option<Place> {
         let Where::Leaving(place, slot) = self.cards.get(&seq)?.at else { return None };
         self.put(seq, Where::Parking(slot));
         Some(place)
     }
 
-    /// The card lies in its buffer place; the output is free.
+    /// Enters that a card lies in its buffer place. The output is free.
     pub fn parked(&mut self, seq: u32) {
         self.output_busy = false;
         if let Some(Where::Parking(slot)) = self.cards.get(&seq).map(|card| card.at) {
@@ -248,13 +265,13 @@ impl Floor {
         }
     }
 
-    /// The output is free again.
+    /// Enters that the output is free again.
     pub fn output_free(&mut self) {
         self.output_busy = false;
     }
 
-    /// The output is gone for good. Gives the cards that it had, or may have: in its hand, with the station from which one is
-    /// being lifted, and in the buffer places.
+    /// Enters that the output has died. Returns the cards that it had or may have: those in the buffer places
+    /// and in its hand, the one that it was lifting with its station.
     pub fn output_gone(&mut self) -> Vec<(u32, Option<Place>)> {
         self.output_gone = true;
         let of = |(seq, card): (&u32, &Card)| match card.at {
@@ -275,12 +292,12 @@ impl Floor {
         self.cards.iter().filter(|(_, card)| card.at == Where::Asked).map(|(seq, _)| *seq).collect()
     }
 
-    /// A card under way.
+    /// The card of a record, if it is under way.
     pub fn card(&self, seq: u32) -> Option<&Card> {
         self.cards.get(&seq)
     }
 
-    /// A card under way.
+    /// The card of a record, if it is under way, to be changed.
     pub fn card_mut(&mut self, seq: u32) -> Option<&mut Card> {
         self.cards.get_mut(&seq)
     }
@@ -290,7 +307,7 @@ impl Floor {
         self.working.get(&place).copied()
     }
 
-    /// Whether cards have been fed and are not out yet, or are about to be fed.
+    /// Whether a card is on its way that was fed or is about to be fed.
     pub fn moving(&self) -> bool {
         !self.fed.is_empty()
     }
@@ -305,12 +322,12 @@ impl Floor {
         self.ready.iter().any(|stage| !stage.is_empty())
     }
 
-    /// Cards that were prepared and never fed.
+    /// Records that were prepared and not fed.
     pub fn unfed(&self) -> Vec<u32> {
         self.ready.iter().flatten().copied().collect()
     }
 
-    /// A card is out, stacked or void; its place in the order is free. Gives it back.
+    /// Removes a card that is stacked, out or cancelled, and returns it. Its buffer place is free.
     pub fn remove(&mut self, seq: u32) -> Option<Card> {
         self.unindex(seq);
         self.doomed.remove(&seq);
@@ -352,7 +369,7 @@ impl Floor {
         }
     }
 
-    /// Out of every index, wherever it stands.
+    /// Takes a card out of every index.
     fn unindex(&mut self, seq: u32) {
         let Some(card) = self.cards.get(&seq) else { return };
         self.fed.remove(&seq);
@@ -366,8 +383,8 @@ impl Floor {
         }
     }
 
-    /// The next move, already entered on the floor; `None` when everything that can move does. With `feeding` off
-    /// no blank is fed any more.
+    /// Returns the next move, already entered on the floor; `None` when every card that can move does. If
+    /// `feeding` is off, no blank is fed.
     pub fn next_move(&mut self, feeding: bool) -> Option<Move> {
         let next = match self.output_gone {
             true => self.throw_out(),
@@ -377,10 +394,11 @@ impl Floor {
         Some(next)
     }
 
-    /// Collecting frees a station, so it comes first, until a quarter of the buffer places is left.
+    /// The output's next move. Collecting frees a station, so it comes first until only a quarter of the
+    /// buffer places is left.
     ///
-    /// There is a place for every card under way, so one of both is always possible, and the next card of the order can
-    /// always be collected: the line cannot lock.
+    /// There is a buffer place for every card under way, so either the next card of the order can be
+    /// collected or it lies there and can be stacked: the line cannot lock.
     fn output_move(&self, feeding: bool) -> Option<Move> {
         if self.output_busy {
             return None;
@@ -394,7 +412,7 @@ impl Floor {
         if short { second.or(first) } else { first.or(second) }
     }
 
-    /// Without an output no card that lies in a station can leave otherwise.
+    /// Without an output, a card that lies in a station can leave only through the reject bin.
     fn throw_out(&self) -> Option<Move> {
         let lying = self.waiting.iter().flatten().chain(&self.done);
         lying.copied().find_map(|seq| match self.cards.get(&seq)?.at {
@@ -419,7 +437,7 @@ impl Floor {
     }
 
     fn stack(&self, feeding: bool) -> Option<Move> {
-        // A record that will not be fed any more holds nobody up.
+        // A record that will not be fed any more must not keep the others from the stacker.
         let front = if feeding { self.cards.keys().next() } else { self.fed.first() };
         let front = *front?;
         match self.cards.get(&front)?.at {
@@ -449,7 +467,7 @@ impl Floor {
         })
     }
 
-    /// The first record that begins at this stage and can get through the line.
+    /// The first record that begins at this stage and can get through the whole line.
     fn feedable(&self, stage: usize) -> Option<u32> {
         let passes =
             |card: &Card| card.route.iter().all(|stage| self.stations.service(*stage) == Service::Up);

@@ -1,21 +1,22 @@
-//! The pipeline: many cards under way at once, each visiting its modules in line order, good ones leaving in file
-//! order.
+//! The pipeline: many cards are under way at once. Each visits its modules in line order, and the good ones
+//! leave in file order.
 //!
 //! ```text
 //!             next record            order                       card
 //! [source] ───────────────► dispatcher ───────► [station threads] ───► next station ... ───► [output thread]
-//!  spool, HSM verify         │  ▲  one owner of state   │ what happened                         buffer, stacker
+//!  spool, HSM verify         │  ▲  owns the state      │ what happened                      buffer, stacker
 //!                            ▼  └───────────────────────┘
 //!                          ledger (every change; the binding is durable before the first byte)
 //! ```
 //!
-//! One dispatcher owns the state and gives orders; one thread per station does what blocks; channels are bounded. A
-//! card physically lies in the station that worked on it until the next one takes it, so a slow module backs the line
-//! up to the hopper and nothing piles up in memory. Cards under way are at most the line's `reorder_buffer`; that is
-//! also the number of buffer places at the output, so the output can always take a card and the line cannot lock.
+//! One dispatcher owns the state and gives orders. Work that blocks is done by one thread for each station,
+//! one for the source and one for the output. All channels are bounded. A card lies in the station that
+//! worked on it until the next one takes it, so a slow module backs the line up to the hopper and memory does
+//! not fill. At most `reorder_buffer` cards of the line profile are under way. The output has this number of
+//! buffer places, so it can always take a card and the line cannot lock.
 //!
 //! Not here: what a module does to a card (`modules`), which states are legal (`ledger`), how the line is put
-//! together from links (`cli`, the composition root).
+//! together from links (`bureau::line`, the composition root).
 
 mod breaker;
 mod clear;
@@ -41,16 +42,16 @@ use crate::threads::ThreadRefused;
 
 pub use clear::{Cleared, clear};
 
-/// A transport over whatever link the station has.
+/// A transport over any kind of link.
 pub type CardTransport = Transport<Box<dyn ByteLink>>;
 
 /// A station, ready to work.
 pub struct StationSetup {
-    /// `chip-3`.
+    /// Name of the station: `chip-3`.
     pub name: String,
     /// What it does to a card.
     pub module: Box<dyn StationModule>,
-    /// How cards come in and are thrown out.
+    /// Brings cards in and throws them out.
     pub transport: CardTransport,
 }
 
@@ -58,9 +59,9 @@ pub struct StationSetup {
 pub struct StageSetup {
     /// Module name, as in the line profile.
     pub name: String,
-    /// A card visits this module if its record has one of these.
+    /// A card visits this module if its record has a section with one of these.
     pub mics: Vec<Mic>,
-    /// At least one.
+    /// Its stations, at least one.
     pub stations: Vec<StationSetup>,
 }
 
@@ -68,102 +69,103 @@ pub struct StageSetup {
 pub struct LineSetup {
     /// Modules in line order.
     pub stages: Vec<StageSetup>,
-    /// Stacker and buffer places.
+    /// Transport of the stacker and the buffer places.
     pub output: CardTransport,
-    /// Cards under way at once; also the number of buffer places.
+    /// Most cards under way; also the number of buffer places.
     pub reorder_buffer: u16,
-    /// How long a module may be without any station in service before the line stops.
+    /// Longest time that a module may be without a station in service before the line stops.
     pub recover: std::time::Duration,
     /// Failures in a row that stop a station or the job.
     pub breakers: crate::profile::line::BreakerLimits,
 }
 
-/// What is to be made.
+/// The records of a job that a run has to make.
 pub struct Batch {
     /// The job.
     pub job: JobId,
-    /// Sequences in file order.
+    /// Sequences of the records, in file order.
     pub sequences: Vec<u32>,
-    /// Those of them that were attempted before: stacked apart.
+    /// Those of them that were attempted before: their cards are stacked apart.
     pub remakes: std::collections::BTreeSet<u32>,
-    /// Number that the next blank gets.
+    /// Number of the next blank.
     pub next_blank: u32,
-    /// Stack position that the next good card gets.
+    /// Stack position of the next good card.
     pub next_position: u32,
-    /// Blanks in the hopper, where they are counted.
+    /// Blanks in the hopper; `None` where blanks are not counted.
     pub hopper: Option<u64>,
     /// The job's records.
     pub spool: Spool,
-    /// Of the file.
+    /// Issuer of the file.
     pub issuer_id: crate::ids::IssuerId,
-    /// Of the file.
+    /// Identifier of the file.
     pub file_id: crate::ids::FileId,
-    /// Of the file.
+    /// Product of the file.
     pub product: std::sync::Arc<crate::profile::ProductProfile>,
 }
 
-/// What people tell a line while it runs.
+/// A person's message to a line that runs.
 pub enum Tell {
-    /// The card of this record goes into the reject bin at its next step; the answer is whether it will.
+    /// Throw the card of this record into the reject bin at its next step. The answer says whether the line
+    /// will.
     Kill {
-        /// Record, whose card is bound.
+        /// Sequence of the record, whose card is bound.
         seq: u32,
-        /// Who asks.
+        /// The person who asks.
         by: String,
-        /// Answered at once.
+        /// Receives the answer, without waiting for a device.
         answer: Sender<bool>,
     },
-    /// So many blanks more are in the hopper.
+    /// This number of blanks was added to the hopper.
     Issued(u32),
-    /// The line stops feeding; cards under way are finished.
+    /// Stop feeding; cards under way are finished.
     Stop,
-    /// The stop that a person asked for is taken back; the answer is whether the line goes on feeding.
+    /// Take back the stop that a person asked for. The answer says whether the line goes on feeding.
     GoOn {
-        /// Answered at once.
+        /// Receives the answer, without waiting for a device.
         answer: Sender<bool>,
     },
 }
 
-/// What a run did, for its report; the ledger has the truth about cards.
+/// The result of a run, for its report. The ledger has the truth about cards.
 #[derive(Debug, Clone, Default)]
 pub struct Outcome {
-    /// Records stacked.
+    /// Number of records stacked.
     pub good: u64,
-    /// What was measured.
+    /// Measurements of the run.
     pub stats: RunStats,
-    /// Why the line stopped before all was made.
+    /// Why the line stopped before every record was made.
     pub stopped: Option<Stop>,
 }
 
 /// Why a line stops feeding. Cards under way are finished first.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Stop {
-    /// The operator asked.
+    /// A person asked for it, or a signal.
     #[error("the operator asked")]
     Operator,
-    /// A record's data is wrong: it is CANCELLED, the job is held.
+    /// A record's data is wrong. The record is CANCELLED and the job is held.
     #[error("record {seq}: {fault}")]
     Data {
-        /// Which.
+        /// Sequence of the record.
         seq: u32,
-        /// What.
+        /// The fault found in its data.
         fault: Fault,
     },
-    /// The spool does not give the record.
+    /// The spool does not return the record.
     #[error("the spool: {0}")]
     Spool(String),
-    /// A station, the HSM or the ledger failed in a way that the next card would meet too.
+    /// A station, the HSM or the ledger failed in a way that would also affect the next card.
     #[error("station {station}: {fault}")]
     Fault {
-        /// Where.
+        /// Name of the station.
         station: String,
-        /// What.
+        /// The fault that it reported.
         fault: Fault,
     },
-    /// The ledger cannot be written, or its writer died: nothing may be bound any more.
+    /// The ledger cannot be written, or its writer died. No further card may be bound.
     #[error("the ledger: {0}")]
     Ledger(LedgerError),
-    /// The system gave no thread for a part of the line: no card was fed.
+    /// The system refused a thread for a part of the line, so no card was fed.
     #[error("{0}")]
     NoThread(ThreadRefused),
     /// A thread of the line died: of a station, the source, the output, or the [`DISPATCHER`].
@@ -171,14 +173,14 @@ pub enum Stop {
     Died(String),
 }
 
-/// What [`Stop::Died`] calls the thread that owns the line's state. Without it nobody answers for the cards under way: they
-/// are UNKNOWN when the ledger is opened next, as after a crash.
+/// Name of the dispatcher's thread in [`Stop::Died`]. Without this thread the cards under way are not
+/// accounted for: they are UNKNOWN when the ledger is opened next, as after a crash.
 pub const DISPATCHER: &str = "the dispatcher";
 
-/// Runs a batch to its end: every record made or out, or the line stopped with no card half done.
+/// Runs a batch to its end: every record is made or rejected, or the line has stopped with no card half done.
 ///
-/// `people.0` receives a message, or is disconnected, when the operator wants the line to stop feeding; `people.1` what else
-/// they say.
+/// `people.0` receives a message, or is disconnected, when the operator wants the line to stop feeding.
+/// `people.1` receives people's other messages.
 pub fn run(
     line: LineSetup,
     batch: Batch,

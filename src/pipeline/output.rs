@@ -1,59 +1,60 @@
-//! The output's thread: takes finished cards into buffer places and stacks them when their turn comes.
+//! The output's thread: takes finished cards into buffer places, and stacks each when its turn comes.
 
 use crossbeam_channel::{Receiver, Sender};
 
 use super::CardTransport;
 use crate::panics::ends_well;
 
-/// What the dispatcher orders.
+/// The dispatcher's orders to the output.
 pub enum Order {
     /// Take the card from a station into a buffer place.
     Collect {
-        /// Record.
+        /// Sequence of the record.
         seq: u32,
-        /// Station where the card lies.
+        /// Name of the station where the card lies.
         from: String,
-        /// Buffer place.
+        /// Number of the buffer place.
         slot: u16,
     },
-    /// Throw the card of a buffer place out.
+    /// Throw out the card of a buffer place.
     Discard {
-        /// Record.
+        /// Sequence of the record.
         seq: u32,
-        /// Buffer place.
+        /// Number of the buffer place.
         slot: u16,
     },
     /// Stack the card of a buffer place.
     Stack {
-        /// Record.
+        /// Sequence of the record.
         seq: u32,
-        /// Buffer place.
+        /// Number of the buffer place.
         slot: u16,
         /// Stack position.
         position: u32,
-        /// In the remakes' stacker.
+        /// Whether the card goes to the remakes' stacker.
         remake: bool,
     },
 }
 
-/// What happened at the output.
+/// The output's reports.
 pub enum Happening {
     /// The card is out of its station, on its way to a buffer place.
     Lifted(u32),
-    /// Whether it is out of its station is not known: a person must look.
+    /// The transport failed, so a person has to look whether the card still lies in its station.
     NotLifted(u32, drivers::DeviceError),
-    /// The card is in its buffer place, or is lost on the way (`Err`): a person must look.
+    /// The card lies in its buffer place, or is lost on the way (`Err`): a person has to look for it.
     Collected(u32, Result<(), drivers::DeviceError>),
-    /// The card is in the stacker, or is lost on the way.
+    /// The card lies in the stacker, or is lost on the way.
     Stacked(u32, Result<(), drivers::DeviceError>),
-    /// The card of a buffer place is in the reject bin, or is lost on the way.
+    /// The card of a buffer place lies in the reject bin, or is lost on the way.
     Discarded(u32, Result<(), drivers::DeviceError>),
 }
 
-/// Runs the output until the dispatcher hangs up. If it dies, the end of `say` says so.
+/// Runs the output until the dispatcher hangs up. If the thread dies, `say` is closed, which reports the
+/// death.
 pub fn run(mut transport: CardTransport, orders: &Receiver<Order>, say: Sender<Happening>) {
     ends_well(|| work(&mut transport, orders, &say));
-    // Before the transport is let go of, which may take a moment.
+    // The dispatcher hears of the end first: dropping the transport may take a moment.
     drop(say);
 }
 

@@ -1,7 +1,8 @@
-//! The source: reads the next record from the spool, has the HSM verify its applications, and sees that its parts hold one
-//! account number, before any blank moves.
+//! The source: before any blank moves, it reads the next record from the spool, has the HSM verify its
+//! applications, and checks that the parts of the record hold one account number.
 //!
-//! Works only as far ahead as the dispatcher asks; every record in its hands counts as a card under way.
+//! The source works only as far ahead as the dispatcher asks. Each record that it holds counts as a card
+//! under way.
 
 use std::sync::Arc;
 
@@ -16,53 +17,54 @@ use crate::reason::ReasonWord;
 use crate::record::chip::ChipSection;
 use crate::record::{Record, Spool, others_digest};
 
-/// What the dispatcher asks for.
+/// The dispatcher's requests to the source.
 pub enum Ask {
-    /// The record with this sequence.
+    /// Prepare the record with this sequence.
     Next(u32),
-    /// Forget what was verified for a card that will not be made.
+    /// Release what was verified for a card that will not be made.
     Release(Vec<ApplicationHandle>),
 }
 
-/// What it gets.
+/// The source's answer about a record.
 pub struct Prepared {
-    /// Which record.
+    /// Sequence of the record.
     pub seq: u32,
-    /// Its work, or why there is none.
+    /// Its work, or the reason why there is none.
     pub work: Result<Arc<CardWork>, Unready>,
-    /// Calls made to the HSM.
+    /// Number of calls made to the HSM.
     pub hsm_calls: u32,
 }
 
 /// Why a record cannot be made now.
 pub enum Unready {
-    /// Its data, or the HSM.
+    /// Its data is wrong, or the HSM failed.
     Fault(Fault),
-    /// The spool.
+    /// The spool does not return it.
     Spool(String),
 }
 
-/// The source's own state; runs in a thread until `asks` ends.
+/// The source's state. It runs in a thread of its own until `asks` is closed.
 pub struct Source {
     /// The job's records.
     pub spool: Spool,
-    /// Connection of its own.
+    /// The source's own connection to the HSM.
     pub hsm: Box<dyn Hsm>,
-    /// Of the file.
+    /// Issuer of the file.
     pub issuer_id: IssuerId,
-    /// Of the file.
+    /// Identifier of the file.
     pub file_id: FileId,
-    /// Of the file.
+    /// Product of the file.
     pub product: Arc<ProductProfile>,
 }
 
 impl Source {
-    /// Serves until the dispatcher hangs up. If it dies, nothing more is prepared, which the end of `prepared` says.
+    /// Serves until the dispatcher hangs up. If the source dies, it prepares nothing more and closes
+    /// `prepared`, which reports the death.
     pub fn run(mut self, asks: &Receiver<Ask>, prepared: Sender<Prepared>) {
         if !ends_well(|| self.serve(asks, &prepared)) {
             drop(prepared);
-            // The connection to the HSM stays open while cards are under way: with it, the HSM would forget what it verified
-            // for them.
+            // The connection to the HSM stays open while cards are under way. If it closed, the HSM would
+            // drop the handles that those cards still need.
             asks.iter().for_each(drop);
         }
     }
@@ -77,7 +79,7 @@ impl Source {
                         return;
                     }
                 }
-                // A handle that stays is dropped by the HSM host with the connection.
+                // If the HSM does not release a handle now, its host drops it with the connection.
                 Ask::Release(handles) => drop(self.hsm.release(&handles)),
             }
         }
@@ -90,7 +92,7 @@ impl Source {
         let agreed = match agreed.unwrap_or_else(|| Err(data_fault("its parts cannot be compared".into()))) {
             Ok(agreed) => agreed,
             Err(fault) => {
-                // Verified for nothing: this card will not be made.
+                // This card will not be made, so its handles are released.
                 let handles: Vec<_> = applications.iter().map(|a| a.verified.handle).collect();
                 if !handles.is_empty() {
                     *hsm_calls += 1;

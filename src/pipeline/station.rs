@@ -1,17 +1,21 @@
-//! A station's thread: gets the card in, lets the module work, throws a bad card out, and says what happened. While its
-//! device does not answer, it tries it again and again.
+//! A station's thread: gets the card in, lets the module work, throws a bad card out, and reports what
+//! happened. While its device does not answer, the thread probes it.
 //!
 //! ```text
 //! feed order:  prepare → feed → inspect ──fault──► throw out (no attempt is lost; the record waits again)
 //!                                  ├─reader away before the first command──► probe, inspect again, for 3 s
 //!                                  └─► ask to bind → wait until durable → personalize → done | throw out
 //! take order:  lift from the station before → prepare → arrive → inspect → personalize → done | throw out
-//!                                                                  └─a chip─► ask to open it → wait until durable
+//!                                                      a chip: ask to open it → wait until durable ─┘
 //!
-//! in service ──the device did not answer; the card is out──► out of service: probe, wait, probe ... ──answer──► in service
-//!     └──────a card cannot be thrown out, a person is needed──► stuck ◄──────a card found there cannot be thrown out
+//! in service ──the device did not answer; the card is out──► out of service: probe, wait, probe ...
+//!    │  ▲                                                       │  │
+//!    │  └────────────────────────the device answers─────────────┘  │
+//!    │                                                             │ a card found there
+//!    │ a card cannot be thrown out, a person is needed             │ cannot be thrown out
+//!    └─────────────────────────► stuck ◄───────────────────────────┘
 //!
-//! any of them ──its thread panics──► died: it says so, and the dispatcher answers for its card
+//! any of them ──its thread panics──► died: it reports that, and the dispatcher accounts for its card
 //! ```
 
 mod card;
@@ -28,7 +32,7 @@ use crate::ledger::{LedgerError, Ticket};
 use crate::modules::{BlankInspection, CardWork, Fault, ModuleOutcome};
 use crate::panics::ends_well;
 
-/// Which station: stage and place in it.
+/// Which station: index of its stage, and index in the stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// Index of the module in line order.
@@ -37,94 +41,98 @@ pub struct Place {
     pub station: usize,
 }
 
-/// What the dispatcher orders.
+/// The dispatcher's orders to a station.
 pub enum Order {
-    /// Feed a blank and make this record's first module.
+    /// Feed a blank, and do the work of this record's first module.
     Feed(Arc<CardWork>),
-    /// Take the card from that station and go on with it.
+    /// Take the card from another station, and go on with it.
     Take {
         /// Name of the station where the card lies.
         from: String,
-        /// Its work.
+        /// Work of its record.
         work: Arc<CardWork>,
     },
-    /// Nobody can go on with the card that lies here: throw it out, for this reason.
+    /// Throw out the card that lies here, for this reason: no other place can go on with it.
     ThrowOut(Fault),
 }
 
-/// What a station is good for once an order has ended.
+/// What a station is good for after an order has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// The next card.
+    /// It can take the next card.
     InService,
-    /// Nothing, until its device answers: it is probed.
+    /// It takes no card until its device answers; the thread probes the device.
     Probed,
-    /// Nothing, until a person came.
+    /// It takes no card in this run: a person has to see to it.
     Stuck,
 }
 
-/// The answer to a station that may bind: what to wait for, or why its blank must go.
+/// The answer to a station that asks to bind: the ticket to wait for, or the reason why its blank has to go.
 pub type Binding = Result<Ticket, Fault>;
 
-/// What happened at a station.
+/// A station's reports.
 pub enum Happening {
     /// A blank came in.
     Fed,
-    /// An unbound blank was thrown out; the order is void.
+    /// An unbound blank was thrown out. The order is void.
     BlankOut {
-        /// As far as the chip was asked.
+        /// The result of the inspection, as far as the chip was asked.
         blank: BlankInspection,
-        /// Why.
+        /// Why the blank was thrown out.
         fault: Fault,
-        /// Since it was fed.
+        /// Time since it was fed.
         took: Duration,
-        /// Of the station without it.
+        /// The station's standing without the blank.
         standing: Standing,
     },
-    /// The blank is good so far: may it be bound? The answer comes over `binds`.
+    /// The blank is good so far, and the station asks to bind it. The answer comes over `binds`.
     MayBind(BlankInspection),
-    /// The chip of the bound card is known: may its channel be opened? The answer comes over `binds`.
+    /// The chip of the bound card is known, and the station asks to open its channel. The answer comes over
+    /// `binds`.
     MayOpen(BlankInspection),
-    /// The card is out of the station before.
+    /// The card has left the station before.
     Taken,
-    /// The card did not come: it still lies in the station before.
+    /// The card did not come. It still lies in the station before.
     NotTaken(Fault, Standing),
-    /// The binding is durable, or the station has the card, whose chip is of this KMC: data is going to it.
+    /// The binding is durable, or the station has taken the card. Data goes to the card now; its chip is of
+    /// this KMC.
     Writing(Option<KmcRef>),
-    /// The module is done; the card waits in the station.
+    /// The module is done. The card waits in the station.
     Done {
-        /// What was done.
+        /// The module's result.
         done: ModuleOutcome,
-        /// Time with the card.
+        /// Time that the station worked on the card.
         took: Duration,
     },
-    /// The bound card is out.
+    /// The bound card was thrown out.
     CardOut {
-        /// Why.
+        /// Why it was thrown out.
         fault: Fault,
-        /// Time with the card.
+        /// Time that the station worked on the card.
         took: Duration,
-        /// Of the station without it.
+        /// The station's standing without the card.
         standing: Standing,
     },
-    /// No card was touched: the record's data, the station or the line is at fault. The order is void.
+    /// No card was touched, because the record's data, the station or the line is at fault. The order is
+    /// void.
     Void(Fault, Standing),
-    /// Out of service, it threw a blank out of which it had not known whether it was fed.
+    /// While out of service, the station threw out a blank after an unclear feed.
     Found(Fault),
     /// Its device answers again.
     Back,
-    /// Out of service, it found what only a person can clear.
+    /// While out of service, the station found a card that only a person can clear.
     Stuck(Fault),
-    /// The ledger did not take the binding: nothing of the record has left, and the blank stays where it is for a person.
+    /// The ledger did not take the binding. No data of the record has left, and the blank stays where it is
+    /// for a person.
     NotBound(LedgerError),
-    /// Its thread died. It says nothing more, takes no order, and whatever card it had lies where it lay.
+    /// Its thread died. It reports nothing more and takes no order, and its card lies where it lay.
     Died,
 }
 
 /// The dispatcher has hung up.
 struct HungUp;
 
-/// Runs a station until the dispatcher hangs up; that ends probing, too, at once or within one probe.
+/// Runs a station until the dispatcher hangs up. That also ends probing, within one probe at most.
 pub fn run(
     setup: StationSetup,
     place: Place,
@@ -134,7 +142,8 @@ pub fn run(
 ) {
     let mut runner = Runner { setup, place, binds, say, outages: 0, out: None };
     if !ends_well(|| runner.work(orders)) {
-        // The dispatcher may have hung up. Said before the device is let go of, which may take a moment.
+        // The dispatcher hears of the death first: dropping the device may take a moment. It may have hung
+        // up.
         let _ = runner.tell(Happening::Died);
     }
 }
@@ -144,7 +153,7 @@ struct Runner<'a> {
     place: Place,
     binds: &'a Receiver<Binding>,
     say: &'a Sender<(Place, Happening)>,
-    /// Without a card finished since.
+    /// Outages in a row, without a finished card between them.
     outages: u32,
     out: Option<probe::Outage>,
 }
@@ -167,7 +176,7 @@ impl Runner<'_> {
         self.say.send((self.place, happening)).map_err(|_| HungUp)
     }
 
-    /// Waits for an order; a station that is out of service tries its device meanwhile.
+    /// Waits for an order. A station that is out of service probes its device meanwhile.
     fn next(&mut self, orders: &Receiver<Order>) -> Option<Order> {
         loop {
             let Some(outage) = &mut self.out else { return orders.recv().ok() };

@@ -1,8 +1,8 @@
-//! A line in which a thread dies: the run ends within a time limit and says why, every card is accounted for, and what the
-//! other threads can finish is finished.
+//! A line in which a thread dies: the run ends within a time limit with its reason, every card is accounted
+//! for, and the other threads finish what they can.
 //!
-//! Two stages: `a` with two stations, `b` with one. A panic is planted in a module, a transport's link, the HSM or the
-//! ledger's auditor, at the n-th time that it gets to a certain step.
+//! Two stages: `a` with two stations, `b` with one. A panic is planted in a module, a transport's link, the
+//! HSM or the ledger's auditor, at the n-th time that it reaches a certain step.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -28,11 +28,11 @@ use crate::reason::ReasonWord;
 use crate::record::testfile::{self, ApplicationPieces, SectionPieces};
 use crate::scp::{HostChallenge, SecureChannelSpec};
 
-/// A run takes a second; one that hangs takes for ever.
+/// A run takes a second. A run that hangs would last for ever.
 const LIMIT: Duration = Duration::from_secs(60);
 const CARDS: u32 = 24;
 
-/// Where the panic is, and how often it is passed before.
+/// Where the panic is planted, and how often the run passes it before.
 struct Plant {
     at: &'static str,
     left: AtomicU32,
@@ -49,7 +49,7 @@ impl Plant {
     }
 }
 
-/// A machine that does what it is told, until the plant.
+/// A machine that obeys every command, until the planted panic.
 struct Machine {
     name: String,
     plant: Arc<Plant>,
@@ -118,7 +118,7 @@ impl StationModule for Worker {
     }
 }
 
-/// It is asked about applications alone, and dies of that.
+/// An HSM that dies when it is asked about applications.
 struct NoHsm(Arc<Plant>);
 
 impl Hsm for NoHsm {
@@ -143,7 +143,7 @@ impl Hsm for NoHsm {
     }
 }
 
-/// Vouches for the ledger until the plant.
+/// Signs the ledger until the planted panic.
 struct Voucher {
     plant: Arc<Plant>,
     head: Mutex<(u64, Option<ChainPlace>)>,
@@ -257,7 +257,8 @@ impl Ran {
         assert_eq!(self.outcome.stopped, Some(Stop::Died(whose.to_owned())));
     }
 
-    /// The balances hold, nothing is under way, and the records that are UNKNOWN are so for the reason of a dead thread.
+    /// Checks that the balances hold, that no card is under way, and that UNKNOWN records have the reason of
+    /// a dead thread.
     #[track_caller]
     fn accounted(&self) -> crate::ledger::Balance {
         let reader = self.ledger.reader().unwrap();
@@ -298,7 +299,7 @@ fn a_station_that_dies_before_the_binding_costs_a_blank_at_most() {
         ran.stopped_by(&format!("station {}", &at[..3]));
         let balance = ran.accounted();
         assert_eq!((balance.unknown, balance.remake, balance.blanks_rejected), (0, 0, blanks), "{at} {nth}");
-        // What was under way elsewhere was finished.
+        // The cards under way elsewhere were finished.
         assert!(balance.good >= u64::from(nth) - 1 && balance.good < u64::from(CARDS), "{at}: {balance:?}");
     }
 }
@@ -389,7 +390,7 @@ fn a_ledger_whose_writer_dies_binds_nothing_more_and_the_next_start_says_what_is
     assert_eq!(view.state, JobState::Held);
 }
 
-/// Panics where the dispatcher says that the line stops feeding.
+/// A log that panics at the line in which the dispatcher reports that it stops feeding.
 struct Grumbler;
 
 impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Grumbler {

@@ -1,4 +1,4 @@
-//! What the dispatcher writes down: changes for the ledger, figures for the report.
+//! The dispatcher's records: changes for the ledger, figures for the report.
 
 use std::time::{Duration, Instant};
 
@@ -10,10 +10,12 @@ use crate::pipeline::source::Ask;
 use crate::pipeline::station::{Place, Standing};
 use crate::report::StationStats;
 
-/// Ledger changes whose outcome is looked at later; more than these at once, and the dispatcher waits for the oldest.
+/// Most ledger changes whose outcome is still to be looked at. With one more, the dispatcher waits for the
+/// oldest, so that a slow ledger slows the line down instead of filling memory.
 const TICKETS: usize = 512;
 
 impl Dispatcher<'_> {
+    /// Asks the ledger for a change and goes on without waiting for the disk.
     pub(super) fn record(&mut self, change: Change, context: Context) {
         let ticket = self.ledger.record(self.job, change, context);
         self.tickets.push_back(ticket);
@@ -24,20 +26,21 @@ impl Dispatcher<'_> {
         }
     }
 
+    /// Waits for a change. A ledger that refuses it or cannot write it stops the line.
     pub(super) fn settle(&mut self, ticket: Ticket) {
         if let Err(error) = ticket.wait() {
             self.stop_feeding(Stop::Ledger(error));
         }
     }
 
-    /// Until the ledger has all that was told it.
+    /// Waits until the ledger has every change that was asked for.
     pub(super) fn settle_all(&mut self) {
         while let Some(ticket) = self.tickets.pop_front() {
             self.settle(ticket);
         }
     }
 
-    /// A record that the line will not make: its data is wrong.
+    /// Cancels a record that the line cannot make because its data is wrong.
     pub(super) fn cancel(&mut self, seq: u32, fault: Fault) {
         let context = Context {
             reason: Some(fault.reason.clone()),
@@ -52,6 +55,7 @@ impl Dispatcher<'_> {
         self.stop_feeding(Stop::Data { seq, fault });
     }
 
+    /// Has the source release what the HSM verified for a card.
     pub(super) fn release(&mut self, work: Option<&CardWork>) {
         let handles: Vec<_> = work.iter().flat_map(|w| &w.applications).map(|a| a.verified.handle).collect();
         if !handles.is_empty() {
@@ -60,7 +64,7 @@ impl Dispatcher<'_> {
         }
     }
 
-    /// A station has worked on a card.
+    /// Counts a card that a station has worked on.
     pub(super) fn worked(&mut self, place: Place, took: Duration, fault: bool) {
         let station = self.stats(place);
         station.cards += 1;
@@ -68,7 +72,7 @@ impl Dispatcher<'_> {
         station.busy_ms += millis(took).unwrap_or(0);
     }
 
-    /// A station is out of service from now on.
+    /// Logs and counts that a station goes out of service.
     pub(super) fn outage(&mut self, place: Place, fault: &Fault, standing: Standing) {
         let name = self.name(place);
         let (reason, detail) = (fault.reason.as_str(), &fault.detail);
@@ -85,7 +89,7 @@ impl Dispatcher<'_> {
         }
     }
 
-    /// A station is in service again.
+    /// Logs and counts that a station is in service again.
     pub(super) fn outage_over(&mut self, place: Place) {
         let Some(since) = self.station(place).and_then(|s| s.out.take()) else { return };
         let out_ms = millis(since.elapsed()).unwrap_or(0);
@@ -93,7 +97,7 @@ impl Dispatcher<'_> {
         tracing::info!(station = %self.name(place), out_ms, "in service again");
     }
 
-    /// At the end of a run: outages that are not over.
+    /// Counts, at the end of a run, the outages that still last.
     pub(super) fn count_outages(&mut self) {
         let places: Vec<(Place, Instant)> = (self.stages.iter().enumerate())
             .flat_map(|(stage, s)| s.stations.iter().enumerate().map(move |(n, s)| (stage, n, s.out)))
@@ -134,7 +138,7 @@ impl Dispatcher<'_> {
     }
 }
 
-/// For the ledger.
+/// A duration in the ledger's unit, milliseconds.
 pub fn millis(took: Duration) -> Option<u64> {
     u64::try_from(took.as_millis()).ok()
 }

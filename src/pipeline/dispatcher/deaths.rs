@@ -1,13 +1,16 @@
-//! What the dispatcher does when a thread of the line has died, which is a bug, or the system gave none. The line stops
-//! feeding; what the other threads can finish is finished; the cards that the dead one had are accounted for:
+//! What the dispatcher does when a thread of the line has died, which is a bug, or when the system refused a
+//! thread. The line stops feeding, and the other threads finish what they can. The cards of the dead thread
+//! are accounted for:
 //!
-//! | who died | its card | other cards |
+//! | dead thread | its cards | other cards |
 //! |---|---|---|
-//! | a station, told to feed | none that is known: the record stays QUEUED | go on at other stations of the module, else are thrown out |
-//! | a station with an unbound blank | REJECTED unbound, as after a crash; the record stays QUEUED | likewise |
+//! | a station with a feed order | none known; record QUEUED | go on at other stations of the module \* |
+//! | a station with an unbound blank | REJECTED unbound, as after a crash; record QUEUED | likewise |
 //! | a station with a bound card | UNKNOWN | likewise |
 //! | the output | those in its hand and in the buffer places: UNKNOWN | are thrown out where they lie |
 //! | the source | none: the records stay QUEUED | go on |
+//!
+//! \* If the module has no other station, the cards that wait for it are thrown out.
 
 use std::time::Duration;
 
@@ -23,7 +26,8 @@ use crate::reason::ReasonWord;
 use crate::threads::ThreadRefused;
 
 impl Dispatcher<'_> {
-    /// A station's thread takes no more orders. Heard again, it answers for the card of the last one.
+    /// Handles a station whose thread takes no more orders. Called again for that station, it only accounts
+    /// for the card of the last order.
     pub(super) fn station_died(&mut self, place: Place) {
         let name = format!("station {}", self.name(place));
         let fault = died(&name, "look for its card there and in the reject bin, and destroy it");
@@ -39,7 +43,7 @@ impl Dispatcher<'_> {
         }
     }
 
-    /// All of them: nobody is left who could say anything.
+    /// Handles the death of all stations: the channel that they report on is closed.
     pub(super) fn stations_died(&mut self) {
         self.happenings = never();
         let stages = self.stages.iter().map(|stage| stage.stations.len()).enumerate();
@@ -56,14 +60,14 @@ impl Dispatcher<'_> {
         let Some(station) = self.station(place) else { return };
         let (blank, unbound, binding) = (station.blank.take(), station.unbound, station.binding);
         if let Some(before) = station.taking.take() {
-            // Which of the two has the card is for a person to see.
+            // A person has to see which of the two stations holds the card.
             self.floor.stations.stuck(before);
             self.outage(before, fault, Standing::Stuck);
         }
         self.take_kmc(place);
         match blank {
             Some(blank) if !binding => self.left_unbound(seq, blank, context),
-            // The ledger alone knows whether the binding was refused.
+            // Only the ledger knows whether the binding was refused.
             Some(blank) => match self.ledger.record(self.job, Change::Lost { seq }, context.clone()).wait() {
                 Err(LedgerError::Denied { .. }) => self.left_unbound(seq, blank, context),
                 Err(error) => {
@@ -72,7 +76,7 @@ impl Dispatcher<'_> {
                 }
                 Ok(_) => self.lost_there(place, seq),
             },
-            // Nobody has heard of a blank: whether one was fed is for a person to see.
+            // The station reported no blank. A person has to see whether one was fed.
             None if unbound => {
                 self.not_fed();
                 self.floor.unfeed(seq);
@@ -96,14 +100,14 @@ impl Dispatcher<'_> {
         }
     }
 
-    /// The output's thread has died: nothing is collected or stacked any more.
+    /// Handles the death of the output's thread: from now on no card is collected or stacked.
     pub(super) fn output_died(&mut self) {
         self.from_output = never();
         let fault = died("the output", "look for the card in its hand and in the buffer places");
         self.stop_feeding(Stop::Died("the output".to_owned()));
         for (seq, from) in self.floor.output_gone() {
             if let Some(place) = from {
-                // Whether it was lifted is for a person to see.
+                // A person has to see whether the card was lifted.
                 self.floor.stations.stuck(place);
                 self.outage(place, &fault, Standing::Stuck);
             }
@@ -117,7 +121,7 @@ impl Dispatcher<'_> {
         }
     }
 
-    /// The source's thread has died: no record is prepared any more.
+    /// Handles the death of the source's thread: from now on no record is prepared.
     pub(super) fn source_died(&mut self) {
         self.prepared = never();
         self.stop_feeding(Stop::Died("the source".to_owned()));
@@ -126,14 +130,14 @@ impl Dispatcher<'_> {
         }
     }
 
-    /// The system gave no thread for a part of the line: nothing begins.
+    /// Stops the line before it begins, because the system refused a thread for a part of it.
     pub(super) fn refused(&mut self, refused: Vec<ThreadRefused>) {
         if let Some(first) = refused.into_iter().next() {
             self.stop_feeding(Stop::NoThread(first));
         }
     }
 
-    /// Why a card is thrown out that cannot go on.
+    /// The fault of a card that is thrown out because no station or output can go on with it.
     pub(super) fn no_way_on(&self) -> Fault {
         if self.floor.has_output() {
             Fault::new(Blame::Device, ReasonWord::NoStation, "the next module has no station in service")

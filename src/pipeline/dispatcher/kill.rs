@@ -1,4 +1,4 @@
-//! What people say while the line runs: that it stops or goes on, that a card goes, and how many blanks there are.
+//! People's messages to a line that runs: stop, go on, throw a card out, blanks were issued.
 
 use super::Dispatcher;
 use crate::ledger::Context;
@@ -15,6 +15,7 @@ impl Dispatcher<'_> {
             }
             Tell::Stop => self.stop_feeding(Stop::Operator),
             Tell::GoOn { answer } => {
+                // A person can take back only a person's stop, never one for a fault.
                 let goes_on = self.outcome.stopped == Some(Stop::Operator);
                 if goes_on {
                     self.outcome.stopped = None;
@@ -25,28 +26,29 @@ impl Dispatcher<'_> {
                 let doom = self.floor.doom(seq, &by);
                 match doom {
                     Doom::Now(place) => self.clear(place, killed()),
-                    // Whoever asked looks into the ledger for what became of it.
+                    // The asker reads the ledger next, to see what became of the card.
                     Doom::Gone => self.settle_all(),
                     Doom::Later => {}
                 }
-                // Whoever asked may have hung up.
+                // The asker may have hung up.
                 let _ = answer.try_send(doom != Doom::Gone);
             }
         }
     }
 
-    /// A fault of this reason was asked for by a person, who then stands in the ledger.
+    /// Puts the person who had a card thrown out into the ledger as the actor.
     pub(super) fn in_whose_name(&self, seq: u32, fault: &Fault, context: Context) -> Context {
         let by = self.floor.card(seq).and_then(|card| card.killed_by.clone());
         if fault.reason == ReasonWord::Killed { Context { actor: by, ..context } } else { context }
     }
 
-    /// The order was void: its blank is still in the hopper.
+    /// Counts a blank that was not fed: it is still in the hopper.
     pub(super) fn not_fed(&mut self) {
         self.hopper = self.hopper.map(|blanks| blanks.saturating_add(1));
     }
 
-    /// Without blanks, by the book, the line stops before it feeds one that nobody issued.
+    /// Stops the line when, by the count, the hopper is empty, so that it never feeds a blank that was not
+    /// issued.
     pub(super) fn hopper_is_enough(&mut self) {
         let wanted = self.floor.ready_waits() || self.floor.asked_open() || !self.pending.is_empty();
         if self.hopper == Some(0) && wanted {
@@ -61,7 +63,7 @@ impl Dispatcher<'_> {
     }
 }
 
-/// Why a card goes that a person had thrown out.
+/// The fault of a card that a person had thrown out.
 pub(super) fn killed() -> Fault {
     Fault::new(
         Blame::Card,

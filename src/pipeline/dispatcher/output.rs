@@ -1,4 +1,4 @@
-//! What the dispatcher does when it hears from the output.
+//! What the dispatcher does when the output reports something.
 
 use super::Dispatcher;
 use super::kill::killed;
@@ -19,7 +19,7 @@ impl Dispatcher<'_> {
             }
             Happening::NotLifted(seq, error) => {
                 self.floor.output_free();
-                // Whether the card still lies there is for a person to see.
+                // A person has to see whether the card still lies in the station.
                 if let Some(place) = self.floor.lifted(seq) {
                     self.floor.stations.stuck(place);
                     let fault = Fault::new(
@@ -58,7 +58,7 @@ impl Dispatcher<'_> {
         }
     }
 
-    /// Thrown out of its buffer place, because a person wanted it.
+    /// Records that a card was thrown out of its buffer place because a person wanted that.
     fn discarded(&mut self, seq: u32) {
         let fault = killed();
         let context = Context {
@@ -72,6 +72,8 @@ impl Dispatcher<'_> {
         self.outcome.stats.cards += 1;
     }
 
+    /// Records a card that the output did not confirm as UNKNOWN, and stops the line: the next card would be
+    /// lost too.
     fn lost(&mut self, seq: u32, error: &drivers::DeviceError) {
         let detail =
             format!("the output did not confirm the card ({error}); find it and resolve record {seq}");

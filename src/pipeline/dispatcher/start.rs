@@ -15,7 +15,7 @@ use crate::pipeline::{Batch, LineSetup, Outcome, Tell, output};
 use crate::threads;
 
 impl<'a> Dispatcher<'a> {
-    /// Starts the threads of a line. Where the system refuses one, the line stops before anything moves.
+    /// Starts the threads of a line. If the system refuses one, the line stops before anything moves.
     pub fn start(
         line: LineSetup,
         batch: Batch,
@@ -31,6 +31,7 @@ impl<'a> Dispatcher<'a> {
         };
 
         let (asks, asked) = bounded(usize::from(line.reorder_buffer) + 1);
+        // Room for one request of each card under way, so that the dispatcher seldom waits for the source.
         let (give, prepared) = bounded(usize::from(line.reorder_buffer));
         let source = Source {
             spool: batch.spool,
@@ -113,8 +114,8 @@ impl<'a> Dispatcher<'a> {
         self.outcome.stats.elapsed = self.first_feed.map(|t| t.elapsed()).unwrap_or_default();
         self.settle_all();
         self.count_outages();
-        // Hanging up ends the threads. One that is trying a device that does not answer ends with that try; nobody
-        // waits for it.
+        // Hanging up ends the threads. A thread that tries a silent device ends only after that try, so it is
+        // not waited for.
         let Self { asks, to_output, prepared, happenings, from_output, stages, mut threads, outcome, .. } =
             self;
         drop((asks, to_output, prepared, happenings, from_output));

@@ -1,4 +1,4 @@
-//! What the dispatcher does when it hears from a station.
+//! What the dispatcher does when a station reports something.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use crate::reason::ReasonWord;
 
 impl Dispatcher<'_> {
     pub(super) fn happened(&mut self, place: Place, happening: Happening) {
-        // A station that is out of service works on no card.
+        // These come from a station that works on no card.
         match happening {
             Happening::Found(fault) => return self.found(place, &fault),
             Happening::Back => {
@@ -59,7 +59,7 @@ impl Dispatcher<'_> {
             Happening::CardOut { fault, took, standing } => self.card_out(place, seq, fault, took, standing),
             Happening::Void(fault, standing) => self.void(place, seq, fault, standing),
             Happening::NotBound(error) => {
-                // The blank is neither bound nor out; the ledger could not be told.
+                // The blank is neither bound nor thrown out, and the ledger takes nothing more.
                 self.floor.remove(seq);
                 self.floor.stations.stuck(place);
                 self.stop_feeding(Stop::Ledger(error));
@@ -79,7 +79,7 @@ impl Dispatcher<'_> {
             (station.kmc, station.unbound) = (kmc, false);
         }
         if self.floor.card(seq).is_some_and(|c| c.leg == 0) {
-            // It is bound: no blank any more.
+            // The card is bound, so it counts as a blank no longer.
             self.take_blank(place);
             let change = Change::Attempt { seq, to: AttemptState::Personalizing };
             self.record(change, self.context(place));
@@ -96,7 +96,7 @@ impl Dispatcher<'_> {
         self.record(Change::Fed { blank }, self.context(place));
     }
 
-    /// A blank whose feeding nobody had confirmed is fed and out.
+    /// Counts a blank as fed and thrown out that the station found after an unclear feed.
     fn found(&mut self, place: Place, fault: &Fault) {
         self.hopper = self.hopper.map(|blanks| blanks.saturating_sub(1));
         self.fed(place);
@@ -106,6 +106,8 @@ impl Dispatcher<'_> {
         }
     }
 
+    /// Asks the ledger to bind a blank, and hands the station the ticket to wait for. No data goes to the
+    /// card before.
     fn bind(&mut self, place: Place, seq: u32, seen: BlankInspection) {
         let Some(blank) = self.station(place).and_then(|s| s.blank) else { return };
         let binding = if self.keys_doubted && seen.kmc.is_some() {
@@ -118,12 +120,12 @@ impl Dispatcher<'_> {
         };
         if let Some(station) = self.station(place) {
             station.binding = binding.is_ok();
-            // One that has died says so.
+            // A station whose thread has died reports that itself.
             let _ = station.binds.send(binding);
         }
     }
 
-    /// The chip of a card that was bound at a module without one.
+    /// Asks the ledger to record the chip of a card that was bound at a module without a chip.
     fn open_chip(&mut self, place: Place, seq: u32, seen: BlankInspection) {
         let binding = match seen.chip() {
             Some(chip) if !self.keys_doubted => {
@@ -152,6 +154,7 @@ impl Dispatcher<'_> {
             tracing::info!(job = %self.job, seq, station = %name, %aid, %dgi, length, sw = format!("{sw:04X}"), "LOGDATA");
         }
         self.floor.done(seq, place);
+        // The card was doomed while the module worked on it, and leaves before it counts as written.
         if let Doom::Now(place) = self.floor.doomed(seq) {
             return self.clear(place, killed());
         }
@@ -160,7 +163,7 @@ impl Dispatcher<'_> {
         if !card.finished() {
             return;
         }
-        // What the record's parts were held against each other for, and then the card against the record.
+        // First what the record's parts were compared for, then what the card was compared with.
         let agreed = card.work.as_ref().and_then(|w| w.agreed);
         let compared: Vec<_> = agreed.into_iter().chain(card.compared.iter().copied()).collect();
         let compared = if compared.is_empty() { "device status".to_owned() } else { compared.join(", ") };
@@ -176,7 +179,7 @@ impl Dispatcher<'_> {
         self.outcome.stats.cards += 1;
         let context = self.in_whose_name(seq, &fault, self.fault_context(place, &fault, took));
         self.record(Change::Rejected { seq }, context);
-        // The applications that were not reached still have their handles.
+        // The HSM still holds handles of the applications that were not reached.
         if let Some(card) = self.floor.remove(seq) {
             self.release(card.work.as_deref());
         }
@@ -184,7 +187,7 @@ impl Dispatcher<'_> {
         self.station_after(place, fault, standing);
     }
 
-    /// Counts a card that was thrown out, and does what the breakers say.
+    /// Counts a card that was thrown out, and acts if a breaker trips.
     fn failed(&mut self, place: Place, fault: &Fault, standing: Standing) {
         let kmc = self.take_kmc(place);
         let clearing = self.station(place).is_some_and(|s| std::mem::take(&mut s.clearing));
@@ -219,7 +222,7 @@ impl Dispatcher<'_> {
         }
     }
 
-    /// Wrong keys eat cards: no station of the module opens another one.
+    /// Stops the line and every station of the module: wrong keys destroy each chip that is opened with them.
     fn doubt_keys(&mut self, place: Place, fault: &Fault) {
         self.keys_doubted = true;
         let detail = format!(
@@ -254,7 +257,7 @@ impl Dispatcher<'_> {
         self.station_after(place, fault, standing);
     }
 
-    /// What a fault means for its station and for the line.
+    /// Decides what a fault means for its station and for the line.
     fn station_after(&mut self, place: Place, fault: Fault, standing: Standing) {
         match standing {
             Standing::InService => self.floor.stations.free(place),

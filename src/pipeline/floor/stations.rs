@@ -1,4 +1,4 @@
-//! The stations of the floor: which is free, which is out of service, which module has none left.
+//! The stations of the floor: which are free, which are out of service, which module has none left.
 //!
 //! ```text
 //!           order                    card lifted or thrown out, order void
@@ -20,11 +20,11 @@ use crate::pipeline::station::Place;
 /// What a module can do at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Service {
-    /// At least one station works.
+    /// At least one station is in service.
     Up,
-    /// None does, but one may answer again.
+    /// No station is in service, but one may answer again.
     Awaited,
-    /// None does, and none is waited for.
+    /// No station is in service, and the line waits for none.
     Lost,
 }
 
@@ -39,10 +39,10 @@ enum State {
 struct Stage {
     states: Vec<State>,
     free: BTreeSet<usize>,
-    /// Free or occupied.
+    /// Number of stations that are free or occupied.
     up: usize,
     probed: usize,
-    /// It was waited for in vain.
+    /// The line waited for it in vain.
     given_up: bool,
 }
 
@@ -50,7 +50,7 @@ struct Stage {
 pub struct Stations(Vec<Stage>);
 
 impl Stations {
-    /// So many of each stage, all free.
+    /// Stations by stage, all of them free; `counts` has their number in each.
     pub fn new(counts: &[usize]) -> Self {
         let stage = |n: &usize| Stage {
             states: vec![State::Free; *n],
@@ -62,12 +62,12 @@ impl Stations {
         Self(counts.iter().map(stage).collect())
     }
 
-    /// How many stages there are.
+    /// Number of stages.
     pub fn stages(&self) -> usize {
         self.0.len()
     }
 
-    /// Stations of the largest stage.
+    /// Number of stations in the largest stage.
     pub fn widest(&self) -> usize {
         self.0.iter().map(|s| s.states.len()).max().unwrap_or(0)
     }
@@ -81,38 +81,38 @@ impl Stations {
         }
     }
 
-    /// A free station of a stage.
+    /// A free station of a stage; `None` if there is none.
     pub fn any_free(&self, stage: usize) -> Option<Place> {
         let station = *self.0.get(stage)?.free.first()?;
         Some(Place { stage, station })
     }
 
-    /// An order goes to a free station.
+    /// Occupies a free station, because an order goes there.
     pub fn occupy(&mut self, place: Place) {
         self.turn(place, &[State::Free], State::Occupied);
     }
 
-    /// No card lies there any more.
+    /// Frees a station: no card lies there any more.
     pub fn free(&mut self, place: Place) {
         self.turn(place, &[State::Occupied], State::Free);
     }
 
-    /// No card lies there any more, and its device does not answer.
+    /// Takes a station out of service: no card lies there any more, and its device does not answer.
     pub fn out_of_service(&mut self, place: Place) {
         self.turn(place, &[State::Occupied], State::OutOfService);
     }
 
-    /// Its device answers again.
+    /// Puts a station back into service: its device answers again.
     pub fn back(&mut self, place: Place) {
         self.turn(place, &[State::OutOfService], State::Free);
     }
 
-    /// It needs a person.
+    /// Takes a station out of service for the whole run, because it needs a person.
     pub fn stuck(&mut self, place: Place) {
         self.turn(place, &[State::Free, State::Occupied, State::OutOfService], State::Stuck);
     }
 
-    /// A stage without a station in service is waited for no longer, until one comes back.
+    /// Gives up waiting for a stage without a station in service, until a station comes back.
     pub fn give_up(&mut self, stage: usize) {
         if let Some(stage) = self.0.get_mut(stage) {
             stage.given_up = true;
@@ -127,7 +127,7 @@ impl Stations {
             return;
         };
         if !from.contains(&was) {
-            // A station may get stuck in the middle of anything, and what was begun there then ends.
+            // A station may get stuck at any moment. An order that was begun there still ends later.
             debug_assert!(
                 was == State::Stuck && to != State::Occupied,
                 "{place:?} cannot go from {was:?} to {to:?}"

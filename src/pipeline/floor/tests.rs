@@ -1,6 +1,6 @@
-//! The floor against a random world: stations take random times, cards fail, stations go out of service, come back, are
-//! waited for in vain or get stuck, and whatever happens, good cards leave in file order, nothing is lost, no place holds
-//! two cards, what can move does, and the run ends.
+//! The floor against a random world: stations take random times, cards fail, and stations go out of service,
+//! come back, are waited for in vain or get stuck. In every case good cards leave in file order, no card is
+//! lost, no place holds two cards, every card that can move does, and the run ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,29 +27,29 @@ fn work(seq: u32) -> Arc<CardWork> {
     })
 }
 
-/// What the world knows by itself, without asking the floor.
+/// State of the world, kept without asking the floor.
 #[derive(Default)]
 struct World {
     stations: BTreeMap<Place, Health>,
-    /// Card that physically lies at a place.
+    /// Card that lies at a place.
     at: BTreeMap<Place, u32>,
-    /// Places that an order goes to, with a card or without.
+    /// Places that an order is going to, with a card or without.
     ordered: BTreeSet<Place>,
-    /// Cards that lie done in their station, and the stages that they still want.
+    /// Cards that lie finished in their station, each with the stages that it still has to visit.
     lying: BTreeMap<u32, Vec<usize>>,
-    /// Prepared and not fed, and the stages that they want.
+    /// Prepared records that were not fed, each with its stages.
     ready: BTreeMap<u32, Vec<usize>>,
     /// Buffer places in use.
     buffer: BTreeMap<u16, u32>,
     /// Stages that were waited for in vain.
     given_up: BTreeSet<usize>,
-    /// Moves under way; of a collection, whether the card is lifted.
+    /// Moves under way. For a collection: whether the card is lifted.
     under_way: Vec<(Move, bool)>,
     stacked: Vec<u32>,
     out: BTreeSet<u32>,
-    /// Cards that a person does not want.
+    /// Cards that a person wants thrown out.
     doomed: BTreeSet<u32>,
-    /// No blank is fed any more.
+    /// The feeding of blanks has stopped.
     stopped: bool,
 }
 
@@ -60,7 +60,7 @@ enum Health {
     Stuck,
 }
 
-/// How often what goes wrong, of 1000.
+/// Rates of failures, of 1000.
 #[derive(Debug, Clone, Copy)]
 struct Odds {
     card: u32,
@@ -81,7 +81,7 @@ struct Play<'a> {
     dice: &'a mut dyn FnMut(u32) -> u32,
 }
 
-/// Runs the records; the dice say which move ends next, which cards fail and which stations.
+/// Runs the records. The dice decide which move ends next, and which cards and stations fail.
 fn play(
     stations: &[usize],
     buffer: u16,
@@ -103,7 +103,7 @@ impl Play<'_> {
         for _ in 0..100_000 {
             while !self.world.stopped && (next as usize) <= self.routes.len() && self.floor.wants_more() {
                 self.floor.asked(next);
-                // The source answers at once here.
+                // The source answers at once in this world.
                 let route = self.routes[next as usize - 1].clone();
                 self.floor.ready(next, work(next), route.clone());
                 self.world.ready.insert(next, route);
@@ -137,7 +137,7 @@ impl Play<'_> {
         panic!("no end");
     }
 
-    /// A person does not want one of the cards that were fed.
+    /// Has one of the fed cards thrown out, as a person would.
     fn kill(&mut self) {
         let cards: Vec<u32> = self.world.at.values().chain(self.world.buffer.values()).copied().collect();
         if cards.is_empty() {
@@ -191,7 +191,7 @@ impl Play<'_> {
         })
     }
 
-    /// The order must be possible.
+    /// Checks that an order is possible.
     fn began(&mut self, step: Move) {
         let world = &mut self.world;
         let mut free = |to: Place| {
@@ -238,7 +238,7 @@ impl Play<'_> {
         assert!(output.count() <= 1, "the output has two orders");
     }
 
-    /// What the floor left undone is impossible.
+    /// Checks that no possible move is left undone.
     fn nothing_else_can_move(&self) {
         let world = &self.world;
         let output_busy = world
@@ -279,7 +279,7 @@ impl Play<'_> {
             }
             Move::Take { seq, from, to } if !lifted => {
                 if self.chance(self.odds.stuck) {
-                    // Nobody took it: the station before throws it out.
+                    // The card was not taken: the station before throws it out.
                     self.floor.not_taken(seq, from);
                     self.world.ordered.remove(&to);
                     self.world.under_way.push((Move::ThrowOut(seq, from), false));
@@ -323,7 +323,7 @@ impl Play<'_> {
         }
     }
 
-    /// A module has the card: done with it, or it is out.
+    /// A module ends its work: the card is done, or out.
     fn works(&mut self, seq: u32, at: Place) {
         assert!(self.world.at.insert(at, seq).is_none());
         if self.chance(self.odds.card) || self.chance(self.odds.outage) {
@@ -355,7 +355,7 @@ impl Play<'_> {
         self.world.stopped |= self.lost(at.stage);
     }
 
-    /// A probe is answered, shows that a person is needed, or comes too late for the line's patience.
+    /// A probe is answered, shows that a person is needed, or comes too late for the line.
     fn probed(&mut self, at: Place) {
         match self.roll(10) {
             0 if !self.up(at.stage) => {
@@ -378,7 +378,7 @@ impl Play<'_> {
 }
 
 proptest! {
-    // A failure prints its own input; nothing is written beside the sources.
+    // A failure prints its own input; no file is written next to the sources.
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn whatever_fails_good_cards_leave_in_file_order_and_nothing_is_lost(
@@ -484,7 +484,7 @@ fn while_a_module_is_awaited_its_cards_wait_and_no_blank_is_fed_for_it() {
     assert_eq!(floor.stations.service(1), Service::Awaited);
     floor.stations.back(printer);
     assert_eq!(floor.next_move(true), Some(Move::Take { seq: 1, from: chip, to: printer }));
-    // In vain.
+    // The line waited in vain.
     floor.not_taken(1, chip);
     floor.remove(1);
     floor.stations.out_of_service(printer);

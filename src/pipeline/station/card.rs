@@ -1,4 +1,4 @@
-//! A station with a card, from the order to the card's leaving.
+//! A station with a card: from the order until the card has left.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,10 +11,10 @@ use crate::ledger::{Law, LedgerError, Ticket};
 use crate::modules::{Blame, BlankInspection, CardWork, Fault};
 use crate::reason::ReasonWord;
 
-/// How long a card stays in a reader that failed before the card was asked anything: pcscd is restarted within a second.
-/// Not longer, because the cards behind wait for its record, which another station could make.
+/// How long a card stays in a reader that failed before the card received a command: pcscd restarts within a
+/// second. Not longer, because the cards after it wait for its record, which another station could make.
 const READER_PATIENCE: Duration = Duration::from_secs(3);
-/// Between two probes of it.
+/// Pause between two probes of that reader.
 const READER_PAUSE: Duration = Duration::from_millis(200);
 
 impl Runner<'_> {
@@ -25,7 +25,7 @@ impl Runner<'_> {
         let start = Instant::now();
         if let Err(error) = self.setup.transport.feed() {
             let fault = transport_fault("feeding a blank", &error);
-            // A jammed blank that can be thrown out was fed all the same, and is accounted for.
+            // A jammed blank that can be thrown out was fed, so it has to be accounted for.
             let failed = if error.is_jam() { self.setup.transport.reject() } else { Err(error) };
             if let Err(error) = failed {
                 let standing = self.after_transport(&error, Lying::Blank(fault.clone()));
@@ -56,7 +56,8 @@ impl Runner<'_> {
         };
         let twice = fault.reason == ReasonWord::ChipSeen;
         let (fault, standing) = self.thrown_out(fault);
-        // Whatever the transport says, what lies there is not what it fed.
+        // The chip was seen before, so the card here is not the one that was fed, even if the transport
+        // reports a success.
         let standing = if twice { Standing::Stuck } else { standing };
         self.blank_out(seen, fault, start, standing)
     }
@@ -71,8 +72,8 @@ impl Runner<'_> {
         self.tell(Happening::BlankOut { blank, fault, took: start.elapsed(), standing })
     }
 
-    /// Looks at the card that lies here, again if its reader was away for a moment: that is no fault of the card's, and
-    /// nothing was sent to it.
+    /// Inspects the card that lies here, again if its reader was away for a moment: the card is not at fault
+    /// then, and nothing was sent to it.
     fn look(&mut self, work: &CardWork) -> Result<BlankInspection, Fault> {
         let until = Instant::now() + READER_PATIENCE;
         loop {
@@ -95,13 +96,14 @@ impl Runner<'_> {
     }
 
     pub(super) fn take(&mut self, from: &str, work: &CardWork) -> Result<(), HungUp> {
-        // The card is bound: whatever happens from here ends with the card out or done.
+        // The card is bound: from here on the order ends with the card thrown out or done.
         let start = Instant::now();
         if let Err(error) = self.setup.transport.take(from) {
             return self.not_taken(transport_fault("taking the card", &error), start);
         }
         self.tell(Happening::Taken)?;
-        // On the way: the station before has its next card already.
+        // The module prepares while the card is on its way, and the station before can already take its next
+        // card.
         let prepared = self.setup.module.prepare(work);
         if let Err(error) = self.setup.transport.arrive() {
             return self.throw_out(transport_fault("bringing the card", &error), start.elapsed());
@@ -112,8 +114,8 @@ impl Runner<'_> {
         }
     }
 
-    /// Goes on with a bound card that lies here. A chip is in the ledger before its first channel is opened, so that it
-    /// takes the data of one attempt alone.
+    /// Goes on with a bound card that lies here. The ledger records a chip before its first channel is
+    /// opened, so that a chip takes the data of one attempt only.
     fn open(&mut self, work: &CardWork, start: Instant, blank: BlankInspection) -> Result<(), HungUp> {
         if blank.chip().is_none() {
             return self.personalize(work, start, blank);
@@ -129,12 +131,13 @@ impl Runner<'_> {
         };
         let twice = fault.reason == ReasonWord::ChipSeen;
         let (fault, standing) = self.thrown_out(fault);
-        // Whatever the transport says, what lay there is not what was bound.
+        // The chip was seen before, so the card here is not the one that was bound, even if the transport
+        // reports a success.
         let standing = if twice { Standing::Stuck } else { standing };
         self.tell(Happening::CardOut { fault, took: start.elapsed(), standing })
     }
 
-    /// Whether it was lifted all the same shows when it is thrown out.
+    /// Throws the card out to find out whether it was lifted although the transport reported an error.
     fn not_taken(&mut self, fault: Fault, start: Instant) -> Result<(), HungUp> {
         match self.setup.transport.reject() {
             Ok(()) => {
@@ -163,14 +166,14 @@ impl Runner<'_> {
         }
     }
 
-    /// Throws the bound card out and says so.
+    /// Throws the bound card out and reports that.
     pub(super) fn throw_out(&mut self, fault: Fault, worked: Duration) -> Result<(), HungUp> {
         let start = Instant::now();
         let (fault, standing) = self.thrown_out(fault);
         self.tell(Happening::CardOut { fault, took: worked + start.elapsed(), standing })
     }
 
-    /// Throws the card out; if even that fails, the fault says that somebody has to find it.
+    /// Throws the card out. If that fails, the fault says that a person has to find the card.
     fn thrown_out(&mut self, fault: Fault) -> (Fault, Standing) {
         let Err(error) = self.setup.transport.reject() else {
             let standing = self.after(&fault);

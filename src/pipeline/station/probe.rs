@@ -1,4 +1,4 @@
-//! A station out of service: what takes it there, and how its device is tried until it answers.
+//! A station out of service: what takes it there, and how its device is probed until it answers.
 
 use std::time::Duration;
 
@@ -8,34 +8,36 @@ use super::{Happening, HungUp, Runner, Standing};
 use crate::modules::{Blame, Fault};
 use crate::reason::ReasonWord;
 
-/// Until the first probe: a cable that was touched, a host process that starts anew.
+/// Wait before the first probe: enough for a loose cable, or for a host process that restarts.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
-/// Between later ones: the wait doubles up to this.
+/// Longest wait between later probes: the wait doubles up to this.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
-/// For the transport to be connected anew.
+/// Time allowed for opening the transport again.
 const REOPEN_TIME: Duration = Duration::from_secs(1);
-/// Outages in a row, without a card finished between them, after which only a person can help: a device that answers
-/// every probe and no card must not go through the hopper. A card that the device does not see counts as one.
+/// Most outages in a row, without a finished card between them, that end without a person. With more of them,
+/// a device that answers every probe but no card would use up the hopper. A card that the device does not see
+/// counts as one.
 const OUTAGES_IN_A_ROW: u32 = 3;
 
-/// What there is to be tried.
+/// What has to be tried before the station is back in service.
 pub struct Outage {
     next: Duration,
-    /// The transport did not answer: it is opened anew, and what lies in the station thrown out.
+    /// Set if the transport did not answer: it is opened again, and a card that lies in the station is thrown
+    /// out.
     transport: Option<Lying>,
 }
 
 /// What may lie in a station whose transport did not answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lying {
-    /// A card of which the ledger knows that it is out.
+    /// A card that the ledger already counts as thrown out.
     Known,
-    /// A blank of which nobody knows whether it was fed.
+    /// A blank that may or may not have been fed.
     Blank(Fault),
 }
 
 impl Outage {
-    /// How long to wait before the next probe.
+    /// Returns the time to wait before the next probe.
     pub fn wait(&mut self) -> Duration {
         let now = self.next;
         self.next = (now * 2).min(LONGEST_WAIT);
@@ -44,7 +46,7 @@ impl Outage {
 }
 
 impl Runner<'_> {
-    /// The standing after a fault, the card being out.
+    /// The standing after a fault, when the card is out.
     pub(super) fn after(&mut self, fault: &Fault) -> Standing {
         if fault.wants_probe() {
             self.out_of_service(None)
@@ -55,8 +57,8 @@ impl Runner<'_> {
         }
     }
 
-    /// The standing after the transport failed with a card, or may have: it is asked again if it was silent, else
-    /// somebody has to open it.
+    /// The standing after the transport failed with a card, or may have. A silent transport is tried again;
+    /// for any other failure a person has to open the station.
     pub(super) fn after_transport(&mut self, error: &DeviceError, lying: Lying) -> Standing {
         if is_silent(error) { self.out_of_service(Some(lying)) } else { Standing::Stuck }
     }
@@ -69,7 +71,7 @@ impl Runner<'_> {
         Standing::Probed
     }
 
-    /// One outage more; whether they are too many in a row.
+    /// Counts an outage. Returns whether there were too many in a row.
     fn needs_person(&mut self) -> bool {
         self.outages += 1;
         self.outages > OUTAGES_IN_A_ROW
@@ -109,7 +111,7 @@ impl Runner<'_> {
         }
     }
 
-    /// Opens the transport anew and throws out what lies there; whether anything did.
+    /// Opens the transport again and throws out a card that lies there. Returns whether there was one.
     fn clear(&mut self) -> Result<bool, DeviceError> {
         self.setup.transport.reopen(REOPEN_TIME)?;
         match self.setup.transport.reject() {
@@ -120,7 +122,7 @@ impl Runner<'_> {
     }
 }
 
-/// Whether no answer came, so that a later one may.
+/// Whether the error is the lack of an answer, so that one may come later.
 fn is_silent(error: &DeviceError) -> bool {
     matches!(
         error,
@@ -128,7 +130,7 @@ fn is_silent(error: &DeviceError) -> bool {
     )
 }
 
-/// The fault of a motion.
+/// The fault for a failed movement of a card.
 pub fn transport_fault(doing: &str, error: &DeviceError) -> Fault {
     let reason = if error.is_jam() {
         ReasonWord::Jam

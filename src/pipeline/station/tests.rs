@@ -1,4 +1,5 @@
-//! A station's thread with a scripted module and a scripted transport: what it does, says, and is good for afterwards.
+//! A station's thread with a scripted module and transport: what it does and reports, and its standing
+//! afterwards.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -13,10 +14,11 @@ use crate::ids::KeyData;
 use crate::modules::{Blame, StationModule};
 use crate::reason::ReasonWord;
 
-/// What happens at the station, in one order.
+/// Everything that happens at the station, in order.
 type Trace = Arc<Mutex<Vec<String>>>;
 
-/// A framed machine that gives these status characters to each command in turn, then '0'; `None` is silence.
+/// A framed machine that answers each command with the next of these status characters, then with '0'. `None`
+/// is silence.
 struct Machine {
     trace: Trace,
     script: BTreeMap<char, VecDeque<Option<u8>>>,
@@ -49,13 +51,13 @@ impl ByteLink for Machine {
     }
 }
 
-/// A module that fails as told, each in turn, then no more.
+/// A module that fails with each of these faults in turn, then no more.
 struct Worker {
     trace: Trace,
     inspect: VecDeque<Fault>,
     personalize: VecDeque<Fault>,
     probe: VecDeque<Fault>,
-    /// What every card shows.
+    /// What the inspection of every card returns.
     shows: BlankInspection,
 }
 
@@ -96,9 +98,9 @@ fn bad_card() -> Fault {
     Fault::new(Blame::Card, ReasonWord::Mute, "no ATR")
 }
 
-/// A station that runs.
+/// A station that runs in a thread.
 struct Bench {
-    /// Orders and bindings; none once hung up.
+    /// Senders of orders and bindings; `None` after hanging up.
     line: Option<(Sender<Order>, Sender<Binding>)>,
     said: Receiver<(Place, Happening)>,
     trace: Trace,
@@ -157,7 +159,7 @@ impl Bench {
         self.order(Order::Take { from: "chip-0".into(), work: work() });
     }
 
-    /// The next things that it says, in short.
+    /// The station's next reports, abbreviated.
     fn says(&self, expected: &[&str]) {
         for expected in expected {
             let (_, happening) = self.said.recv_timeout(Duration::from_secs(20)).expect(expected);
@@ -169,7 +171,7 @@ impl Bench {
         std::mem::take(&mut *self.trace.lock().unwrap()).join(" ")
     }
 
-    /// Hangs up; the thread must end at once.
+    /// Hangs up. The thread has to end at once.
     fn end(mut self) {
         self.line = None;
         let start = Instant::now();
@@ -238,7 +240,7 @@ fn a_reader_that_stays_away_is_probed_without_the_card() {
     bench.says(&["fed", "blank out: reader Probed"]);
     assert!(begun.elapsed() >= Duration::from_secs(3));
     bench.end();
-    // After silence, which may be the card's, it is out at once.
+    // Silence may be the card's own fault: the card is thrown out at once.
     let bench = start(&[], vec![away(), hung()], vec![], vec![]);
     bench.feed();
     bench.says(&["fed", "blank out: timeout Probed", "back"]);
@@ -318,7 +320,7 @@ fn a_transport_that_brings_no_card_ends_with_a_person_before_the_hopper_is_empty
         bench.says(&["fed", &format!("blank out: no-card {standing}")]);
     }
     bench.end();
-    // One that is seen makes good for those before it.
+    // A card that is seen sets the count back.
     let bench = start(&[], vec![unseen(), unseen(), unseen()], vec![], vec![]);
     for _ in 0..3 {
         bench.feed();
