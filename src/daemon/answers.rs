@@ -1,6 +1,6 @@
-//! What the daemon does with a request: policy first, then the queue, or the bureau.
+//! Carries a request out for a person: the policy decides first, then the queue or the bureau acts.
 //!
-//! Not here: the decision itself (`policy`), carrying out what concerns no queue (`bureau`).
+//! Not here: the decision itself (`policy`), carrying out requests that do not concern the queue (`bureau`).
 
 use std::fs::File;
 use std::sync::{MutexGuard, PoisonError};
@@ -22,19 +22,19 @@ use crate::pipeline::Tell;
 use crate::reason::ReasonWord;
 use crate::request::{Action, CardDecision, Records, Request, StockMove};
 
-/// How long a line may take to say whether a card will go: it never waits for a device.
+/// How long a line may take to answer: it never waits for a device before it does.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 
-/// What the policy lets happen.
+/// A request that the policy grants.
 enum Granted {
-    /// It is done in this name: the person's, or both of two people's.
+    /// It is carried out in this name: the person's, or the names of both people.
     To(String),
-    /// It is so already.
+    /// There is nothing to do, for this reason.
     Idle(JobId, Idle),
 }
 
 impl LineDaemon {
-    /// Carries a request out for a person, or says why not. `files`: those that came with it.
+    /// Carries a request out for a person, or returns the reason why not. `files` came with the request.
     pub(super) fn answer(
         &self,
         person: &Person,
@@ -52,12 +52,14 @@ impl LineDaemon {
             Granted::To(actor) => actor,
             Granted::Idle(job, why) => return Ok(Outcome::NothingToDo { job, why }),
         };
+        // Each arm decides how long the queue stays locked. As long as it is, no job goes on the line or off
+        // it, so that what the policy saw of the job still holds.
         match action {
             Action::ReleaseJob { .. } | Action::ResumeJob { .. } => self.release(queue, job, &actor),
             Action::HoldJob { .. } => self.hold(&mut queue, job, &actor),
             Action::CancelJob { .. } => self.cancel(queue, job, &actor),
             Action::KillCards { records, .. } => self.kill(&queue, job, records, &actor),
-            // The queue stays locked: the job does not go on the line meanwhile.
+            // The queue stays locked, so that the job does not go on the line while its hopper is counted.
             Action::MoveStock { count, stock_move, .. } => {
                 let noted = self.bureau.carry_out(action, &actor, files)?;
                 if *stock_move == StockMove::Issue {
@@ -71,6 +73,8 @@ impl LineDaemon {
                 Ok(closed)
             }
             Action::SurveyCards { .. } => {
+                // A survey needs the line for itself for minutes: the queue notes that, and other requests go
+                // on.
                 queue.ask(true);
                 drop(queue);
                 let _surveying = Surveying(self);
@@ -88,11 +92,12 @@ impl LineDaemon {
         }
     }
 
-    /// Held while papers are written or data deleted: one at a time, for each step looks at what is there.
+    /// Locks out other papers and deletions. Two at a time would not see what the other is writing.
     pub(super) fn papers_guard(&self) -> MutexGuard<'_, ()> {
         self.deleting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Carries out a request that is not about a job.
     fn of_no_job(&self, person: &Person, action: &Action, files: Vec<File>) -> Result<Outcome, Refusal> {
         let two = &self.bureau.line.two_people;
         let draining = self.queue().is_draining();
@@ -106,13 +111,16 @@ impl LineDaemon {
         }
         let mut done = self.bureau.carry_out(action, &person.name, files)?;
         self.show_phase(&mut done);
+        // A submitted file waits for a person. If it may hold cards of an earlier file, acceptance holds it
+        // already.
         if let Outcome::Accepted { job, seen_before: 0, .. } = &done {
             self.bureau.ledger.record(*job, Change::Held, held(SUBMITTED, &person.name)).wait()?;
         }
         Ok(done)
     }
 
-    /// Shows no job as COMPLETE that is still on the line, which the ledger does not know.
+    /// Shows a job as its stored state instead of COMPLETE while it is still on the line, which the ledger
+    /// does not know.
     fn show_phase(&self, shown: &mut Outcome) {
         let queue = self.queue();
         let mark = |view: &mut JobView| {
@@ -129,7 +137,7 @@ impl LineDaemon {
         }
     }
 
-    /// Asks the policy about a job.
+    /// Asks the policy about a request on a job.
     fn granted(
         &self,
         queue: &mut Queue,
@@ -145,6 +153,7 @@ impl LineDaemon {
         let two = &self.bureau.line.two_people;
         match policy::decide(kind, person, Some(&situation), two, queue.is_draining()) {
             Decision::Accepted => {
+                // With the last of two people: both names stand in the ledger.
                 let first = queue.settled(kind, job, records);
                 let name = &person.name;
                 Ok(Granted::To(first.map_or_else(|| name.clone(), |first| format!("{first}, {name}"))))
@@ -159,7 +168,8 @@ impl LineDaemon {
         }
     }
 
-    /// Lets a job be made; one that is STOPPING goes on, or is released as soon as it is HELD.
+    /// Lets a job be made. If the job is STOPPING, the line goes on with it; if it cannot, the job is
+    /// released again as soon as it is HELD.
     fn release<'a>(
         &'a self,
         mut queue: MutexGuard<'a, Queue>,
@@ -188,6 +198,8 @@ impl LineDaemon {
         queue
     }
 
+    /// Holds a job: one that waits or lies still at once, one on the line when its cards under way are
+    /// finished.
     fn hold(&self, queue: &mut Queue, job: JobId, actor: &str) -> Result<Outcome, Refusal> {
         queue.remove(job);
         if queue.is_on_line(job) {
@@ -199,7 +211,8 @@ impl LineDaemon {
         Ok(Outcome::Held(job))
     }
 
-    /// Gives up what was not made. Cards under way are finished before; the answer comes when all of it is done.
+    /// Cancels the records that were not made. Cards under way are finished first, and the answer comes after
+    /// all of it.
     fn cancel<'a>(
         &'a self,
         mut queue: MutexGuard<'a, Queue>,
@@ -218,7 +231,8 @@ impl LineDaemon {
         self.bureau.carry_out(&Action::DecideCards { job, records, decision }, actor, Vec::new())
     }
 
-    /// Has the line throw cards out. The queue is locked, so that the job stays on the line or off it.
+    /// Has the line throw cards out. The queue is locked, so that the job neither leaves the line nor goes on
+    /// it.
     fn kill(&self, queue: &Queue, job: JobId, records: &Records, by: &str) -> Result<Outcome, Refusal> {
         let reader = self.bureau.ledger.reader()?;
         let sequences = match records.sequences(reader.job(job)?.records) {
@@ -241,7 +255,7 @@ impl LineDaemon {
                     cards.push(KilledCard { record: seq, fate: KillFate::ThrownOut });
                     continue;
                 }
-                // It may have gone out meanwhile, for that very reason.
+                // The card may have gone out meanwhile, for this very reason.
                 decision = decide(seq)?;
             }
             let fate = match decision {
@@ -257,7 +271,7 @@ impl LineDaemon {
     }
 }
 
-/// While it lives, cards in the line are being asked.
+/// While this value lives, cards in the line are being asked, and no job goes on the line.
 struct Surveying<'a>(&'a LineDaemon);
 
 impl Drop for Surveying<'_> {

@@ -1,7 +1,8 @@
-//! The daemon's connections: a thread for each, a bounded number for each person, and bounded patience, so that nobody shuts
-//! the others out. Who is not in the people file gets that answer and no thread.
+//! The daemon's connections. Each has a thread, a person has a bounded number of them, and each has bounded
+//! patience, so that one person cannot shut the others out. A user who is not in the people file gets a
+//! refusal and no thread.
 //!
-//! Not here: what is answered (`answers`).
+//! Not here: the answers (`answers`).
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Error, ErrorKind, Read};
@@ -20,17 +21,17 @@ use crate::bureau::{Outcome, Refusal};
 use crate::exit::Exit;
 use crate::threads;
 
-/// Connections of one person at a time: commands, and the programs that they watch with.
+/// Most connections of one person: commands, and the programs that show progress.
 const OF_ONE: usize = 16;
-/// How long a connection may say nothing, and take nothing.
+/// How long a connection may stay silent, or take no bytes.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long a request may take from its first byte.
+/// How long a request may take from its first byte to its last.
 const REQUEST_TIME: Duration = Duration::from_secs(10);
 
-/// Descriptors of the ledger's own files that stay open for one person's sake.
+/// Most descriptors of the ledger's own files that stay open because one person sent them.
 const KEPT_OPEN_MAX: u32 = 8;
 
-/// How often the log says that somebody wants more than that.
+/// How often the log reports that a person asks for more connections than that.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// The connections of each user id.
@@ -41,16 +42,17 @@ struct OpenConnections(Mutex<HashMap<u32, OfPerson>>);
 #[derive(Default)]
 struct OfPerson {
     open: usize,
-    /// Refused since the log said so.
+    /// Connections refused since the last report in the log.
     refused: u64,
-    /// When it did.
+    /// Time of the last report in the log.
     told: Option<Instant>,
     /// Descriptors of the ledger's own files that came from this person and stay open.
     kept_open: u32,
 }
 
 impl OfPerson {
-    /// One is refused. Gives how many were since the log was told, if it is to be told now.
+    /// Counts a refused connection. Returns the number of refusals since the last report, if the log should
+    /// report them now.
     fn refuse(&mut self, now: Instant) -> Option<u64> {
         self.refused += 1;
         if self.told.is_some_and(|told| now.saturating_duration_since(told) < TOLD_EVERY) {
@@ -62,7 +64,7 @@ impl OfPerson {
 }
 
 impl OpenConnections {
-    /// Counts one more of this person, or says that there is no room for it.
+    /// Counts one more connection of this person. Returns false if the person has no room for it.
     fn one_more(&self, person: &Person, uid: u32) -> bool {
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let of = open.entry(uid).or_default();
@@ -74,7 +76,7 @@ impl OpenConnections {
         room
     }
 
-    /// Whether files are taken from this person: not from one who sends the ledger's own again and again.
+    /// Whether the daemon takes files from this person: not if the person keeps sending the ledger's own.
     fn trusts(&self, uid: u32) -> bool {
         let open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         open.get(&uid).is_none_or(|of| of.kept_open < KEPT_OPEN_MAX)
@@ -99,7 +101,7 @@ impl OpenConnections {
     }
 }
 
-/// A stream on which a message, once begun, has to be finished in time; files that come with it are kept.
+/// A stream on which a message, once begun, has to be complete in time. It keeps the files that come with it.
 struct PatientStream<'a> {
     stream: &'a UnixStream,
     until: Instant,
@@ -128,12 +130,13 @@ impl Read for PatientStream<'_> {
 }
 
 impl LineDaemon {
-    /// Serves whoever connects, for ever.
+    /// Serves every client that connects, and never returns.
     pub(super) fn accept(self: &Arc<Self>, listener: &UnixListener) {
         let open = Arc::new(OpenConnections::default());
         for stream in listener.incoming() {
             let Ok(stream) = stream else {
-                // Out of descriptors, most likely: connections must end before the next can begin.
+                // Most likely there are no descriptors left: some connection has to end before the next can
+                // begin.
                 std::thread::sleep(Duration::from_millis(100));
                 continue;
             };
@@ -167,7 +170,7 @@ impl LineDaemon {
         });
         match started {
             Ok(_) => Ok(()),
-            // Whoever asks can ask again; the line goes on.
+            // The client can ask again; the line goes on.
             Err(refused) => {
                 open.one_less(uid);
                 send(&theirs, Err(Refusal::fault(Exit::Thread, refused.to_string())))
@@ -175,7 +178,7 @@ impl LineDaemon {
         }
     }
 
-    /// Requests and answers until the other end closes.
+    /// Reads requests and sends answers until the other end closes.
     fn converse(
         &self,
         stream: &UnixStream,
@@ -204,7 +207,7 @@ impl LineDaemon {
             let received = std::mem::take(&mut reader.get_mut().received);
             let sent = send(stream, self.carry_out(person, message, received));
             if self.bureau.ledger.failed().is_some() || self.bureau.keys_are_gone() {
-                // The line ends, and the daemon with it: a new one begins with what is on the disk.
+                // The line ends, and the daemon with it. A new daemon begins with what is on the disk.
                 self.queue().drain();
                 self.changed.notify_all();
             }

@@ -1,10 +1,11 @@
-//! Files that go with a request over the daemon's socket, as descriptors: the asker opened them with the asker's own rights,
-//! and the daemon needs none.
+//! Files that go with a request over the daemon's socket, as descriptors. The asker opened them with the
+//! asker's own rights, and the daemon needs none.
 //!
-//! Only regular files are taken, as many as a request can need. A descriptor of the ledger's own files is never closed in
-//! the daemon: closing any descriptor of a file drops the locks that SQLite has on it in this process (POSIX, fcntl(2)).
+//! The daemon takes only regular files, and only as many as a request can need. It never closes a descriptor
+//! of the ledger's own files: closing any descriptor of a file drops the locks that SQLite holds on it in
+//! this process (POSIX, fcntl(2)).
 //!
-//! Not here: messages (`wire`), what is done with a file (`bureau`).
+//! Not here: messages (`wire`), the use of a file (`bureau`).
 
 use std::fs::File;
 use std::io::{IoSlice, IoSliceMut, Write};
@@ -20,19 +21,19 @@ use rustix::net::{
 
 use crate::bureau::spool_folder::is_the_ledgers;
 
-/// Files of one request: four papers with their seals.
+/// Most files of one request: four papers, each with its seal.
 pub const FILES_MAX: usize = 8;
-/// Most bytes of a file that the daemon reads: 100,000 cards with pictures take a tenth of it.
+/// Most bytes of a file that the daemon reads. 100,000 cards with pictures take a tenth of it.
 pub const BYTES_MAX: u64 = 256 << 30;
 
-/// What came with bytes of a stream.
+/// The files that came with bytes of a stream.
 #[derive(Default)]
 pub struct ReceivedFiles {
-    /// Regular files, in order.
+    /// The regular files, in order.
     pub files: Vec<File>,
-    /// Why another one was not taken; the first reason.
+    /// Why a further file was not taken: the first reason.
     pub refused: Option<&'static str>,
-    /// Descriptors of the ledger's own files, which stay open for ever.
+    /// Number of descriptors of the ledger's own files, which stay open for ever.
     pub kept_open: u32,
 }
 
@@ -50,7 +51,7 @@ pub fn send_with(mut stream: &UnixStream, message: &[u8], files: &[File]) -> std
     stream.write_all(message.get(sent..).unwrap_or_default())
 }
 
-/// Receives bytes, and files that come with them, from somebody who may send `trusted` files or none at all.
+/// Receives bytes and the files that come with them. From a person who is not `trusted` it takes no file.
 pub fn receive_with(
     stream: &UnixStream,
     buffer: &mut [u8],
@@ -59,7 +60,7 @@ pub fn receive_with(
     received: &mut ReceivedFiles,
 ) -> std::io::Result<usize> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FILES_MAX))];
-    // Without room for them, the kernel drops descriptors itself, and no lock of this process with them.
+    // Without room for descriptors the kernel drops them itself, and keeps this process's locks.
     let mut ancillary = RecvAncillaryBuffer::new(if trusted { &mut space } else { &mut [] });
     let message = recvmsg(stream, &mut [IoSliceMut::new(buffer)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
     for message in ancillary.drain() {
@@ -85,7 +86,7 @@ impl ReceivedFiles {
             return;
         };
         if is_the_ledgers(&about, ledger) {
-            // See the module: it stays open.
+            // It stays open, or SQLite would lose its locks (see above).
             std::mem::forget(file);
             self.kept_open += 1;
             self.refused

@@ -1,6 +1,6 @@
-//! The daemon's line: one released job after the other.
+//! The daemon's line: it makes one released job after the other.
 //!
-//! Not here: which comes next (`queue`), making one (`bureau::run_job`).
+//! Not here: which job comes next (`queue`), making one (`bureau::run_job`).
 
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -18,18 +18,18 @@ use crate::panics::ends_well;
 use crate::pipeline::{DISPATCHER, Stop, Tell};
 use crate::reason::ReasonWord;
 
-/// What people may say to a line before it has heard it.
+/// Most messages of people that a line has not received yet.
 const TOLD_MAX: usize = 256;
-/// How often a line without a job looks whether its ledger still writes.
+/// How often a line without a job checks whether its ledger still writes.
 const LOOK_AT_LEDGER: Duration = Duration::from_secs(1);
 
-/// Why a job is HELD, and who held it.
+/// The context of a hold: its reason, and who held the job.
 pub(super) fn held(reason: impl Into<ReasonWord>, actor: &str) -> Context {
     Context { reason: Some(reason.into()), ..Context::by(actor) }
 }
 
 impl LineDaemon {
-    /// Everything comes up HELD.
+    /// Holds every job that the last run left open: a person releases each after a start.
     pub(super) fn hold_all(&self) -> Result<(), Refusal> {
         for job in self.bureau.ledger.reader()?.jobs()? {
             if job.state == JobState::Open {
@@ -39,7 +39,7 @@ impl LineDaemon {
         Ok(())
     }
 
-    /// One released job after the other, until the daemon drains.
+    /// Makes one released job after the other, until the daemon drains.
     pub(super) fn make_jobs(&self) {
         loop {
             let mut queue = self.queue();
@@ -52,7 +52,7 @@ impl LineDaemon {
                 match queue.next(stop.clone(), tell.clone()) {
                     Some(next) => break next,
                     None => {
-                        // Not for ever: the ledger may fail while nobody asks for anything.
+                        // The wait ends by itself, because the ledger may fail while no request arrives.
                         let waited = self.changed.wait_timeout(queue, LOOK_AT_LEDGER);
                         queue = waited.unwrap_or_else(PoisonError::into_inner).0;
                     }
@@ -75,7 +75,7 @@ impl LineDaemon {
             let mut queue = self.queue();
             queue.left();
             if self.bureau.keys_are_gone() {
-                // Without keys no card can be made, and nothing is signed: a new daemon has a new HSM host.
+                // Without keys no card can be made and no event signed. A new daemon starts a new HSM host.
                 queue.drain();
             }
             drop(queue);
@@ -93,7 +93,7 @@ impl LineDaemon {
         match &outcome.stopped {
             Some(stop @ Stop::Ledger(_)) => Err(Refusal::fault(Exit::Ledger, stop_text(stop))),
             Some(Stop::Died(whose)) if whose == DISPATCHER => {
-                // Its cards are UNKNOWN once the ledger is opened anew.
+                // Its cards are UNKNOWN when the ledger is opened again, so the daemon has to end.
                 self.died("line");
                 Ok(())
             }

@@ -1,19 +1,21 @@
 //! The daemon: who asks for what, whether it is granted, and the queue of jobs.
 //!
 //! ```text
-//! operator's command ─ Unix socket ─▶ who (uid) ─▶ policy ─▶ accepted | ignored | waits | denied ─▶ ledger, queue
-//!                                                                                                  │
-//!                                                            line: one job at a time ◀─────────────┘
+//! operator's command ─ Unix socket ─▶ who (uid) ─▶ policy ─▶ accepted | ignored | waits | denied
+//!                                                               │
+//!                                                               └─▶ ledger, queue ─▶ line: one job at a time
 //! ```
 //!
 //! | file | does |
 //! |---|---|
-//! | `server`, `connections`, `files`, `wire` | the socket: who connects, what is said, files that come along |
-//! | `people`, `policy`, `answers` | who may do what, and that it is done |
-//! | `queue`, `jobs`, `retention` | one job after the other on the line; the end of cardholder data |
+//! | `server` | starts and ends the daemon, owns what its threads share |
+//! | `connections`, `files`, `wire` | the socket: connections, files that come with requests, messages |
+//! | `people`, `policy`, `answers` | who may do what, the decision, carrying it out |
+//! | `queue`, `jobs`, `retention` | the jobs' order, the line's thread, the end of cardholder data |
+//! | `watch` | notices threads that die |
 //!
-//! Everything comes up HELD; a person releases it. Not here: the line and its devices (`bureau::line` puts them together), the
-//! laws of cards (`ledger`).
+//! Every job is HELD after a start, and a person releases it. Not here: the line and its devices
+//! (`bureau::line` puts them together), the laws of cards (`ledger`).
 
 mod answers;
 mod connections;

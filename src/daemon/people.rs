@@ -1,4 +1,4 @@
-//! Who may do what: the people of a line, by the user id that the kernel tells of whoever connects.
+//! Who may do what: the people of a line, known by the user id that the kernel reports for each connection.
 //!
 //! ```text
 //! [[person]]
@@ -11,29 +11,29 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-/// What a person may be.
+/// The roles that a person may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// Loads and releases jobs, clears rejects.
     Operator,
-    /// Releases after a restart or a fault, resolves UNKNOWN cards, authorizes remakes, closes jobs.
+    /// Releases jobs after a restart or a fault, resolves UNKNOWN cards, authorizes remakes, closes jobs.
     Supervisor,
     /// Imports keys.
     KeyCustodian,
-    /// Looks, and proves.
+    /// Looks at everything, and proves the ledger.
     Auditor,
 }
 
-/// Somebody.
+/// One person of the people file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Person {
-    /// Stands in the ledger.
+    /// Name of the person, as the ledger records it.
     pub name: String,
-    /// As the kernel tells it.
+    /// User id, as the kernel reports it.
     pub uid: u32,
-    /// What they may do; at least one.
+    /// The person's roles, at least one.
     pub roles: BTreeSet<Role>,
 }
 
@@ -43,15 +43,15 @@ struct File {
     person: Vec<Person>,
 }
 
-/// Who acts in the ledger when nobody has asked: the line itself, and a signal to the program.
+/// Actors in the ledger of acts that no person asked for: the line itself, and a signal to the program.
 pub const OURS: [&str; 2] = ["line", "signal"];
 
-/// Everybody.
+/// All people of a line, by user id.
 #[derive(Debug, Clone)]
 pub struct People(BTreeMap<u32, Person>);
 
 impl People {
-    /// Reads and checks the file's text. The error says what is wrong.
+    /// Reads and checks the text of a people file. The error describes what is wrong.
     pub fn from_toml(text: &str) -> Result<Self, String> {
         let file: File = toml::from_str(text).map_err(|e| e.to_string())?;
         let (mut people, mut names) = (BTreeMap::new(), BTreeSet::new());
@@ -74,18 +74,18 @@ impl People {
         Ok(Self(people))
     }
 
-    /// How many have this role.
+    /// Number of people who have this role.
     pub fn with(&self, role: Role) -> usize {
         self.0.values().filter(|person| person.roles.contains(&role)).count()
     }
 
-    /// Who has this user id.
+    /// The person who has this user id.
     pub fn of(&self, uid: u32) -> Option<&Person> {
         self.0.get(&uid)
     }
 }
 
-/// A name that stands in the ledger is one person's, and not the machine's.
+/// Checks a person's name for the ledger: it must not be one of the machine's, and has only plain characters.
 pub fn sound_name(name: &str) -> Result<(), String> {
     let sound = |c: char| c.is_alphanumeric() || ".-_ ".contains(c);
     if name.is_empty() || name.trim() != name || name.len() > 40 || !name.chars().all(sound) {

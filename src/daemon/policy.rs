@@ -1,7 +1,7 @@
-//! The one place where it is decided whether something that a person asks for is done. Pure: what is known comes in, a
-//! decision goes out.
+//! Decides whether a request of a person is carried out. This is the only place that does. Pure: facts come
+//! in, a decision goes out.
 //!
-//! Not here: the laws of records and blanks (`ledger`), which hold whoever asks.
+//! Not here: the laws of records and blanks (`ledger`), which hold for every person.
 
 use std::collections::BTreeSet;
 
@@ -10,48 +10,50 @@ use crate::bureau::refusal::{Denial, Idle, NotAllowed};
 use crate::ledger::{JobState, RecordState};
 use crate::request::ActionKind;
 
-/// What is known of the job in question.
+/// The facts about the job that a request is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Situation {
     /// Its state in the ledger.
     pub state: JobState,
-    /// Why it is HELD.
+    /// Why the job is HELD.
     pub held_for: Option<String>,
-    /// It is on the line.
+    /// The job is on the line.
     pub on_line: bool,
-    /// It is on the line, and a person has it stop.
+    /// The job is on the line, and a person has stopped it.
     pub stopping: bool,
-    /// It waits for the line.
+    /// The job waits for the line.
     pub queued: bool,
-    /// The line works, on whatever job, or its cards are being asked.
+    /// The line works on some job, or its cards are being asked.
     pub line_busy: bool,
-    /// Who asked for the same before, where it takes two.
+    /// The first of two people who asked for this, if it takes two.
     pub asked_by: Option<String>,
 }
 
-/// What becomes of it.
+/// The policy's decision about a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// It is done.
+    /// Carry it out.
     Accepted,
-    /// It is so already.
+    /// There is nothing to do, for this reason.
     Ignored(Idle),
-    /// Another person has to ask for the same.
+    /// A second person has to ask for it.
     Waits,
-    /// It is not done, because.
+    /// Carry it out for no person, for this reason.
     Denied(Denial),
-    /// It is not done for this person, or not now, because.
+    /// Do not carry it out for this person, or not now, for this reason.
     NotAllowed(NotAllowed),
 }
 
-/// A hold with one of these reasons is the operator's own business.
+/// Reason of the hold after a file was submitted. An operator may release the job.
 pub const SUBMITTED: &str = "submitted";
-/// See [`SUBMITTED`].
+/// Reason of a hold that an operator asked for. An operator may release the job.
 pub const BY_OPERATOR: &str = "operator";
-/// The daemon was told to end: as after any restart, a supervisor releases.
+/// Reason of a hold because the daemon received a signal to end. As after every restart, a supervisor
+/// releases the job.
 pub const BY_SIGNAL: &str = "signal";
 
-/// Decides. `two` holds what takes two people on this line; `draining`: the daemon is about to end.
+/// Decides. `two` lists the actions that take two people on this line; `draining`: the daemon is about to
+/// end.
 pub fn decide(
     ask: ActionKind,
     person: &Person,
@@ -95,7 +97,7 @@ pub fn decide(
     }
 }
 
-/// Whether it makes sense in the job's state.
+/// Whether an action makes sense in the job's state.
 fn of_job(ask: ActionKind, job: &Situation) -> Decision {
     use JobState::{Closed, Held, Open};
     match (ask, job.state) {
@@ -137,7 +139,8 @@ fn of_job(ask: ActionKind, job: &Situation) -> Decision {
     }
 }
 
-/// Whether the card of a record in this state can be thrown out of the line; `killed`: it was, for that reason.
+/// Whether a card can be thrown out of the line while its record is in this state. `killed`: the card was
+/// thrown out already, because a person wanted that.
 pub fn decide_kill(record: RecordState, killed: bool) -> Decision {
     match record {
         RecordState::InFlight => Decision::Accepted,
@@ -149,12 +152,12 @@ pub fn decide_kill(record: RecordState, killed: bool) -> Decision {
     }
 }
 
-/// The job was held by a person, or has just been submitted.
+/// Whether the job was held by a person, or has just been submitted.
 fn own(job: &Situation) -> bool {
     matches!(job.held_for.as_deref(), Some(SUBMITTED | BY_OPERATOR))
 }
 
-/// Who may do it. Holding and proving are for a supervisor, too.
+/// The role that an action takes. A supervisor may also hold jobs and prove the ledger.
 pub fn role(ask: ActionKind, job: Option<&Situation>) -> Role {
     match ask {
         ActionKind::Audit => Role::Auditor,
@@ -315,7 +318,7 @@ mod tests {
         }
     }
 
-    /// To take a hold back is a release; without a hold there is nothing to take back.
+    /// Taking a hold back is a release. Without a hold there is nothing to take back.
     #[test]
     fn a_hold_that_waits_for_cards_can_be_taken_back() {
         let running = Situation { state: JobState::Open, on_line: true, line_busy: true, ..held("-") };
@@ -357,8 +360,8 @@ mod tests {
     }
 
     proptest! {
-        /// Without its role, while draining, or on a closed job nothing but looking is accepted; papers and deletion are for
-        /// closed jobs alone, proofs for auditors.
+        /// Without its role, while draining or on a closed job only looking is accepted; papers and deletion
+        /// are for closed jobs only, proofs for auditors only.
         #[test]
         fn nothing_is_accepted_that_should_not_be(
             ask in prop::sample::select(ALL.to_vec()),

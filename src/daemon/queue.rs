@@ -1,4 +1,21 @@
-//! Which job is on the line, which wait for it, and what waits for a second person. Pure state; whoever shares it guards it.
+//! Which job is on the line, which jobs wait for it, and which requests wait for a second person. Pure state;
+//! its owner guards it.
+//!
+//! ```text
+//!         release             next                  stop: a person holds or cancels
+//!  HELD ─────────► waiting ───────► on the line ─────────────────────────────────────► STOPPING
+//!                     │                │  │  ▲                                           │  │
+//!   ▲      remove     │                │  │  └──────── go_on: the hold is taken back ────┘  │
+//!   ├─────────────────┘                │  │                                                 │
+//!   ├──────── left: a fault ───────────┘  │ left: every record made                         │
+//!   │                                     ▼                                                 │
+//!   │                             COMPLETE or CLOSED                                        │
+//!   └──────── left: cards under way are finished ───────────────────────────────────────────┘
+//! ```
+//!
+//! STOPPING is no state of the ledger: the job is on the line and `stopped_by` names a person. `go_on` asks
+//! the line itself, which may have ended meanwhile or have met a fault; then the job ends up HELD. A stop by
+//! `drain` names no person and cannot be taken back, and no further job comes on the line after it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -10,7 +27,7 @@ use crate::ledger::{Balance, JobId, JobState};
 use crate::pipeline::Tell;
 use crate::request::ActionKind;
 
-/// See the module.
+/// The queue of one line.
 #[derive(Debug, Default)]
 pub struct Queue {
     waiting: VecDeque<(JobId, String)>,
@@ -18,22 +35,23 @@ pub struct Queue {
     draining: bool,
     /// Cards that lie in the line are being asked.
     asking: bool,
-    /// What one person asked for that takes two: about which job and records.
+    /// Requests that take two people, after the first one asked: by action, job and records.
     asked: BTreeMap<(ActionKind, JobId, String), Asked>,
 }
 
-/// Who asked, when, and how the job stood: another person agrees to what both have seen.
+/// A first request: who made it, when, and how the job stood. The second person has to agree to what both
+/// have seen.
 #[derive(Debug)]
 struct Asked {
     by: String,
     at: Instant,
     state: JobState,
     balance: Balance,
-    /// It was on the line, and its counts moved.
+    /// Whether the job was on the line then, where its counts move all the time.
     on_line: bool,
 }
 
-/// How long it waits for the second person.
+/// How long a request waits for the second person.
 const ASKED_FOR: Duration = Duration::from_secs(900);
 
 #[derive(Debug)]
@@ -41,19 +59,20 @@ struct OnLine {
     job: JobId,
     stop: Sender<()>,
     tell: Sender<Tell>,
-    /// Who stopped the job.
+    /// The person who stopped the job.
     stopped_by: Option<String>,
 }
 
 impl OnLine {
-    /// Has the line stop for good; it may have been asked before.
+    /// Makes the line stop for good. It may have been asked before.
     fn stop_for_good(&self) {
         let _ = self.stop.try_send(());
     }
 }
 
 impl Queue {
-    /// What the policy has to know of a job. `records` are those that are asked about, empty for the job itself.
+    /// The facts that the policy needs about a job. `records` are those that the request is about, empty for
+    /// the job itself.
     pub fn situation(
         &self,
         ask: ActionKind,
@@ -65,6 +84,8 @@ impl Queue {
     ) -> Situation {
         let on_line = self.is_on_line(job);
         let asked = self.asked.get(&(ask.listed(), job, records.to_owned()));
+        // A job on the line changes with every card. Anywhere else a change means that the two people saw
+        // different jobs.
         let stands = |a: &&Asked| match (a.on_line, on_line) {
             (true, true) => true,
             (false, false) => a.state == state && a.balance == *balance,
@@ -101,22 +122,24 @@ impl Queue {
         self.asked.insert((ask.listed(), job, records.to_owned()), asked);
     }
 
-    /// It was done: nobody waits for a second person any more. Gives the first one's name.
+    /// Forgets a request because it was carried out. Returns the name of the first of two people, if there
+    /// was one.
     pub fn settled(&mut self, ask: ActionKind, job: JobId, records: &str) -> Option<String> {
         self.asked.remove(&(ask.listed(), job, records.to_owned())).map(|asked| asked.by)
     }
 
-    /// A job waits for the line.
+    /// Adds a job to those that wait for the line.
     pub fn push(&mut self, job: JobId, by: &str) {
         self.waiting.push_back((job, by.to_owned()));
     }
 
-    /// A job waits no more.
+    /// Removes a job from those that wait for the line.
     pub fn remove(&mut self, job: JobId) {
         self.waiting.retain(|(waiting, _)| *waiting != job);
     }
 
-    /// The next job and who released it; `stop` stops it, and `tell` tells it what else people say.
+    /// Puts the next job on the line and returns it with the person who released it. `stop` stops the line,
+    /// and `tell` carries people's other messages.
     pub fn next(&mut self, stop: Sender<()>, tell: Sender<Tell>) -> Option<(JobId, String)> {
         if self.draining || self.asking || self.on_line.is_some() {
             return None;
@@ -126,28 +149,28 @@ impl Queue {
         Some((job, by))
     }
 
-    /// The job has left the line.
+    /// Notes that the job has left the line.
     pub fn left(&mut self) {
         self.on_line = None;
     }
 
-    /// Has the line stop feeding, if it works on this job; whether it does.
+    /// Makes the line stop feeding, if it works on this job. Returns whether it does.
     pub fn stop(&mut self, job: JobId, by: &str) -> bool {
         let Some(on) = self.on_line.as_mut().filter(|on| on.job == job) else { return false };
         on.stopped_by.get_or_insert_with(|| by.to_owned());
         if on.tell.try_send(Tell::Stop).is_err() {
-            // It has not heard a long row of other things yet, or is about to end.
+            // The line has many messages waiting or is about to end. The other channel has room for one stop.
             on.stop_for_good();
         }
         true
     }
 
-    /// Whether this job is on the line, and a person has it stop.
+    /// Whether this job is on the line, and a person has stopped it.
     pub fn is_stopping(&self, job: JobId) -> bool {
         self.on_line.as_ref().is_some_and(|on| on.job == job && on.stopped_by.is_some())
     }
 
-    /// Takes a stop back, if the line goes on feeding; whether it does. It answers within `patience`.
+    /// Takes a stop back. Returns whether the line, which answers within `patience`, goes on feeding.
     pub fn go_on(&mut self, job: JobId, patience: Duration) -> bool {
         let (answer, answered) = bounded(1);
         let goes_on =
@@ -158,22 +181,22 @@ impl Queue {
         goes_on
     }
 
-    /// Who stopped the job that is on the line; nobody did where the daemon drains.
+    /// The person who stopped the job on the line; `None` if the daemon is draining instead.
     pub fn stopped_by(&self) -> Option<String> {
         self.on_line.as_ref()?.stopped_by.clone()
     }
 
-    /// Cards that lie in the line are asked, or not any more: no job comes on it meanwhile.
+    /// Notes that cards in the line are being asked, or no longer are. Meanwhile no job comes on the line.
     pub fn ask(&mut self, begins: bool) {
         self.asking = begins;
     }
 
-    /// Tells the line something, if it works on this job; whether it does.
+    /// Sends the line a message, if it works on this job. Returns whether it does.
     pub fn tell(&self, job: JobId, tell: Tell) -> bool {
         self.on_line.as_ref().is_some_and(|on| on.job == job && on.tell.try_send(tell).is_ok())
     }
 
-    /// Nothing new is begun; what is on the line is finished.
+    /// Begins nothing new, and stops the job on the line after its cards under way.
     pub fn drain(&mut self) {
         self.draining = true;
         if let Some(on) = &self.on_line {
@@ -181,7 +204,7 @@ impl Queue {
         }
     }
 
-    /// Whether nothing new is begun.
+    /// Whether the daemon begins nothing new.
     pub fn is_draining(&self) -> bool {
         self.draining
     }
@@ -209,7 +232,7 @@ mod tests {
         assert_eq!(by(&queue, ActionKind::Release, JobState::Open, &before, 1), None);
         let after = Balance { cancelled: 1, queued: 1, ..Balance::default() };
         assert_eq!(by(&queue, ActionKind::Release, held, &after, 1), None);
-        // On the line it is another matter, asked of and decided anew.
+        // On the line the counts move, so a request from before does not count there.
         queue.push(job, "anna");
         let (stop, tell) = (bounded(1).0, bounded(1).0);
         assert!(queue.next(stop, tell).is_some());

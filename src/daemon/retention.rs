@@ -1,6 +1,6 @@
-//! The end of cardholder data that were kept for as long as the line's profile says.
+//! Deletes cardholder data that were kept for as long as the line profile demands.
 //!
-//! Not here: what a deletion does (`bureau::deletion`).
+//! Not here: the steps of a deletion (`bureau::deletion`).
 
 use std::time::Duration;
 
@@ -10,11 +10,12 @@ use crate::bureau::deletion::{delete, due, left_open};
 use crate::ledger::Context;
 use crate::reason::ReasonWord;
 
-/// How long until the daemon looks again for data that are due.
+/// How long until the daemon looks for data again that are due.
 const LOOK_AGAIN: Duration = Duration::from_secs(3600);
 
 impl LineDaemon {
-    /// Deletes what is due: now, when a job was closed, and from time to time, until the daemon drains.
+    /// Deletes data that are due: at the start, after a job was closed, and at least every hour, until the
+    /// daemon drains.
     pub(super) fn retain(&self) {
         loop {
             if let Err(refusal) = self.delete_due() {

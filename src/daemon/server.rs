@@ -1,13 +1,13 @@
-//! `cardwrightd`: a line, its queue of jobs, and the people who may say what happens.
+//! `cardwrightd`: a line, its queue of jobs, and the people who may decide about them.
 //!
 //! ```text
 //! main thread      signals: the first drains, the second ends at once
-//! "line"           one released job after the other
+//! "line"           makes one released job after the other
 //! "retention"      deletes the cardholder data that are due
 //! "accept"         a thread for each connection: request, policy, answer
 //! ```
 //!
-//! Not here: what is answered (`answers`), the words on the command line (`cli::daemon`).
+//! Not here: the answers (`answers`), the words on the command line (`cli::daemon`).
 
 use std::fs::Permissions;
 use std::io::Write;
@@ -29,40 +29,40 @@ use crate::modules::LineProfile;
 use crate::signals::Signals;
 use crate::threads;
 
-/// Said when a signal ends the program before it listens.
+/// Printed when a signal ends the program before it listens.
 const STOPPED: &str = "stopped by the operator before the daemon listened";
 
-/// What a daemon is started with.
+/// The settings that a daemon is started with.
 #[derive(Debug)]
 pub struct Setup {
     /// Line profile: a shipped name or a .toml file.
     pub line: String,
     /// The bureau's key store.
     pub keys: PathBuf,
-    /// Who may do what (TOML).
+    /// People file (TOML): who may do what.
     pub people: PathBuf,
-    /// Socket to make.
+    /// Socket that the daemon creates.
     pub socket: PathBuf,
-    /// The ledger.
+    /// Path of the ledger.
     pub ledger: PathBuf,
-    /// `hwsim` in place of the devices.
+    /// Whether and how `hwsim` takes the place of the devices.
     pub simulation: Simulation,
 }
 
-/// What all threads share.
+/// The state that all threads share.
 pub(super) struct LineDaemon {
     pub(super) bureau: Bureau,
     pub(super) people: People,
     queue: Mutex<Queue>,
-    /// The queue has changed.
+    /// Notified when the queue has changed.
     pub(super) changed: Condvar,
-    /// See [`Self::papers_guard`].
+    /// Held by [`Self::papers_guard`].
     pub(super) deleting: Mutex<()>,
     /// Threads of the daemon that died.
     deaths: Deaths,
 }
 
-/// Runs it until a signal.
+/// Runs the daemon until a signal.
 pub fn run(setup: &Setup) -> Result<Exit, Refusal> {
     let signals = Signals::handle(STOPPED)?;
     let bureau = Bureau::open(&setup.line, &setup.keys, &setup.ledger, &setup.simulation, &signals)?;
@@ -79,6 +79,7 @@ pub fn run(setup: &Setup) -> Result<Exit, Refusal> {
     let listener = listen(&setup.socket)?;
     let ours = inode(&setup.socket);
     let heard = signals.heard(2);
+    // The line's thread owns this end of the channel: when it dies or returns, the main thread notices.
     let (ended, line_ended) = bounded::<()>(0);
     let (line, retain, accept) = (Arc::clone(&core), Arc::clone(&core), Arc::clone(&core));
     threads::start("line", move || {
@@ -90,7 +91,7 @@ pub fn run(setup: &Setup) -> Result<Exit, Refusal> {
         .map_err(Failure::from)?;
     threads::start("accept", move || accept.watch("accept", || accept.accept(&listener)))
         .map_err(Failure::from)?;
-    // Nobody may be listening; whoever asks gets answers.
+    // Standard output may be closed; the socket answers all the same.
     let _ = writeln!(std::io::stdout(), "ready").and_then(|()| std::io::stdout().flush());
 
     let mut drained = true;
@@ -110,7 +111,7 @@ pub fn run(setup: &Setup) -> Result<Exit, Refusal> {
         let _ = std::fs::remove_file(&setup.socket);
     }
     if !drained {
-        // What is under way is UNKNOWN at the next start.
+        // The cards under way are UNKNOWN at the next start.
         return Ok(Exit::Stopped);
     }
     let simulator = core.bureau.end_simulator();
@@ -123,7 +124,7 @@ pub fn run(setup: &Setup) -> Result<Exit, Refusal> {
     Ok(simulator.map(|()| Exit::Ok)?)
 }
 
-/// A word as the files spell it.
+/// A word, spelled as in the profile and people files.
 fn word(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default().replace('"', "`")
 }
@@ -132,7 +133,8 @@ fn inode(path: &Path) -> Option<(u64, u64)> {
     std::fs::symlink_metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
-/// The people file. Whoever can write it says who is a supervisor.
+/// Reads the people file. Only root and the daemon's user may write it, because a writer can make anyone a
+/// supervisor.
 fn people(path: &Path, line: &LineProfile) -> Result<People, Failure> {
     let wrong = |what: String| Failure::new(Exit::Profile, format!("people file {}: {what}", path.display()));
     let meta = path.metadata().map_err(|e| wrong(e.to_string()))?;
@@ -159,13 +161,13 @@ fn people(path: &Path, line: &LineProfile) -> Result<People, Failure> {
     Ok(people)
 }
 
-/// Makes the socket. Whoever connects is asked of the kernel, so anybody may.
+/// Creates the socket. Every user may connect, because the kernel reports who it is.
 fn listen(socket: &Path) -> Result<UnixListener, Failure> {
     let fail = |what: String| Failure::new(Exit::Io, format!("socket {}: {what}", socket.display()));
     if UnixStream::connect(socket).is_ok() {
         return Err(fail("another daemon listens there".into()));
     }
-    // The ledger is ours alone, so a socket that lies there is from a daemon that was killed.
+    // The ledger is locked by this daemon, so a socket that lies there was left by a daemon that was killed.
     match std::fs::symlink_metadata(socket) {
         Ok(there) if there.file_type().is_socket() => {
             std::fs::remove_file(socket).map_err(|e| fail(e.to_string()))?;
@@ -180,12 +182,13 @@ fn listen(socket: &Path) -> Result<UnixListener, Failure> {
 }
 
 impl LineDaemon {
-    /// Does all of a thread's work, and drains if it dies.
+    /// Does all of a thread's work, and drains the daemon if it dies.
     pub(super) fn watch(&self, name: &str, work: impl FnOnce()) {
         self.deaths.watch(name, work, || self.died(name));
     }
 
-    /// A thread of the daemon has died, or left behind what only the next start can mend.
+    /// Ends the daemon after the cards under way: a thread has died, or left a state that only the next start
+    /// can mend.
     pub(super) fn died(&self, name: &str) {
         self.deaths.note(name);
         self.queue().drain();

@@ -1,19 +1,20 @@
-//! The daemon's own threads: when one dies, which is a bug, the daemon drains and ends with a reason, because what is left
-//! of it may be deaf, or keep cardholder data longer than it may. Cards under way are finished.
+//! The daemon's own threads. When one dies, which is a bug, the daemon drains and ends with a reason, because
+//! the rest of it may no longer take requests, or may keep cardholder data too long. Cards under way are
+//! finished.
 //!
-//! Not here: the threads of a line (`pipeline`), whose deaths hold the job and not the daemon.
+//! Not here: the threads of a line (`pipeline`), whose deaths hold the job but do not end the daemon.
 
 use std::sync::OnceLock;
 
 use crate::exit::{Exit, Failure};
 use crate::panics::ends_well;
 
-/// The first thread that died, if one did.
+/// Name of the first thread that died.
 #[derive(Debug, Default)]
 pub struct Deaths(OnceLock<String>);
 
 impl Deaths {
-    /// Does all of a thread's work. If it panics, its name is kept, and then `drain` is called.
+    /// Does all of a thread's work. If it panics, notes its name and then calls `drain`.
     pub fn watch(&self, name: &str, work: impl FnOnce(), drain: impl FnOnce()) {
         if !ends_well(work) {
             self.note(name);
@@ -21,12 +22,12 @@ impl Deaths {
         }
     }
 
-    /// A thread has died; the first name stays.
+    /// Notes a thread that has died. Only the first name is kept.
     pub fn note(&self, name: &str) {
         let _ = self.0.set(name.to_owned());
     }
 
-    /// What the daemon ends with.
+    /// The failure that the daemon ends with, if a thread died.
     pub fn failure(&self) -> Option<Failure> {
         let name = self.0.get()?;
         let what = format!(

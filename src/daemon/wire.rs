@@ -1,12 +1,12 @@
-//! What a client and the daemon say to each other: one JSON object a line, a request and its answer in turn.
+//! The messages of a client and the daemon: one JSON object a line, a request and its answer in turn.
 //!
 //! ```text
 //! {"v":2,"request":{"action":{"action":"release-job","job":"J1"}}}
 //! {"v":2,"done":{"outcome":"released","of":"J1"}}
 //! ```
 //!
-//! Files that belong to a request come with its first byte, as descriptors (SCM_RIGHTS, unix(7)). A request has at most
-//! 64 KiB. The specification for other programs is `src/manual/daemon-wire.md`.
+//! Files that belong to a request come with its first byte, as descriptors (SCM_RIGHTS, unix(7)). A request
+//! has at most 64 KiB. The specification for other programs is `src/manual/daemon-wire.md`.
 //!
 //! Not here: sending descriptors (`files`), carrying a request out (`answers`).
 
@@ -17,32 +17,32 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::bureau::{Outcome, Refusal};
 use crate::request::Request;
 
-/// Version of the messages; another one is refused.
+/// Version of the messages. A message of another version is refused.
 pub const VERSION: u32 = 2;
 /// Most bytes of a request.
 pub const REQUEST_MAX: u64 = 64 << 10;
-/// Most bytes of an answer: a report of a large job.
+/// Most bytes of an answer: enough for the report of a large job.
 pub const ANSWER_MAX: u64 = 256 << 20;
 
-/// A request on its way.
+/// A request, as it is sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RequestMessage {
-    /// [`VERSION`].
+    /// Always [`VERSION`].
     pub v: u32,
-    /// What is asked.
+    /// The request itself.
     pub request: Request,
 }
 
-/// An answer on its way: one of the two.
+/// An answer, as it is sent: either `done` or `refused`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AnswerMessage {
-    /// [`VERSION`].
+    /// Always [`VERSION`].
     pub v: u32,
-    /// What came of it.
+    /// The outcome, if the request was carried out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub done: Option<Outcome>,
-    /// Why it was not done.
+    /// The reason why it was not carried out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<Refusal>,
 }
@@ -56,7 +56,8 @@ impl From<Result<Outcome, Refusal>> for AnswerMessage {
     }
 }
 
-/// What a message asks. The version comes first: another one may know other requests.
+/// Reads the request in a message. The version is checked first, because another version may know other
+/// requests.
 pub fn request(message: serde_json::Value) -> Result<Request, &'static str> {
     if message.get("v").and_then(serde_json::Value::as_u64) != Some(VERSION.into()) {
         return Err("the daemon is of another version; install both from one build");
@@ -72,14 +73,14 @@ pub fn send(stream: &mut impl Write, message: &impl Serialize) -> std::io::Resul
     stream.flush()
 }
 
-/// A message as it goes over the wire.
+/// The bytes of a message, with the end of its line.
 pub fn line(message: &impl Serialize) -> std::io::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(message)?;
     line.push(b'\n');
     Ok(line)
 }
 
-/// Reads one message; `None` at the end. One that is too long or does not read is an error.
+/// Reads one message; `None` at the end of the stream. A message that is too long or malformed is an error.
 pub fn receive<T: DeserializeOwned>(stream: &mut impl BufRead, longest: u64) -> std::io::Result<Option<T>> {
     let mut line = Vec::new();
     stream.take(longest).read_until(b'\n', &mut line)?;
