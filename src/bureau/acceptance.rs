@@ -1,4 +1,5 @@
-//! Acceptance: an issuer's output file becomes a job, or is refused as a whole and leaves nothing behind.
+//! Acceptance: an issuer's output file becomes a job. A file that is refused is refused as a whole and leaves
+//! nothing in the bureau.
 //!
 //! Not here: reading and copying the file (`record::accept`), the rules of profiles and keys (`file_rules`).
 
@@ -20,16 +21,17 @@ use crate::profile::ProductProfile;
 use crate::record::{FileLimits, Sealer, Spool, accept};
 
 impl Bureau {
-    /// Accepts a file, from its beginning: it is a job from then on. Returns it with the records whose card_refs were in
-    /// another file of the issuer.
+    /// Accepts a file, read from its beginning, as a job. Returns the job, and the records whose card_refs
+    /// were in an earlier file of the issuer.
     pub fn accept(&self, mut file: File) -> Result<(ReadyJob, Vec<u32>), Refusal> {
-        // The asker may have read from it: the place in the file is shared with the asker's descriptor.
+        // The descriptor shares its place in the file with the asker's, and the asker may have read from it.
         file.rewind().map_err(|e| Refusal::fault(Exit::Io, format!("file: it cannot be read: {e}")))?;
         let spool_path = spool_path(self.ledger.path())?;
         let mut hsm = self.connect()?;
         let mut rules = Rules::new(&self.line, &mut hsm)?;
         let ledger = self.ledger.reader()?.id()?;
         let mut key = SpoolKey::new(Box::new(self.connect()?), ledger)?;
+        // The copy is sealed from its first byte: no cardholder data lies on the disk in the clear.
         let accepted = match accept(file, &spool_path, FileLimits::default(), &mut rules, &mut key) {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -55,7 +57,8 @@ impl Bureau {
             spool_key: Some(key.name()),
             cards: accepted.cards,
         };
-        // The HSM first: it is noted for this ledger, whose job it then becomes; after a crash between the two it is again.
+        // The HSM admits the file first, for this ledger alone, so that no other ledger can make its cards
+        // again. After a crash between the two steps the HSM admits it again for this ledger.
         let admission = FileAdmission {
             issuer_id: new.issuer_id.clone(),
             file_id: new.file_id.clone(),
@@ -70,9 +73,10 @@ impl Bureau {
         let accepted_job = match accepted_job {
             Ok(accepted) => accepted,
             Err(refusal) => {
-                // A ledger that failed may have the job: what becomes of the copy is seen when it is opened next.
+                // A ledger that failed may hold the job. What becomes of the copy is decided when the ledger
+                // is opened next.
                 if refusal.exit() != Exit::Ledger {
-                    // A refused file leaves no copy behind; a copy that cannot be removed does no harm.
+                    // If the copy cannot be removed, it does no harm: its key is destroyed.
                     let _ = std::fs::remove_file(&spool_path);
                     unused(key);
                 }
@@ -91,14 +95,15 @@ impl Bureau {
     }
 }
 
-/// Nothing was made of what this key sealed. If it cannot be destroyed now, it is when the ledger is opened next.
+/// Destroys the key of a copy that did not become a job. If that fails now, it is repeated when the ledger is
+/// opened next.
 fn unused(key: SpoolKey) {
     if let Err(error) = key.destroy() {
         tracing::warn!(%error, "the key of a refused file stays");
     }
 }
 
-/// The profiles that a job's cards are made by, for the ledger.
+/// The digests of the profiles that the job's cards are made by, for the ledger.
 fn made_by(line: &LineProfile, product: &ProductProfile) -> JobProfiles {
     JobProfiles {
         line_digest: line.digest,

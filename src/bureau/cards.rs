@@ -1,6 +1,6 @@
-//! What people decide about cards: each decision is one change of the ledger, whose laws let it pass or refuse it.
+//! People's decisions about cards. Each is one change of the ledger, whose laws accept or refuse it.
 //!
-//! Not here: who may decide (`daemon::policy`), throwing cards out of a line that runs (`daemon::server`).
+//! Not here: who may decide (`daemon::policy`), throwing cards out of a line that runs (`daemon::answers`).
 
 use super::outcome::{CardDecisions, Outcome};
 use super::refusal::{Refusal, Senseless};
@@ -8,7 +8,8 @@ use crate::ids::JobId;
 use crate::ledger::{Change, Context, Ledger, LedgerError, Reader, RecordState};
 use crate::request::{CardDecision, Records};
 
-/// Has the ledger note a decision about records. Those that its laws let change are changed, and the others named.
+/// Has the ledger record a decision about records. Returns the changes that its laws allow, and the records
+/// that they refuse.
 pub fn decide(
     ledger: &Ledger,
     job: JobId,
@@ -24,7 +25,7 @@ pub fn decide(
         Some(sequences) => sequences,
         None => applicable(&reader, job, decision)?,
     };
-    // All of them go to the writer before the first is waited for, so that they share commits.
+    // All changes go to the writer before the first one is waited for, so that they share commits.
     let tickets: Vec<_> = sequences
         .into_iter()
         .map(|seq| (seq, ledger.record(job, change(decision, seq), Context::by(actor))))
@@ -40,7 +41,7 @@ pub fn decide(
     Ok(Outcome::Decided(done))
 }
 
-/// The records that `all` means.
+/// The records that `all` means for a decision.
 fn applicable(reader: &Reader, job: JobId, decision: CardDecision) -> Result<Vec<u32>, LedgerError> {
     match decision {
         CardDecision::FoundGood => reader.in_state(job, RecordState::Unknown),

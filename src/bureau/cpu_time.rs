@@ -1,21 +1,21 @@
-//! User and system CPU time of this process and of its children, for the report of a run. getrusage(2): to the
-//! microsecond, with threads that have ended.
+//! User and system CPU time of this process and of its children, for the report of a run. getrusage(2) is
+//! exact to the microsecond and includes threads that have ended.
 
 use std::time::Duration;
 
 use nix::sys::resource::{UsageWho, getrusage};
 
-/// Of this process so far.
+/// CPU time of this process so far.
 pub fn own() -> Duration {
     used(UsageWho::RUSAGE_SELF)
 }
 
-/// Of the children that have ended and were waited for.
+/// CPU time of the children that have ended and were waited for.
 pub fn of_children() -> Duration {
     used(UsageWho::RUSAGE_CHILDREN)
 }
 
-/// A figure for a report: nothing where the system does not tell.
+/// A figure for a report; zero if the system does not give one.
 fn used(who: UsageWho) -> Duration {
     let Ok(usage) = getrusage(who) else { return Duration::ZERO };
     [usage.user_time(), usage.system_time()]

@@ -1,18 +1,19 @@
-//! The end of a job's cardholder data: what a person has deleted, and what the daemon deletes when it is due.
+//! Deletes a job's cardholder data: on a person's request, or by the daemon when the deletion is due.
 //!
 //! ```text
-//! tables proven, places looked at → papers that are missing → DELETING in the ledger → key destroyed → spool removed
-//!     → DELETED in the ledger → certificate
+//! tables proven, places checked → missing papers written → DELETING in the ledger → key destroyed
+//!     → spool removed → DELETED in the ledger → certificate
 //! ```
 //!
-//! Everything that can be refused is refused before the key is destroyed: tables that somebody changed, a spool outside of
-//! the ledger's own folder, papers of something else in the places of this job's. A spool or key that was lost does not keep
-//! a person from having the data deleted, but it keeps the daemon from doing so by itself.
+//! Every reason to refuse is checked before the key is destroyed: tables that were edited, a spool outside of
+//! the ledger's own folder, foreign papers in the places of this job's papers. If the spool or its key is
+//! lost, a person can still have the data deleted, but the daemon does not do it by itself.
 //!
-//! Deletion is idempotent: each step is durable before the next begins and does no harm when it is done again. After a
-//! crash, run it again; it completes, and writes a missing certificate.
+//! Deletion is idempotent: each step is durable before the next begins, and can be repeated without harm.
+//! After a crash, run it again: it completes, and writes a missing certificate.
 //!
-//! Not here: the texts of papers and certificate (`report`), when data are due (`LineProfile::retention_days`).
+//! Not here: the texts of papers and certificate (`report`), the time that data are kept
+//! (`LineProfile::retention_days`).
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Seek, SeekFrom, Write};
@@ -49,19 +50,20 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// Bytes overwritten at a time.
 const BLOCK: usize = 1 << 20;
 
-/// What there is of the key of a spool.
+/// The state of a spool's key.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum KeyFound {
-    /// The spool lies in the clear.
+    /// There is no key: the spool lies in the clear.
     None,
     There,
-    /// The HSM host has never heard of it.
+    /// The HSM host does not know the key.
     Missing,
     /// An earlier try destroyed it.
     Destroyed,
 }
 
-/// Deletes the cardholder data of a closed job. Papers and certificate go into `folder`, or into the ledger's own.
+/// Deletes the cardholder data of a closed job. Papers and certificate go into `folder`, or into the ledger's
+/// own folder.
 pub fn delete(
     ledger: &Ledger,
     job: JobId,
@@ -96,10 +98,12 @@ pub fn delete(
         let person = by.reason != Some(ReasonWord::Retention);
         papers = JobPapers::new(job, reader.id()?, &folder, &mut signer)?;
         papers.folder().nothing_yet(job, PaperName::Certificate)?;
+        // The papers are written now or never: the return file needs what the spool says of each record.
         write_missing(&reader, (&view, key), &mut papers, person, connect, &mut done)?;
         let unreadable =
             done.unreadable.is_some() && key == KeyFound::There && Path::new(&view.spool).exists();
-        // In the ledger before the key goes. A try that was cut short has said so already.
+        // The ledger records DELETING before the key goes, so that a crash in between is explained. A try
+        // that was cut short has recorded it already.
         if !view.deleting {
             ledger.record(job, Change::Deleting, by.clone()).wait()?;
         }
@@ -114,7 +118,7 @@ pub fn delete(
     Ok(done)
 }
 
-/// Ends the key of a spool, and the spool; returns what became of them.
+/// Destroys the key of a spool and removes the spool. Returns what became of both.
 fn end_data(
     view: &JobView,
     spool: PathBuf,
@@ -136,7 +140,7 @@ fn end_data(
     Ok(DataFate { key, spool, unreadable: false })
 }
 
-/// Copies papers of a deletion, with their seals, into open files: text and seal of each in turn.
+/// Copies papers of a deletion into open files: the text and the seal of each in turn.
 pub fn copy_papers(done: &Deletion, copies: &[PaperName], files: &[File]) -> Result<(), Refusal> {
     if files.len() != 2 * copies.len() {
         return Err(Refusal::Senseless(Senseless::Files(files.len(), 2 * copies.len())));
@@ -154,8 +158,9 @@ pub fn copy_papers(done: &Deletion, copies: &[PaperName], files: &[File]) -> Res
     Ok(())
 }
 
-/// Where a job's spool lies: directly in the ledger's own folder, whatever else somebody wrote into its row. Of a ledger that
-/// was moved with its folder it is looked for there. One that is nowhere is missing, which is no error.
+/// The path of a job's spool: always directly in the ledger's own folder, even if its row was edited to name
+/// another place, so that no other file can be destroyed through the ledger. If the ledger was moved with its
+/// folder, the spool is looked for there. A spool that lies nowhere is missing, which is no error.
 fn own_spool(reader: &Reader, ledger: &Path, view: &JobView) -> Result<PathBuf, Refusal> {
     let job = view.job;
     let named = Path::new(&view.spool);
@@ -201,11 +206,11 @@ fn own_spool(reader: &Reader, ledger: &Path, view: &JobView) -> Result<PathBuf, 
     Ok(path)
 }
 
-/// What there is of a spool's key. Keys that cannot be read now are not lost, and with them the papers tell more: nothing is
-/// done before they can be.
+/// Looks whether a spool's key exists. If the keys cannot be read now, they are not lost, and the papers say
+/// more with them; so that is an error, and nothing is done until they can be read.
 fn key_of(view: &JobView, hsm: &mut HsmClient) -> Result<KeyFound, Refusal> {
     let Some(key) = view.spool_key else { return Ok(KeyFound::None) };
-    // Of no pieces: the key alone is looked for.
+    // An unseal of no pieces looks for the key only.
     match hsm.unseal(key, 0, &[]) {
         Ok(_) => Ok(KeyFound::There),
         Err(HsmError::NoSpoolKey(..)) => Ok(KeyFound::Missing),
@@ -214,7 +219,8 @@ fn key_of(view: &JobView, hsm: &mut HsmClient) -> Result<KeyFound, Refusal> {
     }
 }
 
-/// Ends a spool's key; returns what became of it. One that is not there is as good as destroyed, and is named as what it is.
+/// Destroys a spool's key and returns its fate. A missing key is as good as a destroyed one, but is reported
+/// as missing.
 fn destroyed(key: SpoolKeyName, hsm: &mut HsmClient, done: &mut Deletion) -> Result<KeyFate, Refusal> {
     match hsm.destroy_spool(key) {
         Ok(()) => Ok(KeyFate::Destroyed),
@@ -227,8 +233,8 @@ fn destroyed(key: SpoolKeyName, hsm: &mut HsmClient, done: &mut Deletion) -> Res
     }
 }
 
-/// The return file carries what the spool says of each record, so it is written while the spool can be read. Where it
-/// cannot, a person may go on; the daemon may not.
+/// Writes the papers that are missing, while the spool can still be read: the return file carries what the
+/// spool says of each record. If the spool cannot be read, a person may go on and the daemon may not.
 fn write_missing(
     reader: &Reader,
     (view, key): (&JobView, KeyFound),
@@ -240,7 +246,7 @@ fn write_missing(
     let job = view.job;
     let there = papers.there()?;
     let told = there.without_fulfilment.is_none();
-    // An earlier try came as far as the key, or to where a spool in the clear is overwritten.
+    // An earlier try reached the destruction of the key, or the overwriting of a spool in the clear.
     if there.all && (key == KeyFound::Destroyed || told && (person || key == KeyFound::None)) {
         return Ok(());
     }
@@ -251,7 +257,7 @@ fn write_missing(
             return Err(Refusal::fault(Exit::Io, message));
         }
         Err(Refusal::Fault(fault)) => {
-            // It is to be deleted, whatever is wrong with it.
+            // The spool is to be deleted anyway, so a fault in it is no reason to stop.
             tracing::warn!(%job, fault = fault.message, "the papers are written without what the spool says");
             done.unreadable = Some(fault.message);
             None
@@ -272,7 +278,7 @@ fn write_missing(
     Ok(())
 }
 
-/// Removes the spool, if there is one; one that lies there in the clear is overwritten before.
+/// Removes the spool. A spool in the clear is overwritten first. Returns whether there was one.
 fn remove(view: &JobView) -> Result<bool, Failure> {
     let path = Path::new(&view.spool);
     let failed = |e: std::io::Error| {
@@ -290,6 +296,7 @@ fn remove(view: &JobView) -> Result<bool, Failure> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(failed(error)),
     }
+    // The folder is synced too, so that a power cut does not bring the name back.
     let folder = path.parent().unwrap_or(Path::new("."));
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
     Ok(true)
@@ -307,13 +314,13 @@ fn overwrite(mut file: File) -> std::io::Result<()> {
     file.sync_all()
 }
 
-/// Where papers go that nobody asked for.
+/// The folder for papers that no person asked for.
 pub fn own_papers(ledger: &Path) -> PathBuf {
     sibling_path(ledger, ".papers")
 }
 
-/// Jobs of a line whose data have been kept for as long as its profile says, and since when they are due; also one whose
-/// deletion for that reason was cut short before its certificate.
+/// Jobs of a line whose data have been kept for as long as its profile demands, with the time since which
+/// their deletion is due. Included are jobs whose deletion for that reason ended before the certificate.
 pub fn due(ledger: &Ledger, line: &LineProfile) -> Result<Vec<(JobId, String)>, Refusal> {
     let reader = ledger.reader()?;
     let directory = own_papers(ledger.path());
@@ -343,8 +350,8 @@ pub fn due(ledger: &Ledger, line: &LineProfile) -> Result<Vec<(JobId, String)>, 
     Ok(due)
 }
 
-/// Jobs of a line against whose closing nothing has stood for longer than its profile keeps data, and since when: their
-/// cardholder data stay until a person closes them.
+/// Jobs of a line that could have been closed for longer than its profile keeps data, with the time since
+/// then. Their cardholder data stay until a person closes them.
 pub fn left_open(ledger: &Ledger, line: &LineProfile) -> Result<Vec<(JobId, String)>, Refusal> {
     let reader = ledger.reader()?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Acceptance as the bureau does it: what the line and product profiles and the key store say about a file, record by
-//! record, while it is copied into the spool.
+//! The bureau's rules for acceptance: checks a file record by record against the line and product profiles
+//! and the key store, while it is copied into the spool.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::profile::ProductProfile;
 use crate::record::chip::{ChipApplication, ChipSection};
 use crate::record::{AcceptanceChecks, Header, Record, Trailer};
 
-/// The rules of one line, and of the product once the Header has named it.
+/// The rules of one line, and of the product as soon as the Header has named it.
 pub struct Rules<'a> {
     line: &'a LineProfile,
     hsm: &'a mut dyn Hsm,
@@ -22,13 +22,13 @@ pub struct Rules<'a> {
 }
 
 impl<'a> Rules<'a> {
-    /// Asks the HSM once which keys there are.
+    /// Asks the HSM once which keys it holds.
     pub fn new(line: &'a LineProfile, hsm: &'a mut dyn Hsm) -> Result<Self, Failure> {
         let info = hsm.info()?;
         Ok(Self { line, hsm, info, product: None })
     }
 
-    /// The product of the file, once accepted.
+    /// The product of the file, after it was accepted.
     pub fn product(self) -> Option<Arc<ProductProfile>> {
         self.product.map(|(_, product)| product)
     }
@@ -92,7 +92,7 @@ impl<'a> Rules<'a> {
     }
 }
 
-/// The file breaks a rule. Acceptance adds where, and what to do next.
+/// Refuses a file that breaks a rule. Acceptance adds where, and what to do next.
 fn refused(exit: Exit, what: impl std::fmt::Display) -> Failure {
     Failure::new(exit, format!("file: {what}"))
 }
@@ -119,7 +119,7 @@ impl AcceptanceChecks for Rules<'_> {
         let Some((header, product)) = &self.product else {
             return Err(Failure::new(Exit::Bug, "us: a record was checked before the Header"));
         };
-        // Checked above.
+        // The section was checked above.
         let fulfilment = record.section("FUL").and_then(|data| fulfilment(data).ok()).unwrap_or_default();
         if fulfilment.product.is_some_and(|of_card| of_card != header.product) {
             let what = "FUL names another product than the Header, and this version makes one product a file";

@@ -1,7 +1,7 @@
-//! What can be done with a ledger while no line runs on it, or beside the line that does: decisions, stock, closing, papers,
-//! deletion.
+//! Actions that need a ledger but not its line: decisions, stock, closing, papers, deletion. They work while
+//! no line runs and while one does.
 //!
-//! Not here: what needs the line (`opening`), who may ask (`daemon`).
+//! Not here: actions that need the line (`opening`), who may ask (`daemon`).
 
 use std::fs::File;
 
@@ -15,14 +15,14 @@ use crate::request::Action;
 
 /// A ledger that is open for writing, and the way to its keys.
 pub struct LedgerDesk<'a> {
-    /// The ledger.
+    /// The ledger, open for writing.
     pub ledger: &'a Ledger,
-    /// Gives connections to the HSM.
+    /// Opens connections to the HSM.
     pub connect: Connect<'a>,
 }
 
 impl LedgerDesk<'_> {
-    /// Carries an action out in somebody's name. `files`: those that came with the request.
+    /// Carries an action out in the name of `actor`. `files` came with the request.
     pub fn carry_out(&self, action: &Action, actor: &str, files: Vec<File>) -> Result<Outcome, Refusal> {
         let ledger = self.ledger;
         let reader = ledger.reader()?;
@@ -61,13 +61,13 @@ impl LedgerDesk<'_> {
                 stock::move_stock(ledger, *job, *stock_move, *count, actor)
             }
             Action::BeginShift { name } => stock::begin_shift(ledger, name, actor),
-            // Views were shown above; everything else needs a line that runs.
+            // Views were shown above. Every other action needs a line that runs.
             _ => Err(Refusal::OnlyDaemon),
         }
     }
 }
 
-/// The one file that came with a request.
+/// The only file that came with a request.
 pub(super) fn the_file(files: Vec<File>) -> Result<File, Refusal> {
     match <[File; 1]>::try_from(files) {
         Ok([file]) => Ok(file),

@@ -1,4 +1,4 @@
-//! What an auditor can prove about a ledger, and a copy of it to keep elsewhere.
+//! An auditor's proofs about a ledger, and a copy of the ledger to keep elsewhere.
 //!
 //! Not here: the walk over chain and tables (`ledger`), checking a paper (`papers`).
 
@@ -14,48 +14,48 @@ use crate::ledger::audit::{AuditFinding, FindingPlace};
 use crate::ledger::{LedgerError, Reader};
 use crate::report::events::write_exported;
 
-/// Events read at a time.
+/// Number of events read at a time.
 const PAGE: u32 = 1000;
 
-/// What an audit found.
+/// The result of an audit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerVerdict {
     /// Name of the ledger.
     pub ledger: String,
     /// Number of its last event.
     pub events: u64,
-    /// Hash of that, hex.
+    /// Hash of the last event, in hex.
     pub hash: String,
-    /// Jobs in it.
+    /// Number of jobs in the ledger.
     pub jobs: usize,
-    /// Those of them that an earlier version accepted, without a seal.
+    /// Number of jobs that an earlier version accepted, without a seal.
     pub jobs_unsealed: usize,
-    /// Signed places.
+    /// Number of signed places.
     pub checkpoints: usize,
-    /// Number of the last event that is signed.
+    /// Number of the last signed event.
     pub signed_to: u64,
-    /// Key of the last signature, hex.
+    /// Key of the last signature, in hex.
     pub audit_key: Option<String>,
-    /// It was held against what the HSM has noted.
+    /// Whether the ledger was compared with the HSM's notes.
     pub hsm_asked: bool,
-    /// It was held against a key that the auditor named.
+    /// Whether the ledger was compared with a key that the auditor named.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub key_pinned: bool,
-    /// What is wrong.
+    /// The faults that were found.
     pub findings: Vec<VerdictFinding>,
 }
 
-/// Something that is wrong.
+/// A fault that an audit found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerdictFinding {
-    /// Where.
+    /// Where the fault is.
     pub at: String,
-    /// What.
+    /// What is wrong there.
     pub what: String,
 }
 
-/// Audits a ledger. `known`: what the HSM has noted of it; `pinned`: the audit key that must have signed it; `seen` hears how
-/// many events were read.
+/// Audits a ledger. `known` has the HSM's notes about it; `pinned` is the audit key that must have signed it;
+/// `seen` is called with the number of events that were read.
 pub fn verify(
     reader: &Reader,
     known: Option<&AuditInfo>,
@@ -89,7 +89,7 @@ pub fn verify(
     })
 }
 
-/// A line of an export that stands between the events.
+/// A line of an export between its events.
 #[derive(Serialize)]
 struct ExportedCheckpoint {
     checkpoint: u64,
@@ -100,7 +100,7 @@ struct ExportedCheckpoint {
     signature: String,
 }
 
-/// Writes every event and every checkpoint, one JSON object a line; returns how many of each.
+/// Writes every event and every checkpoint, one JSON object a line. Returns the number of each.
 pub fn export(reader: &Reader, out: &mut dyn Write) -> Result<(u64, u64), Refusal> {
     let failed = |e: std::io::Error| Refusal::fault(Exit::Io, format!("operator: export: {e}"));
     let mut checkpoints = reader.checkpoints()?.into_iter().peekable();

@@ -1,16 +1,18 @@
 //! The bureau: a line with its keys and its ledger, and everything that it does with files, jobs and cards.
 //!
 //! ```text
-//! opening        keys, ledger and line open and close; a request is carried out
-//! acceptance     an issuer's file becomes a job: file_rules (profiles and keys), spool_folder (where it lies)
-//! run_job        making a job
-//! ledger_desk    what a ledger alone is enough for: cards, stock, views, ledger_proof, papers, deletion
-//! survey         cards that lie in the line say how far they came
-//! outcome        what came of a request; refusal: why it was not carried out
+//! opening        opens and closes keys, ledger and line; carries a request out
+//! acceptance     an issuer's file becomes a job: file_rules (profiles and keys), spool_folder (its place)
+//! run_job        makes a job
+//! ledger_desk    actions on a ledger alone: cards, stock, views, ledger_proof, papers, deletion
+//! survey         asks cards that lie in the line how far they came
+//! outcome        the result of a request; refusal: why it was not carried out
 //! line           the composition root: the only place that names drivers
+//! key_host       an HSM host for a command; cpu_time: figures for a run's report
 //! ```
 //!
-//! No clap, no printing, no socket. Not here: who asks and whether it is granted (`daemon`), words (`cli`).
+//! No clap, no printing, no socket of the daemon's. Not here: who asks and whether it is granted (`daemon`),
+//! words (`cli`).
 
 mod acceptance;
 mod cards;

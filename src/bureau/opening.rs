@@ -1,4 +1,4 @@
-//! The bureau opens and closes: a line with its keys and its ledger, ready to accept files and to make jobs.
+//! Opens and closes the bureau: a line with its keys and its ledger, ready to accept files and to make jobs.
 //!
 //! Not here: acceptance (`acceptance`), making a job (`run_job`), who asks (`cli`, `daemon`).
 
@@ -33,38 +33,39 @@ use crate::signals::Signals;
 pub struct Bureau {
     /// The line as the operator named it.
     pub(super) named: String,
-    /// The line.
+    /// The profile of the line.
     pub line: LineProfile,
-    /// Text of its profile.
+    /// Text of the line profile, for `hwsim`.
     profile: String,
     pub(super) simulation: Simulation,
-    /// The ledger; closed, and signed, before the keys go.
+    /// The ledger. It is signed and closed before the keys go.
     pub ledger: Ledger,
-    /// Started for the first job.
+    /// The simulator, as soon as the first job has started it.
     simulator: Mutex<Option<Simulator>>,
     directory: TempDir,
-    /// Its end is the end of the keys.
+    /// The process that holds the keys.
     host: Mutex<HostProcess>,
     pub(super) socket: PathBuf,
     pub(super) realm: Realm,
-    /// Calls to the HSM for the job on the line.
+    /// Counts the calls to the HSM for the job on the line.
     pub(super) calls: HsmCallCounter,
 }
 
 /// How the processes of a bureau ended.
 pub struct Ended {
-    /// What `hwsim` said.
+    /// The end of `hwsim`.
     pub simulator: Result<(), Failure>,
-    /// Whether all was written.
+    /// Whether the ledger wrote everything.
     pub ledger: Result<(), LedgerError>,
-    /// What the processes used.
+    /// CPU time that the processes used.
     pub cpu: CpuTimes,
-    /// Jobs whose cardholder data have been kept for long enough, and since when their deletion is due.
+    /// Jobs whose cardholder data have been kept for long enough, each with the time since which deletion is
+    /// due.
     pub due: Vec<(JobId, String)>,
 }
 
 impl Bureau {
-    /// Everything that can be checked before a file is accepted.
+    /// Opens the bureau, and checks everything that can be checked before a file is accepted.
     pub fn open(
         named: &str,
         keys: &Path,
@@ -77,7 +78,7 @@ impl Bureau {
         stations::check(&line)?;
         can_run(&line, simulation.on)?;
         let directory = signals.directory(socket_directory)?;
-        // A job is not opened for a line that cannot run.
+        // A line that cannot run must not accept a job.
         if simulation.on {
             Simulator::check(&profile, &origin, simulation, directory.path())?;
         }
@@ -119,8 +120,8 @@ impl Bureau {
         })
     }
 
-    /// Carries an action out in somebody's name; `files`: those that came with the request. What concerns the queue of a
-    /// running line (release, hold, resume, cancel, kill) is the daemon's.
+    /// Carries an action out in the name of `actor`. `files` came with the request. Actions on the queue of a
+    /// running line (release, hold, resume, cancel, kill) belong to the daemon.
     pub fn carry_out(&self, action: &Action, actor: &str, files: Vec<File>) -> Result<Outcome, Refusal> {
         match action {
             Action::SubmitFile { .. } => {
@@ -136,12 +137,12 @@ impl Bureau {
         }
     }
 
-    /// The HSM, for the job on the line.
+    /// Connects to the HSM for the job on the line.
     pub(super) fn hsm(&self) -> Result<Box<dyn Hsm>, Failure> {
         Ok(Box::new(self.connect()?.counted(&self.calls)))
     }
 
-    /// The HSM, for spools and papers.
+    /// Connects to the HSM for spools and papers.
     pub fn connect(&self) -> Result<HsmClient, Failure> {
         Ok(HsmClient::connect(&self.socket)?)
     }
@@ -165,7 +166,7 @@ impl Bureau {
         Ok(Box::new(Simulated { socket }))
     }
 
-    /// Whether the HSM host has ended; no other takes its place, because a store may want a passphrase.
+    /// Whether the HSM host has ended. It is not started again, because a store may want a passphrase.
     pub fn keys_are_gone(&self) -> bool {
         self.host.lock().unwrap_or_else(PoisonError::into_inner).has_ended()
     }
@@ -176,7 +177,7 @@ impl Bureau {
         simulator.map_or(Ok(()), Simulator::end)
     }
 
-    /// Ends what was started: `hwsim`, the ledger, and when that is signed the keys.
+    /// Ends what was started: `hwsim`, then the ledger, and after its last signature the keys.
     pub fn close(self) -> Ended {
         let due = due(&self.ledger, &self.line).unwrap_or_else(|refusal| {
             tracing::debug!(?refusal, "which deletions are due is not known");
@@ -196,7 +197,7 @@ impl Bureau {
     }
 }
 
-/// Whether the profile has what this kind of run needs.
+/// Checks that the profile has what this kind of run needs.
 fn can_run(line: &LineProfile, simulated: bool) -> Result<(), Failure> {
     if simulated && line.sim.is_none() {
         let what = format!("line {} has no [sim] table: it cannot be simulated", line.name);
@@ -214,7 +215,7 @@ fn can_run(line: &LineProfile, simulated: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether these keys may reach the real devices of a line.
+/// Checks that these keys may reach the real devices of a line.
 pub fn allowed(line: &LineProfile, realm: Realm) -> Result<(), Failure> {
     let (has, means) = match (line.keys, realm) {
         (PermittedKeys::Live, Realm::Live) | (PermittedKeys::Test, Realm::Test) => return Ok(()),

@@ -1,6 +1,6 @@
-//! What came of a request, as values: texts and JSON for people are made by who shows them.
+//! The results of requests, as values. The program that shows one makes its text or its JSON.
 //!
-//! Not here: why something was not done (`refusal`), words (`cli::render`).
+//! Not here: why a request was not carried out (`refusal`), words (`cli::render`).
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ use crate::ledger::{CardView, JobView, LedgerError, LedgerEvent, ShiftView, Stoc
 use crate::report::Summary;
 use crate::request::CardDecision;
 
-/// What came of a request.
+/// The result of a request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "outcome", content = "of", rename_all = "kebab-case")]
 pub enum Outcome {
@@ -28,20 +28,21 @@ pub enum Outcome {
     Cards(Box<ShownCards>),
     /// A page of events.
     Log(Vec<LedgerEvent>),
-    /// What an audit found.
+    /// The result of an audit.
     Verdict(LedgerVerdict),
     /// The ledger was exported.
     Exported {
-        /// Events.
+        /// Number of events.
         events: u64,
-        /// Checkpoints.
+        /// Number of checkpoints.
         checkpoints: u64,
     },
     /// A file became a job.
     Accepted {
-        /// Job.
+        /// The job.
         job: JobId,
-        /// Number of its card_refs that were in an earlier file of the issuer; the job is held if there are any.
+        /// Number of its card_refs that were in an earlier file of the issuer. The job is held if there are
+        /// any.
         seen_before: u64,
         /// The first such record.
         first_seen: Option<u32>,
@@ -50,102 +51,102 @@ pub enum Outcome {
     Released(JobId),
     /// A hold was taken back: the line goes on feeding.
     GoesOn(JobId),
-    /// A hold waits for the cards that are under way.
+    /// The job stops. The cards that are under way are finished first.
     Stopping(JobId),
     /// The job is HELD.
     Held(JobId),
-    /// Decisions about cards.
+    /// Decisions about cards were recorded.
     Decided(CardDecisions),
-    /// Cards that are thrown out of the line at their next step, or not.
+    /// Each card will be thrown out of the line at its next step, or will not.
     Killed {
-        /// Job.
+        /// The job.
         job: JobId,
-        /// One for each record.
+        /// The fate of the card of each record.
         cards: Vec<KilledCard>,
     },
-    /// What cards say that lie in the line.
+    /// Answers of cards that lie in the line.
     Surveyed(Box<Survey>),
-    /// Stock.
+    /// Stock of jobs, and of a shift.
     Stock {
-        /// Of these jobs.
+        /// The jobs.
         jobs: Vec<StockView>,
-        /// Of a shift.
+        /// The shift.
         shift: Option<ShiftView>,
     },
-    /// Events that note what a person did.
+    /// Events that record a person's acts.
     Noted(Vec<LedgerEvent>),
     /// Papers were written.
     Papers(Vec<PathBuf>),
     /// Cardholder data were deleted.
     Deleted(Deletion),
-    /// It is so already.
+    /// There was nothing to do.
     NothingToDo {
-        /// Job.
+        /// The job.
         job: JobId,
-        /// Why.
+        /// The reason.
         why: Idle,
     },
 }
 
-/// Records that are shown.
+/// The records that were asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ShownCards {
     /// Their job.
     pub job: JobView,
-    /// One record was asked for.
+    /// Whether one record was asked for.
     pub one: bool,
-    /// In file order.
+    /// The records with their cards, in file order.
     pub cards: Vec<CardView>,
 }
 
-/// What became of decisions about cards.
+/// The result of decisions about cards.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CardDecisions {
-    /// Job.
+    /// The job.
     pub job: JobId,
-    /// What was decided.
+    /// The decision.
     pub decision: CardDecision,
-    /// What changed.
+    /// The events of the changes.
     pub changed: Vec<LedgerEvent>,
-    /// Records that the ledger did not let change, and why.
+    /// Records that the ledger's laws did not let change, each with the reason.
     pub refused: Vec<(u32, LedgerError)>,
 }
 
-/// What becomes of a card that is to be thrown out.
+/// The fate of a card that was to be thrown out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KilledCard {
-    /// Record.
+    /// Sequence of the record.
     pub record: u32,
-    /// Its fate.
+    /// The fate of its card.
     pub fate: KillFate,
 }
 
-/// See [`KilledCard`].
+/// The fate in a [`KilledCard`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KillFate {
-    /// It is thrown out at its next step.
+    /// The card will be thrown out at its next step.
     ThrownOut,
     /// There is nothing to do.
     Idle(Idle),
-    /// It is not thrown out.
+    /// The card will not be thrown out.
     Denied(Denial),
 }
 
-/// How the cardholder data of a job ended.
+/// The result of a deletion.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deletion {
-    /// Job.
+    /// The job.
     pub job: JobId,
-    /// They had been deleted before.
+    /// Whether the data had been deleted before.
     pub before: bool,
     /// Papers that were missing and are written now.
     pub papers: Vec<PathBuf>,
-    /// Why the return file has no fulfilment data: the spool cannot be read.
+    /// Why the return file has no fulfilment data, if the spool could not be read.
     pub unreadable: Option<String>,
-    /// The key of the spool was missing: its name and what the HSM said.
+    /// Name of the spool's key and the HSM's message, if the key was missing.
     pub key_missing: Option<(String, String)>,
-    /// The spool was not there any more.
+    /// Path of the spool, if it was missing.
     pub spool_missing: Option<PathBuf>,
     /// The certificate.
     pub certificate: PathBuf,

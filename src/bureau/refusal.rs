@@ -1,7 +1,7 @@
-//! Why something that was asked is not done, as values: who shows a refusal makes its text and names the command that
-//! helps.
+//! The reasons why a request is not carried out, as values. The program that shows one makes its text and
+//! names the command that helps.
 //!
-//! Not here: exit codes of each kind of program (`exit` has the numbers; [`Refusal::exit`] says which), words (`cli`).
+//! Not here: numbers of exit codes (`exit`; [`Refusal::exit`] chooses one), words (`cli`).
 
 use std::path::PathBuf;
 
@@ -12,59 +12,59 @@ use crate::hsm::HsmError;
 use crate::ids::JobId;
 use crate::ledger::{JobState, LedgerError};
 
-/// Something that was asked is not done.
+/// Why a request is not carried out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "refusal", content = "of", rename_all = "kebab-case")]
 pub enum Refusal {
-    /// The policy denies it to everybody, as the job stands.
+    /// The policy denies it to every person while the job stands as it does.
     Denied {
-        /// Job, if it is about one.
+        /// The job, if the request is about one.
         job: Option<JobId>,
-        /// Record, if it is about one.
+        /// The record, if the request is about one.
         record: Option<u32>,
-        /// Why.
+        /// The reason.
         why: Denial,
     },
-    /// The policy denies it to this person, or now.
+    /// The policy denies it to this person, or at this moment.
     NotAllowed {
-        /// Job, if it is about one.
+        /// The job, if the request is about one.
         job: Option<JobId>,
-        /// Why.
+        /// The reason.
         why: NotAllowed,
     },
-    /// It takes two people; the first request is noted.
+    /// It takes two people. The first request is noted.
     SecondPerson {
         /// Job.
         job: JobId,
     },
-    /// The ledger refuses it, by its laws or because it cannot be used.
+    /// The ledger refuses it, because of its laws or because it cannot be used.
     Ledger(LedgerError),
     /// This file was accepted before.
     FileSeen {
         /// The job that it became.
         job: JobId,
-        /// That job is OPEN or HELD.
+        /// Whether that job is OPEN or HELD.
         open: bool,
         /// The line as the operator named it.
         line: String,
     },
-    /// The ledger's tables are not what its events add up to.
+    /// The ledger's tables are not the sum of its events.
     TablesEdited {
         /// What differs.
         what: String,
     },
-    /// The ledger names another place as the spool of a job than a spool of its own.
+    /// The ledger names a place for a job's spool that is none of its own.
     ForeignSpool {
         /// Job.
         job: JobId,
-        /// The place that it names.
+        /// The place that the ledger names.
         named: PathBuf,
-        /// What is wrong with that.
+        /// What is wrong with that place.
         what: String,
-        /// Where its spools lie.
+        /// The folder where its spools lie.
         folder: PathBuf,
     },
-    /// Only a person has data deleted whose spool or key cannot be read.
+    /// The spool or its key cannot be read: only a person can have the data deleted.
     SpoolUnreadable {
         /// Job.
         job: JobId,
@@ -78,128 +78,129 @@ pub enum Refusal {
         /// The line that it was accepted for.
         line: String,
     },
-    /// The request names a line that is not here.
+    /// The request names a line that this program does not run.
     NoSuchLine {
-        /// Asked for.
+        /// The line that the request names.
         asked: String,
-        /// There is.
+        /// The line that this program runs.
         here: String,
     },
-    /// Papers are of CLOSED jobs.
+    /// The job has no papers before it is CLOSED.
     NoPapersYet {
         /// Job.
         job: JobId,
         /// Its state.
         state: JobState,
     },
-    /// Test cards before anybody said how many blanks lie in the hopper.
+    /// Test cards were noted before a person had counted the blanks in the hopper.
     StockNotIssued {
         /// Job.
         job: JobId,
     },
-    /// More test cards than blanks in the hopper.
+    /// More test cards were noted than the hopper has blanks.
     NotInHopper {
-        /// Test cards.
+        /// Number of test cards.
         asked: u32,
-        /// Blanks in the hopper, by the book.
+        /// Blanks in the hopper, by the ledger's count.
         hopper: i64,
     },
     /// The request itself makes no sense.
     Senseless(Senseless),
-    /// Only a daemon does this.
+    /// Only a daemon can do this.
     OnlyDaemon,
     /// A fault of a file, a key, a device, the disk or the program, with exit code and text.
     Fault(Fault),
 }
 
-/// An expected failure from below: its exit code and one text that says who is to blame, where, and what to do.
+/// An expected failure below the bureau: its exit code, and a text that says who is to blame, where, and what
+/// to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
-    /// How a program ends that ends with it.
+    /// Exit code of a program that ends with this fault.
     pub exit: Exit,
-    /// For people; no secret, no cardholder data.
+    /// The text, without a secret and without cardholder data.
     pub message: String,
 }
 
-/// A request that nobody can carry out, whatever the state of things.
+/// A request that cannot be carried out in any state of job and ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "kebab-case")]
 pub enum Senseless {
-    /// Each is looked at: a chip that came as far as the next one may lack what its stripe has.
+    /// Each card has to be looked at: a chip may be complete while the stripe is not.
     #[error("cards are found good one by one; name the records that were looked at, as 3,7-9")]
     AllFoundGood,
-    /// One card lies in one reader.
+    /// A reader holds one card.
     #[error("ask about one record, or about `all` cards in the line")]
     SurveyOfSome,
-    /// Test cards are noted one by one.
+    /// Each test card is noted by an event of its own.
     #[error("{asked} test cards: 1 to {most} are noted at a time")]
     TestCards {
-        /// Asked for.
+        /// Number that was asked for.
         asked: u32,
-        /// At most.
+        /// Most that are noted at a time.
         most: u32,
     },
-    /// Files come with a request as it needs them.
+    /// A number of files came that the request does not need.
     #[error("{0} file(s) came with the request, which needs {1}")]
     Files(usize, usize),
 }
 
-/// Why the policy denies something to everybody.
+/// Why the policy denies something to every person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "kebab-case")]
 pub enum Denial {
     /// The ledger has no such job.
     #[error("there is no such job")]
     NoJob,
-    /// Papers and deletion are for CLOSED jobs.
+    /// Papers and deletion need a CLOSED job.
     #[error("the job is not closed")]
     NotClosed,
     /// A CLOSED job does not change.
     #[error("the job is closed; nothing about it changes any more")]
     Closed,
-    /// `resume` takes back what an operator did.
+    /// `resume` takes back only an operator's hold.
     #[error("it was not held by an operator: a supervisor looks at it and releases it")]
     NotHeldByOperator,
-    /// Closing waits for the line.
+    /// A job is closed after it has left the line.
     #[error("the job is on the line, or waits for it; hold it first")]
     OnLine,
-    /// Readers serve one master at a time.
+    /// A reader cannot serve the line and a survey at once.
     #[error("the line is at work or about to be; hold the job that is on it, then ask")]
     LineBusy,
     /// The line feeds from the hopper.
     #[error("the job is on the line, which feeds from the hopper; hold it first")]
     HopperInUse,
-    /// To throw a card out, it must be in the line.
+    /// A card must be in the line to be thrown out.
     #[error("it has no card in the line")]
     NoCard,
-    /// It left the line as a good card.
+    /// The card left the line as a good one.
     #[error("its card is stacked already; a supervisor may take it out as a sample")]
     Stacked,
-    /// It may lie anywhere.
+    /// The card is UNKNOWN and may lie anywhere.
     #[error("nobody knows where its card is")]
     CardUnknown,
-    /// It was given up.
+    /// The record was given up.
     #[error("it is CANCELLED")]
     Cancelled,
-    /// The line could not throw it out any more.
+    /// The line could not throw the card out any more.
     #[error("its card is on its way into the stacker already, or out")]
     LeavesLine,
 }
 
-/// Why the policy denies something to this person, or now.
+/// Why the policy denies something to this person, or at this moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "kebab-case")]
 pub enum NotAllowed {
-    /// Role.
+    /// The person is no operator.
     #[error("it takes an operator")]
     TakesOperator,
-    /// Role.
+    /// The person is neither auditor nor supervisor.
     #[error("it takes an auditor or a supervisor")]
     TakesAuditor,
-    /// Role.
+    /// The person is no supervisor.
     #[error("it takes a supervisor")]
     TakesSupervisor,
-    /// No new work before the end.
+    /// The daemon begins no new work before it ends.
     #[error("the daemon is about to end; nothing new is begun")]
     Draining,
     /// The people file does not list this user.
@@ -214,22 +215,22 @@ pub enum NotAllowed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "kebab-case")]
 pub enum Idle {
-    /// Closed before.
+    /// The job was closed before.
     #[error("the job is closed already")]
     ClosedAlready,
-    /// Held before.
+    /// The job was held before.
     #[error("the job is held already")]
     HeldAlready,
-    /// Released before.
+    /// The job was released before.
     #[error("the job is on the line, or waits for it")]
     OnLineAlready,
-    /// Killed before.
+    /// The card was killed before.
     #[error("its card was killed already")]
     KilledAlready,
 }
 
 impl Refusal {
-    /// How a program ends that ends with this refusal.
+    /// Exit code of a program that ends with this refusal.
     pub fn exit(&self) -> Exit {
         match self {
             Self::Denied { .. }
@@ -249,18 +250,18 @@ impl Refusal {
         }
     }
 
-    /// A fault with its text.
+    /// A refusal for a fault, with its text.
     pub fn fault(exit: Exit, message: impl Into<String>) -> Self {
         Self::Fault(Fault { exit, message: message.into() })
     }
 
-    /// The policy denies something about a job to everybody.
+    /// A refusal of something about a job that the policy denies to every person.
     pub fn denied(job: JobId, why: Denial) -> Self {
         Self::Denied { job: Some(job), record: None, why }
     }
 }
 
-/// The text of a refusal without a command that helps; who shows it knows which there are.
+/// The text without a command that helps: only the program that shows it knows its commands.
 impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -1,4 +1,4 @@
-//! Making a job: what of it is still to be made, from opening the line to the last card's leaving.
+//! Makes the remaining records of a job, from opening the line until the last card has left it.
 //!
 //! Not here: the line at work (`pipeline`), which job comes next (`daemon::queue`).
 
@@ -30,7 +30,8 @@ pub struct ReadyJob {
 }
 
 impl Bureau {
-    /// A job that the ledger holds open, with what is still to be made of it held against the profiles of today.
+    /// Prepares a job that the ledger holds open, after its remaining records were checked against today's
+    /// profiles.
     pub fn ready(&self, id: JobId) -> Result<ReadyJob, Refusal> {
         let view = self.ledger.reader()?.job(id)?;
         self.is_ours(&view)?;
@@ -39,7 +40,7 @@ impl Bureau {
         Ok(ReadyJob { id, spool, product })
     }
 
-    /// Whether the cards of a job are this line's.
+    /// Checks that the cards of a job belong to this line.
     pub(super) fn is_ours(&self, view: &JobView) -> Result<(), Refusal> {
         if view.simulated != self.simulation.on {
             return Err(Refusal::fault(Exit::Denied, "a simulated job stays simulated, and a live one live"));
@@ -50,8 +51,8 @@ impl Bureau {
         Ok(())
     }
 
-    /// Holds what is still to be made against the profiles of today: they may have changed since acceptance, and a record
-    /// must not be cancelled for that.
+    /// Checks the remaining records against today's profiles. These may have changed since acceptance, and a
+    /// record must not be cancelled for that.
     fn recheck(&self, id: JobId, spool: &mut Spool) -> Result<Arc<ProductProfile>, Refusal> {
         let mut hsm = self.connect()?;
         let mut rules = Rules::new(&self.line, &mut hsm)?;
@@ -63,7 +64,7 @@ impl Bureau {
                 let what = format!("it names record {seq} of {id} otherwise than the accepted file");
                 return Err(Refusal::TablesEdited { what });
             }
-            // What is wrong with the section itself is the record's own fault, which the run deals with.
+            // A malformed section is the record's own fault, which the run handles.
             let chip = record.section("CHP").and_then(|data| ChipSection::parse(data).ok());
             rules.record(&record, chip.as_ref()).map_err(|failure| {
                 Failure::new(
@@ -75,13 +76,14 @@ impl Bureau {
         rules.product().ok_or_else(|| Refusal::fault(Exit::Bug, "us: rechecked without a Header"))
     }
 
-    /// What is to be made of a job: at most so many of the records that wait.
+    /// The remaining records of a job, `limit` of them at most.
     pub fn batch(&self, job: ReadyJob, limit: Option<usize>) -> Result<(JobView, Batch), Refusal> {
         let reader = self.ledger.reader()?;
         let view = reader.job(job.id)?;
         if view.state == JobState::Closed {
             return Err(Refusal::denied(job.id, Denial::Closed));
         }
+        // Before any card moves: a job whose tables were edited could make a card twice.
         proven(&reader, job.id)?;
         let mut sequences = reader.pending(job.id)?;
         sequences.truncate(limit.unwrap_or(usize::MAX));
@@ -103,9 +105,10 @@ impl Bureau {
         Ok((view, batch))
     }
 
-    /// Makes it, from opening the line to the last card's leaving; the job is CLOSED, HELD with the reason why the line
-    /// stopped, or open with what a person has to decide. `people` is called when cards may be touched;
-    /// `auto_close` holds unless the line profile says otherwise.
+    /// Makes a batch, from opening the line until the last card has left it. Afterwards the job is CLOSED,
+    /// HELD with the reason why the line stopped, or open until a person has decided about its cards.
+    /// `people` is called when cards may be touched. `auto_close` holds unless the line profile says
+    /// otherwise.
     pub fn make(
         &self,
         batch: Batch,
@@ -119,14 +122,16 @@ impl Bureau {
         let counted = batch.hopper.is_some();
         let closes = self.line.auto_close.unwrap_or(auto_close);
         let links = self.links()?;
-        // What was asked before is of no job that is being made.
+        // Calls counted before belong to another job.
         self.calls.take();
         let mut line = stations::open(&self.line, &*links, || self.hsm())?;
+        // From here on cards may be touched, so a signal has to stop the line instead of ending the program.
         let people = people();
         let found = cleared(&mut line, &self.ledger, job)?;
         if found || held {
             self.ledger.record(job, Change::Released, by()).wait()?;
         }
+        // The figures are recorded even after a stop, for the job's report. A ledger that failed takes none.
         let outcome = crate::pipeline::run(line, batch, self.hsm()?, &self.ledger, people);
         if !matches!(outcome.stopped, Some(Stop::Ledger(_))) {
             for counts in self.counted(&outcome).parts() {
@@ -134,7 +139,7 @@ impl Bureau {
             }
         }
         match &outcome.stopped {
-            // Nothing more can be written there.
+            // The ledger takes nothing more.
             Some(Stop::Ledger(_)) => {}
             Some(stop) => {
                 let detail = Some(stop_text(stop));
@@ -145,15 +150,17 @@ impl Bureau {
                 let context = Context { detail, ..context };
                 self.ledger.record(job, Change::Held, context).wait()?;
             }
-            // Its cards go to the vault, samples are taken, or closing takes two: people close it.
+            // A person closes the job: to put its cards into the vault, to take samples, or because closing
+            // takes two.
             None if counted || !closes || self.line.two_people.contains(&ActionKind::Close) => {}
-            // Refused while rejects wait for their destruction or remakes for their release: the job stays open.
+            // The ledger refuses while rejects wait for their destruction or remakes for their release. The
+            // job stays open.
             None => drop(self.ledger.record(job, Change::Closed, by()).wait()),
         }
         Ok(outcome)
     }
 
-    /// What a run counted.
+    /// The figures that a run counted.
     fn counted(&self, outcome: &Outcome) -> RunCounts {
         let stations = outcome.stats.stations.iter().filter(|(_, station)| station.cards > 0);
         let worked = stations.map(|(name, station)| ((station.module.clone(), name.clone()), station.cards));
@@ -162,14 +169,14 @@ impl Bureau {
     }
 }
 
-/// Refuses a job whose tables are not what its events add up to, or whose events are not what was hashed.
+/// Refuses a job whose tables are not the sum of its events, or whose events do not fit their hashes.
 pub fn proven(reader: &Reader, job: JobId) -> Result<(), Refusal> {
     let Some(finding) = reader.replayed(job)?.into_iter().next() else { return Ok(()) };
     Err(Refusal::TablesEdited { what: finding.to_string() })
 }
 
-/// Clears the line of what an earlier run left; whether anything was there. The job is held with that, so that the ledger
-/// says where those cards are.
+/// Clears the line of cards that an earlier run left. Returns whether there were any. The job is then held
+/// with that reason, so that the ledger says where those cards are.
 fn cleared(line: &mut LineSetup, ledger: &Ledger, job: JobId) -> Result<bool, Refusal> {
     let cleared = crate::pipeline::clear(line);
     let told = cleared.told();
@@ -183,12 +190,14 @@ fn cleared(line: &mut LineSetup, ledger: &Ledger, job: JobId) -> Result<bool, Re
         };
         ledger.record(job, Change::Held, context).wait()?;
     }
+    // A place that may still hold a card stops the job: the next feed would jam it, or mix the cards up.
     match cleared.asks_for() {
         Some(asks) => Err(Refusal::fault(Exit::Device, format!("device: {asks}"))),
         None => Ok(told.is_some()),
     }
 }
 
+/// The reason of the hold that follows a stop.
 fn stop_word(stop: &Stop) -> ReasonWord {
     match stop {
         Stop::Operator => ReasonWord::Operator,
@@ -201,7 +210,7 @@ fn stop_word(stop: &Stop) -> ReasonWord {
     }
 }
 
-/// Why a run stopped, for people.
+/// The sentence about a stop, for people.
 pub fn stop_text(stop: &Stop) -> String {
     match stop {
         Stop::Operator => "stopped by the operator; no card is half done".into(),

@@ -1,5 +1,5 @@
-//! The folder in which a ledger's accepted files lie, `<ledger>.spool`: names in it, and what an acceptance that was cut
-//! short left behind.
+//! The folder of a ledger's accepted files, `<ledger>.spool`: the names in it, and the clean-up after an
+//! acceptance that was cut short.
 //!
 //! Not here: the sealed spool itself (`record::spool`), its end (`deletion`).
 
@@ -19,7 +19,7 @@ use crate::ledger::{JobView, Ledger};
 use crate::record::{Sealer, Spool, open_input};
 use crate::sibling_path::sibling_path;
 
-/// What was accepted as a job.
+/// Opens the spool of a job.
 pub fn spool_of(view: &JobView, vault: Box<dyn Vault>) -> Result<Spool, Refusal> {
     if view.deleted {
         let what =
@@ -35,8 +35,8 @@ pub fn spool_of(view: &JobView, vault: Box<dyn Vault>) -> Result<Spool, Refusal>
     })
 }
 
-/// Whether this file is the ledger's, or lies beside it. Such a file is not even opened: with the close of any descriptor
-/// of it, the kernel would drop the locks that SQLite has on it in this process (POSIX, fcntl).
+/// Whether a file is the ledger's, or lies next to it. Such a file is not even opened: when any descriptor of
+/// it is closed, the kernel drops the locks that SQLite holds on it in this process (POSIX, fcntl).
 pub fn is_the_ledgers(file: &Metadata, ledger: &Path) -> bool {
     let place = |meta: &Metadata| (meta.dev(), meta.ino());
     ["", "-wal", "-shm", "-lock"]
@@ -45,12 +45,12 @@ pub fn is_the_ledgers(file: &Metadata, ledger: &Path) -> bool {
         .any(|own| place(&own) == place(file))
 }
 
-/// Destroys the keys of acceptances that did not become jobs, and removes their copies. The ledger is open, so nobody else
-/// accepts into it.
+/// Destroys the keys of acceptances that did not become jobs, and removes their copies. The ledger is open,
+/// so no other process accepts into it.
 pub(super) fn forget_unfinished(ledger: &Ledger, socket: &Path) -> Result<(), Refusal> {
     let reader = ledger.reader()?;
     let jobs = reader.jobs()?;
-    // The key of data that were deleted is to be gone, even if it was missing then and came back with another store.
+    // Keys of deleted data are destroyed too: one that was missing may have come back with another store.
     let keys: Vec<_> = jobs.iter().filter(|job| !job.deleted).filter_map(|job| job.spool_key).collect();
     HsmClient::connect(socket)?.keep_spools(reader.id()?, &keys)?;
     let names: Vec<_> = jobs.iter().filter_map(|job| Path::new(&job.spool).file_name()).collect();
@@ -60,18 +60,18 @@ pub(super) fn forget_unfinished(ledger: &Ledger, socket: &Path) -> Result<(), Re
     Ok(())
 }
 
-/// Whether accepted files lie beside a ledger.
+/// Whether accepted files lie next to a ledger.
 pub(super) fn has_spool(ledger: &Path) -> bool {
     let files = spool_directory(ledger).and_then(|d| std::fs::read_dir(d).ok()).into_iter().flatten();
     files.flatten().any(|file| file.path().extension().is_some_and(|e| e == "cwf1"))
 }
 
-/// Removes what an acceptance that was killed has left behind. The ledger is open, so nobody else accepts into it.
+/// Removes copies that a killed acceptance left. The ledger is open, so no other process accepts into it.
 pub(super) fn sweep(ledger: &Path) {
     remove(ledger, |file| file.extension().is_some_and(|e| e == "part"));
 }
 
-/// Removes files beside a ledger that are in nobody's way if they stay.
+/// Removes files next to a ledger that do no harm if they stay.
 fn remove(ledger: &Path, which: impl Fn(&Path) -> bool) {
     let files = spool_directory(ledger).and_then(|d| std::fs::read_dir(d).ok()).into_iter().flatten();
     for file in files.flatten().map(|file| file.path()).filter(|file| which(file)) {
@@ -81,13 +81,14 @@ fn remove(ledger: &Path, which: impl Fn(&Path) -> bool) {
     }
 }
 
-/// Where the files lie that a ledger accepted.
+/// The folder of a ledger's accepted files.
 pub fn spool_directory(ledger: &Path) -> Option<PathBuf> {
     Some(sibling_path(&std::path::absolute(ledger).ok()?, ".spool"))
 }
 
-/// `<ledger>.spool/<Unix time>-<pid>-<n>.cwf1`, absolute; n counts the files of this process. Whole seconds: a name with
-/// 13 digits or more, which stands in the ledger and in reports, could be taken for an account number.
+/// A new path `<ledger>.spool/<Unix time>-<pid>-<n>.cwf1`, absolute; n counts the files of this process. The
+/// time is in whole seconds, because a name with 13 digits or more could be taken for an account number in
+/// the ledger or a report.
 pub(super) fn spool_path(ledger: &Path) -> Result<PathBuf, Failure> {
     let directory = spool_directory(ledger)
         .ok_or_else(|| Failure::new(Exit::Io, "the ledger's path cannot be resolved"))?;
@@ -105,7 +106,7 @@ pub fn open_submitted(file: &Path, ledger: &Path) -> Result<File, Refusal> {
     Ok(open_input(file)?)
 }
 
-/// A file was to be accepted that is the ledger's own.
+/// Refuses to accept the ledger's own file.
 pub fn ledgers_own(file: &dyn std::fmt::Display) -> Refusal {
     let what = format!("file: {file} is the ledger, or lies beside it: name an issuer's output file");
     Refusal::fault(Exit::FileFormat, what)

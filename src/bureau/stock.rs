@@ -1,6 +1,8 @@
-//! Stock: blanks that people put into the hopper and take out of it, good cards that they put into the vault, and shifts.
+//! Stock: people put blanks into the hopper, take blanks out of it, put good cards into the vault, and begin
+//! shifts.
 //!
-//! Not here: the laws of stock (`ledger`); what is refused here spares a person a half-done row of test cards.
+//! Not here: the laws of stock (`ledger`). The checks here come first, so that a row of test cards is not
+//! left half noted.
 
 use super::outcome::Outcome;
 use super::refusal::{Refusal, Senseless};
@@ -8,10 +10,10 @@ use crate::ids::JobId;
 use crate::ledger::{Change, Context, Ledger, Reader, Ticket};
 use crate::request::StockMove;
 
-/// Most test cards at once: each is an event of its own.
+/// Most test cards at a time: each is an event of its own.
 const TESTS_MAX: u32 = 1000;
 
-/// Has the ledger note what a person did with a job's stock.
+/// Has the ledger record what a person did with a job's stock.
 pub fn move_stock(
     ledger: &Ledger,
     job: JobId,
@@ -29,14 +31,15 @@ pub fn move_stock(
     Ok(Outcome::Noted(tickets.into_iter().map(Ticket::wait).collect::<Result<_, _>>()?))
 }
 
-/// One change for each test card: all of them can be made, or none is.
+/// One change for each test card, if all of them are possible.
 fn test_cards(reader: &Reader, job: JobId, count: u32) -> Result<Vec<Change>, Refusal> {
     if !(1..=TESTS_MAX).contains(&count) {
         return Err(Refusal::Senseless(Senseless::TestCards { asked: count, most: TESTS_MAX }));
     }
     let (stock, first) = (reader.stock(job)?, reader.next_blank(job)?);
     if !stock.counted && first == 1 {
-        // After the first blank none can be issued any more: stock is counted from the first one on.
+        // Stock can be issued for the first time only before the first blank. A test card noted now would
+        // prevent that.
         return Err(Refusal::StockNotIssued { job });
     }
     if stock.counted && stock.hopper < i64::from(count) {
@@ -45,7 +48,7 @@ fn test_cards(reader: &Reader, job: JobId, count: u32) -> Result<Vec<Change>, Re
     Ok((first..).zip(0..count).map(|(blank, _)| Change::Tested { blank }).collect())
 }
 
-/// Has a shift begin.
+/// Has the ledger record that a shift begins.
 pub fn begin_shift(ledger: &Ledger, name: &str, actor: &str) -> Result<Outcome, Refusal> {
     Ok(Outcome::Noted(vec![ledger.shift(name, Context::by(actor))?]))
 }

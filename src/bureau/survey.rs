@@ -1,5 +1,5 @@
-//! Cards that lie in the line when nobody knows any more how far they came: what they say of themselves. A person decides
-//! what becomes of them. Nothing is written to a card, and none is moved.
+//! Asks cards that were left in the line how far they came. A person decides what becomes of them. Nothing is
+//! written to a card, and none is moved.
 //!
 //! Not here: the questions to a chip (`modules::chip::ask`), words for people (`cli`).
 
@@ -24,37 +24,37 @@ use crate::record::chip::ChipSection;
 use crate::request::Records;
 use crate::threads::each_at_once;
 
-/// What was found in the line.
+/// The result of a survey.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Survey {
     /// The job.
     pub job: JobView,
-    /// The record that was asked about; none: any.
+    /// The record that was asked about; `None` for all.
     pub seq: Option<u32>,
-    /// In line order.
+    /// The stations, in line order.
     pub stations: Vec<StationSurvey>,
-    /// Where a card may lie that nobody can ask there.
+    /// Places where a card may lie that cannot be asked there.
     pub not_asked: Vec<String>,
 }
 
-/// What one station says.
+/// The answer of one station.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StationSurvey {
     /// Its name.
     pub station: String,
-    /// CSN of the chip there.
+    /// CSN of the chip that lies there.
     pub blank: Option<String>,
-    /// Whose card it is.
+    /// The record and the attempt that the card belongs to.
     pub card: Option<Holder>,
-    /// It is one of those that were asked about.
+    /// Whether the card is one of those that were asked about.
     pub asked_for: bool,
-    /// What its chip says.
+    /// Answers of the chip's applications.
     pub applications: Vec<ApplicationAnswer>,
-    /// Stable word: a verdict, else why there is none.
+    /// A stable word: the verdict, or why there is none.
     pub verdict: String,
-    /// For people.
+    /// A sentence for people.
     pub says: String,
-    /// What a person may do now.
+    /// What a person may do next.
     pub advice: Option<Advice>,
 }
 
@@ -62,17 +62,17 @@ pub struct StationSurvey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Advice {
-    /// Resolve it as good, if its other parts are right, too.
+    /// Resolve it as good, if its other parts are right too.
     Good,
-    /// See it destroyed.
+    /// Have it destroyed.
     Destroy,
-    /// Its attempt is in a state in which there is nothing to resolve.
+    /// Its attempt is in a state that needs no resolving.
     Nothing,
-    /// Ask about the record to which it belongs.
+    /// Ask about the record that it belongs to.
     AskItsRecord,
 }
 
-/// What is known of a station once it was looked at.
+/// What was found at a station.
 enum Met {
     Chip(Box<ChipModule>, KeyData),
     Stripe(StripeModule, Tracks),
@@ -86,8 +86,8 @@ impl From<Fault> for Met {
 }
 
 impl Bureau {
-    /// Has the card of a record, or those of all, say how far they came: at one station, or wherever a card can be asked.
-    /// The line must be at rest.
+    /// Asks the card of a record, or the cards of all records, how far they came: at one station, or at every
+    /// station that can ask. The line must be at rest.
     pub fn survey(
         &self,
         job: JobId,
@@ -133,7 +133,7 @@ impl Bureau {
         Ok(Survey { job: view, seq, stations, not_asked })
     }
 
-    /// Looks at all stations at the same time: an empty reader is waited for.
+    /// Looks at all stations in parallel, because each empty reader is waited for.
     fn meet(
         &self,
         stations: &[(&ModuleProfile, String)],
@@ -261,7 +261,7 @@ impl Surveyor<'_> {
         })
     }
 
-    /// Whose stripe it is, of the records that are open to question.
+    /// Compares a stripe with the records that are UNKNOWN, to find the one that it was encoded for.
     fn stripe(
         &mut self,
         stripe: &StripeModule,

@@ -1,4 +1,4 @@
-//! What can be seen of a ledger without changing it.
+//! Views of a ledger: everything that only shows something.
 //!
 //! Not here: proofs (`ledger_proof`), what cards say (`survey`).
 
@@ -12,10 +12,11 @@ use crate::ledger::Reader;
 use crate::report::{ReportPaths, Summary};
 use crate::request::{Action, Records};
 
-/// Events in a page: short reads let the writer checkpoint.
+/// Events in a page. Short reads let the writer checkpoint.
 const PAGE: u32 = 1000;
 
-/// Shows what is asked of a ledger, which lies at `path`. `None`: the action is none that only shows something.
+/// Shows what an action asks of the ledger at `path`. Returns `None` if the action does more than show
+/// something.
 pub fn show(reader: &Reader, path: &Path, action: &Action) -> Result<Option<Outcome>, Refusal> {
     Ok(Some(match action {
         Action::ListJobs => Outcome::Jobs(reader.jobs()?),
@@ -31,7 +32,7 @@ pub fn show(reader: &Reader, path: &Path, action: &Action) -> Result<Option<Outc
     }))
 }
 
-/// The report of a job without a run.
+/// The report of a job, without the figures of a run.
 pub fn report(reader: &Reader, path: &Path, job: JobId) -> Result<Outcome, Refusal> {
     let places = ReportPaths { ledger: path.to_owned(), ..ReportPaths::default() };
     Ok(Outcome::Report(Box::new(Summary::build(reader, job, None, places)?)))

@@ -1,7 +1,9 @@
-//! Whether a line can begin a job: profile, links, every reader and machine (the conformance suite's checks that need no
-//! card), the key store and the disk of the ledger. No card is needed or touched.
+//! Whether a line can begin a job: checks the profile, the links, every reader and machine (with those checks
+//! of the conformance suite that need no card), the key store and the disk of the ledger. No card is needed
+//! or touched.
 //!
-//! Not here: what a device must do (`drivers::conformance`), opening links (`links`), words for people (`cli::line`).
+//! Not here: the duties of a device (`drivers::conformance`), opening links (`links`), words for people
+//! (`cli::line`).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,16 +20,16 @@ use crate::hsm::Hsm;
 use crate::hsm::client::{HostProcess, HsmClient};
 use crate::modules::LineProfile;
 
-/// What was looked at, and what was found.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// Station, `keys`, `disk` or `profile`.
     pub place: String,
-    /// What was looked at.
+    /// Name of the check.
     pub check: String,
-    /// Whether it is as it should be.
+    /// Whether the check was passed.
     pub good: bool,
-    /// What was found, if there is more to say than that; where it is not good, what is wrong and what to do.
+    /// Details, if there are any. After a check that was not passed: what is wrong, and what to do.
     pub says: String,
 }
 
@@ -36,15 +38,15 @@ impl Finding {
         Self::saying(place, check, found.map(|()| String::new()))
     }
 
-    /// With something to say where it is good, too.
+    /// A finding with details even if the check was passed.
     pub(super) fn saying(place: &str, check: &str, found: Result<String, String>) -> Self {
         let good = found.is_ok();
         Self { place: place.into(), check: check.into(), good, says: found.unwrap_or_else(|what| what) }
     }
 }
 
-/// Looks at every part of a line, named as the operator does. `directory` is for sockets. Gives the line with what was
-/// found, the keys first.
+/// Checks every part of a line, which is named as the operator names it. `directory` is for sockets. Returns
+/// the line and the findings, those about the keys first.
 pub fn check(
     named: &str,
     store: &Path,
@@ -97,7 +99,7 @@ fn keys(line: &LineProfile, store: &Path, simulation: &Simulation, directory: &P
     Finding::saying("keys", "key store", look().map_err(|failure| failure.message))
 }
 
-/// One device cannot serve two stations.
+/// Finds a device that two stations are to use.
 fn shared(line: &LineProfile) -> Vec<Finding> {
     let mut users: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for (station, link) in &line.link {

@@ -1,4 +1,4 @@
-//! The disk of the ledger: it takes writes, keeps them, and has room for the jobs to come.
+//! The disk of the ledger: whether it takes writes, keeps them, and has room for the jobs to come.
 
 use std::fs::File;
 use std::io::Write;
@@ -9,14 +9,14 @@ use nix::sys::statvfs::statvfs;
 
 use crate::ledger::Reader;
 
-/// Room below which a job may end on a full disk: a spool of 100,000 cards takes 180 MB, their ledger 70 MB.
+/// Least free room: a spool of 100,000 cards takes 180 MB, their ledger 70 MB.
 const ROOM_MIN: u64 = 1 << 30;
-/// A durable write that takes longer than this holds the line up: a card waits for one.
+/// Longest time of a durable write: each card waits for one.
 const SYNC_MAX: Duration = Duration::from_millis(50);
-/// Durable writes tried.
+/// Number of durable writes that are timed.
 const SYNCS: u32 = 10;
 
-/// Looks at a ledger, if there is one, and at the folder in which it lies or will lie.
+/// Checks a ledger, if there is one, and the folder where it lies or will lie.
 pub fn look(ledger: &Path) -> Result<String, String> {
     if ledger.exists() {
         Reader::open(ledger).map_err(|e| e.to_string())?;
@@ -41,7 +41,7 @@ pub fn look(ledger: &Path) -> Result<String, String> {
 
 /// The mean time of a durable write.
 fn synced(folder: &Path) -> std::io::Result<Duration> {
-    // Gone with its handle.
+    // The file is removed with its handle.
     let mut file: File = tempfile::tempfile_in(folder)?;
     let begun = Instant::now();
     for _ in 0..SYNCS {

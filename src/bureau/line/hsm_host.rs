@@ -1,6 +1,6 @@
-//! The process that holds the keys: which HSM it hosts.
+//! The process that holds the keys, and the HSM that it hosts.
 //!
-//! Not here: serving (`hsm::host`), starting it (`hsm::client`).
+//! Not here: serving (`hsm::host`), starting the process (`hsm::client`).
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -13,7 +13,8 @@ use crate::hsm::soft::SoftHsm;
 use crate::hsm::store::KeyStore;
 use crate::threads;
 
-/// Opens the store, listens, prints `ready`, and serves until standard input closes: the parent has gone.
+/// Opens the store, listens, prints `ready`, and serves until standard input closes, which means that the
+/// parent has ended.
 pub fn run(keys: &Path, socket: &Path) -> Result<Exit, Failure> {
     harden()?;
     let hsm = SoftHsm::new(KeyStore::open(keys)?)?;
@@ -26,9 +27,9 @@ pub fn run(keys: &Path, socket: &Path) -> Result<Exit, Failure> {
 
     let mut ignored = [0u8; 64];
     let mut input = std::io::stdin().lock();
-    // An error says the same as the end: nobody is there any more.
+    // An error means the end as well: the parent is gone.
     while input.read(&mut ignored).is_ok_and(|n| n > 0) {}
-    // The process ends and takes its connections along; what stays is the name of the socket.
+    // The process ends and takes its connections along. Only the name of the socket would stay.
     let _ = std::fs::remove_file(socket);
     Ok(Exit::Ok)
 }

@@ -1,7 +1,7 @@
-//! Where a station's links lead: to `hwsim` on a simulated line, to station hosts with readers and serial ports on a real
-//! one. Part of the composition root.
+//! The links of a station: to `hwsim` on a simulated line, to station hosts with readers and serial ports on
+//! a real one. Part of the composition root.
 //!
-//! Not here: which driver speaks over a link (`stations`).
+//! Not here: which driver works over a link (`stations`).
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,29 +15,31 @@ use crate::exit::{Exit, Failure};
 use crate::modules::LineProfile;
 use crate::profile::line;
 
-/// For a station host to start and to open its device: a serial port takes milliseconds, a reader that wakes up a second.
+/// Time for a station host to start and open its device. A serial port takes milliseconds, a reader that
+/// wakes up a second.
 const OPEN_TIME: Duration = Duration::from_secs(5);
-/// How long a power-on waits for the card that was just moved into the reader, in milliseconds: pcscd looks every 0.4 s, and
-/// first finds the last card gone. The chip module gives a power-on more time than this.
+/// How long a power-on waits for a card that was just moved into the reader, in milliseconds: pcscd looks
+/// every 0.4 s, and first finds that the last card has gone. The chip module gives a power-on more time than
+/// this.
 const CARD_WAIT_MS: u16 = 2_500;
-/// Of a transport's serial link, in bits per second.
+/// Bits per second of a transport's serial link.
 const TRANSPORT_BAUD: u32 = 115_200;
 
 /// Opens links by the name of their station.
 pub trait Links: Sync {
-    /// The chip reader.
+    /// Opens the link to the chip reader.
     fn reader(&self, station: &str) -> Result<Box<dyn CardLink>, Failure>;
-    /// The machine, at its driver's bits per second unless the profile says otherwise.
+    /// Opens the link to the machine, at its driver's bits per second unless the profile says otherwise.
     fn machine(&self, station: &str, baud: u32) -> Result<Box<dyn ByteLink>, Failure>;
-    /// The printer's link for images.
+    /// Opens the printer's link for images.
     fn stream(&self, station: &str) -> Result<Box<dyn ByteLink>, Failure>;
-    /// The card transport.
+    /// Opens the link to the card transport.
     fn transport(&self, station: &str) -> Result<Box<dyn ByteLink>, Failure>;
 }
 
 /// Links to `hwsim`.
 pub struct Simulated {
-    /// Where it listens.
+    /// Socket where `hwsim` listens.
     pub socket: PathBuf,
 }
 
@@ -72,7 +74,7 @@ pub struct Real<'a> {
 }
 
 impl<'a> Real<'a> {
-    /// Of a line whose links are all given.
+    /// Links of a line whose profile names the device of each link.
     pub fn new(line: &'a LineProfile) -> Result<Self, Failure> {
         Ok(Self { line, program: crate::bureau::key_host::own_program()? })
     }

@@ -1,5 +1,5 @@
-//! The composition root of a line: which link leads to which device, which driver speaks over it, and `hwsim` in place of
-//! all of them; which HSM a host holds. Only here are drivers and HSMs named.
+//! The composition root of a line: chooses the device that each link leads to, the driver that works over it,
+//! `hwsim` in place of all of them, and the HSM that a host holds. No other place names drivers and HSMs.
 //!
 //! Not here: what a module does to a card (`modules`), the order of work (`pipeline`).
 

@@ -1,4 +1,5 @@
-//! Every station of a line, looked at without a card, all at the same time: one that does not answer holds up no other.
+//! Checks every station of a line without a card, all in parallel, so that a silent station does not delay
+//! the others.
 
 use std::time::Duration;
 
@@ -12,10 +13,10 @@ use crate::modules::{LineProfile, ModuleProfile};
 use crate::profile::line::OUTPUT;
 use crate::threads::each_at_once;
 
-/// For a reader to answer without a card.
+/// Time for a reader to answer without a card.
 const READER_TIME: Duration = Duration::from_secs(5);
 
-/// What was found, in line order.
+/// Checks every station. Returns the findings in line order.
 pub fn look(line: &LineProfile, links: &dyn Links) -> Vec<Finding> {
     let places: Vec<_> = line
         .working()
@@ -40,7 +41,8 @@ fn station(name: &str, module: Option<&ModuleProfile>, links: &dyn Links) -> Vec
     let mut findings = vec![Finding::new(name, "transport", transport)];
     let Some(module) = module else { return findings };
     if !free {
-        // Somebody may be working with it: a look at its reader or machine would cost a card.
+        // Another process may be working with the station: a check of its reader or machine could cost a
+        // card.
         let what =
             "not looked at while its transport is not ours: end the run on this line, or mend the transport";
         findings.push(Finding::new(name, "device", Err(what.to_owned())));

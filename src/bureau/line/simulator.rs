@@ -1,5 +1,5 @@
-//! `--simulate`: `hwsim` as a child process beside the line. It ends when its standard input closes, so it cannot
-//! outlive us.
+//! `--simulate`: runs `hwsim` as a child process of the line. It ends when its standard input closes, so it
+//! cannot outlive this process.
 
 use std::io::BufRead;
 use std::os::unix::process::CommandExt;
@@ -9,19 +9,19 @@ use std::time::Duration;
 
 use crate::exit::{Exit, Failure};
 
-/// How long `hwsim` may take to write the cards still in the line and to end.
+/// How long `hwsim` may take to write the cards that are still in the line and to end.
 const END: Duration = Duration::from_secs(10);
 
-/// What is passed on to `hwsim`.
+/// The settings of a simulation, for `hwsim`.
 #[derive(Debug, Clone, Default)]
 pub struct Simulation {
-    /// Every device link is replaced by one of `hwsim`; all output is marked SIMULATED.
+    /// Whether every device link is replaced by one of `hwsim`. All output is then marked SIMULATED.
     pub on: bool,
-    /// Times as fast as the machine; 0 = no waiting.
+    /// Speed, as a multiple of the machine's; 0 = no waiting.
     pub speed: f64,
-    /// Where `hwsim` writes one JSON object for each blank that leaves the line.
+    /// Directory where `hwsim` writes one JSON object for each blank that leaves the line.
     pub dump: Option<PathBuf>,
-    /// Faults that `hwsim` injects (TOML).
+    /// File with faults that `hwsim` injects (TOML).
     pub faults: Option<PathBuf>,
     /// Seed of `hwsim`'s blanks and faults.
     pub seed: Option<u64>,
@@ -34,8 +34,8 @@ pub struct Simulator {
 }
 
 impl Simulator {
-    /// Has `hwsim` check the parts of a line profile that are its own, and the faults, before a file is accepted.
-    /// `text` is the profile's, which came from `origin`; `directory` is for a copy of it.
+    /// Has `hwsim` check its own parts of a line profile, and the faults, before a file is accepted. `text`
+    /// is the profile's text, which came from `origin`; `directory` is for a copy of it.
     pub fn check(text: &str, origin: &str, args: &Simulation, directory: &Path) -> Result<(), Failure> {
         let mut command = serve(text, args, directory)?;
         let output = command.arg("--check").stdin(Stdio::null()).output().map_err(not_started)?;
@@ -50,7 +50,7 @@ impl Simulator {
     /// Starts `hwsim serve` for the text of a line profile and waits until it listens.
     pub fn start(text: &str, args: &Simulation, directory: &Path) -> Result<Self, Failure> {
         let socket = directory.join("hwsim.sock");
-        // Of one that was killed; the directory is ours.
+        // The socket of a simulator that was killed. The directory belongs to this process.
         let _ = std::fs::remove_file(&socket);
         let mut command = serve(text, args, directory)?;
         command.arg("--socket").arg(&socket).arg("--until-stdin-closes");
@@ -58,7 +58,8 @@ impl Simulator {
             command.arg("--dump").arg(dump);
         }
         let mut child = command
-            // A group of its own: the operator's Ctrl-C is for us, and we end hwsim when the last card is out.
+            // A process group of its own, because the operator's Ctrl-C is for the controller: it ends
+            // `hwsim` after the last card.
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -77,7 +78,7 @@ impl Simulator {
         Ok(Self { child, socket })
     }
 
-    /// Where it listens.
+    /// Socket where it listens.
     pub fn socket(&self) -> &Path {
         &self.socket
     }
@@ -87,7 +88,7 @@ impl Simulator {
         !matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Lets it write what is left and end.
+    /// Ends it after it has written what is left.
     pub fn end(mut self) -> Result<(), Failure> {
         drop(self.child.stdin.take());
         let deadline = std::time::Instant::now() + END;
@@ -118,9 +119,9 @@ impl Drop for Simulator {
     }
 }
 
-/// `hwsim serve` with what a check and a run have in common.
+/// The command `hwsim serve`, with the arguments that a check and a run share.
 fn serve(text: &str, args: &Simulation, directory: &Path) -> Result<Command, Failure> {
-    // hwsim reads the very text that we read, wherever the profile came from.
+    // `hwsim` reads the text that this process has read, from wherever the profile came.
     let profile = profile_copy(directory);
     std::fs::write(&profile, text)
         .map_err(|e| Failure::new(Exit::Io, format!("{}: {e}", profile.display())))?;
@@ -143,7 +144,7 @@ fn not_started(error: std::io::Error) -> Failure {
     Failure::new(Exit::Device, format!("hwsim cannot be started: {error}"))
 }
 
-/// `hwsim` beside our own program, else on the PATH.
+/// Path of `hwsim`: next to this program, else found on the PATH.
 fn program() -> Result<PathBuf, Failure> {
     let beside = crate::bureau::key_host::own_program()?.with_file_name("hwsim");
     Ok(if beside.exists() { beside } else { PathBuf::from("hwsim") })

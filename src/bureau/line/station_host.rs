@@ -11,8 +11,8 @@ use crate::exit::{Exit, Failure};
 use crate::hardening::harden;
 use crate::threads::ThreadRefused;
 
-/// Opens the device that the other end names and carries bytes. Personalization commands pass through this process, so
-/// its memory is protected as that of the HSM host.
+/// Opens the device that the other end names, and carries bytes. Personalization commands pass through this
+/// process, so its memory is protected like that of the HSM host.
 pub fn run() -> Result<Exit, Failure> {
     harden()?;
     let io = |e: std::io::Error| Failure::new(Exit::Io, format!("us: no socket on standard input: {e}"));
@@ -21,7 +21,7 @@ pub fn run() -> Result<Exit, Failure> {
         .map_err(|e| ThreadRefused { name: "the controller's end".into(), why: e.to_string() })?;
     match host::serve(socket) {
         Ok(()) => Ok(Exit::Ok),
-        // The controller was told, and asks often while a device is away.
+        // The controller has received the error. It asks often while a device is away.
         Err(HostError::Device(_)) => Ok(Exit::Device),
         Err(error) => Err(Failure::new(Exit::Io, format!("station host: {error}"))),
     }

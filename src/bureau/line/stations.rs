@@ -1,4 +1,5 @@
-//! The composition root of a line: from the profile's modules to stations with drivers on open links.
+//! The composition root of a line: makes stations with drivers on open links from the modules of a line
+//! profile.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::modules::{ChipModule, LineProfile, ModuleProfile, StationModule, Stri
 use crate::pipeline::{LineSetup, StageSetup, StationSetup};
 use crate::profile::line::OUTPUT;
 
-/// The one driver of chip modules: it works on whatever reader the link leads to.
+/// The only driver of chip modules: it works with any reader that the link leads to.
 const READER: &str = "reader";
 
 /// Checks that every module's driver exists and has the abilities that the module needs. Opens no link.
@@ -24,7 +25,7 @@ pub fn check(line: &LineProfile) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Opens every link of a line. `connect_hsm` gives a connection for each chip station.
+/// Opens every link of a line. `connect_hsm` makes a connection for each chip station.
 pub fn open(
     line: &LineProfile,
     links: &dyn Links,
@@ -56,7 +57,7 @@ pub fn open(
 
 /// A station that can be asked about the card in it.
 pub enum Askable {
-    /// A reader.
+    /// A chip reader.
     Chip(Box<ChipModule>),
     /// A stripe encoder that reads.
     Stripe(StripeModule),
@@ -69,7 +70,7 @@ pub fn askable(line: &LineProfile) -> (Vec<(&ModuleProfile, String)>, Vec<String
     (askable, others.into_iter().map(|(_, name)| name).chain([OUTPUT.to_owned()]).collect())
 }
 
-/// Opens the links of one such station except its transport, so that the card stays where it is.
+/// Opens the links of such a station except its transport, so that the card stays where it is.
 pub fn open_to_ask(
     line: &LineProfile,
     module: &ModuleProfile,
@@ -89,8 +90,8 @@ pub fn open_to_ask(
     })
 }
 
-/// A station's machine over its links, with its driver; `None` where there is a reader. A driver that cannot do what the
-/// module needs is refused.
+/// A station's machine with its driver over its links; `None` for a station with a reader. A driver that
+/// cannot do what the module needs is refused.
 pub fn machine(
     module: &ModuleProfile,
     station: &str,
@@ -104,7 +105,7 @@ pub fn machine(
     Ok(Some((driver, machine)))
 }
 
-/// The driver of a module's machine, by its name or by default; `None` where there is a reader, or no device. A driver
+/// The driver of a module's machine, by name or by default; `None` for a reader or for no device. A driver
 /// that lacks what the module needs is refused.
 fn driver(module: &ModuleProfile) -> Result<Option<&'static Driver>, Failure> {
     let driver = match (&module.kind.device, module.driver.as_deref()) {
@@ -119,7 +120,7 @@ fn driver(module: &ModuleProfile) -> Result<Option<&'static Driver>, Failure> {
     driver.map_err(|what| wrong(module, &what))
 }
 
-/// The module over its machine.
+/// The module that works with a machine.
 fn over(machine: DrivenMachine, module: &ModuleProfile) -> Result<Box<dyn StationModule>, Failure> {
     let station = match module.kind.device {
         KindDevice::Machine { over, .. } => over(machine, module),
@@ -137,7 +138,7 @@ mod tests {
     use super::*;
     use crate::profile::LINES;
 
-    /// What is said of shipped line sim-8 with one change.
+    /// The error for shipped line sim-8 with one change.
     fn said(from: &str, to: &str) -> String {
         let (_, text) = LINES.iter().find(|(name, _)| *name == "sim-8").unwrap();
         assert!(text.contains(from), "{from}");

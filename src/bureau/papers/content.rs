@@ -1,4 +1,4 @@
-//! Text and seal of each paper of a closed job, written into files that somebody opened.
+//! Writes the text and the seal of each paper of a closed job into open files.
 //!
 //! Not here: where those files lie (`folder`), what a close-out says (`report::closeout`).
 
@@ -19,27 +19,28 @@ use crate::record::Spool;
 use crate::report::closeout::{CloseOut, write_return};
 use crate::request::PaperName;
 
-/// What a paper says.
+/// Writes the text of a paper.
 pub type Text<'a> = &'a mut dyn FnMut(&mut dyn Write) -> Result<(), Refusal>;
 
-/// Who signs papers of a ledger.
+/// Signs papers of a ledger.
 pub struct PaperSigner<'a> {
     /// A connection to the HSM.
     pub hsm: &'a mut HsmClient,
-    /// Whose papers.
+    /// The ledger that the papers are about.
     pub ledger: LedgerId,
     /// The HSM's audit key.
     pub key: PublicKey,
 }
 
 impl<'a> PaperSigner<'a> {
-    /// For the papers of a ledger.
+    /// A signer for the papers of a ledger.
     pub fn new(hsm: &'a mut HsmClient, ledger: LedgerId) -> Result<Self, Refusal> {
         let key = hsm.audit(ledger)?.key;
         Ok(Self { hsm, ledger, key })
     }
 
-    /// Writes a paper's text and its seal; both are durable when this returns. `shown`: the paper, for messages.
+    /// Writes a paper's text and its seal. Both are durable when this returns. `shown` names the paper in
+    /// messages.
     pub fn write(
         &mut self,
         name: PaperName,
@@ -61,7 +62,8 @@ impl<'a> PaperSigner<'a> {
     }
 }
 
-/// Gives the text of each of a job's papers to `keep`. Without a spool the return file has no fulfilment data, and says so.
+/// Calls `keep` with the text of each of a job's papers. Without a spool the return file has no fulfilment
+/// data, and says so.
 pub fn each_paper(
     reader: &Reader,
     close_out: &CloseOut,
@@ -79,14 +81,14 @@ pub fn each_paper(
         let of_record = |seq| {
             let Some(spool) = &mut *spool else { return Ok(FulfilmentSection::default()) };
             let record = spool.read(seq)?;
-            // It was right when it was accepted.
+            // The section was checked at acceptance.
             Ok(record.section("FUL").and_then(|data| fulfilment(data).ok()).unwrap_or_default())
         };
         Ok(write_return(reader, close_out, ledger, of_record, out)?)
     })
 }
 
-/// Hashes what goes into a file, whose name its errors have.
+/// Hashes the bytes that it writes to a file. Its errors name the file.
 struct HashingWriter<'a> {
     file: BufWriter<&'a File>,
     hash: Sha256,

@@ -1,5 +1,5 @@
-//! A folder with papers of jobs. A paper appears in it whole and after its seal, or not at all; nothing there is written
-//! over, and one program at a time writes there.
+//! A folder with papers of jobs. A paper appears there whole and after its seal, or not at all. No file there
+//! is overwritten, and one program at a time writes there.
 //!
 //! Not here: what papers say (`content`), whether one is genuine (`seal`).
 
@@ -25,15 +25,16 @@ pub struct PaperFolder {
 
 /// A paper and its seal that are being written.
 pub struct BegunPaper {
-    /// For its text; empty.
+    /// The file for its text, empty at first.
     pub text: File,
-    /// For its seal; empty.
+    /// The file for its seal, empty at first.
     pub seal: File,
     path: PathBuf,
 }
 
 impl PaperFolder {
-    /// Makes the folder (mode 0700) if there is none. While another program writes papers there, it is refused.
+    /// Makes the folder (mode 0700) if there is none, and locks it. Refused while another program writes
+    /// papers there.
     pub fn open(path: &Path) -> Result<Self, Failure> {
         let failed = |what: std::io::Error| {
             Failure::new(Exit::Io, format!("papers: directory {}: {what}", path.display()))
@@ -57,13 +58,14 @@ impl PaperFolder {
         paper(&self.path, job, name)
     }
 
-    /// The paper of this job that is there already; none if nothing lies in its place. The error names what lies there
-    /// instead.
+    /// The paper of this job that is there already; `None` if nothing lies in its place. The error names what
+    /// lies there instead.
     pub fn look(&self, name: PaperName, whose: Whose) -> Result<Option<Ours>, Failure> {
         look(&self.place(whose.job, name), name.kind(), whose)
     }
 
-    /// Refuses to go on if anything lies in the place of a paper, and removes what was begun by a program that was killed.
+    /// Refuses to go on if anything lies in the place of a paper. Removes files that a killed program had
+    /// begun.
     pub fn must_be_new(&self, job: JobId, names: &[PaperName]) -> Result<(), Failure> {
         for name in names {
             let _ = std::fs::remove_file(sibling_path(&self.place(job, *name), ".part"));
@@ -78,7 +80,7 @@ impl PaperFolder {
         }
     }
 
-    /// Refuses whatever lies in the place of a paper that cannot have been written yet.
+    /// Refuses anything that lies in the place of a paper which cannot have been written yet.
     pub fn nothing_yet(&self, job: JobId, name: PaperName) -> Result<(), Failure> {
         let path = self.place(job, name);
         match path.symlink_metadata() {
@@ -94,7 +96,7 @@ impl PaperFolder {
         }
     }
 
-    /// Begins a paper: both its files are there and empty.
+    /// Begins a paper: makes both its files, empty.
     pub fn begin(&self, job: JobId, name: PaperName) -> Result<BegunPaper, Failure> {
         let path = self.place(job, name);
         let text = self.create(&sibling_path(&path, ".part"))?;
@@ -102,7 +104,7 @@ impl PaperFolder {
         Ok(BegunPaper { text, seal, path })
     }
 
-    /// Shows a paper whose text and seal are durable; returns where it lies.
+    /// Makes a paper visible whose text and seal are durable. Returns its path.
     pub fn publish(&self, begun: BegunPaper) -> Result<PathBuf, Failure> {
         let BegunPaper { path, .. } = begun;
         std::fs::rename(sibling_path(&path, ".part"), &path)
@@ -111,7 +113,8 @@ impl PaperFolder {
         Ok(path)
     }
 
-    /// Removes papers with all that belongs to them. One that stays is refused the next time, with its name.
+    /// Removes papers with their seals. A paper that cannot be removed is refused the next time, with its
+    /// name.
     pub fn remove(&self, job: JobId, names: &[PaperName]) {
         for path in names.iter().map(|name| self.place(job, *name)) {
             for file in [sibling_path(&path, ".part"), sealed(&path), path] {
@@ -120,7 +123,7 @@ impl PaperFolder {
         }
     }
 
-    /// What lies there was begun by a program that was killed, and is made anew: a complete paper was looked for before.
+    /// Replaces a file that a killed program had begun. Complete papers were looked for before.
     fn create(&self, path: &Path) -> Result<File, Failure> {
         let failed = |e: std::io::Error| Failure::new(Exit::Io, format!("{}: {e}", path.display()));
         match std::fs::remove_file(path) {
@@ -132,7 +135,8 @@ impl PaperFolder {
         Ok(file)
     }
 
-    /// A folder that is open to a group and closed to others (mode 0750) says that this group reads what goes into it.
+    /// Gives a file to the group of the folder, if the folder is open to its group and closed to others (mode
+    /// 0750): that mode says that the group reads what goes into it.
     fn open_to_group(&self, file: &File) -> std::io::Result<()> {
         let folder = self.path.metadata()?;
         if folder.mode() & 0o057 != 0o050 {
@@ -140,7 +144,7 @@ impl PaperFolder {
         }
         match fchown(file, None, Some(folder.gid())) {
             Ok(()) => file.set_permissions(Permissions::from_mode(0o640)),
-            // We are not in that group, and the paper stays ours.
+            // This user is not in that group, so the paper stays with this user.
             Err(error) => {
                 tracing::warn!(folder = %self.path.display(), %error, "the folder's group cannot read what is written there");
                 Ok(())
@@ -149,7 +153,7 @@ impl PaperFolder {
     }
 }
 
-/// Where a paper of a job lies in a folder.
+/// The path of a job's paper in a folder.
 pub fn paper(folder: &Path, job: JobId, name: PaperName) -> PathBuf {
     folder.join(format!("{job}-{}", name.file_name()))
 }

@@ -1,9 +1,9 @@
-//! The signed papers of a closed job: report, return file and certificate of deletion, each with its seal next to it.
+//! The signed papers of a closed job: report, return file and certificate of deletion, each with its seal.
 //!
 //! ```text
-//! content   text and seal of a paper, written into files that somebody opened
+//! content   writes text and seal of a paper into open files
 //! folder    a folder of papers: a paper appears whole and after its seal, or not at all
-//! seal      whether a paper is what was signed, and whose it is
+//! seal      whether a paper is what was signed, and what it is about
 //! ```
 //!
 //! Not here: what a report or certificate says (`report`).
@@ -39,15 +39,15 @@ pub struct JobPapers<'a> {
     signer: PaperSigner<'a>,
 }
 
-/// What of a job's papers is there.
+/// Which papers of a job are there.
 pub struct PapersThere {
-    /// All of them.
+    /// Whether all of them are there.
     pub all: bool,
-    /// A return file, which says that it has no fulfilment data.
+    /// The return file, if it says that it has no fulfilment data.
     pub without_fulfilment: Option<PathBuf>,
 }
 
-/// Writes the papers of a closed job into a folder where none of them lies; returns where they lie.
+/// Writes the papers of a closed job into a folder that holds none of them. Returns their paths.
 pub fn write(
     reader: &Reader,
     job: JobId,
@@ -59,7 +59,8 @@ pub fn write(
     JobPapers::new(job, reader.id()?, folder, &mut hsm)?.write(reader, spool, true)
 }
 
-/// Writes the papers of a closed job into open files: text and seal of each of [`PaperName::OF_CLOSED`] in turn.
+/// Writes the papers of a closed job into open files: the text and the seal of each of
+/// [`PaperName::OF_CLOSED`] in turn.
 pub fn write_into(reader: &Reader, job: JobId, connect: Connect<'_>, files: &[File]) -> Result<(), Refusal> {
     let needed = 2 * PaperName::OF_CLOSED.len();
     if files.len() != needed {
@@ -77,7 +78,7 @@ pub fn write_into(reader: &Reader, job: JobId, connect: Connect<'_>, files: &[Fi
     })
 }
 
-/// The spool of a job that may have papers; none where its data are deleted.
+/// The spool of a job that may have papers; `None` if its data are deleted.
 fn spool_of_closed(reader: &Reader, job: JobId, connect: Connect<'_>) -> Result<Option<Spool>, Refusal> {
     let view = reader.job(job)?;
     if view.state != JobState::Closed {
@@ -88,7 +89,7 @@ fn spool_of_closed(reader: &Reader, job: JobId, connect: Connect<'_>) -> Result<
 }
 
 impl<'a> JobPapers<'a> {
-    /// In this folder.
+    /// The papers of a job in this folder.
     pub fn new(job: JobId, ledger: LedgerId, folder: &Path, hsm: &'a mut HsmClient) -> Result<Self, Refusal> {
         Ok(Self { job, folder: PaperFolder::open(folder)?, signer: PaperSigner::new(hsm, ledger)? })
     }
@@ -98,9 +99,9 @@ impl<'a> JobPapers<'a> {
         &self.folder
     }
 
-    /// Writes report and return file; returns where they lie. Without a spool the return file has no fulfilment data, and
-    /// says so. Papers that are there already are an error where all are to be `new`, and left alone otherwise, if they are
-    /// this job's.
+    /// Writes report and return file. Returns their paths. Without a spool the return file has no fulfilment
+    /// data, and says so. Papers that are there already are an error if all are to be `new`. Otherwise those
+    /// of this job are left alone, and others are an error.
     pub fn write(
         &mut self,
         reader: &Reader,
@@ -118,13 +119,13 @@ impl<'a> JobPapers<'a> {
             Ok(())
         });
         if new && written.is_err() {
-            // All of them or none.
+            // All papers appear, or none does.
             self.folder.remove(self.job, &names);
         }
         written.map(|()| paths)
     }
 
-    /// What of them is there. Anything that is not this job's in their places is an error.
+    /// Which papers are there. Anything else in their places is an error.
     pub fn there(&self) -> Result<PapersThere, Refusal> {
         let mut there = PapersThere { all: true, without_fulfilment: None };
         for name in PaperName::OF_CLOSED {
@@ -146,7 +147,7 @@ impl<'a> JobPapers<'a> {
         Ok(self.folder.look(name, whose)?)
     }
 
-    /// Writes one paper, unless it is there and this job's; returns where it lies.
+    /// Writes one paper, unless it is there and this job's. Returns its path.
     pub fn keep(&mut self, name: PaperName, text: Text<'_>) -> Result<PathBuf, Refusal> {
         if self.look(name)?.is_some() {
             return Ok(self.folder.place(self.job, name));
@@ -158,7 +159,8 @@ impl<'a> JobPapers<'a> {
     }
 }
 
-/// Whether a paper is what was signed, by this key if one is named; returns the key that signed it.
+/// Checks that a paper fits its seal, and that `key` has signed it if one is named. Returns the key that
+/// signed it.
 pub fn check(paper: &Path, key: Option<PublicKey>) -> Result<PublicKey, Failure> {
     let signed_by = seal::genuine(paper)?.key;
     match key {

@@ -1,4 +1,5 @@
-//! The seal of a paper, which lies beside it as `<paper>.sig`: whether a paper is what was signed, and whose it is.
+//! The seal of a paper, which lies next to it as `<paper>.sig`: whether the paper is what was signed, and
+//! what it is about.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read};
@@ -13,10 +14,10 @@ use crate::exit::{Exit, Failure};
 use crate::ledger::JobId;
 use crate::sibling_path::sibling_path;
 
-/// Bytes at the beginning of a page that name its job.
+/// Bytes at the beginning of a paper that name its job.
 const HEAD: u64 = 4096;
 
-/// What lies beside a paper.
+/// The content of a seal.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Seal {
@@ -28,7 +29,7 @@ pub struct Seal {
 }
 
 impl Seal {
-    /// Of a paper with this digest.
+    /// Makes the seal of a paper with this digest.
     pub fn new(
         document: DocumentKind,
         ledger: LedgerId,
@@ -46,20 +47,20 @@ impl Seal {
     }
 }
 
-/// Where the seal of a paper lies.
+/// The path of a paper's seal.
 pub fn sealed(paper: &Path) -> PathBuf {
     sibling_path(paper, ".sig")
 }
 
-/// What a paper is by its seal, which fits it.
+/// A paper that fits its seal.
 pub struct Genuine {
     document: DocumentKind,
     ledger: LedgerId,
-    /// Who signed it.
+    /// Key that signed it.
     pub key: PublicKey,
 }
 
-/// Whether a paper is what was signed, by whomever.
+/// Checks that a paper fits its seal, by any key.
 pub fn genuine(paper: &Path) -> Result<Genuine, Failure> {
     let fail = |what: &dyn std::fmt::Display| {
         Failure::new(Exit::AuditFailed, format!("{}: {what}", paper.display()))
@@ -94,31 +95,33 @@ fn digest(paper: &Path) -> std::io::Result<[u8; 32]> {
     }
 }
 
-/// Whose a paper is to be.
+/// The job, the ledger and the key that a paper has to be of.
 #[derive(Debug, Clone, Copy)]
 pub struct Whose {
-    /// Of this job,
+    /// The job.
     pub job: JobId,
-    /// of this ledger, if it is known,
+    /// The ledger, if it is known.
     pub ledger: Option<LedgerId>,
-    /// signed by this key, if it is known.
+    /// The key that signed it, if it is known.
     pub key: Option<PublicKey>,
 }
 
-/// What a paper says of itself, in JSON at its beginning: a report has its job's whole view, the others its number.
+/// What a paper says about itself, in JSON at its beginning: a report has the whole view of its job, the
+/// others its number.
 #[derive(Deserialize)]
 struct Says {
     job: serde_json::Value,
     fulfilment_data: Option<String>,
 }
 
-/// A paper that is there, genuine, and of whom it is to be.
+/// A paper that is genuine and belongs to the expected job.
 pub struct Ours {
-    /// A return file or report: what it says of the fulfilment data; nothing before there was such a field.
+    /// What a return file or report says about the fulfilment data; `None` for files from before there was
+    /// such a field.
     pub fulfilment_data: Option<String>,
 }
 
-/// The paper at this place; none if nothing lies there. The error names what lies there instead.
+/// The paper at this place; `None` if nothing lies there. The error names what lies there instead.
 pub fn look(paper: &Path, kind: DocumentKind, whose: Whose) -> Result<Option<Ours>, Failure> {
     let wrong = |what: &dyn std::fmt::Display| {
         let what = format!(
@@ -155,7 +158,7 @@ pub fn look(paper: &Path, kind: DocumentKind, whose: Whose) -> Result<Option<Our
     Ok(Some(Ours { fulfilment_data }))
 }
 
-/// The job that a paper says it is of, and what it says of the fulfilment data.
+/// The job that a paper says it is about, and what it says about the fulfilment data.
 fn says(paper: &Path, job: JobId) -> Result<(String, Option<String>), String> {
     let file = File::open(paper).map_err(|e| e.to_string())?;
     if paper.extension().is_some_and(|e| e == "html") {
