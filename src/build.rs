@@ -1,4 +1,4 @@
-//! Build script of all programs: which commit they are built from, and how, for `--version`.
+//! Build script of all programs: finds the commit and the kind of build for `--version`.
 //!
 //! It reads git's own files, so it needs no `git`, and a source tree without them builds as "commit unknown".
 //! A release build is made anew for each commit. A debug build is not, because that would compile everything
@@ -11,7 +11,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Digits of a commit that are shown: enough for a repository of this size, as `git log` shorter.
+/// Digits of a commit that are shown: enough for a repository of this size.
 const DIGITS: usize = 12;
 
 fn main() {
@@ -48,7 +48,7 @@ fn own_source() -> PathBuf {
     workspace().join("src/build.rs")
 }
 
-/// Where git keeps what it knows of this checkout: `.git`, or the folder that a file `.git` names (a
+/// Folder where git keeps its files about this checkout: `.git`, or the folder that a file `.git` names (in a
 /// worktree).
 fn git_folder() -> Option<PathBuf> {
     let root = workspace();

@@ -1,24 +1,24 @@
-//! Panics: where one ends, and what is said of it.
+//! Panics: where they end, and what is logged about them.
 //!
 //! A decoder or renderer that panics on outside data costs the record that the data came from: [`contained`]
-//! stands right around the library's call. A panic anywhere else is a bug and the death of its thread:
-//! [`ends_well`] stands around all that a thread does, so that whoever started it can be notified. The text
-//! of a panic may quote what the code was working on, cardholder data among it: programs call
+//! wraps the call of the library, and no more. A panic anywhere else is a bug and ends its thread:
+//! [`ends_well`] wraps everything that a thread does, so that its owner can be notified. The text of a panic
+//! may quote the data that the code was working on, including cardholder data, so programs call
 //! [`quote_nothing`] first.
 //!
-//! Not here: what a death means for line and daemon (`pipeline::dispatcher`, `daemon::watch`), starting
-//! threads (`threads`).
+//! Not here: the consequences of a thread's death for line and daemon (`pipeline::dispatcher`,
+//! `daemon::watch`), starting threads (`threads`).
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
 
 thread_local! {
-    /// Calls of [`contained`] that this thread is in.
+    /// Number of calls of [`contained`] that this thread is in.
     static CONTAINED: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Calls a decoder or renderer on data from outside; `None` if it panicked. What the call worked on is not
-/// used again.
+/// Calls a decoder or renderer on outside data; `None` if it panicked. The caller does not use again what the
+/// call worked on.
 pub fn contained<T>(call: impl FnOnce() -> T) -> Option<T> {
     CONTAINED.set(CONTAINED.get() + 1);
     let result = catch_unwind(AssertUnwindSafe(call));
@@ -26,18 +26,18 @@ pub fn contained<T>(call: impl FnOnce() -> T) -> Option<T> {
     result.ok()
 }
 
-/// The same for a call that can fail: after a panic the error is this one, and quotes nothing.
+/// Calls a decoder or renderer that can fail. After a panic the error is `failed`, which quotes nothing.
 pub fn contained_or<T>(failed: &str, call: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     contained(call).unwrap_or_else(|| Err(failed.to_owned()))
 }
 
-/// Does all of a thread's work; whether it ended without a panic. After a panic the caller uses nothing that
-/// the work was changing.
+/// Does all of a thread's work. Returns whether it ended without a panic. After a panic the caller does not
+/// use what the work was changing.
 pub fn ends_well(work: impl FnOnce()) -> bool {
     catch_unwind(AssertUnwindSafe(work)).is_ok()
 }
 
-/// From now on a panic of this process is logged with its place in the source, without its text and without a
+/// Has every panic of this process logged with its place in the source, without its text and without a
 /// backtrace.
 pub fn quote_nothing() {
     set_hook(Box::new(|panic| {

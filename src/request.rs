@@ -1,7 +1,7 @@
-//! Everything that anybody can ask of a bureau, spelled once: by a command in the foreground, over the
-//! daemon's socket, and by whatever client comes later.
+//! Every request to a bureau, spelled once: for a command in the foreground, for the daemon's socket, and for
+//! clients that come later.
 //!
-//! A request does not name the person: who receives it knows who asks. Not here: whether it is granted
+//! A request does not name the person: its receiver knows who asks. Not here: whether it is granted
 //! (`daemon::policy`), carrying it out (`bureau`), words on the command line (`cli`).
 
 use std::collections::BTreeSet;
@@ -13,18 +13,18 @@ use serde::{Deserialize, Serialize};
 use crate::audit::{DocumentKind, PublicKey};
 use crate::ids::JobId;
 
-/// Something that is asked of one line. Each line has its own ledger, and numbers of events are per ledger.
+/// A request to one line. Each line has its own ledger, and the numbers of events are per ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
-    /// Name of the line's profile. Absent: the one line of who receives the request.
+    /// Name of the line's profile. Absent: the only line of the receiver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<String>,
-    /// What is asked.
+    /// The action that is asked for.
     pub action: Action,
 }
 
-/// What is asked, in detail.
+/// An action that a person may ask for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "kebab-case", deny_unknown_fields)]
 #[allow(missing_docs, reason = "each field is what its name says; shared ones are documented at their types")]
@@ -39,11 +39,11 @@ pub enum Action {
     ShowCards { job: JobId, records: Records },
     /// Read the page of events that comes after number `after`.
     ReadLog { job: Option<JobId>, after: u64 },
-    /// Prove the ledger; `key`: the audit key that must have signed it.
+    /// Prove the ledger. `key` is the audit key that must have signed it.
     VerifyLedger { key: Option<PublicKey> },
     /// Write every event and checkpoint into the file that comes with the request.
     ExportLedger,
-    /// Accept the output file that comes with the request; `name` is for messages alone.
+    /// Accept the output file that comes with the request. `name` is used in messages only.
     SubmitFile { name: String },
     /// Let a HELD job be made, whatever it was held for.
     ReleaseJob { job: JobId },
@@ -51,20 +51,20 @@ pub enum Action {
     HoldJob { job: JobId },
     /// Go on with a job that an operator held.
     ResumeJob { job: JobId },
-    /// Give a job up: what was not made is CANCELLED.
+    /// Give a job up: records that were not made are CANCELLED.
     CancelJob { job: JobId },
     /// Close a job.
     CloseJob { job: JobId },
     /// Write the signed papers of a closed job into the files that come with the request.
     WritePapers { job: JobId },
-    /// Delete the cardholder data of a closed job; copies of these papers go into the files that come with
-    /// the request, text and seal of each in turn.
+    /// Delete the cardholder data of a closed job. Copies of these papers go into the files that come with
+    /// the request, the text and the seal of each in turn.
     DeleteData { job: JobId, copies: Vec<PaperName> },
     /// Decide about cards.
     DecideCards { job: JobId, records: Records, decision: CardDecision },
     /// Have cards in the line thrown out at their next step.
     KillCards { job: JobId, records: Records },
-    /// Have cards that lie in the line say how far they came; `station`: at this one alone.
+    /// Ask cards that lie in the line how far they came, at one `station` only if it is given.
     SurveyCards { job: JobId, records: Records, station: Option<String> },
     /// Note blanks or cards that a person moved.
     MoveStock { job: JobId, count: u32, stock_move: StockMove },
@@ -74,7 +74,7 @@ pub enum Action {
     ShowStock { job: Option<JobId>, shift: Option<String> },
 }
 
-/// What a person says of a card, or decides about its record.
+/// A person's finding about a card, or decision about its record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CardDecision {
@@ -122,7 +122,7 @@ impl PaperName {
     /// The papers that every closed job can have.
     pub const OF_CLOSED: [Self; 3] = [Self::ReportJson, Self::ReportHtml, Self::ReturnFile];
 
-    /// Its file's name after that of the job.
+    /// Name of its file, after the name of the job.
     pub fn file_name(self) -> &'static str {
         match self {
             Self::ReportJson => "report.json",
@@ -132,7 +132,7 @@ impl PaperName {
         }
     }
 
-    /// What it is signed as.
+    /// The kind of document that the audit key signs it as.
     pub fn kind(self) -> DocumentKind {
         match self {
             Self::ReportJson | Self::ReportHtml => DocumentKind::Report,
@@ -142,11 +142,11 @@ impl PaperName {
     }
 }
 
-/// The kinds of actions between which policy distinguishes; a line's `two_people` lists them by these words.
+/// The kinds of actions that the policy tells apart. A line's `two_people` lists them by these words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ActionKind {
-    /// To see something.
+    /// To look at something.
     Look,
     /// To prove or export the ledger.
     Audit,
@@ -170,7 +170,7 @@ pub enum ActionKind {
     Remake,
     /// To withdraw records.
     CancelCard,
-    /// To have cards that lie in the line say how far they came.
+    /// To ask cards that lie in the line how far they came.
     AskCard,
     /// To have cards in the line thrown out.
     Kill,
@@ -188,12 +188,12 @@ pub enum ActionKind {
     Shift,
     /// To have the papers of a closed job signed.
     Papers,
-    /// To delete its cardholder data.
+    /// To delete the cardholder data of a job.
     Delete,
 }
 
 impl Action {
-    /// What policy distinguishes.
+    /// The kind of this action, for the policy.
     pub fn kind(&self) -> ActionKind {
         match self {
             Self::ListJobs
@@ -230,7 +230,7 @@ impl Action {
         }
     }
 
-    /// The job that the policy looks at. What only shows something, and what is of no job, has none.
+    /// The job that the policy looks at; `None` for a view and for an action that is not about a job.
     pub fn job(&self) -> Option<JobId> {
         match self {
             Self::ReleaseJob { job }
@@ -257,8 +257,8 @@ impl Action {
         }
     }
 
-    /// What of the job is meant: two people agree only if both asked about these records, or this number of
-    /// blanks. Empty for the job itself.
+    /// The part of the job that the action is about: two people agree only if both asked about these records,
+    /// or about this number of blanks. Empty for the whole job.
     pub fn subject(&self) -> String {
         match self {
             Self::DecideCards { records, .. }
@@ -271,14 +271,14 @@ impl Action {
 }
 
 impl ActionKind {
-    /// Whether it may be listed in a line's `two_people`. Holds and views never need a second person; an
-    /// alias is listed under the kind that it stands for (see [`Self::listed`]).
+    /// Whether a line's `two_people` may list it. Holds and views never need a second person. An alias is
+    /// listed under the kind that it stands for (see [`Self::listed`]).
     pub fn is_for_two(self) -> bool {
         use ActionKind::{AskCard, Audit, CancelCard, Hold, Look, Papers, Resume, Shift, Submit};
         !matches!(self, AskCard | Audit | CancelCard | Hold | Look | Papers | Resume | Shift | Submit)
     }
 
-    /// What is listed in `two_people` for it: to resume a job releases it, and to withdraw all its records
+    /// The kind that `two_people` lists for it: resuming a job releases it, and withdrawing all its records
     /// cancels it.
     pub fn listed(self) -> Self {
         match self {
@@ -289,15 +289,15 @@ impl ActionKind {
     }
 }
 
-/// Which records: `7`, `3,7-9`, or `all` (those to which the action applies).
+/// The records of a request: `7`, `3,7-9`, or `all` (those that the action applies to).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum Records {
-    /// `7`.
+    /// One record, as in `7`.
     One(u32),
-    /// `3,7-9`.
+    /// Several records, as in `3,7-9`.
     Ranges(Vec<RangeInclusive<u32>>),
-    /// `all`.
+    /// All records that the action applies to: `all`.
     All,
 }
 
@@ -350,8 +350,9 @@ impl FromStr for Records {
 }
 
 impl Records {
-    /// The sequences, each once and in file order, of a job with `records` records. The first above them of
-    /// each range is kept, so that the ledger can say that there is no such record. `None` for `all`.
+    /// The sequences, each once and in file order, of a job with `records` records. Of each range the first
+    /// sequence above them is kept, so that the ledger can report that there is no such record. `None` for
+    /// `all`.
     pub fn sequences(&self, records: u32) -> Option<Vec<u32>> {
         let ranges = match self {
             Self::One(one) => return Some(vec![*one]),

@@ -1,8 +1,16 @@
-//! The handlers of SIGINT, SIGTERM and SIGHUP (the terminal is gone), from the start of a command to its end.
+//! Handles SIGINT, SIGTERM and SIGHUP (the terminal is gone), from the start of a command to its end.
+//!
+//! ```text
+//!        heard(n)             signal: asks the line to stop
+//! End ─────────────► Stop(n) ───────────────────────────────► Stop(n - 1) ─ ... ─► Stop(0)
+//!  │ signal                                                                         │ signal
+//!  ▼                                                                                ▼
+//! undo the preparations, and end the program with exit code Stopped ◄───────────────┘
+//! ```
 //!
 //! Before the first card a signal ends the program at once: its temporary directories are removed, and the
-//! exit code is the documented one. From the first card on a given number of signals asks the line to stop
-//! feeding; the next one ends the program at once, whatever state its threads are in.
+//! exit code is the documented one. From the first card on, `n` signals ask the line to stop feeding. The
+//! next signal ends the program at once, in whatever state its threads are.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,11 +28,12 @@ const AT_ONCE: &str = "stopped at once by another signal: cards under way are UN
 /// Undoes one preparation of the program, such as a temporary directory.
 type UndoStep = Box<dyn FnOnce() + Send>;
 
-/// What the next signal does.
+/// The effect of the next signal.
 enum SignalEffect {
     /// Undo the preparations, the last one first, and end the program.
     End(Vec<UndoStep>),
-    /// Ask the line to stop, so many times. The next signal undoes the preparations and ends the program.
+    /// Ask the line to stop, this number of times. The next signal undoes the preparations and ends the
+    /// program.
     Stop(Sender<()>, u8, Vec<UndoStep>),
 }
 
@@ -74,8 +83,8 @@ impl Signals {
         Ok(directory)
     }
 
-    /// Call it before the first card is touched. The next `times` signals arrive here; the one after them
-    /// ends the program at once.
+    /// Starts the second half: called before the first card is touched. The next `times` signals arrive here,
+    /// and the one after them ends the program at once.
     pub fn heard(&self, times: u8) -> Receiver<()> {
         let (say, hear) = bounded(times.into());
         let mut effect = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -119,7 +128,7 @@ fn wait(
                 SignalEffect::Stop(_, 0, all) => end(std::mem::take(all), AT_ONCE),
                 SignalEffect::Stop(say, times, _) => {
                     *times -= 1;
-                    // Nobody may be listening any more.
+                    // The line may have ended already.
                     let _ = say.try_send(());
                 }
             }

@@ -1,7 +1,7 @@
 //! Threads that the system may refuse to give: every thread of the controller is started here, and a refusal
 //! is an error like any other.
 //!
-//! Not here: what becomes of a thread that panics (`panics`).
+//! Not here: the consequences of a panic (`panics`).
 
 use std::sync::{Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle, scope};
@@ -11,16 +11,16 @@ use serde::{Deserialize, Serialize};
 use crate::exit::{Exit, Failure};
 use crate::panics::contained;
 
-/// The system gave no thread.
+/// The system refused a thread.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error(
     "operator: the system gives no thread for {name} ({why}): let this user have more processes and threads (ulimit -u, \
      TasksMax of a service)"
 )]
 pub struct ThreadRefused {
-    /// What the thread was to be called.
+    /// Name that the thread was to have.
     pub name: String,
-    /// What the system said.
+    /// The system's reason.
     pub why: String,
 }
 
@@ -39,13 +39,13 @@ pub fn start<T: Send + 'static>(
     started.map_err(|error| ThreadRefused { name: name.to_owned(), why: error.to_string() })
 }
 
-/// Works on every place at once, each in a thread of its own, and in the calling thread where the system
-/// gives none. Gives the results in the order of the places; `None` where the work panicked.
+/// Does the work for every place in parallel, each in a thread of its own, or in the calling thread if the
+/// system refuses one. Returns the results in the order of the places; `None` where the work panicked.
 pub fn each_at_once<T: Send, R: Send>(
     places: impl IntoIterator<Item = T>,
     work: impl Fn(T) -> R + Sync,
 ) -> Vec<Option<R>> {
-    // A refused thread takes its closure along, so the place waits outside of it.
+    // A refused thread drops its closure, so the place is kept outside of it.
     let waiting: Vec<_> = places.into_iter().map(|place| Mutex::new(Some(place))).collect();
     let once = |place: &Mutex<Option<T>>| {
         let place = place.lock().unwrap_or_else(PoisonError::into_inner).take();

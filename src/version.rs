@@ -1,4 +1,4 @@
-//! What the programs answer to `--version`: version, commit, and how they were built.
+//! The answer of the programs to `--version`: version, commit, and how they were built.
 
 /// `0.1.0 (commit 0123456789ab, release build for x86_64-unknown-linux-gnu)`; the build script knows the
 /// commit. A debug build says "or later".

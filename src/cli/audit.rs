@@ -1,4 +1,4 @@
-//! `cardwright audit`: what an auditor can prove about a ledger, and a copy of it to keep elsewhere.
+//! `cardwright audit`: an auditor's proofs about a ledger, and a copy of the ledger to keep elsewhere.
 //!
 //! Not here: the proof (`bureau::ledger_proof`), its text (`render`).
 
@@ -29,18 +29,20 @@ pub struct AuditArgs {
 enum AuditVerb {
     /// Prove that nothing in the ledger was edited, deleted, reordered or cut off, or say where
     ///
-    /// Every column of every table is held against the events, these against their hashes, and the schema against the one
-    /// that this program makes.
+    /// Every column of every table is compared with the events, the events with their hashes, and the schema
+    /// with the one that this program makes.
     ///
-    /// What cannot be found. Without --keys: that all behind a checkpoint was cut off, or made anew, chain and all. Without
-    /// --key as well: that the whole was made anew, and signed by another key or by nobody. With --keys: a change of what
-    /// came after the last signature by one who computes the chain anew (`Not signed` says how much), and that ledger and
-    /// audit book were both put back from one moment (keep `audit export` elsewhere). Never: a checkpoint that was deleted
-    /// before the last one, which signs all that it signed, and a last one that was deleted once a start has signed again.
-    /// Until then it is found with --keys; it is missing, too, when the line was killed between signing and writing, until
-    /// it is started again. Of jobs that an earlier version accepted, some columns have no proof: the verdict counts them.
+    /// What this cannot find. Without --keys: that everything after a checkpoint was cut off, or made anew
+    /// with its chain. Without --key as well: that the whole ledger was made anew, and signed by another key
+    /// or not signed. With --keys: a change to events after the last signature, by a person who computes the
+    /// chain anew (`Not signed` says how many events these are), and that ledger and audit book were both put
+    /// back to one moment (keep `audit export` elsewhere). Never: that a checkpoint before the last one was
+    /// deleted, because the last one signs all that it signed; and that the last one was deleted, after a
+    /// start has signed again. Until then --keys finds it. The last checkpoint is missing, too, when the line
+    /// was killed between signing and writing, until the line is started again. Of jobs that an earlier
+    /// version accepted, some columns have no proof: the verdict counts these jobs.
     Verify {
-        /// Hold it against what the HSM of this key store has noted
+        /// Compare it with the notes of this key store's HSM
         #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE")]
         keys: Option<PathBuf>,
         /// The audit key that must have signed it, 64 hex digits
@@ -50,7 +52,7 @@ enum AuditVerb {
         #[arg(long)]
         json: bool,
     },
-    /// Check a paper against its seal, which lies beside it as PAPER.sig
+    /// Check a paper against its seal, which lies next to it as PAPER.sig
     Document {
         /// Report, return file or certificate of deletion
         paper: PathBuf,
@@ -62,7 +64,7 @@ enum AuditVerb {
     Export,
 }
 
-/// Does it, on standard output.
+/// Carries out a command of `cardwright audit`, on standard output.
 pub fn run(args: &AuditArgs) -> Result<Exit, Failure> {
     let daemon = match &args.verb {
         AuditVerb::Document { .. } => None,
@@ -70,7 +72,7 @@ pub fn run(args: &AuditArgs) -> Result<Exit, Failure> {
     };
     let ledger = &args.ledger.ledger;
     on_stdout(|out| match (&args.verb, daemon) {
-        // The daemon has the ledger and the keys.
+        // The daemon has the ledger and the keys open.
         (AuditVerb::Verify { key, json, .. }, Some(daemon)) => {
             render::show(&remote::ask(daemon, &Action::VerifyLedger { key: *key }, &[])?, *json, out)
         }
@@ -113,7 +115,7 @@ fn document(paper: &Path, key: Option<PublicKey>, out: &mut dyn Write) -> Result
     Ok(Exit::Ok)
 }
 
-/// The daemon writes into a nameless file of ours, whatever standard output is.
+/// The daemon writes into a temporary file of this program's, because standard output may be no regular file.
 fn export_from(daemon: &Path, out: &mut dyn Write) -> Result<Exit, Early> {
     let failed = |e: std::io::Error| Failure::new(Exit::Io, format!("no file for the export: {e}"));
     let mut file = tempfile::tempfile().map_err(failed)?;
@@ -123,7 +125,7 @@ fn export_from(daemon: &Path, out: &mut dyn Write) -> Result<Exit, Early> {
     Ok(Exit::Ok)
 }
 
-/// Keeps the error of standard output, which an export would only give as text.
+/// Keeps the error of standard output, of which an export returns only the text.
 struct HeardWriter<'a> {
     out: &'a mut dyn Write,
     failed: Option<std::io::Error>,

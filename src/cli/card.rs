@@ -1,6 +1,6 @@
-//! `cardwright card`: look at cards, and say what a person has seen or decided about them.
+//! `cardwright card`: shows cards, and records a person's findings and decisions about them.
 //!
-//! Not here: what a decision does (`bureau`), its text (`render`).
+//! Not here: the effect of a decision (`bureau`), its text (`render`).
 
 use std::io::Write;
 
@@ -10,7 +10,7 @@ use crate::exit::{Exit, Failure};
 use crate::ids::JobId;
 use crate::request::{Action, CardDecision, Records};
 
-/// Looks at cards and decides about them.
+/// Arguments of `cardwright card`.
 #[derive(Debug, clap::Args)]
 pub struct CardArgs {
     #[command(flatten)]
@@ -24,7 +24,7 @@ pub struct CardArgs {
     verb: CardVerb,
 }
 
-/// Which job and records.
+/// Arguments that name a job and its records.
 #[derive(Debug, clap::Args)]
 struct Which {
     /// Job, e.g. J1
@@ -42,7 +42,7 @@ enum CardVerb {
         #[command(flatten)]
         which: Which,
     },
-    /// Say what you found of cards that are REJECTED or UNKNOWN
+    /// Record what you found of cards that are REJECTED or UNKNOWN
     #[command(group = clap::ArgGroup::new("found").required(true))]
     Resolve {
         #[command(flatten)]
@@ -56,7 +56,7 @@ enum CardVerb {
         #[command(flatten)]
         by: ByArg,
     },
-    /// Have the card of a record, or `all` cards that lie in the line, say how far they came; you still decide
+    /// Ask the card of a record, or `all` cards that lie in the line, how far they came; you still decide
     Ask {
         #[command(flatten)]
         which: Which,
@@ -91,7 +91,7 @@ enum CardVerb {
     },
 }
 
-/// Does it.
+/// Carries out a command of `cardwright card`.
 pub fn run(args: &CardArgs) -> Result<Exit, Failure> {
     on_stdout(|out| execute(args, out))
 }
@@ -110,7 +110,7 @@ pub(super) fn execute(args: &CardArgs, out: &mut dyn Write) -> Result<Exit, Earl
 }
 
 impl CardVerb {
-    /// What is asked, and by whom where a person has to be named.
+    /// The action, and the argument that names the person if the command has one.
     fn action(&self) -> (Action, Option<&ByArg>) {
         let decide = |which: &Which, decision| Action::DecideCards {
             job: which.job,

@@ -1,4 +1,4 @@
-//! What the commands about the ledger share: which ledger, which records, who asks, and where the answer goes.
+//! Parts that the commands about the ledger share: the ledger, the records, the person who asks, the output.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -11,10 +11,10 @@ use crate::daemon::people::sound_name;
 use crate::exit::{Exit, Failure};
 use crate::ledger::LedgerError;
 
-/// The ledger that is meant if none is named.
+/// The ledger, if none is named.
 const DEFAULT: &str = "cardwright.db";
 
-/// Where the ledger is.
+/// The argument that names the ledger.
 #[derive(Debug, Clone, clap::Args)]
 pub struct LedgerArg {
     /// The ledger
@@ -28,7 +28,7 @@ pub struct LedgerArg {
     pub ledger: PathBuf,
 }
 
-/// Who asks for a change; stands in the ledger.
+/// The argument that names the person who asks for a change; the name stands in the ledger.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ByArg {
     /// Who asks for it, for the ledger, where your user id stands beside it [default: your user name]
@@ -36,7 +36,7 @@ pub struct ByArg {
     pub by: Option<String>,
 }
 
-/// Where the daemon listens.
+/// The argument that names a daemon.
 #[derive(Debug, Clone, clap::Args)]
 pub struct SocketArg {
     /// Ask the daemon that listens there, and about its ledger
@@ -45,7 +45,7 @@ pub struct SocketArg {
 }
 
 impl LedgerArg {
-    /// Whether it was named on the command line, and not by the environment or by nobody.
+    /// Whether the ledger was named on the command line, and not only by the environment or the default.
     pub fn is_named(&self) -> bool {
         std::env::args_os()
             .any(|arg| arg.to_str().is_some_and(|arg| arg == "--ledger" || arg.starts_with("--ledger=")))
@@ -53,7 +53,7 @@ impl LedgerArg {
 }
 
 impl SocketArg {
-    /// The daemon to ask, if one is named. It has a ledger of its own, so none may be named beside it.
+    /// The daemon to ask, if one is named. A daemon has its own ledger, so none may be named with it.
     pub fn daemon(&self, ledger: &LedgerArg) -> Result<Option<&Path>, Failure> {
         match &self.socket {
             Some(socket) if ledger.is_named() => Err(Failure::new(
@@ -70,7 +70,7 @@ impl SocketArg {
 }
 
 impl ByArg {
-    /// A daemon knows who asks.
+    /// Refuses a name: a daemon knows who asks.
     pub fn none(&self) -> Result<(), Failure> {
         match self.by {
             None => Ok(()),
@@ -78,8 +78,8 @@ impl ByArg {
         }
     }
 
-    /// The name that was given, with the user id, so that it is never taken for one that a daemon vouches for; or the
-    /// operating system's for this user.
+    /// The name that was given, with the user id, so that it never looks like a name that a daemon has
+    /// checked; without a name, the operating system's name for this user.
     pub fn actor(&self) -> String {
         let uid = nix::unistd::getuid();
         match &self.by {
@@ -96,14 +96,14 @@ fn name(text: &str) -> Result<String, String> {
     sound_name(text).map(|()| text.to_owned())
 }
 
-/// How a command ends early: refused, failed, or because its output goes nowhere.
+/// Why a command ends early.
 #[derive(Debug)]
 pub enum Early {
-    /// It was not carried out.
+    /// The request was refused.
     Refused(Refusal),
-    /// It ends with this text and exit code.
+    /// The command failed, with this text and exit code.
     Failed(Failure),
-    /// Writing the answer failed.
+    /// The answer could not be written.
     Output(std::io::Error),
 }
 
@@ -131,7 +131,7 @@ impl From<std::io::Error> for Early {
     }
 }
 
-/// Runs a command on standard output. A reader that has seen enough (`| head`) is no failure.
+/// Runs a command on standard output. A reader that closes it early (`| head`) is no failure.
 pub fn on_stdout(command: impl FnOnce(&mut dyn Write) -> Result<Exit, Early>) -> Result<Exit, Failure> {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let result = command(&mut out);
@@ -145,7 +145,7 @@ pub fn on_stdout(command: impl FnOnce(&mut dyn Write) -> Result<Exit, Early>) ->
     }
 }
 
-/// One JSON document, and a line's end.
+/// Writes one JSON document and the end of its line.
 pub fn json(out: &mut dyn Write, value: &impl Serialize) -> Result<(), Early> {
     serde_json::to_writer_pretty(&mut *out, value).map_err(std::io::Error::from)?;
     Ok(out.write_all(b"\n")?)

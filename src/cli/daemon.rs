@@ -1,4 +1,4 @@
-//! `cardwrightd`: the daemon's words on the command line.
+//! `cardwrightd`: the daemon's command line.
 //!
 //! Not here: the daemon (`daemon::server`).
 
@@ -37,7 +37,7 @@ pub struct DaemonArgs {
     simulate: SimulateArgs,
 }
 
-/// Runs it until a signal.
+/// Runs the daemon until a signal.
 pub fn run(args: &DaemonArgs) -> Result<Exit, Failure> {
     let DaemonArgs { line, keys, people, socket, ledger, simulate } = args;
     let ended = server::run(&Setup {

@@ -1,6 +1,6 @@
-//! A request that a command carries out itself, on a ledger that no daemon has open.
+//! Carries a request out in this process, on a ledger that no daemon has open.
 //!
-//! Not here: a request that needs the line (`run`, `survey`).
+//! Not here: requests that need the line (`run`, `survey`).
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::exit::{Exit, Failure};
 use crate::ledger::{Ledger, Reader};
 use crate::request::Action;
 
-/// Has a daemon carry an action out if one is named, or does it here.
+/// Has a daemon carry an action out if one is named, else carries it out here.
 pub(super) fn carry_out(
     socket: &SocketArg,
     ledger: &LedgerArg,
@@ -35,18 +35,19 @@ fn here(path: &Path, by: Option<&ByArg>, action: &Action) -> Result<Outcome, Ref
     if let Some(shown) = views::show(&reader, path, action)? {
         return Ok(shown);
     }
-    // A job that is not there is no reason to open the ledger for writing.
+    // The ledger is not opened for writing if there is no such job.
     action.job().map(|job| reader.job(job)).transpose()?;
     let Some(by) = by else { return Err(Refusal::OnlyDaemon) };
     drop(reader);
-    // From here on alone: what an earlier process left under way is UNKNOWN now.
+    // Opening for writing takes the ledger for this process alone: cards that an earlier one left under way
+    // are UNKNOWN now.
     let ledger = Ledger::open(path)?;
     let done = LedgerDesk { ledger: &ledger, connect: &keyless }.carry_out(action, &by.actor(), Vec::new());
     ledger.close()?;
     done
 }
 
-/// The key store's HSM host, if a store is named.
+/// Starts an HSM host for the key store, if one is named.
 pub(super) fn key_host(store: Option<&std::path::PathBuf>) -> Result<KeyHost, Failure> {
     let missing = || Failure::new(Exit::Usage, "operator: name the key store by --keys or CARDWRIGHT_KEYS");
     KeyHost::open(store.ok_or_else(missing)?)

@@ -1,6 +1,6 @@
-//! `cardwright hsm-host` and `cardwright station-host`: the programs that other parts of a line start for themselves.
+//! `cardwright hsm-host` and `cardwright station-host`: programs that other parts of a line start.
 //!
-//! Not here: what they do (`bureau::line`).
+//! Not here: their work (`bureau::line`).
 
 use std::path::PathBuf;
 
@@ -22,12 +22,12 @@ pub struct HsmHostArgs {
 #[derive(Debug, clap::Args)]
 pub struct StationHostArgs {}
 
-/// Holds the keys.
+/// Runs an HSM host.
 pub fn hold_keys(args: &HsmHostArgs) -> Result<Exit, Failure> {
     hsm_host::run(&args.keys, &args.socket)
 }
 
-/// Serves one device.
+/// Runs a station host.
 pub fn serve_device(_: &StationHostArgs) -> Result<Exit, Failure> {
     station_host::run()
 }

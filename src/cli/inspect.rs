@@ -1,6 +1,6 @@
-//! `cardwright inspect FILE [--keys STORE]`: starts an HSM host for the key store, if one is named, and inspects.
+//! `cardwright inspect FILE [--keys STORE]`: inspects a file, with an HSM host if a key store is named.
 //!
-//! Not here: looking into the file (`inspect`).
+//! Not here: the inspection (`inspect`).
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use crate::bureau::key_host::KeyHost;
 use crate::exit::{Exit, Failure};
 use crate::inspect::inspect;
 
-/// Words on the command line.
+/// Arguments of `cardwright inspect`.
 #[derive(Debug, clap::Args)]
 pub struct InspectArgs {
     /// The output file (CWF1)
@@ -22,7 +22,7 @@ pub struct InspectArgs {
     keys: Option<PathBuf>,
 }
 
-/// Prints what was found to standard output; nothing where the file is refused as a whole.
+/// Prints the findings to standard output; prints nothing if the file is refused as a whole.
 pub fn run(args: &InspectArgs) -> Result<Exit, Failure> {
     let report = match &args.keys {
         None => inspect(&args.file, None)?,

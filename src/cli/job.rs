@@ -1,6 +1,7 @@
-//! `cardwright job`: look at jobs, have them made or held, report on them, close them; papers and the end of their data.
+//! `cardwright job`: shows jobs, releases or holds them, reports on them, closes them, writes their papers
+//! and deletes their data.
 //!
-//! Not here: what any of it does (`bureau`, `daemon`), its text (`render`).
+//! Not here: the effect of each (`bureau`, `daemon`), its text (`render`).
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use crate::ledger::{Context, JobState, Ledger, Reader};
 use crate::record::open_input;
 use crate::request::Action;
 
-/// Looks at jobs and closes them.
+/// Arguments of `cardwright job`.
 #[derive(Debug, clap::Args)]
 pub struct JobArgs {
     #[command(flatten)]
@@ -67,7 +68,8 @@ enum JobVerb {
         #[arg(value_name = "J")]
         job: JobId,
     },
-    /// Go on with an open job, in the foreground or by the daemon: what is queued, and remakes that are released
+    /// Go on with an open job, in the foreground or by the daemon: what is queued, and remakes that are
+    /// released
     Resume {
         /// Job, e.g. J1
         #[arg(value_name = "J")]
@@ -83,12 +85,12 @@ enum JobVerb {
         /// The bureau's key store, whose HSM signs; a daemon has it
         #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE")]
         keys: Option<PathBuf>,
-        /// Where they go; nothing there is written over. Who wrote them (the daemon, if it was asked) alone can read them, and
-        /// the group of a DIR that is open to it and closed to others (mode 0750)
+        /// Where they go; no file there is overwritten. Only their writer (the daemon, if it was asked) can
+        /// read them, and the group of a DIR that is open to it and closed to others (mode 0750)
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
     },
-    /// Delete the cardholder data of a closed job; what is missing of its papers is written before, a certificate after
+    /// Delete the cardholder data of a closed job; missing papers are written before, a certificate after
     Delete {
         /// Job, e.g. J1
         #[arg(value_name = "J")]
@@ -96,7 +98,8 @@ enum JobVerb {
         /// The bureau's key store, whose HSM has the key of the spool
         #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE")]
         keys: Option<PathBuf>,
-        /// Where papers and certificate go, readable as those of `job papers` [default: the ledger's name and .papers]
+        /// Where papers and certificate go, readable like those of `job papers` [default: the ledger's name
+        /// and .papers]
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
         #[command(flatten)]
@@ -112,7 +115,7 @@ enum JobVerb {
     },
 }
 
-/// Does it.
+/// Carries out a command of `cardwright job`.
 pub fn run(args: &JobArgs) -> Result<Exit, Failure> {
     match &args.verb {
         JobVerb::Resume { job, line } if args.socket.daemon(&args.ledger)?.is_none() => {
@@ -153,7 +156,7 @@ pub(super) fn execute(args: &JobArgs, out: &mut dyn Write) -> Result<Exit, Early
 }
 
 impl JobVerb {
-    /// What is asked, and by whom where a person has to be named.
+    /// The action, and the argument that names the person if the command has one.
     fn action(&self) -> (Action, Option<&ByArg>) {
         match self {
             Self::Submit { file } => (Action::SubmitFile { name: file.display().to_string() }, None),
@@ -173,7 +176,7 @@ impl JobVerb {
 
 fn papers_here(ledger: &Path, job: JobId, keys: Option<&PathBuf>, folder: &Path) -> Result<Outcome, Refusal> {
     let reader = Reader::open(ledger)?;
-    // Before the keys are asked for: an open job has no papers.
+    // This is checked before the keys are asked for, because an open job has no papers.
     let state = reader.job(job)?.state;
     if state != JobState::Closed {
         return Err(Refusal::NoPapersYet { job, state });

@@ -1,5 +1,5 @@
-//! `key init`, `key list`, `key check`: the key store, for `cardwright` (a bureau's) and `cardwright-prep` (an
-//! issuer's). Never shows a value.
+//! `key init`, `key list`, `key check`: the key store, for `cardwright` (a bureau's) and `cardwright-prep`
+//! (an issuer's). Never prints a key's value.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::hsm::store::{KeyStore, StoreSide};
 /// Most bytes of a key list.
 const MAX_LIST: u64 = 1 << 20;
 
-/// What to do with a key store.
+/// The commands about a key store.
 #[derive(Debug, clap::Subcommand)]
 pub enum KeyCommand {
     /// Make a new store from a key list.
@@ -42,14 +42,14 @@ pub enum KeyCommand {
     },
 }
 
-/// Runs one of the key commands, printing to standard output; `side` says whose program it is. No core dump of this
-/// process shows a key.
+/// Runs one of the key commands, printing to standard output. `side` says whose program it is. Core dumps are
+/// off, so that none of this process shows a key.
 pub fn run(command: &KeyCommand, side: StoreSide) -> Result<Exit, Failure> {
     harden()?;
     run_to(command, side, &mut std::io::stdout().lock())
 }
 
-/// As [`run`], printing to `out`.
+/// Does the work of [`run`], printing to `out`.
 pub fn run_to(command: &KeyCommand, side: StoreSide, out: &mut impl Write) -> Result<Exit, Failure> {
     match command {
         KeyCommand::Init { test: false, .. } => {

@@ -1,4 +1,4 @@
-//! The commands about the ledger, from their words to their answers.
+//! The commands about the ledger, from the command line to the answer.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ enum Words {
     Log(log::LogArgs),
 }
 
-/// What a command printed, and how it ended.
+/// The output of a command, and its end.
 fn said(ledger: &Path, words: &str) -> (String, Result<Exit, Failure>) {
     let ledger = ledger.to_str().unwrap();
     let words = ["cardwright"].into_iter().chain(words.split(' ')).chain(["--ledger", ledger]);
@@ -116,7 +116,7 @@ fn a_job_in_trouble_is_brought_to_its_close() {
     fails(path, "card resolve J1 all --good", Exit::Usage, &["one by one"]);
 }
 
-/// What can be done is done; what is refused is named, all of it.
+/// Records that can be changed are changed, and every refused one is named.
 #[test]
 fn a_list_is_done_as_far_as_the_laws_let_it() {
     let directory = directory();
@@ -209,7 +209,7 @@ fn wrong_words_are_refused() {
     }
 }
 
-/// `--follow` goes on until its reader has enough.
+/// `--follow` goes on until its reader closes the output.
 #[test]
 fn follow_gives_what_comes_later() {
     struct Enough(Vec<u8>, Option<Ledger>);

@@ -1,6 +1,7 @@
-//! `cardwright line check LINE`: whether a line can begin a job, told in a technician's words before any card is touched.
+//! `cardwright line check LINE`: prints in a technician's words whether a line can begin a job, before any
+//! card is touched.
 //!
-//! Not here: looking (`bureau::line::check`).
+//! Not here: the checks (`bureau::line::check`).
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -18,7 +19,8 @@ use crate::signals::Signals;
 /// `cardwright line ...`
 #[derive(Debug, clap::Subcommand)]
 pub enum LineCommand {
-    /// Look at every part of a line before a job: links, readers, machines, keys, disk. No card is needed or touched.
+    /// Look at every part of a line before a job: links, readers, machines, keys, disk. No card is needed or
+    /// touched.
     Check(CheckArgs),
 }
 
@@ -39,7 +41,7 @@ pub struct CheckArgs {
     simulate: SimulateArgs,
 }
 
-/// What `--json` prints.
+/// The output of `--json`.
 #[derive(Serialize)]
 struct Document<'a> {
     line: &'a str,
@@ -48,7 +50,7 @@ struct Document<'a> {
     findings: &'a [Finding],
 }
 
-/// Does it.
+/// Carries out a command of `cardwright line`.
 pub fn run(command: &LineCommand) -> Result<Exit, Failure> {
     let LineCommand::Check(args) = command;
     let signals = Signals::handle("stopped by the operator; no card was touched")?;
@@ -58,7 +60,7 @@ pub fn run(command: &LineCommand) -> Result<Exit, Failure> {
     print(args, &line, &findings)
 }
 
-/// One line for each place where all is well, and one for each fault.
+/// One line for each place that passed all checks, and one for each fault.
 fn told(findings: &[Finding]) -> String {
     let mut text = String::new();
     for of_place in findings.chunk_by(|a, b| a.place == b.place) {

@@ -1,4 +1,4 @@
-//! `cardwright log`: every change that the ledger holds, in order.
+//! `cardwright log`: prints every change that the ledger holds, in order.
 
 use std::io::Write;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use crate::ledger::{LedgerEvent, Reader};
 use crate::report::events::{text, write_json};
 use crate::request::Action;
 
-/// How often `--follow` looks for more.
+/// How often `--follow` looks for new events.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Shows the events of a ledger.
+/// Arguments of `cardwright log`.
 #[derive(Debug, clap::Args)]
 pub struct LogArgs {
     #[command(flatten)]
@@ -33,7 +33,7 @@ pub struct LogArgs {
     json: bool,
 }
 
-/// Shows them on standard output.
+/// Prints the events on standard output.
 pub fn run(args: &LogArgs) -> Result<Exit, Failure> {
     on_stdout(|out| show(args, out))
 }
@@ -60,7 +60,7 @@ fn events(outcome: Outcome) -> Result<Vec<LedgerEvent>, Early> {
     }
 }
 
-/// Shows what `page` returns after the event of a number, until it returns nothing.
+/// Prints the events that `page` returns after an event's number, until it returns none.
 fn pages(
     args: &LogArgs,
     out: &mut dyn Write,

@@ -6,14 +6,14 @@ use super::common::on_stdout;
 use crate::exit::{Exit, Failure};
 use crate::manual::{MANUAL_PAGES, find_page};
 
-/// Which page.
+/// Arguments of `cardwright manual`.
 #[derive(Debug, clap::Args)]
 pub struct ManualArgs {
     /// Page to print; without it, the list of pages
     topic: Option<String>,
 }
 
-/// Prints it.
+/// Prints the page or the list.
 pub fn run(args: &ManualArgs) -> Result<Exit, Failure> {
     let page = match &args.topic {
         None => None,

@@ -1,6 +1,6 @@
 //! The command lines of `cardwright`, `cardwrightd` and `cardwright-prep`: one file for each verb.
 //!
-//! Not here: what the verbs mean; each calls one part and prints what it says.
+//! Not here: the work of the verbs. Each calls one part of the program and prints its answer.
 
 pub mod audit;
 pub mod card;
@@ -31,7 +31,7 @@ use std::io::Write;
 use crate::exit::{Exit, Failure};
 use crate::panics::{self, ends_well};
 
-/// Runs a program to its end: prints a failure in one line, and gives its exit code.
+/// Runs a program to its end: prints a failure in one line, and returns its exit code.
 pub fn end(program: impl FnOnce() -> Result<Exit, Failure>) -> std::process::ExitCode {
     let mut result = Err(Failure::new(
         Exit::Thread,
@@ -42,22 +42,22 @@ pub fn end(program: impl FnOnce() -> Result<Exit, Failure>) -> std::process::Exi
     match result {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            // Nobody may be listening any more; the exit code says it too.
+            // Standard error may be closed; the exit code reports the failure as well.
             let _ = writeln!(std::io::stderr(), "error: {failure}");
             failure.exit.into()
         }
     }
 }
 
-/// Logs go to stderr, as `CARDWRIGHT_LOG` asks (default: warnings); JSON with `CARDWRIGHT_LOG_FORMAT=json`. So do panics, of
-/// which nothing is quoted.
+/// Sends logs and panics to stderr, filtered by `CARDWRIGHT_LOG` (default: warnings), as JSON with
+/// `CARDWRIGHT_LOG_FORMAT=json`. The text of a panic is not printed.
 pub fn init_logs() {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_env("CARDWRIGHT_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     let json = std::env::var("CARDWRIGHT_LOG_FORMAT").is_ok_and(|f| f == "json");
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
-    // A second initialization (tests) is no fault.
+    // Tests initialize this more than once, which is no fault.
     let _ = if json { builder.json().try_init() } else { builder.try_init() };
     panics::quote_nothing();
 }

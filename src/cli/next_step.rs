@@ -1,6 +1,7 @@
-//! The command that helps: every "cardwright ..." that a message names is spelled here, from a typed refusal or outcome.
+//! The command that helps: every "cardwright ..." in a message is spelled here, derived from a typed refusal
+//! or outcome.
 //!
-//! Not here: the texts of refusals themselves (`bureau::refusal`, `ledger`).
+//! Not here: the texts of refusals (`bureau::refusal`, `ledger`).
 
 use crate::bureau::Refusal;
 use crate::bureau::refusal::Denial;
@@ -10,7 +11,7 @@ use crate::ledger::{AttemptState, JobState, Law, LedgerError, RecordState};
 use crate::report::Summary;
 use crate::request::CardDecision;
 
-/// A refusal as the end of a command: its text, and the command that helps where there is one.
+/// Ends a command with a refusal: its text, and the command that helps if there is one.
 pub fn spelled(refusal: &Refusal) -> Failure {
     let message = match after_refusal(refusal) {
         Some(next) => format!("{refusal}; next: {next}"),
@@ -19,7 +20,7 @@ pub fn spelled(refusal: &Refusal) -> Failure {
     Failure::new(refusal.exit(), message)
 }
 
-/// What a person does after a refusal. `None` where the text says it, or where only the program can be at fault.
+/// A person's next step after a refusal. `None` if the text says it, or if only the program can be at fault.
 fn after_refusal(refusal: &Refusal) -> Option<String> {
     match refusal {
         Refusal::Denied { job: Some(job), record: Some(record), why } => {
@@ -71,7 +72,7 @@ fn after_ledger_error(error: &LedgerError) -> Option<String> {
     }
 }
 
-/// What a person does next with a job; `None` where it is CLOSED.
+/// A person's next step with a job; `None` if it is CLOSED.
 pub fn after_report(summary: &Summary) -> Option<String> {
     let job = summary.job.job;
     match summary.stands_against() {
@@ -81,7 +82,7 @@ pub fn after_report(summary: &Summary) -> Option<String> {
     }
 }
 
-/// What a person does next after a decision about cards.
+/// A person's next step after a decision about cards.
 pub fn after_decision(decision: CardDecision, job: JobId) -> String {
     match decision {
         CardDecision::Remake => format!("cardwright job resume {job}"),
@@ -95,7 +96,7 @@ pub fn after_decision(decision: CardDecision, job: JobId) -> String {
     }
 }
 
-/// What a person does instead of what a law forbids. `None` where only the program can be at fault.
+/// A person's next step instead of one that a law forbids. `None` if only the program can be at fault.
 fn after_law(law: &Law, job: JobId, seq: Option<u32>) -> Option<String> {
     let card = |verb: &str| seq.map(|seq| format!("cardwright card {verb} {job} {seq}"));
     match law {

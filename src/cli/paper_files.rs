@@ -1,7 +1,8 @@
-//! Papers that a daemon writes into files which this program opened: they lie where the asker may write, and belong to the
-//! asker.
+//! Papers that a daemon writes into files which this program has opened. They lie where the asker may write,
+//! and belong to the asker.
 //!
-//! Not here: what papers say (`bureau::papers`), how a paper appears in a folder (`bureau::papers::folder`).
+//! Not here: the text of papers (`bureau::papers`), how a paper appears in a folder
+//! (`bureau::papers::folder`).
 
 use std::fs::File;
 use std::path::Path;
@@ -14,9 +15,9 @@ use crate::exit::{Exit, Failure};
 use crate::ids::JobId;
 use crate::request::{Action, PaperName};
 
-/// Has a daemon write the papers of a closed job into a folder where none of them lies.
+/// Has a daemon write the papers of a closed job into a folder that holds none of them.
 pub(super) fn write(daemon: &Path, job: JobId, folder: &Path) -> Result<Outcome, Refusal> {
-    // Before a folder is made: an open job has no papers.
+    // This is asked before a folder is made, because an open job has no papers.
     remote::ask(daemon, &Action::ShowJob { job }, &[])?;
     let names = PaperName::OF_CLOSED;
     let folder = PaperFolder::open(folder)?;
@@ -34,8 +35,8 @@ pub(super) fn write(daemon: &Path, job: JobId, folder: &Path) -> Result<Outcome,
     }
 }
 
-/// Has a daemon delete the cardholder data of a closed job. Copies of papers and certificate go into a folder, if one is
-/// named; those that are there already stay.
+/// Has a daemon delete the cardholder data of a closed job. Copies of papers and certificate go into a
+/// folder, if one is named; copies that are there already stay.
 pub(super) fn delete(daemon: &Path, job: JobId, folder: Option<&Path>) -> Result<Outcome, Refusal> {
     let Some(folder) = folder else {
         return remote::ask(daemon, &Action::DeleteData { job, copies: Vec::new() }, &[]);
@@ -43,7 +44,7 @@ pub(super) fn delete(daemon: &Path, job: JobId, folder: Option<&Path>) -> Result
     let folder = PaperFolder::open(folder)?;
     let mut copies = Vec::new();
     for name in PaperName::OF_CLOSED.into_iter().chain([PaperName::Certificate]) {
-        // Ledger and key are the daemon's to know: it is enough here that the paper is genuine and this job's.
+        // The daemon knows the ledger and the key. Here the paper has to be genuine and this job's.
         if folder.look(name, Whose { job, ledger: None, key: None })?.is_none() {
             copies.push(name);
         }
@@ -69,7 +70,7 @@ fn begin(folder: &PaperFolder, job: JobId, names: &[PaperName]) -> Result<Vec<Be
     Ok(names.iter().map(|name| folder.begin(job, *name)).collect::<Result<_, Failure>>()?)
 }
 
-/// Text and seal of each in turn.
+/// The files for text and seal of each paper in turn.
 fn files_of(begun: &[BegunPaper]) -> Result<Vec<File>, Refusal> {
     let cloned = begun.iter().flat_map(|paper| [paper.text.try_clone(), paper.seal.try_clone()]);
     let cloned: std::io::Result<Vec<File>> = cloned.collect();

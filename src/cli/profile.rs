@@ -1,4 +1,4 @@
-//! `cardwright profile list | check FILE`: the shipped profiles, and whether one of your own holds.
+//! `cardwright profile list | check FILE`: lists the shipped profiles, and checks one of your own.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use crate::modules::LineProfile;
 use crate::prep::plan::PrepPlan;
 use crate::profile::{LINES, PRODUCTS, ProductProfile};
 
-/// `cardwright profile ...`
+/// The commands of `cardwright profile`.
 #[derive(Debug, clap::Subcommand)]
 pub enum ProfileCommand {
     /// The shipped lines and products.
@@ -22,7 +22,7 @@ pub enum ProfileCommand {
     },
 }
 
-/// Does it.
+/// Carries out a command of `cardwright profile`.
 #[allow(clippy::print_stdout, reason = "the answer of a command")]
 pub fn run(command: &ProfileCommand) -> Result<Exit, Failure> {
     match command {
@@ -59,7 +59,8 @@ pub fn run(command: &ProfileCommand) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-/// The `[sim]` table is hwsim's to check; where hwsim is not installed, nobody needs the table either.
+/// Has hwsim check the `[sim]` table, which belongs to it. Without hwsim the table is of no use and is not
+/// checked.
 #[allow(clippy::print_stdout, reason = "the answer of a command")]
 fn simulated(text: &str, origin: &str) -> Result<(), Failure> {
     let directory = socket_directory()?;

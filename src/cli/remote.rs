@@ -1,4 +1,4 @@
-//! A request that a daemon carries out: it goes out with its files, and what came of it comes back.
+//! A request that a daemon carries out: sends it with its files, and receives the answer.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -22,7 +22,8 @@ pub(super) fn ask(socket: &Path, action: &Action, files: &[File]) -> Result<Outc
     let stream = UnixStream::connect(socket).map_err(|e| failed(&e))?;
     let request = Request { line: None, action: action.clone() };
     let message = wire::line(&RequestMessage { v: wire::VERSION, request }).map_err(|e| failed(&e))?;
-    // A daemon that does not listen to who asks says so and hangs up: its answer is there all the same.
+    // A daemon that refuses the connection answers and hangs up. The answer can be read although sending
+    // fails.
     let sent = send_with(&stream, &message, files);
     let answer: std::io::Result<Option<AnswerMessage>> =
         wire::receive(&mut BufReader::new(stream), wire::ANSWER_MAX);

@@ -1,4 +1,4 @@
-//! `cardwright run FILE` and `cardwright job resume J`: one job in the foreground, without a daemon.
+//! `cardwright run FILE` and `cardwright job resume J`: make one job in the foreground, without a daemon.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -19,13 +19,13 @@ use crate::reason::ReasonWord;
 use crate::report::{EventWriter, Progress, ProgressDisplay, ReportPaths, Summary, SummaryWithNext};
 use crate::signals::Signals;
 
-/// Records that a message names; the ledger has them all.
+/// Most records that a message names; the ledger has all of them.
 const NAMED: usize = 20;
-/// Said when a signal ends the program before a card was touched.
+/// Printed when a signal ends the program before a card was touched.
 const STOPPED: &str = "stopped by the operator before the first card; a file that was accepted is an open job: see \
                        `cardwright job list`";
 
-/// `cardwright run`.
+/// Arguments of `cardwright run`.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
     /// The issuer's output file (CWF1)
@@ -39,7 +39,7 @@ pub struct RunArgs {
     line: LineArgs,
 }
 
-/// The line, and what a run of it leaves behind.
+/// Arguments about the line, and about the files that a run writes.
 #[derive(Debug, clap::Args)]
 pub struct LineArgs {
     /// Line profile: a shipped name or a .toml file
@@ -64,7 +64,7 @@ pub struct LineArgs {
 }
 
 impl LineArgs {
-    /// Whether something of it was given that a daemon has already.
+    /// Whether an argument was given that a daemon has already.
     pub fn is_given(&self) -> bool {
         self.line.is_some()
             || self.simulate.simulate
@@ -79,7 +79,7 @@ impl LineArgs {
     }
 }
 
-/// The bureau that the arguments ask for.
+/// Opens the bureau that the arguments name.
 fn open(args: &LineArgs, ledger: &LedgerArg, signals: &Signals) -> Result<Bureau, Refusal> {
     for output in [&args.events, &args.report].into_iter().flatten().filter(|p| p.as_os_str() != "-") {
         output_path::check_replaceable(output, output_path::OutputKind::Json)?;
@@ -90,7 +90,7 @@ fn open(args: &LineArgs, ledger: &LedgerArg, signals: &Signals) -> Result<Bureau
     Bureau::open(args.line()?, keys, &ledger.ledger, &args.simulate.simulation(), signals)
 }
 
-/// Accepts a file and makes it.
+/// Accepts a file and makes its cards.
 pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let signals = Signals::handle(STOPPED)?;
     let begun = || {
@@ -112,7 +112,7 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
     make(bureau, job, &args.line, args.json, &signals)
 }
 
-/// `cardwright job resume J`: goes on with a job that the ledger holds open.
+/// Carries out `cardwright job resume J`: goes on with a job that the ledger holds open.
 pub fn resume(id: JobId, args: &LineArgs, ledger: &LedgerArg, json: bool) -> Result<Exit, Failure> {
     let signals = Signals::handle(STOPPED)?;
     let begun = || {
@@ -165,7 +165,7 @@ fn make(
             .finish()
             .map_err(|failure| Failure::new(failure.exit, format!("{failure}: cardwright log --json")))?;
     }
-    // A ledger that failed says so again here; the outcome below tells it better.
+    // A ledger that failed reports that here again. The outcome below says more about it.
     if !matches!(outcome.stopped, Some(Stop::Ledger(_))) {
         ended.ledger.map_err(|error| spelled(&error.into()))?;
     }
@@ -184,7 +184,7 @@ fn make(
         }
         _ => failure,
     })?;
-    // Told at the end: what happened to the cards comes first.
+    // The simulator's end is reported last: the cards come first.
     ended.simulator.map(|()| exit)
 }
 
@@ -219,9 +219,9 @@ fn ended_as(outcome: &Outcome, selected: usize) -> Result<Exit, Failure> {
     Err(Failure::new(exit, text))
 }
 
-/// Adds what to do next, and every record that the job has lost to its data: one run may find several.
+/// Adds the next step, and every record that the job has lost because of its data: one run may find several.
 fn after_cancelling(failure: Failure, reader: &Reader, job: JobId, line: &str) -> Failure {
-    // The ledger was written a moment ago; a list that cannot be read is no reason to hide the failure.
+    // The ledger was written a moment ago. If the list cannot be read, the failure is still printed.
     let cancelled = reader.in_state(job, RecordState::Cancelled).unwrap_or_default();
     let mut named: Vec<String> = cancelled.iter().take(NAMED).map(u32::to_string).collect();
     if cancelled.len() > NAMED {

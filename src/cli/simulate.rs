@@ -1,10 +1,10 @@
-//! `--simulate` and what goes with it on the command line.
+//! `--simulate` and its arguments on the command line.
 
 use std::path::PathBuf;
 
 use crate::bureau::line::simulator::Simulation;
 
-/// What is passed on to `hwsim`.
+/// Arguments that are passed on to `hwsim`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct SimulateArgs {
     /// Replace every device link by one of hwsim; all output is marked SIMULATED.
@@ -25,7 +25,7 @@ pub struct SimulateArgs {
 }
 
 impl SimulateArgs {
-    /// For the line.
+    /// The settings for the line.
     pub fn simulation(&self) -> Simulation {
         let Self { simulate, speed, dump, faults, seed } = self.clone();
         Simulation { on: simulate, speed, dump, faults, seed }

@@ -1,7 +1,7 @@
-//! `cardwright stock`: blanks that people put into the hopper and take out of it, cards that they put into the vault, and
-//! shifts; and how it all adds up.
+//! `cardwright stock`: records the blanks that people put into the hopper and take out of it, the cards that
+//! they put into the vault, and shifts; and shows the balance.
 //!
-//! Not here: what a move does (`bureau`), its text (`render`).
+//! Not here: the effect of a move (`bureau`), its text (`render`).
 
 use super::common::{ByArg, LedgerArg, SocketArg, on_stdout};
 use super::{foreground, render};
@@ -9,7 +9,7 @@ use crate::exit::{Exit, Failure};
 use crate::ids::JobId;
 use crate::request::{Action, StockMove};
 
-/// Notes stock and shows it.
+/// Arguments of `cardwright stock`.
 #[derive(Debug, clap::Args)]
 pub struct StockArgs {
     #[command(flatten)]
@@ -23,7 +23,7 @@ pub struct StockArgs {
     verb: StockVerb,
 }
 
-/// Which job, and how many.
+/// Arguments that name a job and a number of blanks or cards.
 #[derive(Debug, clap::Args)]
 struct Blanks {
     /// Job, e.g. J1
@@ -44,7 +44,8 @@ enum StockVerb {
     Return(Blanks),
     /// You put good cards into the vault
     Vault(Blanks),
-    /// You used up blanks to set up the machines, without any record's data; issue them first, at most 1000 at a time
+    /// You used up blanks to set up the machines, without any record's data; issue them first, at most 1000
+    /// at a time
     Test(Blanks),
     /// A shift begins, and the one before it ends
     Shift {
@@ -65,7 +66,7 @@ enum StockVerb {
     },
 }
 
-/// Does it.
+/// Carries out a command of `cardwright stock`.
 pub fn run(args: &StockArgs) -> Result<Exit, Failure> {
     on_stdout(|out| {
         let (action, by) = args.verb.action();
@@ -75,7 +76,7 @@ pub fn run(args: &StockArgs) -> Result<Exit, Failure> {
 }
 
 impl StockVerb {
-    /// What is asked, and by whom where a person has to be named.
+    /// The action, and the argument that names the person if the command has one.
     fn action(&self) -> (Action, Option<&ByArg>) {
         let moved = |blanks: &Blanks, stock_move| Action::MoveStock {
             job: blanks.job,

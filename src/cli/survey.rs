@@ -1,6 +1,6 @@
-//! `cardwright card ask`: cards that lie in the line say how far they came.
+//! `cardwright card ask`: asks cards that lie in the line how far they came.
 //!
-//! Not here: asking them (`bureau::survey`), its text (`render`).
+//! Not here: the questions (`bureau::survey`), the text of the answers (`render`).
 
 use std::path::PathBuf;
 
@@ -13,10 +13,10 @@ use crate::ids::JobId;
 use crate::request::{Action, Records};
 use crate::signals::Signals;
 
-/// Said when a signal ends the program.
+/// Printed when a signal ends the program.
 const STOPPED: &str = "stopped by the operator; no card was changed or moved";
 
-/// The line whose stations are asked.
+/// Arguments about the line whose stations are asked.
 #[derive(Debug, clap::Args)]
 pub struct SurveyArgs {
     /// Ask at this station alone: one where a card was put into the reader by hand, say
@@ -39,7 +39,7 @@ impl SurveyArgs {
         Action::SurveyCards { job, records: records.clone(), station: self.station.clone() }
     }
 
-    /// A daemon has its line and knows who asks.
+    /// Refuses these arguments: a daemon has its line and knows who asks.
     fn none(&self) -> Result<(), Failure> {
         self.by.none()?;
         if self.line.is_some() || self.simulate.simulate {
@@ -50,7 +50,7 @@ impl SurveyArgs {
     }
 }
 
-/// Has a daemon ask, or opens the line here.
+/// Has a daemon ask the cards, or opens the line here.
 pub(super) fn carry_out(
     args: &SurveyArgs,
     socket: &SocketArg,

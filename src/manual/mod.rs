@@ -1,13 +1,15 @@
-//! The manual: a page for each role at a bureau and its issuers, and the specifications that other programs need. The
-//! pages are Markdown files in this folder, and part of the program: `cardwright manual TOPIC` prints one.
+//! The manual: a page for each role at a bureau and its issuers, and the specifications that other programs
+//! need. The pages are Markdown files in this folder and part of the program: `cardwright manual TOPIC`
+//! prints one.
 //!
-//! Every command on a page is run or parsed by `tests/manual`. Not here: how the source is made (`src/ARCHITECTURE.md`).
+//! `tests/manual` runs or parses every command on a page. Not here: how the source is made
+//! (`src/ARCHITECTURE.md`).
 
-/// One page.
+/// A page of the manual.
 pub struct ManualPage {
-    /// As people name it.
+    /// Name of the page on the command line.
     pub topic: &'static str,
-    /// What it is about, for the list.
+    /// What the page is about, for the list.
     pub about: &'static str,
     /// The page, in Markdown.
     pub text: &'static str,
@@ -63,7 +65,7 @@ pub const MANUAL_PAGES: &[ManualPage] = &[
     },
 ];
 
-/// The page of a topic.
+/// The page of a topic; `None` if there is none.
 pub fn find_page(topic: &str) -> Option<&'static ManualPage> {
     MANUAL_PAGES.iter().find(|page| page.topic == topic)
 }

@@ -1,4 +1,4 @@
-//! Cards as text and JSON: what happened to them, what was decided about them, which of them are thrown out.
+//! Cards as text and JSON: their history, decisions about them, and which of them are thrown out.
 
 use std::io::Write;
 
@@ -14,7 +14,7 @@ use crate::ledger::{AttemptView, CardView, LedgerError, RecordState};
 use crate::report;
 use crate::report::events::{EventLine, text};
 
-/// Records that a message names after the first.
+/// Most records that a message names after the first one.
 const NAMED: usize = 20;
 
 /// A record as JSON.
@@ -77,7 +77,7 @@ fn print(card: &CardView, out: &mut dyn Write) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Decisions as JSON.
+/// The result of decisions as JSON.
 #[derive(Serialize)]
 struct DecisionsJson<'a> {
     job: JobId,
@@ -115,7 +115,7 @@ pub(super) fn decided(done: &CardDecisions, as_json: bool, out: &mut dyn Write) 
     }
 }
 
-/// One message for all that was refused: the first in full, and the numbers of the others.
+/// One message for all refusals: the first in full, and the numbers of the other records.
 fn all_refusals(first: &LedgerError, others: &[(u32, LedgerError)]) -> Failure {
     let Failure { exit, message } = spelled(&Refusal::Ledger(first.clone()));
     if others.is_empty() {

@@ -1,4 +1,4 @@
-//! Jobs as text and JSON: the list, one job, its report, the end of its data.
+//! Jobs as text and JSON: the list, one job, its report, the deletion of its data.
 
 use std::io::Write;
 

@@ -1,4 +1,4 @@
-//! Outcomes as people read them, and as JSON: both are made of one value, so that they cannot say different things.
+//! Outcomes as text and as JSON. Both are made from one value, so that they cannot contradict each other.
 //!
 //! Not here: refusals and the command that helps (`next_step`).
 
@@ -16,7 +16,7 @@ use crate::exit::Exit;
 use crate::ledger::LedgerEvent;
 use crate::report::events::{EventLine, text};
 
-/// Prints an outcome; returns how the command ends.
+/// Prints an outcome. Returns the exit code of the command.
 pub(super) fn show(outcome: &Outcome, as_json: bool, out: &mut dyn Write) -> Result<Exit, Early> {
     match outcome {
         Outcome::Jobs(list) => jobs::list(list, as_json, out)?,

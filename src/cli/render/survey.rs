@@ -1,4 +1,4 @@
-//! What cards say that lie in the line, as text and JSON.
+//! The answers of cards that lie in the line, as text and JSON.
 
 use std::io::Write;
 
@@ -59,7 +59,7 @@ pub(super) fn show(survey: &Survey, as_json: bool, out: &mut dyn Write) -> Resul
     Ok(if survey.stations.iter().any(met) { Exit::Ok } else { Exit::NotFound })
 }
 
-/// What a station says, and what a person may do about it.
+/// A station's answer, and what a person may do about it.
 fn says(station: &StationSurvey) -> String {
     let says = &station.says;
     let (Some(advice), Some(Holder { job, seq, attempt, state })) = (station.advice, station.card) else {

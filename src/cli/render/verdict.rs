@@ -1,4 +1,4 @@
-//! What an audit found, as text and JSON.
+//! The result of an audit, as text and JSON.
 
 use std::io::Write;
 
