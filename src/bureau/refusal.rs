@@ -69,7 +69,7 @@ pub enum Refusal {
         /// Job.
         job: JobId,
         /// Exit code and text of the fault.
-        fault: Fault,
+        fault: FaultReport,
     },
     /// The job was accepted for another line.
     OtherLine {
@@ -109,12 +109,12 @@ pub enum Refusal {
     /// Only a daemon does this.
     OnlyDaemon,
     /// A fault of a file, a key, a device, the disk or the program, with exit code and text.
-    Fault(Fault),
+    Fault(FaultReport),
 }
 
 /// An expected failure from below: its exit code and one text that says who is to blame, where, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fault {
+pub struct FaultReport {
     /// How a program ends that ends with it.
     pub exit: Exit,
     /// For people; no secret, no cardholder data.
@@ -251,7 +251,7 @@ impl Refusal {
 
     /// A fault with its text.
     pub fn fault(exit: Exit, message: impl Into<String>) -> Self {
-        Self::Fault(Fault { exit, message: message.into() })
+        Self::Fault(FaultReport { exit, message: message.into() })
     }
 
     /// The policy denies something about a job to everybody.
@@ -331,7 +331,7 @@ fn about(job: Option<JobId>, record: Option<u32>) -> String {
     }
 }
 
-impl From<Failure> for Fault {
+impl From<Failure> for FaultReport {
     fn from(failure: Failure) -> Self {
         Self { exit: failure.exit, message: failure.message }
     }

@@ -7,7 +7,7 @@ use crossbeam_channel::{Sender, bounded};
 
 use super::policy::Situation;
 use crate::ledger::{Balance, JobId, JobState};
-use crate::pipeline::Tell;
+use crate::pipeline::LineMessage;
 use crate::request::ActionKind;
 
 /// See the module.
@@ -40,7 +40,7 @@ const ASKED_FOR: Duration = Duration::from_secs(900);
 struct OnLine {
     job: JobId,
     stop: Sender<()>,
-    tell: Sender<Tell>,
+    tell: Sender<LineMessage>,
     /// Who stopped the job.
     stopped_by: Option<String>,
 }
@@ -117,7 +117,7 @@ impl Queue {
     }
 
     /// The next job and who released it; `stop` stops it, and `tell` tells it what else people say.
-    pub fn next(&mut self, stop: Sender<()>, tell: Sender<Tell>) -> Option<(JobId, String)> {
+    pub fn next(&mut self, stop: Sender<()>, tell: Sender<LineMessage>) -> Option<(JobId, String)> {
         if self.draining || self.asking || self.on_line.is_some() {
             return None;
         }
@@ -135,7 +135,7 @@ impl Queue {
     pub fn stop(&mut self, job: JobId, by: &str) -> bool {
         let Some(on) = self.on_line.as_mut().filter(|on| on.job == job) else { return false };
         on.stopped_by.get_or_insert_with(|| by.to_owned());
-        if on.tell.try_send(Tell::Stop).is_err() {
+        if on.tell.try_send(LineMessage::Stop).is_err() {
             // It has not heard a long row of other things yet, or is about to end.
             on.stop_for_good();
         }
@@ -151,7 +151,7 @@ impl Queue {
     pub fn go_on(&mut self, job: JobId, patience: Duration) -> bool {
         let (answer, answered) = bounded(1);
         let goes_on =
-            self.tell(job, Tell::GoOn { answer }) && answered.recv_timeout(patience).unwrap_or(false);
+            self.tell(job, LineMessage::GoOn { answer }) && answered.recv_timeout(patience).unwrap_or(false);
         if let Some(on) = self.on_line.as_mut().filter(|_| goes_on) {
             on.stopped_by = None;
         }
@@ -169,7 +169,7 @@ impl Queue {
     }
 
     /// Tells the line something, if it works on this job; whether it does.
-    pub fn tell(&self, job: JobId, tell: Tell) -> bool {
+    pub fn tell(&self, job: JobId, tell: LineMessage) -> bool {
         self.on_line.as_ref().is_some_and(|on| on.job == job && on.tell.try_send(tell).is_ok())
     }
 

@@ -103,7 +103,7 @@ pub struct Batch {
 }
 
 /// What people tell a line while it runs.
-pub enum Tell {
+pub enum LineMessage {
     /// The card of this record goes into the reject bin at its next step; the answer is whether it will.
     Kill {
         /// Record, whose card is bound.
@@ -126,7 +126,7 @@ pub enum Tell {
 
 /// What a run did, for its report; the ledger has the truth about cards.
 #[derive(Debug, Clone, Default)]
-pub struct Outcome {
+pub struct RunOutcome {
     /// Records stacked.
     pub good: u64,
     /// What was measured.
@@ -184,9 +184,10 @@ pub fn run(
     batch: Batch,
     hsm: Box<dyn Hsm>,
     ledger: &Ledger,
-    people: (Receiver<()>, Receiver<Tell>),
-) -> Outcome {
-    let mut outcome = Outcome { stopped: Some(Stop::Died(DISPATCHER.to_owned())), ..Outcome::default() };
+    people: (Receiver<()>, Receiver<LineMessage>),
+) -> RunOutcome {
+    let mut outcome =
+        RunOutcome { stopped: Some(Stop::Died(DISPATCHER.to_owned())), ..RunOutcome::default() };
     ends_well(|| outcome = Dispatcher::start(line, batch, hsm, ledger, people).run());
     outcome
 }

@@ -6,7 +6,7 @@ use super::CardTransport;
 use crate::panics::ends_well;
 
 /// What the dispatcher orders.
-pub enum Order {
+pub enum OutputOrder {
     /// Take the card from a station into a buffer place.
     Collect {
         /// Record.
@@ -37,7 +37,7 @@ pub enum Order {
 }
 
 /// What happened at the output.
-pub enum Happening {
+pub enum OutputHappening {
     /// The card is out of its station, on its way to a buffer place.
     Lifted(u32),
     /// Whether it is out of its station is not known: a person must look.
@@ -51,26 +51,26 @@ pub enum Happening {
 }
 
 /// Runs the output until the dispatcher hangs up. If it dies, the end of `say` says so.
-pub fn run(mut transport: CardTransport, orders: &Receiver<Order>, say: Sender<Happening>) {
+pub fn run(mut transport: CardTransport, orders: &Receiver<OutputOrder>, say: Sender<OutputHappening>) {
     ends_well(|| work(&mut transport, orders, &say));
     // Before the transport is let go of, which may take a moment.
     drop(say);
 }
 
-fn work(transport: &mut CardTransport, orders: &Receiver<Order>, say: &Sender<Happening>) {
+fn work(transport: &mut CardTransport, orders: &Receiver<OutputOrder>, say: &Sender<OutputHappening>) {
     for order in orders {
         let happening = match order {
-            Order::Collect { seq, from, slot } => match transport.take(&from) {
-                Ok(()) if say.send(Happening::Lifted(seq)).is_err() => return,
-                Ok(()) => Happening::Collected(seq, transport.park(slot)),
-                Err(error) => Happening::NotLifted(seq, error),
+            OutputOrder::Collect { seq, from, slot } => match transport.take(&from) {
+                Ok(()) if say.send(OutputHappening::Lifted(seq)).is_err() => return,
+                Ok(()) => OutputHappening::Collected(seq, transport.park(slot)),
+                Err(error) => OutputHappening::NotLifted(seq, error),
             },
-            Order::Discard { seq, slot } => Happening::Discarded(seq, transport.discard(slot)),
-            Order::Stack { seq, slot, position, remake: false } => {
-                Happening::Stacked(seq, transport.stack(slot, position))
+            OutputOrder::Discard { seq, slot } => OutputHappening::Discarded(seq, transport.discard(slot)),
+            OutputOrder::Stack { seq, slot, position, remake: false } => {
+                OutputHappening::Stacked(seq, transport.stack(slot, position))
             }
-            Order::Stack { seq, slot, position, remake: true } => {
-                Happening::Stacked(seq, transport.stack_remake(slot, position))
+            OutputOrder::Stack { seq, slot, position, remake: true } => {
+                OutputHappening::Stacked(seq, transport.stack_remake(slot, position))
             }
         };
         if say.send(happening).is_err() {

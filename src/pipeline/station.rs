@@ -38,7 +38,7 @@ pub struct Place {
 }
 
 /// What the dispatcher orders.
-pub enum Order {
+pub enum StationOrder {
     /// Feed a blank and make this record's first module.
     Feed(Arc<CardWork>),
     /// Take the card from that station and go on with it.
@@ -67,7 +67,7 @@ pub enum Standing {
 pub type Binding = Result<Ticket, Fault>;
 
 /// What happened at a station.
-pub enum Happening {
+pub enum StationHappening {
     /// A blank came in.
     Fed,
     /// An unbound blank was thrown out; the order is void.
@@ -128,14 +128,14 @@ struct HungUp;
 pub fn run(
     setup: StationSetup,
     place: Place,
-    orders: &Receiver<Order>,
+    orders: &Receiver<StationOrder>,
     binds: &Receiver<Binding>,
-    say: &Sender<(Place, Happening)>,
+    say: &Sender<(Place, StationHappening)>,
 ) {
     let mut runner = Runner { setup, place, binds, say, outages: 0, out: None };
     if !ends_well(|| runner.work(orders)) {
         // The dispatcher may have hung up. Said before the device is let go of, which may take a moment.
-        let _ = runner.tell(Happening::Died);
+        let _ = runner.tell(StationHappening::Died);
     }
 }
 
@@ -143,19 +143,19 @@ struct Runner<'a> {
     setup: StationSetup,
     place: Place,
     binds: &'a Receiver<Binding>,
-    say: &'a Sender<(Place, Happening)>,
+    say: &'a Sender<(Place, StationHappening)>,
     /// Without a card finished since.
     outages: u32,
     out: Option<probe::Outage>,
 }
 
 impl Runner<'_> {
-    fn work(&mut self, orders: &Receiver<Order>) {
+    fn work(&mut self, orders: &Receiver<StationOrder>) {
         while let Some(order) = self.next(orders) {
             let obeyed = match order {
-                Order::Feed(work) => self.feed(&work),
-                Order::Take { from, work } => self.take(&from, &work),
-                Order::ThrowOut(fault) => self.throw_out(fault, Duration::ZERO),
+                StationOrder::Feed(work) => self.feed(&work),
+                StationOrder::Take { from, work } => self.take(&from, &work),
+                StationOrder::ThrowOut(fault) => self.throw_out(fault, Duration::ZERO),
             };
             if obeyed.is_err() {
                 return;
@@ -163,12 +163,12 @@ impl Runner<'_> {
         }
     }
 
-    fn tell(&self, happening: Happening) -> Result<(), HungUp> {
+    fn tell(&self, happening: StationHappening) -> Result<(), HungUp> {
         self.say.send((self.place, happening)).map_err(|_| HungUp)
     }
 
     /// Waits for an order; a station that is out of service tries its device meanwhile.
-    fn next(&mut self, orders: &Receiver<Order>) -> Option<Order> {
+    fn next(&mut self, orders: &Receiver<StationOrder>) -> Option<StationOrder> {
         loop {
             let Some(outage) = &mut self.out else { return orders.recv().ok() };
             match orders.recv_timeout(outage.wait()) {
