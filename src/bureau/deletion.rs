@@ -28,7 +28,7 @@ use super::outcome::Deletion;
 use super::papers::JobPapers;
 use super::papers::folder::paper;
 use super::papers::seal::{Whose, look, sealed};
-use super::refusal::{Fault, Refusal, Senseless};
+use super::refusal::{FaultReport, Refusal, Senseless};
 use super::run_job::proven;
 use super::spool_folder::{spool_directory, spool_of};
 use crate::audit::DocumentKind;
@@ -253,7 +253,7 @@ fn write_missing(
     let spool = match spool_of(view, Box::new(connect()?)) {
         Ok(spool) => Some(spool),
         Err(Refusal::Fault(fault)) if !person => return Err(Refusal::SpoolUnreadable { job, fault }),
-        Err(Refusal::Fault(Fault { exit: Exit::Io, message })) if Path::new(&view.spool).exists() => {
+        Err(Refusal::Fault(FaultReport { exit: Exit::Io, message })) if Path::new(&view.spool).exists() => {
             return Err(Refusal::fault(Exit::Io, message));
         }
         Err(Refusal::Fault(fault)) => {

@@ -69,7 +69,7 @@ pub enum Refusal {
         /// Job.
         job: JobId,
         /// Exit code and text of the fault.
-        fault: Fault,
+        fault: FaultReport,
     },
     /// The job was accepted for another line.
     OtherLine {
@@ -109,13 +109,13 @@ pub enum Refusal {
     /// Only a daemon can do this.
     OnlyDaemon,
     /// A fault of a file, a key, a device, the disk or the program, with exit code and text.
-    Fault(Fault),
+    Fault(FaultReport),
 }
 
 /// An expected failure below the bureau: its exit code, and a text that says who is to blame, where, and what
 /// to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fault {
+pub struct FaultReport {
     /// Exit code of a program that ends with this fault.
     pub exit: Exit,
     /// The text, without a secret and without cardholder data.
@@ -252,7 +252,7 @@ impl Refusal {
 
     /// A refusal for a fault, with its text.
     pub fn fault(exit: Exit, message: impl Into<String>) -> Self {
-        Self::Fault(Fault { exit, message: message.into() })
+        Self::Fault(FaultReport { exit, message: message.into() })
     }
 
     /// A refusal of something about a job that the policy denies to every person.
@@ -332,7 +332,7 @@ fn about(job: Option<JobId>, record: Option<u32>) -> String {
     }
 }
 
-impl From<Failure> for Fault {
+impl From<Failure> for FaultReport {
     fn from(failure: Failure) -> Self {
         Self { exit: failure.exit, message: failure.message }
     }

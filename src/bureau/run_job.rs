@@ -14,7 +14,7 @@ use super::spool_folder::spool_of;
 use crate::exit::{Exit, Failure};
 use crate::ledger::RunCounts;
 use crate::ledger::{Change, Context, JobId, JobState, JobView, Ledger, Reader, RecordState};
-use crate::pipeline::{Batch, DISPATCHER, LineSetup, Outcome, Stop, Tell};
+use crate::pipeline::{Batch, DISPATCHER, LineMessage, LineSetup, RunOutcome, Stop};
 use crate::profile::ProductProfile;
 use crate::reason::ReasonWord;
 use crate::record::chip::ChipSection;
@@ -114,10 +114,10 @@ impl Bureau {
         batch: Batch,
         held: bool,
         actor: &str,
-        people: impl FnOnce() -> (Receiver<()>, Receiver<Tell>),
+        people: impl FnOnce() -> (Receiver<()>, Receiver<LineMessage>),
         stopped_by: impl FnOnce() -> Context,
         auto_close: bool,
-    ) -> Result<Outcome, Refusal> {
+    ) -> Result<RunOutcome, Refusal> {
         let (job, by) = (batch.job, || Context::by(actor));
         let counted = batch.hopper.is_some();
         let closes = self.line.auto_close.unwrap_or(auto_close);
@@ -161,7 +161,7 @@ impl Bureau {
     }
 
     /// The figures that a run counted.
-    fn counted(&self, outcome: &Outcome) -> RunCounts {
+    fn counted(&self, outcome: &RunOutcome) -> RunCounts {
         let stations = outcome.stats.stations.iter().filter(|(_, station)| station.cards > 0);
         let worked = stations.map(|(name, station)| ((station.module.clone(), name.clone()), station.cards));
         let hsm_calls = self.calls.take().into_iter().filter(|(_, times)| *times > 0).collect();

@@ -73,13 +73,13 @@ pub enum Advice {
 }
 
 /// What was found at a station.
-enum Met {
+enum StationReading {
     Chip(Box<ChipModule>, KeyData),
     Stripe(StripeModule, Tracks),
     Nothing { word: String, why: String },
 }
 
-impl From<Fault> for Met {
+impl From<Fault> for StationReading {
     fn from(fault: Fault) -> Self {
         Self::Nothing { word: fault.reason.into(), why: fault.detail }
     }
@@ -139,7 +139,7 @@ impl Bureau {
         stations: &[(&ModuleProfile, String)],
         links: &dyn Links,
         product: &ProductProfile,
-    ) -> Vec<Met> {
+    ) -> Vec<StationReading> {
         let met = each_at_once(stations, |(module, name)| self.meet_at(module, name, links, product));
         let lost = || {
             Fault::new(crate::modules::Blame::Us, ReasonWord::Bug, "us: the question was not finished").into()
@@ -153,18 +153,18 @@ impl Bureau {
         name: &str,
         links: &dyn Links,
         product: &ProductProfile,
-    ) -> Met {
+    ) -> StationReading {
         match stations::open_to_ask(&self.line, module, name, links, || self.hsm()) {
-            Err(failure) => Met::Nothing { word: "unreachable".into(), why: failure.message },
+            Err(failure) => StationReading::Nothing { word: "unreachable".into(), why: failure.message },
             Ok(Askable::Chip(mut chip)) => match chip.identify(product) {
-                Ok(key_data) => Met::Chip(chip, key_data),
+                Ok(key_data) => StationReading::Chip(chip, key_data),
                 Err(fault) if fault.is_no_card() => {
-                    Met::Nothing { word: fault.reason.into(), why: "no card".into() }
+                    StationReading::Nothing { word: fault.reason.into(), why: "no card".into() }
                 }
                 Err(fault) => fault.into(),
             },
             Ok(Askable::Stripe(mut stripe)) => match stripe.read() {
-                Ok(tracks) => Met::Stripe(stripe, tracks),
+                Ok(tracks) => StationReading::Stripe(stripe, tracks),
                 Err(fault) => fault.into(),
             },
         }
@@ -183,7 +183,12 @@ struct Surveyor<'a> {
 }
 
 impl Surveyor<'_> {
-    fn station(&mut self, module: &ModuleProfile, name: &str, met: Met) -> Result<StationSurvey, Refusal> {
+    fn station(
+        &mut self,
+        module: &ModuleProfile,
+        name: &str,
+        met: StationReading,
+    ) -> Result<StationSurvey, Refusal> {
         let nothing = |word: String, says| StationSurvey {
             station: name.to_owned(),
             blank: None,
@@ -195,13 +200,13 @@ impl Surveyor<'_> {
             advice: None,
         };
         let said = match met {
-            Met::Nothing { word, why } => nothing(word, why),
-            Met::Chip(mut chip, key_data) => {
+            StationReading::Nothing { word, why } => nothing(word, why),
+            StationReading::Chip(mut chip, key_data) => {
                 let said = self.chip(&mut chip, key_data, nothing("another-card".into(), String::new()));
                 chip.release();
                 said?
             }
-            Met::Stripe(stripe, tracks) => {
+            StationReading::Stripe(stripe, tracks) => {
                 let (word, card, says) = self.stripe(&stripe, &tracks)?;
                 StationSurvey { asked_for: card.is_some(), card, ..nothing(word.into(), says) }
             }

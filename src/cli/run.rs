@@ -14,7 +14,7 @@ use crate::exit::{Exit, Failure};
 use crate::ids::JobId;
 use crate::ledger::{Context, JobState, LedgerError, Reader, RecordState};
 use crate::output_path;
-use crate::pipeline::{Outcome, Stop};
+use crate::pipeline::{RunOutcome, Stop};
 use crate::reason::ReasonWord;
 use crate::report::{EventWriter, Progress, ProgressDisplay, ReportPaths, Summary, SummaryWithNext};
 use crate::signals::Signals;
@@ -198,7 +198,7 @@ fn print(summary: SummaryWithNext<'_>, as_json: bool) -> Result<(), Failure> {
     writeln!(std::io::stdout(), "{text}").map_err(|e| Failure::new(Exit::Io, format!("standard output: {e}")))
 }
 
-fn ended_as(outcome: &Outcome, selected: usize) -> Result<Exit, Failure> {
+fn ended_as(outcome: &RunOutcome, selected: usize) -> Result<Exit, Failure> {
     let all_good = usize::try_from(outcome.good).is_ok_and(|good| good == selected);
     let exit = match &outcome.stopped {
         None if all_good => return Ok(Exit::Ok),

@@ -18,7 +18,7 @@ use crate::bureau::refusal::{Denial, Idle};
 use crate::bureau::{Outcome, Refusal};
 use crate::ids::JobId;
 use crate::ledger::{AttemptState, Change, Context, JobPhase, JobState, JobView, LedgerError, RecordState};
-use crate::pipeline::Tell;
+use crate::pipeline::LineMessage;
 use crate::reason::ReasonWord;
 use crate::request::{Action, CardDecision, Records, Request, StockMove};
 
@@ -63,7 +63,7 @@ impl LineDaemon {
             Action::MoveStock { count, stock_move, .. } => {
                 let noted = self.bureau.carry_out(action, &actor, files)?;
                 if *stock_move == StockMove::Issue {
-                    queue.tell(job, Tell::Issued(*count));
+                    queue.tell(job, LineMessage::Issued(*count));
                 }
                 Ok(noted)
             }
@@ -250,7 +250,7 @@ impl LineDaemon {
             let mut decision = decide(seq)?;
             if decision == Decision::Accepted {
                 let (answer, answered) = bounded(1);
-                let told = queue.tell(job, Tell::Kill { seq, by: by.to_owned(), answer });
+                let told = queue.tell(job, LineMessage::Kill { seq, by: by.to_owned(), answer });
                 if told && answered.recv_timeout(ANSWER_PATIENCE).unwrap_or(false) {
                     cards.push(KilledCard { record: seq, fate: KillFate::ThrownOut });
                     continue;

@@ -15,7 +15,7 @@ use crate::exit::Exit;
 use crate::ids::JobId;
 use crate::ledger::{Change, Context, JobState};
 use crate::panics::ends_well;
-use crate::pipeline::{DISPATCHER, Stop, Tell};
+use crate::pipeline::{DISPATCHER, LineMessage, Stop};
 use crate::reason::ReasonWord;
 
 /// Most messages of people that a line has not received yet.
@@ -83,7 +83,12 @@ impl LineDaemon {
         }
     }
 
-    fn make(&self, job: JobId, actor: &str, people: (Receiver<()>, Receiver<Tell>)) -> Result<(), Refusal> {
+    fn make(
+        &self,
+        job: JobId,
+        actor: &str,
+        people: (Receiver<()>, Receiver<LineMessage>),
+    ) -> Result<(), Refusal> {
         let (_, batch) = self.bureau.batch(self.bureau.ready(job)?, None)?;
         let stopped_by = || match self.queue().stopped_by() {
             Some(by) => held(BY_OPERATOR, &by),

@@ -24,7 +24,7 @@ use crossbeam_channel::{Sender, bounded};
 
 use super::policy::Situation;
 use crate::ledger::{Balance, JobId, JobState};
-use crate::pipeline::Tell;
+use crate::pipeline::LineMessage;
 use crate::request::ActionKind;
 
 /// The queue of one line.
@@ -58,7 +58,7 @@ const ASKED_FOR: Duration = Duration::from_secs(900);
 struct OnLine {
     job: JobId,
     stop: Sender<()>,
-    tell: Sender<Tell>,
+    tell: Sender<LineMessage>,
     /// The person who stopped the job.
     stopped_by: Option<String>,
 }
@@ -140,7 +140,7 @@ impl Queue {
 
     /// Puts the next job on the line and returns it with the person who released it. `stop` stops the line,
     /// and `tell` carries people's other messages.
-    pub fn next(&mut self, stop: Sender<()>, tell: Sender<Tell>) -> Option<(JobId, String)> {
+    pub fn next(&mut self, stop: Sender<()>, tell: Sender<LineMessage>) -> Option<(JobId, String)> {
         if self.draining || self.asking || self.on_line.is_some() {
             return None;
         }
@@ -158,7 +158,7 @@ impl Queue {
     pub fn stop(&mut self, job: JobId, by: &str) -> bool {
         let Some(on) = self.on_line.as_mut().filter(|on| on.job == job) else { return false };
         on.stopped_by.get_or_insert_with(|| by.to_owned());
-        if on.tell.try_send(Tell::Stop).is_err() {
+        if on.tell.try_send(LineMessage::Stop).is_err() {
             // The line has many messages waiting or is about to end. The other channel has room for one stop.
             on.stop_for_good();
         }
@@ -174,7 +174,7 @@ impl Queue {
     pub fn go_on(&mut self, job: JobId, patience: Duration) -> bool {
         let (answer, answered) = bounded(1);
         let goes_on =
-            self.tell(job, Tell::GoOn { answer }) && answered.recv_timeout(patience).unwrap_or(false);
+            self.tell(job, LineMessage::GoOn { answer }) && answered.recv_timeout(patience).unwrap_or(false);
         if let Some(on) = self.on_line.as_mut().filter(|_| goes_on) {
             on.stopped_by = None;
         }
@@ -192,7 +192,7 @@ impl Queue {
     }
 
     /// Sends the line a message, if it works on this job. Returns whether it does.
-    pub fn tell(&self, job: JobId, tell: Tell) -> bool {
+    pub fn tell(&self, job: JobId, tell: LineMessage) -> bool {
         self.on_line.as_ref().is_some_and(|on| on.job == job && on.tell.try_send(tell).is_ok())
     }
 

@@ -53,7 +53,7 @@ pub enum HsmError {
     CardCryptogram(KmcRef),
     /// The request breaks a rule of the HSM: a bug in the controller, or an attack.
     #[error("us: the HSM refused: {0}")]
-    Refused(Refusal),
+    Refused(HsmRefusal),
     /// A handle that does not exist (any more).
     #[error("us: the HSM does not know this {0} (any more)")]
     Unknown(String),
@@ -131,7 +131,7 @@ pub enum DataFault {
 
 /// A rule of the HSM that a request broke.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
-pub enum Refusal {
+pub enum HsmRefusal {
     /// A protected value in a command whose P1 does not say "encrypted".
     #[error("protected value of DGI {0} in a clear command")]
     ProtectedInClear(Dgi),
@@ -192,8 +192,8 @@ impl From<HsmError> for Failure {
     }
 }
 
-impl From<Refusal> for HsmError {
-    fn from(refusal: Refusal) -> Self {
+impl From<HsmRefusal> for HsmError {
+    fn from(refusal: HsmRefusal) -> Self {
         Self::Refused(refusal)
     }
 }

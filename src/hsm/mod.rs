@@ -39,7 +39,7 @@ mod wiped;
 mod wire;
 
 use client::HsmClient;
-pub use error::{DataFault, HsmError, Refusal};
+pub use error::{DataFault, HsmError, HsmRefusal};
 pub use messages::*;
 pub use operations::{Auditor, HostedHsm, Hsm, HsmConnection, HsmShortcuts, Vault};
 pub use spool_keys::SpoolKey;

@@ -23,7 +23,7 @@ use super::spool_keys::SpoolKeys;
 use super::store::{KeyStore, StoreSide};
 use super::{
     ApplicationHandle, AuditInfo, Auditor, CardSession, CardSessionRequest, DocumentDigest, FileAdmission,
-    HostedHsm, Hsm, HsmError, HsmInfo, KekInfo, KmcInfo, Realm, Refusal, TrailerRequest, Vault,
+    HostedHsm, Hsm, HsmError, HsmInfo, HsmRefusal, KekInfo, KmcInfo, Realm, TrailerRequest, Vault,
     VerifiedApplication, VerifyRequest, WipedBytes,
 };
 use crate::audit::{ChainPlace, Checkpoint, DocumentKind, LedgerId, Signature};
@@ -77,7 +77,7 @@ impl SoftHsm {
                     HsmError::Unsupported(format!("{channel} under an {} KMC", entry.key_type()))
                 }
                 // Drawn for a channel with another length.
-                ChannelOpenError::ChallengeLength => Refusal::HostChallenge.into(),
+                ChannelOpenError::ChallengeLength => HsmRefusal::HostChallenge.into(),
             })?;
         let verified = pending.verify().map_err(|_| HsmError::CardCryptogram(kmc))?;
         Ok((kmc, verified))
@@ -180,7 +180,7 @@ impl Hsm for SoftHsm {
         let alive = self.challenge.take();
         let channel = supported(request.channel)?;
         if alive.as_ref() != Some(&request.host_challenge) {
-            return Err(Refusal::HostChallenge.into());
+            return Err(HsmRefusal::HostChallenge.into());
         }
         // Before anything is used up: a session whose answer cannot carry the next challenge is not begun.
         let next_challenge = new_challenge(&channel)?;

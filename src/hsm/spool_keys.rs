@@ -24,7 +24,7 @@ use hex::FromHex;
 use zeroize::Zeroizing;
 
 use super::companion::CompanionFile;
-use super::{HsmError, PIECE, PIECE_TAG, Refusal, Vault};
+use super::{HsmError, HsmRefusal, PIECE, PIECE_TAG, Vault};
 use crate::audit::LedgerId;
 use crate::exit::Failure;
 use crate::ids::SpoolKeyName;
@@ -80,7 +80,7 @@ impl SpoolKeys {
         let cipher = {
             let mut open = self.open()?;
             let open =
-                open.get_mut(&spool).filter(|open| open.next == Some(first)).ok_or(Refusal::SealTwice)?;
+                open.get_mut(&spool).filter(|open| open.next == Some(first)).ok_or(HsmRefusal::SealTwice)?;
             // A piece that is not full is the last one.
             open.next = after.filter(|_| clear.len().is_multiple_of(PIECE));
             Arc::clone(&open.cipher)
@@ -337,7 +337,7 @@ mod tests {
     fn no_number_is_sealed_twice() {
         let (directory, spools) = store();
         let name = spools.make(A).unwrap();
-        let twice = Err(HsmError::Refused(Refusal::SealTwice));
+        let twice = Err(HsmError::Refused(HsmRefusal::SealTwice));
         assert_eq!(spools.seal(name, 1, &[0; PIECE]), twice, "not from the beginning");
         spools.seal(name, 0, &[0; PIECE]).unwrap();
         assert_eq!(spools.seal(name, 0, &[1; PIECE]), twice);

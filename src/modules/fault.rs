@@ -139,7 +139,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::hsm::{DataFault, Refusal};
+    use crate::hsm::{DataFault, HsmRefusal};
     use crate::ids::{Dgi, KmcRef};
 
     fn status(meaning: Condition) -> DeviceError {
@@ -238,7 +238,7 @@ mod tests {
             (HsmError::UnknownKmc(kmc), Blame::Hsm, "hsm"),
             (HsmError::Unknown("handle".into()), Blame::Hsm, "hsm"),
             (HsmError::Host("gone".into()), Blame::Hsm, "hsm"),
-            (HsmError::Refused(Refusal::ForeignDgi(Dgi(1))), Blame::Us, "hsm-refused"),
+            (HsmError::Refused(HsmRefusal::ForeignDgi(Dgi(1))), Blame::Us, "hsm-refused"),
         ] {
             let fault = Fault::from(error);
             assert_eq!((fault.blame, fault.reason.as_str()), (blame, reason));

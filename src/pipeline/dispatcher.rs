@@ -17,10 +17,10 @@ use crossbeam_channel::{Receiver, Sender, at, never, select};
 
 use super::breaker::Breakers;
 use super::floor::{Floor, Move, Service};
-use super::output::Order as OutputOrder;
+use super::output::OutputOrder;
 use super::source::{Ask, Prepared, Unready};
-use super::station::{Binding, Happening, Order, Place};
-use super::{Outcome, Stop, Tell};
+use super::station::{Binding, Place, StationHappening, StationOrder};
+use super::{LineMessage, RunOutcome, Stop};
 use crate::ids::{KmcRef, Mic};
 use crate::ledger::{JobId, Ledger, Ticket};
 use crate::modules::{Blame, CardWork, Fault};
@@ -30,7 +30,7 @@ use crate::reason::ReasonWord;
 struct Station {
     name: String,
     thread: Option<JoinHandle<()>>,
-    orders: Sender<Order>,
+    orders: Sender<StationOrder>,
     binds: Sender<Binding>,
     /// The station's thread has died.
     dead: bool,
@@ -50,7 +50,7 @@ struct Station {
     out: Option<Instant>,
 }
 
-struct Stage {
+struct ModuleStage {
     name: String,
     mics: Vec<Mic>,
     stations: Vec<Station>,
@@ -64,7 +64,7 @@ pub struct Dispatcher<'a> {
     ledger: &'a Ledger,
     job: JobId,
     floor: Floor,
-    stages: Vec<Stage>,
+    stages: Vec<ModuleStage>,
     /// Longest time that a module may be without a station in service.
     recover: Duration,
     breakers: Breakers,
@@ -73,10 +73,10 @@ pub struct Dispatcher<'a> {
     asks: Sender<Ask>,
     to_output: Sender<OutputOrder>,
     prepared: Receiver<Prepared>,
-    happenings: Receiver<(Place, Happening)>,
-    from_output: Receiver<super::output::Happening>,
+    happenings: Receiver<(Place, StationHappening)>,
+    from_output: Receiver<super::output::OutputHappening>,
     stop: Receiver<()>,
-    told: Receiver<Tell>,
+    told: Receiver<LineMessage>,
     /// Blanks that may still be fed; `None` where blanks are not counted.
     hopper: Option<u64>,
     /// Threads of the source and the output.
@@ -86,13 +86,13 @@ pub struct Dispatcher<'a> {
     next_blank: u32,
     next_position: u32,
     tickets: VecDeque<Ticket>,
-    outcome: Outcome,
+    outcome: RunOutcome,
     first_feed: Option<Instant>,
 }
 
 impl Dispatcher<'_> {
     /// Works until every record is made or rejected, or until the line has stopped.
-    pub fn run(mut self) -> Outcome {
+    pub fn run(mut self) -> RunOutcome {
         loop {
             self.advance();
             if self.at_end() {
@@ -161,7 +161,7 @@ impl Dispatcher<'_> {
                     if let Some(station) = self.station(to) {
                         (station.unbound, station.binding) = (true, false);
                     }
-                    self.send(to, Order::Feed(work));
+                    self.send(to, StationOrder::Feed(work));
                 }
             }
             Move::Take { seq, from, to } => {
@@ -170,7 +170,7 @@ impl Dispatcher<'_> {
                     (station.taking, station.unbound) = (Some(from), false);
                 }
                 if let Some(work) = self.work(seq) {
-                    self.send(to, Order::Take { from: from_name, work });
+                    self.send(to, StationOrder::Take { from: from_name, work });
                 }
             }
             Move::ThrowOut(_, place) => {
@@ -283,11 +283,11 @@ impl Dispatcher<'_> {
         if let Some(station) = self.station(place) {
             station.clearing = true;
         }
-        self.send(place, Order::ThrowOut(fault));
+        self.send(place, StationOrder::ThrowOut(fault));
     }
 
     /// Sends an order. If the station's thread does not take it, that thread has died.
-    fn send(&mut self, to: Place, order: Order) {
+    fn send(&mut self, to: Place, order: StationOrder) {
         if !self.station(to).is_some_and(|station| !station.dead && station.orders.send(order).is_ok()) {
             self.station_died(to);
         }

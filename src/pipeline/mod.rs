@@ -104,7 +104,7 @@ pub struct Batch {
 }
 
 /// A person's message to a line that runs.
-pub enum Tell {
+pub enum LineMessage {
     /// Throw the card of this record into the reject bin at its next step. The answer says whether the line
     /// will.
     Kill {
@@ -128,7 +128,7 @@ pub enum Tell {
 
 /// The result of a run, for its report. The ledger has the truth about cards.
 #[derive(Debug, Clone, Default)]
-pub struct Outcome {
+pub struct RunOutcome {
     /// Number of records stacked.
     pub good: u64,
     /// Measurements of the run.
@@ -186,9 +186,10 @@ pub fn run(
     batch: Batch,
     hsm: Box<dyn Hsm>,
     ledger: &Ledger,
-    people: (Receiver<()>, Receiver<Tell>),
-) -> Outcome {
-    let mut outcome = Outcome { stopped: Some(Stop::Died(DISPATCHER.to_owned())), ..Outcome::default() };
+    people: (Receiver<()>, Receiver<LineMessage>),
+) -> RunOutcome {
+    let mut outcome =
+        RunOutcome { stopped: Some(Stop::Died(DISPATCHER.to_owned())), ..RunOutcome::default() };
     ends_well(|| outcome = Dispatcher::start(line, batch, hsm, ledger, people).run());
     outcome
 }

@@ -6,7 +6,7 @@ use super::CardTransport;
 use crate::panics::ends_well;
 
 /// The dispatcher's orders to the output.
-pub enum Order {
+pub enum OutputOrder {
     /// Take the card from a station into a buffer place.
     Collect {
         /// Sequence of the record.
@@ -37,7 +37,7 @@ pub enum Order {
 }
 
 /// The output's reports.
-pub enum Happening {
+pub enum OutputHappening {
     /// The card is out of its station, on its way to a buffer place.
     Lifted(u32),
     /// The transport failed, so a person has to look whether the card still lies in its station.
@@ -52,26 +52,26 @@ pub enum Happening {
 
 /// Runs the output until the dispatcher hangs up. If the thread dies, `say` is closed, which reports the
 /// death.
-pub fn run(mut transport: CardTransport, orders: &Receiver<Order>, say: Sender<Happening>) {
+pub fn run(mut transport: CardTransport, orders: &Receiver<OutputOrder>, say: Sender<OutputHappening>) {
     ends_well(|| work(&mut transport, orders, &say));
     // The dispatcher hears of the end first: dropping the transport may take a moment.
     drop(say);
 }
 
-fn work(transport: &mut CardTransport, orders: &Receiver<Order>, say: &Sender<Happening>) {
+fn work(transport: &mut CardTransport, orders: &Receiver<OutputOrder>, say: &Sender<OutputHappening>) {
     for order in orders {
         let happening = match order {
-            Order::Collect { seq, from, slot } => match transport.take(&from) {
-                Ok(()) if say.send(Happening::Lifted(seq)).is_err() => return,
-                Ok(()) => Happening::Collected(seq, transport.park(slot)),
-                Err(error) => Happening::NotLifted(seq, error),
+            OutputOrder::Collect { seq, from, slot } => match transport.take(&from) {
+                Ok(()) if say.send(OutputHappening::Lifted(seq)).is_err() => return,
+                Ok(()) => OutputHappening::Collected(seq, transport.park(slot)),
+                Err(error) => OutputHappening::NotLifted(seq, error),
             },
-            Order::Discard { seq, slot } => Happening::Discarded(seq, transport.discard(slot)),
-            Order::Stack { seq, slot, position, remake: false } => {
-                Happening::Stacked(seq, transport.stack(slot, position))
+            OutputOrder::Discard { seq, slot } => OutputHappening::Discarded(seq, transport.discard(slot)),
+            OutputOrder::Stack { seq, slot, position, remake: false } => {
+                OutputHappening::Stacked(seq, transport.stack(slot, position))
             }
-            Order::Stack { seq, slot, position, remake: true } => {
-                Happening::Stacked(seq, transport.stack_remake(slot, position))
+            OutputOrder::Stack { seq, slot, position, remake: true } => {
+                OutputHappening::Stacked(seq, transport.stack_remake(slot, position))
             }
         };
         if say.send(happening).is_err() {

@@ -42,7 +42,7 @@ pub struct Place {
 }
 
 /// The dispatcher's orders to a station.
-pub enum Order {
+pub enum StationOrder {
     /// Feed a blank, and do the work of this record's first module.
     Feed(Arc<CardWork>),
     /// Take the card from another station, and go on with it.
@@ -71,7 +71,7 @@ pub enum Standing {
 pub type Binding = Result<Ticket, Fault>;
 
 /// A station's reports.
-pub enum Happening {
+pub enum StationHappening {
     /// A blank came in.
     Fed,
     /// An unbound blank was thrown out. The order is void.
@@ -136,15 +136,15 @@ struct HungUp;
 pub fn run(
     setup: StationSetup,
     place: Place,
-    orders: &Receiver<Order>,
+    orders: &Receiver<StationOrder>,
     binds: &Receiver<Binding>,
-    say: &Sender<(Place, Happening)>,
+    say: &Sender<(Place, StationHappening)>,
 ) {
     let mut runner = Runner { setup, place, binds, say, outages: 0, out: None };
     if !ends_well(|| runner.work(orders)) {
         // The dispatcher hears of the death first: dropping the device may take a moment. It may have hung
         // up.
-        let _ = runner.tell(Happening::Died);
+        let _ = runner.tell(StationHappening::Died);
     }
 }
 
@@ -152,19 +152,19 @@ struct Runner<'a> {
     setup: StationSetup,
     place: Place,
     binds: &'a Receiver<Binding>,
-    say: &'a Sender<(Place, Happening)>,
+    say: &'a Sender<(Place, StationHappening)>,
     /// Outages in a row, without a finished card between them.
     outages: u32,
     out: Option<probe::Outage>,
 }
 
 impl Runner<'_> {
-    fn work(&mut self, orders: &Receiver<Order>) {
+    fn work(&mut self, orders: &Receiver<StationOrder>) {
         while let Some(order) = self.next(orders) {
             let obeyed = match order {
-                Order::Feed(work) => self.feed(&work),
-                Order::Take { from, work } => self.take(&from, &work),
-                Order::ThrowOut(fault) => self.throw_out(fault, Duration::ZERO),
+                StationOrder::Feed(work) => self.feed(&work),
+                StationOrder::Take { from, work } => self.take(&from, &work),
+                StationOrder::ThrowOut(fault) => self.throw_out(fault, Duration::ZERO),
             };
             if obeyed.is_err() {
                 return;
@@ -172,12 +172,12 @@ impl Runner<'_> {
         }
     }
 
-    fn tell(&self, happening: Happening) -> Result<(), HungUp> {
+    fn tell(&self, happening: StationHappening) -> Result<(), HungUp> {
         self.say.send((self.place, happening)).map_err(|_| HungUp)
     }
 
     /// Waits for an order. A station that is out of service probes its device meanwhile.
-    fn next(&mut self, orders: &Receiver<Order>) -> Option<Order> {
+    fn next(&mut self, orders: &Receiver<StationOrder>) -> Option<StationOrder> {
         loop {
             let Some(outage) = &mut self.out else { return orders.recv().ok() };
             match orders.recv_timeout(outage.wait()) {

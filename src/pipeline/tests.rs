@@ -170,7 +170,7 @@ impl Auditor for Voucher {
 
 /// A run that is over.
 struct Ran {
-    outcome: Outcome,
+    outcome: RunOutcome,
     ledger: Ledger,
     job: JobId,
     directory: tempfile::TempDir,

@@ -10,7 +10,7 @@ use cardwright::bureau::line::hsm_host::run;
 use cardwright::exit::Exit;
 use cardwright::hsm::client::{HostProcess, HsmClient};
 use cardwright::hsm::store::{KeyStore, StoreSide};
-use cardwright::hsm::{Hsm, HsmError, HsmShortcuts, Realm, Refusal, host};
+use cardwright::hsm::{Hsm, HsmError, HsmRefusal, HsmShortcuts, Realm, host};
 use cardwright::scp::SecLevel;
 
 use super::make;
@@ -76,7 +76,7 @@ fn whole_session(client: &mut HsmClient, other: &mut HsmClient) {
     let request = asks(&card, challenge, &verified, SecLevel::MacEnc, session(&app, &verified, 239));
     let apdus = wrapped(other, &request).unwrap();
     assert_eq!(card.personalize(challenge, &apdus).dgis.len(), 7);
-    assert!(matches!(client.session(&request), Err(HsmError::Refused(Refusal::HostChallenge))));
+    assert!(matches!(client.session(&request), Err(HsmError::Refused(HsmRefusal::HostChallenge))));
     client.verify_trailer(&file::trailer(&file::kek_tdes(), "TESTBANK", "FILE-1")).unwrap();
     client.release(&[verified.handle]).unwrap();
 }
@@ -234,7 +234,7 @@ fn a_session_in_one_call_opens_and_wraps() {
         assert_eq!(card.personalize(challenge, &apdus).dgis.len(), 7);
         let challenge = draw(hsm);
         let again = hsm.session(&wanted(challenge, 0));
-        assert!(matches!(again, Err(HsmError::Refused(Refusal::HandleUsed))));
+        assert!(matches!(again, Err(HsmError::Refused(HsmRefusal::HandleUsed))));
         // A card that is none of the KMC's costs no handle.
         let challenge = draw(hsm);
         let mut wrong = wanted(challenge, 1);

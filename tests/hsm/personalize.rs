@@ -1,8 +1,8 @@
 //! Sessions: what arrives in a card made from the standard, and what the HSM refuses to wrap.
 
 use cardwright::hsm::{
-    ApplicationHandle, CardSessionRequest, DataPart, HostedHsm, Hsm, HsmError, HsmShortcuts, PlainCommand,
-    Refusal, VerifiedApplication,
+    ApplicationHandle, CardSessionRequest, DataPart, HostedHsm, Hsm, HsmError, HsmRefusal, HsmShortcuts,
+    PlainCommand, VerifiedApplication,
 };
 use cardwright::scp::{HostChallenge, KeyDerivation, SecLevel, SecureChannelSpec};
 
@@ -128,7 +128,7 @@ impl Ready {
         self.hsm.session(request).err()
     }
 
-    fn refused(&mut self, commands: Vec<PlainCommand>) -> Refusal {
+    fn refused(&mut self, commands: Vec<PlainCommand>) -> HsmRefusal {
         match self.run(commands) {
             Err(HsmError::Refused(refusal)) => refusal,
             Err(other) => panic!("{other}"),
@@ -141,7 +141,7 @@ impl Ready {
     }
 
     /// The session with a change.
-    fn refused_with(seclev: u8, change: impl FnOnce(&mut Vec<PlainCommand>)) -> Refusal {
+    fn refused_with(seclev: u8, change: impl FnOnce(&mut Vec<PlainCommand>)) -> HsmRefusal {
         let mut ready = ready(seclev);
         let mut commands = ready.session();
         change(&mut commands);
@@ -149,8 +149,8 @@ impl Ready {
     }
 }
 
-fn is_malformed(refusal: &Refusal) -> bool {
-    matches!(refusal, Refusal::Commands(_))
+fn is_malformed(refusal: &HsmRefusal) -> bool {
+    matches!(refusal, HsmRefusal::Commands(_))
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn pass_through_values_go_as_they_are_in_encrypted_commands() {
     for command in &mut in_clear {
         command.p1 &= !0x60;
     }
-    assert_eq!(ready.refused(in_clear), Refusal::ProtectedInClear(dgi(0x8000)));
+    assert_eq!(ready.refused(in_clear), HsmRefusal::ProtectedInClear(dgi(0x8000)));
 }
 
 #[test]
@@ -246,7 +246,7 @@ fn another_level_than_the_verified_one_is_refused() {
         let mut ready = ready(seclev);
         let mut request = ready.request(ready.session());
         request.level = other;
-        assert_eq!(ready.error(&request), Some(HsmError::Refused(Refusal::Level)));
+        assert_eq!(ready.error(&request), Some(HsmError::Refused(HsmRefusal::Level)));
     }
 }
 
@@ -255,7 +255,7 @@ fn a_handle_is_used_once() {
     let mut ready = ready(1);
     let commands = ready.session();
     ready.run(commands.clone()).unwrap();
-    assert_eq!(ready.refused(commands), Refusal::HandleUsed);
+    assert_eq!(ready.refused(commands), HsmRefusal::HandleUsed);
 }
 
 #[test]
@@ -263,7 +263,7 @@ fn a_handle_is_used_up_by_a_refusal_and_gone_after_release() {
     let mut ready = ready(1);
     let commands = ready.session();
     ready.refused(vec![store(0x20, vec![])]);
-    assert_eq!(ready.refused(commands.clone()), Refusal::HandleUsed);
+    assert_eq!(ready.refused(commands.clone()), HsmRefusal::HandleUsed);
 
     ready.verified = ready.hsm.verify(&asked(&file::kek_tdes(), &ready.app)).unwrap();
     ready.hsm.release(&[ready.verified.handle]).unwrap();
@@ -278,14 +278,14 @@ fn an_unknown_handle_is_refused_and_uses_up_the_challenge() {
     request.handle = ApplicationHandle([9; 16]);
     assert_eq!(ready.error(&request), Some(HsmError::Unknown("handle".into())));
     request.handle = right;
-    assert_eq!(ready.error(&request), Some(HsmError::Refused(Refusal::HostChallenge)));
+    assert_eq!(ready.error(&request), Some(HsmError::Refused(HsmRefusal::HostChallenge)));
     // The handle that was right is still there.
     ready.run(ready.session()).unwrap();
 }
 
 #[test]
 fn only_the_challenge_alive_on_the_connection_opens_a_session() {
-    let dead = Some(HsmError::Refused(Refusal::HostChallenge));
+    let dead = Some(HsmError::Refused(HsmRefusal::HostChallenge));
     let mut ready = ready(1);
     let own = [1, 2, 3, 4, 5, 6, 7, 8];
     let never_drawn = asks(&ready.card, own, &ready.verified, SecLevel::Mac, ready.session());
@@ -329,16 +329,16 @@ fn challenges_have_the_length_of_their_channel_and_never_repeat() {
 #[test]
 fn a_protected_value_in_a_clear_command_is_refused() {
     let refusal = Ready::refused_with(1, |commands| commands[1].p1 = 0x00);
-    assert_eq!(refusal, Refusal::ProtectedInClear(dgi(0x8000)));
+    assert_eq!(refusal, HsmRefusal::ProtectedInClear(dgi(0x8000)));
     let refusal = Ready::refused_with(1, |commands| {
         commands[0].data.push(DataPart::Protected { dgi: dgi(0x8000), from: 0, to: 48 });
     });
-    assert_eq!(refusal, Refusal::ProtectedInClear(dgi(0x8000)));
+    assert_eq!(refusal, HsmRefusal::ProtectedInClear(dgi(0x8000)));
     let refusal = Ready::refused_with(1, |commands| {
         let data = vec![DataPart::Protected { dgi: dgi(0x8000), from: 0, to: 48 }];
         commands.push(PlainCommand { ins: 0xF0, p1: 0x40, p2: 7, data });
     });
-    assert_eq!(refusal, Refusal::ProtectedInClear(dgi(0x8000)));
+    assert_eq!(refusal, HsmRefusal::ProtectedInClear(dgi(0x8000)));
 }
 
 #[test]
@@ -358,10 +358,10 @@ fn a_dgi_that_the_handle_does_not_have_is_refused() {
     let foreign = |p1, data: Vec<DataPart>| Ready::refused_with(1, |commands| commands.push(store(p1, data)));
     assert_eq!(
         foreign(0, vec![DataPart::Clear(vec![0x03, 0x01, 1, 7].into())]),
-        Refusal::ForeignDgi(dgi(0x0301))
+        HsmRefusal::ForeignDgi(dgi(0x0301))
     );
     let data = vec![DataPart::Protected { dgi: dgi(0x8001), from: 0, to: 8 }];
-    assert_eq!(foreign(0x60, data), Refusal::ForeignDgi(dgi(0x8001)));
+    assert_eq!(foreign(0x60, data), HsmRefusal::ForeignDgi(dgi(0x8001)));
 }
 
 #[test]
@@ -373,7 +373,7 @@ fn a_clear_value_that_differs_is_refused() {
         })
     };
     for byte in 3..19 {
-        assert_eq!(change(byte), Refusal::ClearDiffers(dgi(0x0101)), "byte {byte}");
+        assert_eq!(change(byte), HsmRefusal::ClearDiffers(dgi(0x0101)), "byte {byte}");
     }
 }
 
@@ -382,7 +382,7 @@ fn a_clear_value_of_another_length_is_refused() {
     let refusal = Ready::refused_with(1, |commands| {
         commands[0] = store(0, vec![DataPart::Clear(vec![0x01, 0x01, 1, 0x70].into())]);
     });
-    assert_eq!(refusal, Refusal::ClearDiffers(dgi(0x0101)));
+    assert_eq!(refusal, HsmRefusal::ClearDiffers(dgi(0x0101)));
 }
 
 #[test]
@@ -456,13 +456,13 @@ fn other_instructions_are_refused() {
         [(0xD8, 0), (0xE4, 0), (0xE8, 0), (0xCA, 0), (0x82, 1), (0x50, 0), (0xE6, 0x04), (0xF0, 0x80)]
     {
         let refusal = Ready::refused_with(1, |c| c.push(PlainCommand { ins, p1, p2: 0, data: aid() }));
-        assert_eq!(refusal, Refusal::Instruction(ins), "{ins:02X} {p1:02X}");
+        assert_eq!(refusal, HsmRefusal::Instruction(ins), "{ins:02X} {p1:02X}");
     }
     // INSTALL comes first, or not at all.
     let install = vec![DataPart::Clear(hex::decode("000007A0000000031010000000").unwrap().into())];
     let refusal =
         Ready::refused_with(1, |c| c.push(PlainCommand { ins: 0xE6, p1: 0x20, p2: 0, data: install }));
-    assert_eq!(refusal, Refusal::Instruction(0xE6));
+    assert_eq!(refusal, HsmRefusal::Instruction(0xE6));
 }
 
 #[test]

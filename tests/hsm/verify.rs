@@ -1,6 +1,6 @@
 //! The HSM's verification of files: right ones, and more wrong ones.
 
-use cardwright::hsm::{DataFault, Hsm, HsmError, HsmShortcuts, Refusal, VerifyRequest};
+use cardwright::hsm::{DataFault, Hsm, HsmError, HsmRefusal, HsmShortcuts, VerifyRequest};
 use cardwright::ids::{FileId, Kcv, KekId};
 use proptest::prelude::*;
 
@@ -359,7 +359,7 @@ fn waiting_applications_are_bounded_and_release_makes_room() {
         }
         assert!(handles.len() < 100_000);
     };
-    assert_eq!(full, HsmError::Refused(Refusal::TooMany(handles.len())));
+    assert_eq!(full, HsmError::Refused(HsmRefusal::TooMany(handles.len())));
     hsm.release(&handles[..1]).unwrap();
     hsm.release(&handles[..1]).unwrap();
     // In one call, all or none: what is wrong in the end takes the handle of the first back.

@@ -23,39 +23,19 @@ fn unix_ms(ts: &str) -> u64 {
     (seconds * 1000 + n(20..23)) as u64
 }
 
-/// The hash of an event behind another, from its JSON alone.
-fn chained(previous: &[u8], event: &Value) -> Vec<u8> {
-    let mut bytes = b"CWL1".to_vec();
-    let number_of = |bytes: &mut Vec<u8>, n: u64| bytes.extend(n.to_be_bytes());
-    let text_of = |bytes: &mut Vec<u8>, text: &str| {
-        bytes.extend((text.len() as u32).to_be_bytes());
-        bytes.extend(text.as_bytes());
-    };
-    let optional = |bytes: &mut Vec<u8>, name: &str| match &event[name] {
-        Value::Null => bytes.push(0),
-        value => {
-            bytes.push(1);
-            match value.as_u64() {
-                Some(n) => number_of(bytes, n),
-                None => text_of(bytes, value.as_str().unwrap()),
-            }
-        }
-    };
-    number_of(&mut bytes, number(event, "n"));
-    number_of(&mut bytes, unix_ms(&word(event, "ts")));
-    text_of(&mut bytes, &word(event, "job"));
-    for name in ["seq", "card_ref", "attempt", "blank", "station", "module", "from"] {
-        optional(&mut bytes, name);
+/// The hash of an event behind another, from the bytes that stand in its line; they say what the line says.
+fn chained(previous: &[u8], ledger: &[u8], event: &Value) -> Vec<u8> {
+    let body = hex::decode(word(event, "body")).unwrap();
+    let kind = u16::from_be_bytes([body[0], body[1]]);
+    let n = u64::from_be_bytes(body[2..10].try_into().unwrap());
+    let ts = u64::from_be_bytes(body[10..18].try_into().unwrap());
+    assert_eq!((n, ts), (number(event, "n"), unix_ms(&word(event, "ts"))), "{event}");
+    let words = [(0x01, "ACCEPTED"), (0x20, "FED"), (0x30, "BOUND"), (0x36, "STACKED"), (0x40, "REJECTED")];
+    for (code, word) in words {
+        assert_eq!(kind == code, event["to"] == word && (code != 0x40 || !event["seq"].is_null()), "{event}");
     }
-    text_of(&mut bytes, &word(event, "to"));
-    for name in ["reason", "detail", "header", "sw", "position", "ms", "actor"] {
-        optional(&mut bytes, name);
-    }
-    bytes.push(u8::from(event["simulated"].as_bool().unwrap()));
-    if !event["count"].is_null() {
-        optional(&mut bytes, "count");
-    }
-    Sha256::new().chain_update(previous).chain_update(&bytes).finalize().to_vec()
+    let sha = Sha256::new().chain_update(previous).chain_update("CWL2").chain_update(ledger);
+    sha.chain_update(body).finalize().to_vec()
 }
 
 /// What an export adds up to.
@@ -71,11 +51,16 @@ struct Proven {
 fn proven(export: &str) -> Proven {
     assert!(export.is_empty() || export.ends_with('\n'), "half a line");
     let (mut events, mut checkpoints, mut hash) = (Vec::new(), Vec::new(), vec![0; 32]);
+    // Which ledger it is, every checkpoint says; an export that has none proves nothing yet.
+    let lines = export.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let ledger =
+        lines.filter_map(|line| line["ledger"].as_str().map(|name| hex::decode(name).unwrap())).next();
+    let ledger = ledger.unwrap_or_default();
     for line in export.lines() {
         let value: Value = serde_json::from_str(line).unwrap();
         if value["checkpoint"].is_null() {
             assert_eq!(number(&value, "n"), events.len() as u64 + 1, "{line}");
-            hash = chained(&hash, &value);
+            hash = chained(&hash, &ledger, &value);
             events.push(line.to_owned());
         } else {
             assert_eq!(number(&value, "checkpoint"), events.len() as u64, "{line}");
@@ -146,4 +131,8 @@ fn an_export_that_was_changed_is_no_proof() {
     let changed = whole.replacen("\"to\":\"STACKED\"", "\"to\":\"REJECTED\"", 1);
     assert_ne!(changed, whole);
     assert!(std::panic::catch_unwind(|| proven(&changed)).is_err());
+    // The same in the bytes: STACKED is kind 0036, REJECTED 0040.
+    let forged = changed.replacen("\"body\":\"0036", "\"body\":\"0040", 1);
+    assert_ne!(forged, changed);
+    assert!(std::panic::catch_unwind(|| proven(&forged)).is_err());
 }

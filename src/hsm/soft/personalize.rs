@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::stream::CommandStream;
 use super::verify::{ExpectedValue, PreparedApplication};
-use crate::hsm::{CardSessionRequest, DataPart, HsmError, PlainCommand, Refusal, WipedBytes};
+use crate::hsm::{CardSessionRequest, DataPart, HsmError, HsmRefusal, PlainCommand, WipedBytes};
 use crate::ids::KmcRef;
 use crate::scp::{ChannelSession, CommandTooLong, SecureChannel, VerifiedChannel};
 
@@ -30,11 +30,11 @@ pub(super) fn run(
         return Err(HsmError::KmcNotAllowed { kek: prepared.kek, kmc });
     }
     if request.level != prepared.level {
-        return Err(Refusal::Level.into());
+        return Err(HsmRefusal::Level.into());
     }
     if prepared.card_block != channel.block() {
         return Err(
-            Refusal::Commands("the application was verified for a card of another block".into()).into()
+            HsmRefusal::Commands("the application was verified for a card of another block".into()).into()
         );
     }
     if !channel.has_level(request.level) {
@@ -53,7 +53,7 @@ pub(super) fn run(
                 stream.command(encrypted(command.p1)?, &command.data)?
             }
             INSTALL | SET_STATUS if !stream.at_rest() => {
-                return Err(Refusal::Commands("a DGI is cut short by another command".into()).into());
+                return Err(HsmRefusal::Commands("a DGI is cut short by another command".into()).into());
             }
             INSTALL if command.p1 == 0x20 && !stored => {
                 let aid = prepared.aid.as_bytes();
@@ -61,17 +61,17 @@ pub(super) fn run(
                 exactly(command, &[&[0, 0, length], aid, &[0, 0, 0]].concat())?
             }
             SET_STATUS if command.p1 == 0x40 => exactly(command, prepared.aid.as_bytes())?,
-            other => return Err(Refusal::Instruction(other).into()),
+            other => return Err(HsmRefusal::Instruction(other).into()),
         };
         let apdu = session.wrap([command.ins, command.p1, command.p2], &data).map_err(
             |CommandTooLong(length)| {
-                Refusal::Commands(format!("command {} has {length} bytes of data, too many", place + 1))
+                HsmRefusal::Commands(format!("command {} has {length} bytes of data, too many", place + 1))
             },
         )?;
         apdus.push(WipedBytes::from(apdu));
     }
     if !stream.at_rest() {
-        return Err(Refusal::Commands("the last DGI is cut short".into()).into());
+        return Err(HsmRefusal::Commands("the last DGI is cut short".into()).into());
     }
     Ok(apdus)
 }
@@ -82,33 +82,33 @@ fn encrypt(prepared: &mut PreparedApplication, session: &ChannelSession) -> Resu
         if let ExpectedValue::Protected(value) = expected {
             session
                 .encrypt_secret(value)
-                .map_err(|_| Refusal::Commands(format!("DGI {dgi} is not whole blocks")))?;
+                .map_err(|_| HsmRefusal::Commands(format!("DGI {dgi} is not whole blocks")))?;
         }
     }
     Ok(())
 }
 
 /// P1 b7 b6 of STORE DATA: 00 nothing encrypted, 11 every value encrypted. A mixture is never asked for.
-fn encrypted(p1: u8) -> Result<bool, Refusal> {
+fn encrypted(p1: u8) -> Result<bool, HsmRefusal> {
     match p1 & 0x60 {
         0x00 => Ok(false),
         0x60 => Ok(true),
-        _ => Err(Refusal::Commands("P1 b7 b6 of STORE DATA is neither 00 nor 11".into())),
+        _ => Err(HsmRefusal::Commands("P1 b7 b6 of STORE DATA is neither 00 nor 11".into())),
     }
 }
 
 /// The data of a command that may say one thing only.
-fn exactly(command: &PlainCommand, right: &[u8]) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+fn exactly(command: &PlainCommand, right: &[u8]) -> Result<Zeroizing<Vec<u8>>, HsmRefusal> {
     let mut data = Zeroizing::new(Vec::with_capacity(MAX_DATA));
     for part in &command.data {
         match part {
             DataPart::Clear(bytes) => data.extend_from_slice(bytes),
-            DataPart::Protected { dgi, .. } => return Err(Refusal::ProtectedInClear(*dgi)),
+            DataPart::Protected { dgi, .. } => return Err(HsmRefusal::ProtectedInClear(*dgi)),
         }
     }
     if *data != right {
         let what = format!("instruction {:02X} names something else than its application", command.ins);
-        return Err(Refusal::Commands(what));
+        return Err(HsmRefusal::Commands(what));
     }
     Ok(data)
 }

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::verify::ExpectedValue;
-use crate::hsm::{DataPart, Refusal};
+use crate::hsm::{DataPart, HsmRefusal};
 use crate::ids::Dgi;
 
 /// The walk over the data of all STORE DATA of a session.
@@ -33,8 +33,8 @@ struct OpenValue<'a> {
     hash: Sha256,
 }
 
-fn malformed<T>(what: impl Into<String>) -> Result<T, Refusal> {
-    Err(Refusal::Commands(what.into()))
+fn malformed<T>(what: impl Into<String>) -> Result<T, HsmRefusal> {
+    Err(HsmRefusal::Commands(what.into()))
 }
 
 impl<'a> CommandStream<'a> {
@@ -53,7 +53,7 @@ impl<'a> CommandStream<'a> {
         &mut self,
         encrypted: bool,
         parts: &[DataPart],
-    ) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+    ) -> Result<Zeroizing<Vec<u8>>, HsmRefusal> {
         let mut data = Zeroizing::new(Vec::with_capacity(super::personalize::MAX_DATA));
         for part in parts {
             let bytes = match part {
@@ -74,7 +74,7 @@ impl<'a> CommandStream<'a> {
     }
 
     /// Bytes as they are: headers, clear values, values that pass through.
-    fn clear(&mut self, encrypted: bool, mut bytes: &[u8]) -> Result<(), Refusal> {
+    fn clear(&mut self, encrypted: bool, mut bytes: &[u8]) -> Result<(), HsmRefusal> {
         while let Some((first, rest)) = bytes.split_first() {
             match &mut self.place {
                 StreamPlace::Header(header) => {
@@ -92,7 +92,7 @@ impl<'a> CommandStream<'a> {
                             return malformed(format!("clear value of DGI {dgi} in an encrypted command"));
                         }
                         (ExpectedValue::PassThrough(..), false) => {
-                            return Err(Refusal::ProtectedInClear(dgi));
+                            return Err(HsmRefusal::ProtectedInClear(dgi));
                         }
                         (ExpectedValue::Protected(_), _) => {
                             return malformed(format!("bytes in place of the protected value of DGI {dgi}"));
@@ -110,13 +110,19 @@ impl<'a> CommandStream<'a> {
     }
 
     /// Bytes of a protected value.
-    fn protected(&mut self, encrypted: bool, dgi: Dgi, from: usize, to: usize) -> Result<&'a [u8], Refusal> {
+    fn protected(
+        &mut self,
+        encrypted: bool,
+        dgi: Dgi,
+        from: usize,
+        to: usize,
+    ) -> Result<&'a [u8], HsmRefusal> {
         let known = self.values.iter().find(|(d, _)| *d == dgi).map(|(_, expected)| expected);
-        let ExpectedValue::Protected(value) = known.ok_or(Refusal::ForeignDgi(dgi))? else {
+        let ExpectedValue::Protected(value) = known.ok_or(HsmRefusal::ForeignDgi(dgi))? else {
             return malformed(format!("DGI {dgi} is not a protected one"));
         };
         if !encrypted {
-            return Err(Refusal::ProtectedInClear(dgi));
+            return Err(HsmRefusal::ProtectedInClear(dgi));
         }
         match &mut self.place {
             StreamPlace::Value(open) if open.dgi == dgi && open.offset == from => {
@@ -132,16 +138,16 @@ impl<'a> CommandStream<'a> {
     }
 
     /// A header is complete: is it the handle's, and new?
-    fn begin(&mut self, dgi: Dgi, length: usize) -> Result<(), Refusal> {
+    fn begin(&mut self, dgi: Dgi, length: usize) -> Result<(), HsmRefusal> {
         let known = self.values.iter().find(|(d, _)| *d == dgi).map(|(_, expected)| expected);
-        let expected = known.ok_or(Refusal::ForeignDgi(dgi))?;
+        let expected = known.ok_or(HsmRefusal::ForeignDgi(dgi))?;
         if self.sent.contains(&dgi) {
             return malformed(format!("DGI {dgi} stands twice"));
         }
         self.sent.push(dgi);
         match expected {
             ExpectedValue::Clear(right, _) | ExpectedValue::PassThrough(right, _) if *right != length => {
-                return Err(Refusal::ClearDiffers(dgi));
+                return Err(HsmRefusal::ClearDiffers(dgi));
             }
             ExpectedValue::Protected(value) if value.len() != length => {
                 return malformed(format!("the length of the protected DGI {dgi} is {}", value.len()));
@@ -153,7 +159,7 @@ impl<'a> CommandStream<'a> {
     }
 
     /// At the end of a value, a clear one must be the verified one.
-    fn end_if_complete(&mut self) -> Result<(), Refusal> {
+    fn end_if_complete(&mut self) -> Result<(), HsmRefusal> {
         let StreamPlace::Value(open) = &mut self.place else { return Ok(()) };
         if open.offset < open.length {
             return Ok(());
@@ -161,7 +167,7 @@ impl<'a> CommandStream<'a> {
         if let ExpectedValue::Clear(_, digest) | ExpectedValue::PassThrough(_, digest) = open.expected
             && open.hash.finalize_reset().as_slice() != digest
         {
-            return Err(Refusal::ClearDiffers(open.dgi));
+            return Err(HsmRefusal::ClearDiffers(open.dgi));
         }
         self.place = StreamPlace::Header(Vec::new());
         Ok(())
@@ -169,7 +175,7 @@ impl<'a> CommandStream<'a> {
 }
 
 /// DGI and length once a header is complete. A length below FF in three bytes is refused.
-fn complete(header: &[u8]) -> Result<Option<(Dgi, usize)>, Refusal> {
+fn complete(header: &[u8]) -> Result<Option<(Dgi, usize)>, HsmRefusal> {
     let (dgi, length) = match header {
         [a, b, 0xFF, high, low] => ([*a, *b], u16::from_be_bytes([*high, *low])),
         [_, _, 0xFF, ..] | [] | [_] | [_, _] => return Ok(None),

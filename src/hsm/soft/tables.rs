@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::verify::PreparedApplication;
-use crate::hsm::{ApplicationHandle, HsmError, Refusal};
+use crate::hsm::{ApplicationHandle, HsmError, HsmRefusal};
 
 /// Verified applications that wait for their cards. A line looks some hundred records ahead, with a few
 /// applications each.
@@ -24,7 +24,7 @@ impl VerifiedTable {
         prepared: PreparedApplication,
     ) -> Result<(), HsmError> {
         if self.applications.len() >= MAX_APPLICATIONS {
-            return Err(HsmError::Refused(Refusal::TooMany(MAX_APPLICATIONS)));
+            return Err(HsmError::Refused(HsmRefusal::TooMany(MAX_APPLICATIONS)));
         }
         self.applications.insert(handle, prepared);
         Ok(())
@@ -34,7 +34,7 @@ impl VerifiedTable {
     pub(super) fn use_up(&mut self, handle: ApplicationHandle) -> Result<PreparedApplication, HsmError> {
         let Some(prepared) = self.applications.remove(&handle) else {
             return Err(if self.used.contains(&handle) {
-                HsmError::Refused(Refusal::HandleUsed)
+                HsmError::Refused(HsmRefusal::HandleUsed)
             } else {
                 HsmError::Unknown("handle".into())
             });

@@ -4,17 +4,17 @@ use super::Dispatcher;
 use crate::ledger::Context;
 use crate::modules::{Blame, Fault};
 use crate::pipeline::floor::Doom;
-use crate::pipeline::{Stop, Tell};
+use crate::pipeline::{LineMessage, Stop};
 use crate::reason::ReasonWord;
 
 impl Dispatcher<'_> {
-    pub(super) fn told(&mut self, told: Tell) {
+    pub(super) fn told(&mut self, told: LineMessage) {
         match told {
-            Tell::Issued(count) => {
+            LineMessage::Issued(count) => {
                 self.hopper = self.hopper.map(|blanks| blanks.saturating_add(u64::from(count)));
             }
-            Tell::Stop => self.stop_feeding(Stop::Operator),
-            Tell::GoOn { answer } => {
+            LineMessage::Stop => self.stop_feeding(Stop::Operator),
+            LineMessage::GoOn { answer } => {
                 // A person can take back only a person's stop, never one for a fault.
                 let goes_on = self.outcome.stopped == Some(Stop::Operator);
                 if goes_on {
@@ -22,7 +22,7 @@ impl Dispatcher<'_> {
                 }
                 let _ = answer.try_send(goes_on);
             }
-            Tell::Kill { seq, by, answer } => {
+            LineMessage::Kill { seq, by, answer } => {
                 let doom = self.floor.doom(seq, &by);
                 match doom {
                     Doom::Now(place) => self.clear(place, killed()),

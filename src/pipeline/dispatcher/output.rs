@@ -5,19 +5,19 @@ use super::kill::killed;
 use crate::ledger::{Change, Context};
 use crate::modules::{Blame, Fault};
 use crate::pipeline::Stop;
-use crate::pipeline::output::Happening;
+use crate::pipeline::output::OutputHappening;
 use crate::pipeline::station::Standing;
 use crate::reason::ReasonWord;
 
 impl Dispatcher<'_> {
-    pub(super) fn output_happened(&mut self, happening: Happening) {
+    pub(super) fn output_happened(&mut self, happening: OutputHappening) {
         match happening {
-            Happening::Lifted(seq) => {
+            OutputHappening::Lifted(seq) => {
                 if let Some(place) = self.floor.lifted(seq) {
                     self.floor.stations.free(place);
                 }
             }
-            Happening::NotLifted(seq, error) => {
+            OutputHappening::NotLifted(seq, error) => {
                 self.floor.output_free();
                 // A person has to see whether the card still lies in the station.
                 if let Some(place) = self.floor.lifted(seq) {
@@ -31,20 +31,20 @@ impl Dispatcher<'_> {
                 }
                 self.lost(seq, &error);
             }
-            Happening::Collected(seq, result) => {
+            OutputHappening::Collected(seq, result) => {
                 self.floor.parked(seq);
                 if let Err(error) = result {
                     self.lost(seq, &error);
                 }
             }
-            Happening::Discarded(seq, result) => {
+            OutputHappening::Discarded(seq, result) => {
                 self.floor.output_free();
                 match result {
                     Ok(()) => self.discarded(seq),
                     Err(error) => self.lost(seq, &error),
                 }
             }
-            Happening::Stacked(seq, result) => {
+            OutputHappening::Stacked(seq, result) => {
                 self.floor.output_free();
                 if let Err(error) = result {
                     return self.lost(seq, &error);

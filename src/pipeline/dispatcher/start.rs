@@ -4,14 +4,14 @@ use std::collections::VecDeque;
 
 use crossbeam_channel::{Receiver, bounded};
 
-use super::{Dispatcher, Stage, Station};
+use super::{Dispatcher, ModuleStage, Station};
 use crate::hsm::Hsm;
 use crate::ledger::Ledger;
 use crate::pipeline::breaker::Breakers;
 use crate::pipeline::floor::Floor;
 use crate::pipeline::source::Source;
 use crate::pipeline::station::{self, Place};
-use crate::pipeline::{Batch, LineSetup, Outcome, Tell, output};
+use crate::pipeline::{Batch, LineMessage, LineSetup, RunOutcome, output};
 use crate::threads;
 
 impl<'a> Dispatcher<'a> {
@@ -21,7 +21,7 @@ impl<'a> Dispatcher<'a> {
         batch: Batch,
         hsm: Box<dyn Hsm>,
         ledger: &'a Ledger,
-        (stop, told): (Receiver<()>, Receiver<Tell>),
+        (stop, told): (Receiver<()>, Receiver<LineMessage>),
     ) -> Self {
         let counts: Vec<usize> = line.stages.iter().map(|s| s.stations.len()).collect();
         let total: usize = counts.iter().sum();
@@ -68,7 +68,7 @@ impl<'a> Dispatcher<'a> {
                     out: None,
                 });
             }
-            stages.push(Stage { name: setup.name, mics: setup.mics, stations, awaited: None });
+            stages.push(ModuleStage { name: setup.name, mics: setup.mics, stations, awaited: None });
         }
 
         let (to_output, output_orders) = bounded(1);
@@ -97,7 +97,7 @@ impl<'a> Dispatcher<'a> {
             next_blank: batch.next_blank,
             next_position: batch.next_position,
             tickets: VecDeque::new(),
-            outcome: Outcome::default(),
+            outcome: RunOutcome::default(),
             first_feed: None,
         };
         dispatcher.refused(refused);
@@ -105,7 +105,7 @@ impl<'a> Dispatcher<'a> {
     }
 
     /// Settles what is open, hangs up, and waits for the threads.
-    pub(super) fn finish(mut self) -> Outcome {
+    pub(super) fn finish(mut self) -> RunOutcome {
         for seq in self.floor.unfed() {
             if let Some(card) = self.floor.remove(seq) {
                 self.release(card.work.as_deref());

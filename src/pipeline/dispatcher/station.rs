@@ -11,29 +11,29 @@ use crate::modules::{Blame, BlankInspection, Fault, ModuleOutcome};
 use crate::pipeline::Stop;
 use crate::pipeline::breaker::Trip;
 use crate::pipeline::floor::Doom;
-use crate::pipeline::station::{Happening, Place, Standing};
+use crate::pipeline::station::{Place, Standing, StationHappening};
 use crate::reason::ReasonWord;
 
 impl Dispatcher<'_> {
-    pub(super) fn happened(&mut self, place: Place, happening: Happening) {
+    pub(super) fn happened(&mut self, place: Place, happening: StationHappening) {
         // These come from a station that works on no card.
         match happening {
-            Happening::Found(fault) => return self.found(place, &fault),
-            Happening::Back => {
+            StationHappening::Found(fault) => return self.found(place, &fault),
+            StationHappening::Back => {
                 self.floor.stations.back(place);
                 if let Some(stage) = self.stages.get_mut(place.stage) {
                     stage.awaited = None;
                 }
                 return self.outage_over(place);
             }
-            Happening::Stuck(fault) => return self.station_after(place, fault, Standing::Stuck),
-            Happening::Died => return self.station_died(place),
+            StationHappening::Stuck(fault) => return self.station_after(place, fault, Standing::Stuck),
+            StationHappening::Died => return self.station_died(place),
             _ => {}
         }
         let Some(seq) = self.floor.working_at(place) else { return };
         match happening {
-            Happening::Fed => self.fed(place),
-            Happening::BlankOut { blank: seen, fault, took, standing } => {
+            StationHappening::Fed => self.fed(place),
+            StationHappening::BlankOut { blank: seen, fault, took, standing } => {
                 self.worked(place, took, true);
                 if let Some(blank) = self.take_blank(place) {
                     let change = Change::RejectedUnbound { blank, chip: seen.chip() };
@@ -43,10 +43,10 @@ impl Dispatcher<'_> {
                 self.failed(place, &fault, standing);
                 self.station_after(place, fault, standing);
             }
-            Happening::MayBind(seen) => self.bind(place, seq, seen),
-            Happening::MayOpen(seen) => self.open_chip(place, seq, seen),
-            Happening::Taken => self.taken(place),
-            Happening::NotTaken(fault, standing) => {
+            StationHappening::MayBind(seen) => self.bind(place, seq, seen),
+            StationHappening::MayOpen(seen) => self.open_chip(place, seq, seen),
+            StationHappening::Taken => self.taken(place),
+            StationHappening::NotTaken(fault, standing) => {
                 if let Some(before) = self.station(place).and_then(|s| s.taking.take()) {
                     self.floor.not_taken(seq, before);
                     self.clear(before, fault.clone());
@@ -54,17 +54,22 @@ impl Dispatcher<'_> {
                 self.failed(place, &fault, standing);
                 self.station_after(place, fault, standing);
             }
-            Happening::Writing(kmc) => self.writing(place, seq, kmc),
-            Happening::Done { done, took } => self.done(place, seq, &done, took),
-            Happening::CardOut { fault, took, standing } => self.card_out(place, seq, fault, took, standing),
-            Happening::Void(fault, standing) => self.void(place, seq, fault, standing),
-            Happening::NotBound(error) => {
+            StationHappening::Writing(kmc) => self.writing(place, seq, kmc),
+            StationHappening::Done { done, took } => self.done(place, seq, &done, took),
+            StationHappening::CardOut { fault, took, standing } => {
+                self.card_out(place, seq, fault, took, standing)
+            }
+            StationHappening::Void(fault, standing) => self.void(place, seq, fault, standing),
+            StationHappening::NotBound(error) => {
                 // The blank is neither bound nor thrown out, and the ledger takes nothing more.
                 self.floor.remove(seq);
                 self.floor.stations.stuck(place);
                 self.stop_feeding(Stop::Ledger(error));
             }
-            Happening::Found(_) | Happening::Back | Happening::Stuck(_) | Happening::Died => {}
+            StationHappening::Found(_)
+            | StationHappening::Back
+            | StationHappening::Stuck(_)
+            | StationHappening::Died => {}
         }
     }
 

@@ -36,7 +36,7 @@ enum State {
     Stuck,
 }
 
-struct Stage {
+struct StageService {
     states: Vec<State>,
     free: BTreeSet<usize>,
     /// Number of stations that are free or occupied.
@@ -47,12 +47,12 @@ struct Stage {
 }
 
 /// All stations, by stage.
-pub struct Stations(Vec<Stage>);
+pub struct Stations(Vec<StageService>);
 
 impl Stations {
     /// Stations by stage, all of them free; `counts` has their number in each.
     pub fn new(counts: &[usize]) -> Self {
-        let stage = |n: &usize| Stage {
+        let stage = |n: &usize| StageService {
             states: vec![State::Free; *n],
             free: (0..*n).collect(),
             up: *n,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use drivers::Condition;
 
 use super::probe::{Lying, transport_fault};
-use super::{Happening, HungUp, Runner, Standing};
+use super::{HungUp, Runner, Standing, StationHappening};
 use crate::ledger::{Law, LedgerError, Ticket};
 use crate::modules::{Blame, BlankInspection, CardWork, Fault};
 use crate::reason::ReasonWord;
@@ -20,7 +20,7 @@ const READER_PAUSE: Duration = Duration::from_millis(200);
 impl Runner<'_> {
     pub(super) fn feed(&mut self, work: &CardWork) -> Result<(), HungUp> {
         if let Err(fault) = self.setup.module.prepare(work) {
-            return self.tell(Happening::Void(fault, Standing::InService));
+            return self.tell(StationHappening::Void(fault, Standing::InService));
         }
         let start = Instant::now();
         if let Err(error) = self.setup.transport.feed() {
@@ -29,23 +29,23 @@ impl Runner<'_> {
             let failed = if error.is_jam() { self.setup.transport.reject() } else { Err(error) };
             if let Err(error) = failed {
                 let standing = self.after_transport(&error, Lying::Blank(fault.clone()));
-                return self.tell(Happening::Void(fault, standing));
+                return self.tell(StationHappening::Void(fault, standing));
             }
-            self.tell(Happening::Fed)?;
+            self.tell(StationHappening::Fed)?;
             return self.blank_out(BlankInspection::default(), fault, start, Standing::InService);
         }
-        self.tell(Happening::Fed)?;
+        self.tell(StationHappening::Fed)?;
         let mut seen = BlankInspection::default();
         let fault = match self.look(work) {
             Ok(blank) => {
                 seen = blank;
-                self.tell(Happening::MayBind(blank))?;
+                self.tell(StationHappening::MayBind(blank))?;
                 match self.binds.recv().map_err(|_| HungUp)?.map(Ticket::wait) {
                     Ok(Ok(_)) => return self.personalize(work, start, blank),
                     Ok(Err(LedgerError::Denied { law: law @ Law::ChipSeen(_), .. })) => {
                         Fault::new(Blame::Device, ReasonWord::ChipSeen, format!("device: {law}"))
                     }
-                    Ok(Err(error)) => return self.tell(Happening::NotBound(error)),
+                    Ok(Err(error)) => return self.tell(StationHappening::NotBound(error)),
                     Err(fault) => fault,
                 }
             }
@@ -69,7 +69,7 @@ impl Runner<'_> {
         start: Instant,
         standing: Standing,
     ) -> Result<(), HungUp> {
-        self.tell(Happening::BlankOut { blank, fault, took: start.elapsed(), standing })
+        self.tell(StationHappening::BlankOut { blank, fault, took: start.elapsed(), standing })
     }
 
     /// Inspects the card that lies here, again if its reader was away for a moment: the card is not at fault
@@ -101,7 +101,7 @@ impl Runner<'_> {
         if let Err(error) = self.setup.transport.take(from) {
             return self.not_taken(transport_fault("taking the card", &error), start);
         }
-        self.tell(Happening::Taken)?;
+        self.tell(StationHappening::Taken)?;
         // The module prepares while the card is on its way, and the station before can already take its next
         // card.
         let prepared = self.setup.module.prepare(work);
@@ -120,7 +120,7 @@ impl Runner<'_> {
         if blank.chip().is_none() {
             return self.personalize(work, start, blank);
         }
-        self.tell(Happening::MayOpen(blank))?;
+        self.tell(StationHappening::MayOpen(blank))?;
         let fault = match self.binds.recv().map_err(|_| HungUp)?.map(Ticket::wait) {
             Ok(Ok(_)) => return self.personalize(work, start, blank),
             Ok(Err(LedgerError::Denied { law: law @ Law::ChipSeen(_), .. })) => {
@@ -134,33 +134,33 @@ impl Runner<'_> {
         // The chip was seen before, so the card here is not the one that was bound, even if the transport
         // reports a success.
         let standing = if twice { Standing::Stuck } else { standing };
-        self.tell(Happening::CardOut { fault, took: start.elapsed(), standing })
+        self.tell(StationHappening::CardOut { fault, took: start.elapsed(), standing })
     }
 
     /// Throws the card out to find out whether it was lifted although the transport reported an error.
     fn not_taken(&mut self, fault: Fault, start: Instant) -> Result<(), HungUp> {
         match self.setup.transport.reject() {
             Ok(()) => {
-                self.tell(Happening::Taken)?;
+                self.tell(StationHappening::Taken)?;
                 let (took, standing) = (start.elapsed(), Standing::InService);
-                self.tell(Happening::CardOut { fault, took, standing })
+                self.tell(StationHappening::CardOut { fault, took, standing })
             }
             Err(error) if error.condition() == Some(Condition::NoCard) => {
-                self.tell(Happening::NotTaken(fault, Standing::InService))
+                self.tell(StationHappening::NotTaken(fault, Standing::InService))
             }
             Err(error) => {
                 let standing = self.after_transport(&error, Lying::Known);
-                self.tell(Happening::NotTaken(fault, standing))
+                self.tell(StationHappening::NotTaken(fault, standing))
             }
         }
     }
 
     fn personalize(&mut self, work: &CardWork, start: Instant, blank: BlankInspection) -> Result<(), HungUp> {
-        self.tell(Happening::Writing(blank.kmc))?;
+        self.tell(StationHappening::Writing(blank.kmc))?;
         match self.setup.module.personalize(work) {
             Ok(done) => {
                 self.outages = 0;
-                self.tell(Happening::Done { done, took: start.elapsed() })
+                self.tell(StationHappening::Done { done, took: start.elapsed() })
             }
             Err(fault) => self.throw_out(fault, start.elapsed()),
         }
@@ -170,7 +170,7 @@ impl Runner<'_> {
     pub(super) fn throw_out(&mut self, fault: Fault, worked: Duration) -> Result<(), HungUp> {
         let start = Instant::now();
         let (fault, standing) = self.thrown_out(fault);
-        self.tell(Happening::CardOut { fault, took: worked + start.elapsed(), standing })
+        self.tell(StationHappening::CardOut { fault, took: worked + start.elapsed(), standing })
     }
 
     /// Throws the card out. If that fails, the fault says that a person has to find the card.

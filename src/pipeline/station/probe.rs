@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use drivers::{Condition, DeviceError};
 
-use super::{Happening, HungUp, Runner, Standing};
+use super::{HungUp, Runner, Standing, StationHappening};
 use crate::modules::{Blame, Fault};
 use crate::reason::ReasonWord;
 
@@ -85,14 +85,14 @@ impl Runner<'_> {
                 Ok(false) => {}
                 Ok(true) => {
                     if let Lying::Blank(fault) = lying {
-                        self.tell(Happening::Found(fault))?;
+                        self.tell(StationHappening::Found(fault))?;
                     }
                 }
                 Err(error) if is_silent(&error) => return Ok(()),
                 Err(error) => {
                     self.out = None;
                     let fault = transport_fault("throwing out what lies in the station", &error);
-                    return self.tell(Happening::Stuck(fault));
+                    return self.tell(StationHappening::Stuck(fault));
                 }
             }
             if let Some(outage) = &mut self.out {
@@ -102,7 +102,7 @@ impl Runner<'_> {
         match self.setup.module.probe() {
             Ok(()) => {
                 self.out = None;
-                self.tell(Happening::Back)
+                self.tell(StationHappening::Back)
             }
             Err(fault) => {
                 tracing::debug!(station = %self.setup.name, %fault, "still out of service");

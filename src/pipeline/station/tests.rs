@@ -101,8 +101,8 @@ fn bad_card() -> Fault {
 /// A station that runs in a thread.
 struct Bench {
     /// Senders of orders and bindings; `None` after hanging up.
-    line: Option<(Sender<Order>, Sender<Binding>)>,
-    said: Receiver<(Place, Happening)>,
+    line: Option<(Sender<StationOrder>, Sender<Binding>)>,
+    said: Receiver<(Place, StationHappening)>,
     trace: Trace,
     thread: std::thread::JoinHandle<()>,
 }
@@ -147,16 +147,16 @@ fn start_showing(
 }
 
 impl Bench {
-    fn order(&self, order: Order) {
+    fn order(&self, order: StationOrder) {
         self.line.as_ref().unwrap().0.send(order).unwrap();
     }
 
     fn feed(&self) {
-        self.order(Order::Feed(work()));
+        self.order(StationOrder::Feed(work()));
     }
 
     fn take(&self) {
-        self.order(Order::Take { from: "chip-0".into(), work: work() });
+        self.order(StationOrder::Take { from: "chip-0".into(), work: work() });
     }
 
     /// The station's next reports, abbreviated.
@@ -184,23 +184,27 @@ fn work() -> Arc<CardWork> {
     Arc::new(crate::modules::testing::work(&[]))
 }
 
-fn short(happening: &Happening) -> String {
+fn short(happening: &StationHappening) -> String {
     match happening {
-        Happening::Fed => "fed".into(),
-        Happening::BlankOut { fault, standing, .. } => format!("blank out: {} {standing:?}", fault.reason),
-        Happening::MayBind(_) => "may bind".into(),
-        Happening::MayOpen(_) => "may open".into(),
-        Happening::Taken => "taken".into(),
-        Happening::NotTaken(fault, standing) => format!("not taken: {} {standing:?}", fault.reason),
-        Happening::Writing(_) => "writing".into(),
-        Happening::Done { .. } => "done".into(),
-        Happening::CardOut { fault, standing, .. } => format!("card out: {} {standing:?}", fault.reason),
-        Happening::Void(fault, standing) => format!("void: {} {standing:?}", fault.reason),
-        Happening::Found(fault) => format!("found: {}", fault.reason),
-        Happening::Back => "back".into(),
-        Happening::Stuck(fault) => format!("stuck: {}", fault.reason),
-        Happening::NotBound(_) => "not bound".into(),
-        Happening::Died => "died".into(),
+        StationHappening::Fed => "fed".into(),
+        StationHappening::BlankOut { fault, standing, .. } => {
+            format!("blank out: {} {standing:?}", fault.reason)
+        }
+        StationHappening::MayBind(_) => "may bind".into(),
+        StationHappening::MayOpen(_) => "may open".into(),
+        StationHappening::Taken => "taken".into(),
+        StationHappening::NotTaken(fault, standing) => format!("not taken: {} {standing:?}", fault.reason),
+        StationHappening::Writing(_) => "writing".into(),
+        StationHappening::Done { .. } => "done".into(),
+        StationHappening::CardOut { fault, standing, .. } => {
+            format!("card out: {} {standing:?}", fault.reason)
+        }
+        StationHappening::Void(fault, standing) => format!("void: {} {standing:?}", fault.reason),
+        StationHappening::Found(fault) => format!("found: {}", fault.reason),
+        StationHappening::Back => "back".into(),
+        StationHappening::Stuck(fault) => format!("stuck: {}", fault.reason),
+        StationHappening::NotBound(_) => "not bound".into(),
+        StationHappening::Died => "died".into(),
     }
 }
 
