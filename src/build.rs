@@ -1,7 +1,7 @@
 //! Build script of all programs: finds the commit and the kind of build for `--version`.
 //!
 //! It reads git's own files, so it needs no `git`, and a source tree without them builds as "commit unknown".
-//! A release build is made anew for each commit. A debug build is not, because that would compile everything
+//! A release build is made again for each commit. A debug build is not, because that would compile everything
 //! again after each commit: it names the commit of its first build on this branch, and says "or later".
 //! Changes that are not committed do not show.
 //!

@@ -142,7 +142,7 @@ impl PaperName {
     }
 }
 
-/// The kinds of actions that the policy tells apart. A line's `two_people` lists them by these words.
+/// The kinds of actions that the policy distinguishes. A line's `two_people` lists them by these words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ActionKind {
@@ -168,7 +168,7 @@ pub enum ActionKind {
     FoundGood,
     /// To let records be made again.
     Remake,
-    /// To withdraw records.
+    /// To withdraw records of a job.
     CancelCard,
     /// To ask cards that lie in the line how far they came.
     AskCard,

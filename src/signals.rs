@@ -52,7 +52,7 @@ impl Signals {
                 let Err(error) = wait(&theirs, ended, &ready);
                 let _ = ready.send(Err(error));
             };
-            // A panic must not leave the program deaf to signals.
+            // After a panic the program must still obey signals.
             while !ends_well(heard) {}
         })?;
         let failed = |what: String| Failure::new(Exit::Io, format!("us: no signal handlers: {what}"));

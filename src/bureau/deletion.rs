@@ -332,6 +332,7 @@ pub fn due(ledger: &Ledger, line: &LineProfile) -> Result<Vec<(JobId, String)>, 
             continue;
         }
         if view.deleted {
+            // Only the daemon's own deletion is repeated, for its certificate. A person repeats a person's.
             let deleted = reader.last_mark(view.job, JobMark::Deleted)?;
             let by_us = deleted.is_some_and(|event| event.context.reason == Some(ReasonWord::Retention));
             let whose = Whose { job: view.job, ledger: Some(reader.id()?), key: None };

@@ -91,7 +91,7 @@ pub enum Outcome {
 /// The records that were asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ShownCards {
-    /// Their job.
+    /// The job of the records.
     pub job: JobView,
     /// Whether one record was asked for.
     pub one: bool,

@@ -34,7 +34,7 @@ pub enum Refusal {
     },
     /// It takes two people. The first request is noted.
     SecondPerson {
-        /// Job.
+        /// The job.
         job: JobId,
     },
     /// The ledger refuses it, because of its laws or because it cannot be used.
@@ -50,12 +50,12 @@ pub enum Refusal {
     },
     /// The ledger's tables are not the sum of its events.
     TablesEdited {
-        /// What differs.
+        /// The difference between them.
         what: String,
     },
     /// The ledger names a place for a job's spool that is none of its own.
     ForeignSpool {
-        /// Job.
+        /// The job.
         job: JobId,
         /// The place that the ledger names.
         named: PathBuf,
@@ -66,14 +66,14 @@ pub enum Refusal {
     },
     /// The spool or its key cannot be read: only a person can have the data deleted.
     SpoolUnreadable {
-        /// Job.
+        /// The job.
         job: JobId,
         /// Exit code and text of the fault.
         fault: FaultReport,
     },
     /// The job was accepted for another line.
     OtherLine {
-        /// Job.
+        /// The job.
         job: JobId,
         /// The line that it was accepted for.
         line: String,
@@ -87,14 +87,14 @@ pub enum Refusal {
     },
     /// The job has no papers before it is CLOSED.
     NoPapersYet {
-        /// Job.
+        /// The job.
         job: JobId,
         /// Its state.
         state: JobState,
     },
     /// Test cards were noted before a person had counted the blanks in the hopper.
     StockNotIssued {
-        /// Job.
+        /// The job.
         job: JobId,
     },
     /// More test cards were noted than the hopper has blanks.
@@ -206,7 +206,7 @@ pub enum NotAllowed {
     /// The people file does not list this user.
     #[error("nobody with uid {uid} stands in the daemon's people file")]
     Unlisted {
-        /// User id.
+        /// User id of the person.
         uid: u32,
     },
 }

@@ -31,7 +31,7 @@ pub struct LedgerArg {
 /// The argument that names the person who asks for a change; the name stands in the ledger.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ByArg {
-    /// Who asks for it, for the ledger, where your user id stands beside it [default: your user name]
+    /// Who asks for it, for the ledger, which adds your user id [default: your user name]
     #[arg(long, value_name = "NAME", value_parser = name)]
     pub by: Option<String>,
 }

@@ -18,7 +18,8 @@ const MAX_LIST: u64 = 1 << 20;
 pub enum KeyCommand {
     /// Make a new store from a key list.
     Init {
-        /// The keys are TEST keys, which anybody may know. Without it: refused, LIVE keys come with custody.
+        /// The keys are TEST keys, which everyone may know. Without it the command is refused: LIVE keys come
+        /// with custody.
         #[arg(long)]
         test: bool,
         /// Key list (TOML).
@@ -34,7 +35,7 @@ pub enum KeyCommand {
         #[arg(long, value_name = "STORE")]
         store: PathBuf,
     },
-    /// Check a store: owner, mode, digest, every rule of its keys; and a bureau's audit book beside it.
+    /// Check a store: owner, mode, digest, every rule of its keys; and a bureau's audit book next to it.
     Check {
         /// Store to check.
         #[arg(long, value_name = "STORE")]

@@ -54,7 +54,7 @@ pub struct LineArgs {
     /// Write the report there as JSON
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// Make at most so many records
+    /// Make at most this number of records
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
     #[command(flatten)]

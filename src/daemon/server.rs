@@ -91,7 +91,7 @@ pub fn run(setup: &Setup) -> Result<Exit, Refusal> {
         .map_err(Failure::from)?;
     threads::start("accept", move || accept.watch("accept", || accept.accept(&listener)))
         .map_err(Failure::from)?;
-    // Standard output may be closed; the socket answers all the same.
+    // Standard output may be closed; the socket answers nevertheless.
     let _ = writeln!(std::io::stdout(), "ready").and_then(|()| std::io::stdout().flush());
 
     let mut drained = true;

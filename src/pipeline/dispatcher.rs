@@ -191,6 +191,8 @@ impl Dispatcher<'_> {
         }
     }
 
+    /// Enters a prepared record on the floor. Wrong data costs its own record; any other failure would meet
+    /// the next record too, so the line stops and the record stays QUEUED.
     fn source_gave(&mut self, prepared: Prepared) {
         self.outcome.stats.hsm_calls += u64::from(prepared.hsm_calls);
         let seq = prepared.seq;

@@ -1,5 +1,5 @@
-//! What the dispatcher does when a thread of the line has died, which is a bug, or when the system refused a
-//! thread. The line stops feeding, and the other threads finish what they can. The cards of the dead thread
+//! Acts on the death of a thread of the line, which is a bug, and on a thread that the system refused. The
+//! line stops feeding, and the other threads finish what they can. The cards of the dead thread
 //! are accounted for:
 //!
 //! | dead thread | its cards | other cards |

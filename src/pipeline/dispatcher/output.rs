@@ -1,4 +1,4 @@
-//! What the dispatcher does when the output reports something.
+//! Acts on the reports of the output.
 
 use super::Dispatcher;
 use super::kill::killed;

@@ -1,4 +1,4 @@
-//! What the dispatcher does when a station reports something.
+//! Acts on the reports of the stations.
 
 use std::time::{Duration, Instant};
 
@@ -196,6 +196,7 @@ impl Dispatcher<'_> {
     fn failed(&mut self, place: Place, fault: &Fault, standing: Standing) {
         let kmc = self.take_kmc(place);
         let clearing = self.station(place).is_some_and(|s| std::mem::take(&mut s.clearing));
+        // Such a card says nothing about this station, or `station::probe` counts the outage.
         if clearing || standing != Standing::InService {
             return;
         }

@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 
 use crate::pipeline::station::Place;
 
-/// What a module can do at the moment.
+/// Whether a module can work on cards at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Service {
     /// At least one station is in service.
@@ -72,7 +72,7 @@ impl Stations {
         self.0.iter().map(|s| s.states.len()).max().unwrap_or(0)
     }
 
-    /// What a stage can do.
+    /// Returns what the module of a stage can do.
     pub fn service(&self, stage: usize) -> Service {
         match self.0.get(stage) {
             Some(stage) if stage.up > 0 => Service::Up,

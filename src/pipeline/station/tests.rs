@@ -385,7 +385,7 @@ fn a_card_that_cannot_be_thrown_out_is_a_persons_and_a_silent_transport_is_asked
     for (reject, says) in [
         (&[Some(b'1')][..], &["card out: stuck Stuck"][..]),
         (&[None, Some(b'0')], &["card out: stuck Probed", "back"]),
-        // Somebody took it out already: the station is clear.
+        // A person took it out already: the station is clear.
         (&[Some(b'2')], &["card out: stuck InService"]),
     ] {
         let bench = start(&[('R', reject)], vec![], vec![bad_card()], vec![]);
