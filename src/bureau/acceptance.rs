@@ -22,7 +22,8 @@ use crate::record::{FileLimits, Sealer, Spool, accept};
 
 impl Bureau {
     /// Accepts a file, read from its beginning, as a job. Returns the job, and the records whose card_refs
-    /// were in an earlier file of the issuer.
+    /// were in an earlier file of the issuer. The copy is sealed from its first byte: no cardholder data lies
+    /// on the disk in the clear.
     pub fn accept(&self, mut file: File) -> Result<(ReadyJob, Vec<u32>), Refusal> {
         // The descriptor shares its place in the file with the asker's, and the asker may have read from it.
         file.rewind().map_err(|e| Refusal::fault(Exit::Io, format!("file: it cannot be read: {e}")))?;
@@ -31,7 +32,6 @@ impl Bureau {
         let mut rules = Rules::new(&self.line, &mut hsm)?;
         let ledger = self.ledger.reader()?.id()?;
         let mut key = SpoolKey::new(Box::new(self.connect()?), ledger)?;
-        // The copy is sealed from its first byte: no cardholder data lies on the disk in the clear.
         let accepted = match accept(file, &spool_path, FileLimits::default(), &mut rules, &mut key) {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -57,8 +57,7 @@ impl Bureau {
             spool_key: Some(key.name()),
             cards: accepted.cards,
         };
-        // The HSM admits the file first, for this ledger alone, so that no other ledger can make its cards
-        // again. After a crash between the two steps the HSM admits it again for this ledger.
+        // First the HSM admits the file for this ledger alone. After a crash the admission is repeated.
         let admission = FileAdmission {
             issuer_id: new.issuer_id.clone(),
             file_id: new.file_id.clone(),
@@ -73,8 +72,7 @@ impl Bureau {
         let accepted_job = match accepted_job {
             Ok(accepted) => accepted,
             Err(refusal) => {
-                // A ledger that failed may hold the job. What becomes of the copy is decided when the ledger
-                // is opened next.
+                // A ledger that failed may hold the job: its next opening decides about the copy.
                 if refusal.exit() != Exit::Ledger {
                     // If the copy cannot be removed, it does no harm: its key is destroyed.
                     let _ = std::fs::remove_file(&spool_path);
