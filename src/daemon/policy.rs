@@ -38,9 +38,9 @@ pub enum Decision {
     Ignored(Idle),
     /// A second person has to ask for it.
     Waits,
-    /// Carry it out for no person, for this reason.
+    /// Refuse it to every person, for this reason.
     Denied(Denial),
-    /// Do not carry it out for this person, or not now, for this reason.
+    /// Refuse it to this person, or at this moment, for this reason.
     NotAllowed(NotAllowed),
 }
 
