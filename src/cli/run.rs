@@ -182,6 +182,10 @@ fn make(
         Some(Stop::Data { .. }) => {
             after_cancelling(failure, &reader, id, args.line.as_deref().unwrap_or_default())
         }
+        Some(Stop::Fault { fault, .. }) if fault.reason == ReasonWord::Stock => Failure::new(
+            failure.exit,
+            format!("{failure}; next: cardwright stock issue {id} N, then cardwright job resume {id}"),
+        ),
         _ => failure,
     })?;
     // The simulator's end is reported last: the cards come first.

@@ -11,7 +11,7 @@
 //! stock:   issued = fed - given back by the line + in the hopper + returned;  vaulted ≤ good
 //! ```
 //!
-//! DESIGN.md section 6. A change is checked as a whole before anything is touched: after a refusal the book is as
+//! `src/manual/ledger-events.md`. A change is checked as a whole before anything is touched: after a refusal the book is as
 //! it was.
 
 use std::collections::{BTreeSet, HashSet};

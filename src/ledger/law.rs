@@ -1,4 +1,6 @@
-//! Why a change is refused: the laws of card accountability (DESIGN.md section 6), as values. Which command helps is for whoever shows them.
+//! Why a change is refused: the laws of card accountability (`src/manual/ledger-events.md`) as values.
+//!
+//! Not here: the command that helps (`cli::next_step`).
 
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,7 @@
 //! The ledger: the truth about every record and every blank, in SQLite. One writer thread, group commit,
 //! `synchronous = FULL`; append-only and hash-chained.
 //!
-//! States and laws are those of DESIGN.md section 6 and are enforced here: an illegal change is refused, whoever asks.
+//! States and laws are those of `src/manual/ledger-events.md` and are enforced here: an illegal change is refused, whoever asks.
 //! The ledger holds no PAN and no secret: a card is a card_ref, a blank is a CSN.
 //!
 //! ```text

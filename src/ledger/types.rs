@@ -22,7 +22,7 @@ pub struct NewJob {
     pub kek: KekId,
     /// Line profile's name.
     pub line: String,
-    /// Whether the line shreds rejects (DESIGN.md section 6, the law of new attempts).
+    /// Whether the line shreds rejects (`src/manual/ledger-events.md`, the law of new attempts).
     pub rejects_shredded: bool,
     /// Whether the line marks rejects.
     pub rejects_marked: bool,
@@ -328,7 +328,7 @@ impl Stock {
     }
 }
 
-/// Both balances of a job (DESIGN.md section 6); all counts are of this instant.
+/// Both balances of a job (`src/manual/ledger-events.md`); all counts are of this instant.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Balance {
     /// Records of the job.

@@ -23,7 +23,7 @@ use super::types::{Accepted, Balance, Change, Context, JobId, JobState, NewJob, 
 use crate::hsm::Auditor;
 use crate::reason::ReasonWord;
 
-/// A transaction of so many changes waits for no more of them (dependencies.md 3.4).
+/// A transaction of so many changes waits for no more of them.
 pub(super) const BATCH: usize = 512;
 
 /// Events between two signed places: what a start has to verify at most, some tens of milliseconds of work.

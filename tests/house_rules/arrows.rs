@@ -11,8 +11,8 @@ use crate::sources::{Source, repository, tokens};
 /// The law, from the ground: a folder (or a file of `src`) imports only from floors below its own. A new one
 /// gets its place here first.
 const FLOORS: &[&[&str]] = &[
-    &["ids", "exit", "audit", "beside", "manual", "panics", "reason", "version", "build"],
-    &["tlv", "crypto", "outputs", "request", "threads", "picture"],
+    &["ids", "exit", "audit", "sibling_path", "manual", "panics", "reason", "version", "build"],
+    &["tlv", "crypto", "output_path", "request", "hardening", "threads", "picture"],
     &["scp"],
     &["record"],
     &["hsm"],

@@ -1,4 +1,4 @@
-//! The laws against a model that is written from DESIGN.md section 6 in another way: it keeps only blanks and
+//! The laws against a model that is written from `src/manual/ledger-events.md` in another way: it keeps only blanks and
 //! attempts, as text, and derives everything else.
 
 use std::collections::BTreeSet;
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::ledger::book::{JobBook, JobRecord};
 
-/// DESIGN.md section 6, the line `attempt:`, arrow by arrow.
+/// `src/manual/ledger-events.md`, the line `attempt:`, arrow by arrow.
 const ARROWS: [(&str, &str); 18] = [
     ("BOUND", "PERSONALIZING"),
     ("PERSONALIZING", "WRITTEN"),

@@ -52,11 +52,7 @@ impl Dispatcher<'_> {
     pub(super) fn hopper_is_enough(&mut self) {
         let wanted = self.floor.ready_waits() || self.floor.asked_open() || !self.pending.is_empty();
         if self.hopper == Some(0) && wanted {
-            let detail = format!(
-                "operator: all blanks that were issued to the job are fed; put more into the hopper, then cardwright \
-                 stock issue {} N, and resume",
-                self.job
-            );
+            let detail = "operator: all blanks that were issued to the job are fed; put more into the hopper, issue them, and resume";
             let fault = Fault::new(Blame::Device, ReasonWord::Stock, detail);
             self.stop_feeding(Stop::Fault { station: "hopper".into(), fault });
         }
