@@ -334,7 +334,7 @@ fn after_a_kill_everything_is_held_and_a_supervisor_releases() {
 #[test]
 fn cards_are_asked_while_the_line_rests() {
     let world = World::new();
-    people(&world, "\"operator\"");
+    people(&world, "\"operator\", \"supervisor\"");
     world.prepared("a", 60, 7);
     world.prepared("b", 2, 8);
     let daemon = Daemon::start(&world, "20", "1");

@@ -72,10 +72,10 @@ fn says(page: &ParsedPage, words: impl IntoIterator<Item = String>) {
 fn the_integrators_page_has_every_key_of_a_profile() {
     let page = page_of("integrator");
     let (line, product) = (source("src/profile/line.rs"), source("src/profile/product.rs"));
-    for table in ["Line", "Module", "Link", "Limits", "Breakers"] {
+    for table in ["LineProfileOf<K>", "ModuleProfileOf<K>", "StationLink", "TimeLimits", "BreakerLimits"] {
         says(&page, keys_of(&line, table));
     }
-    for table in ["Product", "Chip", "Application"] {
+    for table in ["ProductProfile", "ChipProfile", "ApplicationProfile"] {
         says(&page, keys_of(&product, table));
     }
     let simulated = source("hwsim/src/profile.rs");
@@ -99,15 +99,17 @@ fn the_integrators_page_has_every_driver_and_every_fault() {
 fn the_issuers_page_has_every_column_field_and_table() {
     let page = page_of("issuer");
     let columns = source("src/prep/columns.rs");
-    let columns = names_in(&columns, "pub const COLUMNS: &[Definition] = &[", "Column::");
+    let columns = names_in(&columns, "pub const COLUMNS: &[ColumnDefinition] = &[", "Column::");
     assert!(columns.len() > 20, "{columns:?}");
     says(&page, columns);
     let fields = source("src/prep/fields.rs");
-    let fields = names_in(&fields, "pub const FIELDS: &[Definition] = &[", "Field::");
+    let fields = names_in(&fields, "pub const FIELDS: &[FieldDefinition] = &[", "CardField::");
     assert!(fields.len() > 30, "{fields:?}");
     says(&page, fields);
     let tables = source("src/prep/tables.rs");
-    for table in ["Prep", "Stripe", "Line", "Graphics", "Application", "DataGroup"] {
+    for table in
+        ["PrepTables", "StripeTable", "LineTable", "GraphicsTable", "ApplicationTable", "DataGroupTable"]
+    {
         says(&page, keys_of(&tables, table));
     }
 }
