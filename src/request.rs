@@ -30,7 +30,7 @@ pub struct Request {
 #[allow(missing_docs, reason = "each field is what its name says; shared ones are documented at their types")]
 pub enum Action {
     /// Show all jobs.
-    ListJobs,
+    ListJobs {},
     /// Show one job with both balances.
     ShowJob { job: JobId },
     /// Report on a job.
@@ -42,7 +42,7 @@ pub enum Action {
     /// Prove the ledger. `key` is the audit key that must have signed it.
     VerifyLedger { key: Option<PublicKey> },
     /// Write every event and checkpoint into the file that comes with the request.
-    ExportLedger,
+    ExportLedger {},
     /// Accept the output file that comes with the request. `name` is used in messages only.
     SubmitFile { name: String },
     /// Let a HELD job be made, whatever it was held for.
@@ -196,13 +196,13 @@ impl Action {
     /// The kind of this action, for the policy.
     pub fn kind(&self) -> ActionKind {
         match self {
-            Self::ListJobs
+            Self::ListJobs {}
             | Self::ShowJob { .. }
             | Self::ReportJob { .. }
             | Self::ShowCards { .. }
             | Self::ReadLog { .. }
             | Self::ShowStock { .. } => ActionKind::Look,
-            Self::VerifyLedger { .. } | Self::ExportLedger => ActionKind::Audit,
+            Self::VerifyLedger { .. } | Self::ExportLedger {} => ActionKind::Audit,
             Self::SubmitFile { .. } => ActionKind::Submit,
             Self::ReleaseJob { .. } => ActionKind::Release,
             Self::HoldJob { .. } => ActionKind::Hold,
@@ -244,13 +244,13 @@ impl Action {
             | Self::KillCards { job, .. }
             | Self::SurveyCards { job, .. }
             | Self::MoveStock { job, .. } => Some(*job),
-            Self::ListJobs
+            Self::ListJobs {}
             | Self::ShowJob { .. }
             | Self::ReportJob { .. }
             | Self::ShowCards { .. }
             | Self::ReadLog { .. }
             | Self::VerifyLedger { .. }
-            | Self::ExportLedger
+            | Self::ExportLedger {}
             | Self::SubmitFile { .. }
             | Self::BeginShift { .. }
             | Self::ShowStock { .. } => None,
@@ -398,6 +398,7 @@ mod tests {
             r#"{"action":{"action":"show-job","job":"J1"},"by":"anna"}"#,
             r#"{"action":{"action":"show-cards","job":"J1","records":"0"}}"#,
             r#"{"action":{"action":"dance"}}"#,
+            r#"{"action":{"action":"list-jobs","more":2}}"#,
         ] {
             assert!(serde_json::from_str::<Request>(wrong).is_err(), "{wrong}");
         }

@@ -34,7 +34,7 @@ impl LedgerDesk<'_> {
                 let known = (self.connect)()?.audit(reader.id()?)?;
                 Ok(Outcome::Verdict(ledger_proof::verify(&reader, Some(&known), *key, |_| {})?))
             }
-            Action::ExportLedger => {
+            Action::ExportLedger {} => {
                 let file = the_file(files)?;
                 let mut out = std::io::BufWriter::new(file);
                 let (events, checkpoints) = ledger_proof::export(&reader, &mut out)?;

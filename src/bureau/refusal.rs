@@ -221,6 +221,9 @@ pub enum Idle {
     /// The job was held before.
     #[error("the job is held already")]
     HeldAlready,
+    /// A hold was asked for before, and waits for the cards under way.
+    #[error("the job stops already; it is HELD when the cards under way are finished")]
+    StopsAlready,
     /// The job was released before.
     #[error("the job is on the line, or waits for it")]
     OnLineAlready,

@@ -19,7 +19,7 @@ const PAGE: u32 = 1000;
 /// something.
 pub fn show(reader: &Reader, path: &Path, action: &Action) -> Result<Option<Outcome>, Refusal> {
     Ok(Some(match action {
-        Action::ListJobs => Outcome::Jobs(reader.jobs()?),
+        Action::ListJobs {} => Outcome::Jobs(reader.jobs()?),
         Action::ShowJob { job } => Outcome::Job(Box::new(reader.job(*job)?)),
         Action::ReportJob { job } => report(reader, path, *job)?,
         Action::ShowCards { job, records } => cards(reader, *job, records)?,

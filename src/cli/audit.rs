@@ -119,7 +119,7 @@ fn document(paper: &Path, key: Option<PublicKey>, out: &mut dyn Write) -> Result
 fn export_from(daemon: &Path, out: &mut dyn Write) -> Result<Exit, Early> {
     let failed = |e: std::io::Error| Failure::new(Exit::Io, format!("no file for the export: {e}"));
     let mut file = tempfile::tempfile().map_err(failed)?;
-    remote::ask(daemon, &Action::ExportLedger, &[file.try_clone().map_err(failed)?])?;
+    remote::ask(daemon, &Action::ExportLedger {}, &[file.try_clone().map_err(failed)?])?;
     file.rewind().map_err(failed)?;
     std::io::copy(&mut file, out)?;
     Ok(Exit::Ok)

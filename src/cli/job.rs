@@ -160,7 +160,7 @@ impl JobVerb {
     fn action(&self) -> (Action, Option<&ByArg>) {
         match self {
             Self::Submit { file } => (Action::SubmitFile { name: file.display().to_string() }, None),
-            Self::List => (Action::ListJobs, None),
+            Self::List => (Action::ListJobs {}, None),
             Self::Show { job } => (Action::ShowJob { job: *job }, None),
             Self::Report { job } => (Action::ReportJob { job: *job }, None),
             Self::Release { job } => (Action::ReleaseJob { job: *job }, None),

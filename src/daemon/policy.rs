@@ -109,6 +109,7 @@ fn of_job(ask: ActionKind, job: &Situation) -> Decision {
         (ActionKind::Papers | ActionKind::Delete, _) => Decision::Denied(Denial::NotClosed),
         (_, Closed) => Decision::Denied(Denial::Closed),
         (ActionKind::Hold, Held) if !job.on_line => Decision::Ignored(Idle::HeldAlready),
+        (ActionKind::Hold, _) if job.stopping => Decision::Ignored(Idle::StopsAlready),
         (ActionKind::Hold, _) => Decision::Accepted,
         (ActionKind::Release | ActionKind::Resume, _) if job.on_line && !job.stopping || job.queued => {
             Decision::Ignored(Idle::OnLineAlready)
@@ -326,6 +327,10 @@ mod tests {
         for kind in [ActionKind::Release, ActionKind::Resume] {
             assert_eq!(one(kind, &[Role::Operator], &running), Decision::Ignored(Idle::OnLineAlready));
             assert_eq!(one(kind, &[Role::Operator], &stopping), Decision::Accepted);
+            assert_eq!(
+                one(ActionKind::Hold, &[Role::Operator], &stopping),
+                Decision::Ignored(Idle::StopsAlready)
+            );
             let auditor = one(kind, &[Role::Auditor], &stopping);
             assert_eq!(auditor, Decision::NotAllowed(NotAllowed::TakesOperator));
         }
