@@ -57,8 +57,3 @@ pub fn own_program() -> Result<std::path::PathBuf, Failure> {
     let own = std::env::current_exe().map_err(|e| Failure::new(Exit::Io, format!("own program: {e}")))?;
     Ok(if own.ends_with("cardwrightd") { own.with_file_name("cardwright") } else { own })
 }
-
-/// Refuses a connection, for a command without a key store.
-pub fn keyless() -> Result<HsmClient, Failure> {
-    Err(Failure::new(Exit::Usage, "operator: name the key store by --keys or CARDWRIGHT_KEYS"))
-}

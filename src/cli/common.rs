@@ -150,3 +150,8 @@ pub fn json(out: &mut dyn Write, value: &impl Serialize) -> Result<(), Early> {
     serde_json::to_writer_pretty(&mut *out, value).map_err(std::io::Error::from)?;
     Ok(out.write_all(b"\n")?)
 }
+
+/// A command needs a key store and none is named.
+pub fn keys_missing() -> Failure {
+    Failure::new(Exit::Usage, "operator: name the key store by --keys or CARDWRIGHT_KEYS")
+}

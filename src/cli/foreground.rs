@@ -4,12 +4,12 @@
 
 use std::path::Path;
 
-use super::common::{ByArg, LedgerArg, SocketArg};
+use super::common::{ByArg, LedgerArg, SocketArg, keys_missing};
 use super::remote;
-use crate::bureau::key_host::{KeyHost, keyless};
+use crate::bureau::key_host::KeyHost;
 use crate::bureau::ledger_desk::LedgerDesk;
 use crate::bureau::{Outcome, Refusal, views};
-use crate::exit::{Exit, Failure};
+use crate::exit::Failure;
 use crate::ledger::{Ledger, Reader};
 use crate::request::Action;
 
@@ -42,13 +42,16 @@ fn here(path: &Path, by: Option<&ByArg>, action: &Action) -> Result<Outcome, Ref
     // Opening for writing takes the ledger for this process alone: cards that an earlier one left under way
     // are UNKNOWN now.
     let ledger = Ledger::open(path)?;
-    let done = LedgerDesk { ledger: &ledger, connect: &keyless }.carry_out(action, &by.actor(), Vec::new());
+    let done = LedgerDesk { ledger: &ledger, connect: &|| Err(keys_missing()) }.carry_out(
+        action,
+        &by.actor(),
+        Vec::new(),
+    );
     ledger.close()?;
     done
 }
 
 /// Starts an HSM host for the key store, if one is named.
 pub(super) fn key_host(store: Option<&std::path::PathBuf>) -> Result<KeyHost, Failure> {
-    let missing = || Failure::new(Exit::Usage, "operator: name the key store by --keys or CARDWRIGHT_KEYS");
-    KeyHost::open(store.ok_or_else(missing)?)
+    KeyHost::open(store.ok_or_else(keys_missing)?)
 }

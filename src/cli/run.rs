@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use super::common::{ByArg, LedgerArg};
+use super::common::{ByArg, LedgerArg, keys_missing};
 use super::next_step::{after_report, spelled};
 use super::simulate::SimulateArgs;
 use crate::bureau::cpu_time as cpu;
@@ -84,9 +84,7 @@ fn open(args: &LineArgs, ledger: &LedgerArg, signals: &Signals) -> Result<Bureau
     for output in [&args.events, &args.report].into_iter().flatten().filter(|p| p.as_os_str() != "-") {
         output_path::check_replaceable(output, output_path::OutputKind::Json)?;
     }
-    let missing = |what| Failure::new(Exit::Usage, format!("operator: {what}"));
-    let keys =
-        args.keys.as_ref().ok_or_else(|| missing("name the key store by --keys or CARDWRIGHT_KEYS"))?;
+    let keys = args.keys.as_ref().ok_or_else(keys_missing)?;
     Bureau::open(args.line()?, keys, &ledger.ledger, &args.simulate.simulation(), signals)
 }
 

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use super::common::{ByArg, LedgerArg, SocketArg};
+use super::common::{ByArg, LedgerArg, SocketArg, keys_missing};
 use super::remote;
 use super::simulate::SimulateArgs;
 use crate::bureau::{Bureau, Outcome, Refusal};
@@ -67,7 +67,7 @@ pub(super) fn carry_out(
     let line = args.line.as_deref();
     let line = line.ok_or_else(|| missing("name the line by --line, or ask a daemon by --socket"))?;
     let keys = args.keys.as_ref();
-    let keys = keys.ok_or_else(|| missing("name the key store by --keys or CARDWRIGHT_KEYS"))?;
+    let keys = keys.ok_or_else(keys_missing)?;
     let signals = Signals::handle(STOPPED)?;
     let bureau = Bureau::open(line, keys, &ledger.ledger, &args.simulate.simulation(), &signals)?;
     let found = bureau.carry_out(&action, &args.by.actor(), Vec::new());
