@@ -5,6 +5,8 @@
 //! This library is the body of the `cardwright` and `cardwright-prep` programs; it implements the system of
 //! WO 99/19846 in its modern form (EMV Card Personalization, GlobalPlatform secure channels).
 
+pub mod actor;
+pub mod actor;
 pub mod audit;
 pub mod bureau;
 pub mod chip;

@@ -113,6 +113,8 @@ reason_words! {
     Bug = "bug",
     /// A person had the card thrown out.
     Killed = "killed",
+    /// The record was cancelled after a blank was fed for it.
+    RecordCancelled = "record-cancelled",
     /// A card could not be thrown out; a person has to find it.
     Stuck = "stuck",
     /// Every blank that was issued is fed.

@@ -4,6 +4,7 @@
 
 use super::outcome::{CardDecisions, Outcome};
 use super::refusal::{Refusal, Senseless};
+use crate::actor::Actor;
 use crate::ids::JobId;
 use crate::ledger::{Change, Context, Ledger, LedgerError, Reader, RecordState};
 use crate::request::{CardDecision, Records};
@@ -15,7 +16,7 @@ pub fn decide(
     job: JobId,
     records: &Records,
     decision: CardDecision,
-    actor: &str,
+    actor: &Actor,
 ) -> Result<Outcome, Refusal> {
     if (decision, records) == (CardDecision::FoundGood, &Records::All) {
         return Err(Refusal::Senseless(Senseless::AllFoundGood));

@@ -9,6 +9,7 @@ use super::key_host::Connect;
 use super::outcome::Outcome;
 use super::refusal::{Refusal, Senseless};
 use super::{cards, deletion, ledger_proof, papers, stock, views};
+use crate::actor::Actor;
 use crate::hsm::Auditor;
 use crate::ledger::{Change, Context, Ledger};
 use crate::request::Action;
@@ -23,7 +24,7 @@ pub struct LedgerDesk<'a> {
 
 impl LedgerDesk<'_> {
     /// Carries an action out in the name of `actor`. `files` came with the request.
-    pub fn carry_out(&self, action: &Action, actor: &str, files: Vec<File>) -> Result<Outcome, Refusal> {
+    pub fn carry_out(&self, action: &Action, actor: &Actor, files: Vec<File>) -> Result<Outcome, Refusal> {
         let ledger = self.ledger;
         let reader = ledger.reader()?;
         if let Some(shown) = views::show(&reader, ledger.path(), action)? {

@@ -18,6 +18,7 @@ use super::line::stations;
 use super::outcome::Outcome;
 use super::refusal::Refusal;
 use super::spool_folder::{forget_unfinished, has_spool, sweep};
+use crate::actor::Actor;
 use crate::exit::{Exit, Failure};
 use crate::hsm::client::{HostProcess, HsmCallCounter, HsmClient};
 use crate::hsm::{Hsm, Realm};
@@ -122,7 +123,7 @@ impl Bureau {
 
     /// Carries an action out in the name of `actor`. `files` came with the request. Actions on the queue of a
     /// running line (release, hold, resume, cancel, kill) belong to the daemon.
-    pub fn carry_out(&self, action: &Action, actor: &str, files: Vec<File>) -> Result<Outcome, Refusal> {
+    pub fn carry_out(&self, action: &Action, actor: &Actor, files: Vec<File>) -> Result<Outcome, Refusal> {
         match action {
             Action::SubmitFile { .. } => {
                 let (job, seen) = self.accept(the_file(files)?)?;

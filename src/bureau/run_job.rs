@@ -11,6 +11,7 @@ use super::line::stations;
 use super::opening::Bureau;
 use super::refusal::{Denial, Refusal};
 use super::spool_folder::spool_of;
+use crate::actor::Actor;
 use crate::exit::{Exit, Failure};
 use crate::ledger::RunCounts;
 use crate::ledger::{Change, Context, JobId, JobState, JobView, Ledger, Reader, RecordState};
@@ -113,7 +114,7 @@ impl Bureau {
         &self,
         batch: Batch,
         held: bool,
-        actor: &str,
+        actor: &Actor,
         people: impl FnOnce() -> (Receiver<()>, Receiver<LineMessage>),
         stopped_by: impl FnOnce() -> Context,
         auto_close: bool,

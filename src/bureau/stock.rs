@@ -6,6 +6,7 @@
 
 use super::outcome::Outcome;
 use super::refusal::{Refusal, Senseless};
+use crate::actor::Actor;
 use crate::ids::JobId;
 use crate::ledger::{Change, Context, Ledger, Reader, Ticket};
 use crate::request::StockMove;
@@ -19,7 +20,7 @@ pub fn move_stock(
     job: JobId,
     stock_move: StockMove,
     count: u32,
-    actor: &str,
+    actor: &Actor,
 ) -> Result<Outcome, Refusal> {
     let changes = match stock_move {
         StockMove::Issue => vec![Change::StockIssued { count }],
@@ -49,6 +50,6 @@ fn test_cards(reader: &Reader, job: JobId, count: u32) -> Result<Vec<Change>, Re
 }
 
 /// Has the ledger record that a shift begins.
-pub fn begin_shift(ledger: &Ledger, name: &str, actor: &str) -> Result<Outcome, Refusal> {
+pub fn begin_shift(ledger: &Ledger, name: &str, actor: &Actor) -> Result<Outcome, Refusal> {
     Ok(Outcome::Noted(vec![ledger.shift(name, Context::by(actor))?]))
 }

@@ -11,6 +11,7 @@ use super::line::stations::{self, Askable};
 use super::opening::Bureau;
 use super::refusal::{Refusal, Senseless};
 use super::spool_folder::spool_of;
+use crate::actor::Actor;
 use crate::exit::Exit;
 use crate::ids::{JobId, KeyData};
 use crate::ledger::{AttemptState, Change, Context, Holder, JobState, JobView, Reader, RecordState};
@@ -93,7 +94,7 @@ impl Bureau {
         job: JobId,
         records: &Records,
         station: Option<&str>,
-        actor: &str,
+        actor: &Actor,
     ) -> Result<Survey, Refusal> {
         let seq = match records {
             Records::One(seq) => Some(*seq),
@@ -177,7 +178,7 @@ struct Surveyor<'a> {
     reader: Reader,
     job: JobId,
     seq: Option<u32>,
-    actor: &'a str,
+    actor: &'a Actor,
     spool: Spool,
     product: ProductProfile,
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::next_step::spelled;
+use crate::actor::Actor;
 use crate::bureau::Refusal;
 use crate::daemon::people::sound_name;
 use crate::exit::{Exit, Failure};
@@ -80,15 +81,16 @@ impl ByArg {
 
     /// The name that was given, with the user id, so that it never looks like a name that a daemon has
     /// checked; without a name, the operating system's name for this user.
-    pub fn actor(&self) -> String {
+    pub fn actor(&self) -> Actor {
         let uid = nix::unistd::getuid();
-        match &self.by {
+        let name = match &self.by {
             Some(name) => format!("{name} (uid {uid})"),
             None => {
                 let user = nix::unistd::User::from_uid(uid).ok().flatten();
                 user.map_or_else(|| format!("uid {uid}"), |user| user.name)
             }
-        }
+        };
+        Actor { name, first: None }
     }
 }
 

@@ -10,14 +10,17 @@ use crossbeam_channel::bounded;
 
 use super::jobs::held;
 use super::people::Person;
-use super::policy::{self, BY_OPERATOR, Decision, SUBMITTED};
+use super::policy::{self, Decision};
 use super::queue::Queue;
 use super::server::LineDaemon;
+use crate::actor::Actor;
 use crate::bureau::outcome::{KillFate, KilledCard};
 use crate::bureau::refusal::{Denial, Idle};
 use crate::bureau::{Outcome, Refusal};
 use crate::ids::JobId;
-use crate::ledger::{AttemptState, Change, Context, JobPhase, JobState, JobView, LedgerError, RecordState};
+use crate::ledger::{
+    AttemptState, Change, Context, JobPhase, JobState, JobView, LedgerError, LedgerEvent, RecordState,
+};
 use crate::pipeline::LineMessage;
 use crate::reason::ReasonWord;
 use crate::request::{Action, CardDecision, Records, Request, StockMove};
@@ -27,8 +30,8 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A request that the policy grants.
 enum Granted {
-    /// It is carried out in this name: the person's, or the names of both people.
-    To(String),
+    /// It is carried out in this name, or in the names of two people.
+    To(Actor),
     /// There is nothing to do, for this reason.
     Idle(JobId, Idle),
 }
@@ -66,6 +69,12 @@ impl LineDaemon {
                     queue.tell(job, LineMessage::Issued(*count));
                 }
                 Ok(noted)
+            }
+            Action::DecideCards { decision: CardDecision::Cancel, .. } => {
+                drop(queue);
+                let decided = self.bureau.carry_out(action, &actor, files)?;
+                self.withdraw(job, &decided);
+                Ok(decided)
             }
             Action::CloseJob { .. } => {
                 let closed = self.bureau.carry_out(action, &actor, files)?;
@@ -109,12 +118,15 @@ impl LineDaemon {
         if let Action::SubmitFile { name } = action {
             tracing::info!(file = %name, by = %person.name, "submitted");
         }
-        let mut done = self.bureau.carry_out(action, &person.name, files)?;
+        let mut done = self.bureau.carry_out(action, &Actor::from(&*person.name), files)?;
         self.show_phase(&mut done);
         // A submitted file waits for a person. If it may hold cards of an earlier file, acceptance holds it
         // already.
         if let Outcome::Accepted { job, seen_before: 0, .. } = &done {
-            self.bureau.ledger.record(*job, Change::Held, held(SUBMITTED, &person.name)).wait()?;
+            self.bureau
+                .ledger
+                .record(*job, Change::Held, held(ReasonWord::Submitted, &*person.name))
+                .wait()?;
         }
         Ok(done)
     }
@@ -155,8 +167,7 @@ impl LineDaemon {
             Decision::Accepted => {
                 // With the last of two people: both names stand in the ledger.
                 let first = queue.settled(kind, job, records);
-                let name = &person.name;
-                Ok(Granted::To(first.map_or_else(|| name.clone(), |first| format!("{first}, {name}"))))
+                Ok(Granted::To(Actor { name: person.name.clone(), first }))
             }
             Decision::Ignored(why) => Ok(Granted::Idle(job, why)),
             Decision::Waits => {
@@ -174,7 +185,7 @@ impl LineDaemon {
         &'a self,
         mut queue: MutexGuard<'a, Queue>,
         job: JobId,
-        actor: &str,
+        actor: &Actor,
     ) -> Result<Outcome, Refusal> {
         if queue.is_stopping(job) && queue.go_on(job, ANSWER_PATIENCE) {
             self.bureau.ledger.record(job, Change::HoldTakenBack, Context::by(actor)).wait()?;
@@ -200,14 +211,14 @@ impl LineDaemon {
 
     /// Holds a job: one that waits or lies still at once, one on the line when its cards under way are
     /// finished.
-    fn hold(&self, queue: &mut Queue, job: JobId, actor: &str) -> Result<Outcome, Refusal> {
+    fn hold(&self, queue: &mut Queue, job: JobId, actor: &Actor) -> Result<Outcome, Refusal> {
         queue.remove(job);
         if queue.is_on_line(job) {
             self.bureau.ledger.record(job, Change::HoldAsked, Context::by(actor)).wait()?;
             queue.stop(job, actor);
             return Ok(Outcome::Stopping(job));
         }
-        self.bureau.ledger.record(job, Change::Held, held(BY_OPERATOR, actor)).wait()?;
+        self.bureau.ledger.record(job, Change::Held, held(ReasonWord::Operator, actor)).wait()?;
         Ok(Outcome::Held(job))
     }
 
@@ -217,23 +228,32 @@ impl LineDaemon {
         &'a self,
         mut queue: MutexGuard<'a, Queue>,
         job: JobId,
-        actor: &str,
+        actor: &Actor,
     ) -> Result<Outcome, Refusal> {
         let ledger = &self.bureau.ledger;
         queue.remove(job);
         if queue.stop(job, actor) {
             queue = self.off_the_line(queue, job);
         } else if ledger.reader()?.job(job)?.state == JobState::Open {
-            ledger.record(job, Change::Held, held(BY_OPERATOR, actor)).wait()?;
+            ledger.record(job, Change::Held, held(ReasonWord::Operator, actor)).wait()?;
         }
         drop(queue);
         let (records, decision) = (Records::All, CardDecision::Cancel);
         self.bureau.carry_out(&Action::DecideCards { job, records, decision }, actor, Vec::new())
     }
 
+    /// Notifies the line of records that were cancelled, so that it feeds no blanks for them. A line that
+    /// misses the message throws those blanks out, because the ledger does not bind them.
+    fn withdraw(&self, job: JobId, decided: &Outcome) {
+        if let Outcome::Decided(decisions) = decided {
+            let sequences = decisions.changed.iter().filter_map(LedgerEvent::seq).collect();
+            self.queue().tell(job, LineMessage::Cancelled(sequences));
+        }
+    }
+
     /// Has the line throw cards out. The queue is locked, so that the job neither leaves the line nor goes on
     /// it.
-    fn kill(&self, queue: &Queue, job: JobId, records: &Records, by: &str) -> Result<Outcome, Refusal> {
+    fn kill(&self, queue: &Queue, job: JobId, records: &Records, by: &Actor) -> Result<Outcome, Refusal> {
         let reader = self.bureau.ledger.reader()?;
         let sequences = match records.sequences(reader.job(job)?.records) {
             Some(sequences) => sequences,
@@ -250,7 +270,7 @@ impl LineDaemon {
             let mut decision = decide(seq)?;
             if decision == Decision::Accepted {
                 let (answer, answered) = bounded(1);
-                let told = queue.tell(job, LineMessage::Kill { seq, by: by.to_owned(), answer });
+                let told = queue.tell(job, LineMessage::Kill { seq, by: by.clone(), answer });
                 if told && answered.recv_timeout(ANSWER_PATIENCE).unwrap_or(false) {
                     cards.push(KilledCard { record: seq, fate: KillFate::ThrownOut });
                     continue;

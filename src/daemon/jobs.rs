@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
 
-use super::policy::{BY_OPERATOR, BY_SIGNAL};
 use super::server::LineDaemon;
+use crate::actor::Actor;
 use crate::bureau::Refusal;
 use crate::bureau::run_job::stop_text;
 use crate::exit::Exit;
@@ -24,8 +24,8 @@ const TOLD_MAX: usize = 256;
 const LOOK_AT_LEDGER: Duration = Duration::from_secs(1);
 
 /// The context of a hold: its reason, and who held the job.
-pub(super) fn held(reason: impl Into<ReasonWord>, actor: &str) -> Context {
-    Context { reason: Some(reason.into()), ..Context::by(actor) }
+pub(super) fn held(reason: ReasonWord, actor: impl Into<Actor>) -> Context {
+    Context { reason: Some(reason), ..Context::by(actor) }
 }
 
 impl LineDaemon {
@@ -33,7 +33,10 @@ impl LineDaemon {
     pub(super) fn hold_all(&self) -> Result<(), Refusal> {
         for job in self.bureau.ledger.reader()?.jobs()? {
             if job.state == JobState::Open {
-                self.bureau.ledger.record(job.job, Change::Held, held("restart", "line")).wait()?;
+                self.bureau
+                    .ledger
+                    .record(job.job, Change::Held, held(ReasonWord::Restart, Actor::line()))
+                    .wait()?;
             }
         }
         Ok(())
@@ -67,7 +70,7 @@ impl LineDaemon {
             }
             if let Err(refusal) = made {
                 tracing::error!(%job, %refusal, "the job cannot be made");
-                let context = Context { detail: Some(refusal.to_string()), ..held(reason, "line") };
+                let context = Context { detail: Some(refusal.to_string()), ..held(reason, Actor::line()) };
                 if let Err(error) = self.bureau.ledger.record(job, Change::Held, context).wait() {
                     tracing::error!(%job, %error, "and that cannot be written");
                 }
@@ -86,13 +89,13 @@ impl LineDaemon {
     fn make(
         &self,
         job: JobId,
-        actor: &str,
+        actor: &Actor,
         people: (Receiver<()>, Receiver<LineMessage>),
     ) -> Result<(), Refusal> {
         let (_, batch) = self.bureau.batch(self.bureau.ready(job)?, None)?;
         let stopped_by = || match self.queue().stopped_by() {
-            Some(by) => held(BY_OPERATOR, &by),
-            None => held(BY_SIGNAL, BY_SIGNAL),
+            Some(by) => held(ReasonWord::Operator, &by),
+            None => held(ReasonWord::Signal, "signal"),
         };
         let outcome = self.bureau.make(batch, false, actor, || people, stopped_by, false)?;
         match &outcome.stopped {

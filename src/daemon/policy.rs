@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use super::people::{Person, Role};
 use crate::bureau::refusal::{Denial, Idle, NotAllowed};
 use crate::ledger::{JobState, RecordState};
+use crate::reason::ReasonWord;
 use crate::request::ActionKind;
 
 /// The facts about the job that a request is about.
@@ -16,7 +17,7 @@ pub struct Situation {
     /// Its state in the ledger.
     pub state: JobState,
     /// Why the job is HELD.
-    pub held_for: Option<String>,
+    pub held_for: Option<ReasonWord>,
     /// The job is on the line.
     pub on_line: bool,
     /// The job is on the line, and a person has stopped it.
@@ -43,14 +44,6 @@ pub enum Decision {
     /// Refuse it to this person, or at this moment, for this reason.
     NotAllowed(NotAllowed),
 }
-
-/// Reason of the hold after a file was submitted. An operator may release the job.
-pub const SUBMITTED: &str = "submitted";
-/// Reason of a hold that an operator asked for. An operator may release the job.
-pub const BY_OPERATOR: &str = "operator";
-/// Reason of a hold because the daemon received a signal to end. As after every restart, a supervisor
-/// releases the job.
-pub const BY_SIGNAL: &str = "signal";
 
 /// Decides. `two` lists the actions that take two people on this line; `draining`: the daemon is about to
 /// end.
@@ -153,9 +146,10 @@ pub fn decide_kill(record: RecordState, killed: bool) -> Decision {
     }
 }
 
-/// Whether the job was held by a person, or has just been submitted.
+/// Whether the job was held by a person, or has just been submitted: an operator may release it then. After
+/// any other hold, and after the daemon was ended by a signal, a supervisor has to look at it first.
 fn own(job: &Situation) -> bool {
-    matches!(job.held_for.as_deref(), Some(SUBMITTED | BY_OPERATOR))
+    matches!(job.held_for, Some(ReasonWord::Submitted | ReasonWord::Operator))
 }
 
 /// The role that an action takes. A supervisor may also hold jobs and prove the ledger.
@@ -226,7 +220,7 @@ mod tests {
         Person { roles: roles.iter().copied().collect(), ..people.of(1).unwrap().clone() }
     }
 
-    fn held(why: &str) -> Situation {
+    fn held(why: impl Into<ReasonWord>) -> Situation {
         Situation {
             state: JobState::Held,
             held_for: Some(why.into()),
@@ -253,8 +247,8 @@ mod tests {
             assert!(matches!(one(ActionKind::Release, &[Operator], &held(why)), Decision::NotAllowed(_)));
             assert_eq!(one(ActionKind::Release, &[Supervisor], &held(why)), Decision::Accepted);
         }
-        for why in [SUBMITTED, BY_OPERATOR] {
-            assert_eq!(one(ActionKind::Resume, &[Operator], &held(why)), Decision::Accepted);
+        for why in [ReasonWord::Submitted, ReasonWord::Operator] {
+            assert_eq!(one(ActionKind::Resume, &[Operator], &held(why.clone())), Decision::Accepted);
             assert_eq!(one(ActionKind::Release, &[Operator], &held(why)), Decision::Accepted);
         }
     }
@@ -271,10 +265,10 @@ mod tests {
 
     #[test]
     fn a_sample_takes_a_supervisor_and_the_hopper_is_not_touched_while_it_feeds() {
-        let job = held(BY_OPERATOR);
+        let job = held(ReasonWord::Operator);
         assert!(matches!(one(ActionKind::Sample, &[Role::Operator], &job), Decision::NotAllowed(_)));
         assert_eq!(one(ActionKind::Sample, &[Role::Supervisor], &job), Decision::Accepted);
-        let running = Situation { on_line: true, ..held(BY_OPERATOR) };
+        let running = Situation { on_line: true, ..held(ReasonWord::Operator) };
         for ask in [ActionKind::StockReturn, ActionKind::StockTest] {
             assert_eq!(one(ask, &[Role::Operator], &job), Decision::Accepted);
             assert!(matches!(one(ask, &[Role::Operator], &running), Decision::Denied(_)));
@@ -300,7 +294,7 @@ mod tests {
     #[test]
     fn stopping_takes_one_and_no_other_word_gets_past_the_second() {
         let all: BTreeSet<ActionKind> = ALL.into_iter().filter(|ask| ask.is_for_two()).collect();
-        let job = held(SUBMITTED);
+        let job = held(ReasonWord::Submitted);
         let roles = [Role::Operator, Role::Supervisor];
         let decided =
             |ask, two: &BTreeSet<ActionKind>| decide(ask, &person("anna", &roles), Some(&job), two, false);
@@ -310,7 +304,7 @@ mod tests {
             assert_eq!(decided(word, &BTreeSet::from([listed])), Decision::Waits);
             assert_eq!(decided(word, &BTreeSet::new()), Decision::Accepted);
         }
-        let running = Situation { state: JobState::Open, on_line: true, ..held(SUBMITTED) };
+        let running = Situation { state: JobState::Open, on_line: true, ..held(ReasonWord::Submitted) };
         for role in [Role::Operator, Role::Supervisor] {
             assert_eq!(
                 decide(ActionKind::Hold, &person("bo", &[role]), Some(&running), &all, false),
@@ -350,11 +344,16 @@ mod tests {
 
     fn situations() -> impl Strategy<Value = Situation> {
         let states = prop::sample::select(vec![JobState::Open, JobState::Held, JobState::Closed]);
-        let reasons = prop::sample::select(vec![None, Some("restart"), Some(SUBMITTED), Some(BY_OPERATOR)]);
+        let reasons = prop::sample::select(vec![
+            None,
+            Some(ReasonWord::Restart),
+            Some(ReasonWord::Submitted),
+            Some(ReasonWord::Operator),
+        ]);
         (states, reasons, any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
             |(state, why, on_line, stopping, queued, asked)| Situation {
                 state,
-                held_for: why.map(str::to_owned),
+                held_for: why,
                 on_line,
                 stopping: on_line && stopping,
                 queued,

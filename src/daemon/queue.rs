@@ -23,14 +23,16 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Sender, bounded};
 
 use super::policy::Situation;
+use crate::actor::Actor;
 use crate::ledger::{Balance, JobId, JobState};
 use crate::pipeline::LineMessage;
+use crate::reason::ReasonWord;
 use crate::request::ActionKind;
 
 /// The queue of one line.
 #[derive(Debug, Default)]
 pub struct Queue {
-    waiting: VecDeque<(JobId, String)>,
+    waiting: VecDeque<(JobId, Actor)>,
     on_line: Option<OnLine>,
     draining: bool,
     /// Cards that lie in the line are being asked.
@@ -60,7 +62,7 @@ struct OnLine {
     stop: Sender<()>,
     tell: Sender<LineMessage>,
     /// The person who stopped the job.
-    stopped_by: Option<String>,
+    stopped_by: Option<Actor>,
 }
 
 impl OnLine {
@@ -79,7 +81,7 @@ impl Queue {
         job: JobId,
         records: &str,
         (state, balance): (JobState, &Balance),
-        held_for: Option<String>,
+        held_for: Option<ReasonWord>,
         now: Instant,
     ) -> Situation {
         let on_line = self.is_on_line(job);
@@ -129,8 +131,8 @@ impl Queue {
     }
 
     /// Adds a job to those that wait for the line.
-    pub fn push(&mut self, job: JobId, by: &str) {
-        self.waiting.push_back((job, by.to_owned()));
+    pub fn push(&mut self, job: JobId, by: &Actor) {
+        self.waiting.push_back((job, by.clone()));
     }
 
     /// Removes a job from those that wait for the line.
@@ -140,7 +142,7 @@ impl Queue {
 
     /// Puts the next job on the line and returns it with the person who released it. `stop` stops the line,
     /// and `tell` carries people's other messages.
-    pub fn next(&mut self, stop: Sender<()>, tell: Sender<LineMessage>) -> Option<(JobId, String)> {
+    pub fn next(&mut self, stop: Sender<()>, tell: Sender<LineMessage>) -> Option<(JobId, Actor)> {
         if self.draining || self.asking || self.on_line.is_some() {
             return None;
         }
@@ -155,9 +157,9 @@ impl Queue {
     }
 
     /// Makes the line stop feeding, if it works on this job. Returns whether it does.
-    pub fn stop(&mut self, job: JobId, by: &str) -> bool {
+    pub fn stop(&mut self, job: JobId, by: &Actor) -> bool {
         let Some(on) = self.on_line.as_mut().filter(|on| on.job == job) else { return false };
-        on.stopped_by.get_or_insert_with(|| by.to_owned());
+        on.stopped_by.get_or_insert_with(|| by.clone());
         if on.tell.try_send(LineMessage::Stop).is_err() {
             // The line has many messages waiting or is about to end. The other channel has room for one stop.
             on.stop_for_good();
@@ -182,7 +184,7 @@ impl Queue {
     }
 
     /// The person who stopped the job on the line; `None` if the daemon is draining instead.
-    pub fn stopped_by(&self) -> Option<String> {
+    pub fn stopped_by(&self) -> Option<Actor> {
         self.on_line.as_ref()?.stopped_by.clone()
     }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::event::{CardValue, ChipId, DataFate, JobProfiles, RunCounts};
+use crate::actor::Actor;
 pub use crate::ids::JobId;
 use crate::ids::{CardRef, FileId, IssuerId, KekId, ProductName, SpoolKeyName};
 use crate::reason::ReasonWord;
@@ -285,8 +286,14 @@ pub struct Context {
 
 impl Context {
     /// Asked for by somebody; nothing else is known.
-    pub fn by(actor: impl Into<String>) -> Self {
-        Self { actor: Some(actor.into()), ..Self::default() }
+    pub fn by(actor: impl Into<Actor>) -> Self {
+        let Actor { name, first } = actor.into();
+        Self { actor: Some(name), first_person: first, ..Self::default() }
+    }
+
+    /// Who decided, if the event says so.
+    pub fn decided_by(&self) -> Option<Actor> {
+        Some(Actor { name: self.actor.clone()?, first: self.first_person.clone() })
     }
 }
 

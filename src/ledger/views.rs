@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::event::LedgerEvent;
 use super::types::{AttemptState, Balance, JobId, JobState, RecordState, Stock};
 use crate::ids::SpoolKeyName;
+use crate::reason::ReasonWord;
 
 /// A job as it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,7 +17,7 @@ pub struct JobView {
     /// What the state means to people.
     pub phase: JobPhase,
     /// HELD only: why. Held for `submitted` or `operator` an operator lets it go, for anything else a supervisor.
-    pub held_for: Option<String>,
+    pub held_for: Option<ReasonWord>,
     /// HELD only: what the event that held it says besides.
     pub held_detail: Option<String>,
     /// Marked SIMULATED everywhere.

@@ -2,6 +2,7 @@
 //! next orders. It never waits for a device, and it accounts for the cards of a thread that dies (`deaths`).
 
 mod books;
+mod cancelled;
 mod deaths;
 mod kill;
 mod output;
@@ -83,6 +84,8 @@ pub struct Dispatcher<'a> {
     threads: Vec<JoinHandle<()>>,
     pending: VecDeque<u32>,
     remakes: BTreeSet<u32>,
+    /// Records that a person cancelled while the source prepared them or a station fed a blank for them.
+    withdrawn: BTreeSet<u32>,
     next_blank: u32,
     next_position: u32,
     tickets: VecDeque<Ticket>,
@@ -196,6 +199,11 @@ impl Dispatcher<'_> {
     fn source_gave(&mut self, prepared: Prepared) {
         self.outcome.stats.hsm_calls += u64::from(prepared.hsm_calls);
         let seq = prepared.seq;
+        if self.withdrawn.remove(&seq) {
+            self.release(prepared.work.ok().as_deref());
+            self.floor.remove(seq);
+            return;
+        }
         match prepared.work {
             Ok(work) => {
                 let route = (0..self.stages.len())

@@ -33,6 +33,7 @@ use std::sync::Arc;
 
 pub use self::stations::{Service, Stations};
 use super::station::Place;
+use crate::actor::Actor;
 use crate::modules::CardWork;
 
 /// Most prepared records that wait for a station: enough for stations that become free at once.
@@ -71,7 +72,7 @@ pub struct Card {
     /// Comparisons made so far, for the ledger.
     pub compared: Vec<&'static str>,
     /// The person who had it thrown out at its next step.
-    pub killed_by: Option<String>,
+    pub killed_by: Option<Actor>,
 }
 
 impl Card {
@@ -83,6 +84,11 @@ impl Card {
     /// Whether every module is done with the card.
     pub fn finished(&self) -> bool {
         self.stage().is_none()
+    }
+
+    /// Whether its record is prepared and waits for a station that can feed a blank.
+    pub fn is_ready(&self) -> bool {
+        self.at == Where::Ready
     }
 
     /// Whether a blank was fed for the card, or is about to be.
@@ -224,13 +230,13 @@ impl Floor {
     }
 
     /// Marks the bound card of this record as one that `by` wants thrown out.
-    pub fn doom(&mut self, seq: u32, by: &str) -> Doom {
+    pub fn doom(&mut self, seq: u32, by: &Actor) -> Doom {
         let Some(card) = self.cards.get_mut(&seq) else { return Doom::Gone };
         if !self.doomed.contains(&seq) && matches!(card.at, Where::Asked | Where::Ready | Where::Stacking(_))
         {
             return Doom::Gone;
         }
-        card.killed_by.get_or_insert_with(|| by.to_owned());
+        card.killed_by.get_or_insert_with(|| by.clone());
         self.doomed.insert(seq);
         self.doomed(seq)
     }

@@ -111,12 +111,14 @@ pub enum LineMessage {
         /// Sequence of the record, whose card is bound.
         seq: u32,
         /// The person who asks.
-        by: String,
+        by: crate::actor::Actor,
         /// Receives the answer, without waiting for a device.
         answer: Sender<bool>,
     },
     /// This number of blanks was added to the hopper.
     Issued(u32),
+    /// These records were cancelled: feed no blank for them.
+    Cancelled(std::collections::BTreeSet<u32>),
     /// Stop feeding; cards under way are finished.
     Stop,
     /// Take back the stop that a person asked for. The answer says whether the line goes on feeding.

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use crossbeam_channel::{bounded, never};
@@ -36,16 +36,21 @@ const CARDS: u32 = 24;
 struct Plant {
     at: &'static str,
     left: AtomicU32,
+    /// Done there instead of a panic.
+    deed: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl Plant {
     fn new(at: &'static str, nth: u32) -> Arc<Self> {
-        Arc::new(Self { at, left: AtomicU32::new(nth) })
+        Arc::new(Self { at, left: AtomicU32::new(nth), deed: OnceLock::new() })
     }
 
     fn reached(&self, place: &str) {
         let planted = place == self.at && self.left.fetch_sub(1, Ordering::SeqCst) == 1;
-        assert!(!planted, "planted");
+        match self.deed.get().filter(|_| planted) {
+            Some(deed) => deed(),
+            None => assert!(!planted, "planted"),
+        }
     }
 }
 
@@ -204,8 +209,18 @@ fn run_with(plant: &Arc<Plant>, chips: u32) -> Ran {
     run_on(line(plant), plant, chips)
 }
 
-/// Makes a job of `CARDS` records, of which those from `chips` on have an application.
 fn run_on(line: LineSetup, plant: &Arc<Plant>, chips: u32) -> Ran {
+    run_told(line, plant, chips, |_, _| never())
+}
+
+/// Makes a job of `CARDS` records, of which those from `chips` on have an application. `people` returns
+/// the channel of their messages.
+fn run_told(
+    line: LineSetup,
+    plant: &Arc<Plant>,
+    chips: u32,
+    people: impl FnOnce(&Ledger, JobId) -> Receiver<LineMessage>,
+) -> Ran {
     let directory = directory();
     let voucher = Voucher { plant: Arc::clone(plant), head: Mutex::default() };
     let ledger = Ledger::open_audited(directory.path().join("l.db"), Box::new(voucher)).unwrap();
@@ -235,11 +250,12 @@ fn run_on(line: LineSetup, plant: &Arc<Plant>, chips: u32) -> Ran {
         spool,
     };
     let (hsm, theirs) = (NoHsm(Arc::clone(plant)), ledger.clone());
+    let told = people(&ledger, job);
     let (say, said) = bounded(1);
     let subscriber = tracing::dispatcher::get_default(Clone::clone);
     std::thread::spawn(move || {
         tracing::dispatcher::with_default(&subscriber, || {
-            let outcome = run(line, batch, Box::new(hsm), &theirs, (never(), never()));
+            let outcome = run(line, batch, Box::new(hsm), &theirs, (never(), told));
             say.send(outcome).unwrap();
         });
     });
@@ -410,4 +426,59 @@ fn a_dispatcher_that_dies_is_a_reason_and_its_cards_are_unknown_at_the_next_star
     let balance = ledger.reader().unwrap().job(job).unwrap().balance;
     assert!(balance.unknown >= 1 && balance.in_flight == 0 && balance.blanks_in_line == 0, "{balance:?}");
     assert_eq!((balance.records_off(), balance.blanks_off()), (0, 0));
+}
+
+/// Runs a line where a person cancels the chosen records that wait while station `a-1` looks at its n-th
+/// blank. `notified` is whether the line hears of it.
+fn run_and_cancel(nth: u32, notified: bool, chosen: fn(u32) -> bool) -> Ran {
+    let plant = Plant::new("a-1 inspect", nth);
+    run_told(line(&plant), &plant, CARDS + 1, |ledger, job| {
+        let (say, told) = bounded(1);
+        let ledger = ledger.clone();
+        let deed = move || {
+            let queued = ledger.reader().unwrap().in_state(job, RecordState::Queued).unwrap();
+            let chosen: Vec<u32> = queued.into_iter().filter(|seq| chosen(*seq)).collect();
+            let done = |seq: &u32| {
+                ledger.record(job, Change::Cancelled { seq: *seq }, Context::by("anna")).wait().is_ok()
+            };
+            // A record that the other station has bound meanwhile is refused.
+            let cancelled = chosen.into_iter().filter(done).collect();
+            if notified {
+                say.send(LineMessage::Cancelled(cancelled)).unwrap();
+            }
+        };
+        plant.deed.set(Box::new(deed)).ok().unwrap();
+        told
+    })
+}
+
+#[test]
+fn records_cancelled_while_the_line_works_are_not_made_and_cost_only_the_blanks_already_fed() {
+    for nth in [1, 2, 5] {
+        let ran = run_and_cancel(nth, true, |_| true);
+        let balance = ran.accounted();
+        assert_eq!(ran.outcome.stopped, None);
+        assert!(balance.cancelled > 0, "{balance:?}");
+        assert_eq!(balance.cancelled + balance.good, u64::from(CARDS), "{balance:?}");
+        // One of each station of the first module.
+        assert!((1..=2).contains(&balance.blanks_rejected), "{balance:?}");
+    }
+}
+
+#[test]
+fn the_line_goes_on_with_the_records_that_were_not_cancelled() {
+    let ran = run_and_cancel(2, true, |seq| seq % 2 == 0);
+    let balance = ran.accounted();
+    assert_eq!(ran.outcome.stopped, None);
+    assert!(balance.cancelled > 5, "{balance:?}");
+    assert_eq!(balance.cancelled + balance.good, u64::from(CARDS), "{balance:?}");
+}
+
+#[test]
+fn a_line_that_is_not_notified_throws_out_the_blanks_of_cancelled_records() {
+    let ran = run_and_cancel(2, false, |_| true);
+    let balance = ran.accounted();
+    assert_eq!(ran.outcome.stopped, None);
+    assert_eq!(balance.cancelled + balance.good, u64::from(CARDS), "{balance:?}");
+    assert_eq!(balance.blanks_rejected, balance.cancelled, "{balance:?}");
 }

@@ -93,7 +93,7 @@ impl Certificate {
             accepted: rfc3339(view.accepted),
             closed: reader.last_mark(job, JobMark::Closed)?.map(|event| rfc3339(event.ts)),
             deleted: rfc3339(deleted.ts),
-            by: deleted.context.actor,
+            by: deleted.context.decided_by().map(|by| by.to_string()),
             why: deleted.context.reason.map(String::from),
             event: deleted.n,
             how,

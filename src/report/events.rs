@@ -251,7 +251,7 @@ pub fn text(event: &LedgerEvent) -> String {
     if let Some(cause) = cause(reason, event.context.header.as_deref(), sw.as_deref(), detail.as_deref()) {
         words.push(format!("({cause})"));
     }
-    if let Some(actor) = &event.context.actor {
+    if let Some(actor) = event.context.decided_by() {
         words.push(format!("by {actor}"));
     }
     words.join(" ")

@@ -21,6 +21,7 @@ use crate::ledger::views::{
     AttemptView, CardView, Gap, Holder, JobPhase, JobView, RejectView, Remade, ShiftView, StackView,
     StationCount, StockView,
 };
+use crate::reason::ReasonWord;
 
 /// Reads a ledger. One per thread.
 pub struct Reader {
@@ -74,8 +75,7 @@ impl Reader {
             return Ok(view);
         }
         let held = self.last_mark(view.job, JobMark::Held)?.map(|event| event.context).unwrap_or_default();
-        let held_for = held.reason.map(String::from);
-        Ok(JobView { held_for, held_detail: held.detail, ..view })
+        Ok(JobView { held_for: held.reason, held_detail: held.detail, ..view })
     }
 
     /// One job.
@@ -158,9 +158,9 @@ impl Reader {
     }
 
     /// Why a job is HELD: the reason of the last hold.
-    pub fn held_for(&self, job: JobId) -> Result<Option<String>, LedgerError> {
+    pub fn held_for(&self, job: JobId) -> Result<Option<ReasonWord>, LedgerError> {
         let held = self.last_mark(job, JobMark::Held)?;
-        Ok(held.and_then(|event| event.context.reason).map(String::from))
+        Ok(held.and_then(|event| event.context.reason))
     }
 
     /// The last event of the job that says that it was held or closed, or that its data was deleted.
@@ -205,8 +205,8 @@ impl Reader {
     pub fn people(&self, job: JobId) -> Result<Vec<String>, LedgerError> {
         let mut people = BTreeSet::new();
         events::each(&self.connection, EventFilter::Job(job), (0, None), |event| {
-            let actor = event.context.actor.filter(|actor| actor != LINE_NAME && !people.contains(actor));
-            people.extend(actor);
+            let Context { actor, first_person, .. } = event.context;
+            people.extend(actor.into_iter().chain(first_person).filter(|name| name != LINE_NAME));
             Ok(true)
         })?;
         Ok(people.into_iter().collect())

@@ -159,7 +159,7 @@ fn span(connection: &Connection, name: Option<&str>) -> Result<Option<Span>, Led
         if name.is_none_or(|name| name == is) {
             found = Some(Span {
                 name: is,
-                by: event.context.actor,
+                by: event.context.decided_by().map(|by| by.to_string()),
                 begun: event.ts,
                 ended: None,
                 first: event.n,

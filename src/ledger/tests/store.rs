@@ -195,11 +195,10 @@ fn a_held_job_says_why_and_what_else_was_said() {
         (view.held_for, view.held_detail)
     };
     let hold = |reason: &str, detail: Option<&str>| {
-        let words = |word: &str| Some(word.to_owned());
         let context =
             Context { reason: Some(reason.into()), detail: detail.map(str::to_owned), ..Context::default() };
         ledger.record(job, Change::Held, context).wait().unwrap();
-        (words(reason), detail.map(str::to_owned))
+        (Some(reason.into()), detail.map(str::to_owned))
     };
     assert_eq!(told(), (None, None));
     assert_eq!(hold("line", Some("the profile is another one")), told());

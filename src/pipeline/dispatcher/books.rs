@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Dispatcher;
-use crate::ledger::{Change, Context, Ticket};
+use crate::ledger::{Change, Context, Law, LedgerError, RecordState, Ticket};
 use crate::modules::{CardWork, Fault};
 use crate::pipeline::Stop;
 use crate::pipeline::source::Ask;
@@ -26,10 +26,12 @@ impl Dispatcher<'_> {
         }
     }
 
-    /// Waits for a change. A ledger that refuses it or cannot write it stops the line.
+    /// Waits for a change. A ledger that refuses it or cannot write it stops the line, except where a person
+    /// cancelled the record before the line did.
     pub(super) fn settle(&mut self, ticket: Ticket) {
-        if let Err(error) = ticket.wait() {
-            self.stop_feeding(Stop::Ledger(error));
+        match ticket.wait() {
+            Err(LedgerError::Denied { law: Law::Record { is: RecordState::Cancelled, .. }, .. }) | Ok(_) => {}
+            Err(error) => self.stop_feeding(Stop::Ledger(error)),
         }
     }
 
@@ -49,9 +51,8 @@ impl Dispatcher<'_> {
             ..Context::default()
         };
         self.record(Change::Cancelled { seq }, context);
-        if let Some(card) = self.floor.remove(seq) {
-            self.release(card.work.as_deref());
-        }
+        self.withdrawn.remove(&seq);
+        self.drop_record(seq);
         self.stop_feeding(Stop::Data { seq, fault });
     }
 

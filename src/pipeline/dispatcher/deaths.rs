@@ -79,7 +79,7 @@ impl Dispatcher<'_> {
             // The station reported no blank. A person has to see whether one was fed.
             None if unbound => {
                 self.not_fed();
-                self.floor.unfeed(seq);
+                self.wait_again(seq);
             }
             None => {
                 self.record(Change::Lost { seq }, context);
@@ -90,7 +90,7 @@ impl Dispatcher<'_> {
 
     fn left_unbound(&mut self, seq: u32, blank: u32, context: Context) {
         self.record(Change::RejectedUnbound { blank, chip: None }, context);
-        self.floor.unfeed(seq);
+        self.wait_again(seq);
     }
 
     fn lost_there(&mut self, place: Place, seq: u32) {

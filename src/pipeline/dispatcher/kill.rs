@@ -13,6 +13,7 @@ impl Dispatcher<'_> {
             LineMessage::Issued(count) => {
                 self.hopper = self.hopper.map(|blanks| blanks.saturating_add(u64::from(count)));
             }
+            LineMessage::Cancelled(sequences) => self.withdraw(sequences),
             LineMessage::Stop => self.stop_feeding(Stop::Operator),
             LineMessage::GoOn { answer } => {
                 // A person can take back only a person's stop, never one for a fault.
@@ -38,8 +39,13 @@ impl Dispatcher<'_> {
 
     /// Puts the person who had a card thrown out into the ledger as the actor.
     pub(super) fn in_whose_name(&self, seq: u32, fault: &Fault, context: Context) -> Context {
-        let by = self.floor.card(seq).and_then(|card| card.killed_by.clone());
-        if fault.reason == ReasonWord::Killed { Context { actor: by, ..context } } else { context }
+        match self.floor.card(seq).and_then(|card| card.killed_by.as_ref()) {
+            Some(by) if fault.reason == ReasonWord::Killed => {
+                let Context { actor, first_person, .. } = Context::by(by);
+                Context { actor, first_person, ..context }
+            }
+            _ => context,
+        }
     }
 
     /// Counts a blank that was not fed: it is still in the hopper.

@@ -94,6 +94,7 @@ impl<'a> Dispatcher<'a> {
             threads: source.into_iter().chain(output).collect(),
             pending: batch.sequences.into(),
             remakes: batch.remakes,
+            withdrawn: BTreeSet::new(),
             next_blank: batch.next_blank,
             next_position: batch.next_position,
             tickets: VecDeque::new(),

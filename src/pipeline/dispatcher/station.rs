@@ -39,7 +39,11 @@ impl Dispatcher<'_> {
                     let change = Change::RejectedUnbound { blank, chip: seen.chip() };
                     self.record(change, self.fault_context(place, &fault, took));
                 }
-                self.floor.unfeed(seq);
+                // The ledger refused the binding before the person's message came here.
+                if fault.reason == ReasonWord::RecordCancelled {
+                    self.withdrawn.insert(seq);
+                }
+                self.wait_again(seq);
                 self.failed(place, &fault, standing);
                 self.station_after(place, fault, standing);
             }
@@ -197,7 +201,8 @@ impl Dispatcher<'_> {
         let kmc = self.take_kmc(place);
         let clearing = self.station(place).is_some_and(|s| std::mem::take(&mut s.clearing));
         // Such a card says nothing about this station, or `station::probe` counts the outage.
-        if clearing || standing != Standing::InService {
+        let cancelled = fault.reason == ReasonWord::RecordCancelled;
+        if clearing || cancelled || standing != Standing::InService {
             return;
         }
         let Some(trip) = self.breakers.failed(place, &fault.reason, kmc) else { return };
@@ -259,7 +264,7 @@ impl Dispatcher<'_> {
             return;
         }
         self.not_fed();
-        self.floor.unfeed(seq);
+        self.wait_again(seq);
         self.station_after(place, fault, standing);
     }
 

@@ -7,7 +7,7 @@ use drivers::Condition;
 
 use super::probe::{Lying, transport_fault};
 use super::{HungUp, Runner, Standing, StationHappening};
-use crate::ledger::{Law, LedgerError, Ticket};
+use crate::ledger::{Law, LedgerError, RecordState, Ticket};
 use crate::modules::{Blame, BlankInspection, CardWork, Fault};
 use crate::reason::ReasonWord;
 
@@ -42,10 +42,10 @@ impl Runner<'_> {
                 self.tell(StationHappening::MayBind(blank))?;
                 match self.binds.recv().map_err(|_| HungUp)?.map(Ticket::wait) {
                     Ok(Ok(_)) => return self.personalize(work, start, blank),
-                    Ok(Err(LedgerError::Denied { law: law @ Law::ChipSeen(_), .. })) => {
-                        Fault::new(Blame::Device, ReasonWord::ChipSeen, format!("device: {law}"))
-                    }
-                    Ok(Err(error)) => return self.tell(StationHappening::NotBound(error)),
+                    Ok(Err(error)) => match refused(error) {
+                        Ok(fault) => fault,
+                        Err(error) => return self.tell(StationHappening::NotBound(error)),
+                    },
                     Err(fault) => fault,
                 }
             }
@@ -123,10 +123,8 @@ impl Runner<'_> {
         self.tell(StationHappening::MayOpen(blank))?;
         let fault = match self.binds.recv().map_err(|_| HungUp)?.map(Ticket::wait) {
             Ok(Ok(_)) => return self.personalize(work, start, blank),
-            Ok(Err(LedgerError::Denied { law: law @ Law::ChipSeen(_), .. })) => {
-                Fault::new(Blame::Device, ReasonWord::ChipSeen, format!("device: {law}"))
-            }
-            Ok(Err(error)) => Fault::new(Blame::Us, ReasonWord::Ledger, error.to_string()),
+            Ok(Err(error)) => refused(error)
+                .unwrap_or_else(|error| Fault::new(Blame::Us, ReasonWord::Ledger, error.to_string())),
             Err(fault) => fault,
         };
         let twice = fault.reason == ReasonWord::ChipSeen;
@@ -195,5 +193,21 @@ impl Runner<'_> {
             ..fault
         };
         (fault, standing)
+    }
+}
+
+/// The fault of a card that one of the ledger's laws keeps from its record. Any other error means that the
+/// ledger takes nothing more.
+fn refused(error: LedgerError) -> Result<Fault, LedgerError> {
+    match error {
+        LedgerError::Denied { law: law @ Law::ChipSeen(_), .. } => {
+            Ok(Fault::new(Blame::Device, ReasonWord::ChipSeen, format!("device: {law}")))
+        }
+        LedgerError::Denied { law: Law::Record { is: RecordState::Cancelled, .. }, .. } => Ok(Fault::new(
+            Blame::Card,
+            ReasonWord::RecordCancelled,
+            "operator: the record was cancelled after this blank was fed for it; the blank is still empty",
+        )),
+        error => Err(error),
     }
 }
