@@ -26,33 +26,6 @@ const INLINE_TESTS_MAX: usize = 125;
 /// Modules whose inline tests are longer. This list only shrinks.
 const LONG_INLINE_TESTS: &[&str] = &["src/daemon/policy.rs", "src/hsm/spool_keys.rs", "src/tlv/ber.rs"];
 
-/// Modules with children that are not `x/mod.rs`. This list only shrinks; when it is empty, clippy's
-/// `self_named_module_files` takes its place.
-const SELF_NAMED: &[&str] = &[
-    "src/crypto.rs",
-    "src/crypto/cwf1.rs",
-    "src/crypto/des.rs",
-    "src/crypto/symmetric.rs",
-    "src/hsm/soft.rs",
-    "src/hsm/soft/stream.rs",
-    "src/hsm/store.rs",
-    "src/modules/chip.rs",
-    "src/modules/chip/tests.rs",
-    "src/modules/crosscheck.rs",
-    "src/modules/embosser.rs",
-    "src/modules/printer.rs",
-    "src/modules/stripe.rs",
-    "src/modules/template.rs",
-    "src/modules/template/tests.rs",
-    "src/pipeline/dispatcher.rs",
-    "src/pipeline/floor.rs",
-    "src/pipeline/station.rs",
-    "src/record/accept.rs",
-    "src/record/chip.rs",
-    "src/record/writer.rs",
-    "src/scp/scp02.rs",
-];
-
 /// Modules whose tests are in a file of another name than `tests.rs`. This list only shrinks.
 const TESTS_ELSEWHERE: &[&str] = &[
     "src/cli/mod.rs",
@@ -62,7 +35,7 @@ const TESTS_ELSEWHERE: &[&str] = &[
     "src/prep/input.rs",
     "src/prep/plan.rs",
     "src/prep/template.rs",
-    "src/record/chip.rs",
+    "src/record/chip/mod.rs",
     "src/record/mod.rs",
 ];
 
@@ -151,31 +124,6 @@ fn except(findings: Vec<(String, String)>, listed: &[&str]) -> Vec<String> {
     let idle: Vec<String> = idle.map(|path| format!("{path}: put right: take it off the list")).collect();
     let new = findings.iter().filter(|(path, _)| !listed.contains(&path.as_str()));
     new.map(|(_, what)| what.clone()).chain(idle).collect()
-}
-
-/// Modules with children outside of `x/mod.rs`.
-fn self_named(sources: &[Source], listed: &[&str]) -> Vec<String> {
-    let has_children = |s: &Source| {
-        let folder = format!("{}/", s.path.trim_end_matches(".rs"));
-        s.is_rust() && sources.iter().any(|child| child.is_rust() && child.path.starts_with(&folder))
-    };
-    let found = sources.iter().filter(|s| s.within(&CRATES) && has_children(s));
-    except(
-        found
-            .map(|s| (s.path.clone(), s.finding(0, "has children: make it `mod.rs` of their folder")))
-            .collect(),
-        listed,
-    )
-}
-
-#[test]
-fn a_module_with_children_is_the_mod_rs_of_their_folder() {
-    let source = |path: &str| Source::new(path, "//! A.");
-    let bad = [source("src/a.rs"), source("src/a/b.rs"), source("src/ab/mod.rs")];
-    assert_eq!(self_named(&bad, &[]).len(), 1);
-    assert!(self_named(&bad, &["src/a.rs"]).is_empty());
-    assert_eq!(self_named(&bad[1..], &["src/a.rs"]).len(), 1, "listed in vain");
-    hold(&self_named(&repository(), SELF_NAMED));
 }
 
 /// Tests in files of any other name than `tests.rs` or below a folder `tests`, or put there by `#[path]`.
