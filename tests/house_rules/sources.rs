@@ -278,8 +278,6 @@ fn test_code_is_distinguished() {
     let live: Vec<&str> =
         source.live.split(|c: char| !c.is_alphabetic()).filter(|w| !w.is_empty() && *w != "fn").collect();
     assert_eq!(live, ["a", "b", "e", "g", "struct", "H", "i", "u", "l", "u", "m", "n", "H", "p"]);
-    assert!(
-        is_test("src/tlv/tests.rs") && is_test("hwsim/tests/a.rs") && is_test("src/record/testing.rs")
-    );
+    assert!(is_test("src/tlv/tests.rs") && is_test("hwsim/tests/a.rs") && is_test("src/record/testing.rs"));
     assert!(!is_test("src/tlv/latest.rs") && !is_test("src/contests.rs"));
 }
