@@ -33,7 +33,7 @@ pub fn decide(
     let mut done = CardDecisions { job, decision, changed: Vec::new(), refused: Vec::new() };
     for (seq, ticket) in tickets {
         match ticket.wait() {
-            Ok(event) => done.changed.push(event),
+            Ok(event) => done.changed.push((&event).into()),
             Err(error @ LedgerError::Denied { .. }) => done.refused.push((seq, error)),
             Err(error) => return Err(error.into()),
         }

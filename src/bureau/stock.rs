@@ -7,7 +7,7 @@
 use super::outcome::Outcome;
 use super::refusal::{Refusal, Senseless};
 use crate::ids::JobId;
-use crate::ledger::{Change, Context, Ledger, Reader, Ticket};
+use crate::ledger::{Change, Context, Ledger, LedgerError, Reader, Ticket};
 use crate::request::StockMove;
 
 /// Most test cards at a time: each is an event of its own.
@@ -28,7 +28,8 @@ pub fn move_stock(
         StockMove::Test => test_cards(&ledger.reader()?, job, count)?,
     };
     let tickets = ledger.record_together(job, changes, &Context::by(actor));
-    Ok(Outcome::Noted(tickets.into_iter().map(Ticket::wait).collect::<Result<_, _>>()?))
+    let noted = |ticket: Ticket| Ok::<_, LedgerError>((&ticket.wait()?).into());
+    Ok(Outcome::Noted(tickets.into_iter().map(noted).collect::<Result<_, _>>()?))
 }
 
 /// One change for each test card, if all of them are possible.
@@ -50,5 +51,5 @@ fn test_cards(reader: &Reader, job: JobId, count: u32) -> Result<Vec<Change>, Re
 
 /// Has the ledger record that a shift begins.
 pub fn begin_shift(ledger: &Ledger, name: &str, actor: &str) -> Result<Outcome, Refusal> {
-    Ok(Outcome::Noted(vec![ledger.shift(name, Context::by(actor))?]))
+    Ok(Outcome::Noted(vec![(&ledger.shift(name, Context::by(actor))?).into()]))
 }

@@ -16,7 +16,7 @@ use super::files::{self, ReceivedFiles};
 use super::people::Person;
 use super::server::LineDaemon;
 use super::wire::{self, AnswerMessage};
-use crate::bureau::refusal::NotAllowed;
+use crate::bureau::refusal::{NotAllowed, Senseless};
 use crate::bureau::{Outcome, Refusal};
 use crate::exit::Exit;
 use crate::threads;
@@ -195,8 +195,8 @@ impl LineDaemon {
         });
         while !reader.fill_buf()?.is_empty() {
             reader.get_mut().until = Instant::now() + REQUEST_TIME;
-            let message = match wire::receive(&mut reader, wire::REQUEST_MAX) {
-                Ok(Some(message)) => message,
+            let line = match wire::receive_line(&mut reader, wire::REQUEST_MAX) {
+                Ok(Some(line)) => line,
                 Ok(None) => return Ok(()),
                 Err(error) => {
                     let what = "operator: that is no request: one JSON object in a line of at most 64 KiB";
@@ -205,7 +205,7 @@ impl LineDaemon {
                 }
             };
             let received = std::mem::take(&mut reader.get_mut().received);
-            let sent = send(stream, self.carry_out(person, message, received));
+            let sent = send(stream, self.carry_out(person, &line, received));
             if self.bureau.ledger.failed().is_some() || self.bureau.keys_are_gone() {
                 // The line ends, and the daemon with it. A new daemon begins with what is on the disk.
                 self.queue().drain();
@@ -217,18 +217,18 @@ impl LineDaemon {
         Ok(())
     }
 
-    fn carry_out(
-        &self,
-        person: &Person,
-        message: serde_json::Value,
-        received: ReceivedFiles,
-    ) -> Result<Outcome, Refusal> {
+    fn carry_out(&self, person: &Person, line: &[u8], received: ReceivedFiles) -> Result<Outcome, Refusal> {
         let request =
-            wire::request(message).map_err(|why| Refusal::fault(Exit::Daemon, format!("operator: {why}")))?;
-        match received.refused {
-            Some(why) => Err(Refusal::fault(Exit::FileFormat, format!("file: {why}"))),
-            None => self.answer(person, &request, received.files),
+            wire::request(line).map_err(|why| Refusal::fault(Exit::Daemon, format!("operator: {why}")))?;
+        if let Some(why) = received.refused {
+            return Err(Refusal::fault(Exit::FileFormat, format!("file: {why}")));
         }
+        // Before anything is done, because a deletion could not be taken back.
+        let (came, needed) = (received.files.len(), request.action.files());
+        if came != needed {
+            return Err(Refusal::Senseless(Senseless::Files(came, needed)));
+        }
+        self.answer(person, &request, received.files)
     }
 }
 

@@ -4,11 +4,15 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 use cardwright::daemon::wire::{AnswerMessage, request};
+use cardwright::ledger::event::kinds::{KINDS, SHIFT, STOCK_ISSUED, STOCK_RETURNED, STOCK_VAULTED, TESTED};
 use drivers::registry::DRIVERS;
 use serde_json::Value;
 
 use super::page::{Block, ParsedPage};
 use super::{page_of, programs, repository, without_settings};
+
+/// The events that record a person's acts with stock and shifts.
+const NOTED: [u16; 5] = [STOCK_ISSUED, STOCK_RETURNED, STOCK_VAULTED, TESTED, SHIFT];
 
 fn source(path: &str) -> String {
     std::fs::read_to_string(repository().join(path)).unwrap()
@@ -34,6 +38,16 @@ fn keys_of(source: &str, table: &str) -> Vec<String> {
     }
     assert!(!keys.is_empty(), "{table} has no keys");
     keys
+}
+
+/// The fields of a struct of a source, as its JSON names them.
+fn fields_of(source: &str, name: &str) -> Vec<String> {
+    let (_, body) = source.split_once(&format!("pub struct {name} {{\n")).expect(name);
+    let body = body.split("\n}\n").next().unwrap();
+    let fields = body.lines().filter_map(|line| line.trim().split_once(": "));
+    let fields: Vec<_> = fields.map(|(field, _)| field.to_owned()).collect();
+    assert!(fields.len() > 20, "{name}: {fields:?}");
+    fields
 }
 
 /// The names in a constant list of a source: the first string of each entry.
@@ -146,6 +160,9 @@ fn the_wires_page_has_every_action_outcome_and_refusal_and_its_messages_are_real
     }
     says(&page, variants_of(&source("src/bureau/outcome.rs"), "Outcome"));
     says(&page, variants_of(&source("src/bureau/refusal.rs"), "Refusal"));
+    // An event in an answer, of an act that was noted, say, has the fields and words of `log --json`.
+    says(&page, fields_of(&source("src/report/events.rs"), "EventLine"));
+    says(&page, KINDS.iter().filter(|kind| NOTED.contains(&kind.code)).map(|kind| kind.word.to_owned()));
     let blocks = page.blocks.iter().filter_map(|block| match block {
         Block::Json(text) => Some(json(text)),
         _ => None,
@@ -154,7 +171,7 @@ fn the_wires_page_has_every_action_outcome_and_refusal_and_its_messages_are_real
     for message in blocks.flatten() {
         if message.get("request").is_some() {
             requests += 1;
-            assert!(request(message.clone()).is_ok(), "{message}");
+            assert!(request(message.to_string().as_bytes()).is_ok(), "{message}");
         } else {
             answers += 1;
             let answer: AnswerMessage = serde_json::from_value(message.clone()).unwrap();

@@ -13,8 +13,7 @@ use std::io::Write;
 use super::common::{Early, json};
 use crate::bureau::Outcome;
 use crate::exit::Exit;
-use crate::ledger::LedgerEvent;
-use crate::report::events::{EventLine, text};
+use crate::report::events::EventLine;
 
 /// Prints an outcome. Returns the exit code of the command.
 pub(super) fn show(outcome: &Outcome, as_json: bool, out: &mut dyn Write) -> Result<Exit, Early> {
@@ -56,9 +55,9 @@ pub(super) fn show(outcome: &Outcome, as_json: bool, out: &mut dyn Write) -> Res
     Ok(Exit::Ok)
 }
 
-fn noted(events: &[LedgerEvent], as_json: bool, out: &mut dyn Write) -> Result<(), Early> {
+fn noted(events: &[EventLine], as_json: bool, out: &mut dyn Write) -> Result<(), Early> {
     if as_json {
-        return json(out, &events.iter().map(EventLine::from).collect::<Vec<_>>());
+        return json(out, &events);
     }
-    Ok(events.iter().try_for_each(|event| writeln!(out, "{}", text(event)))?)
+    Ok(events.iter().try_for_each(|event| writeln!(out, "{}", event.text()))?)
 }
