@@ -10,7 +10,9 @@ use super::ledger_proof::LedgerVerdict;
 use super::refusal::{Denial, Idle};
 use super::survey::Survey;
 use crate::ids::JobId;
-use crate::ledger::{AttemptView, CardView, JobView, LedgerError, RecordState, ShiftView, StockView};
+use crate::ledger::{
+    AttemptView, CardView, JobPhase, JobView, LedgerError, RecordState, ShiftView, StockView,
+};
 use crate::report::Summary;
 use crate::report::events::EventLine;
 use crate::request::CardDecision;
@@ -132,6 +134,10 @@ impl From<CardView> for ShownCard {
 pub struct CardDecisions {
     /// The job.
     pub job: JobId,
+    /// Phase of the job afterwards.
+    pub phase: JobPhase,
+    /// Why the job is HELD.
+    pub held_for: Option<String>,
     /// The decision.
     pub decision: CardDecision,
     /// The events of the changes.

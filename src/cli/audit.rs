@@ -6,6 +6,7 @@ use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
 
 use super::common::{Early, LedgerArg, SocketArg, on_stdout};
+use super::next_step::Desk;
 use super::{foreground, remote, render};
 use crate::audit::PublicKey;
 use crate::bureau::{Outcome, ledger_proof, papers};
@@ -74,7 +75,8 @@ pub fn run(args: &AuditArgs) -> Result<Exit, Failure> {
     on_stdout(|out| match (&args.verb, daemon) {
         // The daemon has the ledger and the keys open.
         (AuditVerb::Verify { key, json, .. }, Some(daemon)) => {
-            render::show(&remote::ask(daemon, &Action::VerifyLedger { key: *key }, &[])?, *json, out)
+            let verdict = remote::ask(daemon, &Action::VerifyLedger { key: *key }, &[])?;
+            render::show(&verdict, *json, Desk::Daemon, out)
         }
         (AuditVerb::Verify { keys, key, json }, None) => verify(ledger, keys.as_ref(), *key, *json, out),
         (AuditVerb::Document { paper, key }, _) => document(paper, *key, out),
@@ -105,7 +107,7 @@ fn verify(
     let bar = bar(reader.last_event().unwrap_or_default(), "events");
     let verdict = ledger_proof::verify(&reader, known.as_ref(), key, |n| bar.set_position(n))?;
     bar.finish_and_clear();
-    render::show(&Outcome::Verdict(verdict), json, out)
+    render::show(&Outcome::Verdict(verdict), json, Desk::Here, out)
 }
 
 fn document(paper: &Path, key: Option<PublicKey>, out: &mut dyn Write) -> Result<Exit, Early> {

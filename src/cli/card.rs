@@ -106,7 +106,7 @@ pub(super) fn execute(args: &CardArgs, out: &mut dyn Write) -> Result<Exit, Earl
             foreground::carry_out(&args.socket, &args.ledger, by, &action)?
         }
     };
-    render::show(&outcome, args.json, out)
+    render::show(&outcome, args.json, args.socket.desk(), out)
 }
 
 impl CardVerb {

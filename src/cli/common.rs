@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::next_step::spelled;
+use super::next_step::{Desk, spelled};
 use crate::bureau::Refusal;
 use crate::daemon::people::sound_name;
 use crate::exit::{Exit, Failure};
@@ -53,6 +53,11 @@ impl LedgerArg {
 }
 
 impl SocketArg {
+    /// Where the command is carried out.
+    pub fn desk(&self) -> Desk {
+        if self.socket.is_some() { Desk::Daemon } else { Desk::Here }
+    }
+
     /// The daemon to ask, if one is named. A daemon has its own ledger, so none may be named with it.
     pub fn daemon(&self, ledger: &LedgerArg) -> Result<Option<&Path>, Failure> {
         match &self.socket {

@@ -152,7 +152,7 @@ pub(super) fn execute(args: &JobArgs, out: &mut dyn Write) -> Result<Exit, Early
             foreground::carry_out(&args.socket, &args.ledger, by, &action)?
         }
     };
-    render::show(&outcome, args.json, out)
+    render::show(&outcome, args.json, args.socket.desk(), out)
 }
 
 impl JobVerb {

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use super::common::{ByArg, LedgerArg, keys_missing};
-use super::next_step::{after_report, spelled};
+use super::next_step::{Desk, after_report, spelled};
 use super::simulate::SimulateArgs;
 use crate::bureau::cpu_time as cpu;
 use crate::bureau::run_job::{ReadyJob, stop_text};
@@ -171,7 +171,7 @@ fn make(
     outcome.stats.cpu = crate::report::summary::CpuTimes { controller: cpu::own(), ..ended.cpu };
     let summary = Summary::build(&reader, id, Some(outcome.stats.clone()), places)
         .map_err(|error| spelled(&error.into()))?;
-    let next = after_report(&summary);
+    let next = after_report(&summary, Desk::Here);
     if let Some(path) = &args.report {
         summary.save(next.as_deref(), path)?;
     }

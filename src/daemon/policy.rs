@@ -155,7 +155,13 @@ pub fn decide_kill(record: RecordState, killed: bool) -> Decision {
 
 /// Whether the job was held by a person, or has just been submitted.
 fn own(job: &Situation) -> bool {
-    matches!(job.held_for.as_deref(), Some(SUBMITTED | BY_OPERATOR))
+    is_persons_hold(job.held_for.as_deref())
+}
+
+/// Whether an operator may release a job that is HELD for this reason. For any other reason it takes a
+/// supervisor.
+pub fn is_persons_hold(held_for: Option<&str>) -> bool {
+    matches!(held_for, Some(SUBMITTED | BY_OPERATOR))
 }
 
 /// The role that an action takes. A supervisor may also hold jobs and prove the ledger.

@@ -5,7 +5,7 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::super::common::{Early, json};
-use super::super::next_step::{after_decision, spelled};
+use super::super::next_step::{Desk, after_decision, spelled};
 use crate::bureau::Refusal;
 use crate::bureau::outcome::{CardDecisions, KillFate, KilledCard, ShownCard, ShownCards};
 use crate::exit::{Exit, Failure};
@@ -66,8 +66,13 @@ struct RefusedJson {
     why: String,
 }
 
-pub(super) fn decided(done: &CardDecisions, as_json: bool, out: &mut dyn Write) -> Result<Exit, Early> {
-    let CardDecisions { job, decision, changed, refused } = done;
+pub(super) fn decided(
+    done: &CardDecisions,
+    as_json: bool,
+    desk: Desk,
+    out: &mut dyn Write,
+) -> Result<Exit, Early> {
+    let CardDecisions { job, changed, refused, .. } = done;
     if as_json {
         let why = |(seq, error): &(u32, LedgerError)| RefusedJson {
             seq: *seq,
@@ -77,7 +82,7 @@ pub(super) fn decided(done: &CardDecisions, as_json: bool, out: &mut dyn Write) 
     } else {
         changed.iter().try_for_each(|event| writeln!(out, "{}", event.text()))?;
         if !changed.is_empty() {
-            writeln!(out, "next: {}", after_decision(*decision, *job))?;
+            writeln!(out, "next: {}", after_decision(done, desk))?;
         } else if refused.is_empty() {
             writeln!(out, "nothing to do in {job}; cardwright job show {job}")?;
         }

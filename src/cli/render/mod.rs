@@ -11,16 +11,17 @@ mod verdict;
 use std::io::Write;
 
 use super::common::{Early, json};
+use super::next_step::Desk;
 use crate::bureau::Outcome;
 use crate::exit::Exit;
 use crate::report::events::EventLine;
 
-/// Prints an outcome. Returns the exit code of the command.
-pub(super) fn show(outcome: &Outcome, as_json: bool, out: &mut dyn Write) -> Result<Exit, Early> {
+/// Prints an outcome of a command that was carried out at `desk`. Returns the exit code of the command.
+pub(super) fn show(outcome: &Outcome, as_json: bool, desk: Desk, out: &mut dyn Write) -> Result<Exit, Early> {
     match outcome {
         Outcome::Jobs(list) => jobs::list(list, as_json, out)?,
         Outcome::Job(job) => jobs::show(job, as_json, out)?,
-        Outcome::Report(summary) => jobs::report(summary, as_json, out)?,
+        Outcome::Report(summary) => jobs::report(summary, as_json, desk, out)?,
         Outcome::Cards(shown) => cards::show(shown, as_json, out)?,
         Outcome::Log(events) | Outcome::Noted(events) => noted(events, as_json, out)?,
         Outcome::Verdict(verdict) => return verdict::show(verdict, as_json, out),
@@ -44,7 +45,7 @@ pub(super) fn show(outcome: &Outcome, as_json: bool, out: &mut dyn Write) -> Res
             writeln!(out, "{job} stops; cards under way are finished, then it is HELD")?;
         }
         Outcome::Held(job) => writeln!(out, "{job} is HELD")?,
-        Outcome::Decided(done) => return cards::decided(done, as_json, out),
+        Outcome::Decided(done) => return cards::decided(done, as_json, desk, out),
         Outcome::Killed { job, cards } => return cards::killed(*job, cards, out),
         Outcome::Surveyed(survey) => return survey::show(survey, as_json, out),
         Outcome::Stock { jobs, shift } => stock::show(jobs, shift.as_ref(), as_json, out)?,
