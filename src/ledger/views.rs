@@ -62,7 +62,8 @@ pub enum JobPhase {
     Open,
     /// Waits for a person.
     Held,
-    /// A hold waits for cards under way: no blank is fed, and the cards that are fed are finished.
+    /// A hold waits for cards under way: no blank is fed, and the cards that are fed are finished. After the line was killed
+    /// the job is shown as OPEN.
     Stopping,
     /// Nothing stands against closing.
     Complete,

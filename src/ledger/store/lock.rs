@@ -8,9 +8,10 @@
 //! The number is written after each commit and not synced: after a power cut it may be smaller than the ledger's, never larger.
 
 use std::fs::{File, OpenOptions};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -18,6 +19,10 @@ use nix::fcntl::{Flock, FlockArg};
 use crate::audit::LedgerId;
 use crate::ledger::error::LedgerError;
 use crate::sibling_path::sibling_path;
+
+/// How often a writer tries again to take a lock that is held, and how long it waits before each time.
+const LOOKS: u32 = 5;
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Held as long as the ledger is open for writing; the kernel frees it when the process dies.
 pub(super) struct Lock {
@@ -38,7 +43,7 @@ impl Lock {
             .mode(0o600)
             .open(&path)
             .map_err(|e| LedgerError::io(&path, e))?;
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        match taken(file) {
             Ok(mut file) => {
                 let (_, noted) = read(&mut file);
                 let lock = Self { file, noted };
@@ -84,6 +89,29 @@ impl Lock {
 pub(super) fn noted(ledger: &Path) -> Option<(String, u64)> {
     let once = || read(&mut File::open(sibling_path(ledger, "-lock")).ok()?).1;
     Some(once()?.min(once()?))
+}
+
+/// Whether a process has the ledger open for writing. A lock that this process may not open counts as held:
+/// it belongs to another user, who may be writing.
+pub(super) fn is_held(ledger: &Path) -> bool {
+    let file = match File::open(sibling_path(ledger, "-lock")) {
+        Ok(file) => file,
+        Err(error) => return error.kind() != ErrorKind::NotFound,
+    };
+    // A shared lock, for as long as this function takes. `Lock::take` waits that long.
+    Flock::lock(file, FlockArg::LockSharedNonblock).is_err()
+}
+
+/// Takes the lock. It may be held for a moment by a reader that looks whether there is a writer.
+fn taken(mut file: File) -> Result<Flock<File>, (File, Errno)> {
+    for _ in 0..LOOKS {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Err((back, Errno::EWOULDBLOCK)) => file = back,
+            other => return other,
+        }
+        std::thread::sleep(LOOK);
+    }
+    Flock::lock(file, FlockArg::LockExclusiveNonblock)
 }
 
 /// The pid, and what was noted.

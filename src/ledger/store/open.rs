@@ -226,7 +226,7 @@ fn rewrite(connection: &Connection, path: &Path) -> Result<(), LedgerError> {
 
 /// Opens a ledger for reading only; one of an earlier version is brought up to date first, which needs it alone.
 /// Beside it, why it is not the whole ledger, if it ends before what was noted of it.
-pub(super) fn open_reader(path: &Path) -> Result<(Connection, Option<LedgerError>), LedgerError> {
+pub(super) fn open_reader(path: &Path) -> Result<(Connection, Option<LedgerError>, PathBuf), LedgerError> {
     if !path.is_file() {
         return Err(LedgerError::Missing(path.to_owned()));
     }
@@ -238,11 +238,12 @@ pub(super) fn open_reader(path: &Path) -> Result<(Connection, Option<LedgerError
     let (connection, version) = read_only(path).map_err(|e| e.of(path))?;
     if usize::try_from(version).is_ok_and(|version| version >= MIGRATIONS.len()) {
         let behind = is_behind(&connection, noted).map_err(|e| e.of(path))?;
-        return Ok((connection, behind));
+        return Ok((connection, behind, path.to_owned()));
     }
     drop(connection);
     LedgerStore::open(path)?.fold();
-    read_only(path).map(|(connection, _)| (connection, None)).map_err(|e| e.of(path))
+    let (connection, _) = read_only(path).map_err(|e| e.of(path))?;
+    Ok((connection, None, path.to_owned()))
 }
 
 /// Whether a ledger ends before what was noted of it.

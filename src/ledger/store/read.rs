@@ -2,7 +2,7 @@
 //! moment; a reader never waits for the writer, and the writer never for a reader.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -25,6 +25,8 @@ use crate::ledger::views::{
 /// Reads a ledger. One per thread.
 pub struct Reader {
     connection: Connection,
+    /// Where the ledger is.
+    path: PathBuf,
     /// Less is there than was written.
     behind: Option<LedgerError>,
 }
@@ -44,8 +46,8 @@ impl Reader {
 
     /// Like [`Self::open`], but accepts a truncated ledger; [`Self::behind`] then says how much is missing.
     pub fn open_as_it_is(path: impl AsRef<Path>) -> Result<Self, LedgerError> {
-        let (connection, behind) = super::open::open_reader(path.as_ref())?;
-        Ok(Self { connection, behind })
+        let (connection, behind, path) = super::open::open_reader(path.as_ref())?;
+        Ok(Self { connection, path, behind })
     }
 
     /// Why it is not the whole ledger, if the file beside it says that more was written.
@@ -86,10 +88,11 @@ impl Reader {
         self.with_phase(view.ok_or(LedgerError::NoJob(job))?)
     }
 
-    /// Whether a hold of an OPEN job waits for the cards that are under way.
+    /// Whether a hold of an OPEN job waits for the cards that are under way. It waits for nothing if the line was killed: then
+    /// no process has the ledger open for writing.
     fn is_stopping(&self, job: JobId) -> Result<bool, LedgerError> {
         let last = events::last(&self.connection, EventFilter::Life(job), |_| true)?;
-        Ok(last.is_some_and(|event| event.fact == EventFact::HoldAsked))
+        Ok(last.is_some_and(|event| event.fact == EventFact::HoldAsked) && super::lock::is_held(&self.path))
     }
 
     /// Whether nothing stands against closing a job that is not CLOSED. The laws decide when it is closed.

@@ -118,6 +118,24 @@ fn ledgers_of_earlier_versions_open() {
     }
 }
 
+/// A hold waits for cards under way only as long as some process makes them.
+#[test]
+fn a_job_whose_writer_has_died_does_not_stop_any_more() {
+    let directory = directory();
+    let (path, job) = (directory.path().join("l.db"), JobId(1));
+    let ledger = Ledger::open(&path).unwrap();
+    ledger.new_job(file("F", 3)).unwrap();
+    all(&ledger, job, [Change::HoldAsked]);
+    let phase = || Reader::open(&path).unwrap().job(job).unwrap().phase;
+    assert_eq!(
+        (phase(), ledger.reader().unwrap().job(job).unwrap().phase),
+        (JobPhase::Stopping, JobPhase::Stopping)
+    );
+    ledger.close().unwrap();
+    assert_eq!(phase(), JobPhase::Open);
+    drop(Ledger::open(&path).unwrap());
+}
+
 /// One chip, one record: whichever number its blank has, in this run and in the next.
 #[test]
 fn a_chip_is_bound_once() {
