@@ -164,6 +164,9 @@ pub enum Denial {
     /// A job is closed after it has left the line.
     #[error("the job is on the line, or waits for it; hold it first")]
     OnLine,
+    /// A hold waits for the cards that are under way.
+    #[error("the job is stopping: wait until the cards under way are finished and it is HELD")]
+    Stopping,
     /// A reader cannot serve the line and a survey at once.
     #[error("the line is at work or about to be; hold the job that is on it, then ask")]
     LineBusy,
@@ -192,19 +195,19 @@ pub enum Denial {
 #[serde(rename_all = "kebab-case")]
 pub enum NotAllowed {
     /// The person is no operator.
-    #[error("it takes an operator")]
+    #[error("this takes an operator, a role that the daemon's people file does not give you")]
     TakesOperator,
     /// The person is neither auditor nor supervisor.
-    #[error("it takes an auditor or a supervisor")]
+    #[error("this takes an auditor or a supervisor, roles that the daemon's people file does not give you")]
     TakesAuditor,
     /// The person is no supervisor.
-    #[error("it takes a supervisor")]
+    #[error("this takes a supervisor, a role that the daemon's people file does not give you")]
     TakesSupervisor,
     /// The daemon begins no new work before it ends.
-    #[error("the daemon is about to end; nothing new is begun")]
+    #[error("the daemon is about to end and begins nothing new; ask again after its next start")]
     Draining,
     /// The people file does not list this user.
-    #[error("nobody with uid {uid} stands in the daemon's people file")]
+    #[error("the daemon's people file does not list you (uid {uid})")]
     Unlisted {
         /// User id of the person.
         uid: u32,
@@ -271,7 +274,7 @@ impl std::fmt::Display for Refusal {
             Self::Denied { job, record, why } => {
                 write!(f, "{}refused: {why}", about(*job, *record))
             }
-            Self::NotAllowed { job, why } => write!(f, "operator: refused: {}{why}", about(*job, None)),
+            Self::NotAllowed { job, why } => write!(f, "{}refused: {why}", about(*job, None)),
             Self::SecondPerson { job } => write!(
                 f,
                 "{job}: nothing is done yet: it takes two people, and another one has to ask for it within 15 minutes, while \

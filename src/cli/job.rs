@@ -85,8 +85,9 @@ enum JobVerb {
         /// The bureau's key store, whose HSM signs; a daemon has it
         #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE")]
         keys: Option<PathBuf>,
-        /// Where they go; no file there is overwritten. Only their writer (the daemon, if it was asked) can
-        /// read them, and the group of a DIR that is open to it and closed to others (mode 0750)
+        /// Where they go; no file there is overwritten. They are written with your rights and are yours; a
+        /// daemon writes into files that this command has opened. No other user can read them, except the
+        /// group of a DIR that is open to it and closed to others (mode 0750)
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
     },

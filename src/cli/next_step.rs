@@ -40,6 +40,9 @@ fn after_refusal(refusal: &Refusal) -> Option<String> {
         Refusal::Denied { job: Some(job), record: None, why: Denial::NotHeldByOperator } => {
             Some(format!("cardwright job release {job}"))
         }
+        Refusal::Denied { job: Some(job), record: None, why: Denial::Stopping } => {
+            Some(format!("cardwright job show {job}"))
+        }
         Refusal::Ledger(error) => after_ledger_error(error),
         Refusal::FileSeen { job, open: true, line } => {
             Some(format!("cardwright job resume {job} --line {line}, or cardwright job show {job}"))

@@ -16,7 +16,7 @@ use super::files::{self, ReceivedFiles};
 use super::people::Person;
 use super::server::LineDaemon;
 use super::wire::{self, AnswerMessage};
-use crate::bureau::refusal::{NotAllowed, Senseless};
+use crate::bureau::refusal::NotAllowed;
 use crate::bureau::{Outcome, Refusal};
 use crate::exit::Exit;
 use crate::threads;
@@ -220,14 +220,10 @@ impl LineDaemon {
     fn carry_out(&self, person: &Person, line: &[u8], received: ReceivedFiles) -> Result<Outcome, Refusal> {
         let request =
             wire::request(line).map_err(|why| Refusal::fault(Exit::Daemon, format!("operator: {why}")))?;
-        if let Some(why) = received.refused {
-            return Err(Refusal::fault(Exit::FileFormat, format!("file: {why}")));
+        if let Some(refusal) = received.refused {
+            return Err(refusal);
         }
-        // Before anything is done, because a deletion could not be taken back.
-        let (came, needed) = (received.files.len(), request.action.files());
-        if came != needed {
-            return Err(Refusal::Senseless(Senseless::Files(came, needed)));
-        }
+        files::check(&request.action, &received.files)?;
         self.answer(person, &request, received.files)
     }
 }

@@ -116,6 +116,11 @@ fn of_job(ask: ActionKind, job: &Situation) -> Decision {
         }
         (ActionKind::Resume, Held) if !own(job) => Decision::Denied(Denial::NotHeldByOperator),
         (ActionKind::Release | ActionKind::Resume, Open | Held) => Decision::Accepted,
+        (ActionKind::Close | ActionKind::AskCard | ActionKind::StockReturn | ActionKind::StockTest, _)
+            if job.stopping =>
+        {
+            Decision::Denied(Denial::Stopping)
+        }
         (ActionKind::Close, _) if job.on_line || job.queued => Decision::Denied(Denial::OnLine),
         (ActionKind::AskCard, _) if job.line_busy || job.queued => Decision::Denied(Denial::LineBusy),
         (ActionKind::StockReturn | ActionKind::StockTest, _) if job.on_line => {
@@ -337,6 +342,12 @@ mod tests {
                 one(ActionKind::Hold, &[Role::Operator], &stopping),
                 Decision::Ignored(Idle::StopsAlready)
             );
+            for kind in
+                [ActionKind::Close, ActionKind::AskCard, ActionKind::StockReturn, ActionKind::StockTest]
+            {
+                let all = [Role::Operator, Role::Supervisor];
+                assert_eq!(one(kind, &all, &stopping), Decision::Denied(Denial::Stopping));
+            }
             let auditor = one(kind, &[Role::Auditor], &stopping);
             assert_eq!(auditor, Decision::NotAllowed(NotAllowed::TakesOperator));
         }

@@ -33,7 +33,7 @@ mod unique;
 mod window;
 mod writer;
 
-pub use accept::{AcceptanceChecks, AcceptedFile, accept, open_input};
+pub use accept::{AcceptanceChecks, AcceptedFile, accept, check_regular, open_input};
 pub use error::{FileError, FileFault};
 pub use frame::{Frame, SectionRef, others_digest};
 pub use reader::{Cwf1Reader, FileEnd, FileLimits};

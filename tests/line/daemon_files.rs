@@ -8,7 +8,9 @@ use std::os::unix::net::UnixStream;
 
 use cardwright::daemon::files::{FILES_MAX, send_with};
 use cardwright::daemon::wire::{self, AnswerMessage, RequestMessage};
-use cardwright::request::{Action, Request};
+use cardwright::exit::Exit;
+use cardwright::ids::JobId;
+use cardwright::request::{Action, PaperName, Request};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use serde_json::Value;
@@ -63,7 +65,7 @@ fn only_regular_files_of_the_askers_own_are_taken() {
     let good_file = || File::open(&path).unwrap();
     for (files, why) in [
         (vec![File::from(pipe)], "no regular file"),
-        (vec![folder], "no regular file"),
+        (vec![folder], "it is a directory; name the file in it"),
         (vec![File::from(OwnedFd::from(UnixStream::pair().unwrap().0))], "no regular file"),
         (vec![], "0 file(s)"),
         (vec![good_file(), good_file()], "2 file(s)"),
@@ -71,6 +73,13 @@ fn only_regular_files_of_the_askers_own_are_taken() {
         let said = refusal(&world, submit(), &files);
         assert!(said.contains(why), "{why}: {said}");
     }
+    // By a path and by a descriptor: no file that could be refused as an issuer's.
+    let folder = File::open(world.path("")).unwrap();
+    assert_eq!(answered(&world, submit(), &[folder]).refused.unwrap().exit(), Exit::Io);
+    assert_eq!(daemon.asks("job submit .").code, Exit::Io as i32);
+    // An action that needs no file takes none.
+    let said = refusal(&world, Action::ListJobs {}, &[good_file()]);
+    assert!(said.contains("1 file(s)"), "{said}");
     // More than the kernel is given room for.
     let many: Vec<File> = (0..FILES_MAX + 1).map(|_| good_file()).collect();
     let stream = UnixStream::connect(world.path("d.sock")).unwrap();
@@ -78,7 +87,10 @@ fn only_regular_files_of_the_askers_own_are_taken() {
     drop(stream);
     // Opened for writing alone, it cannot be read: an error, and no job.
     let unreadable = File::options().write(true).open(&path).unwrap();
-    assert!(answered(&world, submit(), &[unreadable]).refused.is_some());
+    let said = refusal(&world, submit(), &[unreadable]);
+    assert!(said.contains("open it for reading"), "{said}");
+    let said = refusal(&world, Action::ExportLedger {}, &[good_file()]);
+    assert!(said.contains("open it for writing"), "{said}");
     assert_eq!(daemon.ok("job list"), "");
 
     // The ledger's own files stay open in the daemon: SQLite's locks would go with the descriptor.
@@ -156,11 +168,21 @@ fn papers_are_the_askers() {
     let daemon = Daemon::start(&world, "0", "1");
     daemon.ok("job submit a.cwf1");
     daemon.denied("job papers J1 --out early", "not closed");
-    assert!(!world.path("early").join("J1-report.json").exists());
-    assert!(!world.path("early").join("J1-report.json.part").exists());
+    assert!(!world.path("early").exists(), "a folder was made for no papers");
+    std::fs::create_dir(world.path("mine")).unwrap();
+    daemon.denied("job papers J1 --out mine", "not closed");
+    assert!(world.path("mine").exists() && std::fs::read_dir(world.path("mine")).unwrap().next().is_none());
+    let over = daemon.asks("job papers J1 --out a.csv");
+    assert!(over.code == Exit::Io as i32 && over.stderr.contains("name a directory"), "{}", over.stderr);
     daemon.ok("job release J1");
     daemon.until("J1", |shown| good(shown) == 4);
     daemon.closed("J1");
+    // A deletion with too few files for its copies is refused before anything is deleted.
+    let delete = Action::DeleteData { job: JobId(1), copies: vec![PaperName::Certificate] };
+    let file = File::create(world.path("certificate")).unwrap();
+    let said = refusal(&world, delete, &[file]);
+    assert!(said.contains("1 file(s)") && said.contains("needs 2"), "{said}");
+    assert_eq!(daemon.job("J1")["deleted"], false);
     let papers = daemon.ok("job papers J1 --out papers");
     assert_eq!(papers.lines().count(), 3, "{papers}");
     let about = std::fs::metadata(world.path("papers/J1-return.jsonl")).unwrap();

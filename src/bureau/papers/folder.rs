@@ -20,6 +20,8 @@ use crate::sibling_path::sibling_path;
 /// A folder with papers, locked while the value lives.
 pub struct PaperFolder {
     path: PathBuf,
+    /// Whether it was made for these papers.
+    made: bool,
     _alone: Flock<File>,
 }
 
@@ -34,12 +36,19 @@ pub struct BegunPaper {
 
 impl PaperFolder {
     /// Makes the folder (mode 0700) if there is none, and locks it. Refused while another program writes
-    /// papers there.
+    /// papers there. A folder that was made here is removed again if it stays empty.
     pub fn open(path: &Path) -> Result<Self, Failure> {
         let failed = |what: std::io::Error| {
             Failure::new(Exit::Io, format!("papers: directory {}: {what}", path.display()))
         };
-        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+        let made = !path.exists();
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {
+                let what = "operator: a file lies there, or on the way there; name a directory, or a path where nothing lies yet";
+                failed(std::io::Error::other(what))
+            }
+            _ => failed(error),
+        })?;
         let folder = File::open(path).map_err(failed)?;
         let locked = Flock::lock(folder, FlockArg::LockExclusiveNonblock);
         let _alone = locked.map_err(|(_, e)| match e {
@@ -50,7 +59,7 @@ impl PaperFolder {
             }
             e => failed(std::io::Error::other(format!("it cannot be locked: {e}"))),
         })?;
-        Ok(Self { path: path.to_owned(), _alone })
+        Ok(Self { path: path.to_owned(), made, _alone })
     }
 
     /// Where a paper of a job lies.
@@ -149,6 +158,15 @@ impl PaperFolder {
                 tracing::warn!(folder = %self.path.display(), %error, "the folder's group cannot read what is written there");
                 Ok(())
             }
+        }
+    }
+}
+
+impl Drop for PaperFolder {
+    fn drop(&mut self) {
+        if self.made {
+            // A folder that is not empty stays.
+            let _ = std::fs::remove_dir(&self.path);
         }
     }
 }

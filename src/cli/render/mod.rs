@@ -26,7 +26,8 @@ pub(super) fn show(outcome: &Outcome, as_json: bool, desk: Desk, out: &mut dyn W
         Outcome::Log(events) | Outcome::Noted(events) => noted(events, as_json, out)?,
         Outcome::Verdict(verdict) => return verdict::show(verdict, as_json, out),
         Outcome::Exported { events, checkpoints } => {
-            writeln!(out, "{events} events and {checkpoints} checkpoints are exported")?;
+            let (events, checkpoints) = (counted(*events, "event"), counted(*checkpoints, "checkpoint"));
+            writeln!(out, "exported {events} and {checkpoints}")?;
         }
         Outcome::Accepted { job, seen_before: 0, .. } => {
             writeln!(out, "{job} accepted; next: cardwright job release {job}")?;
@@ -54,6 +55,11 @@ pub(super) fn show(outcome: &Outcome, as_json: bool, desk: Desk, out: &mut dyn W
         Outcome::NothingToDo { why, .. } => writeln!(out, "nothing to do: {why}")?,
     }
     Ok(Exit::Ok)
+}
+
+/// A number of things, as in `1 job` and `2 jobs`.
+fn counted(count: u64, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }
 
 fn noted(events: &[EventLine], as_json: bool, out: &mut dyn Write) -> Result<(), Early> {
