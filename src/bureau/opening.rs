@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use tempfile::TempDir;
 
 use super::cpu_time;
-use super::deletion::due;
+use super::deletion::{KeptLongEnough, kept_long_enough};
 use super::key_host::{own_program, socket_directory};
 use super::ledger_desk::{LedgerDesk, the_file};
 use super::line::links::{Links, Real, Simulated};
@@ -179,9 +179,9 @@ impl Bureau {
 
     /// Ends what was started: `hwsim`, then the ledger, and after its last signature the keys.
     pub fn close(self) -> Ended {
-        let due = due(&self.ledger, &self.line).unwrap_or_else(|refusal| {
+        let kept = kept_long_enough(&self.ledger, &self.line).unwrap_or_else(|refusal| {
             tracing::debug!(?refusal, "which deletions are due is not known");
-            Vec::new()
+            KeptLongEnough::default()
         });
         let before = cpu_time::of_children();
         let simulator = self.end_simulator();
@@ -193,7 +193,7 @@ impl Bureau {
             hsm_host: cpu_time::of_children().saturating_sub(with_simulator),
             ..CpuTimes::default()
         };
-        Ended { simulator, ledger, cpu, due }
+        Ended { simulator, ledger, cpu, due: kept.due }
     }
 }
 

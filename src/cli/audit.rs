@@ -37,7 +37,8 @@ enum AuditVerb {
     /// with its chain. Without --key as well: that the whole ledger was made anew, and signed by another key
     /// or not signed. With --keys: a change to events after the last signature, by a person who computes the
     /// chain anew (`Not signed` says how many events these are), and that ledger and audit book were both put
-    /// back to one moment (keep `audit export` elsewhere). Never: that a checkpoint before the last one was
+    /// back to one moment (keep `audit export` elsewhere). Never: an event that was appended after the last
+    /// signature by a person who can write the ledger's file and computes its hash; that a checkpoint before the last one was
     /// deleted, because the last one signs all that it signed; and that the last one was deleted, after a
     /// start has signed again. Until then --keys finds it. The last checkpoint is missing, too, when the line
     /// was killed between signing and writing, until the line is started again. Of jobs that an earlier

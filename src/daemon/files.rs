@@ -21,7 +21,7 @@ use rustix::net::{
 };
 
 use crate::bureau::Refusal;
-use crate::bureau::refusal::Senseless;
+use crate::bureau::ledger_desk::check_files;
 use crate::bureau::spool_folder::is_the_ledgers;
 use crate::exit::Exit;
 use crate::record::check_regular;
@@ -85,10 +85,7 @@ pub fn receive_with(
 /// Refuses files that an action does not need, or cannot use as they were opened. A request is refused for
 /// that before anything is done.
 pub fn check(action: &Action, files: &[File]) -> Result<(), Refusal> {
-    let needed = action.files();
-    if files.len() != needed {
-        return Err(Refusal::Senseless(Senseless::Files(files.len(), needed)));
-    }
+    check_files(action, files)?;
     let (wrong, what) = match action {
         Action::SubmitFile { .. } => (OFlags::WRONLY, "reading"),
         _ => (OFlags::RDONLY, "writing"),
