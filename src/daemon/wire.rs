@@ -221,10 +221,7 @@ mod tests {
             (r#"{"action":"show-job"}"#, "the field `job` is missing"),
             (r#"{"job":"J1"}"#, "the field `action` is missing"),
             (r#"{"action":"list-jobs","not-to-be-shown":1}"#, "no field of such a name"),
-            (
-                r#"{"action":"show-cards","records":"not-to-be-shown","job":"J1"}"#,
-                "`request.action.records`",
-            ),
+            (r#"{"action":"show-cards","records":"not-to-be-shown","job":"J1"}"#, "`request.action.records`"),
             (
                 r#"{"action":"move-stock","job":"J1","count":-1,"stock_move":"issue"}"#,
                 "`request.action.count`",
