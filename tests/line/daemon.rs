@@ -314,15 +314,22 @@ fn after_a_kill_everything_is_held_and_a_supervisor_releases() {
     );
     daemon.denied("job resume J1", "supervisor");
     daemon.not_allowed("job release J1", "supervisor");
-    daemon.not_allowed("card resolve J1 1 --good", "supervisor");
+    daemon.not_allowed("card resolve J1 1 --good", "refused: this takes a supervisor");
     daemon.signal(Signal::SIGTERM);
     assert_eq!(daemon.ends(), Some(0));
 
     people(&world, "\"supervisor\", \"operator\"");
     let daemon = Daemon::start(&world, "0", "2");
     daemon.ok("card resolve J1 all --destroyed");
-    daemon.ok("card remake J1 all");
+    // No hint leads to `job resume`, which is denied.
+    let next = "cardwright job release J1";
+    for words in ["card remake J1 all", "job report J1"] {
+        let said = daemon.ok(words);
+        assert!(said.contains(next) && !said.contains("job resume"), "{words}: {said}");
+    }
+    assert!(daemon.ok("job list").contains("held for: restart"));
     daemon.denied("job resume J1", "supervisor looks at it");
+    daemon.denied("job resume J1", next);
     daemon.ok("job release J1");
     let closed = daemon.closed("J1");
     assert_eq!((good(&closed), off(&closed)), (40, (0, 0)));
