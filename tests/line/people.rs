@@ -134,7 +134,11 @@ fn what_does_not_take_two_is_not_listed() {
         line(&world, &format!("two_people = [\"{word}\"]"));
         let refused = world.cardwright(&["profile", "check", "two.toml"]);
         assert_eq!(refused.code, PROFILE, "{}", refused.stderr);
-        assert!(refused.stderr.contains(&format!("\"{word}\" is not an action for two people")), "{}", refused.stderr);
+        assert!(
+            refused.stderr.contains(&format!("\"{word}\" is not an action for two people")),
+            "{}",
+            refused.stderr
+        );
     }
 }
 
