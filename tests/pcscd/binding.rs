@@ -40,7 +40,7 @@ fn a_name_that_is_not_there_is_reported_with_those_that_are() {
         ReaderSpec { by: ReaderSelector::Name("Omni 9".into()), slot: 0, wait_ms: 0 },
         ReaderSpec { by: ReaderSelector::Name(scene.name(0)), slot: 2, wait_ms: 0 },
         ReaderSpec { by: ReaderSelector::Name(scene.name(0) + " 00 00"), slot: 0, wait_ms: 0 },
-        // Readers on the network have no place on USB.
+        // A reader on the network has no place on USB.
         ReaderSpec { by: ReaderSelector::Usb("1-99".into()), slot: 0, wait_ms: 0 },
     ] {
         let name = matches!(spec.by, ReaderSelector::Name(_));
@@ -71,7 +71,7 @@ fn a_pcscd_that_is_restarted_is_found_again() {
     reader.power_on(Reset::Cold, Protocols::ANY, LONG).unwrap();
     reader.transmit(&[0, 1, 2, 3], LONG).unwrap();
     let host = reader.pid();
-    // In the middle of a card.
+    // The restart comes in the middle of a card.
     scene.kill_pcscd();
     assert!(matches!(reader.transmit(&[0, 1, 2, 3], LONG), Err(CardError::Reader(LinkError::Io(_)))));
     assert_eq!(reader.transmit(&[0, 1, 2, 3], LONG), Err(CardError::Removed));
@@ -80,7 +80,7 @@ fn a_pcscd_that_is_restarted_is_found_again() {
     drop(card);
     scene.start_pcscd();
     let _card = Card::echo(ATR_T0).insert(&scene, 0);
-    // The same host: it needs no new one.
+    // The same host serves the reader again; a new host is not needed.
     assert_eq!(reader.power_on(Reset::Cold, Protocols::ANY, LONG).unwrap(), ATR_T0);
     assert_eq!(reader.transmit(&[0, 1, 2, 3], LONG).unwrap(), [0x90, 0x00]);
     assert_eq!(reader.pid(), host);
