@@ -32,7 +32,7 @@ pub struct SimulatedCard {
     /// Index of the selected application; `None` is the security domain.
     selected: Option<usize>,
     secure: ChannelState,
-    /// For [`AnswerDelivery::T0`]: answers to be fetched.
+    /// Answers that T=0 leaves to be fetched; for [`AnswerDelivery::T0`].
     t0: T0Answers,
     faults: FaultsInForce,
     stores: u32,
