@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_byte_of_two_machines_is_distinguished() {
+    fn one_byte_of_two_machines_has_two_meanings() {
         let jam = DeviceError::Status { status: 0x31, meaning: Condition::Jam };
         let stripe = DeviceError::Status { status: 0x31, meaning: Condition::Stripe };
         assert!(jam.is_jam() && !stripe.is_jam());

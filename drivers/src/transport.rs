@@ -1,6 +1,7 @@
 //! Transport: moves cards from the hopper through the stations to the stackers (wire section 5).
 //!
-//! One link for each station and one for the output. Not here: which card goes where and in which order.
+//! One link for each station and one for the output. Not here: the decision which card goes where and in
+//! which order.
 
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ impl<L: ByteLink> Transport<L> {
         Self { framed: FramedLink::new(link), work: MOVE_WORK }
     }
 
-    /// Sets another time limit for one movement than 15 s.
+    /// Changes the time limit for one movement, which is 15 s otherwise.
     pub fn with_work_time(self, work: Duration) -> Self {
         Self { work, ..self }
     }
@@ -73,8 +74,8 @@ impl<L: ByteLink> Transport<L> {
         self.motion(b'R', &slot.to_be_bytes())
     }
 
-    /// Asks whether the transport is ready; returns the name of its station, or `output`, and then the
-    /// model's.
+    /// Asks whether the transport is ready. Returns the name of its station, or `output`, followed by the
+    /// model's name.
     pub fn status(&mut self) -> Result<String, DeviceError> {
         self.framed.model()
     }

@@ -7,8 +7,8 @@
 //!    │ else: noise            │ DLE: the next byte is escaped
 //! ```
 //!
-//! STX, ETX, ACK and NAK never stand unescaped between STX and ETX. A raw one there means that the beginning
-//! or the rest was noise. An ETX outside a frame ends one whose STX got lost.
+//! STX, ETX, ACK and NAK never stand unescaped between STX and ETX. A raw one there shows that either the
+//! beginning or the rest was noise. An ETX outside a frame ends a frame whose STX got lost.
 
 use zeroize::Zeroizing;
 

@@ -59,7 +59,7 @@ fn a_refusal_says_why_and_cannot_inject_control_characters() {
 }
 
 #[test]
-fn nobody_there_names_the_socket() {
+fn a_socket_without_a_listener_is_named() {
     let text = SimLink::connect(Path::new("/nonexistent/sock"), "chip-1", SimDevice::Machine).err().unwrap();
     assert!(text.to_string().contains("/nonexistent/sock"));
 }

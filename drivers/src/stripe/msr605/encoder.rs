@@ -33,9 +33,9 @@ impl<L: ByteLink> StripeEncoder for Msr605<L> {
         self.read_bits()
     }
 
-    /// Sets everything every time, even if nothing changed: a machine that was switched off and on forgets
-    /// its settings. Settings that can be asked for are asked for, since the machine confirms a damaged one
-    /// like any other.
+    /// Sends every setting every time, even if nothing changed, because a machine that was switched off and
+    /// on forgets its settings. Settings that can be read back are read back, because the machine confirms a
+    /// damaged one like any other.
     fn set(&mut self, how: &Recording) -> Result<(), DeviceError> {
         self.set_coercivity(how.coercivity)?;
         if self.coercivity()? != how.coercivity {
@@ -106,7 +106,7 @@ mod tests {
         let (link, check) = script.build();
         Msr605::new(link).set(&how).unwrap();
         check.finished();
-        // The machine reports another setting than it was given: nothing is written.
+        // The machine reports another setting than the one it received, so nothing is written.
         let (link, check) = done(Script::new(), b"\x1By").expect(b"\x1Bd").give(b"\x1BH").build();
         let outcome = Msr605::new(link).write(&Tracks::default(), &how);
         assert!(matches!(outcome, Err(DeviceError::Unexpected(_))));
