@@ -15,7 +15,7 @@ pub fn of_children() -> Duration {
     used(UsageWho::RUSAGE_CHILDREN)
 }
 
-/// A figure for a report; zero if the system does not give one.
+/// A time for a report; zero if the system does not give it.
 fn used(who: UsageWho) -> Duration {
     let Ok(usage) = getrusage(who) else { return Duration::ZERO };
     [usage.user_time(), usage.system_time()]

@@ -176,7 +176,7 @@ impl JobVerb {
 
 fn papers_here(ledger: &Path, job: JobId, keys: Option<&PathBuf>, folder: &Path) -> Result<Outcome, Refusal> {
     let reader = Reader::open(ledger)?;
-    // This is checked before the keys are asked for, because an open job has no papers.
+    // This comes before the request for keys, because an open job has no papers.
     let state = reader.job(job)?.state;
     if state != JobState::Closed {
         return Err(Refusal::NoPapersYet { job, state });

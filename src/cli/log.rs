@@ -1,4 +1,4 @@
-//! `cardwright log`: prints every change that the ledger holds, in order.
+//! `cardwright log`: prints every event in the ledger, in order.
 
 use std::io::Write;
 use std::time::Duration;
