@@ -1,7 +1,7 @@
-//! What went wrong with a machine, in the words of the technician who has to go there.
+//! Faults of a machine, in the words of the technician who has to repair them.
 //!
-//! Not here: what that means for card, record and job (the modules decide), and readers (`link::CardError`).
-//! No error quotes what was sent or read: that is cardholder data.
+//! Not here: the effect on card, record and job (the modules decide), and readers (`link::CardError`). No error
+//! quotes bytes that were sent or read, because they are cardholder data.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::link::LinkError;
 use crate::wire::{FRAME_TRIES, status};
 
-/// Why a machine did not do what it was asked to do.
+/// Why a machine did not carry out a command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DeviceError {
     /// Nothing, or only a part, came from the machine in time. It may or may not have done the work.
@@ -65,12 +65,12 @@ impl DeviceError {
         }
     }
 
-    /// A card is stuck: somebody has to open the machine.
+    /// A card is stuck: a person must open the machine.
     pub fn is_jam(&self) -> bool {
         self.condition() == Some(Condition::Jam)
     }
 
-    /// Foil, ribbon or blanks are used up: somebody has to refill.
+    /// Foil, ribbon or blanks are used up: a person must refill them.
     pub fn is_supply(&self) -> bool {
         self.condition() == Some(Condition::Supply)
     }

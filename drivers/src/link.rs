@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::wire::{SW_DONE, reader};
 
-/// A byte link to one machine. With a timeout of zero, a call does what is possible at once, without waiting.
+/// A byte link to one machine. With a timeout of zero, a call does not wait.
 pub trait ByteLink: Send {
     /// Sends all the bytes, or fails.
     fn send(&mut self, bytes: &[u8], timeout: Duration) -> Result<(), LinkError>;

@@ -48,7 +48,7 @@ pub const DRIVERS: &[Driver] = &[
 /// A link of any kind.
 pub type BoxLink = Box<dyn ByteLink>;
 
-/// A driver: its name, its machines, and what it can do.
+/// A driver: its name, its machines, and their abilities.
 pub struct Driver {
     /// Name in a line profile.
     pub name: &'static str,
@@ -56,7 +56,7 @@ pub struct Driver {
     pub model: &'static str,
     /// Bit/s of its serial link, unless the line profile gives another rate.
     pub baud: u32,
-    /// What the machine can do.
+    /// The machine's abilities.
     pub capabilities: &'static [Capability],
     make: DriverConstructor,
 }
@@ -112,7 +112,7 @@ pub enum Capability {
     HiCo,
     /// Stripe: plastic of ISO 7811-2.
     LoCo,
-    /// Stripe: reads what stands on the stripe.
+    /// Stripe: reads the stripe.
     ReadBack,
     /// Stripe: erases tracks.
     Erase,

@@ -74,8 +74,8 @@
 //!                          while the ribbon is out
 //! ```
 //!
-//! The PNGs, compressed rasters in full colour, travel over a link of their own (`stream`), on which the
-//! printer sends nothing back:
+//! The PNGs, compressed rasters in full colour, travel over a separate link (`stream`), on which the printer
+//! sends nothing back:
 //!
 //! ```text
 //! image = side u8 | length u32 BE | PNG

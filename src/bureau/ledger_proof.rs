@@ -50,7 +50,7 @@ pub struct LedgerVerdict {
 pub struct VerdictFinding {
     /// Where the fault is.
     pub at: String,
-    /// What is wrong there.
+    /// The fault.
     pub what: String,
 }
 

@@ -59,7 +59,7 @@ pub enum Refusal {
         job: JobId,
         /// The place that the ledger names.
         named: PathBuf,
-        /// What is wrong with that place.
+        /// The fault of that place.
         what: String,
         /// The folder where its spools lie.
         folder: PathBuf,

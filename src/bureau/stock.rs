@@ -13,7 +13,7 @@ use crate::request::StockMove;
 /// Most test cards at a time: each is an event of its own.
 const TESTS_MAX: u32 = 1000;
 
-/// Has the ledger record what a person did with a job's stock.
+/// Has the ledger record a person's act on a job's stock.
 pub fn move_stock(
     ledger: &Ledger,
     job: JobId,

@@ -155,7 +155,7 @@ fn arrows_between_folders_go_down() {
 }
 
 #[test]
-#[allow(clippy::print_stdout, reason = "draws the arrows for whoever asks")]
+#[allow(clippy::print_stdout, reason = "draws the arrows on request")]
 fn arrows_of_the_repository_go_down() {
     let sources = repository();
     println!("{}", drawn(&sources));

@@ -22,7 +22,7 @@ const EMBOSS_WORK: Duration = Duration::from_secs(20);
 /// Bit/s of its serial port.
 pub const BAUD: u32 = 9600;
 
-/// What the machine can do.
+/// The machine's abilities.
 pub const CAPABILITIES: &[Capability] = &[Capability::Emboss, Capability::Indent];
 
 /// A framed embosser on its link.

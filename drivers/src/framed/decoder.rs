@@ -18,7 +18,7 @@ use crate::wire::{ACK, DLE, ESCAPE_XOR, ETX, FRAME_DATA_MAX, NAK, STX};
 /// Longest body: cmd, status and data.
 const BODY_MAX: usize = FRAME_DATA_MAX + 2;
 
-/// What a machine sent.
+/// A message from a machine.
 pub(super) enum FrameEvent {
     /// ACK, NAK or DLE outside a frame.
     Control(u8),

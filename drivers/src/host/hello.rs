@@ -91,7 +91,7 @@ pub(super) fn send<T: Serialize>(
     socket.send(&message, deadline.saturating_duration_since(Instant::now()))
 }
 
-/// Reads the other end's message; an error says what is wrong with it.
+/// Reads the other end's message; the error describes its fault.
 pub(super) fn receive<T: for<'a> Deserialize<'a>>(
     socket: &mut TimedSocket<impl StreamSocket>,
     deadline: Instant,

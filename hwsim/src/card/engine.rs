@@ -16,7 +16,7 @@ const INITIALIZE_UPDATE: u8 = 0x50;
 const EXTERNAL_AUTHENTICATE: u8 = 0x82;
 const SET_STATUS: u8 = 0xF0;
 
-/// A simulated card; the documentation of [`super`] says what it plays.
+/// A simulated card; the documentation of [`super`] describes it.
 pub struct SimulatedCard {
     blank: BlankSpec,
     keys: SupplierKeys,

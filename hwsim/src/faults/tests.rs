@@ -25,7 +25,7 @@ fn probability_is_repeatable_and_about_right() {
     assert_eq!(hit, hits(text, 10_000));
     assert!(hits("[[fault]]\nkind = \"mute\"\nprobability = 0.0", 1000).is_empty());
     assert_eq!(hits("[[fault]]\nkind = \"mute\"\nprobability = 1.0", 1000).len(), 1000);
-    // Two rules with equal probabilities do not select the same blanks.
+    // Two rules with equal probabilities select different blanks.
     let two = format!("{text}\n[[fault]]\nkind = \"wrong-atr\"\nprobability = 0.1");
     assert!(hits(&two, 10_000).len() > hit.len() * 3 / 2);
 }

@@ -24,7 +24,7 @@
 //! lies in the station from which it was to be taken; a blank that jams in the feed lies in the station for
 //! which it was fed.
 //!
-//! Not here: what machines do to a card ([`crate::device`]), the places themselves ([`crate::place`]).
+//! Not here: the work of machines on a card ([`crate::device`]), the places themselves ([`crate::place`]).
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -23,7 +23,7 @@ use crate::registry::Capability;
 /// Bit/s of its serial port.
 pub const BAUD: u32 = 9600;
 
-/// What the machine can do.
+/// The machine's abilities.
 pub const CAPABILITIES: &[Capability] = &[Capability::Front, Capability::Back, Capability::FullColour];
 
 /// Time for printing both sides of one card. Dye sublimation with overlay takes up to 25 s, and warming up as

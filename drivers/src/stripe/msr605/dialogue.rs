@@ -97,7 +97,7 @@ impl<L: ByteLink> Msr605<L> {
         settings.iter().try_for_each(|command| self.give_setting(command))
     }
 
-    /// Returns the byte after the next ESC and drops what comes before it as noise.
+    /// Returns the byte after the next ESC and drops the bytes before it as noise.
     pub(super) fn escaped(&mut self, until: Instant) -> Result<u8, DeviceError> {
         while self.port.byte(until)? != ESC {}
         Ok(self.port.byte(until)?)

@@ -54,7 +54,7 @@ pub enum EncoderLed {
 /// Bit/s of its serial port.
 pub const BAUD: u32 = 9600;
 
-/// What the machine can do.
+/// The machine's abilities.
 pub const CAPABILITIES: &[Capability] = &[
     Capability::Track1,
     Capability::Track2,

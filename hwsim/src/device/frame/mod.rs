@@ -6,7 +6,7 @@
 //! BCC. After any damage the machine listens until the line is quiet, and then sends exactly one NAK: a
 //! second NAK for one burst would make the controller repeat a command that was already accepted.
 //!
-//! Not here: what the commands do ([`FramedMachine`]).
+//! Not here: the effects of the commands ([`FramedMachine`]).
 
 use std::io;
 use std::time::Duration;

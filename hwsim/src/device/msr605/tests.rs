@@ -128,7 +128,7 @@ fn bad_blocks_write_nothing() {
         encoding("", |_, station, client| {
             client.send(block);
             client.expect(b"\x1b2");
-            client.send(b"\x1ba\x1bt"); // whatever came behind, reset and go on
+            client.send(b"\x1ba\x1bt"); // resets and goes on after any bytes
             let mut got = client.take(3);
             while !got.ends_with(b"\x1b3S") {
                 got.extend(client.take(1));

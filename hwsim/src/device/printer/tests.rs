@@ -127,7 +127,7 @@ fn an_image_may_come_while_it_is_waited_for_and_the_last_one_counts() {
             assert_eq!(client.command(b'P', b"").0, b'0');
         });
         look(station, |blank| assert_eq!(blank.front, raster(&two)));
-        // The image is kept, because the next card may have the same one.
+        // The image is kept, because the next card may have it too.
         assert_eq!(client.command(b'P', b"").0, b'0');
     });
 }
