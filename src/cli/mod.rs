@@ -11,8 +11,6 @@ pub mod hosts;
 pub mod inspect;
 pub mod job;
 pub mod keys;
-#[cfg(test)]
-mod ledger_tests;
 pub mod line;
 pub mod log;
 pub mod manual;
@@ -25,6 +23,8 @@ pub mod run;
 pub mod simulate;
 pub mod stock;
 pub mod survey;
+#[cfg(test)]
+mod tests;
 
 use std::io::Write;
 

@@ -18,7 +18,7 @@ use crate::hsm::{
 };
 use crate::ids::{CardRef, FileId, IssuerId, Kcv, KekId, Mic};
 use crate::record::chip::{ChipApplication, ChipSection};
-use crate::record::testfile::{ApplicationPieces, KEKID, SectionPieces, file, record};
+use crate::record::testing::{ApplicationPieces, KEKID, SectionPieces, file, record};
 use crate::record::{Cwf1Writer, Header, Record, Section, TrailerKey, others_digest};
 use crate::scp::{HostChallenge, SecureChannelSpec};
 

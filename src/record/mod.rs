@@ -24,7 +24,7 @@ mod sealed;
 mod spool;
 #[cfg(test)]
 #[allow(clippy::cast_possible_truncation, reason = "tests build files from small numbers")]
-pub(crate) mod testfile;
+pub(crate) mod testing;
 #[cfg(test)]
 #[allow(clippy::cast_possible_truncation, reason = "tests build files from small numbers")]
 mod tests;

@@ -6,7 +6,7 @@ use std::io::Read;
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::testfile::{KEKID, close, element, file, front, header, l1, l4, record, trailer};
+use super::testing::{KEKID, close, element, file, front, header, l1, l4, record, trailer};
 use super::*;
 use crate::exit::{Exit, Failure};
 use crate::ids::{CardRef, Kcv, KekId, Mic, NameError};

@@ -103,7 +103,7 @@ fn the_issuers_page_has_every_column_field_and_table() {
     let columns = names_in(&columns, "pub const COLUMNS: &[ColumnDefinition] = &[", "Column::");
     assert!(columns.len() > 20, "{columns:?}");
     says(&page, columns);
-    let fields = source("src/prep/fields.rs");
+    let fields = source("src/prep/fields/mod.rs");
     let fields = names_in(&fields, "pub const FIELDS: &[FieldDefinition] = &[", "CardField::");
     assert!(fields.len() > 30, "{fields:?}");
     says(&page, fields);

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use super::super::testfile::{ApplicationPieces, KEKID, SectionPieces, file, record};
+use super::super::testing::{ApplicationPieces, KEKID, SectionPieces, file, record};
 use super::super::{FileFault, PIECE, PIECE_TAG, Spool};
 use super::*;
 use crate::exit::Exit;

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use zeroize::Zeroizing;
 
-use super::super::testfile::{KEKID, file, record};
+use super::super::testing::{KEKID, file, record};
 use super::super::{Cwf1Reader, FileEnd, Section};
 use super::*;
 use crate::ids::{CardRef, FileId, IssuerId, Kcv, KekId, Mic, ProductName};

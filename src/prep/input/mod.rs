@@ -215,5 +215,4 @@ fn fault(error: &csv::Error) -> InputError {
 }
 
 #[cfg(test)]
-#[path = "input_tests.rs"]
 mod tests;

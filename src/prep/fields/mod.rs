@@ -382,5 +382,4 @@ fn grouped(pan: &str) -> ClearBytes {
 }
 
 #[cfg(test)]
-#[path = "fields_tests.rs"]
 mod tests;

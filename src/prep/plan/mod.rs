@@ -305,5 +305,4 @@ fn field(name: &str) -> Result<CardField, String> {
 }
 
 #[cfg(test)]
-#[path = "plan_tests.rs"]
 mod tests;

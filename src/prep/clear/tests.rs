@@ -74,7 +74,7 @@ fn graphics_and_fulfilment() {
 
 #[test]
 fn a_photo_lies_beside_the_input() {
-    const PHOTO: &[u8] = include_bytes!("../picture/samples/baseline.jpg");
+    const PHOTO: &[u8] = include_bytes!("../../picture/samples/baseline.jpg");
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("c1.jpg"), PHOTO).unwrap();
     let builder = builder().with_photos_next_to(&folder.path().join("cards.csv"));

@@ -160,5 +160,4 @@ fn application(plan: &plan::ApplicationPlan, values: &CardValues) -> Result<Clea
 }
 
 #[cfg(test)]
-#[path = "clear_tests.rs"]
 mod tests;

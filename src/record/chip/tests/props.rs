@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::*;
-use crate::record::testfile::{ApplicationPieces, SectionPieces, dgi, dgis};
+use super::super::*;
+use crate::record::testing::{ApplicationPieces, SectionPieces, dgi, dgis};
 
 fn changed(change: impl FnOnce(&mut ApplicationPieces)) -> ApplicationPieces {
     let mut app = ApplicationPieces::default();

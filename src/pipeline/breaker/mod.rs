@@ -82,5 +82,4 @@ impl Breakers {
 }
 
 #[cfg(test)]
-#[path = "breaker_tests.rs"]
 mod tests;

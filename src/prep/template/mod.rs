@@ -206,5 +206,4 @@ fn is_tag(bytes: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-#[path = "template_tests.rs"]
 mod tests;

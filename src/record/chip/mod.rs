@@ -6,9 +6,6 @@
 
 mod encode;
 mod error;
-#[cfg(test)]
-#[allow(clippy::cast_possible_truncation, reason = "tests build files from small numbers")]
-mod props;
 mod rules;
 #[cfg(test)]
 #[allow(clippy::cast_possible_truncation, reason = "tests build files from small numbers")]

@@ -1,10 +1,12 @@
 //! The chip section of `src/manual/cwf1.md` section 5: known layout, round trips, and one test for each
 //! broken rule.
 
+mod props;
+
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::record::testfile::{ApplicationPieces, SectionPieces, dgi, dgis};
+use crate::record::testing::{ApplicationPieces, SectionPieces, dgi, dgis};
 
 fn fault(section: &[u8]) -> ChipFault {
     ChipSection::parse(section).err().expect("the section was read").fault
