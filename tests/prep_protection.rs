@@ -55,7 +55,7 @@ fn prepare(kek: &str) -> Prepared {
 }
 
 #[test]
-fn every_application_opens_and_holds_what_went_in() {
+fn every_application_opens_and_holds_its_input() {
     for (kek_id, label) in KEKS {
         let (kek, _) = listed("keys-bureau.toml", label);
         let prepared = prepare(kek_id);

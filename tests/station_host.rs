@@ -96,7 +96,7 @@ fn a_codec_runs_on_it() {
 }
 
 #[test]
-fn a_machine_that_goes_away_is_reported_and_opened_anew() {
+fn a_machine_that_disconnects_is_reported_and_reopened() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let mut link = HostLink::new(spec(HostedDevice::Tcp { address: address.clone() }));

@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn framed_status_bytes_mean_what_wire_section_2_lists() {
+    fn framed_status_bytes_have_the_meanings_of_wire_section_2() {
         let table = [
             (b'1', Condition::Jam),
             (b'2', Condition::NoCard),
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_say_what_to_do() {
+    fn messages_give_the_next_step() {
         assert_eq!(
             DeviceError::Damaged(FramePassage::Command).to_string(),
             "our command reached the machine damaged 3 times running: check cable, plug and baud rate"

@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn every_command_goes_out_as_wire_section_5_says() {
+    fn every_command_is_sent_as_in_wire_section_5() {
         for (act, body) in COMMANDS {
             run(act, body, b'0').unwrap();
         }
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_broke_is_made_anew() {
+    fn a_broken_connection_is_made_anew() {
         let (link, check) = Script::new().done(b'F', b"").done(b'S', b"").build();
         let mut transport = Transport::new(link);
         transport.feed().unwrap();

@@ -168,7 +168,7 @@ impl Drop for Program {
 }
 
 #[test]
-fn a_mute_card_lies_in_the_reader_and_says_no_atr() {
+fn a_mute_card_lies_in_the_reader_and_gives_no_atr() {
     let dir = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let faults = "[[fault]]\nkind = \"mute\"\nblanks = [1]";

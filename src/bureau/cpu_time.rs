@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_counts_and_a_child_counts_once_it_was_waited_for() {
+    fn work_counts_and_a_child_counts_after_it_was_waited_for() {
         let (own_before, children_before) = (own(), of_children());
         let mut child = std::process::Command::new("sh")
             .args(["-c", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done"])

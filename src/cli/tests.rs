@@ -211,7 +211,7 @@ fn wrong_words_are_refused() {
 
 /// `--follow` goes on until the reader closes the output.
 #[test]
-fn follow_gives_what_comes_later() {
+fn follow_prints_later_events() {
     struct Enough(Vec<u8>, Option<Ledger>);
     impl std::io::Write for Enough {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {

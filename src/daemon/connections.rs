@@ -242,7 +242,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refusals_are_told_at_once_and_then_at_most_once_a_minute() {
+    fn refusals_are_logged_at_once_and_then_at_most_once_a_minute() {
         let (mut of, start) = (OfPerson::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(of.refuse(at(0)), Some(1));

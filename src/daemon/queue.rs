@@ -216,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_person_agrees_to_what_the_first_saw_and_soon() {
+    fn a_second_person_must_agree_soon_to_the_unchanged_job() {
         let (job, now) = (JobId(1), Instant::now());
         let (held, before) = (JobState::Held, Balance { queued: 2, ..Balance::default() });
         let mut queue = Queue::default();

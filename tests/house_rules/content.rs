@@ -30,7 +30,7 @@ fn machine_paths(sources: &[Source]) -> Vec<String> {
 }
 
 #[test]
-fn no_path_of_somebodys_machine_is_committed() {
+fn no_path_of_a_developers_machine_is_committed() {
     let path = format!("// see /{}/ann/notes", "home");
     let shell = format!("cd \"/{}/x\"", "work");
     finds(

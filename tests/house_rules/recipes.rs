@@ -111,7 +111,7 @@ fn a_list_is_read_from_its_recipe_alone() {
 }
 
 #[test]
-fn a_secure_channel_touches_what_its_recipe_lists() {
+fn a_secure_channel_touches_the_places_of_its_recipe() {
     let mut sources = repository();
     assert_eq!(of_the_channel(&sources), listed(architecture(&sources), "a secure channel"));
     sources.push(Source::new("src/modules/a.rs", "use crate::scp::scp02::Session;"));
@@ -119,7 +119,7 @@ fn a_secure_channel_touches_what_its_recipe_lists() {
 }
 
 #[test]
-fn an_hsm_touches_what_its_recipe_lists() {
+fn an_hsm_touches_the_places_of_its_recipe() {
     let mut sources = repository();
     assert_eq!(of_the_hsm(&sources), listed(architecture(&sources), "an HSM"));
     sources.push(Source::new("src/hsm/a.rs", "fn a(hsm: &SoftHsm) {}"));
@@ -147,7 +147,7 @@ fn an_hsm_operation_is_spelled_where_its_recipe_lists() {
 }
 
 #[test]
-fn an_operator_command_touches_what_its_recipe_lists() {
+fn an_operator_command_touches_the_places_of_its_recipe() {
     let mut sources = repository();
     // The kind is defined in `src/request.rs` as `Shift`, and named as `ActionKind::Shift` elsewhere.
     assert_eq!(of_the_command(&sources), listed(architecture(&sources), "an operator command"));

@@ -82,7 +82,7 @@ fn whole_session(client: &mut HsmClient, other: &mut HsmClient) {
 }
 
 #[test]
-fn a_client_does_over_the_socket_what_the_hsm_does() {
+fn a_client_over_the_socket_does_the_work_of_the_hsm() {
     let place = place();
     threads(&place);
     let mut client = HsmClient::connect(&place.socket).unwrap();
@@ -95,7 +95,7 @@ fn a_client_does_over_the_socket_what_the_hsm_does() {
 }
 
 #[test]
-fn the_socket_is_0600_in_a_folder_of_ones_own() {
+fn the_socket_is_0600_in_a_private_folder() {
     let place = place();
     let listener = host::listen(&place.socket).unwrap();
     assert_eq!(place.socket.metadata().unwrap().permissions().mode() & 0o777, 0o600);
@@ -201,7 +201,7 @@ fn a_host_ends_when_its_standard_input_closes() {
 }
 
 #[test]
-fn a_host_that_cannot_start_says_why_with_its_own_exit_code() {
+fn a_host_that_cannot_start_reports_the_cause_and_an_exit_code() {
     let place = place();
     let start =
         |store: &Path| HostProcess::start(&place.program, store, &place.socket).err().expect("started");

@@ -155,7 +155,7 @@ fn is_malformed(refusal: &HsmRefusal) -> bool {
 }
 
 #[test]
-fn a_card_made_from_the_standard_gets_what_the_issuer_wrote() {
+fn a_card_made_from_the_standard_gets_the_issuers_data() {
     for kek in [file::kek_tdes(), file::kek_aes128(), file::kek_aes256()] {
         for (seclev, room) in [(0, 255), (1, 247), (3, 239), (3, 16), (0, 9)] {
             let mut hsm = make();

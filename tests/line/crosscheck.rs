@@ -15,7 +15,7 @@ const NOT_ALL: i32 = 4;
 const DATA: i32 = 15;
 
 #[test]
-fn a_verified_card_says_what_was_compared() {
+fn a_verified_card_names_the_compared_parts() {
     let world = World::new();
     world.prepared("job", 3, 60);
     assert_eq!(world.run("job.cwf1", "sim-8", &[]).code, 0);

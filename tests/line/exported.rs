@@ -74,7 +74,7 @@ fn proven(export: &str) -> Proven {
 }
 
 #[test]
-fn an_export_beside_a_daemon_at_work_is_the_beginning_of_the_next() {
+fn an_export_while_the_daemon_works_is_the_beginning_of_the_next() {
     let world = World::new();
     people(&world, "\"operator\", \"supervisor\", \"auditor\"");
     world.prepared("a", CARDS as u32, 75);

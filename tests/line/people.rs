@@ -362,7 +362,7 @@ fn a_lock_that_is_removed_under_a_running_line_stops_it() {
 
 /// A job with another job's file, or on other terms, is not the job that was accepted.
 #[test]
-fn a_job_that_is_not_what_was_accepted_is_found() {
+fn a_job_that_differs_from_the_accepted_one_is_found() {
     let world = World::new();
     // The second job is held because its card_refs were in the first.
     for (name, seed, held) in [("a", 7, 0), ("b", 8, 44)] {

@@ -13,7 +13,7 @@ use crate::support::World;
 const STOPPED: i32 = 5;
 
 #[test]
-fn a_signal_before_the_first_card_leaves_nothing_behind() {
+fn a_signal_before_the_first_card_leaves_no_remains() {
     let world = World::new();
     world.prepared("job", 500, 40);
     let run =

@@ -11,7 +11,7 @@ use crate::support::{BUREAU_KEYS, World};
 const CARDS: u32 = 2_000;
 
 #[test]
-fn two_thousand_cards_hold_what_was_ordered() {
+fn two_thousand_cards_hold_the_ordered_data() {
     let world = World::new();
     let expected = expected::prepared(&world, "job", CARDS, 3);
     let ended = world.run("job.cwf1", "sim-8", &["--seed", "11"]);

@@ -106,7 +106,7 @@ fn the_program_prints_its_pages_and_lists_them() {
 }
 
 #[test]
-fn every_program_says_of_which_commit_it_is() {
+fn every_program_prints_its_commit() {
     for name in PROGRAMS {
         let shown = program(name).arg("--version").output().unwrap();
         let shown = String::from_utf8(shown.stdout).unwrap();

@@ -53,7 +53,7 @@ fn commands() -> BTreeSet<ShownCommand> {
 }
 
 #[test]
-fn every_command_on_a_page_is_one_that_the_programs_take() {
+fn the_programs_accept_every_command_on_a_page() {
     let commands: Vec<_> = commands().into_iter().filter(|command| !command.is_run).collect();
     assert!(commands.len() > 50, "{}", commands.len());
     for ShownCommand { words, page, .. } in commands {

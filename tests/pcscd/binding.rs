@@ -13,7 +13,7 @@ fn atr(n: usize) -> Vec<u8> {
 }
 
 #[test]
-fn sixteen_readers_keep_their_stations_in_whatever_order_they_are_plugged_in() {
+fn sixteen_readers_keep_their_stations_in_any_order_of_plugging() {
     let mut scene = Scene::start(READERS_MAX);
     let mut stations: Vec<_> = (0..READERS_MAX).map(|n| station(&scene, n)).collect();
     let cards = |scene: &Scene| -> Vec<_> {
@@ -52,7 +52,7 @@ fn a_name_that_is_not_there_is_reported_with_those_that_are() {
 }
 
 #[test]
-fn of_two_readers_with_one_name_none_is_taken() {
+fn neither_of_two_readers_with_one_name_is_used() {
     let mut scene = Scene::start(4);
     scene.kill_pcscd();
     scene.rename(1, &scene.name(0));
@@ -87,7 +87,7 @@ fn a_pcscd_that_is_restarted_is_found_again() {
 }
 
 #[test]
-fn without_a_pcscd_that_is_reported_and_a_later_one_is_found() {
+fn a_missing_pcscd_is_reported_and_a_later_one_is_found() {
     let mut scene = Scene::start(1);
     scene.kill_pcscd();
     let mut reader = station(&scene, 0);

@@ -161,7 +161,7 @@ fn a_reader_of_ours_is_held_for_a_second_station() {
 }
 
 #[test]
-fn a_host_ends_with_its_controller_whatever_it_does() {
+fn a_host_ends_with_its_controller_even_during_a_call() {
     let scene = Scene::start(1);
     let card = freezing().insert(&scene, 0);
     let mut reader = station(&scene, 0);

@@ -94,7 +94,7 @@ fn after_nonsense_the_reader_is_lost_until_connected_anew() {
 }
 
 #[test]
-fn a_body_of_the_longest_size_passes_and_one_more_is_not_sent() {
+fn the_longest_body_passes_and_a_longer_one_is_not_sent() {
     let (mut card, mut end) = pair();
     let helper = thread::spawn(move || {
         let mut request = vec![0; 5 + READER_BODY_MAX];
@@ -190,7 +190,7 @@ fn answers_owed_from_before_are_not_taken_for_those_of_several() {
 }
 
 #[test]
-fn more_than_one_request_holds_are_several_requests() {
+fn commands_that_do_not_fit_one_request_are_split() {
     let (mut card, mut end) = pair();
     let helper = thread::spawn(move || {
         let mut bodies = Vec::new();

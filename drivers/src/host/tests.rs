@@ -132,7 +132,7 @@ fn each_answer_of_a_session_is_given_before_the_next_command() {
 }
 
 #[test]
-fn every_failure_arrives_as_it_was() {
+fn every_failure_arrives_unchanged() {
     for error in [
         CardError::Absent,
         CardError::Mute,
@@ -207,7 +207,7 @@ fn a_host_refuses_a_malformed_hello() {
 }
 
 #[test]
-fn a_host_says_what_it_cannot_open() {
+fn a_host_names_the_device_that_it_cannot_open() {
     let body = br#"{"serial":{"path":"/dev/no-such-port","baud":9600}}"#;
     let (outcome, answer) = said_to_host(&hello_of(b"CWSH", 1, u32::try_from(body.len()).unwrap(), body));
     assert!(matches!(outcome, Err(HostError::Device(_))));
@@ -273,7 +273,7 @@ fn a_program_that_cannot_start_is_named() {
 }
 
 #[test]
-fn a_host_that_says_nothing_is_killed_at_the_limit() {
+fn a_silent_host_is_killed_at_the_limit() {
     let mut reader = HostReader::new(script("exec sleep 60", &[]));
     let begun = Instant::now();
     assert_eq!(reader.probe(SHORT), Err(CardError::Reader(LinkError::Timeout(SHORT))));
@@ -283,7 +283,7 @@ fn a_host_that_says_nothing_is_killed_at_the_limit() {
 }
 
 #[test]
-fn a_host_that_does_not_answer_is_killed_and_the_next_one_starts_not_at_once() {
+fn after_a_host_is_killed_the_next_one_starts_after_a_pause() {
     let mut reader = HostReader::new(saying(&opened_hello(), true));
     reader.reopen(LONG).unwrap();
     let first = reader.pid().unwrap();
@@ -316,7 +316,7 @@ fn garbage_after_the_hello_ends_the_host() {
 }
 
 #[test]
-fn a_byte_link_gives_what_came_in_whatever_pieces_and_says_why_it_closed() {
+fn a_byte_link_returns_bytes_in_pieces_of_any_size_and_the_cause_of_its_close() {
     let frames =
         [&b"\x10\0\0\0\x05hello"[..], b"\x10\0\0\0\0", b"\x10\0\0\0\x01!", b"\x11\0\0\0\x03off"].concat();
     let mut link = HostLink::new(saying(&[opened_hello(), frames].concat(), true));
@@ -380,7 +380,7 @@ fn a_message_longer_than_any_ends_either_end_before_its_body_comes() {
 
 proptest! {
     #[test]
-    fn a_host_survives_whatever_it_hears(bytes in prop::collection::vec(any::<u8>(), 0..200), good in any::<bool>()) {
+    fn a_host_survives_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200), good in any::<bool>()) {
         let bytes = if good { [b"CWSH\0\x01", &bytes[..]].concat() } else { bytes };
         said_to_host(&bytes).0.unwrap_err();
     }
@@ -431,7 +431,7 @@ proptest! {
     })]
 
     #[test]
-    fn a_controller_survives_whatever_it_hears(bytes in prop::collection::vec(any::<u8>(), 0..60), good in any::<bool>()) {
+    fn a_controller_survives_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..60), good in any::<bool>()) {
         let bytes = if good { [opened_hello(), bytes].concat() } else { bytes };
         let mut reader = HostReader::new(saying(&bytes, false));
         // Only a whole answer to the request could be right.

@@ -33,7 +33,7 @@ mod tests {
     use super::is_whole;
 
     #[test]
-    fn whole_ones_are_distinguished_from_garbled_ones() {
+    fn whole_atrs_are_distinguished_from_garbled_ones() {
         for whole in [
             &[0x3B, 0x60, 0x00, 0x00][..],
             &[0x3B, 0xE0, 0x00, 0x00, 0x81, 0x31, 0x20, 0x45, 0x35],

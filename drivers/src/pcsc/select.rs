@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_gone_shows_what_is_there() {
+    fn a_missing_name_is_reported_with_the_existing_readers() {
         let text = chosen(&["ACS 00 00", "Gem 01 00"], "Omni", 0).unwrap_err();
         assert!(text.contains("\"Omni\", slot 0") && text.contains("ACS 00 00, Gem 01 00"), "{text}");
         assert!(chosen(&["ACS 00 00"], "ACS", 1).unwrap_err().contains("slot 1"));

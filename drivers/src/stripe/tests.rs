@@ -100,7 +100,7 @@ fn accepted(encoder: &mut dyn StripeEncoder) -> Result<bool, DeviceError> {
 }
 
 #[test]
-fn an_msr605_session_damaged_anywhere_accepts_only_what_stands_on_the_card() {
+fn a_damaged_msr605_session_accepts_only_the_stripe_on_the_card() {
     let block = b"\x1Bs\x1B\x01AB\x1B\x0212\x1B\x033?\x1C";
     // The commands x, d, z, l, w, r, and the replies with two sentinels for each track.
     let (ours, its) = (2 + 2 + 4 + 2 + 2 + block.len() + 2, 2 + 2 + 2 + 3 + 2 + block.len() + 6 + 2);
@@ -165,7 +165,7 @@ impl MachineBehaviour for Mse {
 }
 
 #[test]
-fn an_mse630_session_damaged_anywhere_accepts_only_what_stands_on_the_card() {
+fn a_damaged_mse630_session_accepts_only_the_stripe_on_the_card() {
     // XOR of all bytes after STX: 25 41 42 3F 3B 31 32 3F 2B 33 3F 03.
     let echo = b"\x02%AB?;12?+3?\x03\x3A";
     // And W: 57.

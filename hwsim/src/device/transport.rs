@@ -150,7 +150,7 @@ mod tests {
 
     /// Places and positions are big-endian, and the two stackers are separate.
     #[test]
-    fn the_output_stacks_where_it_is_asked_to() {
+    fn the_output_stacks_at_the_requested_place() {
         let dir = tempfile::tempdir().unwrap();
         let world = world_with_dump("", Some(dir.path()));
         feed(&world, "chip-1");

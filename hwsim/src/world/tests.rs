@@ -108,7 +108,7 @@ fn moves_that_cannot_be() {
 }
 
 #[test]
-fn the_buffer_has_as_many_places_as_the_profile_says() {
+fn the_buffer_has_the_profiles_number_of_places() {
     let world = world("");
     for place in 0..=32u16 {
         feed(&world, "chip-1");

@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_that_takes_writes_is_good_and_one_that_is_not_there_is_named() {
+    fn a_writable_folder_is_good_and_a_missing_one_is_named() {
         let folder = tempfile::tempdir().unwrap();
         // A slow disk is a finding too; both texts give the time of a write.
         let said = look(&folder.path().join("l.db")).unwrap_or_else(|what| what);

@@ -104,7 +104,7 @@ fn only_a_card_in_the_line_is_killed() {
 }
 
 #[test]
-fn stopping_takes_one_and_no_other_word_gets_past_the_second() {
+fn a_stop_takes_one_person_and_no_other_verb_avoids_the_second() {
     let all: BTreeSet<ActionKind> = ALL.into_iter().filter(|ask| ask.is_for_two()).collect();
     let job = held(SUBMITTED);
     let roles = [Role::Operator, Role::Supervisor];

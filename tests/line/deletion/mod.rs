@@ -255,7 +255,7 @@ fn a_job_whose_key_was_lost_is_deleted_and_the_certificate_says_so() {
 }
 
 #[test]
-fn a_spool_that_is_not_what_was_accepted_is_not_used() {
+fn a_spool_that_differs_from_the_accepted_file_is_not_used() {
     let world = World::new();
     world.prepared("job", 8, 91);
     world.prepared("other", 8, 92);

@@ -357,7 +357,7 @@ fn papers_without_data_that_came_back_are_refused() {
 }
 
 #[test]
-fn the_certificate_says_that_the_spool_was_another() {
+fn the_certificate_reports_a_changed_spool() {
     let world = closed(108);
     let at = spool(&world);
     let mut bad = fs::read(&at).unwrap();

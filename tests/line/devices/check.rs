@@ -99,7 +99,7 @@ const BROKEN: [Broken; 11] = [
 ];
 
 #[test]
-fn a_good_line_is_ready_and_each_broken_one_says_what_is_wrong() {
+fn a_good_line_is_ready_and_the_fault_of_each_broken_one_is_named() {
     let bureau = Bureau::new(&Lined::default());
     let world = &bureau.world;
     let machines = bureau.machines(&["--seed", "8"]);

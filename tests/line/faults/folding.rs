@@ -118,7 +118,7 @@ fn in_the_middle_of_a_run_the_line_stops() {
 /// At the end of a run all reported events are durable, so the run succeeds, but a warning names the disk.
 /// The next program does not rely on the kernel's copy of the file.
 #[test]
-fn at_the_end_of_a_run_it_is_reported() {
+fn a_failed_sync_at_the_end_of_a_run_is_reported() {
     let (world, disk, mut runs) = world();
     let done = refused(&world, "", &resume(40, 2));
     ended(&done, 0, &["small/cardwright.db: ", REFUSED, "nothing is lost", "small/cardwright.db-wal"]);

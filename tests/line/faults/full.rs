@@ -52,7 +52,7 @@ fn in_the_middle_of_a_job_the_line_stops_before_the_next_card() {
 /// Whichever step fails (making the ledger, copying the file, writing the job), no remains hinder a later
 /// acceptance, and no card was touched.
 #[test]
-fn while_a_file_is_accepted_nothing_is_left_behind() {
+fn an_acceptance_that_fails_leaves_no_remains() {
     let (world, disk) = world(200);
     let mut said = Vec::new();
     for kib in (0..1000).step_by(24) {

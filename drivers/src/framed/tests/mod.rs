@@ -168,7 +168,7 @@ fn an_answer_that_breaks_off_is_asked_for_again() {
 }
 
 #[test]
-fn a_stray_stx_does_not_swallow_what_follows() {
+fn a_stray_stx_does_not_swallow_the_next_frame() {
     let answer = frame(b"S0ok");
     for cut in 1..answer.len() - 1 {
         let script = Script::new().give(&[0x02]).expect(&frame(b"S")).give(&[0x02, 0x06]);

@@ -26,7 +26,7 @@ fn write(script: Script) -> Result<(), DeviceError> {
 }
 
 #[test]
-fn a_package_is_that_of_wire_section_8_and_its_echo_says_written() {
+fn a_package_is_that_of_wire_section_8_and_its_echo_confirms_it() {
     write(Script::new().expect(COMMAND).give(PACKAGE)).unwrap();
     for (absent, bytes) in [
         (Tracks { t1: Some("A".into()), t2: None, t3: None }, &b"\x02%A?\x03\x58"[..]),
@@ -99,7 +99,7 @@ fn the_next_card_is_written_after_one_that_was_refused() {
 }
 
 #[test]
-fn silence_is_a_timeout_and_nothing_more_is_sent_until_it_is_opened_anew() {
+fn after_a_timeout_nothing_is_sent_until_the_link_is_reopened() {
     let (link, check) = Script::new()
         .expect(COMMAND)
         .silence()

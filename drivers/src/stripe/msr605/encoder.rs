@@ -85,7 +85,7 @@ mod tests {
     use crate::testing::Script;
 
     #[test]
-    fn it_says_what_it_is() {
+    fn it_names_its_model_and_firmware() {
         let script = Script::new().expect(b"\x1Be").give(b"\x1By").expect(b"\x1Bt").give(b"\x1B3S");
         let (link, check) = script.expect(b"\x1Bv").give(b"\x1BREVH1.31").build();
         assert_eq!(Msr605::new(link).ready().unwrap(), "MSR605 family, model 3, firmware REVH1.31");
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn over_a_new_connection_it_is_reset_and_set_again() {
+    fn a_new_connection_resets_it_and_sends_the_settings_again() {
         let script = Script::new().expect(b"\x1By").give(b"\x1B0").expect(b"\x1Ba\x1Be").give(b"\x1By");
         let (link, check) = script.expect(b"\x1By").give(b"\x1B0").expect(b"\x1Be").give(b"\x1By").build();
         let mut device = Msr605::new(link);

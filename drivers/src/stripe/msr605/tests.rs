@@ -274,7 +274,7 @@ fn a_late_reply_is_never_taken_for_the_next() {
 }
 
 #[test]
-fn settings_are_given_again_after_a_reset_of_ours() {
+fn settings_are_sent_again_after_our_reset() {
     let (link, check) = Script::new()
         .expect(b"\x1Bx")
         .give(b"\x1B0")

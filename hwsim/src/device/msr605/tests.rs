@@ -79,7 +79,7 @@ fn reset_brings_back_the_settings() {
 }
 
 #[test]
-fn the_card_keeps_what_was_written() {
+fn the_card_keeps_the_written_data() {
     encoding("", |_, station, client| {
         client.send(WRITE);
         client.expect(b"\x1b0");

@@ -113,7 +113,7 @@ fn both_sides_are_printed() {
 }
 
 #[test]
-fn an_image_may_come_while_it_is_waited_for_and_the_last_one_counts() {
+fn an_image_may_come_during_the_wait_and_the_last_one_counts() {
     let one = png(2, 1, ColorType::Grayscale, png::BitDepth::Eight, &[1, 2]);
     let two = png(2, 1, ColorType::Grayscale, png::BitDepth::Eight, &[3, 4]);
     printing("", |_, station, client| {
