@@ -72,7 +72,7 @@ impl Bureau {
         let accepted_job = match accepted_job {
             Ok(accepted) => accepted,
             Err(refusal) => {
-                // A ledger that failed may hold the job: its next opening decides about the copy.
+                // A ledger that failed may hold the job, so its next opening decides about the copy.
                 if refusal.exit() != Exit::Ledger {
                     // If the copy cannot be removed, it does no harm: its key is destroyed.
                     let _ = std::fs::remove_file(&spool_path);
@@ -101,7 +101,7 @@ fn unused(key: SpoolKey) {
     }
 }
 
-/// The digests of the profiles that the job's cards are made by, for the ledger.
+/// The digests of the profiles by which the job's cards are made, for the ledger.
 fn made_by(line: &LineProfile, product: &ProductProfile) -> JobProfiles {
     JobProfiles {
         line_digest: line.digest,

@@ -1,11 +1,11 @@
 //! Whole jobs through a real pcscd with virtual readers, and machines on PTYs: station hosts, links and
-//! drivers as in a bureau, with `hwsim` at the other end of readers and ports. Not `--simulate`: the
+//! drivers as in a bureau, with `hwsim` at the other end of readers and ports. This is not `--simulate`: the
 //! controller does not know that they are simulated.
 //!
 //! | file | tests |
 //! |---|---|
 //! | `profile` | the line |
-//! | `job` | 200 cards, all good; the same with faults, until all are |
+//! | `job` | 200 cards, all good; then with faults, until all are good |
 //! | `hung` | a card that never answers |
 //! | `killed` | a controller that is killed, and goes on |
 //! | `ask` | cards that lie in the line after a kill, and say how far they came |

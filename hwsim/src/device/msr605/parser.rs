@@ -98,7 +98,7 @@ enum BlockPosition {
     FileSeparator,
 }
 
-/// Effect of a byte on a block.
+/// The effect of a byte on a data block.
 enum BlockStep {
     Going,
     Whole,
@@ -142,7 +142,7 @@ impl CommandParser {
     }
 }
 
-/// Takes the byte after ESC.
+/// Processes the byte after ESC.
 fn begin(byte: u8) -> (StreamState, Option<EncoderCommand>) {
     let simple = match byte {
         0x61 => EncoderCommand::Reset,
