@@ -123,7 +123,7 @@ pub enum Law {
     #[error("no blanks were issued to this job, so its stock is not counted")]
     NoStock,
     /// No more blanks are taken out of the hopper than it holds.
-    #[error("{asked} blanks, but by the ledger only {hopper} are in the hopper")]
+    #[error("{asked} blanks, but by the ledger there are {hopper} in the hopper")]
     NotInHopper {
         /// Blanks in the hopper.
         hopper: i64,
