@@ -37,7 +37,7 @@ fn world() -> (World, Disk, Vec<Witness>) {
     (world, disk, runs)
 }
 
-/// `cardwright ARGS`; the first sync of the ledger's file with this suffix is refused.
+/// Runs `cardwright ARGS`; the disk refuses the first sync of the ledger's file with this suffix.
 fn refused(world: &World, suffix: &str, args: &str) -> Ended {
     let _ = std::fs::remove_file(world.path("events.jsonl"));
     let mut command = world.command(Path::new("env"));
