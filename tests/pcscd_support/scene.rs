@@ -48,7 +48,7 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// Starts a pcscd with so many readers, at most [`READERS_MAX`], and waits until it answers.
+    /// Starts a pcscd with this many readers, at most [`READERS_MAX`], and waits until it answers.
     pub fn start(readers: usize) -> Self {
         assert!(
             nix::unistd::geteuid().is_root(),

@@ -19,7 +19,7 @@ use crate::support::{Ended, World, compile, lines};
 
 const CARDS: u32 = 80;
 const REFUSED: &str = "its disk does not do what it is told";
-/// Length of the WAL in bytes at which a commit folds it into the file: so many pages
+/// Length of the WAL in bytes at which a commit folds it into the file: this many pages
 /// (src/ledger/store/open.rs), each with a header.
 const WAL_MAX: u64 = (16 << 10) * (1024 + 24);
 /// Close to that length: some dozens of cards reach it.
