@@ -83,7 +83,7 @@ struct Ran {
     hung_s: Option<f64>,
 }
 
-/// Makes a whole job on so many stations; the 16th has a card that hangs.
+/// Makes a whole job on this many stations; the 16th has a card that hangs.
 fn run(world: &World, number: usize, stations: u32, cards: u32) -> Ran {
     // vpcd's readers come in pairs that share one driver, and pcscd calls it for one of them at a time. A
     // real reader has its own driver, so here the hung reader has its own pcscd.

@@ -82,7 +82,7 @@ fn fed(ledger: &Ledger, job: JobId) {
     }
 }
 
-/// Runs so many stations, each of which waits for its change before the next one. Returns events and commits.
+/// Runs this many stations, each of which waits for its change before the next one. Returns events and commits.
 fn flight(
     ledger: &Ledger,
     job: JobId,

@@ -132,7 +132,7 @@ fn main() {
     }
 }
 
-/// Runs so many readers in parallel, each way in turn.
+/// Runs this many readers in parallel, each way in turn.
 fn compared(readers: usize, rounds: usize) {
     let scene = Scene::start(readers);
     let card = |n| Card::new(ATR_T1, |_| vec![0x90, 0x00].into()).insert(&scene, n);

@@ -13,7 +13,7 @@ const UNDER_WAY: usize = 8;
 /// FED, BOUND, PERSONALIZING, WRITTEN, VERIFIED, STACKED.
 pub const EVENTS: usize = 6;
 
-/// Makes a job with so many records in a new ledger.
+/// Makes a job with this many records in a new ledger.
 pub fn job(path: &Path, cards: u32) -> (Ledger, JobId) {
     let ledger = Ledger::open(path).unwrap();
     let new = NewJob {
@@ -36,7 +36,7 @@ pub fn job(path: &Path, cards: u32) -> (Ledger, JobId) {
     (ledger, job)
 }
 
-/// CPU time of recording so many good cards in a ledger; the job has one record more.
+/// CPU time of recording this many good cards in a ledger; the job has one record more.
 pub fn cards(path: &Path, cards: u32) -> Duration {
     let (ledger, job) = job(path, cards + 1);
     let before = cpu_of_self();

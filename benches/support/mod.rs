@@ -59,7 +59,7 @@ impl World {
         tempfile::Builder::new().permissions(private).tempdir_in(&self.directory).unwrap()
     }
 
-    /// Prepares `NAME.cwf1` with so many cards of product multiapp, every application on each.
+    /// Prepares `NAME.cwf1` with this many cards of product multiapp, every application on each.
     pub fn prepared(&self, name: &str, cards: u32) -> PathBuf {
         let (csv, file, cards) = (format!("{name}.csv"), format!("{name}.cwf1"), cards.to_string());
         self.ran(PREP, &["sample", "--count", &cards, "--output", &csv]);

@@ -32,7 +32,7 @@ impl<L: ByteLink> BufferedLink<L> {
         Self { link, held: Vec::new(), next: 0 }
     }
 
-    /// Connects anew and forgets the bytes that had arrived.
+    /// Reconnects and forgets the bytes that had arrived.
     pub(crate) fn reopen(&mut self, timeout: Duration) -> Result<(), DeviceError> {
         self.link.reopen(timeout)?;
         self.held.zeroize();
@@ -61,7 +61,7 @@ impl<L: ByteLink> BufferedLink<L> {
     }
 
     /// Passes every byte that has already arrived to `each`, without waiting for more. If `reopens`, a link
-    /// that closed in the meantime is connected anew, and the result is true: the machine may have lost its
+    /// that closed in the meantime is reconnected, and the result is true: the machine may have lost its
     /// settings.
     pub(crate) fn drain(&mut self, reopens: bool, mut each: impl FnMut(u8)) -> Result<bool, DeviceError> {
         let mut reopened = false;

@@ -22,7 +22,7 @@ const WRITE_MAX: usize = 256;
 pub struct SerialLink {
     path: String,
     baud: u32,
-    /// `None` while it is being opened anew.
+    /// `None` while it is being reopened.
     port: Option<Box<dyn SerialPort>>,
 }
 

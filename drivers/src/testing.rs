@@ -34,7 +34,7 @@ impl Script {
         Self { steps: VecDeque::new(), sent: Vec::new(), piece: 3 }
     }
 
-    /// The driver receives pieces of at most so many bytes.
+    /// The driver receives pieces of at most this many bytes.
     pub(crate) fn pieces_of(mut self, piece: usize) -> Self {
         self.piece = piece;
         self
@@ -163,7 +163,7 @@ pub(crate) fn noise(most: usize, special: &'static [u8]) -> impl Strategy<Value 
 /// A machine at the other end: takes a byte and returns its answer.
 pub(crate) trait MachineBehaviour: Send {
     fn take(&mut self, byte: u8) -> Vec<u8>;
-    /// The connection was made anew.
+    /// The connection was made again.
     fn reopened(&mut self) {}
 }
 
@@ -175,7 +175,7 @@ pub(crate) enum LineDamage {
     Ours(usize, u8),
     /// This byte from the machine arrives xored.
     Its(usize, u8),
-    /// The connection breaks after so many bytes, both ways together.
+    /// The connection breaks after this many bytes, both ways together.
     Break(usize),
 }
 
@@ -248,7 +248,7 @@ impl<M: MachineBehaviour> ByteLink for DamagedLine<M> {
     }
 }
 
-/// Every change of one byte, and every break, in a session of so many bytes in each direction.
+/// Every change of one byte, and every break, in a session of this many bytes in each direction.
 pub(crate) fn damages(ours: usize, its: usize) -> impl Iterator<Item = LineDamage> {
     let flips = |n: usize| (0..n).flat_map(|at| (1..=255u8).map(move |flip| (at, flip)));
     let ours_damaged = flips(ours).map(|(at, flip)| LineDamage::Ours(at, flip));

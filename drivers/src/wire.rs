@@ -149,7 +149,7 @@
 //! and including ETX, also `W`. The manual's tables of characters leave out `<` on every track: it cannot be
 //! written.
 //!
-//! Assumed, because the manual does not say: 9600 8N1; a track that is to stay as it is is left out of the
+//! Assumed, because the manual does not say: 9600 8N1; a track that must stay unchanged is left out of the
 //! package (the manual shows only packages of three tracks); BCC is the XOR ("NOR" in the manual is taken for
 //! a misprint); a damaged package is answered with NAK as well; DEL drops a package that waits for its card;
 //! the coercivity is set at the machine. The manual does not say what R returns for a blank track, and the

@@ -44,7 +44,7 @@ impl LinkPace {
         }
     }
 
-    /// Sleeps so many seconds of real time, now or later.
+    /// Sleeps this many seconds of real time, now or later.
     fn sleep(&mut self, seconds: f64) {
         self.debt_s += seconds;
         if self.debt_s >= WORTH_A_SLEEP_S {

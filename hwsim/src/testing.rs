@@ -78,7 +78,7 @@ impl LinkClient<'_> {
         self.0.write_all(bytes).unwrap();
     }
 
-    /// Receives so many bytes.
+    /// Receives this many bytes.
     pub fn take(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
         self.0.read_exact(&mut bytes).unwrap();

@@ -25,7 +25,7 @@ impl Bureau {
     /// were in an earlier file of the issuer. The copy is sealed from its first byte: no cardholder data lies
     /// on the disk in the clear.
     pub fn accept(&self, mut file: File) -> Result<(ReadyJob, Vec<u32>), Refusal> {
-        // The descriptor shares its place in the file with the asker's, and the asker may have read from it.
+        // The descriptor shares its position in the file with the client's, and the client may have read from it.
         file.rewind().map_err(|e| Refusal::fault(Exit::Io, format!("file: it cannot be read: {e}")))?;
         let spool_path = spool_path(self.ledger.path())?;
         let mut hsm = self.connect()?;

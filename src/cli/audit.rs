@@ -32,10 +32,10 @@ enum AuditVerb {
     /// Every column of every table is compared with the events, the events with their hashes, and the schema
     /// with the one that this program makes.
     ///
-    /// Limits. Without --keys this does not find that everything after a checkpoint was cut off, or made anew
-    /// with its chain. Without --key as well, it does not find that the whole ledger was made anew and signed
+    /// Limits. Without --keys this does not find that everything after a checkpoint was cut off, or rewritten
+    /// with its chain. Without --key as well, it does not find that the whole ledger was rewritten and signed
     /// by another key, or not signed. With --keys it does not find a change to events after the last
-    /// signature by a person who computes the chain anew (`Not signed` gives the number of these events), nor
+    /// signature by a person who recomputes the chain (`Not signed` gives the number of these events), nor
     /// that ledger and audit book were both put back to one moment (keep `audit export` elsewhere). It never
     /// finds that a checkpoint before the last one was deleted, because the last one signs everything that it
     /// signed; nor that the last one was deleted, once a start has signed again (until then --keys finds it).

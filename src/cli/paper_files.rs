@@ -44,8 +44,7 @@ pub(super) fn delete(daemon: &Path, job: JobId, folder: Option<&Path>) -> Result
     let folder = PaperFolder::open(folder)?;
     let mut copies = Vec::new();
     for name in PaperName::OF_CLOSED.into_iter().chain([PaperName::Certificate]) {
-        // The daemon checks the ledger and the key. Here the paper must only be genuine and belong to this
-        // job.
+        // Only the daemon knows the ledger and the key. Here the paper must be genuine and belong to this job.
         if folder.look(name, Whose { job, ledger: None, key: None })?.is_none() {
             copies.push(name);
         }

@@ -46,7 +46,7 @@ const IMPURE: [&str; 29] = [
     "getrandom",
 ];
 
-/// Concrete links and HSMs, and the modules that hold them (rule 3).
+/// Concrete links and HSMs, and the modules that hold them (rule 5).
 const CONCRETE: [&str; 13] = [
     "SimLink",
     "SimReader",
@@ -330,7 +330,7 @@ fn only_the_composition_root_names_concrete_links_and_hsms() {
     hold(&composition(&repository()));
 }
 
-/// Rule 6: a type that is wiped is secret, and a secret type has no `Debug` or `Display`.
+/// A type that is wiped is secret, and a secret type derives no `Debug`, `Display` or `Serialize`.
 fn secrets_show(sources: &[Source]) -> Vec<String> {
     every(sources, |s| {
         let derives = places(&s.live, "#[derive(").into_iter().filter_map(|at| {

@@ -25,7 +25,7 @@ fn changed(shipped: &[(&str, &str)], name: &str, from: &str, to: &str) -> String
     text.replacen(from, to, 1)
 }
 
-/// `cardwright ARGS` with the bureau's own profiles.
+/// Runs `cardwright ARGS` with the bureau's own profiles.
 fn own(world: &World, args: &[&str]) -> Ended {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cardwright"));
     command

@@ -1,4 +1,4 @@
-//! Files that go with a request to the daemon: the asker opens them, and they must be regular files and not
+//! Files that go with a request to the daemon: the client opens them, and they must be regular files and not
 //! the ledger's own.
 
 use std::fs::File;
@@ -91,7 +91,7 @@ fn only_regular_files_of_the_askers_own_are_taken() {
             assert!(sqlite_has_it_locked(&world), "{round} {name}");
         }
     }
-    // An asker who sends such files again and again may send no more files at all.
+    // A person who sends such files again and again may send no more files at all.
     let said = refusal(&world, submit(), &[good_file()]);
     assert!(said.contains("no more files of yours"), "{said}");
     assert_eq!(daemon.asks("job submit a.cwf1").code, FILE_FORMAT);
@@ -99,7 +99,7 @@ fn only_regular_files_of_the_askers_own_are_taken() {
     drop(daemon);
 }
 
-/// The position in the asker's file, and changes to that file afterwards, make no difference.
+/// The position in the client's file, and changes to that file afterwards, make no difference.
 #[test]
 fn a_file_is_read_from_its_beginning() {
     let world = World::new();
@@ -149,7 +149,7 @@ fn an_auditor_exports_through_the_daemon() {
     audited(&world);
 }
 
-/// Papers belong to the asker, not to the daemon, and a daemon that refuses leaves no papers.
+/// Papers belong to the person who asks, not to the daemon's user, and a daemon that refuses leaves no papers.
 #[test]
 fn papers_are_the_askers() {
     let world = World::new();

@@ -54,7 +54,7 @@ impl Plain {
         self.programs.path().join(name)
     }
 
-    /// A program of this user, with at most so many processes and threads; it is killed after a minute.
+    /// A program of this user, with at most this many processes and threads; it is killed after a minute.
     fn limited(&self, most: u32, name: &str) -> Command {
         let mut command = self.world.command(Path::new("timeout"));
         command

@@ -4,7 +4,7 @@
 //! | block of a page | is |
 //! |---|---|
 //! | `console` | run, in order, in one shell and one folder for the whole page: `$ ` begins a command, `> ` continues it; `# exit 4` at its end is the exit code that it must have, else 0. Other lines are what it prints, in part |
-//! | `sh` | for real devices, or to be adapted: each command of ours is parsed |
+//! | `sh` | for real devices, or to be adapted: each Cardwright command is parsed |
 //! | `toml NAME` | a file that the page's commands find; without a name it must be TOML |
 //! | `json` | JSON lines |
 //! | `` `cardwright ...` `` in a text | parsed |

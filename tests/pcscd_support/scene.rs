@@ -1,4 +1,4 @@
-//! A pcscd in a mount and a network namespace of its own.
+//! A pcscd in separate mount and network namespaces.
 //!
 //! ```text
 //! holder    unshare: /run is empty but for the scene's folder at /run/pcscd, lo is up; lives as long as the scene
@@ -31,7 +31,7 @@ const EQUIPMENT: [(&str, &str); 5] = [
     ("/usr/bin/unshare", "util-linux"),
     ("/usr/bin/nsenter", "util-linux"),
 ];
-/// First port of the readers; each scene has a network of its own.
+/// First port of the readers; each scene has its own network.
 const PORT: u16 = 36_000;
 /// pcsc-lite's PCSCLITE_MAX_READERS_CONTEXTS.
 pub const READERS_MAX: usize = 16;
@@ -48,7 +48,7 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// Starts a pcscd with so many readers, at most [`READERS_MAX`], and waits until it answers.
+    /// Starts a pcscd with this many readers, at most [`READERS_MAX`], and waits until it answers.
     pub fn start(readers: usize) -> Self {
         assert!(
             nix::unistd::geteuid().is_root(),

@@ -20,7 +20,7 @@ const LATE_MS: u32 = 400;
 /// The victim and the moment of a kill.
 #[derive(Debug, Clone, Copy)]
 pub enum Blow {
-    /// The daemon, in the APDU after the chips have answered so many.
+    /// The daemon, in the APDU after the chips have answered this many.
     Apdu(u32),
     /// The daemon, before the n-th write to its ledger.
     Write(u32),
@@ -56,7 +56,7 @@ impl Victim {
     }
 }
 
-/// A withdrawal by a person, once the first card has answered so many APDUs.
+/// A withdrawal by a person, once the first card has answered this many APDUs.
 #[derive(Debug, Clone, Copy)]
 pub struct Withdrawal {
     pub after: u32,

@@ -111,7 +111,7 @@ fn nothing_is_lost_and_nothing_is_made_twice() {
     let template = Template::new();
     let full = std::env::var("STORM").is_ok_and(|storm| storm == "full");
     let (step, random) = if full { (1, 1000) } else { (2, 50) };
-    // Kill at one in so many messages of the other processes.
+    // The kills of the other processes are this many messages apart.
     let (of_hsm, of_hwsim, of_hosts) = if full { (1, 1, 5) } else { (4, 8, 60) };
     let few = if full { 60 } else { 6 };
     let each = |blow| Some(Plan::Struck(blow));

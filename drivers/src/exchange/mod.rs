@@ -26,8 +26,7 @@ const SHOWN_MAX: usize = 2400;
 ///
 /// Answers come in the order of the requests. An answer that missed its time is still owed, and is dropped
 /// when it comes, so that it is never taken for the answer to a later request. After a timeout in a session
-/// of several commands it is unknown how many answers are owed: the reader is lost until it is connected
-/// anew.
+/// of several commands it is unknown how many answers are owed: the reader is lost until it is reconnected.
 pub struct ReaderExchange<L> {
     link: L,
     /// Received, not yet a whole answer.

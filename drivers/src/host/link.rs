@@ -12,7 +12,7 @@ const HEADER: usize = 5;
 
 /// A byte link to a machine in a host process.
 ///
-/// No process runs until [`ByteLink::reopen`], which also opens the device anew. A silent machine is no fault
+/// No process runs until [`ByteLink::reopen`], which also reopens the device. A silent machine is no fault
 /// of the host.
 pub struct HostLink {
     pipe: HostPipe,

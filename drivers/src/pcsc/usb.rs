@@ -1,7 +1,7 @@
 //! Finds the device at a USB path: the number of its bus and the device's number there, from sysfs.
 //!
-//! A path ("1-4.2": bus 1, port 4, port 2 of the hub there) stays when devices are plugged in in another
-//! order; the device's number does not, so it is read again each time.
+//! A path ("1-4.2": bus 1, port 4, port 2 of the hub there) does not depend on the order in which devices are
+//! plugged in. The device's number does, so it is read again each time.
 
 use std::path::Path;
 

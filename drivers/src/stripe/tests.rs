@@ -116,7 +116,7 @@ fn a_damaged_msr605_session_accepts_only_the_stripe_on_the_card() {
             assert_eq!(outcome, Ok(true));
         }
         if matches!(damage, LineDamage::Break(_)) {
-            // Between two commands the connection is made anew automatically, and the card is right, as
+            // Between two commands the connection is made again automatically, and the card is right, as
             // asserted above.
             assert!(matches!(outcome, Ok(true) | Err(DeviceError::Closed)), "{damage:?}: {outcome:?}");
             encoder.reopen(SOON).unwrap();

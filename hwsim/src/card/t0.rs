@@ -10,7 +10,7 @@
 const GET_RESPONSE: u8 = 0xC0;
 /// Answer to GET RESPONSE if there is nothing to fetch: conditions of use not satisfied.
 const NOTHING: [u8; 2] = [0x69, 0x85];
-/// SW1: so many more bytes can be fetched; 00 stands for 256 or more.
+/// SW1: SW2 more bytes can be fetched; 00 stands for 256 or more.
 const MORE: u8 = 0x61;
 /// SW1: wrong Le; SW2 is the right one.
 const WRONG_LE: u8 = 0x6C;

@@ -5,7 +5,7 @@
 //! kind = "status"        # see [`FaultKind`]
 //! every = 20             # the blanks, by feed ordinal from 1: one of
 //! offset = 3             #   every (with offset: n mod every = offset), blanks = [4, 17], probability = 0.01
-//! limit = 5              # optional: at most so many blanks
+//! limit = 5              # optional: at most this many blanks
 //! sw = "6A84"            # status only: the answer of the card
 //! store_data = 3         # status only: to which STORE DATA, from 1; default 3
 //! # after = 7            # card-pulled, hang, late: APDUs that the card still answers; default 7

@@ -163,7 +163,7 @@ impl Application {
 }
 
 impl File {
-    /// Changes the chip section of a record (from 0) and makes the MAC of each application anew with the
+    /// Changes the chip section of a record (from 0) and makes the MAC of each application again with the
     /// MACkey that the application wraps. So the change is the only fault of the file.
     pub fn change_chip(&mut self, record: usize, change: impl FnOnce(&mut Chip)) {
         let mut chip = Chip::split(self.records[record].section("CHP"));

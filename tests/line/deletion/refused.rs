@@ -70,7 +70,7 @@ fn other_files_are_not_taken_for_the_jobs_papers() {
     let world = closed(101);
     world.prepared("other", 4, 102);
     fs::rename(world.path("dumps"), world.path("dumps-1")).unwrap();
-    // Papers of the next job of this ledger, and of a ledger that was begun anew.
+    // Papers of the next job of this ledger, and of the first job of a new ledger.
     assert_eq!(world.run("other.cwf1", "sim-8", &[]).code, HELD);
     let line = ["--line", "sim-8", "--keys", "bureau.store", "--simulate", "--speed", "0"];
     assert_eq!(world.cardwright(&[&["job", "resume", "J2"][..], &line].concat()).code, 0);

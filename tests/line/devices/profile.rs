@@ -11,9 +11,9 @@ const STREAM: u16 = 9100;
 
 /// A line, described by its differences from the usual one.
 pub struct Lined {
-    /// Its name.
+    /// Name of the line.
     pub name: &'static str,
-    /// Chip stations, each with a reader of its own.
+    /// Number of chip stations; each has its own reader.
     pub stations: u32,
     /// Whether stripe, printer and embosser stand after the chip stations.
     pub machines: bool,

@@ -19,7 +19,7 @@ use crate::support::{Ended, World, compile, lines};
 
 const CARDS: u32 = 80;
 const REFUSED: &str = "its disk reports errors";
-/// Length of the WAL in bytes at which a commit folds it into the file: so many pages
+/// Length of the WAL in bytes at which a commit folds it into the file: this many pages
 /// (src/ledger/store/open.rs), each with a header.
 const WAL_MAX: u64 = (16 << 10) * (1024 + 24);
 /// Close to that length: some dozens of cards reach it.
@@ -37,7 +37,7 @@ fn world() -> (World, Disk, Vec<Witness>) {
     (world, disk, runs)
 }
 
-/// `cardwright ARGS`; the first sync of the ledger's file with this suffix is refused.
+/// Runs `cardwright ARGS`; the disk refuses the first sync of the ledger's file with this suffix.
 fn refused(world: &World, suffix: &str, args: &str) -> Ended {
     let _ = std::fs::remove_file(world.path("events.jsonl"));
     let mut command = world.command(Path::new("env"));

@@ -25,7 +25,7 @@ use crate::support::{Ended, World};
 
 /// Exit code: the ledger cannot be opened or written.
 pub const LEDGER: i32 = 40;
-/// Exit code: a file of ours cannot be read or written.
+/// Exit code: a file of the program cannot be read or written.
 pub const IO: i32 = 50;
 
 /// Fails unless the program ended with this code and printed these words.

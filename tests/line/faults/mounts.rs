@@ -73,7 +73,7 @@ impl Disk {
         self.folder.join(name)
     }
 
-    /// Fills the disk (or the tmpfs under it) until so many KiB are left.
+    /// Fills the disk (or the tmpfs under it) until this many KiB are left.
     pub fn leave(&self, kib: u64) {
         self.free();
         let filler = self.filler();

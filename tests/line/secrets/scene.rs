@@ -10,7 +10,7 @@ use crate::support::{BUREAU_KEYS, Ended, ISSUER_KEYS, World};
 /// Cards of the job.
 pub const CARDS: u32 = 40;
 
-/// Every kind of fault that hwsim knows, each on a blank of its own.
+/// Every kind of fault that hwsim knows, each on a separate blank.
 pub const FAULTS: [&str; 15] = [
     r#"kind = "mute""#,
     r#"kind = "wrong-atr""#,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::forms::{Form, compact, of_bytes, of_digits, of_text};
 
-/// A form is searched only if it has at least so many bytes: shorter ones would be found by chance.
+/// A form is searched only if it has at least this many bytes: shorter ones would be found by chance.
 const PREFIX: usize = 6;
 
 /// Bits of the filter that skips most places of a stream.

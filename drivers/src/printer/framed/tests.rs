@@ -84,7 +84,7 @@ fn a_picture_that_did_not_arrive_is_the_links_fault_and_not_the_records() {
     commands.finished();
 }
 
-/// A stream that takes so many bytes and then none, until it is opened anew.
+/// A stream that takes this many bytes and then none, until it is reopened.
 struct Clogged {
     room: usize,
     got: std::sync::Arc<std::sync::Mutex<Vec<Vec<u8>>>>,

@@ -14,7 +14,7 @@
 //! - After a NAK the package is repeated, at most 3 times in all; writing one stripe twice does no harm. A
 //!   NAK counts only if it comes alone: with bytes after it, it is an echo whose first byte was damaged.
 //! - After a missing or a meaningless answer, the machine may still write the last package on the next card
-//!   that passes. So the driver refuses to go on until the connection is opened anew: then it resets the
+//!   that passes. So the driver refuses to go on until the connection is reopened: then it resets the
 //!   machine, which must show a sign of life, and drops bytes that arrive late.
 
 #[cfg(test)]

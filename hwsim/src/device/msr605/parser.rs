@@ -65,7 +65,7 @@ enum StreamState {
     Idle,
     /// After an ESC that begins a command.
     Escape,
-    /// Inside the parameters of `command`, of which so many are wanted.
+    /// Inside the parameters of `command`, of which this many are wanted.
     Parameters { command: u8, wanted: usize, got: Vec<u8> },
     /// Inside a data block.
     Block(DataBlock),
@@ -90,7 +90,7 @@ enum BlockPosition {
     Text { track: u8 },
     /// LEN of a track (raw).
     Length { track: u8 },
-    /// Bytes of a track (raw), of which so many are missing.
+    /// Bytes of a track (raw), of which this many are missing.
     Bytes { track: u8, missing: u8 },
     /// `?` after raw track 3.
     End,
