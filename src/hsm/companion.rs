@@ -21,7 +21,7 @@ use crate::sibling_path::sibling_path;
 /// Most bytes of a file: some hundred thousand lines.
 const MAX: u64 = 1 << 26;
 
-/// One file of that kind.
+/// A companion file of a key store.
 pub(super) struct CompanionFile {
     path: PathBuf,
     /// Makes an error of a fault of this file.

@@ -41,14 +41,14 @@ macro_rules! by_reference {
     };
 }
 
-/// `argument`, likewise.
+/// `argument`; the first word is as for `by_reference`.
 macro_rules! by_value {
     ($_form:ident $argument:ident) => {
         $argument
     };
 }
 
-/// Bytes to be sent, likewise.
+/// Bytes to be sent; the first word is as for `by_reference`.
 macro_rules! sent_bytes {
     ($_form:ident $argument:ident) => {
         SentBytes($argument)

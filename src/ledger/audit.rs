@@ -32,7 +32,7 @@ impl std::fmt::Display for FindingPlace {
     }
 }
 
-/// Something that is wrong.
+/// A contradiction or damage that an audit found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AuditFinding {
     /// Where it was found.
@@ -48,14 +48,14 @@ impl std::fmt::Display for AuditFinding {
     }
 }
 
-/// What an audit found.
+/// The result of an audit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Audit {
     /// Name of the ledger.
     pub ledger: LedgerId,
-    /// Its last event.
+    /// Number and hash of its last event.
     pub head: ChainHead,
-    /// Jobs in it.
+    /// Number of its jobs.
     pub jobs: usize,
     /// Jobs that an earlier version accepted, whose first event does not seal their terms.
     pub unsealed: usize,

@@ -45,7 +45,7 @@ pub(super) struct Attempt {
     pub(super) blank: u32,
     /// Its label, once its chip is known.
     pub(super) label: Option<BlankLabel>,
-    /// State.
+    /// Its state now.
     pub(super) state: AttemptState,
     /// It was PERSONALIZING once, so its chip may hold live keys.
     pub(super) wrote: bool,
@@ -56,7 +56,7 @@ pub(super) struct Attempt {
 pub(super) struct JobRecord {
     /// Its card_ref.
     pub(super) card_ref: Box<str>,
-    /// State.
+    /// Its state now.
     pub(super) state: RecordState,
     /// Only for REMAKE: a person allowed the record to be made again.
     pub(super) released: bool,
@@ -71,14 +71,14 @@ impl JobRecord {
     }
 }
 
-/// A job.
+/// The working state of a job.
 #[derive(Debug, Clone)]
 pub(super) struct JobBook {
-    /// The line shreds rejects.
+    /// Whether the line shreds rejects: then a remake needs no DESTROYED.
     pub(super) rejects_shredded: bool,
-    /// Marked SIMULATED.
+    /// Whether its events are marked SIMULATED.
     pub(super) simulated: bool,
-    /// State.
+    /// Its state now.
     pub(super) state: JobState,
     /// Its cardholder data is being deleted.
     pub(super) deleting: bool,
@@ -494,6 +494,7 @@ impl JobBook {
     fn stacked(&mut self, seq: u32, position: u32) -> Result<ChangeEffect, Law> {
         let last = self.last_position;
         if position <= last {
+            // A record that does not exist is the better reason.
             self.record_mut(seq)?;
             return Err(Law::Position { last, got: position });
         }
@@ -520,6 +521,7 @@ impl JobBook {
         attempt.state = to;
         attempt.wrote |= to == AttemptState::Personalizing;
         let attempt = *attempt;
+        // A card gives values only while it is PERSONALIZING: their names are not needed any more.
         if from == AttemptState::Personalizing {
             self.values.retain(|(of, _)| *of != seq);
         }

@@ -20,17 +20,17 @@ pub enum LedgerError {
     /// The change is against a law; nothing else was disturbed.
     #[error("{job}{}: refused: {law}", seq.map(|s| format!(" record {s}")).unwrap_or_default())]
     Denied {
-        /// Job.
+        /// The job that the change is about.
         job: JobId,
         /// Record, if the change is about one.
         seq: Option<u32>,
-        /// The law.
+        /// The law that forbids it.
         law: Law,
     },
-    /// The file cannot become a job.
+    /// The file cannot become a job, because of this law.
     #[error("the file cannot become a job: {0}")]
     NotAJob(Law),
-    /// The shift cannot begin.
+    /// The shift cannot begin, because of this law.
     #[error("the shift cannot begin: {0}")]
     Shift(Law),
     /// The file was accepted before: same issuer and file_id, or same digest.
@@ -41,7 +41,7 @@ pub enum LedgerError {
         /// Whether that job is OPEN or HELD.
         open: bool,
     },
-    /// No such job.
+    /// The ledger has no job of this number.
     #[error("the ledger has no job {0}")]
     NoJob(JobId),
     /// Another process writes to it.
@@ -50,7 +50,7 @@ pub enum LedgerError {
         pid.map(|p| format!(" (pid {p})")).unwrap_or_default()
     )]
     InUse {
-        /// The ledger.
+        /// Path of the ledger.
         path: PathBuf,
         /// The other process, if it said.
         pid: Option<u32>,
@@ -75,7 +75,7 @@ pub enum LedgerError {
     /// Written by a newer program.
     #[error("ledger {path} has schema {found}, this program knows up to {known}; use the newer program")]
     Newer {
-        /// The ledger.
+        /// Path of the ledger.
         path: PathBuf,
         /// Its schema version.
         found: u32,
@@ -96,7 +96,7 @@ pub enum LedgerError {
     /// The HSM that signs the ledger failed.
     #[error("{0}")]
     Auditor(HsmError),
-    /// It was closed.
+    /// The ledger was closed before the call.
     #[error("the ledger is closed")]
     Closed,
     /// The system gave no thread for the writer.

@@ -239,6 +239,7 @@ impl Inner {
     }
 
     fn stop(&self) {
+        // Only the first call finds the thread: `close` and the last drop both come here.
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(thread) = thread else { return };
         // An error means that the writer is gone already.

@@ -111,7 +111,7 @@ impl JobReplay {
         }
     }
 
-    /// Its records.
+    /// The job's records, by sequence.
     pub(super) fn records(&self) -> &[JobRecord] {
         &self.book.records
     }
@@ -298,7 +298,7 @@ impl JobReplay {
         self.made.get(&(seq, attempt)).cloned().unwrap_or_default()
     }
 
-    /// Number of its blanks.
+    /// Number of the job's blanks, by its events.
     pub(super) fn blanks(&self) -> usize {
         self.blanks.len()
     }

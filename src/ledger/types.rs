@@ -90,13 +90,13 @@ pub enum AttemptState {
     Personalizing,
     /// Every module has written.
     Written,
-    /// Checks passed.
+    /// Its checks passed.
     Verified,
     /// In the good cards' stacker.
     Stacked,
-    /// Thrown out.
+    /// Thrown out of the line.
     Rejected,
-    /// Outcome not known.
+    /// Its outcome is not known; a person decides.
     Unknown,
     /// A person saw it destroyed.
     Destroyed,
@@ -151,9 +151,9 @@ pub enum Change {
     },
     /// Record and blank become an attempt: QUEUED or (released) REMAKE → IN_FLIGHT; attempt BOUND.
     Bound {
-        /// Record.
+        /// Sequence of the record.
         seq: u32,
-        /// Blank.
+        /// Number of the blank.
         blank: u32,
         /// The blank's chip, if the first module of the line reads it.
         chip: Option<ChipId>,
@@ -161,80 +161,80 @@ pub enum Change {
     /// The chip of the current attempt became known, on a line whose first module reads no chip. Recorded before the
     /// first channel to the chip is opened.
     ChipFound {
-        /// Record.
+        /// Sequence of the record.
         seq: u32,
         /// The chip; refused if it was bound to an attempt before.
         chip: ChipId,
     },
     /// The card of the current attempt returned a value.
     ValueGiven {
-        /// Record.
+        /// Sequence of the record.
         seq: u32,
         /// The value; refused if this attempt has a value of that name.
         value: Box<CardValue>,
     },
     /// The current attempt of a record moves on (PERSONALIZING, WRITTEN).
     Attempt {
-        /// New state.
+        /// Sequence of the record.
         seq: u32,
-        /// To.
+        /// New state.
         to: AttemptState,
     },
     /// The current attempt passed its checks: VERIFIED.
     Verified {
-        /// Record.
+        /// Sequence of the record.
         seq: u32,
         /// The comparisons that were made, e.g. "stripe read-back, status words".
         compared: String,
     },
     /// STACKED: attempt STACKED, record GOOD.
     Stacked {
-        /// Record.
+        /// Sequence of the record.
         seq: u32,
         /// Place in the stacker, from 1; above every earlier one of the job.
         position: u32,
     },
     /// Attempt REJECTED, record REMAKE.
     Rejected {
-        /// Record.
+        /// Sequence of the record.
         seq: u32,
     },
     /// Attempt and record UNKNOWN.
     Lost {
-        /// Record.
+        /// Sequence of the record.
         seq: u32,
     },
     /// A QUEUED or REMAKE record will not be made.
     Cancelled {
-        /// Record.
+        /// Sequence of the record.
         seq: u32,
     },
     /// A person saw a card destroyed: that of the last attempt that is REJECTED, UNKNOWN or SAMPLE, which becomes
     /// DESTROYED. The record of an UNKNOWN attempt becomes REMAKE.
     Destroyed {
-        /// Record.
+        /// Sequence of the record.
         seq: u32,
     },
     /// A person found an UNKNOWN card good: attempt GOOD, record GOOD.
     FoundGood {
-        /// Record.
+        /// Sequence of the record.
         seq: u32,
     },
     /// A good card is taken out for inspection: attempt SAMPLE, record REMAKE.
     Sampled {
-        /// Record.
+        /// Sequence of the record.
         seq: u32,
     },
     /// A person allows a REMAKE record to be made again. Refused unless every earlier attempt is DESTROYED, or
     /// REJECTED
     /// where the line shreds.
     RemakeReleased {
-        /// Record.
+        /// Sequence of the record.
         seq: u32,
     },
     /// A person had a record's card read; the context holds its answer. No state changes.
     Asked {
-        /// Record.
+        /// Sequence of the record.
         seq: u32,
     },
     /// A run of the job ended, with these counts. No state changes.
@@ -267,7 +267,7 @@ pub struct Context {
     pub station: Option<String>,
     /// Module, e.g. `chip`.
     pub module: Option<String>,
-    /// Why.
+    /// The reason, as a stable word.
     pub reason: Option<ReasonWord>,
     /// A text for people; no program reads it.
     pub detail: Option<String>,
@@ -337,19 +337,19 @@ impl Stock {
 pub struct Balance {
     /// Records of the job.
     pub records: u64,
-    /// QUEUED.
+    /// Records QUEUED.
     pub queued: u64,
-    /// IN_FLIGHT.
+    /// Records IN_FLIGHT.
     pub in_flight: u64,
-    /// GOOD.
+    /// Records GOOD.
     pub good: u64,
-    /// REMAKE.
+    /// Records REMAKE.
     pub remake: u64,
-    /// UNKNOWN records.
+    /// Records UNKNOWN.
     pub unknown: u64,
-    /// CANCELLED.
+    /// Records CANCELLED.
     pub cancelled: u64,
-    /// Blanks fed.
+    /// Blanks fed, test cards among them.
     pub blanks_fed: u64,
     /// Blanks in the line, bound or not.
     pub blanks_in_line: u64,

@@ -12,7 +12,7 @@ use crate::ids::SpoolKeyName;
 pub struct JobView {
     /// Number of the job.
     pub job: JobId,
-    /// State.
+    /// The stored state.
     pub state: JobState,
     /// The state as shown to people.
     pub phase: JobPhase,
@@ -52,7 +52,7 @@ pub struct JobView {
     /// Unix time in milliseconds at which the file became a job; in JSON as RFC 3339.
     #[serde(with = "unix_time")]
     pub accepted: u64,
-    /// Both balances.
+    /// Both balances, of records and of blanks.
     pub balance: Balance,
 }
 
@@ -98,9 +98,9 @@ impl From<JobState> for JobPhase {
 /// A record with all its attempts and events.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CardView {
-    /// Job.
+    /// The job.
     pub job: JobId,
-    /// Record.
+    /// Sequence of the record.
     pub seq: u32,
     /// Its card_ref.
     pub card_ref: String,
@@ -119,7 +119,7 @@ pub struct CardView {
 pub struct AttemptView {
     /// Number of the attempt, from 1.
     pub attempt: u32,
-    /// State.
+    /// State of the attempt.
     pub state: AttemptState,
     /// Number of the blank.
     pub blank_number: u32,
@@ -138,11 +138,11 @@ pub struct AttemptView {
 /// The attempt that a chip belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
-    /// Job.
+    /// The job.
     pub job: JobId,
-    /// Record.
+    /// Sequence of the record.
     pub seq: u32,
-    /// Attempt.
+    /// Number of the attempt, from 1.
     pub attempt: u32,
     /// Its state.
     pub state: AttemptState,
@@ -163,17 +163,17 @@ pub struct RejectView {
     pub state: Option<AttemptState>,
     /// It was REJECTED after PERSONALIZING or is a SAMPLE, and has yet to be destroyed.
     pub to_destroy: bool,
-    /// Station.
+    /// Station at which it happened, e.g. `chip-3`.
     pub station: Option<String>,
-    /// Module.
+    /// Module of that station, e.g. `chip`.
     pub module: Option<String>,
     /// Stable word for the reason.
     pub reason: Option<String>,
     /// A text for people.
     pub detail: Option<String>,
-    /// Command header.
+    /// Header of the command that failed, eight hex digits.
     pub header: Option<String>,
-    /// Status word, hex.
+    /// Status word that answered it, four hex digits.
     pub sw: Option<String>,
     /// Unix time in milliseconds; in JSON as RFC 3339.
     #[serde(with = "unix_time")]
@@ -183,9 +183,9 @@ pub struct RejectView {
 /// How many cards reached a state at a station.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StationCount {
-    /// Module.
+    /// Name of the module.
     pub module: String,
-    /// Station.
+    /// Name of the station.
     pub station: String,
     /// State of record or blank.
     pub reached: String,
@@ -205,7 +205,7 @@ pub struct StackView {
 /// A record whose card is missing at its place in the stack.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
-    /// Record.
+    /// Sequence of the record.
     pub seq: u32,
     /// Its card_ref.
     pub card_ref: String,
@@ -218,11 +218,11 @@ pub struct Gap {
 /// A card that was made again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remade {
-    /// Record.
+    /// Sequence of the record.
     pub seq: u32,
     /// Its card_ref.
     pub card_ref: String,
-    /// Attempt, from 2.
+    /// Number of the attempt, from 2.
     pub attempt: u32,
     /// Place in the stacker.
     pub position: u32,
@@ -231,7 +231,7 @@ pub struct Remade {
 /// The stock of a job: issued = fed + in the hopper + returned; fed = in line + good + rejected + unknown + sample.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StockView {
-    /// Job.
+    /// The job.
     pub job: JobId,
     /// Whether the hopper is counted, because blanks were issued.
     pub counted: bool,
@@ -240,15 +240,15 @@ pub struct StockView {
     pub stock: Stock,
     /// Fed, minus those that the line gave back.
     pub fed: u64,
-    /// In the hopper.
+    /// Blanks in the hopper; below zero if more were fed than issued.
     pub hopper: i64,
-    /// In the line.
+    /// Blanks in the line, bound or not.
     pub in_line: u64,
-    /// Good.
+    /// Good cards.
     pub good: u64,
     /// Rejected, bound or not.
     pub rejected: u64,
-    /// Unknown.
+    /// Cards whose outcome is unknown.
     pub unknown: u64,
     /// Sample and test cards.
     pub sample: u64,
@@ -257,9 +257,9 @@ pub struct StockView {
 /// Blanks that are not used yet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OnHand {
-    /// In the hopper.
+    /// Blanks in the hopper.
     pub hopper: i64,
-    /// In the line.
+    /// Blanks in the line.
     pub in_line: i64,
 }
 

@@ -166,6 +166,7 @@ impl LedgerWriter {
                             next = self.gather.more(batch.len(), messages);
                         }
                     }
+                    // Any other message comes after the changes that were queued before it.
                     other => {
                         self.write(&mut batch);
                         if self.other(other) {
@@ -306,6 +307,7 @@ impl LedgerWriter {
             }
             answer(reply, result);
         }
+        // Published after all answers: a slow subscriber must not delay the callers of this batch.
         events.iter().for_each(|event| self.publish(event));
     }
 

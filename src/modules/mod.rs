@@ -111,9 +111,9 @@ pub struct ModuleOutcome {
 /// One DGI of LOGDATA.
 #[derive(Debug, Clone)]
 pub struct LoggedDgi {
-    /// Application.
+    /// The application that has the DGI.
     pub aid: Aid,
-    /// DGI.
+    /// The DGI.
     pub dgi: crate::ids::Dgi,
     /// Length of its value in bytes.
     pub length: u16,

@@ -27,7 +27,7 @@ const LINE: super::ProfileFolder =
 pub struct LineProfileOf<K> {
     /// Its name.
     pub name: String,
-    /// For people.
+    /// A text for people.
     pub description: String,
     /// Number of cards that may be under way at once, at least the number of stations. It also limits how many cards
     /// one card can overtake.
@@ -287,7 +287,7 @@ impl<K: KindTable> LineProfileOf<K> {
         super::chosen(LINE, name)
     }
 
-    /// Parses and checks.
+    /// Parses and checks the text of a profile; `origin` names it in messages.
     pub fn from_toml(text: &str, origin: &str) -> Result<Self, Failure> {
         let line: Self = super::parse(text, origin)?;
         let line = Self { digest: Sha256::digest(text).into(), ..line };

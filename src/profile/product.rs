@@ -20,7 +20,7 @@ const PRODUCT: super::ProfileFolder =
 pub struct ProductProfile {
     /// Its name, which the Header of an output file gives.
     pub name: String,
-    /// For people.
+    /// A text for people.
     pub description: String,
     /// Weakest protection that an output file of this product may use.
     pub min_suite: MinSuite,
@@ -100,7 +100,7 @@ pub enum ChipIdentification {
 pub struct ApplicationProfile {
     /// AID to SELECT.
     pub aid: Aid,
-    /// For people, reports and messages.
+    /// Its name in reports and messages.
     pub name: String,
     /// Whether several DGIs may share one STORE DATA without a GROUP saying so.
     #[serde(default)]
@@ -150,7 +150,7 @@ impl ProductProfile {
         Ok(product)
     }
 
-    /// Parses and checks.
+    /// Parses and checks the text of a profile; `origin` names it in messages.
     pub fn from_toml(text: &str, origin: &str) -> Result<Self, Failure> {
         let product: Self = super::parse(text, origin)?;
         let chip_program = product.chip.as_ref().and_then(|_| chip_program(text));

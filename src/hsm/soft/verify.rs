@@ -95,7 +95,7 @@ fn mac_is_right(
     Ok(bool::from(sound & computed.ct_eq(mac)))
 }
 
-/// The Trailer's MAC.
+/// Checks the Trailer's MAC.
 pub(super) fn trailer(store: &KeyStore, request: &TrailerRequest) -> Result<(), HsmError> {
     let (entry, rules) = kek(store, request.kek, request.tk_type, &request.issuer_id)?;
     if entry.kcv() != request.kcv {
@@ -119,7 +119,7 @@ pub(super) fn trailer(store: &KeyStore, request: &TrailerRequest) -> Result<(), 
     }
 }
 
-/// One application: its MAC, then its rules, then its values.
+/// Checks one application: its MAC, then its rules, then its values.
 pub(super) fn application(
     store: &KeyStore,
     request: &VerifyRequest,

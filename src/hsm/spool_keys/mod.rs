@@ -162,7 +162,7 @@ impl SpoolKeys {
         Ok(())
     }
 
-    /// The cipher of a spool.
+    /// The cipher of a spool; reads its key from the file at the first use.
     fn known(&self, spool: SpoolKeyName) -> Result<Arc<Aes256Gcm>, HsmError> {
         if let Some(open) = self.open()?.get(&spool) {
             return Ok(Arc::clone(&open.cipher));

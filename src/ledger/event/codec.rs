@@ -465,6 +465,7 @@ pub(in crate::ledger) fn decode(bytes: &[u8]) -> Result<LedgerEvent, EventFault>
     // it raw.
     let stranger = |tag: u8| known.is_none_or(|kind| !kind.may_have(tag));
     let strange = known.is_none() || fields.0.iter().any(|(tag, _)| *tag < NOTE_TAG && stranger(*tag));
+    // An error here counts only for a known kind: another kind may use the tag in another form.
     let from_code = fields.u8(tag::FROM);
     let (fact, from) = if strange {
         (EventFact::Unknown { kind, fields: fields.raw(|tag| tag < NOTE_TAG) }, None)

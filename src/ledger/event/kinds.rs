@@ -5,7 +5,7 @@
 
 use crate::ledger::types::AttemptState;
 
-/// A kind.
+/// A kind of event.
 pub struct EventKind {
     /// Code in the bytes of an event.
     pub code: u16,

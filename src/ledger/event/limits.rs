@@ -22,6 +22,7 @@ pub(in crate::ledger) fn sound_text(bytes: &[u8], max: usize) -> Option<&str> {
         return None;
     }
     let text = std::str::from_utf8(bytes).ok()?;
+    // Nearly every text is plain ASCII, and needs no look at its characters.
     let plain = bytes.iter().all(|byte| (0x20..0x7F).contains(byte));
     (plain || !text.chars().any(is_hidden)).then_some(text)
 }

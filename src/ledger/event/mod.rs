@@ -85,7 +85,7 @@ pub enum EventFact {
     Held,
     /// The job goes on.
     Released,
-    /// All is accounted for.
+    /// The job was closed: everything is accounted for.
     Closed,
     /// The job's cardholder data is about to be deleted.
     Deleting,
@@ -237,7 +237,7 @@ pub enum EventFact {
     },
 }
 
-/// A record.
+/// The record that an event is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordSubject {
     /// Its sequence.
@@ -246,7 +246,7 @@ pub struct RecordSubject {
     pub card_ref: String,
 }
 
-/// A blank.
+/// The blank that an event is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlankSubject {
     /// Its number in the job; some events of chain version 1 lack it.
@@ -265,7 +265,7 @@ impl std::fmt::Display for BlankSubject {
     }
 }
 
-/// One record on one blank.
+/// The attempt that an event is about: one record on one blank.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CardSubject {
     /// The record.
@@ -357,6 +357,7 @@ impl RunCounts {
                 length = 0;
             }
         }
+        // At least one part, so that a run without cards and calls is recorded too.
         if parts.is_empty() || part != Self::default() {
             parts.push(part);
         }
@@ -433,7 +434,7 @@ pub struct CardValue {
     pub name: String,
     /// Its length in bytes.
     pub length: u32,
-    /// SHA-256 of it.
+    /// SHA-256 of the value.
     pub digest: [u8; 32],
     /// The value itself, if it is public and at most 2 KiB.
     pub public: Option<Vec<u8>>,

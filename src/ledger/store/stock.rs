@@ -46,7 +46,7 @@ impl Flow {
         OnHand { hopper, in_line: self.fed - self.given_back - self.used() }
     }
 
-    /// Counts an event.
+    /// Adds an event to the counts.
     fn add(&mut self, event: &LedgerEvent) {
         match &event.fact {
             EventFact::StockIssued { count } => self.issued += i64::from(*count),
@@ -154,6 +154,7 @@ pub(super) fn of_shift(
 
 fn span(connection: &Connection, name: Option<&str>) -> Result<Option<Span>, LedgerError> {
     let (mut found, mut next) = (None::<Span>, None);
+    // Without a name every shift replaces the one found before, so the last one remains.
     for event in events::all(connection, EventFilter::Shifts)? {
         let EventFact::ShiftBegun { name: is } = event.fact else { continue };
         if name.is_none_or(|name| name == is) {

@@ -13,7 +13,7 @@ use crate::ledger::types::{Balance, JobId};
 pub struct ChainHead {
     /// Number of the last event; 0 in an empty ledger.
     pub n: u64,
-    /// Its hash.
+    /// Hash of that event; zeros in an empty ledger.
     pub hash: [u8; 32],
 }
 

@@ -144,7 +144,7 @@ impl TemplateSide {
     }
 }
 
-/// Cuts at `{{name}}`.
+/// Cuts the layer's SVG at each `{{name}}`.
 fn pieces(fields: &str) -> Result<Vec<FieldPiece>, String> {
     let mut parts = fields.split("{{");
     let mut pieces = vec![FieldPiece::Literal(parts.next().unwrap_or_default().to_owned())];

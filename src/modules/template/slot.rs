@@ -11,13 +11,13 @@ use crate::picture::Canvas;
 pub(super) const MARK: &str = "slot:";
 const OPTIONAL: &str = "optional-";
 
-/// A slot.
+/// A slot for a record's image.
 pub(super) struct ImageSlot {
     /// Its image's name in the record.
     pub(super) name: String,
     /// Whether a card may lack the image.
     pub(super) optional: bool,
-    /// In pixels of the card.
+    /// The shape, in pixels of the card.
     shape: Path,
     area: Rect,
     /// Width of the area in whole pixels.
