@@ -269,10 +269,10 @@ impl JobReplay {
             found.push(format!("{job}: whether its cardholder data were deleted differs from its events"));
         }
         if tables.balance != self.book.balance {
-            found.push(format!("{job}: its balances differ from what its events add up to"));
+            found.push(format!("{job}: its balances differ from the sum of its events"));
         }
         if tables.stock != self.book.stock {
-            found.push(format!("{job}: its stock differs from what its events add up to"));
+            found.push(format!("{job}: its stock differs from the sum of its events"));
         }
         if tables.in_line != self.book.in_line || tables.last_blank != self.book.last_blank {
             found.push(format!("{job}: its blanks differ from its events"));
@@ -341,5 +341,5 @@ impl BlankChip {
 }
 
 fn differs(what: &str) -> String {
-    format!("its {what} is not what follows from the events before it")
+    format!("its {what} does not follow from the events before it")
 }

@@ -142,7 +142,7 @@ fn read_link(
     }
     match link.event() {
         Err(what) => {
-            found.at(at, format!("it does not read: {what}"));
+            found.at(at, format!("it cannot be decoded: {what}"));
             Ok(None)
         }
         Ok(event) => {
@@ -399,7 +399,7 @@ impl Findings {
     /// The value that was read; an error becomes a finding.
     fn read<T>(&mut self, result: Result<T, LedgerError>, what: impl FnOnce() -> String) -> Option<T> {
         result
-            .map_err(|error| self.at(FindingPlace::Table, format!("{} does not read: {error}", what())))
+            .map_err(|error| self.at(FindingPlace::Table, format!("{} cannot be read: {error}", what())))
             .ok()
     }
 }
@@ -501,7 +501,7 @@ fn tables(
     match load::load(connection, job) {
         Ok(Some(book)) => replay.differences(&book).into_iter().for_each(|what| found.at(at, what)),
         Ok(None) => found.at(at, format!("{job} is missing")),
-        Err(error) => found.at(at, format!("{job} does not read: {error}")),
+        Err(error) => found.at(at, format!("{job} cannot be read: {error}")),
     }
     let sql = format!("SELECT {} FROM balance WHERE job = ?1", row::BALANCE);
     let kept = connection.prepare_cached(&sql)?.query_row([job.0], |r| row::balance(r, 0)).optional()?;

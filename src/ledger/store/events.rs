@@ -43,7 +43,7 @@ pub(super) fn version_two(row: &Row<'_>, column: usize) -> Result<LedgerEvent, L
     let bytes = row.get_ref(column)?.as_blob().map_err(|error| LedgerError::Damaged(error.to_string()))?;
     codec::decode(bytes).map_err(|fault| {
         let n = codec::number_in(bytes).map(|n| format!(" {n}")).unwrap_or_default();
-        LedgerError::Damaged(format!("event{n} does not read: {fault}"))
+        LedgerError::Damaged(format!("event{n} cannot be decoded: {fault}"))
     })
 }
 
@@ -198,7 +198,7 @@ pub(super) fn last(
 
 fn typed(row: VersionOneRow) -> Result<LedgerEvent, LedgerError> {
     let n = row.n;
-    row.typed().map_err(|what| LedgerError::Damaged(format!("event {n} does not read: {what}")))
+    row.typed().map_err(|what| LedgerError::Damaged(format!("event {n} cannot be decoded: {what}")))
 }
 
 /// The version 1 event of a number.

@@ -470,9 +470,9 @@ fn edits_that_move_no_state_are_found() {
         ("UPDATE job SET spool = '/elsewhere' WHERE id = 1", accepted),
         ("UPDATE job SET accepted = accepted + 1 WHERE id = 1", accepted),
         ("UPDATE job SET test_keys = 0 WHERE id = 1", accepted),
-        ("UPDATE job SET rejects_shredded = 2 WHERE id = 1", "tables: J1 does not read"),
+        ("UPDATE job SET rejects_shredded = 2 WHERE id = 1", "tables: J1 cannot be read"),
         ("UPDATE record SET card_ref = 'ZZZ' WHERE job = 1 AND seq = 4", accepted),
-        ("UPDATE record SET seq = 9 WHERE job = 1 AND seq = 4", "tables: J1 does not read"),
+        ("UPDATE record SET seq = 9 WHERE job = 1 AND seq = 4", "tables: J1 cannot be read"),
         (
             "UPDATE attempt SET compared = 'all fine' WHERE job = 1 AND seq = 1",
             "record 1 attempt 1: what was compared",

@@ -32,7 +32,7 @@ pub(super) fn all(svg: &str, tree: &usvg::Tree) -> Result<Vec<ImageSlot>, String
     let mut slots = Vec::new();
     find(tree.root(), &mut slots)?;
     if slots.len() != svg.matches(MARK).count() {
-        return Err("a slot is no shape of the picture, or its name stands elsewhere too".into());
+        return Err("a slot is not a shape of the picture, or its name occurs elsewhere too".into());
     }
     Ok(slots)
 }
