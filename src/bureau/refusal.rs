@@ -318,7 +318,7 @@ impl std::fmt::Display for Refusal {
             ),
             Self::NotInHopper { asked, hopper } => write!(
                 f,
-                "operator: refused: {asked} blanks, and by the book there are {hopper} in the hopper"
+                "operator: refused: {asked} blanks, but by the ledger there are {hopper} in the hopper"
             ),
             Self::Senseless(what) => write!(f, "operator: {what}"),
             Self::OnlyDaemon => f.write_str("operator: only a daemon does this"),

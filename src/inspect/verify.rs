@@ -134,7 +134,7 @@ impl<'h> Verifier<'h> {
         Ok(())
     }
 
-    /// Looks up what the product says about an application.
+    /// Looks up a product's rules for an application.
     fn rules(&mut self, sequence: u32, product: &str, aid: &[u8]) -> Result<ProtectionRules, Failure> {
         let refuse = |what: String| {
             Failure::new(

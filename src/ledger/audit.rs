@@ -1,4 +1,4 @@
-//! What an audit of a ledger says. Pure data; the walk is `store::audit`.
+//! The result of an audit of a ledger. Pure data; `store::audit` does the work.
 
 use serde::Serialize;
 
@@ -35,10 +35,10 @@ impl std::fmt::Display for FindingPlace {
 /// Something that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AuditFinding {
-    /// Where.
+    /// Where it was found.
     #[serde(serialize_with = "as_text")]
     pub at: FindingPlace,
-    /// What.
+    /// A description for people.
     pub what: String,
 }
 
@@ -57,11 +57,11 @@ pub struct Audit {
     pub head: ChainHead,
     /// Jobs in it.
     pub jobs: usize,
-    /// Those of them that an earlier version accepted: their first event has no seal of all that must not change.
+    /// Jobs that an earlier version accepted, whose first event does not seal their terms.
     pub unsealed: usize,
-    /// Events of kinds that this program does not know; those that change no state are no finding.
+    /// Events that this program does not know. Notes among them change no state and are no finding.
     pub notes: u64,
-    /// Signed places.
+    /// Number of checkpoints.
     pub checkpoints: usize,
     /// Number of the last event that is signed; 0 if none is.
     pub signed_to: u64,

@@ -1,4 +1,4 @@
-//! What the controller knows of a kind of module: one [`ModuleKind`] in the kind's own file, and one entry in
+//! The description of a kind of module: one [`ModuleKind`] in the kind's own file, and one entry in
 //! [`MODULE_KINDS`](super::MODULE_KINDS).
 //!
 //! Profiles, acceptance, inspection and the composition root ask the entry and never the kind's name. Not here: which

@@ -1,7 +1,7 @@
 //! Profiles: TOML files that describe a line and a card product. An unknown key is an error.
 //!
-//! [`line::LineProfileOf`] names modules, stations and links; [`product::ProductProfile`] names applications, channel and rules.
-//! The shipped profiles are part of the program; a path names any other. Not here: what is done with a profile.
+//! [`line::LineProfileOf`] names modules, stations and links; [`product::ProductProfile`] names applications, channel
+//! and rules. The shipped profiles are part of the program; a path names any other. Not here: acting on profiles.
 
 pub mod kind;
 pub mod line;
@@ -23,7 +23,7 @@ struct ProfileFolder {
     noun: &'static str,
     /// Folder in the bureau's own directory.
     folder: &'static str,
-    /// Name and text of each shipped one.
+    /// Name and text of each shipped profile.
     shipped: &'static [(&'static str, &'static str)],
 }
 

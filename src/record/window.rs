@@ -1,5 +1,4 @@
-//! A buffer over the input: it gives elements as slices and hashes the consumed bytes, as many at once as
-//! possible.
+//! A buffer over the input: it returns elements as slices and hashes the consumed bytes, as many at once as possible.
 
 use std::io::{ErrorKind, Read};
 use std::ops::Range;
@@ -10,8 +9,7 @@ use zeroize::Zeroizing;
 use super::FileFault;
 use super::frame::offset;
 
-/// Room at the start, in bytes: large enough that system calls and hash calls do not count, small enough for
-/// a cache.
+/// Initial size in bytes: large enough that system calls and hash calls do not count, small enough for a cache.
 const ROOM: usize = 256 * 1024;
 
 /// The part of the file that is in memory, and the hash of everything before it.
@@ -50,7 +48,7 @@ impl<R: Read> ReadWindow<R> {
         Ok(self.buffer.get(self.start..to).unwrap_or_default())
     }
 
-    /// Consumes bytes that [`Self::peek`] returned. [`Self::bytes`] gives them until the next `peek`.
+    /// Consumes bytes that [`Self::peek`] returned. [`Self::bytes`] returns them until the next `peek`.
     pub fn consume(&mut self, length: usize) -> Range<usize> {
         let from = self.start;
         self.start = self.end.min(from + length);

@@ -134,7 +134,11 @@ fn acts_for_one_person_cannot_be_listed_for_two() {
         line(&world, &format!("two_people = [\"{word}\"]"));
         let refused = world.cardwright(&["profile", "check", "two.toml"]);
         assert_eq!(refused.code, PROFILE, "{}", refused.stderr);
-        assert!(refused.stderr.contains(&format!("\"{word}\" is not for two")), "{}", refused.stderr);
+        assert!(
+            refused.stderr.contains(&format!("\"{word}\" is not an action for two people")),
+            "{}",
+            refused.stderr
+        );
     }
 }
 

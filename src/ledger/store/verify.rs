@@ -22,9 +22,9 @@ pub fn verify_chain(connection: &Connection) -> Result<ChainHead, LedgerError> {
     verify_from(connection, 0, GENESIS)
 }
 
-/// Walks every event after one whose hash is known: numbers without a gap, every hash, no version 1 event after one of
-/// version 2, and the head. A fault is [`LedgerError::Damaged`] and names the event. A complete rewrite of the chain cannot
-/// be detected here; compare with a [`ChainHead`] stored elsewhere.
+/// Walks every event after one whose hash is known: numbers without a gap, every hash, no version 1 event after one
+/// of version 2, and the head. A fault is [`LedgerError::Damaged`] and names the event. A complete rewrite of the
+/// chain cannot be detected here; compare with a [`ChainHead`] stored elsewhere.
 pub(super) fn verify_from(
     connection: &Connection,
     start: u64,

@@ -1,13 +1,13 @@
-//! Asks the chip in a reader how far its personalization came, after a stop lost track of the card. A person decides by the
-//! answers; nothing is written.
+//! Asks the chip in a reader how far its personalization came, after a stop lost track of the card. A person decides
+//! by the answers; nothing is written.
 //!
 //! ```text
-//! identify  power on (cold; warm if it is mute) → ATR → KEYDATA: by GET DATA where the product says so, else by the one
-//!           INITIALIZE UPDATE of the whole conversation
+//! identify  power on (cold; warm if it is mute) → ATR → KEYDATA: by GET DATA if the product says so, else by the
+//!           only INITIALIZE UPDATE of the conversation
 //! ask       for each application: SELECT, whose answer shows the life cycle → READ RECORD ..., compared with the file
 //! ```
 //!
-//! The answers say which records are equal, and never give a value. Between the first STORE DATA and the last, an
+//! The answers say which records are equal, and never contain a value. Between the first STORE DATA and the last, an
 //! application looks as if it had never been touched: a card that is not personalized may still hold data.
 
 use serde::{Deserialize, Serialize};
@@ -49,7 +49,7 @@ pub struct ApplicationAnswer {
 pub enum ApplicationLife {
     /// It answers as a personalized application of this record.
     Personalized,
-    /// It answers otherwise.
+    /// It answers differently.
     NotPersonalized,
     /// It can be selected, but the product names no DGI that shows its life cycle.
     Untold,
@@ -62,9 +62,9 @@ pub enum ApplicationLife {
 pub struct RecordAnswer {
     /// Its DGI.
     pub dgi: String,
-    /// How it reads.
+    /// The result of reading it.
     pub reads: RecordReading,
-    /// Status word, where it is not readable.
+    /// Status word, if it is not readable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sw: Option<String>,
 }
@@ -77,7 +77,7 @@ pub enum RecordReading {
     Equal,
     /// It holds another value.
     Differs,
-    /// The chip declines to give it.
+    /// The chip refuses to return it.
     NotReadable,
 }
 
@@ -87,7 +87,7 @@ pub enum RecordReading {
 pub enum ChipProgress {
     /// Every application that shows its state is personalized as ordered.
     AsOrdered,
-    /// Some are.
+    /// Some of these applications are.
     Partly,
     /// No application that shows its state is personalized.
     NotPersonalized,
@@ -159,7 +159,7 @@ impl ChipModule {
         }
     }
 
-    /// Asks each application that the file gives the card.
+    /// Asks each application that the file has for the card.
     pub fn ask_applications(
         &mut self,
         product: &ProductProfile,

@@ -1,7 +1,7 @@
 //! EMB and IND: lines `~EM%font;x;y;text`, the escape that Datacard's CE, CD and SD machines take.
 //!
-//! The vendor's own parser also takes lower case and blanks. This one takes a single form, so that every reader of a line
-//! understands it alike.
+//! The vendor's own parser also takes lower case and blanks. This one takes a single form, so that all readers of a
+//! line understand it alike.
 
 use super::crlf_lines;
 

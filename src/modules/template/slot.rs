@@ -20,9 +20,9 @@ pub(super) struct ImageSlot {
     /// In pixels of the card.
     shape: Path,
     area: Rect,
-    /// The area in whole pixels.
+    /// Width of the area in whole pixels.
     width: u32,
-    /// See `width`.
+    /// Height of the area in whole pixels.
     height: u32,
 }
 

@@ -44,7 +44,7 @@ struct Station {
     kmc: Option<KmcRef>,
     /// It throws out a card that another station cannot go on with.
     clearing: bool,
-    /// The station before it, while this one takes the card from there.
+    /// The previous station, while this one takes the card from it.
     taking: Option<Place>,
     /// When it went out of service.
     out: Option<Instant>,

@@ -161,7 +161,7 @@ fn regular(about: &Metadata) -> io::Result<()> {
     Err(io::Error::other(what))
 }
 
-/// The input; whatever is read from it is written to the spool as well.
+/// The input; all bytes that are read from it are also written to the spool.
 struct SpoolingInput<'a, 'b> {
     input: File,
     part: &'a mut UnfinishedSpool,

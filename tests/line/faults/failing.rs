@@ -27,7 +27,7 @@ fn a_sync_that_fails_stops_the_line_and_is_not_tried_again() {
     for (run, kib) in (1..).zip([0, 16, 60, 120, 200]) {
         disk.leave(kib);
         let stopped = world.resume("sim-8", &["--seed", &(run + 1).to_string()]);
-        ended(&stopped, LEDGER, &["small/cardwright.db", "its disk does not do what it is told"]);
+        ended(&stopped, LEDGER, &["small/cardwright.db", "its disk reports errors"]);
         if world.path("dumps").exists() {
             runs.push(Witness::keep(&world, run));
         }
@@ -102,7 +102,7 @@ fn commits_after_a_failed_sync_outlive_a_power_cut() {
     for (round, kib) in (1..).zip([16, 40]) {
         disk.leave(kib);
         let stopped = world.resume("sim-8", &["--seed", &(2 * round).to_string()]);
-        ended(&stopped, LEDGER, &["small/cardwright.db", "its disk does not do what it is told"]);
+        ended(&stopped, LEDGER, &["small/cardwright.db", "its disk reports errors"]);
         let failed = world.path("dumps").exists().then(|| Witness::keep(&world, 2 * round));
         disk.free();
         // No other program opens the ledger in between: closing it would fold the WAL into the file.

@@ -18,7 +18,7 @@ use crate::books::{Witness, number};
 use crate::support::{Ended, World, compile, lines};
 
 const CARDS: u32 = 80;
-const REFUSED: &str = "its disk does not do what it is told";
+const REFUSED: &str = "its disk reports errors";
 /// Length of the WAL in bytes at which a commit folds it into the file: this many pages
 /// (src/ledger/store/open.rs), each with a header.
 const WAL_MAX: u64 = (16 << 10) * (1024 + 24);
