@@ -5,7 +5,6 @@
 //! 256 bytes; `flush` waits without a limit, so it is never called; the crate's time limit is set before
 //! every call. One weakness is left: bytes that arrive together with the hang-up are lost (the crate answers
 //! BrokenPipe), and the command ends as "closed".
-//! BrokenPipe), and the command ends as "closed".
 
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};

@@ -206,7 +206,7 @@ fn own_spool(reader: &Reader, ledger: &Path, view: &JobView) -> Result<PathBuf, 
     Ok(path)
 }
 
-/// Looks whether a spool's key exists. Keys that cannot be read now are not lost, and the papers say more
+/// Checks whether a spool's key exists. Keys that cannot be read now are not lost, and the papers say more
 /// with them. So that is an error, and the deletion goes no further until they can be read.
 fn key_of(view: &JobView, hsm: &mut HsmClient) -> Result<KeyFound, Refusal> {
     let Some(key) = view.spool_key else { return Ok(KeyFound::None) };

@@ -108,7 +108,7 @@ impl DgiLoader {
 /// The DGIs that the application will hold if the command is accepted.
 struct StagedDgis {
     dgis: StoredDgis,
-    /// Its former values of the DGIs that have arrived, in order: put back if the command is refused.
+    /// The application's former values of the DGIs that have arrived, in order: put back after a refusal.
     before: Vec<(u16, Option<Vec<u8>>)>,
     room: usize,
     pages: u32,

@@ -117,7 +117,6 @@ fn place(prefix: &[u8; PREFIX]) -> usize {
 /// The offsets of digits that could be an account number: runs of 13 to 19 digits, also in groups of four,
 /// with a right check digit and no leading 0. Digits inside a hexadecimal value do not count, except in the
 /// forms in which a card or track 1 carries an account number.
-/// account number.
 pub fn account_numbers(stream: &[u8]) -> Vec<usize> {
     let mut found = Vec::new();
     let mut at = 0;

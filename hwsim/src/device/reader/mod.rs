@@ -4,7 +4,6 @@
 //! power on. A transmit to a card without power is "card removed". A malformed request ends the connection.
 //! If a request holds several commands, each answer is sent as soon as its time has passed; if nothing takes
 //! time, they are sent together.
-//! together.
 
 use std::io::{self, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
