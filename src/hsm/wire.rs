@@ -145,7 +145,7 @@ impl<S: Read> WireFrames<S> {
         Ok(Some(message))
     }
 
-    /// Reads until so many bytes are there; false if the stream ends before.
+    /// Reads until `wanted` bytes are there; false if the stream ends before.
     fn fill(&mut self, wanted: usize) -> Result<bool> {
         if self.held.capacity() < wanted {
             // A new one, so that growing leaves no copy behind.

@@ -472,7 +472,7 @@ impl JobBook {
         })
     }
 
-    /// A card gives each value once in an attempt.
+    /// Keeps the name of a value that a card returned. A card returns each value once in an attempt.
     fn value_given(&mut self, seq: u32, value: &CardValue) -> Result<ChangeEffect, Law> {
         let given = (seq, value.name.clone());
         let known = self.values.contains(&given);
@@ -521,7 +521,7 @@ impl JobBook {
         attempt.state = to;
         attempt.wrote |= to == AttemptState::Personalizing;
         let attempt = *attempt;
-        // A card gives values only while it is PERSONALIZING: their names are not needed any more.
+        // A card returns values only while it is PERSONALIZING: their names are not needed any more.
         if from == AttemptState::Personalizing {
             self.values.retain(|(of, _)| *of != seq);
         }

@@ -39,7 +39,7 @@ impl Gather {
         messages.recv_deadline(until).ok()
     }
 
-    /// A transaction of so many changes is about to be committed.
+    /// A transaction with this number of changes is about to be committed.
     pub(super) fn begins(&mut self, changes: usize) {
         self.expected = changes;
         self.until = None;

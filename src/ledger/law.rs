@@ -61,7 +61,7 @@ pub enum Law {
     /// An attempt has one chip.
     #[error("the chip of blank #{0} is known already")]
     ChipKnown(u32),
-    /// A card gives each value once in an attempt.
+    /// A card returns each value once in an attempt.
     #[error("the card has given a value of this name before")]
     ValueGiven,
     /// A name or text that does not fit into an event.
@@ -164,7 +164,7 @@ pub enum Law {
         rejects: u64,
         /// Blanks in the line.
         blanks: u64,
-        /// Blanks in the hopper, where it is counted; below zero if more were fed than issued.
+        /// Blanks in the hopper, if it is counted; below zero if more were fed than issued.
         hopper: i64,
     },
 }

@@ -281,7 +281,7 @@ pub struct Context {
     pub actor: Option<String>,
     /// The request that caused the change.
     pub act: Option<ActReference>,
-    /// The first of two people, where an action needs two.
+    /// The first of two people, if the action needs two.
     pub first_person: Option<String>,
     /// Name of the line, in an event about no job.
     pub on_line: Option<String>,

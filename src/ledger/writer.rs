@@ -57,7 +57,7 @@ pub(super) enum Message {
     Subscribe(Sender<LedgerEvent>),
     /// Ends the writer.
     Stop,
-    /// Simulates a full disk: the file may grow by so many pages only.
+    /// Simulates a full disk: the file may grow by this number of pages only.
     #[cfg(test)]
     FillDisk(u32),
 }

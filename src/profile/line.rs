@@ -93,7 +93,7 @@ pub struct ModuleProfileOf<K> {
     /// Number of stations that work in parallel.
     #[serde(default = "one")]
     pub stations: u32,
-    /// Name of the driver, where its kind has several.
+    /// Name of the driver, if its kind has several.
     #[serde(default)]
     pub driver: Option<String>,
     /// Stripe only: coercivity of the plastic.

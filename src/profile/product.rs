@@ -18,7 +18,7 @@ const PRODUCT: super::ProfileFolder =
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProductProfile {
-    /// Its name, which the Header of an output file gives.
+    /// Its name, as the Header of an output file states it.
     pub name: String,
     /// A text for people.
     pub description: String,

@@ -145,7 +145,7 @@ pub struct SummaryWithNext<'a> {
     /// The report.
     #[serde(flatten)]
     pub summary: &'a Summary,
-    /// The next step of a person, in words; none when the job is closed.
+    /// The next step of a person, in words; `None` if the job is closed.
     pub next: Option<&'a str>,
 }
 

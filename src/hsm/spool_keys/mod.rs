@@ -32,7 +32,7 @@ use crate::record::Sealer;
 
 const FIRST: &str = "cardwright spool keys 1 TEST";
 
-/// A key; none once it is destroyed.
+/// A key; `None` after it was destroyed.
 type SpoolKeyValue = Option<Zeroizing<[u8; 32]>>;
 type SpoolKeyMap = BTreeMap<SpoolKeyName, (LedgerId, SpoolKeyValue)>;
 

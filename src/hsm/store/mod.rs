@@ -20,7 +20,7 @@ use super::audit_book::AuditBook;
 use crate::exit::{Exit, Failure};
 use crate::ids::{KekId, KmcRef};
 
-/// An open key store. Values are zeroized when it is dropped; it shows none of them.
+/// An open key store. It has no `Debug`, and key values are zeroized when it is dropped.
 pub struct KeyStore {
     path: PathBuf,
     side: StoreSide,

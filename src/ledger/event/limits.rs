@@ -12,7 +12,7 @@ pub(in crate::ledger) const WORD_MAX: usize = 40;
 pub(in crate::ledger) const COMPARED_MAX: usize = 512;
 /// Longest path of a spool.
 pub(in crate::ledger) const PATH_MAX: usize = 1024;
-/// Longest public value that a card gives back.
+/// Longest public value that a card returns, in bytes.
 pub(in crate::ledger) const PUBLIC_MAX: usize = 2048;
 /// Longest idempotency key.
 pub(in crate::ledger) const ACT_KEY_MAX: usize = 64;

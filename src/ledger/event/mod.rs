@@ -318,7 +318,7 @@ pub struct JobProfiles {
     pub line_digest: [u8; 32],
     /// SHA-256 of the product profile's text.
     pub product_digest: [u8; 32],
-    /// Digest of the chip program; none where the product has no chip.
+    /// Digest of the chip program; `None` if the product has no chip.
     pub chip_program: Option<[u8; 32]>,
     /// Planned milliseconds per card; `None` without a plan.
     pub plan_ms: Option<u32>,

@@ -260,7 +260,7 @@ pub(super) fn audit(
     known: Option<&AuditInfo>,
     seen: impl FnMut(u64),
 ) -> Result<Audit, LedgerError> {
-    // One transaction, so that all is of one moment while a writer goes on.
+    // One transaction, so that all reads see one moment while a writer goes on.
     let moment = connection.unchecked_transaction()?;
     let id = id(&moment)?;
     let mut found = Findings(Vec::new());

@@ -22,7 +22,7 @@ pub(super) struct ChainQueries<'c> {
 }
 
 impl<'c> ChainQueries<'c> {
-    /// Prepares the queries. The caller must hold a transaction, so that all rows are of one moment.
+    /// Prepares the queries. The caller must hold a transaction, so that all rows show one moment.
     pub(super) fn new(connection: &'c Connection) -> Result<Self, LedgerError> {
         let one = format!("SELECT {VERSION_ONE}, hash FROM event WHERE n > ?1 ORDER BY n");
         let two = "SELECT n, job, seq, kind, body, hash FROM event_v2 WHERE n > ?1 ORDER BY n";

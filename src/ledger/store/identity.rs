@@ -34,7 +34,7 @@ struct Wal {
 type Inode = (u32, u32, u64);
 
 impl Identity {
-    /// Of the database at this path, which is open and locked.
+    /// The identity of the database at this path, which is open and locked.
     pub(super) fn of(database: &Path) -> Self {
         let kept = [database.to_owned(), sibling_path(database, "-lock")].map(|path| {
             let now = inode(&path);

@@ -230,7 +230,7 @@ fn rewrite(connection: &Connection, path: &Path) -> Result<(), LedgerError> {
 }
 
 /// Opens a ledger for reading only. A ledger of an earlier version is migrated first, which needs exclusive access.
-/// The second value is the error for a ledger that ends before the event that was noted of it.
+/// The second value is the error for a ledger that ends before the event noted in its side file.
 pub(super) fn open_reader(path: &Path) -> Result<(Connection, Option<LedgerError>), LedgerError> {
     if !path.is_file() {
         return Err(LedgerError::Missing(path.to_owned()));
@@ -251,7 +251,7 @@ pub(super) fn open_reader(path: &Path) -> Result<(Connection, Option<LedgerError
     read_only(path).map(|(connection, _)| (connection, None)).map_err(|e| e.of(path))
 }
 
-/// The error for a ledger that ends before the event that was noted of it; `None` for a whole ledger.
+/// The error for a ledger that ends before the event noted in its side file; `None` for a whole ledger.
 fn is_behind(
     connection: &Connection,
     noted: Option<(String, u64)>,
@@ -329,7 +329,7 @@ fn connect(path: &Path) -> Result<Connection, LedgerError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     // Only `fold` checkpoints on closing, SQLite does not: after a failed sync the next one may report success, and
-    // SQLite would then remove the WAL although the file on the disk has none of it.
+    // SQLite would then remove the WAL although its pages never reached the file on the disk.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     Ok(connection)
 }

@@ -42,7 +42,8 @@ pub(super) fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// A boolean, which is 1 or 0 and nothing else: the hash covers the boolean, and every other number would hash alike.
+/// A boolean, stored as 1 or 0. Any other number is an error: the hash covers only the boolean, so a changed number
+/// would go unnoticed.
 pub(super) fn flag(row: &Row<'_>, index: usize) -> rusqlite::Result<bool> {
     let value: i64 = row.get(index)?;
     match value {

@@ -124,7 +124,7 @@ pub(super) fn of_shift(
     name: Option<&str>,
     job: Option<JobId>,
 ) -> Result<Option<ShiftView>, LedgerError> {
-    // One transaction, so that events and tables are of one moment while a writer goes on.
+    // One transaction, so that events and tables show one moment while a writer goes on.
     let moment = connection.unchecked_transaction()?;
     let Some(span) = span(&moment, name)? else { return Ok(None) };
     let opening = flow(&moment, 0, Some(span.first), job)?.leaves();

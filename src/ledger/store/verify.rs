@@ -30,7 +30,7 @@ pub(super) fn verify_from(
     start: u64,
     hashed: Hash,
 ) -> Result<ChainHead, LedgerError> {
-    // One transaction, so that events and head are of one moment while a writer goes on.
+    // One transaction, so that events and head show one moment while a writer goes on.
     let moment = connection.unchecked_transaction()?;
     let head: Option<(u64, Hash)> = moment
         .query_row("SELECT n, hash FROM head", [], |r| Ok((row::number(r, 0)?, r.get(1)?)))

@@ -7,7 +7,7 @@ use drivers::link::SessionLimits;
 
 use crate::profile::line::TimeLimits;
 
-/// A link that waits in steps of the system's clock may give up this much early.
+/// A link that waits in steps of the system's clock may time out earlier by this much.
 const EARLY: Duration = Duration::from_millis(5);
 
 /// Extra time, besides that of a command, for a reader to notice the card that was moved into it: pcscd polls every

@@ -76,7 +76,7 @@ pub enum StationHappening {
     Fed,
     /// An unbound blank was thrown out. The order is void.
     BlankOut {
-        /// The result of the inspection, as far as the chip was asked.
+        /// The result of the inspection; empty if the chip was not read.
         blank: BlankInspection,
         /// Why the blank was thrown out.
         fault: Fault,
