@@ -100,6 +100,7 @@ impl<'h> Verifier<'h> {
                 }
                 Err(error) => return Err(failure(error, Some(frame.sequence))),
             }
+            // No card is made here, so the HSM must not fill up with handles.
             if self.handles.len() >= BATCH {
                 self.release()?;
             }

@@ -406,6 +406,7 @@ impl LedgerWriter {
         let job = self.store.insert_job(new, &book)?;
         let mut events = vec![self.store.accepted(job, new, &book)?];
         let seen_before = self.store.seen_cards(job)?;
+        // These cards may be made twice: in the same transaction the job is HELD for a supervisor.
         if !seen_before.is_empty() {
             let context = Context {
                 reason: Some(ReasonWord::CardRefSeen),

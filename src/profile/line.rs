@@ -402,6 +402,7 @@ impl<K: KindTable> ModuleProfileOf<K> {
         if !(1..=most).contains(&self.stations) {
             return Err(format!(" cannot have {} stations", self.stations));
         }
+        // A kind's own MIC is served by every module of that kind, and by no other module.
         for other in K::every() {
             if let Some(own) = other.own_mic
                 && self.mics.iter().any(|mic| mic.as_str() == own) != (other.word == rules.word)

@@ -79,6 +79,7 @@ impl<R: Read> ReadWindow<R> {
     /// Reads at least one more byte; `false` at the end of the file. The buffer grows only as bytes arrive,
     /// because the length that an element states cannot be trusted.
     fn fill(&mut self, wanted: usize) -> Result<bool, FileFault> {
+        // The bytes that are read ahead move to the front, to make room after them.
         if self.start > 0 {
             self.hash_consumed();
             self.buffer.copy_within(self.start..self.end, 0);
@@ -88,6 +89,7 @@ impl<R: Read> ReadWindow<R> {
             self.hashed = 0;
         }
         if self.end == self.buffer.len() {
+            // A new buffer: growing the old one could leave an unwiped copy in freed memory.
             let mut larger = Zeroizing::new(vec![0; wanted.min(2 * self.buffer.len())]);
             if let Some(front) = larger.get_mut(..self.end) {
                 front.copy_from_slice(&self.buffer);

@@ -349,6 +349,7 @@ pub fn write_return(
     )?;
     for seq in reader.all(job.job)? {
         let card = reader.card(job.job, seq)?;
+        // A card is good if it was stacked, or if a person found an UNKNOWN one good.
         let good = |state| matches!(state, AttemptState::Stacked | AttemptState::Good);
         let made = card.attempts.iter().find(|attempt| good(attempt.state));
         let told = |event: &&LedgerEvent| {

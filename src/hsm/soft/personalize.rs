@@ -26,6 +26,7 @@ pub(super) fn run(
     verified: VerifiedChannel,
     request: &CardSessionRequest,
 ) -> Result<Vec<WipedBytes>, HsmError> {
+    // Only now is the card's KMC known, so the verification could not check this.
     if !prepared.allow.contains(&kmc) {
         return Err(HsmError::KmcNotAllowed { kek: prepared.kek, kmc });
     }

@@ -89,6 +89,7 @@ fn mac_is_right(
     mac: &[u8],
 ) -> Result<bool, CryptoError> {
     let mac_key = unwrap_mac_key(&scope.derive(kek, suite, wrap)?, suite, wrapped);
+    // No early return: with an unsound key the steps go on with zeros, so that both faults take equal time.
     let sound = Choice::from(u8::from(mac_key.is_some()));
     let mac_key = mac_key.unwrap_or_default();
     let computed = scope.blinded(kek, suite, blind, &mac_key)?.mac(input);

@@ -202,6 +202,7 @@ fn against(
             ));
         }
     }
+    // Without an entry in the book, the ledger must have no checkpoint either.
     let Some(head) = known.head.filter(|head| head.ledger == id) else {
         return match last {
             Some(_) => says("the audit book next to the key store has no entry for it".into()),

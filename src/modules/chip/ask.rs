@@ -116,9 +116,11 @@ fn of_application(told: &ApplicationAnswer) -> ChipProgress {
     let reads = |how| told.records.iter().any(|record| record.reads == how);
     match (told.life, reads(RecordReading::Equal), reads(RecordReading::NotReadable)) {
         _ if reads(RecordReading::Differs) => ChipProgress::Differs,
+        // Records and life cycle contradict each other.
         (_, true, true)
         | (ApplicationLife::NotPersonalized, true, false)
         | (ApplicationLife::Personalized, false, true) => ChipProgress::Partly,
+        // Every record that is to be read is equal, or there is none.
         (_, true, false) | (ApplicationLife::Personalized, false, false) => ChipProgress::AsOrdered,
         (ApplicationLife::Untold, false, false) => ChipProgress::Untold,
         _ => ChipProgress::NotPersonalized,
@@ -204,6 +206,7 @@ impl ChipModule {
     ) -> Result<Result<Zeroizing<Vec<u8>>, u16>, Fault> {
         match self.send(&[(command, phase)]) {
             Ok(mut answers) => Ok(Ok(Zeroizing::new(answers.pop().unwrap_or_default().0))),
+            // A card that declines gives an answer here, and is no reason to stop.
             Err(Fault { blame: Blame::Card, sw: Some(sw), .. }) => Ok(Err(sw)),
             Err(fault) => Err(fault),
         }

@@ -239,6 +239,7 @@ impl ChipModule {
         };
         self.hsm_calls += 1;
         let wrapped = self.hsm.session(&request)?;
+        // Kept before the card gets its commands: it stays alive even if they fail.
         self.next_challenge = Some(wrapped.next_challenge);
         let Some((authenticate, apdus)) = wrapped.apdus.split_first().filter(|(_, a)| a.len() == steps.len())
         else {
@@ -251,6 +252,7 @@ impl ChipModule {
         let mut session = vec![(authenticate.as_slice(), CommandPhase::ExternalAuthenticate)];
         session.extend(apdus.iter().zip(&steps).map(|(apdu, (phase, _))| (apdu.as_slice(), *phase)));
         let answers = self.send(&session)?;
+        // The first answer is that to EXTERNAL AUTHENTICATE, which no step asked for.
         for ((_, sw), (_, ends)) in answers.into_iter().skip(1).zip(&steps) {
             let logged = ends.iter().filter(|(dgi, _)| checked.application.log.contains(dgi));
             done.log.extend(logged.map(|(dgi, length)| LoggedDgi {

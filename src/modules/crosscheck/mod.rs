@@ -83,6 +83,7 @@ fn on_stripe(record: &Record) -> Result<Option<AccountDigits>, Fault> {
         (Some(one), Some(two)) if one != two => {
             Err(Fault::data("the number of track 1 is not that of track 2"))
         }
+        // They are equal, or at most one track has a number.
         (one, two) => Ok(two.or(one)),
     }
 }

@@ -157,6 +157,7 @@ impl Dispatcher<'_> {
         match next {
             Move::Feed(seq, to) => {
                 if let Some(work) = self.work(seq) {
+                    // Counted with the order; `not_fed` takes it back if no blank came.
                     self.hopper = self.hopper.map(|blanks| blanks.saturating_sub(1));
                     if let Some(station) = self.station(to) {
                         (station.unbound, station.binding) = (true, false);
