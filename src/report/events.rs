@@ -116,6 +116,7 @@ struct ActLine<'a> {
 
 impl<'a> From<&'a LedgerEvent> for EventLine<'a> {
     fn from(event: &'a LedgerEvent) -> Self {
+        // Events of chain version 1 keep the form that they always had, without the later fields.
         let (context, second) = (&event.context, event.chain == ChainVersion::Two);
         Self {
             ts: rfc3339(event.ts),

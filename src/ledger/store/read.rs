@@ -274,6 +274,7 @@ impl Reader {
             .prepare_cached("SELECT state, wrote FROM attempt WHERE job = ?1 AND seq = ?2 AND number = ?3")?;
         let mut views = Vec::new();
         events::each(&self.connection, EventFilter::Faults(job), (0, None), |event| {
+            // The event has the state of that time; the attempt may have changed since.
             let now: Option<(AttemptState, bool)> = match (event.seq(), event.attempt()) {
                 (Some(seq), Some(attempt)) => query
                     .query_row(params![job.0, seq, attempt], |r| Ok((r.get(0)?, r.get(1)?)))

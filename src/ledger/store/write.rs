@@ -208,11 +208,13 @@ impl LedgerStore {
         let key_data = effect.chip.and_then(|chip| chip.key_data()).map(|key_data| key_data.0);
         let chip = effect.chip.map(|chip| chip.to_bytes());
         match (effect.blank_state, &chip) {
+            // A new blank, or a new state of a known one.
             (Some(state), _) => self.execute(
                 "INSERT INTO blank (job, number, key_data, state, chip) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE \
                  SET key_data = excluded.key_data, state = excluded.state, chip = excluded.chip",
                 params![job.0, number, key_data, state, chip],
             ),
+            // Only its chip became known; it stays BOUND.
             (None, Some(_)) => self.execute(
                 "UPDATE blank SET key_data = ?3, chip = ?4 WHERE job = ?1 AND number = ?2",
                 params![job.0, number, key_data, chip],
