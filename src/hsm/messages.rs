@@ -25,9 +25,9 @@ pub struct AuditInfo {
 /// A file on its way into a ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileAdmission {
-    /// From the Header.
+    /// Issuer, from the Header.
     pub issuer_id: IssuerId,
-    /// From the Header.
+    /// The issuer's id of the file, from the Header.
     pub file_id: FileId,
     /// SHA-256 of the whole file.
     pub digest: [u8; 32],
@@ -96,9 +96,9 @@ pub struct KmcInfo {
 /// The Trailer of a file, for its MAC.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TrailerRequest {
-    /// From the Header; must be the KEK's.
+    /// Issuer, from the Header; must be the KEK's.
     pub issuer_id: IssuerId,
-    /// From the Header.
+    /// The issuer's id of the file, from the Header.
     pub file_id: FileId,
     /// KEKID of the Trailer.
     pub kek: KekId,
@@ -117,9 +117,9 @@ pub struct TrailerRequest {
 /// One application of one record. Shows nothing of itself: the application holds clear DGIs.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct VerifyRequest {
-    /// From the Header.
+    /// Issuer, from the Header.
     pub issuer_id: IssuerId,
-    /// From the Header.
+    /// The issuer's id of the file, from the Header.
     pub file_id: FileId,
     /// Number of the record.
     pub sequence: u32,

@@ -25,7 +25,7 @@ use super::wiped::WipedBytes;
 pub(super) trait WireByte {
     /// Borrowed, on its way out.
     type Sent<'a>;
-    /// As it arrives.
+    /// Owned, as it arrives.
     type Received;
 }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::store::ChainHead;
 use crate::audit::{LedgerId, PublicKey};
 
-/// Where something is wrong.
+/// The place of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FindingPlace {
     /// An event, by number.

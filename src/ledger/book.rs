@@ -103,7 +103,7 @@ pub(super) struct JobBook {
     pub(super) last_position: u32,
 }
 
-/// What a change did: the rows to write and what the event says.
+/// The effect of a change: the rows to write, and the fields of the event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct ChangeEffect {
     /// Record that the event is about.

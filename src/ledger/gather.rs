@@ -14,7 +14,7 @@ const PART: u32 = 3;
 /// The longest wait, even if commits take longer: a disk that hangs for a second is no reason to wait.
 const WAIT_MAX: Duration = Duration::from_millis(5);
 
-/// How large the last transaction was, and how long commits take.
+/// The size of the last transaction, and the time that commits take.
 #[derive(Debug, Default)]
 pub(super) struct Gather {
     expected: usize,

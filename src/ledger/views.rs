@@ -180,7 +180,7 @@ pub struct RejectView {
     pub ts: u64,
 }
 
-/// How many cards reached a state at a station.
+/// The number of cards that reached a state at a station.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StationCount {
     /// Name of the module.
@@ -193,7 +193,7 @@ pub struct StationCount {
     pub cards: u64,
 }
 
-/// How the stack differs from the file.
+/// The differences between the stack and the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StackView {
     /// Records whose card is missing at its place in the stack, in file order.

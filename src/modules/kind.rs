@@ -25,7 +25,7 @@ pub struct ModuleKind {
     pub rules: KindRules,
     /// The sections that it is made for. A line profile may give it others, for an issuer's own MIC.
     pub sections: &'static [SectionKind],
-    /// What works at its stations.
+    /// The device at its stations.
     pub device: KindDevice,
     /// Whether a station of such a module can be asked about the card that lies in it.
     pub can_be_asked: fn(&ModuleProfile) -> bool,

@@ -16,7 +16,7 @@ use crate::exit::{Exit, Failure};
 /// The variable that names the bureau's own directory with `lines/` and `products/`, which come before shipped ones.
 const OWN: &str = "CARDWRIGHT_PROFILES";
 
-/// Where profiles of a line, or of a product, are found.
+/// The folders in which profiles of lines, or of products, are found.
 #[derive(Clone, Copy)]
 struct ProfileFolder {
     /// The word for it in messages.

@@ -50,7 +50,7 @@ pub struct LedgerEvent {
     pub chain: ChainVersion,
     /// State before: of the attempt, else of the record, else of the blank or job.
     pub from: Option<StateName>,
-    /// What happened.
+    /// The fact that it records.
     pub fact: EventFact,
     /// Where, why and by whom.
     pub context: Context,
@@ -76,7 +76,7 @@ pub struct RawField {
     pub value: Vec<u8>,
 }
 
-/// What happened.
+/// A fact that an event records: its kind, with the fields that only this kind has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EventFact {
     /// A file became a job. `None` in chain version 1, where `detail` holds the sealed terms.
@@ -223,7 +223,7 @@ pub enum EventFact {
     },
     /// Blanks were used up to check the line.
     BlanksTested {
-        /// At this station, if at one.
+        /// The station, if only one was checked.
         station: Option<String>,
         /// Number of blanks.
         count: u32,

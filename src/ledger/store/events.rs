@@ -66,19 +66,19 @@ pub enum JobMark {
 pub(super) enum EventFilter {
     /// All events.
     All,
-    /// Of a job.
+    /// All events of a job.
     Job(JobId),
-    /// Of a record.
+    /// All events of a record of a job.
     Card(JobId, u32),
-    /// Of a job: cards and blanks that were rejected, lost or taken out as samples.
+    /// Events of a job by which cards and blanks were rejected, lost or taken out as samples.
     Faults(JobId),
-    /// Of a job as a whole: from ACCEPTED to RAN.
+    /// Events about a job as a whole: from ACCEPTED to RAN.
     Life(JobId),
     /// Like [`Self::Life`], of one kind.
     Mark(JobId, JobMark),
-    /// Shifts.
+    /// Beginnings of shifts.
     Shifts,
-    /// Of jobs whose stock is counted, all or one.
+    /// Events of the jobs whose stock is counted, of all or of one.
     Stock(Option<JobId>),
 }
 

@@ -303,7 +303,7 @@ impl Reader {
         Ok(views)
     }
 
-    /// How the stack differs from the file: gaps, and remakes listed apart.
+    /// The differences between the stack and the file: gaps, and remakes listed apart.
     pub fn stack(&self, job: JobId) -> Result<StackView, LedgerError> {
         let mut query = self.connection.prepare_cached(
             "SELECT r.seq, r.card_ref, r.state, a.number, a.state, a.position FROM record AS r LEFT JOIN attempt AS a \

@@ -20,7 +20,7 @@ struct Span {
     last: Option<u64>,
 }
 
-/// What happened to blanks between two events.
+/// Counts of the blanks and cards that moved between two events.
 #[derive(Default)]
 struct Flow {
     issued: i64,

@@ -111,7 +111,7 @@ pub fn chip_progress(told: &[ApplicationAnswer]) -> ChipProgress {
     }
 }
 
-/// How far one application came; [`ChipProgress::Partly`] where its life cycle and its records contradict each other.
+/// How far one application came; [`ChipProgress::Partly`] if its life cycle and its records contradict each other.
 fn of_application(told: &ApplicationAnswer) -> ChipProgress {
     let reads = |how| told.records.iter().any(|record| record.reads == how);
     match (told.life, reads(RecordReading::Equal), reads(RecordReading::NotReadable)) {

@@ -27,7 +27,7 @@ const FONT_FAMILY: &str = "Liberation Sans";
 /// Texts in an SVG that could refer to something outside the template.
 const FORBIDDEN: &[&str] =
     &["<!DOCTYPE", "<!ENTITY", "href", "<image", "@import", "<script", "<foreignObject"];
-/// Where the layer of a card begins.
+/// The text in an SVG at which the layer of a card begins.
 pub(super) const FIELDS: &str = "<g id=\"fields\"";
 const CLOSE: &str = "</svg>";
 

@@ -32,7 +32,7 @@ use crate::ledger::{LedgerError, Ticket};
 use crate::modules::{BlankInspection, CardWork, Fault, ModuleOutcome};
 use crate::panics::ends_well;
 
-/// Which station: index of its stage, and index in the stage.
+/// The place of a station: index of its stage, and index in the stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// Index of the module in line order.

@@ -100,7 +100,7 @@ fn read(
 
 const COPYING: &str = "its copy in the spool cannot be written";
 
-/// What was counted in the records so far.
+/// The counts over the records so far.
 #[derive(Default)]
 struct SeenRecords {
     cards: Vec<CardRef>,
