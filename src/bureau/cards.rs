@@ -42,7 +42,7 @@ pub fn decide(
     Ok(Outcome::Decided(CardDecisions { job, phase, held_for, decision, changed, refused }))
 }
 
-/// The records that `all` means for a decision.
+/// The records to which `all` refers in a decision.
 fn applicable(reader: &Reader, job: JobId, decision: CardDecision) -> Result<Vec<u32>, LedgerError> {
     match decision {
         CardDecision::FoundGood => reader.in_state(job, RecordState::Unknown),

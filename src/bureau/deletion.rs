@@ -98,7 +98,7 @@ pub fn delete(
         let person = by.reason != Some(ReasonWord::Retention);
         papers = JobPapers::new(job, reader.id()?, &folder, &mut signer)?;
         papers.folder().nothing_yet(job, PaperName::Certificate)?;
-        // The papers are written now or never: the return file needs what the spool says of each record.
+        // The papers are written now or never: the return file needs the spool's data of each record.
         write_missing(&reader, (&view, key), &mut papers, person, connect, &mut done)?;
         let unreadable =
             done.unreadable.is_some() && key == KeyFound::There && Path::new(&view.spool).exists();
@@ -118,7 +118,7 @@ pub fn delete(
     Ok(done)
 }
 
-/// Destroys the key of a spool and removes the spool. Returns what became of both.
+/// Destroys the key of a spool and removes the spool. Returns the fate of both.
 fn end_data(
     view: &JobView,
     spool: PathBuf,
@@ -158,7 +158,7 @@ pub fn copy_papers(done: &Deletion, copies: &[PaperName], files: &[File]) -> Res
 
 /// The path of a job's spool: always directly in the ledger's own folder, even if its row was edited to name
 /// another place, so that no other file can be destroyed through the ledger. If the ledger was moved with its
-/// folder, the spool is looked for there. A spool that lies nowhere is missing, which is no error.
+/// folder, the spool is looked for there. A spool that is in neither place is missing, which is no error.
 fn own_spool(reader: &Reader, ledger: &Path, view: &JobView) -> Result<PathBuf, Refusal> {
     let job = view.job;
     let named = Path::new(&view.spool);
@@ -204,11 +204,11 @@ fn own_spool(reader: &Reader, ledger: &Path, view: &JobView) -> Result<PathBuf, 
     Ok(path)
 }
 
-/// Looks whether a spool's key exists. If the keys cannot be read now, they are not lost, and the papers say
-/// more with them; so that is an error, and nothing is done until they can be read.
+/// Checks whether a spool's key exists. Keys that cannot be read now are not lost, and the papers say more
+/// with them. So that is an error, and the deletion goes no further until they can be read.
 fn key_of(view: &JobView, hsm: &mut HsmClient) -> Result<KeyFound, Refusal> {
     let Some(key) = view.spool_key else { return Ok(KeyFound::None) };
-    // An unseal of no pieces looks for the key only.
+    // An unseal of no pieces only looks for the key.
     match hsm.unseal(key, 0, &[]) {
         Ok(_) => Ok(KeyFound::There),
         Err(HsmError::NoSpoolKey(..)) => Ok(KeyFound::Missing),
@@ -231,8 +231,8 @@ fn destroyed(key: SpoolKeyName, hsm: &mut HsmClient, done: &mut Deletion) -> Res
     }
 }
 
-/// Writes the papers that are missing, while the spool can still be read: the return file carries what the
-/// spool says of each record. If the spool cannot be read, a person may go on and the daemon may not.
+/// Writes the missing papers while the spool can still be read, because the return file contains the spool's
+/// data of each record. If the spool cannot be read, a person may go on and the daemon may not.
 fn write_missing(
     reader: &Reader,
     (view, key): (&JobView, KeyFound),
@@ -312,7 +312,7 @@ fn overwrite(mut file: File) -> std::io::Result<()> {
     file.sync_all()
 }
 
-/// The folder for papers that no person asked for.
+/// The folder for papers that were not requested by a person.
 pub fn own_papers(ledger: &Path) -> PathBuf {
     sibling_path(ledger, ".papers")
 }

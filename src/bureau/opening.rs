@@ -1,6 +1,6 @@
 //! Opens and closes the bureau: a line with its keys and its ledger, ready to accept files and to make jobs.
 //!
-//! Not here: acceptance (`acceptance`), making a job (`run_job`), who asks (`cli`, `daemon`).
+//! Not here: acceptance (`acceptance`), making a job (`run_job`), identifying people (`cli`, `daemon`).
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -177,7 +177,7 @@ impl Bureau {
         simulator.map_or(Ok(()), Simulator::end)
     }
 
-    /// Ends what was started: `hwsim`, then the ledger, and after its last signature the keys.
+    /// Ends the processes that were started: `hwsim`, then the ledger, and after its last signature the keys.
     pub fn close(self) -> Ended {
         let kept = kept_long_enough(&self.ledger, &self.line).unwrap_or_else(|refusal| {
             tracing::debug!(?refusal, "which deletions are due is not known");
@@ -197,7 +197,7 @@ impl Bureau {
     }
 }
 
-/// Checks that the profile has what this kind of run needs.
+/// Checks that the profile has everything that this kind of run needs.
 fn can_run(line: &LineProfile, simulated: bool) -> Result<(), Failure> {
     if simulated && line.sim.is_none() {
         let what = format!("line {} has no [sim] table: it cannot be simulated", line.name);

@@ -60,7 +60,7 @@ pub enum Outcome {
     Held(JobId),
     /// Decisions about cards were recorded.
     Decided(CardDecisions),
-    /// Each card will be thrown out of the line at its next step, or will not.
+    /// Each card will be thrown out of the line at its next step, or the reason why not.
     Killed {
         /// The job.
         job: JobId,
@@ -91,12 +91,12 @@ pub enum Outcome {
     },
 }
 
-/// The records that were asked for.
+/// The records that were requested.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ShownCards {
     /// The job of the records.
     pub job: JobView,
-    /// Whether one record was asked for.
+    /// Whether one record was requested.
     pub one: bool,
     /// The records with their cards, in file order.
     pub cards: Vec<ShownCard>,

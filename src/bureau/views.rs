@@ -1,6 +1,6 @@
-//! Views of a ledger: everything that only shows something.
+//! Views of a ledger: every request that only shows something.
 //!
-//! Not here: proofs (`ledger_proof`), what cards say (`survey`).
+//! Not here: proofs (`ledger_proof`), the answers of cards (`survey`).
 
 use std::path::Path;
 
@@ -16,8 +16,8 @@ use crate::request::{Action, Records};
 /// Events in a page. Short reads let the writer checkpoint.
 const PAGE: u32 = 1000;
 
-/// Shows what an action asks of the ledger at `path`. Returns `None` if the action does more than show
-/// something.
+/// Carries out an action that only shows something of the ledger at `path`. Returns `None` for any other
+/// action.
 pub fn show(reader: &Reader, path: &Path, action: &Action) -> Result<Option<Outcome>, Refusal> {
     Ok(Some(match action {
         Action::ListJobs {} => Outcome::Jobs(reader.jobs()?),

@@ -42,7 +42,7 @@ enum CardVerb {
         #[command(flatten)]
         which: Which,
     },
-    /// Record what you found of cards that are REJECTED or UNKNOWN
+    /// Record your findings about cards that are REJECTED or UNKNOWN
     #[command(group = clap::ArgGroup::new("found").required(true))]
     Resolve {
         #[command(flatten)]

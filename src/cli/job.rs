@@ -84,7 +84,7 @@ enum PlainVerb {
         #[arg(value_name = "J")]
         job: JobId,
     },
-    /// Give a job up: what was not made is CANCELLED
+    /// Give a job up: the records that were not made are CANCELLED
     Cancel {
         /// Job, e.g. J1
         #[arg(value_name = "J")]
@@ -98,13 +98,13 @@ enum PlainVerb {
         #[arg(value_name = "J")]
         job: JobId,
     },
-    /// Report on a job: balances, rejects, gaps in the stack, remakes, what is to be done
+    /// Report on a job: balances, rejects, gaps in the stack, remakes, the next step
     Report {
         /// Job, e.g. J1
         #[arg(value_name = "J")]
         job: JobId,
     },
-    /// Go on with an open job, in the foreground or by the daemon: what is queued, and remakes that are
+    /// Go on with an open job, in the foreground or by the daemon: queued records, and remakes that are
     /// released
     Resume {
         /// Job, e.g. J1
@@ -183,7 +183,7 @@ impl PlainVerb {
 
 fn papers_here(ledger: &Path, job: JobId, keys: Option<&PathBuf>, folder: &Path) -> Result<Outcome, Refusal> {
     let reader = Reader::open(ledger)?;
-    // This is checked before the keys are asked for, because an open job has no papers.
+    // This comes before the request for keys, because an open job has no papers.
     let state = reader.job(job)?.state;
     if state != JobState::Closed {
         return Err(Refusal::NoPapersYet { job, state });

@@ -1,4 +1,4 @@
-//! `cardwright log`: prints every change that the ledger holds, in order.
+//! `cardwright log`: prints every event in the ledger, in order.
 
 use std::io::Write;
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub struct LogArgs {
     /// Only this job
     #[arg(long, value_name = "J")]
     job: Option<JobId>,
-    /// Go on with what happens from now on
+    /// Then print each new event
     #[arg(long)]
     follow: bool,
     /// One JSON array; with --follow one JSON object per line

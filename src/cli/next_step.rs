@@ -31,7 +31,8 @@ pub fn spelled(refusal: &Refusal) -> Failure {
     Failure::new(refusal.exit(), message)
 }
 
-/// A person's next step after a refusal. `None` if the text says it, or if only the program can be at fault.
+/// A person's next step after a refusal. `None` if the refusal's text has it, or if only the program can be
+/// at fault.
 fn after_refusal(refusal: &Refusal) -> Option<String> {
     match refusal {
         Refusal::Denied { job: Some(job), record: Some(record), why } => {

@@ -1,5 +1,5 @@
-//! Files that go with a request over the daemon's socket, as descriptors. The asker opened them with the
-//! asker's own rights, and the daemon needs none.
+//! Files that go with a request over the daemon's socket, as descriptors. The person who asks opened them
+//! with that person's own rights, so the daemon needs none.
 //!
 //! The daemon takes only regular files, and only as many as a request can need. It never closes a descriptor
 //! of the ledger's own files: closing any descriptor of a file drops the locks that SQLite holds on it in
@@ -29,7 +29,7 @@ use crate::request::Action;
 
 /// Most files of one request: four papers, each with its seal.
 pub const FILES_MAX: usize = 8;
-/// Most bytes of a file that the daemon reads. 100,000 cards with pictures take a tenth of it.
+/// Most bytes of a file that the daemon reads. A file of 100,000 cards with pictures has a tenth of that.
 pub const BYTES_MAX: u64 = 256 << 30;
 
 /// The files that came with bytes of a stream.
@@ -53,11 +53,11 @@ pub fn send_with(mut stream: &UnixStream, message: &[u8], files: &[File]) -> std
         return Err(std::io::Error::other("too many files for one request"));
     }
     let sent = sendmsg(stream, &[IoSlice::new(message)], &mut ancillary, SendFlags::NOSIGNAL)?;
-    // The descriptors went with the first byte.
+    // The descriptors were sent with the first byte.
     stream.write_all(message.get(sent..).unwrap_or_default())
 }
 
-/// Receives bytes and the files that come with them. From a person who is not `trusted` it takes no file.
+/// Receives bytes and the files that come with them. Takes no files from a person who is not `trusted`.
 pub fn receive_with(
     stream: &UnixStream,
     buffer: &mut [u8],
@@ -66,7 +66,7 @@ pub fn receive_with(
     received: &mut ReceivedFiles,
 ) -> std::io::Result<usize> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FILES_MAX))];
-    // Without room for descriptors the kernel drops them itself, and keeps this process's locks.
+    // Without room for descriptors the kernel drops them itself, and this process keeps its locks.
     let mut ancillary = RecvAncillaryBuffer::new(if trusted { &mut space } else { &mut [] });
     let message = recvmsg(stream, &mut [IoSliceMut::new(buffer)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
     for message in ancillary.drain() {
@@ -118,7 +118,7 @@ impl ReceivedFiles {
             return;
         };
         if is_the_ledgers(&about, ledger) {
-            // It stays open, or SQLite would lose its locks (see above).
+            // The descriptor stays open, because SQLite would lose its locks if it were closed (see above).
             std::mem::forget(file);
             self.kept_open += 1;
             self.refuse("a file came with the request that is the daemon's ledger, or lies beside it");

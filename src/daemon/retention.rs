@@ -1,4 +1,4 @@
-//! Deletes cardholder data that were kept for as long as the line profile demands.
+//! Deletes cardholder data that were kept for as long as the line profile requires.
 //!
 //! Not here: the steps of a deletion (`bureau::deletion`).
 
@@ -10,7 +10,7 @@ use crate::bureau::deletion::{delete, kept_long_enough};
 use crate::ledger::Context;
 use crate::reason::ReasonWord;
 
-/// How long until the daemon looks for data again that are due.
+/// Interval at which the daemon looks for data that are due.
 const LOOK_AGAIN: Duration = Duration::from_secs(3600);
 
 impl LineDaemon {

@@ -1,4 +1,5 @@
-//! The messages of a client and the daemon: one JSON object a line, a request and its answer in turn.
+//! The messages between a client and the daemon: each is one JSON object on a line; a request and its answer
+//! alternate.
 //!
 //! ```text
 //! {"v":2,"request":{"action":{"action":"release-job","job":"J1"}}}
@@ -6,7 +7,7 @@
 //! ```
 //!
 //! Files that belong to a request come with its first byte, as descriptors (SCM_RIGHTS, unix(7)). A request
-//! has at most 64 KiB. The specification for other programs is `src/manual/daemon-wire.md`.
+//! has at most 64 KiB. `src/manual/daemon-wire.md` is the specification for other programs.
 //!
 //! Not here: sending descriptors (`files`), carrying a request out (`answers`).
 

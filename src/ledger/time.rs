@@ -44,7 +44,7 @@ pub fn unix_ms(text: &str) -> Option<u64> {
     let days = (era.checked_mul(146_097)?.checked_add(day_of_era)?).checked_sub(719_468)?;
     let seconds = days.checked_mul(86_400)?.checked_add(hour * 3600 + minute * 60 + second)?;
     let unix_ms = seconds.checked_mul(1000)?.checked_add(ms)?;
-    // Months beyond December, days beyond the month's last and foreign separators do not come back.
+    // Months after December, days after the month's last, and other separators do not survive being written again.
     (rfc3339(unix_ms) == text).then_some(unix_ms)
 }
 

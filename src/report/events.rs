@@ -116,6 +116,7 @@ struct ActLine {
 
 impl From<&LedgerEvent> for EventLine {
     fn from(event: &LedgerEvent) -> Self {
+        // Events of chain version 1 keep the form that they always had, without the later fields.
         let (context, second) = (&event.context, event.chain == ChainVersion::Two);
         Self {
             ts: rfc3339(event.ts),

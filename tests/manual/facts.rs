@@ -1,4 +1,5 @@
-//! What the pages list is what the programs have: keys of profiles, columns, fields, drivers, faults, fields of papers.
+//! The lists on the manual's pages agree with the programs: keys of profiles, columns, fields, drivers,
+//! faults, fields of papers.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -18,7 +19,7 @@ fn source(path: &str) -> String {
     std::fs::read_to_string(repository().join(path)).unwrap()
 }
 
-/// The keys of a table of TOML: the public fields of its struct, as they are renamed.
+/// The keys of a TOML table: the public fields of its struct, under their names in TOML.
 fn keys_of(source: &str, table: &str) -> Vec<String> {
     let (_, body) = source.split_once(&format!("pub struct {table} {{\n")).expect(table);
     let body = body.split("\n}\n").next().unwrap();
@@ -27,7 +28,7 @@ fn keys_of(source: &str, table: &str) -> Vec<String> {
         if let Some((_, name)) = line.split_once("rename = \"") {
             renamed = name.split('"').next().map(str::to_owned);
         } else if line == "#[serde(skip)]" {
-            // Known of the text as a whole, and no key.
+            // The program computes this field from the whole text, so it is no key.
             skipped = true;
         } else if let Some((name, _)) = line.strip_prefix("pub ").and_then(|field| field.split_once(": ")) {
             let name = renamed.take().unwrap_or_else(|| name.to_owned());
@@ -60,7 +61,7 @@ fn names_in(source: &str, list: &str, before: &str) -> Vec<String> {
     names
 }
 
-/// Whether a page says a word as code: between backticks, or as a key or table of TOML.
+/// Whether a page has a word as code: between backticks, or as a key or table of TOML.
 fn says_as_code(page: &ParsedPage, word: &str) -> bool {
     let is_table = |text: &str| {
         let names = text.trim_matches(['[', ']']).split('.');
@@ -76,7 +77,7 @@ fn says_as_code(page: &ParsedPage, word: &str) -> bool {
     page.spans.iter().any(span) || page.blocks.iter().any(toml)
 }
 
-/// A page says each of these words as code.
+/// Fails unless a page has each of these words as code.
 fn says(page: &ParsedPage, words: impl IntoIterator<Item = String>) {
     let missing: Vec<_> = words.into_iter().filter(|word| !says_as_code(page, word)).collect();
     assert!(missing.is_empty(), "{} does not say {missing:?}", page.path);
@@ -128,7 +129,7 @@ fn the_issuers_page_has_every_column_field_and_table() {
     }
 }
 
-/// The variants of an enum of a source, as its JSON spells them.
+/// The variants of an enum in a source file, spelled as in its JSON.
 fn variants_of(source: &str, name: &str) -> Vec<String> {
     let (_, body) = source.split_once(&format!("pub enum {name} {{\n")).expect(name);
     let body = body.split("\n}\n").next().unwrap();

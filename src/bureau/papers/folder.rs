@@ -1,7 +1,7 @@
 //! A folder with papers of jobs. A paper appears there whole and after its seal, or not at all. No file there
 //! is overwritten, and one program at a time writes there.
 //!
-//! Not here: what papers say (`content`), whether one is genuine (`seal`).
+//! Not here: the content of papers (`content`), whether one is genuine (`seal`).
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::ErrorKind;
@@ -62,18 +62,18 @@ impl PaperFolder {
         Ok(Self { path: path.to_owned(), made, _alone })
     }
 
-    /// Where a paper of a job lies.
+    /// The place of a job's paper in this folder.
     pub fn place(&self, job: JobId, name: PaperName) -> PathBuf {
         paper(&self.path, job, name)
     }
 
-    /// The paper of this job that is there already; `None` if nothing lies in its place. The error names what
-    /// lies there instead.
+    /// The paper of this job if it is in its place; `None` if no file is there. The error names another file
+    /// that is there instead.
     pub fn look(&self, name: PaperName, whose: Whose) -> Result<Option<Ours>, Failure> {
         look(&self.place(whose.job, name), name.kind(), whose)
     }
 
-    /// Refuses to go on if anything lies in the place of a paper. Removes files that a killed program had
+    /// Refuses to go on if any file is in the place of a paper. Removes files that a killed program had
     /// begun.
     pub fn must_be_new(&self, job: JobId, names: &[PaperName]) -> Result<(), Failure> {
         for name in names {
@@ -89,7 +89,7 @@ impl PaperFolder {
         }
     }
 
-    /// Refuses anything that lies in the place of a paper which cannot have been written yet.
+    /// Refuses any file in the place of a paper that cannot have been written yet.
     pub fn nothing_yet(&self, job: JobId, name: PaperName) -> Result<(), Failure> {
         let path = self.place(job, name);
         match path.symlink_metadata() {
@@ -122,8 +122,7 @@ impl PaperFolder {
         Ok(path)
     }
 
-    /// Removes papers with their seals. A paper that cannot be removed is refused the next time, with its
-    /// name.
+    /// Removes papers with their seals. If a paper cannot be removed, the next attempt refuses it by name.
     pub fn remove(&self, job: JobId, names: &[PaperName]) {
         for path in names.iter().map(|name| self.place(job, *name)) {
             for file in [sibling_path(&path, ".part"), sealed(&path), path] {
@@ -132,7 +131,8 @@ impl PaperFolder {
         }
     }
 
-    /// Replaces a file that a killed program had begun. Complete papers were looked for before.
+    /// Creates a file, in place of one that a killed program had begun. Complete papers were looked for
+    /// before.
     fn create(&self, path: &Path) -> Result<File, Failure> {
         let failed = |e: std::io::Error| Failure::new(Exit::Io, format!("{}: {e}", path.display()));
         match std::fs::remove_file(path) {
@@ -145,7 +145,7 @@ impl PaperFolder {
     }
 
     /// Gives a file to the group of the folder, if the folder is open to its group and closed to others (mode
-    /// 0750): that mode says that the group reads what goes into it.
+    /// 0750), because that mode means that the group may read the files in it.
     fn open_to_group(&self, file: &File) -> std::io::Result<()> {
         let folder = self.path.metadata()?;
         if folder.mode() & 0o057 != 0o050 {

@@ -1,4 +1,4 @@
-//! Cards as text and JSON: their history, decisions about them, and which of them are thrown out.
+//! Cards as text and JSON: their history, decisions about them, and cards that are thrown out.
 
 use std::io::Write;
 
@@ -93,7 +93,7 @@ pub(super) fn decided(
     }
 }
 
-/// One message for all refusals: the first in full, and the numbers of the other records.
+/// One message for all refusals: the text of the first, and the numbers of the other records.
 fn all_refusals(first: &LedgerError, others: &[(u32, LedgerError)]) -> Failure {
     let Failure { exit, message } = spelled(&Refusal::Ledger(first.clone()));
     if others.is_empty() {

@@ -1,5 +1,5 @@
-//! Decides whether a request of a person is carried out. This is the only place that does. Pure: facts come
-//! in, a decision goes out.
+//! Decides whether a person's request is carried out. No other place decides that. Pure: facts come in, a
+//! decision goes out.
 //!
 //! Not here: the laws of records and blanks (`ledger`), which hold for every person.
 
@@ -17,15 +17,15 @@ pub struct Situation {
     pub state: JobState,
     /// Why the job is HELD.
     pub held_for: Option<String>,
-    /// The job is on the line.
+    /// Whether the job is on the line.
     pub on_line: bool,
-    /// The job is on the line, and a person has stopped it.
+    /// Whether the job is on the line and a person has stopped it.
     pub stopping: bool,
-    /// The job waits for the line.
+    /// Whether the job waits for the line.
     pub queued: bool,
-    /// The line works on some job, or its cards are being asked.
+    /// Whether the line works on some job, or its cards are being asked.
     pub line_busy: bool,
-    /// The first of two people who asked for this, if it takes two.
+    /// The first of two people with this request, if the request takes two.
     pub asked_by: Option<String>,
 }
 
@@ -36,7 +36,7 @@ pub enum Decision {
     Accepted,
     /// There is nothing to do, for this reason.
     Ignored(Idle),
-    /// A second person has to ask for it.
+    /// A second person must make the request too.
     Waits,
     /// Refuse it to every person, for this reason.
     Denied(Denial),
@@ -46,14 +46,14 @@ pub enum Decision {
 
 /// Reason of the hold after a file was submitted. An operator may release the job.
 pub const SUBMITTED: &str = "submitted";
-/// Reason of a hold that an operator asked for. An operator may release the job.
+/// Reason of a hold that a person requested. An operator may release the job.
 pub const BY_OPERATOR: &str = "operator";
-/// Reason of a hold because the daemon received a signal to end. As after every restart, a supervisor
-/// releases the job.
+/// Reason of a hold because the daemon received a signal to end. A supervisor must release the job, as after
+/// every restart.
 pub const BY_SIGNAL: &str = "signal";
 
-/// Decides. `two` lists the actions that take two people on this line; `draining`: the daemon is about to
-/// end.
+/// Decides about a request. `two` lists the actions that take two people on this line; `draining` means that
+/// the daemon is about to end.
 pub fn decide(
     ask: ActionKind,
     person: &Person,
@@ -97,7 +97,7 @@ pub fn decide(
     }
 }
 
-/// Whether an action makes sense in the job's state.
+/// Whether an action is possible in the job's state.
 fn of_job(ask: ActionKind, job: &Situation) -> Decision {
     use JobState::{Closed, Held, Open};
     match (ask, job.state) {
@@ -145,8 +145,8 @@ fn of_job(ask: ActionKind, job: &Situation) -> Decision {
     }
 }
 
-/// Whether a card can be thrown out of the line while its record is in this state. `killed`: the card was
-/// thrown out already, because a person wanted that.
+/// Whether a card can be thrown out of the line while its record is in this state. `killed` means that a
+/// person had the card thrown out before.
 pub fn decide_kill(record: RecordState, killed: bool) -> Decision {
     match record {
         RecordState::InFlight => Decision::Accepted,
@@ -158,7 +158,7 @@ pub fn decide_kill(record: RecordState, killed: bool) -> Decision {
     }
 }
 
-/// Whether the job was held by a person, or has just been submitted.
+/// Whether a person held the job, or it has just been submitted.
 fn own(job: &Situation) -> bool {
     is_persons_hold(job.held_for.as_deref())
 }

@@ -100,7 +100,7 @@ fn read(
 
 const COPYING: &str = "its copy in the spool cannot be written";
 
-/// What was counted in the records so far.
+/// The counts over the records so far.
 #[derive(Default)]
 struct SeenRecords {
     cards: Vec<CardRef>,
@@ -161,7 +161,7 @@ pub fn check_regular(about: &Metadata) -> io::Result<()> {
     Err(io::Error::other(what))
 }
 
-/// The input; whatever is read from it is written to the spool as well.
+/// The input; all bytes that are read from it are also written to the spool.
 struct SpoolingInput<'a, 'b> {
     input: File,
     part: &'a mut UnfinishedSpool,

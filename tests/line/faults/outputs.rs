@@ -1,5 +1,5 @@
-//! Full disks under everything that is not the ledger: events, dumps, report, the HSM's audit book, papers,
-//! an export.
+//! Full disks under files other than the ledger: events, dumps, report, the HSM's audit book, papers, an
+//! export.
 
 use std::path::Path;
 
@@ -49,10 +49,10 @@ fn the_audit_book_of_the_hsm_finds_no_room() {
     disk.leave(0);
     ended(&run(&[]), KEY_STORE, &["next to the key store", "No space left"]);
     disk.free();
-    // It is known to nobody now, and can be accepted.
+    // The failed attempt left no trace, so the file can be accepted.
     assert_eq!(run(&["--limit", "2"]).code, 0);
     disk.leave(0);
-    // The end is not signed, which is told; the cards are made.
+    // The end of the run cannot be signed, and a warning says so; the cards are made.
     let resumed = world.cardwright(&[&["job", "resume", "J1"][..], &line("2")].concat());
     ended(&resumed, 0, &["was not signed", "audit book", "No space left"]);
     disk.free();
