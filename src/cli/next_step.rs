@@ -142,10 +142,13 @@ fn after_law(law: &Law, job: JobId, seq: Option<u32>, go_on: impl Fn() -> String
     let card = |verb: &str| seq.map(|seq| format!("cardwright card {verb} {job} {seq}"));
     match law {
         Law::NotClosed => Some(format!("cardwright job close {job}")),
-        Law::NoRecord | Law::JobClosed | Law::AlreadyDeleted | Law::AlreadyDeleting => {
-            Some(format!("cardwright job show {job}"))
-        }
-        Law::JobHeld | Law::AlreadyReleased => Some(go_on()),
+        // How the job stands decides what comes next: it is shown there.
+        Law::NoRecord
+        | Law::JobClosed
+        | Law::JobHeld
+        | Law::AlreadyReleased
+        | Law::AlreadyDeleted
+        | Law::AlreadyDeleting => Some(format!("cardwright job show {job}")),
         Law::Record { is: RecordState::Unknown, .. }
         | Law::EarlierAttempt { is: AttemptState::Unknown, .. } => {
             seq.map(|seq| format!("cardwright card resolve {job} {seq} --destroyed (or --good)"))

@@ -73,7 +73,7 @@ fn papers_and_exports_find_no_room() {
     for kib in [0, 4, 8] {
         disk.leave(kib);
         ended(&papers(), IO, &["small/papers", "No space left"]);
-        assert_eq!(std::fs::read_dir(disk.path("small/papers")).unwrap().count(), 0, "half a paper stays");
+        assert!(!disk.path("small/papers").exists(), "half a paper or an empty folder stays");
     }
     let export = || {
         let script = "exec \"$0\" audit export > small/export.jsonl";
