@@ -206,8 +206,13 @@ impl LineDaemon {
             queue.stop(job, actor);
             return Ok(Outcome::Stopping(job));
         }
-        self.bureau.ledger.record(job, Change::Held, held(BY_OPERATOR, actor)).wait()?;
+        self.held_by(job, actor)?;
         Ok(Outcome::Held(job))
+    }
+
+    /// Records that a person held a job that is not on the line.
+    fn held_by(&self, job: JobId, actor: &str) -> Result<(), LedgerError> {
+        self.bureau.ledger.record(job, Change::Held, held(BY_OPERATOR, actor)).wait().map(drop)
     }
 
     /// Cancels the records that were not made. Cards under way are finished first, and the answer comes after
@@ -218,12 +223,11 @@ impl LineDaemon {
         job: JobId,
         actor: &str,
     ) -> Result<Outcome, Refusal> {
-        let ledger = &self.bureau.ledger;
         queue.remove(job);
         if queue.stop(job, actor) {
             queue = self.off_the_line(queue, job);
-        } else if ledger.reader()?.job(job)?.state == JobState::Open {
-            ledger.record(job, Change::Held, held(BY_OPERATOR, actor)).wait()?;
+        } else if self.bureau.ledger.reader()?.job(job)?.state == JobState::Open {
+            self.held_by(job, actor)?;
         }
         drop(queue);
         let (records, decision) = (Records::All, CardDecision::Cancel);
