@@ -2,8 +2,8 @@
 //! extended; ledgers that were begun before schema 6 will always be verified with it.
 //!
 //! Canonical bytes: `"CWL1"`, then the fields of [`VersionOneRow`] in the order of their declaration. Integer: u64
-//! big-endian. Text: length u32 big-endian, then UTF-8. Optional: 00, or 01 and the value. Boolean: one byte, 00 or
-//! 01. The last field, `count`, was added later: if it is absent, no byte is written for it; if it is present, it is
+//! big-endian. Text: length u32 big-endian, then UTF-8. Optional: 00, or 01 and the value. Boolean: one byte,
+//! 00 or 01. The last field, `count`, was added later: if it is absent, no byte is written for it; if it is present, it is
 //! written as an optional value.
 
 use super::chip::{BlankLabel, ChipId};
