@@ -6,7 +6,6 @@
 //! WO 99/19846 in its modern form (EMV Card Personalization, GlobalPlatform secure channels).
 
 pub mod actor;
-pub mod actor;
 pub mod audit;
 pub mod bureau;
 pub mod chip;

@@ -42,7 +42,7 @@ pub fn end(program: impl FnOnce() -> Result<Exit, Failure>) -> std::process::Exi
     match result {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            // Standard error may be closed; the exit code reports the failure as well.
+            // Standard error may be closed; the exit code reports the failure too.
             let _ = writeln!(std::io::stderr(), "error: {failure}");
             failure.exit.into()
         }

@@ -1,4 +1,4 @@
-//! The commands about the ledger, from the command line to the answer.
+//! The commands about the ledger, from their words to their output.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ enum Words {
     Log(log::LogArgs),
 }
 
-/// The output of a command, and its end.
+/// The output of a command, and its result.
 fn said(ledger: &Path, words: &str) -> (String, Result<Exit, Failure>) {
     let ledger = ledger.to_str().unwrap();
     let words = ["cardwright"].into_iter().chain(words.split(' ')).chain(["--ledger", ledger]);
@@ -209,9 +209,9 @@ fn wrong_words_are_refused() {
     }
 }
 
-/// `--follow` goes on until its reader closes the output.
+/// `--follow` goes on until the reader closes the output.
 #[test]
-fn follow_gives_what_comes_later() {
+fn follow_prints_later_events() {
     struct Enough(Vec<u8>, Option<Ledger>);
     impl std::io::Write for Enough {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {

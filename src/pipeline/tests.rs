@@ -21,7 +21,7 @@ use crate::hsm::{
     TrailerRequest, VerifiedApplication, VerifyRequest,
 };
 use crate::ledger::tests::{directory, file};
-use crate::ledger::{AttemptState, JobState, RecordState};
+use crate::ledger::{AttemptState, Change, Context, JobState, RecordState};
 use crate::modules::{BlankInspection, CardWork, ModuleOutcome};
 use crate::profile::ProductProfile;
 use crate::reason::ReasonWord;
@@ -390,11 +390,11 @@ fn a_source_that_dies_leaves_its_records_queued_and_cards_under_way_are_finished
 
 #[test]
 fn a_ledger_whose_writer_dies_binds_nothing_more_and_the_next_start_says_what_is_unknown() {
-    // The new job is signed at once, and what follows within a second: in the middle of the run.
+    // The new job is signed at once, later events within a second: in the middle of the run.
     let ran = run_until("ledger", 2);
     assert_eq!(ran.outcome.stopped, Some(Stop::Ledger(LedgerError::WriterDied)));
     assert_eq!(ran.ledger.failed(), Some(&LedgerError::WriterDied));
-    let held = ran.ledger.record(ran.job, crate::ledger::Change::Held, crate::ledger::Context::default());
+    let held = ran.ledger.record(ran.job, Change::Held, Context::default());
     assert_eq!(held.wait().unwrap_err(), LedgerError::WriterDied);
     let Ran { ledger, job, directory, .. } = ran;
     assert_eq!(ledger.close(), Err(LedgerError::WriterDied));

@@ -89,7 +89,7 @@ pub(crate) struct SectionPieces {
     pub crn: Vec<u8>,
     pub status: Vec<u8>,
     pub product_ids: Vec<u8>,
-    /// As listed; [`SectionPieces::new`] takes the applications'.
+    /// The list of AIDs; [`SectionPieces::new`] makes it from the applications.
     pub aids: Vec<Vec<u8>>,
     pub applications: Vec<Vec<u8>>,
     pub tail: Vec<u8>,

@@ -1,5 +1,5 @@
-//! Decides whether a request of a person is carried out. This is the only place that does. Pure: facts come
-//! in, a decision goes out.
+//! Decides whether a person's request is carried out. No other place decides that. Pure: facts come in, a
+//! decision goes out.
 //!
 //! Not here: the laws of records and blanks (`ledger`), which hold for every person.
 
@@ -18,15 +18,15 @@ pub struct Situation {
     pub state: JobState,
     /// Why the job is HELD.
     pub held_for: Option<ReasonWord>,
-    /// The job is on the line.
+    /// Whether the job is on the line.
     pub on_line: bool,
-    /// The job is on the line, and a person has stopped it.
+    /// Whether the job is on the line and a person has stopped it.
     pub stopping: bool,
-    /// The job waits for the line.
+    /// Whether the job waits for the line.
     pub queued: bool,
-    /// The line works on some job, or its cards are being asked.
+    /// Whether the line works on some job, or its cards are being asked.
     pub line_busy: bool,
-    /// The first of two people who asked for this, if it takes two.
+    /// The first of two people with this request, if the request takes two.
     pub asked_by: Option<String>,
 }
 
@@ -37,7 +37,7 @@ pub enum Decision {
     Accepted,
     /// There is nothing to do, for this reason.
     Ignored(Idle),
-    /// A second person has to ask for it.
+    /// A second person must make the request too.
     Waits,
     /// Refuse it to every person, for this reason.
     Denied(Denial),
@@ -45,8 +45,8 @@ pub enum Decision {
     NotAllowed(NotAllowed),
 }
 
-/// Decides. `two` lists the actions that take two people on this line; `draining`: the daemon is about to
-/// end.
+/// Decides about a request. `two` lists the actions that take two people on this line; `draining` means that
+/// the daemon is about to end.
 pub fn decide(
     ask: ActionKind,
     person: &Person,
@@ -90,7 +90,7 @@ pub fn decide(
     }
 }
 
-/// Whether an action makes sense in the job's state.
+/// Whether an action is possible in the job's state.
 fn of_job(ask: ActionKind, job: &Situation) -> Decision {
     use JobState::{Closed, Held, Open};
     match (ask, job.state) {
@@ -109,6 +109,11 @@ fn of_job(ask: ActionKind, job: &Situation) -> Decision {
         }
         (ActionKind::Resume, Held) if !own(job) => Decision::Denied(Denial::NotHeldByOperator),
         (ActionKind::Release | ActionKind::Resume, Open | Held) => Decision::Accepted,
+        (ActionKind::Close | ActionKind::AskCard | ActionKind::StockReturn | ActionKind::StockTest, _)
+            if job.stopping =>
+        {
+            Decision::Denied(Denial::Stopping)
+        }
         (ActionKind::Close, _) if job.on_line || job.queued => Decision::Denied(Denial::OnLine),
         (ActionKind::AskCard, _) if job.line_busy || job.queued => Decision::Denied(Denial::LineBusy),
         (ActionKind::StockReturn | ActionKind::StockTest, _) if job.on_line => {
@@ -133,8 +138,8 @@ fn of_job(ask: ActionKind, job: &Situation) -> Decision {
     }
 }
 
-/// Whether a card can be thrown out of the line while its record is in this state. `killed`: the card was
-/// thrown out already, because a person wanted that.
+/// Whether a card can be thrown out of the line while its record is in this state. `killed` means that a
+/// person had the card thrown out before.
 pub fn decide_kill(record: RecordState, killed: bool) -> Decision {
     match record {
         RecordState::InFlight => Decision::Accepted,
@@ -146,10 +151,15 @@ pub fn decide_kill(record: RecordState, killed: bool) -> Decision {
     }
 }
 
-/// Whether the job was held by a person, or has just been submitted: an operator may release it then. After
-/// any other hold, and after the daemon was ended by a signal, a supervisor has to look at it first.
+/// Whether a person held the job, or it has just been submitted.
 fn own(job: &Situation) -> bool {
-    matches!(job.held_for, Some(ReasonWord::Submitted | ReasonWord::Operator))
+    is_persons_hold(job.held_for.as_ref())
+}
+
+/// Whether an operator may release a job that is HELD for this reason. For any other reason, a signal to end
+/// and a restart among them, it takes a supervisor.
+pub fn is_persons_hold(held_for: Option<&ReasonWord>) -> bool {
+    matches!(held_for, Some(ReasonWord::Submitted | ReasonWord::Operator))
 }
 
 /// The role that an action takes. A supervisor may also hold jobs and prove the ledger.

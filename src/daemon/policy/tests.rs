@@ -104,7 +104,7 @@ fn only_a_card_in_the_line_is_killed() {
 }
 
 #[test]
-fn stopping_takes_one_and_no_other_word_gets_past_the_second() {
+fn a_stop_takes_one_person_and_no_other_verb_avoids_the_second() {
     let all: BTreeSet<ActionKind> = ALL.into_iter().filter(|ask| ask.is_for_two()).collect();
     let job = held(ReasonWord::Submitted);
     let roles = [Role::Operator, Role::Supervisor];
@@ -125,7 +125,7 @@ fn stopping_takes_one_and_no_other_word_gets_past_the_second() {
     }
 }
 
-/// Taking a hold back is a release. Without a hold there is nothing to take back.
+/// A release takes a hold back. Without a hold there is nothing to take back.
 #[test]
 fn a_hold_that_waits_for_cards_can_be_taken_back() {
     let running = Situation { state: JobState::Open, on_line: true, line_busy: true, ..held("-") };
@@ -137,13 +137,17 @@ fn a_hold_that_waits_for_cards_can_be_taken_back() {
             one(ActionKind::Hold, &[Role::Operator], &stopping),
             Decision::Ignored(Idle::StopsAlready)
         );
+        for kind in [ActionKind::Close, ActionKind::AskCard, ActionKind::StockReturn, ActionKind::StockTest] {
+            let all = [Role::Operator, Role::Supervisor];
+            assert_eq!(one(kind, &all, &stopping), Decision::Denied(Denial::Stopping));
+        }
         let auditor = one(kind, &[Role::Auditor], &stopping);
         assert_eq!(auditor, Decision::NotAllowed(NotAllowed::TakesOperator));
     }
 }
 
 #[test]
-fn what_takes_two_takes_two_different_ones() {
+fn an_action_for_two_takes_two_different_people() {
     let (two, roles) = (BTreeSet::from([ActionKind::Release]), [Role::Supervisor]);
     let decided = |name: &str, asked_by: Option<&str>| {
         let job = Situation { asked_by: asked_by.map(str::to_owned), ..held("restart") };
@@ -176,8 +180,8 @@ fn situations() -> impl Strategy<Value = Situation> {
 }
 
 proptest! {
-    /// Without its role, while draining or on a closed job only looking is accepted; papers and deletion
-    /// are for closed jobs only, proofs for auditors only.
+    /// Without the role, while draining, or on a closed job, only views are accepted. Papers and deletion
+    /// are only for closed jobs, proofs only for auditors.
     #[test]
     fn nothing_is_accepted_that_should_not_be(
         ask in prop::sample::select(ALL.to_vec()),

@@ -6,9 +6,9 @@
 //! draw_challenge ──> RTERM ───┘                                       (handle and challenge end here)
 //! ```
 //!
-//! `verify` checks files, `secrets` opens and converts values, `personalize` wraps a session, `stream` reads its commands
-//! again, `tables` holds verified applications. Connections share one state but for the challenge. Work is done outside
-//! the lock.
+//! `verify` checks files, `secrets` opens and converts values, `personalize` wraps a session, `stream` reads its
+//! commands again, `tables` holds verified applications. Connections share one state, except for the challenge. Work
+//! is done outside the lock.
 
 mod personalize;
 mod secrets;
@@ -170,7 +170,7 @@ impl Hsm for SoftHsm {
     }
 
     fn draw_challenge(&mut self, channel: SecureChannelSpec) -> Result<HostChallenge, HsmError> {
-        // Dead from now on, whatever comes of the new one.
+        // The old challenge ends here, even if drawing a new one fails.
         self.challenge = None;
         let challenge = new_challenge(&supported(channel)?)?;
         Ok(self.challenge.insert(challenge).clone())
@@ -182,7 +182,7 @@ impl Hsm for SoftHsm {
         if alive.as_ref() != Some(&request.host_challenge) {
             return Err(HsmRefusal::HostChallenge.into());
         }
-        // Before anything is used up: a session whose answer cannot carry the next challenge is not begun.
+        // Drawn first, because the answer must carry it: without it nothing may be used up.
         let next_challenge = new_challenge(&channel)?;
         let (kmc, verified) = self.open(&channel, request)?;
         let prepared = self.tables()?.use_up(request.handle)?;

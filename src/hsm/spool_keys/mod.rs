@@ -1,5 +1,5 @@
-//! The keys of the spools: one for each, random, AES-256. They are kept in one file next to the key store (`companion`),
-//! `<store>-spools`:
+//! The keys of the spools: one random AES-256 key for each. They are kept in one file next to the key store
+//! (`companion`), `<store>-spools`:
 //!
 //! ```text
 //! cardwright spool keys 1 TEST
@@ -7,9 +7,9 @@
 //! gone NAME LEDGER                      destroyed
 //! ```
 //!
-//! A spool is sealed in pieces by AES-256-GCM: nonce = number of the piece (96 bits), associated data =
-//! "CWS1" | name of the key. So a piece opens only in its own place of its own spool. No number is sealed twice under a key:
-//! only the host that made the key seals, each number once and in order.
+//! A spool is sealed in pieces by AES-256-GCM: nonce = number of the piece (96 bits), associated data = "CWS1" | name
+//! of the key. So a piece opens only in its own place of its own spool. No number is sealed twice under a key: only
+//! the host that made the key seals, each number once and in order.
 //!
 //! [`SpoolKey`] is the controller's end: one spool's key, as acceptance and a run use it.
 
@@ -32,7 +32,7 @@ use crate::record::Sealer;
 
 const FIRST: &str = "cardwright spool keys 1 TEST";
 
-/// A key; none once it is destroyed.
+/// A key; `None` after it was destroyed.
 type SpoolKeyValue = Option<Zeroizing<[u8; 32]>>;
 type SpoolKeyMap = BTreeMap<SpoolKeyName, (LedgerId, SpoolKeyValue)>;
 
@@ -54,7 +54,7 @@ fn no_random() -> HsmError {
 }
 
 impl SpoolKeys {
-    /// Of the store at this path.
+    /// The spools' keys of the store at this path.
     pub(super) fn beside(store: &Path) -> Self {
         Self { kept: CompanionFile::beside(store, "-spools", HsmError::Spools), open: Mutex::default() }
     }
@@ -119,7 +119,7 @@ impl SpoolKeys {
         let mut keys = self.read()?;
         match keys.get_mut(&spool) {
             None => {
-                // Not even as it was before the file was lost.
+                // Drops the cipher too, which may have been opened before the file was lost.
                 self.open()?.remove(&spool);
                 Err(self.missing(spool))
             }
@@ -140,7 +140,7 @@ impl SpoolKeys {
         let orphans: Vec<_> =
             keys.iter().filter(|(name, (of, key))| orphan(name, *of, key)).map(|(name, _)| *name).collect();
         for name in &orphans {
-            // No job was made of it, so no one will ask for it.
+            // No job was made of it, so its destruction need not be remembered.
             keys.remove(name);
         }
         self.forget(&keys, orphans)
@@ -162,7 +162,7 @@ impl SpoolKeys {
         Ok(())
     }
 
-    /// The cipher of a spool.
+    /// The cipher of a spool; reads its key from the file at the first use.
     fn known(&self, spool: SpoolKeyName) -> Result<Arc<Aes256Gcm>, HsmError> {
         if let Some(open) = self.open()?.get(&spool) {
             return Ok(Arc::clone(&open.cipher));
@@ -255,18 +255,18 @@ pub struct SpoolKey {
 }
 
 impl SpoolKey {
-    /// Of a spool that there is.
+    /// The key of an existing spool.
     pub fn of(vault: Box<dyn Vault>, name: SpoolKeyName) -> Self {
         Self { vault, name }
     }
 
-    /// For a spool to be written.
+    /// A new key, for a spool that is to be written.
     pub fn new(mut vault: Box<dyn Vault>, ledger: LedgerId) -> Result<Self, HsmError> {
         let name = vault.new_spool(ledger)?;
         Ok(Self { vault, name })
     }
 
-    /// Ends the key.
+    /// Destroys the key, and with it the spool that it sealed.
     pub fn destroy(mut self) -> Result<(), HsmError> {
         self.vault.destroy_spool(self.name)
     }

@@ -55,7 +55,7 @@ fn no_number_is_sealed_twice() {
     assert_eq!(spools.seal(name, 0, &[1; PIECE]), twice);
     assert_eq!(again(&directory).seal(name, 1, &[0; PIECE]), twice, "another host");
     spools.seal(name, 1, &[0; 5]).unwrap();
-    assert_eq!(spools.seal(name, 2, &[0; 5]), twice, "behind the end");
+    assert_eq!(spools.seal(name, 2, &[0; 5]), twice, "after the end");
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn a_key_that_was_destroyed_is_gone_and_says_so() {
         let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
         assert!(!text.contains(&value));
     }
-    // What stood there before is overwritten where it stood.
+    // The old bytes are overwritten in place.
     let overwritten = std::io::read_to_string(old).unwrap();
     assert!(!overwritten.is_empty() && overwritten.bytes().all(|b| b == 0));
     for spools in [&spools, &again(&directory)] {

@@ -20,7 +20,7 @@ use super::audit_book::AuditBook;
 use crate::exit::{Exit, Failure};
 use crate::ids::{KekId, KmcRef};
 
-/// An open key store. Values are zeroized when it is dropped; it shows none of them.
+/// An open key store. It has no `Debug`, and key values are zeroized when it is dropped.
 pub struct KeyStore {
     path: PathBuf,
     side: StoreSide,
@@ -28,9 +28,9 @@ pub struct KeyStore {
 }
 
 impl KeyStore {
-    /// Reads a key list (TOML), checks every rule, and writes it to a new TEST store at `path`,
-    /// mode 0600. An existing file is never replaced: a KEKID has one value for ever. A bureau's store gets its audit book
-    /// next to it.
+    /// Reads a key list (TOML), checks every rule, and writes it to a new TEST store at `path`, mode 0600. An
+    /// existing file is never replaced: a KEKID has one value for ever. A bureau's store gets its audit book next to
+    /// it.
     pub fn create_test(toml_text: &str, path: &Path, side: StoreSide) -> Result<Self, Failure> {
         let entries = list::parse(toml_text, side)?;
         if side == StoreSide::Bureau && !path.exists() {
@@ -59,12 +59,12 @@ impl KeyStore {
         Realm::Test
     }
 
-    /// Its file.
+    /// Path of its file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whose store it is.
+    /// Whether it is a bureau's or an issuer's store.
     pub fn side(&self) -> StoreSide {
         self.side
     }

@@ -8,8 +8,8 @@
 //!              where the product says so: SELECT → READ RECORD ..., compared with what was sent → power off
 //! ```
 //!
-//! Looking is one phase, each application another; a call that does not end within its limit (line profile) is a fault
-//! `timeout` that says which limit, which command and which reader. A reader that did not answer is not asked to take the
+//! Inspection is one phase, each application another. A call that exceeds its limit (line profile) is a fault
+//! `timeout` that names the limit, the command and the reader. A reader that did not answer is not asked to take the
 //! power off: its link is made anew before the next card.
 //!
 //! After a wrong card cryptogram the card gets no second INITIALIZE UPDATE: wrong keys must not eat cards. Not here:
@@ -69,11 +69,11 @@ pub struct ChipModule {
     reader: String,
     link: Box<dyn CardLink>,
     hsm: Box<dyn Hsm>,
-    /// The KMCs of the HSM that this station has asked for.
+    /// The KMCs that the HSM had when this station last asked.
     kmcs: Vec<KmcRef>,
     /// The first application, between `inspect` and `personalize`.
     challenged: Option<ChallengedApplication>,
-    /// The challenge that the last session's answer brought, until a card is sent it.
+    /// The challenge from the last session's answer, until it is sent to a card.
     next_challenge: Option<HostChallenge>,
     /// Calls to the HSM for this card so far.
     hsm_calls: u32,
@@ -133,7 +133,7 @@ impl ChipModule {
         Ok(answer)
     }
 
-    /// Resets the card and looks at its ATR.
+    /// Resets the card and checks its ATR.
     fn reset(&mut self, reset: Reset, product: &ProductProfile) -> Result<(), Fault> {
         let time = self.deadline.power_on().ok_or_else(|| self.too_long("power on"))?;
         let atr = self.link.power_on(reset, Protocols::ANY, time);
@@ -146,7 +146,7 @@ impl ChipModule {
             return Err(Fault::card(
                 ReasonWord::WrongAtr,
                 format!(
-                    "ATR {} is none of product {}; take these blanks out",
+                    "ATR {} does not belong to product {}; take these blanks out",
                     hex::encode_upper(&atr),
                     product.name
                 ),
@@ -155,7 +155,8 @@ impl ChipModule {
         Ok(())
     }
 
-    /// Whether the HSM has this KMC; asks again before it says no, because keys are imported while a line runs.
+    /// Whether the HSM has this KMC. Asks the HSM again before it returns false, because keys are imported while a
+    /// line runs.
     fn knows(&mut self, kmc: KmcRef) -> Result<bool, Fault> {
         if !self.kmcs.contains(&kmc) {
             self.kmcs = self.hsm.info()?.kmcs.iter().map(|k| k.kmc).collect();
@@ -163,8 +164,8 @@ impl ChipModule {
         Ok(self.kmcs.contains(&kmc))
     }
 
-    /// The HSM's challenge for one card. Each card gets its own: one that was sent to a card that then left is not used
-    /// again, so an answer recorded from that card proves nothing later.
+    /// The HSM's challenge for one card. Each card gets its own: a challenge that was sent to a card that then left
+    /// is not used again, so that an answer recorded from that card proves nothing later.
     fn take_challenge(&mut self, channel: &SecureChannel) -> Result<HostChallenge, Fault> {
         match self.next_challenge.take() {
             Some(challenge) if challenge.as_bytes().len() == channel.challenge_length() => Ok(challenge),
@@ -215,7 +216,7 @@ impl ChipModule {
         Ok(done)
     }
 
-    /// One application from the HSM's open to the last status word.
+    /// Personalizes one application, from the HSM's session to the last status word.
     fn application(
         &mut self,
         work: &CardWork,
@@ -238,6 +239,7 @@ impl ChipModule {
         };
         self.hsm_calls += 1;
         let wrapped = self.hsm.session(&request)?;
+        // Kept before the card gets its commands: it stays alive even if they fail.
         self.next_challenge = Some(wrapped.next_challenge);
         let Some((authenticate, apdus)) = wrapped.apdus.split_first().filter(|(_, a)| a.len() == steps.len())
         else {
@@ -250,6 +252,7 @@ impl ChipModule {
         let mut session = vec![(authenticate.as_slice(), CommandPhase::ExternalAuthenticate)];
         session.extend(apdus.iter().zip(&steps).map(|(apdu, (phase, _))| (apdu.as_slice(), *phase)));
         let answers = self.send(&session)?;
+        // The first answer is that to EXTERNAL AUTHENTICATE, which no step asked for.
         for ((_, sw), (_, ends)) in answers.into_iter().skip(1).zip(&steps) {
             let logged = ends.iter().filter(|(dgi, _)| checked.application.log.contains(dgi));
             done.log.extend(logged.map(|(dgi, length)| LoggedDgi {
@@ -262,7 +265,7 @@ impl ChipModule {
         Ok(())
     }
 
-    /// Reads records as a terminal does and holds them against the file's; whether there were any.
+    /// Reads records as a terminal does and compares them with the file's. Returns whether there were any.
     fn read_back(&mut self, work: &CardWork) -> Result<bool, Fault> {
         let mut compared = false;
         for checked in &work.applications {
@@ -295,8 +298,8 @@ impl ChipModule {
         Ok(compared)
     }
 
-    /// Commands in order, each to its final status word; anything but "go on" is a fault, and what follows that command
-    /// is not sent. Gives data and status word of each.
+    /// Sends commands in order, each to its final status word. Any verdict but "go on" is a fault, and the commands
+    /// after it are not sent. Returns data and status word of each command.
     fn send(&mut self, commands: &[(&[u8], CommandPhase)]) -> Result<Vec<(Vec<u8>, u16)>, Fault> {
         let mut answers = Vec::with_capacity(commands.len());
         while let Some(rest) = commands.get(answers.len()..).filter(|rest| !rest.is_empty()) {
@@ -325,7 +328,7 @@ impl ChipModule {
         Ok(answers)
     }
 
-    /// A command from its first response to its final status word.
+    /// Takes a command from its first response to its final status word.
     fn finish(
         &mut self,
         command: &[u8],
@@ -379,8 +382,8 @@ impl ChipModule {
         Fault::new(Blame::Device, ReasonWord::Timeout, detail)
     }
 
-    /// Takes the power off. A reader that fails to do so will show that at the next card. One that did not answer before is
-    /// not asked, so that the card can leave at once.
+    /// Takes the power off. A reader that fails to do so will show that at the next card. A reader that did not
+    /// answer before is not asked, so that the card can leave at once.
     fn end(&mut self, fault: Option<&Fault>) {
         if fault.is_some_and(Fault::wants_probe) {
             return;

@@ -1,5 +1,5 @@
-//! One card, one account number: the embossed number, the stripe's and the chip's are compared before a blank is bound to
-//! the record. Pure.
+//! One card, one account number: the embossed number, the stripe's and the chip's are compared before a blank is
+//! bound to the record. Pure.
 //!
 //! | part | its account number |
 //! |---|---|
@@ -17,7 +17,7 @@ use crate::record::Record;
 use crate::record::chip::ChipApplication;
 use crate::tlv::{self, Tag};
 
-/// AccountDigits that an account number has at least (ISO/IEC 7812-1: up to 19); shorter groups are dates and the like.
+/// Fewest digits of an account number (ISO/IEC 7812-1: up to 19); shorter groups are dates and the like.
 const SHORTEST: usize = 12;
 /// Track 2 equivalent data.
 const TRACK_2: Tag = Tag(0x57);
@@ -26,7 +26,7 @@ const PAN: Tag = Tag(0x5A);
 /// Template of a record (EMV Book 3, 6.5.11).
 const RECORD: Tag = Tag(0x70);
 
-/// AccountDigits of cardholder data: no `Debug`.
+/// Digits of an account number: cardholder data, so no `Debug`.
 type AccountDigits = Zeroizing<String>;
 
 /// The parts of the record that hold one number, in words; `None` if fewer than two parts have a number.
@@ -83,6 +83,7 @@ fn on_stripe(record: &Record) -> Result<Option<AccountDigits>, Fault> {
         (Some(one), Some(two)) if one != two => {
             Err(Fault::data("the number of track 1 is not that of track 2"))
         }
+        // They are equal, or at most one track has a number.
         (one, two) => Ok(two.or(one)),
     }
 }

@@ -1,7 +1,7 @@
 //! The embosser module: EMB and IND lines go to the machine in one pass.
 //!
-//! The machine reports only that it is done, so nothing is compared. Not here: fonts and positions, which the output file
-//! gives.
+//! The machine reports only that it is done, so nothing is compared. Not here: fonts and positions, which the output
+//! file states.
 
 use drivers::embosser::CardEmbosser;
 use drivers::registry::{Capability, DrivenMachine, Family};
@@ -28,7 +28,7 @@ pub static KIND: ModuleKind = ModuleKind {
     can_be_asked: |_| false,
 };
 
-/// The MIC of what the indent wheel prints.
+/// The MIC of the lines that the indent wheel prints.
 const INDENT: &str = "IND";
 
 fn lines(data: &[u8]) -> Result<(), String> {

@@ -1,8 +1,8 @@
 //! The stripe module: writes the tracks and reads them back.
 //!
-//! A stripe that holds data already is no blank. Encoders add sentinels and LRC themselves, so texts are written and read
-//! without them. Where the line profile says `read_back = false`, because the encoder cannot read, the module checks
-//! neither the blank stripe nor the written one, and reports no comparison.
+//! A stripe that holds data already is no blank. Encoders add sentinels and LRC themselves, so texts are written and
+//! read without them. If the line profile says `read_back = false`, because the encoder cannot read, the module
+//! checks neither the blank stripe nor the written one, and reports no comparison.
 
 use drivers::registry::{Capability, DrivenMachine, Family};
 use drivers::stripe::{self, Density, LeadingZeros, Recording, StripeEncoder, Tracks};

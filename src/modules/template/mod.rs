@@ -2,22 +2,23 @@
 //!
 //! A side is drawn on white from bottom to top:
 //!
-//! 1. The background: everything before the last group `<g id="fields">`. It looks alike on every card and is rendered once.
-//! 2. Slots: a shape of the background with `id="slot:NAME"` is where the record's image of that name goes, as
-//!    `<rect id="slot:photo" x="763" y="140" width="184" height="230" rx="12" fill="#ddd"/>`. The image is scaled to cover
-//!    the shape's box, cut evenly at both ends of its longer side, clipped to the shape, and drawn over it with its
-//!    transparency. With `id="optional-slot:NAME"` a card may lack the image: the shape itself is what stays. Any
-//!    shape on the card will do, with a fill or without; an opacity or a mask of its own it does not share with the image.
-//! 3. Fields: the group `<g id="fields">`, last element of the SVG, with `{{name}}` where a record's text goes. A side
-//!    without the group looks alike on every card and is packed once.
+//! 1. The background: everything before the last group `<g id="fields">`. It looks alike on every card and is
+//!    rendered once.
+//! 2. Slots: a shape of the background with `id="slot:NAME"` marks the place of the record's image of that name, as
+//!    `<rect id="slot:photo" x="763" y="140" width="184" height="230" rx="12" fill="#ddd"/>`. The image is scaled to
+//!    cover the shape's box, cut evenly at both ends of its longer side, clipped to the shape, and drawn over it with
+//!    its transparency. With `id="optional-slot:NAME"` a card may lack the image, and the bare shape stays. Any shape
+//!    on the card will do, with a fill or without; the image does not inherit the shape's opacity or mask.
+//! 3. Fields: the group `<g id="fields">`, last element of the SVG, with `{{name}}` at the place of a record's text.
+//!    A side without the group looks alike on every card and is packed once.
 //!
 //! A name may stand on both sides and then shows the same text or image on both. Only the embedded font is known: no
 //! system fonts, no references to files or images.
 //!
-//! Checks happen at two times. Acceptance ([`check`]) sees that template, fields and images are the right ones, that texts have
-//! printable characters, and what `picture::check` sees of an image. [`GraphicsTemplate::render`], which the printer's module
-//! calls before the card is fed, sees the rest: a text too wide, an image broken inside. Either is a fault of the data and
-//! costs no blank.
+//! There are two kinds of checks. At acceptance, [`check`] finds wrong templates, fields and images, texts with
+//! characters that cannot be printed, and images that `picture::check` refuses. [`GraphicsTemplate::render`], which
+//! the printer's module calls before the card is fed, finds the rest: a text that is too wide, an image that is
+//! broken inside. Either is a fault of the data and costs no blank.
 
 mod side;
 mod slot;
@@ -31,7 +32,7 @@ use super::sections::GraphicsSection;
 use crate::picture;
 use crate::profile::TEMPLATES;
 
-/// Longest text of a field, in characters: twice what a card's name line holds (27, ISO 7811-3) and some.
+/// Longest text of a field, in characters: more than twice a card's name line (27, ISO 7811-3).
 const TEXT_MAX: usize = 64;
 
 /// A template, ready to render.
@@ -48,8 +49,8 @@ pub struct SidePictures {
     pub back: Option<Zeroizing<Vec<u8>>>,
 }
 
-/// Checks what a record wants printed, as far as that needs no drawing: template, fields and images are the right ones,
-/// texts of sensible length and characters, images of a sensible kind and size.
+/// Checks a record's graphics as far as that needs no drawing: template, fields and images are the right ones, texts
+/// of sensible length and characters, images of a sensible kind and size.
 pub fn check(graphics: &GraphicsSection<'_>) -> Result<(), String> {
     shipped(graphics.template)?.check(graphics)
 }
@@ -91,8 +92,8 @@ impl GraphicsTemplate {
         names
     }
 
-    /// Every field of the template and no other, every image that it needs and none that it has no slot for; texts and
-    /// images that can be printed.
+    /// Checks that there is every field of the template and no other, every image that it needs and none without a
+    /// slot, and that texts and images can be printed.
     pub fn check(&self, graphics: &GraphicsSection<'_>) -> Result<(), String> {
         self.check_images(graphics)?;
         let names = self.fields();

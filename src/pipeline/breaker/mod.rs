@@ -20,7 +20,7 @@ use crate::reason::ReasonWord;
 /// Wrong card cryptograms that stop the job. One alone may come from a bad card.
 const WRONG_CRYPTOGRAMS: usize = 2;
 
-/// Which limit a failure has reached.
+/// The limit that a failure has reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trip {
     /// This number of failures with one reason at the station.

@@ -39,7 +39,7 @@ fn rejects_of_a_module_stop_the_job_wherever_they_happen() {
     let mut breakers = Breakers::new(LIMITS);
     for station in 0..4 {
         assert_eq!(breakers.failed(at(1, station), &JAM, None), None);
-        // Another module that goes on does not hide it.
+        // A finished card at another module does not reset the count.
         breakers.finished(at(0, station), None);
     }
     assert_eq!(breakers.failed(at(1, 0), &MUTE, None), Some(Trip::Job(5)));

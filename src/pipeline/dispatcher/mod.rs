@@ -45,7 +45,7 @@ struct Station {
     kmc: Option<KmcRef>,
     /// It throws out a card that another station cannot go on with.
     clearing: bool,
-    /// The station before it, while this one takes the card from there.
+    /// The previous station, while this one takes the card from it.
     taking: Option<Place>,
     /// When it went out of service.
     out: Option<Instant>,
@@ -160,6 +160,7 @@ impl Dispatcher<'_> {
         match next {
             Move::Feed(seq, to) => {
                 if let Some(work) = self.work(seq) {
+                    // Counted with the order; `not_fed` takes it back if no blank came.
                     self.hopper = self.hopper.map(|blanks| blanks.saturating_sub(1));
                     if let Some(station) = self.station(to) {
                         (station.unbound, station.binding) = (true, false);

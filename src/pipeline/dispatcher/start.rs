@@ -1,6 +1,6 @@
 //! Starts the threads of a line and ends them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use crossbeam_channel::{Receiver, bounded};
 

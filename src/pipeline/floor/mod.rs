@@ -210,7 +210,7 @@ impl Floor {
         }
     }
 
-    /// Lets a record wait again whose feed order was void for a reason of the station.
+    /// Lets a record wait again after a fault of the station made its feed order void.
     pub fn unfeed(&mut self, seq: u32) {
         self.put(seq, Where::Ready);
     }
@@ -224,7 +224,7 @@ impl Floor {
         }
     }
 
-    /// Enters that a card was not taken: it still lies in the station before, which throws it out.
+    /// Enters that a card was not taken: it still lies in the previous station, which throws it out.
     pub fn not_taken(&mut self, seq: u32, before: Place) {
         self.put(seq, Where::Working(before));
     }
@@ -313,7 +313,7 @@ impl Floor {
         self.working.get(&place).copied()
     }
 
-    /// Whether a card is on its way that was fed or is about to be fed.
+    /// Whether any card that was fed, or is about to be fed, has not left the line yet.
     pub fn moving(&self) -> bool {
         !self.fed.is_empty()
     }

@@ -32,7 +32,7 @@ use crate::ledger::{LedgerError, Ticket};
 use crate::modules::{BlankInspection, CardWork, Fault, ModuleOutcome};
 use crate::panics::ends_well;
 
-/// Which station: index of its stage, and index in the stage.
+/// The place of a station: index of its stage, and index in the stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// Index of the module in line order.
@@ -56,7 +56,7 @@ pub enum StationOrder {
     ThrowOut(Fault),
 }
 
-/// What a station is good for after an order has ended.
+/// Whether a station can take cards after an order has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     /// It can take the next card.
@@ -76,7 +76,7 @@ pub enum StationHappening {
     Fed,
     /// An unbound blank was thrown out. The order is void.
     BlankOut {
-        /// The result of the inspection, as far as the chip was asked.
+        /// The result of the inspection; empty if the chip was not read.
         blank: BlankInspection,
         /// Why the blank was thrown out.
         fault: Fault,
@@ -90,9 +90,9 @@ pub enum StationHappening {
     /// The chip of the bound card is known, and the station asks to open its channel. The answer comes over
     /// `binds`.
     MayOpen(BlankInspection),
-    /// The card has left the station before.
+    /// The card has left the previous station.
     Taken,
-    /// The card did not come. It still lies in the station before.
+    /// The card did not come. It still lies in the previous station.
     NotTaken(Fault, Standing),
     /// The binding is durable, or the station has taken the card. Data goes to the card now; its chip is of
     /// this KMC.
@@ -142,8 +142,7 @@ pub fn run(
 ) {
     let mut runner = Runner { setup, place, binds, say, outages: 0, out: None };
     if !ends_well(|| runner.work(orders)) {
-        // The dispatcher hears of the death first: dropping the device may take a moment. It may have hung
-        // up.
+        // Reported before the device is dropped, which may take a moment. The dispatcher may have hung up.
         let _ = runner.tell(StationHappening::Died);
     }
 }

@@ -53,7 +53,7 @@ pub struct ClearDgi {
 }
 
 impl ClearDgi {
-    /// As a card with a DEK of 8-byte blocks holds it: ENC 12 padded 80 00.., ENC 22 in format 2.
+    /// The value as a card with a DEK of 8-byte blocks holds it: ENC 12 padded 80 00.., ENC 22 in format 2.
     pub fn on_card(&self) -> Zeroizing<Vec<u8>> {
         match self.enc {
             None | Some(EncType::AsIs) => self.value.clone(),
@@ -78,7 +78,7 @@ pub struct ClearCardBuilder {
 }
 
 impl ClearCardBuilder {
-    /// Reads the product's `[prep]` and sees whether every key is there.
+    /// Reads the product's `[prep]` and checks that every key is there.
     pub fn new(product: &ProductProfile, keys: IssuerKeys) -> Result<Self, Failure> {
         let plan = PrepPlan::load(product)?;
         for master in plan.needs() {

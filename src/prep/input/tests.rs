@@ -129,7 +129,8 @@ fn wrong_values() {
     }
 }
 
-/// Fulfilment is told in the clear; a name may stand in a shipping address.
+/// Fulfilment data is printed in clear, so it must not hold an account number. A name may occur in a shipping
+/// address.
 #[test]
 fn no_account_number_in_card_ref_or_fulfilment() {
     let apart = ["4761739001010119", "4761 7390 0101 0119", "Box 4761-7390/0101.0119", "x4761739001010119y"];

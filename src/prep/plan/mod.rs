@@ -291,7 +291,7 @@ fn data_group(table: tables::DataGroupTable) -> Result<DataGroupPlan, String> {
     if (enc == Some(EncType::PinBlock)) != names.contains(&CardField::PinBlock)
         || (enc == Some(EncType::PinBlock)) != value.is_field(CardField::PinBlock)
     {
-        return Err("pin_block stands alone in its DGI, with enc 22, and only it does".into());
+        return Err("pin_block stands alone in its DGI, with enc 22, and no other field has enc 22".into());
     }
     // Records of SFI 1-10 are complete 70 templates (EMV CPS 3.2).
     if (0x01..=0x0A).contains(&(table.dgi.0 >> 8)) && !value.is_one(&[0x70]) {

@@ -1,4 +1,4 @@
-//! What a `[prep]` may say, and above all what it may not.
+//! The rules for `[prep]`, above all those that protect secrets.
 
 use super::*;
 

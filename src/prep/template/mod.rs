@@ -159,7 +159,7 @@ impl<'a> TemplateParser<'a> {
         let bytes = hex::decode(digits).map_err(|_| fail("an odd number of hex digits"))?;
         let Some(inside) = self.rest.strip_prefix('{') else { return Ok(TemplateItem::Bytes(bytes)) };
         if !is_tag(&bytes) {
-            return Err(fail("what stands before the { is not one BER tag"));
+            return Err(fail("the text before the { is not one BER tag"));
         }
         self.rest = inside;
         let content = self.template(depth + 1)?;

@@ -100,7 +100,7 @@ fn questions_that_the_profile_asks() {
     assert!(!DataTemplate::parse("pin_block 00").unwrap().is_field(CardField::PinBlock));
 }
 
-/// Where `iso7816-tlv` counts lengths right (not 127), it reads what we write.
+/// `iso7816-tlv` reads our bytes. It counts the length bytes of 127 wrong, so minimal lengths are checked here.
 #[test]
 fn lengths_at_the_boundaries() {
     for length in [0usize, 1, 126, 127, 128, 255, 256, 65_535] {

@@ -100,7 +100,7 @@ fn read(
 
 const COPYING: &str = "its copy in the spool cannot be written";
 
-/// What was counted in the records so far.
+/// The counts over the records so far.
 #[derive(Default)]
 struct SeenRecords {
     cards: Vec<CardRef>,
@@ -141,16 +141,16 @@ impl SeenRecords {
 pub fn open_input(path: &Path) -> Result<File, FileError> {
     let io = |e| FileError::io(format!("{} cannot be opened", path.display()), e);
     // Opening a pipe would block, and a pipe that ends early looks like a file that was cut short.
-    regular(&std::fs::metadata(path).map_err(io)?).map_err(io)?;
+    check_regular(&std::fs::metadata(path).map_err(io)?).map_err(io)?;
     // Without O_NONBLOCK a pipe that replaced the file since then would block the open as well.
     let mut options = OpenOptions::new();
     let file = options.read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path).map_err(io)?;
-    regular(&file.metadata().map_err(io)?).map_err(io)?;
+    check_regular(&file.metadata().map_err(io)?).map_err(io)?;
     Ok(file)
 }
 
 /// Returns an error that names the kind of file, if it is not a regular one.
-fn regular(about: &Metadata) -> io::Result<()> {
+pub fn check_regular(about: &Metadata) -> io::Result<()> {
     let what = if about.is_dir() {
         "it is a directory; name the file in it"
     } else if about.is_file() {
@@ -161,7 +161,7 @@ fn regular(about: &Metadata) -> io::Result<()> {
     Err(io::Error::other(what))
 }
 
-/// The input; whatever is read from it is written to the spool as well.
+/// The input; all bytes that are read from it are also written to the spool.
 struct SpoolingInput<'a, 'b> {
     input: File,
     part: &'a mut UnfinishedSpool,

@@ -1,4 +1,4 @@
-//! The writer of an output file. It refuses whatever the reader would refuse.
+//! The writer of an output file. It refuses everything that the reader would refuse.
 
 #[cfg(test)]
 #[allow(clippy::cast_possible_truncation, reason = "tests build files from small numbers")]

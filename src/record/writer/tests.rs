@@ -1,4 +1,4 @@
-//! What the writer writes, the reader reads; what the reader would refuse, the writer does.
+//! The reader reads everything that the writer writes; the writer refuses everything that the reader would refuse.
 
 use proptest::prelude::*;
 use zeroize::Zeroizing;

@@ -1,5 +1,6 @@
-//! Cardholder data at rest and their end: none in the clear next to the ledger, a spool that differs from
-//! what was accepted, deletion from any step on, by a person and by itself.
+//! Cardholder data at rest, and their deletion: no file next to the ledger holds them in clear, a spool that
+//! differs from the accepted file is not used, and a deletion can be resumed at any step, by a person or by
+//! the daemon.
 
 mod refused;
 
@@ -36,7 +37,7 @@ fn known(world: &World, name: &str) -> Vec<Vec<u8>> {
         known.push(grouped.join(" ").into_bytes());
         known.push(hex::decode(fields[pan]).unwrap());
     }
-    // The search would find them: the issuer's file shows each account and name.
+    // The search would find them, because it finds each account and name in the issuer's file.
     let file = fs::read(world.path(&format!("{name}.cwf1"))).unwrap();
     let shown = known.iter().filter(|value| file.windows(value.len()).any(|w| w == value.as_slice())).count();
     assert!(shown >= known.len() / 4, "{shown} of {}", known.len());
@@ -50,8 +51,8 @@ fn files(directory: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// No file but what the issuer had and what the witness saw shows any of it; gives the names of those that
-/// were read.
+/// Fails if any file shows the data, except the issuer's files and the witness's dumps. Returns the names of
+/// the files that it read.
 fn nothing_of(known: &[Vec<u8>], world: &World) -> Vec<String> {
     let mut found = Vec::new();
     files(&world.path(""), &mut found);
@@ -61,7 +62,7 @@ fn nothing_of(known: &[Vec<u8>], world: &World) -> Vec<String> {
     };
     let read: Vec<_> = found.iter().filter(|path| !theirs(&name(path))).collect();
     for path in &read {
-        // A socket, or a file that went meanwhile.
+        // A socket, or a file that was removed in the meantime.
         let Ok(bytes) = fs::read(path) else { continue };
         for value in known {
             let shown = bytes.windows(value.len()).any(|window| window == value);
@@ -105,7 +106,7 @@ fn deletion_comes_to_its_end_from_any_step() {
     assert_eq!(world.resume("sim-8", &[]).code, 0, "the data of an open job are there");
     nothing_of(&known, &world);
 
-    // Stopped before the key is destroyed: a paper cannot be written.
+    // Stopped before the key is destroyed, because a paper cannot be written.
     let block = |name: &str| fs::create_dir_all(world.path(name).join("in-the-way")).unwrap();
     let free = |name: &str| fs::remove_dir_all(world.path(name)).unwrap();
     block("cardwright.db.papers/J1-return.jsonl.part");
@@ -114,7 +115,7 @@ fn deletion_comes_to_its_end_from_any_step() {
     free("cardwright.db.papers");
     let papers = ["job", "papers", "J1", "--keys", "bureau.store", "--out", "cardwright.db.papers"];
     assert_eq!(world.cardwright(&papers).code, 0);
-    // Behind the key, before the spool.
+    // Stopped after the key is destroyed and before the spool is removed.
     let (at, aside) = (spool(&world), world.path("aside"));
     fs::rename(&at, &aside).unwrap();
     fs::create_dir_all(at.join("in-the-way")).unwrap();
@@ -124,7 +125,7 @@ fn deletion_comes_to_its_end_from_any_step() {
     assert_eq!(serde_json::from_str::<Value>(&show.stdout).unwrap()["deleted"], false);
     fs::remove_dir_all(&at).unwrap();
     fs::rename(&aside, &at).unwrap();
-    // What the key sealed is gone, whoever still has the spool.
+    // The data that the key sealed are gone, even for a holder of the spool.
     let papers = world.cardwright(&["job", "papers", "J1", "--keys", "bureau.store", "--out", "late"]);
     assert!(
         papers.code == DENIED && papers.stderr.contains("destroyed"),
@@ -132,7 +133,7 @@ fn deletion_comes_to_its_end_from_any_step() {
         papers.code,
         papers.stderr
     );
-    // Behind the ledger, before the certificate.
+    // Stopped after the ledger's event and before the certificate.
     block(&format!("{CERTIFICATE}.part"));
     assert_eq!(delete(&world).0, IO);
     assert!(!at.exists() && !world.path(CERTIFICATE).exists());
@@ -161,7 +162,7 @@ fn deletion_comes_to_its_end_from_any_step() {
     audited(&world);
     let read = nothing_of(&known, &world);
     assert!(read.iter().any(|name| name == "cardwright.db"), "{read:?}");
-    // Deleted stays deleted, and everybody is told.
+    // Deleted data stay deleted, and every answer says so.
     for (words, what) in [(["job", "show", "J1"], "deleted"), (["job", "report", "J1"], "deleted")] {
         let ended = world.cardwright(&words);
         assert!(ended.code == 0 && ended.stdout.contains(what), "{words:?} {}", ended.stdout);
@@ -191,14 +192,14 @@ fn deletion_comes_to_its_end_from_any_step() {
         (&without[1]["blank"], &without[1]["outcome"]),
         (&with_data[1]["blank"], &with_data[1]["outcome"])
     );
-    // A certificate of something else.
+    // A certificate that was changed to name another job is not genuine.
     let changed = String::from_utf8(certificate).unwrap().replace("\"J1\"", "\"J2\"");
     fs::write(world.path(CERTIFICATE), changed).unwrap();
     assert_eq!(genuine(&world, CERTIFICATE), NOT_AS_WRITTEN);
 }
 
-/// A key that is not there is as good as destroyed, and nobody says that it was; one that cannot be read is
-/// waited for.
+/// A missing key counts as destroyed, but the certificate does not claim that it was destroyed now. A key
+/// that cannot be read stops the deletion.
 #[test]
 fn a_job_whose_key_was_lost_is_deleted_and_the_certificate_says_so() {
     let world = World::new();
@@ -213,7 +214,7 @@ fn a_job_whose_key_was_lost_is_deleted_and_the_certificate_says_so() {
     let line = ["--line", "sim-8", "--keys", "bureau.store", "--simulate", "--speed", "0"];
     assert_eq!(world.cardwright(&[&["job", "resume", "J2"][..], &line].concat()).code, 0);
 
-    // Damaged, and another bureau's store: refused, and nothing is gone.
+    // A damaged key file, and another bureau's store: the deletion is refused and nothing is removed.
     fs::write(&keys, b"nothing of the sort\n").unwrap();
     let (code, said) = delete(&world);
     assert!(code == KEY_STORE && said.contains("damaged"), "{code} {said}");
@@ -225,7 +226,7 @@ fn a_job_whose_key_was_lost_is_deleted_and_the_certificate_says_so() {
     files(&world.path("cardwright.db.spool"), &mut spools);
     assert_eq!(spools.len(), 2);
 
-    // Gone altogether, and put back as it was before the second job.
+    // The key file is missing altogether, and then restored from the time before the second job.
     fs::remove_file(&keys).unwrap();
     let (code, said) = delete(&world);
     assert_eq!(code, 0, "{said}");
@@ -254,14 +255,14 @@ fn a_job_whose_key_was_lost_is_deleted_and_the_certificate_says_so() {
 }
 
 #[test]
-fn a_spool_that_is_not_what_was_accepted_is_not_used() {
+fn a_spool_that_differs_from_the_accepted_file_is_not_used() {
     let world = World::new();
     world.prepared("job", 8, 91);
     world.prepared("other", 8, 92);
     assert_eq!(world.run("job.cwf1", "sim-8", &["--limit", "2"]).code, 0);
     let at = spool(&world);
     let good = fs::read(&at).unwrap();
-    // The same key store, another job.
+    // Another job with the same key store.
     let more = ["--ledger", "other.db", "--limit", "2"];
     assert_eq!(world.run("other.cwf1", "sim-8", &more).code, 0);
     let mut others = Vec::new();
@@ -303,7 +304,8 @@ fn a_spool_that_is_not_what_was_accepted_is_not_used() {
         );
     }
     fs::write(&at, &good).unwrap();
-    // A key that is lost, or damaged: told with its file and its job, and all goes on once it is there again.
+    // A lost or a damaged key: the message names its file and its job, and the job goes on once the key is
+    // back.
     let keys = world.path("bureau.store-spools");
     let kept = fs::read(&keys).unwrap();
     fs::rename(&keys, world.path("aside")).unwrap();
@@ -353,7 +355,7 @@ fn the_daemon_signs_papers_and_deletes_for_a_supervisor() {
     let report: Value =
         serde_json::from_slice(&fs::read(world.path("papers/J1-report.json")).unwrap()).unwrap();
     let calls = |kind: &str| report["hsm_calls"][kind].as_u64().unwrap_or(0);
-    // One to verify each card's applications, one for each of its four applications.
+    // One call for each card to verify its applications, and one for each of its four applications.
     assert_eq!((calls("verify"), calls("session")), (30, 120), "{}", report["hsm_calls"]);
     let labels: Vec<_> = report["keys"].as_array().unwrap().iter().map(|key| word(key, "label")).collect();
     assert!(
@@ -386,7 +388,7 @@ fn the_daemon_signs_papers_and_deletes_for_a_supervisor() {
     audited(&world);
 }
 
-/// What is known of a job besides its cardholders' data is the same before and after.
+/// Everything that is known of a job, except its cardholders' data, stays the same.
 #[test]
 fn a_deletion_changes_nothing_but_the_data() {
     let world = World::new();
@@ -426,7 +428,7 @@ fn a_deletion_changes_nothing_but_the_data() {
     let after = events();
     let added: Vec<_> = after[log.len()..].iter().map(|event| word(event, "to")).collect();
     assert_eq!((&after[..log.len()], added), (&log[..], vec!["DELETING".to_owned(), "DELETED".to_owned()]));
-    // A second time, and by another one, nothing happens.
+    // Two further deletions have no effect.
     for _ in 0..2 {
         let (code, said) = delete(&world);
         assert!(code == 0 && said.contains("before"), "{said}");
@@ -435,7 +437,7 @@ fn a_deletion_changes_nothing_but_the_data() {
         for (before, now) in before.iter().zip(&now) {
             let (mut before, mut now) = (before.clone(), now.clone());
             for value in [&mut before, &mut now] {
-                // Of the job itself, and of the job in its report.
+                // The fields are in the job itself, and in the job of its report.
                 for of in ["", "/job"] {
                     if let Some(fields) = value.pointer_mut(of).and_then(Value::as_object_mut) {
                         fields.remove("deleted");
@@ -447,7 +449,7 @@ fn a_deletion_changes_nothing_but_the_data() {
         }
         assert_eq!(now[0]["deleted"], true);
     }
-    // Whatever says when it was closed says the same, written before or behind the deletion.
+    // Papers give the same time of closing, whether they were written before or after the deletion.
     let closed = closed(&after);
     let late = world.cardwright(&["job", "papers", "J1", "--keys", "bureau.store", "--out", "late"]);
     assert_eq!(late.code, 0, "{}", late.stderr);
@@ -460,7 +462,7 @@ fn a_deletion_changes_nothing_but_the_data() {
     audited(&world);
 }
 
-/// The shipped line with another time of keeping.
+/// Writes the shipped line with another retention time.
 fn keeps(world: &World, days: u32) {
     let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/profiles/lines/sim-8.toml");
     let line = fs::read_to_string(shipped).unwrap();
@@ -468,7 +470,7 @@ fn keeps(world: &World, days: u32) {
 }
 
 #[test]
-fn what_is_due_is_deleted_by_the_daemon() {
+fn the_daemon_deletes_data_that_are_due() {
     let world = World::new();
     people(&world, "\"operator\", \"supervisor\"");
     world.prepared("job", 6, 94);
@@ -482,7 +484,8 @@ fn what_is_due_is_deleted_by_the_daemon() {
     daemon.signal(Signal::SIGTERM);
     assert_eq!(daemon.ends(), Some(0));
     fs::rename(world.path("dumps"), world.path("dumps-1")).unwrap();
-    // Due at its start, which does not work, and as soon as a job is closed.
+    // The first job's data are due at the daemon's start, but their spool cannot be removed. The second job's
+    // data are due as soon as it is closed.
     keeps(&world, 0);
     world.prepared("other", 4, 95);
     let spool = fs::read_dir(world.path("cardwright.db.spool")).unwrap().next().unwrap().unwrap().path();
@@ -493,14 +496,14 @@ fn what_is_due_is_deleted_by_the_daemon() {
     daemon.ok("job submit other.cwf1");
     daemon.ok("job release J2");
     daemon.closed("J2");
-    // The event comes before the certificate.
+    // The event is written before the certificate.
     daemon.until("J2", |shown| {
         shown["deleted"] == true && world.path("cardwright.db.papers/J2-certificate.json").exists()
     });
     assert_eq!(daemon.job("J1")["deleted"], false);
     daemon.signal(Signal::SIGTERM);
     assert_eq!(daemon.ends(), Some(0));
-    // At the next start it works, and a certificate is made that an earlier end did not let come.
+    // At the next start the deletion succeeds, and the certificate that is missing for the other job is made.
     fs::remove_dir(&spool).unwrap();
     fs::rename(&aside, &spool).unwrap();
     fs::remove_file(world.path("cardwright.db.papers/J2-certificate.json")).unwrap();

@@ -43,7 +43,7 @@ impl<'a> CommandStream<'a> {
         Self { values, sent: Vec::new(), place: StreamPlace::Header(Vec::new()) }
     }
 
-    /// Whether no DGI is cut short here.
+    /// Whether the data so far ends with a whole DGI.
     pub(super) fn at_rest(&self) -> bool {
         matches!(&self.place, StreamPlace::Header(bytes) if bytes.is_empty())
     }
@@ -137,7 +137,7 @@ impl<'a> CommandStream<'a> {
         }
     }
 
-    /// A header is complete: is it the handle's, and new?
+    /// Begins a value, after its header: the DGI must be one of the handle's, and not sent yet.
     fn begin(&mut self, dgi: Dgi, length: usize) -> Result<(), HsmRefusal> {
         let known = self.values.iter().find(|(d, _)| *d == dgi).map(|(_, expected)| expected);
         let expected = known.ok_or(HsmRefusal::ForeignDgi(dgi))?;

@@ -29,7 +29,7 @@ const PAYMENT: &str = "A0000000031010";
 /// What happens at a station, in one order: `on` (a cold reset), `off`, APDUs in hex, `open`, `personalize`.
 type Trace = Arc<Mutex<Vec<String>>>;
 
-/// A card that gives the answer whose header prefix fits, else 9000.
+/// A card that returns the answer for the command's prefix, else 9000.
 struct Card {
     trace: Trace,
     atr: Result<Vec<u8>, CardError>,
@@ -394,7 +394,7 @@ fn the_first_status_word_that_is_no_success_stops_the_card() {
         assert_eq!((fault.blame, fault.reason.as_str()), (Blame::Card, reason), "{prefix}");
         assert_eq!(fault.header.as_deref(), Some(header));
         assert_eq!(fault.sw, Some(u16::from_str_radix(sw, 16).unwrap()));
-        // Nothing after the refused command but taking the power off.
+        // Nothing follows the refused command but the power off.
         assert!(trace[trace.len() - 2].starts_with(prefix), "{trace:?}");
         assert_eq!(trace.last().unwrap(), "off");
     }
@@ -410,7 +410,7 @@ fn only_a_version_controlled_dgi_may_be_refused_with_6a88() {
     let done = outcome.unwrap();
     assert_eq!(trace[trace.len() - 2], "84E2800206900003010203");
     assert_eq!(done.log.iter().map(|l| l.sw).collect::<Vec<_>>(), [0x6A88, 0x9000]);
-    // Other words are no version question, and the neighbour is not controlled.
+    // Other status words do not mean an unknown version, and the other DGI is not in VERCNTL.
     for (prefix, sw) in [("84E20000", "6A80"), ("84E26001", "6A88"), ("84E28002", "6A88")] {
         let mut bench = bench();
         bench.answer(prefix, &[sw]);

@@ -75,7 +75,7 @@ fn the_same_texts_give_the_same_bytes_and_others_do_not() {
 #[test]
 fn texts_stay_texts() {
     let template = template("<text x=\"50\" y=\"300\" font-size=\"20\">{{a}}</text>").unwrap();
-    // What would end the element, open another, or name a field again is drawn as it stands.
+    // A text that would end the element, open another, or name a field again is drawn literally.
     for text in [
         "A</text><rect width='1011' height='638'/>",
         "&lt;",

@@ -1,4 +1,4 @@
-//! Properties of the chip section: canonical coding, and no panic whatever the bytes.
+//! Properties of the chip section: canonical coding, and no panic on any bytes.
 
 use proptest::prelude::*;
 
@@ -68,7 +68,7 @@ fn apps() -> impl Strategy<Value = ApplicationPieces> {
 }
 
 proptest! {
-    /// What parses encodes to the same bytes, alone and in its section.
+    /// A section or application that parses encodes to identical bytes.
     #[test]
     fn the_coding_is_canonical(first in apps(), second in apps()) {
         let application = ChipApplication::parse(&first.bytes()).unwrap();
