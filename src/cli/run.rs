@@ -1,7 +1,7 @@
 //! `cardwright run FILE` and `cardwright job resume J`: make one job in the foreground, without a daemon.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::common::{ByArg, LedgerArg, keys_missing};
 use super::next_step::{Desk, after_report, spelled};
@@ -12,7 +12,7 @@ use crate::bureau::spool_folder::open_submitted;
 use crate::bureau::{Bureau, Refusal};
 use crate::exit::{Exit, Failure};
 use crate::ids::JobId;
-use crate::ledger::{Context, JobState, LedgerError, Reader, RecordState};
+use crate::ledger::{Context, JobState, JobView, Ledger, LedgerError, Reader, RecordState};
 use crate::output_path;
 use crate::pipeline::{RunOutcome, Stop};
 use crate::reason::ReasonWord;
@@ -139,12 +139,7 @@ fn make(
         dumps: args.simulate.dump.clone(),
         report: args.report.clone(),
     };
-    let events =
-        args.events.as_ref().map(|p| EventWriter::start(bureau.ledger.subscribe(), &p.display().to_string()));
-    let events = events.transpose()?;
-    let total = u64::try_from(selected).unwrap_or(u64::MAX);
-    let shown = ProgressDisplay::suitable(json);
-    let progress = Progress::start(bureau.ledger.subscribe(), id, total, crate::report::mark(&view), shown)?;
+    let views = RunViews::start(&bureau.ledger, &view, selected, args.events.as_deref(), json)?;
     let held = view.state == JobState::Held;
     let actor = args.by.actor();
     let people = || (signals.heard(1), crossbeam_channel::never());
@@ -157,12 +152,7 @@ fn make(
             "{job}: the deletion of its cardholder data is due since {since}: cardwright job delete {job}"
         );
     }
-    progress.finish();
-    if let Some(events) = events {
-        events
-            .finish()
-            .map_err(|failure| Failure::new(failure.exit, format!("{failure}: cardwright log --json")))?;
-    }
+    views.finish()?;
     // A ledger that failed reports its failure here again, but the outcome below says more about it.
     if !matches!(outcome.stopped, Some(Stop::Ledger(_))) {
         ended.ledger.map_err(|error| spelled(&error.into()))?;
@@ -171,23 +161,53 @@ fn make(
     outcome.stats.cpu = crate::report::summary::CpuTimes { controller: cpu::own(), ..ended.cpu };
     let summary = Summary::build(&reader, id, Some(outcome.stats.clone()), places)
         .map_err(|error| spelled(&error.into()))?;
-    let next = after_report(&summary, Desk::Here);
-    if let Some(path) = &args.report {
-        summary.save(next.as_deref(), path)?;
-    }
-    print(SummaryWithNext { summary: &summary, next: next.as_deref() }, json)?;
-    let exit = ended_as(&outcome, selected).map_err(|failure| match &outcome.stopped {
-        Some(Stop::Data { .. }) => {
-            after_cancelling(failure, &reader, id, args.line.as_deref().unwrap_or_default())
-        }
-        Some(Stop::Fault { fault, .. }) if fault.reason == ReasonWord::Stock => Failure::new(
-            failure.exit,
-            format!("{failure}; next: cardwright stock issue {id} N, then cardwright job resume {id}"),
-        ),
-        _ => failure,
-    })?;
+    report(&summary, args.report.as_deref(), json)?;
+    let line = args.line.as_deref().unwrap_or_default();
+    let exit = ended_as(&outcome, selected)
+        .map_err(|failure| with_next_step(failure, outcome.stopped.as_ref(), &reader, id, line))?;
     // The simulator's failure is reported last, because the cards are more important.
     ended.simulator.map(|()| exit)
+}
+
+/// The views of a run while it lasts: its event stream, if one is wanted, and its progress.
+struct RunViews {
+    events: Option<EventWriter>,
+    progress: Progress,
+}
+
+impl RunViews {
+    fn start(
+        ledger: &Ledger,
+        job: &JobView,
+        selected: usize,
+        events: Option<&Path>,
+        json: bool,
+    ) -> Result<Self, Failure> {
+        let events = events.map(|path| EventWriter::start(ledger.subscribe(), &path.display().to_string()));
+        let events = events.transpose()?;
+        let total = u64::try_from(selected).unwrap_or(u64::MAX);
+        let shown = ProgressDisplay::suitable(json);
+        let progress = Progress::start(ledger.subscribe(), job.job, total, crate::report::mark(job), shown)?;
+        Ok(Self { events, progress })
+    }
+
+    /// Waits for the last event. The ledger must be closed, or this waits for ever.
+    fn finish(self) -> Result<(), Failure> {
+        self.progress.finish();
+        let Some(events) = self.events else { return Ok(()) };
+        let printed = events.finish();
+        printed.map_err(|failure| Failure::new(failure.exit, format!("{failure}: cardwright log --json")))?;
+        Ok(())
+    }
+}
+
+/// Prints the report, and writes it to a file if one is named.
+fn report(summary: &Summary, file: Option<&Path>, json: bool) -> Result<(), Failure> {
+    let next = after_report(summary, Desk::Here);
+    if let Some(path) = file {
+        summary.save(next.as_deref(), path)?;
+    }
+    print(SummaryWithNext { summary, next: next.as_deref() }, json)
 }
 
 fn print(summary: SummaryWithNext<'_>, as_json: bool) -> Result<(), Failure> {
@@ -219,6 +239,24 @@ fn ended_as(outcome: &RunOutcome, selected: usize) -> Result<Exit, Failure> {
         text += "; next: cardwright job resume";
     }
     Err(Failure::new(exit, text))
+}
+
+/// Adds the next step to the failure of a run that stopped for data or for stock.
+fn with_next_step(
+    failure: Failure,
+    stopped: Option<&Stop>,
+    reader: &Reader,
+    job: JobId,
+    line: &str,
+) -> Failure {
+    match stopped {
+        Some(Stop::Data { .. }) => after_cancelling(failure, reader, job, line),
+        Some(Stop::Fault { fault, .. }) if fault.reason == ReasonWord::Stock => Failure::new(
+            failure.exit,
+            format!("{failure}; next: cardwright stock issue {job} N, then cardwright job resume {job}"),
+        ),
+        _ => failure,
+    }
 }
 
 /// Adds the next step, and every record that the job has lost because of its data, because one run may find

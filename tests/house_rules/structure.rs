@@ -7,18 +7,8 @@ use crate::{every, finds, hold};
 /// The sources of the three crates.
 const CRATES: [&str; 3] = ["src/", "drivers/src/", "hwsim/src/"];
 
-/// A function longer than this is on [`LONG`].
+/// The longest function, in lines.
 const FUNCTION_LINES_MAX: usize = 60;
-
-/// Functions that may be longer: one list of cases or of fields, which pieces would make harder to read. This
-/// list only shrinks.
-const LONG: &[(&str, &str)] = &[
-    ("src/cli/run.rs make", "a foreground run from its file to its report, in order"),
-    ("src/hsm/soft/verify.rs application", "one check after the other, in an order that must not change"),
-    ("src/hsm/store/list.rs check", "one check after the other"),
-    ("src/ledger/event/codec.rs decode_fact", "one arm for each kind of event"),
-    ("src/pipeline/dispatcher/start.rs start", "what a line is started with, in order"),
-];
 
 /// Inline tests longer than this move to `tests.rs` next to their module's `mod.rs`.
 const INLINE_TESTS_MAX: usize = 125;
@@ -60,24 +50,11 @@ fn functions(source: &Source) -> Vec<Function<'_>> {
     found
 }
 
-fn long_functions(sources: &[Source], listed: &[(&str, &str)]) -> Vec<String> {
-    let mut met = Vec::new();
-    let mut findings = every(sources, |s| {
-        let mut findings = Vec::new();
-        for Function { at, name, lines } in functions(s) {
-            let long = s.within(&CRATES) && lines > FUNCTION_LINES_MAX;
-            let here = (format!("{} {name}", s.path), lines);
-            if long && !listed.iter().any(|(entry, _)| *entry == here.0) {
-                findings.push(s.finding(at, &format!("`{name}` has {lines} lines: split it")));
-            } else if long {
-                met.push(here.0);
-            }
-        }
-        findings
-    });
-    let idle = listed.iter().filter(|(entry, _)| !met.iter().any(|met| met == entry));
-    findings.extend(idle.map(|(entry, _)| format!("`{entry}` is short now: take it off the list")));
-    findings
+fn long_functions(sources: &[Source]) -> Vec<String> {
+    every(sources, |s| {
+        let long = functions(s).into_iter().filter(|f| s.within(&CRATES) && f.lines > FUNCTION_LINES_MAX);
+        long.map(|f| s.finding(f.at, &format!("`{}` has {} lines: split it", f.name, f.lines))).collect()
+    })
 }
 
 #[test]
@@ -85,7 +62,7 @@ fn functions_fit_a_screen() {
     let body = |lines: usize| format!("fn a(b: [u8; 2]) -> u8 {{{}}}", "\n".repeat(lines - 1));
     let test = format!("#[cfg(test)]\nmod tests {{ {} }}", body(99));
     finds(
-        |sources| long_functions(sources, &[]),
+        long_functions,
         &[
             ("src/a.rs", &body(61)),
             ("hwsim/src/a.rs", &format!("impl A {{ {} }}", body(61))),
@@ -93,10 +70,7 @@ fn functions_fit_a_screen() {
         ],
         &[("src/a.rs", &body(60)), ("src/a.rs", &test), ("tests/a.rs", &body(99))],
     );
-    let long = [Source::new("src/a.rs", &body(61))];
-    assert!(long_functions(&long, &[("src/a.rs a", "one table")]).is_empty());
-    assert_eq!(long_functions(&[Source::new("src/a.rs", &body(60))], &[("src/a.rs a", "")]).len(), 1);
-    hold(&long_functions(&repository(), LONG));
+    hold(&long_functions(&repository()));
 }
 
 /// Tests in files of any other name than `tests.rs` or below a folder `tests`, or put there by `#[path]`.

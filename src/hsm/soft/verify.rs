@@ -120,7 +120,7 @@ pub(super) fn trailer(store: &KeyStore, request: &TrailerRequest) -> Result<(), 
     }
 }
 
-/// Checks one application: its MAC, then its rules, then its values.
+/// Checks one application: its MAC, then its rules, then its values. This order must not change: see the module.
 pub(super) fn application(
     store: &KeyStore,
     request: &VerifyRequest,
@@ -141,14 +141,7 @@ pub(super) fn application(
         aid: application.aid.as_bytes(),
     };
     let wrong = |what| fault(&application.aid, what);
-    let unreadable = |e: CryptoError| fault(&application.aid, DataFault::Malformed(e.to_string()));
-    let maced = application.raw.get(application.maced.clone()).unwrap_or_default();
-    let input = application_mac_input(&scope, &request.others, maced).map_err(unreadable)?;
-    let purposes = (Purpose::MacKey, Purpose::Blind);
-    let (wrapped, mac) = (&application.wrapped_mac_key, &application.mac);
-    if !mac_is_right(&scope, entry.key(), rules.suite, purposes, wrapped, &input, mac).map_err(unreadable)? {
-        return Err(wrong(DataFault::Mac));
-    }
+    application_mac(&application, request, &scope, entry.key(), rules.suite).map_err(wrong)?;
 
     consistent(&application, request).map_err(wrong)?;
     let level = application.pdi.level;
@@ -156,15 +149,54 @@ pub(super) fn application(
         return Err(wrong(DataFault::LevelBelowMinimum(level.into())));
     }
 
-    let tk = scope.derive(entry.key(), rules.suite, Purpose::Data).map_err(unreadable)?;
+    let tk = scope.derive(entry.key(), rules.suite, Purpose::Data).map_err(|e| wrong(malformed(e)))?;
+    let values = values(&application, request, &tk).map_err(wrong)?;
+    Ok(PreparedApplication {
+        aid: application.aid,
+        kek: rules.id,
+        allow: rules.allow.clone(),
+        level,
+        card_block: request.card_block,
+        values,
+    })
+}
+
+fn malformed(error: CryptoError) -> DataFault {
+    DataFault::Malformed(error.to_string())
+}
+
+/// An application's MAC.
+fn application_mac(
+    application: &ChipApplication,
+    request: &VerifyRequest,
+    scope: &ApplicationScope<'_>,
+    kek: &CipherKey,
+    suite: Suite,
+) -> Result<(), DataFault> {
+    let maced = application.raw.get(application.maced.clone()).unwrap_or_default();
+    let input = application_mac_input(scope, &request.others, maced).map_err(malformed)?;
+    let purposes = (Purpose::MacKey, Purpose::Blind);
+    let (wrapped, mac) = (&application.wrapped_mac_key, &application.mac);
+    if mac_is_right(scope, kek, suite, purposes, wrapped, &input, mac).map_err(malformed)? {
+        Ok(())
+    } else {
+        Err(DataFault::Mac)
+    }
+}
+
+/// The value of each DGI; protected ones are opened under the TK.
+fn values(
+    application: &ChipApplication,
+    request: &VerifyRequest,
+    tk: &CipherKey,
+) -> Result<Vec<(Dgi, ExpectedValue)>, DataFault> {
     let mut values = Vec::with_capacity(application.dgis.len());
     for data in &application.dgis {
         let enc = application.pdi.enc.iter().find(|(dgi, _)| *dgi == data.dgi).map(|(_, enc)| *enc);
         let expected = match enc {
             Some(enc) if application.protected.contains(&data.dgi) => {
-                let mut value =
-                    secrets::open(&tk, application.cmode, data.dgi, &data.value).map_err(wrong)?;
-                secrets::for_card(enc, data.dgi, &mut value, request.card_block.into()).map_err(wrong)?;
+                let mut value = secrets::open(tk, application.cmode, data.dgi, &data.value)?;
+                secrets::for_card(enc, data.dgi, &mut value, request.card_block.into())?;
                 ExpectedValue::Protected(value)
             }
             _ if request.pass_through.contains(&data.dgi) => {
@@ -174,14 +206,7 @@ pub(super) fn application(
         };
         values.push((data.dgi, expected));
     }
-    Ok(PreparedApplication {
-        aid: application.aid,
-        kek: rules.id,
-        allow: rules.allow.clone(),
-        level,
-        card_block: request.card_block,
-        values,
-    })
+    Ok(values)
 }
 
 /// The rules of protection (`src/manual/cwf1.md`, chip section): a DGI under the TK is in ENC; one in ENC without the

@@ -135,25 +135,18 @@ fn no_value_twice(keys: &[RawKey]) -> Result<(), Failure> {
 
 /// The rules of one key.
 fn check(raw: RawKey, side: StoreSide) -> Result<SecretEntry, Failure> {
-    let label = raw.label;
+    let label = raw.label.as_str();
     if label.is_empty() || label.len() > MAX_LABEL || !label.bytes().all(|b| (0x20..0x7F).contains(&b)) {
         return Err(refuse(format!("a label is 1 to {MAX_LABEL} printable ASCII characters")));
     }
-    let refuse = |what: String| refuse(format!("{label:?}: {what}"));
+    let refused = |what: String| refuse(format!("{label:?}: {what}"));
     if !raw.usage.allowed(side) {
-        return Err(refuse(format!(
+        return Err(refused(format!(
             "a {side} key store holds KEK and KMC only; {} is an issuer's key and never leaves the issuer",
             raw.usage
         )));
     }
-    if raw.value.0.len() != raw.key_type.length() {
-        return Err(refuse(format!("{} has {} bytes", raw.key_type, raw.key_type.length())));
-    }
-    let key = match raw.key_type {
-        KeyType::Tdes2 => CipherKey::tdes(&raw.value.0),
-        KeyType::Aes128 | KeyType::Aes192 | KeyType::Aes256 => CipherKey::aes(&raw.value.0),
-    }
-    .map_err(|e| refuse(e.to_string()))?;
+    let key = cipher_key(&raw).map_err(refused)?;
     if raw.kcv.is_some_and(|kcv| kcv != key.kcv()) {
         return Err(Failure::new(
             Exit::KeyMismatch,
@@ -162,57 +155,78 @@ fn check(raw: RawKey, side: StoreSide) -> Result<SecretEntry, Failure> {
     }
     let odd_parity =
         raw.key_type != KeyType::Tdes2 || raw.value.0.iter().all(|byte| byte.count_ones() % 2 == 1);
+    let id = raw.id.to_ascii_uppercase();
+    let (version, role) = role(&raw, &id).map_err(refused)?;
+    Ok(SecretEntry {
+        label: raw.label,
+        usage: raw.usage,
+        key_type: raw.key_type,
+        id,
+        version,
+        key,
+        odd_parity,
+        role,
+    })
+}
 
+fn cipher_key(raw: &RawKey) -> Result<CipherKey, String> {
+    if raw.value.0.len() != raw.key_type.length() {
+        return Err(format!("{} has {} bytes", raw.key_type, raw.key_type.length()));
+    }
+    let key = match raw.key_type {
+        KeyType::Tdes2 => CipherKey::tdes(&raw.value.0),
+        KeyType::Aes128 | KeyType::Aes192 | KeyType::Aes256 => CipherKey::aes(&raw.value.0),
+    };
+    key.map_err(|e| e.to_string())
+}
+
+/// The version of a key, and what it is used for; `id` is its identifier in capitals.
+fn role(raw: &RawKey, id: &str) -> Result<(u8, EntryRole), String> {
     let kek_fields =
         raw.issuer_id.is_some() || raw.allow.is_some() || raw.min_seclev.is_some() || raw.wrap.is_some();
     if raw.usage != KeyUsage::Kek && kek_fields {
-        return Err(refuse("issuer_id, allow, min_seclev and wrap belong to a KEK".into()));
+        return Err("issuer_id, allow, min_seclev and wrap belong to a KEK".into());
     }
-    let id = raw.id.to_ascii_uppercase();
-    let (version, role) = match raw.usage {
-        KeyUsage::Kek => {
-            let [a, b, c, d] = issuer_identifier(&id).ok_or_else(|| refuse(ISSUER_RULE.into()))?;
-            let version = raw.version.filter(|v| (0x01..=0xFE).contains(v));
-            let version = version.ok_or_else(|| refuse("a KEK has a version from 1 to 254".into()))?;
-            let suite = raw.key_type.suite();
-            match raw.wrap.as_deref() {
-                None | Some("cwf1") => {}
-                Some("cps") => {
-                    return Err(refuse(
-                        "wrap = \"cps\" (files of other writers) is not supported yet; take this key out"
-                            .into(),
-                    ));
-                }
-                Some(_) => return Err(refuse("wrap is \"cwf1\" or \"cps\"".into())),
-            }
-            let rules = KekRules {
-                id: KekId([a, b, c, d, version]),
-                suite: suite.ok_or_else(|| refuse("a KEK is TDES2, AES128 or AES256".into()))?,
-                issuer_id: raw.issuer_id.ok_or_else(|| refuse("a KEK names its issuer_id".into()))?,
-                allow: raw.allow.ok_or_else(|| {
-                    refuse("a KEK lists in allow the KMCs to which its secrets may go".into())
-                })?,
-                // Not named: secrets still need a C-MAC.
-                min_seclev: raw.min_seclev.unwrap_or(SecLevel::Mac),
-            };
-            (version, EntryRole::Kek(rules))
-        }
+    match raw.usage {
+        KeyUsage::Kek => kek_rules(raw, id).map(|(version, rules)| (version, EntryRole::Kek(rules))),
         KeyUsage::Kmc => {
-            let id = hex::decode(&id).ok().and_then(|b| <[u8; 6]>::try_from(b).ok());
-            let id = id.ok_or_else(|| refuse("the id of a KMC is KMC_ID, 12 hex digits".into()))?;
-            let version = raw.version.filter(|v| *v > 0);
-            let version = version.ok_or_else(|| refuse("a KMC has a version from 1 to 255".into()))?;
-            (version, EntryRole::Kmc(KmcRef { id, version }))
+            let id = hex::decode(id).ok().and_then(|b| <[u8; 6]>::try_from(b).ok());
+            let id = id.ok_or("the id of a KMC is KMC_ID, 12 hex digits")?;
+            let version = raw.version.filter(|v| *v > 0).ok_or("a KMC has a version from 1 to 255")?;
+            Ok((version, EntryRole::Kmc(KmcRef { id, version })))
         }
         KeyUsage::Cvk | KeyUsage::Pvk if raw.key_type != KeyType::Tdes2 => {
-            return Err(refuse(format!("a {} is TDES2", raw.usage)));
+            Err(format!("a {} is TDES2", raw.usage))
         }
         _ => {
-            issuer_identifier(&id).ok_or_else(|| refuse(ISSUER_RULE.into()))?;
-            (raw.version.unwrap_or(1), EntryRole::Issuer)
+            issuer_identifier(id).ok_or(ISSUER_RULE)?;
+            Ok((raw.version.unwrap_or(1), EntryRole::Issuer))
         }
+    }
+}
+
+fn kek_rules(raw: &RawKey, id: &str) -> Result<(u8, KekRules), String> {
+    let [a, b, c, d] = issuer_identifier(id).ok_or(ISSUER_RULE)?;
+    let version = raw.version.filter(|v| (0x01..=0xFE).contains(v));
+    let version = version.ok_or("a KEK has a version from 1 to 254")?;
+    match raw.wrap.as_deref() {
+        None | Some("cwf1") => {}
+        Some("cps") => {
+            return Err(
+                "wrap = \"cps\" (files of other writers) is not supported yet; take this key out".into()
+            );
+        }
+        Some(_) => return Err("wrap is \"cwf1\" or \"cps\"".into()),
+    }
+    let rules = KekRules {
+        id: KekId([a, b, c, d, version]),
+        suite: raw.key_type.suite().ok_or("a KEK is TDES2, AES128 or AES256")?,
+        issuer_id: raw.issuer_id.clone().ok_or("a KEK names its issuer_id")?,
+        allow: raw.allow.clone().ok_or("a KEK lists in allow the KMCs to which its secrets may go")?,
+        // Not named: secrets still need a C-MAC.
+        min_seclev: raw.min_seclev.unwrap_or(SecLevel::Mac),
     };
-    Ok(SecretEntry { label, usage: raw.usage, key_type: raw.key_type, id, version, key, odd_parity, role })
+    Ok((version, rules))
 }
 
 const ISSUER_RULE: &str = "the id is the issuer identifier, up to 8 digits, padded on the right with F to 8";

@@ -516,9 +516,18 @@ fn decode_fact(kind: u16, fields: &FieldReader<'_>) -> Result<EventFact, EventFa
     if let Some(to) = kinds::moves_to(kind) {
         return Ok(EventFact::Moved { card: fields.card()?, to });
     }
-    let name = |tag| fields.text(tag, NAME_MAX);
-    let device = || fields.optional_text(tag::DEVICE, NAME_MAX);
-    Ok(match kind {
+    for decode in [decode_card_fact, decode_job_fact, decode_line_fact] {
+        if let Some(fact) = decode(kind, fields)? {
+            return Ok(fact);
+        }
+    }
+    // The table of kinds has it and no decoder does: a test walks all of them.
+    Ok(EventFact::Unknown { kind, fields: fields.raw(|tag| tag < NOTE_TAG) })
+}
+
+/// Facts about a job and its stock.
+fn decode_job_fact(kind: u16, fields: &FieldReader<'_>) -> Result<Option<EventFact>, EventFault> {
+    Ok(Some(match kind {
         kinds::ACCEPTED => EventFact::Accepted(Some(Box::new(decode_terms(fields)?))),
         kinds::HELD => EventFact::Held,
         kinds::RELEASED => EventFact::Released,
@@ -531,6 +540,13 @@ fn decode_fact(kind: u16, fields: &FieldReader<'_>) -> Result<EventFact, EventFa
         kinds::STOCK_ISSUED => EventFact::StockIssued { count: fields.count()? },
         kinds::STOCK_RETURNED => EventFact::StockReturned { count: fields.count()? },
         kinds::STOCK_VAULTED => EventFact::StockVaulted { count: fields.count()? },
+        _ => return Ok(None),
+    }))
+}
+
+/// Facts about a blank, a card or a record.
+fn decode_card_fact(kind: u16, fields: &FieldReader<'_>) -> Result<Option<EventFact>, EventFault> {
+    Ok(Some(match kind {
         kinds::FED => EventFact::Fed { blank: fields.blank()? },
         kinds::RETURNED => EventFact::Returned { blank: fields.blank()? },
         kinds::TESTED => EventFact::Tested { blank: fields.blank()? },
@@ -553,6 +569,15 @@ fn decode_fact(kind: u16, fields: &FieldReader<'_>) -> Result<EventFact, EventFa
         kinds::CANCELLED => EventFact::Cancelled { record: fields.record()? },
         kinds::REMAKE_RELEASED => EventFact::RemakeReleased { record: fields.record()? },
         kinds::ASKED => EventFact::Asked { record: fields.record()? },
+        _ => return Ok(None),
+    }))
+}
+
+/// Facts about the line, its people and its devices.
+fn decode_line_fact(kind: u16, fields: &FieldReader<'_>) -> Result<Option<EventFact>, EventFault> {
+    let name = |tag| fields.text(tag, NAME_MAX);
+    let device = || fields.optional_text(tag::DEVICE, NAME_MAX);
+    Ok(Some(match kind {
         kinds::SHIFT => EventFact::ShiftBegun { name: fields.text(tag::SHIFT, WORD_MAX)? },
         kinds::WORD => EventFact::PersonsWord { station: name(tag::SUBJECT)?, device: device()? },
         kinds::WIRED => EventFact::WiringProved {
@@ -569,9 +594,8 @@ fn decode_fact(kind: u16, fields: &FieldReader<'_>) -> Result<EventFact, EventFa
             station: fields.optional_text(tag::SUBJECT, NAME_MAX)?,
             count: fields.count()?,
         },
-        // Only for a kind that the table has and this match lacks: a test walks all kinds.
-        _ => EventFact::Unknown { kind, fields: fields.raw(|tag| tag < NOTE_TAG) },
-    })
+        _ => return Ok(None),
+    }))
 }
 
 fn decode_value(fields: &FieldReader<'_>) -> Result<CardValue, EventFault> {

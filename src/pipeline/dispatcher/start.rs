@@ -1,8 +1,9 @@
 //! Starts the threads of a line and ends them.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::thread::JoinHandle;
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::{Dispatcher, ModuleStage, Station};
 use crate::hsm::Hsm;
@@ -10,9 +11,60 @@ use crate::ledger::Ledger;
 use crate::pipeline::breaker::Breakers;
 use crate::pipeline::floor::Floor;
 use crate::pipeline::source::Source;
-use crate::pipeline::station::{self, Place};
-use crate::pipeline::{Batch, LineMessage, LineSetup, RunOutcome, output};
-use crate::threads;
+use crate::pipeline::station::{self, Place, StationHappening};
+use crate::pipeline::{Batch, LineMessage, LineSetup, RunOutcome, StageSetup, StationSetup, output};
+use crate::threads::{self, ThreadRefused};
+
+/// Starts threads, and keeps the refusals of the system until the line can stop for them.
+#[derive(Default)]
+struct LineThreads {
+    refused: Vec<ThreadRefused>,
+}
+
+impl LineThreads {
+    fn start(&mut self, name: &str, body: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> {
+        threads::start(name, body).map_err(|error| self.refused.push(error)).ok()
+    }
+
+    /// Starts the stations of one module.
+    fn stage(
+        &mut self,
+        stage: usize,
+        setup: StageSetup,
+        say: &Sender<(Place, StationHappening)>,
+    ) -> ModuleStage {
+        let stations = setup.stations.into_iter().enumerate();
+        let stations =
+            stations.map(|(station, setup)| self.station(Place { stage, station }, setup, say.clone()));
+        ModuleStage { name: setup.name, mics: setup.mics, stations: stations.collect(), awaited: None }
+    }
+
+    fn station(
+        &mut self,
+        place: Place,
+        setup: StationSetup,
+        say: Sender<(Place, StationHappening)>,
+    ) -> Station {
+        let (orders, ordered) = bounded(1);
+        let (binds, bound) = bounded(1);
+        let name = setup.name.clone();
+        let thread = self.start(&name, move || station::run(setup, place, &ordered, &bound, &say));
+        Station {
+            name,
+            thread,
+            orders,
+            binds,
+            dead: false,
+            unbound: false,
+            binding: false,
+            blank: None,
+            kmc: None,
+            clearing: false,
+            taking: None,
+            out: None,
+        }
+    }
+}
 
 impl<'a> Dispatcher<'a> {
     /// Starts the threads of a line. If the system refuses one, the line stops before anything moves.
@@ -25,10 +77,7 @@ impl<'a> Dispatcher<'a> {
     ) -> Self {
         let counts: Vec<usize> = line.stages.iter().map(|s| s.stations.len()).collect();
         let total: usize = counts.iter().sum();
-        let mut refused = Vec::new();
-        let mut spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
-            threads::start(name, body).map_err(|error| refused.push(error)).ok()
-        };
+        let mut threads = LineThreads::default();
 
         let (asks, asked) = bounded(usize::from(line.reorder_buffer) + 1);
         // Room for one request of each card under way, so that the dispatcher seldom waits for the source.
@@ -40,40 +89,15 @@ impl<'a> Dispatcher<'a> {
             file_id: batch.file_id,
             product: batch.product,
         };
-        let source = spawn("source", Box::new(move || source.run(&asked, give)));
+        let source = threads.start("source", move || source.run(&asked, give));
 
         let (say, happenings) = bounded(4 * total);
-        let mut stages = Vec::new();
-        for (stage, setup) in line.stages.into_iter().enumerate() {
-            let mut stations = Vec::new();
-            for (station, setup) in setup.stations.into_iter().enumerate() {
-                let (orders, ordered) = bounded(1);
-                let (binds, bound) = bounded(1);
-                let (name, say) = (setup.name.clone(), say.clone());
-                let place = Place { stage, station };
-                let run = move || station::run(setup, place, &ordered, &bound, &say);
-                let thread = spawn(&name, Box::new(run));
-                stations.push(Station {
-                    name,
-                    thread,
-                    orders,
-                    binds,
-                    dead: false,
-                    unbound: false,
-                    binding: false,
-                    blank: None,
-                    kmc: None,
-                    clearing: false,
-                    taking: None,
-                    out: None,
-                });
-            }
-            stages.push(ModuleStage { name: setup.name, mics: setup.mics, stations, awaited: None });
-        }
+        let stages = line.stages.into_iter().enumerate();
+        let stages = stages.map(|(stage, setup)| threads.stage(stage, setup, &say)).collect();
 
         let (to_output, output_orders) = bounded(1);
         let (output_says, from_output) = bounded(2);
-        let output = spawn("output", Box::new(move || output::run(line.output, &output_orders, output_says)));
+        let output = threads.start("output", move || output::run(line.output, &output_orders, output_says));
 
         let mut dispatcher = Self {
             ledger,
@@ -101,7 +125,7 @@ impl<'a> Dispatcher<'a> {
             outcome: RunOutcome::default(),
             first_feed: None,
         };
-        dispatcher.refused(refused);
+        dispatcher.refused(threads.refused);
         dispatcher
     }
 
