@@ -71,9 +71,7 @@ impl LineDaemon {
             }
             Action::DecideCards { decision: CardDecision::Cancel, .. } => {
                 drop(queue);
-                let decided = self.bureau.carry_out(action, &actor, files)?;
-                self.withdraw(job, &decided);
-                Ok(decided)
+                self.cancel_records(job, action, &actor)
             }
             Action::CloseJob { .. } => {
                 let closed = self.bureau.carry_out(action, &actor, files)?;
@@ -244,13 +242,15 @@ impl LineDaemon {
         self.bureau.carry_out(&Action::DecideCards { job, records, decision }, actor, Vec::new())
     }
 
-    /// Notifies the line of records that were cancelled, so that it feeds no blanks for them. A line that
-    /// misses the message throws those blanks out, because the ledger does not bind them.
-    fn withdraw(&self, job: JobId, decided: &Outcome) {
-        if let Outcome::Decided(decisions) = decided {
+    /// Cancels records, and notifies the line of them, so that it feeds no blanks for them. A line that misses
+    /// the message throws those blanks out, because the ledger does not bind them.
+    fn cancel_records(&self, job: JobId, action: &Action, actor: &Actor) -> Result<Outcome, Refusal> {
+        let decided = self.bureau.carry_out(action, actor, Vec::new())?;
+        if let Outcome::Decided(decisions) = &decided {
             let sequences = decisions.changed.iter().filter_map(EventLine::record).collect();
             self.queue().tell(job, LineMessage::Cancelled(sequences));
         }
+        Ok(decided)
     }
 
     /// Has the line throw cards out. The queue is locked, so that the job neither leaves the line nor goes on

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{bounded, never};
@@ -36,16 +36,19 @@ const CARDS: u32 = 24;
 struct Plant {
     at: &'static str,
     left: AtomicU32,
+    /// Stations wait at their next step while another one acts.
+    turn: Mutex<()>,
     /// Done there instead of a panic.
     deed: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl Plant {
     fn new(at: &'static str, nth: u32) -> Arc<Self> {
-        Arc::new(Self { at, left: AtomicU32::new(nth), deed: OnceLock::new() })
+        Arc::new(Self { at, left: AtomicU32::new(nth), turn: Mutex::default(), deed: OnceLock::new() })
     }
 
     fn reached(&self, place: &str) {
+        let _turn = (place != "ledger").then(|| self.turn.lock().unwrap_or_else(PoisonError::into_inner));
         let planted = place == self.at && self.left.fetch_sub(1, Ordering::SeqCst) == 1;
         match self.deed.get().filter(|_| planted) {
             Some(deed) => deed(),

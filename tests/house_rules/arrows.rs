@@ -11,7 +11,7 @@ use crate::sources::{Source, repository, tokens};
 /// The floors, from the ground up: a folder (or a file of `src`) imports only from floors below its own. Add
 /// a new folder here first.
 const FLOORS: &[&[&str]] = &[
-    &["ids", "exit", "audit", "sibling_path", "manual", "panics", "reason", "version", "build"],
+    &["ids", "exit", "actor", "audit", "sibling_path", "manual", "panics", "reason", "version", "build"],
     &["tlv", "crypto", "output_path", "request", "hardening", "threads", "picture"],
     &["scp"],
     &["record"],

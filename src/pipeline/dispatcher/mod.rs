@@ -97,6 +97,10 @@ impl Dispatcher<'_> {
     /// Works until every record is made or rejected, or until the line has stopped.
     pub fn run(mut self) -> RunOutcome {
         loop {
+            // People's messages come first: a record that was cancelled must not cost another blank.
+            while let Ok(told) = self.told.try_recv() {
+                self.told(told);
+            }
             self.advance();
             if self.at_end() {
                 break;

@@ -33,19 +33,9 @@ impl Dispatcher<'_> {
         let Some(seq) = self.floor.working_at(place) else { return };
         match happening {
             StationHappening::Fed => self.fed(place),
-            StationHappening::BlankOut { blank: seen, fault, took, standing } => {
+            StationHappening::BlankOut { blank, fault, took, standing } => {
                 self.worked(place, took, true);
-                if let Some(blank) = self.take_blank(place) {
-                    let change = Change::RejectedUnbound { blank, chip: seen.chip() };
-                    self.record(change, self.fault_context(place, &fault, took));
-                }
-                // The ledger refused the binding before the person's message came here.
-                if fault.reason == ReasonWord::RecordCancelled {
-                    self.withdrawn.insert(seq);
-                }
-                self.wait_again(seq);
-                self.failed(place, &fault, standing);
-                self.station_after(place, fault, standing);
+                self.blank_out(place, seq, blank, fault, took, standing);
             }
             StationHappening::MayBind(seen) => self.bind(place, seq, seen),
             StationHappening::MayOpen(seen) => self.open_chip(place, seq, seen),
@@ -75,6 +65,28 @@ impl Dispatcher<'_> {
             | StationHappening::Stuck(_)
             | StationHappening::Died => {}
         }
+    }
+
+    fn blank_out(
+        &mut self,
+        place: Place,
+        seq: u32,
+        seen: BlankInspection,
+        fault: Fault,
+        took: Duration,
+        standing: Standing,
+    ) {
+        if let Some(blank) = self.take_blank(place) {
+            let change = Change::RejectedUnbound { blank, chip: seen.chip() };
+            self.record(change, self.fault_context(place, &fault, took));
+        }
+        // The ledger refused the binding before the person's message came here.
+        if fault.reason == ReasonWord::RecordCancelled {
+            self.withdrawn.insert(seq);
+        }
+        self.wait_again(seq);
+        self.failed(place, &fault, standing);
+        self.station_after(place, fault, standing);
     }
 
     fn taken(&mut self, place: Place) {
