@@ -1,23 +1,23 @@
 # Builds, tests, shows and measures Cardwright on a fresh Debian 12 with a Rust toolchain.
 #
-#   make build   build all programs into target/debug (make alone does this, too)
+#   make build   build all programs into target/debug (also the default)
 #   make demo    personalize 500 cards on a simulated line
 #   make test    run all the tests
 #   make soak    run the random tests for longer
 #   make bench   measure
 #   make lint    check formatting, clippy, licences and sources
 #
-# Each target first installs the Debian packages that are missing, and says which.
+# Each target first installs the Debian packages that are missing, and names them.
 
 SHELL := /bin/sh
 CARGO ?= cargo
-# The Debian packages, and what needs them:
+# The Debian packages, and the uses of each:
 #   gcc libc6-dev           SQLite, which is compiled from C
 #   pkg-config              serial ports
 #   openssl sqlite3         tests and benches
 #   libpcsclite-dev         card readers (PC/SC)
 #   pcscd vsmartcard-vpcd   tests with virtual readers
-#   iproute2 util-linux     those tests, each in a namespace of its own
+#   iproute2 util-linux     tests with virtual readers, each in its own namespace
 #   mount e2fsprogs         tests with disks that are full or fail
 PACKAGES := gcc libc6-dev pkg-config openssl sqlite3 libpcsclite-dev pcscd vsmartcard-vpcd iproute2 util-linux mount e2fsprogs
 

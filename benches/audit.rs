@@ -1,9 +1,10 @@
-//! A ledger of many events: time and memory of `cardwright audit verify`, and time of a start. A start is
-//! verified from the last signed place: of the ledger alone, and of `cardwrightd` until it answers, with an
-//! interrupted job of as many cards, which comes up HELD. Whole processes on a ledger that is made through
-//! the public API. `EVENTS` sets the count of events (1,000,000), six for each card.
+//! A ledger of many events: time and memory of `cardwright audit verify`, and the time of a start, which
+//! verifies the ledger from the last signed event on. Two starts are measured: of the ledger alone, and of
+//! `cardwrightd` until it answers, with an interrupted job of as many cards, which comes up HELD. Whole
+//! processes run on a ledger that is made through the public API. `EVENTS` sets the number of events
+//! (1,000,000), six for each card.
 //!
-//! Aim: a daemon that answers within 2 s of its start, with 1,000,000 cards (`EVENTS=6000000`).
+//! Aim: a daemon with 1,000,000 cards (`EVENTS=6000000`) answers within 2 s of its start.
 
 #![allow(
     missing_docs,
@@ -31,7 +32,7 @@ use cardwright::hsm::client::{HostProcess, HsmClient};
 use cardwright::ledger::{Change, JobId, Ledger};
 use support::{CARDWRIGHT, World, median};
 
-/// Starts that are measured.
+/// Number of measured starts.
 const STARTS: usize = 5;
 
 /// Seconds from the start of `cardwrightd` on this ledger until it has answered for the job, which is HELD.
@@ -55,7 +56,7 @@ fn daemon(world: &World) -> f64 {
     seconds
 }
 
-/// Binds the last record of a job to a blank and stops there, as a daemon that dies.
+/// Binds the last record of a job to a blank and stops there, like a daemon that dies.
 fn interrupt(open: Ledger, cards: u32) {
     let (job, last) = (JobId(1), cards + 1);
     for change in [Change::Fed { blank: last }, ledger::bound(last)] {
@@ -79,7 +80,7 @@ fn main() {
     let folder = world.folder();
     let (program, store) = (std::path::Path::new(CARDWRIGHT), world.path("bureau.store"));
     let mut opened = Vec::new();
-    // The first start verifies and signs everything; the others count.
+    // The first start verifies and signs everything, and is not measured.
     for run in 0..=STARTS {
         let socket = folder.path().join(format!("hsm-{run}.sock"));
         let _host = HostProcess::start(program, &store, &socket).unwrap();
@@ -92,7 +93,7 @@ fn main() {
         } else {
             opened.push(seconds);
         }
-        // One more event, so that the end is signed.
+        // One more event, so that the end of the ledger is signed.
         let change = Change::Held;
         ledger.record(JobId(1), change, ledger::context()).wait().unwrap();
         ledger.close().unwrap();

@@ -1,6 +1,6 @@
-//! `cardwright inspect` without keys, with its duplicate check, against `openssl dgst -sha256` of an equal
-//! file: whole processes, alternating in one run; time, ratio and peak memory. `RECORDS` sets the count of
-//! records (1,000,000).
+//! `cardwright inspect` without keys, with its duplicate check, compared with `openssl dgst -sha256` of an
+//! equal file: time, ratio and peak memory of whole processes, alternating in one run. `RECORDS` sets the
+//! number of records (1,000,000).
 //!
 //! Aim: half the speed of `openssl`, at most 64 MiB.
 
@@ -28,7 +28,7 @@ use cardwright::record::chip::ChipSection;
 use cardwright::record::{Cwf1Writer, FileError, Header, Record, TrailerKey};
 use support::{CARDWRIGHT, World, median, records};
 
-/// Runs of each program that count; one more goes first and does not count.
+/// Measured runs of each program; one more goes first and is not measured.
 const RUNS: usize = 5;
 /// Prepared cards whose sections are repeated.
 const PREPARED: u32 = 50;
@@ -64,7 +64,8 @@ fn main() {
     println!("  peak memory {:.1} MiB (aim 64)", peak as f64 / 1024.0);
 }
 
-/// Writes a file whose structure and digest hold; its MACs are not checked without keys.
+/// Writes a file whose structure and digest are right. Its MACs are wrong, but they are not checked without
+/// keys.
 fn write(path: &Path, count: u32, mut prepared: Vec<Record>) {
     for record in &mut prepared {
         let chip = record.sections.iter_mut().find(|s| s.mic.as_str() == "CHP").unwrap();

@@ -1,7 +1,7 @@
 //! Cost of one hung reader for the others: 16 chip stations on a real pcscd, one of them with a card that
-//! never answers, against 15 stations; whole jobs, alternating.
+//! never answers, compared with 15 stations; whole jobs, alternating.
 //!
-//! Aim: at least 0.98 of the cards per hour, counted between the 10th and the 90th percentile of the stacked
+//! Aim: at least 0.98 of the cards per hour, measured between the 10th and the 90th percentile of the stacked
 //! cards.
 
 #![allow(
@@ -37,8 +37,8 @@ use support::{CARDWRIGHT, World, median};
 const ROUNDS: usize = 5;
 /// Time limit of a command, in seconds: after it the hung card is thrown out.
 const DEADLINE_S: f64 = 2.0;
-/// A chip's time for a command, in milliseconds: about 0.9 s for a card. pcscd, which looks every 0.4 s,
-/// takes about as long again to notice the next card.
+/// A chip's time for a command, in milliseconds: about 0.9 s for a card. pcscd looks for cards every 0.4 s,
+/// so it takes about as long again to notice the next card.
 const COMMAND_MS: f64 = 20.0;
 /// Least time of a card, in seconds; it sets the length of a run.
 const CARD_S: f64 = 1.0;
@@ -83,10 +83,10 @@ struct Ran {
     hung_s: Option<f64>,
 }
 
-/// Makes a whole job on so many stations; the 16th has a card that hangs.
+/// Makes a whole job on this many stations; the 16th has a card that hangs.
 fn run(world: &World, number: usize, stations: u32, cards: u32) -> Ran {
-    // vpcd's readers come in pairs that share one driver, and pcscd calls it for one of them at a time. The
-    // hung reader has a pcscd of its own, as a real reader has a driver of its own.
+    // vpcd's readers come in pairs that share one driver, and pcscd calls it for one of them at a time. A
+    // real reader has its own driver, so here the hung reader has its own pcscd.
     let (scene, other) = (Scene::start(16), Scene::start(1));
     let hung = stations == 16;
     let sim = format!(
@@ -102,7 +102,7 @@ fn run(world: &World, number: usize, stations: u32, cards: u32) -> Ran {
         without_card: if hung { vec![16] } else { vec![] },
         other_pcscd: hung.then(|| other.socket()),
     };
-    // The HSM of the last run remembers that its ledger had the file.
+    // The HSM remembers that the ledger of the last run had the file.
     world.new_bureau();
     let folder = world.folder();
     std::fs::write(folder.path().join("line.toml"), line.text(&scene, folder.path())).unwrap();
@@ -161,7 +161,7 @@ fn measured(events: &Path, cards: u32, hung: bool) -> Ran {
     }
 }
 
-/// Seconds of the day of an RFC 3339 time with milliseconds; no run is at midnight for long.
+/// Seconds of the day of an RFC 3339 time with milliseconds; runs that pass midnight are rare.
 fn seconds(ts: &str) -> f64 {
     let clock = ts.split('T').nth(1).unwrap().trim_end_matches('Z');
     clock.split(':').fold(0.0, |sum, part| sum * 60.0 + part.parse::<f64>().unwrap())

@@ -1,8 +1,8 @@
-//! Group commit, with 1, 8 and 64 events in flight: events that reach the disk with a commit, commits per
-//! second against the disk's own rate (bare `fdatasync` of one page, alternating in one run), and CPU time of
-//! an event. `SECONDS` sets the length of each measurement (2).
+//! Group commit, with 1, 8 and 64 events in flight: events that reach the disk with a commit; commits per
+//! second compared with the disk's own rate (bare `fdatasync` of one page, alternating in one run); CPU time
+//! of an event. `SECONDS` sets the length of each measurement (2).
 //!
-//! Aims: 0.8 of the events in flight in a commit, 0.5 of the bare syncs.
+//! Aims: a commit holds 0.8 of the events in flight, and there are 0.5 as many commits as bare syncs.
 
 #![allow(
     missing_docs,
@@ -33,11 +33,11 @@ use support::{World, cpu_of_self, median};
 
 /// Pairs of measurements for each number in flight.
 const ROUNDS: usize = 5;
-/// Records of a job: more than a measurement uses up.
+/// Records of a job: more than a measurement uses.
 const RECORDS: u32 = 200_000;
 /// A page of the ledger's WAL.
 const PAGE: usize = 4096;
-/// Pages that the bare loop writes in turn: as many as the WAL has.
+/// Pages that the bare loop writes in turn: as many as the WAL usually has.
 const PAGES: u64 = 4000;
 
 fn main() {
@@ -73,16 +73,16 @@ fn main() {
     }
 }
 
-/// Feeds all blanks into the line before the clock runs.
+/// Feeds all blanks into the line before the measurement begins.
 fn fed(ledger: &Ledger, job: JobId) {
     let fed = (1..=RECORDS).map(|blank| ledger.record(job, Change::Fed { blank }, cards::context()));
-    // No more than the queue takes without waiting for itself.
+    // Dropping a ticket does not wait for its commit.
     for ticket in fed {
         drop(ticket);
     }
 }
 
-/// Runs so many stations, each of which waits for its change before the next one. Returns events and commits.
+/// Runs this many stations, each of which waits for its change before the next one. Returns events and commits.
 fn flight(
     ledger: &Ledger,
     job: JobId,
@@ -91,7 +91,8 @@ fn flight(
     next: &mut u32,
     seconds: f64,
 ) -> (u64, u64) {
-    // Once this change is answered, everything queued before it is done; it is refused, and changes nothing.
+    // When this change is answered, everything queued before it is done. The ledger refuses it, so it changes
+    // nothing.
     drop(ledger.record(job, Change::Released, cards::context()).wait());
     let events = AtomicU64::new(0);
     let before = commits(path);
@@ -132,7 +133,8 @@ fn card(seq: u32) -> [Change; 5] {
     ]
 }
 
-/// Transactions that SQLite has committed: the counter in the header of the WAL index, which rises with each.
+/// Number of transactions that SQLite has committed: the counter in the header of the WAL index, which rises
+/// with each one.
 fn commits(ledger: &Path) -> u64 {
     let mut name = ledger.as_os_str().to_owned();
     name.push("-shm");

@@ -146,13 +146,13 @@ fn records(criterion: &mut Criterion, file: &Path) {
     group.finish();
 }
 
-/// Bindings that become durable together. Each one first leaves its blank unfed, so a pair of changes counts
-/// as one.
+/// Bindings that become durable together. Each binding first needs the feed of its blank, so a pair of
+/// changes counts as one.
 fn ledger_batches(criterion: &mut Criterion, world: &World) {
     let mut group = criterion.benchmark_group("ledger");
     for in_flight in [1u32, 8, 64] {
         let path = world.path(&format!("{in_flight}.db"));
-        // More than criterion can use up.
+        // More records than criterion can use.
         let (ledger, job) = ledger::job(&path, 300_000);
         let mut next = 0;
         group.throughput(Throughput::Elements(u64::from(in_flight)));

@@ -1,5 +1,5 @@
-//! Cost of a station host: sessions of short commands through it against the bare `pcsc` crate, on one reader
-//! and on sixteen of a real pcscd, whose cards answer at once.
+//! Cost of a station host: sessions of short commands through it compared with the bare `pcsc` crate, on one
+//! reader and on sixteen of a real pcscd, whose cards answer at once.
 //!
 //! ```text
 //! cargo bench --bench readers            medians of alternating rounds, and their ratio
@@ -30,7 +30,7 @@ use pcscd_support::scene::{READERS_MAX, Scene};
 const SESSION: usize = 40;
 /// Sessions of a round.
 const SESSIONS: usize = 5;
-/// Rounds of each way, alternating.
+/// Rounds of each way; they alternate.
 const ROUNDS: usize = 100;
 const LONG: Duration = Duration::from_secs(30);
 /// STORE DATA with 32 bytes.
@@ -40,7 +40,7 @@ fn command() -> Vec<u8> {
     [&[0x84, 0xE2, 0x00, 0x00, DATA][..], &[0x5A; DATA as usize]].concat()
 }
 
-/// The bare loop, in a process of its own as a host is; it does a round for each line that it reads.
+/// The bare loop, in its own process like a host; it does a round for each line that it reads.
 struct Bare {
     child: Child,
     input: ChildStdin,
@@ -60,7 +60,7 @@ impl Bare {
         Self { child, input, output: BufReader::new(output) }
     }
 
-    /// Time of a round.
+    /// Runs a round and returns its time.
     fn round(&mut self) -> Duration {
         writeln!(self.input, "round").unwrap();
         let mut line = String::new();
@@ -99,7 +99,7 @@ fn bare(name: &str, slot: &str) {
     }
 }
 
-/// A round through the host.
+/// Runs a round through the host and returns its time.
 fn hosted(reader: &mut HostReader) -> Duration {
     reader.power_on(Reset::Cold, Protocols::ANY, LONG).unwrap();
     let command = command();
@@ -132,7 +132,7 @@ fn main() {
     }
 }
 
-/// Runs so many readers in parallel, each way in turn.
+/// Runs this many readers in parallel, each way in turn.
 fn compared(readers: usize, rounds: usize) {
     let scene = Scene::start(readers);
     let card = |n| Card::new(ATR_T1, |_| vec![0x90, 0x00].into()).insert(&scene, n);
@@ -169,7 +169,7 @@ fn compared(readers: usize, rounds: usize) {
     );
 }
 
-/// A round of all of them in parallel: the time of the slowest.
+/// Runs a round on all readers in parallel and returns the time of the slowest.
 fn slowest<T: Send>(all: &mut [T], round: fn(&mut T) -> Duration) -> Duration {
     std::thread::scope(|scope| {
         let rounds: Vec<_> = all.iter_mut().map(|one| scope.spawn(move || round(one))).collect();

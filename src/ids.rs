@@ -52,10 +52,12 @@ impl From<JobId> for String {
     }
 }
 
+/// Only `J1` is read here; [`std::str::FromStr`] also takes what a person may type.
 impl TryFrom<String> for JobId {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
+        let job: Self = text.parse()?;
+        if job.to_string() == text { Ok(job) } else { Err(format!("{text:?} is no job; this one is {job}")) }
     }
 }
 

@@ -257,6 +257,17 @@ impl Action {
         }
     }
 
+    /// Number of files that come with the action.
+    pub fn files(&self) -> usize {
+        // A paper comes with its seal.
+        match self {
+            Self::ExportLedger {} | Self::SubmitFile { .. } => 1,
+            Self::WritePapers { .. } => 2 * PaperName::OF_CLOSED.len(),
+            Self::DeleteData { copies, .. } => 2 * copies.len(),
+            _ => 0,
+        }
+    }
+
     /// The part of the job that the action is about: two people agree only if both asked about these records,
     /// or about this number of blanks. Empty for the whole job.
     pub fn subject(&self) -> String {

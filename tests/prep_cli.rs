@@ -1,4 +1,4 @@
-//! `cardwright-prep` as its operator meets it: exit codes, messages, files left on the disk.
+//! `cardwright-prep` as its operator meets it: exit codes, messages, files on the disk.
 
 #![allow(
     clippy::unwrap_used,
@@ -21,7 +21,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Runs, expects this exit and nothing at `output`, gives stderr.
+/// Runs the command; it must end with this code and leave no file at `output`. Returns stderr.
 fn refused(command: &mut assert_cmd::Command, output: &Path, exit: Exit) -> String {
     let result = command.output().unwrap();
     assert_eq!(result.status.code(), Some(exit as i32), "{}", text(&result.stderr));
@@ -61,7 +61,7 @@ fn a_file_for_its_owner_with_the_names_asked_for() {
     assert_eq!(summary["records"], 4);
     assert_eq!(summary["bytes"], u64::try_from(bytes.len()).unwrap());
     assert_eq!(summary["sha256"], hex::encode(end.digest));
-    // The strongest of the issuer's KEKs.
+    // The strongest of the issuer's KEKs is chosen.
     assert_eq!(summary["kek"]["id"], "476173FF:1");
     assert_eq!(summary["kek"]["type"], "AES256");
     assert_eq!(summary["kek"]["kcv"], end.trailer.kcv.to_string());
@@ -118,7 +118,7 @@ fn faults_of_the_input_name_line_and_column_and_no_value() {
 
 #[test]
 fn faults_of_a_card_are_found_before_anything_is_renamed() {
-    // A member without the points that the loyalty record needs, in a product without that default.
+    // A member without the points that the loyalty record needs, with a product that has no default for them.
     let dir = tempfile::tempdir().unwrap();
     let (store, output) = (issuer_store(dir.path()), dir.path().join("out.cwf"));
     let profile = std::fs::read_to_string(
@@ -153,9 +153,9 @@ fn keys_that_are_not_there() {
     let of_pvk =
         |version: u8| format!("usage = \"PVK\"\ntype = \"TDES2\"\nid = \"476173FF\"\nversion = {version}");
     for (from, to, exit) in [
-        // The KMU of another issuer; without its own the purse cannot be made.
+        // A KMU of another issuer; the purse cannot be made without this issuer's.
         (of_kmu("TDES2", "476173FF"), of_kmu("TDES2", "476174FF"), Exit::KeyUnknown),
-        // A PVKI is 1-6.
+        // A PVKI is a number from 1 to 6.
         (of_pvk(1), of_pvk(7), Exit::KeyStore),
         ("issuer_id = \"TESTBANK\"".into(), "issuer_id = \"OTHERBANK\"".into(), Exit::KeyUnknown),
     ] {
@@ -190,7 +190,7 @@ fn a_level_below_the_minimum_of_the_kek() {
         .arg(&store)
         .assert()
         .success();
-    // PSE and loyalty are at 01 and have no secrets.
+    // PSE and loyalty use level 01 and have no secrets.
     run(&data("cards-4.csv"), &store, &output).assert().success();
     std::fs::remove_file(&output).unwrap();
 
@@ -224,7 +224,7 @@ fn both_key_lists_hold_the_same_keks() {
 }
 
 #[test]
-fn profiles_and_names_that_do_not_do() {
+fn unusable_profiles_and_names() {
     let dir = tempfile::tempdir().unwrap();
     let (store, output) = (issuer_store(dir.path()), dir.path().join("out.cwf"));
     let csv = data("cards-4.csv");

@@ -1,5 +1,5 @@
-//! The bureau's HSM takes the files of the preparation: every Trailer and every application, under each kind
-//! of KEK.
+//! The bureau's HSM verifies the files of the preparation: every Trailer and every application, under each
+//! kind of KEK.
 
 #![allow(
     clippy::unwrap_used,
@@ -52,13 +52,13 @@ fn every_trailer_and_every_application_verifies() {
                 let verified = hsm.verify(&request).unwrap();
                 assert_eq!(verified.allow.len(), 3);
                 secrets.extend(verified.protected.iter().map(|(_, length)| *length));
-                // The same application on another card of the file is not the issuer's.
+                // The application does not verify as that of another card of the file.
                 request.sequence += 1;
                 let moved = hsm.verify(&request).unwrap_err();
                 assert!(matches!(moved, HsmError::Data { fault: DataFault::Mac, .. }), "{moved}");
             }
             if record.sequence == 1 {
-                // As the card gets them: PIN block, three keys, KDL and KDU.
+                // Lengths as the card gets them: PIN block, three keys, KDL and KDU.
                 assert_eq!(secrets, [8, 48, 32]);
             }
         }

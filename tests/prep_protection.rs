@@ -1,4 +1,4 @@
-//! A prepared file is read back, and its protection opened by an independent reader of `src/manual/cwf1.md`.
+//! Reads a prepared file back, and opens its protection with an independent reader of `src/manual/cwf1.md`.
 
 #![allow(
     clippy::unwrap_used,
@@ -55,7 +55,7 @@ fn prepare(kek: &str) -> Prepared {
 }
 
 #[test]
-fn every_application_opens_and_holds_what_went_in() {
+fn every_application_opens_and_holds_its_input() {
     for (kek_id, label) in KEKS {
         let (kek, _) = listed("keys-bureau.toml", label);
         let prepared = prepare(kek_id);
@@ -83,7 +83,7 @@ fn every_application_opens_and_holds_what_went_in() {
                 };
                 assert_eq!(application.aid, ordered.aid);
 
-                // MACINP covers from the length byte of L1 AID, the second of the raw bytes, to the wrapped
+                // MACINP covers the raw bytes from the length byte of L1 AID, the second byte, to the wrapped
                 // MACkey.
                 let key = scope.mac_key(family, &kek, &application.wrapped_mac_key, [b'M', b'X']);
                 let end = application.raw.len() - application.mac.len();
@@ -97,7 +97,7 @@ fn every_application_opens_and_holds_what_went_in() {
                 message.extend_from_slice(&application.raw[1..end]);
                 assert_eq!(mac(family, &key, &message), application.mac, "{kek_id} {}", application.aid);
 
-                // Every value, opened under TKd where the TK names it.
+                // Every value is compared; those that the TK names are first opened under TKd.
                 assert_eq!(application.cmode, Cmode::CbcPadded);
                 let tkd = scope.tk(family, &kek, b'D');
                 assert_eq!(application.dgis.len(), ordered.dgis.len());
@@ -113,7 +113,7 @@ fn every_application_opens_and_holds_what_went_in() {
                     opened += 1;
                     let value = unpad(cbc_decrypt(family, &tkd, &got.value));
                     if wanted.enc == Some(EncType::PinBlock) {
-                        // Format 1; its fill is random, so only control, length and PIN are equal.
+                        // Format 1 has a random fill, so only control, length and PIN can be compared.
                         let digits = usize::from(value[0] & 0x0F);
                         assert_eq!((value.len(), value[0] >> 4), (8, 1));
                         let (block, card) =
@@ -146,7 +146,7 @@ fn the_trailer_mac_holds() {
             aid: &[],
         };
         let key = scope.mac_key(family, &kek, &trailer.wrapped_mac_key, [b'T', b'U']);
-        // The body stands at the end of the file; its MAC is the last field, behind one byte of length.
+        // The body stands at the end of the file; the MAC is its last field, after one byte of length.
         let body = 4 + 32 + 5 + 1 + 3 + 1 + trailer.wrapped_mac_key.len();
         let start = prepared.bytes.len() - body - 1 - trailer.mac.len();
         let message = [b"CWF1T", &prepared.bytes[start..start + body]].concat();
@@ -246,12 +246,12 @@ fn no_secret_in_the_file() {
                 let name = format!("{} DGI {}", card.card_ref, dgi.dgi);
                 secrets.push((name.clone(), dgi.on_card().to_vec()));
                 if dgi.enc == Some(EncType::AsIs) {
-                    // Each key of a DGI apart: another may stand before or behind it.
+                    // Each key of a DGI is searched alone, because another key may stand before or after it.
                     secrets.extend(dgi.value.chunks(16).map(|key| (name.clone(), key.to_vec())));
                 }
             }
         }
-        // PINs as text and packed, whole and behind a PIN block's head.
+        // PINs as text and packed, whole and after a PIN block's head.
         for pin in ["123456789012", "987654"] {
             secrets.push((format!("PIN of {}", pin.len()), pin.as_bytes().to_vec()));
         }
@@ -261,7 +261,7 @@ fn no_secret_in_the_file() {
             let found = prepared.bytes.windows(secret.len()).any(|w| w == secret.as_slice());
             assert!(!found, "{name} stands in the file of {kek_id}");
         }
-        // The search itself finds what is there: a check value of the same card.
+        // The search would find a secret: it finds a check value of the same card.
         let kcv = hex::decode("DEEE3D").unwrap();
         assert!(prepared.bytes.windows(3).any(|w| w == kcv));
     }

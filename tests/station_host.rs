@@ -33,7 +33,8 @@ fn spec(device: HostedDevice) -> HostSpec {
     HostSpec { program: PROGRAM.into(), arguments: vec!["station-host".into()], pcscd: None, device }
 }
 
-/// The machine's end, a link to the other one, and a spare handle that keeps the port from hanging up.
+/// The machine's end of a serial port, a link to the other end, and a spare handle that keeps the port from
+/// hanging up.
 fn serial() -> (File, HostLink, OwnedFd) {
     let pair = openpty(None, None).unwrap();
     let path = ttyname(&pair.slave).unwrap().to_str().unwrap().to_string();
@@ -95,7 +96,7 @@ fn a_codec_runs_on_it() {
 }
 
 #[test]
-fn a_machine_that_goes_away_is_reported_and_opened_anew() {
+fn a_machine_that_disconnects_is_reported_and_reopened() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let mut link = HostLink::new(spec(HostedDevice::Tcp { address: address.clone() }));
@@ -105,7 +106,7 @@ fn a_machine_that_goes_away_is_reported_and_opened_anew() {
     let mut got = [0; 5];
     machine.read_exact(&mut got).unwrap();
     assert_eq!(&got, b"image");
-    // Its last words are not lost with it.
+    // The bytes that it sent last still arrive.
     machine.write_all(b"bye").unwrap();
     drop(machine);
     assert_eq!(receive(&mut link, 3), b"bye");
@@ -172,7 +173,7 @@ fn an_idle_host_ends_when_its_socket_closes() {
 }
 
 #[test]
-fn what_is_no_socket_and_no_controller_is_refused() {
+fn an_input_that_is_no_controllers_socket_is_refused() {
     for input in ["", "hello?", "CWSH\0\x09\0\0\0\0"] {
         let (mut ours, theirs) = UnixStream::pair().unwrap();
         ours.write_all(input.as_bytes()).unwrap();
@@ -189,7 +190,7 @@ fn what_is_no_socket_and_no_controller_is_refused() {
 }
 
 #[test]
-fn without_a_pcscd_that_is_said() {
+fn a_missing_pcscd_is_reported() {
     let device =
         HostedDevice::Reader(ReaderSpec { by: ReaderSelector::Name("ACS".into()), slot: 0, wait_ms: 0 });
     let mut reader = HostReader::new(HostSpec { pcscd: Some("/no/such/pcscd.comm".into()), ..spec(device) });

@@ -1,11 +1,12 @@
 //! The floor: only the block operations that the commands of a card need, on one thread with the raw block
 //! ciphers. No parsing, no copying, no checks, no sockets, no disk.
 //!
-//! For each application: TK for the MACkey, its blinding and, where there are protected values, the data
-//! (SHA-256 of the scope, two AES blocks under the KEK); the MACkey unwrapped; AES-CMAC over what its MAC
-//! covers; protected values decrypted; K_ENC, K_MAC, K_DEK from the KMC; three session keys; both
-//! cryptograms; EXTERNAL AUTHENTICATE; for each command the ICV, the C-MAC over the plain data and the
-//! encryption; secrets under the DEK. Key schedules of KEK and KMC exist already, all others are made.
+//! For each application: TKs for the MACkey, its blinding and, if there are protected values, the data
+//! (SHA-256 of the scope, two AES blocks under the KEK); unwrapping the MACkey; AES-CMAC over the bytes that
+//! the MAC covers; decryption of the protected values; K_ENC, K_MAC, K_DEK from the KMC; three session keys;
+//! both cryptograms; EXTERNAL AUTHENTICATE; for each command the ICV, the C-MAC over the plain data and the
+//! encryption; encryption of the secrets under the DEK. The key schedules of KEK and KMC exist already; all
+//! others are made.
 
 use std::hint::black_box;
 
@@ -96,7 +97,7 @@ impl Floor {
         self.cards.len()
     }
 
-    /// Block operations of the first card, counted as [`Self::run`] makes them.
+    /// Block operations of the first card, counted as [`Self::run`] does them.
     pub fn blocks(&self) -> Blocks {
         let mut b = Blocks::default();
         for need in &self.cards[0] {
@@ -116,7 +117,7 @@ impl Floor {
         b
     }
 
-    /// Makes the block operations of every card.
+    /// Does the block operations of every card.
     pub fn run(&mut self) {
         let Self { kek, kmc, cards, data } = self;
         for need in cards.iter().flatten() {
@@ -193,8 +194,8 @@ fn tdes_cbc(key: &TdesEde2, data: &mut [u8]) {
     cbc::Encryptor::inner_iv_init(key, (&[0; 8]).into()).encrypt_padded::<NoPadding>(data, length).unwrap();
 }
 
-/// Single-DES CBC with padding 80 00.., the last block decrypted with the right half and encrypted with the
-/// left.
+/// Single-DES CBC with padding 80 00.., then the last block decrypted with the right half and encrypted with
+/// the left half.
 fn retail(left: &Des, right: &Des, mut state: [u8; 8], data: &[u8]) -> [u8; 8] {
     let (blocks, rest) = data.as_chunks::<8>();
     let mut last = [0; 8];

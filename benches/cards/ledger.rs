@@ -1,4 +1,4 @@
-//! Cost of a card in the ledger alone: the changes of a good card, eight cards under way, on disk.
+//! Cost of a card in the ledger alone: the changes of a good card, on disk, with eight cards under way.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,7 +13,7 @@ const UNDER_WAY: usize = 8;
 /// FED, BOUND, PERSONALIZING, WRITTEN, VERIFIED, STACKED.
 pub const EVENTS: usize = 6;
 
-/// Makes a job with so many records in a new ledger.
+/// Makes a job with this many records in a new ledger.
 pub fn job(path: &Path, cards: u32) -> (Ledger, JobId) {
     let ledger = Ledger::open(path).unwrap();
     let new = NewJob {
@@ -36,7 +36,7 @@ pub fn job(path: &Path, cards: u32) -> (Ledger, JobId) {
     (ledger, job)
 }
 
-/// CPU time of making so many good cards in a ledger; the job has one record more.
+/// CPU time of recording this many good cards in a ledger; the job has one record more.
 pub fn cards(path: &Path, cards: u32) -> Duration {
     let (ledger, job) = job(path, cards + 1);
     let before = cpu_of_self();
@@ -44,7 +44,7 @@ pub fn cards(path: &Path, cards: u32) -> Duration {
     let all: Vec<u32> = (1..=cards).collect();
     for under_way in all.chunks(UNDER_WAY) {
         let mut later: Vec<Ticket> = under_way.iter().map(|n| record(Change::Fed { blank: *n })).collect();
-        // A station waits for its own binding only; the eight reach the disk together.
+        // A station waits only for its own binding; all eight bindings reach the disk together.
         let bound: Vec<_> = under_way.iter().map(|n| record(bound(*n))).collect();
         bound.into_iter().for_each(|ticket| drop(ticket.wait().unwrap()));
         for n in under_way {
@@ -72,7 +72,7 @@ fn made(seq: u32) -> [Change; 4] {
     ]
 }
 
-/// The context that the dispatcher gives.
+/// The context that the dispatcher sends with a change.
 pub fn context() -> Context {
     let text = |text: &str| Some(text.to_owned());
     Context {

@@ -14,7 +14,7 @@ use drivers::wire::{ACK, ETX, STX, SW_DONE, reader, status};
 use crate::support::cpu_of_thread;
 
 const LIMIT: Duration = Duration::from_secs(5);
-/// More than any message of this bench.
+/// More bytes than any message of this bench has.
 const ROOM: usize = 16 << 10;
 
 /// CPU time of sending each card's messages through a simulated reader, and of moving it: feed, take, park,
@@ -40,7 +40,7 @@ pub fn cards(folder: &Path, cards: &[Vec<Vec<Vec<u8>>>]) -> Duration {
     });
     let mut reader = SimReader::connect(&socket, "chip-1").unwrap();
     let socket = machine(&folder.join("transport.sock"), |request, answer| {
-        // The acknowledgement of the last answer may come alone or before the next command.
+        // The acknowledgement of the last answer may come alone, or together with the next command.
         if let [ACK, STX, command, ..] | [STX, command, ..] = request {
             let bcc = command ^ status::DONE ^ ETX;
             answer.extend([ACK, STX, *command, status::DONE, ETX, bcc]);

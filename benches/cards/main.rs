@@ -1,9 +1,9 @@
-//! Cost of a card in whole programs: CPU time of controller and HSM host for each chip-only card at SECLEV 03
-//! against the floor of block operations (`floor`), with ledger, IPC and graphics apart; cards per second
-//! with stations that take no time; commands per card against the fewest possible.
+//! Cost of a card in whole programs: CPU time of controller and HSM host for each chip-only card at SECLEV
+//! 03, compared with the floor of block operations (`floor`); ledger, IPC and graphics separately; cards per
+//! second with stations that take no time; commands for each card compared with the fewest possible.
 //!
-//! Aim: at most 3 times the floor. `CARDS` sets the count of cards (4,000). The runs alternate with the
-//! floor; medians.
+//! Aim: at most 3 times the floor. `CARDS` sets the number of cards (4,000). Runs and floor alternate; the
+//! figures are medians.
 
 #![allow(
     missing_docs,
@@ -50,7 +50,7 @@ use serde_json::Value;
 use session::Session;
 use support::{CARDWRIGHT, World, cpu_of_children, cpu_of_self, cpu_of_thread, median, micros_each};
 
-/// Runs of everything that alternates.
+/// Rounds of the measurements that alternate.
 const ROUNDS: usize = 5;
 /// Cards of the parts that are measured separately.
 const PART: usize = 500;
@@ -201,7 +201,7 @@ impl Run {
             time.user *= 1e6 / cards;
             time.system *= 1e6 / cards;
         }
-        // With start, acceptance and report, up to the last instruction.
+        // This includes start, acceptance and report, up to the last instruction.
         let controller = all.as_secs_f64() - hsm_host - simulator;
         Self {
             controller: controller / cards * 1e6,
@@ -246,7 +246,7 @@ fn hsm_calls(world: &World, sessions: &[Session], product: &ProductProfile) -> (
         sessions.iter().for_each(Session::card_answers);
         (between - before).saturating_sub(cpu_of_self() - between)
     };
-    // CPU of a host that does nothing.
+    // CPU time of a host that only starts and ends.
     let idle = host(world, &store, |_| Duration::ZERO);
     let (mut inside, mut through) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
@@ -258,7 +258,7 @@ fn hsm_calls(world: &World, sessions: &[Session], product: &ProductProfile) -> (
     (median(inside), median(through))
 }
 
-/// CPU of a host that lives for `work`, and what `work` says.
+/// CPU time of a host that lives during `work`, and the result of `work`.
 fn host(world: &World, store: &Path, work: impl FnOnce(&mut HsmClient) -> Duration) -> Duration {
     let folder = world.folder();
     let socket = folder.path().join("hsm.sock");

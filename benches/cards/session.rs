@@ -1,5 +1,5 @@
-//! The HSM calls of one card, prepared: the requests of the source and of a chip station, and a card that
-//! answers.
+//! The HSM calls of one card, prepared: the requests of the source and of a chip station, and an answering
+//! card.
 
 use cardwright::chip::{self, PlanStep, apdu};
 use cardwright::hsm::{CardSessionRequest, Hsm, VerifiedApplication, VerifyRequest};
@@ -50,7 +50,7 @@ impl Session {
         Self { applications, verify, blanks }
     }
 
-    /// What the chip program makes of an application.
+    /// The commands that the chip program makes for an application.
     pub fn steps(
         &self,
         application: usize,
@@ -64,8 +64,8 @@ impl Session {
             .steps
     }
 
-    /// Every call for this card, in the order of a run; gives the messages to its reader, each some commands. `next` is
-    /// the challenge that the card before left.
+    /// Makes every call for this card, in the order of a run, and passes the messages to its reader, each
+    /// with some commands. `next` is the challenge that the previous card's last answer brought.
     pub fn run(
         &self,
         hsm: &mut dyn Hsm,
@@ -97,12 +97,12 @@ impl Session {
         messages
     }
 
-    /// The part of [`Self::run`] that is the cards', not the HSM's: their answers to INITIALIZE UPDATE.
+    /// The work in [`Self::run`] that the card does, not the HSM: its answers to INITIALIZE UPDATE.
     pub fn card_answers(&self) {
         self.blanks.iter().for_each(|blank| drop(std::hint::black_box(blank.initialize_update([7; 8]))));
     }
 
-    /// Calls that [`Self::run`] makes.
+    /// Number of calls that [`Self::run`] makes.
     pub fn calls(&self) -> usize {
         1 + self.applications.len()
     }

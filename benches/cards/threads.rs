@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::process::Child;
 use std::time::Duration;
 
-/// Unit of `/proc/PID/stat` on every Linux that there is: USER_HZ.
+/// Unit of `/proc/PID/stat` on every existing Linux: USER_HZ.
 const TICKS_PER_SECOND: f64 = 100.0;
 /// Pause between two samples.
 const SAMPLE: Duration = Duration::from_millis(10);
@@ -17,7 +17,7 @@ pub struct Time {
     pub system: f64,
 }
 
-/// Waits for the child, which must end well. Threads `NAME-3` count as `NAME`; the main thread is `main`.
+/// Waits for the child, which must succeed. Threads `NAME-3` count as `NAME`; the main thread is `main`.
 pub fn watch(child: &mut Child) -> BTreeMap<String, Time> {
     let tasks = format!("/proc/{}/task", child.id());
     let main = child.id().to_string();

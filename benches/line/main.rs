@@ -1,9 +1,11 @@
 //! How close the controller comes to the machine's limit: cards per second of the two continuous lines
-//! against their slowest module, and the highest speed at which sixty-four chip stations are kept at work.
+//! compared with their slowest module, and the highest speed at which the controller keeps sixty-four chip
+//! stations busy.
 //!
-//! The rate is that of the cards between the tenth and the ninetieth percentile of those stacked: at its
-//! start and end a run fills and empties the line. Aim: 0.98. `hwsim` plays the machine on these cores; its
-//! CPU time is shown too. `CARDS` sets the count of cards (4,000; a quarter of them on the whole line).
+//! The rate is taken from the cards between the tenth and the ninetieth percentile of those stacked, because
+//! a run fills and empties the line at its start and end. Aim: 0.98. `hwsim` plays the machine on the same
+//! cores; its CPU time is shown too. `CARDS` sets the number of cards (4,000; a quarter of them on the whole
+//! line).
 
 #![allow(
     missing_docs,
@@ -98,9 +100,9 @@ fn slowest(line: &LineProfile) -> (String, f64) {
     rates.min_by(|a, b| a.1.total_cmp(&b.1)).unwrap()
 }
 
-/// Figures of a run of a line; seconds.
+/// Figures of a run of a line, in seconds.
 struct Run {
-    /// Share of the rate of the slowest module.
+    /// The measured rate as a share of the slowest module's rate.
     reached: f64,
     elapsed: f64,
     controller: f64,

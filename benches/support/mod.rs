@@ -23,8 +23,7 @@ pub struct World {
 }
 
 impl World {
-    /// In the build's own directory: on disk, whereas a temporary file system could hold everything in
-    /// memory.
+    /// In the build's own directory, which is on disk; the directory for temporary files may be in memory.
     pub fn new() -> Self {
         let world = Self { directory: tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap() };
         world.ran(PREP, &["key", "init", "--test", "--from", ISSUER_KEYS, "--store", "issuer.store"]);
@@ -32,7 +31,7 @@ impl World {
         world
     }
 
-    /// Makes a bureau that has seen no file: an HSM takes no file twice.
+    /// Makes a bureau that has seen no file, because an HSM takes no file twice.
     pub fn new_bureau(&self) {
         for name in ["bureau.store", "bureau.store-audit", "bureau.store-spools", "run.db-lock"] {
             let _ = std::fs::remove_file(self.path(name));
@@ -54,13 +53,13 @@ impl World {
         self.directory.path().join(name)
     }
 
-    /// A folder that nobody else can enter, for sockets.
+    /// A folder for sockets that only this user can enter.
     pub fn folder(&self) -> tempfile::TempDir {
         let private = std::fs::Permissions::from_mode(0o700);
         tempfile::Builder::new().permissions(private).tempdir_in(&self.directory).unwrap()
     }
 
-    /// Prepares `NAME.cwf1` with so many cards of product multiapp, every application on each.
+    /// Prepares `NAME.cwf1` with this many cards of product multiapp, every application on each.
     pub fn prepared(&self, name: &str, cards: u32) -> PathBuf {
         let (csv, file, cards) = (format!("{name}.csv"), format!("{name}.cwf1"), cards.to_string());
         self.ran(PREP, &["sample", "--count", &cards, "--output", &csv]);
@@ -69,7 +68,7 @@ impl World {
         self.path(&file)
     }
 
-    /// A program with these words, in this world's directory.
+    /// A program with these arguments, in this world's directory.
     pub fn command(&self, program: &str, args: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(args).current_dir(self.directory.path());
@@ -119,7 +118,7 @@ pub fn cpu_of_thread() -> Duration {
     cpu(&getrusage(UsageWho::RUSAGE_THREAD).unwrap())
 }
 
-/// CPU time of the children that were waited for, and of their children.
+/// CPU time of all children that have been waited for, and of their children.
 pub fn cpu_of_children() -> Duration {
     cpu(&getrusage(UsageWho::RUSAGE_CHILDREN).unwrap())
 }
@@ -129,7 +128,7 @@ fn cpu(usage: &Usage) -> Duration {
     time.iter().map(|t| Duration::new(t.tv_sec() as u64, t.tv_usec() as u32 * 1000)).sum()
 }
 
-/// Microseconds for one of `count`.
+/// Microseconds for each of `count`.
 pub fn micros_each(time: Duration, count: usize) -> f64 {
     time.as_secs_f64() * 1e6 / count as f64
 }

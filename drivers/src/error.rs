@@ -1,7 +1,7 @@
-//! What went wrong with a machine, in the words of the technician who has to go there.
+//! Faults of a machine, in the words of the technician who has to repair them.
 //!
-//! Not here: what that means for card, record and job (the modules decide), and readers (`link::CardError`).
-//! No error quotes what was sent or read: that is cardholder data.
+//! Not here: the effect on card, record and job (the modules decide), and readers (`link::CardError`). No error
+//! quotes bytes that were sent or read, because they are cardholder data.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::link::LinkError;
 use crate::wire::{FRAME_TRIES, status};
 
-/// Why a machine did not do what it was asked to do.
+/// Why a machine did not carry out a command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DeviceError {
     /// Nothing, or only a part, came from the machine in time. It may or may not have done the work.
@@ -65,12 +65,12 @@ impl DeviceError {
         }
     }
 
-    /// A card is stuck: somebody has to open the machine.
+    /// A card is stuck: a person must open the machine.
     pub fn is_jam(&self) -> bool {
         self.condition() == Some(Condition::Jam)
     }
 
-    /// Foil, ribbon or blanks are used up: somebody has to refill.
+    /// Foil, ribbon or blanks are used up: a person must refill them.
     pub fn is_supply(&self) -> bool {
         self.condition() == Some(Condition::Supply)
     }
@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn framed_status_bytes_mean_what_wire_section_2_lists() {
+    fn framed_status_bytes_have_the_meanings_of_wire_section_2() {
         let table = [
             (b'1', Condition::Jam),
             (b'2', Condition::NoCard),
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_byte_of_two_machines_is_distinguished() {
+    fn one_byte_of_two_machines_has_two_meanings() {
         let jam = DeviceError::Status { status: 0x31, meaning: Condition::Jam };
         let stripe = DeviceError::Status { status: 0x31, meaning: Condition::Stripe };
         assert!(jam.is_jam() && !stripe.is_jam());
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_say_what_to_do() {
+    fn messages_give_the_next_step() {
         assert_eq!(
             DeviceError::Damaged(FramePassage::Command).to_string(),
             "our command reached the machine damaged 3 times running: check cable, plug and baud rate"

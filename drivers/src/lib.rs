@@ -1,4 +1,4 @@
-//! Drivers: how the readers and machines of a personalization line talk.
+//! Drivers: the protocols of the readers and machines of a personalization line.
 //!
 //! A driver moves bytes and reports device condition; it knows no record, key, ledger or job. Codecs are
 //! generic over the link ([`link::ByteLink`], [`link::CardLink`]), so one codec serves a serial port, a PTY
@@ -7,10 +7,11 @@
 //! | layer | modules |
 //! |---|---|
 //! | links | [`link`] (traits), [`serial`] (a serial port), [`sim`] (`hwsim`), [`exchange`] (a reader over a byte link) |
-//! | real readers | [`pcsc`] (one reader of PC/SC), [`host`] (a process of its own for each reader or machine) |
+//! | real readers | [`pcsc`] (one reader of PC/SC), [`host`] (a process for each reader or machine) |
 //! | codecs | [`framed`] (STX frames); the encoders under [`stripe`] have their own |
 //! | machines | a trait for each family, and its drivers: [`stripe`], [`printer`], [`embosser`]; [`transport`] |
-//! | which | [`registry`]: every driver by name, with what it can do; [`conformance`]: checks that it does |
+//! | registry | [`registry`]: every driver by name, with its abilities; [`conformance`]: checks that it has
+//! them |
 
 pub mod conformance;
 pub mod embosser;

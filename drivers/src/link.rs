@@ -1,13 +1,13 @@
 //! Links: the pipes under the codecs. A byte link leads to a machine, a card link to a reader.
 //!
-//! Not here: what the bytes mean. Every wait has a deadline; nothing blocks for ever on a link of this crate
-//! (a call of PC/SC can, which is why each reader gets a process of its own).
+//! Not here: the meaning of the bytes. Every wait has a deadline; no call blocks for ever on a link of this
+//! crate (a call of PC/SC can, which is why each reader gets its own process).
 
 use std::time::Duration;
 
 use crate::wire::{SW_DONE, reader};
 
-/// A byte link to one machine. With a timeout of zero, a call does what is possible at once, without waiting.
+/// A byte link to one machine. With a timeout of zero, a call does not wait.
 pub trait ByteLink: Send {
     /// Sends all the bytes, or fails.
     fn send(&mut self, bytes: &[u8], timeout: Duration) -> Result<(), LinkError>;
@@ -31,10 +31,10 @@ impl<L: ByteLink + ?Sized> ByteLink for Box<L> {
     }
 }
 
-/// Why a link did not carry the bytes.
+/// Why a link did not carry bytes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LinkError {
-    /// Nothing came, or not everything was sent, within the time.
+    /// No bytes came, or not all were sent, within the time.
     #[error("no answer within {0:?}")]
     Timeout(Duration),
     /// The other end is gone.
@@ -95,7 +95,7 @@ impl CommandStep<'_> {
     }
 }
 
-/// How long a session may take.
+/// Time limits of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionLimits {
     /// For each command.
@@ -115,8 +115,9 @@ pub trait CardLink: Send {
     ) -> Result<Vec<u8>, CardError>;
     /// Sends one command APDU and returns one response APDU (data, SW1, SW2). Does not handle 61xx or 6Cxx.
     fn transmit(&mut self, command: &[u8], timeout: Duration) -> Result<Vec<u8>, CardError>;
-    /// Sends command APDUs one after the other until the stop rule of one of them holds; those after it are
-    /// not sent. Adds the responses to `responses`; after an error, the command that failed is the next one.
+    /// Sends command APDUs one after the other until the stop rule of one of them holds; the commands after
+    /// it are not sent. Adds the responses to `responses`; after an error, the next command is the one that
+    /// failed.
     fn transmit_all(
         &mut self,
         steps: &[CommandStep<'_>],

@@ -1,8 +1,8 @@
-//! A link with a receive buffer: it gives bytes one by one, each with a deadline.
+//! A link with a receive buffer: it returns bytes one by one, each with a deadline.
 //!
-//! A link hands out arrived bytes in pieces of any size; a codec wants the next byte. A timeout never loses
-//! bytes that arrived, and a machine that never stops sending cannot hold the controller past the deadline.
-//! The buffer is wiped: stripes and emboss lines pass through it.
+//! A link returns arrived bytes in pieces of any size, while a codec needs the next byte. A timeout never
+//! loses bytes that arrived, and a machine that never stops sending cannot hold the controller past the
+//! deadline. The buffer is wiped, because stripes and emboss lines pass through it.
 
 use std::time::{Duration, Instant};
 
@@ -15,12 +15,12 @@ use crate::link::{ByteLink, LinkError};
 const CHUNK: usize = 512;
 /// Most stale bytes thrown away before a command; a machine that sends more is out of order.
 const STALE_MAX: usize = 16 * 1024;
-/// Time to reconnect a link that died between two commands.
+/// Time to reconnect a link that closed between two commands.
 const REOPEN_TIME: Duration = Duration::from_secs(1);
 /// Time for the bytes to leave: the longest stuffed frame (2,053 bytes) takes 2.1 s at 9600 bit/s.
 const SEND_TIME: Duration = Duration::from_secs(5);
 
-/// A link, and the bytes that arrived on it and were not yet asked for.
+/// A link, and the bytes that arrived on it and were not read yet.
 pub(crate) struct BufferedLink<L> {
     link: L,
     held: Vec<u8>,
@@ -32,7 +32,7 @@ impl<L: ByteLink> BufferedLink<L> {
         Self { link, held: Vec::new(), next: 0 }
     }
 
-    /// Connects anew and forgets what had arrived.
+    /// Reconnects and forgets the bytes that had arrived.
     pub(crate) fn reopen(&mut self, timeout: Duration) -> Result<(), DeviceError> {
         self.link.reopen(timeout)?;
         self.held.zeroize();
@@ -60,9 +60,9 @@ impl<L: ByteLink> BufferedLink<L> {
         }
     }
 
-    /// Hands every byte that is there already to `each`, without waiting for more. If `reopens`, a link that
-    /// died meanwhile is connected anew, and the result is true: the machine may have lost what had been set
-    /// in it.
+    /// Passes every byte that has already arrived to `each`, without waiting for more. If `reopens`, a link
+    /// that closed in the meantime is reconnected, and the result is true: the machine may have lost its
+    /// settings.
     pub(crate) fn drain(&mut self, reopens: bool, mut each: impl FnMut(u8)) -> Result<bool, DeviceError> {
         let mut reopened = false;
         for _ in 0..STALE_MAX {
@@ -73,7 +73,7 @@ impl<L: ByteLink> BufferedLink<L> {
             match self.fill(Duration::ZERO) {
                 Ok(()) => {}
                 Err(LinkError::Timeout(_)) => return Ok(reopened),
-                // It died while no work was under way, so nothing is lost.
+                // The link closed while no work was under way, so no work is lost.
                 Err(LinkError::Closed) if reopens && !reopened => {
                     reopened = true;
                     self.reopen(REOPEN_TIME)?;

@@ -1,8 +1,8 @@
-//! Every machine driver by name: its family, the links that it needs, what it can do, and how it is made.
+//! Every machine driver by name: its family, the links that it needs, its abilities, and how it is made.
 //!
 //! Not here: opening links (the composition root does), card readers (one driver over a
-//! [`crate::link::CardLink`] serves them all) and card transports. A line that needs what its driver does not
-//! declare is refused when it is opened, before a card is touched.
+//! [`crate::link::CardLink`] serves them all) and card transports. If a line needs an ability that its driver
+//! does not declare, it is refused when it is opened, before a card is touched.
 
 use std::fmt;
 
@@ -48,7 +48,7 @@ pub const DRIVERS: &[Driver] = &[
 /// A link of any kind.
 pub type BoxLink = Box<dyn ByteLink>;
 
-/// A driver: its name, its machines, and what it can do.
+/// A driver: its name, its machines, and their abilities.
 pub struct Driver {
     /// Name in a line profile.
     pub name: &'static str,
@@ -56,7 +56,7 @@ pub struct Driver {
     pub model: &'static str,
     /// Bit/s of its serial link, unless the line profile gives another rate.
     pub baud: u32,
-    /// What the machine can do.
+    /// The machine's abilities.
     pub capabilities: &'static [Capability],
     make: DriverConstructor,
 }
@@ -112,7 +112,7 @@ pub enum Capability {
     HiCo,
     /// Stripe: plastic of ISO 7811-2.
     LoCo,
-    /// Stripe: reads what stands on the stripe.
+    /// Stripe: reads the stripe.
     ReadBack,
     /// Stripe: erases tracks.
     Erase,
@@ -154,7 +154,7 @@ impl Driver {
         }
     }
 
-    /// Makes the driver on links that `open` gives; `open` is called once for each of [`Self::wires`].
+    /// Makes the driver on the links that `open` returns; `open` is called once for each of [`Self::wires`].
     pub fn open<E>(&self, mut open: impl FnMut(LinkRole) -> Result<BoxLink, E>) -> Result<DrivenMachine, E> {
         Ok(match self.make {
             DriverConstructor::Stripe(make) => DrivenMachine::Stripe(make(open(LinkRole::Serial)?)),
@@ -170,7 +170,7 @@ impl Driver {
         self.capabilities.contains(&what)
     }
 
-    /// Fails, in a technician's words, if the machine lacks something that is needed.
+    /// Fails, in a technician's words, if the machine lacks a needed ability.
     pub fn check(&self, needs: &[Capability]) -> Result<(), String> {
         let lacks: Vec<String> = needs.iter().filter(|n| !self.can(**n)).map(ToString::to_string).collect();
         if lacks.is_empty() {
@@ -192,7 +192,7 @@ fn family(family: Family) -> impl Iterator<Item = &'static Driver> {
     DRIVERS.iter().filter(move |d| d.family() == family)
 }
 
-/// Returns the driver of this name, or the first of the family. An error lists the names that there are.
+/// Returns the driver of this name, or the first of the family. The error lists the names of the family.
 pub fn find(of: Family, name: Option<&str>) -> Result<&'static Driver, String> {
     family(of).find(|d| name.is_none_or(|name| d.name == name)).ok_or_else(|| {
         let known: Vec<&str> = family(of).map(|d| d.name).collect();
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_driver_lacks_is_named_with_the_driver_that_has_it() {
+    fn a_missing_ability_is_named_with_the_driver_that_has_it() {
         let mse630 = find(Family::Stripe, Some("mse630")).unwrap();
         assert_eq!(mse630.check(&[Capability::Track1, Capability::HiCo]), Ok(()));
         assert_eq!(

@@ -13,15 +13,15 @@ use serialport::{DataBits, FlowControl, Parity, SerialPort, StopBits};
 
 use crate::link::{ByteLink, LinkError};
 
-/// Most bytes to a write: with more, poll says "writable" and the write then blocks for ever (seen with
+/// Most bytes in a write: with more, poll reports "writable" and the write then blocks for ever (seen with
 /// `serialport` 4.10.1 on a PTY that is not read).
 const WRITE_MAX: usize = 256;
 
-/// An open serial port; nobody else can open it while it lives (TIOCEXCL and a lock).
+/// An open serial port; no other process can open it while this exists (TIOCEXCL and a lock).
 pub struct SerialLink {
     path: String,
     baud: u32,
-    /// `None` while it is being opened anew.
+    /// `None` while it is being reopened.
     port: Option<Box<dyn SerialPort>>,
 }
 
@@ -58,7 +58,7 @@ fn port(path: &str, baud: u32) -> Result<Box<dyn SerialPort>, LinkError> {
         .map_err(|error| LinkError::Io(format!("serial port {path}: {}", plainly(error))))
 }
 
-/// The operating system's words, or clearer ones where those say nothing to a technician.
+/// The operating system's words, or clearer ones if those do not help a technician.
 fn plainly(error: serialport::Error) -> String {
     match error.description.as_str() {
         "Not a typewriter" | "Inappropriate ioctl for device" => {
@@ -206,7 +206,7 @@ mod tests {
     fn a_machine_that_takes_nothing_does_not_block_us() {
         let (_machine, path, _spare) = pty();
         let mut link = SerialLink::open(&path, 9600).unwrap();
-        // In a thread: if it does block, nothing else ends it.
+        // In a thread, because a write that does block could not be ended.
         let (tell, told) = mpsc::channel();
         thread::spawn(move || tell.send(link.send(&vec![0x55; 200_000], SOON)));
         assert_eq!(told.recv_timeout(Duration::from_secs(5)), Ok(Err(LinkError::Timeout(SOON))));

@@ -1,6 +1,6 @@
-//! Sends and receives with a time limit over a connected stream socket; every link over a socket uses it.
+//! Sends and receives with a time limit over a connected stream socket, for every link over a socket.
 //!
-//! Not here: what the bytes mean, and making the connection.
+//! Not here: the meaning of the bytes, and making the connection.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -53,8 +53,8 @@ impl StreamSocket for TcpStream {
     }
 }
 
-/// A limit already set on the socket is kept if it differs by less than this: every change costs a call to
-/// the kernel, once for each answer of a session.
+/// A limit that is already set on the socket is kept if it differs by less than this, because every change
+/// costs a call to the kernel, once for each answer of a session.
 const CLOSE_ENOUGH: Duration = Duration::from_millis(5);
 
 /// A socket, and the limits last set on it.
@@ -114,7 +114,7 @@ impl<S: StreamSocket> TimedSocket<S> {
 /// A function that sets the limit of one direction, and the limit last set.
 struct DirectionLimit<'a, S>(fn(&S, Option<Duration>) -> std::io::Result<()>, &'a mut Option<Duration>);
 
-/// Reads or writes until some bytes passed or the deadline came; a timeout reports the caller's whole time.
+/// Reads or writes until some bytes passed or the deadline came. A timeout reports the caller's whole time.
 fn some<S: StreamSocket>(
     socket: &mut S,
     DirectionLimit(limit, set): DirectionLimit<'_, S>,

@@ -1,4 +1,4 @@
-//! Test helper: a link that plays a script, in pieces, without waiting; and frames built from the page in
+//! Test helpers: a link that plays a script, in pieces, without waiting; and frames built from the page in
 //! `wire` by other means than the codec.
 
 use std::collections::VecDeque;
@@ -16,7 +16,7 @@ enum ScriptStep {
     Close,
 }
 
-/// What happens on the link, in order.
+/// The events on a link, in order.
 pub(crate) struct Script {
     steps: VecDeque<ScriptStep>,
     sent: Vec<u8>,
@@ -26,7 +26,7 @@ pub(crate) struct Script {
 /// The link that plays a script.
 pub(crate) struct ScriptLink(Arc<Mutex<Script>>);
 
-/// Checks afterwards that all of the script happened, and nothing else.
+/// Checks at the end that every event of the script happened, and nothing else.
 pub(crate) struct ScriptCheck(Arc<Mutex<Script>>);
 
 impl Script {
@@ -34,7 +34,7 @@ impl Script {
         Self { steps: VecDeque::new(), sent: Vec::new(), piece: 3 }
     }
 
-    /// The driver receives pieces of at most so many bytes.
+    /// The driver receives pieces of at most this many bytes.
     pub(crate) fn pieces_of(mut self, piece: usize) -> Self {
         self.piece = piece;
         self
@@ -74,7 +74,7 @@ impl Script {
         (ScriptLink(Arc::clone(&shared)), ScriptCheck(shared))
     }
 
-    /// Passes over steps that are done.
+    /// Skips the steps that are done.
     fn advance(&mut self) {
         loop {
             match self.steps.front() {
@@ -125,8 +125,7 @@ impl ByteLink for ScriptLink {
 }
 
 impl ScriptCheck {
-    /// Checks that everything expected was sent, in order, and nothing more, and that everything given was
-    /// taken.
+    /// Checks that the driver sent all expected bytes, in order, and no more, and received all given ones.
     pub(crate) fn finished(&self) {
         let mut script = self.0.lock().unwrap();
         script.advance();
@@ -149,8 +148,8 @@ impl ScriptCheck {
     }
 }
 
-/// Random bytes, up to `most`; on average every other one is out of `special`, so that they get past the
-/// first check. Cheap: a soak asks for a million of them.
+/// Random bytes, up to `most`. On average every other one is taken from `special`, so that they get past the
+/// first check. It is fast, because a soak asks for a million of them.
 pub(crate) fn noise(most: usize, special: &'static [u8]) -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(any::<u16>(), 0..most).prop_map(move |words| {
         let byte = |word: u16| {
@@ -164,19 +163,19 @@ pub(crate) fn noise(most: usize, special: &'static [u8]) -> impl Strategy<Value 
 /// A machine at the other end: takes a byte and returns its answer.
 pub(crate) trait MachineBehaviour: Send {
     fn take(&mut self, byte: u8) -> Vec<u8>;
-    /// The connection was made anew.
+    /// The connection was made again.
     fn reopened(&mut self) {}
 }
 
-/// What a line does to the bytes on it, counted from 0 in each direction.
+/// Damage by the line to the bytes on it, which are counted from 0 in each direction.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum LineDamage {
     None,
-    /// This byte of the driver's arrives xored.
+    /// This byte from the driver arrives xored.
     Ours(usize, u8),
-    /// This byte of the machine's arrives xored.
+    /// This byte from the machine arrives xored.
     Its(usize, u8),
-    /// The connection breaks after so many bytes, both ways together.
+    /// The connection breaks after this many bytes, both ways together.
     Break(usize),
 }
 
@@ -185,7 +184,7 @@ pub(crate) struct DamagedLine<M> {
     machine: Arc<Mutex<M>>,
     on_its_way: VecDeque<u8>,
     damage: LineDamage,
-    /// Bytes so far: the driver's, the machine's.
+    /// Number of bytes so far: from the driver, from the machine.
     counted: (usize, usize),
     broken: bool,
 }
@@ -249,7 +248,7 @@ impl<M: MachineBehaviour> ByteLink for DamagedLine<M> {
     }
 }
 
-/// Every change of one byte, and every break, in a session of so many bytes each way.
+/// Every change of one byte, and every break, in a session of this many bytes in each direction.
 pub(crate) fn damages(ours: usize, its: usize) -> impl Iterator<Item = LineDamage> {
     let flips = |n: usize| (0..n).flat_map(|at| (1..=255u8).map(move |flip| (at, flip)));
     let ours_damaged = flips(ours).map(|(at, flip)| LineDamage::Ours(at, flip));

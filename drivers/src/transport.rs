@@ -1,6 +1,7 @@
 //! Transport: moves cards from the hopper through the stations to the stackers (wire section 5).
 //!
-//! One link for each station and one for the output. Not here: which card goes where and in which order.
+//! One link for each station and one for the output. Not here: the decision which card goes where and in
+//! which order.
 
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ impl<L: ByteLink> Transport<L> {
         Self { framed: FramedLink::new(link), work: MOVE_WORK }
     }
 
-    /// Sets another time limit for one movement than 15 s.
+    /// Changes the time limit for one movement, which is 15 s otherwise.
     pub fn with_work_time(self, work: Duration) -> Self {
         Self { work, ..self }
     }
@@ -73,8 +74,8 @@ impl<L: ByteLink> Transport<L> {
         self.motion(b'R', &slot.to_be_bytes())
     }
 
-    /// Asks whether the transport is ready; returns the name of its station, or `output`, and then the
-    /// model's.
+    /// Asks whether the transport is ready. Returns the name of its station, or `output`, followed by the
+    /// model's name.
     pub fn status(&mut self) -> Result<String, DeviceError> {
         self.framed.model()
     }
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn every_command_goes_out_as_wire_section_5_says() {
+    fn every_command_is_sent_as_in_wire_section_5() {
         for (act, body) in COMMANDS {
             run(act, body, b'0').unwrap();
         }
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_broke_is_made_anew() {
+    fn a_broken_connection_is_made_anew() {
         let (link, check) = Script::new().done(b'F', b"").done(b'S', b"").build();
         let mut transport = Transport::new(link);
         transport.feed().unwrap();

@@ -1,6 +1,6 @@
-//! Wire formats, byte by byte: what both ends of a link agree on. Constants only; the codecs are in the other
-//! modules of this crate (controller's end) and in `hwsim` (machine's end), each written independently from
-//! this page.
+//! Wire formats, byte by byte: the agreement between both ends of a link. Constants only; the codecs are in
+//! the other modules of this crate (controller's end) and in `hwsim` (machine's end), each written
+//! independently from this page.
 //!
 //! # 1. Simulated links (`sim` here, `hwsim serve` there)
 //!
@@ -44,12 +44,12 @@
 //! to ETX inclusive. In `cmd status data`, the bytes 02, 03, 06, 10, 15 are sent as 10 (DLE) followed by the
 //! byte xor 40; data is at most 1,024 bytes before that stuffing. The BCC byte itself is never stuffed.
 //!
-//! The machine answers a command at once with one byte: ACK (06), it will do the command; NAK (15), the
-//! command arrived damaged and is to be sent again (at most 3 times in all); or DLE (10) alone, the command
-//! is not one of this machine's. Nothing follows DLE. After ACK, when the work is done, the machine sends its
-//! answer; the controller acknowledges the answer with ACK, or asks for it again with NAK (at most 3 times in
-//! all). A machine cannot distinguish a command that is repeated because its ACK was lost from a new one; the
-//! controller therefore never repeats a command after an ACK.
+//! The machine answers a command at once with one byte. ACK (06): it will carry out the command. NAK (15):
+//! the command arrived damaged and must be sent again (at most 3 times in all). DLE (10) alone: the machine
+//! does not know the command; nothing follows the DLE. After ACK, when the work is done, the machine sends
+//! its answer; the controller acknowledges the answer with ACK, or asks for it again with NAK (at most 3
+//! times in all). A machine cannot distinguish a command that is repeated because its ACK was lost from a new
+//! one, so the controller never repeats a command after an ACK.
 //!
 //! Status: '0' done, '1' jam, '2' no card in the station, '3' bad data, '4' supply out (foil, ribbon, hopper
 //! empty), '5' failed, '6' output full.
@@ -74,8 +74,8 @@
 //!                          while the ribbon is out
 //! ```
 //!
-//! The PNGs, compressed rasters in full colour, travel over a link of their own (`stream`), on which the
-//! printer sends nothing back:
+//! The PNGs, compressed rasters in full colour, travel over a separate link (`stream`), on which the printer
+//! sends nothing back:
 //!
 //! ```text
 //! image = side u8 | length u32 BE | PNG
@@ -107,9 +107,9 @@
 //!
 //! # 6. Magnetic stripe encoder MSR605/MSR206
 //!
-//! As the manuals of MSR605, MSR206 (Unitech, pages 12 to 16) and MSRE206 (pages 11 and 12) give it: ESC
+//! As the manuals of MSR605, MSR206 (Unitech, pages 12 to 16) and MSRE206 (pages 11 and 12) describe it: ESC
 //! commands, 9600 8N1. The machine adds the sentinels when it writes and returns them when it reads. A card
-//! must lie in the station; nobody has to swipe it.
+//! must lie in the station; it is not swiped by hand.
 //!
 //! # 7. Station hosts (`host` here, both ends of this crate)
 //!
@@ -145,14 +145,15 @@
 //!                                        STX %t1? ;t2? +t3? ETX BCC; or NAK(15)
 //! ```
 //!
-//! No blanks in a package; the host adds the sentinels. BCC goes over all bytes after STX up to and including
-//! ETX, `W` too. The manual's tables of characters leave out `<` on every track: it cannot be written.
+//! There are no blanks in a package; the host adds the sentinels. The BCC covers all bytes after STX up to
+//! and including ETX, also `W`. The manual's tables of characters leave out `<` on every track: it cannot be
+//! written.
 //!
-//! Assumed, because the manual does not say: 9600 8N1; a track that is not to be changed is left out of the
+//! Assumed, because the manual does not say: 9600 8N1; a track that must stay unchanged is left out of the
 //! package (the manual shows only packages of three tracks); BCC is the XOR ("NOR" in the manual is taken for
 //! a misprint); a damaged package is answered with NAK as well; DEL drops a package that waits for its card;
 //! the coercivity is set at the machine. The manual does not say what R returns for a blank track, and the
-//! machine itself reads after each write: neither end here reads.
+//! machine itself reads after each write, so neither end here reads.
 
 /// Start of a frame.
 pub const STX: u8 = 0x02;
@@ -162,7 +163,7 @@ pub const ETX: u8 = 0x03;
 pub const ACK: u8 = 0x06;
 /// Refused when alone; escapes a byte inside a frame.
 pub const DLE: u8 = 0x10;
-/// NAK: it arrived damaged, send it again.
+/// NAK: the bytes arrived damaged; send them again.
 pub const NAK: u8 = 0x15;
 /// XORed into a byte that is escaped.
 pub const ESCAPE_XOR: u8 = 0x40;
@@ -192,7 +193,7 @@ pub const HOST_BODY_MAX: usize = 4096;
 pub mod host {
     /// Bytes of the link.
     pub const BYTES: u8 = 0x10;
-    /// The link is closed; the body says why.
+    /// The link is closed; the body gives the cause.
     pub const CLOSED: u8 = 0x11;
 }
 
@@ -216,7 +217,7 @@ pub mod reader {
     pub const OFF: u8 = 0x83;
     /// Answer to [`PROBE`].
     pub const READY: u8 = 0x85;
-    /// Answer: failed, one byte says why.
+    /// Answer: failed; one byte gives the cause.
     pub const FAILED: u8 = 0xFF;
     /// The reader has no card.
     pub const NO_CARD: u8 = 0x01;
@@ -226,7 +227,7 @@ pub mod reader {
     pub const REMOVED: u8 = 0x03;
     /// The card speaks none of the protocols allowed.
     pub const PROTOCOL: u8 = 0x04;
-    /// Another program has the reader, or the reader's own is stuck.
+    /// Another program has the reader, or the reader is still busy with a card.
     pub const HELD: u8 = 0x05;
     /// No reader of that name or place.
     pub const NO_READER: u8 = 0x06;

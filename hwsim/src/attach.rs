@@ -1,4 +1,4 @@
-//! The line on real devices: besides its socket, stations are served on virtual readers (`vpcd`) and serial
+//! The line on real devices: besides its socket, it serves stations on virtual readers (`vpcd`) and serial
 //! ports (pseudo-terminals), to try a controller's own readers and ports. `[sim.attach.STATION]` in the
 //! profile:
 //!
@@ -13,8 +13,8 @@
 //! transport = "/tmp/line/output"
 //! ```
 //!
-//! There is no hello: the bytes are those that follow the hello on the socket. Each device has a thread of
-//! its own.
+//! There is no hello: the bytes are those that follow the hello on the socket. Each device has its own
+//! thread.
 
 use std::io;
 use std::net::TcpListener;
@@ -35,7 +35,7 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// A serial port, or `None` while it is closed.
 type SharedTerminal = Arc<Mutex<Option<Arc<PseudoTerminal>>>>;
 
-/// Devices that are served; dropping this removes the symbolic links to their ports.
+/// The devices being served; dropping this removes the symbolic links to their ports.
 #[derive(Default)]
 pub struct AttachedDevices {
     ports: Vec<SharedTerminal>,
@@ -76,7 +76,7 @@ impl AttachedDevices {
         Ok(attached)
     }
 
-    /// Serves a device on a pseudo-terminal, and on a new one whenever it has closed.
+    /// Serves a device on a pseudo-terminal, and on a new one each time that the device has closed it.
     fn serial(
         &mut self,
         world: &Arc<SimulatedLine>,

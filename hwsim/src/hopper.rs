@@ -26,7 +26,7 @@ pub struct BlankHopper {
 }
 
 impl BlankHopper {
-    /// A hopper with the pile that belongs to `seed`. The line must have a supply with a weight.
+    /// A hopper with the pile that belongs to `seed`. The line must have a supply with a weight above 0.
     pub fn new(line: &SimLineProfile, seed: u64, faults: FaultPlan) -> Self {
         let supplies = line.sim.blanks.clone();
         Self { seed, fed: 0, supplies, coercivity: line.coercivity(), faults }
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_picked_from_nothing() {
+    fn no_supply_is_picked_from_an_empty_list() {
         assert!(pick(&[], 1).is_none());
     }
 

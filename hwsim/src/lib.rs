@@ -1,5 +1,5 @@
 //! Simulated cards and machines for Cardwright: a personalization line to develop and test controllers with,
-//! and an independent witness of what happens on it. A separate program that a production install does not
+//! and an independent witness of every event on it. A separate program that a production install does not
 //! ship. TEST keys only.
 //!
 //! # Recipe

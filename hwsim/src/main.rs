@@ -1,4 +1,4 @@
-//! `hwsim`: the simulated line as a program. The library's documentation says what it does.
+//! `hwsim`: the simulated line as a program. The library's documentation describes it.
 
 use std::io::{Read, Write};
 use std::os::unix::fs::DirBuilderExt;

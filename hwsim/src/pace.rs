@@ -1,14 +1,14 @@
 //! Waiting: sleeps the machine's seconds, divided by `--speed`, exactly on average.
 //!
-//! A sleep of 50 µs takes 110 µs. So small waits are collected until they are worth a sleep, and the time
-//! that a sleep took too long is subtracted from the next ones. One [`LinkPace`] belongs to one link, so to
-//! one station.
+//! A sleep of 50 µs takes 110 µs. So small waits are collected until they are worth a sleep, and the extra
+//! time of a sleep is subtracted from the next waits. Each link, and so each station, has its own
+//! [`LinkPace`].
 
 use std::time::{Duration, Instant};
 
 /// Waits shorter than this are collected, in seconds.
 const WORTH_A_SLEEP_S: f64 = 0.001;
-/// A greater credit than this is given up, in seconds: a computer that was stopped for a minute must not race
+/// Most credit, in seconds; more is given up, so that a computer that was stopped for a minute does not race
 /// afterwards.
 const CREDIT_MAX_S: f64 = 0.05;
 
@@ -25,7 +25,7 @@ impl LinkPace {
         Self { speed, debt_s: 0.0 }
     }
 
-    /// Whether nothing ever waits.
+    /// Whether there is no waiting at all.
     pub fn is_instant(&self) -> bool {
         self.speed == 0.0
     }
@@ -44,7 +44,7 @@ impl LinkPace {
         }
     }
 
-    /// Sleeps so many seconds of real time, now or later.
+    /// Sleeps this many seconds of real time, now or later.
     fn sleep(&mut self, seconds: f64) {
         self.debt_s += seconds;
         if self.debt_s >= WORTH_A_SLEEP_S {
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_passed_is_not_waited_for_again() {
+    fn time_that_has_passed_is_not_waited_for_again() {
         let mut pace = LinkPace::new(10.0);
         let start = Instant::now();
         std::thread::sleep(Duration::from_millis(30));

@@ -12,10 +12,10 @@ use crate::sync::lock;
 /// A blank that a place and the line's list of cards share.
 pub type SharedBlank = Arc<Mutex<SimulatedBlank>>;
 
-/// Content of a place.
+/// The content of a place.
 #[derive(Default)]
 pub enum CardPlace {
-    /// Nothing.
+    /// There is nothing.
     #[default]
     Empty,
     /// Empty, but kept for a blank that is being fed.
@@ -35,7 +35,7 @@ impl CardPlace {
         }
     }
 
-    /// Takes the card that lies here or is on its way.
+    /// Removes the card that lies here or is on its way, and returns it.
     pub fn take(&mut self) -> Option<SharedBlank> {
         match std::mem::take(self) {
             Self::Card(card) | Self::Coming(card, _) => Some(card),
@@ -46,7 +46,7 @@ impl CardPlace {
         }
     }
 
-    /// Lets a card that was on its way lie here; false if there is none.
+    /// Makes a card that was on its way lie here; false if there is none.
     pub fn settle(&mut self) -> bool {
         if let Self::Coming(card, _) = self {
             *self = Self::Card(Arc::clone(card));
@@ -150,7 +150,7 @@ impl SimulatedStation {
         plugged
     }
 
-    /// Forgets the connection, which has ended.
+    /// Forgets the connection after it has ended.
     pub fn unplug(&self) {
         *lock(&self.connection) = None;
     }
@@ -162,12 +162,12 @@ impl SimulatedStation {
         }
     }
 
-    /// Records that the machine closes its link, and stays away so long.
+    /// Records that the machine closes its link and stays away for this time.
     pub fn be_absent(&self, pause: Duration) {
         *lock(&self.absence) = pause;
     }
 
-    /// Takes the time that the machine is to stay away now.
+    /// Returns, and resets, the time for which the machine must stay away now.
     pub fn absence(&self) -> Duration {
         std::mem::take(&mut lock(&self.absence))
     }

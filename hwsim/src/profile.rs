@@ -136,7 +136,7 @@ pub struct SimTable {
     pub blanks: Vec<BlankSupply>,
 }
 
-/// Devices on which a station is served besides the line's socket ([`crate::attach`]).
+/// Devices, besides the line's socket, on which a station is served ([`crate::attach`]).
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StationAttachment {

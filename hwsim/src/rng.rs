@@ -1,7 +1,7 @@
 //! Random choices of the simulated line, repeatable by seed: SplitMix64 (Steele, Lea, Flood, "Fast splittable
 //! pseudorandom number generators", OOPSLA 2014) and two mixing functions.
 //!
-//! Everything about blank number n is a function of (seed, n), not of the order in which stations ask. So a
+//! All properties of blank number n are a function of (seed, n), not of the order in which stations ask. So a
 //! seed repeats its pile of blanks, whatever the threads do. Not for cryptography.
 
 /// The odd constant by which SplitMix64 steps: 2^64 divided by the golden ratio.

@@ -70,7 +70,7 @@ impl LineServer {
 
 impl Drop for LineServer {
     fn drop(&mut self) {
-        // Best effort: a socket left behind is refused by name at the next start.
+        // Best effort: if the socket stays, the next start refuses it by name.
         let _ = std::fs::remove_file(&self.path);
     }
 }

@@ -1,5 +1,5 @@
-//! The magnetic stripe of a blank: three tracks, their character sets and lengths, and how they lie in flux
-//! changes (ISO/IEC 7811-2 and 7811-6).
+//! The magnetic stripe of a blank: three tracks, their character sets and lengths, and their flux changes
+//! (ISO/IEC 7811-2 and 7811-6).
 //!
 //! Not here: the encoder's protocol (`device::msr605`). A track is kept as text with its sentinels, or as the
 //! bytes of a raw write.
@@ -43,9 +43,9 @@ impl TrackStandard {
         if next == self.start || next == END { self.base } else { next }
     }
 
-    /// The bits of `text` (sentinels included) with its LRC, as they lie on the stripe: each character with
-    /// its least bit first, then odd parity. Eight bits to a byte, the first in the most significant bit,
-    /// zeros at the end.
+    /// The bits of `text` (sentinels included) with its LRC, in their order on the stripe: each character
+    /// with its least bit first, then odd parity. Eight bits to a byte, the first in the most significant
+    /// bit, zeros at the end.
     pub fn bits(&self, text: &[u8]) -> Vec<u8> {
         let mut lrc = 0;
         let mut bits = Vec::with_capacity((text.len() + 1) * usize::from(self.bits + 1));
@@ -68,7 +68,7 @@ impl TrackStandard {
 /// Content of a track.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum TrackContent {
-    /// Nothing.
+    /// There are no data.
     #[default]
     Empty,
     /// Characters, sentinels included, LRC not.

@@ -1,4 +1,4 @@
-//! One rule for all locks: a thread that panics with a lock held does not stop the rest of the line.
+//! The rule for all locks: a thread that panics with a lock held does not stop the rest of the line.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,4 +1,4 @@
-//! Helpers of several unit tests: a line that takes no time, and a client's end of a link.
+//! Helpers that several unit tests share: a line that takes no time, and a client's end of a link.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -42,7 +42,7 @@ pub fn look<T>(station: &SimulatedStation, at: impl FnOnce(&mut SimulatedBlank) 
     at(&mut lock(station.slot().card().unwrap()))
 }
 
-/// Serves one end of a pair of streams in a thread while `client` has the other.
+/// Serves one end of a pair of streams in a thread, while `client` uses the other.
 pub fn link<T>(
     serve: impl FnOnce(&UnixStream) -> std::io::Result<()> + Send,
     client: impl FnOnce(&mut LinkClient) -> T,
@@ -60,8 +60,7 @@ pub fn link<T>(
     })
 }
 
-/// Ends the link in whatever way the client ends, so that a failed test fails instead of waiting for its
-/// server.
+/// Ends the link however the client ends, so that a failed test does not wait for its server.
 struct HangUpOnDrop<'a>(&'a UnixStream);
 
 impl Drop for HangUpOnDrop<'_> {
@@ -74,12 +73,12 @@ impl Drop for HangUpOnDrop<'_> {
 pub struct LinkClient<'a>(pub &'a UnixStream);
 
 impl LinkClient<'_> {
-    /// Sends.
+    /// Sends bytes.
     pub fn send(&mut self, bytes: &[u8]) {
         self.0.write_all(bytes).unwrap();
     }
 
-    /// Takes so many bytes.
+    /// Receives this many bytes.
     pub fn take(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
         self.0.read_exact(&mut bytes).unwrap();
@@ -92,7 +91,7 @@ impl LinkClient<'_> {
         assert_eq!(hex::encode(self.take(bytes.len())), hex::encode(bytes));
     }
 
-    /// Expects that nothing comes for a while.
+    /// Expects that no byte comes for a while.
     #[track_caller]
     pub fn expect_silence(&mut self) {
         self.0.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
@@ -138,7 +137,7 @@ impl LinkClient<'_> {
     }
 }
 
-/// A frame around command and data, written here from the wire page and not with the machine's code.
+/// A frame around command and data, written from the wire page without the machine's code.
 pub fn frame(body: &[u8]) -> Vec<u8> {
     let mut wire = Vec::new();
     for byte in body {

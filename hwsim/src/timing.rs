@@ -1,4 +1,4 @@
-//! How long a chip takes: ISO 7816-3 character times, and the costs of the card's memory and processor.
+//! The time that a chip takes: ISO 7816-3 character times, and the costs of the card's memory and processor.
 //!
 //! The model: `t = wire bytes x 12 etu + pages x t_page + channels x t_crypto + commands x t_command`. Wire
 //! bytes are those of T=0 (ISO 7816-3, 10 and 12), counted from the APDUs themselves. Not here: waiting
@@ -76,7 +76,7 @@ pub struct ChipTiming {
 }
 
 impl ChipTiming {
-    /// From the profile; `None` if its TA1 is reserved.
+    /// The times of the profile's chips; `None` if its TA1 is reserved.
     pub fn new(sim: &SimTable) -> Option<Self> {
         Some(Self {
             byte_s: T0_CHARACTER_ETU / baud(sim.ta1)?,

@@ -25,7 +25,7 @@ use crate::blank::{BlankFate, SimulatedBlank};
 use crate::faults::FaultKind;
 use crate::sync::lock;
 
-/// Writes the dump, or nothing.
+/// Writes the dumps and journals, or nothing.
 #[derive(Default)]
 pub struct LineWitness {
     dump: Option<DumpDirectory>,

@@ -1,5 +1,5 @@
-//! The line on serial ports and behind virtual readers, from outside: a client opens the ports, and plays
-//! vpcd's part.
+//! The line on serial ports and behind virtual readers, from outside: a client opens the ports and plays
+//! vpcd.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -24,18 +24,18 @@ use hwsim::world::SimulatedLine;
 const SELECT: &[u8] = &[0x00, 0xA4, 0x04, 0x00, 0x00];
 const ATR: &str = "3B751300005443415244";
 
-/// vpcd's end.
+/// The end of the connection that vpcd has.
 struct Vpcd(TcpStream);
 
 impl Vpcd {
-    /// The next card that connects.
+    /// Accepts the next card that connects.
     fn card(listener: &TcpListener) -> Self {
         let (stream, _) = listener.accept().unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         Self(stream)
     }
 
-    /// Length and body apart, as Debian's vpcd sends them.
+    /// Sends length and body in two writes, as Debian's vpcd does.
     fn send(&mut self, body: &[u8]) {
         self.0.write_all(&u16::try_from(body.len()).unwrap().to_be_bytes()).unwrap();
         self.0.write_all(body).unwrap();
@@ -55,7 +55,7 @@ impl Vpcd {
     }
 }
 
-/// A framed command on a serial port; gives the status. No byte of these commands needs stuffing.
+/// Sends a framed command on a serial port; returns the status. No byte of these commands needs stuffing.
 fn command(port: &mut File, body: &[u8]) -> char {
     let bcc = body.iter().fold(0x03, |bcc, byte| bcc ^ byte);
     port.write_all(&[&[0x02][..], body, &[0x03, bcc]].concat()).unwrap();
@@ -126,7 +126,7 @@ fn a_card_goes_through_real_links() {
     assert_eq!(command(&mut at_stripe, b"Tchip-1"), '0');
     assert!(reader.is_closed(), "the card has left");
     assert_eq!(command(&mut at_stripe, b"A"), '0');
-    // The encoder closes its port at the first job, and comes back under the same name.
+    // The encoder closes its port at the first job, and the port comes back under the same name.
     let write = b"\x1bw\x1bs\x1b\x01\x1b\x0212=34\x1b\x03\x3f\x1c";
     let mut stripe = open(&path("stripe"));
     stripe.write_all(write).unwrap();
@@ -141,7 +141,7 @@ fn a_card_goes_through_real_links() {
     assert_eq!(command(&mut output, b"Tstripe-1"), '0');
     assert_eq!(command(&mut output, b"B\0\0"), '0');
 
-    // Pulled after one APDU: the reader is empty.
+    // The card is pulled after one APDU: the reader is empty.
     assert_eq!(command(&mut feeder, b"F"), '0');
     let mut reader = Vpcd::card(&listener);
     reader.send(&[1]);
@@ -149,7 +149,7 @@ fn a_card_goes_through_real_links() {
     reader.send(SELECT);
     assert!(reader.is_closed());
     assert_eq!(command(&mut feeder, b"R"), '0');
-    // vpcd goes and comes: the same card is there again.
+    // vpcd ends and starts again: the same card is there.
     assert_eq!(command(&mut feeder, b"F"), '0');
     drop(Vpcd::card(&listener));
     assert_eq!(hex::encode_upper(Vpcd::card(&listener).exchange(&[4])), ATR);
@@ -157,7 +157,7 @@ fn a_card_goes_through_real_links() {
     assert!(std::fs::symlink_metadata(path("stripe")).is_err(), "links are removed");
 }
 
-/// Ends the program however the test ends.
+/// A program that is ended even if the test fails.
 struct Program(Child);
 
 impl Drop for Program {
@@ -168,7 +168,7 @@ impl Drop for Program {
 }
 
 #[test]
-fn a_mute_card_lies_in_the_reader_and_says_no_atr() {
+fn a_mute_card_lies_in_the_reader_and_gives_no_atr() {
     let dir = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let faults = "[[fault]]\nkind = \"mute\"\nblanks = [1]";
@@ -176,7 +176,7 @@ fn a_mute_card_lies_in_the_reader_and_says_no_atr() {
     let mut feeder = open(&dir.path().join("chip"));
     assert_eq!(command(&mut feeder, b"F"), '0');
     let mut reader = Vpcd::card(&listener);
-    // As vpcd looks at a card, powers it up, and looks again: never an empty answer, which would hang it.
+    // vpcd asks for the ATR, powers the card up, and asks again. An empty answer would hang it.
     assert_eq!(reader.exchange(&[4]), [0x00]);
     reader.send(&[1]);
     assert_eq!(reader.exchange(&[4]), [0x00]);
@@ -213,11 +213,11 @@ fn one_card_as_a_program() {
     assert_eq!(reader.exchange(&[0x00, 0xA4, 0x04, 0x00])[0], 0x61, "case 1 with an answer");
     assert_eq!(reader.exchange(&[0x80, 0xCA, 0x00, 0xCF, 0x00]), [0x6C, 0x0C]);
     assert_eq!(reader.exchange(&[0x80, 0xCA, 0x00, 0xCF, 0x0C]).len(), 14);
-    // The longest command that vpcd carries is a command like others, and gets its answer.
+    // The longest command that vpcd can carry is answered like any other.
     let mut long = vec![0x80, 0xE2, 0x80, 0x00, 0x00, 0xFF, 0xF8];
     long.resize(65_535, 0);
     assert_eq!(reader.exchange(&long).len(), 2);
-    // Over: it hangs, and the connection stays.
+    // The card has answered its last command: it hangs, and the connection stays.
     reader.send(SELECT);
     reader.0.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     assert!(reader.0.read(&mut [0]).is_err());

@@ -1,4 +1,5 @@
-//! `hwsim serve` from outside: a hand-written client over the socket, in process and against the program.
+//! `hwsim serve` from outside: a hand-written client over the socket, against the library and against the
+//! program.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -23,14 +24,15 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-/// One connection.
+/// A connection to one device.
 struct MachineLink(UnixStream);
 
 impl MachineLink {
     fn dial(socket: &Path, hello: &str) -> (Self, Value) {
         let mut stream = UnixStream::connect(socket).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        // In one piece: a hello that is too long is refused, and the socket closed, before its body is read.
+        // The hello is sent in one piece, because a server that refuses its length closes the socket before
+        // it reads the body.
         let length = u32::try_from(hello.len()).unwrap().to_be_bytes();
         stream.write_all(&[&length[..], hello.as_bytes()].concat()).unwrap();
         let mut link = Self(stream);
@@ -53,7 +55,7 @@ impl MachineLink {
         bytes
     }
 
-    /// A framed command; gives the status.
+    /// Sends a framed command; returns the status.
     fn command(&mut self, body: &[u8]) -> char {
         let mut wire = vec![];
         for byte in body {
@@ -74,7 +76,7 @@ impl MachineLink {
         status.into()
     }
 
-    /// An exchange with a reader.
+    /// Makes an exchange with a reader.
     fn exchange(&mut self, kind: u8, body: &[u8]) -> (u8, Vec<u8>) {
         let length = u32::try_from(body.len()).unwrap().to_be_bytes();
         self.0.write_all(&[&[kind][..], &length, body].concat()).unwrap();
@@ -83,7 +85,7 @@ impl MachineLink {
         (kind, self.take(u32::from_be_bytes(length) as usize))
     }
 
-    /// Nothing more comes.
+    /// Whether the connection is closed and nothing more comes.
     fn is_closed(&mut self) -> bool {
         matches!(self.0.read(&mut [0]), Ok(0))
     }
@@ -124,7 +126,7 @@ fn feed_take_personalize_stack_and_reject() {
     assert_eq!(reader.exchange(2, &[0, 0xA4, 4, 0]), (0xFF, vec![3]), "no power");
     let (kind, atr) = reader.exchange(1, &[0, 3]);
     assert_eq!((kind, hex::encode_upper(atr).as_str()), (0x81, "3B751300005443415244"));
-    // KEYDATA by GET DATA or not, any card answers a SELECT with two status bytes at least.
+    // The card answers a SELECT with at least two status bytes.
     let (kind, response) = reader.exchange(2, &[0x00, 0xA4, 0x04, 0x00, 0x00]);
     assert!(kind == 0x82 && response.len() >= 2);
     assert_eq!(reader.exchange(3, &[]).0, 0x83);
@@ -152,7 +154,7 @@ fn feed_take_personalize_stack_and_reject() {
     assert_eq!(output.command(b"K\x00\x02\x00\x00\x00"), '3', "short");
     assert_eq!(output.command(b"K\x00\x02\x00\x00\x00\x01"), '0');
 
-    // Mute, wrong ATR, pulled: all into the bin.
+    // A mute card, one with a wrong ATR, a pulled one: all go into the bin.
     assert_eq!(feeder.command(b"F"), '0');
     assert_eq!(reader.exchange(1, &[0, 3]), (0xFF, vec![2]));
     assert_eq!(feeder.command(b"R"), '0');
@@ -207,7 +209,7 @@ fn hello_is_checked() {
     let (mut link, answer) = MachineLink::dial(&socket, &" ".repeat(5000));
     assert!(answer["error"].as_str().unwrap().contains("too long"));
     drop(link.take(0));
-    // Requests that are none end a reader's connection and nothing else.
+    // A malformed request ends that reader's connection and nothing else.
     let mut reader = MachineLink::open(&socket, "chip-1", "reader");
     for bad in [&[9, 0, 0, 0, 0][..], &[1, 0, 0, 0, 1, 7], &[2, 0, 1, 0, 9]] {
         reader.0.write_all(bad).unwrap();
@@ -239,7 +241,7 @@ fn stations_work_at_the_same_time() {
     assert!((0.3..1.2).contains(&took), "{took}"); // one after the other would be 2.4 s
 }
 
-/// The program, started on a directory; gives its socket.
+/// Starts the program on a directory; returns its socket.
 fn program(dir: &Path, more: &[&str]) -> (Child, std::path::PathBuf) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_hwsim"))
         .args(["serve", "--line", "sim-8", "--speed", "0", "--seed", "5", "--dump"])
@@ -293,7 +295,7 @@ fn the_end_of_standard_input_ends_it_when_asked() {
     assert!(child.wait().unwrap().success());
     assert_eq!(fates(dir.path()), BTreeMap::from([(1, "left".into())]));
 
-    // Not asked: it goes on.
+    // Without the option it goes on.
     let dir = tempfile::tempdir().unwrap();
     let (mut child, socket) = program(dir.path(), &[]);
     drop(child.stdin.take());
@@ -304,7 +306,7 @@ fn the_end_of_standard_input_ends_it_when_asked() {
 }
 
 #[test]
-fn what_the_program_refuses() {
+fn the_program_refuses_bad_arguments() {
     let dir = tempfile::tempdir().unwrap();
     let taken = dir.path().join("taken");
     let faults = dir.path().join("f.toml");

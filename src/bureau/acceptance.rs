@@ -25,7 +25,7 @@ impl Bureau {
     /// were in an earlier file of the issuer. The copy is sealed from its first byte: no cardholder data lies
     /// on the disk in the clear.
     pub fn accept(&self, mut file: File) -> Result<(ReadyJob, Vec<u32>), Refusal> {
-        // The descriptor shares its place in the file with the asker's, and the asker may have read from it.
+        // The descriptor shares its position in the file with the client's, and the client may have read from it.
         file.rewind().map_err(|e| Refusal::fault(Exit::Io, format!("file: it cannot be read: {e}")))?;
         let spool_path = spool_path(self.ledger.path())?;
         let mut hsm = self.connect()?;
@@ -72,7 +72,7 @@ impl Bureau {
         let accepted_job = match accepted_job {
             Ok(accepted) => accepted,
             Err(refusal) => {
-                // A ledger that failed may hold the job: its next opening decides about the copy.
+                // A ledger that failed may hold the job, so its next opening decides about the copy.
                 if refusal.exit() != Exit::Ledger {
                     // If the copy cannot be removed, it does no harm: its key is destroyed.
                     let _ = std::fs::remove_file(&spool_path);
@@ -101,7 +101,7 @@ fn unused(key: SpoolKey) {
     }
 }
 
-/// The digests of the profiles that the job's cards are made by, for the ledger.
+/// The digests of the profiles by which the job's cards are made, for the ledger.
 fn made_by(line: &LineProfile, product: &ProductProfile) -> JobProfiles {
     JobProfiles {
         line_digest: line.digest,

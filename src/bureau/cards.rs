@@ -5,7 +5,7 @@
 use super::outcome::{CardDecisions, Outcome};
 use super::refusal::{Refusal, Senseless};
 use crate::ids::JobId;
-use crate::ledger::{Change, Context, Ledger, LedgerError, Reader, RecordState};
+use crate::ledger::{Change, Context, JobView, Ledger, LedgerError, Reader, RecordState};
 use crate::request::{CardDecision, Records};
 
 /// Has the ledger record a decision about records. Returns the changes that its laws allow, and the records
@@ -30,18 +30,19 @@ pub fn decide(
         .into_iter()
         .map(|seq| (seq, ledger.record(job, change(decision, seq), Context::by(actor))))
         .collect();
-    let mut done = CardDecisions { job, decision, changed: Vec::new(), refused: Vec::new() };
+    let (mut changed, mut refused) = (Vec::new(), Vec::new());
     for (seq, ticket) in tickets {
         match ticket.wait() {
-            Ok(event) => done.changed.push(event),
-            Err(error @ LedgerError::Denied { .. }) => done.refused.push((seq, error)),
+            Ok(event) => changed.push((&event).into()),
+            Err(error @ LedgerError::Denied { .. }) => refused.push((seq, error)),
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(Outcome::Decided(done))
+    let JobView { phase, held_for, .. } = reader.job(job)?;
+    Ok(Outcome::Decided(CardDecisions { job, phase, held_for, decision, changed, refused }))
 }
 
-/// The records that `all` means for a decision.
+/// The records to which `all` refers in a decision.
 fn applicable(reader: &Reader, job: JobId, decision: CardDecision) -> Result<Vec<u32>, LedgerError> {
     match decision {
         CardDecision::FoundGood => reader.in_state(job, RecordState::Unknown),

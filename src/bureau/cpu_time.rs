@@ -15,7 +15,7 @@ pub fn of_children() -> Duration {
     used(UsageWho::RUSAGE_CHILDREN)
 }
 
-/// A figure for a report; zero if the system does not give one.
+/// A time for a report; zero if the system does not give it.
 fn used(who: UsageWho) -> Duration {
     let Ok(usage) = getrusage(who) else { return Duration::ZERO };
     [usage.user_time(), usage.system_time()]
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_counts_and_a_child_counts_once_it_was_waited_for() {
+    fn work_counts_and_a_child_counts_after_it_was_waited_for() {
         let (own_before, children_before) = (own(), of_children());
         let mut child = std::process::Command::new("sh")
             .args(["-c", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done"])

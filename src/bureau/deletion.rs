@@ -28,7 +28,7 @@ use super::outcome::Deletion;
 use super::papers::JobPapers;
 use super::papers::folder::paper;
 use super::papers::seal::{Whose, look, sealed};
-use super::refusal::{FaultReport, Refusal, Senseless};
+use super::refusal::{FaultReport, Refusal};
 use super::run_job::proven;
 use super::spool_folder::{spool_directory, spool_of};
 use crate::audit::DocumentKind;
@@ -98,7 +98,7 @@ pub fn delete(
         let person = by.reason != Some(ReasonWord::Retention);
         papers = JobPapers::new(job, reader.id()?, &folder, &mut signer)?;
         papers.folder().nothing_yet(job, PaperName::Certificate)?;
-        // The papers are written now or never: the return file needs what the spool says of each record.
+        // The papers are written now or never: the return file needs the spool's data of each record.
         write_missing(&reader, (&view, key), &mut papers, person, connect, &mut done)?;
         let unreadable =
             done.unreadable.is_some() && key == KeyFound::There && Path::new(&view.spool).exists();
@@ -118,7 +118,7 @@ pub fn delete(
     Ok(done)
 }
 
-/// Destroys the key of a spool and removes the spool. Returns what became of both.
+/// Destroys the key of a spool and removes the spool. Returns the fate of both.
 fn end_data(
     view: &JobView,
     spool: PathBuf,
@@ -140,11 +140,9 @@ fn end_data(
     Ok(DataFate { key, spool, unreadable: false })
 }
 
-/// Copies papers of a deletion into open files: the text and the seal of each in turn.
+/// Copies papers of a deletion into open files: the text and the seal of each in turn. Their number was
+/// checked before the deletion.
 pub fn copy_papers(done: &Deletion, copies: &[PaperName], files: &[File]) -> Result<(), Refusal> {
-    if files.len() != 2 * copies.len() {
-        return Err(Refusal::Senseless(Senseless::Files(files.len(), 2 * copies.len())));
-    }
     let folder = done.certificate.parent().unwrap_or(Path::new("."));
     for (name, pair) in copies.iter().zip(files.chunks_exact(2)) {
         let text = paper(folder, done.job, *name);
@@ -160,7 +158,7 @@ pub fn copy_papers(done: &Deletion, copies: &[PaperName], files: &[File]) -> Res
 
 /// The path of a job's spool: always directly in the ledger's own folder, even if its row was edited to name
 /// another place, so that no other file can be destroyed through the ledger. If the ledger was moved with its
-/// folder, the spool is looked for there. A spool that lies nowhere is missing, which is no error.
+/// folder, the spool is looked for there. A spool that is in neither place is missing, which is no error.
 fn own_spool(reader: &Reader, ledger: &Path, view: &JobView) -> Result<PathBuf, Refusal> {
     let job = view.job;
     let named = Path::new(&view.spool);
@@ -206,11 +204,11 @@ fn own_spool(reader: &Reader, ledger: &Path, view: &JobView) -> Result<PathBuf, 
     Ok(path)
 }
 
-/// Looks whether a spool's key exists. If the keys cannot be read now, they are not lost, and the papers say
-/// more with them; so that is an error, and nothing is done until they can be read.
+/// Checks whether a spool's key exists. Keys that cannot be read now are not lost, and the papers say more
+/// with them. So that is an error, and the deletion goes no further until they can be read.
 fn key_of(view: &JobView, hsm: &mut HsmClient) -> Result<KeyFound, Refusal> {
     let Some(key) = view.spool_key else { return Ok(KeyFound::None) };
-    // An unseal of no pieces looks for the key only.
+    // An unseal of no pieces only looks for the key.
     match hsm.unseal(key, 0, &[]) {
         Ok(_) => Ok(KeyFound::There),
         Err(HsmError::NoSpoolKey(..)) => Ok(KeyFound::Missing),
@@ -233,8 +231,8 @@ fn destroyed(key: SpoolKeyName, hsm: &mut HsmClient, done: &mut Deletion) -> Res
     }
 }
 
-/// Writes the papers that are missing, while the spool can still be read: the return file carries what the
-/// spool says of each record. If the spool cannot be read, a person may go on and the daemon may not.
+/// Writes the missing papers while the spool can still be read, because the return file contains the spool's
+/// data of each record. If the spool cannot be read, a person may go on and the daemon may not.
 fn write_missing(
     reader: &Reader,
     (view, key): (&JobView, KeyFound),
@@ -314,58 +312,54 @@ fn overwrite(mut file: File) -> std::io::Result<()> {
     file.sync_all()
 }
 
-/// The folder for papers that no person asked for.
+/// The folder for papers that were not requested by a person.
 pub fn own_papers(ledger: &Path) -> PathBuf {
     sibling_path(ledger, ".papers")
 }
 
-/// Jobs of a line whose data have been kept for as long as its profile demands, with the time since which
-/// their deletion is due. Included are jobs whose deletion for that reason ended before the certificate.
-pub fn due(ledger: &Ledger, line: &LineProfile) -> Result<Vec<(JobId, String)>, Refusal> {
-    let reader = ledger.reader()?;
-    let directory = own_papers(ledger.path());
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let kept = DAY.saturating_mul(line.retention_days);
-    let mut due = Vec::new();
-    for view in reader.jobs()? {
-        if view.state != JobState::Closed || view.line != line.name {
-            continue;
-        }
-        if view.deleted {
-            // Only the daemon's own deletion is repeated, for its certificate. A person repeats a person's.
-            let deleted = reader.last_mark(view.job, JobMark::Deleted)?;
-            let by_us = deleted.is_some_and(|event| event.context.reason == Some(ReasonWord::Retention));
-            let whose = Whose { job: view.job, ledger: Some(reader.id()?), key: None };
-            let path = paper(&directory, view.job, PaperName::Certificate);
-            if !by_us || matches!(look(&path, DocumentKind::Certificate, whose), Ok(Some(_))) {
-                continue;
-            }
-        }
-        let Some(closed) = reader.last_mark(view.job, JobMark::Closed)? else { continue };
-        let since = Duration::from_millis(closed.ts).saturating_add(kept);
-        if view.deleted || since <= now {
-            let since = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-            due.push((view.job, rfc3339(since)));
-        }
-    }
-    Ok(due)
+/// Jobs of a line whose cardholder data have been kept for as long as its profile demands, each with the time
+/// since then.
+#[derive(Debug, Default)]
+pub struct KeptLongEnough {
+    /// Jobs whose deletion is due. Included are those whose deletion for that reason ended before the
+    /// certificate.
+    pub due: Vec<(JobId, String)>,
+    /// Jobs that could have been closed for that long. Their data stay until a person closes them.
+    pub left_open: Vec<(JobId, String)>,
 }
 
-/// Jobs of a line that could have been closed for longer than its profile keeps data, with the time since
-/// then. Their cardholder data stay until a person closes them.
-pub fn left_open(ledger: &Ledger, line: &LineProfile) -> Result<Vec<(JobId, String)>, Refusal> {
+/// Looks through the jobs of a line for data that have been kept for long enough.
+pub fn kept_long_enough(ledger: &Ledger, line: &LineProfile) -> Result<KeptLongEnough, Refusal> {
     let reader = ledger.reader()?;
+    let papers = own_papers(ledger.path());
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let kept = DAY.saturating_mul(line.retention_days);
-    let mut left = Vec::new();
-    for view in reader.jobs()? {
-        if view.phase != JobPhase::Complete || view.line != line.name {
-            continue;
-        }
-        let (_, last) = reader.span(view.job)?;
-        if Duration::from_millis(last).saturating_add(kept) < now {
-            left.push((view.job, rfc3339(last)));
+    let mut found = KeptLongEnough::default();
+    for view in reader.jobs()?.into_iter().filter(|view| view.line == line.name) {
+        let (from, list) = match (view.state, view.phase) {
+            (JobState::Closed, _) if view.deleted && !lacks_certificate(&reader, &view, &papers)? => continue,
+            (JobState::Closed, _) => {
+                (reader.last_mark(view.job, JobMark::Closed)?.map(|event| event.ts), &mut found.due)
+            }
+            (_, JobPhase::Complete) => (Some(reader.span(view.job)?.1), &mut found.left_open),
+            _ => continue,
+        };
+        let Some(from) = from else { continue };
+        let until = Duration::from_millis(from).saturating_add(kept);
+        if view.deleted || until <= now {
+            let since = if view.state == JobState::Closed { until } else { Duration::from_millis(from) };
+            list.push((view.job, rfc3339(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))));
         }
     }
-    Ok(left)
+    Ok(found)
+}
+
+/// Whether the daemon deleted the data of this job and ended before the certificate. A person repeats a
+/// person's deletion.
+fn lacks_certificate(reader: &Reader, view: &JobView, papers: &Path) -> Result<bool, Refusal> {
+    let deleted = reader.last_mark(view.job, JobMark::Deleted)?;
+    let by_us = deleted.is_some_and(|event| event.context.reason == Some(ReasonWord::Retention));
+    let whose = Whose { job: view.job, ledger: Some(reader.id()?), key: None };
+    let path = paper(papers, view.job, PaperName::Certificate);
+    Ok(by_us && !matches!(look(&path, DocumentKind::Certificate, whose), Ok(Some(_))))
 }

@@ -92,7 +92,7 @@ impl<'a> Rules<'a> {
     }
 }
 
-/// Refuses a file that breaks a rule. Acceptance adds where, and what to do next.
+/// Refuses a file that breaks a rule. Acceptance adds the place and the next step.
 fn refused(exit: Exit, what: impl std::fmt::Display) -> Failure {
     Failure::new(exit, format!("file: {what}"))
 }

@@ -1,4 +1,4 @@
-//! An HSM host that runs as long as a command needs it, and the folder of its socket.
+//! An HSM host that runs for as long as a command needs it, and the folder of its socket.
 //!
 //! Not here: the host itself (`hsm::host`), the HSM of a line that is open (`opening`).
 
@@ -22,7 +22,7 @@ pub fn socket_directory() -> Result<tempfile::TempDir, Failure> {
 /// Opens one more connection to the HSM.
 pub type Connect<'a> = &'a dyn Fn() -> Result<HsmClient, Failure>;
 
-/// An HSM host that runs as long as a command needs it. Fields are dropped in order.
+/// An HSM host that runs for as long as a command needs it. Fields are dropped in order.
 pub struct KeyHost {
     /// A connection to the host.
     pub hsm: HsmClient,
@@ -52,7 +52,7 @@ impl KeyHost {
 }
 
 /// Path of the program `cardwright`, to start it in another role: this program, or the one next to the
-/// daemon's.
+/// daemon.
 pub fn own_program() -> Result<std::path::PathBuf, Failure> {
     let own = std::env::current_exe().map_err(|e| Failure::new(Exit::Io, format!("own program: {e}")))?;
     Ok(if own.ends_with("cardwrightd") { own.with_file_name("cardwright") } else { own })

@@ -49,6 +49,8 @@ impl LedgerDesk<'_> {
                 Ok(Outcome::Papers(Vec::new()))
             }
             Action::DeleteData { job, copies } => {
+                // Before anything is deleted: the copies could not be written afterwards.
+                check_files(action, &files)?;
                 let by = Context::by(actor);
                 let done = deletion::delete(ledger, *job, by, self.connect, None)?;
                 deletion::copy_papers(&done, copies, &files)?;
@@ -65,6 +67,12 @@ impl LedgerDesk<'_> {
             _ => Err(Refusal::OnlyDaemon),
         }
     }
+}
+
+/// Refuses a number of files that the action does not need.
+pub fn check_files(action: &Action, files: &[File]) -> Result<(), Refusal> {
+    let (came, needed) = (files.len(), action.files());
+    if came == needed { Ok(()) } else { Err(Refusal::Senseless(Senseless::Files(came, needed))) }
 }
 
 /// The only file that came with a request.

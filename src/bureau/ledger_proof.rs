@@ -50,7 +50,7 @@ pub struct LedgerVerdict {
 pub struct VerdictFinding {
     /// Where the fault is.
     pub at: String,
-    /// What is wrong there.
+    /// The fault.
     pub what: String,
 }
 
@@ -89,7 +89,7 @@ pub fn verify(
     })
 }
 
-/// A line of an export between its events.
+/// The line of a checkpoint in an export, between the lines of events.
 #[derive(Serialize)]
 struct ExportedCheckpoint {
     checkpoint: u64,
@@ -100,7 +100,7 @@ struct ExportedCheckpoint {
     signature: String,
 }
 
-/// Writes every event and every checkpoint, one JSON object a line. Returns the number of each.
+/// Writes every event and every checkpoint, one JSON object on each line. Returns the number of each.
 pub fn export(reader: &Reader, out: &mut dyn Write) -> Result<(u64, u64), Refusal> {
     let failed = |e: std::io::Error| Refusal::fault(Exit::Io, format!("operator: export: {e}"));
     let mut checkpoints = reader.checkpoints()?.into_iter().peekable();

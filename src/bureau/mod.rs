@@ -11,8 +11,8 @@
 //! key_host       an HSM host for a command; cpu_time: figures for a run's report
 //! ```
 //!
-//! No clap, no printing, no socket of the daemon's. Not here: who asks and whether it is granted (`daemon`),
-//! words (`cli`).
+//! No clap, no printing, no socket of the daemon. Not here: identifying people and granting requests
+//! (`daemon`), words (`cli`).
 
 mod acceptance;
 mod cards;

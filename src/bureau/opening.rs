@@ -1,6 +1,6 @@
 //! Opens and closes the bureau: a line with its keys and its ledger, ready to accept files and to make jobs.
 //!
-//! Not here: acceptance (`acceptance`), making a job (`run_job`), who asks (`cli`, `daemon`).
+//! Not here: acceptance (`acceptance`), making a job (`run_job`), identifying people (`cli`, `daemon`).
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use tempfile::TempDir;
 
 use super::cpu_time;
-use super::deletion::due;
+use super::deletion::{KeptLongEnough, kept_long_enough};
 use super::key_host::{own_program, socket_directory};
 use super::ledger_desk::{LedgerDesk, the_file};
 use super::line::links::{Links, Real, Simulated};
@@ -177,11 +177,11 @@ impl Bureau {
         simulator.map_or(Ok(()), Simulator::end)
     }
 
-    /// Ends what was started: `hwsim`, then the ledger, and after its last signature the keys.
+    /// Ends the processes that were started: `hwsim`, then the ledger, and after its last signature the keys.
     pub fn close(self) -> Ended {
-        let due = due(&self.ledger, &self.line).unwrap_or_else(|refusal| {
+        let kept = kept_long_enough(&self.ledger, &self.line).unwrap_or_else(|refusal| {
             tracing::debug!(?refusal, "which deletions are due is not known");
-            Vec::new()
+            KeptLongEnough::default()
         });
         let before = cpu_time::of_children();
         let simulator = self.end_simulator();
@@ -193,11 +193,11 @@ impl Bureau {
             hsm_host: cpu_time::of_children().saturating_sub(with_simulator),
             ..CpuTimes::default()
         };
-        Ended { simulator, ledger, cpu, due }
+        Ended { simulator, ledger, cpu, due: kept.due }
     }
 }
 
-/// Checks that the profile has what this kind of run needs.
+/// Checks that the profile has everything that this kind of run needs.
 fn can_run(line: &LineProfile, simulated: bool) -> Result<(), Failure> {
     if simulated && line.sim.is_none() {
         let what = format!("line {} has no [sim] table: it cannot be simulated", line.name);

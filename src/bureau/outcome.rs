@@ -10,8 +10,11 @@ use super::ledger_proof::LedgerVerdict;
 use super::refusal::{Denial, Idle};
 use super::survey::Survey;
 use crate::ids::JobId;
-use crate::ledger::{CardView, JobView, LedgerError, LedgerEvent, ShiftView, StockView};
+use crate::ledger::{
+    AttemptView, CardView, JobPhase, JobView, LedgerError, RecordState, ShiftView, StockView,
+};
 use crate::report::Summary;
+use crate::report::events::EventLine;
 use crate::request::CardDecision;
 
 /// The result of a request.
@@ -27,7 +30,7 @@ pub enum Outcome {
     /// Records with their attempts and events.
     Cards(Box<ShownCards>),
     /// A page of events.
-    Log(Vec<LedgerEvent>),
+    Log(Vec<EventLine>),
     /// The result of an audit.
     Verdict(LedgerVerdict),
     /// The ledger was exported.
@@ -57,7 +60,7 @@ pub enum Outcome {
     Held(JobId),
     /// Decisions about cards were recorded.
     Decided(CardDecisions),
-    /// Each card will be thrown out of the line at its next step, or will not.
+    /// Each card will be thrown out of the line at its next step, or the reason why not.
     Killed {
         /// The job.
         job: JobId,
@@ -74,7 +77,7 @@ pub enum Outcome {
         shift: Option<ShiftView>,
     },
     /// Events that record a person's acts.
-    Noted(Vec<LedgerEvent>),
+    Noted(Vec<EventLine>),
     /// Papers were written.
     Papers(Vec<PathBuf>),
     /// Cardholder data were deleted.
@@ -88,15 +91,42 @@ pub enum Outcome {
     },
 }
 
-/// The records that were asked for.
+/// The records that were requested.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ShownCards {
     /// The job of the records.
     pub job: JobView,
-    /// Whether one record was asked for.
+    /// Whether one record was requested.
     pub one: bool,
     /// The records with their cards, in file order.
-    pub cards: Vec<CardView>,
+    pub cards: Vec<ShownCard>,
+}
+
+/// A record with its attempts, and with its events in the words of the trade.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ShownCard {
+    /// The job.
+    pub job: JobId,
+    /// Sequence of the record.
+    pub seq: u32,
+    /// The card_ref of the record.
+    pub card_ref: String,
+    /// State of the record.
+    pub state: RecordState,
+    /// Whether a person has let the record be made again.
+    pub released: bool,
+    /// The attempts, in order.
+    pub attempts: Vec<AttemptView>,
+    /// Everything that happened to the record, in order.
+    pub events: Vec<EventLine>,
+}
+
+impl From<CardView> for ShownCard {
+    fn from(card: CardView) -> Self {
+        let events = card.events.iter().map(EventLine::from).collect();
+        let CardView { job, seq, card_ref, state, released, attempts, .. } = card;
+        Self { job, seq, card_ref, state, released, attempts, events }
+    }
 }
 
 /// The result of decisions about cards.
@@ -104,10 +134,14 @@ pub struct ShownCards {
 pub struct CardDecisions {
     /// The job.
     pub job: JobId,
+    /// Phase of the job afterwards.
+    pub phase: JobPhase,
+    /// Why the job is HELD.
+    pub held_for: Option<String>,
     /// The decision.
     pub decision: CardDecision,
     /// The events of the changes.
-    pub changed: Vec<LedgerEvent>,
+    pub changed: Vec<EventLine>,
     /// Records that the ledger's laws did not let change, each with the reason.
     pub refused: Vec<(u32, LedgerError)>,
 }

@@ -16,7 +16,7 @@ use crate::ledger::{JobState, LedgerError};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "refusal", content = "of", rename_all = "kebab-case")]
 pub enum Refusal {
-    /// The policy denies it to every person while the job stands as it does.
+    /// The policy denies the request to every person in the job's present state.
     Denied {
         /// The job, if the request is about one.
         job: Option<JobId>,
@@ -25,19 +25,19 @@ pub enum Refusal {
         /// The reason.
         why: Denial,
     },
-    /// The policy denies it to this person, or at this moment.
+    /// The policy denies the request to this person, or at this moment.
     NotAllowed {
         /// The job, if the request is about one.
         job: Option<JobId>,
         /// The reason.
         why: NotAllowed,
     },
-    /// It takes two people. The first request is noted.
+    /// The request takes two people. The first one's request is noted.
     SecondPerson {
         /// The job.
         job: JobId,
     },
-    /// The ledger refuses it, because of its laws or because it cannot be used.
+    /// The ledger refuses the request, because of its laws or because it cannot be used.
     Ledger(LedgerError),
     /// This file was accepted before.
     FileSeen {
@@ -59,7 +59,7 @@ pub enum Refusal {
         job: JobId,
         /// The place that the ledger names.
         named: PathBuf,
-        /// What is wrong with that place.
+        /// The fault of that place.
         what: String,
         /// The folder where its spools lie.
         folder: PathBuf,
@@ -75,7 +75,7 @@ pub enum Refusal {
     OtherLine {
         /// The job.
         job: JobId,
-        /// The line that it was accepted for.
+        /// The line for which it was accepted.
         line: String,
     },
     /// The request names a line that this program does not run.
@@ -112,8 +112,8 @@ pub enum Refusal {
     Fault(FaultReport),
 }
 
-/// An expected failure below the bureau: its exit code, and a text that says who is to blame, where, and what
-/// to do.
+/// An expected failure below the bureau: its exit code, and a text that names who is to blame, the place and
+/// the next step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FaultReport {
     /// Exit code of a program that ends with this fault.
@@ -135,17 +135,17 @@ pub enum Senseless {
     /// Each test card is noted by an event of its own.
     #[error("{asked} test cards: 1 to {most} are noted at a time")]
     TestCards {
-        /// Number that was asked for.
+        /// The requested number.
         asked: u32,
         /// Most that are noted at a time.
         most: u32,
     },
-    /// A number of files came that the request does not need.
+    /// The number of files differs from the number that the request needs.
     #[error("{0} file(s) came with the request, which needs {1}")]
     Files(usize, usize),
 }
 
-/// Why the policy denies something to every person.
+/// Why the policy denies a request to every person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "kebab-case")]
 pub enum Denial {
@@ -164,6 +164,9 @@ pub enum Denial {
     /// A job is closed after it has left the line.
     #[error("the job is on the line, or waits for it; hold it first")]
     OnLine,
+    /// A hold waits for the cards that are under way.
+    #[error("the job is stopping: wait until the cards under way are finished and it is HELD")]
+    Stopping,
     /// A reader cannot serve the line and a survey at once.
     #[error("the line is at work or about to be; hold the job that is on it, then ask")]
     LineBusy,
@@ -187,24 +190,24 @@ pub enum Denial {
     LeavesLine,
 }
 
-/// Why the policy denies something to this person, or at this moment.
+/// Why the policy denies a request to this person, or at this moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "kebab-case")]
 pub enum NotAllowed {
     /// The person is no operator.
-    #[error("it takes an operator")]
+    #[error("this takes an operator, a role that the daemon's people file does not give you")]
     TakesOperator,
     /// The person is neither auditor nor supervisor.
-    #[error("it takes an auditor or a supervisor")]
+    #[error("this takes an auditor or a supervisor, roles that the daemon's people file does not give you")]
     TakesAuditor,
     /// The person is no supervisor.
-    #[error("it takes a supervisor")]
+    #[error("this takes a supervisor, a role that the daemon's people file does not give you")]
     TakesSupervisor,
     /// The daemon begins no new work before it ends.
-    #[error("the daemon is about to end; nothing new is begun")]
+    #[error("the daemon is about to end and begins nothing new; ask again after its next start")]
     Draining,
     /// The people file does not list this user.
-    #[error("nobody with uid {uid} stands in the daemon's people file")]
+    #[error("the daemon's people file does not list you (uid {uid})")]
     Unlisted {
         /// User id of the person.
         uid: u32,
@@ -258,20 +261,20 @@ impl Refusal {
         Self::Fault(FaultReport { exit, message: message.into() })
     }
 
-    /// A refusal of something about a job that the policy denies to every person.
+    /// A refusal of a request about a job, which the policy denies to every person.
     pub fn denied(job: JobId, why: Denial) -> Self {
         Self::Denied { job: Some(job), record: None, why }
     }
 }
 
-/// The text without a command that helps: only the program that shows it knows its commands.
+/// The text without a command that helps: only the program that prints it knows its commands.
 impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Denied { job, record, why } => {
                 write!(f, "{}refused: {why}", about(*job, *record))
             }
-            Self::NotAllowed { job, why } => write!(f, "operator: refused: {}{why}", about(*job, None)),
+            Self::NotAllowed { job, why } => write!(f, "{}refused: {why}", about(*job, None)),
             Self::SecondPerson { job } => write!(
                 f,
                 "{job}: nothing is done yet: it takes two people, and another one has to ask for it within 15 minutes, while \
@@ -318,7 +321,7 @@ impl std::fmt::Display for Refusal {
             ),
             Self::NotInHopper { asked, hopper } => write!(
                 f,
-                "operator: refused: {asked} blanks, and by the book there are {hopper} in the hopper"
+                "operator: refused: {asked} blanks, but by the ledger there are {hopper} in the hopper"
             ),
             Self::Senseless(what) => write!(f, "operator: {what}"),
             Self::OnlyDaemon => f.write_str("operator: only a daemon does this"),

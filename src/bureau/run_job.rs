@@ -122,10 +122,10 @@ impl Bureau {
         let counted = batch.hopper.is_some();
         let closes = self.line.auto_close.unwrap_or(auto_close);
         let links = self.links()?;
-        // Calls counted before belong to another job.
+        // Earlier calls belong to another job.
         self.calls.take();
         let mut line = stations::open(&self.line, &*links, || self.hsm())?;
-        // From here on cards may be touched, so a signal has to stop the line instead of ending the program.
+        // From here on cards may be touched, so a signal must stop the line instead of ending the program.
         let people = people();
         let found = cleared(&mut line, &self.ledger, job)?;
         if found || held {
@@ -139,7 +139,7 @@ impl Bureau {
             }
         }
         match &outcome.stopped {
-            // The ledger takes nothing more.
+            // The ledger accepts no more changes.
             Some(Stop::Ledger(_)) => {}
             Some(stop) => {
                 let detail = Some(stop_text(stop));
@@ -176,7 +176,7 @@ pub fn proven(reader: &Reader, job: JobId) -> Result<(), Refusal> {
 }
 
 /// Clears the line of cards that an earlier run left. Returns whether there were any. The job is then held
-/// with that reason, so that the ledger says where those cards are.
+/// for that reason, so that the ledger shows where those cards are.
 fn cleared(line: &mut LineSetup, ledger: &Ledger, job: JobId) -> Result<bool, Refusal> {
     let cleared = crate::pipeline::clear(line);
     let told = cleared.told();

@@ -35,8 +35,9 @@ pub fn spool_of(view: &JobView, vault: Box<dyn Vault>) -> Result<Spool, Refusal>
     })
 }
 
-/// Whether a file is the ledger's, or lies next to it. Such a file is not even opened: when any descriptor of
-/// it is closed, the kernel drops the locks that SQLite holds on it in this process (POSIX, fcntl).
+/// Whether a file belongs to the ledger or lies next to it. Such a file is not even opened: when any
+/// descriptor of it is closed, the kernel drops the locks that SQLite holds on it in this process (POSIX,
+/// fcntl).
 pub fn is_the_ledgers(file: &Metadata, ledger: &Path) -> bool {
     let place = |meta: &Metadata| (meta.dev(), meta.ino());
     ["", "-wal", "-shm", "-lock"]
@@ -50,7 +51,7 @@ pub fn is_the_ledgers(file: &Metadata, ledger: &Path) -> bool {
 pub(super) fn forget_unfinished(ledger: &Ledger, socket: &Path) -> Result<(), Refusal> {
     let reader = ledger.reader()?;
     let jobs = reader.jobs()?;
-    // Keys of deleted data are destroyed too: one that was missing may have come back with another store.
+    // Keys of deleted data are destroyed too: a key that was missing may have come back with another store.
     let keys: Vec<_> = jobs.iter().filter(|job| !job.deleted).filter_map(|job| job.spool_key).collect();
     HsmClient::connect(socket)?.keep_spools(reader.id()?, &keys)?;
     let names: Vec<_> = jobs.iter().filter_map(|job| Path::new(&job.spool).file_name()).collect();

@@ -1,19 +1,19 @@
 //! Stock: people put blanks into the hopper, take blanks out of it, put good cards into the vault, and begin
 //! shifts.
 //!
-//! Not here: the laws of stock (`ledger`). The checks here come first, so that a row of test cards is not
+//! Not here: the laws of stock (`ledger`). The checks here come first, so that a series of test cards is not
 //! left half noted.
 
 use super::outcome::Outcome;
 use super::refusal::{Refusal, Senseless};
 use crate::ids::JobId;
-use crate::ledger::{Change, Context, Ledger, Reader, Ticket};
+use crate::ledger::{Change, Context, Ledger, LedgerError, Reader, Ticket};
 use crate::request::StockMove;
 
 /// Most test cards at a time: each is an event of its own.
 const TESTS_MAX: u32 = 1000;
 
-/// Has the ledger record what a person did with a job's stock.
+/// Has the ledger record a person's act on a job's stock.
 pub fn move_stock(
     ledger: &Ledger,
     job: JobId,
@@ -28,7 +28,8 @@ pub fn move_stock(
         StockMove::Test => test_cards(&ledger.reader()?, job, count)?,
     };
     let tickets = ledger.record_together(job, changes, &Context::by(actor));
-    Ok(Outcome::Noted(tickets.into_iter().map(Ticket::wait).collect::<Result<_, _>>()?))
+    let noted = |ticket: Ticket| Ok::<_, LedgerError>((&ticket.wait()?).into());
+    Ok(Outcome::Noted(tickets.into_iter().map(noted).collect::<Result<_, _>>()?))
 }
 
 /// One change for each test card, if all of them are possible.
@@ -38,8 +39,8 @@ fn test_cards(reader: &Reader, job: JobId, count: u32) -> Result<Vec<Change>, Re
     }
     let (stock, first) = (reader.stock(job)?, reader.next_blank(job)?);
     if !stock.counted && first == 1 {
-        // Stock can be issued for the first time only before the first blank. A test card noted now would
-        // prevent that.
+        // Stock can be issued for the first time only before the first blank is fed. A test card recorded now
+        // would prevent that.
         return Err(Refusal::StockNotIssued { job });
     }
     if stock.counted && stock.hopper < i64::from(count) {
@@ -50,5 +51,5 @@ fn test_cards(reader: &Reader, job: JobId, count: u32) -> Result<Vec<Change>, Re
 
 /// Has the ledger record that a shift begins.
 pub fn begin_shift(ledger: &Ledger, name: &str, actor: &str) -> Result<Outcome, Refusal> {
-    Ok(Outcome::Noted(vec![ledger.shift(name, Context::by(actor))?]))
+    Ok(Outcome::Noted(vec![(&ledger.shift(name, Context::by(actor))?).into()]))
 }

@@ -1,5 +1,5 @@
-//! Asks cards that were left in the line how far they came. A person decides what becomes of them. Nothing is
-//! written to a card, and none is moved.
+//! Asks cards that were left in the line how far they came. A person decides about them. Nothing is written
+//! to a card, and no card is moved.
 //!
 //! Not here: the questions to a chip (`modules::chip::ask`), words for people (`cli`).
 
@@ -29,11 +29,11 @@ use crate::threads::each_at_once;
 pub struct Survey {
     /// The job.
     pub job: JobView,
-    /// The record that was asked about; `None` for all.
+    /// The record whose card is asked; `None` for all.
     pub seq: Option<u32>,
     /// The stations, in line order.
     pub stations: Vec<StationSurvey>,
-    /// Places where a card may lie that cannot be asked there.
+    /// Places that may hold a card but cannot ask it.
     pub not_asked: Vec<String>,
 }
 
@@ -44,9 +44,9 @@ pub struct StationSurvey {
     pub station: String,
     /// CSN of the chip that lies there.
     pub blank: Option<String>,
-    /// The record and the attempt that the card belongs to.
+    /// The record and the attempt to which the card belongs.
     pub card: Option<Holder>,
-    /// Whether the card is one of those that were asked about.
+    /// Whether the request was about this card.
     pub asked_for: bool,
     /// Answers of the chip's applications.
     pub applications: Vec<ApplicationAnswer>,
@@ -72,7 +72,7 @@ pub enum Advice {
     AskItsRecord,
 }
 
-/// What was found at a station.
+/// The reading of a station.
 enum StationReading {
     Chip(Box<ChipModule>, KeyData),
     Stripe(StripeModule, Tracks),
@@ -133,7 +133,7 @@ impl Bureau {
         Ok(Survey { job: view, seq, stations, not_asked })
     }
 
-    /// Looks at all stations in parallel, because each empty reader is waited for.
+    /// Reads all stations in parallel, because an empty reader takes its full waiting time.
     fn meet(
         &self,
         stations: &[(&ModuleProfile, String)],
@@ -266,7 +266,7 @@ impl Surveyor<'_> {
         })
     }
 
-    /// Compares a stripe with the records that are UNKNOWN, to find the one that it was encoded for.
+    /// Compares a stripe with the records that are UNKNOWN, to find the one for which it was encoded.
     fn stripe(
         &mut self,
         stripe: &StripeModule,

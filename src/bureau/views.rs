@@ -1,6 +1,6 @@
-//! Views of a ledger: everything that only shows something.
+//! Views of a ledger: every request that only shows something.
 //!
-//! Not here: proofs (`ledger_proof`), what cards say (`survey`).
+//! Not here: proofs (`ledger_proof`), the answers of cards (`survey`).
 
 use std::path::Path;
 
@@ -8,15 +8,16 @@ use super::outcome::{Outcome, ShownCards};
 use super::refusal::Refusal;
 use crate::exit::Exit;
 use crate::ids::JobId;
-use crate::ledger::Reader;
+use crate::ledger::{LedgerError, Reader};
+use crate::report::events::EventLine;
 use crate::report::{ReportPaths, Summary};
 use crate::request::{Action, Records};
 
 /// Events in a page. Short reads let the writer checkpoint.
 const PAGE: u32 = 1000;
 
-/// Shows what an action asks of the ledger at `path`. Returns `None` if the action does more than show
-/// something.
+/// Carries out an action that only shows something of the ledger at `path`. Returns `None` for any other
+/// action.
 pub fn show(reader: &Reader, path: &Path, action: &Action) -> Result<Option<Outcome>, Refusal> {
     Ok(Some(match action {
         Action::ListJobs {} => Outcome::Jobs(reader.jobs()?),
@@ -25,7 +26,7 @@ pub fn show(reader: &Reader, path: &Path, action: &Action) -> Result<Option<Outc
         Action::ShowCards { job, records } => cards(reader, *job, records)?,
         Action::ReadLog { job, after } => {
             job.map(|job| reader.job(job)).transpose()?;
-            Outcome::Log(reader.events(*job, *after, PAGE)?)
+            Outcome::Log(reader.events(*job, *after, PAGE)?.iter().map(EventLine::from).collect())
         }
         Action::ShowStock { job, shift } => stock(reader, *job, shift.as_deref())?,
         _ => return Ok(None),
@@ -44,7 +45,8 @@ fn cards(reader: &Reader, job: JobId, records: &Records) -> Result<Outcome, Refu
         Some(sequences) => sequences,
         None => reader.all(job)?,
     };
-    let cards = sequences.into_iter().map(|seq| reader.card(job, seq)).collect::<Result<_, _>>()?;
+    let card = |seq| Ok::<_, LedgerError>(reader.card(job, seq)?.into());
+    let cards = sequences.into_iter().map(card).collect::<Result<_, _>>()?;
     let one = matches!(records, Records::One(_));
     Ok(Outcome::Cards(Box::new(ShownCards { job: view, one, cards })))
 }

@@ -6,6 +6,7 @@ use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
 
 use super::common::{Early, LedgerArg, SocketArg, on_stdout};
+use super::next_step::Desk;
 use super::{foreground, remote, render};
 use crate::audit::PublicKey;
 use crate::bureau::{Outcome, ledger_proof, papers};
@@ -32,15 +33,17 @@ enum AuditVerb {
     /// Every column of every table is compared with the events, the events with their hashes, and the schema
     /// with the one that this program makes.
     ///
-    /// What this cannot find. Without --keys: that everything after a checkpoint was cut off, or made anew
-    /// with its chain. Without --key as well: that the whole ledger was made anew, and signed by another key
-    /// or not signed. With --keys: a change to events after the last signature, by a person who computes the
-    /// chain anew (`Not signed` says how many events these are), and that ledger and audit book were both put
-    /// back to one moment (keep `audit export` elsewhere). Never: that a checkpoint before the last one was
-    /// deleted, because the last one signs all that it signed; and that the last one was deleted, after a
-    /// start has signed again. Until then --keys finds it. The last checkpoint is missing, too, when the line
-    /// was killed between signing and writing, until the line is started again. Of jobs that an earlier
-    /// version accepted, some columns have no proof: the verdict counts these jobs.
+    /// Limits. Without --keys this does not find that everything after a checkpoint was cut off, or rewritten
+    /// with its chain. Without --key as well, it does not find that the whole ledger was rewritten and signed
+    /// by another key, or not signed. With --keys it does not find a change to events after the last
+    /// signature by a person who recomputes the chain (`Not signed` gives the number of these events), nor
+    /// that ledger and audit book were both put back to one moment (keep `audit export` elsewhere). It never
+    /// finds an event that a person who can write the ledger's file appended, with its hash, after the last
+    /// signature; that a checkpoint before the last one was deleted, because the last one signs everything that it
+    /// signed; nor that the last one was deleted, once a start has signed again (until then --keys finds it).
+    /// The last checkpoint is also missing when the line was killed between signing and writing, until the
+    /// line is started again. Some columns of jobs that an earlier version accepted have no proof: the
+    /// verdict counts these jobs.
     Verify {
         /// Compare it with the notes of this key store's HSM
         #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE")]
@@ -74,7 +77,8 @@ pub fn run(args: &AuditArgs) -> Result<Exit, Failure> {
     on_stdout(|out| match (&args.verb, daemon) {
         // The daemon has the ledger and the keys open.
         (AuditVerb::Verify { key, json, .. }, Some(daemon)) => {
-            render::show(&remote::ask(daemon, &Action::VerifyLedger { key: *key }, &[])?, *json, out)
+            let verdict = remote::ask(daemon, &Action::VerifyLedger { key: *key }, &[])?;
+            render::show(&verdict, *json, Desk::Daemon, out)
         }
         (AuditVerb::Verify { keys, key, json }, None) => verify(ledger, keys.as_ref(), *key, *json, out),
         (AuditVerb::Document { paper, key }, _) => document(paper, *key, out),
@@ -105,7 +109,7 @@ fn verify(
     let bar = bar(reader.last_event().unwrap_or_default(), "events");
     let verdict = ledger_proof::verify(&reader, known.as_ref(), key, |n| bar.set_position(n))?;
     bar.finish_and_clear();
-    render::show(&Outcome::Verdict(verdict), json, out)
+    render::show(&Outcome::Verdict(verdict), json, Desk::Here, out)
 }
 
 fn document(paper: &Path, key: Option<PublicKey>, out: &mut dyn Write) -> Result<Exit, Early> {
@@ -115,7 +119,7 @@ fn document(paper: &Path, key: Option<PublicKey>, out: &mut dyn Write) -> Result
     Ok(Exit::Ok)
 }
 
-/// The daemon writes into a temporary file of this program's, because standard output may be no regular file.
+/// The daemon writes into a temporary file of this program, because standard output may be no regular file.
 fn export_from(daemon: &Path, out: &mut dyn Write) -> Result<Exit, Early> {
     let failed = |e: std::io::Error| Failure::new(Exit::Io, format!("no file for the export: {e}"));
     let mut file = tempfile::tempfile().map_err(failed)?;
@@ -125,7 +129,7 @@ fn export_from(daemon: &Path, out: &mut dyn Write) -> Result<Exit, Early> {
     Ok(Exit::Ok)
 }
 
-/// Keeps the error of standard output, of which an export returns only the text.
+/// Keeps the error of standard output, because an export returns only its text.
 struct HeardWriter<'a> {
     out: &'a mut dyn Write,
     failed: Option<std::io::Error>,

@@ -42,7 +42,7 @@ enum CardVerb {
         #[command(flatten)]
         which: Which,
     },
-    /// Record what you found of cards that are REJECTED or UNKNOWN
+    /// Record your findings about cards that are REJECTED or UNKNOWN
     #[command(group = clap::ArgGroup::new("found").required(true))]
     Resolve {
         #[command(flatten)]
@@ -106,7 +106,7 @@ pub(super) fn execute(args: &CardArgs, out: &mut dyn Write) -> Result<Exit, Earl
             foreground::carry_out(&args.socket, &args.ledger, by, &action)?
         }
     };
-    render::show(&outcome, args.json, out)
+    render::show(&outcome, args.json, args.socket.desk(), out)
 }
 
 impl CardVerb {

@@ -1,17 +1,18 @@
-//! Parts that the commands about the ledger share: the ledger, the records, the person who asks, the output.
+//! Parts that the commands about the ledger share: the ledger, the records, the person who makes the request,
+//! the output.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::next_step::spelled;
+use super::next_step::{Desk, spelled};
 use crate::bureau::Refusal;
 use crate::daemon::people::sound_name;
 use crate::exit::{Exit, Failure};
 use crate::ledger::LedgerError;
 
-/// The ledger, if none is named.
+/// The ledger if the command names none.
 const DEFAULT: &str = "cardwright.db";
 
 /// The argument that names the ledger.
@@ -28,7 +29,7 @@ pub struct LedgerArg {
     pub ledger: PathBuf,
 }
 
-/// The argument that names the person who asks for a change; the name stands in the ledger.
+/// The argument that names the person who requests a change; the ledger records the name.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ByArg {
     /// Who asks for it, for the ledger, which adds your user id [default: your user name]
@@ -53,6 +54,11 @@ impl LedgerArg {
 }
 
 impl SocketArg {
+    /// Where the command is carried out.
+    pub fn desk(&self) -> Desk {
+        if self.socket.is_some() { Desk::Daemon } else { Desk::Here }
+    }
+
     /// The daemon to ask, if one is named. A daemon has its own ledger, so none may be named with it.
     pub fn daemon(&self, ledger: &LedgerArg) -> Result<Option<&Path>, Failure> {
         match &self.socket {
@@ -70,7 +76,7 @@ impl SocketArg {
 }
 
 impl ByArg {
-    /// Refuses a name: a daemon knows who asks.
+    /// Refuses a name, because a daemon identifies the person itself.
     pub fn none(&self) -> Result<(), Failure> {
         match self.by {
             None => Ok(()),
@@ -151,7 +157,7 @@ pub fn json(out: &mut dyn Write, value: &impl Serialize) -> Result<(), Early> {
     Ok(out.write_all(b"\n")?)
 }
 
-/// A command needs a key store and none is named.
+/// The failure of a command that needs a key store when none is named.
 pub fn keys_missing() -> Failure {
     Failure::new(Exit::Usage, "operator: name the key store by --keys or CARDWRIGHT_KEYS")
 }

@@ -39,8 +39,8 @@ fn here(path: &Path, by: Option<&ByArg>, action: &Action) -> Result<Outcome, Ref
     action.job().map(|job| reader.job(job)).transpose()?;
     let Some(by) = by else { return Err(Refusal::OnlyDaemon) };
     drop(reader);
-    // Opening for writing takes the ledger for this process alone: cards that an earlier one left under way
-    // are UNKNOWN now.
+    // Opening the ledger for writing takes it for this process alone. Cards that an earlier process left
+    // under way become UNKNOWN.
     let ledger = Ledger::open(path)?;
     let done = LedgerDesk { ledger: &ledger, connect: &|| Err(keys_missing()) }.carry_out(
         action,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::bureau::line::{hsm_host, station_host};
 use crate::exit::{Exit, Failure};
 
-/// Hold the keys of a store behind a Unix socket, until standard input closes.
+/// Serve the keys of a store over a Unix socket, until standard input closes.
 #[derive(Debug, clap::Args)]
 pub struct HsmHostArgs {
     /// Key store.

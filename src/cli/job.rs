@@ -36,47 +36,8 @@ enum JobVerb {
         /// The issuer's output file (CWF1)
         file: PathBuf,
     },
-    /// Let the daemon make a job, whatever it was held for
-    Release {
-        /// Job, e.g. J1
-        #[arg(value_name = "J")]
-        job: JobId,
-    },
-    /// Have the daemon stop a job; cards under way are finished
-    Hold {
-        /// Job, e.g. J1
-        #[arg(value_name = "J")]
-        job: JobId,
-    },
-    /// Give a job up: what was not made is CANCELLED
-    Cancel {
-        /// Job, e.g. J1
-        #[arg(value_name = "J")]
-        job: JobId,
-    },
-    /// List all jobs
-    List,
-    /// Show a job and both its balances
-    Show {
-        /// Job, e.g. J1
-        #[arg(value_name = "J")]
-        job: JobId,
-    },
-    /// Report on a job: balances, rejects, gaps in the stack, remakes, what is to be done
-    Report {
-        /// Job, e.g. J1
-        #[arg(value_name = "J")]
-        job: JobId,
-    },
-    /// Go on with an open job, in the foreground or by the daemon: what is queued, and remakes that are
-    /// released
-    Resume {
-        /// Job, e.g. J1
-        #[arg(value_name = "J")]
-        job: JobId,
-        #[command(flatten)]
-        line: super::run::LineArgs,
-    },
+    #[command(flatten)]
+    Plain(PlainVerb),
     /// Write the signed papers of a closed job: report (HTML, JSON) and return file for the issuer
     Papers {
         /// Job, e.g. J1
@@ -85,8 +46,9 @@ enum JobVerb {
         /// The bureau's key store, whose HSM signs; a daemon has it
         #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE")]
         keys: Option<PathBuf>,
-        /// Where they go; no file there is overwritten. Only their writer (the daemon, if it was asked) can
-        /// read them, and the group of a DIR that is open to it and closed to others (mode 0750)
+        /// Where they go; no file there is overwritten. They are written with your rights and are yours; a
+        /// daemon writes into files that this command has opened. No other user can read them, except the
+        /// group of a DIR that is open to it and closed to others (mode 0750)
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
     },
@@ -105,6 +67,52 @@ enum JobVerb {
         #[command(flatten)]
         by: ByArg,
     },
+}
+
+/// The commands that are one request, without a file.
+#[derive(Debug, clap::Subcommand)]
+enum PlainVerb {
+    /// Let the daemon make a job, whatever it was held for
+    Release {
+        /// Job, e.g. J1
+        #[arg(value_name = "J")]
+        job: JobId,
+    },
+    /// Have the daemon stop a job; cards under way are finished
+    Hold {
+        /// Job, e.g. J1
+        #[arg(value_name = "J")]
+        job: JobId,
+    },
+    /// Give a job up: the records that were not made are CANCELLED
+    Cancel {
+        /// Job, e.g. J1
+        #[arg(value_name = "J")]
+        job: JobId,
+    },
+    /// List all jobs
+    List,
+    /// Show a job and both its balances
+    Show {
+        /// Job, e.g. J1
+        #[arg(value_name = "J")]
+        job: JobId,
+    },
+    /// Report on a job: balances, rejects, gaps in the stack, remakes, the next step
+    Report {
+        /// Job, e.g. J1
+        #[arg(value_name = "J")]
+        job: JobId,
+    },
+    /// Go on with an open job, in the foreground or by the daemon: queued records, and remakes that are
+    /// released
+    Resume {
+        /// Job, e.g. J1
+        #[arg(value_name = "J")]
+        job: JobId,
+        #[command(flatten)]
+        line: super::run::LineArgs,
+    },
     /// Close a job, if every record and every blank is accounted for
     Close {
         /// Job, e.g. J1
@@ -118,7 +126,7 @@ enum JobVerb {
 /// Carries out a command of `cardwright job`.
 pub fn run(args: &JobArgs) -> Result<Exit, Failure> {
     match &args.verb {
-        JobVerb::Resume { job, line } if args.socket.daemon(&args.ledger)?.is_none() => {
+        JobVerb::Plain(PlainVerb::Resume { job, line }) if args.socket.daemon(&args.ledger)?.is_none() => {
             super::run::resume(*job, line, &args.ledger, args.json)
         }
         _ => on_stdout(|out| execute(args, out)),
@@ -127,39 +135,40 @@ pub fn run(args: &JobArgs) -> Result<Exit, Failure> {
 
 pub(super) fn execute(args: &JobArgs, out: &mut dyn Write) -> Result<Exit, Early> {
     let daemon = args.socket.daemon(&args.ledger)?;
+    let ledger = &args.ledger.ledger;
     let outcome = match (&args.verb, daemon) {
         (JobVerb::Submit { file }, Some(daemon)) => {
             let name = file.display().to_string();
             remote::ask(daemon, &Action::SubmitFile { name }, &[open_input(file).map_err(Refusal::from)?])?
         }
+        (JobVerb::Submit { .. }, None) => return Err(Refusal::OnlyDaemon.into()),
         (JobVerb::Papers { job, out: folder, .. }, Some(daemon)) => paper_files::write(daemon, *job, folder)?,
+        (JobVerb::Papers { job, keys, out: folder }, None) => {
+            papers_here(ledger, *job, keys.as_ref(), folder)?
+        }
         (JobVerb::Delete { job, out: folder, by, .. }, Some(daemon)) => {
             by.none()?;
             paper_files::delete(daemon, *job, folder.as_deref())?
         }
-        (JobVerb::Papers { job, keys, out: folder }, None) => {
-            papers_here(&args.ledger.ledger, *job, keys.as_ref(), folder)?
-        }
         (JobVerb::Delete { job, keys, out: folder, by }, None) => {
-            delete_here(&args.ledger.ledger, *job, keys.as_ref(), folder.as_deref(), by)?
+            delete_here(ledger, *job, keys.as_ref(), folder.as_deref(), by)?
         }
-        (JobVerb::Resume { line, .. }, Some(_)) if line.is_given() => {
+        (JobVerb::Plain(PlainVerb::Resume { line, .. }), Some(_)) if line.is_given() => {
             let what = "operator: the daemon has its line and keys; name the job alone";
             return Err(Failure::new(Exit::Usage, what).into());
         }
-        (verb, _) => {
+        (JobVerb::Plain(verb), _) => {
             let (action, by) = verb.action();
             foreground::carry_out(&args.socket, &args.ledger, by, &action)?
         }
     };
-    render::show(&outcome, args.json, out)
+    render::show(&outcome, args.json, args.socket.desk(), out)
 }
 
-impl JobVerb {
+impl PlainVerb {
     /// The action, and the argument that names the person if the command has one.
     fn action(&self) -> (Action, Option<&ByArg>) {
         match self {
-            Self::Submit { file } => (Action::SubmitFile { name: file.display().to_string() }, None),
             Self::List => (Action::ListJobs {}, None),
             Self::Show { job } => (Action::ShowJob { job: *job }, None),
             Self::Report { job } => (Action::ReportJob { job: *job }, None),
@@ -168,15 +177,13 @@ impl JobVerb {
             Self::Cancel { job } => (Action::CancelJob { job: *job }, None),
             Self::Resume { job, .. } => (Action::ResumeJob { job: *job }, None),
             Self::Close { job, by } => (Action::CloseJob { job: *job }, Some(by)),
-            Self::Papers { job, .. } => (Action::WritePapers { job: *job }, None),
-            Self::Delete { job, by, .. } => (Action::DeleteData { job: *job, copies: Vec::new() }, Some(by)),
         }
     }
 }
 
 fn papers_here(ledger: &Path, job: JobId, keys: Option<&PathBuf>, folder: &Path) -> Result<Outcome, Refusal> {
     let reader = Reader::open(ledger)?;
-    // This is checked before the keys are asked for, because an open job has no papers.
+    // This comes before the request for keys, because an open job has no papers.
     let state = reader.job(job)?.state;
     if state != JobState::Closed {
         return Err(Refusal::NoPapersYet { job, state });

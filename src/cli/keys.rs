@@ -43,8 +43,8 @@ pub enum KeyCommand {
     },
 }
 
-/// Runs one of the key commands, printing to standard output. `side` says whose program it is. Core dumps are
-/// off, so that none of this process shows a key.
+/// Runs one of the key commands, printing to standard output. `side` is the side whose program runs. Core
+/// dumps are off, so that a dump of this process cannot show a key.
 pub fn run(command: &KeyCommand, side: StoreSide) -> Result<Exit, Failure> {
     harden()?;
     run_to(command, side, &mut std::io::stdout().lock())

@@ -1,4 +1,4 @@
-//! `cardwright log`: prints every change that the ledger holds, in order.
+//! `cardwright log`: prints every event in the ledger, in order.
 
 use std::io::Write;
 use std::time::Duration;
@@ -8,8 +8,8 @@ use super::remote;
 use crate::bureau::{Outcome, Refusal, views};
 use crate::exit::{Exit, Failure};
 use crate::ids::JobId;
-use crate::ledger::{LedgerEvent, Reader};
-use crate::report::events::{text, write_json};
+use crate::ledger::Reader;
+use crate::report::events::EventLine;
 use crate::request::Action;
 
 /// How often `--follow` looks for new events.
@@ -25,7 +25,7 @@ pub struct LogArgs {
     /// Only this job
     #[arg(long, value_name = "J")]
     job: Option<JobId>,
-    /// Go on with what happens from now on
+    /// Then print each new event
     #[arg(long)]
     follow: bool,
     /// One JSON array; with --follow one JSON object per line
@@ -53,7 +53,7 @@ pub(super) fn show(args: &LogArgs, out: &mut dyn Write) -> Result<Exit, Early> {
     }
 }
 
-fn events(outcome: Outcome) -> Result<Vec<LedgerEvent>, Early> {
+fn events(outcome: Outcome) -> Result<Vec<EventLine>, Early> {
     match outcome {
         Outcome::Log(events) => Ok(events),
         _ => Err(Refusal::fault(Exit::Daemon, "daemon: it answers something else than was asked").into()),
@@ -64,7 +64,7 @@ fn events(outcome: Outcome) -> Result<Vec<LedgerEvent>, Early> {
 fn pages(
     args: &LogArgs,
     out: &mut dyn Write,
-    page: impl Fn(u64) -> Result<Vec<LedgerEvent>, Early>,
+    page: impl Fn(u64) -> Result<Vec<EventLine>, Early>,
 ) -> Result<Exit, Early> {
     let array = args.json && !args.follow;
     if array {
@@ -74,7 +74,7 @@ fn pages(
     loop {
         let events = page(after)?;
         for event in &events {
-            after = event.n;
+            after = event.number();
             match (args.json, array, std::mem::take(&mut first)) {
                 (true, true, true) => out.write_all(b"\n")?,
                 (true, true, false) => out.write_all(b",\n")?,
@@ -100,6 +100,6 @@ fn pages(
     Ok(Exit::Ok)
 }
 
-fn one(event: &LedgerEvent, json: bool, out: &mut dyn Write) -> std::io::Result<()> {
-    if json { write_json(event, out) } else { out.write_all(text(event).as_bytes()) }
+fn one(event: &EventLine, json: bool, out: &mut dyn Write) -> std::io::Result<()> {
+    if json { Ok(serde_json::to_writer(out, event)?) } else { out.write_all(event.text().as_bytes()) }
 }

@@ -11,8 +11,6 @@ pub mod hosts;
 pub mod inspect;
 pub mod job;
 pub mod keys;
-#[cfg(test)]
-mod ledger_tests;
 pub mod line;
 pub mod log;
 pub mod manual;
@@ -25,6 +23,8 @@ pub mod run;
 pub mod simulate;
 pub mod stock;
 pub mod survey;
+#[cfg(test)]
+mod tests;
 
 use std::io::Write;
 
@@ -42,7 +42,7 @@ pub fn end(program: impl FnOnce() -> Result<Exit, Failure>) -> std::process::Exi
     match result {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            // Standard error may be closed; the exit code reports the failure as well.
+            // Standard error may be closed; the exit code reports the failure too.
             let _ = writeln!(std::io::stderr(), "error: {failure}");
             failure.exit.into()
         }

@@ -4,12 +4,23 @@
 //! Not here: the texts of refusals (`bureau::refusal`, `ledger`).
 
 use crate::bureau::Refusal;
+use crate::bureau::outcome::CardDecisions;
 use crate::bureau::refusal::Denial;
+use crate::daemon::policy::is_persons_hold;
 use crate::exit::Failure;
 use crate::ids::JobId;
-use crate::ledger::{AttemptState, JobState, Law, LedgerError, RecordState};
+use crate::ledger::{AttemptState, JobPhase, Law, LedgerError, RecordState};
 use crate::report::Summary;
 use crate::request::CardDecision;
+
+/// Where a command is carried out. A daemon releases jobs, and grants a person what the person's role allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Desk {
+    /// By a daemon.
+    Daemon,
+    /// In this process.
+    Here,
+}
 
 /// Ends a command with a refusal: its text, and the command that helps if there is one.
 pub fn spelled(refusal: &Refusal) -> Failure {
@@ -20,11 +31,18 @@ pub fn spelled(refusal: &Refusal) -> Failure {
     Failure::new(refusal.exit(), message)
 }
 
-/// A person's next step after a refusal. `None` if the text says it, or if only the program can be at fault.
+/// A person's next step after a refusal. `None` if the refusal's text has it, or if only the program can be
+/// at fault.
 fn after_refusal(refusal: &Refusal) -> Option<String> {
     match refusal {
         Refusal::Denied { job: Some(job), record: Some(record), why } => {
             after_denied_card(*job, *record, *why)
+        }
+        Refusal::Denied { job: Some(job), record: None, why: Denial::NotHeldByOperator } => {
+            Some(format!("cardwright job release {job}"))
+        }
+        Refusal::Denied { job: Some(job), record: None, why: Denial::Stopping } => {
+            Some(format!("cardwright job show {job}"))
         }
         Refusal::Ledger(error) => after_ledger_error(error),
         Refusal::FileSeen { job, open: true, line } => {
@@ -60,7 +78,10 @@ fn after_denied_card(job: JobId, record: u32, why: Denial) -> Option<String> {
 
 fn after_ledger_error(error: &LedgerError) -> Option<String> {
     match error {
-        LedgerError::Denied { job, seq, law } => after_law(law, *job, *seq),
+        // A refusal does not say how the job stands; its report does, and names the next step.
+        LedgerError::Denied { job, seq, law } => {
+            after_law(law, *job, *seq, || format!("cardwright job report {job}"))
+        }
         LedgerError::Seen { job, open: true } => {
             Some(format!("cardwright job show {job}, then cardwright job resume {job}"))
         }
@@ -73,38 +94,61 @@ fn after_ledger_error(error: &LedgerError) -> Option<String> {
 }
 
 /// A person's next step with a job; `None` if it is CLOSED.
-pub fn after_report(summary: &Summary) -> Option<String> {
-    let job = summary.job.job;
-    match summary.stands_against() {
-        Some(law) => after_law(&law, job, None),
-        None if summary.job.state == JobState::Closed => None,
-        None => Some(format!("cardwright job close {job}")),
+pub fn after_report(summary: &Summary, desk: Desk) -> Option<String> {
+    let job = &summary.job;
+    let go_on = || go_on(job.job, job.phase, job.held_for.as_deref(), desk);
+    match (job.phase, summary.stands_against()) {
+        (JobPhase::Closed, _) => None,
+        (JobPhase::Stopping, _) => Some(go_on()),
+        (_, Some(law)) => after_law(&law, job.job, None, go_on),
+        (_, None) => Some(format!("cardwright job close {}", job.job)),
     }
 }
 
 /// A person's next step after a decision about cards.
-pub fn after_decision(decision: CardDecision, job: JobId) -> String {
-    match decision {
-        CardDecision::Remake => format!("cardwright job resume {job}"),
+pub fn after_decision(done: &CardDecisions, desk: Desk) -> String {
+    let job = done.job;
+    let go_on = go_on(job, done.phase, done.held_for.as_deref(), desk);
+    match done.decision {
+        CardDecision::Remake => go_on,
         CardDecision::Sample => {
             format!("when it was looked at: cardwright card resolve {job} SEQ --destroyed")
         }
         CardDecision::Destroyed => {
-            format!("cardwright card remake {job} all (or card cancel), then cardwright job resume {job}")
+            format!("cardwright card remake {job} all (or card cancel), then {go_on}")
         }
         CardDecision::FoundGood | CardDecision::Cancel => format!("cardwright job report {job}"),
     }
 }
 
+/// How a person goes on with a job: `resume` takes an operator's hold back, and a daemon lets only a
+/// supervisor release a job that is HELD for another reason.
+fn go_on(job: JobId, phase: JobPhase, held_for: Option<&str>, desk: Desk) -> String {
+    match (phase, desk) {
+        (JobPhase::Stopping, _) => format!(
+            "wait until the cards under way are finished: cardwright job show {job} (to take the hold back: cardwright \
+             job resume {job})"
+        ),
+        (JobPhase::Held, Desk::Daemon) if !is_persons_hold(held_for) => {
+            format!("a supervisor looks at it: cardwright job release {job}")
+        }
+        _ => format!("cardwright job resume {job}"),
+    }
+}
+
 /// A person's next step instead of one that a law forbids. `None` if only the program can be at fault.
-fn after_law(law: &Law, job: JobId, seq: Option<u32>) -> Option<String> {
+/// `go_on` says how the job goes on.
+fn after_law(law: &Law, job: JobId, seq: Option<u32>, go_on: impl Fn() -> String) -> Option<String> {
     let card = |verb: &str| seq.map(|seq| format!("cardwright card {verb} {job} {seq}"));
     match law {
         Law::NotClosed => Some(format!("cardwright job close {job}")),
-        Law::NoRecord | Law::JobClosed | Law::AlreadyDeleted | Law::AlreadyDeleting => {
-            Some(format!("cardwright job show {job}"))
-        }
-        Law::JobHeld => Some(format!("cardwright job resume {job}")),
+        // How the job stands decides what comes next: it is shown there.
+        Law::NoRecord
+        | Law::JobClosed
+        | Law::JobHeld
+        | Law::AlreadyReleased
+        | Law::AlreadyDeleted
+        | Law::AlreadyDeleting => Some(format!("cardwright job show {job}")),
         Law::Record { is: RecordState::Unknown, .. }
         | Law::EarlierAttempt { is: AttemptState::Unknown, .. } => {
             seq.map(|seq| format!("cardwright card resolve {job} {seq} --destroyed (or --good)"))
@@ -113,7 +157,6 @@ fn after_law(law: &Law, job: JobId, seq: Option<u32>) -> Option<String> {
             seq.map(|seq| format!("cardwright card resolve {job} {seq} --destroyed"))
         }
         Law::NotReleased => card("remake"),
-        Law::AlreadyReleased => Some(format!("cardwright job resume {job}")),
         Law::Record { .. } | Law::Attempt { .. } | Law::NoAttempt => card("show"),
         Law::Closing { queued, in_flight, remake, unknown, rejects, blanks, hopper } => {
             Some(if *unknown > 0 {
@@ -123,7 +166,7 @@ fn after_law(law: &Law, job: JobId, seq: Option<u32>) -> Option<String> {
             } else if *remake > 0 {
                 format!("cardwright card remake {job} all (or card cancel)")
             } else if *queued > 0 {
-                format!("cardwright job resume {job} (or cardwright card cancel {job} all)")
+                format!("{} (or cardwright card cancel {job} all)", go_on())
             } else if *in_flight > 0 {
                 format!("let the line finish; cardwright job show {job}")
             } else if *blanks > 0 || *hopper == 0 {
@@ -151,5 +194,31 @@ fn after_law(law: &Law, job: JobId, seq: Option<u32>) -> Option<String> {
         | Law::NotDeleting
         | Law::NotWritable(_)
         | Law::Position { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of a job that is HELD after a fault, `job resume` is refused by a daemon. Of one that is STOPPING, it
+    /// takes the hold back.
+    #[test]
+    fn how_a_job_goes_on_follows_from_its_phase_and_its_hold() {
+        let job = JobId(1);
+        let next = |phase, held_for, desk| go_on(job, phase, held_for, desk);
+        for held_for in ["line", "restart", "card-ref-seen"] {
+            let daemons = next(JobPhase::Held, Some(held_for), Desk::Daemon);
+            assert_eq!(daemons, "a supervisor looks at it: cardwright job release J1");
+            assert_eq!(next(JobPhase::Held, Some(held_for), Desk::Here), "cardwright job resume J1");
+        }
+        for desk in [Desk::Daemon, Desk::Here] {
+            for held_for in ["operator", "submitted"] {
+                assert_eq!(next(JobPhase::Held, Some(held_for), desk), "cardwright job resume J1");
+            }
+            assert_eq!(next(JobPhase::Open, None, desk), "cardwright job resume J1");
+            let stopping = next(JobPhase::Stopping, None, desk);
+            assert!(stopping.starts_with("wait ") && stopping.contains("take the hold back"), "{stopping}");
+        }
     }
 }

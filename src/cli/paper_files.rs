@@ -1,5 +1,5 @@
-//! Papers that a daemon writes into files which this program has opened. They lie where the asker may write,
-//! and belong to the asker.
+//! Papers that a daemon writes into files which this program has opened. They lie where the person who asks
+//! may write, and belong to that person.
 //!
 //! Not here: the text of papers (`bureau::papers`), how a paper appears in a folder
 //! (`bureau::papers::folder`).
@@ -17,7 +17,7 @@ use crate::request::{Action, PaperName};
 
 /// Has a daemon write the papers of a closed job into a folder that holds none of them.
 pub(super) fn write(daemon: &Path, job: JobId, folder: &Path) -> Result<Outcome, Refusal> {
-    // This is asked before a folder is made, because an open job has no papers.
+    // This request comes before the folder is made, because an open job has no papers.
     remote::ask(daemon, &Action::ShowJob { job }, &[])?;
     let names = PaperName::OF_CLOSED;
     let folder = PaperFolder::open(folder)?;
@@ -36,7 +36,7 @@ pub(super) fn write(daemon: &Path, job: JobId, folder: &Path) -> Result<Outcome,
 }
 
 /// Has a daemon delete the cardholder data of a closed job. Copies of papers and certificate go into a
-/// folder, if one is named; copies that are there already stay.
+/// folder, if one is named; existing copies stay.
 pub(super) fn delete(daemon: &Path, job: JobId, folder: Option<&Path>) -> Result<Outcome, Refusal> {
     let Some(folder) = folder else {
         return remote::ask(daemon, &Action::DeleteData { job, copies: Vec::new() }, &[]);
@@ -44,7 +44,7 @@ pub(super) fn delete(daemon: &Path, job: JobId, folder: Option<&Path>) -> Result
     let folder = PaperFolder::open(folder)?;
     let mut copies = Vec::new();
     for name in PaperName::OF_CLOSED.into_iter().chain([PaperName::Certificate]) {
-        // The daemon knows the ledger and the key. Here the paper has to be genuine and this job's.
+        // Only the daemon knows the ledger and the key. Here the paper must be genuine and belong to this job.
         if folder.look(name, Whose { job, ledger: None, key: None })?.is_none() {
             copies.push(name);
         }

@@ -59,7 +59,7 @@ pub fn run(command: &ProfileCommand) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-/// Has hwsim check the `[sim]` table, which belongs to it. Without hwsim the table is of no use and is not
+/// Has hwsim check the `[sim]` table, which belongs to it. Without hwsim the table is not used, and so not
 /// checked.
 #[allow(clippy::print_stdout, reason = "the answer of a command")]
 fn simulated(text: &str, origin: &str) -> Result<(), Failure> {

@@ -22,7 +22,7 @@ pub(super) fn ask(socket: &Path, action: &Action, files: &[File]) -> Result<Outc
     let stream = UnixStream::connect(socket).map_err(|e| failed(&e))?;
     let request = Request { line: None, action: action.clone() };
     let message = wire::line(&RequestMessage { v: wire::VERSION, request }).map_err(|e| failed(&e))?;
-    // A daemon that refuses the connection answers and hangs up. The answer can be read although sending
+    // A daemon that refuses the connection answers and hangs up. Its answer can be read even if sending
     // fails.
     let sent = send_with(&stream, &message, files);
     let answer: std::io::Result<Option<AnswerMessage>> =

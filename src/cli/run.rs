@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use super::common::{ByArg, LedgerArg, keys_missing};
-use super::next_step::{after_report, spelled};
+use super::next_step::{Desk, after_report, spelled};
 use super::simulate::SimulateArgs;
 use crate::bureau::cpu_time as cpu;
 use crate::bureau::run_job::{ReadyJob, stop_text};
@@ -163,7 +163,7 @@ fn make(
             .finish()
             .map_err(|failure| Failure::new(failure.exit, format!("{failure}: cardwright log --json")))?;
     }
-    // A ledger that failed reports that here again. The outcome below says more about it.
+    // A ledger that failed reports its failure here again, but the outcome below says more about it.
     if !matches!(outcome.stopped, Some(Stop::Ledger(_))) {
         ended.ledger.map_err(|error| spelled(&error.into()))?;
     }
@@ -171,7 +171,7 @@ fn make(
     outcome.stats.cpu = crate::report::summary::CpuTimes { controller: cpu::own(), ..ended.cpu };
     let summary = Summary::build(&reader, id, Some(outcome.stats.clone()), places)
         .map_err(|error| spelled(&error.into()))?;
-    let next = after_report(&summary);
+    let next = after_report(&summary, Desk::Here);
     if let Some(path) = &args.report {
         summary.save(next.as_deref(), path)?;
     }
@@ -186,7 +186,7 @@ fn make(
         ),
         _ => failure,
     })?;
-    // The simulator's end is reported last: the cards come first.
+    // The simulator's failure is reported last, because the cards are more important.
     ended.simulator.map(|()| exit)
 }
 
@@ -221,7 +221,8 @@ fn ended_as(outcome: &RunOutcome, selected: usize) -> Result<Exit, Failure> {
     Err(Failure::new(exit, text))
 }
 
-/// Adds the next step, and every record that the job has lost because of its data: one run may find several.
+/// Adds the next step, and every record that the job has lost because of its data, because one run may find
+/// several.
 fn after_cancelling(failure: Failure, reader: &Reader, job: JobId, line: &str) -> Failure {
     // The ledger was written a moment ago. If the list cannot be read, the failure is still printed.
     let cancelled = reader.in_state(job, RecordState::Cancelled).unwrap_or_default();

@@ -71,7 +71,7 @@ pub fn run(args: &StockArgs) -> Result<Exit, Failure> {
     on_stdout(|out| {
         let (action, by) = args.verb.action();
         let outcome = foreground::carry_out(&args.socket, &args.ledger, by, &action)?;
-        render::show(&outcome, args.json, out)
+        render::show(&outcome, args.json, args.socket.desk(), out)
     })
 }
 

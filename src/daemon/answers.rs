@@ -22,12 +22,12 @@ use crate::pipeline::LineMessage;
 use crate::reason::ReasonWord;
 use crate::request::{Action, CardDecision, Records, Request, StockMove};
 
-/// How long a line may take to answer: it never waits for a device before it does.
+/// How long a line may take to answer; it answers before it waits for a device.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A request that the policy grants.
 enum Granted {
-    /// It is carried out in this name: the person's, or the names of both people.
+    /// The request is carried out in this name: the person's, or the names of both people.
     To(String),
     /// There is nothing to do, for this reason.
     Idle(JobId, Idle),
@@ -52,8 +52,8 @@ impl LineDaemon {
             Granted::To(actor) => actor,
             Granted::Idle(job, why) => return Ok(Outcome::NothingToDo { job, why }),
         };
-        // Each arm decides how long the queue stays locked. As long as it is, no job goes on the line or off
-        // it, so that what the policy saw of the job still holds.
+        // Each arm decides how long the queue stays locked. While it is locked, no job goes on the line or
+        // leaves it, so the facts that the policy saw still hold.
         match action {
             Action::ReleaseJob { .. } | Action::ResumeJob { .. } => self.release(queue, job, &actor),
             Action::HoldJob { .. } => self.hold(&mut queue, job, &actor),
@@ -73,8 +73,8 @@ impl LineDaemon {
                 Ok(closed)
             }
             Action::SurveyCards { .. } => {
-                // A survey needs the line for itself for minutes: the queue notes that, and other requests go
-                // on.
+                // A survey takes the line for minutes. The queue notes that, and is unlocked for other
+                // requests.
                 queue.ask(true);
                 drop(queue);
                 let _surveying = Surveying(self);
@@ -92,7 +92,7 @@ impl LineDaemon {
         }
     }
 
-    /// Locks out other papers and deletions. Two at a time would not see what the other is writing.
+    /// Locks out other papers and deletions: two at a time would not see each other's files.
     pub(super) fn papers_guard(&self) -> MutexGuard<'_, ()> {
         self.deleting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -111,16 +111,16 @@ impl LineDaemon {
         }
         let mut done = self.bureau.carry_out(action, &person.name, files)?;
         self.show_phase(&mut done);
-        // A submitted file waits for a person. If it may hold cards of an earlier file, acceptance holds it
-        // already.
+        // A submitted file waits for a person. If it may hold cards of an earlier file, acceptance has held
+        // it already.
         if let Outcome::Accepted { job, seen_before: 0, .. } = &done {
             self.bureau.ledger.record(*job, Change::Held, held(SUBMITTED, &person.name)).wait()?;
         }
         Ok(done)
     }
 
-    /// Shows a job as its stored state instead of COMPLETE while it is still on the line, which the ledger
-    /// does not know.
+    /// Shows the stored state of a job instead of COMPLETE while it is still on the line, because the ledger
+    /// does not know that.
     fn show_phase(&self, shown: &mut Outcome) {
         let queue = self.queue();
         let mark = |view: &mut JobView| {
@@ -153,7 +153,7 @@ impl LineDaemon {
         let two = &self.bureau.line.two_people;
         match policy::decide(kind, person, Some(&situation), two, queue.is_draining()) {
             Decision::Accepted => {
-                // With the last of two people: both names stand in the ledger.
+                // After the second of two people: the ledger records both names.
                 let first = queue.settled(kind, job, records);
                 let name = &person.name;
                 Ok(Granted::To(first.map_or_else(|| name.clone(), |first| format!("{first}, {name}"))))
@@ -168,7 +168,7 @@ impl LineDaemon {
         }
     }
 
-    /// Lets a job be made. If the job is STOPPING, the line goes on with it; if it cannot, the job is
+    /// Lets a job be made. If the job is STOPPING, the line goes on with it; if the line cannot, the job is
     /// released again as soon as it is HELD.
     fn release<'a>(
         &'a self,
@@ -190,7 +190,7 @@ impl LineDaemon {
         Ok(Outcome::Released(job))
     }
 
-    /// Waits until a job that stops has left the line.
+    /// Waits until a stopping job has left the line.
     fn off_the_line<'a>(&'a self, mut queue: MutexGuard<'a, Queue>, job: JobId) -> MutexGuard<'a, Queue> {
         while queue.is_on_line(job) {
             queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
@@ -198,8 +198,7 @@ impl LineDaemon {
         queue
     }
 
-    /// Holds a job: one that waits or lies still at once, one on the line when its cards under way are
-    /// finished.
+    /// Holds a job: at once if it is not on the line, else when its cards under way are finished.
     fn hold(&self, queue: &mut Queue, job: JobId, actor: &str) -> Result<Outcome, Refusal> {
         queue.remove(job);
         if queue.is_on_line(job) {
@@ -207,24 +206,28 @@ impl LineDaemon {
             queue.stop(job, actor);
             return Ok(Outcome::Stopping(job));
         }
-        self.bureau.ledger.record(job, Change::Held, held(BY_OPERATOR, actor)).wait()?;
+        self.held_by(job, actor)?;
         Ok(Outcome::Held(job))
     }
 
+    /// Records that a person held a job that is not on the line.
+    fn held_by(&self, job: JobId, actor: &str) -> Result<(), LedgerError> {
+        self.bureau.ledger.record(job, Change::Held, held(BY_OPERATOR, actor)).wait().map(drop)
+    }
+
     /// Cancels the records that were not made. Cards under way are finished first, and the answer comes after
-    /// all of it.
+    /// that.
     fn cancel<'a>(
         &'a self,
         mut queue: MutexGuard<'a, Queue>,
         job: JobId,
         actor: &str,
     ) -> Result<Outcome, Refusal> {
-        let ledger = &self.bureau.ledger;
         queue.remove(job);
         if queue.stop(job, actor) {
             queue = self.off_the_line(queue, job);
-        } else if ledger.reader()?.job(job)?.state == JobState::Open {
-            ledger.record(job, Change::Held, held(BY_OPERATOR, actor)).wait()?;
+        } else if self.bureau.ledger.reader()?.job(job)?.state == JobState::Open {
+            self.held_by(job, actor)?;
         }
         drop(queue);
         let (records, decision) = (Records::All, CardDecision::Cancel);
@@ -255,7 +258,7 @@ impl LineDaemon {
                     cards.push(KilledCard { record: seq, fate: KillFate::ThrownOut });
                     continue;
                 }
-                // The card may have gone out meanwhile, for this very reason.
+                // The card may have been thrown out in the meantime by this very request.
                 decision = decide(seq)?;
             }
             let fate = match decision {

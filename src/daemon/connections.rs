@@ -1,5 +1,5 @@
-//! The daemon's connections. Each has a thread, a person has a bounded number of them, and each has bounded
-//! patience, so that one person cannot shut the others out. A user who is not in the people file gets a
+//! The daemon's connections. Each has a thread; each person has a bounded number of them, and each has a
+//! bounded time, so that one person cannot shut the others out. A user who is not in the people file gets a
 //! refusal and no thread.
 //!
 //! Not here: the answers (`answers`).
@@ -21,7 +21,7 @@ use crate::bureau::{Outcome, Refusal};
 use crate::exit::Exit;
 use crate::threads;
 
-/// Most connections of one person: commands, and the programs that show progress.
+/// Most connections of one person, for commands and for programs that show progress.
 const OF_ONE: usize = 16;
 /// How long a connection may stay silent, or take no bytes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -31,7 +31,7 @@ const REQUEST_TIME: Duration = Duration::from_secs(10);
 /// Most descriptors of the ledger's own files that stay open because one person sent them.
 const KEPT_OPEN_MAX: u32 = 8;
 
-/// How often the log reports that a person asks for more connections than that.
+/// The interval at which the log reports that a person asks for more connections than that.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// The connections of each user id.
@@ -76,7 +76,8 @@ impl OpenConnections {
         room
     }
 
-    /// Whether the daemon takes files from this person: not if the person keeps sending the ledger's own.
+    /// Whether the daemon takes files from this person: not after the person has sent the ledger's own files
+    /// several times.
     fn trusts(&self, uid: u32) -> bool {
         let open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         open.get(&uid).is_none_or(|of| of.kept_open < KEPT_OPEN_MAX)
@@ -101,7 +102,7 @@ impl OpenConnections {
     }
 }
 
-/// A stream on which a message, once begun, has to be complete in time. It keeps the files that come with it.
+/// A stream on which a message, once begun, must be complete in time. It keeps the files that come with it.
 struct PatientStream<'a> {
     stream: &'a UnixStream,
     until: Instant,
@@ -135,8 +136,7 @@ impl LineDaemon {
         let open = Arc::new(OpenConnections::default());
         for stream in listener.incoming() {
             let Ok(stream) = stream else {
-                // Most likely there are no descriptors left: some connection has to end before the next can
-                // begin.
+                // Most likely no descriptors are left, and a connection must end before the next can begin.
                 std::thread::sleep(Duration::from_millis(100));
                 continue;
             };
@@ -195,8 +195,8 @@ impl LineDaemon {
         });
         while !reader.fill_buf()?.is_empty() {
             reader.get_mut().until = Instant::now() + REQUEST_TIME;
-            let message = match wire::receive(&mut reader, wire::REQUEST_MAX) {
-                Ok(Some(message)) => message,
+            let line = match wire::receive_line(&mut reader, wire::REQUEST_MAX) {
+                Ok(Some(line)) => line,
                 Ok(None) => return Ok(()),
                 Err(error) => {
                     let what = "operator: that is no request: one JSON object in a line of at most 64 KiB";
@@ -205,9 +205,10 @@ impl LineDaemon {
                 }
             };
             let received = std::mem::take(&mut reader.get_mut().received);
-            let sent = send(stream, self.carry_out(person, message, received));
+            let sent = send(stream, self.carry_out(person, &line, received));
             if self.bureau.ledger.failed().is_some() || self.bureau.keys_are_gone() {
-                // The line ends, and the daemon with it. A new daemon begins with what is on the disk.
+                // The line ends, and the daemon with it. The next daemon begins with the ledger as it is on
+                // the disk.
                 self.queue().drain();
                 self.changed.notify_all();
             }
@@ -217,18 +218,14 @@ impl LineDaemon {
         Ok(())
     }
 
-    fn carry_out(
-        &self,
-        person: &Person,
-        message: serde_json::Value,
-        received: ReceivedFiles,
-    ) -> Result<Outcome, Refusal> {
+    fn carry_out(&self, person: &Person, line: &[u8], received: ReceivedFiles) -> Result<Outcome, Refusal> {
         let request =
-            wire::request(message).map_err(|why| Refusal::fault(Exit::Daemon, format!("operator: {why}")))?;
-        match received.refused {
-            Some(why) => Err(Refusal::fault(Exit::FileFormat, format!("file: {why}"))),
-            None => self.answer(person, &request, received.files),
+            wire::request(line).map_err(|why| Refusal::fault(Exit::Daemon, format!("operator: {why}")))?;
+        if let Some(refusal) = received.refused {
+            return Err(refusal);
         }
+        files::check(&request.action, &received.files)?;
+        self.answer(person, &request, received.files)
     }
 }
 
@@ -241,7 +238,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refusals_are_told_at_once_and_then_at_most_once_a_minute() {
+    fn refusals_are_logged_at_once_and_then_at_most_once_a_minute() {
         let (mut of, start) = (OfPerson::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(of.refuse(at(0)), Some(1));

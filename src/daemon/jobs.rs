@@ -18,7 +18,7 @@ use crate::panics::ends_well;
 use crate::pipeline::{DISPATCHER, LineMessage, Stop};
 use crate::reason::ReasonWord;
 
-/// Most messages of people that a line has not received yet.
+/// Most messages from people that a line has not received yet.
 const TOLD_MAX: usize = 256;
 /// How often a line without a job checks whether its ledger still writes.
 const LOOK_AT_LEDGER: Duration = Duration::from_secs(1);
@@ -29,7 +29,7 @@ pub(super) fn held(reason: impl Into<ReasonWord>, actor: &str) -> Context {
 }
 
 impl LineDaemon {
-    /// Holds every job that the last run left open: a person releases each after a start.
+    /// Holds every job that the last run left open, because a person must release each one after a start.
     pub(super) fn hold_all(&self) -> Result<(), Refusal> {
         for job in self.bureau.ledger.reader()?.jobs()? {
             if job.state == JobState::Open {
@@ -52,7 +52,7 @@ impl LineDaemon {
                 match queue.next(stop.clone(), tell.clone()) {
                     Some(next) => break next,
                     None => {
-                        // The wait ends by itself, because the ledger may fail while no request arrives.
+                        // The wait has a time limit, because the ledger may fail while no request arrives.
                         let waited = self.changed.wait_timeout(queue, LOOK_AT_LEDGER);
                         queue = waited.unwrap_or_else(PoisonError::into_inner).0;
                     }
@@ -75,7 +75,8 @@ impl LineDaemon {
             let mut queue = self.queue();
             queue.left();
             if self.bureau.keys_are_gone() {
-                // Without keys no card can be made and no event signed. A new daemon starts a new HSM host.
+                // Without keys no card can be made and no event be signed. A new daemon starts a new HSM
+                // host.
                 queue.drain();
             }
             drop(queue);
@@ -98,7 +99,7 @@ impl LineDaemon {
         match &outcome.stopped {
             Some(stop @ Stop::Ledger(_)) => Err(Refusal::fault(Exit::Ledger, stop_text(stop))),
             Some(Stop::Died(whose)) if whose == DISPATCHER => {
-                // Its cards are UNKNOWN when the ledger is opened again, so the daemon has to end.
+                // Its cards become UNKNOWN when the ledger is opened again, so the daemon must end.
                 self.died("line");
                 Ok(())
             }

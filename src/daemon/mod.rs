@@ -1,4 +1,4 @@
-//! The daemon: who asks for what, whether it is granted, and the queue of jobs.
+//! The daemon: requests of people, the decisions about them, and the queue of jobs.
 //!
 //! ```text
 //! operator's command ─ Unix socket ─▶ who (uid) ─▶ policy ─▶ accepted | ignored | waits | denied
@@ -8,14 +8,16 @@
 //!
 //! | file | does |
 //! |---|---|
-//! | `server` | starts and ends the daemon, owns what its threads share |
+//! | `server` | starts and ends the daemon, owns the state that its threads share |
 //! | `connections`, `files`, `wire` | the socket: connections, files that come with requests, messages |
-//! | `people`, `policy`, `answers` | who may do what, the decision, carrying it out |
-//! | `queue`, `jobs`, `retention` | the jobs' order, the line's thread, the end of cardholder data |
+//! | `people`, `policy`, `answers` | the people and their roles, the decision about a request, carrying it
+//! out |
+//! | `queue`, `jobs`, `retention` | the order of jobs, the thread of the line, the deletion of cardholder
+//! data |
 //! | `watch` | notices threads that die |
 //!
 //! Every job is HELD after a start, and a person releases it. Not here: the line and its devices
-//! (`bureau::line` puts them together), the laws of cards (`ledger`).
+//! (`bureau::line` opens them), the laws of cards (`ledger`).
 
 mod answers;
 mod connections;

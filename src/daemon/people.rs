@@ -1,4 +1,5 @@
-//! Who may do what: the people of a line, known by the user id that the kernel reports for each connection.
+//! The people of a line and their roles. The kernel reports a user id for each connection, which identifies
+//! the person.
 //!
 //! ```text
 //! [[person]]
@@ -43,7 +44,7 @@ struct File {
     person: Vec<Person>,
 }
 
-/// Actors in the ledger of acts that no person asked for: the line itself, and a signal to the program.
+/// Actors in the ledger of acts that no person requested: the line itself, and a signal to the program.
 pub const OURS: [&str; 2] = ["line", "signal"];
 
 /// All people of a line, by user id.
@@ -85,7 +86,8 @@ impl People {
     }
 }
 
-/// Checks a person's name for the ledger: it must not be one of the machine's, and has only plain characters.
+/// Checks a person's name for the ledger: it must not be a machine's name, and must have only plain
+/// characters.
 pub fn sound_name(name: &str) -> Result<(), String> {
     let sound = |c: char| c.is_alphanumeric() || ".-_ ".contains(c);
     if name.is_empty() || name.trim() != name || name.len() > 40 || !name.chars().all(sound) {

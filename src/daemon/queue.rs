@@ -1,5 +1,5 @@
-//! Which job is on the line, which jobs wait for it, and which requests wait for a second person. Pure state;
-//! its owner guards it.
+//! The queue of one line: the job on it, the jobs that wait for it, and the requests that wait for a second
+//! person. Pure state; its owner guards it.
 //!
 //! ```text
 //!         release             next                  stop: a person holds or cancels
@@ -13,9 +13,9 @@
 //!   └──────── left: cards under way are finished ───────────────────────────────────────────┘
 //! ```
 //!
-//! STOPPING is no state of the ledger: the job is on the line and `stopped_by` names a person. `go_on` asks
-//! the line itself, which may have ended meanwhile or have met a fault; then the job ends up HELD. A stop by
-//! `drain` names no person and cannot be taken back, and no further job comes on the line after it.
+//! STOPPING is not a state of the ledger: the job is on the line and `stopped_by` names a person. `go_on`
+//! asks the line itself, which may have ended in the meantime or have met a fault; then the job ends up HELD.
+//! A stop by `drain` names no person and cannot be taken back, and no further job comes on the line after it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -33,25 +33,25 @@ pub struct Queue {
     waiting: VecDeque<(JobId, String)>,
     on_line: Option<OnLine>,
     draining: bool,
-    /// Cards that lie in the line are being asked.
+    /// Whether cards in the line are being asked.
     asking: bool,
-    /// Requests that take two people, after the first one asked: by action, job and records.
+    /// Requests for two people that the first has made, by action, job and records.
     asked: BTreeMap<(ActionKind, JobId, String), Asked>,
 }
 
-/// A first request: who made it, when, and how the job stood. The second person has to agree to what both
-/// have seen.
+/// A first request: the person, the time, and the job's state. The second person must agree to the state that
+/// both have seen.
 #[derive(Debug)]
 struct Asked {
     by: String,
     at: Instant,
     state: JobState,
     balance: Balance,
-    /// Whether the job was on the line then, where its counts move all the time.
+    /// Whether the job was on the line then, where its counts change all the time.
     on_line: bool,
 }
 
-/// How long a request waits for the second person.
+/// Time for which a request waits for the second person.
 const ASKED_FOR: Duration = Duration::from_secs(900);
 
 #[derive(Debug)]
@@ -64,15 +64,15 @@ struct OnLine {
 }
 
 impl OnLine {
-    /// Makes the line stop for good. It may have been asked before.
+    /// Makes the line stop for good. A stop may have been requested before.
     fn stop_for_good(&self) {
         let _ = self.stop.try_send(());
     }
 }
 
 impl Queue {
-    /// The facts that the policy needs about a job. `records` are those that the request is about, empty for
-    /// the job itself.
+    /// The facts that the policy needs about a job. `records` are those of the request, empty for the job
+    /// itself.
     pub fn situation(
         &self,
         ask: ActionKind,
@@ -84,8 +84,8 @@ impl Queue {
     ) -> Situation {
         let on_line = self.is_on_line(job);
         let asked = self.asked.get(&(ask.listed(), job, records.to_owned()));
-        // A job on the line changes with every card. Anywhere else a change means that the two people saw
-        // different jobs.
+        // The counts of a job on the line change with every card. In any other state a change means that the
+        // two people saw different jobs.
         let stands = |a: &&Asked| match (a.on_line, on_line) {
             (true, true) => true,
             (false, false) => a.state == state && a.balance == *balance,
@@ -108,7 +108,7 @@ impl Queue {
         self.on_line.as_ref().is_some_and(|on| on.job == job)
     }
 
-    /// Notes the first of two people.
+    /// Notes the request of the first of two people.
     pub fn asked(
         &mut self,
         ask: ActionKind,
@@ -149,7 +149,7 @@ impl Queue {
         Some((job, by))
     }
 
-    /// Notes that the job has left the line.
+    /// Notes that the job on the line has left it.
     pub fn left(&mut self) {
         self.on_line = None;
     }
@@ -159,7 +159,7 @@ impl Queue {
         let Some(on) = self.on_line.as_mut().filter(|on| on.job == job) else { return false };
         on.stopped_by.get_or_insert_with(|| by.to_owned());
         if on.tell.try_send(LineMessage::Stop).is_err() {
-            // The line has many messages waiting or is about to end. The other channel has room for one stop.
+            // The line has many unread messages or is about to end. The other channel has room for one stop.
             on.stop_for_good();
         }
         true
@@ -186,7 +186,8 @@ impl Queue {
         self.on_line.as_ref()?.stopped_by.clone()
     }
 
-    /// Notes that cards in the line are being asked, or no longer are. Meanwhile no job comes on the line.
+    /// Notes that cards in the line are being asked, or are not any more. During that time no job comes on
+    /// the line.
     pub fn ask(&mut self, begins: bool) {
         self.asking = begins;
     }
@@ -196,7 +197,7 @@ impl Queue {
         self.on_line.as_ref().is_some_and(|on| on.job == job && on.tell.try_send(tell).is_ok())
     }
 
-    /// Begins nothing new, and stops the job on the line after its cards under way.
+    /// Begins no more work, and stops the job on the line after its cards under way.
     pub fn drain(&mut self) {
         self.draining = true;
         if let Some(on) = &self.on_line {
@@ -204,7 +205,7 @@ impl Queue {
         }
     }
 
-    /// Whether the daemon begins nothing new.
+    /// Whether the daemon begins no more work.
     pub fn is_draining(&self) -> bool {
         self.draining
     }
@@ -215,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_person_agrees_to_what_the_first_saw_and_soon() {
+    fn a_second_person_must_agree_soon_to_the_unchanged_job() {
         let (job, now) = (JobId(1), Instant::now());
         let (held, before) = (JobState::Held, Balance { queued: 2, ..Balance::default() });
         let mut queue = Queue::default();
@@ -232,7 +233,7 @@ mod tests {
         assert_eq!(by(&queue, ActionKind::Release, JobState::Open, &before, 1), None);
         let after = Balance { cancelled: 1, queued: 1, ..Balance::default() };
         assert_eq!(by(&queue, ActionKind::Release, held, &after, 1), None);
-        // On the line the counts move, so a request from before does not count there.
+        // On the line the counts change, so a request from before does not count there.
         queue.push(job, "anna");
         let (stop, tell) = (bounded(1).0, bounded(1).0);
         assert!(queue.next(stop, tell).is_some());

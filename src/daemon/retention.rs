@@ -1,4 +1,4 @@
-//! Deletes cardholder data that were kept for as long as the line profile demands.
+//! Deletes cardholder data that were kept for as long as the line profile requires.
 //!
 //! Not here: the steps of a deletion (`bureau::deletion`).
 
@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use super::server::LineDaemon;
 use crate::bureau::Refusal;
-use crate::bureau::deletion::{delete, due, left_open};
+use crate::bureau::deletion::{delete, kept_long_enough};
 use crate::ledger::Context;
 use crate::reason::ReasonWord;
 
-/// How long until the daemon looks for data again that are due.
+/// Interval at which the daemon looks for data that are due.
 const LOOK_AGAIN: Duration = Duration::from_secs(3600);
 
 impl LineDaemon {
@@ -30,7 +30,8 @@ impl LineDaemon {
     }
 
     fn delete_due(&self) -> Result<(), Refusal> {
-        for (job, since) in due(&self.bureau.ledger, &self.bureau.line)? {
+        let kept = kept_long_enough(&self.bureau.ledger, &self.bureau.line)?;
+        for (job, since) in kept.due {
             if self.queue().is_draining() {
                 break;
             }
@@ -43,7 +44,7 @@ impl LineDaemon {
                 ),
             }
         }
-        for (job, since) in left_open(&self.bureau.ledger, &self.bureau.line)? {
+        for (job, since) in kept.left_open {
             tracing::warn!(%job, %since, "nothing stands against closing this job; its cardholder data stay until it is closed");
         }
         Ok(())

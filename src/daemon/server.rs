@@ -79,7 +79,7 @@ pub fn run(setup: &Setup) -> Result<Exit, Refusal> {
     let listener = listen(&setup.socket)?;
     let ours = inode(&setup.socket);
     let heard = signals.heard(2);
-    // The line's thread owns this end of the channel: when it dies or returns, the main thread notices.
+    // The line's thread owns this end of the channel, so the main thread notices when it dies or returns.
     let (ended, line_ended) = bounded::<()>(0);
     let (line, retain, accept) = (Arc::clone(&core), Arc::clone(&core), Arc::clone(&core));
     threads::start("line", move || {
@@ -91,7 +91,7 @@ pub fn run(setup: &Setup) -> Result<Exit, Refusal> {
         .map_err(Failure::from)?;
     threads::start("accept", move || accept.watch("accept", || accept.accept(&listener)))
         .map_err(Failure::from)?;
-    // Standard output may be closed; the socket answers nevertheless.
+    // Standard output may be closed; the socket answers all the same.
     let _ = writeln!(std::io::stdout(), "ready").and_then(|()| std::io::stdout().flush());
 
     let mut drained = true;
@@ -133,7 +133,7 @@ fn inode(path: &Path) -> Option<(u64, u64)> {
     std::fs::symlink_metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
-/// Reads the people file. Only root and the daemon's user may write it, because a writer can make anyone a
+/// Reads the people file. Only root and the daemon's user may write it, because a writer can make any user a
 /// supervisor.
 fn people(path: &Path, line: &LineProfile) -> Result<People, Failure> {
     let wrong = |what: String| Failure::new(Exit::Profile, format!("people file {}: {what}", path.display()));
@@ -161,13 +161,13 @@ fn people(path: &Path, line: &LineProfile) -> Result<People, Failure> {
     Ok(people)
 }
 
-/// Creates the socket. Every user may connect, because the kernel reports who it is.
+/// Creates the socket. Every user may connect, because the kernel reports the user id.
 fn listen(socket: &Path) -> Result<UnixListener, Failure> {
     let fail = |what: String| Failure::new(Exit::Io, format!("socket {}: {what}", socket.display()));
     if UnixStream::connect(socket).is_ok() {
         return Err(fail("another daemon listens there".into()));
     }
-    // The ledger is locked by this daemon, so a socket that lies there was left by a daemon that was killed.
+    // This daemon has the ledger locked, so a socket at this path was left by a daemon that was killed.
     match std::fs::symlink_metadata(socket) {
         Ok(there) if there.file_type().is_socket() => {
             std::fs::remove_file(socket).map_err(|e| fail(e.to_string()))?;
@@ -182,13 +182,13 @@ fn listen(socket: &Path) -> Result<UnixListener, Failure> {
 }
 
 impl LineDaemon {
-    /// Does all of a thread's work, and drains the daemon if it dies.
+    /// Does all of a thread's work, and drains the daemon if the thread dies.
     pub(super) fn watch(&self, name: &str, work: impl FnOnce()) {
         self.deaths.watch(name, work, || self.died(name));
     }
 
-    /// Ends the daemon after the cards under way: a thread has died, or left a state that only the next start
-    /// can mend.
+    /// Ends the daemon after the cards under way: a thread has died, or has left a state that only the next
+    /// start can repair.
     pub(super) fn died(&self, name: &str) {
         self.deaths.note(name);
         self.queue().drain();

@@ -1,5 +1,5 @@
-//! The daemon's own threads. When one dies, which is a bug, the daemon drains and ends with a reason, because
-//! the rest of it may no longer take requests, or may keep cardholder data too long. Cards under way are
+//! The daemon's own threads. If one dies, which is a bug, the daemon drains and ends with a reason, because
+//! its other threads may no longer take requests, or may keep cardholder data too long. Cards under way are
 //! finished.
 //!
 //! Not here: the threads of a line (`pipeline`), whose deaths hold the job but do not end the daemon.

@@ -8,11 +8,11 @@
 //! generation N                          rises with every change
 //! seed HEX                              of the audit key
 //! head LEDGER N HASH                    for each ledger
-//! file SHA-256 LEDGER                   for each file that was accepted: of "CWF1" | L1 issuer_id | L1 file_id, and of the file
+//! file SHA-256 LEDGER                   for each accepted file: of "CWF1" | L1 issuer_id | L1 file_id, and of the file
 //! ```
 //!
-//! Limit: an old ledger restored together with the book of that day hides the events between. Only copies of checkpoints
-//! kept elsewhere (`audit export`) show them.
+//! Limit: an old ledger restored together with the book of that day hides the events between. Only copies of
+//! checkpoints kept elsewhere (`audit export`) show them.
 //!
 //! Not here: what is signed (`crate::audit`).
 
@@ -46,13 +46,13 @@ fn fault(what: impl std::fmt::Display) -> HsmError {
 }
 
 impl AuditBook {
-    /// Of the store at this path.
+    /// The book of the store at this path.
     pub(super) fn beside(store: &Path) -> Self {
         Self(CompanionFile::beside(store, "-audit", HsmError::Book))
     }
 
-    /// Makes the book of a new store, with a new audit key. One that is there and was never used is kept; any other is
-    /// refused: it belongs to a store of the same name.
+    /// Makes the book of a new store, with a new audit key. An existing book that was never used is kept. Any other
+    /// is refused, because it belongs to an earlier store of that name.
     pub(super) fn make(store: &Path) -> Result<Self, HsmError> {
         let book = Self::beside(store);
         let lock = book.0.lock()?;
@@ -72,12 +72,12 @@ impl AuditBook {
         Ok(book)
     }
 
-    /// Checks that the book exists and reads.
+    /// Checks that the book exists and can be read.
     pub(super) fn check(&self) -> Result<(), HsmError> {
         self.with(|_| Ok(((), false)))
     }
 
-    /// Returns the last place noted of a ledger, and the public audit key.
+    /// Returns the last event noted of a ledger, and the public audit key.
     pub(super) fn info(&self, ledger: LedgerId) -> Result<AuditInfo, HsmError> {
         self.with(|entries| {
             let head = entries.heads.get(&ledger).map(|&(n, hash)| ChainPlace { ledger, n, hash });
@@ -85,8 +85,8 @@ impl AuditBook {
         })
     }
 
-    /// Notes how far a ledger has come, and signs it. A place before the one noted is refused, and so is another one
-    /// with the same number: the ledger was rolled back.
+    /// Notes how far a ledger has come, and signs it. A place before the noted one is refused, and so is another hash
+    /// for the same number: the ledger was rolled back.
     pub(super) fn checkpoint(&self, place: ChainPlace) -> Result<Checkpoint, HsmError> {
         self.with(|entries| {
             if let Some(&(n, hash)) = entries.heads.get(&place.ledger)
@@ -100,7 +100,8 @@ impl AuditBook {
         })
     }
 
-    /// Notes that a file goes into a ledger. One that went into another ledger is refused; noting it again for its own ledger is not.
+    /// Notes that a file goes into a ledger. A file that went into another ledger is refused; noting it again for its
+    /// own ledger is not.
     pub(super) fn admit(&self, file: &FileAdmission) -> Result<(), HsmError> {
         let mut name = Sha256::new_with_prefix(b"CWF1");
         for part in [file.issuer_id.as_str(), file.file_id.as_str()] {
@@ -233,7 +234,7 @@ mod tests {
         assert_eq!((before.head, before.generation), (None, 0));
         let first = book.checkpoint(place(A, 7, 1)).unwrap();
         assert!(first.is_genuine() && first.key == before.key && first.generation == 1);
-        // The same once more, and on.
+        // A place may be signed again, and later ones follow.
         assert_eq!(book.checkpoint(place(A, 7, 1)).unwrap().generation, 2);
         assert!(matches!(
             book.checkpoint(place(A, 7, 2)),

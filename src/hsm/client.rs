@@ -44,7 +44,7 @@ impl HsmCallCounter {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(kind).or_default() += 1;
     }
 
-    /// Returns the calls since the last time, and starts anew.
+    /// Returns the calls since the last `take`, and starts at zero again.
     pub fn take(&self) -> BTreeMap<String, u64> {
         let calls = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         calls.into_iter().map(|(kind, count)| (kind.to_owned(), count)).collect()
@@ -59,7 +59,7 @@ fn broken(error: &std::io::Error) -> HsmError {
 }
 
 impl HsmClient {
-    /// Connects, checks that the host is this user's, and its version.
+    /// Connects, and checks that the host belongs to this user and has this version.
     pub fn connect(socket: &Path) -> Result<Self, HsmError> {
         let mut stream = UnixStream::connect(socket).map_err(|e| broken(&e))?;
         if !wire::same_user(&stream) {
@@ -76,17 +76,17 @@ impl HsmClient {
         Self { calls: Some(calls.clone()), ..self }
     }
 
-    /// TEST or LIVE, as the host greeted.
+    /// TEST or LIVE, from the host's greeting.
     pub fn realm(&self) -> Realm {
         self.realm
     }
 
-    /// One question and its answer.
+    /// Sends one request and returns its answer.
     pub(super) fn ask(&mut self, request: &HsmRequestRef<'_>) -> Result<HsmAnswer, HsmError> {
         if let Some(calls) = &self.calls {
             calls.count(request.counted());
         }
-        // Taken out, and put back only after a whole answer.
+        // Taken out, and put back only after a whole answer: after a fault every later call fails.
         let mut frames =
             self.frames.take().ok_or_else(|| HsmError::Host("the connection failed before".into()))?;
         wire::send(frames.stream(), request).map_err(|e| broken(&e))?;
@@ -104,8 +104,8 @@ pub struct HostProcess {
 }
 
 impl HostProcess {
-    /// Runs `program hsm-host --keys store --socket socket` and waits until it listens. A host that refuses its store
-    /// gives its own message and exit code.
+    /// Runs `program hsm-host --keys store --socket socket` and waits until it listens. If a host refuses its store,
+    /// the failure has its message and exit code.
     pub fn start(program: &Path, store: &Path, socket: &Path) -> Result<Self, Failure> {
         let fail = |what: String| Failure::new(Exit::Hsm, format!("HSM host {}: {what}", program.display()));
         let mut child = Command::new(program)

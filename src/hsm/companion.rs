@@ -1,5 +1,5 @@
-//! A small file next to the key store that the HSM keeps for itself: mode 0600, one process at a time. Every change writes
-//! a new file and renames it into place.
+//! A small file next to the key store that the HSM keeps for itself: mode 0600, one process at a time. Every change
+//! writes a new file and renames it into place.
 //!
 //! ```text
 //! lines of text, the first says what it is
@@ -21,7 +21,7 @@ use crate::sibling_path::sibling_path;
 /// Most bytes of a file: some hundred thousand lines.
 const MAX: u64 = 1 << 26;
 
-/// One file of that kind.
+/// A companion file of a key store.
 pub(super) struct CompanionFile {
     path: PathBuf,
     /// Makes an error of a fault of this file.
@@ -34,7 +34,7 @@ impl CompanionFile {
         Self { path: sibling_path(store, suffix), fault }
     }
 
-    /// Where it is.
+    /// Path of the file.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -87,8 +87,8 @@ impl CompanionFile {
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
     }
 
-    /// As [`Self::write`], then overwrites the bytes of the old file. This does not reach copies that a disk keeps by itself:
-    /// remapped flash blocks, copy-on-write file systems, backups.
+    /// Like [`Self::write`], then overwrites the bytes of the old file. This does not reach copies that a disk keeps
+    /// by itself: remapped flash blocks, copy-on-write file systems, backups.
     pub(super) fn replace(&self, text: Zeroizing<String>) -> Result<(), HsmError> {
         let old = OpenOptions::new().write(true).open(&self.path);
         self.write(text)?;

@@ -1,5 +1,5 @@
-//! The errors and refusals of an HSM, and the exit code of a program that ends with one. An error says who is to blame; it
-//! never quotes data.
+//! The errors and refusals of an HSM, and the exit code of a program that ends with one. An error says who is to
+//! blame; it never quotes data.
 
 use serde::{Deserialize, Serialize};
 
@@ -43,7 +43,7 @@ pub enum HsmError {
         /// The card's KMC.
         kmc: KmcRef,
     },
-    /// The answer to INITIALIZE UPDATE does not read as one of the product's channel.
+    /// The answer to INITIALIZE UPDATE cannot be read as one of the product's channel.
     #[error("card: the INITIALIZE UPDATE response is malformed ({0})")]
     Response(String),
     /// The card's cryptogram is wrong: not a card of this KMC, or a wrong key. Never try again on this card.
@@ -158,7 +158,8 @@ pub enum HsmRefusal {
     /// So many verified applications wait for their cards that no more are taken.
     #[error("{0} verified applications are waiting; personalize or release some first")]
     TooMany(usize),
-    /// A piece of a spool out of turn, or by another host than the one that made the key: its number may have been used.
+    /// A piece of a spool out of turn, or by another host than the one that made the key: its number may be used
+    /// already.
     #[error("a spool is sealed once, from its beginning, and by the host that made its key")]
     SealTwice,
     /// The command list does not make sense: a DGI cut short, a range outside the value, too long a command.

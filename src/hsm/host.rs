@@ -59,10 +59,10 @@ pub fn serve(hsm: &impl HostedHsm, listener: &UnixListener) {
         let (realm, connection) = (hsm.realm(), hsm.connect());
         let started = threads::start("hsm-connection", move || {
             let _slot = slot;
-            // Whatever ends a connection ends it for the client too; no one else needs to know.
+            // The client sees the end of the connection too, and nothing else depends on it.
             let _ = converse(connection, realm, stream);
         });
-        // It drops its stream: the client sees a closed connection.
+        // The closure was dropped with its stream, so the client sees a closed connection.
         if let Err(refused) = started {
             tracing::warn!(%refused, "a connection to the HSM is closed at once");
         }

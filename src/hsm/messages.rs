@@ -25,9 +25,9 @@ pub struct AuditInfo {
 /// A file on its way into a ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileAdmission {
-    /// From the Header.
+    /// Issuer, from the Header.
     pub issuer_id: IssuerId,
-    /// From the Header.
+    /// The issuer's id of the file, from the Header.
     pub file_id: FileId,
     /// SHA-256 of the whole file.
     pub digest: [u8; 32],
@@ -96,9 +96,9 @@ pub struct KmcInfo {
 /// The Trailer of a file, for its MAC.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TrailerRequest {
-    /// From the Header; must be the KEK's.
+    /// Issuer, from the Header; must be the KEK's.
     pub issuer_id: IssuerId,
-    /// From the Header.
+    /// The issuer's id of the file, from the Header.
     pub file_id: FileId,
     /// KEKID of the Trailer.
     pub kek: KekId,
@@ -117,20 +117,20 @@ pub struct TrailerRequest {
 /// One application of one record. Shows nothing of itself: the application holds clear DGIs.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct VerifyRequest {
-    /// From the Header.
+    /// Issuer, from the Header.
     pub issuer_id: IssuerId,
-    /// From the Header.
+    /// The issuer's id of the file, from the Header.
     pub file_id: FileId,
-    /// The record's.
+    /// Number of the record.
     pub sequence: u32,
-    /// The record's.
+    /// The card_ref of the record.
     pub card_ref: CardRef,
     /// SHA-256 of every `L1 MIC | L4 data` of the record but CHP, concatenated in file order.
     pub others: [u8; 32],
     /// The application as it stands in the file: from the length byte of 3a.1 (`L1 { L1 AID ...`) to the last byte
     /// of the MAC.
     pub application: WipedBytes,
-    /// Block of the card's DEK cipher, 8 or 16: the channel's.
+    /// Block of the channel's DEK cipher in bytes, 8 or 16.
     pub card_block: u8,
     /// DGIs that the product marks as already secret under a key known to the card.
     pub pass_through: Vec<Dgi>,
@@ -141,7 +141,7 @@ pub struct VerifyRequest {
 /// An application whose MAC, padding, blocks and PIN formats are right.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct VerifiedApplication {
-    /// For one session.
+    /// Good for one session.
     pub handle: ApplicationHandle,
     /// Length in bytes of each DGI under the TK as the card will get it: re-encrypted under the DEK (ENC types 11,
     /// 12, 22).
@@ -150,7 +150,7 @@ pub struct VerifiedApplication {
     pub allow: Vec<KmcRef>,
 }
 
-/// A card's answer to INITIALIZE UPDATE, and everything that its session will say, before wrapping.
+/// A card's answer to INITIALIZE UPDATE, and all commands of its session before wrapping.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct CardSessionRequest {
     /// Names the application, from [`super::Hsm::verify_all`].

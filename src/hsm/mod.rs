@@ -5,9 +5,9 @@
 //! channel and wraps the whole session in one call. Key references go in; cryptograms, wrapped commands and KCVs come
 //! out; key material never crosses [`Hsm`].
 //!
-//! The HSM refuses by itself: a protected value in a clear command, a DGI outside the handle, a clear DGI that differs
-//! from what was verified, a level other than the handle's or below the KEK's minimum, a KMC that the KEK does not allow,
-//! a second KEYDATA for one handle, a host challenge that it did not draw for this connection.
+//! The HSM refuses by itself: a protected value in a clear command, a DGI outside the handle, a clear DGI that
+//! differs from the verified one, a level other than the handle's or below the KEK's minimum, a KMC that the KEK does
+//! not allow, a second KEYDATA for one handle, a host challenge that it did not draw for this connection.
 //!
 //! ```text
 //! controller: HsmClient ── wire ── host: HostedHsm ──> HsmConnection = Hsm + Auditor + Vault <── SoftHsm
@@ -19,7 +19,7 @@
 //! | `messages`, `error`, `wiped` | requests and answers, refusals, bytes that are wiped |
 //! | `client`, `wire`, `host` | the socket between controller and host, and its two ends |
 //! | `soft` | the software HSM |
-//! | `store`, `audit_book`, `spool_keys`, `companion` | keys at rest, and what an HSM remembers beside them |
+//! | `store`, `audit_book`, `spool_keys`, `companion` | keys at rest; the HSM's memory of ledgers and spools |
 //!
 //! Not here: which commands a card needs (`chip`), how they are wrapped (`scp`), which record goes to which blank
 //! (`pipeline`).

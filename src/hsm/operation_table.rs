@@ -6,13 +6,13 @@
 //! ```
 //!
 //! it makes the method of the trait, a variant of [`HsmRequest`] and [`HsmAnswer`] as they are received, one of
-//! [`HsmRequestRef`] as it is sent, the method of [`HsmClient`](super::HsmClient), and the arm of the host that calls the
-//! method. Forms of an argument: `&T` is passed by reference and received as `T`; `[T]` as a slice and `Vec<T>`; `@u8`
-//! as `&[u8]` and bytes that are wiped; `T` by value. The check compares an answer with its question: an answer that
-//! fails it belongs to another one.
+//! [`HsmRequestRef`] as it is sent, the method of [`HsmClient`](super::HsmClient), and the arm of the host that calls
+//! the method. Forms of an argument: `&T` is passed by reference and received as `T`; `[T]` as a slice and `Vec<T>`;
+//! `@u8` as `&[u8]` and bytes that are wiped; `T` by value. The check compares an answer with its request: an answer
+//! that fails it belongs to another request.
 //!
-//! Requests are sent from borrowed values, so that nothing is copied before it is encoded; a test in `wire` holds the
-//! two encodings together.
+//! Requests are sent from borrowed values, so that nothing is copied before it is encoded; a test in `wire` checks
+//! that both forms encode alike.
 //!
 //! [`HsmRequest`]: super::operations::HsmRequest
 //! [`HsmRequestRef`]: super::operations::HsmRequestRef
@@ -25,7 +25,7 @@ use super::wiped::WipedBytes;
 pub(super) trait WireByte {
     /// Borrowed, on its way out.
     type Sent<'a>;
-    /// As it arrives.
+    /// Owned, as it arrives.
     type Received;
 }
 
@@ -41,21 +41,21 @@ macro_rules! by_reference {
     };
 }
 
-/// `argument`, likewise.
+/// `argument`; the first word is as for `by_reference`.
 macro_rules! by_value {
     ($_form:ident $argument:ident) => {
         $argument
     };
 }
 
-/// Bytes to be sent, likewise.
+/// Bytes to be sent; the first word is as for `by_reference`.
 macro_rules! sent_bytes {
     ($_form:ident $argument:ident) => {
         SentBytes($argument)
     };
 }
 
-/// See the module.
+/// Expands the table of operations as the head of this file describes.
 macro_rules! hsm_operations {
     ($(
         $(#[doc = $side_doc:expr])*

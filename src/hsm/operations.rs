@@ -33,14 +33,14 @@ hsm_operations! {
         fn verify_all(requests: [VerifyRequest]) -> Vec<VerifiedApplication>
             where |verified| verified.len() == requests.len();
 
-        /// Draws the host challenge of the next session of this connection (RTERM). One is alive for a connection: an
-        /// earlier one that no session has used is dead.
+        /// Draws the host challenge of the next session of this connection (RTERM). A connection has one live
+        /// challenge: a new one replaces an earlier one that no session has used.
         #[counted = "challenge"]
         fn draw_challenge(channel: SecureChannelSpec) -> HostChallenge;
 
         /// Derives card and session keys, checks the card's cryptogram, and wraps the whole session. Uses up the
-        /// connection's challenge whatever the outcome. After a fault of the card the handle still exists, and the card
-        /// must not get another INITIALIZE UPDATE; after any other refusal the handle is used up.
+        /// connection's challenge in any case. After a fault of the card the handle still exists, and the card must
+        /// not get another INITIALIZE UPDATE; after any other refusal the handle is used up.
         #[counted = "session"]
         fn session(request: &CardSessionRequest) -> CardSession
             where |session| session.apdus.len() == request.commands.len() + 1;
@@ -50,7 +50,7 @@ hsm_operations! {
         fn release(handles: [ApplicationHandle]) -> ();
     }
 
-    /// The side of a key-holding device that vouches for ledgers and documents.
+    /// The side of a key-holding device that signs for ledgers and documents.
     trait Auditor {
         /// Returns its memory of a ledger, and its audit key.
         #[counted = "audit"]
@@ -60,7 +60,7 @@ hsm_operations! {
         #[counted = "checkpoint"]
         fn checkpoint(place: ChainPlace) -> Checkpoint where |checkpoint| checkpoint.place == place;
 
-        /// Notes that a file goes into a ledger, once for all: in another ledger it is refused from then on.
+        /// Notes that a file goes into a ledger, for good: every other ledger is refused this file from then on.
         #[counted = "admit"]
         fn admit(file: &FileAdmission) -> ();
 

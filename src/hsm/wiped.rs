@@ -15,7 +15,7 @@ use zeroize::{Zeroize, Zeroizing};
 pub struct WipedBytes(Vec<u8>);
 
 impl WipedBytes {
-    /// Room for so many bytes.
+    /// An empty buffer with room for `capacity` bytes.
     pub fn with_capacity(capacity: usize) -> Self {
         Self(Vec::with_capacity(capacity))
     }

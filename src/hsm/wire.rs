@@ -6,8 +6,9 @@
 //! host    length u32 | postcard of Result<HsmAnswer, HsmError>
 //! ```
 //!
-//! Integers are big-endian. WireFrames are wiped after use: they carry cardholder data (never keys). A frame is one write and,
-//! as far as it fits [`ROOM`], one read: at a line's speed the wake-ups of both processes cost more than the work itself.
+//! Integers are big-endian. Frames are wiped after use: they carry cardholder data (never keys). A frame is one write
+//! and, if it fits [`ROOM`], one read: at a line's speed the wake-ups of both processes cost more than the work
+//! itself.
 
 use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::os::unix::net::UnixStream;
@@ -133,7 +134,7 @@ impl<S: Read> WireFrames<S> {
         }
         let message = match postcard::take_from_bytes(self.held.get(LENGTH..end).unwrap_or_default()) {
             Ok((message, [])) => message,
-            _ => return Err(invalid("a message does not read")),
+            _ => return Err(invalid("a message cannot be decoded")),
         };
         self.held.copy_within(end.., 0);
         let rest = self.held.len() - end;
@@ -144,7 +145,7 @@ impl<S: Read> WireFrames<S> {
         Ok(Some(message))
     }
 
-    /// Reads until so many bytes are there; false if the stream ends before.
+    /// Reads until `wanted` bytes are there; false if the stream ends before.
     fn fill(&mut self, wanted: usize) -> Result<bool> {
         if self.held.capacity() < wanted {
             // A new one, so that growing leaves no copy behind.
@@ -205,7 +206,7 @@ mod tests {
         assert!(frames.receive::<HsmRequest>().unwrap().is_none());
     }
 
-    /// Gives what it has byte by byte.
+    /// Returns its bytes one by one.
     struct Dribble<'a>(&'a [u8]);
 
     impl Read for Dribble<'_> {

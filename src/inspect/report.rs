@@ -10,6 +10,7 @@ use super::verify::{MacFindings, RecordFault};
 use crate::crypto::Suite;
 use crate::exit::{Exit, Failure};
 use crate::ids::{FileId, IssuerId, Kcv, KekId, ProductName};
+use crate::ledger::rfc3339_seconds;
 use crate::record::{FileEnd, Header};
 
 /// The report: names and counts, no cardholder data.
@@ -87,7 +88,7 @@ impl InspectionReport {
             file_id: header.file_id,
             issuer_id: header.issuer_id,
             product: header.product,
-            created: utc(header.created),
+            created: rfc3339_seconds(header.created),
             records: header.records,
             structure: "right",
             digest: "right",
@@ -219,39 +220,5 @@ fn type_name(tk_type: &str) -> &'static str {
         Some(Suite::Aes128) => "AES-128",
         Some(Suite::Aes256) => "AES-256",
         None => "?",
-    }
-}
-
-/// Returns Unix seconds as UTC. The calendar's cycle of 400 years has 146,097 days and is counted from 1
-/// March 0000.
-fn utc(seconds: u64) -> String {
-    let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    let year = era * 400 + year + next;
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::utc;
-
-    /// Expected by `date -u -d @N` of GNU coreutils.
-    #[test]
-    fn utc_as_gnu_date_says() {
-        for (seconds, expected) in [
-            (0, "1970-01-01T00:00:00Z"),
-            (951_782_400, "2000-02-29T00:00:00Z"),
-            (1_709_251_199, "2024-02-29T23:59:59Z"),
-            (1_767_225_599, "2025-12-31T23:59:59Z"),
-            (4_107_542_400, "2100-03-01T00:00:00Z"),
-        ] {
-            assert_eq!(utc(seconds), expected);
-        }
     }
 }

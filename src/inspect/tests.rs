@@ -1,5 +1,5 @@
-//! `inspect` over files put together by hand, with an HSM that really checks MACs (AES-256, published TEST
-//! keys none: the KEK below is 00 01 02 ..).
+//! `inspect` over files made by hand, with an HSM that really checks MACs (AES-256; the KEK below, 00 01 02 .., is no
+//! published TEST key).
 
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ use crate::hsm::{
 };
 use crate::ids::{CardRef, FileId, IssuerId, Kcv, KekId, Mic};
 use crate::record::chip::{ChipApplication, ChipSection};
-use crate::record::testfile::{ApplicationPieces, KEKID, SectionPieces, file, record};
+use crate::record::testing::{ApplicationPieces, KEKID, SectionPieces, file, record};
 use crate::record::{Cwf1Writer, Header, Record, Section, TrailerKey, others_digest};
 use crate::scp::{HostChallenge, SecureChannelSpec};
 
@@ -29,7 +29,7 @@ fn kek() -> CipherKey {
     SUITE.key(&std::array::from_fn::<u8, 32, _>(|n| n as u8)).unwrap()
 }
 
-/// The MAC of something in its scope, and the key for it.
+/// The MAC of `input` in a scope, under a wrapped MAC key; `None` if the key does not unwrap.
 fn mac(
     scope: &ApplicationScope<'_>,
     wrap: Purpose,
@@ -46,7 +46,7 @@ fn wrapped(scope: &ApplicationScope<'_>, purpose: Purpose) -> Vec<u8> {
     wrap_mac_key(&scope.derive(&kek(), SUITE, purpose).unwrap(), SUITE, &MAC_KEY).unwrap()
 }
 
-/// Checks as `src/manual/cwf1.md` says; has the one KEK.
+/// An HSM that checks as `src/manual/cwf1.md` specifies and has a single KEK.
 #[derive(Default)]
 struct TestKeys {
     unknown: bool,
@@ -216,7 +216,7 @@ fn with_keys_every_mac_is_verified_and_every_handle_given_back() {
     assert!(text.contains("all 600 verified") && text.contains("AES-256"), "{text}");
 }
 
-/// A changed stripe, with the digest made right again: only the application's MAC, which binds it, is wrong.
+/// A changed stripe with a corrected digest: only the application's MAC, which binds the stripe, is wrong.
 #[test]
 fn a_wrong_application_mac_is_listed_and_has_its_own_exit() {
     let good = sealed(3);

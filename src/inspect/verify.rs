@@ -100,6 +100,7 @@ impl<'h> Verifier<'h> {
                 }
                 Err(error) => return Err(failure(error, Some(frame.sequence))),
             }
+            // No card is made here, so the HSM must not fill up with handles.
             if self.handles.len() >= BATCH {
                 self.release()?;
             }
@@ -134,7 +135,7 @@ impl<'h> Verifier<'h> {
         Ok(())
     }
 
-    /// Looks up what the product says about an application.
+    /// Looks up a product's rules for an application.
     fn rules(&mut self, sequence: u32, product: &str, aid: &[u8]) -> Result<ProtectionRules, Failure> {
         let refuse = |what: String| {
             Failure::new(

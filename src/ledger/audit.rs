@@ -1,11 +1,11 @@
-//! What an audit of a ledger says. Pure data; the walk is `store::audit`.
+//! The result of an audit of a ledger. Pure data; `store::audit` does the work.
 
 use serde::Serialize;
 
 use super::store::ChainHead;
 use crate::audit::{LedgerId, PublicKey};
 
-/// Where something is wrong.
+/// The place of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FindingPlace {
     /// An event, by number.
@@ -32,13 +32,13 @@ impl std::fmt::Display for FindingPlace {
     }
 }
 
-/// Something that is wrong.
+/// A contradiction or damage that an audit found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AuditFinding {
-    /// Where.
+    /// Where it was found.
     #[serde(serialize_with = "as_text")]
     pub at: FindingPlace,
-    /// What.
+    /// A description for people.
     pub what: String,
 }
 
@@ -48,20 +48,20 @@ impl std::fmt::Display for AuditFinding {
     }
 }
 
-/// What an audit found.
+/// The result of an audit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Audit {
     /// Name of the ledger.
     pub ledger: LedgerId,
-    /// Its last event.
+    /// Number and hash of its last event.
     pub head: ChainHead,
-    /// Jobs in it.
+    /// Number of its jobs.
     pub jobs: usize,
-    /// Those of them that an earlier version accepted: their first event has no seal of all that must not change.
+    /// Jobs that an earlier version accepted, whose first event does not seal their terms.
     pub unsealed: usize,
-    /// Events of kinds that this program does not know; those that change no state are no finding.
+    /// Events that this program does not know. Notes among them change no state and are no finding.
     pub notes: u64,
-    /// Signed places.
+    /// Number of checkpoints.
     pub checkpoints: usize,
     /// Number of the last event that is signed; 0 if none is.
     pub signed_to: u64,

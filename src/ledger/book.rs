@@ -6,13 +6,13 @@
 //! attempt: BOUND → PERSONALIZING → WRITTEN → VERIFIED → STACKED
 //!          BOUND .. VERIFIED → REJECTED | UNKNOWN;  REJECTED → DESTROYED;  UNKNOWN → DESTROYED | GOOD
 //!          STACKED, GOOD → SAMPLE (its record → REMAKE);  SAMPLE → DESTROYED
-//! blank:   FED → BOUND (from then on the attempt tells) | REJECTED | RETURNED;  TEST
+//! blank:   FED → BOUND (from then on, its attempt has the state) | REJECTED | RETURNED;  TEST
 //! job:     OPEN ⇄ HELD;  OPEN, HELD → CLOSED → DELETING → DELETED (its cardholder data)
 //! stock:   issued = fed - given back by the line + in the hopper + returned;  vaulted ≤ good
 //! ```
 //!
-//! `src/manual/ledger-events.md`. A change is checked as a whole before anything is touched: after a refusal the book is as
-//! it was.
+//! `src/manual/ledger-events.md`. A change is checked completely before anything is modified, so a refusal leaves the
+//! book as it was.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -23,7 +23,7 @@ use super::types::{AttemptState, Balance, Change, JobState, RecordState, Stock};
 /// Version of these laws, which a job's first event names.
 pub(super) const LAWS: u16 = 1;
 
-/// State of a blank, as far as it is not told by an attempt.
+/// State of a blank. Once it is bound, its attempt has the details.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BlankState {
     /// In the line, unbound.
@@ -43,11 +43,11 @@ pub enum BlankState {
 pub(super) struct Attempt {
     /// Number of the blank.
     pub(super) blank: u32,
-    /// What it is called, once its chip is known.
+    /// Its label, once its chip is known.
     pub(super) label: Option<BlankLabel>,
-    /// State.
+    /// Its state now.
     pub(super) state: AttemptState,
-    /// It was PERSONALIZING once: its chip may hold live keys.
+    /// It was PERSONALIZING once, so its chip may hold live keys.
     pub(super) wrote: bool,
 }
 
@@ -56,9 +56,9 @@ pub(super) struct Attempt {
 pub(super) struct JobRecord {
     /// Its card_ref.
     pub(super) card_ref: Box<str>,
-    /// State.
+    /// Its state now.
     pub(super) state: RecordState,
-    /// REMAKE only: a person let it be made again.
+    /// Only for REMAKE: a person allowed the record to be made again.
     pub(super) released: bool,
     /// In order; the first is number 1.
     pub(super) attempts: Vec<Attempt>,
@@ -71,22 +71,22 @@ impl JobRecord {
     }
 }
 
-/// A job.
+/// The working state of a job.
 #[derive(Debug, Clone)]
 pub(super) struct JobBook {
-    /// The line shreds rejects.
+    /// Whether the line shreds rejects: then a remake needs no DESTROYED.
     pub(super) rejects_shredded: bool,
-    /// Marked SIMULATED.
+    /// Whether its events are marked SIMULATED.
     pub(super) simulated: bool,
-    /// State.
+    /// Its state now.
     pub(super) state: JobState,
     /// Its cardholder data is being deleted.
     pub(super) deleting: bool,
     /// Its cardholder data was deleted.
     pub(super) deleted: bool,
-    /// Kept with every change.
+    /// Both balances, updated with every change.
     pub(super) balance: Balance,
-    /// Likewise.
+    /// The stock, updated with every change.
     pub(super) stock: Stock,
     /// By sequence, from 1.
     pub(super) records: Vec<JobRecord>,
@@ -94,7 +94,8 @@ pub(super) struct JobBook {
     pub(super) in_line: BTreeSet<u32>,
     /// Every chip that was bound to a record.
     pub(super) chips: HashSet<ChipIdentity>,
-    /// Names of the values that cards under way have given, by record: what was under way at a restart gives none.
+    /// Names of the values that cards under way have returned, by record. Not loaded after a restart: cards that were
+    /// under way are UNKNOWN then and return no more values.
     pub(super) values: BTreeSet<(u32, String)>,
     /// Number of the last blank fed; 0 before the first.
     pub(super) last_blank: u32,
@@ -102,7 +103,7 @@ pub(super) struct JobBook {
     pub(super) last_position: u32,
 }
 
-/// What a change did: the rows to write and what the event says.
+/// The effect of a change: the rows to write, and the fields of the event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct ChangeEffect {
     /// Record that the event is about.
@@ -111,11 +112,11 @@ pub(super) struct ChangeEffect {
     pub(super) record: Option<(RecordState, bool)>,
     /// Attempt number, and the attempt as it is now.
     pub(super) attempt: Option<(u32, Attempt)>,
-    /// Blank that the event is about, and what it is called.
+    /// Blank that the event is about, and its label.
     pub(super) blank: Option<(u32, Option<BlankLabel>)>,
     /// New state of that blank.
     pub(super) blank_state: Option<BlankState>,
-    /// Chip that is known of that blank from now on.
+    /// Chip of that blank, if the change made it known.
     pub(super) chip: Option<ChipId>,
     /// New state of the job.
     pub(super) job: Option<JobState>,
@@ -131,7 +132,7 @@ pub(super) struct ChangeEffect {
     pub(super) stock: bool,
 }
 
-/// The attempt's own state machine.
+/// Whether the state machine of attempts has this step.
 fn may(from: AttemptState, to: AttemptState) -> bool {
     use AttemptState::{
         Bound, Destroyed, Good, Personalizing, Rejected, Sample, Stacked, Unknown, Verified, Written,
@@ -150,7 +151,7 @@ fn may(from: AttemptState, to: AttemptState) -> bool {
     )
 }
 
-/// Where the balance counts a record of this state.
+/// The balance's count of records in this state.
 fn of_records(balance: &mut Balance, state: RecordState) -> &mut u64 {
     match state {
         RecordState::Queued => &mut balance.queued,
@@ -162,7 +163,7 @@ fn of_records(balance: &mut Balance, state: RecordState) -> &mut u64 {
     }
 }
 
-/// Where the balance counts the blank of an attempt of this state.
+/// The balance's count of blanks whose attempt is in this state.
 fn of_blanks(balance: &mut Balance, state: AttemptState) -> &mut u64 {
     match state {
         AttemptState::Bound
@@ -176,7 +177,7 @@ fn of_blanks(balance: &mut Balance, state: AttemptState) -> &mut u64 {
     }
 }
 
-/// One less; never below 0, where the sum would show it as off.
+/// Subtracts one, but stops at 0: a count that is off shows in [`Balance::records_off`] or [`Balance::blanks_off`].
 fn take(count: &mut u64) {
     *count = count.saturating_sub(1);
 }
@@ -207,7 +208,8 @@ impl JobBook {
         self.records.get(usize::try_from(seq).ok()?.checked_sub(1)?)
     }
 
-    /// Names the blank of a record's last attempt, where its chip became known otherwise than by a change.
+    /// Sets the label of the blank of a record's last attempt. For events of chain version 1, which give the label
+    /// without a change that has the chip.
     pub(super) fn name_blank(&mut self, seq: u32, label: BlankLabel) {
         if let Some(attempt) = self.record_mut(seq).ok().and_then(|record| record.attempts.last_mut()) {
             attempt.label = Some(label);
@@ -219,7 +221,7 @@ impl JobBook {
         self.records.get_mut(index).ok_or(Law::NoRecord)
     }
 
-    /// Makes a change, or names the law that forbids it and leaves everything as it was.
+    /// Makes a change, or returns the law that forbids it and leaves everything as it was.
     pub(super) fn apply(&mut self, change: &Change) -> Result<ChangeEffect, Law> {
         match (change, self.state) {
             (Change::Deleting, JobState::Closed) => return self.deleting(),
@@ -268,14 +270,15 @@ impl JobBook {
             Change::Released if self.state == JobState::Held => Ok(self.job(JobState::Open)),
             Change::Released => Err(Law::JobNotHeld),
             Change::Closed => self.closed(),
-            // Both were answered above.
+            // Both were handled above.
             Change::Deleting | Change::Deleted(_) => Err(Law::NotClosed),
         }
     }
 
-    /// The next blank has this number.
+    /// Checks that `blank` is the number after the last one.
     fn next_blank(&self, blank: u32) -> Result<(), Law> {
         let next = self.last_blank.saturating_add(1);
+        // The two are equal only at the end of `u32`, where `next` saturates.
         if blank != next || blank == self.last_blank {
             return Err(Law::BlankNumber { next, got: blank });
         }
@@ -351,7 +354,8 @@ impl JobBook {
         Ok(of_stock())
     }
 
-    /// The card is one of those that are not in the vault.
+    /// A sample is taken from the good cards outside the vault: the vault may not hold more cards than are good
+    /// afterwards.
     fn sampled(&mut self, seq: u32) -> Result<ChangeEffect, Law> {
         let good = self.record_mut(seq)?.attempts.last().is_some_and(|a| may(a.state, AttemptState::Sample));
         let left = self.balance.blanks_good.saturating_sub(1);
@@ -404,6 +408,7 @@ impl JobBook {
         if chip.is_some_and(|chip| self.chips.contains(&chip.identity)) {
             return Err(Law::ChipSeen(blank));
         }
+        // Borrowed a second time, because the checks above needed the whole book.
         let record = self.record_mut(seq)?;
         let label = chip.map(|chip| chip.label());
         let attempt = Attempt { blank, label, state: AttemptState::Bound, wrote: false };
@@ -443,8 +448,8 @@ impl JobBook {
         Ok((number, attempt))
     }
 
-    /// The chip of an attempt that was bound at a module without one. It has to be known before its first channel is opened,
-    /// and it is allowed by the law that BOUND has: a chip once, for one attempt.
+    /// Records the chip of an attempt that was bound at a module without a chip reader. This happens before the first
+    /// channel to the chip is opened, and as for BOUND, each chip is accepted for one attempt only.
     fn chip_found(&mut self, seq: u32, chip: ChipId) -> Result<ChangeEffect, Law> {
         let seen = self.chips.contains(&chip.identity);
         let states = [AttemptState::Bound, AttemptState::Personalizing];
@@ -467,7 +472,7 @@ impl JobBook {
         })
     }
 
-    /// A card gives each value once in an attempt.
+    /// Keeps the name of a value that a card returned. A card returns each value once in an attempt.
     fn value_given(&mut self, seq: u32, value: &CardValue) -> Result<ChangeEffect, Law> {
         let given = (seq, value.name.clone());
         let known = self.values.contains(&given);
@@ -489,6 +494,7 @@ impl JobBook {
     fn stacked(&mut self, seq: u32, position: u32) -> Result<ChangeEffect, Law> {
         let last = self.last_position;
         if position <= last {
+            // A record that does not exist is the better reason.
             self.record_mut(seq)?;
             return Err(Law::Position { last, got: position });
         }
@@ -497,7 +503,7 @@ impl JobBook {
         Ok(ChangeEffect { position: Some(position), ..effect })
     }
 
-    /// Moves the attempt that the state asked for is about: the last one, or for DESTROYED the last that waits for it.
+    /// Moves an attempt to a state: the last attempt, or for DESTROYED the last one that may become DESTROYED.
     fn moves(&mut self, seq: u32, to: AttemptState) -> Result<ChangeEffect, Law> {
         let record = self.record_mut(seq)?;
         let waits = |a: &Attempt| may(a.state, to);
@@ -515,6 +521,7 @@ impl JobBook {
         attempt.state = to;
         attempt.wrote |= to == AttemptState::Personalizing;
         let attempt = *attempt;
+        // A card returns values only while it is PERSONALIZING: their names are not needed any more.
         if from == AttemptState::Personalizing {
             self.values.retain(|(of, _)| *of != seq);
         }
@@ -542,7 +549,7 @@ impl JobBook {
         })
     }
 
-    /// The refusal of a state that cannot be asked for in this way.
+    /// The refusal of a state that [`Change::Attempt`] cannot set.
     fn no_way(&self, seq: u32, to: AttemptState) -> Law {
         let Some(record) = self.record(seq) else { return Law::NoRecord };
         match record.attempts.last() {
@@ -627,7 +634,8 @@ impl JobBook {
         Ok(ChangeEffect { deleted: true, from: Some(StateName::JobDeleting), ..ChangeEffect::default() })
     }
 
-    /// Attempts rejected after PERSONALIZING, and samples, that nobody saw destroyed: their chips may hold live keys.
+    /// Number of attempts that were rejected after PERSONALIZING or are samples, and are not DESTROYED: their chips
+    /// may hold live keys.
     fn undestroyed(&self) -> u64 {
         let attempts = self.records.iter().flat_map(|r| &r.attempts);
         let live = |a: &&Attempt| match a.state {
@@ -650,7 +658,7 @@ fn of_stock() -> ChangeEffect {
     ChangeEffect { stock: true, ..ChangeEffect::default() }
 }
 
-/// The law of new attempts.
+/// The law of new attempts: every earlier attempt is DESTROYED, or REJECTED on a line that shreds.
 fn new_attempt_allowed(record: &JobRecord, shredded: bool) -> Result<(), Law> {
     for (attempt, number) in record.attempts.iter().zip(1..) {
         let settled = match attempt.state {

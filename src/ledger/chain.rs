@@ -1,8 +1,8 @@
 //! The hash chain over the events: `src/manual/ledger-events.md`, section 1. Pure.
 //!
-//! Version 1: SHA-256(hash before | canonical bytes, which begin with `"CWL1"`). Version 2: SHA-256(hash before | `"CWL2"` |
-//! ledger | bytes of the event). The words stand at one place of what is hashed, so no event can be taken for one of the
-//! other version.
+//! Version 1: SHA-256(hash before | canonical bytes, which begin with `"CWL1"`). Version 2: SHA-256(hash before |
+//! `"CWL2"` | ledger | bytes of the event). Both words stand at the same offset of the hashed bytes, so no event can
+//! pass for one of the other version.
 
 use sha2::{Digest, Sha256};
 
@@ -12,17 +12,17 @@ use crate::audit::LedgerId;
 /// SHA-256.
 pub(super) type Hash = [u8; 32];
 
-/// What stands before the first event.
+/// The hash before the first event.
 pub(super) const GENESIS: Hash = [0; 32];
 
-/// The hash of a version 1 event that follows `previous`. `scratch` is a buffer to be used again.
+/// The hash of a version 1 event that follows `previous`. `scratch` is a buffer that the caller reuses.
 pub(super) fn hash_version_one(previous: &Hash, row: &VersionOneRow, scratch: &mut Vec<u8>) -> Hash {
     scratch.clear();
     row.canonical(scratch);
     Sha256::new().chain_update(previous).chain_update(scratch).finalize().into()
 }
 
-/// The hash of a version 2 event, of these bytes, that follows `previous`.
+/// The hash of a version 2 event that follows `previous`; `event` holds its bytes.
 pub(super) fn hash_version_two(previous: &Hash, ledger: LedgerId, event: &[u8]) -> Hash {
     let sha = Sha256::new().chain_update(previous).chain_update("CWL2").chain_update(ledger.0);
     sha.chain_update(event).finalize().into()

@@ -1,4 +1,4 @@
-//! What can go wrong with the ledger, and how that is told to an operator.
+//! Errors of the ledger, and their texts for an operator.
 
 use std::path::{Path, PathBuf};
 
@@ -12,25 +12,25 @@ use crate::exit::{Exit, Failure};
 use crate::hsm::HsmError;
 use crate::threads::ThreadRefused;
 
-/// A ledger that cannot be used, or a change that it refuses. `Clone`, because a failed commit is told to everybody
-/// who waits.
+/// A ledger that cannot be used, or a change that it refuses. `Clone`, because every caller that waits for a failed
+/// commit gets the error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "kebab-case")]
 pub enum LedgerError {
     /// The change is against a law; nothing else was disturbed.
     #[error("{job}{}: refused: {law}", seq.map(|s| format!(" record {s}")).unwrap_or_default())]
     Denied {
-        /// Job.
+        /// The job that the change is about.
         job: JobId,
         /// Record, if the change is about one.
         seq: Option<u32>,
-        /// The law.
+        /// The law that forbids it.
         law: Law,
     },
-    /// The file cannot become a job.
+    /// The file cannot become a job, because of this law.
     #[error("the file cannot become a job: {0}")]
     NotAJob(Law),
-    /// The shift cannot begin.
+    /// The shift cannot begin, because of this law.
     #[error("the shift cannot begin: {0}")]
     Shift(Law),
     /// The file was accepted before: same issuer and file_id, or same digest.
@@ -41,7 +41,7 @@ pub enum LedgerError {
         /// Whether that job is OPEN or HELD.
         open: bool,
     },
-    /// No such job.
+    /// The ledger has no job of this number.
     #[error("the ledger has no job {0}")]
     NoJob(JobId),
     /// Another process writes to it.
@@ -50,7 +50,7 @@ pub enum LedgerError {
         pid.map(|p| format!(" (pid {p})")).unwrap_or_default()
     )]
     InUse {
-        /// The ledger.
+        /// Path of the ledger.
         path: PathBuf,
         /// The other process, if it said.
         pid: Option<u32>,
@@ -58,12 +58,12 @@ pub enum LedgerError {
     /// There is no such file (readers do not make one).
     #[error("ledger {0}: no such file; name it by --ledger or CARDWRIGHT_LEDGER")]
     Missing(PathBuf),
-    /// A file of no bytes: no ledger of ours is ever that short once it was made.
+    /// A file of 0 bytes, which a ledger never is after it was made.
     #[error(
         "ledger {0} is empty: it was truncated; restore it from a backup, and remove it only if no job was ever in it"
     )]
     Empty(PathBuf),
-    /// Somebody removed or replaced a file of it while it was open.
+    /// A file of the ledger was removed or replaced while the ledger was open.
     #[error(
         "operator: {0} was removed, replaced or cut off while the ledger was open, and nothing more is written: put back what \
          lay there, with its -wal, and start again; cards that were under way are UNKNOWN"
@@ -75,28 +75,28 @@ pub enum LedgerError {
     /// Written by a newer program.
     #[error("ledger {path} has schema {found}, this program knows up to {known}; use the newer program")]
     Newer {
-        /// The ledger.
+        /// Path of the ledger.
         path: PathBuf,
         /// Its schema version.
         found: u32,
         /// The newest that is known here.
         known: u32,
     },
-    /// What stands in it contradicts itself.
+    /// The ledger's contents contradict each other.
     #[error("the ledger is damaged: {0}; keep it as it is and restore or audit a copy")]
     Damaged(String),
-    /// Reading or writing failed (disk full, permissions). A ledger that failed to write takes nothing more.
+    /// Reading or writing failed (disk full, permissions). After a failed write, a ledger accepts no more changes.
     #[error("ledger {}{what}", path.as_ref().map(|p| format!("{}: ", p.display())).unwrap_or_default())]
     Io {
-        /// The ledger, or the file beside it.
+        /// The ledger, or a file next to it.
         path: Option<PathBuf>,
-        /// What the system said, and what to do about it.
+        /// The system's message, and the next step.
         what: String,
     },
-    /// The HSM that vouches for it does not.
+    /// The HSM that signs the ledger failed.
     #[error("{0}")]
     Auditor(HsmError),
-    /// It was closed.
+    /// The ledger was closed before the call.
     #[error("the ledger is closed")]
     Closed,
     /// The system gave no thread for the writer.
@@ -116,7 +116,7 @@ impl LedgerError {
         Self::Io { path: Some(path.to_owned()), what: error.to_string() }
     }
 
-    /// The same; one that names no file is about this one.
+    /// Adds `ledger` as the path of an I/O error that has none.
     pub(super) fn of(self, ledger: &Path) -> Self {
         match self {
             Self::Io { path: None, what } => Self::Io { path: Some(ledger.to_owned()), what },
@@ -131,7 +131,7 @@ impl From<rusqlite::Error> for LedgerError {
     }
 }
 
-/// What SQLite says, with its extended code, and what to do about it.
+/// SQLite's message with its extended code, and the next step for an operator.
 fn sqlite_advice(error: &rusqlite::Error) -> String {
     let next = match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => "make room on its disk",
@@ -141,7 +141,7 @@ fn sqlite_advice(error: &rusqlite::Error) -> String {
             "one of its files was cut off: put back what was there, or restore it from a backup"
         }
         Some(ErrorCode::SystemIoFailure) => {
-            "its disk does not do what it is told: have it looked at (the kernel's log says more) before you go on"
+            "its disk reports errors: have it checked (the kernel's log says more) before you go on"
         }
         Some(ErrorCode::ReadOnly) => "the file or its file system is read-only: make it writable",
         Some(ErrorCode::CannotOpen) => {
@@ -157,7 +157,7 @@ fn sqlite_advice(error: &rusqlite::Error) -> String {
 }
 
 impl LedgerError {
-    /// How a program ends that ends with this error.
+    /// Exit code of a program that ends with this error.
     pub fn exit(&self) -> Exit {
         match self {
             Self::Denied { law: Law::NoRecord, .. } | Self::NoJob(_) => Exit::NotFound,
@@ -180,7 +180,7 @@ impl LedgerError {
     }
 }
 
-/// The text without a command that helps: who shows a [`LedgerError`] itself derives that.
+/// Carries the error's text alone. Code that shows a [`LedgerError`] adds the next command for the operator itself.
 impl From<LedgerError> for Failure {
     fn from(error: LedgerError) -> Self {
         Self::new(error.exit(), error.to_string())

@@ -1,11 +1,11 @@
-//! Which change an event tells of, and which event a change makes: one function each way. The writer makes events by it,
-//! and the replay holds each event against what its change would make again. Pure.
+//! Converts a change to its event and an event back to its change: one function each way. The writer makes events
+//! with it; the replay compares each event with the one that its change would make again. Pure.
 
 use super::book::{ChangeEffect, JobBook};
 use super::event::{BlankSubject, CardSubject, EventFact, RecordSubject};
 use super::types::{AttemptState, Change};
 
-/// What the event of an allowed change says.
+/// The event of an allowed change. `None` if `effect` lacks a blank, record or attempt that the event needs.
 pub(super) fn fact_of(change: &Change, effect: &ChangeEffect, book: &JobBook) -> Option<EventFact> {
     let blank = || {
         let (number, label) = effect.blank?;
@@ -55,7 +55,8 @@ pub(super) fn fact_of(change: &Change, effect: &ChangeEffect, book: &JobBook) ->
     })
 }
 
-/// The change that an event of a job tells of. None where it tells of none, or does not tell the blank's number.
+/// The change that an event of a job records. `None` for an event that records no change, or that lacks the blank's
+/// number (chain version 1).
 pub(super) fn change_of(fact: &EventFact) -> Option<Change> {
     let number = |blank: &BlankSubject| blank.number;
     Some(match fact {

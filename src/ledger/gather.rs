@@ -1,6 +1,7 @@
-//! When a transaction is full. Those whose changes were in the last one come back at about the same time with the next
-//! ones; a commit that began with the first of them would leave the others to another commit. So the writer waits for as
-//! many changes as came last time, but never longer than a part of what a commit takes.
+//! Decides when a transaction is full. Callers whose changes were in the last transaction usually send their next
+//! changes at about the same time. A commit that began with the first of these would leave the others to another
+//! commit. So the writer waits for as many changes as the last transaction had, but never longer than a fraction of a
+//! commit's time.
 //!
 //! Not here: writing (`writer`).
 
@@ -8,24 +9,24 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 
-/// A wait takes at most one part in so many of a commit's time.
+/// A wait takes at most this fraction (one third) of a commit's time.
 const PART: u32 = 3;
-/// Whatever a commit takes: a disk that hangs for a second is no reason to wait.
+/// The longest wait, even if commits take longer: a disk that hangs for a second is no reason to wait.
 const WAIT_MAX: Duration = Duration::from_millis(5);
 
-/// How large the last transaction was, and how long commits take.
+/// The size of the last transaction, and the time that commits take.
 #[derive(Debug, Default)]
 pub(super) struct Gather {
     expected: usize,
-    /// Mean of the last commits.
+    /// Moving average of the time that a commit takes.
     takes: Duration,
     began: Option<Instant>,
-    /// Until when this transaction is waited for.
+    /// When the wait for this transaction ends.
     until: Option<Instant>,
 }
 
 impl Gather {
-    /// The next message of a transaction that holds so many changes; `None`: commit.
+    /// The next message for a transaction that has `has` changes; `None` means that it is to be committed now.
     pub(super) fn more<M>(&mut self, has: usize, messages: &Receiver<M>) -> Option<M> {
         if let Ok(message) = messages.try_recv() {
             return Some(message);
@@ -38,14 +39,14 @@ impl Gather {
         messages.recv_deadline(until).ok()
     }
 
-    /// A transaction of so many changes is committed now.
+    /// A transaction with this number of changes is about to be committed.
     pub(super) fn begins(&mut self, changes: usize) {
         self.expected = changes;
         self.until = None;
         self.began = (changes > 0).then(Instant::now);
     }
 
-    /// It was.
+    /// The commit has ended: updates the average.
     pub(super) fn ended(&mut self) {
         if let Some(began) = self.began.take() {
             self.takes = (self.takes * 7 + began.elapsed()) / 8;
@@ -81,7 +82,7 @@ mod tests {
             sender.send(2).unwrap();
             sender
         });
-        // The second may come too late on a machine that has no time; then the wait has ended.
+        // On a busy machine the second may come too late; then the wait must have ended.
         let start = Instant::now();
         let second = gather.more(1, &messages);
         assert!(second == Some(2) || start.elapsed() >= WAIT_MAX);
@@ -89,7 +90,7 @@ mod tests {
         let start = Instant::now();
         while gather.more(2, &messages).is_some() {}
         assert!(start.elapsed() < Duration::from_secs(60));
-        // What there is is taken at once, however many were expected.
+        // Queued messages are taken at once, no matter how many were expected.
         gather.begins(1);
         _sender.send(4).unwrap();
         assert_eq!((gather.more(5, &messages), gather.more(6, &messages)), (Some(4), None));

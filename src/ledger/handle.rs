@@ -1,4 +1,4 @@
-//! What callers hold: the ledger and a ticket for each change.
+//! The callers' handles: the ledger, and a ticket for each change.
 
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
@@ -17,10 +17,10 @@ use crate::hsm::Auditor;
 use crate::panics::ends_well;
 use crate::threads;
 
-/// Changes that may wait for the writer; the caller of one more waits.
+/// Changes that may be queued for the writer; the next caller waits.
 const QUEUE: usize = 4096;
 
-/// Events that may wait for one subscriber: some thousand cards, about 30 MB at most.
+/// Events that may be queued for one subscriber: some thousand cards, about 30 MB at most.
 const BACKLOG: usize = 65_536;
 
 /// The ledger, open for writing by this process alone. Clones share it; it is closed by [`Ledger::close`] or when the
@@ -31,7 +31,7 @@ pub struct Ledger(Arc<Inner>);
 struct Inner {
     path: PathBuf,
     messages: Sender<Message>,
-    /// What the writer has left when it has ended.
+    /// The queue, to be emptied after the writer has ended.
     left: UntakenMessages,
     silence: WriterSilence,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -41,21 +41,21 @@ struct Inner {
 #[derive(Clone)]
 struct WriterSilence {
     poison: Arc<OnceLock<LedgerError>>,
-    /// Nothing is ever sent: it ends when the writer has ended, whose last word is then in `poison`.
+    /// Nothing is ever sent on this channel. It closes when the writer has ended; its last error is in `poison` then.
     writer: Receiver<Infallible>,
 }
 
 impl WriterSilence {
-    /// Of a writer that has dropped a message without an answer, which it does only when it ends.
+    /// The reason, after the writer dropped a message without an answer. It does that only when it ends.
     fn why(&self) -> LedgerError {
-        // An error says that the writer has ended.
+        // Returns, with an error, as soon as the writer has ended.
         let _ = self.writer.recv();
         self.poison.get().cloned().unwrap_or(LedgerError::Closed)
     }
 }
 
-/// Messages that nobody will take: whoever waits for the answer to one hears so when it is dropped, which the queue does not
-/// do by itself.
+/// Messages that were queued after the writer ended. Dropping them wakes the callers that wait for an answer; the
+/// channel would not.
 #[derive(Clone)]
 struct UntakenMessages {
     queue: Receiver<Message>,
@@ -63,7 +63,7 @@ struct UntakenMessages {
 }
 
 impl UntakenMessages {
-    /// Drops what there is, if the writer has ended.
+    /// Drops the queued messages, if the writer has ended.
     fn clear(&self) {
         if self.ended.load(Ordering::SeqCst) {
             self.queue.try_iter().for_each(drop);
@@ -71,10 +71,10 @@ impl UntakenMessages {
     }
 }
 
-/// In the writer's thread: it has ended, however that came.
+/// Belongs to the writer's thread. Its drop marks the end of the writer, even after a panic.
 struct WriterEnd {
     left: UntakenMessages,
-    /// Ends with this value: see [`WriterSilence`].
+    /// Dropped with this value, which closes the channel of [`WriterSilence`].
     _writer: Sender<Infallible>,
 }
 
@@ -85,11 +85,11 @@ impl Drop for WriterEnd {
     }
 }
 
-/// The answer to one change, to be waited for where it matters that the change is durable.
+/// The answer to one change. Wait for it where the next step needs the change to be durable.
 #[must_use = "a change may be refused; wait for the answer"]
 pub struct Ticket(Result<TicketAnswer, LedgerError>);
 
-/// Where the answer comes, and why it may never come.
+/// The channel of the answer, and the reason if none comes.
 struct TicketAnswer {
     event: oneshot::Receiver<Result<LedgerEvent, LedgerError>>,
     silence: WriterSilence,
@@ -106,11 +106,13 @@ impl Ledger {
         Self::start(path.as_ref(), None)
     }
 
-    /// The same, with an HSM that vouches for it: the ledger is held against what the HSM knows of it, the chain is verified
-    /// from the last signed place on, and from now on it is signed every [`SIGNED_EVERY`] events, within a second of any
-    /// event, at once when a job's state changes, and when it is closed.
+    /// Like [`Self::open`], with an HSM that signs the ledger. Opening compares the ledger with the HSM's record of
+    /// it, and verifies the chain from the last checkpoint on. From then on the ledger is signed every
+    /// [`SIGNED_EVERY`] events, within a second of any event, at once when a job's state changes, and when it is
+    /// closed.
     ///
-    /// Errors: also [`LedgerError::Damaged`] where they contradict each other, and [`LedgerError::Auditor`].
+    /// Errors: also [`LedgerError::Damaged`] if ledger and HSM contradict each other, and [`LedgerError::Auditor`] if
+    /// the HSM fails.
     ///
     /// [`SIGNED_EVERY`]: super::writer::SIGNED_EVERY
     pub fn open_audited(path: impl AsRef<Path>, auditor: Box<dyn Auditor>) -> Result<Self, LedgerError> {
@@ -131,7 +133,7 @@ impl Ledger {
         let thread = threads::start("ledger", move || {
             let _ending = ending;
             if !ends_well(|| writing.run(&queue)) {
-                // A failure that it had before is the better reason.
+                // Has no effect after an earlier failure, which is the better reason.
                 let _ = poison.set(LedgerError::WriterDied);
             }
         });
@@ -139,22 +141,23 @@ impl Ledger {
         Ok(Self(Arc::new(Inner { path, messages, left, silence, thread })))
     }
 
-    /// Where it is, absolute.
+    /// The ledger's absolute path.
     pub fn path(&self) -> &Path {
         &self.0.path
     }
 
-    /// A reader of what is durable; one per thread.
+    /// A reader of the durable data; one per thread.
     pub fn reader(&self) -> Result<Reader, LedgerError> {
         Reader::open(&self.0.path)
     }
 
-    /// Why it takes nothing more, if a write has failed.
+    /// The failure after which the ledger accepts no more changes, if there was one.
     pub fn failed(&self) -> Option<&LedgerError> {
         self.0.silence.poison.get()
     }
 
-    /// Makes a file a job; durable when it returns. OPEN, or HELD if card_refs stand in another file of the issuer.
+    /// Makes a job of an accepted file; durable on return. The job is OPEN, or HELD if card_refs also occur in
+    /// another file of the issuer.
     ///
     /// Errors: [`LedgerError::Seen`] (same issuer and file_id, or same digest), [`LedgerError::NotAJob`] (no
     /// records, or a card_ref twice), and those of the file system.
@@ -164,15 +167,16 @@ impl Ledger {
         answer.recv().map_err(|_| self.0.silence.why())?
     }
 
-    /// Says what happens. The order of calls is the order of events; waits while the queue is full. The change is
-    /// durable when [`Ticket::wait`] has returned it, not before.
+    /// Queues a change. The order of calls is the order of events; waits while the queue is full. The change is
+    /// durable once [`Ticket::wait`] has returned it, not before.
     pub fn record(&self, job: JobId, change: Change, context: Context) -> Ticket {
         let (reply, event) = oneshot::channel();
         let sent = self.0.send(Message::Change(job, change, context, reply));
         Ticket(sent.map(|()| TicketAnswer { event, silence: self.0.silence.clone() }))
     }
 
-    /// The same for changes of a job that become durable together: after a crash all of them are there, or none.
+    /// Like [`Self::record`], for changes of a job that become durable together: after a crash all of them are there,
+    /// or none.
     pub fn record_together(&self, job: JobId, changes: Vec<Change>, context: &Context) -> Vec<Ticket> {
         let answer = |event| TicketAnswer { event, silence: self.0.silence.clone() };
         let (said, events): (Vec<_>, Vec<_>) = changes
@@ -186,21 +190,21 @@ impl Ledger {
         events.into_iter().map(|event| Ticket(sent.clone().map(|()| answer(event)))).collect()
     }
 
-    /// A shift begins, and the one before it ends; durable when it returns.
+    /// Begins a shift, which ends the one before it; durable on return.
     ///
-    /// Errors: [`LedgerError::Shift`] if the name is none or was used before, and those of the file system.
+    /// Errors: [`LedgerError::Shift`] if the name is not allowed or was used before, and those of the file system.
     pub fn shift(&self, name: &str, context: Context) -> Result<LedgerEvent, LedgerError> {
         let (reply, answer) = oneshot::channel();
         self.0.send(Message::Shift(name.to_owned(), context, reply))?;
         answer.recv().map_err(|_| self.0.silence.why())?
     }
 
-    /// Every event that is committed from now on, in order, none left out. The channel ends when the ledger closes or
-    /// fails.
+    /// Returns every event that is committed from now on, in order, none left out. The channel closes when the ledger
+    /// closes or fails.
     ///
-    /// A subscriber that is 65,536 events behind stops the writer, and with it the line, until it catches up: an
-    /// `--events` file may have no hole, and memory has an end. So whoever shows things to people reads the
-    /// channel in a thread that never waits for a terminal.
+    /// A subscriber whose backlog reaches 65,536 events stops the writer, and with it the line, until it catches up:
+    /// an `--events` file must have no gap, and memory is limited. Code that shows events to people must therefore
+    /// read the channel in a thread that never waits for a terminal.
     pub fn subscribe(&self) -> Receiver<LedgerEvent> {
         let (subscriber, events) = bounded(BACKLOG);
         if self.0.send(Message::Subscribe(subscriber)).is_err() {
@@ -209,8 +213,8 @@ impl Ledger {
         events
     }
 
-    /// Writes what is queued and closes the file; other clones get [`LedgerError::Closed`] from then on. The error is
-    /// that of the write that failed, if one did.
+    /// Writes the queued changes and closes the file; other clones get [`LedgerError::Closed`] from then on. Returns
+    /// the error of the write that failed, if one did.
     pub fn close(self) -> Result<(), LedgerError> {
         self.0.stop();
         match self.0.silence.poison.get() {
@@ -229,12 +233,13 @@ impl Ledger {
 impl Inner {
     fn send(&self, message: Message) -> Result<(), LedgerError> {
         self.messages.send(message).map_err(|_| self.silence.why())?;
-        // It may have ended before it came to this one.
+        // The writer may have ended before it took this message.
         self.left.clear();
         Ok(())
     }
 
     fn stop(&self) {
+        // Only the first call finds the thread: `close` and the last drop both come here.
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(thread) = thread else { return };
         // An error means that the writer is gone already.
@@ -254,10 +259,10 @@ impl Drop for Inner {
 }
 
 impl Ticket {
-    /// Waits until the change is durable, and gives its event.
+    /// Waits until the change is durable, and returns its event.
     ///
     /// Errors: [`LedgerError::Denied`] names the law that forbids it; [`LedgerError::NoJob`]; [`LedgerError::Io`] if
-    /// it or an earlier one could not be written: then nothing is written any more and no card may be bound.
+    /// this change or an earlier one could not be written: then nothing is written any more and no card may be bound.
     pub fn wait(self) -> Result<LedgerEvent, LedgerError> {
         let TicketAnswer { event, silence } = self.0?;
         match event.recv() {

@@ -20,22 +20,22 @@ pub enum Law {
     #[error("the card_ref of record {0} stands twice in the file")]
     CardRefTwice(u32),
     /// A CLOSED job does not change.
-    #[error("the job is CLOSED, nothing about it changes any more")]
+    #[error("the job is CLOSED: nothing about it changes any more")]
     JobClosed,
     /// Only a CLOSED job's data are deleted.
     #[error("the job is not CLOSED: its cardholder data are needed until it is")]
     NotClosed,
-    /// It is deleted once.
-    #[error("its cardholder data was deleted before")]
+    /// A job's data are deleted only once.
+    #[error("its cardholder data has already been deleted")]
     AlreadyDeleted,
-    /// Its deletion was begun before.
-    #[error("the deletion of its cardholder data has begun before")]
+    /// A deletion begins only once.
+    #[error("the deletion of its cardholder data has already begun")]
     AlreadyDeleting,
-    /// A deletion is in the ledger before it begins.
+    /// A deletion is recorded when it begins; only then can its end be recorded.
     #[error("the deletion of its cardholder data has not begun")]
     NotDeleting,
     /// No binding while HELD.
-    #[error("the job is HELD, no record is bound to a blank before the job is released")]
+    #[error("the job is HELD: no record is bound to a blank before the job is released")]
     JobHeld,
     /// Only a HELD job is released.
     #[error("the job is not HELD")]
@@ -43,15 +43,16 @@ pub enum Law {
     /// Blanks are numbered in the order of feeding.
     #[error("blank #{got} is not the next one, #{next}")]
     BlankNumber {
-        /// Number that the next blank has.
+        /// Number of the next blank.
         next: u32,
-        /// Number that was told.
+        /// Number in the change.
         got: u32,
     },
     /// A blank is bound, thrown out or returned only once, and only after it was fed.
     #[error("blank #{0} does not lie unbound in the line")]
     BlankNotFree(u32),
-    /// One chip takes one record's data. A chip that shows itself again has not left the line, or came back into it.
+    /// One chip takes the data of one record. A chip that shows up again has not left the line, or was fed a second
+    /// time.
     #[error(
         "the chip of blank #{0} was bound to a record before: it lies in another station than its transport says, or was \
          put back into the hopper; find it and destroy it"
@@ -60,7 +61,7 @@ pub enum Law {
     /// An attempt has one chip.
     #[error("the chip of blank #{0} is known already")]
     ChipKnown(u32),
-    /// A card gives each value once in an attempt.
+    /// A card returns each value once in an attempt.
     #[error("the card has given a value of this name before")]
     ValueGiven,
     /// A name or text that does not fit into an event.
@@ -87,11 +88,11 @@ pub enum Law {
         /// The state asked for.
         to: AttemptState,
     },
-    /// The remake of this record was let go already.
+    /// A remake is released only once.
     #[error("the remake is released already")]
     AlreadyReleased,
-    /// A remake waits for a person.
-    #[error("the record is REMAKE, and nobody has released it")]
+    /// A remake starts only after a person released it.
+    #[error("the record is REMAKE, and its remake is not released")]
     NotReleased,
     /// The law of new attempts.
     #[error(
@@ -99,7 +100,7 @@ pub enum Law {
          line that shreds"
     )]
     EarlierAttempt {
-        /// Number of the attempt that stands against it.
+        /// Number of the attempt that forbids it.
         attempt: u32,
         /// Its state.
         is: AttemptState,
@@ -109,30 +110,30 @@ pub enum Law {
     Position {
         /// Last position given in this job.
         last: u32,
-        /// Position that was told.
+        /// Position in the change.
         got: u32,
     },
-    /// A test card is made while nothing else is.
+    /// Test cards are made only while no other card is under way.
     #[error("cards are under way, and test cards are made before or between runs")]
     UnderWay,
-    /// Stock is counted from the first blank on, or not at all.
+    /// Stock is counted from before the first blank, or not at all.
     #[error("blanks were fed before any was issued: the hopper of this job is not counted")]
     StockLate,
-    /// Nobody issued blanks.
-    #[error("nobody issued blanks to this job, so its stock is not counted")]
+    /// Stock is counted only if blanks were issued.
+    #[error("no blanks were issued to this job, so its stock is not counted")]
     NoStock,
-    /// Nobody takes out of the hopper what is not there.
-    #[error("{asked} blanks, and by the book there are {hopper} in the hopper")]
+    /// No more blanks are taken out of the hopper than it holds.
+    #[error("{asked} blanks, but by the ledger there are {hopper} in the hopper")]
     NotInHopper {
         /// Blanks in the hopper.
         hopper: i64,
-        /// Blanks that were told.
+        /// Blanks to be taken out.
         asked: u32,
     },
     /// Only good cards lie in the vault.
-    #[error("{vaulted} cards would be in the vault, and {good} are good")]
+    #[error("{vaulted} cards would be in the vault, but only {good} are good")]
     NotGood {
-        /// With those that were told.
+        /// Cards in the vault after the change.
         vaulted: u64,
         /// Good cards.
         good: u64,
@@ -140,9 +141,9 @@ pub enum Law {
     /// More blanks or cards than are counted, or none.
     #[error("a number of blanks or cards is 1 to 1,000,000")]
     StockNumber,
-    /// A shift has a name of its own.
+    /// Each shift has its own name.
     #[error(
-        "a shift has a name of 1 to 40 letters, digits, dots, hyphens and spaces, which none before it has"
+        "a shift has a name of 1 to 40 letters, digits, dots, hyphens and spaces that no earlier shift had"
     )]
     ShiftName,
     /// The law of closing.
@@ -163,7 +164,7 @@ pub enum Law {
         rejects: u64,
         /// Blanks in the line.
         blanks: u64,
-        /// Blanks in the hopper, where it is counted; below zero if more were fed than issued.
+        /// Blanks in the hopper, if it is counted; below zero if more were fed than issued.
         hopper: i64,
     },
 }

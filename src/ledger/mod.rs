@@ -1,7 +1,8 @@
 //! The ledger: the truth about every record and every blank, in SQLite. One writer thread, group commit,
 //! `synchronous = FULL`; append-only and hash-chained.
 //!
-//! States and laws are those of `src/manual/ledger-events.md` and are enforced here: an illegal change is refused, whoever asks.
+//! States and laws are those of `src/manual/ledger-events.md`. They are enforced here: an illegal change is refused,
+//! no matter who asks for it.
 //! The ledger holds no PAN and no secret: a card is a card_ref, a blank is a CSN.
 //!
 //! ```text
@@ -11,14 +12,14 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `types`, `views` | what goes in, what comes out |
+//! | `types`, `views` | input and output |
 //! | `book` | a job's working state and the laws; pure |
-//! | `replay`, `audit` | what events add up to, held against the tables; what an audit says |
-//! | `event` | what happened, typed; the bytes of both chain versions; pure |
-//! | `fact` | which event a change makes, and which change an event tells of; pure |
+//! | `replay`, `audit` | rebuilds state from events and compares it with the tables; the result of an audit |
+//! | `event` | typed events; the bytes of both chain versions; pure |
+//! | `fact` | the event of a change, and the change of an event; pure |
 //! | `chain` | the hash of an event; pure |
 //! | `store` | all SQL: schema and migrations, writing, loading, reading, verifying, stock |
-//! | `writer`, `gather`, `handle` | the thread that writes, how much at a time, and what callers hold |
+//! | `writer`, `gather`, `handle` | the writer thread, how much it commits at a time, and the callers' handles |
 //! | `time` | time as text |
 //! | `law`, `error` | why a change is refused, and the next command for the operator |
 //!
@@ -52,6 +53,6 @@ pub use event::{
 pub use handle::{Ledger, Ticket};
 pub use law::Law;
 pub use store::{ChainHead, JobMark, Reader, verify_chain};
-pub use time::rfc3339;
+pub use time::{rfc3339, rfc3339_seconds};
 pub use types::*;
 pub use views::*;

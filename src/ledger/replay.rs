@@ -1,8 +1,8 @@
-//! What the events of a job add up to, made anew from the first event on and held against the tables: an auditor's proof
-//! that nobody has changed a state without an event. Pure.
+//! Rebuilds the state of a job from its events and compares it with the tables: an auditor's proof that no state was
+//! changed without an event. Pure.
 //!
-//! Each event is turned back into the change that it tells of. The laws (`book`) must allow that change, and the event that
-//! it would make must be the one that is there.
+//! Each event is turned back into the change that it records. The laws (`book`) must allow that change, and the
+//! change must make exactly this event again.
 //!
 //! Not here: the chain (`chain`), rows (`store`).
 
@@ -24,19 +24,19 @@ pub(super) fn is_shift_name(name: &str) -> bool {
     (1..=SHIFT_NAME_MAX).contains(&name.len()) && name.chars().all(sound) && name.trim() == name
 }
 
-/// The events of no job, as they follow each other: each shift has a name of its own.
+/// The events that are about no job, in order: every shift must have a name of its own.
 #[derive(Default)]
 pub(super) struct LineReplay {
     shifts: BTreeSet<String>,
 }
 
 impl LineReplay {
-    /// Follows an event that is of no job. The error says what is wrong with it.
+    /// Checks an event that is about no job. The error says what is wrong with it.
     pub(super) fn follow(&mut self, event: &LedgerEvent) -> Result<(), String> {
         understood(event)?;
         let EventFact::ShiftBegun { name } = &event.fact else { return Ok(()) };
         if !is_shift_name(name) {
-            return Err("it is of no job, and begins no shift".to_owned());
+            return Err("it is about no job, and begins no shift".to_owned());
         }
         if self.shifts.insert(name.clone()) {
             Ok(())
@@ -46,7 +46,7 @@ impl LineReplay {
     }
 }
 
-/// Nothing can be said of what follows an event whose meaning is not known.
+/// Refuses an event whose meaning is unknown, because nothing after it can be checked.
 fn understood(event: &LedgerEvent) -> Result<(), String> {
     if event.fact.is_understood() {
         return Ok(());
@@ -58,17 +58,17 @@ fn understood(event: &LedgerEvent) -> Result<(), String> {
     ))
 }
 
-/// A job as its events tell it.
+/// A job's state, rebuilt from its events.
 pub(super) struct JobReplay {
     job: JobId,
     book: JobBook,
-    /// Its first event was there.
+    /// Whether its ACCEPTED event has been read.
     accepted: bool,
-    /// By number, from 1.
+    /// Blanks by number, from 1.
     blanks: Vec<ReplayedBlank>,
-    /// Of attempts that were verified: by sequence and attempt.
+    /// Facts about attempts that were verified, by sequence and attempt.
     made: BTreeMap<(u32, u32), Made>,
-    /// What was compared; few texts.
+    /// The texts in `made`, each stored once: a job has only a few different ones.
     texts: BTreeSet<Rc<str>>,
 }
 
@@ -79,30 +79,30 @@ struct ReplayedBlank {
     chip: ReplayedChip,
 }
 
-/// What the events say of a chip.
+/// The chip as the events record it.
 #[derive(Clone, Copy)]
 enum ReplayedChip {
-    /// Version 2, or nothing: all of it.
+    /// From an event of version 2, which records all of the chip, or from no event.
     Known(Option<ChipId>),
-    /// Version 1: KEYDATA, or before the seal of jobs the CSN alone.
+    /// From an event of version 1, which records KEYDATA, or only the CSN if it is older than the seal of jobs.
     VersionOne { label: Option<BlankLabel>, chip: Option<ChipId> },
 }
 
-/// What the events say of an attempt besides its state.
+/// Facts about an attempt that are not in the book.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Made {
-    /// In the stack.
+    /// Place in the stacker.
     pub(super) position: Option<u32>,
-    /// What was compared with what.
+    /// The comparisons that were made.
     pub(super) compared: Option<Rc<str>>,
 }
 
 impl JobReplay {
-    /// Of a job as it was accepted.
+    /// The state of a job when it was accepted, before any event.
     pub(super) fn new(job: JobId, records: Vec<JobRecord>, rejects_shredded: bool) -> Self {
         Self {
             job,
-            // Whether it is simulated, its first event says.
+            // The first event of the job sets whether it is simulated.
             book: JobBook::new(records, rejects_shredded, false),
             accepted: false,
             blanks: Vec::new(),
@@ -111,12 +111,12 @@ impl JobReplay {
         }
     }
 
-    /// Its records.
+    /// The job's records, by sequence.
     pub(super) fn records(&self) -> &[JobRecord] {
         &self.book.records
     }
 
-    /// Follows an event of the job. The error says what is wrong with it.
+    /// Checks the next event of the job and applies its change. The error says what is wrong with the event.
     pub(super) fn follow(&mut self, event: &LedgerEvent) -> Result<(), String> {
         understood(event)?;
         if let EventFact::Unknown { .. } = event.fact {
@@ -147,7 +147,7 @@ impl JobReplay {
 
     fn follow_version_two(&mut self, event: &LedgerEvent) -> Result<(), String> {
         let change =
-            change_of(&event.fact).ok_or_else(|| format!("it tells of no change: {}", event.to_word()))?;
+            change_of(&event.fact).ok_or_else(|| format!("it records no change: {}", event.to_word()))?;
         let effect = self.apply(&change)?;
         if let (Some((number, _)), Some(state)) = (effect.blank, effect.blank_state) {
             self.set_blank(number, ReplayedBlank { state, chip: ReplayedChip::Known(effect.chip) });
@@ -162,19 +162,21 @@ impl JobReplay {
         self.same(event, &effect)
     }
 
-    /// Version 1 tells a chip by its label alone in most events, and knows no DELETING.
+    /// Most events of version 1 identify a chip by its label alone, and version 1 has no DELETING.
     fn follow_version_one(&mut self, event: &LedgerEvent) -> Result<(), String> {
         let told = event.fact.chip().copied();
         let change = match change_of(&event.fact) {
             Some(Change::Bound { seq, blank, .. }) => Change::Bound { seq, blank, chip: None },
             Some(Change::RejectedUnbound { blank, .. }) => Change::RejectedUnbound { blank, chip: None },
             Some(change) => change,
-            None => return Err(format!("it tells of no change: {}", event.to_word())),
+            None => return Err(format!("it records no change: {}", event.to_word())),
         };
+        // The laws require DELETING before DELETED.
         if matches!(change, Change::Deleted(_)) {
             self.apply(&Change::Deleting)?;
         }
         let mut effect = self.apply(&change)?;
+        // Version 1 recorded the state of the job as the state before.
         if matches!(change, Change::Deleted(_)) {
             effect.from = Some(self.book.state.into());
         }
@@ -215,14 +217,14 @@ impl JobReplay {
     }
 
     fn set_blank(&mut self, number: u32, blank: ReplayedBlank) {
-        // The laws let only the next number come new.
+        // By the laws, a number that is not known yet is the next one.
         match usize::try_from(number).ok().and_then(|n| self.blanks.get_mut(n.checked_sub(1)?)) {
             Some(known) => *known = blank,
             None => self.blanks.push(blank),
         }
     }
 
-    /// Notes what the book does not hold.
+    /// Keeps the facts that the book does not hold.
     fn note(&mut self, event: &LedgerEvent) {
         let (Some(seq), Some(attempt)) = (event.seq(), event.attempt()) else { return };
         match &event.fact {
@@ -239,7 +241,7 @@ impl JobReplay {
         }
     }
 
-    /// Whether an event states what its change did, in either version.
+    /// Checks the state before and the mark SIMULATED, for both versions.
     fn same(&self, event: &LedgerEvent, effect: &ChangeEffect) -> Result<(), String> {
         if event.from != effect.from {
             return Err(differs("earlier state"));
@@ -250,32 +252,30 @@ impl JobReplay {
         Ok(())
     }
 
-    /// How the tables differ from what the events tell: a line for each record, and for the job.
+    /// Differences between the tables and the events, one line each.
     pub(super) fn differences(&self, tables: &JobBook) -> Vec<String> {
         let mut found = Vec::new();
         let job = self.job;
         if !self.accepted {
-            found.push(format!("{job}: no event tells that it was accepted"));
+            found.push(format!("{job}: no event records that it was accepted"));
         }
         if tables.simulated != self.book.simulated {
-            found.push(format!("{job}: whether it is SIMULATED differs from what its events tell"));
+            found.push(format!("{job}: whether it is SIMULATED differs from its events"));
         }
         if tables.state != self.book.state {
             found.push(format!("{job} is {} by its events, {} in the table", self.book.state, tables.state));
         }
         if (tables.deleting, tables.deleted) != (self.book.deleting, self.book.deleted) {
-            found.push(format!(
-                "{job}: whether its cardholder data were deleted differs from what its events tell"
-            ));
+            found.push(format!("{job}: whether its cardholder data were deleted differs from its events"));
         }
         if tables.balance != self.book.balance {
-            found.push(format!("{job}: its balances differ from what its events add up to"));
+            found.push(format!("{job}: its balances differ from the sum of its events"));
         }
         if tables.stock != self.book.stock {
-            found.push(format!("{job}: its stock differs from what its events add up to"));
+            found.push(format!("{job}: its stock differs from the sum of its events"));
         }
         if tables.in_line != self.book.in_line || tables.last_blank != self.book.last_blank {
-            found.push(format!("{job}: its blanks differ from what its events tell"));
+            found.push(format!("{job}: its blanks differ from its events"));
         }
         if tables.records.len() != self.book.records.len() {
             found.push(format!("{job}: its number of records changed"));
@@ -287,23 +287,24 @@ impl JobReplay {
                     told.state, shown.state
                 ));
             } else if told.attempts != shown.attempts {
-                found.push(format!("{job} record {seq}: its attempts differ from what its events tell"));
+                found.push(format!("{job} record {seq}: its attempts differ from its events"));
             }
         }
         found
     }
 
-    /// What its events tell of an attempt.
+    /// Facts about an attempt, by the events.
     pub(super) fn made(&self, seq: u32, attempt: u32) -> Made {
         self.made.get(&(seq, attempt)).cloned().unwrap_or_default()
     }
 
-    /// Number of its blanks.
+    /// Number of the job's blanks, by its events.
     pub(super) fn blanks(&self) -> usize {
         self.blanks.len()
     }
 
-    /// Whether a blank is as its events tell. The table has version 2's chips whole, and KEYDATA of either version.
+    /// Whether a row of the table of blanks agrees with the events. The row has the whole chip of version 2, and
+    /// KEYDATA in both versions.
     pub(super) fn is_blank(&self, number: u32, state: BlankState, row: &BlankChip) -> bool {
         let told = usize::try_from(number).ok().and_then(|n| self.blanks.get(n.checked_sub(1)?));
         told.is_some_and(|told| {
@@ -323,12 +324,12 @@ impl JobReplay {
     }
 }
 
-/// What the table of blanks has of a chip.
+/// The chip of a blank, as the table of blanks has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct BlankChip {
-    /// Version 1, and GlobalPlatform chips.
+    /// In version 1, and for GlobalPlatform chips in version 2.
     pub(super) key_data: Option<KeyData>,
-    /// Version 2.
+    /// In version 2.
     pub(super) chip: Option<ChipId>,
 }
 
@@ -340,5 +341,5 @@ impl BlankChip {
 }
 
 fn differs(what: &str) -> String {
-    format!("its {what} is not what follows from the events before it")
+    format!("its {what} does not follow from the events before it")
 }

@@ -1,9 +1,17 @@
 //! Unix time as text: RFC 3339 in UTC with milliseconds. No time zones, no leap seconds.
 
-/// `2026-03-01T09:30:00.250Z` from Unix milliseconds. The date by Howard Hinnant's `civil_from_days`
-/// (<https://howardhinnant.github.io/date_algorithms.html>), for days from 1970 on.
+/// `2026-03-01T09:30:00.250Z` from Unix milliseconds.
 pub fn rfc3339(unix_ms: u64) -> String {
-    let (seconds, ms) = (unix_ms / 1000, unix_ms % 1000);
+    format!("{}.{:03}Z", date_and_time(unix_ms / 1000), unix_ms % 1000)
+}
+
+/// `2026-03-01T09:30:00Z` from Unix seconds.
+pub fn rfc3339_seconds(unix_s: u64) -> String {
+    format!("{}Z", date_and_time(unix_s))
+}
+
+/// The date by Howard Hinnant's `civil_from_days` (<https://howardhinnant.github.io/date_algorithms.html>), for days from 1970 on.
+fn date_and_time(seconds: u64) -> String {
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     // Days since 0000-03-01: years begin in March, so that the leap day is the last of its year.
     let days = days + 719_468;
@@ -15,7 +23,7 @@ pub fn rfc3339(unix_ms: u64) -> String {
     let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
 }
 
 /// The inverse of [`rfc3339`]: reads exactly what that writes, and nothing else.
@@ -36,13 +44,13 @@ pub fn unix_ms(text: &str) -> Option<u64> {
     let days = (era.checked_mul(146_097)?.checked_add(day_of_era)?).checked_sub(719_468)?;
     let seconds = days.checked_mul(86_400)?.checked_add(hour * 3600 + minute * 60 + second)?;
     let unix_ms = seconds.checked_mul(1000)?.checked_add(ms)?;
-    // Months beyond December, days beyond the month's last and foreign separators do not come back.
+    // Months after December, days after the month's last, and other separators do not survive being written again.
     (rfc3339(unix_ms) == text).then_some(unix_ms)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{rfc3339, unix_ms};
+    use super::{rfc3339, rfc3339_seconds, unix_ms};
 
     #[test]
     fn a_time_is_read_as_it_was_written_and_not_otherwise() {
@@ -88,6 +96,7 @@ mod tests {
             (4_107_542_399, "2100-02-28T23:59:59"),
         ] {
             assert_eq!(rfc3339(seconds * 1000 + 7), format!("{text}.007Z"), "{seconds}");
+            assert_eq!(rfc3339_seconds(seconds), format!("{text}Z"), "{seconds}");
         }
     }
 }

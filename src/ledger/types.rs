@@ -1,4 +1,4 @@
-//! What is said to the ledger and what it says back. Pure data.
+//! The ledger's input and output: changes with their context, and its answers. Pure data.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,46 +7,46 @@ pub use crate::ids::JobId;
 use crate::ids::{CardRef, FileId, IssuerId, KekId, ProductName, SpoolKeyName};
 use crate::reason::ReasonWord;
 
-/// A file that acceptance let in: becomes a job.
+/// An accepted file, from which a job is made.
 #[derive(Debug, Clone)]
 pub struct NewJob {
-    /// Header.
+    /// Issuer, from the Header.
     pub issuer_id: IssuerId,
-    /// Header; unique per issuer in a ledger.
+    /// The issuer's id of the file, from the Header; unique per issuer in a ledger.
     pub file_id: FileId,
-    /// Header.
+    /// Product, from the Header.
     pub product: ProductName,
     /// SHA-256 of the whole file; unique in a ledger.
     pub digest: [u8; 32],
-    /// KEK of the Trailer.
+    /// KEK that the Trailer names.
     pub kek: KekId,
-    /// Line profile's name.
+    /// Name of the line profile.
     pub line: String,
     /// Whether the line shreds rejects (`src/manual/ledger-events.md`, the law of new attempts).
     pub rejects_shredded: bool,
     /// Whether the line marks rejects.
     pub rejects_marked: bool,
-    /// What its cards are made by.
+    /// Digests of the profiles and of the chip program that make its cards.
     pub profiles: JobProfiles,
-    /// Marked SIMULATED everywhere.
+    /// Made on a simulated line: marked SIMULATED everywhere.
     pub simulated: bool,
     /// Made with TEST keys: marked everywhere.
     pub test_keys: bool,
     /// Path of the spool.
     pub spool: String,
-    /// Key that it is sealed with, in the HSM; none if it lies there in the clear.
+    /// Name of the HSM key that seals the spool; `None` if the spool is in the clear.
     pub spool_key: Option<SpoolKeyName>,
-    /// One for each record, sequence 1, 2, 3 ...
+    /// The card_ref of each record, in the order of the sequences, from 1.
     pub cards: Vec<CardRef>,
 }
 
-/// What a new job got.
+/// The ledger's answer to a new job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accepted {
-    /// Its number.
+    /// Number of the job.
     pub job: JobId,
-    /// Sequences whose card_ref stands in another file of the issuer. If there are any, the job is HELD and waits
-    /// for a supervisor; else it is OPEN.
+    /// Sequences whose card_ref also occurs in another file of the issuer. If there are any, the job is HELD and
+    /// waits for a supervisor; otherwise it is OPEN.
     pub seen_before: Vec<u32>,
 }
 
@@ -58,7 +58,7 @@ pub enum JobState {
     Open,
     /// Waits for a person; cards that are under way may finish, no new one is bound.
     Held,
-    /// Accounted for; nothing changes any more.
+    /// Accounted for; only the deletion of its cardholder data can follow.
     Closed,
 }
 
@@ -66,7 +66,7 @@ pub enum JobState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum RecordState {
-    /// Waiting.
+    /// Waits for a blank.
     Queued,
     /// An attempt is under way.
     InFlight,
@@ -90,13 +90,13 @@ pub enum AttemptState {
     Personalizing,
     /// Every module has written.
     Written,
-    /// Checks passed.
+    /// Its checks passed.
     Verified,
     /// In the good cards' stacker.
     Stacked,
-    /// Thrown out.
+    /// Thrown out of the line.
     Rejected,
-    /// Outcome not known.
+    /// Its outcome is not known; a person decides.
     Unknown,
     /// A person saw it destroyed.
     Destroyed,
@@ -115,144 +115,148 @@ pub enum Change {
         /// New number, one more than the last.
         blank: u32,
     },
-    /// An unbound blank was thrown out; its record does not notice.
+    /// An unbound blank was thrown out; no record is affected.
     RejectedUnbound {
-        /// Which.
+        /// Number of the blank.
         blank: u32,
-        /// As far as the chip was asked.
+        /// The blank's chip, if it was read.
         chip: Option<ChipId>,
     },
     /// An unbound blank lies unused where it was fed, and goes back to stock.
     Returned {
-        /// Which.
+        /// Number of the blank.
         blank: u32,
     },
-    /// A blank was used up to set up the machines: fed, without any record's data, and a test card. Refused while something
-    /// is under way.
+    /// A blank was fed and used up as a test card, to set up the machines; it carries no record's data. Refused while
+    /// cards are under way.
     Tested {
         /// New number, one more than the last.
         blank: u32,
     },
-    /// Blanks were put into the hopper for the job. From the first time on its hopper is counted, so that comes before its
-    /// first blank is fed.
+    /// Blanks were put into the hopper for the job. The first such change starts the counting of the hopper, so it
+    /// must come before the first blank is fed.
     StockIssued {
-        /// How many.
+        /// Number of blanks.
         count: u32,
     },
     /// Unused blanks were taken out of the hopper.
     StockReturned {
-        /// How many.
+        /// Number of blanks.
         count: u32,
     },
     /// Good cards were put into the vault.
     StockVaulted {
-        /// How many.
+        /// Number of cards.
         count: u32,
     },
     /// Record and blank become an attempt: QUEUED or (released) REMAKE → IN_FLIGHT; attempt BOUND.
     Bound {
-        /// Record.
+        /// Sequence of the record.
         seq: u32,
-        /// Blank.
+        /// Number of the blank.
         blank: u32,
-        /// Where the first module asks a chip.
+        /// The blank's chip, if the first module of the line reads it.
         chip: Option<ChipId>,
     },
-    /// The chip of the current attempt is known, before its first channel is opened: where the chip module is not the first.
+    /// The chip of the current attempt became known, on a line whose first module reads no chip. Recorded before the
+    /// first channel to the chip is opened.
     ChipFound {
-        /// Record.
+        /// Sequence of the record.
         seq: u32,
-        /// The chip; it was never bound to an attempt.
+        /// The chip; refused if it was bound to an attempt before.
         chip: ChipId,
     },
-    /// The card of the current attempt gave a value back.
+    /// The card of the current attempt returned a value.
     ValueGiven {
-        /// Record.
+        /// Sequence of the record.
         seq: u32,
-        /// The value; its name was not given in this attempt.
+        /// The value; refused if this attempt has a value of that name.
         value: Box<CardValue>,
     },
     /// The current attempt of a record moves on (PERSONALIZING, WRITTEN).
     Attempt {
-        /// Record.
+        /// Sequence of the record.
         seq: u32,
-        /// To.
+        /// New state.
         to: AttemptState,
     },
-    /// VERIFIED, with what was compared.
+    /// The current attempt passed its checks: VERIFIED.
     Verified {
-        /// Record.
+        /// Sequence of the record.
         seq: u32,
-        /// "stripe read-back, status words".
+        /// The comparisons that were made, e.g. "stripe read-back, status words".
         compared: String,
     },
     /// STACKED: attempt STACKED, record GOOD.
     Stacked {
-        /// Record.
+        /// Sequence of the record.
         seq: u32,
         /// Place in the stacker, from 1; above every earlier one of the job.
         position: u32,
     },
     /// Attempt REJECTED, record REMAKE.
     Rejected {
-        /// Record.
+        /// Sequence of the record.
         seq: u32,
     },
     /// Attempt and record UNKNOWN.
     Lost {
-        /// Record.
+        /// Sequence of the record.
         seq: u32,
     },
-    /// A queued (or REMAKE) record will not be made.
+    /// A QUEUED or REMAKE record will not be made.
     Cancelled {
-        /// Record.
+        /// Sequence of the record.
         seq: u32,
     },
-    /// A person saw the card of the last attempt that is REJECTED or UNKNOWN destroyed: REJECTED → DESTROYED; or
-    /// UNKNOWN → DESTROYED, record REMAKE.
+    /// A person saw a card destroyed: that of the last attempt that is REJECTED, UNKNOWN or SAMPLE, which becomes
+    /// DESTROYED. The record of an UNKNOWN attempt becomes REMAKE.
     Destroyed {
-        /// Record.
+        /// Sequence of the record.
         seq: u32,
     },
     /// A person found an UNKNOWN card good: attempt GOOD, record GOOD.
     FoundGood {
-        /// Record.
+        /// Sequence of the record.
         seq: u32,
     },
     /// A good card is taken out for inspection: attempt SAMPLE, record REMAKE.
     Sampled {
-        /// Record.
+        /// Sequence of the record.
         seq: u32,
     },
-    /// A person lets a REMAKE record be made again. Refused unless every earlier attempt is DESTROYED, or REJECTED
+    /// A person allows a REMAKE record to be made again. Refused unless every earlier attempt is DESTROYED, or
+    /// REJECTED
     /// where the line shreds.
     RemakeReleased {
-        /// Record.
+        /// Sequence of the record.
         seq: u32,
     },
-    /// A person had the card of a record asked; what it said stands in the context. Nothing changes.
+    /// A person had a record's card read; the context holds its answer. No state changes.
     Asked {
-        /// Record.
+        /// Sequence of the record.
         seq: u32,
     },
-    /// A run of the job ended, and counted this. Nothing changes.
+    /// A run of the job ended, with these counts. No state changes.
     Ran(RunCounts),
-    /// A hold was asked for while cards are under way: they are finished, and then the job is held. Refused unless it is OPEN.
+    /// A hold was requested while cards are under way: they are finished, and then the job is held. Refused unless
+    /// the job is OPEN.
     HoldAsked,
-    /// That hold is taken back. Refused unless the job is OPEN.
+    /// The requested hold was withdrawn. Refused unless the job is OPEN.
     HoldTakenBack,
-    /// The job stops (operator, fault) and waits: cards under way may finish, none is bound. A HELD job may be held
-    /// again, for another reason: stopping is never refused.
+    /// The job stops (operator, fault) and waits: cards under way may finish, no new one is bound. A HELD job may be
+    /// held again for another reason: stopping is never refused.
     Held,
-    /// The job goes on. Refused unless it is HELD.
+    /// The job becomes OPEN again. Refused unless it is HELD.
     Released,
-    /// Refused unless nothing is queued, in flight, remake or unknown, every attempt rejected after PERSONALIZING
-    /// is DESTROYED, no sample is left, no blank is in the line, and none of the stock in the hopper.
+    /// The job becomes CLOSED. Refused unless no record is queued, in flight, remake or unknown, every attempt
+    /// rejected after PERSONALIZING is DESTROYED, no sample is left, no blank is in the line, and no blank of its
+    /// stock is in the hopper.
     Closed,
-    /// The cardholder data of a CLOSED job is about to be deleted, before the key of its spool goes. The context says by
-    /// whom and why.
+    /// The deletion of a CLOSED job's cardholder data begins. Recorded before the key of its spool is destroyed; the
+    /// context says who asked for it and why.
     Deleting,
-    /// It was deleted. The last event of a job, once, after [`Change::Deleting`].
+    /// The deletion is complete. The last event of a job, recorded once, after [`Change::Deleting`].
     Deleted(DataFate),
 }
 
@@ -263,28 +267,28 @@ pub struct Context {
     pub station: Option<String>,
     /// Module, e.g. `chip`.
     pub module: Option<String>,
-    /// Why.
+    /// The reason, as a stable word.
     pub reason: Option<ReasonWord>,
-    /// For people alone; no program reads it.
+    /// A text for people; no program reads it.
     pub detail: Option<String>,
     /// Command header of the APDU that failed, eight hex digits.
     pub header: Option<String>,
-    /// Status word of it.
+    /// Status word that answered that command.
     pub sw: Option<u16>,
     /// Milliseconds that the step took.
     pub ms: Option<u64>,
     /// Who decided: `line`, or a person's name.
     pub actor: Option<String>,
-    /// The request that this is the answer to.
+    /// The request that caused the change.
     pub act: Option<ActReference>,
-    /// Who asked first, where it takes two people.
+    /// The first of two people, if the action needs two.
     pub first_person: Option<String>,
-    /// The line, where the event is about no job.
+    /// Name of the line, in an event about no job.
     pub on_line: Option<String>,
 }
 
 impl Context {
-    /// Asked for by somebody; nothing else is known.
+    /// A context that names only the person or line that decided.
     pub fn by(actor: impl Into<String>) -> Self {
         Self { actor: Some(actor.into()), ..Self::default() }
     }
@@ -293,18 +297,18 @@ impl Context {
 /// A request by its idempotency key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActReference {
-    /// Chosen by the asker; 1 to 64 printable ASCII characters.
+    /// Chosen by the client; 1 to 64 printable ASCII characters.
     pub key: String,
     /// SHA-256 of the request.
     pub request: [u8; 32],
 }
 
-/// Blanks that people gave to a job, and its cards that they put away. All zero where nobody issued any.
+/// Blanks that were issued to a job or returned, and its cards in the vault. All zero if no blanks were issued.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stock {
-    /// Put into the hopper.
+    /// Blanks put into the hopper.
     pub issued: u64,
-    /// Taken out of it unused.
+    /// Blanks taken out of the hopper unused.
     pub returned: u64,
     /// Good cards put into the vault.
     pub vaulted: u64,
@@ -316,8 +320,8 @@ impl Stock {
         self.issued > 0
     }
 
-    /// Blanks in the hopper: issued, less returned and fed; those that the line gave back lie there again. Below zero if
-    /// more were fed than anybody issued. 0 where the hopper is not counted.
+    /// Blanks in the hopper: issued, minus returned, minus fed; a blank that the line gave back is in the hopper
+    /// again. Below zero if more were fed than issued; 0 if the hopper is not counted.
     pub fn hopper(&self, balance: &Balance) -> i64 {
         if !self.is_counted() {
             return 0;
@@ -328,30 +332,31 @@ impl Stock {
     }
 }
 
-/// Both balances of a job (`src/manual/ledger-events.md`); all counts are of this instant.
+/// Both balances of a job, of records and of blanks (`src/manual/ledger-events.md`), at one instant.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Balance {
     /// Records of the job.
     pub records: u64,
-    /// QUEUED.
+    /// Records QUEUED.
     pub queued: u64,
-    /// IN_FLIGHT.
+    /// Records IN_FLIGHT.
     pub in_flight: u64,
-    /// GOOD.
+    /// Records GOOD.
     pub good: u64,
-    /// REMAKE.
+    /// Records REMAKE.
     pub remake: u64,
-    /// UNKNOWN records.
+    /// Records UNKNOWN.
     pub unknown: u64,
-    /// CANCELLED.
+    /// Records CANCELLED.
     pub cancelled: u64,
-    /// Blanks fed.
+    /// Blanks fed, test cards among them.
     pub blanks_fed: u64,
     /// Blanks in the line, bound or not.
     pub blanks_in_line: u64,
     /// Blanks of attempts STACKED or found GOOD.
     pub blanks_good: u64,
-    /// Blanks rejected, bound or not (DESTROYED ones were rejected, unknown or samples before and count here).
+    /// Blanks rejected, bound or not. A DESTROYED card counts here, whether it was rejected, unknown or a sample
+    /// before.
     pub blanks_rejected: u64,
     /// Blanks of UNKNOWN attempts.
     pub blanks_unknown: u64,
@@ -362,7 +367,7 @@ pub struct Balance {
 }
 
 impl Balance {
-    /// Records less what became of them: 0, or something is lost.
+    /// Difference between the job's records and the sum of their states. Not 0 means that records are lost.
     pub fn records_off(&self) -> i128 {
         i128::from(self.records)
             - [self.queued, self.in_flight, self.good, self.remake, self.unknown, self.cancelled]
@@ -371,7 +376,7 @@ impl Balance {
                 .sum::<i128>()
     }
 
-    /// Blanks fed less where they are: 0, or something is lost.
+    /// Difference between the blanks fed and the blanks accounted for. Not 0 means that blanks are lost.
     pub fn blanks_off(&self) -> i128 {
         i128::from(self.blanks_fed)
             - [

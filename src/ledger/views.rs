@@ -1,4 +1,5 @@
-//! What a reader of the ledger gets: jobs, cards, rejects, gaps. Serializable for `--json`; no PAN, no secret.
+//! The views that a reader of the ledger returns: jobs, cards, rejects, gaps. Serializable for `--json`; no PAN, no
+//! secret.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,42 +7,43 @@ use super::event::LedgerEvent;
 use super::types::{AttemptState, Balance, JobId, JobState, RecordState, Stock};
 use crate::ids::SpoolKeyName;
 
-/// A job as it stands.
+/// A job, its state and its balances.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobView {
-    /// Number.
+    /// Number of the job.
     pub job: JobId,
-    /// State.
+    /// The stored state.
     pub state: JobState,
-    /// What the state means to people.
+    /// The state as shown to people.
     pub phase: JobPhase,
-    /// HELD only: why. Held for `submitted` or `operator` an operator lets it go, for anything else a supervisor.
+    /// Reason of the hold, if the job is HELD. An operator may release a job held for `submitted` or `operator`, a
+    /// supervisor any job.
     pub held_for: Option<String>,
-    /// HELD only: what the event that held it says besides.
+    /// Detail of the event that held the job, if it is HELD.
     pub held_detail: Option<String>,
     /// Marked SIMULATED everywhere.
     pub simulated: bool,
     /// Made with TEST keys: marked everywhere.
     pub test_keys: bool,
-    /// Header.
+    /// Issuer, from the Header.
     pub issuer_id: String,
-    /// Header.
+    /// The issuer's id of the file, from the Header.
     pub file_id: String,
-    /// Header.
+    /// Product, from the Header.
     pub product: String,
     /// Number of records.
     pub records: u32,
     /// SHA-256 of the file, hex.
     pub digest: String,
-    /// KEK of the Trailer, hex.
+    /// KEK that the Trailer names, hex.
     pub kek: String,
-    /// Line profile's name.
+    /// Name of the line profile.
     pub line: String,
     /// Whether the line shreds rejects.
     pub rejects_shredded: bool,
     /// Path of the spool.
     pub spool: String,
-    /// Key that it is sealed with; none if it lies there in the clear.
+    /// Name of the key that seals the spool; `None` if the spool is in the clear.
     pub spool_key: Option<SpoolKeyName>,
     /// Its cardholder data was deleted.
     pub deleted: bool,
@@ -50,11 +52,11 @@ pub struct JobView {
     /// Unix time in milliseconds at which the file became a job; in JSON as RFC 3339.
     #[serde(with = "unix_time")]
     pub accepted: u64,
-    /// Both balances.
+    /// Both balances, of records and of blanks.
     pub balance: Balance,
 }
 
-/// A job as the trade speaks of it: its state, and two phases that are shown and stored nowhere.
+/// The state of a job as shown to people: the stored states, and two phases that are derived and stored nowhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum JobPhase {
@@ -62,16 +64,17 @@ pub enum JobPhase {
     Open,
     /// Waits for a person.
     Held,
-    /// A hold waits for cards under way: no blank is fed, and the cards that are fed are finished.
+    /// A hold waits for cards under way: no blank is fed, and the cards that are fed are finished. After the line was killed
+    /// the job is shown as OPEN.
     Stopping,
-    /// Nothing stands against closing.
+    /// Nothing prevents closing it.
     Complete,
     /// Accounted for.
     Closed,
 }
 
 impl JobPhase {
-    /// As it is written.
+    /// Its word in output, e.g. `OPEN`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Open => "OPEN",
@@ -96,17 +99,17 @@ impl From<JobState> for JobPhase {
 /// A record with all its attempts and events.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CardView {
-    /// Job.
+    /// The job.
     pub job: JobId,
-    /// Record.
+    /// Sequence of the record.
     pub seq: u32,
     /// Its card_ref.
     pub card_ref: String,
     /// State of the record.
     pub state: RecordState,
-    /// REMAKE only: a person let it be made again.
+    /// Only for REMAKE: a person allowed the record to be made again.
     pub released: bool,
-    /// In order.
+    /// In order; the first is number 1.
     pub attempts: Vec<AttemptView>,
     /// Everything that happened to it, in order.
     pub events: Vec<LedgerEvent>,
@@ -115,32 +118,32 @@ pub struct CardView {
 /// One record on one blank.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttemptView {
-    /// From 1.
+    /// Number of the attempt, from 1.
     pub attempt: u32,
-    /// State.
+    /// State of the attempt.
     pub state: AttemptState,
     /// Number of the blank.
     pub blank_number: u32,
-    /// As events name it: CSN hex where known, else `#` and the number.
+    /// Its name in events: the label of its chip in hex if known, else `#` and the number.
     pub blank: String,
-    /// KEYDATA, hex, where a chip was asked.
+    /// KEYDATA in hex, if a GlobalPlatform chip was read.
     pub key_data: Option<String>,
-    /// Data of the record went to the card: its chip may hold live keys.
+    /// Data of the record was sent to the card, so its chip may hold live keys.
     pub wrote: bool,
     /// Place in the stacker.
     pub position: Option<u32>,
-    /// What was compared with what.
+    /// The comparisons that were made.
     pub compared: Option<String>,
 }
 
 /// The attempt that a chip belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
-    /// Job.
+    /// The job.
     pub job: JobId,
-    /// Record.
+    /// Sequence of the record.
     pub seq: u32,
-    /// Attempt.
+    /// Number of the attempt, from 1.
     pub attempt: u32,
     /// Its state.
     pub state: AttemptState,
@@ -149,78 +152,78 @@ pub struct Holder {
 /// A blank that was thrown out, lost or taken out as a sample, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RejectView {
-    /// Record; none where the blank was not bound.
+    /// Record; `None` if the blank was not bound.
     pub seq: Option<u32>,
-    /// Its card_ref.
+    /// The card_ref of that record.
     pub card_ref: Option<String>,
-    /// Attempt.
+    /// Number of the attempt.
     pub attempt: Option<u32>,
-    /// Blank.
+    /// Label of the blank, or `#` and its number.
     pub blank: Option<String>,
-    /// What the attempt is now; none where the blank was not bound.
+    /// Current state of the attempt; `None` if the blank was not bound.
     pub state: Option<AttemptState>,
-    /// It was REJECTED after PERSONALIZING, or is a SAMPLE, and nobody saw it destroyed.
+    /// It was REJECTED after PERSONALIZING or is a SAMPLE, and has yet to be destroyed.
     pub to_destroy: bool,
-    /// Station.
+    /// Station at which it happened, e.g. `chip-3`.
     pub station: Option<String>,
-    /// Module.
+    /// Module of that station, e.g. `chip`.
     pub module: Option<String>,
-    /// Why.
+    /// Stable word for the reason.
     pub reason: Option<String>,
-    /// For people.
+    /// A text for people.
     pub detail: Option<String>,
-    /// Command header.
+    /// Header of the command that failed, eight hex digits.
     pub header: Option<String>,
-    /// Status word, hex.
+    /// Status word that answered it, four hex digits.
     pub sw: Option<String>,
     /// Unix time in milliseconds; in JSON as RFC 3339.
     #[serde(with = "unix_time")]
     pub ts: u64,
 }
 
-/// How many cards reached a state at a station.
+/// The number of cards that reached a state at a station.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StationCount {
-    /// Module.
+    /// Name of the module.
     pub module: String,
-    /// Station.
+    /// Name of the station.
     pub station: String,
     /// State of record or blank.
     pub reached: String,
-    /// How often.
+    /// Number of cards.
     pub cards: u64,
 }
 
-/// How the stack differs from the file.
+/// The differences between the stack and the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StackView {
-    /// Records whose first attempt freed its place in the stack, in file order.
+    /// Records whose card is missing at its place in the stack, in file order.
     pub gaps: Vec<Gap>,
     /// Cards stacked at a later attempt, by position.
     pub remakes: Vec<Remade>,
 }
 
-/// A place in the stack that was freed.
+/// A record whose card is missing at its place in the stack.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
-    /// Record.
+    /// Sequence of the record.
     pub seq: u32,
     /// Its card_ref.
     pub card_ref: String,
     /// State of the record now.
     pub state: RecordState,
-    /// Position of the card that stands before the gap; 0 where the gap is the beginning.
+    /// Position of the card before the gap; 0 if the gap is at the beginning.
     pub after_position: u32,
 }
 
 /// A card that was made again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remade {
-    /// Record.
+    /// Sequence of the record.
     pub seq: u32,
     /// Its card_ref.
     pub card_ref: String,
-    /// Attempt, from 2.
+    /// Number of the attempt, from 2.
     pub attempt: u32,
     /// Place in the stacker.
     pub position: u32,
@@ -229,24 +232,24 @@ pub struct Remade {
 /// The stock of a job: issued = fed + in the hopper + returned; fed = in line + good + rejected + unknown + sample.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StockView {
-    /// Job.
+    /// The job.
     pub job: JobId,
-    /// Somebody issued blanks, so the hopper is counted.
+    /// Whether the hopper is counted, because blanks were issued.
     pub counted: bool,
     /// Issued, returned, vaulted.
     #[serde(flatten)]
     pub stock: Stock,
-    /// Fed, without those that the line gave back.
+    /// Fed, minus those that the line gave back.
     pub fed: u64,
-    /// In the hopper.
+    /// Blanks in the hopper; below zero if more were fed than issued.
     pub hopper: i64,
-    /// In the line.
+    /// Blanks in the line, bound or not.
     pub in_line: u64,
-    /// Good.
+    /// Good cards.
     pub good: u64,
     /// Rejected, bound or not.
     pub rejected: u64,
-    /// Unknown.
+    /// Cards whose outcome is unknown.
     pub unknown: u64,
     /// Sample and test cards.
     pub sample: u64,
@@ -255,31 +258,32 @@ pub struct StockView {
 /// Blanks that are not used yet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OnHand {
-    /// In the hopper.
+    /// Blanks in the hopper.
     pub hopper: i64,
-    /// In the line.
+    /// Blanks in the line.
     pub in_line: i64,
 }
 
 impl OnHand {
-    /// Both.
+    /// Blanks in the hopper and in the line.
     pub fn sum(&self) -> i64 {
         self.hopper + self.in_line
     }
 }
 
-/// The stock of a shift: opening + issued = good + rejected + unknown + sample + returned + closing. What became of cards
-/// counts where it happened: an UNKNOWN card of the shift before that is found good is one less there and one more here.
+/// The stock of a shift: opening + issued = good + rejected + unknown + sample + returned + closing. A change counts
+/// in the shift in which it happened: an UNKNOWN card of an earlier shift that is found good counts as one unknown
+/// less and one good more in this shift.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShiftView {
-    /// Name.
+    /// Name of the shift.
     pub shift: String,
-    /// Who began it.
+    /// The person who began it.
     pub by: Option<String>,
     /// When it began; in JSON as RFC 3339.
     #[serde(with = "unix_time")]
     pub begun: u64,
-    /// When the next one began.
+    /// When the next shift began; `None` while this one runs.
     #[serde(with = "unix_time_if")]
     pub ended: Option<u64>,
     /// On hand at its beginning.
@@ -298,9 +302,9 @@ pub struct ShiftView {
     pub returned: i64,
     /// Good cards put into the vault.
     pub vaulted: i64,
-    /// On hand at its end, or now: while it runs by the tables, else by its events.
+    /// On hand at its end, by the events; while the shift runs, on hand now, by the tables.
     pub closing: OnHand,
-    /// The left side less the right: 0, or something is lost.
+    /// Left side minus right side. Not 0 means that blanks are lost.
     pub off: i64,
 }
 
@@ -316,7 +320,8 @@ mod unix_time {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
         let text = String::deserialize(deserializer)?;
-        time::unix_ms(&text).ok_or_else(|| D::Error::custom("no time as RFC 3339 in UTC with milliseconds"))
+        time::unix_ms(&text)
+            .ok_or_else(|| D::Error::custom("not a time of RFC 3339 in UTC with milliseconds"))
     }
 }
 
@@ -333,6 +338,6 @@ mod unix_time_if {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
         let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
         let time = time::unix_ms(&text);
-        time.map(Some).ok_or_else(|| D::Error::custom("no time as RFC 3339 in UTC with milliseconds"))
+        time.map(Some).ok_or_else(|| D::Error::custom("not a time of RFC 3339 in UTC with milliseconds"))
     }
 }

@@ -1,5 +1,5 @@
-//! The one thread that writes. It drains [`BATCH`] queued changes or so into one transaction ([`super::gather`] says when one
-//! is full), acknowledges them after COMMIT, and then tells the subscribers.
+//! The only thread that writes. It takes about [`BATCH`] queued changes into one transaction ([`super::gather`]
+//! decides when one is full), answers their callers after COMMIT, and then sends the events to the subscribers.
 //!
 //! A change against a law is refused before anything is written and does not disturb its batch. A write that fails
 //! (disk full) undoes the batch and poisons the ledger: that batch and every later change get the error, so that
@@ -23,40 +23,41 @@ use super::types::{Accepted, Balance, Change, Context, JobId, JobState, NewJob, 
 use crate::hsm::Auditor;
 use crate::reason::ReasonWord;
 
-/// A transaction of so many changes waits for no more of them.
+/// A transaction with this many changes waits for no more.
 pub(super) const BATCH: usize = 512;
 
-/// Events between two signed places: what a start has to verify at most, some tens of milliseconds of work.
+/// Events between two checkpoints. A start has to verify at most this many, some tens of milliseconds of work.
 pub(super) const SIGNED_EVERY: u64 = 10_000;
 
-/// Longest that an event waits to be signed: what an old copy of the ledger, put back after a crash, can hide.
+/// The longest time that an event waits to be signed. If an old copy of the ledger is put back after a crash, only
+/// the events of this time can be missing without a trace.
 const SIGNED_WITHIN: Duration = Duration::from_secs(1);
 
-/// How often a writer without work looks whether its files are still there.
+/// How often an idle writer checks that its files are still in place.
 const LOOKS_AFTER: Duration = Duration::from_secs(1);
 
-/// How one caller hears of one change. A commit takes longer than a context switch, so a caller sleeps at once and leaves the
-/// processor to the writer.
+/// The channel for the answer to one change. A commit takes longer than a context switch, so the caller sleeps at
+/// once and leaves the processor to the writer.
 pub(super) type ChangeReply<T> = oneshot::Sender<Result<T, LedgerError>>;
 
-/// A change, and who hears of it.
+/// A change, and the channel for its answer.
 pub(super) type Said = (JobId, Change, Context, ChangeReply<LedgerEvent>);
 
-/// What is said to the writer.
+/// A message to the writer.
 pub(super) enum Message {
     /// A change.
     Change(JobId, Change, Context, ChangeReply<LedgerEvent>),
-    /// Changes of one transaction, whoever kills us.
+    /// Changes that are written in one transaction: after a crash, all of them are there or none.
     Together(Vec<Said>),
     /// A new job; a transaction of its own.
     NewJob(Box<NewJob>, ChangeReply<Accepted>),
     /// A shift begins; a transaction of its own.
     Shift(String, Context, ChangeReply<LedgerEvent>),
-    /// Somebody wants every event that is committed from here on.
+    /// Sends every event that is committed from now on.
     Subscribe(Sender<LedgerEvent>),
-    /// Nothing follows.
+    /// Ends the writer.
     Stop,
-    /// Lets the disk be full.
+    /// Simulates a full disk: the file may grow by this number of pages only.
     #[cfg(test)]
     FillDisk(u32),
 }
@@ -64,24 +65,24 @@ pub(super) enum Message {
 /// The writing thread's state.
 pub(super) struct LedgerWriter {
     store: LedgerStore,
-    /// Signs places, where there is an HSM.
+    /// Signs checkpoints; `None` without an HSM.
     auditor: Option<Box<dyn Auditor>>,
     /// Number of the last event that was signed.
     signed_to: u64,
     /// Since when an event waits to be signed.
     unsigned_since: Option<Instant>,
-    /// A job was accepted, held, released or closed: that is signed at once.
+    /// A change about a job as a whole was written, and is to be signed at once.
     signs_now: bool,
     gather: Gather,
-    /// Of the jobs that were touched.
+    /// Working state of the jobs that were used since the start and are not closed.
     books: HashMap<JobId, JobBook>,
     subscribers: Vec<Sender<LedgerEvent>>,
-    /// Why nothing is written any more.
+    /// Why the ledger accepts no more changes, after a failure.
     poison: Arc<OnceLock<LedgerError>>,
 }
 
 impl LedgerWriter {
-    /// A writer on an open store, which is held against what the auditor knows of it.
+    /// A writer on an open store. With an auditor, the store is first compared with the HSM's record of it.
     pub(super) fn new(
         store: LedgerStore,
         mut auditor: Option<Box<dyn Auditor>>,
@@ -104,8 +105,8 @@ impl LedgerWriter {
         })
     }
 
-    /// What an earlier process left under way: attempts become UNKNOWN, unbound blanks rejected, their jobs HELD,
-    /// all for the reason `restart`.
+    /// Settles the work that an earlier process left under way: attempts become UNKNOWN, unbound blanks REJECTED and
+    /// their jobs HELD, all for the reason `restart`.
     pub(super) fn take_over(&mut self) -> Result<(), LedgerError> {
         self.taken_over().map_err(|error| self.fail(error))
     }
@@ -128,7 +129,7 @@ impl LedgerWriter {
             for change in &changes {
                 let mut context = context();
                 if let Change::Lost { seq } = change {
-                    // Where to look for it.
+                    // So that a person knows where to look for the card.
                     (context.station, context.module) = self.store.last_station(job, *seq)?;
                 }
                 self.change(job, change, context)?;
@@ -138,7 +139,7 @@ impl LedgerWriter {
         self.store.commit()
     }
 
-    /// Writes until told to stop, or until nobody is left who could say anything.
+    /// Writes until [`Message::Stop`] comes, or until all senders are gone.
     pub(super) fn run(mut self, messages: &Receiver<Message>) {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
@@ -165,6 +166,7 @@ impl LedgerWriter {
                             next = self.gather.more(batch.len(), messages);
                         }
                     }
+                    // Any other message comes after the changes that were queued before it.
                     other => {
                         self.write(&mut batch);
                         if self.other(other) {
@@ -180,7 +182,8 @@ impl LedgerWriter {
         self.sign();
     }
 
-    /// The next message; what was written meanwhile does not wait longer than it may.
+    /// The next message, or a timeout as soon as events must be signed or, without unsigned events, the files
+    /// checked.
     fn next(&self, messages: &Receiver<Message>) -> Result<Message, RecvTimeoutError> {
         match self.unsigned_since {
             Some(since) => messages.recv_deadline(since + SIGNED_WITHIN),
@@ -188,7 +191,7 @@ impl LedgerWriter {
         }
     }
 
-    /// A ledger of which something was taken away takes nothing more, although nobody writes.
+    /// Checks the files of an idle ledger. If one was removed or replaced, the ledger accepts no more changes.
     fn look(&mut self) {
         if self.poison.get().is_none()
             && let Err(error) = self.store.look()
@@ -208,8 +211,9 @@ impl LedgerWriter {
         }
     }
 
-    /// Has the end signed, if anything has happened since. What is signed is durable. That the HSM does not sign is no
-    /// reason to stop cards that are under way: the next place covers it. That the place cannot be written is.
+    /// Has the HSM sign the end of the chain, which is durable, if there are events after the last checkpoint. A
+    /// failure of the HSM is no reason to stop cards that are under way, because the next checkpoint covers these
+    /// events too. A failure to write the checkpoint is one.
     fn sign(&mut self) {
         let Some(auditor) = &mut self.auditor else { return };
         if self.poison.get().is_some() || self.store.last_event() == self.signed_to {
@@ -227,7 +231,7 @@ impl LedgerWriter {
             Ok(n) => self.signed_to = n,
             Err(error @ LedgerError::Auditor(_)) => {
                 tracing::warn!(%error, "the ledger's end was not signed");
-                // Not at once again.
+                // Not again at once: the next event leads to the next attempt.
                 self.signed_to = self.store.last_event();
             }
             Err(error) => {
@@ -236,7 +240,7 @@ impl LedgerWriter {
         }
     }
 
-    /// Everything but a change; true ends the writer.
+    /// Handles every message but a change; returns whether the writer ends.
     fn other(&mut self, message: Message) -> bool {
         match message {
             Message::NewJob(new, reply) => {
@@ -280,7 +284,7 @@ impl LedgerWriter {
         false
     }
 
-    /// One transaction.
+    /// Writes a batch in one transaction and answers the callers.
     fn write(&mut self, batch: &mut Vec<Said>) {
         if batch.is_empty() {
             return;
@@ -303,10 +307,11 @@ impl LedgerWriter {
             }
             answer(reply, result);
         }
+        // Published after all answers: a slow subscriber must not delay the callers of this batch.
         events.iter().for_each(|event| self.publish(event));
     }
 
-    /// Makes the changes of a batch durable. The error is the whole batch's; `results` holds each change's own.
+    /// Commits a batch. The error is that of the whole batch; `results` gets the result of each change.
     fn commit(
         &mut self,
         batch: &mut [Said],
@@ -326,7 +331,7 @@ impl LedgerWriter {
             }
             results.push(result);
         }
-        // A card that moves from station to station counts as before.
+        // A card that moves from station to station leaves the balance as it was: write only balances that changed.
         touched.retain(|job, before| self.balance(*job) != *before);
         self.write_balances(touched.into_keys())?;
         self.store.commit()?;
@@ -336,7 +341,7 @@ impl LedgerWriter {
         Ok(())
     }
 
-    /// Of a job that was touched before.
+    /// The balance of a job whose book is loaded.
     fn balance(&self, job: JobId) -> Option<Balance> {
         self.books.get(&job).map(|book| book.balance)
     }
@@ -349,7 +354,7 @@ impl LedgerWriter {
         }
         let book = self.books.get_mut(&job).ok_or(LedgerError::NoJob(job))?;
         let denied = |law| LedgerError::Denied { job, seq: change.seq(), law };
-        // Before anything changes: what is allowed can be written.
+        // Texts are checked before the book changes, so that an allowed change can always be written.
         let context = writable(context).map_err(denied)?;
         let change = &written(change).map_err(denied)?;
         let effect = book.apply(change).map_err(denied)?;
@@ -401,6 +406,7 @@ impl LedgerWriter {
         let job = self.store.insert_job(new, &book)?;
         let mut events = vec![self.store.accepted(job, new, &book)?];
         let seen_before = self.store.seen_cards(job)?;
+        // These cards may be made twice: in the same transaction the job is HELD for a supervisor.
         if !seen_before.is_empty() {
             let context = Context {
                 reason: Some(ReasonWord::CardRefSeen),
@@ -433,42 +439,44 @@ impl LedgerWriter {
         Ok(event)
     }
 
-    /// Nothing is written from now on, not even again what failed: a sync that fails once may say yes the second time, and
-    /// the bytes are lost all the same.
+    /// Ends all writing. Even the failed write is not tried again: a sync that failed once may report success the
+    /// second time, although the bytes are lost.
     fn fail(&mut self, error: LedgerError) -> LedgerError {
         self.store.abandon();
         let error = self.store.reason(error);
         if self.poison.set(error.clone()).is_ok() {
             tracing::error!(%error, "the ledger takes nothing more");
         }
-        // Their channels end: no event follows.
+        // This closes their channels, because no event follows.
         self.subscribers.clear();
         error
     }
 
-    /// Tells every subscriber, and waits for one that is behind: see `Ledger::subscribe`. Forgets those that left.
+    /// Sends an event to every subscriber and waits for one whose backlog is full: see `Ledger::subscribe`. Removes
+    /// subscribers that are gone.
     fn publish(&mut self, event: &LedgerEvent) {
         self.subscribers.retain(|subscriber| subscriber.send(event.clone()).is_ok());
     }
 }
 
-/// Answers; a refusal that nobody waits for is at least logged.
+/// Sends an answer. A refusal whose caller does not wait is at least logged.
 fn answer<T>(reply: ChangeReply<T>, result: Result<T, LedgerError>) {
     if let Err(unheard) = reply.send(result)
         && let Err(error) = unheard.into_inner()
     {
-        tracing::error!(%error, "a change was refused and nobody waited for the answer");
+        tracing::error!(%error, "a change was refused, and no caller waited for the answer");
     }
 }
 
-/// A context as an event can hold it. What is for people alone is cut; a fact that does not fit is refused.
+/// A context that fits into an event: the detail, which is for people alone, is cut; any other text that does not fit
+/// is refused.
 fn writable(context: Context) -> Result<Context, Law> {
     context_fits(&context).map_err(|what| Law::NotWritable(what.into()))?;
     let detail = context.detail.as_deref().and_then(|detail| tidied(detail, DETAIL_MAX));
     Ok(Context { detail, ..context })
 }
 
-/// A change as an event can hold it.
+/// A change that fits into an event.
 fn written(change: &Change) -> Result<Change, Law> {
     match change {
         Change::Verified { seq, compared } => {
@@ -481,7 +489,7 @@ fn written(change: &Change) -> Result<Change, Law> {
     }
 }
 
-/// The first sequences, for people.
+/// Detail of a hold for card_refs that were seen before: their number and the first sequences.
 fn seen_detail(seen: &[u32]) -> String {
     let shown: Vec<_> = seen.iter().take(20).map(u32::to_string).collect();
     let more = if seen.len() > shown.len() { " ..." } else { "" };

@@ -29,15 +29,16 @@ impl Fault {
             )
     }
 
-    /// Whether the reader failed before the card in it was asked anything: once the reader answers, the same card can be
-    /// looked at. Not after silence, which may be the card's.
+    /// Whether the reader failed before a command reached its card: once the reader answers, this card can be
+    /// inspected again. False after silence, which the card may have caused.
     pub fn spares_card(&self) -> bool {
         self.blame == Blame::Device
             && self.header.is_none()
             && matches!(self.reason, ReasonWord::ReaderHeld | ReasonWord::NoReader | ReasonWord::Reader)
     }
 
-    /// The device sees no card, though the transport says that one lies there: the next one may go the same way.
+    /// Whether the device sees no card although the transport reported one: the next card may be lost in the same
+    /// way.
     pub fn is_no_card(&self) -> bool {
         self.reason == ReasonWord::NoCard
     }
@@ -45,7 +46,7 @@ impl Fault {
     /// The fault of a device that sees no card.
     pub(super) fn no_card(error: impl std::fmt::Display) -> Self {
         let detail = format!(
-            "device: {error}, though the transport says that it brought one: look where it lies, and check stops and cables"
+            "device: {error}, although the transport reports that it brought one: look where it lies, and check stops and cables"
         );
         Self::new(Blame::Device, ReasonWord::NoCard, detail)
     }
@@ -129,7 +130,7 @@ impl From<HsmError> for Fault {
             HsmError::Refused(_) => (Blame::Us, ReasonWord::HsmRefused),
             _ => (Blame::Hsm, ReasonWord::Hsm),
         };
-        // The HSM's own words say who is to blame and what to do.
+        // The HSM's message names who is to blame, and the next step.
         Self::new(blame, reason, error.to_string())
     }
 }

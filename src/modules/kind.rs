@@ -1,4 +1,4 @@
-//! What the controller knows of a kind of module: one [`ModuleKind`] in the kind's own file, and one entry in
+//! The description of a kind of module: one [`ModuleKind`] in the kind's own file, and one entry in
 //! [`MODULE_KINDS`](super::MODULE_KINDS).
 //!
 //! Profiles, acceptance, inspection and the composition root ask the entry and never the kind's name. Not here: which
@@ -25,7 +25,7 @@ pub struct ModuleKind {
     pub rules: KindRules,
     /// The sections that it is made for. A line profile may give it others, for an issuer's own MIC.
     pub sections: &'static [SectionKind],
-    /// What works at its stations.
+    /// The device at its stations.
     pub device: KindDevice,
     /// Whether a station of such a module can be asked about the card that lies in it.
     pub can_be_asked: fn(&ModuleProfile) -> bool,

@@ -1,10 +1,11 @@
 //! Processing modules, one for each kind of station, and the table of their kinds. A module turns a section of a record
 //! into commands for the device at its station, which works on the card that lies there.
 //!
-//! A module knows the record and its device. It does not know the ledger, the other stations, or the card's next step:
-//! it reports to `pipeline`. The order is always: [`StationModule::prepare`] (no card needed) → card is fed or taken →
-//! [`StationModule::inspect`] (changes nothing on the card) → binding is durable → [`StationModule::personalize`]. After a fault that
-//! [wants it](Fault::wants_probe), and with no card in the station: [`StationModule::probe`].
+//! A module knows the record and its device. It does not know the ledger, the other stations, or the card's next
+//! step: it reports to `pipeline`. The order is always: [`StationModule::prepare`] (no card needed) → card is fed or
+//! taken → [`StationModule::inspect`] (changes nothing on the card) → binding is durable →
+//! [`StationModule::personalize`]. After a fault that [wants it](Fault::wants_probe), and with no card in the
+//! station: [`StationModule::probe`].
 
 mod chip;
 pub mod crosscheck;
@@ -39,7 +40,7 @@ use crate::record::Record;
 pub static MODULE_KINDS: [&ModuleKind; 5] =
     [&embosser::KIND, &stripe::KIND, &printer::KIND, &chip::KIND, &fulfilment::KIND];
 
-/// For connecting anew to a machine, while probing it.
+/// Time to connect to a machine again, for a probe.
 const REOPEN_TIME: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// One card's work: its record, checked.
@@ -56,23 +57,23 @@ pub struct CardWork {
 
 /// An application of the record, verified by the HSM.
 pub struct ApplicationWork {
-    /// Parsed.
+    /// The parsed application.
     pub application: crate::record::chip::ChipApplication,
     /// The HSM's answer.
     pub verified: VerifiedApplication,
 }
 
-/// What a module found out about a blank before it wrote anything.
+/// The result of inspecting a blank, before anything is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BlankInspection {
-    /// From INITIALIZE UPDATE; `None` where no chip was asked.
+    /// From INITIALIZE UPDATE; `None` if no chip was asked.
     pub key_data: Option<KeyData>,
     /// The KMC from which the chip's keys come, as its answer to INITIALIZE UPDATE says.
     pub kmc: Option<KmcRef>,
 }
 
 impl BlankInspection {
-    /// The chip, as the ledger has it.
+    /// The chip in the form that the ledger records.
     pub fn chip(&self) -> Option<ChipId> {
         self.key_data.map(|key_data| ChipId::globalplatform(key_data, self.kmc))
     }
@@ -110,9 +111,9 @@ pub struct ModuleOutcome {
 /// One DGI of LOGDATA.
 #[derive(Debug, Clone)]
 pub struct LoggedDgi {
-    /// Application.
+    /// The application that has the DGI.
     pub aid: Aid,
-    /// DGI.
+    /// The DGI.
     pub dgi: crate::ids::Dgi,
     /// Length of its value in bytes.
     pub length: u16,
@@ -128,7 +129,7 @@ pub struct Fault {
     pub blame: Blame,
     /// Stable: pipeline, ledger and people decide by it.
     pub reason: ReasonWord,
-    /// For people: what and what next. No secret, no cardholder data.
+    /// For people: what happened, and the next step. No secret, no cardholder data.
     pub detail: String,
     /// Command header (CLA INS P1 P2, hex) of the APDU that failed, if one did.
     pub header: Option<String>,
@@ -141,7 +142,7 @@ pub struct Fault {
 /// Who is to blame. This decides what happens to card, record and line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blame {
-    /// The blank: it is rejected; before the binding the record does not notice.
+    /// The blank: it is rejected. Before the binding no record is affected.
     Card,
     /// The record's data: CANCELLED(data) before the binding.
     Data,
@@ -149,6 +150,6 @@ pub enum Blame {
     Device,
     /// Key or HSM: the card is rejected, and the line stops feeding.
     Hsm,
-    /// A bug of ours: as `Hsm`.
+    /// A bug of ours: handled like `Hsm`.
     Us,
 }

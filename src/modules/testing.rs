@@ -70,7 +70,7 @@ pub fn work(sections: &[(&str, &[u8])]) -> CardWork {
     }
 }
 
-/// What a machine does with a complete command: the bytes that it answers.
+/// A machine's answer to a complete command, as bytes.
 type Behaviour = Box<dyn FnMut(&[u8]) -> Vec<u8> + Send>;
 
 /// A machine: takes bytes until `complete` says how many make a command, and answers it.

@@ -1,7 +1,7 @@
 //! Clears the line before the first card: cards that an earlier run left there go to the reject bin.
 //!
-//! A run that was killed, or a station that needed a person, leaves cards where they lay. Nothing says any
-//! more which cards they are. The ledger has counted them since it was opened, as UNKNOWN or as unbound
+//! A run that was killed, or a station that needed a person, leaves cards where they lay. Nothing identifies
+//! those cards any more. The ledger has counted them since it was opened, as UNKNOWN or as unbound
 //! rejects, so they are not counted here again.
 
 use drivers::{Condition, DeviceError};
@@ -74,7 +74,7 @@ pub fn clear(line: &mut LineSetup) -> Cleared {
     cleared
 }
 
-/// Throws out the cards that lie at one place, `most` at the utmost. Returns their number, and whether the
+/// Throws out the cards that lie at one place, at most `most`. Returns their number, and whether the
 /// place is empty.
 fn empty(transport: &mut CardTransport, most: u32) -> (u32, Result<(), DeviceError>) {
     for cards in 0..=most {
@@ -84,7 +84,7 @@ fn empty(transport: &mut CardTransport, most: u32) -> (u32, Result<(), DeviceErr
             Err(error) => return (cards, Err(error)),
         }
     }
-    (most, Err(DeviceError::Unexpected("it throws out more cards than find room there")))
+    (most, Err(DeviceError::Unexpected("it throws out more cards than fit there")))
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ pub type CardTransport = Transport<Box<dyn ByteLink>>;
 pub struct StationSetup {
     /// Name of the station: `chip-3`.
     pub name: String,
-    /// What it does to a card.
+    /// The module that works on a card there.
     pub module: Box<dyn StationModule>,
     /// Brings cards in and throws them out.
     pub transport: CardTransport,

@@ -54,7 +54,7 @@ pub enum OutputHappening {
 /// death.
 pub fn run(mut transport: CardTransport, orders: &Receiver<OutputOrder>, say: Sender<OutputHappening>) {
     ends_well(|| work(&mut transport, orders, &say));
-    // The dispatcher hears of the end first: dropping the transport may take a moment.
+    // Dropped before the transport, which may take a moment, so that the dispatcher notices the end at once.
     drop(say);
 }
 

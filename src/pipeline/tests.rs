@@ -25,7 +25,7 @@ use crate::ledger::{AttemptState, JobState, RecordState};
 use crate::modules::{BlankInspection, CardWork, ModuleOutcome};
 use crate::profile::ProductProfile;
 use crate::reason::ReasonWord;
-use crate::record::testfile::{self, ApplicationPieces, SectionPieces};
+use crate::record::testing::{self, ApplicationPieces, SectionPieces};
 use crate::scp::{HostChallenge, SecureChannelSpec};
 
 /// A run takes a second. A run that hangs would last for ever.
@@ -217,8 +217,8 @@ fn run_on(line: LineSetup, plant: &Arc<Plant>, chips: u32) -> Ran {
         sections
     };
     let records: Vec<_> =
-        (1..=CARDS).map(|seq| testfile::record(seq, &format!("F-{seq}"), &sections(seq))).collect();
-    let bytes = testfile::file(&records);
+        (1..=CARDS).map(|seq| testing::record(seq, &format!("F-{seq}"), &sections(seq))).collect();
+    let bytes = testing::file(&records);
     let path = directory.path().join("spool.cwf1");
     std::fs::write(&path, &bytes).unwrap();
     let spool = Spool::open(&path, &Sha256::digest(&bytes).into(), None).unwrap();
@@ -374,7 +374,7 @@ fn a_source_that_dies_leaves_its_records_queued_and_cards_under_way_are_finished
 
 #[test]
 fn a_ledger_whose_writer_dies_binds_nothing_more_and_the_next_start_says_what_is_unknown() {
-    // The new job is signed at once, and what follows within a second: in the middle of the run.
+    // The new job is signed at once, later events within a second: in the middle of the run.
     let ran = run_until("ledger", 2);
     assert_eq!(ran.outcome.stopped, Some(Stop::Ledger(LedgerError::WriterDied)));
     assert_eq!(ran.ledger.failed(), Some(&LedgerError::WriterDied));

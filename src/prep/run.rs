@@ -57,7 +57,7 @@ pub struct PrepRunArgs {
 /// `cardwright-prep sample`.
 #[derive(Debug, clap::Args)]
 pub struct SampleArgs {
-    /// How many cards.
+    /// Number of cards to make up.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(samples::MAX_COUNT)))]
     pub count: u32,
     /// CSV file to write; replaced if it exists.

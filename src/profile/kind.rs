@@ -1,11 +1,11 @@
 //! The rules of line profiles for modules of one kind.
 //!
-//! Each kind states its rules in its own file of `modules`, which stands above profiles. A line profile gets at them
+//! Each kind states its rules in its own file of `modules`, a layer above profiles. A line profile reaches them
 //! through [`KindTable`], which the table of kinds implements. Not here: which kinds there are.
 
 use serde::de::DeserializeOwned;
 
-/// What a line profile must and may say about modules of one kind.
+/// The rules of a line profile for modules of one kind.
 #[derive(Debug)]
 pub struct KindRules {
     /// The kind's name in profiles.
@@ -43,7 +43,7 @@ impl DeviceLinks {
         }
     }
 
-    /// The keys that a real line needs. One that is written in alternatives needs the first of them or the second.
+    /// The keys that a real line needs. If a key has an alternative, one of the two is needed.
     pub fn needed_keys(self) -> &'static [(&'static str, Option<&'static str>)] {
         match self {
             Self::Reader => &[("reader", Some("usb"))],

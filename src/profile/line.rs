@@ -1,6 +1,6 @@
 //! Line profiles: modules in the order in which a card visits them, their stations, links and timing.
 //!
-//! What a module's kind asks of its profile comes from the table of kinds ([`KindTable`]); `modules::LineProfile` is the
+//! The requirements of a module's kind come from the table of kinds ([`KindTable`]); `modules::LineProfile` is the
 //! line profile over that table. Not here: the `[sim]` table, which `hwsim` reads from this file and checks.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,9 +27,10 @@ const LINE: super::ProfileFolder =
 pub struct LineProfileOf<K> {
     /// Its name.
     pub name: String,
-    /// For people.
+    /// A text for people.
     pub description: String,
-    /// Number of cards that may be under way at once, at least the number of stations. A card can overtake that many.
+    /// Number of cards that may be under way at once, at least the number of stations. It also limits how many cards
+    /// one card can overtake.
     pub reorder_buffer: u32,
     /// Where rejected cards go.
     pub rejects: RejectDisposal,
@@ -48,8 +49,8 @@ pub struct LineProfileOf<K> {
     /// The actions that need two people in the daemon.
     #[serde(default)]
     pub two_people: BTreeSet<crate::request::ActionKind>,
-    /// Whether a job closes by itself once nothing stands against it; by default it does in the foreground, and not in the
-    /// daemon. Never where its stock is counted, or closing takes two people.
+    /// Whether a job closes by itself as soon as nothing prevents it. By default it does in the foreground, and not
+    /// in the daemon. It never does if its stock is counted, or if closing needs two people.
     #[serde(default)]
     pub auto_close: Option<bool>,
     /// Days after its closing for which a job's cardholder data are kept; 0: they are deleted when it is closed.
@@ -92,7 +93,7 @@ pub struct ModuleProfileOf<K> {
     /// Number of stations that work in parallel.
     #[serde(default = "one")]
     pub stations: u32,
-    /// Name of the driver, where its kind has several.
+    /// Name of the driver, if its kind has several.
     #[serde(default)]
     pub driver: Option<String>,
     /// Stripe only: coercivity of the plastic.
@@ -184,7 +185,7 @@ pub struct StationLink {
 }
 
 impl StationLink {
-    /// The keys that are given, but for the transport, which every station has.
+    /// The keys that are given, except the transport, which every station has.
     fn given(&self) -> impl Iterator<Item = &'static str> {
         let keys = [
             ("reader", self.reader.is_some()),
@@ -286,7 +287,7 @@ impl<K: KindTable> LineProfileOf<K> {
         super::chosen(LINE, name)
     }
 
-    /// Parses and checks.
+    /// Parses and checks the text of a profile; `origin` names it in messages.
     pub fn from_toml(text: &str, origin: &str) -> Result<Self, Failure> {
         let line: Self = super::parse(text, origin)?;
         let line = Self { digest: Sha256::digest(text).into(), ..line };
@@ -298,7 +299,7 @@ impl<K: KindTable> LineProfileOf<K> {
         if let Some(ask) = self.two_people.iter().find(|ask| !ask.is_for_two()) {
             let what = serde_json::to_string(ask).unwrap_or_default();
             return Err(format!(
-                "two_people: {what} is not for two (\"release\" stands for resume too, \"cancel\" for card cancel)"
+                "two_people: {what} is not an action for two people (\"release\" stands for resume too, \"cancel\" for card cancel)"
             ));
         }
         let (mut names, mut mics) = (BTreeSet::new(), BTreeSet::new());
@@ -326,7 +327,7 @@ impl<K: KindTable> LineProfileOf<K> {
         Ok(())
     }
 
-    /// Every link belongs to a station that exists and can use it.
+    /// Checks that every link belongs to a station that exists and can use it.
     fn check_links(&self) -> Result<(), String> {
         for (station, link) in &self.link {
             if !self.link_names().contains(station) {
@@ -391,7 +392,7 @@ impl<K: KindTable> LineProfileOf<K> {
 }
 
 impl<K: KindTable> ModuleProfileOf<K> {
-    /// Holds the module against the rules of its kind. The error goes on after "module NAME".
+    /// Checks the module against the rules of its kind. The error continues a message that begins with "module NAME".
     fn check(&self) -> Result<(), String> {
         let rules = self.kind.rules();
         if self.mics.is_empty() {
@@ -401,6 +402,7 @@ impl<K: KindTable> ModuleProfileOf<K> {
         if !(1..=most).contains(&self.stations) {
             return Err(format!(" cannot have {} stations", self.stations));
         }
+        // A kind's own MIC is served by every module of that kind, and by no other module.
         for other in K::every() {
             if let Some(own) = other.own_mic
                 && self.mics.iter().any(|mic| mic.as_str() == own) != (other.word == rules.word)
@@ -422,7 +424,7 @@ impl<K: KindTable> ModuleProfileOf<K> {
         }
     }
 
-    /// The keys of the profile that not every kind takes, as far as the profile gives them.
+    /// The kind-specific keys that the profile gives.
     fn given(&self) -> impl Iterator<Item = &'static str> {
         let keys = [
             ("coercivity", self.coercivity.is_some()),

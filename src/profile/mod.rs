@@ -1,7 +1,7 @@
 //! Profiles: TOML files that describe a line and a card product. An unknown key is an error.
 //!
-//! [`line::LineProfileOf`] names modules, stations and links; [`product::ProductProfile`] names applications, channel and rules.
-//! The shipped profiles are part of the program; a path names any other. Not here: what is done with a profile.
+//! [`line::LineProfileOf`] names modules, stations and links; [`product::ProductProfile`] names applications, channel
+//! and rules. The shipped profiles are part of the program; a path names any other. Not here: acting on profiles.
 
 pub mod kind;
 pub mod line;
@@ -16,14 +16,14 @@ use crate::exit::{Exit, Failure};
 /// The variable that names the bureau's own directory with `lines/` and `products/`, which come before shipped ones.
 const OWN: &str = "CARDWRIGHT_PROFILES";
 
-/// Where profiles of a line, or of a product, are found.
+/// The folders in which profiles of lines, or of products, are found.
 #[derive(Clone, Copy)]
 struct ProfileFolder {
     /// The word for it in messages.
     noun: &'static str,
     /// Folder in the bureau's own directory.
     folder: &'static str,
-    /// Name and text of each shipped one.
+    /// Name and text of each shipped profile.
     shipped: &'static [(&'static str, &'static str)],
 }
 

@@ -18,9 +18,9 @@ const PRODUCT: super::ProfileFolder =
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProductProfile {
-    /// Its name, which the Header of an output file gives.
+    /// Its name, as the Header of an output file states it.
     pub name: String,
-    /// For people.
+    /// A text for people.
     pub description: String,
     /// Weakest protection that an output file of this product may use.
     pub min_suite: MinSuite,
@@ -39,7 +39,7 @@ pub struct ProductProfile {
     /// SHA-256 of the profile's text.
     #[serde(skip)]
     pub digest: [u8; 32],
-    /// Digest of what the profile says of chip and applications; none without a chip.
+    /// Digest of the tables `chip` and `application`; `None` without a chip.
     #[serde(skip)]
     pub chip_program: Option<[u8; 32]>,
 }
@@ -100,7 +100,7 @@ pub enum ChipIdentification {
 pub struct ApplicationProfile {
     /// AID to SELECT.
     pub aid: Aid,
-    /// For people, reports and messages.
+    /// Its name in reports and messages.
     pub name: String,
     /// Whether several DGIs may share one STORE DATA without a GROUP saying so.
     #[serde(default)]
@@ -113,8 +113,8 @@ pub struct ApplicationProfile {
     /// Records that are read again after personalization and compared with what was sent: 0101 to 1EFF.
     #[serde(default)]
     pub read_back: Vec<Dgi>,
-    /// The DGI, a template A5, with which SELECT answers once the application is personalized, and not before: its life
-    /// cycle, for `card ask`.
+    /// The DGI of the template A5 that the answer to SELECT has once the application is personalized, and not before.
+    /// It shows the life cycle to `card ask`.
     #[serde(default)]
     pub fci: Option<Dgi>,
 }
@@ -136,8 +136,8 @@ impl ProductProfile {
         Self::from_toml(&text, &origin)
     }
 
-    /// Loads and checks the product that a file's Header names: by name alone. Where there is none, the file is at
-    /// fault ([`Exit::FileProfile`]); where it is wrong, the profile ([`Exit::Profile`]).
+    /// Loads and checks the product that a file's Header names: by name alone. If there is no such profile, the file
+    /// is at fault ([`Exit::FileProfile`]); if the profile is wrong, the profile is ([`Exit::Profile`]).
     pub fn named(name: &ProductName) -> Result<Self, Failure> {
         let unknown = || format!("file: {}", super::unknown(PRODUCT, name.as_str()));
         let (text, origin) = super::named(PRODUCT, name.as_str())?
@@ -150,7 +150,7 @@ impl ProductProfile {
         Ok(product)
     }
 
-    /// Parses and checks.
+    /// Parses and checks the text of a profile; `origin` names it in messages.
     pub fn from_toml(text: &str, origin: &str) -> Result<Self, Failure> {
         let product: Self = super::parse(text, origin)?;
         let chip_program = product.chip.as_ref().and_then(|_| chip_program(text));
@@ -168,7 +168,7 @@ impl ProductProfile {
             if let Some(dgi) = application.read_back.iter().find(|dgi| dgi.record().is_none()) {
                 let aid = &application.aid;
                 return Err(format!(
-                    "application {aid}: read_back names records, 0101 to 1EFF; {dgi} is none"
+                    "application {aid}: read_back names records, 0101 to 1EFF; {dgi} is not one"
                 ));
             }
         }
@@ -188,8 +188,8 @@ impl ProductProfile {
         self.applications.iter().find(|a| a.aid == *aid)
     }
 }
-/// SHA-256("CWCP1" | the tables `chip` and `application` of a product profile, as TOML in the order of their keys): what
-/// decides, with the file, which commands a card gets.
+/// SHA-256("CWCP1" | the tables `chip` and `application` of a product profile, as TOML in the order of their keys).
+/// Together with the file, these tables decide which commands a card gets.
 fn chip_program(text: &str) -> Option<[u8; 32]> {
     let mut table: toml::Table = text.parse().ok()?;
     table.retain(|key, _| key == "chip" || key == "application");

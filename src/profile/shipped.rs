@@ -12,7 +12,7 @@ pub const LINES: &[(&str, &str)] = &[
 /// Products: `profiles/products/`.
 pub const PRODUCTS: &[(&str, &str)] = &[("multiapp", include_str!("../../profiles/products/multiapp.toml"))];
 
-/// A graphics template: `modules/template.rs` says what may stand in it.
+/// A graphics template; `modules/template/mod.rs` describes its format.
 pub struct TemplateSource {
     /// Its name in records.
     pub name: &'static str,

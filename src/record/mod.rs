@@ -5,7 +5,7 @@
 //! bytes → ReadWindow (buffer, running SHA-256) → Cwf1Reader → Frame (borrowed) → Record (owned)
 //!                                                               └ CHP → chip::ApplicationView → chip::ChipApplication
 //! accept: Cwf1Reader over the input, which is copied into the spool and sealed in pieces
-//! Spool:  reads one record again, and gives it only if its bytes hash to what was accepted
+//! Spool:  reads one record again, and returns it only if its bytes have the accepted hash
 //! ```
 //!
 //! The codec does no I/O beyond the `Read` or `Write` that it is given, reads no clock, and holds one record
@@ -24,7 +24,7 @@ mod sealed;
 mod spool;
 #[cfg(test)]
 #[allow(clippy::cast_possible_truncation, reason = "tests build files from small numbers")]
-pub(crate) mod testfile;
+pub(crate) mod testing;
 #[cfg(test)]
 #[allow(clippy::cast_possible_truncation, reason = "tests build files from small numbers")]
 mod tests;
@@ -33,7 +33,7 @@ mod unique;
 mod window;
 mod writer;
 
-pub use accept::{AcceptanceChecks, AcceptedFile, accept, open_input};
+pub use accept::{AcceptanceChecks, AcceptedFile, accept, check_regular, open_input};
 pub use error::{FileError, FileFault};
 pub use frame::{Frame, SectionRef, others_digest};
 pub use reader::{Cwf1Reader, FileEnd, FileLimits};

@@ -67,8 +67,7 @@ impl<R: Read> Cwf1Reader<R> {
     pub fn open(input: R, limits: FileLimits) -> Result<Self, FileError> {
         let mut window = ReadWindow::new(input);
         let begins = window.peek(HEAD + 4).map_err(|fault| FileError::at(0, fault))?;
-        // First of all: in a file of another kind the length would be nonsense, and would be what is
-        // reported.
+        // Checked first: in a file of another kind the length is nonsense, and the error would be about that.
         match (begins.first(), begins.get(HEAD..)) {
             (Some(b'H'), magic) if b"CWF1".starts_with(magic.unwrap_or_default()) => {}
             (None, _) => return Err(FileError::at(0, FileFault::Truncated)),

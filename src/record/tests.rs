@@ -6,7 +6,7 @@ use std::io::Read;
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::testfile::{KEKID, close, element, file, front, header, l1, l4, record, trailer};
+use super::testing::{KEKID, close, element, file, front, header, l1, l4, record, trailer};
 use super::*;
 use crate::exit::{Exit, Failure};
 use crate::ids::{CardRef, Kcv, KekId, Mic, NameError};
@@ -104,7 +104,7 @@ fn known_layout_of_design_section_3() {
         mac: vec![0x22; 16],
     };
     assert_eq!(end.trailer, expected);
-    // What the MAC covers: all of the body but L1 MAC.
+    // The MAC covers all of the body but L1 MAC.
     assert_eq!(end.body, bytes[61..bytes.len() - 17]);
     assert_eq!(end.digest, <[u8; 32]>::from(Sha256::digest(&bytes)));
     assert_eq!(end.length, bytes.len() as u64);
@@ -162,8 +162,8 @@ fn truncated_at_every_byte() {
     assert!(read(&bytes).is_ok());
 }
 
-/// Every bit of the file: before the Trailer the digest or a rule catches it, in the Trailer a rule or, of
-/// what only keys can check, it changes what the MAC covers or the MAC.
+/// Flips every bit of the file. Before the Trailer, the digest or a rule catches it. In the Trailer a rule catches
+/// it, or the flip changes the MAC or bytes that the MAC covers, which only keys can check.
 #[test]
 fn a_flipped_bit_at_every_place() {
     let bytes = file(&two());
@@ -300,7 +300,7 @@ fn unknown_element_type() {
 #[test]
 fn mic_twice_in_a_record() {
     let body = record(1, "A", &[("MAG", b"1"), ("EMB", b"2"), ("MAG", b"3")]);
-    // sequence, card_ref; two sections of 4 + 4 + 1; the second MAG's data stands 8 behind.
+    // sequence, card_ref; two sections of 4 + 4 + 1; the second MAG's data begins 8 bytes later.
     let at = first_body() + 4 + 2 + 9 + 9 + 8;
     let bytes = file(&[body]);
     assert_refused!(bytes, Some(1), at, FileFault::MicTwice(_));
@@ -395,7 +395,7 @@ fn finish_before_the_last_record_is_an_error() {
     assert!(matches!(reader.finish().err().unwrap().fault, FileFault::Broken));
 }
 
-/// A source that gives one byte a time, and an interruption before each.
+/// A source that returns one byte at a time, and an interruption before each.
 struct Drip<'a>(&'a [u8], bool);
 
 impl Read for Drip<'_> {
@@ -438,7 +438,7 @@ fn memory_does_not_grow_with_the_file() {
     while reader.next_frame().unwrap().is_some() {
         assert_eq!(reader.room(), 256 * 1024);
     }
-    // A length that promises 16 MiB, with nothing behind it, gets no memory.
+    // A length that promises 16 MiB, with nothing after it, gets no memory.
     let bytes = [front(&header(1), &[]), vec![b'R'], (16u32 << 20).to_be_bytes().to_vec()].concat();
     let mut reader = Cwf1Reader::open(&bytes[..], FileLimits::default()).unwrap();
     assert!(reader.next_frame().is_err());

@@ -1,5 +1,4 @@
-//! A buffer over the input: it gives elements as slices and hashes the consumed bytes, as many at once as
-//! possible.
+//! A buffer over the input: it returns elements as slices and hashes the consumed bytes, as many at once as possible.
 
 use std::io::{ErrorKind, Read};
 use std::ops::Range;
@@ -10,8 +9,7 @@ use zeroize::Zeroizing;
 use super::FileFault;
 use super::frame::offset;
 
-/// Room at the start, in bytes: large enough that system calls and hash calls do not count, small enough for
-/// a cache.
+/// Initial size in bytes: large enough that system calls and hash calls do not count, small enough for a cache.
 const ROOM: usize = 256 * 1024;
 
 /// The part of the file that is in memory, and the hash of everything before it.
@@ -50,7 +48,7 @@ impl<R: Read> ReadWindow<R> {
         Ok(self.buffer.get(self.start..to).unwrap_or_default())
     }
 
-    /// Consumes bytes that [`Self::peek`] returned. [`Self::bytes`] gives them until the next `peek`.
+    /// Consumes bytes that [`Self::peek`] returned. [`Self::bytes`] returns them until the next `peek`.
     pub fn consume(&mut self, length: usize) -> Range<usize> {
         let from = self.start;
         self.start = self.end.min(from + length);
@@ -81,6 +79,7 @@ impl<R: Read> ReadWindow<R> {
     /// Reads at least one more byte; `false` at the end of the file. The buffer grows only as bytes arrive,
     /// because the length that an element states cannot be trusted.
     fn fill(&mut self, wanted: usize) -> Result<bool, FileFault> {
+        // The bytes that are read ahead move to the front, to make room after them.
         if self.start > 0 {
             self.hash_consumed();
             self.buffer.copy_within(self.start..self.end, 0);
@@ -90,6 +89,7 @@ impl<R: Read> ReadWindow<R> {
             self.hashed = 0;
         }
         if self.end == self.buffer.len() {
+            // A new buffer: growing the old one could leave an unwiped copy in freed memory.
             let mut larger = Zeroizing::new(vec![0; wanted.min(2 * self.buffer.len())]);
             if let Some(front) = larger.get_mut(..self.end) {
                 front.copy_from_slice(&self.buffer);

@@ -1,28 +1,28 @@
-//! The certificate that the cardholder data of a job was deleted (`src/manual/return-file.md`, "The
-//! certificate of deletion"): what the ledger says about the deletion, and what was done. Not here: its
-//! signature (`bureau::papers`).
+//! The certificate that the cardholder data of a job was deleted (`src/manual/return-file.md`, "The certificate of
+//! deletion"): the ledger's record of the deletion, and the steps that were taken. Not here: its signature
+//! (`bureau::papers`).
 
 use serde::Serialize;
 
 use crate::exit::Failure;
 use crate::ledger::{DataFate, EventFact, JobId, JobMark, KeyFate, LedgerError, Reader, SpoolFate, rfc3339};
 
-/// What was done about the key,
+/// Text about a key that was destroyed.
 const KEY_DESTROYED: &str = "the key of the spool was destroyed in the HSM host, whose file of keys was written anew and the old one overwritten";
-/// or was not.
+/// Text about a key that was missing already.
 const KEY_WAS_MISSING: &str = "the key of the spool was already missing from the HSM host's file of keys when the deletion was \
                                asked for, so nothing was destroyed there";
-/// What people are told of a key that there was nothing of to destroy.
+/// Message about a key that was missing already, after the name of the key.
 pub const KEY_MISSING: &str = "was already missing when the deletion was asked for";
-/// What people are told of a spool that there was nothing of to remove.
+/// Message about a spool that was missing already.
 pub const SPOOL_MISSING: &str = "spool was not there any more";
-/// What is said of a spool whose contents differed from the accepted file.
+/// Text about a spool whose contents differed from the accepted file.
 const SPOOL_UNREADABLE: &str = "what lay in the spool's place did not read as what was accepted";
-/// What was done to a sealed spool.
+/// Text about a sealed spool that was removed.
 const SPOOL_REMOVED: &str = "the spool was removed";
-/// What was done to a spool in clear.
+/// Text about a spool in clear that was removed.
 const SPOOL_OVERWRITTEN: &str = "the spool, which lay in the clear, was overwritten and removed";
-/// What is said of a spool that was not there.
+/// Text about a spool that was missing already.
 const SPOOL_WAS_MISSING: &str = "the spool was not there any more when it was to be removed: an attempt at this deletion that was \
                                  cut short had removed it, or somebody else";
 const COPIES: &str = "Whoever has that key and a copy of the spool can still read it";
@@ -31,7 +31,7 @@ const COPIES_CLEAR: &str = "Whoever has a copy of the spool, which lay in the cl
 const LIMITS: &str = "a flash disk, a file system that copies on write, and backups may keep what was overwritten; who has a \
                       backup of the HSM host's file of keys or of a spool in the clear destroys it as well";
 
-/// What was done, by what the event of the deletion says.
+/// The text about one deletion, from its event.
 fn how(sealed: bool, fate: DataFate) -> String {
     let there = fate.spool != SpoolFate::Missing;
     let spool = if there { SPOOL_REMOVED } else { SPOOL_WAS_MISSING };
@@ -70,10 +70,10 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Makes the certificate of a job whose data was deleted. It has equal contents whenever it is made.
+    /// Makes the certificate of a job whose data was deleted. Its contents do not depend on when it is made.
     pub fn build(reader: &Reader, job: JobId) -> Result<Self, Failure> {
         let view = reader.job(job)?;
-        let missing = || LedgerError::Damaged(format!("{job}: no event tells of the deletion"));
+        let missing = || LedgerError::Damaged(format!("{job}: no event records the deletion"));
         let deleted = reader.last_mark(job, JobMark::Deleted)?.ok_or_else(missing)?;
         let EventFact::Deleted(fate) = deleted.fact else { return Err(missing().into()) };
         let how = how(view.spool_key.is_some(), fate);

@@ -6,7 +6,8 @@
 //! `src/manual/return-file.md` specifies it.
 //!
 //! ```text
-//! {"return":"CWR1","simulated":..,"test_keys":..,"deleted":..,"fulfilment_data":..,"issuer_id":..,"file_id":..,"product":..,"sha256":..,"ledger":..,"job":..,"closed":..}
+//! {"return":"CWR1","simulated":..,"test_keys":..,"deleted":..,"fulfilment_data":..,"issuer_id":..,"file_id":..,
+//!  "product":..,"sha256":..,"ledger":..,"job":..,"closed":..}
 //! {"seq":1,"card_ref":..,"outcome":"GOOD"|"CANCELLED","attempts":1,"blank":CSN|null,"time":..|null,"position":1|null,
 //!  "fulfilment":{"stock":..,"carrier":..,"ship_group":..,"priority":..,"group":..}}
 //! {"end":"CWR1","records":..,"good":..,"cancelled":..}
@@ -348,6 +349,7 @@ pub fn write_return(
     )?;
     for seq in reader.all(job.job)? {
         let card = reader.card(job.job, seq)?;
+        // A card is good if it was stacked, or if a person found an UNKNOWN one good.
         let good = |state| matches!(state, AttemptState::Stacked | AttemptState::Good);
         let made = card.attempts.iter().find(|attempt| good(attempt.state));
         let told = |event: &&LedgerEvent| {

@@ -6,41 +6,41 @@ use std::io::{BufWriter, Write};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, TryRecvError};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::exit::{Exit, Failure};
 use crate::ledger::event::ChainVersion;
 use crate::ledger::{ChipId, EventFact, KeyFate, LedgerEvent, SpoolFate, rfc3339};
 use crate::threads;
 
-/// An event as JSON, wherever it is shown. `ts` is RFC 3339 in UTC with milliseconds. The first twelve
+/// An event in the words of the trade, as JSON wherever it is shown or sent. `ts` is RFC 3339 in UTC with milliseconds. The first twelve
 /// fields, `n` and `simulated` are always there (`null` where they do not apply). The fields from `chain` on
 /// are those of chain version 2 (`src/manual/ledger-events.md` section 6).
-#[derive(Debug, Serialize)]
-pub struct EventLine<'a> {
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EventLine {
     ts: String,
     job: String,
     seq: Option<u32>,
-    card_ref: Option<&'a str>,
+    card_ref: Option<String>,
     attempt: Option<u32>,
     blank: Option<String>,
-    station: Option<&'a str>,
-    module: Option<&'a str>,
-    from: Option<&'a str>,
+    station: Option<String>,
+    module: Option<String>,
+    from: Option<String>,
     to: String,
-    reason: Option<&'a str>,
+    reason: Option<String>,
     ms: Option<u64>,
     n: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    header: Option<&'a str>,
+    header: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sw: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     position: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    actor: Option<&'a str>,
+    actor: Option<String>,
     simulated: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     count: Option<u32>,
@@ -51,19 +51,19 @@ pub struct EventLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     chip: Option<ChipLine>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    facts: Option<FactLine<'a>>,
+    facts: Option<FactLine>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    first_person: Option<&'a str>,
+    first_person: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    act: Option<ActLine<'a>>,
+    act: Option<ActLine>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    line: Option<&'a str>,
+    line: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<String>,
 }
 
 /// A chip. A kind of chip without a name is shown as a number.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct ChipLine {
     kind: String,
     id: String,
@@ -71,12 +71,12 @@ struct ChipLine {
 }
 
 /// The fields that only one kind of event has.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
-enum FactLine<'a> {
+enum FactLine {
     Terms {
         records: u32,
-        line: &'a str,
+        line: String,
         rejects_shredded: bool,
         rejects_marked: bool,
         spool_key: Option<String>,
@@ -89,13 +89,13 @@ enum FactLine<'a> {
     },
     Ran {
         worked: BTreeMap<String, u64>,
-        hsm_calls: &'a BTreeMap<String, u64>,
+        hsm_calls: BTreeMap<String, u64>,
     },
     Verified {
-        compared: &'a str,
+        compared: String,
     },
     Value {
-        name: &'a str,
+        name: String,
         length: u32,
         sha256: String,
         public: Option<String>,
@@ -108,48 +108,89 @@ enum FactLine<'a> {
 }
 
 /// The request that led to an event.
-#[derive(Debug, Serialize)]
-struct ActLine<'a> {
-    key: &'a str,
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct ActLine {
+    key: String,
     request: String,
 }
 
-impl<'a> From<&'a LedgerEvent> for EventLine<'a> {
-    fn from(event: &'a LedgerEvent) -> Self {
+impl From<&LedgerEvent> for EventLine {
+    fn from(event: &LedgerEvent) -> Self {
+        // Events of chain version 1 keep the form that they always had, without the later fields.
         let (context, second) = (&event.context, event.chain == ChainVersion::Two);
         Self {
             ts: rfc3339(event.ts),
             job: event.job_text(),
             seq: event.seq(),
-            card_ref: event.card_ref(),
+            card_ref: event.card_ref().map(str::to_owned),
             attempt: event.attempt(),
             blank: event.blank_name(),
-            station: context.station.as_deref(),
-            module: context.module.as_deref(),
-            from: event.from_word(),
+            station: context.station.clone(),
+            module: context.module.clone(),
+            from: event.from_word().map(str::to_owned),
             to: event.to_word(),
-            reason: context.reason.as_ref().map(|reason| reason.as_str()),
+            reason: context.reason.as_ref().map(|reason| reason.as_str().to_owned()),
             ms: context.ms,
             n: event.n,
             detail: event.detail_text(),
-            header: context.header.as_deref(),
+            header: context.header.clone(),
             sw: context.sw.map(|sw| format!("{sw:04X}")),
             position: event.position(),
-            actor: context.actor.as_deref(),
+            actor: context.actor.clone(),
             simulated: event.simulated,
             count: event.count(),
             chain: second.then_some(2),
             blank_number: event.fact.blank().and_then(|blank| blank.number).filter(|_| second),
             chip: event.fact.chip().filter(|_| second).map(chip_line),
             facts: fact_line(&event.fact).filter(|_| second),
-            first_person: context.first_person.as_deref(),
+            first_person: context.first_person.clone(),
             act: context
                 .act
                 .as_ref()
-                .map(|act| ActLine { key: &act.key, request: hex::encode_upper(act.request) }),
-            line: context.on_line.as_deref(),
+                .map(|act| ActLine { key: act.key.clone(), request: hex::encode_upper(act.request) }),
+            line: context.on_line.clone(),
             body: None,
         }
+    }
+}
+
+impl EventLine {
+    /// Number of the event in its ledger.
+    pub fn number(&self) -> u64 {
+        self.n
+    }
+
+    /// Returns the event as one line for people.
+    pub fn text(&self) -> String {
+        let mut words = vec![self.ts.clone()];
+        if !self.job.is_empty() {
+            words.push(self.job.clone());
+        }
+        if self.simulated {
+            words.push(super::SIMULATED.to_owned());
+        }
+        if let Some(seq) = self.seq {
+            words.push(format!("record {seq} {}", self.card_ref.as_deref().unwrap_or("?")));
+        }
+        if let Some(attempt) = self.attempt {
+            words.push(format!("attempt {attempt}"));
+        }
+        if let Some(blank) = &self.blank {
+            words.push(format!("blank {blank}"));
+        }
+        words.extend(self.station.as_ref().or(self.module.as_ref()).cloned());
+        words.push(match &self.from {
+            Some(from) => format!("{from} -> {}", self.to),
+            None => self.to.clone(),
+        });
+        words.extend(self.count.map(|count| count.to_string()));
+        words.extend(self.position.map(|position| format!("position {position}")));
+        words.extend(self.ms.map(|ms| format!("{ms} ms")));
+        let [reason, header, sw, detail] =
+            [&self.reason, &self.header, &self.sw, &self.detail].map(Option::as_deref);
+        words.extend(cause(reason, header, sw, detail).map(|cause| format!("({cause})")));
+        words.extend(self.actor.as_ref().map(|actor| format!("by {actor}")));
+        words.join(" ")
     }
 }
 
@@ -161,11 +202,11 @@ fn chip_line(chip: &ChipId) -> ChipLine {
     ChipLine { kind, id: chip.identity.bytes.to_string(), kmc: chip.kmc().map(|kmc| kmc.to_string()) }
 }
 
-fn fact_line(fact: &EventFact) -> Option<FactLine<'_>> {
+fn fact_line(fact: &EventFact) -> Option<FactLine> {
     Some(match fact {
         EventFact::Accepted(Some(terms)) => FactLine::Terms {
             records: terms.records,
-            line: &terms.line,
+            line: terms.line.clone(),
             rejects_shredded: terms.rejects_shredded,
             rejects_marked: terms.rejects_marked,
             spool_key: terms.spool_key.map(|key| key.to_string()),
@@ -182,11 +223,11 @@ fn fact_line(fact: &EventFact) -> Option<FactLine<'_>> {
                 .iter()
                 .map(|((module, name), n)| (format!("{module}/{name}"), *n))
                 .collect(),
-            hsm_calls: &counts.hsm_calls,
+            hsm_calls: counts.hsm_calls.clone(),
         },
-        EventFact::Verified { compared, .. } => FactLine::Verified { compared },
+        EventFact::Verified { compared, .. } => FactLine::Verified { compared: compared.clone() },
         EventFact::ValueGiven { value, .. } => FactLine::Value {
-            name: &value.name,
+            name: value.name.clone(),
             length: value.length,
             sha256: hex::encode_upper(value.digest),
             public: value.public.as_ref().map(hex::encode_upper),
@@ -208,53 +249,6 @@ pub fn write_json(event: &LedgerEvent, out: &mut dyn Write) -> std::io::Result<(
 pub fn write_exported(event: &LedgerEvent, out: &mut dyn Write) -> std::io::Result<()> {
     let line = EventLine { body: event.body().map(hex::encode_upper), ..EventLine::from(event) };
     Ok(serde_json::to_writer(out, &line)?)
-}
-
-/// Returns an event as one line for people.
-pub fn text(event: &LedgerEvent) -> String {
-    let mut words = vec![rfc3339(event.ts)];
-    if let Some(job) = event.job {
-        words.push(job.to_string());
-    }
-    if event.simulated {
-        words.push(super::SIMULATED.to_owned());
-    }
-    if let Some(seq) = event.seq() {
-        let card_ref = event.card_ref().unwrap_or("?");
-        words.push(format!("record {seq} {card_ref}"));
-    }
-    if let Some(attempt) = event.attempt() {
-        words.push(format!("attempt {attempt}"));
-    }
-    if let Some(blank) = event.blank_name() {
-        words.push(format!("blank {blank}"));
-    }
-    if let Some(station) = event.context.station.as_ref().or(event.context.module.as_ref()) {
-        words.push(station.clone());
-    }
-    words.push(match event.from_word() {
-        Some(from) => format!("{from} -> {}", event.to_word()),
-        None => event.to_word(),
-    });
-    if let Some(count) = event.count() {
-        words.push(count.to_string());
-    }
-    if let Some(position) = event.position() {
-        words.push(format!("position {position}"));
-    }
-    if let Some(ms) = event.context.ms {
-        words.push(format!("{ms} ms"));
-    }
-    let sw = event.context.sw.map(|sw| format!("{sw:04X}"));
-    let reason = event.context.reason.as_ref().map(|reason| reason.as_str());
-    let detail = event.detail_text();
-    if let Some(cause) = cause(reason, event.context.header.as_deref(), sw.as_deref(), detail.as_deref()) {
-        words.push(format!("({cause})"));
-    }
-    if let Some(actor) = &event.context.actor {
-        words.push(format!("by {actor}"));
-    }
-    words.join(" ")
 }
 
 /// Returns reason, command header, status word and detail as one phrase.
@@ -398,13 +392,14 @@ mod tests {
 
     #[test]
     fn simulated_events_say_so_to_people_too() {
-        let line = text(&event(1));
+        let line = EventLine::from(&event(1)).text();
         for word in
             ["SIMULATED", "record 3 CARD-3", "chip-2", "PERSONALIZING -> REJECTED", "SW 6A84", "812 ms"]
         {
             assert!(line.contains(word), "{word} in {line}");
         }
-        assert!(!text(&LedgerEvent { simulated: false, ..event(1) }).contains("SIMULATED"));
+        let live = LedgerEvent { simulated: false, ..event(1) };
+        assert!(!EventLine::from(&live).text().contains("SIMULATED"));
     }
 
     #[test]

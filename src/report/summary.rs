@@ -145,7 +145,7 @@ pub struct SummaryWithNext<'a> {
     /// The report.
     #[serde(flatten)]
     pub summary: &'a Summary,
-    /// The next step of a person, in words; none when the job is closed.
+    /// The next step of a person, in words; `None` if the job is closed.
     pub next: Option<&'a str>,
 }
 
@@ -163,7 +163,9 @@ impl Summary {
         let rejects = reader.rejects(job)?;
         let stock = Some(reader.stock(job)?).filter(|stock| stock.counted);
         if reader.recount(job)? != view.balance && reader.balance(job)? == view.balance {
-            return Err(LedgerError::Damaged(format!("{job}: the balance is not what the rows add up to")));
+            return Err(LedgerError::Damaged(format!(
+                "{job}: the stored balance differs from a count of its rows"
+            )));
         }
         Ok(Self {
             simulated: view.simulated,
@@ -329,7 +331,7 @@ mod tests {
             "chip: 5 cards, 1 faults, busy 500 ms, 1 times out of service, 250 ms\n",
             "stripe-1: 4 cards, 0 faults, busy 400 ms\n",
             "record 2 F-2, attempt 1, blank #2, stripe-1: stripe-read-back; REJECTED, to be destroyed",
-            "record 2 F-2, REMAKE, behind position 1",
+            "record 2 F-2, REMAKE, after position 1",
             "Dumps     dumps",
             "Next      destroy it",
         ] {

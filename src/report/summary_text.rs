@@ -24,7 +24,7 @@ impl std::fmt::Display for SummaryWithNext<'_> {
         write_list(f, "Gaps in the stack", &summary.gaps, |gap, f| {
             write!(
                 f,
-                "record {} {}, {}, behind position {}",
+                "record {} {}, {}, after position {}",
                 gap.seq, gap.card_ref, gap.state, gap.after_position
             )
         })?;

@@ -119,7 +119,7 @@ mod tests {
                 assert!(!is_shown(&text), "{text}");
             }
         }
-        // One digit is another: no account.
+        // One digit differs, so it is no account number.
         let (body, check) = number.split_at(15);
         let other = (check.parse::<u32>().unwrap() + 1) % 10;
         let four = [4];

@@ -1,7 +1,7 @@
 //! Real machines and readers on the bench, each in a station host.
 //!
-//! A TOML file lists them; the variable CARDWRIGHT_DEVICES names the file. Without it the test says that none
-//! are listed.
+//! A TOML file lists them; the variable CARDWRIGHT_DEVICES names the file. Without it the test reports that
+//! no devices are listed and passes.
 //!
 //! ```toml
 //! [[device]]
@@ -126,7 +126,7 @@ fn machines_on_the_bench() {
     bench.reader.iter().for_each(Reader::hold);
 }
 
-/// The one at the head of this file.
+/// The example file in this module's comment.
 #[test]
 fn the_example_of_the_file_is_right() {
     let lines = include_str!("bench.rs").lines().map_while(|line| line.strip_prefix("//!"));

@@ -1,4 +1,5 @@
-//! The conformance suite over every driver of the registry and over readers, with several kinds of other end.
+//! The conformance suite, run over every driver of the registry and over readers, with several kinds of other
+//! end.
 //!
 //! | file | other end of the link |
 //! |---|---|
@@ -38,14 +39,14 @@ use hwsim::world::SimulatedLine;
 
 const SIM_8: &str = include_str!("../../profiles/lines/sim-8.toml");
 
-/// Its plastic: `coercivity` of [`SIM_8`].
+/// The simulated card: its stripe has the `coercivity` of [`SIM_8`].
 const PLASTIC: CardUnderTest =
     CardUnderTest::Spoil(Recording { coercivity: WriteCoercivity::Hi, leading_zeros: None, density: None });
 
 /// An application of every simulated card.
 const PAYMENT: &[u8] = b"\xA0\x00\x00\x00\x03\x10\x10";
 
-/// More than any exchange takes on a loaded machine.
+/// Longer than any exchange takes on a loaded machine.
 const LONG: Duration = Duration::from_secs(20);
 
 /// A simulated line without waiting.
@@ -54,7 +55,7 @@ struct Simulated {
     _directory: tempfile::TempDir,
 }
 
-/// Shipped line sim-8 with these changes.
+/// The shipped line sim-8 with these changes.
 fn line(changes: &[(&str, &str)]) -> Simulated {
     let text = changes.iter().fold(SIM_8.to_owned(), |text, (from, to)| {
         assert!(text.contains(from), "{from}");
@@ -78,7 +79,7 @@ impl Simulated {
     }
 }
 
-/// Each finding is good.
+/// Fails unless every finding is good.
 fn hold(what: &str, findings: &[ConformanceFinding]) {
     assert!(!findings.is_empty(), "{what}: nothing was checked");
     let wrong = findings.iter().filter_map(|f| f.outcome.as_ref().err().map(|why| (f.check, why)));
@@ -90,20 +91,20 @@ fn driver(name: &str) -> &'static Driver {
     DRIVERS.iter().find(|driver| driver.name == name).unwrap()
 }
 
-/// A device in the real program that the controller starts for it.
+/// Puts a device into the real station host program, as the controller would.
 fn hosted(device: HostedDevice, pcscd: Option<PathBuf>) -> HostSpec {
     let program = env!("CARGO_BIN_EXE_cardwright").into();
     HostSpec { program, arguments: vec!["station-host".into()], pcscd, device }
 }
 
-/// A byte link to a device, which is opened.
+/// Opens a byte link to a device.
 fn link(device: HostedDevice) -> Result<BoxLink, LinkError> {
     let mut link = HostLink::new(hosted(device, None));
     link.reopen(LONG)?;
     Ok(Box::new(link))
 }
 
-/// A driver against its machine in `hwsim`, first without a card and then with one.
+/// Runs a driver against its machine in `hwsim`, first without a card and then with one.
 fn simulated(name: &str) {
     let driver = driver(name);
     let kind = format!("kind = \"{}\"", driver.family());
@@ -120,7 +121,7 @@ fn simulated(name: &str) {
     hold(name, &conformance::machine(driver, &mut machine, PLASTIC));
 }
 
-/// A new driver gets its test here.
+/// Fails until a new driver gets its test here.
 #[test]
 fn every_driver_of_the_registry_is_tested() {
     let names: Vec<&str> = DRIVERS.iter().map(|driver| driver.name).collect();

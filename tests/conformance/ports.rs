@@ -1,5 +1,6 @@
-//! Every driver over the links of a bureau: its machine in `hwsim` is on a pseudo-terminal, a printer's
-//! pictures go over TCP, and each link is in a station host. The cards come over the transport's own port.
+//! Every driver over the links that a bureau uses: its machine in `hwsim` is on a pseudo-terminal, a printer
+//! receives its pictures over TCP, and each link is in a station host. The cards come over the transport's
+//! own port.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -11,7 +12,7 @@ use drivers::transport::Transport;
 
 use crate::{PLASTIC, driver, hold, line, link};
 
-/// A driver against its machine, first without a card and then with one.
+/// Runs a driver against its machine, first without a card and then with one.
 fn attached(name: &str) {
     let driver = driver(name);
     let folder = tempfile::tempdir().unwrap();
@@ -40,7 +41,7 @@ fn attached(name: &str) {
     hold(name, &conformance::machine(driver, &mut under_test, PLASTIC));
 }
 
-/// An address on which nobody listened a moment ago.
+/// An address whose port was free a moment ago, so that no program listens there.
 fn free_address() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }

@@ -1,5 +1,5 @@
-//! The reader's suite over a bureau's link: a station host on a real pcscd. In its virtual reader lies a
-//! `hwsim card`.
+//! The reader's suite over the link that a bureau uses: a station host on a real pcscd, with a `hwsim card`
+//! in its virtual reader.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const WAIT: Duration = Duration::from_secs(10);
 /// An ATR of a card that speaks T=1 and nothing else.
 const ATR_T1: &str = "3BE000008131204535";
 
-/// An empty reader, then one with a card of these arguments.
+/// Runs the suite on an empty reader, then on one with a card made from these arguments.
 fn reader(more: &[&str], protocols: Protocols, extended: bool) {
     let scene = Scene::start(1);
     let spec = scene.reader(0, WAIT);
@@ -28,7 +28,7 @@ fn reader(more: &[&str], protocols: Protocols, extended: bool) {
     hold(&what, &conformance::reader(&mut link, &ReaderSuite { timeout: LONG, card }));
 }
 
-/// The shipped cards'.
+/// The shipped cards speak T=0.
 #[test]
 fn t0() {
     reader(&[], Protocols::ANY, false);

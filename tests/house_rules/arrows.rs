@@ -1,4 +1,4 @@
-//! The floors of `src`: what each folder may import. Imports go down, so there is no circle.
+//! The floors of `src`: which folders each folder may import. Imports go down, so there is no circle.
 //!
 //! `cargo test --test house_rules arrows -- --nocapture` draws the arrows as they are.
 
@@ -8,8 +8,8 @@ use std::fmt::Write;
 use crate::hold;
 use crate::sources::{Source, repository, tokens};
 
-/// The law, from the ground: a folder (or a file of `src`) imports only from floors below its own. A new one
-/// gets its place here first.
+/// The floors, from the ground up: a folder (or a file of `src`) imports only from floors below its own. Add
+/// a new folder here first.
 const FLOORS: &[&[&str]] = &[
     &["ids", "exit", "audit", "sibling_path", "manual", "panics", "reason", "version", "build"],
     &["tlv", "crypto", "output_path", "request", "hardening", "threads", "picture"],
@@ -28,10 +28,10 @@ const FLOORS: &[&[&str]] = &[
     &["bin"],
 ];
 
-/// Imports that go up or along all the same: from, to, and what is to become of them. This list only shrinks.
+/// Imports that go up or along in spite of the rule: from, to, and the plan for them. This list only shrinks.
 const EXCEPTIONS: &[(&str, &str, &str)] = &[];
 
-/// Who imports whom, and from which files.
+/// For each pair of importing and imported folder, the files that import.
 type Arrows<'a> = BTreeMap<(&'a str, &'a str), BTreeSet<&'a str>>;
 
 /// The folder of `src` that a file is in, or the file itself.
@@ -41,7 +41,8 @@ fn folder(path: &str) -> Option<&str> {
     Some(first.strip_suffix(".rs").unwrap_or(first)).filter(|name| *name != "lib")
 }
 
-/// What code names of the root package: `crate::a`, `crate::{a, b::c}`, in the programs `cardwright::a`.
+/// The modules of the root package that the code names: `crate::a`, `crate::{a, b::c}`, in the programs
+/// `cardwright::a`.
 fn imports(source: &Source) -> BTreeSet<&str> {
     let tokens: Vec<&str> = tokens(&source.live).into_iter().map(|(_, token)| token).collect();
     let mut found = BTreeSet::new();
@@ -110,7 +111,8 @@ fn upward(sources: &[Source], exceptions: &[(&str, &str, &str)]) -> Vec<String> 
     findings
 }
 
-/// One line for each folder, from the roof down: what it imports, with how many of its files do.
+/// One line for each folder, from the top floor down: its imports, each with the number of files that import
+/// it.
 fn drawn(sources: &[Source]) -> String {
     let arrows = arrows(sources);
     let names: BTreeSet<&str> = sources.iter().filter_map(|s| folder(&s.path)).collect();
@@ -153,7 +155,7 @@ fn arrows_between_folders_go_down() {
 }
 
 #[test]
-#[allow(clippy::print_stdout, reason = "draws the arrows for whoever asks")]
+#[allow(clippy::print_stdout, reason = "draws the arrows on request")]
 fn arrows_of_the_repository_go_down() {
     let sources = repository();
     println!("{}", drawn(&sources));

@@ -1,4 +1,4 @@
-//! Content that must not be committed: paths of somebody's machine, account numbers.
+//! Content that must not be committed: paths of a developer's machine, account numbers.
 
 use crate::sources::{Source, repository};
 use crate::{every, finds, hold};
@@ -12,7 +12,7 @@ const TEST_NUMBERS: [&str; 5] = [
     "1412349999999999",    // PIN block, ISO 9564 format 1, of the PIN 1234
 ];
 
-/// Paths of somebody's machine, put together here so that this file does not hold them.
+/// Paths of a developer's machine, put together here so that this file does not hold them.
 fn machine_paths(sources: &[Source]) -> Vec<String> {
     let needles = ["work", "root", "home"].map(|folder| format!("/{folder}/"));
     every(sources, |s| {
@@ -30,7 +30,7 @@ fn machine_paths(sources: &[Source]) -> Vec<String> {
 }
 
 #[test]
-fn no_path_of_somebodys_machine_is_committed() {
+fn no_path_of_a_developers_machine_is_committed() {
     let path = format!("// see /{}/ann/notes", "home");
     let shell = format!("cd \"/{}/x\"", "work");
     finds(
@@ -41,7 +41,7 @@ fn no_path_of_somebodys_machine_is_committed() {
     hold(&machine_paths(&repository()));
 }
 
-/// ISO/IEC 7812-1 annex B.
+/// The check digit rule of ISO/IEC 7812-1 annex B.
 fn luhn(digits: &str) -> bool {
     let doubled = |d: u32| if d > 4 { 2 * d - 9 } else { 2 * d };
     let digit = |(place, c): (usize, char)| {
@@ -51,8 +51,9 @@ fn luhn(digits: &str) -> bool {
     digits.chars().rev().enumerate().map(digit).sum::<u32>() % 10 == 0
 }
 
-/// Whether the digits at `start..end` are only a part of a hexadecimal value. The forms in which a card
-/// carries a PAN are not: `B<PAN>` (track 1), `<PAN>D<YYMM>` (tag 57), `<PAN>F` (tag 5A).
+/// Whether the digits at `start..end` are only a part of a hexadecimal value. Three forms in which a card
+/// carries a PAN count as a PAN, not as a hexadecimal value: `B<PAN>` (track 1), `<PAN>D<YYMM>` (tag 57),
+/// `<PAN>F` (tag 5A).
 fn is_part_of_hex(text: &[u8], start: usize, end: usize) -> bool {
     let left = text[..start].iter().rev().take_while(|b| b.is_ascii_alphanumeric()).count();
     let right = text[end..].iter().take_while(|b| b.is_ascii_alphanumeric()).count();
@@ -65,11 +66,11 @@ fn is_part_of_hex(text: &[u8], start: usize, end: usize) -> bool {
     hex && !(pan_before && pan_after)
 }
 
-/// Runs of 13 to 19 digits, also in groups of four, that could be account numbers: no leading 0, right check
-/// digit.
+/// Runs of 13 to 19 digits, also in groups of four, that could be account numbers: they do not begin with 0
+/// and their check digit is right.
 fn account_numbers(sources: &[Source]) -> Vec<String> {
     every(sources, |s| {
-        // Its check sums are 64 hex digits of chance.
+        // Its checksums are random hex digits, and some runs of digits in them pass the check.
         if s.path == "Cargo.lock" {
             return vec![];
         }
@@ -92,8 +93,8 @@ fn account_numbers(sources: &[Source]) -> Vec<String> {
                 digits.push_str(&s.text[end + 1..end + 1 + group]);
                 end += 1 + group;
             }
-            // Thirteen digits that begin with 1 are milliseconds of Unix time; account numbers of that length
-            // begin with 4.
+            // Thirteen digits that begin with 1 are a Unix time in milliseconds; account numbers of that
+            // length begin with 4.
             let time = digits.len() == 13 && digits.starts_with('1');
             let number =
                 (13..=19).contains(&digits.len()) && !digits.starts_with('0') && !time && luhn(&digits);
@@ -108,8 +109,8 @@ fn account_numbers(sources: &[Source]) -> Vec<String> {
 
 #[test]
 fn no_account_number_is_committed() {
-    // A test number of Mastercard, of Visa with 13 digits, and one of 19, put together so that this file is
-    // clean.
+    // Test numbers of Mastercard, of Visa with 13 digits, and one of 19 digits, put together so that this
+    // file does not hold them.
     let pans =
         [["54133300", "89020011"], ["422222", "2222222"], ["630495060", "0000000007"]].map(|p| p.concat());
     for pan in &pans {
@@ -140,7 +141,7 @@ fn no_account_number_is_committed() {
     hold(&account_numbers(&repository()));
 }
 
-/// Whose citations still lead to documents outside of the repository. This list only shrinks.
+/// Places that may still cite documents outside of the repository. This list only shrinks.
 const CITES_OUTSIDE: [&str; 1] = ["src/"];
 
 /// Citations of documents that are not in the repository, put together here so that this file does not hold them.

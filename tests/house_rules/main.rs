@@ -1,10 +1,10 @@
-//! The house rules, enforced on the sources: the rules of `src/ARCHITECTURE.md`, and the habits that a
-//! reviewer would otherwise have to look for.
+//! The house rules, enforced on the sources: the rules of `src/ARCHITECTURE.md`, and habits that a reviewer
+//! would otherwise have to look for.
 //!
 //! A rule is a function from sources to findings. It runs over the repository, and a planted violation shows
 //! that it can find one. Comments never count as code; code that compiles only for tests counts where a rule
-//! says so. Exceptions stand in named lists near the rules, each with its reason; a rule is changed here, not
-//! worked around.
+//! says so. Exceptions stand in named lists near the rules, each with its reason. Change a rule here; do not
+//! work around it.
 
 #![allow(
     clippy::unwrap_used,
@@ -28,18 +28,18 @@ mod words;
 
 use sources::Source;
 
-/// The findings of all sources.
+/// The findings of a rule over all sources.
 fn every(sources: &[Source], rule: impl FnMut(&Source) -> Vec<String>) -> Vec<String> {
     sources.iter().flat_map(rule).collect()
 }
 
-/// No findings.
+/// Fails unless there are no findings.
 #[track_caller]
 fn hold(findings: &[String]) {
     assert!(findings.is_empty(), "{} finding(s)\n{}", findings.len(), findings.join("\n"));
 }
 
-/// The rule finds something in each of these, and nothing in those.
+/// Fails unless the rule finds something in each of the bad sources, and nothing in the good ones.
 #[track_caller]
 fn finds(rule: impl Fn(&[Source]) -> Vec<String>, bad: &[(&str, &str)], good: &[(&str, &str)]) {
     for (path, text) in bad {

@@ -1,4 +1,4 @@
-//! Names: a type's name means one thing in the whole tree, so that a search for it finds that thing.
+//! Names: the name of a type has one meaning in the whole tree, so that a search for it finds that type.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,10 +8,10 @@ use crate::sources::{Source, repository, tokens};
 /// Names that may stand in several files, and why.
 const SHARED: &[(&str, &str)] = &[];
 
-/// Names that still stand in several files: none does. This list stays as short as it is.
+/// Names that stand in several files by mistake: none at present. This list only shrinks.
 const TO_RENAME: &[&str] = &[];
 
-/// The crates whose names are one vocabulary.
+/// The crates that share one vocabulary.
 const CRATES: [&str; 3] = ["src/", "drivers/src/", "hwsim/src/"];
 
 /// The types that code defines: structs, enums, unions, traits, and type names outside of traits and

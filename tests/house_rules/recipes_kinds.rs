@@ -1,5 +1,5 @@
-//! The recipe of `src/ARCHITECTURE.md` for a MIC or module kind lists the places that one kind touches. This test holds the
-//! list against the files that name the embosser.
+//! The recipe of `src/ARCHITECTURE.md` for a MIC or module kind lists the places that one kind touches. This test
+//! compares the list with the files that name the embosser.
 
 use std::collections::BTreeSet;
 

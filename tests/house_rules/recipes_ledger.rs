@@ -1,15 +1,15 @@
-//! "How to add a ledger event" in `src/ARCHITECTURE.md` names every place that an event needs, and none more: held against
-//! where the event that it gives as its example stands.
+//! "How to add a ledger event" in `src/ARCHITECTURE.md` names exactly the places that an event needs. The
+//! test compares it with the places of the event that it gives as its example.
 
 use std::collections::BTreeSet;
 
 use crate::sources::{Source, repository};
 
-/// The example.
+/// The recipe's example.
 const FACT: &str = "ValueGiven";
 /// Its code in the table of kinds.
 const KIND: &str = "VALUE";
-/// Where the recipe is.
+/// The file that holds the recipe.
 const MAP: &str = "src/ARCHITECTURE.md";
 const BEGIN: &str = "- **a ledger event**";
 

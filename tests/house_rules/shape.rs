@@ -1,11 +1,12 @@
-//! The look of the repository: top level, opening and length of files, nothing left unfinished.
+//! The look of the repository: its top level, the opening and length of files, no unfinished code.
 
 use std::fs;
 
 use crate::sources::{Source, named, repository};
 use crate::{every, finds, hold};
 
-/// The whole top level, dot-files apart. `target` belongs to the build and is not committed.
+/// Everything on the top level except dot-files and `target`, which belongs to the build and is not
+/// committed.
 const TOP_LEVEL: [&str; 16] = [
     "Cargo.lock",
     "Cargo.toml",

@@ -1,19 +1,20 @@
-//! The repository's text files, and Rust text split into code, strings, comments and test code. A reader for
-//! rules, not a parser: it does not understand macros and conditional compilation other than `#[cfg(test)]`.
+//! The repository's text files, and Rust text split into code, strings, comments and test code. This is a
+//! reader for the rules, not a parser: it does not understand macros, nor conditional compilation other than
+//! `#[cfg(test)]`.
 
 use std::fs;
 use std::path::Path;
 
 /// One text file.
 pub(crate) struct Source {
-    /// From the repository's root, with `/`.
+    /// Path from the repository's root, with `/`.
     pub(crate) path: String,
     pub(crate) text: String,
     /// Rust only: the text with comments, strings and characters blanked, byte for byte.
     pub(crate) code: String,
-    /// `code`, and what compiles only for tests blanked too.
+    /// `code` with test-only code blanked too.
     pub(crate) live: String,
-    /// Rust only: string literals and where they begin.
+    /// Rust only: string literals and their offsets.
     strings: Vec<(usize, String)>,
 }
 
@@ -37,18 +38,17 @@ impl Source {
         format!("{}:{line}: {what}", self.path)
     }
 
-    /// The string literals of code that is not for tests.
+    /// The string literals outside of test-only code.
     pub(crate) fn live_strings(&self) -> impl Iterator<Item = &(usize, String)> {
         self.strings.iter().filter(|(offset, _)| self.live.as_bytes()[*offset] == b'"')
     }
 }
 
-/// By its path: compiled for tests only.
+/// Whether a file's path shows that it is compiled for tests only.
 fn is_test(path: &str) -> bool {
     let (folder, file) = path.rsplit_once('/').unwrap_or(("", path));
     folder.split('/').any(|part| part == "tests" || part == "benches")
         || ["tests.rs", "testing.rs"].contains(&file)
-        || file.ends_with("_tests.rs")
 }
 
 /// Every text file of the repository.
@@ -76,7 +76,7 @@ fn walk(folder: &Path, prefix: &str, sources: &mut Vec<Source>) {
     }
 }
 
-/// The same text with the bytes from `start` to `end` blanked; line ends stay.
+/// The text with the bytes from `start` to `end` blanked; line ends stay.
 fn blank(text: &str, start: usize, end: usize) -> String {
     let mut bytes = text.as_bytes().to_vec();
     for byte in &mut bytes[start..end] {
@@ -87,7 +87,7 @@ fn blank(text: &str, start: usize, end: usize) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-/// Rust text into code and string literals. In the code, a string leaves its opening quote.
+/// Splits Rust text into code and string literals. In the code, a string leaves its opening quote.
 fn split(text: &str) -> (String, Vec<(usize, String)>) {
     let bytes = text.as_bytes();
     let mut code = bytes.to_vec();
@@ -127,7 +127,7 @@ fn split(text: &str) -> (String, Vec<(usize, String)>) {
     (String::from_utf8(code).unwrap(), strings)
 }
 
-/// Block comments nest.
+/// The length of a block comment. Block comments nest.
 fn comment_length(rest: &[u8]) -> usize {
     let (mut depth, mut at) = (0, 0);
     while at < rest.len() {
@@ -147,7 +147,7 @@ fn comment_length(rest: &[u8]) -> usize {
     rest.len()
 }
 
-/// `r"..."`, `br#"..."#`, `cr"..."`: where the quote is, and the whole length.
+/// For `r"..."`, `br#"..."#`, `cr"..."`: the offset of the quote, and the whole length.
 fn raw_string(rest: &[u8]) -> Option<(usize, usize)> {
     let prefix = [&b"br"[..], b"cr", b"r"].into_iter().find(|p| rest.starts_with(p))?.len();
     let hashes = rest[prefix..].iter().take_while(|b| **b == b'#').count();
@@ -160,7 +160,7 @@ fn raw_string(rest: &[u8]) -> Option<(usize, usize)> {
     Some((quote, close.map_or(rest.len(), |n| quote + 1 + n + end.len())))
 }
 
-/// From the opening quote to behind the closing one.
+/// The length from the opening quote up to and including the closing one.
 fn quoted_length(rest: &[u8], quote: u8) -> usize {
     let mut at = 1;
     while at < rest.len() && rest[at] != quote {
@@ -169,7 +169,7 @@ fn quoted_length(rest: &[u8], quote: u8) -> usize {
     (at + 1).min(rest.len())
 }
 
-/// A character literal, not a lifetime.
+/// Whether this is a character literal, not a lifetime.
 fn is_character(rest: &[u8]) -> bool {
     let text = String::from_utf8_lossy(&rest[1..rest.len().min(8)]).into_owned();
     let mut characters = text.chars();
@@ -190,8 +190,8 @@ fn without_tests(code: &str) -> String {
     live
 }
 
-/// From an attribute to the end of what it stands on: a block, `;`, the comma behind a field, or the end of
-/// the block that it is the last of.
+/// The length from an attribute to the end of the item, field or statement that it applies to. The end is a
+/// block, a `;`, the comma after a field, or the end of the enclosing block.
 fn item_length(code: &str) -> usize {
     const ITEMS: [&str; 10] =
         ["fn", "struct", "enum", "union", "trait", "type", "impl", "const", "static", "use"];
@@ -204,7 +204,7 @@ fn item_length(code: &str) -> usize {
             "}" if depth == 1 => return at + 1,
             "}" | ")" | "]" => depth = depth.saturating_sub(1),
             ";" if depth == 0 => return at + 1,
-            // Of an item, it stands between parameters or fields.
+            // In an item, a comma only separates parameters or fields.
             "," if depth == 0 && !is_item => return at + 1,
             _ => {}
         }
@@ -234,7 +234,7 @@ pub(crate) fn tokens(code: &str) -> Vec<(usize, &str)> {
     tokens
 }
 
-/// Where `pattern` (Rust, such as `fs::` or `todo!`) stands in the code as whole tokens.
+/// The offsets at which `pattern` (Rust, such as `fs::` or `todo!`) stands in the code as whole tokens.
 pub(crate) fn places(code: &str, pattern: &str) -> Vec<usize> {
     let wanted: Vec<&str> = tokens(pattern).into_iter().map(|(_, token)| token).collect();
     let all = tokens(code);
@@ -279,8 +279,6 @@ fn test_code_is_distinguished() {
     let live: Vec<&str> =
         source.live.split(|c: char| !c.is_alphabetic()).filter(|w| !w.is_empty() && *w != "fn").collect();
     assert_eq!(live, ["a", "b", "e", "g", "struct", "H", "i", "u", "l", "u", "m", "n", "H", "p"]);
-    assert!(
-        is_test("src/tlv/tests.rs") && is_test("hwsim/tests/a.rs") && is_test("src/prep/fields_tests.rs")
-    );
+    assert!(is_test("src/tlv/tests.rs") && is_test("hwsim/tests/a.rs") && is_test("src/record/testing.rs"));
     assert!(!is_test("src/tlv/latest.rs") && !is_test("src/contests.rs"));
 }

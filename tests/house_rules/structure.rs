@@ -20,54 +20,8 @@ const LONG: &[(&str, &str)] = &[
     ("src/pipeline/dispatcher/start.rs start", "what a line is started with, in order"),
 ];
 
-/// Inline tests longer than this move to `tests.rs` beside their module's `mod.rs`.
+/// Inline tests longer than this move to `tests.rs` next to their module's `mod.rs`.
 const INLINE_TESTS_MAX: usize = 125;
-
-/// Modules whose inline tests are longer. This list only shrinks.
-const LONG_INLINE_TESTS: &[&str] = &["src/daemon/policy.rs", "src/hsm/spool_keys.rs", "src/tlv/ber.rs"];
-
-/// Modules with children that are not `x/mod.rs`. This list only shrinks; when it is empty, clippy's
-/// `self_named_module_files` takes its place.
-const SELF_NAMED: &[&str] = &[
-    "src/crypto.rs",
-    "src/crypto/cwf1.rs",
-    "src/crypto/des.rs",
-    "src/crypto/symmetric.rs",
-    "src/hsm/soft.rs",
-    "src/hsm/soft/stream.rs",
-    "src/hsm/store.rs",
-    "src/modules/chip.rs",
-    "src/modules/chip/tests.rs",
-    "src/modules/crosscheck.rs",
-    "src/modules/embosser.rs",
-    "src/modules/printer.rs",
-    "src/modules/stripe.rs",
-    "src/modules/template.rs",
-    "src/modules/template/tests.rs",
-    "src/pipeline/dispatcher.rs",
-    "src/pipeline/floor.rs",
-    "src/pipeline/station.rs",
-    "src/record/accept.rs",
-    "src/record/chip.rs",
-    "src/record/writer.rs",
-    "src/scp/scp02.rs",
-];
-
-/// Modules whose tests are in a file of another name than `tests.rs`. This list only shrinks.
-const TESTS_ELSEWHERE: &[&str] = &[
-    "src/cli/mod.rs",
-    "src/pipeline/breaker.rs",
-    "src/prep/clear.rs",
-    "src/prep/fields.rs",
-    "src/prep/input.rs",
-    "src/prep/plan.rs",
-    "src/prep/template.rs",
-    "src/record/chip.rs",
-    "src/record/mod.rs",
-];
-
-/// Files that start threads with a function that panics where the system gives none: none does.
-const PANICKING_SPAWNS: &[&str] = &[];
 
 /// A function: where it begins, its name and its lines.
 struct Function<'a> {
@@ -145,55 +99,21 @@ fn functions_fit_a_screen() {
     hold(&long_functions(&repository(), LONG));
 }
 
-/// Findings at paths that are not listed, and listed paths without any.
-fn except(findings: Vec<(String, String)>, listed: &[&str]) -> Vec<String> {
-    let idle = listed.iter().filter(|path| !findings.iter().any(|(found, _)| found == *path));
-    let idle: Vec<String> = idle.map(|path| format!("{path}: put right: take it off the list")).collect();
-    let new = findings.iter().filter(|(path, _)| !listed.contains(&path.as_str()));
-    new.map(|(_, what)| what.clone()).chain(idle).collect()
-}
-
-/// Modules with children outside of `x/mod.rs`.
-fn self_named(sources: &[Source], listed: &[&str]) -> Vec<String> {
-    let has_children = |s: &Source| {
-        let folder = format!("{}/", s.path.trim_end_matches(".rs"));
-        s.is_rust() && sources.iter().any(|child| child.is_rust() && child.path.starts_with(&folder))
-    };
-    let found = sources.iter().filter(|s| s.within(&CRATES) && has_children(s));
-    except(
-        found
-            .map(|s| (s.path.clone(), s.finding(0, "has children: make it `mod.rs` of their folder")))
-            .collect(),
-        listed,
-    )
-}
-
-#[test]
-fn a_module_with_children_is_the_mod_rs_of_their_folder() {
-    let source = |path: &str| Source::new(path, "//! A.");
-    let bad = [source("src/a.rs"), source("src/a/b.rs"), source("src/ab/mod.rs")];
-    assert_eq!(self_named(&bad, &[]).len(), 1);
-    assert!(self_named(&bad, &["src/a.rs"]).is_empty());
-    assert_eq!(self_named(&bad[1..], &["src/a.rs"]).len(), 1, "listed in vain");
-    hold(&self_named(&repository(), SELF_NAMED));
-}
-
 /// Tests in files of any other name than `tests.rs` or below a folder `tests`, or put there by `#[path]`.
-fn tests_elsewhere(sources: &[Source], listed: &[&str]) -> Vec<String> {
-    let mut found = Vec::new();
+fn tests_elsewhere(sources: &[Source]) -> Vec<String> {
+    let mut findings = Vec::new();
     for s in sources.iter().filter(|s| s.is_rust() && s.within(&CRATES)) {
-        let paths = named(s, &s.code, &["#[path"], "hides where a module is");
-        found.extend(paths.into_iter().map(|what| (s.path.clone(), what)));
+        findings.extend(named(s, &s.code, &["#[path"], "hides where a module is"));
         for (at, module) in test_modules(s) {
             let what = format!(
                 "`{module}` compiles for tests alone: name it `tests`, or `testing` for what they share"
             );
             if !["tests", "testing"].contains(&module) {
-                found.push((s.path.clone(), s.finding(at, &what)));
+                findings.push(s.finding(at, &what));
             }
         }
     }
-    except(found, listed)
+    findings
 }
 
 /// The modules under `#[cfg(test)]`.
@@ -212,7 +132,7 @@ fn test_modules(source: &Source) -> Vec<(usize, &str)> {
 #[test]
 fn tests_are_found_beside_what_they_test() {
     finds(
-        |sources| tests_elsewhere(sources, &[]),
+        tests_elsewhere,
         &[
             ("src/a.rs", "#[cfg(test)]\n#[path = \"a_tests.rs\"]\nmod tests;"),
             ("src/a.rs", "#[cfg(test)]\n#[allow(x, reason = \"y\")]\npub(crate) mod props;"),
@@ -226,53 +146,50 @@ fn tests_are_found_beside_what_they_test() {
             ("tests/a.rs", "#[path = \"../b.rs\"]\nmod b;"),
         ],
     );
-    let listed = [Source::new("src/a.rs", "mod a;")];
-    assert_eq!(tests_elsewhere(&listed, &["src/a.rs"]).len(), 1, "listed in vain");
-    hold(&tests_elsewhere(&repository(), TESTS_ELSEWHERE));
+    hold(&tests_elsewhere(&repository()));
 }
 
-fn long_inline_tests(sources: &[Source], listed: &[&str]) -> Vec<String> {
-    let mut found = Vec::new();
+fn long_inline_tests(sources: &[Source]) -> Vec<String> {
+    let mut findings = Vec::new();
     for s in sources.iter().filter(|s| s.is_rust() && s.within(&CRATES)) {
         for at in crate::sources::places(&s.code, "mod tests {") {
             let end = s.code[at..].find("\n}").map_or(s.code.len(), |end| at + end);
             let lines = s.code[at..end].matches('\n').count() + 2;
             if lines > INLINE_TESTS_MAX {
-                let what = format!("{lines} lines of tests: move them to `tests.rs`");
-                found.push((s.path.clone(), s.finding(at, &what)));
+                findings.push(s.finding(at, &format!("{lines} lines of tests: move them to `tests.rs`")));
             }
         }
     }
-    except(found, listed)
+    findings
 }
 
 #[test]
 fn tests_inside_a_module_are_short() {
     let tests = |lines: usize| format!("#[cfg(test)]\nmod tests {{{}}}\n", "\n".repeat(lines - 1));
     finds(
-        |sources| long_inline_tests(sources, &[]),
+        long_inline_tests,
         &[("src/a.rs", &tests(126))],
         &[("src/a.rs", &tests(125)), ("tests/a.rs", &tests(999))],
     );
-    hold(&long_inline_tests(&repository(), LONG_INLINE_TESTS));
+    hold(&long_inline_tests(&repository()));
 }
 
 /// `thread::spawn` and `Scope::spawn` panic where the system gives no thread; `thread::Builder` returns an
 /// error.
-fn panicking_spawns(sources: &[Source], listed: &[&str]) -> Vec<String> {
-    let mut found = Vec::new();
-    for s in sources.iter().filter(|s| s.is_rust() && s.within(&CRATES)) {
-        let what = "panics where the system gives no thread: use `thread::Builder`";
-        let calls = named(s, &s.live, &["thread::spawn", "scope.spawn("], what);
-        found.extend(calls.into_iter().map(|what| (s.path.clone(), what)));
-    }
-    except(found, listed)
+fn panicking_spawns(sources: &[Source]) -> Vec<String> {
+    every(sources, |s| match s.within(&CRATES) {
+        true => {
+            let what = "panics where the system gives no thread: use `thread::Builder`";
+            named(s, &s.live, &["thread::spawn", "scope.spawn("], what)
+        }
+        false => vec![],
+    })
 }
 
 #[test]
 fn threads_that_the_system_refuses_are_errors() {
     finds(
-        |sources| panicking_spawns(sources, &[]),
+        panicking_spawns,
         &[
             ("src/a.rs", "fn a() { std::thread::spawn(b); }"),
             ("drivers/src/a.rs", "fn a() { thread::scope(|scope| { scope.spawn(|| b()); }); }"),
@@ -286,7 +203,5 @@ fn threads_that_the_system_refuses_are_errors() {
             ("tests/a.rs", "fn a() { thread::spawn(b); }"),
         ],
     );
-    let listed = [Source::new("src/a.rs", "fn a() {}")];
-    assert_eq!(panicking_spawns(&listed, &["src/a.rs"]).len(), 1, "listed in vain");
-    hold(&panicking_spawns(&repository(), PANICKING_SPAWNS));
+    hold(&panicking_spawns(&repository()));
 }

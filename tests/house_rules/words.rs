@@ -1,5 +1,5 @@
-//! What stands in texts: no citation of a document that is not in the repository, a README that is read to its end, a
-//! manual that is whole.
+//! Rules for texts: no citation of a document that is not in the repository, a README short enough to be read
+//! to its end, a manual without missing pages.
 
 use crate::sources::{Source, repository};
 use crate::{every, finds, hold};
@@ -12,7 +12,7 @@ const CITING_YET: [&str; 1] = ["src/ledger/store/migrations/0001.sql"];
 fn foreign_documents() -> Vec<String> {
     let names = ["DESIGN", "standards", "dependencies", "style", "house"];
     let files = names.iter().map(|name| format!("{name}.md"));
-    // As comments shorten them: a name, and the number of a section.
+    // Comments shorten a citation to a name and the number of a section.
     let shortened = (0..=9).map(|n| format!("standards {n}"));
     files.chain(shortened).chain([format!("{} section", names[0])]).collect()
 }
@@ -21,7 +21,7 @@ fn cites(source: &Source) -> Vec<String> {
     let mut findings = Vec::new();
     for name in foreign_documents() {
         for (at, _) in source.text.match_indices(&name) {
-            // A file of another name that ends alike is none of them.
+            // Another file whose name ends with these letters is none of these documents.
             let before = source.text[..at].chars().next_back();
             if !before.is_some_and(|c| c.is_alphanumeric() || "_-".contains(c)) {
                 findings.push(source.finding(at, "cites a document that is not in the repository"));
@@ -58,7 +58,7 @@ fn no_file_cites_a_document_that_is_not_in_the_repository() {
     hold(&citations(&repository(), &CITING_YET));
 }
 
-/// Lines of README: a newcomer reads it to the end.
+/// The README's longest length in lines: a newcomer reads it to the end.
 const README_LINES: usize = 150;
 
 fn readme(sources: &[Source]) -> Vec<String> {
@@ -79,7 +79,7 @@ fn the_readme_is_short() {
     hold(&readme(&repository()));
 }
 
-/// A page of the manual that the program does not have, or that README does not lead to.
+/// Pages of the manual that the program does not embed, or that the README does not list.
 fn manual(sources: &[Source]) -> Vec<String> {
     let text = |path: &str| sources.iter().find(|s| s.path == path).map_or("", |s| s.text.as_str());
     let (table, readme) = (text("src/manual/mod.rs"), text("README.md"));

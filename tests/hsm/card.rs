@@ -1,4 +1,4 @@
-//! A blank with an SCP02 i = 15 channel, from GPCS appendix E and raw DES.
+//! A blank with an SCP02 i = 15 channel, made from GPCS appendix E with raw DES.
 
 use crate::raw;
 
@@ -10,19 +10,19 @@ pub struct Card {
     kmc: Vec<u8>,
 }
 
-/// What a card holds afterwards.
+/// The content of a card after a session.
 #[derive(Debug, PartialEq, Eq, Default)]
 pub struct Contents {
     pub level: u8,
-    /// DGI, value after decryption, whether it came encrypted.
+    /// DGI, decrypted value, and whether it came encrypted.
     pub dgis: Vec<(u16, Vec<u8>, bool)>,
     /// Other commands: INS P1 P2 and data.
     pub others: Vec<Vec<u8>>,
-    /// P1 b8 was on the last STORE DATA.
+    /// Whether the last STORE DATA had b8 set in P1.
     pub last: bool,
 }
 
-/// A blank of kmc-1 (`FFFFFF476173:1`).
+/// A blank under kmc-1 (`FFFFFF476173:1`).
 pub fn blank() -> Card {
     Card {
         key_data: [0xFF, 0xFF, 0xFF, 0x47, 0x61, 0x73, 1, 2, 3, 4],
@@ -33,7 +33,7 @@ pub fn blank() -> Card {
     }
 }
 
-/// A blank of `FFFFFF476175:1`, which no KEK allows.
+/// A blank under `FFFFFF476175:1`, which no KEK allows.
 pub fn foreign_blank() -> Card {
     Card {
         key_data: [0xFF, 0xFF, 0xFF, 0x47, 0x61, 0x75, 1, 2, 3, 4],
@@ -70,7 +70,7 @@ impl Card {
         out
     }
 
-    /// Takes a session. Panics where a card would refuse.
+    /// Takes the commands of a session. Panics where a card would refuse one.
     pub fn personalize(&self, host_challenge: [u8; 8], apdus: &[Vec<u8>]) -> Contents {
         let own = [&self.sequence[..], &self.challenge].concat();
         let (enc, mac, dek) =

@@ -1,4 +1,4 @@
-//! An issuer: builds applications and Trailers of CWF1 from the words of `src/manual/cwf1.md`.
+//! The issuer's side: builds applications and Trailers of CWF1 as `src/manual/cwf1.md` describes them.
 
 use cardwright::hsm::{TrailerRequest, VerifyRequest};
 use cardwright::ids::{CardRef, Dgi, FileId, IssuerId, Kcv, KekId};
@@ -99,7 +99,7 @@ pub fn kek_aes256() -> Kek {
     Kek { id: [0x47, 0x61, 0x73, 0xFF, 254], tk_type: raw::AES256, value: (0x20..0x40).collect() }
 }
 
-/// What a file and a record say around an application.
+/// The values of a file and a record that the keys of an application depend on.
 #[derive(Clone)]
 pub struct Scope {
     pub issuer_id: &'static str,
@@ -112,23 +112,23 @@ pub struct Scope {
 pub const SCOPE: Scope =
     Scope { issuer_id: "TESTBANK", file_id: "FILE-1", sequence: 7, card_ref: "CARD-7", others: [0x0F; 32] };
 
-/// An application in clear, and how it is to be written.
+/// An application in clear, and how to write it.
 #[derive(Clone)]
 pub struct App {
     pub aid: Vec<u8>,
     pub cmode: u8,
-    /// DGIs under the TK.
+    /// DGIs that are encrypted under the TK.
     pub protected: Vec<u16>,
     pub enc: Vec<(u16, u8)>,
     pub seclev: u8,
-    /// In file order, clear.
+    /// DGIs with their values in clear, in file order.
     pub dgis: Vec<(u16, Vec<u8>)>,
     pub mac_key: [u8; 16],
-    /// Written instead of the ciphertext of a DGI.
+    /// Bytes that replace the ciphertext of a DGI.
     pub forged: Vec<(u16, Vec<u8>)>,
-    /// Encrypted under TKd as it is, whatever CMODE says of padding.
+    /// Values that are encrypted under TKd without padding, whatever CMODE says.
     pub raw_plain: Vec<(u16, Vec<u8>)>,
-    /// Written instead of the wrapped MACkey, before the MAC is made.
+    /// Bytes that replace the wrapped MACkey before the MAC is made.
     pub forged_wrap: Option<Vec<u8>>,
 }
 
@@ -138,7 +138,7 @@ pub fn key_set() -> Vec<u8> {
 
 /// A payment application: clear records, three keys, a CRT part, a PIN block.
 pub fn app(cmode: u8, seclev: u8) -> App {
-    // CMODE 10 and 11 take whole blocks only: padded values are then padded by the issuer.
+    // CMODE 10 and 11 take whole blocks only, so the issuer pads the values that need padding.
     let padded = cmode == 0x12 || cmode == 0x13;
     let prime: Vec<u8> = (0..if padded { 64 } else { 32 }).collect();
     let pin = hex::decode("141234A1B2C3D4E5").unwrap();
@@ -190,7 +190,7 @@ pub fn tk(kek: &Kek, purpose: u8, scope: &Scope, aid: &[u8]) -> Vec<u8> {
     if kek.tk_type == raw::TDES { raw::odd_parity(&key) } else { key }
 }
 
-/// The key that MACs.
+/// The key that makes the MAC.
 fn blinded(kek: &Kek, mac_key: &[u8; 16], tk: &[u8]) -> Vec<u8> {
     let key: Vec<u8> = mac_key.iter().zip(tk).map(|(a, b)| a ^ b).collect();
     if kek.tk_type == raw::TDES { raw::odd_parity(&key) } else { key }
@@ -203,7 +203,7 @@ fn wrap_mac_key(kek: &Kek, mac_key: &[u8; 16], tk: &[u8]) -> Vec<u8> {
     raw::cbc(kek.tk_type, tk, &block)
 }
 
-/// The application from the length byte of 3a.1 to the last byte of the MAC.
+/// The bytes of an application from the length byte of 3a.1 to the last byte of the MAC.
 pub fn build(kek: &Kek, app: &App, scope: &Scope) -> Vec<u8> {
     let tkd = tk(kek, b'D', scope, &app.aid);
     let block = raw::block(kek.tk_type);
@@ -264,7 +264,7 @@ pub fn build(kek: &Kek, app: &App, scope: &Scope) -> Vec<u8> {
     out
 }
 
-/// What the controller asks about it, with the rules of a plain product.
+/// The controller's question about an application, with the rules of a plain product.
 pub fn request(application: Vec<u8>, scope: &Scope) -> VerifyRequest {
     VerifyRequest {
         issuer_id: IssuerId::new(scope.issuer_id).unwrap(),
@@ -279,7 +279,7 @@ pub fn request(application: Vec<u8>, scope: &Scope) -> VerifyRequest {
     }
 }
 
-/// Built and asked.
+/// Builds an application and makes the controller's question about it.
 pub fn asked(kek: &Kek, app: &App) -> VerifyRequest {
     request(build(kek, app, &SCOPE), &SCOPE)
 }

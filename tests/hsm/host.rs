@@ -1,4 +1,4 @@
-//! The host over a real socket and in a real process: this test program runs itself as one.
+//! The HSM host over a real socket and in a real process: this test program starts itself as one.
 
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -18,10 +18,10 @@ use super::personalize::{asks, draw, session, wrapped};
 use crate::card::blank;
 use crate::file::{self, KEYS, app, asked};
 
-/// Set for the child that is a host: its command line, one argument a line.
+/// Set for the child process that is a host: its command line, one argument on each line.
 const CHILD: &str = "CARDWRIGHT_TEST_HSM_HOST";
 
-/// Not a test of its own: the body of the child process.
+/// The body of the child process, not a test.
 #[test]
 fn child() {
     let Ok(words) = std::env::var(CHILD) else { return };
@@ -48,7 +48,7 @@ fn place() -> Place {
     let at = |name: &str| folder.path().join(name);
     let (program, store, socket) = (at("program"), at("store"), at("socket"));
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
-    // The test harness must not print on the line of `ready`.
+    // The harness's own output must not stand on the line of `ready`.
     let script = format!(
         "#!/bin/sh\n{CHILD}=\"$*\" exec {:?} --exact {} -q --nocapture --test-threads=2\n",
         std::env::current_exe().unwrap(),
@@ -71,7 +71,7 @@ fn whole_session(client: &mut HsmClient, other: &mut HsmClient) {
     let app = app(0x12, 3);
     let verified = client.verify(&asked(&file::kek_aes256(), &app)).unwrap();
     let card = blank();
-    // Another connection of the line may personalize, with a challenge of its own.
+    // Another connection to the host may personalize, with a challenge of its own.
     let challenge = draw(other);
     let request = asks(&card, challenge, &verified, SecLevel::MacEnc, session(&app, &verified, 239));
     let apdus = wrapped(other, &request).unwrap();
@@ -82,7 +82,7 @@ fn whole_session(client: &mut HsmClient, other: &mut HsmClient) {
 }
 
 #[test]
-fn a_client_does_over_the_socket_what_the_hsm_does() {
+fn a_client_over_the_socket_does_the_work_of_the_hsm() {
     let place = place();
     threads(&place);
     let mut client = HsmClient::connect(&place.socket).unwrap();
@@ -95,7 +95,7 @@ fn a_client_does_over_the_socket_what_the_hsm_does() {
 }
 
 #[test]
-fn the_socket_is_0600_in_a_folder_of_ones_own() {
+fn the_socket_is_0600_in_a_private_folder() {
     let place = place();
     let listener = host::listen(&place.socket).unwrap();
     assert_eq!(place.socket.metadata().unwrap().permissions().mode() & 0o777, 0o600);
@@ -118,7 +118,7 @@ fn rubbish_on_the_socket_ends_that_connection_only() {
         stream.write_all(rubbish).unwrap();
         stream.shutdown(std::net::Shutdown::Write).unwrap();
         let mut rest = Vec::new();
-        // A reset is as good as an end.
+        // A reset ends the connection as well as a close does.
         let _ = stream.read_to_end(&mut rest);
         assert!(rest.len() <= 8, "the greeting and nothing else");
     }
@@ -126,7 +126,7 @@ fn rubbish_on_the_socket_ends_that_connection_only() {
 }
 
 #[test]
-fn something_else_behind_the_socket_is_refused() {
+fn a_socket_of_another_program_is_refused() {
     let place = place();
     assert!(matches!(HsmClient::connect(&place.socket), Err(HsmError::Host(_))), "nobody there");
     let listener = std::os::unix::net::UnixListener::bind(&place.socket).unwrap();
@@ -201,7 +201,7 @@ fn a_host_ends_when_its_standard_input_closes() {
 }
 
 #[test]
-fn a_host_that_cannot_start_says_why_with_its_own_exit_code() {
+fn a_host_that_cannot_start_reports_the_cause_and_an_exit_code() {
     let place = place();
     let start =
         |store: &Path| HostProcess::start(&place.program, store, &place.socket).err().expect("started");
@@ -235,7 +235,7 @@ fn a_session_in_one_call_opens_and_wraps() {
         let challenge = draw(hsm);
         let again = hsm.session(&wanted(challenge, 0));
         assert!(matches!(again, Err(HsmError::Refused(HsmRefusal::HandleUsed))));
-        // A card that is none of the KMC's costs no handle.
+        // A wrong card cryptogram uses up the challenge but not the handle.
         let challenge = draw(hsm);
         let mut wrong = wanted(challenge, 1);
         wrong.card_answer[27] ^= 1;

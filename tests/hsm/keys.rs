@@ -74,7 +74,7 @@ fn init_list_and_check_work_and_the_file_is_0600() {
     assert_eq!(KeyStore::open(&place.store).unwrap().entries().len(), 7);
 }
 
-/// As a run would end on it.
+/// `keys check` must not pass a store on which a run would fail.
 #[test]
 fn a_store_without_its_audit_book_does_not_pass_the_check() {
     let place = place(KEYS);
@@ -124,7 +124,7 @@ fn a_bureau_holds_no_issuers_keys() {
     init(&place, StoreSide::Issuer).unwrap();
     let store = KeyStore::open(&place.store).unwrap();
     store.key(KeyUsage::ImkAc, "47617399", None).unwrap();
-    // And a line does not start on it.
+    // A line does not start on it either.
     assert_eq!(SoftHsm::new(store).err().unwrap().exit, Exit::KeyStore);
 }
 

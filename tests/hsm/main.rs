@@ -1,5 +1,5 @@
-//! HSMs, their store, host and client, against files and cards that are made here from `src/manual/cwf1.md`, EMV CPS and
-//! GPCS with raw ciphers: nothing of `src/crypto`, `src/scp` or `src/record` is used to make them.
+//! HSMs, their store, host and client, against files and cards that these tests make from `src/manual/cwf1.md`,
+//! EMV CPS and GPCS with raw ciphers, without `src/crypto`, `src/scp` and `src/record`.
 //!
 //! `verify`, `personalize` and `host` are the suite that every HSM passes; a folder for each HSM runs it (`software`).
 

@@ -1,4 +1,4 @@
-//! Sessions: what arrives in a card made from the standard, and what the HSM refuses to wrap.
+//! Sessions: the data that arrive in a card made from the standard, and the requests that the HSM refuses.
 
 use cardwright::hsm::{
     ApplicationHandle, CardSessionRequest, DataPart, HostedHsm, Hsm, HsmError, HsmRefusal, HsmShortcuts,
@@ -20,7 +20,7 @@ pub fn draw(hsm: &mut dyn Hsm) -> [u8; 8] {
     hsm.draw_challenge(channel(0x55)).unwrap().as_bytes().try_into().unwrap()
 }
 
-/// A session of a card that was sent `challenge`.
+/// The request for a session with a card that was sent `challenge`.
 pub fn asks(
     card: &Card,
     challenge: [u8; 8],
@@ -59,7 +59,8 @@ fn store(p1: u8, data: Vec<DataPart>) -> PlainCommand {
     PlainCommand { ins: 0xE2, p1, p2: 0, data }
 }
 
-/// Every DGI in commands of its own, cut at `room`; the last command says so.
+/// Commands that hold every DGI, each DGI in commands of its own, cut at `room`. The last one is marked as
+/// last.
 pub fn session(app: &App, verified: &VerifiedApplication, room: usize) -> Vec<PlainCommand> {
     let mut commands = Vec::new();
     for (number, value) in &app.dgis {
@@ -117,13 +118,13 @@ impl Ready {
         asks(&self.card, self.challenge, &self.verified, level, commands)
     }
 
-    /// Wraps, or says why not.
+    /// Wraps the commands, or returns the error.
     fn run(&mut self, commands: Vec<PlainCommand>) -> Result<Vec<Vec<u8>>, HsmError> {
         let request = self.request(commands);
         wrapped(&mut self.hsm, &request)
     }
 
-    /// The error of a session as it is.
+    /// The error that a request ends in, if it ends in one.
     fn error(&mut self, request: &CardSessionRequest) -> Option<HsmError> {
         self.hsm.session(request).err()
     }
@@ -140,7 +141,7 @@ impl Ready {
         session(&self.app, &self.verified, 200)
     }
 
-    /// The session with a change.
+    /// The refusal of a session that `change` altered.
     fn refused_with(seclev: u8, change: impl FnOnce(&mut Vec<PlainCommand>)) -> HsmRefusal {
         let mut ready = ready(seclev);
         let mut commands = ready.session();
@@ -154,7 +155,7 @@ fn is_malformed(refusal: &HsmRefusal) -> bool {
 }
 
 #[test]
-fn a_card_made_from_the_standard_gets_what_the_issuer_wrote() {
+fn a_card_made_from_the_standard_gets_the_issuers_data() {
     for kek in [file::kek_tdes(), file::kek_aes128(), file::kek_aes256()] {
         for (seclev, room) in [(0, 255), (1, 247), (3, 239), (3, 16), (0, 9)] {
             let mut hsm = make();
@@ -279,7 +280,7 @@ fn an_unknown_handle_is_refused_and_uses_up_the_challenge() {
     assert_eq!(ready.error(&request), Some(HsmError::Unknown("handle".into())));
     request.handle = right;
     assert_eq!(ready.error(&request), Some(HsmError::Refused(HsmRefusal::HostChallenge)));
-    // The handle that was right is still there.
+    // The handle of the right application is still valid.
     ready.run(ready.session()).unwrap();
 }
 
@@ -297,12 +298,12 @@ fn only_the_challenge_alive_on_the_connection_opens_a_session() {
     draw(&mut ready.hsm);
     assert_eq!(ready.error(&replaced), dead, "an earlier one");
 
-    // A refusal of that kind touches neither handle nor card.
+    // The refusal of a challenge uses up neither the handle nor the card.
     let request = ready.request(ready.session());
     let next = ready.hsm.session(&request).unwrap().next_challenge;
     assert_eq!(ready.error(&request), dead, "one that a session has used");
 
-    // The answer of a session brings the next one, and a refused session ends it.
+    // The answer of a session brings the next challenge, and a refused session makes its challenge void.
     ready.verified = ready.hsm.verify(&asked(&file::kek_tdes(), &ready.app)).unwrap();
     draw(&mut other);
     let request = ready.request(ready.session());
@@ -496,7 +497,7 @@ fn a_wrong_card_cryptogram_is_the_cards_fault_and_opens_nothing() {
         request.card_answer[place] ^= 1;
         assert!(matches!(ready.error(&request), Some(HsmError::CardCryptogram(_))), "byte {place}");
     }
-    // None of them cost the handle.
+    // None of these attempts used up the handle.
     ready.run(ready.session()).unwrap();
 }
 

@@ -1,4 +1,4 @@
-//! The HSM's verification of files: right ones, and more wrong ones.
+//! The HSM's verification of applications and Trailers: right ones, and more wrong ones.
 
 use cardwright::hsm::{DataFault, Hsm, HsmError, HsmRefusal, HsmShortcuts, VerifyRequest};
 use cardwright::ids::{FileId, Kcv, KekId};
@@ -21,7 +21,7 @@ fn fault(request: &VerifyRequest) -> DataFault {
     }
 }
 
-/// A key list's KEKs have minimum levels; this one fits all of them.
+/// The KEKs have minimum levels; this level satisfies all of them.
 const MAC_ENC: u8 = 0x03;
 
 #[test]
@@ -30,7 +30,7 @@ fn applications_of_every_suite_and_mode_are_verified() {
         for cmode in [0x10, 0x11, 0x12, 0x13] {
             let mut app = app(cmode, MAC_ENC);
             if kek.tk_type != raw::TDES && cmode < 0x12 {
-                // 8 bytes are no whole block of AES.
+                // AES cannot take these 8 bytes, which are no whole block.
                 app.protected.retain(|d| *d != 0x8010);
                 app.enc.retain(|(d, _)| *d != 0x8010);
             }
@@ -110,11 +110,11 @@ fn a_dgi_moved_from_another_card_is_a_mac_fault() {
 
 #[test]
 fn a_mackey_replaced_by_other_ciphertext_of_the_file_is_a_mac_fault() {
-    // Even with a MAC that was made with the right key over the replaced bytes.
+    // The MAC is made with the right key over the replaced bytes, and the application is still refused.
     let kek = file::kek_tdes();
     let tkd = file::tk(&kek, b'D', &SCOPE, &app(0x12, 1).aid);
     let ciphertext = raw::cbc(raw::TDES, &tkd, &raw::pad(&file::key_set(), 8));
-    // Not even a key of zeros, which is what is left of a MACkey that does not open, gives a right MAC.
+    // A MACkey that does not open might be taken for a key of zeros; no MAC under it is right either.
     for mac_key in [app(0x12, 1).mac_key, [0; 16]] {
         let app = App { forged_wrap: Some(ciphertext[..24].to_vec()), mac_key, ..app(0x12, 1) };
         assert_eq!(fault(&asked(&kek, &app)), DataFault::Mac);
@@ -222,7 +222,7 @@ fn ecb_is_only_for_products_that_allow_it() {
 fn a_dgi_under_the_tk_without_enc_is_inconsistent() {
     let mut app = app(0x12, 1);
     app.enc.retain(|(d, _)| *d != 0x8205);
-    // The chip section's own rules may find it first.
+    // The rules of the chip section may find the fault first.
     let fault = fault(&asked(&file::kek_tdes(), &app));
     assert!(matches!(fault, DataFault::Malformed(_) | DataFault::Protection(_)), "{fault}");
     assert!(fault.to_string().contains("8205"));
@@ -238,14 +238,14 @@ fn a_dgi_in_enc_without_the_tk_needs_the_products_pass_through() {
     let verified = make().verify(&request).unwrap();
     assert!(!verified.protected.iter().any(|(d, _)| *d == dgi(0x8000)));
 
-    // The product's word is enough: ENC need not repeat it.
+    // The product's pass-through is enough: ENC need not list the DGI.
     let mut silent = app.clone();
     silent.enc.remove(0);
     let mut request = asked(&file::kek_tdes(), &silent);
     request.pass_through = vec![dgi(0x8000)];
     make().verify(&request).unwrap();
 
-    // Nobody here can pad or convert what is secret already; and the card wants whole blocks.
+    // A value that stays encrypted cannot be padded or converted here, and the card wants whole blocks.
     for enc in [0x12, 0x22] {
         let mut app = app.clone();
         app.enc[0].1 = enc;
@@ -274,16 +274,16 @@ fn padding_that_is_not_80_00_is_a_padding_fault() {
 #[test]
 fn values_that_are_no_whole_blocks_are_padding_faults() {
     let kek = file::kek_tdes();
-    // Of the file's cipher.
+    // Whole blocks of the file's cipher.
     for cmode in [0x10, 0x12] {
         let app = App { forged: vec![(0x8000, vec![7; 47])], ..app(cmode, 1) };
         assert_eq!(fault(&asked(&kek, &app)), DataFault::Padding(dgi(0x8000)));
     }
-    // Of the card's cipher: unpadded under CMODE 12, but ENC 11 takes it as it is.
+    // Whole blocks of the card's cipher: the value is unpadded under CMODE 12, but ENC 11 takes it as it is.
     let mut bad = app(0x12, 1);
     bad.dgis[1].1.pop();
     assert_eq!(fault(&asked(&kek, &bad)), DataFault::Padding(dgi(0x8000)));
-    // 48 bytes are whole blocks of 16, 8 of a PIN block are padded, but 8 bytes under ENC 11 are not.
+    // 48 bytes are whole blocks of 16. A PIN block of 8 bytes is padded, but 8 bytes under ENC 11 are not.
     let mut request = asked(&kek, &app(0x12, 1));
     request.card_block = 16;
     let verified = make().verify(&request).unwrap();
@@ -362,7 +362,8 @@ fn waiting_applications_are_bounded_and_release_makes_room() {
     assert_eq!(full, HsmError::Refused(HsmRefusal::TooMany(handles.len())));
     hsm.release(&handles[..1]).unwrap();
     hsm.release(&handles[..1]).unwrap();
-    // In one call, all or none: what is wrong in the end takes the handle of the first back.
+    // A call verifies all of its applications or none: the wrong last one also releases the first one's
+    // handle.
     let wrong = VerifyRequest { file_id: FileId::new("ANOTHER").unwrap(), ..request.clone() };
     for _ in 0..2 {
         let fault = hsm.verify_all(&[request.clone(), wrong.clone()]).unwrap_err();

@@ -1,4 +1,4 @@
-//! One file, more than once: run again, in parts, and after a stop in the middle.
+//! One file used more than once: run again, made in parts, and resumed after a stop in mid-card.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -27,7 +27,7 @@ fn a_file_in_parts_and_again() {
     let states: Vec<_> = cards(&world).iter().map(|c| word(c, "state")).collect();
     assert_eq!(states, [["GOOD"; 5].as_slice(), &["QUEUED"; 7]].concat());
 
-    // While the job is open the file is refused, and the next command is named. No blank is touched.
+    // While the job is open, the file is refused and the message names the next command. No blank is touched.
     for file in ["job.cwf1", "copy.cwf1"] {
         if file == "copy.cwf1" {
             std::fs::copy(world.path("job.cwf1"), world.path(file)).unwrap();
@@ -54,7 +54,7 @@ fn a_file_in_parts_and_again() {
     let positions: Vec<_> = cards(&world).iter().map(|c| number(&c["attempts"][0], "position")).collect();
     assert_eq!(positions, (1..=12).collect::<Vec<_>>());
 
-    // Closed: the file was used once and for all.
+    // After the job is closed, the file cannot be used again.
     let refused = world.run("job.cwf1", "sim-chip-8", &[]);
     assert_eq!(refused.code, 14, "{}", refused.stderr);
     let refused = world.resume("sim-chip-8", &[]);
@@ -63,9 +63,9 @@ fn a_file_in_parts_and_again() {
     assert_eq!(balanced(&world, &runs), job);
 }
 
-/// The second run's hopper holds the first run's pile again, fresh: blanks with the serial numbers of cards
-/// that are made. Each is thrown out unbound, its record goes to another blank, and its station waits for a
-/// person.
+/// The second run's hopper holds the blanks of the first run again, fresh, so their serial numbers are those
+/// of cards that were made. Each such blank is thrown out unbound, its record goes to another blank, and its
+/// station waits for a person.
 #[test]
 fn a_chip_that_comes_back_is_thrown_out_unbound() {
     const BACK: usize = 3;
@@ -92,7 +92,7 @@ fn a_chip_that_comes_back_is_thrown_out_unbound() {
     assert_eq!(stuck.len(), BACK, "a station went on: {rejected:?}");
     let back: BTreeSet<_> = runs[1].fate("rejected").map(|d| word(d, "keydata")).collect();
     assert_eq!(back, first);
-    // The ledger knows them by their chips.
+    // The ledger identifies them by their chips.
     let named: BTreeSet<_> = rejected.iter().map(|e| word(e, "blank")).collect();
     assert_eq!(named, runs[1].fate("rejected").map(|d| word(d, "blank")).collect());
     assert!(
@@ -146,7 +146,7 @@ fn stopped_by_signals_no_card_is_half_done_and_none_is_made_twice() {
     }
 }
 
-/// Here every chip station is in the middle of a card when the operator presses Ctrl-C.
+/// Every chip station is in the middle of a card when the operator presses Ctrl-C.
 #[test]
 fn a_stop_lets_the_chips_under_way_finish() {
     let world = World::new();
@@ -160,9 +160,10 @@ fn a_stop_lets_the_chips_under_way_finish() {
     assert!((4..150).contains(&good), "{good}");
 }
 
-/// A line that does not end in time, or an operator without any: as in the daemon, a second signal ends it at once.
+/// For a line that does not end in time, and for an operator in a hurry: a second signal ends the run at
+/// once, as it ends the daemon.
 #[test]
-fn a_second_signal_ends_a_run_at_once_and_what_was_under_way_is_unknown() {
+fn a_second_signal_ends_a_run_at_once_and_the_cards_under_way_are_unknown() {
     let world = World::new();
     expected::prepared(&world, "job", 60, 7);
     let begun = Instant::now();
@@ -177,8 +178,9 @@ fn a_second_signal_ends_a_run_at_once_and_what_was_under_way_is_unknown() {
     assert!(count("unknown") > 0, "nothing was under way: {}", ended.stderr);
 }
 
-/// Starts `cardwright VERB` on a line at a speed and sends it signals when four cards are stacked, a moment after each other.
-/// SIGINT goes to its whole process group, as a terminal's Ctrl-C does. The exit code, and what it said.
+/// Starts `cardwright VERB` on a line at a speed. When four cards are stacked, sends it the signals, one
+/// shortly after the other; SIGINT goes to its whole process group, as with a terminal's Ctrl-C. Returns the
+/// exit code and the output.
 fn stopped(
     world: &World,
     verb: &[&str],
@@ -186,7 +188,7 @@ fn stopped(
     signals: &[Signal],
 ) -> (Option<i32>, String) {
     let events = world.path("events.jsonl");
-    // The last run's would look like this one's.
+    // The events of an earlier run must not be counted for this one.
     drop(std::fs::remove_file(&events));
     let line = ["--line", line, "--keys", "bureau.store", "--events", "events.jsonl"];
     let simulated = ["--simulate", "--speed", speed, "--dump", "dumps"];
@@ -201,7 +203,7 @@ fn stopped(
         .spawn()
         .unwrap();
     let deadline = Instant::now() + Duration::from_secs(60);
-    // A line may be half written when it is read.
+    // The last line may be half written when it is read.
     let stacked = || std::fs::read_to_string(&events).unwrap_or_default().matches("\"STACKED\"").count();
     while stacked() < 4 && Instant::now() < deadline && child.try_wait().unwrap().is_none() {
         std::thread::sleep(Duration::from_millis(10));
@@ -223,8 +225,8 @@ fn stopped(
     (child.wait().unwrap().code(), said)
 }
 
-/// The HSM remembers where a file went and how far a ledger had come: neither a new ledger nor an old one
-/// takes a file twice.
+/// The HSM remembers which files were accepted and how far each ledger had come. So neither a new ledger nor
+/// an old copy takes a file twice.
 #[test]
 fn the_same_file_is_refused_by_a_fresh_ledger_and_a_ledger_from_a_backup_does_not_open() {
     let world = World::new();
@@ -240,7 +242,7 @@ fn the_same_file_is_refused_by_a_fresh_ledger_and_a_ledger_from_a_backup_does_no
     }
     std::fs::copy(world.path("cardwright.db"), world.path("backup.db")).unwrap();
     let resumed = world.run("b.cwf1", "sim-8", &["--seed", "2"]);
-    // Its card_refs were in the first file: HELD for a supervisor, who lets it be made.
+    // Its card_refs were in the first file, so the job is HELD until a supervisor releases it.
     assert_eq!(resumed.code, 44, "{}", resumed.stderr);
     let line = ["--line", "sim-8", "--keys", "bureau.store", "--simulate", "--speed", "0", "--seed", "2"];
     assert_eq!(world.cardwright(&[&["job", "resume", "J2"][..], &line].concat()).code, 0);

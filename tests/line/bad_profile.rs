@@ -1,5 +1,4 @@
-//! Wrong profiles, and names of profiles that a file must not get away with: refused before a card is
-//! touched.
+//! Wrong profiles, and hostile profile names in a file: refused before a card is touched.
 
 use std::process::Command;
 
@@ -9,7 +8,7 @@ use cardwright::profile::{LINES, PRODUCTS};
 use crate::bad_input::{good, pieces};
 use crate::support::{Ended, World};
 
-/// A world whose file is good, and a directory for the bureau's own profiles.
+/// A world with a good file, and a directory for the bureau's own profiles.
 fn world() -> World {
     let world = World::new();
     std::fs::write(world.path("good.cwf1"), &good().bytes).unwrap();
@@ -26,7 +25,7 @@ fn changed(shipped: &[(&str, &str)], name: &str, from: &str, to: &str) -> String
     text.replacen(from, to, 1)
 }
 
-/// `cardwright ARGS` with the bureau's own profiles.
+/// Runs `cardwright ARGS` with the bureau's own profiles.
 fn own(world: &World, args: &[&str]) -> Ended {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cardwright"));
     command
@@ -40,7 +39,7 @@ fn own(world: &World, args: &[&str]) -> Ended {
 const RUN: [&str; 9] =
     ["run", "good.cwf1", "--keys", "bureau.store", "--simulate", "--speed", "0", "--dump", "dumps"];
 
-/// Refused with exit 30 by a message of one line that holds `says`, and nothing was begun.
+/// Refused with exit code 30 and a message of one line that holds `says`; no job was begun.
 fn refused(world: &World, ended: &Ended, says: &str) {
     let shown = format!("{says:?}: {}{}", ended.stdout, ended.stderr);
     assert_eq!((ended.code, ended.stdout.as_str()), (Exit::Profile as i32, ""), "{shown}");
@@ -71,7 +70,7 @@ fn a_line_with_an_unknown_field() {
         ("stations = 8", "stations = 8\nspeed = 9", "unknown field `speed`"),
         ("[sim]", "[simulation]", "unknown field `simulation`"),
         ("[sim]", "[link.chip-1]\nseriel = \"/dev/ttyS0\"\n[sim]", "unknown field `seriel`"),
-        // What belongs to the simulator is refused as early.
+        // A mistake in the simulator's table is refused as early as any other.
         ("feed_s", "feeed_s", "unknown field `feeed_s`"),
         ("weight = 3", "weight = 3\ncolour = 1", "unknown field `colour`"),
     ]);
@@ -205,7 +204,7 @@ fn a_product_with_a_chip_and_no_application_or_the_reverse() {
     }
 }
 
-/// Found by its file name, it must be the product of that name.
+/// A product that is found by its file name must have that name inside.
 #[test]
 fn a_product_under_another_name() {
     let world = world();
@@ -241,7 +240,7 @@ fn no_profile_at_all() {
     assert!(!world.path("cardwright.db").exists(), "a ledger was made for a line that does not exist");
 }
 
-/// A simulator that cannot start opens no job.
+/// If the simulator cannot start, no job is opened.
 #[test]
 fn a_faults_file_that_is_wrong() {
     let world = world();
@@ -254,7 +253,7 @@ fn a_faults_file_that_is_wrong() {
     }
 }
 
-/// A Header may name a product, and nothing else of the file system.
+/// A Header can name a product, but no path in the file system.
 #[test]
 fn a_hostile_product_name() {
     let world = world();

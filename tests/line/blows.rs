@@ -1,7 +1,7 @@
-//! The daemon is killed inside the work that people ask for when no card moves: deletion, papers, stock. It
-//! dies before each write and sync of the ledger, before each message that it sends, and before each step
-//! with another file, one after the other, counted from the question on. Then a new daemon gets the question
-//! again, and everything is as if it had been asked once.
+//! The daemon is killed during work that people request while no card moves: deletion, papers, stock. It dies
+//! before each write and sync of the ledger, before each message that it sends, and before each step with
+//! another file; each such step is one round, and the steps are counted from the request on. After the kill a
+//! new daemon gets the request again, and everything must be as if it had been requested once.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -20,12 +20,12 @@ use crate::support::{World, compile};
 /// Records of the job.
 const CARDS: u64 = 3;
 const PAPERS: [&str; 3] = ["J1-report.json", "J1-report.html", "J1-return.jsonl"];
-/// Where a daemon can die; see ../storm/preload.c.
+/// The kinds of step before which a daemon can die; see ../storm/preload.c.
 pub const POINTS: [&str; 4] = ["other", "write", "sync", "send"];
-/// More steps than any question takes.
+/// More steps than any request takes.
 const MOST: usize = 80;
 
-/// What kills a daemon, once its file `armed` is there.
+/// A library that kills a daemon, from the moment when the file `armed` is there.
 pub struct Blows(tempfile::TempDir);
 
 impl Blows {
@@ -35,7 +35,7 @@ impl Blows {
         Self(folder)
     }
 
-    /// Loads it into a daemon that is to be started.
+    /// Loads the library into a daemon that is about to be started.
     pub fn arm(&self, world: &World, command: &mut Command, point: &str, n: usize) {
         let count = world.path("sent");
         fs::write(&count, [0; 4]).unwrap();
@@ -46,7 +46,7 @@ impl Blows {
     }
 }
 
-/// Asks a daemon that is armed. Whether it died before it had answered.
+/// Sends a request to an armed daemon. Returns whether the daemon died before it answered.
 pub fn dies_of(daemon: &mut Daemon<'_>, world: &World, words: &str) -> bool {
     fs::write(world.path("armed"), "").unwrap();
     let asked = daemon.asks(words);
@@ -67,7 +67,7 @@ pub fn dies_of(daemon: &mut Daemon<'_>, world: &World, words: &str) -> bool {
     }
 }
 
-/// A bureau that is put back to where it was before each blow.
+/// A bureau that is put back to its first state before each kill.
 struct Bureau {
     world: World,
     before: tempfile::TempDir,
@@ -75,7 +75,7 @@ struct Bureau {
 }
 
 impl Bureau {
-    /// With a job that is as `prepared` leaves it.
+    /// A bureau with a job in the state in which `prepare` leaves it.
     fn new(prepare: impl FnOnce(&Daemon<'_>)) -> Self {
         let world = World::new();
         people(&world, "\"operator\", \"supervisor\"");
@@ -92,7 +92,7 @@ impl Bureau {
         Self { world, before, blows: Blows::new() }
     }
 
-    /// Puts all back.
+    /// Puts all files back.
     fn put_back(&self) {
         let here = self.world.path("");
         for entry in fs::read_dir(&here).unwrap() {
@@ -102,8 +102,8 @@ impl Bureau {
         copy_all(self.before.path(), &here);
     }
 
-    /// Kills the daemon at each step of what is asked, and looks at what the next daemon makes of it. Gives
-    /// how often it died.
+    /// Kills the daemon at each step of a request, and checks the state after the next daemon's start with
+    /// `look`. Returns how often the daemon died.
     fn struck(&self, words: &str, points: &[&str], look: impl Fn(&Daemon<'_>, &str)) -> usize {
         let mut deaths = 0;
         for point in points {
@@ -141,7 +141,7 @@ fn start_on<'a>(world: &'a World, line: &str, change: &mut dyn FnMut(&mut Comman
     Daemon::started(world, &mut command)
 }
 
-/// Waits until what a daemon had started has ended.
+/// Waits until every process that a daemon started has ended.
 fn settled(world: &World) {
     let here = world.path("tmp").display().to_string();
     let end = Instant::now() + Duration::from_secs(20);
@@ -197,7 +197,7 @@ fn genuine(world: &World, paper: &str, at: &str) {
     assert_eq!(ended.code, 0, "{at}: {paper}: {}", ended.stderr);
 }
 
-/// The job is made and closed, and its counts are what they were.
+/// Fails unless the job is made and closed with the counts that it had before.
 #[track_caller]
 fn is_made(daemon: &Daemon<'_>, at: &str) {
     let job = daemon.job("J1");
@@ -209,7 +209,7 @@ fn is_made(daemon: &Daemon<'_>, at: &str) {
     assert_eq!(number(&job["balance"], "records"), CARDS, "{at}: {job}");
 }
 
-/// Nothing of the data is left, and the papers say so.
+/// Fails unless no cardholder data are left and the papers say so.
 #[track_caller]
 fn is_deleted(daemon: &Daemon<'_>, world: &World, at: &str) {
     is_made(daemon, at);
@@ -238,7 +238,7 @@ fn a_deletion_that_is_struck_at_any_step_comes_to_its_end() {
         is_deleted(daemon, world, at);
         daemon.ok("job papers J1 --out again");
     });
-    // Each of four papers has four steps, the spool two; and the ledger's.
+    // Each of four papers has four steps, and the spool two; the ledger has more.
     assert!(deaths > 24, "{deaths}");
 }
 
@@ -248,14 +248,14 @@ fn papers_that_are_struck_at_any_step_are_written_again() {
     let world = &bureau.world;
     let deaths = bureau.struck("job papers J1 --out papers", &["other", "send"], |daemon, at| {
         is_made(daemon, at);
-        // Each is there whole or not at all.
+        // Each paper is there whole, or not at all.
         for name in PAPERS.iter().filter(|name| world.path(&format!("papers/{name}")).exists()) {
             genuine(world, &format!("papers/{name}"), at);
         }
         daemon.ok("job papers J1 --out again");
         PAPERS.iter().for_each(|name| genuine(world, &format!("again/{name}"), at));
     });
-    // The asker makes and names the files; the daemon writes them.
+    // The command makes and names the files; the daemon writes them.
     assert!(deaths > 10, "{deaths}");
 }
 
@@ -270,7 +270,7 @@ fn stock_that_is_struck_at_any_step_is_counted_once_or_not() {
         ["issued", "sample", "hopper"].map(|name| number(&shown["jobs"][0], name))
     };
     let mut deaths = 0;
-    // What is asked, and what it makes of 20 issued, none a sample, 20 in the hopper.
+    // The request, and its effect on 20 issued blanks, no samples, 20 in the hopper.
     for (words, after) in [("stock issue J1 5", [25, 0, 25]), ("stock test J1 3", [20, 3, 17])] {
         let seen = std::cell::RefCell::new(BTreeSet::new());
         deaths += bureau.struck(words, &points, |daemon, at| {
@@ -283,7 +283,7 @@ fn stock_that_is_struck_at_any_step_is_counted_once_or_not() {
             }
             assert_eq!(stock(daemon), after, "{at}");
         });
-        // Killed before the commit, and behind it.
+        // The daemon was killed both before the commit and after it.
         assert_eq!(seen.borrow().len(), 2, "{words}: {:?}", seen.borrow());
     }
     assert!(deaths > 8, "{deaths}");

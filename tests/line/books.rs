@@ -1,5 +1,4 @@
-//! Two books about one set of cards: the controller's ledger, and the dumps of the simulated line. They must
-//! agree.
+//! Two records of the same cards must agree: the controller's ledger, and the dumps of the simulated line.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,9 +6,9 @@ use serde_json::Value;
 
 use crate::support::{World, lines};
 
-/// What the simulated line wrote in one run.
+/// The dumps that the simulated line wrote in one run.
 pub struct Witness {
-    /// Where it lies in the world.
+    /// Where the dumps lie in the world.
     pub directory: String,
     pub dumps: Vec<Value>,
     pub faults: Vec<Value>,
@@ -28,7 +27,8 @@ impl Witness {
         self.dumps.iter().filter(move |d| d["fate"] == fate)
     }
 
-    /// Its journal says of every blank that came in that it went out, as its dump says.
+    /// Fails unless every blank that came into the line went out of it by the journal, with the fate that its
+    /// dump gives.
     pub fn holds(&self, world: &World) {
         let mut fates = BTreeMap::new();
         let mut fed = BTreeSet::new();
@@ -44,7 +44,8 @@ impl Witness {
     }
 }
 
-/// The job as the ledger has it. Both balances hold, and they are what the witness saw in all runs so far.
+/// The job as the ledger has it. Fails unless both balances add up and agree with the witnesses of all runs
+/// so far.
 pub fn balanced(world: &World, runs: &[Witness]) -> Value {
     let job = job(world);
     let count = |name: &str| job["balance"][name].as_u64().unwrap_or_else(|| panic!("no {name} in {job}"));
@@ -66,12 +67,12 @@ pub fn balanced(world: &World, runs: &[Witness]) -> Value {
     job
 }
 
-/// `job show J1`.
+/// The output of `job show J1`.
 pub fn job(world: &World) -> Value {
     shown(world, &["job", "show", "J1", "--json"])
 }
 
-/// `card show J1 all`: every record with its attempts, in file order.
+/// The output of `card show J1 all`: every record with its attempts, in file order.
 pub fn cards(world: &World) -> Vec<Value> {
     match shown(world, &["card", "show", "J1", "all", "--json"]) {
         Value::Array(cards) => cards,
@@ -85,8 +86,8 @@ fn shown(world: &World, args: &[&str]) -> Value {
     serde_json::from_str(&ended.stdout).unwrap()
 }
 
-/// Which card_ref's each stacked card is: the ledger's STACKED events name the blank, the dump is looked up
-/// by it. Good cards leave in file order, whatever happened to the others.
+/// The card_ref and the dump of each stacked card. The ledger's STACKED events name the blanks, and the dumps
+/// are found by blank. Fails unless good cards leave in file order.
 pub fn stacked(events: &[Value], run: &Witness) -> Vec<(String, Value)> {
     let by_blank: BTreeMap<_, _> = run.fate("stacked").map(|d| (word(d, "blank"), d)).collect();
     let stacked: Vec<_> = events.iter().filter(|e| e["to"] == "STACKED").collect();
@@ -112,7 +113,7 @@ pub fn number(value: &Value, name: &str) -> u64 {
     value[name].as_u64().unwrap_or_else(|| panic!("no {name} in {value}"))
 }
 
-/// No differences; the first ten are enough to see why.
+/// Fails if there are differences. The message shows the first ten, which are enough to find the cause.
 #[track_caller]
 pub fn none(differences: &[String]) {
     let few: Vec<_> = differences.iter().take(10).cloned().collect();

@@ -1,5 +1,5 @@
-//! Circuit breakers: when every card fails, as few as possible are lost, and the operator reads what to
-//! check.
+//! Circuit breakers: when every card fails, the line stops after as few as possible, and the message names
+//! the things to check.
 
 use serde_json::Value;
 
@@ -40,7 +40,7 @@ impl Run {
         self.rejected.iter().filter(|e| e["reason"] == reason).collect()
     }
 
-    /// Why the job is HELD.
+    /// The reason why the job is HELD.
     fn held(&self) -> String {
         let held: Vec<_> = self
             .world
@@ -53,11 +53,11 @@ impl Run {
     }
 }
 
-/// When the second card has failed, each of the other stations may have bound one more, whose INITIALIZE
-/// UPDATE was answered long before: at most 2 + 7. No blank is opened after that, and those that lie unopened
-/// are thrown out blank.
+/// When the second card has failed, each of the seven other stations may have bound one more, because its
+/// INITIALIZE UPDATE was answered long before: at most 2 + 7 cards. After that no channel is opened, and
+/// blanks whose channel is not open are thrown out unbound.
 #[test]
-fn wrong_keys_eat_two_cards_and_what_was_under_way() {
+fn wrong_keys_cost_two_cards_and_those_under_way() {
     let run = Run::new("sim-8", "[[fault]]\nkind = \"wrong-cryptogram\"\nevery = 1\n");
     assert_eq!(run.held(), "cryptogram");
     assert!(run.ended.stderr.contains("KMC") && run.ended.stderr.contains("version"), "{}", run.ended.stderr);
@@ -66,7 +66,7 @@ fn wrong_keys_eat_two_cards_and_what_was_under_way() {
     let spared = run.with_reason("keys-doubted");
     assert!(spared.iter().all(|e| e["seq"].is_null() && e["attempt"].is_null()), "{spared:?}");
     assert_eq!(eaten.len() + spared.len(), run.rejected.len());
-    // Every station held at most one blank when the second failed.
+    // Every station held at most one blank when the second card failed.
     assert!(run.rejected.len() <= 9, "{}", run.rejected.len());
     assert_eq!(run.witness.dumps.len(), run.rejected.len());
     assert!(run.witness.dumps.iter().all(|d| number(d, "writes") == 0));
@@ -75,7 +75,7 @@ fn wrong_keys_eat_two_cards_and_what_was_under_way() {
     assert_eq!(number(balance, "queued"), u64::from(CARDS) - eaten.len() as u64);
 }
 
-/// One supplier's key is wrong: good cards of the others between them do not hide it.
+/// One supplier's key is wrong: the good cards of other suppliers do not reset the count.
 #[test]
 fn one_wrong_key_among_good_ones_is_found_at_its_second_card() {
     let line = include_str!("../../profiles/lines/sim-8.toml");
@@ -94,8 +94,8 @@ fn one_wrong_key_among_good_ones_is_found_at_its_second_card() {
     assert!((2..=9).contains(&eaten), "{eaten} cards");
 }
 
-/// The only station of its module: five of its cards fail, and those behind it are thrown out, because nobody
-/// can go on with them.
+/// The only station of its module: after five failed cards it is out of service, and the cards that wait for
+/// it are thrown out, because no other station can take them.
 #[test]
 fn a_stripe_encoder_that_always_misreads_is_out_of_service_after_five_cards() {
     let run = Run::new("sim-8", "[[fault]]\nkind = \"stripe-misread\"\nevery = 1\n");
@@ -103,13 +103,13 @@ fn a_stripe_encoder_that_always_misreads_is_out_of_service_after_five_cards() {
     assert!(run.with_reason("stripe-read-back").iter().all(|e| e["station"] == "stripe-1"));
     assert_eq!(run.held(), "stripe-read-back");
     assert!(run.ended.stderr.contains("5 cards in a row"), "{}", run.ended.stderr);
-    // One in each chip station.
+    // At most one for each chip station.
     assert!(run.with_reason("no-station").len() <= 8);
     assert_eq!(run.rejected.len(), 5 + run.with_reason("no-station").len());
     assert_eq!(number(&run.job["balance"], "good"), 0);
 }
 
-/// All stations together: ten cards fail, and as many more as the other stations had under way.
+/// All stations together: ten cards fail, and at most as many more as the other stations had under way.
 #[test]
 fn a_status_word_of_every_card_stops_the_job_after_ten() {
     let run = Run::new("sim-8", "[[fault]]\nkind = \"status\"\nevery = 1\nsw = \"6A80\"\n");
@@ -119,7 +119,8 @@ fn a_status_word_of_every_card_stops_the_job_after_ten() {
     assert_eq!(run.with_reason("sw-6A80").len(), run.rejected.len());
 }
 
-/// A stack of the wrong blanks costs no attempt, and does not go to the reject bin.
+/// Blanks of the wrong kind cost no record an attempt, and the job stops before the whole stack is in the
+/// reject bin.
 #[test]
 fn a_stack_of_mute_blanks_stops_the_job_and_a_line_may_say_when() {
     let faults = "[[fault]]\nkind = \"mute\"\nevery = 1\n";
@@ -137,7 +138,7 @@ fn a_stack_of_mute_blanks_stops_the_job_and_a_line_may_say_when() {
     let ended = world.run("job.cwf1", "line.toml", &["--faults", "faults.toml"]);
     assert_eq!(ended.code, DEVICE, "{}", ended.stderr);
     let witness = Witness::keep(&world, 1);
-    // Two at each of the eight.
+    // Two at each of the eight stations.
     assert_eq!(witness.fate("rejected").count(), 16);
     assert!(ended.stderr.contains("2 cards in a row failed with mute"), "{}", ended.stderr);
 }

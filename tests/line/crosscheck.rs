@@ -1,5 +1,6 @@
-//! Crosscheck: a VERIFIED card names what was compared, a record whose parts disagree gets no blank, and a
-//! chip that holds other data than was sent is found. Generated cardholders and a published test number.
+//! Crosscheck: the VERIFIED event of a card names the compared parts, a record whose parts disagree gets no
+//! blank, and a chip that holds other data than the line sent is rejected. Generated cardholders and a
+//! published test number.
 
 use serde_json::Value;
 
@@ -7,14 +8,14 @@ use crate::books::{Witness, balanced, cards, none, number, stacked, word};
 use crate::expected;
 use crate::support::World;
 
-/// A published test number; no generated cardholder has it.
+/// A published test number, which no generated cardholder has.
 const OTHER: &str = "6228000100001117";
-/// Exit codes: not all good; a record's data.
+/// Exit codes for "not all records are good" and for "the data of a record are wrong".
 const NOT_ALL: i32 = 4;
 const DATA: i32 = 15;
 
 #[test]
-fn a_verified_card_says_what_was_compared() {
+fn a_verified_card_names_the_compared_parts() {
     let world = World::new();
     world.prepared("job", 3, 60);
     assert_eq!(world.run("job.cwf1", "sim-8", &[]).code, 0);
@@ -22,7 +23,7 @@ fn a_verified_card_says_what_was_compared() {
         let compared = word(&card["attempts"][0], "compared");
         assert_eq!(compared, "emboss = stripe = chip, chip read-back, stripe read-back");
     }
-    // A line without the other modules compares the parts all the same: the issuer wrote one record.
+    // A line without the other modules still compares the parts: the issuer wrote them into one record.
     let world = World::new();
     world.prepared("job", 3, 60);
     assert_eq!(world.run("job.cwf1", "sim-chip-8", &[]).code, 0);
@@ -31,7 +32,7 @@ fn a_verified_card_says_what_was_compared() {
     }
 }
 
-/// A file that is sealed right, of an issuer whose profile puts another number somewhere.
+/// A file with right seals from an issuer whose profile writes another number in one place.
 fn disagrees(from: &str, to: &str, says: &str) {
     let world = World::new();
     let product = include_str!("../../profiles/products/multiapp.toml");

@@ -1,5 +1,5 @@
-//! The daemon as operators meet it: jobs over its socket, who may do what, restart, drain, and being killed
-//! in mid-card.
+//! The daemon as operators meet it: jobs over its socket, permissions, restart, drain, and a kill in
+//! mid-card.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -56,7 +56,7 @@ fn ended_in_time(child: &mut Child) -> Option<i32> {
     None
 }
 
-/// What a daemon says that is not to start.
+/// The exit code and output of a daemon that must refuse to start.
 pub fn refused(command: &mut Command) -> Ended {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let code = ended_in_time(&mut child);
@@ -75,7 +75,7 @@ impl<'a> Daemon<'a> {
         Self::started(world, &mut command_on(world, line, speed, seed))
     }
 
-    /// On another socket, to which `d.sock` leads.
+    /// A daemon on another socket, to which `d.sock` leads.
     pub fn start_at(world: &'a World, line: &str, socket: &std::path::Path) -> Self {
         Self::started(world, command_on(world, line, "20", "1").arg("--socket").arg(socket))
     }
@@ -84,7 +84,7 @@ impl<'a> Daemon<'a> {
         Self::logged(world, command.stderr(Stdio::null()))
     }
 
-    /// Whose log goes where the command says.
+    /// A daemon whose log goes where the command sends it.
     pub fn logged(world: &'a World, command: &mut Command) -> Self {
         let mut child = command.spawn().unwrap();
         let mut said = String::new();
@@ -132,7 +132,7 @@ impl<'a> Daemon<'a> {
         }
     }
 
-    /// Waits until nothing stands against closing a job, and closes it.
+    /// Waits until nothing prevents the closing of a job, and closes it.
     pub fn closed(&self, job: &str) -> Value {
         self.until(job, |shown| shown["phase"] == "COMPLETE");
         self.ok(&format!("job close {job}"));
@@ -143,7 +143,7 @@ impl<'a> Daemon<'a> {
         kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
     }
 
-    /// Its exit code; none if it does not end.
+    /// The daemon's exit code; none if it does not end in time.
     pub fn ends(mut self) -> Option<i32> {
         ended_in_time(&mut self.child)
     }
@@ -160,7 +160,7 @@ pub fn good(job: &Value) -> u64 {
     number(&job["balance"], "good")
 }
 
-/// What the two balances are off.
+/// The difference between the two sides of each balance; 0 means that it adds up.
 pub fn off(job: &Value) -> (i64, i64) {
     let b = |name: &str| job["balance"][name].as_i64().unwrap();
     let sum = |names: &[&str]| names.iter().map(|n| b(n)).sum::<i64>();
@@ -187,7 +187,7 @@ fn dumped(world: &World, fate: &str) -> usize {
     world.dumps().iter().filter(|d| d["fate"] == fate).count()
 }
 
-/// Waits until hwsim has ended, which it does with its daemon; says how many cards lay in the line.
+/// Waits until hwsim has ended, which happens when its daemon ends. Returns how many cards lay in the line.
 pub fn left_in_line(world: &World) -> u64 {
     let end = Instant::now() + Duration::from_secs(10);
     let journal = || lines(&world.path("dumps/line.jsonl"));
@@ -202,7 +202,7 @@ pub fn left_in_line(world: &World) -> u64 {
     in_line().1 as u64
 }
 
-/// The same; the dumps are put aside.
+/// Like `left_in_line`, but also puts the dumps aside.
 fn left(world: &World) -> u64 {
     let lay = left_in_line(world);
     std::fs::rename(world.path("dumps"), world.path("dumps-1")).unwrap();
@@ -232,7 +232,7 @@ fn jobs_wait_for_their_release_and_are_made_in_turn() {
     }
     daemon.denied("job release J1", "closed");
     assert!(daemon.ok("job report J2").contains("12"));
-    // The first to be released was the first to be made.
+    // The job that was released first was made first.
     let log = world.cardwright(&["log", "--json"]);
     assert_eq!(daemon.ok("log --json"), log.stdout);
     assert_eq!(daemon.ok("log --job J2"), world.cardwright(&["log", "--job", "J2"]).stdout);
@@ -259,7 +259,7 @@ fn hold_resume_and_cancel_in_mid_card() {
     assert!(daemon.ok("job release J1").contains("nothing to do"));
     daemon.until("J1", |shown| good(shown) > 3);
     daemon.denied("job close J1", "hold it first");
-    // A hold that waits for cards under way is taken back, and the line goes on.
+    // A hold that still waits for cards under way can be taken back, and the line goes on.
     daemon.ok("job hold J1");
     let stopping = daemon.job("J1");
     assert!(stopping["phase"] == "STOPPING" || stopping["phase"] == "HELD", "{stopping}");
@@ -275,7 +275,7 @@ fn hold_resume_and_cancel_in_mid_card() {
     assert!(daemon.ok("job hold J1").contains("already"));
     daemon.ok("job resume J1");
     daemon.until("J1", |shown| good(shown) > good(&held));
-    // What is answered is done.
+    // When the answer arrives, the cancellation is done.
     daemon.ok("job cancel J1");
     let settled = daemon.job("J1");
     assert_eq!(number(&settled["balance"], "in_flight"), 0, "{settled}");
@@ -305,7 +305,7 @@ fn after_a_kill_everything_is_held_and_a_supervisor_releases() {
     let held = daemon.job("J1");
     let unknown = number(&held["balance"], "unknown");
     assert_eq!((word(&held, "state").as_str(), off(&held)), ("HELD", (0, 0)));
-    // A card may have been stacked of which the ledger had not heard yet: nobody knows that but the witness.
+    // A card may have been stacked without the ledger's knowledge: only the witness knows about it.
     let stacked = lines(&world.path("dumps-1/line.jsonl")).iter().filter(|l| l["fate"] == "stacked").count();
     let unheard = stacked as u64 - good(&held);
     assert!(
@@ -314,15 +314,21 @@ fn after_a_kill_everything_is_held_and_a_supervisor_releases() {
     );
     daemon.denied("job resume J1", "supervisor");
     daemon.not_allowed("job release J1", "supervisor");
-    daemon.not_allowed("card resolve J1 1 --good", "supervisor");
+    daemon.not_allowed("card resolve J1 1 --good", "refused: this takes a supervisor");
     daemon.signal(Signal::SIGTERM);
     assert_eq!(daemon.ends(), Some(0));
 
     people(&world, "\"supervisor\", \"operator\"");
     let daemon = Daemon::start(&world, "0", "2");
     daemon.ok("card resolve J1 all --destroyed");
-    daemon.ok("card remake J1 all");
+    // No hint leads to `job resume`, which is denied.
+    let next = "cardwright job release J1";
+    let said = daemon.ok("card remake J1 all");
+    assert!(said.contains(next) && !said.contains("job resume"), "{said}");
+    assert!(!daemon.ok("job report J1").contains("job resume"));
+    assert!(daemon.ok("job list").contains("held for: restart"));
     daemon.denied("job resume J1", "supervisor looks at it");
+    daemon.denied("job resume J1", next);
     daemon.ok("job release J1");
     let closed = daemon.closed("J1");
     assert_eq!((good(&closed), off(&closed)), (40, (0, 0)));
@@ -342,12 +348,12 @@ fn cards_are_asked_while_the_line_rests() {
     daemon.ok("job submit b.cwf1");
     daemon.ok("job release J1");
     daemon.until("J1", |shown| good(shown) > 2);
-    // Whatever job it is that the line works on.
+    // This holds for every job, not only for the one on the line.
     daemon.denied("card ask J1 all", "the line is at work");
     daemon.denied("card ask J2 all", "the line is at work");
     daemon.ok("job hold J1");
     daemon.until("J1", |shown| shown["state"] == "HELD");
-    // Its thread leaves the line a moment after the ledger has it HELD.
+    // The job's thread leaves the line a moment after the ledger has it HELD.
     let end = Instant::now() + Duration::from_secs(10);
     let asked = loop {
         let asked = daemon.asks("card ask J1 1");
@@ -365,7 +371,7 @@ fn cards_are_asked_while_the_line_rests() {
     assert_eq!(daemon.asks("card ask J1 1,2").code, 2);
     assert_eq!(daemon.asks("card ask J1 all --station chip-99").code, 2);
     daemon.denied("card ask J2 1", "no card was begun");
-    // The line goes on afterwards.
+    // The line goes on after the questions.
     daemon.ok("job resume J1");
     let closed = daemon.closed("J1");
     assert_eq!((good(&closed), off(&closed)), (60, (0, 0)));
@@ -377,17 +383,18 @@ fn cards_are_asked_while_the_line_rests() {
 }
 
 #[test]
-fn only_those_in_the_file_are_heard() {
+fn only_people_in_the_people_file_are_served() {
     let world = World::new();
     world.prepared("a", 5, 5);
     people(&world, "\"auditor\"");
     let daemon = Daemon::start(&world, "0", "1");
     daemon.not_allowed("job submit a.cwf1", "operator");
     assert_eq!(daemon.ok("job list"), "");
-    // An auditor proves, by the daemon's own keys and ledger.
+    // An auditor may have the daemon prove its own ledger with its own keys.
     let verdict: Value = serde_json::from_str(&daemon.ok("audit verify --json")).unwrap();
     assert_eq!((&verdict["hsm_asked"], &verdict["findings"]), (&true.into(), &Value::Array(vec![])));
-    // What is no question is answered so, as far as it is read, and changes nothing else.
+    // A malformed request gets an answer that says so, if it is short enough to be read, and has no other
+    // effect.
     for nonsense in
         [&b"\n"[..], b"{}\n", b"{\"v\":1,\"json\":false,\"ask\":{\"verb\":\"dance\"}}\n", &[0xFF; 70_000]]
     {

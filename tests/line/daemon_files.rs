@@ -1,4 +1,5 @@
-//! Files that go with a request to the daemon: opened by the asker, regular, and never the ledger's own.
+//! Files that go with a request to the daemon: the client opens them, and they must be regular files and not
+//! the ledger's own.
 
 use std::fs::File;
 use std::io::{BufReader, Seek, Write};
@@ -8,7 +9,9 @@ use std::os::unix::net::UnixStream;
 
 use cardwright::daemon::files::{FILES_MAX, send_with};
 use cardwright::daemon::wire::{self, AnswerMessage, RequestMessage};
-use cardwright::request::{Action, Request};
+use cardwright::exit::Exit;
+use cardwright::ids::JobId;
+use cardwright::request::{Action, PaperName, Request};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use serde_json::Value;
@@ -19,7 +22,7 @@ use crate::support::{World, lines};
 const NOT_ALLOWED: i32 = 47;
 const FILE_FORMAT: i32 = 10;
 
-/// What the daemon answers to a request with these files.
+/// The daemon's answer to a request with these files.
 fn answered(world: &World, action: Action, files: &[File]) -> AnswerMessage {
     let stream = UnixStream::connect(world.path("d.sock")).unwrap();
     let request = Request { line: None, action };
@@ -63,7 +66,7 @@ fn only_regular_files_of_the_askers_own_are_taken() {
     let good_file = || File::open(&path).unwrap();
     for (files, why) in [
         (vec![File::from(pipe)], "no regular file"),
-        (vec![folder], "no regular file"),
+        (vec![folder], "it is a directory; name the file in it"),
         (vec![File::from(OwnedFd::from(UnixStream::pair().unwrap().0))], "no regular file"),
         (vec![], "0 file(s)"),
         (vec![good_file(), good_file()], "2 file(s)"),
@@ -71,17 +74,28 @@ fn only_regular_files_of_the_askers_own_are_taken() {
         let said = refusal(&world, submit(), &files);
         assert!(said.contains(why), "{why}: {said}");
     }
-    // More than the kernel is given room for.
+    // By a path and by a descriptor: no file that could be refused as an issuer's.
+    let folder = File::open(world.path("")).unwrap();
+    assert_eq!(answered(&world, submit(), &[folder]).refused.unwrap().exit(), Exit::Io);
+    assert_eq!(daemon.asks("job submit .").code, Exit::Io as i32);
+    // An action that needs no file takes none.
+    let said = refusal(&world, Action::ListJobs {}, &[good_file()]);
+    assert!(said.contains("1 file(s)"), "{said}");
+    // More files than the kernel has room for in one message.
     let many: Vec<File> = (0..FILES_MAX + 1).map(|_| good_file()).collect();
     let stream = UnixStream::connect(world.path("d.sock")).unwrap();
     assert!(send_with(&stream, b"{}\n", &many).is_err(), "this end refuses them");
     drop(stream);
-    // Opened for writing alone, it cannot be read: an error, and no job.
+    // A file opened only for writing cannot be read: an error, and no job.
     let unreadable = File::options().write(true).open(&path).unwrap();
-    assert!(answered(&world, submit(), &[unreadable]).refused.is_some());
+    let said = refusal(&world, submit(), &[unreadable]);
+    assert!(said.contains("open it for reading"), "{said}");
+    let said = refusal(&world, Action::ExportLedger {}, &[good_file()]);
+    assert!(said.contains("open it for writing"), "{said}");
     assert_eq!(daemon.ok("job list"), "");
 
-    // The ledger's own files stay open in the daemon: SQLite's locks would go with the descriptor.
+    // The daemon keeps descriptors of the ledger's own files open: SQLite's locks would end if they were
+    // closed.
     for round in 0..6 {
         for name in ["cardwright.db", "cardwright.db-wal", "cardwright.db-shm"] {
             let said = refusal(&world, submit(), &[File::open(world.path(name)).unwrap()]);
@@ -89,7 +103,7 @@ fn only_regular_files_of_the_askers_own_are_taken() {
             assert!(sqlite_has_it_locked(&world), "{round} {name}");
         }
     }
-    // Who does that again and again sends no more files at all.
+    // A person who sends such files again and again may send no more files at all.
     let said = refusal(&world, submit(), &[good_file()]);
     assert!(said.contains("no more files of yours"), "{said}");
     assert_eq!(daemon.asks("job submit a.cwf1").code, FILE_FORMAT);
@@ -97,7 +111,7 @@ fn only_regular_files_of_the_askers_own_are_taken() {
     drop(daemon);
 }
 
-/// Where the asker's file stands, or what becomes of it afterwards, is of no matter.
+/// The position in the client's file, and changes to that file afterwards, make no difference.
 #[test]
 fn a_file_is_read_from_its_beginning() {
     let world = World::new();
@@ -128,7 +142,7 @@ fn an_auditor_exports_through_the_daemon() {
     let daemon = Daemon::start(&world, "0", "1");
     let text = daemon.ok("audit export");
     let exported: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    // An export has the bytes that are hashed as well.
+    // An export also holds the bytes that are hashed.
     let events = |rows: &[Value]| {
         let mut events: Vec<Value> = rows.iter().filter(|row| row["n"].is_u64()).cloned().collect();
         for event in &mut events {
@@ -139,7 +153,7 @@ fn an_auditor_exports_through_the_daemon() {
     let shown: Vec<Value> = serde_json::from_str(&daemon.ok("log --json")).unwrap();
     assert_eq!(events(&exported), shown);
     assert!(exported.iter().any(|row| row["checkpoint"].is_u64()));
-    // Into a pipe whose reader has seen enough, and into a file.
+    // One export into a pipe whose reader stops early, and one into a file.
     let mut out = File::create(world.path("export.jsonl")).unwrap();
     out.write_all(text.as_bytes()).unwrap();
     assert_eq!(events(&lines(&world.path("export.jsonl"))), shown);
@@ -147,7 +161,7 @@ fn an_auditor_exports_through_the_daemon() {
     audited(&world);
 }
 
-/// Papers belong to the asker, not to the daemon, and a daemon that refuses leaves none behind.
+/// Papers belong to the person who asks, not to the daemon's user, and a daemon that refuses leaves no papers.
 #[test]
 fn papers_are_the_askers() {
     let world = World::new();
@@ -156,11 +170,21 @@ fn papers_are_the_askers() {
     let daemon = Daemon::start(&world, "0", "1");
     daemon.ok("job submit a.cwf1");
     daemon.denied("job papers J1 --out early", "not closed");
-    assert!(!world.path("early").join("J1-report.json").exists());
-    assert!(!world.path("early").join("J1-report.json.part").exists());
+    assert!(!world.path("early").exists(), "a folder was made for no papers");
+    std::fs::create_dir(world.path("mine")).unwrap();
+    daemon.denied("job papers J1 --out mine", "not closed");
+    assert!(world.path("mine").exists() && std::fs::read_dir(world.path("mine")).unwrap().next().is_none());
+    let over = daemon.asks("job papers J1 --out a.csv");
+    assert!(over.code == Exit::Io as i32 && over.stderr.contains("name a directory"), "{}", over.stderr);
     daemon.ok("job release J1");
     daemon.until("J1", |shown| good(shown) == 4);
     daemon.closed("J1");
+    // A deletion with too few files for its copies is refused before anything is deleted.
+    let delete = Action::DeleteData { job: JobId(1), copies: vec![PaperName::Certificate] };
+    let file = File::create(world.path("certificate")).unwrap();
+    let said = refusal(&world, delete, &[file]);
+    assert!(said.contains("1 file(s)") && said.contains("needs 2"), "{said}");
+    assert_eq!(daemon.job("J1")["deleted"], false);
     let papers = daemon.ok("job papers J1 --out papers");
     assert_eq!(papers.lines().count(), 3, "{papers}");
     let about = std::fs::metadata(world.path("papers/J1-return.jsonl")).unwrap();

@@ -1,6 +1,6 @@
-//! The expected content of a card, computed twice from the CSV line that ordered it. Once by `prep` in this
-//! process, every DGI and every line to the last byte; once here, straight from the CSV, for everything that
-//! needs no issuer key.
+//! The expected content of a card, computed twice from the CSV line that ordered it: by `prep` in this
+//! process, every DGI and every line to the last byte; and here, straight from the CSV, for all data that
+//! need no issuer key.
 //!
 //! A comparison gives its findings as text, so that a test can show that it finds something.
 
@@ -69,8 +69,8 @@ impl Expected {
         self.0.len()
     }
 
-    /// How the dumps of good cards differ from what was ordered under these card_refs. Of every `drawn`th
-    /// card both sides are drawn once more, which takes 40 ms; 1 = of all.
+    /// The differences between the dumps of good cards and the orders for their card_refs. For every
+    /// `drawn`th card both sides are also drawn again, which takes 40 ms; with 1, for every card.
     pub fn differences(&self, made: &[(String, Value)], drawn: usize) -> Vec<String> {
         let work: Vec<_> = made.iter().zip((0..drawn).cycle()).collect();
         std::thread::scope(|scope| {
@@ -108,7 +108,7 @@ impl Expected {
     }
 }
 
-/// Collects what is not as it must be.
+/// Collects the differences.
 struct Findings<'a> {
     card_ref: &'a str,
     all: Vec<String>,
@@ -129,7 +129,7 @@ impl Findings<'_> {
     }
 }
 
-/// The whole chip, stripe and embossing, as `prep` computes them.
+/// Compares chip, stripe and embossing with the result of `prep`.
 fn as_prepared(found: &mut Findings<'_>, clear: &ClearCard, dump: &Value) {
     let mut chip =
         BTreeMap::from([PSE, PAYMENT, PURSE, LOYALTY].map(|aid| (aid.to_owned(), ("SELECTABLE", json!({})))));
@@ -170,12 +170,12 @@ fn as_prepared(found: &mut Findings<'_>, clear: &ClearCard, dump: &Value) {
 }
 
 /// Compares with the CSV alone, by ISO/IEC 7813 (stripe), the number and name lines of ISO/IEC 7811-3
-/// (embossing) and EMV (chip), without code of `src`.
+/// (embossing) and EMV (chip). It uses no code of `src`.
 fn as_in_the_csv(found: &mut Findings<'_>, row: &Row, dump: &Value) {
     let get = |column: &str| row[column].as_str();
     let (pan, name, expiry, pin) = (get("pan"), get("name"), get("expiry"), get("pin"));
 
-    // Both tracks end in PVKI, PVV and CVV: 8 digits; without a PIN there is no PVV.
+    // Both tracks end in PVKI, PVV and CVV, together 8 digits; without a PIN there is no PVV.
     let (one, two) = (text(&dump["stripe"]["1"]), text(&dump["stripe"]["2"]));
     let service = get("service_code");
     let tail = two.strip_prefix(&format!(";{pan}={expiry}{service}")).and_then(|t| t.strip_suffix('?'));
@@ -207,7 +207,7 @@ fn as_in_the_csv(found: &mut Findings<'_>, row: &Row, dump: &Value) {
     let visa = payment["0101"].as_str().and_then(record).unwrap_or_default();
     let track2 = value(&visa, "57");
     let expected = format!("{pan}D{expiry}{service}");
-    // Equal to the stripe up to the CVV, whose place the iCVV takes.
+    // Track 2 of the chip equals that of the stripe, except for the iCVV in the place of the CVV.
     let chip = track2.trim_end_matches('F').strip_prefix(&expected).unwrap_or_default();
     found.holds("tag 57", chip.len() == 8 && chip[..5] == tail[..5.min(tail.len())]);
     found.holds("tag 9F1F", value(&visa, "9F1F") == hex::encode_upper(chip));
@@ -252,7 +252,7 @@ fn as_in_the_csv(found: &mut Findings<'_>, row: &Row, dump: &Value) {
     }
 }
 
-/// Each key of the one DGI has odd parity, and its KCV (three bytes of E(0)) stands in the other.
+/// Each key in the one DGI has odd parity, and its KCV (three bytes of E(0)) stands in the other.
 fn check_values(found: &mut Findings<'_>, dgis: &Value, keys: &str, kcvs: &str) {
     let keys = hex::decode(text(&dgis[keys])).unwrap();
     found.holds("keys are two-key TDES", !keys.is_empty() && keys.len().is_multiple_of(16));
@@ -265,8 +265,7 @@ fn check_values(found: &mut Findings<'_>, dgis: &Value, keys: &str, kcvs: &str) 
     found.same("check values", &dgis[kcvs], keys.chunks_exact(16).map(kcv).collect::<String>());
 }
 
-/// SHA-256 of the rasters of front and back with this line's texts and photo: the template drawn here once
-/// more.
+/// SHA-256 of the rasters of front and back with this line's texts and photo, drawn from the template here.
 fn sides(row: &Row, photo: Option<&[u8]>) -> [String; 2] {
     let (surname, first) = row["name"].split_once('/').unwrap();
     let (name, number) = (format!("{first} {surname}"), grouped(&row["pan"]));
@@ -277,13 +276,13 @@ fn sides(row: &Row, photo: Option<&[u8]>) -> [String; 2] {
     let pictures = template::shipped("multiapp").unwrap().render(&wanted).unwrap();
     [&pictures.front, pictures.back.as_ref().unwrap()].map(|png| {
         let raster = resvg::tiny_skia::Pixmap::decode_png(png).unwrap();
-        // Nothing shows through, so premultiplied or not is the same.
+        // All pixels are opaque, so premultiplied colours equal plain ones.
         assert!(raster.pixels().iter().all(|p| p.alpha() == 255));
         hex::encode_upper(Sha256::digest(raster.data()))
     })
 }
 
-/// Groups of four where the number line's 19 places are enough.
+/// The number in groups of four, if the 19 places of the number line are enough for that.
 fn grouped(pan: &str) -> String {
     let groups: Vec<_> = (0..pan.len()).step_by(4).map(|at| &pan[at..pan.len().min(at + 4)]).collect();
     let spaced = groups.join(" ");
@@ -299,7 +298,7 @@ fn application<'a>(dump: &'a Value, aid: &str) -> &'a Value {
     all.and_then(|all| all.iter().find(|a| a["aid"] == aid)).unwrap_or(&Value::Null)
 }
 
-/// What a record's template 70 holds, taken apart by a codec that is not ours.
+/// The elements of a record's template 70, decoded by a codec that is not ours.
 fn record(record: &str) -> Option<Vec<Tlv>> {
     match Tlv::from_bytes(&hex::decode(record).ok()?).ok()?.value() {
         TlvValue::Constructed(inside) => Some(inside.clone()),
@@ -315,15 +314,15 @@ fn value(tlvs: &[Tlv], tag: &str) -> String {
     }
 }
 
-/// The lines of a CSV without quotes.
+/// The rows of a CSV that has no quotes.
 fn rows(csv: &str) -> Vec<Row> {
     let mut lines = csv.lines().map(|line| line.split(',').map(str::to_owned).collect::<Vec<_>>());
     let header = lines.next().unwrap();
     lines.map(|line| header.iter().cloned().zip(line).collect()).collect()
 }
 
-/// As [`World::prepared`], but cardholders of many shapes: without PIN, purse or loyalty, with long numbers
-/// and names, with photos.
+/// Like [`World::prepared`], but with varied cardholders: some without PIN, purse or loyalty, with long
+/// numbers and names, or with photos.
 pub fn prepared(world: &World, name: &str, count: u32, seed: u64) -> Expected {
     let (csv, count, seed) = (format!("{name}.csv"), count.to_string(), seed.to_string());
     let made = world.prep(&["sample", "--count", &count, "--output", "sample.csv", "--seed", &seed]);

@@ -1,5 +1,5 @@
-//! An export of the ledger while a daemon writes to it: each export is the beginning of the next, and its
-//! holder can prove it with nothing but SHA-256, as src/ledger/chain.rs describes.
+//! Exports of the ledger while a daemon writes to it: each export is the beginning of the next, and its
+//! holder can prove it with SHA-256 alone, as src/ledger/chain.rs describes.
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -16,14 +16,15 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
     365 * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + day - 719_469
 }
 
-/// Unix time in ms of what an event says, "2026-11-25T03:36:16.123Z".
+/// The Unix time in ms of an event's time, such as "2026-11-25T03:36:16.123Z".
 fn unix_ms(ts: &str) -> u64 {
     let n = |at: std::ops::Range<usize>| ts[at].parse::<i64>().unwrap();
     let seconds = days(n(0..4), n(5..7), n(8..10)) * 86_400 + n(11..13) * 3600 + n(14..16) * 60 + n(17..19);
     (seconds * 1000 + n(20..23)) as u64
 }
 
-/// The hash of an event behind another, from the bytes that stand in its line; they say what the line says.
+/// The hash of an event that follows another, computed from the bytes in its line. Fails if the bytes and the
+/// words of the line disagree.
 fn chained(previous: &[u8], ledger: &[u8], event: &Value) -> Vec<u8> {
     let body = hex::decode(word(event, "body")).unwrap();
     let kind = u16::from_be_bytes([body[0], body[1]]);
@@ -38,20 +39,21 @@ fn chained(previous: &[u8], ledger: &[u8], event: &Value) -> Vec<u8> {
     sha.chain_update(body).finalize().to_vec()
 }
 
-/// What an export adds up to.
+/// The content of an export whose hashes are right.
 struct Proven {
     events: Vec<String>,
     checkpoints: Vec<String>,
-    /// Of its last event.
+    /// The hash of the last event.
     hash: String,
 }
 
-/// Events from the first on without a gap, each checkpoint behind its event with the hash that the events add
-/// up to.
+/// Reads an export. Fails unless its events begin with the first and have no gap, and each checkpoint follows
+/// its event and has the hash computed for that event.
 fn proven(export: &str) -> Proven {
     assert!(export.is_empty() || export.ends_with('\n'), "half a line");
     let (mut events, mut checkpoints, mut hash) = (Vec::new(), Vec::new(), vec![0; 32]);
-    // Which ledger it is, every checkpoint says; an export that has none proves nothing yet.
+    // Every checkpoint names its ledger. An export without a checkpoint proves nothing yet, so any name will
+    // do.
     let lines = export.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let ledger =
         lines.filter_map(|line| line["ledger"].as_str().map(|name| hex::decode(name).unwrap())).next();
@@ -72,7 +74,7 @@ fn proven(export: &str) -> Proven {
 }
 
 #[test]
-fn an_export_beside_a_daemon_at_work_is_the_beginning_of_the_next() {
+fn an_export_while_the_daemon_works_is_the_beginning_of_the_next() {
     let world = World::new();
     people(&world, "\"operator\", \"supervisor\", \"auditor\"");
     world.prepared("a", CARDS as u32, 75);
@@ -94,7 +96,7 @@ fn an_export_beside_a_daemon_at_work_is_the_beginning_of_the_next() {
         assert!(exports.len() < 2000 && job["state"] == "OPEN", "{job}");
     }
     daemon.closed("J1");
-    // Through the daemon it is one as well, of the daemon's ledger.
+    // An export through the daemon is proven in the same way, and comes from the daemon's ledger.
     let mut command = world.command(env!("CARGO_BIN_EXE_cardwright").as_ref());
     let told =
         Ended::from(command.args(["audit", "export"]).env("CARDWRIGHT_SOCKET", "d.sock").output().unwrap());
@@ -120,7 +122,7 @@ fn an_export_beside_a_daemon_at_work_is_the_beginning_of_the_next() {
     assert_eq!(number(&verdict, "checkpoints"), last.checkpoints.len() as u64);
 }
 
-/// The proof is one.
+/// The proof would find a change.
 #[test]
 fn an_export_that_was_changed_is_no_proof() {
     let world = World::new();
@@ -131,7 +133,7 @@ fn an_export_that_was_changed_is_no_proof() {
     let changed = whole.replacen("\"to\":\"STACKED\"", "\"to\":\"REJECTED\"", 1);
     assert_ne!(changed, whole);
     assert!(std::panic::catch_unwind(|| proven(&changed)).is_err());
-    // The same in the bytes: STACKED is kind 0036, REJECTED 0040.
+    // The words and the bytes are changed alike: STACKED is kind 0036, REJECTED 0040.
     let forged = changed.replacen("\"body\":\"0036", "\"body\":\"0040", 1);
     assert_ne!(forged, changed);
     assert!(std::panic::catch_unwind(|| proven(&forged)).is_err());

@@ -1,5 +1,4 @@
-//! The signed papers of a closed job: they agree with the witness, and nothing in them can be changed
-//! unnoticed.
+//! The signed papers of a closed job: they agree with the witness, and a change to them is noticed.
 
 use std::fs::Permissions;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -18,7 +17,7 @@ fn papers(world: &World, out: &str) -> (i32, String) {
 }
 
 #[test]
-fn papers_say_what_became_of_every_record_and_are_signed() {
+fn papers_report_the_fate_of_every_record_and_are_signed() {
     let world = World::new();
     world.prepared("job", 14, 60);
     std::fs::write(world.path("faults.toml"), "[[fault]]\nkind = \"stripe-misread\"\nblanks = [3, 5]\n")
@@ -34,7 +33,7 @@ fn papers_say_what_became_of_every_record_and_are_signed() {
     let made_again: Vec<Value> = serde_json::from_str(&made_again.stdout).unwrap();
     let twice = |card: &&Value| card["attempts"].as_array().unwrap().len() == 1 && card["state"] == "REMAKE";
     let seq = |card: &Value| card["seq"].as_u64().unwrap();
-    // One is made again, one given up.
+    // One record is made again, one given up.
     let bad: Vec<u64> = made_again.iter().filter(twice).map(seq).collect();
     assert_eq!(bad.len(), 2);
     assert_eq!(world.cardwright(&["card", "cancel", "J1", &bad[1].to_string()]).code, 0);
@@ -44,7 +43,7 @@ fn papers_say_what_became_of_every_record_and_are_signed() {
     let dumps: Vec<Value> =
         first.into_iter().chain(world.dumps()).filter(|d| d["fate"] == "stacked").collect();
 
-    // Killed in mid-paper before, whatever is complete beside it.
+    // As if a daemon had been killed while it wrote papers: a part of one, and a complete one next to it.
     let lies = |name: &str| world.path("papers").join(name);
     std::fs::create_dir(world.path("papers")).unwrap();
     let begun = ["J1-return.jsonl.part", "J1-report.json.part"];
@@ -62,7 +61,7 @@ fn papers_say_what_became_of_every_record_and_are_signed() {
         (about.permissions().mode() & 0o777, about.gid())
     };
     assert_eq!(readers("papers/J1-return.jsonl").0, 0o600);
-    // A folder that is made for a group alone.
+    // A folder for one group alone.
     const GROUP: u32 = 4711;
     std::fs::create_dir(world.path("shared")).unwrap();
     chown(world.path("shared"), None, Some(GROUP)).unwrap();
@@ -86,7 +85,7 @@ fn papers_say_what_became_of_every_record_and_are_signed() {
         let given_up = n == bad[1];
         assert_eq!(record["outcome"], if given_up { "CANCELLED" } else { "GOOD" });
         assert_eq!(record["attempts"], if n == bad[0] { 2 } else { 1 });
-        // Positions go on in the second run; hwsim counts each run from its beginning.
+        // Positions are counted on in the second run; hwsim begins at 1 again in each run.
         assert_eq!(dump.is_none() && record["position"].is_null(), given_up, "{record}");
     }
     let key = {
@@ -96,7 +95,7 @@ fn papers_say_what_became_of_every_record_and_are_signed() {
     let report: Value =
         serde_json::from_slice(&std::fs::read(world.path("papers/J1-report.json")).unwrap()).unwrap();
     assert_eq!(report["ledger"].as_str().unwrap().len(), 32);
-    // Of both runs: fourteen cards, and the one that was made again.
+    // Work of both runs: fourteen cards, and the one that was made again.
     let worked = |module: &str| {
         let stations =
             report["worked"].as_object().unwrap().iter().filter(|(name, _)| name.starts_with(module));
@@ -119,6 +118,6 @@ fn papers_say_what_became_of_every_record_and_are_signed() {
         }
         std::fs::write(&path, &good).unwrap();
     }
-    // Nothing is written over.
+    // An existing paper is not replaced.
     assert_eq!(papers(&world, "papers").0, 50);
 }

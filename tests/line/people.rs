@@ -1,5 +1,5 @@
-//! Careless and ill-meaning people: an act for two needs two, the ledger names who did it, and nobody gets
-//! past it by putting back an older ledger, removing it, or editing its tables.
+//! Careless and malicious people: an act for two people needs two, the ledger names the people who did it,
+//! and putting back an older ledger, removing it, or editing its tables does not get around that.
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
@@ -22,10 +22,10 @@ const PROFILE: i32 = 30;
 const SECOND_PERSON: i32 = 48;
 const DAEMON: i32 = 46;
 const IO: i32 = 50;
-/// A user id that nobody else has.
+/// A user id that is not used otherwise.
 const BO: u32 = 4_200_042;
 
-/// Somebody else at the same machine, with a copy of the command and a way to the socket.
+/// A second person at the same machine, with a copy of the command and access to the socket.
 struct Bo {
     folder: tempfile::TempDir,
 }
@@ -40,7 +40,7 @@ impl Bo {
         open(folder.path().to_owned());
         std::fs::copy(env!("CARGO_BIN_EXE_cardwright"), folder.path().join("cardwright")).unwrap();
         open(folder.path().join("cardwright"));
-        // The world is the first person's alone; the socket is named there, too.
+        // Only the first person can enter the world's folder, so the socket lies in another one.
         std::os::unix::fs::symlink(folder.path().join("d.sock"), world.path("d.sock")).unwrap();
         Self { folder }
     }
@@ -59,7 +59,7 @@ impl Bo {
     }
 }
 
-/// `sim-8` with this line in front.
+/// Writes `sim-8` with this line in front.
 fn line(world: &World, first: &str) {
     let shipped = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/profiles/lines/sim-8.toml"));
     std::fs::write(world.path("two.toml"), format!("{first}\n{}", shipped.unwrap())).unwrap();
@@ -76,7 +76,7 @@ fn events(world: &World) -> Vec<Value> {
     serde_json::from_str(&world.cardwright(&["log", "--json"]).stdout).unwrap()
 }
 
-/// Who made the job what it is, each time.
+/// The actor and the reason of each change of a job to this state.
 fn who(world: &World, to: &str) -> Vec<(Value, Value)> {
     let events = events(world).into_iter().filter(|e| e["to"] == to && e["seq"].is_null());
     events.map(|e| (e["actor"].clone(), e["reason"].clone())).collect()
@@ -88,7 +88,7 @@ fn waits(ended: &Ended) {
 }
 
 #[test]
-fn what_takes_two_people_takes_two_by_whatever_word() {
+fn an_act_for_two_people_needs_two_under_every_verb() {
     let world = World::new();
     world.prepared("a", 10, 1);
     world.prepared("b", 10, 2);
@@ -107,7 +107,7 @@ fn what_takes_two_people_takes_two_by_whatever_word() {
         waits(&daemon.asks(words));
     }
     bo.ok("job resume J1");
-    // It does not close by itself.
+    // The job does not close by itself.
     let made = daemon.until("J1", |shown| good(shown) == 10);
     assert_eq!(word(&made, "state"), "OPEN");
     waits(&bo.asks("job close J1"));
@@ -116,7 +116,7 @@ fn what_takes_two_people_takes_two_by_whatever_word() {
     assert_eq!(who(&world, "CLOSED"), [("bo, anna".into(), Value::Null)]);
     assert!(who(&world, "OPEN").contains(&("anna, bo".into(), Value::Null)));
 
-    // Withdrawing all its records gives the job up as well. Stopping takes one.
+    // Withdrawing all records of a job cancels it as well, so it needs two people too. A hold needs one.
     for words in ["card cancel J2 all", "job cancel J2"] {
         waits(&daemon.asks(words));
     }
@@ -128,13 +128,17 @@ fn what_takes_two_people_takes_two_by_whatever_word() {
 }
 
 #[test]
-fn what_does_not_take_two_is_not_listed() {
+fn acts_for_one_person_cannot_be_listed_for_two() {
     let world = World::new();
     for word in ["submit", "hold", "resume", "look"] {
         line(&world, &format!("two_people = [\"{word}\"]"));
         let refused = world.cardwright(&["profile", "check", "two.toml"]);
         assert_eq!(refused.code, PROFILE, "{}", refused.stderr);
-        assert!(refused.stderr.contains(&format!("\"{word}\" is not for two")), "{}", refused.stderr);
+        assert!(
+            refused.stderr.contains(&format!("\"{word}\" is not an action for two people")),
+            "{}",
+            refused.stderr
+        );
     }
 }
 
@@ -166,9 +170,9 @@ fn the_ledger_says_who_stopped_a_job() {
     );
 }
 
-/// One person's idle connections are that person's alone.
+/// One person's idle connections take no connections from others.
 #[test]
-fn nobody_shuts_the_others_out() {
+fn one_persons_connections_do_not_shut_others_out() {
     let world = World::new();
     line(&world, "");
     two_people(&world, "\"operator\"");
@@ -192,7 +196,7 @@ fn nobody_shuts_the_others_out() {
 }
 
 #[test]
-fn the_socket_replaces_nothing_but_a_socket_and_the_people_file_is_nobody_elses() {
+fn the_socket_replaces_only_a_socket_and_others_cannot_write_the_people_file() {
     let world = World::new();
     people(&world, "\"operator\"");
     let before = std::fs::read(world.path("bureau.store")).unwrap();
@@ -211,7 +215,7 @@ fn ledger_files(world: &World) -> [(PathBuf, PathBuf); 3] {
         .map(|name| (world.path(name), world.path(&format!("kept-{name}"))))
 }
 
-/// The ledger as it was before the job was released, put back after the job was made and everything was
+/// The ledger from before the release of the job is put back after the job was made and the daemon was
 /// killed.
 #[test]
 fn an_older_ledger_after_a_kill_is_refused() {
@@ -225,7 +229,7 @@ fn an_older_ledger_after_a_kill_is_refused() {
     }
     daemon.ok("job release J1");
     daemon.closed("J1");
-    // What is signed is on its way to the HSM when the answer is here: let it look again.
+    // The last checkpoint may still be on its way to the HSM; a further request gives it time to arrive.
     daemon.ok("job show J1");
     daemon.child.kill().unwrap();
     daemon.child.wait().unwrap();
@@ -238,7 +242,7 @@ fn an_older_ledger_after_a_kill_is_refused() {
     assert!(ended.stderr.contains("put back from a backup"), "{}", ended.stderr);
 }
 
-/// A daemon on whose line a job has made its first cards.
+/// A daemon whose line has made the first cards of a job.
 fn at_work(world: &World, cards: u32, seed: u64) -> Daemon<'_> {
     world.prepared("a", cards, seed);
     people(world, "\"operator\", \"supervisor\"");
@@ -259,7 +263,7 @@ fn a_ledger_that_is_removed_under_a_running_line_stops_it() {
     assert_eq!(daemon.ends(), Some(LEDGER));
     let stacked = world.dumps().iter().filter(|d| d["fate"] == "stacked").count();
     assert!(stacked < 60, "it went on");
-    // Put back, it is as after any stop.
+    // With the files put back, the next start finds the ledger as after any other stop.
     for name in ["cardwright.db", "cardwright.db-wal"] {
         std::fs::rename(world.path(&format!("away-{name}")), world.path(name)).unwrap();
     }
@@ -274,7 +278,8 @@ fn a_ledger_that_is_removed_under_a_running_line_stops_it() {
     audited(&world);
 }
 
-/// What was in it since it was last folded is gone, and the next start says that much.
+/// The events since the last folding are gone, and the next start reports how far the ledger had been
+/// written.
 #[test]
 fn a_wal_that_is_emptied_under_a_running_line_stops_it() {
     let world = World::new();
@@ -288,7 +293,7 @@ fn a_wal_that_is_emptied_under_a_running_line_stops_it() {
     assert!(refused.stderr.contains("was written"), "{}", refused.stderr);
 }
 
-/// Nothing is written meanwhile. The daemon finds it within a second all the same, and says what happened.
+/// The daemon finds the loss within a second although it writes nothing, and logs the cause.
 #[test]
 fn a_wal_that_is_emptied_under_an_idle_daemon_ends_it() {
     let world = World::new();
@@ -304,9 +309,9 @@ fn a_wal_that_is_emptied_under_an_idle_daemon_ends_it() {
     assert!(said.contains("cut off"), "{said}");
 }
 
-/// A shell that brings the WAL into the file and empties it takes nothing away.
+/// A shell that folds the WAL into the file and empties it removes no events.
 #[test]
-fn another_program_may_fold_the_ledger_beside_a_running_line() {
+fn another_program_may_fold_the_ledger_of_a_running_line() {
     let world = World::new();
     world.prepared("a", 40, 8);
     people(&world, "\"operator\", \"supervisor\"");
@@ -332,7 +337,7 @@ fn another_program_may_fold_the_ledger_beside_a_running_line() {
     audited(&world);
 }
 
-/// Whoever took the lock that lies there now would write beside us.
+/// Another program could take a new lock at that path and write to the ledger at the same time.
 #[test]
 fn a_lock_that_is_removed_under_a_running_line_stops_it() {
     const CARDS: u64 = 60;
@@ -359,11 +364,11 @@ fn a_lock_that_is_removed_under_a_running_line_stops_it() {
     accounted(&world, &[first, Witness::keep(&world, 2)], CARDS);
 }
 
-/// The same job with another job's file, or on other terms, is not the job that was accepted.
+/// A job with another job's file, or on other terms, is not the job that was accepted.
 #[test]
-fn a_job_that_is_not_what_was_accepted_is_found() {
+fn a_job_that_differs_from_the_accepted_one_is_found() {
     let world = World::new();
-    // The second is held, for its card_refs were in the first.
+    // The second job is held because its card_refs were in the first.
     for (name, seed, held) in [("a", 7, 0), ("b", 8, 44)] {
         world.prepared(name, 3, seed);
         assert_eq!(world.run(&format!("{name}.cwf1"), "sim-chip-8", &["--limit", "0"]).code, held);
@@ -396,7 +401,7 @@ fn a_job_that_is_not_what_was_accepted_is_found() {
     assert!(ended.stderr.contains("record 2 of J1 otherwise"), "{}", ended.stderr);
 }
 
-/// Whoever edits states and counts alike is found when the job is to go on.
+/// Edited states are found when the job is resumed, even if the counts were edited to fit.
 #[test]
 fn edited_tables_are_found_before_a_card_is_made_of_them() {
     let world = World::new();
@@ -414,7 +419,7 @@ fn edited_tables_are_found_before_a_card_is_made_of_them() {
                 DELETE FROM blank WHERE number = (SELECT min(number) FROM blank); \
                 UPDATE balance SET good = good - 1, queued = queued + 1, blanks_good = blanks_good - 1, \
                 blanks_fed = blanks_fed - 1;";
-    // Whoever leaves no trigger behind is found at once.
+    // An edit that drops a trigger and does not restore it is found at once.
     let whole = std::fs::read(world.path("cardwright.db")).unwrap();
     let dropped = Command::new("sqlite3").arg(world.path("cardwright.db")).arg(edit).status();
     assert!(dropped.expect("sqlite3: run `make setup`").success());

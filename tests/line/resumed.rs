@@ -1,4 +1,4 @@
-//! A job goes on only where it belongs: on its own line, and with the ledger that knows it.
+//! A job goes on only on its own line and with the ledger in which it was accepted.
 
 use crate::support::World;
 
@@ -10,7 +10,7 @@ fn a_job_does_not_go_on_on_another_line() {
     let other = world.resume("sim-chip-8", &[]);
     assert_eq!(other.code, 42, "{}", other.stderr);
     assert!(other.stderr.contains("--line sim-8"), "{}", other.stderr);
-    // The same line, but its rejects are shredded now: the law of new attempts would be another.
+    // A copy of its line whose rejects are shredded: new attempts would follow other laws.
     let text = include_str!("../../profiles/lines/sim-8.toml")
         .replace("rejects = \"bin\"", "rejects = \"shredded\"");
     std::fs::write(world.path("own.toml"), text).unwrap();
@@ -20,7 +20,7 @@ fn a_job_does_not_go_on_on_another_line() {
 }
 
 #[test]
-fn an_emptied_or_missing_ledger_does_not_begin_anew_beside_its_spool() {
+fn an_emptied_or_missing_ledger_is_not_begun_anew_next_to_its_spool() {
     let world = World::new();
     world.prepared("job", 2, 3);
     assert_eq!(world.run("job.cwf1", "sim-8", &[]).code, 0);

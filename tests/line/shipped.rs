@@ -1,5 +1,5 @@
-//! Everything under `profiles/` is carried by the program and works: the folder is listed here, so a file
-//! that nobody named in `src/profile/shipped.rs` is found.
+//! The program carries every file under `profiles/`, and each of them works. The tests list the folder, so
+//! they find a file that `src/profile/shipped.rs` does not name.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,14 +10,15 @@ use cardwright::profile::{LINES, PRODUCTS, ProductProfile, TEMPLATES};
 
 use crate::support::World;
 
-/// The font of every template and its licence; the font is embedded where templates are drawn.
+/// The font of every template, and its licence. The program embeds the font separately, for drawing
+/// templates.
 const FONT: [&str; 2] = ["LiberationSans-OFL.txt", "LiberationSans-Regular.ttf"];
 
 fn profiles() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles")
 }
 
-/// All files below a folder, named from there.
+/// All files below a folder, as paths relative to it.
 fn files(folder: &Path) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -32,7 +33,7 @@ fn files(folder: &Path) -> BTreeSet<String> {
     found
 }
 
-/// The files below a folder of profiles that the program does not carry, byte for byte.
+/// The files below a folder of profiles that the program does not carry with equal bytes.
 fn not_carried(folder: &Path) -> Vec<String> {
     let text = |path: &str| fs::read_to_string(folder.join(path)).unwrap_or_default();
     let listed = |list: &[(&str, &str)], path: &str, file: &str| {
@@ -56,7 +57,7 @@ fn every_file_under_profiles_is_carried_by_the_program() {
 }
 
 #[test]
-fn a_profile_that_nobody_named_is_found() {
+fn a_profile_that_the_program_does_not_name_is_found() {
     let planted = tempfile::tempdir().unwrap();
     for (path, content) in [
         ("lines/sim-8.toml", LINES[0].1),
@@ -89,7 +90,7 @@ fn every_shipped_profile_is_checked_and_listed() {
     }
 }
 
-/// The dry run of every shipped profile: two cards of each product on each line.
+/// Runs two cards of each product on each line, simulated.
 #[test]
 fn every_shipped_line_makes_every_shipped_product() {
     for (product, _) in PRODUCTS {

@@ -16,8 +16,8 @@ fn twelve_cards_go_from_a_csv_to_the_stacker() {
     assert!(dumps.iter().all(|d| d["fate"] == "stacked" && d["simulated"] == true));
 }
 
-/// An encoder that reads by itself: it refuses blank 3, whose stripe is misread, and loses its connection at
-/// blank 6.
+/// An encoder that verifies its own work: it refuses blank 3, whose stripe is misread, and loses its
+/// connection at blank 6.
 #[test]
 fn twelve_cards_get_their_stripe_from_an_mse_630() {
     let world = World::new();

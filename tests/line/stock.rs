@@ -1,5 +1,5 @@
-//! Blanks and cards that people give and take, on real runs: the ledger's view of stock, shifts, samples and
-//! killed cards, against the dumps of the simulated line.
+//! Blanks and cards that people hand out and take back, on real runs: the ledger's view of stock, shifts,
+//! samples and killed cards, compared with the dumps of the simulated line.
 
 use std::time::{Duration, Instant};
 
@@ -13,14 +13,14 @@ use crate::support::World;
 const DENIED: i32 = 42;
 const DEVICE: i32 = 31;
 
-/// `cardwright WORDS`, which is granted.
+/// Runs `cardwright WORDS`, which must succeed.
 fn ok(world: &World, words: &str) -> String {
     let ended = world.cardwright(&words.split(' ').collect::<Vec<_>>());
     assert_eq!(ended.code, 0, "{words}: {}{}", ended.stdout, ended.stderr);
     ended.stdout
 }
 
-/// `cardwright WORDS`, which is not.
+/// Runs `cardwright WORDS`, which must be refused.
 fn denied(world: &World, words: &str, why: &str) {
     let ended = world.cardwright(&words.split(' ').collect::<Vec<_>>());
     assert_eq!(ended.code, DENIED, "{words}: {}{}", ended.stdout, ended.stderr);
@@ -31,7 +31,7 @@ fn shown(world: &World, words: &str) -> Value {
     serde_json::from_str(&ok(world, words)).unwrap()
 }
 
-/// Issued, good, rejected, unknown, sample, returned, opening, closing of a shift, and what is off.
+/// A shift's counts: issued, good, rejected, unknown, sample, returned, opening, closing, and the difference.
 fn shift(world: &World, name: &str) -> [i64; 9] {
     let view = &shown(world, &format!("stock show --json --shift {name}"))["shift"];
     let count = |value: &Value| value.as_i64().unwrap();
@@ -50,12 +50,12 @@ fn audited(world: &World) {
 fn stock_balances_for_the_job_and_for_each_shift() {
     let world = World::new();
     world.prepared("job", 12, 1);
-    // Accepted, and nothing made yet.
+    // The file is accepted and no card is made yet.
     assert_eq!(world.run("job.cwf1", "sim-chip-8", &["--limit", "0"]).code, 0);
     ok(&world, "stock shift early --by anna");
-    denied(&world, "stock shift early", "none before it has");
-    denied(&world, "stock return J1 1", "nobody issued");
-    // Once a blank was used, none could be issued any more.
+    denied(&world, "stock shift early", "no earlier shift had");
+    denied(&world, "stock return J1 1", "no blanks were issued");
+    // Blanks must be issued before the first is used.
     denied(&world, "stock test J1 2", "stock issue J1");
     assert_eq!(number(&job(&world)["balance"], "blanks_fed"), 0);
     ok(&world, "stock issue J1 20 --by anna");
@@ -75,13 +75,13 @@ fn stock_balances_for_the_job_and_for_each_shift() {
     ok(&world, "stock vault J1 10 --by anna");
     ok(&world, "stock shift late --by bo");
     denied(&world, "stock return J1 7", "there are 6 in the hopper");
-    // All of them or none.
+    // The request is for more than there are: it is refused as a whole.
     denied(&world, "stock test J1 7", "there are 6 in the hopper");
     assert_eq!(number(&job(&world)["balance"], "blanks_fed"), 14);
     ok(&world, "stock return J1 6 --by bo");
     denied(&world, "stock test J1 1", "0 in the hopper");
 
-    // One of the two good cards that are not in the vault is looked at, and its record made again.
+    // One of the two good cards that are not in the vault is taken as a sample, and its record is made again.
     ok(&world, "card sample J1 3 --by bo");
     assert_eq!(number(&job(&world)["balance"], "blanks_sample"), 3);
     denied(&world, "card remake J1 3", "DESTROYED");
@@ -96,7 +96,7 @@ fn stock_balances_for_the_job_and_for_each_shift() {
     let second = Witness::keep(&world, 2);
     assert_eq!((second.fate("stacked").count(), second.dumps.len()), (2, 2));
 
-    // Of each record exactly one card is good, and it is one that the witness saw stacked.
+    // For each record exactly one card is good, and the witness saw that card stacked.
     for card in cards(&world) {
         let attempts = card["attempts"].as_array().unwrap();
         let good: Vec<_> = attempts.iter().filter(|a| a["state"] == "STACKED").collect();
@@ -114,9 +114,9 @@ fn stock_balances_for_the_job_and_for_each_shift() {
     audited(&world);
 }
 
-/// The simulated hopper holds more than was issued; not one of those is fed.
+/// The simulated hopper holds more blanks than were issued; none of those is fed.
 #[test]
-fn a_line_feeds_no_blank_that_nobody_issued() {
+fn a_line_feeds_no_blank_that_was_not_issued() {
     let world = World::new();
     world.prepared("job", 12, 1);
     assert_eq!(world.run("job.cwf1", "sim-chip-8", &["--limit", "0"]).code, 0);
@@ -132,7 +132,7 @@ fn a_line_feeds_no_blank_that_nobody_issued() {
     ok(&world, "job close J1");
     audited(&world);
 
-    // A job to which nobody issued any before its first blank gets none later, and closes as ever.
+    // A job without issued blanks before its first feed gets none later, and closes as usual.
     let world = World::new();
     world.prepared("job", 3, 1);
     assert_eq!(world.run("job.cwf1", "sim-chip-8", &["--limit", "1"]).code, 0);
@@ -157,7 +157,7 @@ fn a_killed_card_is_thrown_out_and_its_record_goes_to_another_blank() {
     daemon.denied("card kill J1 1", "stacked already");
     daemon.denied("stock return J1 1", "hold it first");
     daemon.denied("stock test J1 1", "hold it first");
-    // One under way at a module, and one that is finished and waits for its turn.
+    // One card under way at a module, and one that is finished and waits for its turn.
     let killed: Vec<u64> = ["PERSONALIZING", "VERIFIED"].map(|state| kill(&daemon, state)).into();
     let settled = daemon.until("J1", |shown| {
         let b = &shown["balance"];
@@ -172,7 +172,7 @@ fn a_killed_card_is_thrown_out_and_its_record_goes_to_another_blank() {
         assert_eq!((word(&card, "state"), word(attempt, "state")), ("REMAKE".into(), "REJECTED".into()));
         let rejected = card["events"].as_array().unwrap().iter().find(|e| e["to"] == "REJECTED").unwrap();
         assert_eq!((&rejected["reason"], &rejected["actor"]), (&"killed".into(), &"anna".into()));
-        // It never came into the stacker.
+        // The killed card was never stacked.
         let dumps = world.dumps();
         let dump = dumps.iter().find(|dump| dump["blank"] == attempt["blank"]).unwrap();
         assert_eq!(word(dump, "fate"), "rejected", "{dump}");
@@ -182,7 +182,7 @@ fn a_killed_card_is_thrown_out_and_its_record_goes_to_another_blank() {
     daemon.ok("job resume J1");
     daemon.until("J1", |shown| number(&shown["balance"], "good") == CARDS);
     let end = Instant::now() + Duration::from_secs(20);
-    // The line may not have let go of the job yet.
+    // The line may still hold the job for a moment.
     while daemon.asks("stock return J1 38").code != 0 {
         assert!(Instant::now() < end);
         std::thread::sleep(Duration::from_millis(50));
@@ -195,7 +195,7 @@ fn a_killed_card_is_thrown_out_and_its_record_goes_to_another_blank() {
     audited(&world);
 }
 
-/// Has a card thrown out whose attempt was in this state a moment ago. Gives its record.
+/// Has a card thrown out whose attempt was in this state a moment ago. Returns the card's record.
 fn kill(daemon: &Daemon<'_>, state: &str) -> u64 {
     let end = Instant::now() + Duration::from_secs(30);
     while Instant::now() < end {
@@ -204,7 +204,7 @@ fn kill(daemon: &Daemon<'_>, state: &str) -> u64 {
         let Some(card) = all.find(|card| card["attempts"][0]["state"] == state) else { continue };
         let seq = number(card, "seq");
         if daemon.asks(&format!("card kill J1 {seq}")).code == 0 {
-            // Idempotent: whether it is on its way out or there.
+            // A second request has no effect, whether the card is still on its way out or already there.
             daemon.ok(&format!("card kill J1 {seq}"));
             return seq;
         }

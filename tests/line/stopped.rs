@@ -1,5 +1,5 @@
 //! A signal before the first card: the program ends in order, with the documented exit code, and leaves
-//! nothing behind.
+//! nothing behind that hinders a later run.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::support::World;
 const STOPPED: i32 = 5;
 
 #[test]
-fn a_signal_before_the_first_card_leaves_nothing_behind() {
+fn a_signal_before_the_first_card_leaves_no_remains() {
     let world = World::new();
     world.prepared("job", 500, 40);
     let run =
@@ -46,7 +46,7 @@ fn a_signal_before_the_first_card_leaves_nothing_behind() {
             kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
             assert_eq!(child.wait().unwrap().code(), Some(STOPPED), "{args:?} {signal}");
             assert_eq!(mine(), Vec::<std::path::PathBuf>::new(), "{args:?} {signal}");
-            // What is not accepted yet can be accepted later; what is, is an open job.
+            // A file that is not accepted yet can be accepted later; an accepted one is an open job.
             let _ = std::fs::remove_file(world.path("cardwright.db"));
             let _ = std::fs::remove_dir_all(world.path("cardwright.db.spool"));
             std::fs::write(world.path("bureau.store-audit"), &unused).unwrap();

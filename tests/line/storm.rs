@@ -1,5 +1,5 @@
-//! Every fault that the simulator knows, many times: each bad blank leaves the line with its reason, no other
-//! card is affected, and remakes bring every record to GOOD.
+//! Every fault that the simulator knows, many times: each bad blank leaves the line for its own reason, no
+//! other card is affected, and remakes bring every record to GOOD.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,15 +12,15 @@ use crate::support::World;
 const CARDS: u32 = 700;
 /// Rule k strikes the blanks n with n mod EVERY = 4k + 1: no blank gets two rules.
 const EVERY: u64 = 64;
-/// What the issue asks for, of every kind.
+/// The least number of faults of each kind.
 const AT_LEAST: usize = 10;
 
-/// One rule of the faults file, and what must become of its blanks.
+/// One rule of the faults file, and the expected fate of its blanks.
 struct Rule {
     kind: &'static str,
     /// More lines of the rule.
     more: &'static str,
-    /// Before the binding: it costs no attempt.
+    /// Whether the fault comes before the binding, so that it costs no attempt.
     unbound: bool,
     reason: &'static str,
 }
@@ -38,31 +38,31 @@ const RULES: [Rule; 16] = [
     unbound("wrong-atr", "", "wrong-atr"),
     unbound("unknown-kmc", "", "unknown-kmc"),
     unbound("feed-jam", "", "jam"),
-    // Gone after SELECT, before it says who it is.
+    // The card leaves after SELECT, before it identifies itself.
     unbound("card-pulled", "after = 1", "card-removed"),
     bound("wrong-cryptogram", "", "cryptogram"),
-    // The PSE has one STORE DATA, the payment application the next ones, at least to the fifth.
+    // The PSE has one STORE DATA; the payment application has the second to at least the fifth.
     bound("status", "sw = \"6A84\"\nstore_data = 1", "sw-6A84"),
     bound("status", "sw = \"6A80\"\nstore_data = 4", "sw-6A80"),
     bound("status", "sw = \"6985\"\nstore_data = 5", "sw-6985"),
     bound("card-pulled", "", "card-removed"),
     bound("stripe-misread", "", "stripe-read-back"),
     bound("stripe-dirty", "", "stripe-not-blank"),
-    // An MSR605 has one status for a jam and for a stripe that cannot be written (31, write or read error).
+    // An MSR605 has one status for a jam and for a stripe that it cannot write (31, write or read error).
     bound("jam-stripe", "", "stripe-failed"),
     bound("jam-printer", "", "jam"),
     bound("jam-embosser", "", "jam"),
     bound("jam-transfer", "", "jam"),
 ];
 
-/// The rule of a blank, by its feed ordinal.
+/// The rule for a blank, by its feed ordinal.
 fn rule_of(n: u64) -> Option<&'static Rule> {
     let at = (n % EVERY).checked_sub(1)?;
     if at.is_multiple_of(4) { RULES.get(usize::try_from(at / 4).unwrap()) } else { None }
 }
 
-/// The faults file. A card with a wrong cryptogram is pulled as well, but only after SELECT and INITIALIZE
-/// UPDATE: the first command more, or another reset, would show as a card-pulled of that blank.
+/// The faults file. Cards with a wrong cryptogram are also pulled, but only after SELECT and INITIALIZE
+/// UPDATE: if the line sent one more command or another reset, such a blank would be reported as card-pulled.
 fn faults() -> String {
     let mut text = String::new();
     for (rule, offset) in RULES.iter().zip((1..).step_by(4)) {
@@ -114,8 +114,8 @@ struct Storm {
 }
 
 impl Storm {
-    /// After any run: balances, every struck blank out for its reason, every other one stacked with the right
-    /// content.
+    /// The state after any run: the balances add up, every struck blank is out for its reason, and every
+    /// other blank is stacked with the right content.
     fn run_is_right(&mut self) -> Value {
         let (world, events) = (&self.world, self.world.events());
         self.runs.push(Witness::keep(world, self.runs.len() + 1));
@@ -124,7 +124,7 @@ impl Storm {
         let job = balanced(world, &self.runs);
         assert_eq!((number(&job["balance"], "in_flight"), number(&job["balance"], "unknown")), (0, 0));
 
-        // One fault to a blank, and it is the one of its rule.
+        // A blank has one fault, and it is the one of the blank's rule.
         let mut struck = BTreeMap::new();
         for fault in &run.faults {
             let rule = rule_of(number(fault, "n")).unwrap_or_else(|| panic!("not ordered: {fault}"));
@@ -144,7 +144,8 @@ impl Storm {
             assert_eq!(event["reason"], rule.reason, "{event}");
             at_the_right_command(rule, fault, event);
         }
-        // Blanks that nobody got to know have no name in the ledger: the same reasons at the same stations.
+        // The ledger has no name for a blank that was thrown out before its chip was read, so only reasons
+        // and stations are compared.
         let place = |station: &Value, reason: &str| (station.as_str().unwrap().to_owned(), reason.to_owned());
         let mut told: Vec<_> = loose.iter().map(|e| place(&e["station"], &word(e, "reason"))).collect();
         let unbound = struck.values().filter(|(rule, _)| rule.unbound);
@@ -164,7 +165,7 @@ impl Storm {
         job
     }
 
-    /// Counted from the injector's own log; the status words apart.
+    /// Counts the faults in the injector's own log, each status word separately.
     fn every_kind_often_enough(&self) {
         let mut counts: BTreeMap<&str, usize> = RULES.iter().map(|r| (r.reason, 0)).collect();
         let mut kinds: BTreeMap<&str, usize> = RULES.iter().map(|r| (r.kind, 0)).collect();
@@ -178,8 +179,8 @@ impl Storm {
         assert!(counts.values().all(|count| *count >= AT_LEAST), "{counts:?}");
     }
 
-    /// Every record was tried once, on a blank that was no unbound reject; the stack has gaps where cards are
-    /// out.
+    /// Every record was tried once, on a blank that was no unbound reject, and the stack has gaps where cards
+    /// are out.
     fn first_run_is_right(&self) {
         let run = &self.runs[0];
         let cards = cards(&self.world);
@@ -243,7 +244,7 @@ impl Storm {
         );
         assert!(self.runs.len() > 2, "no remake had to be made again");
 
-        // Each record has exactly one stacked card, in all runs, and it is the one that the ledger says.
+        // Each record has exactly one stacked card in all runs, and the ledger names that card.
         let one_each: BTreeMap<_, _> =
             self.good.iter().map(|(name, dump)| (name.clone(), word(dump, "blank"))).collect();
         assert_eq!(
@@ -261,7 +262,7 @@ impl Storm {
             assert!(earlier.iter().all(|a| a["state"] == "DESTROYED"), "{card}");
             destroyed.extend(earlier.iter().map(|a| word(a, "blank")));
         }
-        // Every rejected card that holds anything was seen destroyed.
+        // A person has seen the destruction of every rejected card that holds data.
         let rejected = self.runs.iter().flat_map(|run| run.fate("rejected"));
         let written: BTreeSet<_> =
             rejected.filter(|d| number(d, "writes") > 0).map(|d| word(d, "blank")).collect();
@@ -270,7 +271,7 @@ impl Storm {
     }
 }
 
-/// What the ledger says of the command that failed.
+/// Compares the command that failed with the ledger's account of it.
 fn at_the_right_command(rule: &Rule, fault: &Value, event: &Value) {
     match rule.kind {
         "status" => {
@@ -283,7 +284,7 @@ fn at_the_right_command(rule: &Rule, fault: &Value, event: &Value) {
     assert_eq!(event["station"], fault["station"], "{event}");
 }
 
-/// How far a rejected blank got, as the witness saw it: nothing was written behind the fault.
+/// Compares how far a rejected blank got: the witness saw nothing written after the fault.
 fn nothing_went_on(rule: &Rule, dump: &Value) {
     let applications = dump["chip"]["applications"].as_array().unwrap();
     let written =

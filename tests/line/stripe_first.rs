@@ -1,5 +1,5 @@
-//! A line whose encoder stands before its chip stations: the card is bound at the encoder, and its chip is in the ledger
-//! before the first channel is opened.
+//! A line whose encoder stands before its chip stations: the card is bound at the encoder, and its chip is in
+//! the ledger before the first channel is opened.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::support::World;
 
 const LINE: &str = "sim-stripe-first";
 
-/// Words of the events of a record, in order.
+/// The words of a record's events, in order.
 fn steps(events: &[Value], seq: u64) -> Vec<&Value> {
     events.iter().filter(|event| event["seq"] == seq).collect()
 }
@@ -21,7 +21,7 @@ fn words(steps: &[&Value]) -> Vec<String> {
 }
 
 #[test]
-fn a_chip_behind_the_encoder_is_known_before_it_is_opened() {
+fn a_chip_after_the_encoder_is_known_before_its_channel_is_opened() {
     const CARDS: u32 = 60;
     let world = World::new();
     let expected = expected::prepared(&world, "job", CARDS, 21);
@@ -48,7 +48,7 @@ fn a_chip_behind_the_encoder_is_known_before_it_is_opened() {
         assert_eq!(word(&chip["chip"], "kmc")[..12], word(&chip["chip"], "id")[..12]);
         assert!(chips.insert(word(&chip["chip"], "id")), "one chip for two attempts: {chip}");
     }
-    // The chips of the ledger are those of the plastic.
+    // The ledger names the chips that are in the plastic.
     assert_eq!(chips, runs[0].fate("stacked").map(|dump| word(dump, "keydata")).collect());
     let job = balanced(&world, &runs);
     assert_eq!((word(&job, "state"), number(&job["balance"], "good")), ("CLOSED".into(), u64::from(CARDS)));
@@ -56,8 +56,9 @@ fn a_chip_behind_the_encoder_is_known_before_it_is_opened() {
     assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
 }
 
-/// The second run's hopper holds cards of the first one again: their chips are found at the chip station, where the card is
-/// bound already and its stripe is written. It is thrown out there, its chip is not opened, and its station waits for a person.
+/// The second run's hopper holds cards of the first run. They are recognized at the chip station, after they
+/// were bound and their stripe was written. Such a card is thrown out there without opening its channel, and
+/// the station waits for a person.
 #[test]
 fn a_chip_that_comes_back_is_not_opened() {
     const BACK: usize = 2;
@@ -67,7 +68,7 @@ fn a_chip_that_comes_back_is_not_opened() {
     let ended = world.run("job.cwf1", LINE, &[&pile[..], &["--limit", &BACK.to_string()]].concat());
     assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
     let mut runs = vec![Witness::keep(&world, 1)];
-    // Its encoder takes no stripe that was written before: the pile comes back with blank ones.
+    // The encoder takes only blank stripes, so the pile comes back with blank ones.
     let ended = world.resume(LINE, &pile);
     assert_eq!(ended.code, 4, "{}{}", ended.stdout, ended.stderr);
     let events = world.events();
@@ -77,7 +78,7 @@ fn a_chip_that_comes_back_is_not_opened() {
     for event in &rejected {
         assert_eq!((&event["reason"], &event["from"]), (&"chip-seen".into(), &"PERSONALIZING".into()));
         assert!(word(event, "station").starts_with("chip-"), "{event}");
-        // The ledger has the chip for the attempt that it belongs to, and for no other.
+        // The ledger has the chip only for the attempt to which it belongs.
         assert!(word(event, "blank").starts_with('#'), "{event}");
         assert!(!words(&steps(&events, number(event, "seq"))).contains(&"CHIP".to_owned()), "{event}");
     }

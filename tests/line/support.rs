@@ -9,23 +9,24 @@ use serde_json::Value;
 pub const ISSUER_KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/keys-issuer.toml");
 pub const BUREAU_KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/keys-bureau.toml");
 
-/// A world of its own: two key stores, and room for files, ledger, events, dumps.
+/// A world for one test: two key stores, and a folder for files, ledger, events, dumps.
 pub struct World {
     directory: tempfile::TempDir,
-    /// Process in whose mount namespace its programs run.
+    /// Process whose mount namespace the programs run in.
     namespace: Option<u32>,
-    /// More of their environment.
+    /// Additional environment variables of the programs.
     environment: Vec<(&'static str, PathBuf)>,
 }
 
-/// How a program ended.
+/// The exit code and the output of a program that ended.
 pub struct Ended {
     pub code: i32,
     pub stdout: String,
     pub stderr: String,
 }
 
-/// Compiles a library that is preloaded, `tests/SOURCE`, into a folder: as its name, with `.so`.
+/// Compiles `tests/SOURCE`, a library for preloading, into a folder; the file has the source's name with
+/// `.so`.
 pub fn compile(source: &str, folder: &Path) {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(source);
     let compiled = Command::new("cc")
@@ -48,18 +49,18 @@ impl World {
         world
     }
 
-    /// A bureau's store that has seen no ledger and no file.
+    /// Makes a bureau's store that has seen no ledger and no file.
     pub fn new_store(&self, name: &str) {
         let made = self.cardwright(&["key", "init", "--test", "--from", BUREAU_KEYS, "--store", name]);
         assert_eq!(made.code, 0, "{}", made.stderr);
     }
 
-    /// From now on its programs run in the mount namespace of this process.
+    /// From now on the programs run in the mount namespace of this process.
     pub fn enter(&mut self, namespace: u32) {
         self.namespace = Some(namespace);
     }
 
-    /// From now on its programs find this in their environment.
+    /// From now on the programs have this environment variable.
     pub fn set(&mut self, name: &'static str, path: &str) {
         self.environment.push((name, self.path(path)));
     }
@@ -68,7 +69,7 @@ impl World {
         self.directory.path().join(name)
     }
 
-    /// `count` synthetic cardholders as `NAME.csv`, prepared as `NAME.cwf1`; gives the file's path.
+    /// Makes `count` synthetic cardholders as `NAME.csv`, prepared as `NAME.cwf1`. Returns the file's path.
     pub fn prepared(&self, name: &str, count: u32, seed: u64) -> PathBuf {
         let (csv, file) = (format!("{name}.csv"), format!("{name}.cwf1"));
         let (count, seed) = (count.to_string(), seed.to_string());
@@ -91,28 +92,28 @@ impl World {
         self.path(&file)
     }
 
-    /// `cardwright-prep ARGS`, in the world's directory.
+    /// Runs `cardwright-prep ARGS` in the world's directory.
     pub fn prep(&self, args: &[&str]) -> Ended {
         self.program(Path::new(env!("CARGO_BIN_EXE_cardwright-prep")), args)
     }
 
-    /// `cardwright ARGS`, in the world's directory; the ledger is `cardwright.db` there.
+    /// Runs `cardwright ARGS` in the world's directory; the ledger is `cardwright.db` there.
     pub fn cardwright(&self, args: &[&str]) -> Ended {
         self.program(Path::new(env!("CARGO_BIN_EXE_cardwright")), args)
     }
 
-    /// `cardwright run FILE --line LINE --simulate --speed 0 --dump dumps --events events.jsonl --report
+    /// Runs `cardwright run FILE --line LINE --simulate --speed 0 --dump dumps --events events.jsonl --report
     /// report.json`.
     pub fn run(&self, file: &str, line: &str, more: &[&str]) -> Ended {
         self.made(&["run", file], line, more)
     }
 
-    /// The same for `job resume J1`.
+    /// Runs `job resume J1` with the options of [`World::run`].
     pub fn resume(&self, line: &str, more: &[&str]) -> Ended {
         self.made(&["job", "resume", "J1"], line, more)
     }
 
-    /// Events are added to the end of their file; here each run has a file of its own.
+    /// A program adds events to the end of their file, so each run here gets a new file.
     fn made(&self, verb: &[&str], line: &str, more: &[&str]) -> Ended {
         let _ = std::fs::remove_file(self.path("events.jsonl"));
         let common = [
@@ -137,7 +138,7 @@ impl World {
         Ended::from(self.command(program).args(args).output().unwrap())
     }
 
-    /// A program in the world's directory.
+    /// A program that is ready to run in the world's directory.
     pub fn command(&self, program: &Path) -> Command {
         let hwsim = Path::new(env!("CARGO_BIN_EXE_cardwright")).with_file_name("hwsim");
         assert!(hwsim.exists(), "hwsim is not built: run `make build` first");
@@ -169,7 +170,7 @@ impl World {
         lines(&self.path("events.jsonl"))
     }
 
-    /// Every dump, one for each blank that left a line.
+    /// All dumps: one for each blank that left a line.
     pub fn dumps(&self) -> Vec<Value> {
         let entries = std::fs::read_dir(self.path("dumps")).unwrap().map(|e| e.unwrap().path());
         let dumps = entries.filter(|p| p.extension().is_some_and(|e| e == "json"));
@@ -177,7 +178,7 @@ impl World {
     }
 }
 
-/// A file of JSON lines.
+/// The values in a file of JSON lines.
 pub fn lines(path: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()

@@ -1,5 +1,5 @@
-//! The real programs as a plain user with a limit of processes and threads, from too few to enough: whatever the system
-//! refuses, the end is a clean one, with a documented exit code and one sentence.
+//! The real programs as a plain user with a limit on processes and threads, from too few to enough. Whatever
+//! the system refuses, the program ends in order, with a documented exit code and one sentence.
 
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixStream;
@@ -10,14 +10,15 @@ use nix::unistd::geteuid;
 
 use crate::support::{Ended, World};
 
-/// Exit code: a thread died, or the system gave none.
+/// Exit code: a thread died, or the system refused to start one.
 const THREAD: i32 = 51;
-/// How else it may end with too few: the HSM host or the simulator cannot be started, or gives no connection.
+/// Other exit codes with too few threads: the HSM host or the simulator does not start, or takes no
+/// connection.
 const OTHERS: [i32; 2] = [23, 31];
-/// No limit is tried beyond this; a line of five stations takes some forty, its HSM host and simulator included.
+/// The largest limit to try; a line of five stations needs about forty, its HSM host and simulator included.
 const MOST: u32 = 120;
 
-/// A user who has nothing but copies of the programs, and a world that is theirs.
+/// A user who owns nothing but copies of the programs and a world.
 struct Plain {
     world: World,
     programs: tempfile::TempDir,
@@ -25,7 +26,7 @@ struct Plain {
 }
 
 impl Plain {
-    /// The limit counts all of a user's processes and threads, so each test has a user of its own.
+    /// The limit counts all of a user's processes and threads, so each test has its own user.
     fn new(nth: u32) -> Self {
         assert!(geteuid().is_root(), "a plain user takes another user id: run the tests as root");
         let (world, programs) = (World::new(), tempfile::tempdir().unwrap());
@@ -38,7 +39,7 @@ impl Plain {
         Self { world, programs, uid }
     }
 
-    /// From now on all that lies in the world is the user's.
+    /// Gives all files in the world to the user.
     fn owns(&self) {
         let mut folders = vec![self.world.path("")];
         while let Some(path) = folders.pop() {
@@ -53,7 +54,7 @@ impl Plain {
         self.programs.path().join(name)
     }
 
-    /// A program of this user, with at most so many processes and threads; killed if it takes a minute.
+    /// A program of this user, with at most this many processes and threads; it is killed after a minute.
     fn limited(&self, most: u32, name: &str) -> Command {
         let mut command = self.world.command(Path::new("timeout"));
         command
@@ -66,7 +67,7 @@ impl Plain {
     }
 }
 
-/// It ended with a code of the table and one sentence for people.
+/// Fails unless the program ended with one of these codes and one sentence for people.
 #[track_caller]
 fn clean(ended: &Ended, most: u32, prefix: &str, codes: &[i32]) {
     let Ended { code, stdout, stderr } = ended;
@@ -87,7 +88,7 @@ fn a_run_with_too_few_threads_ends_cleanly_and_with_enough_succeeds() {
     std::fs::write(world.path("line.toml"), line).unwrap();
     let unused = std::fs::read(world.path("bureau.store-audit")).unwrap();
     let run = |most: u32| {
-        // A run that got as far as accepting the file has left a job, and the HSM knows of it.
+        // A run that accepted the file has left a job, which the HSM knows too.
         for file in
             ["cardwright.db", "cardwright.db-wal", "cardwright.db-shm", "cardwright.db-lock", "events.jsonl"]
         {
@@ -111,7 +112,8 @@ fn a_run_with_too_few_threads_ends_cleanly_and_with_enough_succeeds() {
         most += 1;
         assert!(most < MOST, "never enough: {}", ended.stderr);
     }
-    // Signals, HSM host, ledger, progress, events, source, stations, output: most of the steps are ours.
+    // Signals, HSM host, ledger, progress, events, source, stations, output: the controller takes most of the
+    // steps.
     assert!(refused >= 12, "{refused} of {most}");
     let ended = run(most + 20);
     assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
@@ -154,6 +156,6 @@ fn hosts_and_simulator_with_too_few_threads_end_cleanly() {
         Ended::from(command.arg("station-host").stdin(std::os::fd::OwnedFd::from(theirs)).output().unwrap())
     };
     clean(&station(1), 1, "error: ", &[THREAD]);
-    // With one more it sees that nobody is there.
+    // With one more it starts, and finds that no controller is there.
     assert_ne!(station(2).code, THREAD);
 }

@@ -1,4 +1,4 @@
-//! The cards that came out of the line are those that the issuer ordered, card by card and DGI by DGI.
+//! The cards that came out of the line are the cards that the issuer ordered, card by card and DGI by DGI.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use crate::support::{BUREAU_KEYS, World};
 const CARDS: u32 = 2_000;
 
 #[test]
-fn two_thousand_cards_hold_what_was_ordered() {
+fn two_thousand_cards_hold_the_ordered_data() {
     let world = World::new();
     let expected = expected::prepared(&world, "job", CARDS, 3);
     let ended = world.run("job.cwf1", "sim-8", &["--seed", "11"]);
@@ -27,7 +27,7 @@ fn two_thousand_cards_hold_what_was_ordered() {
     none(&expected.differences(&made, 5));
     assert_eq!(expected.len(), CARDS as usize);
     assert_eq!(made.iter().map(|(name, _)| name).collect::<BTreeSet<_>>().len(), CARDS as usize);
-    // No two fronts are alike, because no two numbers are.
+    // No two fronts have equal hashes, because no two account numbers are equal.
     let fronts: BTreeSet<_> = made.iter().map(|(_, d)| word(&d["graphics"], "front")).collect();
     assert_eq!(fronts.len(), CARDS as usize);
     let suppliers: BTreeSet<_> = made.iter().map(|(_, d)| word(d, "keydata")[..12].to_owned()).collect();
@@ -43,7 +43,8 @@ fn two_thousand_cards_hold_what_was_ordered() {
         (&report["rejects"], &report["gaps"], &report["remakes"]),
         (&none_at_all(), &none_at_all(), &none_at_all())
     );
-    // At most four HSM calls for an application and card. Every application of the file was made.
+    // The HSM makes at most four calls for each application of a card, and every application of the file was
+    // made.
     let applications: usize = made.iter().map(|(_, dump)| personalized(dump)).sum();
     assert_eq!(number(&report["run"], "applications"), applications as u64);
     assert!(number(&report["run"], "hsm_calls") <= 4 * applications as u64, "{}", report["run"]);
@@ -58,14 +59,14 @@ fn personalized(dump: &Value) -> usize {
     all.iter().filter(|a| a["state"] == "PERSONALIZED").count()
 }
 
-/// Positions 1, 2, 3 ... and sequences the same: nothing was left out.
+/// Fails unless positions and sequences both run 1, 2, 3 ..., so that no card was left out.
 fn in_file_order(events: &[Value]) {
     let stacked = events.iter().filter(|e| e["to"] == "STACKED");
     let places: Vec<_> = stacked.map(|e| (number(e, "seq"), number(e, "position"))).collect();
     assert_eq!(places, (1..=u64::from(CARDS)).map(|n| (n, n)).collect::<Vec<_>>());
 }
 
-/// An attempt passes its states in this order ("One card" in `src/ARCHITECTURE.md`).
+/// Fails unless every attempt passes its states in order ("One card" in `src/ARCHITECTURE.md`).
 fn every_card_took_every_step(events: &[Value]) {
     let mut steps: BTreeMap<u64, Vec<&str>> = BTreeMap::new();
     for event in events.iter().filter(|e| e["seq"].is_u64()) {
@@ -77,7 +78,7 @@ fn every_card_took_every_step(events: &[Value]) {
     }
 }
 
-/// The comparison is worth nothing if it finds nothing.
+/// A comparison that finds no difference would prove nothing.
 #[test]
 fn the_comparison_sees_every_difference() {
     let world = World::new();
@@ -130,8 +131,8 @@ fn the_comparison_sees_every_difference() {
     see("a DGI too many", card_ref, more);
 }
 
-/// Blanks of two suppliers and of two key versions of one of them lie mixed in the stack. Whose KMC the
-/// bureau lacks is thrown out unbound; with all KMCs the very same blanks become good cards.
+/// Blanks of two suppliers, and of two key versions of one supplier, lie mixed in the stack. Blanks whose KMC
+/// the bureau lacks are thrown out unbound; with all KMCs the same blanks become good cards.
 #[test]
 fn two_kmcs_and_two_key_versions_in_one_stack() {
     const CARDS: u32 = 60;
@@ -141,7 +142,7 @@ fn two_kmcs_and_two_key_versions_in_one_stack() {
         if let Some(missing) = missing {
             without(&world, missing);
         }
-        // Blanks that are thrown out at once are many in a row while the good ones are at work.
+        // Blanks that are thrown out at once may come many in a row while the good ones are being made.
         let line = include_str!("../../profiles/lines/sim-chip-8.toml");
         let line = line.replace("[sim]\n", "[breakers]\nstation = 1000\njob = 1000\n\n[sim]\n");
         std::fs::write(world.path("line.toml"), line).unwrap();

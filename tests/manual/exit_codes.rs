@@ -1,11 +1,11 @@
-//! The table of exit codes that operators read is the one that the programs use.
+//! The manual's table of exit codes agrees with the programs.
 
 use std::collections::BTreeMap;
 
 const PAGE: &str = include_str!("../../src/manual/exit-codes.md");
 const EXIT: &str = include_str!("../../src/exit.rs");
 
-/// `| code | meaning | what to do |` of the manual's page, by code.
+/// The rows `| code | meaning | what to do |` of the manual's page, by code.
 fn manual() -> BTreeMap<u8, &'static str> {
     let rows = PAGE.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |")?.split_once(" | "));
     let mut table = BTreeMap::new();
@@ -16,7 +16,7 @@ fn manual() -> BTreeMap<u8, &'static str> {
     table
 }
 
-/// `Name = code,` of the enum, with the first line of the comment before it.
+/// The variants `Name = code,` of the enum, each with the first line of its comment.
 fn source() -> BTreeMap<u8, &'static str> {
     let (_, body) = EXIT.split_once("pub enum Exit {\n").unwrap();
     let body = body.split("\n}\n").next().unwrap();

@@ -1,20 +1,25 @@
-//! What the pages list is what the programs have: keys of profiles, columns, fields, drivers, faults, fields of papers.
+//! The lists on the manual's pages agree with the programs: keys of profiles, columns, fields, drivers,
+//! faults, fields of papers.
 
 use std::collections::BTreeSet;
 use std::process::Command;
 
 use cardwright::daemon::wire::{AnswerMessage, request};
+use cardwright::ledger::event::kinds::{KINDS, SHIFT, STOCK_ISSUED, STOCK_RETURNED, STOCK_VAULTED, TESTED};
 use drivers::registry::DRIVERS;
 use serde_json::Value;
 
 use super::page::{Block, ParsedPage};
 use super::{page_of, programs, repository, without_settings};
 
+/// The events that record a person's acts with stock and shifts.
+const NOTED: [u16; 5] = [STOCK_ISSUED, STOCK_RETURNED, STOCK_VAULTED, TESTED, SHIFT];
+
 fn source(path: &str) -> String {
     std::fs::read_to_string(repository().join(path)).unwrap()
 }
 
-/// The keys of a table of TOML: the public fields of its struct, as they are renamed.
+/// The keys of a TOML table: the public fields of its struct, under their names in TOML.
 fn keys_of(source: &str, table: &str) -> Vec<String> {
     let (_, body) = source.split_once(&format!("pub struct {table} {{\n")).expect(table);
     let body = body.split("\n}\n").next().unwrap();
@@ -23,7 +28,7 @@ fn keys_of(source: &str, table: &str) -> Vec<String> {
         if let Some((_, name)) = line.split_once("rename = \"") {
             renamed = name.split('"').next().map(str::to_owned);
         } else if line == "#[serde(skip)]" {
-            // Known of the text as a whole, and no key.
+            // The program computes this field from the whole text, so it is no key.
             skipped = true;
         } else if let Some((name, _)) = line.strip_prefix("pub ").and_then(|field| field.split_once(": ")) {
             let name = renamed.take().unwrap_or_else(|| name.to_owned());
@@ -36,6 +41,16 @@ fn keys_of(source: &str, table: &str) -> Vec<String> {
     keys
 }
 
+/// The fields of a struct of a source, as its JSON names them.
+fn fields_of(source: &str, name: &str) -> Vec<String> {
+    let (_, body) = source.split_once(&format!("pub struct {name} {{\n")).expect(name);
+    let body = body.split("\n}\n").next().unwrap();
+    let fields = body.lines().filter_map(|line| line.trim().split_once(": "));
+    let fields: Vec<_> = fields.map(|(field, _)| field.to_owned()).collect();
+    assert!(fields.len() > 20, "{name}: {fields:?}");
+    fields
+}
+
 /// The names in a constant list of a source: the first string of each entry.
 fn names_in(source: &str, list: &str, before: &str) -> Vec<String> {
     let (_, body) = source.split_once(list).expect(list);
@@ -46,7 +61,7 @@ fn names_in(source: &str, list: &str, before: &str) -> Vec<String> {
     names
 }
 
-/// Whether a page says a word as code: between backticks, or as a key or table of TOML.
+/// Whether a page has a word as code: between backticks, or as a key or table of TOML.
 fn says_as_code(page: &ParsedPage, word: &str) -> bool {
     let is_table = |text: &str| {
         let names = text.trim_matches(['[', ']']).split('.');
@@ -62,7 +77,7 @@ fn says_as_code(page: &ParsedPage, word: &str) -> bool {
     page.spans.iter().any(span) || page.blocks.iter().any(toml)
 }
 
-/// A page says each of these words as code.
+/// Fails unless a page has each of these words as code.
 fn says(page: &ParsedPage, words: impl IntoIterator<Item = String>) {
     let missing: Vec<_> = words.into_iter().filter(|word| !says_as_code(page, word)).collect();
     assert!(missing.is_empty(), "{} does not say {missing:?}", page.path);
@@ -102,7 +117,7 @@ fn the_issuers_page_has_every_column_field_and_table() {
     let columns = names_in(&columns, "pub const COLUMNS: &[ColumnDefinition] = &[", "Column::");
     assert!(columns.len() > 20, "{columns:?}");
     says(&page, columns);
-    let fields = source("src/prep/fields.rs");
+    let fields = source("src/prep/fields/mod.rs");
     let fields = names_in(&fields, "pub const FIELDS: &[FieldDefinition] = &[", "CardField::");
     assert!(fields.len() > 30, "{fields:?}");
     says(&page, fields);
@@ -114,7 +129,7 @@ fn the_issuers_page_has_every_column_field_and_table() {
     }
 }
 
-/// The variants of an enum of a source, as its JSON spells them.
+/// The variants of an enum in a source file, spelled as in its JSON.
 fn variants_of(source: &str, name: &str) -> Vec<String> {
     let (_, body) = source.split_once(&format!("pub enum {name} {{\n")).expect(name);
     let body = body.split("\n}\n").next().unwrap();
@@ -146,6 +161,9 @@ fn the_wires_page_has_every_action_outcome_and_refusal_and_its_messages_are_real
     }
     says(&page, variants_of(&source("src/bureau/outcome.rs"), "Outcome"));
     says(&page, variants_of(&source("src/bureau/refusal.rs"), "Refusal"));
+    // An event in an answer, of an act that was noted, say, has the fields and words of `log --json`.
+    says(&page, fields_of(&source("src/report/events.rs"), "EventLine"));
+    says(&page, KINDS.iter().filter(|kind| NOTED.contains(&kind.code)).map(|kind| kind.word.to_owned()));
     let blocks = page.blocks.iter().filter_map(|block| match block {
         Block::Json(text) => Some(json(text)),
         _ => None,
@@ -154,7 +172,7 @@ fn the_wires_page_has_every_action_outcome_and_refusal_and_its_messages_are_real
     for message in blocks.flatten() {
         if message.get("request").is_some() {
             requests += 1;
-            assert!(request(message.clone()).is_ok(), "{message}");
+            assert!(request(message.to_string().as_bytes()).is_ok(), "{message}");
         } else {
             answers += 1;
             let answer: AnswerMessage = serde_json::from_value(message.clone()).unwrap();

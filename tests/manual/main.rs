@@ -1,10 +1,10 @@
-//! README and the manual, held against the programs: every command on a page is run or parsed, every command of the
-//! programs is on a page, and what a page shows is right.
+//! Compares README and the manual with the programs: every command on a page is run or parsed, every command
+//! of the programs is on a page, and the output that a page shows is right.
 //!
 //! | block of a page | is |
 //! |---|---|
 //! | `console` | run, in order, in one shell and one folder for the whole page: `$ ` begins a command, `> ` continues it; `# exit 4` at its end is the exit code that it must have, else 0. Other lines are what it prints, in part |
-//! | `sh` | for real devices, or to be adapted: each command of ours is parsed |
+//! | `sh` | for real devices, or to be adapted: each Cardwright command is parsed |
 //! | `toml NAME` | a file that the page's commands find; without a name it must be TOML |
 //! | `json` | JSON lines |
 //! | `` `cardwright ...` `` in a text | parsed |
@@ -32,7 +32,7 @@ use page::{Block, ParsedPage};
 /// The programs that pages name.
 const PROGRAMS: [&str; 4] = ["cardwright", "cardwrightd", "cardwright-prep", "hwsim"];
 
-/// The folder with all of them.
+/// The folder that holds all of them.
 fn programs() -> PathBuf {
     let folder = Path::new(env!("CARGO_BIN_EXE_cardwright")).parent().unwrap().to_owned();
     for program in PROGRAMS {
@@ -58,7 +58,7 @@ fn repository() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A page as it lies in the repository now; the programs have the one that they were built with.
+/// A page as it lies in the repository now. The programs print the pages that they were built with.
 fn read_page(path: &str) -> ParsedPage {
     ParsedPage::new(path, &std::fs::read_to_string(repository().join(path)).unwrap())
 }
@@ -106,7 +106,7 @@ fn the_program_prints_its_pages_and_lists_them() {
 }
 
 #[test]
-fn every_program_says_of_which_commit_it_is() {
+fn every_program_prints_its_commit() {
     for name in PROGRAMS {
         let shown = program(name).arg("--version").output().unwrap();
         let shown = String::from_utf8(shown.stdout).unwrap();

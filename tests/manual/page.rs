@@ -1,19 +1,19 @@
-//! A page taken apart: its blocks, its commands, its links.
+//! Splits a page into its blocks, commands and links.
 
-/// A page.
+/// A page of the manual, or README.
 pub(crate) struct ParsedPage {
-    /// From the repository's root.
+    /// Path from the repository's root.
     pub(crate) path: String,
     pub(crate) text: String,
     pub(crate) blocks: Vec<Block>,
-    /// What stands between single backticks outside blocks.
+    /// The texts between single backticks outside of blocks.
     pub(crate) spans: Vec<String>,
 }
 
 /// A fenced block.
 pub(crate) enum Block {
     Console(Vec<ConsoleCommand>),
-    /// Commands, one a line.
+    /// Commands, one on each line.
     Sh(Vec<String>),
     Toml {
         name: Option<String>,
@@ -27,9 +27,9 @@ pub(crate) enum Block {
 #[derive(Clone)]
 pub(crate) struct ConsoleCommand {
     pub(crate) text: String,
-    /// It ends with one of these.
+    /// The exit codes with which it may end.
     pub(crate) exits: Vec<i32>,
-    /// Lines that it prints, among others; `...` stands for anything.
+    /// Lines that its output must contain; `...` stands for any text.
     pub(crate) prints: Vec<String>,
 }
 
@@ -59,7 +59,7 @@ impl ParsedPage {
         self.blocks.iter().flat_map(of_block).collect()
     }
 
-    /// Every command on the page, to be run or not.
+    /// Every command on the page, whether it is run or not.
     pub(crate) fn commands(&self) -> Vec<String> {
         let mut commands: Vec<String> = self.console().into_iter().map(|c| c.text).collect();
         for block in &self.blocks {
@@ -73,7 +73,7 @@ impl ParsedPage {
         commands
     }
 
-    /// Links to files, without what leads elsewhere.
+    /// Links to files of the repository.
     pub(crate) fn links(&self) -> Vec<String> {
         let targets = self.text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
         let files = targets.filter(|target| !target.contains("://") && !target.starts_with('#'));
@@ -127,7 +127,7 @@ fn exits(text: &str) -> Option<Vec<i32>> {
     Some(codes.split(" or ").map(|code| code.trim().parse().unwrap()).collect())
 }
 
-/// Lines, those that end with a backslash with the next.
+/// The lines of a block; a line that ends with a backslash is joined with the next.
 fn joined(body: &[&str]) -> Vec<String> {
     let mut lines = vec![String::new()];
     for line in body {

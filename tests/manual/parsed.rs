@@ -1,14 +1,14 @@
-//! Commands that stand on a page are such as the programs take, and every command of the programs stands on a page.
+//! The programs accept every command on a page, and every command of the programs is on a page.
 
 use std::collections::BTreeSet;
 use std::process::Output;
 
 use super::{PROGRAMS, every_page, program};
 
-/// Programs of others that pages name.
+/// Other programs that pages name.
 const FOREIGN: [&str; 5] = ["export", "make", "sqlite3", "cp", "openssl"];
 
-/// The words of a command of ours in a line of shell, to its end: without comment, redirection and what follows.
+/// The words of a Cardwright command in a line of shell, up to a comment, a redirection or another command.
 fn words(line: &[&str]) -> Vec<String> {
     let mut words = Vec::new();
     for word in line.iter().take_while(|word| !word.starts_with(['#', '>', '|', '&', ';', '<'])) {
@@ -25,12 +25,12 @@ fn help(words: &[String]) -> Output {
     program(&words[0]).args(&words[1..]).arg("--help").output().unwrap()
 }
 
-/// A command of ours on a page.
+/// A Cardwright command on a page.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct ShownCommand {
     words: Vec<String>,
     page: String,
-    /// It is run as well (`run`), with what the shell puts in place of its words.
+    /// It is run as well (`run`), where the shell replaces some of its words.
     is_run: bool,
 }
 
@@ -41,7 +41,7 @@ fn commands() -> BTreeSet<ShownCommand> {
         for line in page.commands() {
             let is_run = run.contains(&line);
             let all: Vec<&str> = line.split_whitespace().collect();
-            // In a loop, a pipe or a condition, a command of ours may follow other words.
+            // In a loop, a pipe or a condition, the command may follow other words.
             let starts: Vec<_> = (0..all.len()).filter(|at| PROGRAMS.contains(&all[*at])).collect();
             let known = is_run || !starts.is_empty() || FOREIGN.contains(&all[0]);
             assert!(known, "{}: no test knows `{line}`", page.path);
@@ -53,7 +53,7 @@ fn commands() -> BTreeSet<ShownCommand> {
 }
 
 #[test]
-fn every_command_on_a_page_is_one_that_the_programs_take() {
+fn the_programs_accept_every_command_on_a_page() {
     let commands: Vec<_> = commands().into_iter().filter(|command| !command.is_run).collect();
     assert!(commands.len() > 50, "{}", commands.len());
     for ShownCommand { words, page, .. } in commands {

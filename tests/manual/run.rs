@@ -1,4 +1,4 @@
-//! Runs the console blocks of a page: in order, in one shell, in a folder of its own.
+//! Runs the console blocks of a page: in order, in one shell, in a new folder.
 
 use std::fmt::Write;
 use std::os::unix::fs::symlink;
@@ -12,22 +12,22 @@ use nix::unistd::Pid;
 use super::page::{Block, ConsoleCommand, ParsedPage};
 use super::{page_of, programs, read_page, repository, without_settings};
 
-/// For a whole page: ten times what the longest takes, because other tests run at that time.
+/// Time limit for a page: ten times the time of the longest page, because other tests run at that time.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// Ends what a page left running.
+/// The shell of a page; dropping it ends every process that the page left running.
 struct Shell(Child);
 
 impl Drop for Shell {
     fn drop(&mut self) {
-        // The shell leads a group of its own. It may be gone with all of it.
+        // The shell leads its own process group. The whole group may be gone already.
         let _ = killpg(Pid::from_raw(self.0.id().cast_signed()), Signal::SIGKILL);
         let _ = self.0.wait();
     }
 }
 
 impl Shell {
-    /// Whether the script came to its end in time.
+    /// Whether the script ended in time.
     fn ends(&mut self) -> bool {
         let end = Instant::now() + PATIENCE;
         while Instant::now() < end {
@@ -40,7 +40,8 @@ impl Shell {
     }
 }
 
-/// Each command writes into a file of its own, and the script ends at the first with another exit code than stated.
+/// A script in which each command writes into a file of its own. It ends at the first command with a wrong
+/// exit code.
 fn script(commands: &[ConsoleCommand]) -> String {
     let mut script = String::new();
     for (n, command) in commands.iter().enumerate() {
@@ -52,7 +53,7 @@ fn script(commands: &[ConsoleCommand]) -> String {
     script
 }
 
-/// Runs a page's commands in a folder that holds what the page says that it holds.
+/// Runs a page's commands in a folder with the files that the page gives.
 fn run_page(page: &ParsedPage) {
     let commands = page.console();
     assert!(!commands.is_empty(), "{} has no command to run", page.path);
@@ -62,7 +63,7 @@ fn run_page(page: &ParsedPage) {
     std::fs::create_dir(&out).unwrap();
     let data = repository().join("tests/data");
     if page.path == "README.md" {
-        // Its reader stands in the source.
+        // The page's commands read a file of the source tree.
         std::fs::create_dir(folder.join("tests")).unwrap();
         symlink(&data, folder.join("tests/data")).unwrap();
     } else {
@@ -110,7 +111,7 @@ fn run_page(page: &ParsedPage) {
     assert!(out.join((commands.len() - 1).to_string()).exists(), "{}: the shell stopped", page.path);
 }
 
-/// Whether a text has such a line; `...` stands for anything in it.
+/// Whether a text has a line like this; `...` stands for any text.
 fn prints(text: &str, wanted: &str) -> bool {
     text.lines().any(|line| {
         let mut rest = Some(line);
@@ -165,7 +166,7 @@ fn the_integrators_page() {
     run_page(&page_of("integrator"));
 }
 
-/// The pages above are all that have commands to run.
+/// Only the pages above have commands to run.
 #[test]
 fn no_page_with_commands_is_left_out() {
     const RUN: [&str; 6] = ["README", "operator", "supervisor", "auditor", "issuer", "integrator"];

@@ -1,17 +1,17 @@
-//! The ledger as small as it can be: a row for each blank, a state for each record. It shares the names of
-//! the states with `cardwright::ledger`, and nothing else.
+//! The smallest possible ledger: a row for each blank, a state for each record. It shares with
+//! `cardwright::ledger` only the names of the states.
 
 use cardwright::ledger::{AttemptState, JobState};
 
-/// Records of the job.
+/// Number of records in the job.
 pub const RECORDS: u8 = 2;
-/// Most blanks.
+/// Most blanks in a search.
 pub const BLANKS: u8 = 3;
 
-/// What a ledger says of a blank, by its number in the order of feeding.
+/// The ledger's entry for a blank; blanks are numbered in the order of feeding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Row {
-    /// Nothing.
+    /// The blank was not fed yet.
     None,
     /// In the line, unbound.
     Fed,
@@ -29,17 +29,17 @@ pub enum Row {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Attempt {
     pub record: u8,
-    /// From 1, of its record.
+    /// Number of the attempt at its record, from 1.
     pub number: u8,
-    /// Which piece of plastic: its chip says so.
+    /// The piece of plastic, identified by its chip.
     pub plastic: u8,
     pub is: AttemptState,
-    /// Data of the record went to it.
+    /// Whether data of the record went to it.
     pub wrote: bool,
 }
 
 impl Attempt {
-    /// From BOUND to VERIFIED.
+    /// Whether the attempt is between BOUND and VERIFIED.
     pub fn under_way(&self) -> bool {
         use AttemptState::{Bound, Personalizing, Verified, Written};
         matches!(self.is, Bound | Personalizing | Written | Verified)
@@ -57,7 +57,7 @@ pub enum Record {
     Cancelled,
 }
 
-/// Something that is said to the ledger.
+/// A message to the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Say {
     Fed { blank: u8 },
@@ -73,47 +73,47 @@ pub enum Say {
     Closed,
 }
 
-/// What holds in one search.
+/// The conditions of one search.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
     /// Blanks in the hopper, at most [`BLANKS`].
     pub blanks: u8,
-    /// Crashes in one history.
+    /// Most crashes in one history.
     pub crashes: u8,
-    /// The machine shreds what it throws out.
+    /// Whether the machine shreds rejected cards.
     pub shredded: bool,
-    /// What the program does wrong.
+    /// The mistake that the program makes, if any.
     pub fault: Option<Fault>,
 }
 
-/// A program that is wrong in one thing.
+/// A program that makes one mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The first byte goes to the card before anything is said of a binding.
+    /// The first byte goes to the card before the ledger receives the binding.
     BindsLate,
-    /// The station is told that the binding is durable when it is only queued.
+    /// The ledger confirms a binding that is only queued, not durable.
     AcknowledgesEarly,
-    /// A restart takes what was under way for not begun.
+    /// A restart takes cards under way for cards that were not begun.
     Requeues,
-    /// A remake is released whatever became of the card before it.
+    /// A remake is released although the earlier card may still exist.
     RemakesUndestroyed,
-    /// STACKED is said before the card is moved.
+    /// STACKED is recorded before the card is moved.
     StacksLate,
-    /// The person at the line says destroyed of a card that is not.
+    /// The person at the line reports a card as destroyed that is not.
     SaysDestroyed,
-    /// REJECTED is said of a card that somebody wants thrown out while it still lies in its station: it may
-    /// go on.
+    /// REJECTED is recorded for a card that is to be thrown out while it still lies in its station and may go
+    /// on.
     RejectsEarly,
-    /// A sample counts as destroyed: its record is made again while it lies on somebody's desk.
+    /// A sample counts as destroyed: its record is made again while the sample still exists.
     RemakesSampled,
 }
 
-/// A ledger.
+/// A ledger of one job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Book {
-    /// By number of the blank, from 1.
+    /// Rows by the number of the blank, from 1.
     pub rows: [Row; BLANKS as usize],
-    /// By sequence, from 0.
+    /// Records by sequence, from 0.
     pub records: [Record; RECORDS as usize],
     pub job: JobState,
 }
@@ -129,12 +129,12 @@ impl Book {
             .filter_map(|row| if let Row::Attempt(attempt) = row { Some(attempt) } else { None })
     }
 
-    /// Number of the next blank.
+    /// The number that the next blank gets.
     pub fn next_blank(&self) -> u8 {
         1 + self.rows.iter().filter(|row| **row != Row::None).count() as u8
     }
 
-    /// The attempts of a record, as their blanks were fed.
+    /// The attempts of a record, in the order in which their blanks were fed.
     pub fn of(&self, record: u8) -> impl Iterator<Item = Attempt> {
         self.attempts().filter(move |a| a.record == record)
     }
@@ -143,14 +143,14 @@ impl Book {
         self.of(record).max_by_key(|a| a.number)
     }
 
-    /// The attempt that a DESTROYED is about.
+    /// The attempt to which a DESTROYED refers.
     pub fn waits_for_the_shredder(&self, record: u8) -> Option<Attempt> {
         use AttemptState::{Rejected, Sample, Unknown};
         let waits = |a: &Attempt| matches!(a.is, Rejected | Unknown | Sample);
         self.of(record).filter(waits).max_by_key(|a| a.number)
     }
 
-    /// Whether the laws let it be said; if so, it is.
+    /// Makes this change if the laws allow it, and returns whether they do.
     pub fn say(&mut self, say: Say, rules: Rules) -> bool {
         self.job != JobState::Closed && self.lets(say, rules) && {
             self.make(say);
@@ -261,7 +261,7 @@ impl Book {
         }
     }
 
-    /// What a process that starts makes of what an earlier one left under way.
+    /// The changes of a start: cards that the earlier process left under way become UNKNOWN or rejected.
     pub fn restart(&mut self, rules: Rules) {
         let before = *self;
         for record in 0..RECORDS {
@@ -285,7 +285,7 @@ impl Book {
         }
     }
 
-    /// Whether each record is where its attempts have brought it, so that both balances add up.
+    /// Whether the state of each record agrees with its attempts, so that both balances add up.
     pub fn balanced(&self) -> bool {
         (0..RECORDS).zip(self.records).all(|(record, state)| {
             let count = |is: fn(&Attempt) -> bool| self.of(record).filter(is).count();
@@ -304,10 +304,10 @@ impl Book {
         })
     }
 
-    /// Whether `later` still knows everything that this one knew.
+    /// Whether `later` still contains everything that this ledger contained.
     pub fn is_kept_by(&self, later: &Self) -> bool {
         use AttemptState::{Destroyed, Good, Sample, Stacked};
-        // What has ended stays so, but that a good card may be taken out as a sample.
+        // A final state stays, except that a good card may be taken out as a sample.
         let goes_on = |was, is| match was {
             Stacked | Good => [was, Sample, Destroyed].contains(&is),
             Sample => [Sample, Destroyed].contains(&is),

@@ -1,6 +1,6 @@
-//! The promise that no card exists twice and none is lost, proved for small numbers: a model of plastic,
-//! memory and disk, of which every reachable state is checked, with a crash between any two steps; and the
-//! real ledger compared with it.
+//! Proves for small numbers that no card exists twice and none is lost. A model of plastic, memory and disk
+//! is searched: every reachable state is checked, with a crash between any two steps. The real ledger is
+//! compared with the model.
 
 #![allow(
     clippy::unwrap_used,
@@ -21,7 +21,7 @@ use cardwright::ledger::JobState;
 use search::{LAWS, search};
 use world::{Law, STATIONS};
 
-/// A search in which nothing is to be found.
+/// Searches, and fails if a law breaks.
 fn nothing_breaks(rules: Rules) {
     let found = search(rules, &LAWS);
     println!(
@@ -33,7 +33,7 @@ fn nothing_breaks(rules: Rules) {
         found.states.len()
     );
     assert_eq!(found.broken, None);
-    // The search is not empty: jobs are closed with all cards good, with some, and with none.
+    // The search is not trivial: it closes jobs with all cards good, with some, and with none.
     for good in 0..=usize::from(books::RECORDS) {
         let closed = found.states.iter().filter(|w| w.disk.job == JobState::Closed);
         let with = |w: &world::World| w.disk.records.iter().filter(|r| **r == Record::Good).count();
@@ -41,7 +41,8 @@ fn nothing_breaks(rules: Rules) {
     }
 }
 
-/// With `MODEL=full` (`make soak`) three blanks: 18,000,000 states, minutes and four gigabytes.
+/// With `MODEL=full` (`make soak`) there are three blanks: 18,000,000 states, some minutes and four
+/// gigabytes.
 #[test]
 fn every_reachable_state_keeps_every_law() {
     let blanks = if std::env::var("MODEL").is_ok_and(|model| model == "full") { books::BLANKS } else { 2 };
@@ -50,7 +51,7 @@ fn every_reachable_state_keeps_every_law() {
     }
 }
 
-/// Each fault breaks a law, so the search would have seen it.
+/// Each fault breaks a law, so the search would have found it in the program.
 #[test]
 fn every_fault_is_found() {
     for (fault, law) in [

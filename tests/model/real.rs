@@ -1,5 +1,5 @@
-//! The real ledger on real files against the model: it takes and refuses exactly what the model takes and
-//! refuses, and after each step its tables agree with the model, also when it is opened again after a crash.
+//! Compares the real ledger, on real files, with the model: it accepts and refuses the same changes, and
+//! after each step its tables agree with the model, also when it is opened again after a crash.
 
 use std::path::{Path, PathBuf};
 
@@ -48,7 +48,7 @@ impl Real {
         Self { directory, starts: 0, ledger, job }
     }
 
-    /// Says it; whether the ledger took it.
+    /// Sends a change to the ledger, and returns whether the ledger accepted it.
     fn say(&self, say: Say) -> bool {
         let change = self.change(say);
         self.ledger.record(self.job, change, Context::default()).wait().is_ok()
@@ -93,7 +93,7 @@ impl Real {
         }
     }
 
-    /// What the disk holds now, as a process that starts finds it.
+    /// Opens the ledger again from the present state of the disk, as a new process would.
     fn crash(&mut self) {
         let from = file(self.directory.path(), self.starts);
         self.starts += 1;
@@ -107,7 +107,7 @@ impl Real {
         self.ledger = Ledger::open(to).unwrap();
     }
 
-    /// Whether its tables say what the model's book says, and prove it.
+    /// Fails unless the tables agree with the model's book and the chain proves them.
     fn says(&self, book: &Book) {
         let reader = self.ledger.reader().unwrap();
         let view = reader.job(self.job).unwrap();
@@ -151,7 +151,7 @@ impl Real {
     }
 }
 
-/// Everything that can be said, sense or not, but of one blank more than the model has rows for.
+/// All possible changes, sensible or not, for one blank more than the model has rows for.
 fn words() -> Vec<Say> {
     let mut words = vec![Say::Held, Say::Released, Say::Closed];
     for blank in 0..=BLANKS + 1 {
@@ -174,7 +174,7 @@ fn words() -> Vec<Say> {
     words
 }
 
-/// Steps that carry a history on, rather than throw away what there is: more of them get far.
+/// Whether a step carries a history on. Such steps are preferred, so that more histories get far.
 fn goes_on(step: &Step) -> bool {
     let ends =
         |say: &Say| matches!(say, Say::Cancelled { .. } | Say::Moved { to: AttemptState::Unknown, .. });
@@ -197,7 +197,7 @@ proptest! {
         let (mut world, words) = (World::new(), words());
         let mut real = Real::new(rules);
         for (step, word, onwards) in choices {
-            // What the model refuses, the ledger refuses, and nothing comes of it.
+            // The ledger refuses a change that the model refuses, and nothing changes.
             let word = words[word % words.len()];
             if !{ world.memory }.say(word, rules) {
                 prop_assert!(!real.say(word), "the ledger takes {word:?}");
@@ -208,7 +208,7 @@ proptest! {
             }
             let Some(&step) = steps.get(step % steps.len().max(1)) else { break };
             let Some(after) = world.after(step, rules) else {
-                // Told to a job that was closed meanwhile.
+                // The job was closed before the station's report came.
                 if let Step::Tell(_, say) = step {
                     prop_assert!(!real.say(say), "the ledger takes {say:?}");
                 }
@@ -223,7 +223,7 @@ proptest! {
                 }
                 _ => {}
             }
-            // The real ledger answers after its commit, so that nothing of it is in memory alone.
+            // The real ledger answers after its commit, so that nothing of the change is in memory alone.
             world = after;
             world.disk = world.memory;
             real.says(&world.disk);

@@ -1,4 +1,4 @@
-//! Every state that can be reached, breadth first, so that a counterexample is among the shortest.
+//! Visits every reachable state, breadth first, so that a counterexample is among the shortest.
 
 use std::collections::HashSet;
 
@@ -16,15 +16,15 @@ pub const LAWS: [Law; 7] = [
     Law::FewUnknown,
 ];
 
-/// What a search found.
+/// The result of a search.
 pub struct Search {
-    /// All of them, in the order in which they were reached; fewer where a law broke.
+    /// All states in the order in which they were reached; fewer if a law broke.
     pub states: Vec<World>,
-    /// How the first state that breaks a law is reached.
+    /// The first broken law, and the steps that lead to the state that breaks it.
     pub broken: Option<(Law, Vec<Step>)>,
 }
 
-/// Walks until one of these laws breaks, or everything was seen.
+/// Searches until one of these laws breaks, or every state was visited.
 pub fn search(rules: Rules, laws: &[Law]) -> Search {
     let mut states = vec![World::new()];
     let mut came: Vec<(u32, Option<Step>)> = vec![(0, None)];

@@ -1,14 +1,14 @@
-//! The whole system: plastic, the controller's memory, and the disk. A crash wipes the memory; plastic stays
-//! where it is.
+//! The whole system: plastic, the controller's memory, and the disk. A crash wipes the memory, and plastic
+//! stays where it is.
 
 use cardwright::ledger::{AttemptState, JobState};
 
 use crate::books::{Attempt, BLANKS, Book, Fault, RECORDS, Record, Row, Rules, Say};
 
-/// Stations; each makes a whole card.
+/// Number of stations; each makes a whole card.
 pub const STATIONS: u8 = 2;
 
-/// Where a piece of plastic is.
+/// The place of a piece of plastic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Place {
     Hopper,
@@ -21,7 +21,7 @@ pub enum Place {
     Returned,
 }
 
-/// What was written on it.
+/// The data on a piece of plastic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Data {
     None,
@@ -48,7 +48,7 @@ impl Plastic {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Work {
     plastic: u8,
-    /// 0 until the ledger was told of it.
+    /// 0 until the ledger has recorded the feed.
     blank: u8,
     inspected: bool,
     record: Option<u8>,
@@ -58,51 +58,51 @@ pub struct Work {
 pub struct World {
     pub plastics: [Plastic; BLANKS as usize],
     stations: [Option<Work>; STATIONS as usize],
-    /// The writer's book: said, perhaps not durable.
+    /// The writer's book: recorded, perhaps not durable.
     pub memory: Book,
     pub disk: Book,
     crashes: u8,
 }
 
-/// One thing that may happen.
+/// One possible step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    // The line, by station.
+    // Steps of the line, by station.
     Feed(u8),
     Inspect(u8),
     Write(u8),
     Stack(u8),
     ThrowOut(u8),
     GiveBack(u8),
-    /// What the station has done, or is about to do, is told to the ledger.
+    /// A station reports to the ledger what it has done or is about to do.
     Tell(u8, Say),
-    // The controller.
+    // Steps of the controller.
     Commit,
     Crash,
-    // A person: plastic.
+    // A person moves plastic.
     Clear(u8),
     Destroy(u8),
     StackByHand(u8),
-    /// Sets up the machines with a blank, and says so.
+    /// A person sets up the machines with a blank, and reports it.
     Test,
-    // A person: words.
+    // A person sends a request to the ledger.
     Ask(Say),
 }
 
-/// What must hold in every state, or in every step.
+/// A condition for every state, or for every step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Law {
-    /// Of no record are there two cards that carry its data.
+    /// No record has two cards that carry its data.
     OneCard,
     /// Every card that carries data of a record has its binding on disk.
     BoundFirst,
-    /// Both balances.
+    /// Both balances add up.
     Balances,
-    /// The ledger says stacked, thrown out or destroyed only of cards that are.
+    /// The ledger has only those cards as stacked, thrown out or destroyed that are.
     TrueRows,
     /// A closed job has one good card of each GOOD record, and no other plastic with data.
     Closing,
-    /// Nothing that was on disk is forgotten.
+    /// A step forgets nothing that was on disk.
     NothingForgotten,
     /// A crash makes only those records UNKNOWN whose card was under way.
     FewUnknown,
@@ -127,7 +127,7 @@ impl World {
         self.plastics[usize::from(plastic)]
     }
 
-    /// Everything that may happen now.
+    /// All steps that are possible now.
     pub fn steps(&self, rules: Rules) -> Vec<Step> {
         let mut steps = Vec::new();
         for (station, work) in (0..STATIONS).zip(self.stations) {
@@ -152,7 +152,7 @@ impl World {
         (self.memory.job == JobState::Open && free && blank).then_some(Step::Feed(station))
     }
 
-    /// What a station does next with the card that it has.
+    /// The next steps of a station with the card that it has.
     fn works(&self, station: u8, work: Work, rules: Rules, steps: &mut Vec<Step>) {
         let Work { plastic, blank, inspected, record } = work;
         let card = self.at(plastic);
@@ -214,7 +214,7 @@ impl World {
         }
     }
 
-    /// The first record that waits and that the ledger lets be bound to this blank.
+    /// The first waiting record that the ledger allows to be bound to this blank.
     fn next_record(&self, rules: Rules, work: Work) -> Option<u8> {
         let Work { plastic, blank, .. } = work;
         (0..RECORDS).find(|&record| {
@@ -223,7 +223,7 @@ impl World {
         })
     }
 
-    /// What people may do and say. They are honest, but for one fault.
+    /// The possible acts and reports of people. They are honest, except for one fault.
     fn people(&self, rules: Rules, steps: &mut Vec<Step>) {
         for (number, card) in (0..BLANKS).zip(self.plastics) {
             let worked_on = self.stations.iter().flatten().any(|w| w.plastic == number);
@@ -234,7 +234,7 @@ impl World {
                 _ if worked_on => {}
                 Place::Station(_) => steps.push(Step::Clear(number)),
                 Place::Bin => {
-                    // What carries nothing may lie there for ever.
+                    // A card without data may lie there for ever.
                     steps.extend((card.data != Data::None || unknown).then_some(Step::Destroy(number)));
                     let whole = matches!(card.data, Data::Full(_));
                     steps.extend((unknown && whole).then_some(Step::StackByHand(number)));
@@ -257,11 +257,11 @@ impl World {
         }
         steps.extend([Say::Released, Say::Closed].map(Step::Ask));
         steps.extend(self.test(rules).map(|_| Step::Test));
-        // The ledger says no.
+        // The ledger would refuse these.
         steps.retain(|step| !matches!(step, Step::Ask(say) if !{ self.memory }.say(*say, rules)));
     }
 
-    /// A blank for the machines to be set up with, and what is said then.
+    /// A blank for setting up the machines, and the change that records it.
     fn test(&self, rules: Rules) -> Option<(usize, Say)> {
         let left = self.plastics.iter().take(usize::from(rules.blanks));
         let from = left.into_iter().position(|p| p.place == Place::Hopper)?;
@@ -269,7 +269,7 @@ impl World {
         ({ self.memory }).say(say, rules).then_some((from, say))
     }
 
-    /// The world after a step; [`None`] where the ledger refuses what is told.
+    /// The world after a step; [`None`] if the ledger refuses the change.
     pub fn after(mut self, step: Step, rules: Rules) -> Option<Self> {
         let out = if rules.shredded { Place::Destroyed } else { Place::Bin };
         match step {
@@ -294,7 +294,7 @@ impl World {
                 let work = *self.work(station)?;
                 self.plastic(work.plastic).place = Place::Stacked;
                 if rules.fault == Some(Fault::StacksLate) {
-                    // Nothing is left to be told once it was told before.
+                    // The station has no report left if it sent the report before the move.
                     let told =
                         attempt(&self.memory, work.blank).is_some_and(|a| a.is == AttemptState::Stacked);
                     self.stations[usize::from(station)] = (!told).then_some(work);
@@ -327,14 +327,14 @@ impl World {
             }
             Step::Ask(say) => {
                 self.memory.say(say, rules).then_some(())?;
-                // Whoever asks gets an answer after the commit.
+                // A request is answered after the commit.
                 self.disk = self.memory;
             }
         }
         Some(self.canonical())
     }
 
-    /// Stations are alike: the one with the earlier blank comes first.
+    /// Stations are alike, so their order does not matter: the one with the earlier blank comes first.
     fn canonical(mut self) -> Self {
         let [first, second] = [0, 1].map(|station| {
             let work = self.stations[usize::from(station)].map(|work| usize::from(work.plastic));
@@ -407,12 +407,12 @@ impl World {
                         _ => false,
                     })
             }
-            // Of steps.
+            // These are laws of steps, not of states.
             Law::NothingForgotten | Law::FewUnknown => true,
         }
     }
 
-    /// Cards that carry data of a record, wherever they are.
+    /// The cards that carry data of a record and are not destroyed.
     fn live(&self, record: u8) -> impl Iterator<Item = &Plastic> {
         self.plastics.iter().filter(move |p| p.record() == Some(record) && p.place != Place::Destroyed)
     }
@@ -428,7 +428,7 @@ impl World {
                             Row::Attempt(a) if a.is == AttemptState::Unknown && is != was => {
                                 let in_line = matches!(self.at(a.plastic).place, Place::Station(_));
                                 let held = self.stations.iter().flatten().any(|w| w.plastic == a.plastic);
-                                // Or it had left, and that was said and not yet durable.
+                                // Or the card had left, and that was recorded but not yet durable.
                                 !(in_line || held || said != was)
                             }
                             _ => false,

@@ -13,7 +13,7 @@ fn atr(n: usize) -> Vec<u8> {
 }
 
 #[test]
-fn sixteen_readers_keep_their_stations_in_whatever_order_they_are_plugged_in() {
+fn sixteen_readers_keep_their_stations_in_any_order_of_plugging() {
     let mut scene = Scene::start(READERS_MAX);
     let mut stations: Vec<_> = (0..READERS_MAX).map(|n| station(&scene, n)).collect();
     let cards = |scene: &Scene| -> Vec<_> {
@@ -40,7 +40,7 @@ fn a_name_that_is_not_there_is_reported_with_those_that_are() {
         ReaderSpec { by: ReaderSelector::Name("Omni 9".into()), slot: 0, wait_ms: 0 },
         ReaderSpec { by: ReaderSelector::Name(scene.name(0)), slot: 2, wait_ms: 0 },
         ReaderSpec { by: ReaderSelector::Name(scene.name(0) + " 00 00"), slot: 0, wait_ms: 0 },
-        // Readers on the network have no place on USB.
+        // A reader on the network has no place on USB.
         ReaderSpec { by: ReaderSelector::Usb("1-99".into()), slot: 0, wait_ms: 0 },
     ] {
         let name = matches!(spec.by, ReaderSelector::Name(_));
@@ -52,7 +52,7 @@ fn a_name_that_is_not_there_is_reported_with_those_that_are() {
 }
 
 #[test]
-fn of_two_readers_with_one_name_none_is_taken() {
+fn neither_of_two_readers_with_one_name_is_used() {
     let mut scene = Scene::start(4);
     scene.kill_pcscd();
     scene.rename(1, &scene.name(0));
@@ -71,7 +71,7 @@ fn a_pcscd_that_is_restarted_is_found_again() {
     reader.power_on(Reset::Cold, Protocols::ANY, LONG).unwrap();
     reader.transmit(&[0, 1, 2, 3], LONG).unwrap();
     let host = reader.pid();
-    // In the middle of a card.
+    // The restart comes in the middle of a card.
     scene.kill_pcscd();
     assert!(matches!(reader.transmit(&[0, 1, 2, 3], LONG), Err(CardError::Reader(LinkError::Io(_)))));
     assert_eq!(reader.transmit(&[0, 1, 2, 3], LONG), Err(CardError::Removed));
@@ -80,14 +80,14 @@ fn a_pcscd_that_is_restarted_is_found_again() {
     drop(card);
     scene.start_pcscd();
     let _card = Card::echo(ATR_T0).insert(&scene, 0);
-    // The same host: it needs no new one.
+    // The same host serves the reader again; a new host is not needed.
     assert_eq!(reader.power_on(Reset::Cold, Protocols::ANY, LONG).unwrap(), ATR_T0);
     assert_eq!(reader.transmit(&[0, 1, 2, 3], LONG).unwrap(), [0x90, 0x00]);
     assert_eq!(reader.pid(), host);
 }
 
 #[test]
-fn without_a_pcscd_that_is_reported_and_a_later_one_is_found() {
+fn a_missing_pcscd_is_reported_and_a_later_one_is_found() {
     let mut scene = Scene::start(1);
     scene.kill_pcscd();
     let mut reader = station(&scene, 0);

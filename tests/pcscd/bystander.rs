@@ -1,5 +1,5 @@
-//! Another program that uses a reader: this test binary again, because the PC/SC library keeps the socket
-//! that it finds first for the whole process.
+//! Another program that uses a reader. It is this test binary, started once more, because the PC/SC library
+//! uses the first socket that it finds for the whole process.
 
 use std::ffi::CString;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -40,7 +40,7 @@ impl Drop for Bystander {
     }
 }
 
-/// What the other program does; nothing in a run of the tests.
+/// The body of the other program; in a normal run of the tests it does nothing.
 #[test]
 fn role() {
     let Ok(role) = std::env::var(ROLE) else { return };
@@ -54,7 +54,7 @@ fn role() {
         context.get_status_change(None, &mut states).unwrap();
     }
     let mode = if how == "exclusive" { pcsc::ShareMode::Exclusive } else { pcsc::ShareMode::Shared };
-    // While pcscd notices a change of cards, a connect fails.
+    // A connect fails while pcscd is noticing a change of cards.
     let until = Instant::now() + LONG;
     let mut card = loop {
         match context.connect(&full, mode, pcsc::Protocols::ANY) {
@@ -66,6 +66,6 @@ fn role() {
     let _transaction = (how == "transaction").then(|| card.transaction().unwrap());
     println!("{HOLDS}");
     std::io::stdout().flush().unwrap();
-    // Until this process is ended, or the tests died.
+    // Holds the reader until this process is ended, or until the tests die.
     let _ = std::io::stdin().read(&mut [0]);
 }

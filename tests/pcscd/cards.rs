@@ -24,7 +24,7 @@ fn an_atr_comes_for_each_protocol_and_the_other_one_is_refused() {
         }
         assert_eq!(reader.power_on(Reset::Cold, other, LONG), Err(CardError::Protocol));
         assert_eq!(reader.transmit(&[0, 1, 2, 3], LONG), Err(CardError::Removed));
-        // A refusal leaves a reader that works.
+        // After a refusal the reader still works.
         assert_eq!(reader.power_on(Reset::Cold, own, LONG).unwrap(), atr);
         reader.power_off(LONG).unwrap();
         assert!(reader.opened().starts_with(&scene.name(n)));
@@ -85,7 +85,7 @@ fn a_card_notices_which_reset_it_gets() {
 fn a_card_without_an_answer_to_reset_is_mute_and_the_next_one_is_not() {
     let scene = Scene::start(1);
     let mut reader = station(&scene, 0);
-    // One that gives none, one whose ATR is garbled, and one more behind a good card.
+    // A card without an ATR, one with a garbled ATR, and another without an ATR after a good card.
     for atr in [ATR_NONE, &[0x00, 0xFF, 0x3B], ATR_NONE] {
         let card = Card::echo(atr).insert(&scene, 0);
         assert_eq!(reader.power_on(Reset::Cold, Protocols::ANY, LONG), Err(CardError::Mute), "{atr:02X?}");
@@ -149,7 +149,7 @@ fn after_a_change_of_cards_the_atr_is_that_of_the_new_one() {
     let scene = Scene::start(1);
     let mut reader = station(&scene, 0);
     let mut atrs = [ATR_T0, ATR_T1, &[0x3B, 0x02, 0x14, 0x50]].into_iter().cycle();
-    // With and without taking the power off, fast and slow.
+    // With the power switched off first and without, fast and slow.
     for (off, pause) in [(true, 0), (false, 0), (true, 600), (false, 600), (true, 0), (false, 0)] {
         let atr = atrs.next().unwrap();
         let card = Card::echo(atr).insert(&scene, 0);
@@ -165,7 +165,7 @@ fn after_a_change_of_cards_the_atr_is_that_of_the_new_one() {
 }
 
 #[test]
-fn nothing_behind_a_stop_reaches_the_card() {
+fn nothing_after_a_stop_reaches_the_card() {
     let scene = Scene::start(1);
     let card = Card::new(ATR_T1, |command| match command[2] {
         1 => Act::Answer(vec![1, 2, 3, 0x90, 0x00]),

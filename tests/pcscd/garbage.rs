@@ -1,4 +1,4 @@
-//! Another program than pcscd on pcscd's socket.
+//! A program other than pcscd at pcscd's socket.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -11,16 +11,16 @@ use drivers::pcsc::{ReaderSelector, ReaderSpec};
 
 use crate::LONG;
 
-/// More than any answer of pcscd's.
+/// More bytes than any answer of pcscd has.
 const ANSWER: usize = 65_536;
 
 #[test]
-fn what_is_no_pcscd_ends_as_a_fault_that_names_reader_and_socket() {
+fn another_program_at_the_socket_is_a_fault_that_names_reader_and_socket() {
     for byte in [0xAA, 0xFF, 0x7F, 0x01] {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("pcscd.comm");
         let listener = UnixListener::bind(&socket).unwrap();
-        // Until the tests end.
+        // This thread runs until the tests end.
         thread::spawn(move || {
             for mut stream in listener.incoming().map_while(Result::ok) {
                 let mut question = [0; 4096];
@@ -47,7 +47,7 @@ fn what_is_no_pcscd_ends_as_a_fault_that_names_reader_and_socket() {
             };
             assert!(text.contains("\"Omni 9\", slot 0") && text.contains(socket.to_str().unwrap()), "{text}");
         }
-        // One line each time, and nothing of the panic's own.
+        // One line each time, and no output of the panic itself.
         let said = fs::read_to_string(said).unwrap();
         assert!(
             said.lines().count() == 2 && !said.contains("panicked") && !said.contains("BACKTRACE"),

@@ -5,7 +5,7 @@
 //! | `cards` | exchanges with good cards and with bad ones |
 //! | `binding` | readers by name, several pcscd, a pcscd that is restarted |
 //! | `stuck` | cards and readers that do not answer, and the programs that hold them |
-//! | `garbage` | another program than pcscd on pcscd's socket |
+//! | `garbage` | a program other than pcscd at pcscd's socket |
 //! | `bystander` | another program that uses a reader |
 
 #![allow(
@@ -30,7 +30,7 @@ use drivers::host::{HostReader, HostSpec, HostedDevice};
 use drivers::pcsc::ReaderSpec;
 use pcscd_support::scene::Scene;
 
-/// More than any exchange takes on a loaded machine.
+/// Longer than any exchange takes on a loaded machine.
 const LONG: Duration = Duration::from_secs(20);
 /// How long a power-on waits for a card.
 const WAIT: Duration = Duration::from_secs(3);
@@ -40,7 +40,7 @@ fn station(scene: &Scene, n: usize) -> HostReader {
     waiting(scene, n, WAIT)
 }
 
-/// The same with another time to wait for a card.
+/// Like [`station`], with another time to wait for a card.
 fn waiting(scene: &Scene, n: usize, wait: Duration) -> HostReader {
     by(scene, scene.reader(n, wait))
 }

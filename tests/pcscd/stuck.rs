@@ -11,12 +11,12 @@ use crate::pcscd_support::card::{ATR_T0, ATR_T1, Act, Card};
 use crate::pcscd_support::scene::Scene;
 use crate::{LONG, station, waiting};
 
-/// A limit that is certain to pass, and what ending a host may add to it.
+/// A limit that is certain to pass, and the time that ending a host may add to it.
 const SHORT: Duration = Duration::from_millis(400);
 const GRACE: Duration = Duration::from_secs(1);
 const COMMAND: &[u8] = &[0x80, 0xE2, 0, 0, 0];
 
-/// Answers until the command with that P1, and freezes there.
+/// Answers until the command with that P1 comes, and freezes at it.
 fn freezing() -> Card {
     Card::new(ATR_T1, |command| match command[2] {
         0xFF => Act::Freeze(vec![0x90, 0x00]),
@@ -24,7 +24,7 @@ fn freezing() -> Card {
     })
 }
 
-/// Probes as a station out of service is, until the reader answers.
+/// Probes the reader until it answers, as the thread of a station out of service does.
 fn heal(reader: &mut dyn CardLink) {
     let until = Instant::now() + LONG;
     loop {
@@ -39,7 +39,7 @@ fn heal(reader: &mut dyn CardLink) {
 fn a_card_that_stands_still_costs_its_own_reader_only_and_heals() {
     let scene = Scene::start(4);
     let stopped = freezing().insert(&scene, 0);
-    // One of them behind the same driver's instance.
+    // One of the other cards is served by the same driver instance.
     let _others = [1, 2].map(|n| Card::echo(ATR_T1).insert(&scene, n));
     let mut reader = station(&scene, 0);
     let mut others = [1, 2].map(|n| station(&scene, n));
@@ -60,7 +60,7 @@ fn a_card_that_stands_still_costs_its_own_reader_only_and_heals() {
     assert_eq!(reader.transmit(COMMAND, SHORT), Err(CardError::Reader(LinkError::Closed)));
     stopped.await_frozen();
 
-    // The others do not notice.
+    // The other readers are not affected.
     let begun = Instant::now();
     for other in &mut others {
         for _ in 0..50 {
@@ -69,7 +69,7 @@ fn a_card_that_stands_still_costs_its_own_reader_only_and_heals() {
     }
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 
-    // Until the card goes on, the reader is held by the one that was killed.
+    // The killed host's connection holds the reader until the card goes on.
     for _ in 0..2 {
         let outcome = reader.probe(SHORT);
         assert!(
@@ -82,7 +82,7 @@ fn a_card_that_stands_still_costs_its_own_reader_only_and_heals() {
     assert_eq!(reader.power_on(Reset::Cold, Protocols::ANY, LONG).unwrap(), ATR_T1);
     assert_eq!(reader.transmit(COMMAND, LONG).unwrap(), [0x90, 0x00]);
     assert_ne!(reader.pid(), Some(first));
-    // What stood behind the command that hung was never sent.
+    // The commands after the one that hung were never sent.
     let sent: Vec<u8> = stopped.seen().commands.iter().map(|command| command[2]).collect();
     assert_eq!(sent, [1, 0xFF, 0]);
 }
@@ -112,7 +112,7 @@ fn a_reader_of_another_program_is_held_and_free_when_that_ends() {
         let mut reader = waiting(&scene, 0, SHORT);
         let begun = Instant::now();
         let outcome = reader.power_on(Reset::Cold, Protocols::ANY, GRACE);
-        // pcscd lets a connect wait for the end of a transaction.
+        // pcscd makes a connect wait for the end of a transaction.
         let transaction =
             how == "transaction" && outcome == Err(CardError::Reader(LinkError::Timeout(GRACE)));
         assert!(transaction || outcome == Err(CardError::Held), "{how}: {outcome:?}");
@@ -141,7 +141,7 @@ fn a_reader_taken_between_two_cards_is_waited_for_as_the_card_is() {
             drop(other);
             assert_eq!(atr.join().unwrap().unwrap(), ATR_T0, "{how}");
         });
-        // Once it is ours, nobody takes it.
+        // Once the reader is ours, no other program can take it.
         assert_eq!(reader.transmit(COMMAND, LONG).unwrap(), [0x90, 0x00]);
         reader.power_off(LONG).unwrap();
     }
@@ -161,13 +161,13 @@ fn a_reader_of_ours_is_held_for_a_second_station() {
 }
 
 #[test]
-fn a_host_ends_with_its_controller_whatever_it_does() {
+fn a_host_ends_with_its_controller_even_during_a_call() {
     let scene = Scene::start(1);
     let card = freezing().insert(&scene, 0);
     let mut reader = station(&scene, 0);
     reader.power_on(Reset::Cold, Protocols::ANY, LONG).unwrap();
     let host = reader.pid().unwrap();
-    // The controller goes while the host hangs in a command: as much as a link does when its thread dies.
+    // The thread that owns the link ends while the host hangs in a command, and drops the link.
     let hung = thread::spawn(move || reader.transmit(&[0x80, 0xE2, 0xFF, 0, 0], SHORT));
     card.await_frozen();
     assert!(hung.join().unwrap().is_err());

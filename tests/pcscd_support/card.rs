@@ -1,16 +1,17 @@
-//! A virtual card for a reader of a scene, whose behaviour is a function.
+//! A virtual card for a reader of a scene; a function decides how it behaves.
 //!
-//! It plays the card's part of vpcd's protocol (vsmartcard, `src/vpcd/vpcd.c`), in a thread:
+//! It plays the card in vpcd's protocol (vsmartcard, `src/vpcd/vpcd.c`), in a thread:
 //!
 //! ```text
 //! message = length u16 BE | body     body of 1 byte: 00 power off, 01 power on, 02 reset: no answer; 04: answer the ATR
 //!                                    longer: a command APDU, answer the response APDU
 //! ```
 //!
-//! A message without a body hangs vpcd until the card leaves (its `recv` of 0 bytes waits). So the ATR of a
-//! mute card is one byte that begins no ATR: for pcscd, a card that lies there and does not answer.
+//! A message without a body would hang vpcd until the card leaves (its `recv` of 0 bytes waits). So the ATR
+//! of a mute card is one byte that begins no ATR; pcscd takes it for a card that does not answer.
 //!
-//! vpcd sends length and body apart, so without an immediate acknowledgement each message waits for 40 ms.
+//! vpcd sends length and body in two writes. Unless the card acknowledges the first at once, each message
+//! waits for 40 ms.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -23,18 +24,18 @@ use super::scene::Scene;
 
 /// ATR of a card that speaks T=0 and nothing else, without historical bytes.
 pub const ATR_T0: &[u8] = &[0x3B, 0x60, 0x00, 0x00];
-/// What the reader hears of a card that gives no ATR.
+/// The bytes that the reader receives from a card that gives no ATR.
 pub const ATR_NONE: &[u8] = &[0x00];
 /// ATR of a card that speaks T=1 and nothing else.
 pub const ATR_T1: &[u8] = &[0x3B, 0xE0, 0x00, 0x00, 0x81, 0x31, 0x20, 0x45, 0x35];
 
-/// What a card does with a command.
+/// The reaction of a card to a command.
 pub enum Act {
-    /// It answers.
+    /// The card answers.
     Answer(Vec<u8>),
-    /// It stops, as a process that gets SIGSTOP, and answers this once it goes on.
+    /// The card stops, like a process that gets SIGSTOP, and gives this answer when it goes on.
     Freeze(Vec<u8>),
-    /// It is pulled out.
+    /// The card is pulled out.
     Leave,
 }
 
@@ -44,7 +45,7 @@ impl From<Vec<u8>> for Act {
     }
 }
 
-/// How a card behaves: what it does with each command APDU.
+/// The behaviour of a card: its reaction to each command APDU.
 type Behaviour = Box<dyn FnMut(&[u8]) -> Act + Send>;
 
 /// A card that is not in a reader yet.
@@ -54,7 +55,7 @@ pub struct Card {
 }
 
 impl Card {
-    /// With this ATR and this behaviour.
+    /// A card with this ATR and this behaviour.
     pub fn new(atr: &[u8], act: impl FnMut(&[u8]) -> Act + Send + 'static) -> Self {
         Self { atr: atr.to_vec(), act: Box::new(act) }
     }
@@ -64,7 +65,7 @@ impl Card {
         Self::new(atr, |command| Act::Answer([command.get(5..).unwrap_or_default(), &[0x90, 0x00]].concat()))
     }
 
-    /// Puts it into reader `n`; that vpcd has noticed is not waited for.
+    /// Puts the card into reader `n`. Does not wait until vpcd has noticed it.
     pub fn insert(self, scene: &Scene, n: usize) -> Inserted {
         let port = scene.port(n);
         let (tell, told) = std::sync::mpsc::channel();
@@ -85,16 +86,16 @@ struct Shared {
     changed: Condvar,
 }
 
-/// What the card has noticed.
+/// The events that the card has noticed.
 #[derive(Debug, Default, Clone)]
 pub struct Seen {
     /// Command APDUs.
     pub commands: Vec<Vec<u8>>,
-    /// Power on, after power off.
+    /// Number of times that the power came on after it was off.
     pub powered: usize,
-    /// Warm resets.
+    /// Number of warm resets.
     pub resets: usize,
-    /// It stands still.
+    /// Whether the card stands still.
     pub frozen: bool,
 }
 
@@ -117,22 +118,22 @@ pub struct Inserted {
 }
 
 impl Inserted {
-    /// What it has noticed so far.
+    /// The events that the card has noticed so far.
     pub fn seen(&self) -> Seen {
         self.shared.seen().clone()
     }
 
-    /// Stops it before its next message.
+    /// Stops the card before its next message.
     pub fn freeze(&self) {
         self.shared.set_frozen(true);
     }
 
-    /// Lets it go on.
+    /// Lets the card go on.
     pub fn thaw(&self) {
         self.shared.set_frozen(false);
     }
 
-    /// Waits until it stands still.
+    /// Waits until the card stands still.
     pub fn await_frozen(&self) {
         let until = Instant::now() + Duration::from_secs(10);
         while !self.seen().frozen {
@@ -146,12 +147,12 @@ impl Drop for Inserted {
     fn drop(&mut self) {
         let _ = self.stream.shutdown(Shutdown::Both);
         self.thaw();
-        // A behaviour that panicked has said so.
+        // A panic of the behaviour has printed its message already.
         let _ = self.thread.take().unwrap().join();
     }
 }
 
-/// Connects to a reader, which a pcscd that was just started may not have opened yet.
+/// Connects to a reader. A pcscd that was just started may not have opened it yet.
 fn connect(port: u16) -> TcpStream {
     let until = Instant::now() + Duration::from_secs(20);
     loop {
@@ -166,7 +167,7 @@ fn connect(port: u16) -> TcpStream {
     }
 }
 
-/// Until the reader or the card itself ends the connection.
+/// Serves the card until the reader or the card itself ends the connection.
 fn live(mut card: Card, mut stream: TcpStream, shared: &Shared) {
     let mut on = false;
     while let Some(message) = receive(&mut stream) {

@@ -9,20 +9,20 @@ use nix::unistd::Pid;
 
 use super::scene::Scene;
 
-/// For hwsim to write what is left and to end.
+/// Longest time in which hwsim writes its last dumps and ends.
 const END: Duration = Duration::from_secs(20);
 
 /// A running `hwsim`, killed when dropped.
 pub struct Hwsim(Child);
 
 impl Hwsim {
-    /// The machines of `line.toml` in a folder, where hwsim works, too.
+    /// Starts the machines of `line.toml` in a folder, in which hwsim works too.
     pub fn serve(scene: &Scene, folder: &Path, more: &[&str]) -> Self {
         let serve = ["serve", "--line", "line.toml", "--socket", "hwsim.sock", "--until-stdin-closes"];
         Self::start(scene, folder, &[&serve[..], more].concat())
     }
 
-    /// A card in reader `n`.
+    /// Puts a card into reader `n`.
     pub fn card(scene: &Scene, n: usize, more: &[&str]) -> Self {
         let reader = format!("127.0.0.1:{}", scene.port(n));
         let card = ["card", "--product", "multiapp", "--vpcd", &reader];
@@ -41,12 +41,12 @@ impl Hwsim {
         hwsim
     }
 
-    /// Its process.
+    /// The process id.
     pub fn pid(&self) -> Pid {
         Pid::from_raw(self.0.id().cast_signed())
     }
 
-    /// Switches the machines off: what lies in the line is left.
+    /// Switches the machines off; cards in the line get the fate `left`.
     pub fn off(mut self) {
         drop(self.0.stdin.take());
         let until = Instant::now() + END;

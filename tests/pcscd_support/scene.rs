@@ -1,4 +1,4 @@
-//! A pcscd in a mount and a network namespace of its own.
+//! A pcscd in separate mount and network namespaces.
 //!
 //! ```text
 //! holder    unshare: /run is empty but for the scene's folder at /run/pcscd, lo is up; lives as long as the scene
@@ -6,9 +6,9 @@
 //! cards     threads or processes in the network namespace, which connect to 127.0.0.1:port(n)
 //! ```
 //!
-//! vpcd gives two slots to an instance and keeps its sockets in a table for each library file: every pair of
-//! readers has a copy of the library. Readers are numbered from 0: number n is slot n % 2 of "Cardwright Test
-//! <n / 2>".
+//! vpcd gives two slots to an instance and keeps its sockets in a table for each library file, so every pair
+//! of readers has its own copy of the library. Readers are numbered from 0: number n is slot n % 2 of
+//! "Cardwright Test <n / 2>".
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -23,7 +23,7 @@ use nix::sched::{CloneFlags, setns};
 
 const PCSCD: &str = "/usr/sbin/pcscd";
 const VPCD: &str = "/usr/lib/pcsc/drivers/serial/libifdvpcd.so";
-/// What a scene runs, and the Debian package that has it.
+/// The programs of a scene, and the Debian packages that hold them.
 const EQUIPMENT: [(&str, &str); 5] = [
     (PCSCD, "pcscd"),
     (VPCD, "vsmartcard-vpcd"),
@@ -31,11 +31,11 @@ const EQUIPMENT: [(&str, &str); 5] = [
     ("/usr/bin/unshare", "util-linux"),
     ("/usr/bin/nsenter", "util-linux"),
 ];
-/// First port of the readers; each scene has a network of its own.
+/// First port of the readers; each scene has its own network.
 const PORT: u16 = 36_000;
 /// pcsc-lite's PCSCLITE_MAX_READERS_CONTEXTS.
 pub const READERS_MAX: usize = 16;
-/// Most that a pcscd needs to open its readers on a loaded machine.
+/// Longest time that a pcscd needs to open its readers on a loaded machine.
 const START_TIME: Duration = Duration::from_secs(20);
 
 /// A running scene; dropping it ends and reaps all of it.
@@ -43,12 +43,12 @@ pub struct Scene {
     folder: tempfile::TempDir,
     holder: Child,
     pcscd: Option<Child>,
-    /// Of each pair of readers.
+    /// Name of each pair of readers.
     names: Vec<String>,
 }
 
 impl Scene {
-    /// A pcscd with so many readers, at most [`READERS_MAX`], that answers.
+    /// Starts a pcscd with this many readers, at most [`READERS_MAX`], and waits until it answers.
     pub fn start(readers: usize) -> Self {
         assert!(
             nix::unistd::geteuid().is_root(),
@@ -61,7 +61,7 @@ impl Scene {
         let run = folder.path().join("run");
         fs::create_dir(&run).unwrap();
         fs::create_dir(folder.path().join("conf")).unwrap();
-        // When its input closes, because the tests died, it takes the pcscd along.
+        // When the tests die, its input closes, and it ends together with the pcscd.
         let script = "ip link set lo up && mount -t tmpfs scene /run && mkdir /run/pcscd && \
                       mount --bind \"$1\" /run/pcscd && echo ready && \
                       { read -r over; kill -KILL $(cat /run/pcscd/pcscd.pid); }";
@@ -84,7 +84,7 @@ impl Scene {
         scene
     }
 
-    /// Writes the readers' configuration, pairs in this order: pcscd numbers them as they come.
+    /// Writes the configuration of these pairs of readers; pcscd numbers them in this order.
     pub fn plug(&mut self, pairs: &[usize]) {
         assert!(pairs.len() <= READERS_MAX / 2);
         let mut text = String::new();
@@ -103,7 +103,7 @@ impl Scene {
         fs::write(self.folder.path().join("conf/readers"), text).unwrap();
     }
 
-    /// Name of reader `n` without pcscd's numbers.
+    /// Name of reader `n` without the numbers that pcscd adds.
     pub fn name(&self, n: usize) -> String {
         self.names[n / 2].clone()
     }
@@ -113,7 +113,7 @@ impl Scene {
         self.names[pair] = name.into();
     }
 
-    /// How a station is bound to reader `n`; a power-on waits so long for a card.
+    /// The selection of reader `n` for a station, with the time that a power-on waits for a card.
     pub fn reader(&self, n: usize, wait: Duration) -> ReaderSpec {
         ReaderSpec {
             by: ReaderSelector::Name(self.name(n)),
@@ -122,25 +122,25 @@ impl Scene {
         }
     }
 
-    /// Where a virtual card for reader `n` connects to, at 127.0.0.1 of the scene's network.
+    /// The port at 127.0.0.1 of the scene's network to which a virtual card for reader `n` connects.
     pub fn port(&self, n: usize) -> u16 {
         PORT + u16::try_from(n).unwrap()
     }
 
-    /// The pcscd's socket, as seen from outside: for PCSCLITE_CSOCK_NAME.
+    /// The path of the pcscd's socket outside of the scene, for PCSCLITE_CSOCK_NAME.
     pub fn socket(&self) -> PathBuf {
         self.folder.path().join("run/pcscd.comm")
     }
 
-    /// A program to be started in the scene; there, the scene's pcscd is the system's. It runs under the same
-    /// process id.
+    /// A program that is ready to be started in the scene, where the scene's pcscd is the system's. It keeps
+    /// its process id.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["--mount", "--net", "--wd=.", "--target", &self.holder.id().to_string()]).arg(program);
         command
     }
 
-    /// A thread in the scene's network.
+    /// Starts a thread in the scene's network.
     pub fn thread<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
         let network = File::open(format!("/proc/{}/ns/net", self.holder.id())).unwrap();
         thread::spawn(move || {

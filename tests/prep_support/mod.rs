@@ -1,5 +1,5 @@
-//! Shared by the preparation's tests: the program, its TEST keys, and an opener of CWF1 protection that is
-//! written from the words of `src/manual/cwf1.md` with the raw `des`, `aes` and `cmac` crates, without
+//! Shared by the preparation's tests: the program, its TEST keys, and a reader that opens CWF1 protection.
+//! The reader is written from `src/manual/cwf1.md` with the raw `des`, `aes` and `cmac` crates, without
 //! `src/crypto`.
 
 #![allow(dead_code, reason = "each test program uses its part")]
@@ -18,12 +18,12 @@ pub fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
 }
 
-/// `cardwright-prep`.
+/// The program `cardwright-prep`.
 pub fn program() -> Command {
     Command::new(assert_cmd::cargo::cargo_bin!("cardwright-prep"))
 }
 
-/// An issuer's TEST store in `dir`.
+/// Makes an issuer's TEST store in `dir`.
 pub fn issuer_store(dir: &Path) -> PathBuf {
     let store = dir.join("issuer.keys");
     program()
@@ -36,7 +36,7 @@ pub fn issuer_store(dir: &Path) -> PathBuf {
     store
 }
 
-/// `cardwright-prep run` of product multiapp with everything but `--kek` and the like.
+/// `cardwright-prep run` with product multiapp and all options that the tests share.
 pub fn run(input: &Path, store: &Path, output: &Path) -> Command {
     let mut command = program();
     command.args(["run", "--product", "multiapp", "--input"]).arg(input);
@@ -102,7 +102,7 @@ pub fn ecb_encrypt(family: Family, key: &[u8], data: &[u8]) -> Vec<u8> {
     }
 }
 
-/// CBC with zero IV.
+/// CBC decryption with a zero IV.
 pub fn cbc_decrypt(family: Family, key: &[u8], data: &[u8]) -> Vec<u8> {
     let plain = match family {
         Family::Tdes => each::<TdesEde2>(key, data, |c, b| c.decrypt_block(b)),
@@ -121,7 +121,7 @@ fn l1(text: &[u8]) -> Vec<u8> {
     [&[u8::try_from(text.len()).unwrap()], text].concat()
 }
 
-/// What a TK belongs to.
+/// The values on which a TK depends.
 #[derive(Clone, Copy)]
 pub struct Scope<'a> {
     pub issuer_id: &'a str,
@@ -150,7 +150,7 @@ impl Scope<'_> {
         if family == Family::Tdes { odd(tk) } else { tk }
     }
 
-    /// The key that MACs, from the wrapped MACkey; checks everything that stands behind the key.
+    /// The key that makes the MAC, from the wrapped MACkey. Checks every byte after the key.
     pub fn mac_key(&self, family: Family, kek: &[u8], wrapped: &[u8], purposes: [u8; 2]) -> Vec<u8> {
         let opened = cbc_decrypt(family, &self.tk(family, kek, purposes[0]), wrapped);
         let (key, rest) = opened.split_at(16);
@@ -193,7 +193,7 @@ pub fn mac(family: Family, key: &[u8], message: &[u8]) -> Vec<u8> {
     state.to_vec()
 }
 
-/// Without 80 00.. at the end.
+/// Removes the padding 80 00.. at the end.
 pub fn unpad(mut value: Vec<u8>) -> Vec<u8> {
     let zeros = value.iter().rev().take_while(|b| **b == 0).count();
     value.truncate(value.len() - zeros);

@@ -1,11 +1,11 @@
-//! The judge: compares the simulated line's dumps with plain SQL. It shares no code with the ledger, and
-//! identifies a card by its chip: the account number in tag 57.
+//! The judge: compares the simulated line's dumps with the ledger's tables by plain SQL. It shares no code
+//! with the ledger, and identifies a card by its chip: the account number in tag 57.
 //!
-//! Each UNKNOWN card of a kill is compared with the witness. Either it lay in the line when the line was
-//! looked at after the kill ("in line" in the table), or `hwsim` reports that it was stacked or thrown out,
-//! and the ledger had not recorded that when it died ("just out"). The second kind cannot be avoided, because
-//! a machine moves first and reports then; it is counted apart, card by card, so that nothing else hides in
-//! it.
+//! Each UNKNOWN card of a kill is compared with the witness. Either the card lay in the line after the kill
+//! ("in line" in the table), or `hwsim` reports that it was stacked or thrown out while the killed ledger had
+//! not recorded that ("just out"). The second kind cannot be avoided, because a machine moves a card first
+//! and reports then. Such cards are counted separately, one by one, so that other faults cannot hide among
+//! them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::world::World;
 
-/// What went wrong.
+/// The kind of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A card exists twice.
@@ -24,23 +24,23 @@ pub enum Kind {
     Lost,
     /// A balance is not zero.
     Off,
-    /// Anything else: a program refuses, hangs, or says what is not so.
+    /// Anything else: a program refuses, hangs, or prints something false.
     Wrong,
 }
 
 /// One finding.
 pub type Finding = (Kind, String);
 
-/// What the line says of itself over one life of hwsim.
+/// The line's own account of one life of hwsim.
 #[derive(Default)]
 pub struct Witness {
     dumps: Vec<Value>,
-    /// Blanks that were fed and of which nothing more was written, because hwsim itself was killed.
+    /// Number of blanks whose fate is not in the journal because hwsim itself was killed.
     silent: usize,
 }
 
 impl Witness {
-    /// Reads a dump directory; without one, no card was ever in the line.
+    /// Reads a directory of dumps. If there is none, no card was ever in the line.
     pub fn read(directory: &Path) -> Self {
         let Ok(entries) = std::fs::read_dir(directory) else { return Self::default() };
         let dumps = entries.map(|e| e.unwrap().path()).filter(|p| p.extension().is_some_and(|e| e == "json"));
@@ -66,7 +66,7 @@ fn word<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or_else(|| panic!("no {name} in {value}"))
 }
 
-/// The file's records: account number and sequence.
+/// Account number and sequence of each record in the file.
 fn ordered(world: &World) -> Vec<(String, u32)> {
     let text = std::fs::read_to_string(world.path("a.csv")).unwrap();
     let mut lines = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
@@ -75,14 +75,14 @@ fn ordered(world: &World) -> Vec<(String, u32)> {
     lines.map(|line| line[column].to_owned()).zip(1..).collect()
 }
 
-/// One attempt, as the table has it.
+/// One attempt, as its row has it.
 struct Attempt {
     seq: u32,
     state: String,
     keydata: String,
 }
 
-/// The ledger, read by its tables.
+/// The content of the ledger's tables.
 pub struct Books {
     records: BTreeMap<u32, String>,
     attempts: Vec<Attempt>,
@@ -92,7 +92,7 @@ pub struct Books {
 }
 
 impl Books {
-    /// Reads the world's ledger; without one, or without a job, all is empty.
+    /// Reads the world's ledger. Without a ledger or without a job, the result is empty.
     pub fn read(world: &World) -> Self {
         let (records, attempts) = (BTreeMap::new(), vec![]);
         let nothing = Self { records, attempts, off: vec![], ordered: ordered(world), closed: false };
@@ -121,34 +121,34 @@ impl Books {
         Self { records, attempts, off: off(&db), closed, ..nothing }
     }
 
-    /// Whether the job is.
+    /// Whether the job is closed.
     pub fn is_closed(&self) -> bool {
         self.closed
     }
 
-    /// Whether the job is there.
+    /// Whether the ledger has a job.
     pub fn has_job(&self) -> bool {
         !self.records.is_empty()
     }
 
-    /// Records that wait for a person's word about their card.
+    /// Records whose card a person has to look for.
     pub fn unknown(&self) -> Vec<u32> {
         self.records.iter().filter(|(_, state)| *state == "UNKNOWN").map(|(seq, _)| *seq).collect()
     }
 
-    /// Whose card this is, by its chip.
+    /// The record to which a card belongs, by its chip.
     fn owner(&self, dump: &Value) -> Option<u32> {
         let chip = dump["chip"].to_string();
         self.ordered.iter().find(|(pan, _)| chip.contains(&format!("{pan}D"))).map(|(_, seq)| *seq)
     }
 
-    /// Of the UNKNOWN ones, those whose cards lie in the stacker.
+    /// The UNKNOWN records whose cards lie in the stacker.
     pub fn found_good(&self, witness: &Witness) -> Vec<u32> {
         let stacked: BTreeSet<_> = witness.of("stacked").filter_map(|d| self.owner(d)).collect();
         self.unknown().into_iter().filter(|seq| stacked.contains(seq)).collect()
     }
 
-    /// What is wrong after any life of the line; the witnesses are of all lives so far.
+    /// Findings that hold after any life of the line; `witnesses` are those of all lives so far.
     fn accounted(&self, witnesses: &[Witness]) -> Vec<Finding> {
         let mut findings: Vec<Finding> = self.off.iter().map(|what| (Kind::Off, what.clone())).collect();
         let mut say = |kind, what: String| findings.push((kind, what));
@@ -192,8 +192,8 @@ impl Books {
         findings
     }
 
-    /// After the restart: nothing under way, UNKNOWN only what lay in the line, or left it unrecorded, and
-    /// CANCELLED only these.
+    /// Findings after the restart: an attempt under way, an UNKNOWN card that neither lay in the line nor
+    /// left it unrecorded, a CANCELLED record that is not in `cancelled`.
     pub fn after_restart(&self, witnesses: &[Witness], cancelled: &BTreeSet<u32>) -> Vec<Finding> {
         let mut findings = self.accounted(witnesses);
         if let Some((seq, state)) = self.records.iter().find(|(seq, state)| match state.as_str() {
@@ -225,7 +225,7 @@ impl Books {
         findings
     }
 
-    /// UNKNOWN cards that had left the line, when the ledger had not heard of it.
+    /// Number of UNKNOWN cards that had left the line before the ledger recorded it.
     pub fn unrecorded(&self, witnesses: &[Witness]) -> usize {
         let unknown: BTreeSet<_> =
             self.attempts.iter().filter(|a| a.state == "UNKNOWN").map(|a| a.keydata.as_str()).collect();
@@ -233,8 +233,8 @@ impl Books {
         out.filter(|d| unknown.contains(word(d, "keydata"))).count()
     }
 
-    /// At the end every record is GOOD, with one card in the stacker; or CANCELLED, of those that may be,
-    /// without one.
+    /// Findings at the end: a record that is neither GOOD with one card in the stacker, nor CANCELLED without
+    /// one and in `cancelled`.
     pub fn at_end(&self, witnesses: &[Witness], cancelled: &BTreeSet<u32>) -> Vec<Finding> {
         let mut findings = self.accounted(witnesses);
         for (_, seq) in &self.ordered {
@@ -252,7 +252,7 @@ impl Books {
     }
 }
 
-/// Both balances, and what they say against what the rows say.
+/// Differences in both balances: within themselves, and from the counts of the rows.
 fn off(db: &Connection) -> Vec<String> {
     let sums = [
         ("records", "queued + in_flight + good + remake + unknown + cancelled"),

@@ -1,5 +1,5 @@
-//! One life of a job: a blow, the restart, a person's word, and its end. Faults are returned, not asserted,
-//! so that the storm can count them.
+//! One life of a job: a kill, the restart, the acts of a person, and the end. Findings are returned, not
+//! asserted, so that the storm can count them.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -11,28 +11,28 @@ use nix::unistd::Pid;
 use crate::checker::{Books, Finding, Kind, Witness};
 use crate::world::{CARDS, Daemon, Template, World, is_at_rest, is_closed, was_killed};
 
-/// The disk stands still for so long before a blow at the ledger: an acknowledgement that did not wait for it
-/// has let an APDU out by then. See preload.c.
+/// The disk stands still for so long before a kill at the ledger. An acknowledgement that did not wait for
+/// the disk would let an APDU out in that time. See preload.c.
 const STALL_MS: u32 = 60;
-/// How long the chip keeps an answer back while a card is withdrawn.
+/// Time for which the chip delays an answer while a card is withdrawn.
 const LATE_MS: u32 = 400;
 
-/// What is killed, and when.
+/// The victim and the moment of a kill.
 #[derive(Debug, Clone, Copy)]
 pub enum Blow {
-    /// The daemon, when the chips have answered so many APDUs, in the next one.
+    /// The daemon, in the APDU after the chips have answered this many.
     Apdu(u32),
     /// The daemon, before the n-th write to its ledger.
     Write(u32),
     /// The daemon, before the n-th sync of its ledger.
     Sync(u32),
-    /// As `Write`, with the power.
+    /// Like `Write`, together with a power cut.
     CutAtWrite(u32),
-    /// As `Sync`, with the power.
+    /// Like `Sync`, together with a power cut.
     CutAtSync(u32),
-    /// A process, before it sends its n-th message; of station hosts, all counted together.
+    /// A process, before it sends its n-th message; the messages of all station hosts are counted together.
     Send(Victim, u32),
-    /// A process, so long after the release.
+    /// A process, at this time after the release.
     Later(Victim, Duration),
 }
 
@@ -45,7 +45,7 @@ pub enum Victim {
 }
 
 impl Victim {
-    /// Its name to preload.c.
+    /// The name that preload.c has for the victim.
     fn word(self) -> &'static str {
         match self {
             Self::Daemon => "cardwrightd",
@@ -56,31 +56,29 @@ impl Victim {
     }
 }
 
-/// What a person withdraws, once the first card has answered so many APDUs.
+/// A withdrawal by a person, once the first card has answered this many APDUs.
 #[derive(Debug, Clone, Copy)]
 pub struct Withdrawal {
     pub after: u32,
-    /// A record; `None` = the job.
+    /// A record; `None` is the whole job.
     pub record: Option<u32>,
 }
 
-/// What happens in one life.
+/// The events of one life.
 #[derive(Debug, Clone, Copy)]
 pub enum Plan {
-    /// A blow at a simulated line.
+    /// A kill on a simulated line.
     Struck(Blow),
-    /// A blow at a line of real links.
+    /// A kill on a line of real links.
     StruckReal(Blow),
-    /// A blow, and another while the job goes on that was released as soon as the daemon was back; simulated
-    /// or real.
+    /// A kill, and another one while the job goes on; the job is released as soon as the daemon is back.
     Twice { first: Blow, second: Blow, real: bool },
-    /// A withdrawal while the first card is written, and SIGKILL for the daemon right after its answer, or
-    /// not.
+    /// A withdrawal while the first card is written. If true, the daemon is killed right after its answer.
     Withdrawn(Withdrawal, bool),
 }
 
 impl Plan {
-    /// Whether a blow that did not come means that later ones of the same kind will not either.
+    /// Whether this kill did not happen, so that later ones of its kind would not happen either.
     pub fn is_over(self, outcome: &Outcome) -> bool {
         let counts = matches!(
             self,
@@ -91,23 +89,23 @@ impl Plan {
     }
 }
 
-/// How it went.
+/// The result of one life.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// Blows that came before the end.
+    /// Kills that happened before the end.
     pub kills: usize,
-    /// From the start to "ready" of the daemon that came after it.
+    /// The time from the last daemon's start until it is ready.
     pub restart: Duration,
-    /// UNKNOWN after the restart.
+    /// Number of UNKNOWN records after the restart.
     pub unknown: usize,
-    /// What the witness saw in the line at the blow.
+    /// Number of cards that the witness saw in the line at the kill.
     pub in_line: usize,
-    /// UNKNOWN cards that the witness saw leave the line before the ledger heard of it.
+    /// Number of UNKNOWN cards that the witness saw leave the line before the ledger recorded it.
     pub just_out: usize,
     pub findings: Vec<Finding>,
 }
 
-/// Lives through it.
+/// Carries out a plan.
 pub fn live(template: &Template, plan: Plan) -> Outcome {
     let mut outcome = Outcome::default();
     if let Err(what) = Life::new(template, plan).through(plan, &mut outcome) {
@@ -116,17 +114,17 @@ pub fn live(template: &Template, plan: Plan) -> Outcome {
     outcome
 }
 
-/// A world, and what was seen of it so far.
+/// A world, and the observations so far.
 struct Life<'a> {
     template: &'a Template,
     world: World,
-    /// Of each life of hwsim.
+    /// One for each life of hwsim.
     witnesses: Vec<Witness>,
-    /// Its machines stay.
+    /// Whether the machines outlive the daemon.
     real: bool,
-    /// Records that a person withdrew, whatever came of it.
+    /// Records that a person asked to withdraw, whether or not it was granted.
     withdrawn: BTreeSet<u32>,
-    /// Records that the daemon said were withdrawn.
+    /// Records whose withdrawal the daemon confirmed.
     promised: BTreeSet<u32>,
 }
 
@@ -181,13 +179,13 @@ impl<'a> Life<'a> {
         Ok(())
     }
 
-    /// Waits until what the daemon had started has ended, and looks at what the line says of itself.
+    /// Waits until all processes of the daemon have ended, and reads the line's own account.
     fn look(&mut self) -> Result<(), String> {
         self.world.settle()?;
         let dumps = self.world.path("dumps");
         let witness = Witness::read(&dumps);
         if self.real {
-            // The same machines, seen later.
+            // The machines are those of the earlier lives, so this account includes theirs.
             self.witnesses.clear();
         } else {
             let _ = std::fs::remove_dir_all(&dumps);
@@ -196,26 +194,26 @@ impl<'a> Life<'a> {
         Ok(())
     }
 
-    /// The daemon with something that kills it or another process, released as soon as it is there, and what
-    /// follows until it is dead or at rest. Whether the blow came.
+    /// Starts a daemon that is to lose itself or another process, releases the job at once, and waits until
+    /// the daemon is dead or at rest. Returns whether the kill happened.
     fn until_struck(&self, log: &str, seed: &str, blow: Blow) -> Result<bool, String> {
         let world = &self.world;
         let armed = &mut |command: &mut Command| self.arm(command, blow);
         let mut daemon = match Daemon::start(world, log, seed, armed) {
             Ok(daemon) => daemon,
             Err(what) if what.contains("SIGKILL") => return Ok(true),
-            // Without keys there is no daemon.
+            // A daemon whose HSM host was killed does not start.
             Err(_) if self.has_sent(blow) => return Ok(true),
             Err(what) => return Err(what),
         };
-        // They fail if the daemon, or what it needs, dies of them.
+        // These requests fail if the daemon, or a process that it needs, is killed during them.
         let submitted =
             if Books::read(world).has_job() { Ok(String::new()) } else { daemon.ask("job submit a.cwf1") };
         let released = submitted.and_then(|_| daemon.ask("job release J1"));
         match (blow, released) {
             (Blow::Later(victim, delay), released) => {
                 released?;
-                // When, not until what: any moment will do.
+                // The moment is arbitrary, so there is no state to wait for.
                 std::thread::sleep(delay);
                 let victims = match victim {
                     Victim::Daemon => vec![daemon.pid()],
@@ -245,7 +243,7 @@ impl<'a> Life<'a> {
         }
     }
 
-    /// Loads what strikes.
+    /// Loads the means of the kill.
     fn arm(&self, command: &mut Command, blow: Blow) {
         let world = &self.world;
         let (victim, at) = match blow {
@@ -273,14 +271,15 @@ impl<'a> Life<'a> {
         command.env("CRASH_AT", at).env("CRASH_LEDGER", ledger).env("CRASH_COUNT", count);
     }
 
-    /// Whether a process has come to the message before which it is killed.
+    /// Whether the victim has come to the message before which it is killed.
     fn has_sent(&self, blow: Blow) -> bool {
         let Blow::Send(_, n) = blow else { return false };
         let bytes = std::fs::read(self.world.path("sent")).unwrap();
         u32::from_ne_bytes(bytes.try_into().unwrap()) >= n
     }
 
-    /// A withdrawal while the first card waits for an answer of its chip. Whether the daemon was killed.
+    /// Withdraws a record or the job while the first card waits for an answer of its chip. Returns whether
+    /// the daemon was killed.
     fn withdraw(&mut self, withdrawal: Withdrawal, killed: bool) -> Result<bool, String> {
         let world = &self.world;
         let after = withdrawal.after;
@@ -302,7 +301,7 @@ impl<'a> Life<'a> {
             (Some(seq), Ok(_)) => {
                 self.promised.insert(seq);
             }
-            // It is being made.
+            // The record is being made, so it cannot be withdrawn.
             (Some(_), Err(refused)) if refused.contains("QUEUED or REMAKE") => {}
             (None, Ok(_)) => {}
             (_, Err(refused)) => return Err(refused),
@@ -320,7 +319,8 @@ impl<'a> Life<'a> {
     }
 }
 
-/// What a person does: looks into the stacker, destroys the rest, lets it be made again, or gives it up.
+/// The acts of a person: look into the stacker, destroy the other cards, and let them be made again or give
+/// them up.
 fn made_to_the_end(
     daemon: &mut Daemon<'_>,
     books: &Books,

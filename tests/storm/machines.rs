@@ -1,4 +1,4 @@
-//! A line that the daemon takes for real: two readers of a real pcscd and pseudo-terminals, with `hwsim` at
+//! A line that is real for the daemon: two readers of a real pcscd and pseudo-terminals, with `hwsim` at
 //! their other end, which goes on when the daemon dies. Each link has a station host.
 
 use std::fmt::Write;
@@ -11,21 +11,22 @@ use crate::pcscd_support::scene::Scene;
 /// Chip stations.
 const STATIONS: usize = 2;
 
-/// Running machines.
+/// The running machines of a line.
 pub struct Machines {
-    // Before what it stands in.
+    // Dropped before the scene in which it runs.
     hwsim: Hwsim,
     scene: Scene,
 }
 
 impl Machines {
-    /// Of the simulated line in a folder, which becomes one on real links; they write `dumps`.
+    /// Starts the machines of the simulated line in a folder, and changes its profile to real links. They
+    /// write `dumps`.
     pub fn start(folder: &Path) -> Self {
         let scene = Scene::start(STATIONS);
         let path = folder.join("line.toml");
         let mut text = std::fs::read_to_string(&path).unwrap();
         text = text.replacen("rejects = \"bin\"", "rejects = \"bin\"\nkeys = \"test\"", 1);
-        // A station host that was killed comes back here, and so does its station.
+        // A killed station host is started again within this time, and its station comes back.
         text = text.replacen("recover = 0.2", "recover = 20", 1);
         let port = |name: &str| folder.join(name).display().to_string();
         for n in 0..STATIONS {
@@ -45,12 +46,12 @@ impl Machines {
         Self { hwsim, scene }
     }
 
-    /// A program to be started where the machines are.
+    /// A program that is ready to be started in the scene of the machines.
     pub fn command(&self, program: &str) -> Command {
         self.scene.command(program)
     }
 
-    /// Switches them off.
+    /// Switches the machines off.
     pub fn off(self) {
         self.hwsim.off();
     }

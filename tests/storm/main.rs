@@ -1,10 +1,10 @@
-//! The kill storm: the daemon and its helpers are killed at every APDU, at every write and every sync of the
-//! ledger from its making on, before a message that they send, by pulling the plug, while a job that was
-//! released at once goes on, and at random; each time the simulated line's view is compared with the tables
-//! of the ledger.
+//! The kill storm. The daemon and the processes that it needs are killed at every APDU, at every write and
+//! every sync of the ledger from its creation on, before messages that they send, by a power cut, while a job
+//! goes on that was released at once, and at random times. After each kill the simulated line's account is
+//! compared with the tables of the ledger.
 //!
-//! Each APDU and each sync; each second write, 50 at random, and a few of the rest. `STORM=full`: each write,
-//! a thousand at random, and more of the rest.
+//! By default the storm takes each APDU and each sync, each second write, 50 random kills, and a few of the
+//! rest. With `STORM=full` it takes each write, a thousand random kills, and more of the rest.
 
 #![allow(
     clippy::unwrap_used,
@@ -30,18 +30,19 @@ use checker::{Finding, Kind};
 use life::{Blow, Outcome, Plan, Victim, Withdrawal, live};
 use world::{CARDS, Template};
 
-/// Lives at a time.
+/// Number of lives that run in parallel.
 const AT_ONCE: usize = 2;
 
 /// One line of the table.
 struct Row {
     name: &'static str,
-    /// Fewer kills than this are no storm.
+    /// The least number of kills for the row to count.
     least: usize,
     outcomes: Vec<(Plan, Outcome)>,
 }
 
-/// Plan after plan, `AT_ONCE` at a time, until there is none or one says that it was the last.
+/// Carries out plan after plan, `AT_ONCE` in parallel, until there are no more or one of them was the last of
+/// its kind.
 fn storm(
     name: &'static str,
     least: usize,
@@ -110,7 +111,7 @@ fn nothing_is_lost_and_nothing_is_made_twice() {
     let template = Template::new();
     let full = std::env::var("STORM").is_ok_and(|storm| storm == "full");
     let (step, random) = if full { (1, 1000) } else { (2, 50) };
-    // Every so many messages of the others.
+    // The kills of the other processes are this many messages apart.
     let (of_hsm, of_hwsim, of_hosts) = if full { (1, 1, 5) } else { (4, 8, 60) };
     let few = if full { 60 } else { 6 };
     let each = |blow| Some(Plan::Struck(blow));
@@ -155,7 +156,7 @@ fn nothing_is_lost_and_nothing_is_made_twice() {
     print_rows(&rows);
 }
 
-/// The n-th of numbers that look random and are the same every time.
+/// The n-th number of a sequence that looks random and is the same in every run.
 fn drawn(n: u32) -> u32 {
     let mut x = (n + 1).wrapping_mul(0x9E37_79B9);
     x ^= x >> 16;
@@ -164,7 +165,7 @@ fn drawn(n: u32) -> u32 {
     x
 }
 
-/// Shows the table, past the capture of output, and fails if there is a finding.
+/// Prints the table past the harness's capture of output, and fails if there is a finding.
 fn print_rows(rows: &[Row]) {
     let mut text = format!("{HEAD}\n");
     rows.iter().for_each(|row| text += &format!("{}\n", row.line()));

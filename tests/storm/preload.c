@@ -1,22 +1,22 @@
-/* Preloaded into a process of the line by the storm (main.rs) and by the tests of the line (line/blows.rs): kills it right before
- * its N-th write or sync of the ledger, before it sends its N-th message, or before its N-th step with other files; and can make
- * that a power cut, after which nothing that was not synced is there.
+/* The storm (main.rs) and the tests of the line (line/blows.rs) preload this library into a process of the line. It kills the
+ * process right before its N-th write or sync of the ledger, before it sends its N-th message, or before its N-th step with
+ * other files. It can turn the kill into a power cut, which undoes everything that was not synced.
  *
- *   CRASH_IN      which process: what its argv[0] ends with, or its argv[1]; others hand all this on to their children
- *   CRASH_AT      "write:17", "sync:4", "send:9", or "other:3": a sync, renaming or removal of a file that is not the ledger's;
- *                 counted from the start of the process
- *   CRASH_FROM    set: counted from when there is a file of this name
- *   CRASH_LEDGER  for all but "send": absolute path of the ledger; those named FILES below belong to it
- *   CRASH_COUNT   for "send": a file of 4 bytes in which all processes of that name count together, so that the one that
- *                 comes after the killed one goes on
- *   STALL_MS      how long the disk, or the process, stands still before the blow
- *   CUT           set: a power cut
+ *   CRASH_IN      the process: the end of its argv[0], or its argv[1]; other processes only pass these variables on
+ *   CRASH_AT      "write:17", "sync:4", "send:9", or "other:3" (a sync, renaming or removal of a file that is not the
+ *                 ledger's); counted from the start of the process
+ *   CRASH_FROM    if set, the count begins when there is a file of this name
+ *   CRASH_LEDGER  for all but "send": absolute path of the ledger; the files with the suffixes below belong to it
+ *   CRASH_COUNT   for "send": a file of 4 bytes in which all processes of that name count together, so that a process that
+ *                 replaces the killed one goes on counting
+ *   STALL_MS      how long the disk, or the process, stands still before the kill
+ *   CUT           if set, the kill is a power cut
  *
- * The stall is what makes an acknowledgement before the commit show: whoever got it goes on meanwhile and lets bytes out,
- * and the row never comes. Honest programs only lose the time.
+ * The stall reveals an acknowledgement before the commit: its receiver goes on in that time and lets bytes out, and the row
+ * is never written. A correct program only loses the time.
  *
- * In a power cut the bytes and sizes of those files become what they were at each file's last sync, and the -shm, which is
- * only memory, goes. Names of files are not undone. */
+ * In a power cut each of the ledger's files gets the bytes and the size that it had at its last sync, and the -shm, which is
+ * only memory, is removed. Names of files are not undone. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -37,7 +37,7 @@ enum { FILES = 4, WRITE = 0, SYNC = 1, OTHER = 2, SEND = 3 };
 static const char *const suffixes[FILES] = {"", "-wal", "-journal", "-new"};
 static const char *const kinds[] = {"write:", "sync:", "other:", "send:"};
 
-/* What stood in a file before a write. */
+/* The bytes in a file before a write. */
 struct before {
     off_t at;
     size_t length;
@@ -88,7 +88,7 @@ static void resolve(void) {
     real_unlink = dlsym(RTLD_NEXT, "unlink");
 }
 
-/* Whether this is the process that is meant. */
+/* Whether this is the process that CRASH_IN selects. */
 static int is_meant(const char *in, int argc, char **argv) {
     size_t own = argc > 0 ? strlen(argv[0]) : 0, length = strlen(in);
     return (own >= length && strcmp(argv[0] + own - length, in) == 0) || (argc > 1 && strcmp(argv[1], in) == 0);
@@ -120,7 +120,7 @@ __attribute__((constructor)) static void load(int argc, char **argv) {
     crash_kind = kind;
 }
 
-/* Which of the ledger's files a descriptor is; -1 = none. */
+/* The index of the ledger's file that a descriptor refers to; -1 = none. */
 static int which(int fd) {
     if (!real_ftruncate) resolve();
     if (!ledger[0]) return -1;
@@ -136,7 +136,7 @@ static int which(int fd) {
     return -1;
 }
 
-/* A file is found by its inode: it may have been renamed since. */
+/* Finds a file by its inode, because it may have been renamed. */
 static void restore(int i) {
     struct file *f = &files[i];
     for (int name = 0; name < FILES && f->count > 0; name++) {
@@ -168,25 +168,25 @@ static void blow(void) {
 
 static int counts(void) { return !from || access(from, F_OK) == 0; }
 
-/* Counts; the last one does not return, and as the lock is held, nobody writes meanwhile. */
+/* Counts a step. The last one does not return; the lock is held, so no other thread writes in the meantime. */
 static void step(int kind) {
     if (counts() && ++done[kind] == crash_at && kind == crash_kind) blow();
 }
 
-/* Counts what is about to be sent through a socket. */
+/* Counts a message that is about to be sent through a socket. */
 static void sends(int fd) {
     struct stat st;
     if (crash_kind != SEND || fstat(fd, &st) != 0 || !S_ISSOCK(st.st_mode) || !counts()) return;
     if (__atomic_add_fetch(sent, 1, __ATOMIC_SEQ_CST) == crash_at) blow();
 }
 
-/* Keeps what stands in the file from `at` on, `length` bytes at most. */
+/* Keeps the bytes of the file from `at` on, at most `length` of them. */
 static void keep(int i, int fd, off_t at, size_t length) {
     struct file *f = &files[i];
     struct stat st;
     if (!cut || length == 0) return;
     must(fstat(fd, &st) == 0, "fstat");
-    if (f->ino != st.st_ino) f->count = 0; /* another file under this name */
+    if (f->ino != st.st_ino) f->count = 0; /* a new file has taken the name */
     if (f->count == 0) f->ino = st.st_ino, f->size = st.st_size;
     if (f->count == f->room) {
         f->room = 2 * f->room + 64;
@@ -273,7 +273,7 @@ static int sync_by(int (*real)(int), int fd) {
     return result;
 }
 
-/* `which` resolves first. */
+/* These are called after `which`, which calls `resolve`. */
 static int by_fsync(int fd) { return real_fsync(fd); }
 static int by_fdatasync(int fd) { return real_fdatasync(fd); }
 

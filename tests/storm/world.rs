@@ -1,5 +1,5 @@
-//! A bureau in a temporary directory with a file of three cards and a line of two chip stations, simulated or
-//! on real readers and ports; its programs, and the daemon.
+//! A bureau in a temporary directory, with a file of three cards and a line of two chip stations, simulated
+//! or on real readers and ports. Also its programs and its daemon.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -16,19 +16,19 @@ use crate::machines::Machines;
 
 /// Records in the file.
 pub const CARDS: u32 = 3;
-/// Longer than anything takes here: a test that waits longer has found something.
+/// Longer than any step takes here: a test that waits longer fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(10);
 
-/// What is made once; every world begins as a copy of it.
+/// The files that are made once; every world begins as a copy of them.
 pub struct Template {
     world: World,
-    /// Holds the preloaded library, which has no place in the copies.
+    /// Holds the library for preloading, which the copies do not need.
     library: tempfile::TempDir,
 }
 
 impl Template {
-    /// Keys, people, line, file; no ledger.
+    /// Makes keys, people, line and file, but no ledger.
     pub fn new() -> Self {
         let library = tempfile::tempdir().unwrap();
         let compiled = Command::new("cc")
@@ -54,28 +54,28 @@ impl Template {
         std::fs::write(world.path("people.toml"), people).unwrap();
         let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/profiles/lines/sim-chip-8.toml");
         let line = std::fs::read_to_string(shipped).unwrap().replace("stations = 8", "stations = 2");
-        // Lives end by themselves, in the daemon as in the foreground, and a dead line does not come back here.
+        // Jobs close by themselves, in the daemon as in the foreground, and a dead line is not waited for.
         let line = "auto_close = true\n".to_owned() + &line + "\n[limits]\nrecover = 0.2\n";
         std::fs::write(world.path("line.toml"), line).unwrap();
         std::fs::create_dir(world.path("tmp")).unwrap();
         Self { world, library }
     }
 
-    /// A world as it is before anything has happened, its line simulated.
+    /// A world in its first state, with a simulated line.
     pub fn copy(&self) -> World {
         let directory = tempfile::tempdir().unwrap();
         copy_all(self.world.directory.path(), directory.path());
         World { directory, machines: None }
     }
 
-    /// The same, with machines that stay while the daemon comes and goes.
+    /// A copy with machines that stay while the daemon comes and goes.
     pub fn copy_with_machines(&self) -> World {
         let mut world = self.copy();
         world.machines = Some(Machines::start(world.directory.path()));
         world
     }
 
-    /// The preloaded library.
+    /// Path of the library for preloading.
     pub fn library(&self) -> PathBuf {
         self.library.path().join("preload.so")
     }
@@ -100,9 +100,9 @@ enum Program {
     Prep,
 }
 
-/// A directory with everything of one bureau.
+/// A directory with all files of one bureau.
 pub struct World {
-    // Before the directory.
+    // Dropped before the directory in which they work.
     machines: Option<Machines>,
     directory: tempfile::TempDir,
 }
@@ -112,7 +112,7 @@ impl World {
         self.directory.path().join(name)
     }
 
-    /// Switches the machines off: what lies in them is left.
+    /// Switches the machines off; cards in them get the fate `left`.
     pub fn off(&mut self) {
         if let Some(machines) = self.machines.take() {
             machines.off();
@@ -136,7 +136,7 @@ impl World {
         self.run(program, words).unwrap()
     }
 
-    /// `cardwright WORDS` without a daemon.
+    /// Runs `cardwright WORDS` without a daemon.
     pub fn cardwright(&self, words: &str) -> Result<String, String> {
         self.run(Program::Cardwright, words)
     }
@@ -151,7 +151,7 @@ impl World {
             .env_remove("CARDWRIGHT_PROFILES")
     }
 
-    /// Processes that the daemon of this world started: their command lines name its directory for temporary
+    /// Processes that this world's daemon started: their command lines name its directory for temporary
     /// files.
     pub fn children(&self, name: &str) -> Vec<i32> {
         let here = self.path("tmp").display().to_string();
@@ -165,12 +165,12 @@ impl World {
         .collect()
     }
 
-    /// Waits until those that the dead daemon left behind have ended; the line has written its dumps then.
+    /// Waits until the processes of a dead daemon have ended; the line has then written its dumps.
     pub fn settle(&self) -> Result<(), String> {
         self.until("all have ended", || self.children("").is_empty())
     }
 
-    /// Waits until it is so.
+    /// Waits until the condition holds.
     pub fn until(&self, what: &str, so: impl Fn() -> bool) -> Result<(), String> {
         let end = Instant::now() + PATIENCE;
         while !so() {
@@ -183,17 +183,17 @@ impl World {
     }
 }
 
-/// A running daemon, or a dead one.
+/// A daemon, running or dead.
 pub struct Daemon<'a> {
     world: &'a World,
     child: Child,
-    /// From its start until it said that it is ready.
+    /// The time from its start until it was ready.
     pub took: Duration,
 }
 
 impl<'a> Daemon<'a> {
-    /// Starts it and waits until it is ready; the error is what it said on standard error, which is kept as
-    /// LOG. Blanks of another seed are other blanks.
+    /// Starts a daemon and waits until it is ready. The error is its standard error, which is also kept as
+    /// LOG. Another seed gives other blanks.
     pub fn start(
         world: &'a World,
         log: &str,
@@ -226,12 +226,12 @@ impl<'a> Daemon<'a> {
         Err(format!("not ready: {status}: {}", std::fs::read_to_string(log).unwrap().trim_end()))
     }
 
-    /// `cardwright WORDS` over its socket.
+    /// Runs `cardwright WORDS` over its socket.
     pub fn ask(&self, words: &str) -> Result<String, String> {
         self.world.cardwright(&format!("{words} --socket d.sock"))
     }
 
-    /// Waits until the job as it is shown is so; false = the daemon has ended before.
+    /// Waits until the job fits `what`; false if the daemon ended before.
     pub fn until(&mut self, what: fn(&Value) -> bool) -> Result<bool, String> {
         let end = Instant::now() + PATIENCE;
         loop {
@@ -251,7 +251,7 @@ impl<'a> Daemon<'a> {
         }
     }
 
-    /// SIGTERM, and waits for its end.
+    /// Sends SIGTERM and waits for the end.
     pub fn drain(&mut self) -> ExitStatus {
         if self.is_running() {
             self.signal(Signal::SIGTERM);
@@ -267,7 +267,7 @@ impl<'a> Daemon<'a> {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// Whether it goes on for so long.
+    /// Whether the daemon is still running after this time.
     pub fn outlives(&mut self, time: Duration) -> bool {
         let end = Instant::now() + time;
         while Instant::now() < end {
@@ -283,7 +283,7 @@ impl<'a> Daemon<'a> {
         kill(Pid::from_raw(self.pid()), signal).unwrap();
     }
 
-    /// Its end, of itself or by our hand after a long time.
+    /// Waits for the end; kills the daemon after a long time.
     fn wait(&mut self) -> ExitStatus {
         let end = Instant::now() + PATIENCE;
         loop {
@@ -298,18 +298,18 @@ impl<'a> Daemon<'a> {
     }
 }
 
-/// Every record has its card, and nobody has anything to say.
+/// Whether the job is closed, which happens when every record has its card.
 pub fn is_closed(job: &Value) -> bool {
     job["state"] == "CLOSED"
 }
 
-/// Nothing moves before a person has said something.
+/// Whether the job waits for a person: no card can move before one says how to go on.
 pub fn is_at_rest(job: &Value) -> bool {
     let none = |state: &str| job["balance"][state] == 0;
     job["state"] != "OPEN" || none("queued") && none("in_flight")
 }
 
-/// Whether it was killed.
+/// Whether the process was killed.
 pub fn was_killed(status: ExitStatus) -> bool {
     status.signal() == Some(Signal::SIGKILL as i32)
 }

@@ -1,5 +1,5 @@
-//! Conformance: checks that a machine or reader at the end of a link does what its family's trait promises. A
-//! simulated machine, a bench and a line at its opening get equal checks.
+//! Conformance: checks that a machine or reader at the end of a link keeps the promises of its family's
+//! trait. A simulated machine, a bench and a line at its opening get equal checks.
 //!
 //! Not here: opening links, feeding cards. Checks without a card change only settings and put them back;
 //! checks with a card spoil it. An ability that a driver does not declare must be refused as not supported,
@@ -25,7 +25,7 @@ use crate::stripe::Recording;
 /// Time for a new connection.
 const OPEN_TIME: Duration = Duration::from_secs(5);
 
-/// What one check found.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConformanceFinding {
     /// The check, in a few words that do not change.

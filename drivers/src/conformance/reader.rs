@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{ConformanceFinding, FindingCollector, OPEN_TIME, require};
 use crate::link::{CardError, CardLink, CommandStep, Protocols, Reset, SessionLimits};
 
-/// What to check of a reader.
+/// The checks of a reader that are wanted.
 #[derive(Debug, Clone, Copy)]
 pub struct ReaderSuite<'a> {
     /// Time limit for each command and each reset.

@@ -61,7 +61,7 @@ fn settings(findings: &mut FindingCollector, encoder: &mut dyn StripeEncoder, ca
     }
 }
 
-/// Sets the recording, and asks whether it was set.
+/// Sets the recording, and checks by a question that it was set.
 fn set(encoder: &mut dyn StripeEncoder, how: &Recording, reports: bool) -> Result<(), String> {
     encoder.set(how).map_err(|error| error.to_string())?;
     if !reports {

@@ -1,4 +1,4 @@
-//! The checks find what they look for: machines with one fault each, and one without.
+//! Tests that the checks find the faults that they look for: machines with one fault each, and one without.
 
 use std::collections::VecDeque;
 
@@ -108,7 +108,7 @@ fn each_fault_of_an_encoder_is_found_and_none_where_none_is() {
 }
 
 #[test]
-fn what_is_not_declared_and_yet_done_is_found() {
+fn an_undeclared_ability_is_found() {
     let none = [Capability::HiCo];
     let found = failed(&stripe(&mut encoder(""), &none, CardUnderTest::None));
     assert_eq!(found, ["it refuses what it does not declare"; 7]);
@@ -121,7 +121,7 @@ fn without_a_card_nothing_is_written() {
     assert_eq!((machine.tracks, machine.raw), ([None, None, None], <[Vec<u8>; 3]>::default()));
 }
 
-/// A printer that does everything, and counts.
+/// A printer that has every ability, and counts the printed cards.
 struct Printer {
     printed: u32,
     name: &'static str,
@@ -166,7 +166,8 @@ fn a_machine_of_another_kind_is_found_and_asked_nothing_more() {
     assert!(found.last().unwrap().outcome.clone().unwrap_err().contains("no printer"));
 }
 
-/// A reader whose card answers SELECT with these words in turn, then 9000; an unknown instruction with 6D00.
+/// A reader whose card answers SELECT with these status words in turn, then with 9000, and an unknown
+/// instruction with 6D00.
 struct Reader {
     on: bool,
     fault: &'static str,

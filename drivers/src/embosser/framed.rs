@@ -2,7 +2,7 @@
 //! `~EM%font;x;y;text`).
 //!
 //! Not here: fonts, positions and the text on the card: the record brings complete lines, which acceptance
-//! has checked. This driver checks only what would break the transmission.
+//! has checked. This driver only refuses lines that would break the transmission.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ const EMBOSS_WORK: Duration = Duration::from_secs(20);
 /// Bit/s of its serial port.
 pub const BAUD: u32 = 9600;
 
-/// What the machine can do.
+/// The machine's abilities.
 pub const CAPABILITIES: &[Capability] = &[Capability::Emboss, Capability::Indent];
 
 /// A framed embosser on its link.
@@ -37,7 +37,7 @@ impl<L: ByteLink> FramedEmbosser<L> {
         Self { framed: FramedLink::new(link), work: EMBOSS_WORK }
     }
 
-    /// Sets another time limit for embossing one card than 20 s.
+    /// Changes the time limit for embossing one card, which is 20 s otherwise.
     pub fn with_work_time(self, work: Duration) -> Self {
         Self { work, ..self }
     }
@@ -113,7 +113,8 @@ mod tests {
     #[test]
     fn lines_are_never_cut_between_frames() {
         let line = |n: usize| format!("~EM%1;1;1;{}", "X".repeat(n - 10));
-        // 340 + 2, three times, is 1,026: the third goes to the second frame. 1,022 + 2 is exactly one frame.
+        // Three lines of 340 + 2 bytes make 1,026, so the third goes into the second frame. 1,022 + 2 is
+        // exactly one frame.
         let frames = pack(&[line(340), line(340), line(340), line(1022)]).unwrap();
         assert_eq!(frames.iter().map(|f| f.len()).collect::<Vec<_>>(), [684, 342, 1024]);
         assert!(frames.iter().all(|f| f.starts_with(b"~EM%") && f.ends_with(b"\r\n")));
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_break_the_transmission_is_not_sent() {
+    fn lines_that_would_break_the_transmission_are_not_sent() {
         for line in [
             "",
             "EM%1;1;1;A",

@@ -1,4 +1,4 @@
-//! Embossers, also for indent print: what a line asks of any of them.
+//! Embossers, also for indent print: the trait that a line needs of any of them.
 //!
 //! Not here: how a model does it ([`framed`]), fonts and positions: the record brings complete lines.
 

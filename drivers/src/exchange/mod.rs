@@ -1,5 +1,5 @@
-//! A card reader at the end of a byte link: the exchanges of wire section 1, controller's end. `hwsim` and
-//! the station hosts of real readers speak them.
+//! A card reader at the end of a byte link: the controller's end of the exchanges in wire section 1. `hwsim`
+//! and the station hosts of real readers are the other end.
 //!
 //! Not here: the reader itself, and the link.
 
@@ -15,19 +15,18 @@ use crate::wire::{READER_BODY_MAX, reader};
 const HEADER: usize = 5;
 /// Answers that come faster than this are left to gather; a command that makes the chip work takes longer.
 const FAST: Duration = Duration::from_millis(5);
-/// Longest pause; short against any time limit.
+/// Longest pause; it is short compared with any time limit.
 const PAUSE_MAX: Duration = Duration::from_millis(10);
-/// Shortest pause; the kernel's slack for timers (50 us) would make a shorter one too long.
+/// Shortest pause; the kernel's slack for timers (50 us) would make a shorter one much too long.
 const PAUSE_MIN: Duration = Duration::from_micros(200);
-/// Most characters of the other end's text: 16 readers with names of 128 bytes.
+/// Most characters of the other end's text that are shown: 16 readers with names of 128 bytes.
 const SHOWN_MAX: usize = 2400;
 
 /// A card link over a byte link.
 ///
 /// Answers come in the order of the requests. An answer that missed its time is still owed, and is dropped
 /// when it comes, so that it is never taken for the answer to a later request. After a timeout in a session
-/// of several commands it is unknown how many answers are owed: the reader is lost until it is connected
-/// anew.
+/// of several commands it is unknown how many answers are owed: the reader is lost until it is reconnected.
 pub struct ReaderExchange<L> {
     link: L,
     /// Received, not yet a whole answer.
@@ -53,7 +52,7 @@ impl<L: ByteLink> ReaderExchange<L> {
         &mut self.link
     }
 
-    /// Whether only a new connection helps.
+    /// Whether only a new connection can help.
     pub(crate) fn is_lost(&self) -> bool {
         self.lost
     }
@@ -73,8 +72,8 @@ impl<L: ByteLink> ReaderExchange<L> {
         body_of(answer?, expected)
     }
 
-    /// Sends a request. The reader counts as lost until the answers were read, because a request that was
-    /// sent in part puts requests and answers out of step.
+    /// Sends a request. Until the answers are read the reader counts as lost, because a request that was sent
+    /// in part puts requests and answers out of step.
     fn request(&mut self, request: u8, body: &[u8], timeout: Duration) -> Result<(), CardError> {
         if self.lost {
             return Err(CardError::Reader(LinkError::Closed));
@@ -113,7 +112,7 @@ impl<L: ByteLink> ReaderExchange<L> {
     ) -> Result<bool, CardError> {
         let mut body = Zeroizing::new(Vec::with_capacity(steps.iter().map(size).sum()));
         for step in steps {
-            // Both fit: they are shorter than a body, whose length was checked before.
+            // Both lengths fit: they are below that of a body, which was checked before.
             body.push(u8::try_from(step.go_on.len()).unwrap_or(u8::MAX));
             step.go_on.iter().for_each(|sw| body.extend_from_slice(&sw.to_be_bytes()));
             body.extend_from_slice(&u16::try_from(step.command.len()).unwrap_or(u16::MAX).to_be_bytes());
@@ -173,7 +172,7 @@ impl<L: ByteLink> ReaderExchange<L> {
     }
 }
 
-/// How long to let answers gather before looking for the next: waking up for each answer of a fast card costs
+/// The time to let answers gather before looking for the next: waking up for each answer of a fast card costs
 /// a tenth of its rate. At most half of the time that the remaining answers will take, so that the last one
 /// never waits for this pause.
 fn pause(so_far: Duration, answered: usize, left: usize) -> Duration {
@@ -203,7 +202,7 @@ fn body_of((kind, body): (u8, Vec<u8>), expected: u8) -> Result<Vec<u8>, CardErr
     }
 }
 
-/// The error that the body of [`reader::FAILED`] stands for.
+/// The error for a body of [`reader::FAILED`].
 pub(crate) fn failure_of(body: &[u8]) -> Option<CardError> {
     match body {
         [reader::NO_CARD] => Some(CardError::Absent),
@@ -232,17 +231,18 @@ pub(crate) fn failure(error: &CardError) -> Vec<u8> {
     [&[code], text.as_bytes()].concat()
 }
 
-/// Makes the other end's text fit to be shown; there is room for the names of all readers that there can be.
+/// Makes the other end's text fit to be shown. It may be as long as the names of all possible readers
+/// together.
 pub(crate) fn shown(text: &[u8]) -> String {
     String::from_utf8_lossy(text).chars().filter(|c| !c.is_control()).take(SHOWN_MAX).collect()
 }
 
-/// Bytes that a step takes in a request.
+/// Number of bytes that a step takes in a request.
 fn size(step: &CommandStep<'_>) -> usize {
     1 + 2 * step.go_on.len() + 2 + step.command.len()
 }
 
-/// How many of these steps fit one request; at least the first counts.
+/// Number of these steps that fit into one request; at least one counts.
 fn fitting(steps: &[CommandStep<'_>]) -> usize {
     let mut room = READER_BODY_MAX;
     let fits = |step: &&CommandStep<'_>| match room.checked_sub(size(step)) {

@@ -1,4 +1,4 @@
-//! A reader's exchanges against an end played by hand from wire section 1.
+//! A reader's exchanges; the test plays the other end by hand from wire section 1.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -75,7 +75,7 @@ fn a_late_answer_is_never_taken_for_the_next() {
     let (mut card, mut end) = pair();
     assert_eq!(card.transmit(b"1", SOON), Err(CardError::Reader(LinkError::Timeout(SOON))));
     assert_eq!(card.transmit(b"2", SOON), Err(CardError::Reader(LinkError::Timeout(SOON))));
-    // The first comes whole, the second in halves, the third in time.
+    // The first late answer comes whole, the second in halves; the third answer is in time.
     let second = message(0x82, b"two");
     end.write_all(&[&message(0x82, b"one")[..], &second[..4]].concat()).unwrap();
     assert_eq!(card.power_off(SOON), Err(CardError::Reader(LinkError::Timeout(SOON))));
@@ -94,7 +94,7 @@ fn after_nonsense_the_reader_is_lost_until_connected_anew() {
 }
 
 #[test]
-fn a_body_of_the_longest_size_passes_and_one_more_is_not_sent() {
+fn the_longest_body_passes_and_a_longer_one_is_not_sent() {
     let (mut card, mut end) = pair();
     let helper = thread::spawn(move || {
         let mut request = vec![0; 5 + READER_BODY_MAX];
@@ -132,7 +132,7 @@ fn several_commands_are_one_request_with_an_answer_each() {
     let mut sent = [0; 5 + 13];
     end.read_exact(&mut sent).unwrap();
     assert_eq!(sent, *b"\x04\0\0\0\x0D\0\0\x011\0\0\x0222\0\0\x013");
-    // One alone goes out as one; none at all does nothing.
+    // A single command goes out as a single transmit; an empty list sends nothing.
     let (_, mut end, _, outcome) = all(&[b"1"], std::slice::from_ref(&done));
     assert_eq!(outcome, Ok(()));
     end.read_exact(&mut sent[..6]).unwrap();
@@ -190,7 +190,7 @@ fn answers_owed_from_before_are_not_taken_for_those_of_several() {
 }
 
 #[test]
-fn more_than_one_request_holds_are_several_requests() {
+fn commands_that_do_not_fit_one_request_are_split() {
     let (mut card, mut end) = pair();
     let helper = thread::spawn(move || {
         let mut bodies = Vec::new();

@@ -7,8 +7,8 @@
 //!    │ else: noise            │ DLE: the next byte is escaped
 //! ```
 //!
-//! STX, ETX, ACK and NAK never stand unescaped between STX and ETX. A raw one there means that the beginning
-//! or the rest was noise. An ETX outside a frame ends one whose STX got lost.
+//! STX, ETX, ACK and NAK never stand unescaped between STX and ETX. A raw one there shows that either the
+//! beginning or the rest was noise. An ETX outside a frame ends a frame whose STX got lost.
 
 use zeroize::Zeroizing;
 
@@ -18,7 +18,7 @@ use crate::wire::{ACK, DLE, ESCAPE_XOR, ETX, FRAME_DATA_MAX, NAK, STX};
 /// Longest body: cmd, status and data.
 const BODY_MAX: usize = FRAME_DATA_MAX + 2;
 
-/// What a machine sent.
+/// A message from a machine.
 pub(super) enum FrameEvent {
     /// ACK, NAK or DLE outside a frame.
     Control(u8),

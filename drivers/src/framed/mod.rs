@@ -85,7 +85,7 @@ impl<L: ByteLink> FramedLink<L> {
             .ok_or(DeviceError::Unexpected("model name that is not printable ASCII"))
     }
 
-    /// Drops what arrived unasked since the last command. Before a command that begins something, a dead link
+    /// Drops bytes that arrived since the last command. Before a command that begins something, a dead link
     /// is reconnected.
     fn settle(&mut self, begins: bool) -> Result<(), DeviceError> {
         let mut late = 0u32;

@@ -43,10 +43,10 @@ pub(super) struct HostAnswer {
     /// Name of the device that was opened, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) opened: Option<String>,
-    /// Why no device was opened.
+    /// The reason why no device was opened.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) error: Option<String>,
-    /// First byte of wire section 1's FF for this error.
+    /// First byte of the FF of wire section 1 for this error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) why: Option<u8>,
 }
@@ -77,7 +77,7 @@ impl HostAnswer {
     }
 }
 
-/// Sends a message; both ends use it.
+/// Sends a message. Both ends use it.
 pub(super) fn send<T: Serialize>(
     socket: &mut TimedSocket<impl StreamSocket>,
     message: &T,
@@ -91,7 +91,7 @@ pub(super) fn send<T: Serialize>(
     socket.send(&message, deadline.saturating_duration_since(Instant::now()))
 }
 
-/// Reads the other end's message; an error says what is wrong with it.
+/// Reads the other end's message; the error describes its fault.
 pub(super) fn receive<T: for<'a> Deserialize<'a>>(
     socket: &mut TimedSocket<impl StreamSocket>,
     deadline: Instant,

@@ -12,8 +12,8 @@ const HEADER: usize = 5;
 
 /// A byte link to a machine in a host process.
 ///
-/// Nothing runs until [`ByteLink::reopen`], which also opens the device anew. A silent machine is no fault of
-/// the host.
+/// No process runs until [`ByteLink::reopen`], which also reopens the device. A silent machine is no fault
+/// of the host.
 pub struct HostLink {
     pipe: HostPipe,
     /// Received but not yet taken: whole frames, or the beginning of one.
@@ -84,7 +84,7 @@ impl ByteLink for HostLink {
         let deadline = Instant::now() + timeout;
         loop {
             match self.take(buffer) {
-                // A frame without bytes means nothing.
+                // An empty frame has no meaning.
                 Ok(Some(0)) if !buffer.is_empty() => continue,
                 Ok(Some(n)) => return Ok(n),
                 Ok(None) => {}

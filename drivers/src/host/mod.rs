@@ -1,5 +1,5 @@
 //! Station hosts: a process for each reader or machine, because a call to a device can hang for ever, and
-//! only ending its process ends it. Wire section 7, both ends.
+//! only ending its process ends the call. Wire section 7, both ends.
 //!
 //! ```text
 //! controller                                  socket pair               host process
@@ -10,7 +10,7 @@
 //!
 //! | file | does |
 //! |---|---|
-//! | `hello` | what to open, and the first message of each end |
+//! | `hello` | the device to open, and the first message of each end |
 //! | `process` | starts, kills and reaps the host; the controller's end of the socket |
 //! | `reader`, `link` | the controller's ends |
 //! | `serve`, `pump` | the host's ends |

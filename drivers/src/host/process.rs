@@ -16,17 +16,17 @@ use crate::stream::TimedSocket;
 /// Pause between two starts of one station's host: a device that cannot be opened costs at most one process
 /// in this time.
 const START_INTERVAL: Duration = Duration::from_millis(250);
-/// How long a host that is no longer needed may take to send its last bytes to the device and to take the
-/// power off.
+/// Time in which a host that is no longer needed may send its last bytes to the device and take the power
+/// off.
 const LEAVE_TIME: Duration = Duration::from_millis(200);
-/// How long to wait here for a killed process; one that the kernel cannot end yet is left to a thread.
+/// How long to wait for a killed process here; one that the kernel cannot end yet is left to a thread.
 const REAP_TIME: Duration = Duration::from_millis(500);
-/// Pause between two looks at it.
+/// Pause between two checks whether it has ended.
 const REAP_PAUSE: Duration = Duration::from_millis(1);
 /// Environment variable with the socket that the PC/SC library connects to.
 const PCSCD_SOCKET: &str = "PCSCLITE_CSOCK_NAME";
 
-/// How to start a station's host.
+/// The program and the device of a station's host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostSpec {
     /// The program.
@@ -89,7 +89,8 @@ impl HostPipe {
         let fault = |what: String| CardError::Reader(LinkError::Io(format!("station host: {what}")));
         let (ours, theirs) = UnixStream::pair().map_err(|e| fault(format!("no socket pair: {e}")))?;
         let mut command = Command::new(&self.spec.program);
-        // A process group of its own: an interrupt at the keyboard is for the controller to answer.
+        // The host has its own process group, because the controller must answer an interrupt at the
+        // keyboard.
         command.args(&self.spec.arguments).process_group(0);
         command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::null());
         if let Some(socket) = &self.spec.pcscd {
@@ -98,11 +99,11 @@ impl HostPipe {
         let child = command
             .spawn()
             .map_err(|e| fault(format!("{} cannot start: {e}", self.spec.program.display())))?;
-        // Dropping the command closes this process's copy of the host's end: when the host dies, the socket
-        // closes.
+        // Dropping the command closes this process's copy of the host's end, so that the socket closes when
+        // the host dies.
         drop(command);
         let running = self.running.insert(StationHostProcess { child, socket: TimedSocket::new(ours) });
-        // A host that ends at once may have reported why before it read the hello.
+        // A host that ends at once may have reported its reason before it read the hello.
         let sent = hello::send(&mut running.socket, &self.spec.device, deadline);
         let heard = hello::receive::<HostAnswer>(&mut running.socket, deadline);
         let sent = sent.or_else(|error| if error == LinkError::Closed { Ok(()) } else { Err(error) });
@@ -128,7 +129,7 @@ impl ByteLink for HostPipe {
         self.socket()?.receive(buffer, timeout)
     }
 
-    /// Starts a new host. [`Self::refused`] says more than a link's error can.
+    /// Starts a new host. [`Self::refused`] then says more than the link's error can.
     fn reopen(&mut self, timeout: Duration) -> Result<(), LinkError> {
         let deadline = Instant::now() + timeout;
         self.kill();
@@ -157,13 +158,13 @@ impl Drop for HostPipe {
     }
 }
 
-/// Kills and reaps; never waits long for a process that the kernel holds.
+/// Kills the process and reaps it; never waits long for a process that the kernel holds.
 fn end(mut child: Child) {
     // Killing fails only if the process has ended.
     let _ = child.kill();
     if !ended_within(&mut child, REAP_TIME) {
         tracing::warn!(pid = child.id(), "a killed station host does not end yet");
-        // Without a thread it stays a zombie, until this process ends.
+        // Without a thread the process stays a zombie until this process ends.
         let reap = thread::Builder::new().name("reaper".into()).spawn(move || child.wait());
         if let Err(error) = reap {
             tracing::warn!(%error, "nobody waits for it");

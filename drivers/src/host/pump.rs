@@ -1,8 +1,8 @@
 //! The host's end of a byte link: carries frames from the socket to the device and back, until one of them
 //! closes.
 //!
-//! One thread each way and no queue between them: bytes that one side does not take yet stay on the other
-//! side.
+//! There is one thread for each direction and no queue between them: bytes that one side does not take yet
+//! stay on the other side.
 
 use std::io::Write;
 use std::net::{TcpStream, ToSocketAddrs};
@@ -18,7 +18,7 @@ use crate::serial::SerialLink;
 use crate::stream::TimedSocket;
 use crate::wire::{HOST_BODY_MAX, host};
 
-/// Longest time in which a machine takes no bytes. At 9600 bit/s the longest frame takes 4.3 s.
+/// Longest time in which a machine may take no bytes. At 9600 bit/s the longest frame takes 4.3 s.
 const TAKE_TIME: Duration = Duration::from_secs(30);
 /// How often the thread that reads the device checks that the link is still wanted.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
@@ -75,7 +75,7 @@ pub(super) fn pump(socket: UnixStream, (mut to, mut from): DeviceEnds) -> Result
     let closed = |error: &LinkError| {
         ended.store(true, Ordering::Relaxed);
         let text = error.to_string();
-        // Best effort: the controller may have gone, too.
+        // Best effort: the controller may be gone too.
         let _ = send_frame(
             host::CLOSED,
             text.get(..text.floor_char_boundary(HOST_BODY_MAX)).unwrap_or_default().as_bytes(),

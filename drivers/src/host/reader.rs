@@ -8,8 +8,8 @@ use crate::link::{CardError, CardLink, CommandStep, LinkError, Protocols, Reset,
 
 /// A card link to a reader in a host process.
 ///
-/// Nothing runs until the first power-on, probe or reopening. After the host has gone, commands are answered
-/// with "closed": the card has lost its session.
+/// No process runs until the first power-on, probe or reopening. After the host has gone, commands are
+/// answered with "closed", because the card has lost its session.
 pub struct HostReader {
     exchange: ReaderExchange<HostPipe>,
 }
@@ -31,7 +31,7 @@ impl HostReader {
         self.exchange.link().pid()
     }
 
-    /// Makes sure that a host runs for the next exchange; returns the time that starting it has left.
+    /// Makes sure that a host runs for the next exchange; returns the time that is left after starting it.
     fn ready(&mut self, timeout: Duration) -> Result<Duration, CardError> {
         let begun = Instant::now();
         if !self.exchange.link().is_running() {
@@ -43,7 +43,7 @@ impl HostReader {
         Ok(timeout.saturating_sub(begun.elapsed()))
     }
 
-    /// Passes an outcome on; after a timeout or a fault of the protocol the host is of no use and is killed.
+    /// Returns the outcome. After a timeout or a fault of the protocol the host is useless, and is killed.
     fn judged<T>(&mut self, outcome: Result<T, CardError>) -> Result<T, CardError> {
         if let Err(error) = &outcome {
             let fault = matches!(
@@ -102,7 +102,7 @@ impl CardLink for HostReader {
     }
 }
 
-/// Reports a timeout as the caller's whole time, not what starting a host had left of it.
+/// Makes a timeout report the caller's whole time, not the rest that was left after starting a host.
 fn within(timeout: Duration, error: CardError) -> CardError {
     match error {
         CardError::Reader(LinkError::Timeout(_)) => CardError::Reader(LinkError::Timeout(timeout)),

@@ -104,7 +104,7 @@ pub fn end_with(socket: &UnixStream) -> std::io::Result<()> {
         // Asks for no event: poll always reports that the other end has closed.
         let mut closed = [PollFd::new(socket.as_fd(), PollFlags::empty())];
         while !matches!(poll(&mut closed, PollTimeout::NONE), Ok(n) if n > 0) {}
-        // No call of a library can delay this end.
+        // SIGKILL, because a call of a library could delay any other end.
         let _ = kill(Pid::this(), Signal::SIGKILL);
     };
     thread::Builder::new().name("controller".into()).spawn(watch).map(drop)
@@ -164,7 +164,7 @@ fn all<S: Write>(
     commands: &[u8],
 ) -> Result<(), HostError> {
     let none = || HostError::Protocol("commands that are none");
-    // All of them are checked before the first one is sent.
+    // All commands are checked before the first one is sent.
     let mut steps = Vec::new();
     let mut rest = commands;
     while !rest.is_empty() {
@@ -192,7 +192,7 @@ struct RequestedCommand<'a> {
 }
 
 impl<'a> RequestedCommand<'a> {
-    /// Takes the first one off: n u8 | n x status word u16 | length u16 | command.
+    /// Splits off the first one: n u8 | n x status word u16 | length u16 | command.
     fn split_off(bytes: &mut &'a [u8]) -> Option<Self> {
         let (&n, rest) = bytes.split_first()?;
         let (words, rest) = rest.split_at_checked(2 * usize::from(n))?;

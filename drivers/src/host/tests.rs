@@ -1,4 +1,4 @@
-//! Both ends of the station host protocol, each against the other or against bytes made by hand from wire
+//! Both ends of the station host protocol: each against the other, or against bytes made by hand from wire
 //! section 7.
 
 use std::io::{Read, Write};
@@ -60,7 +60,7 @@ impl ServedReader for Fake {
     }
 }
 
-/// Runs work at the controller's end of a fake reader; returns the commands that reached the reader.
+/// Runs work at the controller's end of a fake reader. Returns the commands that reached the reader.
 fn with_fake(work: impl FnOnce(&mut SimReader)) -> Vec<Vec<u8>> {
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let host = thread::spawn(move || {
@@ -119,7 +119,7 @@ fn each_answer_of_a_session_is_given_before_the_next_command() {
     ours.set_read_timeout(Some(LONG)).unwrap();
     let (arrived, gate) = mpsc::channel();
     let host = thread::spawn(move || exchanges(&mut theirs, &mut Gated(gate)));
-    // Two commands of a byte; 9001 lets the session go on.
+    // Two commands of one byte each; 9001 lets the session go on.
     ours.write_all(b"\x04\0\0\0\x0A\x01\x90\x01\0\x01\x01\0\0\x01\x02").unwrap();
     let mut answer = [0; 7];
     ours.read_exact(&mut answer).expect("no answer while the session goes on");
@@ -132,7 +132,7 @@ fn each_answer_of_a_session_is_given_before_the_next_command() {
 }
 
 #[test]
-fn every_failure_arrives_as_it_was() {
+fn every_failure_arrives_unchanged() {
     for error in [
         CardError::Absent,
         CardError::Mute,
@@ -178,7 +178,7 @@ fn said_to_host(bytes: &[u8]) -> (Result<(), HostError>, Vec<u8>) {
     ours.shutdown(std::net::Shutdown::Write).unwrap();
     let outcome = serve(theirs);
     let mut answer = Vec::new();
-    // A host that ends before it has read everything resets the connection.
+    // A host that ends before it has read all bytes resets the connection.
     let _ = ours.read_to_end(&mut answer);
     (outcome, answer)
 }
@@ -188,7 +188,7 @@ fn hello_of(magic: &[u8], version: u16, length: u32, body: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_host_refuses_what_is_no_hello() {
+fn a_host_refuses_a_malformed_hello() {
     for (bytes, why) in [
         (vec![], "closed"),
         (b"GET / HTTP/1.1\r\n\r\n".to_vec(), "something else"),
@@ -207,7 +207,7 @@ fn a_host_refuses_what_is_no_hello() {
 }
 
 #[test]
-fn a_host_says_what_it_cannot_open() {
+fn a_host_names_the_device_that_it_cannot_open() {
     let body = br#"{"serial":{"path":"/dev/no-such-port","baud":9600}}"#;
     let (outcome, answer) = said_to_host(&hello_of(b"CWSH", 1, u32::try_from(body.len()).unwrap(), body));
     assert!(matches!(outcome, Err(HostError::Device(_))));
@@ -231,7 +231,7 @@ fn octal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("\\{byte:03o}")).collect()
 }
 
-/// A host that sends this and then ends, or stays and listens.
+/// A host that sends these bytes and then ends, or stays and listens.
 fn saying(bytes: &[u8], stays: bool) -> HostSpec {
     let after = if stays { "exec cat >/dev/null" } else { "exit" };
     script(&format!("printf \"$1\" >&0; {after}"), &[&octal(bytes)])
@@ -247,7 +247,7 @@ fn is_gone(pid: u32) -> bool {
 }
 
 #[test]
-fn a_controller_refuses_what_is_no_hello() {
+fn a_controller_refuses_a_malformed_hello() {
     for (bytes, why) in [
         (vec![], "before it said hello"),
         (b"Usage: cardwright".to_vec(), "something else"),
@@ -273,7 +273,7 @@ fn a_program_that_cannot_start_is_named() {
 }
 
 #[test]
-fn a_host_that_says_nothing_is_killed_at_the_limit() {
+fn a_silent_host_is_killed_at_the_limit() {
     let mut reader = HostReader::new(script("exec sleep 60", &[]));
     let begun = Instant::now();
     assert_eq!(reader.probe(SHORT), Err(CardError::Reader(LinkError::Timeout(SHORT))));
@@ -283,14 +283,14 @@ fn a_host_that_says_nothing_is_killed_at_the_limit() {
 }
 
 #[test]
-fn a_host_that_does_not_answer_is_killed_and_the_next_one_starts_not_at_once() {
+fn after_a_host_is_killed_the_next_one_starts_after_a_pause() {
     let mut reader = HostReader::new(saying(&opened_hello(), true));
     reader.reopen(LONG).unwrap();
     let first = reader.pid().unwrap();
     assert_eq!(reader.opened(), "ACS 00 00");
     assert_eq!(reader.transmit(&[0, 1], SHORT), Err(CardError::Reader(LinkError::Timeout(SHORT))));
     assert!(is_gone(first));
-    // Nothing is started for a session that is lost.
+    // No host is started for a session that is lost.
     assert_eq!(reader.transmit(&[0, 1], SHORT), Err(CardError::Reader(LinkError::Closed)));
     assert_eq!(reader.power_off(SHORT), Err(CardError::Reader(LinkError::Closed)));
     assert_eq!(reader.pid(), None);
@@ -305,7 +305,7 @@ fn a_host_that_does_not_answer_is_killed_and_the_next_one_starts_not_at_once() {
 }
 
 #[test]
-fn garbage_behind_the_hello_ends_the_host() {
+fn garbage_after_the_hello_ends_the_host() {
     for garbage in [&[0x77, 0, 0, 0, 0][..], &[0x82, 0xFF, 0, 0, 0], &[0xFF, 0, 0, 0, 1, 0x55]] {
         let mut reader = HostReader::new(saying(&[&opened_hello(), garbage].concat(), true));
         reader.reopen(LONG).unwrap();
@@ -316,7 +316,7 @@ fn garbage_behind_the_hello_ends_the_host() {
 }
 
 #[test]
-fn a_byte_link_gives_what_came_in_whatever_pieces_and_says_why_it_closed() {
+fn a_byte_link_returns_bytes_in_pieces_of_any_size_and_the_cause_of_its_close() {
     let frames =
         [&b"\x10\0\0\0\x05hello"[..], b"\x10\0\0\0\0", b"\x10\0\0\0\x01!", b"\x11\0\0\0\x03off"].concat();
     let mut link = HostLink::new(saying(&[opened_hello(), frames].concat(), true));
@@ -349,7 +349,7 @@ fn a_host_that_takes_no_bytes_is_ended_at_the_limit() {
 fn nothing_is_left_of_a_host() {
     let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
     let mut pids = Vec::new();
-    // Other tests of this process open files, too: only a growth with the number of hosts counts.
+    // Other tests of this process open files too: only growth with the number of hosts counts.
     let before = open();
     for _ in 0..40 {
         let mut pipe = HostPipe::new(saying(&opened_hello(), true));
@@ -380,13 +380,13 @@ fn a_message_longer_than_any_ends_either_end_before_its_body_comes() {
 
 proptest! {
     #[test]
-    fn a_host_survives_whatever_it_hears(bytes in prop::collection::vec(any::<u8>(), 0..200), good in any::<bool>()) {
+    fn a_host_survives_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200), good in any::<bool>()) {
         let bytes = if good { [b"CWSH\0\x01", &bytes[..]].concat() } else { bytes };
         said_to_host(&bytes).0.unwrap_err();
     }
 
     #[test]
-    fn requests_that_are_none_send_nothing_behind_them(
+    fn a_malformed_request_stops_the_commands_after_it(
         kind in 0_u8..8,
         body in prop::collection::vec(0_u8..6, 0..40),
     ) {
@@ -425,16 +425,16 @@ proptest! {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        // Each one starts a process.
+        // Each case starts a process.
         cases: ProptestConfig::default().cases / 8,
         ..ProptestConfig::default()
     })]
 
     #[test]
-    fn a_controller_survives_whatever_it_hears(bytes in prop::collection::vec(any::<u8>(), 0..60), good in any::<bool>()) {
+    fn a_controller_survives_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..60), good in any::<bool>()) {
         let bytes = if good { [opened_hello(), bytes].concat() } else { bytes };
         let mut reader = HostReader::new(saying(&bytes, false));
-        // Only a whole answer to the question could be right.
+        // Only a whole answer to the request could be right.
         let outcome = reader.probe(LONG);
         prop_assert!(outcome.is_err() || bytes.get(32..37) == Some(&[0x85, 0, 0, 0, 0]), "{outcome:?}");
     }

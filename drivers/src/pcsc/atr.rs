@@ -1,7 +1,7 @@
 //! Checks that an answer to reset is complete (ISO 7816-3, 8.2).
 //!
-//! pcscd answers "protocol mismatch" for a garbled ATR as it does for a card of another protocol. Not here:
-//! what the ATR means.
+//! pcscd answers "protocol mismatch" both for a garbled ATR and for a card of another protocol. Not here: the
+//! meaning of the ATR.
 
 /// TS: direct or inverse convention; pcscd returns the latter as it is after conversion.
 const TS: [u8; 2] = [0x3B, 0x3F];
@@ -33,13 +33,13 @@ mod tests {
     use super::is_whole;
 
     #[test]
-    fn whole_ones_are_distinguished_from_garbled_ones() {
+    fn whole_atrs_are_distinguished_from_garbled_ones() {
         for whole in [
             &[0x3B, 0x60, 0x00, 0x00][..],
             &[0x3B, 0xE0, 0x00, 0x00, 0x81, 0x31, 0x20, 0x45, 0x35],
             &[0x3F, 0x00],
             &[0x3B, 0x02, 0x14, 0x50],
-            // T=0 and T=1 offered: TCK.
+            // T=0 and T=1 are offered, so there is a TCK.
             &[0x3B, 0x80, 0x80, 0x01, 0x01],
         ] {
             assert!(is_whole(whole), "{whole:02X?}");

@@ -8,9 +8,9 @@
 //! | `atr` | checks that an answer to reset is complete |
 //! | `reader` | connect, reset, transmit, disconnect |
 //!
-//! Calls of PC/SC can block for ever and cannot be cancelled: nothing here has a time limit of its own,
-//! except the wait for a card. The parent keeps the limits and kills the process ([`crate::host`]). Written
-//! against pcsc-lite 1.9.9.
+//! Calls of PC/SC can block for ever and cannot be cancelled, so no function here has a time limit, except
+//! the wait for a card. The parent keeps the limits and kills the process ([`crate::host`]). Written against
+//! pcsc-lite 1.9.9.
 
 mod atr;
 mod reader;

@@ -7,9 +7,9 @@
 //!                              └── unknown reader: chosen anew                   └── power off: disconnected, unpowered
 //! ```
 //!
-//! A cold reset always takes the power away and gives it again, even right after a connect: only then does
-//! the ATR certainly belong to the card that lies in the reader now, whatever pcscd noticed of a change of
-//! cards. The driver disconnects from a card explicitly; dropping the `pcsc` crate's `Card` would reset it.
+//! A cold reset always takes the power away and gives it again, even right after a connect. Only then is the
+//! ATR certainly that of the card in the reader, even if pcscd missed a change of cards. The driver
+//! disconnects from a card explicitly; dropping the `pcsc` crate's `Card` would reset it.
 //!
 //! Between two cards any program can take the reader: pcsc-lite 1.9.9 cannot reserve an empty one. An
 //! exclusive connect needs a card (without a protocol: "protocol mismatch"), and so does making a direct
@@ -18,8 +18,8 @@
 //! So the driver waits for a reader that another program took as it waits for a card, and then reports it as
 //! held: the reader is to blame, not the card.
 //!
-//! The `pcsc` crate panics at an answer that it does not know. Here that ends as a fault of the reader, and
-//! everything known of the service is forgotten.
+//! The `pcsc` crate panics at an answer that it does not know. Such a panic ends here as a fault of the
+//! reader, and the driver forgets its state of the service.
 
 use std::ffi::{CStr, CString};
 use std::panic::{self, AssertUnwindSafe};
@@ -34,16 +34,16 @@ use super::select::{ReaderSelector, ReaderSpec, by_channel, by_name};
 use super::{atr, usb};
 use crate::link::{CardError, LinkError, Protocols, Reset};
 
-/// Longest answer to an extended APDU with what PC/SC adds: its MAX_BUFFER_SIZE_EXTENDED.
+/// Longest answer to an extended APDU, with the bytes that PC/SC adds: its MAX_BUFFER_SIZE_EXTENDED.
 const ANSWER_MAX: usize = 65_548;
-/// Shortest time for which another program may hold a reader before it is reported: a host that looks for its
-/// own reader holds each for an instant, and pcscd notices the death of a host a moment later.
+/// Shortest time for which another program may hold a reader before that is reported: a host that looks for
+/// its own reader holds each reader for an instant, and pcscd notices the death of a host a moment later.
 const HELD_PATIENCE: Duration = Duration::from_millis(300);
-/// Time within which pcscd notices that a card has gone: it asks a reader without interrupts every 400 ms.
+/// Time within which pcscd notices that a card has gone: it polls a reader without interrupts every 400 ms.
 const NOTICE_TIME: Duration = Duration::from_millis(600);
 /// Pause between two attempts to connect.
 const PAUSE: Duration = Duration::from_millis(10);
-/// Socket of the PC/SC library: the environment variable, and the path that it takes without one.
+/// Socket of the PC/SC library: the environment variable, and the library's default path.
 const SOCKET: (&str, &str) = ("PCSCLITE_CSOCK_NAME", "/run/pcscd/pcscd.comm");
 /// The kernel's view of USB.
 const SYSFS: &str = "/sys";
@@ -57,16 +57,16 @@ pub struct PcscReader {
     reader: Option<CString>,
     context: Option<Context>,
     answer: Zeroizing<Vec<u8>>,
-    /// The last card left, or may have left, in the middle of a command.
+    /// Whether the last card left, or may have left, in the middle of a command.
     torn: bool,
 }
 
-/// Why a call did not work.
+/// Why a call failed.
 enum PcscTrouble {
-    /// What was known of the service or the reader is out of date; another attempt may work once it is
+    /// The state kept of the service or the reader is out of date; another attempt may work once it is
     /// forgotten.
     Outdated(CardError),
-    /// Another attempt would end alike.
+    /// Another attempt would fail too.
     Final(CardError),
 }
 
@@ -86,7 +86,7 @@ impl From<Error> for PcscTrouble {
             Error::UnresponsiveCard | Error::UnpoweredCard | Error::UnsupportedCard | Error::InvalidAtr => {
                 Self::Final(CardError::Mute)
             }
-            // A driver's answers about a card that went away or stays silent.
+            // A reader driver reports a card that went away or stays silent in one of these ways.
             Error::RemovedCard
             | Error::ResetCard
             | Error::NotTransacted
@@ -109,7 +109,7 @@ impl PcscReader {
         Self::open_in(spec, Path::new(SYSFS))
     }
 
-    /// As [`Self::open`], with another root of sysfs.
+    /// Like [`Self::open`], with another root of sysfs.
     pub fn open_in(spec: ReaderSpec, sysfs: &Path) -> Result<Self, CardError> {
         spec.check()?;
         let mut reader = Self {
@@ -119,7 +119,7 @@ impl PcscReader {
             reader: None,
             context: None,
             answer: Zeroizing::new(vec![0; ANSWER_MAX]),
-            // Nothing is known of the session before: a host that was killed leaves the reader in this state.
+            // The session before this one is unknown: a host that was killed leaves the reader in this state.
             torn: true,
         };
         reader.guarded(|reader| reader.choose().map_err(PcscTrouble::error))?;
@@ -146,7 +146,7 @@ impl PcscReader {
     fn exchange(&mut self, command: &[u8]) -> Result<usize, CardError> {
         let Some(card) = &self.card else { return Err(CardError::Removed) };
         let error = match card.transmit(command, &mut self.answer).map(<[u8]>::len) {
-            // A driver's answer for a card that went away during the command.
+            // A reader driver reports a card that went away during the command in this way.
             Ok(0) => CardError::Removed,
             Ok(length) => return Ok(length),
             Err(error) => match error.into() {
@@ -195,7 +195,7 @@ impl PcscReader {
             };
         }
         match self.connect(pcsc::Protocols::ANY, Instant::now()) {
-            // Failing to take the power off again is no fault of a reader that answers.
+            // The reader answers; failing to take the power off again is no fault of it.
             Ok(card) => drop(card.disconnect(Disposition::UnpowerCard)),
             Err(PcscTrouble::Final(CardError::Absent | CardError::Mute | CardError::Protocol)) => {}
             Err(trouble) => return Err(trouble),
@@ -203,8 +203,8 @@ impl PcscReader {
         Ok(())
     }
 
-    /// Survives a panic of the `pcsc` crate. Its handles are not even released: that would be more calls of
-    /// the crate.
+    /// Survives a panic of the `pcsc` crate. Its handles are not even released, because that would be further
+    /// calls of the crate.
     fn guarded<T>(&mut self, call: impl FnOnce(&mut Self) -> Result<T, CardError>) -> Result<T, CardError> {
         let outcome = panic::catch_unwind(AssertUnwindSafe(|| call(self)));
         outcome.unwrap_or_else(|_| {
@@ -220,7 +220,7 @@ impl PcscReader {
         })
     }
 
-    /// Tries, and tries once more after forgetting everything if what was known is out of date.
+    /// Runs the attempt. If the state was out of date, forgets it all and tries once more.
     fn twice<T>(&mut self, attempt: impl Fn(&mut Self) -> Result<T, PcscTrouble>) -> Result<T, CardError> {
         match attempt(self) {
             Err(PcscTrouble::Outdated(_)) => {
@@ -235,18 +235,18 @@ impl PcscReader {
         }
     }
 
-    /// Forgets the old connection, which is of no use any more.
+    /// Forgets the old connection, which is useless now.
     fn forget(&mut self) {
         if let Some(card) = self.card.take() {
-            // Its result would change nothing.
+            // The result would change nothing.
             drop(card.disconnect(Disposition::UnpowerCard));
         }
         self.reader = None;
         self.context = None;
     }
 
-    /// Resets the card, and once more if the card gives no ATR or one of another protocol: that may be a card
-    /// that has gone, which pcscd notices only after a while, sometimes together with the next card.
+    /// Resets the card. If the card gives no ATR or one of another protocol, resets it once more: it may be a
+    /// card that has gone, which pcscd notices only after a while, sometimes together with the next card.
     fn reset(&mut self, reset: Reset, protocols: Protocols) -> Result<Vec<u8>, PcscTrouble> {
         let until = Instant::now() + Duration::from_millis(self.spec.wait_ms.into());
         let mut outcome = self.reset_now(reset, protocols, until);
@@ -255,7 +255,7 @@ impl PcscReader {
             outcome = self.reset_now(reset, protocols, until);
         }
         match outcome {
-            // pcscd reports a garbled ATR in this way, too.
+            // pcscd reports a garbled ATR in this way too.
             Err(PcscTrouble::Final(CardError::Protocol)) if !atr::is_whole(&self.last_atr()?) => {
                 Err(PcscTrouble::Final(CardError::Mute))
             }
@@ -275,7 +275,7 @@ impl PcscReader {
             if state.event_state().contains(State::EMPTY) || state.event_count() != before {
                 return Ok(());
             }
-            // The change was in who holds the reader.
+            // Only the holder of the reader has changed.
             state.sync_current_state();
             match context.get_status_change(until.saturating_duration_since(Instant::now()), &mut states) {
                 Err(Error::Timeout) => return Ok(()),
@@ -308,7 +308,7 @@ impl PcscReader {
             match card.reconnect(ShareMode::Exclusive, allowed, how) {
                 Ok(()) => return self.keep(card),
                 Err(error) => {
-                    // The card may lie there or not; there is no session with it.
+                    // A card may lie there or not; there is no session with it.
                     drop(card.disconnect(Disposition::UnpowerCard));
                     if !is_gone(error) || reset == Reset::Warm {
                         return Err(error.into());
@@ -322,8 +322,8 @@ impl PcscReader {
                 Ok(()) => return self.keep(card),
                 Err(error) => {
                     drop(card.disconnect(Disposition::UnpowerCard));
-                    // The connection was to a card that had been taken away, which pcscd noticed only now:
-                    // the next card may still come, and may be overlooked as after any card that left in the
+                    // The connection was to a card that had been taken away, which pcscd noticed only now.
+                    // The next card may still come, and may be overlooked as after any card that left in the
                     // middle of a command.
                     self.torn = is_gone(error);
                     if !self.torn || Instant::now() >= until {
@@ -342,7 +342,7 @@ impl PcscReader {
         Ok(status?)
     }
 
-    /// Connects exclusively; waits for a card until then.
+    /// Connects exclusively; waits for a card until `until`.
     fn connect(&mut self, protocols: pcsc::Protocols, until: Instant) -> Result<Card, PcscTrouble> {
         self.choose()?;
         let (Some(context), Some(name)) = (&self.context, &self.reader) else {
@@ -407,7 +407,7 @@ impl PcscReader {
 
 impl Drop for PcscReader {
     fn drop(&mut self) {
-        // Nobody is left to hear of an error.
+        // There is no caller left to receive an error.
         drop(self.guarded(|reader| {
             reader.forget();
             Ok(())

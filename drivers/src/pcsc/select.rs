@@ -1,9 +1,9 @@
 //! Chooses one reader of those that PC/SC lists.
 //!
-//! pcscd makes a reader's name of the driver's name for it and two hexadecimal numbers, `XX YY`: XX numbers
-//! readers of one name in the order in which they were plugged in and changes, YY is the slot and stays
+//! pcscd makes a reader's name of the driver's name for it and two hexadecimal numbers, `XX YY`. XX numbers
+//! readers of equal names in the order in which they were plugged in, so it changes; YY is the slot and stays
 //! (pcsc-lite 1.9.9, `RFSetReaderName`). A station is bound to the part that stays, or to the USB path; never
-//! to a place in the list.
+//! to a position in the list.
 
 use serde::{Deserialize, Serialize};
 
@@ -95,7 +95,7 @@ fn one<'a>(
     }
 }
 
-/// Lists the readers that a technician can choose from.
+/// A list of the readers that a technician can choose from.
 fn there_is(readers: &[String]) -> String {
     match readers {
         [] => "there is no reader".into(),
@@ -104,7 +104,7 @@ fn there_is(readers: &[String]) -> String {
 }
 
 impl ReaderSpec {
-    /// Checks that PC/SC could have such a reader at all; an error says why not.
+    /// Checks that PC/SC could have such a reader at all; the error gives the reason.
     pub fn check(&self) -> Result<(), CardError> {
         let (ReaderSelector::Name(text) | ReaderSelector::Usb(text)) = &self.by;
         if text.is_empty() || text.len() > NAME_MAX || text.chars().any(char::is_control) {
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_gone_shows_what_is_there() {
+    fn a_missing_name_is_reported_with_the_existing_readers() {
         let text = chosen(&["ACS 00 00", "Gem 01 00"], "Omni", 0).unwrap_err();
         assert!(text.contains("\"Omni\", slot 0") && text.contains("ACS 00 00, Gem 01 00"), "{text}");
         assert!(chosen(&["ACS 00 00"], "ACS", 1).unwrap_err().contains("slot 1"));
@@ -171,7 +171,7 @@ mod tests {
             assert!(chosen(&[there], "ACS", 0).is_err(), "{there}");
         }
         assert!(chosen(&["ACS 00 00"], "ACS 00 00", 0).is_err());
-        // A name that itself looks like numbers.
+        // A name that itself ends like two numbers.
         assert_eq!(chosen(&["ACS 01 02 00 00"], "ACS 01 02", 0), Ok("ACS 01 02 00 00".into()));
     }
 

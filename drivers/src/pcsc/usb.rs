@@ -1,7 +1,7 @@
-//! Finds where a USB path is plugged in: the number of its bus and the device's number there, from sysfs.
+//! Finds the device at a USB path: the number of its bus and the device's number there, from sysfs.
 //!
-//! A path ("1-4.2": bus 1, port 4, port 2 of the hub there) stays when devices are plugged in another order;
-//! the device's number does not, so it is read again at every look.
+//! A path ("1-4.2": bus 1, port 4, port 2 of the hub there) does not depend on the order in which devices are
+//! plugged in. The device's number does, so it is read again each time.
 
 use std::path::Path;
 
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_named() {
+    fn a_missing_device_is_named() {
         let root = sysfs("1-4.2", &[("busnum", "1\n"), ("devnum", "many\n")]);
         for path in ["1-4.2", "1-4", "9-1"] {
             let text = channel(root.path(), path).unwrap_err().to_string();

@@ -1,6 +1,6 @@
-//! Card printers: what a line asks of any of them.
+//! Card printers: the trait that a line needs of any of them.
 //!
-//! Not here: how a model does it ([`framed`]), drawing. A printer that cannot do something answers
+//! Not here: how a model does it ([`framed`]), drawing. A printer that lacks an ability answers
 //! [`DeviceError::Unsupported`] and sends nothing.
 
 pub mod framed;

@@ -1,8 +1,8 @@
 //! Links to `hwsim` over its Unix socket (wire section 1): a byte link to a machine, and the card link over
 //! it.
 //!
-//! Not here: starting `hwsim`. The other end must declare itself simulated, or the link is refused: nothing
-//! live can be reached through a simulated line.
+//! Not here: starting `hwsim`. The other end must declare itself simulated, or the link is refused, so that
+//! no real machine can be reached through a simulated line.
 
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -51,7 +51,7 @@ pub struct SimLink {
     to: SimAddress,
 }
 
-/// Where a link leads, kept to connect again.
+/// The address of a link, kept to connect again.
 struct SimAddress {
     socket: PathBuf,
     station: String,

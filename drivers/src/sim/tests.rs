@@ -42,7 +42,7 @@ fn hello_names_station_and_device() {
 }
 
 #[test]
-fn an_end_that_does_not_say_that_it_is_simulated_is_refused() {
+fn an_end_that_does_not_declare_itself_simulated_is_refused() {
     for text in [r#"{"simulated": false}"#, "{}", r#"{"simulated": "true"}"#, "[]", "true", "", "{"] {
         assert!(hello(&json(text)).0.is_err(), "{text}");
     }
@@ -52,14 +52,14 @@ fn an_end_that_does_not_say_that_it_is_simulated_is_refused() {
 }
 
 #[test]
-fn a_refusal_says_why_and_cannot_inject_control_characters() {
+fn a_refusal_names_the_cause_and_cannot_inject_control_characters() {
     let answer = json(r#"{"simulated": true, "error": "no such \u001b[31m station\n"}"#);
     let text = hello(&answer).0.err().unwrap().to_string();
     assert_eq!(text, "the simulator refuses station chip-1: no such [31m station");
 }
 
 #[test]
-fn nobody_there_names_the_socket() {
+fn a_socket_without_a_listener_is_named() {
     let text = SimLink::connect(Path::new("/nonexistent/sock"), "chip-1", SimDevice::Machine).err().unwrap();
     assert!(text.to_string().contains("/nonexistent/sock"));
 }

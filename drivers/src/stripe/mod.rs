@@ -1,8 +1,8 @@
-//! Magnetic stripe encoders: what a line asks of any of them, and what they write.
+//! Magnetic stripe encoders: the trait that a line needs of any of them, and the data that they write.
 //!
-//! Not here: how a model does it ([`msr605`], [`mse630`]), what a track should hold, comparing, deciding
-//! which stripes count as blank. An encoder that cannot do something answers [`DeviceError::Unsupported`] and
-//! sends nothing; its entry in [`crate::registry`] declares it beforehand.
+//! Not here: how a model does it ([`msr605`], [`mse630`]), the right content of a track, comparing, and
+//! deciding which stripes count as blank. An encoder that lacks an ability answers
+//! [`DeviceError::Unsupported`] and sends nothing; its entry in [`crate::registry`] declares its abilities.
 
 pub mod mse630;
 pub mod msr605;

@@ -21,8 +21,8 @@ fn tracks() -> Tracks {
     Tracks { t1: Some("AB".into()), t2: Some("12".into()), t3: Some("3".into()) }
 }
 
-/// An MSR605 that has a card with an empty stripe (wire section 6). It checks nothing: whatever comes is
-/// written.
+/// An MSR605 with a card whose stripe is empty (wire section 6). It checks nothing and writes every block
+/// that arrives.
 #[derive(Default)]
 struct Msr {
     input: Vec<u8>,
@@ -72,7 +72,7 @@ impl MachineBehaviour for Msr {
 }
 
 impl Msr {
-    /// The block with sentinels put in at each mark.
+    /// The block with sentinels added at each mark.
     fn read(&self) -> Vec<u8> {
         let block = self.written.as_ref().map_or(&b"\x1Bs\x1B\x01\x1B\x02\x1B\x03?\x1C"[..], |(b, ..)| b);
         let mut out = vec![];
@@ -93,16 +93,16 @@ impl Msr {
     }
 }
 
-/// Writes and reads back as the encoder's caller does; returns whether the card is accepted.
+/// Writes a stripe and reads it back, as the encoder's caller does. Returns whether the card is accepted.
 fn accepted(encoder: &mut dyn StripeEncoder) -> Result<bool, DeviceError> {
     encoder.write(&tracks(), &HOW)?;
     Ok(encoder.read()? == tracks())
 }
 
 #[test]
-fn an_msr605_session_damaged_anywhere_accepts_only_what_stands_on_the_card() {
+fn a_damaged_msr605_session_accepts_only_the_stripe_on_the_card() {
     let block = b"\x1Bs\x1B\x01AB\x1B\x0212\x1B\x033?\x1C";
-    // x, d, z, l, w, r; and what comes back, with two sentinels a track.
+    // The commands x, d, z, l, w, r, and the replies with two sentinels for each track.
     let (ours, its) = (2 + 2 + 4 + 2 + 2 + block.len() + 2, 2 + 2 + 2 + 3 + 2 + block.len() + 6 + 2);
     for damage in damages(ours, its).chain([LineDamage::None]) {
         let (line, machine) = DamagedLine::new(Msr::default(), damage);
@@ -116,7 +116,7 @@ fn an_msr605_session_damaged_anywhere_accepts_only_what_stands_on_the_card() {
             assert_eq!(outcome, Ok(true));
         }
         if matches!(damage, LineDamage::Break(_)) {
-            // Between two commands the connection is made anew automatically, and the card is right, as
+            // Between two commands the connection is made again automatically, and the card is right, as
             // asserted above.
             assert!(matches!(outcome, Ok(true) | Err(DeviceError::Closed)), "{damage:?}: {outcome:?}");
             encoder.reopen(SOON).unwrap();
@@ -165,7 +165,7 @@ impl MachineBehaviour for Mse {
 }
 
 #[test]
-fn an_mse630_session_damaged_anywhere_accepts_only_what_stands_on_the_card() {
+fn a_damaged_mse630_session_accepts_only_the_stripe_on_the_card() {
     // XOR of all bytes after STX: 25 41 42 3F 3B 31 32 3F 2B 33 3F 03.
     let echo = b"\x02%AB?;12?+3?\x03\x3A";
     // And W: 57.

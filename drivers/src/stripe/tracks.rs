@@ -41,7 +41,7 @@ impl RawTracks {
     }
 }
 
-/// What a track can hold by its standard.
+/// The text that a track can hold by its standard.
 pub(super) struct TrackLimits {
     /// Start sentinel; the end sentinel is `?` on all tracks.
     pub(super) start: u8,
@@ -78,7 +78,7 @@ impl TrackLimits {
         }
     }
 
-    /// Checks that a track can hold this text (without sentinels); an error says why not.
+    /// Checks that a track can hold this text (without sentinels); the error gives the reason.
     pub(super) fn check(&self, text: &[u8]) -> Result<(), &'static str> {
         if text.len() > self.max {
             return Err(self.unfit.0);
@@ -89,7 +89,7 @@ impl TrackLimits {
         Ok(())
     }
 
-    /// Checks what the machine read and returns the text between the sentinels.
+    /// Checks the bytes that the machine read, and returns the text between the sentinels.
     pub(super) fn strip<'a>(&self, bytes: &'a [u8]) -> Result<&'a str, DeviceError> {
         let text = bytes
             .strip_prefix(&[self.start])

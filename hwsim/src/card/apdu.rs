@@ -73,12 +73,12 @@ impl CardCommand {
     /// CLA bit 3: GlobalPlatform secure messaging.
     const SECURE: u8 = 0x04;
 
-    /// Takes an APDU of case 1 to 4 apart; any other is `6700`.
+    /// Parses an APDU of case 1 to 4; any other is `6700`.
     pub(super) fn parse(apdu: &[u8]) -> Result<Self, CardStatusWord> {
         let (&[cla, ins, p1, p2], body) = apdu.split_first_chunk().ok_or(CardStatusWord::LENGTH)?;
         let mut command = Self { cla, ins, p1, p2, data: Vec::new(), extended: false };
         let mut body = CardBytes(body);
-        // Case 1: nothing; case 2: Le alone.
+        // Case 1 has nothing after the header, case 2 only Le.
         if body.0.len() <= 1 {
             return Ok(command);
         }

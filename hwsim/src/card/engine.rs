@@ -16,7 +16,7 @@ const INITIALIZE_UPDATE: u8 = 0x50;
 const EXTERNAL_AUTHENTICATE: u8 = 0x82;
 const SET_STATUS: u8 = 0xF0;
 
-/// A simulated card; the documentation of [`super`] says what it plays.
+/// A simulated card; the documentation of [`super`] describes it.
 pub struct SimulatedCard {
     blank: BlankSpec,
     keys: SupplierKeys,
@@ -32,7 +32,7 @@ pub struct SimulatedCard {
     /// Index of the selected application; `None` is the security domain.
     selected: Option<usize>,
     secure: ChannelState,
-    /// For [`AnswerDelivery::T0`]: answers to be fetched.
+    /// Answers that T=0 leaves to be fetched; for [`AnswerDelivery::T0`].
     t0: T0Answers,
     faults: FaultsInForce,
     stores: u32,

@@ -2,11 +2,11 @@
 //! `multiapp`.
 //!
 //! Written from the standards alone (GlobalPlatform Card Specification 2.3.1, here GPCS, appendix E; EMV Card
-//! Personalization Specification, here CPS), sharing no function with the controller, so that a mistake made
-//! twice in one way cannot hide. Not here: time (a [`ChipCost`] is handed out instead), T=0 procedure bytes
+//! Personalization Specification, here CPS). It shares no function with the controller, so that one mistake
+//! cannot hide on both sides. Not here: time (a [`ChipCost`] is returned instead), T=0 procedure bytes
 //! (answers are complete, except for `t0`, where they are fetched), the plastic. The card holds TEST keys and
-//! shows everything that it was sent in [`SimulatedCard::chip_dump`]; nobody attacks it, so it compares
-//! plainly and does not hide its memory.
+//! shows everything that it received in [`SimulatedCard::chip_dump`]; it is never attacked, so it compares
+//! without constant time and does not hide its memory.
 //!
 //! ```text
 //! life of an application:   SELECTABLE --last STORE DATA (P1 b8) or SET STATUS 07--> PERSONALIZED
@@ -15,9 +15,9 @@
 //!                           any other command, a wrong cryptogram or MAC, SELECT, reset: none
 //! ```
 //!
-//! `apdu` takes commands apart, `tdes` is the cryptography, `channel` the card side of SCP02, `application`
-//! lists what an application accepts and needs, `store` does STORE DATA, `terminal` the commands of a
-//! terminal, `engine` is the card around them.
+//! `apdu` parses commands, `tdes` is the cryptography, `channel` the card side of SCP02, `application` lists
+//! the DGIs that an application accepts and needs, `store` carries out STORE DATA, `terminal` the commands of
+//! a terminal, and `engine` is the card around them.
 
 mod apdu;
 mod application;
@@ -54,7 +54,7 @@ pub struct BlankSpec {
     pub seed: u64,
 }
 
-/// How a card hands over an answer.
+/// How a card delivers an answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AnswerDelivery {

@@ -17,7 +17,7 @@ const ENCRYPTION: u8 = 0x60;
 const ALL_SECRET: u8 = 0x60;
 /// P1 b5 b4: structure of the data field.
 const STRUCTURE: u8 = 0x18;
-/// P1 b5 b4 = 01: DGI format (00 says nothing).
+/// P1 b5 b4 = 01: DGI format (00 gives no format).
 const DGI_FORMAT: u8 = 0x08;
 /// P1 b3 b2: reserved.
 const RESERVED: u8 = 0x06;
@@ -33,7 +33,7 @@ pub(super) struct DgiLoader {
     open: Option<PartialDgi>,
 }
 
-/// A DGI of which a part has come.
+/// A DGI of which a part has arrived.
 struct PartialDgi {
     dgi: u16,
     rule: &'static DgiRule,
@@ -42,7 +42,7 @@ struct PartialDgi {
 }
 
 impl DgiLoader {
-    /// Whether a DGI has come in part.
+    /// Whether a DGI has arrived in part.
     pub(super) fn is_inside_dgi(&self) -> bool {
         self.open.is_some()
     }
@@ -108,15 +108,14 @@ impl DgiLoader {
 /// The DGIs that the application will hold if the command is accepted.
 struct StagedDgis {
     dgis: StoredDgis,
-    /// Its former DGIs under the numbers that have come, in order: put back if the command is refused.
+    /// The application's former values of the DGIs that have arrived, in order: put back after a refusal.
     before: Vec<(u16, Option<Vec<u8>>)>,
     room: usize,
     pages: u32,
 }
 
 impl StagedDgis {
-    /// Takes the data field apart, going on with `open` if there is one; returns the DGI that is not
-    /// complete.
+    /// Parses the data field, continuing `open` if there is one. Returns the DGI that is not complete.
     fn parse(
         &mut self,
         data: &[u8],
@@ -144,7 +143,7 @@ impl StagedDgis {
         Ok(open)
     }
 
-    /// Takes DGI(2) and length: one byte 00-FE, or FF and two bytes for 255 and more.
+    /// Reads the DGI (2 bytes) and its length: one byte 00-FE, or FF and two bytes for 255 and more.
     fn header(
         &self,
         data: &mut CardBytes<'_>,

@@ -2,15 +2,15 @@
 //! fetches the answer; a case 2 command with a wrong Le is answered `6Cxx` and comes again with the right
 //! one. More than 256 bytes come in parts.
 //!
-//! The card does a command once: its answer is kept until it is fetched, and any other command drops it. Not
-//! here: a command that is longer than T=0 can carry, which the reader delivers whole nevertheless (no
+//! The card carries out a command once: it keeps the answer until it is fetched, and any other command drops
+//! it. Not here: commands longer than T=0 can carry, which the reader delivers whole all the same (no
 //! ENVELOPE).
 
 /// Instruction GET RESPONSE.
 const GET_RESPONSE: u8 = 0xC0;
 /// Answer to GET RESPONSE if there is nothing to fetch: conditions of use not satisfied.
 const NOTHING: [u8; 2] = [0x69, 0x85];
-/// SW1: so many more bytes; 00 stands for 256 or more.
+/// SW1: SW2 more bytes can be fetched; 00 stands for 256 or more.
 const MORE: u8 = 0x61;
 /// SW1: wrong Le; SW2 is the right one.
 const WRONG_LE: u8 = 0x6C;
@@ -32,7 +32,7 @@ pub(super) enum T0Answers {
 }
 
 impl T0Answers {
-    /// Answers from the rest, if the command asks for it; any other command drops it.
+    /// Answers from the rest, if the command fetches it; any other command drops it.
     pub(super) fn fetch(&mut self, apdu: &[u8]) -> Option<Vec<u8>> {
         let kept = std::mem::take(self);
         let (&[cla, ins, p1, p2], body) = apdu.split_first_chunk()?;
@@ -47,8 +47,8 @@ impl T0Answers {
         }
     }
 
-    /// Returns at most `le` bytes of an answer and keeps the rest, or keeps all of it if there is less than
-    /// that.
+    /// Returns at most `le` bytes of an answer and keeps the rest. If the answer is shorter than `le`, keeps
+    /// all of it.
     fn part(&mut self, mut rest: Vec<u8>, le: usize) -> Vec<u8> {
         let there = rest.len().saturating_sub(SW);
         if le > there {
@@ -64,7 +64,7 @@ impl T0Answers {
         rest
     }
 
-    /// Returns the answer that T=0 gives for this whole answer to this command.
+    /// Returns the answer that T=0 gives to this command, whose whole answer is `whole`.
     pub(super) fn shorten(&mut self, apdu: &[u8], whole: Vec<u8>) -> Vec<u8> {
         let there = whole.len().saturating_sub(SW);
         let Some((header, body)) = apdu.split_first_chunk::<4>().filter(|_| there > 0) else { return whole };

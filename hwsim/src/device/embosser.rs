@@ -2,10 +2,10 @@
 //! published desktop driver: `~EM%font;x;y;text` CR LF, `EM` in any case, blanks allowed after `;` before a
 //! number, the text being everything after the third `;`.
 //!
-//! Limits are Datacard's without topping: x 100-3275, y 135-1460 mils, fonts 1-11, plus 20 for the other
-//! side; text in ISO 8859-1 without control characters, `<` and `>`. A frame with one bad line adds none of
-//! its lines. The buffer stays after 'E' until 'C', so a controller that forgets to clear embosses one card's
-//! name on the next; 'E' with an empty buffer is '3'.
+//! Limits are those of Datacard machines without topping: x 100-3275, y 135-1460 mils, fonts 1-11, plus 20
+//! for the other side; text in ISO 8859-1 without control characters, `<` and `>`. A frame with one bad line
+//! adds none of its lines. The buffer stays after 'E' until 'C', so a controller that forgets to clear it
+//! embosses one card's name on the next; 'E' with an empty buffer is '3'.
 
 use drivers::wire::status;
 
@@ -84,7 +84,7 @@ impl FramedMachine for SimulatedEmbosser<'_> {
     }
 }
 
-/// Takes complete lines apart, each ended by CR LF, at least one; `None` if any is bad.
+/// Parses complete lines, at least one, each ended by CR LF; `None` if any is bad.
 fn lines(mut data: &[u8]) -> Option<Vec<EmbossedLine>> {
     let mut lines = Vec::new();
     loop {
@@ -98,7 +98,7 @@ fn lines(mut data: &[u8]) -> Option<Vec<EmbossedLine>> {
     }
 }
 
-/// Takes one line without its CR LF apart.
+/// Parses one line without its CR LF.
 fn line(line: &[u8]) -> Option<EmbossedLine> {
     let (escape, rest) = line.split_first_chunk::<4>()?;
     if !escape.eq_ignore_ascii_case(b"~EM%") {

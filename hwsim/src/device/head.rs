@@ -1,4 +1,4 @@
-//! The head of a stripe encoder, for any protocol: a card is moved past it, unless a fault prevents that.
+//! The head of a stripe encoder, for any protocol: moves a card past it, unless a fault prevents that.
 
 use std::time::Instant;
 
@@ -20,9 +20,9 @@ pub enum SwipeMiss {
 /// Behaviour of the encoder on its link after the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeadLinkState {
-    /// It answers.
+    /// It answers as usual.
     Answers,
-    /// It receives and sends nothing until then.
+    /// It receives and sends nothing until this instant.
     Silent(Instant),
     /// It closes the link.
     Closed,
@@ -40,7 +40,7 @@ pub struct EncoderHead<'a> {
 }
 
 impl<'a> EncoderHead<'a> {
-    /// At this station.
+    /// A head at this station, with its link in order.
     pub fn new(world: &'a SimulatedLine, station: &'a SimulatedStation) -> Self {
         Self { world, station, link: HeadLinkState::Answers, pace: LinkPace::new(world.speed) }
     }
@@ -53,8 +53,8 @@ impl<'a> EncoderHead<'a> {
         matches!(self.link, HeadLinkState::Silent(_))
     }
 
-    /// Moves the card past the head, if one lies there that moves. `None` if the link is silent or closed
-    /// from now on: nothing was done.
+    /// Moves the card past the head, if one lies there and can move. `None` if the link becomes silent or
+    /// closed: then nothing was done.
     pub fn swipe<T>(
         &mut self,
         at_head: impl FnOnce(&mut SimulatedBlank) -> T,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// Both directions of a link, through a shared reference: several threads may hold it.
+/// Both directions of a link. It is used through a shared reference, because several threads may hold it.
 pub trait MachineLink: Sync {
     /// As [`Read::read`], repeating interrupted calls. Returns 0 at the end.
     fn receive(&self, buffer: &mut [u8]) -> io::Result<usize>;
@@ -18,7 +18,7 @@ pub trait MachineLink: Sync {
     /// The descriptor, to wait on.
     fn descriptor(&self) -> BorrowedFd<'_>;
 
-    /// Waits until something comes, or the end; false if the link stays quiet for so long.
+    /// Waits until bytes come, or the end; false if the link stays quiet for so long.
     fn stirs_within(&self, quiet: Duration) -> io::Result<bool> {
         let deadline = Instant::now() + quiet;
         loop {
@@ -66,7 +66,7 @@ pub fn receive(mut stream: impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     }
 }
 
-/// Fills the buffer.
+/// Fills the buffer from the link.
 pub fn read_exact(link: &impl MachineLink, mut buffer: &mut [u8]) -> io::Result<()> {
     while !buffer.is_empty() {
         match link.receive(buffer)? {

@@ -1,4 +1,4 @@
-//! The machines' ends of the links: the device on each connection, byte by byte as `drivers::wire` specifies.
+//! The machines' ends of the links: the device at each connection, byte by byte as `drivers::wire` specifies.
 //!
 //! A connection is a power cycle: settings and buffers of a machine start empty with it. Work on a card stays
 //! with the card.

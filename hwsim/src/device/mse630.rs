@@ -1,14 +1,14 @@
 //! Magnetic stripe encoder MSE-630T (`drivers::wire` section 8): one package writes the tracks, and is echoed
-//! when it has.
+//! when they are written.
 //!
 //! `STX W %t1? ;t2? +t3? ETX BCC`, tracks in that order, absent ones left out; BCC = XOR of all bytes after
 //! STX up to and including ETX. The echo is the package without `W`: the machine has read what it wrote, and
-//! answers NAK for a stripe that is misread. It answers ESC with ACK; DEL resets it without an answer. Track
+//! answers NAK for a stripe that it misreads. It answers ESC with ACK; DEL resets it without an answer. Track
 //! 3 lies on the stripe with the sentinel of its standard. Reading is not simulated.
 //!
-//! Choices where no source says anything: NAK to a damaged package (once the line is quiet), to a track that
-//! is not of its standard, without a card and for a jam; it writes HiCo; a package without tracks is damaged;
-//! other bytes between packages are skipped.
+//! Choices that no source decides: it answers NAK to a damaged package (once the line is quiet), to a track
+//! that is not of its standard, without a card and for a jam; it writes HiCo; a package without tracks is
+//! damaged; it skips other bytes between packages.
 
 use std::io;
 
@@ -24,11 +24,11 @@ use crate::world::{SimulatedLine, SimulatedStation};
 
 /// The command of a package.
 const WRITE: u8 = b'W';
-/// The one character that it does not write.
+/// The one character that the machine does not write.
 const LESS: u8 = b'<';
 /// Start sentinels in a package.
 const STARTS: [u8; 3] = [b'%', b';', b'+'];
-/// A package is no longer than its command and three full tracks with their sentinels.
+/// Longest package: its command and three full tracks with their sentinels.
 const PACKAGE_MAX: usize = 256;
 
 /// Serves the encoder until the link ends.
@@ -45,7 +45,7 @@ pub fn serve(stream: &impl MachineLink, world: &SimulatedLine, station: &Simulat
                 stream.send(&[ACK])?;
                 continue;
             }
-            // A reset is among them: there is nothing that it could drop.
+            // These include a reset, which has nothing to drop.
             _ => continue,
         }
         let package = package(stream)?;
@@ -72,8 +72,8 @@ pub fn serve(stream: &impl MachineLink, world: &SimulatedLine, station: &Simulat
     }
 }
 
-/// Returns the tracks, as they stand after `W` up to ETX; `None` if the BCC is wrong, the package is no such
-/// package, or it does not end.
+/// Returns the tracks of a package, the bytes after `W` up to ETX. `None` if the BCC is wrong, the bytes are
+/// no package, or the package does not end.
 fn package(stream: &impl MachineLink) -> io::Result<Option<Vec<u8>>> {
     let mut package = Vec::new();
     let mut byte = [0];
@@ -101,7 +101,7 @@ fn bcc(package: &[u8]) -> u8 {
     package.iter().fold(ETX, |bcc, byte| bcc ^ byte)
 }
 
-/// Takes the tracks of a package apart; `None` if there is none, or one is not of its standard.
+/// Parses the tracks of a package; `None` if there is none, or one is not of its standard.
 fn tracks(mut package: &[u8]) -> Option<[Option<TrackContent>; 3]> {
     let mut tracks = [None, None, None];
     for ((to, format), start) in tracks.iter_mut().zip(&FORMATS).zip(STARTS) {
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_written() {
+    fn tracks_that_are_not_written() {
         encoding("[[fault]]\nkind = \"jam-stripe\"\nevery = 1", |_, station, client| {
             for text in [&b""[..], b"48", b";48", b";4A?", b";?", b";1?%A?", b";1?x", b";1<2?"] {
                 client.send(&sent(text));
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_reads_otherwise_than_it_wrote_is_no_success() {
+    fn a_misread_stripe_is_no_success() {
         encoding("[[fault]]\nkind = \"stripe-misread\"\nevery = 1", |_, station, client| {
             for _ in 0..2 {
                 client.send(&sent(b";48=22?"));

@@ -1,8 +1,8 @@
 //! A serial port for a machine: a pseudo-terminal whose slave is found under a symbolic link.
 //!
 //! Raw, so every byte passes unchanged. A spare descriptor of the slave stays open; without it the master
-//! fails with EIO while no client is there. A client that closes and opens the port does not show here:
-//! unlike a connection, that is no power cycle.
+//! fails with EIO while no client is there. The machine does not notice a client that closes and opens the
+//! port: unlike a new connection, that is no power cycle.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -25,7 +25,8 @@ pub struct PseudoTerminal {
 }
 
 impl PseudoTerminal {
-    /// Opens one that is found under `link`. A symbolic link there is replaced; any other file is refused.
+    /// Opens a pseudo-terminal and links it at `link`. A symbolic link there is replaced; any other file is
+    /// refused.
     pub fn open(link: &Path) -> io::Result<Self> {
         let OpenptyResult { master, slave } = openpty(None, None)?;
         let mut settings = tcgetattr(&slave)?;

@@ -93,7 +93,7 @@ impl FramedMachine for OutputTransport<'_> {
     }
 }
 
-/// Answer to 'S': where the transport stands, and its model.
+/// The answer to 'S': the station of this transport, and its model.
 fn standing_at(place: &str) -> MachineAnswer {
     MachineAnswer::model(&format!("{place} {MODEL}"))
 }
@@ -148,9 +148,9 @@ mod tests {
         look(world.station("stripe-1").unwrap(), |blank| assert_eq!(blank.n, 3));
     }
 
-    /// Places and positions are big-endian, and the two stackers are not one.
+    /// Places and positions are big-endian, and the two stackers are separate.
     #[test]
-    fn the_output_stacks_where_it_is_asked_to() {
+    fn the_output_stacks_at_the_requested_place() {
         let dir = tempfile::tempdir().unwrap();
         let world = world_with_dump("", Some(dir.path()));
         feed(&world, "chip-1");
@@ -178,7 +178,7 @@ mod tests {
             assert_eq!(client.command(b'T', b"chip-1").0, b'0');
             assert_eq!(client.command(b'B', b"\0\x07").0, b'0');
             assert_eq!(client.command(b'T', b"chip-2").0, b'0');
-            // Only the card of that place; then any card.
+            // Takes only the card of that place, then any card.
             for (place, status) in
                 [(&b"\0\x08"[..], b'2'), (b"\0\x07", b'0'), (b"\0\x07", b'2'), (b"", b'0'), (b"", b'2')]
             {

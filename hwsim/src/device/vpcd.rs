@@ -6,11 +6,11 @@
 //!                                     else a command APDU, answered with a response APDU
 //! ```
 //!
-//! While the card touches the contacts there is a connection, and the reader reports a card; without one, it
-//! reports none. The ATR of a mute card is one byte that begins no ATR: for pcscd, a card that does not
-//! answer. An empty answer would hang vpcd, which waits in `recv` for its 0 bytes until the card has left.
-//! vpcd sends length and body apart. Without TCP_QUICKACK, which does not last and is set before every read,
-//! an APDU takes 40 ms.
+//! There is a connection exactly while the card touches the contacts; the reader reports a card during that
+//! time. The ATR of a mute card is one byte that begins no ATR: for pcscd, a card that does not answer. An
+//! empty answer would hang vpcd, which waits in `recv` for its 0 bytes until the card has left. vpcd sends
+//! length and body in two writes. Without TCP_QUICKACK, which does not last and is set before every read, an
+//! APDU takes 40 ms.
 
 use std::io::{self, ErrorKind};
 use std::net::TcpStream;
@@ -34,7 +34,7 @@ const NO_ATR: &[u8] = &[0x00];
 /// Pause between two attempts to reach a vpcd that does not listen.
 const CONNECT_AGAIN: Duration = Duration::from_millis(200);
 
-/// Keeps the virtual reader at `address` as full or empty as the station, for ever.
+/// Keeps the virtual reader at `address` as full or empty as the station, without end.
 pub fn attend(world: &SimulatedLine, station: &SimulatedStation, address: &str) {
     loop {
         let n = station.wait_for_contact();

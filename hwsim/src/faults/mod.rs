@@ -1,12 +1,12 @@
-//! The faults file: which blanks get which fault. TOML, strict keys:
+//! The faults file: the blanks that get faults, and the faults. TOML, strict keys:
 //!
 //! ```toml
 //! [[fault]]
 //! kind = "status"        # see [`FaultKind`]
-//! every = 20             # which blanks, by feed ordinal from 1: one of
+//! every = 20             # the blanks, by feed ordinal from 1: one of
 //! offset = 3             #   every (with offset: n mod every = offset), blanks = [4, 17], probability = 0.01
-//! limit = 5              # optional: at most so many blanks
-//! sw = "6A84"            # status only: what the card answers
+//! limit = 5              # optional: at most this many blanks
+//! sw = "6A84"            # status only: the answer of the card
 //! store_data = 3         # status only: to which STORE DATA, from 1; default 3
 //! # after = 7            # card-pulled, hang, late: APDUs that the card still answers; default 7
 //! # ms = 1000            # late, late-stripe: how much later; ribbon-out: until it is refilled; silent-, close-*:
@@ -16,10 +16,10 @@
 //! ```
 //!
 //! One kind belongs to the whole line and to no blank: `kill-controller` kills (SIGKILL) the controller that
-//! is connected to the line's socket when the line's chips together have answered `after` APDUs and receive
-//! one more, which is not answered.
+//! is connected to the line's socket. That happens when the line's chips together have answered `after` APDUs
+//! and receive one more, which is not answered.
 //!
-//! A fault that a blank was given takes effect when the line comes to it, or never; the witness records the
+//! A fault takes effect when the line comes to the step that it affects, or never; the witness records the
 //! effect. Probabilities depend on the seed and the feed ordinal alone.
 
 use std::collections::BTreeSet;
@@ -30,7 +30,7 @@ use serde::Deserialize;
 
 use crate::rng::SplitMix64;
 
-/// STORE DATA that fails unless the rule names another.
+/// The STORE DATA that fails unless the rule names another.
 const STORE_DATA_DEFAULT: u32 = 3;
 /// APDUs that a card answers before it is pulled, unless the rule sets another count.
 const AFTER_DEFAULT: u32 = 7;
@@ -67,7 +67,7 @@ pub enum FaultKind {
     JamTransfer,
     /// The blank jams between hopper and station.
     FeedJam,
-    /// After some APDUs the chip gives no more answers while it lies in that station; the link stays open.
+    /// After some APDUs the chip gives no more answers in that station; the link stays open.
     Hang,
     /// One answer of the chip comes later.
     Late,
@@ -75,7 +75,7 @@ pub enum FaultKind {
     GarbledAtr,
     /// The ATR offers T=1 alone where the product has T=0, and vice versa.
     WrongProtocol,
-    /// From the card's job on, the stripe encoder does nothing and sends nothing for a while.
+    /// From the card's job on, the stripe encoder does and sends nothing for a while.
     SilentStripe,
     /// The stripe encoder answers the card's job later.
     LateStripe,
@@ -162,7 +162,7 @@ pub enum DamagedMachine {
     Transport,
 }
 
-/// A fault that a blank was given.
+/// A fault that was assigned to a blank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InjectedFault {
     /// Its kind.

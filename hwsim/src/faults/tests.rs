@@ -8,7 +8,7 @@ fn hits(text: &str, blanks: u64) -> Vec<u64> {
 }
 
 #[test]
-fn which_blanks() {
+fn the_rules_select_their_blanks() {
     assert_eq!(hits("[[fault]]\nkind = \"mute\"\nevery = 4", 12), [4, 8, 12]);
     assert_eq!(hits("[[fault]]\nkind = \"mute\"\nevery = 4\noffset = 1", 12), [1, 5, 9]);
     assert_eq!(hits("[[fault]]\nkind = \"mute\"\nevery = 1", 3), [1, 2, 3]);
@@ -25,7 +25,7 @@ fn probability_is_repeatable_and_about_right() {
     assert_eq!(hit, hits(text, 10_000));
     assert!(hits("[[fault]]\nkind = \"mute\"\nprobability = 0.0", 1000).is_empty());
     assert_eq!(hits("[[fault]]\nkind = \"mute\"\nprobability = 1.0", 1000).len(), 1000);
-    // Two rules of one probability do not hit the same blanks.
+    // Two rules with equal probabilities select different blanks.
     let two = format!("{text}\n[[fault]]\nkind = \"wrong-atr\"\nprobability = 0.1");
     assert!(hits(&two, 10_000).len() > hit.len() * 3 / 2);
 }

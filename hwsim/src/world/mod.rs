@@ -1,4 +1,4 @@
-//! The simulated line: which card lies where, and the moves of the card transport.
+//! The simulated line: the places of the cards, and the moves of the card transport.
 //!
 //! ```text
 //! hopper --F--> station --T--> station ... --T--> output's hand --B--> buffer place --K--> good cards' stacker
@@ -6,12 +6,12 @@
 //!                  R--> reject bin
 //! ```
 //!
-//! Each place has its own lock. A machine holds the lock of its station while it works, so no card leaves
-//! from under a head. The transport never holds two locks, and none while it waits, so stations work in
+//! Each place has its own lock. A machine holds the lock of its station while it works, so no card leaves the
+//! head during the work. The transport never holds two locks, and none while it waits, so stations work in
 //! parallel. A place is reserved while a card is on its way to it.
 //!
-//! One transport command lifts a card, and another waits until it has arrived: the station that it lay in is
-//! free at once, and `transfer_s` passes between lifting and arrival. On a continuous machine (`[sim]
+//! One transport command lifts a card, and another waits until the card has arrived. The station in which it
+//! lay is free at once, and `transfer_s` passes between lifting and arrival. On a continuous machine (`[sim]
 //! continuous`) moves overlap with the machines' work, so their time counts from an earlier instant:
 //!
 //! ```text
@@ -21,10 +21,10 @@
 //! ```
 //!
 //! A jammed card stays where it lay, and only the reject bin takes it. A card that jams in a transfer still
-//! lies in the station that it was to be taken from; a blank that jams in the feed lies in the station that
-//! it was fed to.
+//! lies in the station from which it was to be taken; a blank that jams in the feed lies in the station for
+//! which it was fed.
 //!
-//! Not here: what machines do to a card ([`crate::device`]), the places themselves ([`crate::place`]).
+//! Not here: the work of machines on a card ([`crate::device`]), the places themselves ([`crate::place`]).
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -65,7 +65,7 @@ pub struct SimulatedLine {
     hopper: Mutex<BlankHopper>,
     present: Mutex<PresentCards>,
     witness: LineWitness,
-    /// APDUs of all chips before the controller is killed, if it is to be.
+    /// Number of APDUs of all chips before the controller is killed, if it is to be killed.
     dies_after: Option<u64>,
     apdus: AtomicU64,
 }
@@ -119,7 +119,7 @@ impl SimulatedLine {
         self.stations.get(position)
     }
 
-    /// Whether the witness could not write something.
+    /// Whether the witness failed to write something.
     pub fn witness_has_failed(&self) -> bool {
         self.witness.has_failed()
     }
@@ -158,7 +158,7 @@ impl SimulatedLine {
         Some((card, jammed))
     }
 
-    /// Spends the time of a step that a continuous machine repeats: the rest since the last one.
+    /// Spends the time of a step that a continuous machine repeats: the rest of `seconds` since the last one.
     fn step(&self, last: &Mutex<Option<Instant>>, seconds: f64, pace: &mut LinkPace) {
         if !self.sim.continuous {
             return pace.work(seconds);
@@ -247,7 +247,7 @@ impl SimulatedLine {
     }
 
     /// Waits for the card on its way to the hand, and puts it into a buffer place. The controller numbers the
-    /// places; the profile's `reorder_buffer` says how many there are.
+    /// places; the profile's `reorder_buffer` is their number.
     pub fn buffer(&self, place: u16, pace: &mut LinkPace) -> TransportMove {
         self.arrive_at(&self.hand, pace)?;
         let mut buffer = lock(&self.buffer);
@@ -259,8 +259,8 @@ impl SimulatedLine {
         Ok(())
     }
 
-    /// Throws one card at the output into the reject bin: the hand's, lying there or on its way, or one of
-    /// the buffer.
+    /// Throws one card at the output into the reject bin: the one in the hand or on its way to it, else one
+    /// of the buffer.
     pub fn reject_at_output(&self, pace: &mut LinkPace) -> TransportMove {
         let held = lock(&self.hand).take();
         let card = held.or_else(|| {
@@ -290,8 +290,8 @@ impl SimulatedLine {
         Ok(())
     }
 
-    /// Takes a card out of the line; the witness writes it, unless the line was switched off before. The lock
-    /// is held meanwhile, so that switching off waits for the witness.
+    /// Takes a card out of the line. The witness writes it, unless the line was switched off before. The lock
+    /// is held during that, so that switching off waits for the witness.
     fn leave(&self, card: &SharedBlank, fate: &BlankFate) {
         let blank = lock(card);
         let mut present = lock(&self.present);
@@ -302,7 +302,7 @@ impl SimulatedLine {
         }
     }
 
-    /// Switches the line off: cards in it are left there, and nothing enters or leaves after that. Cards that
+    /// Switches the line off: cards in it are left there, and no card enters or leaves after that. Cards that
     /// are just being moved count as left.
     pub fn switch_off(&self) {
         let before = std::mem::replace(&mut *lock(&self.present), PresentCards::SwitchedOff);
@@ -340,7 +340,7 @@ impl SimulatedLine {
         if self.strikes(blank, kind, station) { blank.fault(kind) } else { None }
     }
 
-    /// Counts an APDU of any chip; true if the controller dies of this one, which the witness writes first.
+    /// Counts an APDU of any chip. True if the controller dies in this one; the witness records that first.
     pub fn is_last_apdu(&self, blank: &SimulatedBlank, station: &SimulatedStation) -> bool {
         let last = self.dies_after == Some(self.apdus.fetch_add(1, Ordering::SeqCst));
         if last {
@@ -349,8 +349,8 @@ impl SimulatedLine {
         last
     }
 
-    /// Whether the machine of this station closes its link now, because the card under its head was given
-    /// that fault.
+    /// Whether the machine of this station closes its link now, because the card under its head has that
+    /// fault.
     pub fn closes(&self, kind: FaultKind, station: &SimulatedStation) -> bool {
         let slot = station.slot();
         let fault = slot.card().and_then(|card| self.strike(&mut lock(card), kind, station));
@@ -360,14 +360,14 @@ impl SimulatedLine {
         fault.is_some()
     }
 
-    /// Damages an answer's frame, as often as the card that lies in the station was given that fault.
+    /// Damages an answer's frame, as often as the fault of the card in the station says.
     pub fn damage(&self, device: DamagedMachine, station: &SimulatedStation, frame: &mut [u8]) {
         let slot = station.slot();
         let Some(card) = slot.card() else { return };
         let mut blank = lock(card);
         if blank.damages(device) {
             self.strikes(&mut blank, FaultKind::FrameCorrupt, station);
-            // STX, cmd, then the status: another status, and so a wrong BCC.
+            // The third byte is the status: it gets another value, so the BCC is wrong.
             if let Some(byte) = frame.get_mut(2) {
                 *byte ^= 0x01;
             }

@@ -47,7 +47,7 @@ fn a_card_goes_through_the_line() {
     let object: Value = serde_json::from_str(&text).unwrap();
     let keydata = object["keydata"].as_str().unwrap();
     assert!(keydata.len() == 20 && keydata.ends_with(&csn));
-    // The shape of the witness's object, key by key, except for the chip, which the card describes.
+    // Every key of the witness's object, except for the chip, which the card describes.
     assert_eq!(
         object,
         serde_json::json!({
@@ -96,7 +96,7 @@ fn moves_that_cannot_be() {
     assert_eq!(world.stack(0, 1, false, &mut now()), Err(NO_CARD));
     world.buffer(0, &mut now()).unwrap();
     assert_eq!(world.arrive(world.station("chip-7").unwrap(), &mut now()), Err(NO_CARD), "none on its way");
-    // A refused move leaves no place reserved.
+    // A refused move does not leave a place reserved.
     feed(&world, "chip-1");
     let third = world.station("chip-3").unwrap();
     world.lift_to_station(third, "chip-1").unwrap();
@@ -108,7 +108,7 @@ fn moves_that_cannot_be() {
 }
 
 #[test]
-fn the_buffer_has_as_many_places_as_the_profile_says() {
+fn the_buffer_has_the_profiles_number_of_places() {
     let world = world("");
     for place in 0..=32u16 {
         feed(&world, "chip-1");
@@ -169,7 +169,7 @@ fn jams_in_feed_and_transfer() {
     assert_eq!(world.lift_to_hand("chip-1"), Err(JAM));
     assert_eq!(world.reject(stripe, &mut now()), Err(NO_CARD), "it lies where it lay");
     world.reject(chip, &mut now()).unwrap();
-    // A fault that never comes to effect is not noted: blank 3 is never taken.
+    // A fault that takes no effect is not recorded: blank 3 is never taken.
     world.feed(chip, &mut now()).unwrap();
     world.reject(chip, &mut now()).unwrap();
     let noted = lines(&dir.path().join("faults.jsonl"));
@@ -178,7 +178,7 @@ fn jams_in_feed_and_transfer() {
     assert_eq!(noted, [(1, "feed-jam"), (2, "jam-transfer")]);
 }
 
-/// A transfer waits while the machine works, and stations that have nothing to do with it do not.
+/// A transfer waits while the machine of its station works; other stations do not wait.
 #[test]
 fn a_working_station_does_not_let_go() {
     let world = world("");
@@ -206,7 +206,8 @@ fn a_dump_that_cannot_be_written_is_reported() {
     assert!(world.witness_has_failed());
 }
 
-/// A continuous line at speed 1, with times that a busy host does not take by itself.
+/// A continuous line at speed 1. Its times are long enough that a busy computer does not exceed them by
+/// itself.
 fn continuous() -> SimulatedLine {
     let mut line = SimLineProfile::load("sim-8").unwrap();
     line.sim.continuous = true;

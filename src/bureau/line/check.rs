@@ -29,7 +29,7 @@ pub struct Finding {
     pub check: String,
     /// Whether the check was passed.
     pub good: bool,
-    /// Details, if there are any. After a check that was not passed: what is wrong, and what to do.
+    /// Details, if there are any. After a failed check: the fault, and the next step.
     pub says: String,
 }
 
@@ -45,8 +45,8 @@ impl Finding {
     }
 }
 
-/// Checks every part of a line, which is named as the operator names it. `directory` is for sockets. Returns
-/// the line and the findings, those about the keys first.
+/// Checks every part of the line that is called `named` on the command line; `directory` is for sockets.
+/// Returns the line and the findings, those about the keys first.
 pub fn check(
     named: &str,
     store: &Path,
@@ -99,7 +99,7 @@ fn keys(line: &LineProfile, store: &Path, simulation: &Simulation, directory: &P
     Finding::saying("keys", "key store", look().map_err(|failure| failure.message))
 }
 
-/// Finds a device that two stations are to use.
+/// Finds a device that two stations name.
 fn shared(line: &LineProfile) -> Vec<Finding> {
     let mut users: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for (station, link) in &line.link {

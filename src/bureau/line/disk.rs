@@ -1,4 +1,4 @@
-//! The disk of the ledger: whether it takes writes, keeps them, and has room for the jobs to come.
+//! The disk of the ledger: whether it takes writes, keeps them, and has room for future jobs.
 
 use std::fs::File;
 use std::io::Write;
@@ -56,14 +56,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_that_takes_writes_is_good_and_one_that_is_not_there_is_named() {
+    fn a_writable_folder_is_good_and_a_missing_one_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        // A slow disk is a finding too; both say how long a write takes.
+        // A slow disk is a finding too; both texts give the time of a write.
         let said = look(&folder.path().join("l.db")).unwrap_or_else(|what| what);
         assert!(said.contains("durable write"), "{said}");
         let said = look(Path::new("/nonexistent/l.db")).unwrap_err();
         assert!(said.contains("/nonexistent") && said.contains("exists"), "{said}");
-        // Not even the super-user writes there.
+        // Not even the super-user can write there.
         assert!(look(Path::new("/proc/l.db")).is_err());
     }
 }

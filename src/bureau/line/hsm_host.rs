@@ -27,9 +27,9 @@ pub fn run(keys: &Path, socket: &Path) -> Result<Exit, Failure> {
 
     let mut ignored = [0u8; 64];
     let mut input = std::io::stdin().lock();
-    // An error means the end as well: the parent is gone.
+    // An error ends the wait as well: the parent is gone.
     while input.read(&mut ignored).is_ok_and(|n| n > 0) {}
-    // The process ends and takes its connections along. Only the name of the socket would stay.
+    // The process ends, and its connections with it. Only the name of the socket would stay.
     let _ = std::fs::remove_file(socket);
     Ok(Exit::Ok)
 }

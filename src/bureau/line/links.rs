@@ -15,12 +15,12 @@ use crate::exit::{Exit, Failure};
 use crate::modules::LineProfile;
 use crate::profile::line;
 
-/// Time for a station host to start and open its device. A serial port takes milliseconds, a reader that
-/// wakes up a second.
+/// Time for a station host to start and open its device. A serial port takes milliseconds; a reader that
+/// wakes up takes a second.
 const OPEN_TIME: Duration = Duration::from_secs(5);
-/// How long a power-on waits for a card that was just moved into the reader, in milliseconds: pcscd looks
-/// every 0.4 s, and first finds that the last card has gone. The chip module gives a power-on more time than
-/// this.
+/// How long a power-on waits for a card that was just moved into the reader, in milliseconds: pcscd looks for
+/// changes every 0.4 s, and must first notice that the last card has gone. The chip module gives a power-on
+/// more time than this.
 const CARD_WAIT_MS: u16 = 2_500;
 /// Bits per second of a transport's serial link.
 const TRANSPORT_BAUD: u32 = 115_200;
@@ -67,7 +67,7 @@ impl Links for Simulated {
     }
 }
 
-/// Links to real devices, each in a station host of its own.
+/// Links to real devices, each in its own station host.
 pub struct Real<'a> {
     line: &'a LineProfile,
     program: PathBuf,

@@ -41,7 +41,7 @@ fn station(name: &str, module: Option<&ModuleProfile>, links: &dyn Links) -> Vec
     let mut findings = vec![Finding::new(name, "transport", transport)];
     let Some(module) = module else { return findings };
     if !free {
-        // Another process may be working with the station: a check of its reader or machine could cost a
+        // Another process may be working with the station; checking its reader or machine could then cost a
         // card.
         let what =
             "not looked at while its transport is not ours: end the run on this line, or mend the transport";

@@ -50,7 +50,7 @@ impl Simulator {
     /// Starts `hwsim serve` for the text of a line profile and waits until it listens.
     pub fn start(text: &str, args: &Simulation, directory: &Path) -> Result<Self, Failure> {
         let socket = directory.join("hwsim.sock");
-        // The socket of a simulator that was killed. The directory belongs to this process.
+        // Removes the socket of a simulator that was killed. The directory belongs to this process.
         let _ = std::fs::remove_file(&socket);
         let mut command = serve(text, args, directory)?;
         command.arg("--socket").arg(&socket).arg("--until-stdin-closes");
@@ -58,7 +58,7 @@ impl Simulator {
             command.arg("--dump").arg(dump);
         }
         let mut child = command
-            // A process group of its own, because the operator's Ctrl-C is for the controller: it ends
+            // It gets its own process group, because the operator's Ctrl-C is for the controller, which ends
             // `hwsim` after the last card.
             .process_group(0)
             .stdin(Stdio::piped())
@@ -88,7 +88,7 @@ impl Simulator {
         !matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Ends it after it has written what is left.
+    /// Ends it after it has written the cards that are still in the line.
     pub fn end(mut self) -> Result<(), Failure> {
         drop(self.child.stdin.take());
         let deadline = std::time::Instant::now() + END;
@@ -121,7 +121,7 @@ impl Drop for Simulator {
 
 /// The command `hwsim serve`, with the arguments that a check and a run share.
 fn serve(text: &str, args: &Simulation, directory: &Path) -> Result<Command, Failure> {
-    // `hwsim` reads the text that this process has read, from wherever the profile came.
+    // `hwsim` reads the text that this process has read, whatever its origin.
     let profile = profile_copy(directory);
     std::fs::write(&profile, text)
         .map_err(|e| Failure::new(Exit::Io, format!("{}: {e}", profile.display())))?;

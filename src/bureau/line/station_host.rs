@@ -21,7 +21,7 @@ pub fn run() -> Result<Exit, Failure> {
         .map_err(|e| ThreadRefused { name: "the controller's end".into(), why: e.to_string() })?;
     match host::serve(socket) {
         Ok(()) => Ok(Exit::Ok),
-        // The controller has received the error. It asks often while a device is away.
+        // The controller has received the error. It tries often while a device is away.
         Err(HostError::Device(_)) => Ok(Exit::Device),
         Err(error) => Err(Failure::new(Exit::Io, format!("station host: {error}"))),
     }

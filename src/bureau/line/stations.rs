@@ -63,7 +63,7 @@ pub enum Askable {
     Stripe(StripeModule),
 }
 
-/// The stations of a line that can be asked, and the other places where a card may lie.
+/// The stations of a line that can be asked, and the other places in which a card may lie.
 pub fn askable(line: &LineProfile) -> (Vec<(&ModuleProfile, String)>, Vec<String>) {
     let stations = line.working().flat_map(|m| m.station_names().map(move |name| (m, name)));
     let (askable, others): (Vec<_>, Vec<_>) = stations.partition(|(m, _)| (m.kind.can_be_asked)(m));
@@ -91,7 +91,7 @@ pub fn open_to_ask(
 }
 
 /// A station's machine with its driver over its links; `None` for a station with a reader. A driver that
-/// cannot do what the module needs is refused.
+/// lacks an ability that the module needs is refused.
 pub fn machine(
     module: &ModuleProfile,
     station: &str,
@@ -106,7 +106,7 @@ pub fn machine(
 }
 
 /// The driver of a module's machine, by name or by default; `None` for a reader or for no device. A driver
-/// that lacks what the module needs is refused.
+/// that lacks an ability that the module needs is refused.
 fn driver(module: &ModuleProfile) -> Result<Option<&'static Driver>, Failure> {
     let driver = match (&module.kind.device, module.driver.as_deref()) {
         (KindDevice::None | KindDevice::Reader, None) | (KindDevice::Reader, Some(READER)) => Ok(None),
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
     use crate::profile::LINES;
 
-    /// The error for shipped line sim-8 with one change.
+    /// The error of the shipped line sim-8 with one change.
     fn said(from: &str, to: &str) -> String {
         let (_, text) = LINES.iter().find(|(name, _)| *name == "sim-8").unwrap();
         assert!(text.contains(from), "{from}");
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_driver_cannot_do_is_refused() {
+    fn a_driver_without_a_needed_ability_is_refused() {
         let mse630 = |more: &str| said(HICO, &format!("{HICO}\ndriver = \"mse630\"\n{more}"));
         assert!(mse630("").contains("cannot read back what it wrote; msr605 can"), "{}", mse630(""));
         assert_eq!(mse630("read_back = false"), "");

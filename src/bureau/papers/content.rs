@@ -1,6 +1,6 @@
 //! Writes the text and the seal of each paper of a closed job into open files.
 //!
-//! Not here: where those files lie (`folder`), what a close-out says (`report::closeout`).
+//! Not here: the places of these files (`folder`), the content of a close-out (`report::closeout`).
 
 use std::fs::File;
 use std::io::{BufWriter, Write};

@@ -1,7 +1,7 @@
 //! A folder with papers of jobs. A paper appears there whole and after its seal, or not at all. No file there
 //! is overwritten, and one program at a time writes there.
 //!
-//! Not here: what papers say (`content`), whether one is genuine (`seal`).
+//! Not here: the content of papers (`content`), whether one is genuine (`seal`).
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::ErrorKind;
@@ -20,6 +20,8 @@ use crate::sibling_path::sibling_path;
 /// A folder with papers, locked while the value lives.
 pub struct PaperFolder {
     path: PathBuf,
+    /// Whether it was made for these papers.
+    made: bool,
     _alone: Flock<File>,
 }
 
@@ -34,12 +36,19 @@ pub struct BegunPaper {
 
 impl PaperFolder {
     /// Makes the folder (mode 0700) if there is none, and locks it. Refused while another program writes
-    /// papers there.
+    /// papers there. A folder that was made here is removed again if it stays empty.
     pub fn open(path: &Path) -> Result<Self, Failure> {
         let failed = |what: std::io::Error| {
             Failure::new(Exit::Io, format!("papers: directory {}: {what}", path.display()))
         };
-        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+        let made = !path.exists();
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {
+                let what = "operator: a file lies there, or on the way there; name a directory, or a path where nothing lies yet";
+                failed(std::io::Error::other(what))
+            }
+            _ => failed(error),
+        })?;
         let folder = File::open(path).map_err(failed)?;
         let locked = Flock::lock(folder, FlockArg::LockExclusiveNonblock);
         let _alone = locked.map_err(|(_, e)| match e {
@@ -50,21 +59,21 @@ impl PaperFolder {
             }
             e => failed(std::io::Error::other(format!("it cannot be locked: {e}"))),
         })?;
-        Ok(Self { path: path.to_owned(), _alone })
+        Ok(Self { path: path.to_owned(), made, _alone })
     }
 
-    /// Where a paper of a job lies.
+    /// The place of a job's paper in this folder.
     pub fn place(&self, job: JobId, name: PaperName) -> PathBuf {
         paper(&self.path, job, name)
     }
 
-    /// The paper of this job that is there already; `None` if nothing lies in its place. The error names what
-    /// lies there instead.
+    /// The paper of this job if it is in its place; `None` if no file is there. The error names another file
+    /// that is there instead.
     pub fn look(&self, name: PaperName, whose: Whose) -> Result<Option<Ours>, Failure> {
         look(&self.place(whose.job, name), name.kind(), whose)
     }
 
-    /// Refuses to go on if anything lies in the place of a paper. Removes files that a killed program had
+    /// Refuses to go on if any file is in the place of a paper. Removes files that a killed program had
     /// begun.
     pub fn must_be_new(&self, job: JobId, names: &[PaperName]) -> Result<(), Failure> {
         for name in names {
@@ -80,7 +89,7 @@ impl PaperFolder {
         }
     }
 
-    /// Refuses anything that lies in the place of a paper which cannot have been written yet.
+    /// Refuses any file in the place of a paper that cannot have been written yet.
     pub fn nothing_yet(&self, job: JobId, name: PaperName) -> Result<(), Failure> {
         let path = self.place(job, name);
         match path.symlink_metadata() {
@@ -113,8 +122,7 @@ impl PaperFolder {
         Ok(path)
     }
 
-    /// Removes papers with their seals. A paper that cannot be removed is refused the next time, with its
-    /// name.
+    /// Removes papers with their seals. If a paper cannot be removed, the next attempt refuses it by name.
     pub fn remove(&self, job: JobId, names: &[PaperName]) {
         for path in names.iter().map(|name| self.place(job, *name)) {
             for file in [sibling_path(&path, ".part"), sealed(&path), path] {
@@ -123,7 +131,8 @@ impl PaperFolder {
         }
     }
 
-    /// Replaces a file that a killed program had begun. Complete papers were looked for before.
+    /// Creates a file, in place of one that a killed program had begun. Complete papers were looked for
+    /// before.
     fn create(&self, path: &Path) -> Result<File, Failure> {
         let failed = |e: std::io::Error| Failure::new(Exit::Io, format!("{}: {e}", path.display()));
         match std::fs::remove_file(path) {
@@ -136,7 +145,7 @@ impl PaperFolder {
     }
 
     /// Gives a file to the group of the folder, if the folder is open to its group and closed to others (mode
-    /// 0750): that mode says that the group reads what goes into it.
+    /// 0750), because that mode means that the group may read the files in it.
     fn open_to_group(&self, file: &File) -> std::io::Result<()> {
         let folder = self.path.metadata()?;
         if folder.mode() & 0o057 != 0o050 {
@@ -149,6 +158,15 @@ impl PaperFolder {
                 tracing::warn!(folder = %self.path.display(), %error, "the folder's group cannot read what is written there");
                 Ok(())
             }
+        }
+    }
+}
+
+impl Drop for PaperFolder {
+    fn drop(&mut self) {
+        if self.made {
+            // A folder that is not empty stays.
+            let _ = std::fs::remove_dir(&self.path);
         }
     }
 }

@@ -3,10 +3,10 @@
 //! ```text
 //! content   writes text and seal of a paper into open files
 //! folder    a folder of papers: a paper appears whole and after its seal, or not at all
-//! seal      whether a paper is what was signed, and what it is about
+//! seal      whether a paper is unchanged since it was signed, and its subject
 //! ```
 //!
-//! Not here: what a report or certificate says (`report`).
+//! Not here: the content of a report or certificate (`report`).
 
 pub mod content;
 pub mod folder;
@@ -39,7 +39,7 @@ pub struct JobPapers<'a> {
     signer: PaperSigner<'a>,
 }
 
-/// Which papers of a job are there.
+/// The papers of a job that already exist.
 pub struct PapersThere {
     /// Whether all of them are there.
     pub all: bool,
@@ -100,8 +100,8 @@ impl<'a> JobPapers<'a> {
     }
 
     /// Writes report and return file. Returns their paths. Without a spool the return file has no fulfilment
-    /// data, and says so. Papers that are there already are an error if all are to be `new`. Otherwise those
-    /// of this job are left alone, and others are an error.
+    /// data, and says so. If all must be `new`, existing papers are an error. Otherwise those of this job are
+    /// left alone, and other files are an error.
     pub fn write(
         &mut self,
         reader: &Reader,
@@ -125,7 +125,7 @@ impl<'a> JobPapers<'a> {
         written.map(|()| paths)
     }
 
-    /// Which papers are there. Anything else in their places is an error.
+    /// Returns the papers that exist. Any other file in their places is an error.
     pub fn there(&self) -> Result<PapersThere, Refusal> {
         let mut there = PapersThere { all: true, without_fulfilment: None };
         for name in PaperName::OF_CLOSED {
@@ -147,7 +147,7 @@ impl<'a> JobPapers<'a> {
         Ok(self.folder.look(name, whose)?)
     }
 
-    /// Writes one paper, unless it is there and this job's. Returns its path.
+    /// Writes one paper, unless this job's paper already exists. Returns its path.
     pub fn keep(&mut self, name: PaperName, text: Text<'_>) -> Result<PathBuf, Refusal> {
         if self.look(name)?.is_some() {
             return Ok(self.folder.place(self.job, name));

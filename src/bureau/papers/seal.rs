@@ -1,5 +1,5 @@
-//! The seal of a paper, which lies next to it as `<paper>.sig`: whether the paper is what was signed, and
-//! what it is about.
+//! The seal of a paper, which lies next to it as `<paper>.sig`. It shows whether the paper is unchanged since
+//! it was signed; the paper itself names its subject.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read};
@@ -95,7 +95,7 @@ fn digest(paper: &Path) -> std::io::Result<[u8; 32]> {
     }
 }
 
-/// The job, the ledger and the key that a paper has to be of.
+/// The job, the ledger and the key to which a paper must belong.
 #[derive(Debug, Clone, Copy)]
 pub struct Whose {
     /// The job.
@@ -106,8 +106,8 @@ pub struct Whose {
     pub key: Option<PublicKey>,
 }
 
-/// What a paper says about itself, in JSON at its beginning: a report has the whole view of its job, the
-/// others its number.
+/// A paper's JSON about itself, at its beginning: a report has the whole view of its job, the others only the
+/// number.
 #[derive(Deserialize)]
 struct Says {
     job: serde_json::Value,
@@ -116,12 +116,12 @@ struct Says {
 
 /// A paper that is genuine and belongs to the expected job.
 pub struct Ours {
-    /// What a return file or report says about the fulfilment data; `None` for files from before there was
+    /// The state of the fulfilment data by a return file or report; `None` for files from before there was
     /// such a field.
     pub fulfilment_data: Option<String>,
 }
 
-/// The paper at this place; `None` if nothing lies there. The error names what lies there instead.
+/// The paper at this place; `None` if no file is there. The error names another file that is there instead.
 pub fn look(paper: &Path, kind: DocumentKind, whose: Whose) -> Result<Option<Ours>, Failure> {
     let wrong = |what: &dyn std::fmt::Display| {
         let what = format!(
@@ -158,7 +158,7 @@ pub fn look(paper: &Path, kind: DocumentKind, whose: Whose) -> Result<Option<Our
     Ok(Some(Ours { fulfilment_data }))
 }
 
-/// The job that a paper says it is about, and what it says about the fulfilment data.
+/// The number of the job that a paper names, and its state of the fulfilment data.
 fn says(paper: &Path, job: JobId) -> Result<(String, Option<String>), String> {
     let file = File::open(paper).map_err(|e| e.to_string())?;
     if paper.extension().is_some_and(|e| e == "html") {

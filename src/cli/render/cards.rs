@@ -1,52 +1,26 @@
-//! Cards as text and JSON: their history, decisions about them, and which of them are thrown out.
+//! Cards as text and JSON: their history, decisions about them, and cards that are thrown out.
 
 use std::io::Write;
 
 use serde::Serialize;
 
 use super::super::common::{Early, json};
-use super::super::next_step::{after_decision, spelled};
+use super::super::next_step::{Desk, after_decision, spelled};
 use crate::bureau::Refusal;
-use crate::bureau::outcome::{CardDecisions, KillFate, KilledCard, ShownCards};
+use crate::bureau::outcome::{CardDecisions, KillFate, KilledCard, ShownCard, ShownCards};
 use crate::exit::{Exit, Failure};
 use crate::ids::JobId;
-use crate::ledger::{AttemptView, CardView, LedgerError, RecordState};
+use crate::ledger::LedgerError;
 use crate::report;
-use crate::report::events::{EventLine, text};
+use crate::report::events::EventLine;
 
 /// Most records that a message names after the first one.
 const NAMED: usize = 20;
 
-/// A record as JSON.
-#[derive(Serialize)]
-struct CardJson<'a> {
-    job: JobId,
-    seq: u32,
-    card_ref: &'a str,
-    state: RecordState,
-    released: bool,
-    attempts: &'a [AttemptView],
-    events: Vec<EventLine<'a>>,
-}
-
-impl<'a> From<&'a CardView> for CardJson<'a> {
-    fn from(card: &'a CardView) -> Self {
-        Self {
-            job: card.job,
-            seq: card.seq,
-            card_ref: &card.card_ref,
-            state: card.state,
-            released: card.released,
-            attempts: &card.attempts,
-            events: card.events.iter().map(EventLine::from).collect(),
-        }
-    }
-}
-
 pub(super) fn show(shown: &ShownCards, as_json: bool, out: &mut dyn Write) -> Result<(), Early> {
     match (as_json, shown.one, shown.cards.as_slice()) {
-        (true, true, [card]) => json(out, &CardJson::from(card))?,
-        (true, _, cards) => json(out, &cards.iter().map(CardJson::from).collect::<Vec<_>>())?,
+        (true, true, [card]) => json(out, card)?,
+        (true, _, cards) => json(out, &cards)?,
         (false, _, cards) => {
             if let Some(mark) = report::mark(&shown.job) {
                 writeln!(out, "*** {mark} ***")?;
@@ -59,7 +33,7 @@ pub(super) fn show(shown: &ShownCards, as_json: bool, out: &mut dyn Write) -> Re
     Ok(())
 }
 
-fn print(card: &CardView, out: &mut dyn Write) -> std::io::Result<()> {
+fn print(card: &ShownCard, out: &mut dyn Write) -> std::io::Result<()> {
     let released = if card.released { ", released" } else { "" };
     writeln!(out, "{} record {} {}: {}{released}", card.job, card.seq, card.card_ref, card.state)?;
     for attempt in &card.attempts {
@@ -72,7 +46,7 @@ fn print(card: &CardView, out: &mut dyn Write) -> std::io::Result<()> {
         )?;
     }
     for event in &card.events {
-        writeln!(out, "  {}", text(event))?;
+        writeln!(out, "  {}", event.text())?;
     }
     Ok(())
 }
@@ -81,7 +55,7 @@ fn print(card: &CardView, out: &mut dyn Write) -> std::io::Result<()> {
 #[derive(Serialize)]
 struct DecisionsJson<'a> {
     job: JobId,
-    changed: Vec<EventLine<'a>>,
+    changed: &'a [EventLine],
     refused: Vec<RefusedJson>,
 }
 
@@ -92,19 +66,23 @@ struct RefusedJson {
     why: String,
 }
 
-pub(super) fn decided(done: &CardDecisions, as_json: bool, out: &mut dyn Write) -> Result<Exit, Early> {
-    let CardDecisions { job, decision, changed, refused } = done;
+pub(super) fn decided(
+    done: &CardDecisions,
+    as_json: bool,
+    desk: Desk,
+    out: &mut dyn Write,
+) -> Result<Exit, Early> {
+    let CardDecisions { job, changed, refused, .. } = done;
     if as_json {
         let why = |(seq, error): &(u32, LedgerError)| RefusedJson {
             seq: *seq,
             why: spelled(&Refusal::Ledger(error.clone())).message,
         };
-        let changed = changed.iter().map(EventLine::from).collect();
         json(out, &DecisionsJson { job: *job, changed, refused: refused.iter().map(why).collect() })?;
     } else {
-        changed.iter().try_for_each(|event| writeln!(out, "{}", text(event)))?;
+        changed.iter().try_for_each(|event| writeln!(out, "{}", event.text()))?;
         if !changed.is_empty() {
-            writeln!(out, "next: {}", after_decision(*decision, *job))?;
+            writeln!(out, "next: {}", after_decision(done, desk))?;
         } else if refused.is_empty() {
             writeln!(out, "nothing to do in {job}; cardwright job show {job}")?;
         }
@@ -115,7 +93,7 @@ pub(super) fn decided(done: &CardDecisions, as_json: bool, out: &mut dyn Write) 
     }
 }
 
-/// One message for all refusals: the first in full, and the numbers of the other records.
+/// One message for all refusals: the text of the first, and the numbers of the other records.
 fn all_refusals(first: &LedgerError, others: &[(u32, LedgerError)]) -> Failure {
     let Failure { exit, message } = spelled(&Refusal::Ledger(first.clone()));
     if others.is_empty() {

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use super::super::common::{Early, json};
-use super::super::next_step::after_report;
+use super::super::next_step::{Desk, after_report};
 use crate::bureau::outcome::Deletion;
 use crate::ledger::{JobView, rfc3339};
 use crate::report::certificate::{KEY_MISSING, SPOOL_MISSING};
@@ -17,9 +17,10 @@ pub(super) fn list(jobs: &[JobView], as_json: bool, out: &mut dyn Write) -> Resu
     for job in jobs {
         let b = &job.balance;
         let mark = report::mark(job).unwrap_or_default();
+        let held = job.held_for.as_ref().map(|why| format!(", held for: {why}")).unwrap_or_default();
         writeln!(
             out,
-            "{:<5} {:<8} {}/{} of {}: {} of {} good, {} remake, {} unknown, {} cancelled{} {mark}",
+            "{:<5} {:<8} {}/{} of {}: {} of {} good, {} remake, {} unknown, {} cancelled{held}{} {mark}",
             job.job.to_string(),
             job.phase.name(),
             job.file_id,
@@ -55,8 +56,8 @@ pub(super) fn show(job: &JobView, as_json: bool, out: &mut dyn Write) -> Result<
     Ok(())
 }
 
-pub(super) fn report(summary: &Summary, as_json: bool, out: &mut dyn Write) -> Result<(), Early> {
-    let next = after_report(summary);
+pub(super) fn report(summary: &Summary, as_json: bool, desk: Desk, out: &mut dyn Write) -> Result<(), Early> {
+    let next = after_report(summary, desk);
     let shown = SummaryWithNext { summary, next: next.as_deref() };
     if as_json {
         return json(out, &shown);

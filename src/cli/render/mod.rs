@@ -11,22 +11,23 @@ mod verdict;
 use std::io::Write;
 
 use super::common::{Early, json};
+use super::next_step::Desk;
 use crate::bureau::Outcome;
 use crate::exit::Exit;
-use crate::ledger::LedgerEvent;
-use crate::report::events::{EventLine, text};
+use crate::report::events::EventLine;
 
-/// Prints an outcome. Returns the exit code of the command.
-pub(super) fn show(outcome: &Outcome, as_json: bool, out: &mut dyn Write) -> Result<Exit, Early> {
+/// Prints an outcome of a command that was carried out at `desk`. Returns the exit code of the command.
+pub(super) fn show(outcome: &Outcome, as_json: bool, desk: Desk, out: &mut dyn Write) -> Result<Exit, Early> {
     match outcome {
         Outcome::Jobs(list) => jobs::list(list, as_json, out)?,
         Outcome::Job(job) => jobs::show(job, as_json, out)?,
-        Outcome::Report(summary) => jobs::report(summary, as_json, out)?,
+        Outcome::Report(summary) => jobs::report(summary, as_json, desk, out)?,
         Outcome::Cards(shown) => cards::show(shown, as_json, out)?,
         Outcome::Log(events) | Outcome::Noted(events) => noted(events, as_json, out)?,
         Outcome::Verdict(verdict) => return verdict::show(verdict, as_json, out),
         Outcome::Exported { events, checkpoints } => {
-            writeln!(out, "{events} events and {checkpoints} checkpoints are exported")?;
+            let (events, checkpoints) = (counted(*events, "event"), counted(*checkpoints, "checkpoint"));
+            writeln!(out, "exported {events} and {checkpoints}")?;
         }
         Outcome::Accepted { job, seen_before: 0, .. } => {
             writeln!(out, "{job} accepted; next: cardwright job release {job}")?;
@@ -45,7 +46,7 @@ pub(super) fn show(outcome: &Outcome, as_json: bool, out: &mut dyn Write) -> Res
             writeln!(out, "{job} stops; cards under way are finished, then it is HELD")?;
         }
         Outcome::Held(job) => writeln!(out, "{job} is HELD")?,
-        Outcome::Decided(done) => return cards::decided(done, as_json, out),
+        Outcome::Decided(done) => return cards::decided(done, as_json, desk, out),
         Outcome::Killed { job, cards } => return cards::killed(*job, cards, out),
         Outcome::Surveyed(survey) => return survey::show(survey, as_json, out),
         Outcome::Stock { jobs, shift } => stock::show(jobs, shift.as_ref(), as_json, out)?,
@@ -56,9 +57,14 @@ pub(super) fn show(outcome: &Outcome, as_json: bool, out: &mut dyn Write) -> Res
     Ok(Exit::Ok)
 }
 
-fn noted(events: &[LedgerEvent], as_json: bool, out: &mut dyn Write) -> Result<(), Early> {
+/// A number of things, as in `1 job` and `2 jobs`.
+fn counted(count: u64, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
+}
+
+fn noted(events: &[EventLine], as_json: bool, out: &mut dyn Write) -> Result<(), Early> {
     if as_json {
-        return json(out, &events.iter().map(EventLine::from).collect::<Vec<_>>());
+        return json(out, &events);
     }
-    Ok(events.iter().try_for_each(|event| writeln!(out, "{}", text(event)))?)
+    Ok(events.iter().try_for_each(|event| writeln!(out, "{}", event.text()))?)
 }

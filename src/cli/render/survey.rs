@@ -59,7 +59,7 @@ pub(super) fn show(survey: &Survey, as_json: bool, out: &mut dyn Write) -> Resul
     Ok(if survey.stations.iter().any(met) { Exit::Ok } else { Exit::NotFound })
 }
 
-/// A station's answer, and what a person may do about it.
+/// A station's answer, and a person's possible next step.
 fn says(station: &StationSurvey) -> String {
     let says = &station.says;
     let (Some(advice), Some(Holder { job, seq, attempt, state })) = (station.advice, station.card) else {

@@ -26,6 +26,7 @@ pub(super) fn run(
     verified: VerifiedChannel,
     request: &CardSessionRequest,
 ) -> Result<Vec<WipedBytes>, HsmError> {
+    // Only now is the card's KMC known, so the verification could not check this.
     if !prepared.allow.contains(&kmc) {
         return Err(HsmError::KmcNotAllowed { kek: prepared.kek, kmc });
     }
@@ -97,7 +98,7 @@ fn encrypted(p1: u8) -> Result<bool, HsmRefusal> {
     }
 }
 
-/// The data of a command that may say one thing only.
+/// The data of a command that has exactly one allowed content.
 fn exactly(command: &PlainCommand, right: &[u8]) -> Result<Zeroizing<Vec<u8>>, HsmRefusal> {
     let mut data = Zeroizing::new(Vec::with_capacity(MAX_DATA));
     for part in &command.data {

@@ -29,7 +29,8 @@ pub(super) fn open(
     Ok(value)
 }
 
-/// Converts a clear value into the form that the card expects under its DEK: a multiple of `block` (the card's, 8 or 16).
+/// Converts a clear value into the form that the card expects under its DEK: a multiple of `block` (the card's, 8 or
+/// 16 bytes).
 pub(super) fn for_card(
     enc: EncType,
     dgi: Dgi,

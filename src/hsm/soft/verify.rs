@@ -1,7 +1,7 @@
 //! Checks of a file's Trailer and applications: MACs first, then every protected value and every rule of protection.
 //!
-//! Nothing is decrypted for anybody before the MAC was right, and one answer covers everything that can be wrong with
-//! MAC and MACkey: no padding oracle (`src/manual/cwf1.md`).
+//! No value is decrypted before the MAC was found right, and one answer covers every fault of MAC and MACkey, so
+//! there is no padding oracle (`src/manual/cwf1.md`).
 
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
@@ -78,7 +78,7 @@ fn kek<'s>(
     Ok((entry, rules))
 }
 
-/// Whether a MAC under a wrapped and blinded MACkey is right. Takes equal steps whatever is wrong.
+/// Whether a MAC under a wrapped and blinded MACkey is right. Takes the same steps for every fault.
 fn mac_is_right(
     scope: &ApplicationScope<'_>,
     kek: &CipherKey,
@@ -89,13 +89,14 @@ fn mac_is_right(
     mac: &[u8],
 ) -> Result<bool, CryptoError> {
     let mac_key = unwrap_mac_key(&scope.derive(kek, suite, wrap)?, suite, wrapped);
+    // No early return: with an unsound key the steps go on with zeros, so that both faults take equal time.
     let sound = Choice::from(u8::from(mac_key.is_some()));
     let mac_key = mac_key.unwrap_or_default();
     let computed = scope.blinded(kek, suite, blind, &mac_key)?.mac(input);
     Ok(bool::from(sound & computed.ct_eq(mac)))
 }
 
-/// The Trailer's MAC.
+/// Checks the Trailer's MAC.
 pub(super) fn trailer(store: &KeyStore, request: &TrailerRequest) -> Result<(), HsmError> {
     let (entry, rules) = kek(store, request.kek, request.tk_type, &request.issuer_id)?;
     if entry.kcv() != request.kcv {
@@ -111,7 +112,7 @@ pub(super) fn trailer(store: &KeyStore, request: &TrailerRequest) -> Result<(), 
         &trailer_mac_input(&request.body),
         &request.mac,
     );
-    // The MAC must cover the very key that it was made with.
+    // The MAC must cover the key that it was made with.
     if right == Ok(true) && request.body.ends_with(&request.wrapped_mac_key) {
         Ok(())
     } else {
@@ -119,7 +120,7 @@ pub(super) fn trailer(store: &KeyStore, request: &TrailerRequest) -> Result<(), 
     }
 }
 
-/// One application: its MAC, then its rules, then its values.
+/// Checks one application: its MAC, then its rules, then its values.
 pub(super) fn application(
     store: &KeyStore,
     request: &VerifyRequest,
@@ -183,8 +184,9 @@ pub(super) fn application(
     })
 }
 
-/// The rules of protection (`src/manual/cwf1.md`, chip section): a DGI under the TK is in ENC; one in ENC without the TK is
-/// marked as pass-through by the product, and cannot be padded or converted here; ECB only where the product allows it.
+/// The rules of protection (`src/manual/cwf1.md`, chip section): a DGI under the TK is in ENC; one in ENC without the
+/// TK is marked as pass-through by the product, and cannot be padded or converted here; ECB only where the product
+/// allows it.
 fn consistent(application: &ChipApplication, request: &VerifyRequest) -> Result<(), DataFault> {
     let protected = &application.protected;
     for data in &application.dgis {

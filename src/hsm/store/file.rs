@@ -69,7 +69,7 @@ pub(super) fn create(path: &Path, side: StoreSide, list: &str) -> Result<(), Fai
     Ok(())
 }
 
-/// Reads a store; gives its side and key list.
+/// Reads a store; returns its side and key list.
 pub(super) fn read(path: &Path) -> Result<(StoreSide, Zeroizing<String>), Failure> {
     if std::fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
         return Err(Failure::new(
@@ -103,7 +103,7 @@ pub(super) fn read(path: &Path) -> Result<(StoreSide, Zeroizing<String>), Failur
     Ok((side, text))
 }
 
-/// StoreSide and where the key list begins.
+/// The side, and the offset of the key list.
 fn check(text: &str) -> Result<(StoreSide, usize), &'static str> {
     const DAMAGED: &str = "is damaged (wrong digest); make it again from the key list";
     let (first, rest) = text.split_once('\n').ok_or("is no key store")?;

@@ -14,8 +14,8 @@ use crate::scp::SecLevel;
 
 /// Most characters of a label.
 const MAX_LABEL: usize = 64;
-/// A run of so many hex digits in a parser's message could be part of a key, so the message is not shown. Keys are often
-/// written in groups: a separator (anything but other letters) does not end a run.
+/// A run of this many hex digits in a parser's message could be part of a key, so the message is not shown. Keys are
+/// often written in groups: a separator (anything but other letters) does not end a run.
 const QUOTED_KEY: usize = 6;
 
 /// The file: `[[key]]`, nothing else.

@@ -1,4 +1,4 @@
-//! What a chip is to the ledger: a kind, its bytes, and what proves them. Pure.
+//! The identity of a chip in the ledger: its kind, its bytes, and the proof of them. Pure.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,20 +17,20 @@ const KMC_ID: usize = 6;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ShortBytes<const N: usize> {
-    /// The rest is zero.
+    /// The bytes after `length` are zero, so that derived equality works.
     bytes: [u8; N],
     length: u8,
 }
 
 impl<const N: usize> ShortBytes<N> {
-    /// None if there are more than fit.
+    /// `None` if `from` has more than `N` bytes.
     pub fn new(from: &[u8]) -> Option<Self> {
         let mut bytes = [0; N];
         bytes.get_mut(..from.len())?.copy_from_slice(from);
         Some(Self { bytes, length: u8::try_from(from.len()).ok()? })
     }
 
-    /// The bytes.
+    /// The bytes, without the padding.
     pub fn as_slice(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.length)).unwrap_or_default()
     }
@@ -62,26 +62,26 @@ impl<const N: usize> From<ShortBytes<N>> for String {
     }
 }
 
-/// What a blank is called once its chip is known.
+/// The name of a blank once its chip is known: the CSN, or the end of the chip's id.
 pub type BlankLabel = ShortBytes<LABEL_BYTES>;
 
-/// Which kind of chip, and its bytes: two chips are the same if these are equal.
+/// The kind and bytes of a chip. Two chips are equal if both are equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ChipIdentity {
-    /// [`ChipId::GLOBALPLATFORM`], a UID, an ICCID, or a kind to come.
+    /// [`ChipId::GLOBALPLATFORM`], a UID, an ICCID, or a future kind.
     pub kind: u8,
     /// 1 to 32 bytes.
     pub bytes: ShortBytes<CHIP_BYTES>,
 }
 
-/// A chip and what proves that it is this one.
+/// A chip and the proof of its identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ChipId {
     /// The chip.
     pub identity: ChipIdentity,
-    /// [`ChipId::NO_PROOF`], [`ChipId::CRYPTOGRAM`], or a proof to come.
+    /// [`ChipId::NO_PROOF`], [`ChipId::CRYPTOGRAM`], or a future proof.
     pub proof_kind: u8,
-    /// Of the cryptogram: KMC_ID and key version.
+    /// For a cryptogram: KMC_ID and key version.
     pub proof: ShortBytes<CHIP_BYTES>,
 }
 
@@ -90,10 +90,10 @@ impl ChipId {
     pub const GLOBALPLATFORM: u8 = 1;
     /// Nothing proves the bytes.
     pub const NO_PROOF: u8 = 0;
-    /// The cryptogram of the card, under the KMC that the proof names.
+    /// The card's cryptogram, under the KMC that `proof` names.
     pub const CRYPTOGRAM: u8 = 1;
 
-    /// A GlobalPlatform chip; with its KMC and key version as far as the chip told them.
+    /// A GlobalPlatform chip, with its KMC and key version if the chip returned them.
     pub fn globalplatform(key_data: KeyData, kmc: Option<KmcRef>) -> Self {
         let bytes = ShortBytes::new(&key_data.0).unwrap_or(ShortBytes { bytes: [0; CHIP_BYTES], length: 0 });
         let mut proof = ShortBytes { bytes: [0; CHIP_BYTES], length: 0 };
@@ -106,7 +106,7 @@ impl ChipId {
         Self { identity: ChipIdentity { kind: Self::GLOBALPLATFORM, bytes }, proof_kind, proof }
     }
 
-    /// A chip of the form that the ledger's specification states; none if it is not.
+    /// A chip from its parts; `None` if they do not have the form that `src/manual/ledger-events.md` states.
     pub fn new(kind: u8, bytes: &[u8], proof_kind: u8, proof: &[u8]) -> Option<Self> {
         let identity = ChipIdentity { kind, bytes: ShortBytes::new(bytes).filter(|_| !bytes.is_empty())? };
         let sound = match (kind, proof_kind) {
@@ -118,7 +118,7 @@ impl ChipId {
         (sound && kind > 0).then_some(Self { identity, proof_kind, proof: ShortBytes::new(proof)? })
     }
 
-    /// KEYDATA of a GlobalPlatform chip.
+    /// KEYDATA of a GlobalPlatform chip; `None` for any other chip.
     pub fn key_data(&self) -> Option<KeyData> {
         let known = self.identity.kind == Self::GLOBALPLATFORM;
         self.identity.bytes.as_slice().try_into().ok().filter(|_| known).map(KeyData)
@@ -131,7 +131,7 @@ impl ChipId {
         (self.proof_kind == Self::CRYPTOGRAM).then_some(KmcRef { id: *id, version })
     }
 
-    /// What a blank with this chip is called: the CSN, or the last bytes of its id.
+    /// Label of a blank with this chip: the CSN, or the last 10 bytes of the id.
     pub fn label(&self) -> BlankLabel {
         let bytes = self.identity.bytes.as_slice();
         let skipped = match self.key_data() {
@@ -142,7 +142,7 @@ impl ChipId {
             .unwrap_or(ShortBytes { bytes: [0; LABEL_BYTES], length: 0 })
     }
 
-    /// As it stands in an event and in the table of blanks.
+    /// The bytes for an event and for the table of blanks: kind, length, id, kind of the proof, length, proof.
     pub fn to_bytes(&self) -> Vec<u8> {
         let (id, proof) = (self.identity.bytes.as_slice(), self.proof.as_slice());
         let mut out = Vec::with_capacity(4 + id.len() + proof.len());
@@ -153,7 +153,7 @@ impl ChipId {
         out
     }
 
-    /// From those bytes, all of which it takes.
+    /// Reads those bytes. `None` if they are malformed, or if any are left over.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (&kind, rest) = bytes.split_first()?;
         let (&length, rest) = rest.split_first()?;

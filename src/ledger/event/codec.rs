@@ -1,7 +1,7 @@
 //! The bytes of an event of chain version 2: `src/manual/ledger-events.md`, sections 2 to 5. Pure.
 //!
-//! An event has one encoding. The decoder takes what has the right form, encodes it again, and refuses what differs; so
-//! order, lengths and every list have to be spelled in one place only, the encoder.
+//! An event has exactly one encoding. The decoder reads the bytes, encodes the event again, and refuses bytes that
+//! differ. So the order of fields and lists and their lengths are spelled in one place only, the encoder.
 
 use super::chip::{BlankLabel, ChipId};
 use super::kinds;
@@ -22,14 +22,14 @@ pub(in crate::ledger) const NOTE_TAG: u8 = 0x80;
 /// Bytes before the first field: kind, number, time, job, marks.
 const HEAD: usize = 2 + 8 + 8 + 4 + 1;
 
-/// Numbers that JSON holds without loss end here.
+/// JSON readers hold integers exactly only below this.
 const TIME_END: u64 = 1 << 53;
 
-/// The one who decided is a person.
+/// Role in field BY: a person decided.
 const PERSON: u8 = 1;
-/// The one who decided is the line.
+/// Role in field BY: the line decided.
 const THE_LINE: u8 = 2;
-/// What the line is called where people are named.
+/// Name of the line in fields that otherwise name people.
 pub(in crate::ledger) const LINE_NAME: &str = "line";
 
 /// Tags; section 4 and 5 of the specification.
@@ -91,29 +91,29 @@ mod tag {
 const SHREDS: u8 = 1;
 /// Bit 1 of `rejects`.
 const MARKS: u8 = 2;
-/// Added to the fate of a spool that did not read as what was accepted.
+/// Set in the fate of a spool that could not be read as the accepted one.
 const UNREADABLE: u8 = 0x80;
 
-/// Why bytes are no event.
+/// Why bytes do not decode to an event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EventFault {
-    /// They end too early, or their lengths do not fit.
+    /// The bytes end too early, or their lengths do not fit.
     #[error("its bytes are cut off or do not fit their lengths")]
     Framing,
-    /// There are more than an event may have.
+    /// There are more bytes than an event may have.
     #[error("it has more than {EVENT_MAX} bytes")]
     TooLong,
-    /// A field has not the form that its tag has.
-    #[error("field {0:02X} has not the form that the specification states")]
+    /// A field's value does not have the form that its tag requires.
+    #[error("field {0:02X} does not have the form that the specification requires")]
     Field(u8),
     /// A field that the kind must have is missing.
     #[error("field {0:02X} is missing")]
     Missing(u8),
-    /// A mark, a job or a value that cannot stand there.
+    /// The head has an unknown mark, or a job or time that is not possible.
     #[error("{0}")]
     Head(&'static str),
-    /// The same event would be encoded otherwise.
-    #[error("it is not encoded in the one form that it has")]
+    /// The event has another encoding than these bytes.
+    #[error("it is not in the only encoding that it may have")]
     NotCanonical,
 }
 
@@ -122,7 +122,7 @@ struct FieldWriter<'a>(&'a mut Vec<u8>);
 
 impl FieldWriter<'_> {
     fn bytes(&mut self, tag: u8, value: &[u8]) {
-        // Longer ones are refused before they come here, and again by the length of the whole.
+        // Longer values are refused before they get here, and again by the length of the whole event.
         let length = u16::try_from(value.len()).unwrap_or(u16::MAX);
         self.0.push(tag);
         self.0.extend_from_slice(&length.to_be_bytes());
@@ -321,7 +321,7 @@ fn encode_notes(event: &LedgerEvent, writer: &mut FieldWriter<'_>) {
     writer.raw(&event.unknown);
 }
 
-/// A length of one byte, and a text that was seen to fit.
+/// A text with a length of one byte before it. Callers have checked that the text fits.
 fn named(text: &str) -> Vec<u8> {
     let length = u8::try_from(text.len()).unwrap_or(u8::MAX);
     let mut out = Vec::with_capacity(1 + text.len() + 8);
@@ -370,7 +370,7 @@ impl<'a> FieldReader<'a> {
         Ok(self.array(tag)?.map(u32::from_be_bytes))
     }
 
-    /// A number that begins at 1.
+    /// A required number that starts at 1.
     fn ordinal(&self, tag: u8) -> Result<u32, EventFault> {
         self.u32(tag)?
             .ok_or(EventFault::Missing(tag))
@@ -400,7 +400,7 @@ impl<'a> FieldReader<'a> {
         self.ordinal(tag::COUNT)
     }
 
-    /// Who decided.
+    /// Name of the person or line that decided; role and name must agree.
     fn actor(&self) -> Result<Option<String>, EventFault> {
         let Some((role, name)) = self.get(tag::BY).and_then(<[u8]>::split_first) else { return Ok(None) };
         let name = sound_text(name, NAME_MAX).ok_or(EventFault::Field(tag::BY))?;
@@ -440,7 +440,7 @@ impl<'a> FieldReader<'a> {
     }
 }
 
-/// An event from its bytes. What it says that this program does not know is carried; see [`EventFact::is_understood`].
+/// Decodes an event. Unknown kinds and fields are kept; see [`EventFact::is_understood`].
 pub(in crate::ledger) fn decode(bytes: &[u8]) -> Result<LedgerEvent, EventFault> {
     if bytes.len() > EVENT_MAX {
         return Err(EventFault::TooLong);
@@ -454,15 +454,18 @@ pub(in crate::ledger) fn decode(bytes: &[u8]) -> Result<LedgerEvent, EventFault>
         _ => return Err(EventFault::Head("its marks are not known")),
     };
     if ts >= TIME_END {
-        return Err(EventFault::Head("its time is beyond all times"));
+        return Err(EventFault::Head("its time is beyond the largest possible one"));
     }
     let known = kinds::kind(kind);
     let job = (job > 0).then_some(JobId(job));
     if known.is_some_and(|kind| kind.of_job != job.is_some()) {
         return Err(EventFault::Head("it is about a job and should be about none, or the other way round"));
     }
+    // An unknown kind or field below the notes may change state in a way that this program does not know: keep all of
+    // it raw.
     let stranger = |tag: u8| known.is_none_or(|kind| !kind.may_have(tag));
     let strange = known.is_none() || fields.0.iter().any(|(tag, _)| *tag < NOTE_TAG && stranger(*tag));
+    // An error here counts only for a known kind: another kind may use the tag in another form.
     let from_code = fields.u8(tag::FROM);
     let (fact, from) = if strange {
         (EventFact::Unknown { kind, fields: fields.raw(|tag| tag < NOTE_TAG) }, None)
@@ -498,12 +501,12 @@ fn split_head(head: &[u8; HEAD]) -> (u16, u64, u64, u32, u8) {
     )
 }
 
-/// The number that stands in an event's bytes, whatever else does.
+/// The event number in an event's head; the rest is not checked.
 pub(in crate::ledger) fn number_in(bytes: &[u8]) -> Option<u64> {
     bytes.first_chunk::<HEAD>().map(|head| split_head(head).1)
 }
 
-/// The record that an event names that this program does not know.
+/// Sequence of the record that an unknown event names, if it has that field.
 pub(super) fn raw_seq(fields: &[RawField]) -> Option<u32> {
     let seq = fields.iter().find(|field| field.tag == tag::SEQ)?;
     Some(u32::from_be_bytes(seq.value.as_slice().try_into().ok()?))
@@ -566,7 +569,7 @@ fn decode_fact(kind: u16, fields: &FieldReader<'_>) -> Result<EventFact, EventFa
             station: fields.optional_text(tag::SUBJECT, NAME_MAX)?,
             count: fields.count()?,
         },
-        // The table of kinds has it and this match does not: a test walks all of them.
+        // Only for a kind that the table has and this match lacks: a test walks all kinds.
         _ => EventFact::Unknown { kind, fields: fields.raw(|tag| tag < NOTE_TAG) },
     })
 }
@@ -584,7 +587,7 @@ fn decode_value(fields: &FieldReader<'_>) -> Result<CardValue, EventFault> {
 }
 
 impl CardValue {
-    /// A value with its digest; `public` where it may be read by everybody.
+    /// A value with its digest; `public` keeps the value itself, which everybody may then read.
     pub fn new(name: &str, value: &[u8], public: bool) -> Self {
         Self {
             name: name.to_owned(),
@@ -594,7 +597,7 @@ impl CardValue {
         }
     }
 
-    /// Whether name and public value are of the form that the specification states.
+    /// Whether the name and the public value have the form that the specification states, and the digest fits.
     pub(in crate::ledger) fn is_sound(&self) -> bool {
         let public = self.public.as_ref().is_none_or(|public| {
             (1..=PUBLIC_MAX).contains(&public.len())
@@ -689,7 +692,7 @@ fn decode_fate(fields: &FieldReader<'_>) -> Result<DataFate, EventFault> {
     Ok(DataFate { key, spool, unreadable })
 }
 
-/// What any event may say. Of an event that is not understood, its notes alone.
+/// The context of an event; of an event that is not understood, only its notes.
 fn decode_context(fields: &FieldReader<'_>, strange: bool) -> Result<Context, EventFault> {
     let notes = decode_notes(fields)?;
     if strange {
@@ -723,7 +726,7 @@ fn decode_notes(fields: &FieldReader<'_>) -> Result<Context, EventFault> {
     })
 }
 
-/// Whether what a run counted fits into an event; see [`RunCounts::parts`].
+/// Whether the counts of a run fit into an event; see [`RunCounts::parts`].
 pub(in crate::ledger) fn counts_fit(counts: &RunCounts) -> bool {
     let named = |name: &str| sound_text(name.as_bytes(), NAME_MAX).is_some();
     let worked = counts.worked.iter().all(|((module, station), n)| named(module) && named(station) && *n > 0);

@@ -1,19 +1,19 @@
 //! Every kind of event: its code, its word, and the fields below [`super::codec::NOTE_TAG`] that it may have.
 //!
-//! A code is never given another meaning. `src/manual/ledger-events.md` lists the same kinds; a test holds the two against
-//! each other.
+//! A code is never given another meaning. `src/manual/ledger-events.md` lists these kinds too; a test compares the
+//! two lists.
 
 use crate::ledger::types::AttemptState;
 
-/// A kind.
+/// A kind of event.
 pub struct EventKind {
-    /// Its code.
+    /// Code in the bytes of an event.
     pub code: u16,
-    /// What JSON and people see as `to`.
+    /// The word that JSON and people see as `to`.
     pub word: &'static str,
-    /// It is about a job.
+    /// Whether its events are about a job.
     pub of_job: bool,
-    /// A bit for each tag that it may have.
+    /// Bit n is set if an event of this kind may have a field with tag n.
     pub(super) tags: u64,
 }
 
@@ -33,7 +33,7 @@ const fn tags(mut tags: &[u8]) -> u64 {
     mask
 }
 
-/// Who, who first, and why: every kind may have them.
+/// Fields that every kind may have: who decided, who asked first, and the reason.
 pub(super) const COMMON: u64 = tags(&[0x0D, 0x0E, 0x0F]);
 const CARD: u64 = tags(&[0x01, 0x02, 0x03, 0x04, 0x05]);
 const RECORD: u64 = tags(&[0x01, 0x02]);
@@ -99,12 +99,12 @@ pub fn kind(code: u16) -> Option<&'static EventKind> {
     KINDS.iter().find(|kind| kind.code == code)
 }
 
-/// The word of a kind that this program knows.
+/// The word of a known kind; `?` for any other code.
 pub fn word(code: u16) -> &'static str {
     kind(code).map_or("?", |kind| kind.word)
 }
 
-/// The kind with which an attempt comes to a state.
+/// The kind of event that moves an attempt to a state.
 pub fn of_attempt(to: AttemptState) -> u16 {
     match to {
         AttemptState::Bound => BOUND,
@@ -120,7 +120,7 @@ pub fn of_attempt(to: AttemptState) -> u16 {
     }
 }
 
-/// The state to which a kind moves an attempt without saying more.
+/// The state to which an event of this kind moves an attempt, for kinds without further fields.
 pub(super) fn moves_to(code: u16) -> Option<AttemptState> {
     Some(match code {
         PERSONALIZING => AttemptState::Personalizing,

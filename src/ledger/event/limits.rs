@@ -1,4 +1,4 @@
-//! How long the texts of an event are, and which characters they have: `src/manual/ledger-events.md`, sections 2 to 5. Pure.
+//! Limits of an event's texts: length and characters (`src/manual/ledger-events.md`, sections 2 to 5). Pure.
 
 use crate::ledger::types::Context;
 
@@ -12,35 +12,36 @@ pub(in crate::ledger) const WORD_MAX: usize = 40;
 pub(in crate::ledger) const COMPARED_MAX: usize = 512;
 /// Longest path of a spool.
 pub(in crate::ledger) const PATH_MAX: usize = 1024;
-/// Longest public value that a card gives back.
+/// Longest public value that a card returns, in bytes.
 pub(in crate::ledger) const PUBLIC_MAX: usize = 2048;
 /// Longest idempotency key.
 pub(in crate::ledger) const ACT_KEY_MAX: usize = 64;
-/// Text of at least one byte and at most so many, without characters that control or hide others.
+/// The bytes as text, if they are UTF-8, 1 to `max` bytes long, and free of hidden characters ([`is_hidden`]).
 pub(in crate::ledger) fn sound_text(bytes: &[u8], max: usize) -> Option<&str> {
     if !(1..=max).contains(&bytes.len()) {
         return None;
     }
     let text = std::str::from_utf8(bytes).ok()?;
+    // Nearly every text is plain ASCII, and needs no look at its characters.
     let plain = bytes.iter().all(|byte| (0x20..0x7F).contains(byte));
     (plain || !text.chars().any(is_hidden)).then_some(text)
 }
 
-/// A control character, a line or paragraph separator, or one that is not seen or turns the order of others around.
+/// Whether a character is a control character, a line or paragraph separator, invisible, or one that reverses text.
 pub(in crate::ledger) fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{AD}' | '\u{61C}' | '\u{180E}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}'
             | '\u{2060}'..='\u{206F}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}')
 }
 
-/// CLA INS P1 P2 of its eight hex digits.
+/// CLA, INS, P1 and P2 from eight hex digits.
 pub(in crate::ledger) fn header_bytes(hexed: &str) -> Option<[u8; 4]> {
     let mut bytes = [0; 4];
     hex::decode_to_slice(hexed, &mut bytes).ok()?;
     Some(bytes)
 }
 
-/// Whether a context fits into an event; else which part of it does not.
+/// Checks that a context fits into an event. The error names the part that does not.
 pub(in crate::ledger) fn context_fits(context: &Context) -> Result<(), &'static str> {
     let fits = |text: &Option<String>, max| {
         text.as_ref().is_none_or(|text| sound_text(text.as_bytes(), max).is_some())
@@ -69,7 +70,8 @@ pub(in crate::ledger) fn context_fits(context: &Context) -> Result<(), &'static 
     }
 }
 
-/// A text for people, as an event can hold it: what controls or hides is a space, and what is too long ends in "...".
+/// Makes a text for people fit into an event: hidden characters become spaces, and a text that is too long is cut and
+/// ends in "...". `None` if the text is empty.
 pub(in crate::ledger) fn tidied(text: &str, max: usize) -> Option<String> {
     let clean: String = text.chars().map(|c| if is_hidden(c) { ' ' } else { c }).collect();
     if clean.len() <= max {

@@ -2,14 +2,14 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `mod` | [`LedgerEvent`] and its facts, and what views ask of them |
+//! | `mod` | [`LedgerEvent`], its facts, and accessors for views |
 //! | `kinds` | every kind: its code, its word, the fields that it may have |
 //! | `chip`, `state` | chips and states in events |
 //! | `codec`, `limits` | the bytes of chain version 2; how long texts are and what characters they have |
 //! | `version_one` | chain version 1: its bytes, and the one reader of its `detail`; frozen |
-//! | `words` | what events say to people |
+//! | `words` | events as text for people |
 //!
-//! Not here: rows (`store`), laws (`book`), which change makes which event (`fact`).
+//! Not here: rows (`store`), laws (`book`), the conversion between changes and events (`fact`).
 
 pub mod chip;
 pub(super) mod codec;
@@ -32,29 +32,29 @@ use crate::ids::{KekId, SpoolKeyName};
 /// An event is no longer than this, in bytes.
 pub const EVENT_MAX: usize = 8192;
 
-/// From this kind and this tag on, an event or a field changes no state.
+/// Events of this kind or a higher one are notes: they change no state.
 pub const NOTE_KIND: u16 = 0x8000;
 
-/// An event that is durable.
+/// An event that is on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerEvent {
     /// Number in the ledger, from 1 without a gap.
     pub n: u64,
     /// Unix time in milliseconds.
     pub ts: u64,
-    /// None where it is about no job.
+    /// The job; `None` if the event is about no job.
     pub job: Option<JobId>,
     /// Always present, so that simulated output can never pass for live.
     pub simulated: bool,
-    /// Which version of the chain has it.
+    /// Version of the chain that contains it.
     pub chain: ChainVersion,
     /// State before: of the attempt, else of the record, else of the blank or job.
     pub from: Option<StateName>,
-    /// What happened.
+    /// The fact that it records.
     pub fact: EventFact,
     /// Where, why and by whom.
     pub context: Context,
-    /// Notes that this program does not know, carried as they are.
+    /// Notes with unknown tags, kept so that the event encodes to the bytes that were read.
     pub unknown: Vec<RawField>,
 }
 
@@ -76,16 +76,16 @@ pub struct RawField {
     pub value: Vec<u8>,
 }
 
-/// What happened.
+/// A fact that an event records: its kind, with the fields that only this kind has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EventFact {
-    /// A file became a job. In chain version 1 its terms stand sealed in `detail`, and there are none here.
+    /// A file became a job. `None` in chain version 1, where `detail` holds the sealed terms.
     Accepted(Option<Box<AcceptedTerms>>),
     /// The job stops.
     Held,
     /// The job goes on.
     Released,
-    /// All is accounted for.
+    /// The job was closed: everything is accounted for.
     Closed,
     /// The job's cardholder data is about to be deleted.
     Deleting,
@@ -93,52 +93,52 @@ pub enum EventFact {
     Deleted(DataFate),
     /// A run of the job ended.
     Ran(RunCounts),
-    /// A hold was asked for while cards were under way: the line feeds no blank any more. Nothing changes yet.
+    /// A hold was requested while cards were under way: the line feeds no more blanks. No state changes yet.
     HoldAsked,
-    /// That hold was taken back before the job was held.
+    /// The requested hold was withdrawn before the job was held.
     HoldTakenBack,
     /// Blanks were put into the hopper.
     StockIssued {
-        /// How many.
+        /// Number of blanks.
         count: u32,
     },
     /// Unused blanks were taken out of the hopper.
     StockReturned {
-        /// How many.
+        /// Number of blanks.
         count: u32,
     },
     /// Good cards were put into the vault.
     StockVaulted {
-        /// How many.
+        /// Number of cards.
         count: u32,
     },
     /// A blank came from the hopper.
     Fed {
-        /// Which.
+        /// The blank.
         blank: BlankSubject,
     },
     /// An unbound blank goes back to stock.
     Returned {
-        /// Which.
+        /// The blank.
         blank: BlankSubject,
     },
     /// A blank was used up as a test card of the job.
     Tested {
-        /// Which.
+        /// The blank.
         blank: BlankSubject,
     },
     /// An unbound blank was thrown out.
     BlankRejected {
-        /// Which.
+        /// The blank.
         blank: BlankSubject,
-        /// As far as the chip was asked.
+        /// The blank's chip, if it was read.
         chip: Option<ChipId>,
     },
     /// Record and blank became an attempt.
     Bound {
-        /// Both.
+        /// The record, the attempt and the blank.
         card: CardSubject,
-        /// Where the first module asks the chip.
+        /// The chip, if the first module of the line reads it.
         chip: Option<ChipId>,
     },
     /// The chip of an attempt became known at a later module.
@@ -155,18 +155,18 @@ pub enum EventFact {
         /// Its new state.
         to: AttemptState,
     },
-    /// The card gave a value back.
+    /// The card returned a value.
     ValueGiven {
         /// The attempt.
         card: CardSubject,
-        /// The value, or its digest.
+        /// Name, length and digest of the value, and the value itself if it is public.
         value: Box<CardValue>,
     },
     /// The card passed its checks.
     Verified {
         /// The attempt.
         card: CardSubject,
-        /// What was compared with what.
+        /// The comparisons that were made; may be empty.
         compared: String,
     },
     /// The card lies in the stacker.
@@ -178,17 +178,17 @@ pub enum EventFact {
     },
     /// A record will not be made.
     Cancelled {
-        /// Which.
+        /// The record.
         record: RecordSubject,
     },
     /// A person lets a record be made again.
     RemakeReleased {
-        /// Which.
+        /// The record.
         record: RecordSubject,
     },
-    /// A person had the card of a record asked.
+    /// A person had a record's card read.
     Asked {
-        /// Which.
+        /// The record.
         record: RecordSubject,
     },
     /// A shift begins.
@@ -196,7 +196,7 @@ pub enum EventFact {
         /// Its name.
         name: String,
     },
-    /// A person's word that a device is the one of a station.
+    /// A person confirmed that a device is the one of a station.
     PersonsWord {
         /// The station.
         station: String,
@@ -209,35 +209,35 @@ pub enum EventFact {
         station: String,
         /// Serial number or mark.
         device: Option<String>,
-        /// By what.
+        /// Kind of the proof.
         how: String,
     },
-    /// What a machine says of its supplies.
+    /// A machine reported the state of a supply.
     SupplyTold {
         /// The station.
         station: String,
-        /// Which supply.
+        /// Name of the supply.
         supply: String,
-        /// How it is.
+        /// State of the supply.
         state: String,
     },
     /// Blanks were used up to check the line.
     BlanksTested {
-        /// At this station, if at one.
+        /// The station, if only one was checked.
         station: Option<String>,
-        /// How many.
+        /// Number of blanks.
         count: u32,
     },
-    /// A kind, or a field of a kind, that this program does not know.
+    /// An event of an unknown kind, or of a known kind with an unknown field.
     Unknown {
         /// The kind.
         kind: u16,
-        /// Its fields that are no notes.
+        /// Its fields that are not notes.
         fields: Vec<RawField>,
     },
 }
 
-/// A record.
+/// The record that an event is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordSubject {
     /// Its sequence.
@@ -246,12 +246,12 @@ pub struct RecordSubject {
     pub card_ref: String,
 }
 
-/// A blank.
+/// The blank that an event is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlankSubject {
-    /// Its number in the job. Chain version 1 does not always tell it.
+    /// Its number in the job; some events of chain version 1 lack it.
     pub number: Option<u32>,
-    /// What it is called once its chip is known.
+    /// Its label, once its chip is known.
     pub label: Option<BlankLabel>,
 }
 
@@ -265,7 +265,7 @@ impl std::fmt::Display for BlankSubject {
     }
 }
 
-/// One record on one blank.
+/// The attempt that an event is about: one record on one blank.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CardSubject {
     /// The record.
@@ -276,55 +276,55 @@ pub struct CardSubject {
     pub blank: BlankSubject,
 }
 
-/// All that must not change about a job.
+/// The terms of a job, which must not change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AcceptedTerms {
-    /// Header.
+    /// Issuer, from the Header.
     pub issuer: String,
-    /// Header.
+    /// The issuer's id of the file, from the Header.
     pub file_id: String,
-    /// Header.
+    /// Product, from the Header.
     pub product: String,
     /// Number of records.
     pub records: u32,
-    /// Line profile's name.
+    /// Name of the line profile.
     pub line: String,
-    /// KEK of the Trailer.
+    /// KEK that the Trailer names.
     pub kek: KekId,
     /// SHA-256 of the file.
     pub digest: [u8; 32],
     /// Path of the spool.
     pub spool: String,
-    /// Key that seals it, if it does not lie in the clear.
+    /// Name of the key that seals the spool; `None` if the spool is in the clear.
     pub spool_key: Option<SpoolKeyName>,
-    /// The line shreds a rejected card.
+    /// Whether the line shreds rejected cards.
     pub rejects_shredded: bool,
-    /// The line marks a rejected card.
+    /// Whether the line marks rejected cards.
     pub rejects_marked: bool,
     /// Made with TEST keys.
     pub test_keys: bool,
-    /// SHA-256 of every card_ref with its length, in the order of the sequences.
+    /// SHA-256 over every card_ref with its length, in the order of the sequences.
     pub cards: [u8; 32],
-    /// What the job's cards are made by.
+    /// Digests of the profiles and of the chip program that make the job's cards.
     pub profiles: JobProfiles,
     /// Version of the laws.
     pub laws: u16,
 }
 
-/// What the cards of a job are made by.
+/// Digests of the profiles and of the chip program that make a job's cards, and the planned time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobProfiles {
     /// SHA-256 of the line profile's text.
     pub line_digest: [u8; 32],
     /// SHA-256 of the product profile's text.
     pub product_digest: [u8; 32],
-    /// Digest of the chip program; none where the product has no chip.
+    /// Digest of the chip program; `None` if the product has no chip.
     pub chip_program: Option<[u8; 32]>,
-    /// Milliseconds a card by plan; none until there is a plan.
+    /// Planned milliseconds per card; `None` without a plan.
     pub plan_ms: Option<u32>,
 }
 
-/// What a run counted.
+/// Counts of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunCounts {
     /// Cards that each station worked on, by module and station.
@@ -335,9 +335,10 @@ pub struct RunCounts {
 }
 
 impl RunCounts {
-    /// In as many parts as fit into events, each of at most so many stations and calls.
+    /// Splits the counts into parts, each small enough for one event.
     pub fn parts(self) -> Vec<Self> {
-        // Names have up to 255 bytes, an event 8,192.
+        // A part ends with the first entry that passes this length. An entry has at most 520 bytes (two names of
+        // 255), so a part stays below half of an event.
         const LISTED: usize = 2000;
         let (mut parts, mut part, mut length) = (Vec::new(), Self::default(), 0);
         for ((module, station), cards) in self.worked {
@@ -356,13 +357,14 @@ impl RunCounts {
                 length = 0;
             }
         }
+        // At least one part, so that a run without cards and calls is recorded too.
         if parts.is_empty() || part != Self::default() {
             parts.push(part);
         }
         parts
     }
 
-    /// Adds another run's.
+    /// Adds the counts of another run.
     pub fn add(&mut self, other: &Self) {
         for (station, cards) in &other.worked {
             *self.worked.entry(station.clone()).or_default() += cards;
@@ -373,7 +375,7 @@ impl RunCounts {
     }
 }
 
-/// Map keys of JSON are texts, so a map by two names travels as a list.
+/// Keys in JSON are texts, so a map keyed by two names is serialized as a list of pairs.
 mod pairs {
     use std::collections::BTreeMap;
 
@@ -390,18 +392,18 @@ mod pairs {
     }
 }
 
-/// What became of a job's cardholder data.
+/// Outcome of the deletion of a job's cardholder data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataFate {
-    /// Of the spool's key.
+    /// Outcome for the spool's key.
     pub key: KeyFate,
-    /// Of the spool.
+    /// Outcome for the spool.
     pub spool: SpoolFate,
-    /// What lay in the spool's place did not read as what was accepted.
+    /// The file in the spool's place could not be read as the accepted spool.
     pub unreadable: bool,
 }
 
-/// What became of a spool's key.
+/// Outcome for a spool's key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KeyFate {
@@ -413,7 +415,7 @@ pub enum KeyFate {
     Missing,
 }
 
-/// What became of a spool.
+/// Outcome for a spool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SpoolFate {
@@ -425,26 +427,26 @@ pub enum SpoolFate {
     Missing,
 }
 
-/// A value that a card gave back.
+/// A value that a card returned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CardValue {
-    /// Its name; once in an attempt.
+    /// Its name; unique in an attempt.
     pub name: String,
     /// Its length in bytes.
     pub length: u32,
-    /// SHA-256 of it.
+    /// SHA-256 of the value.
     pub digest: [u8; 32],
-    /// The value, where it is public and at most 2 KiB.
+    /// The value itself, if it is public and at most 2 KiB.
     pub public: Option<Vec<u8>>,
 }
 
 impl LedgerEvent {
-    /// Kind of the event, as its specification numbers them.
+    /// Code of its kind (`src/manual/ledger-events.md`).
     pub fn kind(&self) -> u16 {
         self.fact.kind()
     }
 
-    /// Its word, shown as `to`.
+    /// Word of its kind, shown as `to`: `BOUND`; `note-8123` or `unknown-0123` for an unknown kind.
     pub fn to_word(&self) -> String {
         match &self.fact {
             EventFact::Unknown { kind, .. } if *kind >= NOTE_KIND => format!("note-{kind:04X}"),
@@ -453,37 +455,37 @@ impl LedgerEvent {
         }
     }
 
-    /// The state before, as it is shown.
+    /// Word of the state before the event, shown as `from`.
     pub fn from_word(&self) -> Option<&'static str> {
         self.from.map(StateName::word)
     }
 
-    /// `J1`; empty where it is about no job.
+    /// The job as text, `J1`; empty if the event is about no job.
     pub fn job_text(&self) -> String {
         self.job.map(|job| job.to_string()).unwrap_or_default()
     }
 
-    /// The record's sequence, if it is about one.
+    /// Sequence of the record, if the event is about one.
     pub fn seq(&self) -> Option<u32> {
         self.fact.seq()
     }
 
-    /// The record's card_ref.
+    /// The card_ref of the record, if the event is about one.
     pub fn card_ref(&self) -> Option<&str> {
         self.fact.record().map(|record| record.card_ref.as_str())
     }
 
-    /// Number of the attempt.
+    /// Number of the attempt, from 1, if the event is about one.
     pub fn attempt(&self) -> Option<u32> {
         self.fact.card().map(|card| card.attempt)
     }
 
-    /// What the blank is called.
+    /// Label of the blank, or `#` and its number, if the event is about a blank.
     pub fn blank_name(&self) -> Option<String> {
         self.fact.blank().map(|blank| blank.to_string())
     }
 
-    /// Place in the stacker.
+    /// Place in the stacker, of a STACKED event.
     pub fn position(&self) -> Option<u32> {
         match &self.fact {
             EventFact::Stacked { position, .. } => Some(*position),
@@ -491,12 +493,12 @@ impl LedgerEvent {
         }
     }
 
-    /// Number of blanks or cards.
+    /// Number of blanks or cards, of an event that counts them.
     pub fn count(&self) -> Option<u32> {
         self.fact.count()
     }
 
-    /// The bytes that were hashed, in chain version 2.
+    /// The bytes that the chain hashes; `None` in chain version 1.
     pub fn body(&self) -> Option<Vec<u8>> {
         if self.chain == ChainVersion::One {
             return None;
@@ -506,14 +508,15 @@ impl LedgerEvent {
         Some(bytes)
     }
 
-    /// Whether it moved an attempt to this state, one that needs no more fields.
+    /// Whether it is [`EventFact::Moved`] to `state`. BOUND, VERIFIED and STACKED have events of their own and never
+    /// match.
     pub fn is_moved_to(&self, state: AttemptState) -> bool {
         matches!(&self.fact, EventFact::Moved { to, .. } if *to == state)
     }
 }
 
 impl EventFact {
-    /// Kind of the event, as its specification numbers them.
+    /// Code of the kind (`src/manual/ledger-events.md`).
     pub fn kind(&self) -> u16 {
         match self {
             Self::Accepted(_) => kinds::ACCEPTED,
@@ -550,7 +553,8 @@ impl EventFact {
         }
     }
 
-    /// Whether this program can tell what it changes.
+    /// Whether this program knows which state the event changes. An unknown note counts as understood, because it
+    /// changes none.
     pub fn is_understood(&self) -> bool {
         !matches!(self, Self::Unknown { kind, .. } if *kind < NOTE_KIND)
     }
@@ -597,7 +601,7 @@ impl EventFact {
         }
     }
 
-    /// The chip that it makes known.
+    /// The chip, of an event that records one.
     pub fn chip(&self) -> Option<&ChipId> {
         match self {
             Self::BlankRejected { chip, .. } | Self::Bound { chip, .. } => chip.as_ref(),
@@ -617,7 +621,7 @@ impl EventFact {
         }
     }
 
-    /// The terms of a job, in chain version 2.
+    /// Terms of a job; `None` in chain version 1 and for other events.
     pub fn terms(&self) -> Option<&AcceptedTerms> {
         match self {
             Self::Accepted(terms) => terms.as_deref(),

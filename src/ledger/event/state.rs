@@ -25,7 +25,7 @@ macro_rules! state_codes {
                 match code { $($code => Some(Self::$variant),)+ _ => None }
             }
 
-            /// Its word.
+            /// Its word, in JSON and for people.
             pub fn word(self) -> &'static str {
                 match self { $(Self::$variant => $word),+ }
             }

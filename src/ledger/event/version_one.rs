@@ -1,10 +1,10 @@
-//! Chain version 1, frozen: its row, its canonical bytes, and the one reader of what its `detail` says. Nothing here is
-//! ever extended; ledgers that were begun before schema 6 are verified by it for ever.
+//! Chain version 1, frozen: its row, its canonical bytes, and the only reader of its `detail`. Nothing here is ever
+//! extended; ledgers that were begun before schema 6 will always be verified with it.
 //!
 //! Canonical bytes: `"CWL1"`, then the fields of [`VersionOneRow`] in the order of their declaration. Integer: u64
-//! big-endian. Text: length u32 big-endian, then UTF-8. Optional: 00, or 01 and the value. Boolean: one byte, 00 or 01. The
-//! number of blanks, which the first events did not have, follows the last field where there is one, as an optional value;
-//! where there is none, nothing follows.
+//! big-endian. Text: length u32 big-endian, then UTF-8. Optional: 00, or 01 and the value. Boolean: one byte,
+//! 00 or 01. The last field, `count`, was added later: if it is absent, no byte is written for it; if it is present, it is
+//! written as an optional value.
 
 use super::chip::{BlankLabel, ChipId};
 use super::{
@@ -14,10 +14,10 @@ use super::{
 use crate::ids::KeyData;
 use crate::ledger::types::{AttemptState, Context, JobId, JobState, RecordState};
 
-/// Bytes of a KMC_ID, with which KEYDATA begins; the CSN follows.
+/// Bytes of a KMC_ID. KEYDATA begins with it; the CSN follows.
 const KMC_ID: usize = 6;
 
-/// An event as its row has it.
+/// A row of the table of events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::ledger) struct VersionOneRow {
     pub(in crate::ledger) n: u64,
@@ -72,7 +72,7 @@ impl VersionOneRow {
         }
     }
 
-    /// What it says, typed. The error says what is wrong with it.
+    /// The row as a typed event. The error says what is wrong with the row.
     pub(in crate::ledger) fn typed(self) -> Result<LedgerEvent, String> {
         let job = match self.job.strip_prefix('J').map(str::parse) {
             Some(Ok(number)) => Some(JobId(number)),
@@ -80,7 +80,7 @@ impl VersionOneRow {
             _ => return Err("its job has no number".to_owned()),
         };
         let sw = self.sw.as_deref().map(|sw| u16::from_str_radix(sw, 16)).transpose();
-        let sw = sw.map_err(|_| "its status word is none".to_owned())?;
+        let sw = sw.map_err(|_| "its status word is not a status word".to_owned())?;
         let (fact, from) = self.fact(job.is_some())?;
         Ok(LedgerEvent {
             n: self.n,
@@ -113,7 +113,7 @@ impl VersionOneRow {
             return if sound {
                 Ok((EventFact::ShiftBegun { name }, None))
             } else {
-                Err("it is of no job, and begins no shift".to_owned())
+                Err("it is about no job, and begins no shift".to_owned())
             };
         }
         let stray = self.position.is_some() && to != "STACKED"
@@ -127,12 +127,12 @@ impl VersionOneRow {
         } else {
             self.job_fact()
         };
-        let fact = fact.ok_or_else(|| format!("it tells of no change: {to}"))?;
+        let fact = fact.ok_or_else(|| format!("it records no change: {to}"))?;
         let from = self.from.as_deref().map(|from| earlier(&fact, from));
         match from {
             None => Ok((fact, None)),
             Some(Some(from)) => Ok((fact, Some(from))),
-            Some(None) => Err("its earlier state is none".to_owned()),
+            Some(None) => Err("its earlier state is not a state".to_owned()),
         }
     }
 
@@ -189,7 +189,8 @@ impl VersionOneRow {
         })
     }
 
-    /// The blank: its number is its name where nothing better is known, else it stands at the end of the detail.
+    /// The blank. If its chip is unknown, its name is `#` and its number; otherwise the number stands at the end of
+    /// the detail.
     fn blank_subject(&self) -> Option<BlankSubject> {
         let name = self.blank.as_deref()?;
         if let Some(number) = name.strip_prefix('#') {
@@ -199,11 +200,12 @@ impl VersionOneRow {
             hex::decode(name).ok().filter(|csn| csn.len() == 4).and_then(|csn| BlankLabel::new(&csn))?;
         let number = self.detail.as_deref().and_then(|detail| detail.rsplit_once("blank #"));
         let number = number.and_then(|(_, number)| number.parse().ok());
-        // The name in upper case is the one form of it that was written.
+        // The name was only ever written in upper case.
         (label.to_string() == name).then_some(BlankSubject { number, label: Some(label) })
     }
 
-    /// The chip, where the detail tells its KMC_ID beside the blank's number: before the seal of jobs it did not.
+    /// The chip, if the detail names its KMC_ID before the blank's number. Events from before jobs were sealed lack
+    /// it.
     fn chip(&self) -> Option<ChipId> {
         let (before, _) = self.detail.as_deref()?.rsplit_once(", blank #")?;
         let (_, hexed) = before.rsplit_once("KMC_ID ")?;
@@ -215,7 +217,7 @@ impl VersionOneRow {
     }
 }
 
-/// The state before, of what the event is about.
+/// The state before the event, read as a state of the event's subject; `None` if it is no such state.
 fn earlier(fact: &EventFact, from: &str) -> Option<StateName> {
     match fact {
         EventFact::Bound { .. } | EventFact::Cancelled { .. } | EventFact::RemakeReleased { .. } => {
@@ -229,7 +231,7 @@ fn earlier(fact: &EventFact, from: &str) -> Option<StateName> {
     }
 }
 
-/// What became of a job's data.
+/// Outcome of a deletion, read from the words of `detail`.
 fn fate(detail: &str) -> DataFate {
     let key = if detail.contains("was already missing when the deletion was asked for") {
         KeyFate::Missing
@@ -249,7 +251,7 @@ fn fate(detail: &str) -> DataFate {
     DataFate { key, spool, unreadable }
 }
 
-/// What a run counted: `Cards: chip/chip-1 3, ...; HSM calls: session 12, verify 4`.
+/// Counts of a run, read from `detail`: `Cards: chip/chip-1 3, ...; HSM calls: session 12, verify 4`.
 fn counts(detail: &str) -> RunCounts {
     let mut counts = RunCounts::default();
     for (name, count) in listed(detail, "Cards: ") {

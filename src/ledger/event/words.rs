@@ -1,9 +1,9 @@
-//! What an event says to people beside its states. Programs read the fields.
+//! The text of an event for people, apart from its states. Programs read the fields instead.
 
 use super::{AcceptedTerms, ChainVersion, DataFate, EventFact, KeyFate, LedgerEvent, RunCounts, SpoolFate};
 
 impl LedgerEvent {
-    /// In words: the detail that came with it, and what its fields say. In chain version 1 they are one text.
+    /// The event's detail, followed by its fields in words. In chain version 1 the detail contains both.
     pub fn detail_text(&self) -> Option<String> {
         let detail = self.context.detail.clone();
         if self.chain == ChainVersion::One {

@@ -1,4 +1,4 @@
-//! The auditor's walk through a ledger, and its signed places.
+//! The audit of a ledger, and its checkpoints.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -18,10 +18,10 @@ use crate::ledger::event::{EventFact, LedgerEvent};
 use crate::ledger::replay::{JobReplay, LineReplay};
 use crate::ledger::types::JobId;
 
-/// Findings that are told; more of them say nothing new.
+/// Most findings that an audit returns; more of them say nothing new.
 const FINDINGS_MAX: usize = 1000;
 
-/// How long a writer may take to keep what the HSM has signed.
+/// How long a writer may take to store a checkpoint that the HSM has signed.
 const KEPT_WITHIN: Duration = Duration::from_secs(1);
 
 /// Every table with rows of jobs.
@@ -33,7 +33,7 @@ impl LedgerStore {
         self.id
     }
 
-    /// Its end.
+    /// The end of the chain, for the HSM to sign.
     pub(in crate::ledger) fn place(&self) -> ChainPlace {
         let (n, hash) = self.head;
         ChainPlace { ledger: self.id, n, hash }
@@ -44,9 +44,9 @@ impl LedgerStore {
         self.head.0
     }
 
-    /// Keeps a signed place; durable after [`LedgerStore::commit`].
+    /// Stores a checkpoint; durable after [`LedgerStore::commit`].
     pub(in crate::ledger) fn keep(&self, checkpoint: &Checkpoint) -> Result<(), LedgerError> {
-        // One place may be signed again after a crash between signing and keeping.
+        // After a crash between signing and storing, an event may be signed again.
         self.connection
             .prepare_cached(
                 "INSERT INTO checkpoint (n, hash, generation, key, signature, ts) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
@@ -68,7 +68,7 @@ impl LedgerStore {
         Ok(last(&self.connection, self.id)?.map_or(0, |c| c.place.n))
     }
 
-    /// Holds the ledger against what the HSM knows of it, and verifies the chain from the last signed place on.
+    /// Compares the ledger with the HSM's record of it, and verifies the chain from the last checkpoint on.
     pub(in crate::ledger) fn agrees(&self, known: &AuditInfo) -> Result<(), LedgerError> {
         let id = self.id;
         let last = last(&self.connection, id)?;
@@ -92,8 +92,8 @@ impl LedgerStore {
     }
 }
 
-/// What a job's tables show that its events do not add up to, and which of its events are not as they were hashed; empty if
-/// all is as it should be.
+/// Contradictions between a job's tables and its events, and events of the job that do not fit their hashes; empty if
+/// there are none.
 pub(super) fn of_job(connection: &Connection, job: JobId) -> Result<Vec<AuditFinding>, LedgerError> {
     let moment = connection.unchecked_transaction()?;
     let (id, mut found) = (id(&moment)?, Findings(Vec::new()));
@@ -120,7 +120,7 @@ pub(super) fn of_job(connection: &Connection, job: JobId) -> Result<Vec<AuditFin
 
 const NOT_AS_HASHED: &str = "it, or the one before it, is not what was hashed when it was written";
 
-/// The version of the chain goes up once, and never back.
+/// Reports a version 1 event that follows one of version 2: the version of the chain only rises.
 fn versions(connection: &Connection, found: &mut Findings) -> Result<(), LedgerError> {
     if let Some(n) = out_of_version(connection)? {
         found.at(FindingPlace::Event(n), "it is of chain version 1 and follows one of version 2");
@@ -128,32 +128,34 @@ fn versions(connection: &Connection, found: &mut Findings) -> Result<(), LedgerE
     Ok(())
 }
 
-/// What an event in the chain says, if it reads; whether it is what was hashed, and its copies are right.
+/// Decodes an event of the chain, if it can be read. Reports a wrong hash, and columns that differ from the event's
+/// bytes.
 fn read_link(
     link: &ChainLink<'_>,
     scratch: &mut Vec<u8>,
     found: &mut Findings,
 ) -> Result<Option<LedgerEvent>, LedgerError> {
     let at = FindingPlace::Event(link.n);
-    // Columns of version 1 that do not read are told with the event.
+    // An error means columns of version 1 that cannot be read; they are reported with the event below.
     if !link.is_as_hashed(scratch).unwrap_or(true) {
         found.at(at, NOT_AS_HASHED);
     }
     match link.event() {
         Err(what) => {
-            found.at(at, format!("it does not read: {what}"));
+            found.at(at, format!("it cannot be decoded: {what}"));
             Ok(None)
         }
         Ok(event) => {
             if !link.has_its_copies(&event) {
-                found.at(at, "a column beside it is not what its bytes say");
+                found.at(at, "a column of its row differs from its bytes");
             }
             Ok(Some(event))
         }
     }
 }
 
-/// Whether a job's row and the names of its records are what was accepted, if this event says; and whether it has no seal.
+/// If the event is the one that accepted the job, reports a row or card_refs that differ from it. Returns whether the
+/// event has no seal.
 fn is_accepted(
     connection: &Connection,
     ledger: LedgerId,
@@ -164,7 +166,7 @@ fn is_accepted(
     if !matches!(event.fact, EventFact::Accepted(_)) {
         return Ok(false);
     }
-    // A row that is missing is told where it is looked for.
+    // `walk` and `tables` report a missing row.
     let Some(terms) = TermsRow::read(connection, job)? else { return Ok(false) };
     let proof = terms.proof(event, ledger, replay.records());
     if proof == TermsProof::Differs {
@@ -176,7 +178,7 @@ fn is_accepted(
     Ok(proof == TermsProof::Unsealed)
 }
 
-/// What the HSM knows against what the ledger shows.
+/// The first contradiction between the HSM's record and the ledger, if there is one.
 fn against(
     connection: &Connection,
     id: LedgerId,
@@ -188,21 +190,22 @@ fn against(
         if last.key != known.key {
             return says(format!(
                 "its last checkpoint was signed by the audit key {}, and the key store's is {}: it is the ledger of another \
-                 key store, or the audit book beside the store was lost",
+                 key store, or the audit book next to the store was lost",
                 last.key, known.key
             ));
         }
         if last.generation > known.generation {
             return says(format!(
-                "its last checkpoint is of generation {}, and the audit book beside the key store of {}: the book was put \
+                "its last checkpoint is of generation {}, and the audit book next to the key store of {}: the book was put \
                  back from a backup",
                 last.generation, known.generation
             ));
         }
     }
+    // Without an entry in the book, the ledger must have no checkpoint either.
     let Some(head) = known.head.filter(|head| head.ledger == id) else {
         return match last {
-            Some(_) => says("the audit book beside the key store has forgotten it".into()),
+            Some(_) => says("the audit book next to the key store has no entry for it".into()),
             None => Ok(None),
         };
     };
@@ -247,18 +250,18 @@ fn checkpoints(connection: &Connection, id: LedgerId, which: &str) -> Result<Vec
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// All signed places, in order.
+/// All checkpoints, in order.
 pub(super) fn all_checkpoints(connection: &Connection) -> Result<Vec<Checkpoint>, LedgerError> {
     checkpoints(connection, id(connection)?, "ORDER BY n")
 }
 
-/// Everything that can be proved about a ledger. `seen` is told the number of each event.
+/// Audits a whole ledger. Calls `seen` with the number of each event.
 pub(super) fn audit(
     connection: &Connection,
     known: Option<&AuditInfo>,
     seen: impl FnMut(u64),
 ) -> Result<Audit, LedgerError> {
-    // One transaction, so that all is of one moment while a writer goes on.
+    // One transaction, so that all reads see one moment while a writer goes on.
     let moment = connection.unchecked_transaction()?;
     let id = id(&moment)?;
     let mut found = Findings(Vec::new());
@@ -279,6 +282,7 @@ pub(super) fn audit(
     }
     of_no_job(&moment, &walked.jobs, &mut found)?;
     let differs = known.map(|known| against(&moment, id, signed.last(), known)).transpose()?.flatten();
+    // `missing` waits for a writer, and reads what it writes meanwhile.
     drop(moment);
     match differs {
         Some(finding) => found.0.push(finding),
@@ -301,7 +305,7 @@ pub(super) fn audit(
     })
 }
 
-/// What the walk from the first event to the last found out.
+/// The result of [`walk`].
 struct Walked {
     jobs: BTreeMap<JobId, JobReplay>,
     unsealed: usize,
@@ -309,7 +313,7 @@ struct Walked {
     end: (u64, Hash),
 }
 
-/// Follows every event: its number, its hash, what it changes, and the checkpoint that signs it.
+/// Checks every event: its number, its hash, its change, and the checkpoint that signs it.
 fn walk(
     moment: &Connection,
     id: LedgerId,
@@ -326,7 +330,7 @@ fn walk(
     while let Some(link) = chain.next()? {
         let n = link.n;
         if n == 0 {
-            found.at(FindingPlace::Ledger, "an event has a number that is none");
+            found.at(FindingPlace::Ledger, "an event has an impossible number");
             continue;
         }
         if n != link.before + 1 {
@@ -336,7 +340,7 @@ fn walk(
         let event = read_link(&link, &mut scratch, found)?;
         if let Some(event) = &event {
             let followed = match link.job() {
-                // It is found by its bytes: no copy of them is out of range.
+                // The column cannot be read; `read_link` has reported that.
                 Err(_) => Some(Ok(())),
                 Ok(None) => Some(line.follow(event)),
                 Ok(Some(job)) => jobs.get_mut(&job).map(|replay| {
@@ -371,7 +375,7 @@ fn walk(
     Ok(Walked { jobs, unsealed, notes, end })
 }
 
-/// The time of each checkpoint, which has that of the event that it signs.
+/// The time of each checkpoint, by the number of its event. It must be the event's time.
 fn checkpoint_times(connection: &Connection) -> Result<BTreeMap<u64, u64>, LedgerError> {
     let mut query = connection.prepare("SELECT n, ts FROM checkpoint")?;
     let mut rows = query.query([])?;
@@ -393,15 +397,15 @@ impl Findings {
         }
     }
 
-    /// What was read; that it does not read is a finding.
+    /// The value that was read; an error becomes a finding.
     fn read<T>(&mut self, result: Result<T, LedgerError>, what: impl FnOnce() -> String) -> Option<T> {
         result
-            .map_err(|error| self.at(FindingPlace::Table, format!("{} does not read: {error}", what())))
+            .map_err(|error| self.at(FindingPlace::Table, format!("{} cannot be read: {error}", what())))
             .ok()
     }
 }
 
-/// Each by itself, and all in their order.
+/// Checks each signature by itself, and that keys and generations fit in order.
 fn signatures(signed: &[Checkpoint], found: &mut Findings) {
     let mut before: Option<&Checkpoint> = None;
     for checkpoint in signed {
@@ -421,7 +425,8 @@ fn signatures(signed: &[Checkpoint], found: &mut Findings) {
     }
 }
 
-/// The last place that the HSM signed, which the ledger has not. While a writer goes on, it keeps it a moment later.
+/// Reports a checkpoint that the HSM signed and the ledger does not have. A running writer stores it a moment later,
+/// so this waits for at most [`KEPT_WITHIN`].
 fn missing(
     connection: &Connection,
     head: Option<ChainPlace>,
@@ -444,7 +449,7 @@ fn missing(
     Ok(())
 }
 
-/// Rows of jobs that are not there.
+/// Reports rows of jobs that do not exist.
 fn of_no_job(
     connection: &Connection,
     jobs: &BTreeMap<JobId, JobReplay>,
@@ -464,7 +469,7 @@ fn of_no_job(
     Ok(())
 }
 
-/// Every job, or one, as it was accepted.
+/// Every job, or one, as it was accepted: before any event.
 fn replays(
     connection: &Connection,
     only: Option<JobId>,
@@ -476,17 +481,17 @@ fn replays(
     let mut rows = query.query([only.map(|job| job.0)])?;
     while let Some(row) = rows.next()? {
         let Ok(job) = row.get(0).map(JobId) else {
-            found.at(FindingPlace::Table, "job: a number that is none");
+            found.at(FindingPlace::Table, "job: a row has an impossible number");
             continue;
         };
         let records = found.read(load::queued(connection, job), || job.to_string()).unwrap_or_default();
-        // Anything but yes and no is told where the whole row is read.
+        // Any value but 0 and 1 is reported where the whole row is read.
         jobs.insert(job, JobReplay::new(job, records, row.get(1)?));
     }
     Ok(jobs)
 }
 
-/// A job's tables against its events.
+/// Compares a job's tables with its events.
 fn tables(
     connection: &Connection,
     job: JobId,
@@ -497,17 +502,17 @@ fn tables(
     match load::load(connection, job) {
         Ok(Some(book)) => replay.differences(&book).into_iter().for_each(|what| found.at(at, what)),
         Ok(None) => found.at(at, format!("{job} is missing")),
-        Err(error) => found.at(at, format!("{job} does not read: {error}")),
+        Err(error) => found.at(at, format!("{job} cannot be read: {error}")),
     }
     let sql = format!("SELECT {} FROM balance WHERE job = ?1", row::BALANCE);
     let kept = connection.prepare_cached(&sql)?.query_row([job.0], |r| row::balance(r, 0)).optional()?;
     if kept != Some(super::recount(connection, job)?) {
-        found.at(at, format!("{job}: the balances kept are not what its rows add up to"));
+        found.at(at, format!("{job}: the stored balances differ from a count of its rows"));
     }
     let sql = "SELECT EXISTS (SELECT 1 FROM stock WHERE job = ?1)";
     let counted: bool = connection.prepare_cached(sql)?.query_row([job.0], |r| r.get(0))?;
     if counted != load::stock(connection, job)?.is_counted() {
-        found.at(at, format!("{job}: it has a row of stock, and none was issued"));
+        found.at(at, format!("{job}: it has a row of stock, but no blanks were issued"));
     }
     blanks(connection, job, replay, found)?;
     let sql = "SELECT seq, number, position, compared FROM attempt WHERE job = ?1 ORDER BY seq, number";
@@ -517,7 +522,7 @@ fn tables(
         let (seq, attempt): (u32, u32) = (row.get(0)?, row.get(1)?);
         let told = replay.made(seq, attempt);
         let mut differs = |what: &str| {
-            found.at(at, format!("{job} record {seq} attempt {attempt}: {what} is not what its events tell"));
+            found.at(at, format!("{job} record {seq} attempt {attempt}: {what} differs from its events"));
         };
         if row.get::<_, Option<u32>>(2)? != told.position {
             differs("its stack position");
@@ -529,7 +534,7 @@ fn tables(
     Ok(())
 }
 
-/// A job's blanks, each against its events.
+/// Compares a job's blanks with its events.
 fn blanks(
     connection: &Connection,
     job: JobId,
@@ -543,7 +548,7 @@ fn blanks(
     while let Some(row) = rows.next()? {
         let number = row.get(0)?;
         if !replay.is_blank(number, row.get(1)?, &row::blank_chip(row, 2)?) {
-            found.at(FindingPlace::Table, format!("{job} blank {number}: it is not what its events tell"));
+            found.at(FindingPlace::Table, format!("{job} blank {number}: it differs from its events"));
         }
         count += 1;
     }

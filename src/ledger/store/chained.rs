@@ -1,5 +1,5 @@
-//! The chain as it is walked: every event of both versions in order, each with the hash that is stored for it and the hash
-//! of the one before.
+//! Walks the chain: every event of both versions in order, each with its stored hash and the hash of the event
+//! before.
 
 use rusqlite::{Connection, OptionalExtension, Row, Rows, Statement};
 
@@ -11,10 +11,10 @@ use crate::ledger::error::LedgerError;
 use crate::ledger::event::{ChainVersion, LedgerEvent, codec};
 use crate::ledger::types::JobId;
 
-/// Column of the hash behind [`VERSION_ONE`].
+/// Index of the column `hash`, which follows those of [`VERSION_ONE`].
 const HASH_ONE: usize = 20;
 
-/// What [`ChainedEvents`] reads from.
+/// The prepared queries of [`ChainedEvents`].
 pub(super) struct ChainQueries<'c> {
     ledger: LedgerId,
     one: Statement<'c>,
@@ -22,7 +22,7 @@ pub(super) struct ChainQueries<'c> {
 }
 
 impl<'c> ChainQueries<'c> {
-    /// Of a ledger, in one transaction of the caller's, so that all is of one moment.
+    /// Prepares the queries. The caller must hold a transaction, so that all rows show one moment.
     pub(super) fn new(connection: &'c Connection) -> Result<Self, LedgerError> {
         let one = format!("SELECT {VERSION_ONE}, hash FROM event WHERE n > ?1 ORDER BY n");
         let two = "SELECT n, job, seq, kind, body, hash FROM event_v2 WHERE n > ?1 ORDER BY n";
@@ -33,7 +33,7 @@ impl<'c> ChainQueries<'c> {
         })
     }
 
-    /// The events after the one of this number, whose hash is known.
+    /// The events after number `n`, whose hash is `hash`.
     pub(super) fn after(&mut self, n: u64, hash: Hash) -> Result<ChainedEvents<'_>, LedgerError> {
         Ok(ChainedEvents {
             ledger: self.ledger,
@@ -55,15 +55,15 @@ pub(super) fn out_of_version(connection: &Connection) -> Result<Option<u64>, Led
         .flatten())
 }
 
-/// Every event after a place, in the order of the chain. See the module.
+/// Every event after a given one, in the order of the chain: version 1 first, then version 2.
 pub(super) struct ChainedEvents<'s> {
     ledger: LedgerId,
     one: Rows<'s>,
     two: Rows<'s>,
     one_ended: bool,
-    /// Of the event before.
+    /// Number of the event before.
     n: u64,
-    /// Of the event before, as it is stored.
+    /// Stored hash of the event before.
     hash: Hash,
 }
 
@@ -72,11 +72,11 @@ pub(super) struct ChainLink<'r> {
     row: &'r Row<'r>,
     version: ChainVersion,
     ledger: LedgerId,
-    /// Its number; 0 if there stands none.
+    /// Its number; 0 if the column holds none.
     pub(super) n: u64,
     /// Number of the event before.
     pub(super) before: u64,
-    /// The hash that is stored for it.
+    /// Its stored hash.
     pub(super) stored: Hash,
     previous: Hash,
 }
@@ -102,20 +102,20 @@ impl ChainedEvents<'_> {
         Ok(Some(ChainLink { row, version, ledger: self.ledger, n, before, stored, previous }))
     }
 
-    /// Number and hash of the last event that was given.
+    /// Number and hash of the last event that was returned.
     pub(super) fn end(&self) -> (u64, Hash) {
         (self.n, self.hash)
     }
 }
 
 impl ChainLink<'_> {
-    /// The job that its row names.
+    /// The job that the row names.
     pub(super) fn job(&self) -> Result<Option<JobId>, LedgerError> {
         let column = if self.version == ChainVersion::One { 2 } else { 1 };
         Ok(self.row.get::<_, Option<u32>>(column)?.map(JobId))
     }
 
-    /// Whether it is what was hashed when it was written, and its number the one that was hashed.
+    /// Whether its bytes and its number are those that were hashed when it was written.
     pub(super) fn is_as_hashed(&self, scratch: &mut Vec<u8>) -> Result<bool, LedgerError> {
         Ok(match self.version {
             ChainVersion::One => {
@@ -129,7 +129,7 @@ impl ChainLink<'_> {
         })
     }
 
-    /// What it says. The error says why it does not read.
+    /// The decoded event. The error says why it cannot be read.
     pub(super) fn event(&self) -> Result<LedgerEvent, String> {
         match self.version {
             ChainVersion::One => version_one(self.row).map_err(|error| error.to_string())?.typed(),
@@ -138,7 +138,7 @@ impl ChainLink<'_> {
         }
     }
 
-    /// Whether the copies of its fields are what its bytes say.
+    /// Whether the columns that repeat fields of a version 2 event (job, sequence, kind) agree with its bytes.
     pub(super) fn has_its_copies(&self, event: &LedgerEvent) -> bool {
         if self.version == ChainVersion::One {
             return true;

@@ -1,4 +1,4 @@
-//! Events as they are read: version 1 from its columns, version 2 from its bytes, and both as one sequence.
+//! Reads events: version 1 from its columns, version 2 from its bytes, and both as one sequence.
 
 use rusqlite::{Connection, Row, ToSql};
 
@@ -12,7 +12,7 @@ use crate::ledger::types::JobId;
 pub(super) const VERSION_ONE: &str = "n, ts, job, seq, card_ref, attempt, blank, station, module, from_state, to_state, \
                                       reason, detail, header, sw, position, ms, actor, simulated, count";
 
-/// A row of version 1, columns [`VERSION_ONE`].
+/// A row of version 1, from the columns [`VERSION_ONE`].
 pub(super) fn version_one(row: &Row<'_>) -> rusqlite::Result<VersionOneRow> {
     Ok(VersionOneRow {
         n: number(row, 0)?,
@@ -38,16 +38,16 @@ pub(super) fn version_one(row: &Row<'_>) -> rusqlite::Result<VersionOneRow> {
     })
 }
 
-/// The event of a row of version 2 whose first column is its bytes.
+/// The event of a version 2 row, whose bytes are in `column`.
 pub(super) fn version_two(row: &Row<'_>, column: usize) -> Result<LedgerEvent, LedgerError> {
     let bytes = row.get_ref(column)?.as_blob().map_err(|error| LedgerError::Damaged(error.to_string()))?;
     codec::decode(bytes).map_err(|fault| {
         let n = codec::number_in(bytes).map(|n| format!(" {n}")).unwrap_or_default();
-        LedgerError::Damaged(format!("event{n} does not read: {fault}"))
+        LedgerError::Damaged(format!("event{n} cannot be decoded: {fault}"))
     })
 }
 
-/// What of a job's life an event tells.
+/// A step in a job's life, by the event that records it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobMark {
     /// It was held.
@@ -60,24 +60,25 @@ pub enum JobMark {
     Deleted,
 }
 
-/// Which events are read. The conditions are spelled as the indexes are, or SQLite does not see that they serve.
+/// Which events are read. The SQL conditions are spelled exactly like those of the indexes; otherwise SQLite would not
+/// use the indexes.
 #[derive(Clone, Copy)]
 pub(super) enum EventFilter {
-    /// All.
+    /// All events.
     All,
-    /// Of a job.
+    /// All events of a job.
     Job(JobId),
-    /// Of a record.
+    /// All events of a record of a job.
     Card(JobId, u32),
-    /// Of a job: what was rejected, lost or taken out as a sample.
+    /// Events of a job by which cards and blanks were rejected, lost or taken out as samples.
     Faults(JobId),
-    /// Of a job as a whole: from ACCEPTED to RAN.
+    /// Events about a job as a whole: from ACCEPTED to RAN.
     Life(JobId),
-    /// The same, of one kind.
+    /// Like [`Self::Life`], of one kind.
     Mark(JobId, JobMark),
-    /// Shifts.
+    /// Beginnings of shifts.
     Shifts,
-    /// Of jobs whose stock is counted, all or one.
+    /// Events of the jobs whose stock is counted, of all or of one.
     Stock(Option<JobId>),
 }
 
@@ -103,7 +104,7 @@ impl EventFilter {
                 "job = ?3 AND seq IS NULL AND to_state IN ('HELD', 'OPEN', 'CLOSED', 'DELETED', 'RAN') AND to_state = 'CLOSED'",
                 "job = ?3 AND kind < 16 AND kind = 4",
             ),
-            // Version 1 has no such event; the parameter is named all the same.
+            // Version 1 has no such event, but the parameter must be named because it is bound.
             Self::Mark(_, JobMark::Deleting) => ("job = ?3 AND 0", "job = ?3 AND kind < 16 AND kind = 5"),
             Self::Mark(_, JobMark::Deleted) => (
                 "job = ?3 AND seq IS NULL AND to_state IN ('HELD', 'OPEN', 'CLOSED', 'DELETED', 'RAN') AND to_state = 'DELETED'",
@@ -130,7 +131,7 @@ impl EventFilter {
     }
 }
 
-/// Gives the events after number `after`, in order, at most `limit`, until `each` has had enough.
+/// Calls `each` with the events after number `after`, in order, at most `limit`, until it returns false.
 pub(super) fn each(
     connection: &Connection,
     filter: EventFilter,
@@ -159,7 +160,7 @@ pub(super) fn each(
     Ok(())
 }
 
-/// All of them.
+/// All events that a filter selects, in order.
 pub(super) fn all(connection: &Connection, filter: EventFilter) -> Result<Vec<LedgerEvent>, LedgerError> {
     let mut events = Vec::new();
     each(connection, filter, (0, None), |event| {
@@ -169,14 +170,14 @@ pub(super) fn all(connection: &Connection, filter: EventFilter) -> Result<Vec<Le
     Ok(events)
 }
 
-/// The last of them that suits.
+/// The last event that a filter selects and `suits` accepts.
 pub(super) fn last(
     connection: &Connection,
     filter: EventFilter,
     suits: impl Fn(&LedgerEvent) -> bool,
 ) -> Result<Option<LedgerEvent>, LedgerError> {
     let (one, two) = filter.conditions();
-    // The parameters of `each` are there, so that the conditions can be the same.
+    // `each` and this share the conditions, so both bind the first two parameters.
     let (after, limit, parameters) = (0i64, -1i64, filter.parameters());
     for (columns, table, condition) in [("body", "event_v2", two), (VERSION_ONE, "event", one)] {
         let sql =
@@ -197,10 +198,10 @@ pub(super) fn last(
 
 fn typed(row: VersionOneRow) -> Result<LedgerEvent, LedgerError> {
     let n = row.n;
-    row.typed().map_err(|what| LedgerError::Damaged(format!("event {n} does not read: {what}")))
+    row.typed().map_err(|what| LedgerError::Damaged(format!("event {n} cannot be decoded: {what}")))
 }
 
-/// The event of version 1 of this number.
+/// The version 1 event of a number.
 #[cfg(test)]
 pub(in crate::ledger) fn version_one_at(connection: &Connection, n: i64) -> VersionOneRow {
     connection.query_row(&format!("SELECT {VERSION_ONE} FROM event WHERE n = ?1"), [n], version_one).unwrap()

@@ -1,5 +1,5 @@
-//! Whether the files of an open ledger still lie where they were: what is written to a file that was removed or replaced
-//! is lost when it is closed.
+//! Checks that the files of an open ledger are still in place. Bytes written to a file that was removed or replaced
+//! are lost when it is closed.
 
 use std::cell::{Cell, OnceCell};
 use std::fs::File;
@@ -10,16 +10,16 @@ use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 
 use crate::sibling_path::sibling_path;
 
-/// Length of a WAL's header, and how it begins (SQLite file format, section 4.1): the last bit tells the byte order of its
-/// checksums.
+/// Length of a WAL's header, and its first four bytes (SQLite file format, section 4.1). The lowest bit gives the
+/// byte order of its checksums.
 const HEADER: u64 = 32;
 const MAGIC: u32 = 0x377F_0682;
 
-/// Of the database, of its lock and of its WAL.
+/// Identity of the database, its lock and its WAL, as first seen.
 pub(super) struct Identity {
     kept: [(PathBuf, Option<Inode>); 2],
     wal: PathBuf,
-    /// SQLite makes it with the first transaction.
+    /// SQLite makes the WAL with the first transaction.
     first_wal: OnceCell<Option<Wal>>,
 }
 
@@ -34,7 +34,7 @@ struct Wal {
 type Inode = (u32, u32, u64);
 
 impl Identity {
-    /// Of the database at this path, which is open and locked.
+    /// The identity of the database at this path, which is open and locked.
     pub(super) fn of(database: &Path) -> Self {
         let kept = [database.to_owned(), sibling_path(database, "-lock")].map(|path| {
             let now = inode(&path);
@@ -43,8 +43,8 @@ impl Identity {
         Self { kept, wal: sibling_path(database, "-wal"), first_wal: OnceCell::new() }
     }
 
-    /// The path at which something else lies now, or nothing, or less than was written. To be asked before something is written,
-    /// within its transaction, and when it is.
+    /// The path of a file that is missing, replaced, or shorter than before, if there is one. Called within each
+    /// transaction before anything is written, and again after its commit.
     pub(super) fn moved(&self) -> Option<&Path> {
         let moved = |(path, first): &&(PathBuf, Option<Inode>)| first.is_none() || inode(path) != *first;
         if let Some((path, _)) = self.kept.iter().find(moved) {
@@ -55,7 +55,7 @@ impl Identity {
         (!whole).then_some(&*self.wal)
     }
 
-    /// Nothing is in the WAL, by SQLite's index of it.
+    /// By SQLite's index the WAL is empty: its file may be shorter than before.
     pub(super) fn emptied(&self) {
         if let Some(Some(wal)) = self.first_wal.get() {
             wal.length.set(0);
@@ -69,8 +69,8 @@ impl Wal {
         Some(Self { inode, file, length: Cell::new(length) })
     }
 
-    /// Whether it lies at its path, with no less in it than before. One that was cut off while something was written behind the
-    /// cut is as long as ever, without its beginning.
+    /// Whether the WAL is at its path and no shorter than before. A WAL that was cut off and then written to beyond
+    /// the cut keeps its length but lacks its beginning.
     fn is_whole(&self, path: &Path) -> bool {
         let Some((inode, length)) = about(path) else { return false };
         if inode != self.inode || length < self.length.get() {
@@ -87,8 +87,8 @@ fn inode(path: &Path) -> Option<Inode> {
     about(path).map(|(inode, _)| inode)
 }
 
-/// Which file it is, and its length. Asks for nothing else: after somebody has asked for a file's times, the kernel notes the
-/// time of its next change anew, and the next sync writes that too, with a journey to the disk of its own.
+/// The inode and length of a file. Asks for nothing else: once the times of a file were queried, the kernel updates
+/// the time of its next change, and the next sync writes that too, with an extra access to the disk.
 fn about(path: &Path) -> Option<(Inode, u64)> {
     let meta = statx(CWD, path, AtFlags::empty(), StatxFlags::INO | StatxFlags::SIZE).ok()?;
     Some(((meta.stx_dev_major, meta.stx_dev_minor, meta.stx_ino), meta.stx_size))

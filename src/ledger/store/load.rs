@@ -51,7 +51,7 @@ pub(super) fn load(connection: &Connection, job: JobId) -> Result<Option<JobBook
     Ok(Some(book))
 }
 
-/// Both balances, of what was loaded: a count by the database itself takes as long as loading.
+/// Both balances, summed over the loaded book: a count by the database takes as long as loading.
 fn balance(connection: &Connection, job: JobId, book: &JobBook) -> Result<Balance, LedgerError> {
     use AttemptState::{
         Bound, Destroyed, Good, Personalizing, Rejected, Sample, Stacked, Unknown, Verified, Written,
@@ -122,7 +122,7 @@ pub(super) fn queued(connection: &Connection, job: JobId) -> Result<Vec<JobRecor
     Ok(records)
 }
 
-/// The record that follows so many.
+/// A record as it was accepted. Its sequence must follow the `before` records read so far.
 fn queued_as(row: &Row<'_>, job: JobId, before: usize) -> Result<JobRecord, LedgerError> {
     let seq: i64 = row.get(1)?;
     if usize::try_from(seq).ok() != Some(before + 1) {

@@ -1,16 +1,18 @@
-//! Exclusive use: an advisory lock on a side file, because SQLite lets many writers take turns. And how far the ledger had
-//! come, which tells when its WAL was removed or an older copy was put back.
+//! Exclusive use: an advisory lock on a side file, because SQLite lets many writers take turns. The file also notes
+//! the number of the last event, which shows later if the WAL was removed or an older copy was put back.
 //!
 //! ```text
 //! <ledger>-lock:   pid | LF | name of the ledger | space | number of the last event that is durable | LF
 //! ```
 //!
-//! The number is written after each commit and not synced: after a power cut it may be smaller than the ledger's, never larger.
+//! The number is written after each commit and not synced: after a power cut it may be smaller than the ledger's,
+//! never larger.
 
 use std::fs::{File, OpenOptions};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -19,15 +21,20 @@ use crate::audit::LedgerId;
 use crate::ledger::error::LedgerError;
 use crate::sibling_path::sibling_path;
 
+/// How often a writer tries again to take a lock that is held, and how long it waits before each time.
+const LOOKS: u32 = 5;
+const LOOK: Duration = Duration::from_millis(10);
+
 /// Held as long as the ledger is open for writing; the kernel frees it when the process dies.
 pub(super) struct Lock {
     file: Flock<File>,
-    /// What an earlier process noted.
+    /// Ledger and event that an earlier process noted.
     noted: Option<(String, u64)>,
 }
 
 impl Lock {
-    /// Takes the lock of a ledger, or says who has it. The side file stays, `<ledger>-lock`.
+    /// Takes the lock of a ledger. The error names the process that has it. The side file, `<ledger>-lock`, is never
+    /// removed.
     pub(super) fn take(ledger: &Path) -> Result<Self, LedgerError> {
         let path = sibling_path(ledger, "-lock");
         let file = OpenOptions::new()
@@ -38,14 +45,14 @@ impl Lock {
             .mode(0o600)
             .open(&path)
             .map_err(|e| LedgerError::io(&path, e))?;
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        match taken(file) {
             Ok(mut file) => {
                 let (_, noted) = read(&mut file);
                 let lock = Self { file, noted };
-                // Nothing shorter follows: the pid stays and the number rises.
+                // Cut to length only once: later texts are never shorter, because the pid stays and the number rises.
                 let length = lock.write(lock.noted());
                 if let Err(error) = lock.file.set_len(length) {
-                    tracing::debug!(%error, "what an earlier process noted beside the ledger stays behind");
+                    tracing::debug!(%error, "the end of an earlier process's note next to the ledger was not cut off");
                 }
                 Ok(lock)
             }
@@ -56,37 +63,60 @@ impl Lock {
         }
     }
 
-    /// Which ledger an earlier process had here, and how far that had come for certain; `None` if that was not noted.
+    /// Name and last durable event of the ledger that an earlier process had here; `None` if it noted none.
     pub(super) fn noted(&self) -> Option<(&str, u64)> {
         self.noted.as_ref().map(|(ledger, n)| (ledger.as_str(), *n))
     }
 
-    /// Notes how far the ledger has come.
+    /// Notes the number of the last durable event.
     pub(super) fn note(&self, ledger: LedgerId, n: u64) {
         self.write(Some((&ledger.to_string(), n)));
     }
 
-    /// Nothing depends on it, so that it fails is no reason to stop. Gives its length.
+    /// Writes the side file and returns the length. A failure is only logged, because nothing depends on the note.
     fn write(&self, noted: Option<(&str, u64)>) -> u64 {
         let mut text = format!("{}\n", std::process::id());
         if let Some((ledger, n)) = noted {
             text += &format!("{ledger} {n}\n");
         }
         if let Err(error) = self.file.write_all_at(text.as_bytes(), 0) {
-            tracing::debug!(%error, "nothing noted beside the ledger");
+            tracing::debug!(%error, "the note next to the ledger was not written");
         }
         u64::try_from(text.len()).unwrap_or(0)
     }
 }
 
-/// What stands beside a ledger, for whoever only reads it; `None` if nothing does that can be read. Read twice, and the
-/// smaller number taken: a writer may be just writing it, and half of an old and half of a new one may be more than both.
+/// The note next to a ledger, for readers; `None` if there is none that can be read. It is read twice and the smaller
+/// one returned: a writer may just be writing it, and a mix of old and new digits may exceed both numbers.
 pub(super) fn noted(ledger: &Path) -> Option<(String, u64)> {
     let once = || read(&mut File::open(sibling_path(ledger, "-lock")).ok()?).1;
     Some(once()?.min(once()?))
 }
 
-/// The pid, and what was noted.
+/// Whether a process has the ledger open for writing. A lock that this process may not open counts as held:
+/// it belongs to another user, who may be writing.
+pub(super) fn is_held(ledger: &Path) -> bool {
+    let file = match File::open(sibling_path(ledger, "-lock")) {
+        Ok(file) => file,
+        Err(error) => return error.kind() != ErrorKind::NotFound,
+    };
+    // A shared lock, for as long as this function takes. `Lock::take` waits that long.
+    Flock::lock(file, FlockArg::LockSharedNonblock).is_err()
+}
+
+/// Takes the lock. It may be held for a moment by a reader that looks whether there is a writer.
+fn taken(mut file: File) -> Result<Flock<File>, (File, Errno)> {
+    for _ in 0..LOOKS {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Err((back, Errno::EWOULDBLOCK)) => file = back,
+            other => return other,
+        }
+        std::thread::sleep(LOOK);
+    }
+    Flock::lock(file, FlockArg::LockExclusiveNonblock)
+}
+
+/// The pid and the note, as far as they can be read.
 fn read(file: &mut File) -> (Option<u32>, Option<(String, u64)>) {
     let mut text = String::new();
     if file.read_to_string(&mut text).is_err() {

@@ -41,11 +41,12 @@ pub(super) struct LedgerStore {
     id: LedgerId,
     /// Number and hash of the last event.
     head: (u64, Hash),
-    /// Of the last event: time never goes back in the ledger.
+    /// Time of the last event, Unix in ms: time never goes back in the ledger.
     last_ts: u64,
     scratch: Vec<u8>,
-    /// Pages in the WAL after the last commit, and at how many it is brought into the file.
+    /// Pages in the WAL after the last commit.
     wal_pages: Arc<AtomicI32>,
+    /// Number of pages at which a commit also checkpoints the WAL.
     wal_most: i32,
     identity: identity::Identity,
     lock: lock::Lock,

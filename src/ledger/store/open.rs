@@ -21,11 +21,11 @@ use crate::ledger::chain::{GENESIS, Hash};
 use crate::ledger::error::LedgerError;
 use crate::sibling_path::sibling_path;
 
-/// `application_id` of the file: "CWL1". Tells a ledger from any other database.
+/// `application_id` of the file: "CWL1". Distinguishes a ledger from any other database.
 const APPLICATION_ID: u32 = 0x4357_4C31;
 
-/// The schema, one migration per version; `user_version` is the number of those that were run. Never edit one that
-/// was shipped: add the next.
+/// The schema, one migration per version; `user_version` is the number of migrations that were run. Never edit one
+/// that was shipped: add the next.
 pub(super) const MIGRATIONS: [&str; 6] = [
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
@@ -38,11 +38,11 @@ pub(super) const MIGRATIONS: [&str; 6] = [
 /// How long a connection waits for another one's short lock (checkpoints, recovery).
 const BUSY: Duration = Duration::from_secs(5);
 
-/// How long the first connection after a crash waits to be alone: as long as a command takes that only looks.
+/// How long the first connection after a crash waits for exclusive access: as long as a read-only command takes.
 const ALONE: Duration = Duration::from_millis(500);
 
-/// Page size of a new ledger. A commit writes every page on which it changed a few bytes, four to nine of them: smaller ones are
-/// less to write, and to take checksums of. Ledgers from before have 4 KiB.
+/// Page size of a new ledger. A commit changes a few bytes on four to nine pages and writes each of them whole, so
+/// smaller pages mean less to write and to checksum. Older ledgers have 4 KiB.
 const PAGE: u32 = 1024;
 
 /// Bytes in the WAL at which a commit also checkpoints.
@@ -52,7 +52,7 @@ const WAL_MAX: i32 = 16 << 20;
 const STATEMENTS: usize = 64;
 
 impl LedgerStore {
-    /// Opens a ledger for writing, alone; makes it (mode 0600) if there is none.
+    /// Opens a ledger for exclusive writing; makes it (mode 0600) if there is none.
     pub(in crate::ledger) fn open(path: &Path) -> Result<Self, LedgerError> {
         let path = resolved(path)?;
         one_name(&path)?;
@@ -92,13 +92,13 @@ impl LedgerStore {
         Ok(Self { connection, path, id, head, last_ts, scratch, wal_pages, wal_most, identity, lock })
     }
 
-    /// Where it is, absolute.
+    /// The ledger's absolute path.
     pub(in crate::ledger) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Brings into the file what a long WAL holds, so that it begins anew. That another program is just at it (a shell that ends) is
-    /// no error: the next commit tries again.
+    /// Checkpoints a long WAL into the file, so that SQLite starts the WAL from its beginning. It is no error if
+    /// another program (a shell that ends) is doing that just now: the next commit tries again.
     pub(super) fn shorten_wal(&self) -> Result<(), LedgerError> {
         if self.wal_pages.load(Ordering::Relaxed) < self.wal_most {
             return Ok(());
@@ -106,18 +106,18 @@ impl LedgerStore {
         Ok(self.connection.pragma(None, "wal_checkpoint", "PASSIVE", |_| Ok(()))?)
     }
 
-    /// Brings the WAL into the file, so that the file alone is the ledger. Nothing depends on it: what was told is in the WAL, which
-    /// stays until this has gone well. But a disk that fails is to be heard of.
+    /// Checkpoints the WAL into the file, so that the file alone is the ledger. Nothing depends on it: all commits
+    /// are in the WAL, which stays until this has succeeded. A disk that fails is reported, though.
     pub(in crate::ledger) fn fold(&self) {
         if let Err(error) = fold(&self.connection, &self.path) {
             tracing::warn!(
-                "{error}; nothing is lost: what is not in the ledger's file is in {}, keep both and have their disk looked at",
+                "{error}; nothing is lost: changes that are not in the ledger's file are in {}; keep both files and have their disk checked",
                 sibling_path(&self.path, "-wal").display(),
             );
         }
     }
 
-    /// Lets the file grow no further than a few pages from now: the disk is full.
+    /// Simulates a full disk: from now on the file may grow by `more` pages only.
     #[cfg(test)]
     pub(in crate::ledger) fn fill_disk(&self, more: u32) {
         let pages: u32 = self.connection.pragma_query_value(None, "page_count", |r| r.get(0)).unwrap();
@@ -125,7 +125,7 @@ impl LedgerStore {
     }
 }
 
-/// Less is there than was written.
+/// The error for a ledger that ends before an event that was noted as durable.
 fn behind(found: u64, noted: u64) -> LedgerError {
     LedgerError::Damaged(format!(
         "it ends at event {found}, and event {noted} was written: its -wal was removed or cut off, or it was put back from \
@@ -133,7 +133,8 @@ fn behind(found: u64, noted: u64) -> LedgerError {
     ))
 }
 
-/// A ledger has one name: its lock and its WAL lie beside that, and whoever came by another would not see them.
+/// Refuses a file with several hard links: lock and WAL lie next to one of its names, and a process that uses another
+/// would not see them.
 fn one_name(path: &Path) -> Result<(), LedgerError> {
     match path.metadata().map(|meta| meta.nlink()) {
         Ok(0 | 1) => Ok(()),
@@ -146,23 +147,25 @@ fn one_name(path: &Path) -> Result<(), LedgerError> {
     }
 }
 
-/// Where an earlier process left its WAL, it may have seen a sync of the file fail. What the kernel then holds of the file in memory
-/// it takes for written: it is to read the disk again, and all of the WAL goes over that.
+/// Recovers a ledger whose WAL is not empty. The process that left it may have died after a failed sync. The kernel
+/// then treats the dirty pages as clean, so they are dropped from the page cache, and the whole WAL is replayed over
+/// what is on disk.
 ///
-/// All of it goes only where nobody else reads the ledger: an index of the WAL that others use tells what of it is in the file already.
-/// While somebody does, nothing is forgotten.
+/// The whole WAL is replayed only if no other process reads the ledger: the shared index of the WAL says which part
+/// of it is already in the file. With another reader, nothing is dropped.
 fn recover(path: &Path) -> Result<(), LedgerError> {
     if !has_wal(path) {
         return Ok(());
     }
     let io = |e| LedgerError::io(path, e);
-    // With the close of any descriptor of a file the kernel drops all locks that we have on it: this one is opened when we are
-    // alone and closed behind SQLite's.
+    // Closing any descriptor of a file drops all locks of this process on it. So the file is opened when we are
+    // alone, and declared here to be closed after SQLite's descriptor.
     let file;
     let connection = connect(path)?;
     connection.busy_timeout(ALONE)?;
-    // SQLite keeps its index to itself then, and makes it anew.
+    // In this mode SQLite keeps the index in its own memory and builds it anew.
     connection.pragma_update_and_check(None, "locking_mode", "EXCLUSIVE", |_| Ok(()))?;
+    // The first read fails if another program has the ledger open.
     let first: rusqlite::Result<i64> = connection.pragma_query_value(None, "schema_version", |r| r.get(0));
     if first.is_err_and(|error| error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)) {
         tracing::warn!(
@@ -179,8 +182,9 @@ fn recover(path: &Path) -> Result<(), LedgerError> {
     fold(&connection, path)
 }
 
-/// Brings the WAL into the file, and makes durable that it is empty then. Without a journal of the file system its blocks may be
-/// another file's when the power goes, and the WAL as it was, with a hole, would be played back over the file.
+/// Checkpoints the WAL into the file, and syncs the empty WAL. Otherwise a power cut on a file system without a
+/// journal could bring the old WAL back with blocks that now belong to another file, and it would be replayed with a
+/// hole.
 fn fold(connection: &Connection, path: &Path) -> Result<(), LedgerError> {
     let wal = sibling_path(path, "-wal");
     connection
@@ -189,16 +193,17 @@ fn fold(connection: &Connection, path: &Path) -> Result<(), LedgerError> {
     File::open(&wal).and_then(|wal| wal.sync_all()).map_err(|error| LedgerError::io(&wal, error))
 }
 
-/// Whether something is in the WAL.
+/// Whether there is a WAL that is not empty.
 fn has_wal(path: &Path) -> bool {
     sibling_path(path, "-wal").metadata().is_ok_and(|meta| meta.len() > 0)
 }
 
-/// Writes the WAL once more as it reads, and syncs it. If an earlier process saw a sync fail, the kernel may hold bytes that it
-/// takes for written and that are not on the disk; nothing is built on those.
+/// Writes the WAL again as it reads, and syncs it. If an earlier process saw a sync fail, the kernel may hold bytes
+/// that it treats as written although they are not on the disk; nothing may rely on those.
 ///
-/// It has to forget them first: ext4 would take their blocks for the ones that it has marked as written already, and after a power
-/// cut they would read as zeros, whatever a later sync had said. If we are killed between, what was never durable is gone.
+/// The kernel has to drop them first. Otherwise ext4 would treat their blocks as already marked as written, and after
+/// a power cut they would read as zeros, even if a later sync reported success. If the process is killed in between,
+/// only bytes that were never durable are lost.
 fn rewrite(connection: &Connection, path: &Path) -> Result<(), LedgerError> {
     let wal = sibling_path(path, "-wal");
     let io = |e| LedgerError::io(&wal, e);
@@ -206,7 +211,7 @@ fn rewrite(connection: &Connection, path: &Path) -> Result<(), LedgerError> {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
         file => file.map_err(io)?,
     };
-    // Nobody else writes there meanwhile.
+    // Keeps other writers out meanwhile.
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
     file.sync_data().map_err(io)?;
     let (mut at, mut bytes) = (0, vec![0; 1 << 20]);
@@ -224,28 +229,31 @@ fn rewrite(connection: &Connection, path: &Path) -> Result<(), LedgerError> {
     Ok(transaction.rollback()?)
 }
 
-/// Opens a ledger for reading only; one of an earlier version is brought up to date first, which needs it alone.
-/// Beside it, why it is not the whole ledger, if it ends before what was noted of it.
-pub(super) fn open_reader(path: &Path) -> Result<(Connection, Option<LedgerError>), LedgerError> {
+/// Opens a ledger for reading only. A ledger of an earlier version is migrated first, which needs exclusive access.
+/// The second value is the error for a ledger that ends before the event noted in its side file, the third the
+/// resolved path.
+pub(super) fn open_reader(path: &Path) -> Result<(Connection, Option<LedgerError>, PathBuf), LedgerError> {
     if !path.is_file() {
         return Err(LedgerError::Missing(path.to_owned()));
     }
-    // Nor is a file called `:memory:` what SQLite takes it for.
+    // An absolute path also keeps SQLite from giving a file called `:memory:` a special meaning.
     let path = &*resolved(path)?;
     one_name(path)?;
-    // Before the first read: a writer notes what is durable already, so a moment that begins later has it.
+    // The note is read first: a writer notes events only after they are durable, so the database, read later, must
+    // have them.
     let noted = lock::noted(path);
     let (connection, version) = read_only(path).map_err(|e| e.of(path))?;
     if usize::try_from(version).is_ok_and(|version| version >= MIGRATIONS.len()) {
         let behind = is_behind(&connection, noted).map_err(|e| e.of(path))?;
-        return Ok((connection, behind));
+        return Ok((connection, behind, path.to_owned()));
     }
     drop(connection);
     LedgerStore::open(path)?.fold();
-    read_only(path).map(|(connection, _)| (connection, None)).map_err(|e| e.of(path))
+    let (connection, _) = read_only(path).map_err(|e| e.of(path))?;
+    Ok((connection, None, path.to_owned()))
 }
 
-/// Whether a ledger ends before what was noted of it.
+/// The error for a ledger that ends before the event noted in its side file; `None` for a whole ledger.
 fn is_behind(
     connection: &Connection,
     noted: Option<(String, u64)>,
@@ -267,11 +275,15 @@ fn read_only(path: &Path) -> Result<(Connection, u32), LedgerError> {
     Ok((connection, version))
 }
 
-/// Where a ledger is, or will be. A symbolic link that leads to nothing is an error: what it led to is missing.
+/// Absolute path of a ledger, which may not exist yet, without symbolic links. A link whose target is missing is an
+/// error.
 fn resolved(path: &Path) -> Result<PathBuf, LedgerError> {
     let failed = |e| LedgerError::io(path, e);
     if path.is_symlink() && !path.exists() {
-        return Err(LedgerError::io(path, "it is a link to nothing; is the disk mounted to which it leads?"));
+        return Err(LedgerError::io(
+            path,
+            "it is a link whose target is missing; check that the target's disk is mounted",
+        ));
     }
     if path.exists() {
         return path.canonicalize().map_err(failed);
@@ -283,17 +295,18 @@ fn resolved(path: &Path) -> Result<PathBuf, LedgerError> {
     }
 }
 
-/// Makes a ledger without a job, under another name, and puts it in place when it is whole and on disk: whoever kills us
-/// leaves a ledger or none, and an empty file is never one that we were making.
+/// Makes a ledger without a job under another name, and renames it when it is complete and on disk. If the process is
+/// killed, it leaves a whole ledger or none, so an empty file is never one in the making.
 fn make(path: &Path) -> Result<(), LedgerError> {
-    // SQLite would read it into the new ledger.
+    // SQLite would replay it into the new ledger.
     if has_wal(path) {
-        let what = format!("{} is missing, and its -wal is there", path.display());
+        let what =
+            format!("{} is missing, but its -wal is there: put the ledger back next to it", path.display());
         return Err(LedgerError::Damaged(what));
     }
     let new = sibling_path(path, "-new");
     made(&new).inspect_err(|_| {
-        // It is made anew the next time anyhow.
+        // The next attempt overwrites it in any case.
         let _ = std::fs::remove_file(&new);
     })?;
     std::fs::rename(&new, path).map_err(|e| LedgerError::io(path, e))?;
@@ -307,7 +320,7 @@ fn made(new: &Path) -> Result<(), LedgerError> {
     let file = options.write(true).create(true).truncate(true).mode(0o600).open(new).map_err(failed)?;
     let mut connection = connect(new)?;
     connection.pragma_update(None, "page_size", PAGE)?;
-    // If it fails, the file is of no use.
+    // No journal on disk: if this fails, the file is thrown away.
     connection.pragma_update_and_check(None, "journal_mode", "MEMORY", |_| Ok(()))?;
     migrate(&mut connection, 0)?;
     drop(connection);
@@ -317,8 +330,8 @@ fn made(new: &Path) -> Result<(), LedgerError> {
 fn connect(path: &Path) -> Result<Connection, LedgerError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
-    // Closing folds nothing, only `fold` does: after a sync that failed the next one may say yes, and then SQLite would remove the
-    // WAL of which the file has nothing on the disk.
+    // Only `fold` checkpoints on closing, SQLite does not: after a failed sync the next one may report success, and
+    // SQLite would then remove the WAL although its pages never reached the file on the disk.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     Ok(connection)
 }
@@ -341,13 +354,14 @@ fn identify(connection: &Connection, path: &Path) -> Result<u32, LedgerError> {
     Ok(found)
 }
 
-/// Sets what durability rests on, and reads it back. Gives where the pages of the WAL are noted at each commit.
+/// Sets the pragmas that durability depends on, and reads them back. Returns the number of the WAL's pages, which
+/// every commit updates.
 fn settings(connection: &mut Connection) -> Result<Arc<AtomicI32>, LedgerError> {
     let journal: String = connection.pragma_update_and_check(None, "journal_mode", "WAL", |r| r.get(0))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    // In place of SQLite's own checkpoints, which keep it to themselves when the disk fails, and try again. An error of the hook
-    // would lose what it was.
+    // Replaces SQLite's own checkpoints, which do not report a disk that fails but try again. The hook only counts,
+    // because SQLite would lose the cause of an error that the hook returned.
     let pages = Arc::new(AtomicI32::new(0));
     let seen = Arc::clone(&pages);
     connection.wal_hook(Some(move |_: &mut Wal, pages| {
@@ -367,7 +381,7 @@ fn settings(connection: &mut Connection) -> Result<Arc<AtomicI32>, LedgerError> 
     Ok(pages)
 }
 
-/// Runs the migrations behind `version`, each in its own transaction.
+/// Runs the migrations after `version`, each in its own transaction.
 fn migrate(connection: &mut Connection, version: u32) -> Result<(), LedgerError> {
     let done = usize::try_from(version).unwrap_or(usize::MAX);
     for (sql, number) in MIGRATIONS.iter().zip(1u32..).skip(done) {
@@ -378,7 +392,7 @@ fn migrate(connection: &mut Connection, version: u32) -> Result<(), LedgerError>
         transaction.commit()?;
     }
     if done < MIGRATIONS.len() {
-        // Into the file itself, which is a ledger by that, whatever becomes of its WAL.
+        // Into the file itself, so that it is a ledger even without its WAL.
         connection.pragma(None, "wal_checkpoint", "TRUNCATE", |_| Ok(()))?;
     }
     Ok(())

@@ -1,8 +1,8 @@
-//! The reading side: views of what is durable, from a read-only connection of its own. Short reads, each of one
+//! The reading side: views of durable data, from a read-only connection of its own. Each read is short and sees one
 //! moment; a reader never waits for the writer, and the writer never for a reader.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -25,7 +25,9 @@ use crate::ledger::views::{
 /// Reads a ledger. One per thread.
 pub struct Reader {
     connection: Connection,
-    /// Less is there than was written.
+    /// Where the ledger is.
+    path: PathBuf,
+    /// The error for a truncated ledger, if it is one.
     behind: Option<LedgerError>,
 }
 
@@ -44,11 +46,11 @@ impl Reader {
 
     /// Like [`Self::open`], but accepts a truncated ledger; [`Self::behind`] then says how much is missing.
     pub fn open_as_it_is(path: impl AsRef<Path>) -> Result<Self, LedgerError> {
-        let (connection, behind) = super::open::open_reader(path.as_ref())?;
-        Ok(Self { connection, behind })
+        let (connection, behind, path) = super::open::open_reader(path.as_ref())?;
+        Ok(Self { connection, path, behind })
     }
 
-    /// Why it is not the whole ledger, if the file beside it says that more was written.
+    /// The error for a truncated ledger, if the file next to it notes a later event than the last one here.
     pub fn behind(&self) -> Option<&LedgerError> {
         self.behind.as_ref()
     }
@@ -62,7 +64,7 @@ impl Reader {
         rows.map(|view| self.with_phase(view?)).collect()
     }
 
-    /// With what is not in the job's row: whether nothing stands against closing it, and why it is HELD.
+    /// Adds values that are not in the job's row: the phases COMPLETE and STOPPING, and why the job is HELD.
     fn with_phase(&self, mut view: JobView) -> Result<JobView, LedgerError> {
         if self.is_complete(&view)? {
             view.phase = JobPhase::Complete;
@@ -86,13 +88,14 @@ impl Reader {
         self.with_phase(view.ok_or(LedgerError::NoJob(job))?)
     }
 
-    /// Whether a hold of an OPEN job waits for the cards that are under way.
+    /// Whether a hold of an OPEN job waits for the cards that are under way. It waits for nothing if the line was killed: then
+    /// no process has the ledger open for writing.
     fn is_stopping(&self, job: JobId) -> Result<bool, LedgerError> {
         let last = events::last(&self.connection, EventFilter::Life(job), |_| true)?;
-        Ok(last.is_some_and(|event| event.fact == EventFact::HoldAsked))
+        Ok(last.is_some_and(|event| event.fact == EventFact::HoldAsked) && super::lock::is_held(&self.path))
     }
 
-    /// Whether nothing stands against closing a job that is not CLOSED. The laws decide when it is closed.
+    /// Whether nothing prevents closing a job that is not CLOSED. For display: the laws decide when it is closed.
     fn is_complete(&self, view: &JobView) -> Result<bool, LedgerError> {
         let Balance { queued, in_flight, remake, unknown, blanks_in_line, .. } = view.balance;
         let open = [queued, in_flight, remake, unknown, blanks_in_line].iter().any(|count| *count > 0);
@@ -163,12 +166,12 @@ impl Reader {
         Ok(held.and_then(|event| event.context.reason).map(String::from))
     }
 
-    /// The last event of the job that says that it was held or closed, or that its data was deleted.
+    /// The last event of a kind in a job's life.
     pub fn last_mark(&self, job: JobId, mark: JobMark) -> Result<Option<LedgerEvent>, LedgerError> {
         events::last(&self.connection, EventFilter::Mark(job, mark), |_| true)
     }
 
-    /// What a job's runs counted, summed up.
+    /// The sum of the counts of a job's runs.
     pub fn run_counts(&self, job: JobId) -> Result<RunCounts, LedgerError> {
         let mut sum = RunCounts::default();
         events::each(&self.connection, EventFilter::Life(job), (0, None), |event| {
@@ -180,7 +183,7 @@ impl Reader {
         Ok(sum)
     }
 
-    /// The terms under which a job was accepted; none of a job of chain version 1.
+    /// The terms under which a job was accepted; `None` for a job of chain version 1.
     pub fn terms(&self, job: JobId) -> Result<Option<AcceptedTerms>, LedgerError> {
         let mut found = None;
         events::each(&self.connection, EventFilter::Life(job), (0, None), |event| {
@@ -201,7 +204,7 @@ impl Reader {
         first.zip(last).ok_or(LedgerError::NoJob(job))
     }
 
-    /// Every person who decided something about a job, by name.
+    /// The names of the people who decided something about a job, sorted.
     pub fn people(&self, job: JobId) -> Result<Vec<String>, LedgerError> {
         let mut people = BTreeSet::new();
         events::each(&self.connection, EventFilter::Job(job), (0, None), |event| {
@@ -222,7 +225,7 @@ impl Reader {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// What happened at each station of a job, counted.
+    /// Number of events of each kind at each station of a job.
     pub fn station_counts(&self, job: JobId) -> Result<Vec<StationCount>, LedgerError> {
         let mut counts: BTreeMap<(String, String, String), u64> = BTreeMap::new();
         events::each(&self.connection, EventFilter::Job(job), (0, None), |event| {
@@ -250,8 +253,8 @@ impl Reader {
         self.sequences(job, "SELECT seq FROM record WHERE job = ?1 ORDER BY seq")
     }
 
-    /// Sequences of the attempts that are REJECTED, UNKNOWN or SAMPLE, one for each such attempt, in file order: what a
-    /// person sees destroyed.
+    /// Sequences of the attempts that are REJECTED, UNKNOWN or SAMPLE, one for each such attempt, in file order. A
+    /// person must see these cards destroyed.
     pub fn to_destroy(&self, job: JobId) -> Result<Vec<u32>, LedgerError> {
         self.sequences(
             job,
@@ -259,7 +262,7 @@ impl Reader {
         )
     }
 
-    /// Sequences of REMAKE records that nobody released yet, in file order.
+    /// Sequences of REMAKE records that are not released yet, in file order.
     pub fn unreleased(&self, job: JobId) -> Result<Vec<u32>, LedgerError> {
         self.sequences(
             job,
@@ -274,6 +277,7 @@ impl Reader {
             .prepare_cached("SELECT state, wrote FROM attempt WHERE job = ?1 AND seq = ?2 AND number = ?3")?;
         let mut views = Vec::new();
         events::each(&self.connection, EventFilter::Faults(job), (0, None), |event| {
+            // The event has the state of that time; the attempt may have changed since.
             let now: Option<(AttemptState, bool)> = match (event.seq(), event.attempt()) {
                 (Some(seq), Some(attempt)) => query
                     .query_row(params![job.0, seq, attempt], |r| Ok((r.get(0)?, r.get(1)?)))
@@ -302,7 +306,7 @@ impl Reader {
         Ok(views)
     }
 
-    /// How the stack differs from the file: gaps, and remakes listed apart.
+    /// The differences between the stack and the file: gaps, and remakes listed apart.
     pub fn stack(&self, job: JobId) -> Result<StackView, LedgerError> {
         let mut query = self.connection.prepare_cached(
             "SELECT r.seq, r.card_ref, r.state, a.number, a.state, a.position FROM record AS r LEFT JOIN attempt AS a \
@@ -317,18 +321,22 @@ impl Reader {
                 None => None,
             };
             match (attempt, row.get::<_, Option<u32>>(5)?) {
+                // The first card left the stack again.
                 (Some((1, attempt)), Some(position)) if left_the_line(attempt) => {
                     view.gaps.push(Gap { seq, card_ref, state, after_position: before });
                     before = position;
                 }
                 (Some((1, _)), Some(position)) => before = position,
+                // A later card left the stack again; the first one's gap is listed already.
                 (Some((_, attempt)), Some(_)) if left_the_line(attempt) => {}
                 (Some((attempt, _)), Some(position)) => {
                     view.remakes.push(Remade { seq, card_ref, attempt, position });
                 }
+                // The first card never reached the stack.
                 (Some((1, attempt)), None) if left_the_line(attempt) => {
                     view.gaps.push(Gap { seq, card_ref, state, after_position: before });
                 }
+                // Cancelled before a card was begun.
                 (None, _) if state == RecordState::Cancelled => {
                     view.gaps.push(Gap { seq, card_ref, state, after_position: before });
                 }
@@ -378,12 +386,12 @@ impl Reader {
         super::stock::of_job(&self.connection, job)
     }
 
-    /// The stock of all jobs to which somebody issued any, oldest first.
+    /// The stock of all jobs to which blanks were issued, oldest first.
     pub fn stocks(&self) -> Result<Vec<StockView>, LedgerError> {
         super::stock::of_jobs(&self.connection)
     }
 
-    /// A shift, by its name or the last one; of one job or of all whose stock is counted.
+    /// The shift of that name, or the last one; of one job, or of all jobs whose stock is counted.
     pub fn shift(&self, name: Option<&str>, job: Option<JobId>) -> Result<Option<ShiftView>, LedgerError> {
         super::stock::of_shift(&self.connection, name, job)
     }
@@ -393,13 +401,13 @@ impl Reader {
         super::verify_chain(&self.connection)
     }
 
-    /// Proves what can be proved: chain, signatures, that the tables are what the events add up to, and that the HSM has
-    /// noted nothing else. `seen` is told the number of each event.
+    /// Proves everything that can be proved: the chain, the signatures, the tables against the events, and with
+    /// `known` the ledger against the HSM's record of it. Calls `seen` with the number of each event.
     pub fn audit(&self, known: Option<&AuditInfo>, seen: impl FnMut(u64)) -> Result<Audit, LedgerError> {
         super::audit::audit(&self.connection, known, seen)
     }
 
-    /// Name of a record's card.
+    /// The card_ref of a record.
     pub fn card_ref(&self, job: JobId, seq: u32) -> Result<String, LedgerError> {
         let mut query =
             self.connection.prepare_cached("SELECT card_ref FROM record WHERE job = ?1 AND seq = ?2")?;
@@ -407,7 +415,7 @@ impl Reader {
         found.ok_or(LedgerError::Denied { job, seq: Some(seq), law: Law::NoRecord })
     }
 
-    /// Where a job is not what its events add up to: somebody else has changed it.
+    /// Contradictions between a job's tables and its events; empty unless the ledger was changed from outside.
     pub fn replayed(&self, job: JobId) -> Result<Vec<AuditFinding>, LedgerError> {
         super::audit::of_job(&self.connection, job)
     }
@@ -417,7 +425,7 @@ impl Reader {
         super::audit::id(&self.connection)
     }
 
-    /// All signed places, in order.
+    /// All checkpoints, in order.
     pub fn checkpoints(&self) -> Result<Vec<Checkpoint>, LedgerError> {
         super::audit::all_checkpoints(&self.connection)
     }
@@ -433,7 +441,7 @@ impl Reader {
     }
 }
 
-/// Whether an attempt has given up its place in the stack, or has none.
+/// Whether an attempt in this state has no place in the stack, or has lost it.
 fn left_the_line(state: AttemptState) -> bool {
     matches!(
         state,
@@ -445,7 +453,7 @@ fn left_the_line(state: AttemptState) -> bool {
     )
 }
 
-/// The columns of a balance in a join, where `records` stands in both tables.
+/// The columns of a balance in a join with `job`, which also has a column `records`.
 fn balance_columns() -> String {
     row::BALANCE.replacen("records", "balance.records", 1)
 }

@@ -1,4 +1,4 @@
-//! Columns as values. A value that cannot stand there is an error, never a guess.
+//! Reads columns as values. A value that the column cannot have is an error, never a guess.
 
 use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Type, ValueRef};
@@ -25,24 +25,25 @@ macro_rules! state_columns {
 }
 state_columns!(JobState, RecordState, AttemptState, BlankState);
 
-/// A count, number or time: SQLite's integers are signed.
+/// A count, number or time: SQLite's integers are signed, and a negative one is an error.
 pub(super) fn number(row: &Row<'_>, index: usize) -> rusqlite::Result<u64> {
     let value: i64 = row.get(index)?;
     u64::try_from(value)
         .map_err(|e| rusqlite::Error::FromSqlConversionFailure(index, Type::Integer, Box::new(e)))
 }
 
-/// As [`number`], where there may be none.
+/// Like [`number`], for a column that may be NULL.
 pub(super) fn optional_number(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<u64>> {
     row.get::<_, Option<i64>>(index)?.map(|_| number(row, index)).transpose()
 }
 
-/// For binding; a count above 2^63 does not happen.
+/// A number as SQLite binds it; counts above 2^63 do not occur.
 pub(super) fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// Yes or no: nothing but 1 and 0, so that what is hashed is what stands there.
+/// A boolean, stored as 1 or 0. Any other number is an error: the hash covers only the boolean, so a changed number
+/// would go unnoticed.
 pub(super) fn flag(row: &Row<'_>, index: usize) -> rusqlite::Result<bool> {
     let value: i64 = row.get(index)?;
     match value {
@@ -77,7 +78,7 @@ pub(super) fn balance(row: &Row<'_>, first: usize) -> rusqlite::Result<Balance> 
     })
 }
 
-/// What the table of blanks has of a chip: KEYDATA, and the chip as version 2 has it.
+/// The chip columns of the table of blanks, from `first` on: KEYDATA, and the chip of version 2.
 pub(super) fn blank_chip(row: &Row<'_>, first: usize) -> rusqlite::Result<BlankChip> {
     let chip = match row.get_ref(first + 1)?.as_blob_or_null()? {
         None => None,

@@ -1,7 +1,7 @@
-//! The schema of a ledger against the one that the migrations make: a trigger, an index or a table more or less changes what
-//! is written and read, without any row that tells.
+//! Compares the schema of a ledger with the one that the migrations make. An added or missing trigger, index or table
+//! changes what is written and read, and no row shows it.
 //!
-//! What SQLite keeps of `ANALYZE` changes no answer and is let be.
+//! The tables that `ANALYZE` makes change no answer and are ignored.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use rusqlite::Connection;
 use super::open::MIGRATIONS;
 use crate::ledger::error::LedgerError;
 
-/// Kind and name of an object, to its table and the text that made it.
+/// Kind and name of each object, with its table and its SQL.
 type SchemaObjects = BTreeMap<(String, String), (String, Option<String>)>;
 
-/// What so many migrations make.
+/// The objects that the first `version` migrations make.
 fn made(version: usize) -> rusqlite::Result<SchemaObjects> {
     let connection = Connection::open_in_memory()?;
     MIGRATIONS.iter().take(version).try_for_each(|sql| connection.execute_batch(sql))?;
@@ -29,7 +29,7 @@ fn objects(connection: &Connection) -> rusqlite::Result<SchemaObjects> {
     rows.collect()
 }
 
-/// How a ledger that is up to date differs, a line for each object.
+/// Differences of a ledger with the newest schema, one line for each object.
 pub(super) fn differences(connection: &Connection) -> Result<Vec<String>, LedgerError> {
     differences_of(connection, MIGRATIONS.len())
 }
@@ -47,18 +47,18 @@ fn differences_of(connection: &Connection, version: usize) -> Result<Vec<String>
         }
     }
     let foreign =
-        found.into_keys().map(|(kind, name)| format!("the {kind} {name} is none of this program's"));
+        found.into_keys().map(|(kind, name)| format!("the {kind} {name} does not belong to this program"));
     differences.extend(foreign);
     Ok(differences)
 }
 
-/// Refuses one that differs from what its version makes: before it is brought up to date, for a foreign trigger would have its
-/// say in that.
+/// Refuses a ledger whose schema differs from what its version has. Called before the migrations, because a foreign
+/// trigger would take part in them.
 pub(super) fn check(connection: &Connection, version: u32) -> Result<(), LedgerError> {
     match differences_of(connection, usize::try_from(version).unwrap_or(usize::MAX))?.first() {
         None => Ok(()),
         Some(first) => Err(LedgerError::Damaged(format!(
-            "somebody else has changed its schema: {first}; an audit names every change"
+            "another program has changed its schema: {first}; an audit names every change"
         ))),
     }
 }

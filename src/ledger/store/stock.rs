@@ -1,5 +1,5 @@
-//! Stock as it is read: of jobs, and of shifts, whose figures are counted from the events between one shift's beginning
-//! and the next one's.
+//! Reads stock: of jobs from the tables, and of shifts by counting the events between the beginning of one shift and
+//! that of the next.
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -10,7 +10,7 @@ use crate::ledger::event::{EventFact, LedgerEvent, StateName};
 use crate::ledger::types::{AttemptState, Balance, JobId};
 use crate::ledger::views::{OnHand, ShiftView, StockView};
 
-/// When a shift began, and the last event of it.
+/// A shift: when it began, and the time and event at which the next one began.
 struct Span {
     name: String,
     by: Option<String>,
@@ -20,7 +20,7 @@ struct Span {
     last: Option<u64>,
 }
 
-/// What happened to blanks between two events.
+/// Counts of the blanks and cards that moved between two events.
 #[derive(Default)]
 struct Flow {
     issued: i64,
@@ -35,18 +35,18 @@ struct Flow {
 }
 
 impl Flow {
-    /// Blanks that became something.
+    /// Blanks that became good, rejected, unknown or sample.
     fn used(&self) -> i64 {
         self.good + self.rejected + self.unknown + self.sample
     }
 
-    /// What lies there after it, where nothing lay before.
+    /// Blanks on hand after these events, if there were none before.
     fn leaves(&self) -> OnHand {
         let hopper = self.issued - self.returned - self.fed + self.given_back;
         OnHand { hopper, in_line: self.fed - self.given_back - self.used() }
     }
 
-    /// Counts an event.
+    /// Adds an event to the counts.
     fn add(&mut self, event: &LedgerEvent) {
         match &event.fact {
             EventFact::StockIssued { count } => self.issued += i64::from(*count),
@@ -111,20 +111,20 @@ pub(super) fn of_job(connection: &Connection, job: JobId) -> Result<StockView, L
     })
 }
 
-/// The stock of all jobs to which somebody issued any, oldest first.
+/// The stock of all jobs to which blanks were issued, oldest first.
 pub(super) fn of_jobs(connection: &Connection) -> Result<Vec<StockView>, LedgerError> {
     let mut query = connection.prepare_cached("SELECT job FROM stock ORDER BY job")?;
     let jobs = query.query_map([], |r| Ok(JobId(r.get(0)?)))?.collect::<Result<Vec<_>, _>>()?;
     jobs.into_iter().map(|job| of_job(connection, job)).collect()
 }
 
-/// A shift, by its name or the last one; of one job or of all whose stock is counted.
+/// The shift of that name, or the last one; of one job, or of all jobs whose stock is counted.
 pub(super) fn of_shift(
     connection: &Connection,
     name: Option<&str>,
     job: Option<JobId>,
 ) -> Result<Option<ShiftView>, LedgerError> {
-    // One transaction, so that events and tables are of one moment while a writer goes on.
+    // One transaction, so that events and tables show one moment while a writer goes on.
     let moment = connection.unchecked_transaction()?;
     let Some(span) = span(&moment, name)? else { return Ok(None) };
     let opening = flow(&moment, 0, Some(span.first), job)?.leaves();
@@ -154,6 +154,7 @@ pub(super) fn of_shift(
 
 fn span(connection: &Connection, name: Option<&str>) -> Result<Option<Span>, LedgerError> {
     let (mut found, mut next) = (None::<Span>, None);
+    // Without a name every shift replaces the one found before, so the last one remains.
     for event in events::all(connection, EventFilter::Shifts)? {
         let EventFact::ShiftBegun { name: is } = event.fact else { continue };
         if name.is_none_or(|name| name == is) {
@@ -174,7 +175,7 @@ fn span(connection: &Connection, name: Option<&str>) -> Result<Option<Span>, Led
     Ok(found.map(|span| Span { ended, last, ..span }))
 }
 
-/// Of the events behind the first number up to the last.
+/// Counts the events after number `after`, up to and including `to`.
 fn flow(
     connection: &Connection,
     after: u64,
@@ -192,7 +193,7 @@ fn flow(
     Ok(flow)
 }
 
-/// What lies in hoppers and line by the tables, now.
+/// Blanks in hoppers and line now, by the tables.
 fn on_hand(connection: &Connection, job: Option<JobId>) -> Result<OnHand, LedgerError> {
     let mut sum = OnHand::default();
     for stock in of_jobs(connection)?.iter().filter(|stock| job.is_none_or(|job| job == stock.job)) {

@@ -1,15 +1,15 @@
-//! All that must not change about a job, as its row has it, held against the event by which a file became the job.
+//! The terms of a job, which must not change: its row compared with the event by which a file became the job.
 //!
-//! In chain version 2 these are the event's fields. In version 1, which is frozen, they stand in its detail, at whose end is
-//! the seal, hex, which the first events did not have:
+//! In chain version 2 the terms are fields of the event. In version 1, which is frozen, they stand in its detail. The
+//! detail ends in a seal in hex, which the first events lacked:
 //!
 //! ```text
 //! SHA-256("CWJ1" | ledger (16) | L4 detail before the seal | simulated u8 | L4 spool | accepted u64 | records u32
 //!         | { L4 card_ref }*)
 //! ```
 //!
-//! Integers are big-endian, `L4 x` is a length of four bytes and then x in UTF-8, simulated is 00 or 01, accepted as in the
-//! job's row, card_refs in the order of their sequences.
+//! Integers are big-endian, `L4 x` is a length of four bytes and then x in UTF-8, simulated is 00 or 01, accepted as
+//! in the job's row, card_refs in the order of their sequences.
 
 use rusqlite::{Connection, OptionalExtension, Row};
 use sha2::{Digest, Sha256};
@@ -21,21 +21,21 @@ use crate::ledger::error::LedgerError;
 use crate::ledger::event::{AcceptedTerms, EventFact, JobProfiles, LedgerEvent};
 use crate::ledger::types::JobId;
 
-/// What stands before the seal.
+/// The text before the seal.
 const SEAL: &str = ", sealed ";
 
-/// How far an event says what a job is.
+/// Whether an event proves the terms of a job.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum TermsProof {
-    /// All of it.
+    /// Event and row agree.
     Whole,
-    /// It has no seal: an earlier version wrote it.
+    /// They agree, but the event has no seal: an earlier version wrote it.
     Unsealed,
-    /// Something else.
+    /// They differ.
     Differs,
 }
 
-/// See the module.
+/// The terms of a job, from its row.
 pub(super) struct TermsRow {
     issuer: String,
     file: String,
@@ -53,7 +53,7 @@ pub(super) struct TermsRow {
 }
 
 impl TermsRow {
-    /// As they stand in the job's row.
+    /// Reads the terms from a job's row; `None` if there is no such job.
     pub(super) fn read(connection: &Connection, job: JobId) -> Result<Option<Self>, LedgerError> {
         let mut query = connection.prepare_cached(
             "SELECT issuer_id, file_id, product, records, line, kek, digest, spool_key, rejects_shredded, test_keys, \
@@ -80,7 +80,7 @@ impl TermsRow {
         })
     }
 
-    /// The event's fields.
+    /// The fields of the event; the parameters add those that the row does not have.
     pub(super) fn accepted(
         &self,
         records: &[JobRecord],
@@ -106,19 +106,19 @@ impl TermsRow {
         }
     }
 
-    /// When the job was accepted.
+    /// Time at which the job was accepted, Unix in ms.
     pub(super) fn accepted_at(&self) -> u64 {
         self.accepted
     }
 
-    /// Whether an event says that this is the job, of records of these names.
+    /// Compares the terms with the event by which the job was accepted. `records` are the job's records, in order.
     pub(super) fn proof(&self, event: &LedgerEvent, ledger: LedgerId, records: &[JobRecord]) -> TermsProof {
         let EventFact::Accepted(terms) = &event.fact else { return TermsProof::Differs };
         let Some(terms) = terms else {
             let detail = event.context.detail.as_deref().unwrap_or_default();
             return self.version_one_proof(detail, ledger, records);
         };
-        // What the row has not, the event alone says.
+        // Fields that the row does not have are taken from the event.
         let own = self.accepted(records, terms.profiles, terms.rejects_marked);
         let same = AcceptedTerms { laws: terms.laws, ..own } == **terms;
         if same && self.accepted == event.ts && self.simulated == event.simulated {
@@ -144,7 +144,7 @@ impl TermsRow {
         hex::encode_upper(sha.finalize())
     }
 
-    /// Without the seal.
+    /// Detail of a version 1 event, without the seal.
     fn text(&self) -> String {
         let key = self.spool_key.map(|key| format!(", spool key {key}")).unwrap_or_default();
         let rejects = if self.rejects_shredded { "shredded" } else { "binned" };
@@ -152,7 +152,7 @@ impl TermsRow {
         format!("{}{key}, rejects {rejects}, {keys} keys", self.old_text())
     }
 
-    /// As it was before schema 4, when no spool was sealed.
+    /// Detail of a version 1 event before schema 4, when no spool was sealed.
     fn old_text(&self) -> String {
         format!(
             "issuer {}, file {}, product {}, {} records, line {}, KEK {}, SHA-256 {}",
@@ -166,7 +166,7 @@ impl TermsRow {
         )
     }
 
-    /// Whether the detail of an event of version 1 is of these, and of records of these names.
+    /// Compares the terms with the detail of a version 1 event.
     fn version_one_proof(&self, detail: &str, ledger: LedgerId, records: &[JobRecord]) -> TermsProof {
         let text = self.text();
         if let Some(seal) = detail.strip_prefix(&text).and_then(|rest| rest.strip_prefix(SEAL)) {
@@ -178,7 +178,7 @@ impl TermsRow {
     }
 }
 
-/// SHA-256 of every card_ref with its length before it, in the order of the sequences.
+/// SHA-256 over every card_ref with its length before it, in the order of the sequences.
 fn cards_digest(records: &[JobRecord]) -> [u8; 32] {
     let mut sha = Sha256::new();
     for record in records {

@@ -13,7 +13,7 @@ use crate::ledger::types::{Balance, JobId};
 pub struct ChainHead {
     /// Number of the last event; 0 in an empty ledger.
     pub n: u64,
-    /// Its hash.
+    /// Hash of that event; zeros in an empty ledger.
     pub hash: [u8; 32],
 }
 
@@ -22,15 +22,15 @@ pub fn verify_chain(connection: &Connection) -> Result<ChainHead, LedgerError> {
     verify_from(connection, 0, GENESIS)
 }
 
-/// Walks every event after one whose hash is known: numbers without a gap, every hash, no version 1 event after one of
-/// version 2, and the head. A fault is [`LedgerError::Damaged`] and names the event. A complete rewrite of the chain cannot
-/// be detected here; compare with a [`ChainHead`] stored elsewhere.
+/// Walks every event after one whose hash is known: numbers without a gap, every hash, no version 1 event after one
+/// of version 2, and the head. A fault is [`LedgerError::Damaged`] and names the event. A complete rewrite of the
+/// chain cannot be detected here; compare with a [`ChainHead`] stored elsewhere.
 pub(super) fn verify_from(
     connection: &Connection,
     start: u64,
     hashed: Hash,
 ) -> Result<ChainHead, LedgerError> {
-    // One transaction, so that events and head are of one moment while a writer goes on.
+    // One transaction, so that events and head show one moment while a writer goes on.
     let moment = connection.unchecked_transaction()?;
     let head: Option<(u64, Hash)> = moment
         .query_row("SELECT n, hash FROM head", [], |r| Ok((row::number(r, 0)?, r.get(1)?)))

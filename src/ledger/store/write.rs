@@ -22,7 +22,8 @@ impl LedgerStore {
         let begin = || self.connection.prepare_cached("BEGIN IMMEDIATE")?.raw_execute();
         begin()?;
         if self.in_place().is_err() {
-            // Another program may have brought the WAL into the file and emptied it: then nothing is in it by its index either.
+            // Another program may have checkpointed and emptied the WAL. SQLite's index shows an empty WAL then, and
+            // a shorter file is no damage.
             self.connection.prepare_cached("ROLLBACK")?.raw_execute()?;
             let frames: i64 = self.connection.query_row("PRAGMA wal_checkpoint(NOOP)", [], |r| r.get(1))?;
             if frames == 0 {
@@ -33,17 +34,18 @@ impl LedgerStore {
         self.in_place()
     }
 
-    /// Whether its files are still there and whole. For a writer that has nothing to write for a while.
+    /// Checks that the ledger's files are in place and whole, for a writer that has had nothing to write for a while.
     pub(in crate::ledger) fn look(&self) -> Result<(), LedgerError> {
         if self.in_place().is_ok() {
             return Ok(());
         }
+        // Repeats the check with a transaction, because another program may have emptied the WAL.
         self.begin()?;
         self.connection.prepare_cached("ROLLBACK")?.raw_execute()?;
         Ok(())
     }
 
-    /// Why nothing can be written: that its files are not there any more goes before what SQLite makes of that.
+    /// The error to report for a failed write: a missing file goes before SQLite's message about it.
     pub(in crate::ledger) fn reason(&self, error: LedgerError) -> LedgerError {
         self.in_place().err().unwrap_or_else(|| error.of(&self.path))
     }
@@ -55,8 +57,8 @@ impl LedgerStore {
         }
     }
 
-    /// Writes the head of the chain and commits: durable when it returns. If the file behind the WAL cannot be written, it is
-    /// durable as well, but nothing more is to be written.
+    /// Writes the head of the chain and commits: durable on return. If the checkpoint of the WAL into the file fails,
+    /// the commit is durable all the same, but nothing more may be written.
     pub(in crate::ledger) fn commit(&self) -> Result<(), LedgerError> {
         let (n, hash) = &self.head;
         self.connection
@@ -68,7 +70,8 @@ impl LedgerStore {
         self.shorten_wal()
     }
 
-    /// Gives a transaction up. The ledger takes nothing more afterwards, so the head in memory does not matter.
+    /// Rolls a transaction back. The ledger accepts no more changes afterwards, so the head in memory does not
+    /// matter.
     pub(in crate::ledger) fn abandon(&self) {
         if let Err(error) = self.connection.execute_batch("ROLLBACK") {
             tracing::debug!(%error, "nothing to roll back");
@@ -125,6 +128,7 @@ impl LedgerStore {
         for (record, seq) in book.records.iter().zip(1u32..) {
             insert.execute(params![id, seq, &*record.card_ref, RecordState::Queued])?;
         }
+        // The zeros are only placeholders: `write_balance` sets every column.
         self.connection
             .prepare_cached("INSERT INTO balance VALUES (?1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)")?
             .execute([id])?;
@@ -132,7 +136,7 @@ impl LedgerStore {
         Ok(JobId(id))
     }
 
-    /// Where a record's card was last heard of: station and module.
+    /// Station and module in the last event of a record's card that names a station.
     pub(in crate::ledger) fn last_station(
         &self,
         job: JobId,
@@ -143,7 +147,7 @@ impl LedgerStore {
         Ok(last.map(|event| (event.context.station, event.context.module)).unwrap_or_default())
     }
 
-    /// Sequences of a job whose card_ref stands in another file of its issuer.
+    /// Sequences of a job whose card_ref also occurs in another file of its issuer.
     pub(in crate::ledger) fn seen_cards(&self, job: JobId) -> Result<Vec<u32>, LedgerError> {
         let mut query = self.connection.prepare_cached(
             "SELECT mine.seq FROM record AS mine WHERE mine.job = ?1 AND EXISTS (SELECT 1 FROM record AS other \
@@ -154,7 +158,7 @@ impl LedgerStore {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Writes what an allowed change did, and its event. Durable after [`LedgerStore::commit`].
+    /// Writes the effect of an allowed change, and its event. Durable after [`LedgerStore::commit`].
     pub(in crate::ledger) fn write(
         &mut self,
         job: JobId,
@@ -195,7 +199,7 @@ impl LedgerStore {
             self.execute("UPDATE job SET deleted = 1 WHERE id = ?1", params![job.0])?;
         }
         let fact = fact_of(change, effect, book)
-            .ok_or_else(|| LedgerError::Damaged(format!("{job}: a change that no event can state")))?;
+            .ok_or_else(|| LedgerError::Damaged(format!("{job}: no event can record this change")))?;
         self.append(Some(job), book.simulated, effect.from, fact, context)
     }
 
@@ -204,11 +208,13 @@ impl LedgerStore {
         let key_data = effect.chip.and_then(|chip| chip.key_data()).map(|key_data| key_data.0);
         let chip = effect.chip.map(|chip| chip.to_bytes());
         match (effect.blank_state, &chip) {
+            // A new blank, or a new state of a known one.
             (Some(state), _) => self.execute(
                 "INSERT INTO blank (job, number, key_data, state, chip) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE \
                  SET key_data = excluded.key_data, state = excluded.state, chip = excluded.chip",
                 params![job.0, number, key_data, state, chip],
             ),
+            // Only its chip became known; it stays BOUND.
             (None, Some(_)) => self.execute(
                 "UPDATE blank SET key_data = ?3, chip = ?4 WHERE job = ?1 AND number = ?2",
                 params![job.0, number, key_data, chip],
@@ -231,7 +237,7 @@ impl LedgerStore {
                 "INSERT INTO attempt (job, seq, number, blank, state, wrote) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 params![job.0, seq, number, attempt.blank, attempt.state, attempt.wrote],
             ),
-            // They change no column of it.
+            // They change no column of the attempt.
             Change::ChipFound { .. } | Change::ValueGiven { .. } => Ok(()),
             _ => self.execute(
                 "UPDATE attempt SET state = ?4, wrote = ?5, position = coalesce(?6, position), \
@@ -241,7 +247,7 @@ impl LedgerStore {
         }
     }
 
-    /// The event that says that a file became a job.
+    /// Appends the event by which a file became a job.
     pub(in crate::ledger) fn accepted(
         &mut self,
         job: JobId,
@@ -252,11 +258,11 @@ impl LedgerStore {
         let ts = terms.accepted_at();
         let terms = terms.accepted(&book.records, new.profiles, new.rejects_marked);
         let fact = EventFact::Accepted(Some(Box::new(terms)));
-        // Its time is the one that stands in the job's row.
+        // With the time in the job's row, because an audit compares the two.
         self.append_at(ts, Some(job), book.simulated, None, fact, Context::default())
     }
 
-    /// An event of no job. Durable after [`LedgerStore::commit`].
+    /// Appends an event about no job. Durable after [`LedgerStore::commit`].
     pub(in crate::ledger) fn of_no_job(
         &mut self,
         fact: EventFact,
@@ -272,7 +278,7 @@ impl LedgerStore {
         Ok(events::last(&self.connection, EventFilter::Shifts, is_it)?.is_some())
     }
 
-    /// Writes both balances as they are now.
+    /// Writes both balances of a job to its row.
     pub(in crate::ledger) fn write_balance(&self, job: JobId, balance: &Balance) -> Result<(), LedgerError> {
         let b = balance;
         self.execute(
@@ -299,7 +305,7 @@ impl LedgerStore {
         )
     }
 
-    /// Numbers, dates and chains an event, and inserts it.
+    /// Appends an event: gives it its number, time and hash, and inserts it.
     fn append(
         &mut self,
         job: Option<JobId>,

@@ -1,5 +1,5 @@
-//! The auditor's proof: every tampering with a ledger is found, and where; a ledger and an HSM that do not belong to the
-//! same day notice each other.
+//! The auditor's proof: an audit finds every tampering with a ledger, and its place. A ledger and an HSM of different
+//! days, such as one restored from a backup, are noticed too.
 
 use std::sync::{Arc, Mutex};
 
@@ -20,7 +20,7 @@ use crate::ledger::store::version_one;
 /// Events of `v5.sql`, the last of chain version 1.
 const VERSION_ONE_EVENTS: u64 = 58;
 
-/// An HSM's memory, as the ledger sees it.
+/// An HSM's memory, from the ledger's side.
 #[derive(Clone, Default)]
 struct Memory(Arc<Mutex<(u64, Option<ChainPlace>)>>);
 
@@ -64,15 +64,15 @@ impl Auditor for Memory {
     }
 }
 
-/// Four records: two stacked, one rejected and made again, one waiting; a blank of each fate; signed twice. And a second job,
-/// with stock and a test card, in a shift.
+/// Job 1 has four records (two stacked, one rejected and made again, one waiting) and a blank of each fate, and is
+/// signed twice. Job 2, in a shift, has stock and a test card.
 fn ledger_on_disk(directory: &TempDir, memory: &Memory) -> std::path::PathBuf {
     let path = directory.path().join("l.db");
     two_jobs(&path, memory);
     path
 }
 
-/// The same behind the events of chain version 1 that `v5.sql` has, with jobs 4 and 5 in place of 1 and 2.
+/// Like [`ledger_on_disk`], after the version 1 events of `v5.sql`; the jobs are 4 and 5 instead of 1 and 2.
 fn ledger_of_both_versions(directory: &TempDir, memory: &Memory) -> std::path::PathBuf {
     let path = directory.path().join("both.db");
     let connection = Connection::open(&path).unwrap();
@@ -121,7 +121,7 @@ fn two_jobs(path: &Path, memory: &Memory) {
     ledger.close().unwrap();
 }
 
-/// The audit of a copy after something was done to it by one who takes the triggers away and puts them back.
+/// The audit of a copy, after a tamperer took the triggers away, made a change and put them back.
 fn after(path: &Path, memory: &Memory, change: impl FnOnce(&Connection)) -> Audit {
     let copy = path.with_extension("copy");
     std::fs::copy(path, &copy).unwrap();
@@ -149,8 +149,8 @@ fn edited(path: &Path, memory: &Memory, sql: &str) -> Vec<String> {
     audit.findings.iter().map(ToString::to_string).collect()
 }
 
-/// A forger who knows how the chain is made: every hash is computed anew, and the head set. An event of version 2 gets the
-/// number that it has now.
+/// A forger who knows how the chain is made: computes every hash again and sets the head. An event of version 2 gets
+/// its current number.
 fn rechain(connection: &Connection) {
     let id = connection.query_row("SELECT id FROM ledger", [], |r| r.get(0).map(LedgerId)).unwrap();
     let numbers = |table: &str| -> Vec<i64> {
@@ -191,11 +191,11 @@ fn an_untouched_ledger_is_found_whole() {
     assert_eq!(audit.signed_to, audit.head.n);
     assert_eq!(audit.key, Some(Memory::key().public()));
     assert_eq!((audit.jobs, audit.unsealed), (2, 0));
-    // Computed anew it is the same.
+    // Computing an unchanged chain again changes nothing.
     assert_eq!(after(&path, &memory, rechain).findings, []);
 }
 
-/// An event of version 2 as a forger would have it: another value of any of its fields, in bytes that decode.
+/// An event of version 2 as a forger would write it: any field has another value, and the bytes still decode.
 fn forged(rng: &mut TestRng, event: &LedgerEvent) -> Vec<u8> {
     let mut other = event.clone();
     let text = |was: &Option<String>| Some(format!("{}x", was.as_deref().unwrap_or_default()));
@@ -209,7 +209,7 @@ fn forged(rng: &mut TestRng, event: &LedgerEvent) -> Vec<u8> {
         6 => other.ts += 1,
         7 => other.simulated = !event.simulated,
         _ => {
-            // Any byte of what it says of states.
+            // Any byte of the states and other fields.
             let mut bytes = Vec::new();
             codec::encode(event, &mut bytes);
             for _ in 0..200 {
@@ -228,8 +228,8 @@ fn forged(rng: &mut TestRng, event: &LedgerEvent) -> Vec<u8> {
     bytes
 }
 
-/// Random tamperings with ledgers of both versions: edits of any column or field of any event, by one who computes the chain
-/// anew and by one who does not, events deleted, moved, doubled and cut off, and edits of the tables of states and of
+/// Random tamperings with ledgers of both versions: edits of any column or field of any event, with the chain
+/// computed again or not; events deleted, moved, doubled and cut off; edits of the tables of states and of
 /// checkpoints.
 #[test]
 fn every_random_tampering_is_found_and_where() {
@@ -320,7 +320,7 @@ fn every_random_tampering_is_found_and_where() {
             }
         });
         assert!(!audit.findings.is_empty(), "case {case}: {sql} (forger: {forger})");
-        // An edit without a new chain is told where it is.
+        // An edit without a new chain is reported at its event.
         if kind < 2 && !forger {
             assert!(
                 audit.findings.iter().any(|f| f.at == FindingPlace::Event(n)),
@@ -332,10 +332,10 @@ fn every_random_tampering_is_found_and_where() {
     assert!(kinds.iter().all(|count| *count > 10), "{kinds:?}");
 }
 
-/// A row of a table as it stands there, every column by its name.
+/// A row of a table: each column's name and value.
 type Row = Vec<(String, String)>;
 
-/// Every table that anybody finds in the file, with its columns and what they are declared as.
+/// Every table in the file, with its columns and their declared types.
 fn tables(connection: &Connection) -> Vec<(String, Vec<(String, String)>)> {
     let sql = "SELECT m.name, c.name, c.type FROM sqlite_schema AS m, pragma_table_info(m.name) AS c WHERE m.type = 'table' \
                ORDER BY m.name, c.cid";
@@ -361,7 +361,7 @@ fn rows(connection: &Connection, table: &str, columns: &[(String, String)]) -> V
     rows.map(Result::unwrap).collect()
 }
 
-/// Another value of such a column, in SQL: one near it, one of another row, one that could stand there, or none.
+/// Another value for such a column, in SQL: a similar one, that of another row, a plausible one, or NULL.
 fn another(rng: &mut TestRng, kind: &str, was: &str, others: &[Row], column: usize) -> String {
     const STATES: [&str; 18] = [
         "QUEUED",
@@ -414,8 +414,8 @@ fn another(rng: &mut TestRng, kind: &str, was: &str, others: &[Row], column: usi
     }
 }
 
-/// Any one value of any row of any table, whatever the schema has: no column is left out. What SQLite itself refuses is no
-/// tampering.
+/// Changes any one value of any row of any table. The columns come from the schema, so none is left out. An edit that
+/// SQLite itself refuses does not count.
 #[test]
 fn no_value_of_any_table_can_be_changed() {
     let (directory, memory) = (directory(), Memory::default());
@@ -458,7 +458,7 @@ fn no_value_of_any_table_can_be_changed() {
     }
 }
 
-/// What stands in a row and in no state, and what keeps every sum: told by name.
+/// Edits of columns that hold no state, and edits that leave every sum as it was: each is reported by name.
 #[test]
 fn edits_that_move_no_state_are_found() {
     let (directory, memory) = (directory(), Memory::default());
@@ -470,9 +470,9 @@ fn edits_that_move_no_state_are_found() {
         ("UPDATE job SET spool = '/elsewhere' WHERE id = 1", accepted),
         ("UPDATE job SET accepted = accepted + 1 WHERE id = 1", accepted),
         ("UPDATE job SET test_keys = 0 WHERE id = 1", accepted),
-        ("UPDATE job SET rejects_shredded = 2 WHERE id = 1", "tables: J1 does not read"),
+        ("UPDATE job SET rejects_shredded = 2 WHERE id = 1", "tables: J1 cannot be read"),
         ("UPDATE record SET card_ref = 'ZZZ' WHERE job = 1 AND seq = 4", accepted),
-        ("UPDATE record SET seq = 9 WHERE job = 1 AND seq = 4", "tables: J1 does not read"),
+        ("UPDATE record SET seq = 9 WHERE job = 1 AND seq = 4", "tables: J1 cannot be read"),
         (
             "UPDATE attempt SET compared = 'all fine' WHERE job = 1 AND seq = 1",
             "record 1 attempt 1: what was compared",
@@ -480,12 +480,12 @@ fn edits_that_move_no_state_are_found() {
         ("UPDATE attempt SET number = 7 WHERE job = 1 AND seq = 1", "an attempt has the number 7"),
         (
             "UPDATE blank SET key_data = x'00000000000000000001' WHERE job = 1 AND number = 1",
-            "tables: J1 blank 1: it is not what its events tell",
+            "tables: J1 blank 1: it differs from its events",
         ),
         (
             "UPDATE blank SET state = CASE state WHEN 'RETURNED' THEN 'REJECTED' ELSE 'RETURNED' END, key_data = NULL \
              WHERE job = 1 AND number IN (2, 5)",
-            "tables: J1 blank 5: it is not what its events tell",
+            "tables: J1 blank 5: it differs from its events",
         ),
         ("INSERT INTO stock VALUES (1, 0, 0, 0)", "J1: it has a row of stock"),
         ("INSERT INTO stock VALUES (7, 1, 0, 0)", "stock: rows of a job 7"),
@@ -493,7 +493,7 @@ fn edits_that_move_no_state_are_found() {
         (
             "INSERT INTO job SELECT 7, 'X', file_id, product, zeroblob(32), kek, line, 0, 0, spool, 0, 1, 'OPEN', 1, NULL, 0, 0 \
              FROM job WHERE id = 1",
-            "J7: no event tells that it was accepted",
+            "J7: no event records that it was accepted",
         ),
         ("UPDATE checkpoint SET ts = ts + 1000", "its time is not that of its event"),
         (
@@ -506,7 +506,7 @@ fn edits_that_move_no_state_are_found() {
     }
 }
 
-/// Before a card is made of it, a job is held against its events in the same way.
+/// Before cards are made of a job, the job is checked against its events in the same way as in an audit.
 #[test]
 fn a_job_is_proved_before_it_goes_on() {
     let (directory, memory) = (directory(), Memory::default());
@@ -530,8 +530,8 @@ fn a_job_is_proved_before_it_goes_on() {
     }
 }
 
-/// A checkpoint before the last one says nothing that the last one does not: that is not found, and the help of the command
-/// says so. Without the HSM, none of it is.
+/// The last checkpoint covers all earlier ones, so the loss of an earlier one is not found, as the help of the
+/// command says. Without the HSM, no lost checkpoint is found.
 #[test]
 fn a_last_checkpoint_that_is_missing_is_found() {
     let (directory, memory) = (directory(), Memory::default());
@@ -547,7 +547,7 @@ fn a_last_checkpoint_that_is_missing_is_found() {
         assert_eq!(findings.len(), usize::from(found), "{sql}: {findings:?}");
     }
     assert!(edited(&path, &memory, "DELETE FROM checkpoint").iter().any(|finding| finding.contains(what)));
-    // Killed between the HSM's signature and the ledger's: the next start signs again.
+    // The process was killed after the HSM had signed and before the ledger was written: the next start signs again.
     tamper(
         &path,
         "DROP TRIGGER checkpoint_no_delete; DELETE FROM checkpoint WHERE n = (SELECT max(n) FROM checkpoint); CREATE TRIGGER \
@@ -557,7 +557,7 @@ fn a_last_checkpoint_that_is_missing_is_found() {
     assert_eq!(edited(&path, &memory, "SELECT 1"), [""; 0]);
 }
 
-/// What is done to tables, indexes and triggers is named, and nothing is written to such a ledger.
+/// Changes of tables, indexes and triggers are named, and nothing is written to such a ledger.
 #[test]
 fn a_schema_that_somebody_changed_is_found_and_not_written_to() {
     let (directory, memory) = (directory(), Memory::default());
@@ -566,12 +566,12 @@ fn a_schema_that_somebody_changed_is_found_and_not_written_to() {
     for (sql, object) in [
         ("DROP TRIGGER event_no_update", "the trigger event_no_update is missing"),
         ("DROP INDEX event_card", "the index event_card is missing"),
-        ("CREATE TABLE notes (x)", "the table notes is none of this program's"),
-        ("CREATE VIEW v AS SELECT 1", "the view v is none of this program's"),
-        ("CREATE INDEX i ON event_v2 (hash)", "the index i is none of this program's"),
+        ("CREATE TABLE notes (x)", "the table notes does not belong to this program"),
+        ("CREATE VIEW v AS SELECT 1", "the view v does not belong to this program"),
+        ("CREATE INDEX i ON event_v2 (hash)", "the index i does not belong to this program"),
         (
             "CREATE TRIGGER quiet BEFORE UPDATE ON record BEGIN SELECT RAISE(IGNORE); END",
-            "the trigger quiet is none of this program's",
+            "the trigger quiet does not belong to this program",
         ),
         (
             "DROP TRIGGER job_no_delete; CREATE TRIGGER job_no_delete BEFORE DELETE ON job BEGIN SELECT 1; END",
@@ -592,17 +592,19 @@ fn a_schema_that_somebody_changed_is_found_and_not_written_to() {
     std::fs::copy(&path, &copy).unwrap();
     tamper(&copy, "ANALYZE");
     drop(Ledger::open(&copy).unwrap());
-    // One of an earlier version, before it is brought up to date.
+    // A ledger of an earlier version, before its migration.
     std::fs::remove_file(&copy).unwrap();
     tamper(&copy, include_str!("v4.sql"));
     tamper(&copy, "CREATE TRIGGER late AFTER INSERT ON record BEGIN UPDATE job SET simulated = 0; END");
     match Reader::open(&copy).err() {
-        Some(LedgerError::Damaged(what)) => assert!(what.contains("the trigger late is none"), "{what}"),
+        Some(LedgerError::Damaged(what)) => {
+            assert!(what.contains("the trigger late does not belong"), "{what}")
+        }
         other => panic!("{other:?}"),
     }
 }
 
-/// One that was put back from a backup, one whose HSM was, and one of another HSM.
+/// A ledger that was restored from a backup, one whose HSM was restored, and one of another HSM.
 #[test]
 fn a_ledger_and_an_hsm_of_different_days_notice_each_other() {
     let (directory, memory) = (directory(), Memory::default());
@@ -624,15 +626,15 @@ fn a_ledger_and_an_hsm_of_different_days_notice_each_other() {
     *memory.0.lock().unwrap() = before;
     assert!(damaged(memory.open(&path)).contains("the book was put back from a backup"));
     *memory.0.lock().unwrap() = (now.0, None);
-    assert!(damaged(memory.open(&path)).contains("has forgotten it"));
-    // Both together hide what came between; a checkpoint that was kept elsewhere tells.
+    assert!(damaged(memory.open(&path)).contains("has no entry for it"));
+    // If both were restored, the events in between stay hidden; only a checkpoint kept elsewhere shows it.
     *memory.0.lock().unwrap() = before;
     let head = Reader::open(&backup).unwrap().verify_chain().unwrap();
     assert!(now.1.unwrap().n > head.n);
     memory.open(&backup).unwrap().close().unwrap();
 }
 
-/// A start verifies what came after the last signed place, and nothing before it.
+/// A start verifies the events after the last checkpoint, and no earlier ones.
 #[test]
 fn a_start_verifies_from_the_last_checkpoint() {
     let (directory, memory) = (directory(), Memory::default());

@@ -1,4 +1,4 @@
-//! The chain: each kind of tampering with a copy is found.
+//! The chain: every kind of tampering with a copy is found.
 
 use rusqlite::Connection;
 
@@ -29,7 +29,7 @@ fn ledger_on_disk(directory: &TempDir) -> std::path::PathBuf {
     path
 }
 
-/// A copy whose triggers are gone, after some SQL.
+/// A copy without its triggers, after some SQL.
 fn tampered(path: &Path, sql: &str) -> Result<ChainHead, LedgerError> {
     let copy = path.with_extension("copy");
     std::fs::copy(path, &copy).unwrap();
@@ -44,7 +44,7 @@ fn tampered(path: &Path, sql: &str) -> Result<ChainHead, LedgerError> {
     verify_chain(&connection)
 }
 
-/// Event 7 is the STACKED one, with everything that a context has.
+/// Event 7 is the STACKED one; it has every field of a context.
 #[test]
 fn every_byte_of_an_event_is_chained() {
     let directory = directory();
@@ -71,7 +71,7 @@ fn every_byte_of_an_event_is_chained() {
     }
 }
 
-/// One that was hashed, with the right number and the hash before it: whoever writes it knows how version 1 is made.
+/// A hashed row with the right number and previous hash: its forger knows how version 1 is made.
 #[test]
 fn a_version_one_event_after_one_of_version_two_is_found() {
     let directory = directory();

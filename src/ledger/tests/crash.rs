@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::*;
 
-/// One card in each place where a card can be when the power fails.
+/// One card in each state that a card can have when the power fails.
 fn half_a_run(ledger: &Ledger) -> JobId {
     let job = ledger.new_job(file("F", 9)).unwrap().job;
     for n in 1..=5 {
@@ -56,7 +56,7 @@ fn after_a_kill_what_was_under_way_is_unknown_and_the_job_held() {
             row(None, None, "OPEN", "HELD"),
         ]
     );
-    // Nobody but a person goes on with them, and nothing is bound before the job is released.
+    // Only a person can decide about them, and nothing is bound before the job is released.
     let ledger = Ledger::open(&copy).unwrap();
     for change in make(2) {
         assert!(matches!(say(&ledger, job, change), Err(LedgerError::Denied { .. })));
@@ -82,7 +82,7 @@ fn a_clean_stop_holds_nothing() {
     assert_eq!(ledger.reader().unwrap().pending(job).unwrap(), [2]);
 }
 
-/// The WAL cut anywhere leaves a prefix of the events, and the laws hold.
+/// A WAL that is cut anywhere leaves a prefix of the events, and the laws hold.
 #[test]
 fn a_wal_cut_anywhere_leaves_a_prefix() {
     let directory = directory();
@@ -96,7 +96,7 @@ fn a_wal_cut_anywhere_leaves_a_prefix() {
         let copy = directory.path().join(format!("cut-{step}.db"));
         std::fs::copy(&live, &copy).unwrap();
         let cut = wal.len() * step / 39;
-        // Not on a frame's edge only: a few bytes off.
+        // Also a few bytes off the edge of a frame.
         std::fs::write(copy.with_extension("db-wal"), &wal[..cut.saturating_sub(step % 5)]).unwrap();
         let ledger = Ledger::open(&copy).unwrap();
         let reader = ledger.reader().unwrap();
@@ -112,7 +112,7 @@ fn a_wal_cut_anywhere_leaves_a_prefix() {
     assert!(lengths.len() > 8, "the cuts hit different places: {lengths:?}");
 }
 
-/// Who only looks is told as well that there was more.
+/// Readers, too, are refused a ledger that has lost events.
 #[test]
 fn readers_see_that_the_wal_was_removed() {
     let directory = directory();
@@ -120,7 +120,7 @@ fn readers_see_that_the_wal_was_removed() {
     let ledger = Ledger::open(&live).unwrap();
     half_a_run(&ledger);
     let gone = directory.path().join("gone.db");
-    // Without its WAL, and what was noted beside it.
+    // A copy without its WAL, at first without the lock's note too.
     std::fs::copy(&live, &gone).unwrap();
     Reader::open(&gone).unwrap();
     std::fs::copy(live.with_extension("db-lock"), gone.with_extension("db-lock")).unwrap();
@@ -133,13 +133,13 @@ fn readers_see_that_the_wal_was_removed() {
     let link = directory.path().join("link.db");
     std::os::unix::fs::symlink(&gone, &link).unwrap();
     assert!(matches!(Reader::open(&link), Err(LedgerError::Damaged(_))));
-    // What was noted of another ledger says nothing of this one.
+    // A note about another ledger is ignored.
     drop(Ledger::open(directory.path().join("other.db")).unwrap());
     std::fs::copy(directory.path().join("other.db-lock"), gone.with_extension("db-lock")).unwrap();
     Reader::open(&gone).unwrap();
 }
 
-/// A reader that opens while a writer commits is never told that something was lost.
+/// A reader that opens while a writer commits never gets an error about lost events.
 #[test]
 fn readers_get_along_with_a_writer() {
     let directory = directory();
@@ -163,7 +163,7 @@ fn readers_get_along_with_a_writer() {
     });
 }
 
-/// What was acknowledged before the copy began is in the copy, at whatever moment it was taken.
+/// Every change that was acknowledged before the copy began is in the copy, at any moment.
 #[test]
 fn acknowledged_changes_survive_a_kill_at_any_moment() {
     let directory = directory();
@@ -217,7 +217,7 @@ fn a_full_disk_stops_everything_and_loses_nothing_acknowledged() {
     };
     assert!(matches!(&error, LedgerError::Io { what, .. } if what.contains("full")), "{error:?}");
     assert!(acknowledged > 1);
-    // Everybody hears of it, whatever they ask for, and no event follows.
+    // Every later call gets the error, and no event follows.
     assert_eq!(say(&ledger, job, Change::Fed { blank: 1 }), Err(error.clone()));
     assert_eq!(ledger.new_job(file("G", 1)), Err(error.clone()));
     assert_eq!(events.iter().last().unwrap().n, acknowledged);
@@ -235,7 +235,7 @@ fn a_second_opener_is_refused_and_told_who() {
     let directory = directory();
     let path = directory.path().join("l.db");
     let ledger = Ledger::open(&path).unwrap();
-    // By another name too.
+    // Also through a symbolic link.
     let link = directory.path().join("link.db");
     std::os::unix::fs::symlink(&path, &link).unwrap();
     for path in [&path, &link] {
@@ -249,7 +249,7 @@ fn a_second_opener_is_refused_and_told_who() {
     Ledger::open(&path).unwrap();
 }
 
-/// Without SQLite's lock on it any other program that closes the file would remove the WAL under us.
+/// Without SQLite's lock, any other program that closes the file would remove the WAL while it is in use.
 #[test]
 fn a_ledger_that_was_recovered_has_its_lock_and_nobody_elses_is_touched() {
     use std::os::unix::fs::MetadataExt;
@@ -269,10 +269,10 @@ fn a_ledger_that_was_recovered_has_its_lock_and_nobody_elses_is_touched() {
     assert!(left > 0 && !locked(&copy));
     let recovered = Ledger::open(&copy).unwrap();
     assert!(locked(&copy));
-    // What was in the WAL is in the file.
+    // The WAL was checkpointed into the file.
     assert!(wal.metadata().unwrap().len() < left);
     drop(recovered);
-    // While somebody reads it, nothing is forgotten, and the reader's lock stays.
+    // While another process reads the ledger, no cached page is dropped, and the reader's lock stays.
     let (copy, wal) = (directory.path().join("other.db"), directory.path().join("other.db-wal"));
     copy_as_it_is(&live, &copy);
     let reader = Reader::open(&copy).unwrap();

@@ -1,5 +1,5 @@
-//! The bytes of events: every kind reads as it was written, has one encoding, and is hashed as the specification states;
-//! what is not known is carried and stops who has to understand it.
+//! The bytes of events: every kind decodes to what was encoded, has one encoding, and is hashed as the specification
+//! states. Unknown kinds and fields are kept, and stop only code that must understand them.
 
 use std::collections::BTreeSet;
 
@@ -221,13 +221,13 @@ proptest! {
         let written = bytes(&event);
         prop_assert!(written.len() <= EVENT_MAX, "{} bytes", written.len());
         prop_assert_eq!(codec::decode(&written), Ok(event));
-        // Of this ledger, behind this event.
+        // The hash covers the ledger and the event before.
         let hash = hash_version_two(&GENESIS, LedgerId(ledger), &written);
         prop_assert_eq!(hash == hash_version_two(&GENESIS, LedgerId(other), &written), ledger == other);
         prop_assert_ne!(hash, hash_version_two(&hash, LedgerId(ledger), &written));
     }
 
-    /// Whatever decodes is what it encodes to: no event has two forms.
+    /// Bytes that decode are the encoding of their event: no event has two encodings.
     #[test]
     fn changed_bytes_are_another_event_or_none(event in some_event(), at: prop::sample::Index, byte: u8, cut: bool) {
         let written = bytes(&event);
@@ -249,7 +249,7 @@ proptest! {
     }
 }
 
-/// Every kind of the table is made by the property test's strategy and decodes to a fact of that kind.
+/// The property test's strategy makes every kind of the table, and each decodes to a fact of that kind.
 #[test]
 fn every_kind_is_tried() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
@@ -343,7 +343,7 @@ fn python_hashlib_known_answer_of_version_two() {
     assert_eq!(hex::encode(hash), "2cc4d2b25ac4cf4c452a026257c6115e7cf83e2143031b0c7fbd09488c3831eb");
 }
 
-/// A ledger with one event more, whose bytes these are.
+/// A ledger with one more event, which has these bytes.
 fn with_event(directory: &TempDir, body: impl FnOnce(u64) -> Vec<u8>) -> std::path::PathBuf {
     let path = directory.path().join("l.db");
     let ledger = Ledger::open(&path).unwrap();
@@ -380,8 +380,8 @@ fn strange(n: u64, kind: u16, job: u32, field: &[u8]) -> Vec<u8> {
     out
 }
 
-/// What a newer program wrote: its hash holds. What changes no state is counted; what may change one is a finding, and the
-/// job is not gone on with.
+/// Events of a newer program: their hash holds. Unknown notes are counted. An unknown event that may change a state
+/// is a finding, and its job does not go on.
 #[test]
 fn an_unknown_kind_is_carried_and_changes_nothing_silently() {
     for (kind, job, field, understood) in [
@@ -389,7 +389,7 @@ fn an_unknown_kind_is_carried_and_changes_nothing_silently() {
         (0x8123, 1, &[0x90, 0, 1, 7], true),
         (0x0099, 0, &[], false),
         (0x0099, 1, &[0x0D, 0, 1, 7], false),
-        // A known kind with a field that it does not have, and one with a note that nobody knows.
+        // A known kind with a known field that it does not have, and one with an unknown field.
         (kinds::HELD, 1, &[0x08, 0, 4, 0, 0, 0, 1], false),
         (kinds::HELD, 1, &[0x3F, 0, 1, 1], false),
     ] {
@@ -416,7 +416,7 @@ fn an_unknown_kind_is_carried_and_changes_nothing_silently() {
     assert_eq!(event.unknown, [RawField { tag: 0xEE, value: vec![1, 2] }]);
 }
 
-/// Events of a line without a job have their place in the chain.
+/// Events about no job have their place in the chain.
 #[test]
 fn events_of_no_job_verify() {
     for fact in [
@@ -447,7 +447,7 @@ fn events_of_no_job_verify() {
     }
 }
 
-/// The events of the last ledger of version 1, as the program of that time showed them: every one is shown as it was.
+/// The events of the last ledger of version 1 still show as the program of that time showed them.
 #[test]
 fn version_one_is_shown_as_it_was() {
     let directory = directory();
@@ -480,7 +480,7 @@ fn what_does_not_fit_into_an_event_is_refused_before_anything_changes() {
         assert_eq!(error, LedgerError::Denied { job, seq: None, law });
     }
     assert_eq!(ledger.reader().unwrap().job(job).unwrap().state, JobState::Open);
-    // Words for people are cut instead.
+    // A text for people is cut instead.
     let context = Context { detail: Some(format!("\u{1b}{}", "é".repeat(2000))), ..Context::default() };
     let detail = ledger.record(job, Change::Held, context).wait().unwrap().context.detail.unwrap();
     assert!(detail.len() <= 2048 && detail.starts_with(" é") && detail.ends_with("é..."), "{}", detail.len());

@@ -47,12 +47,12 @@ pub(crate) fn directory() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
-/// Says it and waits.
+/// Records a change and waits for the answer.
 pub(crate) fn say(ledger: &Ledger, job: JobId, change: Change) -> Result<LedgerEvent, LedgerError> {
     ledger.record(job, change, Context::default()).wait()
 }
 
-/// Says all, each of which must be allowed.
+/// Records several changes, all of which must be allowed.
 pub(crate) fn all(ledger: &Ledger, job: JobId, changes: impl IntoIterator<Item = Change>) {
     let tickets: Vec<_> = changes.into_iter().map(|c| ledger.record(job, c, Context::default())).collect();
     for ticket in tickets {
@@ -65,7 +65,7 @@ pub(crate) fn bind(seq: u32, blank: u32) -> [Change; 2] {
     [Change::Fed { blank }, Change::Bound { seq, blank, chip: None }]
 }
 
-/// From BOUND to VERIFIED.
+/// Takes the record from BOUND to VERIFIED.
 pub(crate) fn make(seq: u32) -> [Change; 3] {
     [
         Change::Attempt { seq, to: AttemptState::Personalizing },
@@ -74,7 +74,7 @@ pub(crate) fn make(seq: u32) -> [Change; 3] {
     ]
 }
 
-/// Copies database and WAL while the ledger may be open: what a power cut leaves.
+/// Copies database and WAL while the ledger may be open, as a power cut would leave them.
 fn copy_as_it_is(from: &Path, to: &Path) {
     std::fs::copy(from, to).unwrap();
     let wal = |p: &Path| p.with_extension("db-wal");
@@ -83,7 +83,7 @@ fn copy_as_it_is(from: &Path, to: &Path) {
     }
 }
 
-/// Everything that must hold at every instant.
+/// Checks everything that must hold at every instant.
 fn sound(reader: &Reader) {
     reader.verify_chain().unwrap();
     for job in reader.jobs().unwrap() {
@@ -93,7 +93,7 @@ fn sound(reader: &Reader) {
     }
 }
 
-/// Some SQL behind the ledger's back.
+/// Runs SQL on the file directly, past the ledger.
 pub(crate) fn tamper(path: &Path, sql: &str) {
     rusqlite::Connection::open(path).unwrap().execute_batch(sql).unwrap();
 }

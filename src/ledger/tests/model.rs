@@ -1,5 +1,5 @@
-//! The laws against a model that is written from `src/manual/ledger-events.md` in another way: it keeps only blanks and
-//! attempts, as text, and derives everything else.
+//! The laws against a model that is written from `src/manual/ledger-events.md` in another way: it keeps only blanks
+//! and attempts, as text, and derives everything else from them.
 
 use std::collections::BTreeSet;
 
@@ -59,11 +59,11 @@ struct Model {
     deleted: bool,
     /// Last bytes of all chips that were bound.
     chips: BTreeSet<u8>,
-    /// Records whose last attempt has a known chip, and whose card gave its value.
+    /// Records whose last attempt has a known chip, and whose card returned its value.
     known: BTreeSet<u32>,
     gave: BTreeSet<u32>,
     cards: Vec<Card>,
-    /// Unbound fate of each blank; "bound" once it is.
+    /// Fate of each unbound blank; "bound" once it is bound.
     blanks: Vec<&'static str>,
     position: u32,
     /// Issued, returned, vaulted.
@@ -92,7 +92,7 @@ impl Model {
         blank > 0 && self.blanks.get(blank as usize - 1) == Some(&"line")
     }
 
-    /// Blanks in the hopper: those that were issued and are nowhere else.
+    /// Blanks in the hopper: issued, minus returned, minus those in the line or beyond.
     fn hopper(&self) -> i64 {
         let [issued, returned, _] = self.stock.map(u64::cast_signed);
         let away = self.blanks.iter().filter(|blank| **blank != "returned").count().cast_signed() as i64;
@@ -103,7 +103,7 @@ impl Model {
         self.cards.iter().filter(|card| card.state() == "GOOD").count() as u64
     }
 
-    /// Whether the law lets it happen; if so, it happens.
+    /// Whether the law allows the change; if so, makes it.
     fn step(&mut self, change: &Change) -> bool {
         if matches!(change, Change::Deleting) {
             return self.job == "CLOSED" && !self.deleted && !std::mem::replace(&mut self.deleting, true);
@@ -150,7 +150,7 @@ impl Model {
                 ok
             }
             Change::Sampled { seq } => {
-                // One of the good ones lies outside the vault.
+                // At least one good card must be outside the vault.
                 self.stock[2] < self.good() && self.last(seq, "SAMPLE")
             }
             Change::Bound { seq, blank, chip } => {
@@ -333,7 +333,7 @@ impl Model {
             4 => Change::RejectedUnbound { blank, chip: bound_to },
             5 => Change::Returned { blank },
             6..=11 => Change::Bound { seq, blank, chip: bound_to },
-            // The next step forward of that record, whatever it is.
+            // The next step forward of that record, in any state.
             12..=25 => match self.card(seq).and_then(|c| c.attempts.last()).map(|a| *a.1.last().unwrap()) {
                 Some("BOUND") => Change::Attempt { seq, to: AttemptState::Personalizing },
                 Some("PERSONALIZING") => Change::Attempt { seq, to: AttemptState::Written },
@@ -380,7 +380,7 @@ impl Model {
             },
             44 => Change::StockVaulted { count: raw % 3 },
             45 => Change::Tested { blank: if wild { raw % 9 } else { fed + 1 } },
-            // Issued to what was fed too much.
+            // Issued as many as were fed too many.
             46 => Change::StockIssued { count: u32::try_from(-self.hopper()).unwrap_or(raw % 3) },
             47 => Change::Deleted(fate()),
             48 => Change::Ran(RunCounts::default()),
@@ -412,7 +412,7 @@ fn fate() -> DataFate {
     DataFate { key: KeyFate::NoKey, spool: SpoolFate::Overwritten, unreadable: false }
 }
 
-/// A failure prints its input; nothing is left in the source tree.
+/// A failure prints its input; the source tree stays unchanged.
 fn config(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
@@ -458,8 +458,8 @@ proptest! {
 proptest! {
     #![proptest_config(config(24))]
 
-    /// The same through SQLite, in batches: refused changes do not disturb their neighbours, the tables say what the
-    /// model says, and after a restart all that was under way is UNKNOWN, rejected or HELD.
+    /// Like the model test, through SQLite, in batches: refused changes do not disturb their neighbours, the tables
+    /// agree with the model, and after a restart everything that was under way is UNKNOWN, rejected or HELD.
     #[test]
     fn the_ledger_keeps_the_laws_of_the_model(numbers in numbers(150), shredded: bool, counted: bool) {
         let directory = directory();
@@ -495,7 +495,7 @@ proptest! {
         }
         let reader = ledger.reader().unwrap();
         compare(&reader, job, &model);
-        // What was loaded is what was written: the laws go on as before.
+        // The loaded book equals the written one: the laws continue as before.
         for numbers in windup(4) {
             let change = model.change(numbers);
             prop_assert_eq!(say(&ledger, job, change.clone()).is_ok(), model.step(&change), "{:?}", change);

@@ -41,7 +41,8 @@ fn strangers_and_newer_ledgers_are_refused() {
     assert!(newer(Reader::open(path("new.db")).err().unwrap()));
 }
 
-/// Making one may be interrupted anywhere and is begun again; what once was a ledger is never taken for that.
+/// Making a ledger may be interrupted anywhere and starts again; a file that once was a ledger is never mistaken for
+/// one in the making.
 #[test]
 fn a_ledger_is_made_whole_or_not_at_all() {
     let directory = directory();
@@ -66,8 +67,8 @@ fn a_ledger_is_made_whole_or_not_at_all() {
     assert!(path("link.db").is_symlink());
 }
 
-/// `v1.sql` to `v5.sql` are as those versions left them. Readers and writers bring them up to date, nothing in them
-/// changes, and an auditor finds nothing in them, nor in what a writer makes of the cards that were under way.
+/// `v1.sql` to `v5.sql` are ledgers as those versions left them. Readers and writers migrate them without changing
+/// their content. An audit finds nothing wrong, also after a writer has settled the cards that were under way.
 #[test]
 fn ledgers_of_earlier_versions_open() {
     let directory = directory();
@@ -80,7 +81,7 @@ fn ledgers_of_earlier_versions_open() {
         assert_eq!(audit.unsealed, if version < 5 { own } else { 0 });
         assert_eq!(reader.recount(job).unwrap(), reader.job(job).unwrap().balance);
     };
-    // Good, remake, rejected blanks; and after a start what was under way is unknown.
+    // Good, remake, rejected blanks; after a start, the cards that were under way are unknown.
     for (version, sql, counts, unknown) in [
         (1, include_str!("v1.sql"), (2, 1, 1), 0),
         (2, include_str!("v2.sql"), (3, 0, 6), 2),
@@ -118,7 +119,25 @@ fn ledgers_of_earlier_versions_open() {
     }
 }
 
-/// One chip, one record: whichever number its blank has, in this run and in the next.
+/// A hold waits for cards under way only as long as some process makes them.
+#[test]
+fn a_job_whose_writer_has_died_does_not_stop_any_more() {
+    let directory = directory();
+    let (path, job) = (directory.path().join("l.db"), JobId(1));
+    let ledger = Ledger::open(&path).unwrap();
+    ledger.new_job(file("F", 3)).unwrap();
+    all(&ledger, job, [Change::HoldAsked]);
+    let phase = || Reader::open(&path).unwrap().job(job).unwrap().phase;
+    assert_eq!(
+        (phase(), ledger.reader().unwrap().job(job).unwrap().phase),
+        (JobPhase::Stopping, JobPhase::Stopping)
+    );
+    ledger.close().unwrap();
+    assert_eq!(phase(), JobPhase::Open);
+    drop(Ledger::open(&path).unwrap());
+}
+
+/// One chip, one record, no matter which number its blank has, in this run and in the next.
 #[test]
 fn a_chip_is_bound_once() {
     let directory = directory();
@@ -153,7 +172,7 @@ fn a_file_is_seen_by_name_and_by_digest() {
     for new in [file("F", 1), renamed, changed.clone()] {
         assert_eq!(ledger.new_job(new), Err(LedgerError::Seen { job, open: true }));
     }
-    // Another issuer may call a file as it likes, and its card_refs are its own.
+    // Another issuer's file_ids and card_refs are independent.
     let other = NewJob { issuer_id: IssuerId::new("OTHERBANK").unwrap(), ..changed.clone() };
     assert_eq!(ledger.new_job(other), Ok(Accepted { job: JobId(2), seen_before: vec![] }));
     all(&ledger, job, [Change::Cancelled { seq: 1 }, Change::Closed]);
@@ -225,7 +244,7 @@ fn what_cannot_be_a_job_leaves_no_trace() {
     assert_eq!(failure.exit, Exit::NotFound);
 }
 
-/// Each acknowledged change is seen by a connection that reads only what is committed.
+/// Every acknowledged change is visible to a connection that reads only committed data.
 #[test]
 fn acknowledged_is_committed() {
     let directory = directory();
@@ -234,7 +253,7 @@ fn acknowledged_is_committed() {
     let job = ledger.new_job(file("F", 200)).unwrap().job;
     let witness = Connection::open(&path).unwrap();
     std::thread::scope(|scope| {
-        // Others keep the batches full.
+        // Other threads keep the batches full.
         for _ in 0..3 {
             scope.spawn(|| (0..200).for_each(|_| drop(say(&ledger, job, Change::Held))));
         }
@@ -345,7 +364,7 @@ fn gaps_and_remakes_are_listed_apart() {
     all(&ledger, job, good(3, 3, 2));
     all(&ledger, job, [Change::Cancelled { seq: 4 }]);
     all(&ledger, job, good(5, 4, 3));
-    // Positions go on where they were, also in another process.
+    // Positions continue after the last one, also in another process.
     ledger.close().unwrap();
     let ledger = Ledger::open(directory.path().join("l.db")).unwrap();
     all(&ledger, job, [Change::Fed { blank: 5 }, Change::Bound { seq: 6, blank: 5, chip: None }]);
@@ -357,7 +376,7 @@ fn gaps_and_remakes_are_listed_apart() {
     let reader = ledger.reader().unwrap();
     assert_eq!(reader.card(job, 6).unwrap().attempts[0].compared.as_deref(), Some("stripe read-back"));
     assert!(reader.rejects(job).unwrap()[0].to_destroy);
-    // Closing, remaking and cancelling are refused with their laws until a person saw the card destroyed.
+    // Closing, remaking and cancelling are refused by their laws until a person saw the card destroyed.
     let law = |r: Result<LedgerEvent, LedgerError>| match r {
         Err(LedgerError::Denied { law, .. }) => law,
         other => panic!("{other:?}"),

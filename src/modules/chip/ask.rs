@@ -1,13 +1,13 @@
-//! Asks the chip in a reader how far its personalization came, after a stop lost track of the card. A person decides by the
-//! answers; nothing is written.
+//! Asks the chip in a reader how far its personalization came, after a stop lost track of the card. A person decides
+//! by the answers; nothing is written.
 //!
 //! ```text
-//! identify  power on (cold; warm if it is mute) → ATR → KEYDATA: by GET DATA where the product says so, else by the one
-//!           INITIALIZE UPDATE of the whole conversation
+//! identify  power on (cold; warm if it is mute) → ATR → KEYDATA: by GET DATA if the product says so, else by the
+//!           only INITIALIZE UPDATE of the conversation
 //! ask       for each application: SELECT, whose answer shows the life cycle → READ RECORD ..., compared with the file
 //! ```
 //!
-//! The answers say which records are equal, and never give a value. Between the first STORE DATA and the last, an
+//! The answers say which records are equal, and never contain a value. Between the first STORE DATA and the last, an
 //! application looks as if it had never been touched: a card that is not personalized may still hold data.
 
 use serde::{Deserialize, Serialize};
@@ -49,7 +49,7 @@ pub struct ApplicationAnswer {
 pub enum ApplicationLife {
     /// It answers as a personalized application of this record.
     Personalized,
-    /// It answers otherwise.
+    /// It answers differently.
     NotPersonalized,
     /// It can be selected, but the product names no DGI that shows its life cycle.
     Untold,
@@ -62,9 +62,9 @@ pub enum ApplicationLife {
 pub struct RecordAnswer {
     /// Its DGI.
     pub dgi: String,
-    /// How it reads.
+    /// The result of reading it.
     pub reads: RecordReading,
-    /// Status word, where it is not readable.
+    /// Status word, if it is not readable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sw: Option<String>,
 }
@@ -77,7 +77,7 @@ pub enum RecordReading {
     Equal,
     /// It holds another value.
     Differs,
-    /// The chip declines to give it.
+    /// The chip refuses to return it.
     NotReadable,
 }
 
@@ -87,7 +87,7 @@ pub enum RecordReading {
 pub enum ChipProgress {
     /// Every application that shows its state is personalized as ordered.
     AsOrdered,
-    /// Some are.
+    /// Some of these applications are.
     Partly,
     /// No application that shows its state is personalized.
     NotPersonalized,
@@ -111,14 +111,16 @@ pub fn chip_progress(told: &[ApplicationAnswer]) -> ChipProgress {
     }
 }
 
-/// How far one application came; [`ChipProgress::Partly`] where its life cycle and its records contradict each other.
+/// How far one application came; [`ChipProgress::Partly`] if its life cycle and its records contradict each other.
 fn of_application(told: &ApplicationAnswer) -> ChipProgress {
     let reads = |how| told.records.iter().any(|record| record.reads == how);
     match (told.life, reads(RecordReading::Equal), reads(RecordReading::NotReadable)) {
         _ if reads(RecordReading::Differs) => ChipProgress::Differs,
+        // Records and life cycle contradict each other.
         (_, true, true)
         | (ApplicationLife::NotPersonalized, true, false)
         | (ApplicationLife::Personalized, false, true) => ChipProgress::Partly,
+        // Every record that is to be read is equal, or there is none.
         (_, true, false) | (ApplicationLife::Personalized, false, false) => ChipProgress::AsOrdered,
         (ApplicationLife::Untold, false, false) => ChipProgress::Untold,
         _ => ChipProgress::NotPersonalized,
@@ -159,7 +161,7 @@ impl ChipModule {
         }
     }
 
-    /// Asks each application that the file gives the card.
+    /// Asks each application that the file has for the card.
     pub fn ask_applications(
         &mut self,
         product: &ProductProfile,
@@ -204,6 +206,7 @@ impl ChipModule {
     ) -> Result<Result<Zeroizing<Vec<u8>>, u16>, Fault> {
         match self.send(&[(command, phase)]) {
             Ok(mut answers) => Ok(Ok(Zeroizing::new(answers.pop().unwrap_or_default().0))),
+            // A card that declines gives an answer here, and is no reason to stop.
             Err(Fault { blame: Blame::Card, sw: Some(sw), .. }) => Ok(Err(sw)),
             Err(fault) => Err(fault),
         }

@@ -1,4 +1,4 @@
-//! The time that a chip may take: a limit for each command, for each phase (looking at the card, each application), and for
+//! The time that a chip may take: a limit for each command, for each phase (inspection, each application), and for
 //! the card. Every call to the reader gets the shortest of the times that are left.
 
 use std::time::{Duration, Instant};
@@ -7,11 +7,11 @@ use drivers::link::SessionLimits;
 
 use crate::profile::line::TimeLimits;
 
-/// A link that waits in steps of the system's clock may give up this much early.
+/// A link that waits in steps of the system's clock may time out earlier by this much.
 const EARLY: Duration = Duration::from_millis(5);
 
-/// For a reader to notice the card that was moved into it, beside what a command may take: pcscd looks every 0.4 s, first
-/// finds the last card gone, and looks twice where a card seems to be mute.
+/// Extra time, besides that of a command, for a reader to notice the card that was moved into it: pcscd polls every
+/// 0.4 s, first finds that the last card is gone, and tries twice if a card seems to be mute.
 const ARRIVAL_TIME: Duration = Duration::from_secs(4);
 
 /// The time of one card.
@@ -24,7 +24,7 @@ pub struct CardDeadline {
 }
 
 impl CardDeadline {
-    /// A card's time begins, with its first phase.
+    /// Starts the time of a card and of its first phase.
     pub fn new(limits: TimeLimits) -> Self {
         let now = Instant::now();
         Self {
@@ -36,7 +36,7 @@ impl CardDeadline {
         }
     }
 
-    /// The next phase begins.
+    /// Starts the next phase.
     pub fn next_phase(&mut self) {
         self.phase_began = Instant::now();
     }

@@ -80,7 +80,7 @@ fn every_disagreement_is_the_datas() {
     assert!(told(both, &[chip(VISA, OTHER, OTHER)]).contains("no application"));
     assert!(told(both, &[chip(VISA, NUMBER, OTHER)]).contains(VISA));
     assert!(told(&[], &[chip(VISA, OTHER, NUMBER)]).contains("two different"));
-    // One digit, of every place.
+    // One wrong digit, at every place.
     for at in 0..NUMBER.len() {
         let mut wrong = NUMBER.as_bytes().to_vec();
         wrong[at] = if wrong[at] == b'9' { b'0' } else { wrong[at] + 1 };

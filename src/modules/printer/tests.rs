@@ -36,7 +36,7 @@ fn with_images(bad: u8, status: u8) -> (PrinterModule, Log, Arc<Mutex<Vec<u8>>>)
     (PrinterModule::new(Box::new(FramedPrinter::new(link, stream)), Mic::new("GFX").unwrap()), log, images)
 }
 
-/// The one picture that the machine got: behind side and length.
+/// The one picture that the machine got, without the side and the length before it.
 fn printed(images: &Mutex<Vec<u8>>) -> Vec<u8> {
     let images = images.lock().unwrap();
     let length = usize::try_from(u32::from_be_bytes(images[1..5].try_into().unwrap())).unwrap();

@@ -1,7 +1,7 @@
 //! EMB and IND: lines `~EM%font;x;y;text`, the escape that Datacard's CE, CD and SD machines take.
 //!
-//! The vendor's own parser also takes lower case and blanks. This one takes a single form, so that every reader of a line
-//! understands it alike.
+//! The vendor's own parser also takes lower case and blanks. This one takes a single form, so that all readers of a
+//! line understand it alike.
 
 use super::crlf_lines;
 
@@ -54,7 +54,7 @@ fn line(raw: &[u8]) -> Result<EmbossLine<'_>, String> {
     let (font, x, y) = (number("font")?, number("x")?, number("y")?);
     let text = fields.next().ok_or("has no third ;")?;
     let font = u8::try_from(font).ok().filter(|f| (1..=11).contains(f) || (21..=31).contains(f));
-    let font = font.ok_or("font is none of 1-11 and 21-31")?;
+    let font = font.ok_or("font is not 1-11 or 21-31")?;
     if !X.contains(&x) {
         return Err(format!("x is outside {}-{}", X.start(), X.end()));
     }

@@ -1,8 +1,8 @@
 //! Parsers for the sections of a record, with the limits of the standards. Pure.
 //!
-//! Acceptance calls [`check_section`] for every section of a file; the modules parse it again when they work. The formats
-//! stand in `src/manual/cwf1.md`, section 4. No error quotes a section, because it holds cardholder data. Not here: CHP
-//! (`record::chip` and `chip`).
+//! Acceptance calls [`check_section`] for every section of a file; the modules parse it again when they work. The
+//! formats are in `src/manual/cwf1.md`, section 4. No error quotes a section, because it holds cardholder data. Not
+//! here: CHP (`record::chip` and `chip`).
 
 mod lines;
 mod stripe;
@@ -26,23 +26,23 @@ pub fn tracks(data: &[u8]) -> Result<TrackTexts<'_>, String> {
     read(|| stripe::tracks(data))
 }
 
-/// What a GFX section says.
+/// Parses a GFX section.
 pub fn graphics(data: &[u8]) -> Result<GraphicsSection<'_>, String> {
     read(|| tlv::graphics(data))
 }
 
-/// What a FUL section says.
+/// Parses a FUL section.
 pub fn fulfilment(data: &[u8]) -> Result<FulfilmentSection, String> {
     read(|| tlv::fulfilment(data))
 }
 
-/// A parser that panics costs the record that it was reading.
+/// Runs a parser. If it panics, only the record that it was reading is refused.
 fn read<T>(parser: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     contained_or("cannot be read", parser)
 }
 
-/// Checks a section at acceptance, before any card. A section whose MIC no kind of module knows passes: the line profile
-/// says whether it may be there.
+/// Checks a section at acceptance, before any card. A section with a MIC that no kind of module knows passes: the
+/// line profile says whether it may be there.
 pub fn check_section(mic: &Mic, data: &[u8]) -> Result<(), String> {
     let section = section_kinds().find(|section| section.mic == mic.as_str());
     section

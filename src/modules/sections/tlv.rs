@@ -1,5 +1,5 @@
-//! GFX and FUL: TLVs of tag u8, length u32, value (`src/manual/cwf1.md`, section 4). All text is UTF-8; an unknown tag is
-//! an error.
+//! GFX and FUL: TLVs of tag u8, length u32, value (`src/manual/cwf1.md`, section 4). All text is UTF-8; an unknown
+//! tag is an error.
 
 use crate::ids::ProductName;
 

@@ -15,7 +15,7 @@ use crate::picture::{self, Canvas};
 
 /// CR80 at 300 dpi: 85.60 × 53.98 mm.
 pub(super) const WIDTH: u32 = 1011;
-/// See [`WIDTH`].
+/// Height of a card in pixels, as [`WIDTH`].
 pub(super) const HEIGHT: u32 = 638;
 /// Room for a picture, so that growing seldom leaves a copy behind: the shipped front
 /// with a portrait needs 200 KiB.
@@ -27,7 +27,7 @@ const FONT_FAMILY: &str = "Liberation Sans";
 /// Texts in an SVG that could refer to something outside the template.
 const FORBIDDEN: &[&str] =
     &["<!DOCTYPE", "<!ENTITY", "href", "<image", "@import", "<script", "<foreignObject"];
-/// Where the layer of a card begins.
+/// The text in an SVG at which the layer of a card begins.
 pub(super) const FIELDS: &str = "<g id=\"fields\"";
 const CLOSE: &str = "</svg>";
 
@@ -101,7 +101,7 @@ impl TemplateSide {
         if let (Some(plain), true) = (&self.plain, filled.is_empty()) {
             return Ok(Zeroizing::new(plain.clone()));
         }
-        // One that panics costs the record whose texts and images it draws.
+        // If this panics, only the record that is drawn is refused.
         contained_or("cannot be drawn with these texts and images", || self.draw(graphics, filled))
     }
 
@@ -144,7 +144,7 @@ impl TemplateSide {
     }
 }
 
-/// Cuts at `{{name}}`.
+/// Cuts the layer's SVG at each `{{name}}`.
 fn pieces(fields: &str) -> Result<Vec<FieldPiece>, String> {
     let mut parts = fields.split("{{");
     let mut pieces = vec![FieldPiece::Literal(parts.next().unwrap_or_default().to_owned())];
@@ -160,7 +160,7 @@ fn pieces(fields: &str) -> Result<Vec<FieldPiece>, String> {
     Ok(pieces)
 }
 
-/// Every character has a glyph, and every text lies on the card.
+/// Checks that every character has a glyph, and that every text lies on the card.
 pub(super) fn fits(group: &usvg::Group) -> Result<(), String> {
     for node in group.children() {
         match node {
@@ -215,9 +215,9 @@ pub(super) fn draw(tree: &usvg::Tree, card: &mut Pixmap) -> Result<(), String> {
     Ok(())
 }
 
-/// A PNG of an opaque picture: a white one that was drawn on, so that three colours are all of it. Packed fast, with
-/// one filter for all lines: choosing the best for each takes half as long again, the best packing ten times as long, more
-/// than the drawing, and saves what a printer's link carries in no time.
+/// A PNG of an opaque picture: it was drawn on white, so three colours are enough. Packed fast, with one filter for
+/// all lines: choosing the best filter for each line takes half as long again, and the best packing ten times as
+/// long, which is more than the drawing takes. Both save only bytes that a printer's link carries in no time.
 fn encode(card: &Pixmap) -> Result<Zeroizing<Vec<u8>>, png::EncodingError> {
     let mut samples = Zeroizing::new(vec![0; card.pixels().len() * 3]);
     for (three, four) in samples.chunks_exact_mut(3).zip(card.data().chunks_exact(4)) {

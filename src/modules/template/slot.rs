@@ -11,18 +11,18 @@ use crate::picture::Canvas;
 pub(super) const MARK: &str = "slot:";
 const OPTIONAL: &str = "optional-";
 
-/// A slot.
+/// A slot for a record's image.
 pub(super) struct ImageSlot {
     /// Its image's name in the record.
     pub(super) name: String,
     /// Whether a card may lack the image.
     pub(super) optional: bool,
-    /// In pixels of the card.
+    /// The shape, in pixels of the card.
     shape: Path,
     area: Rect,
-    /// The area in whole pixels.
+    /// Width of the area in whole pixels.
     width: u32,
-    /// See `width`.
+    /// Height of the area in whole pixels.
     height: u32,
 }
 
@@ -32,7 +32,7 @@ pub(super) fn all(svg: &str, tree: &usvg::Tree) -> Result<Vec<ImageSlot>, String
     let mut slots = Vec::new();
     find(tree.root(), &mut slots)?;
     if slots.len() != svg.matches(MARK).count() {
-        return Err("a slot is no shape of the picture, or its name stands elsewhere too".into());
+        return Err("a slot is not a shape of the picture, or its name occurs elsewhere too".into());
     }
     Ok(slots)
 }

@@ -142,7 +142,7 @@ impl Dispatcher<'_> {
         if self.floor.has_output() {
             Fault::new(Blame::Device, ReasonWord::NoStation, "the next module has no station in service")
         } else {
-            died("the output", "nobody takes this card to the stacker, so it was thrown out")
+            died("the output", "no thread takes this card to the stacker, so it was thrown out")
         }
     }
 }

@@ -26,11 +26,11 @@ impl Dispatcher<'_> {
                 let doom = self.floor.doom(seq, &by);
                 match doom {
                     Doom::Now(place) => self.clear(place, killed()),
-                    // The asker reads the ledger next, to see what became of the card.
+                    // The caller reads the outcome of the card from the ledger next.
                     Doom::Gone => self.settle_all(),
                     Doom::Later => {}
                 }
-                // The asker may have hung up.
+                // The caller may have hung up.
                 let _ = answer.try_send(doom != Doom::Gone);
             }
         }

@@ -61,7 +61,7 @@ impl Dispatcher<'_> {
             }
             StationHappening::Void(fault, standing) => self.void(place, seq, fault, standing),
             StationHappening::NotBound(error) => {
-                // The blank is neither bound nor thrown out, and the ledger takes nothing more.
+                // The blank is neither bound nor thrown out, and the ledger accepts no more changes.
                 self.floor.remove(seq);
                 self.floor.stations.stuck(place);
                 self.stop_feeding(Stop::Ledger(error));
@@ -84,7 +84,7 @@ impl Dispatcher<'_> {
             (station.kmc, station.unbound) = (kmc, false);
         }
         if self.floor.card(seq).is_some_and(|c| c.leg == 0) {
-            // The card is bound, so it counts as a blank no longer.
+            // The card is bound, so it no longer counts as a blank.
             self.take_blank(place);
             let change = Change::Attempt { seq, to: AttemptState::Personalizing };
             self.record(change, self.context(place));
@@ -168,7 +168,7 @@ impl Dispatcher<'_> {
         if !card.finished() {
             return;
         }
-        // First what the record's parts were compared for, then what the card was compared with.
+        // First the comparison of the record's parts with each other, then those of the record with the card.
         let agreed = card.work.as_ref().and_then(|w| w.agreed);
         let compared: Vec<_> = agreed.into_iter().chain(card.compared.iter().copied()).collect();
         let compared = if compared.is_empty() { "device status".to_owned() } else { compared.join(", ") };

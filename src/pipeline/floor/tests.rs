@@ -222,7 +222,7 @@ impl Play<'_> {
             }
             Move::Stack(seq, slot) => {
                 assert_eq!(world.buffer.get(&slot), Some(&seq));
-                assert!(!world.doomed.contains(&seq), "stacked, but nobody wants it");
+                assert!(!world.doomed.contains(&seq), "stacked, but a person wants it thrown out");
             }
             Move::Discard(seq, slot) => {
                 assert_eq!(world.buffer.get(&slot), Some(&seq));
@@ -279,7 +279,7 @@ impl Play<'_> {
             }
             Move::Take { seq, from, to } if !lifted => {
                 if self.chance(self.odds.stuck) {
-                    // The card was not taken: the station before throws it out.
+                    // The card was not taken: the previous station throws it out.
                     self.floor.not_taken(seq, from);
                     self.world.ordered.remove(&to);
                     self.world.under_way.push((Move::ThrowOut(seq, from), false));
@@ -425,7 +425,7 @@ proptest! {
         if !world.stopped {
             prop_assert_eq!(all.filter(never_fed).count(), 0);
         }
-        prop_assert!(stacked.is_disjoint(&world.doomed), "a card was stacked that nobody wants");
+        prop_assert!(stacked.is_disjoint(&world.doomed), "a card was stacked that a person wants thrown out");
         if odds.card + odds.outage + odds.kill == 0 {
             prop_assert_eq!(stacked.len(), picks.len());
         }

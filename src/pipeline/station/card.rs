@@ -102,7 +102,7 @@ impl Runner<'_> {
             return self.not_taken(transport_fault("taking the card", &error), start);
         }
         self.tell(StationHappening::Taken)?;
-        // The module prepares while the card is on its way, and the station before can already take its next
+        // The module prepares while the card is on its way, and the previous station can already take its next
         // card.
         let prepared = self.setup.module.prepare(work);
         if let Err(error) = self.setup.transport.arrive() {

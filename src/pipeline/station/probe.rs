@@ -84,6 +84,7 @@ impl Runner<'_> {
             match self.clear() {
                 Ok(false) => {}
                 Ok(true) => {
+                    // A known card is counted already.
                     if let Lying::Blank(fault) = lying {
                         self.tell(StationHappening::Found(fault))?;
                     }
@@ -95,6 +96,7 @@ impl Runner<'_> {
                     return self.tell(StationHappening::Stuck(fault));
                 }
             }
+            // The transport answers and is clear: from now on only the module's device is probed.
             if let Some(outage) = &mut self.out {
                 outage.transport = None;
             }

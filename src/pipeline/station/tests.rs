@@ -324,7 +324,7 @@ fn a_transport_that_brings_no_card_ends_with_a_person_before_the_hopper_is_empty
         bench.says(&["fed", &format!("blank out: no-card {standing}")]);
     }
     bench.end();
-    // A card that is seen sets the count back.
+    // A card that is seen resets the count.
     let bench = start(&[], vec![unseen(), unseen(), unseen()], vec![], vec![]);
     for _ in 0..3 {
         bench.feed();

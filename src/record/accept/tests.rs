@@ -6,14 +6,14 @@ use std::os::unix::fs::PermissionsExt;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use super::super::testfile::{ApplicationPieces, KEKID, SectionPieces, file, record};
+use super::super::testing::{ApplicationPieces, KEKID, SectionPieces, file, record};
 use super::super::{FileFault, PIECE, PIECE_TAG, Spool};
 use super::*;
 use crate::exit::Exit;
 use crate::ids::SpoolKeyName;
 use zeroize::Zeroizing;
 
-/// Counts what it is asked; refuses as it is told.
+/// Counts the calls, and refuses what a test sets.
 #[derive(Default)]
 struct AskedChecks {
     records: u32,
@@ -61,7 +61,7 @@ fn good() -> Vec<u8> {
     file(&[record(1, "CARD-1", &[("EMB", b"e"), ("CHP", &chip)]), record(2, "CARD-2", &[("EMB", b"f")])])
 }
 
-/// Seals nothing, but tells pieces, places and keys apart, and hides them from a search.
+/// Seals nothing, but its tags depend on piece, position and key, and a search for clear bytes finds none.
 struct FakeSealer {
     name: u8,
     gone: bool,
@@ -265,7 +265,7 @@ fn what_is_no_file_or_not_there_is_io() {
     let directory = place.input.parent().unwrap().to_owned();
     let pipe = directory.join("pipe");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    // Neither waits for somebody who writes into it.
+    // Neither open waits for a writer of the pipe.
     for (input, what) in [(directory, "it is a directory"), (pipe, "no regular file but a pipe")] {
         place.input = input;
         let error = refused(&place, &mut AskedChecks::default());
@@ -341,7 +341,7 @@ fn a_spool_damaged_anywhere_does_not_open() {
     assert!(matches!(open(&place, &accepted.digest).err().unwrap().fault, FileFault::Spool));
 }
 
-/// Larger than what is sealed in one call, with records that lie in several pieces and several in one.
+/// A file larger than one batch, with records across several pieces and several records in one piece.
 #[test]
 fn a_large_spool_gives_what_was_accepted() {
     let sizes = [1, 100, 4096, 300_000, 5, 9000, 70_000, 4050, 1, 2];
@@ -381,7 +381,7 @@ fn a_spool_from_before_they_were_sealed_is_read() {
     let digest: [u8; 32] = Sha256::digest(&bytes).into();
     let mut spool = Spool::open(&place.input, &digest, None).unwrap();
     assert_eq!(spool.read(2).unwrap().card_ref.as_str(), "CARD-2");
-    // And it is not taken for a sealed one.
+    // It is not mistaken for a sealed one.
     let sealed = Spool::open(&place.input, &digest, Some(Box::new(FakeSealer::new(1))));
     assert!(matches!(sealed.err().unwrap().fault, FileFault::Spool));
 }
@@ -406,8 +406,7 @@ fn a_key_that_is_not_there_is_told_in_its_own_words() {
     assert_eq!(files(&place), Vec::<String>::new());
 }
 
-/// Two files that differ in one byte of the first record; what is read of them last does not hold that
-/// record.
+/// Two files that differ in one byte of the first record; the piece that is read last does not hold that record.
 #[test]
 fn a_record_changed_in_the_open_spool_is_not_used() {
     let large = vec![0x20; 300_000];

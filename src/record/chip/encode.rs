@@ -37,7 +37,7 @@ impl ChipSection {
 
 impl ChipApplication {
     /// Returns the bytes for [`Self::raw`], made from the other fields. Before the MAC is computed, `mac`
-    /// holds as many zeros as it will have bytes. Refuses whatever [`Self::parse`] would refuse.
+    /// holds as many zeros as it will have bytes. Refuses what [`Self::parse`] would refuse.
     pub fn encode(&self) -> Result<Zeroizing<Vec<u8>>, ChipError> {
         let data = self.dgis.iter().map(|d| {
             // DGI, and 1 or 3 bytes of length.

@@ -41,7 +41,7 @@ pub enum ChipFault {
     #[error("an AID stands twice")]
     AidTwice,
     /// An application with another AID than the list has at its position.
-    #[error("the application has not the AID that the list of AIDs has in its place")]
+    #[error("the application does not have the AID at its position in the list of AIDs")]
     AidOrder,
     /// A DGI twice in one list.
     #[error("DGI {1} stands twice in {0}")]
@@ -58,7 +58,7 @@ pub enum ChipFault {
     /// A value that is sent as a secret but stands in the file in clear.
     #[error("DGI {0} is in ENC but not under the TK, and the product does not pass it through")]
     NotUnderTk(Dgi),
-    /// Its reader failed on it.
+    /// The parser panicked on it.
     #[error("it cannot be read")]
     Unreadable,
     /// Clear and secret DGIs in one STORE DATA.

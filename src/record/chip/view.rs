@@ -148,6 +148,7 @@ impl<'a> ApplicationView<'a> {
                 .map(|group| Ok(pairs(group?.bytes).collect()))
                 .collect::<Result<_, ChipError>>()
         };
+        // `rules::check` has refused data that cannot be read, so `flatten` drops nothing.
         let values = tlv::dgi::read(self.data.bytes)
             .flatten()
             .map(|(dgi, value)| DgiValue { dgi, value: Zeroizing::new(value.to_vec()) });

@@ -1,9 +1,9 @@
-//! What the writer writes, the reader reads; what the reader would refuse, the writer does.
+//! The reader reads everything that the writer writes; the writer refuses everything that the reader would refuse.
 
 use proptest::prelude::*;
 use zeroize::Zeroizing;
 
-use super::super::testfile::{KEKID, file, record};
+use super::super::testing::{KEKID, file, record};
 use super::super::{Cwf1Reader, FileEnd, Section};
 use super::*;
 use crate::ids::{CardRef, FileId, IssuerId, Kcv, KekId, Mic, ProductName};

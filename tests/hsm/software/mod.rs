@@ -1,5 +1,5 @@
-//! The suite of `tests/hsm`, run against the software HSM. Another implementation has a folder like this one: its device,
-//! its maker, and the suite.
+//! The suite of `tests/hsm`, run against the software HSM. Another HSM has a folder like this one: its
+//! device, its maker, and the suite.
 
 use cardwright::hsm::soft::SoftHsm;
 use cardwright::hsm::store::{KeyStore, StoreSide};
@@ -9,7 +9,7 @@ use crate::file::KEYS;
 /// The device under test.
 pub type Device = SoftHsm;
 
-/// A device of its own that holds [`KEYS`].
+/// Makes a new device that holds [`KEYS`].
 pub fn make() -> Device {
     let folder = tempfile::tempdir().unwrap();
     let store = KeyStore::create_test(KEYS, &folder.path().join("store"), StoreSide::Bureau).unwrap();

@@ -1,5 +1,5 @@
-//! A chip section taken apart and put together again (`src/manual/cwf1.md`), without `src/record`. Checks
-//! nothing.
+//! Takes a chip section apart and puts it together again (`src/manual/cwf1.md`), without `src/record` and
+//! without any checks.
 
 use sha2::{Digest, Sha256};
 
@@ -15,7 +15,7 @@ pub const LOYALTY: &str = "F043574C4F59414C";
 #[derive(Clone)]
 pub struct Chip {
     pub crn: Vec<u8>,
-    /// As listed.
+    /// AIDs in the order of the list.
     pub aids: Vec<Vec<u8>>,
     pub applications: Vec<Application>,
 }
@@ -26,7 +26,7 @@ pub struct Application {
     pub aid: Vec<u8>,
     /// 01, TKID, TYPEtk, CMODE.
     pub tk: Vec<u8>,
-    /// DGIs under the TK.
+    /// DGIs that are encrypted under the TK.
     pub protected: Vec<u16>,
     pub owner: Vec<u8>,
     /// ORDER, VERCNTL, ENC, RANDOM, GROUP, each as bytes.
@@ -163,8 +163,8 @@ impl Application {
 }
 
 impl File {
-    /// Changes the chip section of a record (from 0), makes the MAC of each application anew with the key
-    /// that it wraps, and puts it back: what is then wrong is what `change` did, and nothing else.
+    /// Changes the chip section of a record (from 0) and makes the MAC of each application again with the
+    /// MACkey that the application wraps. So the change is the only fault of the file.
     pub fn change_chip(&mut self, record: usize, change: impl FnOnce(&mut Chip)) {
         let mut chip = Chip::split(self.records[record].section("CHP"));
         change(&mut chip);

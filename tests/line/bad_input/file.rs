@@ -1,6 +1,6 @@
-//! A CWF1 file taken apart and put together again from the words of `src/manual/cwf1.md`, without
-//! `src/record`. Checks nothing, so that every fault can be built; seals with the TEST KEK kek-1 whatever
-//! must hold apart from the fault.
+//! Takes a CWF1 file apart and puts it together again as `src/manual/cwf1.md` describes it, without
+//! `src/record`. It checks nothing, so that every fault can be built. It seals with the TEST KEK kek-1 the
+//! parts that must be right apart from the fault.
 
 use std::ops::Range;
 
@@ -24,7 +24,7 @@ pub struct File {
 pub struct Record {
     pub sequence: u32,
     pub card_ref: String,
-    /// MIC and data.
+    /// Each section's MIC and data.
     pub sections: Vec<(String, Vec<u8>)>,
 }
 
@@ -56,7 +56,7 @@ pub fn element(kind: u8, body: &[u8]) -> Vec<u8> {
     [vec![kind], l4(body)].concat()
 }
 
-/// Takes fields off the front.
+/// Reads fields from the front of a byte string.
 pub struct Fields<'a>(pub &'a [u8]);
 
 impl<'a> Fields<'a> {
@@ -70,7 +70,7 @@ impl<'a> Fields<'a> {
         self.take(bytes).iter().fold(0, |n, b| n << 8 | u64::from(*b))
     }
 
-    /// `Ln x`.
+    /// A field with a length of `n` bytes: `Ln x`.
     pub fn long(&mut self, n: usize) -> &'a [u8] {
         let length = usize::try_from(self.number(n)).unwrap();
         self.take(length)
@@ -93,7 +93,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Where each element of a file lies, its type and length included.
+/// The byte range of each element of a file, its type and length included.
 pub fn elements(bytes: &[u8]) -> Vec<Range<usize>> {
     let (mut places, mut rest) = (Vec::new(), Fields(bytes));
     while !rest.0.is_empty() {
@@ -116,7 +116,7 @@ impl Record {
         Self { sequence, card_ref, sections }
     }
 
-    /// The body of its element.
+    /// The body of the record's element.
     pub fn body(&self) -> Vec<u8> {
         let mut body = [self.sequence.to_be_bytes().to_vec(), l1(self.card_ref.as_bytes())].concat();
         for (mic, data) in &self.sections {
@@ -159,7 +159,7 @@ impl File {
         Self { file_id, issuer_id, product, created, announced, records: records.collect(), trailer }
     }
 
-    /// Everything before the Trailer.
+    /// All bytes before the Trailer.
     pub fn front(&self) -> Vec<u8> {
         let header = [
             b"CWF1\x00\x01".to_vec(),
@@ -174,25 +174,25 @@ impl File {
         element(b'H', &header).into_iter().chain(records).collect()
     }
 
-    /// The file as its pieces say, whether or not they fit.
+    /// The file as its pieces are, even if they do not fit together.
     pub fn bytes(&self) -> Vec<u8> {
         let trailer = [self.trailer.maced(), l1(&self.trailer.mac)].concat();
         [self.front(), element(b'T', &trailer)].concat()
     }
 
-    /// The file with the digest that belongs to it, and the Trailer MAC that it had.
+    /// The file with the right digest, and with the Trailer MAC that it had before.
     pub fn digested(&self) -> Vec<u8> {
         let mut file = self.clone();
         file.trailer.digest = Sha256::digest(self.front()).to_vec();
         file.bytes()
     }
 
-    /// The file with the digest and the Trailer MAC that belong to it.
+    /// The file with the right digest and Trailer MAC.
     pub fn sealed(&self) -> Vec<u8> {
         self.closed(&self.front())
     }
 
-    /// A front of any bytes with a Trailer whose digest and MAC are right.
+    /// These bytes, followed by a Trailer with the right digest and MAC.
     pub fn closed(&self, front: &[u8]) -> Vec<u8> {
         let mut trailer = self.trailer.clone();
         trailer.digest = Sha256::digest(front).to_vec();
@@ -201,7 +201,7 @@ impl File {
         [front.to_vec(), element(b'T', &[trailer.maced(), l1(&mac)].concat())].concat()
     }
 
-    /// Sequences 1, 2, 3 ... and the right counts.
+    /// Gives the records the sequences 1, 2, 3 ... and the Trailer the right counts.
     pub fn renumber(&mut self) {
         for (sequence, record) in (1..).zip(&mut self.records) {
             record.sequence = sequence;
@@ -210,14 +210,14 @@ impl File {
         self.trailer.records = self.announced;
     }
 
-    /// What the keys of an application belong to; for those of the Trailer sequence 0 and nothing else.
+    /// The scope of an application's keys. The keys of the Trailer have sequence 0 and nothing else.
     pub fn scope<'a>(&'a self, sequence: u32, card_ref: &'a str, aid: &'a [u8]) -> Scope<'a> {
         Scope { issuer_id: &self.issuer_id, file_id: &self.file_id, sequence, card_ref, aid }
     }
 }
 
 impl Trailer {
-    /// Its body as far as the MAC covers it.
+    /// The part of the body that the MAC covers.
     fn maced(&self) -> Vec<u8> {
         let front = [&self.records.to_be_bytes(), &self.digest[..], &self.kek, &[self.tk_type], &self.kcv];
         [front.concat(), l1(&self.wrapped)].concat()

@@ -1,5 +1,5 @@
-//! A flipped bit anywhere: in this process, with the bureau's own rules and the software HSM, one bit at a
-//! time.
+//! One flipped bit anywhere in a file. The tests run in this process with the bureau's own rules and the
+//! software HSM.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -36,7 +36,7 @@ impl Acceptance {
         Self { world, line: LineProfile::load("sim-8").unwrap(), hsm }
     }
 
-    /// Whether acceptance lets these bytes in, and then the HSM every application of them.
+    /// Whether acceptance takes these bytes and the HSM then verifies every application in them.
     fn would_be_made(&mut self, bytes: &[u8]) -> bool {
         let (input, spool) = (self.world.path("bit.cwf1"), self.world.path("spool/bit.cwf1"));
         std::fs::write(&input, bytes).unwrap();
@@ -53,7 +53,7 @@ impl Acceptance {
         let record = Spool::open(&spool, &accepted.digest, Some(Box::new(key))).unwrap().read(1).unwrap();
         remove(&spool);
         let chip = ChipSection::parse(record.section("CHP").unwrap()).unwrap();
-        // A card without its applications is another card than the issuer ordered.
+        // A card that lacks an application is not the card that the issuer ordered.
         chip.applications.len() == 4
             && chip.applications.iter().all(|application| {
                 let request = VerifyRequest {
@@ -96,8 +96,8 @@ fn flipped_bit_anywhere() {
     }
 }
 
-/// Digest and Trailer MAC made right again: every bit of a record is also under the MAC of its applications,
-/// or has only one value that it may have.
+/// With digest and Trailer MAC made right again, a flipped bit is still found: every bit of a record is under
+/// the MAC of its applications, or in a field that can have only one value.
 #[test]
 fn flipped_bit_anywhere_in_a_record_of_a_file_sealed_anew() {
     let good = one_card();

@@ -5,7 +5,7 @@ use cardwright::exit::Exit;
 use super::file::{File, element, elements, l1, l4};
 use super::{Bureau, CARDS, Ends, good, pieces};
 
-/// Refused for its format, saying so, and the good file is accepted afterwards.
+/// Each case is refused for its format with these words, and the good file is accepted afterwards.
 fn refused(cases: &[(Vec<u8>, &[&str])]) {
     let bureau = Bureau::new();
     for (bytes, says) in cases {
@@ -15,14 +15,14 @@ fn refused(cases: &[(Vec<u8>, &[&str])]) {
     bureau.still_accepts_the_good_file();
 }
 
-/// A sealed file from the good one, changed.
+/// A sealed copy of the good file with this change.
 fn changed(change: impl FnOnce(&mut File)) -> Vec<u8> {
     let mut file = pieces();
     change(&mut file);
     file.sealed()
 }
 
-/// A sealed file whose bytes before the Trailer were changed.
+/// A sealed copy of the good file with a change to the bytes before the Trailer.
 fn damaged(change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let file = pieces();
     let mut front = file.front();
@@ -30,7 +30,7 @@ fn damaged(change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     file.closed(&front)
 }
 
-/// Where record `n` (from 1) begins in the good file, and where the Trailer does.
+/// The offset in the good file at which record `n` (from 1) begins, or the Trailer.
 fn start(element: usize) -> usize {
     elements(&good().bytes)[element].start
 }
@@ -110,8 +110,8 @@ fn repeated_card_ref() {
         file.records.push(copy);
         file.renumber();
     });
-    // The chip section's CRN is the card_ref too, so the first is refused for it; without a CRN for the
-    // repetition.
+    // A CRN repeats the card_ref, so with CRNs the file is refused for a wrong CRN. Without one, it is
+    // refused for the repeated card_ref.
     let without_crn = changed(|file| {
         file.records[2].card_ref = file.records[0].card_ref.clone();
         file.forge_chip(2, |chip| chip.crn.clear());
@@ -139,7 +139,7 @@ fn a_card_ref_with_12_to_19_digits_in_a_row() {
     cases.push((named(format!("C-{}-1", &digits[..16])), says));
     refused(&cases);
 
-    // 11 are a number like any other.
+    // 11 digits in a row are allowed.
     let bureau = Bureau::new();
     std::fs::write(bureau.world.path("eleven.cwf1"), named(format!("{0}-{0}", &digits[..11]))).unwrap();
     assert_eq!(bureau.world.cardwright(&["inspect", "eleven.cwf1"]).code, Exit::StructureOnly as i32);
@@ -233,7 +233,7 @@ fn oversized_or_overflowing_length() {
     let length =
         |at: usize, value: u32| damaged(|front| front[at..at + 4].copy_from_slice(&value.to_be_bytes()));
     let limit = 16 * 1024 * 1024;
-    // As long as it says, so nothing but the limit is broken.
+    // The data are as long as the field says, so only the limit is broken.
     let really = changed(|file| file.records[1].section("GFX").resize(limit, 0));
     let claimed = format!("byte {}: the element has 4294967295 bytes; the limit is {limit}", second + 1);
     let over = format!("byte {}: the element has {} bytes; the limit is {limit}", second + 1, limit + 1);

@@ -1,5 +1,5 @@
-//! Bad input: every fault of a file is refused as a whole before a card is touched, every fault of a record
-//! before a blank is bound to it. The files are good ones, damaged with `file` and `chip`.
+//! Bad input. A fault of a file makes the whole file refused before any card is touched; a fault of a record
+//! is found before a blank is bound to it. The files are good ones, damaged with `file` and `chip`.
 
 mod chip;
 mod file;
@@ -17,10 +17,10 @@ use cardwright::exit::Exit;
 use crate::support::{Ended, World};
 use file::File;
 
-/// Cards of the good file.
+/// Number of cards in the good file.
 const CARDS: u32 = 3;
 
-/// A prepared file and what must never be shown of it.
+/// A prepared file, and the data in it that must never be shown.
 pub struct Prepared {
     pub bytes: Vec<u8>,
     private: Vec<String>,
@@ -53,16 +53,16 @@ pub fn pieces() -> File {
     File::split(&good().bytes)
 }
 
-/// A bureau of its own, and what its programs are to answer.
+/// A bureau for one test, with the exit codes that its programs must return.
 struct Bureau {
     world: World,
 }
 
-/// How the programs end that meet a file.
+/// The exit codes of the programs for one file.
 #[derive(Clone, Copy)]
 struct Ends {
     run: Exit,
-    /// Without and with keys.
+    /// `inspect` without keys and with keys.
     inspect: [Exit; 2],
 }
 
@@ -79,8 +79,9 @@ impl Bureau {
         Self { world }
     }
 
-    /// `run` refuses this file with a message that holds all of `says` (who is to blame, where, what, what
-    /// next), no card is touched, nothing of it stays, and `inspect` sees it too.
+    /// Fails unless `run` refuses this file with a message that holds all of `says` (who is to blame, where,
+    /// what is wrong, what to do next), touches no card and keeps nothing of the file, and `inspect` finds
+    /// the fault too.
     fn refuses(&self, bytes: &[u8], ends: Ends, says: &[&str]) {
         std::fs::write(self.world.path("bad.cwf1"), bytes).unwrap();
         let ended = self.world.run("bad.cwf1", "sim-8", &[]);
@@ -99,7 +100,7 @@ impl Bureau {
         }
     }
 
-    /// No job, no spool file, no event, no card.
+    /// Fails unless there is no job, no spool file, no event and no card.
     fn untouched(&self) {
         let jobs = self.world.cardwright(&["job", "list", "--json"]);
         assert_eq!((jobs.code, jobs.stdout.trim()), (0, "[]"), "{}", jobs.stderr);
@@ -110,7 +111,7 @@ impl Bureau {
         }
     }
 
-    /// What was refused before is no reason to refuse the file that it was made of.
+    /// Fails unless the good file is accepted after the refusal of its damaged copies.
     fn still_accepts_the_good_file(&self) {
         let ended = self.world.run("good.cwf1", "sim-chip-8", &[]);
         assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
@@ -118,7 +119,7 @@ impl Bureau {
     }
 }
 
-/// The one line that a program leaves on stderr when it refuses something; nothing stands on stdout.
+/// The one line that a program prints on stderr when it refuses something. Its stdout must be empty.
 fn one_message(ended: &Ended, exit: Exit) -> String {
     shows_nothing_private(ended);
     let shown = format!("{}{}", ended.stdout, ended.stderr);
@@ -132,7 +133,7 @@ fn one_message(ended: &Ended, exit: Exit) -> String {
     message.to_owned()
 }
 
-/// The message of a run that was stopped; its report stands on stdout.
+/// The message on stderr of a run that was stopped; its report is on stdout.
 fn one_message_and_report(ended: &Ended, exit: Exit) -> String {
     assert!(ended.stdout.contains("Records "), "{}", ended.stdout);
     let message = ended.stderr.lines().filter(|line| line.starts_with("error: ")).collect::<Vec<_>>();
@@ -141,7 +142,7 @@ fn one_message_and_report(ended: &Ended, exit: Exit) -> String {
     message.concat()
 }
 
-/// No account number, name or number of a purse of the good file.
+/// Fails if the output holds an account number, a name or a purse's number of the good file.
 fn shows_nothing_private(ended: &Ended) {
     for private in &good().private {
         let shown = ended.stdout.contains(private) || ended.stderr.contains(private);

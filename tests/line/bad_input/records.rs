@@ -1,5 +1,5 @@
-//! Records with wrong data in a file that is sealed right, as if the fault happened at the issuer: the record
-//! is CANCELLED before a blank is bound to it, the job is held, and the others are made.
+//! Records with wrong data in a file with right seals, as if the issuer had made the mistake: such a record
+//! is CANCELLED before a blank is bound to it, the job is held, and the other records are made.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use super::chip::{Application, Chip, LOYALTY, PAYMENT, PURSE};
 use super::file::File;
 use super::{Bureau, CARDS, one_message_and_report, pieces, prepare};
 
-/// Runs the file to its end, over as many stops as it has wrong records: these and no others are cancelled.
+/// Runs the file to its end. The run stops at each wrong record; these records and no others are cancelled.
 fn cancels(wrong: &[u32], change: impl FnOnce(&mut File)) {
     let mut file = pieces();
     change(&mut file);
@@ -58,7 +58,7 @@ fn cancels(wrong: &[u32], change: impl FnOnce(&mut File)) {
     let cancelled: Vec<_> = log.iter().filter(|event| event["to"] == "CANCELLED").collect();
     assert_eq!(cancelled.len(), wrong.len());
     assert!(cancelled.iter().all(|event| event["reason"] == "data" && event["blank"].is_null()));
-    // Nothing of a cancelled record is on any blank.
+    // No data of a cancelled record are on any blank.
     for dump in world.dumps() {
         let text = dump.to_string();
         for seq in wrong {
@@ -85,7 +85,7 @@ fn forge(file: &mut File, seq: u32, change: impl FnOnce(&mut Chip)) {
 #[test]
 fn wrong_application_mac() {
     cancels(&[2], |file| forge(file, 2, |chip| chip.application(PAYMENT).mac[15] ^= 1));
-    // Of the last application, after three that are right.
+    // The fault is in the last application, after three right ones.
     cancels(&[2], |file| forge(file, 2, |chip| chip.application(LOYALTY).mac[0] ^= 0x80));
 }
 
@@ -165,7 +165,7 @@ fn two_records_exchanged_and_renumbered() {
     });
 }
 
-/// The chip belongs to the plastic that the rest of the record makes.
+/// A chip belongs to the plastic of its own record.
 #[test]
 fn two_records_plastic_exchanged() {
     for mic in ["EMB", "MAG", "GFX", "FUL"] {
@@ -175,7 +175,8 @@ fn two_records_plastic_exchanged() {
             let third = std::mem::replace(file.records[2].section(mic), first);
             *file.records[0].section(mic) = third;
             if !differ {
-                // The same text on both: change it instead.
+                // Both records have the same text here, so exchanging it would change nothing: change a byte
+                // instead.
                 let at = |data: &mut Vec<u8>| *data.last_mut().unwrap() ^= 1;
                 at(file.records[0].section(mic));
                 at(file.records[2].section(mic));
@@ -191,7 +192,7 @@ fn a_section_taken_away() {
 
 #[test]
 fn a_dgi_moved_between_cards() {
-    // Ciphertext of the other card's keys, and a value in clear.
+    // Three values under the keys of the other card, and one in clear.
     for (aid, dgi) in [(PAYMENT, 0x8000), (PURSE, 0x8020), (PAYMENT, 0x8010), (PURSE, 0x0101)] {
         cancels(&[2], |file| {
             let value = of(file, 3, aid).value(dgi).clone();
@@ -206,7 +207,8 @@ fn a_wrapped_mackey_replaced_by_other_ciphertext_of_the_file() {
         let ciphertext = of(file, 2, PAYMENT).value(0x8000)[..32].to_vec();
         forge(file, 2, |chip| chip.application(PAYMENT).wrapped = ciphertext);
     });
-    // The same card's key of another application, the same application's of another card, and the Trailer's.
+    // The card's key of another application, another card's key of the same application, and the Trailer's
+    // key.
     cancels(&[2], |file| {
         let wrapped = of(file, 2, PURSE).wrapped;
         forge(file, 2, |chip| chip.application(PAYMENT).wrapped = wrapped);
@@ -226,7 +228,7 @@ fn a_wrapped_mackey_replaced_by_other_ciphertext_of_the_file() {
 
 #[test]
 fn an_application_of_another_file_of_the_issuer() {
-    // The same cardholders, so the same card_refs and sequences.
+    // The cardholders are the same, so the card_refs and sequences are the same too.
     let other = File::split(&prepare(CARDS, 5).bytes);
     assert_ne!(other.file_id, pieces().file_id);
     let application = of(&other, 2, PAYMENT);

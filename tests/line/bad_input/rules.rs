@@ -1,5 +1,5 @@
-//! Chip sections that contradict themselves, and files that ask for what line and product do not have. Every
-//! MAC of these files is right: an issuer's mistake is caught as well as damage.
+//! Chip sections that contradict themselves, and files that ask for things that line and product do not have.
+//! Every MAC of these files is right: an issuer's mistake is caught as well as damage.
 
 use cardwright::exit::Exit;
 
@@ -13,7 +13,7 @@ fn sealed(change: impl FnOnce(&mut File)) -> Vec<u8> {
     file.sealed()
 }
 
-/// A file whose record 2 has a payment application with this change; its MAC is right.
+/// A file in which the payment application of record 2 has this change, and a right MAC.
 fn payment(change: impl FnOnce(&mut Application)) -> Vec<u8> {
     sealed(|file| file.change_chip(1, |chip| change(chip.application(PAYMENT))))
 }
@@ -42,7 +42,7 @@ fn a_dgi_in_order_but_not_in_the_data() {
 }
 
 #[test]
-fn other_lists_that_name_what_is_not_there() {
+fn other_lists_that_name_absent_dgis() {
     malformed(vec![
         (payment(|a| a.lists[VERSION_CONTROL].extend([0x0F, 0x0F])), "VERCNTL names DGI 0F0F"),
         (payment(|a| a.lists[GROUP].extend([1, 0x0F, 0x0F])), "GROUP names DGI 0F0F"),
@@ -62,8 +62,8 @@ fn a_dgi_under_the_tk_but_not_in_enc() {
     ]);
 }
 
-/// The product says which DGIs may pass through, so `inspect` without keys cannot know, and with keys the HSM
-/// does.
+/// The product lists the DGIs that may pass through. So `inspect` without keys cannot judge this, and with
+/// keys the HSM does.
 #[test]
 fn a_dgi_in_enc_without_a_tk() {
     let bureau = Bureau::new();
@@ -148,7 +148,7 @@ fn a_card_of_another_product_than_the_file() {
 #[test]
 fn a_section_that_its_machine_cannot_take() {
     let bureau = Bureau::new();
-    // What a machine can take is acceptance's to know; `inspect` knows neither line nor machine.
+    // Only acceptance knows the limits of the line's machines; `inspect` knows neither line nor machine.
     let ends = Ends { run: Exit::FileFormat, inspect: [Exit::StructureOnly, Exit::RecordData] };
     for mic in ["MAG", "EMB", "GFX"] {
         let says = ["file: ", &format!("section {mic}: "), "record 2, byte ", "ask the issuer"];

@@ -1,4 +1,4 @@
-//! Digest, Trailer MAC and the keys that a file names.
+//! Files with a wrong digest or Trailer MAC, and files that name wrong keys.
 
 use cardwright::exit::Exit;
 
@@ -8,7 +8,7 @@ use super::{Bureau, Ends, pieces};
 
 const MISMATCH: Ends = Ends { run: Exit::KeyMismatch, inspect: [Exit::StructureOnly, Exit::KeyMismatch] };
 
-/// Changed, with the digest and MAC that it had before.
+/// The file with a change, but with the digest and MAC that it had before.
 fn unsealed(change: impl FnOnce(&mut File)) -> Vec<u8> {
     let mut file = pieces();
     change(&mut file);
@@ -44,14 +44,14 @@ fn wrong_trailer_mac() {
     bureau.refuses(&unsealed(|f| f.trailer.mac[0] ^= 0x80), ends, says);
     bureau.refuses(&unsealed(|f| f.trailer.mac[15] ^= 1), ends, says);
     bureau.refuses(&unsealed(|f| f.trailer.mac.fill(0)), ends, says);
-    // The key that it is made with: its padding, then the key itself.
+    // The wrapped key of the MAC: a bit of its padding, then bits of the key itself.
     bureau.refuses(&unsealed(|f| f.trailer.wrapped[31] ^= 1), ends, says);
     bureau.refuses(&unsealed(|f| f.trailer.wrapped[0] ^= 1), ends, says);
-    // Another wrapped key of the same file: every purpose has its own TK.
+    // Another wrapped key of the file: every purpose has its own TK, so it does not open here.
     let application =
         |f: &mut File| f.forge_chip(0, |chip: &mut Chip| chip.application(PAYMENT).wrapped.clone());
     bureau.refuses(&unsealed(|f| f.trailer.wrapped = application(f)), ends, says);
-    // A digest made right again by somebody without the key.
+    // A forger without the key has made the digest right again.
     let mut forged = pieces();
     forged.created += 1;
     bureau.refuses(&forged.digested(), ends, says);

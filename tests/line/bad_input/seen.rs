@@ -1,4 +1,4 @@
-//! A file that was accepted before, under any name.
+//! A file that was accepted before, under its own name or another.
 
 use cardwright::exit::Exit;
 
@@ -19,7 +19,7 @@ fn a_file_accepted_before() {
         assert_eq!(std::fs::read_dir(world.path("cardwright.db.spool")).unwrap().count(), 1);
     };
     refused(&pieces().bytes());
-    // Another file under the same file_id.
+    // A different file with the file_id of the first.
     let mut file = pieces();
     file.created += 1;
     refused(&file.sealed());

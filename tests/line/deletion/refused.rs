@@ -1,6 +1,6 @@
-//! Refusals of a deletion before anything is destroyed: another file in the place of its papers, another
-//! program that writes there, a spool that is not the ledger's, tables that somebody changed; and its report
-//! of data that were lost.
+//! Deletions that are refused before anything is destroyed: because of another file in the place of a paper,
+//! another program that writes there, a spool that is not the ledger's, or edited tables. Also the messages
+//! about data that were lost.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -40,7 +40,7 @@ fn closed(seed: u64) -> World {
     world
 }
 
-/// Refused with these words; key and spool are there, and so is all that lay in the folder.
+/// Refused with these words; the key, the spool and every file in the folder are still there.
 fn refused(world: &World, code: i32, words: &[&str]) {
     let there = |world: &World| {
         let mut found = Vec::new();
@@ -66,11 +66,11 @@ fn refused(world: &World, code: i32, words: &[&str]) {
 }
 
 #[test]
-fn papers_of_something_else_are_not_taken_for_the_jobs() {
+fn other_files_are_not_taken_for_the_jobs_papers() {
     let world = closed(101);
     world.prepared("other", 4, 102);
     fs::rename(world.path("dumps"), world.path("dumps-1")).unwrap();
-    // The next job of the same ledger, and a ledger that was begun anew.
+    // Papers of the next job of this ledger, and of the first job of a new ledger.
     assert_eq!(world.run("other.cwf1", "sim-8", &[]).code, HELD);
     let line = ["--line", "sim-8", "--keys", "bureau.store", "--simulate", "--speed", "0"];
     assert_eq!(world.cardwright(&[&["job", "resume", "J2"][..], &line].concat()).code, 0);
@@ -127,7 +127,7 @@ fn papers_of_something_else_are_not_taken_for_the_jobs() {
     fs::write(world.path(CERTIFICATE), "junk").unwrap();
     refused(&world, IO, &["J1-certificate.json", "move it away"]);
 
-    // Its own papers are left alone, and those that are missing are written.
+    // The job's own papers are left alone, and missing ones are written.
     anew();
     put("good/J1-return.jsonl", "J1-return.jsonl");
     let kept = fs::read(lies("J1-return.jsonl")).unwrap();
@@ -137,7 +137,7 @@ fn papers_of_something_else_are_not_taken_for_the_jobs() {
     for paper in PAPERS.into_iter().chain(["J1-certificate.json"]) {
         assert_eq!(genuine(&world, &format!("{FOLDER}/{paper}")), 0, "{paper}");
     }
-    // A certificate that is none is not taken for it either.
+    // A file that is no certificate is not taken for one either.
     fs::write(world.path(CERTIFICATE), "junk").unwrap();
     let (code, said) = delete(&world);
     assert!(code == IO && said.contains("move it away"), "{said}");
@@ -148,10 +148,10 @@ fn papers_of_something_else_are_not_taken_for_the_jobs() {
 }
 
 #[test]
-fn two_do_not_write_papers_in_one_place() {
+fn two_programs_do_not_write_papers_in_one_place() {
     let world = closed(104);
     fs::create_dir(world.path(FOLDER)).unwrap();
-    // What the other one has written so far.
+    // The files that the other program has written so far.
     let theirs = ["J1-report.json", "J1-report.json.sig", "J1-report.html.part"];
     theirs.iter().for_each(|name| fs::write(world.path(FOLDER).join(name), "theirs").unwrap());
     let folder = File::open(world.path(FOLDER)).unwrap();
@@ -171,7 +171,7 @@ fn two_do_not_write_papers_in_one_place() {
 }
 
 #[test]
-fn nothing_is_removed_but_the_ledgers_own_spool() {
+fn only_the_ledgers_own_spool_is_removed() {
     let world = closed(105);
     let at = spool(&world);
     let name = |path: &Path| path.display().to_string();
@@ -194,7 +194,7 @@ fn nothing_is_removed_but_the_ledgers_own_spool() {
     fs::rename(world.path("aside"), &at).unwrap();
     assert_eq!(fs::read(&victim).unwrap(), b"of somebody");
 
-    // Moved with all that belongs to it, and reached by a link.
+    // The ledger is moved with all its files, and then reached by a link.
     fs::create_dir(world.path("there")).unwrap();
     for entry in fs::read_dir(world.path("")).unwrap() {
         let entry = entry.unwrap().file_name().into_string().unwrap();
@@ -225,7 +225,7 @@ fn nothing_is_removed_but_the_ledgers_own_spool() {
 }
 
 #[test]
-fn nothing_is_signed_that_the_events_do_not_say() {
+fn papers_that_contradict_the_events_are_not_signed() {
     let world = closed(106);
     let change = "UPDATE record SET state = 'CANCELLED' WHERE seq = 2; \
                   UPDATE balance SET good = good - 1, cancelled = cancelled + 1;";
@@ -239,14 +239,14 @@ fn nothing_is_signed_that_the_events_do_not_say() {
     sql(&world, back);
     assert_eq!(papers(&world, &["J1", "--keys", "bureau.store", "--out", "papers"]).0, 0);
     assert_eq!(delete(&world).0, 0);
-    // What was deleted is certified by the events as well.
+    // The certificate of a deletion is checked against the events as well.
     sql(&world, change);
     fs::remove_file(world.path(CERTIFICATE)).unwrap();
     let (code, said) = delete(&world);
     assert!(code == LEDGER && !world.path(CERTIFICATE).exists(), "{said}");
 }
 
-/// A daemon whose log is kept, and how it is waited for a word in it.
+/// A daemon whose log goes into a file of this name.
 fn logged<'a>(world: &'a World, line: &str, name: &str) -> Daemon<'a> {
     let log = File::create(world.path(name)).unwrap();
     Daemon::logged(world, command_on(world, line, "0", "1").stderr(Stdio::from(log)))
@@ -270,13 +270,13 @@ fn ended(daemon: Daemon<'_>) {
 }
 
 #[test]
-fn what_cannot_be_read_is_deleted_by_a_person_alone_who_is_warned() {
+fn unreadable_data_are_deleted_only_by_a_person_who_is_warned() {
     let world = closed(107);
     people(&world, "\"supervisor\"");
     keeps(&world, 0);
     let by_person = "a supervisor has it deleted as it is";
     let untouched = |daemon: &Daemon<'_>| assert_eq!(daemon.job("J1")["deleted"], false);
-    // Something else in the place of a paper.
+    // Another file lies in the place of a paper.
     fs::create_dir(world.path(FOLDER)).unwrap();
     let junk = world.path(FOLDER).join("J1-return.jsonl");
     fs::write(&junk, "junk").unwrap();
@@ -285,7 +285,7 @@ fn what_cannot_be_read_is_deleted_by_a_person_alone_who_is_warned() {
     untouched(&daemon);
     ended(daemon);
     fs::remove_file(&junk).unwrap();
-    // The keys, and then the spool.
+    // First the keys cannot be read, then the spool.
     let keys = world.path("bureau.store-spools");
     fs::rename(&keys, world.path("aside")).unwrap();
     let daemon = logged(&world, "line.toml", "log-2");
@@ -325,9 +325,9 @@ fn what_cannot_be_read_is_deleted_by_a_person_alone_who_is_warned() {
     audited(&world);
 }
 
-/// Papers that tell less than can be told are not what remains.
+/// Papers that could say more, now that the lost data are back, must be made again.
 #[test]
-fn what_was_lost_and_came_back_is_reported() {
+fn papers_without_data_that_came_back_are_refused() {
     let world = closed(108);
     let mut kept = vec![spool(&world)];
     for entry in fs::read_dir(world.path("")).unwrap() {
@@ -341,7 +341,7 @@ fn what_was_lost_and_came_back_is_reported() {
     fs::remove_file(world.path("bureau.store-spools")).unwrap();
     let (code, said) = delete(&world);
     assert!(code == 0 && said.contains("already missing") && said.contains("no fulfilment data"), "{said}");
-    // All is as it was before, but for the papers.
+    // Everything is as it was before, except for the papers.
     for (bytes, path) in kept {
         fs::write(&path, bytes).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
@@ -357,7 +357,7 @@ fn what_was_lost_and_came_back_is_reported() {
 }
 
 #[test]
-fn the_certificate_says_that_the_spool_was_another() {
+fn the_certificate_reports_a_changed_spool() {
     let world = closed(108);
     let at = spool(&world);
     let mut bad = fs::read(&at).unwrap();

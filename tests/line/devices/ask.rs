@@ -1,5 +1,6 @@
-//! The controller is killed in mid-card, and the cards that lie in the readers are asked how far they came.
-//! Their answers agree with the witness, nothing is written to them, and only a person decides.
+//! The controller is killed in mid-card, and then the cards that lie in the readers are asked how far they
+//! came. Their answers agree with the witness, nothing is written to them, and only a person decides about
+//! them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -16,16 +17,16 @@ use crate::support::{Ended, lines};
 
 const NOT_FOUND: i32 = 43;
 const DENIED: i32 = 42;
-/// How late the answer is in which the controller dies, in ms: long enough for all three cards to come to
-/// theirs.
+/// Delay of the answer during which the controller dies, in ms: long enough for all three cards to be waiting
+/// for theirs.
 const LATE_MS: u32 = 15_000;
 
-/// Chips alone; reader 4 is for cards that a person puts in.
+/// A line of chip stations alone; reader 4 is for cards that a person puts in.
 fn bureau() -> Bureau {
     let line =
         Lined { stations: 4, machines: false, without_card: vec![4], sim: FAST.into(), ..Lined::default() };
     let bureau = Bureau::new(&line);
-    // Of each blank the same number of commands.
+    // Every blank takes the same number of commands.
     let path = bureau.world.path("line.toml");
     let text = std::fs::read_to_string(&path).unwrap().replace("transport = \"t0\"\n", "");
     std::fs::write(path, text).unwrap();
@@ -44,7 +45,7 @@ fn asked(bureau: &Bureau, words: &str) -> (i32, Value) {
     (ended.code, said.unwrap_or_else(|_| panic!("{}{}", ended.stdout, ended.stderr)))
 }
 
-/// Starts the run and kills it when this many answers are late.
+/// Starts the run, and kills it when this many answers are late.
 fn killed_when_late(bureau: &Bureau, file: &str, kind: &str, cards: usize) {
     let mut run = bureau
         .scene
@@ -67,7 +68,7 @@ fn killed_when_late(bureau: &Bureau, file: &str, kind: &str, cards: usize) {
     run.wait().unwrap();
 }
 
-/// Every field of the cardholders that is long enough not to be there by chance.
+/// Every field of the cardholders that is too long to appear by chance.
 fn cardholders(csv: &Path) -> BTreeSet<String> {
     let text = std::fs::read_to_string(csv).unwrap();
     let fields = text.lines().skip(1).flat_map(|line| line.split(','));
@@ -75,10 +76,10 @@ fn cardholders(csv: &Path) -> BTreeSet<String> {
 }
 
 #[test]
-fn cards_before_amid_and_after_their_chips_work_say_so() {
+fn cards_answer_whether_their_chips_are_blank_partly_written_or_done() {
     let bureau = bureau();
     let world = &bureau.world;
-    // What a card takes, and what it was changed by, without a fault.
+    // The commands and changes that a card takes without a fault.
     world.prepared("whole", 1, 41);
     let machines = bureau.machines(&["--seed", "1"]);
     let ended = bureau.made(&["run", "whole.cwf1", "--ledger", "whole.db"]);
@@ -97,7 +98,7 @@ fn cards_before_amid_and_after_their_chips_work_say_so() {
     let machines = bureau.machines(&["--seed", "2", "--faults", "faults.toml"]);
     killed_when_late(&bureau, "job.cwf1", "late", 3);
 
-    // All that lie there, in one pass; a reader is busy until the answer is out in which the controller died.
+    // All cards that lie there, in one pass. A reader is busy until the late answer is out.
     let (until, mut said_so) = (Instant::now() + Duration::from_secs(60), 0);
     let (code, all) = loop {
         let (code, all) = asked(&bureau, "J1 all");
@@ -116,7 +117,8 @@ fn cards_before_amid_and_after_their_chips_work_say_so() {
     let three = ["as-ordered", "not-personalized", "partly"].map(String::from);
     assert_eq!((met.len(), said), (3, BTreeSet::from(three)), "{all}");
 
-    // One by its record, wherever it lies; and at a station where another one lies.
+    // One record, at whichever station its card lies; then the same record at a station where another card
+    // lies.
     let whose = |verdict: &str| met.iter().find(|s| s["verdict"] == verdict).unwrap();
     let ordered = whose("as-ordered");
     let (seq, elsewhere) = (number(&ordered["card"], "seq"), word(whose("partly"), "station"));
@@ -138,7 +140,7 @@ fn cards_before_amid_and_after_their_chips_work_say_so() {
         other.stdout
     );
 
-    // No card; then a card that a person puts in: a blank, a mute one, one of another make.
+    // An empty reader; then cards that a person puts in: a blank, a mute card, one of another make.
     let none = ask(&bureau, &format!("J1 {seq} --station chip-4"));
     assert_eq!(none.code, NOT_FOUND);
     assert!(none.stdout.contains("was not found; look for it in output"), "{}", none.stdout);
@@ -149,7 +151,7 @@ fn cards_before_amid_and_after_their_chips_work_say_so() {
     {
         let card = Hwsim::card(&bureau.scene, 3, more);
         let end = Instant::now() + Duration::from_secs(20);
-        // pcscd needs a moment to see that one card is gone and another there.
+        // pcscd needs a moment to notice that one card is gone and another is there.
         let met = loop {
             let (_, said) = asked(&bureau, "J1 all --station chip-4");
             let met = word(&said["stations"][0], "verdict");
@@ -165,14 +167,15 @@ fn cards_before_amid_and_after_their_chips_work_say_so() {
     assert_eq!(ask(&bureau, "J1 9").code, NOT_FOUND);
     assert_eq!(ask(&bureau, "J1 1 --ledger whole.db").code, DENIED, "a closed job");
 
-    // Nobody decided, everybody can read it, and no cardholder stands in it.
+    // Nothing was decided; the answers are in the ledger for all to read, and no cardholder's data are in
+    // them.
     let job: Value =
         serde_json::from_str(&world.cardwright(&["job", "show", "J1", "--json"]).stdout).unwrap();
     assert_eq!(number(&job["balance"], "unknown"), 3, "{job}");
     let log = world.cardwright(&["log", "--job", "J1", "--json"]).stdout;
     let events: Vec<Value> = serde_json::from_str(&log).unwrap();
     let noted: Vec<_> = events.iter().filter(|e| e["to"] == "ASKED").collect();
-    // And the one that was asked about alone.
+    // The question about one record alone is noted too.
     assert_eq!(noted.len(), said_so + 1, "{noted:?}");
     let anna = format!("anna (uid {})", nix::unistd::geteuid());
     assert!(noted.iter().all(|e| e["actor"] == *anna && e["seq"].is_number() && e["from"].is_null()));
@@ -183,8 +186,8 @@ fn cards_before_amid_and_after_their_chips_work_say_so() {
         assert!(told.iter().all(|text| !text.contains(&needle)), "a cardholder's data is told");
     }
 
-    // The plastic agrees, and was not changed: what each card was changed by is what its commands before the
-    // kill were.
+    // The plastic agrees with the answers, and the questions did not change it: each card was changed only by
+    // the commands before the kill.
     machines.off();
     let witness = Witness::keep(world, 2);
     for station in met {
@@ -202,7 +205,8 @@ fn cards_before_amid_and_after_their_chips_work_say_so() {
     }
 }
 
-/// A card under the stripe encoder cannot be asked for its chip; whose stripe it has can be read.
+/// A card under the stripe encoder cannot be asked for its chip, but its stripe can be read and names its
+/// record.
 #[test]
 fn a_card_under_the_stripe_encoder_is_known_by_its_stripe() {
     let bureau = Bureau::new(&Lined { stations: 2, ..Lined::default() });
@@ -211,8 +215,7 @@ fn a_card_under_the_stripe_encoder_is_known_by_its_stripe() {
     let late = "[[fault]]\nkind = \"late-stripe\"\nblanks = [1]\nms = 4000\n";
     std::fs::write(world.path("faults.toml"), late).unwrap();
     let machines = bureau.machines(&["--seed", "3", "--faults", "faults.toml"]);
-    // Without a look at the blank stripe the encoder's first job, of which the answer is late, is to write
-    // it.
+    // Without a look at the blank stripe, the encoder's first job is to write it, and that answer is late.
     let path = world.path("line.toml");
     let text = std::fs::read_to_string(&path).unwrap();
     let hico = "coercivity = \"hico\"";
@@ -220,7 +223,7 @@ fn a_card_under_the_stripe_encoder_is_known_by_its_stripe() {
     killed_when_late(&bureau, "job.cwf1", "late-stripe", 1);
     std::fs::write(&path, text).unwrap();
     let end = Instant::now() + Duration::from_secs(60);
-    // The encoder comes back when its late answer is out.
+    // The encoder answers again when its late answer is out.
     let said = loop {
         let (_, said) = asked(&bureau, "J1 all --station stripe-1");
         if said["stations"][0]["asked_for"] == true || Instant::now() > end {

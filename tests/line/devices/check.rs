@@ -1,5 +1,5 @@
-//! `cardwright line check`: a good line, and lines that are broken in one place each. The fault is reported
-//! in its place, and nothing else is.
+//! `cardwright line check` on a good line, and on lines that are broken in one place each. The check reports
+//! the fault in its place, and no other.
 
 use serde_json::Value;
 
@@ -8,8 +8,8 @@ use super::{Bureau, Lined};
 /// Exit code of a line that is not ready.
 const NOT_READY: i32 = 32;
 
-/// Something breaks: a name, the profile from which text to which, the place that must complain, and words of
-/// it.
+/// A way to break a line: its name, the text in the profile and its replacement, the place that must report
+/// the fault, and words of that report.
 struct Broken {
     name: &'static str,
     from: &'static str,
@@ -99,7 +99,7 @@ const BROKEN: [Broken; 11] = [
 ];
 
 #[test]
-fn a_good_line_is_ready_and_each_broken_one_says_what_is_wrong() {
+fn a_good_line_is_ready_and_the_fault_of_each_broken_one_is_named() {
     let bureau = Bureau::new(&Lined::default());
     let world = &bureau.world;
     let machines = bureau.machines(&["--seed", "8"]);
@@ -124,7 +124,7 @@ fn a_good_line_is_ready_and_each_broken_one_says_what_is_wrong() {
     let folder = world.path("").display().to_string();
     for Broken { name, from, to, place, says } in BROKEN {
         let (from, to) = (from.replace("PATH/", &folder), to.replace("PATH/", &folder));
-        // The image link's address stands in both tables: the controller's comes first.
+        // The image link's address stands in both tables, and the controller's comes first.
         let text = match name {
             _ if name.contains("image link") => {
                 good.replacen("stream = \"127.0.0.1:9100\"", "stream = \"127.0.0.1:9101\"", 1)
@@ -151,7 +151,7 @@ fn a_good_line_is_ready_and_each_broken_one_says_what_is_wrong() {
     machines.off();
 }
 
-/// Two files' names exchanged in the controller's tables, which come before the simulator's.
+/// Exchanges the names of two files in the controller's tables, which come before the simulator's.
 fn exchanged(text: &str, one: &str, other: &str) -> String {
     let (links, sim) = text.split_once("\n[sim]\n").unwrap();
     let links = links.replace(one, "\u{0}").replace(other, one).replace('\u{0}', other);

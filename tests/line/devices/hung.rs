@@ -1,4 +1,4 @@
-//! A card that never answers: it is thrown out within its deadline plus 1 s, and no other station notices.
+//! A card that never answers: it is thrown out within its deadline plus 1 s, and the other stations go on.
 
 use nix::sys::signal::{Signal, kill};
 
@@ -9,7 +9,7 @@ use crate::expected;
 use crate::pcscd_support::machines::Hwsim;
 
 const CARDS: u32 = 200;
-/// Of a command, in seconds.
+/// The limit of a command, in seconds.
 const DEADLINE_S: f64 = 2.0;
 
 /// A line whose cards take long enough for the hung stations to come back while there is work.
@@ -18,11 +18,11 @@ fn line() -> Lined {
 }
 
 #[test]
-fn a_hung_card_is_rejected_in_time_and_nobody_else_notices() {
+fn a_hung_card_is_rejected_in_time_and_the_other_stations_go_on() {
     let bureau = Bureau::new(&line());
     let world = &bureau.world;
     let expected = expected::prepared(world, "job", CARDS, 24);
-    // The first before its binding (it hangs at INITIALIZE UPDATE), the other in the middle of its data.
+    // The first card hangs before its binding, at INITIALIZE UPDATE, the other in the middle of its data.
     let faults = "[[fault]]\nkind = \"hang\"\nblanks = [5]\nafter = 1\n[[fault]]\nkind = \"hang\"\nblanks = [9]\nafter = 12\n";
     std::fs::write(world.path("faults.toml"), faults).unwrap();
     let machines = bureau.machines(&["--faults", "faults.toml", "--seed", "7"]);
@@ -39,13 +39,13 @@ fn a_hung_card_is_rejected_in_time_and_nobody_else_notices() {
     for event in &rejected {
         assert_eq!(event["reason"], "timeout", "{event}");
         assert!(event["header"].is_string(), "which command: {event}");
-        // What was done before the card hung takes milliseconds.
+        // The work before the card hung takes only milliseconds.
         let seconds = number(event, "ms") as f64 / 1000.0;
         assert!((DEADLINE_S..DEADLINE_S + 1.0).contains(&seconds), "{event}");
     }
     let stations: Vec<_> = rejected.iter().map(|e| word(e, "station")).collect();
     assert_ne!(stations[0], stations[1]);
-    // Both readers worked again: their hosts were killed, and new ones answered.
+    // Both readers worked again: their hosts were killed, and new hosts answered.
     for station in &stations {
         let last = events.iter().rposition(|e| e["station"] == **station && e["to"] == "BOUND");
         let out = events.iter().position(|e| e["station"] == **station && e["to"] == "REJECTED");
@@ -61,10 +61,10 @@ fn a_hung_card_is_rejected_in_time_and_nobody_else_notices() {
     );
 }
 
-/// The process behind one reader is stopped by SIGSTOP: the blank there is thrown out unbound, its record and
-/// all the others are made at the other stations, and the reader answers again once the process goes on.
+/// SIGSTOP stops the process of one reader. The blank in that reader is thrown out unbound, all records are
+/// made at the other stations, and the reader answers again when the process goes on.
 #[test]
-fn a_stopped_process_behind_a_reader_costs_one_blank_and_heals() {
+fn a_stopped_reader_process_costs_one_blank_and_heals() {
     const CARDS: u32 = 60;
     let bureau = Bureau::new(&Lined { without_card: vec![16], ..line() });
     let world = &bureau.world;

@@ -1,4 +1,4 @@
-//! 200 cards through 16 readers, an encoder, a printer and an embosser.
+//! Jobs of 200 cards through 16 readers, an encoder, a printer and an embosser.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -32,12 +32,12 @@ fn two_hundred_cards_through_real_readers_and_ports() {
     let job = balanced(world, &runs);
     assert_eq!((word(&job, "state"), number(&job["balance"], "good")), ("CLOSED".into(), u64::from(CARDS)));
     assert_eq!((&job["simulated"], &job["test_keys"]), (&false.into(), &true.into()));
-    // Every reader had its share.
+    // Every reader had its share of the cards.
     let at: BTreeSet<_> = events.iter().filter(|e| e["to"] == "BOUND").map(|e| word(e, "station")).collect();
     assert_eq!(at.len(), 16);
 }
 
-/// Faults of every link: where the card or its reader is bad, and where a machine or its line is.
+/// Faults of every link: of cards or readers, and of machines or their lines.
 const FAULTS: &str = r#"
 [[fault]]
 kind = "mute"
@@ -123,7 +123,7 @@ blanks = [90]
 ms = 500
 "#;
 
-/// Kinds that must have struck at least once.
+/// Kinds of fault that must have struck at least once.
 const KINDS: [&str; 14] = [
     "mute",
     "garbled-atr",
@@ -142,7 +142,7 @@ const KINDS: [&str; 14] = [
 ];
 
 #[test]
-fn the_same_with_faults_until_every_record_is_good() {
+fn two_hundred_cards_with_faults_until_every_record_is_good() {
     let bureau = Bureau::new(&Lined { command_s: 4.0, ..Lined::default() });
     let world = &bureau.world;
     let expected = expected::prepared(world, "job", CARDS, 22);
@@ -176,8 +176,8 @@ struct Storm<'a> {
 }
 
 impl Storm<'_> {
-    /// One run; whether every record is good after it. Whatever happened, both books agree and no card is
-    /// half done.
+    /// Makes one run and returns whether every record is good after it. In every case both books agree and no
+    /// card is half done.
     fn run(&mut self, verb: &[&str], faults: &str, seed: u32) -> bool {
         let world = &self.bureau.world;
         let machines = self.bureau.machines(&["--faults", faults, "--seed", &seed.to_string()]);
@@ -206,7 +206,7 @@ impl Storm<'_> {
         good
     }
 
-    /// What was thrown out is destroyed, and may be made again.
+    /// Reports that the rejected cards were destroyed, and lets their records be made again.
     fn destroyed_and_released(&self) {
         for verb in [&["card", "resolve", "J1", "all", "--destroyed"][..], &["card", "remake", "J1", "all"]] {
             let ended = self.bureau.cardwright(verb);
@@ -215,8 +215,8 @@ impl Storm<'_> {
     }
 }
 
-/// pcscd crashes in the middle of the work and is there again a second later: the cards in its readers are
-/// lost, no other.
+/// pcscd crashes in the middle of the work and is back a second later: only the cards in its readers are
+/// lost.
 #[test]
 fn pcscd_killed_and_restarted_in_mid_card() {
     let mut bureau = Bureau::new(&Lined { command_s: 4.0, ..Lined::default() });
@@ -247,8 +247,8 @@ fn pcscd_killed_and_restarted_in_mid_card() {
     let job = balanced(world, &runs);
     let balance = &job["balance"];
     assert_eq!((number(balance, "in_flight"), number(balance, "unknown")), (0, 0), "{said}");
-    // At each crash at most the card in each reader, and one more blank that then met no reader; every other
-    // record is good.
+    // Each crash costs at most the card in each reader and one more blank that then found no reader; every
+    // other record is good.
     let remake = number(balance, "remake");
     assert!(remake <= 32, "{remake} cards lost\n{said}");
     assert!((1..=64).contains(&runs[0].fate("rejected").count()), "{said}");

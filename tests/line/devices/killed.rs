@@ -1,5 +1,5 @@
-//! The controller is killed in mid-card and goes on without anybody touching the machines: cards that lay in
-//! the line are thrown out before the first feed, and nobody guesses which cards they were.
+//! The controller is killed in mid-card and goes on while the machines stay untouched: cards that lay in the
+//! line are thrown out before the first feed, and the controller does not guess which cards they were.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -12,12 +12,12 @@ use crate::expected;
 use crate::support::lines;
 
 const CARDS: u32 = 60;
-/// Cards that lie in the machines long enough for the kill to meet some in each.
+/// Times that leave cards in the machines long enough for the kill to find some in each.
 const SIM: &str = "feed_s = 0.02\ntransfer_s = 0.02\nstack_s = 0.01\nstripe_s = 0.05\nprinter_s = 0.1\n\
                    embosser_s = 0.1\nta1 = \"97\"\npage_ms = 0.1\ncrypto_ms = 1.0\ncommand_ms = 0.1\nchip_s = 0.3\n";
 
 #[test]
-fn what_a_killed_run_left_in_the_line_is_thrown_out_before_the_next_feeds() {
+fn cards_left_by_a_killed_run_are_thrown_out_before_the_next_feed() {
     let bureau = Bureau::new(&Lined { sim: SIM.into(), ..Lined::default() });
     let world = &bureau.world;
     let expected = expected::prepared(world, "job", CARDS, 31);
@@ -45,7 +45,7 @@ fn what_a_killed_run_left_in_the_line_is_thrown_out_before_the_next_feeds() {
     assert_eq!(witness.fate("left").count(), 0, "a card stayed in the line\n{said}");
     let thrown: Vec<_> = witness.fate("rejected").collect();
     assert!(!thrown.is_empty(), "the kill met no card");
-    // Of both runs.
+    // Only the second run clears the line, and records that in one event.
     let cleared: Vec<_> = events.iter().filter(|e| e["reason"] == "cleared").collect();
     assert_eq!(cleared.len(), 1, "{said}");
     let detail = word(cleared[0], "detail");
@@ -62,8 +62,8 @@ fn what_a_killed_run_left_in_the_line_is_thrown_out_before_the_next_feeds() {
     assert!(count("unknown") > 0, "{job}");
     let gone = count("blanks_good") + count("blanks_rejected") + count("blanks_unknown");
     assert_eq!((count("blanks_fed"), count("blanks_in_line")), (gone, 0), "{job}");
-    // Whatever the ledger has good is in the stacker and as ordered; a card that was stacked as the kill came
-    // is UNKNOWN.
+    // Each card that the ledger has as good is in the stacker and as ordered. A card that was being stacked
+    // at the moment of the kill is UNKNOWN.
     let good = witness.fate("stacked").filter_map(|dump| {
         let event = events.iter().find(|e| e["to"] == "STACKED" && e["blank"] == dump["blank"])?;
         Some((word(event, "card_ref"), dump.clone()))

@@ -1,16 +1,16 @@
 //! Whole jobs through a real pcscd with virtual readers, and machines on PTYs: station hosts, links and
-//! drivers as in a bureau, with `hwsim` at the other end of readers and ports. Not `--simulate`: the
+//! drivers as in a bureau, with `hwsim` at the other end of readers and ports. This is not `--simulate`: the
 //! controller does not know that they are simulated.
 //!
 //! | file | tests |
 //! |---|---|
 //! | `profile` | the line |
-//! | `job` | 200 cards, all good; the same with faults, until all are |
+//! | `job` | 200 cards, all good; then with faults, until all are good |
 //! | `hung` | a card that never answers |
 //! | `killed` | a controller that is killed, and goes on |
-//! | `ask` | cards that lie in the line after a kill, and say how far they came |
-//! | `replaced` | machines that are lost under a daemon, and others in their place |
-//! | `check` | `line check`, of a good line and of broken ones |
+//! | `ask` | questions to the cards that lie in the line after a kill |
+//! | `replaced` | machines that are lost under a daemon and replaced by others |
+//! | `check` | `line check` on a good line and on broken ones |
 
 mod ask;
 mod check;
@@ -41,12 +41,12 @@ impl Bureau {
         Self { world, scene }
     }
 
-    /// The machines, switched on; they write `dumps`.
+    /// Switches the machines on; they write `dumps`.
     fn machines(&self, more: &[&str]) -> Hwsim {
         Hwsim::serve(&self.scene, &self.world.path(""), &[&["--dump", "dumps"], more].concat())
     }
 
-    /// `cardwright ARGS` in the scene.
+    /// Runs `cardwright ARGS` in the scene.
     fn cardwright(&self, args: &[&str]) -> Ended {
         let output = self
             .scene
@@ -61,7 +61,7 @@ impl Bureau {
         Ended::from(output)
     }
 
-    /// `cardwright run` of the job, to be started and met in the middle; its events are in `events.jsonl`.
+    /// The command `cardwright run` for the job, not started yet; its events go to `events.jsonl`.
     fn job(&self) -> Command {
         let mut command = self.scene.command(env!("CARGO_BIN_EXE_cardwright"));
         command
@@ -79,7 +79,7 @@ impl Bureau {
         command
     }
 
-    /// `cardwright VERB --line line.toml ...`; the run's events are in `events.jsonl`.
+    /// Runs `cardwright VERB --line line.toml ...`; its events go to `events.jsonl`.
     fn made(&self, verb: &[&str]) -> Ended {
         let _ = std::fs::remove_file(self.world.path("events.jsonl"));
         let common = ["--line", "line.toml", "--keys", "bureau.store"];

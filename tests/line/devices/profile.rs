@@ -9,21 +9,21 @@ use crate::pcscd_support::scene::Scene;
 /// Port of the printer's link for images.
 const STREAM: u16 = 9100;
 
-/// A line, and what is said of it beyond the usual.
+/// A line, described by its differences from the usual one.
 pub struct Lined {
-    /// Its name.
+    /// Name of the line.
     pub name: &'static str,
-    /// Chip stations, each with a reader of its own.
+    /// Number of chip stations; each has its own reader.
     pub stations: u32,
-    /// Whether stripe, printer and embosser stand behind them.
+    /// Whether stripe, printer and embosser stand after the chip stations.
     pub machines: bool,
     /// Limits of a command and a phase, in seconds.
     pub command_s: f64,
     /// `[sim]` lines, usually [`FAST`].
     pub sim: String,
-    /// Chip stations whose reader `hwsim` leaves to somebody else.
+    /// Chip stations in whose readers `hwsim` puts no card.
     pub without_card: Vec<u32>,
-    /// Socket of another pcscd, whose first reader those stations have.
+    /// Socket of another pcscd; the stations of `without_card` use its first reader.
     pub other_pcscd: Option<PathBuf>,
 }
 
@@ -41,12 +41,12 @@ impl Default for Lined {
     }
 }
 
-/// Times of a fast machine, and no others: these tests are about the links.
+/// Times of a fast machine, because these tests are about the links.
 pub const FAST: &str = "feed_s = 0.02\ntransfer_s = 0.02\nstack_s = 0.01\nstripe_s = 0.02\nprinter_s = 0.05\n\
                    embosser_s = 0.05\nta1 = \"97\"\npage_ms = 0.1\ncrypto_ms = 1.0\ncommand_ms = 0.1\n";
 
 impl Lined {
-    /// The profile's text for a scene's readers; PTYs lie in `folder`.
+    /// The profile's text for the readers of a scene, with its PTYs in `folder`.
     pub fn text(&self, scene: &Scene, folder: &Path) -> String {
         let at = |name: &str| folder.join(name).display().to_string();
         let mut text = format!(
@@ -107,7 +107,7 @@ fn module(text: &mut String, name: &str, more: &str, stations: u32) {
     write!(text, "[[module]]\nname = {name:?}\nkind = {name:?}\n{more}\nstations = {stations}\n\n").unwrap();
 }
 
-/// TEST blanks of two suppliers; those of one answer with 61xx and 6Cxx.
+/// TEST blanks of two suppliers; the blanks of one answer with 61xx and 6Cxx.
 const BLANKS: &str = r#"
 [[sim.blanks]]
 product = "multiapp"

@@ -1,5 +1,5 @@
-//! The machines are lost under a daemon that works on them. The daemon lives, and the job is held or its
-//! cards are UNKNOWN; with other machines on these readers and ports the job is made to its end, no card
+//! The machines are lost under a daemon that works on them. The daemon goes on, and the job is held or its
+//! cards are UNKNOWN. With new machines on these readers and ports the job is made to its end, and no card
 //! twice.
 
 use std::collections::BTreeSet;
@@ -15,7 +15,7 @@ use crate::daemon::{Daemon, audited, good, off, people};
 use crate::support::lines;
 
 const CARDS: u64 = 40;
-/// Cards that lie in the machines long enough for the blow to meet some.
+/// Times that leave cards in the machines long enough for the kill to find some.
 const SIM: &str = "feed_s = 0.02\ntransfer_s = 0.02\nstack_s = 0.01\nstripe_s = 0.05\nprinter_s = 0.1\n\
                    embosser_s = 0.1\nta1 = \"97\"\npage_ms = 0.1\ncrypto_ms = 1.0\ncommand_ms = 0.1\nchip_s = 0.3\n";
 
@@ -23,7 +23,7 @@ fn count(job: &Value, name: &str) -> u64 {
     number(&job["balance"], name)
 }
 
-/// Nothing moves before a person has said something.
+/// Whether the job waits for a person: no card can move before one says how to go on.
 fn at_rest(job: &Value) -> bool {
     let waits = count(job, "unknown") + count(job, "remake") > 0;
     job["phase"] != "OPEN" || waits && count(job, "queued") + count(job, "in_flight") == 0
@@ -33,7 +33,7 @@ fn at_rest(job: &Value) -> bool {
 fn machines_that_are_killed_and_replaced_cost_their_cards_and_no_other() {
     let bureau = Bureau::new(&Lined { stations: 4, sim: SIM.into(), ..Lined::default() });
     let world = &bureau.world;
-    // A dead line does not come back within this.
+    // The killed machines are not back within this time.
     let path = world.path("line.toml");
     let line = std::fs::read_to_string(&path).unwrap().replacen("recover = 60", "recover = 1", 1);
     std::fs::write(&path, line).unwrap();
@@ -70,18 +70,18 @@ fn machines_that_are_killed_and_replaced_cost_their_cards_and_no_other() {
         "{held}"
     );
     assert!(good(&held) < CARDS && count(&held, "unknown") + count(&held, "remake") > 0, "{held}");
-    // Whoever releases it now is told again, and no card is begun.
+    // A release now is refused again, and no card is begun.
     daemon.asks("job release J1");
     let still = daemon.until("J1", |job| job["state"] == "HELD");
     assert_eq!((good(&still), off(&still)), (good(&held), (0, 0)), "{still}");
 
-    // What was stacked as the blow came is in the journal of the line alone: killed machines dump no card
-    // that lay in them.
+    // Only the line's journal shows a card that was stacked at the moment of the kill: killed machines write
+    // no dumps of the cards in them.
     let mut witnesses = vec![Witness::keep(world, 1)];
     let journal = lines(&world.path("dumps-1/line.jsonl"));
     let stacked: BTreeSet<_> =
         journal.iter().filter(|l| l["fate"] == "stacked").map(|l| word(l, "blank")).collect();
-    // It had no time to tidy up.
+    // hwsim was killed before it could remove its socket.
     std::fs::remove_file(world.path("hwsim.sock")).unwrap();
     let machines = bureau.machines(&["--seed", "2"]);
     let end = Instant::now() + Duration::from_secs(60);
@@ -110,7 +110,7 @@ fn machines_that_are_killed_and_replaced_cost_their_cards_and_no_other() {
     assert_eq!(daemon.ends(), Some(0));
     machines.off();
     witnesses.push(Witness::keep(world, 2));
-    // Of each record exactly one card is in the stackers, the one that the ledger has good.
+    // For each record exactly one card is in the stackers, and the ledger has that card as good.
     let stacked: BTreeSet<_> =
         witnesses.iter().flat_map(|w| w.fate("stacked")).map(|d| word(d, "blank")).collect();
     let mut of_the_ledger = BTreeSet::new();

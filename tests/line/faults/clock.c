@@ -1,5 +1,5 @@
-/* A wall clock that jumps: CLOCK_REALTIME is so many seconds off as the file CLOCK says (a number, read each time). The
- * monotonic clock, by which programs measure, is left alone, as it is when somebody sets the clock. */
+/* A wall clock that jumps: it shifts CLOCK_REALTIME by the number of seconds in the file CLOCK, which is read at each call. The
+ * monotonic clock, with which programs measure durations, is unchanged, as when a person sets the clock. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 //! The wall clock is set back and forward, in the middle of a job and between two, under `run` and under the
-//! daemon. Order is by the number of the event; the ledger's time never goes back; another clock measures
-//! durations.
+//! daemon. Events are ordered by their numbers, the ledger's time never goes back, and durations come from
+//! another clock.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ const HOUR: i64 = 3600;
 /// Longer than any single step of a card takes here.
 const STEP_MAX: u64 = 60_000;
 
-/// A world whose programs see a clock that `set` sets.
+/// A world whose programs use the time that `set` sets.
 fn world(cards: u32) -> World {
     let mut world = World::new();
     world.prepared("job", cards, 37);
@@ -32,8 +32,8 @@ fn set(world: &World, seconds: i64) {
     std::fs::rename(world.path("clock-next"), world.path("clock")).unwrap();
 }
 
-/// Every event of the ledger: numbered without a gap, never earlier than the one before, and nothing took for
-/// ever.
+/// All events of the ledger. Fails unless they are numbered without a gap, none is earlier than the one
+/// before, and no duration is absurd.
 fn in_order(world: &World) -> Vec<Value> {
     let log = ok(world, "log --json");
     let events: Vec<Value> = match serde_json::from_str(&log) {
@@ -47,7 +47,7 @@ fn in_order(world: &World) -> Vec<Value> {
     events
 }
 
-/// Sets the clock to one after the other while a job runs, each after some more of its records are done.
+/// Sets the clock to each of `jumps` in turn while a job runs, each after some more records are done.
 fn jumping<T>(world: &World, jumps: &[i64], done: impl Fn() -> usize + Sync, job: impl FnOnce() -> T) -> T {
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -68,7 +68,7 @@ fn jumping<T>(world: &World, jumps: &[i64], done: impl Fn() -> usize + Sync, job
 }
 
 #[test]
-fn in_the_middle_of_a_run_and_between_two() {
+fn in_the_middle_of_a_run_and_between_two_runs() {
     let world = world(40);
     let stacked = || {
         let events = std::fs::read_to_string(world.path("events.jsonl")).unwrap_or_default();
@@ -82,9 +82,9 @@ fn in_the_middle_of_a_run_and_between_two() {
     super::ended(&ended, 0, &[]);
     let mut runs = vec![Witness::keep(&world, 0)];
     let events = in_order(&world);
-    // The jumps were seen: the ledger's time has jumped forward at least once by hours.
+    // The programs saw the jumps: the ledger's time has moved forward.
     assert!(word(&events[events.len() - 1], "ts") > word(&events[0], "ts"));
-    // Before 1970, then now.
+    // First before 1970, then about now.
     for (clock, limit, run) in [(-600_000 * HOUR, "1", 1), (-HOUR, "9", 2)] {
         set(&world, clock);
         super::ended(&world.resume("sim-8", &["--limit", limit, "--seed", &run.to_string()]), 0, &[]);
@@ -95,10 +95,10 @@ fn in_the_middle_of_a_run_and_between_two() {
     let report = ok(&world, "job report J1");
     assert!(!report.contains(" -"), "something negative: {report}");
     ok(&world, "job papers J1 --keys bureau.store --out papers");
-    // A second file, whose copy in the spool has a name from an earlier time.
+    // A second file; its copy in the spool is named after an earlier time.
     set(&world, -40 * HOUR);
     let next = world.cardwright(&[&["run", "next.cwf1"][..], &line].concat());
-    // HELD, if the synthetic cards of both files are the same; accepted in any case.
+    // The job is HELD if both files share synthetic cards; the file is accepted in either case.
     assert!([0, 44].contains(&next.code), "{}", next.stderr);
     in_order(&world);
 }

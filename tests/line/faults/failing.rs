@@ -1,5 +1,5 @@
-//! A disk that fails: ext4 on a device that does not take some blocks. The writer gets the error when it
-//! syncs, once.
+//! A disk that fails: ext4 on a device that cannot store some blocks. The writer gets the error when it
+//! syncs, and only once.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -13,7 +13,7 @@ use crate::books::{Witness, number};
 use crate::daemon::left_in_line;
 use crate::support::{World, lines};
 
-/// More than are made before the disk is full, and while it is not, in all rounds.
+/// More cards than all rounds make, with a full disk and with room on it.
 const CARDS: u32 = 140;
 
 #[test]
@@ -27,7 +27,7 @@ fn a_sync_that_fails_stops_the_line_and_is_not_tried_again() {
     for (run, kib) in (1..).zip([0, 16, 60, 120, 200]) {
         disk.leave(kib);
         let stopped = world.resume("sim-8", &["--seed", &(run + 1).to_string()]);
-        ended(&stopped, LEDGER, &["small/cardwright.db", "its disk does not do what it is told"]);
+        ended(&stopped, LEDGER, &["small/cardwright.db", "its disk reports errors"]);
         if world.path("dumps").exists() {
             runs.push(Witness::keep(&world, run));
         }
@@ -39,7 +39,8 @@ fn a_sync_that_fails_stops_the_line_and_is_not_tried_again() {
     accounted(&world, &runs, u64::from(CARDS));
 }
 
-/// Goes on with the job until some cards are stacked, and dies then: its ledger folds nothing.
+/// Resumes the job until some cards are stacked, then kills it, so that it does not fold the WAL into the
+/// ledger.
 pub fn killed_in_mid_job(world: &World, seed: &str) {
     let _ = std::fs::remove_file(world.path("events.jsonl"));
     let mut run = world
@@ -72,12 +73,12 @@ pub fn killed_in_mid_job(world: &World, seed: &str) {
     left_in_line(world);
 }
 
-/// The events of the ledger on what is really on the disk: the device as it is, without what the kernel only
-/// holds in memory.
+/// The events of the ledger as it is on the disk: read from the device itself, without anything that the
+/// kernel holds only in memory.
 pub fn after_a_power_cut(world: &World, disk: &Disk) -> Vec<Value> {
     let cut = world.path("cut");
     std::fs::copy(disk.path("blocks/disk"), &cut).unwrap();
-    // The mount goes with the shell: nobody else sees it.
+    // The mount exists only in the shell's namespace and ends with the shell.
     let script = "e2fsck -fy cut >&2; mkdir -p after && mount -o loop cut after && \
                   \"$0\" audit verify --ledger after/cardwright.db >&2 && \
                   \"$0\" log --json --ledger after/cardwright.db && umount after";
@@ -88,10 +89,10 @@ pub fn after_a_power_cut(world: &World, disk: &Disk) -> Vec<Value> {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// A commit of which the sync failed may read as if it were there, and is not on the disk. What comes behind
-/// it would not be found after a power cut, though its own sync was good.
+/// A commit whose sync failed may look as if it were there, but it is not on the disk. Commits after it could
+/// not be found after a power cut, even if their own sync was good.
 #[test]
-fn what_is_written_behind_a_failed_sync_outlives_a_power_cut() {
+fn commits_after_a_failed_sync_outlive_a_power_cut() {
     let mut world = World::new();
     world.prepared("job", CARDS, 37);
     let disk = Disk::mount(&mut world, Kind::Failing);
@@ -101,10 +102,10 @@ fn what_is_written_behind_a_failed_sync_outlives_a_power_cut() {
     for (round, kib) in (1..).zip([16, 40]) {
         disk.leave(kib);
         let stopped = world.resume("sim-8", &["--seed", &(2 * round).to_string()]);
-        ended(&stopped, LEDGER, &["small/cardwright.db", "its disk does not do what it is told"]);
+        ended(&stopped, LEDGER, &["small/cardwright.db", "its disk reports errors"]);
         let failed = world.path("dumps").exists().then(|| Witness::keep(&world, 2 * round));
         disk.free();
-        // Nobody comes between: whoever opens and closes it would fold what is read into the file.
+        // No other program opens the ledger in between: closing it would fold the WAL into the file.
         killed_in_mid_job(&world, &(2 * round + 1).to_string());
         let mut run = Witness::keep(&world, 2 * round + 1);
         let told = lines(&world.path("events.jsonl"));
@@ -125,10 +126,10 @@ fn what_is_written_behind_a_failed_sync_outlives_a_power_cut() {
     accounted(&world, &runs, u64::from(CARDS));
 }
 
-/// Lines that end, by themselves and on a disk that has no room for one more block, and people who open the
-/// ledger between: whatever failed, what was told is on the disk, in a file that is whole.
+/// Runs that end by themselves, runs that end on a disk without room for one more block, and commands that
+/// open the ledger in between. After each, every reported event is on the disk, in an undamaged file.
 #[test]
-fn a_disk_that_fails_again_and_again_keeps_what_was_acknowledged() {
+fn acknowledged_events_survive_a_disk_that_fails_again_and_again() {
     let mut world = World::new();
     world.prepared("job", CARDS, 41);
     let disk = Disk::mount(&mut world, Kind::Failing);

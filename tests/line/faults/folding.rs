@@ -1,6 +1,6 @@
-//! The disk refuses to sync the ledger's file itself when its WAL is folded into it. Every acknowledged event
-//! is in the WAL then, which must stay. The kernel's copy of the file in memory is not on the disk and never
-//! will be, whatever later syncs report.
+//! The disk refuses to sync the ledger's file when the WAL is folded into it. Every acknowledged event is
+//! then in the WAL, which must stay. The kernel's copy of the file in memory is not on the disk and will
+//! never be, even if later syncs succeed.
 
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
@@ -18,14 +18,14 @@ use crate::books::{Witness, number};
 use crate::support::{Ended, World, compile, lines};
 
 const CARDS: u32 = 80;
-const REFUSED: &str = "its disk does not do what it is told";
-/// Bytes of the WAL at which a commit brings it into the file: so many pages (src/ledger/store/open.rs), each
-/// with a header.
+const REFUSED: &str = "its disk reports errors";
+/// Length of the WAL in bytes at which a commit folds it into the file: this many pages
+/// (src/ledger/store/open.rs), each with a header.
 const WAL_MAX: u64 = (16 << 10) * (1024 + 24);
-/// So much of it that some dozens of cards are left.
+/// Close to that length: some dozens of cards reach it.
 const NEARLY: u64 = WAL_MAX - (1 << 20);
 
-/// A job of which two cards are made, on a disk that can fail.
+/// A job with two cards made, on a disk that can fail.
 fn world() -> (World, Disk, Vec<Witness>) {
     let mut world = World::new();
     world.prepared("job", CARDS, 43);
@@ -37,7 +37,7 @@ fn world() -> (World, Disk, Vec<Witness>) {
     (world, disk, runs)
 }
 
-/// `cardwright ARGS`; the first sync of the ledger's file with this suffix is refused.
+/// Runs `cardwright ARGS`; the disk refuses the first sync of the ledger's file with this suffix.
 fn refused(world: &World, suffix: &str, args: &str) -> Ended {
     let _ = std::fs::remove_file(world.path("events.jsonl"));
     let mut command = world.command(Path::new("env"));
@@ -59,10 +59,11 @@ fn log(world: &World) -> Vec<Value> {
     serde_json::from_str(&ok(world, "log --json")).unwrap()
 }
 
-/// The kernel has written what it means to write, and the power fails: every event is there.
+/// Fails unless every event is on the disk after the kernel has written all that it intends to write and the
+/// power has failed.
 #[track_caller]
 fn all_there(world: &World, disk: &Disk, told: &[Value]) {
-    // It says again what failed before.
+    // This sync reports the earlier failure once more, which is ignored.
     world.command(Path::new("sync")).args(["-f", "small"]).output().unwrap();
     let there = after_a_power_cut(world, disk);
     for event in told {
@@ -71,7 +72,7 @@ fn all_there(world: &World, disk: &Disk, told: &[Value]) {
     }
 }
 
-/// Makes the WAL so long; nothing in it changes anything.
+/// Brings the WAL to this length with updates that cancel each other out.
 fn fill_wal(world: &World, ledger: &str, wal: &Path, length: u64) {
     while wal.metadata().unwrap().size() < length {
         let mut shell = world
@@ -90,12 +91,13 @@ fn fill_wal(world: &World, ledger: &str, wal: &Path, length: u64) {
     }
 }
 
-/// In the middle of a run: heard at once, not tried again by the next commit nor when the ledger is closed.
+/// In the middle of a run the failed sync stops the line at once. Neither the next commit nor the closing of
+/// the ledger tries it again.
 #[test]
 fn in_the_middle_of_a_run_the_line_stops() {
     let (world, disk, mut runs) = world();
     fill_wal(&world, "small/cardwright.db", &disk.path("small/cardwright.db-wal"), NEARLY);
-    // While somebody reads the ledger, a start leaves the WAL as it is.
+    // While another program reads the ledger, a start does not fold the WAL.
     let words = ".dbconfig no_ckpt_on_close on\nSELECT 'open' FROM head;\n";
     let reader = Shell::open(&world, "small/cardwright.db", words, "open");
     let stopped = refused(&world, "", &resume(CARDS, 2));
@@ -113,17 +115,17 @@ fn in_the_middle_of_a_run_the_line_stops() {
     accounted(&world, &runs, u64::from(CARDS));
 }
 
-/// At the end of a run all that was told is durable, and so the run did what it says; but the disk is named.
-/// The next program does not build on what the kernel holds of the file.
+/// At the end of a run all reported events are durable, so the run succeeds, but a warning names the disk.
+/// The next program does not rely on the kernel's copy of the file.
 #[test]
-fn at_the_end_of_a_run_it_is_reported() {
+fn a_failed_sync_at_the_end_of_a_run_is_reported() {
     let (world, disk, mut runs) = world();
     let done = refused(&world, "", &resume(40, 2));
     ended(&done, 0, &["small/cardwright.db: ", REFUSED, "nothing is lost", "small/cardwright.db-wal"]);
     runs.push(Witness::keep(&world, 1));
     let told = lines(&world.path("events.jsonl"));
     all_there(&world, &disk, &told);
-    // Opens, writes, and folds.
+    // This command opens the ledger, writes to it, and folds the WAL.
     ok(&world, "card cancel J1 80");
     assert_eq!(disk.path("small/cardwright.db-wal").metadata().unwrap().size(), 0);
     all_there(&world, &disk, &log(&world));
@@ -131,7 +133,7 @@ fn at_the_end_of_a_run_it_is_reported() {
     all_there(&world, &disk, &log(&world));
 }
 
-/// A start that is refused has no other connection open; closing the only one would try again, and remove the
+/// A refused start must not close its only connection normally: that would try the sync again and remove the
 /// WAL.
 #[test]
 fn at_a_start_that_is_refused_the_wal_stays() {
@@ -150,9 +152,9 @@ fn at_a_start_that_is_refused_the_wal_stays() {
     accounted(&world, &runs, u64::from(CARDS));
 }
 
-/// The WAL that was brought in is empty in memory and perhaps not on the disk.
+/// The emptying of a folded WAL could not be synced, so it may be in memory only.
 #[test]
-fn that_the_wal_is_empty_is_refused() {
+fn a_failed_sync_of_the_emptied_wal_loses_nothing() {
     let (world, disk, mut runs) = world();
     let done = refused(&world, "-wal", &resume(10, 2));
     ended(&done, 0, &["small/cardwright.db-wal: ", "nothing is lost", "disk"]);
@@ -163,7 +165,7 @@ fn that_the_wal_is_empty_is_refused() {
     accounted(&world, &runs, u64::from(CARDS));
 }
 
-/// Another program brings the WAL into the file at the moment when the line would: that stops no line.
+/// Another program folds the WAL at the moment when the line would fold it: the line goes on.
 #[test]
 fn while_another_program_folds_the_line_goes_on() {
     let world = World::new();
@@ -171,10 +173,10 @@ fn while_another_program_folds_the_line_goes_on() {
     assert_eq!(world.run("job.cwf1", "sim-8", &["--limit", "2", "--seed", "1"]).code, 0);
     let mut runs = vec![Witness::keep(&world, 0)];
     fill_wal(&world, "cardwright.db", &world.path("cardwright.db-wal"), NEARLY);
-    // Whoever comes first would wait for that lock.
+    // Another connection is open first, because the first connection to a ledger would wait for that lock.
     let words = ".dbconfig no_ckpt_on_close on\nSELECT 'open' FROM head;\n";
     let other = Shell::open(&world, "cardwright.db", words, "open");
-    // What SQLite locks then: see "WAL-Index File" in its file format.
+    // The lock that SQLite takes for this: see "WAL-Index File" in its file format.
     let shm =
         std::fs::OpenOptions::new().read(true).write(true).open(world.path("cardwright.db-shm")).unwrap();
     let lock = libc::flock {

@@ -26,7 +26,7 @@ fn in_the_middle_of_a_job_the_line_stops_before_the_next_card() {
     let (world, disk) = world(CARDS);
     assert_eq!(world.run("job.cwf1", "sim-8", &["--limit", "2", "--seed", "1"]).code, 0);
     let mut runs = vec![Witness::keep(&world, 0)];
-    // From nothing at all to enough for some cards.
+    // Room for nothing at first, at the end for some cards.
     for (run, kib) in (1..).zip([0, 12, 40, 72, 108, 160, 240]) {
         disk.leave(kib);
         let stopped = world.resume("sim-8", &["--seed", &(run + 1).to_string()]);
@@ -34,7 +34,7 @@ fn in_the_middle_of_a_job_the_line_stops_before_the_next_card() {
         if world.path("dumps").exists() {
             runs.push(Witness::keep(&world, run));
         }
-        // While it is full, it can be read, and says the same as later.
+        // The ledger can be read while the disk is full, and gives the same answer afterwards.
         let shown = ok(&world, "job show J1 --json");
         disk.free();
         assert_eq!(shown, ok(&world, "job show J1 --json"));
@@ -49,10 +49,10 @@ fn in_the_middle_of_a_job_the_line_stops_before_the_next_card() {
     assert_eq!(closed["state"], "CLOSED");
 }
 
-/// Whatever it fails in (making the ledger, copying the file, writing the job), nothing is left that is in
-/// the way later, and no card was touched.
+/// Whichever step fails (making the ledger, copying the file, writing the job), no remains hinder a later
+/// acceptance, and no card was touched.
 #[test]
-fn while_a_file_is_accepted_nothing_is_left_behind() {
+fn an_acceptance_that_fails_leaves_no_remains() {
     let (world, disk) = world(200);
     let mut said = Vec::new();
     for kib in (0..1000).step_by(24) {
@@ -66,15 +66,15 @@ fn while_a_file_is_accepted_nothing_is_left_behind() {
         }
         assert!(refused.stderr.contains("small/cardwright.db"), "{}", refused.stderr);
         assert!(!world.path("dumps").exists(), "a card was touched");
-        // A ledger that failed may have the job after all; the next start knows, and removes a copy that is
-        // nobody's.
+        // After an error the ledger may have the job all the same. The next start finds out, and removes a
+        // copy without a job.
         assert!(spooled == 0 || spooled == 1 && refused.code == LEDGER, "{kib}: {}", refused.stderr);
         said.push(refused.code);
     }
     said.dedup();
     assert!(said.len() > 1 && said.iter().all(|code| [LEDGER, super::IO].contains(code)), "{said:?}");
     assert_eq!(std::fs::read_dir(disk.path("small/cardwright.db.spool")).unwrap().count(), 1);
-    // What the run that was accepted left open.
+    // The accepted run left cards open.
     let _ = std::fs::rename(world.path("dumps"), world.path("dumps-0"));
     for words in ["card resolve J1 all --destroyed", "card remake J1 all"] {
         ok(&world, words);
@@ -82,8 +82,8 @@ fn while_a_file_is_accepted_nothing_is_left_behind() {
     assert_eq!(world.resume("sim-8", &["--seed", "2", "--limit", "3"]).code, 0);
 }
 
-/// The daemon does not stay behind without a ledger: it says why, and ends; the next one begins with what is
-/// on the disk.
+/// A daemon does not stay up without a ledger: it logs the reason and ends. The next one begins with the
+/// ledger as it is on the disk.
 #[test]
 fn under_the_daemon() {
     let (world, disk) = world(30);

@@ -1,4 +1,4 @@
-//! A ledger that is not as it was left: read-only, linked, locked by another program, without its WAL,
+//! A ledger that was changed from outside: read-only, linked, locked by another program, without its WAL,
 //! missing.
 
 use std::path::Path;
@@ -41,7 +41,7 @@ fn on_a_read_only_file_system() {
         std::fs::remove_file(disk.path(&format!("small/cardwright.db{suffix}"))).unwrap();
     }
     disk.remount(&world, "ro");
-    // SQLite must make both even to read.
+    // SQLite must create both files even to read.
     ended(&world.cardwright(&["job", "show", "J1"]), LEDGER, &["small/cardwright.db", "read-only"]);
     ended(&world.cardwright(&["card", "cancel", "J1", "7"]), LEDGER, &["small/cardwright.db", "ead-only"]);
     disk.remount(&world, "rw");
@@ -58,18 +58,18 @@ fn by_another_name_or_none() {
         names.filter(|name| name.contains(".db")).count()
     };
     let made = ledgers();
-    // Two names of one file are two locks and two WALs.
+    // Two names of one file would have two locks and two WALs.
     std::fs::hard_link(world.path("cardwright.db"), world.path("other.db")).unwrap();
     for name in ["cardwright.db", "other.db"] {
         ended(&world.resume("sim-8", &["--ledger", name]), LEDGER, &[name, "2 names"]);
         ended(&world.cardwright(&["job", "list", "--ledger", name]), LEDGER, &[name, "2 names"]);
     }
     std::fs::remove_file(world.path("other.db")).unwrap();
-    // A link to it is the same ledger, with one lock and one WAL.
+    // A symbolic link leads to the same ledger, with one lock and one WAL.
     std::os::unix::fs::symlink("cardwright.db", world.path("link.db")).unwrap();
     assert_eq!(world.resume("sim-8", &["--ledger", "link.db", "--limit", "1", "--seed", "4"]).code, 0);
     std::fs::remove_file(world.path("link.db")).unwrap();
-    // A disk that is not mounted.
+    // The link leads to a disk that is not mounted.
     std::os::unix::fs::symlink("unmounted/cardwright.db", world.path("link.db")).unwrap();
     ended(&world.resume("sim-8", &["--ledger", "link.db"]), LEDGER, &["link.db", "mounted"]);
     std::fs::remove_file(world.path("link.db")).unwrap();
@@ -89,7 +89,7 @@ fn while_another_program_writes_to_it() {
     assert_eq!(world.run("job.cwf1", "sim-8", &["--limit", "2"]).code, 0);
     let other = Shell::open(&world, "cardwright.db", "BEGIN IMMEDIATE;\n.print locked\n", "locked");
     ended(&world.resume("sim-8", &[]), LEDGER, &["cardwright.db", "locked", "end that program"]);
-    // Readers do not mind.
+    // Readers are not hindered.
     ok(&world, "job show J1");
     other.end();
     accounted(&world, &resumed(&world), u64::from(CARDS));
@@ -114,7 +114,7 @@ fn without_its_wal_or_with_half_of_it() {
     }
     run.kill().unwrap();
     run.wait().unwrap();
-    // hwsim writes the last dumps when nobody is there any more.
+    // hwsim writes the last dumps after the controller has ended.
     let out = || {
         let (fed, left): (Vec<_>, Vec<_>) =
             lines(&world.path("dumps/line.jsonl")).into_iter().partition(|l| l["what"] == "fed");
@@ -169,8 +169,8 @@ fn a_ledger_that_is_submitted_as_a_file_keeps_its_locks() {
         assert_eq!(refused.code, 10, "{name}: {}", refused.stderr);
         assert!(refused.stderr.contains("ledger, or lies beside it"), "{name}: {}", refused.stderr);
     }
-    // A backup closes the file; alone with it, as it would think without those locks, it would remove the
-    // WAL.
+    // A backup closes the file and with it this process's locks. SQLite would then think that it is alone,
+    // and remove the WAL.
     let backup = Command::new("sqlite3")
         .args(["cardwright.db", ".backup copy.db"])
         .current_dir(world.path(""))

@@ -1,6 +1,6 @@
-//! Real faults under the ledger: disks that are full, that fail, that are read-only; files that were moved,
-//! linked or cut; a clock that jumps. Whatever breaks, the line stops before the next card is bound, the
-//! message says what to do, and afterwards nothing is lost and nothing is there twice.
+//! Real faults under the ledger: disks that are full, failing or read-only; files that were moved, linked or
+//! cut; a clock that jumps. In every case the line stops before the next card is bound, the message names the
+//! next step, and afterwards nothing is lost and nothing exists twice.
 
 mod clock;
 mod failing;
@@ -25,10 +25,10 @@ use crate::support::{Ended, World};
 
 /// Exit code: the ledger cannot be opened or written.
 pub const LEDGER: i32 = 40;
-/// Exit code: a file of ours cannot be read or written.
+/// Exit code: a file of the program cannot be read or written.
 pub const IO: i32 = 50;
 
-/// It ended so, and said this.
+/// Fails unless the program ended with this code and printed these words.
 #[track_caller]
 pub fn ended(ended: &Ended, code: i32, words: &[&str]) {
     assert_eq!(ended.code, code, "{}{}", ended.stdout, ended.stderr);
@@ -37,11 +37,11 @@ pub fn ended(ended: &Ended, code: i32, words: &[&str]) {
     }
 }
 
-/// Somebody's sqlite3 with a ledger open.
+/// A sqlite3 that keeps a ledger open, as a person may do.
 pub struct Shell(Child);
 
 impl Shell {
-    /// Says these words to it, and waits until it has answered the last of them with this line.
+    /// Sends these words to it, and waits until the last of them has been answered with this line.
     #[track_caller]
     pub fn open(world: &World, ledger: &str, words: &str, answer: &str) -> Self {
         let mut child = world
@@ -105,13 +105,13 @@ impl<'a> Daemon<'a> {
         Self { world, child }
     }
 
-    /// Waits until it ends of itself: how, and what it said.
+    /// Waits until the daemon ends by itself. Returns its exit code and its log.
     pub fn ends(mut self) -> (Option<i32>, String) {
         let code = self.child.wait().unwrap().code();
         (code, std::fs::read_to_string(self.world.path("said")).unwrap())
     }
 
-    /// SIGTERM.
+    /// Sends SIGTERM; the daemon must end with code 0.
     pub fn drains(self) {
         kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM).unwrap();
         let (code, said) = self.ends();
@@ -126,7 +126,7 @@ impl Drop for Daemon<'_> {
     }
 }
 
-/// Which record each attempt's blank was bound to, and what the ledger says of it.
+/// For each attempt, by its blank: the record, and the state that the ledger gives.
 fn bound(world: &World) -> BTreeMap<String, (u64, String)> {
     let mut bound = BTreeMap::new();
     for card in cards(world) {
@@ -138,8 +138,8 @@ fn bound(world: &World) -> BTreeMap<String, (u64, String)> {
     bound
 }
 
-/// After a line that stopped: a person looks for the cards that the ledger is not sure of, says what was
-/// found, and lets what was destroyed be made again.
+/// After a line that stopped: a person looks for the cards that the ledger is not sure of, reports them as
+/// found or destroyed, and lets the destroyed ones be made again.
 pub fn settled(world: &World, run: &Witness) {
     let before = bound(world);
     for dump in &run.dumps {
@@ -155,9 +155,9 @@ pub fn settled(world: &World, run: &Witness) {
     ok(world, "card remake J1 all");
 }
 
-/// Ledger and witnesses about all runs: the balances hold, each record has exactly one card in the stacker,
-/// and no blank was written that the ledger does not know. A blank that was fed when the ledger failed, and
-/// thrown out untouched, it may not know.
+/// Compares the ledger with the witnesses of all runs. The balances add up, each record has exactly one card
+/// in the stacker, and the ledger knows every blank that was written. It may not know a blank that was fed
+/// when the ledger failed, if it was thrown out untouched.
 pub fn accounted(world: &World, runs: &[Witness], records: u64) -> Value {
     let job = job(world);
     let count = |name: &str| number(&job["balance"], name);

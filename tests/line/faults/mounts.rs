@@ -10,28 +10,28 @@ use nix::sys::statvfs::statvfs;
 
 use crate::support::World;
 
-/// What the disk is.
+/// The kind of disk.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A tmpfs of 32 MiB.
     Small,
-    /// ext4 on a loop device whose blocks lie on a tmpfs: when that is full, blocks that were never written
-    /// before fail, and the writer hears of it when he syncs. Without a journal, so that it goes on after a
-    /// failure as if nothing had happened. The device is asked for one page at a time: of a write that is
-    /// done in part it says that it was done.
+    /// ext4 on a loop device whose blocks lie on a tmpfs. When the tmpfs is full, writes to new blocks fail,
+    /// and the writer gets the error when it syncs. There is no journal, so the file system goes on after a
+    /// failure as if nothing had happened. Requests are limited to one page, because the device reports a
+    /// partly done write as done.
     Failing,
 }
 
-/// Mounted; dropping it unmounts.
+/// A mounted disk; dropping it unmounts.
 pub struct Disk {
     holder: Child,
-    /// The folder from outside.
+    /// The folder as seen from outside the mount namespace.
     folder: PathBuf,
     kind: Kind,
 }
 
 impl Disk {
-    /// Mounts it; from now on the world's programs see it at `small/`.
+    /// Mounts the disk; from now on the world's programs see it at `small/`.
     pub fn mount(world: &mut World, kind: Kind) -> Self {
         assert!(
             nix::unistd::geteuid().is_root(),
@@ -47,7 +47,7 @@ impl Disk {
                  echo 4 >/sys/block/${loop#/dev/}/queue/max_sectors_kb && mount $loop small && losetup -d $loop"
             }
         };
-        // Ends when its input closes; the mounts, which nobody else sees, go with it.
+        // The shell ends when its input closes; its mounts, which exist only in its namespace, end with it.
         let script = format!("{mount} && echo ready && read -r over");
         let mut holder = Command::new("unshare")
             .args(["--mount", "sh", "-c", &script])
@@ -68,12 +68,12 @@ impl Disk {
         Self { holder, folder, kind }
     }
 
-    /// A file as the world's programs see it.
+    /// The path of a file as the world's programs see it.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
-    /// Fills it (or what lies under it) until so many KiB are left.
+    /// Fills the disk (or the tmpfs under it) until this many KiB are left.
     pub fn leave(&self, kib: u64) {
         self.free();
         let filler = self.filler();
@@ -81,7 +81,7 @@ impl Disk {
         let room = room.blocks_available() * room.fragment_size();
         let bytes = usize::try_from(room.checked_sub(kib * 1024).expect("so much is not left")).unwrap();
         let filled = File::create(filler).and_then(|mut file| file.write_all(&vec![1; bytes]));
-        // A line that runs takes some of it meanwhile.
+        // A running line may take some of the room in the meantime.
         if let Err(error) = filled {
             assert_eq!(error.kind(), ErrorKind::StorageFull, "{error}");
         }

@@ -1,8 +1,8 @@
-/* A disk that refuses one sync: the first one of the file whose path ends with REFUSED that has anything to write. FILLER is a file on what lies under that
- * disk: it is full while the sync goes on, so that the kernel fails for real, with all that follows from it. An empty file has
- * nothing that could fail: its sync is only said to have failed, and not done.
+/* A disk that refuses one sync: the first sync with data to write of the file whose path ends with REFUSED. FILLER is a file on
+ * the file system under that disk; it takes all the room during the sync, so that the kernel really fails, with all the effects
+ * of that. The sync of an emptied file has no data that could fail, so this library returns the error itself and does not sync.
  *
- * Only in the process that has LD_PRELOAD; what it starts syncs no such file. */
+ * It works only in the process that has LD_PRELOAD; the processes that it starts do not sync such files. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -41,7 +41,7 @@ static int sync_by(const char *name, int fd) {
     const char *filler = getenv("FILLER");
     struct stat st;
     if (!filler || fstat(fd, &st) != 0 || !is_meant(fd)) return real(fd);
-    /* The WAL is synced at each commit; what is meant is that it was emptied since. */
+    /* Each commit syncs the WAL; the sync to refuse is the one after the WAL was emptied. */
     const char *end = strrchr(getenv("REFUSED"), '-');
     int wal = end && strcmp(end, "-wal") == 0;
     if (wal && st.st_size > 0) grown = 1;

@@ -1,5 +1,5 @@
-//! Provokes every program to complain about a file that holds a secret or an account, in all the places where
-//! a message could quote it.
+//! Makes every program complain about a file that holds a secret or an account number, in all the places that
+//! a message could quote.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -17,20 +17,20 @@ fn kek() -> (String, Vec<u8>) {
     (hex::encode_upper(&value), value)
 }
 
-/// Of key lists, cardholder data and output files, before a line has anything to do with them.
+/// Complaints about key lists, cardholder data and output files, before a line uses them.
 pub fn of_input(scene: &mut Scene) {
     key_lists(scene);
     inputs(scene);
     output_files(scene);
 }
 
-/// Of one record of a good file, and of the HSM host.
+/// Complaints about one record of a good file, and from the HSM host.
 pub fn of_the_line(scene: &mut Scene) {
     record_data(scene);
     key_store(scene);
 }
 
-/// Key lists with a fault beside a key, or with a key where something else belongs.
+/// Key lists with a fault next to a key, or with a key in the wrong field.
 fn key_lists(scene: &mut Scene) {
     let (kek, _) = kek();
     let groups = |by: &str| {
@@ -92,7 +92,7 @@ fn key_lists(scene: &mut Scene) {
     }
 }
 
-/// Cardholder data with the account, the PIN or the name in every column, and lines that are none.
+/// Cardholder data with the account, the PIN or the name in every column, and lines that are no data.
 fn inputs(scene: &mut Scene) {
     let csv = std::fs::read_to_string(scene.world.path("job.csv")).unwrap();
     let mut lines = csv.lines();
@@ -131,7 +131,7 @@ fn replaced(file: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     [&file[..at], to, &file[at + from.len()..]].concat()
 }
 
-/// Output files with a fault in the middle of a record: in front of the operator, and at the line.
+/// Output files with a fault in the middle of a record, for `inspect` and for a line.
 fn output_files(scene: &mut Scene) {
     let file = std::fs::read(scene.world.path("job.cwf1")).unwrap();
     let mut bad: Vec<Vec<u8>> = [
@@ -152,7 +152,7 @@ fn output_files(scene: &mut Scene) {
     ]
     .map(|(from, to)| replaced(&file, from.as_bytes(), to.as_bytes()))
     .to_vec();
-    // An account number as the name of a card: `L1 card_ref` stands behind type, length and sequence.
+    // An account number as the name of a card: `L1 card_ref` follows the type, the length and the sequence.
     let pan = OutputFile::read(&file).records[2].section("MAG").unwrap()[4..20].to_vec();
     let at = file.windows(8).position(|w| w == b"\x07C000003").unwrap();
     let length = u32::from_be_bytes(file[at - 8..at - 4].try_into().unwrap()) + 16 - 7;
@@ -166,7 +166,7 @@ fn output_files(scene: &mut Scene) {
             .cardwright("run bad.cwf1 --line sim-8 --keys bureau.store --simulate --speed 0 --ledger bad.db");
         assert!((10..=13).contains(&ended.code), "{} {}", ended.code, ended.stderr);
     }
-    // And wherever a byte may be wrong in the first record.
+    // Then a wrong byte at every 41st place of the first 1700 bytes.
     for at in (60..1700).step_by(41) {
         let mut bytes = file.clone();
         bytes[at] ^= 0x11;
@@ -175,8 +175,7 @@ fn output_files(scene: &mut Scene) {
     }
 }
 
-/// A file that is right as a whole, with one application whose MAC is wrong: its record is cancelled, the job
-/// held.
+/// A good file in which one application has a wrong MAC: its record is cancelled, and the job is held.
 fn record_data(scene: &mut Scene) {
     let file = std::fs::read(scene.world.path("job.cwf1")).unwrap();
     let mut good = OutputFile::read(&file);
@@ -195,7 +194,7 @@ fn record_data(scene: &mut Scene) {
     let bytes = writer.finish(named, macs).unwrap().out;
     std::fs::write(scene.world.path("data.cwf1"), bytes).unwrap();
     scene.ends(15, "inspect data.cwf1 --keys bureau.store --json");
-    // The bureau's own store knows the file's name from another ledger.
+    // The bureau's first store knows the file's name from another ledger, so this job gets a new one.
     scene.world.new_store("data.store");
     let line = "--line sim-8 --keys data.store --simulate --speed 0 --ledger data.db --events data.jsonl";
     scene.ends(15, &format!("run data.cwf1 {line}"));
@@ -204,7 +203,7 @@ fn record_data(scene: &mut Scene) {
     }
 }
 
-/// A key store that is refused: the HSM host says so, and the line passes on what it says.
+/// A key store that is refused: the HSM host says so, and the line passes its message on.
 fn key_store(scene: &mut Scene) {
     let store = scene.world.path("open.store");
     std::fs::copy(scene.world.path("bureau.store"), &store).unwrap();

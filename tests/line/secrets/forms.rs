@@ -1,7 +1,7 @@
-//! Forms in which a value can leak, as far as the search knows them.
+//! The forms of a value that the search looks for.
 //!
-//! A stream is searched twice: as it is, and [`compact`]. So a form needs no separators: hex in groups, lists
-//! over several lines and numbers in groups of four lose theirs in the compact stream.
+//! A stream is searched twice: as it is, and after [`compact`]. So no form needs separators: hex in groups,
+//! lists over several lines and numbers in groups of four lose theirs in the compact stream.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -9,10 +9,11 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 /// A form's name, for messages, and its bytes.
 pub type Form = (&'static str, Vec<u8>);
 
-/// Fewer characters than this, without their separators, are found by chance: in digests, for example.
+/// Forms with fewer characters than this, separators not counted, are found by chance, for example in
+/// digests.
 const BY_CHANCE: usize = 8;
 
-/// Without blanks, line ends (also escaped), quotes, backslashes and what else separates digits.
+/// The stream without blanks, line ends (also escaped), quotes, backslashes and other separators of digits.
 pub fn compact(stream: &[u8]) -> Vec<u8> {
     let mut kept = Vec::with_capacity(stream.len());
     let mut bytes = stream.iter().copied().peekable();
@@ -26,7 +27,7 @@ pub fn compact(stream: &[u8]) -> Vec<u8> {
     kept
 }
 
-/// The forms of bytes.
+/// The forms of a byte string.
 pub fn of_bytes(value: &[u8]) -> Vec<Form> {
     let each = |form: fn(u8) -> String, between: &str| {
         value.iter().map(|b| form(*b)).collect::<Vec<_>>().join(between).into_bytes()
@@ -46,7 +47,7 @@ pub fn of_bytes(value: &[u8]) -> Vec<Form> {
         ("0x list, upper case", each(|b| format!("0x{b:02X}"), ",")),
         ("short 0x list, lower case", each(|b| format!("0x{b:x}"), ",")),
         ("short 0x list, upper case", each(|b| format!("0x{b:X}"), ",")),
-        // The backslashes are gone in the compact stream.
+        // The compact stream has lost the backslashes.
         ("escaped, lower case", each(|b| format!("x{b:02x}"), "")),
         ("escaped, upper case", each(|b| format!("x{b:02X}"), "")),
         ("characters of ISO 8859-1 in UTF-8", latin.clone().into_bytes()),
@@ -65,14 +66,16 @@ pub fn of_bytes(value: &[u8]) -> Vec<Form> {
     forms
 }
 
-/// The characters that do not depend on what stands before (so many bytes, modulo 3) and behind.
+/// The base64 characters that do not depend on the bytes before (`before` of them, modulo 3) and after the
+/// value.
 fn base64(engine: &impl Engine, value: &[u8], before: usize) -> Vec<u8> {
     let all = engine.encode([&vec![0; before], value].concat()).into_bytes();
     let whole = (before + value.len()) * 8 / 6;
     all[(before * 8).div_ceil(6)..whole].to_vec()
 }
 
-/// The forms of a text: those of its bytes, in lower case, without its blanks, and two bytes a character.
+/// The forms of a text: the forms of its bytes, lower case, without blanks, and with two bytes for each
+/// character.
 pub fn of_text(text: &str) -> Vec<Form> {
     let wide = |unit: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(unit).collect();
     let mut forms = of_bytes(text.as_bytes());
@@ -88,8 +91,8 @@ pub fn of_text(text: &str) -> Vec<Form> {
     forms
 }
 
-/// The forms of decimal digits: as text, one a byte, and two a byte (BCD) from an even place, and from an odd
-/// one if six bytes are left.
+/// The forms of decimal digits: as text, one digit in a byte, and two in a byte (BCD). The BCD forms begin at
+/// an even digit, and at an odd one if at least six bytes are left.
 pub fn of_digits(digits: &str) -> Vec<Form> {
     let values: Vec<u8> = digits.bytes().map(|b| b - b'0').collect();
     let packed = |from: usize| values[from..].chunks_exact(2).map(|d| d[0] << 4 | d[1]).collect::<Vec<u8>>();

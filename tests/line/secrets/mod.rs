@@ -1,6 +1,6 @@
-//! Secrets stay where they belong: a job with every fault is run with all logs on, and then all output and
-//! all files left are searched for every key, PIN, clear DGI, account and name, in every form. The search
-//! proves itself: in the dumps it finds the cards' content, and it finds every leak that is planted.
+//! Secrets stay where they belong. A job with every fault runs with all logs on; then all output and all
+//! files are searched for every key, PIN, clear DGI, account and name, in every form. The search proves
+//! itself: it finds the content of the cards in the dumps, and every leak that is planted.
 
 mod complaints;
 mod forms;
@@ -13,10 +13,10 @@ mod search;
 use scene::{CARDS, Evidence, FAULTS, Scene};
 use search::{Kind, Needle, Search, account_numbers};
 
-/// So many leaks tell enough.
+/// At most this many leaks are shown; more would not help.
 const SHOWN: usize = 40;
 
-/// Everything that must not be there: what, where, in which form.
+/// All forbidden values that were found: their name, place and form.
 fn leaks(search: &Search, evidence: &[Evidence]) -> Vec<String> {
     let mut leaks = Vec::new();
     for Evidence { name, bytes, of_cardholders } in evidence {
@@ -37,12 +37,12 @@ fn leaks(search: &Search, evidence: &[Evidence]) -> Vec<String> {
     leaks
 }
 
-/// The dumps, in which the search must find what the cards hold.
+/// The dumps, in which the search must find the content of the cards.
 fn dumped(scene: &Scene) -> Vec<u8> {
     scene.world.dumps().iter().flat_map(|dump| dump.to_string().into_bytes()).collect()
 }
 
-/// The needles of a scene, of which the dumps show all that the cards hold.
+/// The search for a scene's needles. Fails unless it finds in the dumps all that the cards hold.
 fn prepared(scene: &Scene) -> Search {
     let search = Search::new(scene.needles());
     let found = search.find(&dumped(scene));

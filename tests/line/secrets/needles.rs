@@ -1,10 +1,10 @@
-//! The values to search for: every key, PIN, clear DGI and account of a job, from the key lists, the issuer's
-//! output file and the blanks' KEYDATA, opened and derived here with raw ciphers (`src/manual/cwf1.md`; GPCS
-//! E.4; EMV CPS key derivation).
+//! The values to search for: every key, PIN, clear DGI and account of a job. They come from the key lists,
+//! the issuer's output file and the blanks' KEYDATA, opened and derived here with raw ciphers
+//! (`src/manual/cwf1.md`; GPCS E.4; EMV CPS key derivation).
 //!
-//! Keys are searched by pieces of 8 bytes and DGIs by pieces of 16, so that a part is found too. Not
-//! searched: a PIN of fewer than 8 digits by itself (its PIN blocks are), and data that more than half of the
-//! cards share.
+//! Keys are searched in pieces of 8 bytes and DGIs in pieces of 16, so that a part is found too. Two things
+//! are not searched: the digits of a PIN shorter than 8 (its PIN blocks are searched), and data that more
+//! than half of the cards share.
 
 use std::collections::HashMap;
 
@@ -14,15 +14,15 @@ use cardwright::record::{Cwf1Reader, FileLimits, Header, Record, Trailer};
 use super::search::{Kind, Needle, Value};
 use crate::prep_support::{Family, Scope, cbc_decrypt, ecb_encrypt, unpad};
 
-/// Shortest PIN that is searched as digits.
+/// Shortest PIN whose digits are searched.
 const PIN_DIGITS: usize = 8;
 
 /// Sequence counters of a blank in one job: one channel for each application, and a few more.
 const COUNTERS: u16 = 8;
 
-/// Needles of one kind with one name.
+/// Needles of one kind with one name: a value in pieces of this size.
 fn pieces(kind: Kind, name: &str, value: &[u8], size: usize) -> Vec<Needle> {
-    // What is left over is searched with what stands before it.
+    // A last piece that is too short is extended backwards.
     let starts = (0..value.len()).step_by(size).map(|at| at.min(value.len().saturating_sub(size)));
     let piece = |at: usize| &value[at..value.len().min(at + size)];
     starts.map(|at| needle(kind, format!("{name} [{at}..]"), Value::Bytes(piece(at).to_vec()))).collect()
@@ -50,7 +50,7 @@ pub fn masters(lists: &[&str]) -> Vec<Needle> {
     keys.flat_map(|(label, value)| key(Kind::Master, &label, &value)).collect()
 }
 
-/// The keys of the spools, from the file that the HSM host keeps them in.
+/// The keys of the spools, from the file in which the HSM host keeps them.
 pub fn spool_keys(text: &str) -> Vec<Needle> {
     let lines = text.lines().filter_map(|line| line.strip_prefix("key "));
     let keys: Vec<_> = lines.map(|line| hex::decode(line.rsplit(' ').next().unwrap()).unwrap()).collect();
@@ -76,13 +76,13 @@ impl OutputFile {
         Self { header, records, trailer: reader.finish().unwrap().trailer }
     }
 
-    /// What the Trailer's keys belong to.
+    /// The scope of the Trailer's keys.
     pub fn scope(&self) -> Scope<'_> {
         let (issuer_id, file_id) = (self.header.issuer_id.as_str(), self.header.file_id.as_str());
         Scope { issuer_id, file_id, sequence: 0, card_ref: "", aid: &[] }
     }
 
-    /// Everything in it, opened with its KEK.
+    /// All values in the file, opened with its KEK.
     pub fn needles(&self, kek: &[u8]) -> Vec<Needle> {
         let family = Family::of(self.trailer.tk_type);
         let mut needles =
@@ -95,7 +95,7 @@ impl OutputFile {
                 needles.extend(self.application(kek, record, application, &mut clear));
             }
         }
-        // Card data that many cards share says nothing about one.
+        // A value that many cards share identifies none of them.
         let mut cards: HashMap<Value, usize> = HashMap::new();
         clear.iter().for_each(|n| *cards.entry(n.value.clone()).or_default() += 1);
         needles.extend(clear.into_iter().filter(|n| cards[&n.value] * 2 <= self.records.len()));
@@ -135,7 +135,8 @@ impl OutputFile {
     }
 }
 
-/// TK and MACkey of a MAC: the key that wraps, the one that blinds, the MACkey itself and the one that MACs.
+/// The keys that protect an application or the Trailer: the key that wraps, the one that blinds, the MACkey
+/// itself and the one that makes the MAC.
 fn protection(
     family: Family,
     kek: &[u8],
@@ -151,7 +152,7 @@ fn protection(
     keys.iter().flat_map(|(what, value)| key(Kind::File, &format!("{name} {what}"), value)).collect()
 }
 
-/// A PIN: format 1 as in the file, format 2 as on the card, and its digits if they are many.
+/// A PIN: format 1 as in the file, format 2 as on the card, and its digits if they are long enough.
 fn pin(name: &str, format_1: &[u8]) -> Vec<Needle> {
     let block = hex::encode(format_1);
     let digits = &block[2..2 + usize::from(format_1[0] & 0x0F)];

@@ -1,4 +1,4 @@
-//! Leaks planted on purpose, in the spelling of programs, in copies of the files that a job left: the search
+//! Leaks that the test plants in copies of a job's files, spelled as programs would spell them: the search
 //! finds every one.
 
 use base64::Engine;
@@ -11,7 +11,7 @@ use super::search::{Kind, Needle, Search, Value, account_numbers};
 /// Bytes of each carrier.
 const CARRIER: usize = 8 * 1024;
 
-/// A spelling's name, and what it looks like.
+/// The name of a spelling, and the spelled bytes.
 type Spelling = (String, Vec<u8>);
 
 fn of_bytes(value: &[u8]) -> Vec<Spelling> {
@@ -80,7 +80,7 @@ fn of_text(text: &str) -> Vec<Spelling> {
     spellings
 }
 
-/// Whole bytes.
+/// Two digits in a byte.
 fn bcd(digits: &str) -> Vec<u8> {
     hex::decode(&digits[..digits.len() / 2 * 2]).unwrap()
 }
@@ -90,7 +90,7 @@ fn of_digits(digits: &str) -> Vec<Spelling> {
     let values: Vec<u8> = digits.bytes().map(|b| b - b'0').collect();
     spellings.extend(named("a digit a byte", of_bytes(&values)));
     spellings.extend(named("BCD", of_bytes(&bcd(&format!("{digits}F")))));
-    // From an odd place twelve digits leave five bytes, which are not searched.
+    // At twelve digits the BCD form from an odd digit has five bytes, which are not searched.
     if digits.len() > 12 {
         spellings.extend(named("BCD behind a digit", of_bytes(&bcd(&format!("0{digits}F")))));
     }
@@ -109,7 +109,8 @@ fn spellings(value: &Value) -> Vec<Spelling> {
     }
 }
 
-/// Into the middle of a log, the events, a report, a JSON document and a page of the ledger.
+/// Plants each spelling in the middle of one of five files in turn: a log, the output of `log`, the events, a
+/// report, and the ledger.
 pub fn all_are_found(search: &Search, evidence: &[Evidence]) {
     let carriers: Vec<&Evidence> = [
         "standard error of cardwright run job.cwf1",
@@ -128,7 +129,7 @@ pub fn all_are_found(search: &Search, evidence: &[Evidence]) {
     for (place, needle) in samples(search) {
         for (n, (name, spelling)) in spellings(&needle.value).into_iter().enumerate() {
             let carrier = &carriers[n % carriers.len()];
-            // Inside a JSON document once more, but for UTF-16, which nobody writes there.
+            // Also as a string inside a JSON document, except for UTF-16, which no program writes there.
             let text = std::str::from_utf8(&spelling).ok().filter(|_| name != "UTF-16");
             let quoted = text.map(|text| serde_json::to_vec(text).unwrap());
             for leak in [Some(spelling.clone()), quoted].into_iter().flatten() {
@@ -143,13 +144,13 @@ pub fn all_are_found(search: &Search, evidence: &[Evidence]) {
     assert!(planted > 500, "{planted}");
 }
 
-/// The beginning of a carrier, where a leak is planted into it.
+/// The carrier's bytes before and after the place of the leak.
 fn of(carrier: &Evidence) -> (&[u8], &[u8]) {
     let beginning = &carrier.bytes[..carrier.bytes.len().min(CARRIER)];
     beginning.split_at(beginning.len() / 2)
 }
 
-/// One needle of every kind and type of value, and of those some that differ much.
+/// One needle of every kind and type of value; several where such values differ much.
 fn samples(search: &Search) -> Vec<(usize, &Needle)> {
     let telling = [
         "kek-1 [8",

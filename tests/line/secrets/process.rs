@@ -1,5 +1,5 @@
-//! What other users of the computer could see of a running line: command lines, environments, files, sockets,
-//! memory.
+//! The things that other users of the computer could see of a running line: command lines, environments,
+//! files, sockets, memory.
 
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -13,7 +13,7 @@ use super::scene::{CARDS, Evidence, Scene};
 use super::search::Search;
 use crate::support::World;
 
-/// More than any of these programs needs to get going.
+/// Longer than any of these programs needs to start.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
@@ -37,7 +37,7 @@ fn words(id: u32) -> Vec<String> {
     line.split(|b| *b == 0).map(|w| String::from_utf8_lossy(w).into_owned()).collect()
 }
 
-/// The child of a process with this word on its command line.
+/// The child of a process that has this word on its command line.
 fn child_with(parent: u32, word: &str) -> Option<u32> {
     let tasks = std::fs::read_dir(format!("/proc/{parent}/task")).ok()?;
     let children = tasks.flatten().flat_map(|task| {
@@ -57,7 +57,7 @@ fn mode(path: &Path) -> u32 {
     std::fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777
 }
 
-/// Ended, whatever happens.
+/// A process that is ended even if the test fails.
 struct Running(Child);
 
 impl Drop for Running {
@@ -71,7 +71,7 @@ impl Drop for Running {
 fn a_running_line_shows_no_secret_to_other_users() {
     let mut scene = Scene::new("text");
     scene.prepare(CARDS, 13);
-    // At this speed the whole job would take seconds.
+    // Slow enough to look at the line while it works.
     let args = "run job.cwf1 --line sim-8 --keys bureau.store --simulate --speed 5 --dump dumps --events events.jsonl";
     let args: Vec<_> = args.split(' ').collect();
     let mut command = scene.command(env!("CARGO_BIN_EXE_cardwright"), &args);
@@ -93,7 +93,7 @@ fn a_running_line_shows_no_secret_to_other_users() {
     for (program, id) in [("cardwright", id), ("hsm-host", host), ("hwsim", hwsim)] {
         assert!(!of_process(id, "cmdline").unwrap().is_empty());
         for what in ["cmdline", "environ"] {
-            // The environment of a process that keeps to itself is root's to read.
+            // Only root can read the environment of a process that protects its memory.
             let Ok(bytes) = of_process(id, what) else { continue };
             seen.push(Evidence { name: format!("{what} of {program}"), bytes, of_cardholders: false });
         }
@@ -124,7 +124,7 @@ fn a_running_line_shows_no_secret_to_other_users() {
         let events = std::fs::read_to_string(scene.world.path("events.jsonl")).ok()?;
         events.contains("BOUND").then_some(())
     });
-    // As an operator stops it: the cards under way are finished.
+    // Stops the line as an operator does: the cards under way are finished.
     let id = nix::unistd::Pid::from_raw(id as i32);
     nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGTERM).unwrap();
     assert_eq!(line.0.wait().unwrap().code(), Some(5));
@@ -132,10 +132,10 @@ fn a_running_line_shows_no_secret_to_other_users() {
     no_leaks(&search, &seen);
 }
 
-/// Nobody's user and group.
+/// User and group of `nobody`.
 const NOBODY: u32 = 65_534;
 
-/// A command of an ordinary user: root could look into everything.
+/// Runs a command as an ordinary user, because root could look into every process.
 fn ordinary(command: &mut Command) -> &mut Command {
     if nix::unistd::geteuid().is_root() { command.uid(NOBODY).gid(NOBODY) } else { command }
 }
@@ -147,7 +147,7 @@ fn open_to_its_user(id: u32) -> bool {
     ordinary(&mut cat).status().unwrap().success()
 }
 
-/// A program of ours where every user can run it.
+/// A program of this repository, at a path where every user can run it.
 fn program(program: &str) -> (std::fs::File, PathBuf) {
     let file = std::fs::File::open(program).unwrap();
     let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
@@ -171,7 +171,7 @@ fn the_hsm_host_is_closed_even_to_its_own_user() {
     wait_for("a socket", || world.path("hsm.sock").exists().then_some(()));
     assert!(!open_to_its_user(host.0.id()));
 
-    // An ordinary process is open: the question can be answered with yes.
+    // An ordinary process is open, so the check can give this answer too.
     let other = Running(ordinary(&mut Command::new("cat")).stdin(Stdio::piped()).spawn().unwrap());
     wait_for("cat", || words(other.0.id()).contains(&"cat".to_owned()).then_some(()));
     assert!(open_to_its_user(other.0.id()));
@@ -180,7 +180,7 @@ fn the_hsm_host_is_closed_even_to_its_own_user() {
 #[test]
 fn the_preparation_dumps_no_core_while_it_holds_the_issuers_keys() {
     let world = World::new();
-    // So many that the preparation is still at work when it is looked at.
+    // So many cards that the preparation is still at work when the test looks at it.
     assert_eq!(world.prep(&["sample", "--count", "20000", "--output", "job.csv"]).code, 0);
     let args =
         "run --input job.csv --product multiapp --keys issuer.store --kek 476173FF:1 --output job.cwf1";

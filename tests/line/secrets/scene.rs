@@ -1,4 +1,4 @@
-//! A job in which everything goes wrong that can, with all its output and files.
+//! A job in which everything goes wrong that can go wrong, with all its output and files.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,7 +10,7 @@ use crate::support::{BUREAU_KEYS, Ended, ISSUER_KEYS, World};
 /// Cards of the job.
 pub const CARDS: u32 = 40;
 
-/// Every kind of fault that hwsim knows, each on a blank of its own.
+/// Every kind of fault that hwsim knows, each on a separate blank.
 pub const FAULTS: [&str; 15] = [
     r#"kind = "mute""#,
     r#"kind = "wrong-atr""#,
@@ -29,17 +29,17 @@ pub const FAULTS: [&str; 15] = [
     r#"kind = "feed-jam""#,
 ];
 
-/// What somebody could read later.
+/// Bytes that a person could read later.
 #[derive(Clone)]
 pub struct Evidence {
-    /// For messages.
+    /// Name for messages.
     pub name: String,
     pub bytes: Vec<u8>,
-    /// It holds cardholder data by design: only keys, PINs and secret DGIs must not be in it.
+    /// Whether it holds cardholder data by design: then only keys, PINs and secret DGIs must not be in it.
     pub of_cardholders: bool,
 }
 
-/// The world, the environment of every program in it, and what they said so far.
+/// The world, the environment of every program in it, and the output of these programs so far.
 pub struct Scene {
     pub world: World,
     environment: Vec<(&'static str, String)>,
@@ -47,7 +47,7 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// Programs log everything, as `format`.
+    /// A scene whose programs log everything, as `format`.
     pub fn new(format: &str) -> Self {
         let world = World::new();
         std::fs::create_dir(world.path("tmp")).unwrap();
@@ -88,14 +88,14 @@ impl Scene {
         self.run(env!("CARGO_BIN_EXE_cardwright-prep"), &args.split(' ').collect::<Vec<_>>())
     }
 
-    /// `cardwright`, which must end with this code.
+    /// Runs `cardwright`, which must end with this code.
     pub fn ends(&mut self, code: i32, args: &str) -> Ended {
         let ended = self.cardwright(args);
         assert_eq!(ended.code, code, "cardwright {args}\n{}{}", ended.stdout, ended.stderr);
         ended
     }
 
-    /// The output file, prepared from synthetic cardholders; every other one gets a PIN of 12 digits.
+    /// Prepares the output file from synthetic cardholders; every other one gets a PIN of 12 digits.
     pub fn prepare(&mut self, cards: u32, seed: u32) {
         assert_eq!(self.prep(&format!("sample --count {cards} --output job.csv --seed {seed}")).code, 0);
         let path = self.world.path("job.csv");
@@ -106,7 +106,7 @@ impl Scene {
         let mut changed = vec![header.join(",")];
         for (number, mut line) in (1u64..).zip(lines) {
             if number % 2 == 0 {
-                // Multiples of a prime: they look like nothing else.
+                // Multiples of a prime, because such numbers appear nowhere else.
                 line[pin] =
                     format!("{:012}", (number + u64::from(seed)) * 738_201_949_337 % 1_000_000_000_000);
             }
@@ -119,7 +119,7 @@ impl Scene {
         assert_eq!(self.prep(&format!("{run}.again --json")).code, 0);
     }
 
-    /// The whole job, faults, rejects and remakes included, and every view of it.
+    /// Runs the whole job, faults, rejects and remakes included, and prints every view of it.
     pub fn job(&mut self) {
         let rule = |(n, fault): (usize, &&str)| format!("[[fault]]\n{fault}\nblanks = [{}]\n", 2 * n + 3);
         let faults: String = FAULTS.iter().enumerate().map(rule).collect();
@@ -150,7 +150,7 @@ impl Scene {
         }
     }
 
-    /// A job without faults.
+    /// Runs a job without faults.
     pub fn plain_job(&mut self) {
         self.ends(0, "run job.cwf1 --line sim-8 --keys bureau.store --simulate --speed 0 --dump dumps");
     }
@@ -162,13 +162,13 @@ impl Scene {
         }
     }
 
-    /// Every fault of the job struck.
+    /// Number of faults that struck.
     pub fn struck(&self) -> usize {
         let journal = std::fs::read_to_string(self.world.path("dumps/faults.jsonl")).unwrap();
         journal.lines().count()
     }
 
-    /// Everything that must not leak.
+    /// All values that must not leak.
     pub fn needles(&self) -> Vec<Needle> {
         let bureau = needles::listed(BUREAU_KEYS);
         let value = |label: &str| bureau.iter().find(|(l, _)| l == label).unwrap().1.clone();
@@ -192,7 +192,7 @@ impl Scene {
         needles
     }
 
-    /// What was said, and every file but those that hold keys or clear card data: key stores, inputs, dumps.
+    /// All output, and all files except those that hold keys or clear card data: key stores, inputs, dumps.
     pub fn evidence(&self) -> Vec<Evidence> {
         let mut evidence = self.said.clone();
         files(&self.world.path(""), &mut |path, bytes| {
@@ -200,7 +200,7 @@ impl Scene {
             let inputs = [".store", ".csv", ".toml"].iter().any(|end| name.ends_with(end));
             let keys = name.ends_with(".store-spools");
             if !name.starts_with("dumps/") && !keys && (!inputs || name == "faults.toml") {
-                // The spool is sealed.
+                // The spool is sealed, so it must not show cardholder data.
                 let of_cardholders = name.contains(".cwf1") && !name.contains(".spool/");
                 evidence.push(Evidence { name, bytes, of_cardholders });
             }

@@ -5,34 +5,33 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::forms::{Form, compact, of_bytes, of_digits, of_text};
 
-/// Every form begins with so many bytes or is not searched: shorter ones would be found by chance.
+/// A form is searched only if it has at least this many bytes: shorter ones would be found by chance.
 const PREFIX: usize = 6;
 
 /// Bits of the filter that skips most places of a stream.
 const FILTER: u32 = 24;
 
-/// What must not be found.
+/// A value that must not be found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Needle {
-    /// For messages.
+    /// Name for messages.
     pub name: String,
     pub kind: Kind,
     pub value: Value,
 }
 
-/// Where a needle comes from.
+/// The origin of a needle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A key of a key list.
     Master,
-    /// What protects a file, or stands in it only under protection.
+    /// A key that protects a file, or a value that stands in it only under protection.
     File,
     /// A key of a blank, or of a channel to it.
     Blank,
-    /// A secret as the personalized card holds it.
+    /// A secret value in the personalized card.
     Secret,
-    /// Account, name, tracks and other clear data of one card; the output file and its spool hold them by
-    /// design.
+    /// Account, name, tracks and other clear data of one card, which the output file holds by design.
     Holder,
 }
 
@@ -53,17 +52,17 @@ impl Value {
     }
 }
 
-/// A set of needles made ready.
+/// A set of needles, prepared for searching.
 pub struct Search {
     pub needles: Vec<Needle>,
-    /// Needle, form's name, form.
+    /// Index of the needle, name of the form, form.
     patterns: Vec<(usize, &'static str, Vec<u8>)>,
     by_prefix: HashMap<[u8; PREFIX], Vec<usize>>,
     filter: Vec<bool>,
 }
 
 impl Search {
-    /// Each value once.
+    /// Prepares the search; a value that appears twice is searched once.
     pub fn new(all: Vec<Needle>) -> Self {
         let mut needles: Vec<Needle> = Vec::new();
         let mut search = Self {
@@ -89,7 +88,7 @@ impl Search {
         Self { needles, ..search }
     }
 
-    /// The needles in a stream: place in `needles`, and one form in which each was found.
+    /// The needles in a stream: the index in `needles`, and one form in which each was found.
     pub fn find(&self, stream: &[u8]) -> BTreeMap<usize, &'static str> {
         let mut found = BTreeMap::new();
         for stream in [stream, &compact(stream)] {
@@ -109,15 +108,15 @@ impl Search {
     }
 }
 
-/// Place of a prefix in the filter.
+/// Index of a prefix in the filter.
 fn place(prefix: &[u8; PREFIX]) -> usize {
     let word = u32::from_le_bytes(*prefix.first_chunk().unwrap());
     (word.wrapping_mul(0x9E37_79B1) >> (32 - FILTER)) as usize
 }
 
-/// Runs of 13 to 19 digits, also in groups of four, with a right check digit and no leading 0: where each
-/// begins. Digits inside a hexadecimal value are none, unless they stand as a card or track 1 carries an
-/// account number.
+/// The offsets of digits that could be an account number: runs of 13 to 19 digits, also in groups of four,
+/// with a right check digit and no leading 0. Digits inside a hexadecimal value do not count, except in the
+/// forms in which a card or track 1 carries an account number.
 pub fn account_numbers(stream: &[u8]) -> Vec<usize> {
     let mut found = Vec::new();
     let mut at = 0;
@@ -145,7 +144,7 @@ pub fn account_numbers(stream: &[u8]) -> Vec<usize> {
     found
 }
 
-/// ISO/IEC 7812-1 annex B.
+/// The check digit rule of ISO/IEC 7812-1 annex B.
 fn luhn(digits: &[u8]) -> bool {
     let value = |(place, d): (usize, &u8)| match (place % 2, *d) {
         (0, d) => u32::from(d),
@@ -154,7 +153,8 @@ fn luhn(digits: &[u8]) -> bool {
     digits.iter().rev().enumerate().map(value).sum::<u32>().is_multiple_of(10)
 }
 
-/// Whether the digits between are part of a hexadecimal value. `B<PAN>`, `<PAN>D<YYMM>` and `<PAN>F` are not.
+/// Whether the digits between these bytes are part of a hexadecimal value. `B<PAN>`, `<PAN>D<YYMM>` and
+/// `<PAN>F` count as account numbers.
 fn inside_hex(before: &[u8], after: &[u8]) -> bool {
     let word = |b: &&u8| b.is_ascii_alphanumeric();
     let before: Vec<u8> = before.iter().rev().take_while(word).copied().collect();

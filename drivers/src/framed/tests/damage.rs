@@ -10,14 +10,14 @@ const WORK: Duration = Duration::from_secs(30);
 /// Data with a byte that is stuffed.
 const DATA: &[u8] = b"line \x10!";
 
-/// A machine after wire section 2: frames that are intact are done and answered, others refused with NAK.
+/// A machine after wire section 2: it carries out and answers intact frames, and refuses others with NAK.
 #[derive(Default)]
 struct Machine {
     /// The frame from STX on.
     frame: Vec<u8>,
     /// The last answer, until it is acknowledged.
     answer: Vec<u8>,
-    /// Body of every command done.
+    /// Body of every command that was carried out.
     done: Vec<Vec<u8>>,
 }
 
@@ -70,7 +70,8 @@ fn session(damage: LineDamage) -> (FramedLink<DamagedLine<Machine>>, Arc<Mutex<M
     (FramedLink::new(line), machine)
 }
 
-/// The controller's bytes: the frame and the acknowledgement. The machine's: acknowledgement and answer.
+/// Numbers of bytes: the controller's frame and acknowledgement, and the machine's acknowledgement and
+/// answer.
 fn lengths() -> (usize, usize) {
     (frame(&[b"L", DATA].concat()).len() + 1, 1 + frame(b"L0").len())
 }
@@ -84,13 +85,13 @@ fn a_session_damaged_anywhere_is_mended_or_reported() {
         let outcome = framed.command(b'L', DATA, WORK);
         let done = machine.lock().unwrap().done.clone();
         assert!(done.iter().all(|body| *body == wanted), "another command was done");
-        // An ACK that turns into NAK: the limit of the protocol, see the documentation of `framed`.
+        // An ACK that turns into a NAK is the limit of the protocol; see the documentation of `framed`.
         let turned = matches!(damage, LineDamage::Its(0, flip) if ACK ^ flip == NAK);
         assert!(done.len() <= 1 || turned, "done {} times", done.len());
         if outcome.is_ok() {
             assert_eq!((outcome, done.is_empty()), (Ok(vec![]), false));
         }
-        // The next command gets its own answer, over the old connection or a new one.
+        // The next command gets its own answer, over the old connection or over a new one.
         if !matches!(framed.command(b'S', b"", WORK), Ok(name) if name == b"MODEL") {
             framed.reopen(WORK).unwrap();
             assert_eq!(framed.command(b'S', b"", WORK).unwrap(), b"MODEL");
@@ -107,7 +108,7 @@ fn a_broken_connection_is_reported_and_its_command_never_repeated() {
         let (mut framed, machine) = session(LineDamage::Break(at));
         let outcome = framed.command(b'L', DATA, WORK);
         let done = machine.lock().unwrap().done.len();
-        // Only the acknowledgement of the answer may be lost without an error.
+        // If there is no error, only the acknowledgement of the answer may be lost.
         assert!(outcome == Err(DeviceError::Closed) || (outcome.is_ok() && done == 1), "{at}: {outcome:?}");
         framed.reopen(WORK).unwrap();
         assert_eq!(framed.command(b'S', b"", WORK).unwrap(), b"MODEL");

@@ -1,4 +1,4 @@
-//! The framing against scripts: known bytes from the wire page, then everything that a line can do to them.
+//! The framing against scripts: known bytes from the wire page, then every kind of damage that a line can do.
 
 mod damage;
 
@@ -16,7 +16,7 @@ fn run(script: Script) -> Result<Vec<u8>, DeviceError> {
     outcome
 }
 
-/// Ends in an error of any kind or the given answer; never in another answer.
+/// The outcome is an error of any kind, or the given answer; it is never another answer.
 fn run_loose(script: Script) -> Result<Vec<u8>, DeviceError> {
     FramedLink::new(script.build().0).command(b'S', b"", WORK)
 }
@@ -38,7 +38,7 @@ fn a_bcc_that_looks_like_a_control_byte_is_not_stuffed() {
         let body = [b'S', 0x50 ^ special];
         let bytes = encode(body[0], &body[1..]).unwrap();
         assert_eq!(bytes[..], [0x02, b'S', 0x50 ^ special, 0x03, special]);
-        // An answer with the same bytes: status '0' and one data byte.
+        // An answer with these bytes: status '0' and one data byte.
         let answer = [0x02, b'S', b'0', 0x60 ^ special, 0x03, special];
         let script = Script::new().expect(&frame(b"S")).give(&[0x06]).give(&answer).expect(&[0x06]);
         assert_eq!(run(script).unwrap(), [0x60 ^ special]);
@@ -46,7 +46,7 @@ fn a_bcc_that_looks_like_a_control_byte_is_not_stuffed() {
 }
 
 #[test]
-fn what_does_not_fit_a_frame_is_not_sent() {
+fn data_that_do_not_fit_a_frame_are_not_sent() {
     let (link, check) = Script::new().build();
     let mut framed = FramedLink::new(link);
     assert!(framed.command(b'D', &[0; 1025], WORK).unwrap_err().is_data());
@@ -117,7 +117,8 @@ fn nak_repeats_the_command_three_times_in_all() {
 fn silence_before_the_acknowledgement_is_a_timeout_and_never_a_repetition() {
     let script = Script::new().expect(&frame(b"S"));
     assert_eq!(run(script), Err(DeviceError::Timeout(ACKNOWLEDGE_TIME)));
-    // The acknowledgement got lost, the answer comes: it is not taken, for it could be an earlier one.
+    // The acknowledgement got lost and the answer comes: it is dropped, because it could answer an earlier
+    // command.
     let script = Script::new().expect(&frame(b"S")).give(&frame(b"S0")).expect(&[0x06]);
     assert_eq!(run(script), Err(DeviceError::Timeout(ACKNOWLEDGE_TIME)));
 }
@@ -167,7 +168,7 @@ fn an_answer_that_breaks_off_is_asked_for_again() {
 }
 
 #[test]
-fn a_stray_stx_does_not_swallow_what_follows() {
+fn a_stray_stx_does_not_swallow_the_next_frame() {
     let answer = frame(b"S0ok");
     for cut in 1..answer.len() - 1 {
         let script = Script::new().give(&[0x02]).expect(&frame(b"S")).give(&[0x02, 0x06]);
@@ -176,7 +177,7 @@ fn a_stray_stx_does_not_swallow_what_follows() {
 }
 
 #[test]
-fn escapes_that_nobody_writes_are_damage() {
+fn escapes_that_no_sender_writes_are_damage() {
     for inner in [&b"S0\x10A\x03"[..], b"S0\x10\x03", b"S0\x10\x10\x03", b"\x03"] {
         let bcc = inner.iter().fold(0, |sum, byte| sum ^ byte);
         let bad = [&[2], inner, &[bcc]].concat();
@@ -187,8 +188,9 @@ fn escapes_that_nobody_writes_are_damage() {
 
 #[test]
 fn a_late_answer_is_never_taken_for_the_next() {
-    // Each is acknowledged, so that the machine goes on, and dropped: before the command is sent, before the
-    // machine accepts it (even under the same command character), and after, under another one.
+    // Each late answer is acknowledged, so that the machine goes on, and dropped. It comes before the command
+    // is sent, before the machine accepts the command (even with the same command character), and after that
+    // with another one.
     let before = Script::new().give(&frame(b"S0late")).silence().expect(&[0x06]).expect(&frame(b"S"));
     assert_eq!(run(before.give(&[0x06]).give(&frame(b"S0ok")).expect(&[0x06])).unwrap(), b"ok");
 
@@ -198,7 +200,7 @@ fn a_late_answer_is_never_taken_for_the_next() {
     let after = Script::new().expect(&frame(b"S")).give(&[0x06]).give(&frame(b"E1")).expect(&[0x06]);
     assert_eq!(run(after.give(&frame(b"S0ok")).expect(&[0x06])).unwrap(), b"ok");
 
-    // Half before, half after we send.
+    // One half of it comes before we send, the other half after.
     let late = frame(b"S0late");
     let split =
         Script::new().give(&late[..4]).silence().expect(&frame(b"S")).give(&late[4..]).expect(&[0x06]);
@@ -233,7 +235,7 @@ fn a_machine_that_never_stops_sending_does_not_hold_us() {
             Ok(buffer.len())
         }
     }
-    // Accepted, then STX without end, or nothing but noise: `work` ends it.
+    // The command is accepted, and then STX or noise comes without end: `work` ends the wait.
     let mut framed = FramedLink::new(Babble(ACK));
     let begun = Instant::now();
     assert!(matches!(framed.command(b'S', b"", Duration::from_millis(50)), Err(DeviceError::Timeout(_))));
@@ -256,7 +258,7 @@ fn a_machine_that_never_stops_sending_does_not_hold_us() {
     assert!(matches!(FramedLink::new(Flood).command(b'S', b"", WORK), Err(DeviceError::Unexpected(_))));
 }
 
-/// Every answer that one changed byte in `answer` can lead to; the bytes after the NAK are good.
+/// Judges every answer that one changed byte in `answer` can lead to; the bytes after the NAK are good.
 fn changed(answer: &[u8], mut judge: impl FnMut(u8, Result<Vec<u8>, DeviceError>)) {
     for position in 0..answer.len() {
         for flip in 1..=255u8 {
@@ -286,8 +288,8 @@ fn a_byte_changed_anywhere_in_an_answer_with_data_is_mended_or_reported() {
     changed(&frame(&[b"S0", &full[..]].concat()), |byte, outcome| match outcome {
         Ok(data) if data == full => {}
         // The limit of this framing: a byte that turns into ETX ends the frame, and one time in 256 the next
-        // byte happens to be the BCC of the bytes before. Only a model's name can be cut short by it; see the
-        // test above.
+        // byte is the right BCC of the bytes before. Only a model's name can be cut short in this way; see
+        // the test above.
         Ok(data) => assert!(byte == ETX && full.starts_with(&data), "{byte:02X}"),
         Err(DeviceError::Timeout(_) | DeviceError::Damaged(_)) => {}
         Err(error) => panic!("{byte:02X}: {error}"),
@@ -306,7 +308,7 @@ fn a_lost_byte_anywhere_in_the_answer_is_mended() {
     }
 }
 
-/// Bytes that begin, end and answer frames, and the letter of the command.
+/// Bytes that begin, end and answer frames, and the letter of a command.
 const SPECIAL: &[u8] = b"\x02\x03\x06\x10\x15S0";
 
 proptest! {
@@ -315,7 +317,7 @@ proptest! {
         cmd in 0x21u8..0x7F,
         data in prop_oneof![20 => noise(32, SPECIAL), 1 => noise(1025, SPECIAL)],
     ) {
-        // The codec's frames equal the table-driven ones, and an answer with such a body gives the data back.
+        // The codec's frames equal the table-driven ones, and an answer with such a body returns the data.
         let body = [&[cmd, b'0'], &data[..]].concat();
         prop_assert_eq!(&encode(cmd, &data).unwrap()[..], &frame(&[&[cmd], &data[..]].concat())[..]);
         let (link, check) = Script::new()

@@ -1,9 +1,9 @@
 //! The framed card printer (wire section 4): commands and status on a serial link, each side's PNG on a link
 //! of its own.
 //!
-//! Not here: drawing. The printer takes pixels as they are.
+//! Not here: drawing. The printer prints the pixels that it receives.
 //!
-//! The printer sends nothing on the link for images, so a fault there shows in one of two places. An image
+//! The printer sends no bytes on the link for images, so a fault there shows in one of two places. An image
 //! that does not leave in time fails at once, before anything is printed. An image that left but did not
 //! arrive whole, or is not the announced one, gives status '3' to the command that prints. Both are
 //! [`DeviceError::Image`]: the device is to blame, not the record, because the controller drew the picture.
@@ -23,7 +23,7 @@ use crate::registry::Capability;
 /// Bit/s of its serial port.
 pub const BAUD: u32 = 9600;
 
-/// What the machine can do.
+/// The machine's abilities.
 pub const CAPABILITIES: &[Capability] = &[Capability::Front, Capability::Back, Capability::FullColour];
 
 /// Time for printing both sides of one card. Dye sublimation with overlay takes up to 25 s, and warming up as
@@ -47,12 +47,12 @@ impl<L: ByteLink, S: ByteLink> FramedPrinter<L, S> {
         Self { framed: FramedLink::new(serial), stream, torn: false, work: PRINT_WORK }
     }
 
-    /// Sets another time limit for printing one card than 60 s.
+    /// Changes the time limit for printing one card, which is 60 s otherwise.
     pub fn with_work_time(self, work: Duration) -> Self {
         Self { work, ..self }
     }
 
-    /// Announces a side on the serial link and sends its image on the other.
+    /// Announces a side on the serial link and sends its image on the other link.
     fn load(&mut self, side: u8, image: &[u8]) -> Result<(), DeviceError> {
         let length =
             u32::try_from(image.len()).map_err(|_| DeviceError::Data("an image of 4 GiB or more"))?;

@@ -17,7 +17,7 @@ fn announced(script: Script, side: u8, image: &[u8]) -> Script {
     script.done(b'H', &[&[side], &length[..], &Sha256::digest(image)[..]].concat())
 }
 
-/// A printer that gets 'C', these announcements, and answers 'P' with this status.
+/// A printer that receives 'C' and these announcements, and answers 'P' with this status.
 fn printing(sides: &[(u8, &[u8])], status: u8) -> Script {
     let script = sides.iter().fold(Script::new().done(b'C', b""), |s, (side, png)| announced(s, *side, png));
     script.expect(&frame(b"P")).give(&[0x06]).give(&frame(&[b'P', status])).expect(&[0x06])
@@ -58,7 +58,7 @@ fn the_digest_is_sha_256() {
 }
 
 #[test]
-fn nothing_to_print_is_not_sent() {
+fn a_print_without_pictures_is_not_sent() {
     let (mut machine, commands, images) = printer(Script::new(), Script::new());
     assert!(machine.print(None, None).unwrap_err().is_data());
     commands.finished();
@@ -84,7 +84,7 @@ fn a_picture_that_did_not_arrive_is_the_links_fault_and_not_the_records() {
     commands.finished();
 }
 
-/// A stream that takes so many bytes and then no more, until it is opened anew.
+/// A stream that takes this many bytes and then none, until it is reopened.
 struct Clogged {
     room: usize,
     got: std::sync::Arc<std::sync::Mutex<Vec<Vec<u8>>>>,
@@ -118,7 +118,7 @@ fn an_image_that_stops_anywhere_prints_nothing_and_the_next_goes_over_a_new_conn
         for room in 0..whole.len() {
             let got = std::sync::Arc::new(std::sync::Mutex::new(vec![vec![]]));
             let stream = Clogged { room, got: got.clone(), fault: fault.clone() };
-            // 'C' and 'H' of the first card, no 'P'; then the second card whole.
+            // The first card gets 'C' and 'H' but no 'P'; then the second card gets everything.
             let first = announced(Script::new().done(b'C', b""), b'F', &image);
             let both = announced(first.done(b'C', b""), b'F', &image).done(b'P', b"");
             let (serial, commands) = both.build();
@@ -132,7 +132,7 @@ fn an_image_that_stops_anywhere_prints_nothing_and_the_next_goes_over_a_new_conn
     }
 }
 
-/// The printer's position in the stream is unknown then.
+/// The controller does not know how much of the picture the printer has received.
 #[test]
 fn after_a_picture_that_did_not_arrive_the_next_goes_over_a_new_connection() {
     let got = std::sync::Arc::new(std::sync::Mutex::new(vec![vec![]]));

@@ -7,15 +7,15 @@
 //!
 //! Not here: reading (the manual does not describe the answer for a blank track, and the machine compares
 //! after each write), erasing, settings. The coercivity is set at the machine; the driver can neither check
-//! nor set what the profile says of the plastic.
+//! nor set the one that the profile gives for the plastic.
 //!
 //! - Only an echo that equals the tracks byte for byte counts as written. So no damage on the line, in either
 //!   direction, passes for success; a damaged echo after a good write costs a card.
-//! - NAK repeats the package, at most 3 times in all; writing one stripe twice does no harm. A NAK counts
-//!   only if it comes alone: with bytes after it, it is an echo whose first byte was damaged.
-//! - After an answer that did not come or made no sense, the machine may still write the last package on the
-//!   next card that passes. So the driver refuses to go on until the connection is opened anew: then it
-//!   resets the machine, which must show a sign of life, and drops what arrives late.
+//! - After a NAK the package is repeated, at most 3 times in all; writing one stripe twice does no harm. A
+//!   NAK counts only if it comes alone: with bytes after it, it is an echo whose first byte was damaged.
+//! - After a missing or a meaningless answer, the machine may still write the last package on the next card
+//!   that passes. So the driver refuses to go on until the connection is reopened: then it resets the
+//!   machine, which must show a sign of life, and drops bytes that arrive late.
 
 #[cfg(test)]
 mod tests;
@@ -35,11 +35,11 @@ use crate::wire::{ACK, DEL, ESC, ETX, FRAME_TRIES, NAK, STX};
 /// Bit/s of its serial port. The manual does not give it; this is the rate of the other encoders.
 pub const BAUD: u32 = 9600;
 
-/// What the machine can do; the module's documentation says why no more.
+/// The machine's abilities; the module's documentation gives the reasons for the missing ones.
 pub const CAPABILITIES: &[Capability] =
     &[Capability::Track1, Capability::Track2, Capability::Track3, Capability::HiCo, Capability::LoCo];
 
-/// First byte of a package that is to be written.
+/// The first byte of a package to be written.
 const WRITE: u8 = b'W';
 /// Longest echo: STX, three tracks with sentinels, ETX, BCC.
 const PACKAGE_MAX: usize = 1 + (78 + 39 + 106) + 2;
@@ -79,7 +79,7 @@ impl<L: ByteLink> Mse630<L> {
             loop {
                 match self.port.byte(until) {
                     Ok(ACK) => return Ok(()),
-                    // The rest of something under way, or noise.
+                    // The rest of earlier work, or noise.
                     Ok(_) => {}
                     Err(LinkError::Timeout(_)) => break,
                     Err(error) => return Err(error.into()),
@@ -89,7 +89,7 @@ impl<L: ByteLink> Mse630<L> {
         Err(DeviceError::Timeout(LIFE_TIME * FRAME_TRIES))
     }
 
-    /// Waits for the machine's answer to the package, which is to come back without its command.
+    /// Waits for the machine's answer to the package, which must come back without its command.
     fn answer(&mut self, package: &[u8]) -> Result<PackageAnswer, DeviceError> {
         let late = |error: LinkError, time: Duration| match error {
             LinkError::Timeout(_) => DeviceError::Timeout(time),
@@ -171,8 +171,8 @@ impl<L: ByteLink> StripeEncoder for Mse630<L> {
     }
 }
 
-/// The echo that the machine is to send: STX, the tracks with their sentinels, ETX, BCC. Fails if a track
-/// cannot hold its text, or nothing is to be written.
+/// The echo that the machine must send: STX, the tracks with their sentinels, ETX, BCC. Fails if a track
+/// cannot hold its text, or if there is no text to write.
 fn package(tracks: &Tracks) -> Result<Zeroizing<Vec<u8>>, DeviceError> {
     let mut package = Zeroizing::new(Vec::with_capacity(PACKAGE_MAX));
     package.push(STX);
@@ -200,7 +200,7 @@ fn package(tracks: &Tracks) -> Result<Zeroizing<Vec<u8>>, DeviceError> {
     Ok(package)
 }
 
-/// The command that writes: the package with `W` after STX, and a BCC to match.
+/// The command that writes: the package with `W` after STX, and a BCC that fits.
 fn command(package: &[u8]) -> Zeroizing<Vec<u8>> {
     let mut command = Zeroizing::new(Vec::with_capacity(package.len() + 1));
     if let [stx, body @ .., bcc] = package {

@@ -1,4 +1,4 @@
-//! The MSE-630T against scripts: the bytes of wire section 8, then everything that a line can do to them.
+//! The MSE-630T against scripts: the bytes of wire section 8, then every kind of damage that a line can do.
 
 use proptest::prelude::*;
 
@@ -26,7 +26,7 @@ fn write(script: Script) -> Result<(), DeviceError> {
 }
 
 #[test]
-fn a_package_is_that_of_wire_section_8_and_its_echo_says_written() {
+fn a_package_is_that_of_wire_section_8_and_its_echo_confirms_it() {
     write(Script::new().expect(COMMAND).give(PACKAGE)).unwrap();
     for (absent, bytes) in [
         (Tracks { t1: Some("A".into()), t2: None, t3: None }, &b"\x02%A?\x03\x58"[..]),
@@ -41,7 +41,7 @@ fn a_package_is_that_of_wire_section_8_and_its_echo_says_written() {
 }
 
 #[test]
-fn what_cannot_be_written_is_not_sent() {
+fn tracks_that_cannot_be_written_are_not_sent() {
     let (link, check) = Script::new().build();
     let mut encoder = Mse630::new(link);
     for bad in [
@@ -63,7 +63,7 @@ fn what_cannot_be_written_is_not_sent() {
 }
 
 #[test]
-fn what_it_cannot_do_it_says_and_sends_nothing() {
+fn missing_abilities_are_refused_without_sending() {
     let (link, check) = Script::new().build();
     let mut encoder = Mse630::new(link);
     let outcomes = [
@@ -99,11 +99,11 @@ fn the_next_card_is_written_after_one_that_was_refused() {
 }
 
 #[test]
-fn silence_is_a_timeout_and_nothing_more_is_sent_until_it_is_opened_anew() {
+fn after_a_timeout_nothing_is_sent_until_the_link_is_reopened() {
     let (link, check) = Script::new()
         .expect(COMMAND)
         .silence()
-        // It is late: it must not pass for the next package's echo, which is equal.
+        // The echo is late: it must not pass for the echo of the next package, which is equal.
         .give(PACKAGE)
         .silence()
         .expect(&[0x7F, 0x1B])
@@ -172,7 +172,7 @@ fn a_closed_link_is_reported_at_every_stage() {
     }
 }
 
-/// The command fails, and the package went out once.
+/// Fails unless the command fails and the package went out once.
 fn not_taken(echo: &[u8], what: &str) {
     let (link, check) = Script::new().pieces_of(64).expect(COMMAND).give(echo).build();
     assert!(Mse630::new(link).write(&tracks(), &HOW).is_err(), "{what}");

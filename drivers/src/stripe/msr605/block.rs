@@ -5,8 +5,8 @@
 //! raw    1B 73 | 1B 01 LEN bytes | 1B 02 LEN bytes | 1B 03 LEN bytes | 3F 1C        no data: LEN 00
 //! ```
 //!
-//! Neither ESC nor FS is in any track's character set, so a text block can be cut at them; a raw block goes
-//! by LEN.
+//! Neither ESC nor FS is in any track's character set, so a text block can be split at them; a raw block is
+//! split by LEN.
 
 use zeroize::Zeroizing;
 
@@ -54,7 +54,7 @@ fn begin(letter: u8, body: usize) -> Zeroizing<Vec<u8>> {
     out
 }
 
-/// Takes a text block apart, from after ESC 's' up to FS, without it: checks the sentinels and drops them.
+/// Parses a text block, from after ESC 's' up to but not including FS: checks the sentinels and drops them.
 pub(super) fn parse_text(block: &[u8]) -> Result<Tracks, DeviceError> {
     let order = DeviceError::Unexpected("tracks not in the order 1, 2, 3");
     let block =

@@ -44,7 +44,7 @@ impl<L: ByteLink> Msr605<L> {
         outcome
     }
 
-    /// Gives a setting and remembers it, to give it again after a reset of the machine.
+    /// Sends a setting and remembers it, to send it again after a reset of the machine.
     pub(super) fn keep(&mut self, key: (u8, u8), command: &[u8]) -> Result<(), DeviceError> {
         self.settle()?;
         self.give_setting(command)?;
@@ -55,7 +55,7 @@ impl<L: ByteLink> Msr605<L> {
     fn give_setting(&mut self, command: &[u8]) -> Result<(), DeviceError> {
         self.exchange(command, REPLY_TIME, |device, until| {
             device.status(until)?;
-            // The bits per character come back; other settings are only confirmed.
+            // The machine answers with the bits per character; it only confirms other settings.
             let (kind, values) = command.split_first().unwrap_or((&0, &[]));
             if *kind == b'o' {
                 for value in values {
@@ -68,8 +68,8 @@ impl<L: ByteLink> Msr605<L> {
         })
     }
 
-    /// Makes sure that nothing is under way on the line. After a reply that did not come or made no sense, it
-    /// resets the machine, waits for the communication test and repeats all settings.
+    /// Makes sure that nothing is under way on the line. After a missing or a meaningless reply, resets the
+    /// machine, waits for the communication test and repeats all settings.
     pub(super) fn settle(&mut self) -> Result<(), DeviceError> {
         if self.port.drain(true, drop)? {
             self.unsure = true;
@@ -82,7 +82,7 @@ impl<L: ByteLink> Msr605<L> {
         let until = Instant::now() + REPLY_TIME;
         let mut last = 0;
         loop {
-            // Other bytes are the rest of what was under way: the machine replies in order.
+            // Other bytes are the rest of earlier work, because the machine replies in order.
             let byte = self.port.byte(until).map_err(|error| match error {
                 LinkError::Timeout(_) => DeviceError::Timeout(REPLY_TIME),
                 error => error.into(),
@@ -97,7 +97,7 @@ impl<L: ByteLink> Msr605<L> {
         settings.iter().try_for_each(|command| self.give_setting(command))
     }
 
-    /// Returns the byte after the next ESC and drops what comes before it as noise.
+    /// Returns the byte after the next ESC and drops the bytes before it as noise.
     pub(super) fn escaped(&mut self, until: Instant) -> Result<u8, DeviceError> {
         while self.port.byte(until)? != ESC {}
         Ok(self.port.byte(until)?)

@@ -33,9 +33,9 @@ impl<L: ByteLink> StripeEncoder for Msr605<L> {
         self.read_bits()
     }
 
-    /// Sets everything every time, even if nothing changed: a machine that was switched off and on forgets
-    /// its settings. Settings that can be asked for are asked for, since the machine confirms a damaged one
-    /// like any other.
+    /// Sends every setting every time, even if nothing changed, because a machine that was switched off and
+    /// on forgets its settings. Settings that can be read back are read back, because the machine confirms a
+    /// damaged one like any other.
     fn set(&mut self, how: &Recording) -> Result<(), DeviceError> {
         self.set_coercivity(how.coercivity)?;
         if self.coercivity()? != how.coercivity {
@@ -85,7 +85,7 @@ mod tests {
     use crate::testing::Script;
 
     #[test]
-    fn it_says_what_it_is() {
+    fn it_names_its_model_and_firmware() {
         let script = Script::new().expect(b"\x1Be").give(b"\x1By").expect(b"\x1Bt").give(b"\x1B3S");
         let (link, check) = script.expect(b"\x1Bv").give(b"\x1BREVH1.31").build();
         assert_eq!(Msr605::new(link).ready().unwrap(), "MSR605 family, model 3, firmware REVH1.31");
@@ -106,7 +106,7 @@ mod tests {
         let (link, check) = script.build();
         Msr605::new(link).set(&how).unwrap();
         check.finished();
-        // The machine reports another setting than it was given: nothing is written.
+        // The machine reports another setting than the one it received, so nothing is written.
         let (link, check) = done(Script::new(), b"\x1By").expect(b"\x1Bd").give(b"\x1BH").build();
         let outcome = Msr605::new(link).write(&Tracks::default(), &how);
         assert!(matches!(outcome, Err(DeviceError::Unexpected(_))));
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn over_a_new_connection_it_is_reset_and_set_again() {
+    fn a_new_connection_resets_it_and_sends_the_settings_again() {
         let script = Script::new().expect(b"\x1By").give(b"\x1B0").expect(b"\x1Ba\x1Be").give(b"\x1By");
         let (link, check) = script.expect(b"\x1By").give(b"\x1B0").expect(b"\x1Be").give(b"\x1By").build();
         let mut device = Msr605::new(link);

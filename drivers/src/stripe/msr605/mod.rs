@@ -3,12 +3,12 @@
 //!
 //! Sources: the vendors' manuals (MSR605 p. 10, 12, 14; Unitech MSR206 p. 12-16; MSRE206 p. 11-12). The
 //! machine adds the sentinels when it writes and returns them when it reads; [`Tracks`] has none. Not here:
-//! what a track should hold, comparing, deciding which stripes count as blank.
+//! the right content of a track, comparing, and deciding which stripes count as blank.
 //!
 //! The protocol has neither check bytes nor names in its replies. So a wrong byte shows only in a comparison
-//! with what was meant: the caller reads the stripe back, and this driver asks for coercivity and leading
-//! zeros. A density that arrives damaged shows in the read-back at best. After a reply that did not come, the
-//! next one cannot be trusted: the driver then resets the machine, waits for its communication test and
+//! with the intended one: the caller reads the stripe back, and this driver reads back coercivity and leading
+//! zeros. A density that arrives damaged shows in the read-back of the stripe at best. After a missing reply,
+//! the next one cannot be trusted: the driver then resets the machine, waits for its communication test and
 //! repeats all settings.
 
 mod block;
@@ -54,7 +54,7 @@ pub enum EncoderLed {
 /// Bit/s of its serial port.
 pub const BAUD: u32 = 9600;
 
-/// What the machine can do.
+/// The machine's abilities.
 pub const CAPABILITIES: &[Capability] = &[
     Capability::Track1,
     Capability::Track2,

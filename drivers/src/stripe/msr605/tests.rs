@@ -8,7 +8,7 @@ use crate::testing::{Script, ScriptLink, noise};
 
 type Device = Msr605<ScriptLink>;
 
-/// Sends `command`, gets `reply`.
+/// Runs `act` on a machine that must receive `command` and answers with `reply`.
 fn with<T>(command: &[u8], reply: &[u8], act: impl FnOnce(&mut Device) -> T) -> T {
     let (link, check) = Script::new().expect(command).give(reply).build();
     let outcome = act(&mut Msr605::new(link));
@@ -138,7 +138,7 @@ fn every_status_byte_is_reported() {
 }
 
 #[test]
-fn replies_that_mean_nothing_are_refused() {
+fn meaningless_replies_are_refused() {
     let bad = |outcome: Option<DeviceError>| matches!(outcome, Some(DeviceError::Unexpected(_)));
     assert!(bad(with(b"\x1Be", b"\x1Bx", |d| d.comm_test().err())));
     assert!(bad(with(b"\x1Bd", b"\x1BX", |d| d.coercivity().err())));
@@ -179,7 +179,7 @@ fn stripe_data_without_end_is_cut_off() {
 }
 
 #[test]
-fn what_a_track_cannot_hold_is_not_sent() {
+fn text_that_a_track_cannot_hold_is_not_sent() {
     let t1 = |text: &str| tracks(Some(text), None, None);
     let t2 = |text: &str| tracks(None, Some(text), None);
     let t3 = |text: &str| tracks(None, None, Some(text));
@@ -252,7 +252,7 @@ fn noise_before_a_reply_and_pieces_of_any_size() {
 
 #[test]
 fn a_late_reply_is_never_taken_for_the_next() {
-    // The swipe does not come in time. Next, its reply is there already, then still comes, then both.
+    // The reply of the swipe is late: it comes before the next command, after it, or in halves before and after.
     let late = b"\x1Bs\x1B\x01%LATE?\x1B\x02\x1B\x03?\x1C\x1B0";
     for (before, after) in [(&late[..], &b""[..]), (b"", late), (&late[..9], &late[9..])] {
         let (link, check) = Script::new()
@@ -274,7 +274,7 @@ fn a_late_reply_is_never_taken_for_the_next() {
 }
 
 #[test]
-fn settings_are_given_again_after_a_reset_of_ours() {
+fn settings_are_sent_again_after_our_reset() {
     let (link, check) = Script::new()
         .expect(b"\x1Bx")
         .give(b"\x1B0")
@@ -320,7 +320,7 @@ fn a_closed_link_is_reported() {
 
 #[test]
 fn a_byte_changed_anywhere_never_passes_for_another_structure() {
-    // Without check bytes a changed character is not noticed here; but tracks may not move, grow or vanish.
+    // Without check bytes a changed character is not noticed here, but tracks must not move, grow or vanish.
     let good = reading(b"\x1B\x01%AB?\x1B\x02;12?\x1B\x03;3?", b'0');
     for position in 0..good.len() {
         for flip in 1..=255u8 {

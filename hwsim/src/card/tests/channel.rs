@@ -1,4 +1,4 @@
-//! The channel's states, right and wrong.
+//! The states of the channel, with right and wrong commands.
 
 use super::super::{ChipCost, ForcedFault};
 use super::*;
@@ -30,7 +30,7 @@ fn counter_advances_only_when_the_host_is_accepted() {
         authenticate[broken] ^= 1;
         let answer = if broken == 5 { 0x6300 } else { 0x6982 };
         assert_eq!(split(card.transmit(&authenticate).unwrap()).1, answer);
-        // The opening is gone: even the right one comes too late.
+        // The opening channel is gone, so even the right command comes too late.
         authenticate[broken] ^= 1;
         assert_eq!(split(card.transmit(&authenticate).unwrap()).1, 0x6985);
         assert_eq!(sequence(&mut card), "0000");
@@ -39,7 +39,7 @@ fn counter_advances_only_when_the_host_is_accepted() {
     assert_eq!(sequence(&mut card), "0001");
     card.power_off();
     card.power_on();
-    // The counter is the card's, not the application's.
+    // The counter belongs to the card, not to the application.
     select(&mut card, LOYALTY);
     assert_eq!(sequence(&mut card), "0001");
 }
@@ -70,11 +70,11 @@ fn external_authenticate_wrong_forms() {
         assert_eq!(split(card.transmit(&authenticate).unwrap()).1, answer);
     }
     let mut card = card();
-    // Without INITIALIZE UPDATE, and with another command in between.
+    // EXTERNAL AUTHENTICATE without INITIALIZE UPDATE, and after another command.
     let (_, authenticate) = TestHost::begin(&mut card, 0);
     assert_eq!(sw(&mut card, "80CA9F7F00"), 0x9000);
     assert_eq!(split(card.transmit(&authenticate).unwrap()).1, 0x6985);
-    // Level changed on the way: the C-MAC covers it.
+    // The level was changed on the way, but the C-MAC covers it.
     let (_, mut authenticate) = TestHost::begin(&mut card, 3);
     authenticate[2] = 0;
     assert_eq!(split(card.transmit(&authenticate).unwrap()).1, 0x6982);
@@ -134,13 +134,13 @@ fn wrong_missing_and_replayed_mac_end_the_channel() {
             assert_eq!(split(card.transmit(&command).unwrap()).1, 0x6982, "{what}: closed");
             assert_eq!(card.writes(), 0);
         }
-        // Replay.
+        // A replayed command.
         let mut card = card();
         let mut host = TestHost::open(&mut card, PAYMENT, level);
         let command = host.wrap(0xE2, 0, 0, &dgi("0101", RECORD));
         assert_eq!(split(card.transmit(&command).unwrap()).1, 0x9000);
         assert_eq!(split(card.transmit(&command).unwrap()).1, 0x6982);
-        // No MAC at all.
+        // A command without a MAC.
         let mut host = TestHost::open(&mut card, PAYMENT, level);
         assert_eq!(sw(&mut card, "80E200001301011070"), 0x6700, "malformed is no command");
         assert_eq!(sw(&mut card, &format!("80E2000013{}", dgi("0101", RECORD))), 0x6982);
@@ -166,11 +166,11 @@ fn select_and_reset_end_the_channel_a_failed_select_does_not() {
     assert_eq!(host.store(&mut card, "3000", "9F36020001", false, false), 0x6982);
     let mut host = TestHost::open(&mut card, PAYMENT, 1);
     card.power_on();
-    // Before a SELECT, which would end the channel by itself.
+    // The refusal comes before a SELECT, which would end the channel by itself.
     assert_eq!(host.store(&mut card, "3000", "9F36020001", false, false), 0x6982);
     select(&mut card, PAYMENT);
     assert_eq!(host.store(&mut card, "3000", "9F36020001", false, false), 0x6982);
-    // What was stored stays, and a new channel counts from 00 again.
+    // Stored values stay, and a new channel counts from 00 again.
     assert_eq!(dump(&card, PAYMENT).1, serde_json::json!({ "0101": RECORD }));
     let mut host = TestHost::open(&mut card, PAYMENT, 3);
     assert_eq!(host.store(&mut card, "3000", "9F36020001", false, false), 0x9000);
@@ -231,11 +231,11 @@ fn refused_store_data_is_counted_over_the_card_and_not_stored() {
         assert_eq!(host.store(&mut card, "9102", "A500", false, true), 0x9000);
         let mut host = TestHost::open(&mut card, PAYMENT, level);
         assert_eq!(host.store(&mut card, "0101", RECORD, false, false), 0x6A88);
-        // Channel and block counter go on.
+        // The channel and the block counter go on.
         assert_eq!(host.store(&mut card, "0201", RECORD, false, false), 0x9000);
         assert_eq!(dump(&card, PAYMENT).1, serde_json::json!({ "0201": RECORD }));
         assert_eq!(card.writes(), 3);
-        // Inside a long DGI: all of it is lost.
+        // A refusal inside a long DGI loses all of the DGI.
         card.force(ForcedFault::Status { store_data: 6, sw: 0x6581 });
         assert_eq!(host.raw(&mut card, 0, "0B0103AA"), 0x9000);
         assert_eq!(host.raw(&mut card, 0, "BBCC"), 0x6581);

@@ -1,4 +1,5 @@
-//! A personalization host written by hand for these tests; the vectors pin the cryptography that it borrows.
+//! A personalization host written by hand for these tests. It uses the card's cryptography, which the
+//! published vectors test.
 
 use super::super::SimulatedCard;
 use super::super::channel::{CardSessionKeys, SupplierKeys};
@@ -15,7 +16,7 @@ pub(super) struct TestHost {
 const CHALLENGE: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
 
 impl TestHost {
-    /// Does SELECT, INITIALIZE UPDATE, the check of the card's cryptogram, EXTERNAL AUTHENTICATE.
+    /// Runs SELECT, INITIALIZE UPDATE, the check of the card's cryptogram and EXTERNAL AUTHENTICATE.
     pub(super) fn open(card: &mut SimulatedCard, aid: &str, level: u8) -> Self {
         select(card, aid);
         let (mut host, authenticate) = Self::begin(card, level);
@@ -24,7 +25,7 @@ impl TestHost {
         host
     }
 
-    /// INITIALIZE UPDATE; the EXTERNAL AUTHENTICATE that would follow.
+    /// Runs INITIALIZE UPDATE; also returns the EXTERNAL AUTHENTICATE that would follow.
     pub(super) fn begin(card: &mut SimulatedCard, level: u8) -> (Self, Vec<u8>) {
         let update = [&[0x80, 0x50, 0x00, 0x00, 0x08], &CHALLENGE[..], &[0]].concat();
         let answer = card.transmit(&update).unwrap();
@@ -47,7 +48,7 @@ impl TestHost {
         tdes::des_left(&self.keys.mac, *sent.last_chunk().unwrap())
     }
 
-    /// A command with the secure messaging of the level. `data` in hex.
+    /// Makes a command with the secure messaging of the level, with `data` in hex.
     pub(super) fn wrap(&mut self, ins: u8, p1: u8, p2: u8, data: &str) -> Vec<u8> {
         let data = hex(data);
         if self.level == 0 {
@@ -65,14 +66,14 @@ impl TestHost {
         command
     }
 
-    /// STORE DATA with this P1 and the next block number; its status word.
+    /// Sends STORE DATA with this P1 and the next block number; returns its status word.
     pub(super) fn raw(&mut self, card: &mut SimulatedCard, p1: u8, data: &str) -> u16 {
         let command = self.wrap(0xE2, p1, self.block, data);
         self.block = self.block.wrapping_add(1);
         split(card.transmit(&command).unwrap()).1
     }
 
-    /// One DGI.
+    /// Sends one DGI.
     pub(super) fn store(
         &mut self,
         card: &mut SimulatedCard,
@@ -86,7 +87,7 @@ impl TestHost {
         self.raw(card, p1, &super::dgi(number, &value))
     }
 
-    /// A value under the session DEK.
+    /// Encrypts a value under the session DEK.
     pub(super) fn secret(&self, value: &str) -> String {
         let mut value = hex(value);
         tdes::ecb_encrypt(&self.keys.dek, &mut value);

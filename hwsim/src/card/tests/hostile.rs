@@ -1,4 +1,4 @@
-//! Arbitrary bytes: the card answers something, never panics, and what it refuses changes nothing.
+//! Arbitrary bytes: the card always answers, never panics, and a refused command changes nothing.
 
 use proptest::prelude::*;
 
@@ -49,7 +49,7 @@ proptest! {
         for command in commands {
             let answer = card.transmit(&command);
             prop_assert!(answer.is_some_and(|a| a.len() >= 2));
-            // Nobody guesses a host cryptogram.
+            // Random bytes never contain the right host cryptogram.
             prop_assert_eq!(card.chip_dump(), empty.clone());
             prop_assert_eq!(card.writes(), 0);
         }

@@ -1,8 +1,9 @@
-//! STORE DATA and SET STATUS: what is taken, what is refused and how.
+//! STORE DATA and SET STATUS: the accepted commands, and the status words of the refused ones.
 
 use super::*;
 
-/// Status words of single DGIs on a fresh application, in order: `(aid, [(DGI, value, secret, SW)])`.
+/// Sends single DGIs to a fresh application, in order, and checks their status words: `(aid, [(DGI, value,
+/// secret, SW)])`.
 fn check(aid: &str, steps: &[(&str, &str, bool, u16)]) -> SimulatedCard {
     let mut card = card();
     let mut host = TestHost::open(&mut card, aid, 1);
@@ -221,7 +222,7 @@ fn crt_parts_come_padded() {
             ],
         );
     }
-    // Not whole blocks under the DEK.
+    // The value is no whole number of blocks under the DEK.
     let mut card = card();
     let mut host = TestHost::open(&mut card, PAYMENT, 1);
     assert_eq!(host.raw(&mut card, 0x60, &dgi("8201", "0011223344556677FF")), 0x6A80);
@@ -237,7 +238,7 @@ fn block_counter() {
     assert_eq!(host.store(&mut card, "0101", "7000", false, false), 0x9000);
     host.block = 0;
     assert_eq!(host.store(&mut card, "0101", "7000", false, false), 0x6A86);
-    // A command refused for its data has used up its number; VERCNTL counts on that.
+    // A command that is refused for its data has used up its number, which VERCNTL relies on.
     host.block = 1;
     assert_eq!(host.store(&mut card, "9104", "00", false, false), 0x6A88);
     // FF wraps to 00.
@@ -279,7 +280,7 @@ fn several_dgis_share_a_command_all_or_none() {
         0x9000
     );
     assert_eq!(dump(&card, PSE).1, serde_json::json!({ "0101": "7000", "0102": "7000", "7FFF": "" }));
-    // Secret ones each their own chain.
+    // Each secret value has its own chain.
     let mut host = TestHost::open(&mut card, PAYMENT, 3);
     let secret = dgi("8205", &host.secret(CRT_PADDED)) + &dgi("8000", &host.secret(UDKS));
     assert_eq!(host.raw(&mut card, 0x60, &secret), 0x9000);
@@ -299,7 +300,7 @@ fn long_dgis_go_on_without_a_header() {
         }
         assert_eq!(dump(&card, LOYALTY).1, serde_json::json!({ "A001": value, "0101": "7000" }));
     }
-    // Secret and cut in the middle of a block.
+    // A secret value, cut in the middle of a block.
     let mut card = card();
     let mut host = TestHost::open(&mut card, PAYMENT, 1);
     let stream = dgi("8000", &host.secret(UDKS));
@@ -331,7 +332,7 @@ fn cut_dgis() {
             assert_eq!(host.raw(&mut card, *p1, data), 0x9000);
         }
         assert_eq!(host.raw(&mut card, last.0, last.1), answer, "{commands:?}");
-        // Nothing is left of it: the next command starts with a header.
+        // The incomplete DGI is gone: the next command starts with a header.
         assert_eq!(host.raw(&mut card, 0, &dgi("0101", "7000")), 0x9000, "{commands:?}");
         assert_eq!(dump(&card, LOYALTY), ("SELECTABLE".into(), serde_json::json!({ "0101": "7000" })));
     }
@@ -346,10 +347,10 @@ fn memory() {
     assert_eq!(host.store(&mut card, "A001", &"00".repeat(196), false, false), 0x9000);
     assert_eq!(host.store(&mut card, "0101", "7000", false, false), 0x9000);
     assert_eq!(host.store(&mut card, "0B01", &"00".repeat(91), false, false), 0x6A84);
-    // A DGI sent again takes the place of the old one.
+    // A DGI that is sent again replaces the old one.
     assert_eq!(host.store(&mut card, "A001", &"11".repeat(196), false, false), 0x9000);
     assert_eq!(host.store(&mut card, "0B01", &"00".repeat(50), false, false), 0x9000);
-    // The applications share it: 254 + 6 are taken.
+    // The applications share the memory: 254 + 6 bytes are taken.
     let mut host = TestHost::open(&mut card, PSE, 1);
     assert_eq!(host.store(&mut card, "0B01", &"00".repeat(37), false, false), 0x6A84);
     assert_eq!(host.store(&mut card, "0B01", &"00".repeat(36), false, false), 0x9000);
@@ -378,7 +379,7 @@ fn extended_length_store_data() {
     );
 }
 
-/// Everything that an application needs, in an order that it takes.
+/// Every DGI that an application needs, in an order that it accepts.
 fn needed(aid: &str) -> Vec<(&'static str, &'static str, bool)> {
     match aid {
         PSE => vec![("0101", "7000", false), ("9102", "A500", false)],
@@ -405,7 +406,7 @@ fn the_last_command_needs_everything_there() {
             assert_eq!(split(card.transmit(&status).unwrap()).1, 0x6A86, "{aid} without {number}");
             assert_eq!(host.store(&mut card, "7FFF", "", false, true), 0x6A86, "{aid} without {number}");
             assert_eq!(dump(&card, aid).0, "SELECTABLE");
-            // Mended, it ends, unless its KCVs are missing too.
+            // With the missing DGI added, personalization ends, unless its KCVs are missing too.
             let answer = if number.starts_with("80") { 0x6A86 } else { 0x9000 };
             assert_eq!(host.store(&mut card, number, value, secret, true), answer, "{aid} {number}");
         }
@@ -431,7 +432,7 @@ fn after_the_end_nothing_is_taken() {
             assert_eq!((ended, dump(&card, aid).0.as_str()), (0x9000, "PERSONALIZED"));
             assert_eq!(card.writes(), writes + 1);
             let end = card.chip_dump();
-            // The channel is closed; a new one helps nothing.
+            // The channel is closed, and a new one does not help.
             assert_eq!(host.store(&mut card, "0101", "7000", false, false), 0x6982);
             assert_eq!(sw(&mut card, "80E20000050101027000"), 0x6985);
             let mut host = TestHost::open(&mut card, aid, 3);
@@ -439,7 +440,7 @@ fn after_the_end_nothing_is_taken() {
             let status = host.wrap(0xF0, 0x40, 0x07, aid);
             assert_eq!(split(card.transmit(&status).unwrap()).1, 0x6985);
             assert_eq!(card.chip_dump(), end);
-            // The others are untouched.
+            // The other applications are unchanged.
             for other in [PSE, PAYMENT, PURSE, LOYALTY].into_iter().filter(|o| *o != aid) {
                 assert_eq!(dump(&card, other).0, "SELECTABLE");
             }
@@ -462,7 +463,7 @@ fn set_status_wrong_forms() {
         }
         let status = host.wrap(0xF0, p1, p2, data);
         assert_eq!(split(card.transmit(&status).unwrap()).1, answer);
-        // Inside a DGI.
+        // The command comes inside an unfinished DGI.
         assert_eq!(host.raw(&mut card, 0, "A001020A"), 0x9000);
         let status = host.wrap(0xF0, 0x40, 0x07, LOYALTY);
         assert_eq!(split(card.transmit(&status).unwrap()).1, 0x6985);

@@ -60,7 +60,7 @@ fn example_card() -> SimulatedCard {
     card
 }
 
-/// Sends a command in hex; data and status word of the answer in hex.
+/// Sends a command in hex; returns data and status word of the answer, the data in hex.
 fn send(card: &mut SimulatedCard, apdu: &str) -> (String, u16) {
     split(card.transmit(&hex(apdu)).unwrap())
 }
@@ -78,7 +78,7 @@ fn select(card: &mut SimulatedCard, aid: &str) {
     assert_eq!(sw(card, &format!("00A40400{:02X}{aid}00", aid.len() / 2)), 0x9000);
 }
 
-/// DGI, length, value.
+/// DGI, length and value in hex.
 fn dgi(number: &str, value: &str) -> String {
     match value.len() / 2 {
         n @ 0..0xFF => format!("{number}{n:02X}{value}"),
@@ -86,7 +86,7 @@ fn dgi(number: &str, value: &str) -> String {
     }
 }
 
-/// One application of the dump: its state and its DGIs.
+/// The state and the DGIs of one application in the dump.
 fn dump(card: &SimulatedCard, aid: &str) -> (String, serde_json::Value) {
     let dump = card.chip_dump();
     let all = dump["applications"].as_array().unwrap();

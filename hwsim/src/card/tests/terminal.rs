@@ -1,4 +1,4 @@
-//! Reading a personalized card as a terminal does.
+//! Reads a personalized card as a terminal does.
 
 use super::*;
 
@@ -140,7 +140,7 @@ fn purse_and_loyalty_and_pse_read_back() {
         assert_eq!(sw(&mut card, command), 0x6D00, "no payment application");
     }
     let mut host = TestHost::open(&mut card, PSE, 1);
-    // One STORE DATA each, as in a real personalization of a PSE.
+    // Each in one STORE DATA, as in the personalization of a real PSE.
     assert_eq!(
         host.raw(&mut card, 0, "01011C701A61184F07A0000000041010500A4D617374657263617264870101"),
         0x9000

@@ -88,7 +88,7 @@ fn check(vector: &Vector<'_>) {
         let command = channel.unwrap(CardCommand::parse(&hex(wrapped)).ok().unwrap()).ok().unwrap();
         assert_eq!(hex::encode_upper(&command.data), *clear, "{wrapped}");
     }
-    // Each of them with one bit of its MAC, header or data wrong.
+    // Each of the commands with one wrong bit in its MAC, header or data.
     for n in 0..vector.commands.len() {
         let length = hex(vector.commands[n].0).len();
         for at in (2..4).chain(5..length - 1) {
@@ -163,7 +163,7 @@ fn kaoh_scp02_i15_level_03() {
     });
 }
 
-/// The worked example, byte for byte through `transmit`.
+/// Sends the worked example byte for byte through `transmit`.
 fn worked_example(commands: &[&str]) {
     let mut card = example_card();
     select(&mut card, PAYMENT);
@@ -229,7 +229,7 @@ fn openssl_pseudo_random_card_challenge_of_i55() {
         select(&mut card, aid);
         let (first, _) = send(&mut card, "8050010008010203040506070800");
         assert_eq!(first[24..40], format!("0001{challenge}"), "{aid}");
-        // The counter stands, so does the challenge, whatever the host sends.
+        // The challenge depends on the counter, which has not changed, and not on the host's challenge.
         let (second, _) = send(&mut card, "8050010008FFFFFFFFFFFFFFFF00");
         assert_eq!(second[..40], first[..40]);
         assert_ne!(second[40..], first[40..]);

@@ -2,11 +2,11 @@
 //! answers.
 //!
 //! The machine never acts on damage. A frame counts only if its BCC is right *and* nothing follows it before
-//! the acknowledgement, because a data byte that became an ETX may happen to be followed by a matching BCC.
-//! After any damage the machine listens until the line is quiet, and then sends exactly one NAK: a second NAK
-//! for one burst would make the controller repeat a command that was already accepted.
+//! the acknowledgement, because a data byte that turned into an ETX may be followed by a byte that fits as
+//! BCC. After any damage the machine listens until the line is quiet, and then sends exactly one NAK: a
+//! second NAK for one burst would make the controller repeat a command that was already accepted.
 //!
-//! Not here: what the commands do ([`FramedMachine`]).
+//! Not here: the effects of the commands ([`FramedMachine`]).
 
 use std::io;
 use std::time::Duration;
@@ -48,14 +48,15 @@ impl MachineAnswer {
 pub trait FramedMachine {
     /// Its command characters.
     const COMMANDS: &'static [u8];
-    /// Does a command; takes the machine's time. `None`: the machine closes the link instead of answering.
+    /// Carries out a command and takes the machine's time. `None`: the machine closes the link instead of
+    /// answering.
     fn run(&mut self, command: u8, data: &[u8]) -> Option<MachineAnswer>;
     /// Damages an answer's frame on its way, if a fault requires it.
     fn damage(&mut self, _frame: &mut [u8]) {}
 }
 
-/// Serves a machine until the other end hangs up. With `instant` the machine takes no time, so the ACK
-/// travels in one piece with the answer.
+/// Serves a machine until the other end hangs up. With `instant` the machine takes no time, so ACK and answer
+/// are sent in one piece.
 pub fn serve<M: FramedMachine>(
     stream: &impl MachineLink,
     machine: &mut M,
@@ -128,7 +129,7 @@ enum FrameVerdict {
     Damaged,
 }
 
-/// Bytes that arrive, read as many at a time as there are.
+/// Arriving bytes; reads as many at a time as have come.
 struct IncomingBytes<'a, L> {
     stream: &'a L,
     quiet: Duration,
@@ -155,7 +156,7 @@ impl<L: MachineLink> IncomingBytes<'_, L> {
         self.send(ahead)
     }
 
-    /// Returns the next byte, however long it takes; `None` at the end.
+    /// Returns the next byte, without a time limit; `None` at the end.
     fn next(&mut self) -> io::Result<Option<u8>> {
         while self.start == self.end {
             self.start = 0;
@@ -216,7 +217,7 @@ impl<L: MachineLink> IncomingBytes<'_, L> {
     }
 
     /// Waits until the answer is acknowledged, and repeats it when asked. Returns the byte that begins the
-    /// next command: one that comes instead of an ACK shows that the controller has moved on.
+    /// next command; a command that comes instead of an ACK shows that the controller has moved on.
     fn acknowledged<M: FramedMachine>(&mut self, answer: &[u8], machine: &mut M) -> io::Result<Option<u8>> {
         let mut tries = 1;
         loop {

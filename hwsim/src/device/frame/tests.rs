@@ -1,4 +1,4 @@
-//! Tests of the machine's end of framed links: damage in every form is answered by one NAK and never acted
+//! Tests of the machine's end of framed links: damage of every form is answered by one NAK and never acted
 //! on.
 
 use std::sync::Mutex;
@@ -10,7 +10,7 @@ use crate::testing::{LinkClient, frame, link};
 
 const SHORT: Duration = Duration::from_millis(10);
 
-/// Answers with the data that it got, and remembers all it did.
+/// Answers with the data that it received, and remembers every command.
 #[derive(Default)]
 struct Echo<'a>(Option<&'a Mutex<Vec<Vec<u8>>>>);
 
@@ -50,7 +50,7 @@ proptest! {
 
     #[test]
     fn any_garbage_is_survived(garbage in prop::collection::vec(any::<u8>(), 0..200)) {
-        // Any bytes, then quiet, then a good command in at most the three tries that a controller has.
+        // Any bytes, then silence, then a good command within the three tries that a controller has.
         echo(true, |client| {
             client.send(&garbage);
             std::thread::sleep(SHORT * 3);
@@ -71,11 +71,12 @@ proptest! {
     }
 }
 
-/// Every byte of a frame changed into each of many others: NAK, nothing done, and the repeated frame is.
+/// Changes every byte of a frame into many others: the machine answers NAK and does nothing, and then acts on
+/// the repeated frame.
 #[test]
 fn damage_at_every_byte_is_never_acted_on() {
-    // In the second, data bytes that turn into ETX are followed by what would be the right BCC: 4C^41^03 =
-    // 0E.
+    // In the second body, data bytes that turn into an ETX are followed by a byte that would be the right
+    // BCC: 4C^41^03 = 0E.
     let bodies: [&[u8]; 3] = [b"LAB\x02C\x10D", &[b'L', b'A', b'z', 0x0E, b'q'], &[b'M', 0, 1, 0, 0, 0, 9]];
     for body in bodies {
         let good = frame(body);
@@ -162,7 +163,7 @@ fn unknown_commands_are_refused() {
     });
 }
 
-/// Control bytes that are not stuffed, escapes of nothing: damage, even under a BCC that is right.
+/// Control bytes that are not stuffed, and escapes that escape nothing: damage, even with a right BCC.
 #[test]
 fn bytes_that_cannot_stand_in_a_frame() {
     echo(true, |client| {
@@ -209,7 +210,7 @@ fn a_command_instead_of_an_ack_is_taken() {
         client.expect(&[ACK]);
         client.expect(&frame(b"L01"));
         assert_eq!(client.command(b'L', b"2").1, b"2");
-        // Acknowledgement and next command in one piece, and a stray acknowledgement.
+        // Acknowledgement and next command in one piece, and an acknowledgement too many.
         client.send(&frame(b"L3"));
         client.expect(&[ACK]);
         client.expect(&frame(b"L03"));

@@ -1,10 +1,11 @@
 //! Magnetic stripe encoder MSR605/MSR206 (`drivers::wire` section 6 names the manuals): ESC commands; the
 //! machine adds the sentinels when it writes and returns them when it reads.
 //!
-//! Where the manuals are silent: without a card under the head, read and write end with status 39 and erase
-//! with 41; a track that is empty in a write keeps its content; a track of a wrong set or length, or with
-//! sentinels, is status 32 and nothing is written; a jam is status 31; reset restores the settings of
-//! power-on (HiCo, leading zeros 61 and 22, 7-5-5 bits); a raw track read as ISO is empty and status 31.
+//! Choices where the manuals are silent: without a card under the head, read and write end with status 39 and
+//! erase with 41; a track that is empty in a write keeps its content; a write with a track of a wrong
+//! character set or length, or with sentinels, gets status 32 and changes nothing; a jam is status 31; reset
+//! restores the settings of power-on (HiCo, leading zeros 61 and 22, 7-5-5 bits); a raw track that is read as
+//! ISO is empty and gets status 31.
 
 mod parser;
 
@@ -71,7 +72,7 @@ pub fn serve(stream: &impl MachineLink, world: &SimulatedLine, station: &Simulat
 /// Settings that commands change.
 struct EncoderSettings {
     coercivity: StripeCoercivity,
-    /// Leading zeros of tracks 1 and 3, of track 2.
+    /// Leading zeros of tracks 1 and 3, and of track 2.
     zeros: [u8; 2],
 }
 
@@ -90,7 +91,7 @@ impl<'a> SimulatedMsr605<'a> {
         Self { head: EncoderHead::new(world, station), settings: EncoderSettings::DEFAULT }
     }
 
-    /// Does a command and appends its reply to `out`.
+    /// Carries out a command and appends its reply to `out`.
     fn run(&mut self, command: EncoderCommand, out: &mut Vec<u8>) {
         let verdict = |ok: bool| [ESC, if ok { status::OK } else { status::FAIL }];
         match command {
@@ -153,8 +154,8 @@ impl<'a> SimulatedMsr605<'a> {
         out.extend([ESC, status::OK]);
     }
 
-    /// Moves the card past the head; returns the status if that fails. Nobody receives what is sent on a
-    /// silent link.
+    /// Moves the card past the head; returns the status if that fails. On a silent link any status will do,
+    /// because no reply is sent.
     fn swipe<T>(&mut self, at_head: impl FnOnce(&mut SimulatedBlank) -> T) -> Result<T, u8> {
         self.head.swipe(at_head).unwrap_or(Err(SwipeMiss::Jam)).map_err(|miss| match miss {
             SwipeMiss::NoCard => status::SWIPE,

@@ -65,7 +65,7 @@ enum StreamState {
     Idle,
     /// After an ESC that begins a command.
     Escape,
-    /// Inside the parameters of `command`, of which so many are wanted.
+    /// Inside the parameters of `command`, of which this many are wanted.
     Parameters { command: u8, wanted: usize, got: Vec<u8> },
     /// Inside a data block.
     Block(DataBlock),
@@ -90,7 +90,7 @@ enum BlockPosition {
     Text { track: u8 },
     /// LEN of a track (raw).
     Length { track: u8 },
-    /// Bytes of a track (raw), of which so many are missing.
+    /// Bytes of a track (raw), of which this many are missing.
     Bytes { track: u8, missing: u8 },
     /// `?` after raw track 3.
     End,
@@ -98,7 +98,7 @@ enum BlockPosition {
     FileSeparator,
 }
 
-/// Effect of a byte on a block.
+/// The effect of a byte on a data block.
 enum BlockStep {
     Going,
     Whole,
@@ -142,7 +142,7 @@ impl CommandParser {
     }
 }
 
-/// Takes the byte after ESC.
+/// Processes the byte after ESC.
 fn begin(byte: u8) -> (StreamState, Option<EncoderCommand>) {
     let simple = match byte {
         0x61 => EncoderCommand::Reset,

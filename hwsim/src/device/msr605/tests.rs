@@ -1,4 +1,4 @@
-//! Tests of the encoder: the command table byte by byte, and what garbage does to it.
+//! Tests of the encoder: the command table byte by byte, and the effects of garbage.
 
 use proptest::prelude::*;
 
@@ -23,7 +23,7 @@ fn encoding<T>(
     link(|stream| serve(stream, &world, station), |c| client(&world, station, c))
 }
 
-/// The manuals' table: command, reply.
+/// The manuals' table of commands and replies.
 #[test]
 fn the_command_table() {
     let table: &[(&[u8], &[u8])] = &[
@@ -79,7 +79,7 @@ fn reset_brings_back_the_settings() {
 }
 
 #[test]
-fn the_card_keeps_what_was_written() {
+fn the_card_keeps_the_written_data() {
     encoding("", |_, station, client| {
         client.send(WRITE);
         client.expect(b"\x1b0");
@@ -90,7 +90,7 @@ fn the_card_keeps_what_was_written() {
             assert_eq!(three.witness().unwrap(), ";0123?");
             assert_eq!(blank.jobs, 1);
         });
-        // An empty track in a write stays as it is.
+        // A track that is empty in a write stays as it is.
         client.send(b"\x1bw\x1bs\x1b\x01\x1b\x0299\x1b\x03\x3f\x1c\x1br");
         client.expect(
             b"\x1b0\x1bs\x1b\x01%B4761739001010119^TEST/CARD^2212?\x1b\x02;99?\x1b\x03;0123?\x3f\x1c\x1b0",
@@ -128,7 +128,7 @@ fn bad_blocks_write_nothing() {
         encoding("", |_, station, client| {
             client.send(block);
             client.expect(b"\x1b2");
-            client.send(b"\x1ba\x1bt"); // whatever came behind, reset and go on
+            client.send(b"\x1ba\x1bt"); // resets and goes on after any bytes
             let mut got = client.take(3);
             while !got.ends_with(b"\x1b3S") {
                 got.extend(client.take(1));
@@ -223,7 +223,7 @@ fn a_dirty_blank_has_data_on_track_2() {
         client.expect(b"\x1bs\x1b\x01\x1b\x02;9999999999999999=4912?\x1b\x03\x3f\x1c\x1b0");
         look(station, |blank| assert!(!blank.strike(FaultKind::StripeDirty), "noted already"));
     });
-    // Overwritten before anybody looked: no effect.
+    // The data were overwritten before they were read, so the fault took no effect.
     encoding("[[fault]]\nkind = \"stripe-dirty\"\nevery = 1", |_, station, client| {
         client.send(WRITE);
         client.send(b"\x1br");
@@ -234,7 +234,8 @@ fn a_dirty_blank_has_data_on_track_2() {
 }
 
 proptest! {
-    /// Whatever came before: after enough bytes to end any block, a reset makes it answer again.
+    /// After enough bytes to end any block, a reset makes the encoder answer again, whatever garbage came
+    /// before.
     #[test]
     fn garbage_is_survived(garbage in prop::collection::vec(prop_oneof![Just(0x1b), Just(0x1c), any::<u8>()], 0..300)) {
         let mut parser = CommandParser::default();
@@ -245,7 +246,8 @@ proptest! {
         prop_assert_eq!(last.last(), Some(&EncoderCommand::CommTest));
     }
 
-    /// Cut anywhere, a write block gives no command; whole, the same one however it was cut.
+    /// A write block gives no command before it is whole, and then always the same command, however it was
+    /// cut.
     #[test]
     fn a_write_in_pieces(cut in 0..WRITE.len()) {
         let mut parser = CommandParser::default();
@@ -265,7 +267,7 @@ fn silent_late_and_closed_links() {
         client.send(WRITE);
         client.send(b"\x1be");
         client.expect_silence();
-        // After a while the encoder is well again, and the card was not written.
+        // After a while the encoder answers again, and the card was not written.
         std::thread::sleep(std::time::Duration::from_millis(300));
         link(
             |stream| serve(stream, world, station),

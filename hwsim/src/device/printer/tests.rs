@@ -16,7 +16,7 @@ fn png(width: u32, height: u32, color: ColorType, depth: png::BitDepth, samples:
     out
 }
 
-/// Announces an image, and lets it come.
+/// Announces an image and sends it.
 fn send(station: &SimulatedStation, client: &mut LinkClient, side: u8, png: &[u8]) {
     assert_eq!(client.command(b'H', &announcement(side, png)).0, b'0');
     come(station, &image(side, png)).unwrap();
@@ -52,7 +52,8 @@ fn printing<T>(
     link(|stream| serve(stream, &mut printer, true, QUIET), |c| client(&world, station, c))
 }
 
-/// One picture in every colour type is one raster; the digest is of the RGBA bytes, computed here from them.
+/// A picture has the same raster in every colour type; the digest is of the RGBA bytes and computed here from
+/// them.
 #[test]
 fn the_raster_not_the_encoding_is_witnessed() {
     use png::BitDepth::{Eight, Four, Sixteen};
@@ -71,7 +72,7 @@ fn the_raster_not_the_encoding_is_witnessed() {
 }
 
 #[test]
-fn what_is_no_picture() {
+fn bytes_that_are_no_picture() {
     use png::BitDepth::Eight;
     let good = png(4, 4, ColorType::Grayscale, Eight, &[7; 16]);
     assert!(raster(&good).is_some());
@@ -102,7 +103,7 @@ fn both_sides_are_printed() {
             assert_eq!((blank.front, blank.back), (raster(&front), raster(&back)));
             assert_eq!(blank.jobs, 1);
         });
-        // Cleared: nothing to print. Front alone: the back stays as it is.
+        // After 'C' there is nothing to print. When only the front is printed, the back stays as it is.
         assert_eq!(client.command(b'C', b"").0, b'0');
         assert_eq!(client.command(b'P', b"").0, b'3');
         send(station, client, b'F', &back);
@@ -112,7 +113,7 @@ fn both_sides_are_printed() {
 }
 
 #[test]
-fn an_image_may_come_while_it_is_waited_for_and_the_last_one_counts() {
+fn an_image_may_come_during_the_wait_and_the_last_one_counts() {
     let one = png(2, 1, ColorType::Grayscale, png::BitDepth::Eight, &[1, 2]);
     let two = png(2, 1, ColorType::Grayscale, png::BitDepth::Eight, &[3, 4]);
     printing("", |_, station, client| {
@@ -126,7 +127,7 @@ fn an_image_may_come_while_it_is_waited_for_and_the_last_one_counts() {
             assert_eq!(client.command(b'P', b"").0, b'0');
         });
         look(station, |blank| assert_eq!(blank.front, raster(&two)));
-        // It is kept: the next card may have the same.
+        // The image is kept, because the next card may have it too.
         assert_eq!(client.command(b'P', b"").0, b'0');
     });
 }
@@ -186,7 +187,7 @@ fn the_ribbon_ends_and_is_refilled() {
     });
 }
 
-/// An answer is damaged as often as the card was given that; asked again, it comes whole in the end.
+/// An answer is damaged as often as the card's fault says; the controller asks again until it arrives whole.
 #[test]
 fn damaged_answers() {
     let fault = "[[fault]]\nkind = \"frame-corrupt\"\ndevice = \"printer\"\ntimes = 2\nevery = 1";

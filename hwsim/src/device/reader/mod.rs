@@ -2,8 +2,8 @@
 //!
 //! A card that was pulled, or a blank that is jammed in the feed, does not touch the contacts: "no card" at
 //! power on. A transmit to a card without power is "card removed". A malformed request ends the connection.
-//! Of several commands each answer leaves as soon as its time has passed; if nothing takes time, they leave
-//! together.
+//! If a request holds several commands, each answer is sent as soon as its time has passed; if nothing takes
+//! time, they are sent together.
 
 use std::io::{self, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -99,7 +99,8 @@ fn put(answer: &mut Vec<u8>, kind: u8, said: &[u8]) {
     answer.extend(said);
 }
 
-/// Whether the next command is sent: after 9000, or a status word of the command's own list (2 bytes each).
+/// Whether the next command is sent: after 9000, or after a status word in the command's own list (2 bytes
+/// each).
 fn goes_on_after(response: &[u8], go_on: &[u8]) -> bool {
     let (words, _) = go_on.as_chunks::<2>();
     response.ends_with(&SW_DONE) || words.iter().any(|sw| response.ends_with(sw))
@@ -118,7 +119,7 @@ fn split(mut body: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
     (!commands.is_empty()).then_some(commands)
 }
 
-/// Answer of the contacts to a request.
+/// The answer of the contacts to a request.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ContactsReply {
     /// Kind and body of an answer.
@@ -143,12 +144,12 @@ pub struct ChipContacts<'a> {
 }
 
 impl<'a> ChipContacts<'a> {
-    /// Of this station.
+    /// The contacts of this station.
     pub fn new(world: &'a SimulatedLine, station: &'a SimulatedStation) -> Self {
         Self { world, station, pace: LinkPace::new(world.speed), reset: None, controller: None }
     }
 
-    /// Resets the card.
+    /// Resets the card and returns its ATR.
     pub fn power_on(&mut self) -> ContactsReply {
         let (world, station) = (self.world, self.station);
         let slot = station.slot();
@@ -218,7 +219,7 @@ impl<'a> ChipContacts<'a> {
                 return failed(reader::REMOVED);
             };
             self.note(&mut blank, command, &response);
-            // The worst moment: the card has done it, and nobody gets the answer.
+            // The worst moment: the card has carried out the command, and the answer is lost.
             if let Some(controller) = self.controller
                 && world.is_last_apdu(&blank, station)
             {

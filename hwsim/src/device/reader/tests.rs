@@ -33,7 +33,7 @@ fn a_pulled_card_stays_away_in_transmit_and_reset() {
     let station = feed(&world, "chip-1");
     assert_eq!(kind(power_on(&world, station)), reader::ATR);
     assert_eq!(kind(transmit(&world, station, SELECT)), reader::RESPONSE);
-    // After its last APDU a reset shows it as well as the next command.
+    // After its last APDU the card is missing at a reset as well as at the next command.
     assert_eq!(power_on(&world, station), failed(reader::NO_CARD));
     look(station, |blank| assert!(!blank.strike(FaultKind::CardPulled), "noted"));
     assert_eq!(transmit(&world, station, SELECT), failed(reader::REMOVED));
@@ -76,7 +76,7 @@ fn power_is_lost_on_the_way_to_another_station() {
 
 /// Chip faults are noted in the exchange in which they show, and not before.
 #[test]
-fn which_exchange_shows_a_fault() {
+fn a_fault_is_noted_in_the_exchange_that_shows_it() {
     let init: &[u8] = &[0x80, 0x50, 0x01, 0x00];
     let store: &[u8] = &[0x84, 0xE2, 0x00, 0x00];
     let cases: &[(&str, &[u8], &[u8], bool)] = &[
@@ -109,8 +109,8 @@ fn which_exchange_shows_a_fault() {
     }
 }
 
-/// A reset takes the characters of its ATR at 9622 baud, a command its own at TA1 13: 10 x 12 etu and 7 x 12
-/// etu, and the 2 ms of the card's system.
+/// A reset takes the time of the ATR's characters at 9622 baud. A command takes its characters at TA1 13 (10
+/// x 12 etu and 7 x 12 etu) and the 2 ms of the card's operating system.
 #[test]
 fn exchanges_take_their_time() {
     let line = SimLineProfile::load("sim-8").unwrap();
@@ -164,8 +164,8 @@ fn a_card_hangs_in_one_station_and_stays_there_until_it_is_thrown_out() {
     assert_eq!(kind(transmit(&world, other, SELECT)), reader::RESPONSE);
 }
 
-/// On the link: the answers before come, the connection stays, and other stations' and the transport's do
-/// too.
+/// On the link of a hanging card: the answers before the hang arrive, the connection stays, and the links of
+/// the transport and of other stations go on.
 #[test]
 fn a_hanging_card_answers_nothing_on_its_link() {
     let world = world("[[fault]]\nkind = \"hang\"\nevery = 1\nafter = 1");
@@ -217,8 +217,8 @@ fn wrong_answers_to_reset() {
     }
 }
 
-/// What a reader with a card answers to these requests, until the other end hangs up; `None` if it ended by
-/// itself.
+/// The answers of a reader with a card to these requests, until the other end hangs up; `None` if the reader
+/// ended the connection.
 fn served(requests: &[u8]) -> Option<Vec<u8>> {
     let world = world("");
     let station = feed(&world, "chip-1");
@@ -258,9 +258,9 @@ fn several_commands_are_answered_until_one_is_not_done() {
     let said = served(&several(&[unknown, &select])).unwrap();
     assert_eq!(said, [atr, &refused].concat());
 
-    // No power, no card.
+    // The card has no power, so it counts as removed.
     assert_eq!(served(&several(&[&select])[7..]).unwrap(), [0xFF, 0, 0, 0, 1, 3]);
-    // Not requests.
+    // Bodies that are no requests.
     for body in [&[][..], &[0], &[0, 0], &[0, 0, 2, 1], &[0, 0, 1, 7, 0], &[0xFF, 0xFF], &[1, 0x6A]] {
         assert_eq!(
             served(&[&[4, 0, 0, 0, u8::try_from(body.len()).unwrap()], body].concat()),

@@ -1,4 +1,4 @@
-//! A card that says how far it came: what is sent to it, and what that comes to.
+//! A card that shows how far it came: the commands that it gets, and the result.
 
 use super::*;
 use crate::modules::{ApplicationAnswer, ApplicationLife, ChipProgress, RecordReading, chip_progress};
@@ -10,7 +10,7 @@ const BARE: &str = "6F0B8407A0000000031010A5009000";
 /// 9102 of the file.
 const ORDERED: &[u8] = b"\xA5\x07\x50\x05ABCDE";
 
-/// The payment application, which reads 0101 back and tells its life cycle by 9102.
+/// The payment application, which reads 0101 back and shows its life cycle by 9102.
 fn payment() -> Vec<ChipApplication> {
     vec![checked(PAYMENT, &[(0x0101, b"\x70\x00"), (0x9102, ORDERED)]).application]
 }
@@ -22,7 +22,7 @@ fn product(identify: ChipIdentification) -> ProductProfile {
     product
 }
 
-/// What the card with these answers to SELECT and READ RECORD says.
+/// The result for a card with these answers to SELECT and READ RECORD, and the trace.
 fn asked(select: &str, read: &str) -> (Result<Vec<ApplicationAnswer>, Fault>, Vec<String>) {
     let mut bench = bench();
     bench.answer("00A4", &[&select.replace(' ', "")]).answer("00B2010C", &[read]);

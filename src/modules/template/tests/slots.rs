@@ -55,7 +55,7 @@ fn an_image_of_the_slots_size_is_copied_pixel_by_pixel() {
 
 #[test]
 fn what_does_not_fit_is_cut_evenly() {
-    // As high as the slot, twice as wide: red at both ends, of which nothing is seen.
+    // As high as the slot, twice as wide: red at both ends, which are cut off.
     let wide = image(200, 50, |x, _| if (50..150).contains(&x) { BLUE } else { RED });
     // Four times the slot's width, much too high.
     let high = image(400, 1000, |_, y| if (400..600).contains(&y) { BLUE } else { RED });

@@ -1,0 +1,243 @@
+//! The software HSM: keys of a store in this process's memory. It runs in the HSM host only, never in the controller.
+//!
+//! ```text
+//! verify ──> handle ──────────┐
+//!                             ├── session: open the channel, wrap ──> APDUs
+//! draw_challenge ──> RTERM ───┘                                       (handle and challenge end here)
+//! ```
+//!
+//! `verify` checks files, `secrets` opens and converts values, `personalize` wraps a session, `stream` reads its
+//! commands again, `tables` holds verified applications. Connections share one state, except for the challenge. Work
+//! is done outside the lock.
+
+mod personalize;
+mod secrets;
+mod stream;
+mod tables;
+mod verify;
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::audit_book::AuditBook;
+use super::spool_keys::SpoolKeys;
+use super::store::{KeyStore, StoreSide};
+use super::{
+    ApplicationHandle, AuditInfo, Auditor, CardSession, CardSessionRequest, DocumentDigest, FileAdmission,
+    HostedHsm, Hsm, HsmError, HsmInfo, HsmRefusal, KekInfo, KmcInfo, Realm, TrailerRequest, Vault,
+    VerifiedApplication, VerifyRequest, WipedBytes,
+};
+use crate::audit::{ChainPlace, Checkpoint, DocumentKind, LedgerId, Signature};
+use crate::exit::{Exit, Failure};
+use crate::ids::{KmcRef, SpoolKeyName};
+use crate::scp::{ChannelOpenError, HostChallenge, SecureChannel, SecureChannelSpec, VerifiedChannel};
+use tables::VerifiedTable;
+
+/// One connection to the software HSM.
+pub struct SoftHsm {
+    shared: Arc<SharedState>,
+    /// The host challenge that the next session of this connection must have used.
+    challenge: Option<HostChallenge>,
+}
+
+struct SharedState {
+    store: KeyStore,
+    book: AuditBook,
+    spools: SpoolKeys,
+    tables: Mutex<VerifiedTable>,
+}
+
+impl SoftHsm {
+    /// An HSM over an open store. An issuer's store is refused: its keys do not belong on a line.
+    pub fn new(store: KeyStore) -> Result<Self, Failure> {
+        let (book, spools) = (AuditBook::beside(store.path()), SpoolKeys::beside(store.path()));
+        if store.side() != StoreSide::Bureau {
+            return Err(Failure::new(
+                Exit::KeyStore,
+                "key: this is an issuer's key store; a line needs a bureau's, with KEK and KMC only",
+            ));
+        }
+        let shared = Arc::new(SharedState { store, book, spools, tables: Mutex::default() });
+        Ok(Self { shared, challenge: None })
+    }
+
+    /// Opens the channel that a session asks for: the card is proved when this returns.
+    fn open(
+        &self,
+        channel: &SecureChannel,
+        request: &CardSessionRequest,
+    ) -> Result<(KmcRef, VerifiedChannel), HsmError> {
+        let answer =
+            channel.read_answer(&request.card_answer).map_err(|e| HsmError::Response(e.to_string()))?;
+        let kmc = answer.kmc();
+        let entry = self.shared.store.kmc(kmc).ok_or(HsmError::UnknownKmc(kmc))?;
+        let pending = channel
+            .open(request.derivation, entry.key(), &answer, &request.host_challenge)
+            .map_err(|error| match error {
+                ChannelOpenError::UnsuitableKey => {
+                    HsmError::Unsupported(format!("{channel} under an {} KMC", entry.key_type()))
+                }
+                // Drawn for a channel with another length.
+                ChannelOpenError::ChallengeLength => HsmRefusal::HostChallenge.into(),
+            })?;
+        let verified = pending.verify().map_err(|_| HsmError::CardCryptogram(kmc))?;
+        Ok((kmc, verified))
+    }
+
+    fn verify_one(&self, request: &VerifyRequest) -> Result<VerifiedApplication, HsmError> {
+        let prepared = verify::application(&self.shared.store, request)?;
+        let mut handle = ApplicationHandle([0; 16]);
+        fill_random(&mut handle.0)?;
+        let verified =
+            VerifiedApplication { handle, protected: prepared.protected()?, allow: prepared.allow.clone() };
+        self.tables()?.insert(handle, prepared)?;
+        Ok(verified)
+    }
+
+    fn tables(&self) -> Result<MutexGuard<'_, VerifiedTable>, HsmError> {
+        // A thread that panicked inside may have left anything behind: fail closed.
+        self.shared.tables.lock().map_err(|_| HsmError::Host("a thread of it failed; restart it".into()))
+    }
+}
+
+impl HostedHsm for SoftHsm {
+    type Connection = Self;
+
+    fn realm(&self) -> Realm {
+        self.shared.store.realm()
+    }
+
+    fn connect(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), challenge: None }
+    }
+}
+
+fn fill_random(bytes: &mut [u8]) -> Result<(), HsmError> {
+    getrandom::fill(bytes).map_err(|_| HsmError::Host("the system gives no random numbers".into()))
+}
+
+/// A challenge of the channel's length.
+fn new_challenge(channel: &SecureChannel) -> Result<HostChallenge, HsmError> {
+    let mut bytes = vec![0; channel.challenge_length()];
+    fill_random(&mut bytes)?;
+    Ok(HostChallenge::new(bytes))
+}
+
+/// The channel, if this build speaks it.
+fn supported(spec: SecureChannelSpec) -> Result<SecureChannel, HsmError> {
+    SecureChannel::new(spec).map_err(|unsupported| HsmError::Unsupported(unsupported.to_string()))
+}
+
+impl Hsm for SoftHsm {
+    fn info(&mut self) -> Result<HsmInfo, HsmError> {
+        let entries = self.shared.store.entries();
+        let keks = entries.iter().filter_map(|entry| {
+            entry.kek().map(|rules| KekInfo {
+                label: entry.label().to_owned(),
+                id: rules.id,
+                tk_type: rules.suite.tk_type(),
+                kcv: entry.kcv(),
+                issuer_id: rules.issuer_id.clone(),
+                allow: rules.allow.clone(),
+                min_seclev: rules.min_seclev,
+            })
+        });
+        let kmcs = entries.iter().filter_map(|entry| {
+            entry.kmc().map(|kmc| KmcInfo { label: entry.label().to_owned(), kmc, kcv: entry.kcv() })
+        });
+        Ok(HsmInfo { realm: self.realm(), keks: keks.collect(), kmcs: kmcs.collect() })
+    }
+
+    fn verify_trailer(&mut self, request: &TrailerRequest) -> Result<(), HsmError> {
+        verify::trailer(&self.shared.store, request)
+    }
+
+    fn verify_all(&mut self, requests: &[VerifyRequest]) -> Result<Vec<VerifiedApplication>, HsmError> {
+        let mut verified = Vec::with_capacity(requests.len());
+        for request in requests {
+            match self.verify_one(request) {
+                Ok(one) => verified.push(one),
+                Err(error) => {
+                    let handles: Vec<_> = verified.iter().map(|v| v.handle).collect();
+                    // The fault of the application is the answer, even if the handles cannot be released.
+                    if let Ok(mut tables) = self.tables() {
+                        tables.release(&handles);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(verified)
+    }
+
+    fn draw_challenge(&mut self, channel: SecureChannelSpec) -> Result<HostChallenge, HsmError> {
+        // The old challenge ends here, even if drawing a new one fails.
+        self.challenge = None;
+        let challenge = new_challenge(&supported(channel)?)?;
+        Ok(self.challenge.insert(challenge).clone())
+    }
+
+    fn session(&mut self, request: &CardSessionRequest) -> Result<CardSession, HsmError> {
+        let alive = self.challenge.take();
+        let channel = supported(request.channel)?;
+        if alive.as_ref() != Some(&request.host_challenge) {
+            return Err(HsmRefusal::HostChallenge.into());
+        }
+        // Drawn first, because the answer must carry it: without it nothing may be used up.
+        let next_challenge = new_challenge(&channel)?;
+        let (kmc, verified) = self.open(&channel, request)?;
+        let prepared = self.tables()?.use_up(request.handle)?;
+        let apdus = personalize::run(prepared, &channel, kmc, verified, request)?;
+        self.challenge = Some(next_challenge.clone());
+        Ok(CardSession { apdus, next_challenge })
+    }
+
+    fn release(&mut self, handles: &[ApplicationHandle]) -> Result<(), HsmError> {
+        self.tables()?.release(handles);
+        Ok(())
+    }
+}
+
+impl Auditor for SoftHsm {
+    fn audit(&mut self, ledger: LedgerId) -> Result<AuditInfo, HsmError> {
+        self.shared.book.info(ledger)
+    }
+
+    fn checkpoint(&mut self, place: ChainPlace) -> Result<Checkpoint, HsmError> {
+        self.shared.book.checkpoint(place)
+    }
+
+    fn admit(&mut self, file: &FileAdmission) -> Result<(), HsmError> {
+        self.shared.book.admit(file)
+    }
+
+    fn sign(
+        &mut self,
+        kind: DocumentKind,
+        ledger: LedgerId,
+        digest: DocumentDigest,
+    ) -> Result<Signature, HsmError> {
+        self.shared.book.sign(kind, ledger, &digest)
+    }
+}
+
+impl Vault for SoftHsm {
+    fn new_spool(&mut self, ledger: LedgerId) -> Result<SpoolKeyName, HsmError> {
+        self.shared.spools.make(ledger)
+    }
+
+    fn seal(&mut self, spool: SpoolKeyName, first: u64, clear: &[u8]) -> Result<WipedBytes, HsmError> {
+        self.shared.spools.seal(spool, first, clear).map(WipedBytes::from)
+    }
+
+    fn unseal(&mut self, spool: SpoolKeyName, first: u64, sealed: &[u8]) -> Result<WipedBytes, HsmError> {
+        self.shared.spools.unseal(spool, first, sealed).map(WipedBytes::from)
+    }
+
+    fn destroy_spool(&mut self, spool: SpoolKeyName) -> Result<(), HsmError> {
+        self.shared.spools.destroy(spool)
+    }
+
+    fn keep_spools(&mut self, ledger: LedgerId, spools: &[SpoolKeyName]) -> Result<(), HsmError> {
+        self.shared.spools.keep(ledger, spools)
+    }
+}

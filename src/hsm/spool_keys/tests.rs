@@ -1,0 +1,130 @@
+//! Sealing, opening and destroying, and the file of the keys.
+
+use super::*;
+
+const A: LedgerId = LedgerId([0xA; 16]);
+const B: LedgerId = LedgerId([0xB; 16]);
+
+fn store() -> (tempfile::TempDir, SpoolKeys) {
+    let directory = tempfile::tempdir().unwrap();
+    let spools = SpoolKeys::beside(&directory.path().join("store"));
+    (directory, spools)
+}
+
+fn again(directory: &tempfile::TempDir) -> SpoolKeys {
+    SpoolKeys::beside(&directory.path().join("store"))
+}
+
+fn text() -> Vec<u8> {
+    (0..PIECE * 2 + 100).map(|n| n.to_le_bytes()[0]).collect()
+}
+
+#[test]
+fn what_was_sealed_opens_in_its_place_and_nowhere_else() {
+    let (directory, spools) = store();
+    let (a, b) = (spools.make(A).unwrap(), spools.make(A).unwrap());
+    let sealed = spools.seal(a, 0, &text()).unwrap();
+    assert_eq!(sealed.len(), text().len() + 3 * PIECE_TAG);
+    for spools in [&spools, &again(&directory)] {
+        assert_eq!(spools.unseal(a, 0, &sealed).unwrap(), text());
+        let one = PIECE + PIECE_TAG;
+        assert_eq!(spools.unseal(a, 1, &sealed[one..2 * one]).unwrap(), text()[PIECE..2 * PIECE]);
+        let mut swapped = sealed[one..2 * one].to_vec();
+        swapped.extend(&sealed[..one]);
+        let shorter = &sealed[..sealed.len() - 1];
+        let wrong =
+            [(a, 0, &swapped[..]), (a, 1, &sealed), (b, 0, &sealed), (a, 0, shorter), (a, 2, &[0; 15])];
+        for (spool, first, bytes) in wrong {
+            assert_eq!(spools.unseal(spool, first, bytes), Err(HsmError::SpoolDamaged));
+        }
+    }
+    for at in (0..sealed.len()).step_by(61).chain([sealed.len() - 1]) {
+        let mut bad = sealed.clone();
+        bad[at] ^= 0x80;
+        assert_eq!(spools.unseal(a, 0, &bad), Err(HsmError::SpoolDamaged), "{at}");
+    }
+}
+
+#[test]
+fn no_number_is_sealed_twice() {
+    let (directory, spools) = store();
+    let name = spools.make(A).unwrap();
+    let twice = Err(HsmError::Refused(HsmRefusal::SealTwice));
+    assert_eq!(spools.seal(name, 1, &[0; PIECE]), twice, "not from the beginning");
+    spools.seal(name, 0, &[0; PIECE]).unwrap();
+    assert_eq!(spools.seal(name, 0, &[1; PIECE]), twice);
+    assert_eq!(again(&directory).seal(name, 1, &[0; PIECE]), twice, "another host");
+    spools.seal(name, 1, &[0; 5]).unwrap();
+    assert_eq!(spools.seal(name, 2, &[0; 5]), twice, "after the end");
+}
+
+#[test]
+fn a_key_that_was_destroyed_is_gone_and_says_so() {
+    let (directory, spools) = store();
+    let (a, b) = (spools.make(A).unwrap(), spools.make(B).unwrap());
+    let path = directory.path().join("store-spools");
+    let key = |name: SpoolKeyName| {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let line = text.lines().find(|l| l.contains(&name.to_string())).unwrap().to_owned();
+        line.split(' ').nth(3).map(str::to_owned)
+    };
+    let old = std::fs::File::open(&path).unwrap();
+    let value = key(a).unwrap();
+    let sealed = [a, b].map(|name| spools.seal(name, 0, b"data").unwrap());
+    spools.destroy(a).unwrap();
+    spools.destroy(a).unwrap();
+    assert_eq!(key(a), None);
+    for file in std::fs::read_dir(directory.path()).unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        assert!(!text.contains(&value));
+    }
+    // The old bytes are overwritten in place.
+    let overwritten = std::io::read_to_string(old).unwrap();
+    assert!(!overwritten.is_empty() && overwritten.bytes().all(|b| b == 0));
+    for spools in [&spools, &again(&directory)] {
+        assert_eq!(spools.unseal(a, 0, &sealed[0]), Err(HsmError::SpoolKeyDestroyed(a)));
+        assert_eq!(spools.unseal(b, 0, &sealed[1]).unwrap(), b"data");
+        let unknown = SpoolKeyName([7; 16]);
+        assert!(matches!(spools.unseal(unknown, 0, &sealed[0]), Err(HsmError::NoSpoolKey(..))));
+        assert!(matches!(spools.destroy(unknown), Err(HsmError::NoSpoolKey(..))));
+    }
+}
+
+#[test]
+fn a_key_whose_file_was_lost_is_used_no_more_once_it_was_to_be_destroyed() {
+    let (directory, spools) = store();
+    let name = spools.make(A).unwrap();
+    let sealed = spools.seal(name, 0, b"data").unwrap();
+    std::fs::remove_file(directory.path().join("store-spools")).unwrap();
+    assert_eq!(spools.unseal(name, 0, &sealed).unwrap(), b"data", "it is in use");
+    assert!(matches!(spools.destroy(name), Err(HsmError::NoSpoolKey(..))));
+    assert!(matches!(spools.unseal(name, 0, &sealed), Err(HsmError::NoSpoolKey(..))));
+}
+
+#[test]
+fn keys_without_a_job_go_and_those_of_other_ledgers_stay() {
+    let (directory, spools) = store();
+    let (kept, orphan, other) = (spools.make(A).unwrap(), spools.make(A).unwrap(), spools.make(B).unwrap());
+    let sealed = [kept, orphan, other].map(|name| spools.seal(name, 0, b"data").unwrap());
+    spools.keep(A, &[kept]).unwrap();
+    for spools in [&spools, &again(&directory)] {
+        assert_eq!(spools.unseal(kept, 0, &sealed[0]).unwrap(), b"data");
+        assert!(matches!(spools.unseal(orphan, 0, &sealed[1]), Err(HsmError::NoSpoolKey(..))));
+        assert_eq!(spools.unseal(other, 0, &sealed[2]).unwrap(), b"data");
+    }
+}
+
+#[test]
+fn a_damaged_file_of_keys_is_named_and_left_alone() {
+    let (directory, spools) = store();
+    spools.make(A).unwrap();
+    let path = directory.path().join("store-spools");
+    let good = std::fs::read(&path).unwrap();
+    for at in (0..good.len()).step_by(5) {
+        let mut bad = good.clone();
+        bad[at] ^= 1;
+        std::fs::write(&path, &bad).unwrap();
+        assert!(matches!(spools.make(A), Err(HsmError::Spools(_))), "{at}");
+        assert_eq!(std::fs::read(&path).unwrap(), bad);
+    }
+}

@@ -1,0 +1,156 @@
+//! Graphics templates: an SVG for the front and perhaps one for the back, rendered to the printer's pixels.
+//!
+//! A side is drawn on white from bottom to top:
+//!
+//! 1. The background: everything before the last group `<g id="fields">`. It looks alike on every card and is
+//!    rendered once.
+//! 2. Slots: a shape of the background with `id="slot:NAME"` marks the place of the record's image of that name, as
+//!    `<rect id="slot:photo" x="763" y="140" width="184" height="230" rx="12" fill="#ddd"/>`. The image is scaled to
+//!    cover the shape's box, cut evenly at both ends of its longer side, clipped to the shape, and drawn over it with
+//!    its transparency. With `id="optional-slot:NAME"` a card may lack the image, and the bare shape stays. Any shape
+//!    on the card will do, with a fill or without; the image does not inherit the shape's opacity or mask.
+//! 3. Fields: the group `<g id="fields">`, last element of the SVG, with `{{name}}` at the place of a record's text.
+//!    A side without the group looks alike on every card and is packed once.
+//!
+//! A name may stand on both sides and then shows the same text or image on both. Only the embedded font is known: no
+//! system fonts, no references to files or images.
+//!
+//! There are two kinds of checks. At acceptance, [`check`] finds wrong templates, fields and images, texts with
+//! characters that cannot be printed, and images that `picture::check` refuses. [`GraphicsTemplate::render`], which
+//! the printer's module calls before the card is fed, finds the rest: a text that is too wide, an image that is
+//! broken inside. Either is a fault of the data and costs no blank.
+
+mod side;
+mod slot;
+
+use std::sync::OnceLock;
+
+use zeroize::Zeroizing;
+
+use self::side::TemplateSide;
+use super::sections::GraphicsSection;
+use crate::picture;
+use crate::profile::TEMPLATES;
+
+/// Longest text of a field, in characters: more than twice a card's name line (27, ISO 7811-3).
+const TEXT_MAX: usize = 64;
+
+/// A template, ready to render.
+pub struct GraphicsTemplate {
+    front: TemplateSide,
+    back: Option<TemplateSide>,
+}
+
+/// The pictures for the printer: PNGs of 1011 x 638 pixels.
+pub struct SidePictures {
+    /// The front.
+    pub front: Zeroizing<Vec<u8>>,
+    /// The back, if the template has one.
+    pub back: Option<Zeroizing<Vec<u8>>>,
+}
+
+/// Checks a record's graphics as far as that needs no drawing: template, fields and images are the right ones, texts
+/// of sensible length and characters, images of a sensible kind and size.
+pub fn check(graphics: &GraphicsSection<'_>) -> Result<(), String> {
+    shipped(graphics.template)?.check(graphics)
+}
+
+/// A shipped template; parsed and its background drawn at first use.
+pub fn shipped(name: &str) -> Result<&'static GraphicsTemplate, String> {
+    type ParsedTemplate = OnceLock<Result<GraphicsTemplate, String>>;
+    static SHIPPED: [ParsedTemplate; TEMPLATES.len()] = [const { ParsedTemplate::new() }; TEMPLATES.len()];
+    let Some((source, place)) = TEMPLATES.iter().zip(&SHIPPED).find(|(t, _)| t.name == name) else {
+        let known: Vec<_> = TEMPLATES.iter().map(|t| t.name).collect();
+        return Err(format!("names a template that does not exist; shipped are {}", known.join(", ")));
+    };
+    match place.get_or_init(|| GraphicsTemplate::parse(source.front, source.back)) {
+        Ok(template) => Ok(template),
+        Err(what) => Err(format!("the shipped template {name} is broken: {what}")),
+    }
+}
+
+impl GraphicsTemplate {
+    /// Parses a template and draws its backgrounds.
+    pub fn parse(front: &str, back: Option<&str>) -> Result<Self, String> {
+        let front = TemplateSide::parse(front).map_err(|what| format!("front: {what}"))?;
+        let back = back.map(TemplateSide::parse).transpose().map_err(|what| format!("back: {what}"))?;
+        Ok(Self { front, back })
+    }
+
+    fn sides(&self) -> impl Iterator<Item = &TemplateSide> {
+        std::iter::once(&self.front).chain(&self.back)
+    }
+
+    /// Names of the fields, in the order in which they stand, each once.
+    pub fn fields(&self) -> Vec<&str> {
+        let mut names = Vec::new();
+        for name in self.sides().flat_map(TemplateSide::fields) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    /// Checks that there is every field of the template and no other, every image that it needs and none without a
+    /// slot, and that texts and images can be printed.
+    pub fn check(&self, graphics: &GraphicsSection<'_>) -> Result<(), String> {
+        self.check_images(graphics)?;
+        let names = self.fields();
+        if let Some(missing) = names.iter().find(|n| !graphics.fields.iter().any(|(f, _)| f == *n)) {
+            return Err(format!("field {missing} of the template is missing"));
+        }
+        if graphics.fields.iter().any(|(f, _)| !names.contains(f)) {
+            return Err(format!("has a field that the template lacks; it has {}", names.join(", ")));
+        }
+        for name in names {
+            let text = value(graphics, name);
+            if text.chars().count() > TEXT_MAX {
+                return Err(format!("field {name} is longer than {TEXT_MAX} characters"));
+            }
+            if !text.chars().all(printable) {
+                return Err(format!("field {name} has a character that cannot be printed"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_images(&self, graphics: &GraphicsSection<'_>) -> Result<(), String> {
+        let slots = || self.sides().flat_map(|side| side.slots());
+        if let Some(missing) = slots().find(|s| !s.optional && s.image(graphics).is_none()) {
+            return Err(format!("image {} of the template is missing", missing.name));
+        }
+        for (name, image) in &graphics.images {
+            // The template's spelling: nothing of the record is quoted.
+            let Some(slot) = slots().find(|s| s.name == *name) else {
+                return Err("has an image for which the template has no slot".into());
+            };
+            picture::check(image).map_err(|what| format!("image {} {what}", slot.name))?;
+        }
+        Ok(())
+    }
+
+    /// Draws the card. Equal texts and images give equal bytes.
+    pub fn render(&self, graphics: &GraphicsSection<'_>) -> Result<SidePictures, String> {
+        self.check(graphics)?;
+        let front = self.front.render(graphics)?;
+        let back = self.back.as_ref().map(|side| side.render(graphics)).transpose()?;
+        Ok(SidePictures { front, back })
+    }
+}
+
+fn value<'a>(graphics: &GraphicsSection<'a>, name: &str) -> &'a str {
+    graphics.fields.iter().find(|(n, _)| *n == name).map_or("", |(_, text)| text)
+}
+
+/// Latin, Greek and Cyrillic letters, digits and signs: what the font has and a printed card needs. No control,
+/// combining or direction characters, which could make a text look like another.
+fn printable(c: char) -> bool {
+    matches!(c,
+        ' '..='~' | '\u{A0}'..='\u{AC}' | '\u{AE}'..='\u{17F}'
+        | '\u{386}'..='\u{38A}' | 'Ό' | 'Ύ'..='Ρ' | 'Σ'..='ώ'
+        | '\u{400}'..='\u{45F}')
+}
+
+#[cfg(test)]
+mod tests;

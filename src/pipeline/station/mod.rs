@@ -1,0 +1,192 @@
+//! A station's thread: gets the card in, lets the module work, throws a bad card out, and reports what
+//! happened. While its device does not answer, the thread probes it.
+//!
+//! ```text
+//! feed order:  prepare → feed → inspect ──fault──► throw out (no attempt is lost; the record waits again)
+//!                                  ├─reader away before the first command──► probe, inspect again, for 3 s
+//!                                  └─► ask to bind → wait until durable → personalize → done | throw out
+//! take order:  lift from the station before → prepare → arrive → inspect → personalize → done | throw out
+//!                                                      a chip: ask to open it → wait until durable ─┘
+//!
+//! in service ──the device did not answer; the card is out──► out of service: probe, wait, probe ...
+//!    │  ▲                                                       │  │
+//!    │  └────────────────────────the device answers─────────────┘  │
+//!    │                                                             │ a card found there
+//!    │ a card cannot be thrown out, a person is needed             │ cannot be thrown out
+//!    └─────────────────────────► stuck ◄───────────────────────────┘
+//!
+//! any of them ──its thread panics──► died: it reports that, and the dispatcher accounts for its card
+//! ```
+
+mod card;
+mod probe;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+
+use super::StationSetup;
+use crate::ids::KmcRef;
+use crate::ledger::{LedgerError, Ticket};
+use crate::modules::{BlankInspection, CardWork, Fault, ModuleOutcome};
+use crate::panics::ends_well;
+
+/// The place of a station: index of its stage, and index in the stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Index of the module in line order.
+    pub stage: usize,
+    /// Index of the station in its module.
+    pub station: usize,
+}
+
+/// The dispatcher's orders to a station.
+pub enum StationOrder {
+    /// Feed a blank, and do the work of this record's first module.
+    Feed(Arc<CardWork>),
+    /// Take the card from another station, and go on with it.
+    Take {
+        /// Name of the station where the card lies.
+        from: String,
+        /// Work of its record.
+        work: Arc<CardWork>,
+    },
+    /// Throw out the card that lies here, for this reason: no other place can go on with it.
+    ThrowOut(Fault),
+}
+
+/// Whether a station can take cards after an order has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It can take the next card.
+    InService,
+    /// It takes no card until its device answers; the thread probes the device.
+    Probed,
+    /// It takes no card in this run: a person has to see to it.
+    Stuck,
+}
+
+/// The answer to a station that asks to bind: the ticket to wait for, or the reason why its blank has to go.
+pub type Binding = Result<Ticket, Fault>;
+
+/// A station's reports.
+pub enum StationHappening {
+    /// A blank came in.
+    Fed,
+    /// An unbound blank was thrown out. The order is void.
+    BlankOut {
+        /// The result of the inspection; empty if the chip was not read.
+        blank: BlankInspection,
+        /// Why the blank was thrown out.
+        fault: Fault,
+        /// Time since it was fed.
+        took: Duration,
+        /// The station's standing without the blank.
+        standing: Standing,
+    },
+    /// The blank is good so far, and the station asks to bind it. The answer comes over `binds`.
+    MayBind(BlankInspection),
+    /// The chip of the bound card is known, and the station asks to open its channel. The answer comes over
+    /// `binds`.
+    MayOpen(BlankInspection),
+    /// The card has left the previous station.
+    Taken,
+    /// The card did not come. It still lies in the previous station.
+    NotTaken(Fault, Standing),
+    /// The binding is durable, or the station has taken the card. Data goes to the card now; its chip is of
+    /// this KMC.
+    Writing(Option<KmcRef>),
+    /// The module is done. The card waits in the station.
+    Done {
+        /// The module's result.
+        done: ModuleOutcome,
+        /// Time that the station worked on the card.
+        took: Duration,
+    },
+    /// The bound card was thrown out.
+    CardOut {
+        /// Why it was thrown out.
+        fault: Fault,
+        /// Time that the station worked on the card.
+        took: Duration,
+        /// The station's standing without the card.
+        standing: Standing,
+    },
+    /// No card was touched, because the record's data, the station or the line is at fault. The order is
+    /// void.
+    Void(Fault, Standing),
+    /// While out of service, the station threw out a blank after an unclear feed.
+    Found(Fault),
+    /// Its device answers again.
+    Back,
+    /// While out of service, the station found a card that only a person can clear.
+    Stuck(Fault),
+    /// The ledger did not take the binding. No data of the record has left, and the blank stays where it is
+    /// for a person.
+    NotBound(LedgerError),
+    /// Its thread died. It reports nothing more and takes no order, and its card lies where it lay.
+    Died,
+}
+
+/// The dispatcher has hung up.
+struct HungUp;
+
+/// Runs a station until the dispatcher hangs up. That also ends probing, within one probe at most.
+pub fn run(
+    setup: StationSetup,
+    place: Place,
+    orders: &Receiver<StationOrder>,
+    binds: &Receiver<Binding>,
+    say: &Sender<(Place, StationHappening)>,
+) {
+    let mut runner = Runner { setup, place, binds, say, outages: 0, out: None };
+    if !ends_well(|| runner.work(orders)) {
+        // Reported before the device is dropped, which may take a moment. The dispatcher may have hung up.
+        let _ = runner.tell(StationHappening::Died);
+    }
+}
+
+struct Runner<'a> {
+    setup: StationSetup,
+    place: Place,
+    binds: &'a Receiver<Binding>,
+    say: &'a Sender<(Place, StationHappening)>,
+    /// Outages in a row, without a finished card between them.
+    outages: u32,
+    out: Option<probe::Outage>,
+}
+
+impl Runner<'_> {
+    fn work(&mut self, orders: &Receiver<StationOrder>) {
+        while let Some(order) = self.next(orders) {
+            let obeyed = match order {
+                StationOrder::Feed(work) => self.feed(&work),
+                StationOrder::Take { from, work } => self.take(&from, &work),
+                StationOrder::ThrowOut(fault) => self.throw_out(fault, Duration::ZERO),
+            };
+            if obeyed.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn tell(&self, happening: StationHappening) -> Result<(), HungUp> {
+        self.say.send((self.place, happening)).map_err(|_| HungUp)
+    }
+
+    /// Waits for an order. A station that is out of service probes its device meanwhile.
+    fn next(&mut self, orders: &Receiver<StationOrder>) -> Option<StationOrder> {
+        loop {
+            let Some(outage) = &mut self.out else { return orders.recv().ok() };
+            match orders.recv_timeout(outage.wait()) {
+                Ok(order) => return Some(order),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => self.probe().ok()?,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,308 @@
+//! The `[prep]` tables of a product, parsed and checked once for a run.
+//!
+//! A profile that would expose a secret is refused here: keys and PIN blocks may stand only in DGIs with ENC,
+//! a PIN block only alone in its DGI and with ENC 22, and nothing secret may go on stripe or plastic or into
+//! LOGDATA. Not here: building a card (`clear`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::columns::{self, Column};
+use super::fields::{self, CardField};
+use super::input::Defaults;
+use super::keys::Master;
+use super::tables;
+use super::template::DataTemplate;
+use crate::exit::{Exit, Failure};
+use crate::ids::{Aid, Dgi};
+use crate::profile::ProductProfile;
+use crate::record::chip::EncType;
+use crate::scp::SecLevel;
+
+pub use super::emv::Option14;
+
+/// The preparation of one product.
+pub struct PrepPlan {
+    /// How card keys are derived from the issuer's keys.
+    pub card_keys: Option14,
+    /// Values for columns that the input leaves empty.
+    pub defaults: Defaults,
+    /// MAG: the number of each track and its template.
+    pub stripe: Vec<(u8, DataTemplate)>,
+    /// EMB: the lines to be embossed.
+    pub emboss: Vec<PrintedLine>,
+    /// IND: the lines of indent print.
+    pub indent: Vec<PrintedLine>,
+    /// GFX: template, texts and images.
+    pub graphics: Option<GraphicsPlan>,
+    /// CHP: the applications.
+    pub applications: Vec<ApplicationPlan>,
+    /// Every field that a card may need.
+    pub used: BTreeSet<CardField>,
+}
+
+/// The contents of the GFX section.
+pub struct GraphicsPlan {
+    /// Name of the graphics template.
+    pub template: String,
+    /// The text fields by name.
+    pub text: BTreeMap<String, DataTemplate>,
+    /// The image slots, each with the column that names the file. A card without a value in that column has
+    /// no image there.
+    pub images: BTreeMap<String, Column>,
+}
+
+/// A line of embossing or indent print.
+pub struct PrintedLine {
+    /// Font number.
+    pub font: u8,
+    /// Distance from the left edge in mils (1/1000 inch).
+    pub x: u16,
+    /// Distance from the bottom edge in mils (1/1000 inch).
+    pub y: u16,
+    /// The text of the line.
+    pub text: DataTemplate,
+}
+
+/// An application as the product defines it.
+pub struct ApplicationPlan {
+    /// AID of the application.
+    pub aid: Aid,
+    /// SECLEV: the security level of its channel.
+    pub level: SecLevel,
+    /// Field that a card must have to get the application.
+    pub when: Option<CardField>,
+    /// ORDER: groups of DGIs that are sent in this order.
+    pub order: Vec<Vec<Dgi>>,
+    /// VERCNTL: DGIs that the card may refuse with 6A88.
+    pub version_control: Vec<Dgi>,
+    /// GROUP: each group is sent in one STORE DATA.
+    pub group: Vec<Vec<Dgi>>,
+    /// LOGDATA: the DGIs that are logged.
+    pub log: Vec<Dgi>,
+    /// The data in file order.
+    pub dgis: Vec<DataGroupPlan>,
+}
+
+/// A DGI as the product defines it.
+pub struct DataGroupPlan {
+    /// The DGI.
+    pub dgi: Dgi,
+    /// Template of its value.
+    pub value: DataTemplate,
+    /// For a secret value: how it is sent to the card.
+    pub enc: Option<EncType>,
+    /// Field that a card must have to get the DGI.
+    pub when: Option<CardField>,
+}
+
+impl PrepPlan {
+    /// Parses and checks the `[prep]` of a product.
+    pub fn load(product: &ProductProfile) -> Result<Self, Failure> {
+        let fail =
+            |what: String| Failure::new(Exit::Profile, format!("profile {}: [prep]: {what}", product.name));
+        let Some(table) = &product.prep else {
+            return Err(fail("is missing, so the product cannot be prepared".into()));
+        };
+        let tables: tables::PrepTables = table.clone().try_into().map_err(|e| fail(e.to_string()))?;
+        Self::from_tables(tables, product).map_err(fail)
+    }
+
+    fn from_tables(tables: tables::PrepTables, product: &ProductProfile) -> Result<Self, String> {
+        let tracks = [(1, tables.stripe.track1), (2, tables.stripe.track2), (3, tables.stripe.track3)];
+        let mut stripe = Vec::new();
+        for (number, text) in tracks {
+            if let Some(text) = text {
+                stripe.push((number, public(&text, &format!("track {number}"))?));
+            }
+        }
+        let lines =
+            |lines: Vec<tables::LineTable>| lines.into_iter().map(line).collect::<Result<Vec<_>, _>>();
+        let mut plan = Self {
+            card_keys: tables.card_keys,
+            defaults: defaults(tables.defaults)?,
+            stripe,
+            emboss: lines(tables.emboss)?,
+            indent: lines(tables.indent)?,
+            graphics: tables.graphics.map(graphics).transpose()?,
+            applications: Vec::new(),
+            used: BTreeSet::new(),
+        };
+        for table in tables.applications {
+            let aid = table.aid.clone();
+            if product.application(&aid).is_none() {
+                return Err(format!("application {aid} is not one of the product's"));
+            }
+            if plan.applications.iter().any(|a| a.aid == aid) {
+                return Err(format!("application {aid} stands twice"));
+            }
+            plan.applications.push(application(table).map_err(|what| format!("application {aid}: {what}"))?);
+        }
+        plan.used = plan.named().collect();
+        Ok(plan)
+    }
+
+    /// Iterates over every field that a template or a `when` names.
+    fn named(&self) -> impl Iterator<Item = CardField> {
+        let lines = self.emboss.iter().chain(&self.indent).map(|l| &l.text);
+        let graphics = self.graphics.iter().flat_map(|g| g.text.values());
+        let dgis = || self.applications.iter().flat_map(|a| &a.dgis);
+        let templates =
+            self.stripe.iter().map(|(_, t)| t).chain(lines).chain(graphics).chain(dgis().map(|d| &d.value));
+        let when = self.applications.iter().filter_map(|a| a.when).chain(dgis().filter_map(|d| d.when));
+        templates.flat_map(DataTemplate::fields).chain(when)
+    }
+
+    /// Returns the issuer keys without which no card can be prepared. The PVK is not among them: without it a
+    /// card has no PVV.
+    pub fn needs(&self) -> BTreeSet<Master> {
+        self.used.iter().flat_map(|f| f.needs()).copied().collect()
+    }
+}
+
+fn defaults(table: BTreeMap<String, String>) -> Result<Defaults, String> {
+    let mut defaults = Defaults::new();
+    for (name, value) in table {
+        let known = columns::by_name(&name).filter(|d| !d.required);
+        let definition =
+            known.ok_or_else(|| format!("defaults: {name:?} is no column that may be left out"))?;
+        let check = if value.is_empty() { Err("is empty") } else { (definition.check)(&value) };
+        check.map_err(|what| format!("defaults: {name} {what}"))?;
+        defaults.insert(definition.column, value);
+    }
+    Ok(defaults)
+}
+
+/// Parses a template for stripe or plastic, which may name no secret field.
+fn public(text: &str, place: &str) -> Result<DataTemplate, String> {
+    let template = DataTemplate::parse(text).map_err(|e| format!("{place}: {e}"))?;
+    match template.fields().into_iter().find(|f| f.secret()) {
+        Some(secret) => Err(format!("{place}: {} is secret", secret.name())),
+        None => Ok(template),
+    }
+}
+
+/// Checks a line of `~EM%` against the limits of its format (`src/manual/cwf1.md` section 4).
+fn line(table: tables::LineTable) -> Result<PrintedLine, String> {
+    let tables::LineTable { font, x, y, text } = table;
+    let place = format!("line {font};{x};{y}");
+    if !matches!(font, 1..=11 | 21..=31) || !(100..=3275).contains(&x) || !(135..=1460).contains(&y) {
+        return Err(format!("{place}: font is 1-11 or 21-31, x 100-3275 mils, y 135-1460 mils"));
+    }
+    Ok(PrintedLine { font, x, y, text: public(&text, &place)? })
+}
+
+fn graphics(table: tables::GraphicsTable) -> Result<GraphicsPlan, String> {
+    let mut text = BTreeMap::new();
+    for (name, template) in table.text {
+        name_fits(&name)?;
+        let template = public(&template, &format!("graphics field {name}"))?;
+        text.insert(name, template);
+    }
+    let mut images = BTreeMap::new();
+    for (name, column) in table.images {
+        name_fits(&name)?;
+        if column != Column::Photo.name() {
+            return Err(format!("graphics image {name}: only column photo names a file"));
+        }
+        images.insert(name, Column::Photo);
+    }
+    Ok(GraphicsPlan { template: table.template, text, images })
+}
+
+/// Checks that a name fits into an L1 field.
+fn name_fits(name: &str) -> Result<(), String> {
+    let fits = (1..=255).contains(&name.len());
+    if fits { Ok(()) } else { Err("graphics: a field or image name has 1 to 255 bytes".into()) }
+}
+
+fn application(table: tables::ApplicationTable) -> Result<ApplicationPlan, String> {
+    let mut dgis: Vec<DataGroupPlan> = Vec::new();
+    for group in table.dgis {
+        let dgi = group.dgi;
+        if dgis.iter().any(|d| d.dgi == dgi) {
+            return Err(format!("DGI {dgi} stands twice"));
+        }
+        dgis.push(data_group(group).map_err(|what| format!("DGI {dgi}: {what}"))?);
+    }
+    if dgis.is_empty() {
+        return Err("has no DGI".into());
+    }
+    let application = ApplicationPlan {
+        aid: table.aid,
+        level: table.seclev,
+        when: table.when.map(|name| field(&name)).transpose()?,
+        order: table.order,
+        version_control: table.version_control,
+        group: table.group,
+        log: table.log,
+        dgis,
+    };
+    lists(&application)?;
+    Ok(application)
+}
+
+/// Checks that every DGI of a list is in the data, and stands once in the list (`src/manual/cwf1.md` section
+/// 5).
+fn lists(application: &ApplicationPlan) -> Result<(), String> {
+    let secret = |dgi: Dgi| application.dgis.iter().find(|d| d.dgi == dgi).map(|d| d.enc.is_some());
+    for (name, list) in [
+        ("order", application.order.concat()),
+        ("version_control", application.version_control.clone()),
+        ("group", application.group.concat()),
+        ("log", application.log.clone()),
+    ] {
+        let mut seen = BTreeSet::new();
+        for dgi in list {
+            match secret(dgi) {
+                None => return Err(format!("{name}: DGI {dgi} is not in the data")),
+                Some(true) if name == "log" => return Err(format!("log: DGI {dgi} is secret")),
+                Some(_) if !seen.insert(dgi) => return Err(format!("{name}: DGI {dgi} stands twice")),
+                Some(_) => {}
+            }
+        }
+    }
+    for group in application.order.iter().chain(&application.group) {
+        if !(1..=255).contains(&group.len()) {
+            return Err("a list of order or group has 1 to 255 DGIs".into());
+        }
+    }
+    let mixed = |group: &&Vec<Dgi>| {
+        !group.iter().map(|d| secret(*d)).all(|s| s == group.first().and_then(|d| secret(*d)))
+    };
+    match application.group.iter().find(mixed) {
+        Some(_) => Err("group: DGIs of one group are all clear or all secret".into()),
+        None => Ok(()),
+    }
+}
+
+fn data_group(table: tables::DataGroupTable) -> Result<DataGroupPlan, String> {
+    let value = DataTemplate::parse(&table.value).map_err(|e| e.to_string())?;
+    let enc = match table.enc.as_deref() {
+        None => None,
+        Some("11") => Some(EncType::AsIs),
+        Some("12") => Some(EncType::Pad),
+        Some("22") => Some(EncType::PinBlock),
+        Some(_) => return Err("enc is 11, 12 or 22".into()),
+    };
+    let names = value.fields();
+    if let (None, Some(secret)) = (enc, names.iter().find(|f| f.secret())) {
+        return Err(format!("{} is secret, so the DGI needs enc", secret.name()));
+    }
+    if (enc == Some(EncType::PinBlock)) != names.contains(&CardField::PinBlock)
+        || (enc == Some(EncType::PinBlock)) != value.is_field(CardField::PinBlock)
+    {
+        return Err("pin_block stands alone in its DGI, with enc 22, and no other field has enc 22".into());
+    }
+    // Records of SFI 1-10 are complete 70 templates (EMV CPS 3.2).
+    if (0x01..=0x0A).contains(&(table.dgi.0 >> 8)) && !value.is_one(&[0x70]) {
+        return Err("a record of SFI 1-10 is one 70{...}".into());
+    }
+    Ok(DataGroupPlan { dgi: table.dgi, value, enc, when: table.when.map(|name| field(&name)).transpose()? })
+}
+
+fn field(name: &str) -> Result<CardField, String> {
+    fields::by_name(name).ok_or_else(|| format!("when: no computed field {name:?}"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,209 @@
+//! The language in which a product defines the value of a DGI or a line: `70{57{track2_chip}
+//! 9F1F{track1_disc} 00}`.
+//!
+//! ```text
+//! template = item*                      items are joined; blanks separate them and mean nothing
+//! item     = HEX                        bytes: an even number of 0-9 A-F (upper case)
+//!          | 'text'                     printable ASCII, without '
+//!          | name                       a computed field (`fields::FIELDS`): a-z 0-9 _, begins with a-z
+//!          | TAG{ template }            BER-TLV: the tag as HEX, directly before the brace; length minimal
+//! ```
+//!
+//! These are errors, found when the profile is read: an unknown name, a tag that is not one BER tag, a
+//! constructed tag with anything but TLVs inside, a primitive tag with TLVs inside. ISO/IEC 8825-1 8.1, ISO
+//! 7816-4 5.2.2.
+
+use zeroize::Zeroizing;
+
+use super::fields::{self, CardField};
+
+/// A template, parsed once for a run.
+pub struct DataTemplate(Vec<TemplateItem>);
+
+enum TemplateItem {
+    Bytes(Vec<u8>),
+    Field(CardField),
+    Tlv { tag: Vec<u8>, content: DataTemplate },
+}
+
+/// A fault of a template. It may quote the template, because profiles hold no secrets.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("template, character {at}: {what}")]
+pub struct TemplateError {
+    /// Position of the fault: the number of a character, from 1.
+    pub at: usize,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// The values of the fields of one card.
+pub trait FieldValues {
+    /// Returns the value of a field; `None` if the card has none.
+    fn value(&self, field: CardField) -> Option<&[u8]>;
+}
+
+/// Deepest nesting of templates. Real data has two or three levels, so a deeper template is a mistake.
+const MAX_DEPTH: usize = 8;
+
+impl DataTemplate {
+    /// Parses and checks a template.
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        let mut parser = TemplateParser { rest: text, length: text.len() };
+        let template = parser.template(0)?;
+        match parser.peek() {
+            None => Ok(template),
+            Some(_) => Err(parser.error("a } without its {")),
+        }
+    }
+
+    /// Returns the bytes for one card. The error is the first field for which the card has no value.
+    pub fn render(&self, values: &impl FieldValues) -> Result<Zeroizing<Vec<u8>>, CardField> {
+        // Large enough for nearly every value: growing could leave an unwiped secret in freed memory.
+        let mut out = Zeroizing::new(Vec::with_capacity(512));
+        for item in &self.0 {
+            match item {
+                TemplateItem::Bytes(bytes) => out.extend_from_slice(bytes),
+                TemplateItem::Field(field) => out.extend_from_slice(values.value(*field).ok_or(*field)?),
+                TemplateItem::Tlv { tag, content } => {
+                    let content = content.render(values)?;
+                    out.extend_from_slice(tag);
+                    push_length(&mut out, content.len());
+                    out.extend_from_slice(&content);
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    /// Returns every field that the template names.
+    pub fn fields(&self) -> Vec<CardField> {
+        let each = |item: &TemplateItem| match item {
+            TemplateItem::Bytes(_) => Vec::new(),
+            TemplateItem::Field(field) => vec![*field],
+            TemplateItem::Tlv { content, .. } => content.fields(),
+        };
+        self.0.iter().flat_map(each).collect()
+    }
+
+    /// Whether the template is exactly one TLV with this tag.
+    pub fn is_one(&self, wanted: &[u8]) -> bool {
+        matches!(self.0.as_slice(), [TemplateItem::Tlv { tag, .. }] if tag == wanted)
+    }
+
+    /// Whether the template is exactly this one field.
+    pub fn is_field(&self, wanted: CardField) -> bool {
+        matches!(self.0.as_slice(), [TemplateItem::Field(field)] if *field == wanted)
+    }
+}
+
+/// Adds a definite, minimal BER length. A value has at most 64 KiB, so two length bytes are enough.
+fn push_length(out: &mut Vec<u8>, length: usize) {
+    match length {
+        0..=0x7F => {}
+        0x80..=0xFF => out.push(0x81),
+        _ => {
+            out.push(0x82);
+            out.push(length.to_be_bytes().iter().rev().nth(1).copied().unwrap_or(0));
+        }
+    }
+    out.push(length.to_be_bytes().last().copied().unwrap_or(0));
+}
+
+struct TemplateParser<'a> {
+    rest: &'a str,
+    length: usize,
+}
+
+impl<'a> TemplateParser<'a> {
+    fn template(&mut self, depth: usize) -> Result<DataTemplate, TemplateError> {
+        if depth > MAX_DEPTH {
+            return Err(self.error("templates nested too deep"));
+        }
+        let mut items = Vec::new();
+        loop {
+            match self.peek() {
+                None | Some('}') => return Ok(DataTemplate(items)),
+                Some(' ' | '\n' | '\r' | '\t') => drop(self.take_while(|c| c.is_ascii_whitespace())),
+                Some('\'') => items.push(self.text()?),
+                Some('a'..='z') => items.push(self.field()?),
+                Some('0'..='9' | 'A'..='F') => items.push(self.hex_or_tlv(depth)?),
+                Some(_) => return Err(self.error("neither HEX, 'text', a field name nor TAG{...}")),
+            }
+        }
+    }
+
+    fn text(&mut self) -> Result<TemplateItem, TemplateError> {
+        let Some((text, rest)) = self.rest.strip_prefix('\'').and_then(|r| r.split_once('\'')) else {
+            return Err(self.error("a text without its closing '"));
+        };
+        if !text.bytes().all(|b| (0x20..=0x7E).contains(&b)) {
+            return Err(self.error("a text that is not printable ASCII"));
+        }
+        self.rest = rest;
+        Ok(TemplateItem::Bytes(text.as_bytes().to_vec()))
+    }
+
+    fn field(&mut self) -> Result<TemplateItem, TemplateError> {
+        let before = self.error("");
+        let name = self.take_while(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        match fields::by_name(name) {
+            Some(field) => Ok(TemplateItem::Field(field)),
+            None => Err(TemplateError { what: format!("no computed field {name:?}"), ..before }),
+        }
+    }
+
+    fn hex_or_tlv(&mut self, depth: usize) -> Result<TemplateItem, TemplateError> {
+        let before = self.error("");
+        let fail = |what: &str| TemplateError { what: what.into(), ..before.clone() };
+        let digits = self.take_while(|c| matches!(c, '0'..='9' | 'A'..='F'));
+        let bytes = hex::decode(digits).map_err(|_| fail("an odd number of hex digits"))?;
+        let Some(inside) = self.rest.strip_prefix('{') else { return Ok(TemplateItem::Bytes(bytes)) };
+        if !is_tag(&bytes) {
+            return Err(fail("the text before the { is not one BER tag"));
+        }
+        self.rest = inside;
+        let content = self.template(depth + 1)?;
+        self.rest = self.rest.strip_prefix('}').ok_or_else(|| fail("a { without its }"))?;
+        let constructed = bytes.first().is_some_and(|b| b & 0x20 != 0);
+        let fits = content.0.iter().all(|item| matches!(item, TemplateItem::Tlv { .. }) == constructed);
+        if !fits {
+            return Err(fail(match constructed {
+                true => "a constructed tag holds only TLVs",
+                false => "a primitive tag holds no TLVs",
+            }));
+        }
+        Ok(TemplateItem::Tlv { tag: bytes, content })
+    }
+
+    fn peek(&self) -> Option<char> {
+        self.rest.chars().next()
+    }
+
+    fn take_while(&mut self, wanted: impl Fn(char) -> bool) -> &'a str {
+        let end = self.rest.find(|c| !wanted(c)).unwrap_or(self.rest.len());
+        let (taken, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        taken
+    }
+
+    fn error(&self, what: &str) -> TemplateError {
+        TemplateError { at: self.length - self.rest.len() + 1, what: what.into() }
+    }
+}
+
+/// Whether the bytes are one BER tag of 1 to 3 bytes. If the low five bits of the first byte are all set,
+/// more bytes follow, up to and including the first one without bit 8.
+fn is_tag(bytes: &[u8]) -> bool {
+    match bytes {
+        [0x00 | 0xFF] | [] => false,
+        [one] => one & 0x1F != 0x1F,
+        [first, middle @ .., last] => {
+            let long = first & 0x1F == 0x1F && bytes.len() <= 3;
+            let leading_zero = matches!(bytes, [_, 0x80, ..]);
+            long && !leading_zero && middle.iter().all(|b| b & 0x80 != 0) && last & 0x80 == 0
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
