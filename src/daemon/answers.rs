@@ -75,6 +75,7 @@ impl LineDaemon {
             }
             Action::CloseJob { .. } => {
                 let closed = self.bureau.carry_out(action, &actor, files)?;
+                queue.ended();
                 self.changed.notify_all();
                 Ok(closed)
             }

@@ -37,6 +37,9 @@ pub struct Queue {
     draining: bool,
     /// Whether cards in the line are being asked.
     asking: bool,
+    /// How often a job has left the line or was closed. The retention compares counts, because a
+    /// notification that arrives while its thread is busy is lost.
+    endings: u64,
     /// Requests for two people that the first has made, by action, job and records.
     asked: BTreeMap<(ActionKind, JobId, String), Asked>,
 }
@@ -154,6 +157,17 @@ impl Queue {
     /// Notes that the job on the line has left it.
     pub fn left(&mut self) {
         self.on_line = None;
+        self.ended();
+    }
+
+    /// Notes that a job has left the line or was closed.
+    pub fn ended(&mut self) {
+        self.endings = self.endings.wrapping_add(1);
+    }
+
+    /// How often a job has left the line or was closed.
+    pub fn endings(&self) -> u64 {
+        self.endings
     }
 
     /// Makes the line stop feeding, if it works on this job. Returns whether it does.

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::queue::Queue;
 use super::server::LineDaemon;
 use crate::bureau::Refusal;
 use crate::bureau::deletion::{delete, kept_long_enough};
@@ -14,10 +15,11 @@ use crate::reason::ReasonWord;
 const LOOK_AGAIN: Duration = Duration::from_secs(3600);
 
 impl LineDaemon {
-    /// Deletes data that are due: at the start, after a job was closed, and at least every hour, until the
-    /// daemon drains.
+    /// Deletes data that are due: at the start, after a job has left the line or was closed, and at least
+    /// every hour, until the daemon drains.
     pub(super) fn retain(&self) {
         loop {
+            let seen = self.queue().endings();
             if let Err(refusal) = self.delete_due() {
                 tracing::error!(%refusal, "which cardholder data are due is not known; the daemon looks again later");
             }
@@ -25,7 +27,8 @@ impl LineDaemon {
             if queue.is_draining() {
                 return;
             }
-            drop(self.changed.wait_timeout(queue, LOOK_AGAIN));
+            let nothing_ended = |queue: &mut Queue| !queue.is_draining() && queue.endings() == seen;
+            drop(self.changed.wait_timeout_while(queue, LOOK_AGAIN, nothing_ended));
         }
     }
 
