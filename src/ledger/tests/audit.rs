@@ -416,7 +416,7 @@ fn another(rng: &mut TestRng, kind: &str, was: &str, others: &[Row], column: usi
 
 /// Edits of each column: few in `make test`, many in `make soak`.
 fn edits_of_a_column() -> usize {
-    if std::env::var("STORM").is_ok_and(|storm| storm == "full") { 30 } else { 3 }
+    if std::env::var("STORM").is_ok_and(|storm| storm == "full") { 30 } else { 2 }
 }
 
 /// Changes values of this table one at a time, and expects a finding for each. An edit that SQLite itself
