@@ -277,8 +277,8 @@ impl std::fmt::Display for Refusal {
             Self::NotAllowed { job, why } => write!(f, "{}refused: {why}", about(*job, None)),
             Self::SecondPerson { job } => write!(
                 f,
-                "{job}: nothing is done yet: it takes two people, and another one has to ask for it within 15 minutes, while \
-                 the job stands as it does"
+                "{job}: nothing is done yet: this takes two people. A second person with the role for it gives this command \
+                 within 15 minutes, before the job changes"
             ),
             Self::Ledger(error) => error.fmt(f),
             Self::FileSeen { job, open: true, .. } => {

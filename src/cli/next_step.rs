@@ -47,7 +47,8 @@ fn after_refusal(refusal: &Refusal) -> Option<String> {
         }
         Refusal::Ledger(error) => after_ledger_error(error),
         Refusal::FileSeen { job, open: true, line } => {
-            Some(format!("cardwright job resume {job} --line {line}, or cardwright job show {job}"))
+            let here = format!("cardwright job resume {job} --line {line} --keys STORE");
+            Some(format!("cardwright job show {job}; without a daemon: {here}"))
         }
         Refusal::FileSeen { job, open: false, .. } => Some(format!("cardwright job report {job}")),
         Refusal::TablesEdited { .. } | Refusal::ForeignSpool { .. } => {
@@ -133,7 +134,8 @@ fn go_on(job: JobId, phase: JobPhase, held_for: Option<&ReasonWord>, desk: Desk)
         (JobPhase::Held, Desk::Daemon) if !is_persons_hold(held_for) => {
             format!("a supervisor looks at it: cardwright job release {job}")
         }
-        _ => format!("cardwright job resume {job}"),
+        (_, Desk::Daemon) => format!("cardwright job resume {job}"),
+        (_, Desk::Here) => format!("cardwright job resume {job} --line LINE --keys STORE"),
     }
 }
 
@@ -208,16 +210,17 @@ mod tests {
     fn how_a_job_goes_on_follows_from_its_phase_and_its_hold() {
         let job = JobId(1);
         let next = |phase, held_for, desk| go_on(job, phase, held_for, desk);
+        let here = "cardwright job resume J1 --line LINE --keys STORE";
         for held_for in &[ReasonWord::Line, ReasonWord::Restart, ReasonWord::CardRefSeen] {
             let daemons = next(JobPhase::Held, Some(held_for), Desk::Daemon);
             assert_eq!(daemons, "a supervisor looks at it: cardwright job release J1");
-            assert_eq!(next(JobPhase::Held, Some(held_for), Desk::Here), "cardwright job resume J1");
+            assert_eq!(next(JobPhase::Held, Some(held_for), Desk::Here), here);
         }
-        for desk in [Desk::Daemon, Desk::Here] {
+        for (desk, resumed) in [(Desk::Daemon, "cardwright job resume J1"), (Desk::Here, here)] {
             for held_for in &[ReasonWord::Operator, ReasonWord::Submitted] {
-                assert_eq!(next(JobPhase::Held, Some(held_for), desk), "cardwright job resume J1");
+                assert_eq!(next(JobPhase::Held, Some(held_for), desk), resumed);
             }
-            assert_eq!(next(JobPhase::Open, None, desk), "cardwright job resume J1");
+            assert_eq!(next(JobPhase::Open, None, desk), resumed);
             let stopping = next(JobPhase::Stopping, None, desk);
             assert!(stopping.starts_with("wait ") && stopping.contains("take the hold back"), "{stopping}");
         }

@@ -73,12 +73,7 @@ impl LineDaemon {
                 drop(queue);
                 self.cancel_records(job, action, &actor)
             }
-            Action::CloseJob { .. } => {
-                let closed = self.bureau.carry_out(action, &actor, files)?;
-                queue.ended();
-                self.changed.notify_all();
-                Ok(closed)
-            }
+            Action::CloseJob { .. } => self.close(&mut queue, action, &actor),
             Action::SurveyCards { .. } => {
                 // A survey takes the line for minutes. The queue notes that, and is unlocked for other
                 // requests.
@@ -241,6 +236,14 @@ impl LineDaemon {
         drop(queue);
         let (records, decision) = (Records::All, CardDecision::Cancel);
         self.bureau.carry_out(&Action::DecideCards { job, records, decision }, actor, Vec::new())
+    }
+
+    /// Closes a job, and wakes the retention.
+    fn close(&self, queue: &mut Queue, action: &Action, actor: &Actor) -> Result<Outcome, Refusal> {
+        let closed = self.bureau.carry_out(action, actor, Vec::new())?;
+        queue.ended();
+        self.changed.notify_all();
+        Ok(closed)
     }
 
     /// Cancels records, and notifies the line of them, so that it feeds no blanks for them. A line that misses

@@ -30,12 +30,11 @@ pub(super) fn show(verdict: &LedgerVerdict, as_json: bool, out: &mut dyn Write) 
         )?;
     }
     if !verdict.hsm_asked {
-        let whose = if verdict.key_pinned {
-            ""
-        } else {
-            " and whose key signed it (or --key with a key kept elsewhere)"
+        let whose = match verdict.key_pinned {
+            true => "",
+            false => ", and whose key signed it (give --keys, or --key with a key kept elsewhere)",
         };
-        writeln!(out, "Not asked    whether it is whole{whose}: give --keys")?;
+        writeln!(out, "Not asked    whether it is whole (give --keys){whose}")?;
     }
     for finding in &verdict.findings {
         writeln!(out, "WRONG        {}: {}", finding.at, finding.what)?;

@@ -70,6 +70,6 @@ pub(super) fn killed() -> Fault {
     Fault::new(
         Blame::Card,
         ReasonWord::Killed,
-        "operator: the card was to be thrown out; its record goes to another blank",
+        "operator: the card was to be thrown out; once it is seen destroyed, its record can be made again",
     )
 }
