@@ -4,6 +4,9 @@
 
 use std::fmt;
 
+/// Names in the ledger that mean no person: the line, and a signal to the daemon.
+pub const NOT_PEOPLE: [&str; 2] = ["line", "signal"];
+
 /// Who decided. Its text is the names in the order in which they asked: `anna, ben`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {

@@ -344,7 +344,8 @@ impl FromStr for Records {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("{text:?} is no record; write 7, or 3,7-9, or all");
-        let number = |s: &str| s.parse().ok().filter(|n| *n > 0u32).ok_or_else(wrong);
+        let plain = |s: &str| !s.starts_with(['0', '+']);
+        let number = |s: &str| s.parse::<u32>().ok().filter(|_| plain(s)).ok_or_else(wrong);
         if text == "all" {
             return Ok(Self::All);
         }
@@ -389,9 +390,25 @@ mod tests {
         assert_eq!(sequences("11"), Some(vec![11]));
         assert_eq!(sequences("9,3,7-9"), Some(vec![3, 7, 8, 9]));
         assert_eq!(sequences("9-4294967295,77"), Some(vec![9, 10, 11, 77]));
-        for wrong in
-            ["", "0", "-1", "3-", "-3", "9-7", "3,,4", "3,", "a", "ALL", "1-2-3", "0-3", "4294967296", "3 4"]
-        {
+        for wrong in [
+            "",
+            "0",
+            "-1",
+            "3-",
+            "-3",
+            "9-7",
+            "3,,4",
+            "3,",
+            "a",
+            "ALL",
+            "1-2-3",
+            "0-3",
+            "4294967296",
+            "3 4",
+            "+7",
+            "007",
+            "3,+7-09",
+        ] {
             assert!(wrong.parse::<Records>().is_err(), "{wrong:?}");
         }
     }

@@ -14,7 +14,7 @@ use super::spool_folder::spool_of;
 use crate::actor::Actor;
 use crate::exit::{Exit, Failure};
 use crate::ledger::RunCounts;
-use crate::ledger::{Change, Context, JobId, JobState, JobView, Ledger, Reader, RecordState};
+use crate::ledger::{Change, Context, JobId, JobPhase, JobState, JobView, Ledger, Reader, RecordState};
 use crate::pipeline::{Batch, DISPATCHER, LineMessage, LineSetup, RunOutcome, Stop};
 use crate::profile::ProductProfile;
 use crate::reason::ReasonWord;
@@ -108,12 +108,12 @@ impl Bureau {
 
     /// Makes a batch, from opening the line until the last card has left it. Afterwards the job is CLOSED,
     /// HELD with the reason why the line stopped, or open until a person has decided about its cards.
-    /// `people` is called when cards may be touched. `auto_close` holds unless the line profile says
+    /// `resumed` is the job as it stood if this run resumes it; a daemon released it before. `people` is called when cards may be touched. `auto_close` holds unless the line profile says
     /// otherwise.
     pub fn make(
         &self,
         batch: Batch,
-        held: bool,
+        resumed: Option<&JobView>,
         actor: &Actor,
         people: impl FnOnce() -> (Receiver<()>, Receiver<LineMessage>),
         stopped_by: impl FnOnce() -> Context,
@@ -129,8 +129,11 @@ impl Bureau {
         // From here on cards may be touched, so a signal must stop the line instead of ending the program.
         let people = people();
         let found = cleared(&mut line, &self.ledger, job)?;
-        if found || held {
+        if found || resumed.is_some_and(|view| view.state == JobState::Held) {
             self.ledger.record(job, Change::Released, by()).wait()?;
+        } else if resumed.is_some_and(|view| view.phase == JobPhase::Stopping) {
+            // The program that was to stop is gone.
+            self.ledger.record(job, Change::HoldTakenBack, by()).wait()?;
         }
         // The figures are recorded even after a stop, for the job's report. A ledger that failed takes none.
         let outcome = crate::pipeline::run(line, batch, self.hsm()?, &self.ledger, people);

@@ -86,13 +86,14 @@ impl ByArg {
     }
 
     /// The name that was given, with the user id, so that it never looks like a name that a daemon has
-    /// checked; without a name, the operating system's name for this user.
+    /// checked; without a name, the operating system's name for this user, if a person may have it.
     pub fn actor(&self) -> Actor {
         let uid = nix::unistd::getuid();
         let name = match &self.by {
             Some(name) => format!("{name} (uid {uid})"),
             None => {
                 let user = nix::unistd::User::from_uid(uid).ok().flatten();
+                let user = user.filter(|user| sound_name(&user.name).is_ok());
                 user.map_or_else(|| format!("uid {uid}"), |user| user.name)
             }
         };

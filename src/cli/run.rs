@@ -12,7 +12,7 @@ use crate::bureau::spool_folder::open_submitted;
 use crate::bureau::{Bureau, Refusal};
 use crate::exit::{Exit, Failure};
 use crate::ids::JobId;
-use crate::ledger::{Context, JobState, JobView, Ledger, LedgerError, Reader, RecordState};
+use crate::ledger::{Context, JobView, Ledger, LedgerError, Reader, RecordState};
 use crate::output_path;
 use crate::pipeline::{RunOutcome, Stop};
 use crate::reason::ReasonWord;
@@ -140,11 +140,10 @@ fn make(
         report: args.report.clone(),
     };
     let views = RunViews::start(&bureau.ledger, &view, selected, args.events.as_deref(), json)?;
-    let held = view.state == JobState::Held;
     let actor = args.by.actor();
     let people = || (signals.heard(1), crossbeam_channel::never());
     let stopped_by = || Context { reason: Some(ReasonWord::Operator), ..Context::by(&actor) };
-    let made = bureau.make(batch, held, &actor, people, stopped_by, true);
+    let made = bureau.make(batch, Some(&view), &actor, people, stopped_by, true);
     let mut outcome = made.map_err(|refusal| spelled(&refusal))?;
     let ended = bureau.close();
     for (job, since) in &ended.due {

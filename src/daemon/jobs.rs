@@ -98,7 +98,7 @@ impl LineDaemon {
             Some(by) => held(ReasonWord::Operator, &by),
             None => held(ReasonWord::Signal, "signal"),
         };
-        let outcome = self.bureau.make(batch, false, actor, || people, stopped_by, false)?;
+        let outcome = self.bureau.make(batch, None, actor, || people, stopped_by, false)?;
         match &outcome.stopped {
             Some(stop @ Stop::Ledger(_)) => Err(Refusal::fault(Exit::Ledger, stop_text(stop))),
             Some(Stop::Died(whose)) if whose == DISPATCHER => {

@@ -12,6 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::actor::NOT_PEOPLE;
+
 /// The roles that a person may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -43,9 +45,6 @@ pub struct Person {
 struct File {
     person: Vec<Person>,
 }
-
-/// Actors in the ledger of acts that no person requested: the line itself, and a signal to the program.
-pub const OURS: [&str; 2] = ["line", "signal"];
 
 /// All people of a line, by user id.
 #[derive(Debug, Clone)]
@@ -93,7 +92,7 @@ pub fn sound_name(name: &str) -> Result<(), String> {
     if name.is_empty() || name.trim() != name || name.len() > 40 || !name.chars().all(sound) {
         return Err("a name has 1 to 40 letters, digits, dots, hyphens, and spaces inside".into());
     }
-    if OURS.contains(&name) {
+    if NOT_PEOPLE.contains(&name) {
         return Err(format!("{name:?} in the ledger means that nobody asked; take another name"));
     }
     Ok(())

@@ -68,6 +68,11 @@ pub fn request(line: &[u8]) -> Result<Request, String> {
     if message.get("v").and_then(Value::as_u64) != Some(VERSION.into()) {
         return Err("the daemon is of another version; install both from one build".into());
     }
+    let objects = [message.pointer("/request"), message.pointer("/request/action")];
+    if objects.into_iter().flatten().any(Value::is_array) {
+        // Serde would read the fields of an array by their order.
+        return Err("that is no request: `request` and `request.action` are objects, no arrays".to_owned());
+    }
     // The line is read again, because a `Value` takes a field that is there twice.
     let read = serde_json::from_slice::<RequestMessage>(line);
     read.map(|message| message.request).map_err(|error| {
@@ -235,6 +240,8 @@ mod tests {
         }
         for (line, why) in [
             (r#"{"v":2}"#, "the field `request` is missing"),
+            (r#"{"v":2,"request":[null,{"action":"list-jobs"}]}"#, "are objects"),
+            (r#"{"v":2,"request":{"action":["release-job","J1"]}}"#, "are objects"),
             (r#"{"v":2,"request":7}"#, "value of the field `request`"),
             (r#"{"v":2,"request":{"action":{"action":"list-jobs"},"by":"anna"}}"#, "no field `request.by`"),
             (r#"{"v":2,"request":{"action":{"action":"list-jobs"},"line":7}}"#, "the field `request.line`"),

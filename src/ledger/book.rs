@@ -391,6 +391,11 @@ impl JobBook {
     fn bound(&mut self, seq: u32, blank: u32, chip: Option<ChipId>) -> Result<ChangeEffect, Law> {
         let (held, shredded) = (self.state == JobState::Held, self.rejects_shredded);
         let free = self.in_line.contains(&blank);
+        // A chip that was seen before is reported even if its record cannot be bound either: a person has to
+        // find out what lies in the station.
+        if chip.is_some_and(|chip| self.chips.contains(&chip.identity)) {
+            return Err(Law::ChipSeen(blank));
+        }
         let record = self.record_mut(seq)?;
         match record.state {
             RecordState::Queued => {}
@@ -404,9 +409,6 @@ impl JobBook {
         }
         if !free {
             return Err(Law::BlankNotFree(blank));
-        }
-        if chip.is_some_and(|chip| self.chips.contains(&chip.identity)) {
-            return Err(Law::ChipSeen(blank));
         }
         // Borrowed a second time, because the checks above needed the whole book.
         let record = self.record_mut(seq)?;

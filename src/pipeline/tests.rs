@@ -478,10 +478,11 @@ fn the_line_goes_on_with_the_records_that_were_not_cancelled() {
 }
 
 #[test]
-fn a_line_that_is_not_notified_throws_out_the_blanks_of_cancelled_records() {
+fn a_line_that_is_not_notified_learns_of_cancelled_records_from_the_first_refusal() {
     let ran = run_and_cancel(2, false, |_| true);
     let balance = ran.accounted();
     assert_eq!(ran.outcome.stopped, None);
     assert_eq!(balance.cancelled + balance.good, u64::from(CARDS), "{balance:?}");
-    assert_eq!(balance.blanks_rejected, balance.cancelled, "{balance:?}");
+    // The first refusal shows the line all of them.
+    assert!((1..=4).contains(&balance.blanks_rejected), "{balance:?}");
 }

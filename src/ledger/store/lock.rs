@@ -22,7 +22,7 @@ use crate::ledger::error::LedgerError;
 use crate::sibling_path::sibling_path;
 
 /// How often a writer tries again to take a lock that is held, and how long it waits before each time.
-const LOOKS: u32 = 5;
+const LOOKS: u32 = 50;
 const LOOK: Duration = Duration::from_millis(10);
 
 /// Held as long as the ledger is open for writing; the kernel frees it when the process dies.

@@ -8,12 +8,12 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::events::{self, EventFilter, JobMark};
 use super::row::{self, blank_chip};
+use crate::actor::NOT_PEOPLE;
 use crate::audit::{Checkpoint, LedgerId};
 use crate::hsm::AuditInfo;
 use crate::ids::{KekId, KeyData, SpoolKeyName};
 use crate::ledger::audit::{Audit, AuditFinding};
 use crate::ledger::error::LedgerError;
-use crate::ledger::event::codec::LINE_NAME;
 use crate::ledger::event::{AcceptedTerms, BlankSubject, EventFact, LedgerEvent, RunCounts};
 use crate::ledger::law::Law;
 use crate::ledger::types::{AttemptState, Balance, Context, JobId, JobState, RecordState};
@@ -209,7 +209,8 @@ impl Reader {
         let mut people = BTreeSet::new();
         events::each(&self.connection, EventFilter::Job(job), (0, None), |event| {
             let Context { actor, first_person, .. } = event.context;
-            people.extend(actor.into_iter().chain(first_person).filter(|name| name != LINE_NAME));
+            people
+                .extend(actor.into_iter().chain(first_person).filter(|name| !NOT_PEOPLE.contains(&&**name)));
             Ok(true)
         })?;
         Ok(people.into_iter().collect())

@@ -26,12 +26,10 @@ impl Dispatcher<'_> {
         }
     }
 
-    /// Waits for a change. A ledger that refuses it or cannot write it stops the line, except where a person
-    /// cancelled the record before the line did.
+    /// Waits for a change. A ledger that refuses it or cannot write it stops the line.
     pub(super) fn settle(&mut self, ticket: Ticket) {
-        match ticket.wait() {
-            Err(LedgerError::Denied { law: Law::Record { is: RecordState::Cancelled, .. }, .. }) | Ok(_) => {}
-            Err(error) => self.stop_feeding(Stop::Ledger(error)),
+        if let Err(error) = ticket.wait() {
+            self.stop_feeding(Stop::Ledger(error));
         }
     }
 
@@ -50,9 +48,15 @@ impl Dispatcher<'_> {
             actor: Some("line".into()),
             ..Context::default()
         };
-        self.record(Change::Cancelled { seq }, context);
+        let cancelled = self.ledger.record(self.job, Change::Cancelled { seq }, context).wait();
         self.withdrawn.remove(&seq);
         self.drop_record(seq);
+        match cancelled {
+            // A person cancelled it before, so its data no longer matter.
+            Err(LedgerError::Denied { law: Law::Record { is: RecordState::Cancelled, .. }, .. }) => return,
+            Err(error) => return self.stop_feeding(Stop::Ledger(error)),
+            Ok(_) => {}
+        }
         self.stop_feeding(Stop::Data { seq, fault });
     }
 

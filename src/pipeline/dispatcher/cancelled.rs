@@ -1,11 +1,12 @@
 //! Takes off the line the records that a person cancelled while they waited for a blank.
 //!
-//! The ledger refuses to bind a cancelled record, so no card can be made for one. The message only spares the
-//! blanks that the line would feed before it learns that.
+//! The ledger refuses to bind a cancelled record, so no card can be made for one. The person's message spares
+//! the blanks that the line would feed before it meets such a refusal.
 
 use std::collections::BTreeSet;
 
 use super::Dispatcher;
+use crate::ledger::RecordState;
 
 impl Dispatcher<'_> {
     /// Removes the records that no station feeds a blank for. The others are removed when the ledger refuses
@@ -19,6 +20,17 @@ impl Dispatcher<'_> {
             } else {
                 self.withdrawn.insert(seq);
             }
+        }
+    }
+
+    /// Notes that the ledger refused to bind a blank for this record because it is cancelled. If the person's
+    /// message did not come first, the ledger's list replaces it, so that no other blank is lost.
+    pub(super) fn refused_as_cancelled(&mut self, seq: u32) {
+        if self.withdrawn.insert(seq)
+            && let Ok(reader) = self.ledger.reader()
+            && let Ok(cancelled) = reader.in_state(self.job, RecordState::Cancelled)
+        {
+            self.withdraw(cancelled.into_iter().collect());
         }
     }
 

@@ -80,9 +80,8 @@ impl Dispatcher<'_> {
             let change = Change::RejectedUnbound { blank, chip: seen.chip() };
             self.record(change, self.fault_context(place, &fault, took));
         }
-        // The ledger refused the binding before the person's message came here.
         if fault.reason == ReasonWord::RecordCancelled {
-            self.withdrawn.insert(seq);
+            self.refused_as_cancelled(seq);
         }
         self.wait_again(seq);
         self.failed(place, &fault, standing);

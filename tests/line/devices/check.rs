@@ -76,9 +76,9 @@ const BROKEN: [Broken; 11] = [
         says: &["embosser-1", "not the transport of stripe-1", "link.stripe-1.transport"],
     },
     Broken {
-        name: "a machine on a transport's port",
-        from: "transport = \"PATH/output.transport\"",
-        to: "transport = \"PATH/embosser-1.serial\"",
+        name: "a machine and a transport exchanged",
+        from: "",
+        to: "",
         place: "output",
         says: &["hwsim embosser", "not the transport of output"],
     },
@@ -130,6 +130,9 @@ fn a_good_line_is_ready_and_the_fault_of_each_broken_one_is_named() {
                 good.replacen("stream = \"127.0.0.1:9100\"", "stream = \"127.0.0.1:9101\"", 1)
             }
             "printer and embosser exchanged" => exchanged(&good, "printer-1.serial", "embosser-1.serial"),
+            "a machine and a transport exchanged" => {
+                exchanged(&good, "output.transport", "embosser-1.serial")
+            }
             "the transports of two modules exchanged" => {
                 exchanged(&good, "stripe-1.transport", "embosser-1.transport")
             }
