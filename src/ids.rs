@@ -385,6 +385,7 @@ impl From<Aid> for String {
 /// Name of the key of one spool in the HSM: 16 random bytes, drawn with the key. It is written in groups of 8
 /// hex digits, which cannot be mistaken for an account number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct SpoolKeyName(pub [u8; 16]);
 
 impl fmt::Display for SpoolKeyName {
@@ -402,5 +403,18 @@ impl std::str::FromStr for SpoolKeyName {
         let mut name = [0; 16];
         hex::decode_to_slice(text.replace('-', ""), &mut name).map_err(|_| NameError::Character)?;
         Ok(Self(name))
+    }
+}
+
+impl TryFrom<String> for SpoolKeyName {
+    type Error = NameError;
+    fn try_from(text: String) -> Result<Self, NameError> {
+        text.parse()
+    }
+}
+
+impl From<SpoolKeyName> for String {
+    fn from(name: SpoolKeyName) -> String {
+        name.to_string()
     }
 }

@@ -201,13 +201,18 @@ impl Bureau {
 /// Checks that the profile has everything that this kind of run needs.
 fn can_run(line: &LineProfile, simulated: bool) -> Result<(), Failure> {
     if simulated && line.sim.is_none() {
-        let what = format!("line {} has no [sim] table: it cannot be simulated", line.name);
+        let what = format!(
+            "line {} has no [sim] table, so it cannot be simulated: add one (the manual for integrators shows how), or run it on \
+             its devices without --simulate",
+            line.name
+        );
         return Err(Failure::new(Exit::Profile, what));
     }
     let missing = line.missing_links();
     if !simulated && !missing.is_empty() {
         let what = format!(
-            "line {} cannot run on real devices: {}; add what is missing, or simulate it with --simulate",
+            "line {} cannot run on real devices, because its profile does not name them all; simulate it with --simulate, or \
+             add: {}",
             line.name,
             missing.join(", ")
         );

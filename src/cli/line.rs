@@ -14,6 +14,7 @@ use crate::bureau::key_host::socket_directory;
 use crate::bureau::line::check::{Finding, check};
 use crate::exit::{Exit, Failure};
 use crate::modules::LineProfile;
+use crate::report::counted;
 use crate::signals::Signals;
 
 /// `cardwright line ...`
@@ -68,7 +69,7 @@ fn told(findings: &[Finding]) -> String {
         let faults: Vec<_> = of_place.iter().filter(|f| !f.good).collect();
         if faults.is_empty() {
             let says: Vec<_> = of_place.iter().map(|f| f.says.as_str()).filter(|s| !s.is_empty()).collect();
-            text += &format!("ok     {place:<12} {} checks  {}", of_place.len(), says.join(", "));
+            text += &format!("ok     {place:<12} {}  {}", counted(of_place.len(), "check"), says.join(", "));
             text.truncate(text.trim_end().len());
             text.push('\n');
         }

@@ -144,7 +144,8 @@ fn make(
     let people = || (signals.heard(1), crossbeam_channel::never());
     let stopped_by = || Context { reason: Some(ReasonWord::Operator), ..Context::by(&actor) };
     let made = bureau.make(batch, Some(&view), &actor, people, stopped_by, true);
-    let mut outcome = made.map_err(|refusal| spelled(&refusal))?;
+    let line = args.line.as_deref().unwrap_or_default();
+    let mut outcome = made.map_err(|refusal| not_begun(&spelled(&refusal), id, line))?;
     let ended = bureau.close();
     for (job, since) in &ended.due {
         tracing::warn!(
@@ -161,11 +162,18 @@ fn make(
     let summary = Summary::build(&reader, id, Some(outcome.stats.clone()), places)
         .map_err(|error| spelled(&error.into()))?;
     report(&summary, args.report.as_deref(), json)?;
-    let line = args.line.as_deref().unwrap_or_default();
     let exit = ended_as(&outcome, selected)
         .map_err(|failure| with_next_step(failure, outcome.stopped.as_ref(), &reader, id, line))?;
     // The simulator's failure is reported last, because the cards are more important.
     ended.simulator.map(|()| exit)
+}
+
+/// A failure before the first card: the file is accepted, so only `resume` goes on with it.
+fn not_begun(failure: &Failure, job: JobId, line: &str) -> Failure {
+    let what = format!(
+        "{failure}; {job} is accepted and waits; once this is mended: cardwright job resume {job} --line {line} --keys STORE"
+    );
+    Failure::new(failure.exit, what)
 }
 
 /// The views of a run while it lasts: its event stream, if one is wanted, and its progress.

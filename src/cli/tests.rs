@@ -98,7 +98,7 @@ fn a_job_in_trouble_is_brought_to_its_close() {
     );
     assert!(ok(path, "card remake J1 2").contains("next: cardwright job resume J1"));
     fails(path, "card remake J1 2", Exit::Denied, &["released already"]);
-    fails(path, "job close J1", Exit::Denied, &["5 records QUEUED", "2 REMAKE", "card remake J1 all"]);
+    fails(path, "job close J1", Exit::Denied, &["5 QUEUED", "2 REMAKE", "card remake J1 all"]);
     let done = json(path, "card cancel J1 all");
     assert_eq!(done["changed"].as_array().unwrap().len(), 7);
     assert_eq!(done["refused"].as_array().unwrap().len(), 0);

@@ -147,10 +147,7 @@ pub enum Law {
     )]
     ShiftName,
     /// The law of closing.
-    #[error(
-        "the job is not accounted for: {queued} records QUEUED, {in_flight} IN_FLIGHT, {remake} REMAKE, {unknown} \
-         UNKNOWN, {rejects} cards rejected after PERSONALIZING, or samples, and not DESTROYED, {blanks} blanks in the line, {hopper} blanks of its stock in the hopper"
-    )]
+    #[error("the job is not accounted for: {}", obstacles(self))]
     Closing {
         /// Records QUEUED.
         queued: u64,
@@ -167,4 +164,20 @@ pub enum Law {
         /// Blanks in the hopper, if it is counted; below zero if more were fed than issued.
         hopper: i64,
     },
+}
+
+/// Lists the numbers that stand against closing a job, without those that are 0.
+fn obstacles(law: &Law) -> String {
+    let Law::Closing { queued, in_flight, remake, unknown, rejects, blanks, hopper } = law else {
+        return String::new();
+    };
+    let states = [(queued, "QUEUED"), (in_flight, "IN_FLIGHT"), (remake, "REMAKE"), (unknown, "UNKNOWN")];
+    let records: Vec<_> =
+        states.iter().filter(|(n, _)| **n != 0).map(|(n, state)| format!("{n} {state}")).collect();
+    let records = (!records.is_empty()).then(|| format!("records: {}", records.join(", ")));
+    let rejects = (*rejects != 0)
+        .then(|| format!("cards rejected after PERSONALIZING, or samples, and not DESTROYED: {rejects}"));
+    let blanks = (*blanks != 0).then(|| format!("blanks in the line: {blanks}"));
+    let hopper = (*hopper != 0).then(|| format!("blanks of its stock in the hopper: {hopper}"));
+    [records, rejects, blanks, hopper].into_iter().flatten().collect::<Vec<_>>().join("; ")
 }

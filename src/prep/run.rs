@@ -22,6 +22,7 @@ use crate::ids::{FileId, ProductName};
 use crate::output_path;
 use crate::profile::ProductProfile;
 use crate::record::{Cwf1Writer, Finished, Header};
+use crate::report::counted;
 use crate::report::progress::bar;
 
 /// `cardwright-prep run`.
@@ -241,7 +242,7 @@ fn summary(
         });
         return writeln!(out, "{document:#}");
     }
-    writeln!(out, "{}: {} cards of {}", args.output.display(), header.records, header.product)?;
+    writeln!(out, "{}: {} of {}", args.output.display(), counted(header.records, "card"), header.product)?;
     writeln!(out, "file_id    {}", header.file_id)?;
     writeln!(out, "issuer_id  {}", header.issuer_id)?;
     writeln!(out, "KEK        {id} {} KCV {}", kek.key_type(), kek.kcv())?;

@@ -29,3 +29,9 @@ pub fn mark(job: &crate::ledger::JobView) -> Option<&'static str> {
         (false, false) => None,
     }
 }
+
+/// A number of things, as in `1 job` and `2 jobs`.
+pub fn counted(count: impl std::fmt::Display, thing: &str) -> String {
+    let count = count.to_string();
+    format!("{count} {thing}{}", if count == "1" { "" } else { "s" })
+}

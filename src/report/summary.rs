@@ -132,7 +132,7 @@ pub struct Summary {
     pub rejects: Vec<RejectView>,
     /// Cards that were stacked at a later attempt.
     pub remakes: Vec<Remade>,
-    /// Positions in the stack that stayed free.
+    /// Records whose card is missing at its place in the stack, which has no free positions.
     pub gaps: Vec<Gap>,
     /// The paths of ledger and outputs.
     #[serde(flatten)]
@@ -328,10 +328,10 @@ mod tests {
             "24 calls, 6.00 per card, 2.00 per application (12 applications)",
             "Commands  90 to chips, 22.5 per card",
             "CPU       controller 0.02 s, HSM host 0.03 s, 12.50 ms per card",
-            "chip: 5 cards, 1 faults, busy 500 ms, 1 times out of service, 250 ms\n",
+            "chip: 5 cards, 1 fault, busy 500 ms, 1 time out of service, 250 ms\n",
             "stripe-1: 4 cards, 0 faults, busy 400 ms\n",
             "record 2 F-2, attempt 1, blank #2, stripe-1: stripe-read-back; REJECTED, to be destroyed",
-            "record 2 F-2, REMAKE, after position 1",
+            "record 2 F-2, REMAKE, its place is after position 1",
             "Dumps     dumps",
             "Next      destroy it",
         ] {

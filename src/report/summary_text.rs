@@ -2,6 +2,7 @@
 //!
 //! Not here: its contents (`summary`).
 
+use super::counted;
 use super::events::cause;
 use super::summary::{RunFigures, StationStats, SummaryWithNext, float};
 use crate::ledger::{JobView, RejectView, Stock, StockView};
@@ -21,10 +22,10 @@ impl std::fmt::Display for SummaryWithNext<'_> {
             write_run(run, f)?;
         }
         write_list(f, "Rejected or lost", &summary.rejects, write_reject)?;
-        write_list(f, "Gaps in the stack", &summary.gaps, |gap, f| {
+        write_list(f, "Without a card at their place in the stack", &summary.gaps, |gap, f| {
             write!(
                 f,
-                "record {} {}, {}, after position {}",
+                "record {} {}, {}, its place is after position {}",
                 gap.seq, gap.card_ref, gap.state, gap.after_position
             )
         })?;
@@ -136,9 +137,10 @@ fn write_run(run: &RunFigures, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Res
     for (title, counts) in [("Modules", &run.modules), ("Stations", &run.stations)] {
         for (name, count) in counts {
             let StationStats { cards, faults, busy_ms, outages, out_ms, .. } = count;
-            write!(f, "{title:<9} {name}: {cards} cards, {faults} faults, busy {busy_ms} ms")?;
+            let (cards, faults) = (counted(cards, "card"), counted(faults, "fault"));
+            write!(f, "{title:<9} {name}: {cards}, {faults}, busy {busy_ms} ms")?;
             if *outages > 0 {
-                write!(f, ", {outages} times out of service, {out_ms} ms")?;
+                write!(f, ", {} out of service, {out_ms} ms", counted(outages, "time"))?;
             }
             writeln!(f)?;
         }

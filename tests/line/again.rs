@@ -195,6 +195,7 @@ fn stopped(
     let mut child = Command::new(env!("CARGO_BIN_EXE_cardwright"))
         .args([verb, &line, &simulated].concat())
         .current_dir(world.path(""))
+        .env("TMPDIR", world.path(""))
         .env_remove("CARDWRIGHT_LEDGER")
         .env_remove("CARDWRIGHT_PROFILES")
         .process_group(0)

@@ -38,6 +38,7 @@ pub fn command_on(world: &World, line: &str, speed: &str, seed: &str) -> Command
     command
         .args(["--line", line, "--keys", "bureau.store", "--people", "people.toml"])
         .env("CARDWRIGHT_SOCKET", "d.sock")
+        .env("TMPDIR", world.path(""))
         .args(["--simulate", "--speed", speed, "--dump", "dumps", "--seed", seed])
         .current_dir(world.path(""))
         .env_remove("CARDWRIGHT_LEDGER")

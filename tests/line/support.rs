@@ -153,6 +153,8 @@ impl World {
         };
         command
             .current_dir(self.directory.path())
+            // A killed program leaves its folder of sockets, which goes with the world.
+            .env("TMPDIR", self.directory.path())
             .env_remove("CARDWRIGHT_LEDGER")
             .env_remove("CARDWRIGHT_KEYS")
             .env_remove("CARDWRIGHT_PROFILES")

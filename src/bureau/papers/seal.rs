@@ -67,7 +67,10 @@ pub fn genuine(paper: &Path) -> Result<Genuine, Failure> {
     };
     let io = |path: &Path, e: std::io::Error| Failure::new(Exit::Io, format!("{}: {e}", path.display()));
     let beside = sealed(paper);
-    let seal = std::fs::read(&beside).map_err(|e| io(&beside, e))?;
+    let seal = std::fs::read(&beside).map_err(|e| {
+        let what = format!("its seal {}: {e}; the seal must lie next to the document", beside.display());
+        Failure::new(Exit::Io, format!("{}: {what}", paper.display()))
+    })?;
     let seal: Seal = serde_json::from_slice(&seal).map_err(|e| fail(&format!("its seal: {e}")))?;
     let digest = digest(paper).map_err(|e| io(paper, e))?;
     let unreadable = |_: hex::FromHexError| fail(&"its seal does not read");

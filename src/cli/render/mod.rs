@@ -14,6 +14,7 @@ use super::common::{Early, json};
 use super::next_step::Desk;
 use crate::bureau::Outcome;
 use crate::exit::Exit;
+use crate::report::counted;
 use crate::report::events::EventLine;
 
 /// Prints an outcome of a command that was carried out at `desk`. Returns the exit code of the command.
@@ -55,11 +56,6 @@ pub(super) fn show(outcome: &Outcome, as_json: bool, desk: Desk, out: &mut dyn W
         Outcome::NothingToDo { why, .. } => writeln!(out, "nothing to do: {why}")?,
     }
     Ok(Exit::Ok)
-}
-
-/// A number of things, as in `1 job` and `2 jobs`.
-fn counted(count: u64, thing: &str) -> String {
-    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }
 
 fn noted(events: &[EventLine], as_json: bool, out: &mut dyn Write) -> Result<(), Early> {

@@ -3,9 +3,9 @@
 use std::io::Write;
 
 use super::super::common::{Early, json};
-use super::counted;
 use crate::bureau::ledger_proof::LedgerVerdict;
 use crate::exit::Exit;
+use crate::report::counted;
 
 pub(super) fn show(verdict: &LedgerVerdict, as_json: bool, out: &mut dyn Write) -> Result<Exit, Early> {
     let exit = if verdict.findings.is_empty() { Exit::Ok } else { Exit::AuditFailed };

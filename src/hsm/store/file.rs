@@ -10,7 +10,7 @@
 //! opens it and no other user may read it, so that habits learnt with TEST keys suit LIVE keys.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -47,7 +47,7 @@ fn refuse(path: &Path, what: &str) -> Failure {
 pub(super) fn create(path: &Path, side: StoreSide, list: &str) -> Result<(), Failure> {
     let mut file = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             return Err(refuse(
                 path,
                 "exists already and is not replaced; name another, or remove it yourself",
@@ -77,7 +77,13 @@ pub(super) fn read(path: &Path) -> Result<(StoreSide, Zeroizing<String>), Failur
             format!("key store {}: is no regular file", path.display()),
         ));
     }
-    let file = File::open(path).map_err(|e| io(path, "cannot be opened", &e))?;
+    let file = File::open(path).map_err(|e| match e.kind() {
+        ErrorKind::NotFound => {
+            let what = format!("key store {}: there is no such file; `key init` makes one", path.display());
+            Failure::new(Exit::Io, what)
+        }
+        _ => io(path, "cannot be opened", &e),
+    })?;
     let meta = file.metadata().map_err(|e| io(path, "cannot be read", &e))?;
     if !meta.is_file() {
         return Err(refuse(path, "is not a file"));
@@ -95,7 +101,7 @@ pub(super) fn read(path: &Path) -> Result<(StoreSide, Zeroizing<String>), Failur
     let capacity = usize::try_from(meta.len() + 1).unwrap_or(0);
     let mut text = Zeroizing::new(String::with_capacity(capacity));
     file.take(MAX_STORE).read_to_string(&mut text).map_err(|e| match e.kind() {
-        std::io::ErrorKind::InvalidData => refuse(path, "is no key store"),
+        ErrorKind::InvalidData => refuse(path, "is no key store"),
         _ => io(path, "cannot be read", &e),
     })?;
     let (side, start) = check(&text).map_err(|what| refuse(path, what))?;

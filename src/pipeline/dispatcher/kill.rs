@@ -56,7 +56,8 @@ impl Dispatcher<'_> {
     /// Stops the line when, by the count, the hopper is empty, so that it never feeds a blank that was not
     /// issued.
     pub(super) fn hopper_is_enough(&mut self) {
-        let wanted = self.floor.ready_waits() || self.floor.asked_open() || !self.pending.is_empty();
+        // A record that the source still prepares counts once it is there: it may be cancelled until then.
+        let wanted = self.floor.ready_waits() || !self.pending.is_empty();
         if self.hopper == Some(0) && wanted {
             let detail = "operator: all blanks that were issued to the job are fed; put more into the hopper, issue them, and resume";
             let fault = Fault::new(Blame::Device, ReasonWord::Stock, detail);

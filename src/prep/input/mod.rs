@@ -88,12 +88,12 @@ impl<'a, R: Read> CardholderReader<'a, R> {
                 InputError::Header(format!("a column has an unknown name; known are {}", known.join(", ")))
             })?;
             if columns.contains(&definition.column) {
-                return Err(InputError::Header(format!("column {} stands twice", definition.name)));
+                return Err(InputError::Header(format!("the column `{}` stands twice", definition.name)));
             }
             columns.push(definition.column);
         }
         if let Some(missing) = COLUMNS.iter().find(|d| d.required && !columns.contains(&d.column)) {
-            return Err(InputError::Header(format!("column {} is missing", missing.name)));
+            return Err(InputError::Header(format!("the column `{}` is missing", missing.name)));
         }
         Ok(Self { csv, columns, defaults, line: csv::StringRecord::new() })
     }

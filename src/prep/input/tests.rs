@@ -55,9 +55,9 @@ fn wrong_headers() {
     for (header, what) in [
         (HEADER.replace("pan", "PAN"), "unknown name"),
         (HEADER.replace("pan", " pan"), "unknown name"),
-        (HEADER.replace("points", "member"), "column member stands twice"),
-        (HEADER.replace("pan,", ""), "column pan is missing"),
-        (HEADER.replace("card_ref,", ""), "column card_ref is missing"),
+        (HEADER.replace("points", "member"), "column `member` stands twice"),
+        (HEADER.replace("pan,", ""), "column `pan` is missing"),
+        (HEADER.replace("card_ref,", ""), "the column `card_ref` is missing"),
         (String::new(), "unknown name"),
         ("4761739001010119,x".into(), "unknown name"),
     ] {
@@ -69,7 +69,7 @@ fn wrong_headers() {
 
 #[test]
 fn an_empty_file_has_no_header() {
-    assert_eq!(only_fault(""), "input: line 1: column card_ref is missing");
+    assert_eq!(only_fault(""), "input: line 1: the column `card_ref` is missing");
 }
 
 #[test]
