@@ -88,13 +88,14 @@ fn list(store: &KeyStore, out: &mut impl Write) -> std::io::Result<()> {
     for key in store.entries() {
         writeln!(
             out,
-            "{:<20}  {:<7}  {:<6}  {:<16}  {}  TEST{}",
+            "{:<20}  {:<7}  {:<6}  {:<16}  {}  TEST{}{}",
             key.label(),
             key.usage().to_string(),
             key.key_type().to_string(),
             format!("{}:{}", key.id(), key.version()),
             key.kcv(),
             if key.odd_parity() { "" } else { "  parity is not odd (DES ignores it)" },
+            key.doubt().map(|doubt| format!("  warning: {doubt}")).unwrap_or_default(),
         )?;
     }
     Ok(())

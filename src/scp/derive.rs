@@ -16,6 +16,23 @@ pub enum KeyDerivation {
     EmvCps,
 }
 
+impl KeyDerivation {
+    /// Every derivation of this build.
+    const ALL: [Self; 1] = [Self::EmvCps];
+
+    /// Whether the derivation is defined for the cipher of this KMC.
+    fn takes(self, kmc: &CipherKey) -> bool {
+        match self {
+            Self::EmvCps => matches!(kmc, CipherKey::Tdes(_)),
+        }
+    }
+
+    /// Whether any derivation of this build is defined for the cipher of this KMC.
+    pub fn any_takes(kmc: &CipherKey) -> bool {
+        Self::ALL.into_iter().any(|derivation| derivation.takes(kmc))
+    }
+}
+
 /// The secret static keys of one card: K_ENC, K_MAC, K_DEK. Zeroized when dropped.
 pub struct CardStaticKeys {
     pub(super) enc: CipherKey,

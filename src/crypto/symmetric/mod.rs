@@ -9,6 +9,7 @@ use cbc::cipher::{
     block_padding::NoPadding,
 };
 use cmac::{Cmac, Mac};
+use des::TdesEde2;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::des::{TdesKey, retail_mac, tdes_cbc_decrypt, tdes_cbc_encrypt};
@@ -122,16 +123,40 @@ impl CipherKey {
 
     /// Key check value: first 3 bytes of E(8 × 00) for TDES, of E(16 × 01) for AES.
     pub fn kcv(&self) -> Kcv {
-        let mut block = match self {
-            Self::Tdes(_) => vec![0; 8],
-            Self::Aes128(_) | Self::Aes192(_) | Self::Aes256(_) => vec![1; 16],
+        match self {
+            Self::Tdes(_) => self.kcv_of_block(0),
+            Self::Aes128(_) | Self::Aes192(_) | Self::Aes256(_) => self.kcv_of_block(1),
+        }
+    }
+
+    /// The check values that other methods give, each with its method: a block of the other constant encrypted, and
+    /// CMAC over a block of zeros (ANSI X9.24-1).
+    pub fn kcvs_by_other_methods(&self) -> [(&'static str, Kcv); 2] {
+        let zeros = vec![0; self.block()];
+        let (other, mac) = match self {
+            Self::Tdes(key) => {
+                let mac = cmac_of(<Cmac<TdesEde2> as KeyInit>::new(key.expose().into()), &zeros);
+                (("a block of 01 encrypted", self.kcv_of_block(1)), mac)
+            }
+            Self::Aes128(_) | Self::Aes192(_) | Self::Aes256(_) => {
+                (("a block of zeros encrypted", self.kcv_of_block(0)), self.mac(&zeros))
+            }
         };
+        [other, ("CMAC over a block of zeros", first_three(&mac))]
+    }
+
+    fn kcv_of_block(&self, byte: u8) -> Kcv {
+        let mut block = vec![byte; self.block()];
         // A single whole block always encrypts.
         let _ = self.ecb_encrypt(&mut block);
-        match block.as_slice() {
-            [a, b, c, ..] => Kcv([*a, *b, *c]),
-            _ => Kcv([0; 3]),
-        }
+        first_three(&block)
+    }
+}
+
+fn first_three(block: &[u8]) -> Kcv {
+    match block {
+        [a, b, c, ..] => Kcv([*a, *b, *c]),
+        _ => Kcv([0; 3]),
     }
 }
 

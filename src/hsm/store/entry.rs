@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
+use super::doubt::KeyDoubt;
 use crate::crypto::{CipherKey, Suite};
 use crate::ids::{IssuerId, Kcv, KekId, KmcRef};
 use crate::scp::SecLevel;
@@ -161,6 +162,7 @@ pub struct SecretEntry {
     pub(super) version: u8,
     pub(super) key: CipherKey,
     pub(super) odd_parity: bool,
+    pub(super) doubt: Option<KeyDoubt>,
     pub(super) role: EntryRole,
 }
 
@@ -203,6 +205,11 @@ impl SecretEntry {
     /// False for a TDES key with a byte of even parity: DES ignores it, but it may be a typing error.
     pub fn odd_parity(&self) -> bool {
         self.odd_parity
+    }
+
+    /// Why its value is no secret, or weak; `None` if nothing speaks against it.
+    pub fn doubt(&self) -> Option<KeyDoubt> {
+        self.doubt
     }
 
     /// The rules, if it is a KEK.

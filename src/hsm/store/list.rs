@@ -6,11 +6,12 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 use zeroize::Zeroizing;
 
+use super::doubt;
 use super::entry::{EntryRole, KekRules, KeyType, KeyUsage, SecretEntry, StoreSide};
 use crate::crypto::{CipherKey, set_odd_parity};
 use crate::exit::{Exit, Failure};
 use crate::ids::{IssuerId, Kcv, KekId, KmcRef};
-use crate::scp::SecLevel;
+use crate::scp::{KeyDerivation, SecLevel};
 
 /// Most characters of a label.
 const MAX_LABEL: usize = 64;
@@ -148,15 +149,19 @@ fn check(raw: RawKey, side: StoreSide) -> Result<SecretEntry, Failure> {
     }
     let key = cipher_key(&raw).map_err(refused)?;
     if raw.kcv.is_some_and(|kcv| kcv != key.kcv()) {
-        return Err(Failure::new(
-            Exit::KeyMismatch,
-            format!("key: {label:?}: the KCV of the value is {}, not the one stated", key.kcv()),
-        ));
+        return Err(Failure::new(Exit::KeyMismatch, format!("key: {label:?}: {}", wrong_kcv(&key, raw.kcv))));
     }
     let odd_parity =
         raw.key_type != KeyType::Tdes2 || raw.value.0.iter().all(|byte| byte.count_ones() % 2 == 1);
+    let doubt = doubt::about(raw.key_type, &raw.value.0);
     let id = raw.id.to_ascii_uppercase();
     let (version, role) = role(&raw, &id).map_err(refused)?;
+    if raw.usage == KeyUsage::Kmc && !KeyDerivation::any_takes(&key) {
+        return Err(refused(format!(
+            "no secure channel of this version derives card keys from a KMC of type {}",
+            raw.key_type
+        )));
+    }
     Ok(SecretEntry {
         label: raw.label,
         usage: raw.usage,
@@ -165,8 +170,20 @@ fn check(raw: RawKey, side: StoreSide) -> Result<SecretEntry, Failure> {
         version,
         key,
         odd_parity,
+        doubt,
         role,
     })
+}
+
+/// Says by which method the stated check value comes from the key, if any.
+fn wrong_kcv(key: &CipherKey, stated: Option<Kcv>) -> String {
+    let own = key.kcv();
+    match key.kcvs_by_other_methods().iter().find(|(_, kcv)| Some(*kcv) == stated) {
+        Some((method, _)) => format!(
+            "the stated KCV is right by another method ({method}); state it by GPCS B.6, {own}, and the key is taken"
+        ),
+        None => format!("the KCV of the value is {own}, not the one stated"),
+    }
 }
 
 fn cipher_key(raw: &RawKey) -> Result<CipherKey, String> {

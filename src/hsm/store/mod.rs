@@ -4,15 +4,17 @@
 //! (components, two people, a sealed file) and is refused. A bureau's store refuses issuers' keys: they never leave the
 //! issuer.
 //!
-//! `entry` is one key, `list` reads the key list (TOML) and holds its rules, `file` reads and writes the file.
+//! `entry` is one key, `doubt` looks for weak values, `list` reads the key list (TOML) and holds its rules, `file` reads and writes the file.
 //! Not here: what keys do (`soft`, `scp`, `prep`).
 
+mod doubt;
 mod entry;
 mod file;
 mod list;
 
 use std::path::{Path, PathBuf};
 
+pub use doubt::KeyDoubt;
 pub use entry::{KekRules, KeyType, KeyUsage, SecretEntry, StoreSide};
 
 use super::Realm;

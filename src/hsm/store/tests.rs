@@ -230,3 +230,73 @@ fn a_list_without_keys_is_refused() {
         assert!(create(text, StoreSide::Bureau).is_err());
     }
 }
+
+/// Check values by OpenSSL: `enc -des-ede` and `-aes-128-ecb` of a block, `mac CMAC` of a block of zeros.
+#[test]
+fn a_check_value_by_another_method_is_named() {
+    for (stated, method) in [("2574C8", "a block of 01 encrypted"), ("BCF5B9", "CMAC over a block of zeros")]
+    {
+        let message = refused("8BAF47", stated).to_string();
+        assert!(message.contains(method) && message.contains("8BAF47"), "{message}");
+    }
+    let message = refused("8BAF47", "8BAF48").to_string();
+    assert!(message.contains("not the one stated"), "{message}");
+
+    let aes = |kcv: &str| {
+        let key = GOOD.replacen("TDES2", "AES128", 1).replacen(
+            "value = \"00112233445566778899AABBCCDDEEFF\"",
+            &format!("value = \"000102030405060708090A0B0C0D0E0F\"\nkcv = \"{kcv}\""),
+            1,
+        );
+        create(&key, StoreSide::Bureau)
+    };
+    assert!(aes("C35280").is_ok());
+    for (stated, method) in
+        [("C6A13B", "a block of zeros encrypted"), ("BE7ED6", "CMAC over a block of zeros")]
+    {
+        let message = aes(stated).err().unwrap().to_string();
+        assert!(message.contains(method) && message.contains("C35280"), "{stated}: {message}");
+    }
+}
+
+#[test]
+fn weak_and_well_known_values_are_doubted() {
+    // The weak and semi-weak keys are those of NIST SP 800-67 rev. 2, 3.3.2.
+    for (value, doubt) in [
+        ("00000000000000000000000000000000", Some(KeyDoubt::EqualBytes)),
+        ("FEFFFEFFFEFFFEFFFEFFFEFFFEFFFEFF", Some(KeyDoubt::EqualBytes)),
+        ("404142434445464748494A4B4C4D4E4F", Some(KeyDoubt::WellKnown)),
+        ("0123456789ABCDEFFEDCBA9876543210", Some(KeyDoubt::WellKnown)),
+        ("101112131415161718191A1B1C1D1E1F", Some(KeyDoubt::Counting)),
+        ("0F0E0D0C0B0A09080706050403020100", Some(KeyDoubt::Counting)),
+        ("8C25D16B3E5897AB8C25D16B3E5897AB", Some(KeyDoubt::EqualHalves)),
+        ("8C25D16B3E5897AB8D24D06A3F5996AA", Some(KeyDoubt::EqualHalves)),
+        ("1F1F1F1F0E0E0E0E8C25D16B3E5897AB", Some(KeyDoubt::WeakHalf)),
+        ("8C25D16B3E5897AB01FE01FE01FE01FE", Some(KeyDoubt::WeakHalf)),
+        ("8C25D16B3E5897AB7A1C0D92F3E4B568", None),
+    ] {
+        let list = GOOD.replacen("00112233445566778899AABBCCDDEEFF", value, 1);
+        let store = create(&list, StoreSide::Bureau).unwrap();
+        let kek = store.entries().iter().find(|key| key.usage() == KeyUsage::Kek).unwrap();
+        assert_eq!(kek.doubt(), doubt, "{value}");
+    }
+    let aes = GOOD.replacen("TDES2", "AES128", 1);
+    let equal_halves =
+        aes.replacen("00112233445566778899AABBCCDDEEFF", "8C25D16B3E5897AB8C25D16B3E5897AB", 1);
+    assert!(
+        create(&equal_halves, StoreSide::Bureau)
+            .unwrap()
+            .entries()
+            .iter()
+            .all(|key| { key.usage() != KeyUsage::Kek || key.doubt().is_none() })
+    );
+}
+
+#[test]
+fn a_kmc_that_no_channel_can_use_is_refused_before_a_card_is_spent() {
+    let list = GOOD
+        .replace("usage = \"KMC\"\ntype = \"TDES2\"", "usage = \"KMC\"\ntype = \"AES128\"")
+        .replace("kcv = \"8BAF47\"", "");
+    let message = create(&list, StoreSide::Bureau).err().unwrap().to_string();
+    assert!(message.contains("kmc-1") && message.contains("AES128"), "{message}");
+}
