@@ -70,6 +70,8 @@ pub enum Exit {
     NotAllowed = 47,
     /// Nothing was done yet: the action takes two people, and the second has to make the request as well.
     SecondPerson = 48,
+    /// There was nothing to do: `job resume` of a job without a record that waits to be made.
+    NothingToDo = 49,
     /// A file or socket of the program cannot be read or written (permissions, disk).
     Io = 50,
     /// A thread died, which is a bug, or the system gave no thread. The line stopped; a card that the dead
@@ -78,7 +80,7 @@ pub enum Exit {
 }
 
 /// Every exit code.
-const ALL: [Exit; 31] = [
+const ALL: [Exit; 32] = [
     Exit::Ok,
     Exit::Bug,
     Exit::Usage,
@@ -108,6 +110,7 @@ const ALL: [Exit; 31] = [
     Exit::Daemon,
     Exit::NotAllowed,
     Exit::SecondPerson,
+    Exit::NothingToDo,
     Exit::Io,
     Exit::Thread,
 ];

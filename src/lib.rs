@@ -33,6 +33,7 @@ pub mod request;
 pub mod scp;
 mod sibling_path;
 pub mod signals;
+pub mod stdout;
 pub mod threads;
 pub mod tlv;
 pub mod version;

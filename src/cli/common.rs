@@ -12,6 +12,7 @@ use crate::bureau::Refusal;
 use crate::daemon::people::sound_name;
 use crate::exit::{Exit, Failure};
 use crate::ledger::LedgerError;
+use crate::stdout;
 
 /// The ledger if the command names none.
 const DEFAULT: &str = "cardwright.db";
@@ -144,13 +145,12 @@ impl From<std::io::Error> for Early {
 pub fn on_stdout(command: impl FnOnce(&mut dyn Write) -> Result<Exit, Early>) -> Result<Exit, Failure> {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let result = command(&mut out);
-    let flushed = out.flush().map_err(Early::Output);
-    match result.and_then(|exit| flushed.map(|()| exit)) {
-        Ok(exit) => Ok(exit),
+    let flushed = out.flush();
+    match result {
+        Ok(exit) => stdout::read(flushed).map(|()| exit),
         Err(Early::Refused(refusal)) => Err(spelled(&refusal)),
         Err(Early::Failed(failure)) => Err(failure),
-        Err(Early::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(Exit::Ok),
-        Err(Early::Output(error)) => Err(Failure::new(Exit::Io, format!("standard output: {error}"))),
+        Err(Early::Output(error)) => stdout::read(Err(error)).map(|()| Exit::Ok),
     }
 }
 

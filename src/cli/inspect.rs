@@ -2,12 +2,12 @@
 //!
 //! Not here: the inspection (`inspect`).
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use crate::bureau::key_host::KeyHost;
 use crate::exit::{Exit, Failure};
 use crate::inspect::inspect;
+use crate::stdout;
 
 /// Arguments of `cardwright inspect`.
 #[derive(Debug, clap::Args)]
@@ -18,7 +18,7 @@ pub struct InspectArgs {
     #[arg(long)]
     json: bool,
     /// Also check every MAC with the keys of this store
-    #[arg(long, value_name = "STORE")]
+    #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE")]
     keys: Option<PathBuf>,
 }
 
@@ -29,9 +29,5 @@ pub fn run(args: &InspectArgs) -> Result<Exit, Failure> {
         Some(keys) => inspect(&args.file, Some(&mut KeyHost::open(keys)?.hsm))?,
     };
     let text = if args.json { report.json()? } else { report.text() };
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .map_err(|e| Failure::new(Exit::Io, format!("the report cannot be written: {e}")))?;
-    Ok(report.exit())
+    stdout::print(&text).map(|()| report.exit())
 }

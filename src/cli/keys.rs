@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 use crate::exit::{Exit, Failure};
 use crate::hardening::harden;
 use crate::hsm::store::{KeyStore, StoreSide};
+use crate::stdout;
 
 /// Most bytes of a key list.
 const MAX_LIST: u64 = 1 << 20;
@@ -32,13 +33,13 @@ pub enum KeyCommand {
     /// List the keys: label, usage, type, id:version, KCV.
     List {
         /// Store to read.
-        #[arg(long, value_name = "STORE")]
+        #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE")]
         store: PathBuf,
     },
     /// Check a store: owner, mode, digest, every rule of its keys; and a bureau's audit book next to it.
     Check {
         /// Store to check.
-        #[arg(long, value_name = "STORE")]
+        #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE")]
         store: PathBuf,
     },
 }
@@ -47,7 +48,9 @@ pub enum KeyCommand {
 /// dumps are off, so that a dump of this process cannot show a key.
 pub fn run(command: &KeyCommand, side: StoreSide) -> Result<Exit, Failure> {
     harden()?;
-    run_to(command, side, &mut std::io::stdout().lock())
+    let mut answer = Vec::new();
+    let exit = run_to(command, side, &mut answer)?;
+    stdout::print(&String::from_utf8_lossy(&answer)).map(|()| exit)
 }
 
 /// Does the work of [`run`], printing to `out`.

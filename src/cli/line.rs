@@ -3,7 +3,6 @@
 //!
 //! Not here: the checks (`bureau::line::check`).
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -16,6 +15,7 @@ use crate::exit::{Exit, Failure};
 use crate::modules::LineProfile;
 use crate::report::counted;
 use crate::signals::Signals;
+use crate::stdout;
 
 /// `cardwright line ...`
 #[derive(Debug, clap::Subcommand)]
@@ -97,8 +97,6 @@ fn print(args: &CheckArgs, line: &LineProfile, findings: &[Finding]) -> Result<E
             n => format!("line {}: NOT ready, {n} faults of {} checks\n", line.name, findings.len()),
         };
     }
-    std::io::stdout()
-        .write_all(text.as_bytes())
-        .map_err(|e| Failure::new(Exit::Io, format!("standard output: {e}")))?;
+    stdout::print(&text)?;
     Ok(if bad == 0 { Exit::Ok } else { Exit::LineNotReady })
 }

@@ -9,6 +9,7 @@ use crate::exit::{Exit, Failure};
 use crate::modules::LineProfile;
 use crate::prep::plan::PrepPlan;
 use crate::profile::{LINES, PRODUCTS, ProductProfile};
+use crate::stdout;
 
 /// The commands of `cardwright profile`.
 #[derive(Debug, clap::Subcommand)]
@@ -23,15 +24,14 @@ pub enum ProfileCommand {
 }
 
 /// Carries out a command of `cardwright profile`.
-#[allow(clippy::print_stdout, reason = "the answer of a command")]
 pub fn run(command: &ProfileCommand) -> Result<Exit, Failure> {
     match command {
         ProfileCommand::List => {
             for (name, _) in LINES {
-                println!("line     {name:<14} {}", LineProfile::load(name)?.description);
+                stdout::print(&format!("line     {name:<14} {}\n", LineProfile::load(name)?.description))?;
             }
             for (name, _) in PRODUCTS {
-                println!("product  {name:<14} {}", ProductProfile::load(name)?.description);
+                stdout::print(&format!("product  {name:<14} {}\n", ProductProfile::load(name)?.description))?;
             }
         }
         ProfileCommand::Check { file } => {
@@ -53,7 +53,7 @@ pub fn run(command: &ProfileCommand) -> Result<Exit, Failure> {
                 }
                 ("product", product.name)
             };
-            println!("{kind} {name}: no fault found");
+            stdout::print(&format!("{kind} {name}: no fault found\n"))?;
         }
     }
     Ok(Exit::Ok)
@@ -61,12 +61,11 @@ pub fn run(command: &ProfileCommand) -> Result<Exit, Failure> {
 
 /// Has hwsim check the `[sim]` table, which belongs to it. Without hwsim the table is not used, and so not
 /// checked.
-#[allow(clippy::print_stdout, reason = "the answer of a command")]
 fn simulated(text: &str, origin: &str) -> Result<(), Failure> {
     let directory = socket_directory()?;
     match Simulator::check(text, origin, &Simulation::default(), directory.path()) {
         Err(failure) if failure.exit == Exit::Device => {
-            println!("[sim] was not checked: {failure}");
+            stdout::print(&format!("[sim] was not checked: {failure}\n"))?;
             Ok(())
         }
         other => other,

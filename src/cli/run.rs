@@ -1,6 +1,5 @@
 //! `cardwright run FILE` and `cardwright job resume J`: make one job in the foreground, without a daemon.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::common::{ByArg, LedgerArg, keys_missing};
@@ -12,12 +11,13 @@ use crate::bureau::spool_folder::open_submitted;
 use crate::bureau::{Bureau, Refusal};
 use crate::exit::{Exit, Failure};
 use crate::ids::JobId;
-use crate::ledger::{Context, JobView, Ledger, LedgerError, Reader, RecordState};
+use crate::ledger::{Context, JobState, JobView, Ledger, LedgerError, Reader, RecordState};
 use crate::output_path;
 use crate::pipeline::{RunOutcome, Stop};
 use crate::reason::ReasonWord;
 use crate::report::{EventWriter, Progress, ProgressDisplay, ReportPaths, Summary, SummaryWithNext};
 use crate::signals::Signals;
+use crate::stdout;
 
 /// Most records that a message names; the ledger has all of them.
 const NAMED: usize = 20;
@@ -164,6 +164,9 @@ fn make(
     report(&summary, args.report.as_deref(), json)?;
     let exit = ended_as(&outcome, selected)
         .map_err(|failure| with_next_step(failure, outcome.stopped.as_ref(), &reader, id, line))?;
+    // A job that is closed now had only to be closed.
+    let idle = selected == 0 && exit == Exit::Ok && summary.job.state != JobState::Closed;
+    let exit = if idle { Exit::NothingToDo } else { exit };
     // The simulator's failure is reported last, because the cards are more important.
     ended.simulator.map(|()| exit)
 }
@@ -224,7 +227,7 @@ fn print(summary: SummaryWithNext<'_>, as_json: bool) -> Result<(), Failure> {
     } else {
         summary.to_string()
     };
-    writeln!(std::io::stdout(), "{text}").map_err(|e| Failure::new(Exit::Io, format!("standard output: {e}")))
+    stdout::print(&(text + "\n"))
 }
 
 fn ended_as(outcome: &RunOutcome, selected: usize) -> Result<Exit, Failure> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, TryRecvError};
@@ -275,7 +275,7 @@ pub(super) fn cause(
 /// The thread that writes the event stream of a run. It drops no event: the ledger waits for a slow file or
 /// pipe (`Ledger::subscribe`).
 pub struct EventWriter {
-    thread: JoinHandle<std::io::Result<u64>>,
+    thread: JoinHandle<std::io::Result<()>>,
     path: String,
 }
 
@@ -293,11 +293,12 @@ impl EventWriter {
         Ok(Self { thread, path: path.to_owned() })
     }
 
-    /// Waits for the last event and returns the number of lines. The ledger must be closed, or this waits for
-    /// ever.
-    pub fn finish(self) -> Result<u64, Failure> {
+    /// Waits for the last event. The ledger must be closed, or this waits for ever.
+    pub fn finish(self) -> Result<(), Failure> {
         match self.thread.join() {
-            Ok(lines) => lines.map_err(|e| failure(&self.path, &e)),
+            // The reader of standard output has seen enough.
+            Ok(Err(error)) if self.path == "-" && error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            Ok(written) => written.map_err(|e| failure(&self.path, &e)),
             Err(_) => {
                 let what =
                     "us: the writer of the events file died, which is a bug; the ledger has every event";
@@ -314,9 +315,8 @@ fn failure(path: &str, error: &std::io::Error) -> Failure {
 
 /// Writes until the channel or an error ends it. Then the receiver is dropped, and the ledger goes on without
 /// it.
-fn write_all(events: &Receiver<LedgerEvent>, out: Box<dyn Write + Send>) -> std::io::Result<u64> {
+fn write_all(events: &Receiver<LedgerEvent>, out: Box<dyn Write + Send>) -> std::io::Result<()> {
     let mut out = BufWriter::with_capacity(64 * 1024, out);
-    let mut lines = 0;
     loop {
         let event = match events.try_recv() {
             Ok(event) => event,
@@ -331,10 +331,8 @@ fn write_all(events: &Receiver<LedgerEvent>, out: Box<dyn Write + Send>) -> std:
         };
         write_json(&event, &mut out)?;
         out.write_all(b"\n")?;
-        lines += 1;
     }
-    out.flush()?;
-    Ok(lines)
+    out.flush()
 }
 
 #[cfg(test)]
@@ -423,7 +421,7 @@ mod tests {
         }
         (2..=1000).for_each(|n| sender.send(event(n)).unwrap());
         drop(sender);
-        assert_eq!(writer.finish().unwrap(), 1000);
+        writer.finish().unwrap();
         let text = std::fs::read_to_string(path).unwrap();
         let numbers: Vec<_> = text
             .lines()

@@ -12,7 +12,7 @@ use crate::sources::{Source, repository, tokens};
 /// a new folder here first.
 const FLOORS: &[&[&str]] = &[
     &["ids", "exit", "actor", "audit", "sibling_path", "manual", "panics", "reason", "version", "build"],
-    &["tlv", "crypto", "output_path", "request", "hardening", "threads", "picture"],
+    &["tlv", "crypto", "output_path", "request", "hardening", "threads", "picture", "stdout"],
     &["scp"],
     &["record"],
     &["hsm"],

@@ -18,6 +18,7 @@ mod bad_profile;
 mod blows;
 mod books;
 mod breakers;
+mod closed_output;
 mod crosscheck;
 mod daemon;
 mod daemon_files;
