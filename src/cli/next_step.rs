@@ -87,7 +87,9 @@ fn after_ledger_error(error: &LedgerError) -> Option<String> {
         LedgerError::Seen { job, open: true } => {
             Some(format!("cardwright job show {job}, then cardwright job resume {job}"))
         }
-        LedgerError::Seen { job, open: false } => Some(format!("cardwright job report {job}")),
+        LedgerError::Seen { job, open: false } | LedgerError::FileIdTaken { job, .. } => {
+            Some(format!("cardwright job report {job}"))
+        }
         LedgerError::Shift(_) => Some("cardwright stock show".to_owned()),
         LedgerError::NoJob(_) => Some("cardwright job list".to_owned()),
         LedgerError::Damaged(_) => Some("cardwright audit verify".to_owned()),

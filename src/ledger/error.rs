@@ -33,13 +33,30 @@ pub enum LedgerError {
     /// The shift cannot begin, because of this law.
     #[error("the shift cannot begin: {0}")]
     Shift(Law),
-    /// The file was accepted before: same issuer and file_id, or same digest.
+    /// The file was accepted before: the digest is the same.
     #[error("this file is {job} already, {}", if *open { "which is not closed" } else { "which is CLOSED" })]
     Seen {
         /// The job that it became.
         job: JobId,
         /// Whether that job is OPEN or HELD.
         open: bool,
+    },
+    /// Another file of the issuer with this file_id was accepted before.
+    #[error(
+        "file: this is not the file of {job}, but another one with its file_id {file_id}: SHA-256 {} and {}; ask the issuer \
+         which of the two holds; a file with new data needs a file_id of its own",
+        hex::encode_upper(accepted),
+        hex::encode_upper(digest)
+    )]
+    FileIdTaken {
+        /// The job of the file that was accepted.
+        job: JobId,
+        /// The name of both files.
+        file_id: String,
+        /// SHA-256 of the file that was accepted.
+        accepted: [u8; 32],
+        /// SHA-256 of this file.
+        digest: [u8; 32],
     },
     /// The ledger has no job of this number.
     #[error("the ledger has no job {0}")]
@@ -163,7 +180,7 @@ impl LedgerError {
             Self::Denied { law: Law::NoRecord, .. } | Self::NoJob(_) => Exit::NotFound,
             Self::Denied { .. } | Self::Shift(_) => Exit::Denied,
             Self::Seen { open: true, .. } => Exit::JobOpen,
-            Self::Seen { open: false, .. } => Exit::FileSeen,
+            Self::Seen { open: false, .. } | Self::FileIdTaken { .. } => Exit::FileSeen,
             Self::Auditor(error) => error.exit(),
             Self::NotAJob(_) => Exit::FileFormat,
             Self::InUse { .. }

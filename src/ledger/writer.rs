@@ -376,7 +376,10 @@ impl LedgerWriter {
                 self.books.insert(accepted.job, book);
                 Ok((accepted, events))
             }
-            Err(error @ (LedgerError::NotAJob(_) | LedgerError::Seen { .. })) => Err(error),
+            Err(
+                error
+                @ (LedgerError::NotAJob(_) | LedgerError::Seen { .. } | LedgerError::FileIdTaken { .. }),
+            ) => Err(error),
             Err(error) => Err(self.fail(error)),
         }
     }
@@ -397,9 +400,7 @@ impl LedgerWriter {
                 return Err(LedgerError::NotAJob(Law::NotWritable(what.into())));
             }
         }
-        if let Some((job, state)) = self.store.seen(new)? {
-            return Err(LedgerError::Seen { job, open: state != JobState::Closed });
-        }
+        self.store.refuse_seen(new)?;
         let records = new.cards.iter().map(|c| JobRecord::queued(c.as_str())).collect();
         let mut book = JobBook::new(records, new.rejects_shredded, new.simulated);
         self.store.begin()?;

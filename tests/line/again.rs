@@ -262,7 +262,8 @@ fn the_same_file_is_refused_by_a_fresh_ledger_and_a_ledger_from_a_backup_does_no
 fn to_resume_a_job_without_a_record_to_make_has_its_own_exit_code() {
     let world = World::new();
     world.prepared("job", 3, 1);
-    std::fs::write(world.path("faults.toml"), "[[fault]]\nkind = \"stripe-misread\"\nblanks = [2]\n").unwrap();
+    std::fs::write(world.path("faults.toml"), "[[fault]]\nkind = \"stripe-misread\"\nblanks = [2]\n")
+        .unwrap();
     assert_eq!(world.run("job.cwf1", "sim-8", &["--faults", "faults.toml", "--seed", "1"]).code, 4);
     std::fs::rename(world.path("dumps"), world.path("dumps-1")).unwrap();
     let ended = world.resume("sim-8", &[]);

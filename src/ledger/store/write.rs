@@ -78,17 +78,30 @@ impl LedgerStore {
         }
     }
 
-    /// The job with this file, if there is one: same issuer and file_id, or same digest.
-    pub(in crate::ledger) fn seen(&self, new: &NewJob) -> Result<Option<(JobId, JobState)>, LedgerError> {
-        Ok(self
+    /// Refuses a file with the digest of a job's file, or with its issuer and file_id.
+    pub(in crate::ledger) fn refuse_seen(&self, new: &NewJob) -> Result<(), LedgerError> {
+        let found = self
             .connection
             .prepare_cached(
-                "SELECT id, state FROM job WHERE (issuer_id = ?1 AND file_id = ?2) OR digest = ?3 ORDER BY id",
+                "SELECT id, state, digest FROM job WHERE (issuer_id = ?1 AND file_id = ?2) OR digest = ?3 \
+                 ORDER BY digest = ?3 DESC, id",
             )?
             .query_row(params![new.issuer_id.as_str(), new.file_id.as_str(), new.digest], |r| {
-                Ok((JobId(r.get(0)?), r.get(1)?))
+                Ok((JobId(r.get(0)?), r.get::<_, JobState>(1)?, r.get::<_, [u8; 32]>(2)?))
             })
-            .optional()?)
+            .optional()?;
+        match found {
+            None => Ok(()),
+            Some((job, state, accepted)) if accepted == new.digest => {
+                Err(LedgerError::Seen { job, open: state != JobState::Closed })
+            }
+            Some((job, _, accepted)) => Err(LedgerError::FileIdTaken {
+                job,
+                file_id: new.file_id.to_string(),
+                accepted,
+                digest: new.digest,
+            }),
+        }
     }
 
     /// Writes a job, its records and its balance; no event.

@@ -169,14 +169,23 @@ fn a_file_is_seen_by_name_and_by_digest() {
     assert_eq!(job, JobId(1));
     let renamed = NewJob { file_id: FileId::new("G").unwrap(), ..file("F", 1) };
     let changed = NewJob { digest: [9; 32], ..file("F", 1) };
-    for new in [file("F", 1), renamed, changed.clone()] {
+    for new in [file("F", 1), renamed.clone()] {
         assert_eq!(ledger.new_job(new), Err(LedgerError::Seen { job, open: true }));
     }
+    // Another file with the name of the first is not the first one: who resumes its job would make the old data.
+    let taken = LedgerError::FileIdTaken {
+        job,
+        file_id: "F".to_owned(),
+        accepted: file("F", 1).digest,
+        digest: [9; 32],
+    };
+    assert_eq!(ledger.new_job(changed.clone()), Err(taken.clone()));
+    assert_eq!(Failure::from(taken).exit, Exit::FileSeen);
     // Another issuer's file_ids and card_refs are independent.
-    let other = NewJob { issuer_id: IssuerId::new("OTHERBANK").unwrap(), ..changed.clone() };
+    let other = NewJob { issuer_id: IssuerId::new("OTHERBANK").unwrap(), ..changed };
     assert_eq!(ledger.new_job(other), Ok(Accepted { job: JobId(2), seen_before: vec![] }));
     all(&ledger, job, [Change::Cancelled { seq: 1 }, Change::Closed]);
-    assert_eq!(ledger.new_job(changed), Err(LedgerError::Seen { job, open: false }));
+    assert_eq!(ledger.new_job(renamed), Err(LedgerError::Seen { job, open: false }));
     let failure = |open| Failure::from(LedgerError::Seen { job, open });
     assert_eq!((failure(true).exit, failure(false).exit), (Exit::JobOpen, Exit::FileSeen));
     sound(&ledger.reader().unwrap());

@@ -1,6 +1,7 @@
 //! A file that was accepted before, under its own name or another.
 
 use cardwright::exit::Exit;
+use sha2::{Digest, Sha256};
 
 use super::{Bureau, CARDS, one_message, pieces};
 
@@ -37,6 +38,15 @@ fn a_file_whose_job_is_open() {
     let again = world.run("good.cwf1", "sim-chip-8", &[]);
     assert_eq!((again.code, world.dumps().len()), (Exit::JobOpen as i32, 1), "{}", again.stderr);
     assert!(again.stderr.contains("cardwright job resume J1 "), "{}", again.stderr);
+    // Another file with the file_id of the first: to resume J1 would make the data of the first.
+    let mut other = pieces();
+    other.created += 1;
+    std::fs::write(world.path("other.cwf1"), other.sealed()).unwrap();
+    let message = one_message(&world.run("other.cwf1", "sim-chip-8", &[]), Exit::FileSeen);
+    assert!(message.contains("not the file of J1") && !message.contains("resume"), "{message}");
+    let digests = ["good.cwf1", "other.cwf1"]
+        .map(|name| hex::encode_upper(Sha256::digest(std::fs::read(world.path(name)).unwrap())));
+    assert!(digests.iter().all(|digest| message.contains(digest.as_str())), "{message}");
     assert_eq!(world.resume("sim-chip-8", &[]).code, 0);
     assert_eq!(world.dumps().len(), CARDS as usize);
 }
