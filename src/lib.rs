@@ -13,6 +13,7 @@ pub mod cli;
 pub mod crypto;
 pub mod daemon;
 pub mod exit;
+pub mod files;
 pub mod hardening;
 pub mod hsm;
 pub mod ids;

@@ -64,6 +64,32 @@ pub fn check_replaceable(path: &Path, kind: OutputKind) -> Result<(), Failure> {
     }
 }
 
+/// Refuses an output whose name is that of a ledger or key store that may not exist yet, or of a file next to it:
+/// `cardwright.db`, `cardwright.db-lock`, `cardwright.db.spool/...`.
+pub fn check_apart(output: &Path, owner: &Path) -> Result<(), Failure> {
+    let (Some(out), Some(own)) = (full_path(output), full_path(owner)) else { return Ok(()) };
+    let (Some(out), Some(own)) = (out.to_str(), own.to_str()) else { return Ok(()) };
+    let belongs = out.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '.']));
+    if belongs {
+        let what = format!(
+            "operator: output {}: this name belongs to {}; name another",
+            output.display(),
+            owner.display()
+        );
+        return Err(Failure::new(Exit::Io, what));
+    }
+    Ok(())
+}
+
+/// The absolute path of a file that may not exist, in its folder without links.
+fn full_path(path: &Path) -> Option<PathBuf> {
+    if let Ok(there) = path.canonicalize() {
+        return Some(there);
+    }
+    let absolute = std::path::absolute(path).ok()?;
+    Some(absolute.parent()?.canonicalize().ok()?.join(absolute.file_name()?))
+}
+
 /// Returns the ledger or key store to which a file with this name belongs, if there is one in its directory.
 fn owner(path: &Path) -> Option<PathBuf> {
     let path = path.canonicalize().ok()?;
@@ -102,5 +128,27 @@ mod tests {
         std::fs::write(directory.path().join("l.db"), "x").unwrap();
         assert!(check_replaceable(&wal, OutputKind::Json).is_err());
         assert!(check_replaceable(Path::new("/dev/null"), OutputKind::Csv).is_ok());
+    }
+
+    #[test]
+    fn an_output_never_has_the_name_of_a_ledger_that_is_made_later() {
+        let directory = tempfile::tempdir().unwrap();
+        let ledger = directory.path().join("l.db");
+        let link = directory.path().join("link");
+        std::os::unix::fs::symlink(directory.path(), &link).unwrap();
+        for (name, apart) in [
+            ("l.db", false),
+            ("l.db-lock", false),
+            ("l.db-wal", false),
+            ("l.db-new", false),
+            ("l.db.spool", false),
+            ("./l.db", false),
+            ("link/l.db-shm", false),
+            ("l.dbx", true),
+            ("report.json", true),
+            ("l.json", true),
+        ] {
+            assert_eq!(check_apart(&directory.path().join(name), &ledger).is_ok(), apart, "{name}");
+        }
     }
 }

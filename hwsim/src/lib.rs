@@ -55,6 +55,7 @@ pub mod stripe;
 mod sync;
 #[cfg(test)]
 mod testing;
+pub mod text_file;
 pub mod timing;
 pub mod witness;
 pub mod world;

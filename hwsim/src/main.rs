@@ -14,6 +14,7 @@ use hwsim::faults::FaultPlan;
 use hwsim::pace::LinkPace;
 use hwsim::profile::{CARD_STATION, SimLineProfile};
 use hwsim::server::LineServer;
+use hwsim::text_file;
 use hwsim::witness::LineWitness;
 use hwsim::world::SimulatedLine;
 use nix::sys::signal::{SigSet, Signal};
@@ -202,8 +203,7 @@ fn seed(given: Option<u64>) -> Result<u64> {
 
 fn faults(path: Option<&Path>, seed: u64) -> Result<FaultPlan> {
     let Some(path) = path else { return Ok(FaultPlan::default()) };
-    std::fs::read_to_string(path)
-        .map_err(anyhow::Error::from)
+    text_file::read(path)
         .and_then(|text| FaultPlan::from_toml(&text, seed))
         .with_context(|| format!("faults file {}", path.display()))
 }

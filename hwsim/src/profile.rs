@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Deserializer};
 
 use crate::card::AnswerDelivery;
-use crate::timing;
+use crate::{text_file, timing};
 
 /// Line profiles that are built in, with their names.
 const SHIPPED: &[(&str, &str)] = &[
@@ -213,7 +213,7 @@ impl SimLineProfile {
             let known: Vec<&str> = SHIPPED.iter().map(|(shipped, _)| *shipped).collect();
             bail!("no shipped line is called {name}; give one of {} or a .toml file", known.join(", "));
         }
-        let text = std::fs::read_to_string(path).with_context(|| format!("line profile {name}"))?;
+        let text = text_file::read(path).with_context(|| format!("line profile {name}"))?;
         Self::from_toml(&text).with_context(|| format!("line profile {name}"))
     }
 

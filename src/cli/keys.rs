@@ -1,12 +1,13 @@
 //! `key init`, `key list`, `key check`: the key store, for `cardwright` (a bureau's) and `cardwright-prep`
 //! (an issuer's). Never prints a key's value.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
 use crate::exit::{Exit, Failure};
+use crate::files;
 use crate::hardening::harden;
 use crate::hsm::store::{KeyStore, StoreSide};
 use crate::stdout;
@@ -79,12 +80,7 @@ pub fn run_to(command: &KeyCommand, side: StoreSide, out: &mut impl Write) -> Re
 
 fn key_list(path: &Path) -> Result<Zeroizing<String>, Failure> {
     let fail = |e: std::io::Error| Failure::new(Exit::Io, format!("key list {}: {e}", path.display()));
-    let mut text = Zeroizing::new(String::new());
-    std::fs::File::open(path).map_err(fail)?.take(MAX_LIST + 1).read_to_string(&mut text).map_err(fail)?;
-    if u64::try_from(text.len()).map_or(true, |length| length > MAX_LIST) {
-        return Err(Failure::new(Exit::KeyStore, format!("key list {}: is too large", path.display())));
-    }
-    Ok(text)
+    files::read_text(path, MAX_LIST).map_err(fail)
 }
 
 fn list(store: &KeyStore, out: &mut impl Write) -> std::io::Result<()> {

@@ -36,8 +36,7 @@ pub fn run(command: &ProfileCommand) -> Result<Exit, Failure> {
         }
         ProfileCommand::Check { file } => {
             let origin = file.display().to_string();
-            let text = std::fs::read_to_string(file)
-                .map_err(|e| Failure::new(Exit::Profile, format!("profile {origin}: cannot be read: {e}")))?;
+            let text = crate::profile::source(file)?;
             let table: toml::Table = crate::profile::parse(&text, &origin)?;
             let (kind, name) = if table.contains_key("module") {
                 let line = LineProfile::from_toml(&text, &origin)?;

@@ -15,7 +15,9 @@ use crate::ledger::{Context, JobState, JobView, Ledger, LedgerError, Reader, Rec
 use crate::output_path;
 use crate::pipeline::{RunOutcome, Stop};
 use crate::reason::ReasonWord;
-use crate::report::{EventWriter, Progress, ProgressDisplay, ReportPaths, Summary, SummaryWithNext};
+use crate::report::{
+    EventOutput, EventWriter, Progress, ProgressDisplay, ReportPaths, Summary, SummaryWithNext,
+};
 use crate::signals::Signals;
 use crate::stdout;
 
@@ -79,24 +81,34 @@ impl LineArgs {
     }
 }
 
-/// Opens the bureau that the arguments name.
-fn open(args: &LineArgs, ledger: &LedgerArg, signals: &Signals) -> Result<Bureau, Refusal> {
+/// Opens the bureau that the arguments name, and first the output for events: no file is accepted whose events
+/// could not be written.
+fn open(
+    args: &LineArgs,
+    ledger: &LedgerArg,
+    signals: &Signals,
+) -> Result<(Bureau, Option<EventOutput>), Refusal> {
+    let keys = args.keys.as_ref().ok_or_else(keys_missing)?;
     for output in [&args.events, &args.report].into_iter().flatten().filter(|p| p.as_os_str() != "-") {
         output_path::check_replaceable(output, output_path::OutputKind::Json)?;
+        output_path::check_apart(output, &ledger.ledger)?;
+        output_path::check_apart(output, keys)?;
     }
-    let keys = args.keys.as_ref().ok_or_else(keys_missing)?;
-    Bureau::open(args.line()?, keys, &ledger.ledger, &args.simulate.simulation(), signals)
+    let events =
+        args.events.as_deref().map(|path| EventOutput::open(&path.display().to_string())).transpose()?;
+    let bureau = Bureau::open(args.line()?, keys, &ledger.ledger, &args.simulate.simulation(), signals)?;
+    Ok((bureau, events))
 }
 
 /// Accepts a file and makes its cards.
 pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let signals = Signals::handle(STOPPED)?;
     let begun = || {
-        let bureau = open(&args.line, &args.ledger, &signals)?;
+        let (bureau, events) = open(&args.line, &args.ledger, &signals)?;
         let (job, seen_before) = bureau.accept(open_submitted(&args.file, bureau.ledger.path())?)?;
-        Ok((bureau, job, seen_before))
+        Ok((bureau, events, job, seen_before))
     };
-    let (bureau, job, seen_before) = begun().map_err(|refusal| spelled(&refusal))?;
+    let (bureau, events, job, seen_before) = begun().map_err(|refusal| spelled(&refusal))?;
     if let Some(first) = seen_before.first() {
         let (id, count) = (job.id, seen_before.len());
         return Err(Failure::new(
@@ -107,23 +119,23 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
             ),
         ));
     }
-    make(bureau, job, &args.line, args.json, &signals)
+    make((bureau, events), job, &args.line, args.json, &signals)
 }
 
 /// Carries out `cardwright job resume J`: goes on with a job that the ledger holds open.
 pub fn resume(id: JobId, args: &LineArgs, ledger: &LedgerArg, json: bool) -> Result<Exit, Failure> {
     let signals = Signals::handle(STOPPED)?;
     let begun = || {
-        let bureau = open(args, ledger, &signals)?;
+        let (bureau, events) = open(args, ledger, &signals)?;
         let job = bureau.ready(id)?;
-        Ok((bureau, job))
+        Ok((bureau, events, job))
     };
-    let (bureau, job) = begun().map_err(|refusal: Refusal| spelled(&refusal))?;
-    make(bureau, job, args, json, &signals)
+    let (bureau, events, job) = begun().map_err(|refusal: Refusal| spelled(&refusal))?;
+    make((bureau, events), job, args, json, &signals)
 }
 
 fn make(
-    bureau: Bureau,
+    (bureau, events): (Bureau, Option<EventOutput>),
     job: ReadyJob,
     args: &LineArgs,
     json: bool,
@@ -139,7 +151,7 @@ fn make(
         dumps: args.simulate.dump.clone(),
         report: args.report.clone(),
     };
-    let views = RunViews::start(&bureau.ledger, &view, selected, args.events.as_deref(), json)?;
+    let views = RunViews::start(&bureau.ledger, &view, selected, events, json)?;
     let actor = args.by.actor();
     let people = || (signals.heard(1), crossbeam_channel::never());
     let stopped_by = || Context { reason: Some(ReasonWord::Operator), ..Context::by(&actor) };
@@ -190,10 +202,10 @@ impl RunViews {
         ledger: &Ledger,
         job: &JobView,
         selected: usize,
-        events: Option<&Path>,
+        events: Option<EventOutput>,
         json: bool,
     ) -> Result<Self, Failure> {
-        let events = events.map(|path| EventWriter::start(ledger.subscribe(), &path.display().to_string()));
+        let events = events.map(|output| EventWriter::start(ledger.subscribe(), output));
         let events = events.transpose()?;
         let total = u64::try_from(selected).unwrap_or(u64::MAX);
         let shown = ProgressDisplay::suitable(json);

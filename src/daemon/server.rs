@@ -25,10 +25,13 @@ use super::watch::Deaths;
 use crate::bureau::line::simulator::Simulation;
 use crate::bureau::{Bureau, Refusal};
 use crate::exit::{Exit, Failure};
+use crate::files;
 use crate::modules::LineProfile;
 use crate::signals::Signals;
 use crate::threads;
 
+/// Most bytes of a people file.
+const PEOPLE_MAX: u64 = 1 << 20;
 /// Printed when a signal ends the program before it listens.
 const STOPPED: &str = "stopped by the operator before the daemon listened";
 
@@ -145,7 +148,7 @@ fn people(path: &Path, line: &LineProfile) -> Result<People, Failure> {
     if meta.mode() & 0o022 != 0 || owner != 0 && owner != nix::unistd::geteuid().as_raw() {
         return Err(wrong("it must be yours or root's, and nobody else may write it (chmod go-w)".into()));
     }
-    let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
+    let text = files::read_text(path, PEOPLE_MAX).map_err(|e| wrong(e.to_string()))?;
     let people = People::from_toml(&text).map_err(wrong)?;
     for kind in &line.two_people {
         let needs = policy::role(*kind, None);

@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::HsmError;
+use crate::files;
 use crate::sibling_path::sibling_path;
 
 /// Most bytes of a file: some hundred thousand lines.
@@ -42,7 +43,7 @@ impl CompanionFile {
     /// Locks the file against other processes until the returned lock is dropped.
     pub(super) fn lock(&self) -> Result<Flock<File>, HsmError> {
         let path = sibling_path(&self.path, "-lock");
-        let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+        let lock = files::open_private(&path);
         let lock = lock.map_err(|e| self.fault(format!("its lock cannot be made: {e}")))?;
         Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, e)| self.fault(e.to_string()))
     }
@@ -79,8 +80,7 @@ impl CompanionFile {
         text.push_str(&digest);
         text.push('\n');
         let next = sibling_path(&self.path, "-next");
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&next);
-        let mut file = file.map_err(failed)?;
+        let mut file = files::make_private(&next).map_err(failed)?;
         file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
         std::fs::rename(&next, &self.path).map_err(failed)?;
         let folder = self.path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));

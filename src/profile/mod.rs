@@ -12,7 +12,10 @@ pub use product::ProductProfile;
 pub use shipped::{LINES, PRODUCTS, TEMPLATES, TemplateSource};
 
 use crate::exit::{Exit, Failure};
+use crate::files;
 
+/// Most bytes of a profile file.
+const PROFILE_MAX: u64 = 1 << 20;
 /// The variable that names the bureau's own directory with `lines/` and `products/`, which come before shipped ones.
 const OWN: &str = "CARDWRIGHT_PROFILES";
 
@@ -60,11 +63,16 @@ fn unknown(kind: ProfileFolder, name: &str) -> String {
     )
 }
 
+/// Reads the text of a profile file.
+pub fn source(path: &std::path::Path) -> Result<String, Failure> {
+    files::read_text(path, PROFILE_MAX)
+        .map(|text| text.to_string())
+        .map_err(|e| Failure::new(Exit::Profile, format!("profile {}: cannot be read: {e}", path.display())))
+}
+
 fn file(path: &std::path::Path) -> Result<(String, String), Failure> {
     let origin = path.display().to_string();
-    let text = std::fs::read_to_string(path)
-        .map_err(|e| Failure::new(Exit::Profile, format!("profile {origin}: cannot be read: {e}")))?;
-    Ok((text, origin))
+    Ok((source(path)?, origin))
 }
 
 /// Parses a profile; the message names the line and the key, and quotes nothing else.

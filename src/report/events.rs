@@ -1,8 +1,8 @@
 //! The event stream: one line with a JSON object for each event (`--events`), and the line that people read.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{BufWriter, ErrorKind, Write};
+use std::path::Path;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, TryRecvError};
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::actor::Actor;
 use crate::exit::{Exit, Failure};
+use crate::files;
 use crate::ledger::event::ChainVersion;
 use crate::ledger::{ChipId, EventFact, KeyFate, LedgerEvent, SpoolFate, rfc3339};
 use crate::threads;
@@ -279,18 +280,29 @@ pub struct EventWriter {
     path: String,
 }
 
-impl EventWriter {
-    /// Starts to append to a file, or to write to standard output (`-`). The lines are flushed whenever no
-    /// event is waiting.
-    pub fn start(events: Receiver<LedgerEvent>, path: &str) -> Result<Self, Failure> {
+/// An open output for events.
+pub struct EventOutput {
+    out: Box<dyn Write + Send>,
+    path: String,
+}
+
+impl EventOutput {
+    /// Opens a file, to add to it, or standard output (`-`).
+    pub fn open(path: &str) -> Result<Self, Failure> {
         let out: Box<dyn Write + Send> = match path {
             "-" => Box::new(std::io::stdout()),
-            _ => {
-                Box::new(File::options().create(true).append(true).open(path).map_err(|e| failure(path, &e))?)
-            }
+            _ => Box::new(files::append(Path::new(path)).map_err(|e| failure(path, &e))?),
         };
+        Ok(Self { out, path: path.to_owned() })
+    }
+}
+
+impl EventWriter {
+    /// Starts to write. The lines are flushed whenever no event is waiting.
+    pub fn start(events: Receiver<LedgerEvent>, output: EventOutput) -> Result<Self, Failure> {
+        let EventOutput { out, path } = output;
         let thread = threads::start("events", move || write_all(&events, out))?;
-        Ok(Self { thread, path: path.to_owned() })
+        Ok(Self { thread, path })
     }
 
     /// Waits for the last event. The ledger must be closed, or this waits for ever.
@@ -413,7 +425,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("e.jsonl");
         let (sender, events) = crossbeam_channel::bounded(4);
-        let writer = EventWriter::start(events, path.to_str().unwrap()).unwrap();
+        let writer = EventWriter::start(events, EventOutput::open(path.to_str().unwrap()).unwrap()).unwrap();
         sender.send(event(1)).unwrap();
         // The first line is written before the run ends.
         while std::fs::read_to_string(&path).unwrap().lines().count() == 0 {
@@ -435,10 +447,9 @@ mod tests {
     #[test]
     fn a_full_disk_is_told_and_blocks_nobody() {
         let (sender, events) = crossbeam_channel::bounded(1);
-        let writer = EventWriter::start(events, "/dev/full").unwrap();
+        let writer = EventWriter::start(events, EventOutput::open("/dev/full").unwrap()).unwrap();
         while sender.send(event(1)).is_ok() {}
         assert_eq!(writer.finish().unwrap_err().exit, Exit::Io);
-        let (_sender, events) = crossbeam_channel::bounded(1);
-        assert_eq!(EventWriter::start(events, "/no/such/directory/e").err().unwrap().exit, Exit::Io);
+        assert_eq!(EventOutput::open("/no/such/directory/e").err().unwrap().exit, Exit::Io);
     }
 }

@@ -12,7 +12,7 @@ pub mod summary;
 pub mod summary_text;
 mod withheld;
 
-pub use events::EventWriter;
+pub use events::{EventOutput, EventWriter};
 pub use progress::{Progress, ProgressDisplay};
 pub use summary::{ReportPaths, RunStats, StationStats, Summary, SummaryWithNext};
 

@@ -12,7 +12,7 @@ use crate::sources::{Source, repository, tokens};
 /// a new folder here first.
 const FLOORS: &[&[&str]] = &[
     &["ids", "exit", "actor", "audit", "sibling_path", "manual", "panics", "reason", "version", "build"],
-    &["tlv", "crypto", "output_path", "request", "hardening", "threads", "picture", "stdout"],
+    &["tlv", "crypto", "output_path", "request", "hardening", "threads", "picture", "stdout", "files"],
     &["scp"],
     &["record"],
     &["hsm"],

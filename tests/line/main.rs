@@ -27,6 +27,7 @@ mod devices;
 mod expected;
 mod exported;
 mod faults;
+mod foreign_files;
 mod papers;
 #[path = "../pcscd_support/mod.rs"]
 mod pcscd_support;

@@ -8,9 +8,9 @@
 //! The number is written after each commit and not synced: after a power cut it may be smaller than the ledger's,
 //! never larger.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{ErrorKind, Read};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::audit::LedgerId;
+use crate::files;
 use crate::ledger::error::LedgerError;
 use crate::sibling_path::sibling_path;
 
@@ -37,14 +38,7 @@ impl Lock {
     /// removed.
     pub(super) fn take(ledger: &Path) -> Result<Self, LedgerError> {
         let path = sibling_path(ledger, "-lock");
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|e| LedgerError::io(&path, e))?;
+        let file = files::open_private(&path).map_err(|e| LedgerError::io(&path, e))?;
         match taken(file) {
             Ok(mut file) => {
                 let (_, noted) = read(&mut file);

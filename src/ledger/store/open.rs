@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::num::NonZeroU64;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -17,6 +17,7 @@ use rustix::fs::{Advice, fadvise};
 use super::identity::Identity;
 use super::lock::{self, Lock};
 use super::{LedgerStore, row};
+use crate::files;
 use crate::ledger::chain::{GENESIS, Hash};
 use crate::ledger::error::LedgerError;
 use crate::sibling_path::sibling_path;
@@ -56,6 +57,7 @@ impl LedgerStore {
     pub(in crate::ledger) fn open(path: &Path) -> Result<Self, LedgerError> {
         let path = resolved(path)?;
         one_name(&path)?;
+        guarded(&path)?;
         let lock = Lock::take(&path)?;
         let made = match path.metadata() {
             Ok(meta) if meta.is_file() && meta.len() == 0 => return Err(LedgerError::Empty(path)),
@@ -144,6 +146,16 @@ fn one_name(path: &Path) -> Result<(), LedgerError> {
         }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(LedgerError::io(path, error)),
+    }
+}
+
+/// Refuses a ledger that other users can change or replace: who can write its file can write events.
+fn guarded(path: &Path) -> Result<(), LedgerError> {
+    let failed = |error| LedgerError::io(path, error);
+    files::check_folder(path.parent().unwrap_or(Path::new("/"))).map_err(failed)?;
+    match path.metadata() {
+        Ok(meta) if meta.is_file() => files::check_owned(&meta).map_err(failed),
+        _ => Ok(()),
     }
 }
 
@@ -316,8 +328,7 @@ fn make(path: &Path) -> Result<(), LedgerError> {
 
 fn made(new: &Path) -> Result<(), LedgerError> {
     let failed = |e| LedgerError::io(new, e);
-    let mut options = OpenOptions::new();
-    let file = options.write(true).create(true).truncate(true).mode(0o600).open(new).map_err(failed)?;
+    let file = files::make_private(new).map_err(failed)?;
     let mut connection = connect(new)?;
     connection.pragma_update(None, "page_size", PAGE)?;
     // No journal on disk: if this fails, the file is thrown away.

@@ -1,0 +1,173 @@
+//! Opening files that other users or earlier processes may have put there.
+//!
+//! A private file is made new, never through a link, so that no other user owns or reads it. A file that a person
+//! names is read only if it is a regular one and not longer than its kind can be: a pipe would block for ever, and a
+//! device never ends. Not here: which output may replace which file (`output_path`).
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{Error, ErrorKind, Read, Result};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use nix::fcntl::OFlag;
+use zeroize::Zeroizing;
+
+/// Sticky bit of a folder: only its owner removes or renames a file in it.
+const STICKY: u32 = 0o1000;
+/// Write permission of the group or of all other users.
+const OTHERS_WRITE: u32 = 0o022;
+
+/// Makes a new file, mode 0600, in place of one that a killed process left. What lies there is removed and not
+/// opened; if another user put something there again in between, this is an error.
+pub fn make_private(path: &Path) -> Result<File> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// Opens a file for reading and writing as it is, or makes it with mode 0600. A link, and a file of another user or
+/// that others may write, is refused.
+pub fn open_private(path: &Path) -> Result<File> {
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(flags.bits());
+    let file = options.open(path).map_err(|error| match error.raw_os_error() {
+        Some(code) if code == nix::errno::Errno::ELOOP as i32 => Error::other("it is a link; remove it"),
+        _ => error,
+    })?;
+    check_owned(&file.metadata()?)?;
+    Ok(file)
+}
+
+/// Refuses what is no regular file of this user, or what others may write.
+pub fn check_owned(meta: &Metadata) -> Result<()> {
+    let ours = meta.is_file() && meta.uid() == nix::unistd::geteuid().as_raw();
+    if ours && meta.mode() & OTHERS_WRITE == 0 {
+        return Ok(());
+    }
+    Err(Error::other("it must be a file of yours, and nobody else may write it (chmod go-w)"))
+}
+
+/// Refuses a folder in which other users may replace files.
+pub fn check_folder(folder: &Path) -> Result<()> {
+    let meta = folder.metadata()?;
+    if meta.mode() & OTHERS_WRITE != 0 && meta.mode() & STICKY == 0 {
+        let what = format!("others may write the folder {} (chmod go-w, or name another)", folder.display());
+        return Err(Error::other(what));
+    }
+    Ok(())
+}
+
+/// Reads a text file of at most `most` bytes. The text is wiped when it is dropped.
+pub fn read_text(path: &Path, most: u64) -> Result<Zeroizing<String>> {
+    let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        return Err(Error::other("it is no regular file"));
+    }
+    if meta.len() > most {
+        return Err(Error::other(format!("it is longer than {most} bytes")));
+    }
+    // One byte more than there is, so that reading never moves the buffer and leaves a copy behind.
+    let capacity = usize::try_from(meta.len() + 1).unwrap_or(0);
+    let mut text = Zeroizing::new(String::with_capacity(capacity));
+    file.take(meta.len()).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Opens an output to add to it, or makes it. A pipe that nobody reads is refused, because opening it would block.
+pub fn append(path: &Path) -> Result<File> {
+    let file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .custom_flags(OFlag::O_NONBLOCK.bits())
+        .open(path)
+        .map_err(|error| match error.raw_os_error() {
+            Some(code) if code == nix::errno::Errno::ENXIO as i32 => {
+                Error::other("it is a pipe that nobody reads: start its reader first")
+            }
+            _ => error,
+        })?;
+    // From here on a full pipe waits for its reader.
+    nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_APPEND))?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_private_file_is_new_and_never_another_users() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, target) = (folder.path().join("store-next"), folder.path().join("target"));
+        std::fs::write(&target, "before").unwrap();
+        symlink(&target, &path).unwrap();
+        let file = make_private(&path).unwrap();
+        assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_to_string(&target).unwrap(), "before", "a link was followed");
+
+        // Left by a killed process, and opened by another user before: that user keeps the old file.
+        std::fs::write(&path, "left").unwrap();
+        let left = File::open(&path).unwrap();
+        let file = make_private(&path).unwrap();
+        assert_ne!(left.metadata().unwrap().ino(), file.metadata().unwrap().ino());
+
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert!(make_private(&path).is_err());
+    }
+
+    #[test]
+    fn an_existing_private_file_is_this_users_and_no_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        drop(open_private(&path).unwrap());
+        assert!(open_private(&path).is_ok());
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o620)).unwrap();
+        assert!(open_private(&path).unwrap_err().to_string().contains("nobody else may write"));
+        let link = folder.path().join("link");
+        symlink(&path, &link).unwrap();
+        assert!(open_private(&link).unwrap_err().to_string().contains("link"));
+        nix::unistd::mkfifo(&folder.path().join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(open_private(&folder.path().join("pipe")).is_err());
+    }
+
+    #[test]
+    fn a_folder_that_others_may_write_is_refused_unless_it_is_sticky() {
+        let folder = tempfile::tempdir().unwrap();
+        for (mode, good) in [(0o700, true), (0o755, true), (0o775, false), (0o777, false), (0o1777, true)] {
+            std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(mode)).unwrap();
+            assert_eq!(check_folder(folder.path()).is_ok(), good, "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn only_regular_files_of_bounded_size_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, pipe) = (folder.path().join("text"), folder.path().join("pipe"));
+        std::fs::write(&path, "12345").unwrap();
+        assert_eq!(**read_text(&path, 5).unwrap(), *"12345");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for (path, most, what) in [
+            (path.as_path(), 4, "longer than 4 bytes"),
+            (&pipe, 5, "no regular file"),
+            (Path::new("/dev/zero"), 5, "no regular file"),
+            (folder.path(), 5, "no regular file"),
+        ] {
+            let error = read_text(path, most).unwrap_err().to_string();
+            assert!(error.contains(what), "{}: {error}", path.display());
+        }
+        assert!(append(&pipe).unwrap_err().to_string().contains("nobody reads"));
+        let reader =
+            OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(&pipe).unwrap();
+        let writer = append(&pipe).unwrap();
+        let flags = nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_GETFL).unwrap();
+        assert!(!OFlag::from_bits_retain(flags).contains(OFlag::O_NONBLOCK));
+        drop(reader);
+    }
+}
