@@ -109,6 +109,8 @@ reason_words! {
     Hsm = "hsm",
     /// The HSM refused what we asked.
     HsmRefused = "hsm-refused",
+    /// The HSM does not sign the ledger, so no card is bound.
+    NotSigned = "not-signed",
     /// A bug of this program.
     Bug = "bug",
     /// A person had the card thrown out.

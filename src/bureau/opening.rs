@@ -95,7 +95,7 @@ impl Bureau {
         }
         let socket = directory.path().join("hsm.sock");
         let host = HostProcess::start(&own_program()?, keys, &socket)?;
-        let auditor = HsmClient::connect(&socket)?;
+        let auditor = HsmClient::connect_again(&socket)?;
         let realm = auditor.realm();
         if !simulation.on {
             allowed(&line, realm)?;

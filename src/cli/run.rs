@@ -165,17 +165,14 @@ fn make(
         );
     }
     views.finish()?;
-    // A ledger that failed reports its failure here again, but the outcome below says more about it.
-    if !matches!(outcome.stopped, Some(Stop::Ledger(_))) {
-        ended.ledger.map_err(|error| spelled(&error.into()))?;
-    }
-
     outcome.stats.cpu = crate::report::summary::CpuTimes { controller: cpu::own(), ..ended.cpu };
     let summary = Summary::build(&reader, id, Some(outcome.stats.clone()), places)
         .map_err(|error| spelled(&error.into()))?;
     report(&summary, args.report.as_deref(), json)?;
     let exit = ended_as(&outcome, selected)
         .map_err(|failure| with_next_step(failure, outcome.stopped.as_ref(), &reader, id, line))?;
+    // A ledger that failed in the run was reported by the outcome, which says more about it.
+    ended.ledger.map_err(|error| spelled(&error.into()))?;
     // A job that is closed now had only to be closed.
     let idle = selected == 0 && exit == Exit::Ok && summary.job.state != JobState::Closed;
     let exit = if idle { Exit::NothingToDo } else { exit };

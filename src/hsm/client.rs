@@ -1,13 +1,13 @@
 //! The controller's end: [`HsmClient`] speaks to an HSM host, [`HostProcess`] starts one and ends it.
 //!
-//! After any fault of its connection a client refuses every call ([`HsmError::Host`]): a late answer could belong to
-//! another question. The calls themselves are made from the table in `operations`.
+//! After any fault of its connection a client refuses every call ([`HsmError::Host`]), or connects again where its calls
+//! stand alone: a late answer could belong to another question. The calls themselves are made from the table in `operations`.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -25,6 +25,8 @@ pub const READY: &str = "ready";
 const START_LIMIT: Duration = Duration::from_secs(10);
 /// A call takes milliseconds; a host that needs this long hangs.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+/// Limit of a call that stands alone and can be repeated: the ledger's writer waits for it.
+const ALONE_LIMIT: Duration = Duration::from_secs(5);
 /// Most bytes kept of a host's error output.
 const MAX_COMPLAINT: usize = 4096;
 
@@ -33,6 +35,8 @@ pub struct HsmClient {
     frames: Option<WireFrames<UnixStream>>,
     realm: Realm,
     calls: Option<HsmCallCounter>,
+    /// Where to connect again after a fault; `None` for a client whose calls depend on earlier ones.
+    again: Option<PathBuf>,
 }
 
 /// Counts the calls of several clients, by kind.
@@ -61,14 +65,25 @@ fn broken(error: &std::io::Error) -> HsmError {
 impl HsmClient {
     /// Connects, and checks that the host belongs to this user and has this version.
     pub fn connect(socket: &Path) -> Result<Self, HsmError> {
+        Self::connect_within(socket, ANSWER_LIMIT)
+    }
+
+    /// Connects for calls that each stand alone, such as those of an auditor. After a fault of its connection this
+    /// client connects again with its next call.
+    pub fn connect_again(socket: &Path) -> Result<Self, HsmError> {
+        let client = Self::connect_within(socket, ALONE_LIMIT)?;
+        Ok(Self { again: Some(socket.to_owned()), ..client })
+    }
+
+    fn connect_within(socket: &Path, limit: Duration) -> Result<Self, HsmError> {
         let mut stream = UnixStream::connect(socket).map_err(|e| broken(&e))?;
         if !wire::same_user(&stream) {
             return Err(HsmError::Host("the socket is another user's".into()));
         }
-        stream.set_read_timeout(Some(ANSWER_LIMIT)).map_err(|e| broken(&e))?;
-        stream.set_write_timeout(Some(ANSWER_LIMIT)).map_err(|e| broken(&e))?;
+        stream.set_read_timeout(Some(limit)).map_err(|e| broken(&e))?;
+        stream.set_write_timeout(Some(limit)).map_err(|e| broken(&e))?;
         let realm = wire::greeted(&mut stream).map_err(|e| broken(&e))?;
-        Ok(Self { frames: Some(WireFrames::new(stream)), realm, calls: None })
+        Ok(Self { frames: Some(WireFrames::new(stream)), realm, calls: None, again: None })
     }
 
     /// Counts its calls in `calls` from now on.
@@ -87,8 +102,13 @@ impl HsmClient {
             calls.count(request.counted());
         }
         // Taken out, and put back only after a whole answer: after a fault every later call fails.
-        let mut frames =
-            self.frames.take().ok_or_else(|| HsmError::Host("the connection failed before".into()))?;
+        let mut frames = match (self.frames.take(), &self.again) {
+            (Some(frames), _) => frames,
+            (None, Some(socket)) => Self::connect_within(socket, ALONE_LIMIT)?
+                .frames
+                .ok_or_else(|| HsmError::Host("the connection failed before".into()))?,
+            (None, None) => return Err(HsmError::Host("the connection failed before".into())),
+        };
         wire::send(frames.stream(), request).map_err(|e| broken(&e))?;
         let reply: Option<HsmReply> = frames.receive().map_err(|e| broken(&e))?;
         let reply = reply.ok_or_else(|| HsmError::Host("it closed the connection".into()))?;

@@ -113,6 +113,17 @@ pub enum LedgerError {
     /// The HSM that signs the ledger failed.
     #[error("{0}")]
     Auditor(HsmError),
+    /// The HSM does not sign the ledger's events, so nothing new is bound and no job is closed.
+    #[error(
+        "key: the HSM has not signed the last {events} events of the ledger ({why}); until it has, no card is bound and no job \
+         is closed: see that its host runs and that the disk of the key store has room"
+    )]
+    NotSigned {
+        /// Events that are owed.
+        events: u64,
+        /// The HSM's last answer.
+        why: HsmError,
+    },
     /// The ledger was closed before the call.
     #[error("the ledger is closed")]
     Closed,
@@ -181,7 +192,7 @@ impl LedgerError {
             Self::Denied { .. } | Self::Shift(_) => Exit::Denied,
             Self::Seen { open: true, .. } => Exit::JobOpen,
             Self::Seen { open: false, .. } | Self::FileIdTaken { .. } => Exit::FileSeen,
-            Self::Auditor(error) => error.exit(),
+            Self::Auditor(error) | Self::NotSigned { why: error, .. } => error.exit(),
             Self::NotAJob(_) => Exit::FileFormat,
             Self::InUse { .. }
             | Self::Missing(_)

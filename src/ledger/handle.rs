@@ -114,7 +114,7 @@ impl Ledger {
     /// Errors: also [`LedgerError::Damaged`] if ledger and HSM contradict each other, and [`LedgerError::Auditor`] if
     /// the HSM fails.
     ///
-    /// [`SIGNED_EVERY`]: super::writer::SIGNED_EVERY
+    /// [`SIGNED_EVERY`]: super::signing::SIGNED_EVERY
     pub fn open_audited(path: impl AsRef<Path>, auditor: Box<dyn Auditor>) -> Result<Self, LedgerError> {
         Self::start(path.as_ref(), Some(auditor))
     }

@@ -36,6 +36,7 @@ mod handle;
 mod law;
 mod names;
 mod replay;
+mod signing;
 mod store;
 mod time;
 pub mod types;

@@ -18,6 +18,7 @@ use super::event::{EventFact, LedgerEvent, codec};
 use super::gather::Gather;
 use super::law::Law;
 use super::replay::is_shift_name;
+use super::signing::Signing;
 use super::store::LedgerStore;
 use super::types::{Accepted, Balance, Change, Context, JobId, JobState, NewJob, RecordState};
 use crate::hsm::Auditor;
@@ -26,12 +27,10 @@ use crate::reason::ReasonWord;
 /// A transaction with this many changes waits for no more.
 pub(super) const BATCH: usize = 512;
 
-/// Events between two checkpoints. A start has to verify at most this many, some tens of milliseconds of work.
-pub(super) const SIGNED_EVERY: u64 = 10_000;
-
-/// The longest time that an event waits to be signed. If an old copy of the ledger is put back after a crash, only
-/// the events of this time can be missing without a trace.
-const SIGNED_WITHIN: Duration = Duration::from_secs(1);
+/// How long the end waits for the HSM's signature.
+const LAST_SIGNATURE: Duration = Duration::from_secs(3);
+/// Pause between two requests for it.
+const LAST_PAUSE: Duration = Duration::from_millis(200);
 
 /// How often an idle writer checks that its files are still in place.
 const LOOKS_AFTER: Duration = Duration::from_secs(1);
@@ -65,14 +64,7 @@ pub(super) enum Message {
 /// The writing thread's state.
 pub(super) struct LedgerWriter {
     store: LedgerStore,
-    /// Signs checkpoints; `None` without an HSM.
-    auditor: Option<Box<dyn Auditor>>,
-    /// Number of the last event that was signed.
-    signed_to: u64,
-    /// Since when an event waits to be signed.
-    unsigned_since: Option<Instant>,
-    /// A change about a job as a whole was written, and is to be signed at once.
-    signs_now: bool,
+    signing: Signing,
     gather: Gather,
     /// Working state of the jobs that were used since the start and are not closed.
     books: HashMap<JobId, JobBook>,
@@ -91,13 +83,10 @@ impl LedgerWriter {
         if let Some(auditor) = &mut auditor {
             store.agrees(&auditor.audit(store.id()).map_err(LedgerError::Auditor)?)?;
         }
-        let signed_to = store.signed_to()?;
+        let signing = Signing::new(auditor, store.signed_to()?);
         Ok(Self {
             store,
-            auditor,
-            signed_to,
-            unsigned_since: None,
-            signs_now: true,
+            signing,
             gather: Gather::default(),
             books: HashMap::new(),
             subscribers: Vec::new(),
@@ -144,6 +133,7 @@ impl LedgerWriter {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             self.sign_if_due();
+            self.release(&mut batch);
             let mut next = match self.next(messages) {
                 Ok(first) => Some(first),
                 Err(RecvTimeoutError::Timeout) => {
@@ -155,7 +145,7 @@ impl LedgerWriter {
             while let Some(message) = next.take() {
                 match message {
                     Message::Change(job, change, context, reply) => {
-                        batch.push((job, change, context, reply));
+                        batch.extend(self.admit((job, change, context, reply)));
                         if batch.len() < BATCH {
                             next = self.gather.more(batch.len(), messages);
                         }
@@ -185,8 +175,8 @@ impl LedgerWriter {
     /// The next message, or a timeout as soon as events must be signed or, without unsigned events, the files
     /// checked.
     fn next(&self, messages: &Receiver<Message>) -> Result<Message, RecvTimeoutError> {
-        match self.unsigned_since {
-            Some(since) => messages.recv_deadline(since + SIGNED_WITHIN),
+        match self.signing.next() {
+            Some(then) => messages.recv_deadline(then),
             None => messages.recv_timeout(LOOKS_AFTER),
         }
     }
@@ -201,12 +191,7 @@ impl LedgerWriter {
     }
 
     fn sign_if_due(&mut self) {
-        if self.auditor.is_none() || self.store.last_event() == self.signed_to {
-            return;
-        }
-        let since = *self.unsigned_since.get_or_insert_with(Instant::now);
-        let many = self.store.last_event() >= self.signed_to.saturating_add(SIGNED_EVERY);
-        if many || std::mem::take(&mut self.signs_now) || since.elapsed() >= SIGNED_WITHIN {
+        if self.signing.is_due(self.store.last_event()) {
             self.sign();
         }
     }
@@ -215,28 +200,61 @@ impl LedgerWriter {
     /// failure of the HSM is no reason to stop cards that are under way, because the next checkpoint covers these
     /// events too. A failure to write the checkpoint is one.
     fn sign(&mut self) {
-        let Some(auditor) = &mut self.auditor else { return };
-        if self.poison.get().is_some() || self.store.last_event() == self.signed_to {
+        if self.poison.get().is_some() || self.signing.owed(self.store.last_event()) == 0 {
             return;
         }
+        let Some(auditor) = &mut self.signing.auditor else { return };
         let place = self.store.place();
-        let signed = auditor.checkpoint(place).map_err(LedgerError::Auditor).and_then(|checkpoint| {
-            self.store.begin()?;
-            self.store.keep(&checkpoint)?;
-            self.store.commit()?;
-            Ok(place.n)
-        });
-        self.unsigned_since = None;
-        match signed {
-            Ok(n) => self.signed_to = n,
-            Err(error @ LedgerError::Auditor(_)) => {
-                tracing::warn!(%error, "the ledger's end was not signed");
-                // Not again at once: the next event leads to the next attempt.
-                self.signed_to = self.store.last_event();
-            }
+        let checkpoint = match auditor.checkpoint(place) {
+            Ok(checkpoint) => checkpoint,
+            Err(error) => return self.signing.failed(error, place.n),
+        };
+        let kept =
+            self.store.begin().and_then(|()| self.store.keep(&checkpoint)).and_then(|()| self.store.commit());
+        match kept {
+            Ok(()) => self.signing.signed(place.n),
             Err(error) => {
                 self.fail(error);
             }
+        }
+    }
+
+    /// Passes a change on, or keeps a binding until the HSM signs again. Closing a job needs the end signed.
+    fn admit(&mut self, said: Said) -> Option<Said> {
+        let last = self.store.last_event();
+        if matches!(said.1, Change::Closed) {
+            self.sign();
+            if let Some(error) = self.signing.debt(last) {
+                answer(said.3, Err(error));
+                return None;
+            }
+        }
+        self.signing.admit(said, last)
+    }
+
+    /// Writes the bindings that waited for the HSM, or refuses those that waited too long.
+    fn release(&mut self, batch: &mut Vec<Said>) {
+        for said in self.signing.released() {
+            match self.signing.debt(self.store.last_event()) {
+                None => batch.push(said),
+                Some(error) => answer(said.3, Err(error)),
+            }
+        }
+        self.write(batch);
+    }
+
+    /// Waits for the signature of the last event. Without it the end is reported as not signed.
+    fn sign_the_end(&mut self) {
+        let until = Instant::now() + LAST_SIGNATURE;
+        loop {
+            self.sign();
+            let Some(error) = self.signing.debt(self.store.last_event()) else { return };
+            if Instant::now() >= until {
+                tracing::warn!(%error, "the ledger ends without a signature");
+                let _ = self.poison.set(error);
+                return;
+            }
+            std::thread::sleep(LAST_PAUSE);
         }
     }
 
@@ -270,7 +288,7 @@ impl LedgerWriter {
                 }
             }
             Message::Stop => {
-                self.sign();
+                self.sign_the_end();
                 self.look();
                 if self.poison.get().is_none() {
                     self.store.fold();
@@ -335,8 +353,9 @@ impl LedgerWriter {
         touched.retain(|job, before| self.balance(*job) != *before);
         self.write_balances(touched.into_keys())?;
         self.store.commit()?;
-        self.signs_now |=
-            results.iter().flatten().any(|event| event.seq().is_none() && event.fact.blank().is_none());
+        if results.iter().flatten().any(|event| event.seq().is_none() && event.fact.blank().is_none()) {
+            self.signing.hurry();
+        }
         self.books.retain(|_, book| book.state != JobState::Closed);
         Ok(())
     }
@@ -418,7 +437,7 @@ impl LedgerWriter {
             events.push(self.store.write(job, &book, &Change::Held, &effect, context)?);
         }
         self.store.commit()?;
-        self.signs_now = true;
+        self.signing.hurry();
         Ok((Accepted { job, seen_before }, book, events))
     }
 

@@ -6,6 +6,7 @@ mod chain;
 mod crash;
 mod events;
 mod model;
+mod signing;
 mod store;
 
 use std::path::Path;

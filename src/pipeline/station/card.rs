@@ -208,6 +208,9 @@ fn refused(error: LedgerError) -> Result<Fault, LedgerError> {
             ReasonWord::RecordCancelled,
             "operator: the record was cancelled after this blank was fed for it; the blank is still empty",
         )),
+        error @ LedgerError::NotSigned { .. } => {
+            Ok(Fault::new(Blame::Hsm, ReasonWord::NotSigned, error.to_string()))
+        }
         error => Err(error),
     }
 }

@@ -1,0 +1,118 @@
+//! The debt of signatures: which events the HSM has not signed yet, and what has to wait until it has.
+//!
+//! An HSM that does not answer is asked again and again. Cards that are bound go on, because the next checkpoint
+//! covers their events too; but while too much is owed nothing new is bound, and a job is closed only with a signed
+//! end. Not here: the checkpoint itself (`store`), the connection (`hsm::client`).
+
+use std::time::{Duration, Instant};
+
+use super::error::LedgerError;
+use super::types::Change;
+use super::writer::Said;
+use crate::hsm::{Auditor, HsmError};
+
+/// Events between two checkpoints, and the most that may be owed while a card is bound. A start has to verify at most
+/// this many.
+pub(super) const SIGNED_EVERY: u64 = 1_000;
+/// The longest time that an event waits to be signed. If an old copy of the ledger is put back after a crash, only
+/// the events of this time can be missing without a trace.
+pub(super) const SIGNED_WITHIN: Duration = Duration::from_secs(1);
+/// The oldest event that may be owed while a card is bound.
+const OWED_LONGEST: Duration = Duration::from_secs(10);
+/// Pause before an HSM that did not sign is asked again.
+const PAUSE: Duration = Duration::from_millis(500);
+/// How long a binding waits for the HSM before it is refused.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The debt.
+pub(super) struct Signing {
+    /// Signs checkpoints; `None` without an HSM.
+    pub(super) auditor: Option<Box<dyn Auditor>>,
+    /// Number of the last event that was signed.
+    signed_to: u64,
+    /// Since when an event waits to be signed.
+    since: Option<Instant>,
+    /// A change about a job as a whole was written, and is to be signed at once.
+    at_once: bool,
+    /// Why the HSM did not sign, and when it is asked again.
+    failed: Option<(HsmError, Instant)>,
+    /// Bindings that wait, and since when.
+    waiting: Vec<(Instant, Said)>,
+}
+
+impl Signing {
+    pub(super) fn new(auditor: Option<Box<dyn Auditor>>, signed_to: u64) -> Self {
+        Self { auditor, signed_to, since: None, at_once: true, failed: None, waiting: Vec::new() }
+    }
+
+    /// Has the next checkpoint made at once.
+    pub(super) fn hurry(&mut self) {
+        self.at_once = true;
+    }
+
+    /// Events that are not signed.
+    pub(super) fn owed(&self, last: u64) -> u64 {
+        if self.auditor.is_some() { last.saturating_sub(self.signed_to) } else { 0 }
+    }
+
+    /// Whether the HSM is to be asked now.
+    pub(super) fn is_due(&mut self, last: u64) -> bool {
+        let owed = self.owed(last);
+        if owed == 0 {
+            return false;
+        }
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if let Some((_, again)) = &self.failed {
+            return Instant::now() >= *again;
+        }
+        owed >= SIGNED_EVERY || std::mem::take(&mut self.at_once) || since.elapsed() >= SIGNED_WITHIN
+    }
+
+    /// When the HSM is to be asked next; `None` if nothing is owed.
+    pub(super) fn next(&self) -> Option<Instant> {
+        let since = self.since?;
+        Some(self.failed.as_ref().map_or(since + SIGNED_WITHIN, |(_, again)| *again))
+    }
+
+    /// Notes that everything up to an event is signed.
+    pub(super) fn signed(&mut self, to: u64) {
+        if self.failed.take().is_some() {
+            tracing::warn!("the HSM signs the ledger again: everything up to event {to} is signed");
+        }
+        (self.signed_to, self.since) = (to, None);
+    }
+
+    /// Notes that the HSM did not sign. People are told once for each outage.
+    pub(super) fn failed(&mut self, error: HsmError, last: u64) {
+        if self.failed.is_none() {
+            let owed = self.owed(last);
+            tracing::warn!(%error, owed, "the ledger's end is not signed; the HSM is asked again until it signs");
+        }
+        self.failed = Some((error, Instant::now() + PAUSE));
+    }
+
+    /// The error for a change that needs what is owed to be signed; `None` if the HSM signs.
+    pub(super) fn debt(&self, last: u64) -> Option<LedgerError> {
+        let (error, _) = self.failed.as_ref()?;
+        Some(LedgerError::NotSigned { events: self.owed(last), why: error.clone() })
+    }
+
+    /// Passes a change on. A binding waits here while too much is owed.
+    pub(super) fn admit(&mut self, said: Said, last: u64) -> Option<Said> {
+        let binds = matches!(said.1, Change::Bound { .. } | Change::ChipFound { .. });
+        let late = self.since.is_some_and(|since| since.elapsed() > OWED_LONGEST);
+        if binds && self.failed.is_some() && (late || self.owed(last) > SIGNED_EVERY) {
+            self.waiting.push((Instant::now(), said));
+            return None;
+        }
+        Some(said)
+    }
+
+    /// The bindings that wait no longer: all of them once the HSM signs again, else those that waited too long, which
+    /// are to be refused.
+    pub(super) fn released(&mut self) -> Vec<Said> {
+        let signs = self.failed.is_none();
+        let ends = |begun: &Instant| signs || begun.elapsed() > PATIENCE;
+        self.waiting.extract_if(.., |(begun, _)| ends(begun)).map(|(_, said)| said).collect()
+    }
+}

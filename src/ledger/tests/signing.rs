@@ -1,0 +1,137 @@
+//! An HSM that does not sign for a while: what waits, what is refused, and that nothing stays owed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::audit::{AuditKey, ChainPlace, Checkpoint, DocumentKind, LedgerId, Signature};
+use crate::hsm::{AuditInfo, Auditor, FileAdmission, HsmError};
+
+/// An HSM that can be made not to answer.
+#[derive(Clone, Default)]
+struct Deaf(Arc<AtomicBool>);
+
+impl Deaf {
+    fn key() -> AuditKey {
+        AuditKey::from_seed(&[7; 32])
+    }
+
+    fn be(&self, deaf: bool) {
+        self.0.store(deaf, Ordering::SeqCst);
+    }
+
+    fn answers(&self) -> Result<(), HsmError> {
+        if self.0.load(Ordering::SeqCst) { Err(HsmError::Host("it takes too long".into())) } else { Ok(()) }
+    }
+}
+
+impl Auditor for Deaf {
+    fn audit(&mut self, _: LedgerId) -> Result<AuditInfo, HsmError> {
+        Ok(AuditInfo { key: Self::key().public(), generation: 0, head: None })
+    }
+
+    fn checkpoint(&mut self, place: ChainPlace) -> Result<Checkpoint, HsmError> {
+        self.answers()?;
+        Ok(Self::key().checkpoint(place, 1))
+    }
+
+    fn admit(&mut self, _: &FileAdmission) -> Result<(), HsmError> {
+        self.answers()
+    }
+
+    fn sign(
+        &mut self,
+        kind: DocumentKind,
+        ledger: LedgerId,
+        digest: [u8; 32],
+    ) -> Result<Signature, HsmError> {
+        self.answers()?;
+        Ok(Self::key().document(kind, ledger, &digest))
+    }
+}
+
+/// A ledger with an open job of three records, all of it signed.
+fn signed(deaf: &Deaf) -> (TempDir, Ledger, JobId) {
+    let directory = directory();
+    let ledger = Ledger::open_audited(directory.path().join("l.db"), Box::new(deaf.clone())).unwrap();
+    let job = ledger.new_job(file("F", 3)).unwrap().job;
+    everything_is_signed(&ledger);
+    (directory, ledger, job)
+}
+
+/// Waits until the last event is signed, without any further event.
+fn everything_is_signed(ledger: &Ledger) {
+    let reader = ledger.reader().unwrap();
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        let last = reader.events(None, 0, u32::MAX).unwrap().last().map(|event| event.n);
+        let signed = reader.checkpoints().unwrap().last().map(|checkpoint| checkpoint.place.n);
+        if signed == last {
+            return;
+        }
+        assert!(Instant::now() < until, "signed to {signed:?}, but the last event is {last:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// More events than may be owed while a card is bound.
+fn much(ledger: &Ledger, job: JobId) {
+    all(ledger, job, (0..600).flat_map(|_| [Change::Held, Change::Released]));
+}
+
+#[test]
+fn a_fault_of_the_hsm_that_is_mended_leaves_nothing_owed() {
+    let deaf = Deaf::default();
+    let (_directory, ledger, job) = signed(&deaf);
+    deaf.be(true);
+    all(&ledger, job, [Change::Held, Change::Released]);
+    std::thread::sleep(Duration::from_millis(1500));
+    deaf.be(false);
+    everything_is_signed(&ledger);
+    ledger.close().unwrap();
+}
+
+#[test]
+fn a_binding_waits_while_too_much_is_owed_and_goes_on_by_itself() {
+    let deaf = Deaf::default();
+    let (_directory, ledger, job) = signed(&deaf);
+    deaf.be(true);
+    // A little may be owed: cards go on.
+    all(&ledger, job, bind(1, 1));
+    much(&ledger, job);
+    // The HSM is asked, and does not answer.
+    std::thread::sleep(Duration::from_millis(600));
+    let [fed, bound] = bind(2, 2);
+    all(&ledger, job, [fed]);
+    let ticket = ledger.record(job, bound, Context::default());
+    // A card under way is not stopped.
+    all(&ledger, job, [Change::Attempt { seq: 1, to: AttemptState::Personalizing }]);
+    std::thread::sleep(Duration::from_millis(700));
+    let record = |seq| ledger.reader().unwrap().card(job, seq).unwrap().state;
+    assert_eq!((record(1), record(2)), (RecordState::InFlight, RecordState::Queued));
+    deaf.be(false);
+    ticket.wait().unwrap();
+    assert_eq!(record(2), RecordState::InFlight);
+    everything_is_signed(&ledger);
+}
+
+#[test]
+fn a_job_is_closed_and_a_ledger_ended_only_with_a_signed_end() {
+    let deaf = Deaf::default();
+    let (_directory, ledger, job) = signed(&deaf);
+    all(&ledger, job, (1..=3).map(|seq| Change::Cancelled { seq }));
+    deaf.be(true);
+    all(&ledger, job, [Change::Held]);
+    let refused = say(&ledger, job, Change::Closed).unwrap_err();
+    assert!(matches!(refused, LedgerError::NotSigned { .. }), "{refused}");
+    assert!(refused.to_string().contains("it takes too long"), "{refused}");
+    deaf.be(false);
+    say(&ledger, job, Change::Closed).unwrap();
+    ledger.close().unwrap();
+
+    let (_directory, ledger, job) = signed(&deaf);
+    deaf.be(true);
+    all(&ledger, job, [Change::Held]);
+    assert!(matches!(ledger.close(), Err(LedgerError::NotSigned { .. })));
+}
