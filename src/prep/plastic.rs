@@ -12,6 +12,7 @@ use super::input::Cardholder;
 use super::photo;
 use super::plan::{PrepPlan, PrintedLine};
 use super::template::{DataTemplate, FieldValues};
+use crate::modules::sections::check_track;
 
 /// Returns MIC and data of every section that the card has, in file order. `folder` is the folder of the
 /// photos. The error names the part of the product for which the card has no data; it quotes no value.
@@ -40,20 +41,12 @@ fn buffer() -> ClearBytes {
     Zeroizing::new(Vec::with_capacity(1024))
 }
 
-/// Writes `~n` and the track with its sentinels. The longest tracks have 79, 40 and 107 characters with the
-/// LRC (ISO/IEC 7813, ISO/IEC 4909).
+/// Writes `~n` and the track with its sentinels, after the check that the bureau makes at acceptance.
 fn stripe(tracks: &[(u8, DataTemplate)], values: &impl FieldValues) -> Result<ClearBytes, String> {
     let mut data = buffer();
     for (number, template) in tracks {
-        let track = text(template, values)?;
-        let (first, longest) = match number {
-            1 => (b'%', 78),
-            2 => (b';', 39),
-            _ => (b';', 106),
-        };
-        if track.len() > longest || track.first() != Some(&first) || track.last() != Some(&b'?') {
-            return Err(format!("track {number} lacks its sentinels or is longer than {longest} characters"));
-        }
+        let track = text(template, values).map_err(|what| format!("stripe.track{number}: {what}"))?;
+        check_track(*number, &track).map_err(|what| format!("stripe.track{number}: {what}"))?;
         data.extend_from_slice(format!("~{number}").as_bytes());
         data.extend_from_slice(&track);
         data.extend_from_slice(b"\r\n");
@@ -64,9 +57,10 @@ fn stripe(tracks: &[(u8, DataTemplate)], values: &impl FieldValues) -> Result<Cl
 fn lines(lines: &[PrintedLine], values: &impl FieldValues) -> Result<ClearBytes, String> {
     let mut data = buffer();
     for line in lines {
-        let text = text(&line.text, values)?;
+        let place = format!("the line at {};{};{}", line.font, line.x, line.y);
+        let text = text(&line.text, values).map_err(|what| format!("{place}: {what}"))?;
         if text.iter().any(|b| matches!(b, b'<' | b'>')) {
-            return Err("a line of embossing or indent print holds < or >".into());
+            return Err(format!("{place}: a line of embossing or indent print holds < or >"));
         }
         data.extend_from_slice(format!("~EM%{};{};{};", line.font, line.x, line.y).as_bytes());
         data.extend_from_slice(&text);

@@ -99,6 +99,28 @@ fn a_photo_lies_beside_the_input() {
     assert!(message.starts_with("input: line 2: column photo: the file cannot be read"), "{message}");
 }
 
+/// What only the card shows: an offer in lower case, which track 1 cannot hold (ISO/IEC 7811-6), or a track that
+/// gets too long. The bureau would refuse the whole file for it.
+#[test]
+fn a_track_that_a_card_cannot_have_is_named_with_its_line() {
+    let product = include_str!("../../../profiles/products/multiapp.toml");
+    for (track, offer, what) in [
+        ("track1 = \"'%B' offer '?'\"", "Coffee", "stripe.track1: character 4 is outside the track's set"),
+        ("track1 = \"'%B' offer '?'\"", "%", "stripe.track1: character 3 is outside the track's set"),
+        ("track1 = \"'%B' offer name '?'\"", &"X".repeat(64), "stripe.track1: longer than 79 characters"),
+    ] {
+        let product = product.replace("track1 = \"track1\"", track);
+        let product = ProductProfile::from_toml(&product, "test").unwrap();
+        let builder = ClearCardBuilder::new(&product, keys()).map_err(|f| f.message).unwrap();
+        let text = format!("{HEADER},offer\n{},{offer}\n", FULL.replace("TEST/CARD", "ABCDEFGHIJKL/MNO"));
+        let holder = CardholderReader::new(text.as_bytes(), &builder.plan().defaults).unwrap().next();
+        let failure = builder.card(&holder.unwrap().unwrap()).err().unwrap();
+        assert_eq!(failure.exit, Exit::Input);
+        assert!(failure.message.starts_with(&format!("input: line 2: {what}")), "{}", failure.message);
+        assert!(!failure.message.contains(offer) || offer == "%", "{}", failure.message);
+    }
+}
+
 #[test]
 fn applications_levels_and_order() {
     let card = build(FULL);

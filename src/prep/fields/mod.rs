@@ -176,6 +176,49 @@ impl CardField {
         self.definition().is_none_or(|d| d.secret)
     }
 
+    /// Returns the text of the field on a made-up card; `None` for a field that is no text but bytes for the
+    /// chip. A profile is tried with these texts before the first card.
+    pub fn example(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Name => "A/B",
+            Self::Track1Disc => "00000000",
+            Self::Member => "A1",
+            Self::Offer => "A",
+            Self::Track1 => "%B000000000000^A/B^000000000000000?",
+            Self::Track2 => ";000000000000=000000000000000?",
+            Self::PanGrouped | Self::PanEmbossed => "0000 0000 0000",
+            Self::PanLast4 => "0000",
+            Self::NamePrinted => "B A",
+            Self::ExpiryPrinted => "00/00",
+            Self::Cvv2 => "000",
+            Self::Pan
+            | Self::Psn
+            | Self::ExpiryDate
+            | Self::EffectiveDate
+            | Self::ServiceCode
+            | Self::Track2Chip
+            | Self::UdkAc
+            | Self::UdkSmi
+            | Self::UdkSmc
+            | Self::KcvAc
+            | Self::KcvSmi
+            | Self::KcvSmc
+            | Self::Kdl
+            | Self::Kdu
+            | Self::KcvKdl
+            | Self::KcvKdu
+            | Self::ImkVersion
+            | Self::KmlVersion
+            | Self::PinBlock
+            | Self::PurseId
+            | Self::Balance
+            | Self::MaxBalance
+            | Self::Currency
+            | Self::CurrencyExponent
+            | Self::Points => return None,
+        })
+    }
+
     /// Returns the issuer keys from which the field is computed.
     pub fn needs(self) -> &'static [Master] {
         self.definition().map_or(&[], |d| d.needs)
