@@ -28,7 +28,7 @@ fn build(line: &str) -> ClearCard {
     let text = format!("{HEADER}\n{line}\n");
     let defaults: &Defaults = &builder.plan().defaults;
     let holder = CardholderReader::new(text.as_bytes(), defaults).unwrap().next().unwrap().unwrap();
-    builder.card(&holder).map_err(|f| f.message).unwrap()
+    builder.card(&holder).map_err(|e| Failure::from(e).message).unwrap()
 }
 
 fn section(card: &ClearCard, mic: &str) -> Option<String> {
@@ -85,7 +85,7 @@ fn a_photo_lies_beside_the_input() {
             .next()
             .unwrap()
             .unwrap();
-        builder.card(&holder).map_err(|f| (f.exit, f.message))
+        builder.card(&holder).map_err(Failure::from).map_err(|f| (f.exit, f.message))
     };
     let image = |card: &ClearCard| {
         let section = card.sections.iter().find(|s| s.mic.as_str() == "GFX").unwrap();
@@ -96,7 +96,7 @@ fn a_photo_lies_beside_the_input() {
     assert!(image(&build("").ok().unwrap()).is_empty());
     let (exit, message) = build("c2.jpg").err().unwrap();
     assert_eq!(exit, Exit::Input);
-    assert!(message.starts_with("input: line 2: column photo: the file cannot be read"), "{message}");
+    assert!(message.starts_with("input: line 2, column photo: the file cannot be read"), "{message}");
 }
 
 /// What only the card shows: an offer in lower case, which track 1 cannot hold (ISO/IEC 7811-6), or a track that
@@ -114,7 +114,7 @@ fn a_track_that_a_card_cannot_have_is_named_with_its_line() {
         let builder = ClearCardBuilder::new(&product, keys()).map_err(|f| f.message).unwrap();
         let text = format!("{HEADER},offer\n{},{offer}\n", FULL.replace("TEST/CARD", "ABCDEFGHIJKL/MNO"));
         let holder = CardholderReader::new(text.as_bytes(), &builder.plan().defaults).unwrap().next();
-        let failure = builder.card(&holder.unwrap().unwrap()).err().unwrap();
+        let failure = Failure::from(builder.card(&holder.unwrap().unwrap()).err().unwrap());
         assert_eq!(failure.exit, Exit::Input);
         assert!(failure.message.starts_with(&format!("input: line 2: {what}")), "{}", failure.message);
         assert!(!failure.message.contains(offer) || offer == "%", "{}", failure.message);

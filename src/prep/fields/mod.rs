@@ -54,7 +54,7 @@ pub enum CardField {
     Track1,
     Track2,
     PanGrouped,
-    PanEmbossed,
+    PanNumberLine,
     PanLast4,
     NamePrinted,
     ExpiryPrinted,
@@ -124,8 +124,8 @@ pub const FIELDS: &[FieldDefinition] = &[
         "PAN in the groups of its scheme: 4-6-5 (15 digits), 4-6-4 (14), else groups of 4",
     ),
     clear(
-        CardField::PanEmbossed,
-        "pan_embossed",
+        CardField::PanNumberLine,
+        "pan_number_line",
         "as pan_grouped, but whole if the groups do not fit the 19 places of the number line",
     ),
     clear(CardField::PanLast4, "pan_last4", "last 4 digits of the PAN"),
@@ -186,7 +186,7 @@ impl CardField {
             Self::Offer => "A",
             Self::Track1 => "%B000000000000^A/B^000000000000000?",
             Self::Track2 => ";000000000000=000000000000000?",
-            Self::PanGrouped | Self::PanEmbossed => "0000 0000 0000",
+            Self::PanGrouped | Self::PanNumberLine => "0000 0000 0000",
             Self::PanLast4 => "0000",
             Self::NamePrinted => "B A",
             Self::ExpiryPrinted => "00/00",
@@ -306,10 +306,7 @@ impl FieldSource<'_> {
                 Some(joined(&[";", &content, "?"]))
             }
             CardField::PanGrouped => Some(grouped(pan)),
-            CardField::PanEmbossed => {
-                let spaced = grouped(pan);
-                Some(if spaced.len() <= NUMBER_LINE { spaced } else { bytes(pan) })
-            }
+            CardField::PanNumberLine => Some(number_line(pan)),
             CardField::PanLast4 => pan.len().checked_sub(4).and_then(|from| pan.get(from..)).map(bytes),
             CardField::NamePrinted => Some(name_printed(card.required(Column::Name))),
             CardField::ExpiryPrinted => {
@@ -452,7 +449,13 @@ fn last_day(year_month: &str) -> u8 {
     }
 }
 
-/// Returns a PAN in the groups in which its scheme embosses it: American Express (15 digits) 4-6-5, Diners
+/// Returns a PAN in groups, if the number line has room for them, else whole.
+fn number_line(pan: &str) -> ClearBytes {
+    let spaced = grouped(pan);
+    if spaced.len() <= NUMBER_LINE { spaced } else { bytes(pan) }
+}
+
+/// Returns a PAN in the groups of its scheme: American Express (15 digits) 4-6-5, Diners
 /// Club (14 digits) 4-6-4, the others in groups of 4.
 fn grouped(pan: &str) -> ClearBytes {
     let first: &[usize] = match pan.len() {
