@@ -42,7 +42,7 @@ fn with(column: &str, value: &str) -> String {
 #[test]
 fn a_good_file() {
     let second = GOOD.replace("C000001", "C000002").replace(",01,TEST", ",02,TEST");
-    assert_eq!(all(&format!("{HEADER}\r\n{GOOD}\r\n{second}\r\n")), Ok(2));
+    assert_eq!(all(format!("{HEADER}\r\n{GOOD}\r\n{second}\r\n")), Ok(2));
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn no_account_number_in_card_ref_or_fulfilment() {
             assert_eq!(fault, format!("input: line 2, column {column}: holds the account number"));
         }
         for value in ["TEST/CARD", "4761-7390-0101-0118"] {
-            assert_eq!(all(&format!("{HEADER},{column}\n{GOOD},{value}\n")), Ok(1), "{column} {value}");
+            assert_eq!(all(format!("{HEADER},{column}\n{GOOD},{value}\n")), Ok(1), "{column} {value}");
         }
     }
     let fault = only_fault(&with("card_ref", apart[1]));
