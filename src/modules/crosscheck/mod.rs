@@ -14,7 +14,7 @@ mod shown;
 
 use zeroize::Zeroizing;
 
-pub use self::shown::{card_ref, fulfilment_without_name};
+pub use self::shown::{card_ref, fulfilment_without_name, has_digits_of_account};
 use super::{ApplicationWork, Fault, sections};
 use crate::record::Record;
 use crate::record::chip::ChipApplication;

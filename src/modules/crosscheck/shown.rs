@@ -18,13 +18,18 @@ const NAME: Tag = Tag(0x5F20);
 /// Checks that the card_ref of a record whose sections are right holds no account number: none that the record
 /// shows, and none that could be of an issuer to whom a KEK of the record belongs.
 pub fn card_ref(record: &Record, applications: &[ChipApplication]) -> Result<(), NameError> {
-    // Most names have too few digits, and their records need not be searched.
-    if record.card_ref.as_str().bytes().filter(u8::is_ascii_digit).count() < SHORTEST {
+    if !has_digits_of_account(record.card_ref.as_str()) {
         return Ok(());
     }
     let shown = numbers(record, applications);
     let keks = applications.iter().map(|application| application.kek);
     record.card_ref.check_accounts(shown.iter().map(|number| number.as_str()), keks)
+}
+
+/// Whether a card_ref has as many digits as an account number. Most have fewer, and their records need not be
+/// searched.
+pub fn has_digits_of_account(card_ref: &str) -> bool {
+    card_ref.bytes().filter(u8::is_ascii_digit).count() >= SHORTEST
 }
 
 /// Returns the groups of digits on plastic, stripe and chip that have the length of an account number.

@@ -166,8 +166,7 @@ fn a_card_ref_that_is_an_account_number_in_groups() {
         |number: &str, by: &str| [&number[..4], &number[4..8], &number[8..12], &number[12..]].join(by);
     let hidden = format!("{}-{}-{}-a716-446655440000", &account[..8], &account[8..12], &account[12..]);
     let bureau = Bureau::new();
-    // The keys of the application depend on the name, so `inspect` finds a wrong MAC.
-    let ends = Ends { run: Exit::FileFormat, inspect: [Exit::StructureOnly, Exit::RecordData] };
+    let ends = Ends::alike(Exit::FileFormat);
     for name in [
         grouped(&account, "-"),
         grouped(&account, " "),
@@ -175,7 +174,7 @@ fn a_card_ref_that_is_an_account_number_in_groups() {
         hidden,
         grouped("4761739001010119", "-"),
     ] {
-        bureau.refuses(&named(name), ends, &["file: card_ref holds an account number", "record 2, byte "]);
+        bureau.refuses(&named(name), ends, &["card_ref holds an account number", "record 2, byte "]);
     }
 }
 
