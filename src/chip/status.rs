@@ -1,7 +1,7 @@
 //! The meaning of a status word in each phase of a session: go on, tolerate it, or reject the card with a reason.
 //!
-//! 61xx and 6Cxx never come here: [`super::apdu::ApduExchange`] resolves them. A status word that is not known is a
-//! rejection, never a guess. Sources: EMV CPS 5.4.2, GPCS 11.9-11.11 and E.5, and the answers of
+//! 61xx and 6Cxx come here only if the link could not follow them. A status word that is not known is a rejection,
+//! never a guess. Sources: EMV CPS 5.4.2, GPCS 11.9-11.11 and E.5, and the answers of
 //! demonstrators and of cards in the field.
 
 use crate::reason::ReasonWord;

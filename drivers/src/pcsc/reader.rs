@@ -31,8 +31,10 @@ use pcsc::{Attribute, Card, Context, Disposition, Error, ReaderState, Scope, Sha
 use zeroize::{Zeroize, Zeroizing};
 
 use super::select::{ReaderSelector, ReaderSpec, by_channel, by_name};
-use super::{atr, usb};
-use crate::link::{CardError, LinkError, Protocols, Reset};
+use super::usb;
+use crate::apdu::ApduExchange;
+use crate::atr;
+use crate::link::{CardError, LinkError, Protocol, Protocols, Reset};
 
 /// Longest answer to an extended APDU, with the bytes that PC/SC adds: its MAX_BUFFER_SIZE_EXTENDED.
 const ANSWER_MAX: usize = 65_548;
@@ -57,6 +59,10 @@ pub struct PcscReader {
     reader: Option<CString>,
     context: Option<Context>,
     answer: Zeroizing<Vec<u8>>,
+    /// The whole response to the last command.
+    response: Zeroizing<Vec<u8>>,
+    /// The protocol in which the card was reset.
+    protocol: Protocol,
     /// Whether the last card left, or may have left, in the middle of a command.
     torn: bool,
 }
@@ -119,6 +125,8 @@ impl PcscReader {
             reader: None,
             context: None,
             answer: Zeroizing::new(vec![0; ANSWER_MAX]),
+            response: Zeroizing::default(),
+            protocol: Protocol::T1,
             // The session before this one is unknown: a host that was killed leaves the reader in this state.
             torn: true,
         };
@@ -136,13 +144,19 @@ impl PcscReader {
         self.guarded(|reader| reader.twice(|reader| reader.reset(reset, protocols)))
     }
 
-    /// Sends one command APDU and returns one response APDU, both unchanged.
+    /// Sends one command APDU and returns its whole response APDU. PC/SC leaves both the form of a T=0 command
+    /// and the fetching of its response to the caller of SCardTransmit.
     pub fn transmit(&mut self, command: &[u8]) -> Result<&[u8], CardError> {
-        let length = self.guarded(|reader| reader.exchange(command))?;
-        Ok(self.answer.get(..length).unwrap_or_default())
+        let mut exchange = ApduExchange::new(self.protocol, command);
+        while let Some(command) = exchange.pending() {
+            let length = self.guarded(|reader| reader.exchange(command))?;
+            exchange.answer(self.answer.get(..length).unwrap_or_default());
+        }
+        self.response = Zeroizing::new(exchange.take_response());
+        Ok(&self.response)
     }
 
-    /// Sends one command APDU; returns the length of the response.
+    /// Sends one command as it is; returns the length of the answer.
     fn exchange(&mut self, command: &[u8]) -> Result<usize, CardError> {
         let Some(card) = &self.card else { return Err(CardError::Removed) };
         let error = match card.transmit(command, &mut self.answer).map(<[u8]>::len) {
@@ -164,6 +178,7 @@ impl PcscReader {
     /// Takes the power off and disconnects from the card.
     pub fn power_off(&mut self) -> Result<(), CardError> {
         self.answer.as_mut_slice().zeroize();
+        self.response.zeroize();
         self.guarded(Self::let_go)
     }
 
@@ -334,12 +349,16 @@ impl PcscReader {
         }
     }
 
-    /// Keeps the connection to a card that was just reset; returns its ATR.
+    /// Keeps the connection to a card that was just reset, and its protocol; returns its ATR.
     fn keep(&mut self, card: Card) -> Result<Vec<u8>, PcscTrouble> {
         let (mut names, mut atr) = ([0; 256], [0; pcsc::MAX_ATR_SIZE]);
-        let status = card.status2(&mut names, &mut atr).map(|status| status.atr().to_vec());
+        let status = card.status2(&mut names, &mut atr);
+        let status = status.map(|status| (status.atr().to_vec(), status.protocol2()));
         self.card = Some(card);
-        Ok(status?)
+        let (atr, protocol) = status?;
+        // pcscd chose it, from those that the card offers and the caller allows.
+        self.protocol = if protocol == Some(pcsc::Protocol::T0) { Protocol::T0 } else { Protocol::T1 };
+        Ok(atr)
     }
 
     /// Connects exclusively; waits for a card until `until`.
