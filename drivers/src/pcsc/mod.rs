@@ -5,6 +5,7 @@
 //! | `select` | chooses a reader of those that PC/SC lists: by name or by USB path, never by its place in the
 //! list |
 //! | `usb` | finds where a USB path is plugged in, from sysfs |
+//! | `trouble` | who is to blame for an error |
 //! | `reader` | connect, reset, transmit, disconnect |
 //!
 //! Calls of PC/SC can block for ever and cannot be cancelled, so no function here has a time limit, except
@@ -13,6 +14,7 @@
 
 mod reader;
 mod select;
+mod trouble;
 mod usb;
 
 pub use reader::PcscReader;

@@ -31,6 +31,7 @@ use pcsc::{Attribute, Card, Context, Disposition, Error, ReaderState, Scope, Sha
 use zeroize::{Zeroize, Zeroizing};
 
 use super::select::{ReaderSelector, ReaderSpec, by_channel, by_name};
+use super::trouble::PcscTrouble;
 use super::usb;
 use crate::apdu::ApduExchange;
 use crate::atr;
@@ -65,48 +66,6 @@ pub struct PcscReader {
     protocol: Protocol,
     /// Whether the last card left, or may have left, in the middle of a command.
     torn: bool,
-}
-
-/// Why a call failed.
-enum PcscTrouble {
-    /// The state kept of the service or the reader is out of date; another attempt may work once it is
-    /// forgotten.
-    Outdated(CardError),
-    /// Another attempt would fail too.
-    Final(CardError),
-}
-
-impl PcscTrouble {
-    fn error(self) -> CardError {
-        match self {
-            Self::Outdated(error) | Self::Final(error) => error,
-        }
-    }
-}
-
-impl From<Error> for PcscTrouble {
-    fn from(error: Error) -> Self {
-        let said = || CardError::Reader(LinkError::Io(format!("PC/SC: {error}")));
-        match error {
-            Error::NoSmartcard => Self::Final(CardError::Absent),
-            Error::UnresponsiveCard | Error::UnpoweredCard | Error::UnsupportedCard | Error::InvalidAtr => {
-                Self::Final(CardError::Mute)
-            }
-            // A reader driver reports a card that went away or stays silent in one of these ways.
-            Error::RemovedCard
-            | Error::ResetCard
-            | Error::NotTransacted
-            | Error::CommError
-            | Error::Timeout => Self::Final(CardError::Removed),
-            Error::ProtoMismatch => Self::Final(CardError::Protocol),
-            Error::SharingViolation => Self::Final(CardError::Held),
-            Error::UnknownReader | Error::NoReadersAvailable => {
-                Self::Outdated(CardError::NoReader("the reader is gone".into()))
-            }
-            Error::NoService | Error::ServiceStopped | Error::InvalidHandle => Self::Outdated(said()),
-            _ => Self::Final(said()),
-        }
-    }
 }
 
 impl PcscReader {
@@ -159,19 +118,19 @@ impl PcscReader {
     /// Sends one command as it is; returns the length of the answer.
     fn exchange(&mut self, command: &[u8]) -> Result<usize, CardError> {
         let Some(card) = &self.card else { return Err(CardError::Removed) };
-        let error = match card.transmit(command, &mut self.answer).map(<[u8]>::len) {
+        let trouble = match card.transmit(command, &mut self.answer).map(<[u8]>::len) {
             // A reader driver reports a card that went away during the command in this way.
-            Ok(0) => CardError::Removed,
+            Ok(0) => PcscTrouble::Final(CardError::Removed),
             Ok(length) => return Ok(length),
-            Err(error) => match error.into() {
-                PcscTrouble::Final(error) => error,
-                PcscTrouble::Outdated(error) => {
-                    self.forget();
-                    error
-                }
-            },
+            Err(error) => error.into(),
         };
-        self.torn = error == CardError::Removed;
+        let trouble = self.blamed(trouble);
+        let outdated = matches!(trouble, PcscTrouble::Outdated(_));
+        if outdated {
+            self.forget();
+        }
+        let error = trouble.error();
+        self.torn = outdated || error == CardError::Removed;
         Err(error)
     }
 
@@ -188,7 +147,7 @@ impl PcscReader {
             // A card that went away has no power.
             Some(Err((_, error))) if is_gone(error) => Ok(()),
             Some(Err((_, error))) => {
-                let trouble = PcscTrouble::from(error);
+                let trouble = self.blamed(error.into());
                 if let PcscTrouble::Outdated(_) = trouble {
                     self.forget();
                 }
@@ -235,12 +194,24 @@ impl PcscReader {
         })
     }
 
+    /// Blames the service for a card that seems to have gone, if the service itself has gone.
+    fn blamed(&self, trouble: PcscTrouble) -> PcscTrouble {
+        let answers = || match self.context.as_ref().map(Context::list_readers_owned) {
+            Some(outcome) => matches!(outcome, Ok(_) | Err(Error::NoReadersAvailable)),
+            None => true,
+        };
+        match trouble {
+            PcscTrouble::Final(CardError::Removed) if !answers() => PcscTrouble::service_gone(),
+            trouble => trouble,
+        }
+    }
+
     /// Runs the attempt. If the state was out of date, forgets it all and tries once more.
     fn twice<T>(&mut self, attempt: impl Fn(&mut Self) -> Result<T, PcscTrouble>) -> Result<T, CardError> {
-        match attempt(self) {
+        match attempt(self).map_err(|trouble| self.blamed(trouble)) {
             Err(PcscTrouble::Outdated(_)) => {
                 self.forget();
-                let again = attempt(self);
+                let again = attempt(self).map_err(|trouble| self.blamed(trouble));
                 if let Err(PcscTrouble::Outdated(_)) = again {
                     self.forget();
                 }
