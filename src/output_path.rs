@@ -17,6 +17,8 @@ pub enum OutputKind {
     Cwf1,
     /// Cardholders: a CSV file that begins with the name of its first column.
     Csv,
+    /// The rejected lines of an input: a CSV file with its own header line.
+    Rejects,
 }
 
 impl OutputKind {
@@ -25,6 +27,7 @@ impl OutputKind {
             Self::Json => head.starts_with(b"{"),
             Self::Cwf1 => head.starts_with(b"H") && head.get(5..9) == Some(b"CWF1"),
             Self::Csv => head.starts_with(b"card_ref"),
+            Self::Rejects => head.starts_with(b"line,column,card"),
         }
     }
 
@@ -33,6 +36,7 @@ impl OutputKind {
             Self::Json => "events or report file",
             Self::Cwf1 => "CWF1 file",
             Self::Csv => "file of cardholders",
+            Self::Rejects => "list of rejected lines",
         }
     }
 }
@@ -82,15 +86,16 @@ mod tests {
         let path = directory.path().join("x");
         assert!(check_replaceable(&path, OutputKind::Json).is_ok());
         for (content, fits) in [
-            (&b""[..], [true, true, true]),
-            (b"{\"n\":1}", [true, false, false]),
-            (b"H\0\0\0\x40CWF1\0\x01", [false, true, false]),
-            (b"card_ref,pan", [false, false, true]),
-            (b"SQLite format 3\0", [false; 3]),
-            (b"cardwright key store", [false; 3]),
+            (&b""[..], [true, true, true, true]),
+            (b"{\"n\":1}", [true, false, false, false]),
+            (b"H\0\0\0\x40CWF1\0\x01", [false, true, false, false]),
+            (b"card_ref,pan", [false, false, true, false]),
+            (b"line,column,card_ref,fault\n", [false, false, false, true]),
+            (b"SQLite format 3\0", [false; 4]),
+            (b"cardwright key store", [false; 4]),
         ] {
             std::fs::write(&path, content).unwrap();
-            let got = [OutputKind::Json, OutputKind::Cwf1, OutputKind::Csv]
+            let got = [OutputKind::Json, OutputKind::Cwf1, OutputKind::Csv, OutputKind::Rejects]
                 .map(|kind| check_replaceable(&path, kind).is_ok());
             assert_eq!(got, fits, "{content:?}");
         }

@@ -140,6 +140,80 @@ fn faults_of_a_card_are_found_before_anything_is_renamed() {
     assert!(message.contains("line 3: application F043574C4F59414C: DGI 0101 needs points"), "{message}");
 }
 
+/// All faults are in the list, those that show only when a card is built among them; the terminal has the
+/// first 20. The list holds no value of a line but its card_ref.
+#[test]
+fn every_fault_of_a_file_is_in_the_list_of_rejected_lines() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, output) = (issuer_store(dir.path()), dir.path().join("out.cwf"));
+    let list = dir.path().join("out.cwf.rejects.csv");
+    let good = std::fs::read_to_string(data("cards-4.csv")).unwrap();
+    let header = good.lines().next().unwrap();
+    let first = good.lines().nth(1).unwrap();
+    let card = |n: u32, change: (&str, &str)| {
+        let card = first.replace("C000001", &format!("R{n:04}")).replacen(change.0, change.1, 1);
+        format!("{card}{}\r\n", if change.0 == "photo" { ",secret-photo.jpg" } else { "," })
+    };
+    let account = |n: u32| {
+        let body = format!("476173{n:09}");
+        let sum: u32 = body
+            .chars()
+            .rev()
+            .enumerate()
+            .map(|(place, c)| {
+                let double = c.to_digit(10).unwrap() * if place % 2 == 0 { 2 } else { 1 };
+                double / 10 + double % 10
+            })
+            .sum();
+        format!("{body}{}", (10 - sum % 10) % 10)
+    };
+    let input = dir.path().join("in.csv");
+    let mut text = format!("{header},photo\r\n");
+    for n in 0..60 {
+        let change = match n {
+            0 => ("photo", ""),
+            59 => ("", ""),
+            _ => (",1234,", ",12345678901234,"),
+        };
+        text += &card(n, change).replace("4761739001010119", &account(n));
+    }
+    text += &card(60, ("R0060", "4761-7390-0101-0119"));
+    std::fs::write(&input, text).unwrap();
+    let message = refused(&mut run(&input, &store, &output), &output, Exit::Input);
+    let lines: Vec<&str> = message.trim_end().lines().collect();
+    assert_eq!(lines.len(), 23, "{message}");
+    assert_eq!(
+        lines[0],
+        "cardwright-prep: input: line 2, column photo: the file cannot be read: entity not found"
+    );
+    assert_eq!(lines[19], "input: line 21, column pin: is not 4 to 12 digits");
+    assert_eq!(lines[20], "and 40 more");
+    assert_eq!(lines[21], format!("all faults are listed in {}", list.display()));
+    assert_eq!(lines[22], "nothing else was written; correct the input and start again");
+
+    assert_eq!(std::fs::metadata(&list).unwrap().permissions().mode() & 0o777, 0o600);
+    let listed = std::fs::read_to_string(&list).unwrap();
+    let rows: Vec<&str> = listed.lines().collect();
+    assert_eq!(rows.len(), 61);
+    assert_eq!(rows[0], "line,column,card_ref,fault");
+    assert_eq!(rows[1], "2,photo,R0000,the file cannot be read: entity not found");
+    assert_eq!(rows[59], "60,pin,R0058,is not 4 to 12 digits");
+    assert_eq!(rows[60], "62,card_ref,,holds the account number");
+    for value in ["12345678901234", "4761739", "4761-7390", "TEST", "secret-photo", "4761730001"] {
+        assert!(!listed.contains(value) && !message.contains(value), "{value}: {message}");
+    }
+
+    // The next run that is good leaves no list of the one before.
+    run(&data("cards-4.csv"), &store, &output).assert().success();
+    assert!(!list.exists() && output.exists());
+    std::fs::remove_file(&output).unwrap();
+    // A file of another kind is not written over, and the faults are shown all the same.
+    std::fs::write(&list, "somebody's table\n").unwrap();
+    let message = refused(&mut run(&input, &store, &output), &output, Exit::Input);
+    assert!(message.contains("line 21, column pin") && message.contains("not listed"), "{message}");
+    assert_eq!(std::fs::read_to_string(&list).unwrap(), "somebody's table\n");
+}
+
 #[test]
 fn keys_that_are_not_there() {
     let dir = tempfile::tempdir().unwrap();

@@ -86,7 +86,7 @@ pub const COLUMNS: &[ColumnDefinition] = &[
         psn,
         "2 digits, 00 if left out; pan and psn together unique in the file",
     ),
-    column(Column::Name, "name", true, name, "SURNAME/FIRST, 2-26 of A-Z 0-9 . - ' ( ) blank"),
+    column(Column::Name, "name", true, name, "SURNAME/FIRST MIDDLE.TITLE, 2-26 of A-Z 0-9 . - ' ( ) blank"),
     column(Column::Expiry, "expiry", true, year_month, "YYMM (20YY), last month of validity"),
     column(Column::Effective, "effective", true, year_month, "YYMM (20YY), first month of validity"),
     column(Column::ServiceCode, "service_code", true, service_code, "3 digits"),

@@ -2,7 +2,8 @@
 //!
 //! The methods are options A and B of EMV Book 2 Annex A1.4 with two-key TDES. IMK-AC, IMK-SMI and IMK-SMC
 //! give the keys for application cryptograms, secure messaging MACs and secure messaging encipherment. The
-//! patent leaves the derivation of KDL and KDU open; here they are derived by this method from KML and KMU.
+//! patent leaves the derivation of KDL and KDU open; here they are derived by option A from KML and KMU, over
+//! the purse's identifier in place of the PAN.
 //! Option C (AES) is missing: no product needs it yet.
 
 use serde::Deserialize;
@@ -21,8 +22,8 @@ pub enum Option14 {
     B,
 }
 
-/// Derives the key of the card with this PAN (digits) and PAN sequence number (2 digits). The key has odd
-/// parity.
+/// Derives the key of the card with this PAN (digits) and PAN sequence number (2 digits), or of the purse with
+/// this identifier. The key has odd parity.
 pub fn card_key(master: &TdesKey, option: Option14, pan: &str, psn: &str) -> Result<TdesKey, CryptoError> {
     let y = derivation_block(option, pan, psn);
     let mut key = Zeroizing::new([0u8; 16]);
@@ -78,6 +79,19 @@ mod tests {
     fn both_options_pyemv_16_digits() {
         for option in [Option14::A, Option14::B] {
             assert_eq!(derive(option, "4761739001010119", "01"), "80A89B585BBF64C2F12915BF578FABE0");
+        }
+    }
+
+    /// Keys of a purse from a file that another issuer's program made (RSA and derivation by pycryptodome).
+    #[test]
+    fn option_a_over_the_identifier_of_a_purse() {
+        for (master, key) in [
+            ("8CCE37B9291337A10DD601020808D629", "DFC14C97ADCEF19276541C794AC823E6"),
+            ("D501E9A216980B5B10D557C7078FF275", "49D03DE6BA40C17397CEF80BB6C7576B"),
+        ] {
+            let master = TdesKey::new(hex::decode(master).unwrap().try_into().unwrap());
+            let derived = card_key(&master, Option14::A, "4761730610737037", "00").unwrap();
+            assert_eq!(hex::encode_upper(derived.expose()), key);
         }
     }
 

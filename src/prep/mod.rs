@@ -24,6 +24,7 @@ mod pin;
 pub mod plan;
 mod plastic;
 mod protect;
+mod rejects;
 mod run;
 mod samples;
 pub mod tables;

@@ -8,30 +8,36 @@ use zeroize::Zeroizing;
 
 use super::ClearBytes;
 use super::columns::Column;
-use super::input::Cardholder;
+use super::input::{Cardholder, InputError};
 use super::photo;
-use super::plan::{PrepPlan, PrintedLine};
+use super::plan::{GraphicsPlan, PrepPlan, PrintedLine};
 use super::template::{DataTemplate, FieldValues};
+use crate::modules::sections::check_track;
 
 /// Returns MIC and data of every section that the card has, in file order. `folder` is the folder of the
-/// photos. The error names the part of the product for which the card has no data; it quotes no value.
+/// photos. The fault names the column, or the part of the product for which the card has no data.
 pub fn sections(
     plan: &PrepPlan,
     card: &Cardholder,
     values: &impl FieldValues,
     folder: &Path,
-) -> Result<Vec<(&'static str, ClearBytes)>, String> {
+) -> Result<Vec<(&'static str, ClearBytes)>, InputError> {
+    let line = card.line;
+    let fail = |what: String| InputError::Line { line, what };
     let mut sections = Vec::new();
     let mut add = |mic, data: ClearBytes| {
         if !data.is_empty() {
             sections.push((mic, data));
         }
     };
-    add("MAG", stripe(&plan.stripe, values)?);
-    add("EMB", lines(&plan.emboss, values)?);
-    add("IND", lines(&plan.indent, values)?);
-    add("GFX", graphics(plan, card, values, folder)?);
-    add("FUL", fulfilment(card)?);
+    add("MAG", stripe(&plan.stripe, values).map_err(fail)?);
+    add("EMB", lines(&plan.emboss, values).map_err(fail)?);
+    add("IND", lines(&plan.indent, values).map_err(fail)?);
+    if let Some(graphics) = &plan.graphics {
+        let images = images(graphics, card, folder)?;
+        add("GFX", self::graphics(graphics, &images, values).map_err(fail)?);
+    }
+    add("FUL", fulfilment(card).map_err(fail)?);
     Ok(sections)
 }
 
@@ -40,20 +46,12 @@ fn buffer() -> ClearBytes {
     Zeroizing::new(Vec::with_capacity(1024))
 }
 
-/// Writes `~n` and the track with its sentinels. The longest tracks have 79, 40 and 107 characters with the
-/// LRC (ISO/IEC 7813, ISO/IEC 4909).
+/// Writes `~n` and the track with its sentinels, after the check that the bureau makes at acceptance.
 fn stripe(tracks: &[(u8, DataTemplate)], values: &impl FieldValues) -> Result<ClearBytes, String> {
     let mut data = buffer();
     for (number, template) in tracks {
-        let track = text(template, values)?;
-        let (first, longest) = match number {
-            1 => (b'%', 78),
-            2 => (b';', 39),
-            _ => (b';', 106),
-        };
-        if track.len() > longest || track.first() != Some(&first) || track.last() != Some(&b'?') {
-            return Err(format!("track {number} lacks its sentinels or is longer than {longest} characters"));
-        }
+        let track = text(template, values).map_err(|what| format!("stripe.track{number}: {what}"))?;
+        check_track(*number, &track).map_err(|what| format!("stripe.track{number}: {what}"))?;
         data.extend_from_slice(format!("~{number}").as_bytes());
         data.extend_from_slice(&track);
         data.extend_from_slice(b"\r\n");
@@ -64,9 +62,10 @@ fn stripe(tracks: &[(u8, DataTemplate)], values: &impl FieldValues) -> Result<Cl
 fn lines(lines: &[PrintedLine], values: &impl FieldValues) -> Result<ClearBytes, String> {
     let mut data = buffer();
     for line in lines {
-        let text = text(&line.text, values)?;
+        let place = format!("the line at {};{};{}", line.font, line.x, line.y);
+        let text = text(&line.text, values).map_err(|what| format!("{place}: {what}"))?;
         if text.iter().any(|b| matches!(b, b'<' | b'>')) {
-            return Err("a line of embossing or indent print holds < or >".into());
+            return Err(format!("{place}: a line of embossing or indent print holds < or >"));
         }
         data.extend_from_slice(format!("~EM%{};{};{};", line.font, line.x, line.y).as_bytes());
         data.extend_from_slice(&text);
@@ -75,23 +74,32 @@ fn lines(lines: &[PrintedLine], values: &impl FieldValues) -> Result<ClearBytes,
     Ok(data)
 }
 
-/// Writes the TLVs of GFX. 01: template name. 02: text field, L1 name, then UTF-8. 03: image, L1 slot, then
-/// PNG or JPEG.
-fn graphics(
-    plan: &PrepPlan,
+/// A slot of the graphics template and its image.
+type SlotImage<'a> = (&'a str, Zeroizing<Vec<u8>>);
+
+/// Reads the images that the card has.
+fn images<'a>(
+    graphics: &'a GraphicsPlan,
     card: &Cardholder,
-    values: &impl FieldValues,
     folder: &Path,
-) -> Result<ClearBytes, String> {
-    let Some(graphics) = &plan.graphics else { return Ok(buffer()) };
+) -> Result<Vec<SlotImage<'a>>, InputError> {
     let mut images = Vec::new();
     for (slot, column) in &graphics.images {
         if let Some(file) = card.get(*column) {
-            let image =
-                photo::read(folder, file).map_err(|what| format!("column {}: {what}", column.name()))?;
-            images.push((slot, image));
+            let fault = |what| InputError::Value { line: card.line, column: column.name(), what };
+            images.push((slot.as_str(), photo::read(folder, file).map_err(fault)?));
         }
     }
+    Ok(images)
+}
+
+/// Writes the TLVs of GFX. 01: template name. 02: text field, L1 name, then UTF-8. 03: image, L1 slot, then
+/// PNG or JPEG.
+fn graphics(
+    graphics: &GraphicsPlan,
+    images: &[SlotImage<'_>],
+    values: &impl FieldValues,
+) -> Result<ClearBytes, String> {
     let room: usize = images.iter().map(|(_, image)| image.len()).sum();
     let mut data = Zeroizing::new(Vec::with_capacity(2048 + room));
     push_tlv(&mut data, 0x01, &[graphics.template.as_bytes()])?;
@@ -99,7 +107,7 @@ fn graphics(
         push_tlv(&mut data, 0x02, &[&[length(name)?], name.as_bytes(), &text(template, values)?])?;
     }
     for (slot, image) in images {
-        push_tlv(&mut data, 0x03, &[&[length(slot)?], slot.as_bytes(), &image])?;
+        push_tlv(&mut data, 0x03, &[&[length(slot)?], slot.as_bytes(), image])?;
     }
     Ok(data)
 }

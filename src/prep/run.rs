@@ -1,7 +1,7 @@
 //! The commands `run` and `sample` of `cardwright-prep`.
 //!
 //! `run` reads its input twice: the Header states the number of cards, and no output may exist for an input
-//! with a fault.
+//! with a fault. After a fault it reads it once more, and lists all faults (`rejects`).
 
 use std::fs::File;
 use std::io::{BufReader, Read, Write};
@@ -10,12 +10,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
 
-use super::clear::ClearCardBuilder;
-use super::input::{CardholderReader, check};
+use super::clear::{BuildError, ClearCardBuilder};
+use super::input::{Cardholder, CardholderReader, RejectedLine, check};
 use super::keys::{IssuerKeys, choose_kek};
 use super::output::write_whole;
 use super::protect::Protector;
-use super::{columns, fill_random, samples};
+use super::{columns, fill_random, rejects, samples};
 use crate::exit::{Exit, Failure};
 use crate::hsm::store::{KekRules, KeyStore, SecretEntry};
 use crate::ids::{FileId, ProductName};
@@ -89,33 +89,32 @@ pub fn run(args: &PrepRunArgs) -> Result<Exit, Failure> {
         .with_photos_next_to(&args.input);
     admitted(&product, &builder, kek, rules)?;
 
-    let mut source = HashedInput::open(&args.input)?;
-    let records =
-        check(CardholderReader::new(&mut source, &builder.plan().defaults).map_err(|e| faulty(&[e]))?)
-            .map_err(|faults| faulty(&faults))?;
-    let digest = source.finish()?;
-
+    let input = Input { path: &args.input, output: &args.output, builder: &builder };
+    let Some((records, digest)) = input.count()? else { return Err(input.rejected(changed())) };
     let header = header(args, &product, rules, records)?;
     let protector = Protector { kek: kek.key(), kek_id: rules.id, suite: rules.suite, header: &header };
-    let finished = write_whole(&args.output, |out| {
+    let written = write_whole(&args.output, |out| {
         let mut writer = Cwf1Writer::new(out, &header)?;
         let mut source = HashedInput::open(&args.input)?;
         let bar = bar(records.into(), "cards");
-        let cards = CardholderReader::new(&mut source, &builder.plan().defaults).map_err(|e| faulty(&[e]))?;
         // The count of the first pass bounds the second, in case the file has grown.
-        for (sequence, card) in (1..=records).zip(cards) {
-            let clear = builder.card(&card.map_err(|e| faulty(&[e]))?)?;
+        for (sequence, card) in (1..=records).zip(input.cards(&mut source).map_err(|_| changed())?) {
+            let clear = builder.card(&card.map_err(|_| changed())?)?;
             writer.record(&protector.record(sequence, clear)?)?;
             bar.inc(1);
         }
         bar.finish_and_clear();
         if source.finish()? != digest {
-            let what = "input: the file changed while it was read; nothing was written, start again";
-            return Err(Failure::new(Exit::Input, what));
+            return Err(changed());
         }
         let Finished { digest, length, .. } = protector.finish(writer)?;
         Ok((digest, length))
+    });
+    let finished = written.map_err(|failure| match failure.exit {
+        Exit::Input => input.rejected(failure),
+        _ => failure,
     })?;
+    rejects::remove_earlier(&args.output);
     summary(args, &header, kek, rules, finished)
         .map_err(|e| Failure::new(Exit::Io, format!("us: cannot print: {e}")))?;
     Ok(Exit::Ok)
@@ -177,10 +176,56 @@ fn header(
     Ok(Header { file_id, issuer_id: rules.issuer_id.clone(), product: name, created, records })
 }
 
-fn faulty(faults: &[super::input::InputError]) -> Failure {
-    let mut lines: Vec<_> = faults.iter().map(ToString::to_string).collect();
-    lines.push("nothing was written; correct the input and start again".into());
-    Failure::new(Exit::Input, lines.join("\n"))
+fn changed() -> Failure {
+    let what = "input: the file changed while it was read; nothing was written, start again";
+    Failure::new(Exit::Input, what)
+}
+
+/// The input of a run, read as often as it takes.
+struct Input<'a> {
+    path: &'a Path,
+    output: &'a Path,
+    builder: &'a ClearCardBuilder,
+}
+
+impl<'a> Input<'a> {
+    fn cards<'s>(
+        &self,
+        source: &'s mut HashedInput,
+    ) -> Result<CardholderReader<'a, &'s mut HashedInput>, RejectedLine> {
+        CardholderReader::new(source, &self.builder.plan().defaults)
+    }
+
+    /// Checks all lines. Returns the number of cards and the SHA-256 of the file; `None` if a line is wrong.
+    fn count(&self) -> Result<Option<(u32, [u8; 32])>, Failure> {
+        let mut source = HashedInput::open(self.path)?;
+        let Ok(records) = self.cards(&mut source).and_then(check) else { return Ok(None) };
+        Ok(Some((records, source.finish()?)))
+    }
+
+    /// Reads the whole input again and lists every fault, also those that show only when a card is built.
+    /// Returns the failure with which the run ends; `otherwise` if there is no fault.
+    fn rejected(&self, otherwise: Failure) -> Failure {
+        let mut source = match HashedInput::open(self.path) {
+            Ok(source) => source,
+            Err(failure) => return failure,
+        };
+        let cards = match self.cards(&mut source) {
+            Ok(cards) => cards,
+            Err(header) => return rejects::list(self.output, std::iter::once(Ok(header)), otherwise),
+        };
+        let wrong = |card: Result<Cardholder, RejectedLine>| match card {
+            Err(line) => Some(Ok(line)),
+            Ok(card) => match self.builder.card(&card) {
+                Ok(_) => None,
+                Err(BuildError::Input(fault)) => {
+                    Some(Ok(RejectedLine { card_ref: Some(card.card_ref), faults: vec![fault] }))
+                }
+                Err(BuildError::Other(failure)) => Some(Err(failure)),
+            },
+        };
+        rejects::list(self.output, cards.filter_map(wrong), otherwise)
+    }
 }
 
 /// The input file; it is hashed while it is read.

@@ -12,7 +12,7 @@
 //! font = 2
 //! x = 401                           # mils from the left edge
 //! y = 843                           # mils from the bottom edge
-//! text = "pan_grouped"
+//! text = "pan_number_line"
 //! [prep.graphics]                   # GFX
 //! template = "multiapp"
 //! text = { name = "name_printed" }  # text fields of the template, each a template of ours

@@ -61,7 +61,7 @@ fn disagrees(from: &str, to: &str, says: &str) {
 
 #[test]
 fn a_record_whose_parts_disagree_gets_no_blank() {
-    let line = "y = 843\ntext = \"pan_grouped\"";
+    let line = "y = 843\ntext = \"pan_number_line\"";
     let other = "y = 843\ntext = \"'6228 0001 0000 1117'\"";
     disagrees(line, other, "the embossed number is not that of the stripe");
     disagrees("5A{pan}", &format!("5A{{{OTHER}}}"), "has two different account numbers");

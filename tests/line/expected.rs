@@ -188,7 +188,7 @@ fn as_in_the_csv(found: &mut Findings<'_>, row: &Row, dump: &Value) {
     let (month, year) = (&expiry[2..], &expiry[..2]);
     let last4 = &pan[pan.len() - 4..];
     let lines = [
-        (2, 401, 843, grouped(pan)),
+        (2, 401, 843, embossed(pan)),
         (1, 307, 480, format!("{month}/{year}")),
         (1, 307, 328, format!("{first} {surname}")),
     ];
@@ -282,10 +282,20 @@ fn sides(row: &Row, photo: Option<&[u8]>) -> [String; 2] {
     })
 }
 
-/// The number in groups of four, if the 19 places of the number line are enough for that.
+/// The number in groups: 15 digits 4-6-5, 14 digits 4-6-4, others groups of four.
 fn grouped(pan: &str) -> String {
-    let groups: Vec<_> = (0..pan.len()).step_by(4).map(|at| &pan[at..pan.len().min(at + 4)]).collect();
-    let spaced = groups.join(" ");
+    let ends = match pan.len() {
+        15 => vec![4, 10, 15],
+        14 => vec![4, 10, 14],
+        length => (4..length).step_by(4).chain([length]).collect(),
+    };
+    let starts = [0].into_iter().chain(ends.clone());
+    starts.zip(ends).map(|(from, to)| &pan[from..to]).collect::<Vec<_>>().join(" ")
+}
+
+/// The number in groups, if the 19 places of the number line are enough for that.
+fn embossed(pan: &str) -> String {
+    let spaced = grouped(pan);
     if spaced.len() <= 19 { spaced } else { pan.to_owned() }
 }
 

@@ -70,7 +70,7 @@ fn stock_balances_for_the_job_and_for_each_shift() {
     let of = |name: &str| number(balance, name);
     assert_eq!((of("blanks_fed"), of("blanks_sample"), of("blanks_good")), (14, 2, 12), "{balance}");
 
-    denied(&world, "job close J1", "6 blanks of its stock in the hopper");
+    denied(&world, "job close J1", "blanks of its stock in the hopper: 6");
     denied(&world, "stock vault J1 13", "12 are good");
     ok(&world, "stock vault J1 10 --by anna");
     ok(&world, "stock shift late --by bo");

@@ -9,7 +9,7 @@ mod stripe;
 mod tlv;
 
 pub use lines::EmbossLine;
-pub use stripe::TrackTexts;
+pub use stripe::{TrackTexts, check_track, track_set};
 pub use tlv::{FulfilmentSection, GraphicsSection};
 
 use super::kind::section_kinds;

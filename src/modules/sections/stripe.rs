@@ -30,6 +30,27 @@ const TRACK_2: TrackFormat = TrackFormat { start: b';', set: 0x30..=0x3F, length
 const TRACK_3: TrackFormat = TrackFormat { start: b';', set: 0x30..=0x3F, length: 107 };
 const END: u8 = b'?';
 
+/// Returns the characters of a track's standard, sentinels among them; `None` for a track that no card has.
+pub fn track_set(number: u8) -> Option<std::ops::RangeInclusive<u8>> {
+    Some(match number {
+        1 => TRACK_1.set,
+        2 => TRACK_2.set,
+        3 => TRACK_3.set,
+        _ => return None,
+    })
+}
+
+/// Checks one track, sentinels included, without `~` and number.
+pub fn check_track(number: u8, text: &[u8]) -> Result<(), String> {
+    let format = match number {
+        1 => TRACK_1,
+        2 => TRACK_2,
+        3 => TRACK_3,
+        _ => return Err("a stripe has the tracks 1 to 3".into()),
+    };
+    track(&format, text).map(drop)
+}
+
 /// Parses a MAG section: at least one track, each at most once.
 pub fn tracks(data: &[u8]) -> Result<TrackTexts<'_>, String> {
     let mut tracks = TrackTexts::default();
@@ -56,8 +77,15 @@ fn track<'a>(format: &TrackFormat, line: &'a [u8]) -> Result<&'a str, String> {
         [start, text @ .., end] if *start == format.start && *end == END => text,
         _ => return Err("a sentinel is missing".into()),
     };
-    if !text.iter().all(|b| format.set.contains(b) && *b != format.start && *b != END) {
-        return Err("a character outside the track's set, or a sentinel inside".into());
+    // The encoder would write nothing, and a reader could not tell such a track from an erased one.
+    if text.is_empty() {
+        return Err("nothing stands between the sentinels".into());
+    }
+    let fits = |b: &u8| format.set.contains(b) && *b != format.start && *b != END;
+    if let Some(place) = text.iter().position(|b| !fits(b)) {
+        // Counted as people count, with the start sentinel as the first.
+        let place = place + 2;
+        return Err(format!("character {place} is outside the track's set, or a sentinel inside the text"));
     }
     std::str::from_utf8(text).map_err(|_| "a character outside the track's set".into())
 }
@@ -103,6 +131,10 @@ mod tests {
             "~2;1;2?\r\n",
             "~2;1%2?\r\n",
             "~1%a?\r\n",
+            "~1%?\r\n",
+            "~2;?\r\n",
+            "~3;?\r\n",
+            "~1%A?\r\n~2;?\r\n",
             "~1%A%B?\r\n",
             "~1%A?B?\r\n",
             "~1%\u{DC}?\r\n",
@@ -112,6 +144,15 @@ mod tests {
         ] {
             assert!(tracks(wrong.as_bytes()).is_err(), "{wrong:?}");
         }
+    }
+
+    /// ISO/IEC 7811-6: a track that is encoded holds data between its sentinels.
+    #[test]
+    fn a_track_without_data_is_an_error_of_its_own() {
+        assert_eq!(tracks(b"~2;?\r\n").err().unwrap(), "line 1: nothing stands between the sentinels");
+        assert_eq!(check_track(1, b"%?").unwrap_err(), "nothing stands between the sentinels");
+        assert_eq!(check_track(2, b";1A?").unwrap_err().split(' ').nth(1), Some("3"));
+        assert!(check_track(2, b";1?").is_ok() && check_track(4, b";1?").is_err());
     }
 
     #[test]

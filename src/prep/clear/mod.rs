@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::fields::CardValues;
-use super::input::Cardholder;
+use super::input::{Cardholder, InputError};
 use super::keys::IssuerKeys;
 use super::plan::{self, PrepPlan};
 use super::template::FieldValues;
@@ -70,6 +70,36 @@ impl ClearDgi {
     }
 }
 
+/// Why a card cannot be built.
+#[derive(Debug)]
+pub enum BuildError {
+    /// The line does not give what the product needs.
+    Input(InputError),
+    /// A key is missing, or the program failed.
+    Other(Failure),
+}
+
+impl From<InputError> for BuildError {
+    fn from(fault: InputError) -> Self {
+        Self::Input(fault)
+    }
+}
+
+impl From<Failure> for BuildError {
+    fn from(failure: Failure) -> Self {
+        Self::Other(failure)
+    }
+}
+
+impl From<BuildError> for Failure {
+    fn from(error: BuildError) -> Self {
+        match error {
+            BuildError::Input(fault) => Self::new(Exit::Input, fault.to_string()),
+            BuildError::Other(failure) => failure,
+        }
+    }
+}
+
 /// Makes clear cards of one product with one issuer's keys.
 pub struct ClearCardBuilder {
     plan: PrepPlan,
@@ -99,13 +129,13 @@ impl ClearCardBuilder {
         &self.plan
     }
 
-    /// Builds a card. A failure names the line and the application or DGI, never a value.
-    pub fn card(&self, holder: &Cardholder) -> Result<ClearCard, Failure> {
+    /// Builds a card. A fault of the input names the line and the column, application or DGI, never a value.
+    pub fn card(&self, holder: &Cardholder) -> Result<ClearCard, BuildError> {
         let line = holder.line;
-        let fail = |what: String| Failure::new(Exit::Input, format!("input: line {line}: {what}"));
+        let fail = |what: String| BuildError::Input(InputError::Line { line, what });
         let values = CardValues::compute(&self.plan.used, holder, &self.keys, self.plan.card_keys)?;
         let mut sections = Vec::new();
-        for (mic, data) in plastic::sections(&self.plan, holder, &values, &self.folder).map_err(fail)? {
+        for (mic, data) in plastic::sections(&self.plan, holder, &values, &self.folder)? {
             let mic = Mic::new(mic).map_err(|e| Failure::new(Exit::Bug, format!("us: MIC {mic} {e}")))?;
             sections.push(Section { mic, data });
         }

@@ -28,7 +28,7 @@ fn build(line: &str) -> ClearCard {
     let text = format!("{HEADER}\n{line}\n");
     let defaults: &Defaults = &builder.plan().defaults;
     let holder = CardholderReader::new(text.as_bytes(), defaults).unwrap().next().unwrap().unwrap();
-    builder.card(&holder).map_err(|f| f.message).unwrap()
+    builder.card(&holder).map_err(|e| Failure::from(e).message).unwrap()
 }
 
 fn section(card: &ClearCard, mic: &str) -> Option<String> {
@@ -85,7 +85,7 @@ fn a_photo_lies_beside_the_input() {
             .next()
             .unwrap()
             .unwrap();
-        builder.card(&holder).map_err(|f| (f.exit, f.message))
+        builder.card(&holder).map_err(Failure::from).map_err(|f| (f.exit, f.message))
     };
     let image = |card: &ClearCard| {
         let section = card.sections.iter().find(|s| s.mic.as_str() == "GFX").unwrap();
@@ -96,7 +96,29 @@ fn a_photo_lies_beside_the_input() {
     assert!(image(&build("").ok().unwrap()).is_empty());
     let (exit, message) = build("c2.jpg").err().unwrap();
     assert_eq!(exit, Exit::Input);
-    assert!(message.starts_with("input: line 2: column photo: the file cannot be read"), "{message}");
+    assert!(message.starts_with("input: line 2, column photo: the file cannot be read"), "{message}");
+}
+
+/// What only the card shows: an offer in lower case, which track 1 cannot hold (ISO/IEC 7811-6), or a track that
+/// gets too long. The bureau would refuse the whole file for it.
+#[test]
+fn a_track_that_a_card_cannot_have_is_named_with_its_line() {
+    let product = include_str!("../../../profiles/products/multiapp.toml");
+    for (track, offer, what) in [
+        ("track1 = \"'%B' offer '?'\"", "Coffee", "stripe.track1: character 4 is outside the track's set"),
+        ("track1 = \"'%B' offer '?'\"", "%", "stripe.track1: character 3 is outside the track's set"),
+        ("track1 = \"'%B' offer name '?'\"", &"X".repeat(64), "stripe.track1: longer than 79 characters"),
+    ] {
+        let product = product.replace("track1 = \"track1\"", track);
+        let product = ProductProfile::from_toml(&product, "test").unwrap();
+        let builder = ClearCardBuilder::new(&product, keys()).map_err(|f| f.message).unwrap();
+        let text = format!("{HEADER},offer\n{},{offer}\n", FULL.replace("TEST/CARD", "ABCDEFGHIJKL/MNO"));
+        let holder = CardholderReader::new(text.as_bytes(), &builder.plan().defaults).unwrap().next();
+        let failure = Failure::from(builder.card(&holder.unwrap().unwrap()).err().unwrap());
+        assert_eq!(failure.exit, Exit::Input);
+        assert!(failure.message.starts_with(&format!("input: line 2: {what}")), "{}", failure.message);
+        assert!(!failure.message.contains(offer) || offer == "%", "{}", failure.message);
+    }
 }
 
 #[test]
@@ -150,8 +172,9 @@ fn purse_dgis() {
         "7055DF010101DF02027800DF0306000000000000DF0406000000050000DF050400476173DF060102DF07020978DF0803200101\
          DF0903221231DF0A03221231DF0C051234567890DF0D0101DF0E0101DF0F0101DF100100"
     );
-    assert_eq!(dgi(&card, PURSE, 0x8020).unwrap(), "80A89B585BBF64C2F12915BF578FABE0".repeat(2));
-    assert_eq!(dgi(&card, PURSE, 0x9020).unwrap(), "DEEE3DDEEE3D");
+    // `derive_icc_mk_a` of pyemv 1.5.0 over 1234567890 and 00.
+    assert_eq!(dgi(&card, PURSE, 0x8020).unwrap(), "D3DAE31C8AAD7FE9CD1FFE835D0137B5".repeat(2));
+    assert_eq!(dgi(&card, PURSE, 0x9020).unwrap(), "B28508B28508");
 }
 
 #[test]

@@ -54,6 +54,7 @@ pub enum CardField {
     Track1,
     Track2,
     PanGrouped,
+    PanNumberLine,
     PanLast4,
     NamePrinted,
     ExpiryPrinted,
@@ -78,7 +79,7 @@ pub struct FieldDefinition {
 pub const FIELDS: &[FieldDefinition] = &[
     clear(CardField::Pan, "pan", "PAN, cn, padded with F to whole bytes (tag 5A)"),
     clear(CardField::Psn, "psn", "PAN sequence number, n 2 (tag 5F34)"),
-    clear(CardField::Name, "name", "SURNAME/FIRST, ASCII (tag 5F20)"),
+    clear(CardField::Name, "name", "SURNAME/FIRST MIDDLE.TITLE, ASCII (tag 5F20)"),
     clear(CardField::ExpiryDate, "expiry_date", "YYMMDD, last day of the month, n 6 (tag 5F24)"),
     clear(CardField::EffectiveDate, "effective_date", "YYMMDD, first day of the month, n 6 (tag 5F25)"),
     clear(CardField::ServiceCode, "service_code", "service code, n 3 in 2 bytes (tag 5F30)"),
@@ -90,8 +91,8 @@ pub const FIELDS: &[FieldDefinition] = &[
     made(CardField::KcvAc, "kcv_ac", &[Master::Ac], "KCV of udk_ac, 3 bytes"),
     made(CardField::KcvSmi, "kcv_smi", &[Master::Smi], "KCV of udk_smi, 3 bytes"),
     made(CardField::KcvSmc, "kcv_smc", &[Master::Smc], "KCV of udk_smc, 3 bytes"),
-    secret(CardField::Kdl, "kdl", &[Master::Kml], "purse load key, 16 bytes"),
-    secret(CardField::Kdu, "kdu", &[Master::Kmu], "purse update key, 16 bytes"),
+    secret(CardField::Kdl, "kdl", &[Master::Kml], "purse load key, from KML and purse_id, 16 bytes"),
+    secret(CardField::Kdu, "kdu", &[Master::Kmu], "purse update key, from KMU and purse_id, 16 bytes"),
     made(CardField::KcvKdl, "kcv_kdl", &[Master::Kml], "KCV of kdl, 3 bytes"),
     made(CardField::KcvKdu, "kcv_kdu", &[Master::Kmu], "KCV of kdu, 3 bytes"),
     made(CardField::ImkVersion, "imk_version", &[Master::Ac], "version of IMK-AC, 1 byte"),
@@ -120,10 +121,15 @@ pub const FIELDS: &[FieldDefinition] = &[
     clear(
         CardField::PanGrouped,
         "pan_grouped",
-        "PAN in groups of 4 with blanks, whole if over 19 characters",
+        "PAN in the groups of its scheme: 4-6-5 (15 digits), 4-6-4 (14), else groups of 4",
+    ),
+    clear(
+        CardField::PanNumberLine,
+        "pan_number_line",
+        "as pan_grouped, but whole if the groups do not fit the 19 places of the number line",
     ),
     clear(CardField::PanLast4, "pan_last4", "last 4 digits of the PAN"),
-    clear(CardField::NamePrinted, "name_printed", "FIRST SURNAME"),
+    clear(CardField::NamePrinted, "name_printed", "TITLE FIRST MIDDLE SURNAME"),
     clear(CardField::ExpiryPrinted, "expiry_printed", "MM/YY"),
     made(CardField::Cvv2, "cvv2", &[Master::Cvk], "CVV2, 3 digits"),
 ];
@@ -168,6 +174,49 @@ impl CardField {
     /// Whether the field may stand only in encrypted DGIs.
     pub fn secret(self) -> bool {
         self.definition().is_none_or(|d| d.secret)
+    }
+
+    /// Returns the text of the field on a made-up card; `None` for a field that is no text but bytes for the
+    /// chip. A profile is tried with these texts before the first card.
+    pub fn example(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Name => "A/B",
+            Self::Track1Disc => "00000000",
+            Self::Member => "A1",
+            Self::Offer => "A",
+            Self::Track1 => "%B000000000000^A/B^000000000000000?",
+            Self::Track2 => ";000000000000=000000000000000?",
+            Self::PanGrouped | Self::PanNumberLine => "0000 0000 0000",
+            Self::PanLast4 => "0000",
+            Self::NamePrinted => "B A",
+            Self::ExpiryPrinted => "00/00",
+            Self::Cvv2 => "000",
+            Self::Pan
+            | Self::Psn
+            | Self::ExpiryDate
+            | Self::EffectiveDate
+            | Self::ServiceCode
+            | Self::Track2Chip
+            | Self::UdkAc
+            | Self::UdkSmi
+            | Self::UdkSmc
+            | Self::KcvAc
+            | Self::KcvSmi
+            | Self::KcvSmc
+            | Self::Kdl
+            | Self::Kdu
+            | Self::KcvKdl
+            | Self::KcvKdu
+            | Self::ImkVersion
+            | Self::KmlVersion
+            | Self::PinBlock
+            | Self::PurseId
+            | Self::Balance
+            | Self::MaxBalance
+            | Self::Currency
+            | Self::CurrencyExponent
+            | Self::Points => return None,
+        })
     }
 
     /// Returns the issuer keys from which the field is computed.
@@ -230,13 +279,13 @@ impl FieldSource<'_> {
             CardField::UdkAc => Some(exposed(&self.derived(Master::Ac)?)),
             CardField::UdkSmi => Some(exposed(&self.derived(Master::Smi)?)),
             CardField::UdkSmc => Some(exposed(&self.derived(Master::Smc)?)),
-            CardField::Kdl => Some(exposed(&self.derived(Master::Kml)?)),
-            CardField::Kdu => Some(exposed(&self.derived(Master::Kmu)?)),
-            CardField::KcvAc => Some(self.kcv(Master::Ac)?),
-            CardField::KcvSmi => Some(self.kcv(Master::Smi)?),
-            CardField::KcvSmc => Some(self.kcv(Master::Smc)?),
-            CardField::KcvKdl => Some(self.kcv(Master::Kml)?),
-            CardField::KcvKdu => Some(self.kcv(Master::Kmu)?),
+            CardField::Kdl => self.purse_key(Master::Kml)?.map(|key| exposed(&key)),
+            CardField::Kdu => self.purse_key(Master::Kmu)?.map(|key| exposed(&key)),
+            CardField::KcvAc => Some(kcv(self.derived(Master::Ac)?)),
+            CardField::KcvSmi => Some(kcv(self.derived(Master::Smi)?)),
+            CardField::KcvSmc => Some(kcv(self.derived(Master::Smc)?)),
+            CardField::KcvKdl => self.purse_key(Master::Kml)?.map(kcv),
+            CardField::KcvKdu => self.purse_key(Master::Kmu)?.map(kcv),
             CardField::ImkVersion => Some(Zeroizing::new(vec![self.keys.get(Master::Ac)?.version])),
             CardField::KmlVersion => Some(Zeroizing::new(vec![self.keys.get(Master::Kml)?.version])),
             CardField::PinBlock => self.pin_block()?,
@@ -257,6 +306,7 @@ impl FieldSource<'_> {
                 Some(joined(&[";", &content, "?"]))
             }
             CardField::PanGrouped => Some(grouped(pan)),
+            CardField::PanNumberLine => Some(number_line(pan)),
             CardField::PanLast4 => pan.len().checked_sub(4).and_then(|from| pan.get(from..)).map(bytes),
             CardField::NamePrinted => Some(name_printed(card.required(Column::Name))),
             CardField::ExpiryPrinted => {
@@ -324,9 +374,20 @@ impl FieldSource<'_> {
             .map_err(|e| bug(&e))
     }
 
-    fn kcv(&self, master: Master) -> Result<ClearBytes, Failure> {
-        Ok(Zeroizing::new(CipherKey::Tdes(self.derived(master)?).kcv().0.to_vec()))
+    /// Derives a key of the purse by option A from the purse's identifier and the sequence number 00: a load
+    /// host knows neither PAN nor PAN sequence number. `None` if the card has no purse.
+    fn purse_key(&self, master: Master) -> Result<Option<TdesKey>, Failure> {
+        let Some(purse) = self.card.get(Column::PurseId) else { return Ok(None) };
+        let key = &self.keys.get(master)?.key;
+        card_key(key, Option14::A, purse, "00").map(Some).map_err(|e| bug(&e))
     }
+}
+
+/// Places of the number line (ISO/IEC 7811-3, 7 per inch): 16 digits in groups of 4 fill it.
+const NUMBER_LINE: usize = 19;
+
+fn kcv(key: TdesKey) -> ClearBytes {
+    Zeroizing::new(CipherKey::Tdes(key).kcv().0.to_vec())
 }
 
 fn bug(error: &CryptoError) -> Failure {
@@ -349,11 +410,26 @@ fn joined_text(parts: &[&str]) -> Zeroizing<String> {
     Zeroizing::new(parts.concat())
 }
 
-/// Turns SURNAME/FIRST into FIRST SURNAME.
+/// Turns the name field of ISO/IEC 7813, `SURNAME/FIRST MIDDLE.TITLE`, into `TITLE FIRST MIDDLE SURNAME`.
 fn name_printed(name: &str) -> ClearBytes {
-    let (surname, first) = name.split_once('/').unwrap_or_default();
-    let (surname, first) = (surname.trim(), first.trim());
-    if first.is_empty() { bytes(surname) } else { joined(&[first, " ", surname]) }
+    let (surname, given) = name.split_once('/').unwrap_or_default();
+    let (given, title) = title_apart(given);
+    let parts: Vec<&str> =
+        [title, given, surname].into_iter().map(str::trim).filter(|part| !part.is_empty()).collect();
+    Zeroizing::new(parts.join(" ").into_bytes())
+}
+
+/// Splits `FIRST MIDDLE.TITLE` at the period that announces the title. A period after an initial (`J. P.`,
+/// `J.P.`) announces none: a title follows its period directly and has at least two characters before the
+/// next one.
+fn title_apart(given: &str) -> (&str, &str) {
+    let announces = |(at, _): &(usize, &str)| {
+        let after = given.get(at + 1..).unwrap_or_default();
+        let word = after.split('.').next().unwrap_or_default();
+        word.len() >= 2 && !word.starts_with(' ')
+    };
+    let Some((at, _)) = given.match_indices('.').find(announces) else { return (given, "") };
+    (given.get(..at).unwrap_or_default(), given.get(at + 1..).unwrap_or_default())
 }
 
 /// Returns YYMM and a day as n 6.
@@ -373,12 +449,31 @@ fn last_day(year_month: &str) -> u8 {
     }
 }
 
-/// Returns a PAN in groups of 4. The number line has 19 positions (ISO/IEC 7811-3), so a longer PAN has no
-/// blanks.
+/// Returns a PAN in groups, if the number line has room for them, else whole.
+fn number_line(pan: &str) -> ClearBytes {
+    let spaced = grouped(pan);
+    if spaced.len() <= NUMBER_LINE { spaced } else { bytes(pan) }
+}
+
+/// Returns a PAN in the groups of its scheme: American Express (15 digits) 4-6-5, Diners
+/// Club (14 digits) 4-6-4, the others in groups of 4.
 fn grouped(pan: &str) -> ClearBytes {
-    let groups: Vec<&[u8]> = pan.as_bytes().chunks(4).collect();
-    let spaced = Zeroizing::new(groups.join(&b' '));
-    if spaced.len() <= 19 { spaced } else { bytes(pan) }
+    let first: &[usize] = match pan.len() {
+        15 => &[4, 6, 5],
+        14 => &[4, 6, 4],
+        _ => &[4, 4, 4, 4, 4],
+    };
+    let mut spaced = Zeroizing::new(Vec::with_capacity(pan.len() + first.len()));
+    let mut rest = pan.as_bytes();
+    for length in first {
+        let (group, after) = rest.split_at(rest.len().min(*length));
+        if !spaced.is_empty() && !group.is_empty() {
+            spaced.push(b' ');
+        }
+        spaced.extend_from_slice(group);
+        rest = after;
+    }
+    spaced
 }
 
 #[cfg(test)]

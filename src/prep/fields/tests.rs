@@ -69,13 +69,40 @@ fn chip_fields() {
 
 #[test]
 fn derived_keys_and_check_values_pyemv() {
-    for field in [CardField::UdkAc, CardField::UdkSmi, CardField::UdkSmc, CardField::Kdl, CardField::Kdu] {
+    for field in [CardField::UdkAc, CardField::UdkSmi, CardField::UdkSmc] {
         assert_eq!(hex_of(field), "80A89B585BBF64C2F12915BF578FABE0");
     }
-    for field in
-        [CardField::KcvAc, CardField::KcvSmi, CardField::KcvSmc, CardField::KcvKdl, CardField::KcvKdu]
-    {
+    for field in [CardField::KcvAc, CardField::KcvSmi, CardField::KcvSmc] {
         assert_eq!(hex_of(field), "DEEE3D");
+    }
+    // Option A of EMV Book 2 A1.4 over purse_id 1234567890 and 00: `derive_icc_mk_a` of pyemv 1.5.0.
+    for field in [CardField::Kdl, CardField::Kdu] {
+        assert_eq!(hex_of(field), "D3DAE31C8AAD7FE9CD1FFE835D0137B5");
+    }
+    for field in [CardField::KcvKdl, CardField::KcvKdu] {
+        assert_eq!(hex_of(field), "B28508");
+    }
+}
+
+/// A load host knows the purse's identifier alone, so the keys of the purse come from nothing else: not from
+/// PAN, PAN sequence number or the product's option.
+#[test]
+fn the_purse_keys_depend_on_the_purse_alone() {
+    let of = |line: &str, option: Option14, field: CardField| {
+        let values = CardValues::compute(&BTreeSet::from([field]), &card(line), &keys(), option).unwrap();
+        values.value(field).map(<[u8]>::to_vec)
+    };
+    let line = |pan: &str, psn: &str, purse: &str| {
+        format!("C1,{pan},{psn},TEST/CARD,2212,2001,201,1234,{purse},500,10000,978,2,M42,258,HELLO")
+    };
+    for field in [CardField::Kdl, CardField::Kdu, CardField::KcvKdl, CardField::KcvKdu] {
+        let key = of(&line("4761739001010119", "01", "1234567890"), Option14::A, field);
+        assert!(key.is_some());
+        for option in [Option14::A, Option14::B] {
+            assert_eq!(of(&line("4761739001010101128", "02", "1234567890"), option, field), key);
+        }
+        assert_ne!(of(&line("4761739001010119", "01", "1234567891"), Option14::A, field), key);
+        assert_eq!(of(&line("4761739001010119", "01", ""), Option14::A, field), None);
     }
 }
 
@@ -111,6 +138,7 @@ fn stripe_and_plastic() {
         (CardField::Track2, ";4761739001010119=221220110949497?"),
         (CardField::Cvv2, "014"),
         (CardField::PanGrouped, "4761 7390 0101 0119"),
+        (CardField::PanNumberLine, "4761 7390 0101 0119"),
         (CardField::PanLast4, "0119"),
         (CardField::NamePrinted, "CARD TEST"),
         (CardField::ExpiryPrinted, "12/22"),
@@ -123,11 +151,61 @@ fn stripe_and_plastic() {
 fn a_long_pan_fits_the_number_line_and_the_tracks() {
     let card =
         card("C1,4761739001010101128,01,ABCDEFGHIJKLMNOPQRSTUVWX/Y,2212,2001,201,123456789012,,,,,,,,");
-    assert_eq!(text_of(&card, CardField::PanGrouped), "4761739001010101128");
+    assert_eq!(text_of(&card, CardField::PanNumberLine), "4761739001010101128");
     assert!(text_of(&card, CardField::Track1).len() < 79);
     assert!(text_of(&card, CardField::Track2).len() < 40);
     let pan = compute(&card, &keys(), CardField::Pan).unwrap();
     assert_eq!(hex::encode_upper(pan), "4761739001010101128F");
+}
+
+/// The groups in which American Express and Diners Club emboss (their published test numbers), and the 19
+/// places of the number line of ISO/IEC 7811-3.
+#[test]
+fn account_numbers_stand_in_the_groups_of_their_scheme() {
+    // Without their check digits, so that this file holds no account number.
+    for (body, grouped, number_line) in [
+        ("37828224631000", "3782 822463 1000", "3782 822463 1000"),
+        ("3056930902590", "3056 930902 590", "3056 930902 590"),
+        ("67677000000000", "6767 700000 0000", "6767 700000 0000"),
+        ("476173900101011", "4761 7390 0101 011", "4761 7390 0101 011"),
+        ("476173900101010112", "4761 7390 0101 0101 12", "476173900101010112"),
+        ("422222222222", "4222 2222 2222 ", "4222 2222 2222 "),
+        ("50180000000", "5018 0000 000", "5018 0000 000"),
+    ] {
+        let check = char::from(super::super::digits::luhn_digit(body.bytes()));
+        let card = card(&format!("C1,{body}{check},01,TEST/CARD,2212,2001,201,,,,,,,,,"));
+        assert_eq!(text_of(&card, CardField::PanGrouped), format!("{grouped}{check}"));
+        let line = text_of(&card, CardField::PanNumberLine);
+        assert_eq!(line, format!("{number_line}{check}"));
+        assert!(line.len() <= 19);
+    }
+}
+
+/// The name field of ISO/IEC 7813: surname, `/`, first name, blank, middle name, `.`, title.
+#[test]
+fn the_printed_name_begins_with_the_title() {
+    for (name, printed) in [
+        ("SMITH/JOHN Q.MR", "MR JOHN Q SMITH"),
+        ("SMITH/JOHN.DR", "DR JOHN SMITH"),
+        ("SMITH/.DR", "DR SMITH"),
+        ("SMITH/J.P.MR", "MR J.P SMITH"),
+        ("SMITH/JOHN Q.PH.D.", "PH.D. JOHN Q SMITH"),
+        ("SMITH/JOHN. MR", "JOHN. MR SMITH"),
+        ("SMITH /JOHN Q .DR MED ", "DR MED JOHN Q SMITH"),
+        // Periods of initials and abbreviations announce no title.
+        ("KIM/PAUL J.", "PAUL J. KIM"),
+        ("KIM/J.P.", "J.P. KIM"),
+        ("ST.JOHN/MARY", "MARY ST.JOHN"),
+        ("KIM/ANNE ST. CLAIR", "ANNE ST. CLAIR KIM"),
+        ("KIM/", "KIM"),
+        ("KIM/.", ". KIM"),
+    ] {
+        let card = card(&format!("C1,4761739001010119,01,{name},2212,2001,201,,,,,,,,,"));
+        assert_eq!(text_of(&card, CardField::NamePrinted), printed, "{name}");
+        assert!(printed.len() <= 27, "the name line of ISO/IEC 7811-3 has 27 places");
+        // Chip and stripe keep the field as it is.
+        assert_eq!(text_of(&card, CardField::Name), name);
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! A profile that would expose a secret is refused here: keys and PIN blocks may stand only in DGIs with ENC,
 //! a PIN block only alone in its DGI and with ENC 22, and nothing secret may go on stripe or plastic or into
-//! LOGDATA. Not here: building a card (`clear`).
+//! LOGDATA. So is a text that no card's stripe or plastic can take. Not here: building a card (`clear`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,9 +11,10 @@ use super::fields::{self, CardField};
 use super::input::Defaults;
 use super::keys::Master;
 use super::tables;
-use super::template::DataTemplate;
+use super::template::{DataTemplate, FieldValues};
 use crate::exit::{Exit, Failure};
 use crate::ids::{Aid, Dgi};
+use crate::modules::sections::{check_track, track_set};
 use crate::profile::ProductProfile;
 use crate::record::chip::EncType;
 use crate::scp::SecLevel;
@@ -112,17 +113,21 @@ impl PrepPlan {
         let mut stripe = Vec::new();
         for (number, text) in tracks {
             if let Some(text) = text {
-                stripe.push((number, public(&text, &format!("track {number}"))?));
+                stripe.push((
+                    number,
+                    track(number, &text).map_err(|what| format!("stripe.track{number}: {what}"))?,
+                ));
             }
         }
-        let lines =
-            |lines: Vec<tables::LineTable>| lines.into_iter().map(line).collect::<Result<Vec<_>, _>>();
+        let lines = |table: &str, lines: Vec<tables::LineTable>| {
+            lines.into_iter().map(|entry| line(table, entry)).collect::<Result<Vec<_>, _>>()
+        };
         let mut plan = Self {
             card_keys: tables.card_keys,
             defaults: defaults(tables.defaults)?,
             stripe,
-            emboss: lines(tables.emboss)?,
-            indent: lines(tables.indent)?,
+            emboss: lines("emboss", tables.emboss)?,
+            indent: lines("indent", tables.indent)?,
             graphics: tables.graphics.map(graphics).transpose()?,
             applications: Vec::new(),
             used: BTreeSet::new(),
@@ -172,30 +177,55 @@ fn defaults(table: BTreeMap<String, String>) -> Result<Defaults, String> {
     Ok(defaults)
 }
 
-/// Parses a template for stripe or plastic, which may name no secret field.
-fn public(text: &str, place: &str) -> Result<DataTemplate, String> {
-    let template = DataTemplate::parse(text).map_err(|e| format!("{place}: {e}"))?;
-    match template.fields().into_iter().find(|f| f.secret()) {
-        Some(secret) => Err(format!("{place}: {} is secret", secret.name())),
-        None => Ok(template),
+/// Parses a template for stripe or plastic: a text of these characters, without a secret field.
+fn public(text: &str, allowed: impl Fn(u8) -> bool) -> Result<DataTemplate, String> {
+    let template = DataTemplate::parse(text).map_err(|e| e.to_string())?;
+    if let Some(secret) = template.fields().into_iter().find(|f| f.secret()) {
+        return Err(format!("{} is secret", secret.name()));
+    }
+    template.check_text(allowed).map_err(|e| e.to_string())?;
+    Ok(template)
+}
+
+/// Parses the template of a track, and tries it on a made-up card with the check of the bureau's acceptance.
+fn track(number: u8, text: &str) -> Result<DataTemplate, String> {
+    let set = track_set(number).ok_or("a stripe has the tracks 1 to 3")?;
+    let template = public(text, |b| set.contains(&b))?;
+    let tried = template.render(&Examples).map_err(|field| format!("{} is no text", field.name()))?;
+    check_track(number, &tried)?;
+    Ok(template)
+}
+
+/// The texts of a made-up card.
+struct Examples;
+
+impl FieldValues for Examples {
+    fn value(&self, field: CardField) -> Option<&[u8]> {
+        field.example().map(str::as_bytes)
     }
 }
 
+/// Printable ASCII.
+fn printed(b: u8) -> bool {
+    (0x20..=0x7E).contains(&b)
+}
+
 /// Checks a line of `~EM%` against the limits of its format (`src/manual/cwf1.md` section 4).
-fn line(table: tables::LineTable) -> Result<PrintedLine, String> {
-    let tables::LineTable { font, x, y, text } = table;
-    let place = format!("line {font};{x};{y}");
+fn line(table: &str, entry: tables::LineTable) -> Result<PrintedLine, String> {
+    let tables::LineTable { font, x, y, text } = entry;
+    let place = format!("{table} {font};{x};{y}");
     if !matches!(font, 1..=11 | 21..=31) || !(100..=3275).contains(&x) || !(135..=1460).contains(&y) {
         return Err(format!("{place}: font is 1-11 or 21-31, x 100-3275 mils, y 135-1460 mils"));
     }
-    Ok(PrintedLine { font, x, y, text: public(&text, &place)? })
+    let allowed = |b| printed(b) && !b"<>".contains(&b);
+    Ok(PrintedLine { font, x, y, text: public(&text, allowed).map_err(|what| format!("{place}: {what}"))? })
 }
 
 fn graphics(table: tables::GraphicsTable) -> Result<GraphicsPlan, String> {
     let mut text = BTreeMap::new();
     for (name, template) in table.text {
         name_fits(&name)?;
-        let template = public(&template, &format!("graphics field {name}"))?;
+        let template = public(&template, printed).map_err(|what| format!("graphics field {name}: {what}"))?;
         text.insert(name, template);
     }
     let mut images = BTreeMap::new();

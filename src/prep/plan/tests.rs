@@ -166,3 +166,85 @@ fn lines_stay_on_the_card() {
         refused(load(&format!("[prep]\ncard_keys = \"A\"\n{line}")), "font is 1-11");
     }
 }
+
+/// Literal text outside the sets of ISO/IEC 7811-6 (track 1: 20-5F, tracks 2 and 3: 30-3F), sentinels inside,
+/// and tracks without data: the bureau would refuse the file, so the profile is refused.
+#[test]
+fn a_track_that_no_stripe_can_hold() {
+    let stripe = |track: &str, text: &str| {
+        load(&format!("[prep]\ncard_keys = \"A\"\n[prep.stripe]\n{track} = \"{text}\"\n"))
+    };
+    for (track, text, what) in [
+        ("track1", "'%B' member '^abc?'", "stripe.track1: template, character 15: a character that cannot"),
+        ("track1", "'%B~' member '?'", "stripe.track1: template, character 4: "),
+        ("track1", "2542 7B 3F", "stripe.track1: template, character 6: "),
+        ("track1", "'%?'", "stripe.track1: nothing stands between the sentinels"),
+        ("track1", "253F", "stripe.track1: nothing stands between the sentinels"),
+        ("track1", "", "stripe.track1: a sentinel is missing"),
+        ("track1", "'%A'", "stripe.track1: a sentinel is missing"),
+        ("track1", "member", "stripe.track1: a sentinel is missing"),
+        (
+            "track1",
+            "'%A?' '%B?'",
+            "stripe.track1: character 3 is outside the track's set, or a sentinel inside",
+        ),
+        ("track1", "track1 track1", "stripe.track1: character "),
+        (
+            "track1",
+            "'%B' pan '?'",
+            "stripe.track1: template, character 6: pan is bytes for the chip, not text",
+        ),
+        ("track1", "'%B' 5A{pan} '?'", "stripe.track1: template, character 6: TAG{...} is bytes"),
+        (
+            "track2",
+            "';' member '?'",
+            "stripe.track2: template, character 5: member has characters that cannot",
+        ),
+        ("track2", "';A?'", "stripe.track2: template, character 3: "),
+        ("track2", "';1 2?'", "stripe.track2: template, character 4: "),
+        ("track2", "';?'", "stripe.track2: nothing stands between the sentinels"),
+        ("track3", "';/?'", "stripe.track3: template, character 3: "),
+        ("track3", "'%01?'", "stripe.track3: template, character 2: "),
+        ("track3", "track1", "stripe.track3: template, character 1: track1 has characters that cannot"),
+    ] {
+        refused(stripe(track, text), what);
+    }
+    for (track, text) in [
+        ("track1", "'%B' member '^' name '^' 30 '?'"),
+        ("track1", "track1"),
+        ("track2", "';01' pan_last4 '=' cvv2 '?'"),
+        ("track3", "';01' track1_disc '?'"),
+    ] {
+        assert!(stripe(track, text).is_ok(), "{track} {text}");
+    }
+}
+
+/// The siblings on plastic: what an `~EM%` line and a printed text cannot hold.
+#[test]
+fn a_text_that_no_plastic_can_hold() {
+    let line = |table: &str, text: &str| {
+        let body = format!("[[prep.{table}]]\nfont = 1\nx = 307\ny = 328\ntext = \"{text}\"\n");
+        load(&format!("[prep]\ncard_keys = \"A\"\n{body}"))
+    };
+    for table in ["emboss", "indent"] {
+        for (text, what) in [
+            ("'A<B'", "character 3: a character that cannot stand here"),
+            ("'A' 3E", "character 5: a character that cannot stand here"),
+            ("'A' 410D0A", "character 7: a character that cannot stand here"),
+            ("purse_id", "character 1: purse_id is bytes for the chip, not text"),
+        ] {
+            refused(line(table, text), &format!("{table} 1;307;328: template, {what}"));
+        }
+        assert!(line(table, "'No. ' pan_last4").is_ok());
+    }
+    let graphics = |text: &str| {
+        let body = format!("[prep.graphics]\ntemplate = \"t\"\ntext = {{ a = \"{text}\" }}\n");
+        load(&format!("[prep]\ncard_keys = \"A\"\n{body}"))
+    };
+    refused(
+        graphics("'A' 07"),
+        "graphics field a: template, character 5: a character that cannot stand here",
+    );
+    refused(graphics("balance"), "graphics field a: template, character 1: balance is bytes");
+    assert!(graphics("'<' expiry_printed '>'").is_ok());
+}

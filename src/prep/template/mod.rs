@@ -18,10 +18,17 @@ use zeroize::Zeroizing;
 use super::fields::{self, CardField};
 
 /// A template, parsed once for a run.
-pub struct DataTemplate(Vec<TemplateItem>);
+pub struct DataTemplate(Vec<PlacedItem>);
+
+/// An item and the number of its first character in the template, from 1.
+struct PlacedItem {
+    at: usize,
+    item: TemplateItem,
+}
 
 enum TemplateItem {
-    Bytes(Vec<u8>),
+    Text(Vec<u8>),
+    Hex(Vec<u8>),
     Field(CardField),
     Tlv { tag: Vec<u8>, content: DataTemplate },
 }
@@ -60,9 +67,9 @@ impl DataTemplate {
     pub fn render(&self, values: &impl FieldValues) -> Result<Zeroizing<Vec<u8>>, CardField> {
         // Large enough for nearly every value: growing could leave an unwiped secret in freed memory.
         let mut out = Zeroizing::new(Vec::with_capacity(512));
-        for item in &self.0 {
+        for PlacedItem { item, .. } in &self.0 {
             match item {
-                TemplateItem::Bytes(bytes) => out.extend_from_slice(bytes),
+                TemplateItem::Text(bytes) | TemplateItem::Hex(bytes) => out.extend_from_slice(bytes),
                 TemplateItem::Field(field) => out.extend_from_slice(values.value(*field).ok_or(*field)?),
                 TemplateItem::Tlv { tag, content } => {
                     let content = content.render(values)?;
@@ -77,8 +84,8 @@ impl DataTemplate {
 
     /// Returns every field that the template names.
     pub fn fields(&self) -> Vec<CardField> {
-        let each = |item: &TemplateItem| match item {
-            TemplateItem::Bytes(_) => Vec::new(),
+        let each = |placed: &PlacedItem| match &placed.item {
+            TemplateItem::Text(_) | TemplateItem::Hex(_) => Vec::new(),
             TemplateItem::Field(field) => vec![*field],
             TemplateItem::Tlv { content, .. } => content.fields(),
         };
@@ -87,12 +94,40 @@ impl DataTemplate {
 
     /// Whether the template is exactly one TLV with this tag.
     pub fn is_one(&self, wanted: &[u8]) -> bool {
-        matches!(self.0.as_slice(), [TemplateItem::Tlv { tag, .. }] if tag == wanted)
+        matches!(self.0.as_slice(), [PlacedItem { item: TemplateItem::Tlv { tag, .. }, .. }] if tag == wanted)
     }
 
     /// Whether the template is exactly this one field.
     pub fn is_field(&self, wanted: CardField) -> bool {
-        matches!(self.0.as_slice(), [TemplateItem::Field(field)] if *field == wanted)
+        matches!(self.0.as_slice(), [PlacedItem { item: TemplateItem::Field(field), .. }] if *field == wanted)
+    }
+
+    /// Checks that the template makes a text of these characters, as far as that does not depend on a card:
+    /// literal text, and the fields by the text that each has on a made-up card.
+    pub fn check_text(&self, allowed: impl Fn(u8) -> bool) -> Result<(), TemplateError> {
+        let fail = |at, what: String| Err(TemplateError { at, what });
+        for PlacedItem { at, item } in &self.0 {
+            let wrong = |bytes: &[u8]| bytes.iter().position(|b| !allowed(*b));
+            let place = match item {
+                // After the quotation mark, and two digits for a byte.
+                TemplateItem::Text(bytes) => wrong(bytes).map(|place| at + 1 + place),
+                TemplateItem::Hex(bytes) => wrong(bytes).map(|place| at + 2 * place),
+                TemplateItem::Field(field) => match field.example() {
+                    None => return fail(*at, format!("{} is bytes for the chip, not text", field.name())),
+                    Some(text) if wrong(text.as_bytes()).is_some() => {
+                        return fail(*at, format!("{} has characters that cannot stand here", field.name()));
+                    }
+                    Some(_) => None,
+                },
+                TemplateItem::Tlv { .. } => {
+                    return fail(*at, "TAG{...} is bytes for the chip, not text".into());
+                }
+            };
+            if let Some(place) = place {
+                return fail(place, "a character that cannot stand here".into());
+            }
+        }
+        Ok(())
     }
 }
 
@@ -121,14 +156,19 @@ impl<'a> TemplateParser<'a> {
         }
         let mut items = Vec::new();
         loop {
-            match self.peek() {
+            let at = self.at();
+            let item = match self.peek() {
                 None | Some('}') => return Ok(DataTemplate(items)),
-                Some(' ' | '\n' | '\r' | '\t') => drop(self.take_while(|c| c.is_ascii_whitespace())),
-                Some('\'') => items.push(self.text()?),
-                Some('a'..='z') => items.push(self.field()?),
-                Some('0'..='9' | 'A'..='F') => items.push(self.hex_or_tlv(depth)?),
+                Some(' ' | '\n' | '\r' | '\t') => {
+                    self.take_while(|c| c.is_ascii_whitespace());
+                    continue;
+                }
+                Some('\'') => self.text()?,
+                Some('a'..='z') => self.field()?,
+                Some('0'..='9' | 'A'..='F') => self.hex_or_tlv(depth)?,
                 Some(_) => return Err(self.error("neither HEX, 'text', a field name nor TAG{...}")),
-            }
+            };
+            items.push(PlacedItem { at, item });
         }
     }
 
@@ -140,7 +180,7 @@ impl<'a> TemplateParser<'a> {
             return Err(self.error("a text that is not printable ASCII"));
         }
         self.rest = rest;
-        Ok(TemplateItem::Bytes(text.as_bytes().to_vec()))
+        Ok(TemplateItem::Text(text.as_bytes().to_vec()))
     }
 
     fn field(&mut self) -> Result<TemplateItem, TemplateError> {
@@ -157,7 +197,7 @@ impl<'a> TemplateParser<'a> {
         let fail = |what: &str| TemplateError { what: what.into(), ..before.clone() };
         let digits = self.take_while(|c| matches!(c, '0'..='9' | 'A'..='F'));
         let bytes = hex::decode(digits).map_err(|_| fail("an odd number of hex digits"))?;
-        let Some(inside) = self.rest.strip_prefix('{') else { return Ok(TemplateItem::Bytes(bytes)) };
+        let Some(inside) = self.rest.strip_prefix('{') else { return Ok(TemplateItem::Hex(bytes)) };
         if !is_tag(&bytes) {
             return Err(fail("the text before the { is not one BER tag"));
         }
@@ -165,7 +205,8 @@ impl<'a> TemplateParser<'a> {
         let content = self.template(depth + 1)?;
         self.rest = self.rest.strip_prefix('}').ok_or_else(|| fail("a { without its }"))?;
         let constructed = bytes.first().is_some_and(|b| b & 0x20 != 0);
-        let fits = content.0.iter().all(|item| matches!(item, TemplateItem::Tlv { .. }) == constructed);
+        let fits =
+            content.0.iter().all(|placed| matches!(placed.item, TemplateItem::Tlv { .. }) == constructed);
         if !fits {
             return Err(fail(match constructed {
                 true => "a constructed tag holds only TLVs",
@@ -187,7 +228,12 @@ impl<'a> TemplateParser<'a> {
     }
 
     fn error(&self, what: &str) -> TemplateError {
-        TemplateError { at: self.length - self.rest.len() + 1, what: what.into() }
+        TemplateError { at: self.at(), what: what.into() }
+    }
+
+    /// Returns the number of the next character, from 1.
+    fn at(&self) -> usize {
+        self.length - self.rest.len() + 1
     }
 }
 

@@ -157,6 +157,19 @@ fn a_section_that_its_machine_cannot_take() {
     bureau.still_accepts_the_good_file();
 }
 
+/// An encoder would write nothing for such a track (ISO/IEC 7811-6), and the card would count as good.
+#[test]
+fn a_track_with_nothing_between_its_sentinels() {
+    let bureau = Bureau::new();
+    let ends = Ends { run: Exit::FileFormat, inspect: [Exit::StructureOnly, Exit::RecordData] };
+    for tracks in ["~1%?\r\n", "~2;?\r\n", "~1%A?\r\n~2;?\r\n"] {
+        let empty = sealed(|f| *f.records[1].section("MAG") = tracks.as_bytes().to_vec());
+        let says = ["file: section MAG: line ", "nothing stands between the sentinels", "record 2, byte "];
+        bureau.refuses(&empty, ends, &says);
+    }
+    bureau.still_accepts_the_good_file();
+}
+
 #[test]
 fn an_application_without_data_or_with_one_too_long_for_its_group() {
     let bureau = Bureau::new();

@@ -1,0 +1,52 @@
+//! The header line of the input: which column stands where.
+
+use super::{InputError, RejectedLine};
+use crate::prep::columns::{self, COLUMNS, Column};
+
+/// Longest name of an unknown column that a message shows.
+const NAME_MAX: usize = 40;
+
+/// Returns the columns in the order of the header, or all its faults.
+pub(super) fn columns(names: &csv::StringRecord, line: u64) -> Result<Vec<Column>, RejectedLine> {
+    let is_known = |name: &str| COLUMNS.iter().any(|d| d.name.eq_ignore_ascii_case(name));
+    let is_header = names.iter().any(is_known);
+    let (mut found, mut unknown, mut twice) = (Vec::new(), Vec::new(), Vec::new());
+    for (place, name) in (1..).zip(names) {
+        match columns::by_name(name) {
+            None => unknown.push(called(place, Some(name).filter(|_| is_header))),
+            Some(known) if found.contains(&known.column) => twice.push(format!("`{}`", known.name)),
+            Some(known) => found.push(known.column),
+        }
+    }
+    let missing = COLUMNS.iter().filter(|d| d.required && !found.contains(&d.column));
+    let missing: Vec<String> = missing.map(|d| format!("`{}`", d.name)).collect();
+    let known: Vec<_> = COLUMNS.iter().map(|d| d.name).collect();
+    let known = known.join(", ");
+    let mut faults = Vec::new();
+    let mut fault = |columns: &[String], one: String, more: String| {
+        let what = match columns {
+            [] => return,
+            [column] => format!("column {column} {one}"),
+            all => format!("columns {} {more}", all.join(", ")),
+        };
+        faults.push(InputError::Line { line, what });
+    };
+    let unknown_name = |verb: &str| format!("{verb}; known are {known}");
+    fault(&unknown, unknown_name("has an unknown name"), unknown_name("have unknown names"));
+    fault(&twice, "stands twice".into(), "stand twice".into());
+    fault(&missing, "is missing".into(), "are missing".into());
+    if faults.is_empty() { Ok(found) } else { Err(RejectedLine { card_ref: None, faults }) }
+}
+
+/// Returns the number of an unknown column, and its name if that can be no cardholder's data: a file without
+/// its header line has a card in its place.
+fn called(place: usize, name: Option<&str>) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    let is_name = |name: &&str| {
+        (1..=NAME_MAX).contains(&name.len())
+            && name.bytes().all(plain)
+            && name.starts_with(|c: char| c.is_ascii_alphabetic())
+            && !name.as_bytes().windows(4).any(|run| run.iter().all(u8::is_ascii_digit))
+    };
+    name.filter(is_name).map_or_else(|| place.to_string(), |name| format!("{place} `{name}`"))
+}

@@ -1,0 +1,60 @@
+//! Finds the line of the file in which a card begins.
+//!
+//! The CSV reader counts lines too, but it states the line in which it stopped before: one too low after
+//! CR LF, and lower after blank lines.
+
+use std::collections::VecDeque;
+use std::io::Read;
+
+/// Counts the lines of what is read through it. A line ends with LF, CR LF or CR.
+pub(super) struct LineCounter<R> {
+    source: R,
+    /// Number of bytes read.
+    offset: u64,
+    /// Line of the next byte, from 1.
+    line: u64,
+    after_cr: bool,
+    /// Whether the line has no character yet.
+    blank: bool,
+    /// Offset and number of each line that is not blank, from the last one that was asked for.
+    starts: VecDeque<(u64, u64)>,
+}
+
+impl<R: Read> LineCounter<R> {
+    pub fn new(source: R) -> Self {
+        Self { source, offset: 0, line: 1, after_cr: false, blank: true, starts: VecDeque::new() }
+    }
+
+    /// Returns the number of the first line that is not blank and begins at this offset or later; the last
+    /// line if there is none. Asked with growing offsets: earlier lines are forgotten.
+    pub fn line_at(&mut self, offset: u64) -> u64 {
+        while self.starts.front().is_some_and(|(start, _)| *start < offset) {
+            self.starts.pop_front();
+        }
+        self.starts.front().map_or(self.line, |(_, line)| *line)
+    }
+}
+
+impl<R: Read> Read for LineCounter<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.source.read(buffer)?;
+        for byte in buffer.iter().take(count) {
+            match byte {
+                // The line ended with the CR before.
+                b'\n' if self.after_cr => {}
+                b'\n' | b'\r' => {
+                    self.line += 1;
+                    self.blank = true;
+                }
+                _ if self.blank => {
+                    self.starts.push_back((self.offset, self.line));
+                    self.blank = false;
+                }
+                _ => {}
+            }
+            self.after_cr = *byte == b'\r';
+            self.offset += 1;
+        }
+        Ok(count)
+    }
+}
