@@ -7,12 +7,15 @@
 //! | layer | modules |
 //! |---|---|
 //! | links | [`link`] (traits), [`serial`] (a serial port), [`sim`] (`hwsim`), [`exchange`] (a reader over a byte link) |
+//! | cards | `apdu` (from a command APDU to its whole response, over T=0 and T=1) |
 //! | real readers | [`pcsc`] (one reader of PC/SC), [`host`] (a process for each reader or machine) |
 //! | codecs | [`framed`] (STX frames); the encoders under [`stripe`] have their own |
 //! | machines | a trait for each family, and its drivers: [`stripe`], [`printer`], [`embosser`]; [`transport`] |
 //! | registry | [`registry`]: every driver by name, with its abilities; [`conformance`]: checks that it has
 //! them |
 
+mod apdu;
+mod atr;
 pub mod conformance;
 pub mod embosser;
 mod error;

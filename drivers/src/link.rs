@@ -64,7 +64,7 @@ pub struct Protocols {
 }
 
 impl Protocols {
-    /// Both: the card's first offer is taken.
+    /// Both: of a card that offers both, T=1 is taken, as pcscd does.
     pub const ANY: Self = Self { t0: true, t1: true };
 
     /// The byte of [`crate::wire`] section 1.
@@ -77,6 +77,15 @@ impl Protocols {
         let known = byte != 0 && byte & !(reader::T0 | reader::T1) == 0;
         known.then_some(Self { t0: byte & reader::T0 != 0, t1: byte & reader::T1 != 0 })
     }
+}
+
+/// The transmission protocol in use with a card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// T=0: commands without Le beside data, answers that are fetched.
+    T0,
+    /// T=1, or another one that carries APDUs as they are.
+    T1,
 }
 
 /// A command of a session and its stop rule.
@@ -113,7 +122,8 @@ pub trait CardLink: Send {
         protocols: Protocols,
         timeout: Duration,
     ) -> Result<Vec<u8>, CardError>;
-    /// Sends one command APDU and returns one response APDU (data, SW1, SW2). Does not handle 61xx or 6Cxx.
+    /// Sends one command APDU, in the form that the card's protocol wants, and returns the whole response APDU
+    /// (data, SW1, SW2): parts after 61xx are joined, a wrong Le (6Cxx) is corrected.
     fn transmit(&mut self, command: &[u8], timeout: Duration) -> Result<Vec<u8>, CardError>;
     /// Sends command APDUs one after the other until the stop rule of one of them holds; the commands after
     /// it are not sent. Adds the responses to `responses`; after an error, the next command is the one that

@@ -28,6 +28,12 @@
 //!                                                    06 and 07: then UTF-8 text for a technician
 //! ```
 //!
+//! As PC/SC does, `hwsim` carries what the card's protocol carries. A card whose ATR offers T=1 gets command
+//! APDUs; of T=1 and T=0, T=1 is used. Any other card speaks T=0: what stands here as command and response
+//! APDU is then a command TPDU and its response (ISO/IEC 7816-3, 12.2), so a command with data has no Le, and
+//! the controller follows 61xx and 6Cxx. A station host (section 7) does that itself, and its commands and
+//! responses are APDUs.
+//!
 //! reset: 00 cold, 01 warm (ISO 7816-3, 6.2). protocols: the sum of 01 (T=0) and 02 (T=1), those that the
 //! product allows.
 //!

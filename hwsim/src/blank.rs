@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::card::{BlankSpec, ForcedFault, SimulatedCard};
+use crate::card::{BlankSpec, ForcedFault, SimulatedCard, offers_t1};
 use crate::faults::{DamagedMachine, FaultKind, InjectedFault};
 use crate::profile::StripeCoercivity;
 use crate::stripe::MagneticStripe;
@@ -74,13 +74,6 @@ pub struct SimulatedBlank {
     faults: Vec<GivenFault>,
 }
 
-/// Whether an ATR names T=1 as its first protocol (ISO 7816-3, 8.2.3: TD1, absent means T=0).
-fn offers_t1(atr: &[u8]) -> bool {
-    let Some(t0) = atr.get(1).filter(|t0| **t0 & 0x80 != 0) else { return false };
-    let before = (t0 >> 4 & 0x07).count_ones(); // TA1, TB1, TC1
-    usize::try_from(before).ok().and_then(|n| atr.get(2 + n)).is_some_and(|td1| td1 & 0x0F == 1)
-}
-
 impl SimulatedBlank {
     /// Makes a blank as it comes out of the hopper.
     pub fn new(
@@ -113,6 +106,8 @@ impl SimulatedBlank {
                     chip.force(ForcedFault::Status { store_data: fault.store_data, sw: fault.sw });
                 }
                 FaultKind::CardPulled => chip.force(ForcedFault::RemoveAfter(fault.after)),
+                FaultKind::AnswerPieces => chip.force(ForcedFault::Pieces(fault.bytes.into())),
+                FaultKind::AnswerLength => chip.force(ForcedFault::HiddenLengths),
                 _ => {}
             }
         }

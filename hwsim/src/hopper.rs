@@ -59,7 +59,6 @@ impl BlankHopper {
             kmc,
             scp02_i: supply.scp02_i,
             atr: supply.atr.clone(),
-            transport: supply.transport,
             seed: card_seed,
         };
         Some(SimulatedBlank::new(n, spec, self.coercivity, faults))

@@ -21,7 +21,7 @@
 //! readers and serial ports ([`attach`]), and
 //!
 //! ```text
-//! hwsim card --product multiapp --vpcd localhost:35963 --faults faults.toml --t0 get-response
+//! hwsim card --product multiapp --vpcd localhost:35963 --faults faults.toml
 //! hwsim SIMULATED card for localhost:35963
 //! ```
 //!

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
 use hwsim::attach::AttachedDevices;
-use hwsim::card::AnswerDelivery;
 use hwsim::faults::FaultPlan;
 use hwsim::pace::LinkPace;
 use hwsim::profile::{CARD_STATION, SimLineProfile};
@@ -46,12 +45,9 @@ struct VirtualCardArgs {
     /// Line profile whose first supply of the product the card is from
     #[arg(long, default_value = "sim-8")]
     line: String,
-    /// Answer to reset in place of the supply's
+    /// Answer to reset in place of the supply's; the card speaks T=1 if it offers that, else T=0
     #[arg(long, value_parser = atr)]
     atr: Option<AtrBytes>,
-    /// Hand answers over as T=0 does: 61xx and GET RESPONSE, 6Cxx
-    #[arg(long)]
-    t0: Option<T0Delivery>,
     /// Divides all times; 0 = no waiting
     #[arg(long, default_value = "1")]
     speed: f64,
@@ -64,13 +60,6 @@ struct VirtualCardArgs {
     /// Repeats a card [default: a random one]
     #[arg(long)]
     seed: Option<u64>,
-}
-
-/// Values of `--t0`: the steps that T=0 leaves to the terminal.
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum T0Delivery {
-    /// To fetch answers
-    GetResponse,
 }
 
 /// Bytes of an answer to reset.
@@ -166,9 +155,6 @@ fn card(args: VirtualCardArgs) -> Result<()> {
     for supply in &mut line.sim.blanks {
         if let Some(AtrBytes(atr)) = &args.atr {
             supply.atr.clone_from(atr);
-        }
-        if let Some(T0Delivery::GetResponse) = args.t0 {
-            supply.transport = AnswerDelivery::T0;
         }
     }
     let seed = seed(args.seed)?;

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Deserializer};
 
-use crate::card::AnswerDelivery;
 use crate::{text_file, timing};
 
 /// Line profiles that are built in, with their names.
@@ -178,12 +177,9 @@ pub struct BlankSupply {
     /// Option "i" of SCP02.
     #[serde(deserialize_with = "one_byte")]
     pub scp02_i: u8,
-    /// Answer to reset.
+    /// Answer to reset. The card speaks T=1 if it offers that, else T=0.
     #[serde(deserialize_with = "bytes")]
     pub atr: Vec<u8>,
-    /// `t0` if answers have to be fetched (`61xx`, `6Cxx`).
-    #[serde(default)]
-    pub transport: AnswerDelivery,
     /// Its share of the pile.
     pub weight: u32,
 }

@@ -21,7 +21,8 @@ use hwsim::server::LineServer;
 use hwsim::witness::LineWitness;
 use hwsim::world::SimulatedLine;
 
-const SELECT: &[u8] = &[0x00, 0xA4, 0x04, 0x00, 0x00];
+/// GET DATA of KEYDATA with the right Le.
+const READ_KEY_DATA: &[u8] = &[0x80, 0xCA, 0x00, 0xCF, 0x0C];
 const ATR: &str = "3B751300005443415244";
 
 /// The end of the connection that vpcd has.
@@ -114,7 +115,7 @@ fn a_card_goes_through_real_links() {
     reader.send(&[1]);
     let start = Instant::now();
     for _ in 0..50 {
-        assert!(reader.exchange(SELECT).ends_with(&[0x90, 0x00]));
+        assert_eq!(reader.exchange(READ_KEY_DATA).len(), 14);
     }
     assert!(
         start.elapsed() < Duration::from_millis(500),
@@ -145,8 +146,8 @@ fn a_card_goes_through_real_links() {
     assert_eq!(command(&mut feeder, b"F"), '0');
     let mut reader = Vpcd::card(&listener);
     reader.send(&[1]);
-    assert!(reader.exchange(SELECT).ends_with(&[0x90, 0x00]));
-    reader.send(SELECT);
+    assert_eq!(reader.exchange(READ_KEY_DATA).len(), 14);
+    reader.send(READ_KEY_DATA);
     assert!(reader.is_closed());
     assert_eq!(command(&mut feeder, b"R"), '0');
     // vpcd ends and starts again: the same card is there.
@@ -189,36 +190,53 @@ fn a_mute_card_lies_in_the_reader_and_gives_no_atr() {
     assert_eq!(noted.matches("mute").count(), 1, "{noted}");
 }
 
+/// ISO/IEC 7816-3, 12.2, over vpcd: a card whose ATR offers T=0 alone wants command TPDUs, one whose ATR
+/// offers T=1 wants APDUs.
 #[test]
 fn one_card_as_a_program() {
     let dir = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let faults = dir.path().join("faults.toml");
     std::fs::write(&faults, "[[fault]]\nkind = \"hang\"\nevery = 1\nafter = 6").unwrap();
-    let program = Command::new(env!("CARGO_BIN_EXE_hwsim"))
-        .args(["card", "--product", "multiapp", "--speed", "0", "--t0", "get-response", "--atr", "3B600000"])
-        .args(["--vpcd", &listener.local_addr().unwrap().to_string(), "--faults"])
-        .arg(faults)
-        .stdout(Stdio::null())
-        .spawn();
-    let _program = Program(program.unwrap());
-    let mut reader = Vpcd::card(&listener);
-    reader.send(&[1]);
-    let select = [&[0x00, 0xA4, 0x04, 0x00, 0x07], &b"\xA0\0\0\0\x03\x10\x10"[..], &[0x00]].concat();
+    let select = [&[0x00, 0xA4, 0x04, 0x00, 0x07], &b"\xA0\0\0\0\x03\x10\x10"[..]].concat();
+    let with_le = [&select[..], &[0x00]].concat();
+    let fetch = |le| [0x00, 0xC0, 0x00, 0x00, le];
+    let start = |atr: &str| {
+        let program = Command::new(env!("CARGO_BIN_EXE_hwsim"))
+            .args(["card", "--product", "multiapp", "--speed", "0", "--atr", atr])
+            .args(["--vpcd", &listener.local_addr().unwrap().to_string(), "--faults"])
+            .arg(&faults)
+            .stdout(Stdio::null())
+            .spawn();
+        let program = Program(program.unwrap());
+        let mut reader = Vpcd::card(&listener);
+        reader.send(&[1]);
+        (program, reader)
+    };
+    let (program, mut reader) = start("3B600000");
+    assert_eq!(reader.exchange(&with_le), [0x67, 0x00]);
     let more = reader.exchange(&select);
     assert_eq!((more.len(), more[0]), (2, 0x61));
     assert_eq!(reader.exchange(&[4]), [0x3B, 0x60, 0x00, 0x00], "asked for in between");
-    let fci = reader.exchange(&[0x00, 0xC0, 0x00, 0x00, more[1]]);
+    assert_eq!(reader.exchange(&fetch(0)), [0x6C, more[1]]);
+    let fci = reader.exchange(&fetch(more[1]));
     assert!(fci.starts_with(&[0x6F]) && fci.ends_with(&[0x90, 0x00]));
     assert_eq!(reader.exchange(&[0x00, 0xA4, 0x04, 0x00])[0], 0x61, "case 1 with an answer");
     assert_eq!(reader.exchange(&[0x80, 0xCA, 0x00, 0xCF, 0x00]), [0x6C, 0x0C]);
-    assert_eq!(reader.exchange(&[0x80, 0xCA, 0x00, 0xCF, 0x0C]).len(), 14);
-    // The longest command that vpcd can carry is answered like any other.
+    assert_eq!(reader.exchange(READ_KEY_DATA).len(), 14);
+    // The longest command that vpcd can carry: no command TPDU is so long.
     let mut long = vec![0x80, 0xE2, 0x80, 0x00, 0x00, 0xFF, 0xF8];
     long.resize(65_535, 0);
-    assert_eq!(reader.exchange(&long).len(), 2);
-    // The card has answered its last command: it hangs, and the connection stays.
-    reader.send(SELECT);
+    assert_eq!(reader.exchange(&long), [0x67, 0x00]);
+    assert_eq!(reader.exchange(&select)[0], 0x61);
+    // The card has answered its last APDU: it hangs, and the connection stays.
+    reader.send(&select);
     reader.0.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     assert!(reader.0.read(&mut [0]).is_err());
+    drop((program, reader));
+
+    let (_program, mut reader) = start("3BE000008131204535");
+    let fci = reader.exchange(&with_le);
+    assert!(fci.starts_with(&[0x6F]) && fci.ends_with(&[0x90, 0x00]));
+    assert_eq!(reader.exchange(&long).len(), 2);
 }

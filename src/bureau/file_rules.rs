@@ -7,8 +7,8 @@ use crate::crypto::Suite;
 use crate::exit::{Exit, Failure};
 use crate::hsm::{Hsm, HsmInfo, TrailerRequest};
 use crate::ids::KekId;
-use crate::modules::LineProfile;
 use crate::modules::sections::fulfilment;
+use crate::modules::{LineProfile, crosscheck};
 use crate::profile::ProductProfile;
 use crate::record::chip::{ChipApplication, ChipSection};
 use crate::record::{AcceptanceChecks, Header, Record, Trailer};
@@ -116,6 +116,9 @@ impl AcceptanceChecks for Rules<'_> {
             crate::modules::check_section(&section.mic, &section.data)
                 .map_err(|what| refused(Exit::FileFormat, what))?;
         }
+        let applications = chip.map_or(&[][..], |chip| &chip.applications);
+        crosscheck::card_ref(record, applications)
+            .map_err(|fault| refused(Exit::FileFormat, format!("card_ref {fault}")))?;
         let Some((header, product)) = &self.product else {
             return Err(Failure::new(Exit::Bug, "us: a record was checked before the Header"));
         };
@@ -125,7 +128,7 @@ impl AcceptanceChecks for Rules<'_> {
             let what = "FUL names another product than the Header, and this version makes one product a file";
             return Err(refused(Exit::FileProfile, what));
         }
-        for application in chip.iter().flat_map(|c| &c.applications) {
+        for application in applications {
             self.application(header, product, application)?;
         }
         Ok(())

@@ -93,6 +93,12 @@ impl From<CardError> for Fault {
                 ReasonWord::Timeout,
                 format!("device: {error}; check reader and cable"),
             ),
+            // The system's own words, which may speak of pcscd.
+            CardError::Reader(LinkError::Io(_)) => Self::new(
+                Blame::Device,
+                ReasonWord::Reader,
+                format!("device: {error}; check pcscd, reader and cable"),
+            ),
             CardError::Reader(_) | CardError::Malformed => Self::new(
                 Blame::Device,
                 ReasonWord::Reader,
@@ -176,6 +182,7 @@ mod tests {
             (CardError::Held, Blame::Device, "reader-held"),
             (CardError::NoReader("x".into()), Blame::Device, "no-reader"),
             (CardError::Reader(LinkError::Closed), Blame::Device, "reader"),
+            (CardError::Reader(LinkError::Io("PC/SC: gone".into())), Blame::Device, "reader"),
             (CardError::Reader(LinkError::Timeout(Duration::ZERO)), Blame::Device, "timeout"),
             (CardError::Malformed, Blame::Device, "reader"),
         ] {

@@ -3,7 +3,7 @@
 //! A failed check names the rule and never repeats the value, which is cardholder data. Not here: rules
 //! between columns (`input`).
 
-use super::digits::luhn_holds;
+use crate::ids::card_ref::luhn_holds;
 
 /// A column of the CSV file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,7 +76,7 @@ pub const COLUMNS: &[ColumnDefinition] = &[
         "card_ref",
         true,
         card_ref,
-        "1-40 printable ASCII characters, unique in the file",
+        "1-40 printable ASCII characters, unique in the file; a GUID, or no 12 digits in a row; no account number",
     ),
     column(Column::Pan, "pan", true, pan, "12-19 digits, Luhn check digit last"),
     column(

@@ -18,7 +18,7 @@ use super::protect::Protector;
 use super::{columns, fill_random, rejects, samples};
 use crate::exit::{Exit, Failure};
 use crate::hsm::store::{KekRules, KeyStore, SecretEntry};
-use crate::ids::{FileId, ProductName};
+use crate::ids::{FileId, KekId, ProductName};
 use crate::output_path;
 use crate::profile::ProductProfile;
 use crate::record::{Cwf1Writer, Finished, Header};
@@ -89,7 +89,7 @@ pub fn run(args: &PrepRunArgs) -> Result<Exit, Failure> {
         .with_photos_next_to(&args.input);
     admitted(&product, &builder, kek, rules)?;
 
-    let input = Input { path: &args.input, output: &args.output, builder: &builder };
+    let input = Input { path: &args.input, output: &args.output, builder: &builder, kek: rules.id };
     let Some((records, digest)) = input.count()? else { return Err(input.rejected(changed())) };
     let header = header(args, &product, rules, records)?;
     let protector = Protector { kek: kek.key(), kek_id: rules.id, suite: rules.suite, header: &header };
@@ -186,6 +186,7 @@ struct Input<'a> {
     path: &'a Path,
     output: &'a Path,
     builder: &'a ClearCardBuilder,
+    kek: KekId,
 }
 
 impl<'a> Input<'a> {
@@ -193,7 +194,7 @@ impl<'a> Input<'a> {
         &self,
         source: &'s mut HashedInput,
     ) -> Result<CardholderReader<'a, &'s mut HashedInput>, RejectedLine> {
-        CardholderReader::new(source, &self.builder.plan().defaults)
+        Ok(CardholderReader::new(source, &self.builder.plan().defaults)?.under(self.kek))
     }
 
     /// Checks all lines. Returns the number of cards and the SHA-256 of the file; `None` if a line is wrong.

@@ -175,6 +175,11 @@ impl ProductProfile {
         if self.chip.is_some() == self.applications.is_empty() {
             return Err("a chip needs applications, and applications need a [chip]".into());
         }
+        if self.chip.as_ref().is_some_and(|chip| chip.atr.is_empty()) {
+            return Err(
+                "chip.atr names no ATR, so every blank would be rejected: name those of the blanks".into()
+            );
+        }
         for atr in self.chip.iter().flat_map(|c| &c.atr) {
             if hex::decode(atr).map_or(true, |b| !(2..=33).contains(&b.len())) {
                 return Err("an ATR is 2 to 33 bytes in hex".into());

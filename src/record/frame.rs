@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::cursor::FieldCursor;
 use super::fields::{BodyResult, ends, sha256};
 use super::{FileError, FileFault, Record, Section};
-use crate::ids::{CardRef, Mic, NameError};
+use crate::ids::{CardRef, Mic, NameError, card_ref};
 
 /// Bytes before the body of an element: type and length.
 pub(super) const HEAD: usize = 5;
@@ -58,10 +58,8 @@ pub(super) fn parse(body: &[u8], sequence: u32, mics: &mut Vec<u64>) -> BodyResu
         return Err((0, FileFault::Sequence { expected: sequence, found }));
     }
     let name = cursor.l1()?;
-    if !is_card_ref(name.bytes) {
-        return Err((name.at, name_fault("card_ref", CardRef::from_bytes(name.bytes))));
-    }
-    let card_ref = name.at..name.at + name.bytes.len();
+    card_ref::check(name.bytes).map_err(|fault| (name.at, FileFault::Name { field: "card_ref", fault }))?;
+    let named = name.at..name.at + name.bytes.len();
     let sections = cursor.at();
     mics.clear();
     while !cursor.is_empty() {
@@ -80,7 +78,7 @@ pub(super) fn parse(body: &[u8], sequence: u32, mics: &mut Vec<u64>) -> BodyResu
     if mics.windows(2).any(|pair| matches!(pair, [a, b] if a == b)) {
         return Err(mic_twice(body, sections));
     }
-    Ok(ParsedRecord { sequence, card_ref, sections })
+    Ok(ParsedRecord { sequence, card_ref: named, sections })
 }
 
 /// Returns a MIC as a number if it follows the rules of [`Mic`]. Does not allocate.
@@ -91,16 +89,6 @@ fn mic_code(mic: &[u8]) -> Option<u64> {
     mic.iter().try_fold(0, |code, byte| {
         (byte.is_ascii_uppercase() || byte.is_ascii_digit()).then_some(code << 8 | u64::from(*byte))
     })
-}
-
-/// Whether a name follows the rules of [`CardRef`]. Does not allocate.
-fn is_card_ref(name: &[u8]) -> bool {
-    let mut run = 0;
-    let right = name.iter().all(|byte| {
-        run = if byte.is_ascii_digit() { run + 1 } else { 0 };
-        (0x20..=0x7E).contains(byte) && run < 12
-    });
-    right && (1..=40).contains(&name.len())
 }
 
 /// Returns the fault that the type of a name finds, for a name that the fast check refused.

@@ -1,5 +1,7 @@
 //! Keeps account numbers out of papers: a text of the issuer that may hold one is replaced.
 
+use crate::ids::card_ref::luhn_holds;
+
 /// Number of digits of an account number (ISO/IEC 7812-1; numbers of fewer than 13 are no longer issued).
 const DIGITS: std::ops::RangeInclusive<usize> = 13..=19;
 /// Most characters, other than letters, between two groups of an account number.
@@ -54,20 +56,6 @@ fn ends_with_account(groups: &[&str]) -> bool {
         }
     }
     false
-}
-
-/// Whether the last digit is the Luhn check digit of the others (ISO/IEC 7812-1 Annex B).
-fn luhn_holds(digits: &str) -> bool {
-    let values = digits.bytes().rev().map(|digit| u32::from(digit.wrapping_sub(b'0')));
-    let sum: u32 = values
-        .enumerate()
-        .map(|(place, value)| match (place % 2, value * 2) {
-            (1, double) if double > 9 => double - 9,
-            (1, double) => double,
-            _ => value,
-        })
-        .sum();
-    sum.is_multiple_of(10)
 }
 
 #[cfg(test)]

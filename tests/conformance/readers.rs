@@ -28,15 +28,10 @@ fn reader(more: &[&str], protocols: Protocols, extended: bool) {
     hold(&what, &conformance::reader(&mut link, &ReaderSuite { timeout: LONG, card }));
 }
 
-/// The shipped cards speak T=0.
+/// The shipped cards speak T=0. A command of extended length whose data fit is sent as a short one.
 #[test]
 fn t0() {
-    reader(&[], Protocols::ANY, false);
-}
-
-#[test]
-fn t0_with_get_response() {
-    reader(&["--t0", "get-response"], Protocols::ANY, false);
+    reader(&[], Protocols::ANY, true);
 }
 
 #[test]

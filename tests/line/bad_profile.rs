@@ -188,6 +188,7 @@ fn a_product_that_contradicts_itself() {
         ),
         ("atr = [\"3B751300005443415244\"]", "atr = [\"3B\"]", "an ATR is 2 to 33 bytes in hex"),
         ("atr = [\"3B751300005443415244\"]", "atr = [\"hello\"]", "an ATR is 2 to 33 bytes in hex"),
+        ("atr = [\"3B751300005443415244\"]", "atr = []", "names no ATR"),
     ]);
 }
 

@@ -3,7 +3,7 @@
 use cardwright::exit::Exit;
 use cardwright::profile::LINES;
 
-use crate::support::World;
+use crate::support::{World, lines};
 
 #[test]
 fn twelve_cards_go_from_a_csv_to_the_stacker() {
@@ -14,6 +14,23 @@ fn twelve_cards_go_from_a_csv_to_the_stacker() {
     let dumps = world.dumps();
     assert_eq!(dumps.len(), 12);
     assert!(dumps.iter().all(|d| d["fate"] == "stacked" && d["simulated"] == true));
+}
+
+/// The blanks of the line speak T=0. Their answers come in pieces, or with lengths that 6Cxx names only
+/// later (EMV Book 1, 9.3.1.2), and no card is lost.
+#[test]
+fn twelve_cards_are_made_however_a_t0_chip_gives_its_answers() {
+    let world = World::new();
+    world.prepared("job", 12, 1);
+    let faults = "[[fault]]\nkind = \"answer-pieces\"\nevery = 2\n\n\
+                  [[fault]]\nkind = \"answer-length\"\nevery = 3\n";
+    std::fs::write(world.path("faults.toml"), faults).unwrap();
+    let ended = world.run("job.cwf1", "sim-8", &["--faults", "faults.toml"]);
+    assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
+    assert!(world.dumps().iter().all(|d| d["fate"] == "stacked"));
+    let struck = lines(&world.path("dumps/faults.jsonl"));
+    let of = |kind: &str| struck.iter().filter(|fault| fault["kind"] == kind).count();
+    assert_eq!((of("answer-pieces"), of("answer-length")), (6, 4));
 }
 
 /// An encoder that verifies its own work: it refuses blank 3, whose stripe is misread, and loses its

@@ -1,9 +1,12 @@
 //! Readers by name, several pcscd, a pcscd that is restarted.
 
+use std::thread;
+use std::time::Duration;
+
 use drivers::link::{CardError, CardLink, LinkError, Protocols, Reset};
 use drivers::pcsc::{ReaderSelector, ReaderSpec};
 
-use crate::pcscd_support::card::{ATR_T0, ATR_T1, Card};
+use crate::pcscd_support::card::{ATR_T0, ATR_T1, Act, Card};
 use crate::pcscd_support::scene::{READERS_MAX, Scene};
 use crate::{LONG, WAIT, by, station};
 
@@ -84,6 +87,55 @@ fn a_pcscd_that_is_restarted_is_found_again() {
     assert_eq!(reader.power_on(Reset::Cold, Protocols::ANY, LONG).unwrap(), ATR_T0);
     assert_eq!(reader.transmit(&[0, 1, 2, 3], LONG).unwrap(), [0x90, 0x00]);
     assert_eq!(reader.pid(), host);
+}
+
+/// pcscd ends while a card has a command, and while one is reset: the service is to blame, and no card.
+#[test]
+fn a_pcscd_that_ends_during_a_call_is_blamed_and_not_the_card() {
+    let mut scene = Scene::start(1);
+    let mut reader = station(&scene, 0);
+    for reset in [false, true] {
+        let card = Card::new(ATR_T1, |_| Act::Freeze(vec![0x90, 0x00])).insert(&scene, 0);
+        reader.power_on(Reset::Cold, Protocols::ANY, LONG).unwrap();
+        if reset {
+            card.freeze();
+        }
+        let outcome = thread::scope(|scope| {
+            let call = scope.spawn(|| match reset {
+                false => reader.transmit(&[0, 1, 2, 3], LONG),
+                true => reader.power_on(Reset::Cold, Protocols::ANY, LONG),
+            });
+            card.await_frozen();
+            thread::sleep(Duration::from_millis(200));
+            scene.kill_pcscd();
+            call.join().unwrap()
+        });
+        let Err(CardError::Reader(LinkError::Io(text))) = outcome else { panic!("{reset}: {outcome:?}") };
+        assert!(text.contains("PC/SC") && (reset || text.contains("ended during a call")), "{text}");
+        drop(card);
+        scene.start_pcscd();
+    }
+}
+
+/// pcscd is back before anybody looks: the old connection is of no use, and the card is not to blame.
+#[test]
+fn a_pcscd_that_is_restarted_during_a_call_is_blamed_as_well() {
+    let mut scene = Scene::start(1);
+    let mut reader = station(&scene, 0);
+    let card = Card::new(ATR_T1, |_| Act::Freeze(vec![0x90, 0x00])).insert(&scene, 0);
+    reader.power_on(Reset::Cold, Protocols::ANY, LONG).unwrap();
+    let outcome = thread::scope(|scope| {
+        let call = scope.spawn(|| reader.transmit(&[0, 1, 2, 3], LONG));
+        card.await_frozen();
+        scene.kill_pcscd();
+        scene.start_pcscd();
+        call.join().unwrap()
+    });
+    let Err(CardError::Reader(LinkError::Io(text))) = outcome else { panic!("{outcome:?}") };
+    assert!(text.contains("ended during a call"), "{text}");
+    drop(card);
+    let _card = Card::echo(ATR_T0).insert(&scene, 0);
+    assert_eq!(reader.power_on(Reset::Cold, Protocols::ANY, LONG).unwrap(), ATR_T0);
 }
 
 #[test]

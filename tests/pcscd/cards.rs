@@ -31,20 +31,98 @@ fn an_atr_comes_for_each_protocol_and_the_other_one_is_refused() {
     }
 }
 
+/// SELECT of the PSE, a command of case 4, with Le and without.
+const SELECT: &str = "00A404000E315041592E5359532E444446303100";
+const SELECT_TPDU: &str = "00A404000E315041592E5359532E4444463031";
+
+/// A card that gives these answers in turn, whatever it is asked.
+fn scripted(atr: &[u8], answers: &[&str]) -> Card {
+    let mut answers: Vec<_> = answers.iter().rev().map(|answer| hex::decode(answer).unwrap()).collect();
+    Card::new(atr, move |_| Act::Answer(answers.pop().unwrap_or_else(|| vec![0x6F, 0x00])))
+}
+
+/// ISO/IEC 7816-3, 12.2 and EMV Book 1, 9.3.1.2: a card of T=0 gets no Le after data, and what it withholds
+/// is fetched in every order. A card of T=1 gets the APDU as it is.
 #[test]
-fn more_data_and_wrong_lengths_pass_as_they_are() {
+fn a_card_gets_the_commands_of_its_protocol() {
+    // TD1 offers T=0, TD2 T=1: pcscd chooses T=1.
+    let both = &[0x3B, 0x80, 0x80, 0x01, 0x01];
+    let get_data = "80CA00CF00";
     let scene = Scene::start(1);
-    let _card = Card::new(ATR_T0, |command| match command[1] {
-        0xA4 => Act::Answer(vec![0x61, 0x10]),
-        0xCA => Act::Answer(vec![0x6C, 0x05]),
-        _ => Act::Answer(vec![0x6D, 0x00]),
-    })
-    .insert(&scene, 0);
+    let mut reader = station(&scene, 0);
+    for (atr, command, answers, seen, whole) in [
+        (ATR_T0, SELECT, &["6102", "AABB9000"][..], &[SELECT_TPDU, "00C0000002"][..], "AABB9000"),
+        (
+            ATR_T0,
+            SELECT,
+            &["6100", "6C02", "AABB9000"],
+            &[SELECT_TPDU, "00C0000000", "00C0000002"],
+            "AABB9000",
+        ),
+        (
+            ATR_T0,
+            SELECT,
+            &["6101", "AA6101", "BB9000"],
+            &[SELECT_TPDU, "00C0000001", "00C0000001"],
+            "AABB9000",
+        ),
+        (ATR_T0, SELECT, &["6A82"], &[SELECT_TPDU], "6A82"),
+        (ATR_T0, SELECT, &["6C10"], &[SELECT_TPDU], "6C10"),
+        (ATR_T0, get_data, &["6C02", "AABB9000"], &[get_data, "80CA00CF02"], "AABB9000"),
+        (
+            ATR_T0,
+            get_data,
+            &["6C01", "AA6101", "BB9000"],
+            &[get_data, "80CA00CF01", "00C0000001"],
+            "AABB9000",
+        ),
+        (ATR_T0, "00FE0000", &["6D00"], &["00FE000000"], "6D00"),
+        (ATR_T1, SELECT, &["AABB9000"], &[SELECT], "AABB9000"),
+        (ATR_T1, SELECT, &["6102", "AABB9000"], &[SELECT, "00C0000002"], "AABB9000"),
+        (ATR_T1, "00FE0000", &["6D00"], &["00FE0000"], "6D00"),
+        (both, SELECT, &["AABB9000"], &[SELECT], "AABB9000"),
+    ] {
+        let card = scripted(atr, answers).insert(&scene, 0);
+        assert_eq!(reader.power_on(Reset::Cold, Protocols::ANY, LONG).unwrap(), atr);
+        let answer = reader.transmit(&hex::decode(command).unwrap(), LONG).unwrap();
+        assert_eq!(hex::encode_upper(answer), whole, "{command} {answers:?}");
+        let commands: Vec<_> = card.seen().commands.iter().map(hex::encode_upper).collect();
+        assert_eq!(commands, seen, "{answers:?}");
+        reader.power_off(LONG).unwrap();
+    }
+}
+
+/// The protocol is the one in use, not the first that the ATR offers.
+#[test]
+fn a_card_of_two_protocols_is_served_in_the_allowed_one() {
+    let scene = Scene::start(1);
+    let card = Card::echo(&[0x3B, 0x80, 0x80, 0x01, 0x01]).insert(&scene, 0);
+    let mut reader = station(&scene, 0);
+    for (protocols, seen) in [(T1, SELECT), (T0, SELECT_TPDU), (Protocols::ANY, SELECT)] {
+        reader.power_on(Reset::Cold, protocols, LONG).unwrap();
+        reader.transmit(&hex::decode(SELECT).unwrap(), LONG).unwrap();
+        assert_eq!(hex::encode_upper(card.seen().commands.last().unwrap()), seen, "{protocols:?}");
+    }
+}
+
+/// A session of T=0 goes on after an answer that had to be fetched.
+#[test]
+fn a_session_goes_on_after_a_fetched_answer() {
+    let scene = Scene::start(1);
+    let card =
+        scripted(ATR_T0, &["6101", "AA9000", "9000", "6C01", "BB9000", "6101", "6A88", "9000", "6A80"]);
+    let card = card.insert(&scene, 0);
     let mut reader = station(&scene, 0);
     reader.power_on(Reset::Cold, T0, LONG).unwrap();
-    assert_eq!(reader.transmit(&[0, 0xA4, 4, 0, 1, 0xAA], LONG).unwrap(), [0x61, 0x10]);
-    assert_eq!(reader.transmit(&[0, 0xCA, 0, 0, 0], LONG).unwrap(), [0x6C, 0x05]);
-    assert_eq!(reader.transmit(&[0, 0xB0, 0, 0, 0], LONG).unwrap(), [0x6D, 0x00]);
+    let commands =
+        [SELECT, "84E2000001AA", "00B2010C00", SELECT, "84E2000001BB", "84E2000001CC", "84E2000001DD"];
+    let commands = commands.map(|command| hex::decode(command).unwrap());
+    let steps: Vec<_> = commands.iter().map(|command| CommandStep { command, go_on: &[0x6A88] }).collect();
+    let mut responses = Vec::new();
+    reader.transmit_all(&steps, LIMITS, &mut responses).unwrap();
+    let responses: Vec<_> = responses.iter().map(hex::encode_upper).collect();
+    assert_eq!(responses, ["AA9000", "9000", "BB9000", "6A88", "9000", "6A80"]);
+    assert_eq!(card.seen().commands.len(), 9, "nothing after the stop");
 }
 
 #[test]

@@ -87,6 +87,32 @@ fn a_card_that_stands_still_costs_its_own_reader_only_and_heals() {
     assert_eq!(sent, [1, 0xFF, 0]);
 }
 
+/// A card that always has more to fetch ends at the command's limit if it is slow, and at the count of
+/// commands if it is fast.
+#[test]
+fn a_card_that_always_has_more_to_fetch_ends() {
+    let scene = Scene::start(1);
+    let mut reader = station(&scene, 0);
+    let endless = |pause: Duration| {
+        Card::new(ATR_T0, move |_| {
+            thread::sleep(pause);
+            Act::Answer(vec![0xAA, 0x61, 0x01])
+        })
+    };
+    let fast = endless(Duration::ZERO).insert(&scene, 0);
+    reader.power_on(Reset::Cold, Protocols::ANY, LONG).unwrap();
+    assert_eq!(reader.transmit(COMMAND, LONG).unwrap(), [0x61, 0x01]);
+    assert!(fast.seen().commands.len() < 50);
+    reader.power_off(LONG).unwrap();
+    drop(fast);
+    let _slow = endless(SHORT / 4).insert(&scene, 0);
+    reader.power_on(Reset::Cold, Protocols::ANY, LONG).unwrap();
+    let begun = Instant::now();
+    let outcome = reader.transmit(COMMAND, SHORT);
+    assert_eq!(outcome, Err(CardError::Reader(LinkError::Timeout(SHORT))));
+    assert!(begun.elapsed() < SHORT + GRACE, "{:?}", begun.elapsed());
+}
+
 #[test]
 fn a_reset_that_hangs_ends_at_the_limit() {
     let scene = Scene::start(2);

@@ -94,7 +94,7 @@ fn status(link: &mut dyn CardLink, command: &[u8], timeout: Duration) -> Result<
 
 fn selects(link: &mut dyn CardLink, command: &[u8], timeout: Duration) -> Result<(), String> {
     match status(link, command, timeout)? {
-        [0x90, 0x00] | [0x61, _] => Ok(()),
+        [0x90, 0x00] => Ok(()),
         [a, b] => Err(format!("SELECT is answered with {a:02X}{b:02X}: is it the card for this check?")),
     }
 }

@@ -7,7 +7,7 @@ use std::thread;
 use proptest::prelude::*;
 
 use super::*;
-use crate::sim::{SimLink, SimReader};
+use crate::sim::SimLink;
 
 const SOON: Duration = Duration::from_millis(100);
 const LONG: Duration = Duration::from_secs(10);
@@ -23,9 +23,9 @@ fn steps<'a>(commands: &[&'a [u8]]) -> Vec<CommandStep<'a>> {
 }
 
 /// A reader whose other end the test plays.
-fn pair() -> (SimReader, UnixStream) {
+fn pair() -> (ReaderExchange<SimLink>, UnixStream) {
     let (ours, theirs) = UnixStream::pair().unwrap();
-    (SimReader::over(SimLink::bare(ours)), theirs)
+    (ReaderExchange::over(SimLink::bare(ours)), theirs)
 }
 
 fn message(kind: u8, body: &[u8]) -> Vec<u8> {
@@ -115,7 +115,7 @@ fn the_longest_body_passes_and_a_longer_one_is_not_sent() {
 fn all(
     commands: &[&[u8]],
     answers: &[Vec<u8>],
-) -> (SimReader, UnixStream, Vec<Vec<u8>>, Result<(), CardError>) {
+) -> (ReaderExchange<SimLink>, UnixStream, Vec<Vec<u8>>, Result<(), CardError>) {
     let (mut card, mut end) = pair();
     end.write_all(&answers.concat()).unwrap();
     let mut responses = Vec::new();

@@ -17,7 +17,7 @@ use super::*;
 use crate::exchange::ReaderExchange;
 use crate::link::{ByteLink, CardError, CardLink, CommandStep, LinkError, Protocols, Reset, SessionLimits};
 use crate::pcsc::{ReaderSelector, ReaderSpec};
-use crate::sim::{SimLink, SimReader};
+use crate::sim::SimLink;
 use crate::stream::TimedSocket;
 use crate::wire::{HOST_BODY_MAX, READER_BODY_MAX};
 
@@ -61,7 +61,7 @@ impl ServedReader for Fake {
 }
 
 /// Runs work at the controller's end of a fake reader. Returns the commands that reached the reader.
-fn with_fake(work: impl FnOnce(&mut SimReader)) -> Vec<Vec<u8>> {
+fn with_fake(work: impl FnOnce(&mut ReaderExchange<SimLink>)) -> Vec<Vec<u8>> {
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let host = thread::spawn(move || {
         let mut fake = Fake::default();

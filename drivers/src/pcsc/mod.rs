@@ -5,16 +5,16 @@
 //! | `select` | chooses a reader of those that PC/SC lists: by name or by USB path, never by its place in the
 //! list |
 //! | `usb` | finds where a USB path is plugged in, from sysfs |
-//! | `atr` | checks that an answer to reset is complete |
+//! | `trouble` | who is to blame for an error |
 //! | `reader` | connect, reset, transmit, disconnect |
 //!
 //! Calls of PC/SC can block for ever and cannot be cancelled, so no function here has a time limit, except
 //! the wait for a card. The parent keeps the limits and kills the process ([`crate::host`]). Written against
 //! pcsc-lite 1.9.9.
 
-mod atr;
 mod reader;
 mod select;
+mod trouble;
 mod usb;
 
 pub use reader::PcscReader;

@@ -31,8 +31,11 @@ use pcsc::{Attribute, Card, Context, Disposition, Error, ReaderState, Scope, Sha
 use zeroize::{Zeroize, Zeroizing};
 
 use super::select::{ReaderSelector, ReaderSpec, by_channel, by_name};
-use super::{atr, usb};
-use crate::link::{CardError, LinkError, Protocols, Reset};
+use super::trouble::PcscTrouble;
+use super::usb;
+use crate::apdu::ApduExchange;
+use crate::atr;
+use crate::link::{CardError, LinkError, Protocol, Protocols, Reset};
 
 /// Longest answer to an extended APDU, with the bytes that PC/SC adds: its MAX_BUFFER_SIZE_EXTENDED.
 const ANSWER_MAX: usize = 65_548;
@@ -57,50 +60,12 @@ pub struct PcscReader {
     reader: Option<CString>,
     context: Option<Context>,
     answer: Zeroizing<Vec<u8>>,
+    /// The whole response to the last command.
+    response: Zeroizing<Vec<u8>>,
+    /// The protocol in which the card was reset.
+    protocol: Protocol,
     /// Whether the last card left, or may have left, in the middle of a command.
     torn: bool,
-}
-
-/// Why a call failed.
-enum PcscTrouble {
-    /// The state kept of the service or the reader is out of date; another attempt may work once it is
-    /// forgotten.
-    Outdated(CardError),
-    /// Another attempt would fail too.
-    Final(CardError),
-}
-
-impl PcscTrouble {
-    fn error(self) -> CardError {
-        match self {
-            Self::Outdated(error) | Self::Final(error) => error,
-        }
-    }
-}
-
-impl From<Error> for PcscTrouble {
-    fn from(error: Error) -> Self {
-        let said = || CardError::Reader(LinkError::Io(format!("PC/SC: {error}")));
-        match error {
-            Error::NoSmartcard => Self::Final(CardError::Absent),
-            Error::UnresponsiveCard | Error::UnpoweredCard | Error::UnsupportedCard | Error::InvalidAtr => {
-                Self::Final(CardError::Mute)
-            }
-            // A reader driver reports a card that went away or stays silent in one of these ways.
-            Error::RemovedCard
-            | Error::ResetCard
-            | Error::NotTransacted
-            | Error::CommError
-            | Error::Timeout => Self::Final(CardError::Removed),
-            Error::ProtoMismatch => Self::Final(CardError::Protocol),
-            Error::SharingViolation => Self::Final(CardError::Held),
-            Error::UnknownReader | Error::NoReadersAvailable => {
-                Self::Outdated(CardError::NoReader("the reader is gone".into()))
-            }
-            Error::NoService | Error::ServiceStopped | Error::InvalidHandle => Self::Outdated(said()),
-            _ => Self::Final(said()),
-        }
-    }
 }
 
 impl PcscReader {
@@ -119,6 +84,8 @@ impl PcscReader {
             reader: None,
             context: None,
             answer: Zeroizing::new(vec![0; ANSWER_MAX]),
+            response: Zeroizing::default(),
+            protocol: Protocol::T1,
             // The session before this one is unknown: a host that was killed leaves the reader in this state.
             torn: true,
         };
@@ -136,34 +103,41 @@ impl PcscReader {
         self.guarded(|reader| reader.twice(|reader| reader.reset(reset, protocols)))
     }
 
-    /// Sends one command APDU and returns one response APDU, both unchanged.
+    /// Sends one command APDU and returns its whole response APDU. PC/SC leaves both the form of a T=0 command
+    /// and the fetching of its response to the caller of SCardTransmit.
     pub fn transmit(&mut self, command: &[u8]) -> Result<&[u8], CardError> {
-        let length = self.guarded(|reader| reader.exchange(command))?;
-        Ok(self.answer.get(..length).unwrap_or_default())
+        let mut exchange = ApduExchange::new(self.protocol, command);
+        while let Some(command) = exchange.pending() {
+            let length = self.guarded(|reader| reader.exchange(command))?;
+            exchange.answer(self.answer.get(..length).unwrap_or_default());
+        }
+        self.response = Zeroizing::new(exchange.take_response());
+        Ok(&self.response)
     }
 
-    /// Sends one command APDU; returns the length of the response.
+    /// Sends one command as it is; returns the length of the answer.
     fn exchange(&mut self, command: &[u8]) -> Result<usize, CardError> {
         let Some(card) = &self.card else { return Err(CardError::Removed) };
-        let error = match card.transmit(command, &mut self.answer).map(<[u8]>::len) {
+        let trouble = match card.transmit(command, &mut self.answer).map(<[u8]>::len) {
             // A reader driver reports a card that went away during the command in this way.
-            Ok(0) => CardError::Removed,
+            Ok(0) => PcscTrouble::Final(CardError::Removed),
             Ok(length) => return Ok(length),
-            Err(error) => match error.into() {
-                PcscTrouble::Final(error) => error,
-                PcscTrouble::Outdated(error) => {
-                    self.forget();
-                    error
-                }
-            },
+            Err(error) => error.into(),
         };
-        self.torn = error == CardError::Removed;
+        let trouble = self.blamed(trouble);
+        let outdated = matches!(trouble, PcscTrouble::Outdated(_));
+        if outdated {
+            self.forget();
+        }
+        let error = trouble.error();
+        self.torn = outdated || error == CardError::Removed;
         Err(error)
     }
 
     /// Takes the power off and disconnects from the card.
     pub fn power_off(&mut self) -> Result<(), CardError> {
         self.answer.as_mut_slice().zeroize();
+        self.response.zeroize();
         self.guarded(Self::let_go)
     }
 
@@ -173,7 +147,7 @@ impl PcscReader {
             // A card that went away has no power.
             Some(Err((_, error))) if is_gone(error) => Ok(()),
             Some(Err((_, error))) => {
-                let trouble = PcscTrouble::from(error);
+                let trouble = self.blamed(error.into());
                 if let PcscTrouble::Outdated(_) = trouble {
                     self.forget();
                 }
@@ -220,12 +194,24 @@ impl PcscReader {
         })
     }
 
+    /// Blames the service for a card that seems to have gone, if the service itself has gone.
+    fn blamed(&self, trouble: PcscTrouble) -> PcscTrouble {
+        let answers = || match self.context.as_ref().map(Context::list_readers_owned) {
+            Some(outcome) => matches!(outcome, Ok(_) | Err(Error::NoReadersAvailable)),
+            None => true,
+        };
+        match trouble {
+            PcscTrouble::Final(CardError::Removed) if !answers() => PcscTrouble::service_gone(),
+            trouble => trouble,
+        }
+    }
+
     /// Runs the attempt. If the state was out of date, forgets it all and tries once more.
     fn twice<T>(&mut self, attempt: impl Fn(&mut Self) -> Result<T, PcscTrouble>) -> Result<T, CardError> {
-        match attempt(self) {
+        match attempt(self).map_err(|trouble| self.blamed(trouble)) {
             Err(PcscTrouble::Outdated(_)) => {
                 self.forget();
-                let again = attempt(self);
+                let again = attempt(self).map_err(|trouble| self.blamed(trouble));
                 if let Err(PcscTrouble::Outdated(_)) = again {
                     self.forget();
                 }
@@ -334,12 +320,16 @@ impl PcscReader {
         }
     }
 
-    /// Keeps the connection to a card that was just reset; returns its ATR.
+    /// Keeps the connection to a card that was just reset, and its protocol; returns its ATR.
     fn keep(&mut self, card: Card) -> Result<Vec<u8>, PcscTrouble> {
         let (mut names, mut atr) = ([0; 256], [0; pcsc::MAX_ATR_SIZE]);
-        let status = card.status2(&mut names, &mut atr).map(|status| status.atr().to_vec());
+        let status = card.status2(&mut names, &mut atr);
+        let status = status.map(|status| (status.atr().to_vec(), status.protocol2()));
         self.card = Some(card);
-        Ok(status?)
+        let (atr, protocol) = status?;
+        // pcscd chose it, from those that the card offers and the caller allows.
+        self.protocol = if protocol == Some(pcsc::Protocol::T0) { Protocol::T0 } else { Protocol::T1 };
+        Ok(atr)
     }
 
     /// Connects exclusively; waits for a card until `until`.

@@ -8,8 +8,12 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::apdu::ApduExchange;
+use crate::atr;
 use crate::exchange::ReaderExchange;
-use crate::link::{ByteLink, LinkError};
+use crate::link::{
+    ByteLink, CardError, CardLink, CommandStep, LinkError, Protocol, Protocols, Reset, SessionLimits,
+};
 use crate::stream::TimedSocket;
 use serde::{Deserialize, Serialize};
 
@@ -125,13 +129,114 @@ impl ByteLink for SimLink {
     }
 }
 
-/// A card link to a reader of `hwsim`.
-pub type SimReader = ReaderExchange<SimLink>;
+/// A card link to a reader of `hwsim`, which carries what the card's protocol carries, as PC/SC does.
+pub struct SimReader {
+    exchange: ReaderExchange<SimLink>,
+    /// The protocol of the card that was reset last.
+    protocol: Protocol,
+}
 
 impl SimReader {
     /// Connects to the reader of `station` ("chip-1").
     pub fn connect(socket: &Path, station: &str) -> Result<Self, LinkError> {
         Ok(Self::over(SimLink::connect(socket, station, SimDevice::Reader)?))
+    }
+
+    fn over(link: SimLink) -> Self {
+        Self { exchange: ReaderExchange::over(link), protocol: Protocol::T1 }
+    }
+
+    /// Sends what is pending until the response is whole.
+    fn finish(&mut self, exchange: &mut ApduExchange<'_>, until: Instant) -> Result<(), CardError> {
+        while let Some(command) = exchange.pending() {
+            let left = until.saturating_duration_since(Instant::now());
+            exchange.answer(&self.exchange.transmit(command, left)?);
+        }
+        Ok(())
+    }
+
+    /// Sends the first command of each exchange, until one stops the session or has a response to be fetched,
+    /// and fetches that one. Returns the responses so far and how it ended.
+    fn several(
+        &mut self,
+        steps: &[CommandStep<'_>],
+        limits: SessionLimits,
+        responses: &mut Vec<Vec<u8>>,
+    ) -> Result<(), CardError> {
+        let mut exchanges: Vec<_> =
+            steps.iter().map(|step| ApduExchange::new(self.protocol, step.command)).collect();
+        let first: Vec<_> = exchanges
+            .iter()
+            .zip(steps)
+            .map(|(exchange, step)| CommandStep { command: exchange.pending().unwrap_or_default(), ..*step })
+            .collect();
+        let begun = Instant::now();
+        let before = responses.len();
+        self.exchange.transmit_all(&first, limits, responses)?;
+        let answered = responses.len() - before;
+        // The last command began with the first, or has only just been answered.
+        let since = if answered == 1 { begun } else { Instant::now() };
+        let until = (since + limits.each).min(begun + limits.all);
+        if let (Some(last), Some(exchange)) =
+            (responses.pop(), answered.checked_sub(1).and_then(|n| exchanges.get_mut(n)))
+        {
+            exchange.answer(&last);
+            self.finish(exchange, until)?;
+            responses.push(exchange.take_response());
+        }
+        Ok(())
+    }
+}
+
+impl CardLink for SimReader {
+    fn power_on(
+        &mut self,
+        reset: Reset,
+        protocols: Protocols,
+        timeout: Duration,
+    ) -> Result<Vec<u8>, CardError> {
+        let atr = self.exchange.power_on(reset, protocols, timeout)?;
+        self.protocol = if atr::offers_t1(&atr) { Protocol::T1 } else { Protocol::T0 };
+        Ok(atr)
+    }
+
+    fn transmit(&mut self, command: &[u8], timeout: Duration) -> Result<Vec<u8>, CardError> {
+        let mut exchange = ApduExchange::new(self.protocol, command);
+        self.finish(&mut exchange, Instant::now() + timeout)?;
+        Ok(exchange.take_response())
+    }
+
+    fn transmit_all(
+        &mut self,
+        steps: &[CommandStep<'_>],
+        limits: SessionLimits,
+        responses: &mut Vec<Vec<u8>>,
+    ) -> Result<(), CardError> {
+        let until = Instant::now() + limits.all;
+        let mut rest = steps;
+        while !rest.is_empty() {
+            let all = until.saturating_duration_since(Instant::now());
+            let before = responses.len();
+            self.several(rest, SessionLimits { all, ..limits }, responses)?;
+            let (done, later) = rest.split_at((responses.len() - before).min(rest.len()));
+            match (done.last(), responses.last()) {
+                (Some(step), Some(response)) if step.goes_on_after(response) => rest = later,
+                _ => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn power_off(&mut self, timeout: Duration) -> Result<(), CardError> {
+        self.exchange.power_off(timeout)
+    }
+
+    fn probe(&mut self, timeout: Duration) -> Result<(), CardError> {
+        self.exchange.probe(timeout)
+    }
+
+    fn reopen(&mut self, timeout: Duration) -> Result<(), CardError> {
+        self.exchange.reopen(timeout)
     }
 }
 

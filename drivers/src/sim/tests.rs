@@ -86,3 +86,90 @@ fn bytes_both_ways_timeouts_and_close() {
     assert_eq!(link.receive(&mut buffer, SOON), Err(LinkError::Closed));
     assert_eq!(link.send(b"x", SOON), Err(LinkError::Closed));
 }
+
+fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+    [&[kind], &u32::try_from(body.len()).unwrap().to_be_bytes()[..], body].concat()
+}
+
+/// SELECT, a command of case 4, and READ RECORD, one of case 2.
+const SELECT: &[u8] = &[0x00, 0xA4, 0x04, 0x00, 0x01, 0xAA, 0x00];
+const READ: &[u8] = &[0x00, 0xB2, 0x01, 0x0C, 0x00];
+const LIMITS: SessionLimits = SessionLimits { each: Duration::from_secs(5), all: Duration::from_secs(5) };
+
+/// A simulated reader with a card of this ATR; the other end, which has sent its answers, shows the requests.
+fn reader(atr: &[u8], answers: &[&[u8]]) -> (SimReader, UnixStream) {
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let mut reader = SimReader::over(SimLink::bare(ours));
+    theirs.write_all(&message(0x81, atr)).unwrap();
+    answers.iter().for_each(|answer| theirs.write_all(&message(0x82, answer)).unwrap());
+    reader.power_on(Reset::Cold, Protocols::ANY, LIMITS.each).unwrap();
+    theirs.read_exact(&mut [0; 7]).unwrap();
+    (reader, theirs)
+}
+
+/// The rest of the requests, after the reader has gone.
+fn requests((reader, mut theirs): (SimReader, UnixStream)) -> Vec<u8> {
+    drop(reader);
+    let mut requests = Vec::new();
+    theirs.read_to_end(&mut requests).unwrap();
+    requests
+}
+
+/// ATRs of cards that speak T=0 alone and T=1 alone.
+const T0: &[u8] = &[0x3B, 0x60, 0x00, 0x00];
+const T1: &[u8] = &[0x3B, 0xE0, 0x00, 0x00, 0x81, 0x31, 0x20, 0x45, 0x35];
+
+#[test]
+fn a_simulated_card_gets_the_commands_of_its_protocol() {
+    let (tpdu, fetch) = (&SELECT[..6], [0x00, 0xC0, 0x00, 0x00, 0x02]);
+    let mut end = reader(T0, &[&[0x61, 0x02], &[1, 2, 0x90, 0x00]]);
+    assert_eq!(end.0.transmit(SELECT, LIMITS.each).unwrap(), [1, 2, 0x90, 0x00]);
+    assert_eq!(requests(end), [message(2, tpdu), message(2, &fetch)].concat());
+    let mut end = reader(T1, &[&[1, 2, 0x90, 0x00]]);
+    assert_eq!(end.0.transmit(SELECT, LIMITS.each).unwrap(), [1, 2, 0x90, 0x00]);
+    assert_eq!(requests(end), message(2, SELECT));
+}
+
+#[test]
+fn a_session_goes_on_after_each_fetched_answer_and_stops_where_it_must() {
+    let all: Vec<_> = [SELECT, READ, READ, READ, READ]
+        .map(|command| CommandStep { command, go_on: &[] })
+        .into_iter()
+        .collect();
+    let mut end = reader(
+        T0,
+        &[
+            &[0x61, 0x01],
+            &[0xA1, 0x90, 0x00],
+            &[0xA2, 0x90, 0x00],
+            &[0x6C, 0x01],
+            &[0xA3, 0x90, 0x00],
+            &[0x6A, 0x83],
+        ],
+    );
+    let mut responses = Vec::new();
+    end.0.transmit_all(&all, LIMITS, &mut responses).unwrap();
+    assert_eq!(responses, [&[0xA1, 0x90, 0x00][..], &[0xA2, 0x90, 0x00], &[0xA3, 0x90, 0x00], &[0x6A, 0x83]]);
+    let said = requests(end);
+    let step = |command: &[u8]| [&[0, 0, u8::try_from(command.len()).unwrap()], command].concat();
+    let several = |commands: &[&[u8]]| message(4, &commands.iter().flat_map(|c| step(c)).collect::<Vec<_>>());
+    let expected = [
+        several(&[&SELECT[..6], READ, READ, READ, READ]),
+        message(2, &[0x00, 0xC0, 0x00, 0x00, 0x01]),
+        several(&[READ, READ, READ, READ]),
+        message(2, &[0x00, 0xB2, 0x01, 0x0C, 0x01]),
+        several(&[READ, READ]),
+    ];
+    assert_eq!(hex::encode(said), hex::encode(expected.concat()));
+}
+
+#[test]
+fn an_answer_that_is_not_fetched_in_time_is_missing() {
+    let (reader, _end) = &mut reader(T0, &[&[0x90, 0x00], &[0x61, 0x02]]);
+    let steps = [READ, SELECT].map(|command| CommandStep { command, go_on: &[] });
+    let mut responses = Vec::new();
+    let limits = SessionLimits { each: SOON, all: LIMITS.all };
+    let outcome = reader.transmit_all(&steps, limits, &mut responses);
+    assert!(matches!(outcome, Err(CardError::Reader(LinkError::Timeout(_)))), "{outcome:?}");
+    assert_eq!(responses, [[0x90, 0x00]], "a part is no response");
+}

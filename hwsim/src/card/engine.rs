@@ -6,8 +6,8 @@ use super::apdu::{CardCommand, CardStatusWord};
 use super::application::{CardApplication, SECURITY_DOMAIN};
 use super::channel::{CardChannel, CardSessionKeys, OpeningChannel, SupplierKeys};
 use super::store::DgiLoader;
-use super::t0::T0Answers;
-use super::{AnswerDelivery, BlankSpec, ChipCost, ForcedFault, ber, terminal};
+use super::t0::{self, T0Delivery};
+use super::{BlankSpec, ChipCost, ForcedFault, ber, terminal};
 
 /// EEPROM for the DGIs of a fresh blank, in bytes.
 const MEMORY: usize = 32 * 1024;
@@ -32,8 +32,8 @@ pub struct SimulatedCard {
     /// Index of the selected application; `None` is the security domain.
     selected: Option<usize>,
     secure: ChannelState,
-    /// Answers that T=0 leaves to be fetched; for [`AnswerDelivery::T0`].
-    t0: T0Answers,
+    /// How answers leave a card of T=0; `None` for one of T=1, which delivers them whole.
+    t0: Option<T0Delivery>,
     faults: FaultsInForce,
     stores: u32,
     writes: u64,
@@ -80,7 +80,7 @@ impl SimulatedCard {
             powered: false,
             selected: None,
             secure: ChannelState::None,
-            t0: T0Answers::default(),
+            t0: (!t0::offers_t1(&blank.atr)).then(T0Delivery::default),
             faults: FaultsInForce::default(),
             stores: 0,
             writes: 0,
@@ -104,6 +104,16 @@ impl SimulatedCard {
                 self.faults.statuses.push((store_data, CardStatusWord(sw)))
             }
             ForcedFault::RemoveAfter(commands) => self.faults.left = Some(commands),
+            ForcedFault::Pieces(bytes) => {
+                if let Some(t0) = &mut self.t0 {
+                    t0.set_piece(bytes);
+                }
+            }
+            ForcedFault::HiddenLengths => {
+                if let Some(t0) = &mut self.t0 {
+                    t0.hide_lengths();
+                }
+            }
         }
     }
 
@@ -124,31 +134,38 @@ impl SimulatedCard {
     /// Takes the power off the card.
     pub fn power_off(&mut self) {
         self.powered = false;
-        self.t0 = T0Answers::default();
+        if let Some(t0) = &mut self.t0 {
+            t0.forget();
+        }
         self.select(None);
     }
 
-    /// Answers a command APDU of any bytes: data and status word, or `None` if the card has no power or is
-    /// gone.
+    /// Whether this command only fetches the answer to an earlier one, as T=0 wants it.
+    pub fn fetches(&self, command: &[u8]) -> bool {
+        self.t0.as_ref().is_some_and(|t0| t0.fetches(command))
+    }
+
+    /// Answers a command of any bytes, an APDU or over T=0 a TPDU: data and status word, or `None` if the
+    /// card has no power or is gone.
     pub fn transmit(&mut self, apdu: &[u8]) -> Option<Vec<u8>> {
         if !self.powered {
             return None;
         }
-        if let Some(left) = &mut self.faults.left {
+        let fetches = self.fetches(apdu);
+        if let Some(left) = self.faults.left.as_mut().filter(|_| !fetches) {
             *left = left.checked_sub(1)?;
         }
-        let answer = match self.blank.transport {
-            AnswerDelivery::Apdu => self.respond(apdu),
-            AnswerDelivery::T0 => match self.t0.fetch(apdu) {
-                Some(rest) => rest,
-                None => {
-                    let whole = self.respond(apdu);
-                    self.t0.shorten(apdu, whole)
-                }
-            },
+        // Taken out, because the card that carries out the command has to be borrowed whole.
+        let answer = match self.t0.take() {
+            None => self.respond(apdu),
+            Some(mut t0) => {
+                let answer = t0.answer(apdu, || self.respond(apdu));
+                self.t0 = Some(t0);
+                answer
+            }
         };
         let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        self.cost.commands = self.cost.commands.saturating_add(1);
+        self.cost.commands = self.cost.commands.saturating_add(u32::from(!fetches));
         self.cost.bytes_in = self.cost.bytes_in.saturating_add(length(apdu));
         self.cost.bytes_out = self.cost.bytes_out.saturating_add(length(&answer));
         Some(answer)

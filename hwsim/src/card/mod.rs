@@ -3,10 +3,10 @@
 //!
 //! Written from the standards alone (GlobalPlatform Card Specification 2.3.1, here GPCS, appendix E; EMV Card
 //! Personalization Specification, here CPS). It shares no function with the controller, so that one mistake
-//! cannot hide on both sides. Not here: time (a [`ChipCost`] is returned instead), T=0 procedure bytes
-//! (answers are complete, except for `t0`, where they are fetched), the plastic. The card holds TEST keys and
-//! shows everything that it received in [`SimulatedCard::chip_dump`]; it is never attacked, so it compares
-//! without constant time and does not hide its memory.
+//! cannot hide on both sides. It speaks T=1 if its ATR offers that, else T=0. Not here: time (a [`ChipCost`]
+//! is returned instead), T=0 procedure bytes, the plastic. The card holds TEST keys and shows everything that
+//! it received in [`SimulatedCard::chip_dump`]; it is never attacked, so it compares without constant time
+//! and does not hide its memory.
 //!
 //! ```text
 //! life of an application:   SELECTABLE --last STORE DATA (P1 b8) or SET STATUS 07--> PERSONALIZED
@@ -17,7 +17,7 @@
 //!
 //! `apdu` parses commands, `tdes` is the cryptography, `channel` the card side of SCP02, `application` lists
 //! the DGIs that an application accepts and needs, `store` carries out STORE DATA, `terminal` the commands of
-//! a terminal, and `engine` is the card around them.
+//! a terminal, `t0` delivers answers over T=0, and `engine` is the card around them.
 
 mod apdu;
 mod application;
@@ -33,6 +33,7 @@ mod terminal;
 mod tests;
 
 pub use engine::SimulatedCard;
+pub(crate) use t0::offers_t1;
 
 /// The differences between blanks. TEST keys only.
 pub struct BlankSpec {
@@ -48,21 +49,8 @@ pub struct BlankSpec {
     pub scp02_i: u8,
     /// Answer to reset, sent unchanged.
     pub atr: Vec<u8>,
-    /// How answers are delivered.
-    pub transport: AnswerDelivery,
     /// Seed of the card challenge where "i" asks for no pseudo-random one, and of the chip's batch number.
     pub seed: u64,
-}
-
-/// How a card delivers an answer.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AnswerDelivery {
-    /// Whole, as with T=1 or a reader that fetches answers itself.
-    #[default]
-    Apdu,
-    /// As T=0 delivers it: `61xx` where GET RESPONSE must fetch it, `6Cxx` to a wrong Le (ISO 7816-3, 12.2).
-    T0,
 }
 
 /// A fault that the card plays. Faults add up; none can be taken back.
@@ -83,6 +71,10 @@ pub enum ForcedFault {
     },
     /// After that many more commands the card gives no answer, not even to a reset.
     RemoveAfter(u32),
+    /// Over T=0, answers leave the card in pieces of at most that many bytes.
+    Pieces(usize),
+    /// Over T=0, the card answers `6100` in place of `61xx`, and so `6Cxx` to the GET RESPONSE.
+    HiddenLengths,
 }
 
 /// Work that the card did, for the timing model of [`crate::timing`].

@@ -11,6 +11,7 @@
 //! # after = 7            # card-pulled, hang, late: APDUs that the card still answers; default 7
 //! # ms = 1000            # late, late-stripe: how much later; ribbon-out: until it is refilled; silent-, close-*:
 //! #                      #   until it is back; default 1000. Real time: --speed does not divide it
+//! # bytes = 16           # answer-pieces only: most bytes of a piece; default 16
 //! # device = "printer"   # frame-corrupt only: printer, embosser or transport (of a station)
 //! # times = 1            # frame-corrupt only: how many answers; default 1
 //! ```
@@ -34,6 +35,8 @@ use crate::rng::SplitMix64;
 const STORE_DATA_DEFAULT: u32 = 3;
 /// APDUs that a card answers before it is pulled, unless the rule sets another count.
 const AFTER_DEFAULT: u32 = 7;
+/// Bytes of a piece of an answer, unless the rule sets another count.
+const BYTES_DEFAULT: u8 = 16;
 /// Delay, or time until a machine works again, unless the rule sets another.
 const MS_DEFAULT: u32 = 1000;
 
@@ -75,6 +78,10 @@ pub enum FaultKind {
     GarbledAtr,
     /// The ATR offers T=1 alone where the product has T=0, and vice versa.
     WrongProtocol,
+    /// Over T=0, answers of the chip come in pieces: after 61xx, and for READ RECORD after 6Cxx.
+    AnswerPieces,
+    /// Over T=0, the chip answers 6100 in place of 61xx, and 6Cxx to the GET RESPONSE.
+    AnswerLength,
     /// From the card's job on, the stripe encoder does and sends nothing for a while.
     SilentStripe,
     /// The stripe encoder answers the card's job later.
@@ -105,9 +112,10 @@ enum FaultParameter {
     Ms,
     Device,
     Times,
+    Bytes,
 }
 
-use FaultParameter::{After, Device as OfDevice, Ms, StoreData, Sw, Times};
+use FaultParameter::{After, Bytes, Device as OfDevice, Ms, StoreData, Sw, Times};
 
 /// Every kind with its name in the file and the parameters that it may have.
 const KINDS: &[(FaultKind, &str, &[FaultParameter])] = &[
@@ -128,6 +136,8 @@ const KINDS: &[(FaultKind, &str, &[FaultParameter])] = &[
     (FaultKind::Late, "late", &[After, Ms]),
     (FaultKind::GarbledAtr, "garbled-atr", &[]),
     (FaultKind::WrongProtocol, "wrong-protocol", &[]),
+    (FaultKind::AnswerPieces, "answer-pieces", &[Bytes]),
+    (FaultKind::AnswerLength, "answer-length", &[]),
     (FaultKind::SilentStripe, "silent-stripe", &[Ms]),
     (FaultKind::LateStripe, "late-stripe", &[Ms]),
     (FaultKind::FrameCorrupt, "frame-corrupt", &[OfDevice, Times]),
@@ -180,6 +190,8 @@ pub struct InjectedFault {
     pub device: Option<DamagedMachine>,
     /// [`FaultKind::FrameCorrupt`]: count of damaged answers.
     pub times: u32,
+    /// [`FaultKind::AnswerPieces`]: most bytes of a piece.
+    pub bytes: u8,
 }
 
 impl InjectedFault {
@@ -212,6 +224,7 @@ struct FaultEntry {
     ms: Option<u32>,
     device: Option<DamagedMachine>,
     times: Option<u32>,
+    bytes: Option<u8>,
 }
 
 #[derive(Debug)]
@@ -292,6 +305,7 @@ fn rule(entry: FaultEntry) -> Result<FaultRule> {
         (Ms, entry.ms.is_some(), "ms"),
         (OfDevice, entry.device.is_some(), "device"),
         (Times, entry.times.is_some(), "times"),
+        (Bytes, entry.bytes.is_some(), "bytes"),
     ];
     for (parameter, is_given, name) in given {
         ensure!(!is_given || may.contains(&parameter), "{name} belongs to other kinds");
@@ -326,6 +340,8 @@ fn rule(entry: FaultEntry) -> Result<FaultRule> {
     };
     let store_data = entry.store_data.unwrap_or(STORE_DATA_DEFAULT);
     ensure!(store_data > 0, "store_data is counted from 1");
+    let bytes = entry.bytes.unwrap_or(BYTES_DEFAULT);
+    ensure!(bytes > 0, "a piece has at least 1 of bytes");
     let fault = InjectedFault {
         kind: entry.kind,
         sw,
@@ -334,6 +350,7 @@ fn rule(entry: FaultEntry) -> Result<FaultRule> {
         ms: entry.ms.unwrap_or(MS_DEFAULT),
         device: entry.device,
         times: entry.times.unwrap_or(1),
+        bytes,
     };
     Ok(FaultRule { fault, which, left: entry.limit.unwrap_or(u64::MAX) })
 }

@@ -42,6 +42,7 @@ fn parameters_and_defaults() {
         ms: 1000,
         device: None,
         times: 1,
+        bytes: 16,
     };
     assert_eq!(
         given,
@@ -104,6 +105,9 @@ fn bad_rules_are_refused() {
         ("kind = \"frame-corrupt\"\nevery = 2\ndevice = \"laser\"", "laser"),
         ("kind = \"kill-controller\"\nevery = 2", "given to no blank"),
         ("kind = \"late\"\nevery = 2\ntimes = 2", "times belongs"),
+        ("kind = \"mute\"\nevery = 2\nbytes = 8", "bytes belongs"),
+        ("kind = \"answer-pieces\"\nevery = 2\nbytes = 0", "at least 1"),
+        ("kind = \"answer-pieces\"\nevery = 2\nbytes = 256", "256"),
         ("kind = \"mutes\"\nevery = 2", "mutes"),
         ("kind = \"mute\"\nevery = 2\nsometimes = true", "sometimes"),
     ];

@@ -14,7 +14,8 @@ use crate::exit::{Exit, Failure};
 use crate::hsm::Auditor;
 use crate::hsm::client::HsmClient;
 use crate::ledger::Reader;
-use crate::modules::sections::{FulfilmentSection, fulfilment};
+use crate::modules::crosscheck::fulfilment_without_name;
+use crate::modules::sections::FulfilmentSection;
 use crate::record::Spool;
 use crate::report::closeout::{CloseOut, write_return};
 use crate::request::PaperName;
@@ -80,9 +81,7 @@ pub fn each_paper(
     keep(PaperName::ReturnFile, &mut |out| {
         let of_record = |seq| {
             let Some(spool) = &mut *spool else { return Ok(FulfilmentSection::default()) };
-            let record = spool.read(seq)?;
-            // The section was checked at acceptance.
-            Ok(record.section("FUL").and_then(|data| fulfilment(data).ok()).unwrap_or_default())
+            Ok(fulfilment_without_name(&spool.read(seq)?))
         };
         Ok(write_return(reader, close_out, ledger, of_record, out)?)
     })

@@ -31,7 +31,7 @@ use super::kind::{KindDevice, ModuleKind, SectionKind};
 use super::{
     ApplicationWork, Blame, BlankInspection, CardWork, Fault, LoggedDgi, ModuleOutcome, StationModule,
 };
-use crate::chip::apdu::{self, ApduExchange, ExchangeStep};
+use crate::chip::apdu;
 use crate::chip::status::{CommandPhase, StatusVerdict, judge};
 use crate::chip::{ChipPlan, plan};
 use crate::hsm::{CardSessionRequest, Hsm};
@@ -298,8 +298,8 @@ impl ChipModule {
         Ok(compared)
     }
 
-    /// Sends commands in order, each to its final status word. Any verdict but "go on" is a fault, and the commands
-    /// after it are not sent. Returns data and status word of each command.
+    /// Sends commands in order. Any verdict but "go on" is a fault, and the commands after it are not sent. Returns data
+    /// and status word of each command.
     fn send(&mut self, commands: &[(&[u8], CommandPhase)]) -> Result<Vec<(Vec<u8>, u16)>, Fault> {
         let mut answers = Vec::with_capacity(commands.len());
         while let Some(rest) = commands.get(answers.len()..).filter(|rest| !rest.is_empty()) {
@@ -315,7 +315,7 @@ impl ChipModule {
             self.commands += u32::try_from(responses.len()).unwrap_or(u32::MAX);
             let mut rest = rest.iter();
             for (response, (command, phase)) in responses.iter().zip(rest.by_ref()) {
-                answers.push(self.finish(command, *phase, response)?);
+                answers.push(Self::judged(command, *phase, response)?);
             }
             if let (Err(error), Some((command, phase))) = (outcome, rest.next()) {
                 self.commands += 1;
@@ -328,38 +328,17 @@ impl ChipModule {
         Ok(answers)
     }
 
-    /// Takes a command from its first response to its final status word.
-    fn finish(
-        &mut self,
-        command: &[u8],
-        phase: CommandPhase,
-        response: &[u8],
-    ) -> Result<(Vec<u8>, u16), Fault> {
+    /// Data and status word of a response, if the session may go on after it.
+    fn judged(command: &[u8], phase: CommandPhase, response: &[u8]) -> Result<(Vec<u8>, u16), Fault> {
         let at = |fault: Fault, sw| fault.at(apdu::header(command), sw);
-        let mut exchange = ApduExchange::new(command);
-        let mut next = exchange.answer(response);
-        loop {
-            match next {
-                ExchangeStep::Send(more) => {
-                    self.commands += 1;
-                    let late = || at(self.too_long(phase.command()), None);
-                    let time = self.deadline.session().ok_or_else(late)?.each;
-                    let response = self.link.transmit(&more, time);
-                    let failed = |error| at(self.failed(error, phase.command()), None);
-                    next = exchange.answer(&response.map_err(failed)?);
-                }
-                ExchangeStep::Malformed => {
-                    let detail = format!("device: the answer to {} is no response APDU", phase.command());
-                    return Err(at(Fault::new(Blame::Device, ReasonWord::Reader, detail), None));
-                }
-                ExchangeStep::Done { data, sw } => {
-                    return match judge(phase, sw) {
-                        StatusVerdict::Done | StatusVerdict::Tolerated => Ok((data, sw)),
-                        StatusVerdict::Reject { reason, detail } => {
-                            Err(at(Fault::new(Blame::Card, reason, detail), Some(sw)))
-                        }
-                    };
-                }
+        let Some((data, sw)) = apdu::split(response) else {
+            let detail = format!("device: the answer to {} is no response APDU", phase.command());
+            return Err(at(Fault::new(Blame::Device, ReasonWord::Reader, detail), None));
+        };
+        match judge(phase, sw) {
+            StatusVerdict::Done | StatusVerdict::Tolerated => Ok((data.to_vec(), sw)),
+            StatusVerdict::Reject { reason, detail } => {
+                Err(at(Fault::new(Blame::Card, reason, detail), Some(sw)))
             }
         }
     }

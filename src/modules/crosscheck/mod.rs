@@ -10,8 +10,11 @@
 //! A part without a number is not compared. On a card with several payment applications, embossing and stripe must show
 //! the number of one of them. A disagreement is a fault of the data; no message holds a digit.
 
+mod shown;
+
 use zeroize::Zeroizing;
 
+pub use self::shown::{card_ref, fulfilment_without_name, has_digits_of_account};
 use super::{ApplicationWork, Fault, sections};
 use crate::record::Record;
 use crate::record::chip::ChipApplication;

@@ -1,8 +1,9 @@
 //! Every pair of parts that may disagree, and the forms in which a number stands there. Published test numbers alone.
 
 use super::*;
-use crate::ids::Dgi;
+use crate::ids::{CardRef, Dgi, KekId, NameError};
 use crate::modules::testing::{self, checked};
+use crate::record::Section;
 
 /// Two test numbers of the card networks.
 const NUMBER: &str = "4761739001010119";
@@ -115,4 +116,70 @@ fn numbers_of_any_length_and_parts_without_one() {
     secret.application.protected = vec![Dgi(0x0101), Dgi(0x0201)];
     assert_eq!(check(&[("EMB", emb), ("MAG", mag)], &[secret]), Ok(None));
     assert_eq!(check(&[("EMB", emb), ("MAG", &stripe(NUMBER, NUMBER))], &[]), Ok(None));
+}
+
+/// A record with this name of the card.
+fn named(card_ref: &str, sections: &[(&str, &[u8])]) -> Record {
+    let record = testing::work(sections).record;
+    let sections = record.sections.into_iter();
+    let sections = sections.map(|s| Section { mic: s.mic, data: s.data }).collect();
+    Record { sequence: 1, card_ref: CardRef::new(card_ref).unwrap(), sections }
+}
+
+/// An account number in groups passed as a card_ref, which logs, events and reports show.
+#[test]
+fn a_card_ref_holds_no_account_number_that_its_record_shows() {
+    let grouped = "4761-7390-0101-0119";
+    let (emb, mag) = (emboss(NUMBER), stripe(NUMBER, NUMBER));
+    let ind = format!("~EM%30;2400;1050;{NUMBER} 014\r\n").replace("19 014", "19/014");
+    let third = format!("~3;01{NUMBER}=2612?\r\n");
+    let field = [&[6][..], b"number4761 7390 0101 0119"].concat();
+    let length = u32::try_from(field.len()).unwrap().to_be_bytes();
+    let gfx = [&b"\x01\0\0\0\x01t\x02"[..], &length, &field].concat();
+    let one: &[u8] = b"~1%B4761 7390 0101 0119^CARD/A^2612201?\r\n";
+    for section in [
+        ("EMB", emb.as_slice()),
+        ("IND", ind.as_bytes()),
+        ("MAG", &mag),
+        ("MAG", one),
+        ("MAG", third.as_bytes()),
+        ("GFX", &gfx),
+    ] {
+        let found = |name: &str| card_ref(&named(name, &[section]), &[]);
+        assert_eq!(found(grouped), Err(NameError::HoldsPan), "{}", section.0);
+        assert_eq!(found("6228-0001-0000-1117"), Ok(()), "{}", section.0);
+        assert_eq!(found("C000001"), Ok(()));
+    }
+    let chip = |number: &str| vec![chip(VISA, number, number).application];
+    assert_eq!(card_ref(&named(grouped, &[]), &chip(NUMBER)), Err(NameError::HoldsPan));
+    // Another number, but one that the issuer of the KEK could have given out.
+    let of = |kek: &str| {
+        let mut applications = chip(OTHER);
+        applications[0].kek = KekId::from_hex(kek).unwrap();
+        card_ref(&named(grouped, &[]), &applications)
+    };
+    assert_eq!(of("476173FF01"), Err(NameError::HoldsPan));
+    assert_eq!(of("476174FF01"), Ok(()));
+    assert_eq!(card_ref(&named("550e8400-e29b-41d4-a716-446655440000", &[]), &chip(NUMBER)), Ok(()));
+}
+
+/// The return file is read by many, and a name in a shipping field went into it.
+#[test]
+fn a_name_in_fulfilment_data_is_withheld_from_papers() {
+    let track_1 = b"~1%B4761739001010119^VAN DYK/MIA LEA.DR^2612201?\r\n".as_slice();
+    let shown = |text: &str, name: (&str, &[u8])| {
+        let length = u32::try_from(text.len()).unwrap().to_be_bytes();
+        let data = [&[0x03][..], &length, text.as_bytes()].concat();
+        let record = named("C1", &[("FUL", &data), name]);
+        fulfilment_without_name(&record).carrier.unwrap()
+    };
+    for held in ["VAN DYK/MIA", "Mia van Dyk", "DR. MIA LEA VAN-DYK", "to: van dyk, mia; 12 High Street"] {
+        assert_eq!(shown(held, ("MAG", track_1)), "(withheld: the cardholder's name)", "{held}");
+    }
+    for free in ["CR-A", "MIA", "VAN DYK", "DYK MIA", "VANDYKMIA", "LEA VAN DYK", "VAN DYKE MIA"] {
+        assert_eq!(shown(free, ("MAG", track_1)), free);
+    }
+    let company = b"~1%B4761739001010119^GOLD/^2612201?\r\n".as_slice();
+    assert_eq!(shown("GOLD", ("MAG", company)), "(withheld: the cardholder's name)");
+    assert_eq!(shown("GOLD-02", ("MAG", company)), "GOLD-02");
 }

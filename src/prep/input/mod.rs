@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use self::lines::LineCounter;
 use super::columns::{self, COLUMNS, Column};
 use super::plastic::FULFILMENT;
-use crate::ids::CardRef;
+use crate::ids::{CardRef, KekId};
 
 /// Values of the product profile for columns that a file does not have or leaves empty.
 pub type Defaults = BTreeMap<Column, String>;
@@ -89,6 +89,8 @@ pub struct CardholderReader<'a, R> {
     csv: csv::Reader<LineCounter<R>>,
     columns: Vec<Column>,
     defaults: &'a Defaults,
+    /// The KEK that protects the cards.
+    kek: Option<KekId>,
     record: csv::StringRecord,
     /// Line of the header.
     header: u64,
@@ -105,7 +107,14 @@ impl<'a, R: Read> CardholderReader<'a, R> {
         let header = csv.get_mut().line_at(0);
         let columns = header::columns(&names.map_err(|e| fault(&e, header, &[]))?, header)?;
         let (record, seen) = (csv::StringRecord::new(), HashSet::new());
-        Ok(Self { csv, columns, defaults, record, header, seen, returned: (0, false) })
+        Ok(Self { csv, columns, defaults, kek: None, record, header, seen, returned: (0, false) })
+    }
+
+    /// Refuses also a card_ref that could be an account number of the issuer to whom this KEK belongs.
+    #[must_use]
+    pub fn under(mut self, kek: KekId) -> Self {
+        self.kek = Some(kek);
+        self
     }
 
     fn read(&mut self) -> Result<Option<Cardholder>, RejectedLine> {
@@ -121,6 +130,7 @@ impl<'a, R: Read> CardholderReader<'a, R> {
         }
         checked.complete(self.defaults);
         checked.relate();
+        checked.name(self.kek);
         checked.unique(&mut self.seen);
         checked.card().map(Some)
     }
@@ -198,9 +208,9 @@ impl CheckedLine {
     fn relate(&mut self) {
         let get = |column: Column| self.values.get(&column).map(|v| v.as_str());
         let mut found = Vec::new();
-        // The card_ref is printed in logs and reports, fulfilment data in the bureau's papers, both in clear.
-        // So they must not hold the account number, even with other characters between its digits.
-        let printed = [Column::CardRef].into_iter().chain(FULFILMENT.map(|(_, column)| column));
+        // Fulfilment data is printed in the bureau's papers. So it must not hold the account number, even with
+        // other characters between its digits.
+        let printed = FULFILMENT.into_iter().map(|(_, column)| column);
         for (column, text) in printed.filter_map(|column| Some((column, get(column)?))) {
             if self.shows(text, Column::Pan) {
                 found.push((column, "holds the account number"));
@@ -219,6 +229,25 @@ impl CheckedLine {
             found.push((Column::Balance, "is above max_balance"));
         }
         found.into_iter().for_each(|(column, what)| self.fault(column, what));
+    }
+
+    /// Checks that the card_ref, which is printed in logs and reports, holds no account number. It takes the
+    /// number of the line even if that is wrong.
+    fn name(&mut self, kek: Option<KekId>) {
+        let Some(text) = self.values.get(&Column::CardRef) else { return };
+        let checked = if self.shows(text, Column::Pan) {
+            Err("holds the account number")
+        } else {
+            let name = CardRef::new(text.as_str());
+            let checked = name.and_then(|name| name.check_accounts([], kek));
+            checked
+                .map_err(|_| "holds, with separators left out, what could be an account number of the issuer")
+        };
+        if let Err(what) = checked {
+            let text = self.values.remove(&Column::CardRef);
+            self.wrong.extend(text.map(|text| (Column::CardRef, text)));
+            self.fault(Column::CardRef, what);
+        }
     }
 
     /// Whether a text holds the value of a column, or its digits with other characters between them.

@@ -202,6 +202,30 @@ fn no_account_number_in_card_ref_or_fulfilment() {
 }
 
 #[test]
+fn a_guid_names_a_card_and_a_number_that_could_be_the_issuers_does_not() {
+    let defaults = Defaults::new();
+    let first = |card_ref: &str| {
+        let text = with("card_ref", card_ref);
+        let reader = CardholderReader::new(text.as_bytes(), &defaults).unwrap();
+        let card = reader.under(KekId::from_hex("476173FF01").unwrap()).next().unwrap();
+        card.map(|card| card.card_ref.to_string())
+    };
+    for good in
+        ["550e8400-e29b-41d4-a716-446655440000", "550E8400E29B41D4A716446655440000", "6228-0001-0000-1117"]
+    {
+        assert_eq!(first(good).ok().as_deref(), Some(good));
+    }
+    // Another account number of the issuer's range than the line's.
+    for bad in ["4761-7300-0000-0011", "C 4761.7300 0000 0011"] {
+        let line = first(bad).unwrap_err();
+        let fault = line.faults[0].to_string();
+        let what =
+            "input: line 2, column card_ref: holds, with separators left out, what could be an account";
+        assert!(fault.starts_with(what) && line.faults.len() == 1 && line.card_ref.is_none(), "{fault}");
+    }
+}
+
+#[test]
 fn optional_values_of_wrong_shape() {
     for (column, value) in [
         ("purse_id", "123456789"),

@@ -4,6 +4,7 @@ use cardwright::exit::Exit;
 
 use super::file::{File, element, elements, l1, l4};
 use super::{Bureau, CARDS, Ends, good, pieces};
+use crate::support::World;
 
 /// Each case is refused for its format with these words, and the good file is accepted afterwards.
 fn refused(cases: &[(Vec<u8>, &[&str])]) {
@@ -143,6 +144,66 @@ fn a_card_ref_with_12_to_19_digits_in_a_row() {
     let bureau = Bureau::new();
     std::fs::write(bureau.world.path("eleven.cwf1"), named(format!("{0}-{0}", &digits[..11]))).unwrap();
     assert_eq!(bureau.world.cardwright(&["inspect", "eleven.cwf1"]).code, Exit::StructureOnly as i32);
+}
+
+/// A name is in every log, event and report: no account number, in groups or in the shape of a GUID, neither
+/// the record's nor one that could be the issuer's (476173).
+#[test]
+fn a_card_ref_that_is_an_account_number_in_groups() {
+    let named = |name: String| {
+        changed(|file| {
+            file.records[1].card_ref.clone_from(&name);
+            file.forge_chip(1, |chip| chip.crn = name.into_bytes());
+        })
+    };
+    let account = {
+        let file = pieces();
+        let stripe =
+            String::from_utf8(file.records[1].sections.iter().find(|s| s.0 == "MAG").unwrap().1.clone());
+        stripe.unwrap().split_once('B').unwrap().1[..16].to_owned()
+    };
+    let grouped =
+        |number: &str, by: &str| [&number[..4], &number[4..8], &number[8..12], &number[12..]].join(by);
+    let hidden = format!("{}-{}-{}-a716-446655440000", &account[..8], &account[8..12], &account[12..]);
+    let bureau = Bureau::new();
+    let ends = Ends::alike(Exit::FileFormat);
+    for name in [
+        grouped(&account, "-"),
+        grouped(&account, " "),
+        format!("C/{}/7", grouped(&account, ".")),
+        hidden,
+        grouped("4761739001010119", "-"),
+    ] {
+        bureau.refuses(&named(name), ends, &["card_ref holds an account number", "record 2, byte "]);
+    }
+}
+
+/// 1 in 250 GUIDs has 12 digits in a row by chance, and an issuer that names its cards by GUIDs had its files
+/// refused.
+#[test]
+fn guids_are_names_of_cards_from_the_csv_to_the_ledger() {
+    let world = World::new();
+    let made = world.prep(&["sample", "--count", "3", "--output", "guids.csv"]);
+    assert_eq!(made.code, 0, "{}", made.stderr);
+    let guids = [
+        "550e8400-e29b-41d4-a716-446655440000",
+        "550E8400E29B41D4A716446655440001",
+        "00000000-0000-4000-8000-00000000000a",
+    ];
+    let mut csv = std::fs::read_to_string(world.path("guids.csv")).unwrap();
+    for (n, guid) in (1..).zip(guids) {
+        csv = csv.replace(&format!("C{n:06},"), &format!("{guid},"));
+    }
+    std::fs::write(world.path("guids.csv"), csv).unwrap();
+    let files = ["--input", "guids.csv", "--output", "guids.cwf1", "--product", "multiapp"];
+    let made = world.prep(&[&["run", "--keys", "issuer.store", "--kek", "476173FF:1"], &files[..]].concat());
+    assert_eq!(made.code, 0, "{}", made.stderr);
+    assert_eq!(world.cardwright(&["inspect", "guids.cwf1", "--keys", "bureau.store"]).code, 0);
+    let ended = world.run("guids.cwf1", "sim-chip-8", &[]);
+    assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
+    let card = world.cardwright(&["card", "show", "J1", "1", "--json"]);
+    assert!(card.stdout.contains(guids[0]), "{}", card.stdout);
+    assert_eq!(world.cardwright(&["audit", "verify", "--keys", "bureau.store"]).code, 0);
 }
 
 #[test]

@@ -72,6 +72,16 @@ offset = 18
 after = 9
 
 [[fault]]
+kind = "answer-pieces"
+every = 10
+offset = 1
+
+[[fault]]
+kind = "answer-length"
+every = 10
+offset = 2
+
+[[fault]]
 kind = "hang"
 every = 60
 offset = 20
@@ -124,7 +134,9 @@ ms = 500
 "#;
 
 /// Kinds of fault that must have struck at least once.
-const KINDS: [&str; 14] = [
+const KINDS: [&str; 16] = [
+    "answer-pieces",
+    "answer-length",
     "mute",
     "garbled-atr",
     "wrong-atr",

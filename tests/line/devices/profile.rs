@@ -107,7 +107,7 @@ fn module(text: &mut String, name: &str, more: &str, stations: u32) {
     write!(text, "[[module]]\nname = {name:?}\nkind = {name:?}\n{more}\nstations = {stations}\n\n").unwrap();
 }
 
-/// TEST blanks of two suppliers; the blanks of one answer with 61xx and 6Cxx.
+/// TEST blanks of two suppliers.
 const BLANKS: &str = r#"
 [[sim.blanks]]
 product = "multiapp"
@@ -126,6 +126,5 @@ kmc = "A8C4709E0B3DF2657C80164F9BB325D0"
 scp02_i = "55"
 atr = "3B751300005443415244"
 weight = 1
-transport = "t0"
 
 "#;

@@ -12,7 +12,8 @@ use host::TestHost;
 
 /// KMC of the published test vectors (GPPro `TestPlaintextKeys`).
 const KMC: [u8; 16] = *b"@ABCDEFGHIJKLMNO";
-const ATR: &str = "3B751300005443415244";
+/// T=1: a test sees answers whole. T=0 has tests of its own, in `t0`.
+const ATR: &str = "3BE000008131204535";
 
 const PSE: &str = "315041592E5359532E4444463031";
 const PAYMENT: &str = "A0000000031010";
@@ -33,15 +34,7 @@ fn hex(text: &str) -> Vec<u8> {
 
 fn blank(scp02_i: u8) -> BlankSpec {
     let key_data = *hex("FFFFFF47617301020304").first_chunk().unwrap();
-    BlankSpec {
-        key_data,
-        version: 1,
-        kmc: KMC,
-        scp02_i,
-        atr: hex(ATR),
-        transport: crate::card::AnswerDelivery::Apdu,
-        seed: 7,
-    }
+    BlankSpec { key_data, version: 1, kmc: KMC, scp02_i, atr: hex(ATR), seed: 7 }
 }
 
 /// A powered card.

@@ -1,4 +1,5 @@
-//! Simulated chip reader (`drivers::wire` section 1): power on, transmit, power off.
+//! Simulated chip reader (`drivers::wire` section 1): power on, transmit, power off. It carries the commands
+//! and responses of the card's protocol as they are.
 //!
 //! A card that was pulled, or a blank that is jammed in the feed, does not touch the contacts: "no card" at
 //! power on. A transmit to a card without power is "card removed". A malformed request ends the connection.
@@ -27,6 +28,8 @@ const INITIALIZE_UPDATE: u8 = 0x50;
 const STORE_DATA: u8 = 0xE2;
 /// INS of READ RECORD, where a corrupt record shows.
 const READ_RECORD: u8 = 0xB2;
+/// SW1 over T=0: there is more to fetch.
+const MORE: u8 = 0x61;
 
 /// Serves the reader of a station until the other end hangs up.
 pub fn serve(stream: &UnixStream, world: &SimulatedLine, station: &SimulatedStation) -> io::Result<()> {
@@ -205,7 +208,9 @@ impl<'a> ChipContacts<'a> {
                 return failed(reader::REMOVED);
             }
             let over = |fault: Option<InjectedFault>, commands| fault.is_some_and(|f| commands > f.after);
-            blank.commands += 1;
+            // Faults are counted in APDUs: what fetches an answer over T=0 belongs to the command before.
+            let fetches = blank.chip.fetches(command);
+            blank.commands += u32::from(!fetches);
             if over(blank.fault(FaultKind::Hang), blank.commands)
                 && world.strikes(&mut blank, FaultKind::Hang, station)
             {
@@ -221,6 +226,7 @@ impl<'a> ChipContacts<'a> {
             self.note(&mut blank, command, &response);
             // The worst moment: the card has carried out the command, and the answer is lost.
             if let Some(controller) = self.controller
+                && !fetches
                 && world.is_last_apdu(&blank, station)
             {
                 if let Err(error) = kill(controller, Signal::SIGKILL) {
@@ -251,12 +257,19 @@ impl<'a> ChipContacts<'a> {
     /// Notifies the witness of chip faults that show in this exchange.
     fn note(&self, blank: &mut SimulatedBlank, command: &[u8], response: &[u8]) {
         let mut strikes = |kind| self.world.strikes(blank, kind, self.station);
+        // Over T=0 the answer of a command with data is still to be fetched.
+        let to_fetch = matches!(response, [.., MORE, _]);
+        if to_fetch {
+            strikes(FaultKind::AnswerPieces);
+            strikes(FaultKind::AnswerLength);
+        }
+        let done = to_fetch || response.ends_with(&SW_DONE);
         match command.get(1) {
-            Some(&INITIALIZE_UPDATE) if response.ends_with(&SW_DONE) => {
+            Some(&INITIALIZE_UPDATE) if done => {
                 strikes(FaultKind::UnknownKmc);
                 strikes(FaultKind::WrongCryptogram);
             }
-            Some(&READ_RECORD) if response.ends_with(&SW_DONE) => {
+            Some(&READ_RECORD) if done => {
                 strikes(FaultKind::ChipCorrupt);
             }
             Some(&STORE_DATA)

@@ -9,6 +9,8 @@ use crate::testing::{feed, look, world};
 use crate::witness::LineWitness;
 
 const SELECT: &[u8] = &[0x00, 0xA4, 0x04, 0x00, 0x00];
+/// GET DATA of KEYDATA with the right Le, which a card of T=0 answers at once.
+const KEY_DATA: &[u8] = &[0x80, 0xCA, 0x00, 0xCF, 0x0C];
 
 fn now() -> LinkPace {
     LinkPace::new(0.0)
@@ -176,7 +178,7 @@ fn a_hanging_card_answers_nothing_on_its_link() {
             client.send(&[1, 0, 0, 0, 2, 0, 3]);
             assert_eq!(client.take(5)[0], reader::ATR);
             client.take(10);
-            client.send(&[&[4, 0, 0, 0, 16], &[0, 0, 5][..], SELECT, &[0, 0, 5], SELECT].concat());
+            client.send(&[&[4, 0, 0, 0, 16], &[0, 0, 5][..], KEY_DATA, &[0, 0, 5], KEY_DATA].concat());
             let header = client.take(5);
             assert_eq!(header[0], reader::RESPONSE);
             client.take(header[4].into());
@@ -217,10 +219,14 @@ fn wrong_answers_to_reset() {
     }
 }
 
-/// The answers of a reader with a card to these requests, until the other end hangs up; `None` if the reader
-/// ended the connection.
+/// The answers of a reader with a card of T=1 to these requests, until the other end hangs up; `None` if the
+/// reader ended the connection.
 fn served(requests: &[u8]) -> Option<Vec<u8>> {
-    let world = world("");
+    served_by("[[fault]]\nkind = \"wrong-protocol\"\nevery = 1", requests)
+}
+
+fn served_by(faults: &str, requests: &[u8]) -> Option<Vec<u8>> {
+    let world = world(faults);
     let station = feed(&world, "chip-1");
     let (ours, theirs) = UnixStream::pair().unwrap();
     let mut ends = &ours;
@@ -268,4 +274,66 @@ fn several_commands_are_answered_until_one_is_not_done() {
             "{body:02X?}"
         );
     }
+}
+
+/// ISO/IEC 7816-3, 12.2, on the simulated link: the shipped cards offer T=0 alone.
+#[test]
+fn a_t0_card_wants_command_tpdus() {
+    let select = [&[0x00, 0xA4, 0x04, 0x00, 0x07][..], b"\xA0\0\0\0\x03\x10\x10"].concat();
+    let request = |command: &[u8]| [&[2, 0, 0, 0, u8::try_from(command.len()).unwrap()], command].concat();
+    let answers = |faults: &str, commands: &[&[u8]]| {
+        let requests: Vec<u8> = commands.iter().flat_map(|command| request(command)).collect();
+        let said = served_by(faults, &[&[1, 0, 0, 0, 2, 0, 3][..], &requests].concat()).unwrap();
+        let mut rest = &said[5 + usize::from(said[4])..];
+        let mut answers = Vec::new();
+        while let [_, _, _, _, length, more @ ..] = rest {
+            let (answer, later) = more.split_at(usize::from(*length));
+            answers.push(hex::encode_upper(answer));
+            rest = later;
+        }
+        answers
+    };
+    let fetch = |le: u8| [0x00, 0xC0, 0x00, 0x00, le];
+    let with_le = [&select[..], &[0x00]].concat();
+    assert_eq!(answers("", &[&with_le, &fetch(0x0D)]), ["6700", "6985"]);
+    let fci = "6F0B8407A0000000031010A500";
+    let (all, two, five, six) = (&fetch(0x0D), &fetch(2), &fetch(5), &fetch(6));
+    let last = |at: usize| format!("{}9000", &fci[at..]);
+    assert_eq!(answers("", &[&select, all]), ["610D".to_owned(), last(0)]);
+    assert_eq!(answers("", &[&select, &fetch(0), all]), ["610D".to_owned(), "6C0D".into(), last(0)]);
+    assert_eq!(answers("", &[&select, two, &fetch(0x0B)])[1..], ["6F0B610B".to_owned(), last(4)]);
+    let key_data = [[0x80, 0xCA, 0x00, 0xCF, 0x00], [0x80, 0xCA, 0x00, 0xCF, 0x0C]];
+    let [wrong, right] = &key_data;
+    let got = answers("", &[wrong, wrong, right]);
+    assert_eq!(got[..2], ["6C0C", "6C0C"]);
+    assert!(got[2].starts_with("CF0A") && got[2].ends_with("9000"), "{got:?}");
+
+    let pieces = "[[fault]]\nkind = \"answer-pieces\"\nevery = 1\nbytes = 5";
+    let got = answers(pieces, &[&select, six, five, five, &fetch(3)]);
+    assert_eq!(got, ["6105", "6C05", "6F0B8407A06105", "00000003106103", "10A5009000"]);
+    let got = answers(pieces, &[wrong, &[0x80, 0xCA, 0x00, 0xCF, 0x05], five, two]);
+    assert_eq!((got[0].as_str(), got[1].len(), &got[1][10..], &got[2][10..]), ("6C05", 14, "6105", "6102"));
+    let hidden = "[[fault]]\nkind = \"answer-length\"\nevery = 1";
+    assert_eq!(answers(hidden, &[&select, &fetch(0), all]), ["6100".to_owned(), "6C0D".into(), last(0)]);
+}
+
+/// The faults are counted in APDUs: GET RESPONSE and the command that comes again are parts of one.
+#[test]
+fn a_fetched_answer_is_one_apdu() {
+    let world = world("[[fault]]\nkind = \"card-pulled\"\nevery = 1\nafter = 2");
+    let station = feed(&world, "chip-1");
+    power_on(&world, station);
+    for (command, answer) in [
+        (&[0x80, 0xCA, 0x00, 0xCF, 0x00][..], 2),
+        (&[0x80, 0xCA, 0x00, 0xCF, 0x0C], 14),
+        (&[0x00, 0xA4, 0x04, 0x00, 0x07, 0xA0, 0, 0, 0, 3, 0x10, 0x10], 2),
+        (&[0x00, 0xC0, 0x00, 0x00, 0x05], 7),
+        (&[0x00, 0xC0, 0x00, 0x00, 0x08], 10),
+    ] {
+        let ContactsReply::Said(reader::RESPONSE, said) = transmit(&world, station, command) else {
+            panic!("gone at {command:02X?}")
+        };
+        assert_eq!(said.len(), answer, "{command:02X?}");
+    }
+    assert_eq!(transmit(&world, station, SELECT), failed(reader::REMOVED));
 }

@@ -384,6 +384,9 @@ fn the_first_status_word_that_is_no_success_stops_the_card() {
         ("84E28002", "84E28002", "6A86", "sw-6A86"),
         ("84E26001", "84E26001", "6982", "sw-6982"),
         ("84E20000", "84E20000", "6C10", "sw-6C10"),
+        // The link has followed these as far as it could.
+        ("00A4", "00A40400", "6100", "sw-6100"),
+        ("8050", "80500000", "6C1C", "sw-6C1C"),
         ("84E20000", "84E20000", "9001", "sw-9001"),
         ("8050", "80500000", "6A88", "sw-6A88"),
     ] {
@@ -416,21 +419,6 @@ fn only_a_version_controlled_dgi_may_be_refused_with_6a88() {
         bench.answer(prefix, &[sw]);
         assert!(bench.run(&work).0.is_err());
     }
-}
-
-#[test]
-fn t0_cards_are_asked_for_their_answers() {
-    let mut bench = bench();
-    bench
-        .answer("8050", &["611C"])
-        .answer("00C000001C", &[RESPONSE])
-        .answer("00A4", &["6110"])
-        .answer("00C0000010", &["6F009000"]);
-    let (outcome, trace) = bench.run(&work());
-    // Of these, SELECT and two READ RECORD read the chip back.
-    assert_eq!(outcome.unwrap().commands, 17);
-    assert_eq!(trace[3], "00C0000010");
-    assert_eq!(trace[5], "00C000001C");
 }
 
 #[test]

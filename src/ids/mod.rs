@@ -3,6 +3,8 @@
 //! Not here: anything secret. Every one of these may appear in logs, events and the ledger. Their shapes
 //! follow `src/manual/cwf1.md` and, for a DGI, EMV CPS 3.2.
 
+pub mod card_ref;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +24,9 @@ pub enum NameError {
     /// A run of 12 or more digits: it could be an account number.
     #[error("holds 12 or more consecutive digits, which could be an account number")]
     LooksLikePan,
+    /// An account number in groups, or as a whole.
+    #[error("holds an account number; with the separators left out it has the digits of one")]
+    HoldsPan,
     /// The value has another number of bytes or hex digits than the field.
     #[error("has the wrong length")]
     Length,
@@ -140,24 +145,13 @@ text_name!(
     header_text
 );
 text_name!(
-    /// The only name of a card outside the HSM and the chip: 1-40 printable ASCII characters, never 12 or
-    /// more consecutive digits.
+    /// The only name of a card outside the HSM and the chip: 1-40 printable ASCII characters. A GUID, or a
+    /// name without 12 or more consecutive digits. [`CardRef::check_accounts`] is for new ones: names that
+    /// were accepted before stay readable.
     CardRef,
-    |text| {
-        header_text(text)?;
-        if text.len() > 40 {
-            return Err(NameError::TooLong(40));
-        }
-        let mut run = 0usize;
-        for b in text.bytes() {
-            run = if b.is_ascii_digit() { run + 1 } else { 0 };
-            if run >= 12 {
-                return Err(NameError::LooksLikePan);
-            }
-        }
-        Ok(())
-    }
+    |text| card_ref::check(text.as_bytes())
 );
+
 text_name!(
     /// Module identifier code: 1-7 characters A-Z 0-9 (`src/manual/cwf1.md` section 2).
     Mic,
@@ -238,6 +232,14 @@ hex_name!(
     Kcv,
     3
 );
+
+impl KekId {
+    /// Returns the digits of the issuer identifier, without the F that fill it up.
+    pub fn issuer_digits(&self) -> String {
+        let Self([issuer @ .., _]) = self;
+        hex::encode_upper(issuer).chars().take_while(char::is_ascii_digit).collect()
+    }
+}
 
 impl KeyData {
     /// Returns the supplier's KMC_ID, bytes 0-5.
