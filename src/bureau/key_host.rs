@@ -45,6 +45,11 @@ impl KeyHost {
         Ok(self.hsm.audit(ledger)?)
     }
 
+    /// Opens a connection for a ledger's signatures, which is made again after a fault.
+    pub fn auditor(&self) -> Result<HsmClient, Failure> {
+        Ok(HsmClient::connect_again(&self.socket)?)
+    }
+
     /// Opens one more connection to the host.
     pub fn connect(&self) -> Result<HsmClient, Failure> {
         Ok(HsmClient::connect(&self.socket)?)

@@ -14,7 +14,9 @@ use super::spool_folder::spool_of;
 use crate::actor::Actor;
 use crate::exit::{Exit, Failure};
 use crate::ledger::RunCounts;
-use crate::ledger::{Change, Context, JobId, JobPhase, JobState, JobView, Ledger, Reader, RecordState};
+use crate::ledger::{
+    Change, Context, JobId, JobPhase, JobState, JobView, Ledger, LedgerError, Reader, RecordState,
+};
 use crate::pipeline::{Batch, DISPATCHER, LineMessage, LineSetup, RunOutcome, Stop};
 use crate::profile::ProductProfile;
 use crate::reason::ReasonWord;
@@ -159,7 +161,10 @@ impl Bureau {
             None if counted || !closes || self.line.two_people.contains(&ActionKind::Close) => {}
             // The ledger refuses while rejects wait for their destruction or remakes for their release. The
             // job stays open.
-            None => drop(self.ledger.record(job, Change::Closed, by()).wait()),
+            None => match self.ledger.record(job, Change::Closed, by()).wait() {
+                Ok(_) | Err(LedgerError::Denied { .. }) => {}
+                Err(error) => tracing::warn!(%error, "{job} stays open"),
+            },
         }
         Ok(outcome)
     }

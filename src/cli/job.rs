@@ -202,7 +202,7 @@ fn delete_here(
     Reader::open(path)?.job(job)?;
     let keys = foreground::key_host(keys)?;
     let connect = || keys.connect();
-    let ledger = Ledger::open_audited(path, Box::new(connect()?))?;
+    let ledger = Ledger::open_audited(path, Box::new(keys.auditor()?))?;
     let done = deletion::delete(&ledger, job, Context::by(by.actor()), &connect, folder)?;
     ledger.close()?;
     Ok(Outcome::Deleted(done))

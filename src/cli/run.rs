@@ -173,8 +173,9 @@ fn make(
         .map_err(|failure| with_next_step(failure, outcome.stopped.as_ref(), &reader, id, line))?;
     // A ledger that failed in the run was reported by the outcome, which says more about it.
     ended.ledger.map_err(|error| spelled(&error.into()))?;
-    // A job that is closed now had only to be closed.
-    let idle = selected == 0 && exit == Exit::Ok && summary.job.state != JobState::Closed;
+    // A job that is closed now had only to be closed, and a limit of 0 asks for no card.
+    let idle =
+        selected == 0 && args.limit != Some(0) && exit == Exit::Ok && summary.job.state != JobState::Closed;
     let exit = if idle { Exit::NothingToDo } else { exit };
     // The simulator's failure is reported last, because the cards are more important.
     ended.simulator.map(|()| exit)

@@ -118,12 +118,13 @@ pub fn run(setup: &Setup) -> Result<Exit, Refusal> {
         return Ok(Exit::Stopped);
     }
     let simulator = core.bureau.end_simulator();
-    core.bureau.ledger.clone().close()?;
+    let closed = core.bureau.ledger.clone().close();
     if core.bureau.keys_are_gone() {
         let what = "key: the HSM host has ended, and the daemon with it; look why (its log stands above), and start again";
         return Err(Refusal::fault(Exit::Hsm, what));
     }
     core.deaths.failure().map_or(Ok(()), Err)?;
+    closed?;
     Ok(simulator.map(|()| Exit::Ok)?)
 }
 

@@ -99,7 +99,7 @@ impl Signing {
 
     /// Passes a change on. A binding waits here while too much is owed.
     pub(super) fn admit(&mut self, said: Said, last: u64) -> Option<Said> {
-        let binds = matches!(said.1, Change::Bound { .. } | Change::ChipFound { .. });
+        let binds = matches!(said.1, Change::Bound { .. });
         let late = self.since.is_some_and(|since| since.elapsed() > OWED_LONGEST);
         if binds && self.failed.is_some() && (late || self.owed(last) > SIGNED_EVERY) {
             self.waiting.push((Instant::now(), said));
@@ -108,11 +108,11 @@ impl Signing {
         Some(said)
     }
 
-    /// The bindings that wait no longer: all of them once the HSM signs again, else those that waited too long, which
-    /// are to be refused.
-    pub(super) fn released(&mut self) -> Vec<Said> {
-        let signs = self.failed.is_none();
-        let ends = |begun: &Instant| signs || begun.elapsed() > PATIENCE;
+    /// The bindings that wait no longer: all of them once the HSM signs again or the ledger is at its end, else those
+    /// that waited too long, which are to be refused.
+    pub(super) fn released(&mut self, all: bool) -> Vec<Said> {
+        let all = all || self.failed.is_none();
+        let ends = |begun: &Instant| all || begun.elapsed() > PATIENCE;
         self.waiting.extract_if(.., |(begun, _)| ends(begun)).map(|(_, said)| said).collect()
     }
 }

@@ -21,7 +21,7 @@ use super::replay::is_shift_name;
 use super::signing::Signing;
 use super::store::LedgerStore;
 use super::types::{Accepted, Balance, Change, Context, JobId, JobState, NewJob, RecordState};
-use crate::hsm::Auditor;
+use crate::hsm::{Auditor, HsmError};
 use crate::reason::ReasonWord;
 
 /// A transaction with this many changes waits for no more.
@@ -175,7 +175,7 @@ impl LedgerWriter {
     /// The next message, or a timeout as soon as events must be signed or, without unsigned events, the files
     /// checked.
     fn next(&self, messages: &Receiver<Message>) -> Result<Message, RecvTimeoutError> {
-        match self.signing.next() {
+        match self.signing.next().filter(|_| self.poison.get().is_none()) {
             Some(then) => messages.recv_deadline(then),
             None => messages.recv_timeout(LOOKS_AFTER),
         }
@@ -191,7 +191,7 @@ impl LedgerWriter {
     }
 
     fn sign_if_due(&mut self) {
-        if self.signing.is_due(self.store.last_event()) {
+        if self.poison.get().is_none() && self.signing.is_due(self.store.last_event()) {
             self.sign();
         }
     }
@@ -207,6 +207,11 @@ impl LedgerWriter {
         let place = self.store.place();
         let checkpoint = match auditor.checkpoint(place) {
             Ok(checkpoint) => checkpoint,
+            // Another copy of this ledger was signed: to ask again cannot mend that.
+            Err(error @ HsmError::RolledBack { .. }) => {
+                self.fail(LedgerError::Auditor(error));
+                return;
+            }
             Err(error) => return self.signing.failed(error, place.n),
         };
         let kept =
@@ -224,6 +229,10 @@ impl LedgerWriter {
         let last = self.store.last_event();
         if matches!(said.1, Change::Closed) {
             self.sign();
+            // The first request may have found a connection that had ended; the second makes a new one.
+            if self.signing.debt(last).is_some() {
+                self.sign();
+            }
             if let Some(error) = self.signing.debt(last) {
                 answer(said.3, Err(error));
                 return None;
@@ -234,8 +243,9 @@ impl LedgerWriter {
 
     /// Writes the bindings that waited for the HSM, or refuses those that waited too long.
     fn release(&mut self, batch: &mut Vec<Said>) {
-        for said in self.signing.released() {
-            match self.signing.debt(self.store.last_event()) {
+        let poison = self.poison.get().cloned();
+        for said in self.signing.released(poison.is_some()) {
+            match poison.clone().or_else(|| self.signing.debt(self.store.last_event())) {
                 None => batch.push(said),
                 Some(error) => answer(said.3, Err(error)),
             }
@@ -243,16 +253,18 @@ impl LedgerWriter {
         self.write(batch);
     }
 
-    /// Waits for the signature of the last event. Without it the end is reported as not signed.
-    fn sign_the_end(&mut self) {
+    /// Waits for the signature of the last event. Returns the error for an end without it.
+    fn sign_the_end(&mut self) -> Option<LedgerError> {
         let until = Instant::now() + LAST_SIGNATURE;
         loop {
             self.sign();
-            let Some(error) = self.signing.debt(self.store.last_event()) else { return };
+            if self.poison.get().is_some() {
+                return None;
+            }
+            let error = self.signing.debt(self.store.last_event())?;
             if Instant::now() >= until {
                 tracing::warn!(%error, "the ledger ends without a signature");
-                let _ = self.poison.set(error);
-                return;
+                return Some(error);
             }
             std::thread::sleep(LAST_PAUSE);
         }
@@ -288,10 +300,14 @@ impl LedgerWriter {
                 }
             }
             Message::Stop => {
-                self.sign_the_end();
+                let unsigned = self.sign_the_end();
                 self.look();
                 if self.poison.get().is_none() {
                     self.store.fold();
+                }
+                if let Some(error) = unsigned {
+                    // A fault of the ledger itself says more.
+                    let _ = self.poison.set(error);
                 }
                 return true;
             }

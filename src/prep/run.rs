@@ -24,6 +24,7 @@ use crate::profile::ProductProfile;
 use crate::record::{Cwf1Writer, Finished, Header};
 use crate::report::counted;
 use crate::report::progress::bar;
+use crate::stdout;
 
 /// `cardwright-prep run`.
 #[derive(Debug, clap::Args)]
@@ -115,8 +116,7 @@ pub fn run(args: &PrepRunArgs) -> Result<Exit, Failure> {
         _ => failure,
     })?;
     rejects::remove_earlier(&args.output);
-    summary(args, &header, kek, rules, finished)
-        .map_err(|e| Failure::new(Exit::Io, format!("us: cannot print: {e}")))?;
+    stdout::read(summary(args, &header, kek, rules, finished))?;
     Ok(Exit::Ok)
 }
 

@@ -7,6 +7,9 @@ use super::events::cause;
 use super::summary::{RunFigures, StationStats, SummaryWithNext, float};
 use crate::ledger::{JobView, RejectView, Stock, StockView};
 
+/// The shortest run, in seconds, whose speed says anything about an hour.
+const SHORTEST_RATE: f64 = 10.0;
+
 impl std::fmt::Display for SummaryWithNext<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { summary, next } = *self;
@@ -110,17 +113,17 @@ pub fn write_stock(stock: &StockView, f: &mut dyn std::fmt::Write) -> std::fmt::
 }
 
 fn write_run(run: &RunFigures, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-    writeln!(
-        f,
-        "Speed     {} cards in {:.1} s, {:.0} cards per hour",
-        run.cards, run.elapsed, run.cards_per_hour
-    )?;
+    write!(f, "Speed     {}, good or not, in {:.1} s", counted(run.cards, "card"), run.elapsed)?;
+    if run.elapsed >= SHORTEST_RATE {
+        write!(f, ", {:.0} cards per hour", run.cards_per_hour)?;
+    }
+    writeln!(f)?;
     writeln!(
         f,
         "HSM       {} calls, {:.2} per card, {:.2} per application ({} applications)",
         run.hsm_calls, run.hsm_calls_per_card, run.hsm_calls_per_application, run.applications
     )?;
-    writeln!(f, "Commands  {} to chips, {:.1} per card", run.commands, run.commands_per_card)?;
+    writeln!(f, "Commands  {} to the chips that were finished", run.commands)?;
     let per_card = if run.cards > 0 {
         format!(
             ", {:.2} ms per card",

@@ -65,14 +65,6 @@ type = "TDES2"
 id = "FFFFFF476175"
 version = 1
 value = "606162636465666768696A6B6C6D6E6F"
-
-[[key]]
-label = "kmc-aes"
-usage = "KMC"
-type = "AES128"
-id = "FFFFFF476173"
-version = 48
-value = "707172737475767778797A7B7C7D7E7F"
 "#;
 
 /// A KEK as the issuer knows it.

@@ -45,6 +45,20 @@ fn an_answer_that_is_not_read_changes_no_exit_code_and_is_no_fault() {
     }
 }
 
+#[test]
+fn a_preparation_whose_answer_is_not_read_has_made_its_file() {
+    let world = World::new();
+    world.prepared("job", 2, 1);
+    let words =
+        "run --input job.csv --product multiapp --keys issuer.store --kek 476173FF:1 --output other.cwf1";
+    for words in [words, "key list --store issuer.store"] {
+        let ended = unread(&world, env!("CARGO_BIN_EXE_cardwright-prep"), words);
+        assert_eq!(ended.code, 0, "{words}: {}", ended.stderr);
+        assert_eq!(ended.stderr, "", "{words}");
+    }
+    assert!(world.path("other.cwf1").exists());
+}
+
 /// The commands that take a key store find it in the environment as well.
 #[test]
 fn every_command_that_reads_a_key_store_takes_it_from_the_environment() {

@@ -212,8 +212,8 @@ impl Dispatcher<'_> {
         let kmc = self.take_kmc(place);
         let clearing = self.station(place).is_some_and(|s| std::mem::take(&mut s.clearing));
         // Such a card says nothing about this station, or `station::probe` counts the outage.
-        let cancelled = fault.reason == ReasonWord::RecordCancelled;
-        if clearing || cancelled || standing != Standing::InService {
+        let blameless = matches!(fault.reason, ReasonWord::RecordCancelled | ReasonWord::NotSigned);
+        if clearing || blameless || standing != Standing::InService {
             return;
         }
         let Some(trip) = self.breakers.failed(place, &fault.reason, kmc) else { return };
