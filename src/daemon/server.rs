@@ -117,6 +117,11 @@ pub fn run(setup: &Setup) -> Result<Exit, Refusal> {
         // The cards under way are UNKNOWN at the next start.
         return Ok(Exit::Stopped);
     }
+    end_of(&core)
+}
+
+/// Ends the parts of a daemon that is drained. The first failure here is the one that says most.
+fn end_of(core: &LineDaemon) -> Result<Exit, Refusal> {
     let simulator = core.bureau.end_simulator();
     let closed = core.bureau.ledger.clone().close();
     if core.bureau.keys_are_gone() {

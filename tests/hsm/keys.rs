@@ -63,15 +63,15 @@ fn init_list_and_check_work_and_the_file_is_0600() {
         String::from_utf8(out).unwrap()
     };
     let list = printed(KeyCommand::List { store: place.store.clone() });
-    assert_eq!(list.lines().count(), 7);
+    assert_eq!(list.lines().count(), 6);
     for word in ["kmc-1", "KMC", "TDES2", "FFFFFF476173:1", "8BAF47", "TEST"] {
         assert!(list.lines().nth(3).unwrap().contains(word), "{word}");
     }
     for value in KEYS.lines().filter_map(|l| l.strip_prefix("value = ")) {
         assert!(!list.contains(value.trim_matches('"')), "no value is shown");
     }
-    assert!(printed(KeyCommand::Check { store: place.store.clone() }).contains("7 keys"));
-    assert_eq!(KeyStore::open(&place.store).unwrap().entries().len(), 7);
+    assert!(printed(KeyCommand::Check { store: place.store.clone() }).contains("6 keys"));
+    assert_eq!(KeyStore::open(&place.store).unwrap().entries().len(), 6);
 }
 
 /// `keys check` must not pass a store on which a run would fail.
