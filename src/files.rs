@@ -70,10 +70,15 @@ pub fn read_text(path: &Path, most: u64) -> Result<Zeroizing<String>> {
     if meta.len() > most {
         return Err(Error::other(format!("it is longer than {most} bytes")));
     }
+    whole_text(file, meta.len())
+}
+
+/// Reads the first `length` bytes of a file, which is its length, as text. The text is wiped when it is dropped.
+pub fn whole_text(file: File, length: u64) -> Result<Zeroizing<String>> {
     // One byte more than there is, so that reading never moves the buffer and leaves a copy behind.
-    let capacity = usize::try_from(meta.len() + 1).unwrap_or(0);
+    let capacity = usize::try_from(length + 1).unwrap_or(0);
     let mut text = Zeroizing::new(String::with_capacity(capacity));
-    file.take(meta.len()).read_to_string(&mut text)?;
+    file.take(length).read_to_string(&mut text)?;
     Ok(text)
 }
 

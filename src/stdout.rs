@@ -15,9 +15,12 @@ pub fn print(text: &str) -> Result<(), Failure> {
 /// Returns the failure of a write to standard output, unless the reader has closed it.
 pub fn read(written: std::io::Result<()>) -> Result<(), Failure> {
     match written {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure::new(Exit::Io, format!("standard output: {error}")))
-        }
+        Err(error) if !is_left(&error) => Err(Failure::new(Exit::Io, format!("standard output: {error}"))),
         _ => Ok(()),
     }
+}
+
+/// Whether a write failed because the reader of the output has left.
+pub fn is_left(error: &std::io::Error) -> bool {
+    error.kind() == ErrorKind::BrokenPipe
 }

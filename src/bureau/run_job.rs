@@ -110,8 +110,8 @@ impl Bureau {
 
     /// Makes a batch, from opening the line until the last card has left it. Afterwards the job is CLOSED,
     /// HELD with the reason why the line stopped, or open until a person has decided about its cards.
-    /// `resumed` is the job as it stood if this run resumes it; a daemon released it before. `people` is called when cards may be touched. `auto_close` holds unless the line profile says
-    /// otherwise.
+    /// `resumed` is the job as it stood if this run resumes it; a daemon released it before. `people` is called
+    /// when cards may be touched. `auto_close` holds unless the line profile says otherwise.
     pub fn make(
         &self,
         batch: Batch,

@@ -62,6 +62,18 @@ fn broken(error: &std::io::Error) -> HsmError {
     })
 }
 
+/// Connects to a host of this user and this version. A call may take `limit`.
+fn greeted(socket: &Path, limit: Duration) -> Result<(WireFrames<UnixStream>, Realm), HsmError> {
+    let mut stream = UnixStream::connect(socket).map_err(|e| broken(&e))?;
+    if !wire::same_user(&stream) {
+        return Err(HsmError::Host("the socket is another user's".into()));
+    }
+    stream.set_read_timeout(Some(limit)).map_err(|e| broken(&e))?;
+    stream.set_write_timeout(Some(limit)).map_err(|e| broken(&e))?;
+    let realm = wire::greeted(&mut stream).map_err(|e| broken(&e))?;
+    Ok((WireFrames::new(stream), realm))
+}
+
 impl HsmClient {
     /// Connects, and checks that the host belongs to this user and has this version.
     pub fn connect(socket: &Path) -> Result<Self, HsmError> {
@@ -76,14 +88,8 @@ impl HsmClient {
     }
 
     fn connect_within(socket: &Path, limit: Duration) -> Result<Self, HsmError> {
-        let mut stream = UnixStream::connect(socket).map_err(|e| broken(&e))?;
-        if !wire::same_user(&stream) {
-            return Err(HsmError::Host("the socket is another user's".into()));
-        }
-        stream.set_read_timeout(Some(limit)).map_err(|e| broken(&e))?;
-        stream.set_write_timeout(Some(limit)).map_err(|e| broken(&e))?;
-        let realm = wire::greeted(&mut stream).map_err(|e| broken(&e))?;
-        Ok(Self { frames: Some(WireFrames::new(stream)), realm, calls: None, again: None })
+        let (frames, realm) = greeted(socket, limit)?;
+        Ok(Self { frames: Some(frames), realm, calls: None, again: None })
     }
 
     /// Counts its calls in `calls` from now on.
@@ -101,12 +107,10 @@ impl HsmClient {
         if let Some(calls) = &self.calls {
             calls.count(request.counted());
         }
-        // Taken out, and put back only after a whole answer: after a fault every later call fails.
+        // Taken out, and put back only after a whole answer: after a fault a late answer must not be read.
         let mut frames = match (self.frames.take(), &self.again) {
             (Some(frames), _) => frames,
-            (None, Some(socket)) => Self::connect_within(socket, ALONE_LIMIT)?
-                .frames
-                .ok_or_else(|| HsmError::Host("the connection failed before".into()))?,
+            (None, Some(socket)) => greeted(socket, ALONE_LIMIT)?.0,
             (None, None) => return Err(HsmError::Host("the connection failed before".into())),
         };
         wire::send(frames.stream(), request).map_err(|e| broken(&e))?;

@@ -7,7 +7,7 @@
 //! ```
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -64,10 +64,7 @@ impl CompanionFile {
         if meta.len() > MAX {
             return Err(self.fault("it is too large".into()));
         }
-        // One byte more than there is, so that reading never moves the buffer and leaves a copy behind.
-        let capacity = usize::try_from(meta.len() + 1).unwrap_or(0);
-        let mut text = Zeroizing::new(String::with_capacity(capacity));
-        file.take(MAX).read_to_string(&mut text).map_err(|e| self.fault(e.to_string()))?;
+        let mut text = files::whole_text(file, meta.len()).map_err(|e| self.fault(e.to_string()))?;
         let whole = body(&text).map(str::len).ok_or_else(|| self.damaged())?;
         text.truncate(whole);
         Ok(Some(text))

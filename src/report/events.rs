@@ -1,7 +1,7 @@
 //! The event stream: one line with a JSON object for each event (`--events`), and the line that people read.
 
 use std::collections::BTreeMap;
-use std::io::{BufWriter, ErrorKind, Write};
+use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::thread::JoinHandle;
 
@@ -13,6 +13,7 @@ use crate::exit::{Exit, Failure};
 use crate::files;
 use crate::ledger::event::ChainVersion;
 use crate::ledger::{ChipId, EventFact, KeyFate, LedgerEvent, SpoolFate, rfc3339};
+use crate::stdout;
 use crate::threads;
 
 /// An event in the words of the trade, as JSON wherever it is shown or sent. `ts` is RFC 3339 in UTC with milliseconds. The first twelve
@@ -308,8 +309,7 @@ impl EventWriter {
     /// Waits for the last event. The ledger must be closed, or this waits for ever.
     pub fn finish(self) -> Result<(), Failure> {
         match self.thread.join() {
-            // The reader of standard output has seen enough.
-            Ok(Err(error)) if self.path == "-" && error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            Ok(Err(error)) if self.path == "-" && stdout::is_left(&error) => Ok(()),
             Ok(written) => written.map_err(|e| failure(&self.path, &e)),
             Err(_) => {
                 let what =

@@ -1,7 +1,7 @@
-//! Doubts about the value of a key: weak keys, keys that everybody knows, and check values by another method.
+//! Doubts about the value of a key: weak keys, and keys that everybody knows.
 //!
-//! A doubt is shown when a key list is read; it refuses nothing by itself, because TEST keys are often such keys.
-//! NIST SP 800-67 rev. 2, 3.3.2 (weak keys of DES); GPCS B.6 and ANSI X9.24-1 (check values).
+//! A doubt is shown when a key list is read; it refuses nothing by itself, because TEST keys are often such keys. Not
+//! here: check values (`list`). NIST SP 800-67 rev. 2, 3.3.2 (weak keys of DES).
 
 use std::fmt;
 

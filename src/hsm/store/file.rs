@@ -10,7 +10,7 @@
 //! opens it and no other user may read it, so that habits learnt with TEST keys suit LIVE keys.
 
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 
 use super::entry::StoreSide;
 use crate::exit::{Exit, Failure};
+use crate::files;
 
 /// The beginning of the first line.
 const MAGIC: &str = "cardwright key store ";
@@ -97,10 +98,7 @@ pub(super) fn read(path: &Path) -> Result<(StoreSide, Zeroizing<String>), Failur
     if meta.len() > MAX_STORE {
         return Err(refuse(path, "is too large for a key store"));
     }
-    // One byte more than there is, so that reading never moves the buffer and leaves a copy behind.
-    let capacity = usize::try_from(meta.len() + 1).unwrap_or(0);
-    let mut text = Zeroizing::new(String::with_capacity(capacity));
-    file.take(MAX_STORE).read_to_string(&mut text).map_err(|e| match e.kind() {
+    let mut text = files::whole_text(file, meta.len()).map_err(|e| match e.kind() {
         ErrorKind::InvalidData => refuse(path, "is no key store"),
         _ => io(path, "cannot be read", &e),
     })?;

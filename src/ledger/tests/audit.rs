@@ -22,7 +22,7 @@ const VERSION_ONE_EVENTS: u64 = 58;
 
 /// An HSM's memory, from the ledger's side.
 #[derive(Clone, Default)]
-struct Memory(Arc<Mutex<(u64, Option<ChainPlace>)>>);
+pub(super) struct Memory(Arc<Mutex<(u64, Option<ChainPlace>)>>);
 
 impl Memory {
     fn key() -> AuditKey {

@@ -4,40 +4,42 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use super::audit::Memory;
 use super::*;
-use crate::audit::{AuditKey, ChainPlace, Checkpoint, DocumentKind, LedgerId, Signature};
+use crate::audit::{ChainPlace, Checkpoint, DocumentKind, LedgerId, Signature};
 use crate::hsm::{AuditInfo, Auditor, FileAdmission, HsmError};
 
 /// An HSM that can be made not to answer.
 #[derive(Clone, Default)]
-struct Deaf(Arc<AtomicBool>);
+struct Deaf {
+    memory: Memory,
+    deaf: Arc<AtomicBool>,
+}
 
 impl Deaf {
-    fn key() -> AuditKey {
-        AuditKey::from_seed(&[7; 32])
-    }
-
     fn be(&self, deaf: bool) {
-        self.0.store(deaf, Ordering::SeqCst);
+        self.deaf.store(deaf, Ordering::SeqCst);
     }
 
-    fn answers(&self) -> Result<(), HsmError> {
-        if self.0.load(Ordering::SeqCst) { Err(HsmError::Host("it takes too long".into())) } else { Ok(()) }
+    fn hears(&mut self) -> Result<&mut Memory, HsmError> {
+        if self.deaf.load(Ordering::SeqCst) {
+            return Err(HsmError::Host("it takes too long".into()));
+        }
+        Ok(&mut self.memory)
     }
 }
 
 impl Auditor for Deaf {
-    fn audit(&mut self, _: LedgerId) -> Result<AuditInfo, HsmError> {
-        Ok(AuditInfo { key: Self::key().public(), generation: 0, head: None })
+    fn audit(&mut self, ledger: LedgerId) -> Result<AuditInfo, HsmError> {
+        self.hears()?.audit(ledger)
     }
 
     fn checkpoint(&mut self, place: ChainPlace) -> Result<Checkpoint, HsmError> {
-        self.answers()?;
-        Ok(Self::key().checkpoint(place, 1))
+        self.hears()?.checkpoint(place)
     }
 
-    fn admit(&mut self, _: &FileAdmission) -> Result<(), HsmError> {
-        self.answers()
+    fn admit(&mut self, file: &FileAdmission) -> Result<(), HsmError> {
+        self.hears()?.admit(file)
     }
 
     fn sign(
@@ -46,8 +48,7 @@ impl Auditor for Deaf {
         ledger: LedgerId,
         digest: [u8; 32],
     ) -> Result<Signature, HsmError> {
-        self.answers()?;
-        Ok(Self::key().document(kind, ledger, &digest))
+        self.hears()?.sign(kind, ledger, digest)
     }
 }
 

@@ -30,24 +30,24 @@ const TRACK_2: TrackFormat = TrackFormat { start: b';', set: 0x30..=0x3F, length
 const TRACK_3: TrackFormat = TrackFormat { start: b';', set: 0x30..=0x3F, length: 107 };
 const END: u8 = b'?';
 
+/// The format of a track; `None` for a track that no card has.
+fn format(number: u8) -> Option<TrackFormat> {
+    match number {
+        1 => Some(TRACK_1),
+        2 => Some(TRACK_2),
+        3 => Some(TRACK_3),
+        _ => None,
+    }
+}
+
 /// Returns the characters of a track's standard, sentinels among them; `None` for a track that no card has.
 pub fn track_set(number: u8) -> Option<std::ops::RangeInclusive<u8>> {
-    Some(match number {
-        1 => TRACK_1.set,
-        2 => TRACK_2.set,
-        3 => TRACK_3.set,
-        _ => return None,
-    })
+    format(number).map(|format| format.set)
 }
 
 /// Checks one track, sentinels included, without `~` and number.
 pub fn check_track(number: u8, text: &[u8]) -> Result<(), String> {
-    let format = match number {
-        1 => TRACK_1,
-        2 => TRACK_2,
-        3 => TRACK_3,
-        _ => return Err("a stripe has the tracks 1 to 3".into()),
-    };
+    let format = format(number).ok_or("a stripe has the tracks 1 to 3")?;
     track(&format, text).map(drop)
 }
 

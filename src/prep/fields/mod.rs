@@ -458,14 +458,14 @@ fn number_line(pan: &str) -> ClearBytes {
 /// Returns a PAN in the groups of its scheme: American Express (15 digits) 4-6-5, Diners
 /// Club (14 digits) 4-6-4, the others in groups of 4.
 fn grouped(pan: &str) -> ClearBytes {
-    let first: &[usize] = match pan.len() {
+    let groups: &[usize] = match pan.len() {
         15 => &[4, 6, 5],
         14 => &[4, 6, 4],
         _ => &[4, 4, 4, 4, 4],
     };
-    let mut spaced = Zeroizing::new(Vec::with_capacity(pan.len() + first.len()));
+    let mut spaced = Zeroizing::new(Vec::with_capacity(pan.len() + groups.len()));
     let mut rest = pan.as_bytes();
-    for length in first {
+    for length in groups {
         let (group, after) = rest.split_at(rest.len().min(*length));
         if !spaced.is_empty() && !group.is_empty() {
             spaced.push(b' ');
