@@ -70,6 +70,8 @@ pub enum Action {
     MoveStock { job: JobId, count: u32, stock_move: StockMove },
     /// Begin a shift.
     BeginShift { name: String },
+    /// Prove a station of the line anew, because a person has freed it.
+    ProveStation { station: String },
     /// Show the stock of one job or of all, and of a shift or of the last one.
     ShowStock { job: Option<JobId>, shift: Option<String> },
 }
@@ -186,6 +188,8 @@ pub enum ActionKind {
     StockTest,
     /// To begin a shift.
     Shift,
+    /// To have a station of the line proved anew.
+    ProveStation,
     /// To have the papers of a closed job signed.
     Papers,
     /// To delete the cardholder data of a job.
@@ -227,6 +231,7 @@ impl Action {
                 StockMove::Test => ActionKind::StockTest,
             },
             Self::BeginShift { .. } => ActionKind::Shift,
+            Self::ProveStation { .. } => ActionKind::ProveStation,
         }
     }
 
@@ -253,6 +258,7 @@ impl Action {
             | Self::ExportLedger {}
             | Self::SubmitFile { .. }
             | Self::BeginShift { .. }
+            | Self::ProveStation { .. }
             | Self::ShowStock { .. } => None,
         }
     }
@@ -285,8 +291,13 @@ impl ActionKind {
     /// Whether a line's `two_people` may list it. Holds and views never need a second person. An alias is
     /// listed under the kind that it stands for (see [`Self::listed`]).
     pub fn is_for_two(self) -> bool {
-        use ActionKind::{AskCard, Audit, CancelCard, Hold, Look, Papers, Resume, Shift, Submit};
-        !matches!(self, AskCard | Audit | CancelCard | Hold | Look | Papers | Resume | Shift | Submit)
+        use ActionKind::{
+            AskCard, Audit, CancelCard, Hold, Look, Papers, ProveStation, Resume, Shift, Submit,
+        };
+        !matches!(
+            self,
+            AskCard | Audit | CancelCard | Hold | Look | Papers | ProveStation | Resume | Shift | Submit
+        )
     }
 
     /// The kind that `two_people` lists for it: resuming a job releases it, and withdrawing all its records

@@ -70,9 +70,10 @@ impl DeviceError {
         self.condition() == Some(Condition::Jam)
     }
 
-    /// Foil, ribbon or blanks are used up: a person must refill them.
-    pub fn is_supply(&self) -> bool {
-        self.condition() == Some(Condition::Supply)
+    /// The machine has not begun, and waits for a person: it wants foil, ribbon or blanks, room in a bin, or a
+    /// closed cover. The command may be given again.
+    pub fn waits_for_person(&self) -> bool {
+        matches!(self.condition(), Some(Condition::Supply | Condition::OutputFull | Condition::CoverOpen))
     }
 
     /// The data is to blame, not the machine or the card.
@@ -125,6 +126,8 @@ pub enum Condition {
     Failed,
     /// No room in stacker or bin.
     OutputFull,
+    /// A cover is open.
+    CoverOpen,
     /// MSR605: the stripe could not be written or read.
     Stripe,
     /// MSR605: card moved wrongly, or no card was moved in write mode.
@@ -148,6 +151,7 @@ impl Condition {
             status::SUPPLY => Self::Supply,
             status::FAILED => Self::Failed,
             status::FULL => Self::OutputFull,
+            status::COVER_OPEN => Self::CoverOpen,
             _ => Self::Unknown,
         })
     }
@@ -162,6 +166,7 @@ impl fmt::Display for Condition {
             Self::Supply => "foil, ribbon or hopper empty: refill",
             Self::Failed => "its work failed",
             Self::OutputFull => "output full: empty the stacker or bin",
+            Self::CoverOpen => "a cover is open: close it",
             Self::Stripe => "the stripe could not be read or written: check coercivity, clean the head",
             Self::Swipe => "the card moved wrongly past the head",
             Self::CommandFormat => "format of the command wrong",
@@ -184,6 +189,7 @@ mod tests {
             (b'4', Condition::Supply),
             (b'5', Condition::Failed),
             (b'6', Condition::OutputFull),
+            (b'7', Condition::CoverOpen),
         ];
         assert_eq!(Condition::of_framed(b'0'), None);
         for byte in (0..=255u8).filter(|b| *b != b'0') {
@@ -194,10 +200,12 @@ mod tests {
 
     #[test]
     fn one_byte_of_two_machines_has_two_meanings() {
+        let full = DeviceError::Status { status: b'6', meaning: Condition::OutputFull };
+        assert!(full.waits_for_person() && DeviceError::HopperEmpty.waits_for_person() && !full.is_jam());
         let jam = DeviceError::Status { status: 0x31, meaning: Condition::Jam };
         let stripe = DeviceError::Status { status: 0x31, meaning: Condition::Stripe };
         assert!(jam.is_jam() && !stripe.is_jam());
-        assert!(!jam.is_supply() && DeviceError::HopperEmpty.is_supply());
+        assert!(!jam.waits_for_person() && !stripe.waits_for_person());
         assert!(DeviceError::Data("x").is_data() && !jam.is_data());
     }
 

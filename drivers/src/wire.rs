@@ -58,7 +58,10 @@
 //! one, so the controller never repeats a command after an ACK.
 //!
 //! Status: '0' done, '1' jam, '2' no card in the station, '3' bad data, '4' supply out (foil, ribbon, hopper
-//! empty), '5' failed, '6' output full.
+//! empty), '5' failed, '6' output full (stacker, reject bin), '7' cover open.
+//!
+//! With '4', '6' and '7' the machine says that it has not begun the command and changed no card: a person has
+//! to help it, and the command may then be given again. A machine that had begun, and could not end, says '5'.
 //!
 //! # 3. Embosser
 //!
@@ -66,7 +69,8 @@
 //! 'C'                      clear the buffer
 //! 'L' lines                add complete lines "~EM%font;x;y;text" CR LF (Datacard's published escape, see `embosser`)
 //! 'E'                      emboss the buffer on the card (the machine's work time)
-//! 'S'                      status; answer data = model name, ASCII, with the word "embosser" in it, in any case
+//! 'S'                      status; answer data = model name, ASCII, with the word "embosser" in it, in any case; '4'
+//!                          or '7' while the foil is out or a cover is open
 //! ```
 //!
 //! # 4. Card printer
@@ -77,7 +81,7 @@
 //! 'P'                      print the sides announced (the machine's work time); '3' if an image does not come within
 //!                          5 s, is not the one that was announced, or is no PNG
 //! 'S'                      status; answer data = model name, ASCII, with the word "printer" in it, in any case; '4'
-//!                          while the ribbon is out
+//!                          or '7' while the ribbon is out or a cover is open
 //! ```
 //!
 //! The PNGs, compressed rasters in full colour, travel over a separate link (`stream`), on which the printer
@@ -108,7 +112,8 @@
 //!                                whichever; '2' when none does
 //!                'R' slot        throw the card of that buffer place into the reject bin
 //! both:          'S'             status; answer data = the station's name ("chip-3") or "output", a blank, the
-//!                                model's name, ASCII
+//!                                model's name, ASCII; '4' while the hopper is empty (at a station), '6' while a
+//!                                stacker is full (at `output`), '7' while a cover is open
 //! ```
 //!
 //! # 6. Magnetic stripe encoder MSR605/MSR206
@@ -265,4 +270,6 @@ pub mod status {
     pub const FAILED: u8 = b'5';
     /// Output full.
     pub const FULL: u8 = b'6';
+    /// Cover open.
+    pub const COVER_OPEN: u8 = b'7';
 }

@@ -20,6 +20,8 @@ const BLANK_PURPOSE: u64 = 0;
 pub struct BlankHopper {
     seed: u64,
     fed: u64,
+    /// A blank that was drawn and not fed.
+    back: Option<SimulatedBlank>,
     supplies: Vec<BlankSupply>,
     coercivity: StripeCoercivity,
     faults: FaultPlan,
@@ -29,11 +31,19 @@ impl BlankHopper {
     /// A hopper with the pile that belongs to `seed`. The line must have a supply with a weight above 0.
     pub fn new(line: &SimLineProfile, seed: u64, faults: FaultPlan) -> Self {
         let supplies = line.sim.blanks.clone();
-        Self { seed, fed: 0, supplies, coercivity: line.coercivity(), faults }
+        Self { seed, fed: 0, back: None, supplies, coercivity: line.coercivity(), faults }
+    }
+
+    /// Puts the blank that was drawn last back: it is drawn next.
+    pub fn put_back(&mut self, blank: SimulatedBlank) {
+        self.back = Some(blank);
     }
 
     /// Draws the next blank; `None` only after 2^32 of them.
     pub fn draw(&mut self) -> Option<SimulatedBlank> {
+        if let Some(blank) = self.back.take() {
+            return Some(blank);
+        }
         self.fed += 1;
         let n = self.fed;
         let counter = u32::try_from(n).ok()?;

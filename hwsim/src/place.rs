@@ -8,6 +8,7 @@ use crate::blank::SimulatedBlank;
 use crate::device::printer::ImageInbox;
 use crate::profile::{self, MachineModule};
 use crate::sync::lock;
+use crate::wanted::Wanted;
 
 /// A blank that a place and the line's list of cards share.
 pub type SharedBlank = Arc<Mutex<SimulatedBlank>>;
@@ -78,8 +79,10 @@ pub struct SimulatedStation {
     pub last_feed: Mutex<Option<Instant>>,
     /// Printers: images that have arrived.
     pub inbox: ImageInbox,
-    /// Printers: until when the ribbon is out.
-    pub no_ribbon: Mutex<Option<Instant>>,
+    /// What the machine wants of a person.
+    pub machine_wants: Wanted,
+    /// What the station's transport wants of a person.
+    pub transport_wants: Wanted,
     /// The virtual reader's connection, while a card touches the contacts.
     connection: Mutex<Option<TcpStream>>,
     /// How long the machine stays away after closing its link.
@@ -97,7 +100,8 @@ impl SimulatedStation {
             card_came: Condvar::new(),
             last_feed: Mutex::default(),
             inbox: ImageInbox::default(),
-            no_ribbon: Mutex::default(),
+            machine_wants: Wanted::default(),
+            transport_wants: Wanted::default(),
             connection: Mutex::default(),
             absence: Mutex::default(),
         }

@@ -79,6 +79,13 @@ pub enum Outcome {
     },
     /// Events that record a person's acts.
     Noted(Vec<EventLine>),
+    /// A station of the line was proved.
+    StationProved {
+        /// The station.
+        station: String,
+        /// What was found.
+        says: String,
+    },
     /// Papers were written.
     Papers(Vec<PathBuf>),
     /// Cardholder data were deleted.

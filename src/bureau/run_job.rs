@@ -32,6 +32,15 @@ pub struct ReadyJob {
     pub(super) product: Arc<ProductProfile>,
 }
 
+/// Who makes a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MadeBy {
+    /// A run in the foreground: a job that nothing prevents from it is closed, and an empty hopper ends the run.
+    Foreground,
+    /// A daemon: people close the job, and an empty hopper is waited for.
+    Daemon,
+}
+
 impl Bureau {
     /// Prepares a job that the ledger holds open, after its remaining records were checked against today's
     /// profiles.
@@ -111,7 +120,7 @@ impl Bureau {
     /// Makes a batch, from opening the line until the last card has left it. Afterwards the job is CLOSED,
     /// HELD with the reason why the line stopped, or open until a person has decided about its cards.
     /// `resumed` is the job as it stood if this run resumes it; a daemon released it before. `people` is called
-    /// when cards may be touched. `auto_close` holds unless the line profile says otherwise.
+    /// when cards may be touched.
     pub fn make(
         &self,
         batch: Batch,
@@ -119,15 +128,16 @@ impl Bureau {
         actor: &Actor,
         people: impl FnOnce() -> (Receiver<()>, Receiver<LineMessage>),
         stopped_by: impl FnOnce() -> Context,
-        auto_close: bool,
+        made_by: MadeBy,
     ) -> Result<RunOutcome, Refusal> {
         let (job, by) = (batch.job, || Context::by(actor));
         let counted = batch.hopper.is_some();
-        let closes = self.line.auto_close.unwrap_or(auto_close);
+        let closes = self.line.auto_close.unwrap_or(made_by == MadeBy::Foreground);
         let links = self.links()?;
         // Earlier calls belong to another job.
         self.calls.take();
         let mut line = stations::open(&self.line, &*links, || self.hsm())?;
+        line.waits_for_blanks = made_by == MadeBy::Daemon;
         // From here on cards may be touched, so a signal must stop the line instead of ending the program.
         let people = people();
         let found = cleared(&mut line, &self.ledger, job)?;

@@ -1,5 +1,5 @@
 //! `cardwright line check LINE`: prints in a technician's words whether a line can begin a job, before any
-//! card is touched.
+//! card is touched. `cardwright line ready STATION`: says that a station of a line at work is free again.
 //!
 //! Not here: the checks (`bureau::line::check`).
 
@@ -7,13 +7,15 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::common::LedgerArg;
+use super::common::{LedgerArg, SocketArg, on_stdout};
 use super::simulate::SimulateArgs;
+use super::{foreground, render};
 use crate::bureau::key_host::socket_directory;
 use crate::bureau::line::check::{Finding, check};
 use crate::exit::{Exit, Failure};
 use crate::modules::LineProfile;
 use crate::report::counted;
+use crate::request::Action;
 use crate::signals::Signals;
 use crate::stdout;
 
@@ -23,6 +25,20 @@ pub enum LineCommand {
     /// Look at every part of a line before a job: links, readers, machines, keys, disk. No card is needed or
     /// touched.
     Check(CheckArgs),
+    /// You have freed a station, of a jam for example: a daemon's line proves it anew, and goes on with it
+    Ready(ReadyArgs),
+}
+
+/// `cardwright line ready`.
+#[derive(Debug, clap::Args)]
+pub struct ReadyArgs {
+    /// Name of the station, e.g. chip-3
+    #[arg(value_name = "STATION")]
+    station: String,
+    #[command(flatten)]
+    socket: SocketArg,
+    #[command(flatten)]
+    ledger: LedgerArg,
 }
 
 /// `cardwright line check`.
@@ -53,7 +69,21 @@ struct Document<'a> {
 
 /// Carries out a command of `cardwright line`.
 pub fn run(command: &LineCommand) -> Result<Exit, Failure> {
-    let LineCommand::Check(args) = command;
+    match command {
+        LineCommand::Check(args) => look(args),
+        LineCommand::Ready(args) => ready(args),
+    }
+}
+
+fn ready(args: &ReadyArgs) -> Result<Exit, Failure> {
+    on_stdout(|out| {
+        let action = Action::ProveStation { station: args.station.clone() };
+        let outcome = foreground::carry_out(&args.socket, &args.ledger, None, &action)?;
+        render::show(&outcome, false, args.socket.desk(), out)
+    })
+}
+
+fn look(args: &CheckArgs) -> Result<Exit, Failure> {
     let signals = Signals::handle("stopped by the operator; no card was touched")?;
     let directory = signals.directory(socket_directory)?;
     let simulation = args.simulate.simulation();

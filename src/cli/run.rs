@@ -6,7 +6,7 @@ use super::common::{ByArg, LedgerArg, keys_missing};
 use super::next_step::{Desk, after_report, spelled};
 use super::simulate::SimulateArgs;
 use crate::bureau::cpu_time as cpu;
-use crate::bureau::run_job::{ReadyJob, stop_text};
+use crate::bureau::run_job::{MadeBy, ReadyJob, stop_text};
 use crate::bureau::spool_folder::open_submitted;
 use crate::bureau::{Bureau, Refusal};
 use crate::exit::{Exit, Failure};
@@ -155,7 +155,7 @@ fn make(
     let actor = args.by.actor();
     let people = || (signals.heard(1), crossbeam_channel::never());
     let stopped_by = || Context { reason: Some(ReasonWord::Operator), ..Context::by(&actor) };
-    let made = bureau.make(batch, Some(&view), &actor, people, stopped_by, true);
+    let made = bureau.make(batch, Some(&view), &actor, people, stopped_by, MadeBy::Foreground);
     let line = args.line.as_deref().unwrap_or_default();
     let mut outcome = made.map_err(|refusal| not_begun(&spelled(&refusal), id, line))?;
     let ended = bureau.close();

@@ -17,6 +17,7 @@ use crate::actor::Actor;
 use crate::bureau::outcome::{KillFate, KilledCard};
 use crate::bureau::refusal::{Denial, Idle};
 use crate::bureau::{Outcome, Refusal};
+use crate::exit::Exit;
 use crate::ids::JobId;
 use crate::ledger::{AttemptState, Change, Context, JobPhase, JobState, JobView, LedgerError, RecordState};
 use crate::pipeline::LineMessage;
@@ -26,6 +27,10 @@ use crate::request::{Action, CardDecision, Records, Request, StockMove};
 
 /// How long a line may take to answer; it answers before it waits for a device.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a station may take to be proved: its transport is opened, throws out what lies there, and the device is
+/// asked.
+const PROOF_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A request that the policy grants.
 enum Granted {
@@ -108,6 +113,9 @@ impl LineDaemon {
             Decision::NotAllowed(why) => return Err(Refusal::NotAllowed { job: None, why }),
             Decision::Accepted | Decision::Ignored(_) | Decision::Waits => {}
         }
+        if let Action::ProveStation { station } = action {
+            return self.prove(station, person);
+        }
         if let Action::SubmitFile { name } = action {
             tracing::info!(file = %name, by = %person.name, "submitted");
         }
@@ -122,6 +130,27 @@ impl LineDaemon {
                 .wait()?;
         }
         Ok(done)
+    }
+
+    /// Has the line prove a station. The queue is not locked while the line asks the device.
+    fn prove(&self, station: &str, person: &Person) -> Result<Outcome, Refusal> {
+        let (answer, answered) = bounded(1);
+        if !self.queue().tell_line(LineMessage::Ready { station: station.to_owned(), answer }) {
+            let what = "operator: no job is on the line; every station is proved anew when one begins";
+            return Err(Refusal::fault(Exit::Denied, what));
+        }
+        tracing::info!(station, by = %person.name, "said to be ready");
+        match answered.recv_timeout(PROOF_PATIENCE) {
+            Ok(Ok(says)) => Ok(Outcome::StationProved { station: station.to_owned(), says }),
+            Ok(Err(why)) => {
+                Err(Refusal::fault(Exit::LineNotReady, format!("station {station} is not ready: {why}")))
+            }
+            Err(_) => {
+                let what =
+                    format!("station {station} gave no answer: see the log, and `cardwright line check`");
+                Err(Refusal::fault(Exit::LineNotReady, what))
+            }
+        }
     }
 
     /// Shows the stored state of a job instead of COMPLETE while it is still on the line, because the ledger

@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, bounded};
 use super::server::LineDaemon;
 use crate::actor::Actor;
 use crate::bureau::Refusal;
-use crate::bureau::run_job::stop_text;
+use crate::bureau::run_job::{MadeBy, stop_text};
 use crate::exit::Exit;
 use crate::ids::JobId;
 use crate::ledger::{Change, Context, JobState};
@@ -98,7 +98,7 @@ impl LineDaemon {
             Some(by) => held(ReasonWord::Operator, &by),
             None => held(ReasonWord::Signal, "signal"),
         };
-        let outcome = self.bureau.make(batch, None, actor, || people, stopped_by, false)?;
+        let outcome = self.bureau.make(batch, None, actor, || people, stopped_by, MadeBy::Daemon)?;
         match &outcome.stopped {
             Some(stop @ Stop::Ledger(_)) => Err(Refusal::fault(Exit::Ledger, stop_text(stop))),
             Some(Stop::Died(whose)) if whose == DISPATCHER => {

@@ -213,6 +213,11 @@ impl Queue {
         self.on_line.as_ref().is_some_and(|on| on.job == job && on.tell.try_send(tell).is_ok())
     }
 
+    /// Sends the line a message, whatever job it works on. Returns whether it works on any.
+    pub fn tell_line(&self, tell: LineMessage) -> bool {
+        self.on_line.as_ref().is_some_and(|on| on.tell.try_send(tell).is_ok())
+    }
+
     /// Begins no more work, and stops the job on the line after its cards under way.
     pub fn drain(&mut self) {
         self.draining = true;

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::error::LedgerError;
-use super::event::LedgerEvent;
+use super::event::{EventFact, LedgerEvent};
 use super::store::{LedgerStore, Reader};
 use super::types::{Accepted, Change, Context, JobId, NewJob};
 use super::writer::{LedgerWriter, Message};
@@ -94,6 +94,11 @@ struct TicketAnswer {
     event: oneshot::Receiver<Result<LedgerEvent, LedgerError>>,
     silence: WriterSilence,
 }
+
+/// Word of a note on supplies for all that a machine may want of a person.
+const SUPPLIES: &str = "supplies";
+/// State of a note on supplies: the machine waits for them.
+pub const WANTED: &str = "wanted";
 
 impl Ledger {
     /// Opens a ledger, or makes one (mode 0600), and takes over what an earlier process left under way: its attempts
@@ -188,6 +193,17 @@ impl Ledger {
             .unzip();
         let sent = self.0.send(Message::Together(said));
         events.into_iter().map(|event| Ticket(sent.clone().map(|()| answer(event)))).collect()
+    }
+
+    /// Notes what a machine says about its supplies. A ledger that takes nothing more takes no note either, and says so
+    /// at the next change.
+    pub fn note_supply(&self, station: &str, state: &str, context: Context) {
+        let fact = EventFact::SupplyTold {
+            station: station.to_owned(),
+            supply: SUPPLIES.to_owned(),
+            state: state.to_owned(),
+        };
+        let _ = self.0.send(Message::Note(Box::new((fact, context))));
     }
 
     /// Begins a shift, which ends the one before it; durable on return.

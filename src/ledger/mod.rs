@@ -51,7 +51,7 @@ pub use event::{
     BlankLabel, CardValue, ChipId, DataFate, EventFact, JobProfiles, KeyFate, LedgerEvent, RunCounts,
     SpoolFate, StateName,
 };
-pub use handle::{Ledger, Ticket};
+pub use handle::{Ledger, Ticket, WANTED};
 pub use law::Law;
 pub use store::{ChainHead, JobMark, Reader, verify_chain};
 pub use time::{rfc3339, rfc3339_seconds};

@@ -22,6 +22,9 @@ pub struct JobView {
     pub held_for: Option<ReasonWord>,
     /// Detail of the event that held the job, if it is HELD.
     pub held_detail: Option<String>,
+    /// Stations, hopper and output that want something of a person while the line works, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wants: Vec<String>,
     /// Marked SIMULATED everywhere.
     pub simulated: bool,
     /// Made with TEST keys: marked everywhere.

@@ -52,6 +52,8 @@ pub(super) enum Message {
     NewJob(Box<NewJob>, ChangeReply<Accepted>),
     /// A shift begins; a transaction of its own.
     Shift(String, Context, ChangeReply<LedgerEvent>),
+    /// A note that changes no state; a transaction of its own.
+    Note(Box<(EventFact, Context)>),
     /// Sends every event that is committed from now on.
     Subscribe(Sender<LedgerEvent>),
     /// Ends the writer.
@@ -294,6 +296,14 @@ impl LedgerWriter {
                 answer(reply, result);
                 event.iter().for_each(|event| self.publish(event));
             }
+            Message::Note(note) => {
+                let (fact, context) = *note;
+                if self.poison.get().is_none()
+                    && let Ok(event) = self.note(fact, context)
+                {
+                    self.publish(&event);
+                }
+            }
             Message::Subscribe(subscriber) => {
                 if self.poison.get().is_none() {
                     self.subscribers.push(subscriber);
@@ -462,6 +472,16 @@ impl LedgerWriter {
             LedgerError::Shift(_) => error,
             error => self.fail(error),
         })
+    }
+
+    fn note(&mut self, fact: EventFact, context: Context) -> Result<LedgerEvent, LedgerError> {
+        let context = writable(context).map_err(LedgerError::Shift)?;
+        let added = self.store.begin().and_then(|()| {
+            let event = self.store.of_no_job(fact, context)?;
+            self.store.commit()?;
+            Ok(event)
+        });
+        added.map_err(|error| self.fail(error))
     }
 
     fn add_shift(&mut self, name: &str, context: Context) -> Result<LedgerEvent, LedgerError> {

@@ -37,6 +37,11 @@ impl Fault {
             && matches!(self.reason, ReasonWord::ReaderHeld | ReasonWord::NoReader | ReasonWord::Reader)
     }
 
+    /// Whether the device has not begun, and waits for a person: supplies, room in a bin, a closed cover.
+    pub fn waits_for_person(&self) -> bool {
+        self.blame == Blame::Device && self.reason == ReasonWord::Supply
+    }
+
     /// Whether the chip gave a wrong cryptogram, or found the host's wrong: the keys may be others than the card's.
     pub fn doubts_keys(&self) -> bool {
         let external_authenticate = self.header.as_deref().and_then(|header| header.get(2..4)) == Some("82");
@@ -118,7 +123,7 @@ impl From<DeviceError> for Fault {
     fn from(error: DeviceError) -> Self {
         let reason = match &error {
             e if e.is_jam() => ReasonWord::Jam,
-            e if e.is_supply() => ReasonWord::Supply,
+            e if e.waits_for_person() => ReasonWord::Supply,
             e if e.is_data() => return Self::new(Blame::Data, ReasonWord::Data, format!("file: {e}")),
             // A stripe that takes no writing is bad plastic.
             e if e.condition() == Some(Condition::Stripe) => {
@@ -164,6 +169,8 @@ mod tests {
         for (error, blame, reason) in [
             (status(Condition::Jam), Blame::Device, "jam"),
             (status(Condition::Supply), Blame::Device, "supply"),
+            (status(Condition::OutputFull), Blame::Device, "supply"),
+            (status(Condition::CoverOpen), Blame::Device, "supply"),
             (DeviceError::HopperEmpty, Blame::Device, "supply"),
             (status(Condition::BadData), Blame::Data, "data"),
             (status(Condition::Failed), Blame::Device, "device-failed"),

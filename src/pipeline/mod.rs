@@ -76,6 +76,10 @@ pub struct LineSetup {
     pub reorder_buffer: u16,
     /// Longest time that a module may be without a station in service before the line stops.
     pub recover: std::time::Duration,
+    /// Longest time for the cards under way after the line was told to end.
+    pub stop: std::time::Duration,
+    /// Whether an empty hopper is waited for even if no card is under way.
+    pub waits_for_blanks: bool,
     /// Failures in a row that stop a station or the job.
     pub breakers: crate::profile::line::BreakerLimits,
 }
@@ -115,6 +119,14 @@ pub enum LineMessage {
         by: crate::actor::Actor,
         /// Receives the answer, without waiting for a device.
         answer: Sender<bool>,
+    },
+    /// A person has freed this station, or says that it is ready: it is proved anew. The answer says what was
+    /// found, or why the station is not in service.
+    Ready {
+        /// Name of the station.
+        station: String,
+        /// Receives the answer, after a device was asked.
+        answer: Sender<Result<String, String>>,
     },
     /// This number of blanks was added to the hopper.
     Issued(u32),
@@ -182,7 +194,8 @@ pub const DISPATCHER: &str = "the dispatcher";
 
 /// Runs a batch to its end: every record is made or rejected, or the line has stopped with no card half done.
 ///
-/// `people.0` receives a message, or is disconnected, when the operator wants the line to stop feeding.
+/// `people.0` receives a message, or is disconnected, when the line has to end: cards under way have
+/// [`LineSetup::stop`] for it, and are UNKNOWN after that.
 /// `people.1` receives people's other messages.
 pub fn run(
     line: LineSetup,

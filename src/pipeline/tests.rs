@@ -28,6 +28,62 @@ use crate::reason::ReasonWord;
 use crate::record::testing::{self, ApplicationPieces, SectionPieces};
 use crate::scp::{HostChallenge, SecureChannelSpec};
 
+/// A station whose machine dies with the third card, for good.
+struct Dying(u32);
+
+impl StationModule for Dying {
+    fn prepare(&mut self, _: &CardWork) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn inspect(&mut self, _: &CardWork) -> Result<BlankInspection, Fault> {
+        Ok(BlankInspection::default())
+    }
+
+    fn personalize(&mut self, _: &CardWork) -> Result<ModuleOutcome, Fault> {
+        self.0 += 1;
+        if self.0 < 3 {
+            Ok(ModuleOutcome::default())
+        } else {
+            self.probe().map(|()| ModuleOutcome::default())
+        }
+    }
+
+    fn wants(&self, _: &CardWork) -> bool {
+        true
+    }
+
+    fn probe(&mut self) -> Result<(), Fault> {
+        Err(Fault::new(crate::modules::Blame::Device, ReasonWord::Timeout, "device: no answer"))
+    }
+}
+
+/// A station that never comes back from its device.
+struct Sleeper;
+
+impl StationModule for Sleeper {
+    fn prepare(&mut self, _: &CardWork) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn inspect(&mut self, _: &CardWork) -> Result<BlankInspection, Fault> {
+        Ok(BlankInspection::default())
+    }
+
+    fn personalize(&mut self, _: &CardWork) -> Result<ModuleOutcome, Fault> {
+        std::thread::sleep(2 * LIMIT);
+        Ok(ModuleOutcome::default())
+    }
+
+    fn wants(&self, _: &CardWork) -> bool {
+        true
+    }
+
+    fn probe(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
 /// A run takes a second. A run that hangs would last for ever.
 const LIMIT: Duration = Duration::from_secs(60);
 const CARDS: u32 = 24;
@@ -204,6 +260,8 @@ fn line(plant: &Arc<Plant>) -> LineSetup {
         output: transport("output"),
         reorder_buffer: 8,
         recover: Duration::from_secs(5),
+        stop: Duration::from_secs(30),
+        waits_for_blanks: false,
         breakers: crate::profile::line::BreakerLimits { station: 100, job: 100 },
     }
 }
@@ -213,7 +271,7 @@ fn run_with(plant: &Arc<Plant>, chips: u32) -> Ran {
 }
 
 fn run_on(line: LineSetup, plant: &Arc<Plant>, chips: u32) -> Ran {
-    run_told(line, plant, chips, |_, _| never())
+    run_told(line, plant, chips, |_, _| (never(), never()))
 }
 
 /// Makes a job of `CARDS` records, of which those from `chips` on have an application. `people` returns
@@ -222,7 +280,7 @@ fn run_told(
     line: LineSetup,
     plant: &Arc<Plant>,
     chips: u32,
-    people: impl FnOnce(&Ledger, JobId) -> Receiver<LineMessage>,
+    people: impl FnOnce(&Ledger, JobId) -> (Receiver<()>, Receiver<LineMessage>),
 ) -> Ran {
     let directory = directory();
     let voucher = Voucher { plant: Arc::clone(plant), head: Mutex::default() };
@@ -253,12 +311,12 @@ fn run_told(
         spool,
     };
     let (hsm, theirs) = (NoHsm(Arc::clone(plant)), ledger.clone());
-    let told = people(&ledger, job);
+    let (stop, told) = people(&ledger, job);
     let (say, said) = bounded(1);
     let subscriber = tracing::dispatcher::get_default(Clone::clone);
     std::thread::spawn(move || {
         tracing::dispatcher::with_default(&subscriber, || {
-            let outcome = run(line, batch, Box::new(hsm), &theirs, (never(), told));
+            let outcome = run(line, batch, Box::new(hsm), &theirs, (stop, told));
             say.send(outcome).unwrap();
         });
     });
@@ -431,6 +489,44 @@ fn a_dispatcher_that_dies_is_a_reason_and_its_cards_are_unknown_at_the_next_star
     assert_eq!((balance.records_off(), balance.blanks_off()), (0, 0));
 }
 
+/// A line that is told to end does not wait for a machine that died, however long it would be waited for otherwise.
+#[test]
+fn a_line_that_is_told_to_end_leaves_its_cards_when_its_time_is_up() {
+    for at in ["b-1", "a-1"] {
+        let plant = Plant::new("nowhere", 1);
+        let mut line = line(&plant);
+        line.recover = Duration::from_secs(3600);
+        line.stop = Duration::from_millis(400);
+        let stations = line.stages.iter_mut().flat_map(|stage| &mut stage.stations);
+        for station in stations.filter(|station| station.name == at) {
+            station.module = Box::new(Dying(0));
+        }
+        if at == "a-1" {
+            // A station that does not come back from its device at all.
+            line.stages[0].stations.truncate(1);
+            line.stages[0].stations[0].module = Box::new(Sleeper);
+        }
+        let (stop, stopped) = bounded(1);
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(500));
+            stop.send(()).unwrap();
+            // Connected until the end of the run.
+            std::thread::sleep(LIMIT);
+        });
+        let began = std::time::Instant::now();
+        let ran = run_told(line, &plant, CARDS + 1, |_, _| (stopped, never()));
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        assert_eq!(ran.outcome.stopped, Some(Stop::Operator));
+        let reader = ran.ledger.reader().unwrap();
+        let balance = reader.job(ran.job).unwrap().balance;
+        assert_eq!((balance.records_off(), balance.blanks_off()), (0, 0), "{balance:?}");
+        assert_eq!((balance.in_flight, balance.blanks_in_line), (0, 0), "{balance:?}");
+        assert!(balance.unknown > 0 && balance.queued > 0, "{balance:?}");
+        // The one with which the machine died was thrown out before.
+        assert_eq!(balance.remake, u64::from(at == "b-1"), "{balance:?}");
+    }
+}
+
 /// Runs a line where a person cancels the chosen records that wait while station `a-1` looks at its n-th
 /// blank. `notified` is whether the line hears of it.
 fn run_and_cancel(nth: u32, notified: bool, chosen: fn(u32) -> bool) -> Ran {
@@ -451,7 +547,7 @@ fn run_and_cancel(nth: u32, notified: bool, chosen: fn(u32) -> bool) -> Ran {
             }
         };
         plant.deed.set(Box::new(deed)).ok().unwrap();
-        told
+        (never(), told)
     })
 }
 

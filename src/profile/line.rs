@@ -211,6 +211,8 @@ pub struct TimeLimits {
     pub card: f64,
     /// Time for which a module may have no station in service before the line stops.
     pub recover: f64,
+    /// Time for which cards under way are waited for after the line was told to end; then they are UNKNOWN.
+    pub stop: f64,
 }
 
 impl TimeLimits {
@@ -218,12 +220,12 @@ impl TimeLimits {
     const MAX: f64 = 86_400.0;
 
     fn check(&self) -> Result<(), String> {
-        let Self { command, phase, card, recover } = *self;
+        let Self { command, phase, card, recover, stop } = *self;
         // NaN is in no range, so it is refused too.
         let sound = [command, phase, card].iter().all(|s| *s > 0.0 && *s <= Self::MAX)
-            && (0.0..=Self::MAX).contains(&recover);
+            && [recover, stop].iter().all(|s| (0.0..=Self::MAX).contains(s));
         if !sound {
-            return Err("limits are seconds: more than 0 (recover: or 0) and at most a day".into());
+            return Err("limits are seconds: more than 0 (recover, stop: or 0) and at most a day".into());
         }
         if command > phase || phase > card {
             return Err("limits: a command ends within its phase, and a phase within its card".into());
@@ -235,7 +237,7 @@ impl TimeLimits {
 impl Default for TimeLimits {
     /// Ten times the slowest known command. A card that writes or checks an RSA key asks for more time itself.
     fn default() -> Self {
-        Self { command: 30.0, phase: 120.0, card: 300.0, recover: 60.0 }
+        Self { command: 30.0, phase: 120.0, card: 300.0, recover: 60.0, stop: 30.0 }
     }
 }
 

@@ -72,6 +72,13 @@ pub fn write_job(job: &JobView, f: &mut dyn std::fmt::Write) -> std::fmt::Result
     if let Some(detail) = &job.held_detail {
         writeln!(f, "          held: {detail}")?;
     }
+    if !job.wants.is_empty() {
+        writeln!(
+            f,
+            "          a person is needed at: {}; cards wait until it has what it wants",
+            job.wants.join(", ")
+        )?;
+    }
     writeln!(f, "          line {}, KEK {}, SHA-256 {}", job.line, job.kek, job.digest)?;
     if job.deleted {
         writeln!(f, "          its cardholder data are deleted")?;

@@ -43,6 +43,7 @@ mod stock;
 mod stopped;
 mod storm;
 mod stripe_first;
+mod supplies;
 mod support;
 mod threads;
 mod truth;

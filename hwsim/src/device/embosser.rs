@@ -50,6 +50,8 @@ impl<'a> SimulatedEmbosser<'a> {
         if self.world.jams(&mut lock(card), FaultKind::JamEmbosser, self.station) {
             return Err(status::JAM);
         }
+        let (foil, embosser) = ((FaultKind::FoilOut, status::SUPPLY), DamagedMachine::Embosser);
+        self.world.may_begin(&mut lock(card), foil, embosser, self.station)?;
         if self.buffer.is_empty() {
             return Err(status::BAD_DATA);
         }
@@ -73,7 +75,10 @@ impl FramedMachine for SimulatedEmbosser<'_> {
             (b'L', data) => self.add(data),
             (b'E', []) if self.world.closes(FaultKind::CloseEmbosser, self.station) => return None,
             (b'E', []) => self.emboss(),
-            (b'S', []) => return Some(MachineAnswer::model(MODEL)),
+            (b'S', []) => match self.station.machine_wants.refuses() {
+                Ok(()) => return Some(MachineAnswer::model(MODEL)),
+                wanted => wanted,
+            },
             _ => Err(status::BAD_DATA),
         };
         Some(MachineAnswer::of(done))

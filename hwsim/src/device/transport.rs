@@ -1,8 +1,9 @@
 //! Card transport, one at each station and one at the output (`drivers::wire` section 5).
 //!
 //! Choices that the wire page leaves open: feeding or taking into a station where a card lies is '5'; into a
-//! full hand, a buffer place that holds a card, or a full buffer, '6'; an unknown station, or data of the
-//! wrong length, '3'. 'S' answers '1' where a jammed card lies. 'R' at the output takes the hand's card
+//! full hand, a buffer place that holds a card, or a full buffer, '5' too; an unknown station, or data of the
+//! wrong length, '3'. 'S' answers '1' where a jammed card lies. While a cover is open, every command is '7'.
+//! 'R' at the output takes the hand's card
 //! first, then the buffer's in order.
 
 use drivers::wire::status;
@@ -35,6 +36,9 @@ impl FramedMachine for StationTransport<'_> {
     const COMMANDS: &'static [u8] = b"FTARS";
 
     fn run(&mut self, command: u8, data: &[u8]) -> Option<MachineAnswer> {
+        if let Err(wanted) = self.station.transport_wants.refuses() {
+            return Some(MachineAnswer::status(wanted));
+        }
         let done = match (command, data) {
             (b'F', []) => self.world.feed(self.station, &mut self.pace),
             (b'T', name) => {
@@ -44,7 +48,10 @@ impl FramedMachine for StationTransport<'_> {
             (b'R', []) => self.world.reject(self.station, &mut self.pace),
             (b'S', []) => match self.station.slot().card() {
                 Some(card) if lock(card).jammed => Err(status::JAM),
-                _ => return Some(standing_at(&self.station.name)),
+                _ => match self.world.hopper_wants.refuses() {
+                    Ok(()) => return Some(standing_at(&self.station.name)),
+                    wanted => wanted,
+                },
             },
             _ => Err(status::BAD_DATA),
         };
@@ -79,6 +86,9 @@ impl FramedMachine for OutputTransport<'_> {
     const COMMANDS: &'static [u8] = b"TBKMRS";
 
     fn run(&mut self, command: u8, data: &[u8]) -> Option<MachineAnswer> {
+        if let Err(wanted) = self.world.output_wants.refuses() {
+            return Some(MachineAnswer::status(wanted));
+        }
         let done = match (command, data) {
             (b'T', name) => station_name(name).and_then(|from| self.world.lift_to_hand(from)),
             (b'B', [hi, lo]) => self.world.buffer(u16::from_be_bytes([*hi, *lo]), &mut self.pace),
@@ -86,7 +96,10 @@ impl FramedMachine for OutputTransport<'_> {
             (b'M', data) => self.stack(data, true),
             (b'R', []) => self.world.reject_at_output(&mut self.pace),
             (b'R', [hi, lo]) => self.world.discard(u16::from_be_bytes([*hi, *lo]), &mut self.pace),
-            (b'S', []) => return Some(standing_at(OUTPUT)),
+            (b'S', []) => match self.world.stacker_wants.refuses() {
+                Ok(()) => return Some(standing_at(OUTPUT)),
+                wanted => wanted,
+            },
             _ => Err(status::BAD_DATA),
         };
         Some(MachineAnswer::of(done))
@@ -162,7 +175,7 @@ mod tests {
             assert_eq!(client.command(b'B', b"\x01").0, b'3');
             assert_eq!(client.command(b'B', b"\x01\x02").0, b'0');
             assert_eq!(client.command(b'T', b"chip-2").0, b'0');
-            assert_eq!(client.command(b'B', b"\x01\x02").0, b'6', "taken");
+            assert_eq!(client.command(b'B', b"\x01\x02").0, b'5', "taken");
             assert_eq!(client.command(b'B', b"\x02\x01").0, b'0');
             assert_eq!(client.command(b'K', b"\x02\x02\0\0\0\x01").0, b'2', "nothing there");
             assert_eq!(client.command(b'K', b"\x01\x02\0\0\0").0, b'3');

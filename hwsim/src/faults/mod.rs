@@ -9,10 +9,13 @@
 //! sw = "6A84"            # status only: the answer of the card
 //! store_data = 3         # status only: to which STORE DATA, from 1; default 3
 //! # after = 7            # card-pulled, hang, late: APDUs that the card still answers; default 7
-//! # ms = 1000            # late, late-stripe: how much later; ribbon-out: until it is refilled; silent-, close-*:
-//! #                      #   until it is back; default 1000. Real time: --speed does not divide it
+//! # ms = 1000            # late, late-stripe: how much later; silent-, close-*: until it is back; ribbon-out,
+//! #                      #   foil-out, hopper-empty, bin-full, stacker-full, cover-open: until a person has helped;
+//! #                      #   default 1000. Real time: --speed does not divide it
+//! # seconds = 600        # in place of ms, for those that wait for a person: machine time, which --speed divides
 //! # bytes = 16           # answer-pieces only: most bytes of a piece; default 16
-//! # device = "printer"   # frame-corrupt only: printer, embosser or transport (of a station)
+//! # device = "printer"   # frame-corrupt, cover-open: printer, embosser or transport (cover-open: the one that
+//! #                      #   is to take the card)
 //! # times = 1            # frame-corrupt only: how many answers; default 1
 //! ```
 //!
@@ -88,8 +91,18 @@ pub enum FaultKind {
     LateStripe,
     /// One byte of an answer frame is damaged while the card lies there.
     FrameCorrupt,
-    /// The ribbon ends at the card, which is not printed, and is refilled after a while.
+    /// The ribbon ends before the card is printed, and is refilled after a while.
     RibbonOut,
+    /// The foil ends before the card is embossed, and is refilled after a while.
+    FoilOut,
+    /// The hopper is empty when the blank is to be fed, which is in the next load, after a while.
+    HopperEmpty,
+    /// The reject bin is full when the card is to be thrown out, and is emptied after a while.
+    BinFull,
+    /// The stacker is full when the card is to be stacked, and is emptied after a while.
+    StackerFull,
+    /// A cover is open when the machine is to begin with the card, and is closed after a while.
+    CoverOpen,
     /// The printer closes its link when the card's job arrives; a serial port comes back after a while.
     ClosePrinter,
     /// The embosser closes its link when the card's job arrives; a serial port comes back after a while.
@@ -113,9 +126,10 @@ enum FaultParameter {
     Device,
     Times,
     Bytes,
+    Seconds,
 }
 
-use FaultParameter::{After, Bytes, Device as OfDevice, Ms, StoreData, Sw, Times};
+use FaultParameter::{After, Bytes, Device as OfDevice, Ms, Seconds, StoreData, Sw, Times};
 
 /// Every kind with its name in the file and the parameters that it may have.
 const KINDS: &[(FaultKind, &str, &[FaultParameter])] = &[
@@ -141,7 +155,12 @@ const KINDS: &[(FaultKind, &str, &[FaultParameter])] = &[
     (FaultKind::SilentStripe, "silent-stripe", &[Ms]),
     (FaultKind::LateStripe, "late-stripe", &[Ms]),
     (FaultKind::FrameCorrupt, "frame-corrupt", &[OfDevice, Times]),
-    (FaultKind::RibbonOut, "ribbon-out", &[Ms]),
+    (FaultKind::RibbonOut, "ribbon-out", &[Ms, Seconds]),
+    (FaultKind::FoilOut, "foil-out", &[Ms, Seconds]),
+    (FaultKind::HopperEmpty, "hopper-empty", &[Ms, Seconds]),
+    (FaultKind::BinFull, "bin-full", &[Ms, Seconds]),
+    (FaultKind::StackerFull, "stacker-full", &[Ms, Seconds]),
+    (FaultKind::CoverOpen, "cover-open", &[Ms, Seconds, OfDevice]),
     (FaultKind::ClosePrinter, "close-printer", &[Ms]),
     (FaultKind::CloseEmbosser, "close-embosser", &[Ms]),
     (FaultKind::ChipCorrupt, "chip-corrupt", &[]),
@@ -186,7 +205,9 @@ pub struct InjectedFault {
     pub after: u32,
     /// Delay or duration in ms.
     pub ms: u32,
-    /// [`FaultKind::FrameCorrupt`]: the machine whose answers are damaged.
+    /// Duration in seconds of the machine, in place of `ms`.
+    pub seconds: Option<u32>,
+    /// [`FaultKind::FrameCorrupt`]: the machine whose answers are damaged. [`FaultKind::CoverOpen`]: the machine.
     pub device: Option<DamagedMachine>,
     /// [`FaultKind::FrameCorrupt`]: count of damaged answers.
     pub times: u32,
@@ -195,6 +216,15 @@ pub struct InjectedFault {
 }
 
 impl InjectedFault {
+    /// How long the machine waits for a person on a line of this speed.
+    pub fn lasts(&self, speed: f64) -> Duration {
+        match self.seconds {
+            Some(_) if speed == 0.0 => Duration::ZERO,
+            Some(seconds) => Duration::from_secs(seconds.into()).div_f64(speed),
+            None => self.pause(),
+        }
+    }
+
     /// Its delay or duration.
     pub fn pause(&self) -> Duration {
         Duration::from_millis(self.ms.into())
@@ -225,6 +255,7 @@ struct FaultEntry {
     device: Option<DamagedMachine>,
     times: Option<u32>,
     bytes: Option<u8>,
+    seconds: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -306,12 +337,14 @@ fn rule(entry: FaultEntry) -> Result<FaultRule> {
         (OfDevice, entry.device.is_some(), "device"),
         (Times, entry.times.is_some(), "times"),
         (Bytes, entry.bytes.is_some(), "bytes"),
+        (Seconds, entry.seconds.is_some(), "seconds"),
     ];
     for (parameter, is_given, name) in given {
         ensure!(!is_given || may.contains(&parameter), "{name} belongs to other kinds");
         let needed = matches!(parameter, Sw | OfDevice) && may.contains(&parameter);
         ensure!(is_given || !needed, "{name} is missing, which this kind needs");
     }
+    ensure!(entry.ms.is_none() || entry.seconds.is_none(), "either ms or seconds");
     ensure!(entry.offset.is_none() || entry.every.is_some(), "offset belongs to every");
     let which = match (entry.every, entry.blanks, entry.probability) {
         (None, None, None) if entry.kind == FaultKind::KillController => BlankChoice::Line,
@@ -348,6 +381,7 @@ fn rule(entry: FaultEntry) -> Result<FaultRule> {
         store_data,
         after: entry.after.unwrap_or(AFTER_DEFAULT),
         ms: entry.ms.unwrap_or(MS_DEFAULT),
+        seconds: entry.seconds,
         device: entry.device,
         times: entry.times.unwrap_or(1),
         bytes,

@@ -40,6 +40,7 @@ fn parameters_and_defaults() {
         store_data: 3,
         after: 7,
         ms: 1000,
+        seconds: None,
         device: None,
         times: 1,
         bytes: 16,
@@ -51,6 +52,18 @@ fn parameters_and_defaults() {
             InjectedFault { kind: FaultKind::CardPulled, ..plain },
         ]
     );
+}
+
+#[test]
+fn the_speed_divides_the_seconds_of_a_machine_and_no_milliseconds() {
+    let lasts = |text: &str, speed| {
+        let text = format!("[[fault]]\nkind = \"foil-out\"\nevery = 1\n{text}");
+        FaultPlan::from_toml(&text, 0).unwrap().of(1)[0].lasts(speed)
+    };
+    assert_eq!(lasts("seconds = 600", 100.0), Duration::from_secs(6));
+    assert_eq!(lasts("seconds = 600", 0.0), Duration::ZERO);
+    assert_eq!(lasts("ms = 600", 100.0), Duration::from_millis(600));
+    assert_eq!(lasts("", 0.0), Duration::from_secs(1));
 }
 
 #[test]
@@ -108,6 +121,9 @@ fn bad_rules_are_refused() {
         ("kind = \"mute\"\nevery = 2\nbytes = 8", "bytes belongs"),
         ("kind = \"answer-pieces\"\nevery = 2\nbytes = 0", "at least 1"),
         ("kind = \"answer-pieces\"\nevery = 2\nbytes = 256", "256"),
+        ("kind = \"ribbon-out\"\nevery = 2\nms = 5\nseconds = 5", "either ms or seconds"),
+        ("kind = \"close-printer\"\nevery = 2\nseconds = 5", "seconds belongs"),
+        ("kind = \"cover-open\"\nevery = 2", "device is missing"),
         ("kind = \"mutes\"\nevery = 2", "mutes"),
         ("kind = \"mute\"\nevery = 2\nsometimes = true", "sometimes"),
     ];

@@ -38,9 +38,10 @@ use crate::faults::{DamagedMachine, FaultKind, FaultPlan, InjectedFault};
 use crate::hopper::BlankHopper;
 use crate::pace::LinkPace;
 pub use crate::place::{CardPlace, SharedBlank, SimulatedStation};
-use crate::profile::{SimLineProfile, SimTable};
+use crate::profile::{OUTPUT, SimLineProfile, SimTable};
 use crate::sync::lock;
 use crate::timing::ChipTiming;
+use crate::wanted::Wanted;
 use crate::witness::LineWitness;
 
 /// The cards in the line, until the line is switched off.
@@ -63,6 +64,14 @@ pub struct SimulatedLine {
     buffer: Mutex<HashMap<u16, SharedBlank>>,
     buffer_places: usize,
     hopper: Mutex<BlankHopper>,
+    /// Until when the hopper is empty.
+    pub hopper_wants: Wanted,
+    /// Until when the reject bin is full.
+    bin_wants: Wanted,
+    /// Until when the stackers are full.
+    pub stacker_wants: Wanted,
+    /// What the output's transport wants of a person.
+    pub output_wants: Wanted,
     present: Mutex<PresentCards>,
     witness: LineWitness,
     /// Number of APDUs of all chips before the controller is killed, if it is to be killed.
@@ -96,6 +105,10 @@ impl SimulatedLine {
             buffer: Mutex::default(),
             buffer_places: usize::try_from(line.reorder_buffer)?,
             hopper,
+            hopper_wants: Wanted::default(),
+            bin_wants: Wanted::default(),
+            stacker_wants: Wanted::default(),
+            output_wants: Wanted::default(),
             present: Mutex::new(PresentCards::Running(BTreeMap::new())),
             witness,
             dies_after,
@@ -147,7 +160,17 @@ impl SimulatedLine {
 
     /// Draws a blank out of the hopper; also returns whether it jams on its way to the station.
     fn enter(&self, station: &SimulatedStation) -> Option<(SharedBlank, bool)> {
-        let mut blank = lock(&self.hopper).draw()?;
+        let mut hopper = lock(&self.hopper);
+        let mut blank = hopper.draw()?;
+        let ends = self.strike(&mut blank, FaultKind::HopperEmpty, station);
+        if let Some(fault) = ends {
+            self.hopper_wants.begin(status::SUPPLY, fault.lasts(self.speed));
+        }
+        if ends.is_some() || self.hopper_wants.refuses().is_err() {
+            hopper.put_back(blank);
+            return None;
+        }
+        drop(hopper);
         let n = blank.n;
         let mut present = lock(&self.present);
         let PresentCards::Running(cards) = &mut *present else { return None };
@@ -175,20 +198,20 @@ impl SimulatedLine {
         if from == station.name {
             return Err(status::BAD_DATA);
         }
-        self.lift_to(station.place(), from, status::FAILED)
+        self.lift_to(station.place(), from, &station.transport_wants)
     }
 
     /// Lifts the card that lies in station `from`; it is on its way to the output's hand.
     pub fn lift_to_hand(&self, from: &str) -> TransportMove {
-        self.lift_to(&self.hand, from, status::FULL)
+        self.lift_to(&self.hand, from, &self.output_wants)
     }
 
-    fn lift_to(&self, to: &Mutex<CardPlace>, from: &str, occupied: u8) -> TransportMove {
+    fn lift_to(&self, to: &Mutex<CardPlace>, from: &str, taker: &Wanted) -> TransportMove {
         let from = self.station(from).ok_or(status::BAD_DATA)?;
         if !lock(to).reserve() {
-            return Err(occupied);
+            return Err(status::FAILED);
         }
-        match self.lift(from) {
+        match self.lift(from, taker) {
             Ok(card) => {
                 let began = if self.sim.continuous { lock(&card).worked } else { Instant::now() };
                 *lock(to) = CardPlace::Coming(card, began);
@@ -220,13 +243,14 @@ impl SimulatedLine {
     }
 
     /// Lifts the card out of a station, unless it is jammed.
-    fn lift(&self, from: &SimulatedStation) -> Result<SharedBlank, u8> {
+    fn lift(&self, from: &SimulatedStation, taker: &Wanted) -> Result<SharedBlank, u8> {
         let mut slot = from.slot();
         let card = slot.card().ok_or(status::NO_CARD)?;
         let mut blank = lock(card);
         if self.jams(&mut blank, FaultKind::JamTransfer, from) {
             return Err(status::JAM);
         }
+        self.covered(&mut blank, DamagedMachine::Transport, from, taker)?;
         blank.power_off();
         drop(blank);
         from.disconnect();
@@ -237,6 +261,9 @@ impl SimulatedLine {
     pub fn reject(&self, station: &SimulatedStation, pace: &mut LinkPace) -> TransportMove {
         let card = {
             let mut slot = station.slot();
+            if let CardPlace::Card(card) | CardPlace::Coming(card, _) = &*slot {
+                self.bin_takes(&mut lock(card), station)?;
+            }
             station.disconnect();
             slot.take().ok_or(status::NO_CARD)?
         };
@@ -252,7 +279,7 @@ impl SimulatedLine {
         self.arrive_at(&self.hand, pace)?;
         let mut buffer = lock(&self.buffer);
         if buffer.contains_key(&place) || buffer.len() >= self.buffer_places {
-            return Err(status::FULL);
+            return Err(status::FAILED);
         }
         let card = lock(&self.hand).take().ok_or(status::NO_CARD)?;
         buffer.insert(place, card);
@@ -262,6 +289,7 @@ impl SimulatedLine {
     /// Throws one card at the output into the reject bin: the one in the hand or on its way to it, else one
     /// of the buffer.
     pub fn reject_at_output(&self, pace: &mut LinkPace) -> TransportMove {
+        self.bin_wants.refuses()?;
         let held = lock(&self.hand).take();
         let card = held.or_else(|| {
             let mut buffer = lock(&self.buffer);
@@ -276,6 +304,7 @@ impl SimulatedLine {
 
     /// Throws the card of a buffer place into the reject bin.
     pub fn discard(&self, place: u16, pace: &mut LinkPace) -> TransportMove {
+        self.bin_wants.refuses()?;
         let card = lock(&self.buffer).remove(&place).ok_or(status::NO_CARD)?;
         pace.work(self.sim.transfer_s);
         self.leave(&card, &BlankFate::Rejected);
@@ -284,6 +313,15 @@ impl SimulatedLine {
 
     /// Stacks the card of a buffer place.
     pub fn stack(&self, place: u16, position: u32, remake: bool, pace: &mut LinkPace) -> TransportMove {
+        {
+            let buffer = lock(&self.buffer);
+            let mut blank = lock(buffer.get(&place).ok_or(status::NO_CARD)?);
+            if let Some(fault) = self.strike_at(&mut blank, FaultKind::StackerFull, OUTPUT) {
+                self.stacker_wants.begin(status::FULL, fault.lasts(self.speed));
+                return Err(status::FULL);
+            }
+            self.stacker_wants.refuses()?;
+        }
         let card = lock(&self.buffer).remove(&place).ok_or(status::NO_CARD)?;
         self.step(&self.last_stacked, self.sim.stack_s, pace);
         self.leave(&card, &BlankFate::Stacked { position, remake });
@@ -313,6 +351,48 @@ impl SimulatedLine {
         }
     }
 
+    /// Whether the machine of this station may begin with the card: not while it wants its supply, which may end
+    /// with this card, or while its cover is open.
+    pub fn may_begin(
+        &self,
+        blank: &mut SimulatedBlank,
+        (kind, status): (FaultKind, u8),
+        device: DamagedMachine,
+        station: &SimulatedStation,
+    ) -> TransportMove {
+        if let Some(fault) = self.strike(blank, kind, station) {
+            station.machine_wants.begin(status, fault.lasts(self.speed));
+            return Err(status);
+        }
+        self.covered(blank, device, station, &station.machine_wants)?;
+        station.machine_wants.refuses()
+    }
+
+    /// Refuses the card if the cover of this machine is open from now on.
+    fn covered(
+        &self,
+        blank: &mut SimulatedBlank,
+        device: DamagedMachine,
+        station: &SimulatedStation,
+        machine: &Wanted,
+    ) -> TransportMove {
+        let open = blank.fault(FaultKind::CoverOpen).is_some_and(|fault| fault.device == Some(device));
+        if let Some(fault) = open.then(|| self.strike(blank, FaultKind::CoverOpen, station)).flatten() {
+            machine.begin(status::COVER_OPEN, fault.lasts(self.speed));
+            return Err(status::COVER_OPEN);
+        }
+        Ok(())
+    }
+
+    /// Refuses the card while the reject bin is full, as it may be from now on.
+    fn bin_takes(&self, blank: &mut SimulatedBlank, station: &SimulatedStation) -> TransportMove {
+        if let Some(fault) = self.strike(blank, FaultKind::BinFull, station) {
+            self.bin_wants.begin(status::FULL, fault.lasts(self.speed));
+            return Err(status::FULL);
+        }
+        self.bin_wants.refuses()
+    }
+
     /// Whether the card is jammed, or jams now because it was given this fault.
     pub fn jams(&self, blank: &mut SimulatedBlank, kind: FaultKind, station: &SimulatedStation) -> bool {
         if !blank.jammed && self.strikes(blank, kind, station) {
@@ -337,7 +417,15 @@ impl SimulatedLine {
         kind: FaultKind,
         station: &SimulatedStation,
     ) -> Option<InjectedFault> {
-        if self.strikes(blank, kind, station) { blank.fault(kind) } else { None }
+        self.strike_at(blank, kind, &station.name)
+    }
+
+    fn strike_at(&self, blank: &mut SimulatedBlank, kind: FaultKind, place: &str) -> Option<InjectedFault> {
+        let struck = blank.strike(kind);
+        if struck {
+            self.witness.struck(blank, kind, place);
+        }
+        struck.then(|| blank.fault(kind)).flatten()
     }
 
     /// Counts an APDU of any chip. True if the controller dies in this one; the witness records that first.

@@ -51,8 +51,15 @@ pub fn open(
     let output = Transport::new(links.transport(OUTPUT)?);
     let reorder_buffer = u16::try_from(line.reorder_buffer)
         .map_err(|_| Failure::new(Exit::Profile, "reorder_buffer is too large"))?;
-    let recover = Duration::from_secs_f64(line.limits.recover);
-    Ok(LineSetup { stages, output, reorder_buffer, recover, breakers: line.breakers })
+    Ok(LineSetup {
+        stages,
+        output,
+        reorder_buffer,
+        recover: Duration::from_secs_f64(line.limits.recover),
+        stop: Duration::from_secs_f64(line.limits.stop),
+        waits_for_blanks: false,
+        breakers: line.breakers,
+    })
 }
 
 /// A station that can be asked about the card in it.

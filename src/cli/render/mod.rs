@@ -51,6 +51,7 @@ pub(super) fn show(outcome: &Outcome, as_json: bool, desk: Desk, out: &mut dyn W
         Outcome::Killed { job, cards } => return cards::killed(*job, cards, out),
         Outcome::Surveyed(survey) => return survey::show(survey, as_json, out),
         Outcome::Stock { jobs, shift } => stock::show(jobs, shift.as_ref(), as_json, out)?,
+        Outcome::StationProved { station, says } => writeln!(out, "{station}: {says}")?,
         Outcome::Papers(paths) => paths.iter().try_for_each(|path| writeln!(out, "{}", path.display()))?,
         Outcome::Deleted(done) => jobs::deleted(done, out)?,
         Outcome::NothingToDo { why, .. } => writeln!(out, "nothing to do: {why}")?,

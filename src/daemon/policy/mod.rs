@@ -58,7 +58,11 @@ pub fn decide(
         return Decision::Accepted;
     }
     let decision = match job {
-        None if matches!(ask, ActionKind::Submit | ActionKind::Shift | ActionKind::Audit) => {
+        None if matches!(
+            ask,
+            ActionKind::Submit | ActionKind::Shift | ActionKind::ProveStation | ActionKind::Audit
+        ) =>
+        {
             Decision::Accepted
         }
         None => Decision::Denied(Denial::NoJob),
@@ -94,9 +98,14 @@ pub fn decide(
 fn of_job(ask: ActionKind, job: &Situation) -> Decision {
     use JobState::{Closed, Held, Open};
     match (ask, job.state) {
-        (ActionKind::Look | ActionKind::Audit | ActionKind::Submit | ActionKind::Shift, _) => {
-            Decision::Accepted
-        }
+        (
+            ActionKind::Look
+            | ActionKind::Audit
+            | ActionKind::Submit
+            | ActionKind::Shift
+            | ActionKind::ProveStation,
+            _,
+        ) => Decision::Accepted,
         (ActionKind::Close, Closed) => Decision::Ignored(Idle::ClosedAlready),
         (ActionKind::Papers | ActionKind::Delete, Closed) => Decision::Accepted,
         (ActionKind::Papers | ActionKind::Delete, _) => Decision::Denied(Denial::NotClosed),
@@ -177,7 +186,8 @@ pub fn role(ask: ActionKind, job: Option<&Situation>) -> Role {
         | ActionKind::StockReturn
         | ActionKind::StockVault
         | ActionKind::StockTest
-        | ActionKind::Shift => Role::Operator,
+        | ActionKind::Shift
+        | ActionKind::ProveStation => Role::Operator,
         ActionKind::Release if job.is_none_or(|job| job.state != JobState::Held || own(job)) => {
             Role::Operator
         }

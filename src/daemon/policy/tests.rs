@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const ALL: [ActionKind; 22] = [
+const ALL: [ActionKind; 23] = [
     ActionKind::Look,
     ActionKind::Audit,
     ActionKind::Submit,
@@ -25,6 +25,7 @@ const ALL: [ActionKind; 22] = [
     ActionKind::StockVault,
     ActionKind::StockTest,
     ActionKind::Shift,
+    ActionKind::ProveStation,
     ActionKind::Papers,
     ActionKind::Delete,
 ];
@@ -196,7 +197,10 @@ proptest! {
             prop_assert_eq!(auditors == Decision::Accepted, ask == ActionKind::Audit && two.is_empty());
             prop_assert_ne!(decided(&all, true), Decision::Accepted);
             let afterwards = matches!(ask, ActionKind::Papers | ActionKind::Delete);
-            let of_no_job = matches!(ask, ActionKind::Submit | ActionKind::Shift | ActionKind::Audit);
+            let of_no_job = matches!(
+                ask,
+                ActionKind::Submit | ActionKind::Shift | ActionKind::ProveStation | ActionKind::Audit
+            );
             if (job.state == JobState::Closed) != afterwards && !of_no_job {
                 prop_assert_ne!(decided(&all, false), Decision::Accepted);
             }

@@ -78,6 +78,8 @@ pub(super) enum EventFilter {
     Mark(JobId, JobMark),
     /// Beginnings of shifts.
     Shifts,
+    /// What machines say about their supplies.
+    Supplies,
     /// Events of the jobs whose stock is counted, of all or of one.
     Stock(Option<JobId>),
 }
@@ -111,6 +113,7 @@ impl EventFilter {
                 "job = ?3 AND kind < 16 AND kind = 6",
             ),
             Self::Shifts => ("to_state = 'SHIFT'", "kind = 96"),
+            Self::Supplies => ("0", "kind = 32769"),
             Self::Stock(None) => ("job IN (SELECT job FROM stock)", "job IN (SELECT job FROM stock)"),
             Self::Stock(Some(_)) => {
                 ("job IN (SELECT job FROM stock) AND job = ?3", "job IN (SELECT job FROM stock) AND job = ?3")
@@ -120,7 +123,7 @@ impl EventFilter {
 
     fn parameters(self) -> Vec<u32> {
         match self {
-            Self::All | Self::Shifts | Self::Stock(None) => vec![],
+            Self::All | Self::Shifts | Self::Supplies | Self::Stock(None) => vec![],
             Self::Card(job, seq) => vec![job.0, seq],
             Self::Job(job)
             | Self::Faults(job)

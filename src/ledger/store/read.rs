@@ -15,6 +15,7 @@ use crate::ids::{KekId, KeyData, SpoolKeyName};
 use crate::ledger::audit::{Audit, AuditFinding};
 use crate::ledger::error::LedgerError;
 use crate::ledger::event::{AcceptedTerms, BlankSubject, EventFact, LedgerEvent, RunCounts};
+use crate::ledger::handle::WANTED;
 use crate::ledger::law::Law;
 use crate::ledger::types::{AttemptState, Balance, Context, JobId, JobState, RecordState};
 use crate::ledger::views::{
@@ -34,6 +35,9 @@ pub struct Reader {
 
 const JOB: &str = "id, state, simulated, issuer_id, file_id, product, job.records, digest, kek, line, \
                    rejects_shredded, spool, accepted, test_keys, spool_key, deleted, deleting";
+
+/// Events that are looked through for what a machine wants.
+const WANTS_EVENTS: u64 = 10_000;
 
 impl Reader {
     /// Opens a ledger for reading; also while another process writes to it.
@@ -73,6 +77,9 @@ impl Reader {
         if view.state == JobState::Open && self.is_stopping(view.job)? {
             view.phase = JobPhase::Stopping;
         }
+        if view.state == JobState::Open && super::lock::is_held(&self.path) {
+            view.wants = self.wants()?;
+        }
         if view.state != JobState::Held {
             return Ok(view);
         }
@@ -93,6 +100,25 @@ impl Reader {
     fn is_stopping(&self, job: JobId) -> Result<bool, LedgerError> {
         let last = events::last(&self.connection, EventFilter::Life(job), |_| true)?;
         Ok(last.is_some_and(|event| event.fact == EventFact::HoldAsked) && super::lock::is_held(&self.path))
+    }
+
+    /// What wants something of a person by the last events: the line says it once, when it begins, so an older one
+    /// is not found.
+    fn wants(&self) -> Result<Vec<String>, LedgerError> {
+        let last: Option<i64> =
+            self.connection.prepare_cached("SELECT max(n) FROM event_v2")?.query_row([], |r| r.get(0))?;
+        let after = u64::try_from(last.unwrap_or(0)).unwrap_or(0).saturating_sub(WANTS_EVENTS);
+        let mut wants: Vec<String> = Vec::new();
+        events::each(&self.connection, EventFilter::Supplies, (after, None), |event| {
+            if let EventFact::SupplyTold { station, state, .. } = event.fact {
+                wants.retain(|other| *other != station);
+                if state == WANTED {
+                    wants.push(station);
+                }
+            }
+            Ok(true)
+        })?;
+        Ok(wants)
     }
 
     /// Whether nothing prevents closing a job that is not CLOSED. For display: the laws decide when it is closed.
@@ -467,6 +493,7 @@ fn job_view(row: &Row<'_>) -> rusqlite::Result<JobView> {
         phase: state.into(),
         held_for: None,
         held_detail: None,
+        wants: Vec::new(),
         simulated: row.get(2)?,
         issuer_id: row.get(3)?,
         file_id: row.get(4)?,

@@ -59,6 +59,11 @@ impl Breakers {
         }
     }
 
+    /// Forgets the failures of a station that a person has freed.
+    pub fn freed(&mut self, place: Place) {
+        self.stations.remove(&place);
+    }
+
     /// Counts a card that a station finished.
     pub fn finished(&mut self, place: Place) {
         self.stations.remove(&place);

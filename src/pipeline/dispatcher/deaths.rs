@@ -54,8 +54,8 @@ impl Dispatcher<'_> {
         }
     }
 
-    /// Accounts for the card that a dead station worked on.
-    fn left_at(&mut self, place: Place, seq: u32, fault: &Fault) {
+    /// Accounts for the card of a station that works on it no more, because its thread died or the line ends.
+    pub(super) fn left_at(&mut self, place: Place, seq: u32, fault: &Fault) {
         let context = Context { ms: None, ..self.fault_context(place, fault, Duration::ZERO) };
         let Some(station) = self.station(place) else { return };
         let (blank, unbound, binding) = (station.blank.take(), station.unbound, station.binding);

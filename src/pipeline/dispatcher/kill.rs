@@ -17,23 +17,20 @@ impl Dispatcher<'_> {
             LineMessage::Stop => self.stop_feeding(Stop::Operator),
             LineMessage::GoOn { answer } => {
                 // A person can take back only a person's stop, never one for a fault.
-                let goes_on = self.outcome.stopped == Some(Stop::Operator);
+                let goes_on = self.outcome.stopped == Some(Stop::Operator) && self.leave_at.is_none();
                 if goes_on {
                     self.outcome.stopped = None;
                 }
                 let _ = answer.try_send(goes_on);
             }
+            LineMessage::Ready { .. } => self.prove(told),
             LineMessage::Kill { seq, by, answer } => {
                 let doom = self.floor.doom(seq, &by);
                 match doom {
                     Doom::Now(place) => self.clear(place, killed()),
                     // The caller reads the outcome of the card from the ledger next.
                     Doom::Gone => self.settle_all(),
-                    Doom::Later => {
-                        if let Some(place) = self.floor.working_place(seq) {
-                            self.kill_waiting(place);
-                        }
-                    }
+                    Doom::Later => self.kill_wanting(seq),
                 }
                 // The caller may have hung up.
                 let _ = answer.try_send(doom != Doom::Gone);

@@ -5,12 +5,14 @@ mod books;
 mod cancelled;
 mod deaths;
 mod kill;
+mod leave;
 mod output;
 mod start;
 mod station;
+mod supplies;
 mod turns;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -70,6 +72,19 @@ pub struct Dispatcher<'a> {
     stages: Vec<ModuleStage>,
     /// Longest time that a module may be without a station in service.
     recover: Duration,
+    /// Longest time for cards under way after the line was told to end, and when that ends.
+    stop_limit: Duration,
+    leave_at: Option<Instant>,
+    /// Cards under way were left where they lay: no thread is waited for.
+    left: bool,
+    /// Whether an empty hopper is waited for even if no card is under way.
+    waits_for_blanks: bool,
+    /// The last station without blanks, until a blank is fed.
+    hopper_fault: Option<(Place, Fault)>,
+    /// Stations, hopper and output that want something of a person.
+    wanting: BTreeSet<String>,
+    /// People who wait to hear whether a station is ready.
+    proving: BTreeMap<Place, Sender<Result<String, String>>>,
     breakers: Breakers,
     /// Which card of a KMC goes first, and whether its keys are in doubt.
     turns: KeyTurns,
@@ -109,9 +124,7 @@ impl Dispatcher<'_> {
             if self.at_end() {
                 break;
             }
-            // A line that has stopped ignores further signals until a person takes the stop back.
-            let stop = if self.outcome.stopped.is_some() { never() } else { self.stop.clone() };
-            let patience = self.patience_ends().map_or_else(never, at);
+            let patience = self.patience_ends().into_iter().chain(self.leave_at).min().map_or_else(never, at);
             select! {
                 recv(self.happenings) -> happening => match happening {
                     Ok((place, happening)) => self.happened(place, happening),
@@ -125,12 +138,12 @@ impl Dispatcher<'_> {
                     Ok(prepared) => self.source_gave(prepared),
                     Err(_) => self.source_died(),
                 },
-                recv(stop) -> _ => self.stop_feeding(Stop::Operator),
+                recv(self.stop) -> _ => self.end_asked(),
                 recv(self.told) -> told => match told {
                     Ok(told) => self.told(told),
                     Err(_) => self.told = never(),
                 },
-                recv(patience) -> now => self.give_up(now.unwrap_or_else(|_| Instant::now())),
+                recv(patience) -> now => self.time_is_up(now.unwrap_or_else(|_| Instant::now())),
             }
         }
         self.finish()
@@ -163,6 +176,7 @@ impl Dispatcher<'_> {
             self.order(next);
         }
         self.hopper_is_enough();
+        self.hopper_is_waited_for();
     }
 
     fn order(&mut self, next: Move) {
@@ -242,14 +256,28 @@ impl Dispatcher<'_> {
 
     /// When the first module without a station has been waited for long enough.
     fn patience_ends(&self) -> Option<Instant> {
-        let since = self.stages.iter().filter_map(|s| s.awaited.as_ref().map(|(since, ..)| *since)).min()?;
+        let limited = |(index, _): &(usize, &ModuleStage)| !self.floor.stations.wants_supplies(*index);
+        let stages = self.stages.iter().enumerate().filter(limited);
+        let since = stages.filter_map(|(_, s)| s.awaited.as_ref().map(|(since, ..)| *since)).min()?;
         since.checked_add(self.recover)
+    }
+
+    /// Acts when a time limit of the line has passed.
+    fn time_is_up(&mut self, now: Instant) {
+        if self.leave_at.is_some_and(|at| at <= now) {
+            self.leave();
+        } else {
+            self.give_up(now);
+        }
     }
 
     /// Gives up modules that were waited for long enough: the line stops, and the cards that wait for them
     /// are thrown out.
     fn give_up(&mut self, now: Instant) {
         for index in 0..self.stages.len() {
+            if self.floor.stations.wants_supplies(index) {
+                continue;
+            }
             let Some(stage) = self.stages.get_mut(index) else { continue };
             let Some((_, place, fault)) =
                 stage.awaited.take_if(|(since, ..)| now.duration_since(*since) >= self.recover)
@@ -261,6 +289,7 @@ impl Dispatcher<'_> {
                 stage.name, self.recover, fault.detail
             );
             self.floor.stations.give_up(index);
+            self.end_waits_of(index);
             let station = self.name(place);
             self.stop_feeding(Stop::Fault { station, fault: Fault { detail, ..fault } });
         }
@@ -269,7 +298,11 @@ impl Dispatcher<'_> {
     /// Decides what the outage of a station means for its module and for the line.
     fn module_after(&mut self, place: Place, fault: Fault) {
         match self.floor.stations.service(place.stage) {
-            Service::Up => {}
+            Service::Up => {
+                if let Some(stage) = self.stages.get_mut(place.stage) {
+                    stage.awaited = None;
+                }
+            }
             Service::Awaited => {
                 if let Some(stage) = self.stages.get_mut(place.stage)
                     && stage.awaited.is_none()

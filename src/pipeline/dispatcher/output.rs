@@ -5,13 +5,23 @@ use super::kill::killed;
 use crate::ledger::{Change, Context};
 use crate::modules::{Blame, Fault};
 use crate::pipeline::Stop;
+use crate::pipeline::floor::Doom;
 use crate::pipeline::output::OutputHappening;
-use crate::pipeline::station::Standing;
+use crate::pipeline::station::{Standing, transport_fault};
 use crate::reason::ReasonWord;
 
 impl Dispatcher<'_> {
     pub(super) fn output_happened(&mut self, happening: OutputHappening) {
+        if self.left {
+            return;
+        }
         match happening {
+            OutputHappening::Wants(error) => {
+                let fault = transport_fault("moving the card", &error);
+                self.output_wants(&fault);
+            }
+            OutputHappening::Supplied => self.output_supplied(),
+            OutputHappening::Kept(seq) => self.kept(seq),
             OutputHappening::Lifted(seq) => {
                 if let Some(place) = self.floor.lifted(seq) {
                     self.floor.stations.free(place);
@@ -55,6 +65,17 @@ impl Dispatcher<'_> {
                 self.outcome.good += 1;
                 self.outcome.stats.cards += 1;
             }
+        }
+    }
+
+    /// A card lies where it lay before the output waited with it, because a person wants it thrown out.
+    fn kept(&mut self, seq: u32) {
+        self.output_supplied();
+        if self.floor.kept(seq) {
+            self.next_position -= 1;
+        }
+        if let Doom::Now(place) = self.floor.doomed(seq) {
+            self.clear(place, killed());
         }
     }
 

@@ -1,6 +1,6 @@
 //! Starts the threads of a line and ends them.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -107,6 +107,13 @@ impl<'a> Dispatcher<'a> {
             chip_stages: chip_stages(&stages),
             stages,
             recover: line.recover,
+            stop_limit: line.stop,
+            leave_at: None,
+            left: false,
+            waits_for_blanks: line.waits_for_blanks,
+            hopper_fault: None,
+            wanting: BTreeSet::new(),
+            proving: BTreeMap::new(),
             breakers: Breakers::new(line.breakers),
             turns: KeyTurns::new(),
             asks,
@@ -141,11 +148,16 @@ impl<'a> Dispatcher<'a> {
         self.outcome.stats.elapsed = self.first_feed.map(|t| t.elapsed()).unwrap_or_default();
         self.settle_all();
         self.count_outages();
+        self.wants_left();
         // Hanging up ends the threads. A thread that tries a silent device ends only after that try, so it is
         // not waited for.
+        let left = self.left;
         let Self { asks, to_output, prepared, happenings, from_output, stages, mut threads, outcome, .. } =
             self;
         drop((asks, to_output, prepared, happenings, from_output));
+        if left {
+            return outcome;
+        }
         for station in stages.into_iter().flat_map(|stage| stage.stations) {
             threads.extend(station.thread.filter(|_| station.out.is_none()));
         }

@@ -16,17 +16,23 @@ use crate::reason::ReasonWord;
 
 impl Dispatcher<'_> {
     pub(super) fn happened(&mut self, place: Place, happening: StationHappening) {
-        // These come from a station that works on no card.
+        if self.left {
+            return;
+        }
+        // These come from a station that works on no card, or do not concern its card.
         match happening {
+            StationHappening::Wants(fault) => return self.wants(place, &fault),
+            StationHappening::Silent(fault) => return self.silent(place, fault),
+            StationHappening::Supplied => return self.supplied(place),
+            StationHappening::NoBlanks(fault) => return self.no_blanks(place, fault),
+            StationHappening::Blanks => return self.floor.stations.has_blanks(place, true),
+            StationHappening::NotReady(fault) => return self.proved(place, Err(fault.detail)),
             StationHappening::Found(fault) => return self.found(place, &fault),
-            StationHappening::Back => {
-                self.floor.stations.back(place);
-                if let Some(stage) = self.stages.get_mut(place.stage) {
-                    stage.awaited = None;
-                }
-                return self.outage_over(place);
+            StationHappening::Back => return self.back(place),
+            StationHappening::Stuck(fault) => {
+                self.proved(place, Err(fault.detail.clone()));
+                return self.station_after(place, fault, Standing::Stuck);
             }
-            StationHappening::Stuck(fault) => return self.station_after(place, fault, Standing::Stuck),
             StationHappening::Died => return self.station_died(place),
             _ => {}
         }
@@ -55,6 +61,10 @@ impl Dispatcher<'_> {
             StationHappening::CardOut { fault, took, standing } => {
                 self.card_out(place, seq, fault, took, standing)
             }
+            StationHappening::NotBrought { fault, took, standing } => {
+                self.worked(place, took, true);
+                self.not_brought(place, seq, fault, standing);
+            }
             StationHappening::Void(fault, standing) => self.void(place, seq, fault, standing),
             StationHappening::NotBound(error) => {
                 // The blank is neither bound nor thrown out, and the ledger accepts no more changes.
@@ -64,6 +74,12 @@ impl Dispatcher<'_> {
                 self.stop_feeding(Stop::Ledger(error));
             }
             StationHappening::Found(_)
+            | StationHappening::Wants(_)
+            | StationHappening::Silent(_)
+            | StationHappening::Supplied
+            | StationHappening::NoBlanks(_)
+            | StationHappening::Blanks
+            | StationHappening::NotReady(_)
             | StationHappening::Back
             | StationHappening::Stuck(_)
             | StationHappening::Died => {}
@@ -91,6 +107,34 @@ impl Dispatcher<'_> {
         self.station_after(place, fault, standing);
     }
 
+    /// A station is in service again.
+    fn back(&mut self, place: Place) {
+        if self.floor.stations.is_stuck(place) {
+            self.floor.stations.freed(place);
+            self.breakers.freed(place);
+        } else {
+            self.floor.stations.back(place);
+        }
+        self.supplied_now(place);
+        if let Some(stage) = self.stages.get_mut(place.stage) {
+            stage.awaited = None;
+        }
+        self.outage_over(place);
+        self.proved(place, Ok("it is in service again".to_owned()));
+    }
+
+    /// Takes back the count of a blank that the transport reported, and that is neither in the device nor in the
+    /// transport.
+    fn not_brought(&mut self, place: Place, seq: u32, fault: Fault, standing: Standing) {
+        if let Some(blank) = self.take_blank(place) {
+            self.record(Change::Returned { blank }, self.fault_context(place, &fault, Duration::ZERO));
+        }
+        self.not_fed();
+        self.wait_again(seq);
+        self.failed(place, &fault, standing);
+        self.station_after(place, fault, standing);
+    }
+
     fn taken(&mut self, place: Place) {
         if let Some(before) = self.station(place).and_then(|s| s.taking.take()) {
             self.floor.stations.free(before);
@@ -110,6 +154,7 @@ impl Dispatcher<'_> {
     }
 
     fn fed(&mut self, place: Place) {
+        self.has_blanks(place);
         self.first_feed.get_or_insert_with(Instant::now);
         let blank = self.next_blank;
         self.next_blank += 1;
@@ -251,6 +296,9 @@ impl Dispatcher<'_> {
 
     /// Decides what a fault means for its station and for the line.
     fn station_after(&mut self, place: Place, fault: Fault, standing: Standing) {
+        if self.floor.stations.waits(place) {
+            self.supplied_now(place);
+        }
         match standing {
             Standing::InService => self.floor.stations.free(place),
             Standing::Probed => self.floor.stations.out_of_service(place),

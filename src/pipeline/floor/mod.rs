@@ -21,7 +21,8 @@
 //!
 //! A module goes on with the stations that are in service. While it has none, but one may come back, the
 //! cards that wait for it stay where they lie, and no blank is fed that would have to wait for it. When the
-//! module is lost, the cards that wait for it are thrown out.
+//! module is lost, the cards that wait for it are thrown out. A machine that wants supplies keeps its card and is
+//! waited for without a limit (`stations`).
 //!
 //! Every question is answered from an index (by station, by stage, by what a card waits for), so that a move
 //! costs no more on a line of many stations than on a small one.
@@ -156,6 +157,8 @@ pub struct Floor {
     doomed: BTreeSet<u32>,
     free_slots: BTreeSet<u16>,
     output_busy: bool,
+    /// The output waits for a person with its order.
+    output_waits: bool,
     /// The output's thread has died: no card is collected or stacked any more.
     output_gone: bool,
     window: usize,
@@ -178,6 +181,7 @@ impl Floor {
             doomed: BTreeSet::new(),
             free_slots: (0..buffer).collect(),
             output_busy: false,
+            output_waits: false,
             output_gone: false,
             window: usize::from(buffer),
             held_back: BTreeSet::new(),
@@ -245,8 +249,12 @@ impl Floor {
     /// Marks the bound card of this record as one that `by` wants thrown out.
     pub fn doom(&mut self, seq: u32, by: &Actor) -> Doom {
         let Some(card) = self.cards.get_mut(&seq) else { return Doom::Gone };
-        if !self.doomed.contains(&seq) && matches!(card.at, Where::Asked | Where::Ready | Where::Stacking(_))
-        {
+        let gone = match card.at {
+            Where::Asked | Where::Ready => true,
+            Where::Stacking(_) => !self.output_waits,
+            _ => false,
+        };
+        if gone && !self.doomed.contains(&seq) {
             return Doom::Gone;
         }
         card.killed_by.get_or_insert_with(|| by.clone());
@@ -282,6 +290,44 @@ impl Floor {
         if let Some(Where::Parking(slot)) = self.cards.get(&seq).map(|card| card.at) {
             self.put(seq, Where::Buffered(slot));
         }
+    }
+
+    /// Enters whether the output waits for a person with its order.
+    pub fn output_waits(&mut self, waits: bool) {
+        self.output_waits = waits;
+    }
+
+    /// Whether the output waits with the card of this record, which still lies where it lay.
+    pub fn waits_at_output(&self, seq: u32) -> bool {
+        let lies = |card: &Card| matches!(card.at, Where::Leaving(..) | Where::Stacking(_));
+        self.output_waits && self.cards.get(&seq).is_some_and(lies)
+    }
+
+    /// Enters that the output has left a card where it lay. Returns whether it was to be stacked.
+    pub fn kept(&mut self, seq: u32) -> bool {
+        self.output_busy = false;
+        match self.cards.get(&seq).map(|card| card.at) {
+            Some(Where::Leaving(place, slot)) => {
+                self.free_slots.insert(slot);
+                self.put(seq, Where::Waiting(place));
+                false
+            }
+            Some(Where::Stacking(slot)) => {
+                self.put(seq, Where::Buffered(slot));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Cards that lie in a station or at the output, with the station.
+    pub fn lying(&self) -> Vec<(u32, Option<Place>)> {
+        let of = |(seq, card): (&u32, &Card)| match card.at {
+            Where::Waiting(place) | Where::Leaving(place, _) => Some((*seq, Some(place))),
+            Where::Parking(_) | Where::Buffered(_) | Where::Stacking(_) => Some((*seq, None)),
+            Where::Asked | Where::Ready | Where::Working(_) => None,
+        };
+        self.cards.iter().filter_map(of).collect()
     }
 
     /// Enters that the output is free again.
@@ -483,13 +529,13 @@ impl Floor {
             if let (Some(seq), Some(from), Service::Lost) = (waits, from, self.stations.service(stage)) {
                 return Some(Move::ThrowOut(seq, from));
             }
-            let to = self.stations.any_free(stage)?;
-            let ready = if feeding { self.feedable(stage) } else { None };
-            match (waits.zip(from), ready) {
-                (Some((seq, from)), ready) if ready.is_none_or(|ready| seq < ready) => {
+            let feeds = self.stations.any_feeding(stage).filter(|_| feeding);
+            let ready = feeds.and_then(|to| Some((self.feedable(stage)?, to)));
+            match (waits.zip(from).zip(self.stations.any_free(stage)), ready) {
+                (Some(((seq, from), to)), ready) if ready.is_none_or(|(ready, _)| seq < ready) => {
                     Some(Move::Take { seq, from, to })
                 }
-                (_, ready) => ready.map(|seq| Move::Feed(seq, to)),
+                (_, ready) => ready.map(|(seq, to)| Move::Feed(seq, to)),
             }
         })
     }

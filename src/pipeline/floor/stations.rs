@@ -10,8 +10,18 @@
 //!                        │
 //!                        │ a card cannot be thrown out, or only a person can help (from OCCUPIED as well)
 //!                        ▼
-//!                      STUCK (until the next run)
+//!                      STUCK (until a person says that it is ready)
+//!
+//!           its machine wants supplies                            and it does not answer any more
+//! OCCUPIED ────────────────────────────► WANTING (with its card) ─────────────────────────────────► SILENT
+//!    ▲  ▲                                   │    ▲                                                  │ │
+//!    │  └────── it has got them ────────────┘    └──────────────── it says so again ────────────────┘ │
+//!    └───────────────────────────────────── it is ready ──────────────────────────────────────────────┘
 //! ```
+//!
+//! A machine that is out of service and says that it wants supplies is waited for without a limit, too. A card
+//! that leaves a WANTING or SILENT station leaves it as it would an OCCUPIED one. A station without blanks takes
+//! cards from others, but gets no order to feed.
 
 use std::collections::BTreeSet;
 
@@ -32,16 +42,44 @@ pub enum Service {
 enum State {
     Free,
     Occupied,
+    Wanting,
+    Silent,
     OutOfService,
+    /// Out of service, and its machine says that it wants supplies.
+    OutWanting,
     Stuck,
 }
+
+impl State {
+    fn is_up(self) -> bool {
+        matches!(self, Self::Free | Self::Occupied)
+    }
+
+    fn is_probed(self) -> bool {
+        matches!(self, Self::OutOfService | Self::Silent)
+    }
+
+    fn wants(self) -> bool {
+        matches!(self, Self::Wanting | Self::OutWanting)
+    }
+}
+
+/// States of a station with a card or an order.
+const HELD: [State; 3] = [State::Occupied, State::Wanting, State::Silent];
+/// Every state but STUCK.
+const NOT_STUCK: [State; 6] =
+    [State::Free, State::Occupied, State::Wanting, State::Silent, State::OutOfService, State::OutWanting];
 
 struct StageService {
     states: Vec<State>,
     free: BTreeSet<usize>,
+    /// Those whose transport has no blank to feed.
+    without_blanks: BTreeSet<usize>,
     /// Number of stations that are free or occupied.
     up: usize,
     probed: usize,
+    /// Number of stations whose machines want supplies.
+    wanting: usize,
     /// The line waited for it in vain.
     given_up: bool,
 }
@@ -55,8 +93,10 @@ impl Stations {
         let stage = |n: &usize| StageService {
             states: vec![State::Free; *n],
             free: (0..*n).collect(),
+            without_blanks: BTreeSet::new(),
             up: *n,
             probed: 0,
+            wanting: 0,
             given_up: false,
         };
         Self(counts.iter().map(stage).collect())
@@ -76,7 +116,7 @@ impl Stations {
     pub fn service(&self, stage: usize) -> Service {
         match self.0.get(stage) {
             Some(stage) if stage.up > 0 => Service::Up,
-            Some(stage) if stage.probed > 0 && !stage.given_up => Service::Awaited,
+            Some(stage) if stage.wanting > 0 || stage.probed > 0 && !stage.given_up => Service::Awaited,
             _ => Service::Lost,
         }
     }
@@ -87,6 +127,77 @@ impl Stations {
         Some(Place { stage, station })
     }
 
+    /// A free station of a stage that can feed a blank; `None` if there is none.
+    pub fn any_feeding(&self, stage: usize) -> Option<Place> {
+        let stages = self.0.get(stage)?;
+        let station = *stages.free.difference(&stages.without_blanks).next()?;
+        Some(Place { stage, station })
+    }
+
+    /// Notes whether the transport of a station has blanks to feed.
+    pub fn has_blanks(&mut self, place: Place, has: bool) {
+        if let Some(stage) = self.0.get_mut(place.stage) {
+            if has {
+                stage.without_blanks.remove(&place.station);
+            } else {
+                stage.without_blanks.insert(place.station);
+            }
+        }
+    }
+
+    /// Whether any station lacks blanks to feed.
+    pub fn lacks_blanks(&self) -> bool {
+        self.0.iter().any(|stage| !stage.without_blanks.is_empty())
+    }
+
+    /// Whether a machine of a stage wants supplies, for which the line waits without a limit.
+    pub fn wants_supplies(&self, stage: usize) -> bool {
+        self.0.get(stage).is_some_and(|stage| stage.wanting > 0)
+    }
+
+    /// Whether the card or order of a station waits for its machine.
+    pub fn waits(&self, place: Place) -> bool {
+        matches!(self.state(place), Some(State::Wanting | State::Silent))
+    }
+
+    /// Whether only a person can free a station.
+    pub fn is_stuck(&self, place: Place) -> bool {
+        self.state(place) == Some(State::Stuck)
+    }
+
+    /// The machine of a station wants supplies.
+    pub fn wants(&mut self, place: Place) {
+        if self.state(place).is_some_and(State::wants) {
+            return;
+        }
+        let out = matches!(self.state(place), Some(State::OutOfService | State::OutWanting));
+        let to = if out { State::OutWanting } else { State::Wanting };
+        self.turn(place, &[State::Occupied, State::Silent, State::OutOfService], to);
+    }
+
+    /// The machine of a station wanted supplies, and does not answer any more.
+    pub fn silent(&mut self, place: Place) {
+        let out = self.state(place) == Some(State::OutWanting);
+        let to = if out { State::OutOfService } else { State::Silent };
+        self.turn(place, &[State::Wanting, State::OutWanting], to);
+    }
+
+    /// The machine of a station has got its supplies.
+    pub fn supplied(&mut self, place: Place) {
+        self.turn(place, &[State::Wanting, State::Silent], State::Occupied);
+    }
+
+    /// Puts a station back into service that a person has freed.
+    pub fn freed(&mut self, place: Place) {
+        if self.is_stuck(place) {
+            self.set(place, State::Stuck, State::Free);
+        }
+    }
+
+    fn state(&self, place: Place) -> Option<State> {
+        self.0.get(place.stage)?.states.get(place.station).copied()
+    }
+
     /// Occupies a free station, because an order goes there.
     pub fn occupy(&mut self, place: Place) {
         self.turn(place, &[State::Free], State::Occupied);
@@ -94,22 +205,24 @@ impl Stations {
 
     /// Frees a station: no card lies there any more.
     pub fn free(&mut self, place: Place) {
-        self.turn(place, &[State::Occupied], State::Free);
+        self.turn(place, &HELD, State::Free);
     }
 
     /// Takes a station out of service: no card lies there any more, and its device does not answer.
     pub fn out_of_service(&mut self, place: Place) {
-        self.turn(place, &[State::Occupied], State::OutOfService);
+        self.turn(place, &HELD, State::OutOfService);
     }
 
     /// Puts a station back into service: its device answers again.
     pub fn back(&mut self, place: Place) {
-        self.turn(place, &[State::OutOfService], State::Free);
+        self.turn(place, &[State::OutOfService, State::OutWanting], State::Free);
     }
 
     /// Takes a station out of service for the whole run, because it needs a person.
     pub fn stuck(&mut self, place: Place) {
-        self.turn(place, &[State::Free, State::Occupied, State::OutOfService], State::Stuck);
+        if !self.is_stuck(place) {
+            self.turn(place, &NOT_STUCK, State::Stuck);
+        }
     }
 
     /// Gives up waiting for a stage without a station in service, until a station comes back.
@@ -120,9 +233,7 @@ impl Stations {
     }
 
     fn turn(&mut self, place: Place, from: &[State], to: State) {
-        let stage = self.0.get_mut(place.stage);
-        let Some((stage, was)) = stage.and_then(|s| s.states.get(place.station).copied().map(|was| (s, was)))
-        else {
+        let Some(was) = self.state(place) else {
             debug_assert!(false, "there is no station at {place:?}");
             return;
         };
@@ -134,17 +245,22 @@ impl Stations {
             );
             return;
         }
+        self.set(place, was, to);
+    }
+
+    fn set(&mut self, place: Place, was: State, to: State) {
+        let Some(stage) = self.0.get_mut(place.stage) else { return };
         let Some(state) = stage.states.get_mut(place.station) else { return };
         *state = to;
-        let up = |state| matches!(state, State::Free | State::Occupied);
         if to == State::Free {
             stage.free.insert(place.station);
         } else {
             stage.free.remove(&place.station);
         }
-        stage.up = stage.up + usize::from(up(to)) - usize::from(up(was));
-        stage.probed =
-            stage.probed + usize::from(to == State::OutOfService) - usize::from(was == State::OutOfService);
+        let count = |count: usize, is: fn(State) -> bool| count + usize::from(is(to)) - usize::from(is(was));
+        stage.up = count(stage.up, State::is_up);
+        stage.probed = count(stage.probed, State::is_probed);
+        stage.wanting = count(stage.wanting, State::wants);
         stage.given_up &= stage.up == 0;
     }
 }

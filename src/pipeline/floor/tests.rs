@@ -467,6 +467,98 @@ fn collecting_comes_first_until_buffer_places_run_short() {
 }
 
 #[test]
+fn a_machine_that_wants_supplies_is_waited_for_and_its_module_is_never_lost() {
+    let mut floor = Floor::new(&[1, 2], 4);
+    let (chip, one, two) =
+        (Place { stage: 0, station: 0 }, Place { stage: 1, station: 0 }, Place { stage: 1, station: 1 });
+    for seq in 1..=4 {
+        floor.asked(seq);
+        floor.ready(seq, work(seq), vec![0, 1]);
+    }
+    assert_eq!(floor.next_move(true), Some(Move::Feed(1, chip)));
+    floor.done(1, chip);
+    assert_eq!(floor.next_move(true), Some(Move::Take { seq: 1, from: chip, to: one }));
+    floor.stations.free(chip);
+    // The other station goes on.
+    floor.stations.wants(one);
+    assert_eq!((floor.stations.service(1), floor.stations.waits(one)), (Service::Up, true));
+    assert_eq!(floor.next_move(true), Some(Move::Feed(2, chip)));
+    floor.done(2, chip);
+    assert_eq!(floor.next_move(true), Some(Move::Take { seq: 2, from: chip, to: two }));
+    floor.stations.free(chip);
+    floor.remove(2);
+    floor.stations.out_of_service(two);
+    assert_eq!((floor.stations.service(1), floor.stations.wants_supplies(1)), (Service::Awaited, true));
+    // No blank is fed that would have to wait, and giving up does not lose the module.
+    assert_eq!(floor.next_move(true), None);
+    floor.stations.give_up(1);
+    assert_eq!(floor.stations.service(1), Service::Awaited);
+    // Silent machines are lost when they are given up, with the card of the one that waits.
+    floor.stations.silent(one);
+    assert_eq!(floor.stations.service(1), Service::Lost);
+    floor.stations.wants(one);
+    floor.stations.supplied(one);
+    assert_eq!(floor.stations.service(1), Service::Up);
+    floor.done(1, one);
+    assert_eq!(floor.next_move(true), Some(Move::Collect(1, one, 0)));
+    // A machine that is out of service may want supplies as well.
+    floor.stations.wants(two);
+    assert!(floor.stations.wants_supplies(1) && !floor.stations.waits(two));
+    floor.stations.silent(two);
+    floor.stations.back(two);
+    assert!(!floor.stations.wants_supplies(1));
+}
+
+#[test]
+fn a_station_without_blanks_takes_cards_and_feeds_none() {
+    let mut floor = Floor::new(&[2, 1], 4);
+    let place = |stage, station| Place { stage, station };
+    for (seq, route) in [(1, vec![0, 1]), (2, vec![1]), (3, vec![0])] {
+        floor.asked(seq);
+        floor.ready(seq, work(seq), route);
+    }
+    floor.stations.has_blanks(place(1, 0), false);
+    floor.stations.has_blanks(place(0, 0), false);
+    assert!(floor.stations.lacks_blanks());
+    assert_eq!(floor.next_move(true), Some(Move::Feed(1, place(0, 1))));
+    assert_eq!(floor.next_move(true), None);
+    floor.done(1, place(0, 1));
+    assert_eq!(floor.next_move(true), Some(Move::Take { seq: 1, from: place(0, 1), to: place(1, 0) }));
+    floor.done(1, place(1, 0));
+    floor.stations.free(place(0, 1));
+    floor.stations.has_blanks(place(0, 1), false);
+    assert!(matches!(floor.next_move(true), Some(Move::Collect(..))));
+    assert_eq!(floor.next_move(true), None);
+    floor.stations.has_blanks(place(0, 0), true);
+    assert_eq!(floor.next_move(true), Some(Move::Feed(3, place(0, 0))));
+}
+
+#[test]
+fn a_card_with_which_the_output_waits_can_be_kept_and_thrown_out() {
+    let mut floor = Floor::new(&[1], 1);
+    let chip = Place { stage: 0, station: 0 };
+    floor.asked(1);
+    floor.ready(1, work(1), vec![0]);
+    assert_eq!(floor.next_move(true), Some(Move::Feed(1, chip)));
+    floor.done(1, chip);
+    assert_eq!(floor.next_move(true), Some(Move::Collect(1, chip, 0)));
+    floor.output_waits(true);
+    assert!(floor.waits_at_output(1) && !floor.kept(1));
+    floor.output_waits(false);
+    assert_eq!(floor.next_move(true), Some(Move::Collect(1, chip, 0)));
+    floor.lifted(1);
+    floor.stations.free(chip);
+    floor.parked(1);
+    assert_eq!(floor.next_move(true), Some(Move::Stack(1, 0)));
+    assert_eq!(floor.doom(1, &"anna".into()), Doom::Gone);
+    floor.output_waits(true);
+    assert_eq!(floor.doom(1, &"anna".into()), Doom::Later);
+    assert!(floor.waits_at_output(1) && floor.kept(1));
+    floor.output_waits(false);
+    assert_eq!(floor.next_move(true), Some(Move::Discard(1, 0)));
+}
+
+#[test]
 fn while_a_module_is_awaited_its_cards_wait_and_no_blank_is_fed_for_it() {
     let mut floor = Floor::new(&[2, 1], 4);
     let (chip, printer) = (Place { stage: 0, station: 0 }, Place { stage: 1, station: 0 });

@@ -3,11 +3,12 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use drivers::Condition;
+use drivers::{Condition, DeviceError};
 
 use super::probe::{Lying, transport_fault};
+use super::supply::Waited;
 use super::turn::CardPermission;
-use super::{HungUp, Runner, Standing, StationHappening};
+use super::{CardTransport, HungUp, Runner, Standing, StationHappening};
 use crate::modules::{Blame, BlankInspection, CardWork, Fault};
 use crate::reason::ReasonWord;
 
@@ -25,8 +26,12 @@ impl Runner<'_> {
         let start = Instant::now();
         if let Err(error) = self.setup.transport.feed() {
             let fault = transport_fault("feeding a blank", &error);
+            if error.waits_for_person() {
+                self.hopper_empty(fault.clone())?;
+                return self.tell(StationHappening::Void(fault, Standing::InService));
+            }
             // A jammed blank that can be thrown out was fed, so it has to be accounted for.
-            let failed = if error.is_jam() { self.setup.transport.reject() } else { Err(error) };
+            let failed = if error.is_jam() { self.reject()? } else { Err(error) };
             if let Err(error) = failed {
                 let standing = self.after_transport(&error, Lying::Blank(fault.clone()));
                 return self.tell(StationHappening::Void(fault, standing));
@@ -34,6 +39,7 @@ impl Runner<'_> {
             self.tell(StationHappening::Fed)?;
             return self.blank_out(BlankInspection::default(), fault, start, Standing::InService);
         }
+        (self.hopper, self.without_blanks) = (None, false);
         self.tell(StationHappening::Fed)?;
         let (seen, fault) = match self.look(work) {
             Ok(blank) => match self.leave(work, blank, StationHappening::MayBind)? {
@@ -44,7 +50,14 @@ impl Runner<'_> {
             Err(fault) => (BlankInspection { key_data: fault.key_data, kmc: None }, fault),
         };
         let twice = fault.reason == ReasonWord::ChipSeen;
-        let (fault, standing) = self.thrown_out(fault);
+        let unseen = fault.is_no_card();
+        let rejected = self.reject()?;
+        if unseen && rejected.as_ref().is_err_and(|error| error.condition() == Some(Condition::NoCard)) {
+            // Neither the device nor the transport has a card: none was brought.
+            let standing = self.after(&fault);
+            return self.tell(StationHappening::NotBrought { fault, took: start.elapsed(), standing });
+        }
+        let (fault, standing) = self.thrown_out(fault, rejected);
         // The chip was seen before, so the card here is not the one that was fed, even if the transport
         // reports a success.
         let standing = if twice { Standing::Stuck } else { standing };
@@ -87,15 +100,25 @@ impl Runner<'_> {
     pub(super) fn take(&mut self, from: &str, work: &CardWork) -> Result<(), HungUp> {
         // The card is bound: from here on the order ends with the card thrown out or done.
         let start = Instant::now();
-        if let Err(error) = self.setup.transport.take(from) {
-            return self.not_taken(transport_fault("taking the card", &error), start);
+        match self.moves("taking the card", |transport| transport.take(from))? {
+            Waited::Ended(Ok(())) => {}
+            Waited::Ended(Err(error)) => {
+                return self.not_taken(transport_fault("taking the card", &error), start);
+            }
+            Waited::Sent { fault, .. } => {
+                return self.tell(StationHappening::NotTaken(fault, Standing::InService));
+            }
         }
         self.tell(StationHappening::Taken)?;
         // The module prepares while the card is on its way, and the previous station can already take its next
         // card.
         let prepared = self.setup.module.prepare(work);
-        if let Err(error) = self.setup.transport.arrive() {
-            return self.throw_out(transport_fault("bringing the card", &error), start.elapsed());
+        match self.moves("bringing the card", CardTransport::arrive)? {
+            Waited::Ended(Ok(())) => {}
+            Waited::Ended(Err(error)) => {
+                return self.throw_out(transport_fault("bringing the card", &error), start.elapsed());
+            }
+            Waited::Sent { fault, .. } => return self.throw_out(fault, start.elapsed()),
         }
         match prepared.and_then(|()| self.look(work)) {
             Ok(blank) => self.open(work, start, blank),
@@ -117,7 +140,8 @@ impl Runner<'_> {
             }
         };
         let twice = fault.reason == ReasonWord::ChipSeen;
-        let (fault, standing) = self.thrown_out(fault);
+        let rejected = self.reject()?;
+        let (fault, standing) = self.thrown_out(fault, rejected);
         // The chip was seen before, so the card here is not the one that was bound, even if the transport
         // reports a success.
         let standing = if twice { Standing::Stuck } else { standing };
@@ -126,7 +150,7 @@ impl Runner<'_> {
 
     /// Throws the card out to find out whether it was lifted although the transport reported an error.
     fn not_taken(&mut self, fault: Fault, start: Instant) -> Result<(), HungUp> {
-        match self.setup.transport.reject() {
+        match self.reject()? {
             Ok(()) => {
                 self.tell(StationHappening::Taken)?;
                 let (took, standing) = (start.elapsed(), Standing::InService);
@@ -151,12 +175,22 @@ impl Runner<'_> {
     ) -> Result<(), HungUp> {
         self.tell(StationHappening::Writing(blank.kmc))?;
         let proved = if first { self.proves_keys(work)? } else { Ok(()) };
-        match proved.and_then(|()| self.setup.module.personalize(work)) {
-            Ok(done) => {
+        let outcome = match proved {
+            Ok(()) => self.insist(|station| station.setup.module.personalize(work))?,
+            Err(fault) => Waited::Ended(Err(fault)),
+        };
+        match outcome {
+            Waited::Ended(Ok(done)) => {
                 self.outages = 0;
                 self.tell(StationHappening::Done { done, took: start.elapsed() })
             }
-            Err(fault) => {
+            Waited::Sent { fault, silent } => {
+                let rejected = self.reject()?;
+                let (fault, standing) = self.thrown_out(fault, rejected);
+                let standing = if silent { self.out_of_service(None) } else { standing };
+                self.tell(StationHappening::CardOut { fault, took: start.elapsed(), standing })
+            }
+            Waited::Ended(Err(fault)) => {
                 if let Some(kmc) = blank.kmc.filter(|_| fault.doubts_keys()) {
                     self.tell(StationHappening::KeysWrong(kmc, fault.clone()))?;
                 }
@@ -168,13 +202,15 @@ impl Runner<'_> {
     /// Throws the bound card out and reports that.
     pub(super) fn throw_out(&mut self, fault: Fault, worked: Duration) -> Result<(), HungUp> {
         let start = Instant::now();
-        let (fault, standing) = self.thrown_out(fault);
+        let rejected = self.reject()?;
+        let (fault, standing) = self.thrown_out(fault, rejected);
         self.tell(StationHappening::CardOut { fault, took: worked + start.elapsed(), standing })
     }
 
-    /// Throws the card out. If that fails, the fault says that a person has to find the card.
-    fn thrown_out(&mut self, fault: Fault) -> (Fault, Standing) {
-        let Err(error) = self.setup.transport.reject() else {
+    /// The fault and the standing after the card was thrown out. If that failed, the fault says that a person has to
+    /// find the card.
+    fn thrown_out(&mut self, fault: Fault, rejected: Result<(), DeviceError>) -> (Fault, Standing) {
+        let Err(error) = rejected else {
             let standing = self.after(&fault);
             return (fault, standing);
         };

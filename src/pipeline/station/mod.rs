@@ -16,11 +16,14 @@
 //!    │ a card cannot be thrown out, a person is needed             │ cannot be thrown out
 //!    └─────────────────────────► stuck ◄───────────────────────────┘
 //!
+//! in service ──the machine wants supplies──► it waits with its card or order (`supply`), without a limit
+//!
 //! any of them ──its thread panics──► died: it reports that, and the dispatcher accounts for its card
 //! ```
 
 mod card;
 mod probe;
+mod supply;
 mod turn;
 
 use std::sync::Arc;
@@ -28,7 +31,9 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
-use super::StationSetup;
+pub use self::probe::transport_fault;
+pub use self::supply::Patience;
+use super::{CardTransport, StationSetup};
 use crate::ids::KmcRef;
 use crate::ledger::{LedgerError, Ticket};
 use crate::modules::{BlankInspection, CardWork, Fault, ModuleOutcome};
@@ -56,6 +61,11 @@ pub enum StationOrder {
     },
     /// Throw out the card that lies here, for this reason: no other place can go on with it.
     ThrowOut(Fault),
+    /// End the wait for supplies, and throw out the card that waits, for this reason. A station that does not wait
+    /// ignores it.
+    EndWait(Fault),
+    /// A person has freed the station: find out whether it works.
+    Prove,
 }
 
 /// Whether a station can take cards after an order has ended.
@@ -136,8 +146,30 @@ pub enum StationHappening {
     Void(Fault, Standing),
     /// While out of service, the station threw out a blank after an unclear feed.
     Found(Fault),
+    /// Its machine wants something of a person. Its card or order waits; without one, the station stays out of
+    /// service.
+    Wants(Fault),
+    /// The machine that wanted something does not answer now.
+    Silent(Fault),
+    /// The machine has got what it wanted.
+    Supplied,
+    /// There is no blank for the transport to feed.
+    NoBlanks(Fault),
+    /// There may be blanks again.
+    Blanks,
+    /// The transport brought no blank, although it had reported one. The order is void.
+    NotBrought {
+        /// What the device saw.
+        fault: Fault,
+        /// Time since the feed.
+        took: Duration,
+        /// The station's standing.
+        standing: Standing,
+    },
     /// Its device answers again.
     Back,
+    /// A person said that it is free, and it does not work.
+    NotReady(Fault),
     /// While out of service, the station found a card that only a person can clear.
     Stuck(Fault),
     /// The ledger did not take the binding. No data of the record has left, and the blank stays where it is
@@ -158,8 +190,19 @@ pub fn run(
     binds: &Receiver<Binding>,
     say: &Sender<(Place, StationHappening)>,
 ) {
-    let mut runner = Runner { setup, place, binds, say, outages: 0, out: None };
-    if !ends_well(|| runner.work(orders)) {
+    let mut runner = Runner {
+        setup,
+        place,
+        orders,
+        binds,
+        say,
+        outages: 0,
+        out: None,
+        left: None,
+        hopper: None,
+        without_blanks: false,
+    };
+    if !ends_well(|| runner.work()) {
         // Reported before the device is dropped, which may take a moment. The dispatcher may have hung up.
         let _ = runner.tell(StationHappening::Died);
     }
@@ -168,20 +211,29 @@ pub fn run(
 struct Runner<'a> {
     setup: StationSetup,
     place: Place,
+    orders: &'a Receiver<StationOrder>,
     binds: &'a Receiver<Binding>,
     say: &'a Sender<(Place, StationHappening)>,
     /// Outages in a row, without a finished card between them.
     outages: u32,
     out: Option<probe::Outage>,
+    /// What may lie there, since only a person can free the station.
+    left: Option<probe::Lying>,
+    /// The waits between questions for blanks, since the hopper was empty for the first time.
+    hopper: Option<Patience>,
+    /// The transport had no blank to feed when it was asked last.
+    without_blanks: bool,
 }
 
 impl Runner<'_> {
-    fn work(&mut self, orders: &Receiver<StationOrder>) {
-        while let Some(order) = self.next(orders) {
+    fn work(&mut self) {
+        while let Some(order) = self.next() {
             let obeyed = match order {
                 StationOrder::Feed(work) => self.feed(&work),
                 StationOrder::Take { from, work } => self.take(&from, &work),
                 StationOrder::ThrowOut(fault) => self.throw_out(fault, Duration::ZERO),
+                StationOrder::EndWait(_) => Ok(()),
+                StationOrder::Prove => self.prove(),
             };
             if obeyed.is_err() {
                 return;
@@ -193,14 +245,20 @@ impl Runner<'_> {
         self.say.send((self.place, happening)).map_err(|_| HungUp)
     }
 
-    /// Waits for an order. A station that is out of service probes its device meanwhile.
-    fn next(&mut self, orders: &Receiver<StationOrder>) -> Option<StationOrder> {
+    /// Waits for an order. Meanwhile a station that is out of service probes its device, and one without blanks asks
+    /// for them.
+    fn next(&mut self) -> Option<StationOrder> {
         loop {
-            let Some(outage) = &mut self.out else { return orders.recv().ok() };
-            match orders.recv_timeout(outage.wait()) {
+            let wait = match (&mut self.out, &mut self.hopper) {
+                (Some(outage), _) => outage.wait(),
+                (None, Some(hopper)) if self.without_blanks => hopper.wait(),
+                _ => return self.orders.recv().ok(),
+            };
+            match self.orders.recv_timeout(wait) {
                 Ok(order) => return Some(order),
                 Err(RecvTimeoutError::Disconnected) => return None,
-                Err(RecvTimeoutError::Timeout) => self.probe().ok()?,
+                Err(RecvTimeoutError::Timeout) if self.out.is_some() => self.probe().ok()?,
+                Err(RecvTimeoutError::Timeout) => self.ask_for_blanks().ok()?,
             }
         }
     }

@@ -25,6 +25,8 @@ pub struct Outage {
     /// Set if the transport did not answer: it is opened again, and a card that lies in the station is thrown
     /// out.
     transport: Option<Lying>,
+    /// The device said when it was asked last that it wants something of a person.
+    wants: bool,
 }
 
 /// What may lie in a station whose transport did not answer.
@@ -60,14 +62,19 @@ impl Runner<'_> {
     /// The standing after the transport failed with a card, or may have. A silent transport is tried again;
     /// for any other failure a person has to open the station.
     pub(super) fn after_transport(&mut self, error: &DeviceError, lying: Lying) -> Standing {
-        if is_silent(error) { self.out_of_service(Some(lying)) } else { Standing::Stuck }
+        if is_silent(error) {
+            return self.out_of_service(Some(lying));
+        }
+        self.left = Some(lying);
+        Standing::Stuck
     }
 
-    fn out_of_service(&mut self, transport: Option<Lying>) -> Standing {
+    pub(super) fn out_of_service(&mut self, transport: Option<Lying>) -> Standing {
         if self.needs_person() {
+            self.left = transport;
             return Standing::Stuck;
         }
-        self.out = Some(Outage { next: FIRST_WAIT, transport });
+        self.out = Some(Outage { next: FIRST_WAIT, transport, wants: false });
         Standing::Probed
     }
 
@@ -89,9 +96,10 @@ impl Runner<'_> {
                         self.tell(StationHappening::Found(fault))?;
                     }
                 }
-                Err(error) if is_silent(&error) => return Ok(()),
+                Err(error) if is_silent(&error) || error.waits_for_person() => return Ok(()),
                 Err(error) => {
                     self.out = None;
+                    self.left = Some(lying);
                     let fault = transport_fault("throwing out what lies in the station", &error);
                     return self.tell(StationHappening::Stuck(fault));
                 }
@@ -108,8 +116,46 @@ impl Runner<'_> {
             }
             Err(fault) => {
                 tracing::debug!(station = %self.setup.name, %fault, "still out of service");
-                Ok(())
+                let wants = fault.waits_for_person();
+                match &mut self.out {
+                    Some(outage) if outage.wants != wants => outage.wants = wants,
+                    _ => return Ok(()),
+                }
+                let happening = if wants { StationHappening::Wants } else { StationHappening::Silent };
+                self.tell(happening(fault))
             }
+        }
+    }
+
+    /// A person says that the station is free: opens its transport anew, throws out what lies there, and asks the
+    /// device. A station that was not stuck is only asked.
+    pub(super) fn prove(&mut self) -> Result<(), HungUp> {
+        if self.out.is_some() {
+            self.probe()?;
+            let fault = Fault::new(Blame::Device, ReasonWord::Device, "device: it does not answer yet");
+            return if self.out.is_some() { self.tell(StationHappening::NotReady(fault)) } else { Ok(()) };
+        }
+        let lying = self.left.clone();
+        match self.clear() {
+            Ok(true) => {
+                // A known card is counted already.
+                if let Some(Lying::Blank(fault)) = lying {
+                    self.tell(StationHappening::Found(fault))?;
+                }
+            }
+            Ok(false) => {}
+            Err(error) => {
+                let fault = transport_fault("throwing out what lies in the station", &error);
+                return self.tell(StationHappening::NotReady(fault));
+            }
+        }
+        self.left = None;
+        match self.setup.module.probe() {
+            Ok(()) => {
+                self.outages = 0;
+                self.tell(StationHappening::Back)
+            }
+            Err(fault) => self.tell(StationHappening::NotReady(fault)),
         }
     }
 
@@ -136,7 +182,7 @@ fn is_silent(error: &DeviceError) -> bool {
 pub fn transport_fault(doing: &str, error: &DeviceError) -> Fault {
     let reason = if error.is_jam() {
         ReasonWord::Jam
-    } else if error.is_supply() {
+    } else if error.waits_for_person() {
         ReasonWord::Supply
     } else {
         ReasonWord::Transport

@@ -68,11 +68,11 @@ fn a_print_without_pictures_is_not_sent() {
 #[test]
 fn ribbon_out_is_a_supply_fault_when_printing_and_when_asked() {
     let (mut machine, commands, _) = printer(printing(&[(b'F', b"x")], b'4'), Script::new());
-    assert!(machine.print(Some(b"x"), None).unwrap_err().is_supply());
+    assert!(machine.print(Some(b"x"), None).unwrap_err().waits_for_person());
     commands.finished();
     let asked = Script::new().expect(&frame(b"S")).give(&[0x06]).give(&frame(b"S4")).expect(&[0x06]);
     let (mut machine, commands, _) = printer(asked, Script::new());
-    assert!(machine.ready().unwrap_err().is_supply());
+    assert!(machine.ready().unwrap_err().waits_for_person());
     commands.finished();
 }
 

@@ -8,7 +8,7 @@
 
 use std::io::{self, Cursor, ErrorKind};
 use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use drivers::wire::status;
 use png::{ColorType, Transformations};
@@ -155,23 +155,14 @@ impl<'a> SimulatedPrinter<'a> {
         Ok(())
     }
 
-    fn ribbon_is_out(&self) -> bool {
-        lock(&self.station.no_ribbon).is_some_and(|until| Instant::now() < until)
-    }
-
     fn print(&mut self) -> TransportMove {
         let slot = self.station.slot();
         let card = slot.card().ok_or(status::NO_CARD)?;
         if self.world.jams(&mut lock(card), FaultKind::JamPrinter, self.station) {
             return Err(status::JAM);
         }
-        let fault = self.world.strike(&mut lock(card), FaultKind::RibbonOut, self.station);
-        if let Some(fault) = fault {
-            *lock(&self.station.no_ribbon) = Some(Instant::now() + fault.pause());
-        }
-        if self.ribbon_is_out() {
-            return Err(status::SUPPLY);
-        }
+        let (ribbon, printer) = ((FaultKind::RibbonOut, status::SUPPLY), DamagedMachine::Printer);
+        self.world.may_begin(&mut lock(card), ribbon, printer, self.station)?;
         let PerSide { front, back } = &self.announced;
         if front.is_none() && back.is_none() {
             return Err(status::BAD_DATA);
@@ -203,8 +194,10 @@ impl FramedMachine for SimulatedPrinter<'_> {
             (b'H', data) => self.announce(data),
             (b'P', []) if self.world.closes(FaultKind::ClosePrinter, self.station) => return None,
             (b'P', []) => self.print(),
-            (b'S', []) if self.ribbon_is_out() => Err(status::SUPPLY),
-            (b'S', []) => return Some(MachineAnswer::model(MODEL)),
+            (b'S', []) => match self.station.machine_wants.refuses() {
+                Ok(()) => return Some(MachineAnswer::model(MODEL)),
+                wanted => wanted,
+            },
             _ => Err(status::BAD_DATA),
         };
         Some(MachineAnswer::of(done))

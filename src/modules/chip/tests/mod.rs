@@ -578,7 +578,7 @@ fn a_record_without_chip_leaves_the_reader_alone() {
 #[test]
 fn a_call_that_hangs_ends_within_its_limit_and_the_fault_says_which_where_and_at_what() {
     let hang = Duration::from_secs(60);
-    let limits = |command, phase, card| line::TimeLimits { command, phase, card, recover: 1.0 };
+    let limits = |command, phase, card| line::TimeLimits { command, phase, card, recover: 1.0, stop: 1.0 };
     for (slow, limits, at, header, of) in [
         (vec![("on", hang)], limits(0.1, 1.0, 2.0), "power on", None, "1s for looking at"),
         (vec![("00A4", hang)], limits(0.1, 1.0, 2.0), "SELECT", Some("00A40400"), "100ms for a command"),
@@ -619,7 +619,7 @@ fn a_call_that_hangs_ends_within_its_limit_and_the_fault_says_which_where_and_at
 #[test]
 fn a_card_whose_time_is_up_gets_no_command_more() {
     let mut bench = bench();
-    bench.limits = line::TimeLimits { command: 0.05, phase: 0.05, card: 0.05, recover: 1.0 };
+    bench.limits = line::TimeLimits { command: 0.05, phase: 0.05, card: 0.05, recover: 1.0, stop: 1.0 };
     let (mut module, trace) = bench.module();
     let work = work();
     module.inspect(&work).unwrap();
