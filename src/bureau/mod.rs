@@ -5,6 +5,7 @@
 //! acceptance     an issuer's file becomes a job: file_rules (profiles and keys), spool_folder (its place)
 //! run_job        makes a job
 //! ledger_desk    actions on a ledger alone: cards, stock, views, ledger_proof, papers, deletion
+//! retention      which deletions are due
 //! survey         asks cards that lie in the line how far they came
 //! outcome        the result of a request; refusal: why it was not carried out
 //! line           the composition root: the only place that names drivers
@@ -28,6 +29,7 @@ pub mod opening;
 pub mod outcome;
 pub mod papers;
 pub mod refusal;
+pub mod retention;
 pub mod run_job;
 pub mod spool_folder;
 mod stock;

@@ -11,7 +11,7 @@ use crate::bureau::spool_folder::open_submitted;
 use crate::bureau::{Bureau, Refusal};
 use crate::exit::{Exit, Failure};
 use crate::ids::JobId;
-use crate::ledger::{Context, JobState, JobView, Ledger, LedgerError, Reader, RecordState};
+use crate::ledger::{Context, JobState, JobView, Ledger, LedgerError, Reader, RecordState, rfc3339};
 use crate::output_path;
 use crate::pipeline::{RunOutcome, Stop};
 use crate::reason::ReasonWord;
@@ -163,6 +163,14 @@ fn make(
     for (job, since) in &ended.due {
         tracing::warn!(
             "{job}: the deletion of its cardholder data is due since {since}: cardwright job delete {job}"
+        );
+    }
+    for (job, since, gap) in &ended.doubtful {
+        tracing::warn!(
+            "{job}: the deletion of its cardholder data is due since {since} if the system's clock is right; no event proves the \
+             time from {} to {}: check the clock, then cardwright job delete {job}",
+            rfc3339(gap.from),
+            rfc3339(gap.to)
         );
     }
     views.finish()?;

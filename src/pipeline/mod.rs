@@ -25,6 +25,7 @@ mod floor;
 mod output;
 mod source;
 mod station;
+mod turns;
 
 use crossbeam_channel::{Receiver, Sender};
 use drivers::link::ByteLink;

@@ -8,6 +8,7 @@ mod kill;
 mod output;
 mod start;
 mod station;
+mod turns;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use super::floor::{Floor, Move, Service};
 use super::output::OutputOrder;
 use super::source::{Ask, Prepared, Unready};
 use super::station::{Binding, Place, StationHappening, StationOrder};
+use super::turns::KeyTurns;
 use super::{LineMessage, RunOutcome, Stop};
 use crate::ids::{KmcRef, Mic};
 use crate::ledger::{JobId, Ledger, Ticket};
@@ -69,8 +71,10 @@ pub struct Dispatcher<'a> {
     /// Longest time that a module may be without a station in service.
     recover: Duration,
     breakers: Breakers,
-    /// Set when wrong keys may be destroying cards: from then on no chip is opened.
-    keys_doubted: bool,
+    /// Which card of a KMC goes first, and whether its keys are in doubt.
+    turns: KeyTurns,
+    /// The stages with chip stations.
+    chip_stages: BTreeSet<usize>,
     asks: Sender<Ask>,
     to_output: Sender<OutputOrder>,
     prepared: Receiver<Prepared>,
@@ -142,6 +146,7 @@ impl Dispatcher<'_> {
 
     /// Asks the source for records and gives every order that is possible now.
     fn advance(&mut self) {
+        self.take_turns();
         let feeding = self.outcome.stopped.is_none();
         while feeding
             && self.floor.wants_more()
@@ -163,6 +168,7 @@ impl Dispatcher<'_> {
     fn order(&mut self, next: Move) {
         match next {
             Move::Feed(seq, to) => {
+                self.feeds(seq);
                 if let Some(work) = self.work(seq) {
                     // Counted with the order; `not_fed` takes it back if no blank came.
                     self.hopper = self.hopper.map(|blanks| blanks.saturating_sub(1));
@@ -206,7 +212,7 @@ impl Dispatcher<'_> {
         let seq = prepared.seq;
         if self.withdrawn.remove(&seq) {
             self.release(prepared.work.ok().as_deref());
-            self.floor.remove(seq);
+            self.off_floor(seq);
             return;
         }
         match prepared.work {

@@ -81,6 +81,11 @@ impl Card {
         self.route.get(self.leg).copied()
     }
 
+    /// Whether it visits this stage.
+    pub fn visits(&self, stage: usize) -> bool {
+        self.route.contains(&stage)
+    }
+
     /// Whether every module is done with the card.
     pub fn finished(&self) -> bool {
         self.stage().is_none()
@@ -154,6 +159,8 @@ pub struct Floor {
     /// The output's thread has died: no card is collected or stacked any more.
     output_gone: bool,
     window: usize,
+    /// No blank is fed for a record that visits one of these stages.
+    held_back: BTreeSet<usize>,
 }
 
 impl Floor {
@@ -173,7 +180,13 @@ impl Floor {
             output_busy: false,
             output_gone: false,
             window: usize::from(buffer),
+            held_back: BTreeSet::new(),
         }
+    }
+
+    /// Feeds no blank for records that visit one of these stages, until this is called again.
+    pub fn hold_back(&mut self, stages: BTreeSet<usize>) {
+        self.held_back = stages;
     }
 
     /// Whether one more record may be asked for: the window has room, and not more records wait than stations
@@ -311,6 +324,14 @@ impl Floor {
     /// The card that a station works on.
     pub fn working_at(&self, place: Place) -> Option<u32> {
         self.working.get(&place).copied()
+    }
+
+    /// The station that works on the card of a record.
+    pub fn working_place(&self, seq: u32) -> Option<Place> {
+        match self.cards.get(&seq)?.at {
+            Where::Working(place) => Some(place),
+            _ => None,
+        }
     }
 
     /// Whether any card that was fed, or is about to be fed, has not left the line yet.
@@ -475,8 +496,11 @@ impl Floor {
 
     /// The first record that begins at this stage and can get through the whole line.
     fn feedable(&self, stage: usize) -> Option<u32> {
-        let passes =
-            |card: &Card| card.route.iter().all(|stage| self.stations.service(*stage) == Service::Up);
+        let passes = |card: &Card| {
+            card.route
+                .iter()
+                .all(|stage| self.stations.service(*stage) == Service::Up && !self.held_back.contains(stage))
+        };
         self.ready.get(stage)?.iter().copied().find(|seq| self.cards.get(seq).is_some_and(passes))
     }
 

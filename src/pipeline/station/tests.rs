@@ -10,7 +10,8 @@ use drivers::link::{ByteLink, LinkError};
 use drivers::transport::Transport;
 
 use super::*;
-use crate::ids::KeyData;
+use crate::ids::{KeyData, KmcRef};
+use crate::ledger::{Change, Context};
 use crate::modules::{Blame, StationModule};
 use crate::reason::ReasonWord;
 
@@ -59,6 +60,8 @@ struct Worker {
     probe: VecDeque<Fault>,
     /// What the inspection of every card returns.
     shows: BlankInspection,
+    /// Faults of `authenticate`.
+    keys: VecDeque<Fault>,
 }
 
 impl Worker {
@@ -75,6 +78,9 @@ impl StationModule for Worker {
     fn inspect(&mut self, _: &CardWork) -> Result<BlankInspection, Fault> {
         Self::step(&self.trace, "inspect", &mut self.inspect).map(|()| self.shows)
     }
+    fn authenticate(&mut self, _: &CardWork) -> Result<(), Fault> {
+        Self::step(&self.trace, "authenticate", &mut self.keys)
+    }
     fn personalize(&mut self, _: &CardWork) -> Result<ModuleOutcome, Fault> {
         Self::step(&self.trace, "write", &mut self.personalize).map(|()| ModuleOutcome::default())
     }
@@ -84,6 +90,14 @@ impl StationModule for Worker {
     fn probe(&mut self) -> Result<(), Fault> {
         Self::step(&self.trace, "probe", &mut self.probe)
     }
+}
+
+/// A ledger with a job.
+fn ledger() -> ((crate::ledger::Ledger, crate::ids::JobId), tempfile::TempDir) {
+    let directory = crate::ledger::tests::directory();
+    let ledger = crate::ledger::Ledger::open(directory.path().join("l.db")).unwrap();
+    let job = ledger.new_job(crate::ledger::tests::file("F", 3)).unwrap().job;
+    ((ledger, job), directory)
 }
 
 fn hung() -> Fault {
@@ -120,7 +134,17 @@ fn start_showing(
     shows: BlankInspection,
     script: &[(char, &[Option<u8>])],
     inspect: Vec<Fault>,
+    more: (Vec<Fault>, Vec<Fault>),
+) -> Bench {
+    start_with_keys(shows, script, inspect, more, vec![])
+}
+
+fn start_with_keys(
+    shows: BlankInspection,
+    script: &[(char, &[Option<u8>])],
+    inspect: Vec<Fault>,
     (personalize, probe): (Vec<Fault>, Vec<Fault>),
+    keys: Vec<Fault>,
 ) -> Bench {
     let trace = Trace::default();
     let script = script.iter().map(|(cmd, answers)| (*cmd, answers.iter().copied().collect())).collect();
@@ -131,6 +155,7 @@ fn start_showing(
         personalize: personalize.into(),
         probe: probe.into(),
         shows,
+        keys: keys.into(),
     };
     let setup = StationSetup {
         name: "chip-1".into(),
@@ -195,6 +220,8 @@ fn short(happening: &StationHappening) -> String {
         StationHappening::Taken => "taken".into(),
         StationHappening::NotTaken(fault, standing) => format!("not taken: {} {standing:?}", fault.reason),
         StationHappening::Writing(_) => "writing".into(),
+        StationHappening::KeysProved => "proved".into(),
+        StationHappening::KeysWrong(kmc, fault) => format!("wrong keys {kmc}: {}", fault.reason),
         StationHappening::Done { .. } => "done".into(),
         StationHappening::CardOut { fault, standing, .. } => {
             format!("card out: {} {standing:?}", fault.reason)
@@ -268,7 +295,7 @@ fn a_blank_that_may_not_be_bound_is_thrown_out_as_the_line_says() {
     let bench = start(&[], vec![], vec![], vec![]);
     bench.feed();
     bench.says(&["fed", "may bind"]);
-    let denied = Err(Fault::new(Blame::Hsm, ReasonWord::KeysDoubted, "no"));
+    let denied = Binding::Refused(Fault::new(Blame::Card, ReasonWord::KeysDoubted, "no"));
     bench.line.as_ref().unwrap().1.send(denied).unwrap();
     bench.says(&["blank out: keys-doubted InService"]);
     assert_eq!(bench.did(), "F inspect R");
@@ -283,10 +310,72 @@ fn a_chip_behind_another_module_is_opened_when_the_line_says_so() {
     bench.take();
     bench.says(&["taken", "may open"]);
     assert_eq!(bench.did(), "T A inspect");
-    let denied = Err(Fault::new(Blame::Hsm, ReasonWord::KeysDoubted, "no"));
+    let denied = Binding::Refused(Fault::new(Blame::Card, ReasonWord::KeysDoubted, "no"));
     bench.line.as_ref().unwrap().1.send(denied).unwrap();
     bench.says(&["card out: keys-doubted InService"]);
     assert_eq!(bench.did(), "R");
+    bench.end();
+}
+
+/// A station with a chip of a KMC.
+fn start_with_chip(inspect: Vec<Fault>, keys: Vec<Fault>) -> Bench {
+    let key_data = Some(KeyData([0xFF, 0xFF, 0xFF, 0x47, 0x61, 0x73, 1, 2, 3, 4]));
+    let kmc = Some(KmcRef { id: [0xFF; 6], version: 1 });
+    start_with_keys(BlankInspection { key_data, kmc }, &[], inspect, (vec![], vec![]), keys)
+}
+
+impl Bench {
+    fn answers(&self, binding: Binding) {
+        self.line.as_ref().unwrap().1.send(binding).unwrap();
+    }
+}
+
+#[test]
+fn a_card_that_waited_is_asked_anew_before_the_station_asks_again() {
+    let bench = start_with_chip(vec![], vec![]);
+    bench.feed();
+    bench.says(&["fed", "may bind"]);
+    for _ in 0..2 {
+        bench.answers(Binding::AskAnew);
+        bench.says(&["may bind"]);
+    }
+    bench.answers(Binding::Refused(bad_card()));
+    bench.says(&["blank out: mute InService"]);
+    assert_eq!(bench.did(), "F inspect inspect inspect R");
+    bench.take();
+    bench.says(&["taken", "may open"]);
+    bench.answers(Binding::AskAnew);
+    bench.says(&["may open"]);
+    assert_eq!(bench.did(), "T A inspect inspect");
+    // A line that ends does not leave the station waiting.
+    bench.end();
+}
+
+#[test]
+fn a_chip_that_goes_first_is_reported_as_soon_as_it_has_answered() {
+    let (ledger, _directory) = ledger();
+    let given = |first| Binding::Given {
+        ticket: ledger.0.record(ledger.1, Change::Held, Context::by("anna")),
+        first,
+    };
+    let wrong = || Fault::new(Blame::Card, ReasonWord::Cryptogram, "no");
+    let bench = start_with_chip(vec![], vec![wrong()]);
+    bench.take();
+    bench.says(&["taken", "may open"]);
+    bench.answers(given(true));
+    bench.says(&["writing", "wrong keys FFFFFFFFFFFF:1: cryptogram", "card out: cryptogram InService"]);
+    assert_eq!(bench.did(), "T A inspect authenticate R");
+    bench.take();
+    bench.says(&["taken", "may open"]);
+    bench.answers(given(true));
+    bench.says(&["writing", "proved", "done"]);
+    assert_eq!(bench.did(), "T A inspect authenticate write");
+    // Nobody waits for the others.
+    bench.take();
+    bench.says(&["taken", "may open"]);
+    bench.answers(given(false));
+    bench.says(&["writing", "done"]);
+    assert_eq!(bench.did(), "T A inspect write");
     bench.end();
 }
 
