@@ -12,7 +12,7 @@ pub use lines::EmbossLine;
 pub use stripe::{TrackTexts, check_track, track_set};
 pub use tlv::{FulfilmentSection, GraphicsSection};
 
-use super::kind::{LineProfile, section_kinds};
+use super::kind::{LineProfile, SectionRule, section_kinds};
 use crate::ids::Mic;
 use crate::panics::contained_or;
 
@@ -44,7 +44,7 @@ fn read<T>(parser: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
 /// The check of the sections with one MIC on one line.
 pub struct SectionCheck {
     mic: Mic,
-    check: Option<fn(&[u8]) -> Result<(), String>>,
+    check: Option<SectionRule>,
 }
 
 impl SectionCheck {
