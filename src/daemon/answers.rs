@@ -146,8 +146,7 @@ impl LineDaemon {
                 Err(Refusal::fault(Exit::LineNotReady, format!("station {station} is not ready: {why}")))
             }
             Err(_) => {
-                let what =
-                    format!("station {station} gave no answer: see the log, and `cardwright line check`");
+                let what = format!("station {station} gave no answer: look at its device and at the log");
                 Err(Refusal::fault(Exit::LineNotReady, what))
             }
         }

@@ -74,28 +74,28 @@ fn work(transport: &mut CardTransport, orders: &Receiver<OutputOrder>, say: &Sen
         let happening = match order {
             OutputOrder::Collect { seq, from, slot } => {
                 match insists(orders, say, true, || transport.take(&from)) {
-                    Waited::Done(Ok(())) if say.send(OutputHappening::Lifted(seq)).is_err() => return,
-                    Waited::Done(Ok(())) => match insists(orders, say, false, || transport.park(slot)) {
-                        Waited::Done(outcome) => OutputHappening::Collected(seq, outcome),
-                        Waited::GivenBack | Waited::HungUp => return,
+                    OutputMoved::Done(Ok(())) if say.send(OutputHappening::Lifted(seq)).is_err() => return,
+                    OutputMoved::Done(Ok(())) => match insists(orders, say, false, || transport.park(slot)) {
+                        OutputMoved::Done(outcome) => OutputHappening::Collected(seq, outcome),
+                        OutputMoved::GivenBack | OutputMoved::HungUp => return,
                     },
-                    Waited::Done(Err(error)) => OutputHappening::NotLifted(seq, error),
-                    Waited::GivenBack => OutputHappening::Kept(seq),
-                    Waited::HungUp => return,
+                    OutputMoved::Done(Err(error)) => OutputHappening::NotLifted(seq, error),
+                    OutputMoved::GivenBack => OutputHappening::Kept(seq),
+                    OutputMoved::HungUp => return,
                 }
             }
             OutputOrder::Discard { seq, slot } => {
                 match insists(orders, say, false, || transport.discard(slot)) {
-                    Waited::Done(outcome) => OutputHappening::Discarded(seq, outcome),
-                    Waited::GivenBack | Waited::HungUp => return,
+                    OutputMoved::Done(outcome) => OutputHappening::Discarded(seq, outcome),
+                    OutputMoved::GivenBack | OutputMoved::HungUp => return,
                 }
             }
             OutputOrder::Stack { seq, slot, position, remake } => {
                 let stack = if remake { CardTransport::stack_remake } else { CardTransport::stack };
                 match insists(orders, say, true, || stack(transport, slot, position)) {
-                    Waited::Done(outcome) => OutputHappening::Stacked(seq, outcome),
-                    Waited::GivenBack => OutputHappening::Kept(seq),
-                    Waited::HungUp => return,
+                    OutputMoved::Done(outcome) => OutputHappening::Stacked(seq, outcome),
+                    OutputMoved::GivenBack => OutputHappening::Kept(seq),
+                    OutputMoved::HungUp => return,
                 }
             }
             OutputOrder::GiveBack => continue,
@@ -107,7 +107,7 @@ fn work(transport: &mut CardTransport, orders: &Receiver<OutputOrder>, say: &Sen
 }
 
 /// How a movement ended that may have to wait for a person.
-enum Waited {
+enum OutputMoved {
     Done(Result<(), DeviceError>),
     GivenBack,
     HungUp,
@@ -119,24 +119,24 @@ fn insists(
     say: &Sender<OutputHappening>,
     may_keep: bool,
     mut motion: impl FnMut() -> Result<(), DeviceError>,
-) -> Waited {
+) -> OutputMoved {
     let mut patience = Patience::new();
     let mut waits = false;
     loop {
         let outcome = motion();
         let Some(error) = outcome.as_ref().err().filter(|error| error.waits_for_person()) else {
             if waits && say.send(OutputHappening::Supplied).is_err() {
-                return Waited::HungUp;
+                return OutputMoved::HungUp;
             }
-            return Waited::Done(outcome);
+            return OutputMoved::Done(outcome);
         };
         if !std::mem::replace(&mut waits, true) && say.send(OutputHappening::Wants(error.clone())).is_err() {
-            return Waited::HungUp;
+            return OutputMoved::HungUp;
         }
         match orders.recv_timeout(patience.wait()) {
-            Ok(OutputOrder::GiveBack) if may_keep => return Waited::GivenBack,
+            Ok(OutputOrder::GiveBack) if may_keep => return OutputMoved::GivenBack,
             Ok(_) | Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return Waited::HungUp,
+            Err(RecvTimeoutError::Disconnected) => return OutputMoved::HungUp,
         }
     }
 }

@@ -327,6 +327,28 @@ impl FaultPlan {
 /// Keeps the random numbers of faults apart from those of blanks.
 const FAULT_PURPOSE: u64 = 1 << 32;
 
+/// The blanks that a rule names.
+fn choice(entry: &FaultEntry) -> Result<BlankChoice> {
+    Ok(match (entry.every, &entry.blanks, entry.probability) {
+        (None, None, None) if entry.kind == FaultKind::KillController => BlankChoice::Line,
+        _ if entry.kind == FaultKind::KillController => anyhow::bail!("is the line's, and given to no blank"),
+        (Some(every), None, None) => {
+            let offset = entry.offset.unwrap_or(0);
+            ensure!(every > offset, "every must be at least 1 and greater than offset");
+            BlankChoice::Every { every, offset }
+        }
+        (None, Some(blanks), None) => {
+            ensure!(!blanks.contains(&0), "blanks are counted from 1");
+            BlankChoice::Blanks(blanks.clone())
+        }
+        (None, None, Some(p)) => {
+            ensure!((0.0..=1.0).contains(&p), "probability must be from 0 to 1");
+            BlankChoice::Probability(p)
+        }
+        _ => anyhow::bail!("needs exactly one of every, blanks and probability"),
+    })
+}
+
 fn rule(entry: FaultEntry) -> Result<FaultRule> {
     let (_, may) = entry.kind.row();
     let given = [
@@ -346,24 +368,7 @@ fn rule(entry: FaultEntry) -> Result<FaultRule> {
     }
     ensure!(entry.ms.is_none() || entry.seconds.is_none(), "either ms or seconds");
     ensure!(entry.offset.is_none() || entry.every.is_some(), "offset belongs to every");
-    let which = match (entry.every, entry.blanks, entry.probability) {
-        (None, None, None) if entry.kind == FaultKind::KillController => BlankChoice::Line,
-        _ if entry.kind == FaultKind::KillController => anyhow::bail!("is the line's, and given to no blank"),
-        (Some(every), None, None) => {
-            let offset = entry.offset.unwrap_or(0);
-            ensure!(every > offset, "every must be at least 1 and greater than offset");
-            BlankChoice::Every { every, offset }
-        }
-        (None, Some(blanks), None) => {
-            ensure!(!blanks.contains(&0), "blanks are counted from 1");
-            BlankChoice::Blanks(blanks)
-        }
-        (None, None, Some(p)) => {
-            ensure!((0.0..=1.0).contains(&p), "probability must be from 0 to 1");
-            BlankChoice::Probability(p)
-        }
-        _ => anyhow::bail!("needs exactly one of every, blanks and probability"),
-    };
+    let which = choice(&entry)?;
     let sw = match &entry.sw {
         None => 0,
         Some(text) => {

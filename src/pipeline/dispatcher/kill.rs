@@ -17,7 +17,7 @@ impl Dispatcher<'_> {
             LineMessage::Stop => self.stop_feeding(Stop::Operator),
             LineMessage::GoOn { answer } => {
                 // A person can take back only a person's stop, never one for a fault.
-                let goes_on = self.outcome.stopped == Some(Stop::Operator) && self.leave_at.is_none();
+                let goes_on = self.outcome.stopped == Some(Stop::Operator) && self.leaving.at.is_none();
                 if goes_on {
                     self.outcome.stopped = None;
                 }

@@ -2,7 +2,7 @@
 //! and are UNKNOWN; a blank that was not bound counts as rejected, as after a crash. No call to a device is waited
 //! for any more.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Dispatcher;
 use super::output::output_context;
@@ -12,24 +12,40 @@ use crate::pipeline::Stop;
 use crate::pipeline::station::Place;
 use crate::reason::ReasonWord;
 
+/// How a line ends that was told to.
+pub(super) struct Leaving {
+    /// Longest time for cards under way.
+    pub(super) limit: Duration,
+    /// When that ends, once the line was told to end.
+    pub(super) at: Option<Instant>,
+    /// Cards under way were left where they lay: no thread is waited for.
+    pub(super) left: bool,
+}
+
+impl Leaving {
+    pub(super) fn new(limit: Duration) -> Self {
+        Self { limit, at: None, left: false }
+    }
+}
+
 impl Dispatcher<'_> {
     /// The line is told to end: from now on the time for it runs.
     pub(super) fn end_asked(&mut self) {
         self.stop_feeding(Stop::Operator);
-        self.leave_at = Instant::now().checked_add(self.stop_limit);
+        self.leaving.at = Instant::now().checked_add(self.leaving.limit);
         self.stop = crossbeam_channel::never();
     }
 
     /// Leaves the cards under way where they are.
     pub(super) fn leave(&mut self) {
-        self.leave_at = None;
-        self.left = true;
+        self.leaving.at = None;
+        self.leaving.left = true;
         let detail = format!(
             "operator: the line was told to end, and the card was not finished within {:?}; look for it where it lay, and \
              ask it or destroy it",
-            self.stop_limit
+            self.leaving.limit
         );
-        tracing::warn!(job = %self.job, limit = ?self.stop_limit, "the line ends; cards under way are UNKNOWN and lie where they are");
+        tracing::warn!(job = %self.job, limit = ?self.leaving.limit, "the line ends; cards under way are UNKNOWN and lie where they are");
         let fault = Fault::new(Blame::Device, ReasonWord::Restart, detail);
         let stations = self
             .stages

@@ -12,13 +12,15 @@ mod station;
 mod supplies;
 mod turns;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, at, never, select};
 
+use self::leave::Leaving;
+use self::supplies::SupplyWaits;
 use super::breaker::Breakers;
 use super::floor::{Floor, Move, Service};
 use super::output::OutputOrder;
@@ -72,19 +74,8 @@ pub struct Dispatcher<'a> {
     stages: Vec<ModuleStage>,
     /// Longest time that a module may be without a station in service.
     recover: Duration,
-    /// Longest time for cards under way after the line was told to end, and when that ends.
-    stop_limit: Duration,
-    leave_at: Option<Instant>,
-    /// Cards under way were left where they lay: no thread is waited for.
-    left: bool,
-    /// Whether an empty hopper is waited for even if no card is under way.
-    waits_for_blanks: bool,
-    /// The last station without blanks, until a blank is fed.
-    hopper_fault: Option<(Place, Fault)>,
-    /// Stations, hopper and output that want something of a person.
-    wanting: BTreeSet<String>,
-    /// People who wait to hear whether a station is ready.
-    proving: BTreeMap<Place, Sender<Result<String, String>>>,
+    leaving: Leaving,
+    supplies: SupplyWaits,
     breakers: Breakers,
     /// Which card of a KMC goes first, and whether its keys are in doubt.
     turns: KeyTurns,
@@ -124,7 +115,8 @@ impl Dispatcher<'_> {
             if self.at_end() {
                 break;
             }
-            let patience = self.patience_ends().into_iter().chain(self.leave_at).min().map_or_else(never, at);
+            let patience =
+                self.patience_ends().into_iter().chain(self.leaving.at).min().map_or_else(never, at);
             select! {
                 recv(self.happenings) -> happening => match happening {
                     Ok((place, happening)) => self.happened(place, happening),
@@ -264,7 +256,7 @@ impl Dispatcher<'_> {
 
     /// Acts when a time limit of the line has passed.
     fn time_is_up(&mut self, now: Instant) {
-        if self.leave_at.is_some_and(|at| at <= now) {
+        if self.leaving.at.is_some_and(|at| at <= now) {
             self.leave();
         } else {
             self.give_up(now);

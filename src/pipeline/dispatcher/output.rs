@@ -12,7 +12,7 @@ use crate::reason::ReasonWord;
 
 impl Dispatcher<'_> {
     pub(super) fn output_happened(&mut self, happening: OutputHappening) {
-        if self.left {
+        if self.leaving.left {
             return;
         }
         match happening {

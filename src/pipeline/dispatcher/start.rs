@@ -1,10 +1,12 @@
 //! Starts the threads of a line and ends them.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::leave::Leaving;
+use super::supplies::SupplyWaits;
 use super::turns::chip_stages;
 use super::{Dispatcher, ModuleStage, Station};
 use crate::hsm::Hsm;
@@ -26,6 +28,15 @@ struct LineThreads {
 impl LineThreads {
     fn start(&mut self, name: &str, body: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> {
         threads::start(name, body).map_err(|error| self.refused.push(error)).ok()
+    }
+
+    /// Starts the stations of all modules.
+    fn stages(
+        &mut self,
+        stages: Vec<StageSetup>,
+        say: &Sender<(Place, StationHappening)>,
+    ) -> Vec<ModuleStage> {
+        stages.into_iter().enumerate().map(|(stage, setup)| self.stage(stage, setup, say)).collect()
     }
 
     /// Starts the stations of one module.
@@ -82,7 +93,7 @@ impl<'a> Dispatcher<'a> {
         let mut threads = LineThreads::default();
 
         let (asks, asked) = bounded(usize::from(line.reorder_buffer) + 1);
-        // Room for one request of each card under way, so that the dispatcher seldom waits for the source.
+        // Room for one request of each card under way: the dispatcher seldom waits for the source.
         let (give, prepared) = bounded(usize::from(line.reorder_buffer));
         let source = Source {
             spool: batch.spool,
@@ -93,9 +104,7 @@ impl<'a> Dispatcher<'a> {
         };
         let source = threads.start("source", move || source.run(&asked, give));
         let (say, happenings) = bounded(4 * total);
-        let stages = line.stages.into_iter().enumerate();
-        let stages: Vec<_> = stages.map(|(stage, setup)| threads.stage(stage, setup, &say)).collect();
-
+        let stages = threads.stages(line.stages, &say);
         let (to_output, output_orders) = bounded(1);
         let (output_says, from_output) = bounded(2);
         let output = threads.start("output", move || output::run(line.output, &output_orders, output_says));
@@ -107,13 +116,8 @@ impl<'a> Dispatcher<'a> {
             chip_stages: chip_stages(&stages),
             stages,
             recover: line.recover,
-            stop_limit: line.stop,
-            leave_at: None,
-            left: false,
-            waits_for_blanks: line.waits_for_blanks,
-            hopper_fault: None,
-            wanting: BTreeSet::new(),
-            proving: BTreeMap::new(),
+            leaving: Leaving::new(line.stop),
+            supplies: SupplyWaits::new(line.waits_for_blanks),
             breakers: Breakers::new(line.breakers),
             turns: KeyTurns::new(),
             asks,
@@ -151,7 +155,7 @@ impl<'a> Dispatcher<'a> {
         self.wants_left();
         // Hanging up ends the threads. A thread that tries a silent device ends only after that try, so it is
         // not waited for.
-        let left = self.left;
+        let left = self.leaving.left;
         let Self { asks, to_output, prepared, happenings, from_output, stages, mut threads, outcome, .. } =
             self;
         drop((asks, to_output, prepared, happenings, from_output));

@@ -16,26 +16,10 @@ use crate::reason::ReasonWord;
 
 impl Dispatcher<'_> {
     pub(super) fn happened(&mut self, place: Place, happening: StationHappening) {
-        if self.left {
+        if self.leaving.left {
             return;
         }
-        // These come from a station that works on no card, or do not concern its card.
-        match happening {
-            StationHappening::Wants(fault) => return self.wants(place, &fault),
-            StationHappening::Silent(fault) => return self.silent(place, fault),
-            StationHappening::Supplied => return self.supplied(place),
-            StationHappening::NoBlanks(fault) => return self.no_blanks(place, fault),
-            StationHappening::Blanks => return self.floor.stations.has_blanks(place, true),
-            StationHappening::NotReady(fault) => return self.proved(place, Err(fault.detail)),
-            StationHappening::Found(fault) => return self.found(place, &fault),
-            StationHappening::Back => return self.back(place),
-            StationHappening::Stuck(fault) => {
-                self.proved(place, Err(fault.detail.clone()));
-                return self.station_after(place, fault, Standing::Stuck);
-            }
-            StationHappening::Died => return self.station_died(place),
-            _ => {}
-        }
+        let Some(happening) = self.of_station(place, happening) else { return };
         let Some(seq) = self.floor.working_at(place) else { return };
         match happening {
             StationHappening::Fed => self.fed(place),
@@ -73,17 +57,31 @@ impl Dispatcher<'_> {
                 self.floor.stations.stuck(place);
                 self.stop_feeding(Stop::Ledger(error));
             }
-            StationHappening::Found(_)
-            | StationHappening::Wants(_)
-            | StationHappening::Silent(_)
-            | StationHappening::Supplied
-            | StationHappening::NoBlanks(_)
-            | StationHappening::Blanks
-            | StationHappening::NotReady(_)
-            | StationHappening::Back
-            | StationHappening::Stuck(_)
-            | StationHappening::Died => {}
+            // The others are the station's.
+            _ => {}
         }
+    }
+
+    /// Acts on a report of a station that works on no card, or that does not concern its card. Returns any other
+    /// report.
+    fn of_station(&mut self, place: Place, happening: StationHappening) -> Option<StationHappening> {
+        match happening {
+            StationHappening::Wants(fault) => self.wants(place, &fault),
+            StationHappening::Silent(fault) => self.silent(place, fault),
+            StationHappening::Supplied => self.supplied(place),
+            StationHappening::NoBlanks(fault) => self.no_blanks(place, fault),
+            StationHappening::Blanks => self.floor.stations.has_blanks(place, true),
+            StationHappening::NotReady(fault) => self.proved(place, Err(fault.detail)),
+            StationHappening::Found(fault) => self.found(place, &fault),
+            StationHappening::Back => self.back(place),
+            StationHappening::Stuck(fault) => {
+                self.proved(place, Err(fault.detail.clone()));
+                self.station_after(place, fault, Standing::Stuck);
+            }
+            StationHappening::Died => self.station_died(place),
+            other => return Some(other),
+        }
+        None
     }
 
     fn blank_out(

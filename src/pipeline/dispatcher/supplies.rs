@@ -1,7 +1,10 @@
 //! Machines that want something of a person: their cards wait, without a limit, and people are told once when it
 //! begins and once when it ends.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
+
+use crossbeam_channel::Sender;
 
 use super::kill::killed;
 use super::{Dispatcher, LineMessage};
@@ -16,6 +19,24 @@ use crate::pipeline::station::{Place, StationOrder};
 const HOPPER: &str = "hopper";
 /// Name of the output.
 const OUTPUT: &str = "output";
+
+/// What the line waits for.
+pub(super) struct SupplyWaits {
+    /// Whether an empty hopper is waited for even if no card is under way.
+    waits_for_blanks: bool,
+    /// The last station without blanks, until a blank is fed.
+    hopper_fault: Option<(Place, Fault)>,
+    /// Stations, hopper and output that want something of a person.
+    wanting: BTreeSet<String>,
+    /// People who wait to hear whether a station is ready.
+    proving: BTreeMap<Place, Sender<Result<String, String>>>,
+}
+
+impl SupplyWaits {
+    pub(super) fn new(waits_for_blanks: bool) -> Self {
+        Self { waits_for_blanks, hopper_fault: None, wanting: BTreeSet::new(), proving: BTreeMap::new() }
+    }
+}
 
 impl Dispatcher<'_> {
     /// A machine wants something. Its card waits, or the order to the station, or the station alone.
@@ -54,24 +75,24 @@ impl Dispatcher<'_> {
     pub(super) fn no_blanks(&mut self, place: Place, fault: Fault) {
         self.floor.stations.has_blanks(place, false);
         self.want_begins(HOPPER, &fault);
-        self.hopper_fault = Some((place, fault));
+        self.supplies.hopper_fault = Some((place, fault));
     }
 
     /// A blank was fed.
     pub(super) fn has_blanks(&mut self, place: Place) {
         self.floor.stations.has_blanks(place, true);
-        self.hopper_fault = None;
+        self.supplies.hopper_fault = None;
         self.want_ends(HOPPER);
     }
 
     /// A run that nobody attends ends when no card is under way and there is no blank for the next.
     pub(super) fn hopper_is_waited_for(&mut self) {
-        let ends = !self.waits_for_blanks
+        let ends = !self.supplies.waits_for_blanks
             && self.outcome.stopped.is_none()
             && !self.floor.moving()
             && self.floor.ready_waits()
             && self.floor.stations.lacks_blanks();
-        if let Some((place, fault)) = self.hopper_fault.take_if(|_| ends) {
+        if let Some((place, fault)) = self.supplies.hopper_fault.take_if(|_| ends) {
             self.stop_feeding(Stop::Fault { station: self.name(place), fault });
         }
     }
@@ -118,7 +139,7 @@ impl Dispatcher<'_> {
 
     /// People are told once that something is wanted.
     fn want_begins(&mut self, whose: &str, fault: &Fault) {
-        if self.wanting.insert(whose.to_owned()) {
+        if self.supplies.wanting.insert(whose.to_owned()) {
             let detail = &fault.detail;
             tracing::warn!(job = %self.job, station = whose, detail, "a person is needed: its cards wait until it has what it wants");
             let context = Context { detail: Some(detail.clone()), ..self.supply_context(whose, fault) };
@@ -127,7 +148,7 @@ impl Dispatcher<'_> {
     }
 
     fn want_ends(&mut self, whose: &str) {
-        if self.wanting.remove(whose) {
+        if self.supplies.wanting.remove(whose) {
             tracing::warn!(job = %self.job, station = whose, "it has what it wanted: the cards go on");
             self.ledger.note_supply(whose, "given", Context::by("line"));
         }
@@ -135,7 +156,7 @@ impl Dispatcher<'_> {
 
     /// Notes, at the end of a run, what was not given.
     pub(super) fn wants_left(&mut self) {
-        for whose in std::mem::take(&mut self.wanting) {
+        for whose in std::mem::take(&mut self.supplies.wanting) {
             self.ledger.note_supply(&whose, "not-waited-for", Context::by("line"));
         }
     }
@@ -167,14 +188,14 @@ impl Dispatcher<'_> {
         match (said, place) {
             // The caller may have hung up.
             (Some(said), _) => drop(answer.try_send(said)),
-            (None, Some(place)) => drop(self.proving.insert(place, answer)),
+            (None, Some(place)) => drop(self.supplies.proving.insert(place, answer)),
             (None, None) => {}
         }
     }
 
     /// Answers the person who said that the station is ready.
     pub(super) fn proved(&mut self, place: Place, outcome: Result<String, String>) {
-        if let Some(answer) = self.proving.remove(&place) {
+        if let Some(answer) = self.supplies.proving.remove(&place) {
             drop(answer.try_send(outcome));
         }
     }
