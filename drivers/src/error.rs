@@ -35,6 +35,16 @@ pub enum DeviceError {
         /// Meaning of the byte.
         meaning: Condition,
     },
+    /// The transport at this link belongs to another station.
+    #[error(
+        "the transport of {station} says that it is that of {named:?}: exchange the cables, or correct link.{station}.transport in the line profile"
+    )]
+    OtherStation {
+        /// The station that the link is for.
+        station: String,
+        /// The name that the transport says.
+        named: String,
+    },
     /// No blank left to feed.
     #[error("the hopper is empty: load blanks of the job's stock")]
     HopperEmpty,

@@ -17,6 +17,7 @@ use super::*;
 use crate::exchange::ReaderExchange;
 use crate::link::{ByteLink, CardError, CardLink, CommandStep, LinkError, Protocols, Reset, SessionLimits};
 use crate::pcsc::{ReaderSelector, ReaderSpec};
+use crate::presence::{CardPresence, DeviceConnection, LookFor, ReaderSighting};
 use crate::sim::SimLink;
 use crate::stream::TimedSocket;
 use crate::wire::{HOST_BODY_MAX, READER_BODY_MAX};
@@ -57,6 +58,16 @@ impl ServedReader for Fake {
 
     fn probe(&mut self) -> Result<(), CardError> {
         Ok(())
+    }
+
+    fn look(&mut self, wanted: LookFor, wait: Duration) -> Result<ReaderSighting, CardError> {
+        let presence = match wanted {
+            LookFor::Anything => CardPresence::Mute,
+            LookFor::NoCard => CardPresence::Empty,
+            LookFor::Card => CardPresence::Card,
+        };
+        let count = u16::try_from(wait.as_millis()).unwrap();
+        Ok(ReaderSighting { presence, connection: DeviceConnection { node: "pcscd X 00 00".into(), count } })
     }
 }
 
@@ -110,6 +121,10 @@ impl ServedReader for Gated {
 
     fn probe(&mut self) -> Result<(), CardError> {
         Err(CardError::Mute)
+    }
+
+    fn look(&mut self, _: LookFor, _: Duration) -> Result<ReaderSighting, CardError> {
+        Err(CardError::Absent)
     }
 }
 

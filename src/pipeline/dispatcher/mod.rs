@@ -8,6 +8,7 @@ mod kill;
 mod output;
 mod start;
 mod station;
+mod wiring;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -69,6 +70,8 @@ pub struct Dispatcher<'a> {
     /// Longest time that a module may be without a station in service.
     recover: Duration,
     breakers: Breakers,
+    /// Searches for the device that saw a card which its own station's did not see.
+    searches: Vec<wiring::Search>,
     /// Set when wrong keys may be destroying cards: from then on no chip is opened.
     keys_doubted: bool,
     asks: Sender<Ask>,
@@ -169,7 +172,8 @@ impl Dispatcher<'_> {
                     if let Some(station) = self.station(to) {
                         (station.unbound, station.binding) = (true, false);
                     }
-                    self.send(to, StationOrder::Feed(work));
+                    let turn = self.floor.stations.is_unproved(to);
+                    self.send(to, StationOrder::Feed { work, turn });
                 }
             }
             Move::Take { seq, from, to } => {
@@ -178,7 +182,8 @@ impl Dispatcher<'_> {
                     (station.taking, station.unbound) = (Some(from), false);
                 }
                 if let Some(work) = self.work(seq) {
-                    self.send(to, StationOrder::Take { from: from_name, work });
+                    let turn = self.floor.stations.is_unproved(to);
+                    self.send(to, StationOrder::Take { from: from_name, work, turn });
                 }
             }
             Move::ThrowOut(_, place) => {

@@ -69,7 +69,7 @@ impl LineThreads {
 impl<'a> Dispatcher<'a> {
     /// Starts the threads of a line. If the system refuses one, the line stops before anything moves.
     pub fn start(
-        line: LineSetup,
+        mut line: LineSetup,
         batch: Batch,
         hsm: Box<dyn Hsm>,
         ledger: &'a Ledger,
@@ -77,6 +77,15 @@ impl<'a> Dispatcher<'a> {
     ) -> Self {
         let counts: Vec<usize> = line.stages.iter().map(|s| s.stations.len()).collect();
         let total: usize = counts.iter().sum();
+        let mut floor = Floor::new(&counts, line.reorder_buffer);
+        for (index, stage) in line.stages.iter_mut().enumerate() {
+            for (station, setup) in stage.stations.iter_mut().enumerate() {
+                if setup.module.sight().is_some() {
+                    let place = Place { stage: index, station };
+                    floor.stations.sees_cards(place, stage.kind, setup.proofs.has(&setup.name));
+                }
+            }
+        }
         let mut threads = LineThreads::default();
 
         let (asks, asked) = bounded(usize::from(line.reorder_buffer) + 1);
@@ -102,10 +111,11 @@ impl<'a> Dispatcher<'a> {
         let mut dispatcher = Self {
             ledger,
             job: batch.job,
-            floor: Floor::new(&counts, line.reorder_buffer),
+            floor,
             stages,
             recover: line.recover,
             breakers: Breakers::new(line.breakers),
+            searches: Vec::new(),
             keys_doubted: false,
             asks,
             to_output,

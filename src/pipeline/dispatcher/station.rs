@@ -21,6 +21,7 @@ impl Dispatcher<'_> {
             StationHappening::Found(fault) => return self.found(place, &fault),
             StationHappening::Back => {
                 self.floor.stations.back(place);
+                self.floor.stations.is_unclear(place, false);
                 if let Some(stage) = self.stages.get_mut(place.stage) {
                     stage.awaited = None;
                 }
@@ -28,7 +29,11 @@ impl Dispatcher<'_> {
             }
             StationHappening::Stuck(fault) => return self.station_after(place, fault, Standing::Stuck),
             StationHappening::Died => return self.station_died(place),
-            _ => {}
+            StationHappening::Proved => return self.floor.stations.proved(place),
+            StationHappening::Unproved => return self.floor.stations.unproved(place),
+            StationHappening::Looked(sees) => return self.looked(place, sees),
+            StationHappening::Taken => {}
+            _ => self.floor.stations.arrived(place),
         }
         let Some(seq) = self.floor.working_at(place) else { return };
         match happening {
@@ -54,6 +59,8 @@ impl Dispatcher<'_> {
                 self.card_out(place, seq, fault, took, standing)
             }
             StationHappening::Void(fault, standing) => self.void(place, seq, fault, standing),
+            StationHappening::NotBegun(fault, standing) => self.not_begun(place, seq, fault, standing),
+            StationHappening::Unseen => self.unseen(place, seq),
             StationHappening::NotBound(error) => {
                 // The blank is neither bound nor thrown out, and the ledger accepts no more changes.
                 self.floor.remove(seq);
@@ -63,6 +70,9 @@ impl Dispatcher<'_> {
             StationHappening::Found(_)
             | StationHappening::Back
             | StationHappening::Stuck(_)
+            | StationHappening::Proved
+            | StationHappening::Unproved
+            | StationHappening::Looked(_)
             | StationHappening::Died => {}
         }
     }
@@ -280,7 +290,13 @@ impl Dispatcher<'_> {
     }
 
     /// Decides what a fault means for its station and for the line.
-    fn station_after(&mut self, place: Place, fault: Fault, standing: Standing) {
+    pub(super) fn station_after(&mut self, place: Place, fault: Fault, standing: Standing) {
+        let silent = fault.reason == ReasonWord::Transport && standing == Standing::Probed;
+        self.floor.stations.is_unclear(place, silent);
+        let standing = match standing {
+            Standing::InService if self.floor.stations.turn_was_lost(place) => Standing::Stuck,
+            standing => standing,
+        };
         match standing {
             Standing::InService => self.floor.stations.free(place),
             Standing::Probed => self.floor.stations.out_of_service(place),
@@ -295,7 +311,7 @@ impl Dispatcher<'_> {
         self.module_after(place, fault);
     }
 
-    fn take_blank(&mut self, place: Place) -> Option<u32> {
+    pub(super) fn take_blank(&mut self, place: Place) -> Option<u32> {
         self.station(place).and_then(|s| s.blank.take())
     }
 }

@@ -20,12 +20,14 @@
 
 mod card;
 mod probe;
+mod proof;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
+pub use self::proof::WiringProofs;
 use super::StationSetup;
 use crate::ids::KmcRef;
 use crate::ledger::{LedgerError, Ticket};
@@ -44,14 +46,23 @@ pub struct Place {
 /// The dispatcher's orders to a station.
 pub enum StationOrder {
     /// Feed a blank, and do the work of this record's first module.
-    Feed(Arc<CardWork>),
+    Feed {
+        /// Work of its record.
+        work: Arc<CardWork>,
+        /// The station has the turn to prove its device with this card.
+        turn: bool,
+    },
     /// Take the card from another station, and go on with it.
     Take {
         /// Name of the station where the card lies.
         from: String,
         /// Work of its record.
         work: Arc<CardWork>,
+        /// The station has the turn to prove its device with this card.
+        turn: bool,
     },
+    /// Say whether the device sees a card, although none was brought there.
+    Look,
     /// Throw out the card that lies here, for this reason: no other place can go on with it.
     ThrowOut(Fault),
 }
@@ -116,6 +127,16 @@ pub enum StationHappening {
     /// No card was touched, because the record's data, the station or the line is at fault. The order is
     /// void.
     Void(Fault, Standing),
+    /// The order was not begun, and no card was touched: the device has lost its proof, or has a fault.
+    NotBegun(Option<Fault>, Standing),
+    /// The device saw the card that the transport brought: it is the one of this station.
+    Proved,
+    /// The device was connected anew: nothing shows any more that it is the one of this station.
+    Unproved,
+    /// The device does not see the card that was brought. The card lies there until the next order.
+    Unseen,
+    /// The answer to [`StationOrder::Look`].
+    Looked(bool),
     /// While out of service, the station threw out a blank after an unclear feed.
     Found(Fault),
     /// Its device answers again.
@@ -161,8 +182,9 @@ impl Runner<'_> {
     fn work(&mut self, orders: &Receiver<StationOrder>) {
         while let Some(order) = self.next(orders) {
             let obeyed = match order {
-                StationOrder::Feed(work) => self.feed(&work),
-                StationOrder::Take { from, work } => self.take(&from, &work),
+                StationOrder::Feed { work, turn } => self.feed(&work, turn),
+                StationOrder::Take { from, work, turn } => self.take(&from, &work, turn),
+                StationOrder::Look => self.look_for_card(),
                 StationOrder::ThrowOut(fault) => self.throw_out(fault, Duration::ZERO),
             };
             if obeyed.is_err() {

@@ -268,7 +268,7 @@ fn silent_late_and_closed_links() {
         client.send(b"\x1be");
         client.expect_silence();
         // After a while the encoder answers again, and the card was not written.
-        std::thread::sleep(std::time::Duration::from_millis(300));
+        std::thread::sleep(Duration::from_millis(300));
         link(
             |stream| serve(stream, world, station),
             |again| {
