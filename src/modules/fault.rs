@@ -37,6 +37,12 @@ impl Fault {
             && matches!(self.reason, ReasonWord::ReaderHeld | ReasonWord::NoReader | ReasonWord::Reader)
     }
 
+    /// Whether the chip gave a wrong cryptogram, or found the host's wrong: the keys may be others than the card's.
+    pub fn doubts_keys(&self) -> bool {
+        let external_authenticate = self.header.as_deref().and_then(|header| header.get(2..4)) == Some("82");
+        self.reason == ReasonWord::Cryptogram || external_authenticate && self.sw == Some(0x6300)
+    }
+
     /// Whether the device sees no card although the transport reported one: the next card may be lost in the same
     /// way.
     pub fn is_no_card(&self) -> bool {

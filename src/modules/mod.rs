@@ -87,6 +87,11 @@ pub trait StationModule: Send {
     /// Looks at the card without changing it: ATR, SELECT, INITIALIZE UPDATE, blank stripe. At the first module of a
     /// line this comes before the binding, and a fault costs no attempt.
     fn inspect(&mut self, work: &CardWork) -> Result<BlankInspection, Fault>;
+    /// Opens the chip that was inspected, and sends nothing more than that: `Ok` is the proof that its keys are
+    /// right. Called before [`StationModule::personalize`], which goes on from there, for a card that others wait for.
+    fn authenticate(&mut self, _: &CardWork) -> Result<(), Fault> {
+        Ok(())
+    }
     /// Writes the record's section to the card and checks it as the device allows.
     fn personalize(&mut self, work: &CardWork) -> Result<ModuleOutcome, Fault>;
     /// Whether the record has anything for this module.

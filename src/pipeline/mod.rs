@@ -25,6 +25,7 @@ mod floor;
 mod output;
 mod source;
 mod station;
+mod turns;
 
 use std::sync::Arc;
 

@@ -27,6 +27,7 @@ mod devices;
 mod expected;
 mod exported;
 mod faults;
+mod first_card;
 mod foreign_files;
 mod papers;
 #[path = "../pcscd_support/mod.rs"]

@@ -5,6 +5,8 @@
 //! inspect      power on → ATR → SELECT first → INITIALIZE UPDATE → its KMC is allowed      nothing written
 //! personalize  for each application: (SELECT → INITIALIZE UPDATE, same KEYDATA) → HSM: open and wrap, one call
 //!                                    → EXTERNAL AUTHENTICATE → STORE DATA ...
+//!              a card that others wait for: `authenticate` goes to EXTERNAL AUTHENTICATE of the first application, and
+//!              `personalize` goes on from there
 //!              where the product says so: SELECT → READ RECORD ..., compared with what was sent → power off
 //! ```
 //!
@@ -36,8 +38,8 @@ use super::{
 use crate::chip::apdu;
 use crate::chip::status::{CommandPhase, StatusVerdict, judge};
 use crate::chip::{ChipPlan, plan};
-use crate::hsm::{CardSessionRequest, Hsm};
-use crate::ids::{Aid, Dgi, KmcRef};
+use crate::hsm::{CardSessionRequest, Hsm, WipedBytes};
+use crate::ids::{Aid, Dgi, KeyData, KmcRef};
 use crate::profile::kind::{DeviceLinks, KindRules};
 use crate::profile::{ProductProfile, line, product};
 use crate::reason::ReasonWord;
@@ -75,6 +77,8 @@ pub struct ChipModule {
     kmcs: Vec<KmcRef>,
     /// The first application, between `inspect` and `personalize`.
     challenged: Option<ChallengedApplication>,
+    /// The first application, between `authenticate` and `personalize`: KEYDATA of the chip, and the open session.
+    opened: Option<(KeyData, ApplicationSession)>,
     /// The challenge from the last session's answer, until it is sent to a card.
     next_challenge: Option<HostChallenge>,
     /// Calls to the HSM for this card so far.
@@ -86,6 +90,25 @@ pub struct ChipModule {
     limits: line::TimeLimits,
     /// The time left for this card.
     deadline: CardDeadline,
+}
+
+/// A wrapped command, its phase, and the DGIs that end with it, each with its length.
+type SessionStep = (WipedBytes, CommandPhase, Vec<(Dgi, u16)>);
+
+/// The wrapped commands of one application.
+struct ApplicationSession {
+    /// EXTERNAL AUTHENTICATE, until it was sent.
+    authenticate: Option<WipedBytes>,
+    /// The commands after it.
+    steps: Vec<SessionStep>,
+}
+
+/// How far the first application of a card is.
+enum FirstApplication {
+    /// It answered INITIALIZE UPDATE.
+    Challenged(ChallengedApplication),
+    /// Its channel is open, on the chip with this KEYDATA.
+    Opened(KeyData, ApplicationSession),
 }
 
 /// An application that answered INITIALIZE UPDATE.
@@ -106,6 +129,7 @@ impl ChipModule {
             hsm,
             kmcs: Vec::new(),
             challenged: None,
+            opened: None,
             next_challenge: None,
             hsm_calls: 0,
             commands: 0,
@@ -195,14 +219,20 @@ impl ChipModule {
         Ok(ChallengedApplication { host_challenge, response, answer })
     }
 
-    fn write(&mut self, work: &CardWork, first: ChallengedApplication) -> Result<ModuleOutcome, Fault> {
+    fn write(&mut self, work: &CardWork, first: FirstApplication) -> Result<ModuleOutcome, Fault> {
         let mut done = ModuleOutcome::default();
-        let key_data = first.answer.key_data;
         let channel = chip_of(&work.product)?.channel;
-        let mut first = Some(first);
+        let (key_data, mut challenged, mut opened) = match first {
+            FirstApplication::Challenged(first) => (first.answer.key_data, Some(first), None),
+            FirstApplication::Opened(key_data, session) => (key_data, None, Some(session)),
+        };
         for checked in &work.applications {
+            if let Some(session) = opened.take() {
+                self.load(checked, session, &mut done)?;
+                continue;
+            }
             self.deadline.next_phase();
-            let challenged = match first.take() {
+            let challenged = match challenged.take() {
                 Some(challenged) => challenged,
                 None => self.challenge(&checked.application.aid, channel)?,
             };
@@ -213,7 +243,8 @@ impl ChipModule {
                     format!("application {aid} shows another KEYDATA than the first one"),
                 ));
             }
-            self.application(work, checked, challenged, &mut done)?;
+            let session = self.open(work, checked, challenged)?;
+            self.load(checked, session, &mut done)?;
         }
         if self.read_back(work)? {
             done.compared.push("chip read-back");
@@ -221,14 +252,13 @@ impl ChipModule {
         Ok(done)
     }
 
-    /// Personalizes one application, from the HSM's session to the last status word.
-    fn application(
+    /// Has the HSM open the channel of an application and wrap all its commands. Sends nothing.
+    fn open(
         &mut self,
         work: &CardWork,
         checked: &ApplicationWork,
         challenged: ChallengedApplication,
-        done: &mut ModuleOutcome,
-    ) -> Result<(), Fault> {
+    ) -> Result<ApplicationSession, Fault> {
         let plan = plan_of(work, checked)?;
         let (commands, steps): (Vec<_>, Vec<_>) =
             plan.steps.into_iter().map(|s| (s.command, (s.phase, s.ends))).unzip();
@@ -246,19 +276,35 @@ impl ChipModule {
         let wrapped = self.hsm.session(&request)?;
         // Kept before the card gets its commands: it stays alive even if they fail.
         self.next_challenge = Some(wrapped.next_challenge);
-        let Some((authenticate, apdus)) = wrapped.apdus.split_first().filter(|(_, a)| a.len() == steps.len())
-        else {
-            return Err(Fault::new(
+        let mut apdus = wrapped.apdus.into_iter();
+        match apdus.next().filter(|_| apdus.len() == steps.len()) {
+            Some(authenticate) => Ok(ApplicationSession {
+                authenticate: Some(authenticate),
+                steps: apdus.zip(steps).map(|(apdu, (phase, ends))| (apdu, phase, ends)).collect(),
+            }),
+            None => Err(Fault::new(
                 Blame::Hsm,
                 ReasonWord::Hsm,
                 "device: the HSM returned a wrong number of commands",
-            ));
-        };
-        let mut session = vec![(authenticate.as_slice(), CommandPhase::ExternalAuthenticate)];
-        session.extend(apdus.iter().zip(&steps).map(|(apdu, (phase, _))| (apdu.as_slice(), *phase)));
-        let answers = self.send(&session)?;
-        // The first answer is that to EXTERNAL AUTHENTICATE, which no step asked for.
-        for ((_, sw), (_, ends)) in answers.into_iter().skip(1).zip(&steps) {
+            )),
+        }
+    }
+
+    /// Sends an application's commands, to the last status word.
+    fn load(
+        &mut self,
+        checked: &ApplicationWork,
+        session: ApplicationSession,
+        done: &mut ModuleOutcome,
+    ) -> Result<(), Fault> {
+        let authenticate = session.authenticate.as_ref();
+        let authenticate = authenticate.map(|apdu| (apdu.as_slice(), CommandPhase::ExternalAuthenticate));
+        let steps = session.steps.iter().map(|(apdu, phase, _)| (apdu.as_slice(), *phase));
+        let commands: Vec<_> = authenticate.into_iter().chain(steps).collect();
+        let answers = self.send(&commands)?;
+        // No step asked for the answer to EXTERNAL AUTHENTICATE.
+        let answers = answers.into_iter().skip(usize::from(authenticate.is_some()));
+        for ((_, sw), (.., ends)) in answers.zip(&session.steps) {
             let logged = ends.iter().filter(|(dgi, _)| checked.application.log.contains(dgi));
             done.log.extend(logged.map(|(dgi, length)| LoggedDgi {
                 aid: checked.application.aid.clone(),
@@ -268,6 +314,21 @@ impl ChipModule {
             }));
         }
         Ok(())
+    }
+
+    /// Opens the channel of the first application, and sends EXTERNAL AUTHENTICATE alone.
+    fn authenticate_first(
+        &mut self,
+        work: &CardWork,
+        checked: &ApplicationWork,
+        challenged: ChallengedApplication,
+    ) -> Result<ApplicationSession, Fault> {
+        self.deadline.next_phase();
+        let mut session = self.open(work, checked, challenged)?;
+        if let Some(authenticate) = session.authenticate.take() {
+            self.send(&[(authenticate.as_slice(), CommandPhase::ExternalAuthenticate)])?;
+        }
+        Ok(session)
     }
 
     /// Reads records as a terminal does and compares them with the file's. Returns whether there were any.
@@ -388,6 +449,7 @@ impl StationModule for ChipModule {
 
     fn inspect(&mut self, work: &CardWork) -> Result<BlankInspection, Fault> {
         self.challenged = None;
+        self.opened = None;
         self.commands = 0;
         self.hsm_calls = 0;
         self.deadline = CardDeadline::new(self.limits);
@@ -401,15 +463,29 @@ impl StationModule for ChipModule {
         }
     }
 
+    fn authenticate(&mut self, work: &CardWork) -> Result<(), Fault> {
+        let Some(checked) = work.applications.first() else { return Ok(()) };
+        let challenged = self.challenged.take().ok_or_else(not_inspected)?;
+        let key_data = challenged.answer.key_data;
+        match self.authenticate_first(work, checked, challenged) {
+            Ok(session) => self.opened = Some((key_data, session)),
+            Err(fault) => {
+                self.end(Some(&fault));
+                return Err(fault);
+            }
+        }
+        Ok(())
+    }
+
     fn personalize(&mut self, work: &CardWork) -> Result<ModuleOutcome, Fault> {
         if !self.wants(work) {
             return Ok(ModuleOutcome::default());
         }
-        let challenged = self
-            .challenged
-            .take()
-            .ok_or_else(|| Fault::us("a card was to be personalized before inspection"))?;
-        let outcome = self.write(work, challenged);
+        let first = match (self.opened.take(), self.challenged.take()) {
+            (Some((key_data, session)), _) => FirstApplication::Opened(key_data, session),
+            (None, challenged) => FirstApplication::Challenged(challenged.ok_or_else(not_inspected)?),
+        };
+        let outcome = self.write(work, first);
         self.end(outcome.as_ref().err());
         outcome.map(|done| ModuleOutcome { commands: self.commands, hsm_calls: self.hsm_calls, ..done })
     }
@@ -426,6 +502,10 @@ impl StationModule for ChipModule {
         self.link.reopen(PROBE_TIME)?;
         Ok(self.link.probe(PROBE_TIME)?)
     }
+}
+
+fn not_inspected() -> Fault {
+    Fault::us("a card was to be personalized before inspection")
 }
 
 fn chip_of(product: &ProductProfile) -> Result<&product::ChipProfile, Fault> {

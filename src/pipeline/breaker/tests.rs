@@ -6,7 +6,6 @@ use super::*;
 
 const MUTE: ReasonWord = ReasonWord::Mute;
 const JAM: ReasonWord = ReasonWord::Jam;
-const CRYPTOGRAM: ReasonWord = ReasonWord::Cryptogram;
 
 const LIMITS: Limits = Limits { station: 3, job: 5 };
 
@@ -14,69 +13,45 @@ fn at(stage: usize, station: usize) -> Place {
     Place { stage, station }
 }
 
-fn kmc(version: u8) -> Option<KmcRef> {
-    Some(KmcRef { id: [0xFF; 6], version })
-}
-
 #[test]
 fn equal_failures_at_one_station_need_a_person_and_others_do_not_add_up() {
     let mut breakers = Breakers::new(Limits { job: 100, ..LIMITS });
-    assert_eq!(breakers.failed(at(0, 0), &MUTE, None), None);
-    assert_eq!(breakers.failed(at(0, 1), &MUTE, None), None);
-    assert_eq!(breakers.failed(at(0, 0), &MUTE, None), None);
-    assert_eq!(breakers.failed(at(0, 0), &JAM, None), None);
-    assert_eq!(breakers.failed(at(0, 0), &MUTE, None), None);
-    assert_eq!(breakers.failed(at(0, 0), &MUTE, None), None);
-    assert_eq!(breakers.failed(at(0, 0), &MUTE, None), Some(Trip::Station(3)));
-    breakers.finished(at(0, 0), None);
-    assert_eq!(breakers.failed(at(0, 0), &MUTE, None), None);
-    assert_eq!(breakers.failed(at(0, 1), &MUTE, None), None);
-    assert_eq!(breakers.failed(at(0, 1), &MUTE, None), Some(Trip::Station(3)));
+    assert_eq!(breakers.failed(at(0, 0), &MUTE), None);
+    assert_eq!(breakers.failed(at(0, 1), &MUTE), None);
+    assert_eq!(breakers.failed(at(0, 0), &MUTE), None);
+    assert_eq!(breakers.failed(at(0, 0), &JAM), None);
+    assert_eq!(breakers.failed(at(0, 0), &MUTE), None);
+    assert_eq!(breakers.failed(at(0, 0), &MUTE), None);
+    assert_eq!(breakers.failed(at(0, 0), &MUTE), Some(Trip::Station(3)));
+    breakers.finished(at(0, 0));
+    assert_eq!(breakers.failed(at(0, 0), &MUTE), None);
+    assert_eq!(breakers.failed(at(0, 1), &MUTE), None);
+    assert_eq!(breakers.failed(at(0, 1), &MUTE), Some(Trip::Station(3)));
 }
 
 #[test]
 fn rejects_of_a_module_stop_the_job_wherever_they_happen() {
     let mut breakers = Breakers::new(LIMITS);
     for station in 0..4 {
-        assert_eq!(breakers.failed(at(1, station), &JAM, None), None);
+        assert_eq!(breakers.failed(at(1, station), &JAM), None);
         // A finished card at another module does not reset the count.
-        breakers.finished(at(0, station), None);
+        breakers.finished(at(0, station));
     }
-    assert_eq!(breakers.failed(at(1, 0), &MUTE, None), Some(Trip::Job(5)));
-    breakers.finished(at(1, 3), None);
-    assert_eq!(breakers.failed(at(1, 0), &MUTE, None), None);
-}
-
-#[test]
-fn two_wrong_cryptograms_stop_the_job_unless_a_card_of_the_same_keys_was_good() {
-    let mut breakers = Breakers::new(LIMITS);
-    assert_eq!(breakers.failed(at(0, 0), &CRYPTOGRAM, kmc(1)), None);
-    // Cards of other keys prove nothing about these.
-    breakers.finished(at(0, 1), kmc(2));
-    assert_eq!(breakers.failed(at(0, 2), &CRYPTOGRAM, kmc(1)), Some(Trip::Cryptogram));
-
-    let mut breakers = Breakers::new(LIMITS);
-    assert_eq!(breakers.failed(at(0, 0), &CRYPTOGRAM, kmc(1)), None);
-    breakers.finished(at(0, 1), kmc(1));
-    assert_eq!(breakers.failed(at(0, 2), &CRYPTOGRAM, kmc(1)), None);
-    assert_eq!(breakers.failed(at(0, 3), &MUTE, None), None);
-    assert_eq!(breakers.failed(at(0, 4), &CRYPTOGRAM, kmc(2)), Some(Trip::Cryptogram));
+    assert_eq!(breakers.failed(at(1, 0), &MUTE), Some(Trip::Job(5)));
+    breakers.finished(at(1, 3));
+    assert_eq!(breakers.failed(at(1, 0), &MUTE), None);
 }
 
 #[derive(Debug, Clone)]
 struct Step {
     place: Place,
     reason: Option<ReasonWord>,
-    kmc: Option<KmcRef>,
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let reason = prop_oneof![Just(None), Just(Some(MUTE)), Just(Some(JAM)), Just(Some(CRYPTOGRAM))];
-    (0..2_usize, 0..3_usize, reason, 1..3_u8).prop_map(|(stage, station, reason, version)| Step {
-        place: at(stage, station),
-        reason,
-        kmc: kmc(version),
-    })
+    let reason = prop_oneof![Just(None), Just(Some(MUTE)), Just(Some(JAM))];
+    (0..2_usize, 0..3_usize, reason)
+        .prop_map(|(stage, station, reason)| Step { place: at(stage, station), reason })
 }
 
 /// The last failure of a history, judged by reading all of it again.
@@ -86,17 +61,12 @@ fn judged(history: &[Step]) -> Option<Trip> {
         let mine: Vec<Step> = history.iter().filter(|s| of(s)).cloned().collect();
         mine.rsplit(|s| s.reason.is_none()).next().unwrap_or_default().to_vec()
     };
-    let wrong: usize = (1..3)
-        .map(|v| since(&|s| s.kmc == kmc(v)).iter().filter(|s| s.reason == Some(CRYPTOGRAM)).count())
-        .sum();
     let rejects = u32::try_from(since(&|s| s.place.stage == last.place.stage).len()).unwrap();
     let here = since(&|s| s.place == last.place);
     let equal = here.iter().rev().take_while(|s| s.reason == last.reason).count();
     let equal = u32::try_from(equal).unwrap();
     last.reason.as_ref()?;
-    if wrong >= WRONG_CRYPTOGRAMS {
-        Some(Trip::Cryptogram)
-    } else if rejects >= LIMITS.job {
+    if rejects >= LIMITS.job {
         Some(Trip::Job(rejects))
     } else {
         (equal >= LIMITS.station).then_some(Trip::Station(equal))
@@ -109,9 +79,9 @@ proptest! {
         let mut breakers = Breakers::new(LIMITS);
         for (at, step) in steps.iter().enumerate() {
             let trip = match &step.reason {
-                Some(reason) => breakers.failed(step.place, reason, step.kmc),
+                Some(reason) => breakers.failed(step.place, reason),
                 None => {
-                    breakers.finished(step.place, step.kmc);
+                    breakers.finished(step.place);
                     None
                 }
             };

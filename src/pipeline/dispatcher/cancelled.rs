@@ -39,13 +39,14 @@ impl Dispatcher<'_> {
         if self.withdrawn.remove(&seq) {
             self.drop_record(seq);
         } else {
+            self.turns.gone(seq);
             self.floor.unfeed(seq);
         }
     }
 
     /// Removes a record that will not be made, and releases what the HSM verified for it.
     pub(super) fn drop_record(&mut self, seq: u32) {
-        if let Some(card) = self.floor.remove(seq) {
+        if let Some(card) = self.off_floor(seq) {
             self.release(card.work.as_deref());
         }
     }

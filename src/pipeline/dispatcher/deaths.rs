@@ -66,13 +66,14 @@ impl Dispatcher<'_> {
             self.outage(before, fault, Standing::Stuck);
         }
         self.take_kmc(place);
+        self.turns.left(place);
         match blank {
             Some(blank) if !binding => self.left_unbound(seq, blank, context),
             // Only the ledger knows whether the binding was refused.
             Some(blank) => match self.ledger.record(self.job, Change::Lost { seq }, context.clone()).wait() {
                 Err(LedgerError::Denied { .. }) => self.left_unbound(seq, blank, context),
                 Err(error) => {
-                    self.floor.remove(seq);
+                    self.off_floor(seq);
                     self.stop_feeding(Stop::Ledger(error));
                 }
                 Ok(_) => self.lost_there(place, seq),
@@ -96,7 +97,7 @@ impl Dispatcher<'_> {
 
     fn lost_there(&mut self, place: Place, seq: u32) {
         self.worked(place, Duration::ZERO, true);
-        if let Some(card) = self.floor.remove(seq) {
+        if let Some(card) = self.off_floor(seq) {
             self.release(card.work.as_deref());
         }
     }
@@ -118,7 +119,7 @@ impl Dispatcher<'_> {
                 ..output_context()
             };
             self.record(Change::Lost { seq }, context);
-            self.floor.remove(seq);
+            self.off_floor(seq);
         }
     }
 
@@ -127,7 +128,7 @@ impl Dispatcher<'_> {
         self.prepared = never();
         self.stop_feeding(Stop::Died("the source".to_owned()));
         for seq in self.floor.with_source() {
-            self.floor.remove(seq);
+            self.off_floor(seq);
         }
     }
 

@@ -29,7 +29,11 @@ impl Dispatcher<'_> {
                     Doom::Now(place) => self.clear(place, killed()),
                     // The caller reads the outcome of the card from the ledger next.
                     Doom::Gone => self.settle_all(),
-                    Doom::Later => {}
+                    Doom::Later => {
+                        if let Some(place) = self.floor.working_place(seq) {
+                            self.kill_waiting(place);
+                        }
+                    }
                 }
                 // The caller may have hung up.
                 let _ = answer.try_send(doom != Doom::Gone);

@@ -8,6 +8,7 @@ mod kill;
 mod output;
 mod start;
 mod station;
+mod turns;
 mod wiring;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -22,6 +23,7 @@ use super::floor::{Floor, Move, Service};
 use super::output::OutputOrder;
 use super::source::{Ask, Prepared, Unready};
 use super::station::{Binding, Place, StationHappening, StationOrder};
+use super::turns::KeyTurns;
 use super::{LineMessage, RunOutcome, Stop};
 use crate::ids::{KmcRef, Mic};
 use crate::ledger::{JobId, Ledger, Ticket};
@@ -72,8 +74,10 @@ pub struct Dispatcher<'a> {
     breakers: Breakers,
     /// Searches for the device that saw a card which its own station's did not see.
     searches: Vec<wiring::Search>,
-    /// Set when wrong keys may be destroying cards: from then on no chip is opened.
-    keys_doubted: bool,
+    /// Which card of a KMC goes first, and whether its keys are in doubt.
+    turns: KeyTurns,
+    /// The stages with chip stations.
+    chip_stages: BTreeSet<usize>,
     asks: Sender<Ask>,
     to_output: Sender<OutputOrder>,
     prepared: Receiver<Prepared>,
@@ -145,6 +149,7 @@ impl Dispatcher<'_> {
 
     /// Asks the source for records and gives every order that is possible now.
     fn advance(&mut self) {
+        self.take_turns();
         let feeding = self.outcome.stopped.is_none();
         while feeding
             && self.floor.wants_more()
@@ -166,14 +171,15 @@ impl Dispatcher<'_> {
     fn order(&mut self, next: Move) {
         match next {
             Move::Feed(seq, to) => {
+                self.feeds(seq);
                 if let Some(work) = self.work(seq) {
                     // Counted with the order; `not_fed` takes it back if no blank came.
                     self.hopper = self.hopper.map(|blanks| blanks.saturating_sub(1));
                     if let Some(station) = self.station(to) {
                         (station.unbound, station.binding) = (true, false);
                     }
-                    let turn = self.floor.stations.is_unproved(to);
-                    self.send(to, StationOrder::Feed { work, turn });
+                    let proving = self.floor.stations.is_unproved(to);
+                    self.send(to, StationOrder::Feed { work, proving });
                 }
             }
             Move::Take { seq, from, to } => {
@@ -182,8 +188,8 @@ impl Dispatcher<'_> {
                     (station.taking, station.unbound) = (Some(from), false);
                 }
                 if let Some(work) = self.work(seq) {
-                    let turn = self.floor.stations.is_unproved(to);
-                    self.send(to, StationOrder::Take { from: from_name, work, turn });
+                    let proving = self.floor.stations.is_unproved(to);
+                    self.send(to, StationOrder::Take { from: from_name, work, proving });
                 }
             }
             Move::ThrowOut(_, place) => {
@@ -211,7 +217,7 @@ impl Dispatcher<'_> {
         let seq = prepared.seq;
         if self.withdrawn.remove(&seq) {
             self.release(prepared.work.ok().as_deref());
-            self.floor.remove(seq);
+            self.off_floor(seq);
             return;
         }
         match prepared.work {

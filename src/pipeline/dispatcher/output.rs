@@ -51,7 +51,7 @@ impl Dispatcher<'_> {
                 }
                 let position = self.next_position - 1;
                 self.record(Change::Stacked { seq, position }, output_context());
-                self.floor.remove(seq);
+                self.off_floor(seq);
                 self.outcome.good += 1;
                 self.outcome.stats.cards += 1;
             }
@@ -68,7 +68,7 @@ impl Dispatcher<'_> {
         };
         let context = self.in_whose_name(seq, &fault, context);
         self.record(Change::Rejected { seq }, context);
-        self.floor.remove(seq);
+        self.off_floor(seq);
         self.outcome.stats.cards += 1;
     }
 
@@ -84,7 +84,7 @@ impl Dispatcher<'_> {
             ..output_context()
         };
         self.record(Change::Lost { seq }, context);
-        self.floor.remove(seq);
+        self.off_floor(seq);
         self.stop_feeding(Stop::Fault { station: "output".into(), fault });
     }
 }

@@ -5,6 +5,7 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::turns::chip_stages;
 use super::{Dispatcher, ModuleStage, Station};
 use crate::hsm::Hsm;
 use crate::ledger::Ledger;
@@ -12,6 +13,7 @@ use crate::pipeline::breaker::Breakers;
 use crate::pipeline::floor::Floor;
 use crate::pipeline::source::Source;
 use crate::pipeline::station::{self, Place, StationHappening};
+use crate::pipeline::turns::KeyTurns;
 use crate::pipeline::{Batch, LineMessage, LineSetup, RunOutcome, StageSetup, StationSetup, output};
 use crate::threads::{self, ThreadRefused};
 
@@ -99,10 +101,9 @@ impl<'a> Dispatcher<'a> {
             product: batch.product,
         };
         let source = threads.start("source", move || source.run(&asked, give));
-
         let (say, happenings) = bounded(4 * total);
         let stages = line.stages.into_iter().enumerate();
-        let stages = stages.map(|(stage, setup)| threads.stage(stage, setup, &say)).collect();
+        let stages: Vec<_> = stages.map(|(stage, setup)| threads.stage(stage, setup, &say)).collect();
 
         let (to_output, output_orders) = bounded(1);
         let (output_says, from_output) = bounded(2);
@@ -112,11 +113,12 @@ impl<'a> Dispatcher<'a> {
             ledger,
             job: batch.job,
             floor,
+            chip_stages: chip_stages(&stages),
             stages,
             recover: line.recover,
             breakers: Breakers::new(line.breakers),
             searches: Vec::new(),
-            keys_doubted: false,
+            turns: KeyTurns::new(),
             asks,
             to_output,
             prepared,

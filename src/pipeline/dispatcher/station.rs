@@ -54,6 +54,8 @@ impl Dispatcher<'_> {
                 self.station_after(place, fault, standing);
             }
             StationHappening::Writing(kmc) => self.writing(place, seq, kmc),
+            StationHappening::KeysProved => self.turns.proved(place),
+            StationHappening::KeysWrong(kmc, fault) => self.keys_wrong(place, kmc, fault),
             StationHappening::Done { done, took } => self.done(place, seq, &done, took),
             StationHappening::CardOut { fault, took, standing } => {
                 self.card_out(place, seq, fault, took, standing)
@@ -63,7 +65,8 @@ impl Dispatcher<'_> {
             StationHappening::Unseen => self.unseen(place, seq),
             StationHappening::NotBound(error) => {
                 // The blank is neither bound nor thrown out, and the ledger accepts no more changes.
-                self.floor.remove(seq);
+                self.off_floor(seq);
+                self.turns.left(place);
                 self.floor.stations.stuck(place);
                 self.stop_feeding(Stop::Ledger(error));
             }
@@ -136,47 +139,26 @@ impl Dispatcher<'_> {
         }
     }
 
-    /// Asks the ledger to bind a blank, and hands the station the ticket to wait for. No data goes to the
-    /// card before.
+    /// Asks the ledger to bind a blank.
     fn bind(&mut self, place: Place, seq: u32, seen: BlankInspection) {
         let Some(blank) = self.station(place).and_then(|s| s.blank) else { return };
-        let binding = if self.keys_doubted && seen.kmc.is_some() {
-            let detail =
-                "the keys are in doubt after wrong card cryptograms, so nothing was sent to this blank";
-            Err(Fault::new(Blame::Hsm, ReasonWord::KeysDoubted, detail))
-        } else {
-            let change = Change::Bound { seq, blank, chip: seen.chip() };
-            Ok(self.ledger.record(self.job, change, self.context(place)))
-        };
-        if let Some(station) = self.station(place) {
-            station.binding = binding.is_ok();
-            // A station whose thread has died reports that itself.
-            let _ = station.binds.send(binding);
-        }
+        self.may_write(place, seen, Change::Bound { seq, blank, chip: seen.chip() });
     }
 
     /// Asks the ledger to record the chip of a card that was bound at a module without a chip.
     fn open_chip(&mut self, place: Place, seq: u32, seen: BlankInspection) {
-        let binding = match seen.chip() {
-            Some(chip) if !self.keys_doubted => {
-                Ok(self.ledger.record(self.job, Change::ChipFound { seq, chip }, self.context(place)))
-            }
-            _ => {
-                let detail =
-                    "the keys are in doubt after wrong card cryptograms, so this card's chip was not opened";
-                Err(Fault::new(Blame::Hsm, ReasonWord::KeysDoubted, detail))
-            }
-        };
-        if let Some(station) = self.station(place) {
-            drop(station.binds.send(binding));
+        if let Some(chip) = seen.chip() {
+            self.may_write(place, seen, Change::ChipFound { seq, chip });
         }
     }
 
     fn done(&mut self, place: Place, seq: u32, done: &ModuleOutcome, took: Duration) {
         let name = self.name(place);
         self.worked(place, took, false);
-        let kmc = self.take_kmc(place);
-        self.breakers.finished(place, kmc);
+        if let Some(kmc) = self.take_kmc(place) {
+            self.turns.good(place, kmc);
+        }
+        self.breakers.finished(place);
         self.outcome.stats.hsm_calls += u64::from(done.hsm_calls);
         self.outcome.stats.commands += u64::from(done.commands);
         for logged in &done.log {
@@ -193,6 +175,7 @@ impl Dispatcher<'_> {
         if !card.finished() {
             return;
         }
+        self.turns.finished(seq);
         // First the comparison of the record's parts with each other, then those of the record with the card.
         let agreed = card.work.as_ref().and_then(|w| w.agreed);
         let compared: Vec<_> = agreed.into_iter().chain(card.compared.iter().copied()).collect();
@@ -210,7 +193,7 @@ impl Dispatcher<'_> {
         let context = self.in_whose_name(seq, &fault, self.fault_context(place, &fault, took));
         self.record(Change::Rejected { seq }, context);
         // The HSM still holds handles of the applications that were not reached.
-        if let Some(card) = self.floor.remove(seq) {
+        if let Some(card) = self.off_floor(seq) {
             self.release(card.work.as_deref());
         }
         self.failed(place, &fault, standing);
@@ -219,14 +202,21 @@ impl Dispatcher<'_> {
 
     /// Counts a card that was thrown out, and acts if a breaker trips.
     fn failed(&mut self, place: Place, fault: &Fault, standing: Standing) {
-        let kmc = self.take_kmc(place);
+        self.take_kmc(place);
+        self.turns.left(place);
         let clearing = self.station(place).is_some_and(|s| std::mem::take(&mut s.clearing));
         // Such a card says nothing about this station, or `station::probe` counts the outage.
-        let blameless = matches!(fault.reason, ReasonWord::RecordCancelled | ReasonWord::NotSigned);
+        let blameless = matches!(
+            fault.reason,
+            ReasonWord::RecordCancelled
+                | ReasonWord::NotSigned
+                | ReasonWord::KeysDoubted
+                | ReasonWord::Killed
+        );
         if clearing || blameless || standing != Standing::InService {
             return;
         }
-        let Some(trip) = self.breakers.failed(place, &fault.reason, kmc) else { return };
+        let Some(trip) = self.breakers.failed(place, &fault.reason) else { return };
         let last = &fault.detail;
         match trip {
             Trip::Station(count) => {
@@ -250,26 +240,6 @@ impl Dispatcher<'_> {
                 let fault = Fault::new(Blame::Device, ReasonWord::Breaker, detail);
                 self.stop_feeding(Stop::Fault { station: self.name(place), fault });
             }
-            Trip::Cryptogram => self.doubt_keys(place, fault),
-        }
-    }
-
-    /// Stops the line and every station of the module: wrong keys destroy each chip that is opened with them.
-    fn doubt_keys(&mut self, place: Place, fault: &Fault) {
-        self.keys_doubted = true;
-        let detail = format!(
-            "two cards in a row gave a wrong cryptogram: check with the supplier of the blanks that the key store's KMC is \
-             the one of this KMC_ID and key version, and the product's derivation, before another card is opened; the \
-             last: {}",
-            fault.detail
-        );
-        self.stop_feeding(Stop::Fault {
-            station: self.name(place),
-            fault: Fault { detail, ..fault.clone() },
-        });
-        let stations = self.stages.get(place.stage).map_or(0, |s| s.stations.len());
-        for station in 0..stations {
-            self.floor.stations.stuck(Place { station, ..place });
         }
     }
 
@@ -294,7 +264,7 @@ impl Dispatcher<'_> {
         let silent = fault.reason == ReasonWord::Transport && standing == Standing::Probed;
         self.floor.stations.is_unclear(place, silent);
         let standing = match standing {
-            Standing::InService if self.floor.stations.turn_was_lost(place) => Standing::Stuck,
+            Standing::InService if self.floor.stations.proof_failed(place) => Standing::Stuck,
             standing => standing,
         };
         match standing {

@@ -82,6 +82,11 @@ impl Card {
         self.route.get(self.leg).copied()
     }
 
+    /// Whether it visits this stage.
+    pub fn visits(&self, stage: usize) -> bool {
+        self.route.contains(&stage)
+    }
+
     /// Whether every module is done with the card.
     pub fn finished(&self) -> bool {
         self.stage().is_none()
@@ -155,6 +160,8 @@ pub struct Floor {
     /// The output's thread has died: no card is collected or stacked any more.
     output_gone: bool,
     window: usize,
+    /// No blank is fed for a record that visits one of these stages.
+    held_back: BTreeSet<usize>,
 }
 
 impl Floor {
@@ -174,7 +181,13 @@ impl Floor {
             output_busy: false,
             output_gone: false,
             window: usize::from(buffer),
+            held_back: BTreeSet::new(),
         }
+    }
+
+    /// Feeds no blank for records that visit one of these stages, until this is called again.
+    pub fn hold_back(&mut self, stages: BTreeSet<usize>) {
+        self.held_back = stages;
     }
 
     /// Whether one more record may be asked for: the window has room, and not more records wait than stations
@@ -317,6 +330,14 @@ impl Floor {
     /// The card that a station works on.
     pub fn working_at(&self, place: Place) -> Option<u32> {
         self.working.get(&place).copied()
+    }
+
+    /// The station that works on the card of a record.
+    pub fn working_place(&self, seq: u32) -> Option<Place> {
+        match self.cards.get(&seq)?.at {
+            Where::Working(place) => Some(place),
+            _ => None,
+        }
     }
 
     /// Whether any card that was fed, or is about to be fed, has not left the line yet.
@@ -484,6 +505,7 @@ impl Floor {
         let passes = |card: &Card| {
             card.route.iter().all(|stage| {
                 self.stations.service(*stage) == Service::Up
+                    && !self.held_back.contains(stage)
                     && !(self.stations.lacks_proof(*stage) && self.is_due_at(*stage))
             })
         };

@@ -16,8 +16,8 @@ pub(super) enum Proof {
     Unproved(u32),
 }
 
-/// Most turns in a row without a proof; more of them need a person.
-const TURNS_MAX: u32 = 3;
+/// Most orders in a row without a proof; more of them need a person.
+const PROOFS_MAX: u32 = 3;
 
 impl Stations {
     /// Enters that the device of a station sees cards, and whether it is proved. Devices of one `kind` can be
@@ -46,11 +46,11 @@ impl Stations {
         matches!(self.proof(place), Some(Proof::Unproved(_)))
     }
 
-    /// Counts a turn that ended without a proof. Returns whether there were too many.
-    pub fn turn_was_lost(&mut self, place: Place) -> bool {
-        let Some(Proof::Unproved(turns)) = self.proof(place) else { return false };
-        self.set_proof(place, Proof::Unproved(turns + 1));
-        turns + 1 >= TURNS_MAX
+    /// Counts an order that ended without a proof. Returns whether there were too many.
+    pub fn proof_failed(&mut self, place: Place) -> bool {
+        let Some(Proof::Unproved(orders)) = self.proof(place) else { return false };
+        self.set_proof(place, Proof::Unproved(orders + 1));
+        orders + 1 >= PROOFS_MAX
     }
 
     /// Enters that the card of an order has arrived, or will not come.
@@ -83,18 +83,18 @@ impl Stations {
         others.map(|(place, ..)| place).filter(|place| self.is_unproved(*place)).collect()
     }
 
-    /// A free station of a stage that can have a card now: an unproved one first, if it can have the turn.
+    /// A free station of a stage that can have a card now: an unproved one first, if it can be proved now.
     pub fn any_free(&self, stage: usize) -> Option<Place> {
         let of = self.0.get(stage)?;
         let at = |station| Place { stage, station };
         let unproved = of.free.iter().copied().find(|station| self.is_unproved(at(*station)));
         let Some(unproved) = unproved else { return of.free.first().copied().map(at) };
         let others = || self.of_kind(of.kind).map(|(_, stage, station)| (stage, station));
-        let has_turn = |(stage, station): (&StageService, usize)| {
+        let proves = |(stage, station): (&StageService, usize)| {
             stage.states.get(station) == Some(&State::Occupied)
                 && matches!(stage.proofs.get(station), Some(Some(Proof::Unproved(_))))
         };
-        if others().any(has_turn) || others().any(|(s, station)| s.unclear.get(station) == Some(&true)) {
+        if others().any(proves) || others().any(|(s, station)| s.unclear.get(station) == Some(&true)) {
             let proved = of.free.iter().copied().find(|station| !self.is_unproved(at(*station)));
             return proved.map(at);
         }

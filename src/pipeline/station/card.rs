@@ -7,8 +7,8 @@ use drivers::Condition;
 
 use super::probe::{Lying, transport_fault};
 use super::proof::{Readiness, Sight};
+use super::turn::CardPermission;
 use super::{HungUp, Runner, Standing, StationHappening};
-use crate::ledger::{Law, LedgerError, RecordState, Ticket};
 use crate::modules::{Blame, BlankInspection, CardWork, Fault};
 use crate::reason::ReasonWord;
 
@@ -19,11 +19,11 @@ const READER_PATIENCE: Duration = Duration::from_secs(3);
 const READER_PAUSE: Duration = Duration::from_millis(200);
 
 impl Runner<'_> {
-    pub(super) fn feed(&mut self, work: &CardWork, turn: bool) -> Result<(), HungUp> {
+    pub(super) fn feed(&mut self, work: &CardWork, proving: bool) -> Result<(), HungUp> {
         if let Err(fault) = self.setup.module.prepare(work) {
             return self.tell(StationHappening::Void(fault, Standing::InService));
         }
-        let readiness = self.before_card(turn)?;
+        let readiness = self.before_card(proving)?;
         if let Readiness::NotNow(fault, standing) = readiness {
             return self.tell(StationHappening::NotBegun(fault, standing));
         }
@@ -40,25 +40,14 @@ impl Runner<'_> {
             return self.blank_out(BlankInspection::default(), fault, start, Standing::InService);
         }
         self.tell(StationHappening::Fed)?;
-        let mut seen = BlankInspection::default();
         let Some(inspected) = self.seen(work, &readiness)? else { return Ok(()) };
-        let fault = match inspected {
-            Ok(blank) => {
-                seen = blank;
-                self.tell(StationHappening::MayBind(blank))?;
-                match self.binds.recv().map_err(|_| HungUp)?.map(Ticket::wait) {
-                    Ok(Ok(_)) => return self.personalize(work, start, blank),
-                    Ok(Err(error)) => match refused(error) {
-                        Ok(fault) => fault,
-                        Err(error) => return self.tell(StationHappening::NotBound(error)),
-                    },
-                    Err(fault) => fault,
-                }
-            }
-            Err(fault) => {
-                seen.key_data = fault.key_data;
-                fault
-            }
+        let (seen, fault) = match inspected {
+            Ok(blank) => match self.leave(work, blank, StationHappening::MayBind)? {
+                CardPermission::Given(blank, first) => return self.personalize(work, start, blank, first),
+                CardPermission::Refused(blank, fault) => (blank, fault),
+                CardPermission::NotRecorded(error) => return self.tell(StationHappening::NotBound(error)),
+            },
+            Err(fault) => (BlankInspection { key_data: fault.key_data, kmc: None }, fault),
         };
         let twice = fault.reason == ReasonWord::ChipSeen;
         let (fault, standing) = self.thrown_out(fault);
@@ -101,7 +90,7 @@ impl Runner<'_> {
 
     /// Inspects the card that lies here, again if its reader was away for a moment: the card is not at fault
     /// then, and nothing was sent to it.
-    fn look(&mut self, work: &CardWork) -> Result<BlankInspection, Fault> {
+    pub(super) fn look(&mut self, work: &CardWork) -> Result<BlankInspection, Fault> {
         let until = Instant::now() + READER_PATIENCE;
         loop {
             let outcome = self.setup.module.inspect(work);
@@ -122,8 +111,8 @@ impl Runner<'_> {
         }
     }
 
-    pub(super) fn take(&mut self, from: &str, work: &CardWork, turn: bool) -> Result<(), HungUp> {
-        let readiness = self.before_card(turn)?;
+    pub(super) fn take(&mut self, from: &str, work: &CardWork, proving: bool) -> Result<(), HungUp> {
+        let readiness = self.before_card(proving)?;
         if let Readiness::NotNow(fault, standing) = readiness {
             return self.tell(StationHappening::NotBegun(fault, standing));
         }
@@ -153,14 +142,14 @@ impl Runner<'_> {
     /// opened, so that a chip takes the data of one attempt only.
     fn open(&mut self, work: &CardWork, start: Instant, blank: BlankInspection) -> Result<(), HungUp> {
         if blank.chip().is_none() {
-            return self.personalize(work, start, blank);
+            return self.personalize(work, start, blank, false);
         }
-        self.tell(StationHappening::MayOpen(blank))?;
-        let fault = match self.binds.recv().map_err(|_| HungUp)?.map(Ticket::wait) {
-            Ok(Ok(_)) => return self.personalize(work, start, blank),
-            Ok(Err(error)) => refused(error)
-                .unwrap_or_else(|error| Fault::new(Blame::Us, ReasonWord::Ledger, error.to_string())),
-            Err(fault) => fault,
+        let fault = match self.leave(work, blank, StationHappening::MayOpen)? {
+            CardPermission::Given(blank, first) => return self.personalize(work, start, blank, first),
+            CardPermission::Refused(_, fault) => fault,
+            CardPermission::NotRecorded(error) => {
+                Fault::new(Blame::Us, ReasonWord::Ledger, error.to_string())
+            }
         };
         let twice = fault.reason == ReasonWord::ChipSeen;
         let (fault, standing) = self.thrown_out(fault);
@@ -188,14 +177,26 @@ impl Runner<'_> {
         }
     }
 
-    fn personalize(&mut self, work: &CardWork, start: Instant, blank: BlankInspection) -> Result<(), HungUp> {
+    fn personalize(
+        &mut self,
+        work: &CardWork,
+        start: Instant,
+        blank: BlankInspection,
+        first: bool,
+    ) -> Result<(), HungUp> {
         self.tell(StationHappening::Writing(blank.kmc))?;
-        match self.setup.module.personalize(work) {
+        let proved = if first { self.proves_keys(work)? } else { Ok(()) };
+        match proved.and_then(|()| self.setup.module.personalize(work)) {
             Ok(done) => {
                 self.outages = 0;
                 self.tell(StationHappening::Done { done, took: start.elapsed() })
             }
-            Err(fault) => self.throw_out(fault, start.elapsed()),
+            Err(fault) => {
+                if let Some(kmc) = blank.kmc.filter(|_| fault.doubts_keys()) {
+                    self.tell(StationHappening::KeysWrong(kmc, fault.clone()))?;
+                }
+                self.throw_out(fault, start.elapsed())
+            }
         }
     }
 
@@ -228,24 +229,5 @@ impl Runner<'_> {
             ..fault
         };
         (fault, standing)
-    }
-}
-
-/// The fault of a card that one of the ledger's laws keeps from its record. Any other error means that the
-/// ledger takes nothing more.
-fn refused(error: LedgerError) -> Result<Fault, LedgerError> {
-    match error {
-        LedgerError::Denied { law: law @ Law::ChipSeen(_), .. } => {
-            Ok(Fault::new(Blame::Device, ReasonWord::ChipSeen, format!("device: {law}")))
-        }
-        LedgerError::Denied { law: Law::Record { is: RecordState::Cancelled, .. }, .. } => Ok(Fault::new(
-            Blame::Card,
-            ReasonWord::RecordCancelled,
-            "operator: the record was cancelled after this blank was fed for it; the blank is still empty",
-        )),
-        error @ LedgerError::NotSigned { .. } => {
-            Ok(Fault::new(Blame::Hsm, ReasonWord::NotSigned, error.to_string()))
-        }
-        error => Err(error),
     }
 }

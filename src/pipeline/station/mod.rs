@@ -7,6 +7,7 @@
 //!                                  └─► ask to bind → wait until durable → personalize → done | throw out
 //! take order:  lift from the station before → prepare → arrive → inspect → personalize → done | throw out
 //!                                                      a chip: ask to open it → wait until durable ─┘
+//!              a chip that has to wait for its turn (`turn`) is inspected anew before the station asks again
 //!
 //! in service ──the device did not answer; the card is out──► out of service: probe, wait, probe ...
 //!    │  ▲                                                       │  │
@@ -21,6 +22,7 @@
 mod card;
 mod probe;
 mod proof;
+mod turn;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,8 +51,8 @@ pub enum StationOrder {
     Feed {
         /// Work of its record.
         work: Arc<CardWork>,
-        /// The station has the turn to prove its device with this card.
-        turn: bool,
+        /// The station is the one that may prove its device now, with this card.
+        proving: bool,
     },
     /// Take the card from another station, and go on with it.
     Take {
@@ -58,8 +60,8 @@ pub enum StationOrder {
         from: String,
         /// Work of its record.
         work: Arc<CardWork>,
-        /// The station has the turn to prove its device with this card.
-        turn: bool,
+        /// The station is the one that may prove its device now, with this card.
+        proving: bool,
     },
     /// Say whether the device sees a card, although none was brought there.
     Look,
@@ -78,8 +80,20 @@ pub enum Standing {
     Stuck,
 }
 
-/// The answer to a station that asks to bind: the ticket to wait for, or the reason why its blank has to go.
-pub type Binding = Result<Ticket, Fault>;
+/// The answer to a station that asks to bind a blank, or to open a chip.
+pub enum Binding {
+    /// It may, once this change of the ledger is durable.
+    Given {
+        /// The change to wait for.
+        ticket: Ticket,
+        /// Whether the chip goes first, so that the station reports how it answers EXTERNAL AUTHENTICATE.
+        first: bool,
+    },
+    /// It waited for its turn: inspect the card anew, and ask again.
+    AskAnew,
+    /// The card has to go, for this reason.
+    Refused(Fault),
+}
 
 /// A station's reports.
 pub enum StationHappening {
@@ -108,6 +122,10 @@ pub enum StationHappening {
     /// The binding is durable, or the station has taken the card. Data goes to the card now; its chip is of
     /// this KMC.
     Writing(Option<KmcRef>),
+    /// The chip has answered EXTERNAL AUTHENTICATE: its keys are right.
+    KeysProved,
+    /// The chip of this KMC gave a wrong cryptogram, or found ours wrong. The card is thrown out next.
+    KeysWrong(KmcRef, Fault),
     /// The module is done. The card waits in the station.
     Done {
         /// The module's result.
@@ -182,8 +200,8 @@ impl Runner<'_> {
     fn work(&mut self, orders: &Receiver<StationOrder>) {
         while let Some(order) = self.next(orders) {
             let obeyed = match order {
-                StationOrder::Feed { work, turn } => self.feed(&work, turn),
-                StationOrder::Take { from, work, turn } => self.take(&from, &work, turn),
+                StationOrder::Feed { work, proving } => self.feed(&work, proving),
+                StationOrder::Take { from, work, proving } => self.take(&from, &work, proving),
                 StationOrder::Look => self.look_for_card(),
                 StationOrder::ThrowOut(fault) => self.throw_out(fault, Duration::ZERO),
             };

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!               the device is connected anew
-//!  PROVED ◄─────────────────────────────────► UNPROVED ──order with the turn──► sees no card? ──no──► STUCK
+//!  PROVED ◄─────────────────────────────────► UNPROVED ──order to prove──► sees no card? ──no──► STUCK
 //!    ▲                                           ▲                                   │ yes
 //!    │                                           │ no card came                      ▼
 //!    │                                           └────────────────────────── move the card in
@@ -11,8 +11,8 @@
 //!    └───────────────────────────────────────────────────────────────────────────────┴─ sees none ──► UNSEEN
 //! ```
 //!
-//! The dispatcher gives the turn to one unproved station of a kind of device at a time (`floor::stations`), so
-//! the card that the device sees is the one that came here. It also finds the device that saw an unseen card
+//! The dispatcher lets one unproved station of a kind of device at a time prove itself (`floor::proofs`), so the
+//! card that the device sees is the one that came here. It also finds the device that saw an unseen card
 //! (`dispatcher::wiring`).
 
 use std::collections::BTreeMap;
@@ -74,8 +74,8 @@ pub(super) enum Sight {
 
 impl Runner<'_> {
     /// Makes sure, before a card is moved, that the device is the proved one, or that the card can prove it.
-    /// An unproved device needs the turn.
-    pub(super) fn before_card(&mut self, turn: bool) -> Result<Readiness, HungUp> {
+    /// An unproved device needs to be the one that is proved now (`proving`).
+    pub(super) fn before_card(&mut self, proving: bool) -> Result<Readiness, HungUp> {
         let Some(sight) = self.setup.module.sight() else { return Ok(Readiness::Ready) };
         let connection = match sight.connection() {
             Ok((connection, _)) => connection,
@@ -84,13 +84,13 @@ impl Runner<'_> {
         let proved = self.setup.proofs.of(&self.setup.name);
         if proved.is_some_and(|proved| connection.continues(&proved)) {
             self.setup.proofs.keep(&self.setup.name, connection);
-            if turn {
+            if proving {
                 self.tell(StationHappening::Proved)?;
             }
             return Ok(Readiness::Ready);
         }
         self.unproved()?;
-        if !turn {
+        if !proving {
             return Ok(Readiness::NotNow(None, Standing::InService));
         }
         let Some(sight) = self.setup.module.sight() else { return Ok(Readiness::Ready) };

@@ -11,7 +11,8 @@ use drivers::presence::DeviceConnection;
 use drivers::transport::Transport;
 
 use super::*;
-use crate::ids::KeyData;
+use crate::ids::{KeyData, KmcRef};
+use crate::ledger::{Change, Context};
 use crate::modules::sight::CardSight;
 use crate::modules::{Blame, StationModule};
 use crate::reason::ReasonWord;
@@ -61,6 +62,8 @@ struct Worker {
     probe: VecDeque<Fault>,
     /// What the inspection of every card returns.
     shows: BlankInspection,
+    /// Faults of `authenticate`.
+    keys: VecDeque<Fault>,
     eye: Option<Eye>,
 }
 
@@ -110,6 +113,9 @@ impl StationModule for Worker {
     fn inspect(&mut self, _: &CardWork) -> Result<BlankInspection, Fault> {
         Self::step(&self.trace, "inspect", &mut self.inspect).map(|()| self.shows)
     }
+    fn authenticate(&mut self, _: &CardWork) -> Result<(), Fault> {
+        Self::step(&self.trace, "authenticate", &mut self.keys)
+    }
     fn personalize(&mut self, _: &CardWork) -> Result<ModuleOutcome, Fault> {
         Self::step(&self.trace, "write", &mut self.personalize).map(|()| ModuleOutcome::default())
     }
@@ -122,6 +128,14 @@ impl StationModule for Worker {
     fn probe(&mut self) -> Result<(), Fault> {
         Self::step(&self.trace, "probe", &mut self.probe)
     }
+}
+
+/// A ledger with a job.
+fn ledger() -> ((crate::ledger::Ledger, crate::ids::JobId), tempfile::TempDir) {
+    let directory = crate::ledger::tests::directory();
+    let ledger = crate::ledger::Ledger::open(directory.path().join("l.db")).unwrap();
+    let job = ledger.new_job(crate::ledger::tests::file("F", 3)).unwrap().job;
+    ((ledger, job), directory)
 }
 
 fn hung() -> Fault {
@@ -158,7 +172,17 @@ fn start_showing(
     shows: BlankInspection,
     script: &[(char, &[Option<u8>])],
     inspect: Vec<Fault>,
+    more: (Vec<Fault>, Vec<Fault>),
+) -> Bench {
+    start_with_keys(shows, script, inspect, more, vec![])
+}
+
+fn start_with_keys(
+    shows: BlankInspection,
+    script: &[(char, &[Option<u8>])],
+    inspect: Vec<Fault>,
     (personalize, probe): (Vec<Fault>, Vec<Fault>),
+    keys: Vec<Fault>,
 ) -> Bench {
     let trace = Trace::default();
     let script = script.iter().map(|(cmd, answers)| (*cmd, answers.iter().copied().collect())).collect();
@@ -169,6 +193,7 @@ fn start_showing(
         personalize: personalize.into(),
         probe: probe.into(),
         shows,
+        keys: keys.into(),
         eye: None,
     };
     bench(trace, machine, module, &Arc::default())
@@ -195,6 +220,7 @@ fn start_seeing(
         personalize: VecDeque::new(),
         probe: VecDeque::new(),
         shows: BlankInspection::default(),
+        keys: VecDeque::new(),
         eye: Some(eye),
     };
     bench(trace, machine, module, proofs)
@@ -222,19 +248,19 @@ impl Bench {
     }
 
     fn feed(&self) {
-        self.order(StationOrder::Feed { work: work(), turn: false });
+        self.order(StationOrder::Feed { work: work(), proving: false });
     }
 
     fn take(&self) {
-        self.order(StationOrder::Take { from: "chip-0".into(), work: work(), turn: false });
+        self.order(StationOrder::Take { from: "chip-0".into(), work: work(), proving: false });
     }
 
-    fn feed_with_the_turn(&self) {
-        self.order(StationOrder::Feed { work: work(), turn: true });
+    fn feed_proving(&self) {
+        self.order(StationOrder::Feed { work: work(), proving: true });
     }
 
-    fn take_with_the_turn(&self) {
-        self.order(StationOrder::Take { from: "chip-0".into(), work: work(), turn: true });
+    fn take_proving(&self) {
+        self.order(StationOrder::Take { from: "chip-0".into(), work: work(), proving: true });
     }
 
     /// The station's next reports, abbreviated.
@@ -273,6 +299,8 @@ fn short(happening: &StationHappening) -> String {
         StationHappening::Taken => "taken".into(),
         StationHappening::NotTaken(fault, standing) => format!("not taken: {} {standing:?}", fault.reason),
         StationHappening::Writing(_) => "writing".into(),
+        StationHappening::KeysProved => "proved".into(),
+        StationHappening::KeysWrong(kmc, fault) => format!("wrong keys {kmc}: {}", fault.reason),
         StationHappening::Done { .. } => "done".into(),
         StationHappening::CardOut { fault, standing, .. } => {
             format!("card out: {} {standing:?}", fault.reason)
@@ -354,7 +382,7 @@ fn a_blank_that_may_not_be_bound_is_thrown_out_as_the_line_says() {
     let bench = start(&[], vec![], vec![], vec![]);
     bench.feed();
     bench.says(&["fed", "may bind"]);
-    let denied = Err(Fault::new(Blame::Hsm, ReasonWord::KeysDoubted, "no"));
+    let denied = Binding::Refused(Fault::new(Blame::Card, ReasonWord::KeysDoubted, "no"));
     bench.line.as_ref().unwrap().1.send(denied).unwrap();
     bench.says(&["blank out: keys-doubted InService"]);
     assert_eq!(bench.did(), "F inspect R");
@@ -369,10 +397,72 @@ fn a_chip_behind_another_module_is_opened_when_the_line_says_so() {
     bench.take();
     bench.says(&["taken", "may open"]);
     assert_eq!(bench.did(), "T A inspect");
-    let denied = Err(Fault::new(Blame::Hsm, ReasonWord::KeysDoubted, "no"));
+    let denied = Binding::Refused(Fault::new(Blame::Card, ReasonWord::KeysDoubted, "no"));
     bench.line.as_ref().unwrap().1.send(denied).unwrap();
     bench.says(&["card out: keys-doubted InService"]);
     assert_eq!(bench.did(), "R");
+    bench.end();
+}
+
+/// A station with a chip of a KMC.
+fn start_with_chip(inspect: Vec<Fault>, keys: Vec<Fault>) -> Bench {
+    let key_data = Some(KeyData([0xFF, 0xFF, 0xFF, 0x47, 0x61, 0x73, 1, 2, 3, 4]));
+    let kmc = Some(KmcRef { id: [0xFF; 6], version: 1 });
+    start_with_keys(BlankInspection { key_data, kmc }, &[], inspect, (vec![], vec![]), keys)
+}
+
+impl Bench {
+    fn answers(&self, binding: Binding) {
+        self.line.as_ref().unwrap().1.send(binding).unwrap();
+    }
+}
+
+#[test]
+fn a_card_that_waited_is_asked_anew_before_the_station_asks_again() {
+    let bench = start_with_chip(vec![], vec![]);
+    bench.feed();
+    bench.says(&["fed", "may bind"]);
+    for _ in 0..2 {
+        bench.answers(Binding::AskAnew);
+        bench.says(&["may bind"]);
+    }
+    bench.answers(Binding::Refused(bad_card()));
+    bench.says(&["blank out: mute InService"]);
+    assert_eq!(bench.did(), "F inspect inspect inspect R");
+    bench.take();
+    bench.says(&["taken", "may open"]);
+    bench.answers(Binding::AskAnew);
+    bench.says(&["may open"]);
+    assert_eq!(bench.did(), "T A inspect inspect");
+    // A line that ends does not leave the station waiting.
+    bench.end();
+}
+
+#[test]
+fn a_chip_that_goes_first_is_reported_as_soon_as_it_has_answered() {
+    let (ledger, _directory) = ledger();
+    let given = |first| Binding::Given {
+        ticket: ledger.0.record(ledger.1, Change::Held, Context::by("anna")),
+        first,
+    };
+    let wrong = || Fault::new(Blame::Card, ReasonWord::Cryptogram, "no");
+    let bench = start_with_chip(vec![], vec![wrong()]);
+    bench.take();
+    bench.says(&["taken", "may open"]);
+    bench.answers(given(true));
+    bench.says(&["writing", "wrong keys FFFFFFFFFFFF:1: cryptogram", "card out: cryptogram InService"]);
+    assert_eq!(bench.did(), "T A inspect authenticate R");
+    bench.take();
+    bench.says(&["taken", "may open"]);
+    bench.answers(given(true));
+    bench.says(&["writing", "proved", "done"]);
+    assert_eq!(bench.did(), "T A inspect authenticate write");
+    // Nobody waits for the others.
+    bench.take();
+    bench.says(&["taken", "may open"]);
+    bench.answers(given(false));
+    bench.says(&["writing", "done"]);
+    assert_eq!(bench.did(), "T A inspect write");
     bench.end();
 }
 
@@ -516,7 +606,7 @@ fn an_unproved_device_moves_no_card_without_the_turn() {
 fn a_card_that_its_device_sees_proves_it_from_job_to_job() {
     let proofs = Arc::default();
     let bench = start_seeing((STAYS, &[true], &[true]), vec![], &proofs);
-    bench.feed_with_the_turn();
+    bench.feed_proving();
     bench.says(&["unproved", "fed", "proved", "may bind"]);
     assert_eq!(bench.did(), "expect F sight inspect");
     bench.end();
@@ -534,9 +624,9 @@ fn a_card_that_its_device_sees_proves_it_from_job_to_job() {
 #[test]
 fn a_device_that_sees_a_card_before_one_was_moved_moves_none() {
     let bench = start_seeing((STAYS, &[false], &[true]), vec![], &Arc::default());
-    bench.feed_with_the_turn();
+    bench.feed_proving();
     bench.says(&["unproved", "not begun: stray-card Stuck"]);
-    bench.take_with_the_turn();
+    bench.take_proving();
     bench.says(&["unproved", "not begun: stray-card Stuck"]);
     assert_eq!(bench.did(), "expect expect");
     bench.end();
@@ -545,12 +635,12 @@ fn a_device_that_sees_a_card_before_one_was_moved_moves_none() {
 #[test]
 fn a_card_that_its_device_does_not_see_stays_and_gets_nothing() {
     let bench = start_seeing((STAYS, &[true], &[false]), vec![], &Arc::default());
-    bench.feed_with_the_turn();
+    bench.feed_proving();
     bench.says(&["unproved", "fed", "unseen"]);
     assert_eq!(bench.did(), "expect F sight");
     bench.order(StationOrder::ThrowOut(bad_card()));
     bench.says(&["card out: mute InService"]);
-    bench.take_with_the_turn();
+    bench.take_proving();
     bench.says(&["unproved", "taken", "unseen"]);
     assert_eq!(bench.did(), "R expect T A sight");
     bench.order(StationOrder::Look);
@@ -563,16 +653,16 @@ fn a_device_that_was_connected_anew_under_a_card_gets_no_data() {
     let proofs = Arc::default();
     for connections in [&[("x", 4), ("y", 5)], &[("x", 4), ("x", 0)]] {
         let bench = start_seeing((connections, &[true], &[true]), vec![], &proofs);
-        bench.feed_with_the_turn();
+        bench.feed_proving();
         bench.says(&["unproved", "fed", "unproved", "blank out: connected-anew InService"]);
         assert_eq!(bench.did(), "expect F sight R");
         bench.end();
     }
     // A proved one as well.
     let bench = start_seeing((&[("x", 4), ("x", 5), ("x", 6), ("z", 0)], &[true], &[true]), vec![], &proofs);
-    bench.feed_with_the_turn();
+    bench.feed_proving();
     bench.says(&["unproved", "fed", "proved", "may bind"]);
-    bench.line.as_ref().unwrap().1.send(Err(bad_card())).unwrap();
+    bench.line.as_ref().unwrap().1.send(Binding::Refused(bad_card())).unwrap();
     bench.says(&["blank out: mute InService"]);
     bench.take();
     bench.says(&["taken", "unproved", "card out: connected-anew InService"]);
@@ -584,7 +674,7 @@ fn a_device_that_was_connected_anew_under_a_card_gets_no_data() {
 #[test]
 fn a_card_that_does_not_answer_proves_nothing() {
     let bench = start_seeing((STAYS, &[true], &[true]), vec![bad_card()], &Arc::default());
-    bench.feed_with_the_turn();
+    bench.feed_proving();
     bench.says(&["unproved", "fed", "proved", "unproved", "blank out: mute InService"]);
     bench.end();
 }

@@ -292,6 +292,53 @@ fn two_applications_go_on_one_card() {
     assert_eq!(log, [(PAYMENT.into(), "0101".into(), 2, 0x9000), (PAYMENT.into(), "9000".into(), 3, 0x9000)]);
 }
 
+/// A card that others wait for proves its keys first, and then gets the commands that every card gets.
+#[test]
+fn a_card_that_goes_first_authenticates_alone_and_goes_on_from_there() {
+    let (_, whole) = bench().run(&work());
+    let (mut module, trace) = bench().module();
+    let work = work();
+    module.inspect(&work).unwrap();
+    module.authenticate(&work).unwrap();
+    let masked = |trace: &Trace| trace.lock().unwrap().iter().map(|line| masked(line)).collect::<Vec<_>>();
+    assert_eq!(masked(&trace).last().unwrap(), "8482010010");
+    let done = module.personalize(&work).unwrap();
+    assert_eq!(masked(&trace), whole);
+    assert_eq!((done.hsm_calls, done.commands), (3, 12));
+    // Nothing of an open session is left for the next card.
+    module.inspect(&work).unwrap();
+    module.authenticate(&work).unwrap();
+    module.inspect(&work).unwrap();
+    module.personalize(&work).unwrap();
+    assert_eq!(masked(&trace).iter().filter(|line| *line == "8482010010").count(), 5);
+
+    for (bench, reason) in [
+        (
+            {
+                let mut bench = bench();
+                bench.answer("8482", &["6300"]);
+                bench
+            },
+            "sw-6300",
+        ),
+        (
+            {
+                let mut bench = bench();
+                bench.hsm.open = Some(HsmError::CardCryptogram(KmcRef::parse("FFFFFF476173:1").unwrap()));
+                bench
+            },
+            "cryptogram",
+        ),
+    ] {
+        let (mut module, trace) = bench.module();
+        module.inspect(&work).unwrap();
+        let fault = module.authenticate(&work).unwrap_err();
+        assert_eq!((fault.reason.as_str(), fault.doubts_keys()), (reason, true));
+        assert_eq!(trace.lock().unwrap().last().unwrap(), "off");
+        assert!(module.personalize(&work).is_err());
+    }
+}
+
 #[test]
 fn a_station_draws_one_challenge_and_then_takes_those_that_sessions_bring() {
     let (mut module, trace) = bench().module();
@@ -403,6 +450,7 @@ fn the_first_status_word_that_is_no_success_stops_the_card() {
         assert_eq!((fault.blame, fault.reason.as_str()), (Blame::Card, reason), "{prefix}");
         assert_eq!(fault.header.as_deref(), Some(header));
         assert_eq!(fault.sw, Some(u16::from_str_radix(sw, 16).unwrap()));
+        assert_eq!(fault.doubts_keys(), reason == "sw-6300");
         // Nothing follows the refused command but the power off.
         assert!(trace[trace.len() - 2].starts_with(prefix), "{trace:?}");
         assert_eq!(trace.last().unwrap(), "off");
