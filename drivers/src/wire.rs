@@ -11,7 +11,7 @@
 //! answer = length u32 BE | UTF-8 JSON {"simulated": true, "wiring": n} or {"error": "..."}
 //! ```
 //!
-//! `wiring` changes when devices of the line have changed places; their links end then.
+//! `wiring` changes when the device has changed its place; its links end then.
 //!
 //! After that, `machine`, `stream` and `transport` are plain byte streams (sections 2 to 6 and 8), and
 //! `reader` is a sequence of exchanges, each one request and one answer (04: one answer for each command):

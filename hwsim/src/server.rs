@@ -102,7 +102,7 @@ fn serve(stream: &UnixStream, world: &SimulatedLine) -> io::Result<()> {
         Err(error) => return Err(error),
     };
     if hello.device == StationDevice::Transport && hello.station == OUTPUT {
-        welcome(stream, world)?;
+        welcome(stream, world, &hello)?;
         return device::output(stream, world);
     }
     let place = match hello.device {
@@ -114,19 +114,19 @@ fn serve(stream: &UnixStream, world: &SimulatedLine) -> io::Result<()> {
     };
     match (hello.device, station.kind) {
         (StationDevice::Transport, _) => {
-            welcome(stream, world)?;
+            welcome(stream, world, &hello)?;
             device::transport(stream, world, Some(station))
         }
         (StationDevice::Reader, MachineKind::Chip) => {
-            welcome(stream, world)?;
+            welcome(stream, world, &hello)?;
             reader::serve(stream, world, station)
         }
         (StationDevice::Stream, MachineKind::Printer) => {
-            welcome(stream, world)?;
+            welcome(stream, world, &hello)?;
             station.inbox.receive(stream)
         }
         (StationDevice::Machine, MachineKind::Stripe | MachineKind::Printer | MachineKind::Embosser) => {
-            welcome(stream, world)?;
+            welcome(stream, world, &hello)?;
             device::machine(stream, world, Some(station))
         }
         (StationDevice::Reader | StationDevice::Machine | StationDevice::Stream, _) => {
@@ -147,8 +147,8 @@ fn hello(mut stream: &UnixStream) -> io::Result<StationHello> {
     serde_json::from_slice(&body).map_err(|e| io::Error::new(ErrorKind::InvalidData, format!("hello: {e}")))
 }
 
-fn welcome(stream: &UnixStream, world: &SimulatedLine) -> io::Result<()> {
-    say(stream, &json!({ "simulated": true, "wiring": world.wiring.generation() }))
+fn welcome(stream: &UnixStream, world: &SimulatedLine, hello: &StationHello) -> io::Result<()> {
+    say(stream, &json!({ "simulated": true, "wiring": world.wiring.moves(&hello.station) }))
 }
 
 fn refuse(stream: &UnixStream, why: &str) -> io::Result<()> {

@@ -73,10 +73,9 @@ impl LineWiring {
         self.fed.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Number of exchanges so far. A link that is older than the last one is cut.
-    pub fn generation(&self) -> usize {
-        let fed = self.fed.load(Ordering::SeqCst);
-        self.exchanges.iter().filter(|exchange| exchange.after <= fed).count()
+    /// How often the device of this station has changed its place so far. A link that is older is cut.
+    pub fn moves(&self, station: &str) -> usize {
+        self.way(station).0
     }
 
     /// Whether devices will change their places while the line runs.
@@ -86,20 +85,26 @@ impl LineWiring {
 
     /// The place where the device of this station stands now.
     pub fn place_of<'a>(&'a self, station: &'a str) -> &'a str {
+        self.way(station).1
+    }
+
+    /// The station whose device stands at this place now.
+    pub fn device_at<'a>(&'a self, place: &'a str) -> &'a str {
+        let all = self.exchanges.iter().flat_map(|exchange| &exchange.stations);
+        all.map(String::as_str).find(|station| self.place_of(station) == place).unwrap_or(place)
+    }
+
+    /// How often the device of a station has moved, and where it stands.
+    fn way<'a>(&'a self, station: &'a str) -> (usize, &'a str) {
         let fed = self.fed.load(Ordering::SeqCst);
-        let mut at = station;
+        let mut way = (0, station);
         for DeviceExchange { stations: [a, b], after } in &self.exchanges {
-            if *after <= fed {
-                at = if at == a {
-                    b
-                } else if at == b {
-                    a
-                } else {
-                    at
-                };
+            let (moves, at) = way;
+            if *after <= fed && (at == a || at == b) {
+                way = (moves + 1, if at == a { b } else { a });
             }
         }
-        at
+        way
     }
 
     /// How much later the reader at this place sees a card.
@@ -125,12 +130,15 @@ mod tests {
     fn devices_change_places_when_so_many_blanks_were_fed() {
         let exchanges = vec![exchange("a", "b", 0), exchange("b", "c", 2)];
         let wiring = LineWiring::new(exchanges, Vec::new()).unwrap();
-        let places = |wiring: &LineWiring| ["a", "b", "c", "d"].map(|s| wiring.place_of(s).to_owned());
-        assert_eq!((places(&wiring), wiring.generation()), (["b", "a", "c", "d"].map(String::from), 1));
+        let stations = ["a", "b", "c", "d"];
+        let places = |wiring: &LineWiring| stations.map(|s| wiring.place_of(s).to_owned());
+        let moves = |wiring: &LineWiring| stations.map(|s| wiring.moves(s));
+        assert_eq!((places(&wiring), moves(&wiring)), (["b", "a", "c", "d"].map(String::from), [1, 1, 0, 0]));
         wiring.fed();
-        assert_eq!(wiring.generation(), 1);
+        assert_eq!(moves(&wiring), [1, 1, 0, 0]);
         wiring.fed();
-        assert_eq!((places(&wiring), wiring.generation()), (["c", "a", "b", "d"].map(String::from), 2));
+        assert_eq!((places(&wiring), moves(&wiring)), (["c", "a", "b", "d"].map(String::from), [2, 1, 1, 0]));
+        assert_eq!(stations.map(|place| wiring.device_at(place).to_owned()), ["b", "c", "a", "d"]);
         assert!(wiring.changes());
     }
 

@@ -46,3 +46,4 @@ mod stripe_first;
 mod support;
 mod threads;
 mod truth;
+mod wiring;

@@ -31,6 +31,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
+use crate::profile::SimLineProfile;
 use crate::rng::SplitMix64;
 use crate::wiring::{DeviceExchange, LineWiring, ReaderSight};
 
@@ -273,6 +274,14 @@ impl FaultPlan {
             .collect::<Result<_>>()?;
         let wiring = LineWiring::new(file.exchange, file.sight)?;
         Ok(Self { rules, seed, wiring })
+    }
+
+    /// Checks that the line has every station that the plan names.
+    pub fn check(&self, line: &SimLineProfile) -> Result<()> {
+        for name in self.wiring.stations() {
+            ensure!(line.stations().any(|(station, _)| station == name), "there is no station {name}");
+        }
+        Ok(())
     }
 
     /// Takes the wiring out of the plan.

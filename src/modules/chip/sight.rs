@@ -37,6 +37,6 @@ impl CardSight for ChipModule {
     }
 
     fn sees(&mut self) -> Result<bool, Fault> {
-        Ok(self.link.look(LookFor::Card, LATE_TIME)?.presence != CardPresence::Empty)
+        Ok(self.link.look(LookFor::Anything, Duration::ZERO)?.presence != CardPresence::Empty)
     }
 }

@@ -10,6 +10,8 @@ use std::time::Duration;
 use super::Dispatcher;
 use crate::ledger::Change;
 use crate::modules::{Blame, Fault};
+use crate::pipeline::Stop;
+use crate::pipeline::floor::Service;
 use crate::pipeline::station::{Place, Standing, StationOrder};
 use crate::reason::ReasonWord;
 
@@ -104,9 +106,14 @@ impl Dispatcher<'_> {
         }
     }
 
+    /// Takes a station out of service. If its module has no other, the line stops feeding at once, and the
+    /// cards that wait for it lie there for as long as a module is waited for.
     fn out_for_wiring(&mut self, place: Place, fault: &Fault) {
-        self.floor.stations.stuck(place);
+        self.floor.stations.miswired(place);
         self.outage(place, fault, Standing::Stuck);
+        if self.floor.stations.service(place.stage) != Service::Up {
+            self.stop_feeding(Stop::Fault { station: self.name(place), fault: fault.clone() });
+        }
         self.module_after(place, fault.clone());
     }
 }

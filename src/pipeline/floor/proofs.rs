@@ -19,6 +19,13 @@ pub(super) enum Proof {
 /// Most orders in a row without a proof; more of them need a person.
 const PROOFS_MAX: u32 = 3;
 
+impl StageService {
+    /// Whether a person who exchanges cables may bring a station back. Its cards are not thrown out before.
+    pub(super) fn is_miswired(&self) -> bool {
+        self.miswired.iter().zip(&self.states).any(|(is, state)| *is && *state == State::Stuck)
+    }
+}
+
 impl Stations {
     /// Enters that the device of a station sees cards, and whether it is proved. Devices of one `kind` can be
     /// mistaken for each other.
@@ -63,6 +70,14 @@ impl Stations {
         if let Some(is) = self.0.get_mut(place.stage).and_then(|s| s.unclear.get_mut(place.station)) {
             *is = unclear;
         }
+    }
+
+    /// Takes a station out of service whose device stands at another station, or that has another's.
+    pub fn miswired(&mut self, place: Place) {
+        if let Some(is) = self.0.get_mut(place.stage).and_then(|s| s.miswired.get_mut(place.station)) {
+            *is = true;
+        }
+        self.stuck(place);
     }
 
     /// Whether a module needs a proof before it can work on a card: its devices see cards, and none is proved.

@@ -45,6 +45,8 @@ pub(super) struct StageService {
     pub(super) proofs: Vec<Option<Proof>>,
     /// A card is being moved into the station.
     pub(super) moving: Vec<bool>,
+    /// The device stands at another station: only a person can exchange the cables.
+    pub(super) miswired: Vec<bool>,
     /// A card that the station called for may still come, although the order has ended.
     pub(super) unclear: Vec<bool>,
     pub(super) free: BTreeSet<usize>,
@@ -66,6 +68,7 @@ impl Stations {
             states: vec![State::Free; *n],
             proofs: vec![None; *n],
             moving: vec![false; *n],
+            miswired: vec![false; *n],
             unclear: vec![false; *n],
             free: (0..*n).collect(),
             up: *n,
@@ -89,7 +92,7 @@ impl Stations {
     pub fn service(&self, stage: usize) -> Service {
         match self.0.get(stage) {
             Some(stage) if stage.up > 0 => Service::Up,
-            Some(stage) if stage.probed > 0 && !stage.given_up => Service::Awaited,
+            Some(stage) if (stage.probed > 0 || stage.is_miswired()) && !stage.given_up => Service::Awaited,
             _ => Service::Lost,
         }
     }

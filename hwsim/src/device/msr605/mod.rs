@@ -48,18 +48,19 @@ pub fn serve(stream: &impl MachineLink, world: &SimulatedLine, station: &Simulat
     let mut parser = CommandParser::default();
     let mut buffer = [0; 1024];
     let mut out = Vec::new();
-    let generation = world.wiring.generation();
+    let device = world.wiring.device_at(&station.name);
+    let moves = world.wiring.moves(device);
     loop {
         while encoder.armed && !stream.stirs_within(SENSOR_PAUSE)? {
             if encoder.head.station.slot().card().is_some() && !encoder.head.is_silent() {
                 encoder.armed = false;
                 stream.send(&[ESC, status::OK])?;
             }
-            if world.wiring.generation() != generation {
+            if world.wiring.moves(device) != moves {
                 return Ok(());
             }
         }
-        if is_cut(stream, world, generation)? {
+        if is_cut(stream, world, device, moves)? {
             return Ok(());
         }
         let n = stream.receive(&mut buffer)?;

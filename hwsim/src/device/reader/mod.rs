@@ -41,9 +41,10 @@ pub fn serve(stream: &UnixStream, world: &SimulatedLine, station: &SimulatedStat
     contacts.controller = getsockopt(stream, PeerCredentials).ok().map(|peer| Pid::from_raw(peer.pid()));
     let mut body = Vec::new();
     let mut answer = Vec::new();
-    let generation = world.wiring.generation();
+    let device = world.wiring.device_at(&station.name);
+    let moves = world.wiring.moves(device);
     loop {
-        if requests.buffer().is_empty() && is_cut(stream, world, generation)? {
+        if requests.buffer().is_empty() && is_cut(stream, world, device, moves)? {
             return Ok(());
         }
         let mut header = [0; 5];
@@ -103,9 +104,14 @@ pub fn serve(stream: &UnixStream, world: &SimulatedLine, station: &SimulatedStat
 }
 
 /// Waits for the next request; true if the device has changed its place before one came.
-pub(super) fn is_cut(link: &impl MachineLink, world: &SimulatedLine, generation: usize) -> io::Result<bool> {
+pub(super) fn is_cut(
+    link: &impl MachineLink,
+    world: &SimulatedLine,
+    device: &str,
+    moves: usize,
+) -> io::Result<bool> {
     while world.wiring.changes() && !link.stirs_within(LOOK_AGAIN)? {
-        if world.wiring.generation() != generation {
+        if world.wiring.moves(device) != moves {
             return Ok(true);
         }
     }
