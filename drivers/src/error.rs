@@ -35,15 +35,16 @@ pub enum DeviceError {
         /// Meaning of the byte.
         meaning: Condition,
     },
-    /// The transport at this link belongs to another station.
+    /// The machine at the link of a transport is not the transport of this station.
     #[error(
-        "the transport of {station} says that it is that of {named:?}: exchange the cables, or correct link.{station}.transport in the line profile"
+        "what answers there says that it is {says:?}, not the transport of {station}: exchange the cables, or correct \
+         link.{station}.transport in the profile"
     )]
     OtherStation {
         /// The station that the link is for.
         station: String,
-        /// The name that the transport says.
-        named: String,
+        /// What the machine says of itself.
+        says: String,
     },
     /// No blank left to feed.
     #[error("the hopper is empty: load blanks of the job's stock")]

@@ -119,10 +119,7 @@ impl<L: ByteLink> Transport<L> {
                 self.identified = true;
                 Ok(())
             }
-            Ok(says) => {
-                let named = says.split(' ').next().unwrap_or_default().to_owned();
-                Err(DeviceError::OtherStation { station: station.to_owned(), named })
-            }
+            Ok(says) => Err(DeviceError::OtherStation { station: station.to_owned(), says }),
             // A jammed transport does not say its name. It may throw out what lies there, wherever that is.
             Err(error) if error.is_jam() && cmd == REJECT => Ok(()),
             Err(error) => Err(error),
