@@ -68,6 +68,21 @@ impl LineThreads {
     }
 }
 
+/// The empty floor of a line, with the stations whose devices are proved.
+fn floor(line: &mut LineSetup) -> Floor {
+    let counts: Vec<usize> = line.stages.iter().map(|s| s.stations.len()).collect();
+    let mut floor = Floor::new(&counts, line.reorder_buffer);
+    for (index, stage) in line.stages.iter_mut().enumerate() {
+        for (station, setup) in stage.stations.iter_mut().enumerate() {
+            if setup.module.sight().is_some() {
+                let place = Place { stage: index, station };
+                floor.stations.sees_cards(place, stage.kind, setup.proofs.has(&setup.name));
+            }
+        }
+    }
+    floor
+}
+
 impl<'a> Dispatcher<'a> {
     /// Starts the threads of a line. If the system refuses one, the line stops before anything moves.
     pub fn start(
@@ -77,17 +92,8 @@ impl<'a> Dispatcher<'a> {
         ledger: &'a Ledger,
         (stop, told): (Receiver<()>, Receiver<LineMessage>),
     ) -> Self {
-        let counts: Vec<usize> = line.stages.iter().map(|s| s.stations.len()).collect();
-        let total: usize = counts.iter().sum();
-        let mut floor = Floor::new(&counts, line.reorder_buffer);
-        for (index, stage) in line.stages.iter_mut().enumerate() {
-            for (station, setup) in stage.stations.iter_mut().enumerate() {
-                if setup.module.sight().is_some() {
-                    let place = Place { stage: index, station };
-                    floor.stations.sees_cards(place, stage.kind, setup.proofs.has(&setup.name));
-                }
-            }
-        }
+        let total: usize = line.stages.iter().map(|s| s.stations.len()).sum();
+        let floor = floor(&mut line);
         let mut threads = LineThreads::default();
 
         let (asks, asked) = bounded(usize::from(line.reorder_buffer) + 1);

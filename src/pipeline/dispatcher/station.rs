@@ -6,7 +6,7 @@ use super::Dispatcher;
 use super::books::millis;
 use super::kill::killed;
 use crate::ids::KmcRef;
-use crate::ledger::{AttemptState, Change, Context};
+use crate::ledger::{AttemptState, Change, Context, LedgerError};
 use crate::modules::{Blame, BlankInspection, Fault, ModuleOutcome};
 use crate::pipeline::Stop;
 use crate::pipeline::breaker::Trip;
@@ -29,9 +29,7 @@ impl Dispatcher<'_> {
             }
             StationHappening::Stuck(fault) => return self.station_after(place, fault, Standing::Stuck),
             StationHappening::Died => return self.station_died(place),
-            StationHappening::Proved => return self.floor.stations.proved(place),
-            StationHappening::Unproved => return self.floor.stations.unproved(place),
-            StationHappening::Looked(sees) => return self.looked(place, sees),
+            StationHappening::Sight(report) => return self.sight(place, report),
             StationHappening::Taken => {}
             _ => self.floor.stations.arrived(place),
         }
@@ -62,22 +60,21 @@ impl Dispatcher<'_> {
             }
             StationHappening::Void(fault, standing) => self.void(place, seq, fault, standing),
             StationHappening::NotBegun(fault, standing) => self.not_begun(place, seq, fault, standing),
-            StationHappening::Unseen => self.unseen(place, seq),
-            StationHappening::NotBound(error) => {
-                // The blank is neither bound nor thrown out, and the ledger accepts no more changes.
-                self.off_floor(seq);
-                self.turns.left(place);
-                self.floor.stations.stuck(place);
-                self.stop_feeding(Stop::Ledger(error));
-            }
+            StationHappening::NotBound(error) => self.not_bound(place, seq, error),
             StationHappening::Found(_)
             | StationHappening::Back
             | StationHappening::Stuck(_)
-            | StationHappening::Proved
-            | StationHappening::Unproved
-            | StationHappening::Looked(_)
+            | StationHappening::Sight(_)
             | StationHappening::Died => {}
         }
+    }
+
+    /// Stops at a blank that is neither bound nor thrown out: the ledger accepts no more changes.
+    fn not_bound(&mut self, place: Place, seq: u32, error: LedgerError) {
+        self.off_floor(seq);
+        self.turns.left(place);
+        self.floor.stations.stuck(place);
+        self.stop_feeding(Stop::Ledger(error));
     }
 
     fn blank_out(

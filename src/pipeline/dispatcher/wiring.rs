@@ -12,7 +12,7 @@ use crate::ledger::Change;
 use crate::modules::{Blame, Fault};
 use crate::pipeline::Stop;
 use crate::pipeline::floor::Service;
-use crate::pipeline::station::{Place, Standing, StationOrder};
+use crate::pipeline::station::{Place, SightReport, Standing, StationOrder};
 use crate::reason::ReasonWord;
 
 /// A search for the device that saw a card.
@@ -43,8 +43,23 @@ impl Dispatcher<'_> {
         }
     }
 
+    /// Enters what a station reports of its sight.
+    pub(super) fn sight(&mut self, place: Place, report: SightReport) {
+        match report {
+            SightReport::Proved => self.floor.stations.proved(place),
+            SightReport::Unproved => self.floor.stations.unproved(place),
+            SightReport::Unseen => {
+                self.floor.stations.arrived(place);
+                if let Some(seq) = self.floor.working_at(place) {
+                    self.unseen(place, seq);
+                }
+            }
+            SightReport::Looked(sees) => self.looked(place, sees),
+        }
+    }
+
     /// Begins a search for the device that saw the card of this station.
-    pub(super) fn unseen(&mut self, place: Place, seq: u32) {
+    fn unseen(&mut self, place: Place, seq: u32) {
         let suspects = self.floor.stations.suspects(place);
         tracing::warn!(station = %self.name(place), "its device sees no card; the others of its kind look");
         self.searches.push(Search { place, seq, asked: suspects.iter().copied().collect(), saw: Vec::new() });

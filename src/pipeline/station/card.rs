@@ -8,7 +8,7 @@ use drivers::Condition;
 use super::probe::{Lying, transport_fault};
 use super::proof::{Readiness, Sight};
 use super::turn::CardPermission;
-use super::{HungUp, Runner, Standing, StationHappening};
+use super::{HungUp, Runner, SightReport, Standing, StationHappening};
 use crate::modules::{Blame, BlankInspection, CardWork, Fault};
 use crate::reason::ReasonWord;
 
@@ -66,7 +66,7 @@ impl Runner<'_> {
     ) -> Result<Option<Result<BlankInspection, Fault>>, HungUp> {
         let inspected = match self.after_card(readiness)? {
             Sight::Unseen => {
-                self.tell(StationHappening::Unseen)?;
+                self.tell(StationHappening::Sight(SightReport::Unseen))?;
                 return Ok(None);
             }
             Sight::Failed(fault) => Err(fault),

@@ -95,6 +95,19 @@ pub enum Binding {
     Refused(Fault),
 }
 
+/// A station's report of what its device sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SightReport {
+    /// The device saw the card that the transport brought: it is the one of this station.
+    Proved,
+    /// The device was connected anew: nothing shows any more that it is the one of this station.
+    Unproved,
+    /// The device does not see the card that was brought. The card lies there until the next order.
+    Unseen,
+    /// The answer to [`StationOrder::Look`].
+    Looked(bool),
+}
+
 /// A station's reports.
 pub enum StationHappening {
     /// A blank came in.
@@ -147,14 +160,8 @@ pub enum StationHappening {
     Void(Fault, Standing),
     /// The order was not begun, and no card was touched: the device has lost its proof, or has a fault.
     NotBegun(Option<Fault>, Standing),
-    /// The device saw the card that the transport brought: it is the one of this station.
-    Proved,
-    /// The device was connected anew: nothing shows any more that it is the one of this station.
-    Unproved,
-    /// The device does not see the card that was brought. The card lies there until the next order.
-    Unseen,
-    /// The answer to [`StationOrder::Look`].
-    Looked(bool),
+    /// What the device sees of cards, as far as that proves something.
+    Sight(SightReport),
     /// While out of service, the station threw out a blank after an unclear feed.
     Found(Fault),
     /// Its device answers again.

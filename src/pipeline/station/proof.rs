@@ -20,7 +20,7 @@ use std::sync::{Mutex, PoisonError};
 
 use drivers::presence::DeviceConnection;
 
-use super::{HungUp, Runner, Standing, StationHappening};
+use super::{HungUp, Runner, SightReport, Standing, StationHappening};
 use crate::modules::sight::LATE_TIME;
 use crate::modules::{Blame, Fault};
 use crate::reason::ReasonWord;
@@ -85,7 +85,7 @@ impl Runner<'_> {
         if proved.is_some_and(|proved| connection.continues(&proved)) {
             self.setup.proofs.keep(&self.setup.name, connection);
             if proving {
-                self.tell(StationHappening::Proved)?;
+                self.tell(StationHappening::Sight(SightReport::Proved))?;
             }
             return Ok(Readiness::Ready);
         }
@@ -134,7 +134,7 @@ impl Runner<'_> {
         match (came, readiness) {
             (true, Readiness::Proving(_)) => {
                 self.setup.proofs.keep(&self.setup.name, now);
-                self.tell(StationHappening::Proved)?;
+                self.tell(StationHappening::Sight(SightReport::Proved))?;
             }
             (true, _) => self.setup.proofs.keep(&self.setup.name, now),
             (false, Readiness::Proving(_)) => return Ok(Sight::Unseen),
@@ -153,7 +153,7 @@ impl Runner<'_> {
 
     fn unproved(&self) -> Result<(), HungUp> {
         self.setup.proofs.forget(&self.setup.name);
-        self.tell(StationHappening::Unproved)
+        self.tell(StationHappening::Sight(SightReport::Unproved))
     }
 
     fn connected_anew(&self) -> Fault {
@@ -174,6 +174,6 @@ impl Runner<'_> {
                 false
             }
         });
-        self.tell(StationHappening::Looked(sees))
+        self.tell(StationHappening::Sight(SightReport::Looked(sees)))
     }
 }

@@ -310,10 +310,10 @@ fn short(happening: &StationHappening) -> String {
             let why = fault.as_ref().map_or("", |fault| fault.reason.as_str());
             format!("not begun: {why} {standing:?}")
         }
-        StationHappening::Proved => "proved".into(),
-        StationHappening::Unproved => "unproved".into(),
-        StationHappening::Unseen => "unseen".into(),
-        StationHappening::Looked(sees) => format!("looked: {sees}"),
+        StationHappening::Sight(SightReport::Proved) => "proved".into(),
+        StationHappening::Sight(SightReport::Unproved) => "unproved".into(),
+        StationHappening::Sight(SightReport::Unseen) => "unseen".into(),
+        StationHappening::Sight(SightReport::Looked(sees)) => format!("looked: {sees}"),
         StationHappening::Found(fault) => format!("found: {}", fault.reason),
         StationHappening::Back => "back".into(),
         StationHappening::Stuck(fault) => format!("stuck: {}", fault.reason),

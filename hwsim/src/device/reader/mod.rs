@@ -64,26 +64,7 @@ pub fn serve(stream: &UnixStream, world: &SimulatedLine, station: &SimulatedStat
         let last = match (kind, &body[..]) {
             (reader::POWER_ON, [_, _]) => contacts.power_on(),
             (reader::TRANSMIT, command) => contacts.transmit(command),
-            (reader::TRANSMIT_ALL, commands) => {
-                let commands = split(commands).ok_or_else(no_request)?;
-                let mut commands = commands.into_iter().peekable();
-                loop {
-                    let (command, go_on) = commands.next().ok_or_else(no_request)?;
-                    let reply = contacts.transmit(command);
-                    match &reply {
-                        ContactsReply::Said(reader::RESPONSE, response)
-                            if commands.peek().is_some() && goes_on_after(response, go_on) =>
-                        {
-                            put(&mut answer, reader::RESPONSE, response);
-                        }
-                        _ => break reply,
-                    }
-                    if !contacts.pace.is_instant() {
-                        answers.write_all(&answer)?;
-                        answer.clear();
-                    }
-                }
-            }
+            (reader::TRANSMIT_ALL, commands) => all(&mut contacts, commands, &mut answer, &mut answers)?,
             (reader::POWER_OFF, []) => contacts.power_off(),
             (reader::PROBE, []) => ContactsReply::Said(reader::READY, Vec::new()),
             (reader::LOOK, [wanted, wait @ ..]) => {
@@ -100,6 +81,33 @@ pub fn serve(stream: &UnixStream, world: &SimulatedLine, station: &SimulatedStat
             }
         }
         answers.write_all(&answer)?;
+    }
+}
+
+/// Sends commands to the card, and the answers to all but the last one, until one of them ends the session;
+/// returns the last answer.
+fn all(
+    contacts: &mut ChipContacts<'_>,
+    commands: &[u8],
+    answer: &mut Vec<u8>,
+    answers: &mut impl Write,
+) -> io::Result<ContactsReply> {
+    let mut commands = split(commands).ok_or_else(no_request)?.into_iter().peekable();
+    loop {
+        let (command, go_on) = commands.next().ok_or_else(no_request)?;
+        let reply = contacts.transmit(command);
+        match &reply {
+            ContactsReply::Said(reader::RESPONSE, response)
+                if commands.peek().is_some() && goes_on_after(response, go_on) =>
+            {
+                put(answer, reader::RESPONSE, response);
+            }
+            _ => return Ok(reply),
+        }
+        if !contacts.pace.is_instant() {
+            answers.write_all(answer)?;
+            answer.clear();
+        }
     }
 }
 
