@@ -2,6 +2,7 @@
 //! (`drivers::wire` section 1). All reads block; nothing polls.
 
 use std::io::{self, ErrorKind, Read, Write};
+use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +19,9 @@ use crate::world::SimulatedLine;
 
 /// Longest hello that is read, in bytes.
 const HELLO_MAX: u32 = 4096;
+/// How long, and how far, the rest of a refused hello is read.
+const REST_TIME: Duration = Duration::from_secs(1);
+const REST_MAX: u64 = 64 << 10;
 /// Pause after a failed accept (no descriptors or threads left).
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
@@ -153,7 +157,11 @@ fn welcome(stream: &UnixStream, world: &SimulatedLine, hello: &StationHello) -> 
 
 fn refuse(stream: &UnixStream, why: &str) -> io::Result<()> {
     tracing::warn!(why, "hello refused");
-    say(stream, &json!({ "error": why }))
+    say(stream, &json!({ "error": why }))?;
+    // A client that still writes would get EPIPE from a closed socket, and not read the answer.
+    stream.set_read_timeout(Some(REST_TIME))?;
+    stream.shutdown(Shutdown::Write)?;
+    io::copy(&mut stream.take(REST_MAX), &mut io::sink()).map(drop)
 }
 
 fn say(mut stream: &UnixStream, object: &serde_json::Value) -> io::Result<()> {

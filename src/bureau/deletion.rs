@@ -12,14 +12,12 @@
 //! Deletion is idempotent: each step is durable before the next begins, and can be repeated without harm.
 //! After a crash, run it again: it completes, and writes a missing certificate.
 //!
-//! Not here: the texts of papers and certificate (`report`), the time that data are kept
-//! (`LineProfile::retention_days`).
+//! Not here: the texts of papers and certificate (`report`), when a deletion is due (`retention`).
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::fcntl::OFlag;
 
@@ -27,26 +25,22 @@ use super::key_host::Connect;
 use super::outcome::Deletion;
 use super::papers::JobPapers;
 use super::papers::folder::paper;
-use super::papers::seal::{Whose, look, sealed};
+use super::papers::seal::sealed;
 use super::refusal::{FaultReport, Refusal};
 use super::run_job::proven;
 use super::spool_folder::{spool_directory, spool_of};
-use crate::audit::DocumentKind;
 use crate::exit::{Exit, Failure};
 use crate::hsm::client::HsmClient;
 use crate::hsm::{HsmError, Vault};
 use crate::ids::{JobId, SpoolKeyName};
 use crate::ledger::{
-    Change, Context, DataFate, JobMark, JobPhase, JobState, JobView, KeyFate, Law, Ledger, LedgerError,
-    Reader, SpoolFate, rfc3339,
+    Change, Context, DataFate, JobState, JobView, KeyFate, Law, Ledger, LedgerError, Reader, SpoolFate,
 };
-use crate::modules::LineProfile;
 use crate::reason::ReasonWord;
 use crate::report::certificate::Certificate;
 use crate::request::PaperName;
 use crate::sibling_path::sibling_path;
 
-const DAY: Duration = Duration::from_secs(86_400);
 /// Bytes overwritten at a time.
 const BLOCK: usize = 1 << 20;
 
@@ -315,51 +309,4 @@ fn overwrite(mut file: File) -> std::io::Result<()> {
 /// The folder for papers that were not requested by a person.
 pub fn own_papers(ledger: &Path) -> PathBuf {
     sibling_path(ledger, ".papers")
-}
-
-/// Jobs of a line whose cardholder data have been kept for as long as its profile demands, each with the time
-/// since then.
-#[derive(Debug, Default)]
-pub struct KeptLongEnough {
-    /// Jobs whose deletion is due. Included are those whose deletion for that reason ended before the
-    /// certificate.
-    pub due: Vec<(JobId, String)>,
-    /// Jobs that could have been closed for that long. Their data stay until a person closes them.
-    pub left_open: Vec<(JobId, String)>,
-}
-
-/// Looks through the jobs of a line for data that have been kept for long enough.
-pub fn kept_long_enough(ledger: &Ledger, line: &LineProfile) -> Result<KeptLongEnough, Refusal> {
-    let reader = ledger.reader()?;
-    let papers = own_papers(ledger.path());
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let kept = DAY.saturating_mul(line.retention_days);
-    let mut found = KeptLongEnough::default();
-    for view in reader.jobs()?.into_iter().filter(|view| view.line == line.name) {
-        let (from, list) = match (view.state, view.phase) {
-            (JobState::Closed, _) if view.deleted && !lacks_certificate(&reader, &view, &papers)? => continue,
-            (JobState::Closed, _) => {
-                (reader.last_mark(view.job, JobMark::Closed)?.map(|event| event.ts), &mut found.due)
-            }
-            (_, JobPhase::Complete) => (Some(reader.span(view.job)?.1), &mut found.left_open),
-            _ => continue,
-        };
-        let Some(from) = from else { continue };
-        let until = Duration::from_millis(from).saturating_add(kept);
-        if view.deleted || until <= now {
-            let since = if view.state == JobState::Closed { until } else { Duration::from_millis(from) };
-            list.push((view.job, rfc3339(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))));
-        }
-    }
-    Ok(found)
-}
-
-/// Whether the daemon deleted the data of this job and ended before the certificate. A person repeats a
-/// person's deletion.
-fn lacks_certificate(reader: &Reader, view: &JobView, papers: &Path) -> Result<bool, Refusal> {
-    let deleted = reader.last_mark(view.job, JobMark::Deleted)?;
-    let by_us = deleted.is_some_and(|event| event.context.reason == Some(ReasonWord::Retention));
-    let whose = Whose { job: view.job, ledger: Some(reader.id()?), key: None };
-    let path = paper(papers, view.job, PaperName::Certificate);
-    Ok(by_us && !matches!(look(&path, DocumentKind::Certificate, whose), Ok(Some(_))))
 }

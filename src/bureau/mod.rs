@@ -5,6 +5,7 @@
 //! acceptance     an issuer's file becomes a job: file_rules (profiles and keys), spool_folder (its place)
 //! run_job        makes a job
 //! ledger_desk    actions on a ledger alone: cards, stock, views, ledger_proof, papers, deletion
+//! retention      which deletions are due
 //! survey         asks cards that lie in the line how far they came
 //! outcome        the result of a request; refusal: why it was not carried out
 //! line           the composition root: the only place that names drivers
@@ -14,11 +15,12 @@
 //! No clap, no printing, no socket of the daemon. Not here: identifying people and granting requests
 //! (`daemon`), words (`cli`).
 
-mod acceptance;
+pub mod acceptance;
 mod cards;
 pub mod cpu_time;
 pub mod deletion;
-pub mod file_rules;
+pub mod file_check;
+mod file_rules;
 pub mod key_host;
 pub mod ledger_desk;
 pub mod ledger_proof;
@@ -27,6 +29,7 @@ pub mod opening;
 pub mod outcome;
 pub mod papers;
 pub mod refusal;
+pub mod retention;
 pub mod run_job;
 pub mod spool_folder;
 mod stock;

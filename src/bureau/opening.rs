@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tempfile::TempDir;
 
 use super::cpu_time;
-use super::deletion::{KeptLongEnough, kept_long_enough};
 use super::key_host::{own_program, socket_directory};
 use super::ledger_desk::{LedgerDesk, the_file};
 use super::line::links::{Links, Real, Simulated};
@@ -17,16 +16,18 @@ use super::line::simulator::{Simulation, Simulator};
 use super::line::stations;
 use super::outcome::Outcome;
 use super::refusal::Refusal;
+use super::retention::{IdleWatch, KeptLongEnough, kept_long_enough};
 use super::spool_folder::{forget_unfinished, has_spool, sweep};
 use crate::actor::Actor;
 use crate::exit::{Exit, Failure};
 use crate::hsm::client::{HostProcess, HsmCallCounter, HsmClient};
 use crate::hsm::{Hsm, Realm};
 use crate::ids::JobId;
-use crate::ledger::{Ledger, LedgerError};
+use crate::ledger::{ClockGap, Ledger, LedgerError};
 use crate::modules::LineProfile;
 use crate::pipeline::WiringProofs;
 use crate::profile::line::{PermittedKeys, RejectDisposal};
+use crate::report::ProgressDisplay;
 use crate::report::summary::CpuTimes;
 use crate::request::Action;
 use crate::signals::Signals;
@@ -66,6 +67,8 @@ pub struct Ended {
     /// Jobs whose cardholder data have been kept for long enough, each with the time since which deletion is
     /// due.
     pub due: Vec<(JobId, String)>,
+    /// Jobs whose deletion is due if the system's clock is right.
+    pub doubtful: Vec<(JobId, String, ClockGap)>,
 }
 
 impl Bureau {
@@ -130,7 +133,7 @@ impl Bureau {
     pub fn carry_out(&self, action: &Action, actor: &Actor, files: Vec<File>) -> Result<Outcome, Refusal> {
         match action {
             Action::SubmitFile { .. } => {
-                let (job, seen) = self.accept(the_file(files)?)?;
+                let (job, seen) = self.accept(the_file(files)?, ProgressDisplay::Nothing)?;
                 let seen_before = u64::try_from(seen.len()).unwrap_or(u64::MAX);
                 Ok(Outcome::Accepted { job: job.id, seen_before, first_seen: seen.first().copied() })
             }
@@ -184,7 +187,8 @@ impl Bureau {
 
     /// Ends the processes that were started: `hwsim`, then the ledger, and after its last signature the keys.
     pub fn close(self) -> Ended {
-        let kept = kept_long_enough(&self.ledger, &self.line).unwrap_or_else(|refusal| {
+        let kept = kept_long_enough(&self.ledger, &self.line, &mut IdleWatch::default());
+        let kept = kept.unwrap_or_else(|refusal| {
             tracing::debug!(?refusal, "which deletions are due is not known");
             KeptLongEnough::default()
         });
@@ -198,7 +202,7 @@ impl Bureau {
             hsm_host: cpu_time::of_children().saturating_sub(with_simulator),
             ..CpuTimes::default()
         };
-        Ended { simulator, ledger, cpu, due: kept.due }
+        Ended { simulator, ledger, cpu, due: kept.due, doubtful: kept.doubtful }
     }
 }
 

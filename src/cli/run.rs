@@ -11,7 +11,7 @@ use crate::bureau::spool_folder::open_submitted;
 use crate::bureau::{Bureau, Refusal};
 use crate::exit::{Exit, Failure};
 use crate::ids::JobId;
-use crate::ledger::{Context, JobState, JobView, Ledger, LedgerError, Reader, RecordState};
+use crate::ledger::{Context, JobState, JobView, Ledger, LedgerError, Reader, RecordState, rfc3339};
 use crate::output_path;
 use crate::pipeline::{RunOutcome, Stop};
 use crate::reason::ReasonWord;
@@ -103,9 +103,10 @@ fn open(
 /// Accepts a file and makes its cards.
 pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let signals = Signals::handle(STOPPED)?;
+    let shown = ProgressDisplay::suitable(args.json);
     let begun = || {
         let (bureau, events) = open(&args.line, &args.ledger, &signals)?;
-        let (job, seen_before) = bureau.accept(open_submitted(&args.file, bureau.ledger.path())?)?;
+        let (job, seen_before) = bureau.accept(open_submitted(&args.file, bureau.ledger.path())?, shown)?;
         Ok((bureau, events, job, seen_before))
     };
     let (bureau, events, job, seen_before) = begun().map_err(|refusal| spelled(&refusal))?;
@@ -162,6 +163,14 @@ fn make(
     for (job, since) in &ended.due {
         tracing::warn!(
             "{job}: the deletion of its cardholder data is due since {since}: cardwright job delete {job}"
+        );
+    }
+    for (job, since, gap) in &ended.doubtful {
+        tracing::warn!(
+            "{job}: the deletion of its cardholder data is due since {since} if the system's clock is right; no event proves the \
+             time from {} to {}: check the clock, then cardwright job delete {job}",
+            rfc3339(gap.from),
+            rfc3339(gap.to)
         );
     }
     views.finish()?;

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
+use super::farewell::Farewells;
 use super::files::{self, ReceivedFiles};
 use super::people::Person;
 use super::server::LineDaemon;
@@ -132,7 +133,7 @@ impl Read for PatientStream<'_> {
 
 impl LineDaemon {
     /// Serves every client that connects, and never returns.
-    pub(super) fn accept(self: &Arc<Self>, listener: &UnixListener) {
+    pub(super) fn accept(self: &Arc<Self>, listener: &UnixListener, farewells: &Farewells) {
         let open = Arc::new(OpenConnections::default());
         for stream in listener.incoming() {
             let Ok(stream) = stream else {
@@ -140,32 +141,44 @@ impl LineDaemon {
                 std::thread::sleep(Duration::from_millis(100));
                 continue;
             };
-            if let Err(error) = self.serve(stream, &open) {
+            if let Err(error) = self.serve(stream, &open, farewells) {
                 tracing::debug!(%error, "a connection was not served");
             }
         }
     }
 
-    fn serve(self: &Arc<Self>, stream: UnixStream, open: &Arc<OpenConnections>) -> std::io::Result<()> {
+    fn serve(
+        self: &Arc<Self>,
+        stream: UnixStream,
+        open: &Arc<OpenConnections>,
+        farewells: &Farewells,
+    ) -> std::io::Result<()> {
+        let refuse = |stream: UnixStream, refusal| {
+            let sent = send(&stream, Err(refusal));
+            farewells.close(stream);
+            sent
+        };
         let uid = getsockopt(&stream, PeerCredentials)?.uid();
         stream.set_write_timeout(Some(PATIENCE))?;
         let Some(person) = self.people.of(uid).cloned() else {
             let why = NotAllowed::Unlisted { uid };
-            return send(&stream, Err(Refusal::NotAllowed { job: None, why }));
+            return refuse(stream, Refusal::NotAllowed { job: None, why });
         };
         if !open.one_more(&person, uid) {
             let name = &person.name;
             let why = format!("operator: {name} has {OF_ONE} connections open already; end some of them");
-            return send(&stream, Err(Refusal::fault(Exit::Daemon, why)));
+            return refuse(stream, Refusal::fault(Exit::Daemon, why));
         }
-        let (daemon, still_open, theirs) = (Arc::clone(self), Arc::clone(open), Arc::new(stream));
-        let stream = Arc::clone(&theirs);
+        // If no thread starts, the closure is dropped with its stream, and the answer needs another.
+        let (daemon, still_open, theirs) = (Arc::clone(self), Arc::clone(open), stream.try_clone()?);
+        let later = farewells.clone();
         let started = threads::start("connection", move || {
             daemon.watch("connection", || {
                 if let Err(error) = daemon.converse(&stream, &person, &still_open) {
                     tracing::debug!(%error, "a connection ended");
                 }
             });
+            later.close(stream);
             still_open.one_less(uid);
         });
         match started {
@@ -173,7 +186,7 @@ impl LineDaemon {
             // The client can ask again; the line goes on.
             Err(refused) => {
                 open.one_less(uid);
-                send(&theirs, Err(Refusal::fault(Exit::Thread, refused.to_string())))
+                refuse(theirs, Refusal::fault(Exit::Thread, refused.to_string()))
             }
         }
     }

@@ -9,7 +9,7 @@
 //! | file | does |
 //! |---|---|
 //! | `server` | starts and ends the daemon, owns the state that its threads share |
-//! | `connections`, `files`, `wire` | the socket: connections, files that come with requests, messages |
+//! | `connections`, `farewell`, `files`, `wire` | the socket: connections, refused ones, files that come with requests, messages |
 //! | `people`, `policy`, `answers` | the people and their roles, the decision about a request, carrying it
 //! out |
 //! | `queue`, `jobs`, `retention` | the order of jobs, the thread of the line, the deletion of cardholder
@@ -21,6 +21,7 @@
 
 mod answers;
 mod connections;
+mod farewell;
 pub mod files;
 mod jobs;
 pub mod people;

@@ -18,6 +18,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::{bounded, select};
 
+use super::farewell::Farewells;
 use super::people::People;
 use super::policy;
 use super::queue::Queue;
@@ -92,7 +93,8 @@ pub fn run(setup: &Setup) -> Result<Exit, Refusal> {
     .map_err(Failure::from)?;
     threads::start("retention", move || retain.watch("retention", || retain.retain()))
         .map_err(Failure::from)?;
-    threads::start("accept", move || accept.watch("accept", || accept.accept(&listener)))
+    let farewells = Farewells::start().map_err(Failure::from)?;
+    threads::start("accept", move || accept.watch("accept", || accept.accept(&listener, &farewells)))
         .map_err(Failure::from)?;
     // Standard output may be closed; the socket answers all the same.
     let _ = writeln!(std::io::stdout(), "ready").and_then(|()| std::io::stdout().flush());

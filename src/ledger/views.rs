@@ -1,6 +1,8 @@
 //! The views that a reader of the ledger returns: jobs, cards, rejects, gaps. Serializable for `--json`; no PAN, no
 //! secret.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::event::LedgerEvent;
@@ -307,6 +309,57 @@ pub struct ShiftView {
     pub closing: OnHand,
     /// Left side minus right side. Not 0 means that blanks are lost.
     pub off: i64,
+}
+
+/// The time that passed between two events, as far as the events between them prove it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TimePassed {
+    /// Proved time in ms. Less than zero if the clock was set back a little.
+    ms: i64,
+    /// Number and time (Unix in ms) of the last event.
+    pub last: (u64, u64),
+    /// The longest time that is not believed.
+    pub gap: Option<ClockGap>,
+}
+
+/// Two times that follow one another, so far apart that the clock may have been set. Unix in ms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockGap {
+    /// The earlier event's time.
+    pub from: u64,
+    /// The later event's time.
+    pub to: u64,
+}
+
+impl ClockGap {
+    fn length(self) -> u64 {
+        self.from.abs_diff(self.to)
+    }
+}
+
+impl TimePassed {
+    /// No time yet, up to this last event.
+    pub(super) fn until(last: (u64, u64)) -> Self {
+        Self { last, ..Self::default() }
+    }
+
+    /// Counts the time between two moments.
+    pub fn count(&mut self, from: u64, to: u64) {
+        let step = i64::try_from(from.abs_diff(to)).unwrap_or(i64::MAX);
+        self.ms = if to < from { self.ms.saturating_sub(step) } else { self.ms.saturating_add(step) };
+    }
+
+    /// Notes a time that is not believed.
+    pub fn skip(&mut self, gap: ClockGap) {
+        if self.gap.is_none_or(|known| known.length() < gap.length()) {
+            self.gap = Some(gap);
+        }
+    }
+
+    /// The time that is proved.
+    pub fn proved(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.ms).unwrap_or_default())
+    }
 }
 
 /// Unix milliseconds as RFC 3339.

@@ -1,10 +1,11 @@
 //! Careless and malicious people: an act for two people needs two, the ledger names the people who did it,
 //! and putting back an older ledger, removing it, or editing its tables does not get around that.
 
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -198,6 +199,52 @@ fn one_persons_connections_do_not_shut_others_out() {
     while daemon.asks("job list").code != 0 {
         assert!(std::time::Instant::now() < end + Duration::from_secs(10));
     }
+}
+
+/// A refused client that asks late gets its answer, and no EPIPE: the daemon reads the question before it hangs up.
+#[test]
+fn a_refused_client_may_ask_late() {
+    let late = |socket: &Path, question: &[u8]| {
+        let mut stream = UnixStream::connect(socket).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        stream.write_all(question).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let question = b"{\"v\":2,\"request\":{\"action\":{\"action\":\"list-jobs\"}}}\n";
+    let world = World::new();
+    // The seventeenth connection of one person.
+    people(&world, "\"operator\"");
+    let daemon = Daemon::start(&world, "0", "1");
+    let socket = world.path("d.sock");
+    let idle: Vec<_> = (0..16).map(|_| UnixStream::connect(&socket).unwrap()).collect();
+    for _ in 0..3 {
+        assert!(late(&socket, question).contains("connections open already"));
+    }
+    drop(idle);
+    while daemon.asks("job list").code != 0 {}
+    // A question that is too long: the answer comes after what was not read.
+    let answer = late(&socket, &[b' '; 100_000]);
+    assert!(answer.contains("at most 64 KiB"), "{answer}");
+    // One that never comes ends all the same.
+    let mut silent = UnixStream::connect(&socket).unwrap();
+    silent.write_all(&[b' '; 70_000]).unwrap();
+    let (mut said, begun) = (String::new(), std::time::Instant::now());
+    silent.read_to_string(&mut said).unwrap();
+    assert!(said.contains("at most 64 KiB") && begun.elapsed() < Duration::from_secs(8), "{said}");
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.ends(), Some(0));
+    // A stranger: this process is not in the people file.
+    let only_bo = format!("[[person]]\nname = \"bo\"\nuid = {BO}\nroles = [\"operator\"]\n");
+    std::fs::write(world.path("people.toml"), only_bo).unwrap();
+    let daemon = Daemon::start(&world, "0", "2");
+    for _ in 0..3 {
+        assert!(late(&socket, question).contains("refused"));
+    }
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.ends(), Some(0));
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod identity;
 mod load;
 mod lock;
 mod open;
+mod passed;
 mod read;
 mod row;
 mod schema;
@@ -21,6 +22,7 @@ mod write;
 pub use events::JobMark;
 #[cfg(test)]
 pub(super) use events::version_one_at as version_one;
+pub use passed::UNSEEN_MAX;
 pub use read::Reader;
 pub(super) use verify::recount;
 pub use verify::{ChainHead, verify_chain};
@@ -28,6 +30,7 @@ pub use verify::{ChainHead, verify_chain};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI32;
+use std::time::Instant;
 
 use rusqlite::Connection;
 
@@ -41,8 +44,10 @@ pub(super) struct LedgerStore {
     id: LedgerId,
     /// Number and hash of the last event.
     head: (u64, Hash),
-    /// Time of the last event, Unix in ms: time never goes back in the ledger.
+    /// Time of the last event, Unix in ms.
     last_ts: u64,
+    /// Time that the system's clock showed last, and when that was by the clock that nobody sets.
+    clock: (u64, Instant),
     scratch: Vec<u8>,
     /// Pages in the WAL after the last commit.
     wal_pages: Arc<AtomicI32>,

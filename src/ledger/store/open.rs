@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::hooks::Wal;
@@ -90,8 +90,9 @@ impl LedgerStore {
         let last_ts = last.map_or(0, |event| event.ts);
         let (path, scratch) = (path.to_owned(), Vec::with_capacity(512));
         let identity = Identity::of(&path);
+        let clock = (super::write::clock(), Instant::now());
         let wal_most = WAL_MAX / page.max(1);
-        Ok(Self { connection, path, id, head, last_ts, scratch, wal_pages, wal_most, identity, lock })
+        Ok(Self { connection, path, id, head, last_ts, clock, scratch, wal_pages, wal_most, identity, lock })
     }
 
     /// The ledger's absolute path.

@@ -25,7 +25,7 @@ use crate::reason::ReasonWord;
 
 /// Reads a ledger. One per thread.
 pub struct Reader {
-    connection: Connection,
+    pub(super) connection: Connection,
     /// Where the ledger is.
     path: PathBuf,
     /// The error for a truncated ledger, if it is one.
@@ -193,7 +193,7 @@ impl Reader {
         Ok(found)
     }
 
-    /// Time of a job's first and last event, Unix in ms: time never goes back in a ledger.
+    /// Time of a job's first and last event, Unix in ms. The first is the later one if the clock was set back.
     pub fn span(&self, job: JobId) -> Result<(u64, u64), LedgerError> {
         let mut first = None;
         events::each(&self.connection, EventFilter::Job(job), (0, Some(1)), |event| {

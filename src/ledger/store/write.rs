@@ -1,6 +1,6 @@
 //! The writing side: one transaction per batch; rows and events of changes that the book allowed.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use rusqlite::types::ToSql;
 use rusqlite::{OptionalExtension, params};
@@ -14,7 +14,13 @@ use crate::ledger::chain::hash_version_two;
 use crate::ledger::error::LedgerError;
 use crate::ledger::event::{ChainVersion, EVENT_MAX, EventFact, LedgerEvent, StateName, codec};
 use crate::ledger::fact::fact_of;
+use crate::ledger::time::rfc3339;
 use crate::ledger::types::{Balance, Change, Context, JobId, JobState, NewJob, RecordState};
+
+/// A step of the clock that is reported, in ms: services that keep the clock right make smaller ones.
+const CLOCK_SET: u64 = 60_000;
+/// A step back of the clock that events do not show, in ms, so that their times stay in order when the clock is corrected.
+const CLOCK_CORRECTED: u64 = 60_000;
 
 impl LedgerStore {
     /// Begins a transaction (`BEGIN IMMEDIATE`: an upgrade from reading could fail with SQLITE_BUSY).
@@ -111,6 +117,7 @@ impl LedgerStore {
         book: &JobBook,
     ) -> Result<JobId, LedgerError> {
         let records = u32::try_from(new.cards.len()).unwrap_or(u32::MAX);
+        let accepted = self.now();
         self.connection
             .prepare_cached(
                 "INSERT INTO job (issuer_id, file_id, product, digest, kek, line, rejects_shredded, simulated, spool, \
@@ -127,7 +134,7 @@ impl LedgerStore {
                 new.rejects_shredded,
                 new.simulated,
                 new.spool,
-                signed(self.now()),
+                signed(accepted),
                 records,
                 JobState::Open,
                 new.test_keys,
@@ -365,14 +372,40 @@ impl LedgerStore {
         Ok(event)
     }
 
-    /// Unix time in ms; never before the last event's, so that order and time agree when the clock is set back.
-    fn now(&self) -> u64 {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        u64::try_from(now.as_millis()).unwrap_or(u64::MAX).max(self.last_ts)
+    /// The time of the next event, Unix in ms: what the system's clock shows, so that a clock that was wrong once does
+    /// not make all later times wrong. Only a small correction of the clock is not seen here: then the time waits.
+    fn now(&mut self) -> u64 {
+        let (now, since) = (clock(), self.clock.1.elapsed());
+        let expected = self.clock.0.saturating_add(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+        if now.abs_diff(expected) > CLOCK_SET {
+            tracing::warn!(
+                "the system's clock was set from {} to {}, or the machine slept; events have the new time, and their order is \
+                 that of their numbers",
+                rfc3339(expected),
+                rfc3339(now)
+            );
+        }
+        self.clock = (now, Instant::now());
+        if now.saturating_add(CLOCK_CORRECTED) < self.last_ts {
+            tracing::warn!(
+                after = self.head.0,
+                "the system's clock shows {}, which is before the last event, of {}: check the clock",
+                rfc3339(now),
+                rfc3339(self.last_ts)
+            );
+            return now;
+        }
+        now.max(self.last_ts)
     }
 
     fn execute(&self, sql: &str, params: &[&dyn ToSql]) -> Result<(), LedgerError> {
         self.connection.prepare_cached(sql)?.execute(params)?;
         Ok(())
     }
+}
+
+/// What the system's clock shows: Unix time in ms, 0 for a time before 1970.
+pub(super) fn clock() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }

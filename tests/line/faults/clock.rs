@@ -1,6 +1,6 @@
 //! The wall clock is set back and forward, in the middle of a job and between two, under `run` and under the
-//! daemon. Events are ordered by their numbers, the ledger's time never goes back, and durations come from
-//! another clock.
+//! daemon. Events are ordered by their numbers, their times follow the clock, and durations come from another
+//! clock. Nothing is deleted by itself after a time that only the clock knows of.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use crate::books::{Witness, number, word};
 use crate::support::{World, compile};
 
 const HOUR: i64 = 3600;
+const DAY: i64 = 24 * HOUR;
 /// Longer than any single step of a card takes here.
 const STEP_MAX: u64 = 60_000;
 
@@ -32,8 +33,7 @@ fn set(world: &World, seconds: i64) {
     std::fs::rename(world.path("clock-next"), world.path("clock")).unwrap();
 }
 
-/// All events of the ledger. Fails unless they are numbered without a gap, none is earlier than the one
-/// before, and no duration is absurd.
+/// All events of the ledger. Fails unless they are numbered without a gap, and no duration is absurd.
 fn in_order(world: &World) -> Vec<Value> {
     let log = ok(world, "log --json");
     let events: Vec<Value> = match serde_json::from_str(&log) {
@@ -41,7 +41,6 @@ fn in_order(world: &World) -> Vec<Value> {
         _ => log.lines().map(|line| serde_json::from_str(line).unwrap()).collect(),
     };
     assert!(events.iter().zip(1..).all(|(event, n)| number(event, "n") == n));
-    assert!(events.is_sorted_by_key(|event| word(event, "ts")));
     assert!(events.iter().all(|event| event["ms"].as_u64().unwrap_or(0) < STEP_MAX));
     ok(world, "audit verify --keys bureau.store");
     events
@@ -82,8 +81,9 @@ fn in_the_middle_of_a_run_and_between_two_runs() {
     super::ended(&ended, 0, &[]);
     let mut runs = vec![Witness::keep(&world, 0)];
     let events = in_order(&world);
-    // The programs saw the jumps: the ledger's time has moved forward.
-    assert!(word(&events[events.len() - 1], "ts") > word(&events[0], "ts"));
+    // The programs saw the jumps, there and back.
+    let times: Vec<String> = events.iter().map(|event| word(event, "ts")).collect();
+    assert!(times.iter().max() > times.last() && times.iter().min() < times.first());
     // First before 1970, then about now.
     for (clock, limit, run) in [(-600_000 * HOUR, "1", 1), (-HOUR, "9", 2)] {
         set(&world, clock);
@@ -137,4 +137,73 @@ fn under_the_daemon() {
     runs.push(Witness::keep(&world, 1));
     accounted(&world, &runs, 30);
     in_order(&world);
+}
+
+/// A line that keeps data for some days.
+fn keeps(world: &World, days: u32) {
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/profiles/lines/sim-8.toml");
+    let line = std::fs::read_to_string(shipped).unwrap();
+    std::fs::write(world.path("line.toml"), format!("retention_days = {days}\n{line}")).unwrap();
+}
+
+fn deleted(world: &World, job: &str) -> bool {
+    let shown: Value =
+        serde_json::from_str(&ok(world, &format!("job show {job} --json --socket d.sock"))).unwrap();
+    shown["deleted"] == true
+}
+
+#[test]
+fn nothing_is_deleted_after_a_time_that_only_the_clock_knows_of() {
+    let world = world(4);
+    keeps(&world, 5);
+    let line = ["--line", "line.toml", "--keys", "bureau.store", "--simulate", "--speed", "0"];
+    let made = world.cardwright(&[&["run", "job.cwf1"][..], &line].concat());
+    super::ended(&made, 0, &[]);
+
+    // 800 days ahead, as after a dead battery: neither this daemon nor the next deletes anything.
+    set(&world, 800 * DAY);
+    for event in ["job submit next.cwf1", "card cancel J2 1"] {
+        let daemon = Daemon::start_on(&world, "line.toml", "0", "1");
+        daemon.says("due by the system's clock alone");
+        assert!(!deleted(&world, "J1"));
+        // The wrong time comes into the ledger, and proves nothing.
+        ok(&world, &format!("{event} --socket d.sock"));
+        daemon.drains();
+    }
+    let keys = std::fs::read_to_string(world.path("bureau.store-spools")).unwrap();
+    assert_eq!(keys.lines().filter(|line| line.starts_with("key ")).count(), 2);
+
+    // Set right, the clock's time counts again, from event to event: the first two days are not proved.
+    for (day, record, due) in [(2, 2, false), (5, 3, false), (7, 4, true)] {
+        set(&world, day * DAY);
+        let daemon = Daemon::start_on(&world, "line.toml", "0", "3");
+        ok(&world, &format!("card cancel J2 {record} --socket d.sock"));
+        if due {
+            let end = Instant::now() + Duration::from_secs(20);
+            while !deleted(&world, "J1") {
+                assert!(Instant::now() < end);
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        assert_eq!(deleted(&world, "J1"), due);
+        daemon.drains();
+    }
+    let events = in_order(&world);
+    let years: Vec<_> = events.iter().map(|event| word(event, "ts")[..4].to_owned()).collect();
+    assert!(years.iter().max() > years.last(), "the ledger's time stays ahead: {years:?}");
+}
+
+#[test]
+fn a_person_deletes_after_a_line_stood_still() {
+    let world = world(4);
+    keeps(&world, 5);
+    let line = ["--line", "line.toml", "--keys", "bureau.store", "--simulate", "--speed", "0"];
+    super::ended(&world.cardwright(&[&["run", "job.cwf1"][..], &line].concat()), 0, &[]);
+    set(&world, 30 * DAY);
+    let daemon = Daemon::start_on(&world, "line.toml", "0", "1");
+    daemon.says("a supervisor has them deleted");
+    assert!(!deleted(&world, "J1"));
+    ok(&world, "job delete J1 --socket d.sock");
+    assert!(deleted(&world, "J1"));
+    daemon.drains();
 }

@@ -15,6 +15,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
@@ -79,21 +80,16 @@ pub struct Daemon<'a> {
 
 impl<'a> Daemon<'a> {
     pub fn start(world: &'a World, speed: &str, seed: &str) -> Self {
+        Self::start_on(world, "sim-8", speed, seed)
+    }
+
+    pub fn start_on(world: &'a World, line: &str, speed: &str, seed: &str) -> Self {
         let roles = "roles = [\"operator\", \"supervisor\"]";
         let people = format!("[[person]]\nname = \"anna\"\nuid = {}\n{roles}\n", geteuid());
         std::fs::write(world.path("people.toml"), people).unwrap();
         let mut child = world
             .command(Path::new(env!("CARGO_BIN_EXE_cardwrightd")))
-            .args([
-                "--line",
-                "sim-8",
-                "--keys",
-                "bureau.store",
-                "--people",
-                "people.toml",
-                "--socket",
-                "d.sock",
-            ])
+            .args(["--line", line, "--keys", "bureau.store", "--people", "people.toml", "--socket", "d.sock"])
             .args(["--simulate", "--speed", speed, "--dump", "dumps", "--seed", seed])
             .stdout(Stdio::piped())
             .stderr(File::create(world.path("said")).unwrap())
@@ -103,6 +99,15 @@ impl<'a> Daemon<'a> {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
         assert_eq!(said, "ready\n");
         Self { world, child }
+    }
+
+    /// Waits until the daemon's log has these words.
+    pub fn says(&self, words: &str) {
+        let end = Instant::now() + Duration::from_secs(20);
+        while !std::fs::read_to_string(self.world.path("said")).unwrap().contains(words) {
+            assert!(Instant::now() < end, "the daemon does not say: {words}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Waits until the daemon ends by itself. Returns its exit code and its log.
