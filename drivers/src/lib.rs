@@ -35,6 +35,7 @@ pub mod stripe;
 #[cfg(test)]
 mod testing;
 pub mod transport;
+mod usb_port;
 pub mod wire;
 
 pub use error::{Condition, DeviceError, FramePassage};

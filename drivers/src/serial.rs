@@ -14,10 +14,15 @@ use serialport::{DataBits, FlowControl, Parity, SerialPort, StopBits};
 
 use crate::link::{ByteLink, LinkError};
 use crate::presence::node_at;
+use crate::usb_port;
 
 /// Most bytes in a write: with more, poll reports "writable" and the write then blocks for ever (seen with
 /// `serialport` 4.10.1 on a PTY that is not read).
 const WRITE_MAX: usize = 256;
+
+/// The kernel's view of USB, and its device files.
+const SYSFS: &str = "/sys";
+const DEV: &str = "/dev";
 
 /// An open serial port; no other process can open it while this exists (TIOCEXCL and a lock).
 pub struct SerialLink {
@@ -30,7 +35,7 @@ pub struct SerialLink {
 }
 
 impl SerialLink {
-    /// Opens `path` (`/dev/ttyS0`) at `baud` bit/s. An error names the port.
+    /// Opens `path` (`/dev/ttyS0`, or `usb:1-4.2` for the port of the device at that USB path) at `baud` bit/s. An error names the port.
     pub fn open(path: &str, baud: u32) -> Result<Self, LinkError> {
         let (port, node) = port(path, baud)?;
         Ok(Self { path: path.to_owned(), baud, port: Some(port), node })
@@ -54,8 +59,9 @@ impl SerialLink {
 
 /// Opens the port. Also returns the name of its node; the path leads to it before and after.
 fn port(path: &str, baud: u32) -> Result<(Box<dyn SerialPort>, String), LinkError> {
-    let before = node_at(Path::new(path));
-    let port = serialport::new(path, baud)
+    let file = usb_port::device_file(path, Path::new(SYSFS), Path::new(DEV))?;
+    let before = node_at(&file);
+    let port = serialport::new(file.to_string_lossy(), baud)
         .data_bits(DataBits::Eight)
         .parity(Parity::None)
         .stop_bits(StopBits::One)
@@ -63,7 +69,7 @@ fn port(path: &str, baud: u32) -> Result<(Box<dyn SerialPort>, String), LinkErro
         .exclusive(true)
         .open()
         .map_err(|error| LinkError::Io(format!("serial port {path}: {}", plainly(error))))?;
-    match (before, node_at(Path::new(path))) {
+    match (before, node_at(&file)) {
         (Ok(before), Ok(after)) if before == after => Ok((port, after)),
         _ => {
             Err(LinkError::Io(format!("serial port {path}: it was plugged in again just now; open it again")))

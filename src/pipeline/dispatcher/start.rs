@@ -92,8 +92,8 @@ impl<'a> Dispatcher<'a> {
         ledger: &'a Ledger,
         (stop, told): (Receiver<()>, Receiver<LineMessage>),
     ) -> Self {
-        let total: usize = line.stages.iter().map(|s| s.stations.len()).sum();
         let floor = floor(&mut line);
+        let total: usize = line.stages.iter().map(|s| s.stations.len()).sum();
         let mut threads = LineThreads::default();
 
         let (asks, asked) = bounded(usize::from(line.reorder_buffer) + 1);
