@@ -66,7 +66,7 @@ impl ServedReader for Fake {
             LookFor::NoCard => CardPresence::Empty,
             LookFor::Card => CardPresence::Card,
         };
-        let count = u16::try_from(wait.as_millis()).unwrap();
+        let count = u16::try_from(wait.as_millis()).unwrap_or(u16::MAX);
         Ok(ReaderSighting { presence, connection: DeviceConnection { node: "pcscd X 00 00".into(), count } })
     }
 }
@@ -83,6 +83,21 @@ fn with_fake(work: impl FnOnce(&mut ReaderExchange<SimLink>)) -> Vec<Vec<u8>> {
     work(&mut link);
     drop(link);
     host.join().unwrap()
+}
+
+#[test]
+fn a_look_brings_presence_and_connection() {
+    with_fake(|link| {
+        for (wanted, presence) in [
+            (LookFor::Anything, CardPresence::Mute),
+            (LookFor::NoCard, CardPresence::Empty),
+            (LookFor::Card, CardPresence::Card),
+        ] {
+            let seen = link.look(wanted, Duration::from_millis(0x0102)).unwrap();
+            let connection = DeviceConnection { node: "pcscd X 00 00".into(), count: 0x0102 };
+            assert_eq!(seen, ReaderSighting { presence, connection });
+        }
+    });
 }
 
 #[test]
