@@ -93,7 +93,6 @@ impl<'a> Dispatcher<'a> {
         (stop, told): (Receiver<()>, Receiver<LineMessage>),
     ) -> Self {
         let floor = floor(&mut line);
-        let total: usize = line.stages.iter().map(|s| s.stations.len()).sum();
         let mut threads = LineThreads::default();
 
         let (asks, asked) = bounded(usize::from(line.reorder_buffer) + 1);
@@ -107,7 +106,7 @@ impl<'a> Dispatcher<'a> {
             product: batch.product,
         };
         let source = threads.start("source", move || source.run(&asked, give));
-        let (say, happenings) = bounded(4 * total);
+        let (say, happenings) = bounded(4 * line.stages.iter().map(|s| s.stations.len()).sum::<usize>());
         let stages = line.stages.into_iter().enumerate();
         let stages: Vec<_> = stages.map(|(stage, setup)| threads.stage(stage, setup, &say)).collect();
 
